@@ -1,0 +1,1 @@
+"""The admin HTTP application: one handlers file per resource."""

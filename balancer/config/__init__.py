@@ -1,0 +1,1 @@
+"""Settings: the pydantic models, and loading them from environment and YAML."""

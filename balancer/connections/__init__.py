@@ -1,0 +1,1 @@
+"""Connections to upstreams: the protocol, the keepalive pool, the dialling."""

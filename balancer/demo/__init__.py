@@ -1,0 +1,1 @@
+"""The demo: embedded app replicas, a gentle load, and a live table."""

@@ -1,0 +1,189 @@
+"""What can go wrong (L0): the failures a client can be told of, how an attempt ends, and the error tree.
+
+A `Failure` knows whose fault it is, the status it becomes, and its RFC 9209 error type: the answer to a
+client, the metric label and the log line all follow from it, in this one place. `SettingsError` and
+`StartupError` are for the operator: they carry one plain sentence with cause and remedy.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+
+class Source(StrEnum):
+    """Who must act on a failure."""
+
+    CLIENT = "client"
+    UPSTREAM = "upstream"
+    BALANCER = "balancer"
+
+
+class Outcome(IntEnum):
+    """How one attempt ended, as policies and health logic are told.
+
+    `CLIENT_GONE` is never held against the upstream.
+    """
+
+    SUCCESS = 0
+    SERVER_ERROR = 1  # the upstream answered 5xx
+    CONNECT_FAILED = 2
+    FAILED = 3  # reset, timed out, malformed, truncated
+    CLIENT_GONE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One way an exchange can fail.
+
+    `reason` is the metric label and the access log's word; `proxy_error` the error type of RFC 9209
+    section 2.3, None where none fits; `text` the sentence a client reads.
+    """
+
+    reason: str
+    status: int
+    source: Source
+    proxy_error: str | None
+    text: str
+
+
+_CLIENT, _UPSTREAM, _BALANCER = Source.CLIENT, Source.UPSTREAM, Source.BALANCER
+
+MALFORMED_REQUEST = Failure(
+    "malformed_request", 400, _CLIENT, "http_request_error", "The request is not valid HTTP/1.1."
+)
+HEAD_TIMEOUT = Failure(
+    "head_timeout", 408, _CLIENT, "http_request_error", "The request head did not arrive in time."
+)
+BODY_TIMEOUT = Failure(
+    "body_timeout", 408, _CLIENT, "http_request_error", "The request body did not arrive in time."
+)
+BODY_TOO_LARGE = Failure(
+    "body_too_large", 413, _CLIENT, "http_request_denied", "The request body is larger than allowed here."
+)
+URI_TOO_LONG = Failure(
+    "uri_too_long", 414, _CLIENT, "http_request_denied", "The request target is longer than allowed here."
+)
+HEAD_TOO_LARGE = Failure(
+    "head_too_large", 431, _CLIENT, "http_request_denied", "The request head is larger than allowed here."
+)
+METHOD_NOT_SUPPORTED = Failure(
+    "method_not_supported", 501, _CLIENT, "http_request_error", "This method is not supported here."
+)
+VERSION_NOT_SUPPORTED = Failure(
+    "version_not_supported", 505, _CLIENT, "http_request_error", "Only HTTP/1.0 and HTTP/1.1 are spoken here."
+)
+TOO_MANY_CONNECTIONS = Failure(
+    "too_many_connections", 503, _BALANCER, None, "Too many client connections; try again shortly."
+)
+NO_UPSTREAM = Failure(
+    "no_upstream", 503, _BALANCER, "destination_unavailable", "No upstream is available for this request."
+)
+CONNECT_REFUSED = Failure(
+    "connect_refused", 502, _UPSTREAM, "connection_refused", "The upstream refused the connection."
+)
+CONNECT_FAILED = Failure(
+    "connect_failed", 502, _UPSTREAM, "destination_ip_unroutable", "The upstream could not be reached."
+)
+CONNECT_TIMEOUT = Failure(
+    "connect_timeout",
+    504,
+    _UPSTREAM,
+    "connection_timeout",
+    "The upstream did not accept a connection in time.",
+)
+UPSTREAM_CLOSED = Failure(
+    "upstream_closed", 502, _UPSTREAM, "connection_terminated", "The upstream closed before it answered."
+)
+RESPONSE_TRUNCATED = Failure(
+    "response_truncated", 502, _UPSTREAM, "http_response_incomplete", "The upstream's response broke off."
+)
+MALFORMED_RESPONSE = Failure(
+    "malformed_response",
+    502,
+    _UPSTREAM,
+    "http_protocol_error",
+    "The upstream's response is not valid HTTP/1.1.",
+)
+RESPONSE_HEAD_TOO_LARGE = Failure(
+    "response_head_too_large",
+    502,
+    _UPSTREAM,
+    "http_response_header_section_size",
+    "The upstream's response head is larger than allowed here.",
+)
+UPGRADE_FAILED = Failure(
+    "upgrade_failed", 502, _UPSTREAM, "http_upgrade_failed", "The upstream switched protocols unasked."
+)
+FIRST_BYTE_TIMEOUT = Failure(
+    "first_byte_timeout", 504, _UPSTREAM, "http_response_timeout", "The upstream did not answer in time."
+)
+IDLE_TIMEOUT = Failure(
+    "idle_timeout",
+    504,
+    _UPSTREAM,
+    "connection_read_timeout",
+    "The upstream stopped in mid-response.",
+)
+TOTAL_TIMEOUT = Failure(
+    "total_timeout", 504, _BALANCER, "http_response_timeout", "The exchange took longer than allowed here."
+)
+INTERNAL_ERROR = Failure(
+    "internal_error", 500, _BALANCER, "proxy_internal_error", "The balancer failed on this request."
+)
+
+# The closed list behind `local_responses_total{code,reason}`; its order is the column order in the segment.
+FAILURES: tuple[Failure, ...] = (
+    MALFORMED_REQUEST,
+    HEAD_TIMEOUT,
+    BODY_TIMEOUT,
+    BODY_TOO_LARGE,
+    URI_TOO_LONG,
+    HEAD_TOO_LARGE,
+    METHOD_NOT_SUPPORTED,
+    VERSION_NOT_SUPPORTED,
+    TOO_MANY_CONNECTIONS,
+    NO_UPSTREAM,
+    CONNECT_REFUSED,
+    CONNECT_FAILED,
+    CONNECT_TIMEOUT,
+    UPSTREAM_CLOSED,
+    RESPONSE_TRUNCATED,
+    MALFORMED_RESPONSE,
+    RESPONSE_HEAD_TOO_LARGE,
+    UPGRADE_FAILED,
+    FIRST_BYTE_TIMEOUT,
+    IDLE_TIMEOUT,
+    TOTAL_TIMEOUT,
+    INTERNAL_ERROR,
+)
+
+
+class BalancerError(Exception):
+    """The root of every error this project raises."""
+
+
+class ProtocolError(BalancerError):
+    """A peer sent what HTTP does not allow, or more than a limit; `failure` says what the client is told.
+
+    `detail` is one short sentence for the log and the response body; it never quotes the peer's bytes.
+    """
+
+    def __init__(self, failure: Failure, detail: str) -> None:
+        super().__init__(detail)
+        self.failure = failure
+        self.detail = detail
+
+
+class OperatorError(BalancerError):
+    """Something the operator must mend: shown as one plain line, never as a traceback."""
+
+
+class SettingsError(OperatorError):
+    """Settings are wrong. `problems` holds a sentence each: the setting, its value, the remedy."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class StartupError(OperatorError):
+    """The process cannot start: a port in use, a file that cannot be read, a worker that fails at once."""

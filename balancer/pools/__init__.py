@@ -1,0 +1,1 @@
+"""Groups of upstreams that share a policy, checks and limits."""

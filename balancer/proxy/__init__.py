@@ -1,0 +1,1 @@
+"""The way of a request: client connection, exchange, attempt, relay."""

@@ -1,0 +1,104 @@
+"""The columns of the stats segment: which 64-bit cell of an entity's row counts what.
+
+Written by workers as plain integer stores (`cells[column] += 1`), read by the supervisor at scrape.
+Durations are nanoseconds, sizes bytes. A histogram is `len(BUCKETS) + 1` counters, the last one for
+everything above the largest bound; its count is their sum.
+"""
+
+from enum import StrEnum
+
+from balancer.errors import FAILURES
+
+CELLS_PER_ROW = 512  # 4 KiB: a row is one page of memory, touched only when used
+
+BUCKETS: tuple[float, ...] = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+)  # fmt: skip
+BUCKET_BOUNDS_NS: tuple[int, ...] = tuple(round(bound * 1e9) for bound in BUCKETS)
+HISTOGRAM_CELLS = len(BUCKETS) + 1
+
+OTHER = "other"
+METHODS: tuple[str, ...] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", OTHER)
+CODES: tuple[str, ...] = (
+    "101", "200", "201", "202", "203", "204", "205", "206", "207",
+    "300", "301", "302", "303", "304", "307", "308",
+    "400", "401", "402", "403", "404", "405", "406", "408", "409", "410", "411", "412", "413", "414", "415",
+    "416", "417", "422", "423", "425", "426", "428", "429", "431", "499",
+    "500", "501", "502", "503", "504", "505", OTHER,
+)  # fmt: skip
+
+
+class Kind(StrEnum):
+    """What an entity is; it decides the meaning of its row's columns."""
+
+    WORKER = "worker"
+    LISTENER = "listener"
+    ROUTE = "route"
+    POOL = "pool"
+    UPSTREAM = "upstream"
+
+
+def _code_columns() -> tuple[int, ...]:
+    known = {int(code): column for column, code in enumerate(CODES) if code != OTHER}
+    return tuple(known.get(code, len(CODES) - 1) for code in range(1000))
+
+
+# Status code (0 to 999) -> its column among CODES.
+CODE_COLUMN: tuple[int, ...] = _code_columns()
+# Method -> the first of its CODES columns in a route's row; unknown methods use METHOD_OTHER.
+METHOD_COLUMN: dict[bytes, int] = {m.encode(): i * len(CODES) for i, m in enumerate(METHODS) if m != OTHER}
+METHOD_OTHER = (len(METHODS) - 1) * len(CODES)
+
+# --- route: METHODS x CODES counters, then
+ROUTE_DURATION = len(METHODS) * len(CODES)  # histogram
+ROUTE_DURATION_SUM = ROUTE_DURATION + HISTOGRAM_CELLS
+ROUTE_REQUEST_BYTES = ROUTE_DURATION_SUM + 1
+ROUTE_RESPONSE_BYTES = ROUTE_REQUEST_BYTES + 1
+ROUTE_INFLIGHT = ROUTE_RESPONSE_BYTES + 1  # gauge
+assert ROUTE_INFLIGHT < CELLS_PER_ROW
+
+# --- upstream: CODES counters (responses received, by code), then
+UPSTREAM_FIRST_BYTE = len(CODES)  # histogram
+UPSTREAM_FIRST_BYTE_SUM = UPSTREAM_FIRST_BYTE + HISTOGRAM_CELLS
+UPSTREAM_INFLIGHT = UPSTREAM_FIRST_BYTE_SUM + 1  # gauge
+UPSTREAM_IDLE = UPSTREAM_INFLIGHT + 1  # gauge
+UPSTREAM_CONNECTS = UPSTREAM_IDLE + 1
+UPSTREAM_REUSES = UPSTREAM_CONNECTS + 1
+UPSTREAM_CLOSES = UPSTREAM_REUSES + 1  # one counter per CLOSE_REASONS
+CLOSE_REASONS: tuple[str, ...] = (
+    "upstream_closed",  # by the upstream, while idle
+    "unexpected_data",  # something arrived on an idle connection
+    "idle_timeout",
+    "max_idle",
+    "max_requests",
+    "max_lifetime",
+    "not_reusable",  # the response ended it: close-delimited, Connection: close, HTTP/1.0
+    "client_gone",
+    "failed",  # reset, timed out, malformed, truncated
+    "tunnel_ended",
+    "expired",  # removed from the pool, draining, shutdown
+)
+
+# --- pool
+POOL_RETRIES = 0  # one counter per RETRY_REASONS
+RETRY_REASONS: tuple[str, ...] = ("connect_failed", "connect_timeout", "connect_race", "stale_connection")
+POOL_TUNNELS = POOL_RETRIES + len(RETRY_REASONS)  # gauge
+
+# --- listener
+LISTENER_CONNECTIONS = 0  # gauge
+LISTENER_CONNECTIONS_TOTAL = 1
+
+# --- worker
+WORKER_LOOP_LAG_NS = 0  # gauge: how late the last sweep ran
+WORKER_LOG_DROPPED = 1
+WORKER_LOCAL_RESPONSES = 2  # one counter per errors.FAILURES
+assert WORKER_LOCAL_RESPONSES + len(FAILURES) < CELLS_PER_ROW
+
+# Zeroed, not folded, when an incarnation ends.
+GAUGES: dict[Kind, tuple[int, ...]] = {
+    Kind.WORKER: (WORKER_LOOP_LAG_NS,),
+    Kind.LISTENER: (LISTENER_CONNECTIONS,),
+    Kind.ROUTE: (ROUTE_INFLIGHT,),
+    Kind.POOL: (POOL_TUNNELS,),
+    Kind.UPSTREAM: (UPSTREAM_INFLIGHT, UPSTREAM_IDLE),
+}

@@ -1,0 +1,1 @@
+"""The load tests: the side-by-side benchmark and its nginx and HAProxy settings."""

@@ -1,0 +1,83 @@
+"""The stats segment (L2): one block of shared memory in which workers count and the supervisor reads.
+
+A memfd of 64-bit cells: page 0 is the base page (what ended incarnations counted), then one page per
+worker incarnation; in a page one row per entity. Only the owning incarnation writes its page, with plain
+stores (an aligned 64-bit store is seen whole or not at all), so there are no locks. The segment is sparse:
+it is sized once for the most there can be, and unused rows cost nothing until they are touched. Reading
+an unused row through the mapping touches it too, so nobody reads rows that no entity uses.
+"""
+
+import mmap
+import os
+
+from balancer.telemetry.columns import CELLS_PER_ROW
+
+ROWS = 4096
+CELL_BYTES = 8
+BASE_PAGE = 0
+_ROW_BYTES = CELLS_PER_ROW * CELL_BYTES
+_PAGE_CELLS = ROWS * CELLS_PER_ROW
+PAGE_BYTES = ROWS * _ROW_BYTES  # 16 MiB of address space
+
+
+def page_count(workers: int) -> int:
+    """How many pages a segment for `workers` slots has: the base page, and room for 2 x workers + 2
+    incarnations, since one that drains keeps its page until it ends."""
+    return 1 + 2 * workers + 2
+
+
+class Page:
+    """One page: the rows of one worker incarnation (or the base page)."""
+
+    __slots__ = ("_cells", "index")
+
+    def __init__(self, cells: memoryview, index: int) -> None:
+        self._cells = cells
+        self.index = index
+
+    def row(self, row: int) -> memoryview:
+        """The cells of one row, as signed 64-bit integers; it stays valid after the segment is closed."""
+        if not 0 <= row < ROWS:
+            raise IndexError(f"row {row} is not among the {ROWS} rows of a page")
+        start = row * CELLS_PER_ROW
+        return self._cells[start : start + CELLS_PER_ROW]
+
+
+class Segment:
+    """The mapping. `create` it once in the supervisor, `attach` it in each worker by descriptor."""
+
+    __slots__ = ("_cells", "_map", "fd", "pages")
+
+    def __init__(self, fd: int, workers: int) -> None:
+        self.fd = fd
+        self.pages = page_count(workers)
+        self._map = mmap.mmap(fd, self.pages * PAGE_BYTES)
+        self._cells = memoryview(self._map).cast("q")
+
+    @classmethod
+    def create(cls, workers: int) -> "Segment":
+        """Make the shared memory for `workers` slots. The descriptor is close-on-exec: pass it by name."""
+        fd = os.memfd_create("balancer-stats", os.MFD_CLOEXEC)
+        os.ftruncate(fd, page_count(workers) * PAGE_BYTES)
+        return cls(fd, workers)
+
+    @classmethod
+    def attach(cls, fd: int, workers: int) -> "Segment":
+        """Map what `create` made; takes over `fd`. `workers` must be the number it was made for."""
+        return cls(fd, workers)
+
+    def page(self, index: int) -> Page:
+        """The page with this index; `BASE_PAGE` is written by the supervisor only."""
+        if not 0 <= index < self.pages:
+            raise IndexError(f"page {index} is not among the {self.pages} pages of the segment")
+        start = index * _PAGE_CELLS
+        return Page(self._cells[start : start + _PAGE_CELLS], index)
+
+    def clear(self, index: int) -> None:
+        """Zero a page and give its memory back to the machine; for a page without a live owner."""
+        self._map.madvise(mmap.MADV_REMOVE, index * PAGE_BYTES, PAGE_BYTES)
+
+    def close(self) -> None:
+        """Close the descriptor and let go of the mapping, which ends with the last row view in use."""
+        os.close(self.fd)
+        self._cells.release()

@@ -1,0 +1,65 @@
+"""How much CPU time a process and all its descendants have used, from /proc."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStat:
+    """The fields of one /proc/PID/stat line that matter here.
+
+    `ticks` is user and system time of the process, and of its children that have ended and been waited for.
+    """
+
+    pid: int
+    parent: int
+    ticks: int
+
+
+def parse_stat(line: str) -> ProcessStat:
+    """Read one /proc/PID/stat line, proc(5). The command name may hold spaces and parentheses."""
+    head, _, tail = line.rpartition(")")
+    fields = tail.split()  # from field 3 of proc(5), the state
+    return ProcessStat(
+        pid=int(head.split(" ", 1)[0]),
+        parent=int(fields[1]),
+        ticks=sum(int(field) for field in fields[11:15]),  # utime stime cutime cstime
+    )
+
+
+def descendants(root: int, stats: Iterable[ProcessStat]) -> list[ProcessStat]:
+    """The process `root`, its children, their children, and so on; empty when `root` is not there."""
+    children: defaultdict[int, list[ProcessStat]] = defaultdict(list)
+    found: list[ProcessStat] = []
+    for stat in stats:
+        children[stat.parent].append(stat)
+        if stat.pid == root:
+            found.append(stat)
+    for stat in found:  # grows while it is walked: breadth first
+        found.extend(children[stat.pid])
+    return found
+
+
+def running_tree(root: int) -> list[ProcessStat]:
+    """The running process `root` with its descendants, as of now."""
+    return descendants(root, _all_stats())
+
+
+def cpu_seconds(root: int) -> float:
+    """User and system time that the tree under `root` has used since it started, in seconds."""
+    return sum(stat.ticks for stat in running_tree(root)) / TICKS_PER_SECOND
+
+
+def _all_stats() -> Iterable[ProcessStat]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "stat").read_text(errors="replace")
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it ended between the listing and the read
+            yield parse_stat(line)

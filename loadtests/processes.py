@@ -1,0 +1,144 @@
+"""The processes of one benchmark: started on a core, waited for, and all ended by pid."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from loadtests.cpu import running_tree
+from loadtests.errors import BenchError
+
+START_SECONDS = 20.0
+STOP_SECONDS = 10.0
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that are free now, all different."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+class Processes:
+    """A context that ends every process started through it, and their children, however it is left."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # A second Ctrl-C must not leave processes behind; this takes at most STOP_SECONDS.
+        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            self._stop_all()
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+    def start(
+        self, name: str, argv: Sequence[str], core: int, environment: Mapping[str, str] = os.environ
+    ) -> int:
+        """Start `argv` on one core, its output into a file of the directory; returns its pid.
+
+        The core is inherited by every process that it starts itself.
+        """
+        with self._log(name).open("wb") as log:
+            process = subprocess.Popen(
+                ["taskset", "--cpu-list", str(core), *argv],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                start_new_session=True,  # a Ctrl-C reaches us alone, and we end them in order
+            )
+        self._running.append(process)
+        return process.pid
+
+    def run(self, name: str, argv: Sequence[str], core: int, limit: float) -> str:
+        """Run `argv` on one core to its end and return its standard output."""
+        pid = self.start(name, argv, core)
+        process = next(one for one in self._running if one.pid == pid)
+        try:
+            process.wait(limit)
+        except subprocess.TimeoutExpired:
+            raise BenchError(f"{name} did not end within {limit:.0f} s") from None
+        self._running.remove(process)
+        output = self._log(name).read_text(errors="replace")
+        if process.returncode != 0:
+            raise BenchError(f"{name} exited with {process.returncode}: {output.strip()[-500:]}")
+        return output
+
+    def wait_for_body(self, name: str, pid: int, port: int, length: int) -> None:
+        """Wait until `port` answers 200 with `length` bytes; `BenchError` with the log if it never does."""
+        process = next(one for one in self._running if one.pid == pid)
+        deadline = time.monotonic() + START_SECONDS
+        seen = "no connection"
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise BenchError(f"{name} exited with {process.returncode} at start:{self._tail(name)}")
+            try:
+                seen = _get(port)
+            except (OSError, http.client.HTTPException) as error:
+                seen = str(error) or type(error).__name__
+            if seen == f"200 with {length} bytes":
+                return
+            time.sleep(0.05)
+        raise BenchError(
+            f"{name} did not answer 200 with {length} bytes within {START_SECONDS:.0f} s "
+            f"(last: {seen}):{self._tail(name)}"
+        )
+
+    def require_running(self, name: str, pid: int) -> None:
+        """`BenchError` with the log when the process has ended."""
+        process = next(one for one in self._running if one.pid == pid)
+        if process.poll() is not None:
+            raise BenchError(
+                f"{name} ended during the benchmark with {process.returncode}:{self._tail(name)}"
+            )
+
+    def _log(self, name: str) -> Path:
+        return self._directory / f"{name}.log"
+
+    def _tail(self, name: str) -> str:
+        lines = self._log(name).read_text(errors="replace").splitlines()[-15:]
+        return "".join(f"\n  {line}" for line in lines) if lines else " it printed nothing"
+
+    def _stop_all(self) -> None:
+        trees = [stat.pid for one in self._running if one.poll() is None for stat in running_tree(one.pid)]
+        for process in reversed(self._running):
+            process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for process in self._running:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                for stat in running_tree(process.pid):
+                    with suppress(ProcessLookupError):
+                        os.kill(stat.pid, signal.SIGKILL)
+                process.wait()
+        while time.monotonic() < deadline and any(Path(f"/proc/{pid}").exists() for pid in trees):
+            time.sleep(0.02)  # children of a process that has ended are reaped by init
+        self._running.clear()
+
+
+def _get(port: int) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5.0)
+    try:
+        connection.request("GET", "/")
+        response = connection.getresponse()
+        return f"{response.status} with {len(response.read())} bytes"
+    finally:
+        connection.close()

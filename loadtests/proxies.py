@@ -1,0 +1,95 @@
+"""The proxies under test and the origin: how each is configured and started."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+
+HERE = Path(__file__).parent
+
+
+class _FileTemplate(Template):
+    """`@{name}` is replaced; nginx's own `$name` stays."""
+
+    delimiter = "@"
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What to start: the command, and its environment."""
+
+    argv: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy under test. `program` must be on the path; `package` brings it, "" when it is there anyway.
+
+    `prepare` is given a directory of its own, the port to listen on, a spare port, and the origin's ports.
+    """
+
+    name: str
+    program: str
+    package: str
+    optional: bool
+    prepare: Callable[[Path, int, int, Sequence[int]], Launch]
+
+
+def origin(directory: Path, ports: Sequence[int], body: int) -> Launch:
+    """The origin nginx: `body` bytes on every one of `ports`."""
+    (directory / "www").mkdir()
+    (directory / "www" / "body").write_bytes(b"x" * body)
+    listens = "\n        ".join(f"listen 127.0.0.1:{port} backlog=4096;" for port in ports)
+    return _nginx_launch("origin", directory, listens=listens)
+
+
+def _nginx(directory: Path, port: int, _spare: int, upstreams: Sequence[int]) -> Launch:
+    servers = "\n        ".join(f"server 127.0.0.1:{upstream};" for upstream in upstreams)
+    return _nginx_launch("nginx", directory, port=str(port), servers=servers)
+
+
+def _haproxy(directory: Path, port: int, _spare: int, upstreams: Sequence[int]) -> Launch:
+    servers = "\n    ".join(
+        f"server app{number} 127.0.0.1:{upstream} check inter 2s"
+        for number, upstream in enumerate(upstreams, 1)
+    )
+    settings = directory / "haproxy.cfg"
+    settings.write_text(_render("haproxy.cfg.template", port=str(port), servers=servers))
+    return Launch(["haproxy", "-q", "-db", "-f", str(settings)])
+
+
+def _ours(_directory: Path, port: int, spare: int, upstreams: Sequence[int]) -> Launch:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("BALANCER_")}
+    environment |= {
+        "BALANCER_LISTEN": f"127.0.0.1:{port}",
+        "BALANCER_ADMIN_LISTEN": f"127.0.0.1:{spare}",
+        "BALANCER_UPSTREAMS": ",".join(f"127.0.0.1:{upstream}" for upstream in upstreams),
+        "BALANCER_WORKERS": "1",
+        "BALANCER_ACCESS_LOG__ENABLED": "false",
+    }
+    return Launch([sys.executable, "-m", "balancer", "run"], environment)
+
+
+def _nginx_launch(name: str, directory: Path, **values: str) -> Launch:
+    # nginx started by root drops to another user, who could not enter our directory.
+    user = "user root;" if os.geteuid() == 0 else ""
+    settings = directory / f"{name}.conf"
+    settings.write_text(_render(f"{name}.conf.template", user=user, directory=str(directory), **values))
+    return Launch(["nginx", "-e", "stderr", "-p", str(directory), "-c", str(settings)])
+
+
+def _render(name: str, **values: str) -> str:
+    return _FileTemplate((HERE / name).read_text()).substitute(values)
+
+
+PROXIES: dict[str, Proxy] = {
+    proxy.name: proxy
+    for proxy in (
+        Proxy("nginx", "nginx", "nginx-light", optional=False, prepare=_nginx),
+        Proxy("haproxy", "haproxy", "haproxy", optional=True, prepare=_haproxy),
+        Proxy("ours", sys.executable, "", optional=False, prepare=_ours),
+    )
+}

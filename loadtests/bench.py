@@ -2,7 +2,7 @@
 
 wrk and the nginx origin share the first core; the proxy under load has the second one to itself, as the
 other proxies are idle meanwhile. Rounds are interleaved (nginx, haproxy, ours, nginx, ...), figures are
-medians. The figure that counts is CPU time of the proxy's whole process tree per request, as a ratio to nginx.
+medians. The one that counts is CPU time of the proxy's whole process tree per request, as a ratio to nginx.
 Exits 0 when all went well, 1 on any error or when --max-ratio is exceeded, 130 on Ctrl-C.
 """
 
@@ -91,7 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark and return the exit code."""
     options = command_line.parse(argv)
     console = Console(width=None if sys.stdout.isatty() else 110)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         return _measure(options, console)
     except BenchError as error:

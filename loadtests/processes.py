@@ -42,11 +42,12 @@ class Processes:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         # A second Ctrl-C must not leave processes behind; this takes at most STOP_SECONDS.
-        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        previous = [(one, signal.signal(one, signal.SIG_IGN)) for one in (signal.SIGINT, signal.SIGTERM)]
         try:
             self._stop_all()
         finally:
-            signal.signal(signal.SIGINT, previous)
+            for one, handler in previous:
+                signal.signal(one, handler)
 
     def start(
         self, name: str, argv: Sequence[str], core: int, environment: Mapping[str, str] = os.environ

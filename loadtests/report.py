@@ -45,8 +45,8 @@ def remarks(summaries: Sequence[Summary]) -> list[str]:
     if not unsaturated:
         return []
     return [
-        f"{', '.join(unsaturated)}: used less than {SATURATED:.0%} of the core, so requests/s and latency are invalid "
-        "as figures of saturation; CPU per request is valid."
+        f"{', '.join(unsaturated)}: used less than {SATURATED:.0%} of the core, so requests/s and latency "
+        "are invalid as figures of saturation; CPU per request is valid."
     ]
 
 

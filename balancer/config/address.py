@@ -1,0 +1,89 @@
+"""Addresses (L1): `host:port` as settings spell it, for the listeners and, in part, for upstreams."""
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+_HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>[0-9]{1,9}))?")
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
+    r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.?"
+)
+_LAST_LABEL_NUMERIC = re.compile(r"(?:.*\.)?[0-9]+\.?")
+
+
+def split_host_port(text: str) -> tuple[str, int | None]:
+    """Host (without brackets, in lower case, IPv6 in its short form) and port (None where none is given).
+
+    Raises ValueError with the end of a sentence when the text is neither name, IPv4 nor [IPv6].
+    """
+    match = _HOST_PORT.fullmatch(text)
+    if match is None:
+        if _is_ip(text):
+            raise ValueError(f"is an IPv6 address without brackets; write [{text}]:8000")
+        raise ValueError("is not host:port; write app1:8000, 10.0.0.2:8000 or [::1]:8000")
+    port = None if match["port"] is None else int(match["port"])
+    if match["v6"] is not None:
+        try:
+            return str(IPv6Address(match["v6"])), port
+        except ValueError:
+            raise ValueError(f"has no IPv6 address in its brackets ({match['v6']})") from None
+    return match["name"].lower(), port
+
+
+def check_host(host: str) -> None:
+    """Raise ValueError unless `host` is an IP address or could be a name in DNS."""
+    if _is_ip(host):
+        return
+    if _LAST_LABEL_NUMERIC.fullmatch(host):
+        raise ValueError(f"has no valid IPv4 address ({host})")
+    if _NAME.fullmatch(host) is None:
+        raise ValueError("has no valid host name; write app1:8000, 10.0.0.2:8000 or [::1]:8000")
+
+
+def join_host_port(host: str, port: int) -> str:
+    """`host:port`, an IPv6 host in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a listener listens: an IP address, and a port that may be 0 for any free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return join_host_port(self.host, self.port)
+
+    def clashes_with(self, other: "Address") -> bool:
+        """Whether both cannot be listened on at once: the same port, on the same or on every address."""
+        if self.port != other.port or self.port == 0:
+            return False
+        return self.host == other.host or any(ip_address(a.host).is_unspecified for a in (self, other))
+
+
+def parse_listen(value: object) -> object:
+    """`0.0.0.0:8080`, `[::]:8080`, `localhost:8080`, or `:8080` for every IPv4 address."""
+    if not isinstance(value, str):
+        return value
+    host, port = split_host_port(value.strip())
+    host = {"": "0.0.0.0", "localhost": "127.0.0.1"}.get(host, host)
+    if port is None:
+        raise ValueError("has no port; write 0.0.0.0:8080")
+    if port > 65535:
+        raise ValueError("has a port above 65535")
+    if not _is_ip(host):
+        raise ValueError("is not an IP address and a port; write 0.0.0.0:8080, 127.0.0.1:8080 or [::]:8080")
+    return Address(host, port)
+
+
+def _is_ip(host: str) -> bool:
+    return _ip_or_none(host) is not None
+
+
+def _ip_or_none(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None

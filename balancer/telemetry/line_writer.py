@@ -1,0 +1,69 @@
+"""Lines to a file descriptor from a thread of its own (L2): a blocked stdout never stalls an event loop."""
+
+import os
+import queue
+import select
+import threading
+from collections.abc import Callable
+
+Render = Callable[[], bytes]
+
+
+class LineWriter:
+    """Writes lines in order, in a daemon thread; what exceeds the queue is dropped and counted.
+
+    `write` never blocks and is called from one thread only. Lines are made (`render`) in the writer's thread.
+    """
+
+    def __init__(self, fd: int, max_lines: int = 50_000) -> None:
+        self._fd = fd
+        self._max_lines = max_lines
+        self._queue: queue.SimpleQueue[tuple[Render, int] | None] = queue.SimpleQueue()
+        # Each counter has one writing thread: accepted the caller's, settled and lost this one's.
+        self._accepted = 0
+        self._settled = 0
+        self._refused = 0
+        self._lost = 0
+        self._thread = threading.Thread(target=self._run, name=f"lines-to-{fd}", daemon=True)
+        self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Lines dropped since the start: the queue was full, or the descriptor is gone."""
+        return self._refused + self._lost
+
+    def write(self, render: Render, lines: int = 1) -> None:
+        """Queue `lines` lines that `render` gives, newlines included."""
+        if self._accepted - self._settled + lines > self._max_lines:
+            self._refused += lines
+            return
+        self._accepted += lines
+        self._queue.put((render, lines))
+
+    def close(self, timeout: float) -> None:
+        """Write what is queued, for at most `timeout` seconds; the descriptor stays open."""
+        self._queue.put(None)
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        broken = False
+        while (item := self._queue.get()) is not None:
+            render, lines = item
+            if not broken:
+                try:
+                    self._write_all(render())
+                except OSError:  # nobody reads any more: the pipe is closed, the disk is full
+                    broken = True
+            if broken:
+                self._lost += lines
+            self._settled += lines
+
+    def _write_all(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(self._fd, view) :]
+            except BlockingIOError:  # someone made the shared descriptor non-blocking
+                poller = select.poll()
+                poller.register(self._fd, select.POLLOUT)
+                poller.poll()

@@ -1,0 +1,189 @@
+"""`balancer demo`: the balancer in front of three app replicas of its own, watched live (L6)."""
+
+import asyncio
+import signal
+import socket
+import sys
+import tempfile
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import aiohttp
+from rich.console import Console
+
+from balancer.demo.display import display_for
+from balancer.demo.load import Load
+from balancer.demo.processes import Child, Children
+from balancer.demo.table import read_stats, rows
+from balancer.errors import StartupError
+
+REPLICAS = (("app1", 0.005), ("app2", 0.005), ("app3", 0.040))  # name, service time in seconds
+LISTEN_PORT, ADMIN_PORT = 8080, 9901
+PORTS_TRIED = 50
+START_SECONDS = 20.0
+REFRESH = 0.5  # seconds
+
+
+def run(load: bool) -> int:
+    """Run the demo until Ctrl-C or TERM, with a gentle load of its own if `load`; returns the exit code."""
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        asyncio.run(_run(load, console))
+    except StartupError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:  # in the instant before the handlers are set
+        return 0
+    return 0
+
+
+async def _run(load: bool, console: Console) -> None:
+    """Run until a signal comes or the demo fails; ends every child either way."""
+    stop = asyncio.Event()
+    with tempfile.TemporaryDirectory(prefix="balancer-demo-") as directory:
+        children = Children(Path(directory))
+
+        def stop_or_kill() -> None:
+            if stop.is_set():
+                children.kill()  # the second signal: no more patience
+            stop.set()
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop_or_kill)
+        demo = asyncio.create_task(Demo(console, children).run(load))
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({demo, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            demo.cancel()
+            stopped.cancel()
+            results = await asyncio.gather(demo, stopped, return_exceptions=True)
+            await children.stop()
+    if isinstance(results[0], Exception):
+        raise results[0]
+    console.print("stopped")
+
+
+class Demo:
+    """The replicas, the balancer in front of them, the load and the table."""
+
+    def __init__(self, console: Console, children: Children) -> None:
+        self._console = console
+        self._children = children
+        self._names: dict[str, str] = {}  # address -> what the table calls the replica
+        self._replicas: list[Child] = []
+
+    async def run(self, with_load: bool) -> None:
+        """Start everything and show it until cancelled; `StartupError` when the balancer fails."""
+        timeout = aiohttp.ClientTimeout(total=2.0)
+        async with aiohttp.ClientSession(timeout=timeout) as session, AsyncExitStack() as stack:
+            await self._start_replicas(session)
+            listen = free_port(LISTEN_PORT)
+            admin = free_port(ADMIN_PORT)
+            for wanted, got in ((LISTEN_PORT, listen), (ADMIN_PORT, admin)):
+                if got != wanted:
+                    self._console.print(f"port {wanted} is in use: taking {got}")
+            balancer = self._children.start_balancer(
+                {
+                    "BALANCER_LISTEN": f"127.0.0.1:{listen}",
+                    "BALANCER_ADMIN_LISTEN": f"127.0.0.1:{admin}",
+                    "BALANCER_UPSTREAMS": ",".join(self._names),
+                    "BALANCER_ACCESS_LOG__ENABLED": "false",
+                    "BALANCER_TIMEOUTS__DRAIN": "3s",
+                }
+            )
+            await _wait_until_ok(session, f"http://127.0.0.1:{admin}/readyz", balancer)
+            self._introduce(listen, admin)
+            load = Load(f"http://127.0.0.1:{listen}/") if with_load else None
+            if load is not None:
+                task = asyncio.create_task(load.run())
+                stack.push_async_callback(_end, task)
+            await self._watch(session, f"http://127.0.0.1:{admin}/api/pools", balancer, load)
+
+    async def _start_replicas(self, session: aiohttp.ClientSession) -> None:
+        for name, delay in REPLICAS:
+            child, address = self._children.start_replica(name, delay)
+            self._replicas.append(child)
+            self._names[address] = f"{name} (about {delay * 1e3:.0f} ms)"
+        for child, address in zip(self._replicas, self._names, strict=True):
+            await _wait_until_ok(session, f"http://{address}/", child)
+
+    def _introduce(self, listen: int, admin: int) -> None:
+        pids = ", ".join(f"{child.name} {child.process.pid}" for child in self._replicas)
+        for line in (
+            f"balancer   http://127.0.0.1:{listen}/   in front of the app replicas (pids: {pids})",
+            f"admin      http://127.0.0.1:{admin}/metrics   /api/pools   /healthz   /readyz",
+            f"try        curl -i http://127.0.0.1:{listen}/",
+            f"           curl -N http://127.0.0.1:{listen}/stream",
+            "Ctrl-C stops it all.",
+        ):
+            self._console.print(line)
+
+    async def _watch(
+        self, session: aiohttp.ClientSession, url: str, balancer: Child, load: Load | None
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        with display_for(self._console) as display:
+            while True:
+                _require_running(balancer)
+                try:
+                    async with session.get(url) as response:
+                        response.raise_for_status()
+                        stats = read_stats(await response.json())
+                except (aiohttp.ClientError, TimeoutError):
+                    pass  # busy or ending: the next turn tells
+                else:
+                    display.show(rows(stats, self._names), self._note(load), loop.time())
+                await asyncio.sleep(REFRESH)
+
+    def _note(self, load: Load | None) -> str:
+        notes = [f"{child.name} has ended" for child in self._replicas if child.has_ended()]
+        if load is not None:
+            notes.append(f"load: {load.sent:,} requests, {load.failed:,} failed")
+        return "; ".join(notes)
+
+
+def free_port(first: int) -> int:
+    """The first loopback port from `first` on that nobody listens on; `StartupError` after PORTS_TRIED."""
+    for port in range(first, first + PORTS_TRIED):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # old connections do not matter
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise StartupError(
+        f"ports {first} to {first + PORTS_TRIED - 1} of 127.0.0.1 are all in use; free one of them"
+    )
+
+
+async def _wait_until_ok(session: aiohttp.ClientSession, url: str, child: Child) -> None:
+    """Wait until `url` answers 200; `StartupError` when its process ends before, or after START_SECONDS."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + START_SECONDS
+    while loop.time() < deadline:
+        _require_running(child)
+        try:
+            async with session.get(url) as response:
+                if response.status == 200:
+                    return
+        except (aiohttp.ClientError, TimeoutError):
+            pass  # not listening yet
+        await asyncio.sleep(0.05)
+    raise StartupError(
+        f"{child.name} was not ready after {START_SECONDS:.0f} s; it printed:\n{child.last_words()}"
+    )
+
+
+def _require_running(child: Child) -> None:
+    if child.has_ended():
+        words = child.last_words() or "  nothing"
+        raise StartupError(f"{child.name} ended with code {child.process.returncode}; it printed:\n{words}")
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,93 @@
+"""One app replica of the demo, a process of its own: `python -m balancer.demo.replica NAME DELAY FD` (L6).
+
+It serves the listening socket FD that it inherits, and ends on TERM or when its standard input does: so it
+never outlives the demo, however that ended.
+"""
+
+import asyncio
+import json
+import signal
+import socket
+import sys
+from random import Random
+
+from aiohttp import WSMsgType, web
+
+STREAM_CHUNKS = 10
+STREAM_INTERVAL = 0.1  # seconds
+
+
+class Replica:
+    """The application: JSON that names the replica on every path, `/stream` in pieces, `/ws` as an echo.
+
+    `delay` is the service time in seconds, give or take a fifth.
+    """
+
+    def __init__(self, name: str, delay: float, rng: Random) -> None:
+        self._name = name
+        self._delay = delay
+        self._random = rng
+
+    def application(self) -> web.Application:
+        """The aiohttp application, ready to be served."""
+        app = web.Application()
+        app.router.add_get("/ws", self._echo)
+        app.router.add_get("/stream", self._stream)
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        return app
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        received = 0
+        async for chunk in request.content.iter_chunked(65536):
+            received += len(chunk)
+        await asyncio.sleep(self._delay * self._random.uniform(0.8, 1.2))
+        answer = {"replica": self._name, "method": request.method, "path": request.path, "received": received}
+        return web.json_response(answer)
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        for number in range(1, STREAM_CHUNKS + 1):
+            line = {"replica": self._name, "chunk": number, "of": STREAM_CHUNKS}
+            await response.write(json.dumps(line).encode() + b"\n")
+            await asyncio.sleep(STREAM_INTERVAL)
+        await response.write_eof()
+        return response
+
+    async def _echo(self, request: web.Request) -> web.WebSocketResponse:
+        websocket = web.WebSocketResponse()
+        await websocket.prepare(request)
+        async for message in websocket:
+            if message.type is WSMsgType.TEXT:
+                await websocket.send_str(f"{self._name}: {message.data}")
+            elif message.type is WSMsgType.BINARY:
+                await websocket.send_bytes(message.data)
+        return websocket
+
+
+async def serve(replica: Replica, listener: socket.socket, stdin: int) -> None:
+    """Serve until TERM, or until something can be read from `stdin`: its end."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_reader(stdin, stop.set)
+    runner = web.AppRunner(replica.application(), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    await web.SockSite(runner, listener).start()
+    try:
+        await stop.wait()
+    finally:
+        loop.remove_reader(stdin)
+        await runner.cleanup()
+
+
+def main(argv: list[str]) -> int:
+    """The process: NAME, DELAY in seconds, FD of the listening socket."""
+    name, delay, descriptor = argv
+    listener = socket.socket(fileno=int(descriptor))
+    asyncio.run(serve(Replica(name, float(delay), Random()), listener, sys.stdin.fileno()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,1 +1,8 @@
-"""Settings: the pydantic models, and loading them from environment and YAML."""
+"""Settings (L1): models, and the loader that fills them from environment and file."""
+
+from balancer.config.address import Address
+from balancer.config.loader import Loaded, PolicyCheck, load, load_with_origins
+from balancer.config.settings import Settings
+from balancer.config.upstream_spec import UpstreamSpec
+
+__all__ = ["Address", "Loaded", "PolicyCheck", "Settings", "UpstreamSpec", "load", "load_with_origins"]

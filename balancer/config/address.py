@@ -7,8 +7,6 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>[0-9]{1,9}))?")
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
-    r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.?"
-)
 _LAST_LABEL_NUMERIC = re.compile(r"(?:.*\.)?[0-9]+\.?")
 
 
@@ -63,10 +61,12 @@ class Address:
         return self.host == other.host or any(ip_address(a.host).is_unspecified for a in (self, other))
 
 
-def parse_listen(value: object) -> object:
+def parse_listen(value: object) -> Address:
     """`0.0.0.0:8080`, `[::]:8080`, `localhost:8080`, or `:8080` for every IPv4 address."""
-    if not isinstance(value, str):
+    if isinstance(value, Address):
         return value
+    if not isinstance(value, str):
+        raise ValueError("is not host:port; write 0.0.0.0:8080")
     host, port = split_host_port(value.strip())
     host = {"": "0.0.0.0", "localhost": "127.0.0.1"}.get(host, host)
     if port is None:

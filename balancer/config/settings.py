@@ -175,7 +175,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="BALANCER_",
         env_nested_delimiter="__",
-        env_ignore_empty=True,
+        case_sensitive=True,  # keys of a file are lower case; variables are checked before they come here
         enable_decoding=False,  # our types read lists and JSON themselves, from the file as well
         extra="forbid",
         frozen=True,

@@ -30,14 +30,16 @@ class UpstreamSpec:
         return self.id if self.weight == 1 else f"{self.id}?weight={self.weight}"
 
 
-def parse_upstream(value: object) -> object:
-    """Read one entry; what is no string passes as it is. Raises ValueError with the end of a sentence."""
+def parse_upstream(value: object) -> UpstreamSpec:
+    """Read one entry. Raises ValueError with the end of a sentence."""
+    if isinstance(value, UpstreamSpec):
+        return value
     if isinstance(value, dict):
         raise ValueError(
             "is a mapping; write each upstream as one string: app1:8000, no space after the colon"
         )
     if not isinstance(value, str):
-        return value
+        raise ValueError("is not host:port; write app1:8000")
     text, _, query = value.strip().partition("?")
     scheme, found, rest = text.partition("://")
     if not found:

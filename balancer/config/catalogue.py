@@ -1,0 +1,105 @@
+"""Every setting by name (L1): how it is spelt in the environment and in a file, and what a typo meant.
+
+Derived from the models, so that a new field is known here, in the docs and in `balancer check` at once.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TypeAlias
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from balancer.config.settings import Settings
+
+PREFIX = "BALANCER_"
+Path: TypeAlias = tuple[str, ...]  # ("timeouts", "connect")
+
+# Settings of the design that later versions bring; a path stands for everything beneath it too.
+NOT_YET: frozenset[Path] = frozenset(
+    tuple(key.split("."))
+    for key in (
+        "admin_token", "admin_token_file", "hash_key", "health_check", "outlier", "stuck", "latency", "hedge",
+        "adaptive", "panic", "slow_start", "sticky", "keepalive.learn", "retry.statuses", "retry.methods",
+        "retry.budget_ratio", "retry.budget_min_per_second", "retry.replay_bytes", "limits.max_inflight",
+        "limits.queue_size", "limits.queue_timeout", "tls", "pools", "routes",
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One leaf of the tree."""
+
+    path: Path
+    field: FieldInfo
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment: `BALANCER_TIMEOUTS__CONNECT`."""
+        return variable(self.path)
+
+
+def variable(path: Path) -> str:
+    """How the environment spells a path."""
+    return PREFIX + "__".join(path).upper()
+
+
+def key(path: Path) -> str:
+    """How messages spell a path in a file: `timeouts.connect`."""
+    return ".".join(path)
+
+
+def _walk(model: type[BaseModel], above: Path = ()) -> Iterator[Setting | Path]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield (*above, name)
+            yield from _walk(field.annotation, (*above, name))
+        else:
+            yield Setting((*above, name), field)
+
+
+SETTINGS: tuple[Setting, ...] = tuple(each for each in _walk(Settings) if isinstance(each, Setting))
+GROUPS: tuple[Path, ...] = tuple(each for each in _walk(Settings) if not isinstance(each, Setting))
+BY_PATH: dict[Path, Setting] = {setting.path: setting for setting in SETTINGS}
+BY_VARIABLE: dict[str, Setting] = {setting.variable: setting for setting in SETTINGS}
+
+
+def about_unknown_variable(name: str) -> str:
+    """One sentence on a BALANCER_ variable that is no setting. Its value may be a secret: it is not shown."""
+    path = tuple(name[len(PREFIX) :].lower().split("__"))
+    if path in GROUPS:
+        example = next(variable(each) for each in BY_PATH if each[:-1] == path)
+        return f"{name}: is a group, not a setting; set what is in it, for example {example}"
+    return f"{name}: {_about_unknown(path, variable)}"
+
+
+def about_unknown_key(path: Path) -> str:
+    """The rest of a sentence on a key in a file that is no setting."""
+    return _about_unknown(path, key)
+
+
+def _about_unknown(path: Path, spelling: Callable[[Path], str]) -> str:
+    if _is_later(path):
+        return "not part of this version yet; remove it"
+    meant = _closest(path)
+    if meant is None:
+        return "no such setting; remove it"
+    if _is_later(meant):
+        return f"no such setting, and {spelling(meant)} is not part of this version yet; remove it"
+    return f"no such setting; did you mean {spelling(meant)}?"
+
+
+def _is_later(path: Path) -> bool:
+    return any(path[: len(later)] == later for later in NOT_YET)
+
+
+def _closest(path: Path) -> Path | None:
+    """The setting or group that was meant: one spelt alike, else the only one of that name in any group."""
+    by_text = {"__".join(each): each for each in (*BY_PATH, *GROUPS, *NOT_YET)}
+    close = get_close_matches("__".join(path).lower(), by_text, 1, 0.75)
+    if close:
+        return by_text[close[0]]
+    same = [each for each in BY_PATH if each[-1] == path[-1].lower()]
+    return same[0] if len(same) == 1 else None

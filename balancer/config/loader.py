@@ -1,0 +1,91 @@
+"""Bring environment and file together (L1): read both, check the names, validate once, report everything.
+
+The file lies beneath, the environment wins. Policies are a layer above this one, so the composition root
+hands in the registry's check of a policy's name and options.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from pydantic import ValidationError
+
+from balancer.config.catalogue import BY_PATH, Path
+from balancer.config.problems import sentences
+from balancer.config.settings import Settings
+from balancer.config.sources import Origin, Reading, read_environment, read_file
+from balancer.errors import SettingsError
+
+# Raises SettingsError where there is no policy of that name, or it does not take these options.
+PolicyCheck: TypeAlias = Callable[[str, Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, and where each value that is not a default was set."""
+
+    settings: Settings
+    origins: Mapping[Path, Origin]
+
+
+def load(
+    environ: Mapping[str, str], config_file: str | None = None, check_policy: PolicyCheck | None = None
+) -> Settings:
+    """The settings of this instance. `config_file`, from the command line, wins over BALANCER_CONFIG.
+
+    Raises SettingsError with every problem there is.
+    """
+    return load_with_origins(environ, config_file, check_policy).settings
+
+
+def load_with_origins(
+    environ: Mapping[str, str], config_file: str | None = None, check_policy: PolicyCheck | None = None
+) -> Loaded:
+    """As `load`, with what is needed to show where each value comes from."""
+    environment = read_environment(environ)
+    if config_file:
+        environment.tree["config"] = config_file
+        environment.origins["config",] = Origin("command line", "--config")
+    name = environment.tree.get("config")
+    file = read_file(name, environment.origins["config",].where) if name else Reading()
+    origins = {**file.origins, **environment.origins}
+    tree = _overlay(file.tree, environment.tree)
+    problems = [*environment.problems, *file.problems]
+    try:
+        settings = Settings(**tree)
+    except ValidationError as error:
+        # A file that cannot be read may well name the upstreams: its own problem is enough.
+        problems += sentences(error, origins, name, blame_missing=not file.unreadable)
+        options = {}
+    else:
+        options = settings.policy_options
+    if check_policy is not None:
+        problems += _policy_problems(tree, options, origins, check_policy)
+    if problems:
+        raise SettingsError(problems)
+    return Loaded(settings, origins)
+
+
+def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    # Groups are one level deep; only they are a mapping on both sides.
+    merged = {**below, **above}
+    for key in below.keys() & above.keys():
+        if isinstance(below[key], dict) and isinstance(above[key], dict):
+            merged[key] = {**below[key], **above[key]}
+    return merged
+
+
+def _policy_problems(
+    tree: Mapping[str, Any], options: Mapping[str, Any], origins: Mapping[Path, Origin], check: PolicyCheck
+) -> list[str]:
+    """The check's own sentences; they speak of variables, so one that came from a file is told where."""
+    policy = tree.get("policy", BY_PATH["policy",].field.default)
+    if not isinstance(policy, str) or not policy:
+        return []  # a problem that validation has reported
+    try:
+        check(policy, options)
+    except SettingsError as error:
+        origin = origins.get(("policy_options",) if options else ("policy",))
+        prefix = f"{origin.where}: " if origin is not None and origin.kind == "file" else ""
+        return [prefix + problem for problem in error.problems]
+    return []

@@ -1,0 +1,69 @@
+"""From validation errors to sentences an operator can act on (L1): the setting, its value, the remedy."""
+
+import json
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from balancer.config.catalogue import BY_PATH, Path, about_unknown_key, variable
+from balancer.config.sources import Origin
+
+_LONGEST_VALUE = 80
+
+# pydantic's error type -> the sentence after the value, filled from the error's context
+_SENTENCES = {
+    "int_parsing": "is not a whole number",
+    "int_parsing_size": "is not a whole number of sensible size",
+    "int_type": "is not a whole number",
+    "int_from_float": "is not a whole number",
+    "float_parsing": "is not a number",
+    "float_type": "is not a number",
+    "finite_number": "is not a finite number",
+    "bool_parsing": "is neither true nor false",
+    "bool_type": "is neither true nor false",
+    "string_type": "is not text; put it in quotes",
+    "string_too_short": "is empty; give it a value or remove it",
+    "tuple_type": "is not a list; write a,b or [a, b]",
+    "dict_type": "is not a mapping of names to values",
+    "greater_than_equal": "is too small; the least is {ge:g}",
+    "less_than_equal": "is too large; the most is {le:g}",
+    "literal_error": "is not known; write {expected}",
+}
+
+
+def sentences(
+    error: ValidationError, origins: Mapping[Path, Origin], file: str | None, *, blame_missing: bool
+) -> list[str]:
+    """One sentence per problem. `file` is what unknown keys were read from, the environment's being known."""
+    return [
+        _sentence(each, origins, file)
+        for each in error.errors(include_url=False)
+        if blame_missing or each["type"] != "missing"
+    ]
+
+
+def _sentence(error: ErrorDetails, origins: Mapping[Path, Origin], file: str | None) -> str:
+    path = tuple(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{file}: {'.'.join(path)}: {about_unknown_key(path)}"
+    path = next(path[:length] for length in (1, 2) if path[:length] in BY_PATH)
+    if error["type"] == "missing":
+        name = variable(path)
+        return f"{name}: is not set; name your app replicas, for example {name}=app1:8000,app2:8000"
+    context = error.get("ctx", {})
+    if error["type"] == "value_error":
+        text = str(context["error"])
+    else:
+        text = _SENTENCES.get(error["type"], error["msg"]).format(**context)
+    return f"{_place(path, origins)}: {_quoted(error['input'])} {text}"
+
+
+def _place(path: Path, origins: Mapping[Path, Origin]) -> str:
+    origin = origins.get(path)
+    return f"{variable(path)} (the default)" if origin is None else origin.where
+
+
+def _quoted(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."

@@ -1,0 +1,138 @@
+"""The command `balancer` (L6): run (the default), check, demo.
+
+What the operator must mend is said on stderr, a line each, with exit code 1; a wrong command line is 2.
+"""
+
+import os
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from balancer.config import Loaded, load_with_origins
+from balancer.config.effective import as_yaml, effective
+from balancer.errors import OperatorError, SettingsError
+from balancer.policies import registry
+
+# Where nothing tells the width, as in a pipe or a container's log, lines are better long than folded.
+_WIDTH_OF_A_PIPE = 160
+
+app = typer.Typer(
+    name="balancer",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigFile = Annotated[
+    str | None,
+    typer.Option("--config", "-c", metavar="FILE", help="A YAML settings file, instead of BALANCER_CONFIG."),
+]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"balancer {version('balancer')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def balancer(
+    context: typer.Context,
+    config: ConfigFile = None,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """An HTTP load balancer in front of your app replicas.
+
+    Without a command it [bold]runs[/bold], configured by the environment or a YAML file:
+
+    [green]BALANCER_UPSTREAMS=app1:8000,app2:8000 balancer[/green]
+
+    Clients then connect to port 8080; [green]curl 127.0.0.1:9901/readyz[/green] says whether it is ready,
+    [green]/metrics[/green] how it does. [green]balancer check[/green] shows every setting, and what is wrong.
+    """
+    context.obj = config
+    if context.invoked_subcommand is None:
+        run(context)
+
+
+@app.command()
+def run(context: typer.Context, config: ConfigFile = None) -> None:
+    """Run the balancer until TERM (the default command)."""
+    loaded = _load(context, config)
+    from balancer.runtime.supervisor import run as run_supervisor  # loads uvloop, aiohttp, metrics
+
+    raise typer.Exit(run_supervisor(loaded.settings))
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    config: ConfigFile = None,
+    yaml: Annotated[bool, typer.Option("--yaml", help="Print a settings file instead of a table.")] = False,
+) -> None:
+    """Show the settings that would take effect, or all that is wrong with them."""
+    loaded = _load(context, config)
+    if yaml:
+        print(as_yaml(loaded.settings), end="")
+    else:
+        _print_settings(loaded)
+
+
+@app.command()
+def demo(
+    load: Annotated[bool, typer.Option("--load", help="Send it a gentle load as well.")] = False,
+) -> None:
+    """Run in front of three small demo replicas on this machine."""
+    from balancer.demo.app import run as run_demo
+
+    raise typer.Exit(run_demo(load))
+
+
+def _load(context: typer.Context, config: str | None) -> Loaded:
+    return load_with_origins(os.environ, config or context.obj, registry.check)
+
+
+def _print_settings(loaded: Loaded) -> None:
+    settings = loaded.settings
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column("setting", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    table.add_column("set by", overflow="fold")
+    for setting in effective(loaded):
+        origin = "the variable" if setting.origin == setting.variable else setting.origin
+        style = "dim" if setting.origin == "default" else ""
+        table.add_row(setting.variable, Text(setting.value or "-"), Text(origin), style=style)
+    console = _console()
+    console.print(table)
+    count = len(settings.upstreams)
+    console.print(
+        f"The settings are good: {count} upstream{'s' * (count != 1)}, policy {settings.policy}, "
+        f"clients connect to {settings.listen}."
+    )
+
+
+def _console(stderr: bool = False) -> Console:
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _WIDTH_OF_A_PIPE
+    return console
+
+
+def main() -> None:
+    """The entry point: what an operator must mend becomes plain lines, never a traceback."""
+    try:
+        app()
+    except OperatorError as error:
+        console = _console(stderr=True)
+        for problem in error.problems if isinstance(error, SettingsError) else [str(error)]:
+            console.print(Text.assemble(("balancer: ", "bold red"), problem), soft_wrap=True)
+        sys.exit(1)

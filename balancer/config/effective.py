@@ -1,0 +1,60 @@
+"""Settings as they took effect (L1): one line each with its origin, or the whole tree as YAML.
+
+Secrets are declared as SecretStr, which a JSON dump masks: there is no way round that here.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from balancer.config.catalogue import SETTINGS, Path
+from balancer.config.loader import Loaded
+from balancer.config.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveSetting:
+    """One setting as shown to the operator; `origin` is `default`, a variable, or a file and key."""
+
+    path: Path
+    variable: str
+    value: str
+    origin: str
+
+
+def effective(loaded: Loaded) -> list[EffectiveSetting]:
+    """Every setting, in the order of the models."""
+    tree = loaded.settings.model_dump(mode="json")
+    lines = []
+    for setting in SETTINGS:
+        origin = loaded.origins.get(setting.path)
+        where = "default" if origin is None else origin.where
+        lines.append(
+            EffectiveSetting(setting.path, setting.variable, shown(value_at(tree, setting.path)), where)
+        )
+    return lines
+
+
+def as_yaml(settings: Settings) -> str:
+    """The tree as a settings file that gives the same settings again, but for masked secrets."""
+    tree = settings.model_dump(mode="json", exclude={"config"})
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+
+
+def value_at(tree: dict[str, Any], path: Path) -> Any:
+    """What a dumped tree holds at a path."""
+    value: Any = tree
+    for part in path:
+        value = value[part]
+    return value
+
+
+def shown(value: object) -> str:
+    """A dumped value as one writes it in a variable; nothing for none and for an empty list."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

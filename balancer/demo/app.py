@@ -17,7 +17,9 @@ from balancer.demo.processes import Child, Children
 from balancer.demo.table import read_stats, rows
 from balancer.errors import StartupError
 
-REPLICAS = (("app1", 0.005), ("app2", 0.005), ("app3", 0.040))  # name, service time in seconds
+# Name and service time in seconds. At fifty requests a second the slow one is busy often enough for the
+# default policy, least_connections, to give it visibly less than a third.
+REPLICAS = (("app1", 0.005), ("app2", 0.005), ("app3", 0.080))
 LISTEN_PORT, ADMIN_PORT = 8080, 9901
 PORTS_TRIED = 50
 START_SECONDS = 20.0
@@ -110,9 +112,10 @@ class Demo:
             await _wait_until_ok(session, f"http://{address}/", child)
 
     def _introduce(self, listen: int, admin: int) -> None:
-        pids = ", ".join(f"{child.name} {child.process.pid}" for child in self._replicas)
+        pids = ", ".join(f"{child.name} (pid {child.process.pid})" for child in self._replicas)
         for line in (
-            f"balancer   http://127.0.0.1:{listen}/   in front of the app replicas (pids: {pids})",
+            f"balancer   http://127.0.0.1:{listen}/",
+            f"replicas   {pids}",
             f"admin      http://127.0.0.1:{admin}/metrics   /api/pools   /healthz   /readyz",
             f"try        curl -i http://127.0.0.1:{listen}/",
             f"           curl -N http://127.0.0.1:{listen}/stream",

@@ -56,8 +56,9 @@ def balancer(
 
     [green]BALANCER_UPSTREAMS=app1:8000,app2:8000 balancer[/green]
 
-    Clients then connect to port 8080; [green]curl 127.0.0.1:9901/readyz[/green] says whether it is ready,
-    [green]/metrics[/green] how it does. [green]balancer check[/green] shows every setting, and what is wrong.
+    Clients then connect to port 8080. It tells of itself on 127.0.0.1:9901, under /readyz and /metrics.
+
+    [green]balancer check[/green] shows every setting, and says what is wrong.
     """
     context.obj = config
     if context.invoked_subcommand is None:
@@ -106,11 +107,10 @@ def _print_settings(loaded: Loaded) -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     table.add_column("setting", no_wrap=True)
     table.add_column("value", overflow="fold")
-    table.add_column("set by", overflow="fold")
+    table.add_column("set by", no_wrap=True)
     for setting in effective(loaded):
-        origin = "the variable" if setting.origin == setting.variable else setting.origin
         style = "dim" if setting.origin == "default" else ""
-        table.add_row(setting.variable, Text(setting.value or "-"), Text(origin), style=style)
+        table.add_row(setting.variable, Text(setting.value or "-"), setting.origin, style=style)
     console = _console()
     console.print(table)
     count = len(settings.upstreams)
@@ -130,7 +130,7 @@ def _console(stderr: bool = False) -> Console:
 def main() -> None:
     """The entry point: what an operator must mend becomes plain lines, never a traceback."""
     try:
-        app()
+        app(prog_name="balancer")
     except OperatorError as error:
         console = _console(stderr=True)
         for problem in error.problems if isinstance(error, SettingsError) else [str(error)]:

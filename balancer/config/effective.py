@@ -16,7 +16,7 @@ from balancer.config.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class EffectiveSetting:
-    """One setting as shown to the operator; `origin` is `default`, a variable, or a file and key."""
+    """One setting as shown to the operator; `origin` is `default` or an `Origin.kind`."""
 
     path: Path
     variable: str
@@ -30,10 +30,9 @@ def effective(loaded: Loaded) -> list[EffectiveSetting]:
     lines = []
     for setting in SETTINGS:
         origin = loaded.origins.get(setting.path)
-        where = "default" if origin is None else origin.where
-        lines.append(
-            EffectiveSetting(setting.path, setting.variable, shown(value_at(tree, setting.path)), where)
-        )
+        kind = "default" if origin is None else origin.kind
+        value = shown(value_at(tree, setting.path))
+        lines.append(EffectiveSetting(setting.path, setting.variable, value, kind))
     return lines
 
 
@@ -56,5 +55,5 @@ def shown(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, list):
-        return ",".join(map(str, value))
+        return ", ".join(map(str, value))
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -75,7 +75,7 @@ def read_file(name: str, named_by: str) -> Reading:
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         return _unreadable(
-            f"{name}{line}: is not valid YAML ({error.problem}); text with : or [ needs quotes"
+            f"{name}{line}: is not valid YAML ({error.problem}); text with : [ or ? needs quotes"
         )
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0]

@@ -22,9 +22,8 @@ def table() -> str:
     rows = ["| setting | default | meaning |", "|---|---|---|"]
     for setting in SETTINGS:
         default = "needed" if setting.field.is_required() else _code(value_at(defaults, setting.path))
-        rows.append(
-            f"| `{setting.variable}` | {default} | {_meaning(setting.path, setting.field.description)} |"
-        )
+        meaning = (setting.field.description or "").replace("|", r"\|")
+        rows.append(f"| `{setting.variable}` | {default} | {meaning} |")
     return "\n".join(rows)
 
 

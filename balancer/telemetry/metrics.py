@@ -24,7 +24,6 @@ from balancer.telemetry import columns as c
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import Labels, Ledger
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX = "balancer_"
 _BOUNDS = [*(repr(bound) for bound in c.BUCKETS), "+Inf"]
 _POOL_UPSTREAM = ("pool", "upstream")

@@ -1,0 +1,105 @@
+"""A listening socket as a worker serves it (L6): uvloop accepts, and the last who wait are taken by hand."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from balancer.runtime.channel import Message
+
+BACKLOG = 4096  # uvloop listens again with a backlog of its own choice
+
+ProtocolFactory = Callable[[], asyncio.Protocol]
+
+
+class Acceptor:
+    """Serves one listening socket; may be stopped and started again."""
+
+    __slots__ = ("_server", "_sock")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._server: asyncio.AbstractServer | None = None
+
+    async def start(self, factory: ProtocolFactory) -> None:
+        """Accept clients from now on."""
+        # uvloop closes the socket object it is given when its server closes; ours stays open beside it.
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(factory, sock=self._sock.dup(), backlog=BACKLOG)
+
+    @property
+    def accepting(self) -> bool:
+        """Whether clients are being accepted."""
+        return self._server is not None
+
+    def stop(self) -> None:
+        """Leave the socket, and who waits in its queue, to another worker."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def take_waiting(self, *, and_end: bool) -> list[socket.socket]:
+        """Stop, and accept all who wait in the queue.
+
+        `and_end` ends the listening for every process that holds the socket, right after the last accept:
+        who comes later is refused instead of waiting in a queue that nobody serves.
+        """
+        if self._server is None:
+            return []
+        self.stop()
+        taken = []
+        while (client := self._accept()) is not None:
+            client.setblocking(False)
+            taken.append(client)
+        if and_end:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        return taken
+
+    def close(self) -> None:
+        """Close this worker's descriptors of the socket."""
+        self.stop()
+        self._sock.close()
+
+    def _accept(self) -> socket.socket | None:
+        while True:
+            try:
+                return self._sock.accept()[0]
+            except BlockingIOError:
+                return None
+            except ConnectionAbortedError:  # it left while it waited
+                continue
+            except OSError:  # no descriptors left: the rest cannot be served
+                return None
+
+
+class Doors:
+    """All listening sockets of the instance as one worker has them: its own, and those it adopted."""
+
+    def __init__(self, sockets: list[socket.socket], factory: ProtocolFactory) -> None:
+        self._acceptors = [Acceptor(sock) for sock in sockets]
+        self._factory = factory
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def open(self, slot: int) -> None:
+        """Serve the socket of a slot."""
+        if not self._acceptors[slot].accepting:
+            await self._acceptors[slot].start(self._factory)
+
+    def on_adopt(self, message: Message) -> None:
+        """Serve the socket of a slot that has no worker."""
+        task = asyncio.get_running_loop().create_task(self.open(message["slot"]), name="adopt")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def on_release(self, message: Message) -> None:
+        """That slot has a worker again, who serves the queue from now on."""
+        self._acceptors[message["slot"]].stop()
+
+    async def shut(self, *, and_end: bool) -> None:
+        """Stop accepting on all sockets, with who waits in their queues served."""
+        loop = asyncio.get_running_loop()
+        taken = [client for acceptor in self._acceptors for client in acceptor.take_waiting(and_end=and_end)]
+        for acceptor in self._acceptors:
+            acceptor.close()
+        await asyncio.gather(
+            *(loop.connect_accepted_socket(self._factory, client) for client in taken), return_exceptions=True
+        )

@@ -1,0 +1,90 @@
+"""From settings to what a worker is told (L6): the one place where pydantic models end.
+
+Nothing here touches the network or the processes, so that a reload can compare two blueprints.
+"""
+
+import ipaddress
+from typing import Any
+
+from balancer.config.settings import Settings
+from balancer.runtime.channel import Message
+from balancer.runtime.fleet import Fleet, PoolState, UpstreamState
+from balancer.telemetry.columns import Kind
+from balancer.telemetry.ledger import Ledger
+
+DEFAULT = "default"  # the pool that UPSTREAMS defines, and the route to it
+
+
+def build_fleet(settings: Settings, ledger: Ledger) -> Fleet:
+    """The pools of the settings, a row of the segment for each entity; names have no address yet."""
+    pool = PoolState(
+        name=DEFAULT,
+        row=ledger.row(Kind.POOL, DEFAULT),
+        settings={
+            "policy": settings.policy,
+            "policy_options": settings.policy_options,
+            "keepalive": settings.keepalive.model_dump(),
+            "retry": settings.retry.model_dump(),
+        },
+    )
+    for spec in settings.upstreams:
+        pool.upstreams[spec.id] = UpstreamState(
+            id=spec.id,
+            host=spec.host,
+            port=spec.port,
+            weight=spec.weight,
+            row=ledger.row(Kind.UPSTREAM, DEFAULT, spec.id),
+            address=spec.host if is_address(spec.host) else "",
+        )
+    return Fleet([pool])
+
+
+def is_address(host: str) -> bool:
+    """Whether `host` is an IP address and needs no resolving."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+class Blueprint:
+    """Makes the `start` message of each incarnation."""
+
+    def __init__(
+        self, settings: Settings, fleet: Fleet, ledger: Ledger, *, listener: str, max_connections: int
+    ) -> None:
+        self._fleet = fleet
+        self._workers = settings.workers
+        self._max_connections = max_connections
+        self._worker_rows = [ledger.row(Kind.WORKER, str(slot)) for slot in range(settings.workers)]
+        self._listener_row = ledger.row(Kind.LISTENER, listener)
+        self._limits = settings.limits.model_dump()
+        self._constant: dict[str, Any] = {
+            "type": "start",
+            "workers": settings.workers,
+            "timeouts": settings.timeouts.model_dump(exclude={"drain", "drain_delay"}),
+            "drain": settings.timeouts.drain,
+            "trusted_proxies": list(settings.trusted_proxies),
+            "access_log": {
+                "enabled": settings.access_log.enabled,
+                "fields": list(settings.access_log.fields),
+                "sample": settings.access_log.sample,
+            },
+            "log_level": settings.log_level,
+            "routes": [{"name": DEFAULT, "row": ledger.row(Kind.ROUTE, DEFAULT), "pool": DEFAULT}],
+        }
+
+    def start_message(self, slot: int, incarnation: int, page: int) -> Message:
+        """What the worker of `slot` needs to know; the shares of MAX_CONNECTIONS add up to it."""
+        share, surplus = divmod(self._max_connections, self._workers)
+        return {
+            **self._constant,
+            "revision": self._fleet.revision,
+            "slot": slot,
+            "incarnation": incarnation,
+            "page": page,
+            "rows": {"worker": self._worker_rows[slot], "listener": self._listener_row},
+            "limits": {**self._limits, "max_connections": max(1, share + (slot < surplus))},
+            "pools": self._fleet.snapshot(),
+        }

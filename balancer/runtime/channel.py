@@ -1,0 +1,106 @@
+"""The control channel (L6): newline-delimited JSON over a socketpair, the same class at both ends."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from balancer.errors import BalancerError
+
+Message = dict[str, Any]
+
+MAX_LINE = 16 << 20
+MAX_BUFFERED = 8 << 20
+
+
+class ChannelError(BalancerError):
+    """The other end sent what is no message; the channel is given up."""
+
+
+class LineSplitter:
+    """Cuts a stream of bytes into lines, however the bytes come in pieces."""
+
+    __slots__ = ("_held", "_max_line", "_pieces")
+
+    def __init__(self, max_line: int = MAX_LINE) -> None:
+        self._max_line = max_line
+        self._pieces: list[bytes] = []  # the unfinished line
+        self._held = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that `data` completes, without their newline. Raises ChannelError on one too long."""
+        *complete, rest = data.split(b"\n")
+        if complete and self._pieces:
+            complete[0] = b"".join((*self._pieces, complete[0]))
+            self._pieces.clear()
+            self._held = 0
+        if rest:
+            self._pieces.append(rest)
+            self._held += len(rest)
+        if self._held > self._max_line or any(len(line) > self._max_line for line in complete):
+            raise ChannelError(f"a message is longer than {self._max_line} bytes")
+        return complete
+
+
+class Channel(asyncio.Protocol):
+    """One end. `on_message` gets each message, `on_lost` is called once, when the channel has ended.
+
+    What is sent while more than `MAX_BUFFERED` bytes wait is dropped: the other end has stopped reading,
+    and memory must not grow for it.
+    """
+
+    def __init__(self, on_message: Callable[[Message], None], on_lost: Callable[[], None]) -> None:
+        self._on_message = on_message
+        self._on_lost = on_lost
+        self._splitter = LineSplitter()
+        self._transport: asyncio.Transport | None = None
+
+    async def open(self, sock: socket.socket) -> None:
+        """Take over `sock` and start reading."""
+        loop = asyncio.get_running_loop()
+        await loop.create_unix_connection(lambda: self, sock=sock)
+
+    def send(self, message: Message) -> bool:
+        """Queue a message; False where it was dropped (channel ended or full, message too long)."""
+        transport = self._transport
+        if transport is None or transport.is_closing() or transport.get_write_buffer_size() > MAX_BUFFERED:
+            return False
+        line = orjson.dumps(message, option=orjson.OPT_APPEND_NEWLINE)
+        if len(line) > MAX_LINE:
+            return False
+        transport.write(line)
+        return True
+
+    def close(self) -> None:
+        """End the channel once what was sent is written; `on_lost` follows."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """End the channel and forget what was not written yet; `on_lost` follows."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on the messages that `data` completes; what is no message ends the channel."""
+        try:
+            messages = [orjson.loads(line) for line in self._splitter.feed(data)]
+        except (ChannelError, orjson.JSONDecodeError):
+            self.abort()
+            return
+        for message in messages:
+            self._on_message(message)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The other end is gone, or this one has closed."""
+        self._transport = None
+        self._on_lost()

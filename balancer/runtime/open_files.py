@@ -1,0 +1,16 @@
+"""The open-file limit (L6): raised at start, for the supervisor and the workers that inherit it."""
+
+import resource
+
+
+def raise_limit() -> int:
+    """Raise the soft limit on open files to the hard one, and give what it is then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard != resource.RLIM_INFINITY else 1 << 30
+
+
+def affordable_connections(max_connections: int, open_files: int) -> int:
+    """How many client connections the limit allows: each needs a descriptor for itself and one upstream."""
+    return max_connections if open_files >= 2 * max_connections else max(1, open_files // 2)

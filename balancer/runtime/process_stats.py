@@ -1,0 +1,33 @@
+"""What /proc says of a worker process (L6), read at scrape."""
+
+import os
+from dataclasses import dataclass
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStats:
+    """Use of resources by one process."""
+
+    cpu_seconds: float = 0.0
+    resident_bytes: int = 0
+    open_fds: int = 0
+
+
+def read_stats(pid: int) -> ProcessStats:
+    """All zero for a process that has ended."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The command's name, in parentheses, may hold anything; utime is the 14th field, stime the 15th.
+            fields = file.read().rpartition(b") ")[2].split()
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            resident = int(file.read().split()[1])
+        return ProcessStats(
+            (int(fields[11]) + int(fields[12])) / _TICKS,
+            resident * _PAGE_SIZE,
+            len(os.listdir(f"/proc/{pid}/fd")),
+        )
+    except (OSError, IndexError, ValueError):
+        return ProcessStats()

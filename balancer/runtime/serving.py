@@ -1,0 +1,100 @@
+"""What runs in a worker while clients are served (L6): the sweep, and the way out."""
+
+import asyncio
+import traceback
+from typing import Protocol
+
+from balancer.clock import Clock
+from balancer.runtime.acceptor import Doors
+from balancer.runtime.uplink import Uplink
+from balancer.telemetry.access_log import AccessLog
+from balancer.telemetry.columns import WORKER_LOG_DROPPED, WORKER_LOOP_LAG_NS
+
+SWEEP = 0.25
+SWEEPS_PER_HEARTBEAT = 4
+RECORDS_PER_MESSAGE = 256  # with every header at its limit a message still fits the channel
+GONE_POLL = 0.02
+
+
+class Served(Protocol):
+    """What is asked of the proxy here."""
+
+    @property
+    def connections(self) -> int:
+        """Open client connections."""
+
+    def sweep(self) -> None:
+        """Deadlines and gauges."""
+
+    def drain(self) -> None:
+        """Close idle clients, let running exchanges be the last of their connections."""
+
+    def abort_all(self) -> None:
+        """Cut every client connection."""
+
+
+class Serving:
+    """One worker's time of service."""
+
+    def __init__(
+        self,
+        proxy: Served,
+        doors: Doors,
+        records: AccessLog,
+        row: memoryview,
+        uplink: Uplink,
+        clock: Clock,
+    ) -> None:
+        self._proxy = proxy
+        self._doors = doors
+        self._records = records
+        self._row = row
+        self._uplink = uplink
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._due = clock.monotonic_ns()
+        self._sweeps = 0
+        self._gone: asyncio.Future[None] = self._loop.create_future()
+
+    def sweep(self) -> None:
+        """Do what is done four times a second, and arm the next."""
+        self._row[WORKER_LOOP_LAG_NS] = max(0, self._clock.monotonic_ns() - self._due)
+        try:
+            self._proxy.sweep()
+        except Exception:
+            self._uplink.log("error", "the sweep failed", traceback.format_exc())
+        self._flush()
+        if self._sweeps % SWEEPS_PER_HEARTBEAT == 0:
+            self._uplink.send({"type": "heartbeat"})
+        self._sweeps += 1
+        self._due = self._clock.monotonic_ns() + round(SWEEP * 1e9)
+        self._loop.call_later(SWEEP, self.sweep)
+
+    async def lead_out(self, drain: float, *, and_end: bool) -> None:
+        """Take no more clients, and wait until the last is served, for at most `drain` seconds."""
+        await self._doors.shut(and_end=and_end)
+        # Requests that arrived with those accepted last are read before idle clients are closed.
+        await asyncio.sleep(GONE_POLL)
+        self._proxy.drain()
+        self._watch(self._loop.time() + drain)
+        await self._gone
+        if self._proxy.connections:
+            count = self._proxy.connections
+            self._uplink.log("warning", f"the drain time is over: {count} client connections are cut")
+            self._proxy.abort_all()
+            await asyncio.sleep(GONE_POLL)
+        self._flush()
+
+    def _watch(self, deadline: float) -> None:
+        if not self._proxy.connections or self._loop.time() >= deadline:
+            self._gone.set_result(None)
+        else:
+            self._loop.call_later(GONE_POLL, self._watch, deadline)
+
+    def _flush(self) -> None:
+        records = self._records.take()
+        for first in range(0, len(records), RECORDS_PER_MESSAGE):
+            part = records[first : first + RECORDS_PER_MESSAGE]
+            if not self._uplink.send({"type": "access", "records": part}):
+                self._records.dropped += len(part)
+        self._row[WORKER_LOG_DROPPED] = self._records.dropped

@@ -1,0 +1,89 @@
+"""Listening sockets (L6): opened by the supervisor, one per worker slot, and kept as long as it lives."""
+
+import errno
+import ipaddress
+import os
+import socket
+
+from balancer.config.address import Address, join_host_port
+from balancer.errors import StartupError
+
+BACKLOG = 4096  # the kernel lowers it to net.core.somaxconn
+
+
+def open_listeners(address: Address, slots: int) -> list[socket.socket]:
+    """One SO_REUSEPORT socket per worker slot, all on `address`, listening.
+
+    They listen from here on, so that clients wait in the queue while workers start, and a second instance
+    that starts at the same time is turned away. Port 0 takes any free port, the same for all. Raises
+    StartupError where the address cannot be had.
+    """
+    if address.port:
+        # A socket with SO_REUSEPORT would share the port with a stranger's without an error. One with only
+        # SO_REUSEADDR is refused as long as anyone listens, but not for connections in TIME_WAIT.
+        _bind(address, reuse_port=False).close()
+    sockets: list[socket.socket] = []
+    try:
+        for _ in range(slots):
+            sock = _bind(address, reuse_port=True)
+            sockets.append(sock)
+            sock.listen(BACKLOG)
+            address = bound_address(sock)
+    except OSError as error:
+        _close_all(sockets)
+        raise _refused(address, error) from None
+    except StartupError:
+        _close_all(sockets)
+        raise
+    return sockets
+
+
+def open_admin(address: Address) -> socket.socket:
+    """The admin listener: the supervisor's alone. Raises StartupError where the address cannot be had."""
+    sock = _bind(address, reuse_port=False)
+    try:
+        sock.listen(128)
+    except OSError as error:
+        sock.close()
+        raise _refused(address, error) from None
+    return sock
+
+
+def bound_address(sock: socket.socket) -> Address:
+    """Where a socket really listens: the port is known also where 0 was asked for."""
+    host, port = sock.getsockname()[:2]
+    return Address(host, port)
+
+
+def _bind(address: Address, *, reuse_port: bool) -> socket.socket:
+    version = ipaddress.ip_address(address.host).version
+    sock = None
+    try:
+        sock = socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        # Without it on the listeners, connections they left in TIME_WAIT would refuse the next start's probe.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((address.host, address.port))
+    except OSError as error:
+        if sock is not None:
+            sock.close()
+        raise _refused(address, error) from None
+    return sock
+
+
+def _refused(address: Address, error: OSError) -> StartupError:
+    where = join_host_port(address.host, address.port)
+    why = {
+        errno.EADDRINUSE: "the port is in use; stop what listens there, or choose another port",
+        errno.EACCES: "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE, choose a higher one",
+        errno.EADDRNOTAVAIL: "this machine does not have that address; 0.0.0.0 listens on all",
+        errno.EAFNOSUPPORT: "this machine has no IPv6; use an IPv4 address",
+    }.get(error.errno or 0, os.strerror(error.errno or 0))
+    return StartupError(f"cannot listen on {where}: {why}")
+
+
+def _close_all(sockets: list[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()

@@ -1,0 +1,226 @@
+"""The supervisor (L6): the composition root of the control plane, and the life of the instance."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any
+
+import uvloop
+from aiohttp import web
+
+from balancer import __version__
+from balancer.admin.app import build_app
+from balancer.clock import SystemClock
+from balancer.config.settings import Settings
+from balancer.errors import OperatorError, StartupError
+from balancer.runtime.blueprint import Blueprint, build_fleet, is_address
+from balancer.runtime.channel import Message
+from balancer.runtime.crew import Crew
+from balancer.runtime.instance import Instance
+from balancer.runtime.log import open_log
+from balancer.runtime.names import NameWatch
+from balancer.runtime.open_files import affordable_connections, raise_limit
+from balancer.runtime.slot import TICK
+from balancer.runtime.sockets import bound_address, open_admin, open_listeners
+from balancer.runtime.worker_process import OnEnded, OnMessage, WorkerProcess
+from balancer.telemetry.access_log import render
+from balancer.telemetry.ledger import Ledger
+from balancer.telemetry.line_writer import LineWriter
+from balancer.telemetry.segment import Segment
+
+LAST_LINES = 2.0  # seconds that the last log lines may take to be written at exit
+DRAIN_MARGIN = 2.0  # how much longer than its drain time a worker may take to end
+STDOUT = 1
+
+
+def run(settings: Settings) -> int:
+    """Run an instance until it is told to stop. Gives the exit code: 0 after a drain, 1 where it could not
+    start (one line on stderr says why), 128 + the signal's number where a second signal cut it short."""
+    log, log_writer = open_log(settings.log_level)
+    access_writer = LineWriter(STDOUT)
+    sockets: list[socket.socket] = []
+    try:
+        max_connections = _affordable_connections(settings, log)
+        sockets += open_listeners(settings.listen, settings.workers)
+        sockets.append(open_admin(settings.admin_listen))
+        *listeners, admin = sockets
+        return uvloop.run(Supervisor(settings, listeners, admin, max_connections, log, access_writer).run())
+    except OperatorError as error:
+        log.error("%s", error)
+        return 1
+    finally:
+        for sock in sockets:
+            sock.close()
+        access_writer.close(LAST_LINES)
+        log_writer.close(LAST_LINES)
+
+
+def _affordable_connections(settings: Settings, log: logging.Logger) -> int:
+    wanted = settings.limits.max_connections
+    open_files = raise_limit()
+    affordable = affordable_connections(wanted, open_files)
+    if affordable < wanted:
+        log.warning(
+            "the open-file limit is %d: LIMITS__MAX_CONNECTIONS is lowered from %d to %d; to keep it, raise "
+            "the hard limit (ulimit -Hn) to %d",
+            *(open_files, wanted, affordable, 2 * wanted),
+        )
+    return affordable
+
+
+class Supervisor:
+    """Joins the parts, and leads the instance from start to stop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        listeners: list[socket.socket],
+        admin: socket.socket,
+        max_connections: int,
+        log: logging.Logger,
+        access_writer: LineWriter,
+    ) -> None:
+        self._settings = settings
+        self._listeners = listeners
+        self._admin = admin
+        self._log = log
+        self._access_writer = access_writer
+        self._access_fields = settings.access_log.fields
+        self._segment = Segment.create(settings.workers)
+        ledger = Ledger(self._segment)
+        self._fleet = build_fleet(settings, ledger)
+        # The listener's label is the setting, not the port that 0 became: a label from a closed list.
+        blueprint = Blueprint(
+            settings, self._fleet, ledger, listener=str(settings.listen), max_connections=max_connections
+        )
+        self._crew = Crew(
+            settings.workers,
+            spawn=self._spawn,
+            start_message=blueprint.start_message,
+            ledger=ledger,
+            clock=SystemClock(),
+            log=log,
+            events=self,
+        )
+        self._instance = Instance(self._fleet, ledger, self._crew, access_writer)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> int:
+        """From start to stop; see the function `run`. Raises StartupError."""
+        loop = asyncio.get_running_loop()
+        self._exit: asyncio.Future[int] = loop.create_future()
+        self._all_gone = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+        runner = web.AppRunner(build_app(self._instance), access_log=None, handle_signals=False)
+        await runner.setup()
+        try:
+            await web.SockSite(runner, self._admin).start()
+            self._in_background(self._operate(), "operate")
+            return await self._exit
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            self._crew.kill()
+            await self._all_gone.wait()
+            await runner.cleanup()
+            self._segment.close()
+
+    # Events of the crew
+
+    def established(self) -> None:
+        """All workers are ready for the first time."""
+        self._log.info(
+            "balancer %s listens on %s, admin on %s; workers: %d, upstreams: %d",
+            __version__,
+            bound_address(self._listeners[0]),
+            bound_address(self._admin),
+            self._settings.workers,
+            len(self._fleet.upstreams()),
+        )
+
+    def failed(self, error: str) -> None:
+        """A worker could not start at first start: nor can the instance."""
+        if not self._exit.done():
+            self._exit.set_exception(StartupError(error))
+
+    def gone(self) -> None:
+        """No worker is left."""
+        self._all_gone.set()
+
+    def access(self, records: list[list[Any]]) -> None:
+        """Access-log records of a worker, to be made into lines and written by the writer's thread."""
+        self._access_writer.write(partial(render, records, self._access_fields), len(records))
+
+    # The life of the instance
+
+    async def _operate(self) -> None:
+        named = [(pool, each) for pool, each in self._fleet.upstreams() if not is_address(each.host)]
+        names = NameWatch(self._fleet, named, self._crew.broadcast, self._log)
+        try:
+            await names.resolve()
+            if not self._instance.stopping:
+                self._crew.start()
+                self._in_background(self._tick(), "tick")
+                await names.run()
+        finally:
+            names.close()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            self._crew.tick()
+
+    def _on_signal(self, number: int) -> None:
+        name = signal.Signals(number).name
+        if self._instance.stopping:
+            self._log.warning("%s again: exiting at once", name)
+            if not self._exit.done():
+                self._exit.set_result(128 + number)
+            return
+        self._instance.stopping = True
+        self._log.info("%s: draining", name)
+        self._in_background(self._stop(), "stop")
+
+    async def _stop(self) -> None:
+        timeouts = self._settings.timeouts
+        if self._crew.running():
+            await asyncio.sleep(timeouts.drain_delay)
+        self._crew.drain()
+        for listener in self._listeners:
+            listener.close()
+        try:
+            async with asyncio.timeout(timeouts.drain + DRAIN_MARGIN):
+                await self._all_gone.wait()
+        except TimeoutError:
+            self._log.error("workers outlast the drain time; killing them")
+            self._crew.kill()
+            await self._all_gone.wait()
+        self._log.info("drained, exiting")
+        if not self._exit.done():
+            self._exit.set_result(0)
+
+    def _spawn(self, start: Message, *, on_message: OnMessage, on_ended: OnEnded) -> WorkerProcess:
+        return WorkerProcess(
+            start,
+            segment_fd=self._segment.fd,
+            listeners=self._listeners,
+            on_message=on_message,
+            on_ended=on_ended,
+        )
+
+    def _in_background(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_done)
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._exit.done():
+            # A part of the control plane that has failed cannot be done without.
+            self._log.error("the supervisor's task %s failed", task.get_name(), exc_info=error)
+            self._exit.set_result(1)

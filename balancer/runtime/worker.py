@@ -1,0 +1,144 @@
+"""A worker process (L6): `python -m balancer.runtime.worker CHANNEL_FD SEGMENT_FD LISTENER_FD...`.
+
+The composition root of the data plane: takes what the supervisor passed, builds the proxy, serves, and
+leads it out again. One event loop, no threads; everything it knows comes by the control channel.
+"""
+
+import asyncio
+import gc
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import uvloop
+
+from balancer.clock import SystemClock
+from balancer.runtime.acceptor import Doors
+from balancer.runtime.channel import Channel, Message
+from balancer.runtime.serving import Serving
+from balancer.runtime.uplink import Uplink
+from balancer.telemetry.access_log import AccessLog
+from balancer.telemetry.segment import Segment
+
+
+class Worker:
+    """One life of a worker, from the `start` message to the last client."""
+
+    def __init__(self, channel_fd: int, segment_fd: int, listener_fds: list[int]) -> None:
+        self._channel_socket = socket.socket(fileno=channel_fd)
+        self._segment_fd = segment_fd
+        self._listeners = [socket.socket(fileno=fd) for fd in listener_fds]
+        self._clock = SystemClock()
+        self._channel = Channel(self._on_message, self._on_channel_lost)
+        self._uplink = Uplink(self._channel)
+        self._channel_lost = False
+        self._start: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        # Set to whether the listening sockets shall be ended for all processes (see Acceptor).
+        self._leave: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._early: list[Message] = []  # what came before there was a proxy to tell
+        self._built = False
+        self._handlers: dict[str, Callable[[Message], None]] = {
+            "start": self._start.set_result,
+            "drain": lambda _: self._ask_to_leave(and_end=True),
+        }
+
+    async def run(self) -> int:
+        """Serve until told to leave, or until the supervisor is gone. Gives the exit code."""
+        await self._channel.open(self._channel_socket)
+        try:
+            start = await self._start
+            served = await self._build(start)
+        except Exception as error:
+            if self._channel_lost:
+                return 0
+            self._uplink.log("debug", "start-up failed", traceback.format_exc())
+            self._uplink.send({"type": "fatal", "error": f"{type(error).__name__}: {error}"})
+            self._channel.close()
+            return 1
+        self._uplink.send({"type": "ready"})
+        and_end = await self._leave
+        await served.lead_out(start["drain"], and_end=and_end)
+        self._uplink.send({"type": "drained"})
+        self._channel.close()
+        return 0
+
+    async def _build(self, start: Message) -> Serving:
+        # Imported here so that an error in it is reported through the channel, as one line.
+        from balancer.runtime.build import build_proxy
+
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_loop_error)
+        self._uplink.set_level(start["log_level"])
+        segment = Segment.attach(self._segment_fd, start["workers"])
+        page = segment.page(start["page"])
+        access = start["access_log"]
+        records = AccessLog(access["enabled"], access["sample"])
+        proxy = build_proxy(
+            start,
+            loop=loop,
+            segment_page=page,
+            clock=self._clock,
+            records=records,
+            log=self._uplink.log,
+            send=self._uplink.send,
+        )
+        doors = Doors(self._listeners, proxy.client_protocol)
+        self._handlers["adopt"] = doors.on_adopt
+        self._handlers["release"] = doors.on_release
+        self._handlers["upstream_address"] = lambda message: proxy.set_address(
+            message["pool"], message["id"], message["host"]
+        )
+        self._built = True
+        for message in self._early:
+            self._on_message(message)
+        await doors.open(start["slot"])
+        # What is alive now stays alive: collections need not look at it again.
+        gc.collect()
+        gc.freeze()
+        row = page.row(start["rows"]["worker"])
+        serving = Serving(proxy, doors, records, row, self._uplink, self._clock)
+        serving.sweep()
+        return serving
+
+    def _on_message(self, message: Message) -> None:
+        handler = self._handlers.get(message["type"])
+        if handler is not None:
+            handler(message)
+        elif not self._built:
+            self._early.append(message)
+        else:
+            self._uplink.log("error", f"the supervisor sent an unknown message: {message['type']}")
+
+    def _on_channel_lost(self) -> None:
+        self._channel_lost = True
+        if not self._start.done():
+            self._start.set_exception(ConnectionError("the supervisor is gone"))
+        self._ask_to_leave(and_end=False)
+
+    def _ask_to_leave(self, *, and_end: bool) -> None:
+        if not self._leave.done():
+            self._leave.set_result(and_end)
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        text = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else None
+        self._uplink.log("error", str(context.get("message", "error in the event loop")), text)
+
+
+async def _run(channel_fd: int, segment_fd: int, *listener_fds: int) -> int:
+    return await Worker(channel_fd, segment_fd, list(listener_fds)).run()
+
+
+def main(arguments: list[str]) -> int:
+    """The process: exit code 0 when led out, 1 after a start-up error."""
+    # Only the supervisor is told by signals, also when a whole process or control group is signalled.
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    return uvloop.run(_run(*map(int, arguments)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,124 @@
+"""One incarnation of a worker as the supervisor sees it (L6): a process, its control channel, its end."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from balancer.runtime.channel import Channel, Message
+
+LAST_GRACE = 1.0  # seconds between the end of the channel and the end of the process
+
+OnMessage = Callable[[Message], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a worker process ended."""
+
+    exit_code: int  # negative: the signal that ended it
+    cpu_seconds: float
+
+    def __str__(self) -> str:
+        if self.exit_code >= 0:
+            return f"exit code {self.exit_code}"
+        try:
+            return f"signal {signal.Signals(-self.exit_code).name}"
+        except ValueError:
+            return f"signal {-self.exit_code}"
+
+
+OnEnded = Callable[[Ended], None]
+
+
+class WorkerProcess:
+    """A fresh interpreter that runs `balancer.runtime.worker`.
+
+    `on_message` gets what it says. `on_ended` is called once, when the process has ended and everything it
+    said before has been handed on; it is never called from within the constructor or a method.
+    """
+
+    def __init__(
+        self,
+        start: Message,
+        *,
+        segment_fd: int,
+        listeners: Sequence[socket.socket],
+        on_message: OnMessage,
+        on_ended: OnEnded,
+    ) -> None:
+        self._on_ended = on_ended
+        self._ended: Ended | None = None
+        self._channel_lost = False
+        self._last_grace: asyncio.TimerHandle | None = None
+        self._channel = Channel(on_message, self._lost)
+        self._unsent = [start]  # until the channel is open
+        ours, theirs = socket.socketpair()
+        with theirs:
+            descriptors = [theirs.fileno(), segment_fd, *(sock.fileno() for sock in listeners)]
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "balancer.runtime.worker", *map(str, descriptors)],
+                    pass_fds=descriptors,
+                    stdin=subprocess.DEVNULL,
+                    stdout=2,  # stdout is the access log's
+                    env=worker_environment(os.environ),
+                    # Its own session: an INT typed at the terminal goes to the supervisor alone.
+                    start_new_session=True,
+                )
+            except OSError:
+                ours.close()
+                raise
+        self.pid = self._process.pid
+        self._loop = asyncio.get_running_loop()
+        self._pidfd = os.pidfd_open(self.pid)
+        self._loop.add_reader(self._pidfd, self._exited)
+        self._opening = self._loop.create_task(self._open(ours), name=f"channel of worker {self.pid}")
+
+    def send(self, message: Message) -> bool:
+        """Queue a message to the worker; False where it will not get it."""
+        if self._unsent:
+            self._unsent.append(message)
+            return True
+        return self._channel.send(message)
+
+    def kill(self) -> None:
+        """End it at once, whatever it does; `on_ended` follows."""
+        if self._ended is None:  # not reaped yet, so the pid cannot be another's
+            self._process.kill()
+
+    async def _open(self, sock: socket.socket) -> None:
+        await self._channel.open(sock)
+        unsent, self._unsent = self._unsent, []
+        for message in unsent:
+            self._channel.send(message)
+
+    def _exited(self) -> None:
+        if self._last_grace is not None:
+            self._last_grace.cancel()
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        _, status, usage = os.wait4(self.pid, 0)
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        self._ended = Ended(self._process.returncode, usage.ru_utime + usage.ru_stime)
+        self._report()
+
+    def _lost(self) -> None:
+        self._channel_lost = True
+        # A worker that closes its channel is about to exit. One that lives on cannot be led any more.
+        if self._ended is None:
+            self._last_grace = self._loop.call_later(LAST_GRACE, self.kill)
+        self._report()
+
+    def _report(self) -> None:
+        if self._ended is not None and self._channel_lost:
+            self._on_ended(self._ended)
+
+
+def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a worker inherits: its settings come by the channel, and it needs no secret among them."""
+    return {name: value for name, value in environ.items() if not name.startswith("BALANCER_")}

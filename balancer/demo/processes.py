@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -60,9 +59,7 @@ class Children:
             child.process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 await asyncio.to_thread(child.process.wait, STOP_SECONDS)
-            # Its process group too: the balancer's workers, should they be there still.
-            with suppress(ProcessLookupError):
-                os.killpg(child.process.pid, signal.SIGKILL)
+            child.process.kill()  # of what has ended already nothing is killed
             child.process.wait()
             if child.process.stdin is not None:
                 child.process.stdin.close()
@@ -71,8 +68,7 @@ class Children:
     def kill(self) -> None:
         """End all at once; `stop` still has to be called."""
         for child in self._children:
-            with suppress(ProcessLookupError):
-                os.killpg(child.process.pid, signal.SIGKILL)
+            child.process.kill()
 
     def _start(
         self, name: str, argv: Sequence[str], environment: Mapping[str, str], descriptors: Sequence[int] = ()

@@ -6,6 +6,7 @@ from typing import Any
 
 HEADINGS = ("replica", "state", "requests", "share", "inflight", "p50", "p95")
 UNKNOWN = "-"
+ACTIVE = "active"  # the one state there is: nothing takes an upstream out yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,11 @@ def read_stats(pools: Mapping[str, Any]) -> list[ReplicaStats]:
     return [
         ReplicaStats(
             address=upstream["address"],
-            state=upstream["state"],
+            state=ACTIVE,
             requests=upstream["requests"],
             inflight=upstream["inflight"],
-            bounds=tuple(upstream["first_byte"]["bounds"]),
-            counts=tuple(upstream["first_byte"]["counts"]),
+            bounds=tuple(pools["first_byte_bounds"]),
+            counts=tuple(upstream["first_byte_buckets"]),
         )
         for pool in pools["pools"]
         for upstream in pool["upstreams"]

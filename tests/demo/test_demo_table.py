@@ -60,15 +60,17 @@ def test_stats_are_read_from_every_pool() -> None:
             "id": f"127.0.0.1:{port}",
             "address": f"127.0.0.1:{port}",
             "weight": 1,
-            "state": "active",
             "inflight": 2,
+            "idle_connections": 1,
             "requests": 7,
             "codes": {"200": 7},
-            "first_byte": {"bounds": list(BOUNDS), "counts": [7, 0, 0, 0], "sum": 0.01},
+            "first_byte_buckets": [7, 0, 0, 0],
+            "first_byte_sum": 0.01,
         }
         return {"name": name, "policy": "least_connections", "upstreams": [upstream]}
 
-    assert read_stats({"pools": [pool("default", 1), pool("other", 2)]}) == [
+    answer = {"first_byte_bounds": list(BOUNDS), "pools": [pool("default", 1), pool("other", 2)]}
+    assert read_stats(answer) == [
         stats("127.0.0.1:1", 7, (7, 0, 0, 0)),
         stats("127.0.0.1:2", 7, (7, 0, 0, 0)),
     ]

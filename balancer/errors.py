@@ -20,7 +20,7 @@ class Source(StrEnum):
 class Outcome(IntEnum):
     """How one attempt ended, as policies and health logic are told.
 
-    `CLIENT_GONE` is never held against the upstream.
+    `CLIENT_GONE` and `CANCELLED` are never held against the upstream.
     """
 
     SUCCESS = 0
@@ -28,6 +28,7 @@ class Outcome(IntEnum):
     CONNECT_FAILED = 2
     FAILED = 3  # reset, timed out, malformed, truncated
     CLIENT_GONE = 4
+    CANCELLED = 5  # given up by the balancer itself: lost a connect race, shutdown
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,9 @@ HEAD_TOO_LARGE = Failure(
 )
 METHOD_NOT_SUPPORTED = Failure(
     "method_not_supported", 501, _CLIENT, "http_request_error", "This method is not supported here."
+)
+CODING_NOT_SUPPORTED = Failure(
+    "coding_not_supported", 501, _CLIENT, "http_request_error", "This transfer coding is not supported here."
 )
 VERSION_NOT_SUPPORTED = Failure(
     "version_not_supported", 505, _CLIENT, "http_request_error", "Only HTTP/1.0 and HTTP/1.1 are spoken here."
@@ -139,6 +143,7 @@ FAILURES: tuple[Failure, ...] = (
     URI_TOO_LONG,
     HEAD_TOO_LARGE,
     METHOD_NOT_SUPPORTED,
+    CODING_NOT_SUPPORTED,
     VERSION_NOT_SUPPORTED,
     TOO_MANY_CONNECTIONS,
     NO_UPSTREAM,

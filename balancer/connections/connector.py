@@ -1,0 +1,97 @@
+"""Gets a connection to an upstream: an idle one, or a new one by dialling."""
+
+import asyncio
+import errno
+
+from balancer.clock import Clock
+from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool
+from balancer.connections.upstream_connection import UpstreamConnection
+from balancer.errors import CONNECT_FAILED, CONNECT_REFUSED, CONNECT_TIMEOUT, BalancerError, Failure
+from balancer.telemetry.columns import UPSTREAM_CONNECTS
+from balancer.upstreams.upstream import Upstream
+
+
+class DialError(BalancerError):
+    """An upstream could not be connected to. Nothing was sent: another one may be tried."""
+
+    def __init__(self, failure: Failure, detail: str) -> None:
+        super().__init__(detail)
+        self.failure = failure
+        self.detail = detail
+
+
+class Connector:
+    """The keepalive pools of all upstreams of this worker, and the dialling of new connections."""
+
+    __slots__ = ("_clock", "_connect_timeout", "_count_limit", "_head_limit", "_loop", "_pools")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        connect_timeout: float | None,
+        head_limit: int,
+        count_limit: int,
+    ) -> None:
+        """`connect_timeout` in seconds, None for the kernel's; the limits are those of response heads."""
+        self._loop = loop
+        self._clock = clock
+        self._connect_timeout = connect_timeout
+        self._head_limit = head_limit
+        self._count_limit = count_limit
+        self._pools: dict[Upstream, KeepalivePool] = {}
+
+    def add(self, pool: KeepalivePool) -> None:
+        """Keep the idle connections of `pool.upstream` there."""
+        self._pools[pool.upstream] = pool
+
+    def take(self, upstream: Upstream, now_ns: int) -> UpstreamConnection | None:
+        """A warm connection, or None: then dial."""
+        return self._pools[upstream].take(now_ns)
+
+    def put(self, connection: UpstreamConnection, now_ns: int) -> None:
+        """Give back a connection whose response has been read to its end."""
+        self._pools[connection.upstream].put(connection, now_ns)
+
+    def close_now(self, connection: UpstreamConnection, reason: str) -> None:
+        """Close a busy connection that cannot go back; `reason` is one of CLOSE_REASONS."""
+        if not connection.closed or connection.reader is not None:
+            connection.upstream.cells[CLOSE_COLUMN[reason]] += 1
+            connection.close()
+
+    async def dial(self, upstream: Upstream) -> UpstreamConnection:
+        """A new connection. Raises DialError; when cancelled, no connection is left behind."""
+        pool = self._pools[upstream]
+
+        def protocol() -> UpstreamConnection:
+            created_ns = self._clock.monotonic_ns()
+            connection = UpstreamConnection(upstream, pool, self._head_limit, self._count_limit, created_ns)
+            connection.generation = pool.generation
+            return connection
+
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                _, connection = await self._loop.create_connection(protocol, upstream.host, upstream.port)
+        except TimeoutError:
+            raise DialError(CONNECT_TIMEOUT, f"no connection within {self._connect_timeout} s") from None
+        except ConnectionRefusedError:
+            raise DialError(CONNECT_REFUSED, "connection refused") from None
+        except OSError as error:
+            name = errno.errorcode.get(error.errno or 0, type(error).__name__)
+            raise DialError(CONNECT_FAILED, name) from None
+        upstream.cells[UPSTREAM_CONNECTS] += 1
+        return connection
+
+    def sweep(self, now_ns: int) -> None:
+        """Close idle connections whose time is up."""
+        for pool in self._pools.values():
+            pool.sweep(now_ns)
+
+    def expire(self, upstream: Upstream) -> None:
+        """Let every connection to this upstream end: its address has changed."""
+        self._pools[upstream].expire_all()
+
+    def close(self) -> None:
+        """Close all idle connections: the worker ends."""
+        for pool in self._pools.values():
+            pool.expire_all()

@@ -1,0 +1,286 @@
+"""One connection to an upstream: reads its responses off the wire for the attempt that holds it.
+
+In the way of a request this stands behind `Attempt`: it is handed rendered bytes to write, and tells the
+attempt of heads and body pieces as they come. It owns the boundaries of responses: what arrives beyond
+them never reaches another attempt.
+"""
+
+import asyncio
+from typing import Protocol
+
+from balancer.errors import (
+    MALFORMED_RESPONSE,
+    RESPONSE_HEAD_TOO_LARGE,
+    RESPONSE_TRUNCATED,
+    UPGRADE_FAILED,
+    UPSTREAM_CLOSED,
+    Failure,
+    ProtocolError,
+)
+from balancer.http.chunked import ChunkedDecoder
+from balancer.http.framing import CHUNKED, NO_BODY, UNTIL_CLOSE
+from balancer.http.head import HEAD_END, ResponseHead, parse_response_head
+from balancer.upstreams.upstream import Upstream
+
+
+class ResponseReader(Protocol):
+    """Who holds a connection: told of the response to its request, in order, until the last call.
+
+    The last call is one of `response(..., last=True)`, `response_body(..., last=True)` and
+    `upstream_failed`; a tunnel ends with `tunnel_ended`.
+    """
+
+    def informational(self, head: ResponseHead) -> None: ...
+    def response(self, head: ResponseHead, body: bytes, last: bool) -> None: ...
+    def response_body(self, body: bytes, last: bool, trailers: bytes) -> None: ...
+    def switched(self, head: ResponseHead, data: bytes) -> None: ...
+    def tunnel_data(self, data: bytes) -> None: ...
+    def tunnel_ended(self) -> None: ...
+    def upstream_failed(self, failure: Failure, detail: str) -> None: ...
+    def upstream_paused(self, paused: bool) -> None: ...
+
+
+class IdleOwner(Protocol):
+    """Where idle connections are kept: told when one of them can no longer be used."""
+
+    def discard(self, connection: "UpstreamConnection", reason: str) -> None: ...
+
+
+_HEAD, _BODY, _TUNNEL, _IDLE = range(4)
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """The asyncio protocol of one connection to an upstream.
+
+    `reader` is the attempt that holds it, None while idle. After a response `reusable` says whether another
+    request may follow.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_chunks",
+        "_count_limit",
+        "_head_limit",
+        "_left",
+        "_method",
+        "_owner",
+        "_state",
+        "closed",
+        "created_ns",
+        "generation",
+        "idle_since_ns",
+        "reader",
+        "requests",
+        "reusable",
+        "transport",
+        "upgrading",
+        "upstream",
+        "write_paused",
+    )  # fmt: skip
+
+    transport: asyncio.Transport
+
+    def __init__(
+        self, upstream: Upstream, owner: IdleOwner, head_limit: int, count_limit: int, created_ns: int
+    ) -> None:
+        # for the connection's life
+        self.upstream = upstream
+        self._owner = owner
+        self._head_limit = head_limit
+        self._count_limit = count_limit
+        self.created_ns = created_ns
+        self.generation = 0
+        self.requests = 0
+        self.closed = False
+        self.write_paused = False
+        # while idle
+        self.idle_since_ns = 0
+        # for one attempt
+        self.reader: ResponseReader | None = None
+        self.reusable = False
+        self.upgrading = False
+        self._state = _IDLE
+        self._method = b""
+        self._left = 0
+        self._chunks: ChunkedDecoder | None = None
+        self._buffer = b""
+
+    def begin(self, reader: ResponseReader, method: bytes, upgrading: bool) -> None:
+        """`reader` takes the connection to send one request of `method`."""
+        self.reader = reader
+        self.reusable = False
+        self.upgrading = upgrading
+        self.requests += 1
+        self._method = method
+        self._state = _HEAD
+
+    def release(self) -> None:
+        """The attempt is over and lets go; nothing that arrives from now on is its business."""
+        self.reader = None
+        self._state = _IDLE
+        self._chunks = None
+
+    def close(self) -> None:
+        """Close at once, without waiting for what is still to be written."""
+        self.reader = None
+        self.closed = True
+        self.transport.abort()
+
+    def close_when_written(self) -> None:
+        """Close after everything written has gone out: the end of a tunnel."""
+        self.reader = None
+        self.closed = True
+        self.transport.close()
+
+    # --- asyncio's calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]  # asyncio's stub says BaseTransport
+
+    def data_received(self, data: bytes) -> None:
+        reader = self.reader
+        if reader is None:
+            if not self.closed:
+                self._owner.discard(self, "unexpected_data")
+            return
+        try:
+            state = self._state
+            if state == _HEAD:
+                self._read_head(reader, self._buffer + data if self._buffer else data)
+            elif state == _BODY:
+                self._read_body(reader, data)
+            else:
+                reader.tunnel_data(data)
+        except ProtocolError as error:
+            reader.upstream_failed(error.failure, error.detail)
+
+    def eof_received(self) -> None:
+        """Nothing more will come; the transport closes itself after this."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        reader = self.reader
+        if reader is None:
+            self._owner.discard(self, "upstream_closed")
+        elif self._state == _BODY and self._left == UNTIL_CLOSE and exc is None:
+            reader.response_body(b"", True, b"")
+        elif self._state == _TUNNEL:
+            reader.tunnel_ended()
+        elif self._state == _BODY:
+            reader.upstream_failed(RESPONSE_TRUNCATED, "the connection broke off in the response body")
+        else:
+            how = "reset" if exc is not None else "closed"
+            reader.upstream_failed(UPSTREAM_CLOSED, f"the connection was {how} before a response head")
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+        if self.reader is not None:
+            self.reader.upstream_paused(True)
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        if self.reader is not None:
+            self.reader.upstream_paused(False)
+
+    # --- reading a response
+
+    def _read_head(self, reader: ResponseReader, data: bytes) -> None:
+        self._buffer = b""
+        while True:
+            end = data.find(HEAD_END) + 4
+            if end < 4:
+                if len(data) > self._head_limit:
+                    raise ProtocolError(
+                        RESPONSE_HEAD_TOO_LARGE, f"more than {self._head_limit} bytes of head"
+                    )
+                self._buffer = data
+                return
+            if end > self._head_limit:
+                raise ProtocolError(RESPONSE_HEAD_TOO_LARGE, f"more than {self._head_limit} bytes of head")
+            head = parse_response_head(
+                data if end == len(data) else data[:end], self._method, self._count_limit
+            )
+            if head.status >= 200:
+                break
+            if head.status == 101:
+                self._switch(reader, head, data[end:])
+                return
+            reader.informational(head)
+            data = data[end:]
+            if not data or self.reader is not reader:
+                return
+        self._begin_body(reader, head, data, end)
+
+    def _begin_body(self, reader: ResponseReader, head: ResponseHead, data: bytes, end: int) -> None:
+        length = head.length
+        left = len(data) - end
+        self.reusable = head.keep_alive
+        if length >= NO_BODY:
+            if left > length:
+                # Surplus: nobody asked for it. This response is whole, the connection is not trusted again.
+                self.reusable = False
+                reader.response(head, data[end : end + length], True)
+            elif left == length:
+                reader.response(head, data[end:] if left else b"", True)
+            else:
+                self._state = _BODY
+                self._left = length - left
+                reader.response(head, data[end:] if left else b"", False)
+            return
+        self._state = _BODY
+        self._left = length
+        if length == UNTIL_CLOSE:
+            self.reusable = False
+            reader.response(head, data[end:], False)
+            return
+        chunks = self._chunks = ChunkedDecoder(MALFORMED_RESPONSE, self._head_limit)
+        body = b""
+        fault: ProtocolError | None = None
+        if left:
+            try:
+                body = chunks.feed(data[end:])
+            except ProtocolError as error:
+                fault = (
+                    error  # after the head has been passed on, so that the client sees a truncated response
+                )
+        if chunks.surplus:
+            self.reusable = False
+        if chunks.done and not chunks.trailers:
+            reader.response(head, body, True)
+            return
+        reader.response(head, body, False)
+        if fault is not None:
+            raise fault
+        if chunks.done and self.reader is reader:
+            reader.response_body(b"", True, chunks.trailers)
+
+    def _read_body(self, reader: ResponseReader, data: bytes) -> None:
+        left = self._left
+        if left > 0:
+            size = len(data)
+            if size < left:
+                self._left = left - size
+                reader.response_body(data, False, b"")
+            elif size == left:
+                reader.response_body(data, True, b"")
+            else:
+                self.reusable = False
+                reader.response_body(data[:left], True, b"")
+        elif left == CHUNKED:
+            chunks = self._chunks
+            assert chunks is not None
+            body = chunks.feed(data)
+            if chunks.done:
+                if chunks.surplus:
+                    self.reusable = False
+                reader.response_body(body, True, chunks.trailers)
+            elif body:
+                reader.response_body(body, False, b"")
+        else:
+            reader.response_body(data, False, b"")
+
+    def _switch(self, reader: ResponseReader, head: ResponseHead, data: bytes) -> None:
+        if not (self.upgrading and head.websocket):
+            raise ProtocolError(UPGRADE_FAILED, "101 without an agreed upgrade")
+        self._state = _TUNNEL
+        reader.switched(head, data)

@@ -1,0 +1,140 @@
+"""The chunked transfer coding (RFC 9112 section 7.1): decoded strictly, encoded anew.
+
+Chunk extensions are bounded and dropped, trailers are checked and kept, so what is sent on is always the
+plain form: an app never sees what another parser might read differently.
+"""
+
+import re
+
+from balancer.errors import Failure, ProtocolError
+
+_SIZE_LINE_LIMIT = 1024  # one chunk's size and extensions, CRLF not counted
+_EXTENSIONS_LIMIT = 16 * 1024  # extensions of one message: they carry nothing, so they may not cost much
+
+# Hex digits only (no sign, no 0x, no white space), at most 15: below 2**60.
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})([ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
+_TRAILER_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t\x20-\x7e\x80-\xff]*")
+
+# RFC 9110 section 6.5.1: fields that frame, route, authenticate or describe the content make no sense
+# after it; merged into the head by a recipient, they would be an attack.
+_FORBIDDEN_TRAILERS = frozenset(
+    b"""authorization cache-control connection content-encoding content-length content-range content-type
+    cookie expect forwarded host keep-alive max-forwards proxy-authenticate proxy-authorization
+    proxy-connection range set-cookie te trailer transfer-encoding upgrade via x-forwarded-for
+    x-forwarded-host x-forwarded-proto x-request-id""".split()
+)
+
+_SIZE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
+
+
+class ChunkedDecoder:
+    """Takes the coding off one message body, fed as it arrives in pieces of any size.
+
+    After each `feed`: `done` tells whether the body has ended; then `surplus` is what came after it, and
+    `trailers` the raw field lines, each with its CRLF (empty when there were none).
+    """
+
+    __slots__ = ("_extensions", "_failure", "_left", "_pending", "_state", "_trailers_limit", "done",
+                 "surplus", "trailers")  # fmt: skip
+
+    def __init__(self, failure: Failure, trailers_limit: int) -> None:
+        """`failure` is what a fault is reported as; `trailers_limit` bounds the trailer section in bytes."""
+        self._failure = failure
+        self._trailers_limit = trailers_limit
+        self._state = _SIZE
+        self._left = 0
+        self._extensions = 0
+        self._pending = b""
+        self.done = False
+        self.surplus = b""
+        self.trailers = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """The payload in `data`, joined. Raises ProtocolError at the first byte that cannot be right."""
+        if self._pending:
+            data = self._pending + data
+            self._pending = b""
+        pieces: list[bytes] = []
+        position, size = 0, len(data)
+        while position < size:
+            state = self._state
+            if state == _DATA:
+                end = min(position + self._left, size)
+                pieces.append(data[position:end])
+                self._left -= end - position
+                position = end
+                if self._left == 0:
+                    self._state = _DATA_END
+            elif state == _DATA_END:
+                if data[position : position + 2] != b"\r\n":
+                    if size - position == 1 and data[position] == 0x0D:
+                        self._pending = data[position:]
+                        break
+                    raise self._fault("chunk data is not followed by CRLF")
+                position += 2
+                self._state = _SIZE
+            elif state == _SIZE:
+                end = data.find(b"\n", position, position + _SIZE_LINE_LIMIT + 2)
+                if end < 0:
+                    self._hold_line(data[position:], _SIZE_LINE_LIMIT, "the chunk size line is too long")
+                    break
+                self._begin_chunk(data[position:end])
+                position = end + 1
+            elif state == _TRAILERS:
+                end = data.find(b"\n", position, position + self._trailers_limit + 2)
+                if end < 0:
+                    limit = self._trailers_limit - len(self.trailers)
+                    self._hold_line(data[position:], limit, "the trailer section is too large")
+                    break
+                self._end_trailer(data[position : end + 1])
+                position = end + 1
+            else:
+                break
+        if self._state == _DONE:
+            self.done = True
+            self.surplus = data[position:]
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _begin_chunk(self, line: bytes) -> None:
+        match = _SIZE_LINE.fullmatch(line, 0, len(line) - 1) if line.endswith(b"\r") else None
+        if match is None:
+            raise self._fault("a chunk size line is malformed")
+        self._extensions += len(match[2] or b"")
+        if self._extensions > _EXTENSIONS_LIMIT:
+            raise self._fault("the chunk extensions are too large")
+        self._left = int(match[1], 16)
+        self._state = _DATA if self._left else _TRAILERS
+
+    def _end_trailer(self, line: bytes) -> None:
+        if line == b"\r\n":
+            self._state = _DONE
+            return
+        match = _TRAILER_LINE.fullmatch(line, 0, len(line) - 2) if line.endswith(b"\r\n") else None
+        if match is None:
+            raise self._fault("a trailer line is malformed")
+        if match[1].lower().replace(b"_", b"-") in _FORBIDDEN_TRAILERS:
+            raise self._fault("a trailer field that belongs in the head")
+        self.trailers += line
+        if len(self.trailers) > self._trailers_limit:
+            raise self._fault("the trailer section is too large")
+
+    def _hold_line(self, line: bytes, limit: int, detail: str) -> None:
+        """Keep an unfinished line for the next `feed`; what already cannot be right is refused now."""
+        if len(line) > limit + 1:
+            raise self._fault(detail)
+        if b"\r" in line[:-1]:
+            raise self._fault("a bare CR")
+        self._pending = line
+
+    def _fault(self, detail: str) -> ProtocolError:
+        return ProtocolError(self._failure, detail)
+
+
+def encode_chunk(data: bytes) -> bytes:
+    """`data` (not empty: an empty chunk would end the body) as one chunk."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def encode_end(trailers: bytes) -> bytes:
+    """The last chunk with the raw trailer lines, each of which ends in CRLF."""
+    return b"0\r\n%b\r\n" % trailers

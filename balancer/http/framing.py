@@ -1,0 +1,64 @@
+"""Message boundaries: where a message ends, decided here and nowhere else (RFC 9112 section 6).
+
+httptools parses heads but cannot be trusted with boundaries: it takes `Transfer-Encoding: gzip, chunked`,
+a coding in HTTP/1.0, and knows nothing of HEAD. So a head's framing fields come here as bytes, and what
+leaves is one int: the number of body bytes, or one of the two codes below.
+"""
+
+import re
+
+from balancer.errors import CODING_NOT_SUPPORTED, MALFORMED_REQUEST, MALFORMED_RESPONSE, ProtocolError
+
+NO_BODY = 0
+CHUNKED = -1
+UNTIL_CLOSE = -2  # responses only
+
+# Eighteen digits stay inside a signed 64-bit cell, whatever is added to them.
+_CONTENT_LENGTH = re.compile(rb"[0-9]{1,18}")
+
+
+def request_length(minor: int, content_length: bytes | None, transfer_encoding: bytes | None) -> int:
+    """The body of a request: its length in bytes, or CHUNKED.
+
+    `minor` is the HTTP/1.x minor version; the two fields come without surrounding white space, None when
+    absent. Raises ProtocolError for what RFC 9112 section 6.3 calls unrecoverable or a smuggling attempt.
+    """
+    if transfer_encoding is None:
+        if content_length is None:
+            return NO_BODY
+        if _CONTENT_LENGTH.fullmatch(content_length) is None:
+            raise ProtocolError(MALFORMED_REQUEST, "Content-Length is not a plain number")
+        return int(content_length)
+    if content_length is not None:
+        raise ProtocolError(MALFORMED_REQUEST, "both Content-Length and Transfer-Encoding")
+    if minor == 0:  # RFC 9112 section 6.1: its framing is faulty, whatever it says
+        raise ProtocolError(MALFORMED_REQUEST, "Transfer-Encoding in HTTP/1.0")
+    codings = [coding.strip(b" \t").lower() for coding in transfer_encoding.split(b",")]
+    if codings == [b"chunked"]:
+        return CHUNKED
+    if codings[-1] == b"chunked" and b"chunked" not in codings[:-1] and all(codings):
+        raise ProtocolError(CODING_NOT_SUPPORTED, "a transfer coding other than chunked")
+    raise ProtocolError(MALFORMED_REQUEST, "Transfer-Encoding does not end in one chunked")
+
+
+def response_length(
+    method: bytes, status: int, minor: int, content_length: bytes | None, transfer_encoding: bytes | None
+) -> int:
+    """The body of a final response to `method`: its length in bytes, CHUNKED or UNTIL_CLOSE.
+
+    The fields come as for `request_length`. Raises ProtocolError where the length is in doubt.
+    """
+    if transfer_encoding is not None:
+        # RFC 9112 section 6.3 would read other codings until close; we asked for none, so it is a fault.
+        if minor == 0 or content_length is not None or transfer_encoding.lower() != b"chunked":
+            raise ProtocolError(MALFORMED_RESPONSE, "Transfer-Encoding is not just chunked")
+        length = CHUNKED
+    elif content_length is not None:
+        if _CONTENT_LENGTH.fullmatch(content_length) is None:
+            raise ProtocolError(MALFORMED_RESPONSE, "Content-Length is not a plain number")
+        length = int(content_length)
+    else:
+        length = UNTIL_CLOSE
+    if method == b"HEAD" or status == 204 or status == 304:
+        return NO_BODY
+    return length

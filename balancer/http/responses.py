@@ -1,0 +1,65 @@
+"""Responses made here: one short body per failure, rendered ahead, with Proxy-Status (RFC 9209)."""
+
+import re
+from http import HTTPStatus
+
+from balancer.errors import FAILURES, Failure, Source
+
+_ACCEPT = re.compile(rb"\naccept:([^\r]*)\r", re.IGNORECASE)
+_RETRY_AFTER = b"Retry-After: 1\r\n"
+
+
+def _phrase(status: int) -> str:
+    return HTTPStatus(status).phrase
+
+
+def _start(failure: Failure) -> bytes:
+    """Status line and the lines that are always the same. RFC 9209 section 2: a list member per proxy."""
+    proxy_status = "balancer"
+    if failure.proxy_error is not None:
+        proxy_status += f"; error={failure.proxy_error}"
+    proxy_status += f'; details="{failure.reason}"'
+    start = (
+        f"HTTP/1.1 {failure.status} {_phrase(failure.status)}\r\nProxy-Status: {proxy_status}\r\n".encode()
+    )
+    return start + _RETRY_AFTER if failure.status == 503 and failure.source is Source.BALANCER else start
+
+
+_STARTS: dict[Failure, bytes] = {failure: _start(failure) for failure in FAILURES}
+
+
+def prefers_json(raw_head: bytes) -> bool:
+    """Whether the request asks for JSON rather than a page a person reads."""
+    match = _ACCEPT.search(raw_head)
+    if match is None:
+        return False
+    accepted = match[1].lower()
+    return b"json" in accepted and b"text/html" not in accepted
+
+
+def render_failure(
+    failure: Failure, *, date_line: bytes, close: bool, as_json: bool, head_only: bool, request_id: bytes
+) -> bytes:
+    """A whole response. `head_only` leaves the body out, as the answer to HEAD; Content-Length stays."""
+    if as_json:
+        content_type = b"application/json"
+        body = b'{"status":%d,"reason":"%b","message":"%b","request_id":"%b"}\n' % (
+            failure.status,
+            failure.reason.encode(),
+            failure.text.encode(),
+            request_id,
+        )
+    else:
+        content_type = b"text/plain; charset=utf-8"
+        title = f"{failure.status} {_phrase(failure.status)}".encode()
+        body = b"%b\n%b\n" % (title, failure.text.encode())
+        if request_id:
+            body += b"request id: %b\n" % request_id
+    return b"%b%bContent-Type: %b\r\nContent-Length: %d\r\n%b\r\n%b" % (
+        _STARTS[failure],
+        date_line,
+        content_type,
+        len(body),
+        b"Connection: close\r\n" if close else b"",
+        b"" if head_only else body,
+    )

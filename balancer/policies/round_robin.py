@@ -1,0 +1,67 @@
+"""Smooth weighted round robin: in turn, in proportion to the weights, never in bursts."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from math import gcd, lcm
+from typing import ClassVar
+
+from balancer.policies.base import Policy
+from balancer.upstreams.upstream import Upstream
+
+# Above this many turns a round is cut to the nearest smaller proportions: memory stays bounded.
+_ROUND_LIMIT = 10_000
+
+
+class RoundRobin(Policy):
+    """The order of one whole round is laid out on change, so that a pick is one step along it."""
+
+    summary: ClassVar[str] = "in turn, by weight"
+
+    __slots__ = ("_position", "_round", "_start")
+
+    def __init__(self, start: int = 0) -> None:
+        """`start` shifts the first turn, so that several workers do not all begin with the same upstream."""
+        self._start = start
+        self._round: list[Upstream] = []
+        self._position = 0
+
+    def rebuild(self, candidates: Sequence[Upstream]) -> None:
+        self._round = _lay_out(candidates)
+        # Going on from where we were keeps a flapping neighbour from sending the first one every request.
+        self._position = (self._position or self._start) % max(len(self._round), 1)
+
+    def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
+        turns = self._round
+        count = len(turns)
+        position = self._position
+        for _ in range(count):
+            upstream = turns[position]
+            position += 1
+            if position == count:
+                position = 0
+            if upstream not in tried:
+                self._position = position
+                return upstream
+        return None
+
+
+def _lay_out(candidates: Sequence[Upstream]) -> list[Upstream]:
+    """Each one's turns spread evenly over the round: its k-th of n stands at (k + 1/2) / n."""
+    turns = _turns([upstream.effective_weight for upstream in candidates])
+    places = [((2 * k + 1) / (2 * n), index) for index, n in enumerate(turns) for k in range(n)]
+    return [candidates[index] for _, index in sorted(places)]
+
+
+def _turns(weights: list[float]) -> list[int]:
+    """How often each goes in one round: the weights as the smallest whole numbers in their proportion."""
+    if not weights:
+        return []
+    fractions = [Fraction(weight).limit_denominator(100) or Fraction(1, 100) for weight in weights]
+    scale = lcm(*(fraction.denominator for fraction in fractions))
+    turns = [int(fraction * scale) for fraction in fractions]
+    common = gcd(*turns)
+    turns = [turn // common for turn in turns]
+    total = sum(turns)
+    if total > _ROUND_LIMIT:
+        turns = [max(1, turn * _ROUND_LIMIT // total) for turn in turns]
+    return turns

@@ -1,0 +1,53 @@
+"""Many short delays of one fixed length for the price of one timer."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from balancer.clock import Clock
+
+T = TypeVar("T")
+
+
+class DelayQueue(Generic[T]):
+    """Calls `due(item)` for each pushed item `delay` seconds later, or up to a millisecond after that.
+
+    As all delays are equal, the items are in order of their deadlines: one timer, armed for the first, is
+    enough. Items are not taken out: `due` finds out by itself whether one still matters.
+    """
+
+    __slots__ = ("_clock", "_delay", "_due", "_items", "_loop", "_timer")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, clock: Clock, delay: float, due: Callable[[T], None]
+    ) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._delay = delay
+        self._due = due
+        self._items: deque[tuple[int, T]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def push(self, item: T) -> None:
+        """Let `item` be due one delay from now."""
+        self._items.append((self._clock.monotonic_ns() + round(self._delay * 1e9), item))
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._delay, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        now = self._clock.monotonic_ns()
+        items = self._items
+        while items and items[0][0] <= now:
+            self._due(items.popleft()[1])
+        if items and self._timer is None:
+            wait = max((items[0][0] - now) / 1e9, 0.001)
+            self._timer = self._loop.call_later(wait, self._fire)
+
+    def close(self) -> None:
+        """Forget all items and the timer."""
+        self._items.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,219 @@
+"""The data plane of one worker: what its client connections share, and the sweep that watches them."""
+
+import asyncio
+import re
+import select
+from collections.abc import Callable
+from email.utils import formatdate
+
+from balancer.clock import Clock
+from balancer.connections.connector import Connector
+from balancer.errors import FAILURES, Failure
+from balancer.http.forwarding import Forwarding, Peer, RequestIds
+from balancer.http.head import RequestHead
+from balancer.http.responses import render_failure
+from balancer.pools.pool import UpstreamPool
+from balancer.proxy.client_connection import ClientConnection
+from balancer.proxy.delay_queue import DelayQueue
+from balancer.proxy.dialling import CONNECT_RACE_DELAY, Dialling
+from balancer.proxy.limits import FOREVER_NS, Limits, Timeouts
+from balancer.proxy.router import Route, Router
+from balancer.telemetry.access_log import RecordSink
+from balancer.telemetry.columns import (
+    LISTENER_CONNECTIONS,
+    LISTENER_CONNECTIONS_TOTAL,
+    WORKER_LOCAL_RESPONSES,
+)
+
+Log = Callable[[str, str, str | None], None]
+
+_LOCAL_COLUMN: dict[Failure, int] = {
+    failure: WORKER_LOCAL_RESPONSES + column for column, failure in enumerate(FAILURES)
+}
+_LOGGED_FIELD = re.compile(rb"\n(user-agent|referer):[\t ]*([^\r]*)\r", re.IGNORECASE)
+
+
+class Proxy:
+    """Makes client connections (`client_protocol`), and must be swept every quarter of a second.
+
+    Everything in here is for one event loop; nothing is locked.
+    """
+
+    __slots__ = ("_clients", "_clock", "_listener_cells", "_pools", "_worker_cells", "connect_races",
+                 "connector", "date_line", "draining", "forwarding", "limits", "log", "loop", "monotonic_ns",
+                 "records", "request_ids", "router", "timeouts")  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        router: Router,
+        pools: list[UpstreamPool],
+        connector: Connector,
+        forwarding: Forwarding,
+        request_ids: RequestIds,
+        timeouts: Timeouts,
+        limits: Limits,
+        records: RecordSink,
+        log: Log,
+        listener_cells: memoryview[int],
+        worker_cells: memoryview[int],
+    ) -> None:
+        self.loop = loop
+        self.monotonic_ns = clock.monotonic_ns
+        self.router = router
+        self.connector = connector
+        self.forwarding = forwarding
+        self.request_ids = request_ids
+        self.timeouts = timeouts
+        self.limits = limits
+        self.records = records
+        self.log = log
+        self.connect_races: DelayQueue[Dialling] = DelayQueue(loop, clock, CONNECT_RACE_DELAY, Dialling.race)
+        self.draining = False
+        self.date_line = b""
+        self._clock = clock
+        self._pools = {pool.name: pool for pool in pools}
+        self._clients: set[ClientConnection] = set()
+        self._listener_cells = listener_cells
+        self._worker_cells = worker_cells
+        self._set_date()
+
+    # --- the worker's calls
+
+    def client_protocol(self) -> ClientConnection:
+        """The protocol for a newly accepted connection."""
+        return ClientConnection(self)
+
+    @property
+    def connections(self) -> int:
+        """Open client connections; 0 when drained."""
+        return len(self._clients)
+
+    def sweep(self) -> None:
+        """Hold everything to its deadline, and bring gauges up to date. Every 0.25 s."""
+        now = self.monotonic_ns()
+        self._set_date()
+        late = [client for client in self._clients if client.deadline_ns < now]
+        for client in late:
+            client.check_deadline(now)
+        if self.timeouts.total_ns < FOREVER_NS:
+            for client in list(self._clients):
+                client.check_total(now)
+        self._poll_paused()
+        self.connector.sweep(now)
+        for route in self.router.routes:
+            route.flush()
+
+    def drain(self) -> None:
+        """No more requests: idle clients are closed, running exchanges are the last on their connections."""
+        self.draining = True
+        for client in list(self._clients):
+            client.drain()
+
+    def abort_all(self) -> None:
+        """The time to drain is over: close everything now, visibly broken off."""
+        for client in list(self._clients):
+            client.break_off()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of idle upstream connections and timers."""
+        self.connect_races.close()
+        self.connector.close()
+        for route in self.router.routes:
+            route.flush()
+
+    def set_address(self, pool: str, upstream_id: str, host: str) -> None:
+        """The name of an upstream resolves to `host` now. Raises KeyError for unknown names."""
+        self.connector.expire(self._pools[pool].set_address(upstream_id, host))
+
+    # --- the client connections' calls
+
+    def connection_opened(self, client: ClientConnection) -> bool:
+        """Count a new client; False where it is one too many."""
+        self._clients.add(client)
+        count = len(self._clients)
+        self._listener_cells[LISTENER_CONNECTIONS] = count
+        self._listener_cells[LISTENER_CONNECTIONS_TOTAL] += 1
+        return count <= self.limits.max_connections
+
+    def connection_closed(self, client: ClientConnection) -> None:
+        """The client's connection is gone."""
+        self._clients.discard(client)
+        self._listener_cells[LISTENER_CONNECTIONS] = len(self._clients)
+
+    def refusal(self, peer: Peer, failure: Failure) -> bytes:
+        """The response to what could not become an exchange, counted and logged."""
+        self.count_local(failure)
+        if self.records.enabled:
+            self.record(peer.address, None, failure.status, failure.reason)
+        return render_failure(
+            failure, date_line=self.date_line, close=True, as_json=False, head_only=False, request_id=b""
+        )
+
+    def count_local(self, failure: Failure) -> None:
+        """A response was made here."""
+        self._worker_cells[_LOCAL_COLUMN[failure]] += 1
+
+    def record(
+        self,
+        client: str,
+        head: RequestHead | None,
+        status: int,
+        reason: str | None,
+        route: Route | None = None,
+        upstream_id: str | None = None,
+        attempts: int = 0,
+        reused: bool = False,
+        request_bytes: int = 0,
+        response_bytes: int = 0,
+        duration: int = 0,
+        first_byte: int = -1,
+        request_id: bytes | None = None,
+    ) -> None:
+        """Append one access-log record; `head` is None for what could not be parsed. Durations in ns."""
+        fields: dict[bytes, bytes] = {}
+        if head is not None:
+            fields = {m[1].lower(): m[2] for m in _LOGGED_FIELD.finditer(head.raw, head.line_end - 1)}
+        self.records.append(
+            (
+                self._clock.wall(),
+                client,
+                head.method if head is not None else None,
+                head.target if head is not None else None,
+                head.minor if head is not None else 1,
+                head.host if head is not None else None,
+                status,
+                reason,
+                route.name if route is not None else None,
+                route.pool.name if route is not None else None,
+                upstream_id,
+                attempts,
+                reused,
+                request_bytes,
+                response_bytes,
+                duration,
+                first_byte,
+                request_id,
+                fields.get(b"user-agent"),
+                fields.get(b"referer"),
+            )
+        )
+
+    # --- parts of the sweep
+
+    def _set_date(self) -> None:
+        self.date_line = f"Date: {formatdate(self._clock.wall(), usegmt=True)}\r\n".encode()
+
+    def _poll_paused(self) -> None:
+        """Find clients that left while not being read: without reading, only POLLRDHUP tells."""
+        paused = {fd: client for client in self._clients if (fd := client.paused_fd) >= 0}
+        if not paused:
+            return
+        poll = select.poll()
+        for fd in paused:
+            poll.register(fd, select.POLLRDHUP)
+        for fd, _ in poll.poll(0):
+            paused[fd].peer_vanished()

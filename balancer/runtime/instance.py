@@ -13,7 +13,7 @@ from balancer.telemetry.metrics import Metrics, SegmentCollector
 
 
 class Instance:
-    """Joins the fleet's state with the segment's counts. `pools` and `scrape` only read: they run in threads."""
+    """Joins the fleet's state with the segment's counts. `pools` and `scrape` run in threads."""
 
     def __init__(self, fleet: Fleet, ledger: Ledger, crew: Crew, access_log: LineWriter) -> None:
         self._fleet = fleet

@@ -70,12 +70,8 @@ class NameWatch:
                 self._resolved(name, task.result())
             except OSError as error:
                 self._failed(name, error.strerror or str(error))
-
-    async def run(self, interval: float = INTERVAL) -> None:
-        """Resolve again and again, until cancelled."""
-        while True:
-            await asyncio.sleep(interval)
-            await self.resolve()
+            except UnicodeError:
+                self._failed(name, "it is no valid name")
 
     def close(self) -> None:
         """Cancel lookups that still run."""

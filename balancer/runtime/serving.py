@@ -32,6 +32,9 @@ class Served(Protocol):
     def abort_all(self) -> None:
         """Cut every client connection."""
 
+    def close(self) -> None:
+        """Bring the counts up to date, and let go of the rest."""
+
 
 class Serving:
     """One worker's time of service."""
@@ -83,6 +86,7 @@ class Serving:
             self._uplink.log("warning", f"the drain time is over: {count} client connections are cut")
             self._proxy.abort_all()
             await asyncio.sleep(GONE_POLL)
+        self._proxy.close()
         self._flush()
 
     def _watch(self, deadline: float) -> None:

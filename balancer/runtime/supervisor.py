@@ -21,7 +21,7 @@ from balancer.runtime.channel import Message
 from balancer.runtime.crew import Crew
 from balancer.runtime.instance import Instance
 from balancer.runtime.log import open_log
-from balancer.runtime.names import NameWatch
+from balancer.runtime.names import INTERVAL, NameWatch
 from balancer.runtime.open_files import affordable_connections, raise_limit
 from balancer.runtime.slot import TICK
 from balancer.runtime.sockets import bound_address, open_admin, open_listeners
@@ -43,10 +43,10 @@ def run(settings: Settings) -> int:
     access_writer = LineWriter(STDOUT)
     sockets: list[socket.socket] = []
     try:
-        max_connections = _affordable_connections(settings, log)
         sockets += open_listeners(settings.listen, settings.workers)
         sockets.append(open_admin(settings.admin_listen))
         *listeners, admin = sockets
+        max_connections = _affordable_connections(settings, log)
         return uvloop.run(Supervisor(settings, listeners, admin, max_connections, log, access_writer).run())
     except OperatorError as error:
         log.error("%s", error)
@@ -115,7 +115,9 @@ class Supervisor:
         self._all_gone = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
-        runner = web.AppRunner(build_app(self._instance), access_log=None, handle_signals=False)
+        runner = web.AppRunner(
+            build_app(self._instance), access_log=None, handle_signals=False, shutdown_timeout=1.0
+        )
         await runner.setup()
         try:
             await web.SockSite(runner, self._admin).start()
@@ -165,14 +167,19 @@ class Supervisor:
             if not self._instance.stopping:
                 self._crew.start()
                 self._in_background(self._tick(), "tick")
-                await names.run()
+            while True:
+                await asyncio.sleep(INTERVAL)
+                await names.resolve()
         finally:
             names.close()
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK)
-            self._crew.tick()
+            try:
+                self._crew.tick()
+            except Exception:  # one bad tick must not leave the workers without any
+                self._log.exception("watching the workers failed")
 
     def _on_signal(self, number: int) -> None:
         name = signal.Signals(number).name

@@ -11,17 +11,21 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import uvloop
 
 from balancer.clock import SystemClock
+from balancer.errors import OperatorError
 from balancer.runtime.acceptor import Doors
 from balancer.runtime.channel import Channel, Message
 from balancer.runtime.serving import Serving
 from balancer.runtime.uplink import Uplink
 from balancer.telemetry.access_log import AccessLog
 from balancer.telemetry.segment import Segment
+
+LAST_WORDS = 1.0  # seconds that the last message to the supervisor may take
 
 
 class Worker:
@@ -34,7 +38,7 @@ class Worker:
         self._clock = SystemClock()
         self._channel = Channel(self._on_message, self._on_channel_lost)
         self._uplink = Uplink(self._channel)
-        self._channel_lost = False
+        self._lost = asyncio.Event()
         self._start: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         # Set to whether the listening sockets shall be ended for all processes (see Acceptor).
         self._leave: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -52,17 +56,15 @@ class Worker:
             start = await self._start
             served = await self._build(start)
         except Exception as error:
-            if self._channel_lost:
+            if self._lost.is_set():
                 return 0
             self._uplink.log("debug", "start-up failed", traceback.format_exc())
-            self._uplink.send({"type": "fatal", "error": f"{type(error).__name__}: {error}"})
-            self._channel.close()
+            await self._say_last({"type": "fatal", "error": _in_words(error)})
             return 1
         self._uplink.send({"type": "ready"})
         and_end = await self._leave
         await served.lead_out(start["drain"], and_end=and_end)
-        self._uplink.send({"type": "drained"})
-        self._channel.close()
+        await self._say_last({"type": "drained"})
         return 0
 
     async def _build(self, start: Message) -> Serving:
@@ -73,17 +75,15 @@ class Worker:
         loop.set_exception_handler(self._on_loop_error)
         self._uplink.set_level(start["log_level"])
         segment = Segment.attach(self._segment_fd, start["workers"])
-        page = segment.page(start["page"])
         access = start["access_log"]
         records = AccessLog(access["enabled"], access["sample"])
         proxy = build_proxy(
             start,
             loop=loop,
-            segment_page=page,
+            segment=segment,
             clock=self._clock,
             records=records,
             log=self._uplink.log,
-            send=self._uplink.send,
         )
         doors = Doors(self._listeners, proxy.client_protocol)
         self._handlers["adopt"] = doors.on_adopt
@@ -98,10 +98,17 @@ class Worker:
         # What is alive now stays alive: collections need not look at it again.
         gc.collect()
         gc.freeze()
-        row = page.row(start["rows"]["worker"])
+        row = segment.page(start["page"]).row(start["rows"]["worker"])
         serving = Serving(proxy, doors, records, row, self._uplink, self._clock)
         serving.sweep()
         return serving
+
+    async def _say_last(self, message: Message) -> None:
+        self._uplink.send(message)
+        self._channel.close()
+        with suppress(TimeoutError):  # the supervisor does not read: it has to do without
+            async with asyncio.timeout(LAST_WORDS):
+                await self._lost.wait()
 
     def _on_message(self, message: Message) -> None:
         handler = self._handlers.get(message["type"])
@@ -113,7 +120,7 @@ class Worker:
             self._uplink.log("error", f"the supervisor sent an unknown message: {message['type']}")
 
     def _on_channel_lost(self) -> None:
-        self._channel_lost = True
+        self._lost.set()
         if not self._start.done():
             self._start.set_exception(ConnectionError("the supervisor is gone"))
         self._ask_to_leave(and_end=False)
@@ -126,6 +133,10 @@ class Worker:
         error = context.get("exception")
         text = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else None
         self._uplink.log("error", str(context.get("message", "error in the event loop")), text)
+
+
+def _in_words(error: Exception) -> str:
+    return str(error) if isinstance(error, OperatorError) else f"{type(error).__name__}: {error}"
 
 
 async def _run(channel_fd: int, segment_fd: int, *listener_fds: int) -> int:

@@ -105,10 +105,18 @@ class WorkerProcess:
         _, status, usage = os.wait4(self.pid, 0)
         self._process.returncode = os.waitstatus_to_exitcode(status)
         self._ended = Ended(self._process.returncode, usage.ru_utime + usage.ru_stime)
+        if not self._channel_lost:
+            # What it said last is still to be read, up to the end of the channel.
+            self._last_grace = self._loop.call_later(LAST_GRACE, self._lost)
         self._report()
 
     def _lost(self) -> None:
+        if self._channel_lost:
+            return
+        if self._last_grace is not None:
+            self._last_grace.cancel()
         self._channel_lost = True
+        self._channel.abort()
         # A worker that closes its channel is about to exit. One that lives on cannot be led any more.
         if self._ended is None:
             self._last_grace = self._loop.call_later(LAST_GRACE, self.kill)

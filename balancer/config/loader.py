@@ -62,8 +62,13 @@ def load_with_origins(
     if check_policy is not None:
         problems += _policy_problems(tree, options, origins, check_policy)
     if problems:
-        raise SettingsError(problems)
+        raise SettingsError([_printable(problem) for problem in problems])
     return Loaded(settings, origins)
+
+
+def _printable(sentence: str) -> str:
+    # Keys and values are quoted in it: a line break or an escape sequence in them must not reach a terminal.
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in sentence)
 
 
 def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -121,9 +121,9 @@ def _from_mapping(name: str, content: dict[object, object]) -> Reading:
 
 
 def _injected(name: str, value: str) -> bool:
-    if name.endswith("_PORT"):
-        return _SERVICE_LINK.fullmatch(value) is not None
-    return _SERVICE_VARIABLE.fullmatch(name) is not None
+    if _SERVICE_VARIABLE.fullmatch(name):
+        return True
+    return name.endswith("_PORT") and _SERVICE_LINK.fullmatch(value) is not None
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

@@ -1,0 +1,136 @@
+"""Upstreams and listening addresses, as an operator may write them."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from balancer.config.address import Address, parse_listen
+from balancer.config.upstream_spec import UpstreamSpec, parse_upstream, refuse_duplicates
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("app1:8000", UpstreamSpec("app1", 8000), id="name"),
+        pytest.param("my_app-1.internal.:80", UpstreamSpec("my_app-1.internal.", 80), id="long_name"),
+        pytest.param("APP1:8000", UpstreamSpec("app1", 8000), id="upper_case"),
+        pytest.param("10.0.0.2:8000?weight=3", UpstreamSpec("10.0.0.2", 8000, 3), id="weight"),
+        pytest.param("http://app3:8000", UpstreamSpec("app3", 8000), id="http"),
+        pytest.param("HTTP://app3/", UpstreamSpec("app3", 80), id="http_without_port"),
+        pytest.param("[::1]:8000", UpstreamSpec("::1", 8000), id="ipv6"),
+        pytest.param("http://[0:0::1]:8000?weight=2", UpstreamSpec("::1", 8000, 2), id="ipv6_http_weight"),
+    ],
+)
+def test_upstream_is_read(text: str, expected: UpstreamSpec) -> None:
+    assert parse_upstream(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        pytest.param("app1", "has no port; write app1:8000", id="no_port"),
+        pytest.param("", "has no valid host name", id="empty"),
+        pytest.param(":8000", "has no valid host name", id="no_host"),
+        pytest.param("app1:", "is not host:port", id="empty_port"),
+        pytest.param("app1:http", "is not host:port", id="port_name"),
+        pytest.param("app1:0", r"port outside 1 to 65535 \(0\)", id="port_0"),
+        pytest.param("app1:65536", r"port outside 1 to 65535 \(65536\)", id="port_too_large"),
+        pytest.param("app 1:80", "has no valid host name", id="space"),
+        pytest.param("-app:80", "has no valid host name", id="leading_dash"),
+        pytest.param("a..b:80", "has no valid host name", id="empty_label"),
+        pytest.param("ä:80", "has no valid host name", id="not_ascii"),
+        pytest.param("10.0.0.300:80", r"no valid IPv4 address \(10.0.0.300\)", id="bad_ipv4"),
+        pytest.param("10.0.0:80", "no valid IPv4 address", id="short_ipv4"),
+        pytest.param("::1", r"without brackets; write \[::1\]:8000", id="ipv6_without_brackets"),
+        pytest.param("[::g]:80", "no IPv6 address in its brackets", id="bad_ipv6"),
+        pytest.param("[10.0.0.1]:80", "no IPv6 address in its brackets", id="ipv4_in_brackets"),
+        pytest.param("dns://app:8000", "not supported by this version yet", id="dns"),
+        pytest.param("https://app:8000", "not supported by this version yet", id="https"),
+        pytest.param(
+            "app:8000?backup=true", "option backup, which is not supported by this version", id="backup"
+        ),
+        pytest.param("ftp://app:8000", r"unknown scheme \(ftp://\)", id="ftp"),
+        pytest.param("http://app:8000/api", "has a path; .* write app:8000", id="path"),
+        pytest.param("http://me:secret@app:8000", "has a user name", id="user_name"),
+        pytest.param("app:8000?wieght=3", r"unknown option \(wieght\)", id="unknown_option"),
+        pytest.param("app:8000?weight=0", "not a whole number from 1 to 1000", id="weight_0"),
+        pytest.param("app:8000?weight=1.5", "not a whole number from 1 to 1000", id="weight_fraction"),
+        pytest.param("app:8000?weight=", "not a whole number from 1 to 1000", id="weight_empty"),
+        pytest.param("app:8000?weight=²", "not a whole number from 1 to 1000", id="weight_superscript"),
+        pytest.param("app:8000?weight=1&weight=2", "more than one weight", id="weight_twice"),
+        pytest.param({"app1": 8000}, "is a mapping; write each upstream as one string", id="yaml_mapping"),
+        pytest.param(8000, "is not host:port", id="number"),
+    ],
+)
+def test_what_is_no_upstream_is_refused(text: object, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        parse_upstream(text)
+
+
+def test_the_same_upstream_twice_is_refused() -> None:
+    twice = (UpstreamSpec("app", 80), UpstreamSpec("app", 80, 3), UpstreamSpec("app", 81))
+    with pytest.raises(ValueError, match=r"names app:80 twice; .* write app:80\?weight=2"):
+        refuse_duplicates(twice)
+
+
+_HOSTS = st.sampled_from(["app", "a-b.c_d", "10.0.0.1"]) | st.ip_addresses(v=6).map(str)
+
+
+@settings(deadline=None)
+@given(st.builds(UpstreamSpec, _HOSTS, st.integers(1, 65535), st.integers(1, 1000)))
+def test_upstream_survives_a_round_trip(upstream: UpstreamSpec) -> None:
+    assert parse_upstream(str(upstream)) == upstream
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_any_text_is_an_upstream_or_a_value_error(text: str) -> None:
+    try:
+        upstream = parse_upstream(text)
+    except ValueError:
+        return
+    assert parse_upstream(str(upstream)) == upstream
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("0.0.0.0:8080", Address("0.0.0.0", 8080), id="ipv4"),
+        pytest.param("[::]:8080", Address("::", 8080), id="ipv6"),
+        pytest.param(":8080", Address("0.0.0.0", 8080), id="only_port"),
+        pytest.param("localhost:0", Address("127.0.0.1", 0), id="localhost_any_port"),
+    ],
+)
+def test_listen_address_is_read(text: str, expected: Address) -> None:
+    assert parse_listen(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        pytest.param("8080", "has no port; write 0.0.0.0:8080", id="no_colon"),
+        pytest.param("127.0.0.1", "has no port", id="no_port"),
+        pytest.param("127.0.0.1:70000", "has a port above 65535", id="port_too_large"),
+        pytest.param("example.com:80", "is not an IP address and a port", id="name"),
+        pytest.param(8080, "is not host:port; write 0.0.0.0:8080", id="number"),
+    ],
+)
+def test_what_is_no_listen_address_is_refused(text: object, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        parse_listen(text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "clash"),
+    [
+        pytest.param("127.0.0.1:80", "127.0.0.1:80", True, id="same"),
+        pytest.param("0.0.0.0:80", "127.0.0.1:80", True, id="every_address_holds_it_too"),
+        pytest.param("127.0.0.1:80", "[::]:80", True, id="every_ipv6_address"),
+        pytest.param("127.0.0.1:80", "127.0.0.2:80", False, id="other_address"),
+        pytest.param("127.0.0.1:80", "127.0.0.1:81", False, id="other_port"),
+        pytest.param("127.0.0.1:0", "127.0.0.1:0", False, id="any_free_port"),
+    ],
+)
+def test_listeners_that_clash(one: str, other: str, clash: bool) -> None:
+    assert parse_listen(one).clashes_with(parse_listen(other)) is clash
+    assert parse_listen(other).clashes_with(parse_listen(one)) is clash

@@ -1,0 +1,122 @@
+"""Environment and file together: what wins, what is passed over, and what every mistake is told."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from balancer.config import Address, UpstreamSpec, load, load_with_origins
+from balancer.config.catalogue import BY_VARIABLE
+from balancer.config.cpus import usable_cpus
+from balancer.config.settings import ACCESS_LOG_FIELDS
+from balancer.errors import SettingsError
+
+_UPSTREAMS = {"BALANCER_UPSTREAMS": "app1:8000"}
+
+
+def test_one_variable_is_enough() -> None:
+    loaded = load(_UPSTREAMS)
+    assert loaded.upstreams == (UpstreamSpec("app1", 8000),)
+    assert loaded.listen == Address("0.0.0.0", 8080)
+    assert loaded.timeouts.connect == 1.0
+    assert loaded.limits.header_bytes == 32768
+    assert loaded.access_log.fields == ACCESS_LOG_FIELDS
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        pytest.param("BALANCER_WORKERS", "3", 3, id="workers"),
+        pytest.param("BALANCER_WORKERS", "auto", usable_cpus(), id="workers_auto"),
+        pytest.param(
+            "BALANCER_UPSTREAMS", '["a:1", "b:2"]', (UpstreamSpec("a", 1), UpstreamSpec("b", 2)), id="json"
+        ),
+        pytest.param("BALANCER_POLICY_OPTIONS", '{"choices": 2}', {"choices": 2}, id="json_object"),
+        pytest.param("BALANCER_TIMEOUTS__FIRST_BYTE", "500ms", 0.5, id="duration"),
+        pytest.param("BALANCER_LIMITS__BODY_BYTES", "64M", 64 << 20, id="size"),
+        pytest.param("BALANCER_KEEPALIVE__MAX_IDLE", "0", 0, id="zero"),
+        pytest.param("BALANCER_ACCESS_LOG__ENABLED", "off", False, id="bool"),
+        pytest.param("BALANCER_ACCESS_LOG__FIELDS", "status, time", ("status", "time"), id="fields"),
+        pytest.param("BALANCER_ACCESS_LOG__FIELDS", "all", ACCESS_LOG_FIELDS, id="all_fields"),
+        pytest.param("BALANCER_ACCESS_LOG__SAMPLE", "0.1", 0.1, id="share"),
+        pytest.param("BALANCER_TRUSTED_PROXIES", "10.0.0.0/8,::1", ("10.0.0.0/8", "::1/128"), id="networks"),
+        pytest.param("BALANCER_TRUSTED_PROXIES", "[]", (), id="empty_list"),
+        pytest.param("BALANCER_LOG_LEVEL", "DEBUG", "debug", id="upper_case"),
+        pytest.param("BALANCER_POLICY", "", "least_connections", id="empty_is_not_set"),
+    ],
+)
+def test_variable_sets(variable: str, value: str, expected: object) -> None:
+    loaded: Any = load({**_UPSTREAMS, variable: value})
+    for part in BY_VARIABLE[variable].path:
+        loaded = getattr(loaded, part)
+    assert loaded == expected
+
+
+def test_file_gives_the_same_tree_and_environment_wins(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(
+        "upstreams: [a:1, 'b:2?weight=3']\ntimeouts: {connect: 2, idle: 500ms}\nretry:\n"
+        "limits: {body_bytes: 1M}\n"
+    )
+    environ = {"BALANCER_CONFIG": str(file), "BALANCER_TIMEOUTS__CONNECT": "3s", "BALANCER_WORKERS": "2"}
+    loaded = load_with_origins(environ)
+    got = loaded.settings
+    assert got.upstreams == (UpstreamSpec("a", 1), UpstreamSpec("b", 2, 3))
+    assert (got.timeouts.connect, got.timeouts.idle, got.limits.body_bytes) == (3.0, 0.5, 1 << 20)
+    kinds = {".".join(path): origin.kind for path, origin in loaded.origins.items()}
+    assert kinds == {
+        "config": "environment",
+        "timeouts.connect": "environment",
+        "workers": "environment",
+        "upstreams": "file",
+        "timeouts.idle": "file",
+        "limits.body_bytes": "file",
+    }
+
+
+def test_file_of_the_command_line_wins(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("upstreams: a:1")
+    loaded = load_with_origins({"BALANCER_CONFIG": "/nowhere.yaml"}, str(file))
+    assert loaded.settings.config == str(file)
+    assert loaded.origins["config",].where == "--config"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        pytest.param("BALANCER_SERVICE_HOST", "10.1.2.3", id="service_host"),
+        pytest.param("BALANCER_SERVICE_PORT_HTTP", "8080", id="service_port"),
+        pytest.param("BALANCER_PORT", "tcp://10.1.2.3:8080", id="port"),
+        pytest.param("BALANCER_PORT_8080_TCP_ADDR", "10.1.2.3", id="port_address"),
+        pytest.param("BALANCER_ADMIN_SERVICE_PORT", "9901", id="service_balancer_admin"),
+        pytest.param("BALANCER_ADMIN_PORT", "tcp://10.1.2.3:9901", id="port_of_balancer_admin"),
+        pytest.param("BALANCER_ADMIN_PORT_9901_TCP", "tcp://10.1.2.3:9901", id="link_of_balancer_admin"),
+        pytest.param("OTHER_LISTEN", "x", id="other_prefix"),
+    ],
+)
+def test_what_the_platform_injects_is_passed_over(variable: str, value: str) -> None:
+    assert load({**_UPSTREAMS, variable: value}) == load(_UPSTREAMS)
+
+
+def _check_policy(name: str, options: Mapping[str, Any]) -> None:
+    if name != "least_connections":
+        raise SettingsError([f"BALANCER_POLICY={name}: there is no such policy"])
+    if options:
+        raise SettingsError(["BALANCER_POLICY_OPTIONS: takes none"])
+
+
+def test_policy_is_checked_by_the_one_who_knows_policies() -> None:
+    environ = {**_UPSTREAMS, "BALANCER_POLICY": "fair", "BALANCER_WORKERS": "x"}
+    with pytest.raises(SettingsError) as caught:
+        load(environ, check_policy=_check_policy)
+    assert caught.value.problems[1:] == ["BALANCER_POLICY=fair: there is no such policy"]
+
+
+def test_policy_options_from_a_file_are_told_with_their_place(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("upstreams: a:1\npolicy_options: {choices: 2}")
+    with pytest.raises(SettingsError) as caught:
+        load({}, str(file), _check_policy)
+    assert caught.value.problems == [f"{file}: policy_options: BALANCER_POLICY_OPTIONS: takes none"]

@@ -1,0 +1,109 @@
+"""What the operator sees of the command `balancer`, run as a real process."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+_GOOD = {"BALANCER_UPSTREAMS": "app1:8000,app2:8000?weight=3", "BALANCER_TIMEOUTS__CONNECT": "250ms"}
+
+
+def _balancer(*arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    base = {name: value for name, value in os.environ.items() if not name.upper().startswith("BALANCER_")}
+    base = {name: value for name, value in base.items() if name not in {"COLUMNS", "FORCE_COLOR"}}
+    return subprocess.run(
+        [sys.executable, "-m", "balancer", *arguments],
+        env={**base, **(environ or {})},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_check_shows_every_setting_with_its_origin() -> None:
+    done = _balancer("check", environ=_GOOD)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["BALANCER_UPSTREAMS", "app1:8000,", "app2:8000?weight=3", "environment"] in rows
+    assert ["BALANCER_TIMEOUTS__CONNECT", "250ms", "environment"] in rows
+    assert ["BALANCER_LIMITS__HEADER_BYTES", "32k", "default"] in rows
+    assert done.stdout.splitlines()[-1] == (
+        "The settings are good: 2 upstreams, policy least_connections, clients connect to 0.0.0.0:8080."
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--config", "{}", "check", "--yaml"), ("check", "--config", "{}", "--yaml")],
+    ids=["before", "after"],
+)
+def test_check_prints_yaml_that_it_takes_again(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("upstreams: app1:8000\nlimits: {body_bytes: 64M}\n")
+    first = _balancer(*(each.format(file) for each in arguments))
+    assert (first.returncode, first.stderr) == (0, "")
+    assert "body_bytes: 64M" in first.stdout
+    file.write_text(first.stdout)
+    assert _balancer("check", "--yaml", "--config", str(file)).stdout == first.stdout
+
+
+@pytest.mark.parametrize("command", [(), ("run",), ("check",)], ids=["default", "run", "check"])
+def test_every_mistake_is_a_line_on_stderr(command: tuple[str, ...]) -> None:
+    environ = {"BALANCER_LISTEN": "8080", "BALANCER_TIMEOUT__CONNECT": "1s"}
+    done = _balancer(*command, environ=environ)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [
+        "balancer: BALANCER_TIMEOUT__CONNECT: no such setting; did you mean BALANCER_TIMEOUTS__CONNECT?",
+        'balancer: BALANCER_LISTEN: "8080" has no port; write 0.0.0.0:8080',
+        "balancer: BALANCER_UPSTREAMS: is not set; name your app replicas, "
+        "for example BALANCER_UPSTREAMS=app1:8000,app2:8000",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("environ", "name", "hint"),
+    [
+        pytest.param(
+            {"BALANCER_POLICY": "round_robbin"}, "BALANCER_POLICY", "did you mean round_robin?", id="name"
+        ),
+        pytest.param(
+            {"BALANCER_POLICY_OPTIONS": '{"choices": 2}'}, "BALANCER_POLICY_OPTIONS", "choices", id="options"
+        ),
+    ],
+)
+def test_policy_is_checked_against_the_registry(environ: dict[str, str], name: str, hint: str) -> None:
+    done = _balancer("check", environ={**_GOOD, **environ})
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"balancer: {name}")
+    assert hint in line
+
+
+def test_markup_in_a_value_is_shown_as_it_is() -> None:
+    done = _balancer("check", environ={**_GOOD, "BALANCER_POLICY": "[bold]x", "BALANCER_LOG_LEVEL": "[/red]"})
+    assert "[bold]x" in done.stderr
+    assert '"[/red]" is not known' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_version() -> None:
+    assert _balancer("--version").stdout == f"balancer {version('balancer')}\n"
+
+
+def test_help_teaches_the_one_pool_case() -> None:
+    done = _balancer("--help")
+    assert done.returncode == 0
+    assert "BALANCER_UPSTREAMS=app1:8000,app2:8000 balancer" in done.stdout
+    assert all(command in done.stdout for command in ("run", "check", "demo"))
+
+
+@pytest.mark.parametrize("arguments", [("chek",), ("check", "--nope")], ids=["command", "option"])
+def test_wrong_command_line_is_exit_code_2(arguments: tuple[str, ...]) -> None:
+    done = _balancer(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr

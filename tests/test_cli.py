@@ -1,6 +1,7 @@
 """What the operator sees of the command `balancer`, run as a real process."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -82,6 +83,15 @@ def test_policy_is_checked_against_the_registry(environ: dict[str, str], name: s
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"balancer: {name}")
     assert hint in line
+
+
+def test_port_in_use_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = _balancer(environ={**_GOOD, "BALANCER_LISTEN": listen, "BALANCER_ADMIN_LISTEN": "127.0.0.1:0"})
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert f"cannot listen on {listen}: the port is in use" in line
 
 
 def test_markup_in_a_value_is_shown_as_it_is() -> None:

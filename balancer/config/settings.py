@@ -165,7 +165,7 @@ class AccessLogSettings(Group):
         default=ACCESS_LOG_FIELDS, description="Which fields, in this order: a list, or `all`."
     )
     sample: float = Field(
-        default=1.0, ge=0, le=1, allow_inf_nan=False, description="Share of requests that is logged, from 0 to 1."
+        default=1.0, ge=0, le=1, allow_inf_nan=False, description="Share of requests logged, from 0 to 1."
     )
 
 

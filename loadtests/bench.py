@@ -20,7 +20,7 @@ from rich.console import Console
 
 from loadtests import options as command_line
 from loadtests import report, wrk
-from loadtests.cpu import cpu_seconds
+from loadtests.cpu import core_time, cpu_seconds, time_of_others
 from loadtests.errors import BenchError
 from loadtests.figures import Round, summarise
 from loadtests.options import Options
@@ -76,15 +76,17 @@ class Bench:
         pid = self._pids[name]
         argv = wrk.command(self._ports[name], self._options.connections, seconds)
         before = cpu_seconds(pid)
+        core_before = core_time(self._proxy_core)
         output = self._processes.run("wrk", argv, self._load_core, seconds + WRK_GRACE_SECONDS)
         cpu = cpu_seconds(pid) - before
+        others = time_of_others(core_before, core_time(self._proxy_core), cpu)
         self._processes.require_running(name, pid)
         seen = wrk.parse(output)
         if seen.errors:
             raise BenchError(f"{name} failed under load: {', '.join(seen.errors)}")
         if seen.requests == 0:
             raise BenchError(f"{name} answered no request within {seconds} s")
-        return Round(name, seen.requests, seen.seconds, cpu, seen.p50, seen.p99)
+        return Round(name, seen.requests, seen.seconds, cpu, others, seen.p50, seen.p99)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""How much CPU time a process and all its descendants have used, from /proc."""
+"""How much CPU time a process and all its descendants have used, and how busy a core was, from /proc."""
 
 import os
 from collections import defaultdict
@@ -53,6 +53,38 @@ def running_tree(root: int) -> list[ProcessStat]:
 def cpu_seconds(root: int) -> float:
     """User and system time that the tree under `root` has used since it started, in seconds."""
     return sum(stat.ticks for stat in running_tree(root)) / TICKS_PER_SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class CoreTime:
+    """Seconds since the machine started that a core was not idle, and those of them that the host took away."""
+
+    busy: float
+    stolen: float
+
+
+def parse_core_time(stat: str, core: int) -> CoreTime:
+    """Read one core's line of /proc/stat, proc(5)."""
+    for line in stat.splitlines():
+        name, *fields = line.split()
+        if name == f"cpu{core}":
+            user, nice, system, _idle, _iowait, irq, softirq, steal = (int(field) for field in fields[:8])
+            busy = user + nice + system + irq + softirq + steal
+            return CoreTime(busy / TICKS_PER_SECOND, steal / TICKS_PER_SECOND)
+    raise ValueError(f"/proc/stat has no core {core}")
+
+
+def core_time(core: int) -> CoreTime:
+    """The core's times as of now."""
+    return parse_core_time(Path("/proc/stat").read_text(), core)
+
+
+def time_of_others(before: CoreTime, after: CoreTime, own: float) -> float:
+    """Seconds of a core that did not go to the process that used `own` seconds of it.
+
+    Some kernels count stolen time as the running process's own, so the stolen time is the least it can be.
+    """
+    return max(after.stolen - before.stolen, after.busy - before.busy - own, 0.0)
 
 
 def _all_stats() -> Iterable[ProcessStat]:

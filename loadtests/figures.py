@@ -5,17 +5,21 @@ from dataclasses import dataclass
 from statistics import median
 
 BASELINE = "nginx"
+DISTURBED = 0.10  # above this share of the proxy's core used by others, figures of CPU are coarse
 SATURATED = 0.95  # below this share of its core, requests/s says more about the load than about the proxy
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One proxy under load once, for `seconds`; `cpu` is seconds of its whole process tree."""
+    """One proxy under load once, for `seconds`; `cpu` is seconds of its whole process tree, `others` seconds
+    of its core that went to anything else: other processes, other machines on the same host.
+    """
 
     proxy: str
     requests: int
     seconds: float
     cpu: float
+    others: float
     p50: float
     p99: float
 
@@ -33,6 +37,11 @@ class Round:
         """The share of its core that the proxy used; 1.0 is all of it."""
         return self.cpu / self.seconds
 
+    @property
+    def others_share(self) -> float:
+        """The share of the proxy's core that others used."""
+        return self.others / self.seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -45,6 +54,7 @@ class Summary:
     cpu_per_request: float
     requests_per_second: float
     core_share: float
+    others_share: float
     p50: float
     p99: float
     ratio: float | None
@@ -54,6 +64,11 @@ class Summary:
     def is_saturated(self) -> bool:
         """Whether requests/s is a figure of the proxy. CPU per request is valid either way."""
         return self.core_share >= SATURATED
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether others used so much of the core that CPU per request, through caches, suffers too."""
+        return self.others_share > DISTURBED
 
 
 def summarise(rounds: Sequence[Round]) -> list[Summary]:
@@ -80,6 +95,7 @@ def _summary(proxy: str, own: Sequence[Round], baseline: Sequence[Round] | None)
         cpu_per_request=cpu_per_request,
         requests_per_second=median(one.requests_per_second for one in own),
         core_share=median(one.core_share for one in own),
+        others_share=median(one.others_share for one in own),
         p50=median(one.p50 for one in own),
         p99=median(one.p99 for one in own),
         ratio=ratio,

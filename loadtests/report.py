@@ -7,14 +7,15 @@ from pathlib import Path
 
 from rich.table import Table
 
-from loadtests.figures import SATURATED, Round, Summary
+from loadtests.figures import DISTURBED, SATURATED, Round, Summary
 
 
 def round_line(number: int, total: int, one: Round) -> str:
     """One finished round in one line."""
     return (
         f"round {number}/{total}  {one.proxy:<8} {one.requests_per_second:>9,.0f} requests/s"
-        f"  {one.cpu_per_request * 1e6:>7.1f} µs CPU/request  {one.core_share:>4.0%} of its core"
+        f"  {one.cpu_per_request * 1e6:>7.1f} µs CPU/request"
+        f"  {one.core_share:>4.0%} of its core, others {one.others_share:.0%}"
     )
 
 
@@ -22,7 +23,16 @@ def table(summaries: Sequence[Summary], title: str) -> Table:
     """The medians, one row per proxy."""
     result = Table(title=title, title_justify="left")
     result.add_column("proxy")
-    for column in ("CPU µs/request", "x nginx", "(rounds)", "requests/s", "core", "p50 ms", "p99 ms"):
+    for column in (
+        "CPU µs/request",
+        "x nginx",
+        "(rounds)",
+        "requests/s",
+        "core",
+        "others",
+        "p50 ms",
+        "p99 ms",
+    ):
         result.add_column(column, justify="right")
     for one in summaries:
         rate = f"{one.requests_per_second:,.0f}"
@@ -33,6 +43,7 @@ def table(summaries: Sequence[Summary], title: str) -> Table:
             "{:.2f}-{:.2f}".format(*one.ratio_range) if one.ratio_range is not None else "-",
             rate if one.is_saturated else f"{rate} invalid",
             f"{one.core_share:.0%}",
+            f"{one.others_share:.0%}",
             f"{one.p50 * 1e3:.2f}",
             f"{one.p99 * 1e3:.2f}",
         )
@@ -41,13 +52,20 @@ def table(summaries: Sequence[Summary], title: str) -> Table:
 
 def remarks(summaries: Sequence[Summary]) -> list[str]:
     """What the reader of the table must know of its figures."""
+    found = []
     unsaturated = [one.proxy for one in summaries if not one.is_saturated]
-    if not unsaturated:
-        return []
-    return [
-        f"{', '.join(unsaturated)}: used less than {SATURATED:.0%} of the core, so requests/s and latency "
-        "are invalid as figures of saturation; CPU per request is valid."
-    ]
+    if unsaturated:
+        found.append(
+            f"{', '.join(unsaturated)}: used less than {SATURATED:.0%} of the core, so requests/s and "
+            "latency are invalid as figures of saturation; CPU per request is valid."
+        )
+    disturbed = [one.proxy for one in summaries if one.is_disturbed]
+    if disturbed:
+        found.append(
+            f"{', '.join(disturbed)}: others used more than {DISTURBED:.0%} of the core; measure again when "
+            "the machine is quiet."
+        )
+    return found
 
 
 def write_json(

@@ -9,8 +9,8 @@ from loadtests import report
 from loadtests.figures import Round, summarise
 
 
-def one(proxy: str, cpu: float, requests: int = 10_000) -> Round:
-    return Round(proxy, requests=requests, seconds=1.0, cpu=cpu, p50=0.001, p99=0.002)
+def one(proxy: str, cpu: float, others: float = 0.0) -> Round:
+    return Round(proxy, requests=10_000, seconds=1.0, cpu=cpu, others=others, p50=0.001, p99=0.002)
 
 
 ROUNDS = [
@@ -39,7 +39,14 @@ def test_without_nginx_there_is_no_ratio() -> None:
 def test_the_rate_counts_only_at_saturation(cpu: float, saturated: bool) -> None:
     (summary,) = summarise([one("ours", cpu)])
     assert summary.is_saturated is saturated
-    assert bool(report.remarks([summary])) is not saturated
+    assert any("invalid" in remark for remark in report.remarks([summary])) is not saturated
+
+
+@pytest.mark.parametrize(("others", "disturbed"), [(0.0, False), (0.10, False), (0.3, True)])
+def test_a_machine_that_is_not_quiet_is_told_of(others: float, disturbed: bool) -> None:
+    (summary,) = summarise([one("ours", 0.99, others)])
+    assert summary.is_disturbed is disturbed
+    assert any("quiet" in remark for remark in report.remarks([summary])) is disturbed
 
 
 def test_the_json_file_has_everything(tmp_path: Path) -> None:

@@ -1,0 +1,172 @@
+"""A fake event loop: time is the test's, and so is the network behind `create_connection`."""
+
+import asyncio
+import contextvars
+import heapq
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, TypeVarTuple
+
+from tests.fakes.transport import FakeTransport
+
+Ts = TypeVarTuple("Ts")
+T = TypeVar("T")
+
+
+class FakeClock:
+    """A clock that moves only by `advance`."""
+
+    def __init__(self) -> None:
+        self._now_ns = 1_000_000_000_000
+        self._wall = 784111777.0  # Sun, 06 Nov 1994 08:49:37 GMT
+
+    def monotonic_ns(self) -> int:
+        return self._now_ns
+
+    def wall(self) -> float:
+        return self._wall
+
+    def advance(self, seconds: float) -> None:
+        self._now_ns += round(seconds * 1e9)
+        self._wall += seconds
+
+
+class Dial:
+    """One `create_connection`: settled by the answer in `FakeLoop.answers`, or by the test."""
+
+    def __init__(self, loop: "FakeLoop", host: str, port: int) -> None:
+        self.host = host
+        self.port = port
+        self._future: asyncio.Future[None] = asyncio.Future(loop=loop)
+
+    @property
+    def pending(self) -> bool:
+        return not self._future.done()
+
+    def accept(self) -> None:
+        self._future.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        self._future.set_exception(error)
+
+    async def settled(self) -> None:
+        await self._future
+
+
+class FakeLoop(asyncio.AbstractEventLoop):
+    """An event loop whose time is a FakeClock's and whose network is the test's.
+
+    `answers` says by (host, port) how a dial ends: None connects (the default), an exception is raised,
+    `FakeLoop.HOLD` leaves it to the test (`dials[-1].accept()` or `.fail(error)`). `dials` are all the
+    dials, `transports` the upstream ends of all connections made. An exception in a callback is raised
+    by `settle`.
+    """
+
+    HOLD = object()
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.answers: dict[tuple[str, int], object | None] = {}
+        self.dials: list[Dial] = []
+        self.transports: list[FakeTransport] = []
+        self._ready: deque[asyncio.Handle] = deque()
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timer_count = 0
+        self._errors: list[BaseException] = []
+
+    def settle(self) -> None:
+        """Run what is ready and what that makes ready, timers that are due included, until none is left."""
+        asyncio._set_running_loop(self)
+        try:
+            while True:
+                while self._timers and self._timers[0][0] <= self.time():
+                    self._ready.append(heapq.heappop(self._timers)[2])
+                if not self._ready:
+                    break
+                handle = self._ready.popleft()
+                if not handle.cancelled():
+                    handle._run()
+                if self._errors:
+                    raise self._errors.pop(0)
+        finally:
+            asyncio._set_running_loop(None)
+
+    @property
+    def armed_timers(self) -> int:
+        """Timers that would still fire."""
+        return sum(not handle.cancelled() for _, _, handle in self._timers)
+
+    # --- asyncio's interface: what the data plane uses of it
+
+    def time(self) -> float:
+        return self.clock.monotonic_ns() / 1e9
+
+    def get_debug(self) -> bool:
+        return False
+
+    def is_running(self) -> bool:
+        return True
+
+    def is_closed(self) -> bool:
+        return False
+
+    def call_soon(
+        self,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self.time() + delay, callback, *args, context=context)
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        self._timer_count += 1
+        heapq.heappush(self._timers, (when, self._timer_count, handle))
+        return handle
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """asyncio's own hook; cancelled timers are skipped when they come up."""
+
+    def create_future(self) -> "asyncio.Future[Any]":
+        return asyncio.Future(loop=self)
+
+    def create_task(  # type: ignore[override]  # the stub also knows eager tasks and names; unused here
+        self, coro: Coroutine[Any, Any, T]
+    ) -> "asyncio.Task[T]":
+        return asyncio.Task(coro, loop=self)
+
+    async def create_connection(  # type: ignore[override]  # the stub has every keyword of asyncio's
+        self, protocol_factory: Callable[[], asyncio.Protocol], host: str, port: int
+    ) -> tuple[asyncio.Transport, asyncio.Protocol]:
+        dial = Dial(self, host, port)
+        self.dials.append(dial)
+        answer = self.answers.get((host, port))
+        if isinstance(answer, Exception):
+            dial.fail(answer)
+        elif answer is not self.HOLD:
+            dial.accept()
+        await dial.settled()
+        protocol = protocol_factory()
+        transport = FakeTransport(self, protocol, peername=(host, port))
+        self.transports.append(transport)
+        return transport, protocol
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        self._errors.append(context.get("exception") or RuntimeError(context["message"]))

@@ -1,0 +1,162 @@
+"""A fake transport: what a protocol writes is kept, what it reads comes from the test."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+CLIENT_ADDRESS = "198.51.100.7"
+
+
+class Soon(Protocol):
+    """The part of an event loop that a transport needs: what it reports, it reports later."""
+
+    def call_soon(self, callback: Callable[[], object], /) -> object: ...
+
+
+class FakeSocket:
+    """What `get_extra_info("socket")` gives: it keeps the options that were set. Its `fileno` is -1."""
+
+    def __init__(self) -> None:
+        self.options: list[tuple[int, int, bytes | int]] = []
+
+    def setsockopt(self, level: int, option: int, value: bytes | int) -> None:
+        self.options.append((level, option, value))
+
+    def fileno(self) -> int:
+        return -1
+
+
+class FakeTransport(asyncio.Transport):
+    """One end of a connection, as a protocol of ours sees it.
+
+    What the protocol did: `written` (all of it), `writes` (call by call), `reading`, `eof_written`, `closed`
+    (by `close`), `aborted`, `late_writes` (after either, thrown away). What the test does: `receive`,
+    `receive_eof`, `lose`, `pause_writing`, `resume_writing`, `buffered` (bytes the peer has not taken).
+    """
+
+    def __init__(
+        self,
+        loop: Soon,
+        protocol: asyncio.Protocol,
+        *,
+        peername: tuple[str, int] = (CLIENT_ADDRESS, 50000),
+        socket: object | None = None,
+    ) -> None:
+        super().__init__({"peername": peername, "socket": FakeSocket() if socket is None else socket})
+        self._loop = loop
+        self._taken = 0
+        self._unread: deque[bytes] = deque()
+        self._eof_unread = False
+        self.protocol = protocol
+        self.written = bytearray()
+        self.writes: list[bytes] = []
+        self.late_writes: list[bytes] = []
+        self.reading = True
+        self.eof_written = False
+        self.closed = False
+        self.aborted = False
+        self.lost = False
+        self.buffered = 0
+        protocol.connection_made(self)
+
+    # --- the test's hand
+
+    def receive(self, data: bytes) -> None:
+        """Bytes arrive. While reading is paused they wait, after the transport has closed they vanish."""
+        if self.closed or self.aborted or self.lost:
+            return
+        if self.reading:
+            self.protocol.data_received(data)
+        else:
+            self._unread.append(data)
+
+    def receive_eof(self) -> None:
+        """The peer's FIN arrives (after what waits); the transport closes itself, as uvloop's does."""
+        if self.closed or self.aborted or self.lost:
+            return
+        if not self.reading:
+            self._eof_unread = True
+        elif not self.protocol.eof_received():
+            self.close()
+
+    def lose(self, exc: Exception | None = None) -> None:
+        """The connection is gone at once: a reset where `exc` is given."""
+        if not self.lost:
+            self.lost = True
+            self.protocol.connection_lost(exc)
+
+    def pause_writing(self, buffered: int = 65536) -> None:
+        """The peer does not keep up: `buffered` bytes wait to be sent."""
+        self.buffered = buffered
+        self.protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The peer has taken everything."""
+        self.buffered = 0
+        if self.closed:
+            self._loop.call_soon(self.lose)
+        else:
+            self.protocol.resume_writing()
+
+    def take(self) -> bytes:
+        """What has been written since the last `take`."""
+        taken, self._taken = self._taken, len(self.written)
+        return bytes(self.written[taken:])
+
+    @property
+    def socket(self) -> Any:
+        return self.get_extra_info("socket")
+
+    # --- asyncio's interface
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self.eof_written:
+            raise RuntimeError("Cannot call write() after write_eof()")
+        if self.closed or self.aborted or self.lost:
+            self.late_writes.append(bytes(data))
+            return
+        self.writes.append(bytes(data))
+        self.written += data
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.eof_written = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.buffered
+
+    def is_closing(self) -> bool:
+        return self.closed or self.aborted or self.lost
+
+    def is_reading(self) -> bool:
+        return self.reading
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+        if self._unread or self._eof_unread:
+            self._loop.call_soon(self._deliver)
+
+    def close(self) -> None:
+        if not self.closed and not self.aborted:
+            self.closed = True
+            if not self.buffered and not self.lost:
+                self._loop.call_soon(self.lose)
+
+    def abort(self) -> None:
+        if not self.aborted:
+            self.aborted = True
+            if not self.lost:
+                self._loop.call_soon(self.lose)
+
+    def _deliver(self) -> None:
+        while self._unread and self.reading:
+            self.receive(self._unread.popleft())
+        if self._eof_unread and self.reading:
+            self._eof_unread = False
+            self.receive_eof()

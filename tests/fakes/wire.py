@@ -1,0 +1,156 @@
+"""A worker's outside world in the test's hand: clock, event loop, transports, and a proxy built on them.
+
+Nothing runs by itself: bytes arrive when the test says so, and callbacks run in `FakeLoop.settle`. For sync
+tests; there is no running event loop beside it.
+
+    wire = Wire()
+    client = wire.connect()
+    client.receive(b"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")
+    wire.settle()                                # the dial connects
+    assert wire.upstream.take().startswith(b"GET / HTTP/1.1\\r\\n")
+    wire.upstream.receive(b"HTTP/1.1 204 No Content\\r\\n\\r\\n")
+    assert client.take().startswith(b"HTTP/1.1 204 No Content\\r\\n")
+    wire.close()
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from balancer.proxy.client_connection import ClientConnection
+from balancer.proxy.proxy import Proxy
+from balancer.runtime.build import build_proxy
+from balancer.telemetry.access_log import Record
+from balancer.telemetry.segment import Page, Segment
+from tests.fakes.loop import Dial, FakeClock, FakeLoop
+from tests.fakes.transport import CLIENT_ADDRESS, FakeSocket, FakeTransport
+
+__all__ = [
+    "CLIENT_ADDRESS",
+    "Dial",
+    "FakeClock",
+    "FakeLoop",
+    "FakeSocket",
+    "FakeTransport",
+    "Records",
+    "Wire",
+    "start_message",
+]
+
+
+class Records:
+    """An access log that keeps its records in a list."""
+
+    def __init__(self) -> None:
+        self.enabled = True
+        self.records: list[Record] = []
+
+    @property
+    def append(self) -> Callable[[Record], None]:
+        return self.records.append
+
+
+def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
+    """A `start` message of the control channel: a pool of `upstreams` at 10.0.0.1:8000 and so on.
+
+    `changes` replace parts; dicts are merged (`limits={"body_bytes": 10}`). What belongs to the pool
+    (`policy`, `policy_options`, `keepalive`, `retry`) is put there.
+    """
+    pool: dict[str, Any] = {
+        "name": "default",
+        "row": 2,
+        "policy": "round_robin",
+        "policy_options": {},
+        "keepalive": {"max_idle": 64, "idle_timeout": 4.0, "max_requests": 0, "max_lifetime": 0.0},
+        "retry": {"max_attempts": 3},
+        "upstreams": [
+            {"id": f"app{n}:8000", "host": f"10.0.0.{n}", "port": 8000, "weight": 1, "row": 3 + n}
+            for n in range(1, upstreams + 1)
+        ],
+    }
+    start: dict[str, Any] = {
+        "type": "start",
+        "revision": 1,
+        "slot": 0,
+        "incarnation": 1,
+        "page": 1,
+        "workers": 1,
+        "rows": {"worker": 0, "listener": 1},
+        "timeouts": {
+            "connect": 1.0,
+            "first_byte": 30.0,
+            "idle": 60.0,
+            "total": 0.0,
+            "request_head": 10.0,
+            "client_idle": 60.0,
+            "tunnel_idle": 3600.0,
+        },
+        "drain": 25.0,
+        "limits": {
+            "max_connections": 20000,
+            "header_bytes": 32768,
+            "header_count": 100,
+            "uri_bytes": 8192,
+            "body_bytes": 0,
+        },
+        "trusted_proxies": [],
+        "access_log": {"enabled": True, "fields": [], "sample": 1.0},
+        "log_level": "info",
+        "pools": [pool],
+        "routes": [{"name": "default", "row": 3, "pool": "default"}],
+    }
+    for key, value in changes.items():
+        place = pool if key in pool else start
+        place[key] = {**place[key], **value} if isinstance(value, dict) else value
+    return start
+
+
+class Wire:
+    """A real proxy on a fake loop and network. `logs` holds (level, message, traceback)."""
+
+    def __init__(self, start: dict[str, Any] | None = None) -> None:
+        self.clock = FakeClock()
+        self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
+        self.segment = Segment.create(1)
+        self.records = Records()
+        self.logs: list[tuple[str, str, str | None]] = []
+        self.proxy: Proxy = build_proxy(
+            start_message() if start is None else start,
+            loop=self.loop,
+            segment=self.segment,
+            clock=self.clock,
+            records=self.records,
+            log=lambda *line: self.logs.append(line),
+        )
+
+    @property
+    def page(self) -> Page:
+        """The page of the stats segment that this proxy counts in."""
+        return self.segment.page(1)
+
+    @property
+    def upstream(self) -> FakeTransport:
+        """The upstream end of the newest connection."""
+        return self.loop.transports[-1]
+
+    def connect(self, address: str = CLIENT_ADDRESS, socket: object | None = None) -> FakeTransport:
+        """A client connects; its `protocol` is the real ClientConnection."""
+        protocol: ClientConnection = self.proxy.client_protocol()
+        return FakeTransport(self.loop, protocol, peername=(address, 50000), socket=socket)
+
+    def settle(self) -> None:
+        """Run everything that is ready."""
+        self.loop.settle()
+
+    def advance(self, seconds: float, sweep: bool = True) -> None:
+        """Let time pass at once, run the timers that are due, and sweep as the worker would."""
+        self.clock.advance(seconds)
+        self.settle()
+        if sweep:
+            self.proxy.sweep()
+            self.settle()
+
+    def close(self) -> None:
+        """End everything, as a worker does."""
+        self.proxy.abort_all()
+        self.settle()
+        self.segment.close()

@@ -57,7 +57,7 @@ def cpu_seconds(root: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class CoreTime:
-    """Seconds since the machine started that a core was not idle, and those of them that the host took away."""
+    """Seconds since the start that a core was not idle, and those of them that the host took away."""
 
     busy: float
     stolen: float

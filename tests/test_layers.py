@@ -1,0 +1,165 @@
+"""The architecture as a test: who may import whom (DESIGN.md section 4), and what a worker must not load."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import balancer
+
+PACKAGE = Path(balancer.__file__).parent
+
+# Room -> layer. A module imports only from lower layers, or from its own room.
+LAYERS: dict[str, int] = {
+    "errors": 0,
+    "clock": 0,
+    "http": 1,
+    "upstreams": 1,
+    "config": 1,
+    "policies": 2,
+    "telemetry": 2,
+    "pools": 3,
+    "connections": 3,
+    "proxy": 4,
+    "health": 4,
+    "discovery": 4,
+    "admin": 5,
+    "runtime": 6,
+    "demo": 6,
+    "cli": 6,
+    "__main__": 6,
+}
+# Rooms that may import less than their layer allows.
+ONLY: dict[str, frozenset[str]] = {"policies": frozenset(["errors", "clock", "upstreams"])}
+NEVER: dict[str, frozenset[str]] = {"proxy": frozenset(["health", "discovery", "admin", "config"])}
+# cli, demo and the entry point stand on the same layer as runtime, above it: they start it.
+ABOVE: dict[str, frozenset[str]] = {
+    "cli": frozenset(["runtime", "demo"]),
+    "__main__": frozenset(["cli"]),
+}
+
+# Package -> the only places (a room, or a module with its dots) that may import it.
+THIRD_PARTY: dict[str, frozenset[str]] = {
+    "pydantic": frozenset(["config"]),
+    "pydantic_core": frozenset(["config"]),
+    "pydantic_settings": frozenset(["config"]),
+    "yaml": frozenset(["config"]),
+    "aiohttp": frozenset(["admin", "health", "demo"]),
+    "prometheus_client": frozenset(["telemetry.metrics"]),
+    "typer": frozenset(["cli", "demo"]),
+    "rich": frozenset(["cli", "demo"]),
+    "httptools": frozenset(["http"]),
+    "orjson": frozenset(["telemetry", "runtime", "admin", "config"]),
+    "uvloop": frozenset(["runtime", "cli", "demo"]),
+}
+# Packages that a room must not import, though they are everybody's otherwise.
+BANNED: dict[str, frozenset[str]] = {
+    "policies": frozenset(["asyncio"]),
+    "http": frozenset(["asyncio", "socket", "ssl"]),
+    "upstreams": frozenset(["asyncio", "socket", "ssl"]),
+}
+# What a worker may not load: it costs start-up time and memory in every worker.
+NOT_IN_WORKERS = ("aiohttp", "pydantic", "prometheus_client", "yaml", "typer", "rich")
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One import: `module` (dotted, under balancer, or a third party's) by `importer`, at `line`."""
+
+    importer: str
+    module: str
+    line: int
+
+    @property
+    def room(self) -> str:
+        return self.importer.partition(".")[0]
+
+    def __str__(self) -> str:
+        return f"balancer.{self.importer}, line {self.line}: imports {self.module}"
+
+
+def _modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+        yield name, ast.parse(path.read_text(), str(path))
+
+
+def _imports_of(name: str, tree: ast.AST) -> Iterator[Import]:
+    """Everywhere in the module, in functions and under TYPE_CHECKING too: a cycle in types is a cycle."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (Import(name, alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"balancer.{name}, line {node.lineno}: relative imports hide the room"
+            assert node.module is not None
+            if node.module == "balancer":
+                yield from (Import(name, f"balancer.{alias.name}", node.lineno) for alias in node.names)
+            else:
+                yield Import(name, node.module, node.lineno)
+
+
+IMPORTS = [one for name, tree in _modules() for one in _imports_of(name, tree)]
+
+
+def _may_import(importer: str, imported: str) -> bool:
+    if importer == imported:
+        return True
+    if imported in ABOVE.get(importer, ()):
+        return True
+    if imported in NEVER.get(importer, ()):
+        return False
+    if importer in ONLY and imported not in ONLY[importer]:
+        return False
+    return LAYERS[imported] < LAYERS[importer]
+
+
+def _inside() -> Iterator[tuple[Import, str]]:
+    for one in IMPORTS:
+        parts = one.module.split(".")
+        if parts[0] == "balancer" and len(parts) > 1 and not parts[1].startswith("__version__"):
+            yield one, parts[1]
+
+
+def test_every_room_has_its_layer() -> None:
+    rooms = {name.partition(".")[0] for name, _ in _modules()} - {"__init__"}
+    assert rooms <= LAYERS.keys(), "a new room: give it its layer here and in DESIGN.md"
+
+
+def test_modules_import_only_from_lower_layers() -> None:
+    assert [str(one) for one, room in _inside() if not _may_import(one.room, room)] == []
+
+
+@pytest.mark.parametrize("package", THIRD_PARTY)
+def test_third_parties_stay_in_their_rooms(package: str) -> None:
+    homes = THIRD_PARTY[package]
+    strays = [
+        str(one)
+        for one in IMPORTS
+        if one.module.partition(".")[0] == package and one.room not in homes and one.importer not in homes
+    ]
+    assert strays == []
+
+
+def test_only_listed_third_parties_are_imported() -> None:
+    known = {"balancer", *THIRD_PARTY, *sys.stdlib_module_names}
+    assert [str(one) for one in IMPORTS if one.module.partition(".")[0] not in known] == []
+
+
+@pytest.mark.parametrize("room", BANNED)
+def test_pure_rooms_do_no_io(room: str) -> None:
+    banned = BANNED[room]
+    assert [str(one) for one in IMPORTS if one.room == room and one.module.partition(".")[0] in banned] == []
+
+
+@pytest.mark.parametrize("module", ["balancer", "balancer.runtime.worker"])
+def test_workers_load_nothing_heavy(module: str) -> None:
+    code = f"import {module}, sys; print(*sys.modules, sep='\\n')"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    loaded = {name.partition(".")[0] for name in run.stdout.split()}
+    assert module.partition(".")[0] in loaded
+    assert sorted(loaded.intersection(NOT_IN_WORKERS)) == []

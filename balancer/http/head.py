@@ -1,8 +1,7 @@
 """A message head as bytes -> what the proxy must know of it. Every request and response passes here first.
 
-httptools checks the syntax of the whole head in C; two regular expressions of ours do the rest. One holds
-the start line to RFC 9112 where httptools is lax, the other finds the few fields a proxy has business with.
-All other lines are never split: they are forwarded as the bytes they came in (see `wire`).
+httptools checks the syntax, `fields` knows single lines, and here they are put together: one start line of
+RFC 9112, the fields that frame the message, and the lines to forward, byte for byte as they came.
 """
 
 import re
@@ -18,53 +17,52 @@ from balancer.errors import (
     RESPONSE_HEAD_TOO_LARGE,
     URI_TOO_LONG,
     VERSION_NOT_SUPPORTED,
+    Failure,
     ProtocolError,
 )
-from balancer.http.framing import CHUNKED, NO_BODY, request_length, response_length
-from balancer.http.headers import TOKEN, connection_options, nominated_lines
-from balancer.http.target import check_host, split_absolute
-
-# A line to leave out of the forwarded head, or to replace: (start, end, replacement).
-Edit = tuple[int, int, bytes]
+from balancer.http.fields import (
+    CODING,
+    CONNECTION,
+    DATE,
+    EXPECT,
+    FORWARDING,
+    HOST,
+    LENGTH,
+    REQUEST_KINDS,
+    RESPONSE_KINDS,
+    TE,
+    UPGRADE,
+    Field,
+    FieldTable,
+)
+from balancer.http.framing import NO_BODY, UNTIL_CLOSE, request_length, response_length
+from balancer.http.headers import TOKEN, without_nominated
+from balancer.http.target import split_absolute
 
 HEAD_END = b"\r\n\r\n"
 
 # One space between the parts, a visible-ASCII target without fragment, HTTP/1.0 or 1.1 (RFC 9112 section 3).
-_REQUEST_LINE = re.compile(rb"(%b) ([!\"$-~]+) HTTP/1\.([01])\r\n" % TOKEN)
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?:( [\t\x20-\x7e\x80-\xff]*)|)\r\n")
+_REQUEST_LINE = re.compile(rb"(%b) ([!\"$-~]+) HTTP/1\.([01])" % TOKEN)
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
 
-# Matched from the LF that ends one line to the CR that ends the next; the first letters come first so that
-# other lines fail at their first byte. Underscores: WSGI and CGI take `X_Forwarded_For` for the real one.
-_REQUEST_FIELD = re.compile(
-    rb"\n(?=[cefhkptuxCEFHKPTUX])(host|connection|content-length|transfer-encoding|expect|upgrade|te"
-    rb"|keep-alive|proxy-connection|proxy-authorization|forwarded"
-    rb"|x[-_]forwarded[-_](?:for|proto|host)|x[-_]request[-_]id):[\t ]*([^\r]*)\r",
-    re.IGNORECASE,
-)
-_RESPONSE_FIELD = re.compile(
-    rb"\n(?=[cdkptuCDKPTU])(content-length|date|connection|transfer-encoding|keep-alive|upgrade"
-    rb"|te|proxy-connection):[\t ]*([^\r]*)\r",
-    re.IGNORECASE,
-)
+_REQUEST_FIELDS = FieldTable(REQUEST_KINDS)
+_RESPONSE_FIELDS = FieldTable(RESPONSE_KINDS)
 
-_HOST, _CONNECTION, _LENGTH, _CODING, _EXPECT, _UPGRADE, _TE, _DROP, _FORWARDING, _DATE = range(10)
-_KINDS: dict[bytes, int] = {
-    b"host": _HOST,
-    b"connection": _CONNECTION,
-    b"content-length": _LENGTH,
-    b"transfer-encoding": _CODING,
-    b"expect": _EXPECT,
-    b"upgrade": _UPGRADE,
-    b"te": _TE,
-    b"keep-alive": _DROP,
-    b"proxy-connection": _DROP,
-    b"proxy-authorization": _DROP,  # meant for us, the next hop; RFC 9110 section 11.7.2
-    b"date": _DATE,
-}  # the rest: _FORWARDING
+# Methods that httptools has passed once, and status lines taken apart once: (minor, status, line to send on).
+_methods: set[bytes] = set()
+_status_lines: dict[bytes, tuple[int, int, bytes]] = {}
+_STATUS_LINES = 1024
+
+_STARTED_LINE = re.compile(
+    rb"\r?|%b(?: (?:[!\"$-~]+(?: (?:H(?:T(?:T(?:P(?:/[0-9.]*\r?)?)?)?)?)?)?)?)?" % TOKEN
+)
+_OTHER_VERSION = re.compile(rb"%b [!\"$-~]+ HTTP/[0-9]\.[0-9]" % TOKEN)
+_KEEP_ALIVE = [b"keep-alive"]
+_SLASH = 0x2F
 
 
 class _Ignore:
-    """httptools wants an object for its callbacks; with none defined it checks the head and calls nothing."""
+    """httptools wants an object for its callbacks; where none is defined it checks and calls nothing."""
 
     __slots__ = ()
 
@@ -75,70 +73,214 @@ _IGNORE = _Ignore()
 class RequestHead:
     """A request head that has passed every check.
 
-    `raw` is the head up to and with its empty line, `line_end` where its fields begin. `target` is the
-    origin form (or `*`); `host` the authority, empty only in HTTP/1.0. `length` counts the body as
-    `framing` does. `websocket` is an upgrade to be tunnelled. `edits` say how the fields differ when
-    forwarded; `forwarding` holds the (name, value) pairs of the X-Forwarded-* family and X-Request-ID.
+    `target` is the origin form (or `*`); `host` the authority, empty only in HTTP/1.0. `length` counts the
+    body as `framing` does. `websocket` is an upgrade to be tunnelled. `lines` are the field lines to
+    forward, as they came; what is not among them was hop-by-hop, or is in `forwarding`: the (name, value)
+    pairs of the X-Forwarded-* family and X-Request-ID.
     """
 
-    __slots__ = ("edits", "expects_continue", "forwarding", "host", "keep_alive", "length", "line_end",
-                 "method", "minor", "raw", "target", "te_trailers", "verbatim_line", "websocket")  # fmt: skip
+    __slots__ = ("expects_continue", "forwarding", "host", "keep_alive", "length", "lines", "method", "minor",
+                 "target", "te_trailers", "websocket")  # fmt: skip
 
-    raw: bytes
-    line_end: int
-    method: bytes
-    target: bytes
-    minor: int
-    verbatim_line: bool
-    host: bytes
-    length: int
-    keep_alive: bool
-    expects_continue: bool
-    websocket: bool
-    te_trailers: bool
-    edits: list[Edit]
-    forwarding: list[tuple[bytes, bytes]] | None
+    def __init__(self, method: bytes, target: bytes, minor: int) -> None:
+        self.method = method
+        self.target = target
+        self.minor = minor
+        self.host = b""
+        self.length = NO_BODY
+        self.keep_alive = minor == 1
+        self.expects_continue = False
+        self.websocket = False
+        self.te_trailers = False
+        self.lines: list[bytes] = []
+        self.forwarding: list[tuple[bytes, bytes]] | None = None
 
 
 class ResponseHead:
     """A response head that has passed every check.
 
-    `phrase` is the raw reason phrase with its leading space (None: the line had not even that). `length`
-    counts the body as `framing` does. `coding_line` is where Transfer-Encoding stands, to be left out
-    for HTTP/1.0 clients.
+    `status_line` is without its CRLF and always HTTP/1.1. `length` counts the body as `framing` does.
+    `lines` are the field lines to forward; `chunked_line`, if any, stands among them.
     """
 
-    __slots__ = ("coding_line", "edits", "has_date", "keep_alive", "length", "line_end", "minor", "phrase",
-                 "raw", "status", "websocket")  # fmt: skip
+    __slots__ = (
+        "chunked_line",
+        "has_date",
+        "keep_alive",
+        "length",
+        "lines",
+        "status",
+        "status_line",
+        "websocket",
+    )
 
-    raw: bytes
-    line_end: int
-    status: int
-    minor: int
-    phrase: bytes | None
-    length: int
-    keep_alive: bool
-    websocket: bool
-    has_date: bool
-    coding_line: tuple[int, int] | None
-    edits: list[Edit]
+    def __init__(self, status: int, status_line: bytes, keep_alive: bool) -> None:
+        self.status = status
+        self.status_line = status_line
+        self.keep_alive = keep_alive
+        self.length = UNTIL_CLOSE
+        self.websocket = False
+        self.has_date = False
+        self.chunked_line: bytes | None = None
+        self.lines: list[bytes] = []
 
 
 def parse_request_head(raw: bytes, uri_limit: int, count_limit: int) -> RequestHead:
     """`raw` ends with its first empty line. Raises ProtocolError with the failure to answer."""
-    line = _REQUEST_LINE.match(raw)
-    if line is None:
-        if raw.startswith(b"\r\n") and not raw.startswith(HEAD_END):
-            return parse_request_head(raw[2:], uri_limit, count_limit)  # RFC 9112 section 2.2: one is ignored
-        raise _request_line_fault(raw)
-    head = RequestHead()
-    head.raw = raw
-    head.line_end = fields = line.end()
-    method, target, version = line.groups()
-    head.method = method
-    head.minor = minor = 1 if version == b"1" else 0
+    lines = raw.split(b"\r\n")
+    match = _REQUEST_LINE.fullmatch(lines[0])
+    if match is None:
+        if not lines[0] and len(lines) > 3:  # RFC 9112 section 2.2: one empty line before it is ignored
+            return parse_request_head(raw[2:], uri_limit, count_limit)
+        raise _request_line_fault(lines[0])
+    method, target, version = match.groups()
     if len(target) > uri_limit:
         raise ProtocolError(URI_TOO_LONG, f"the request target is longer than {uri_limit} bytes")
+    if len(lines) > count_limit + 3:  # beside the fields: the start line, the empty line, what follows it
+        raise ProtocolError(HEAD_TOO_LARGE, f"more than {count_limit} header fields")
+    del lines[0], lines[-2:]
+    seen = _REQUEST_FIELDS.seen
+    try:
+        fields = [seen[line] for line in lines]
+        if method not in _methods or target[0] != _SLASH:
+            _check_request(raw, method)
+    except KeyError:
+        _check_request(raw, method)
+        fields = _REQUEST_FIELDS.learn(lines)
+
+    minor = 1 if version == b"1" else 0
+    head = RequestHead(method, target, minor)
+    host: Field | None = None
+    length: Field | None = None
+    coding: Field | None = None
+    options: list[bytes] | None = None
+    upgrade: list[bytes] | None = None
+    dropped: list[int] | None = None
+    for index, field in enumerate(fields):
+        if field is None:
+            continue
+        kind = field.kind
+        if kind == HOST:
+            host = _only(host, field, MALFORMED_REQUEST)
+            continue
+        if kind == LENGTH:
+            length = _only(length, field, MALFORMED_REQUEST)
+            continue
+        if kind == CODING:
+            coding = _only(coding, field, MALFORMED_REQUEST)
+            continue
+        if kind == CONNECTION:
+            options = field.members if options is None else options + field.members
+        elif kind == FORWARDING:
+            head.forwarding = [*(head.forwarding or ()), (field.name, field.value)]
+        elif kind == UPGRADE:
+            upgrade = field.members if upgrade is None else upgrade + field.members
+        elif kind == TE:
+            head.te_trailers |= b"trailers" in field.members
+        elif kind == EXPECT and minor == 1:  # RFC 9110 section 10.1.1: in HTTP/1.0 it is ignored
+            head.expects_continue |= b"100-continue" in field.members
+            continue
+        if dropped is None:
+            dropped = [index]
+        else:
+            dropped.append(index)
+    if target[0] != _SLASH and not (target == b"*" and method == b"OPTIONS"):
+        host = _take_authority(head, lines, fields, host)
+    if host is not None:
+        head.host = host.value
+    elif minor == 1:
+        raise ProtocolError(MALFORMED_REQUEST, "no Host")
+    if length is not None or coding is not None:
+        head.length = request_length(minor, _value(length), _value(coding))
+    if dropped is not None:
+        for index in reversed(dropped):
+            del lines[index]
+    if options is not None:
+        head.keep_alive = _persists(options, minor)
+        if options != _KEEP_ALIVE:
+            lines = without_nominated(lines, options)
+            # RFC 9110 section 7.8: an Upgrade counts only where Connection says so, and not in HTTP/1.0.
+            if upgrade is not None and b"upgrade" in options and minor == 1 and head.length == NO_BODY:
+                head.websocket = method == b"GET" and b"websocket" in upgrade
+    head.lines = lines
+    return head
+
+
+def parse_response_head(raw: bytes, method: bytes, count_limit: int) -> ResponseHead:
+    """`raw` ends with its first empty line; `method` is that of the request. Raises ProtocolError."""
+    lines = raw.split(b"\r\n")
+    start = _status_lines.get(lines[0]) or _parse_status_line(lines[0])
+    minor, status, status_line = start
+    if len(lines) > count_limit + 3:
+        raise ProtocolError(RESPONSE_HEAD_TOO_LARGE, f"more than {count_limit} header fields")
+    seen = _RESPONSE_FIELDS.seen
+    del lines[0], lines[-2:]
+    try:
+        fields = [seen[line] for line in lines]
+    except KeyError:
+        _check_response(raw)
+        fields = _RESPONSE_FIELDS.learn(lines)
+
+    head = ResponseHead(status, status_line, minor == 1)
+    bodiless = status < 200 or status == 204
+    length: Field | None = None
+    coding: Field | None = None
+    options: list[bytes] | None = None
+    dropped: list[int] | None = None
+    for index, field in enumerate(fields):
+        if field is None:
+            continue
+        kind = field.kind
+        if kind == DATE:
+            head.has_date = True
+            continue
+        if kind == LENGTH:
+            length = _only(length, field, MALFORMED_RESPONSE)
+            if not bodiless:  # there RFC 9110 section 8.6 forbids it, and it would mislead
+                continue
+        elif kind == CODING:
+            coding = _only(coding, field, MALFORMED_RESPONSE)
+            if not bodiless:
+                head.chunked_line = lines[index]
+                continue
+        elif kind == CONNECTION:
+            options = field.members if options is None else options + field.members
+        elif kind == UPGRADE:
+            head.websocket |= status == 101 and b"websocket" in field.members
+        if dropped is None:
+            dropped = [index]
+        else:
+            dropped.append(index)
+    head.length = response_length(method, status, minor, _value(length), _value(coding))
+    if dropped is not None:
+        for index in reversed(dropped):
+            del lines[index]
+    if options is not None:
+        head.keep_alive = _persists(options, minor)
+        if options != _KEEP_ALIVE:
+            lines = without_nominated(lines, options)
+    head.lines = lines
+    return head
+
+
+def refuse_early(start: bytes, uri_limit: int) -> None:
+    """Raise what the beginning of a request head already deserves, before the rest has come.
+
+    Without this, a TLS handshake or other noise would only be told so by the head's deadline.
+    """
+    start = start.removeprefix(b"\r\n")
+    line, end, _ = start.partition(b"\r\n")
+    if end:
+        if _REQUEST_LINE.fullmatch(line) is None:
+            raise _request_line_fault(line)
+    elif len(start) > uri_limit + 64:  # a method, two spaces and a version take far less than 64
+        raise ProtocolError(URI_TOO_LONG, f"the request target is longer than {uri_limit} bytes")
+    elif _STARTED_LINE.fullmatch(start) is None:
+        raise _request_line_fault(start)
+
+
+def _check_request(raw: bytes, method: bytes) -> None:
+    """Have httptools check the syntax of a whole head."""
     if method == b"CONNECT":
         raise ProtocolError(METHOD_NOT_SUPPORTED, "CONNECT")
     try:
@@ -149,213 +291,61 @@ def parse_request_head(raw: bytes, uri_limit: int, count_limit: int) -> RequestH
         raise ProtocolError(METHOD_NOT_SUPPORTED, "an unknown method") from None
     except HttpParserError as error:
         raise ProtocolError(MALFORMED_REQUEST, str(error)) from None
-    if raw.count(b"\n") > count_limit + 2:
-        raise ProtocolError(HEAD_TOO_LARGE, f"more than {count_limit} header fields")
-
-    head.edits = edits = []
-    head.forwarding = None
-    head.expects_continue = head.te_trailers = False
-    host = length = coding = upgrade = None
-    options: list[bytes] | None = None
-    keep_alive = minor == 1
-    for match in _REQUEST_FIELD.finditer(raw, fields - 1):
-        name, value = match.groups()
-        name = name.lower()
-        kind = _KINDS.get(name, _FORWARDING)
-        if kind == _HOST:
-            if host is not None:
-                raise ProtocolError(MALFORMED_REQUEST, "more than one Host")
-            host = value.rstrip(b" \t")
-            continue
-        if kind == _CONNECTION:
-            option = value.lower()
-            if option == b"keep-alive":
-                keep_alive = True
-            else:
-                options = connection_options(option) + (options or [])
-        elif kind == _LENGTH:
-            if length is not None:
-                raise ProtocolError(MALFORMED_REQUEST, "more than one Content-Length")
-            length = value.rstrip(b" \t")
-            continue
-        elif kind == _CODING:
-            if coding is not None:
-                raise ProtocolError(MALFORMED_REQUEST, "more than one Transfer-Encoding")
-            coding = value.rstrip(b" \t")
-            continue
-        elif kind == _EXPECT:
-            # RFC 9110 section 10.1.1: ignored in HTTP/1.0; anything but 100-continue is the app's business.
-            if minor == 1:
-                head.expects_continue |= b"100-continue" in connection_options(value)
-                continue
-        elif kind == _UPGRADE:
-            upgrade = value if upgrade is None else upgrade + b"," + value
-        elif kind == _TE:
-            head.te_trailers |= b"trailers" in connection_options(value)
-        elif kind == _FORWARDING:
-            if head.forwarding is None:
-                head.forwarding = []
-            head.forwarding.append((name, value.rstrip(b" \t")))
-        edits.append((match.start() + 1, match.end() + 1, b""))
-
-    head.length = NO_BODY if length is None and coding is None else request_length(minor, length, coding)
-    if target[0] == 0x2F or (target == b"*" and method == b"OPTIONS"):  # 0x2F is "/": the origin form
-        head.verbatim_line = minor == 1
-    else:
-        authority, target = split_absolute(target, method)
-        head.verbatim_line = False
-        host = _replace_host(head, host, authority)
-    head.target = target
-    if host is None:
-        if minor == 1:
-            raise ProtocolError(MALFORMED_REQUEST, "no Host")
-        host = b""
-    else:
-        check_host(host)
-    head.host = host
-
-    head.websocket = False
-    if options is not None:
-        if b"close" in options:
-            keep_alive = False
-        elif b"keep-alive" in options:
-            keep_alive = True
-        _drop_nominated(raw, options, edits)
-        # RFC 9110 section 7.8: an Upgrade counts only where Connection says so, and not in HTTP/1.0.
-        if upgrade is not None and minor == 1 and b"upgrade" in options and head.length == NO_BODY:
-            head.websocket = method == b"GET" and b"websocket" in connection_options(upgrade)
-    head.keep_alive = keep_alive
-    return head
+    _methods.add(method)  # bounded: httptools passes a closed list
 
 
-def parse_response_head(raw: bytes, method: bytes, count_limit: int) -> ResponseHead:
-    """`raw` ends with its first empty line; `method` is that of the request. Raises ProtocolError."""
-    line = _STATUS_LINE.match(raw)
-    if line is None:
-        raise ProtocolError(MALFORMED_RESPONSE, "the status line is not one of HTTP/1.0 or 1.1")
+def _check_response(raw: bytes) -> None:
     try:
         HttpResponseParser(_IGNORE).feed_data(raw)
     except HttpParserUpgrade:
         pass
     except HttpParserError as error:
         raise ProtocolError(MALFORMED_RESPONSE, str(error)) from None
-    if raw.count(b"\n") > count_limit + 2:
-        raise ProtocolError(RESPONSE_HEAD_TOO_LARGE, f"more than {count_limit} header fields")
-    head = ResponseHead()
-    head.raw = raw
-    head.line_end = fields = line.end()
-    version, code, head.phrase = line.groups()
-    head.minor = minor = 1 if version == b"1" else 0
-    head.status = status = int(code)
-    head.edits = edits = []
-    head.has_date = False
-    head.coding_line = None
-    length = coding = upgrade = None
-    options: list[bytes] | None = None
-    keep_alive = minor == 1
-    bodiless = status < 200 or status == 204
-    for match in _RESPONSE_FIELD.finditer(raw, fields - 1):
-        name, value = match.groups()
-        kind = _KINDS[name.lower()]
-        if kind == _LENGTH:
-            if length is not None:
-                raise ProtocolError(MALFORMED_RESPONSE, "more than one Content-Length")
-            length = value.rstrip(b" \t")
-            if not bodiless:  # RFC 9110 section 8.6: not allowed there, and misleading
-                continue
-        elif kind == _DATE:
-            head.has_date = True
-            continue
-        elif kind == _CONNECTION:
-            option = value.lower()
-            if option == b"keep-alive":
-                keep_alive = True
-            else:
-                options = connection_options(option) + (options or [])
-        elif kind == _CODING:
-            if coding is not None:
-                raise ProtocolError(MALFORMED_RESPONSE, "more than one Transfer-Encoding")
-            coding = value.rstrip(b" \t")
-            if not bodiless:
-                head.coding_line = (match.start() + 1, match.end() + 1)
-                continue
-        elif kind == _UPGRADE:
-            upgrade = value if upgrade is None else upgrade + b"," + value
-        edits.append((match.start() + 1, match.end() + 1, b""))
-    head.length = response_length(method, status, minor, length, coding)
-    if options is not None:
-        if b"close" in options:
-            keep_alive = False
-        elif b"keep-alive" in options:
-            keep_alive = True
-        _drop_nominated(raw, options, edits)
-    head.keep_alive = keep_alive
-    head.websocket = status == 101 and upgrade is not None and b"websocket" in connection_options(upgrade)
-    if status < 200:
-        head.length = NO_BODY
-    return head
 
 
-def refuse_early(start: bytes, uri_limit: int) -> None:
-    """Raise what the beginning of a request head already deserves, before the rest has come.
-
-    Without this, a TLS handshake or other noise would only be told so by the head's deadline.
-    """
-    start = start[2:] if start.startswith(b"\r\n") else start
-    line_end = start.find(b"\n")
-    if line_end >= 0:
-        if _REQUEST_LINE.match(start) is None:
-            raise _request_line_fault(start)
-    elif len(start) > uri_limit + 64:  # a method, two spaces and a version take far less than 64
-        raise ProtocolError(URI_TOO_LONG, f"the request target is longer than {uri_limit} bytes")
-    elif _STARTED_LINE.fullmatch(start) is None:
-        raise _request_line_fault(start)
+def _parse_status_line(line: bytes) -> tuple[int, int, bytes]:
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None:
+        raise ProtocolError(MALFORMED_RESPONSE, "the status line is not one of HTTP/1.0 or 1.1")
+    version, code, phrase = match.groups()
+    if len(_status_lines) >= _STATUS_LINES:
+        _status_lines.clear()
+    parsed = (1 if version == b"1" else 0, int(code), b"HTTP/1.1 %b %b" % (code, phrase or b""))
+    _status_lines[line] = parsed
+    return parsed
 
 
-_STARTED_LINE = re.compile(
-    rb"\r?|%b(?: (?:[!\"$-~]+(?: (?:H(?:T(?:T(?:P(?:/[0-9.]*\r?)?)?)?)?)?)?)?)?" % TOKEN
-)
-_OTHER_VERSION = re.compile(rb"%b [!\"$-~]+ HTTP/[0-9]\.[0-9]\r\n" % TOKEN)
-
-
-def _request_line_fault(raw: bytes) -> ProtocolError:
-    if _OTHER_VERSION.match(raw):
+def _request_line_fault(line: bytes) -> ProtocolError:
+    if _OTHER_VERSION.fullmatch(line):
         return ProtocolError(VERSION_NOT_SUPPORTED, "an HTTP version other than 1.0 and 1.1")
     return ProtocolError(MALFORMED_REQUEST, "the request line is malformed")
 
 
-def _replace_host(head: RequestHead, host: bytes | None, authority: bytes) -> bytes:
+def _only(before: Field | None, field: Field, failure: Failure) -> Field:
+    if before is not None:
+        raise ProtocolError(failure, f"more than one {field.name.decode()} field")
+    return field
+
+
+def _value(field: Field | None) -> bytes | None:
+    return None if field is None else field.value
+
+
+def _persists(options: list[bytes], minor: int) -> bool:
+    """RFC 9112 section 9.3."""
+    return b"close" not in options and (minor == 1 or b"keep-alive" in options)
+
+
+def _take_authority(
+    head: RequestHead, lines: list[bytes], fields: list[Field | None], host: Field | None
+) -> Field:
     """RFC 9112 section 3.2.2: the absolute form's authority is the Host, whatever the field says."""
+    authority, head.target = split_absolute(head.target, head.method)
+    line = b"Host: " + authority
     if host is not None:
-        check_host(host)
-        line = re.search(rb"\n(host:[^\n]*\n)", head.raw[head.line_end - 1 :], re.IGNORECASE)
-        assert line is not None
-        start, end = (head.line_end - 1 + position for position in line.span(1))
-        head.edits.append((start, end, b"Host: %b\r\n" % authority))
-        head.edits.sort()
-    elif head.minor == 0:
-        head.edits.insert(0, (head.line_end, head.line_end, b"Host: %b\r\n" % authority))
-    else:
+        lines[fields.index(host)] = line
+    elif head.minor == 1:
         raise ProtocolError(MALFORMED_REQUEST, "no Host")
-    return authority
-
-
-def _drop_nominated(raw: bytes, options: list[bytes], edits: list[Edit]) -> None:
-    names = [option for option in options if option not in (b"close", b"keep-alive", b"upgrade", b"te")]
-    if names:
-        known = {edit[:2] for edit in edits}
-        edits.extend((*span, b"") for span in nominated_lines(raw, names) if span not in known)
-        edits.sort()
-
-
-__all__ = [
-    "CHUNKED",
-    "HEAD_END",
-    "NO_BODY",
-    "Edit",
-    "RequestHead",
-    "ResponseHead",
-    "parse_request_head",
-    "parse_response_head",
-    "refuse_early",
-]
+    else:
+        lines.append(line)
+    return Field(HOST, b"host", authority)

@@ -1,38 +1,43 @@
-"""Header fields a proxy has business with: which they are, and what Connection says about them.
-
-All other fields are forwarded byte for byte and never looked at.
-"""
+"""Field values that are lists, and what Connection may and may not take away."""
 
 import re
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_TOKEN = re.compile(TOKEN)
 
 # Set here for every request; a client can neither keep them from the app by nominating them in Connection
 # nor, unless it is a trusted proxy, choose their value. Framing and Host are protected for the same reason.
-PROTECTED = frozenset(
-    b"""host content-length transfer-encoding x-forwarded-for x-forwarded-proto x-forwarded-host forwarded via
-    x-request-id date""".split()
+_PROTECTED = frozenset(
+    b"""close keep-alive upgrade te host content-length transfer-encoding x-forwarded-for x-forwarded-proto
+    x-forwarded-host forwarded via x-request-id date""".split()
 )
 
 
-def connection_options(value: bytes) -> list[bytes]:
-    """The members of a Connection (or other token list) value, in lower case; empty members are skipped."""
-    return [option for part in value.lower().split(b",") if (option := part.strip(b" \t"))]
+def list_members(value: bytes) -> list[bytes]:
+    """The members of a comma-separated list, in lower case, without empty ones (RFC 9110 section 5.6.1)."""
+    return [member for part in value.lower().split(b",") if (member := part.strip(b" \t"))]
+
+
+def without_nominated(lines: list[bytes], options: list[bytes]) -> list[bytes]:
+    """`lines` without the fields that Connection nominates (RFC 9110 section 7.6.1).
+
+    Nominating a protected field does nothing. A cold path: hardly anybody nominates.
+    """
+    nominated = [option for option in options if option not in _PROTECTED]
+    if not nominated:
+        return lines
+    return [line for line in lines if line.partition(b":")[0].lower() not in nominated]
+
+
+def find_value(lines: list[bytes], name: bytes) -> bytes | None:
+    """The value of the first field called `name` (in lower case), or None. Looks at every line: not for
+    the request path."""
+    size = len(name)
+    for line in lines:
+        if line[size : size + 1] == b":" and line[:size].lower() == name:
+            return line[size + 1 :].strip(b" \t")
+    return None
 
 
 def is_token(value: bytes) -> bool:
     """Whether `value` is a token of RFC 9110 section 5.6.2."""
-    return _TOKEN.fullmatch(value) is not None
-
-
-def nominated_lines(head: bytes, names: list[bytes]) -> list[tuple[int, int]]:
-    """Where the lines of the fields that Connection nominates stand in `head`: (start, end) with the CRLF.
-
-    Protected fields are left alone: nominating them does nothing. A cold path: hardly any client nominates.
-    """
-    wanted = [re.escape(name) for name in names if name not in PROTECTED and is_token(name)]
-    if not wanted:
-        return []
-    pattern = re.compile(rb"(?<=\n)(?:%b):[^\n]*\n" % b"|".join(wanted), re.IGNORECASE)
-    return [match.span() for match in pattern.finditer(head)]
+    return re.fullmatch(TOKEN, value) is not None

@@ -1,11 +1,11 @@
 """Responses made here: one short body per failure, rendered ahead, with Proxy-Status (RFC 9209)."""
 
-import re
 from http import HTTPStatus
 
 from balancer.errors import FAILURES, Failure, Source
+from balancer.http.head import RequestHead
+from balancer.http.headers import find_value
 
-_ACCEPT = re.compile(rb"\naccept:([^\r]*)\r", re.IGNORECASE)
 _RETRY_AFTER = b"Retry-After: 1\r\n"
 
 
@@ -28,12 +28,9 @@ def _start(failure: Failure) -> bytes:
 _STARTS: dict[Failure, bytes] = {failure: _start(failure) for failure in FAILURES}
 
 
-def prefers_json(raw_head: bytes) -> bool:
+def prefers_json(head: RequestHead) -> bool:
     """Whether the request asks for JSON rather than a page a person reads."""
-    match = _ACCEPT.search(raw_head)
-    if match is None:
-        return False
-    accepted = match[1].lower()
+    accepted = (find_value(head.lines, b"accept") or b"").lower()
     return b"json" in accepted and b"text/html" not in accepted
 
 

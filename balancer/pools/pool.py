@@ -1,5 +1,7 @@
 """A group of upstreams that share one policy: where a request's upstream is chosen."""
 
+from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
+
 from balancer.errors import Outcome
 from balancer.policies.base import Policy
 from balancer.telemetry.columns import UPSTREAM_INFLIGHT

@@ -471,7 +471,7 @@ class Exchange:
             failure,
             date_line=proxy.date_line,
             close=self._close,
-            as_json=prefers_json(head.raw),
+            as_json=prefers_json(head),
             head_only=head.method == b"HEAD",
             request_id=self._request_id,
         )

@@ -1,7 +1,8 @@
 """The data plane of one worker: what its client connections share, and the sweep that watches them."""
 
+from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
+
 import asyncio
-import re
 import select
 from collections.abc import Callable
 from email.utils import formatdate
@@ -11,6 +12,7 @@ from balancer.connections.connector import Connector
 from balancer.errors import FAILURES, Failure
 from balancer.http.forwarding import Forwarding, Peer, RequestIds
 from balancer.http.head import RequestHead
+from balancer.http.headers import find_value
 from balancer.http.responses import render_failure
 from balancer.pools.pool import UpstreamPool
 from balancer.proxy.client_connection import ClientConnection
@@ -30,7 +32,6 @@ Log = Callable[[str, str, str | None], None]
 _LOCAL_COLUMN: dict[Failure, int] = {
     failure: WORKER_LOCAL_RESPONSES + column for column, failure in enumerate(FAILURES)
 }
-_LOGGED_FIELD = re.compile(rb"\n(user-agent|referer):[\t ]*([^\r]*)\r", re.IGNORECASE)
 
 
 class Proxy:
@@ -174,9 +175,6 @@ class Proxy:
         request_id: bytes | None = None,
     ) -> None:
         """Append one access-log record; `head` is None for what could not be parsed. Durations in ns."""
-        fields: dict[bytes, bytes] = {}
-        if head is not None:
-            fields = {m[1].lower(): m[2] for m in _LOGGED_FIELD.finditer(head.raw, head.line_end - 1)}
         self.records.append(
             (
                 self._clock.wall(),
@@ -197,8 +195,8 @@ class Proxy:
                 duration,
                 first_byte,
                 request_id,
-                fields.get(b"user-agent"),
-                fields.get(b"referer"),
+                find_value(head.lines, b"user-agent") if head is not None else None,
+                find_value(head.lines, b"referer") if head is not None else None,
             )
         )
 

@@ -1,5 +1,7 @@
 """Which route a request takes, and with it which pool serves it."""
 
+from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
+
 from balancer.http.head import RequestHead
 from balancer.pools.pool import UpstreamPool
 from balancer.telemetry.columns import ROUTE_INFLIGHT, ROUTE_REQUEST_BYTES, ROUTE_RESPONSE_BYTES

@@ -1,5 +1,7 @@
 """One address that requests are sent to, as the data plane of one worker sees it."""
 
+from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
+
 
 class Upstream:
     """An upstream of one pool.

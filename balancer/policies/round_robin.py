@@ -17,18 +17,17 @@ class RoundRobin(Policy):
 
     summary: ClassVar[str] = "in turn, by weight"
 
-    __slots__ = ("_position", "_round", "_start")
+    __slots__ = ("_position", "_round")
 
     def __init__(self, start: int = 0) -> None:
         """`start` shifts the first turn, so that several workers do not all begin with the same upstream."""
-        self._start = start
         self._round: list[Upstream] = []
-        self._position = 0
+        self._position = start
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
         self._round = _lay_out(candidates)
         # Going on from where we were keeps a flapping neighbour from sending the first one every request.
-        self._position = (self._position or self._start) % max(len(self._round), 1)
+        self._position %= max(len(self._round), 1)
 
     def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
         turns = self._round

@@ -1,0 +1,109 @@
+"""least_connections: the fewest in flight for its weight; ties in turn; a sample of two among many."""
+
+from collections import Counter
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from balancer.policies.conformance import upstream
+from balancer.policies.least_connections import LeastConnections
+from balancer.upstreams.upstream import Upstream
+
+SCAN_LIMIT = 16
+
+Shape = tuple[float, int, int]  # effective weight, inflight, remote inflight
+
+
+def built(*shapes: Shape, start: int = 0) -> tuple[LeastConnections, list[Upstream]]:
+    upstreams = []
+    for number, (weight, inflight, remote) in enumerate(shapes):
+        one = upstream(number, weight, inflight)
+        one.remote_inflight = remote
+        upstreams.append(one)
+    policy = LeastConnections(Random(1), start)
+    policy.rebuild(upstreams)
+    return policy, upstreams
+
+
+PICKS: dict[str, tuple[list[Shape], int]] = {
+    "the 3 of [5, 3]": ([(1, 5, 0), (1, 3, 0)], 1),
+    "the 3 of [3, 5]": ([(1, 3, 0), (1, 5, 0)], 0),
+    "the least in the middle": ([(1, 4, 0), (1, 2, 0), (1, 4, 0)], 1),
+    "the other workers' count too": ([(1, 1, 9), (1, 5, 0)], 1),
+    "twice the load at three times the weight": ([(1, 3, 0), (3, 6, 0)], 1),
+    "the heavier when both are idle": ([(1, 0, 0), (3, 0, 0)], 1),
+    "the lighter once the heavier has its fill": ([(1, 0, 0), (3, 3, 0)], 0),
+    "a fraction of a weight": ([(0.5, 1, 0), (1, 2, 0)], 1),
+}
+
+
+@pytest.mark.parametrize("case", PICKS)
+@pytest.mark.parametrize("start", [0, 1, 5])
+def test_pick(case: str, start: int) -> None:
+    shapes, expected = PICKS[case]
+    policy, upstreams = built(*shapes, start=start)
+    assert [policy.pick(0, ()) for _ in range(20)] == [upstreams[expected]] * 20
+
+
+def test_ties_rotate() -> None:
+    policy, upstreams = built(*[(1, 2, 0)] * 3)
+    assert [policy.pick(0, ()) for _ in range(6)] == upstreams * 2
+
+
+def test_ties_rotate_beside_a_busier_one() -> None:
+    policy, (a, busy, c) = built((1, 0, 0), (1, 7, 0), (1, 0, 0))
+    assert [policy.pick(0, ()) for _ in range(4)] == [a, c, a, c]
+    assert policy.pick(0, (a, c)) is busy
+
+
+def test_the_rotation_begins_at_the_slot() -> None:
+    for start in range(3):
+        policy, upstreams = built(*[(1, 0, 0)] * 3, start=start)
+        assert policy.pick(0, ()) is upstreams[start]
+
+
+def test_up_to_the_limit_the_least_is_always_found() -> None:
+    policy, upstreams = built(*[(1, 5, 0)] * (SCAN_LIMIT - 1), (1, 4, 0))
+    assert {policy.pick(0, ()) for _ in range(100)} == {upstreams[-1]}
+
+
+def test_above_the_limit_two_are_sampled() -> None:
+    """The idle one wins when it is in the sample: 2 of n times, not always, and the rest is spread."""
+    count, picks = 20, 20_000
+    policy, upstreams = built(*[(1, 5, 0)] * (count - 1), (1, 0, 0))
+    seen = Counter(policy.pick(0, ()) for _ in range(picks))
+    assert seen[upstreams[-1]] / picks == pytest.approx(2 / count, rel=0.1)
+    assert len(seen) == count
+
+
+def test_all_pairs_are_sampled_evenly() -> None:
+    """Chi-square over who wins with loads all different: upstream k wins against k lesser ones of n - 1."""
+    count, picks = 20, 40_000
+    policy, upstreams = built(*[(1, count - number, 0) for number in range(count)])
+    seen = Counter(policy.pick(0, ()) for _ in range(picks))
+    chi_square = 0.0
+    for number, one in enumerate(upstreams):
+        expected = picks * number / (count * (count - 1) / 2)
+        if expected:
+            chi_square += (seen[one] - expected) ** 2 / expected
+    assert seen[upstreams[0]] == 0  # the busiest loses against everyone
+    assert chi_square < 45.0  # 18 degrees of freedom: 1 in 2,000
+
+
+LOADS = st.tuples(st.integers(0, 50), st.integers(0, 50), st.integers(1, 20))
+
+
+@settings(deadline=None)
+@given(st.lists(LOADS, min_size=1, max_size=SCAN_LIMIT), st.data())
+def test_nobody_untried_has_less_load(shapes: list[tuple[int, int, int]], data: st.DataObject) -> None:
+    policy, upstreams = built(*[(weight, inflight, remote) for inflight, remote, weight in shapes])
+    tried = tuple(data.draw(st.lists(st.sampled_from(upstreams), unique=True, max_size=len(upstreams) - 1)))
+
+    def load(one: Upstream) -> float:
+        return (one.inflight + one.remote_inflight + 1) / one.effective_weight
+
+    chosen = policy.pick(0, tried)
+    assert chosen is not None
+    assert load(chosen) == min(load(one) for one in upstreams if one not in tried)

@@ -1,0 +1,90 @@
+"""The ledger: totals never go back, gauges end with their incarnation, rows and pages are never shared."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from balancer.errors import StartupError
+from balancer.telemetry import columns as c
+from balancer.telemetry.columns import Kind
+from balancer.telemetry.ledger import WIDTH, Ledger
+from balancer.telemetry.segment import ROWS, Segment
+
+
+@pytest.fixture
+def segment() -> Iterator[Segment]:
+    made = Segment.create(workers=2)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def ledger(segment: Segment) -> Ledger:
+    return Ledger(segment)
+
+
+def test_an_entity_keeps_its_row(ledger: Ledger) -> None:
+    first = ledger.row(Kind.UPSTREAM, "default", "app1:8000")
+    other = ledger.row(Kind.UPSTREAM, "default", "app2:8000")
+    assert first != other
+    assert ledger.row(Kind.UPSTREAM, "default", "app1:8000") == first
+    assert ledger.row(Kind.POOL, "default") not in (first, other)
+
+
+def test_entities_are_listed_by_kind_in_order(ledger: Ledger) -> None:
+    rows = [ledger.row(Kind.WORKER, "0"), ledger.row(Kind.POOL, "b"), ledger.row(Kind.POOL, "a")]
+    assert ledger.entities(Kind.POOL) == [(("b",), rows[1]), (("a",), rows[2])]
+
+
+def test_more_entities_than_rows_is_a_startup_error(ledger: Ledger) -> None:
+    for number in range(ROWS):
+        ledger.row(Kind.UPSTREAM, "default", str(number))
+    with pytest.raises(StartupError, match="too many upstreams"):
+        ledger.row(Kind.UPSTREAM, "default", "one more")
+
+
+def test_total_sums_live_pages(segment: Segment, ledger: Ledger) -> None:
+    row = ledger.row(Kind.UPSTREAM, "default", "a")
+    for value in (3, 4):
+        segment.page(ledger.take_page()).row(row)[c.UPSTREAM_CONNECTS] = value
+    total = ledger.total(Kind.UPSTREAM, row)
+    assert (len(total), total[c.UPSTREAM_CONNECTS]) == (WIDTH[Kind.UPSTREAM], 7)
+
+
+def test_total_without_any_incarnation_is_zero(ledger: Ledger) -> None:
+    row = ledger.row(Kind.POOL, "default")
+    assert ledger.total(Kind.POOL, row) == [0] * WIDTH[Kind.POOL]
+
+
+def test_a_fold_keeps_counters_and_forgets_gauges(segment: Segment, ledger: Ledger) -> None:
+    row = ledger.row(Kind.UPSTREAM, "default", "a")
+    for _ in range(2):
+        page = ledger.take_page()
+        cells = segment.page(page).row(row)
+        cells[c.UPSTREAM_CONNECTS], cells[c.UPSTREAM_INFLIGHT], cells[c.UPSTREAM_IDLE] = 5, 2, 1
+        ledger.fold(page)
+    total = ledger.total(Kind.UPSTREAM, row)
+    assert [total[x] for x in (c.UPSTREAM_CONNECTS, c.UPSTREAM_INFLIGHT, c.UPSTREAM_IDLE)] == [10, 0, 0]
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_every_gauge_lies_within_the_width_of_its_kind(kind: Kind) -> None:
+    assert all(column < WIDTH[kind] <= c.CELLS_PER_ROW for column in c.GAUGES[kind])
+
+
+def test_the_page_of_a_new_incarnation_is_empty(segment: Segment, ledger: Ledger) -> None:
+    row = ledger.row(Kind.POOL, "default")
+    page = ledger.take_page()
+    segment.page(page).row(row)[0] = 9
+    ledger.fold(page)
+    pages = [ledger.take_page() for _ in range(segment.pages - 1)]
+    assert page in pages
+    assert 0 not in pages
+    assert segment.page(page).row(row)[0] == 0
+
+
+def test_without_a_free_page_no_incarnation_starts(segment: Segment, ledger: Ledger) -> None:
+    for _ in range(segment.pages - 1):
+        ledger.take_page()
+    with pytest.raises(StartupError, match="pages of the stats segment"):
+        ledger.take_page()

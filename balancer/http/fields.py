@@ -47,16 +47,18 @@ _REMEMBERED_BYTES = 256  # longer lines are mostly cookies and tokens, one clien
 class Field:
     """A field that concerns a proxy.
 
-    `name` is in lower case, `value` without surrounding white space; `members` are the value's list
-    members in lower case, for fields that are token lists.
+    `line` is the whole line, `name` in lower case, `value` without surrounding white space; `members` are
+    the value's list members in lower case, for fields that are token lists.
     """
 
-    __slots__ = ("kind", "members", "name", "value")
+    __slots__ = ("kind", "line", "members", "name", "value")
 
-    def __init__(self, kind: int, name: bytes, value: bytes) -> None:
+    def __init__(self, kind: int, line: bytes) -> None:
+        name, _, value = line.partition(b":")
         self.kind = kind
-        self.name = name
-        self.value = value
+        self.line = line
+        self.name = name.lower()
+        self.value = value.strip(b" \t")
         self.members = list_members(value)
 
 
@@ -73,25 +75,28 @@ class FieldTable:
         self._kinds = kinds
         self.seen: dict[bytes, Field | None] = {}
 
-    def learn(self, lines: list[bytes]) -> list[Field | None]:
-        """The meanings of `lines`. Raises ProtocolError for a Host that is none."""
-        if len(self.seen) > _REMEMBERED_LINES:
-            self.seen.clear()  # rare enough that nothing finer is worth it: the common lines are back at once
-        meanings = [self._meaning(line) for line in lines]
-        for line, meaning in zip(lines, meanings, strict=True):
+    def learn(self, lines: list[bytes]) -> list[Field]:
+        """The fields among `lines` that concern a proxy. Raises ProtocolError for a Host that is none."""
+        seen = self.seen
+        if len(seen) > _REMEMBERED_LINES:
+            seen.clear()  # rare enough that nothing finer is worth it: the common lines are back at once
+        fields = []
+        for line in lines:
+            field = seen[line] if line in seen else self._understand(line)
+            if field is not None:
+                fields.append(field)
             if len(line) <= _REMEMBERED_BYTES:
-                self.seen[line] = meaning
-        return meanings
+                seen[line] = field
+        return fields
 
-    def _meaning(self, line: bytes) -> Field | None:
-        name, _, value = line.partition(b":")
-        name = name.lower()
+    def _understand(self, line: bytes) -> Field | None:
+        name = line.partition(b":")[0].lower()
         kind = self._kinds.get(name)
         if kind is None and self._kinds.get(name.replace(b"_", b"-")) == FORWARDING:
             kind = DROP  # WSGI and CGI take `X_Forwarded_For` for the real one
         if kind is None:
             return None
-        field = Field(kind, name, value.strip(b" \t"))
+        field = Field(kind, line)
         if kind == HOST:
             check_host(field.value)
         return field

@@ -47,6 +47,9 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80
 
 _REQUEST_FIELDS = FieldTable(REQUEST_KINDS)
 _RESPONSE_FIELDS = FieldTable(RESPONSE_KINDS)
+# Line -> Field, None for "forward as it is"; KeyError for a line not met before.
+_known_request_field = _REQUEST_FIELDS.seen.__getitem__
+_known_response_field = _RESPONSE_FIELDS.seen.__getitem__
 
 # Methods that httptools has passed once, and status lines taken apart once: (minor, status, line to send on).
 _methods: set[bytes] = set()
@@ -79,20 +82,19 @@ class RequestHead:
     pairs of the X-Forwarded-* family and X-Request-ID.
     """
 
-    __slots__ = ("expects_continue", "forwarding", "host", "keep_alive", "length", "lines", "method", "minor",
+    __slots__ = ("forwarding", "host", "keep_alive", "length", "lines", "method", "minor",
                  "target", "te_trailers", "websocket")  # fmt: skip
 
-    def __init__(self, method: bytes, target: bytes, minor: int) -> None:
+    def __init__(self, method: bytes, target: bytes, minor: int, lines: list[bytes]) -> None:
         self.method = method
         self.target = target
         self.minor = minor
         self.host = b""
         self.length = NO_BODY
         self.keep_alive = minor == 1
-        self.expects_continue = False
         self.websocket = False
         self.te_trailers = False
-        self.lines: list[bytes] = []
+        self.lines = lines
         self.forwarding: list[tuple[bytes, bytes]] | None = None
 
 
@@ -114,7 +116,7 @@ class ResponseHead:
         "websocket",
     )
 
-    def __init__(self, status: int, status_line: bytes, keep_alive: bool) -> None:
+    def __init__(self, status: int, status_line: bytes, keep_alive: bool, lines: list[bytes]) -> None:
         self.status = status
         self.status_line = status_line
         self.keep_alive = keep_alive
@@ -122,7 +124,7 @@ class ResponseHead:
         self.websocket = False
         self.has_date = False
         self.chunked_line: bytes | None = None
-        self.lines: list[bytes] = []
+        self.lines = lines
 
 
 def parse_request_head(raw: bytes, uri_limit: int, count_limit: int) -> RequestHead:
@@ -139,9 +141,8 @@ def parse_request_head(raw: bytes, uri_limit: int, count_limit: int) -> RequestH
     if len(lines) > count_limit + 3:  # beside the fields: the start line, the empty line, what follows it
         raise ProtocolError(HEAD_TOO_LARGE, f"more than {count_limit} header fields")
     del lines[0], lines[-2:]
-    seen = _REQUEST_FIELDS.seen
     try:
-        fields = [seen[line] for line in lines]
+        fields = [*filter(None, map(_known_request_field, lines))]
         if method not in _methods or target[0] != _SLASH:
             _check_request(raw, method)
     except KeyError:
@@ -149,60 +150,52 @@ def parse_request_head(raw: bytes, uri_limit: int, count_limit: int) -> RequestH
         fields = _REQUEST_FIELDS.learn(lines)
 
     minor = 1 if version == b"1" else 0
-    head = RequestHead(method, target, minor)
+    head = RequestHead(method, target, minor, lines)
     host: Field | None = None
     length: Field | None = None
     coding: Field | None = None
     options: list[bytes] | None = None
     upgrade: list[bytes] | None = None
-    dropped: list[int] | None = None
-    for index, field in enumerate(fields):
-        if field is None:
-            continue
+    for field in fields:
         kind = field.kind
         if kind == HOST:
-            host = _only(host, field, MALFORMED_REQUEST)
-            continue
-        if kind == LENGTH:
-            length = _only(length, field, MALFORMED_REQUEST)
-            continue
-        if kind == CODING:
-            coding = _only(coding, field, MALFORMED_REQUEST)
+            host = field if host is None else _repeated(field, MALFORMED_REQUEST)
             continue
         if kind == CONNECTION:
             options = field.members if options is None else options + field.members
+        elif kind == LENGTH:
+            length = field if length is None else _repeated(field, MALFORMED_REQUEST)
+            continue
+        elif kind == CODING:
+            coding = field if coding is None else _repeated(field, MALFORMED_REQUEST)
+            continue
         elif kind == FORWARDING:
             head.forwarding = [*(head.forwarding or ()), (field.name, field.value)]
         elif kind == UPGRADE:
             upgrade = field.members if upgrade is None else upgrade + field.members
         elif kind == TE:
             head.te_trailers |= b"trailers" in field.members
-        elif kind == EXPECT and minor == 1:  # RFC 9110 section 10.1.1: in HTTP/1.0 it is ignored
-            head.expects_continue |= b"100-continue" in field.members
-            continue
-        if dropped is None:
-            dropped = [index]
-        else:
-            dropped.append(index)
+        elif kind == EXPECT and minor == 1:
+            continue  # in HTTP/1.0 it is ignored (RFC 9110 section 10.1.1), so the app must not see it
+        lines.remove(field.line)
     if target[0] != _SLASH and not (target == b"*" and method == b"OPTIONS"):
-        host = _take_authority(head, lines, fields, host)
+        host = _take_authority(head, lines, host)
     if host is not None:
         head.host = host.value
     elif minor == 1:
         raise ProtocolError(MALFORMED_REQUEST, "no Host")
     if length is not None or coding is not None:
-        head.length = request_length(minor, _value(length), _value(coding))
-    if dropped is not None:
-        for index in reversed(dropped):
-            del lines[index]
-    if options is not None:
+        head.length = request_length(
+            minor, None if length is None else length.value, None if coding is None else coding.value
+        )
+    if options is not None and options != _KEEP_ALIVE:
         head.keep_alive = _persists(options, minor)
-        if options != _KEEP_ALIVE:
-            lines = without_nominated(lines, options)
-            # RFC 9110 section 7.8: an Upgrade counts only where Connection says so, and not in HTTP/1.0.
-            if upgrade is not None and b"upgrade" in options and minor == 1 and head.length == NO_BODY:
-                head.websocket = method == b"GET" and b"websocket" in upgrade
-    head.lines = lines
+        head.lines = without_nominated(lines, options)
+        # RFC 9110 section 7.8: an Upgrade counts only where Connection says so, and not in HTTP/1.0.
+        if upgrade is not None and b"upgrade" in options and minor == 1 and head.length == NO_BODY:
+            head.websocket = method == b"GET" and b"websocket" in upgrade
+    elif options is not None:
+        head.keep_alive = True
     return head
 
 
@@ -213,53 +206,48 @@ def parse_response_head(raw: bytes, method: bytes, count_limit: int) -> Response
     minor, status, status_line = start
     if len(lines) > count_limit + 3:
         raise ProtocolError(RESPONSE_HEAD_TOO_LARGE, f"more than {count_limit} header fields")
-    seen = _RESPONSE_FIELDS.seen
     del lines[0], lines[-2:]
     try:
-        fields = [seen[line] for line in lines]
+        fields = [*filter(None, map(_known_response_field, lines))]
     except KeyError:
         _check_response(raw)
         fields = _RESPONSE_FIELDS.learn(lines)
 
-    head = ResponseHead(status, status_line, minor == 1)
-    bodiless = status < 200 or status == 204
+    head = ResponseHead(status, status_line, minor == 1, lines)
     length: Field | None = None
     coding: Field | None = None
     options: list[bytes] | None = None
-    dropped: list[int] | None = None
-    for index, field in enumerate(fields):
-        if field is None:
-            continue
+    for field in fields:
         kind = field.kind
         if kind == DATE:
             head.has_date = True
             continue
         if kind == LENGTH:
-            length = _only(length, field, MALFORMED_RESPONSE)
-            if not bodiless:  # there RFC 9110 section 8.6 forbids it, and it would mislead
-                continue
-        elif kind == CODING:
-            coding = _only(coding, field, MALFORMED_RESPONSE)
-            if not bodiless:
-                head.chunked_line = lines[index]
+            length = field if length is None else _repeated(field, MALFORMED_RESPONSE)
+            if status >= 200 and status != 204:  # there RFC 9110 section 8.6 forbids it, and it would mislead
                 continue
         elif kind == CONNECTION:
             options = field.members if options is None else options + field.members
+        elif kind == CODING:
+            coding = field if coding is None else _repeated(field, MALFORMED_RESPONSE)
+            if status >= 200 and status != 204:
+                head.chunked_line = field.line
+                continue
         elif kind == UPGRADE:
             head.websocket |= status == 101 and b"websocket" in field.members
-        if dropped is None:
-            dropped = [index]
-        else:
-            dropped.append(index)
-    head.length = response_length(method, status, minor, _value(length), _value(coding))
-    if dropped is not None:
-        for index in reversed(dropped):
-            del lines[index]
-    if options is not None:
+        lines.remove(field.line)
+    head.length = response_length(
+        method,
+        status,
+        minor,
+        None if length is None else length.value,
+        None if coding is None else coding.value,
+    )
+    if options is not None and options != _KEEP_ALIVE:
         head.keep_alive = _persists(options, minor)
-        if options != _KEEP_ALIVE:
-            lines = without_nominated(lines, options)
-    head.lines = lines
+        head.lines = without_nominated(lines, options)
+    elif options is not None:
+        head.keep_alive = True
     return head
 
 
@@ -321,14 +309,8 @@ def _request_line_fault(line: bytes) -> ProtocolError:
     return ProtocolError(MALFORMED_REQUEST, "the request line is malformed")
 
 
-def _only(before: Field | None, field: Field, failure: Failure) -> Field:
-    if before is not None:
-        raise ProtocolError(failure, f"more than one {field.name.decode()} field")
-    return field
-
-
-def _value(field: Field | None) -> bytes | None:
-    return None if field is None else field.value
+def _repeated(field: Field, failure: Failure) -> Field:
+    raise ProtocolError(failure, f"more than one {field.name.decode()} field")
 
 
 def _persists(options: list[bytes], minor: int) -> bool:
@@ -336,16 +318,14 @@ def _persists(options: list[bytes], minor: int) -> bool:
     return b"close" not in options and (minor == 1 or b"keep-alive" in options)
 
 
-def _take_authority(
-    head: RequestHead, lines: list[bytes], fields: list[Field | None], host: Field | None
-) -> Field:
+def _take_authority(head: RequestHead, lines: list[bytes], host: Field | None) -> Field:
     """RFC 9112 section 3.2.2: the absolute form's authority is the Host, whatever the field says."""
     authority, head.target = split_absolute(head.target, head.method)
     line = b"Host: " + authority
     if host is not None:
-        lines[fields.index(host)] = line
+        lines[lines.index(host.line)] = line
     elif head.minor == 1:
         raise ProtocolError(MALFORMED_REQUEST, "no Host")
     else:
         lines.append(line)
-    return Field(HOST, b"host", authority)
+    return Field(HOST, line)

@@ -55,9 +55,13 @@ class Connector:
 
     def close_now(self, connection: UpstreamConnection, reason: str) -> None:
         """Close a busy connection that cannot go back; `reason` is one of CLOSE_REASONS."""
-        if not connection.closed or connection.reader is not None:
-            connection.upstream.cells[CLOSE_COLUMN[reason]] += 1
-            connection.close()
+        connection.upstream.cells[CLOSE_COLUMN[reason]] += 1
+        connection.close()
+
+    def close_when_written(self, connection: UpstreamConnection, reason: str) -> None:
+        """As `close_now`, but what has been written still goes out."""
+        connection.upstream.cells[CLOSE_COLUMN[reason]] += 1
+        connection.close_when_written()
 
     async def dial(self, upstream: Upstream) -> UpstreamConnection:
         """A new connection. Raises DialError; when cancelled, no connection is left behind."""

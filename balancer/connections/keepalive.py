@@ -26,7 +26,7 @@ class KeepalivePool:
     `expire_all` makes every connection of today too old, in O(1) for the busy ones.
     """
 
-    __slots__ = ("_cells", "_generation", "_idle", "_settings", "upstream")
+    __slots__ = ("_cells", "_generation", "_idle", "_reuses", "_settings", "upstream")
 
     def __init__(self, upstream: Upstream, settings: KeepaliveSettings) -> None:
         self.upstream = upstream
@@ -34,6 +34,7 @@ class KeepalivePool:
         self._cells = upstream.cells
         self._idle: list[UpstreamConnection] = []
         self._generation = 0
+        self._reuses = 0
 
     def __len__(self) -> int:
         return len(self._idle)
@@ -48,21 +49,20 @@ class KeepalivePool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            self._cells[UPSTREAM_IDLE] = len(idle)
             if now_ns - connection.idle_since_ns > self._settings.idle_timeout_ns:
                 # The warmest is too old, so all are. The sweep would find them too, but later.
                 self._close(connection, "idle_timeout")
             elif connection.transport.is_closing():
                 self._close(connection, "upstream_closed")
             else:
-                self._cells[UPSTREAM_REUSES] += 1
+                self._reuses += 1
                 return connection
         return None
 
     def put(self, connection: UpstreamConnection, now_ns: int) -> None:
         """Take back a connection whose exchange is over, or close it where a limit says so."""
         settings = self._settings
-        if not connection.reusable or connection.closed:
+        if not connection.reusable or connection.closed or connection.write_paused:
             self._close(connection, "not_reusable")
         elif settings.max_requests and connection.requests >= settings.max_requests:
             self._close(connection, "max_requests")
@@ -76,17 +76,17 @@ class KeepalivePool:
             connection.release()
             connection.idle_since_ns = now_ns
             self._idle.append(connection)
-            self._cells[UPSTREAM_IDLE] = len(self._idle)
 
     def discard(self, connection: UpstreamConnection, reason: str) -> None:
-        """An idle connection has ended or said something unasked."""
+        """A connection that no attempt holds has ended or said something unasked."""
         if connection in self._idle:
             self._idle.remove(connection)
-            self._cells[UPSTREAM_IDLE] = len(self._idle)
             self._close(connection, reason)
+        else:
+            connection.close()  # new and not yet used, or on its way out
 
     def sweep(self, now_ns: int) -> None:
-        """Close what has been idle too long or lived too long."""
+        """Close what has been idle too long or lived too long, and bring the counters up to date."""
         settings = self._settings
         idle = self._idle
         old = 0
@@ -102,6 +102,7 @@ class KeepalivePool:
                     idle.remove(connection)
                     self._close(connection, "max_lifetime")
         self._cells[UPSTREAM_IDLE] = len(idle)
+        self._cells[UPSTREAM_REUSES] = self._reuses
 
     def expire_all(self) -> None:
         """Close the idle ones now, and the busy ones when they come back."""
@@ -109,7 +110,6 @@ class KeepalivePool:
         for connection in self._idle:
             self._close(connection, "expired")
         self._idle.clear()
-        self._cells[UPSTREAM_IDLE] = 0
 
     def _close(self, connection: UpstreamConnection, reason: str) -> None:
         self._cells[CLOSE_COLUMN[reason]] += 1

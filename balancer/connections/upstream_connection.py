@@ -38,6 +38,7 @@ class ResponseReader(Protocol):
     def tunnel_ended(self) -> None: ...
     def upstream_failed(self, failure: Failure, detail: str) -> None: ...
     def upstream_paused(self, paused: bool) -> None: ...
+    def crashed(self, error: Exception) -> None: ...
 
 
 class IdleOwner(Protocol):
@@ -140,7 +141,7 @@ class UpstreamConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         reader = self.reader
         if reader is None:
-            if not self.closed:
+            if not self.closed:  # nobody has asked: idle, or not yet used
                 self._owner.discard(self, "unexpected_data")
             return
         try:
@@ -153,6 +154,8 @@ class UpstreamConnection(asyncio.Protocol):
                 reader.tunnel_data(data)
         except ProtocolError as error:
             reader.upstream_failed(error.failure, error.detail)
+        except Exception as error:
+            reader.crashed(error)
 
     def eof_received(self) -> None:
         """Nothing more will come; the transport closes itself after this."""
@@ -162,15 +165,11 @@ class UpstreamConnection(asyncio.Protocol):
         reader = self.reader
         if reader is None:
             self._owner.discard(self, "upstream_closed")
-        elif self._state == _BODY and self._left == UNTIL_CLOSE and exc is None:
-            reader.response_body(b"", True, b"")
-        elif self._state == _TUNNEL:
-            reader.tunnel_ended()
-        elif self._state == _BODY:
-            reader.upstream_failed(RESPONSE_TRUNCATED, "the connection broke off in the response body")
-        else:
-            how = "reset" if exc is not None else "closed"
-            reader.upstream_failed(UPSTREAM_CLOSED, f"the connection was {how} before a response head")
+            return
+        try:
+            self._end_reading(reader, exc)
+        except Exception as error:
+            reader.crashed(error)
 
     def pause_writing(self) -> None:
         self.write_paused = True
@@ -183,6 +182,17 @@ class UpstreamConnection(asyncio.Protocol):
             self.reader.upstream_paused(False)
 
     # --- reading a response
+
+    def _end_reading(self, reader: ResponseReader, exc: Exception | None) -> None:
+        if self._state == _TUNNEL:
+            reader.tunnel_ended()
+        elif self._state == _BODY and self._left == UNTIL_CLOSE and exc is None:
+            reader.response_body(b"", True, b"")
+        elif self._state == _BODY:
+            reader.upstream_failed(RESPONSE_TRUNCATED, "the connection broke off in the response body")
+        else:
+            how = "reset" if exc is not None else "closed"
+            reader.upstream_failed(UPSTREAM_CLOSED, f"the connection was {how} before a response head")
 
     def _read_head(self, reader: ResponseReader, data: bytes) -> None:
         self._buffer = b""

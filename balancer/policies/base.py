@@ -32,7 +32,7 @@ class Policy:
         raise NotImplementedError
 
     def started(self, upstream: Upstream) -> None:
-        """An attempt at `upstream` begins; its `inflight` counts it already."""
+        """An attempt at `upstream` begins; its `inflight` does not count it yet."""
 
     def finished(self, upstream: Upstream, latency: float, outcome: Outcome) -> None:
         """An attempt ended after `latency` seconds (to the response's first byte where there was one)."""

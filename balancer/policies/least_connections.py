@@ -14,60 +14,78 @@ _SAMPLE_TRIES = 8
 
 
 class LeastConnections(Policy):
-    """Compares (inflight + 1) / weight, that is the load with this request; ties go in turn."""
+    """Compares inflight / weight; ties go in turn, by weight too.
+
+    The turn: each pick moves its upstream on by 1 / weight, and of those that tie the one least far goes.
+    So an idle pool is served by weighted rotation instead of always by the first or the heaviest.
+    """
 
     summary: ClassVar[str] = "fewest requests in flight, by weight (default)"
 
-    __slots__ = ("_candidates", "_random", "_turn")
+    __slots__ = ("_candidates", "_random", "_shares", "_start", "_turns")
 
     def __init__(self, random: Random, start: int = 0) -> None:
-        """`start` is where the turn among ties begins."""
+        """`start` is where the first turn begins, so that several workers do not begin alike."""
         self._random = random
+        self._start = start
         self._candidates: list[Upstream] = []
-        self._turn = start
+        self._shares: list[float] = []  # 1 / weight, in the order of the candidates
+        self._turns: list[float] = []
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
+        kept = dict(zip(self._candidates, self._turns, strict=True))
+        least = min((kept[one] for one in candidates if one in kept), default=0.0)
+        self._shares = [1.0 / one.effective_weight for one in candidates]
+        # A newcomer starts level with the least served: neither flooded nor passed over. Turns are kept
+        # relative to the least, so that they never grow large.
+        self._turns = [kept.get(one, least) - least for one in candidates]
         self._candidates = list(candidates)
-        self._turn %= max(len(self._candidates), 1)
+        if not kept and candidates:
+            for index in range(self._start % len(candidates)):
+                self._turns[index] = self._shares[index]
 
     def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
-        candidates = self._candidates
-        count = len(candidates)
-        if count > _SCAN_LIMIT:
+        if len(self._candidates) > _SCAN_LIMIT:
             return self._sample(tried)
-        turn = self._turn
-        best: Upstream | None = None
+        shares = self._shares
+        turns = self._turns
+        best = -1
         least = 0.0
-        chosen = index = turn
-        for _ in range(count):
-            if index >= count:
-                index = 0
-            upstream = candidates[index]
-            load = (upstream.inflight + upstream.remote_inflight + 1) / upstream.effective_weight
-            if (best is None or load < least) and upstream not in tried:
-                best = upstream
+        for index, upstream in enumerate(self._candidates):
+            load = (upstream.inflight + upstream.remote_inflight) * shares[index]
+            if (
+                best < 0 or load < least or (load == least and turns[index] < turns[best])
+            ) and upstream not in tried:
+                best = index
                 least = load
-                chosen = index
-            index += 1
-        self._turn = chosen + 1 if chosen + 1 < count else 0
-        return best
+        if best < 0:
+            return None
+        turns[best] += shares[best]
+        return self._candidates[best]
 
     def _sample(self, tried: tuple[Upstream, ...]) -> Upstream | None:
         candidates = self._candidates
         count = len(candidates)
         rand = self._random.random
-        first: Upstream | None = None
+        first = -1
         for _ in range(_SAMPLE_TRIES):
-            upstream = candidates[int(rand() * count)]
-            if upstream in tried or upstream is first:
+            index = int(rand() * count)
+            if index == first or candidates[index] in tried:
                 continue
-            if first is None:
-                first = upstream
+            if first < 0:
+                first = index
                 continue
-            # load / weight of both, compared without dividing
-            if (upstream.inflight + upstream.remote_inflight + 1) * first.effective_weight < (
-                first.inflight + first.remote_inflight + 1
-            ) * upstream.effective_weight:
-                return upstream
-            return first
-        return first or next((upstream for upstream in candidates if upstream not in tried), None)
+            return candidates[self._lighter(first, index)]
+        if first >= 0:
+            return candidates[first]
+        return next((upstream for upstream in candidates if upstream not in tried), None)
+
+    def _lighter(self, one: int, other: int) -> int:
+        shares = self._shares
+        turns = self._turns
+        a, b = self._candidates[one], self._candidates[other]
+        load_a = (a.inflight + a.remote_inflight) * shares[one]
+        load_b = (b.inflight + b.remote_inflight) * shares[other]
+        chosen = one if load_a < load_b or (load_a == load_b and turns[one] <= turns[other]) else other
+        turns[chosen] += shares[chosen]
+        return chosen

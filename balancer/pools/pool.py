@@ -58,10 +58,10 @@ class UpstreamPool:
             self._read_remote(now_ns)
         upstream = self._policy.pick(0, tried)
         if upstream is not None:
-            upstream.inflight = inflight = upstream.inflight + 1
-            upstream.cells[UPSTREAM_INFLIGHT] = inflight
             if self._tracks_load:
                 self._policy.started(upstream)
+            upstream.inflight = inflight = upstream.inflight + 1
+            upstream.cells[UPSTREAM_INFLIGHT] = inflight
         return upstream
 
     def finished(self, upstream: Upstream, latency_ns: int, outcome: Outcome) -> None:

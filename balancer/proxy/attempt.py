@@ -57,6 +57,8 @@ class Attempt:
         connection = self.connection
         if close_reason is None:
             exchange.proxy.connector.put(connection, now_ns)
+        elif exchange.tunnelling:
+            exchange.proxy.connector.close_when_written(connection, close_reason)
         else:
             exchange.proxy.connector.close_now(connection, close_reason)
         latency = self.first_byte_ns if self.first_byte_ns >= 0 else now_ns - self.started_ns

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from balancer.proxy.proxy import Proxy
 
 _HELD_LIMIT = 64 * 1024  # bytes read ahead of the running exchange
-_LINGER_NS = 2_000_000_000
-_LINGER_LIMIT = 1024 * 1024  # bytes thrown away while lingering
+_LINGER_NS = 30_000_000_000  # in all, while the client goes on sending
+_LINGER_IDLE_NS = 5_000_000_000
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: close sends RST
 
 # What the next bytes are.
@@ -38,8 +38,9 @@ _HEAD, _BODY, _HOLD, _TUNNEL, _LINGER, _CLOSED = range(6)
 class ClientConnection(asyncio.Protocol):
     """The asyncio protocol of one client connection. `deadline_ns` is looked at by the sweep."""
 
-    __slots__ = ("_chunks", "_exchange", "_held", "_left", "_lingered", "_proxy", "_read_paused", "_reading",
-                 "_state", "_unsent", "deadline_ns", "peer", "transport", "write_paused")  # fmt: skip
+    __slots__ = ("_chunks", "_exchange", "_held", "_left", "_linger_end_ns", "_proxy",
+                 "_read_paused", "_reading", "_state", "_unsent", "admitted", "deadline_ns", "peer",
+                 "transport", "write_paused")  # fmt: skip
 
     transport: asyncio.Transport
     peer: Peer
@@ -52,8 +53,9 @@ class ClientConnection(asyncio.Protocol):
         self._held = b""  # read, but not yet looked at
         self._reading = False  # inside `_read_requests`: an exchange that ends there does not start the next
         self._read_paused = False
-        self._lingered = 0
+        self._linger_end_ns = 0
         self._unsent = 0  # bytes the client had not taken at its last deadline
+        self.admitted = False  # counted against the limit on connections
         self.write_paused = False
         self.deadline_ns = 0
         # for one request
@@ -68,7 +70,8 @@ class ClientConnection(asyncio.Protocol):
         peername = transport.get_extra_info("peername")
         self.peer = proxy.forwarding.peer(peername[0] if peername else "")
         self.deadline_ns = proxy.monotonic_ns() + proxy.timeouts.request_head_ns
-        if not proxy.connection_opened(self):
+        self.admitted = proxy.connection_opened(self)
+        if not self.admitted:
             self.refuse(ProtocolError(TOO_MANY_CONNECTIONS, "the limit on client connections is reached"))
 
     def data_received(self, data: bytes) -> None:
@@ -85,9 +88,7 @@ class ClientConnection(asyncio.Protocol):
             elif state == _TUNNEL:
                 self._exchange.tunnel_to_upstream(data)
             elif state == _LINGER:
-                self._lingered += len(data)
-                if self._lingered > _LINGER_LIMIT:
-                    self.abort()
+                self.deadline_ns = min(self._proxy.monotonic_ns() + _LINGER_IDLE_NS, self._linger_end_ns)
         except Exception as error:
             self._exchange.crashed(error)
             if self._state in (_HEAD, _BODY):
@@ -110,8 +111,10 @@ class ClientConnection(asyncio.Protocol):
         self.write_paused = False
         if self._exchange.active:
             self._exchange.client_paused(False)
-        elif self._state == _HEAD and self._held:
-            self._read_held()
+        elif self._state == _HEAD:
+            self._resume_reading()
+            if self._held:
+                self._read_held()
 
     # --- the exchange's calls
 
@@ -119,7 +122,7 @@ class ClientConnection(asyncio.Protocol):
         """Whether more of the request's body can be used now."""
         if wanted:
             self._resume_reading()
-        elif self._state == _BODY:
+        elif self._state == _BODY or self._state == _TUNNEL:
             self._pause_reading()
 
     def begin_tunnel(self) -> None:
@@ -130,7 +133,7 @@ class ClientConnection(asyncio.Protocol):
             self._exchange.tunnel_to_upstream(held)
         self._resume_reading()
 
-    def exchange_ended(self, close: bool) -> None:
+    def exchange_ended(self, close: bool, now_ns: int) -> None:
         """The response is written. `close`: it was the last one on this connection."""
         if self._state == _CLOSED:
             return
@@ -142,7 +145,10 @@ class ClientConnection(asyncio.Protocol):
                 self._linger()
             return
         self._state = _HEAD
-        self.deadline_ns = self._proxy.monotonic_ns() + self._proxy.timeouts.client_idle_ns
+        if self._proxy.draining and not self._held:
+            self.drain()
+            return
+        self.deadline_ns = now_ns + self._proxy.timeouts.client_idle_ns
         if self._read_paused:
             self._resume_reading()
         if self._held and not self._reading:
@@ -320,7 +326,9 @@ class ClientConnection(asyncio.Protocol):
         """
         self._held = b""
         self._state = _LINGER
-        self.deadline_ns = self._proxy.monotonic_ns() + _LINGER_NS
+        now = self._proxy.monotonic_ns()
+        self._linger_end_ns = now + _LINGER_NS
+        self.deadline_ns = now + _LINGER_IDLE_NS
         self._resume_reading()
         if self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()

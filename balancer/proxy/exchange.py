@@ -164,7 +164,9 @@ class Exchange:
                 attempt.connection.transport.pause_reading()
             else:
                 attempt.connection.transport.resume_reading()
-                self.client.deadline_ns = self.proxy.monotonic_ns() + self.proxy.timeouts.idle_ns
+                timeouts = self.proxy.timeouts
+                limit = timeouts.tunnel_idle_ns if self.tunnelling else timeouts.idle_ns
+                self.client.deadline_ns = self.proxy.monotonic_ns() + limit
 
     def client_gone(self) -> None:
         """The client has left (FIN or reset): its upstream request is cancelled, and nobody is blamed."""
@@ -195,7 +197,7 @@ class Exchange:
         elif self.response_begun:
             if self.client.write_paused:
                 self.client_gone()  # it has read nothing for so long: as good as gone
-                self.client.abort()
+                self.client.break_off()
             else:
                 self.upstream_failed(IDLE_TIMEOUT, "no more of the response arrived")
         elif self._dialling is not None:
@@ -258,6 +260,10 @@ class Exchange:
     def connected(self, upstream: Upstream, connection: UpstreamConnection) -> None:
         """The dialling has a winner."""
         self._dialling = None
+        if connection.closed:  # it spoke or ended before it was asked: nothing was sent
+            self.give_back(upstream, Outcome.CONNECT_FAILED)
+            self.connect_failed(UPSTREAM_CLOSED, "the connection ended before it was used")
+            return
         try:
             self._send(upstream, connection, False, self.proxy.monotonic_ns())
             self.client.read_body(True)
@@ -311,6 +317,7 @@ class Exchange:
         client = self.client
         minor = self.head.minor
         self._status = head.status
+        self._failure = None  # that of an earlier attempt
         self._chunked = chunked = sends_chunked(head, minor)
         if not self.request_whole or proxy.draining or (minor == 0 and head.length < NO_BODY):
             self._close = True
@@ -392,6 +399,7 @@ class Exchange:
     def switched(self, head: ResponseHead, data: bytes, now: int) -> None:
         """101: from here on both sides speak another protocol, and bytes pass as they come."""
         self._status = 101
+        self._failure = None
         self.tunnelling = self.response_begun = True
         self._close = True
         self.pool.cells[POOL_TUNNELS] += 1
@@ -414,16 +422,13 @@ class Exchange:
     def _end_tunnel(self, outcome: Outcome) -> None:
         attempt = self.attempt
         assert attempt is not None
-        self.tunnelling = False
         self.pool.cells[POOL_TUNNELS] -= 1
         self.attempt = None
         now = self.proxy.monotonic_ns()
-        connection = attempt.connection
-        if not connection.closed:
-            connection.close_when_written()
         attempt.end(outcome, now, "tunnel_ended")
+        self.tunnelling = False
         self._end(now)
-        self.client.exchange_ended(True)
+        self.client.exchange_ended(True, now)
 
     # --- ends
 
@@ -440,7 +445,7 @@ class Exchange:
         else:
             attempt.end(attempt.outcome, now, "not_reusable")  # the request's rest will never be sent
         self._end(now)
-        self.client.exchange_ended(self._close)
+        self.client.exchange_ended(self._close, now)
 
     def _let_go(self, outcome: Outcome, close_reason: str) -> None:
         """Give up the attempt or the dials, whichever there are."""
@@ -462,9 +467,9 @@ class Exchange:
             self._end(now)
             self.client.break_off()
             return
-        if not self.request_whole or proxy.draining:
-            self._close = True
         head = self.head
+        if not self.request_whole or proxy.draining or head.minor == 0:
+            self._close = True
         self._status = failure.status
         self.response_begun = True
         data = render_failure(
@@ -478,7 +483,7 @@ class Exchange:
         self.client.transport.write(data)
         proxy.count_local(failure)
         self._end(now)
-        self.client.exchange_ended(self._close)
+        self.client.exchange_ended(self._close, now)
 
     def _end(self, now: int) -> None:
         """Count and log. After this the exchange may be started again."""

@@ -40,9 +40,9 @@ class Proxy:
     Everything in here is for one event loop; nothing is locked.
     """
 
-    __slots__ = ("_clients", "_clock", "_listener_cells", "_pools", "_worker_cells", "connect_races",
-                 "connector", "date_line", "draining", "forwarding", "limits", "log", "loop", "monotonic_ns",
-                 "records", "request_ids", "router", "timeouts")  # fmt: skip
+    __slots__ = ("_admitted", "_clients", "_clock", "_listener_cells", "_pools", "_worker_cells",
+                 "connect_races", "connector", "date_line", "draining", "forwarding", "limits",
+                 "log", "loop", "monotonic_ns", "records", "request_ids", "router", "timeouts")  # fmt: skip
 
     def __init__(
         self,
@@ -77,6 +77,7 @@ class Proxy:
         self._clock = clock
         self._pools = {pool.name: pool for pool in pools}
         self._clients: set[ClientConnection] = set()
+        self._admitted = 0
         self._listener_cells = listener_cells
         self._worker_cells = worker_cells
         self._set_date()
@@ -133,16 +134,21 @@ class Proxy:
     # --- the client connections' calls
 
     def connection_opened(self, client: ClientConnection) -> bool:
-        """Count a new client; False where it is one too many."""
+        """Take in a new client; False where it is one too many, and to be sent away."""
         self._clients.add(client)
-        count = len(self._clients)
-        self._listener_cells[LISTENER_CONNECTIONS] = count
+        self._listener_cells[LISTENER_CONNECTIONS] = len(self._clients)
         self._listener_cells[LISTENER_CONNECTIONS_TOTAL] += 1
-        return count <= self.limits.max_connections
+        if self._admitted >= self.limits.max_connections:
+            return False
+        self._admitted += 1
+        return True
 
     def connection_closed(self, client: ClientConnection) -> None:
         """The client's connection is gone."""
         self._clients.discard(client)
+        if client.admitted:
+            client.admitted = False
+            self._admitted -= 1
         self._listener_cells[LISTENER_CONNECTIONS] = len(self._clients)
 
     def refusal(self, peer: Peer, failure: Failure) -> bytes:

@@ -92,6 +92,11 @@ class FakeLoop(asyncio.AbstractEventLoop):
             asyncio._set_running_loop(None)
 
     @property
+    def pending(self) -> bool:
+        """Whether `settle` would find something ready (timers aside)."""
+        return bool(self._ready)
+
+    @property
     def armed_timers(self) -> int:
         """Timers that would still fire."""
         return sum(not handle.cancelled() for _, _, handle in self._timers)

@@ -30,9 +30,10 @@ class FakeSocket:
 class FakeTransport(asyncio.Transport):
     """One end of a connection, as a protocol of ours sees it.
 
-    What the protocol did: `written` (all of it), `writes` (call by call), `reading`, `eof_written`, `closed`
-    (by `close`), `aborted`, `late_writes` (after either, thrown away). What the test does: `receive`,
-    `receive_eof`, `lose`, `pause_writing`, `resume_writing`, `buffered` (bytes the peer has not taken).
+    What the protocol did: `written` (all of it; `take` gives what is new, from `taken` on), `writes` (call
+    by call), `reading`, `eof_written`, `closed` (by `close`), `aborted`, `late_writes` (after either, thrown
+    away). What the test does: `receive`, `receive_eof`, `lose`, `pause_writing`, `resume_writing`;
+    `buffered` is how many bytes the peer has not taken.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class FakeTransport(asyncio.Transport):
     ) -> None:
         super().__init__({"peername": peername, "socket": FakeSocket() if socket is None else socket})
         self._loop = loop
-        self._taken = 0
+        self.taken = 0
         self._unread: deque[bytes] = deque()
         self._eof_unread = False
         self.protocol = protocol
@@ -101,8 +102,8 @@ class FakeTransport(asyncio.Transport):
 
     def take(self) -> bytes:
         """What has been written since the last `take`."""
-        taken, self._taken = self._taken, len(self.written)
-        return bytes(self.written[taken:])
+        start, self.taken = self.taken, len(self.written)
+        return bytes(self.written[start:])
 
     @property
     def socket(self) -> Any:

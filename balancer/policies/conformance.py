@@ -53,9 +53,9 @@ class Bench:
         key = self._keys.getrandbits(64) if self.policy.needs_key else 0
         chosen = self.policy.pick(key, tried)
         if chosen is not None:
-            chosen.inflight += 1
             if self.policy.tracks_load:
                 self.policy.started(chosen)
+            chosen.inflight += 1
         return chosen
 
     def finish(self, chosen: Upstream, latency: float = 0.01, outcome: Outcome = Outcome.SUCCESS) -> None:

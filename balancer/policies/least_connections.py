@@ -17,12 +17,14 @@ class LeastConnections(Policy):
     """Compares inflight / weight; ties go in turn, by weight too.
 
     The turn: each pick moves its upstream on by 1 / weight, and of those that tie the one least far goes.
-    So an idle pool is served by weighted rotation instead of always by the first or the heaviest.
+    So an idle pool is served by weighted rotation instead of always by the first or the heaviest. Turns that
+    one could not take while it was busy are not owed to it: it moves on from where the last pick stood
+    (start-time fair queueing; Goyal, Vin, Cheng, 1996).
     """
 
     summary: ClassVar[str] = "fewest requests in flight, by weight (default)"
 
-    __slots__ = ("_candidates", "_random", "_shares", "_start", "_turns")
+    __slots__ = ("_candidates", "_now", "_random", "_shares", "_start", "_turns")
 
     def __init__(self, random: Random, start: int = 0) -> None:
         """`start` is where the first turn begins, so that several workers do not begin alike."""
@@ -31,6 +33,7 @@ class LeastConnections(Policy):
         self._candidates: list[Upstream] = []
         self._shares: list[float] = []  # 1 / weight, in the order of the candidates
         self._turns: list[float] = []
+        self._now = 0.0  # where the last picked one stood
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
         kept = dict(zip(self._candidates, self._turns, strict=True))
@@ -39,6 +42,7 @@ class LeastConnections(Policy):
         # A newcomer starts level with the least served: neither flooded nor passed over. Turns are kept
         # relative to the least, so that they never grow large.
         self._turns = [kept.get(one, least) - least for one in candidates]
+        self._now = max(0.0, self._now - least)
         self._candidates = list(candidates)
         if not kept and candidates:
             for index in range(self._start % len(candidates)):
@@ -60,7 +64,7 @@ class LeastConnections(Policy):
                 least = load
         if best < 0:
             return None
-        turns[best] += shares[best]
+        self._move_on(best)
         return self._candidates[best]
 
     def _sample(self, tried: tuple[Upstream, ...]) -> Upstream | None:
@@ -87,5 +91,11 @@ class LeastConnections(Policy):
         load_a = (a.inflight + a.remote_inflight) * shares[one]
         load_b = (b.inflight + b.remote_inflight) * shares[other]
         chosen = one if load_a < load_b or (load_a == load_b and turns[one] <= turns[other]) else other
-        turns[chosen] += shares[chosen]
+        self._move_on(chosen)
         return chosen
+
+    def _move_on(self, index: int) -> None:
+        turn = self._turns[index]
+        if turn > self._now:
+            self._now = turn
+        self._turns[index] = self._now + self._shares[index]

@@ -33,9 +33,8 @@ PICKS: dict[str, tuple[list[Shape], int]] = {
     "the least in the middle": ([(1, 4, 0), (1, 2, 0), (1, 4, 0)], 1),
     "the other workers' count too": ([(1, 1, 9), (1, 5, 0)], 1),
     "twice the load at three times the weight": ([(1, 3, 0), (3, 6, 0)], 1),
-    "the heavier when both are idle": ([(1, 0, 0), (3, 0, 0)], 1),
     "the lighter once the heavier has its fill": ([(1, 0, 0), (3, 3, 0)], 0),
-    "a fraction of a weight": ([(0.5, 1, 0), (1, 2, 0)], 1),
+    "a fraction of a weight": ([(0.5, 2, 0), (1, 3, 0)], 1),
 }
 
 
@@ -56,6 +55,41 @@ def test_ties_rotate_beside_a_busier_one() -> None:
     policy, (a, busy, c) = built((1, 0, 0), (1, 7, 0), (1, 0, 0))
     assert [policy.pick(0, ()) for _ in range(4)] == [a, c, a, c]
     assert policy.pick(0, (a, c)) is busy
+
+
+def test_idle_ones_take_turns_by_weight() -> None:
+    """Else the heaviest would get every request of a quiet hour."""
+    policy, (light, heavy) = built((1, 0, 0), (3, 0, 0))
+    seen = [policy.pick(0, ()) for _ in range(40)]
+    for place in range(0, 40, 4):
+        assert Counter(seen[place : place + 4]) == {light: 1, heavy: 3}
+
+
+def test_one_that_was_busy_for_long_is_not_flooded_when_it_is_free() -> None:
+    """The turns it could not take are not owed to it."""
+    policy, (busy, other) = built((1, 5, 0), (1, 0, 0))
+    assert {policy.pick(0, ()) for _ in range(1000)} == {other}
+    busy.inflight = 0
+    assert Counter(policy.pick(0, ()) for _ in range(100))[busy] in (50, 51)
+
+
+def test_among_many_one_that_was_busy_for_long_is_not_flooded_when_it_is_free() -> None:
+    policy, upstreams = built(*[(1, 0, 0)] * (SCAN_LIMIT + 4))
+    upstreams[0].inflight = 5
+    for _ in range(20_000):
+        policy.pick(0, ())
+    upstreams[0].inflight = 0
+    seen = Counter(policy.pick(0, ()) for _ in range(2000))
+    assert seen[upstreams[0]] == pytest.approx(100, abs=30)
+
+
+def test_a_newcomer_is_not_flooded() -> None:
+    policy, upstreams = built(*[(1, 0, 0)] * 2)
+    for _ in range(1001):
+        policy.pick(0, ())
+    newcomer = upstream(9)
+    policy.rebuild([*upstreams, newcomer])
+    assert Counter(policy.pick(0, ()) for _ in range(30))[newcomer] in (10, 11)
 
 
 def test_the_rotation_begins_at_the_slot() -> None:
@@ -102,7 +136,7 @@ def test_nobody_untried_has_less_load(shapes: list[tuple[int, int, int]], data: 
     tried = tuple(data.draw(st.lists(st.sampled_from(upstreams), unique=True, max_size=len(upstreams) - 1)))
 
     def load(one: Upstream) -> float:
-        return (one.inflight + one.remote_inflight + 1) / one.effective_weight
+        return (one.inflight + one.remote_inflight) * (1.0 / one.effective_weight)
 
     chosen = policy.pick(0, tried)
     assert chosen is not None

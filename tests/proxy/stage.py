@@ -1,0 +1,194 @@
+"""What the tests of the proxy play on: a `Wire` with the words that they have in common."""
+
+from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
+
+from typing import Any
+
+from balancer.errors import FAILURES
+from balancer.pools.pool import UpstreamPool
+from balancer.proxy.router import Route
+from balancer.telemetry.access_log import FIELDS
+from balancer.telemetry.columns import (
+    CLOSE_REASONS,
+    CODE_COLUMN,
+    LISTENER_CONNECTIONS,
+    METHOD_COLUMN,
+    METHOD_OTHER,
+    POOL_RETRIES,
+    POOL_TUNNELS,
+    RETRY_REASONS,
+    ROUTE_INFLIGHT,
+    UPSTREAM_CLOSES,
+    UPSTREAM_CONNECTS,
+    UPSTREAM_IDLE,
+    UPSTREAM_INFLIGHT,
+    UPSTREAM_REUSES,
+    WORKER_LOCAL_RESPONSES,
+)
+from balancer.upstreams.upstream import Upstream
+from tests.fakes.wire import FakeTransport, Wire, start_message
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+REASONS = [failure.reason for failure in FAILURES]
+OK = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Stage(Wire):
+    """A real proxy before `upstreams` upstreams; `changes` are those of `start_message`."""
+
+    def __init__(self, upstreams: int = 1, **changes: Any) -> None:
+        super().__init__(start_message(upstreams, **changes))
+        self.clients: list[FakeTransport] = []
+        self.expects_bug = False  # a test that plants one: then tracebacks may be logged
+
+    # --- playing
+
+    def client(self) -> FakeTransport:
+        """A new client connection."""
+        client = self.connect()
+        self.clients.append(client)
+        return client
+
+    def ask(self, request: bytes = GET, client: FakeTransport | None = None) -> FakeTransport:
+        """`client` (a new one if None) sends `request`, and the dial, if any, connects."""
+        client = self.client() if client is None else client
+        client.receive(request)
+        self.settle()
+        return client
+
+    def answer(self, response: bytes = OK) -> None:
+        """The newest upstream connection gives `response`."""
+        self.upstream.receive(response)
+        self.settle()
+
+    def warm(self, request: bytes = GET) -> tuple[FakeTransport, FakeTransport]:
+        """One whole exchange: gives the client, and the upstream connection that is idle now."""
+        client = self.ask(request)
+        self.answer()
+        assert client.take().endswith(b"ok")
+        self.upstream.take()
+        assert self.idle == 1
+        return client, self.upstream
+
+    def hold(self, *numbers: int) -> None:
+        """Dials to these upstreams (the first is 1) wait for the test's word."""
+        for number in numbers:
+            self.loop.answers[f"10.0.0.{number}", 8000] = self.loop.HOLD
+
+    def refuse(self, *numbers: int, error: Exception | None = None) -> None:
+        """Dials to these upstreams fail."""
+        for number in numbers:
+            self.loop.answers[f"10.0.0.{number}", 8000] = error or ConnectionRefusedError()
+
+    def accept(self, *numbers: int) -> None:
+        """Dials to these upstreams connect from now on."""
+        for number in numbers:
+            self.loop.answers.pop((f"10.0.0.{number}", 8000), None)
+
+    # --- looking
+
+    @property
+    def pool(self) -> UpstreamPool:
+        return self.route.pool
+
+    @property
+    def route(self) -> Route:
+        return self.proxy.router.routes[0]
+
+    @property
+    def upstreams(self) -> list[Upstream]:
+        return self.pool.upstreams
+
+    @property
+    def inflight(self) -> list[int]:
+        return [upstream.inflight for upstream in self.upstreams]
+
+    @property
+    def idle(self) -> int:
+        """Open upstream connections that no attempt holds."""
+        return sum(
+            transport.protocol.reader is None and not transport.is_closing()  # type: ignore[attr-defined]
+            for transport in self.loop.transports
+        )
+
+    @property
+    def dialled(self) -> list[str]:
+        """The hosts dialled so far."""
+        return [dial.host for dial in self.loop.dials]
+
+    def requests_counted(self, method: bytes, status: int) -> int:
+        """How many exchanges the route has counted."""
+        return self.route.cells[METHOD_COLUMN.get(method, METHOD_OTHER) + CODE_COLUMN[status]]
+
+    def local_counted(self, reason: str) -> int:
+        """How many responses were made here for `reason`."""
+        return self.page.row(0)[WORKER_LOCAL_RESPONSES + REASONS.index(reason)]
+
+    def closes(self, number: int = 1) -> dict[str, int]:
+        """Reason -> how many connections of the upstream were closed for it, without zeros."""
+        cells = self.upstreams[number - 1].cells
+        return {reason: n for i, reason in enumerate(CLOSE_REASONS) if (n := cells[UPSTREAM_CLOSES + i])}
+
+    def retries(self) -> dict[str, int]:
+        """Reason -> how many retries the pool has counted, without zeros."""
+        cells = self.pool.cells
+        return {reason: n for i, reason in enumerate(RETRY_REASONS) if (n := cells[POOL_RETRIES + i])}
+
+    def connects(self, number: int = 1) -> int:
+        return self.upstreams[number - 1].cells[UPSTREAM_CONNECTS]
+
+    def reuses(self, number: int = 1) -> int:
+        self.proxy.sweep()  # it brings this one up to date
+        return self.upstreams[number - 1].cells[UPSTREAM_REUSES]
+
+    @property
+    def tunnels(self) -> int:
+        return self.pool.cells[POOL_TUNNELS]
+
+    def logged(self) -> dict[str, Any]:
+        """The newest access-log record by field name."""
+        return dict(zip(FIELDS, self.records.records[-1], strict=True))
+
+    # --- after each test
+
+    def check_and_close(self) -> None:
+        """All clients leave; then nothing may be counted, held or running any more."""
+        assert self.expects_bug or self.logs == []
+        for upstream in self.loop.transports:
+            if upstream.protocol.reader is None and not upstream.is_closing():  # type: ignore[attr-defined]
+                assert upstream.reading, "an idle upstream connection is not being read"
+                assert not upstream.protocol.write_paused  # type: ignore[attr-defined]
+        for client in self.clients:
+            client.lose()
+        self.settle()
+        self.proxy.sweep()
+        assert self.inflight == [0] * len(self.upstreams)
+        assert [upstream.cells[UPSTREAM_INFLIGHT] for upstream in self.upstreams] == self.inflight
+        assert self.route.inflight == 0
+        assert self.route.cells[ROUTE_INFLIGHT] == 0
+        assert self.tunnels == 0
+        assert self.proxy.connections == 0
+        assert self.page.row(1)[LISTENER_CONNECTIONS] == 0
+        assert not any(dial.pending for dial in self.loop.dials)
+        still_open = sum(not transport.is_closing() for transport in self.loop.transports)
+        assert still_open == self.idle == sum(upstream.cells[UPSTREAM_IDLE] for upstream in self.upstreams)
+        assert not any(transport.late_writes for transport in [*self.clients, *self.loop.transports])
+        self.close()
+        assert all(transport.is_closing() for transport in self.loop.transports)
+        assert self.loop.armed_timers == 0
+
+
+def head_of(data: bytes) -> list[bytes]:
+    """The lines of the head that `data` begins with."""
+    return data.partition(b"\r\n\r\n")[0].split(b"\r\n")
+
+
+def body_of(data: bytes) -> bytes:
+    """What follows the first head in `data`."""
+    return data.partition(b"\r\n\r\n")[2]
+
+
+def status_of(data: bytes) -> int:
+    """The status of the response that `data` begins with."""
+    assert data.startswith(b"HTTP/1.1 "), data
+    return int(data[9:12])

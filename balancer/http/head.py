@@ -60,6 +60,12 @@ _STARTED_LINE = re.compile(
     rb"\r?|%b(?: (?:[!\"$-~]+(?: (?:H(?:T(?:T(?:P(?:/[0-9.]*\r?)?)?)?)?)?)?)?)?" % TOKEN
 )
 _OTHER_VERSION = re.compile(rb"%b [!\"$-~]+ HTTP/[0-9]\.[0-9]" % TOKEN)
+_LINE_TO_TARGET = re.compile(rb"%b ([!\"$-~]+)" % TOKEN)
+# CONNECT, HTTP/2's preface, and what httptools knows of RTSP but not of HTTP.
+_NOT_SERVED = frozenset(
+    b"""CONNECT PRI DESCRIBE ANNOUNCE SETUP PLAY PAUSE TEARDOWN GET_PARAMETER SET_PARAMETER REDIRECT RECORD
+    FLUSH""".split()
+)
 _KEEP_ALIVE = [b"keep-alive"]
 _SLASH = 0x2F
 
@@ -134,7 +140,7 @@ def parse_request_head(raw: bytes, uri_limit: int, count_limit: int) -> RequestH
     if match is None:
         if not lines[0] and len(lines) > 3:  # RFC 9112 section 2.2: one empty line before it is ignored
             return parse_request_head(raw[2:], uri_limit, count_limit)
-        raise _request_line_fault(lines[0])
+        raise _request_line_fault(lines[0], uri_limit)
     method, target, version = match.groups()
     if len(target) > uri_limit:
         raise ProtocolError(URI_TOO_LONG, f"the request target is longer than {uri_limit} bytes")
@@ -258,19 +264,15 @@ def refuse_early(start: bytes, uri_limit: int) -> None:
     """
     start = start.removeprefix(b"\r\n")
     line, end, _ = start.partition(b"\r\n")
-    if end:
-        if _REQUEST_LINE.fullmatch(line) is None:
-            raise _request_line_fault(line)
-    elif len(start) > uri_limit + 64:  # a method, two spaces and a version take far less than 64
-        raise ProtocolError(URI_TOO_LONG, f"the request target is longer than {uri_limit} bytes")
-    elif _STARTED_LINE.fullmatch(start) is None:
-        raise _request_line_fault(start)
+    if (_REQUEST_LINE if end else _STARTED_LINE).fullmatch(line) is None:
+        raise _request_line_fault(line, uri_limit)
+    _check_target_length(line, uri_limit)
 
 
 def _check_request(raw: bytes, method: bytes) -> None:
     """Have httptools check the syntax of a whole head."""
-    if method == b"CONNECT":
-        raise ProtocolError(METHOD_NOT_SUPPORTED, "CONNECT")
+    if method in _NOT_SERVED:
+        raise ProtocolError(METHOD_NOT_SUPPORTED, "a method that is not for a reverse proxy")
     try:
         HttpRequestParser(_IGNORE).feed_data(raw)
     except HttpParserUpgrade:
@@ -303,7 +305,15 @@ def _parse_status_line(line: bytes) -> tuple[int, int, bytes]:
     return parsed
 
 
-def _request_line_fault(line: bytes) -> ProtocolError:
+def _check_target_length(line: bytes, uri_limit: int) -> None:
+    target = _LINE_TO_TARGET.match(line)
+    if target is not None and len(target[1]) > uri_limit:
+        raise ProtocolError(URI_TOO_LONG, f"the request target is longer than {uri_limit} bytes")
+
+
+def _request_line_fault(line: bytes, uri_limit: int) -> ProtocolError:
+    """The first fault in a line, so that the answer is the same however its bytes arrive."""
+    _check_target_length(line, uri_limit)
     if _OTHER_VERSION.fullmatch(line):
         return ProtocolError(VERSION_NOT_SUPPORTED, "an HTTP version other than 1.0 and 1.1")
     return ProtocolError(MALFORMED_REQUEST, "the request line is malformed")

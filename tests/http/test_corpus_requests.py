@@ -1,0 +1,75 @@
+"""Every raw request of the corpus gets its verdict from the real proxy, however its bytes arrive."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.corpus.cases import Case, cuts, read_cases
+from tests.corpus.requests_driver import Observation, RequestBench, Verdict, verdict_of
+
+CASES = read_cases("requests.txt")
+every_case = pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
+
+
+@pytest.fixture
+def bench(case: Case) -> Iterator[RequestBench]:
+    bench = RequestBench(case)
+    yield bench
+    bench.close()
+
+
+def check(verdict: Verdict, seen: Observation) -> None:
+    accepted = [(one.method, one.target, one.framing, one.body, one.trailers) for one in seen.forwarded]
+    assert accepted == list(verdict.accepted)
+    for index, line in verdict.keeps:
+        assert line in seen.forwarded[index].fields
+    for index, start in verdict.drops:
+        assert not [line for line in seen.forwarded[index].fields if line.lower().startswith(start)]
+    refusal = () if verdict.rejected is None else (verdict.rejected,)
+    assert seen.statuses == (200,) * len(verdict.accepted) + refusal
+    assert seen.open is (verdict.rejected is None and not verdict.closes)
+
+
+def test_the_corpus_is_large_and_its_ids_are_unique() -> None:
+    assert len(CASES) >= 200
+    assert len({case.id for case in CASES}) == len(CASES)
+
+
+@every_case
+def test_in_one_piece(case: Case, bench: RequestBench) -> None:
+    check(verdict_of(case), bench.run([case.sent]))
+
+
+@every_case
+def test_in_two_pieces_and_byte_by_byte(case: Case, bench: RequestBench) -> None:
+    """Split at every byte where the case is short; the observation must be the very same each time."""
+    sent = case.sent
+    whole = _without_request_ids(bench.run([sent]))
+    for cut in cuts(case, every_byte_below=400, coarse=20):
+        assert _without_request_ids(bench.run([sent[:cut], sent[cut:]])) == whole, f"cut at {cut}"
+    if len(sent) < 400:
+        assert _without_request_ids(bench.run([sent[i : i + 1] for i in range(len(sent))])) == whole
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(CASES), st.data())
+def test_in_any_pieces(case: Case, data: st.DataObject) -> None:
+    size = len(case.sent)
+    places = sorted(data.draw(st.sets(st.integers(1, size), max_size=6)) | {0, size})
+    bench = RequestBench(case)
+    try:
+        pieces = [case.sent[a:b] for a, b in zip(places, places[1:], strict=False)]
+        check(verdict_of(case), bench.run(pieces))
+    finally:
+        bench.close()
+
+
+def _without_request_ids(seen: Observation) -> tuple[object, ...]:
+    heads = [
+        (one.method, one.target, one.framing, one.body, one.trailers,
+         [line for line in one.fields if not line.startswith(b"X-Request-ID: ")])
+        for one in seen.forwarded
+    ]  # fmt: skip
+    return heads, seen.statuses, seen.open

@@ -1,6 +1,6 @@
 """Heads as they go out: the lines that came in, with a proxy's few changes, in one join."""
 
-from balancer.http.framing import CHUNKED, UNTIL_CLOSE
+from balancer.http.framing import UNTIL_CLOSE
 from balancer.http.head import RequestHead, ResponseHead
 
 
@@ -46,8 +46,3 @@ def render_informational(head: ResponseHead) -> bytes:
     lines = [head.status_line, *head.lines]
     lines.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n" if head.status == 101 else b"\r\n")
     return b"\r\n".join(lines)
-
-
-def sends_chunked(head: ResponseHead, minor: int) -> bool:
-    """Whether the response body goes to an HTTP/1.`minor` client in chunks."""
-    return minor == 1 and (head.length == CHUNKED or head.length == UNTIL_CLOSE)

@@ -57,12 +57,16 @@ class Attempt:
         connection = self.connection
         if close_reason is None:
             exchange.proxy.connector.put(connection, now_ns)
-        elif exchange.tunnelling:
-            exchange.proxy.connector.close_when_written(connection, close_reason)
         else:
             exchange.proxy.connector.close_now(connection, close_reason)
         latency = self.first_byte_ns if self.first_byte_ns >= 0 else now_ns - self.started_ns
-        exchange.pool.finished(self.upstream, latency, outcome)
+        exchange.route.pool.finished(self.upstream, latency, outcome)
+
+    def end_tunnel(self) -> None:
+        """Let go of a connection that became a tunnel; what was written to it still goes out."""
+        exchange = self.exchange
+        exchange.proxy.connector.close_when_written(self.connection, "tunnel_ended")
+        exchange.route.pool.finished(self.upstream, self.first_byte_ns, Outcome.SUCCESS)
 
     # --- the upstream connection's calls (ResponseReader)
 
@@ -79,18 +83,19 @@ class Attempt:
         self.exchange.response_body(body, last, trailers)
 
     def switched(self, head: ResponseHead, data: bytes) -> None:
-        now = self.exchange.proxy.monotonic_ns()
-        self._count(head.status, now)
-        self.exchange.switched(head, data, now)
+        self._count(head.status, self.exchange.proxy.monotonic_ns())
+        self.exchange.switched(head, data)
 
     def tunnel_data(self, data: bytes) -> None:
-        self.exchange.tunnel_to_client(data)
+        tunnel = self.exchange.tunnel
+        assert tunnel is not None
+        tunnel.from_upstream(data)
 
     def tunnel_ended(self) -> None:
-        self.exchange.tunnel_ended()
+        self.exchange.end_tunnel()
 
     def upstream_failed(self, failure: Failure, detail: str) -> None:
-        self.exchange.upstream_failed(failure, detail)
+        self.exchange.upstream_failed(failure)
 
     def upstream_paused(self, paused: bool) -> None:
         self.exchange.upstream_paused(paused)

@@ -22,6 +22,7 @@ from balancer.http.forwarding import Peer
 from balancer.http.framing import NO_BODY
 from balancer.http.head import HEAD_END, parse_request_head, refuse_early
 from balancer.proxy.exchange import Exchange
+from balancer.proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from balancer.proxy.proxy import Proxy
@@ -39,8 +40,8 @@ class ClientConnection(asyncio.Protocol):
     """The asyncio protocol of one client connection. `deadline_ns` is looked at by the sweep."""
 
     __slots__ = ("_chunks", "_exchange", "_held", "_left", "_linger_end_ns", "_proxy",
-                 "_read_paused", "_reading", "_state", "_unsent", "admitted", "deadline_ns", "peer",
-                 "transport", "write_paused")  # fmt: skip
+                 "_read_paused", "_reading", "_state", "_tunnel", "_unsent", "admitted",
+                 "deadline_ns", "peer", "transport", "write_paused")  # fmt: skip
 
     transport: asyncio.Transport
     peer: Peer
@@ -61,6 +62,7 @@ class ClientConnection(asyncio.Protocol):
         # for one request
         self._left = 0
         self._chunks: ChunkedDecoder | None = None
+        self._tunnel: Tunnel | None = None
 
     # --- asyncio's calls
 
@@ -86,7 +88,8 @@ class ClientConnection(asyncio.Protocol):
                 if len(self._held) > _HELD_LIMIT:
                     self._pause_reading()
             elif state == _TUNNEL:
-                self._exchange.tunnel_to_upstream(data)
+                assert self._tunnel is not None
+                self._tunnel.from_client(data)
             elif state == _LINGER:
                 self.deadline_ns = min(self._proxy.monotonic_ns() + _LINGER_IDLE_NS, self._linger_end_ns)
         except Exception as error:
@@ -118,19 +121,20 @@ class ClientConnection(asyncio.Protocol):
 
     # --- the exchange's calls
 
-    def read_body(self, wanted: bool) -> None:
-        """Whether more of the request's body can be used now."""
+    def read_on(self, wanted: bool) -> None:
+        """Whether more of the request's body, or of the tunnel, can be used now."""
         if wanted:
             self._resume_reading()
         elif self._state == _BODY or self._state == _TUNNEL:
             self._pause_reading()
 
-    def begin_tunnel(self) -> None:
+    def begin_tunnel(self, tunnel: Tunnel) -> None:
         """What was read ahead, and all that follows, belongs to the tunnel."""
         self._state = _TUNNEL
+        self._tunnel = tunnel
         held, self._held = self._held, b""
         if held:
-            self._exchange.tunnel_to_upstream(held)
+            tunnel.from_client(held)
         self._resume_reading()
 
     def exchange_ended(self, close: bool, now_ns: int) -> None:
@@ -176,7 +180,7 @@ class ClientConnection(asyncio.Protocol):
         if unsent and progress and self._state != _LINGER:
             self.deadline_ns = now + self._proxy.timeouts.idle_ns  # slow, but it reads
         elif self._exchange.active:
-            self._exchange.deadline_passed(now)
+            self._exchange.deadline_passed()
         elif self._state == _HEAD and self._held and not unsent:
             self.refuse(ProtocolError(HEAD_TIMEOUT, "the request head did not arrive in time"))
         else:

@@ -11,15 +11,16 @@ from balancer.clock import Clock
 from balancer.connections.connector import Connector
 from balancer.errors import FAILURES, Failure
 from balancer.http.forwarding import Forwarding, Peer, RequestIds
-from balancer.http.head import RequestHead
-from balancer.http.headers import find_value
 from balancer.http.responses import render_failure
 from balancer.pools.pool import UpstreamPool
+from balancer.proxy.attempt import Attempt
 from balancer.proxy.client_connection import ClientConnection
 from balancer.proxy.delay_queue import DelayQueue
 from balancer.proxy.dialling import CONNECT_RACE_DELAY, Dialling
+from balancer.proxy.exchange import Exchange
 from balancer.proxy.limits import FOREVER_NS, Limits, Timeouts
-from balancer.proxy.router import Route, Router
+from balancer.proxy.record import exchange_record, refusal_record
+from balancer.proxy.router import Router
 from balancer.telemetry.access_log import RecordSink
 from balancer.telemetry.columns import (
     LISTENER_CONNECTIONS,
@@ -155,7 +156,7 @@ class Proxy:
         """The response to what could not become an exchange, counted and logged."""
         self.count_local(failure)
         if self.records.enabled:
-            self.record(peer.address, None, failure.status, failure.reason)
+            self.records.append(refusal_record(peer, failure, self._clock.wall()))
         return render_failure(
             failure, date_line=self.date_line, close=True, as_json=False, head_only=False, request_id=b""
         )
@@ -164,47 +165,11 @@ class Proxy:
         """A response was made here."""
         self._worker_cells[_LOCAL_COLUMN[failure]] += 1
 
-    def record(
-        self,
-        client: str,
-        head: RequestHead | None,
-        status: int,
-        reason: str | None,
-        route: Route | None = None,
-        upstream_id: str | None = None,
-        attempts: int = 0,
-        reused: bool = False,
-        request_bytes: int = 0,
-        response_bytes: int = 0,
-        duration: int = 0,
-        first_byte: int = -1,
-        request_id: bytes | None = None,
+    def record_exchange(
+        self, exchange: Exchange, sent: Attempt | None, started_ns: int, duration: int
     ) -> None:
-        """Append one access-log record; `head` is None for what could not be parsed. Durations in ns."""
-        self.records.append(
-            (
-                self._clock.wall(),
-                client,
-                head.method if head is not None else None,
-                head.target if head is not None else None,
-                head.minor if head is not None else 1,
-                head.host if head is not None else None,
-                status,
-                reason,
-                route.name if route is not None else None,
-                route.pool.name if route is not None else None,
-                upstream_id,
-                attempts,
-                reused,
-                request_bytes,
-                response_bytes,
-                duration,
-                first_byte,
-                request_id,
-                find_value(head.lines, b"user-agent") if head is not None else None,
-                find_value(head.lines, b"referer") if head is not None else None,
-            )
-        )
+        """Log an ended exchange. `sent` is its attempt if one was sent; `duration` in ns."""
+        self.records.append(exchange_record(exchange, sent, started_ns, duration, self._clock.wall()))
 
     # --- parts of the sweep
 

@@ -1,0 +1,133 @@
+"""Which upstream each attempt of an exchange goes to, and by which connection.
+
+Between the exchange, which wants its request sent, and the pool, the keepalive connections and the dials.
+Until a connection is handed over nothing has been sent: whatever fails here may be tried elsewhere, for
+any method.
+"""
+
+from typing import TYPE_CHECKING
+
+from balancer.connections.upstream_connection import UpstreamConnection
+from balancer.errors import CONNECT_TIMEOUT, NO_UPSTREAM, UPSTREAM_CLOSED, Failure, Outcome
+from balancer.pools.pool import UpstreamPool
+from balancer.proxy.dialling import Dialling
+from balancer.proxy.retry import retry_column
+from balancer.upstreams.upstream import Upstream
+
+if TYPE_CHECKING:
+    from balancer.proxy.exchange import Exchange
+    from balancer.proxy.proxy import Proxy
+
+
+class Connecting:
+    """Answers each `start` or `again` with `exchange.send` or `exchange.fail`, at once or later.
+
+    `tried` are the upstreams chosen so far, in order; `attempts` how many times one was.
+    """
+
+    __slots__ = ("_exchange", "_failure", "_pool", "_proxy", "attempts", "dialling", "tried")
+
+    _pool: UpstreamPool
+
+    def __init__(self, exchange: "Exchange", proxy: "Proxy") -> None:
+        self._exchange = exchange
+        self._proxy = proxy
+        self._failure: Failure | None = None  # why the last attempt could not be connected
+        self.dialling: Dialling | None = None
+        self.tried: tuple[Upstream, ...] = ()
+        self.attempts = 0
+
+    def start(self, pool: UpstreamPool, now: int) -> None:
+        """The first attempt of a new exchange."""
+        self._pool = pool
+        self._failure = None
+        self.tried = ()
+        self.attempts = 0
+        self.again(now)
+
+    def again(self, now: int) -> None:
+        """An attempt at an upstream not tried yet."""
+        upstream = self._choose(now)
+        if upstream is None:
+            return
+        connection = self._proxy.connector.take(upstream, now)
+        if connection is not None:
+            self._exchange.send(upstream, connection, True, now)
+        else:
+            self._dial(upstream)
+
+    def again_fresh(self, stale: Upstream, now: int) -> None:
+        """An attempt by a new connection: an idle one to `stale` ended just as it was taken.
+
+        That is not its failure, so it may be chosen again; another idle one might be just as stale.
+        """
+        self._pool.cells[retry_column("stale_connection")] += 1
+        self.tried = tuple(upstream for upstream in self.tried if upstream is not stale)
+        upstream = self._choose(now)
+        if upstream is not None:
+            self._dial(upstream)
+
+    def cancel(self, outcome: Outcome) -> None:
+        """No connection is wanted any more."""
+        if self.dialling is not None:
+            dialling, self.dialling = self.dialling, None
+            dialling.cancel(outcome)
+
+    def _choose(self, now: int) -> Upstream | None:
+        upstream = self._pool.choose(self.tried, now)
+        if upstream is None:
+            self._exchange.fail(self._failure or NO_UPSTREAM)
+            return None
+        self.tried = (*self.tried, upstream)
+        self.attempts += 1
+        return upstream
+
+    def _dial(self, upstream: Upstream) -> None:
+        self.dialling = dialling = Dialling(self, self._proxy.loop, self._proxy.connector)
+        dialling.start(upstream)
+        self._proxy.connect_races.push(dialling)
+
+    # --- the dialling's calls
+
+    def join_race(self, dialling: Dialling) -> None:
+        """`dialling` has taken long: let another upstream join, if there is one."""
+        if self.attempts >= self._pool.max_attempts:
+            return
+        upstream = self._pool.choose(self.tried, self._proxy.monotonic_ns())
+        if upstream is not None:
+            self.tried = (*self.tried, upstream)
+            self.attempts += 1
+            self._pool.cells[retry_column("connect_race")] += 1
+            dialling.start(upstream)
+
+    def give_back(self, upstream: Upstream, outcome: Outcome) -> None:
+        """A dial to `upstream` did not become this exchange's connection."""
+        self._pool.finished(upstream, 0, outcome)
+
+    def connected(self, upstream: Upstream, connection: UpstreamConnection) -> None:
+        """The dialling has a winner."""
+        self.dialling = None
+        if connection.closed:  # it ended, or spoke unasked, before it was used
+            self.give_back(upstream, Outcome.CONNECT_FAILED)
+            self.failed(UPSTREAM_CLOSED)
+            return
+        try:
+            self._exchange.send(upstream, connection, False, self._proxy.monotonic_ns())
+        except Exception as error:
+            self._exchange.crashed(error)
+
+    def failed(self, failure: Failure) -> None:
+        """All running dials have failed."""
+        self.dialling = None
+        self._failure = failure
+        try:
+            if self.attempts >= self._pool.max_attempts:
+                self._exchange.fail(failure)
+                return
+            attempts = self.attempts
+            self.again(self._proxy.monotonic_ns())
+            if self.attempts > attempts:
+                reason = "connect_timeout" if failure is CONNECT_TIMEOUT else "connect_failed"
+                self._pool.cells[retry_column(reason)] += 1
+        except Exception as error:
+            self._exchange.crashed(error)

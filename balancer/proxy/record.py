@@ -1,0 +1,51 @@
+"""Access-log records: what is known of an exchange at its end, in the order of `access_log.FIELDS`."""
+
+from balancer.errors import Failure
+from balancer.http.forwarding import Peer
+from balancer.http.headers import find_value
+from balancer.proxy.attempt import Attempt
+from balancer.proxy.exchange import Exchange
+from balancer.telemetry.access_log import Record
+
+
+def exchange_record(
+    exchange: Exchange, sent: Attempt | None, started_ns: int, duration: int, wall: float
+) -> Record:
+    """`sent` is the attempt whose request was written, if there was one; `wall` seconds since the epoch."""
+    head = exchange.head
+    tried = exchange.connecting.tried
+    upstream = sent.upstream if sent is not None else tried[-1] if tried else None
+    first_byte = -1
+    if sent is not None and sent.first_byte_ns >= 0:
+        first_byte = sent.started_ns - started_ns + sent.first_byte_ns
+    return (
+        wall,
+        exchange.client.peer.client_address(head),
+        head.method,
+        head.target,
+        head.minor,
+        head.host,
+        exchange.status,
+        exchange.failure.reason if exchange.failure is not None else None,
+        exchange.route.name,
+        exchange.route.pool.name,
+        upstream.id if upstream is not None else None,
+        exchange.connecting.attempts,
+        sent is not None and sent.reused,
+        exchange.request_bytes,
+        exchange.response_bytes,
+        duration,
+        first_byte,
+        exchange.request_id,
+        find_value(head.lines, b"user-agent"),
+        find_value(head.lines, b"referer"),
+    )
+
+
+def refusal_record(peer: Peer, failure: Failure, wall: float) -> Record:
+    """For what never became an exchange: no head was understood, so little is known."""
+    unknown = None
+    return (
+        wall, peer.address, unknown, unknown, 1, unknown, failure.status, failure.reason, unknown, unknown,
+        unknown, 0, False, 0, 0, 0, -1, unknown, unknown, unknown,
+    )  # fmt: skip

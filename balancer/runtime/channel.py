@@ -92,7 +92,7 @@ class Channel(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand on the messages that `data` completes; what is no message ends the channel."""
         try:
-            messages = [orjson.loads(line) for line in self._splitter.feed(data)]
+            messages = [_decode(line) for line in self._splitter.feed(data)]
         except (ChannelError, orjson.JSONDecodeError):
             self.abort()
             return
@@ -103,3 +103,10 @@ class Channel(asyncio.Protocol):
         """The other end is gone, or this one has closed."""
         self._transport = None
         self._on_lost()
+
+
+def _decode(line: bytes) -> Message:
+    message = orjson.loads(line)
+    if not isinstance(message, dict):
+        raise ChannelError("a message is no JSON object")
+    return message

@@ -73,10 +73,11 @@ class NameWatch:
             except UnicodeError:
                 self._failed(name, "it is no valid name")
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Cancel lookups that still run."""
         for task in self._running.values():
             task.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def _look_up(self, name: str) -> Sequence[str]:
         return await self._lookup(name)

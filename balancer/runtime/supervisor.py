@@ -9,10 +9,9 @@ from functools import partial
 from typing import Any
 
 import uvloop
-from aiohttp import web
 
 from balancer import __version__
-from balancer.admin.app import build_app
+from balancer.admin.server import AdminServer
 from balancer.clock import SystemClock
 from balancer.config.settings import Settings
 from balancer.errors import OperatorError, StartupError
@@ -115,12 +114,9 @@ class Supervisor:
         self._all_gone = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
-        runner = web.AppRunner(
-            build_app(self._instance), access_log=None, handle_signals=False, shutdown_timeout=1.0
-        )
-        await runner.setup()
+        server = AdminServer(self._instance)
         try:
-            await web.SockSite(runner, self._admin).start()
+            await server.start(self._admin)
             self._in_background(self._operate(), "operate")
             return await self._exit
         finally:
@@ -128,7 +124,7 @@ class Supervisor:
                 task.cancel()
             self._crew.kill()
             await self._all_gone.wait()
-            await runner.cleanup()
+            await server.stop()
             self._segment.close()
 
     # Events of the crew
@@ -171,7 +167,7 @@ class Supervisor:
                 await asyncio.sleep(INTERVAL)
                 await names.resolve()
         finally:
-            names.close()
+            await names.close()
 
     async def _tick(self) -> None:
         while True:

@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from random import Random
 from typing import Any
 
 import uvloop
@@ -76,7 +77,7 @@ class Worker:
         self._uplink.set_level(start["log_level"])
         segment = Segment.attach(self._segment_fd, start["workers"])
         access = start["access_log"]
-        records = AccessLog(access["enabled"], access["sample"])
+        records = AccessLog(access["enabled"], access["sample"], Random())
         proxy = build_proxy(
             start,
             loop=loop,

@@ -4,9 +4,9 @@ The request path pays for a single `append` of raw values. Once per sweep the wo
 plain JSON types and sends it up; the supervisor, which alone writes stdout, makes the lines.
 """
 
-import random
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from random import Random
 from typing import Any, Protocol, TypeAlias
 
 import orjson
@@ -84,10 +84,10 @@ class AccessLog:
 
     __slots__ = ("_batch", "_random", "_sample", "append", "dropped", "enabled")
 
-    def __init__(self, enabled: bool, sample: float = 1.0, rng: random.Random | None = None) -> None:
+    def __init__(self, enabled: bool, sample: float, rng: Random) -> None:
         self._batch: list[Record] = []
         self._sample = sample
-        self._random = rng if rng is not None else random.Random()
+        self._random = rng
         self.enabled = enabled
         # Bound once and for all to the one list, which `take` empties in place.
         self.append: Callable[[Record], None] = self._batch.append

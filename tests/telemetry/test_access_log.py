@@ -18,7 +18,7 @@ UNPARSED: Record = (
 
 
 def lines(records: list[Record], fields: tuple[str, ...] = FIELDS) -> list[dict[str, object]]:
-    log = AccessLog(enabled=True)
+    log = AccessLog(True, 1.0, Random(1))
     for record in records:
         log.append(record)
     return [json.loads(line) for line in render(log.take(), fields).splitlines()]
@@ -69,7 +69,7 @@ def test_no_bytes_of_a_client_break_the_line(target: bytes) -> None:
 
 
 def test_append_may_be_kept_across_batches() -> None:
-    log = AccessLog(enabled=True)
+    log = AccessLog(True, 1.0, Random(1))
     append = log.append
     append(RECORD)
     assert len(log.take()) == 1
@@ -80,7 +80,7 @@ def test_append_may_be_kept_across_batches() -> None:
 
 
 def test_a_batch_beyond_the_cap_is_dropped_and_counted() -> None:
-    log = AccessLog(enabled=True)
+    log = AccessLog(True, 1.0, Random(1))
     for _ in range(MAX_BATCH + 3):
         log.append(RECORD)
     assert (len(log.take()), log.dropped) == (MAX_BATCH, 3)

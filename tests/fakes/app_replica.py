@@ -1,0 +1,64 @@
+"""A real, small HTTP server for integration tests: the program behind an upstream."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class AppReplica:
+    """Answers every request with `name`; a request for `/hold` waits until `release` is set."""
+
+    def __init__(self, name: str = "app") -> None:
+        self.name = name
+        self.port = 0
+        self.requests = 0
+        self.held = asyncio.Semaphore(0)  # acquire it once for each request that waits
+        self.release = asyncio.Event()
+        self._serving: set[asyncio.Task[None]] = set()
+
+    @property
+    def address(self) -> str:
+        """As UPSTREAMS spells it."""
+        return f"127.0.0.1:{self.port}"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                self.requests += 1
+                if head.split(b" ")[1] == b"/hold":
+                    self.held.release()
+                    await self.release.wait()
+                body = self.name.encode()
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            return  # the other side has closed, or the test is over
+        finally:
+            writer.close()
+            self._serving.discard(task)
+
+    async def stop(self) -> None:
+        """End all connections."""
+        serving = list(self._serving)
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+
+
+@asynccontextmanager
+async def app_replica(name: str = "app") -> AsyncIterator[AppReplica]:
+    """A replica that listens on a free port of 127.0.0.1."""
+    replica = AppReplica(name)
+    server = await asyncio.start_server(replica.serve, "127.0.0.1", 0)
+    replica.port = server.sockets[0].getsockname()[1]
+    try:
+        yield replica
+    finally:
+        server.close()
+        await replica.stop()
+        await server.wait_closed()

@@ -1,0 +1,215 @@
+"""A whole balancer in processes of its own, for integration tests."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 20.0  # seconds after which a test has failed; nothing waits that long when all is well
+POLL = 0.02
+_LISTENS = re.compile(r" listens on (\S+):(\d+), admin on (\S+):(\d+);")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response; `raw` is everything up to the end of the connection, or of the body."""
+
+    status: int
+    head: str
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Client:
+    """One connection to the balancer."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def connect(cls, port: int, host: str = "127.0.0.1") -> "Client":
+        return cls(*await asyncio.open_connection(host, port))
+
+    def send(self, target: str = "/") -> None:
+        self._writer.write(f"GET {target} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+
+    async def answer(self) -> Answer:
+        """The next response; raises IncompleteReadError or ConnectionError where none comes."""
+        async with asyncio.timeout(PATIENCE):
+            head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
+            length = re.search(r"(?i)content-length: (\d+)", head)
+            body = await self._reader.readexactly(int(length[1])) if length else await self._reader.read()
+        return Answer(int(head.split(" ")[1]), head, body)
+
+    async def ended(self) -> bytes:
+        """What came before the balancer closed."""
+        async with asyncio.timeout(PATIENCE):
+            return await self._reader.read()
+
+    async def close(self) -> None:
+        self._writer.close()
+        try:
+            await self._writer.wait_closed()
+        except ConnectionError:
+            return  # it was reset, which is an end as well
+
+
+async def get(port: int, target: str = "/", host: str = "127.0.0.1") -> Answer:
+    """One request on a connection of its own."""
+    client = await Client.connect(port, host)
+    try:
+        client.send(target)
+        return await client.answer()
+    finally:
+        await client.close()
+
+
+class Balancer:
+    """A supervisor's process, its ports, and what it said."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.pid = process.pid
+        self.host = ""
+        self.port = 0
+        self.admin_port = 0
+        self.stderr: list[str] = []
+        self.stdout: list[str] = []
+        self._said = asyncio.Condition()
+        assert process.stderr is not None
+        assert process.stdout is not None
+        self._reading = [
+            asyncio.create_task(self._read(process.stderr, self.stderr)),
+            asyncio.create_task(self._read(process.stdout, self.stdout)),
+        ]
+
+    async def _read(self, stream: asyncio.StreamReader, lines: list[str]) -> None:
+        async for line in stream:
+            async with self._said:
+                lines.append(line.decode().rstrip("\n"))
+                self._said.notify_all()
+        async with self._said:
+            self._said.notify_all()
+
+    async def says(self, text: str) -> str:
+        """The first line on stderr that has `text` in it, when it comes."""
+        async with asyncio.timeout(PATIENCE), self._said:
+            await self._said.wait_for(lambda: any(text in line for line in self.stderr))
+        return next(line for line in self.stderr if text in line)
+
+    async def logs_access(self, count: int) -> list[Any]:
+        """The access log, when it has `count` lines."""
+        async with asyncio.timeout(PATIENCE), self._said:
+            await self._said.wait_for(lambda: len(self.stdout) >= count)
+        return [json.loads(line) for line in self.stdout]
+
+    async def established(self) -> None:
+        """Wait until it has said where it listens."""
+        match = _LISTENS.search(await self.says(" listens on "))
+        assert match is not None
+        self.host = match[1].strip("[]")
+        self.port, self.admin_port = int(match[2]), int(match[4])
+
+    async def readiness(self) -> Answer:
+        return await get(self.admin_port, "/readyz")
+
+    async def becomes_ready(self) -> None:
+        await until(self._is_ready)
+
+    async def _is_ready(self) -> bool:
+        return (await self.readiness()).status == 200
+
+    async def metric(self, series: str) -> float:
+        """The value of a series, 0.0 where it does not exist."""
+        for line in (await get(self.admin_port, "/metrics")).body.decode().splitlines():
+            name, _, value = line.rpartition(" ")
+            if name == series:
+                return float(value)
+        return 0.0
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def workers(self) -> list[int]:
+        """The pids of the worker processes."""
+        text = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        return [int(pid) for pid in text.split()]
+
+    async def exit_code(self) -> int:
+        """How it ends, when it ends; all it said is read by then."""
+        async with asyncio.timeout(PATIENCE):
+            code = await self.process.wait()
+            await asyncio.gather(*self._reading)
+        return code
+
+
+async def until(condition: Any) -> None:
+    """Poll an async condition until it is true."""
+    async with asyncio.timeout(PATIENCE):
+        while not await condition():  # noqa: ASYNC110 - what another process does sets no event here
+            await asyncio.sleep(POLL)
+
+
+async def gone(pid: int) -> None:
+    """Wait until a process that is no child of ours has ended."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(fd, ended.set)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await ended.wait()
+    finally:
+        loop.remove_reader(fd)
+        os.close(fd)
+
+
+@asynccontextmanager
+async def launched(*command: str, **settings: str) -> AsyncIterator[Balancer]:
+    """A balancer that is being started on free ports; killed, workers included, when the test is over."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("BALANCER_")}
+    environ |= {"BALANCER_LISTEN": "127.0.0.1:0", "BALANCER_ADMIN_LISTEN": "127.0.0.1:0"}
+    # Below any sane open-file limit, so that no warning about it comes between.
+    environ |= {"BALANCER_LIMITS__MAX_CONNECTIONS": "100"}
+    environ |= {f"BALANCER_{name}": value for name, value in settings.items()}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *(command or ("-m", "balancer")),
+        env=environ,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    balancer = Balancer(process)
+    try:
+        yield balancer
+    finally:
+        if process.returncode is None:
+            # Workers leave when their supervisor is gone; those that a test has stopped must go on first.
+            workers = balancer.workers()
+            process.kill()
+            for pid in workers:
+                os.kill(pid, signal.SIGCONT)
+                os.kill(pid, signal.SIGKILL)
+        await balancer.exit_code()
+
+
+@asynccontextmanager
+async def running(**settings: str) -> AsyncIterator[Balancer]:
+    """A balancer that is ready."""
+    async with launched(**settings) as balancer:
+        await balancer.established()
+        yield balancer

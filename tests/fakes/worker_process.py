@@ -1,0 +1,62 @@
+"""Worker processes that say and do only what the test tells them."""
+
+from typing import Any
+
+from balancer.runtime.channel import Message
+from balancer.runtime.worker_process import Ended, OnEnded, OnMessage
+
+
+class FakeProcess:
+    """One incarnation; `sent` is what the supervisor told it after `start`."""
+
+    def __init__(self, pid: int, start: Message, on_message: OnMessage, on_ended: OnEnded) -> None:
+        self.pid = pid
+        self.start = start
+        self.sent: list[Message] = []
+        self.killed = False
+        self.reachable = True
+        self._on_message = on_message
+        self._on_ended = on_ended
+
+    @property
+    def slot(self) -> int:
+        """The slot it was started for."""
+        slot = self.start["slot"]
+        assert isinstance(slot, int)
+        return slot
+
+    def send(self, message: Message) -> bool:
+        if self.reachable:
+            self.sent.append(message)
+        return self.reachable
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def say(self, kind: str, **rest: Any) -> None:
+        """Send a message up."""
+        self._on_message({"type": kind, **rest})
+
+    def end(self, exit_code: int = -9, cpu_seconds: float = 0.0) -> None:
+        """The process is gone."""
+        self._on_ended(Ended(exit_code, cpu_seconds))
+
+
+class FakeSpawn:
+    """Starts fake processes and remembers them, the newest last. `error` is raised instead, if set."""
+
+    def __init__(self) -> None:
+        self.processes: list[FakeProcess] = []
+        self.error: OSError | None = None
+
+    def __call__(self, start: Message, *, on_message: OnMessage, on_ended: OnEnded) -> FakeProcess:
+        if self.error is not None:
+            raise self.error
+        process = FakeProcess(100 + len(self.processes), start, on_message, on_ended)
+        self.processes.append(process)
+        return process
+
+    @property
+    def last(self) -> FakeProcess:
+        """The newest."""
+        return self.processes[-1]

@@ -1,0 +1,132 @@
+"""A worker's doors on real sockets and uvloop: who waits in a queue is served, whoever accepts."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine, Iterator
+from typing import cast
+
+import pytest
+import uvloop
+
+from balancer.config.address import Address
+from balancer.runtime.acceptor import Doors
+from balancer.runtime.sockets import open_listeners
+
+PATIENCE = 10.0
+
+
+class Greeter(asyncio.Protocol):
+    """Says its name to whoever connects."""
+
+    def __init__(self, name: bytes) -> None:
+        self._name = name
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        writing = cast(asyncio.Transport, transport)
+        writing.write(self._name)
+        writing.close()
+
+
+Scenario = Callable[[list[socket.socket]], Coroutine[None, None, None]]
+
+
+@pytest.fixture
+def listeners() -> Iterator[list[socket.socket]]:
+    opened = open_listeners(Address("127.0.0.1", 0), 2)
+    yield opened
+    for sock in opened:
+        sock.close()
+
+
+def doors(listeners: list[socket.socket], name: bytes) -> Doors:
+    """What a worker has: descriptors of its own of all listening sockets."""
+    return Doors([sock.dup() for sock in listeners], lambda: Greeter(name))
+
+
+async def greeting(client: socket.socket) -> bytes:
+    reader, writer = await asyncio.open_connection(sock=client)
+    async with asyncio.timeout(PATIENCE):
+        said = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return said
+
+
+def connected(sock: socket.socket, count: int) -> list[socket.socket]:
+    """Clients that wait in a queue: which of the two, the kernel has chosen."""
+    clients = [socket.create_connection(sock.getsockname(), PATIENCE) for _ in range(count)]
+    for client in clients:
+        client.setblocking(False)
+    return clients
+
+
+async def greetings(clients: list[socket.socket]) -> list[bytes]:
+    return list(await asyncio.gather(*(greeting(client) for client in clients)))
+
+
+async def serves_its_own_and_what_it_adopts(listeners: list[socket.socket]) -> None:
+    worker = doors(listeners, b"one")
+    await worker.open(0)
+    worker.on_adopt({"type": "adopt", "slot": 1})
+    assert await greetings(connected(listeners[0], 20)) == [b"one"] * 20
+    await worker.shut(and_end=False)
+
+
+async def leaves_a_released_queue_to_its_worker(listeners: list[socket.socket]) -> None:
+    sibling, replacement = doors(listeners, b"sibling"), doors(listeners, b"replacement")
+    await sibling.open(1)
+    sibling.on_release({"type": "release", "slot": 1})
+    clients = connected(listeners[0], 20)
+    await replacement.open(0)
+    await replacement.open(1)
+    assert await greetings(clients) == [b"replacement"] * 20
+    await sibling.shut(and_end=False)
+    await replacement.shut(and_end=False)
+
+
+async def serves_who_waits_when_it_shuts(listeners: list[socket.socket]) -> None:
+    worker = doors(listeners, b"one")
+    for slot in (0, 1):
+        await worker.open(slot)
+    clients = connected(listeners[0], 20)  # synchronous: the loop has not accepted one of them yet
+    await worker.shut(and_end=True)
+    assert await greetings(clients) == [b"one"] * 20
+
+
+async def ends_the_listening_for_all_who_hold_the_socket(listeners: list[socket.socket]) -> None:
+    worker = doors(listeners, b"one")
+    for slot in (0, 1):
+        await worker.open(slot)
+    address = listeners[0].getsockname()
+    await worker.shut(and_end=True)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, PATIENCE)
+
+
+async def keeps_the_queue_for_others_when_only_it_leaves(listeners: list[socket.socket]) -> None:
+    first, second = doors(listeners, b"first"), doors(listeners, b"second")
+    for slot in (0, 1):
+        await first.open(slot)
+    await first.shut(and_end=False)
+    clients = connected(listeners[0], 20)
+    for slot in (0, 1):
+        await second.open(slot)
+    assert await greetings(clients) == [b"second"] * 20
+    await second.shut(and_end=False)
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        serves_its_own_and_what_it_adopts,
+        leaves_a_released_queue_to_its_worker,
+        serves_who_waits_when_it_shuts,
+        ends_the_listening_for_all_who_hold_the_socket,
+        keeps_the_queue_for_others_when_only_it_leaves,
+    ],
+    ids=lambda scenario: scenario.__name__.replace("_", " "),
+)
+@pytest.mark.integration
+def test_a_worker(listeners: list[socket.socket], scenario: Scenario) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario(listeners))

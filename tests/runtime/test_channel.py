@@ -1,0 +1,132 @@
+"""The control channel: messages survive any cut of the bytes, and a peer that misbehaves costs no memory."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancer.runtime import channel as channel_module
+from balancer.runtime.channel import MAX_BUFFERED, MAX_LINE, Channel, ChannelError, LineSplitter, Message
+
+
+@given(
+    lines=st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")), max_size=8),
+    cuts=st.lists(st.integers(0, 180), max_size=10),
+)
+def test_lines_come_out_as_they_went_in_wherever_they_are_cut(lines: list[bytes], cuts: list[int]) -> None:
+    stream = b"".join(line + b"\n" for line in lines)
+    places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
+    splitter = LineSplitter()
+    got = [line for start, end in pairwise(places) for line in splitter.feed(stream[start:end])]
+    assert got == lines
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        pytest.param([b"x" * 11], id="unfinished, in one piece"),
+        pytest.param([b"x" * 6, b"x" * 5], id="unfinished, in two"),
+        pytest.param([b"x" * 11 + b"\n"], id="finished"),
+        pytest.param([b"ok\nx", b"x" * 10 + b"\n"], id="finished by the second piece"),
+    ],
+)
+def test_a_line_beyond_the_limit_is_an_error(pieces: list[bytes]) -> None:
+    splitter = LineSplitter(max_line=10)
+    *before, last = pieces
+    for piece in before:
+        splitter.feed(piece)
+    with pytest.raises(ChannelError, match="longer than 10 bytes"):
+        splitter.feed(last)
+
+
+def test_a_line_at_the_limit_is_none() -> None:
+    splitter = LineSplitter(max_line=10)
+    assert splitter.feed(b"x" * 10 + b"\n" + b"y" * 10) == [b"x" * 10]
+    assert splitter.feed(b"\n") == [b"y" * 10]
+
+
+class End:
+    """One end of a channel with what it heard."""
+
+    def __init__(self) -> None:
+        self.heard: asyncio.Queue[Message] = asyncio.Queue()
+        self.lost = asyncio.Event()
+        self.channel = Channel(self.heard.put_nowait, self.lost.set)
+
+
+@pytest.fixture
+async def ends() -> AsyncIterator[tuple[End, End]]:
+    pair = End(), End()
+    for end, sock in zip(pair, socket.socketpair(), strict=True):
+        await end.channel.open(sock)
+    yield pair
+    for end in pair:
+        end.channel.close()
+        await end.lost.wait()
+
+
+@pytest.fixture
+async def raw() -> AsyncIterator[tuple[End, socket.socket]]:
+    end = End()
+    ours, theirs = socket.socketpair()
+    await end.channel.open(ours)
+    with theirs:
+        yield end, theirs
+        end.channel.abort()
+        await end.lost.wait()
+
+
+async def test_messages_go_both_ways_in_order(ends: tuple[End, End]) -> None:
+    here, there = ends
+    for number in range(50):
+        assert here.channel.send({"type": "n", "n": number, "text": "a\nb\u00e9"})
+    assert [(await there.heard.get())["n"] for _ in range(50)] == list(range(50))
+    assert there.channel.send({"type": "back"})
+    assert await here.heard.get() == {"type": "back"}
+
+
+async def test_what_was_sent_arrives_before_the_end(ends: tuple[End, End]) -> None:
+    here, there = ends
+    here.channel.send({"type": "last", "text": "x" * 1_000_000})
+    here.channel.close()
+    await there.lost.wait()
+    assert (await there.heard.get())["type"] == "last"
+
+
+async def test_a_lost_channel_says_so_and_sends_no_more(raw: tuple[End, socket.socket]) -> None:
+    end, theirs = raw
+    theirs.close()
+    await end.lost.wait()
+    assert not end.channel.send({"type": "heartbeat"})
+
+
+async def test_a_peer_that_does_not_read_costs_bounded_memory(raw: tuple[End, socket.socket]) -> None:
+    end, _ = raw
+    message = {"type": "access", "text": "x" * (1 << 20)}
+    sent = sum(end.channel.send(message) for _ in range(40))
+    assert MAX_BUFFERED >> 20 <= sent <= (MAX_BUFFERED >> 20) + 2
+
+
+async def test_a_message_too_long_for_the_other_end_is_not_sent(raw: tuple[End, socket.socket]) -> None:
+    end, _ = raw
+    assert not end.channel.send({"type": "access", "text": "x" * MAX_LINE})
+    assert end.channel.send({"type": "heartbeat"})
+
+
+@pytest.mark.parametrize("garbage", [b"{not json}\n", b"\xff\xfe\n", b"\n", b"7\n"])
+async def test_garbage_ends_the_channel(raw: tuple[End, socket.socket], garbage: bytes) -> None:
+    end, theirs = raw
+    theirs.sendall(b'{"type":"ready"}\n')
+    assert await end.heard.get() == {"type": "ready"}
+    theirs.sendall(garbage)
+    await end.lost.wait()
+
+
+def test_a_full_batch_of_access_records_fits_a_message() -> None:
+    from balancer.runtime.serving import RECORDS_PER_MESSAGE
+
+    assert RECORDS_PER_MESSAGE * 60_000 < channel_module.MAX_LINE

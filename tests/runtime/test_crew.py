@@ -1,0 +1,285 @@
+"""The crew: every worker is replaced, no accept queue lingers, a start-up error is not looped."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from balancer.errors import BalancerError
+from balancer.runtime.crew import Crew
+from balancer.runtime.slot import SILENT_TICKS, TICK
+from balancer.telemetry import columns as c
+from balancer.telemetry.columns import Kind
+from balancer.telemetry.ledger import Ledger
+from balancer.telemetry.segment import Segment
+from tests.fakes.loop import FakeClock
+from tests.fakes.worker_process import FakeProcess, FakeSpawn
+
+
+class Scene:
+    """A crew of fake workers; `said` is what the supervisor was told."""
+
+    def __init__(self, segment: Segment, workers: int) -> None:
+        self.segment = segment
+        self.ledger = Ledger(segment)
+        self.clock = FakeClock()
+        self.spawn = FakeSpawn()
+        self.said: list[str] = []
+        self.records: list[list[object]] = []
+        self.crew = Crew(
+            workers,
+            spawn=self.spawn,
+            start_message=lambda slot, incarnation, page: {
+                "type": "start",
+                "slot": slot,
+                "incarnation": incarnation,
+                "page": page,
+            },
+            ledger=self.ledger,
+            clock=self.clock,
+            log=logging.getLogger("test"),
+            events=self,
+        )
+
+    def established(self) -> None:
+        self.said.append("established")
+
+    def failed(self, error: str) -> None:
+        self.said.append(error)
+
+    def gone(self) -> None:
+        self.said.append("gone")
+
+    def access(self, records: list[list[object]]) -> None:
+        self.records += records
+
+    def start_all(self) -> list[FakeProcess]:
+        self.crew.start()
+        for process in self.spawn.processes:
+            process.say("ready")
+        return self.spawn.processes
+
+    def pass_time(self, seconds: float) -> None:
+        for _ in range(round(seconds / TICK)):
+            self.clock.advance(TICK)
+            for process in self.spawn.processes:
+                if not process.killed:
+                    process.say("heartbeat")
+            self.crew.tick()
+
+
+@pytest.fixture
+def segment() -> Iterator[Segment]:
+    made = Segment.create(workers=3)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def scene(segment: Segment) -> Scene:
+    return Scene(segment, 3)
+
+
+@pytest.fixture
+def alone(segment: Segment) -> Scene:
+    return Scene(segment, 1)
+
+
+def test_is_established_once_all_are_ready(scene: Scene) -> None:
+    scene.crew.start()
+    first, *others = scene.spawn.processes
+    for process in others:
+        process.say("ready")
+    assert (scene.said, scene.crew.unready()) == ([], ["worker 0 is starting"])
+    first.say("ready")
+    assert (scene.said, scene.crew.unready()) == (["established"], [])
+
+
+def test_every_incarnation_has_a_page_of_its_own(scene: Scene) -> None:
+    pages = {process.start["page"] for process in scene.start_all()}
+    assert len(pages) == 3
+    assert 0 not in pages
+
+
+def test_a_crashed_worker_is_replaced_at_once(scene: Scene) -> None:
+    scene.start_all()[1].end()
+    assert (scene.spawn.last.slot, scene.spawn.last.start["incarnation"]) == (1, 2)
+    assert scene.crew.unready() == ["worker 1 is starting"]
+    scene.spawn.last.say("ready")
+    assert scene.crew.unready() == []
+    assert [sample.restarts for sample in scene.crew.samples()] == [0, 1, 0]
+
+
+def test_its_counts_stay_and_its_page_is_free_again(scene: Scene) -> None:
+    row = scene.ledger.row(Kind.LISTENER, "x")
+    for _ in range(20):
+        process = scene.start_all()[0] if not scene.spawn.processes else scene.spawn.last
+        scene.segment.page(process.start["page"]).row(row)[c.LISTENER_CONNECTIONS_TOTAL] = 3
+        process.say("ready")
+        scene.clock.advance(3600)
+        process.end()
+    assert scene.ledger.total(Kind.LISTENER, row)[c.LISTENER_CONNECTIONS_TOTAL] == 60
+
+
+def test_repeated_crashes_back_off(alone: Scene) -> None:
+    (first,) = alone.start_all()
+    first.end()
+    alone.spawn.last.end(1)
+    assert len(alone.spawn.processes) == 2
+    alone.pass_time(0.25)
+    assert len(alone.spawn.processes) == 2
+    alone.pass_time(0.25)
+    assert len(alone.spawn.processes) == 3
+
+
+def test_a_queue_without_a_worker_is_adopted_after_a_second_and_given_back(scene: Scene) -> None:
+    sibling, crashing, _ = scene.start_all()
+    crashing.end()
+    scene.pass_time(1.0)
+    assert sibling.sent == []
+    scene.pass_time(0.25)
+    assert sibling.sent == [{"type": "adopt", "slot": 1}]
+    scene.pass_time(5.0)
+    assert len(sibling.sent) == 1
+    scene.spawn.last.say("ready")
+    assert sibling.sent[1:] == [{"type": "release", "slot": 1}]
+
+
+def test_two_orphaned_queues_go_to_different_siblings_where_there_are(segment: Segment) -> None:
+    scene = Scene(segment, 4)
+    one, two, *crashing = scene.start_all()
+    for process in crashing:
+        process.end()
+    scene.pass_time(1.25)
+    assert [one.sent, two.sent] == [[{"type": "adopt", "slot": 2}], [{"type": "adopt", "slot": 3}]]
+
+
+def test_when_the_adopting_worker_crashes_another_adopts(scene: Scene) -> None:
+    first, crashing, last = scene.start_all()
+    crashing.end()
+    scene.pass_time(1.25)
+    assert first.sent == [{"type": "adopt", "slot": 1}]
+    first.end()
+    scene.pass_time(0.25)
+    assert last.sent == [{"type": "adopt", "slot": 1}]
+
+
+def test_a_lone_worker_has_nobody_to_adopt_its_queue(alone: Scene) -> None:
+    alone.start_all()[0].end()
+    alone.pass_time(5.0)
+    assert alone.spawn.last.sent == []
+
+
+def test_a_silent_worker_is_killed(scene: Scene) -> None:
+    process, *others = scene.start_all()
+    for _ in range(SILENT_TICKS):
+        assert not process.killed
+        for other in others:
+            other.say("heartbeat")
+        scene.crew.tick()
+    assert [each.killed for each in (process, *others)] == [True, False, False]
+
+
+def test_after_a_pause_of_the_supervisor_nobody_is_killed(scene: Scene) -> None:
+    processes = scene.start_all()
+    scene.clock.advance(3600.0)
+    scene.crew.tick()
+    assert not any(process.killed for process in processes)
+
+
+def test_a_fatal_message_at_first_start_is_the_instances_error(scene: Scene) -> None:
+    scene.crew.start()
+    scene.spawn.processes[0].say("fatal", error="no policy of that name")
+    scene.spawn.processes[0].end(1)
+    scene.pass_time(60.0)
+    assert scene.said == ["worker 0 cannot start: no policy of that name"]
+    assert len(scene.spawn.processes) == 3
+
+
+def test_a_death_before_ready_at_first_start_is_the_instances_error(scene: Scene) -> None:
+    scene.crew.start()
+    scene.spawn.processes[2].end(-11)
+    scene.pass_time(60.0)
+    assert scene.said == ["worker 2 ended before it was ready (signal SIGSEGV)"]
+    assert len(scene.spawn.processes) == 3
+
+
+def test_a_process_that_cannot_be_made_at_first_start_is_the_instances_error(alone: Scene) -> None:
+    alone.spawn.error = OSError(11, "Resource temporarily unavailable")
+    alone.crew.start()
+    assert alone.said == ["worker 0 cannot be started: Resource temporarily unavailable"]
+
+
+def test_a_later_start_up_error_is_logged_once_and_tried_less_and_less(
+    alone: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    alone.start_all()[0].end()
+    caplog.clear()
+    for _ in range(600):
+        if alone.crew.running():
+            alone.spawn.last.say("fatal", error="disk on fire")
+            alone.spawn.last.end(1)
+        alone.clock.advance(TICK)
+        alone.crew.tick()
+    assert alone.said == ["established"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "worker 0 cannot start: disk on fire; trying again, less and less often"
+    ]
+    assert 9 <= len(alone.spawn.processes) <= 12  # in 150 s: 0, 0.5, 1, 2, 4, 8, 16, 30, 30 ...
+    alone.pass_time(31.0)
+    alone.spawn.last.say("ready")
+    assert alone.crew.unready() == []
+
+
+def test_a_worker_that_cannot_be_told_a_change_is_killed(scene: Scene) -> None:
+    deaf, *others = scene.start_all()
+    deaf.reachable = False
+    scene.crew.broadcast({"type": "upstream_address"})
+    assert [each.killed for each in (deaf, *others)] == [True, False, False]
+    assert [each.sent for each in others] == [[{"type": "upstream_address"}]] * 2
+
+
+def test_draining_workers_are_not_replaced_and_gone_is_said_at_the_last(scene: Scene) -> None:
+    processes = scene.start_all()
+    scene.crew.drain()
+    for process in processes:
+        assert process.sent == [{"type": "drain"}]
+        assert scene.said == ["established"]
+        process.say("drained")
+        process.end(0)
+    scene.crew.tick()
+    assert scene.said == ["established", "gone"]
+    assert len(scene.spawn.processes) == 3
+
+
+def test_kill_ends_all_and_gone_follows(scene: Scene) -> None:
+    processes = scene.start_all()
+    scene.crew.kill()
+    assert all(process.killed for process in processes)
+    for process in processes:
+        process.end()
+    assert scene.said == ["established", "gone"]
+
+
+def test_with_no_worker_left_drain_says_gone_at_once(alone: Scene) -> None:
+    alone.crew.drain()
+    assert alone.said == ["gone"]
+
+
+def test_access_records_are_handed_on(alone: Scene) -> None:
+    alone.start_all()[0].say("access", records=[[1], [2]])
+    assert alone.records == [[1], [2]]
+
+
+def test_a_workers_log_line_is_logged_with_its_traceback(
+    alone: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    alone.start_all()[0].say("log", level="error", message="a bug", traceback="Traceback ...\n")
+    (record,) = caplog.records
+    assert (record.levelname, record.getMessage()) == ("ERROR", "worker 0: a bug\nTraceback ...")
+
+
+def test_an_unknown_message_is_an_error(alone: Scene) -> None:
+    (process,) = alone.start_all()
+    with pytest.raises(BalancerError, match="unknown message"):
+        process.say("gossip")

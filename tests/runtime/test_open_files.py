@@ -1,0 +1,31 @@
+"""The open-file limit: it is raised as far as allowed, and connections fit it."""
+
+import resource
+from collections.abc import Iterator
+
+import pytest
+
+from balancer.runtime.open_files import affordable_connections, raise_limit
+
+
+@pytest.fixture
+def lowered() -> Iterator[int]:
+    """Only the soft limit is lowered, so that it can be put back."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_the_soft_limit_is_raised_to_the_hard_one(lowered: int) -> None:
+    limit = raise_limit()
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (lowered, lowered)
+    assert limit == lowered or lowered == resource.RLIM_INFINITY
+
+
+@pytest.mark.parametrize(
+    ("wanted", "open_files", "affordable"),
+    [(20_000, 1 << 20, 20_000), (20_000, 40_000, 20_000), (20_000, 39_999, 19_999), (20_000, 1024, 512)],
+)
+def test_connections_fit_the_limit(wanted: int, open_files: int, affordable: int) -> None:
+    assert affordable_connections(wanted, open_files) == affordable

@@ -1,0 +1,247 @@
+"""Whole instances, with real processes, signals and sockets: what an operator and a client see."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.fakes.app_replica import AppReplica, app_replica
+from tests.fakes.instance import Balancer, Client, get, gone, launched, running, until
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[AppReplica]:
+    async with app_replica() as replica:
+        yield replica
+
+
+async def is_refused(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return True
+    writer.close()
+    return False
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_starts_serves_counts_logs_and_ends(app: AppReplica, workers: str) -> None:
+    async with running(UPSTREAMS=app.address, WORKERS=workers) as balancer:
+        assert len(balancer.workers()) == int(workers)
+        assert (await balancer.readiness()).json() == {"status": "ready"}
+        assert [(await get(balancer.port)).body for _ in range(4)] == [b"app"] * 4
+        records = await balancer.logs_access(4)
+        assert {(r["status"], r["target"], r["upstream"]) for r in records} == {(200, "/", app.address)}
+        series = 'balancer_requests_total{code="200",method="GET",route="default"}'
+        assert await balancer.metric(series) == 4
+        (pool,) = (await get(balancer.admin_port, "/api/pools")).json()["pools"]
+        assert [(u["id"], u["requests"]) for u in pool["upstreams"]] == [(app.address, 4)]
+        balancer.signal(signal.SIGTERM)
+        assert await balancer.exit_code() == 0
+
+
+async def test_listens_on_ipv6(app: AppReplica) -> None:
+    async with running(UPSTREAMS=app.address, LISTEN="[::1]:0", WORKERS="2") as balancer:
+        assert balancer.host == "::1"
+        assert (await get(balancer.port, host="::1")).status == 200
+
+
+async def test_a_named_upstream_is_resolved_by_the_supervisor(app: AppReplica) -> None:
+    async with running(UPSTREAMS=f"localhost:{app.port},nowhere.invalid:80") as balancer:
+        await balancer.says("nowhere.invalid does not resolve")
+        (pool,) = (await get(balancer.admin_port, "/api/pools")).json()["pools"]
+        assert [u["address"] for u in pool["upstreams"]] == [app.address, ""]
+        assert (await get(balancer.port)).status == 200
+
+
+async def test_a_replacement_serves_who_waited_in_the_killed_workers_queue(app: AppReplica) -> None:
+    async with running(UPSTREAMS=app.address) as balancer:
+        (worker,) = balancer.workers()
+        os.kill(worker, signal.SIGSTOP)
+        clients = [await Client.connect(balancer.port) for _ in range(20)]
+        for client in clients:
+            client.send()
+        os.kill(worker, signal.SIGKILL)
+        answers = [await client.answer() for client in clients]
+        assert [answer.status for answer in answers] == [200] * 20
+        for client in clients:
+            await client.close()
+        assert balancer.workers() != [worker]
+        await balancer.becomes_ready()
+        assert await balancer.metric('balancer_worker_restarts_total{worker="0"}') == 1
+
+
+async def test_counts_of_a_killed_worker_stay(app: AppReplica) -> None:
+    series = f'balancer_upstream_requests_total{{code="200",pool="default",upstream="{app.address}"}}'
+    async with running(UPSTREAMS=app.address) as balancer:
+        for _ in range(3):
+            await get(balancer.port)
+        assert await balancer.metric(series) == 3
+        os.kill(balancer.workers()[0], signal.SIGKILL)
+        await balancer.says("is ready again")
+        await get(balancer.port)
+        assert await balancer.metric(series) == 4
+
+
+async def test_traffic_goes_on_while_workers_are_killed(app: AppReplica) -> None:
+    async with running(UPSTREAMS=app.address, WORKERS="2") as balancer:
+        for victim in balancer.workers():
+            # Stopped first, so that no request is half served when it dies.
+            os.kill(victim, signal.SIGSTOP)
+            traffic = [asyncio.create_task(get(balancer.port)) for _ in range(20)]
+            os.kill(victim, signal.SIGKILL)
+            assert [(await one).status for one in traffic] == [200] * 20
+            await balancer.becomes_ready()
+
+
+async def drains(balancer: Balancer) -> None:
+    await balancer.says("draining")
+    await until(lambda: is_refused(balancer.port))
+
+
+async def test_term_lets_running_requests_finish_and_refuses_new_ones(app: AppReplica) -> None:
+    async with running(UPSTREAMS=app.address, WORKERS="2") as balancer:
+        idle, busy = await Client.connect(balancer.port), await Client.connect(balancer.port)
+        idle.send()
+        assert (await idle.answer()).status == 200
+        busy.send("/hold")
+        await app.held.acquire()
+        balancer.signal(signal.SIGTERM)
+        await drains(balancer)
+        assert await idle.ended() == b""
+        assert "draining" in (await balancer.readiness()).json()["reasons"]
+        app.release.set()
+        answer = await busy.answer()
+        assert (answer.status, "connection: close" in answer.head.lower()) == (200, True)
+        assert await balancer.exit_code() == 0
+        await idle.close()
+        await busy.close()
+        assert len(balancer.stdout) == 2
+
+
+async def test_term_serves_who_waits_in_the_accept_queue(app: AppReplica) -> None:
+    async with running(UPSTREAMS=app.address) as balancer:
+        (worker,) = balancer.workers()
+        os.kill(worker, signal.SIGSTOP)
+        clients = [await Client.connect(balancer.port) for _ in range(20)]
+        for client in clients:
+            client.send()
+        balancer.signal(signal.SIGTERM)
+        await balancer.says("draining")
+        os.kill(worker, signal.SIGCONT)
+        assert [(await client.answer()).status for client in clients] == [200] * 20
+        assert await balancer.exit_code() == 0
+        for client in clients:
+            await client.close()
+
+
+async def test_accepts_during_the_drain_delay_while_readyz_fails(app: AppReplica) -> None:
+    async with running(UPSTREAMS=app.address, TIMEOUTS__DRAIN_DELAY="1h") as balancer:
+        balancer.signal(signal.SIGTERM)
+        await balancer.says("draining")
+        assert (await balancer.readiness()).json()["reasons"] == ["draining"]
+        assert (await get(balancer.port)).status == 200
+        workers = balancer.workers()
+        balancer.signal(signal.SIGTERM)
+        assert await balancer.exit_code() == 128 + signal.SIGTERM
+        for pid in workers:
+            await gone(pid)
+
+
+async def test_what_outlasts_the_drain_time_is_cut(app: AppReplica) -> None:
+    async with running(UPSTREAMS=app.address, TIMEOUTS__DRAIN="50ms") as balancer:
+        client = await Client.connect(balancer.port)
+        client.send("/hold")
+        await app.held.acquire()
+        balancer.signal(signal.SIGTERM)
+        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+            await client.answer()
+        await client.close()
+        assert await balancer.exit_code() == 0
+
+
+async def test_a_second_signal_exits_at_once(app: AppReplica) -> None:
+    async with running(UPSTREAMS=app.address, WORKERS="2") as balancer:
+        client = await Client.connect(balancer.port)
+        client.send("/hold")
+        await app.held.acquire()
+        workers = balancer.workers()
+        balancer.signal(signal.SIGTERM)
+        await balancer.says("draining")
+        balancer.signal(signal.SIGINT)
+        assert await balancer.exit_code() == 128 + signal.SIGINT
+        for pid in workers:
+            await gone(pid)
+        await client.close()
+
+
+async def test_workers_take_no_notice_of_signals(app: AppReplica) -> None:
+    async with running(UPSTREAMS=app.address) as balancer:
+        (worker,) = balancer.workers()
+        assert os.getpgid(worker) != os.getpgid(balancer.pid)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(worker, number)
+        assert (await get(balancer.port)).status == 200
+        assert balancer.workers() == [worker]
+
+
+async def test_workers_finish_and_leave_when_the_supervisor_is_killed(app: AppReplica) -> None:
+    async with running(UPSTREAMS=app.address, WORKERS="2") as balancer:
+        client = await Client.connect(balancer.port)
+        client.send("/hold")
+        await app.held.acquire()
+        workers = balancer.workers()
+        balancer.signal(signal.SIGKILL)
+        await until(lambda: is_refused(balancer.port))
+        app.release.set()
+        assert (await client.answer()).status == 200
+        await client.close()
+        for pid in workers:
+            await gone(pid)
+
+
+@pytest.mark.parametrize("setting", ["LISTEN", "ADMIN_LISTEN"])
+async def test_a_port_in_use_is_one_line_and_exit_1(setting: str) -> None:
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        async with launched(UPSTREAMS="127.0.0.1:1", **{setting: address}) as balancer:
+            assert await balancer.exit_code() == 1
+    (line,) = balancer.stderr
+    assert f"cannot listen on {address}: the port is in use" in line
+
+
+async def test_a_port_is_free_again_after_a_restart(app: AppReplica) -> None:
+    async with running(UPSTREAMS=app.address) as first:
+        client = await Client.connect(first.port)
+        client.send()
+        await client.answer()
+        first.signal(signal.SIGTERM)  # the balancer closes first, and keeps the TIME_WAIT
+        assert await client.ended() == b""
+        assert await first.exit_code() == 0
+        await client.close()
+    async with running(UPSTREAMS=app.address, LISTEN=f"127.0.0.1:{first.port}") as second:
+        assert (await get(second.port)).status == 200
+
+
+START_WITH_UNKNOWN_POLICY = """
+import sys
+from balancer.config.settings import Settings
+from balancer.runtime.supervisor import run
+sys.exit(run(Settings(
+    listen="127.0.0.1:0", admin_listen="127.0.0.1:0", workers=2, upstreams="127.0.0.1:1", policy="nonesuch",
+    limits={"max_connections": 100},
+)))
+"""
+
+
+async def test_a_workers_start_up_error_is_one_line_and_exit_1() -> None:
+    async with launched("-c", START_WITH_UNKNOWN_POLICY) as balancer:
+        assert await balancer.exit_code() == 1
+    (line,) = balancer.stderr
+    assert "cannot start" in line
+    assert "nonesuch" in line

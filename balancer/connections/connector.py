@@ -66,11 +66,12 @@ class Connector:
     async def dial(self, upstream: Upstream) -> UpstreamConnection:
         """A new connection. Raises DialError; when cancelled, no connection is left behind."""
         pool = self._pools[upstream]
+        generation = pool.generation  # of the address that is dialled: it may change meanwhile
 
         def protocol() -> UpstreamConnection:
             created_ns = self._clock.monotonic_ns()
             connection = UpstreamConnection(upstream, pool, self._head_limit, self._count_limit, created_ns)
-            connection.generation = pool.generation
+            connection.generation = generation
             return connection
 
         try:

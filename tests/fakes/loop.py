@@ -57,9 +57,10 @@ class FakeLoop(asyncio.AbstractEventLoop):
     """An event loop whose time is a FakeClock's and whose network is the test's.
 
     `answers` says by (host, port) how a dial ends: None connects (the default), an exception is raised,
-    `FakeLoop.HOLD` leaves it to the test (`dials[-1].accept()` or `.fail(error)`). `dials` are all the
-    dials, `transports` the upstream ends of all connections made. An exception in a callback is raised
-    by `settle`.
+    `FakeLoop.HOLD` leaves it to the test (`dials[-1].accept()` or `.fail(error)`). `speak_first` says by
+    (host, port) what an upstream sends as soon as it is connected; if that is nothing, it closes. `dials`
+    are all the dials, `transports` the upstream ends of all connections made. An exception in a callback
+    is raised by `settle`.
     """
 
     HOLD = object()
@@ -67,6 +68,7 @@ class FakeLoop(asyncio.AbstractEventLoop):
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.answers: dict[tuple[str, int], object | None] = {}
+        self.speak_first: dict[tuple[str, int], bytes] = {}
         self.dials: list[Dial] = []
         self.transports: list[FakeTransport] = []
         self._ready: deque[asyncio.Handle] = deque()
@@ -171,6 +173,11 @@ class FakeLoop(asyncio.AbstractEventLoop):
         protocol = protocol_factory()
         transport = FakeTransport(self, protocol, peername=(host, port))
         self.transports.append(transport)
+        word = self.speak_first.get((host, port))
+        if word:
+            transport.receive(word)
+        elif word == b"":
+            transport.receive_eof()
         return transport, protocol
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:

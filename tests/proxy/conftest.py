@@ -1,9 +1,14 @@
 """A stage for each test; what every test must leave behind is looked at when it ends."""
 
 from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 import pytest
 
+from balancer.errors import Outcome
+from balancer.policies import registry
+from balancer.policies.round_robin import RoundRobin
+from balancer.upstreams.upstream import Upstream
 from tests.proxy.stage import Stage
 
 MakeStage = Callable[..., Stage]
@@ -27,3 +32,43 @@ def make_stage() -> Iterator[MakeStage]:
 def stage(make_stage: MakeStage) -> Stage:
     """One upstream, default settings."""
     return make_stage()
+
+
+class Telling(RoundRobin):
+    """Keeps how attempts ended, and can be made to fail."""
+
+    tracks_load: ClassVar[bool] = True
+
+    def __init__(self, told: list[Outcome], bugs: set[str]) -> None:
+        super().__init__()
+        self._told = told
+        self._bugs = bugs
+
+    def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
+        self._stumble("pick")
+        return super().pick(key, tried)
+
+    def started(self, upstream: Upstream) -> None:
+        self._stumble("started")
+
+    def finished(self, upstream: Upstream, latency: float, outcome: Outcome) -> None:
+        self._told.append(outcome)
+        self._stumble("finished")
+
+    def _stumble(self, where: str) -> None:
+        if where in self._bugs:
+            raise ZeroDivisionError(f"a bug planted in {where}")
+
+
+@pytest.fixture
+def bugs() -> set[str]:
+    """The methods of the policy `telling` that raise."""
+    return set()
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch, bugs: set[str]) -> list[Outcome]:
+    """Registers the policy `telling`; gives the outcomes that it is told."""
+    outcomes: list[Outcome] = []
+    monkeypatch.setitem(registry._BUILT_IN, "telling", (Telling, lambda context: Telling(outcomes, bugs)))
+    return outcomes

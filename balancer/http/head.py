@@ -216,7 +216,7 @@ def parse_response_head(raw: bytes, method: bytes, count_limit: int) -> Response
     try:
         fields = [*filter(None, map(_known_response_field, lines))]
     except KeyError:
-        _check_response(raw)
+        _check_response(raw[raw.index(b"\r\n") :])
         fields = _RESPONSE_FIELDS.learn(lines)
 
     head = ResponseHead(status, status_line, minor == 1, lines)
@@ -284,9 +284,11 @@ def _check_request(raw: bytes, method: bytes) -> None:
     _methods.add(method)  # bounded: httptools passes a closed list
 
 
-def _check_response(raw: bytes) -> None:
+def _check_response(fields: bytes) -> None:
+    """Have httptools check the syntax of the fields: all that follows the status line, with its CRLF."""
     try:
-        HttpResponseParser(_IGNORE).feed_data(raw)
+        # Not the line itself: of 101 it would make more than it should.
+        HttpResponseParser(_IGNORE).feed_data(b"HTTP/1.1 200 OK" + fields)
     except HttpParserUpgrade:
         pass
     except HttpParserError as error:

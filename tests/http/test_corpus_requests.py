@@ -1,6 +1,7 @@
 """Every raw request of the corpus gets its verdict from the real proxy, however its bytes arrive."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -60,7 +61,7 @@ def test_in_any_pieces(case: Case, data: st.DataObject) -> None:
     places = sorted(data.draw(st.sets(st.integers(1, size), max_size=6)) | {0, size})
     bench = RequestBench(case)
     try:
-        pieces = [case.sent[a:b] for a, b in zip(places, places[1:], strict=False)]
+        pieces = [case.sent[a:b] for a, b in pairwise(places)]
         check(verdict_of(case), bench.run(pieces))
     finally:
         bench.close()

@@ -1,0 +1,213 @@
+"""Puts a raw response to a real UpstreamConnection, and tells what its reader was told."""
+
+from dataclasses import dataclass, field
+
+from balancer.connections.upstream_connection import UpstreamConnection
+from balancer.errors import Failure
+from balancer.http.framing import CHUNKED, NO_BODY, UNTIL_CLOSE
+from balancer.http.head import ResponseHead
+from balancer.http.wire import render_informational, render_response
+from balancer.upstreams.upstream import Upstream
+from tests.corpus.cases import Case, unescape
+from tests.fakes.loop import FakeClock, FakeLoop
+from tests.fakes.transport import FakeTransport
+
+_DATE = b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+
+
+@dataclass
+class Response:
+    """What was learned of one response, or is demanded.
+
+    `reusable` says whether another request may follow on the connection; `failure` is the reason word;
+    `begun` whether the reader had been given a final head by then. `lines` are the rendered head's.
+    """
+
+    informational: list[int] = field(default_factory=list)
+    status: int = 0
+    framing: str = ""
+    body: bytes = b""
+    trailers: bytes = b""
+    ended: bool = False
+    reusable: bool = False
+    failure: str = ""
+    switched: bool = False
+    begun: bool = False
+    lines: list[bytes] = field(default_factory=list)
+
+
+@dataclass
+class Verdict:
+    """What the corpus demands of a response case, with the (start of) lines to be kept and dropped."""
+
+    response: Response
+    keeps: list[bytes]
+    drops: list[bytes]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The @ lines of a response case."""
+
+    method: bytes = b"GET"
+    client_minor: int = 1
+    upgrading: bool = False
+    end: str = ""
+    header_bytes: int = 32768
+    header_count: int = 100
+
+
+def verdict_of(case: Case) -> Verdict:
+    """The = lines of a response case."""
+    demanded = Response()
+    verdict = Verdict(demanded, [], [])
+    for line in case.verdict:
+        word, _, rest = line.partition(" ")
+        if word == "accept":
+            status, demanded.framing = rest.rsplit(" ", 1)[0].split(" ", 1)
+            demanded.status = int(status)
+            demanded.reusable = {"reuse": True, "discard": False}[rest.rsplit(" ", 1)[1]]
+            demanded.ended = demanded.begun = True
+        elif word == "body":
+            demanded.body = unescape(rest)
+            demanded.begun = True
+        elif word == "trailers":
+            demanded.trailers = unescape(rest)
+        elif word == "informational":
+            demanded.informational.append(int(rest))
+        elif word == "keeps":
+            verdict.keeps.append(unescape(rest))
+        elif word == "drops":
+            verdict.drops.append(unescape(rest).lower())
+        elif word in ("fail", "broken"):
+            demanded.failure = rest
+            demanded.begun |= word == "broken"
+        elif word == "tunnel":
+            demanded.switched = True
+            demanded.body = unescape(rest)
+        elif word != "waits":
+            raise ValueError(f"{case.id}: no such verdict: {line}")
+    return verdict
+
+
+def setup_of(case: Case) -> Setup:
+    """The @ lines of a response case."""
+    setup: dict[str, object] = {}
+    for line in case.setup:
+        word, _, rest = line.partition(" ")
+        if word == "request":
+            setup["method"] = rest.encode()
+        elif word == "client":
+            setup["client_minor"] = {"1.0": 0, "1.1": 1}[rest]
+        elif word == "limit":
+            name, value = rest.split()
+            setup[name] = int(value)
+        elif word == "end":
+            setup["end"] = rest
+        elif word == "upgrading":
+            setup["upgrading"] = True
+        else:
+            raise ValueError(f"{case.id}: no such setup: {line}")
+    return Setup(**setup)  # type: ignore[arg-type]  # read from text; a wrong type fails the case
+
+
+class Recorder:
+    """A reader that notes what it is told, and treats the connection as the exchange would.
+
+    It is the connection's idle owner too: after a reusable response the connection is idle, and whatever
+    comes then spoils it.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.loop = FakeLoop(FakeClock())  # type: ignore[abstract]  # it has what is used, not all of asyncio
+        self.seen = Response()
+        self._setup = setup
+        upstream = Upstream("app", "10.0.0.1", 8000, 1, memoryview(bytearray(8 * 512)).cast("q"))
+        self._connection = UpstreamConnection(upstream, self, setup.header_bytes, setup.header_count, 0)
+        self._transport = FakeTransport(self.loop, self._connection)
+
+    def run(self, pieces: list[bytes]) -> Response:
+        """One request has been sent; `pieces` arrive one by one, then the end that the case names."""
+        connection, transport = self._connection, self._transport
+        connection.begin(self, self._setup.method, self._setup.upgrading)
+        for piece in pieces:
+            transport.receive(piece)
+        reusable = self.seen.reusable
+        if self._setup.end == "close":
+            transport.receive_eof()
+        elif self._setup.end == "reset":
+            transport.lose(ConnectionResetError())
+        self.loop.settle()
+        self.seen.reusable = reusable
+        return self.seen
+
+    # --- as the owner of idle connections
+
+    def discard(self, connection: UpstreamConnection, reason: str) -> None:
+        """Spoiled while idle."""
+        self.seen.reusable = False
+        connection.close()
+
+    # --- as the reader
+
+    def informational(self, head: ResponseHead) -> None:
+        self._expect_more()
+        self.seen.informational.append(head.status)
+        assert render_informational(head).endswith(b"\r\n\r\n")
+
+    def response(self, head: ResponseHead, body: bytes, last: bool) -> None:
+        self._expect_more()
+        assert not self.seen.begun
+        names = {CHUNKED: "chunked", UNTIL_CLOSE: "close", NO_BODY: "none"}
+        self.seen.begun = True
+        self.seen.status = head.status
+        self.seen.framing = names.get(head.length, f"length {head.length}")
+        rendered = render_response(head, self._setup.client_minor, False, _DATE)
+        assert rendered.endswith(b"\r\n\r\n")
+        self.seen.lines = rendered[:-4].split(b"\r\n")
+        self.seen.body = body
+        self._finish(last)
+
+    def response_body(self, body: bytes, last: bool, trailers: bytes) -> None:
+        self._expect_more()
+        assert self.seen.begun
+        self.seen.body += body
+        self.seen.trailers = trailers
+        self._finish(last)
+
+    def switched(self, head: ResponseHead, data: bytes) -> None:
+        self._expect_more()
+        self.seen.switched = True
+        self.seen.body = data
+
+    def tunnel_data(self, data: bytes) -> None:
+        assert self.seen.switched
+        self.seen.body += data
+
+    def tunnel_ended(self) -> None:
+        self.seen.ended = True
+
+    def upstream_failed(self, failure: Failure, detail: str) -> None:
+        self._expect_more()
+        self.seen.failure = failure.reason
+        self._connection.close()
+
+    def upstream_paused(self, paused: bool) -> None:
+        raise AssertionError("nothing was written")
+
+    def crashed(self, error: Exception) -> None:
+        raise error
+
+    def _expect_more(self) -> None:
+        assert not self.seen.ended, "told something after the last call"
+        assert not self.seen.failure, "told something after the failure"
+
+    def _finish(self, last: bool) -> None:
+        if not last:
+            return
+        self.seen.ended = True
+        if self._connection.reusable:
+            self.seen.reusable = True
+            self._connection.release()
+        else:
+            self._connection.close()

@@ -150,10 +150,9 @@ class FakeTransport(asyncio.Transport):
                 self._loop.call_soon(self.lose)
 
     def abort(self) -> None:
-        if not self.aborted:
+        if not self.aborted and not self.lost:
             self.aborted = True
-            if not self.lost:
-                self._loop.call_soon(self.lose)
+            self._loop.call_soon(self.lose)
 
     def _deliver(self) -> None:
         while self._unread and self.reading:

@@ -1,0 +1,210 @@
+"""Limits on what a client may send and how many there may be; and the end of a worker's service."""
+
+import socket
+import struct
+
+import pytest
+
+from tests.proxy.conftest import MakeStage
+from tests.proxy.stage import GET, OK, Stage, body_of, head_of, status_of
+
+RESET = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+START = b"GET / HTTP/1.1\r\nHost: a\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+LIMITS = {"header_bytes": 1000, "header_count": 10, "uri_bytes": 100, "body_bytes": 20}
+
+# name: (request, status or 0 where it is served, reason)
+AT_THE_LIMIT = {
+    "head as large as allowed": (START + b"A: " + b"x" * 968 + b"\r\n\r\n", 0, ""),
+    "head one byte larger": (START + b"A: " + b"x" * 969 + b"\r\n\r\n", 431, "head_too_large"),
+    "head much larger": (START + b"A: " + b"x" * 5000 + b"\r\n\r\n", 431, "head_too_large"),
+    "head without an end": (START + b"A: b\r\n" * 200, 431, "head_too_large"),
+    "ten fields": (START + b"A: b\r\n" * 9 + b"\r\n", 0, ""),
+    "eleven fields": (START + b"A: b\r\n" * 10 + b"\r\n", 431, "head_too_large"),
+    "target as long as allowed": (b"GET /" + b"x" * 99 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 0, ""),
+    "target one byte longer": (b"GET /" + b"x" * 100 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, "uri_too_long"),
+    "target without an end": (b"GET /" + b"x" * 500, 414, "uri_too_long"),
+    "body as large as allowed": (
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n" + b"x" * 20,
+        0,
+        "",
+    ),
+    "body announced larger": (
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 21\r\n\r\n",
+        413,
+        "body_too_large",
+    ),
+    "chunks as large as allowed": (CHUNKED + b"a\r\n0123456789\r\n" * 2 + b"0\r\n\r\n", 0, ""),
+    "chunks larger in one read": (CHUNKED + b"a\r\n0123456789\r\n" * 3, 413, "body_too_large"),
+}
+
+
+@pytest.mark.parametrize("case", AT_THE_LIMIT)
+@pytest.mark.parametrize("size", [None, 97], ids=["at once", "in pieces"])
+def test_limit(make_stage: MakeStage, case: str, size: int | None) -> None:
+    request, status, reason = AT_THE_LIMIT[case]
+    stage = make_stage(limits=LIMITS)
+    client = stage.client()
+    for place in range(0, len(request), size or len(request)):
+        client.receive(request[place : place + (size or len(request))])
+    stage.settle()
+    if status:
+        sent = client.take()
+        assert status_of(sent) == status
+        assert b"Connection: close" in head_of(sent)
+        assert client.eof_written
+        assert stage.local_counted(reason) == 1
+        assert len(stage.records.records) == 1
+        assert stage.logged()["reason"] == reason
+        assert stage.inflight == [0]
+    else:
+        stage.answer()
+        assert client.take() == OK
+
+
+def test_chunks_that_grow_too_large_on_the_way(make_stage: MakeStage) -> None:
+    stage = make_stage(limits=LIMITS)
+    client = stage.ask(CHUNKED + b"a\r\n0123456789\r\n" * 2)
+    assert stage.upstream.take().endswith(b"14\r\n01234567890123456789\r\n")
+    client.receive(b"1\r\nx\r\n")
+    assert status_of(client.take()) == 413
+    assert stage.upstream.take() == b""
+    assert stage.upstream.aborted
+    assert stage.closes() == {"client_gone": 1}
+
+
+def test_a_refused_request_never_reaches_an_app(make_stage: MakeStage) -> None:
+    stage = make_stage(limits=LIMITS)
+    stage.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 21\r\n\r\n" + b"x" * 21 + GET)
+    assert stage.loop.dials == []
+
+
+# --- how many clients
+
+
+def test_the_surplus_client_is_refused_politely(make_stage: MakeStage) -> None:
+    stage = make_stage(limits={"max_connections": 2})
+    one, two = stage.client(), stage.client()
+    three = stage.client()
+    sent = three.take()
+    assert status_of(sent) == 503
+    assert {b"Connection: close", b"Retry-After: 1"} <= set(head_of(sent))
+    assert three.eof_written
+    three.receive(GET)
+    assert three.take() == b""
+    assert stage.local_counted("too_many_connections") == 1
+    for client in (one, two):
+        stage.ask(client=client)
+        stage.answer()
+        assert client.take() == OK
+
+
+def test_room_is_made_by_those_that_leave(make_stage: MakeStage) -> None:
+    stage = make_stage(limits={"max_connections": 1})
+    one = stage.client()
+    refused = stage.client()
+    one.receive_eof()
+    stage.settle()
+    assert status_of(refused.take()) == 503  # it lingers, but takes no room
+    two = stage.ask()
+    stage.answer()
+    assert two.take() == OK
+
+
+# --- drain
+
+
+def test_idle_clients_are_closed(stage: Stage) -> None:
+    fresh = stage.client()
+    used, upstream = stage.warm()
+    stage.proxy.drain()
+    stage.settle()
+    assert fresh.closed
+    assert used.closed
+    assert not used.aborted
+    assert stage.proxy.connections == 0
+    assert not upstream.is_closing()
+
+
+def test_a_running_exchange_is_the_last(stage: Stage) -> None:
+    client = stage.ask()
+    stage.proxy.drain()
+    stage.settle()
+    assert not client.is_closing()
+    stage.answer()
+    sent = client.take()
+    assert b"Connection: close" in head_of(sent)
+    assert body_of(sent) == b"ok"
+    assert client.closed
+    assert stage.proxy.connections == 0
+
+
+def test_a_response_that_had_begun_ends_its_connection_too(stage: Stage) -> None:
+    client = stage.ask()
+    stage.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 4\r\n\r\nab")
+    stage.proxy.drain()
+    stage.answer(b"cd")
+    assert body_of(client.take()) == b"abcd"
+    assert client.closed
+
+
+def test_a_failure_made_here_is_the_last(stage: Stage) -> None:
+    client = stage.ask()
+    stage.proxy.drain()
+    stage.upstream.receive_eof()
+    stage.settle()
+    sent = client.take()
+    assert status_of(sent) == 502
+    assert b"Connection: close" in head_of(sent)
+    assert client.is_closing()
+
+
+def test_a_head_that_has_begun_is_still_served(stage: Stage) -> None:
+    client = stage.ask(GET[:10])
+    stage.proxy.drain()
+    stage.settle()
+    assert not client.is_closing()
+    stage.ask(GET[10:], client)
+    stage.answer()
+    assert b"Connection: close" in head_of(client.take())
+    assert client.closed
+
+
+def test_a_pipelined_request_of_a_response_that_had_begun_is_served(stage: Stage) -> None:
+    client = stage.ask(GET)
+    stage.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 4\r\n\r\nab")
+    client.receive(GET)
+    stage.proxy.drain()
+    stage.answer(b"cd")
+    assert body_of(client.take()) == b"abcd"
+    stage.settle()
+    stage.answer()
+    assert b"Connection: close" in head_of(client.take())
+    assert client.closed
+
+
+def test_connections_accepted_after_the_drain_began_are_served_once(stage: Stage) -> None:
+    """They were in the accept queue."""
+    stage.proxy.drain()
+    client = stage.ask()
+    stage.answer()
+    assert b"Connection: close" in head_of(client.take())
+    assert client.closed
+
+
+def test_abort_all_breaks_off_visibly(stage: Stage) -> None:
+    streaming = stage.ask()
+    stage.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 4\r\n\r\nab")
+    waiting = stage.ask()
+    stage.hold(1)
+    dialling = stage.ask()
+    stage.proxy.drain()
+    stage.proxy.abort_all()
+    stage.settle()
+    for client in (streaming, waiting, dialling):
+        assert client.socket.options == [RESET]
+        assert client.aborted
+    assert stage.proxy.connections == 0
+    assert stage.inflight == [0]
+    assert all(upstream.is_closing() for upstream in stage.loop.transports)
+    assert stage.loop.armed_timers == 0

@@ -1,0 +1,185 @@
+"""WebSocket upgrades: after 101 bytes pass as they come, in both directions, until one side ends."""
+
+import pytest
+
+from tests.proxy.conftest import MakeStage
+from tests.proxy.stage import OK, Stage, head_of, status_of
+
+FIELDS = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+UPGRADE = b"GET /ws HTTP/1.1\r\nHost: a\r\n" + FIELDS + b"Sec-WebSocket-Key: k\r\n\r\n"
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+def test_the_upgrade_is_asked_for_and_agreed_on(stage: Stage) -> None:
+    client = stage.ask(UPGRADE)
+    lines = head_of(stage.upstream.take())
+    assert {b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: k"} <= set(lines)
+    stage.answer(SWITCH)
+    lines = head_of(client.take())
+    assert lines[0] == b"HTTP/1.1 101 Switching Protocols"
+    assert {b"Connection: Upgrade", b"Upgrade: websocket"} <= set(lines)
+    assert stage.tunnels == 1
+
+
+def test_bytes_pass_both_ways(stage: Stage) -> None:
+    client = stage.ask(UPGRADE)
+    stage.upstream.take()
+    stage.answer(SWITCH)
+    client.take()
+    client.receive(b"\x81\x02hi")
+    assert stage.upstream.take() == b"\x81\x02hi"
+    stage.upstream.receive(b"GET / HTTP/1.1\r\n\r\n")
+    assert client.take() == b"GET / HTTP/1.1\r\n\r\n"
+    client.receive(b"\r\n\r\n")
+    assert stage.upstream.take() == b"\r\n\r\n"
+
+
+def test_what_was_read_ahead_belongs_to_the_tunnel(stage: Stage) -> None:
+    client = stage.ask(UPGRADE + b"early")
+    client.receive(b" bird")
+    assert not stage.upstream.take().endswith(b"bird")
+    stage.answer(SWITCH + b"worm")
+    assert client.take().endswith(b"\r\n\r\nworm")
+    assert stage.upstream.take() == b"early bird"
+
+
+def test_much_that_was_read_ahead(stage: Stage) -> None:
+    client = stage.ask(UPGRADE)
+    stage.upstream.take()
+    client.receive(b"x" * 70_000)
+    assert not client.reading
+    stage.answer(SWITCH)
+    assert client.reading
+    assert stage.upstream.take() == b"x" * 70_000
+
+
+@pytest.mark.parametrize("ended_by", ["client FIN", "client RST", "upstream FIN", "upstream RST"])
+def test_either_side_ends_it(stage: Stage, ended_by: str) -> None:
+    client = stage.ask(UPGRADE)
+    stage.answer(SWITCH)
+    client.receive(b"last words")
+    stage.upstream.receive(b"famous ones")
+    side = client if "client" in ended_by else stage.upstream
+    if "FIN" in ended_by:
+        side.receive_eof()
+    else:
+        side.lose(ConnectionResetError())
+    stage.settle()
+    assert client.is_closing()
+    assert stage.upstream.is_closing()
+    assert client.take().endswith(b"famous ones")
+    assert stage.upstream.take().endswith(b"last words")
+    if "client" in ended_by:
+        assert not stage.upstream.aborted  # what was written still goes out
+    else:
+        assert not client.aborted
+    assert stage.tunnels == 0
+    assert stage.closes() == {"tunnel_ended": 1}
+    record = stage.logged()
+    assert (record["status"], record["reason"]) == (101, None)
+    assert (record["request_bytes"], record["response_bytes"]) == (10, 11)
+    assert stage.requests_counted(b"GET", 101) == 1
+
+
+def test_idle_timeout(make_stage: MakeStage) -> None:
+    stage = make_stage(timeouts={"tunnel_idle": 100.0, "total": 1.0})
+    client = stage.ask(UPGRADE)
+    stage.answer(SWITCH)
+    for side in (client, stage.upstream, client):
+        stage.advance(99)
+        side.receive(b"x")
+    stage.advance(99.9)
+    assert not client.is_closing()
+    stage.advance(0.2)
+    assert client.is_closing()
+    assert stage.upstream.is_closing()
+
+
+@pytest.mark.parametrize("slow", ["client", "upstream"])
+def test_a_slow_end_pauses_the_other(stage: Stage, slow: str) -> None:
+    client = stage.ask(UPGRADE)
+    stage.answer(SWITCH)
+    stage.upstream.take()
+    client.take()
+    end, other = (client, stage.upstream) if slow == "client" else (stage.upstream, client)
+    end.pause_writing()
+    assert not other.reading
+    other.receive(b"later")
+    assert end.take() == b""
+    end.resume_writing()
+    stage.settle()
+    assert other.reading
+    assert end.take() == b"later"
+    stage.advance(3599)  # the tunnel's own idle time, not that of a body
+    assert not client.is_closing()
+
+
+def test_a_slow_end_in_a_tunnel_that_ends(stage: Stage) -> None:
+    client = stage.ask(UPGRADE)
+    stage.answer(SWITCH)
+    stage.upstream.pause_writing()
+    client.receive_eof()  # it waits: the client is not read
+    stage.upstream.resume_writing()
+    stage.settle()
+    assert client.is_closing()
+    assert stage.upstream.is_closing()
+
+
+def test_no_exchange_follows_a_tunnel(stage: Stage) -> None:
+    client = stage.ask(UPGRADE)
+    stage.answer(SWITCH)
+    stage.upstream.receive_eof()
+    stage.settle()
+    client.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    stage.settle()
+    assert stage.connects() == 1
+
+
+# --- where there is no tunnel
+
+
+def test_an_upstream_that_declines_just_answers(stage: Stage) -> None:
+    client = stage.ask(UPGRADE)
+    stage.answer(OK)
+    assert client.take() == OK
+    assert not client.is_closing()
+    assert stage.idle == 1
+
+
+def test_a_declined_upgrade_and_what_was_read_ahead(stage: Stage) -> None:
+    """It was no tunnel, so what the client sent meanwhile is its next request."""
+    client = stage.ask(UPGRADE + b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
+    stage.upstream.take()
+    stage.answer(OK)
+    assert client.take() == OK
+    assert stage.upstream.take().startswith(b"GET /next ")
+    stage.answer()
+
+
+NO_UPGRADE = {
+    "another protocol": b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    "not nominated": b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n",
+    "HTTP/1.0": b"GET / HTTP/1.0\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    "POST": b"POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("case", NO_UPGRADE)
+def test_other_upgrades_are_stripped(stage: Stage, case: str) -> None:
+    client = stage.ask(NO_UPGRADE[case])
+    lines = [line.lower() for line in head_of(stage.upstream.take())]
+    assert not [line for line in lines if line.startswith((b"upgrade", b"connection"))]
+    stage.answer(SWITCH)  # unasked: refused
+    assert status_of(client.take()) == 502
+    assert stage.local_counted("upgrade_failed") == 1
+    assert stage.tunnels == 0
+
+
+def test_an_upgrade_is_retried_where_nothing_was_sent(make_stage: MakeStage) -> None:
+    stage = make_stage(2)
+    stage.refuse(1)
+    client = stage.ask(UPGRADE + b"early")
+    stage.upstream.take()
+    stage.answer(SWITCH)
+    assert status_of(client.take()) == 101
+    assert stage.upstream.take() == b"early"

@@ -47,7 +47,7 @@ class Backoff:
 class SlotState(Enum):
     """Where a slot is in its circle."""
 
-    EMPTY = "waiting to be started again"
+    EMPTY = "waiting to be started"
     STARTING = "starting"
     READY = "ready"
 

@@ -62,7 +62,7 @@ class WorkerProcess:
             descriptors = [theirs.fileno(), segment_fd, *(sock.fileno() for sock in listeners)]
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "balancer.runtime.worker", *map(str, descriptors)],
+                    [sys.executable, "-P", "-m", "balancer.runtime.worker", *map(str, descriptors)],
                     pass_fds=descriptors,
                     stdin=subprocess.DEVNULL,
                     stdout=2,  # stdout is the access log's
@@ -128,5 +128,13 @@ class WorkerProcess:
 
 
 def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a worker inherits: its settings come by the channel, and it needs no secret among them."""
-    return {name: value for name, value in environ.items() if not name.startswith("BALANCER_")}
+    """What a worker inherits: its settings come by the channel, and it needs no secret among them.
+
+    It looks for modules where the supervisor does (`-P` keeps the working directory out unless it is the
+    supervisor's first place as well), so that what the supervisor has checked is what the worker finds.
+    """
+    inherited = {name: value for name, value in environ.items() if not name.startswith("BALANCER_")}
+    if not sys.flags.safe_path:
+        places = [os.path.abspath(sys.path[0]), *filter(None, [environ.get("PYTHONPATH")])]
+        inherited["PYTHONPATH"] = os.pathsep.join(places)
+    return inherited

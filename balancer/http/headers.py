@@ -1,7 +1,5 @@
 """Field values that are lists, and what Connection may and may not take away."""
 
-import re
-
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 
 # Set here for every request; a client can neither keep them from the app by nominating them in Connection
@@ -36,8 +34,3 @@ def find_value(lines: list[bytes], name: bytes) -> bytes | None:
         if line[size : size + 1] == b":" and line[:size].lower() == name:
             return line[size + 1 :].strip(b" \t")
     return None
-
-
-def is_token(value: bytes) -> bool:
-    """Whether `value` is a token of RFC 9110 section 5.6.2."""
-    return re.fullmatch(TOKEN, value) is not None

@@ -1,0 +1,112 @@
+"""The chunked coding: the decoder is strict, bounded, and indifferent to how bytes arrive."""
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancer.errors import MALFORMED_REQUEST, ProtocolError
+from balancer.http.chunked import ChunkedDecoder, encode_chunk, encode_end
+
+
+def feed_all(chunks: ChunkedDecoder, pieces: Iterable[bytes]) -> bytes:
+    return b"".join([chunks.feed(piece) for piece in pieces])
+
+
+def decoder(trailers_limit: int = 1000) -> ChunkedDecoder:
+    return ChunkedDecoder(MALFORMED_REQUEST, trailers_limit)
+
+
+@pytest.mark.parametrize(
+    ("sent", "payload", "trailers", "surplus"),
+    [
+        pytest.param(b"0\r\n\r\n", b"", b"", b"", id="empty"),
+        pytest.param(b"3\r\nabc\r\n0\r\n\r\n", b"abc", b"", b"", id="one"),
+        pytest.param(b"1\r\na\r\n2\r\nbc\r\n0\r\n\r\n", b"abc", b"", b"", id="two"),
+        pytest.param(b"2;x\r\n\r\n\r\n0;y=z\r\n\r\n", b"\r\n", b"", b"", id="extensions"),
+        pytest.param(b"0\r\nA: 1\r\nb:\r\n\r\n", b"", b"A: 1\r\nb:\r\n", b"", id="trailers"),
+        pytest.param(b"1\r\na\r\n0\r\n\r\nGET /", b"a", b"", b"GET /", id="surplus"),
+        pytest.param(b"0\r\nA: 1\r\n\r\n\r\n", b"", b"A: 1\r\n", b"\r\n", id="surplus-after-trailers"),
+    ],
+)
+def test_decodes(sent: bytes, payload: bytes, trailers: bytes, surplus: bytes) -> None:
+    chunks = decoder()
+    assert chunks.feed(sent) == payload
+    assert (chunks.done, chunks.trailers, chunks.surplus) == (True, trailers, surplus)
+
+
+@given(
+    payloads=st.lists(st.binary(min_size=1, max_size=40), max_size=5),
+    trailers=st.sampled_from([b"", b"X-Sum: 1\r\n", b"A:\r\nB: \xff\r\n"]),
+    surplus=st.binary(max_size=8),
+    cuts=st.lists(st.integers(0, 300), max_size=10),
+)
+def test_what_is_encoded_is_decoded_in_any_pieces(
+    payloads: list[bytes], trailers: bytes, surplus: bytes, cuts: list[int]
+) -> None:
+    sent = b"".join(map(encode_chunk, payloads)) + encode_end(trailers)
+    places = sorted({0, len(sent), *(cut for cut in cuts if cut < len(sent))})
+    chunks = decoder()
+    got = b""
+    for begin, end in pairwise(places):
+        got += chunks.feed(sent[begin:end] + (surplus if end == len(sent) else b""))
+    assert (got, chunks.trailers, chunks.surplus) == (b"".join(payloads), trailers, surplus)
+
+
+@given(st.binary(max_size=60))
+def test_noise_is_refused_or_not_yet_decided_but_never_a_body_of_another_size(noise: bytes) -> None:
+    chunks = decoder()
+    try:
+        payload = chunks.feed(noise)
+    except ProtocolError:
+        return
+    assert len(payload) + len(chunks.surplus) <= len(noise)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"{}", b" 1", b"1 ", b"1\t", b"+1", b"-1", b"0x1", b"1_0", b"", b";x", b"g", b"\xb2", b"1\x00", b"1\x0b",
+     b"1\rx", b"1;\x7f", b"1;\r", b"1" * 16, b"0" * 16],
+)  # fmt: skip
+def test_refuses_size_line(sent: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        decoder().feed(sent + b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("limit", "accepted"), [pytest.param(6, True, id="at"), pytest.param(5, False, id="above")]
+)
+@pytest.mark.parametrize("piece", [1, 100], ids=["bytes", "whole"])
+def test_trailers_are_bounded_in_sum(limit: int, accepted: bool, piece: int) -> None:
+    chunks = decoder(trailers_limit=limit * 2)
+    sent = b"0\r\n" + b"A: 1\r\n" * 2 + b"\r\n"
+    pieces = [sent[i : i + piece] for i in range(0, len(sent), piece)]
+    if accepted:
+        feed_all(chunks, pieces)
+        assert chunks.done
+        return
+    with pytest.raises(ProtocolError):
+        feed_all(chunks, pieces)
+
+
+@pytest.mark.parametrize("sent", [b"5" + b";" * 2000, b"5;a\rb", b"0\r\nX: " + b"y" * 2000])
+def test_a_line_that_never_ends_is_refused_on_the_way(sent: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        feed_all(decoder(), (sent[i : i + 1] for i in range(len(sent))))
+
+
+def test_extensions_are_bounded_over_the_whole_body() -> None:
+    chunks = decoder()
+    chunk = b"1;" + b"x" * 999 + b"\r\nz\r\n"
+    assert feed_all(chunks, [chunk] * 16) == b"z" * 16
+    with pytest.raises(ProtocolError):
+        chunks.feed(chunk)
+
+
+def test_a_large_chunk_passes_on_as_it_comes() -> None:
+    chunks = decoder()
+    assert chunks.feed(b"fffffffffffffff\r\nabc") == b"abc"
+    assert chunks.feed(b"x" * 70_000) == b"x" * 70_000
+    assert not chunks.done

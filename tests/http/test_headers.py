@@ -1,0 +1,50 @@
+"""Lists in field values, and which fields Connection can take away."""
+
+import pytest
+
+from balancer.http.headers import find_value, list_members, without_nominated
+
+
+@pytest.mark.parametrize(
+    ("value", "members"),
+    [
+        (b"", []),
+        (b" , ,\t,", []),
+        (b"close", [b"close"]),
+        (b" Keep-Alive ,\tUpgrade\t", [b"keep-alive", b"upgrade"]),
+        (b"a b,c", [b"a b", b"c"]),
+        (b"\x0bclose", [b"\x0bclose"]),
+    ],
+)
+def test_list_members(value: bytes, members: list[bytes]) -> None:
+    assert list_members(value) == members
+
+
+@pytest.mark.parametrize(
+    ("nominated", "left"),
+    [
+        pytest.param([b"x-a"], [b"Host: h", b"X-Ab: 2"], id="ordinary"),
+        pytest.param([b"x-a", b"x-ab"], [b"Host: h"], id="two"),
+        pytest.param([b"host"], [b"Host: h", b"x-A: 1", b"X-a:3", b"X-Ab: 2"], id="protected"),
+        pytest.param([b"close", b"te"], [b"Host: h", b"x-A: 1", b"X-a:3", b"X-Ab: 2"], id="options"),
+        pytest.param([b"x-.*", b"x-a "], [b"Host: h", b"x-A: 1", b"X-a:3", b"X-Ab: 2"], id="no-names"),
+    ],
+)
+def test_without_nominated(nominated: list[bytes], left: list[bytes]) -> None:
+    assert without_nominated([b"Host: h", b"x-A: 1", b"X-a:3", b"X-Ab: 2"], nominated) == left
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"host", b"content-length", b"transfer-encoding", b"x-forwarded-for", b"x-forwarded-proto",
+     b"x-forwarded-host", b"forwarded", b"via", b"x-request-id"],
+)  # fmt: skip
+def test_nominating_a_protected_field_does_nothing(name: bytes) -> None:
+    lines = [name + b": x"]
+    assert without_nominated(lines, [name]) == lines
+
+
+def test_find_value() -> None:
+    lines = [b"Accepted: no", b"ACCEPT:\t yes ", b"Accept: second"]
+    assert find_value(lines, b"accept") == b"yes"
+    assert find_value(lines, b"host") is None

@@ -25,7 +25,7 @@ from balancer.runtime.open_files import affordable_connections, raise_limit
 from balancer.runtime.slot import TICK
 from balancer.runtime.sockets import bound_address, open_admin, open_listeners
 from balancer.runtime.worker_process import OnEnded, OnMessage, WorkerProcess
-from balancer.telemetry.access_log import render
+from balancer.telemetry.access_log import Renderer
 from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.line_writer import LineWriter
 from balancer.telemetry.segment import Segment
@@ -87,7 +87,7 @@ class Supervisor:
         self._admin = admin
         self._log = log
         self._access_writer = access_writer
-        self._access_fields = settings.access_log.fields
+        self._renderer = Renderer(settings.access_log.fields)
         self._segment = Segment.create(settings.workers)
         ledger = Ledger(self._segment)
         self._fleet = build_fleet(settings, ledger)
@@ -151,7 +151,7 @@ class Supervisor:
 
     def access(self, records: list[list[Any]]) -> None:
         """Access-log records of a worker, to be made into lines and written by the writer's thread."""
-        self._access_writer.write(partial(render, records, self._access_fields), len(records))
+        self._access_writer.write(partial(self._renderer.render, records), len(records))
 
     # The life of the instance
 

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from balancer.telemetry.access_log import FIELDS, MAX_BATCH, AccessLog, Record, render
+from balancer.telemetry.access_log import FIELDS, MAX_BATCH, AccessLog, Record, Renderer
 
 RECORD: Record = (
     1_700_000_000.1239, "192.0.2.7", b"GET", b"/a?b=\xe9", 1, b"example.com", 200, None, "default", "default",
@@ -21,7 +21,7 @@ def lines(records: list[Record], fields: tuple[str, ...] = FIELDS) -> list[dict[
     log = AccessLog(True, 1.0, Random(1))
     for record in records:
         log.append(record)
-    return [json.loads(line) for line in render(log.take(), fields).splitlines()]
+    return [json.loads(line) for line in Renderer(fields).render(log.take()).splitlines()]
 
 
 def test_a_record_becomes_a_json_line() -> None:
@@ -62,7 +62,15 @@ def test_only_the_chosen_fields_are_written_in_their_order() -> None:
     assert list(line.items()) == [("status", 200), ("client", "192.0.2.7")]
 
 
-@pytest.mark.parametrize("target", [b'/"\\', b"/\n{}", b"/\x00\x1f", bytes(range(128, 256))])
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_every_record_has_a_line_of_its_own(count: int) -> None:
+    records: list[Record] = [(RECORD[0] + number, *RECORD[1:]) for number in range(count)]
+    assert [line["time"] for line in lines(records)] == [
+        f"2023-11-14T22:13:2{number}.124Z" for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize("target", [b"},\n,{", b'/"\\', b"/\n{}", b"/\x00\x1f", bytes(range(128, 256))])
 def test_no_bytes_of_a_client_break_the_line(target: bytes) -> None:
     (line,) = lines([(*RECORD[:3], target, *RECORD[4:])])
     assert line["target"] == target.decode("latin-1")

@@ -1,0 +1,153 @@
+"""Connector: dials classified, bounded in time, and nothing left behind when cancelled."""
+
+import asyncio
+import errno
+
+import pytest
+
+from balancer.connections.connector import Connector, DialError
+from balancer.connections.keepalive import KeepalivePool, KeepaliveSettings
+from balancer.connections.upstream_connection import UpstreamConnection
+from balancer.errors import CONNECT_FAILED, CONNECT_REFUSED, CONNECT_TIMEOUT, Failure
+from balancer.telemetry.columns import CELLS_PER_ROW, UPSTREAM_CONNECTS
+from balancer.upstreams.upstream import Upstream
+from tests.fakes.loop import FakeClock, FakeLoop
+
+ADDRESS = ("10.0.0.1", 8000)
+KEEPALIVE = KeepaliveSettings(max_idle=4, idle_timeout_ns=10**9, max_requests=0, max_lifetime_ns=0)
+
+
+class Bench:
+    def __init__(self, timeout: float | None = 1.0) -> None:
+        self.clock = FakeClock()
+        self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
+        cells = memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
+        self.upstream = Upstream("app:8000", *ADDRESS, 1, cells)
+        self.connector = Connector(self.loop, self.clock, timeout, 32768, 100)
+        self.pool = KeepalivePool(self.upstream, KEEPALIVE)
+        self.connector.add(self.pool)
+
+    def dial(self, answer: object | None = None) -> "asyncio.Task[UpstreamConnection]":
+        self.loop.answers[ADDRESS] = answer
+        task = self.loop.create_task(self.connector.dial(self.upstream))
+        self.loop.settle()
+        return task
+
+    @property
+    def connects(self) -> int:
+        return self.upstream.cells[UPSTREAM_CONNECTS]
+
+
+def test_a_new_connection() -> None:
+    bench = Bench()
+    connection = bench.dial().result()
+    assert connection.upstream is bench.upstream
+    assert connection.transport is bench.loop.transports[0]
+    assert connection.reader is None
+    assert not connection.closed
+    assert connection.created_ns == bench.clock.monotonic_ns()
+    assert bench.connects == 1
+    assert bench.loop.armed_timers == 0
+
+
+ERRORS: dict[str, tuple[Exception, Failure, str]] = {
+    "refused": (ConnectionRefusedError(), CONNECT_REFUSED, "connection refused"),
+    "no route": (OSError(errno.EHOSTUNREACH, "no route"), CONNECT_FAILED, "EHOSTUNREACH"),
+    "no network": (OSError(errno.ENETUNREACH, "no network"), CONNECT_FAILED, "ENETUNREACH"),
+    "no ports left": (OSError(errno.EADDRNOTAVAIL, "none"), CONNECT_FAILED, "EADDRNOTAVAIL"),
+    "no descriptors left": (OSError(errno.EMFILE, "none"), CONNECT_FAILED, "EMFILE"),
+    "the kernel's own timeout": (OSError(errno.ETIMEDOUT, "timed out"), CONNECT_TIMEOUT, "ETIMEDOUT"),
+    "without a number": (OSError("odd"), CONNECT_FAILED, "OSError"),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_errors_are_classified(case: str) -> None:
+    error, failure, detail = ERRORS[case]
+    bench = Bench()
+    raised = bench.dial(error).exception()
+    assert isinstance(raised, DialError)
+    assert raised.failure is failure
+    if failure is not CONNECT_TIMEOUT:
+        assert raised.detail == detail
+    assert bench.connects == 0
+    assert bench.loop.armed_timers == 0
+
+
+def test_timeout() -> None:
+    bench = Bench(timeout=1.0)
+    task = bench.dial(FakeLoop.HOLD)
+    bench.clock.advance(0.99)
+    bench.loop.settle()
+    assert not task.done()
+    bench.clock.advance(0.02)
+    bench.loop.settle()
+    raised = task.exception()
+    assert isinstance(raised, DialError)
+    assert raised.failure is CONNECT_TIMEOUT
+    assert not bench.loop.dials[0].pending
+    assert bench.loop.transports == []
+
+
+def test_no_timeout_of_ours() -> None:
+    bench = Bench(timeout=None)
+    task = bench.dial(FakeLoop.HOLD)
+    assert bench.loop.armed_timers == 0
+    bench.clock.advance(1000)
+    bench.loop.settle()
+    assert not task.done()
+    bench.loop.dials[0].accept()
+    bench.loop.settle()
+    assert task.result()
+
+
+def test_cancelling_leaves_nothing() -> None:
+    bench = Bench()
+    task = bench.dial(FakeLoop.HOLD)
+    task.cancel()
+    bench.loop.settle()
+    assert task.cancelled()
+    assert not bench.loop.dials[0].pending
+    assert bench.loop.transports == []
+    assert bench.loop.armed_timers == 0
+    assert bench.connects == 0
+
+
+def test_take_put_and_expire_go_to_the_upstreams_own_pool() -> None:
+    bench = Bench()
+    connection = bench.dial().result()
+    connection.reusable = True
+    bench.connector.put(connection, 0)
+    assert bench.connector.take(bench.upstream, 0) is connection
+    bench.connector.put(connection, 0)
+    bench.connector.expire(bench.upstream)
+    assert connection.closed
+    assert bench.connector.take(bench.upstream, 0) is None
+
+
+def test_close_ends_all_idle_ones() -> None:
+    bench = Bench()
+    connections = [bench.dial().result() for _ in range(3)]
+    for connection in connections:
+        connection.reusable = True
+        bench.connector.put(connection, 0)
+    bench.connector.close()
+    assert all(connection.closed for connection in connections)
+
+
+def test_the_sweep_reaches_every_pool() -> None:
+    bench = Bench()
+    connection = bench.dial().result()
+    connection.reusable = True
+    bench.connector.put(connection, 0)
+    bench.connector.sweep(2 * 10**9)
+    assert connection.closed
+
+
+def test_a_connection_is_of_the_generation_in_which_its_dial_began() -> None:
+    bench = Bench()
+    task = bench.dial(FakeLoop.HOLD)
+    bench.connector.expire(bench.upstream)
+    bench.loop.dials[0].accept()
+    bench.loop.settle()
+    assert task.result().generation != bench.pool.generation

@@ -1,0 +1,251 @@
+"""KeepalivePool: a stack of idle connections, capped, swept, and expired by generation."""
+
+from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool, KeepaliveSettings
+from balancer.connections.upstream_connection import UpstreamConnection
+from balancer.telemetry.columns import CELLS_PER_ROW, UPSTREAM_IDLE, UPSTREAM_REUSES
+from balancer.upstreams.upstream import Upstream
+from tests.fakes.loop import FakeClock, FakeLoop
+from tests.fakes.transport import FakeTransport
+
+SECOND = 1_000_000_000
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+@dataclass
+class Reader:
+    """An attempt that only waits for the end of its response."""
+
+    pool: KeepalivePool
+    connection: UpstreamConnection
+    now: int
+
+    def upstream_paused(self, paused: bool) -> None:
+        """Nothing is being relayed."""
+
+    def response(self, head: object, body: bytes, last: bool) -> None:
+        self.pool.put(self.connection, self.now)
+
+
+class Bench:
+    """A pool, and connections in any state."""
+
+    def __init__(self, **settings: int) -> None:
+        self.loop = FakeLoop(FakeClock())  # type: ignore[abstract]  # it has what is used, not all of asyncio
+        cells = memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
+        self.upstream = Upstream("app:8000", "10.0.0.1", 8000, 1, cells)
+        defaults = {"max_idle": 64, "idle_timeout_ns": 4 * SECOND, "max_requests": 0, "max_lifetime_ns": 0}
+        self.pool = KeepalivePool(self.upstream, KeepaliveSettings(**{**defaults, **settings}))
+        self.transports: list[FakeTransport] = []
+
+    def busy(self, created: int = 0, now: int = 0) -> UpstreamConnection:
+        """A new connection that serves its first request."""
+        connection = UpstreamConnection(self.upstream, self.pool, 32768, 100, created)
+        connection.generation = self.pool.generation
+        self.transports.append(FakeTransport(self.loop, connection))
+        self.use(connection, now)
+        return connection
+
+    def use(self, connection: UpstreamConnection, now: int) -> None:
+        connection.begin(Reader(self.pool, connection, now), b"GET", False)  # type: ignore[arg-type]  # it is told of nothing else
+
+    def done(self, connection: UpstreamConnection) -> None:
+        """Its response arrives; it goes back."""
+        connection.data_received(OK)
+
+    def idle(self, now: int = 0, created: int = 0) -> UpstreamConnection:
+        connection = self.busy(created, now)
+        self.done(connection)
+        return connection
+
+    def closes(self) -> dict[str, int]:
+        cells = self.upstream.cells
+        return {reason: cells[column] for reason, column in CLOSE_COLUMN.items() if cells[column]}
+
+    def settle(self) -> None:
+        self.loop.settle()
+
+
+def test_the_last_one_put_is_the_first_one_taken() -> None:
+    bench = Bench()
+    a, b, c = (bench.idle() for _ in range(3))
+    assert [bench.pool.take(0) for _ in range(4)] == [c, b, a, None]
+
+
+def test_a_taken_one_goes_back_on_top() -> None:
+    bench = Bench()
+    a, b = bench.idle(), bench.idle()
+    assert bench.pool.take(0) is b
+    bench.use(b, 0)
+    bench.done(b)
+    assert bench.pool.take(0) is b
+    assert bench.pool.take(0) is a
+
+
+def test_the_cap_counts_idle_ones_only() -> None:
+    """With active ones present: they are not in here."""
+    bench = Bench(max_idle=2)
+    active = [bench.busy() for _ in range(5)]
+    bench.done(active[0])
+    bench.done(active[1])
+    assert len(bench.pool) == 2
+    assert bench.closes() == {}
+    bench.done(active[2])
+    assert len(bench.pool) == 2
+    assert bench.closes() == {"max_idle": 1}
+    assert active[2].closed
+    taken = bench.pool.take(0)
+    assert taken is active[1]
+    bench.done(active[3])
+    assert len(bench.pool) == 2
+    assert not active[3].closed
+
+
+def test_a_cap_of_zero_keeps_none() -> None:
+    bench = Bench(max_idle=0)
+    assert bench.idle().closed
+    assert bench.pool.take(0) is None
+
+
+@pytest.mark.parametrize(("waited", "kept"), [(4 * SECOND, True), (4 * SECOND + 1, False)])
+@pytest.mark.parametrize("swept", [False, True])
+def test_idle_timeout(waited: int, kept: bool, swept: bool) -> None:
+    bench = Bench()
+    connection = bench.idle(now=7)
+    if swept:
+        bench.pool.sweep(7 + waited)
+        assert len(bench.pool) == kept
+    assert bench.pool.take(7 + waited) is (connection if kept else None)
+    assert bench.closes() == ({} if kept else {"idle_timeout": 1})
+    assert len(bench.pool) == 0
+
+
+def test_the_sweep_closes_the_old_ones_at_the_bottom() -> None:
+    bench = Bench()
+    connections = [bench.idle(now=second * SECOND) for second in range(6)]
+    bench.pool.sweep(7 * SECOND)
+    assert [one.closed for one in connections] == [True, True, True, False, False, False]
+    assert bench.closes() == {"idle_timeout": 3}
+    assert bench.pool.take(7 * SECOND) is connections[5]
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_max_requests(limit: int) -> None:
+    bench = Bench(max_requests=limit)
+    connection = bench.busy()
+    for _ in range(limit - 1):
+        bench.done(connection)
+        assert bench.pool.take(0) is connection
+        bench.use(connection, 0)
+    bench.done(connection)
+    assert connection.closed
+    assert bench.closes() == {"max_requests": 1}
+
+
+def test_max_lifetime_when_it_comes_back() -> None:
+    bench = Bench(max_lifetime_ns=10 * SECOND)
+    young, old = bench.busy(created=1, now=10 * SECOND), bench.busy(created=0, now=10 * SECOND)
+    bench.done(young)
+    bench.done(old)
+    assert not young.closed
+    assert old.closed
+    assert bench.closes() == {"max_lifetime": 1}
+
+
+def test_max_lifetime_of_idle_ones_wherever_they_lie() -> None:
+    bench = Bench(max_lifetime_ns=10 * SECOND)
+    young = bench.idle(now=8 * SECOND, created=5 * SECOND)
+    old = bench.idle(now=9 * SECOND, created=0)
+    bench.pool.sweep(10 * SECOND)
+    assert (young.closed, old.closed) == (False, True)
+    assert len(bench.pool) == 1
+
+
+def test_expire_all_ends_the_idle_now_and_the_busy_when_they_come_back() -> None:
+    bench = Bench()
+    idle, busy = bench.idle(), bench.busy()
+    bench.pool.expire_all()
+    assert idle.closed
+    assert not busy.closed
+    assert len(bench.pool) == 0
+    fresh = bench.busy()
+    bench.done(busy)
+    bench.done(fresh)
+    assert busy.closed
+    assert bench.pool.take(0) is fresh
+    assert bench.closes() == {"expired": 2}
+
+
+ENDS: dict[str, tuple[Callable[[FakeTransport], None], str]] = {
+    "data": (lambda transport: transport.receive(OK), "unexpected_data"),
+    "one byte": (lambda transport: transport.receive(b"\n"), "unexpected_data"),
+    "FIN": (lambda transport: transport.receive_eof(), "upstream_closed"),
+    "reset": (lambda transport: transport.lose(ConnectionResetError()), "upstream_closed"),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_idle_one_that_says_or_ends_anything_is_discarded(case: str, place: int) -> None:
+    end, reason = ENDS[case]
+    bench = Bench()
+    connections = [bench.idle() for _ in range(3)]
+    end(bench.transports[place])
+    bench.settle()
+    assert connections[place].closed
+    assert bench.transports[place].is_closing()
+    assert bench.closes() == {reason: 1}
+    left = [one for one in connections if one is not connections[place]]
+    assert [bench.pool.take(0), bench.pool.take(0), bench.pool.take(0)] == [left[1], left[0], None]
+
+
+def test_discarding_what_is_not_idle_counts_nothing() -> None:
+    bench = Bench()
+    connection = bench.busy()
+    connection.release()
+    bench.pool.discard(connection, "upstream_closed")
+    bench.pool.discard(connection, "upstream_closed")
+    assert bench.closes() == {}
+    assert connection.closed
+
+
+def test_one_whose_transport_closes_is_not_taken() -> None:
+    bench = Bench()
+    below, top = bench.idle(), bench.idle()
+    bench.transports[1].closed = True  # connection_lost is still to come
+    assert bench.pool.take(0) is below
+    assert top.closed
+    assert bench.closes() == {"upstream_closed": 1}
+
+
+def test_one_that_must_not_go_on_is_closed() -> None:
+    bench = Bench()
+    connection = bench.busy()
+    connection.data_received(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+    assert connection.closed
+    assert bench.closes() == {"not_reusable": 1}
+
+
+def test_one_that_cannot_write_is_closed() -> None:
+    """The last request has not gone out yet, so the next could not either."""
+    bench = Bench()
+    connection = bench.busy()
+    connection.pause_writing()
+    bench.done(connection)
+    assert connection.closed
+    assert bench.closes() == {"not_reusable": 1}
+
+
+def test_counters() -> None:
+    bench = Bench()
+    bench.idle(), bench.idle()
+    bench.pool.take(0)
+    bench.pool.sweep(0)
+    assert bench.upstream.cells[UPSTREAM_IDLE] == 1
+    assert bench.upstream.cells[UPSTREAM_REUSES] == 1

@@ -15,7 +15,7 @@ class LineWriter:
     `write` never blocks and is called from one thread only. Lines are made (`render`) in the writer's thread.
     """
 
-    def __init__(self, fd: int, max_lines: int = 50_000) -> None:
+    def __init__(self, fd: int, max_lines: int = 20_000) -> None:
         self._fd = fd
         self._max_lines = max_lines
         self._queue: queue.SimpleQueue[tuple[Render, int] | None] = queue.SimpleQueue()

@@ -55,6 +55,7 @@ _known_response_field = _RESPONSE_FIELDS.seen.__getitem__
 _methods: set[bytes] = set()
 _status_lines: dict[bytes, tuple[int, int, bytes]] = {}
 _STATUS_LINES = 1024
+_BLOCK_LIMIT = 1024  # larger ones are not kept: an idle client must stay cheap
 
 _STARTED_LINE = re.compile(
     rb"\r?|%b(?: (?:[!\"$-~]+(?: (?:H(?:T(?:T(?:P(?:/[0-9.]*\r?)?)?)?)?)?)?)?)?" % TOKEN
@@ -85,10 +86,11 @@ class RequestHead:
     `target` is the origin form (or `*`); `host` the authority, empty only in HTTP/1.0. `length` counts the
     body as `framing` does. `websocket` is an upgrade to be tunnelled. `lines` are the field lines to
     forward, as they came; what is not among them was hop-by-hop, or is in `forwarding`: the (name, value)
-    pairs of the X-Forwarded-* family and X-Request-ID.
+    pairs of the X-Forwarded-* family and X-Request-ID. `block` is what stood after the start line, kept to
+    know it again; empty where that is not worth it.
     """
 
-    __slots__ = ("forwarding", "host", "keep_alive", "length", "lines", "method", "minor",
+    __slots__ = ("block", "forwarding", "host", "keep_alive", "length", "lines", "method", "minor",
                  "target", "te_trailers", "websocket")  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, minor: int, lines: list[bytes]) -> None:
@@ -101,6 +103,7 @@ class RequestHead:
         self.websocket = False
         self.te_trailers = False
         self.lines = lines
+        self.block = b""
         self.forwarding: list[tuple[bytes, bytes]] | None = None
 
 
@@ -133,20 +136,37 @@ class ResponseHead:
         self.lines = lines
 
 
-def parse_request_head(raw: bytes, uri_limit: int, count_limit: int) -> RequestHead:
-    """`raw` ends with its first empty line. Raises ProtocolError with the failure to answer."""
-    lines = raw.split(b"\r\n")
-    match = _REQUEST_LINE.fullmatch(lines[0])
+def parse_request_head(
+    raw: bytes, uri_limit: int, count_limit: int, before: RequestHead | None = None
+) -> RequestHead:
+    """`raw` ends with its first empty line. Raises ProtocolError with the failure to answer.
+
+    `before` is the head that came before it on the same connection, and no longer needed: where only the
+    target differs, as with most clients, that is put into it and it is given back.
+    """
+    start, _, block = raw.partition(b"\r\n")
+    match = _REQUEST_LINE.fullmatch(start)
     if match is None:
-        if not lines[0] and len(lines) > 3:  # RFC 9112 section 2.2: one empty line before it is ignored
-            return parse_request_head(raw[2:], uri_limit, count_limit)
-        raise _request_line_fault(lines[0], uri_limit)
+        if not start and block != b"\r\n":  # RFC 9112 section 2.2: one empty line before it is ignored
+            return parse_request_head(block, uri_limit, count_limit)
+        raise _request_line_fault(start, uri_limit)
     method, target, version = match.groups()
+    minor = 1 if version == b"1" else 0
     if len(target) > uri_limit:
         raise ProtocolError(URI_TOO_LONG, f"the request target is longer than {uri_limit} bytes")
-    if len(lines) > count_limit + 3:  # beside the fields: the start line, the empty line, what follows it
+    if (
+        before is not None
+        and before.block == block
+        and before.method == method
+        and before.minor == minor
+        and target[0] == _SLASH
+    ):
+        before.target = target
+        return before
+    lines = block.split(b"\r\n")
+    del lines[-2:]  # the empty line, and nothing after it
+    if len(lines) > count_limit:
         raise ProtocolError(HEAD_TOO_LARGE, f"more than {count_limit} header fields")
-    del lines[0], lines[-2:]
     try:
         fields = [*filter(None, map(_known_request_field, lines))]
         if method not in _methods or target[0] != _SLASH:
@@ -155,8 +175,9 @@ def parse_request_head(raw: bytes, uri_limit: int, count_limit: int) -> RequestH
         _check_request(raw, method)
         fields = _REQUEST_FIELDS.learn(lines)
 
-    minor = 1 if version == b"1" else 0
     head = RequestHead(method, target, minor, lines)
+    if target[0] == _SLASH and len(block) <= _BLOCK_LIMIT:
+        head.block = block
     host: Field | None = None
     length: Field | None = None
     coding: Field | None = None

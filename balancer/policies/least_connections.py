@@ -13,6 +13,17 @@ _SCAN_LIMIT = 16
 _SAMPLE_TRIES = 8
 
 
+class _Turn:
+    """A candidate and where it stands in the rotation."""
+
+    __slots__ = ("place", "step", "upstream")
+
+    def __init__(self, upstream: Upstream, place: float) -> None:
+        self.upstream = upstream
+        self.place = place
+        self.step = 1.0 / upstream.effective_weight  # how far one pick moves it on
+
+
 class LeastConnections(Policy):
     """Compares inflight / weight; ties go in turn, by weight too.
 
@@ -24,78 +35,59 @@ class LeastConnections(Policy):
 
     summary: ClassVar[str] = "fewest requests in flight, by weight (default)"
 
-    __slots__ = ("_candidates", "_now", "_random", "_shares", "_start", "_turns")
+    __slots__ = ("_now", "_random", "_start", "_turns")
 
     def __init__(self, random: Random, start: int = 0) -> None:
         """`start` is where the first turn begins, so that several workers do not begin alike."""
         self._random = random
         self._start = start
-        self._candidates: list[Upstream] = []
-        self._shares: list[float] = []  # 1 / weight, in the order of the candidates
-        self._turns: list[float] = []
+        self._turns: list[_Turn] = []
         self._now = 0.0  # where the last picked one stood
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
-        kept = dict(zip(self._candidates, self._turns, strict=True))
+        kept = {turn.upstream: turn.place for turn in self._turns}
         least = min((kept[one] for one in candidates if one in kept), default=0.0)
-        self._shares = [1.0 / one.effective_weight for one in candidates]
-        # A newcomer starts level with the least served: neither flooded nor passed over. Turns are kept
+        # A newcomer starts level with the least served: neither flooded nor passed over. Places are kept
         # relative to the least, so that they never grow large.
-        self._turns = [kept.get(one, least) - least for one in candidates]
+        self._turns = [_Turn(one, kept.get(one, least) - least) for one in candidates]
         self._now = max(0.0, self._now - least)
-        self._candidates = list(candidates)
         if not kept and candidates:
-            for index in range(self._start % len(candidates)):
-                self._turns[index] = self._shares[index]
+            for turn in self._turns[: self._start % len(candidates)]:
+                turn.place = turn.step
 
     def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
-        if len(self._candidates) > _SCAN_LIMIT:
-            return self._sample(tried)
-        shares = self._shares
         turns = self._turns
-        best = -1
-        least = 0.0
-        for index, upstream in enumerate(self._candidates):
-            load = (upstream.inflight + upstream.remote_inflight) * shares[index]
+        if len(turns) > _SCAN_LIMIT:
+            turns = self._two(tried)
+        best: _Turn | None = None
+        least = place = 0.0
+        for turn in turns:
+            upstream = turn.upstream
+            load = (upstream.inflight + upstream.remote_inflight) * turn.step
             if (
-                best < 0 or load < least or (load == least and turns[index] < turns[best])
+                best is None or load < least or (load == least and turn.place < place)
             ) and upstream not in tried:
-                best = index
+                best = turn
                 least = load
-        if best < 0:
+                place = turn.place
+        if best is None:
             return None
-        self._move_on(best)
-        return self._candidates[best]
+        if place < self._now:
+            place = self._now
+        self._now = place
+        best.place = place + best.step
+        return best.upstream
 
-    def _sample(self, tried: tuple[Upstream, ...]) -> Upstream | None:
-        candidates = self._candidates
-        count = len(candidates)
-        rand = self._random.random
-        first = -1
-        for _ in range(_SAMPLE_TRIES):
-            index = int(rand() * count)
-            if index == first or candidates[index] in tried:
-                continue
-            if first < 0:
-                first = index
-                continue
-            return candidates[self._lighter(first, index)]
-        if first >= 0:
-            return candidates[first]
-        return next((upstream for upstream in candidates if upstream not in tried), None)
-
-    def _lighter(self, one: int, other: int) -> int:
-        shares = self._shares
+    def _two(self, tried: tuple[Upstream, ...]) -> list[_Turn]:
+        """Two different ones drawn at random; fewer only where nearly all have been tried."""
         turns = self._turns
-        a, b = self._candidates[one], self._candidates[other]
-        load_a = (a.inflight + a.remote_inflight) * shares[one]
-        load_b = (b.inflight + b.remote_inflight) * shares[other]
-        chosen = one if load_a < load_b or (load_a == load_b and turns[one] <= turns[other]) else other
-        self._move_on(chosen)
-        return chosen
-
-    def _move_on(self, index: int) -> None:
-        turn = self._turns[index]
-        if turn > self._now:
-            self._now = turn
-        self._turns[index] = self._now + self._shares[index]
+        count = len(turns)
+        rand = self._random.random
+        drawn: list[_Turn] = []
+        for _ in range(_SAMPLE_TRIES):
+            turn = turns[int(rand() * count)]
+            if turn not in drawn and turn.upstream not in tried:
+                drawn.append(turn)
+                if len(drawn) == 2:
+                    return drawn
+        return drawn or turns

@@ -20,7 +20,7 @@ from balancer.errors import (
 from balancer.http.chunked import ChunkedDecoder
 from balancer.http.forwarding import Peer
 from balancer.http.framing import NO_BODY
-from balancer.http.head import HEAD_END, parse_request_head, refuse_early
+from balancer.http.head import HEAD_END, RequestHead, parse_request_head, refuse_early
 from balancer.proxy.exchange import Exchange
 from balancer.proxy.tunnel import Tunnel
 
@@ -39,7 +39,7 @@ _HEAD, _BODY, _HOLD, _TUNNEL, _LINGER, _CLOSED = range(6)
 class ClientConnection(asyncio.Protocol):
     """The asyncio protocol of one client connection. `deadline_ns` is looked at by the sweep."""
 
-    __slots__ = ("_chunks", "_exchange", "_held", "_left", "_linger_end_ns", "_proxy",
+    __slots__ = ("_chunks", "_exchange", "_head", "_held", "_left", "_linger_end_ns", "_proxy",
                  "_read_paused", "_reading", "_state", "_tunnel", "_unsent", "admitted",
                  "deadline_ns", "peer", "transport", "write_paused")  # fmt: skip
 
@@ -60,6 +60,7 @@ class ClientConnection(asyncio.Protocol):
         self.write_paused = False
         self.deadline_ns = 0
         # for one request
+        self._head: RequestHead | None = None
         self._left = 0
         self._chunks: ChunkedDecoder | None = None
         self._tunnel: Tunnel | None = None
@@ -233,8 +234,8 @@ class ClientConnection(asyncio.Protocol):
                     self._wait_for_head(data)
                     return
                 size = len(data)
-                head = parse_request_head(
-                    data if end == size else data[:end], limits.uri_bytes, limits.header_count
+                head = self._head = parse_request_head(
+                    data if end == size else data[:end], limits.uri_bytes, limits.header_count, self._head
                 )
                 length = head.length
                 if length == NO_BODY:

@@ -1,6 +1,7 @@
 """Every raw request of the corpus gets its verdict from the real proxy, however its bytes arrive."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -11,6 +12,7 @@ from tests.corpus.cases import Case, cuts, read_cases
 from tests.corpus.requests_driver import Observation, RequestBench, Verdict, verdict_of
 
 CASES = read_cases("requests.txt")
+LASTING = [case for case in CASES if case.verdict[-1].split()[0] not in ("closes", "reject", "waits")]
 every_case = pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
 
 
@@ -54,6 +56,15 @@ def test_in_two_pieces_and_byte_by_byte(case: Case, bench: RequestBench) -> None
         assert _without_request_ids(bench.run([sent[i : i + 1] for i in range(len(sent))])) == whole
 
 
+@pytest.mark.parametrize("case", LASTING, ids=[case.id for case in LASTING])
+def test_again_on_the_same_connection(case: Case, bench: RequestBench) -> None:
+    """What a connection remembers of one request changes nothing for the next."""
+    once = _without_request_ids(bench.run([case.sent])).forwarded
+    twice = _without_request_ids(bench.run([case.sent, case.sent + case.sent]))
+    assert twice.forwarded == once * 3
+    assert twice.open
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(CASES), st.data())
 def test_in_any_pieces(case: Case, data: st.DataObject) -> None:
@@ -67,10 +78,10 @@ def test_in_any_pieces(case: Case, data: st.DataObject) -> None:
         bench.close()
 
 
-def _without_request_ids(seen: Observation) -> tuple[object, ...]:
-    heads = [
-        (one.method, one.target, one.framing, one.body, one.trailers,
-         [line for line in one.fields if not line.startswith(b"X-Request-ID: ")])
+def _without_request_ids(seen: Observation) -> Observation:
+    """The ids differ from run to run."""
+    forwarded = [
+        replace(one, fields=tuple(line for line in one.fields if not line.startswith(b"X-Request-ID: ")))
         for one in seen.forwarded
-    ]  # fmt: skip
-    return heads, seen.statuses, seen.open
+    ]
+    return replace(seen, forwarded=tuple(forwarded))

@@ -87,11 +87,11 @@ class RequestHead:
     body as `framing` does. `websocket` is an upgrade to be tunnelled. `lines` are the field lines to
     forward, as they came; what is not among them was hop-by-hop, or is in `forwarding`: the (name, value)
     pairs of the X-Forwarded-* family and X-Request-ID. `block` is what stood after the start line, kept to
-    know it again; empty where that is not worth it.
+    know it again, empty where that is not worth it; `outgoing` the field lines as `wire` has rendered them.
     """
 
     __slots__ = ("block", "forwarding", "host", "keep_alive", "length", "lines", "method", "minor",
-                 "target", "te_trailers", "websocket")  # fmt: skip
+                 "outgoing", "target", "te_trailers", "websocket")  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, minor: int, lines: list[bytes]) -> None:
         self.method = method
@@ -104,6 +104,7 @@ class RequestHead:
         self.te_trailers = False
         self.lines = lines
         self.block = b""
+        self.outgoing = b""
         self.forwarding: list[tuple[bytes, bytes]] | None = None
 
 
@@ -114,16 +115,8 @@ class ResponseHead:
     `lines` are the field lines to forward; `chunked_line`, if any, stands among them.
     """
 
-    __slots__ = (
-        "chunked_line",
-        "has_date",
-        "keep_alive",
-        "length",
-        "lines",
-        "status",
-        "status_line",
-        "websocket",
-    )
+    __slots__ = ("chunked_line", "has_date", "keep_alive", "length", "lines", "status",
+                 "status_line", "websocket")  # fmt: skip
 
     def __init__(self, status: int, status_line: bytes, keep_alive: bool, lines: list[bytes]) -> None:
         self.status = status

@@ -1,23 +1,32 @@
 """Heads as they go out: the lines that came in, with a proxy's few changes, in one join."""
 
+from balancer.http.forwarding import Peer
 from balancer.http.framing import UNTIL_CLOSE
 from balancer.http.head import RequestHead, ResponseHead
 
 
-def render_request(head: RequestHead, forwarding: bytes, request_id: bytes, authority: bytes) -> bytes:
+def render_request(head: RequestHead, peer: Peer, request_id: bytes, authority: bytes) -> bytes:
     """The request head for an upstream, always HTTP/1.1, with its empty line.
 
-    `forwarding` are the lines of `Peer.lines`; `authority` is the upstream's, for HTTP/1.0 clients that
-    name no Host.
+    `peer` is the client; `authority` is the upstream's, for HTTP/1.0 clients that name no Host.
     """
-    lines = [b"%b %b HTTP/1.1" % (head.method, head.target), *head.lines]
+    fields = head.outgoing
+    if not fields:
+        fields = _outgoing(head, peer.lines(head), authority)
+        if head.host:
+            head.outgoing = fields
+    return b"%b %b HTTP/1.1\r\n%bX-Request-ID: %b\r\n\r\n" % (head.method, head.target, fields, request_id)
+
+
+def _outgoing(head: RequestHead, forwarding: bytes, authority: bytes) -> bytes:
+    lines = head.lines.copy()
     if not head.host:
         lines.append(b"Host: " + authority)
     if head.websocket:
         lines.append(b"Connection: Upgrade\r\nUpgrade: websocket")
     elif head.te_trailers:
         lines.append(b"Connection: TE\r\nTE: trailers")
-    lines.append(b"%bX-Request-ID: %b\r\n\r\n" % (forwarding, request_id))
+    lines.append(forwarding)
     return b"\r\n".join(lines)
 
 

@@ -189,7 +189,7 @@ class Exchange:
         self.attempt = attempt = self._own_attempt
         attempt.begin(upstream, connection, reused, now)
         head = self.head
-        data = render_request(head, self.client.peer.lines(head), self.request_id, upstream.authority)
+        data = render_request(head, self.client.peer, self.request_id, upstream.authority)
         if self._unsent:
             data = b"".join([data, *self._unsent])
             self._unsent = []

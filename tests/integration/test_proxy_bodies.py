@@ -1,0 +1,240 @@
+"""Bodies over real sockets: large ones in both directions, slow readers, early answers, broken ends."""
+
+import asyncio
+import hashlib
+import http.client
+import itertools
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from tests.proxy.arena import arena, on_uvloop, read_head
+
+pytestmark = pytest.mark.integration
+
+MIB = 1024 * 1024
+SIZE = 20 * MIB
+BLOCK = bytes(range(256)) * 256  # 64 KiB
+BUFFER_LIMIT = MIB  # what may wait in this process for one slow connection
+
+
+def digest_of(size: int) -> str:
+    digest = hashlib.sha256()
+    for _ in range(size // len(BLOCK)):
+        digest.update(BLOCK)
+    return digest.hexdigest()
+
+
+EXPECTED = digest_of(SIZE)
+FRAMINGS = {
+    "length": b"Content-Length: %d\r\n" % SIZE,
+    "chunked": b"Transfer-Encoding: chunked\r\n",
+    "until close": b"Connection: close\r\n",
+}
+
+
+def framed(framing: str) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(BLOCK), BLOCK) if framing == "chunked" else BLOCK
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@on_uvloop
+async def test_large_response(framing: str) -> None:
+    async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_head(reader)
+            writer.write(b"HTTP/1.1 200 OK\r\n" + FRAMINGS[framing] + b"\r\n")
+            for _ in range(SIZE // len(BLOCK)):
+                writer.write(framed(framing))
+                await writer.drain()
+            if framing == "chunked":
+                writer.write(b"0\r\n\r\n")
+            if framing == "until close":
+                return
+
+    async with arena(app) as stage, aiohttp.ClientSession() as session:
+        for _ in range(2):  # the client connection goes on, whatever the framing upstream
+            digest = hashlib.sha256()
+            async with session.get(f"http://127.0.0.1:{stage.port}/") as response:
+                async for piece in response.content.iter_any():
+                    digest.update(piece)
+            assert digest.hexdigest() == EXPECTED
+        assert stage.proxy.connections == 1
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@on_uvloop
+async def test_large_request(framing: str) -> None:
+    async def app(request: web.Request) -> web.Response:
+        digest = hashlib.sha256()
+        async for piece in request.content.iter_any():
+            digest.update(piece)
+        return web.Response(text=digest.hexdigest())
+
+    runner = web.ServerRunner(web.Server(app))  # type: ignore[arg-type]  # the stub wants BaseRequest
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+
+    def upload(to: int) -> list[str]:
+        client = http.client.HTTPConnection("127.0.0.1", to)
+        answers = []
+        for _ in range(2):
+            blocks = itertools.repeat(BLOCK, SIZE // len(BLOCK))
+            headers = {} if framing == "chunked" else {"Content-Length": str(SIZE)}
+            client.request("PUT", "/", blocks, headers, encode_chunked=framing == "chunked")
+            answers.append(client.getresponse().read().decode())
+        client.close()
+        return answers
+
+    try:
+        async with arena(port) as stage:
+            assert await asyncio.to_thread(upload, stage.port) == [EXPECTED] * 2
+    finally:
+        await runner.cleanup()
+
+
+@on_uvloop
+async def test_slow_reader_slows_the_app_down() -> None:
+    written = 0
+
+    async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (5 * SIZE))
+        for _ in range(5 * SIZE // len(BLOCK)):
+            writer.write(BLOCK)
+            await writer.drain()
+            written += len(BLOCK)
+
+    async with arena(app) as stage:
+        reader, writer = await stage.connect(receive_buffer=65536)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await read_head(reader)
+        (client,) = stage.proxy._clients
+        await stage.until(lambda: client.write_paused)
+        assert client.transport.get_write_buffer_size() < BUFFER_LIMIT
+        assert written < 5 * SIZE
+        digest = hashlib.sha256()
+        left = 5 * SIZE
+        most = 0
+        while left:
+            piece = await reader.read(MIB)
+            assert piece
+            digest.update(piece)
+            left -= len(piece)
+            most = max(most, client.transport.get_write_buffer_size())
+        assert most < BUFFER_LIMIT
+        assert digest.hexdigest() == digest_of(5 * SIZE)
+        writer.close()
+
+
+@on_uvloop
+async def test_slow_app_slows_the_client_down() -> None:
+    go_on = asyncio.Event()
+
+    async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        await go_on.wait()
+        digest = hashlib.sha256()
+        left = 5 * SIZE
+        while left:
+            piece = await reader.read(MIB)
+            assert piece
+            digest.update(piece)
+            left -= len(piece)
+        text = digest.hexdigest().encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(text) + text)
+
+    async with arena(app) as stage:
+        reader, writer = await stage.connect()
+
+        async def upload() -> None:
+            writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (5 * SIZE))
+            for _ in range(5 * SIZE // len(BLOCK)):
+                writer.write(BLOCK)
+                await writer.drain()
+
+        uploading = asyncio.create_task(upload())
+        await stage.until(lambda: any(client.paused_fd >= 0 for client in stage.proxy._clients))
+        assert not uploading.done()
+        (client,) = stage.proxy._clients
+        attempt = client._exchange.attempt
+        assert attempt is not None
+        assert attempt.connection.transport.get_write_buffer_size() < BUFFER_LIMIT
+        go_on.set()
+        await uploading
+        await read_head(reader)
+        assert (await reader.readexactly(64)).decode() == digest_of(5 * SIZE)
+        writer.close()
+
+
+@pytest.mark.parametrize("size", [1 * MIB, SIZE], ids=["1 MiB", "20 MiB"])
+@on_uvloop
+async def test_early_answer_reaches_a_client_that_still_sends(size: int) -> None:
+    """http.client reads nothing before it has sent everything."""
+
+    async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlarge")
+        writer.write_eof()
+        await reader.read()  # until the proxy lets go
+
+    def upload(port: int) -> tuple[int, bytes]:
+        client = http.client.HTTPConnection("127.0.0.1", port)
+        blocks = itertools.repeat(BLOCK, size // len(BLOCK))
+        client.request("POST", "/", blocks, {"Content-Length": str(size)})
+        response = client.getresponse()
+        answer = response.status, response.read()
+        client.close()
+        return answer
+
+    async with arena(app) as stage:
+        assert await asyncio.to_thread(upload, stage.port) == (413, b"large")
+
+
+@on_uvloop
+async def test_a_refused_body_is_answered_while_the_client_still_sends() -> None:
+    async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raise AssertionError("nothing may reach the app")
+
+    def upload(port: int) -> int:
+        client = http.client.HTTPConnection("127.0.0.1", port)
+        client.request("POST", "/", itertools.repeat(BLOCK, 64), {"Content-Length": str(64 * len(BLOCK))})
+        status = client.getresponse().status
+        client.close()
+        return status
+
+    async with arena(app, limits={"body_bytes": 1000}) as stage:
+        assert await asyncio.to_thread(upload, stage.port) == 413
+
+
+BREAKS = {
+    "length": (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"Content-Length: 100\r\n\r\nhalf"),
+    "chunked": (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"),
+    "length, to HTTP/1.0": (b"GET / HTTP/1.0\r\n\r\n", b"Content-Length: 100\r\n\r\nhalf"),
+    "chunked, to HTTP/1.0": (b"GET / HTTP/1.0\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"),
+}
+
+
+@pytest.mark.parametrize("case", BREAKS)
+@on_uvloop
+async def test_truncation_is_a_reset(case: str) -> None:
+    request, response = BREAKS[case]
+    seen = asyncio.Event()
+
+    async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n" + response)
+        await seen.wait()
+
+    async with arena(app) as stage:
+        reader, writer = await stage.connect()
+        writer.write(request)
+        await reader.readuntil(b"half")
+        seen.set()
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()

@@ -1,0 +1,314 @@
+"""Connections over real sockets: clients that leave, dials that hang, stale ones, limits, drain."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.proxy.arena import arena, on_uvloop, read_head, unused_port
+
+pytestmark = pytest.mark.integration
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 2\r\n\r\nok"
+BLOCK = bytes(65536)
+
+
+async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """An app that answers each request without a body at once."""
+    while True:
+        await read_head(reader)
+        writer.write(OK)
+
+
+class Listening:
+    """An app that waits in a request, and tells when the proxy has let go of it."""
+
+    def __init__(self, say: bytes = b"", read: bool = True) -> None:
+        self.asked = asyncio.Event()
+        self.let_go = asyncio.Event()
+        self._say = say
+        self._read = read
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(self._say)
+        self.asked.set()
+        try:
+            if self._read:
+                while await reader.read(65536):
+                    pass
+            else:
+                await asyncio.Event().wait()
+        except ConnectionError:
+            pass
+        self.let_go.set()
+
+
+LEAVES = {
+    "closes while it waits": (b"", b"", False),
+    "resets while it waits": (b"", b"", True),
+    "closes while it sends": (b"", b"x" * 100, False),
+    "resets in the response": (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nx", b"", True),
+    "closes in the response": (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nx", b"", False),
+}
+
+
+@pytest.mark.parametrize("case", LEAVES)
+@on_uvloop
+async def test_client_that_leaves_cancels_its_request(case: str) -> None:
+    say, body, reset = LEAVES[case]
+    app = Listening(say)
+    async with arena(app) as stage:
+        reader, writer = await stage.connect()
+        length = b"Content-Length: 9999\r\n" if body else b""
+        writer.write(b"PUT / HTTP/1.1\r\nHost: a\r\n" + length + b"\r\n" + body)
+        await app.asked.wait()
+        if say:
+            await read_head(reader)
+        if reset:
+            writer.transport.abort()
+        else:
+            writer.close()
+        await app.let_go.wait()
+        await stage.until(lambda: stage.proxy.connections == 0)
+        assert stage.inflight == [0]
+        assert [record[6] for record in stage.records.records] == [499]
+
+
+@pytest.mark.parametrize("how", ["FIN", "RST"])
+@on_uvloop
+async def test_client_that_leaves_while_it_is_not_read_is_noticed(how: str) -> None:
+    """Its upload is paused, since the app does not read: only POLLRDHUP in the sweep tells."""
+    app = Listening(read=False)
+    async with arena(app) as stage:
+        with socket.create_connection(("127.0.0.1", stage.port)) as client:
+            loop = asyncio.get_running_loop()
+            client.setblocking(False)
+            await loop.sock_sendall(client, b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999\r\n\r\n")
+            await stage.until(lambda: stage.proxy.connections == 1)
+            (connection,) = stage.proxy._clients
+            sent = 0
+            # No further than it is read: behind bytes that nobody reads, a FIN would not arrive.
+            while connection.paused_fd < 0:
+                await loop.sock_sendall(client, BLOCK)
+                sent += len(BLOCK)
+                await stage.until(
+                    lambda: connection._exchange.request_bytes == sent or connection.paused_fd >= 0  # noqa: B023
+                )
+            if how == "FIN":
+                client.shutdown(socket.SHUT_WR)
+            else:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.close()
+            await stage.until(lambda: stage.proxy.connections == 0)
+        assert stage.inflight == [0]
+        assert [record[6] for record in stage.records.records] == [499]
+
+
+@on_uvloop
+async def test_client_that_leaves_without_reading_its_response() -> None:
+    async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n")
+        while True:
+            writer.write(BLOCK)
+            await writer.drain()
+
+    async with arena(app) as stage:
+        _, writer = await stage.connect(receive_buffer=4096)
+        writer.write(GET)
+        await stage.until(lambda: any(client.write_paused for client in stage.proxy._clients))
+        writer.transport.abort()
+        await stage.until(lambda: stage.proxy.connections == 0)
+        assert stage.inflight == [0]
+
+
+# --- dialling
+
+
+@contextmanager
+def black_hole() -> Iterator[int]:
+    """A port that swallows connects: its accept queue is full, so the kernel drops what comes."""
+    with socket.socket() as listening, socket.socket() as first, socket.socket() as second:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        address = listening.getsockname()
+        first.connect(address)
+        second.setblocking(False)
+        second.connect_ex(address)
+        yield address[1]
+
+
+@pytest.mark.parametrize("method", [b"GET", b"POST"], ids=["GET", "POST"])
+@on_uvloop
+async def test_connect_race(method: bytes) -> None:
+    with black_hole() as port:
+        async with arena(port, hello) as stage:
+            loop = asyncio.get_running_loop()
+            reader, writer = await stage.connect()
+            started = loop.time()
+            writer.write(method + b" / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+            assert await reader.readexactly(len(OK)) == OK
+            assert 0.2 < loop.time() - started < 0.9  # 250 ms, and well below the connect timeout
+            assert stage.inflight == [0, 0]
+            writer.close()
+
+
+@on_uvloop
+async def test_connect_timeout() -> None:
+    with black_hole() as port:
+        async with arena(port, timeouts={"connect": 0.1}) as stage:
+            reader, writer = await stage.connect()
+            writer.write(GET)
+            assert (await read_head(reader)).startswith(b"HTTP/1.1 504 ")
+            writer.close()
+
+
+@on_uvloop
+async def test_refused_goes_to_another_and_all_refused_is_502() -> None:
+    async with arena(unused_port(), hello) as stage:
+        reader, writer = await stage.connect()
+        for _ in range(4):
+            writer.write(GET)
+            assert await reader.readexactly(len(OK)) == OK
+        writer.close()
+    async with arena(unused_port(), unused_port()) as stage:
+        reader, writer = await stage.connect()
+        writer.write(GET)
+        assert (await read_head(reader)).startswith(b"HTTP/1.1 502 ")
+        writer.close()
+
+
+@pytest.mark.parametrize("speaks", [b"", OK], ids=["closes", "speaks"])
+@on_uvloop
+async def test_app_that_closes_or_speaks_at_once(speaks: bytes) -> None:
+    async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(speaks)
+
+    async with arena(app) as stage:
+        reader, writer = await stage.connect()
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")
+        status = (await read_head(reader))[9:12]
+        assert status == b"502" or (speaks and status == b"200")  # it may have been asked before it spoke
+        writer.close()
+
+
+# --- reuse
+
+
+@on_uvloop
+async def test_stale_connections() -> None:
+    """The app closes after each response without saying so: the proxy may find out only as it asks."""
+    served = 0
+
+    async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal served
+        await read_head(reader)
+        served += 1
+        writer.write(OK)
+
+    async with arena(app) as stage:
+        reader, writer = await stage.connect()
+        for _ in range(200):
+            writer.write(GET)
+            assert await reader.readexactly(len(OK)) == OK
+        assert served == 200
+        writer.close()
+
+
+@on_uvloop
+async def test_thousand_pipelined_requests_in_order() -> None:
+    async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            target = (await read_head(reader)).split(b" ")[1]
+            writer.write(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: %d\r\n\r\n" % len(target) + target)
+
+    async with arena(app) as stage:
+        reader, writer = await stage.connect()
+        for number in range(1000):
+            writer.write(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number)
+        for number in range(1000):
+            await read_head(reader)
+            target = b"/%d" % number
+            assert await reader.readexactly(len(target)) == target
+        writer.close()
+
+
+# --- limits and the end
+
+
+@on_uvloop
+async def test_surplus_clients_can_read_their_refusal() -> None:
+    """They have sent a request by then: a reset would destroy the answer."""
+    async with arena(hello, limits={"max_connections": 1}) as stage:
+        _, first = await stage.connect()
+        await stage.until(lambda: stage.proxy.connections == 1)
+        for _ in range(20):
+            reader, writer = await stage.connect()
+            writer.write(GET)
+            answer = await reader.read()
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert answer.endswith(b"shortly.\n")
+            writer.close()
+        first.close()
+
+
+@on_uvloop
+async def test_malformed_request_can_read_its_refusal() -> None:
+    async with arena(hello) as stage:
+        reader, writer = await stage.connect()
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" + BLOCK * 4)
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        writer.close()
+
+
+@on_uvloop
+async def test_drain_closes_idle_clients_and_lets_the_running_end() -> None:
+    go_on = asyncio.Event()
+    asked = asyncio.Event()
+
+    async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = await read_head(reader)
+            if b"/slow" in head:
+                asked.set()
+                await go_on.wait()
+            writer.write(OK)
+
+    async with arena(app) as stage:
+        idle, idle_writer = await stage.connect()
+        idle_writer.write(GET)
+        await idle.readexactly(len(OK))
+        running, running_writer = await stage.connect()
+        running_writer.write(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+        await asked.wait()
+        stage.proxy.drain()
+        assert await idle.read() == b""
+        go_on.set()
+        answer = await running.read()
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"\r\nConnection: close\r\n" in answer
+        assert answer.endswith(b"\r\n\r\nok")
+        await stage.until(lambda: stage.proxy.connections == 0)
+        idle_writer.close()
+        running_writer.close()
+
+
+@on_uvloop
+async def test_the_end_of_the_drain_time_is_a_reset() -> None:
+    app = Listening(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nx")
+    async with arena(app) as stage:
+        reader, writer = await stage.connect()
+        writer.write(GET)
+        await read_head(reader)
+        stage.proxy.drain()
+        stage.proxy.abort_all()
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        await app.let_go.wait()
+        writer.close()

@@ -1,0 +1,160 @@
+"""A proxy on real sockets in this process, on uvloop as in a worker, before origins that a test scripts."""
+
+import asyncio
+import functools
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, ParamSpec
+
+import uvloop
+
+from balancer.clock import SystemClock
+from balancer.proxy.proxy import Proxy
+from balancer.runtime.build import build_proxy
+from balancer.telemetry.segment import Segment
+from tests.fakes.wire import Records, start_message
+
+P = ParamSpec("P")
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+LIMIT = 30.0  # seconds; only a failing test takes that long
+SWEEP = 0.02
+
+
+def on_uvloop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Runs an async test on the event loop that workers use."""
+
+    @functools.wraps(test)
+    def play(*args: P.args, **kwargs: P.kwargs) -> None:
+        async def bounded() -> None:
+            async with asyncio.timeout(LIMIT):
+                await test(*args, **kwargs)
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(bounded())
+
+    return play
+
+
+class Arena:
+    """`port` is the proxy's. `errors` is what reached the event loop's handler, `logs` the proxy's log."""
+
+    def __init__(self, ports: list[int], **changes: Any) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.segment = Segment.create(1)
+        self.records = Records()
+        self.logs: list[tuple[str, str, str | None]] = []
+        self.errors: list[str] = []
+        start = start_message(len(ports), **changes)
+        for spec, port in zip(start["pools"][0]["upstreams"], ports, strict=True):
+            spec.update(host="127.0.0.1", port=port)
+        self.proxy: Proxy = build_proxy(
+            start,
+            loop=self.loop,
+            segment=self.segment,
+            clock=SystemClock(),
+            records=self.records,
+            log=lambda *line: self.logs.append(line),
+        )
+        self.port = 0
+        self._swept = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def open(self) -> None:
+        self.loop.set_exception_handler(lambda _, context: self.errors.append(str(context)))
+        self._server = await self.loop.create_server(self.proxy.client_protocol, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._sweep()
+
+    def _sweep(self) -> None:
+        self.proxy.sweep()
+        self._swept.set()
+        self._swept = asyncio.Event()
+        self._timer = self.loop.call_later(SWEEP, self._sweep)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Returns at the first sweep after which `condition` holds."""
+        while not condition():
+            await self._swept.wait()
+
+    @property
+    def inflight(self) -> list[int]:
+        return [upstream.inflight for upstream in self.proxy.router.routes[0].pool.upstreams]
+
+    async def connect(self, receive_buffer: int = 0) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A raw client."""
+        sock = socket.socket()
+        sock.setblocking(False)
+        if receive_buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        await self.loop.sock_connect(sock, ("127.0.0.1", self.port))
+        return await asyncio.open_connection(sock=sock, limit=2**16)
+
+    async def close(self) -> None:
+        self._server.close()
+        await self._server.wait_closed()
+        self.proxy.drain()
+        self.proxy.abort_all()
+        await self.until(lambda: self.proxy.connections == 0)
+        assert self._timer is not None
+        self._timer.cancel()
+        self.segment.close()
+        assert self.inflight == [0] * len(self.inflight)
+        assert self.proxy.router.routes[0].inflight == 0
+        assert self.errors == []
+        assert self.logs == []
+
+
+@asynccontextmanager
+async def arena(*origins: Handler | int, **changes: Any) -> AsyncIterator[Arena]:
+    """A proxy before `origins`, each a handler of connections or the port of a server; `changes` as ever."""
+    async with AsyncExitStack() as stack:
+        ports = [
+            one if isinstance(one, int) else await stack.enter_async_context(origin(one)) for one in origins
+        ]
+        made = Arena(ports, **changes)
+        await made.open()
+        try:
+            yield made
+        finally:
+            await made.close()
+
+
+@asynccontextmanager
+async def origin(handler: Handler) -> AsyncIterator[int]:
+    """A server of `handler` on a free port. What is still being served at the end is cancelled."""
+    serving: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        serving.add(task)
+        try:
+            await handler(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            return  # the proxy has let go, or the test is over
+        finally:
+            serving.discard(task)
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=2**16)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in list(serving):
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+
+
+async def read_head(reader: asyncio.StreamReader) -> bytes:
+    """One head, with its empty line."""
+    return await reader.readuntil(b"\r\n\r\n")
+
+
+def unused_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])

@@ -17,7 +17,8 @@ _HEAD = re.compile(
 _CHUNK = re.compile(rb"([0-9a-f]+)\r\n")
 _STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3})[^\r]*\r\n")
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
-_NEVER_FORWARDED = (b"keep-alive:", b"proxy-connection:", b"proxy-authorization:", b"x_forwarded")
+_NEVER_FORWARDED = (b"keep-alive:", b"proxy-connection:", b"proxy-authorization:")
+_FORWARDING = (b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id")
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,8 @@ def check_forwarded(fields: list[bytes]) -> None:
     names = [line.partition(b":")[0] for line in fields]
     for name in (b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-request-id"):
         assert names.count(name) == 1, f"{name!r} in {fields}"
+    for name in names:
+        assert b"_" not in name or name.replace(b"_", b"-") not in _FORWARDING, name
     for line in fields:
         assert not line.startswith(_NEVER_FORWARDED), line
         if line.startswith((b"connection:", b"te:", b"upgrade:")):

@@ -13,6 +13,7 @@ from tests.corpus.requests_driver import Observation, RequestBench, Verdict, ver
 
 CASES = read_cases("requests.txt")
 LASTING = [case for case in CASES if case.verdict[-1].split()[0] not in ("closes", "reject", "waits")]
+STATUSES = {200, 400, 413, 414, 431, 501, 505}
 every_case = pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
 
 
@@ -74,6 +75,44 @@ def test_in_any_pieces(case: Case, data: st.DataObject) -> None:
     try:
         pieces = [case.sent[a:b] for a, b in pairwise(places)]
         check(verdict_of(case), bench.run(pieces))
+    finally:
+        bench.close()
+
+
+PIECES = [
+    b"\r", b"\n", b"\r\n", b"\r\n\r\n", b" ", b"\t", b"\0", b"\x0b", b"\xff", b":", b",", b";", b"#",
+    b"/", b"0", b"1", b"Host: b\r\n", b"Content-Length: 1\r\n", b"Transfer-Encoding: chunked\r\n",
+    b"Connection: close\r\n", b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n", b"0\r\n\r\n", b" HTTP/1.1",
+    b"http://b",
+]  # fmt: skip
+
+
+@st.composite
+def mutations(draw: st.DrawFn) -> tuple[Case, bytes, int]:
+    """A case, its bytes with something cut out, put in or doubled, and where to split them."""
+    case = draw(st.sampled_from(CASES))
+    sent = case.sent
+    for _ in range(draw(st.integers(1, 3))):
+        begin = draw(st.integers(0, len(sent)))
+        end = draw(st.integers(begin, min(begin + 20, len(sent))))
+        put = draw(st.sampled_from([b"", sent[begin:end] * 2, *PIECES]))
+        sent = sent[:begin] + put + sent[end:]
+    return case, sent, draw(st.integers(0, len(sent)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(mutations())
+def test_damaged_requests(mutation: tuple[Case, bytes, int]) -> None:
+    """Whatever is sent: what goes on has one meaning only (the driver sees to that), however it came."""
+    case, sent, cut = mutation
+    bench = RequestBench(case)
+    try:
+        whole = _without_request_ids(bench.run([sent]))
+        split = _without_request_ids(bench.run([sent[:cut], sent[cut:]]))
+        if 431 in whole.statuses or 431 in split.statuses:  # too large, or malformed: what is seen first
+            split = replace(split, statuses=whole.statuses)
+        assert split == whole
+        assert not [status for status in whole.statuses if status not in STATUSES]
     finally:
         bench.close()
 

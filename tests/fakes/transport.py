@@ -53,6 +53,7 @@ class FakeTransport(asyncio.Transport):
         self.written = bytearray()
         self.writes: list[bytes] = []
         self.late_writes: list[bytes] = []
+        self.writes_after_loss = 0  # uvloop raises an error for these
         self.reading = True
         self.eof_written = False
         self.closed = False
@@ -116,6 +117,7 @@ class FakeTransport(asyncio.Transport):
             raise RuntimeError("Cannot call write() after write_eof()")
         if self.closed or self.aborted or self.lost:
             self.late_writes.append(bytes(data))
+            self.writes_after_loss += self.lost
             return
         self.writes.append(bytes(data))
         self.written += data

@@ -1,5 +1,6 @@
 """Every raw response of the corpus gets its verdict from the real connection, however its bytes arrive."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -60,6 +61,44 @@ def test_in_any_pieces(case: Case, data: st.DataObject) -> None:
     size = len(case.sent)
     places = sorted(data.draw(st.sets(st.integers(1, size), max_size=6)) | {0, size})
     check(case, observe(case, [case.sent[a:b] for a, b in pairwise(places)]))
+
+
+PIECES = [
+    b"\r", b"\n", b"\r\n", b"\r\n\r\n", b" ", b"\t", b"\0", b"\x0b", b"\xff", b":", b",", b";", b"0", b"1",
+    b"Content-Length: 1\r\n", b"Transfer-Encoding: chunked\r\n", b"Connection: close\r\n", b"0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n",
+]  # fmt: skip
+
+
+@st.composite
+def mutations(draw: st.DrawFn) -> tuple[Case, bytes, int]:
+    """A case, its bytes with something cut out, put in or doubled, and where to split them."""
+    case = draw(st.sampled_from(CASES))
+    sent = case.sent
+    for _ in range(draw(st.integers(1, 3))):
+        begin = draw(st.integers(0, len(sent)))
+        end = draw(st.integers(begin, min(begin + 20, len(sent))))
+        put = draw(st.sampled_from([b"", sent[begin:end] * 2, *PIECES]))
+        sent = sent[:begin] + put + sent[end:]
+    return case, sent, draw(st.integers(0, len(sent)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(mutations())
+def test_damaged_responses(mutation: tuple[Case, bytes, int]) -> None:
+    """Whatever an upstream sends: the same comes of it however it arrives, and lines hold no line ends."""
+    case, sent, cut = mutation
+    whole = observe(case, [sent] if sent else [])
+    split = observe(case, [piece for piece in (sent[:cut], sent[cut:]) if piece])
+    if whole.begun and whole.failure:  # a fault may come with bytes that are then not passed on
+        whole = replace(whole, body=split.body)
+    if "response_head_too_large" in (whole.failure, split.failure) and not whole.begun:
+        split = replace(split, failure=whole.failure)  # too large, or malformed: what is seen first
+    assert split == whole
+    for line in whole.lines:
+        assert not set(line) & set(b"\r\n\0")
+    if whole.ended and whole.framing.startswith("length"):
+        assert len(whole.body) == int(whole.framing.split()[1])
 
 
 @pytest.mark.parametrize(

@@ -156,25 +156,10 @@ def next_request(upstream: FakeTransport) -> Forwarded | None:
     if codings:
         assert codings == [b"chunked"]
         framing = "chunked"
-        while True:
-            chunk = _CHUNK.match(data, end)
-            if chunk is None:
-                return None
-            start, size = chunk.end(), int(chunk[1], 16)
-            if size == 0:
-                end = data.find(b"\r\n", start) if data[start : start + 2] == b"\r\n" else -1
-                if end < 0:
-                    end = data.find(b"\r\n\r\n", start) + 2
-                    if end < 2:
-                        return None
-                trailers = data[start:end]
-                end += 2
-                break
-            if len(data) < start + size + 2:
-                return None
-            body += data[start : start + size]
-            end = start + size + 2
-            assert data[end - 2 : end] == b"\r\n"
+        read = read_chunked(data, end)
+        if read is None:
+            return None
+        body, trailers, end = read
     elif lengths:
         size = int(lengths[0])
         framing = f"length {size}"
@@ -184,6 +169,22 @@ def next_request(upstream: FakeTransport) -> Forwarded | None:
             return None
     upstream.taken += end
     return Forwarded(match[1], match[2], framing, fields, body, trailers)
+
+
+def read_chunked(data: bytes, position: int) -> tuple[bytes, bytes, int] | None:
+    """The payload, the trailers and the end of the chunked body at `position`; None while it is not whole."""
+    body = b""
+    while chunk := _CHUNK.match(data, position):
+        start, size = chunk.end(), int(chunk[1], 16)
+        if size == 0:
+            end = start if data[start : start + 2] == b"\r\n" else data.find(b"\r\n\r\n", start) + 2
+            return (body, data[start:end], end + 2) if end >= start else None
+        position = start + size + 2
+        if len(data) < position:
+            return None
+        body += data[start : start + size]
+        assert data[position - 2 : position] == b"\r\n"
+    return None
 
 
 def check_forwarded(fields: list[bytes]) -> None:

@@ -55,7 +55,7 @@ def test_in_two_pieces_and_byte_by_byte(case: Case) -> None:
         check(case, observe(case, [sent[i : i + 1] for i in range(len(sent))]))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(CASES), st.data())
 def test_in_any_pieces(case: Case, data: st.DataObject) -> None:
     size = len(case.sent)
@@ -83,7 +83,7 @@ def mutations(draw: st.DrawFn) -> tuple[Case, bytes, int]:
     return case, sent, draw(st.integers(0, len(sent)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(mutations())
 def test_damaged_responses(mutation: tuple[Case, bytes, int]) -> None:
     """Whatever an upstream sends: the same comes of it however it arrives, and lines hold no line ends."""

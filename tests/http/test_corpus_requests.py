@@ -66,7 +66,7 @@ def test_again_on_the_same_connection(case: Case, bench: RequestBench) -> None:
     assert twice.open
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(CASES), st.data())
 def test_in_any_pieces(case: Case, data: st.DataObject) -> None:
     size = len(case.sent)
@@ -100,7 +100,7 @@ def mutations(draw: st.DrawFn) -> tuple[Case, bytes, int]:
     return case, sent, draw(st.integers(0, len(sent)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(mutations())
 def test_damaged_requests(mutation: tuple[Case, bytes, int]) -> None:
     """Whatever is sent: what goes on has one meaning only (the driver sees to that), however it came."""

@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order: nothing leaks, nothing is written too late, no reader is left behind."""
+"""Whatever happens in whatever order: nothing leaks, nothing is written too late, no reader stays behind."""
 
 from collections.abc import Callable
 from random import Random

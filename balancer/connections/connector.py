@@ -100,3 +100,4 @@ class Connector:
         """Close all idle connections: the worker ends."""
         for pool in self._pools.values():
             pool.expire_all()
+            pool.sweep(self._clock.monotonic_ns())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
+from collections.abc import Callable
+
 from balancer.errors import Outcome
 from balancer.policies.base import Policy
 from balancer.telemetry.columns import UPSTREAM_INFLIGHT
@@ -19,12 +21,19 @@ class UpstreamPool:
     because nothing else touches them.
     """
 
-    __slots__ = ("_by_id", "_policy", "_remote", "_remote_read_ns", "_tracks_load", "cells", "max_attempts",
-                 "name", "upstreams")  # fmt: skip
+    __slots__ = ("_by_id", "_policy", "_remote", "_remote_read_ns", "_report", "_tracks_load",
+                 "cells", "max_attempts", "name", "upstreams")  # fmt: skip
 
     def __init__(
-        self, name: str, upstreams: list[Upstream], policy: Policy, max_attempts: int, cells: memoryview[int]
+        self,
+        name: str,
+        upstreams: list[Upstream],
+        policy: Policy,
+        max_attempts: int,
+        cells: memoryview[int],
+        report: Callable[[Exception], None],
     ) -> None:
+        """`report` is told of a policy's own errors where they need not end an exchange."""
         self.name = name
         self.upstreams = upstreams
         self.max_attempts = max_attempts
@@ -32,6 +41,7 @@ class UpstreamPool:
         self._by_id = {upstream.id: upstream for upstream in upstreams}
         self._policy = policy
         self._tracks_load = policy.tracks_load
+        self._report = report
         self._remote: list[tuple[Upstream, list[memoryview[int]]]] = []
         self._remote_read_ns = 0
         self.rebuild()
@@ -69,7 +79,10 @@ class UpstreamPool:
         upstream.inflight = inflight = upstream.inflight - 1
         upstream.cells[UPSTREAM_INFLIGHT] = inflight
         if self._tracks_load:
-            self._policy.finished(upstream, latency_ns / 1e9, outcome)
+            try:
+                self._policy.finished(upstream, latency_ns / 1e9, outcome)
+            except Exception as error:
+                self._report(error)
 
     def _read_remote(self, now_ns: int) -> None:
         self._remote_read_ns = now_ns

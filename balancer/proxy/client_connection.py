@@ -181,7 +181,10 @@ class ClientConnection(asyncio.Protocol):
         if unsent and progress and self._state != _LINGER:
             self.deadline_ns = now + self._proxy.timeouts.idle_ns  # slow, but it reads
         elif self._exchange.active:
-            self._exchange.deadline_passed()
+            try:
+                self._exchange.deadline_passed()
+            except Exception as error:
+                self._exchange.crashed(error)
         elif self._state == _HEAD and self._held and not unsent:
             self.refuse(ProtocolError(HEAD_TIMEOUT, "the request head did not arrive in time"))
         else:

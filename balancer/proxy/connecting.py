@@ -93,7 +93,11 @@ class Connecting:
         """`dialling` has taken long: let another upstream join, if there is one."""
         if self.attempts >= self._pool.max_attempts:
             return
-        upstream = self._pool.choose(self.tried, self._proxy.monotonic_ns())
+        try:
+            upstream = self._pool.choose(self.tried, self._proxy.monotonic_ns())
+        except Exception as error:
+            self._exchange.crashed(error)
+            return
         if upstream is not None:
             self.tried = (*self.tried, upstream)
             self.attempts += 1

@@ -39,11 +39,13 @@ class DelayQueue(Generic[T]):
         self._timer = None
         now = self._clock.monotonic_ns()
         items = self._items
-        while items and items[0][0] <= now:
-            self._due(items.popleft()[1])
-        if items and self._timer is None:
-            wait = max((items[0][0] - now) / 1e9, 0.001)
-            self._timer = self._loop.call_later(wait, self._fire)
+        try:
+            while items and items[0][0] <= now:
+                self._due(items.popleft()[1])
+        finally:  # one that raises must not keep the others waiting for ever
+            if items and self._timer is None:
+                wait = max((items[0][0] - now) / 1e9, 0.001)
+                self._timer = self._loop.call_later(wait, self._fire)
 
     def close(self) -> None:
         """Forget all items and the timer."""

@@ -4,7 +4,6 @@ It stands between the client connection, which frames the request, and the attem
 `connecting` finds. Every way it can end passes through `_end`, once.
 """
 
-import traceback
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
@@ -174,7 +173,7 @@ class Exchange:
 
     def crashed(self, error: Exception) -> None:
         """A bug of ours: this exchange ends with 500 and a logged traceback, the worker lives on."""
-        self.proxy.log("error", f"internal error: {error!r}", "".join(traceback.format_exception(error)))
+        self.proxy.report(error)
         if self.tunnel is not None:
             self.end_tunnel()
         elif self.active:

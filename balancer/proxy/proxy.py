@@ -28,8 +28,6 @@ from balancer.telemetry.columns import (
     WORKER_LOCAL_RESPONSES,
 )
 
-Log = Callable[[str, str, str | None], None]
-
 _LOCAL_COLUMN: dict[Failure, int] = {
     failure: WORKER_LOCAL_RESPONSES + column for column, failure in enumerate(FAILURES)
 }
@@ -41,9 +39,10 @@ class Proxy:
     Everything in here is for one event loop; nothing is locked.
     """
 
-    __slots__ = ("_admitted", "_clients", "_clock", "_listener_cells", "_pools", "_worker_cells",
-                 "connect_races", "connector", "date_line", "draining", "forwarding", "limits",
-                 "log", "loop", "monotonic_ns", "records", "request_ids", "router", "timeouts")  # fmt: skip
+    __slots__ = ("_admitted", "_clients", "_clock", "_listener_cells", "_pools",
+                 "_worker_cells", "connect_races", "connector", "date_line", "draining",
+                 "forwarding", "limits", "loop", "monotonic_ns", "records", "report",
+                 "request_ids", "router", "timeouts")  # fmt: skip
 
     def __init__(
         self,
@@ -58,7 +57,7 @@ class Proxy:
         timeouts: Timeouts,
         limits: Limits,
         records: RecordSink,
-        log: Log,
+        report: Callable[[Exception], None],
         listener_cells: memoryview[int],
         worker_cells: memoryview[int],
     ) -> None:
@@ -71,7 +70,7 @@ class Proxy:
         self.timeouts = timeouts
         self.limits = limits
         self.records = records
-        self.log = log
+        self.report = report
         self.connect_races: DelayQueue[Dialling] = DelayQueue(loop, clock, CONNECT_RACE_DELAY, Dialling.race)
         self.draining = False
         self.date_line = b""

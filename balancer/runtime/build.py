@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import traceback
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -13,7 +15,7 @@ from balancer.policies.registry import PolicyContext
 from balancer.policies.registry import build as build_policy
 from balancer.pools.pool import UpstreamPool
 from balancer.proxy.limits import Limits, Timeouts, timeout_ns
-from balancer.proxy.proxy import Log, Proxy
+from balancer.proxy.proxy import Proxy
 from balancer.proxy.router import Route, Router
 from balancer.telemetry.access_log import RecordSink
 from balancer.telemetry.segment import Segment
@@ -27,9 +29,13 @@ def build_proxy(
     segment: Segment,
     clock: Clock,
     records: RecordSink,
-    log: Log,
+    log: Callable[[str, str, str | None], None],
 ) -> Proxy:
     """`start` is the first message on the control channel; durations in it are seconds, 0 = off."""
+
+    def report(error: Exception) -> None:
+        log("error", f"internal error: {error!r}", "".join(traceback.format_exception(error)))
+
     page = segment.page(start["page"])
     context = PolicyContext(Random(os.urandom(16)), start["slot"])
     limits = Limits(**start["limits"])
@@ -51,7 +57,7 @@ def build_proxy(
             upstreams.append(upstream)
         policy = build_policy(spec["policy"], spec["policy_options"], context)
         pool = UpstreamPool(
-            spec["name"], upstreams, policy, spec["retry"]["max_attempts"], page.row(spec["row"])
+            spec["name"], upstreams, policy, spec["retry"]["max_attempts"], page.row(spec["row"]), report
         )
         if start["workers"] > 1:
             others = [
@@ -78,7 +84,7 @@ def build_proxy(
         ),
         limits=limits,
         records=records,
-        log=log,
+        report=report,
         listener_cells=page.row(start["rows"]["listener"]),
         worker_cells=page.row(start["rows"]["worker"]),
     )

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from balancer.proxy.proxy import Proxy
 
 _HELD_LIMIT = 64 * 1024  # bytes read ahead of the running exchange
+# Held, and yet no request has begun: old clients end a body with CRLF (RFC 9112 section 2.2).
+_NO_HEAD = (b"", b"\r", b"\r\n")
 _LINGER_NS = 30_000_000_000  # in all, while the client goes on sending
 _LINGER_IDLE_NS = 5_000_000_000
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: close sends RST
@@ -150,7 +152,7 @@ class ClientConnection(asyncio.Protocol):
                 self._linger()
             return
         self._state = _HEAD
-        if self._proxy.draining and not self._held:
+        if self._proxy.draining and self._held in _NO_HEAD:
             self.drain()
             return
         self.deadline_ns = now_ns + self._proxy.timeouts.client_idle_ns
@@ -185,7 +187,7 @@ class ClientConnection(asyncio.Protocol):
                 self._exchange.deadline_passed()
             except Exception as error:
                 self._exchange.crashed(error)
-        elif self._state == _HEAD and self._held and not unsent:
+        elif self._state == _HEAD and self._held not in _NO_HEAD and not unsent:
             self.refuse(ProtocolError(HEAD_TIMEOUT, "the request head did not arrive in time"))
         else:
             self.abort()
@@ -197,7 +199,7 @@ class ClientConnection(asyncio.Protocol):
 
     def drain(self) -> None:
         """Close if no request is running or has begun to arrive."""
-        if self._state == _HEAD and not self._held:
+        if self._state == _HEAD and self._held in _NO_HEAD:
             self._state = _CLOSED
             self.transport.close()
 
@@ -277,10 +279,10 @@ class ClientConnection(asyncio.Protocol):
 
     def _wait_for_head(self, data: bytes) -> None:
         limits = self._proxy.limits
-        refuse_early(data, limits.uri_bytes)
+        refuse_early(data[: limits.header_bytes + 1], limits.uri_bytes)
         if len(data) > limits.header_bytes:
             raise ProtocolError(HEAD_TOO_LARGE, f"more than {limits.header_bytes} bytes of head")
-        if not self._held:
+        if self._held in _NO_HEAD and data not in _NO_HEAD:
             self.deadline_ns = self._proxy.monotonic_ns() + self._proxy.timeouts.request_head_ns
         self._held = data
 

@@ -23,6 +23,7 @@ class Watching(Policy):
         self.candidates: list[Upstream] = []
         self.rebuilds = 0
         self.told: list[tuple[str, str, float, Outcome | None]] = []
+        self.errors: list[Exception] = []  # what its pool has reported
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
         self.candidates = list(candidates)
@@ -42,6 +43,13 @@ class Tracking(Watching):
     tracks_load: ClassVar[bool] = True
 
 
+class Failing(Tracking):
+    """Has a bug where an attempt ends."""
+
+    def finished(self, upstream: Upstream, latency: float, outcome: Outcome) -> None:
+        raise ZeroDivisionError
+
+
 def row() -> memoryview[int]:
     return memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
 
@@ -49,7 +57,7 @@ def row() -> memoryview[int]:
 def make(count: int = 3, policy: Watching | None = None) -> tuple[UpstreamPool, Watching]:
     policy = policy or Watching()
     upstreams = [Upstream(f"app{n}:8000", f"10.0.0.{n}", 8000, 1, row()) for n in range(1, count + 1)]
-    return UpstreamPool("default", upstreams, policy, 3, row()), policy
+    return UpstreamPool("default", upstreams, policy, 3, row(), policy.errors.append), policy
 
 
 def test_choosing_counts_in_flight_and_finishing_gives_back() -> None:
@@ -115,6 +123,15 @@ def test_only_policies_that_track_load_are_told(tracks: bool) -> None:
     pool.finished(upstream, 1_500_000_000, Outcome.SERVER_ERROR)
     expected = [("started", "app1:8000", 0.0, None), ("finished", "app1:8000", 1.5, Outcome.SERVER_ERROR)]
     assert policy.told == (expected if tracks else [])
+
+
+def test_a_policy_that_fails_where_an_attempt_ends_is_reported_and_the_count_is_right() -> None:
+    pool, policy = make(policy=Failing())
+    upstream = pool.choose((), 0)
+    assert upstream is not None
+    pool.finished(upstream, 0, Outcome.SUCCESS)
+    assert [type(error) for error in policy.errors] == [ZeroDivisionError]
+    assert (upstream.inflight, upstream.cells[UPSTREAM_INFLIGHT]) == (0, 0)
 
 
 # --- the other workers

@@ -138,3 +138,11 @@ def encode_chunk(data: bytes) -> bytes:
 def encode_end(trailers: bytes) -> bytes:
     """The last chunk with the raw trailer lines, each of which ends in CRLF."""
     return b"0\r\n%b\r\n" % trailers
+
+
+def encode_piece(data: bytes, last: bool, trailers: bytes) -> list[bytes]:
+    """The next piece of a body, which may be empty, and with the `last` one the end."""
+    pieces = [encode_chunk(data)] if data else []
+    if last:
+        pieces.append(encode_end(trailers))
+    return pieces

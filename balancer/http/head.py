@@ -4,19 +4,12 @@ httptools checks the syntax, `fields` knows single lines, and here they are put 
 RFC 9112, the fields that frame the message, and the lines to forward, byte for byte as they came.
 """
 
-import re
-
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
-from httptools.parser.errors import HttpParserInvalidMethodError
-
 from balancer.errors import (
     HEAD_TOO_LARGE,
     MALFORMED_REQUEST,
     MALFORMED_RESPONSE,
-    METHOD_NOT_SUPPORTED,
     RESPONSE_HEAD_TOO_LARGE,
     URI_TOO_LONG,
-    VERSION_NOT_SUPPORTED,
     Failure,
     ProtocolError,
 )
@@ -36,14 +29,18 @@ from balancer.http.fields import (
     FieldTable,
 )
 from balancer.http.framing import NO_BODY, UNTIL_CLOSE, request_length, response_length
-from balancer.http.headers import TOKEN, without_nominated
+from balancer.http.headers import without_nominated
+from balancer.http.syntax import (
+    REQUEST_LINE,
+    check_request,
+    check_response,
+    known_methods,
+    parse_status_line,
+    request_line_fault,
+)
 from balancer.http.target import split_absolute
 
 HEAD_END = b"\r\n\r\n"
-
-# One space between the parts, a visible-ASCII target without fragment, HTTP/1.0 or 1.1 (RFC 9112 section 3).
-_REQUEST_LINE = re.compile(rb"(%b) ([!\"$-~]+) HTTP/1\.([01])" % TOKEN)
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
 
 _REQUEST_FIELDS = FieldTable(REQUEST_KINDS)
 _RESPONSE_FIELDS = FieldTable(RESPONSE_KINDS)
@@ -51,33 +48,9 @@ _RESPONSE_FIELDS = FieldTable(RESPONSE_KINDS)
 _known_request_field = _REQUEST_FIELDS.seen.__getitem__
 _known_response_field = _RESPONSE_FIELDS.seen.__getitem__
 
-# Methods that httptools has passed once, and status lines taken apart once: (minor, status, line to send on).
-_methods: set[bytes] = set()
-_status_lines: dict[bytes, tuple[int, int, bytes]] = {}
-_STATUS_LINES = 1024
 _BLOCK_LIMIT = 1024  # larger ones are not kept: an idle client must stay cheap
-
-_STARTED_LINE = re.compile(
-    rb"\r?|%b(?: (?:[!\"$-~]+(?: (?:H(?:T(?:T(?:P(?:/[0-9.]*\r?)?)?)?)?)?)?)?)?" % TOKEN
-)
-_OTHER_VERSION = re.compile(rb"%b [!\"$-~]+ HTTP/[0-9]\.[0-9]" % TOKEN)
-_LINE_TO_TARGET = re.compile(rb"%b ([!\"$-~]+)" % TOKEN)
-# CONNECT, HTTP/2's preface, and what httptools knows of RTSP but not of HTTP.
-_NOT_SERVED = frozenset(
-    b"""CONNECT PRI DESCRIBE ANNOUNCE SETUP PLAY PAUSE TEARDOWN GET_PARAMETER SET_PARAMETER REDIRECT RECORD
-    FLUSH""".split()
-)
 _KEEP_ALIVE = [b"keep-alive"]
 _SLASH = 0x2F
-
-
-class _Ignore:
-    """httptools wants an object for its callbacks; where none is defined it checks and calls nothing."""
-
-    __slots__ = ()
-
-
-_IGNORE = _Ignore()
 
 
 class RequestHead:
@@ -138,11 +111,11 @@ def parse_request_head(
     target differs, as with most clients, that is put into it and it is given back.
     """
     start, _, block = raw.partition(b"\r\n")
-    match = _REQUEST_LINE.fullmatch(start)
+    match = REQUEST_LINE.fullmatch(start)
     if match is None:
         if not start and block != b"\r\n":  # RFC 9112 section 2.2: one empty line before it is ignored
             return parse_request_head(block, uri_limit, count_limit)
-        raise _request_line_fault(start, uri_limit)
+        raise request_line_fault(start, uri_limit)
     method, target, version = match.groups()
     minor = 1 if version == b"1" else 0
     if len(target) > uri_limit:
@@ -162,10 +135,10 @@ def parse_request_head(
         raise ProtocolError(HEAD_TOO_LARGE, f"more than {count_limit} header fields")
     try:
         fields = [*filter(None, map(_known_request_field, lines))]
-        if method not in _methods or target[0] != _SLASH:
-            _check_request(raw, method)
+        if method not in known_methods or target[0] != _SLASH:
+            check_request(raw, method)
     except KeyError:
-        _check_request(raw, method)
+        check_request(raw, method)
         fields = _REQUEST_FIELDS.learn(lines)
 
     head = RequestHead(method, target, minor, lines)
@@ -222,15 +195,14 @@ def parse_request_head(
 def parse_response_head(raw: bytes, method: bytes, count_limit: int) -> ResponseHead:
     """`raw` ends with its first empty line; `method` is that of the request. Raises ProtocolError."""
     lines = raw.split(b"\r\n")
-    start = _status_lines.get(lines[0]) or _parse_status_line(lines[0])
-    minor, status, status_line = start
+    minor, status, status_line = parse_status_line(lines[0])
     if len(lines) > count_limit + 3:
         raise ProtocolError(RESPONSE_HEAD_TOO_LARGE, f"more than {count_limit} header fields")
     del lines[0], lines[-2:]
     try:
         fields = [*filter(None, map(_known_response_field, lines))]
     except KeyError:
-        _check_response(raw[raw.index(b"\r\n") :])
+        check_response(raw[raw.index(b"\r\n") :])
         fields = _RESPONSE_FIELDS.learn(lines)
 
     head = ResponseHead(status, status_line, minor == 1, lines)
@@ -269,70 +241,6 @@ def parse_response_head(raw: bytes, method: bytes, count_limit: int) -> Response
     elif options is not None:
         head.keep_alive = True
     return head
-
-
-def refuse_early(start: bytes, uri_limit: int) -> None:
-    """Raise what the beginning of a request head already deserves, before the rest has come.
-
-    Without this, a TLS handshake or other noise would only be told so by the head's deadline.
-    """
-    start = start.removeprefix(b"\r\n")
-    line, end, _ = start.partition(b"\r\n")
-    if (_REQUEST_LINE if end else _STARTED_LINE).fullmatch(line) is None:
-        raise _request_line_fault(line, uri_limit)
-    _check_target_length(line, uri_limit)
-
-
-def _check_request(raw: bytes, method: bytes) -> None:
-    """Have httptools check the syntax of a whole head."""
-    if method in _NOT_SERVED:
-        raise ProtocolError(METHOD_NOT_SUPPORTED, "a method that is not for a reverse proxy")
-    try:
-        HttpRequestParser(_IGNORE).feed_data(raw)
-    except HttpParserUpgrade:
-        pass
-    except HttpParserInvalidMethodError:
-        raise ProtocolError(METHOD_NOT_SUPPORTED, "an unknown method") from None
-    except HttpParserError as error:
-        raise ProtocolError(MALFORMED_REQUEST, str(error)) from None
-    _methods.add(method)  # bounded: httptools passes a closed list
-
-
-def _check_response(fields: bytes) -> None:
-    """Have httptools check the syntax of the fields: all that follows the status line, with its CRLF."""
-    try:
-        # Not the line itself: of 101 it would make more than it should.
-        HttpResponseParser(_IGNORE).feed_data(b"HTTP/1.1 200 OK" + fields)
-    except HttpParserUpgrade:
-        pass
-    except HttpParserError as error:
-        raise ProtocolError(MALFORMED_RESPONSE, str(error)) from None
-
-
-def _parse_status_line(line: bytes) -> tuple[int, int, bytes]:
-    match = _STATUS_LINE.fullmatch(line)
-    if match is None:
-        raise ProtocolError(MALFORMED_RESPONSE, "the status line is not one of HTTP/1.0 or 1.1")
-    version, code, phrase = match.groups()
-    if len(_status_lines) >= _STATUS_LINES:
-        _status_lines.clear()
-    parsed = (1 if version == b"1" else 0, int(code), b"HTTP/1.1 %b %b" % (code, phrase or b""))
-    _status_lines[line] = parsed
-    return parsed
-
-
-def _check_target_length(line: bytes, uri_limit: int) -> None:
-    target = _LINE_TO_TARGET.match(line)
-    if target is not None and len(target[1]) > uri_limit:
-        raise ProtocolError(URI_TOO_LONG, f"the request target is longer than {uri_limit} bytes")
-
-
-def _request_line_fault(line: bytes, uri_limit: int) -> ProtocolError:
-    """The first fault in a line, so that the answer is the same however its bytes arrive."""
-    _check_target_length(line, uri_limit)
-    if _OTHER_VERSION.fullmatch(line):
-        return ProtocolError(VERSION_NOT_SUPPORTED, "an HTTP version other than 1.0 and 1.1")
-    return ProtocolError(MALFORMED_REQUEST, "the request line is malformed")
 
 
 def _repeated(field: Field, failure: Failure) -> Field:

@@ -92,7 +92,9 @@ class Attempt:
         tunnel.from_upstream(data)
 
     def tunnel_ended(self) -> None:
-        self.exchange.end_tunnel()
+        tunnel = self.exchange.tunnel
+        assert tunnel is not None
+        tunnel.end()
 
     def upstream_failed(self, failure: Failure, detail: str) -> None:
         self.exchange.upstream_failed(failure)

@@ -17,10 +17,11 @@ from balancer.errors import (
     TOO_MANY_CONNECTIONS,
     ProtocolError,
 )
-from balancer.http.chunked import ChunkedDecoder
+from balancer.http.body import BodyDecoder, body_decoder
 from balancer.http.forwarding import Peer
 from balancer.http.framing import NO_BODY
-from balancer.http.head import HEAD_END, RequestHead, parse_request_head, refuse_early
+from balancer.http.head import HEAD_END, RequestHead, parse_request_head
+from balancer.http.syntax import refuse_early
 from balancer.proxy.exchange import Exchange
 from balancer.proxy.tunnel import Tunnel
 
@@ -41,7 +42,7 @@ _HEAD, _BODY, _HOLD, _TUNNEL, _LINGER, _CLOSED = range(6)
 class ClientConnection(asyncio.Protocol):
     """The asyncio protocol of one client connection. `deadline_ns` is looked at by the sweep."""
 
-    __slots__ = ("_chunks", "_exchange", "_head", "_held", "_left", "_linger_end_ns", "_proxy",
+    __slots__ = ("_body", "_exchange", "_head", "_held", "_linger_end_ns", "_proxy",
                  "_read_paused", "_reading", "_state", "_tunnel", "_unsent", "admitted",
                  "deadline_ns", "peer", "transport", "write_paused")  # fmt: skip
 
@@ -63,8 +64,7 @@ class ClientConnection(asyncio.Protocol):
         self.deadline_ns = 0
         # for one request
         self._head: RequestHead | None = None
-        self._left = 0
-        self._chunks: ChunkedDecoder | None = None
+        self._body: BodyDecoder | None = None
         self._tunnel: Tunnel | None = None
 
     # --- asyncio's calls
@@ -242,32 +242,12 @@ class ClientConnection(asyncio.Protocol):
                 head = self._head = parse_request_head(
                     data if end == size else data[:end], limits.uri_bytes, limits.header_count, self._head
                 )
-                length = head.length
-                if length == NO_BODY:
+                if head.length == NO_BODY:
                     self._state = _HOLD
                     self._held = data[end:] if end < size else b""
                     exchange.start(head, b"", True)
-                elif length > 0:
-                    if limits.body_bytes and length > limits.body_bytes:
-                        raise ProtocolError(BODY_TOO_LARGE, f"more than {limits.body_bytes} bytes of body")
-                    self._left = length
-                    whole = size - end >= length
-                    self._state = _HOLD if whole else _BODY
-                    self._held = data[end + length :] if whole else b""
-                    self._left = 0 if whole else length - (size - end)
-                    exchange.start(head, data[end : end + length], whole)
                 else:
-                    chunks = self._chunks = ChunkedDecoder(MALFORMED_REQUEST, limits.header_bytes)
-                    self._left = length
-                    body = chunks.feed(data[end:])
-                    whole = chunks.done and not chunks.trailers
-                    self._check_size(len(body))
-                    self._state = _HOLD if whole else _BODY
-                    self._held = chunks.surplus
-                    exchange.start(head, body, whole)
-                    if chunks.done and chunks.trailers and self._state == _BODY:
-                        self._state = _HOLD
-                        exchange.request_body(b"", True, chunks.trailers)
+                    self._begin_body(head, data[end:])
                 if self._state != _HEAD or not self._held:
                     return
                 data = self._held
@@ -286,32 +266,33 @@ class ClientConnection(asyncio.Protocol):
             self.deadline_ns = self._proxy.monotonic_ns() + self._proxy.timeouts.request_head_ns
         self._held = data
 
+    def _begin_body(self, head: RequestHead, data: bytes) -> None:
+        self._check_size(head.length)
+        limit = self._proxy.limits.header_bytes
+        decoder = self._body = body_decoder(head.length, MALFORMED_REQUEST, limit)
+        body = decoder.feed(data)
+        self._check_size(len(body))
+        whole = decoder.done and not decoder.trailers
+        self._state = _HOLD if decoder.done else _BODY
+        self._held = decoder.surplus
+        self._exchange.start(head, body, whole)
+        if decoder.done and decoder.trailers and self._exchange.active:
+            self._exchange.request_body(b"", True, decoder.trailers)
+
     def _read_body(self, data: bytes) -> None:
         exchange = self._exchange
-        left = self._left
-        if left > 0:
-            size = len(data)
-            if size < left:
-                self._left = left - size
-                exchange.request_body(data, False, b"")
-            else:
-                self._state = _HOLD
-                self._left = 0
-                self._held = data[left:] if size > left else b""
-                exchange.request_body(data[:left] if size > left else data, True, b"")
-            return
-        chunks = self._chunks
-        assert chunks is not None
+        decoder = self._body
+        assert decoder is not None
         try:
-            body = chunks.feed(data)
+            body = decoder.feed(data)
             self._check_size(exchange.request_bytes + len(body))
         except ProtocolError as error:
             exchange.request_broken(error)
             return
-        if chunks.done:
+        if decoder.done:
             self._state = _HOLD
-            self._held = chunks.surplus
-            exchange.request_body(body, True, chunks.trailers)
+            self._held = decoder.surplus
+            exchange.request_body(body, True, decoder.trailers)
         elif body:
             exchange.request_body(body, False, b"")
 

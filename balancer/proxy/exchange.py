@@ -20,7 +20,7 @@ from balancer.errors import (
     Outcome,
     ProtocolError,
 )
-from balancer.http.chunked import encode_chunk, encode_end
+from balancer.http.chunked import encode_piece
 from balancer.http.framing import CHUNKED, NO_BODY
 from balancer.http.head import RequestHead, ResponseHead
 from balancer.http.responses import prefers_json, render_failure
@@ -35,7 +35,6 @@ from balancer.telemetry.columns import (
     CODE_COLUMN,
     METHOD_COLUMN,
     METHOD_OTHER,
-    POOL_TUNNELS,
     ROUTE_DURATION,
     ROUTE_DURATION_SUM,
 )
@@ -138,7 +137,7 @@ class Exchange:
     def client_gone(self) -> None:
         """The client has left (FIN or reset): its upstream request is cancelled, and nobody is blamed."""
         if self.tunnel is not None:
-            self.end_tunnel()
+            self.tunnel.end()
             return
         self.status = CLIENT_GONE_STATUS
         self._let_go(Outcome.CLIENT_GONE, "client_gone")
@@ -152,7 +151,7 @@ class Exchange:
     def deadline_passed(self) -> None:
         """The client connection's deadline has come while this exchange runs."""
         if self.tunnel is not None:
-            self.end_tunnel()
+            self.tunnel.end()
         elif self.response_begun and self.client.write_paused:
             self.client_gone()  # it has read nothing for so long: as good as gone
             self.client.break_off()
@@ -175,7 +174,7 @@ class Exchange:
         """A bug of ours: this exchange ends with 500 and a logged traceback, the worker lives on."""
         self.proxy.report(error)
         if self.tunnel is not None:
-            self.end_tunnel()
+            self.tunnel.end()
         elif self.active:
             self._close = True
             self._let_go(Outcome.CANCELLED, "failed")
@@ -245,7 +244,7 @@ class Exchange:
         self._chunked = chunked = unbounded and minor == 1
         data = render_response(head, minor, self._close, proxy.date_line)
         if chunked:
-            client.transport.write(b"".join([data, *_chunks(body, last, b"")]))
+            client.transport.write(b"".join([data, *encode_piece(body, last, b"")]))
         elif len(body) > _JOIN_LIMIT:
             client.transport.write(data)
             client.transport.write(body)
@@ -261,7 +260,7 @@ class Exchange:
         self.response_bytes += len(body)
         client = self.client
         if self._chunked:
-            client.transport.write(b"".join(_chunks(body, last, trailers)))
+            client.transport.write(b"".join(encode_piece(body, last, trailers)))
         elif body:
             client.transport.write(body)
         now = self.proxy.monotonic_ns()
@@ -287,32 +286,23 @@ class Exchange:
             self.fail(failure)
 
     def switched(self, head: ResponseHead, data: bytes) -> None:
-        """101: from here on both sides speak another protocol, and bytes pass as they come."""
+        """101: from here on both sides speak another protocol. `data` is the upstream's first of it."""
         attempt = self.attempt
         assert attempt is not None
         self.status = head.status
         self.failure = None
         self.response_begun = True
-        self.route.pool.cells[POOL_TUNNELS] += 1
-        self.client.transport.write(render_informational(head))
-        self.tunnel = tunnel = Tunnel(self.client, attempt.connection, self.proxy)
+        self.tunnel = tunnel = Tunnel(self, attempt, head)
         if data:
             tunnel.from_upstream(data)
         self.client.begin_tunnel(tunnel)
 
     # --- ends
 
-    def end_tunnel(self) -> None:
-        """Either side has closed, or both were silent for too long. What was written still goes out."""
-        attempt, tunnel = self.attempt, self.tunnel
-        assert attempt is not None
-        assert tunnel is not None
+    def tunnel_ended(self) -> None:
+        """The tunnel has let go of its upstream connection."""
         self.attempt = self.tunnel = None
-        self.request_bytes = tunnel.received
-        self.response_bytes = tunnel.sent
         now = self.proxy.monotonic_ns()
-        self.route.pool.cells[POOL_TUNNELS] -= 1
-        attempt.end_tunnel()
         self._end(now)
         self.client.exchange_ended(True, now)
 
@@ -357,12 +347,5 @@ class Exchange:
 
     def _encoded(self, body: bytes, whole: bool, trailers: bytes) -> list[bytes]:
         if self.head.length == CHUNKED:
-            return _chunks(body, whole, trailers)
+            return encode_piece(body, whole, trailers)
         return [body] if body else []
-
-
-def _chunks(body: bytes, last: bool, trailers: bytes) -> list[bytes]:
-    pieces = [encode_chunk(body)] if body else []
-    if last:
-        pieces.append(encode_end(trailers))
-    return pieces

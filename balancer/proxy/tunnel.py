@@ -2,39 +2,47 @@
 
 from typing import TYPE_CHECKING
 
-from balancer.connections.upstream_connection import UpstreamConnection
+from balancer.http.head import ResponseHead
+from balancer.http.wire import render_informational
+from balancer.proxy.attempt import Attempt
+from balancer.telemetry.columns import POOL_TUNNELS
 
 if TYPE_CHECKING:
-    from balancer.proxy.client_connection import ClientConnection
-    from balancer.proxy.proxy import Proxy
+    from balancer.proxy.exchange import Exchange
 
 
 class Tunnel:
-    """Joins a client and an upstream connection. Silence both ways for `tunnel_idle` ends it."""
+    """What an exchange turns into with 101. Silence both ways for `tunnel_idle` ends it."""
 
-    __slots__ = ("_client", "_connection", "_proxy", "received", "sent")
+    __slots__ = ("_attempt", "_client", "_exchange", "_proxy")
 
-    def __init__(self, client: "ClientConnection", connection: UpstreamConnection, proxy: "Proxy") -> None:
-        self._client = client
-        self._connection = connection
-        self._proxy = proxy
-        self.received = 0  # bytes from the client
-        self.sent = 0  # bytes to the client
+    def __init__(self, exchange: "Exchange", attempt: Attempt, head: ResponseHead) -> None:
+        self._exchange = exchange
+        self._attempt = attempt
+        self._client = exchange.client
+        self._proxy = exchange.proxy
+        exchange.route.pool.cells[POOL_TUNNELS] += 1
+        self._client.transport.write(render_informational(head))
         self.stay()
 
     def stay(self) -> None:
         """There is life in it: the idle time begins anew."""
-        proxy = self._proxy
-        self._client.deadline_ns = proxy.monotonic_ns() + proxy.timeouts.tunnel_idle_ns
+        self._client.deadline_ns = self._proxy.monotonic_ns() + self._proxy.timeouts.tunnel_idle_ns
 
     def from_client(self, data: bytes) -> None:
         """The client has sent `data`."""
-        self.received += len(data)
-        self._connection.transport.write(data)
+        self._exchange.request_bytes += len(data)
+        self._attempt.connection.transport.write(data)
         self.stay()
 
     def from_upstream(self, data: bytes) -> None:
         """The upstream has sent `data`."""
-        self.sent += len(data)
+        self._exchange.response_bytes += len(data)
         self._client.transport.write(data)
         self.stay()
+
+    def end(self) -> None:
+        """Either side has closed, or both were silent for too long. What was written still goes out."""
+        self._exchange.route.pool.cells[POOL_TUNNELS] -= 1
+        self._attempt.end_tunnel()
+        self._exchange.tunnel_ended()

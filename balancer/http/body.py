@@ -1,0 +1,38 @@
+"""A message body taken off the wire, by its length or chunk by chunk, fed in pieces of any size."""
+
+from balancer.errors import Failure
+from balancer.http.chunked import ChunkedDecoder
+from balancer.http.framing import CHUNKED
+
+
+class LengthDecoder:
+    """Counts a body of known length; to be used as a `ChunkedDecoder` is."""
+
+    __slots__ = ("_left", "done", "surplus", "trailers")
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+        self.done = False
+        self.surplus = b""
+        self.trailers = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """What of `data` belongs to the body."""
+        left = self._left
+        size = len(data)
+        self._left = left - size
+        if size < left:
+            return data
+        self.done = True
+        if size == left:
+            return data
+        self.surplus = data[left:]
+        return data[:left]
+
+
+BodyDecoder = LengthDecoder | ChunkedDecoder
+
+
+def body_decoder(length: int, failure: Failure, trailers_limit: int) -> BodyDecoder:
+    """A decoder for `length` as `framing` gives it: bytes, or CHUNKED; the rest as for `ChunkedDecoder`."""
+    return ChunkedDecoder(failure, trailers_limit) if length == CHUNKED else LengthDecoder(length)

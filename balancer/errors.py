@@ -130,6 +130,9 @@ IDLE_TIMEOUT = Failure(
 TOTAL_TIMEOUT = Failure(
     "total_timeout", 504, _BALANCER, "http_response_timeout", "The exchange took longer than allowed here."
 )
+DRAIN_TIMEOUT = Failure(
+    "drain_timeout", 503, _BALANCER, None, "The balancer was stopped before this request was done."
+)
 INTERNAL_ERROR = Failure(
     "internal_error", 500, _BALANCER, "proxy_internal_error", "The balancer failed on this request."
 )
@@ -158,6 +161,7 @@ FAILURES: tuple[Failure, ...] = (
     FIRST_BYTE_TIMEOUT,
     IDLE_TIMEOUT,
     TOTAL_TIMEOUT,
+    DRAIN_TIMEOUT,
     INTERNAL_ERROR,
 )
 

@@ -197,6 +197,13 @@ class ClientConnection(asyncio.Protocol):
         if self._exchange.active:
             self._exchange.check_total(now)
 
+    def cut_off(self) -> None:
+        """The time to drain is over: what has not been answered gets 503, what has begun a reset."""
+        if self._exchange.active:
+            self._exchange.cut_off()
+        if self._state != _CLOSED:
+            self.abort()
+
     def drain(self) -> None:
         """Close if no request is running or has begun to arrive."""
         if self._state == _HEAD and self._held in _NO_HEAD:

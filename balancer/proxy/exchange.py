@@ -11,6 +11,7 @@ from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.errors import (
     BODY_TIMEOUT,
     CONNECT_TIMEOUT,
+    DRAIN_TIMEOUT,
     FIRST_BYTE_TIMEOUT,
     IDLE_TIMEOUT,
     INTERNAL_ERROR,
@@ -23,6 +24,7 @@ from balancer.errors import (
 from balancer.http.chunked import encode_piece
 from balancer.http.framing import CHUNKED, NO_BODY
 from balancer.http.head import RequestHead, ResponseHead
+from balancer.http.headers import find_value
 from balancer.http.responses import prefers_json, render_failure
 from balancer.http.wire import render_informational, render_request, render_response
 from balancer.proxy.attempt import Attempt
@@ -159,7 +161,7 @@ class Exchange:
             self.upstream_failed(IDLE_TIMEOUT)
         elif self.connecting.dialling is not None:
             self.upstream_failed(CONNECT_TIMEOUT)
-        elif not self.request_whole and not self._upstream_paused:
+        elif not self.request_whole and not self._upstream_paused and not self._awaits_continue():
             self._let_go(Outcome.CLIENT_GONE, "client_gone")
             self.fail(BODY_TIMEOUT)
         else:
@@ -169,6 +171,14 @@ class Exchange:
         """End the exchange where it has taken longer than a whole one may (tunnels are exempt)."""
         if now - self._started_ns > self.proxy.timeouts.total_ns and self.tunnel is None:
             self.upstream_failed(TOTAL_TIMEOUT)
+
+    def cut_off(self) -> None:
+        """The time to drain is over."""
+        if self.tunnel is not None:
+            self.tunnel.end()
+        else:
+            self._let_go(Outcome.CANCELLED, "expired")
+            self.fail(DRAIN_TIMEOUT)
 
     def crashed(self, error: Exception) -> None:
         """A bug of ours: this exchange ends with 500 and a logged traceback, the worker lives on."""
@@ -344,6 +354,10 @@ class Exchange:
             own = self._own_attempt
             sent = own if own.started_ns >= self._started_ns else None
             self.proxy.record_exchange(self, sent, self._started_ns, duration)
+
+    def _awaits_continue(self) -> bool:
+        """Whether the client holds its body back until it is told 100 (RFC 9110 section 10.1.1)."""
+        return self.request_bytes == 0 and find_value(self.head.lines, b"expect") is not None
 
     def _encoded(self, body: bytes, whole: bool, trailers: bytes) -> list[bytes]:
         if self.head.length == CHUNKED:

@@ -117,7 +117,7 @@ class Proxy:
     def abort_all(self) -> None:
         """The time to drain is over: close everything now, visibly broken off."""
         for client in list(self._clients):
-            client.break_off()
+            client.cut_off()
         self.close()
 
     def close(self) -> None:

@@ -192,7 +192,7 @@ def test_connections_accepted_after_the_drain_began_are_served_once(stage: Stage
     assert client.closed
 
 
-def test_abort_all_breaks_off_visibly(stage: Stage) -> None:
+def test_abort_all_answers_or_breaks_off_visibly(stage: Stage) -> None:
     streaming = stage.ask()
     stage.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 4\r\n\r\nab")
     waiting = stage.ask()
@@ -201,9 +201,14 @@ def test_abort_all_breaks_off_visibly(stage: Stage) -> None:
     stage.proxy.drain()
     stage.proxy.abort_all()
     stage.settle()
-    for client in (streaming, waiting, dialling):
-        assert client.socket.options == [RESET]
-        assert client.aborted
+    assert streaming.socket.options == [RESET]
+    assert streaming.aborted
+    for client in (waiting, dialling):
+        sent = client.take()
+        assert status_of(sent) == 503
+        assert b"Connection: close" in head_of(sent)
+        assert client.is_closing()
+    assert stage.logged()["reason"] == "drain_timeout"
     assert stage.proxy.connections == 0
     assert stage.inflight == [0]
     assert all(upstream.is_closing() for upstream in stage.loop.transports)

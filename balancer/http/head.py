@@ -179,7 +179,7 @@ def parse_request_head(
         raise ProtocolError(MALFORMED_REQUEST, "no Host")
     if length is not None or coding is not None:
         head.length = request_length(
-            minor, None if length is None else length.value, None if coding is None else coding.value
+            minor, length.value if length else None, coding.value if coding else None
         )
     if options is not None and options != _KEEP_ALIVE:
         head.keep_alive = _persists(options, minor)
@@ -194,11 +194,10 @@ def parse_request_head(
 
 def parse_response_head(raw: bytes, method: bytes, count_limit: int) -> ResponseHead:
     """`raw` ends with its first empty line; `method` is that of the request. Raises ProtocolError."""
-    lines = raw.split(b"\r\n")
-    minor, status, status_line = parse_status_line(lines[0])
-    if len(lines) > count_limit + 3:
+    lines = raw[:-4].split(b"\r\n")
+    minor, status, status_line = parse_status_line(lines.pop(0))
+    if len(lines) > count_limit:
         raise ProtocolError(RESPONSE_HEAD_TOO_LARGE, f"more than {count_limit} header fields")
-    del lines[0], lines[-2:]
     try:
         fields = [*filter(None, map(_known_response_field, lines))]
     except KeyError:
@@ -229,11 +228,7 @@ def parse_response_head(raw: bytes, method: bytes, count_limit: int) -> Response
             head.websocket |= status == 101 and b"websocket" in field.members
         lines.remove(field.line)
     head.length = response_length(
-        method,
-        status,
-        minor,
-        None if length is None else length.value,
-        None if coding is None else coding.value,
+        method, status, minor, length.value if length else None, coding.value if coding else None
     )
     if options is not None and options != _KEEP_ALIVE:
         head.keep_alive = _persists(options, minor)

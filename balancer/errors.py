@@ -173,7 +173,7 @@ class BalancerError(Exception):
 class ProtocolError(BalancerError):
     """A peer sent what HTTP does not allow, or more than a limit; `failure` says what the client is told.
 
-    `detail` is one short sentence for the log and the response body; it never quotes the peer's bytes.
+    `detail` is a few words for the response's body; it never quotes the peer's bytes.
     """
 
     def __init__(self, failure: Failure, detail: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+from collections import deque
 
 from balancer.clock import Clock
 from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool
@@ -9,6 +10,8 @@ from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.errors import CONNECT_FAILED, CONNECT_REFUSED, CONNECT_TIMEOUT, BalancerError, Failure
 from balancer.telemetry.columns import UPSTREAM_CONNECTS
 from balancer.upstreams.upstream import Upstream
+
+_CLOSING_NS = 10_000_000_000  # for the last bytes of a tunnel to go out
 
 
 class DialError(BalancerError):
@@ -23,7 +26,8 @@ class DialError(BalancerError):
 class Connector:
     """The keepalive pools of all upstreams of this worker, and the dialling of new connections."""
 
-    __slots__ = ("_clock", "_connect_timeout", "_count_limit", "_head_limit", "_loop", "_pools")
+    __slots__ = ("_clock", "_closing", "_connect_timeout", "_count_limit", "_head_limit",
+                 "_loop", "_pools")  # fmt: skip
 
     def __init__(
         self,
@@ -40,6 +44,8 @@ class Connector:
         self._head_limit = head_limit
         self._count_limit = count_limit
         self._pools: dict[Upstream, KeepalivePool] = {}
+        # Closing, with the last bytes on their way: an upstream that reads nothing would keep them for ever.
+        self._closing: deque[tuple[int, UpstreamConnection]] = deque()
 
     def add(self, pool: KeepalivePool) -> None:
         """Keep the idle connections of `pool.upstream` there."""
@@ -62,6 +68,7 @@ class Connector:
         """As `close_now`, but what has been written still goes out."""
         connection.upstream.cells[CLOSE_COLUMN[reason]] += 1
         connection.close_when_written()
+        self._closing.append((self._clock.monotonic_ns() + _CLOSING_NS, connection))
 
     async def dial(self, upstream: Upstream) -> UpstreamConnection:
         """A new connection. Raises DialError; when cancelled, no connection is left behind."""
@@ -88,7 +95,9 @@ class Connector:
         return connection
 
     def sweep(self, now_ns: int) -> None:
-        """Close idle connections whose time is up."""
+        """Close idle connections whose time is up, and those that do not come to their end."""
+        while self._closing and self._closing[0][0] < now_ns:
+            self._closing.popleft()[1].transport.abort()
         for pool in self._pools.values():
             pool.sweep(now_ns)
 
@@ -98,6 +107,8 @@ class Connector:
 
     def close(self) -> None:
         """Close all idle connections: the worker ends."""
+        while self._closing:
+            self._closing.popleft()[1].transport.abort()
         for pool in self._pools.values():
             pool.expire_all()
             pool.sweep(self._clock.monotonic_ns())

@@ -6,6 +6,8 @@ them never reaches another attempt.
 """
 
 import asyncio
+import os
+import socket
 from typing import Protocol
 
 from balancer.errors import (
@@ -48,6 +50,8 @@ class IdleOwner(Protocol):
 
 
 _HEAD, _BODY, _TUNNEL, _IDLE = range(4)
+_LAST_READS = 64
+_LAST_READ_SIZE = 64 * 1024
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -167,7 +171,12 @@ class UpstreamConnection(asyncio.Protocol):
             self._owner.discard(self, "upstream_closed")
             return
         try:
-            self._end_reading(reader, exc)
+            if exc is not None and self._state != _TUNNEL:
+                self._read_last_words(reader)
+            if self.reader is reader:
+                self._end_reading(reader, exc)
+        except ProtocolError as error:
+            reader.upstream_failed(error.failure, error.detail)
         except Exception as error:
             reader.crashed(error)
 
@@ -182,6 +191,30 @@ class UpstreamConnection(asyncio.Protocol):
             self.reader.upstream_paused(False)
 
     # --- reading a response
+
+    def _read_last_words(self, reader: ResponseReader) -> None:
+        """Read what had arrived before the connection broke.
+
+        An app may answer early and close while the request is still being written. Then the write fails
+        first, and the event loop gives up the connection with the answer unread.
+        """
+        sock = self.transport.get_extra_info("socket")
+        descriptor = sock.fileno() if sock is not None else -1
+        if descriptor < 0:
+            return
+        with socket.socket(fileno=os.dup(descriptor)) as last:
+            last.setblocking(False)
+            for _ in range(_LAST_READS):
+                try:
+                    data = last.recv(_LAST_READ_SIZE)
+                except OSError:
+                    return
+                if not data or self.reader is not reader:
+                    return
+                if self._state == _HEAD:
+                    self._read_head(reader, self._buffer + data)
+                else:
+                    self._read_body(reader, data)
 
     def _end_reading(self, reader: ResponseReader, exc: Exception | None) -> None:
         if self._state == _TUNNEL:

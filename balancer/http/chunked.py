@@ -9,7 +9,7 @@ import re
 from balancer.errors import Failure, ProtocolError
 
 _SIZE_LINE_LIMIT = 1024  # one chunk's size and extensions, CRLF not counted
-_EXTENSIONS_LIMIT = 16 * 1024  # extensions of one message: they carry nothing, so they may not cost much
+_EXTENSIONS_LIMIT = 16 * 1024  # by how much extensions may exceed the payload: they carry nothing
 
 # Hex digits only (no sign, no 0x, no white space), at most 15: below 2**60.
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})([ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
@@ -99,10 +99,12 @@ class ChunkedDecoder:
         match = _SIZE_LINE.fullmatch(line, 0, len(line) - 1) if line.endswith(b"\r") else None
         if match is None:
             raise self._fault("a chunk size line is malformed")
-        self._extensions += len(match[2] or b"")
-        if self._extensions > _EXTENSIONS_LIMIT:
-            raise self._fault("the chunk extensions are too large")
-        self._left = int(match[1], 16)
+        self._left = size = int(match[1], 16)
+        if match[2]:
+            self._extensions += len(match[2])
+            if self._extensions > _EXTENSIONS_LIMIT:
+                raise self._fault("the chunk extensions are too large")
+        self._extensions = max(0, self._extensions - size)
         self._state = _DATA if self._left else _TRAILERS
 
     def _end_trailer(self, line: bytes) -> None:

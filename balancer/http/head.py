@@ -29,7 +29,7 @@ from balancer.http.fields import (
     FieldTable,
 )
 from balancer.http.framing import NO_BODY, UNTIL_CLOSE, request_length, response_length
-from balancer.http.headers import without_nominated
+from balancer.http.headers import find_value, without_nominated
 from balancer.http.syntax import (
     REQUEST_LINE,
     check_request,
@@ -60,7 +60,8 @@ class RequestHead:
     body as `framing` does. `websocket` is an upgrade to be tunnelled. `lines` are the field lines to
     forward, as they came; what is not among them was hop-by-hop, or is in `forwarding`: the (name, value)
     pairs of the X-Forwarded-* family and X-Request-ID. `block` is what stood after the start line, kept to
-    know it again, empty where that is not worth it; `outgoing` the field lines as `wire` has rendered them.
+    know it again, empty where that is not worth it; `outgoing` the field lines as `wire` has rendered them,
+    which takes the place of `lines`: an idle client keeps its head.
     """
 
     __slots__ = ("block", "forwarding", "host", "keep_alive", "length", "lines", "method", "minor",
@@ -79,6 +80,10 @@ class RequestHead:
         self.block = b""
         self.outgoing = b""
         self.forwarding: list[tuple[bytes, bytes]] | None = None
+
+    def find(self, name: bytes) -> bytes | None:
+        """The value of the first field called `name` (in lower case). Slow: not for the request path."""
+        return find_value(self.outgoing.split(b"\r\n") if self.outgoing else self.lines, name)
 
 
 class ResponseHead:
@@ -226,6 +231,9 @@ def parse_response_head(raw: bytes, method: bytes, count_limit: int) -> Response
                 continue
         elif kind == UPGRADE:
             head.websocket |= status == 101 and b"websocket" in field.members
+            if status == 426:  # here it is the answer, and must reach the client (RFC 9110 section 15.5.22)
+                lines.append(b"Connection: upgrade")
+                continue
         lines.remove(field.line)
     head.length = response_length(
         method, status, minor, length.value if length else None, coding.value if coding else None

@@ -2,9 +2,10 @@
 
 from http import HTTPStatus
 
+import orjson
+
 from balancer.errors import FAILURES, Failure, Source
 from balancer.http.head import RequestHead
-from balancer.http.headers import find_value
 
 _RETRY_AFTER = b"Retry-After: 1\r\n"
 
@@ -30,28 +31,42 @@ _STARTS: dict[Failure, bytes] = {failure: _start(failure) for failure in FAILURE
 
 def prefers_json(head: RequestHead) -> bool:
     """Whether the request asks for JSON rather than a page a person reads."""
-    accepted = (find_value(head.lines, b"accept") or b"").lower()
+    accepted = (head.find(b"accept") or b"").lower()
     return b"json" in accepted and b"text/html" not in accepted
 
 
 def render_failure(
-    failure: Failure, *, date_line: bytes, close: bool, as_json: bool, head_only: bool, request_id: bytes
+    failure: Failure,
+    detail: str,
+    *,
+    date_line: bytes,
+    close: bool,
+    as_json: bool,
+    head_only: bool,
+    request_id: bytes,
 ) -> bytes:
-    """A whole response. `head_only` leaves the body out, as the answer to HEAD; Content-Length stays."""
+    """A whole response. `detail`, if any, says more than the failure's own text.
+
+    `head_only` leaves the body out, as the answer to HEAD; Content-Length stays.
+    """
+    message = f"{failure.text} ({detail})" if detail else failure.text
     if as_json:
         content_type = b"application/json"
-        body = b'{"status":%d,"reason":"%b","message":"%b","request_id":"%b"}\n' % (
-            failure.status,
-            failure.reason.encode(),
-            failure.text.encode(),
-            request_id,
+        body = orjson.dumps(
+            {
+                "status": failure.status,
+                "reason": failure.reason,
+                "message": message,
+                "request_id": request_id.decode("ascii"),
+            },
+            option=orjson.OPT_APPEND_NEWLINE,
         )
     else:
         content_type = b"text/plain; charset=utf-8"
-        title = f"{failure.status} {_phrase(failure.status)}".encode()
-        body = b"%b\n%b\n" % (title, failure.text.encode())
+        lines = [f"{failure.status} {_phrase(failure.status)}", message]
         if request_id:
-            body += b"request id: %b\n" % request_id
+            lines.append(f"request id: {request_id.decode('ascii')}")
+        body = ("\n".join(lines) + "\n").encode()
     return b"%b%bContent-Type: %b\r\nContent-Length: %d\r\n%b\r\n%b" % (
         _STARTS[failure],
         date_line,

@@ -15,6 +15,7 @@ def render_request(head: RequestHead, peer: Peer, request_id: bytes, authority: 
         fields = _outgoing(head, peer.lines(head), authority)
         if head.host:
             head.outgoing = fields
+            head.lines = []
     return b"%b %b HTTP/1.1\r\n%bX-Request-ID: %b\r\n\r\n" % (head.method, head.target, fields, request_id)
 
 

@@ -16,6 +16,7 @@ class Policy:
 
     needs_key: ClassVar[bool] = False  # the pool computes the hash key only if True
     tracks_load: ClassVar[bool] = False  # started() and finished() are called only if True
+    compares_load: ClassVar[bool] = False  # the other workers' inflight is read only if True
     summary: ClassVar[str] = ""  # one line for people
 
     __slots__ = ("__weakref__",)

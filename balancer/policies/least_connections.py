@@ -33,6 +33,7 @@ class LeastConnections(Policy):
     (start-time fair queueing; Goyal, Vin, Cheng, 1996).
     """
 
+    compares_load: ClassVar[bool] = True
     summary: ClassVar[str] = "fewest requests in flight, by weight (default)"
 
     __slots__ = ("_now", "_random", "_start", "_turns")

@@ -48,7 +48,7 @@ class UpstreamPool:
 
     def watch_remote(self, rows: dict[str, list[memoryview[int]]]) -> None:
         """`rows`: upstream id -> its rows in the pages of the other incarnations, for load-aware policies."""
-        if len(self.upstreams) <= _REMOTE_LIMIT:
+        if self._policy.compares_load and len(self.upstreams) <= _REMOTE_LIMIT:
             self._remote = [(upstream, rows[upstream.id]) for upstream in self.upstreams]
 
     def rebuild(self) -> None:

@@ -97,10 +97,10 @@ class Attempt:
         tunnel.end()
 
     def upstream_failed(self, failure: Failure, detail: str) -> None:
-        self.exchange.upstream_failed(failure)
+        self.exchange.upstream_failed(failure, detail)
 
     def upstream_paused(self, paused: bool) -> None:
-        self.exchange.upstream_paused(paused)
+        self.exchange.pace(paused)
 
     def crashed(self, error: Exception) -> None:
         self.exchange.crashed(error)

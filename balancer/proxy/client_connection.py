@@ -7,12 +7,14 @@ construction. A client is read also while its request is being served: that is h
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from balancer.errors import (
     BODY_TOO_LARGE,
     HEAD_TIMEOUT,
     HEAD_TOO_LARGE,
+    INTERNAL_ERROR,
     MALFORMED_REQUEST,
     TOO_MANY_CONNECTIONS,
     ProtocolError,
@@ -23,14 +25,18 @@ from balancer.http.framing import NO_BODY
 from balancer.http.head import HEAD_END, RequestHead, parse_request_head
 from balancer.http.syntax import refuse_early
 from balancer.proxy.exchange import Exchange
+from balancer.proxy.overdue import deadline_passed, total_passed
 from balancer.proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from balancer.proxy.proxy import Proxy
 
-_HELD_LIMIT = 64 * 1024  # bytes read ahead of the running exchange
+_HELD_LIMIT = 64 * 1024  # bytes read ahead of the running exchange: above, reading pauses
+_HELD_LOW = 16 * 1024  # at most so many left: it goes on
 # Held, and yet no request has begun: old clients end a body with CRLF (RFC 9112 section 2.2).
 _NO_HEAD = (b"", b"\r", b"\r\n")
+_SURPLUS_LIMIT = 100  # clients beyond the limit on connections that may linger with their refusal
+_DRAIN_GRACE_NS = 1_000_000_000  # for an idle client's next request, which may be on its way
 _LINGER_NS = 30_000_000_000  # in all, while the client goes on sending
 _LINGER_IDLE_NS = 5_000_000_000
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: close sends RST
@@ -42,9 +48,9 @@ _HEAD, _BODY, _HOLD, _TUNNEL, _LINGER, _CLOSED = range(6)
 class ClientConnection(asyncio.Protocol):
     """The asyncio protocol of one client connection. `deadline_ns` is looked at by the sweep."""
 
-    __slots__ = ("_body", "_exchange", "_head", "_held", "_linger_end_ns", "_proxy",
-                 "_read_paused", "_reading", "_state", "_tunnel", "_unsent", "admitted",
-                 "deadline_ns", "peer", "transport", "write_paused")  # fmt: skip
+    __slots__ = ("_body", "_exchange", "_head", "_head_started", "_held", "_held_from",
+                 "_linger_end_ns", "_proxy", "_read_paused", "_reading", "_state", "_tunnel",
+                 "_unsent", "admitted", "deadline_ns", "peer", "transport", "write_paused")  # fmt: skip
 
     transport: asyncio.Transport
     peer: Peer
@@ -54,7 +60,11 @@ class ClientConnection(asyncio.Protocol):
         self._proxy = proxy
         self._exchange = Exchange(self, proxy)
         self._state = _HEAD
-        self._held = b""  # read, but not yet looked at
+        self._held = (
+            b""  # read, but not yet looked at, from `_held_from` on: pipelined requests are not copied
+        )
+        self._held_from = 0
+        self._head_started = False  # a part of a head has come, and its deadline is set
         self._reading = False  # inside `_read_requests`: an exchange that ends there does not start the next
         self._read_paused = False
         self._linger_end_ns = 0
@@ -77,28 +87,28 @@ class ClientConnection(asyncio.Protocol):
         self.deadline_ns = proxy.monotonic_ns() + proxy.timeouts.request_head_ns
         self.admitted = proxy.connection_opened(self)
         if not self.admitted:
-            self.refuse(ProtocolError(TOO_MANY_CONNECTIONS, "the limit on client connections is reached"))
+            self.refuse(ProtocolError(TOO_MANY_CONNECTIONS, ""))
+            if proxy.surplus > _SURPLUS_LIMIT:
+                self.transport.close()  # at the risk that it does not see why: lingering takes descriptors
 
     def data_received(self, data: bytes) -> None:
         try:
             state = self._state
             if state == _HEAD:
-                self._read_requests(self._held + data if self._held else data)
+                self._read_requests(self._take_held() + data if self._held else data, 0)
             elif state == _BODY:
                 self._read_body(data)
             elif state == _HOLD:
-                self._held += data
+                self._held = self._take_held() + data if self._held else data
                 if len(self._held) > _HELD_LIMIT:
                     self._pause_reading()
             elif state == _TUNNEL:
                 assert self._tunnel is not None
                 self._tunnel.from_client(data)
-            elif state == _LINGER:
+            elif state == _LINGER and self.transport.get_write_buffer_size() == 0:
                 self.deadline_ns = min(self._proxy.monotonic_ns() + _LINGER_IDLE_NS, self._linger_end_ns)
         except Exception as error:
-            self._exchange.crashed(error)
-            if self._state in (_HEAD, _BODY):
-                self.abort()
+            self._crashed(error)
 
     def eof_received(self) -> None:
         """FIN: the client has left, as nginx sees it; after this the transport closes itself."""
@@ -115,12 +125,16 @@ class ClientConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.write_paused = False
-        if self._exchange.active:
-            self._exchange.client_paused(False)
-        elif self._state == _HEAD:
-            self._resume_reading()
-            if self._held:
-                self._read_held()
+        try:
+            if self._exchange.active:
+                self._exchange.client_paused(False)
+            elif self._state == _HEAD:
+                if self._ahead() <= _HELD_LOW:
+                    self._resume_reading()
+                if self._held:
+                    self._read_held()
+        except Exception as error:
+            self._crashed(error)
 
     # --- the exchange's calls
 
@@ -135,7 +149,7 @@ class ClientConnection(asyncio.Protocol):
         """What was read ahead, and all that follows, belongs to the tunnel."""
         self._state = _TUNNEL
         self._tunnel = tunnel
-        held, self._held = self._held, b""
+        held = self._take_held()
         if held:
             tunnel.from_client(held)
         self._resume_reading()
@@ -145,18 +159,18 @@ class ClientConnection(asyncio.Protocol):
         if self._state == _CLOSED:
             return
         if close:
-            if self._state == _TUNNEL or (self._state == _HOLD and not self._held):
+            if self._state == _TUNNEL or (self._state == _HOLD and not self._head_begun()):
                 self._state = _CLOSED
                 self.transport.close()
             else:
                 self._linger()
             return
         self._state = _HEAD
-        if self._proxy.draining and self._held in _NO_HEAD:
-            self.drain()
-            return
+        self._head_started = False
         self.deadline_ns = now_ns + self._proxy.timeouts.client_idle_ns
-        if self._read_paused:
+        if self._proxy.draining:
+            self.drain()
+        if self._read_paused and self._ahead() <= _HELD_LOW:
             self._resume_reading()
         if self._held and not self._reading:
             self._read_held()
@@ -180,22 +194,31 @@ class ClientConnection(asyncio.Protocol):
         """End whatever has waited for too long. `now` is past `deadline_ns`."""
         unsent = self.transport.get_write_buffer_size()
         progress, self._unsent = unsent != self._unsent, unsent
-        if unsent and progress and self._state != _LINGER:
+        if unsent and progress:
             self.deadline_ns = now + self._proxy.timeouts.idle_ns  # slow, but it reads
         elif self._exchange.active:
-            try:
-                self._exchange.deadline_passed()
-            except Exception as error:
-                self._exchange.crashed(error)
-        elif self._state == _HEAD and self._held not in _NO_HEAD and not unsent:
-            self.refuse(ProtocolError(HEAD_TIMEOUT, "the request head did not arrive in time"))
+            self._overdue(deadline_passed)
+        elif unsent:
+            self.break_off()  # a part of its response is lost, and it shall know
+        elif self._state == _LINGER and progress:
+            self._begin_lingering(now)  # it has only just taken all
+        elif self._state == _HEAD and self._head_begun():
+            self.refuse(ProtocolError(HEAD_TIMEOUT, ""))
         else:
-            self.abort()
+            self._state = _CLOSED
+            self.transport.close()
 
     def check_total(self, now: int) -> None:
         """Hold the running exchange, if any, to the total timeout."""
-        if self._exchange.active:
-            self._exchange.check_total(now)
+        exchange = self._exchange
+        if exchange.active and now - exchange.started_ns > self._proxy.timeouts.total_ns:
+            self._overdue(total_passed)
+
+    def _overdue(self, end: Callable[[Exchange], None]) -> None:
+        try:
+            end(self._exchange)
+        except Exception as error:
+            self._exchange.crashed(error)
 
     def cut_off(self) -> None:
         """The time to drain is over: what has not been answered gets 503, what has begun a reset."""
@@ -205,10 +228,10 @@ class ClientConnection(asyncio.Protocol):
             self.abort()
 
     def drain(self) -> None:
-        """Close if no request is running or has begun to arrive."""
-        if self._state == _HEAD and self._held in _NO_HEAD:
-            self._state = _CLOSED
-            self.transport.close()
+        """No more requests but one that is on its way: closing at once would lose it."""
+        if self._state == _HEAD and not self._head_begun():
+            grace = self._proxy.monotonic_ns() + _DRAIN_GRACE_NS
+            self.deadline_ns = min(self.deadline_ns, grace)
 
     @property
     def paused_fd(self) -> int:
@@ -216,21 +239,41 @@ class ClientConnection(asyncio.Protocol):
         return self.transport.get_extra_info("socket").fileno() if self._read_paused else -1
 
     def peer_vanished(self) -> None:
-        """Polling says that the client has closed while it was not being read."""
-        self._leave()
-        self.abort()
+        """Polling says that the client has closed while it was not being read.
+
+        What it sent into a tunnel before that is still to be read, and its end after it.
+        """
+        if self._state != _TUNNEL:
+            self._leave()
+            self.abort()
 
     # --- reading requests
 
-    def _read_held(self) -> None:
-        held, self._held = self._held, b""
-        try:
-            self._read_requests(held)
-        except Exception as error:
-            self._exchange.crashed(error)
+    def _ahead(self) -> int:
+        """How many bytes have been read ahead."""
+        return len(self._held) - self._held_from if self._held else 0
 
-    def _read_requests(self, data: bytes) -> None:
-        """Start an exchange for each whole head in `data`, as long as they end at once."""
+    def _head_begun(self) -> bool:
+        """Whether some of the next request is here already."""
+        return self._ahead() > 2 or self._held[self._held_from :] not in _NO_HEAD
+
+    def _take_held(self) -> bytes:
+        held = self._held[self._held_from :]
+        self._held = b""
+        self._held_from = 0
+        return held
+
+    def _read_held(self) -> None:
+        held, start = self._held, self._held_from
+        self._held = b""
+        self._held_from = 0
+        try:
+            self._read_requests(held, start)
+        except Exception as error:
+            self._crashed(error)
+
+    def _read_requests(self, data: bytes, start: int) -> None:
+        """Start an exchange for each whole head in `data` from `start` on, as long as they end at once."""
         proxy = self._proxy
         limits = proxy.limits
         exchange = self._exchange
@@ -239,26 +282,31 @@ class ClientConnection(asyncio.Protocol):
             while True:
                 if self.write_paused:  # it does not read its responses: no more of them
                     self._held = data
+                    self._held_from = start
                     self._pause_reading()
                     return
-                end = data.find(HEAD_END) + 4
-                if end < 4 or end > limits.header_bytes:
-                    self._wait_for_head(data)
+                end = data.find(HEAD_END, start) + 4
+                if end < 4 or end - start > limits.header_bytes:
+                    self._wait_for_head(data[start:])
                     return
-                size = len(data)
+                # A slice of the whole is no copy.
                 head = self._head = parse_request_head(
-                    data if end == size else data[:end], limits.uri_bytes, limits.header_count, self._head
+                    data[start:end], limits.uri_bytes, limits.header_count, self._head
                 )
                 if head.length == NO_BODY:
                     self._state = _HOLD
-                    self._held = data[end:] if end < size else b""
+                    if end < len(data):
+                        self._held = data
+                        self._held_from = end
                     exchange.start(head, b"", True)
                 else:
                     self._begin_body(head, data[end:])
                 if self._state != _HEAD or not self._held:
                     return
                 data = self._held
+                start = self._held_from
                 self._held = b""
+                self._held_from = 0
         except ProtocolError as error:
             self.refuse(error)
         finally:
@@ -269,9 +317,12 @@ class ClientConnection(asyncio.Protocol):
         refuse_early(data[: limits.header_bytes + 1], limits.uri_bytes)
         if len(data) > limits.header_bytes:
             raise ProtocolError(HEAD_TOO_LARGE, f"more than {limits.header_bytes} bytes of head")
-        if self._held in _NO_HEAD and data not in _NO_HEAD:
+        if data not in _NO_HEAD and not self._head_started:
+            self._head_started = True
             self.deadline_ns = self._proxy.monotonic_ns() + self._proxy.timeouts.request_head_ns
         self._held = data
+        self._held_from = 0
+        self._resume_reading()
 
     def _begin_body(self, head: RequestHead, data: bytes) -> None:
         self._check_size(head.length)
@@ -282,6 +333,9 @@ class ClientConnection(asyncio.Protocol):
         whole = decoder.done and not decoder.trailers
         self._state = _HOLD if decoder.done else _BODY
         self._held = decoder.surplus
+        self._held_from = 0
+        if not decoder.done:
+            self._resume_reading()
         self._exchange.start(head, body, whole)
         if decoder.done and decoder.trailers and self._exchange.active:
             self._exchange.request_body(b"", True, decoder.trailers)
@@ -294,11 +348,12 @@ class ClientConnection(asyncio.Protocol):
             body = decoder.feed(data)
             self._check_size(exchange.request_bytes + len(body))
         except ProtocolError as error:
-            exchange.request_broken(error)
+            exchange.client_failed(error.failure, error.detail)
             return
         if decoder.done:
             self._state = _HOLD
             self._held = decoder.surplus
+            self._held_from = 0
             exchange.request_body(body, True, decoder.trailers)
         elif body:
             exchange.request_body(body, False, b"")
@@ -313,7 +368,7 @@ class ClientConnection(asyncio.Protocol):
     def refuse(self, error: ProtocolError) -> None:
         """Answer what never became an exchange, and close."""
         self._held = b""
-        self.transport.write(self._proxy.refusal(self.peer, error.failure))
+        self.transport.write(self._proxy.refusal(self.peer, error.failure, error.detail))
         self._linger()
 
     def _linger(self) -> None:
@@ -324,12 +379,23 @@ class ClientConnection(asyncio.Protocol):
         """
         self._held = b""
         self._state = _LINGER
-        now = self._proxy.monotonic_ns()
-        self._linger_end_ns = now + _LINGER_NS
-        self.deadline_ns = now + _LINGER_IDLE_NS
+        self._begin_lingering(self._proxy.monotonic_ns())
         self._resume_reading()
         if self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()
+
+    def _begin_lingering(self, now: int) -> None:
+        self._linger_end_ns = now + _LINGER_NS
+        self.deadline_ns = now + _LINGER_IDLE_NS
+
+    def _crashed(self, error: Exception) -> None:
+        """A bug of ours. An exchange that runs is answered; else nobody knows where this connection is."""
+        fresh = self._state == _HOLD and not self._exchange.active and not self._exchange.response_begun
+        self._exchange.crashed(error)
+        if fresh:
+            self.refuse(ProtocolError(INTERNAL_ERROR, ""))
+        elif self._state in (_HEAD, _BODY, _HOLD) and not self._exchange.active:
+            self.abort()
 
     def _leave(self) -> None:
         self._state = _CLOSED

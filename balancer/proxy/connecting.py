@@ -25,7 +25,8 @@ class Connecting:
     `tried` are the upstreams chosen so far, in order; `attempts` how many times one was.
     """
 
-    __slots__ = ("_exchange", "_failure", "_pool", "_proxy", "attempts", "dialling", "tried")
+    __slots__ = ("_detail", "_exchange", "_failure", "_pool", "_proxy", "attempts", "dialling",
+                 "tried")  # fmt: skip
 
     _pool: UpstreamPool
 
@@ -33,6 +34,7 @@ class Connecting:
         self._exchange = exchange
         self._proxy = proxy
         self._failure: Failure | None = None  # why the last attempt could not be connected
+        self._detail = ""
         self.dialling: Dialling | None = None
         self.tried: tuple[Upstream, ...] = ()
         self.attempts = 0
@@ -41,9 +43,14 @@ class Connecting:
         """The first attempt of a new exchange."""
         self._pool = pool
         self._failure = None
+        self._detail = ""
         self.tried = ()
         self.attempts = 0
         self.again(now)
+
+    def may_go_on(self) -> bool:
+        """Whether another attempt is allowed."""
+        return self.attempts < self._pool.max_attempts
 
     def again(self, now: int) -> None:
         """An attempt at an upstream not tried yet."""
@@ -76,7 +83,7 @@ class Connecting:
     def _choose(self, now: int) -> Upstream | None:
         upstream = self._pool.choose(self.tried, now)
         if upstream is None:
-            self._exchange.fail(self._failure or NO_UPSTREAM)
+            self._exchange.fail(self._failure or NO_UPSTREAM, self._detail)
             return None
         self.tried = (*self.tried, upstream)
         self.attempts += 1
@@ -91,18 +98,30 @@ class Connecting:
 
     def join_race(self, dialling: Dialling) -> None:
         """`dialling` has taken long: let another upstream join, if there is one."""
-        if self.attempts >= self._pool.max_attempts:
+        if not self.may_go_on():
             return
         try:
-            upstream = self._pool.choose(self.tried, self._proxy.monotonic_ns())
-        except Exception as error:
-            self._exchange.crashed(error)
-            return
-        if upstream is not None:
+            now = self._proxy.monotonic_ns()
+            upstream = self._pool.choose(self.tried, now)
+            if upstream is None:
+                return
             self.tried = (*self.tried, upstream)
             self.attempts += 1
             self._pool.cells[retry_column("connect_race")] += 1
-            dialling.start(upstream)
+            connection = self._proxy.connector.take(upstream, now)
+            if connection is None:
+                dialling.start(upstream)
+            else:
+                self.cancel(Outcome.CANCELLED)
+                self._exchange.send(upstream, connection, True, now)
+        except Exception as error:
+            self._exchange.crashed(error)
+
+    def crashed(self, upstream: Upstream, error: Exception) -> None:
+        """A bug of ours in dialling `upstream`."""
+        self.dialling = None
+        self.give_back(upstream, Outcome.CANCELLED)
+        self._exchange.crashed(error)
 
     def give_back(self, upstream: Upstream, outcome: Outcome) -> None:
         """A dial to `upstream` did not become this exchange's connection."""
@@ -113,20 +132,21 @@ class Connecting:
         self.dialling = None
         if connection.closed:  # it ended, or spoke unasked, before it was used
             self.give_back(upstream, Outcome.CONNECT_FAILED)
-            self.failed(UPSTREAM_CLOSED)
+            self.failed(UPSTREAM_CLOSED, "the connection ended before it was used")
             return
         try:
             self._exchange.send(upstream, connection, False, self._proxy.monotonic_ns())
         except Exception as error:
             self._exchange.crashed(error)
 
-    def failed(self, failure: Failure) -> None:
+    def failed(self, failure: Failure, detail: str) -> None:
         """All running dials have failed."""
         self.dialling = None
         self._failure = failure
+        self._detail = detail
         try:
-            if self.attempts >= self._pool.max_attempts:
-                self._exchange.fail(failure)
+            if not self.may_go_on():
+                self._exchange.fail(failure, detail)
                 return
             attempts = self.attempts
             self.again(self._proxy.monotonic_ns())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from balancer.connections.connector import Connector, DialError
 from balancer.connections.upstream_connection import UpstreamConnection
-from balancer.errors import INTERNAL_ERROR, Outcome
+from balancer.errors import Outcome
 from balancer.upstreams.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -63,12 +63,18 @@ class Dialling:
         if error is None:
             connection = task.result()
             if owner is None:
-                connection.close()  # it came too late: cancelled between connecting and this call
+                # It came too late: cancelled between connecting and this call.
+                self._connector.close_now(connection, "expired")
                 return
             self.cancel(Outcome.CANCELLED)
             owner.connected(upstream, connection)
-        elif owner is not None:
+        elif owner is None:
+            return
+        elif isinstance(error, DialError):
             owner.give_back(upstream, Outcome.CONNECT_FAILED)
             if not self._dials:
                 self._owner = None
-                owner.failed(error.failure if isinstance(error, DialError) else INTERNAL_ERROR)
+                owner.failed(error.failure, error.detail)
+        elif isinstance(error, Exception):
+            self.cancel(Outcome.CANCELLED)
+            owner.crashed(upstream, error)

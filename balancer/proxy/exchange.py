@@ -9,22 +9,15 @@ from typing import TYPE_CHECKING
 
 from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.errors import (
-    BODY_TIMEOUT,
-    CONNECT_TIMEOUT,
     DRAIN_TIMEOUT,
-    FIRST_BYTE_TIMEOUT,
-    IDLE_TIMEOUT,
     INTERNAL_ERROR,
-    TOTAL_TIMEOUT,
     UPSTREAM_CLOSED,
     Failure,
     Outcome,
-    ProtocolError,
 )
 from balancer.http.chunked import encode_piece
 from balancer.http.framing import CHUNKED, NO_BODY
 from balancer.http.head import RequestHead, ResponseHead
-from balancer.http.headers import find_value
 from balancer.http.responses import prefers_json, render_failure
 from balancer.http.wire import render_informational, render_request, render_response
 from balancer.proxy.attempt import Attempt
@@ -54,10 +47,10 @@ CLIENT_GONE_STATUS = 499  # nginx's word in logs; never sent
 class Exchange:
     """Used again for each request of its client connection; `active` between `start` and `_end`."""
 
-    __slots__ = ("_chunked", "_close", "_own_attempt", "_started_ns", "_unsent", "_upstream_paused",
-                 "active", "attempt", "client", "connecting", "failure", "head", "proxy",
-                 "request_bytes", "request_id", "request_whole", "response_begun", "response_bytes",
-                 "route", "status", "tunnel")  # fmt: skip
+    __slots__ = ("_chunked", "_close", "_own_attempt", "_response_stirred", "_started_ns",
+                 "_unsent", "active", "attempt", "client", "connecting", "failure", "head",
+                 "proxy", "request_bytes", "request_id", "request_whole", "response_begun",
+                 "response_bytes", "route", "status", "tunnel", "upstream_paused")  # fmt: skip
 
     head: RequestHead
     route: Route
@@ -76,12 +69,13 @@ class Exchange:
         self.request_whole = True  # the client has sent all of it
         self.request_bytes = 0
         self.response_begun = False  # bytes of the final response have gone to the client
+        self._response_stirred = False  # so have bytes of an informational one
         self.response_bytes = 0
         self.status = 0
         self.failure: Failure | None = None
         self._started_ns = 0
         self._unsent: list[bytes] = []  # request body, encoded, while there is no connection yet
-        self._upstream_paused = False
+        self.upstream_paused = False
         self._chunked = False
         self._close = False
 
@@ -92,13 +86,13 @@ class Exchange:
         proxy = self.proxy
         now = proxy.monotonic_ns()
         self.head = head
+        self.response_begun = self._response_stirred = False
         self.route = route = proxy.router.match(head)
         route.inflight += 1
         self.active = True
         self.request_id = proxy.request_ids.of(head)
         self.request_whole = whole
         self.request_bytes = len(body)
-        self.response_begun = False
         self.response_bytes = 0
         self.failure = None
         self._started_ns = now
@@ -112,10 +106,9 @@ class Exchange:
         """More of the request's body, and its trailers with the last piece."""
         self.request_bytes += len(body)
         self.request_whole = whole
-        if not self.response_begun:
-            timeouts = self.proxy.timeouts
-            limit = timeouts.first_byte_ns if whole else timeouts.idle_ns
-            self.client.deadline_ns = self.proxy.monotonic_ns() + limit
+        timeouts = self.proxy.timeouts
+        limit = timeouts.first_byte_ns if whole and not self.response_begun else timeouts.idle_ns
+        self.client.deadline_ns = self.proxy.monotonic_ns() + limit
         pieces = self._encoded(body, whole, trailers)
         if self.attempt is None:
             self._unsent += pieces
@@ -145,32 +138,10 @@ class Exchange:
         self._let_go(Outcome.CLIENT_GONE, "client_gone")
         self._end(self.proxy.monotonic_ns())
 
-    def request_broken(self, error: ProtocolError) -> None:
-        """The request's body is malformed or too large: nothing more of it may reach the app."""
+    def client_failed(self, failure: Failure, detail: str) -> None:
+        """The client broke its request or is too slow: no more of it reaches the app, who is not to blame."""
         self._let_go(Outcome.CLIENT_GONE, "client_gone")
-        self.fail(error.failure)
-
-    def deadline_passed(self) -> None:
-        """The client connection's deadline has come while this exchange runs."""
-        if self.tunnel is not None:
-            self.tunnel.end()
-        elif self.response_begun and self.client.write_paused:
-            self.client_gone()  # it has read nothing for so long: as good as gone
-            self.client.break_off()
-        elif self.response_begun:
-            self.upstream_failed(IDLE_TIMEOUT)
-        elif self.connecting.dialling is not None:
-            self.upstream_failed(CONNECT_TIMEOUT)
-        elif not self.request_whole and not self._upstream_paused and not self._awaits_continue():
-            self._let_go(Outcome.CLIENT_GONE, "client_gone")
-            self.fail(BODY_TIMEOUT)
-        else:
-            self.upstream_failed(FIRST_BYTE_TIMEOUT)
-
-    def check_total(self, now: int) -> None:
-        """End the exchange where it has taken longer than a whole one may (tunnels are exempt)."""
-        if now - self._started_ns > self.proxy.timeouts.total_ns and self.tunnel is None:
-            self.upstream_failed(TOTAL_TIMEOUT)
+        self.fail(failure, detail)
 
     def cut_off(self) -> None:
         """The time to drain is over."""
@@ -178,7 +149,12 @@ class Exchange:
             self.tunnel.end()
         else:
             self._let_go(Outcome.CANCELLED, "expired")
-            self.fail(DRAIN_TIMEOUT)
+            self.fail(DRAIN_TIMEOUT, "")
+
+    @property
+    def started_ns(self) -> int:
+        """When the request began, on the monotonic clock."""
+        return self._started_ns
 
     def crashed(self, error: Exception) -> None:
         """A bug of ours: this exchange ends with 500 and a logged traceback, the worker lives on."""
@@ -188,7 +164,7 @@ class Exchange:
         elif self.active:
             self._close = True
             self._let_go(Outcome.CANCELLED, "failed")
-            self.fail(INTERNAL_ERROR)
+            self.fail(INTERNAL_ERROR, "")
 
     # --- the connecting's calls
 
@@ -202,14 +178,15 @@ class Exchange:
             data = b"".join([data, *self._unsent])
             self._unsent = []
         connection.transport.write(data)
-        if not reused:
-            self.client.read_on(True)
+        if not self.request_whole and not self.upstream_paused:
+            self.client.read_on(True)  # while there was no connection, one piece was enough
 
-    def fail(self, failure: Failure) -> None:
+    def fail(self, failure: Failure, detail: str) -> None:
         """Answer the client ourselves, or break its connection off where a response has begun."""
         proxy = self.proxy
         now = proxy.monotonic_ns()
         self.failure = failure
+        proxy.count_local(failure)
         if self.response_begun:
             self._end(now)
             self.client.break_off()
@@ -221,6 +198,7 @@ class Exchange:
         self.response_begun = True
         data = render_failure(
             failure,
+            detail,
             date_line=proxy.date_line,
             close=self._close,
             as_json=prefers_json(head),
@@ -228,7 +206,6 @@ class Exchange:
             request_id=self.request_id,
         )
         self.client.transport.write(data)
-        proxy.count_local(failure)
         self._end(now)
         self.client.exchange_ended(self._close, now)
 
@@ -236,6 +213,7 @@ class Exchange:
 
     def informational(self, head: ResponseHead) -> None:
         """A 1xx but 101. Not for HTTP/1.0 clients (RFC 9110 section 15.2)."""
+        self._response_stirred = True
         if self.head.minor == 1:
             self.client.transport.write(render_informational(head))
 
@@ -249,7 +227,7 @@ class Exchange:
             self._close = True
         self.status = head.status
         self.failure = None  # that of an earlier attempt
-        self.response_begun = True
+        self.response_begun = self._response_stirred = True
         self.response_bytes = len(body)
         self._chunked = chunked = unbounded and minor == 1
         data = render_response(head, minor, self._close, proxy.date_line)
@@ -279,21 +257,22 @@ class Exchange:
         else:
             client.deadline_ns = now + self.proxy.timeouts.idle_ns
 
-    def upstream_paused(self, paused: bool) -> None:
+    def pace(self, paused: bool) -> None:
         """The upstream does not keep up with the request, or does again."""
-        self._upstream_paused = paused
+        self.upstream_paused = paused
         self.client.read_on(not paused)
 
-    def upstream_failed(self, failure: Failure) -> None:
+    def upstream_failed(self, failure: Failure, detail: str) -> None:
         """The attempt failed, or took too long."""
         attempt = self.attempt
         self._let_go(Outcome.FAILED, "failed")
-        if self.response_begun or failure is not UPSTREAM_CLOSED or attempt is None or not attempt.reused:
-            self.fail(failure)
-        elif may_resend(self.head):  # the upstream closed an idle connection just as we took it
+        # An upstream may close an idle connection just as we take it. That is no failure of its.
+        stale = failure is UPSTREAM_CLOSED and attempt is not None and attempt.reused
+        if stale and not self._response_stirred and may_resend(self.head) and self.connecting.may_go_on():
+            assert attempt is not None
             self.connecting.again_fresh(attempt.upstream, self.proxy.monotonic_ns())
         else:
-            self.fail(failure)
+            self.fail(failure, detail)
 
     def switched(self, head: ResponseHead, data: bytes) -> None:
         """101: from here on both sides speak another protocol. `data` is the upstream's first of it."""
@@ -301,7 +280,7 @@ class Exchange:
         assert attempt is not None
         self.status = head.status
         self.failure = None
-        self.response_begun = True
+        self.response_begun = self._response_stirred = True
         self.tunnel = tunnel = Tunnel(self, attempt, head)
         if data:
             tunnel.from_upstream(data)
@@ -340,7 +319,7 @@ class Exchange:
         """Count and log. After this the exchange may be started again."""
         self.active = False
         self._unsent = []
-        self._upstream_paused = False
+        self.upstream_paused = False
         route = self.route
         duration = now - self._started_ns
         route.inflight -= 1
@@ -354,10 +333,6 @@ class Exchange:
             own = self._own_attempt
             sent = own if own.started_ns >= self._started_ns else None
             self.proxy.record_exchange(self, sent, self._started_ns, duration)
-
-    def _awaits_continue(self) -> bool:
-        """Whether the client holds its body back until it is told 100 (RFC 9110 section 10.1.1)."""
-        return self.request_bytes == 0 and find_value(self.head.lines, b"expect") is not None
 
     def _encoded(self, body: bytes, whole: bool, trailers: bytes) -> list[bytes]:
         if self.head.length == CHUNKED:

@@ -9,7 +9,7 @@ FOREVER_NS = 1 << 62  # a deadline that never comes: what a timeout of 0 means
 class Timeouts:
     """In nanoseconds; FOREVER_NS where off."""
 
-    first_byte_ns: int  # the upstream's response head, from the moment the request has been sent
+    first_byte_ns: int  # the response's head: from the request's start, or its body's last byte
     idle_ns: int  # between two pieces of a body
     total_ns: int  # a whole exchange
     request_head_ns: int  # a head, from its first byte (or from the accept)

@@ -93,6 +93,11 @@ class Proxy:
         """Open client connections; 0 when drained."""
         return len(self._clients)
 
+    @property
+    def surplus(self) -> int:
+        """Clients beyond the limit on connections, who are being sent away."""
+        return len(self._clients) - self._admitted
+
     def sweep(self) -> None:
         """Hold everything to its deadline, and bring gauges up to date. Every 0.25 s."""
         now = self.monotonic_ns()
@@ -109,7 +114,7 @@ class Proxy:
             route.flush()
 
     def drain(self) -> None:
-        """No more requests: idle clients are closed, running exchanges are the last on their connections."""
+        """Every connection's next response is its last; idle clients are closed after a short grace."""
         self.draining = True
         for client in list(self._clients):
             client.drain()
@@ -151,17 +156,23 @@ class Proxy:
             self._admitted -= 1
         self._listener_cells[LISTENER_CONNECTIONS] = len(self._clients)
 
-    def refusal(self, peer: Peer, failure: Failure) -> bytes:
+    def refusal(self, peer: Peer, failure: Failure, detail: str) -> bytes:
         """The response to what could not become an exchange, counted and logged."""
         self.count_local(failure)
         if self.records.enabled:
             self.records.append(refusal_record(peer, failure, self._clock.wall()))
         return render_failure(
-            failure, date_line=self.date_line, close=True, as_json=False, head_only=False, request_id=b""
+            failure,
+            detail,
+            date_line=self.date_line,
+            close=True,
+            as_json=False,
+            head_only=False,
+            request_id=b"",
         )
 
     def count_local(self, failure: Failure) -> None:
-        """A response was made here."""
+        """A response was made here, or broken off here."""
         self._worker_cells[_LOCAL_COLUMN[failure]] += 1
 
     def record_exchange(

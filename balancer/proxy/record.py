@@ -2,7 +2,6 @@
 
 from balancer.errors import Failure
 from balancer.http.forwarding import Peer
-from balancer.http.headers import find_value
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.exchange import Exchange
 from balancer.telemetry.access_log import Record
@@ -37,8 +36,8 @@ def exchange_record(
         duration,
         first_byte,
         exchange.request_id,
-        find_value(head.lines, b"user-agent"),
-        find_value(head.lines, b"referer"),
+        head.find(b"user-agent"),
+        head.find(b"referer"),
     )
 
 

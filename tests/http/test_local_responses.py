@@ -3,6 +3,7 @@
 import json
 import re
 
+import orjson
 import pytest
 
 from balancer.errors import FAILURES, MALFORMED_REQUEST, NO_UPSTREAM, Failure, Source
@@ -34,10 +35,17 @@ def render(
     as_json: bool = False,
     head_only: bool = False,
     request_id: bytes = b"r-1",
+    detail: str = "",
 ) -> tuple[bytes, dict[bytes, bytes], bytes]:
     """The status line, the fields and the body."""
     data = render_failure(
-        failure, date_line=DATE, close=close, as_json=as_json, head_only=head_only, request_id=request_id
+        failure,
+        detail,
+        date_line=DATE,
+        close=close,
+        as_json=as_json,
+        head_only=head_only,
+        request_id=request_id,
     )
     head, _, body = data.partition(b"\r\n\r\n")
     status, *lines = head.split(b"\r\n")
@@ -115,3 +123,11 @@ def test_without_a_request_id() -> None:
 def test_who_prefers_json(line: bytes, json_wanted: bool) -> None:
     head = parse_request_head(b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % line, 8192, 100)
     assert prefers_json(head) is json_wanted
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
+def test_the_detail_is_told(as_json: bool) -> None:
+    _, fields, body = render(FAILURES[0], as_json=as_json, detail='two "Host" fields')
+    assert int(fields[b"Content-Length"]) == len(body)
+    told = orjson.loads(body)["message"] if as_json else body.decode()
+    assert 'two "Host" fields' in told

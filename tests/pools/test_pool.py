@@ -19,6 +19,8 @@ MILLISECOND = 1_000_000
 class Watching(Policy):
     """Picks the first that was not tried; keeps what it is told."""
 
+    compares_load: ClassVar[bool] = True
+
     def __init__(self) -> None:
         self.candidates: list[Upstream] = []
         self.rebuilds = 0

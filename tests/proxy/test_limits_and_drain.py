@@ -114,11 +114,14 @@ def test_room_is_made_by_those_that_leave(make_stage: MakeStage) -> None:
 # --- drain
 
 
-def test_idle_clients_are_closed(stage: Stage) -> None:
+def test_idle_clients_are_closed_after_a_grace(stage: Stage) -> None:
     fresh = stage.client()
     used, upstream = stage.warm()
     stage.proxy.drain()
-    stage.settle()
+    stage.advance(0.9)
+    assert not fresh.is_closing()
+    assert not used.is_closing()
+    stage.advance(0.4)
     assert fresh.closed
     assert used.closed
     assert not used.aborted
@@ -145,6 +148,20 @@ def test_a_response_that_had_begun_ends_its_connection_too(stage: Stage) -> None
     stage.proxy.drain()
     stage.answer(b"cd")
     assert body_of(client.take()) == b"abcd"
+    stage.advance(1.3)
+    assert client.closed
+
+
+def test_a_request_on_its_way_when_the_drain_begins_is_served(stage: Stage) -> None:
+    client, _ = stage.warm()
+    stage.proxy.drain()
+    stage.advance(0.5)
+    client.receive(GET)
+    stage.settle()
+    stage.answer()
+    sent = client.take()
+    assert b"Connection: close" in head_of(sent)
+    assert body_of(sent) == b"ok"
     assert client.closed
 
 

@@ -1,0 +1,52 @@
+"""What a passed deadline means: that depends on what the exchange was waiting for, and so on whom."""
+
+from typing import TYPE_CHECKING
+
+from balancer.errors import (
+    BODY_TIMEOUT,
+    CONNECT_TIMEOUT,
+    FIRST_BYTE_TIMEOUT,
+    IDLE_TIMEOUT,
+    TOTAL_TIMEOUT,
+)
+
+if TYPE_CHECKING:
+    from balancer.proxy.exchange import Exchange
+
+
+def deadline_passed(exchange: "Exchange") -> None:
+    """The client connection's deadline has come while `exchange` runs."""
+    if exchange.tunnel is not None:
+        exchange.tunnel.end()
+    elif waits_for_client(exchange):
+        if exchange.response_begun:  # it has read nothing for so long: as good as gone
+            exchange.client_gone()
+            exchange.client.break_off()
+        else:
+            exchange.client_failed(BODY_TIMEOUT, "")
+    elif exchange.response_begun:
+        exchange.upstream_failed(IDLE_TIMEOUT, "no more of the response arrived")
+    elif exchange.connecting.dialling is not None:
+        exchange.upstream_failed(CONNECT_TIMEOUT, "no connection before the first-byte timeout")
+    else:
+        exchange.upstream_failed(FIRST_BYTE_TIMEOUT, "no response head arrived")
+
+
+def total_passed(exchange: "Exchange") -> None:
+    """The exchange has taken longer than a whole one may. Tunnels are exempt."""
+    if exchange.tunnel is not None:
+        return
+    if waits_for_client(exchange):
+        exchange.client_failed(TOTAL_TIMEOUT, "the client was too slow")
+    else:
+        exchange.upstream_failed(TOTAL_TIMEOUT, "the upstream was too slow")
+
+
+def waits_for_client(exchange: "Exchange") -> bool:
+    """Whether it is the client that keeps the exchange waiting: then the upstream is not to blame."""
+    if exchange.response_begun:
+        return exchange.client.write_paused
+    if exchange.request_whole or exchange.upstream_paused:
+        return False
+    # A client that waits for 100 before it sends its body waits for the upstream (RFC 9110 section 10.1.1).
+    return exchange.request_bytes > 0 or exchange.head.find(b"expect") is None

@@ -1,0 +1,87 @@
+"""A deadline is held against the one who was waited for, whatever the policies are told of."""
+
+import pytest
+
+from balancer.errors import Outcome
+from tests.proxy.conftest import MakeStage
+from tests.proxy.stage import status_of
+
+TOTAL = {"timeouts": {"total": 20.0, "idle": 60.0, "first_byte": 60.0}}
+UPLOAD = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"
+PART = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 4\r\n\r\nab"
+
+
+def test_the_total_timeout_of_an_upload_that_trickles(make_stage: MakeStage, told: list[Outcome]) -> None:
+    stage = make_stage(1, policy="telling", **TOTAL)
+    client = stage.ask(UPLOAD + b"x")
+    stage.advance(20.5)
+    assert status_of(client.take()) == 504
+    assert stage.logged()["reason"] == "total_timeout"
+    assert told == [Outcome.CLIENT_GONE]
+
+
+def test_the_total_timeout_of_a_response_that_is_not_read(make_stage: MakeStage, told: list[Outcome]) -> None:
+    stage = make_stage(1, policy="telling", **TOTAL)
+    client = stage.ask()
+    stage.answer(PART)
+    client.pause_writing(buffered=10_000)
+    stage.advance(20.5)
+    assert client.is_closing()
+    assert told == [Outcome.CLIENT_GONE]
+
+
+def test_the_total_timeout_of_a_slow_upstream(make_stage: MakeStage, told: list[Outcome]) -> None:
+    stage = make_stage(1, policy="telling", **TOTAL)
+    client = stage.ask()
+    stage.advance(20.5)
+    assert status_of(client.take()) == 504
+    assert told == [Outcome.FAILED]
+
+
+def test_an_upload_goes_on_under_a_response_that_has_begun(
+    make_stage: MakeStage, told: list[Outcome]
+) -> None:
+    stage = make_stage(1, policy="telling", timeouts={"idle": 10.0})
+    client = stage.ask(UPLOAD)
+    stage.answer(PART)
+    for _ in range(5):
+        stage.advance(7)
+        client.receive(b"x")
+    assert not client.is_closing()
+    stage.answer(b"cd")
+    assert client.take().endswith(b"abcd")
+    assert told == [Outcome.SUCCESS]
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_a_stale_connection_is_retried_within_the_allowed_attempts(
+    make_stage: MakeStage, attempts: int
+) -> None:
+    stage = make_stage(1, retry={"max_attempts": attempts})
+    client, upstream = stage.warm()
+    client.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    stage.settle()
+    upstream.receive_eof()
+    stage.settle()
+    assert len(stage.loop.dials) == attempts
+    if attempts == 1:
+        assert status_of(client.take()) == 502
+    else:
+        stage.answer()
+        assert client.take().endswith(b"ok")
+
+
+def test_nothing_is_sent_again_once_the_client_has_read_an_informational_response(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(1)
+    client, upstream = stage.warm()
+    client.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    stage.settle()
+    upstream.receive(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+    upstream.receive_eof()
+    stage.settle()
+    sent = client.take()
+    assert sent.startswith(b"HTTP/1.1 103 ")
+    assert b"HTTP/1.1 502 " in sent
+    assert len(stage.loop.dials) == 1

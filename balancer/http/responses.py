@@ -10,8 +10,12 @@ from balancer.http.head import RequestHead
 _RETRY_AFTER = b"Retry-After: 1\r\n"
 
 
+# RFC 9110's names where Python still has those of RFC 2616.
+_PHRASES = {413: "Content Too Large", 414: "URI Too Long"}
+
+
 def _phrase(status: int) -> str:
-    return HTTPStatus(status).phrase
+    return _PHRASES.get(status) or HTTPStatus(status).phrase
 
 
 def _start(failure: Failure) -> bytes:

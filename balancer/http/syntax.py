@@ -26,6 +26,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80
 known_methods: set[bytes] = set()
 _status_lines: dict[bytes, tuple[int, int, bytes]] = {}
 _STATUS_LINES = 1024
+_STATUS_LINE_BYTES = 64
 
 _STARTED_LINE = re.compile(
     rb"\r?|%b(?: (?:[!\"$-~]+(?: (?:H(?:T(?:T(?:P(?:/[0-9.]*\r?)?)?)?)?)?)?)?)?" % TOKEN
@@ -98,7 +99,8 @@ def parse_status_line(line: bytes) -> tuple[int, int, bytes]:
     if len(_status_lines) >= _STATUS_LINES:
         _status_lines.clear()
     parsed = (1 if version == b"1" else 0, int(code), b"HTTP/1.1 %b %b" % (code, phrase or b""))
-    _status_lines[line] = parsed
+    if len(line) <= _STATUS_LINE_BYTES:
+        _status_lines[line] = parsed
     return parsed
 
 

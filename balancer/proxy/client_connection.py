@@ -325,20 +325,24 @@ class ClientConnection(asyncio.Protocol):
         self._resume_reading()
 
     def _begin_body(self, head: RequestHead, data: bytes) -> None:
-        self._check_size(head.length)
-        limit = self._proxy.limits.header_bytes
-        decoder = self._body = body_decoder(head.length, MALFORMED_REQUEST, limit)
-        body = decoder.feed(data)
-        self._check_size(len(body))
-        whole = decoder.done and not decoder.trailers
+        exchange = self._exchange
+        decoder = self._body = body_decoder(head.length, MALFORMED_REQUEST, self._proxy.limits.header_bytes)
+        try:
+            self._check_size(head.length)
+            body = decoder.feed(data)
+            self._check_size(len(body))
+        except ProtocolError as error:  # before anything of it reaches an app
+            self._state = _BODY
+            exchange.refuse(head, error)
+            return
         self._state = _HOLD if decoder.done else _BODY
         self._held = decoder.surplus
         self._held_from = 0
         if not decoder.done:
             self._resume_reading()
-        self._exchange.start(head, body, whole)
-        if decoder.done and decoder.trailers and self._exchange.active:
-            self._exchange.request_body(b"", True, decoder.trailers)
+        exchange.start(head, body, decoder.done and not decoder.trailers)
+        if decoder.done and decoder.trailers and exchange.active:
+            exchange.request_body(b"", True, decoder.trailers)
 
     def _read_body(self, data: bytes) -> None:
         exchange = self._exchange

@@ -42,11 +42,15 @@ class Connecting:
     def start(self, pool: UpstreamPool, now: int) -> None:
         """The first attempt of a new exchange."""
         self._pool = pool
+        self.reset()
+        self.again(now)
+
+    def reset(self) -> None:
+        """Forget the exchange before."""
         self._failure = None
         self._detail = ""
         self.tried = ()
         self.attempts = 0
-        self.again(now)
 
     def may_go_on(self) -> bool:
         """Whether another attempt is allowed."""

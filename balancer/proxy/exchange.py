@@ -14,6 +14,7 @@ from balancer.errors import (
     UPSTREAM_CLOSED,
     Failure,
     Outcome,
+    ProtocolError,
 )
 from balancer.http.chunked import encode_piece
 from balancer.http.framing import CHUNKED, NO_BODY
@@ -83,6 +84,20 @@ class Exchange:
 
     def start(self, head: RequestHead, body: bytes, whole: bool) -> None:
         """A request begins. `body` is what of its body came with the head; `whole` if that was all."""
+        now = self._begin(head, len(body), whole)
+        timeouts = self.proxy.timeouts
+        self.client.deadline_ns = now + (timeouts.first_byte_ns if whole else timeouts.idle_ns)
+        if head.length != NO_BODY:
+            self._unsent = self._encoded(body, whole, b"")
+        self.connecting.start(self.route.pool, now)
+
+    def refuse(self, head: RequestHead, error: ProtocolError) -> None:
+        """A request whose head is good, but not what follows it."""
+        self.connecting.reset()
+        self._begin(head, 0, False)
+        self.fail(error.failure, error.detail)
+
+    def _begin(self, head: RequestHead, size: int, whole: bool) -> int:
         proxy = self.proxy
         now = proxy.monotonic_ns()
         self.head = head
@@ -92,15 +107,12 @@ class Exchange:
         self.active = True
         self.request_id = proxy.request_ids.of(head)
         self.request_whole = whole
-        self.request_bytes = len(body)
+        self.request_bytes = size
         self.response_bytes = 0
         self.failure = None
         self._started_ns = now
         self._close = not head.keep_alive
-        self.client.deadline_ns = now + (proxy.timeouts.first_byte_ns if whole else proxy.timeouts.idle_ns)
-        if head.length != NO_BODY:
-            self._unsent = self._encoded(body, whole, b"")
-        self.connecting.start(route.pool, now)
+        return now
 
     def request_body(self, body: bytes, whole: bool, trailers: bytes) -> None:
         """More of the request's body, and its trailers with the last piece."""

@@ -238,3 +238,24 @@ async def test_truncation_is_a_reset(case: str) -> None:
         with pytest.raises(ConnectionResetError):
             await reader.read()
         writer.close()
+
+
+@on_uvloop
+async def test_early_answer_of_an_app_that_closes_at_once() -> None:
+    """It resets the connection while the body is being written: its answer must not be lost."""
+
+    async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlarge")
+
+    def upload(port: int) -> tuple[int, bytes]:
+        client = http.client.HTTPConnection("127.0.0.1", port)
+        client.request("POST", "/", itertools.repeat(BLOCK, 160), {"Content-Length": str(160 * len(BLOCK))})
+        response = client.getresponse()
+        answer = response.status, response.read()
+        client.close()
+        return answer
+
+    async with arena(app) as stage:
+        for _ in range(10):
+            assert await asyncio.to_thread(upload, stage.port) == (413, b"large")

@@ -168,3 +168,23 @@ def test_each_client_has_its_own_order(make_stage: MakeStage) -> None:
     assert one.take() == b""
     first.receive(ok(1))
     assert one.take() == ok(1)
+
+
+def test_reading_ahead_is_bounded_however_many_requests_wait(stage: Stage) -> None:
+    """Each served request makes room for its few bytes, not for another whole read."""
+    client = stage.client()
+    client.receive(GET * 1000)
+    stage.settle()
+    client.receive(GET * 3000)
+    assert not client.is_reading()
+    for _ in range(100):
+        stage.answer()
+        assert not client.is_reading()
+    served = 100
+    while not client.is_reading():
+        stage.answer()
+        served += 1
+    assert 3000 < served < 4000
+    for _ in range(4000 - served):
+        stage.answer()
+    assert client.take().count(b"HTTP/1.1 200 ") == 4000

@@ -1,0 +1,69 @@
+"""What is refused after its head was understood says so: to the client, in the log, and to no app."""
+
+import pytest
+
+from balancer.http.head import RequestHead
+from balancer.proxy.router import Route, Router
+from tests.proxy.conftest import MakeStage
+from tests.proxy.stage import GET, OK, Stage, body_of, head_of, status_of
+
+TOO_LARGE = b"POST /up HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\nContent-Length: 11\r\n\r\n"
+CHUNKED = b"POST /up HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status", "reason"),
+    [
+        pytest.param(TOO_LARGE + b"01234567890", 413, "body_too_large", id="by its length"),
+        pytest.param(CHUNKED + b"b\r\n01234567890\r\n0\r\n\r\n", 413, "body_too_large", id="by its chunks"),
+        pytest.param(CHUNKED + b"xyz\r\n", 400, "malformed_request", id="malformed chunks"),
+    ],
+)
+def test_a_body_that_cannot_be_taken(
+    make_stage: MakeStage, request_bytes: bytes, status: int, reason: str
+) -> None:
+    stage = make_stage(1, limits={"body_bytes": 10})
+    client = stage.ask(request_bytes)
+    sent = client.take()
+    assert status_of(sent) == status
+    assert b"Connection: close" in head_of(sent)
+    assert client.eof_written
+    assert stage.loop.dials == []
+    logged = stage.logged()
+    assert (logged["method"], logged["target"], logged["host"]) == (b"POST", b"/up", b"a")
+    assert (logged["status"], logged["reason"], logged["attempts"]) == (status, reason, 0)
+    assert stage.requests_counted(b"POST", status) == 1
+
+
+def test_in_the_form_that_the_client_asks_for(make_stage: MakeStage) -> None:
+    stage = make_stage(1, limits={"body_bytes": 10})
+    client = stage.ask(TOO_LARGE)
+    assert body_of(client.take()).startswith(b"{")
+
+
+class FailingOnce(Router):
+    """Has a bug for the first request."""
+
+    __slots__ = ("failed",)
+
+    def __init__(self, routes: list[Route]) -> None:
+        super().__init__(routes)
+        self.failed = False
+
+    def match(self, head: RequestHead) -> Route:
+        if not self.failed:
+            self.failed = True
+            raise ZeroDivisionError("a bug planted in the router")
+        return super().match(head)
+
+
+def test_a_bug_before_the_exchange_has_begun(stage: Stage) -> None:
+    stage.expects_bug = True
+    stage.proxy.router = FailingOnce(stage.proxy.router.routes)
+    client = stage.ask()
+    assert status_of(client.take()) == 500
+    assert client.eof_written
+    assert "a bug planted in the router" in (stage.logs[0][2] or "")
+    again = stage.ask(GET)
+    stage.answer()
+    assert again.take() == OK

@@ -4,6 +4,7 @@ What the operator must mend is said on stderr, a line each, with exit code 1; a 
 """
 
 import os
+import signal
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -21,6 +22,7 @@ from balancer.policies import registry
 
 # Where nothing tells the width, as in a pipe or a container's log, lines are better long than folded.
 _WIDTH_OF_A_PIPE = 160
+_STDERR = 2
 
 app = typer.Typer(
     name="balancer",
@@ -127,8 +129,16 @@ def _console(stderr: bool = False) -> Console:
     return console
 
 
+def _open_standard_descriptors() -> None:
+    """Where 0, 1 or 2 was closed, the next file opened would take its number, and get what is meant for it."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+
+
 def main() -> None:
     """The entry point: what an operator must mend becomes plain lines, never a traceback."""
+    _open_standard_descriptors()
     try:
         app(prog_name="balancer")
     except OperatorError as error:
@@ -136,3 +146,5 @@ def main() -> None:
         for problem in error.problems if isinstance(error, SettingsError) else [str(error)]:
             console.print(Text.assemble(("balancer: ", "bold red"), problem), soft_wrap=True)
         sys.exit(1)
+    except KeyboardInterrupt:  # before the supervisor has taken over the signal
+        sys.exit(128 + signal.SIGINT)

@@ -55,11 +55,14 @@ def format_size(size: int) -> str:
     return str(size)
 
 
+_IP_LITERAL = re.compile(r"\s*\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]:")  # a bare list may begin with one
+
+
 def split_list(value: object) -> object:
     """The items of `a, b` or of the JSON list `["a", "b"]`; what is no string passes as it is."""
     if not isinstance(value, str):
         return value
-    if value.lstrip().startswith("["):
+    if value.lstrip().startswith("[") and _IP_LITERAL.match(value) is None:
         return _from_json(value, 'write a,b or ["a", "b"]')
     return [item.strip() for item in value.split(",") if item.strip()]
 

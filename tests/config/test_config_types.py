@@ -103,6 +103,8 @@ def test_size_survives_a_round_trip(size: int) -> None:
     [
         pytest.param("a,b", ["a", "b"], id="commas"),
         pytest.param(" a , b ,", ["a", "b"], id="spaces_and_a_last_comma"),
+        pytest.param("[::1]:8000", ["[::1]:8000"], id="an_ipv6_address"),
+        pytest.param("[2001:db8::1]:80,b", ["[2001:db8::1]:80", "b"], id="an_ipv6_address_first"),
         pytest.param('["a", "b,c"]', ["a", "b,c"], id="json"),
         pytest.param("[]", [], id="empty_json"),
         pytest.param(["a"], ["a"], id="yaml_list"),

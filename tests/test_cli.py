@@ -122,8 +122,6 @@ def test_wrong_command_line_is_exit_code_2(arguments: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_standard_descriptors_are_not_taken_by_others(closed: str) -> None:
     """The next file opened would get what is meant for them."""
-    script = (
-        "import os; from balancer import cli; cli._open_standard_descriptors(); [*map(os.fstat, range(3))]"
-    )
+    script = "import os, balancer.cli as cli; cli._open_standard_descriptors(); [*map(os.fstat, range(3))]"
     command = f'exec {sys.executable} -c "{script}" {closed}'
     assert subprocess.run(["/bin/sh", "-c", command], check=False).returncode == 0

@@ -2,7 +2,7 @@
 
 In the way of a request this stands behind `Attempt`: it is handed rendered bytes to write, and tells the
 attempt of heads and body pieces as they come. It owns the boundaries of responses: what arrives beyond
-them never reaches another attempt.
+them, or while nobody has asked, ends the connection.
 """
 
 import asyncio

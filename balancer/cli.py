@@ -130,7 +130,7 @@ def _console(stderr: bool = False) -> Console:
 
 
 def _open_standard_descriptors() -> None:
-    """Where 0, 1 or 2 was closed, the next file opened would take its number, and get what is meant for it."""
+    """Where 0, 1 or 2 was closed, the next file opened would take its number, and what is meant for it."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)

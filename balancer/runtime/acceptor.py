@@ -77,29 +77,42 @@ class Doors:
     def __init__(self, sockets: list[socket.socket], factory: ProtocolFactory) -> None:
         self._acceptors = [Acceptor(sock) for sock in sockets]
         self._factory = factory
+        self._wanted: set[int] = set()  # the slots to be served; opening one takes a while
+        self._opening = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self, slot: int) -> None:
         """Serve the socket of a slot."""
-        if not self._acceptors[slot].accepting:
-            await self._acceptors[slot].start(self._factory)
+        self._wanted.add(slot)
+        await self._open(slot)
 
     def on_adopt(self, message: Message) -> None:
         """Serve the socket of a slot that has no worker."""
-        task = asyncio.get_running_loop().create_task(self.open(message["slot"]), name="adopt")
+        self._wanted.add(message["slot"])
+        task = asyncio.get_running_loop().create_task(self._open(message["slot"]), name="adopt")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def on_release(self, message: Message) -> None:
         """That slot has a worker again, who serves the queue from now on."""
+        self._wanted.discard(message["slot"])
         self._acceptors[message["slot"]].stop()
 
     async def shut(self, *, and_end: bool) -> None:
         """Stop accepting on all sockets, with who waits in their queues served."""
         loop = asyncio.get_running_loop()
+        self._wanted.clear()
         taken = [client for acceptor in self._acceptors for client in acceptor.take_waiting(and_end=and_end)]
         for acceptor in self._acceptors:
             acceptor.close()
         await asyncio.gather(
             *(loop.connect_accepted_socket(self._factory, client) for client in taken), return_exceptions=True
         )
+
+    async def _open(self, slot: int) -> None:
+        acceptor = self._acceptors[slot]
+        async with self._opening:
+            if slot in self._wanted and not acceptor.accepting:
+                await acceptor.start(self._factory)
+                if slot not in self._wanted:  # it was released, or all were shut, while it opened
+                    acceptor.stop()

@@ -84,6 +84,28 @@ async def leaves_a_released_queue_to_its_worker(listeners: list[socket.socket]) 
     await replacement.shut(and_end=False)
 
 
+async def adopts_nothing_that_is_released_before_it_is_open(listeners: list[socket.socket]) -> None:
+    sibling, replacement = doors(listeners, b"sibling"), doors(listeners, b"replacement")
+    sibling.on_adopt({"type": "adopt", "slot": 1})
+    sibling.on_release({"type": "release", "slot": 1})
+    await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "adopt"))
+    clients = connected(listeners[0], 20)
+    await sibling.shut(and_end=False)  # would serve who waits on a socket it had adopted
+    for slot in (0, 1):
+        await replacement.open(slot)
+    assert await greetings(clients) == [b"replacement"] * 20
+    await replacement.shut(and_end=False)
+
+
+async def adopts_again_what_it_had_released(listeners: list[socket.socket]) -> None:
+    worker = doors(listeners, b"one")
+    await worker.open(0)
+    for tell in (worker.on_adopt, worker.on_release, worker.on_adopt):
+        tell({"slot": 1})
+    assert await greetings(connected(listeners[0], 20)) == [b"one"] * 20
+    await worker.shut(and_end=False)
+
+
 async def serves_who_waits_when_it_shuts(listeners: list[socket.socket]) -> None:
     worker = doors(listeners, b"one")
     for slot in (0, 1):
@@ -120,6 +142,8 @@ async def keeps_the_queue_for_others_when_only_it_leaves(listeners: list[socket.
     [
         serves_its_own_and_what_it_adopts,
         leaves_a_released_queue_to_its_worker,
+        adopts_nothing_that_is_released_before_it_is_open,
+        adopts_again_what_it_had_released,
         serves_who_waits_when_it_shuts,
         ends_the_listening_for_all_who_hold_the_socket,
         keeps_the_queue_for_others_when_only_it_leaves,

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+
+PATIENCE = 20.0  # seconds after which a test has failed
 
 
 class AppReplica:
@@ -12,14 +14,19 @@ class AppReplica:
         self.name = name
         self.port = 0
         self.requests = 0
-        self.held = asyncio.Semaphore(0)  # acquire it once for each request that waits
         self.release = asyncio.Event()
+        self._held = asyncio.Semaphore(0)  # released once for each request that waits
         self._serving: set[asyncio.Task[None]] = set()
 
     @property
     def address(self) -> str:
         """As UPSTREAMS spells it."""
         return f"127.0.0.1:{self.port}"
+
+    async def holds(self) -> None:
+        """Wait until one more request waits for `release`."""
+        async with asyncio.timeout(PATIENCE):
+            await self._held.acquire()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
@@ -31,7 +38,7 @@ class AppReplica:
                 head = await reader.readuntil(b"\r\n\r\n")
                 self.requests += 1
                 if head.split(b" ")[1] == b"/hold":
-                    self.held.release()
+                    self._held.release()
                     await self.release.wait()
                 body = self.name.encode()
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
@@ -40,6 +47,8 @@ class AppReplica:
             return  # the other side has closed, or the test is over
         finally:
             writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
             self._serving.discard(task)
 
     async def stop(self) -> None:

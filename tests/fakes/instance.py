@@ -6,8 +6,8 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class Answer:
 
 
 class Client:
-    """One connection to the balancer."""
+    """One connection to the balancer; whoever connects it closes it."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -38,7 +38,8 @@ class Client:
 
     @classmethod
     async def connect(cls, port: int, host: str = "127.0.0.1") -> "Client":
-        return cls(*await asyncio.open_connection(host, port))
+        async with asyncio.timeout(PATIENCE):
+            return cls(*await asyncio.open_connection(host, port))
 
     def send(self, target: str = "/") -> None:
         self._writer.write(f"GET {target} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
@@ -58,10 +59,8 @@ class Client:
 
     async def close(self) -> None:
         self._writer.close()
-        try:
+        with suppress(ConnectionError):  # it was reset, which is an end as well
             await self._writer.wait_closed()
-        except ConnectionError:
-            return  # it was reset, which is an end as well
 
 
 async def get(port: int, target: str = "/", host: str = "127.0.0.1") -> Answer:
@@ -85,9 +84,11 @@ class Balancer:
         self.admin_port = 0
         self.stderr: list[str] = []
         self.stdout: list[str] = []
+        self._clients = AsyncExitStack()
         self._said = asyncio.Condition()
         assert process.stderr is not None
         assert process.stdout is not None
+        self._streams_open = 2
         self._reading = [
             asyncio.create_task(self._read(process.stderr, self.stderr)),
             asyncio.create_task(self._read(process.stdout, self.stdout)),
@@ -98,20 +99,31 @@ class Balancer:
             async with self._said:
                 lines.append(line.decode().rstrip("\n"))
                 self._said.notify_all()
+        self._streams_open -= 1
         async with self._said:
             self._said.notify_all()
 
+    async def _has_said(self, enough: Callable[[], bool]) -> None:
+        """Wait for more output until it is enough, or until no more can come."""
+        async with asyncio.timeout(PATIENCE), self._said:
+            await self._said.wait_for(lambda: enough() or not self._streams_open)
+        assert enough(), "it has ended before it said that"
+
     async def says(self, text: str) -> str:
         """The first line on stderr that has `text` in it, when it comes."""
-        async with asyncio.timeout(PATIENCE), self._said:
-            await self._said.wait_for(lambda: any(text in line for line in self.stderr))
+        await self._has_said(lambda: any(text in line for line in self.stderr))
         return next(line for line in self.stderr if text in line)
 
     async def logs_access(self, count: int) -> list[Any]:
         """The access log, when it has `count` lines."""
-        async with asyncio.timeout(PATIENCE), self._said:
-            await self._said.wait_for(lambda: len(self.stdout) >= count)
+        await self._has_said(lambda: len(self.stdout) >= count)
         return [json.loads(line) for line in self.stdout]
+
+    async def connect(self) -> Client:
+        """A client; closed when the test is over."""
+        client = await Client.connect(self.port)
+        self._clients.push_async_callback(client.close)
+        return client
 
     async def established(self) -> None:
         """Wait until it has said where it listens."""
@@ -152,12 +164,45 @@ class Balancer:
             await asyncio.gather(*self._reading)
         return code
 
+    async def end(self) -> None:
+        """Nothing of it outlives this: its clients are closed, it and its workers are killed."""
+        try:
+            await self._clients.aclose()
+        finally:
+            self._kill()
+            await self.exit_code()
 
-async def until(condition: Any) -> None:
+    def _kill(self) -> None:
+        if self.process.returncode is not None:
+            return
+        with suppress(ProcessLookupError, FileNotFoundError):  # each may end by itself at any time
+            workers = self.workers()
+            self.process.kill()
+            for pid in workers:
+                # Workers leave when their supervisor is gone, but not those that a test has stopped.
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     """Poll an async condition until it is true."""
     async with asyncio.timeout(PATIENCE):
         while not await condition():  # noqa: ASYNC110 - what another process does sets no event here
             await asyncio.sleep(POLL)
+
+
+async def stop(pid: int) -> None:
+    """Stop a process, and wait until it has: a signal is on its way for a while."""
+    os.kill(pid, signal.SIGSTOP)
+
+    async def has_stopped() -> bool:
+        return _state(pid) == "T"
+
+    await until(has_stopped)
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 async def gone(pid: int) -> None:
@@ -196,15 +241,11 @@ async def launched(*command: str, **settings: str) -> AsyncIterator[Balancer]:
     balancer = Balancer(process)
     try:
         yield balancer
+    except BaseException as error:
+        error.add_note("\n".join(["the balancer said:", *balancer.stderr]))
+        raise
     finally:
-        if process.returncode is None:
-            # Workers leave when their supervisor is gone; those that a test has stopped must go on first.
-            workers = balancer.workers()
-            process.kill()
-            for pid in workers:
-                os.kill(pid, signal.SIGCONT)
-                os.kill(pid, signal.SIGKILL)
-        await balancer.exit_code()
+        await balancer.end()
 
 
 @asynccontextmanager

@@ -64,6 +64,8 @@ Record: TypeAlias = tuple[
 PlainRecord: TypeAlias = list[float | int | bool | str | None]
 
 MAX_BATCH = 20_000
+# Longer values are cut: clients choose them, and with the number of waiting lines this bounds the memory.
+MAX_VALUE = 1024
 _TIME = FIELDS.index("time")
 _NEWLINE = orjson.Fragment(b"\n")
 
@@ -142,8 +144,12 @@ def _plain(record: Record) -> PlainRecord:
 
 
 def _text(value: bytes | None) -> str | None:
-    """Header bytes as text that loses nothing: latin-1 maps each byte to one character."""
-    return None if value is None else value.decode("latin-1")
+    """Header bytes as text: latin-1 maps each byte to one character. What is cut ends in three dots."""
+    if value is None:
+        return None
+    if len(value) > MAX_VALUE:
+        value = value[:MAX_VALUE] + b"..."
+    return value.decode("latin-1")
 
 
 class Renderer:

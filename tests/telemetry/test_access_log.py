@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from balancer.telemetry.access_log import FIELDS, MAX_BATCH, AccessLog, Record, Renderer
+from balancer.telemetry.access_log import FIELDS, MAX_BATCH, MAX_VALUE, AccessLog, Record, Renderer
 
 RECORD: Record = (
     1_700_000_000.1239, "192.0.2.7", b"GET", b"/a?b=\xe9", 1, b"example.com", 200, None, "default", "default",
@@ -103,3 +103,11 @@ def test_a_sample_keeps_its_share(sample: float, least: int, most: int) -> None:
         log.append(RECORD)
     assert least <= len(log.take()) <= most
     assert log.dropped == 0
+
+
+def test_long_values_are_cut() -> None:
+    """Or a client with a large User-Agent could fill the memory while stdout is blocked."""
+    record = (*RECORD[:18], b"x" * (MAX_VALUE + 1), b"y" * MAX_VALUE)
+    (line,) = lines([record])
+    assert line["user_agent"] == "x" * MAX_VALUE + "..."
+    assert line["referer"] == "y" * MAX_VALUE

@@ -1,10 +1,13 @@
 """Lines to a file descriptor from a thread of its own (L2): a blocked stdout never stalls an event loop."""
 
+import errno
 import os
 import queue
 import select
 import threading
 from collections.abc import Callable
+
+GONE = frozenset([errno.EPIPE, errno.EBADF])  # nobody can ever read again; a full disk may get room
 
 Render = Callable[[], bytes]
 
@@ -29,7 +32,7 @@ class LineWriter:
 
     @property
     def dropped(self) -> int:
-        """Lines dropped since the start: the queue was full, or the descriptor is gone."""
+        """Lines dropped since the start: no room in the queue, or they could not be made or written."""
         return self._refused + self._lost
 
     def write(self, render: Render, lines: int = 1) -> None:
@@ -46,15 +49,19 @@ class LineWriter:
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        broken = False
+        gone = False
         while (item := self._queue.get()) is not None:
             render, lines = item
-            if not broken:
+            written = False
+            if not gone:
                 try:
                     self._write_all(render())
-                except OSError:  # nobody reads any more: the pipe is closed, the disk is full
-                    broken = True
-            if broken:
+                    written = True
+                except OSError as error:
+                    gone = error.errno in GONE
+                except Exception:  # a bug in `render` costs its own lines, not all that follow
+                    written = False
+            if not written:
                 self._lost += lines
             self._settled += lines
 

@@ -1,5 +1,6 @@
 """The line writer: order is kept, a reader that is slow or gone costs lines but never time."""
 
+import errno
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -58,6 +59,41 @@ def test_a_reader_that_is_gone_is_counted_and_not_raised(pipe: tuple[int, int]) 
     writer.write(lambda: b"two\nthree\n", lines=2)
     writer.close(PATIENCE)
     assert writer.dropped == 3
+
+
+def fails(error: Exception) -> bytes:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "later"),
+    [
+        pytest.param(OSError(errno.ENOSPC, "full"), b"later\n", id="disk full"),
+        pytest.param(OSError(errno.EIO, "bad sector"), b"later\n", id="disk error"),
+        pytest.param(ValueError("a bug"), b"later\n", id="bug in rendering"),
+        pytest.param(OSError(errno.EPIPE, "no reader"), b"", id="no reader"),
+        pytest.param(OSError(errno.EBADF, "closed"), b"", id="closed"),
+    ],
+)
+def test_only_a_descriptor_that_is_gone_ends_the_writing(
+    pipe: tuple[int, int], error: Exception, later: bytes
+) -> None:
+    reading, writing = pipe
+    writer = LineWriter(writing)
+    writer.write(partial(fails, error), lines=2)
+    writer.write(lambda: b"later\n")
+    writer.close(PATIENCE)
+    os.close(writing)
+    assert (os.read(reading, 4096), writer.dropped) == (later, 2 if later else 3)
+
+
+def test_a_full_disk_costs_only_what_it_cannot_take() -> None:
+    with open("/dev/full", "wb", buffering=0) as full:
+        writer = LineWriter(full.fileno())
+        for _ in range(3):
+            writer.write(lambda: b"a line\n")
+        writer.close(PATIENCE)
+        assert writer.dropped == 3
 
 
 def test_a_reader_that_blocks_does_not_hold_up_the_exit(pipe: tuple[int, int]) -> None:

@@ -66,25 +66,20 @@ class Blueprint:
             "timeouts": settings.timeouts.model_dump(exclude={"drain", "drain_delay"}),
             "drain": settings.timeouts.drain,
             "trusted_proxies": list(settings.trusted_proxies),
-            "access_log": {
-                "enabled": settings.access_log.enabled,
-                "fields": list(settings.access_log.fields),
-                "sample": settings.access_log.sample,
-            },
+            "access_log": settings.access_log.model_dump(exclude={"fields"}),
             "log_level": settings.log_level,
             "routes": [{"name": DEFAULT, "row": ledger.row(Kind.ROUTE, DEFAULT), "pool": DEFAULT}],
         }
 
-    def start_message(self, slot: int, incarnation: int, page: int) -> Message:
+    def start_message(self, slot: int, page: int) -> Message:
         """What the worker of `slot` needs to know; the shares of MAX_CONNECTIONS add up to it."""
         share, surplus = divmod(self._max_connections, self._workers)
         return {
             **self._constant,
             "revision": self._fleet.revision,
             "slot": slot,
-            "incarnation": incarnation,
             "page": page,
             "rows": {"worker": self._worker_rows[slot], "listener": self._listener_row},
-            "limits": {**self._limits, "max_connections": max(1, share + (slot < surplus))},
+            "limits": {**self._limits, "max_connections": share + (slot < surplus)},
             "pools": self._fleet.snapshot(),
         }

@@ -48,7 +48,7 @@ class Crew:
         workers: int,
         *,
         spawn: Spawn,
-        start_message: Callable[[int, int, int], Message],
+        start_message: Callable[[int, int], Message],
         ledger: Ledger,
         clock: Clock,
         log: logging.Logger,
@@ -150,7 +150,7 @@ class Crew:
         page = self._ledger.take_page()
         try:
             process = self._spawn(
-                self._start_message(slot.number, slot.incarnation, page),
+                self._start_message(slot.number, page),
                 on_message=partial(self._message, slot, slot.incarnation),
                 on_ended=partial(self._ended, slot, page),
             )

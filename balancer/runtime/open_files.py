@@ -11,6 +11,9 @@ def raise_limit() -> int:
     return hard if hard != resource.RLIM_INFINITY else 1 << 30
 
 
-def affordable_connections(max_connections: int, open_files: int) -> int:
-    """How many client connections the limit allows: each needs a descriptor for itself and one upstream."""
-    return max_connections if open_files >= 2 * max_connections else max(1, open_files // 2)
+def affordable_connections(max_connections: int, open_files: int, workers: int) -> int:
+    """How many client connections the limit allows: each needs a descriptor for itself and one upstream.
+
+    At least one for each worker, so that the workers' shares add up to it.
+    """
+    return min(max_connections, max(workers, open_files // 2))

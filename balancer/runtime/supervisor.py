@@ -60,7 +60,7 @@ def run(settings: Settings) -> int:
 def _affordable_connections(settings: Settings, log: logging.Logger) -> int:
     wanted = settings.limits.max_connections
     open_files = raise_limit()
-    affordable = affordable_connections(wanted, open_files)
+    affordable = affordable_connections(wanted, open_files, settings.workers)
     if affordable < wanted:
         log.warning(
             "the open-file limit is %d: LIMITS__MAX_CONNECTIONS is lowered from %d to %d; to keep it, raise "

@@ -31,15 +31,14 @@ def start(ledger: Ledger, slot: int = 0, max_connections: int = 100, **values: A
     chosen = settings(**values)
     fleet = build_fleet(chosen, ledger)
     blueprint = Blueprint(chosen, fleet, ledger, listener="0.0.0.0:8080", max_connections=max_connections)
-    return blueprint.start_message(slot, 7, 2)
+    return blueprint.start_message(slot, 2)
 
 
 def test_says_what_the_worker_is(ledger: Ledger) -> None:
     message = start(ledger, slot=1)
-    assert {name: message[name] for name in ("type", "slot", "incarnation", "page", "workers")} == {
+    assert {name: message[name] for name in ("type", "slot", "page", "workers")} == {
         "type": "start",
         "slot": 1,
-        "incarnation": 7,
         "page": 2,
         "workers": 3,
     }
@@ -68,7 +67,7 @@ def test_carries_the_settings_in_seconds_and_bytes(ledger: Ledger) -> None:
     }
     assert message["limits"]["header_bytes"] == 16384
     assert message["trusted_proxies"] == ["10.0.0.0/8"]
-    assert message["access_log"] == {"enabled": True, "fields": ["time", "status"], "sample": 0.5}
+    assert message["access_log"] == {"enabled": True, "sample": 0.5}
     assert message["log_level"] == "debug"
     (pool,) = message["pools"]
     assert (pool["name"], pool["policy"], pool["retry"]) == ("default", "round_robin", {"max_attempts": 5})

@@ -25,7 +25,14 @@ def test_the_soft_limit_is_raised_to_the_hard_one(lowered: int) -> None:
 
 @pytest.mark.parametrize(
     ("wanted", "open_files", "affordable"),
-    [(20_000, 1 << 20, 20_000), (20_000, 40_000, 20_000), (20_000, 39_999, 19_999), (20_000, 1024, 512)],
+    [
+        (20_000, 1 << 20, 20_000),
+        (20_000, 40_000, 20_000),
+        (20_000, 39_999, 19_999),
+        (20_000, 1024, 512),
+        (20_000, 4, 3),  # one for each worker
+        (3, 1024, 3),
+    ],
 )
 def test_connections_fit_the_limit(wanted: int, open_files: int, affordable: int) -> None:
-    assert affordable_connections(wanted, open_files) == affordable
+    assert affordable_connections(wanted, open_files, workers=3) == affordable

@@ -101,7 +101,7 @@ def demo(
 
 
 def _load(context: typer.Context, config: str | None) -> Loaded:
-    return load_with_origins(os.environ, config or context.obj, registry.check)
+    return load_with_origins(os.environ, config or context.obj, registry.problem)
 
 
 def _print_settings(loaded: Loaded) -> None:

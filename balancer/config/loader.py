@@ -11,13 +11,14 @@ from typing import Any, TypeAlias
 from pydantic import ValidationError
 
 from balancer.config.catalogue import BY_PATH, Path
-from balancer.config.problems import sentences
+from balancer.config.problems import about_value, sentences
 from balancer.config.settings import Settings
 from balancer.config.sources import Origin, Reading, read_environment, read_file
 from balancer.errors import SettingsError
 
-# Raises SettingsError where there is no policy of that name, or it does not take these options.
-PolicyCheck: TypeAlias = Callable[[str, Mapping[str, Any]], None]
+# What is wrong with a policy's name and options: the setting that is wrong ("policy" or "policy_options") and
+# the end of a sentence that begins with its value; None for nothing.
+PolicyCheck: TypeAlias = Callable[[str, Mapping[str, Any]], tuple[str, str] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +84,11 @@ def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 def _policy_problems(
     tree: Mapping[str, Any], options: Mapping[str, Any], origins: Mapping[Path, Origin], check: PolicyCheck
 ) -> list[str]:
-    """The check's own sentences; they speak of variables, so one that came from a file is told where."""
     policy = tree.get("policy", BY_PATH["policy",].field.default)
     if not isinstance(policy, str) or not policy:
         return []  # a problem that validation has reported
-    try:
-        check(policy, options)
-    except SettingsError as error:
-        origin = origins.get(("policy_options",) if options else ("policy",))
-        prefix = f"{origin.where}: " if origin is not None and origin.kind == "file" else ""
-        return [prefix + problem for problem in error.problems]
-    return []
+    found = check(policy, options)
+    if found is None:
+        return []
+    setting, text = found
+    return [about_value((setting,), policy if setting == "policy" else options, text, origins)]

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from balancer.config.catalogue import BY_PATH, Path, about_unknown_key, variable
+from balancer.config.settings import MisfitError
 from balancer.config.sources import Origin
 
 _LONGEST_VALUE = 80
@@ -47,16 +48,24 @@ def _sentence(error: ErrorDetails, origins: Mapping[Path, Origin], file: str | N
     path = tuple(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"{file}: {'.'.join(path)}: {about_unknown_key(path)}"
+    context, value = error.get("ctx", {}), error["input"]
+    misfit = context.get("error")
+    if isinstance(misfit, MisfitError):
+        path, value = (*path, misfit.name), misfit.value
     path = next(path[:length] for length in (1, 2) if path[:length] in BY_PATH)
     if error["type"] == "missing":
         name = variable(path)
         return f"{name}: is not set; name your app replicas, for example {name}=app1:8000,app2:8000"
-    context = error.get("ctx", {})
     if error["type"] == "value_error":
         text = str(context["error"])
     else:
         text = _SENTENCES.get(error["type"], error["msg"]).format(**context)
-    return f"{_place(path, origins)}: {_quoted(error['input'])} {text}"
+    return about_value(path, value, text, origins)
+
+
+def about_value(path: Path, value: object, text: str, origins: Mapping[Path, Origin]) -> str:
+    """The sentence on a setting's value: where it was set, the value, and what is wrong (`text`)."""
+    return f"{_place(path, origins)}: {_quoted(value)} {text}"
 
 
 def _place(path: Path, origins: Mapping[Path, Origin]) -> str:

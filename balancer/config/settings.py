@@ -23,7 +23,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from balancer.config.address import Address, parse_listen
 from balancer.config.cpus import usable_cpus
-from balancer.config.types import CommaList, Count, Duration, JsonObject, Size
+from balancer.config.types import CommaList, Count, Duration, JsonObject, Size, format_size
 from balancer.config.upstream_spec import UpstreamSpec, parse_upstream, refuse_duplicates
 
 # The fields of an access-log record. Telemetry, which writes them, is a layer above: a test compares.
@@ -90,6 +90,15 @@ LogFields = Annotated[
 ]
 
 
+class MisfitError(ValueError):
+    """A group's setting `name` that does not go with a setting outside the group."""
+
+    def __init__(self, name: str, value: object, text: str) -> None:
+        super().__init__(text)
+        self.name = name
+        self.value = value
+
+
 class Group(BaseModel):
     """Settings that share a prefix; unknown names in it are errors."""
 
@@ -121,7 +130,9 @@ class TimeoutSettings(Group):
 
     connect: Duration = Field(default=1.0, description="To open a connection to an upstream.")
     first_byte: Duration = Field(
-        default=30.0, description="From the request sent to the first byte of the response."
+        default=30.0,
+        description="From the request's start, or its body's last byte, to the response head, dials and "
+        "retries included.",
     )
     idle: Duration = Field(default=60.0, description="Between two pieces of a body, in either direction.")
     total: Duration = Field(default=0.0, description="For the whole exchange, from head to last byte.")
@@ -153,8 +164,24 @@ class LimitSettings(Group):
     header_count: Count = Field(
         default=100, ge=1, description="Header lines in a head; more is 431, in a response 502."
     )
-    uri_bytes: Size = Field(default=8 * 1024, ge=64, description="Length of a request target; more is 414.")
+    uri_bytes: Size = Field(
+        default=8 * 1024,
+        ge=64,
+        validate_default=True,
+        description="Length of a request target; more is 414. Less than HEADER_BYTES.",
+    )
     body_bytes: Size = Field(default=0, description="Size of a request body; more is 413. 0 = no cap.")
+
+    @field_validator("uri_bytes")
+    @classmethod
+    def _target_fits_the_head(cls, uri_bytes: int, info: ValidationInfo) -> int:
+        header_bytes = info.data.get("header_bytes")
+        if header_bytes is not None and uri_bytes >= header_bytes:
+            raise ValueError(
+                f"is not below LIMITS__HEADER_BYTES ({format_size(header_bytes)}): a longer target would be a "
+                "head too large, never a 414; lower it, or raise LIMITS__HEADER_BYTES"
+            )
+        return uri_bytes
 
 
 class AccessLogSettings(Group):
@@ -227,6 +254,18 @@ class Settings(BaseSettings):
         if isinstance(listen, Address) and admin.clashes_with(listen):
             raise ValueError(f"takes the port that LISTEN ({listen}) has; give one of them another port")
         return admin
+
+    @field_validator("limits")
+    @classmethod
+    def _every_worker_has_a_share(cls, limits: LimitSettings, info: ValidationInfo) -> LimitSettings:
+        workers = info.data.get("workers")
+        if workers is not None and limits.max_connections < workers:
+            raise MisfitError(
+                "max_connections",
+                limits.max_connections,
+                f"is less than one for each of the {workers} workers; raise it, or lower WORKERS",
+            )
+        return limits
 
     @classmethod
     def settings_customise_sources(

@@ -38,18 +38,23 @@ def summary(name: str) -> str:
     return _BUILT_IN[name][0].summary
 
 
-def check(name: str, options: Mapping[str, Any]) -> None:
-    """Raises SettingsError where `name` is not registered or it does not take these options."""
+def problem(name: str, options: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What is wrong with this choice, None for nothing.
+
+    Gives the setting, `policy` or `policy_options`, and the end of a sentence that begins with its value.
+    """
     if name not in _BUILT_IN:
         close = get_close_matches(name, _BUILT_IN, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(names())}"
-        raise SettingsError([f"BALANCER_POLICY={name}: there is no such policy; {hint}"])
+        remedy = f"did you mean {close[0]}?" if close else f"write {' or '.join(names())}"
+        return "policy", f"is not a policy; {remedy}"
     if options:
-        given = ", ".join(sorted(options))
-        raise SettingsError([f"BALANCER_POLICY_OPTIONS: {name} takes no options, but {given} was given"])
+        return "policy_options", f"is more than {name} takes, which has no options; remove it"
+    return None
 
 
 def build(name: str, options: Mapping[str, Any], context: PolicyContext) -> Policy:
-    """A new policy object. Raises SettingsError as `check` does."""
-    check(name, options)
+    """A new policy object. Raises SettingsError where there is a `problem`."""
+    found = problem(name, options)
+    if found is not None:
+        raise SettingsError([f"{found[0]}: {name if found[0] == 'policy' else dict(options)} {found[1]}"])
     return _BUILT_IN[name][1](context)

@@ -100,23 +100,30 @@ def test_what_the_platform_injects_is_passed_over(variable: str, value: str) -> 
     assert load({**_UPSTREAMS, variable: value}) == load(_UPSTREAMS)
 
 
-def _check_policy(name: str, options: Mapping[str, Any]) -> None:
+def _check_policy(name: str, options: Mapping[str, Any]) -> tuple[str, str] | None:
     if name != "least_connections":
-        raise SettingsError([f"BALANCER_POLICY={name}: there is no such policy"])
-    if options:
-        raise SettingsError(["BALANCER_POLICY_OPTIONS: takes none"])
+        return "policy", "is not a policy"
+    return ("policy_options", "is too much") if options else None
 
 
 def test_policy_is_checked_by_the_one_who_knows_policies() -> None:
     environ = {**_UPSTREAMS, "BALANCER_POLICY": "fair", "BALANCER_WORKERS": "x"}
     with pytest.raises(SettingsError) as caught:
         load(environ, check_policy=_check_policy)
-    assert caught.value.problems[1:] == ["BALANCER_POLICY=fair: there is no such policy"]
+    assert caught.value.problems[1:] == ['BALANCER_POLICY: "fair" is not a policy']
 
 
-def test_policy_options_from_a_file_are_told_with_their_place(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("policy: fair", 'policy: "fair" is not a policy'),
+        ("policy_options: {choices: 2}", 'policy_options: {"choices": 2} is too much'),
+    ],
+    ids=["policy", "policy_options"],
+)
+def test_a_policy_from_a_file_is_told_with_its_place(tmp_path: Path, line: str, problem: str) -> None:
     file = tmp_path / "settings.yaml"
-    file.write_text("upstreams: a:1\npolicy_options: {choices: 2}")
+    file.write_text(f"upstreams: a:1\n{line}")
     with pytest.raises(SettingsError) as caught:
         load({}, str(file), _check_policy)
-    assert caught.value.problems == [f"{file}: policy_options: BALANCER_POLICY_OPTIONS: takes none"]
+    assert caught.value.problems == [f"{file}: {problem}"]

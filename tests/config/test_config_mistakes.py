@@ -174,6 +174,35 @@ def test_listeners_on_one_port_are_refused(environ: dict[str, str], problem: str
     assert _problems({**_UPSTREAMS, **environ}) == [problem]
 
 
+_NEVER_414 = "a longer target would be a head too large, never a 414; lower it, or raise LIMITS__HEADER_BYTES"
+
+
+@pytest.mark.parametrize(
+    ("environ", "problem"),
+    [
+        pytest.param(
+            {"BALANCER_LIMITS__URI_BYTES": "32k"},
+            f'BALANCER_LIMITS__URI_BYTES: "32k" is not below LIMITS__HEADER_BYTES (32k): {_NEVER_414}',
+            id="target_as_long_as_the_head",
+        ),
+        pytest.param(
+            {"BALANCER_LIMITS__HEADER_BYTES": "4k"},
+            "BALANCER_LIMITS__URI_BYTES (the default): 8192 is not below LIMITS__HEADER_BYTES (4k): "
+            f"{_NEVER_414}",
+            id="head_shorter_than_the_default_target",
+        ),
+        pytest.param(
+            {"BALANCER_LIMITS__MAX_CONNECTIONS": "3", "BALANCER_WORKERS": "4"},
+            "BALANCER_LIMITS__MAX_CONNECTIONS: 3 is less than one for each of the 4 workers; "
+            "raise it, or lower WORKERS",
+            id="fewer_connections_than_workers",
+        ),
+    ],
+)
+def test_settings_that_cannot_work_together_are_refused(environ: dict[str, str], problem: str) -> None:
+    assert _problems({**_UPSTREAMS, **environ}) == [problem]
+
+
 def test_every_problem_is_told_at_once() -> None:
     problems = _problems({"BALANCER_WORKERS": "x", "BALANCER_LIMITS__URI_BYTES": "x", "BALANCER_XYZ": "x"})
     assert [problem.partition(":")[0] for problem in problems] == [

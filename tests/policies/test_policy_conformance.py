@@ -11,7 +11,7 @@ from balancer.errors import SettingsError
 from balancer.policies import conformance, registry
 from balancer.policies.base import Policy
 from balancer.policies.conformance import CHECKS, NonConformance, check_policy
-from balancer.policies.registry import Factory
+from balancer.policies.registry import Factory, PolicyContext
 from balancer.upstreams.upstream import Upstream
 
 
@@ -145,14 +145,33 @@ def test_check_policy_runs_every_check() -> None:
         check_policy(lambda context: FirstUntried())
 
 
-def test_an_unknown_name_is_told_with_the_nearest() -> None:
-    with pytest.raises(SettingsError, match="did you mean round_robin"):
-        registry.check("round_robbin", {})
+@pytest.mark.parametrize(
+    ("name", "options", "problem"),
+    [
+        pytest.param("round_robin", {}, None, id="good"),
+        pytest.param(
+            "round_robbin", {}, ("policy", "is not a policy; did you mean round_robin?"), id="near_a_name"
+        ),
+        pytest.param(
+            "fair", {}, ("policy", "is not a policy; write least_connections or round_robin"), id="unknown"
+        ),
+        pytest.param(
+            "round_robin",
+            {"spin": 1},
+            ("policy_options", "is more than round_robin takes, which has no options; remove it"),
+            id="options_nobody_takes",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_choice(
+    name: str, options: dict[str, int], problem: tuple[str, str] | None
+) -> None:
+    assert registry.problem(name, options) == problem
 
 
-def test_options_nobody_takes_are_refused() -> None:
-    with pytest.raises(SettingsError, match="takes no options, but spin was given"):
-        registry.check("round_robin", {"spin": 1})
+def test_a_wrong_choice_is_not_built() -> None:
+    with pytest.raises(SettingsError, match="policy: fair is not a policy"):
+        registry.build("fair", {}, PolicyContext(Random(1), 0))
 
 
 @pytest.mark.parametrize("name", registry.names())

@@ -79,8 +79,12 @@ class SegmentCollector(Collector):
         requests = _counter("requests", "Requests answered.", ("route", "method", "code"))
         duration = _histogram("request_duration_seconds", "From head to last byte.", ("route",))
         inflight = _gauge("requests_inflight", "Requests being served.", ("route",))
-        received = _counter("request_bytes", "Bytes of requests received from clients.", ("route",))
-        sent = _counter("response_bytes", "Bytes of responses sent to clients.", ("route",))
+        received = _counter(
+            "request_bytes", "Bytes of request bodies received from clients; heads do not count.", ("route",)
+        )
+        sent = _counter(
+            "response_bytes", "Bytes of response bodies sent to clients; heads do not count.", ("route",)
+        )
         width = len(c.CODES)
         for labels, cells in rows:
             for number, method in enumerate(c.METHODS):
@@ -138,7 +142,9 @@ class SegmentCollector(Collector):
 
     def _worker_rows(self, rows: list[Row]) -> Iterator[Metric]:
         lag = _gauge("event_loop_lag_seconds", "How late the worker's last sweep ran.", ("worker",))
-        local = _counter("local_responses", "Answers made here, not by an upstream.", ("code", "reason"))
+        local = _counter(
+            "local_responses", "Responses made or broken off by the balancer itself.", ("code", "reason")
+        )
         dropped = self._log_dropped()
         failures = [0] * len(FAILURES)
         for labels, cells in rows:

@@ -93,6 +93,8 @@ class Demo:
                     "BALANCER_UPSTREAMS": ",".join(self._names),
                     "BALANCER_ACCESS_LOG__ENABLED": "false",
                     "BALANCER_TIMEOUTS__DRAIN": "3s",
+                    # Few enough for any open-file limit: a warning about it would tell nothing here.
+                    "BALANCER_LIMITS__MAX_CONNECTIONS": "200",
                 }
             )
             await _wait_until_ok(session, f"http://127.0.0.1:{admin}/readyz", balancer)

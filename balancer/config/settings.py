@@ -178,8 +178,8 @@ class LimitSettings(Group):
         header_bytes = info.data.get("header_bytes")
         if header_bytes is not None and uri_bytes >= header_bytes:
             raise ValueError(
-                f"is not below LIMITS__HEADER_BYTES ({format_size(header_bytes)}): a longer target would be a "
-                "head too large, never a 414; lower it, or raise LIMITS__HEADER_BYTES"
+                f"is not below LIMITS__HEADER_BYTES ({format_size(header_bytes)}): a longer target would be "
+                "a head too large, never a 414; lower it, or raise LIMITS__HEADER_BYTES"
             )
         return uri_bytes
 

@@ -8,7 +8,7 @@ PATIENCE = 20.0  # seconds after which a test has failed
 
 
 class AppReplica:
-    """Answers every request with `name`; a request for `/hold` waits until `release` is set."""
+    """Answers every request with `name`; `/hold` waits until `release` is set, `/cut` breaks off."""
 
     def __init__(self, name: str = "app") -> None:
         self.name = name
@@ -37,7 +37,11 @@ class AppReplica:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 self.requests += 1
-                if head.split(b" ")[1] == b"/hold":
+                target = head.split(b" ")[1]
+                if target == b"/cut":
+                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+                    return
+                if target == b"/hold":
                     self._held.release()
                     await self.release.wait()
                 body = self.name.encode()

@@ -47,6 +47,26 @@ async def test_starts_serves_counts_logs_and_ends(app: AppReplica, workers: str)
         assert await balancer.exit_code() == 0
 
 
+async def test_a_response_that_breaks_off_is_counted_and_logged_alike(app: AppReplica) -> None:
+    async with running(UPSTREAMS=app.address) as balancer:
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await get(balancer.port, "/cut")
+        (record,) = await balancer.logs_access(1)
+        assert (record["status"], record["reason"], record["response_bytes"]) == (
+            200,
+            "response_truncated",
+            4,
+        )
+        counts = {
+            'balancer_requests_total{code="200",method="GET",route="default"}': 1,
+            'balancer_local_responses_total{code="502",reason="response_truncated"}': 1,
+            f'balancer_upstream_requests_total{{code="200",pool="default",upstream="{app.address}"}}': 1,
+            'balancer_response_bytes_total{route="default"}': 4,
+            'balancer_requests_inflight{route="default"}': 0,
+        }
+        assert {series: await balancer.metric(series) for series in counts} == counts
+
+
 async def test_listens_on_ipv6(app: AppReplica) -> None:
     async with running(UPSTREAMS=app.address, LISTEN="[::1]:0", WORKERS="2") as balancer:
         assert balancer.host == "::1"

@@ -22,6 +22,7 @@ from balancer.errors import (
 from balancer.http.chunked import ChunkedDecoder
 from balancer.http.framing import CHUNKED, NO_BODY, UNTIL_CLOSE
 from balancer.http.head import HEAD_END, ResponseHead, parse_response_head
+from balancer.http.syntax import refuse_response_early
 from balancer.upstreams.upstream import Upstream
 
 
@@ -236,6 +237,7 @@ class UpstreamConnection(asyncio.Protocol):
                     raise ProtocolError(
                         RESPONSE_HEAD_TOO_LARGE, f"more than {self._head_limit} bytes of head"
                     )
+                refuse_response_early(data)
                 self._buffer = data
                 return
             if end > self._head_limit:

@@ -61,6 +61,15 @@ def refuse_early(start: bytes, uri_limit: int) -> None:
     _check_target_length(line, uri_limit)
 
 
+def refuse_response_early(start: bytes) -> None:
+    """Raise what the beginning of a response head already deserves: else its timeout would have to tell."""
+    line, end, _ = start.partition(b"\n")
+    if end:
+        if not line.endswith(b"\r"):
+            raise ProtocolError(MALFORMED_RESPONSE, "a line of the head does not end in CRLF")
+        parse_status_line(line[:-1])
+
+
 def check_request(raw: bytes, method: bytes) -> None:
     """Have httptools check the syntax of a whole head."""
     if method in _NOT_SERVED:

@@ -5,16 +5,19 @@ a coding in HTTP/1.0, and knows nothing of HEAD. So a head's framing fields come
 leaves is one int: the number of body bytes, or one of the two codes below.
 """
 
-import re
-
-from balancer.errors import CODING_NOT_SUPPORTED, MALFORMED_REQUEST, MALFORMED_RESPONSE, ProtocolError
+from balancer.errors import (
+    CODING_NOT_SUPPORTED,
+    MALFORMED_REQUEST,
+    MALFORMED_RESPONSE,
+    Failure,
+    ProtocolError,
+)
 
 NO_BODY = 0
 CHUNKED = -1
 UNTIL_CLOSE = -2  # responses only
 
-# Eighteen digits stay inside a signed 64-bit cell, whatever is added to them.
-_CONTENT_LENGTH = re.compile(rb"[0-9]{1,18}")
+_MAX_DIGITS = 18  # they stay inside a signed 64-bit cell, whatever is added to them
 
 
 def request_length(minor: int, content_length: bytes | None, transfer_encoding: bytes | None) -> int:
@@ -26,9 +29,7 @@ def request_length(minor: int, content_length: bytes | None, transfer_encoding: 
     if transfer_encoding is None:
         if content_length is None:
             return NO_BODY
-        if _CONTENT_LENGTH.fullmatch(content_length) is None:
-            raise ProtocolError(MALFORMED_REQUEST, "Content-Length is not a plain number")
-        return int(content_length)
+        return _number(content_length, MALFORMED_REQUEST)
     if content_length is not None:
         raise ProtocolError(MALFORMED_REQUEST, "both Content-Length and Transfer-Encoding")
     if minor == 0:  # RFC 9112 section 6.1: its framing is faulty, whatever it says
@@ -54,11 +55,15 @@ def response_length(
             raise ProtocolError(MALFORMED_RESPONSE, "Transfer-Encoding is not just chunked")
         length = CHUNKED
     elif content_length is not None:
-        if _CONTENT_LENGTH.fullmatch(content_length) is None:
-            raise ProtocolError(MALFORMED_RESPONSE, "Content-Length is not a plain number")
-        length = int(content_length)
+        length = _number(content_length, MALFORMED_RESPONSE)
     else:
         length = UNTIL_CLOSE
     if method == b"HEAD" or status == 204 or status == 304:
         return NO_BODY
     return length
+
+
+def _number(content_length: bytes, failure: Failure) -> int:
+    if len(content_length) > _MAX_DIGITS or not content_length.isdigit():  # of bytes: only ASCII digits
+        raise ProtocolError(failure, "Content-Length is not a plain number")
+    return int(content_length)

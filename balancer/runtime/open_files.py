@@ -3,6 +3,11 @@
 import resource
 
 
+# For what is no client: listeners, idle upstream connections, and surplus clients on their way out (up to
+# 100 a worker, see `proxy.client_connection`).
+RESERVE = 200
+
+
 def raise_limit() -> int:
     """Raise the soft limit on open files to the hard one, and give what it is then."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -16,4 +21,6 @@ def affordable_connections(max_connections: int, open_files: int, workers: int) 
 
     At least one for each worker, so that the workers' shares add up to it.
     """
-    return min(max_connections, max(workers, open_files // 2))
+    if open_files >= 2 * max_connections:
+        return max_connections
+    return min(max_connections, max(workers, (open_files - RESERVE) // 2))

@@ -28,8 +28,8 @@ def test_the_soft_limit_is_raised_to_the_hard_one(lowered: int) -> None:
     [
         (20_000, 1 << 20, 20_000),
         (20_000, 40_000, 20_000),
-        (20_000, 39_999, 19_999),
-        (20_000, 1024, 512),
+        (20_000, 39_999, 19_899),  # less the reserve
+        (20_000, 1024, 412),
         (20_000, 4, 3),  # one for each worker
         (3, 1024, 3),
     ],

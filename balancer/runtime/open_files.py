@@ -2,7 +2,6 @@
 
 import resource
 
-
 # For what is no client: listeners, idle upstream connections, and surplus clients on their way out (up to
 # 100 a worker, see `proxy.client_connection`).
 RESERVE = 200

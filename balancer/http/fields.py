@@ -62,11 +62,14 @@ class Field:
         self.members = list_members(value)
 
 
+NEW = Field(DROP, b":")  # stands for a line not met before
+
+
 class FieldTable:
     """Field lines of requests or of responses -> what they mean: a `Field`, None for "forward as it is".
 
-    `seen` is read directly by `head`, one lookup per line; heads with a line that is not in there, and that
-    have passed httptools, go through `learn`.
+    `seen` is read directly by `head`, one lookup per line; a line that is not in there goes through `learn`
+    once httptools has passed the head with it.
     """
 
     __slots__ = ("_kinds", "seen")
@@ -75,27 +78,22 @@ class FieldTable:
         self._kinds = kinds
         self.seen: dict[bytes, Field | None] = {}
 
-    def learn(self, lines: list[bytes]) -> list[Field]:
-        """The fields among `lines` that concern a proxy. Raises ProtocolError for a Host that is none."""
-        seen = self.seen
-        if len(seen) > _REMEMBERED_LINES:
-            seen.clear()  # rare enough that nothing finer is worth it: the common lines are back at once
-        fields = []
-        for line in lines:
-            field = seen[line] if line in seen else self._understand(line)
-            if field is not None:
-                fields.append(field)
-            if len(line) <= _REMEMBERED_BYTES:
-                seen[line] = field
-        return fields
+    def learn(self, line: bytes) -> Field | None:
+        """What `line` means, remembered from now on. Raises ProtocolError for a Host that is none."""
+        if len(self.seen) >= _REMEMBERED_LINES:
+            self.seen.clear()  # rare enough that nothing finer is worth it: the common lines are back at once
+        field = self._understand(line)
+        if len(line) <= _REMEMBERED_BYTES:
+            self.seen[line] = field
+        return field
 
     def _understand(self, line: bytes) -> Field | None:
-        name = line.partition(b":")[0].lower()
+        name = line[: line.index(b":")].lower()
         kind = self._kinds.get(name)
-        if kind is None and self._kinds.get(name.replace(b"_", b"-")) == FORWARDING:
-            kind = DROP  # WSGI and CGI take `X_Forwarded_For` for the real one
         if kind is None:
-            return None
+            if b"_" not in name or self._kinds.get(name.replace(b"_", b"-")) != FORWARDING:
+                return None
+            kind = DROP  # WSGI and CGI take `X_Forwarded_For` for the real one
         field = Field(kind, line)
         if kind == HOST:
             check_host(field.value)

@@ -21,6 +21,7 @@ from balancer.http.fields import (
     FORWARDING,
     HOST,
     LENGTH,
+    NEW,
     REQUEST_KINDS,
     RESPONSE_KINDS,
     TE,
@@ -44,9 +45,8 @@ HEAD_END = b"\r\n\r\n"
 
 _REQUEST_FIELDS = FieldTable(REQUEST_KINDS)
 _RESPONSE_FIELDS = FieldTable(RESPONSE_KINDS)
-# Line -> Field, None for "forward as it is"; KeyError for a line not met before.
-_known_request_field = _REQUEST_FIELDS.seen.__getitem__
-_known_response_field = _RESPONSE_FIELDS.seen.__getitem__
+_known_request_field = _REQUEST_FIELDS.seen.get
+_known_response_field = _RESPONSE_FIELDS.seen.get
 
 _BLOCK_LIMIT = 1024  # larger ones are not kept: an idle client must stay cheap
 _KEEP_ALIVE = [b"keep-alive"]
@@ -67,7 +67,7 @@ class RequestHead:
     __slots__ = ("block", "forwarding", "host", "keep_alive", "length", "lines", "method", "minor",
                  "outgoing", "target", "te_trailers", "websocket")  # fmt: skip
 
-    def __init__(self, method: bytes, target: bytes, minor: int, lines: list[bytes]) -> None:
+    def __init__(self, method: bytes, target: bytes, minor: int) -> None:
         self.method = method
         self.target = target
         self.minor = minor
@@ -76,7 +76,7 @@ class RequestHead:
         self.keep_alive = minor == 1
         self.websocket = False
         self.te_trailers = False
-        self.lines = lines
+        self.lines: list[bytes] = []
         self.block = b""
         self.outgoing = b""
         self.forwarding: list[tuple[bytes, bytes]] | None = None
@@ -96,7 +96,7 @@ class ResponseHead:
     __slots__ = ("chunked_line", "has_date", "keep_alive", "length", "lines", "status",
                  "status_line", "websocket")  # fmt: skip
 
-    def __init__(self, status: int, status_line: bytes, keep_alive: bool, lines: list[bytes]) -> None:
+    def __init__(self, status: int, status_line: bytes, keep_alive: bool) -> None:
         self.status = status
         self.status_line = status_line
         self.keep_alive = keep_alive
@@ -104,7 +104,7 @@ class ResponseHead:
         self.websocket = False
         self.has_date = False
         self.chunked_line: bytes | None = None
-        self.lines = lines
+        self.lines: list[bytes] = []
 
 
 def parse_request_head(
@@ -134,50 +134,52 @@ def parse_request_head(
     ):
         before.target = target
         return before
-    lines = block.split(b"\r\n")
-    del lines[-2:]  # the empty line, and nothing after it
-    if len(lines) > count_limit:
+    if block.count(b"\n") > count_limit + 1:  # the fields, and the empty line
         raise ProtocolError(HEAD_TOO_LARGE, f"more than {count_limit} header fields")
-    try:
-        fields = [*filter(None, map(_known_request_field, lines))]
-        if method not in known_methods or target[0] != _SLASH:
-            check_request(raw, method)
-    except KeyError:
+    unchecked = method in known_methods and target[0] == _SLASH
+    if not unchecked:
         check_request(raw, method)
-        fields = _REQUEST_FIELDS.learn(lines)
-
-    head = RequestHead(method, target, minor, lines)
+    head = RequestHead(method, target, minor)
     if target[0] == _SLASH and len(block) <= _BLOCK_LIMIT:
         head.block = block
+    kept = head.lines
     host: Field | None = None
     length: Field | None = None
     coding: Field | None = None
     options: list[bytes] | None = None
     upgrade: list[bytes] | None = None
-    for field in fields:
+    for line in block[:-4].split(b"\r\n") if len(block) > 2 else ():
+        field = _known_request_field(line, NEW)
+        if field is NEW:
+            if unchecked:
+                check_request(raw, method)
+                unchecked = False
+            field = _REQUEST_FIELDS.learn(line)
+        if field is None:
+            kept.append(line)
+            continue
         kind = field.kind
         if kind == HOST:
             host = field if host is None else _repeated(field, MALFORMED_REQUEST)
-            continue
-        if kind == CONNECTION:
+            kept.append(line)
+        elif kind == CONNECTION:
             options = field.members if options is None else options + field.members
         elif kind == LENGTH:
             length = field if length is None else _repeated(field, MALFORMED_REQUEST)
-            continue
+            kept.append(line)
         elif kind == CODING:
             coding = field if coding is None else _repeated(field, MALFORMED_REQUEST)
-            continue
+            kept.append(line)
         elif kind == FORWARDING:
             head.forwarding = [*(head.forwarding or ()), (field.name, field.value)]
         elif kind == UPGRADE:
             upgrade = field.members if upgrade is None else upgrade + field.members
         elif kind == TE:
             head.te_trailers |= b"trailers" in field.members
-        elif kind == EXPECT and minor == 1:
-            continue  # in HTTP/1.0 it is ignored (RFC 9110 section 10.1.1), so the app must not see it
-        lines.remove(field.line)
+        elif kind == EXPECT and minor == 1:  # in HTTP/1.0 it is ignored (RFC 9110 section 10.1.1)
+            kept.append(line)
     if target[0] != _SLASH and not (target == b"*" and method == b"OPTIONS"):
-        host = _take_authority(head, lines, host)
+        host = _take_authority(head, host)
     if host is not None:
         head.host = host.value
     elif minor == 1:
@@ -188,7 +190,7 @@ def parse_request_head(
         )
     if options is not None and options != _KEEP_ALIVE:
         head.keep_alive = _persists(options, minor)
-        head.lines = without_nominated(lines, options)
+        head.lines = without_nominated(kept, options)
         # RFC 9110 section 7.8: an Upgrade counts only where Connection says so, and not in HTTP/1.0.
         if upgrade is not None and b"upgrade" in options and minor == 1 and head.length == NO_BODY:
             head.websocket = method == b"GET" and b"websocket" in upgrade
@@ -199,48 +201,52 @@ def parse_request_head(
 
 def parse_response_head(raw: bytes, method: bytes, count_limit: int) -> ResponseHead:
     """`raw` ends with its first empty line; `method` is that of the request. Raises ProtocolError."""
-    lines = raw[:-4].split(b"\r\n")
-    minor, status, status_line = parse_status_line(lines.pop(0))
-    if len(lines) > count_limit:
+    start, _, block = raw[:-4].partition(b"\r\n")
+    minor, status, status_line = parse_status_line(start)
+    if block.count(b"\n") >= count_limit:
         raise ProtocolError(RESPONSE_HEAD_TOO_LARGE, f"more than {count_limit} header fields")
-    try:
-        fields = [*filter(None, map(_known_response_field, lines))]
-    except KeyError:
-        check_response(raw[raw.index(b"\r\n") :])
-        fields = _RESPONSE_FIELDS.learn(lines)
-
-    head = ResponseHead(status, status_line, minor == 1, lines)
+    head = ResponseHead(status, status_line, minor == 1)
+    kept = head.lines
+    bodiless = status < 200 or status == 204
+    unchecked = True
     length: Field | None = None
     coding: Field | None = None
     options: list[bytes] | None = None
-    for field in fields:
+    for line in block.split(b"\r\n") if block else ():
+        field = _known_response_field(line, NEW)
+        if field is NEW:
+            if unchecked:
+                check_response(raw[len(start) :])
+                unchecked = False
+            field = _RESPONSE_FIELDS.learn(line)
+        if field is None:
+            kept.append(line)
+            continue
         kind = field.kind
         if kind == DATE:
             head.has_date = True
-            continue
-        if kind == LENGTH:
+            kept.append(line)
+        elif kind == LENGTH:
             length = field if length is None else _repeated(field, MALFORMED_RESPONSE)
-            if status >= 200 and status != 204:  # there RFC 9110 section 8.6 forbids it, and it would mislead
-                continue
+            if not bodiless:  # there RFC 9110 section 8.6 forbids it, and it would mislead
+                kept.append(line)
         elif kind == CONNECTION:
             options = field.members if options is None else options + field.members
         elif kind == CODING:
             coding = field if coding is None else _repeated(field, MALFORMED_RESPONSE)
-            if status >= 200 and status != 204:
-                head.chunked_line = field.line
-                continue
+            if not bodiless:
+                head.chunked_line = line
+                kept.append(line)
         elif kind == UPGRADE:
             head.websocket |= status == 101 and b"websocket" in field.members
             if status == 426:  # here it is the answer, and must reach the client (RFC 9110 section 15.5.22)
-                lines.append(b"Connection: upgrade")
-                continue
-        lines.remove(field.line)
+                kept += [line, b"Connection: upgrade"]
     head.length = response_length(
         method, status, minor, length.value if length else None, coding.value if coding else None
     )
     if options is not None and options != _KEEP_ALIVE:
         head.keep_alive = _persists(options, minor)
-        head.lines = without_nominated(lines, options)
+        head.lines = without_nominated(kept, options)
     elif options is not None:
         head.keep_alive = True
     return head
@@ -255,14 +261,14 @@ def _persists(options: list[bytes], minor: int) -> bool:
     return b"close" not in options and (minor == 1 or b"keep-alive" in options)
 
 
-def _take_authority(head: RequestHead, lines: list[bytes], host: Field | None) -> Field:
+def _take_authority(head: RequestHead, host: Field | None) -> Field:
     """RFC 9112 section 3.2.2: the absolute form's authority is the Host, whatever the field says."""
     authority, head.target = split_absolute(head.target, head.method)
     line = b"Host: " + authority
     if host is not None:
-        lines[lines.index(host.line)] = line
+        head.lines[head.lines.index(host.line)] = line
     elif head.minor == 1:
         raise ProtocolError(MALFORMED_REQUEST, "no Host")
     else:
-        lines.append(line)
+        head.lines.append(line)
     return Field(HOST, line)

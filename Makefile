@@ -24,14 +24,14 @@ demo: $(STAMP)  ## run the balancer in front of three demo replicas (LOAD=1: wit
 
 test: lint types unit  ## lint, types and all tests
 
-lint: $(STAMP)
+lint: $(STAMP)  ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 
-types: $(STAMP)
+types: $(STAMP)  ## mypy, strict
 	$(BIN)/mypy
 
-unit: $(STAMP)
+unit: $(STAMP)  ## all tests without lint and types
 	$(BIN)/pytest -q
 
 bench: $(STAMP)  ## CPU per request beside nginx and HAProxy (needs wrk, nginx, haproxy)

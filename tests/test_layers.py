@@ -1,4 +1,4 @@
-"""The architecture as a test: who may import whom (DESIGN.md section 4), and what a worker must not load."""
+"""The architecture as a test: who may import whom (docs/request-life.md), and what a worker must not load."""
 
 import ast
 import subprocess
@@ -130,7 +130,7 @@ def _inside() -> Iterator[tuple[Import, str]]:
 
 def test_every_room_has_its_layer() -> None:
     rooms = {name.partition(".")[0] for name, _ in MODULES} - {"__init__"}
-    assert rooms <= LAYERS.keys(), "a new room: give it its layer here and in DESIGN.md"
+    assert rooms <= LAYERS.keys(), "a new room: give it its layer here and in docs/request-life.md"
 
 
 def test_modules_import_only_from_lower_layers() -> None:

@@ -29,8 +29,8 @@ from balancer.upstreams.upstream import Upstream
 class ResponseReader(Protocol):
     """Who holds a connection: told of the response to its request, in order, until the last call.
 
-    The last call is one of `response(..., last=True)`, `response_body(..., last=True)` and
-    `upstream_failed`; a tunnel ends with `tunnel_ended`.
+    The last call is one of `response(..., last=True)`, `response_body(..., last=True)`, `upstream_failed` and
+    `crashed`; a tunnel ends with `tunnel_ended`.
     """
 
     def informational(self, head: ResponseHead) -> None: ...
@@ -172,8 +172,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._owner.discard(self, "upstream_closed")
             return
         try:
-            if exc is not None and self._state != _TUNNEL:
-                self._read_last_words(reader)
+            if exc is not None and self._state != _TUNNEL and self._read_last_words(reader):
+                exc = None
             if self.reader is reader:
                 self._end_reading(reader, exc)
         except ProtocolError as error:
@@ -193,8 +193,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     # --- reading a response
 
-    def _read_last_words(self, reader: ResponseReader) -> None:
-        """Read what had arrived before the connection broke.
+    def _read_last_words(self, reader: ResponseReader) -> bool:
+        """Read what had arrived before the connection broke; whether it came to an orderly end.
 
         An app may answer early and close while the request is still being written. Then the write fails
         first, and the event loop gives up the connection with the answer unread.
@@ -202,20 +202,21 @@ class UpstreamConnection(asyncio.Protocol):
         sock = self.transport.get_extra_info("socket")
         descriptor = sock.fileno() if sock is not None else -1
         if descriptor < 0:
-            return
+            return False
         with socket.socket(fileno=os.dup(descriptor)) as last:
             last.setblocking(False)
             for _ in range(_LAST_READS):
                 try:
                     data = last.recv(_LAST_READ_SIZE)
                 except OSError:
-                    return
+                    return False
                 if not data or self.reader is not reader:
-                    return
+                    return True
                 if self._state == _HEAD:
                     self._read_head(reader, self._buffer + data)
                 else:
                     self._read_body(reader, data)
+        return False
 
     def _end_reading(self, reader: ResponseReader, exc: Exception | None) -> None:
         if self._state == _TUNNEL:
@@ -294,7 +295,7 @@ class UpstreamConnection(asyncio.Protocol):
             reader.response(head, body, True)
             return
         reader.response(head, body, False)
-        if fault is not None:
+        if fault is not None and self.reader is reader:
             raise fault
         if chunks.done and self.reader is reader:
             reader.response_body(b"", True, chunks.trailers)

@@ -51,7 +51,7 @@ async def _run(load: bool, console: Console) -> None:
             stop.set()
 
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, stop_or_kill)
         demo = asyncio.create_task(Demo(console, children).run(load))
         stopped = asyncio.create_task(stop.wait())
@@ -135,12 +135,17 @@ class Demo:
                 try:
                     async with session.get(url) as response:
                         response.raise_for_status()
-                        stats = read_stats(await response.json())
+                        stats = read_stats(await response.json(), self._ended())
                 except (aiohttp.ClientError, TimeoutError):
                     pass  # busy or ending: the next turn tells
                 else:
                     display.show(rows(stats, self._names), self._note(load), loop.time())
                 await asyncio.sleep(REFRESH)
+
+    def _ended(self) -> list[str]:
+        """The addresses of the replicas whose process is gone."""
+        addresses = zip(self._replicas, self._names, strict=True)
+        return [address for child, address in addresses if child.has_ended()]
 
     def _note(self, load: Load | None) -> str:
         notes = [f"{child.name} has ended" for child in self._replicas if child.has_ended()]

@@ -1,12 +1,12 @@
 """The demo's table as pure functions: the answer of `GET /api/pools` in, rows of text out (L6)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 HEADINGS = ("replica", "state", "requests", "share", "inflight", "p50", "p95")
 UNKNOWN = "-"
-ACTIVE = "active"  # the one state there is: nothing takes an upstream out yet
+ACTIVE, ENDED = "active", "ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,15 @@ class Row:
         return (self.replica, self.state, self.requests, self.share, self.inflight, self.p50, self.p95)
 
 
-def read_stats(pools: Mapping[str, Any]) -> list[ReplicaStats]:
-    """The upstreams of all pools in an answer of `GET /api/pools`; KeyError where a field is missing."""
+def read_stats(pools: Mapping[str, Any], ended: Collection[str] = ()) -> list[ReplicaStats]:
+    """The upstreams of all pools in an answer of `GET /api/pools`; KeyError where a field is missing.
+
+    `ended` are the addresses of replicas whose process is gone.
+    """
     return [
         ReplicaStats(
             address=upstream["address"],
-            state=ACTIVE,
+            state=ENDED if upstream["address"] in ended else ACTIVE,
             requests=upstream["requests"],
             inflight=upstream["inflight"],
             bounds=tuple(pools["first_byte_bounds"]),

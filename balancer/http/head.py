@@ -61,7 +61,7 @@ class RequestHead:
     forward, as they came; what is not among them was hop-by-hop, or is in `forwarding`: the (name, value)
     pairs of the X-Forwarded-* family and X-Request-ID. `block` is what stood after the start line, kept to
     know it again, empty where that is not worth it; `outgoing` the field lines as `wire` has rendered them,
-    which takes the place of `lines`: an idle client keeps its head.
+    which then takes the place of `lines` (not where Host is missing): an idle client keeps its head.
     """
 
     __slots__ = ("block", "forwarding", "host", "keep_alive", "length", "lines", "method", "minor",

@@ -39,6 +39,7 @@ _SURPLUS_LIMIT = 100  # clients beyond the limit on connections that may linger 
 _DRAIN_GRACE_NS = 1_000_000_000  # for an idle client's next request, which may be on its way
 _LINGER_NS = 30_000_000_000  # in all, while the client goes on sending
 _LINGER_IDLE_NS = 5_000_000_000
+_PATIENCE_NS = 60_000_000_000  # where no shorter idle timeout is set
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: close sends RST
 
 # What the next bytes are.
@@ -120,6 +121,7 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.write_paused = True
+        self._unsent = self.transport.get_write_buffer_size()
         if self._exchange.active:
             self._exchange.client_paused(True)
 
@@ -150,9 +152,9 @@ class ClientConnection(asyncio.Protocol):
         self._state = _TUNNEL
         self._tunnel = tunnel
         held = self._take_held()
+        self._resume_reading()  # before the upstream may ask to pause
         if held:
             tunnel.from_client(held)
-        self._resume_reading()
 
     def exchange_ended(self, close: bool, now_ns: int) -> None:
         """The response is written. `close`: it was the last one on this connection."""
@@ -161,6 +163,7 @@ class ClientConnection(asyncio.Protocol):
         if close:
             if self._state == _TUNNEL or (self._state == _HOLD and not self._head_begun()):
                 self._state = _CLOSED
+                self.deadline_ns = now_ns + self._patience_ns()  # for what is still to be written
                 self.transport.close()
             else:
                 self._linger()
@@ -194,8 +197,8 @@ class ClientConnection(asyncio.Protocol):
         """End whatever has waited for too long. `now` is past `deadline_ns`."""
         unsent = self.transport.get_write_buffer_size()
         progress, self._unsent = unsent != self._unsent, unsent
-        if unsent and progress:
-            self.deadline_ns = now + self._proxy.timeouts.idle_ns  # slow, but it reads
+        if unsent and progress and (self._exchange.response_begun or not self._exchange.active):
+            self.deadline_ns = now + self._patience_ns()  # slow, but it reads
         elif self._exchange.active:
             self._overdue(deadline_passed)
         elif unsent:
@@ -213,6 +216,10 @@ class ClientConnection(asyncio.Protocol):
         exchange = self._exchange
         if exchange.active and now - exchange.started_ns > self._proxy.timeouts.total_ns:
             self._overdue(total_passed)
+
+    def _patience_ns(self) -> int:
+        """How long a client may take nothing of what is written to it."""
+        return min(self._proxy.timeouts.idle_ns, _PATIENCE_NS)
 
     def _overdue(self, end: Callable[[Exchange], None]) -> None:
         try:

@@ -134,7 +134,10 @@ class Connecting:
     def connected(self, upstream: Upstream, connection: UpstreamConnection) -> None:
         """The dialling has a winner."""
         self.dialling = None
-        if connection.closed:  # it ended, or spoke unasked, before it was used
+        if (
+            connection.closed or connection.transport.is_closing()
+        ):  # it ended, or spoke unasked, before its use
+            self._proxy.connector.close_now(connection, "upstream_closed")
             self.give_back(upstream, Outcome.CONNECT_FAILED)
             self.failed(UPSTREAM_CLOSED, "the connection ended before it was used")
             return

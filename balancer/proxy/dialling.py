@@ -72,7 +72,9 @@ class Dialling:
             return
         elif isinstance(error, DialError):
             owner.give_back(upstream, Outcome.CONNECT_FAILED)
-            if not self._dials:
+            if self._dials:
+                owner.join_race(self)  # the other one may be swallowed
+            else:
                 self._owner = None
                 owner.failed(error.failure, error.detail)
         elif isinstance(error, Exception):

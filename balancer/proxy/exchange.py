@@ -18,7 +18,7 @@ from balancer.errors import (
 )
 from balancer.http.chunked import encode_piece
 from balancer.http.framing import CHUNKED, NO_BODY
-from balancer.http.head import RequestHead, ResponseHead
+from balancer.http.head import HEAD_END, RequestHead, ResponseHead
 from balancer.http.responses import prefers_json, render_failure
 from balancer.http.wire import render_informational, render_request, render_response
 from balancer.proxy.attempt import Attempt
@@ -48,8 +48,8 @@ CLIENT_GONE_STATUS = 499  # nginx's word in logs; never sent
 class Exchange:
     """Used again for each request of its client connection; `active` between `start` and `_end`."""
 
-    __slots__ = ("_chunked", "_close", "_own_attempt", "_response_stirred", "_started_ns",
-                 "_unsent", "active", "attempt", "client", "connecting", "failure", "head",
+    __slots__ = ("_chunked", "_close", "_own_attempt", "_started_ns", "_unsent", "_untaken",
+                 "active", "attempt", "client", "connecting", "failure", "head", "informed",
                  "proxy", "request_bytes", "request_id", "request_whole", "response_begun",
                  "response_bytes", "route", "status", "tunnel", "upstream_paused")  # fmt: skip
 
@@ -70,13 +70,14 @@ class Exchange:
         self.request_whole = True  # the client has sent all of it
         self.request_bytes = 0
         self.response_begun = False  # bytes of the final response have gone to the client
-        self._response_stirred = False  # so have bytes of an informational one
+        self.informed = False  # so have bytes of an informational one
         self.response_bytes = 0
         self.status = 0
         self.failure: Failure | None = None
         self._started_ns = 0
         self._unsent: list[bytes] = []  # request body, encoded, while there is no connection yet
         self.upstream_paused = False
+        self._untaken = 0  # bytes the upstream had not taken at the last deadline
         self._chunked = False
         self._close = False
 
@@ -101,7 +102,7 @@ class Exchange:
         proxy = self.proxy
         now = proxy.monotonic_ns()
         self.head = head
-        self.response_begun = self._response_stirred = False
+        self.response_begun = self.informed = False
         self.route = route = proxy.router.match(head)
         route.inflight += 1
         self.active = True
@@ -191,6 +192,7 @@ class Exchange:
             self._unsent = []
         connection.transport.write(data)
         if not self.request_whole and not self.upstream_paused:
+            self.client.deadline_ns = now + self.proxy.timeouts.idle_ns
             self.client.read_on(True)  # while there was no connection, one piece was enough
 
     def fail(self, failure: Failure, detail: str) -> None:
@@ -217,6 +219,7 @@ class Exchange:
             head_only=head.method == b"HEAD",
             request_id=self.request_id,
         )
+        self.response_bytes = len(data) - data.index(HEAD_END) - len(HEAD_END)
         self.client.transport.write(data)
         self._end(now)
         self.client.exchange_ended(self._close, now)
@@ -225,7 +228,9 @@ class Exchange:
 
     def informational(self, head: ResponseHead) -> None:
         """A 1xx but 101. Not for HTTP/1.0 clients (RFC 9110 section 15.2)."""
-        self._response_stirred = True
+        if head.status == 100 and not self.informed and not self.request_whole:
+            self.client.deadline_ns = self.proxy.monotonic_ns() + self.proxy.timeouts.idle_ns
+        self.informed = True
         if self.head.minor == 1:
             self.client.transport.write(render_informational(head))
 
@@ -239,7 +244,7 @@ class Exchange:
             self._close = True
         self.status = head.status
         self.failure = None  # that of an earlier attempt
-        self.response_begun = self._response_stirred = True
+        self.response_begun = self.informed = True
         self.response_bytes = len(body)
         self._chunked = chunked = unbounded and minor == 1
         data = render_response(head, minor, self._close, proxy.date_line)
@@ -272,6 +277,11 @@ class Exchange:
     def pace(self, paused: bool) -> None:
         """The upstream does not keep up with the request, or does again."""
         self.upstream_paused = paused
+        self.upstream_takes()  # from here on progress counts
+        if not paused and not self.request_whole:
+            self.client.deadline_ns = self.proxy.monotonic_ns() + self.proxy.timeouts.idle_ns
+        if self.tunnel is not None:
+            self.tunnel.stay()
         self.client.read_on(not paused)
 
     def upstream_failed(self, failure: Failure, detail: str) -> None:
@@ -280,11 +290,19 @@ class Exchange:
         self._let_go(Outcome.FAILED, "failed")
         # An upstream may close an idle connection just as we take it. That is no failure of its.
         stale = failure is UPSTREAM_CLOSED and attempt is not None and attempt.reused
-        if stale and not self._response_stirred and may_resend(self.head) and self.connecting.may_go_on():
+        if stale and not self.informed and may_resend(self.head) and self.connecting.may_go_on():
             assert attempt is not None
             self.connecting.again_fresh(attempt.upstream, self.proxy.monotonic_ns())
         else:
             self.fail(failure, detail)
+
+    def upstream_takes(self) -> bool:
+        """Whether the upstream has taken some of the request since this was last asked."""
+        if self.attempt is None:
+            return False
+        untaken = self.attempt.connection.transport.get_write_buffer_size()
+        progress, self._untaken = untaken != self._untaken, untaken
+        return progress
 
     def switched(self, head: ResponseHead, data: bytes) -> None:
         """101: from here on both sides speak another protocol. `data` is the upstream's first of it."""
@@ -292,7 +310,7 @@ class Exchange:
         assert attempt is not None
         self.status = head.status
         self.failure = None
-        self.response_begun = self._response_stirred = True
+        self.response_begun = self.informed = True
         self.tunnel = tunnel = Tunnel(self, attempt, head)
         if data:
             tunnel.from_upstream(data)

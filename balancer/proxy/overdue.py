@@ -18,8 +18,11 @@ def deadline_passed(exchange: "Exchange") -> None:
     """The client connection's deadline has come while `exchange` runs."""
     if exchange.tunnel is not None:
         exchange.tunnel.end()
+    elif exchange.upstream_paused and exchange.upstream_takes():
+        proxy = exchange.proxy
+        exchange.client.deadline_ns = proxy.monotonic_ns() + proxy.timeouts.idle_ns  # slow, but it reads
     elif waits_for_client(exchange):
-        if exchange.response_begun:  # it has read nothing for so long: as good as gone
+        if exchange.response_begun:  # it has neither read nor sent for so long: as good as gone
             exchange.client_gone()
             exchange.client.break_off()
         else:
@@ -44,9 +47,9 @@ def total_passed(exchange: "Exchange") -> None:
 
 def waits_for_client(exchange: "Exchange") -> bool:
     """Whether it is the client that keeps the exchange waiting: then the upstream is not to blame."""
-    if exchange.response_begun:
-        return exchange.client.write_paused
-    if exchange.request_whole or exchange.upstream_paused:
+    if exchange.response_begun and exchange.client.write_paused:
+        return True
+    if exchange.request_whole or exchange.upstream_paused or exchange.connecting.dialling is not None:
         return False
     # A client that waits for 100 before it sends its body waits for the upstream (RFC 9110 section 10.1.1).
-    return exchange.request_bytes > 0 or exchange.head.find(b"expect") is None
+    return exchange.request_bytes > 0 or exchange.informed or exchange.head.find(b"expect") is None

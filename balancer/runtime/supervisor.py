@@ -114,6 +114,7 @@ class Supervisor:
         self._all_gone = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hup)
         server = AdminServer(self._instance)
         try:
             await server.start(self._admin)
@@ -126,6 +127,9 @@ class Supervisor:
             await self._all_gone.wait()
             await server.stop()
             self._segment.close()
+
+    def _on_hup(self) -> None:
+        self._log.warning("SIGHUP: settings are read at start only; restart to apply new ones")
 
     # Events of the crew
 

@@ -1,4 +1,4 @@
-"""`/metrics` (L2): families of DESIGN.md section 11, made from the stats segment at each scrape.
+"""`/metrics` (L2): the families, made from the stats segment at each scrape.
 
 The only module that imports prometheus_client. A scrape of many upstreams takes long: call `render` off the
 event loop.

@@ -7,7 +7,7 @@ from pathlib import Path
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|(.))")
 _REPEAT = re.compile(r"(?<!\\)\{((?:[^*{}\\]|\\.)+)\*([0-9]+)\}")
 _SIMPLE = {"r": "\r", "n": "\n", "t": "\t", "v": "\v", "0": "\0", "\\": "\\", "{": "{", "}": "}"}
-_TITLE = re.compile(r"== ([a-z0-9-]+) \| ((?:RFC [0-9]{4} section [0-9.]+|DESIGN section [0-9]+)(?:, .+)?)")
+_TITLE = re.compile(r"== ([a-z0-9-]+) \| ((?:RFC [0-9]{4} section [0-9.]+|our rule)(?:, .+)?)")
 
 
 @dataclass(frozen=True)

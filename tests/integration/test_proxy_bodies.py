@@ -240,13 +240,14 @@ async def test_truncation_is_a_reset(case: str) -> None:
         writer.close()
 
 
+@pytest.mark.parametrize("framing", [b"Content-Length: 5\r\n", b""], ids=["length", "until close"])
 @on_uvloop
-async def test_early_answer_of_an_app_that_closes_at_once() -> None:
+async def test_early_answer_of_an_app_that_closes_at_once(framing: bytes) -> None:
     """It resets the connection while the body is being written: its answer must not be lost."""
 
     async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
-        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlarge")
+        writer.write(b"HTTP/1.1 413 Too Large\r\n" + framing + b"Connection: close\r\n\r\nlarge")
 
     def upload(port: int) -> tuple[int, bytes]:
         client = http.client.HTTPConnection("127.0.0.1", port)

@@ -85,3 +85,61 @@ def test_nothing_is_sent_again_once_the_client_has_read_an_informational_respons
     assert sent.startswith(b"HTTP/1.1 103 ")
     assert b"HTTP/1.1 502 " in sent
     assert len(stage.loop.dials) == 1
+
+
+def test_a_client_that_was_told_100_and_sends_nothing(make_stage: MakeStage, told: list[Outcome]) -> None:
+    stage = make_stage(1, policy="telling", timeouts={"idle": 10.0})
+    client = stage.ask(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+    stage.advance(9)
+    stage.answer(b"HTTP/1.1 100 Continue\r\n\r\n")
+    stage.advance(9)  # it has its time from the 100 on
+    assert client.take() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    stage.advance(1.3)
+    assert status_of(client.take()) == 408
+    assert told == [Outcome.CLIENT_GONE]
+
+
+def test_an_upload_that_was_held_up_gets_its_time_anew(make_stage: MakeStage) -> None:
+    stage = make_stage(1, timeouts={"idle": 10.0})
+    client = stage.ask(UPLOAD + b"x")
+    stage.upstream.pause_writing()
+    stage.advance(9.9)
+    stage.upstream.resume_writing()
+    stage.advance(9)
+    assert client.take() == b""
+    stage.advance(1.3)
+    assert status_of(client.take()) == 408
+
+
+def test_an_upstream_that_takes_an_upload_slowly(make_stage: MakeStage, told: list[Outcome]) -> None:
+    stage = make_stage(1, policy="telling", timeouts={"idle": 10.0})
+    client = stage.ask(UPLOAD + b"x")
+    stage.upstream.pause_writing(buffered=50_000)
+    for left in range(40_000, 0, -10_000):
+        stage.upstream.buffered = left
+        stage.advance(10.3)
+    assert client.take() == b""
+    stage.advance(10.3)
+    assert status_of(client.take()) == 504
+    assert told == [Outcome.FAILED]
+
+
+def test_an_upload_while_its_upstream_is_being_dialled(make_stage: MakeStage) -> None:
+    stage = make_stage(1, timeouts={"idle": 0.8, "connect": 0.0})
+    stage.hold(1)
+    client = stage.ask(UPLOAD + b"x")
+    stage.advance(1.1)
+    assert status_of(client.take()) == 504
+    stage.accept(1)
+
+
+def test_a_client_that_takes_nothing_is_not_waited_for_after_a_tunnel(make_stage: MakeStage) -> None:
+    stage = make_stage(1, timeouts={"tunnel_idle": 0.0})
+    client = stage.ask(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    stage.answer(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    client.pause_writing(buffered=70_000)
+    stage.upstream.lose()
+    stage.settle()
+    assert not client.lost
+    stage.advance(61)
+    assert client.lost

@@ -1,4 +1,4 @@
-"""The metrics: what workers count comes out under the names of DESIGN.md section 11."""
+"""The metrics: what workers count comes out under their public names."""
 
 from collections.abc import Iterator
 

@@ -28,7 +28,7 @@ REFRESH = 0.5  # seconds
 
 def run(load: bool) -> int:
     """Run the demo until Ctrl-C or TERM, with a gentle load of its own if `load`; returns the exit code."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, force_terminal=sys.stdout.isatty())
     try:
         asyncio.run(_run(load, console))
     except StartupError as error:
@@ -62,6 +62,8 @@ async def _run(load: bool, console: Console) -> None:
             stopped.cancel()
             results = await asyncio.gather(demo, stopped, return_exceptions=True)
             await children.stop()
+    if console.is_terminal and not sys.stdout.isatty():
+        return  # hung up: there is nobody to tell
     if isinstance(results[0], Exception):
         raise results[0]
     console.print("stopped")
@@ -109,7 +111,7 @@ class Demo:
         for name, delay in REPLICAS:
             child, address = self._children.start_replica(name, delay)
             self._replicas.append(child)
-            self._names[address] = f"{name} (about {delay * 1e3:.0f} ms)"
+            self._names[address] = f"{name} (~{delay * 1e3:.0f} ms)"
         for child, address in zip(self._replicas, self._names, strict=True):
             await _wait_until_ok(session, f"http://{address}/", child)
 
@@ -129,8 +131,10 @@ class Demo:
         self, session: aiohttp.ClientSession, url: str, balancer: Child, load: Load | None
     ) -> None:
         loop = asyncio.get_running_loop()
+        terminal = sys.stdout.isatty()
         with display_for(self._console) as display:
-            while True:
+            # A terminal that hangs up need not send us HUP: under make it goes to make, which waits for us.
+            while sys.stdout.isatty() is terminal:
                 _require_running(balancer)
                 try:
                     async with session.get(url) as response:

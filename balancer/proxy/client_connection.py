@@ -1,6 +1,6 @@
 """One client connection: frames requests out of its bytes and hands them to its exchange, one at a time.
 
-The first stop in the way of a request. Pipelined requests wait in `_held`, so responses go out in order by
+The first stop in the way of a request. Pipelined requests wait in `_ahead`, so responses go out in order by
 construction. A client is read also while its request is being served: that is how we learn that it left.
 """
 
@@ -26,15 +26,14 @@ from balancer.http.head import HEAD_END, RequestHead, parse_request_head
 from balancer.http.syntax import refuse_early
 from balancer.proxy.exchange import Exchange
 from balancer.proxy.overdue import deadline_passed, total_passed
+from balancer.proxy.read_ahead import ReadAhead
 from balancer.proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from balancer.proxy.proxy import Proxy
 
-_HELD_LIMIT = 64 * 1024  # bytes read ahead of the running exchange: above, reading pauses
-_HELD_LOW = 16 * 1024  # at most so many left: it goes on
-# Held, and yet no request has begun: old clients end a body with CRLF (RFC 9112 section 2.2).
-_NO_HEAD = (b"", b"\r", b"\r\n")
+_AHEAD_LIMIT = 64 * 1024  # bytes read ahead of the running exchange: above, reading pauses
+_AHEAD_LOW = 16 * 1024  # at most so many left: it goes on
 _SURPLUS_LIMIT = 100  # clients beyond the limit on connections that may linger with their refusal
 _DRAIN_GRACE_NS = 1_000_000_000  # for an idle client's next request, which may be on its way
 _LINGER_NS = 30_000_000_000  # in all, while the client goes on sending
@@ -49,9 +48,9 @@ _HEAD, _BODY, _HOLD, _TUNNEL, _LINGER, _CLOSED = range(6)
 class ClientConnection(asyncio.Protocol):
     """The asyncio protocol of one client connection. `deadline_ns` is looked at by the sweep."""
 
-    __slots__ = ("_body", "_exchange", "_head", "_head_started", "_held", "_held_from",
-                 "_linger_end_ns", "_proxy", "_read_paused", "_reading", "_state", "_tunnel",
-                 "_unsent", "admitted", "deadline_ns", "peer", "transport", "write_paused")  # fmt: skip
+    __slots__ = ("_ahead", "_body", "_exchange", "_head", "_head_started", "_linger_end_ns",
+                 "_proxy", "_read_paused", "_reading", "_state", "_tunnel", "_unsent",
+                 "admitted", "deadline_ns", "peer", "transport", "write_paused")  # fmt: skip
 
     transport: asyncio.Transport
     peer: Peer
@@ -61,10 +60,7 @@ class ClientConnection(asyncio.Protocol):
         self._proxy = proxy
         self._exchange = Exchange(self, proxy)
         self._state = _HEAD
-        self._held = (
-            b""  # read, but not yet looked at, from `_held_from` on: pipelined requests are not copied
-        )
-        self._held_from = 0
+        self._ahead = ReadAhead()
         self._head_started = False  # a part of a head has come, and its deadline is set
         self._reading = False  # inside `_read_requests`: an exchange that ends there does not start the next
         self._read_paused = False
@@ -96,12 +92,12 @@ class ClientConnection(asyncio.Protocol):
         try:
             state = self._state
             if state == _HEAD:
-                self._read_requests(self._take_held() + data if self._held else data, 0)
+                self._read_requests(self._ahead.take() + data if self._ahead.data else data, 0)
             elif state == _BODY:
                 self._read_body(data)
             elif state == _HOLD:
-                self._held = self._take_held() + data if self._held else data
-                if len(self._held) > _HELD_LIMIT:
+                self._ahead.put(self._ahead.take() + data, 0)
+                if len(self._ahead) > _AHEAD_LIMIT:
                     self._pause_reading()
             elif state == _TUNNEL:
                 assert self._tunnel is not None
@@ -131,10 +127,10 @@ class ClientConnection(asyncio.Protocol):
             if self._exchange.active:
                 self._exchange.client_paused(False)
             elif self._state == _HEAD:
-                if self._ahead() <= _HELD_LOW:
+                if len(self._ahead) <= _AHEAD_LOW:
                     self._resume_reading()
-                if self._held:
-                    self._read_held()
+                if self._ahead.data:
+                    self._read_ahead()
         except Exception as error:
             self._crashed(error)
 
@@ -151,17 +147,17 @@ class ClientConnection(asyncio.Protocol):
         """What was read ahead, and all that follows, belongs to the tunnel."""
         self._state = _TUNNEL
         self._tunnel = tunnel
-        held = self._take_held()
+        ahead = self._ahead.take()
         self._resume_reading()  # before the upstream may ask to pause
-        if held:
-            tunnel.from_client(held)
+        if ahead:
+            tunnel.from_client(ahead)
 
     def exchange_ended(self, close: bool, now_ns: int) -> None:
         """The response is written. `close`: it was the last one on this connection."""
         if self._state == _CLOSED:
             return
         if close:
-            if self._state == _TUNNEL or (self._state == _HOLD and not self._head_begun()):
+            if self._state == _TUNNEL or (self._state == _HOLD and not self._ahead.holds_head()):
                 self._state = _CLOSED
                 self.deadline_ns = now_ns + self._patience_ns()  # for what is still to be written
                 self.transport.close()
@@ -173,10 +169,10 @@ class ClientConnection(asyncio.Protocol):
         self.deadline_ns = now_ns + self._proxy.timeouts.client_idle_ns
         if self._proxy.draining:
             self.drain()
-        if self._read_paused and self._ahead() <= _HELD_LOW:
+        if self._read_paused and len(self._ahead) <= _AHEAD_LOW:
             self._resume_reading()
-        if self._held and not self._reading:
-            self._read_held()
+        if self._ahead.data and not self._reading:
+            self._read_ahead()
 
     def break_off(self) -> None:
         """End with a reset. A FIN would look like the clean end of a close-delimited response."""
@@ -205,7 +201,7 @@ class ClientConnection(asyncio.Protocol):
             self.break_off()  # a part of its response is lost, and it shall know
         elif self._state == _LINGER and progress:
             self._begin_lingering(now)  # it has only just taken all
-        elif self._state == _HEAD and self._head_begun():
+        elif self._state == _HEAD and self._ahead.holds_head():
             self.refuse(ProtocolError(HEAD_TIMEOUT, ""))
         else:
             self._state = _CLOSED
@@ -236,7 +232,7 @@ class ClientConnection(asyncio.Protocol):
 
     def drain(self) -> None:
         """No more requests but one that is on its way: closing at once would lose it."""
-        if self._state == _HEAD and not self._head_begun():
+        if self._state == _HEAD and not self._ahead.holds_head():
             grace = self._proxy.monotonic_ns() + _DRAIN_GRACE_NS
             self.deadline_ns = min(self.deadline_ns, grace)
 
@@ -256,26 +252,11 @@ class ClientConnection(asyncio.Protocol):
 
     # --- reading requests
 
-    def _ahead(self) -> int:
-        """How many bytes have been read ahead."""
-        return len(self._held) - self._held_from if self._held else 0
-
-    def _head_begun(self) -> bool:
-        """Whether some of the next request is here already."""
-        return self._ahead() > 2 or self._held[self._held_from :] not in _NO_HEAD
-
-    def _take_held(self) -> bytes:
-        held = self._held[self._held_from :]
-        self._held = b""
-        self._held_from = 0
-        return held
-
-    def _read_held(self) -> None:
-        held, start = self._held, self._held_from
-        self._held = b""
-        self._held_from = 0
+    def _read_ahead(self) -> None:
+        data, start = self._ahead.data, self._ahead.start
+        self._ahead.put(b"", 0)
         try:
-            self._read_requests(held, start)
+            self._read_requests(data, start)
         except Exception as error:
             self._crashed(error)
 
@@ -284,12 +265,12 @@ class ClientConnection(asyncio.Protocol):
         proxy = self._proxy
         limits = proxy.limits
         exchange = self._exchange
+        ahead = self._ahead
         self._reading = True
         try:
             while True:
                 if self.write_paused:  # it does not read its responses: no more of them
-                    self._held = data
-                    self._held_from = start
+                    self._ahead.put(data, start)
                     self._pause_reading()
                     return
                 end = data.find(HEAD_END, start) + 4
@@ -303,17 +284,14 @@ class ClientConnection(asyncio.Protocol):
                 if head.length == NO_BODY:
                     self._state = _HOLD
                     if end < len(data):
-                        self._held = data
-                        self._held_from = end
+                        self._ahead.put(data, end)
                     exchange.start(head, b"", True)
                 else:
                     self._begin_body(head, data[end:])
-                if self._state != _HEAD or not self._held:
+                if self._state != _HEAD or not ahead.data:
                     return
-                data = self._held
-                start = self._held_from
-                self._held = b""
-                self._held_from = 0
+                data, start = ahead.data, ahead.start
+                ahead.put(b"", 0)
         except ProtocolError as error:
             self.refuse(error)
         finally:
@@ -324,11 +302,10 @@ class ClientConnection(asyncio.Protocol):
         refuse_early(data[: limits.header_bytes + 1], limits.uri_bytes)
         if len(data) > limits.header_bytes:
             raise ProtocolError(HEAD_TOO_LARGE, f"more than {limits.header_bytes} bytes of head")
-        if data not in _NO_HEAD and not self._head_started:
+        self._ahead.put(data, 0)
+        if self._ahead.holds_head() and not self._head_started:
             self._head_started = True
             self.deadline_ns = self._proxy.monotonic_ns() + self._proxy.timeouts.request_head_ns
-        self._held = data
-        self._held_from = 0
         self._resume_reading()
 
     def _begin_body(self, head: RequestHead, data: bytes) -> None:
@@ -343,8 +320,7 @@ class ClientConnection(asyncio.Protocol):
             exchange.refuse(head, error)
             return
         self._state = _HOLD if decoder.done else _BODY
-        self._held = decoder.surplus
-        self._held_from = 0
+        self._ahead.put(decoder.surplus, 0)
         if not decoder.done:
             self._resume_reading()
         exchange.start(head, body, decoder.done and not decoder.trailers)
@@ -363,8 +339,7 @@ class ClientConnection(asyncio.Protocol):
             return
         if decoder.done:
             self._state = _HOLD
-            self._held = decoder.surplus
-            self._held_from = 0
+            self._ahead.put(decoder.surplus, 0)
             exchange.request_body(body, True, decoder.trailers)
         elif body:
             exchange.request_body(body, False, b"")
@@ -378,7 +353,7 @@ class ClientConnection(asyncio.Protocol):
 
     def refuse(self, error: ProtocolError) -> None:
         """Answer what never became an exchange, and close."""
-        self._held = b""
+        self._ahead.put(b"", 0)
         self.transport.write(self._proxy.refusal(self.peer, error.failure, error.detail))
         self._linger()
 
@@ -388,7 +363,7 @@ class ClientConnection(asyncio.Protocol):
         Closing with unread bytes would send a reset, and that may destroy the response before the client
         has read it (RFC 9112 section 9.6). So: FIN, and read what comes for a while.
         """
-        self._held = b""
+        self._ahead.put(b"", 0)
         self._state = _LINGER
         self._begin_lingering(self._proxy.monotonic_ns())
         self._resume_reading()
@@ -410,7 +385,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _leave(self) -> None:
         self._state = _CLOSED
-        self._held = b""
+        self._ahead.put(b"", 0)
         if self._exchange.active:
             try:
                 self._exchange.client_gone()

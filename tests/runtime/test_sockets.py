@@ -31,8 +31,9 @@ def test_all_slots_listen_on_the_port_that_the_first_got(stack: ExitStack, host:
 
 def test_clients_connect_before_any_worker_accepts(stack: ExitStack) -> None:
     sockets = listeners(stack, Address("127.0.0.1", 0), 2)
-    for _ in range(4):
-        stack.enter_context(socket.create_connection(sockets[0].getsockname()))
+    address = sockets[0].getsockname()
+    clients = [stack.enter_context(socket.create_connection(address)) for _ in range(4)]
+    assert {client.getpeername() for client in clients} == {address}
 
 
 @pytest.mark.parametrize("reuse_port", [False, True], ids=["plain", "with SO_REUSEPORT"])

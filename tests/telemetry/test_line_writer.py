@@ -101,6 +101,7 @@ def test_a_reader_that_blocks_does_not_hold_up_the_exit(pipe: tuple[int, int]) -
     writer = LineWriter(writing)
     writer.write(lambda: b"x" * (1 << 20))
     writer.close(0.01)
+    assert writer.dropped == 0  # it is still being written
     left = 1 << 20
     while left:  # lets the thread end
         left -= len(os.read(reading, 1 << 16))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.fakes.wire import FakeTransport
 from tests.proxy.conftest import MakeStage
 from tests.proxy.stage import OK, Stage, head_of, status_of
 
@@ -183,3 +184,25 @@ def test_an_upgrade_is_retried_where_nothing_was_sent(make_stage: MakeStage) -> 
     stage.answer(SWITCH)
     assert status_of(client.take()) == 101
     assert stage.upstream.take() == b"early"
+
+
+class Small(FakeTransport):
+    """An upstream that takes nothing: a write makes it ask for a pause, as a full buffer does."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        super().write(data)
+        self.pause_writing(buffered=self.buffered + len(data))
+
+
+def test_what_was_read_ahead_can_fill_the_upstream(stage: Stage) -> None:
+    client = stage.ask(UPGRADE)
+    client.receive(b"x" * 100_000)  # more than is read ahead: reading pauses
+    assert not client.is_reading()
+    stage.upstream.__class__ = Small
+    stage.answer(SWITCH)
+    assert not client.is_reading()
+    stage.upstream.resume_writing()
+    assert client.is_reading()
+    assert stage.upstream.take().endswith(b"x" * 100_000)
+    stage.upstream.lose()
+    stage.settle()

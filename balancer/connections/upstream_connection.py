@@ -182,14 +182,19 @@ class UpstreamConnection(asyncio.Protocol):
             reader.crashed(error)
 
     def pause_writing(self) -> None:
-        self.write_paused = True
-        if self.reader is not None:
-            self.reader.upstream_paused(True)
+        self._pace(True)
 
     def resume_writing(self) -> None:
-        self.write_paused = False
-        if self.reader is not None:
-            self.reader.upstream_paused(False)
+        self._pace(False)
+
+    def _pace(self, paused: bool) -> None:
+        self.write_paused = paused
+        reader = self.reader
+        if reader is not None:
+            try:
+                reader.upstream_paused(paused)
+            except Exception as error:
+                reader.crashed(error)
 
     # --- reading a response
 

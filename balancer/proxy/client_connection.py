@@ -118,8 +118,11 @@ class ClientConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self.write_paused = True
         self._unsent = self.transport.get_write_buffer_size()
-        if self._exchange.active:
-            self._exchange.client_paused(True)
+        try:
+            if self._exchange.active:
+                self._exchange.client_paused(True)
+        except Exception as error:
+            self._crashed(error)
 
     def resume_writing(self) -> None:
         self.write_paused = False

@@ -230,3 +230,16 @@ def test_abort_all_answers_or_breaks_off_visibly(stage: Stage) -> None:
     assert stage.inflight == [0]
     assert all(upstream.is_closing() for upstream in stage.loop.transports)
     assert stage.loop.armed_timers == 0
+
+
+def test_of_many_surplus_clients_only_so_many_linger(make_stage: MakeStage) -> None:
+    """Each one that lingers holds a descriptor, which those who were admitted need."""
+    stage = make_stage(1, limits={"max_connections": 1})
+    first = stage.client()
+    surplus = [stage.client() for _ in range(120)]
+    assert all(status_of(client.take()) == 503 for client in surplus)
+    assert [client.is_closing() for client in surplus] == [False] * 100 + [True] * 20
+    stage.settle()
+    stage.ask(client=first)
+    stage.answer()
+    assert body_of(first.take()) == b"ok"

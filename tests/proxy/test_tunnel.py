@@ -206,3 +206,34 @@ def test_what_was_read_ahead_can_fill_the_upstream(stage: Stage) -> None:
     assert stage.upstream.take().endswith(b"x" * 100_000)
     stage.upstream.lose()
     stage.settle()
+
+
+def test_a_client_that_closed_while_it_was_not_read_is_read_to_its_end(stage: Stage) -> None:
+    """Polling tells of its end before its last bytes have been read."""
+    client = stage.ask(UPGRADE)
+    stage.answer(SWITCH)
+    stage.upstream.take()
+    stage.upstream.pause_writing()
+    client.receive(b"last words")
+    assert not client.is_reading()
+    client.protocol.peer_vanished()  # type: ignore[attr-defined]  # it is a ClientConnection
+    assert not client.is_closing()
+    stage.upstream.resume_writing()
+    stage.settle()
+    assert stage.upstream.take() == b"last words"
+    client.receive_eof()
+    stage.settle()
+    assert stage.upstream.is_closing()
+    assert stage.tunnels == 0
+
+
+def test_an_upstream_that_takes_nothing_after_the_tunnels_end_is_cut(stage: Stage) -> None:
+    client = stage.ask(UPGRADE)
+    stage.answer(SWITCH)
+    stage.upstream.pause_writing(buffered=300_000)
+    client.lose(ConnectionResetError())
+    stage.settle()
+    assert stage.upstream.closed
+    assert not stage.upstream.aborted
+    stage.advance(10.3)
+    assert stage.upstream.aborted

@@ -1,7 +1,7 @@
 """A message body taken off the wire, by its length or chunk by chunk, fed in pieces of any size."""
 
 from balancer.errors import Failure
-from balancer.http.chunked import ChunkedDecoder
+from balancer.http.chunked import ChunkedDecoder, body_too_large
 from balancer.http.framing import CHUNKED
 
 
@@ -33,6 +33,13 @@ class LengthDecoder:
 BodyDecoder = LengthDecoder | ChunkedDecoder
 
 
-def body_decoder(length: int, failure: Failure, trailers_limit: int) -> BodyDecoder:
-    """A decoder for `length` as `framing` gives it: bytes, or CHUNKED; the rest as for `ChunkedDecoder`."""
-    return ChunkedDecoder(failure, trailers_limit) if length == CHUNKED else LengthDecoder(length)
+def body_decoder(length: int, failure: Failure, trailers_limit: int, payload_limit: int) -> BodyDecoder:
+    """A decoder for `length` as `framing` gives it: bytes, or CHUNKED; the rest as for `ChunkedDecoder`.
+
+    Raises ProtocolError where the length alone is above the limit.
+    """
+    if length == CHUNKED:
+        return ChunkedDecoder(failure, trailers_limit, payload_limit)
+    if payload_limit and length > payload_limit:
+        raise body_too_large(payload_limit)
+    return LengthDecoder(length)

@@ -6,7 +6,7 @@ plain form: an app never sees what another parser might read differently.
 
 import re
 
-from balancer.errors import Failure, ProtocolError
+from balancer.errors import BODY_TOO_LARGE, Failure, ProtocolError
 
 _SIZE_LINE_LIMIT = 1024  # one chunk's size and extensions, CRLF not counted
 _EXTENSIONS_LIMIT = 16 * 1024  # by how much extensions may exceed the payload: they carry nothing
@@ -34,13 +34,19 @@ class ChunkedDecoder:
     `trailers` the raw field lines, each with its CRLF (empty when there were none).
     """
 
-    __slots__ = ("_extensions", "_failure", "_left", "_pending", "_state", "_trailers_limit", "done",
-                 "surplus", "trailers")  # fmt: skip
+    __slots__ = ("_extensions", "_failure", "_left", "_payload", "_payload_limit", "_pending",
+                 "_state", "_trailers_limit", "done", "surplus", "trailers")  # fmt: skip
 
-    def __init__(self, failure: Failure, trailers_limit: int) -> None:
-        """`failure` is what a fault is reported as; `trailers_limit` bounds the trailer section in bytes."""
+    def __init__(self, failure: Failure, trailers_limit: int, payload_limit: int = 0) -> None:
+        """`failure` is what a fault is reported as.
+
+        The limits are in bytes: of the trailer section, and of the payload (0 = none); BODY_TOO_LARGE as soon
+        as a chunk announces more.
+        """
         self._failure = failure
         self._trailers_limit = trailers_limit
+        self._payload_limit = payload_limit
+        self._payload = 0  # bytes announced so far
         self._state = _SIZE
         self._left = 0
         self._extensions = 0
@@ -100,6 +106,9 @@ class ChunkedDecoder:
         if match is None:
             raise self._fault("a chunk size line is malformed")
         self._left = size = int(match[1], 16)
+        self._payload += size
+        if self._payload_limit and self._payload > self._payload_limit:
+            raise body_too_large(self._payload_limit)
         if match[2]:
             self._extensions += len(match[2])
             if self._extensions > _EXTENSIONS_LIMIT:
@@ -130,6 +139,11 @@ class ChunkedDecoder:
 
     def _fault(self, detail: str) -> ProtocolError:
         return ProtocolError(self._failure, detail)
+
+
+def body_too_large(limit: int) -> ProtocolError:
+    """The error for a body of more than `limit` bytes."""
+    return ProtocolError(BODY_TOO_LARGE, f"more than {limit} bytes of body")
 
 
 def encode_chunk(data: bytes) -> bytes:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from balancer.errors import (
-    BODY_TOO_LARGE,
     HEAD_TIMEOUT,
     HEAD_TOO_LARGE,
     INTERNAL_ERROR,
@@ -273,7 +272,7 @@ class ClientConnection(asyncio.Protocol):
         try:
             while True:
                 if self.write_paused:  # it does not read its responses: no more of them
-                    self._ahead.put(data, start)
+                    ahead.put(data, start)
                     self._pause_reading()
                     return
                 end = data.find(HEAD_END, start) + 4
@@ -287,7 +286,7 @@ class ClientConnection(asyncio.Protocol):
                 if head.length == NO_BODY:
                     self._state = _HOLD
                     if end < len(data):
-                        self._ahead.put(data, end)
+                        ahead.put(data, end)
                     exchange.start(head, b"", True)
                 else:
                     self._begin_body(head, data[end:])
@@ -313,15 +312,15 @@ class ClientConnection(asyncio.Protocol):
 
     def _begin_body(self, head: RequestHead, data: bytes) -> None:
         exchange = self._exchange
-        decoder = self._body = body_decoder(head.length, MALFORMED_REQUEST, self._proxy.limits.header_bytes)
+        limits = self._proxy.limits
         try:
-            self._check_size(head.length)
+            decoder = body_decoder(head.length, MALFORMED_REQUEST, limits.header_bytes, limits.body_bytes)
             body = decoder.feed(data)
-            self._check_size(len(body))
         except ProtocolError as error:  # before anything of it reaches an app
             self._state = _BODY
             exchange.refuse(head, error)
             return
+        self._body = decoder
         self._state = _HOLD if decoder.done else _BODY
         self._ahead.put(decoder.surplus, 0)
         if not decoder.done:
@@ -336,7 +335,6 @@ class ClientConnection(asyncio.Protocol):
         assert decoder is not None
         try:
             body = decoder.feed(data)
-            self._check_size(exchange.request_bytes + len(body))
         except ProtocolError as error:
             exchange.client_failed(error.failure, error.detail)
             return
@@ -346,11 +344,6 @@ class ClientConnection(asyncio.Protocol):
             exchange.request_body(body, True, decoder.trailers)
         elif body:
             exchange.request_body(body, False, b"")
-
-    def _check_size(self, size: int) -> None:
-        limit = self._proxy.limits.body_bytes
-        if limit and size > limit:
-            raise ProtocolError(BODY_TOO_LARGE, f"more than {limit} bytes of body")
 
     # --- ends
 

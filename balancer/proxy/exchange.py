@@ -48,10 +48,10 @@ CLIENT_GONE_STATUS = 499  # nginx's word in logs; never sent
 class Exchange:
     """Used again for each request of its client connection; `active` between `start` and `_end`."""
 
-    __slots__ = ("_chunked", "_close", "_own_attempt", "_started_ns", "_unsent", "_untaken",
-                 "active", "attempt", "client", "connecting", "failure", "head", "informed",
-                 "proxy", "request_bytes", "request_id", "request_whole", "response_begun",
-                 "response_bytes", "route", "status", "tunnel", "upstream_paused")  # fmt: skip
+    __slots__ = ("_chunked", "_close", "_own_attempt", "_unsent", "_untaken", "active",
+                 "attempt", "client", "connecting", "failure", "head", "informed", "proxy",
+                 "request_bytes", "request_id", "request_whole", "response_begun",
+                 "response_bytes", "route", "started_ns", "status", "tunnel", "upstream_paused")  # fmt: skip
 
     head: RequestHead
     route: Route
@@ -70,11 +70,11 @@ class Exchange:
         self.request_whole = True  # the client has sent all of it
         self.request_bytes = 0
         self.response_begun = False  # bytes of the final response have gone to the client
-        self.informed = False  # so have bytes of an informational one
+        self.informed = False  # bytes of any response have come, an informational one too
         self.response_bytes = 0
         self.status = 0
         self.failure: Failure | None = None
-        self._started_ns = 0
+        self.started_ns = 0  # when it began, on the monotonic clock
         self._unsent: list[bytes] = []  # request body, encoded, while there is no connection yet
         self.upstream_paused = False
         self._untaken = 0  # bytes the upstream had not taken at the last deadline
@@ -111,7 +111,7 @@ class Exchange:
         self.request_bytes = size
         self.response_bytes = 0
         self.failure = None
-        self._started_ns = now
+        self.started_ns = now
         self._close = not head.keep_alive
         return now
 
@@ -163,11 +163,6 @@ class Exchange:
         else:
             self._let_go(Outcome.CANCELLED, "expired")
             self.fail(DRAIN_TIMEOUT, "")
-
-    @property
-    def started_ns(self) -> int:
-        """When the request began, on the monotonic clock."""
-        return self._started_ns
 
     def crashed(self, error: Exception) -> None:
         """A bug of ours: this exchange ends with 500 and a logged traceback, the worker lives on."""
@@ -351,7 +346,7 @@ class Exchange:
         self._unsent = []
         self.upstream_paused = False
         route = self.route
-        duration = now - self._started_ns
+        duration = now - self.started_ns
         route.inflight -= 1
         route.request_bytes += self.request_bytes
         route.response_bytes += self.response_bytes
@@ -361,8 +356,8 @@ class Exchange:
         cells[ROUTE_DURATION_SUM] += duration
         if self.proxy.records.enabled:
             own = self._own_attempt
-            sent = own if own.started_ns >= self._started_ns else None
-            self.proxy.record_exchange(self, sent, self._started_ns, duration)
+            sent = own if own.started_ns >= self.started_ns else None
+            self.proxy.record_exchange(self, sent, duration)
 
     def _encoded(self, body: bytes, whole: bool, trailers: bytes) -> list[bytes]:
         if self.head.length == CHUNKED:

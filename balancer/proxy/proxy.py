@@ -175,11 +175,9 @@ class Proxy:
         """A response was made here, or broken off here."""
         self._worker_cells[_LOCAL_COLUMN[failure]] += 1
 
-    def record_exchange(
-        self, exchange: Exchange, sent: Attempt | None, started_ns: int, duration: int
-    ) -> None:
+    def record_exchange(self, exchange: Exchange, sent: Attempt | None, duration: int) -> None:
         """Log an ended exchange. `sent` is its attempt if one was sent; `duration` in ns."""
-        self.records.append(exchange_record(exchange, sent, started_ns, duration, self._clock.wall()))
+        self.records.append(exchange_record(exchange, sent, duration, self._clock.wall()))
 
     # --- parts of the sweep
 

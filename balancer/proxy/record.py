@@ -7,16 +7,14 @@ from balancer.proxy.exchange import Exchange
 from balancer.telemetry.access_log import Record
 
 
-def exchange_record(
-    exchange: Exchange, sent: Attempt | None, started_ns: int, duration: int, wall: float
-) -> Record:
+def exchange_record(exchange: Exchange, sent: Attempt | None, duration: int, wall: float) -> Record:
     """`sent` is the attempt whose request was written, if there was one; `wall` seconds since the epoch."""
     head = exchange.head
     tried = exchange.connecting.tried
     upstream = sent.upstream if sent is not None else tried[-1] if tried else None
     first_byte = -1
     if sent is not None and sent.first_byte_ns >= 0:
-        first_byte = sent.started_ns - started_ns + sent.first_byte_ns
+        first_byte = sent.started_ns - exchange.started_ns + sent.first_byte_ns
     return (
         wall,
         exchange.client.peer.client_address(head),

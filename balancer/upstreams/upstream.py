@@ -16,17 +16,16 @@ class Upstream:
 
     def __init__(self, id: str, host: str, port: int, weight: int, cells: memoryview[int]) -> None:
         self.id = id
-        self.host = host
         self.port = port
         self.weight = weight
         self.effective_weight = float(weight)
         self.inflight = 0
         self.remote_inflight = 0
         self.cells = cells
-        self.authority = f"[{host}]:{port}".encode() if ":" in host else f"{host}:{port}".encode()
+        self.set_host(host)
 
     def set_host(self, host: str) -> None:
-        """The name behind this upstream has another address now."""
+        """Its address is `host` from now on."""
         self.host = host
         self.authority = f"[{host}]:{self.port}".encode() if ":" in host else f"{host}:{self.port}".encode()
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.corpus.cases import Case, cuts, read_cases
+from tests.corpus.mutations import mutations
 from tests.corpus.responses_driver import Recorder, Response, Setup, setup_of, verdict_of
 
 CASES = read_cases("responses.txt")
@@ -70,21 +71,8 @@ PIECES = [
 ]  # fmt: skip
 
 
-@st.composite
-def mutations(draw: st.DrawFn) -> tuple[Case, bytes, int]:
-    """A case, its bytes with something cut out, put in or doubled, and where to split them."""
-    case = draw(st.sampled_from(CASES))
-    sent = case.sent
-    for _ in range(draw(st.integers(1, 3))):
-        begin = draw(st.integers(0, len(sent)))
-        end = draw(st.integers(begin, min(begin + 20, len(sent))))
-        put = draw(st.sampled_from([b"", sent[begin:end] * 2, *PIECES]))
-        sent = sent[:begin] + put + sent[end:]
-    return case, sent, draw(st.integers(0, len(sent)))
-
-
 @settings(max_examples=300)
-@given(mutations())
+@given(mutations(CASES, PIECES))
 def test_damaged_responses(mutation: tuple[Case, bytes, int]) -> None:
     """Whatever an upstream sends: the same comes of it however it arrives, and lines hold no line ends."""
     case, sent, cut = mutation

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.corpus.cases import Case, cuts, read_cases
+from tests.corpus.mutations import mutations
 from tests.corpus.requests_driver import Observation, RequestBench, Verdict, verdict_of
 
 CASES = read_cases("requests.txt")
@@ -87,21 +88,8 @@ PIECES = [
 ]  # fmt: skip
 
 
-@st.composite
-def mutations(draw: st.DrawFn) -> tuple[Case, bytes, int]:
-    """A case, its bytes with something cut out, put in or doubled, and where to split them."""
-    case = draw(st.sampled_from(CASES))
-    sent = case.sent
-    for _ in range(draw(st.integers(1, 3))):
-        begin = draw(st.integers(0, len(sent)))
-        end = draw(st.integers(begin, min(begin + 20, len(sent))))
-        put = draw(st.sampled_from([b"", sent[begin:end] * 2, *PIECES]))
-        sent = sent[:begin] + put + sent[end:]
-    return case, sent, draw(st.integers(0, len(sent)))
-
-
 @settings(max_examples=300)
-@given(mutations())
+@given(mutations(CASES, PIECES))
 def test_damaged_requests(mutation: tuple[Case, bytes, int]) -> None:
     """Whatever is sent: what goes on has one meaning only (the driver sees to that), however it came."""
     case, sent, cut = mutation

@@ -1,0 +1,66 @@
+"""State changes with their cause (L2): what `/api/events` shows, kept by the supervisor.
+
+Revisions grow with every event, so that a reader which knows the last one it saw misses nothing.
+"""
+
+import asyncio
+from bisect import bisect_right
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from operator import attrgetter
+
+KEPT = 1000
+
+_revision = attrgetter("revision")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change of state. `kind` is `ejected`, `readmitted`, `draining`, `active`, `added`, `removed`,
+    `address`, `panic` or `panic_over`."""
+
+    revision: int
+    time: float  # seconds since the epoch
+    kind: str
+    pool: str
+    upstream: str | None  # None where it concerns the whole pool
+    cause: str | None
+    text: str  # one sentence for people
+
+
+class EventLog:
+    """The last events, oldest first. For one event loop only."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._events: deque[Event] = deque(maxlen=kept)
+        self._next = asyncio.Event()  # set by the next append, which puts a new one in its place
+
+    @property
+    def last(self) -> int:
+        """The revision of the newest event, 0 while there is none."""
+        return self._events[-1].revision if self._events else 0
+
+    def append(self, event: Event) -> None:
+        """Keep it, and wake whoever waits. Revisions never go back; those that share one are appended in
+        the same turn of the event loop, so that no reader comes between them."""
+        if event.revision < self.last:
+            raise ValueError(f"event {event.revision} comes after event {self.last}")
+        self._events.append(event)
+        self._next.set()
+        self._next = asyncio.Event()
+
+    def after(self, revision: int) -> list[Event]:
+        """The kept events later than `revision`, oldest first."""
+        events = list(self._events)
+        return events[bisect_right(events, revision, key=_revision) :]
+
+    async def wait(self, revision: int, seconds: float) -> list[Event]:
+        """As `after`, at once where there are any; else when one comes, or none after `seconds`."""
+        found = self.after(revision)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds)):
+                while not found:  # an event may be no later than `revision`, where that is ahead of us
+                    await self._next.wait()
+                    found = self.after(revision)
+        return found

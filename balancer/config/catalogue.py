@@ -20,12 +20,16 @@ Path: TypeAlias = tuple[str, ...]  # ("timeouts", "connect")
 NOT_YET: frozenset[Path] = frozenset(
     tuple(key.split("."))
     for key in (
-        "admin_token", "admin_token_file", "hash_key", "health_check", "outlier", "stuck", "latency", "hedge",
-        "adaptive", "panic", "slow_start", "sticky", "keepalive.learn", "retry.statuses", "retry.methods",
+        "admin_token", "admin_token_file", "outlier", "stuck", "latency", "hedge", "adaptive", "slow_start",
+        "sticky", "keepalive.learn", "retry.statuses", "retry.methods",
         "retry.budget_ratio", "retry.budget_min_per_second", "retry.replay_bytes", "limits.max_inflight",
         "limits.queue_size", "limits.queue_timeout", "tls", "pools", "routes",
     )
 )  # fmt: skip
+
+
+# What other programs call a setting, and no spelling would lead to.
+_OTHER_WORDS: dict[Path, Path] = {(word,): ("listen",) for word in ("port", "host", "bind", "address")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,8 @@ def about_unknown_key(path: Path) -> str:
 
 
 def _about_unknown(path: Path, spelling: Callable[[Path], str]) -> str:
+    if path in _OTHER_WORDS:
+        return f"no such setting; did you mean {spelling(_OTHER_WORDS[path])}?"
     if _is_later(path):
         return "not part of this version yet; remove it"
     meant = _closest(path)

@@ -23,7 +23,19 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from balancer.config.address import Address, parse_listen
 from balancer.config.cpus import usable_cpus
-from balancer.config.types import CommaList, Count, Duration, JsonObject, Size, format_size
+from balancer.config.types import (
+    CommaList,
+    Count,
+    Duration,
+    Headers,
+    JsonObject,
+    Size,
+    StatusRanges,
+    Switch,
+    check_hash_key,
+    check_path,
+    format_size,
+)
 from balancer.config.upstream_spec import UpstreamSpec, parse_upstream, refuse_duplicates
 
 # The fields of an access-log record. Telemetry, which writes them, is a layer above: a test compares.
@@ -115,6 +127,42 @@ class KeepaliveSettings(Group):
     )
     max_requests: Count = Field(default=0, ge=0, description="Requests a connection may serve. 0 = no cap.")
     max_lifetime: Duration = Field(default=0.0, description="Age at which one is used no more. 0 = no cap.")
+
+
+class HealthCheckSettings(Group):
+    """Active checks: the supervisor asks every upstream how it is, one GET per interval."""
+
+    enabled: bool = Field(default=True, description="Check the upstreams; `false` counts all as healthy.")
+    path: Annotated[str, AfterValidator(check_path)] = Field(
+        default="/", description="What is asked for, with its query if it needs one."
+    )
+    interval: Duration = Field(
+        default=2.0, ge=0.05, description="Between two checks of one upstream; spread by a tenth at random."
+    )
+    timeout: Duration = Field(
+        default=1.0, ge=0.01, description="For the whole check, from connecting to the answer."
+    )
+    rise: Count = Field(
+        default=2, ge=1, le=100, description="Checks passed in a row that readmit an ejected upstream."
+    )
+    fall: Count = Field(default=2, ge=1, le=100, description="Checks failed in a row that eject an upstream.")
+    expect: StatusRanges = Field(
+        default=((200, 399),), description="Statuses that pass: codes and ranges, `200-399` or `200,204`."
+    )
+    body: str = Field(default="", description="Text that the answer's first 64 KiB must contain.")
+    port: Count = Field(default=0, ge=0, le=65535, description="Port to check; 0 = the upstream's own.")
+    headers: Headers = Field(default={}, description='Header fields to send, `{"Host": "app.example"}`.')
+    drain_status: Count = Field(
+        default=0,
+        description="A status by which an app says that it wants no new requests, such as 503. 0 = none.",
+    )
+
+    @field_validator("drain_status")
+    @classmethod
+    def _is_a_status(cls, status: int) -> int:
+        if status and not 200 <= status <= 599:
+            raise ValueError("is not a status; write one from 200 to 599, or 0 for none")
+        return status
 
 
 class RetrySettings(Group):
@@ -235,6 +283,16 @@ class Settings(BaseSettings):
         description="Which upstream gets a request: a policy's name.",
     )
     policy_options: JsonObject = Field(default={}, description="The policy's own options, a JSON object.")
+    hash_key: Annotated[str, AfterValidator(check_hash_key)] = Field(
+        default="client_ip",
+        description="What policies that hash go by: `client_ip`, `header:NAME`, `cookie:NAME`, `query:NAME` or "
+        "`path`.",
+    )
+    panic: Switch = Field(
+        default=True,
+        description="`on`: when no upstream is eligible, the ejected ones are used rather than none.",
+    )
+    health_check: HealthCheckSettings = HealthCheckSettings()
     keepalive: KeepaliveSettings = KeepaliveSettings()
     retry: RetrySettings = RetrySettings()
     timeouts: TimeoutSettings = TimeoutSettings()

@@ -1,4 +1,4 @@
-"""What a value in the settings may look like (L1): durations, sizes, whole numbers, lists, JSON objects.
+"""What a value in the settings may look like (L1): durations, sizes, statuses, lists, JSON objects, names.
 
 Every validator here raises a `ValueError` whose text continues the sentence that `problems` starts with the
 setting's name and value: `BALANCER_TIMEOUTS__CONNECT: "fast"` + ` is not a duration; ...`.
@@ -9,9 +9,10 @@ import re
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h)?")
+_LARGEST = 10**9  # numbers have at most nine digits
 _SECONDS = {"m": 60, "h": 3600}
 _SIZE = re.compile(r"([0-9]{1,12})\s*([kKmMgG])?")
 _BYTES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -33,7 +34,7 @@ def format_duration(seconds: float) -> str:
         if seconds and seconds % factor == 0:
             return f"{int(seconds // factor)}{unit}"
     milliseconds = round(seconds * 1000)
-    if seconds and milliseconds / 1000 == seconds:
+    if 0 < milliseconds < _LARGEST and milliseconds / 1000 == seconds:
         return f"{milliseconds}ms"
     # repr() is the shortest decimal that reads back as the same float; Decimal spells it without exponent.
     return f"{Decimal(repr(float(seconds))):f}s" if seconds else "0s"
@@ -90,6 +91,69 @@ def _from_json(text: str, remedy: str) -> Any:
         raise ValueError(f"is not valid JSON; {remedy}") from None
 
 
+_STATUSES = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?")
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
+_FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
+_NAMED_KEYS = ("header", "cookie", "query")
+
+
+def parse_statuses(value: object) -> object:
+    """Ranges of statuses, both ends included, from `200-399`, `200,204,301-302`, a list, or one number."""
+    items = split_list(str(value) if isinstance(value, int) and not isinstance(value, bool) else value)
+    if not isinstance(items, list | tuple) or not items:
+        raise ValueError("names no status; write 200-399 or 200,204")
+    ranges = []
+    for item in items:
+        if isinstance(item, tuple):
+            ranges.append(item)
+            continue
+        match = _STATUSES.fullmatch(str(item).strip())
+        if match is None:
+            raise ValueError(f"has no status or range of them ({item}); write 200-399 or 200,204")
+        low, high = int(match[1]), int(match[2] or match[1])
+        if low > high:
+            raise ValueError(f"has a range that runs backwards ({item}); write {high}-{low}")
+        ranges.append((low, high))
+    return tuple(ranges)
+
+
+def format_statuses(ranges: tuple[tuple[int, int], ...]) -> str:
+    """What `parse_statuses` reads back as `ranges`."""
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
+
+
+def check_path(path: str) -> str:
+    """An origin-form target (RFC 9112 section 3.2.1), as far as one can tell without knowing the app."""
+    if not path.startswith("/"):
+        raise ValueError(f"is not a path; write /{path}")
+    if _VISIBLE.fullmatch(path) is None or "#" in path:
+        raise ValueError("has characters that no path may have; write them percent-encoded")
+    return path
+
+
+def check_fields(fields: dict[str, str]) -> dict[str, str]:
+    """Header fields that can be sent as they are (RFC 9110 section 5)."""
+    for name, value in fields.items():
+        if _TOKEN.fullmatch(name) is None:
+            raise ValueError(f"has a field name that is none ({name})")
+        if _FIELD_VALUE.fullmatch(value) is None:
+            raise ValueError(f"has characters in {name} that a field cannot carry")
+    return fields
+
+
+def check_hash_key(key: str) -> str:
+    """`client_ip`, `path`, or `header:NAME`, `cookie:NAME`, `query:NAME`."""
+    kind, colon, name = key.partition(":")
+    if key in ("client_ip", "path"):
+        return key
+    if kind not in _NAMED_KEYS or not colon:
+        raise ValueError("is not known; write client_ip, header:NAME, cookie:NAME, query:NAME or path")
+    if not name or (kind != "query" and _TOKEN.fullmatch(name) is None):
+        raise ValueError(f"has no {kind} name after the colon; write {kind}:NAME")
+    return key
+
+
 Duration = Annotated[
     float, BeforeValidator(parse_duration), PlainSerializer(format_duration, when_used="json")
 ]
@@ -97,3 +161,11 @@ Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(format_size, 
 Count = Annotated[int, BeforeValidator(_no_bool)]
 JsonObject = Annotated[dict[str, Any], BeforeValidator(parse_object)]
 CommaList = BeforeValidator(split_list)
+Headers = Annotated[dict[str, str], AfterValidator(check_fields), BeforeValidator(parse_object)]
+StatusRanges = Annotated[
+    tuple[tuple[int, int], ...],
+    BeforeValidator(parse_statuses),
+    PlainSerializer(format_statuses, when_used="json"),
+]
+# `on` and `off`, as YAML and people write it; pydantic reads both.
+Switch = Annotated[bool, PlainSerializer(lambda on: "on" if on else "off", when_used="json")]

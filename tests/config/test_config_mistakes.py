@@ -14,6 +14,7 @@ from balancer.errors import SettingsError
 
 _UPSTREAMS = {"BALANCER_UPSTREAMS": "app1:8000"}
 _LATER = "not part of this version yet; remove it"
+_HASH_KEYS = "is not known; write client_ip, header:NAME, cookie:NAME, query:NAME or path"
 _DURATIONS = "is not a duration; write seconds (2, 0.5) or 500ms, 2s, 1m, 1h"
 
 
@@ -46,14 +47,14 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
         pytest.param("BALANCER_POLICY__X", "1", _typo("BALANCER_POLICY"), id="below_a_setting"),
         pytest.param("BALANCER_XYZ", "1", "no such setting; remove it", id="unlike_anything"),
         pytest.param("BALANCER_XYZ", "", "no such setting; remove it", id="unknown_though_empty"),
-        pytest.param("BALANCER_PORT", "8080", "no such setting; remove it", id="port_not_by_kubernetes"),
+        pytest.param("BALANCER_PORT", "8080", _typo("BALANCER_LISTEN"), id="port_not_by_kubernetes"),
         pytest.param(
             "BALANCER_TIMEOUTS",
             "2s",
             "is a group, not a setting; set what is in it, for example BALANCER_TIMEOUTS__CONNECT",
             id="group",
         ),
-        pytest.param("BALANCER_HEALTH_CHECK__PATH", "/", _LATER, id="later_group"),
+        pytest.param("BALANCER_OUTLIER__ENABLED", "true", _LATER, id="later_group"),
         pytest.param("BALANCER_RETRY__STATUSES", "502", _LATER, id="later_setting"),
         pytest.param("BALANCER_POOLS__API__UPSTREAMS", "a:1", _LATER, id="pools"),
         pytest.param(
@@ -139,6 +140,54 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
             "loud",
             "\"loud\" is not known; write 'debug', 'info', 'warning' or 'error'",
             id="log_level",
+        ),
+        pytest.param("BALANCER_PANIC", "maybe", '"maybe" is neither true nor false', id="switch"),
+        pytest.param("BALANCER_HASH_KEY", "ip", f'"ip" {_HASH_KEYS}', id="hash_key"),
+        pytest.param("BALANCER_HASH_KEY", "cookies:a", f'"cookies:a" {_HASH_KEYS}', id="hash_key_kind"),
+        pytest.param(
+            "BALANCER_HASH_KEY",
+            "header:",
+            '"header:" has no header name after the colon; write header:NAME',
+            id="hash_key_without_name",
+        ),
+        pytest.param(
+            "BALANCER_HEALTH_CHECK__PATH", "health", '"health" is not a path; write /health', id="check_path"
+        ),
+        pytest.param(
+            "BALANCER_HEALTH_CHECK__PATH",
+            "/a b",
+            '"/a b" has characters that no path may have; write them percent-encoded',
+            id="check_path_with_space",
+        ),
+        pytest.param(
+            "BALANCER_HEALTH_CHECK__EXPECT",
+            "399-200",
+            '"399-200" has a range that runs backwards (399-200); write 200-399',
+            id="range_backwards",
+        ),
+        pytest.param(
+            "BALANCER_HEALTH_CHECK__EXPECT",
+            "200,ok",
+            '"200,ok" has no status or range of them (ok); write 200-399 or 200,204',
+            id="no_status",
+        ),
+        pytest.param(
+            "BALANCER_HEALTH_CHECK__HEADERS",
+            '{"Host x": "a"}',
+            '{"Host x": "a"} has a field name that is none (Host x)',
+            id="field_name",
+        ),
+        pytest.param(
+            "BALANCER_HEALTH_CHECK__HEADERS",
+            '{"Host": "a\\r\\nb"}',
+            '{"Host": "a\\r\\nb"} has characters in Host that a field cannot carry',
+            id="field_value",
+        ),
+        pytest.param(
+            "BALANCER_HEALTH_CHECK__DRAIN_STATUS",
+            "99",
+            '"99" is not a status; write one from 200 to 599, or 0 for none',
+            id="drain_status",
         ),
     ],
 )

@@ -17,7 +17,7 @@ def split_host_port(text: str) -> tuple[str, int | None]:
     """
     match = _HOST_PORT.fullmatch(text)
     if match is None:
-        if _is_ip(text):
+        if is_ip(text):
             raise ValueError(f"is an IPv6 address without brackets; write [{text}]:8000")
         raise ValueError("is not host:port; write app1:8000, 10.0.0.2:8000 or [::1]:8000")
     port = None if match["port"] is None else int(match["port"])
@@ -31,7 +31,7 @@ def split_host_port(text: str) -> tuple[str, int | None]:
 
 def check_host(host: str) -> None:
     """Raise ValueError unless `host` is an IP address or could be a name in DNS."""
-    if _is_ip(host):
+    if is_ip(host):
         return
     if _LAST_LABEL_NUMERIC.fullmatch(host):
         raise ValueError(f"has no valid IPv4 address ({host})")
@@ -73,12 +73,13 @@ def parse_listen(value: object) -> Address:
         raise ValueError("has no port; write 0.0.0.0:8080")
     if port > 65535:
         raise ValueError("has a port above 65535")
-    if not _is_ip(host):
+    if not is_ip(host):
         raise ValueError("is not an IP address and a port; write 0.0.0.0:8080, 127.0.0.1:8080 or [::]:8080")
     return Address(host, port)
 
 
-def _is_ip(host: str) -> bool:
+def is_ip(host: str) -> bool:
+    """Whether `host` is an IP address, without brackets."""
     return _ip_or_none(host) is not None
 
 

@@ -1,16 +1,19 @@
-"""One entry of UPSTREAMS (L1): `app1:8000`, `10.0.0.2:8000?weight=3`, `http://app3:8000`, `[::1]:8000`."""
+"""One entry of UPSTREAMS (L1): `app1:8000`, `10.0.0.2:8000?weight=3`, `http://app3:8000`, `dns://app:8000`."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from balancer.config.address import check_host, join_host_port, split_host_port
+from balancer.config.address import check_host, is_ip, join_host_port, split_host_port
+from balancer.config.types import format_duration, parse_duration
 
 MAX_WEIGHT = 1000
-_LATER_SCHEMES = {
-    "dns": "write the name as app:8000, or list the addresses",
-    "https": "use http:// or plain host:port",
-}
-_LATER_OPTIONS = ("backup", "refresh")
+DEFAULT_REFRESH = 2.0
+MIN_REFRESH = 0.1
+MAX_REFRESH = 3600.0
+_LATER_SCHEMES = {"https": "use http:// or plain host:port"}
+_LATER_OPTIONS = ("backup",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +33,33 @@ class UpstreamSpec:
         return self.id if self.weight == 1 else f"{self.id}?weight={self.weight}"
 
 
-def parse_upstream(value: object) -> UpstreamSpec:
+@dataclass(frozen=True, slots=True)
+class DnsSpec:
+    """A name whose every address is an upstream of that `weight`; looked up every `refresh` seconds."""
+
+    host: str
+    port: int
+    weight: int = 1
+    refresh: float = DEFAULT_REFRESH
+
+    @property
+    def id(self) -> str:
+        """What the upstreams it finds are known to come from: `dns://app:8000`."""
+        return f"dns://{join_host_port(self.host, self.port)}"
+
+    def __str__(self) -> str:
+        options = [f"weight={self.weight}"] if self.weight != 1 else []
+        if self.refresh != DEFAULT_REFRESH:
+            options.append(f"refresh={format_duration(self.refresh)}")
+        return f"{self.id}?{'&'.join(options)}" if options else self.id
+
+
+Spec = UpstreamSpec | DnsSpec
+
+
+def parse_upstream(value: object) -> Spec:
     """Read one entry. Raises ValueError with the end of a sentence."""
-    if isinstance(value, UpstreamSpec):
+    if isinstance(value, Spec):
         return value
     if isinstance(value, dict):
         raise ValueError(
@@ -44,12 +71,13 @@ def parse_upstream(value: object) -> UpstreamSpec:
     scheme, found, rest = text.partition("://")
     if not found:
         scheme, rest = "", text
-    elif scheme.lower() in _LATER_SCHEMES:
+    kind = scheme.lower()
+    if kind in _LATER_SCHEMES:
+        raise ValueError(f"is not supported by this version yet ({scheme}://); {_LATER_SCHEMES[kind]}")
+    if kind not in ("", "http", "dns"):
         raise ValueError(
-            f"is not supported by this version yet ({scheme}://); {_LATER_SCHEMES[scheme.lower()]}"
+            f"has an unknown scheme ({scheme}://); write host:port, http://host:port or dns://name:port"
         )
-    elif scheme.lower() != "http":
-        raise ValueError(f"has an unknown scheme ({scheme}://); write host:port or http://host:port")
     authority, slash, path = rest.partition("/")
     if path or (slash and not scheme):
         raise ValueError(f"has a path; requests keep their own, so write {authority}")
@@ -58,37 +86,68 @@ def parse_upstream(value: object) -> UpstreamSpec:
     host, port = split_host_port(authority)
     check_host(host)
     if port is None:
-        if not scheme:
-            raise ValueError(f"has no port; write {authority}:8000")
+        if kind != "http":
+            raise ValueError(f"has no port; write {text.rstrip('/')}:8000")
         port = 80
     if not 0 < port < 65536:
         raise ValueError(f"has a port outside 1 to 65535 ({port})")
-    return UpstreamSpec(host, port, _weight(query))
+    options = _options(query)
+    weight = _weight(options.pop("weight", "1"))
+    if kind == "dns":
+        if is_ip(host):
+            raise ValueError(f"looks up an IP address; write {join_host_port(host, port)}")
+        return DnsSpec(host, port, weight, _refresh(options.pop("refresh", "2s")))
+    if "refresh" in options:
+        raise ValueError(
+            f"has the option refresh, which only dns:// takes; remove it, or write dns://{authority}"
+        )
+    return UpstreamSpec(host, port, weight)
 
 
-def refuse_duplicates(upstreams: tuple[UpstreamSpec, ...]) -> tuple[UpstreamSpec, ...]:
-    """Raise ValueError when two entries are the same upstream, or when there is none."""
+def refuse_duplicates(upstreams: tuple[Spec, ...]) -> tuple[Spec, ...]:
+    """Raise ValueError when two entries are the same upstream or name, or when there is none."""
     if not upstreams:
         raise ValueError("names no upstream; write app1:8000,app2:8000")
-    ids = [upstream.id for upstream in upstreams]
-    twice = sorted({each for each in ids if ids.count(each) > 1}) if len(set(ids)) < len(ids) else []
-    if twice:
+    if twice := _repeated(upstream.id for upstream in upstreams):
         raise ValueError(f"names {', '.join(twice)} twice; for a larger share write {twice[0]}?weight=2")
+    if twice := _repeated(join_host_port(upstream.host, upstream.port) for upstream in upstreams):
+        raise ValueError(
+            f"names {', '.join(twice)} with dns:// and without; keep dns://{twice[0]} for an upstream per "
+            f"address, or {twice[0]} for one upstream"
+        )
     return upstreams
 
 
-def _weight(query: str) -> int:
-    options = parse_qsl(query, keep_blank_values=True)
-    for name, _ in options:
+def _repeated(ids: Iterable[str]) -> list[str]:
+    return sorted(each for each, count in Counter(ids).items() if count > 1)
+
+
+def _options(query: str) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
         if name in _LATER_OPTIONS:
             raise ValueError(f"has the option {name}, which is not supported by this version yet; remove it")
-        if name != "weight":
-            raise ValueError(f"has an unknown option ({name}); the only one is ?weight=3")
-    if len(options) > 1:
-        raise ValueError("has more than one weight")
-    if not options:
-        return 1
-    text = options[0][1]
+        if name not in ("weight", "refresh"):
+            raise ValueError(
+                f"has an unknown option ({name}); there is ?weight=3, and for dns:// ?refresh=2s"
+            )
+        if name in options:
+            raise ValueError(f"has more than one {name}")
+        options[name] = value
+    return options
+
+
+def _weight(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= MAX_WEIGHT):
         raise ValueError(f"has a weight that is not a whole number from 1 to {MAX_WEIGHT} ({text})")
     return int(text)
+
+
+def _refresh(text: str) -> float:
+    try:
+        seconds = parse_duration(text)
+    except ValueError:
+        seconds = 0.0
+    if not MIN_REFRESH <= seconds <= MAX_REFRESH:
+        raise ValueError(f"has a refresh that is not a duration from 100ms to 1h ({text}); write ?refresh=2s")
+    return round(seconds, 3)  # finer than a millisecond could not be told apart, nor be written back

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from balancer.config.address import Address, parse_listen
-from balancer.config.upstream_spec import UpstreamSpec, parse_upstream, refuse_duplicates
+from balancer.config.upstream_spec import DnsSpec, Spec, UpstreamSpec, parse_upstream, refuse_duplicates
 
 
 @pytest.mark.parametrize(
@@ -19,9 +19,15 @@ from balancer.config.upstream_spec import UpstreamSpec, parse_upstream, refuse_d
         pytest.param("HTTP://app3/", UpstreamSpec("app3", 80), id="http_without_port"),
         pytest.param("[::1]:8000", UpstreamSpec("::1", 8000), id="ipv6"),
         pytest.param("http://[0:0::1]:8000?weight=2", UpstreamSpec("::1", 8000, 2), id="ipv6_http_weight"),
+        pytest.param("dns://app:8000", DnsSpec("app", 8000, 1, 2.0), id="dns"),
+        pytest.param("DNS://App.internal:80/", DnsSpec("app.internal", 80), id="dns_upper_case"),
+        pytest.param("dns://app:8000?refresh=500ms&weight=2", DnsSpec("app", 8000, 2, 0.5), id="dns_options"),
+        pytest.param("dns://app:8000?refresh=100ms", DnsSpec("app", 8000, 1, 0.1), id="refresh_shortest"),
+        pytest.param("dns://app:8000?refresh=1h", DnsSpec("app", 8000, 1, 3600.0), id="refresh_longest"),
+        pytest.param("dns://app:8000?refresh=0.1239", DnsSpec("app", 8000, 1, 0.124), id="refresh_in_ms"),
     ],
 )
-def test_upstream_is_read(text: str, expected: UpstreamSpec) -> None:
+def test_upstream_is_read(text: str, expected: Spec) -> None:
     assert parse_upstream(text) == expected
 
 
@@ -44,7 +50,18 @@ def test_upstream_is_read(text: str, expected: UpstreamSpec) -> None:
         pytest.param("::1", r"without brackets; write \[::1\]:8000", id="ipv6_without_brackets"),
         pytest.param("[::g]:80", "no IPv6 address in its brackets", id="bad_ipv6"),
         pytest.param("[10.0.0.1]:80", "no IPv6 address in its brackets", id="ipv4_in_brackets"),
-        pytest.param("dns://app:8000", "not supported by this version yet", id="dns"),
+        pytest.param("dns://app", "has no port; write dns://app:8000", id="dns_without_port"),
+        pytest.param("dns://10.0.0.2:80", "looks up an IP address; write 10.0.0.2:80", id="dns_of_ipv4"),
+        pytest.param("dns://[0::1]:80", r"looks up an IP address; write \[::1\]:80", id="dns_of_ipv6"),
+        pytest.param("dns://app:80?refresh=99ms", r"from 100ms to 1h \(99ms\)", id="refresh_too_short"),
+        pytest.param("dns://app:80?refresh=3601", r"from 100ms to 1h \(3601\)", id="refresh_too_long"),
+        pytest.param("dns://app:80?refresh=soon", r"not a duration .* \(soon\); write", id="refresh_no_time"),
+        pytest.param("dns://app:80?refresh=", "not a duration", id="refresh_empty"),
+        pytest.param("dns://app:80?refresh=1s&refresh=2s", "more than one refresh", id="refresh_twice"),
+        pytest.param("dns://app:80?backup=true", "option backup, which is not supported", id="dns_backup"),
+        pytest.param(
+            "http://app:80?refresh=2s", "which only dns:// takes; .* write dns://app:80$", id="refresh_no_dns"
+        ),
         pytest.param("https://app:8000", "not supported by this version yet", id="https"),
         pytest.param(
             "app:8000?backup=true", "option backup, which is not supported by this version", id="backup"
@@ -67,23 +84,64 @@ def test_what_is_no_upstream_is_refused(text: object, problem: str) -> None:
         parse_upstream(text)
 
 
-def test_the_same_upstream_twice_is_refused() -> None:
-    twice = (UpstreamSpec("app", 80), UpstreamSpec("app", 80, 3), UpstreamSpec("app", 81))
-    with pytest.raises(ValueError, match=r"names app:80 twice; .* write app:80\?weight=2"):
-        refuse_duplicates(twice)
+@pytest.mark.parametrize(
+    ("texts", "problem"),
+    [
+        pytest.param(
+            ["app:80", "app:80?weight=3", "app:81"],
+            r"names app:80 twice; .* write app:80\?weight=2",
+            id="upstream",
+        ),
+        pytest.param(
+            ["dns://app:80", "dns://app:80?refresh=1s"],
+            r"names dns://app:80 twice; .* write dns://app:80\?weight=2",
+            id="name_looked_up",
+        ),
+        pytest.param(
+            ["app:80", "dns://app:80"],
+            "names app:80 with dns:// and without; keep dns://app:80 for .*, or app:80 for one upstream",
+            id="one_name_both_ways",
+        ),
+    ],
+)
+def test_the_same_upstream_twice_is_refused(texts: list[str], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        refuse_duplicates(tuple(parse_upstream(text) for text in texts))
 
 
-_HOSTS = st.sampled_from(["app", "a-b.c_d", "10.0.0.1"]) | st.ip_addresses(v=6).map(str)
+def test_different_ports_of_a_name_are_no_duplicates() -> None:
+    specs = tuple(parse_upstream(text) for text in ("app:80", "app:81", "dns://app:82", "dns://app:83"))
+    assert refuse_duplicates(specs) == specs
+
+
+_NAMES = st.sampled_from(["app", "a-b.c_d"])
+_HOSTS = _NAMES | st.just("10.0.0.1") | st.ip_addresses(v=6).map(str)
+_PORTS = st.integers(1, 65535)
+_WEIGHTS = st.integers(1, 1000)
+_REFRESHES = st.integers(100, 3_600_000).map(lambda milliseconds: milliseconds / 1000)
 
 
 @settings(deadline=None)
-@given(st.builds(UpstreamSpec, _HOSTS, st.integers(1, 65535), st.integers(1, 1000)))
-def test_upstream_survives_a_round_trip(upstream: UpstreamSpec) -> None:
+@given(
+    st.builds(UpstreamSpec, _HOSTS, _PORTS, _WEIGHTS)
+    | st.builds(DnsSpec, _NAMES, _PORTS, _WEIGHTS, _REFRESHES)
+)
+def test_upstream_survives_a_round_trip(upstream: Spec) -> None:
     assert parse_upstream(str(upstream)) == upstream
 
 
+_QUERIES = st.lists(
+    st.sampled_from(["refresh", "weight"]).flatmap(
+        lambda name: st.from_regex(r"[0-9]{0,4}(\.[0-9]{1,9})?(ms|s|m|h)?", fullmatch=True).map(
+            lambda value: f"{name}={value}"
+        )
+    ),
+    max_size=2,
+).map("&".join)
+
+
 @settings(deadline=None)
-@given(st.text())
+@given(st.text() | st.builds("dns://app:80?{}".format, _QUERIES))
 def test_any_text_is_an_upstream_or_a_value_error(text: str) -> None:
     try:
         upstream = parse_upstream(text)

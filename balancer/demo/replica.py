@@ -13,6 +13,7 @@ from random import Random
 
 from aiohttp import WSMsgType, web
 
+NAME_HEADER = "X-Replica"
 STREAM_CHUNKS = 10
 STREAM_INTERVAL = 0.1  # seconds
 
@@ -31,12 +32,18 @@ class Replica:
     def application(self) -> web.Application:
         """The aiohttp application, ready to be served."""
         app = web.Application()
-        app.router.add_get("/ws", self._echo)
-        app.router.add_get("/stream", self._stream)
-        app.router.add_route("*", "/{path:.*}", self._answer)
+        app.on_response_prepare.append(self.sign)
+        app.router.add_get("/ws", self.echo)
+        app.router.add_get("/stream", self.stream)
+        app.router.add_route("*", "/{path:.*}", self.answer)
         return app
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def sign(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Name the replica in the response's head."""
+        response.headers[NAME_HEADER] = self._name
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Who answers, and what was asked, after the service time."""
         received = 0
         async for chunk in request.content.iter_chunked(65536):
             received += len(chunk)
@@ -44,7 +51,8 @@ class Replica:
         answer = {"replica": self._name, "method": request.method, "path": request.path, "received": received}
         return web.json_response(answer)
 
-    async def _stream(self, request: web.Request) -> web.StreamResponse:
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """STREAM_CHUNKS lines, one every STREAM_INTERVAL."""
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
         for number in range(1, STREAM_CHUNKS + 1):
@@ -54,7 +62,8 @@ class Replica:
         await response.write_eof()
         return response
 
-    async def _echo(self, request: web.Request) -> web.WebSocketResponse:
+    async def echo(self, request: web.Request) -> web.WebSocketResponse:
+        """A WebSocket whose messages come back, texts with the replica's name."""
         websocket = web.WebSocketResponse()
         await websocket.prepare(request)
         async for message in websocket:

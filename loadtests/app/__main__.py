@@ -1,0 +1,17 @@
+"""`python -m loadtests.app` serves a replica; `... control` turns the switches of the one that runs here."""
+
+import sys
+
+from loadtests.app.control import control
+from loadtests.app.serving import main
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case []:
+            sys.exit(main())
+        case ["control"]:
+            sys.exit(control(None))
+        case ["control", changes]:
+            sys.exit(control(changes))
+        case _:
+            sys.exit("usage: python -m loadtests.app [control [JSON]]")

@@ -1,0 +1,1 @@
+"""Whether upstreams are fit for work: active checks, made by the supervisor."""

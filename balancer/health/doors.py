@@ -1,0 +1,46 @@
+"""Whom active checks look at, and the doors that their results go through (L4)."""
+
+from typing import Protocol, TypeVar
+
+
+class Checked(Protocol):
+    """An upstream that is checked. `address` and `port` are read anew for each check; they may change."""
+
+    @property
+    def pool(self) -> str:
+        """The name of its pool."""
+
+    @property
+    def id(self) -> str:
+        """Its name in the settings; unique in its pool."""
+
+    @property
+    def address(self) -> str:
+        """Its IP address; "" while it is unknown, and then it is not checked."""
+
+    @property
+    def port(self) -> int:
+        """Where it takes requests."""
+
+
+UpstreamT = TypeVar("UpstreamT", bound=Checked)
+UpstreamT_contra = TypeVar("UpstreamT_contra", bound=Checked, contravariant=True)
+
+
+class Doors(Protocol[UpstreamT_contra]):
+    """Through which results change the state of upstreams. They may add and remove upstreams to check."""
+
+    def failing(self, upstream: UpstreamT_contra, why: str) -> None:
+        """FALL checks in a row have failed."""
+
+    def passing(self, upstream: UpstreamT_contra, why: str) -> None:
+        """RISE checks in a row have passed, after it was failing."""
+
+    def draining(self, upstream: UpstreamT_contra, on: bool, why: str) -> None:
+        """Its check announces that it wants no new work, or no longer does so."""
+
+    def checked(self, upstream: UpstreamT_contra) -> None:
+        """Its first result that counts is in; `failing` may follow."""
+
+    def served(self, upstream: UpstreamT_contra) -> int:
+        """Live responses below 500 of this upstream so far."""

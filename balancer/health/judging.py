@@ -1,0 +1,16 @@
+"""What a response to a check means (L4): pure."""
+
+from balancer.health.result import Reply, Result
+from balancer.health.settings import CheckSettings
+
+
+def judge(settings: CheckSettings, status: int, body: bytes) -> Reply:
+    """Judge a response by its status and, where BODY is set, by the start of its body."""
+    on = f"{status} on {settings.path}"
+    if settings.announces_drain(status):
+        return Reply(Result.PASSED, status, f"{on}: it wants no new work")
+    if not settings.expects(status):
+        return Reply(Result.STATUS, status, on)
+    if settings.body and settings.body.encode() not in body:
+        return Reply(Result.BODY, status, f"{on}, but its body lacks {settings.body!r}")
+    return Reply(Result.PASSED, status, on)

@@ -1,0 +1,38 @@
+"""What one pool's active checks are to do (L4), as plain values."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSettings:
+    """The settings of one pool's active checks; durations in seconds.
+
+    `path` is sent as it is, query included. `expect` are ranges of status codes, both ends included. `body`
+    is text the response must contain, "" for none. `port` 0 is the upstream's own. `headers` are sent besides
+    ours, and win over them. `drain_status` is the status by which an app announces that it wants no new work,
+    0 for none.
+    """
+
+    path: str
+    interval: float
+    timeout: float
+    rise: int
+    fall: int
+    expect: tuple[tuple[int, int], ...]
+    body: str
+    port: int
+    headers: tuple[tuple[str, str], ...]
+    drain_status: int
+
+    def expects(self, status: int) -> bool:
+        """Whether a response with this status passes."""
+        return any(low <= status <= high for low, high in self.expect)
+
+    def announces_drain(self, status: int) -> bool:
+        """Whether a response with this status says that the app wants no new work."""
+        return self.drain_status != 0 and status == self.drain_status
+
+    @property
+    def expected(self) -> str:
+        """The statuses that pass, as the setting spells them."""
+        return ",".join(f"{low}" if low == high else f"{low}-{high}" for low, high in self.expect)

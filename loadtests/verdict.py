@@ -1,0 +1,168 @@
+"""The verdict on a load test: figures against bounds, a sentence and an exit code for each one broken."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from loadtests.tally import Tally
+
+PREFIX = "BALANCER_LOAD_"
+# The exit code is that of the first broken bound, in this order. 1 and 2 are Locust's own.
+NOTHING_SENT, TOO_MANY_FAILURES, TOO_SLOW, WRONG_SHARES = 10, 11, 12, 13
+
+
+class BoundsError(ValueError):
+    """A bound in the environment cannot be read; the text is one plain sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a good run keeps. Shares are judged only where `share_tolerance` is above 0.
+
+    `share_tolerance` is relative: 0.2 lets a replica that should have 30 % have 24 % to 36 %. `weights` gives
+    replicas by name; every other one has the weight 1.
+    """
+
+    max_fail_ratio: float = 0.0
+    max_p95: float = 1.0  # seconds
+    share_tolerance: float = 0.0
+    weights: Mapping[str, float] | None = None
+    replicas: int = 0  # how many must have answered; 0 = any number
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a run came to; times in seconds."""
+
+    requests: int
+    failures: int
+    p50: float
+    p95: float
+    p99: float
+    tally: Tally
+    exceptions: int = 0  # of the load test's own code
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One broken bound."""
+
+    code: int
+    sentence: str
+
+
+def read_bounds(environ: Mapping[str, str]) -> Bounds:
+    """The bounds from BALANCER_LOAD_*; an empty variable counts as not set."""
+    default = Bounds()
+    return Bounds(
+        max_fail_ratio=_number(environ, "MAX_FAIL_RATIO", default.max_fail_ratio, most=1.0),
+        max_p95=_seconds(environ, "MAX_P95", default.max_p95),
+        share_tolerance=_number(environ, "SHARE_TOLERANCE", default.share_tolerance, most=10.0),
+        weights=_weights(environ.get(PREFIX + "WEIGHTS", "")),
+        replicas=int(_number(environ, "REPLICAS", default.replicas, most=10_000)),
+    )
+
+
+def judge(figures: Figures, bounds: Bounds) -> list[Finding]:
+    """Every broken bound, the gravest first; none when all is well."""
+    if not figures.requests:
+        return [Finding(NOTHING_SENT, "no request was made: does the load generator reach its target?")]
+    findings = []
+    ratio = figures.failures / figures.requests
+    if ratio > bounds.max_fail_ratio:
+        text = f"{figures.failures:,} of {figures.requests:,} requests failed ({ratio:.2%})"
+        findings.append(Finding(TOO_MANY_FAILURES, f"{text}; at most {bounds.max_fail_ratio:.2%} may"))
+    if figures.exceptions:
+        text = f"the load test's own code raised {figures.exceptions:,} exceptions, which are listed above"
+        findings.append(Finding(TOO_MANY_FAILURES, text))
+    if figures.p95 > bounds.max_p95:
+        text = f"the p95 is {_ms(figures.p95)}; at most {_ms(bounds.max_p95)} is allowed"
+        findings.append(Finding(TOO_SLOW, text))
+    return findings + [Finding(WRONG_SHARES, text) for text in _broken_shares(figures.tally, bounds)]
+
+
+def expected_shares(replicas: Sequence[str], weights: Mapping[str, float] | None) -> dict[str, float]:
+    """The share of each replica by its weight."""
+    by_name = {name: (weights or {}).get(name, 1.0) for name in replicas}
+    total = sum(by_name.values())
+    return {name: weight / total for name, weight in by_name.items()}
+
+
+def report(figures: Figures, bounds: Bounds, findings: Sequence[Finding]) -> str:
+    """The small table and the verdict in words."""
+    lines = [
+        f"requests   {figures.requests:,}",
+        f"failures   {figures.failures:,}",
+        f"p50 p95 p99   {_ms(figures.p50)}   {_ms(figures.p95)}   {_ms(figures.p99)}",
+    ]
+    replicas = figures.tally.replicas
+    names = sorted({*replicas, *(bounds.weights or {})})
+    expected = expected_shares(names, bounds.weights)
+    total = replicas.total()
+    width = max((len(name) for name in names), default=0)
+    for name in names:
+        share = replicas[name] / total if total else 0.0
+        lines.append(
+            f"replica {name:{width}}   {replicas[name]:>9,}   {share:6.1%}   by weight {expected[name]:.1%}"
+        )
+    if not replicas:
+        lines.append("replicas   no answer named one in X-Replica: the shares are not known")
+    lines += [f"verdict: BAD: {finding.sentence}" for finding in findings]
+    return "\n".join(lines if findings else [*lines, "verdict: good"])
+
+
+def _broken_shares(tally: Tally, bounds: Bounds) -> list[str]:
+    names = sorted({*tally.replicas, *(bounds.weights or {})})
+    if bounds.replicas and len(tally.replicas) != bounds.replicas:
+        return [f"{len(tally.replicas)} replicas have answered; {bounds.replicas} should have"]
+    total = tally.replicas.total()
+    if not bounds.share_tolerance:
+        return []
+    if not total:
+        return ["no answer named its replica in X-Replica, so that the shares cannot be judged"]
+    broken = []
+    for name, expected in expected_shares(names, bounds.weights).items():
+        share = tally.replicas[name] / total
+        if abs(share - expected) > bounds.share_tolerance * expected:
+            allowed = f"give or take {bounds.share_tolerance:.0%} of that"
+            broken.append(
+                f"{name} answered {share:.1%} of the requests; by weight it is {expected:.1%}, {allowed}"
+            )
+    return broken
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:,.0f} ms"
+
+
+def _number(environ: Mapping[str, str], name: str, default: float, most: float) -> float:
+    text = environ.get(PREFIX + name, "").strip()
+    if not text:
+        return default
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0.0 <= number <= most:
+        raise BoundsError(f"{PREFIX}{name}: {text!r} is not a number from 0 to {most:g}")
+    return number
+
+
+def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = environ.get(PREFIX + name, "").strip()
+    if not text:
+        return default
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|)", text)
+    if not found:
+        raise BoundsError(f"{PREFIX}{name}: {text!r} is not a duration, such as 250ms or 1.5s")
+    return float(found[1]) / (1000.0 if found[2] == "ms" else 1.0)
+
+
+def _weights(text: str) -> dict[str, float]:
+    weights = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        name, _, weight = part.rpartition("=")
+        if not name or not re.fullmatch(r"\d+(\.\d+)?", weight) or float(weight) == 0:
+            raise BoundsError(f"{PREFIX}WEIGHTS: {part!r} is not a replica and its weight, such as app1=3")
+        weights[name] = float(weight)
+    return weights

@@ -1,0 +1,14 @@
+"""What discovery finds (L4): an upstream that the settings do not name themselves."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One upstream of a pool: `id` is `10.0.0.2:8000` or `[fd00::2]:8000`, `host` and `address` its IP."""
+
+    id: str
+    host: str
+    port: int
+    weight: int
+    address: str

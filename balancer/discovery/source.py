@@ -1,0 +1,64 @@
+"""A name that is looked up again and again (L4): when, and what is said of it when it does not resolve."""
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+
+from balancer.discovery.lookup import Resolver
+
+TIMEOUT = 2.0  # seconds without an answer after which a name counts as not resolving
+
+
+class Source(ABC):
+    """One name. A failed lookup changes nothing: what was found last stays."""
+
+    def __init__(
+        self, name: str, refresh: float, resolver: Resolver, log: logging.Logger, timeout: float = TIMEOUT
+    ) -> None:
+        self.label = name  # what the log calls it
+        self.asked = asyncio.Event()  # the first lookup has ended, or has taken `timeout` seconds
+        self._name = name
+        self._refresh = refresh
+        self._resolver = resolver
+        self._log = log
+        self._timeout = timeout
+        self._fails = False
+
+    async def run(self) -> None:
+        """Look the name up every `refresh` seconds from start to start, at once where one took longer."""
+        loop = asyncio.get_running_loop()
+        while True:
+            started = loop.time()
+            await self._ask()
+            await asyncio.sleep(started + self._refresh - loop.time())
+
+    @abstractmethod
+    def found(self, addresses: tuple[str, ...]) -> None:
+        """The name has these addresses now: at least one, in any order."""
+
+    @abstractmethod
+    def what_is_kept(self) -> str:
+        """The end of the sentence that says that the name does not resolve: what that means."""
+
+    async def _ask(self) -> None:
+        lookup = self._resolver.look_up(self._name)
+        await asyncio.wait((lookup,), timeout=self._timeout)
+        if not lookup.done():
+            self._failed(f"no answer within {self._timeout:g} s")
+            # A second lookup would hang like the first, and when this one ends its answer is good.
+            await asyncio.wait((lookup,))
+        answer = lookup.result()
+        if answer.addresses:
+            if self._fails:
+                self._fails = False
+                self._log.info("%s resolves now", self.label)
+            self.found(answer.addresses)
+        else:
+            self._failed(answer.problem)
+        self.asked.set()
+
+    def _failed(self, why: str) -> None:
+        self.asked.set()
+        if not self._fails:  # said once, until it resolves again
+            self._fails = True
+            self._log.warning("%s does not resolve (%s); %s", self.label, why, self.what_is_kept())

@@ -1,0 +1,80 @@
+"""What the tests of discovery share: an instance's discovery on a fake loop, and a fleet that writes down."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from balancer.discovery.discovery import Discovery
+from balancer.discovery.lookup import Answer
+from balancer.discovery.member import Member
+from tests.fakes.loop import FakeClock, FakeLoop
+from tests.fakes.resolver import FakeResolver
+
+NOT_KNOWN = Answer(problem="Name or service not known")
+
+
+@dataclass(slots=True)
+class Replica:
+    """An upstream of the settings that has a name."""
+
+    host: str
+    address: str = ""
+
+
+@dataclass
+class FleetBook:
+    """The doors: `members` by (pool, source) as told last, `told` every telling of them."""
+
+    members: dict[tuple[str, str], Sequence[Member]] = field(default_factory=dict)
+    told: list[Sequence[Member]] = field(default_factory=list)
+    moves: list[tuple[str, str]] = field(default_factory=list)
+    broken: bool = False
+
+    def set_address(self, upstream: Replica, address: str) -> None:
+        upstream.address = address
+        self.moves.append((upstream.host, address))
+
+    def set_members(self, pool: str, source: str, members: Sequence[Member]) -> None:
+        if self.broken:
+            raise ValueError("broken")
+        self.members[pool, source] = members
+        self.told.append(members)
+
+
+class Scene:
+    """Discovery as the supervisor has it. `start` and `advance` leave nothing ready on the loop."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
+        self.resolver = FakeResolver()
+        self.fleet = FleetBook()
+        self.discovery: Discovery[Replica] = Discovery(self.fleet, self.resolver, logging.getLogger("test"))
+        self._begin = self.loop.time()
+
+    def start(self) -> None:
+        self.task = self.loop.create_task(self.discovery.run())
+        self.asked = self.loop.create_task(self.discovery.asked())
+        self.loop.settle()
+
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.loop.settle()
+
+    def stop(self) -> None:
+        """Cancel, and see that nothing is left."""
+        self.asked.cancel()
+        self.task.cancel()
+        self.loop.settle()
+        assert self.task.cancelled()
+        assert self.loop.armed_timers == 0
+        assert self.resolver.closed
+
+    @property
+    def starts(self) -> list[float]:
+        """When lookups began, in seconds from the start."""
+        return [round(when - self._begin, 3) for when, _ in self.resolver.asked]
+
+    def addresses(self, source: str = "dns://app:8000", pool: str = "default") -> list[str]:
+        """Of the members that the fleet was told last."""
+        return [member.address for member in self.fleet.members.get((pool, source), ())]

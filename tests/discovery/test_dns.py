@@ -1,0 +1,220 @@
+"""dns:// entries: the fleet has an upstream per address, and a nameserver's troubles change nothing."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancer.config.upstream_spec import DnsSpec
+from balancer.discovery.lookup import Answer
+from balancer.discovery.member import Member
+from tests.discovery.scene import NOT_KNOWN, Scene
+
+APP = DnsSpec("app", 8000)
+
+
+@pytest.mark.parametrize(
+    ("spec", "addresses", "members"),
+    [
+        pytest.param(
+            APP, ["10.0.0.2"], [Member("10.0.0.2:8000", "10.0.0.2", 8000, 1, "10.0.0.2")], id="one_address"
+        ),
+        pytest.param(
+            DnsSpec("app", 80, weight=3),
+            ["10.0.0.10", "10.0.0.9"],
+            [
+                Member("10.0.0.9:80", "10.0.0.9", 80, 3, "10.0.0.9"),
+                Member("10.0.0.10:80", "10.0.0.10", 80, 3, "10.0.0.10"),
+            ],
+            id="weight_is_each_ones_and_order_is_by_number",
+        ),
+        pytest.param(
+            APP, ["fd00::2"], [Member("[fd00::2]:8000", "fd00::2", 8000, 1, "fd00::2")], id="ipv6_in_brackets"
+        ),
+    ],
+)
+def test_each_address_is_a_member(
+    scene: Scene, spec: DnsSpec, addresses: list[str], members: list[Member]
+) -> None:
+    scene.discovery.watch_dns("shop", spec)
+    scene.resolver.answers["app"] = Answer(tuple(addresses))
+    scene.start()
+    assert scene.asked.done()
+    assert list(scene.fleet.members["shop", spec.id]) == members
+
+
+def test_replicas_that_come_and_go_are_told_at_the_next_refresh(scene: Scene) -> None:
+    scene.discovery.watch_dns("default", APP)
+    for addresses in (("10.0.0.2", "10.0.0.3"), ("10.0.0.3", "10.0.0.4", "10.0.0.5"), ("10.0.0.5",)):
+        scene.resolver.answers["app"] = Answer(addresses)
+        if scene.starts:
+            scene.advance(2.0)
+        else:
+            scene.start()
+        assert scene.addresses() == list(addresses)
+
+
+def test_shuffled_answers_are_the_same_members_told_again(scene: Scene) -> None:
+    scene.discovery.watch_dns("default", APP)
+    scene.resolver.answers["app"] = Answer(("10.0.0.2", "10.0.0.3"))
+    scene.start()
+    scene.resolver.answers["app"] = Answer(("10.0.0.3", "10.0.0.2"))
+    scene.advance(2.0)
+    first, second = scene.fleet.told
+    assert first is second
+
+
+def test_entries_of_one_name_are_apart(scene: Scene) -> None:
+    scene.discovery.watch_dns("default", APP)
+    scene.discovery.watch_dns("default", DnsSpec("app", 9000, weight=2))
+    scene.discovery.watch_dns("admin", APP)
+    scene.resolver.answers["app"] = Answer(("10.0.0.2",))
+    scene.start()
+    assert {where: [member.id for member in members] for where, members in scene.fleet.members.items()} == {
+        ("default", "dns://app:8000"): ["10.0.0.2:8000"],
+        ("default", "dns://app:9000"): ["10.0.0.2:9000"],
+        ("admin", "dns://app:8000"): ["10.0.0.2:8000"],
+    }
+
+
+def test_a_failure_keeps_the_last_good_members_and_is_said_once(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    scene.discovery.watch_dns("default", APP)
+    scene.resolver.answers["app"] = Answer(("10.0.0.2", "10.0.0.3"))
+    scene.start()
+    scene.resolver.answers["app"] = NOT_KNOWN
+    for _ in range(3):
+        scene.advance(2.0)
+    assert len(scene.resolver.asked) == 4
+    assert scene.addresses() == ["10.0.0.2", "10.0.0.3"]
+    scene.resolver.answers["app"] = Answer(("10.0.0.2",))
+    for _ in range(2):
+        scene.advance(2.0)
+    assert scene.addresses() == ["10.0.0.2"]
+    assert caplog.messages == [
+        "dns://app:8000 does not resolve (Name or service not known); keeping its 2 upstreams",
+        "dns://app:8000 resolves now",
+    ]
+
+
+def test_a_name_that_does_not_resolve_at_start_holds_nothing_up(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.discovery.watch_dns("default", APP)
+    scene.resolver.answers["app"] = NOT_KNOWN
+    scene.start()
+    assert scene.asked.done()
+    assert caplog.messages == [
+        "dns://app:8000 does not resolve (Name or service not known); it has no upstream until it resolves"
+    ]
+    assert scene.fleet.told == []
+    scene.resolver.answers["app"] = Answer(("10.0.0.2",))
+    scene.advance(2.0)
+    assert scene.addresses() == ["10.0.0.2"]
+
+
+def test_a_resolver_that_hangs_holds_the_start_up_no_longer_than_the_timeout(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.discovery.watch_dns("default", APP)
+    scene.start()
+    scene.advance(1.9)
+    assert not scene.asked.done()
+    assert caplog.messages == []
+    scene.advance(0.2)
+    assert scene.asked.done()
+    assert caplog.messages == [
+        "dns://app:8000 does not resolve (no answer within 2 s); it has no upstream until it resolves"
+    ]
+
+
+def test_a_lookup_that_hangs_is_not_doubled_and_its_late_answer_counts(scene: Scene) -> None:
+    scene.discovery.watch_dns("default", APP)
+    scene.discovery.watch_dns("default", DnsSpec("other", 8000))
+    scene.resolver.answers["other"] = Answer(("10.0.1.2",))
+    scene.start()
+    for _ in range(5):
+        scene.advance(2.0)
+    names = [name for _, name in scene.resolver.asked]
+    assert names.count("app") == 1
+    assert names.count("other") == 6
+    scene.resolver.answer("app", Answer(("10.0.0.2",)))
+    scene.loop.settle()
+    assert scene.addresses() == ["10.0.0.2"]
+
+
+@pytest.mark.parametrize(
+    ("refresh", "delay", "starts"),
+    [
+        pytest.param(2.0, 0.0, [0, 2, 4, 6, 8, 10], id="at_once"),
+        pytest.param(2.0, 0.5, [0, 2, 4, 6, 8, 10], id="from_start_to_start"),
+        pytest.param(2.0, 2.5, [0, 2.5, 5, 7.5, 10], id="longer_than_the_interval"),
+        pytest.param(5.0, 3.0, [0, 5, 10], id="longer_than_the_timeout"),
+    ],
+)
+def test_lookups_keep_their_rhythm(scene: Scene, refresh: float, delay: float, starts: list[float]) -> None:
+    scene.discovery.watch_dns("default", DnsSpec("app", 8000, refresh=refresh))
+    scene.resolver.answers["app"] = Answer(("10.0.0.2",))
+    scene.resolver.delay = delay
+    scene.start()
+    for _ in range(20):
+        scene.advance(0.5)
+    assert scene.starts == starts
+    assert scene.addresses() == ["10.0.0.2"]
+
+
+def test_a_machine_that_slept_does_not_catch_up(scene: Scene) -> None:
+    scene.discovery.watch_dns("default", APP)
+    scene.resolver.answers["app"] = Answer(("10.0.0.2",))
+    scene.start()
+    scene.advance(1000.0)
+    scene.advance(1.9)
+    assert scene.starts == [0, 1000]
+    scene.advance(0.2)
+    assert scene.starts == [0, 1000, 1002.1]
+
+
+@pytest.mark.parametrize("answer", [None, Answer(("10.0.0.2",))], ids=["in_a_lookup", "between_lookups"])
+def test_cancelling_leaves_nothing(answer: Answer | None) -> None:
+    scene = Scene()
+    scene.discovery.watch_dns("default", APP)
+    if answer is not None:
+        scene.resolver.answers["app"] = answer
+    scene.start()
+    scene.stop()
+    assert [future.done() for future in scene.resolver.hanging.values()] == [False] * (answer is None)
+
+
+def test_an_error_of_the_fleet_is_not_swallowed() -> None:
+    scene = Scene()
+    scene.discovery.watch_dns("default", APP)
+    scene.discovery.watch_dns("default", DnsSpec("hangs", 8000))
+    scene.fleet.broken = True
+    scene.resolver.answers["app"] = Answer(("10.0.0.2",))
+    scene.start()
+    assert isinstance(scene.task.exception(), ExceptionGroup)
+    assert scene.resolver.closed
+    scene.asked.cancel()
+    scene.loop.settle()
+
+
+_SOME = st.lists(st.integers(1, 9).map("10.0.0.{}".format), min_size=1, unique=True).map(tuple).map(Answer)
+_ANY = _SOME | st.just(NOT_KNOWN) | st.just(Answer(problem="it has no usable address"))
+
+
+@given(st.lists(st.tuples(_ANY, st.floats(0, 5))))
+def test_after_any_answers_the_members_are_the_last_good_ones(answers: list[tuple[Answer, float]]) -> None:
+    scene = Scene()
+    scene.discovery.watch_dns("default", APP)
+    scene.start()
+    good: tuple[str, ...] = ()
+    for answer, late in answers:
+        while "app" not in scene.resolver.hanging:
+            scene.advance(0.5)
+        scene.advance(late)
+        scene.resolver.answer("app", answer)
+        scene.loop.settle()
+        good = answer.addresses or good
+        assert scene.addresses() == sorted(good)
+    scene.stop()

@@ -46,7 +46,12 @@ class Replica:
     def application(self) -> web.Application:
         """The aiohttp application, ready to be served. What is no path of the shop is the demo's."""
         demo = DemoReplica(self._name, 0.0, self._random)
-        app = web.Application(middlewares=[web.middleware(self._with_trouble)])
+
+        @web.middleware  # it marks a function; a method cannot be marked
+        async def switches_first(request: web.Request, handler: Handler) -> web.StreamResponse:
+            return await self._with_trouble(request, handler)
+
+        app = web.Application(middlewares=[switches_first])
         app.on_response_prepare.append(demo.sign)
         app.add_routes(
             [

@@ -78,8 +78,9 @@ def _check_status(value: Any) -> int:
 
 
 def _rate(value: Any) -> float:
+    text = _text(value)
     try:
-        rate = float(_text(value))
+        rate = float(text)
     except ValueError:
         rate = -1.0
     if not 0.0 <= rate <= 1.0:  # neither is NaN

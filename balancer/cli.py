@@ -1,4 +1,4 @@
-"""The command `balancer` (L6): run (the default), check, demo.
+"""The command `balancer` (L6): run (the default), check, status, events, demo.
 
 What the operator must mend is said on stderr, a line each, with exit code 1; a wrong command line is 2.
 """
@@ -6,6 +6,8 @@ What the operator must mend is said on stderr, a line each, with exit code 1; a 
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Annotated
 
@@ -17,6 +19,7 @@ from rich.text import Text
 
 from balancer.config import Loaded, load_with_origins
 from balancer.config.effective import as_yaml, effective
+from balancer.console.client import AdminClient, find_admin
 from balancer.errors import OperatorError, SettingsError
 from balancer.policies import registry
 
@@ -32,6 +35,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+Admin = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="The admin listener of the running balancer, instead of ADMIN_LISTEN as set here.",
+        show_default=False,
+    ),
+]
 ConfigFile = Annotated[
     str | None,
     typer.Option("--config", "-c", metavar="FILE", help="A YAML settings file, instead of BALANCER_CONFIG."),
@@ -61,6 +72,7 @@ def balancer(
     Clients then connect to port 8080. It tells of itself on 127.0.0.1:9901, under /readyz and /metrics.
 
     [green]balancer check[/green] shows every setting, and says what is wrong.
+    [green]balancer status[/green] shows how the upstreams of a running one are.
     """
     context.obj = config
     if context.invoked_subcommand is None:
@@ -73,7 +85,7 @@ def run(context: typer.Context, config: ConfigFile = None) -> None:
     loaded = _load(context, config)
     from balancer.runtime.supervisor import run as run_supervisor  # loads uvloop, aiohttp, metrics
 
-    raise typer.Exit(run_supervisor(loaded.settings))
+    raise typer.Exit(run_supervisor(loaded))
 
 
 @app.command()
@@ -98,6 +110,75 @@ def demo(
     from balancer.demo.app import run as run_demo
 
     raise typer.Exit(run_demo(load))
+
+
+@app.command()
+def status(
+    context: typer.Context,
+    admin: Admin = None,
+    config: ConfigFile = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it every second, until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what GET /api/pools answers.")] = False,
+) -> None:
+    """Show the upstreams of a running balancer: states, requests, last checks.
+
+    It is asked on its admin listener: the one of the settings here, so that this works unchanged in its
+    container, or the one that is named:
+
+    [green]docker compose exec balancer balancer status[/green]
+
+    [green]balancer status --admin 10.0.0.5:9901 --watch[/green]
+
+    An upstream that is not well has a line below the table that says why, and what to do about it.
+    """
+    from balancer.console import status as shown
+
+    client = _client(context, admin, config)
+    if watch and as_json:
+        raise typer.BadParameter("prints once; leave out --watch", param_hint="--json")
+    if watch:
+        with _quiet_interrupt():
+            shown.watch(client, _console())
+    shown.show(client, _console(), as_json=as_json)
+
+
+@app.command()
+def events(
+    context: typer.Context,
+    admin: Admin = None,
+    config: ConfigFile = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with the next ones as they come, until Ctrl-C.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per line.")] = False,
+) -> None:
+    """Print what has changed in a running balancer: upstreams ejected, readmitted, added, and why.
+
+    [green]balancer events --follow[/green]
+
+    It keeps the last 1,000 changes since its start. Following goes on when the balancer is restarted. Only
+    events go to stdout.
+    """
+    from balancer.console.events import Events
+
+    shown = Events(_client(context, admin, config), _console(), _console(stderr=True), as_json=as_json)
+    with _quiet_interrupt():
+        shown.show()
+        if follow:
+            shown.follow()
+
+
+def _client(context: typer.Context, admin: str | None, config: str | None) -> AdminClient:
+    return AdminClient(find_admin(admin, os.environ, config or context.obj))
+
+
+@contextmanager
+def _quiet_interrupt() -> Iterator[None]:
+    """Ctrl-C is how one ends what goes on for ever."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(128 + signal.SIGINT) from None
 
 
 def _load(context: typer.Context, config: str | None) -> Loaded:

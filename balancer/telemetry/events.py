@@ -35,6 +35,7 @@ class EventLog:
     def __init__(self, kept: int = KEPT) -> None:
         self._events: deque[Event] = deque(maxlen=kept)
         self._next = asyncio.Event()  # set by the next append, which puts a new one in its place
+        self._closed = False
 
     @property
     def last(self) -> int:
@@ -50,6 +51,11 @@ class EventLog:
         self._next.set()
         self._next = asyncio.Event()
 
+    def close(self) -> None:
+        """Nobody waits any more, from now on."""
+        self._closed = True
+        self._next.set()
+
     def after(self, revision: int) -> list[Event]:
         """The kept events later than `revision`, oldest first."""
         events = list(self._events)
@@ -57,10 +63,9 @@ class EventLog:
 
     async def wait(self, revision: int, seconds: float) -> list[Event]:
         """As `after`, at once where there are any; else when one comes, or none after `seconds`."""
-        found = self.after(revision)
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, seconds)):
-                while not found:  # an event may be no later than `revision`, where that is ahead of us
+                # An event may be no later than `revision`, where that is ahead of us.
+                while not self.after(revision) and not self._closed:
                     await self._next.wait()
-                    found = self.after(revision)
-        return found
+        return self.after(revision)  # also what came in the instant in which the time was over

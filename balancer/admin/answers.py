@@ -1,0 +1,97 @@
+"""How every answer of the admin API looks (L5): JSON that ends with a newline, errors as one sentence."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
+
+import orjson
+from aiohttp import web
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+SERVER = "balancer"
+
+
+def answer(data: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """`data` as JSON; dataclasses become objects."""
+    body = orjson.dumps(data, option=orjson.OPT_APPEND_NEWLINE)
+    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
+
+
+class BadRequestError(Exception):
+    """The request cannot be understood: one sentence that names the parameter, the value and the remedy."""
+
+
+class NotFoundError(Exception):
+    """There is no such thing: one sentence that names what there is."""
+
+
+class Query:
+    """The query parameters of a request: known names only, each at most once."""
+
+    def __init__(self, request: web.Request, *known: str) -> None:
+        self._given: dict[str, str] = {}
+        for name, value in request.query.items():
+            if name not in known:
+                remedy = f"there is {' and '.join(known)}" if known else "there are none here"
+                raise BadRequestError(f"unknown parameter {name!r}; {remedy}")
+            if name in self._given:
+                raise BadRequestError(f"parameter {name} is there twice")
+            self._given[name] = value
+
+    def count(self, name: str, default: int) -> int:
+        """A whole number from 0 on."""
+        text = self._given.get(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdigit() and len(text) < _LONGEST_NUMBER):
+            raise BadRequestError(f"{name}={text!r} is not a whole number from 0 on; write {name}=42")
+        return int(text)
+
+    def seconds(self, name: str, most: float) -> float:
+        """A number of seconds from 0, the default, to `most`."""
+        text = self._given.get(name, "0")
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds <= most:
+            raise BadRequestError(f"{name}={text!r} is not a number of seconds from 0 to {most:g}")
+        return seconds
+
+    def choice(self, name: str, *choices: str) -> str:
+        """One of these words; the first one is the default."""
+        text = self._given.get(name, choices[0])
+        if text not in choices:
+            raise BadRequestError(f"{name}={text!r} is not known; write {' or '.join(choices)}")
+        return text
+
+
+_LONGEST_NUMBER = 16
+
+
+def error(sentence: str, status: int, **more: Any) -> web.Response:
+    """An error as JSON."""
+    return answer({"error": sentence, **more}, status)
+
+
+@web.middleware
+async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What a handler raises becomes an answer; aiohttp's own pages for 404 and 405 too."""
+    try:
+        return await handler(request)
+    except BadRequestError as problem:
+        return error(str(problem), 400)
+    except NotFoundError as problem:
+        return error(str(problem), 404)
+    except web.HTTPMethodNotAllowed as problem:
+        allowed = ", ".join(sorted(problem.allowed_methods))
+        refusal = error(f"{request.path} takes {allowed}, not {request.method}", 405)
+        refusal.headers["Allow"] = allowed
+        return refusal
+    except web.HTTPNotFound:
+        paths = sorted({resource.canonical for resource in request.app.router.resources()})
+        return error(f"there is nothing at {request.path}", 404, paths=paths)
+
+
+async def name_server(request: web.Request, response: web.StreamResponse) -> None:
+    """Which library serves this, in which version, is nobody's business."""
+    response.headers["Server"] = SERVER

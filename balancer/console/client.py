@@ -1,0 +1,140 @@
+"""The commands' side of the admin API (L6): where the running balancer answers, and asking it."""
+
+import http.client
+import json
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+
+from balancer.config.address import Address, join_host_port, parse_listen, split_host_port
+from balancer.config.sources import read_file
+from balancer.errors import OperatorError, SettingsError
+
+PORT = 9901
+PATIENCE = 5.0  # seconds
+_LONGEST_QUOTE = 200
+
+
+class UnreachableError(OperatorError):
+    """Nothing answers there, now."""
+
+
+class NotABalancerError(OperatorError):
+    """Something answers there, but not what a balancer of this version says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the admin API is, as one connects to it."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return join_host_port(self.host, self.port)
+
+
+def find_admin(named: str | None, environ: Mapping[str, str], config_file: str | None) -> Place:
+    """The place that `--admin` names; else where a balancer with this environment and file listens."""
+    if named is not None:
+        return _parse(named)
+    setting, value = "BALANCER_ADMIN_LISTEN", environ.get("BALANCER_ADMIN_LISTEN", "").strip()
+    name = config_file or environ.get("BALANCER_CONFIG", "").strip()
+    if not value and name:
+        reading = read_file(name, "--config" if config_file else "BALANCER_CONFIG")
+        if reading.unreadable:
+            raise SettingsError(reading.problems)
+        setting, value = f"{name}: admin_listen", reading.tree.get("admin_listen", "")
+    if not value:
+        return Place("127.0.0.1", PORT)
+    try:
+        return _reachable(parse_listen(value), setting)
+    except ValueError as error:
+        raise OperatorError(f"{setting}: {json.dumps(value, default=str)} {error}") from None
+
+
+def _parse(named: str) -> Place:
+    if named.startswith("https://"):
+        raise OperatorError(
+            f'--admin: "{named}" asks for TLS, which the admin API does not speak; write http://'
+        )
+    try:
+        host, port = split_host_port(named.removeprefix("http://").rstrip("/"))
+    except ValueError:
+        host, port = "", None
+    if not host:
+        raise OperatorError(f'--admin: "{named}" is not host:port; write 127.0.0.1:{PORT}')
+    return Place(host, PORT if port is None else port)
+
+
+def _reachable(address: Address, setting: str) -> Place:
+    if not address.port:
+        raise OperatorError(
+            f"{setting}: {address} means any free port; the balancer's log says which one it took, "
+            f"name it with --admin 127.0.0.1:PORT"
+        )
+    ip = ip_address(address.host)
+    if not ip.is_unspecified:
+        return Place(address.host, address.port)
+    return Place("127.0.0.1" if ip.version == 4 else "::1", address.port)
+
+
+class AdminClient:
+    """Asks one instance; each question has a connection of its own."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    def get(self, target: str, patience: float = PATIENCE) -> Any:
+        """The JSON that it answers. Raises UnreachableError or NotABalancerError with one plain sentence."""
+        connection = http.client.HTTPConnection(self.place.host, self.place.port, timeout=patience)
+        try:
+            connection.request("GET", target, headers={"Host": str(self.place)})
+            response = connection.getresponse()
+            status, body = response.status, response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._explained(error, patience) from None
+        finally:
+            connection.close()
+        try:
+            answer = json.loads(body)
+        except ValueError:
+            answer = None
+        if status != http.client.OK or not isinstance(answer, dict):
+            raise NotABalancerError(self._surprise(target, status, answer))
+        return answer
+
+    def _explained(self, error: OSError | http.client.HTTPException, patience: float) -> OperatorError:
+        place = self.place
+        if isinstance(error, ConnectionRefusedError):
+            return UnreachableError(
+                f"nothing answers on {place}; is the balancer running? Where its ADMIN_LISTEN is another, "
+                "name that: --admin HOST:PORT"
+            )
+        if isinstance(error, TimeoutError):
+            return UnreachableError(
+                f"{place} did not answer within {patience:g} s; is it the balancer's ADMIN_LISTEN, and is "
+                "that machine in reach?"
+            )
+        if isinstance(error, socket.gaierror):
+            return UnreachableError(f"the name {place.host} does not resolve; correct --admin")
+        if isinstance(error, http.client.RemoteDisconnected | ConnectionError):
+            return UnreachableError(
+                f"{place} closed the connection without an answer; is the balancer stopping?"
+            )
+        if isinstance(error, OSError):
+            reason = (error.strerror or str(error)).lower()
+            return UnreachableError(f"{place} cannot be reached ({reason}); correct --admin, or the network")
+        return NotABalancerError(
+            f"what answers on {place} does not speak HTTP; name the ADMIN_LISTEN: --admin"
+        )
+
+    def _surprise(self, target: str, status: int, answer: Any) -> str:
+        if isinstance(answer, dict) and "error" in answer:
+            return f"the balancer on {self.place} answers {status}: {str(answer['error'])[:_LONGEST_QUOTE]}"
+        return (
+            f"what answers on {self.place} is not the admin API of a balancer (GET {target}: {status}); "
+            "--admin names ADMIN_LISTEN, not the port that clients connect to"
+        )

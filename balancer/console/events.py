@@ -1,0 +1,104 @@
+"""`balancer events` (L6): state changes as lines, and with `--follow` the next ones as they come."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from rich.console import Console
+from rich.text import Text
+
+from balancer.console.client import PATIENCE, AdminClient, UnreachableError
+
+WAIT = 25.0  # seconds of one long poll
+RETRY = 1.0  # seconds between two attempts to reach a balancer that is away
+_COLOURS = {
+    "ejected": "bold red",
+    "readmitted": "green",
+    "draining": "yellow",
+    "active": "green",
+    "added": "cyan",
+    "removed": "cyan",
+    "panic": "bold red",
+    "panic_over": "green",
+}
+_KIND_WIDTH = 10
+
+Answer: TypeAlias = Mapping[str, Any]
+
+
+class Events:
+    """What has been shown so far, and of which instance."""
+
+    def __init__(
+        self,
+        client: AdminClient,
+        out: Console,
+        notices: Console,
+        *,
+        as_json: bool,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`out` gets the events, `notices` what is said about the connection."""
+        self._client = client
+        self._out = out
+        self._notices = notices
+        self._as_json = as_json
+        self._sleep = sleep
+        self._started = ""
+        self._last = 0
+        self._away = False
+
+    def show(self) -> None:
+        """The events that the balancer has kept, oldest first."""
+        self._take(self._ask(0.0))
+        if not self._last:
+            self._notice(f"nothing has changed since the balancer started at {self._started}")
+
+    def follow(self) -> None:
+        """The next ones as they come, until interrupted; a balancer that is away is waited for."""
+        while True:
+            try:
+                self._take(self._ask(0.0 if self._away else WAIT))
+            except UnreachableError:
+                if not self._away:
+                    self._notice(f"the balancer on {self._client.place} is away; waiting for it")
+                self._away = True
+                self._sleep(RETRY)
+
+    def _ask(self, wait: float) -> Answer:
+        target = f"/api/events?after={self._last}&wait={wait:g}"
+        answer: Answer = self._client.get(target, patience=wait + PATIENCE)
+        return answer
+
+    def _take(self, answer: Answer) -> None:
+        if self._started and answer["started"] != self._started:
+            # Its revisions began anew as well: what came after ours is not all there is.
+            self._last = 0
+            answer = self._ask(0.0)
+            self._notice(f"the balancer was started anew at {answer['started']}")
+        elif self._away:
+            self._notice("the balancer answers again")
+        self._away = False
+        self._started = answer["started"]
+        for event in answer["events"]:
+            self._print(event)
+        self._last = answer["last"]
+
+    def _notice(self, text: str) -> None:
+        self._notices.print(text, style="yellow", soft_wrap=True)
+
+    def _print(self, event: Answer) -> None:
+        if self._as_json:
+            sys.stdout.write(json.dumps(event, ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+            return
+        kind = event["kind"]
+        line = Text.assemble(
+            (event["time"], "dim"),
+            "  ",
+            (kind.replace("_", " ").ljust(_KIND_WIDTH), _COLOURS.get(kind, "")),
+            f"  {event['pool']}: {event['text']}",
+        )
+        self._out.print(line, soft_wrap=True)

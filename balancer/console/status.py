@@ -1,0 +1,165 @@
+"""`balancer status` (L6): the answer of `GET /api/pools` in, a table per pool out."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from balancer.console.client import AdminClient, UnreachableError
+
+PATH = "/api/pools"
+REFRESH = 1.0  # seconds
+_COLOURS = {
+    "active": "green",
+    "unchecked": "cyan",
+    "draining": "yellow",
+    "maintenance": "yellow",
+    "ejected": "bold red",
+    "unresolved": "red",
+}
+_NOTHING = "-"
+
+Answer: TypeAlias = Mapping[str, Any]
+
+
+def show(client: AdminClient, console: Console, *, as_json: bool) -> None:
+    """Print the state once."""
+    answer = client.get(PATH)
+    if as_json:
+        json.dump(answer, sys.stdout, indent=2)
+        print()
+    else:
+        console.print(status(answer))
+
+
+def watch(client: AdminClient, console: Console) -> None:
+    """Show the state again and again, until interrupted; a balancer that is away is waited for."""
+    answer = client.get(PATH)
+    if not console.is_terminal:
+        while True:
+            console.print(status(answer))
+            answer = _next(client, answer)[0]
+    with Live(console=console, auto_refresh=False) as live:
+        trouble = ""
+        while True:
+            shown = status(answer)
+            live.update(Group(shown, Text(trouble, style="bold red")) if trouble else shown, refresh=True)
+            answer, trouble = _next(client, answer)
+
+
+def _next(client: AdminClient, before: Answer) -> tuple[Answer, str]:
+    time.sleep(REFRESH)
+    try:
+        return client.get(PATH), ""
+    except UnreachableError as error:
+        return before, f"{error} What is above is old."
+
+
+def status(answer: Answer) -> RenderableType:
+    """All pools."""
+    return Group(*(part for pool in answer["pools"] for part in _pool(pool)))
+
+
+def _pool(pool: Answer) -> Iterator[RenderableType]:
+    upstreams = pool["upstreams"]
+    eligible, count = pool["eligible"], len(upstreams)
+    style = "green" if eligible == count else "yellow" if eligible else "bold red"
+    yield Text.assemble(
+        ("pool ", "dim"),
+        (pool["name"], "bold"),
+        ("   policy ", "dim"),
+        pool["policy"],
+        "   ",
+        (f"{eligible} of {count} eligible" if count else "no upstreams", style),
+        ("   PANIC: none is eligible, so the ejected ones are used", "bold red") if pool["panic"] else "",
+    )
+    if not count:
+        yield Text("")
+        return
+    yield _table(upstreams)
+    notes = [(each["id"], note) for each in upstreams if (note := _note(each))]
+    if notes:
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(style="bold", overflow="fold")
+        grid.add_column(overflow="fold")
+        for name, note in notes:
+            grid.add_row(Text(name), Text(note))
+        yield grid
+        yield Text("")
+
+
+def _table(upstreams: Sequence[Answer]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("upstream", overflow="fold")
+    table.add_column("state", no_wrap=True)
+    for name in ("weight", "inflight", "requests", "5xx", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("last check", no_wrap=True)
+    total = sum(each["requests"] for each in upstreams)
+    for each in upstreams:
+        state = state_of(each)
+        errors = sum(count for code, count in each["codes"].items() if code.startswith("5"))
+        table.add_row(
+            Text(each["id"]),
+            Text(state, style=_COLOURS[state]),
+            _weight(each),
+            str(each["inflight"]),
+            f"{each['requests']:,}",
+            Text(f"{errors:,}", style="red" if errors else ""),
+            f"{each['requests'] / total:.0%}" if total else _NOTHING,
+            _check(each["last_check"]),
+        )
+    return table
+
+
+def state_of(upstream: Answer) -> str:
+    """One word for the state: what most keeps it from getting requests."""
+    if upstream["admin_state"] != "active":
+        return str(upstream["admin_state"])
+    if upstream["causes"]:
+        return "ejected"
+    if not upstream["address"]:
+        return "unresolved"
+    return "unchecked" if upstream["unchecked"] else "active"
+
+
+def _weight(upstream: Answer) -> str:
+    weight, effective = upstream["weight"], upstream["effective_weight"]
+    return str(weight) if weight == effective else f"{effective:.3g}/{weight}"
+
+
+def _check(check: Answer | None) -> Text:
+    if check is None:
+        return Text(_NOTHING)
+    what = str(check["status"] or check["result"].replace("_", " "))
+    return Text(f"{what}, {_duration(check['seconds'])}", style="" if check["passed"] else "red")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1e3:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _note(upstream: Answer) -> str:
+    """What to know about an upstream that is not well; nothing about one that is."""
+    notes = []
+    if upstream["causes"]:
+        notes.append(f"ejected by {', '.join(cause.replace('_', ' ') for cause in upstream['causes'])}")
+    if upstream["announced"]:
+        notes.append("draining, as its active check announces")
+    if not upstream["address"]:
+        notes.append("its name has not resolved; it gets no requests")
+    check = upstream["last_check"]
+    if check is not None and check["hint"]:
+        notes.append(f"last check: {check['hint']}")
+    failures = upstream["connect_failures"]
+    if failures and upstream["causes"]:
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in failures.items())
+        notes.append(f"connections that failed: {counts}")
+    return "; ".join(notes)

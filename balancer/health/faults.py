@@ -6,10 +6,8 @@ import aiohttp
 
 from balancer.health.result import Reply, Result
 
-# Errors of this machine, not of the upstream's: a check that fails by them was not made.
-_OURS = frozenset(
-    (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EPERM, errno.EACCES)
-)
+# This machine has run out of something: the check was not made.
+_OURS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
 def fault_of(error: aiohttp.ClientError | OSError, where: str) -> Reply:
@@ -28,7 +26,7 @@ def fault_of(error: aiohttp.ClientError | OSError, where: str) -> Reply:
         case OSError():
             return Reply(Result.CLOSED, 0, f"the connection broke ({error.strerror or error})")
         case _:
-            return Reply(Result.NOT_MADE, 0, f"the check could not be made ({error})")
+            return Reply(Result.NOT_MADE, 0, f"no check could be made ({error})")
 
 
 def _not_connected(error: OSError, where: str) -> Reply:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 class CheckSettings:
     """The settings of one pool's active checks; durations in seconds.
 
-    `path` is sent as it is, query included. `expect` are ranges of status codes, both ends included. `body`
-    is text the response must contain, "" for none. `port` 0 is the upstream's own. `headers` are sent besides
-    ours, and win over them. `drain_status` is the status by which an app announces that it wants no new work,
-    0 for none.
+    `path` may have a query; it is sent without dot segments, and escaped where it needs to be. `expect` are
+    ranges of status codes, both ends included. `body` is text the response must contain, "" for none. `port`
+    0 is the upstream's own. `headers` are sent besides ours, and win over them. `drain_status` is the status
+    by which an app announces that it wants no new work, 0 for none.
     """
 
     path: str

@@ -1,0 +1,145 @@
+"""The scene of the scheduler's tests: a fake loop and clock, probes by script, and doors that write down."""
+
+import asyncio
+from collections import defaultdict, deque
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from balancer.health.active import ActiveChecks
+from balancer.health.result import Reply, Result
+from balancer.health.settings import CheckSettings
+from tests.fakes.loop import FakeClock, FakeLoop
+
+STEP = 0.01  # seconds: how finely the fake time runs
+
+SETTINGS = CheckSettings(
+    path="/", interval=2.0, timeout=1.0, rise=2, fall=2, expect=((200, 399),), body="", port=0, headers=(),
+    drain_status=0,
+)  # fmt: skip
+
+OK = Reply(Result.PASSED, 200, "200 on /")
+ERROR = Reply(Result.STATUS, 500, "500 on /")
+CLOSED = Reply(Result.CLOSED, 0, "it closed the connection without a response")
+HANG = None  # no answer at all
+
+
+@dataclass(eq=False)
+class FakeUpstream:
+    """What is checked."""
+
+    id: str
+    address: str = "10.0.0.1"
+    port: int = 8000
+    pool: str = "default"
+
+
+@dataclass(eq=False)
+class ScriptedProbe:
+    """Answers from its script, then `OK` for ever; HANG answers when `answer` is set, or never."""
+
+    script: deque[Reply | Exception | None] = field(default_factory=deque)
+    always: Reply | None = OK
+    asked: list[tuple[float, str, int]] = field(default_factory=list)  # when, where
+    running: int = 0
+    closed: bool = False
+    clock: FakeClock = field(default_factory=FakeClock)
+    at_once: list[int] = field(default_factory=list)  # one cell, shared: how many checks run now
+
+    async def check(self, address: str, port: int) -> Reply:
+        assert self.running == 0, "two checks of one upstream at a time"
+        assert not self.closed
+        self.asked.append((self.clock.monotonic_ns() / 1e9, address, port))
+        answer = self.script.popleft() if self.script else self.always
+        self.running += 1
+        self.at_once[0] += 1
+        self.at_once[1] = max(self.at_once)
+        try:
+            if isinstance(answer, Exception):
+                raise answer
+            if answer is not None:
+                return answer
+            await asyncio.get_running_loop().create_future()
+            raise AssertionError("only a cancellation ends this wait")
+        finally:
+            self.running -= 1
+            self.at_once[0] -= 1
+
+    async def close(self) -> None:
+        assert self.running == 0
+        self.closed = True
+
+
+class Scene:
+    """Active checks of some upstreams, whose probes are scripted; `told` is what went through the doors."""
+
+    def __init__(self, at_once: int = 256, seed: int = 1) -> None:
+        self.clock = FakeClock()
+        self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # the rest of the loop is not used
+        self.probes: defaultdict[str, ScriptedProbe] = defaultdict(self._probe)
+        self.at_once = [0, 0]  # checks running now, and at most so far
+        self.told: list[str] = []
+        self.whys: list[str] = []
+        self.live: defaultdict[str, int] = defaultdict(int)
+        self.served_reads = 0
+        self.checks = ActiveChecks[FakeUpstream](
+            clock=self.clock,
+            random=Random(seed),
+            outcome=self,
+            open_probe=lambda name, settings: self.probes[name],
+            loop=self.loop,
+            at_once=at_once,
+        )
+
+    def _probe(self) -> ScriptedProbe:
+        return ScriptedProbe(clock=self.clock, at_once=self.at_once)
+
+    def add(self, *ids: str, **changes: object) -> list[FakeUpstream]:
+        """Upstreams with these names, checked by SETTINGS with `changes`."""
+        upstreams = [FakeUpstream(id) for id in ids]
+        settings = replace(SETTINGS, **changes)  # type: ignore[arg-type]  # the names are checked at run time
+        for upstream in upstreams:
+            self.checks.add(upstream, settings)
+        return upstreams
+
+    def run(self, seconds: float) -> None:
+        """Let time pass, the loop being on time."""
+        self.loop.settle()
+        for _ in range(round(seconds / STEP)):
+            self.clock.advance(STEP)
+            self.loop.settle()
+
+    def stall(self, seconds: float) -> None:
+        """Let time pass while the loop does nothing."""
+        self.clock.advance(seconds)
+        self.loop.settle()
+
+    def close(self) -> None:
+        """End the checks; nothing may be left."""
+        task = self.loop.create_task(self.checks.close())
+        self.loop.settle()
+        assert task.done()
+        task.result()
+        assert self.loop.armed_timers == 0
+        assert self.at_once[0] == 0
+
+    # --- the doors
+
+    def failing(self, upstream: FakeUpstream, why: str) -> None:
+        self._tell(f"{upstream.id} failing", why)
+
+    def passing(self, upstream: FakeUpstream, why: str) -> None:
+        self._tell(f"{upstream.id} passing", why)
+
+    def draining(self, upstream: FakeUpstream, on: bool, why: str) -> None:
+        self._tell(f"{upstream.id} draining {'on' if on else 'off'}", why)
+
+    def checked(self, upstream: FakeUpstream) -> None:
+        self._tell(f"{upstream.id} checked", "")
+
+    def served(self, upstream: FakeUpstream) -> int:
+        self.served_reads += 1
+        return self.live[upstream.id]
+
+    def _tell(self, what: str, why: str) -> None:
+        self.told.append(what)
+        self.whys.append(why)

@@ -1,0 +1,252 @@
+"""What checks lead to: ejected, readmitted, draining; and what is not held against an upstream."""
+
+from balancer.health.result import Reply, Result
+from tests.health.scene import CLOSED, ERROR, HANG, OK, Scene
+
+LATE_SECONDS = 0.35  # more than a quarter of the timeout, and a tick of the lag's measure
+ENDING = Reply(Result.PASSED, 503, "503 on /: it wants no new work")
+
+
+def test_a_replica_that_answers_500_is_failing_within_fall_times_interval() -> None:
+    """Whatever the beat: turned bad at any moment, for several seeds."""
+    for seed in range(20):
+        scene = Scene(seed=seed)
+        scene.add("app1")
+        scene.checks.start()
+        scene.run(3 + seed / 10)
+        scene.probes["app1"].always = ERROR
+        scene.run(2 * 2.0)
+        assert scene.told == ["app1 checked", "app1 failing"]
+        scene.close()
+
+
+def test_one_that_hangs_is_failing_within_fall_times_interval_and_one_timeout() -> None:
+    for seed in range(20):
+        scene = Scene(seed=seed)
+        scene.add("app1")
+        scene.checks.start()
+        scene.run(3 + seed / 10)
+        scene.probes["app1"].always = HANG
+        scene.run(2 * 2.0 + 1.0)
+        assert scene.told == ["app1 checked", "app1 failing"]
+        scene.close()
+
+
+def test_failing_and_passing_say_why() -> None:
+    scene = Scene()
+    scene.add("app1")
+    scene.probes["app1"].script.extend([OK, ERROR, ERROR])
+    scene.checks.start()
+    scene.run(12)
+    assert scene.told == ["app1 checked", "app1 failing", "app1 passing"]
+    assert scene.whys == [
+        "",
+        "2 checks in a row have failed; 500 on /: the app fails on this path; look at its log",
+        "2 checks in a row have passed; 200 on /",
+    ]
+    scene.close()
+
+
+def test_the_last_result_is_kept() -> None:
+    scene = Scene()
+    [upstream] = scene.add("app1", interval=60.0)
+    assert scene.checks.last(upstream) is None
+    scene.probes["app1"].script.append(HANG)
+    scene.checks.start()
+    scene.run(1.1)
+    last = scene.checks.last(upstream)
+    assert last is not None
+    assert (last.passed, last.result, last.status) == (False, Result.TIMEOUT, 0)
+    assert 0.99 < last.seconds < 1.02
+    assert 0.08 < scene.clock.wall() - last.time < 0.12
+    assert last.detail == "no whole response within 1s"
+    assert last.hint == "no whole response within 1s: raise HEALTH_CHECK__TIMEOUT or look at the app"
+    scene.run(60)
+    last = scene.checks.last(upstream)
+    assert last is not None
+    assert (last.passed, last.status, last.hint) == (True, 200, "")
+    scene.close()
+
+
+def test_what_was_failing_before_is_readmitted() -> None:
+    scene = Scene()
+    [upstream] = scene.add("app1")
+    scene.probes["app1"].always = ERROR
+    scene.checks.start()
+    scene.run(5)
+    settings = scene.checks._watches["default", "app1"].settings
+    scene.checks.remove(upstream)
+    scene.loop.settle()
+    scene.probes["app1"] = scene._probe()
+    scene.checks.add(upstream, settings, failing=True)
+    scene.run(3)
+    assert scene.told == ["app1 checked", "app1 failing", "app1 passing"]
+    scene.close()
+
+
+# --- slow is not dead
+
+
+def test_timeouts_while_live_requests_succeed_count_for_nothing() -> None:
+    scene = Scene()
+    [upstream] = scene.add("app1", fall=1)
+    scene.probes["app1"].always = HANG
+    scene.checks.start()
+    for _ in range(100):
+        scene.run(0.1)
+        scene.live["app1"] += 1
+    assert scene.told == [], "and it stays unchecked, which is eligible"
+    assert scene.checks.first_round_done
+    assert set(scene.checks.counts(upstream)) == {"slow"}
+    last = scene.checks.last(upstream)
+    assert last is not None
+    assert "live requests succeed meanwhile" in last.hint
+    scene.run(3)  # no live requests any more
+    assert scene.told == ["app1 checked", "app1 failing"]
+    scene.close()
+
+
+def test_live_requests_do_not_excuse_any_other_failure() -> None:
+    scene = Scene()
+    scene.add("app1")
+    scene.probes["app1"].always = ERROR
+    scene.checks.start()
+    for _ in range(50):
+        scene.run(0.1)
+        scene.live["app1"] += 1
+    assert scene.told == ["app1 checked", "app1 failing"]
+    scene.close()
+
+
+def test_live_requests_before_the_check_prove_nothing() -> None:
+    scene = Scene()
+    scene.live["app1"] = 1000
+    scene.add("app1")
+    scene.probes["app1"].always = HANG
+    scene.checks.start()
+    scene.run(5)
+    assert scene.told == ["app1 checked", "app1 failing"]
+    scene.close()
+
+
+def test_quick_checks_do_not_read_the_live_responses() -> None:
+    scene = Scene()
+    scene.add("app1")
+    scene.checks.start()
+    scene.run(10)
+    assert scene.served_reads == 0
+    scene.close()
+
+
+# --- late ourselves
+
+
+def test_a_timeout_counts_for_nothing_where_our_loop_was_late() -> None:
+    scene = Scene()
+    [upstream] = scene.add("app1", fall=1, interval=60.0)
+    scene.probes["app1"].always = HANG
+    scene.checks.start()
+    scene.run(0.5)
+    scene.stall(LATE_SECONDS)
+    scene.run(0.3)
+    assert scene.checks.counts(upstream) == {"late": 1}
+    last = scene.checks.last(upstream)
+    assert last is not None
+    assert "was late" in last.hint
+    assert scene.told == []
+    scene.close()
+
+
+def test_a_stall_over_the_deadline_counts_for_nothing() -> None:
+    scene = Scene()
+    [upstream] = scene.add("app1", fall=1, interval=60.0)
+    scene.probes["app1"].script.append(HANG)
+    scene.checks.start()
+    scene.loop.settle()
+    scene.stall(1.5)
+    scene.run(0.01)
+    assert scene.checks.counts(upstream) == {"late": 1}
+    assert scene.told == []
+    scene.run(60)
+    assert scene.told == ["app1 checked"]
+    scene.close()
+
+
+def test_a_connection_closed_while_we_were_late_counts_for_nothing() -> None:
+    """A server may give up on a client that connects and then says nothing."""
+    scene = Scene()
+    [upstream] = scene.add("app1", fall=1)
+    scene.probes["app1"].script.append(CLOSED)
+    scene.checks.start()
+    scene.clock.advance(0.4)  # between the start of the check and its end
+    scene.loop.settle()
+    assert scene.checks.counts(upstream) == {"late": 1}
+    scene.close()
+
+
+def test_an_answer_counts_however_late_we_were() -> None:
+    scene = Scene()
+    [upstream] = scene.add("app1")
+    scene.probes["app1"].script.append(ERROR)
+    scene.checks.start()
+    scene.clock.advance(0.4)
+    scene.loop.settle()
+    assert scene.checks.counts(upstream) == {"status": 1}
+    scene.close()
+
+
+def test_a_little_lateness_excuses_nothing() -> None:
+    scene = Scene()
+    [upstream] = scene.add("app1", fall=1, interval=60.0)
+    scene.probes["app1"].script.append(HANG)
+    scene.checks.start()
+    scene.run(0.3)
+    scene.stall(0.1)
+    scene.run(0.7)
+    assert scene.checks.counts(upstream) == {"timeout": 1}
+    assert scene.told == ["app1 checked", "app1 failing"]
+    scene.close()
+
+
+# --- draining
+
+
+def test_an_app_announces_that_it_wants_no_new_work_and_takes_it_back() -> None:
+    scene = Scene()
+    scene.add("app1", drain_status=503)
+    scene.probes["app1"].script.extend([OK, ENDING, ENDING, ERROR, OK, OK])
+    scene.checks.start()
+    scene.run(14)
+    assert scene.told == ["app1 checked", "app1 draining on", "app1 draining off"]
+    assert scene.whys[1] == "503 on /: it wants no new work"
+    scene.close()
+
+
+def test_the_drain_status_counts_as_alive() -> None:
+    scene = Scene()
+    scene.add("app1", drain_status=503)
+    scene.probes["app1"].script.extend([ERROR, ERROR, ENDING, ENDING])
+    scene.checks.start()
+    scene.run(12)
+    assert scene.told == [
+        "app1 checked",
+        "app1 failing",
+        "app1 draining on",
+        "app1 passing",
+        "app1 draining off",
+    ]
+    scene.close()
+
+
+def test_what_had_announced_before_can_take_it_back() -> None:
+    scene = Scene()
+    [upstream] = scene.add("app1")
+    settings = scene.checks._watches["default", "app1"].settings
+    scene.checks.remove(upstream)
+    scene.loop.settle()
+    scene.probes["app1"] = scene._probe()
+    scene.checks.add(upstream, settings, draining=True)
+    scene.checks.start()
+    scene.loop.settle()
+    assert scene.told == ["app1 checked", "app1 draining off"]
+    scene.close()

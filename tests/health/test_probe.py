@@ -1,0 +1,293 @@
+"""One check over real sockets: what is sent, what is kept, and what each fault is called."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import pytest
+import uvloop
+
+from balancer import __version__
+from balancer.health.probe import BODY_LIMIT, CHECKS_PER_CONNECTION, HttpProbe, Probes
+from balancer.health.result import Reply, Result
+from balancer.health.settings import CheckSettings
+from tests.health.raw_server import OK, RawServer, raw_server
+from tests.health.scene import SETTINGS
+
+PATIENCE = 20.0  # seconds after which a test has failed
+
+pytestmark = pytest.mark.integration
+
+
+# The supervisor runs on uvloop; the other tests here on asyncio's loop. Errors differ most between the two.
+on_both_loops = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+Run: TypeAlias = Callable[[Coroutine[Any, Any, None]], None]
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[RawServer]:
+    async with raw_server() as server:
+        yield server
+
+
+class Checker:
+    """A probe of the server."""
+
+    def __init__(self, server: RawServer, **changes: object) -> None:
+        settings: CheckSettings = replace(SETTINGS, **changes)  # type: ignore[arg-type]  # checked at run time
+        self.server = server
+        self.probe: HttpProbe = Probes()("app1:8000", settings)
+
+    async def __aenter__(self) -> "Checker":
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.probe.close()
+
+    async def check(self) -> Reply:
+        async with asyncio.timeout(PATIENCE):
+            return await self.probe.check("127.0.0.1", self.server.port)
+
+
+async def test_what_is_sent(server: RawServer) -> None:
+    async with Checker(server, path="/up%2Fall?full=1&x=a+b%26") as checker:
+        assert await checker.check() == Reply(Result.PASSED, 200, "200 on /up%2Fall?full=1&x=a+b%26")
+    lines = server.heads[0].split("\r\n")
+    assert lines[0] == "GET /up%2Fall?full=1&x=a+b%26 HTTP/1.1"
+    assert sorted(lines[1:-2]) == [
+        "Accept: */*",
+        "Host: app1:8000",
+        f"User-Agent: balancer-check/{__version__}",
+    ]
+
+
+async def test_own_headers_win(server: RawServer) -> None:
+    headers = (("host", "shop.example"), ("Authorization", "Bearer x"), ("USER-AGENT", "me"))
+    async with Checker(server, headers=headers) as checker:
+        await checker.check()
+    lines = server.heads[0].split("\r\n")[1:-2]
+    assert sorted(lines, key=str.lower) == [
+        "Accept: */*",
+        "Authorization: Bearer x",
+        "host: shop.example",
+        "USER-AGENT: me",
+    ]
+
+
+@on_both_loops
+def test_the_connection_is_kept_and_every_tenth_check_has_a_fresh_one(run: Run) -> None:
+    async def main() -> None:
+        async with raw_server() as server, Checker(server) as checker:
+            for number in range(25):
+                assert (await checker.check()).result is Result.PASSED
+                assert server.connections == 1 + number // CHECKS_PER_CONNECTION
+                assert len(server.open) <= 2
+            await checker.probe.close()
+            async with asyncio.timeout(PATIENCE):
+                await server.idle()
+
+    run(main())
+
+
+async def test_a_replica_that_serves_only_its_old_connections_is_noticed(server: RawServer) -> None:
+    async with Checker(server) as checker:
+        for _ in range(CHECKS_PER_CONNECTION):
+            assert (await checker.check()).result is Result.PASSED
+        server.close_new = True
+        assert [(await checker.check()).result for _ in range(3)] == [Result.CLOSED] * 3
+
+
+async def test_a_connection_closed_while_idle_is_no_failure(server: RawServer) -> None:
+    async with Checker(server) as checker:
+        assert (await checker.check()).result is Result.PASSED
+        server.hang_up()
+        async with asyncio.timeout(PATIENCE):
+            await server.idle()
+        assert (await checker.check()).result is Result.PASSED
+        assert server.connections == 2
+
+
+@on_both_loops
+def test_a_connection_closed_just_as_it_is_used_is_no_failure(run: Run) -> None:
+    async def main() -> None:
+        async with raw_server() as server, Checker(server) as checker:
+            for number in range(5):
+                assert (await checker.check()).result is Result.PASSED
+                assert server.connections == number + 1
+                server.hang_up()  # takes effect in the loop's next turn, after the next request
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", b"ok"],
+        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"2\r\nok\r\n", b"0\r\n\r\n"],
+        [b"HTTP/1.1 204 No Content\r\n\r\n"],
+        [b"HTTP/1.1 103 Early Hints\r\n\r\n", OK],
+    ],
+    ids=["in two writes", "chunked", "without a body", "after an interim response"],
+)
+async def test_a_connection_is_kept_however_the_response_comes(server: RawServer, parts: list[bytes]) -> None:
+    server.answer = parts
+    async with Checker(server) as checker:
+        assert [(await checker.check()).result for _ in range(3)] == [Result.PASSED] * 3
+    assert server.connections == 1
+
+
+# Settings changed, what the server writes before it closes, result, and a piece of the detail.
+ANSWERS: dict[str, tuple[dict[str, object], bytes, Result, str]] = {
+    "an error": ({}, b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n", Result.STATUS, "500 on /"),
+    "a redirect is not followed": (
+        {"expect": ((200, 299),)},
+        b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n",
+        Result.STATUS,
+        "302 on /",
+    ),
+    "body found": ({"body": "ok"}, OK, Result.PASSED, "200 on /"),
+    "body lacks it": ({"body": "fine"}, OK, Result.BODY, "its body lacks 'fine'"),
+    "body without a length": ({"body": "ok"}, b"HTTP/1.0 200 OK\r\n\r\nall ok", Result.PASSED, "200 on /"),
+    "body is not decoded": (
+        {"body": "raw"},
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nraw",
+        Result.PASSED,
+        "200 on /",
+    ),
+    "a switch of protocols": (
+        {},
+        b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        Result.STATUS,
+        "101",
+    ),
+    "nothing": ({}, b"", Result.CLOSED, "closed the connection without a response"),
+    "half a head": ({}, b"HTTP/1.1 200 OK\r\nConte", Result.CLOSED, ""),
+    "half a body": ({}, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhal", Result.CLOSED, "broke off"),
+    "half a chunk": ({}, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nha", Result.CLOSED, ""),
+    "no chunk size": (
+        {},
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        Result.MALFORMED,
+        "",
+    ),
+    "another protocol": ({}, b"SSH-2.0-OpenSSH_9.6\r\n", Result.MALFORMED, "not valid HTTP"),
+    "a bad header": ({}, b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n", Result.MALFORMED, "not valid HTTP"),
+    "an endless head": ({}, b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000, Result.MALFORMED, "not valid HTTP"),
+}
+
+
+@on_both_loops
+@pytest.mark.parametrize("case", ANSWERS)
+def test_what_an_answer_is_called(run: Run, case: str) -> None:
+    async def main() -> None:
+        async with raw_server() as server:
+            changes, answer, result, piece = ANSWERS[case]
+            server.answer = [answer]
+            server.close_after = True
+            async with Checker(server, **changes) as checker:
+                reply = await checker.check()
+            assert (reply.result, piece in reply.detail) == (result, True), reply
+            assert len(reply.detail) < 200
+            assert "\n" not in reply.detail
+            assert all("/elsewhere" not in head for head in server.heads)
+
+    run(main())
+
+
+LONG = b"x" * BODY_LIMIT
+
+
+@pytest.mark.parametrize("body", ["", "yyy"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % 100_000_000,
+    ],
+    ids=["length", "chunked"],
+)
+async def test_of_a_huge_body_only_the_start_is_read(server: RawServer, head: bytes, body: str) -> None:
+    server.answer = [head, b"yyy", LONG, b"zzz", LONG]  # and the rest never comes
+    async with Checker(server, body=body) as checker:
+        assert (await checker.check()).result is Result.PASSED
+        async with asyncio.timeout(PATIENCE):
+            await server.idle()  # its connection is of no more use
+
+
+async def test_what_stands_behind_the_limit_is_not_found(server: RawServer) -> None:
+    server.answer = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (BODY_LIMIT + 3), LONG, b"yyy"]
+    async with Checker(server, body="yyy") as checker:
+        assert (await checker.check()).result is Result.BODY
+
+
+@on_both_loops
+def test_a_check_that_is_cancelled_closes_its_connection(run: Run) -> None:
+    async def main() -> None:
+        async with raw_server() as server:
+            server.answer = None
+            async with Checker(server) as checker:
+                task = asyncio.create_task(checker.check())
+                async with asyncio.timeout(PATIENCE):
+                    await server.asked.wait()
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                async with asyncio.timeout(PATIENCE):
+                    await server.idle()
+                server.answer = [OK]
+                assert (await checker.check()).result is Result.PASSED
+
+    run(main())
+
+
+@on_both_loops
+def test_nothing_listens(run: Run) -> None:
+    async def main() -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))  # bound, so that nobody else gets it, but not listening
+            port = taken.getsockname()[1]
+            probe = Probes()("app1", SETTINGS)
+            reply = await probe.check("127.0.0.1", port)
+            await probe.close()
+        assert reply == Reply(Result.REFUSED, 0, f"refused: nothing listens on 127.0.0.1:{port}")
+
+    run(main())
+
+
+@on_both_loops
+def test_no_way_there(run: Run) -> None:
+    async def main() -> None:
+        probe = Probes()("app1", SETTINGS)
+        reply = await probe.check(
+            "255.255.255.255", 9
+        )  # no TCP to a broadcast address: the kernel says so at once
+        await probe.close()
+        assert reply.result is Result.UNREACHABLE
+        assert "255.255.255.255:9" in reply.detail
+
+    run(main())
+
+
+async def test_a_changed_address_closes_the_old_connection(server: RawServer) -> None:
+    async with raw_server() as other, Checker(server) as checker:
+        await checker.check()
+        assert (await checker.probe.check("127.0.0.1", other.port)).result is Result.PASSED
+        assert other.connections == 1
+        async with asyncio.timeout(PATIENCE):
+            await server.idle()
+        await checker.probe.close()
+
+
+async def test_ipv6() -> None:
+    if not socket.has_ipv6:
+        pytest.skip("this Python has no IPv6")
+    try:
+        async with raw_server("::1") as server:
+            probe = Probes()("[::1]:8000", SETTINGS)
+            assert (await probe.check("::1", server.port)).result is Result.PASSED
+            await probe.close()
+            assert "Host: [::1]:8000\r\n" in server.heads[0]
+    except OSError:
+        pytest.skip("this machine has no IPv6")

@@ -30,6 +30,7 @@ LAYERS: dict[str, int] = {
     "admin": 5,
     "runtime": 6,
     "demo": 6,
+    "console": 6,
     "cli": 6,
     "__main__": 6,
 }
@@ -38,7 +39,7 @@ ONLY: dict[str, frozenset[str]] = {"policies": frozenset(["errors", "clock", "up
 NEVER: dict[str, frozenset[str]] = {"proxy": frozenset(["health", "discovery", "admin", "config"])}
 # cli, demo and the entry point stand on the same layer as runtime, above it: they start it.
 ABOVE: dict[str, frozenset[str]] = {
-    "cli": frozenset(["runtime", "demo"]),
+    "cli": frozenset(["runtime", "demo", "console"]),
     "__main__": frozenset(["cli"]),
 }
 
@@ -50,8 +51,8 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "yaml": frozenset(["config"]),
     "aiohttp": frozenset(["admin", "health", "demo"]),
     "prometheus_client": frozenset(["telemetry.metrics"]),
-    "typer": frozenset(["cli", "demo"]),
-    "rich": frozenset(["cli", "demo"]),
+    "typer": frozenset(["cli", "demo", "console"]),
+    "rich": frozenset(["cli", "demo", "console"]),
     "httptools": frozenset(["http"]),
     "orjson": frozenset(["http", "telemetry", "runtime", "admin", "config"]),
     "uvloop": frozenset(["runtime", "cli", "demo"]),

@@ -36,7 +36,7 @@ from balancer.config.types import (
     check_path,
     format_size,
 )
-from balancer.config.upstream_spec import UpstreamSpec, parse_upstream, refuse_duplicates
+from balancer.config.upstream_spec import Spec, parse_upstream, refuse_duplicates
 
 # The fields of an access-log record. Telemetry, which writes them, is a layer above: a test compares.
 ACCESS_LOG_FIELDS = (
@@ -91,7 +91,7 @@ def _lower(value: object) -> object:
 
 
 ListenAddress = Annotated[Address, BeforeValidator(parse_listen), PlainSerializer(str, when_used="json")]
-Upstream = Annotated[UpstreamSpec, BeforeValidator(parse_upstream), PlainSerializer(str, when_used="json")]
+Upstream = Annotated[Spec, BeforeValidator(parse_upstream), PlainSerializer(str, when_used="json")]
 Network = Annotated[str, BeforeValidator(_parse_network)]
 LogFields = Annotated[
     tuple[str, ...],
@@ -275,7 +275,8 @@ class Settings(BaseSettings):
         description="Worker processes; `auto` = the CPUs this container may use.",
     )
     upstreams: Annotated[tuple[Upstream, ...], AfterValidator(refuse_duplicates), CommaList] = Field(
-        description="The app replicas: `app1:8000,10.0.0.2:8000?weight=3,http://app3:8000,[::1]:8000`."
+        description="The app replicas: `app1:8000,10.0.0.2:8000?weight=3,http://app3:8000,[::1]:8000`, or one "
+        "per address of a name: `dns://app:8000?refresh=2s`."
     )
     policy: str = Field(
         default="least_connections",

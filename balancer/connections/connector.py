@@ -8,9 +8,17 @@ from balancer.clock import Clock
 from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool
 from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.errors import CONNECT_FAILED, CONNECT_REFUSED, CONNECT_TIMEOUT, BalancerError, Failure
-from balancer.telemetry.columns import UPSTREAM_CONNECTS
+from balancer.telemetry.columns import (
+    CONNECT_FAILURE_REASONS,
+    UPSTREAM_CONNECT_FAILURES,
+    UPSTREAM_CONNECTS,
+)
 from balancer.upstreams.upstream import Upstream
 
+_REFUSALS, _TIMEOUTS, _UNREACHABLE = (
+    UPSTREAM_CONNECT_FAILURES + CONNECT_FAILURE_REASONS.index(reason)
+    for reason in ("refused", "timeout", "unreachable")
+)
 _CLOSING_NS = 10_000_000_000  # for the last bytes of a tunnel to go out
 
 
@@ -85,10 +93,13 @@ class Connector:
             async with asyncio.timeout(self._connect_timeout):
                 _, connection = await self._loop.create_connection(protocol, upstream.host, upstream.port)
         except TimeoutError:
+            upstream.cells[_TIMEOUTS] += 1
             raise DialError(CONNECT_TIMEOUT, f"no connection within {self._connect_timeout} s") from None
         except ConnectionRefusedError:
+            upstream.cells[_REFUSALS] += 1
             raise DialError(CONNECT_REFUSED, "connection refused") from None
         except OSError as error:
+            upstream.cells[_UNREACHABLE] += 1
             name = errno.errorcode.get(error.errno or 0, type(error).__name__)
             raise DialError(CONNECT_FAILED, name) from None
         upstream.cells[UPSTREAM_CONNECTS] += 1
@@ -100,6 +111,14 @@ class Connector:
             self._closing.popleft()[1].transport.abort()
         for pool in self._pools.values():
             pool.sweep(now_ns)
+
+    def remove(self, upstream: Upstream) -> None:
+        """Nothing of this upstream is in use any more: keep nothing for it, write to its row no more.
+
+        To be called some turns of the loop after its last attempt has ended.
+        """
+        pool = self._pools.pop(upstream)
+        pool.expire_all()
 
     def expire(self, upstream: Upstream) -> None:
         """Let every connection to this upstream end: its address has changed."""

@@ -3,15 +3,33 @@
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from balancer.errors import Outcome
 from balancer.policies.base import Policy
+from balancer.pools.hash_key import NO_KEY, HashKey, hash_key
 from balancer.telemetry.columns import UPSTREAM_INFLIGHT
+from balancer.upstreams.state import candidates
 from balancer.upstreams.upstream import Upstream
 
 # Above this many upstreams the others' load is not read: policies sample there, and reading costs per row.
 _REMOTE_LIMIT = 16
 _REMOTE_REFRESH_NS = 5_000_000
+
+
+# A row's number -> its cells in the pages of the other incarnations.
+RemoteRows: TypeAlias = "Callable[[int], list[memoryview[int]]]"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """`max_attempts` per request; `panic`: use the ejected ones when none is eligible; `hash_key` as the
+    setting has it."""
+
+    max_attempts: int
+    panic: bool
+    hash_key: str
 
 
 class UpstreamPool:
@@ -21,52 +39,66 @@ class UpstreamPool:
     because nothing else touches them.
     """
 
-    __slots__ = ("_by_id", "_policy", "_remote", "_remote_read_ns", "_report", "_tracks_load",
-                 "cells", "max_attempts", "name", "upstreams")  # fmt: skip
+    __slots__ = ("_keyless", "_panic", "_policy", "_remote", "_remote_read_ns", "_remote_rows",
+                 "_report", "_tracks_load", "cells", "hash_key", "max_attempts", "name",
+                 "upstreams")  # fmt: skip
 
     def __init__(
         self,
         name: str,
-        upstreams: list[Upstream],
         policy: Policy,
-        max_attempts: int,
+        keyless: Policy,
+        settings: PoolSettings,
         cells: memoryview[int],
         report: Callable[[Exception], None],
+        remote_rows: RemoteRows | None = None,
     ) -> None:
-        """`report` is told of a policy's own errors where they need not end an exchange."""
+        """`keyless` picks for requests that bring no hash key, where `policy` wants one. `report` is told of
+        a policy's own errors where they need not end an exchange. `remote_rows` gives
+        what other workers count in a row, None where there are no others."""
         self.name = name
-        self.upstreams = upstreams
-        self.max_attempts = max_attempts
+        self.upstreams: list[Upstream] = []
+        self.max_attempts = settings.max_attempts
+        key_source = policy.key_source or settings.hash_key
+        self.hash_key: HashKey | None = hash_key(key_source) if policy.needs_key else None
         self.cells = cells
-        self._by_id = {upstream.id: upstream for upstream in upstreams}
         self._policy = policy
+        self._keyless = keyless
+        self._panic = settings.panic
         self._tracks_load = policy.tracks_load
         self._report = report
+        compares_load = policy.compares_load or (policy.needs_key and keyless.compares_load)
+        self._remote_rows = remote_rows if compares_load else None
         self._remote: list[tuple[Upstream, list[memoryview[int]]]] = []
         self._remote_read_ns = 0
-        self.rebuild()
 
-    def watch_remote(self, rows: dict[str, list[memoryview[int]]]) -> None:
-        """`rows`: upstream id -> its rows in the pages of the other incarnations, for load-aware policies."""
-        if self._policy.compares_load and len(self.upstreams) <= _REMOTE_LIMIT:
-            self._remote = [(upstream, rows[upstream.id]) for upstream in self.upstreams]
+    def set_members(self, upstreams: list[Upstream]) -> None:
+        """These are the upstreams from now on. To be called whenever one's state, address or weight changed,
+        too: here alone the policy is handed its candidates."""
+        self.upstreams = upstreams
+        self._remote = []
+        if self._remote_rows is not None and len(upstreams) <= _REMOTE_LIMIT:
+            self._remote = [(upstream, self._remote_rows(upstream.row)) for upstream in upstreams]
+        else:
+            for upstream in upstreams:
+                upstream.remote_inflight = 0
+        self.rebuild()
 
     def rebuild(self) -> None:
-        """Hand the policy the candidates anew. To be called whenever eligibility or a weight changed."""
-        self._policy.rebuild([upstream for upstream in self.upstreams if upstream.is_eligible()])
+        """Hand the policy the candidates anew."""
+        chosen, _ = candidates(self.upstreams, self._panic)
+        self._policy.rebuild(chosen)
+        if self.hash_key is not None:
+            self._keyless.rebuild(chosen)
 
-    def set_address(self, upstream_id: str, host: str) -> Upstream:
-        """The name of this upstream resolves to `host` now. Raises KeyError for an unknown id."""
-        upstream = self._by_id[upstream_id]
-        upstream.set_host(host)
-        self.rebuild()
-        return upstream
+    def choose(self, key: int, tried: tuple[Upstream, ...], now_ns: int) -> Upstream | None:
+        """An upstream for one attempt, in flight until `finished`; None when there is none left.
 
-    def choose(self, tried: tuple[Upstream, ...], now_ns: int) -> Upstream | None:
-        """An upstream for one attempt, in flight until `finished`; None when there is none left."""
+        `key` is what `hash_key` gives for the request, 0 where that is None.
+        """
         if self._remote and now_ns - self._remote_read_ns > _REMOTE_REFRESH_NS:
             self._read_remote(now_ns)
-        upstream = self._policy.pick(0, tried)
+        upstream = (self._policy if key != NO_KEY else self._keyless).pick(key, tried)
         if upstream is not None:
             if self._tracks_load:
                 self._policy.started(upstream)

@@ -5,7 +5,7 @@ Until a connection is handed over nothing has been sent: whatever fails here may
 any method.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.errors import CONNECT_TIMEOUT, NO_UPSTREAM, UPSTREAM_CLOSED, Failure, Outcome
@@ -18,15 +18,18 @@ if TYPE_CHECKING:
     from balancer.proxy.exchange import Exchange
     from balancer.proxy.proxy import Proxy
 
+Miss: TypeAlias = tuple[Upstream, Failure, str]  # an attempt that failed, why, and in more words
+
 
 class Connecting:
     """Answers each `start` or `again` with `exchange.send` or `exchange.fail`, at once or later.
 
-    `tried` are the upstreams chosen so far, in order; `attempts` how many times one was.
+    `tried` are the upstreams chosen so far, in order; `attempts` how many times one was; `misses` what came
+    of those that failed.
     """
 
-    __slots__ = ("_detail", "_exchange", "_failure", "_pool", "_proxy", "attempts", "dialling",
-                 "tried")  # fmt: skip
+    __slots__ = ("_detail", "_exchange", "_failure", "_key", "_pool", "_proxy", "attempts",
+                 "dialling", "misses", "tried")  # fmt: skip
 
     _pool: UpstreamPool
 
@@ -35,14 +38,19 @@ class Connecting:
         self._proxy = proxy
         self._failure: Failure | None = None  # why the last attempt could not be connected
         self._detail = ""
+        self._key = 0
         self.dialling: Dialling | None = None
         self.tried: tuple[Upstream, ...] = ()
+        self.misses: tuple[Miss, ...] = ()
         self.attempts = 0
 
     def start(self, pool: UpstreamPool, now: int) -> None:
         """The first attempt of a new exchange."""
         self._pool = pool
         self.reset()
+        hash_key = pool.hash_key
+        exchange = self._exchange
+        self._key = 0 if hash_key is None else hash_key(exchange.head, exchange.client.peer)
         self.again(now)
 
     def reset(self) -> None:
@@ -50,6 +58,7 @@ class Connecting:
         self._failure = None
         self._detail = ""
         self.tried = ()
+        self.misses = ()
         self.attempts = 0
 
     def may_go_on(self) -> bool:
@@ -85,7 +94,7 @@ class Connecting:
             dialling.cancel(outcome)
 
     def _choose(self, now: int) -> Upstream | None:
-        upstream = self._pool.choose(self.tried, now)
+        upstream = self._pool.choose(self._key, self.tried, now)
         if upstream is None:
             self._exchange.fail(self._failure or NO_UPSTREAM, self._detail)
             return None
@@ -106,7 +115,7 @@ class Connecting:
             return
         try:
             now = self._proxy.monotonic_ns()
-            upstream = self._pool.choose(self.tried, now)
+            upstream = self._pool.choose(self._key, self.tried, now)
             if upstream is None:
                 return
             self.tried = (*self.tried, upstream)
@@ -127,6 +136,10 @@ class Connecting:
         self.give_back(upstream, Outcome.CANCELLED)
         self._exchange.crashed(error)
 
+    def missed(self, upstream: Upstream, failure: Failure, detail: str) -> None:
+        """An attempt at `upstream` failed."""
+        self.misses = (*self.misses, (upstream, failure, detail))
+
     def give_back(self, upstream: Upstream, outcome: Outcome) -> None:
         """A dial to `upstream` did not become this exchange's connection."""
         self._pool.finished(upstream, 0, outcome)
@@ -139,7 +152,9 @@ class Connecting:
         ):  # it ended, or spoke unasked, before its use
             self._proxy.connector.close_now(connection, "upstream_closed")
             self.give_back(upstream, Outcome.CONNECT_FAILED)
-            self.failed(UPSTREAM_CLOSED, "the connection ended before it was used")
+            detail = "the connection ended before it was used"
+            self.missed(upstream, UPSTREAM_CLOSED, detail)
+            self.failed(UPSTREAM_CLOSED, detail)
             return
         try:
             self._exchange.send(upstream, connection, False, self._proxy.monotonic_ns())

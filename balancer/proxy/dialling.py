@@ -72,6 +72,7 @@ class Dialling:
             return
         elif isinstance(error, DialError):
             owner.give_back(upstream, Outcome.CONNECT_FAILED)
+            owner.missed(upstream, error.failure, error.detail)
             if self._dials:
                 owner.join_race(self)  # the other one may be swallowed
             else:

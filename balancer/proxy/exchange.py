@@ -195,7 +195,7 @@ class Exchange:
         proxy = self.proxy
         now = proxy.monotonic_ns()
         self.failure = failure
-        proxy.count_local(failure)
+        proxy.exchange_failed(self, failure, detail)
         if self.response_begun:
             self._end(now)
             self.client.break_off()
@@ -282,6 +282,8 @@ class Exchange:
     def upstream_failed(self, failure: Failure, detail: str) -> None:
         """The attempt failed, or took too long."""
         attempt = self.attempt
+        if attempt is not None:
+            self.connecting.missed(attempt.upstream, failure, detail)
         self._let_go(Outcome.FAILED, "failed")
         # An upstream may close an idle connection just as we take it. That is no failure of its.
         stale = failure is UPSTREAM_CLOSED and attempt is not None and attempt.reused

@@ -4,6 +4,7 @@ from __future__ import annotations  # memoryview[int] is not subscriptable at ru
 
 import asyncio
 import select
+from collections import deque
 from collections.abc import Callable
 from email.utils import formatdate
 
@@ -12,13 +13,14 @@ from balancer.connections.connector import Connector
 from balancer.errors import FAILURES, Failure
 from balancer.http.forwarding import Forwarding, Peer, RequestIds
 from balancer.http.responses import render_failure
-from balancer.pools.pool import UpstreamPool
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.client_connection import ClientConnection
 from balancer.proxy.delay_queue import DelayQueue
 from balancer.proxy.dialling import CONNECT_RACE_DELAY, Dialling
 from balancer.proxy.exchange import Exchange
+from balancer.proxy.failure_record import FailureRecord, exchange_failure, refusal_failure
 from balancer.proxy.limits import FOREVER_NS, Limits, Timeouts
+from balancer.proxy.membership import Membership
 from balancer.proxy.record import exchange_record, refusal_record
 from balancer.proxy.router import Router
 from balancer.telemetry.access_log import RecordSink
@@ -28,6 +30,8 @@ from balancer.telemetry.columns import (
     WORKER_LOCAL_RESPONSES,
 )
 
+# What the admin API shows of errors; one worker's part is taken four times a second.
+_FAILURES_KEPT = 200
 _LOCAL_COLUMN: dict[Failure, int] = {
     failure: WORKER_LOCAL_RESPONSES + column for column, failure in enumerate(FAILURES)
 }
@@ -39,9 +43,9 @@ class Proxy:
     Everything in here is for one event loop; nothing is locked.
     """
 
-    __slots__ = ("_admitted", "_clients", "_clock", "_listener_cells", "_pools",
+    __slots__ = ("_admitted", "_clients", "_clock", "_failures", "_listener_cells", "_released",
                  "_worker_cells", "connect_races", "connector", "date_line", "draining",
-                 "forwarding", "limits", "loop", "monotonic_ns", "records", "report",
+                 "forwarding", "limits", "loop", "membership", "monotonic_ns", "records", "report",
                  "request_ids", "router", "timeouts")  # fmt: skip
 
     def __init__(
@@ -50,7 +54,7 @@ class Proxy:
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
         router: Router,
-        pools: list[UpstreamPool],
+        membership: Membership,
         connector: Connector,
         forwarding: Forwarding,
         request_ids: RequestIds,
@@ -64,6 +68,7 @@ class Proxy:
         self.loop = loop
         self.monotonic_ns = clock.monotonic_ns
         self.router = router
+        self.membership = membership
         self.connector = connector
         self.forwarding = forwarding
         self.request_ids = request_ids
@@ -75,7 +80,8 @@ class Proxy:
         self.draining = False
         self.date_line = b""
         self._clock = clock
-        self._pools = {pool.name: pool for pool in pools}
+        self._failures: deque[FailureRecord] = deque(maxlen=_FAILURES_KEPT)
+        self._released: list[int] = []
         self._clients: set[ClientConnection] = set()
         self._admitted = 0
         self._listener_cells = listener_cells
@@ -110,6 +116,7 @@ class Proxy:
                 client.check_total(now)
         self._poll_paused()
         self.connector.sweep(now)
+        self._released += self.membership.sweep()
         for route in self.router.routes:
             route.flush()
 
@@ -132,9 +139,16 @@ class Proxy:
         for route in self.router.routes:
             route.flush()
 
-    def set_address(self, pool: str, upstream_id: str, host: str) -> None:
-        """The name of an upstream resolves to `host` now. Raises KeyError for unknown names."""
-        self.connector.expire(self._pools[pool].set_address(upstream_id, host))
+    def take_released(self) -> list[int]:
+        """Rows of upstreams that have left, to which nothing here writes any more, since last asked."""
+        released, self._released = self._released, []
+        return released
+
+    def take_failures(self) -> list[FailureRecord]:
+        """The newest errors made here since last asked, oldest first."""
+        failures = list(self._failures)
+        self._failures.clear()
+        return failures
 
     # --- the client connections' calls
 
@@ -158,9 +172,11 @@ class Proxy:
 
     def refusal(self, peer: Peer, failure: Failure, detail: str) -> bytes:
         """The response to what could not become an exchange, counted and logged."""
-        self.count_local(failure)
+        self._count_local(failure)
+        wall = self._clock.wall()
+        self._failures.append(refusal_failure(peer, failure, detail, wall))
         if self.records.enabled:
-            self.records.append(refusal_record(peer, failure, self._clock.wall()))
+            self.records.append(refusal_record(peer, failure, wall))
         return render_failure(
             failure,
             detail,
@@ -171,8 +187,12 @@ class Proxy:
             request_id=b"",
         )
 
-    def count_local(self, failure: Failure) -> None:
+    def exchange_failed(self, exchange: Exchange, failure: Failure, detail: str) -> None:
         """A response was made here, or broken off here."""
+        self._count_local(failure)
+        self._failures.append(exchange_failure(exchange, failure, detail, self._clock.wall()))
+
+    def _count_local(self, failure: Failure) -> None:
         self._worker_cells[_LOCAL_COLUMN[failure]] += 1
 
     def record_exchange(self, exchange: Exchange, sent: Attempt | None, duration: int) -> None:

@@ -3,10 +3,12 @@
 Nothing here touches the network or the processes, so that a reload can compare two blueprints.
 """
 
-import ipaddress
 from typing import Any
 
+from balancer.config.address import is_ip
 from balancer.config.settings import Settings
+from balancer.config.upstream_spec import DnsSpec, UpstreamSpec
+from balancer.health.settings import CheckSettings
 from balancer.runtime.channel import Message
 from balancer.runtime.fleet import Fleet, PoolState, UpstreamState
 from balancer.telemetry.columns import Kind
@@ -15,37 +17,60 @@ from balancer.telemetry.ledger import Ledger
 DEFAULT = "default"  # the pool that UPSTREAMS defines, and the route to it
 
 
-def build_fleet(settings: Settings, ledger: Ledger) -> Fleet:
-    """The pools of the settings, a row of the segment for each entity; names have no address yet."""
+def build_pools(settings: Settings, ledger: Ledger) -> list[PoolState]:
+    """The pools of the settings, a row of the segment for each entity.
+
+    Names have no address yet, and what discovery has to find is not there yet.
+    """
     pool = PoolState(
         name=DEFAULT,
         row=ledger.row(Kind.POOL, DEFAULT),
         settings={
             "policy": settings.policy,
             "policy_options": settings.policy_options,
+            "hash_key": settings.hash_key,
+            "panic": settings.panic,
             "keepalive": settings.keepalive.model_dump(),
             "retry": settings.retry.model_dump(),
         },
+        panic_allowed=settings.panic,
+        is_checked=settings.health_check.enabled,
     )
     for spec in settings.upstreams:
-        pool.upstreams[spec.id] = UpstreamState(
-            id=spec.id,
-            host=spec.host,
-            port=spec.port,
-            weight=spec.weight,
-            row=ledger.row(Kind.UPSTREAM, DEFAULT, spec.id),
-            address=spec.host if is_address(spec.host) else "",
-        )
-    return Fleet([pool])
+        if isinstance(spec, UpstreamSpec):
+            pool.upstreams[spec.id] = UpstreamState(
+                pool=DEFAULT,
+                id=spec.id,
+                host=spec.host,
+                port=spec.port,
+                weight=spec.weight,
+                row=ledger.row(Kind.UPSTREAM, DEFAULT, spec.id),
+                address=spec.host if is_ip(spec.host) else "",
+                unchecked=pool.is_checked,
+            )
+    return [pool]
 
 
-def is_address(host: str) -> bool:
-    """Whether `host` is an IP address and needs no resolving."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+def discovered(settings: Settings) -> list[tuple[str, DnsSpec]]:
+    """What discovery has to find: the name of the pool, and the entry."""
+    return [(DEFAULT, spec) for spec in settings.upstreams if isinstance(spec, DnsSpec)]
+
+
+def check_settings(settings: Settings) -> CheckSettings:
+    """How the upstreams are checked."""
+    group = settings.health_check
+    return CheckSettings(
+        path=group.path,
+        interval=group.interval,
+        timeout=group.timeout,
+        rise=group.rise,
+        fall=group.fall,
+        expect=group.expect,
+        body=group.body,
+        port=group.port,
+        headers=tuple(group.headers.items()),
+        drain_status=group.drain_status,
+    )
 
 
 class Blueprint:

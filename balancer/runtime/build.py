@@ -9,17 +9,19 @@ from typing import Any
 
 from balancer.clock import Clock
 from balancer.connections.connector import Connector
-from balancer.connections.keepalive import KeepalivePool, KeepaliveSettings
+from balancer.connections.keepalive import KeepaliveSettings
 from balancer.http.forwarding import Forwarding, RequestIds
-from balancer.policies.registry import PolicyContext
+from balancer.policies.base import PolicyContext
+from balancer.policies.least_connections import LeastConnections
 from balancer.policies.registry import build as build_policy
-from balancer.pools.pool import UpstreamPool
+from balancer.pools.pool import PoolSettings, UpstreamPool
 from balancer.proxy.limits import Limits, Timeouts, timeout_ns
+from balancer.proxy.membership import Membership, MemberState
 from balancer.proxy.proxy import Proxy
 from balancer.proxy.router import Route, Router
 from balancer.telemetry.access_log import RecordSink
 from balancer.telemetry.segment import Segment
-from balancer.upstreams.upstream import Upstream
+from balancer.upstreams.state import AdminState, Cause
 
 
 def build_proxy(
@@ -37,40 +39,45 @@ def build_proxy(
         log("error", f"internal error: {error!r}", "".join(traceback.format_exception(error)))
 
     page = segment.page(start["page"])
-    context = PolicyContext(Random(os.urandom(16)), start["slot"])
+    context = PolicyContext(Random(os.urandom(16)), start["slot"], clock)
     limits = Limits(**start["limits"])
     timeouts = start["timeouts"]
     connector = Connector(loop, clock, timeouts["connect"] or None, limits.header_bytes, limits.header_count)
+    membership = Membership(connector, page.row)
+    others = [segment.page(index) for index in range(1, segment.pages) if index != start["page"]]
+
+    def remote_rows(row: int) -> list[memoryview]:
+        return [other.row(row) for other in others]
+
     pools: dict[str, UpstreamPool] = {}
     for spec in start["pools"]:
-        keepalive = spec["keepalive"]
-        keepalive_settings = KeepaliveSettings(
-            max_idle=keepalive["max_idle"],
-            idle_timeout_ns=timeout_ns(keepalive["idle_timeout"]),
-            max_requests=keepalive["max_requests"],
-            max_lifetime_ns=round(keepalive["max_lifetime"] * 1e9),
-        )
-        upstreams = []
-        for one in spec["upstreams"]:
-            upstream = Upstream(one["id"], one["host"], one["port"], one["weight"], page.row(one["row"]))
-            connector.add(KeepalivePool(upstream, keepalive_settings))
-            upstreams.append(upstream)
-        policy = build_policy(spec["policy"], spec["policy_options"], context)
         pool = UpstreamPool(
-            spec["name"], upstreams, policy, spec["retry"]["max_attempts"], page.row(spec["row"]), report
+            spec["name"],
+            build_policy(spec["policy"], spec["policy_options"], context),
+            LeastConnections(context),
+            PoolSettings(spec["retry"]["max_attempts"], spec["panic"], spec["hash_key"]),
+            page.row(spec["row"]),
+            report,
+            remote_rows if start["workers"] > 1 else None,
         )
-        if start["workers"] > 1:
-            others = [
-                segment.page(index) for index in range(1, 2 * start["workers"] + 3) if index != start["page"]
-            ]
-            pool.watch_remote({one["id"]: [p.row(one["row"]) for p in others] for one in spec["upstreams"]})
+        keepalive = spec["keepalive"]
+        membership.add_pool(
+            pool,
+            KeepaliveSettings(
+                max_idle=keepalive["max_idle"],
+                idle_timeout_ns=timeout_ns(keepalive["idle_timeout"]),
+                max_requests=keepalive["max_requests"],
+                max_lifetime_ns=round(keepalive["max_lifetime"] * 1e9),
+            ),
+        )
+        membership.apply(pool.name, member_states(spec["upstreams"]))
         pools[pool.name] = pool
     routes = [Route(one["name"], pools[one["pool"]], page.row(one["row"])) for one in start["routes"]]
     return Proxy(
         loop=loop,
         clock=clock,
         router=Router(routes),
-        pools=list(pools.values()),
+        membership=membership,
         connector=connector,
         forwarding=Forwarding(start["trusted_proxies"]),
         request_ids=RequestIds(int.from_bytes(os.urandom(8))),
@@ -88,3 +95,19 @@ def build_proxy(
         listener_cells=page.row(start["rows"]["listener"]),
         worker_cells=page.row(start["rows"]["worker"]),
     )
+
+
+def member_states(upstreams: list[dict[str, Any]]) -> list[MemberState]:
+    """The upstreams of a pool as the `start` and `pool` messages carry them."""
+    return [
+        MemberState(
+            id=one["id"],
+            host=one["host"],
+            port=one["port"],
+            weight=one["weight"],
+            row=one["row"],
+            admin_state=AdminState(one["admin_state"]),
+            causes=frozenset(map(Cause, one["causes"])),
+        )
+        for one in upstreams
+    ]

@@ -39,6 +39,9 @@ class CrewEvents(Protocol):
     def access(self, records: list[list[object]]) -> None:
         """Access-log records of a worker."""
 
+    def failures(self, records: list[dict[str, object]]) -> None:
+        """Errors that a worker has made, oldest first."""
+
 
 class Crew:
     """All slots. `tick` is to be called every `slot.TICK` seconds; time comes from `clock` alone."""
@@ -67,6 +70,8 @@ class Crew:
             "ready": self._on_ready,
             "heartbeat": self._on_heartbeat,
             "access": self._on_access,
+            "failures": self._on_failures,
+            "released": self._on_released,
             "log": self._on_log,
             "fatal": self._on_fatal,
             "drained": self._on_heartbeat,
@@ -242,6 +247,12 @@ class Crew:
 
     def _on_access(self, slot: Slot, message: Message) -> None:
         self._events.access(message["records"])
+
+    def _on_failures(self, slot: Slot, message: Message) -> None:
+        self._events.failures(message["records"])
+
+    def _on_released(self, slot: Slot, message: Message) -> None:
+        self._ledger.release(slot.page, message["rows"])
 
     def _on_log(self, slot: Slot, message: Message) -> None:
         text = f"worker {slot.number}: {message['message']}"

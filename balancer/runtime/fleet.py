@@ -1,62 +1,139 @@
-"""The authoritative state of every pool and upstream (L6), in the supervisor; each change has a revision."""
+"""The authoritative state of every pool and upstream (L6), in the supervisor.
 
+A state changes through the doors here and nowhere else. Each change has a revision, an event with its cause,
+and a log line; the workers are told the whole pool, once per turn of the event loop however much changed in it.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from balancer.errors import BalancerError
+from balancer.clock import Clock
+from balancer.discovery.member import Member
+from balancer.errors import StartupError
 from balancer.runtime.channel import Message
+from balancer.telemetry.columns import Kind
+from balancer.telemetry.events import Event, EventLog
+from balancer.telemetry.ledger import Ledger
+from balancer.upstreams.state import AdminState, Cause, candidates, is_eligible
+
+ANNOUNCED = "announced"  # the cause of a drain that the app itself asked for
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class UpstreamState:
-    """One upstream: `host` as the settings have it, `address` the IP address it has now, "" while unknown."""
+    """One upstream: `host` as the settings have it, `address` the IP address it has now, "" while unknown.
 
+    `source` is the discovery entry that found it, "" for one of the settings' own. `changes` counts what
+    happened to it, by what it became and why. Changed by the fleet's doors only.
+    """
+
+    pool: str
     id: str
     host: str
     port: int
     weight: int
     row: int
     address: str
+    source: str = ""
+    causes: frozenset[Cause] = frozenset()
+    announced: bool = False  # its check answered DRAIN_STATUS
+    unchecked: bool = False  # checks are on, and the first verdict is not in
+    changes: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @property
+    def admin_state(self) -> AdminState:
+        """What is wanted of it."""
+        return AdminState.DRAINING if self.announced else AdminState.ACTIVE
+
+    @property
+    def effective_weight(self) -> float:
+        """Its share of the load against the others'."""
+        return float(self.weight)
+
+    def is_reachable(self) -> bool:
+        """Whether it has an address and a share of the load."""
+        return self.address != "" and self.effective_weight > 0
+
+    def is_eligible(self) -> bool:
+        """Whether it may be picked without panic."""
+        return self.is_reachable() and is_eligible(self.admin_state, self.causes)
+
+    def for_workers(self) -> dict[str, Any]:
+        """As the `start` and `pool` messages carry it."""
+        return {
+            "id": self.id,
+            "host": self.address,
+            "port": self.port,
+            "weight": self.weight,
+            "row": self.row,
+            "admin_state": self.admin_state,
+            "causes": sorted(self.causes),
+        }
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class PoolState:
     """One upstream pool; `settings` is what workers are told of it besides its upstreams."""
 
     name: str
     row: int
     settings: dict[str, Any]
+    panic_allowed: bool
+    is_checked: bool  # by active checks
     upstreams: dict[str, UpstreamState] = field(default_factory=dict)
+    panics: bool = False
+    ejections: Counter[str] = field(default_factory=Counter)  # by cause
+
+    def eligible(self) -> int:
+        """How many upstreams may be picked without panic."""
+        return sum(upstream.is_eligible() for upstream in self.upstreams.values())
+
+
+class FleetWatcher(Protocol):
+    """Who wants to know which upstreams there are."""
+
+    def added(self, upstream: UpstreamState) -> None:
+        """There is a new one."""
+
+    def moved(self, upstream: UpstreamState) -> None:
+        """It has another address."""
+
+    def removed(self, upstream: UpstreamState) -> None:
+        """It is gone, and never comes back: the same address found again is a new one."""
 
 
 class Fleet:
-    """All pools. Changes go through its methods; each gives the message to broadcast, None for no change."""
+    """All pools, for one event loop. `call_soon` is that loop's; `broadcast` reaches all workers."""
 
-    def __init__(self, pools: list[PoolState]) -> None:
+    def __init__(
+        self,
+        pools: Iterable[PoolState],
+        *,
+        ledger: Ledger,
+        events: EventLog,
+        clock: Clock,
+        log: logging.Logger,
+        call_soon: Callable[[Callable[[], None]], object],
+        broadcast: Callable[[Message], None],
+    ) -> None:
         self.revision = 1
         self.pools = {pool.name: pool for pool in pools}
+        self.watchers: list[FleetWatcher] = []
+        self._ledger = ledger
+        self._events = events
+        self._clock = clock
+        self._log = log
+        self._call_soon = call_soon
+        self._broadcast = broadcast
+        self._untold: dict[str, PoolState] = {}  # pools whose change the workers have not been told
+        self._left_out: set[tuple[str, str]] = set()  # of too many upstreams; said once
 
-    def set_address(self, pool: str, upstream_id: str, address: str) -> Message | None:
-        """An upstream's name has a new address."""
-        try:
-            upstream = self.pools[pool].upstreams[upstream_id]
-        except KeyError:
-            raise BalancerError(f"no upstream {upstream_id} in pool {pool}") from None
-        if upstream.address == address:
-            return None
-        upstream.address = address
-        self.revision += 1
-        return {
-            "type": "upstream_address",
-            "revision": self.revision,
-            "pool": pool,
-            "id": upstream_id,
-            "host": address,
-        }
-
-    def upstreams(self) -> list[tuple[PoolState, UpstreamState]]:
-        """Every upstream with its pool, in the order of the settings."""
-        return [(pool, upstream) for pool in self.pools.values() for upstream in pool.upstreams.values()]
+    def upstreams(self) -> list[UpstreamState]:
+        """Every upstream, by pool and in the order of the settings."""
+        return [upstream for pool in self.pools.values() for upstream in pool.upstreams.values()]
 
     def snapshot(self) -> list[dict[str, Any]]:
         """The pools as the `start` message carries them."""
@@ -65,10 +142,144 @@ class Fleet:
                 "name": pool.name,
                 "row": pool.row,
                 **pool.settings,
-                "upstreams": [
-                    {"id": u.id, "host": u.address, "port": u.port, "weight": u.weight, "row": u.row}
-                    for u in pool.upstreams.values()
-                ],
+                "upstreams": [upstream.for_workers() for upstream in pool.upstreams.values()],
             }
             for pool in self.pools.values()
         ]
+
+    # The doors
+
+    def eject(self, upstream: UpstreamState, cause: Cause, why: str) -> None:
+        """No new requests for it, until `readmit` with the same cause."""
+        if cause in upstream.causes:
+            return
+        upstream.causes |= {cause}
+        self.pools[upstream.pool].ejections[cause] += 1
+        self._log.warning("upstream %s of pool %s is ejected: %s", upstream.id, upstream.pool, why)
+        self._became(upstream, "ejected", cause, f"{upstream.id} is ejected: {why}")
+
+    def readmit(self, upstream: UpstreamState, cause: Cause, why: str) -> None:
+        """This cause is over; other causes may still keep it out."""
+        if cause not in upstream.causes:
+            return
+        upstream.causes -= {cause}
+        still = f"; still ejected for {', '.join(sorted(upstream.causes))}" if upstream.causes else ""
+        self._log.info("upstream %s of pool %s is readmitted: %s%s", upstream.id, upstream.pool, why, still)
+        self._became(upstream, "readmitted", cause, f"{upstream.id} is readmitted: {why}{still}")
+
+    def announce(self, upstream: UpstreamState, draining: bool, why: str) -> None:
+        """The app says that it wants no new requests, or wants them again."""
+        if upstream.announced == draining:
+            return
+        upstream.announced = draining
+        state = upstream.admin_state
+        self._log.info("upstream %s of pool %s is %s: %s", upstream.id, upstream.pool, state, why)
+        self._became(upstream, state, ANNOUNCED, f"{upstream.id} is {state}: {why}")
+
+    def checked(self, upstream: UpstreamState) -> None:
+        """Its first check is in. Until then it counts as eligible, so workers need not be told."""
+        upstream.unchecked = False
+
+    def set_address(self, upstream: UpstreamState, address: str) -> None:
+        """Its name has this address now."""
+        if upstream.address == address:
+            return
+        before, upstream.address = upstream.address, address
+        moved = f" (before: {before})" if before else ""
+        level = logging.INFO if before else logging.DEBUG
+        self._log.log(level, "upstream %s of pool %s is at %s%s", upstream.id, upstream.pool, address, moved)
+        self._event("address", upstream, None, f"{upstream.id} is at {address}{moved}")
+        for watcher in self.watchers:
+            watcher.moved(upstream)
+        self._changed(self.pools[upstream.pool])
+
+    def set_members(self, pool_name: str, source: str, members: Sequence[Member]) -> None:
+        """What a discovery source has found. Others' upstreams stay, and win over it at the same address."""
+        pool = self.pools[pool_name]
+        wanted = {member.id: member for member in members}
+        gone = [u for u in pool.upstreams.values() if u.source == source and u.id not in wanted]
+        new = [member for member in wanted.values() if member.id not in pool.upstreams]
+        for upstream in gone:
+            self._remove(pool, upstream, f"{source} does not list it any more")
+        for member in new:
+            if not self._add(pool, source, member):
+                break
+        else:
+            self._left_out.discard((pool_name, source))
+        if gone or new:
+            self._changed(pool)
+
+    def _add(self, pool: PoolState, source: str, member: Member) -> bool:
+        try:
+            row = self._ledger.row(Kind.UPSTREAM, pool.name, member.id)
+        except StartupError as error:
+            if (pool.name, source) not in self._left_out:
+                self._left_out.add((pool.name, source))
+                self._log.error("%s: not all of it can be used: %s", source, error)
+            return False
+        upstream = UpstreamState(
+            pool=pool.name,
+            id=member.id,
+            host=member.host,
+            port=member.port,
+            weight=member.weight,
+            row=row,
+            address=member.address,
+            source=source,
+            unchecked=pool.is_checked,
+        )
+        pool.upstreams[upstream.id] = upstream
+        self._log.info("upstream %s of pool %s is added: found by %s", upstream.id, pool.name, source)
+        self._event("added", upstream, None, f"{upstream.id} is added: found by {source}")
+        for watcher in self.watchers:
+            watcher.added(upstream)
+        return True
+
+    def _remove(self, pool: PoolState, upstream: UpstreamState, why: str) -> None:
+        del pool.upstreams[upstream.id]
+        self._ledger.retire(Kind.UPSTREAM, pool.name, upstream.id)
+        self._log.info("upstream %s of pool %s is removed: %s", upstream.id, pool.name, why)
+        self._event("removed", upstream, None, f"{upstream.id} is removed: {why}")
+        for watcher in self.watchers:
+            watcher.removed(upstream)
+
+    # What follows from a change
+
+    def _became(self, upstream: UpstreamState, to: str, cause: str, text: str) -> None:
+        upstream.changes[to, cause] += 1
+        self._event(to, upstream, cause, text)
+        self._changed(self.pools[upstream.pool])
+
+    def _event(self, kind: str, upstream: UpstreamState, cause: str | None, text: str) -> None:
+        self._say(kind, upstream.pool, upstream.id, cause, text)
+
+    def _changed(self, pool: PoolState) -> None:
+        _, panics = candidates(list(pool.upstreams.values()), pool.panic_allowed)
+        if panics != pool.panics:
+            pool.panics = panics
+            if panics:
+                text = "no upstream is eligible: requests go to the ejected ones rather than nowhere"
+                self._log.error("pool %s: %s", pool.name, text)
+            else:
+                text = "panic is over"
+                self._log.info("pool %s: %s", pool.name, text)
+            self._say("panic" if panics else "panic_over", pool.name, None, None, text)
+        if not self._untold:
+            self._call_soon(self._tell)
+        self._untold[pool.name] = pool
+
+    def _say(self, kind: str, pool: str, upstream: str | None, cause: str | None, text: str) -> None:
+        self.revision += 1
+        self._events.append(Event(self.revision, self._clock.wall(), kind, pool, upstream, cause, text))
+
+    def _tell(self) -> None:
+        untold, self._untold = self._untold, {}
+        for pool in untold.values():
+            self._broadcast(
+                {
+                    "type": "pool",
+                    "revision": self.revision,
+                    "name": pool.name,
+                    "upstreams": [upstream.for_workers() for upstream in pool.upstreams.values()],
+                }
+            )

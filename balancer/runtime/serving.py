@@ -2,7 +2,7 @@
 
 import asyncio
 import traceback
-from typing import Protocol
+from typing import Any, Protocol
 
 from balancer.clock import Clock
 from balancer.runtime.acceptor import Doors
@@ -25,6 +25,12 @@ class Served(Protocol):
 
     def sweep(self) -> None:
         """Deadlines and gauges."""
+
+    def take_released(self) -> list[int]:
+        """Rows of the stats segment that are written to no more, since last asked."""
+
+    def take_failures(self) -> list[dict[str, Any]]:
+        """The newest errors made here, since last asked."""
 
     def drain(self) -> None:
         """Close idle clients, let running exchanges be the last of their connections."""
@@ -102,3 +108,10 @@ class Serving:
             if not self._uplink.send({"type": "access", "records": part}):
                 self._records.dropped += len(part)
         self._row[WORKER_LOG_DROPPED] = self._records.dropped
+        failures = self._proxy.take_failures()
+        if failures:
+            self._uplink.send({"type": "failures", "records": failures})
+        # A row that the supervisor does not hear of stays unused until this incarnation ends.
+        released = self._proxy.take_released()
+        if released:
+            self._uplink.send({"type": "released", "rows": released})

@@ -6,26 +6,36 @@ import signal
 import socket
 from collections.abc import Coroutine
 from functools import partial
+from random import Random
 from typing import Any
 
 import uvloop
 
 from balancer import __version__
 from balancer.admin.server import AdminServer
-from balancer.clock import SystemClock
+from balancer.clock import Clock, SystemClock
+from balancer.config.address import is_ip
+from balancer.config.export import export
+from balancer.config.loader import Loaded
 from balancer.config.settings import Settings
+from balancer.discovery.discovery import Discovery
+from balancer.discovery.lookup import SystemResolver
 from balancer.errors import OperatorError, StartupError
-from balancer.runtime.blueprint import Blueprint, build_fleet, is_address
+from balancer.health.active import ActiveChecks
+from balancer.health.probe import Probes
+from balancer.runtime.blueprint import Blueprint, build_pools, check_settings, discovered
 from balancer.runtime.channel import Message
+from balancer.runtime.checking import CheckDoors, CheckedFleet
 from balancer.runtime.crew import Crew
+from balancer.runtime.fleet import Fleet, UpstreamState
 from balancer.runtime.instance import Instance
 from balancer.runtime.log import open_log
-from balancer.runtime.names import INTERVAL, NameWatch
 from balancer.runtime.open_files import affordable_connections, raise_limit
 from balancer.runtime.slot import TICK
 from balancer.runtime.sockets import bound_address, open_admin, open_listeners
 from balancer.runtime.worker_process import OnEnded, OnMessage, WorkerProcess
 from balancer.telemetry.access_log import Renderer
+from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.line_writer import LineWriter
 from balancer.telemetry.segment import Segment
@@ -35,9 +45,10 @@ DRAIN_MARGIN = 2.0  # how much longer than its drain time a worker may take to e
 STDOUT = 1
 
 
-def run(settings: Settings) -> int:
+def run(loaded: Loaded) -> int:
     """Run an instance until it is told to stop. Gives the exit code: 0 after a drain, 1 where it could not
     start (one line on stderr says why), 128 + the signal's number where a second signal cut it short."""
+    settings = loaded.settings
     log, log_writer = open_log(settings.log_level)
     access_writer = LineWriter(STDOUT)
     sockets: list[socket.socket] = []
@@ -46,7 +57,11 @@ def run(settings: Settings) -> int:
         sockets.append(open_admin(settings.admin_listen))
         *listeners, admin = sockets
         max_connections = _affordable_connections(settings, log)
-        return uvloop.run(Supervisor(settings, listeners, admin, max_connections, log, access_writer).run())
+
+        async def supervise() -> int:
+            return await Supervisor(loaded, listeners, admin, max_connections, log, access_writer).run()
+
+        return uvloop.run(supervise())
     except OperatorError as error:
         log.error("%s", error)
         return 1
@@ -75,13 +90,14 @@ class Supervisor:
 
     def __init__(
         self,
-        settings: Settings,
+        loaded: Loaded,
         listeners: list[socket.socket],
         admin: socket.socket,
         max_connections: int,
         log: logging.Logger,
         access_writer: LineWriter,
     ) -> None:
+        settings = loaded.settings
         self._settings = settings
         self._listeners = listeners
         self._admin = admin
@@ -89,8 +105,19 @@ class Supervisor:
         self._access_writer = access_writer
         self._renderer = Renderer(settings.access_log.fields)
         self._segment = Segment.create(settings.workers)
+        loop = asyncio.get_running_loop()
+        clock = SystemClock()
         ledger = Ledger(self._segment)
-        self._fleet = build_fleet(settings, ledger)
+        events = EventLog()
+        self._fleet = Fleet(
+            build_pools(settings, ledger),
+            ledger=ledger,
+            events=events,
+            clock=clock,
+            log=log,
+            call_soon=loop.call_soon,
+            broadcast=self._broadcast,
+        )
         # The listener's label is the setting, not the port that 0 became: a label from a closed list.
         blueprint = Blueprint(
             settings, self._fleet, ledger, listener=str(settings.listen), max_connections=max_connections
@@ -100,18 +127,48 @@ class Supervisor:
             spawn=self._spawn,
             start_message=blueprint.start_message,
             ledger=ledger,
-            clock=SystemClock(),
+            clock=clock,
             log=log,
             events=self,
         )
-        self._instance = Instance(self._fleet, ledger, self._crew, access_writer)
+        self._discovery = Discovery(self._fleet, SystemResolver(), log)
+        self._discovery.watch_names(u for u in self._fleet.upstreams() if not is_ip(u.host))
+        for pool, spec in discovered(settings):
+            self._discovery.watch_dns(pool, spec)
+        self._checks = self._open_checks(ledger, loop, clock) if settings.health_check.enabled else None
+        self._instance = Instance(
+            fleet=self._fleet,
+            ledger=ledger,
+            crew=self._crew,
+            checks=self._checks,
+            events=events,
+            config=export(loaded),
+            log_dropped=lambda: access_writer.dropped,
+            clock=clock,
+        )
+        self._exit: asyncio.Future[int] = loop.create_future()
+        self._all_gone = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def _open_checks(
+        self, ledger: Ledger, loop: asyncio.AbstractEventLoop, clock: Clock
+    ) -> ActiveChecks[UpstreamState]:
+        checks: ActiveChecks[UpstreamState] = ActiveChecks(
+            clock=clock,
+            random=Random(),
+            outcome=CheckDoors(self._fleet, ledger),
+            open_probe=Probes(),
+            loop=loop,
+        )
+        watcher = CheckedFleet(checks, check_settings(self._settings))
+        for upstream in self._fleet.upstreams():
+            watcher.added(upstream)
+        self._fleet.watchers.append(watcher)
+        return checks
 
     async def run(self) -> int:
         """From start to stop; see the function `run`. Raises StartupError."""
         loop = asyncio.get_running_loop()
-        self._exit: asyncio.Future[int] = loop.create_future()
-        self._all_gone = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         loop.add_signal_handler(signal.SIGHUP, self._on_hup)
@@ -125,6 +182,8 @@ class Supervisor:
                 task.cancel()
             self._crew.kill()
             await self._all_gone.wait()
+            if self._checks is not None:
+                await self._checks.close()
             await server.stop()
             self._segment.close()
 
@@ -157,21 +216,21 @@ class Supervisor:
         """Access-log records of a worker, to be made into lines and written by the writer's thread."""
         self._access_writer.write(partial(self._renderer.render, records), len(records))
 
+    def failures(self, records: list[dict[str, Any]]) -> None:
+        """Errors that a worker has made."""
+        self._instance.failed(records)
+
     # The life of the instance
 
     async def _operate(self) -> None:
-        named = [(pool, each) for pool, each in self._fleet.upstreams() if not is_address(each.host)]
-        names = NameWatch(self._fleet, named, self._crew.broadcast, self._log)
-        try:
-            await names.resolve()
-            if not self._instance.stopping:
-                self._crew.start()
-                self._in_background(self._tick(), "tick")
-            while True:
-                await asyncio.sleep(INTERVAL)
-                await names.resolve()
-        finally:
-            await names.close()
+        self._in_background(self._discovery.run(), "discovery")
+        await self._discovery.asked()
+        if self._instance.stopping:
+            return
+        if self._checks is not None:
+            self._checks.start()
+        self._crew.start()
+        self._in_background(self._tick(), "tick")
 
     async def _tick(self) -> None:
         while True:
@@ -209,6 +268,9 @@ class Supervisor:
         self._log.info("drained, exiting")
         if not self._exit.done():
             self._exit.set_result(0)
+
+    def _broadcast(self, message: Message) -> None:
+        self._crew.broadcast(message)
 
     def _spawn(self, start: Message, *, on_message: OnMessage, on_ended: OnEnded) -> WorkerProcess:
         return WorkerProcess(

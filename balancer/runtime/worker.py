@@ -70,7 +70,7 @@ class Worker:
 
     async def _build(self, start: Message) -> Serving:
         # Imported here so that an error in it is reported through the channel, as one line.
-        from balancer.runtime.build import build_proxy
+        from balancer.runtime.build import build_proxy, member_states
 
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_loop_error)
@@ -89,8 +89,8 @@ class Worker:
         doors = Doors(self._listeners, proxy.client_protocol)
         self._handlers["adopt"] = doors.on_adopt
         self._handlers["release"] = doors.on_release
-        self._handlers["upstream_address"] = lambda message: proxy.set_address(
-            message["pool"], message["id"], message["host"]
+        self._handlers["pool"] = lambda message: proxy.membership.apply(
+            message["name"], member_states(message["upstreams"])
         )
         self._built = True
         for message in self._early:

@@ -78,6 +78,9 @@ CLOSE_REASONS: tuple[str, ...] = (
     "tunnel_ended",
     "expired",  # removed from the pool, draining, shutdown
 )
+UPSTREAM_CONNECT_FAILURES = UPSTREAM_CLOSES + len(CLOSE_REASONS)  # one counter per CONNECT_FAILURE_REASONS
+CONNECT_FAILURE_REASONS: tuple[str, ...] = ("refused", "timeout", "unreachable")
+assert UPSTREAM_CONNECT_FAILURES + len(CONNECT_FAILURE_REASONS) < CELLS_PER_ROW
 
 # --- pool
 POOL_RETRIES = 0  # one counter per RETRY_REASONS

@@ -1,15 +1,17 @@
 """Who owns what in the stats segment (L2): the supervisor's book of rows and pages, and the sums.
 
 Rows belong to entities, the same row in every page; pages belong to worker incarnations. When one ends, its
-counters are folded into the base page, so that totals never go back.
+counters are folded into the base page, so that totals never go back. The row of an entity that is gone is
+given to another only when every incarnation that may know it has let go of it.
 """
 
 import threading
+from collections.abc import Iterable
 
 from balancer.errors import FAILURES, StartupError
 from balancer.telemetry import columns
 from balancer.telemetry.columns import GAUGES, Kind
-from balancer.telemetry.segment import BASE_PAGE, ROWS, Page, Segment
+from balancer.telemetry.segment import BASE_PAGE, CELL_BYTES, ROWS, Page, Segment
 
 # How many cells of a row each kind uses; the rest of the row is never read.
 WIDTH: dict[Kind, int] = {
@@ -17,20 +19,24 @@ WIDTH: dict[Kind, int] = {
     Kind.LISTENER: columns.LISTENER_CONNECTIONS_TOTAL + 1,
     Kind.ROUTE: columns.ROUTE_INFLIGHT + 1,
     Kind.POOL: columns.POOL_TUNNELS + 1,
-    Kind.UPSTREAM: columns.UPSTREAM_CLOSES + len(columns.CLOSE_REASONS),
+    Kind.UPSTREAM: columns.UPSTREAM_CONNECT_FAILURES + len(columns.CONNECT_FAILURE_REASONS),
 }
 Labels = tuple[str, ...]
+_EMPTY_ROW = memoryview(bytes(columns.CELLS_PER_ROW * CELL_BYTES)).cast("q")
 
 
 class Ledger:
     """Allocation of rows and pages, and reading of totals.
 
-    `total` may be called from another thread than the rest: a lock keeps a fold from being seen half done.
+    `total` and `totals` may be called from another thread than the rest: a lock keeps a fold from being seen half done.
     """
 
     def __init__(self, segment: Segment) -> None:
         self._segment = segment
         self._rows: dict[tuple[Kind, Labels], int] = {}
+        self._next_row = 0
+        self._free_rows: list[int] = []
+        self._leaving: dict[int, set[int]] = {}  # row of a gone entity -> pages whose owners hold it still
         self._free_pages = list(range(segment.pages - 1, BASE_PAGE, -1))
         self._base = segment.page(BASE_PAGE)
         self._live: dict[int, Page] = {}
@@ -42,11 +48,41 @@ class Ledger:
         entity = (kind, labels)
         row = self._rows.get(entity)
         if row is None:
-            row = len(self._rows)
-            if row >= ROWS:
+            if self._free_rows:
+                row = self._free_rows.pop()
+            elif self._next_row < ROWS:
+                row = self._next_row
+                self._next_row += 1
+            else:
                 raise StartupError(f"too many upstreams, pools and routes: at most {ROWS} fit")
             self._rows[entity] = row
         return row
+
+    def retire(self, kind: Kind, *labels: str) -> None:
+        """The entity is gone: its counts are forgotten, and its row is free once all live pages release it.
+
+        Asked for again, it starts from nothing in another row. Raises KeyError for an unknown entity.
+        """
+        with self._lock:
+            row = self._rows.pop((kind, labels))
+            self._leaving[row] = set(self._live)
+            self._free_if_released(row)
+
+    def release(self, index: int, rows: Iterable[int]) -> None:
+        """The owner of page `index` writes to these rows of gone entities no more."""
+        with self._lock:
+            for row in rows:
+                if row in self._leaving:
+                    self._leaving[row].discard(index)
+                    self._free_if_released(row)
+
+    def _free_if_released(self, row: int) -> None:
+        if self._leaving[row]:
+            return
+        del self._leaving[row]
+        for page in [self._base, *self._live.values()] if self._folded else self._live.values():
+            page.row(row)[:] = _EMPTY_ROW
+        self._free_rows.append(row)
 
     def entities(self, kind: Kind) -> list[tuple[Labels, int]]:
         """Labels and row of all entities of one kind, in order of allocation."""
@@ -65,7 +101,7 @@ class Ledger:
         """The incarnation that owned page `index` has ended: keep its counters, forget its gauges."""
         with self._lock:
             page = self._live.pop(index)
-            for (kind, _), row in self._rows.items():
+            for (kind, _), row in self._rows.items():  # what a gone entity had counted goes with it
                 width = WIDTH[kind]
                 counted = page.row(row)[:width].tolist()
                 if not any(counted):
@@ -78,13 +114,28 @@ class Ledger:
             self._segment.clear(index)
             self._free_pages.append(index)
             self._folded = True
+            for row, pages in list(self._leaving.items()):
+                pages.discard(index)
+                self._free_if_released(row)
 
     def total(self, kind: Kind, row: int) -> list[int]:
         """The row's cells summed over the base page and all live ones; `WIDTH[kind]` numbers."""
-        width = WIDTH[kind]
         with self._lock:
-            pages = [self._base, *self._live.values()] if self._folded else list(self._live.values())
-            parts = [page.row(row)[:width].tolist() for page in pages]
+            return self._sum(kind, row)
+
+    def totals(self, kind: Kind) -> list[tuple[Labels, list[int]]]:
+        """Labels and totals of all entities of one kind, in order of allocation."""
+        totals = []
+        for labels, row in self.entities(kind):
+            with self._lock:
+                if self._rows.get((kind, labels)) == row:  # it may have gone since
+                    totals.append((labels, self._sum(kind, row)))
+        return totals
+
+    def _sum(self, kind: Kind, row: int) -> list[int]:
+        width = WIDTH[kind]
+        pages = [self._base, *self._live.values()] if self._folded else list(self._live.values())
+        parts = [page.row(row)[:width].tolist() for page in pages]
         if len(parts) == 1:
             return parts[0]
         return [sum(cells) for cells in zip(*parts, strict=True)] if parts else [0] * width

@@ -2,26 +2,37 @@
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
+from balancer.upstreams.state import AdminState, Cause
+
+_NO_CAUSES: frozenset[Cause] = frozenset()
+
 
 class Upstream:
     """An upstream of one pool.
 
     `id` is its name in the settings and stays when its `host` (an IP address, empty while a name has not
     been resolved) changes. `inflight` is this worker's, exact; `remote_inflight` what the other workers had
-    a few milliseconds ago. `cells` is its row in the stats segment (columns in `telemetry.columns`).
+    a few milliseconds ago. `cells` is its row in this worker's page of the stats segment (columns in
+    `telemetry.columns`), `row` the number of it, which is the same in every page.
+    `admin_state` and `causes` are as the supervisor last said.
     """
 
-    __slots__ = ("authority", "cells", "effective_weight", "host", "id", "inflight", "port",
-                 "remote_inflight", "weight")  # fmt: skip
+    __slots__ = ("admin_state", "authority", "causes", "cells", "effective_weight", "host", "id",
+                 "inflight", "port", "remote_inflight", "row", "weight")  # fmt: skip
 
-    def __init__(self, id: str, host: str, port: int, weight: int, cells: memoryview[int]) -> None:
+    def __init__(
+        self, id: str, host: str, port: int, weight: int, cells: memoryview[int], row: int = 0
+    ) -> None:
         self.id = id
         self.port = port
         self.weight = weight
         self.effective_weight = float(weight)
+        self.admin_state = AdminState.ACTIVE
+        self.causes = _NO_CAUSES
         self.inflight = 0
         self.remote_inflight = 0
         self.cells = cells
+        self.row = row
         self.set_host(host)
 
     def set_host(self, host: str) -> None:
@@ -29,8 +40,8 @@ class Upstream:
         self.host = host
         self.authority = f"[{host}]:{self.port}".encode() if ":" in host else f"{host}:{self.port}".encode()
 
-    def is_eligible(self) -> bool:
-        """Whether policies may pick it: it has an address and a share of the load."""
+    def is_reachable(self) -> bool:
+        """Whether it has an address and a share of the load."""
         return self.host != "" and self.effective_weight > 0
 
     def __repr__(self) -> str:

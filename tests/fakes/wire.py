@@ -18,7 +18,7 @@ from typing import Any
 
 from balancer.proxy.client_connection import ClientConnection
 from balancer.proxy.proxy import Proxy
-from balancer.runtime.build import build_proxy
+from balancer.runtime.build import build_proxy, member_states
 from balancer.telemetry.access_log import Record
 from balancer.telemetry.segment import Page, Segment
 from tests.fakes.loop import Dial, FakeClock, FakeLoop
@@ -34,6 +34,7 @@ __all__ = [
     "Records",
     "Wire",
     "start_message",
+    "upstream_message",
 ]
 
 
@@ -49,11 +50,25 @@ class Records:
         return self.records.append
 
 
+def upstream_message(number: int, **changes: Any) -> dict[str, Any]:
+    """One upstream of the `start` and `pool` messages: `app1:8000` at 10.0.0.1:8000, and so on."""
+    return {
+        "id": f"app{number}:8000",
+        "host": f"10.0.0.{number}",
+        "port": 8000,
+        "weight": 1,
+        "row": 3 + number,
+        "admin_state": "active",
+        "causes": [],
+        **changes,
+    }
+
+
 def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
     """A `start` message of the control channel: a pool of `upstreams` at 10.0.0.1:8000 and so on.
 
     `changes` replace parts; dicts are merged (`limits={"body_bytes": 10}`). What belongs to the pool
-    (`policy`, `policy_options`, `keepalive`, `retry`) is put there.
+    (`policy`, `policy_options`, `hash_key`, `panic`, `keepalive`, `retry`) is put there.
     """
     pool: dict[str, Any] = {
         "name": "default",
@@ -61,11 +76,10 @@ def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
         "policy": "round_robin",
         "policy_options": {},
         "keepalive": {"max_idle": 64, "idle_timeout": 4.0, "max_requests": 0, "max_lifetime": 0.0},
+        "hash_key": "client_ip",
+        "panic": True,
         "retry": {"max_attempts": 3},
-        "upstreams": [
-            {"id": f"app{n}:8000", "host": f"10.0.0.{n}", "port": 8000, "weight": 1, "row": 3 + n}
-            for n in range(1, upstreams + 1)
-        ],
+        "upstreams": [upstream_message(n) for n in range(1, upstreams + 1)],
     }
     start: dict[str, Any] = {
         "type": "start",
@@ -120,6 +134,10 @@ class Wire:
             records=self.records,
             log=lambda *line: self.logs.append(line),
         )
+
+    def tell(self, *upstreams: dict[str, Any]) -> None:
+        """The supervisor says that the pool has these upstreams; see `upstream_message`."""
+        self.proxy.membership.apply("default", member_states(list(upstreams)))
 
     @property
     def page(self) -> Page:

@@ -3,15 +3,21 @@
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
 from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
 from typing import ClassVar
 
 import pytest
 
 from balancer.errors import Outcome
-from balancer.policies.base import Policy
-from balancer.pools.pool import UpstreamPool
+from balancer.http.head import RequestHead
+from balancer.policies.base import Policy, PolicyContext
+from balancer.pools.hash_key import NO_KEY, hash_key
+from balancer.pools.pool import PoolSettings, RemoteRows, UpstreamPool
 from balancer.telemetry.columns import CELLS_PER_ROW, UPSTREAM_INFLIGHT
+from balancer.upstreams.state import Cause
 from balancer.upstreams.upstream import Upstream
+from tests.fakes.loop import FakeClock
 
 MILLISECOND = 1_000_000
 
@@ -22,6 +28,7 @@ class Watching(Policy):
     compares_load: ClassVar[bool] = True
 
     def __init__(self) -> None:
+        super().__init__(PolicyContext(Random(1), 0, FakeClock()))
         self.candidates: list[Upstream] = []
         self.rebuilds = 0
         self.told: list[tuple[str, str, float, Outcome | None]] = []
@@ -56,16 +63,31 @@ def row() -> memoryview[int]:
     return memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
 
 
-def make(count: int = 3, policy: Watching | None = None) -> tuple[UpstreamPool, Watching]:
+SETTINGS = PoolSettings(max_attempts=3, panic=True, hash_key="path")
+
+
+def upstream(number: int) -> Upstream:
+    return Upstream(f"app{number}:8000", f"10.0.0.{number}", 8000, 1, row(), number)
+
+
+def make(
+    count: int = 3,
+    policy: Watching | None = None,
+    *,
+    settings: PoolSettings = SETTINGS,
+    remote_rows: RemoteRows | None = None,
+) -> tuple[UpstreamPool, Watching]:
     policy = policy or Watching()
-    upstreams = [Upstream(f"app{n}:8000", f"10.0.0.{n}", 8000, 1, row()) for n in range(1, count + 1)]
-    return UpstreamPool("default", upstreams, policy, 3, row(), policy.errors.append), policy
+    keyless = Watching()
+    pool = UpstreamPool("default", policy, keyless, settings, row(), policy.errors.append, remote_rows)
+    pool.set_members([upstream(number) for number in range(1, count + 1)])
+    return pool, policy
 
 
 def test_choosing_counts_in_flight_and_finishing_gives_back() -> None:
     pool, _ = make()
-    one = pool.choose((), 0)
-    two = pool.choose((), 0)
+    one = pool.choose(0, (), 0)
+    two = pool.choose(0, (), 0)
     assert one is two is pool.upstreams[0]
     assert one is not None
     assert (one.inflight, one.cells[UPSTREAM_INFLIGHT]) == (2, 2)
@@ -77,7 +99,7 @@ def test_choosing_counts_in_flight_and_finishing_gives_back() -> None:
 
 def test_none_left() -> None:
     pool, _ = make(2)
-    assert pool.choose(tuple(pool.upstreams), 0) is None
+    assert pool.choose(0, tuple(pool.upstreams), 0) is None
     assert [upstream.inflight for upstream in pool.upstreams] == [0, 0]
 
 
@@ -100,27 +122,73 @@ def test_candidates(case: str) -> None:
     assert pool.upstreams[1] in policy.candidates
 
 
-def test_a_new_address_rebuilds() -> None:
+CHECK, OUTLIER = Cause.ACTIVE_CHECK, Cause.OUTLIER
+# The causes of two upstreams, whether panic is allowed -> the candidates by number
+EJECTED: dict[str, tuple[list[set[Cause]], bool, list[int]]] = {
+    "none": ([set(), set()], True, [1, 2]),
+    "one": ([{CHECK}, set()], True, [2]),
+    "all, in panic": ([{CHECK}, {CHECK, OUTLIER}], True, [1, 2]),
+    "all, without panic": ([{CHECK}, {OUTLIER}], False, []),
+}
+
+
+@pytest.mark.parametrize("case", EJECTED)
+def test_ejected_ones_are_no_candidates_but_in_panic(case: str) -> None:
+    causes, panic, expected = EJECTED[case]
+    pool, policy = make(2, settings=replace(SETTINGS, panic=panic))
+    for one, its in zip(pool.upstreams, causes, strict=True):
+        one.causes = frozenset(its)
+    pool.rebuild()
+    assert [one.row for one in policy.candidates] == expected
+
+
+def test_new_members_rebuild_and_those_that_left_are_no_candidates() -> None:
     pool, policy = make(2)
-    before = policy.rebuilds
-    changed = pool.set_address("app2:8000", "10.9.9.9")
-    assert changed is pool.upstreams[1]
-    assert (changed.host, changed.authority) == ("10.9.9.9", b"10.9.9.9:8000")
-    assert policy.rebuilds == before + 1
-    pool.set_address("app2:8000", "")
-    assert policy.candidates == [pool.upstreams[0]]
+    first, second = pool.upstreams
+    pool.set_members([second, upstream(3)])
+    assert [one.row for one in policy.candidates] == [2, 3]
+    assert first not in pool.upstreams
 
 
-def test_an_address_for_nobody() -> None:
-    pool, _ = make()
-    with pytest.raises(KeyError):
-        pool.set_address("app9:8000", "10.9.9.9")
+class Hashing(Watching):
+    needs_key: ClassVar[bool] = True
+
+
+class HashingClients(Hashing):
+    key_source: ClassVar[str | None] = "client_ip"
+
+
+class SomeClient:
+    def client_address(self, head: RequestHead) -> str:
+        return "192.0.2.1"
+
+
+def test_requests_without_a_key_go_by_the_other_policy() -> None:
+    policy, keyless = Hashing(), Watching()
+    pool = UpstreamPool("default", policy, keyless, SETTINGS, row(), policy.errors.append)
+    pool.set_members([upstream(1), upstream(2)])
+    policy.candidates = policy.candidates[:1]
+    keyless.candidates = keyless.candidates[1:]
+    assert pool.choose(7, (), 0) is pool.upstreams[0]
+    assert pool.choose(NO_KEY, (), 0) is pool.upstreams[1]
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [(Watching, None), (Hashing, "path"), (HashingClients, "client_ip")],
+    ids=["needs none", "by the setting", "by the policy's own"],
+)
+def test_what_requests_are_hashed_by(policy: type[Watching], expected: str | None) -> None:
+    pool, _ = make(policy=policy())
+    head = RequestHead(b"GET", b"/a", 1)
+    by = None if pool.hash_key is None else pool.hash_key(head, SomeClient())
+    assert by == (None if expected is None else hash_key(expected)(head, SomeClient()))
 
 
 @pytest.mark.parametrize("tracks", [False, True])
 def test_only_policies_that_track_load_are_told(tracks: bool) -> None:
     pool, policy = make(policy=Tracking() if tracks else Watching())
-    upstream = pool.choose((), 0)
+    upstream = pool.choose(0, (), 0)
     assert upstream is not None
     pool.finished(upstream, 1_500_000_000, Outcome.SERVER_ERROR)
     expected = [("started", "app1:8000", 0.0, None), ("finished", "app1:8000", 1.5, Outcome.SERVER_ERROR)]
@@ -129,7 +197,7 @@ def test_only_policies_that_track_load_are_told(tracks: bool) -> None:
 
 def test_a_policy_that_fails_where_an_attempt_ends_is_reported_and_the_count_is_right() -> None:
     pool, policy = make(policy=Failing())
-    upstream = pool.choose((), 0)
+    upstream = pool.choose(0, (), 0)
     assert upstream is not None
     pool.finished(upstream, 0, Outcome.SUCCESS)
     assert [type(error) for error in policy.errors] == [ZeroDivisionError]
@@ -139,35 +207,34 @@ def test_a_policy_that_fails_where_an_attempt_ends_is_reported_and_the_count_is_
 # --- the other workers
 
 
-def watched(count: int) -> tuple[UpstreamPool, dict[str, list[memoryview[int]]]]:
-    pool, _ = make(count)
-    rows = {upstream.id: [row(), row()] for upstream in pool.upstreams}
-    pool.watch_remote(rows)
+def watched(count: int) -> tuple[UpstreamPool, dict[int, list[memoryview[int]]]]:
+    rows = {number: [row(), row()] for number in range(1, count + 1)}
+    pool, _ = make(count, remote_rows=rows.__getitem__)
     return pool, rows
 
 
 def test_others_load_is_summed_over_their_pages() -> None:
     pool, rows = watched(2)
-    rows["app1:8000"][0][UPSTREAM_INFLIGHT] = 3
-    rows["app1:8000"][1][UPSTREAM_INFLIGHT] = 4
-    rows["app2:8000"][1][UPSTREAM_INFLIGHT] = 1
-    pool.choose((), 10 * MILLISECOND)
+    rows[1][0][UPSTREAM_INFLIGHT] = 3
+    rows[1][1][UPSTREAM_INFLIGHT] = 4
+    rows[2][1][UPSTREAM_INFLIGHT] = 1
+    pool.choose(0, (), 10 * MILLISECOND)
     assert [upstream.remote_inflight for upstream in pool.upstreams] == [7, 1]
 
 
 def test_others_load_is_read_at_most_every_five_milliseconds() -> None:
     pool, rows = watched(1)
-    cell = rows["app1:8000"][0]
+    cell = rows[1][0]
     seen = []
     for at in range(10, 24, 2):
         cell[UPSTREAM_INFLIGHT] = at
-        pool.choose((), at * MILLISECOND)
+        pool.choose(0, (), at * MILLISECOND)
         seen.append(pool.upstreams[0].remote_inflight)
     assert seen == [10, 10, 10, 16, 16, 16, 22]
 
 
 def test_others_load_is_not_read_in_large_pools() -> None:
     pool, rows = watched(17)
-    rows["app1:8000"][0][UPSTREAM_INFLIGHT] = 3
-    pool.choose((), 10 * MILLISECOND)
+    rows[1][0][UPSTREAM_INFLIGHT] = 3
+    pool.choose(0, (), 10 * MILLISECOND)
     assert pool.upstreams[0].remote_inflight == 0

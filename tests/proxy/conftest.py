@@ -7,6 +7,7 @@ import pytest
 
 from balancer.errors import Outcome
 from balancer.policies import registry
+from balancer.policies.base import PolicyContext
 from balancer.policies.round_robin import RoundRobin
 from balancer.upstreams.upstream import Upstream
 from tests.proxy.stage import Stage
@@ -39,8 +40,8 @@ class Telling(RoundRobin):
 
     tracks_load: ClassVar[bool] = True
 
-    def __init__(self, told: list[Outcome], bugs: set[str]) -> None:
-        super().__init__()
+    def __init__(self, context: PolicyContext, told: list[Outcome], bugs: set[str]) -> None:
+        super().__init__(context)
         self._told = told
         self._bugs = bugs
 
@@ -70,5 +71,5 @@ def bugs() -> set[str]:
 def told(monkeypatch: pytest.MonkeyPatch, bugs: set[str]) -> list[Outcome]:
     """Registers the policy `telling`; gives the outcomes that it is told."""
     outcomes: list[Outcome] = []
-    monkeypatch.setitem(registry._BUILT_IN, "telling", (Telling, lambda context: Telling(outcomes, bugs)))
+    monkeypatch.setitem(registry.BUILT_IN, "telling", lambda context: Telling(context, outcomes, bugs))
     return outcomes

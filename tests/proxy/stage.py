@@ -26,7 +26,7 @@ from balancer.telemetry.columns import (
     WORKER_LOCAL_RESPONSES,
 )
 from balancer.upstreams.upstream import Upstream
-from tests.fakes.wire import FakeTransport, Wire, start_message
+from tests.fakes.wire import FakeTransport, Wire, start_message, upstream_message
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 REASONS = [failure.reason for failure in FAILURES]
@@ -85,6 +85,11 @@ class Stage(Wire):
         """Dials to these upstreams connect from now on."""
         for number in numbers:
             self.loop.answers.pop((f"10.0.0.{number}", 8000), None)
+
+    def move(self, number: int, host: str) -> None:
+        """The supervisor says that this upstream (the first is 1) is at `host` now."""
+        hosts = {one.row: one.host for one in self.upstreams} | {3 + number: host}
+        self.tell(*(upstream_message(row - 3, host=host) for row, host in hosts.items()))
 
     # --- looking
 

@@ -166,7 +166,7 @@ class Play:
 
     def address_changes(self) -> None:
         host = self.random.choice(["10.0.0.1", "10.0.0.9", ""])
-        self.stage.proxy.set_address("default", "app1:8000", host)
+        self.stage.move(1, host)
 
 
 def seen(seed: int) -> set[int]:

@@ -63,14 +63,14 @@ def test_no_more_than_max_attempts(make_stage: MakeStage, attempts: int) -> None
 def test_no_upstream_has_an_address(make_stage: MakeStage) -> None:
     stage = make_stage(2)
     for number in (1, 2):
-        stage.proxy.set_address("default", f"app{number}:8000", "")
+        stage.move(number, "")
     client = stage.ask()
     sent = client.take()
     assert status_of(sent) == 503
     assert b"Retry-After: 1" in head_of(sent)
     assert stage.local_counted("no_upstream") == 1
     assert not client.is_closing()
-    stage.proxy.set_address("default", "app2:8000", "10.0.0.2")
+    stage.move(2, "10.0.0.2")
     stage.ask(client=client)
     assert stage.dialled == ["10.0.0.2"]
     stage.answer()
@@ -252,7 +252,7 @@ def test_an_upstream_with_a_new_address_while_it_is_dialled(make_stage: MakeStag
     stage = make_stage()
     stage.hold(1)
     client = stage.ask()
-    stage.proxy.set_address("default", "app1:8000", "10.0.0.9")
+    stage.move(1, "10.0.0.9")
     stage.loop.dials[0].accept()
     stage.settle()
     stage.answer()
@@ -262,7 +262,7 @@ def test_an_upstream_with_a_new_address_while_it_is_dialled(make_stage: MakeStag
 
 def test_ipv6_upstream_without_a_host_from_the_client(make_stage: MakeStage) -> None:
     stage = make_stage()
-    stage.proxy.set_address("default", "app1:8000", "fd00::1")
+    stage.move(1, "fd00::1")
     stage.ask(b"GET / HTTP/1.0\r\n\r\n")
     assert b"Host: [fd00::1]:8000" in head_of(stage.upstream.take())
     stage.answer()

@@ -82,7 +82,7 @@ def test_a_bad_request_waits_for_its_turn(stage: Stage) -> None:
 
 def test_thousand_answered_here_without_recursion(stage: Stage) -> None:
     """No upstream has an address: each gets its 503 at once, all in one read."""
-    stage.proxy.set_address("default", "app1:8000", "")
+    stage.move(1, "")
     client = stage.ask(GET * 1000)
     assert client.take().count(b"HTTP/1.1 503 ") == 1000
     assert not client.is_closing()
@@ -113,7 +113,7 @@ def test_read_ahead_is_bounded(stage: Stage) -> None:
 
 def test_client_that_does_not_read_is_not_served_more(stage: Stage) -> None:
     """Answered here, so that nothing else could slow it down."""
-    stage.proxy.set_address("default", "app1:8000", "")
+    stage.move(1, "")
     client = small_client(stage)
     client.receive(GET * 200)
     served = client.take().count(b"HTTP/1.1 503 ")

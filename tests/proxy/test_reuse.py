@@ -228,7 +228,7 @@ def test_a_new_address_ends_all_connections_to_the_old_one(stage: Stage) -> None
     assert busy is idle
     fresh.receive(OK)
     assert other.take() == OK
-    stage.proxy.set_address("default", "app1:8000", "10.0.0.77")
+    stage.move(1, "10.0.0.77")
     assert fresh.is_closing()
     assert not busy.is_closing()
     busy.receive(OK)
@@ -237,9 +237,3 @@ def test_a_new_address_ends_all_connections_to_the_old_one(stage: Stage) -> None
     stage.ask(client=client)
     assert stage.dialled[-1] == "10.0.0.77"
     stage.answer()
-
-
-@pytest.mark.parametrize("name", ["", "default"])
-def test_a_new_address_for_nobody_is_a_key_error(stage: Stage, name: str) -> None:
-    with pytest.raises(KeyError):
-        stage.proxy.set_address(name, "app9:8000", "10.0.0.77")

@@ -1,18 +1,20 @@
 """From settings to the `start` message: plain values only, every entity with a row, shares that add up."""
 
 import json
+import logging
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from balancer.config.settings import Settings
-from balancer.errors import BalancerError
-from balancer.runtime.blueprint import Blueprint, build_fleet
+from balancer.runtime.blueprint import Blueprint, build_pools, check_settings, discovered
 from balancer.runtime.channel import Message
 from balancer.runtime.fleet import Fleet
+from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.segment import Segment
+from tests.fakes.loop import FakeClock
 
 
 @pytest.fixture
@@ -29,7 +31,15 @@ def settings(**values: Any) -> Settings:
 
 def start(ledger: Ledger, slot: int = 0, max_connections: int = 100, **values: Any) -> Message:
     chosen = settings(**values)
-    fleet = build_fleet(chosen, ledger)
+    fleet = Fleet(
+        build_pools(chosen, ledger),
+        ledger=ledger,
+        events=EventLog(),
+        clock=FakeClock(),
+        log=logging.getLogger("balancer.test"),
+        call_soon=lambda callback: None,
+        broadcast=lambda message: None,
+    )
     blueprint = Blueprint(chosen, fleet, ledger, listener="0.0.0.0:8080", max_connections=max_connections)
     return blueprint.start_message(slot, 2)
 
@@ -71,6 +81,7 @@ def test_carries_the_settings_in_seconds_and_bytes(ledger: Ledger) -> None:
     assert message["log_level"] == "debug"
     (pool,) = message["pools"]
     assert (pool["name"], pool["policy"], pool["retry"]) == ("default", "round_robin", {"max_attempts": 5})
+    assert (pool["hash_key"], pool["panic"]) == ("client_ip", True)
     assert pool["keepalive"] == {
         "max_idle": 64,
         "idle_timeout": 2.0,
@@ -101,25 +112,34 @@ def test_shares_of_max_connections_add_up(ledger: Ledger, total: int) -> None:
     assert (sum(shares), max(shares) - min(shares) <= 1) == (total, True)
 
 
-def fleet_of(ledger: Ledger) -> Fleet:
-    return build_fleet(settings(), ledger)
+def test_what_dns_has_to_find_is_no_upstream_yet(ledger: Ledger) -> None:
+    chosen = Settings(upstreams="app1:8000,dns://app:8000?refresh=5s")  # type: ignore[arg-type]  # parsed
+    (pool,) = build_pools(chosen, ledger)
+    assert list(pool.upstreams) == ["app1:8000"]
+    assert [(name, spec.id, spec.refresh) for name, spec in discovered(chosen)] == [
+        ("default", "dns://app:8000", 5.0)
+    ]
 
 
-def test_a_new_address_is_a_revision(ledger: Ledger) -> None:
-    fleet = fleet_of(ledger)
-    assert fleet.set_address("default", "app1:8000", "10.0.0.9") == {
-        "type": "upstream_address",
-        "revision": 2,
-        "pool": "default",
-        "id": "app1:8000",
-        "host": "10.0.0.9",
-    }
-    assert fleet.set_address("default", "app1:8000", "10.0.0.9") is None
-    assert fleet.revision == 2
-    assert fleet.snapshot()[0]["upstreams"][0]["host"] == "10.0.0.9"
+@pytest.mark.parametrize("enabled", [True, False])
+def test_upstreams_are_unchecked_where_there_are_checks(ledger: Ledger, enabled: bool) -> None:
+    (pool,) = build_pools(settings(health_check={"enabled": enabled}), ledger)
+    assert {upstream.unchecked for upstream in pool.upstreams.values()} == {enabled}
+    assert pool.is_checked is enabled
 
 
-@pytest.mark.parametrize(("pool", "upstream"), [("default", "other:1"), ("other", "app1:8000")])
-def test_an_unknown_upstream_is_an_error(ledger: Ledger, pool: str, upstream: str) -> None:
-    with pytest.raises(BalancerError, match="no upstream"):
-        fleet_of(ledger).set_address(pool, upstream, "10.0.0.9")
+def test_checks_are_told_in_plain_values() -> None:
+    given = check_settings(
+        settings(
+            health_check={
+                "path": "/healthz",
+                "interval": "500ms",
+                "expect": "200,300-399",
+                "headers": {"Host": "app.example"},
+                "drain_status": 503,
+            }
+        )
+    )
+    assert (given.path, given.interval, given.timeout) == ("/healthz", 0.5, 1.0)
+    assert (given.expect, given.headers) == (((200, 200), (300, 399)), (("Host", "app.example"),))
+    assert (given.rise, given.fall, given.drain_status, given.port, given.body) == (2, 2, 503, 0, "")

@@ -26,6 +26,7 @@ class Scene:
         self.spawn = FakeSpawn()
         self.said: list[str] = []
         self.records: list[list[object]] = []
+        self.errors: list[dict[str, object]] = []
         self.crew = Crew(
             workers,
             spawn=self.spawn,
@@ -47,6 +48,9 @@ class Scene:
 
     def access(self, records: list[list[object]]) -> None:
         self.records += records
+
+    def failures(self, records: list[dict[str, object]]) -> None:
+        self.errors += records
 
     def start_all(self) -> list[FakeProcess]:
         self.crew.start()
@@ -278,3 +282,20 @@ def test_an_unknown_message_is_an_error(alone: Scene) -> None:
     (process,) = alone.start_all()
     with pytest.raises(BalancerError, match="unknown message"):
         process.say("gossip")
+
+
+def test_errors_of_a_worker_are_handed_on(scene: Scene) -> None:
+    first, *_ = scene.start_all()
+    first.say("failures", records=[{"reason": "connect_refused"}])
+    assert scene.errors == [{"reason": "connect_refused"}]
+
+
+def test_a_row_is_free_when_every_worker_has_let_go_or_ended(scene: Scene) -> None:
+    row = scene.ledger.row(Kind.UPSTREAM, "default", "a")
+    first, second, third = scene.start_all()
+    scene.ledger.retire(Kind.UPSTREAM, "default", "a")
+    first.say("released", rows=[row])
+    second.say("released", rows=[row])
+    assert scene.ledger.row(Kind.UPSTREAM, "default", "b") != row
+    third.end()
+    assert scene.ledger.row(Kind.UPSTREAM, "default", "c") == row

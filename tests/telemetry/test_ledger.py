@@ -88,3 +88,62 @@ def test_without_a_free_page_no_incarnation_starts(segment: Segment, ledger: Led
         ledger.take_page()
     with pytest.raises(StartupError, match="pages of the stats segment"):
         ledger.take_page()
+
+
+# --- entities that are gone
+
+
+def test_a_retired_entity_is_listed_no_more_and_starts_from_nothing(segment: Segment, ledger: Ledger) -> None:
+    row = ledger.row(Kind.UPSTREAM, "default", "a")
+    cells = segment.page(ledger.take_page()).row(row)
+    cells[c.UPSTREAM_CONNECTS] = 5
+    ledger.retire(Kind.UPSTREAM, "default", "a")
+    assert ledger.totals(Kind.UPSTREAM) == []
+    again = ledger.row(Kind.UPSTREAM, "default", "a")
+    assert again != row
+    assert ledger.total(Kind.UPSTREAM, again) == [0] * WIDTH[Kind.UPSTREAM]
+
+
+def test_a_row_is_used_again_only_when_all_have_let_go(segment: Segment, ledger: Ledger) -> None:
+    pages = [ledger.take_page() for _ in range(3)]
+    row = ledger.row(Kind.UPSTREAM, "default", "a")
+    segment.page(pages[0]).row(row)[0] = 7
+    ledger.retire(Kind.UPSTREAM, "default", "a")
+    late = ledger.take_page()  # starts without that entity
+    ledger.release(pages[0], [row])
+    ledger.release(pages[1], [row])
+    assert ledger.row(Kind.UPSTREAM, "default", "b") != row
+    ledger.fold(pages[2])  # ended, and lets go by that
+    new = ledger.row(Kind.UPSTREAM, "default", "c")
+    assert new == row
+    assert ledger.total(Kind.UPSTREAM, new) == [0] * WIDTH[Kind.UPSTREAM]
+    ledger.fold(late)
+
+
+def test_without_workers_a_row_is_free_at_once(ledger: Ledger) -> None:
+    row = ledger.row(Kind.UPSTREAM, "default", "a")
+    ledger.retire(Kind.UPSTREAM, "default", "a")
+    assert ledger.row(Kind.UPSTREAM, "default", "b") == row
+
+
+def test_what_ended_workers_counted_is_forgotten_too(segment: Segment, ledger: Ledger) -> None:
+    row = ledger.row(Kind.UPSTREAM, "default", "a")
+    page = ledger.take_page()
+    segment.page(page).row(row)[0] = 7
+    ledger.fold(page)
+    ledger.retire(Kind.UPSTREAM, "default", "a")
+    assert ledger.row(Kind.UPSTREAM, "default", "b") == row
+    assert ledger.total(Kind.UPSTREAM, row)[0] == 0
+
+
+def test_letting_go_of_what_is_in_use_does_nothing(ledger: Ledger) -> None:
+    row, page = ledger.row(Kind.UPSTREAM, "default", "a"), ledger.take_page()
+    ledger.release(page, [row, 99])
+    assert ledger.entities(Kind.UPSTREAM) == [(("default", "a"), row)]
+
+
+def test_endless_coming_and_going_fits(ledger: Ledger) -> None:
+    for number in range(2 * ROWS):
+        ledger.row(Kind.UPSTREAM, "default", str(number))
+        ledger.retire(Kind.UPSTREAM, "default", str(number))
+    assert ledger.entities(Kind.UPSTREAM) == []

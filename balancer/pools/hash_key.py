@@ -1,0 +1,74 @@
+"""What a request is hashed by, for the policies that send equal keys to the same upstream."""
+
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Protocol
+from urllib.parse import unquote_to_bytes
+
+from balancer.http.head import RequestHead
+
+
+class Client(Protocol):
+    """Who sent the request."""
+
+    def client_address(self, head: RequestHead) -> str:
+        """The client's IP address, seen through trusted proxies."""
+
+
+# The key of a request as an unsigned 64-bit number, or NO_KEY where it does not bring what is asked for.
+HashKey = Callable[[RequestHead, Client], int]
+NO_KEY = -1
+
+
+def hash_key(source: str) -> HashKey:
+    """`source` as HASH_KEY has it: `client_ip`, `path`, `header:NAME`, `cookie:NAME` or `query:NAME`.
+
+    Raises ValueError for anything else.
+    """
+    kind, _, name = source.partition(":")
+    if source == "client_ip":
+        return lambda head, client: _number(client.client_address(head).encode())
+    if source == "path":
+        return lambda head, client: _number(head.target.partition(b"?")[0])
+    if name and kind in _NAMED:
+        value_of, wanted = _NAMED[kind], name.encode()
+
+        def named(head: RequestHead, client: Client) -> int:
+            value = value_of(head, wanted)
+            return _number(value) if value else NO_KEY
+
+        return named
+    raise ValueError(f"{source} is no source of a hash key")
+
+
+def _number(value: bytes) -> int:
+    return int.from_bytes(blake2b(value, digest_size=8).digest())
+
+
+def _header(head: RequestHead, name: bytes) -> bytes | None:
+    return head.find(name.lower())
+
+
+def _cookie(head: RequestHead, name: bytes) -> bytes | None:
+    """RFC 6265 section 5.4: one Cookie field; names are case-sensitive, and the first one counts."""
+    for pair in (head.find(b"cookie") or b"").split(b";"):
+        found, equals, value = pair.strip(b" \t").partition(b"=")
+        if equals and found == name:
+            return value
+    return None
+
+
+def _query(head: RequestHead, name: bytes) -> bytes | None:
+    """The first parameter of this name, however it is encoded: `a%20b` and `a+b` are the same key."""
+    for pair in head.target.partition(b"?")[2].split(b"&"):
+        found, _, value = pair.partition(b"=")
+        if _decoded(found) == name:
+            return _decoded(value)
+    return None
+
+
+def _decoded(text: bytes) -> bytes:
+    return unquote_to_bytes(text.replace(b"+", b" "))
+
+
+_NAMED = {"header": _header, "cookie": _cookie, "query": _query}

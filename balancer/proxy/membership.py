@@ -1,0 +1,92 @@
+"""Which upstreams the pools of this worker have: what the supervisor says, applied to what is in use."""
+
+from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from balancer.connections.connector import Connector
+from balancer.connections.keepalive import KeepalivePool, KeepaliveSettings
+from balancer.pools.pool import UpstreamPool
+from balancer.upstreams.state import AdminState, Cause
+from balancer.upstreams.upstream import Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class MemberState:
+    """One upstream as the supervisor has it. `row` is its identity: one that left and came back has another.
+
+    `host` is an IP address, empty while its name has not been resolved.
+    """
+
+    id: str
+    host: str
+    port: int
+    weight: int
+    row: int
+    admin_state: AdminState
+    causes: frozenset[Cause]
+
+
+class Membership:
+    """The upstreams of all pools, by the rows they count in.
+
+    One that has left gets no new requests; what runs at it ends. When nothing does any more, its row is let
+    go: from then on nobody here writes to it.
+    """
+
+    __slots__ = ("_cells", "_connector", "_idle", "_leaving", "_members", "_pools")
+
+    def __init__(self, connector: Connector, cells: Callable[[int], memoryview[int]]) -> None:
+        """`cells` gives the cells of a row in this worker's page."""
+        self._connector = connector
+        self._cells = cells
+        self._pools: dict[str, tuple[UpstreamPool, KeepaliveSettings]] = {}
+        self._members: dict[str, dict[int, Upstream]] = {}
+        self._leaving: dict[int, Upstream] = {}
+        self._idle: dict[int, Upstream] = {}  # of those leaving: nothing ran at them when last looked at
+
+    def add_pool(self, pool: UpstreamPool, keepalive: KeepaliveSettings) -> None:
+        """A pool, without upstreams so far."""
+        self._pools[pool.name] = pool, keepalive
+        self._members[pool.name] = {}
+
+    def apply(self, pool_name: str, states: Sequence[MemberState]) -> None:
+        """The pool has these upstreams, in these states. Raises KeyError for an unknown pool."""
+        pool, keepalive = self._pools[pool_name]
+        before = self._members[pool_name]
+        self._members[pool_name] = members = {}
+        for state in states:
+            upstream = before.pop(state.row, None)
+            if upstream is None:
+                cells = self._cells(state.row)
+                upstream = Upstream(state.id, state.host, state.port, state.weight, cells, state.row)
+                self._connector.add(KeepalivePool(upstream, keepalive))
+            elif upstream.host != state.host:
+                upstream.set_host(state.host)
+                self._connector.expire(upstream)
+            upstream.weight = state.weight
+            upstream.effective_weight = float(state.weight)
+            upstream.admin_state = state.admin_state
+            upstream.causes = state.causes
+            members[state.row] = upstream
+        for row, upstream in before.items():
+            self._connector.expire(upstream)
+            self._leaving[row] = upstream
+        pool.set_members(list(members.values()))
+
+    def sweep(self) -> list[int]:
+        """The rows let go since the last sweep.
+
+        A cancelled dial may still count for a turn of the loop after its attempt has ended, so an upstream
+        must be found idle in two sweeps.
+        """
+        if not self._leaving:
+            return []
+        idle = {row: upstream for row, upstream in self._leaving.items() if not upstream.inflight}
+        released = [row for row in idle if row in self._idle]
+        for row in released:
+            self._connector.remove(self._leaving.pop(row))
+            del idle[row]
+        self._idle = idle
+        return released

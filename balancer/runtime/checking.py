@@ -1,0 +1,59 @@
+"""Joins active checks with the fleet (L6): who is checked, and what the results change."""
+
+from balancer.health.active import ActiveChecks
+from balancer.health.settings import CheckSettings
+from balancer.runtime.fleet import Fleet, UpstreamState
+from balancer.telemetry.columns import CODE_COLUMN, CODES, Kind
+from balancer.telemetry.ledger import Ledger
+from balancer.upstreams.state import Cause
+
+_FIRST_SERVER_ERROR = CODE_COLUMN[500]
+_OTHER = len(CODES) - 1
+
+
+class CheckDoors:
+    """What checks find goes through here (`health.doors.Doors`)."""
+
+    def __init__(self, fleet: Fleet, ledger: Ledger) -> None:
+        self._fleet = fleet
+        self._ledger = ledger
+
+    def failing(self, upstream: UpstreamState, why: str) -> None:
+        """FALL checks in a row have failed."""
+        self._fleet.eject(upstream, Cause.ACTIVE_CHECK, why)
+
+    def passing(self, upstream: UpstreamState, why: str) -> None:
+        """RISE checks in a row have passed again."""
+        self._fleet.readmit(upstream, Cause.ACTIVE_CHECK, why)
+
+    def draining(self, upstream: UpstreamState, on: bool, why: str) -> None:
+        """The app announces that it wants no new work, or wants it again."""
+        self._fleet.announce(upstream, on, why)
+
+    def checked(self, upstream: UpstreamState) -> None:
+        """The first result is in."""
+        self._fleet.checked(upstream)
+
+    def served(self, upstream: UpstreamState) -> int:
+        """Responses below 500 so far. Codes that are not listed do not count: they may be anything."""
+        return sum(self._ledger.total(Kind.UPSTREAM, upstream.row)[:_FIRST_SERVER_ERROR])
+
+
+class CheckedFleet:
+    """Keeps the checks in step with the fleet (`fleet.FleetWatcher`)."""
+
+    def __init__(self, checks: ActiveChecks[UpstreamState], settings: CheckSettings) -> None:
+        self._checks = checks
+        self._settings = settings
+
+    def added(self, upstream: UpstreamState) -> None:
+        """It is checked at once."""
+        self._checks.add(upstream, self._settings)
+
+    def moved(self, upstream: UpstreamState) -> None:
+        """What was known of the other address says nothing about this one."""
+        self._checks.moved(upstream)
+
+    def removed(self, upstream: UpstreamState) -> None:
+        """It is checked no more."""
+        self._checks.remove(upstream)

@@ -1,0 +1,69 @@
+"""In what state an upstream is (L1): what the operator wants of it, and why it may be out of the running.
+
+Two axes that know nothing of each other. State is changed through the supervisor's doors only, each time with
+a cause; workers are told the result, and both sides ask the one function here what follows from it.
+"""
+
+from collections.abc import Collection, Sequence
+from enum import StrEnum
+from typing import Protocol, TypeVar
+
+
+class AdminState(StrEnum):
+    """What the operator, or the app itself, wants of an upstream."""
+
+    ACTIVE = "active"
+    DRAINING = "draining"  # no new work, running work ends
+    MAINTENANCE = "maintenance"  # fully out, not even checked
+
+
+class Cause(StrEnum):
+    """Why an upstream is ejected. Each is taken away only by who has set it."""
+
+    ACTIVE_CHECK = "active_check"
+    OUTLIER = "outlier"
+    STUCK = "stuck"
+
+
+def is_eligible(admin_state: AdminState, causes: Collection[Cause]) -> bool:
+    """Whether policies may pick an upstream in this state.
+
+    | admin state | no cause | any cause |
+    |---|---|---|
+    | active      | yes      | no (in panic: yes) |
+    | draining    | no       | no |
+    | maintenance | no       | no |
+
+    One that has not been checked yet has no cause, so it is eligible.
+    """
+    return admin_state is AdminState.ACTIVE and not causes
+
+
+class Member(Protocol):
+    """What `candidates` asks of an upstream; the supervisor's and the workers' both answer."""
+
+    @property
+    def admin_state(self) -> AdminState:
+        """What is wanted of it."""
+
+    @property
+    def causes(self) -> Collection[Cause]:
+        """Why it is ejected; empty when it is not."""
+
+    def is_reachable(self) -> bool:
+        """Whether it has an address and a share of the load."""
+
+
+MemberT = TypeVar("MemberT", bound=Member)
+
+
+def candidates(members: Sequence[MemberT], panic: bool) -> tuple[list[MemberT], bool]:
+    """Who may be picked, and whether that is in panic: none is eligible, so the ejected ones are used.
+
+    Draining and maintenance are somebody's will and hold in panic too. `panic` says whether it is allowed.
+    """
+    reachable = [one for one in members if one.is_reachable() and one.admin_state is AdminState.ACTIVE]
+    eligible = [one for one in reachable if is_eligible(one.admin_state, one.causes)]
+    if eligible or not panic:
+        return eligible, False
+    return reachable, bool(reachable)

@@ -1,0 +1,88 @@
+"""What requests are hashed by: equal values give equal keys, and what is missing gives none."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancer.http.head import parse_request_head
+from balancer.pools.hash_key import NO_KEY, hash_key
+
+
+class Client:
+    def __init__(self, address: str = "192.0.2.1") -> None:
+        self.address = address
+
+    def client_address(self, head: object) -> str:
+        return self.address
+
+
+def key(source: str, target: str = "/", *fields: str, client: str = "192.0.2.1") -> int:
+    lines = "".join(f"{field}\r\n" for field in ("Host: a", *fields))
+    head = parse_request_head(f"GET {target} HTTP/1.1\r\n{lines}\r\n".encode(), 1000, 100)
+    return hash_key(source)(head, Client(client))
+
+
+# Two requests (target, fields, client) that shall have the same key, or not
+Request = tuple[str, list[str], str]
+A, B = "192.0.2.1", "192.0.2.2"
+PAIRS: dict[str, tuple[str, Request, Request, bool]] = {
+    "client, same": ("client_ip", ("/a", [], A), ("/b", [], A), True),
+    "client, other": ("client_ip", ("/a", [], A), ("/a", [], B), False),
+    "path without query": ("path", ("/a?x=1", [], A), ("/a?x=2", [], B), True),
+    "path, other": ("path", ("/a", [], A), ("/b", [], A), False),
+    "header, any case of its name": ("header:X-User", ("/", ["x-user: 7"], A), ("/", ["X-USER:7"], B), True),
+    "header, other": ("header:X-User", ("/", ["X-User: 7"], A), ("/", ["X-User: 8"], A), False),
+    "cookie among others": (
+        "cookie:sid",
+        ("/", ["Cookie: a=1; sid=xyz; b=2"], A),
+        ("/", ["Cookie: sid=xyz"], B),
+        True,
+    ),
+    "cookie, other": ("cookie:sid", ("/", ["Cookie: sid=x"], A), ("/", ["Cookie: sid=y"], A), False),
+    "query among others": ("query:user", ("/?a=1&user=7", [], A), ("/x?user=7&b", [], B), True),
+    "query, encoded": ("query:user", ("/?user=a%20b", [], A), ("/?user=a+b", [], A), True),
+    "query, other": ("query:user", ("/?user=7", [], A), ("/?user=8", [], A), False),
+}
+
+
+@pytest.mark.parametrize("case", PAIRS)
+def test_equal_values_have_equal_keys(case: str) -> None:
+    source, one, other, same = PAIRS[case]
+    keys = [key(source, target, *fields, client=client) for target, fields, client in (one, other)]
+    assert (keys[0] == keys[1]) is same
+    assert all(0 <= each < 2**64 for each in keys)
+
+
+MISSING: dict[str, tuple[str, str, list[str]]] = {
+    "no such field": ("header:X-User", "/", []),
+    "empty field": ("header:X-User", "/", ["X-User:"]),
+    "no cookies": ("cookie:sid", "/", []),
+    "another cookie": ("cookie:sid", "/", ["Cookie: SID=1; xsid=2; sid"]),
+    "no query": ("query:user", "/", []),
+    "empty parameter": ("query:user", "/?user=&a=1", []),
+    "another parameter": ("query:user", "/?users=7", []),
+}
+
+
+@pytest.mark.parametrize("case", MISSING)
+def test_what_is_missing_gives_no_key(case: str) -> None:
+    source, target, fields = MISSING[case]
+    assert key(source, target, *fields) == NO_KEY
+
+
+@pytest.mark.parametrize("source", ["", "ip", "header:", "cookie", "body:x"])
+def test_an_unknown_source_is_an_error(source: str) -> None:
+    with pytest.raises(ValueError, match="no source of a hash key"):
+        hash_key(source)
+
+
+@given(value=st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1))
+def test_a_key_is_the_same_in_every_process(value: str) -> None:
+    """A fixed hash, not Python's: workers and instances must agree."""
+    assert key("header:x", "/", f"x: {value}") == key("cookie:x", "/", f"Cookie: x={value}")
+    assert key("header:x", "/", "x: app") == 0xCF78DF9A35BD0126
+
+
+@pytest.mark.parametrize("target", ["/?%zz=1&user=%f", "/?&&&=&user", "/?user=%00"])
+def test_odd_queries_do_no_harm(target: str) -> None:
+    assert key("query:user", target) >= NO_KEY

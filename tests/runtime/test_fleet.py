@@ -1,0 +1,259 @@
+"""The fleet's doors: what each changes, and what workers, watchers and people are told of it."""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from balancer.discovery.member import Member
+from balancer.runtime.channel import Message
+from balancer.runtime.fleet import Fleet, PoolState, UpstreamState
+from balancer.telemetry.columns import Kind
+from balancer.telemetry.events import EventLog
+from balancer.telemetry.ledger import Ledger
+from balancer.telemetry.segment import ROWS, Segment
+from balancer.upstreams.state import AdminState, Cause
+from tests.fakes.loop import FakeClock
+
+CHECK, OUTLIER = Cause.ACTIVE_CHECK, Cause.OUTLIER
+DNS = "dns://app:8000"
+
+
+class Watcher:
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str]] = []
+
+    def added(self, upstream: UpstreamState) -> None:
+        self.seen.append(("added", upstream.id))
+
+    def moved(self, upstream: UpstreamState) -> None:
+        self.seen.append(("moved", upstream.id))
+
+    def removed(self, upstream: UpstreamState) -> None:
+        self.seen.append(("removed", upstream.id))
+
+
+class Scene:
+    """A fleet with one pool of app1 and app2 at 10.0.0.1 and 10.0.0.2."""
+
+    def __init__(self, segment: Segment, panic: bool = True) -> None:
+        self.ledger = Ledger(segment)
+        self.events = EventLog()
+        self.watcher = Watcher()
+        self.sent: list[Message] = []
+        self._due: list[Callable[[], None]] = []
+        pool = PoolState("default", self.ledger.row(Kind.POOL, "default"), {}, panic, is_checked=True)
+        for number in (1, 2):
+            name = f"app{number}"
+            row = self.ledger.row(Kind.UPSTREAM, "default", f"{name}:8000")
+            pool.upstreams[f"{name}:8000"] = UpstreamState(
+                "default", f"{name}:8000", name, 8000, 1, row, f"10.0.0.{number}"
+            )
+        self.fleet = Fleet(
+            [pool],
+            ledger=self.ledger,
+            events=self.events,
+            clock=FakeClock(),
+            log=logging.getLogger("balancer.test.fleet"),
+            call_soon=self._due.append,
+            broadcast=self.sent.append,
+        )
+        self.fleet.watchers.append(self.watcher)
+
+    @property
+    def pool(self) -> PoolState:
+        return self.fleet.pools["default"]
+
+    def upstream(self, number: int) -> UpstreamState:
+        return self.pool.upstreams[f"app{number}:8000"]
+
+    def told(self) -> list[dict[str, Any]] | None:
+        """One turn of the loop: what the workers are told of the pool's upstreams, if anything."""
+        self.sent.clear()
+        due, self._due[:] = list(self._due), []
+        for each in due:
+            each()
+        assert len(self.sent) <= 1
+        return self.sent[0]["upstreams"] if self.sent else None
+
+    def kinds(self) -> list[tuple[str, str | None, str | None]]:
+        return [(event.kind, event.upstream, event.cause) for event in self.events.after(0)]
+
+
+@pytest.fixture
+def segment() -> Iterator[Segment]:
+    made = Segment.create(workers=1)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def scene(segment: Segment) -> Scene:
+    return Scene(segment)
+
+
+def member(number: int, weight: int = 1) -> Member:
+    address = f"10.1.0.{number}"
+    return Member(f"{address}:8000", address, 8000, weight, address)
+
+
+def test_an_ejected_one_is_told_with_its_cause(scene: Scene) -> None:
+    scene.fleet.eject(scene.upstream(1), CHECK, "GET / answered 500")
+    told = scene.told()
+    assert told is not None
+    assert [(one["id"], one["causes"], one["admin_state"]) for one in told] == [
+        ("app1:8000", ["active_check"], "active"),
+        ("app2:8000", [], "active"),
+    ]
+    (event,) = scene.events.after(0)
+    assert (event.kind, event.upstream, event.cause, event.revision) == (
+        *("ejected", "app1:8000", "active_check"),
+        scene.fleet.revision,
+    )
+    assert "GET / answered 500" in event.text
+    assert scene.upstream(1).changes == {("ejected", "active_check"): 1}
+    assert scene.pool.ejections == {"active_check": 1}
+
+
+def test_what_is_so_already_is_no_change(scene: Scene) -> None:
+    upstream = scene.upstream(1)
+    scene.fleet.eject(upstream, CHECK, "x")
+    scene.told()
+    before = scene.fleet.revision
+    scene.fleet.eject(upstream, CHECK, "again")
+    scene.fleet.readmit(upstream, OUTLIER, "never had it")
+    scene.fleet.announce(upstream, False, "not draining anyhow")
+    scene.fleet.set_address(upstream, "10.0.0.1")
+    assert scene.fleet.revision == before
+    assert scene.told() is None
+
+
+def test_readmitting_takes_away_its_own_cause_only(scene: Scene) -> None:
+    upstream = scene.upstream(1)
+    scene.fleet.eject(upstream, CHECK, "x")
+    scene.fleet.eject(upstream, OUTLIER, "y")
+    scene.fleet.readmit(upstream, CHECK, "passed twice")
+    assert (upstream.causes, upstream.is_eligible()) == (frozenset([OUTLIER]), False)
+    assert "still ejected for outlier" in scene.events.after(0)[-1].text
+    scene.fleet.readmit(upstream, OUTLIER, "time is up")
+    assert (upstream.causes, upstream.is_eligible()) == (frozenset(), True)
+
+
+def test_changes_of_one_turn_are_told_at_once(scene: Scene) -> None:
+    scene.fleet.eject(scene.upstream(1), CHECK, "x")
+    scene.fleet.set_address(scene.upstream(2), "10.0.0.9")
+    told = scene.told()
+    assert told is not None
+    assert [(one["host"], one["causes"]) for one in told] == [
+        ("10.0.0.1", ["active_check"]),
+        ("10.0.0.9", []),
+    ]
+    assert scene.told() is None
+    assert len(scene.events.after(0)) == 2
+
+
+def test_a_drain_that_the_app_announces(scene: Scene) -> None:
+    upstream = scene.upstream(1)
+    scene.fleet.announce(upstream, True, "its check answered 503")
+    assert (upstream.admin_state, upstream.is_eligible()) == (AdminState.DRAINING, False)
+    told = scene.told()
+    assert told is not None
+    assert told[0]["admin_state"] == "draining"
+    scene.fleet.announce(upstream, False, "its check answered 200")
+    assert upstream.is_eligible()
+    assert scene.kinds() == [("draining", "app1:8000", "announced"), ("active", "app1:8000", "announced")]
+
+
+def test_a_new_address_is_told_to_all(scene: Scene) -> None:
+    scene.fleet.set_address(scene.upstream(1), "10.0.0.9")
+    assert scene.watcher.seen == [("moved", "app1:8000")]
+    assert scene.kinds() == [("address", "app1:8000", None)]
+    assert scene.fleet.snapshot()[0]["upstreams"][0]["host"] == "10.0.0.9"
+
+
+def test_panic_begins_and_ends_with_an_event(scene: Scene) -> None:
+    scene.fleet.eject(scene.upstream(1), CHECK, "x")
+    assert not scene.pool.panics
+    scene.fleet.eject(scene.upstream(2), CHECK, "x")
+    assert scene.pool.panics
+    scene.fleet.readmit(scene.upstream(1), CHECK, "y")
+    assert not scene.pool.panics
+    assert [kind for kind, upstream, _ in scene.kinds() if upstream is None] == ["panic", "panic_over"]
+    assert scene.pool.eligible() == 1
+
+
+def test_without_panic_there_is_none(segment: Segment) -> None:
+    scene = Scene(segment, panic=False)
+    for number in (1, 2):
+        scene.fleet.eject(scene.upstream(number), CHECK, "x")
+    assert (scene.pool.panics, scene.pool.eligible()) == (False, 0)
+
+
+def test_members_come_and_go_and_the_settings_own_stay(scene: Scene) -> None:
+    scene.fleet.set_members("default", DNS, [member(1), member(2)])
+    scene.fleet.set_members("default", DNS, [member(2), member(3)])
+    assert list(scene.pool.upstreams) == ["app1:8000", "app2:8000", "10.1.0.2:8000", "10.1.0.3:8000"]
+    assert scene.watcher.seen == [
+        ("added", "10.1.0.1:8000"),
+        ("added", "10.1.0.2:8000"),
+        ("removed", "10.1.0.1:8000"),
+        ("added", "10.1.0.3:8000"),
+    ]
+    new = scene.pool.upstreams["10.1.0.3:8000"]
+    assert (new.source, new.unchecked, new.address) == (DNS, True, "10.1.0.3")
+    told = scene.told()
+    assert told is not None
+    assert len(told) == 4
+
+
+def test_the_same_members_again_are_no_change(scene: Scene) -> None:
+    scene.fleet.set_members("default", DNS, [member(1)])
+    scene.told()
+    scene.fleet.set_members("default", DNS, [member(1)])
+    assert scene.told() is None
+
+
+def test_one_that_comes_back_starts_afresh(scene: Scene) -> None:
+    scene.ledger.take_page()  # a worker that has not let go
+    scene.fleet.set_members("default", DNS, [member(1)])
+    before = scene.pool.upstreams["10.1.0.1:8000"]
+    scene.fleet.eject(before, CHECK, "x")
+    scene.fleet.set_members("default", DNS, [])
+    scene.fleet.set_members("default", DNS, [member(1)])
+    after = scene.pool.upstreams["10.1.0.1:8000"]
+    assert after is not before
+    assert (after.causes, after.changes) == (frozenset(), {})
+    assert after.row != before.row
+
+
+def test_an_address_that_two_sources_have_belongs_to_the_first(scene: Scene) -> None:
+    other = "dns://other:8000"
+    scene.fleet.set_members("default", DNS, [member(1)])
+    scene.fleet.set_members("default", other, [member(1)])
+    assert scene.pool.upstreams["10.1.0.1:8000"].source == DNS
+    scene.fleet.set_members("default", DNS, [])
+    scene.fleet.set_members("default", other, [member(1)])
+    assert scene.pool.upstreams["10.1.0.1:8000"].source == other
+
+
+def test_more_members_than_fit_are_left_out_and_that_is_said_once(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(ROWS - 4):
+        scene.ledger.row(Kind.UPSTREAM, "other", str(number))
+    for _ in range(3):
+        scene.fleet.set_members("default", DNS, [member(1), member(2)])
+    assert list(scene.pool.upstreams) == ["app1:8000", "app2:8000", "10.1.0.1:8000"]
+    errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len(errors) == 1
+    assert DNS in errors[0]
+
+
+def test_the_first_check_changes_nothing_for_workers(scene: Scene) -> None:
+    scene.fleet.set_members("default", DNS, [member(1)])
+    scene.told()
+    upstream = scene.pool.upstreams["10.1.0.1:8000"]
+    scene.fleet.checked(upstream)
+    assert not upstream.unchecked
+    assert scene.told() is None

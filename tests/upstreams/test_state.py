@@ -1,0 +1,49 @@
+"""The eligibility truth table, and who is left when nobody is eligible."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from balancer.upstreams.state import AdminState, Cause, candidates, is_eligible
+
+ACTIVE, DRAINING, MAINTENANCE = AdminState
+CHECK, OUTLIER, STUCK = Cause
+
+
+@pytest.mark.parametrize("causes", [[], [CHECK], [OUTLIER], [STUCK], [CHECK, OUTLIER]], ids=str)
+@pytest.mark.parametrize("admin_state", AdminState)
+def test_only_active_ones_without_a_cause_are_eligible(admin_state: AdminState, causes: list[Cause]) -> None:
+    assert is_eligible(admin_state, causes) is (admin_state is ACTIVE and causes == [])
+
+
+@dataclass(frozen=True)
+class One:
+    admin_state: AdminState = ACTIVE
+    causes: frozenset[Cause] = frozenset()
+    reachable: bool = True
+
+    def is_reachable(self) -> bool:
+        return self.reachable
+
+
+WELL, ILL = One(), One(causes=frozenset([CHECK]))
+LEAVING, OUT, NOWHERE = One(DRAINING), One(MAINTENANCE), One(reachable=False)
+# members, whether panic is allowed -> candidates, in panic
+CASES: dict[str, tuple[list[One], bool, list[One], bool]] = {
+    "nobody": ([], True, [], False),
+    "all well": ([WELL, WELL], True, [WELL, WELL], False),
+    "one ill": ([ILL, WELL], True, [WELL], False),
+    "all ill": ([ILL, ILL], True, [ILL, ILL], True),
+    "all ill, without panic": ([ILL, ILL], False, [], False),
+    "panic leaves out whom somebody wants out": ([ILL, LEAVING, OUT], True, [ILL], True),
+    "no panic for them alone": ([LEAVING, OUT], True, [], False),
+    "without an address": ([NOWHERE, WELL], True, [WELL], False),
+    "no panic without an address": ([NOWHERE], True, [], False),
+    "ill and draining": ([One(DRAINING, frozenset([CHECK]))], True, [], False),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_candidates(case: str) -> None:
+    members, panic, expected, in_panic = CASES[case]
+    assert candidates(members, panic) == (expected, in_panic)

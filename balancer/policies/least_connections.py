@@ -1,16 +1,15 @@
 """Weighted least connections: to whom has the fewest requests in flight for its weight. The default."""
 
 from collections.abc import Sequence
-from random import Random
 from typing import ClassVar
 
-from balancer.policies.base import Policy
+from balancer.policies.base import Policy, PolicyContext
+from balancer.policies.sampling import draw_two
 from balancer.upstreams.upstream import Upstream
 
 # Up to this many every candidate is looked at; above, two at random, so that a pick costs the same
 # whatever their number. Two choices are already near the best (Mitzenmacher, 2001).
 _SCAN_LIMIT = 16
-_SAMPLE_TRIES = 8
 
 
 class _Turn:
@@ -36,12 +35,12 @@ class LeastConnections(Policy):
     compares_load: ClassVar[bool] = True
     summary: ClassVar[str] = "fewest requests in flight, by weight (default)"
 
-    __slots__ = ("_now", "_random", "_start", "_turns")
+    __slots__ = ("_draw", "_now", "_start", "_turns")
 
-    def __init__(self, random: Random, start: int = 0) -> None:
-        """`start` is where the first turn begins, so that several workers do not begin alike."""
-        self._random = random
-        self._start = start
+    def __init__(self, context: PolicyContext) -> None:
+        super().__init__(context)
+        self._draw = context.random.random
+        self._start = context.slot  # where the first turn begins: several workers do not begin alike
         self._turns: list[_Turn] = []
         self._now = 0.0  # where the last picked one stood
 
@@ -57,9 +56,9 @@ class LeastConnections(Policy):
                 turn.place = turn.step
 
     def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
-        turns = self._turns
+        turns: Sequence[_Turn] = self._turns
         if len(turns) > _SCAN_LIMIT:
-            turns = self._two(tried)
+            turns = draw_two(turns, tried, self._draw)
         best: _Turn | None = None
         least = place = 0.0
         for turn in turns:
@@ -78,17 +77,3 @@ class LeastConnections(Policy):
         self._now = place
         best.place = place + best.step
         return best.upstream
-
-    def _two(self, tried: tuple[Upstream, ...]) -> list[_Turn]:
-        """Two different ones drawn at random; fewer only where nearly all have been tried."""
-        turns = self._turns
-        count = len(turns)
-        rand = self._random.random
-        drawn: list[_Turn] = []
-        for _ in range(_SAMPLE_TRIES):
-            turn = turns[int(rand() * count)]
-            if turn not in drawn and turn.upstream not in tried:
-                drawn.append(turn)
-                if len(drawn) == 2:
-                    return drawn
-        return drawn or turns

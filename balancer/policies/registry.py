@@ -1,41 +1,73 @@
-"""Which policies there are, by the name that the settings give."""
+"""Which policies there are, by the name in the settings: built in, installed, or `module:attribute`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from random import Random
 from typing import Any
 
 from balancer.errors import SettingsError
-from balancer.policies.base import Policy
+from balancer.policies import plugins
+from balancer.policies.base import Factory, Policy, PolicyContext
+from balancer.policies.consistent_hash import consistent_hash
+from balancer.policies.ip_hash import IpHash
 from balancer.policies.least_connections import LeastConnections
+from balancer.policies.options import DeclarationError, Option, OptionError, declared, values
+from balancer.policies.peak_ewma import PeakEwma
+from balancer.policies.plugins import PluginError
+from balancer.policies.power_of_two import PowerOfTwo
 from balancer.policies.round_robin import RoundRobin
+from balancer.policies.trial import trial_context
+from balancer.policies.weighted_random import WeightedRandom
 
-
-@dataclass(frozen=True, slots=True)
-class PolicyContext:
-    """What a policy may be built with: randomness, and the worker's slot (rotation starts there)."""
-
-    random: Random
-    slot: int
-
-
-Factory = Callable[[PolicyContext], Policy]
-
-_BUILT_IN: dict[str, tuple[type[Policy], Factory]] = {
-    "least_connections": (LeastConnections, lambda context: LeastConnections(context.random, context.slot)),
-    "round_robin": (RoundRobin, lambda context: RoundRobin(context.slot)),
+BUILT_IN: dict[str, Factory] = {
+    "consistent_hash": consistent_hash,
+    "ip_hash": IpHash,
+    "least_connections": LeastConnections,
+    "peak_ewma": PeakEwma,
+    "power_of_two": PowerOfTwo,
+    "random": WeightedRandom,
+    "round_robin": RoundRobin,
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """One policy: `policy` is the class of what `factory` builds without options."""
+
+    factory: Factory
+    policy: type[Policy]
+    options: tuple[Option, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One policy as people are told of it: `origin` is the package it came with, `error` why it is no use."""
+
+    name: str
+    origin: str
+    summary: str = ""
+    options: tuple[Option, ...] = ()
+    error: str = ""
+
+
 def names() -> list[str]:
-    """Every registered policy, in alphabetical order."""
-    return sorted(_BUILT_IN)
+    """Every policy that has a name, built in or installed, in alphabetical order."""
+    return sorted({*BUILT_IN, *(entry.name for entry in plugins.installed())})
 
 
 def summary(name: str) -> str:
-    """One line on a registered policy."""
-    return _BUILT_IN[name][0].summary
+    """One line on a policy."""
+    return _summary(_known(name).policy)
+
+
+def needs_key(name: str) -> bool:
+    """Whether a policy goes by the request's hash key. Raises SettingsError for what is no policy."""
+    return _known(name).policy.needs_key
+
+
+def key_source(name: str) -> str | None:
+    """What a policy's key is made of whatever HASH_KEY says; None where that decides, or none is needed."""
+    return _known(name).policy.key_source
 
 
 def problem(name: str, options: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -43,12 +75,18 @@ def problem(name: str, options: Mapping[str, Any]) -> tuple[str, str] | None:
 
     Gives the setting, `policy` or `policy_options`, and the end of a sentence that begins with its value.
     """
-    if name not in _BUILT_IN:
-        close = get_close_matches(name, _BUILT_IN, n=1)
-        remedy = f"did you mean {close[0]}?" if close else f"write {' or '.join(names())}"
-        return "policy", f"is not a policy; {remedy}"
-    if options:
-        return "policy_options", f"is more than {name} takes, which has no options; remove it"
+    try:
+        found = _resolve(name)
+    except PluginError as error:
+        return "policy", str(error)
+    try:
+        _policy(found.factory, trial_context(), values(name, found.options, options))
+    except OptionError as error:
+        return "policy_options", str(error)
+    except ValueError as error:
+        return "policy_options", f"is refused: {error}"
+    except PluginError as error:
+        return "policy", str(error)
     return None
 
 
@@ -57,4 +95,89 @@ def build(name: str, options: Mapping[str, Any], context: PolicyContext) -> Poli
     found = problem(name, options)
     if found is not None:
         raise SettingsError([f"{found[0]}: {name if found[0] == 'policy' else dict(options)} {found[1]}"])
-    return _BUILT_IN[name][1](context)
+    registered = _resolve(name)
+    return registered.factory(context, **values(name, registered.options, options))
+
+
+def listing() -> list[Listed]:
+    """Every named policy, built-in ones first. One that cannot be loaded is listed with what is wrong."""
+    listed = [_listed(name, "built in", factory) for name, factory in sorted(BUILT_IN.items())]
+    taken = dict.fromkeys(BUILT_IN, "built in")
+    for entry in plugins.installed():
+        origin = plugins.origin(entry)
+        if entry.name in taken:
+            listed.append(Listed(entry.name, origin, error=f"the one that is {taken[entry.name]} is used"))
+            continue
+        taken[entry.name] = f"from {origin}"
+        try:
+            listed.append(_listed(entry.name, origin, plugins.load(entry)))
+        except PluginError as error:
+            listed.append(Listed(entry.name, origin, error=str(error)))
+    return listed
+
+
+def _listed(name: str, origin: str, factory: object) -> Listed:
+    registered = _registered(factory)
+    return Listed(name, origin, _summary(registered.policy), registered.options)
+
+
+def _summary(policy: type[Policy]) -> str:
+    return policy.summary or (policy.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+
+
+def _known(name: str) -> Registered:
+    try:
+        return _resolve(name)
+    except PluginError as error:
+        raise SettingsError([f"policy: {name} {error}"]) from error
+
+
+def _resolve(name: str) -> Registered:
+    if name in BUILT_IN:
+        return _registered(BUILT_IN[name])
+    if ":" in name:
+        return _registered(plugins.attribute(name))
+    # Only here are the installed packages looked through, so the built-in ones never wait for that.
+    for entry in plugins.installed():
+        if entry.name == name:
+            return _registered(plugins.load(entry))
+    known = names()
+    close = get_close_matches(name, known, n=1)
+    if close:
+        remedy = f"did you mean {close[0]}?"
+    elif "." in name:
+        remedy = f"one of your own is written module:attribute, {':'.join(name.rsplit('.', 1))}"
+    else:
+        remedy = f"write {', '.join(known[:-1])}, {known[-1]}, or module:attribute for one of your own"
+    raise PluginError(f"is not a policy; {remedy}")
+
+
+def _registered(factory: object) -> Registered:
+    """Raises PluginError for what is no policy's factory."""
+    if not callable(factory):
+        raise PluginError(f"is no policy but {type(factory).__name__}; name a subclass of Policy")
+    if isinstance(factory, type) and not issubclass(factory, Policy):
+        raise PluginError("is no policy; it must be a subclass of balancer.policies.base.Policy")
+    try:
+        options = declared(factory)
+    except DeclarationError as error:
+        raise PluginError(str(error)) from error
+    if isinstance(factory, type):
+        return Registered(factory, factory, options)
+    try:
+        return Registered(factory, type(_policy(factory, trial_context(), {})), options)
+    except ValueError as error:
+        raise PluginError(f"refuses its own defaults: {error}") from error
+
+
+def _policy(factory: Factory, context: PolicyContext, options: dict[str, Any]) -> Policy:
+    """Raises ValueError for an option that the factory refuses, PluginError where it is at fault itself."""
+    try:
+        built: object = factory(context, **options)
+    except ValueError:
+        raise
+    except Exception as error:
+        raise PluginError(f"cannot be built: {plugins.described(error)}; mend it") from error
+    if not isinstance(built, Policy):
+        raise PluginError(f"builds no policy but {type(built).__name__}; it must return a Policy")
+    return built

@@ -5,7 +5,7 @@ from fractions import Fraction
 from math import gcd, lcm
 from typing import ClassVar
 
-from balancer.policies.base import Policy
+from balancer.policies.base import Policy, PolicyContext
 from balancer.upstreams.upstream import Upstream
 
 # Above this many turns a round is cut to the nearest smaller proportions: memory stays bounded.
@@ -19,10 +19,10 @@ class RoundRobin(Policy):
 
     __slots__ = ("_position", "_round")
 
-    def __init__(self, start: int = 0) -> None:
-        """`start` shifts the first turn, so that several workers do not all begin with the same upstream."""
+    def __init__(self, context: PolicyContext) -> None:
+        super().__init__(context)
         self._round: list[Upstream] = []
-        self._position = start
+        self._position = context.slot  # several workers do not all begin with the same upstream
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
         self._round = _lay_out(candidates)

@@ -1,7 +1,6 @@
 """least_connections: the fewest in flight for its weight; ties in turn; a sample of two among many."""
 
 from collections import Counter
-from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 from balancer.policies.conformance import upstream
 from balancer.policies.least_connections import LeastConnections
 from balancer.upstreams.upstream import Upstream
+from tests.policies.contexts import context
 
 SCAN_LIMIT = 16
 
@@ -22,7 +22,7 @@ def built(*shapes: Shape, start: int = 0) -> tuple[LeastConnections, list[Upstre
         one = upstream(number, weight, inflight)
         one.remote_inflight = remote
         upstreams.append(one)
-    policy = LeastConnections(Random(1), start)
+    policy = LeastConnections(context(slot=start))
     policy.rebuild(upstreams)
     return policy, upstreams
 

@@ -3,28 +3,42 @@
 from collections.abc import Callable, Sequence
 from itertools import cycle
 from random import Random
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
-from balancer.errors import SettingsError
-from balancer.policies import conformance, registry
-from balancer.policies.base import Policy
+from balancer.policies import registry
+from balancer.policies.base import Factory, Policy, PolicyContext
 from balancer.policies.conformance import CHECKS, NonConformance, check_policy
-from balancer.policies.registry import Factory, PolicyContext
 from balancer.upstreams.upstream import Upstream
+
+Check = Callable[[Factory], None]
+BY_NAME: dict[str, Check] = {str(check.__name__): check for check in CHECKS}
+
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in registry.names()),
+    ("consistent_hash", {"bounded_load": 1.05}),
+    ("consistent_hash", {"bounded_load": 1.25}),
+    ("peak_ewma", {"decay": 0.5}),
+]
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: str(check.__name__))
-@pytest.mark.parametrize("name", registry.names())
-def test_registered_policy(name: str, check: Callable[[Factory], None]) -> None:
-    check(lambda context: registry.build(name, {}, context))
+@pytest.mark.parametrize(
+    ("name", "options"), VARIANTS, ids=["-".join([name, *map(str, o.values())]) for name, o in VARIANTS]
+)
+def test_registered_policy(name: str, options: dict[str, Any], check: Check) -> None:
+    check(lambda context: registry.build(name, options, context))
 
 
 class FirstUntried(Policy):
     """The base of the bad ones: always the first that was not tried."""
 
     __slots__ = ("candidates",)
+
+    def __init__(self, context: PolicyContext) -> None:
+        super().__init__(context)
+        self.candidates: list[Upstream] = []
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
         self.candidates = list(candidates)
@@ -54,8 +68,7 @@ class Clinging(FirstUntried):
     """Keeps the candidates it had."""
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
-        known = self.candidates if hasattr(self, "candidates") else []
-        self.candidates = [*known, *(one for one in candidates if one not in known)]
+        self.candidates += [one for one in candidates if one not in self.candidates]
 
 
 class Unweighted(FirstUntried):
@@ -99,14 +112,15 @@ class Positional(FirstUntried):
 
     __slots__ = ("turn", "weights")
 
-    def __init__(self) -> None:
+    def __init__(self, context: PolicyContext) -> None:
+        super().__init__(context)
         self.weights: list[int] = []
+        self.turn = 0
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
         super().rebuild(candidates)
         if len(candidates) > len(self.weights):
             self.weights = [max(1, int(one.effective_weight)) for one in candidates]
-        self.turn = 0
 
     def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
         turns = [one for one, n in zip(self.candidates, self.weights, strict=False) for _ in range(n)]
@@ -117,63 +131,93 @@ class Positional(FirstUntried):
         return None
 
 
-BAD = [
-    (Forgetful, conformance.tried_ones_are_not_picked_again),
-    (Forgetful, conformance.the_last_one_left_is_found),
-    (Endless, conformance.all_tried_gives_none_in_bounded_steps),
-    (Clinging, conformance.only_candidates_are_picked),
-    (Clinging, conformance.no_candidates_give_none),
-    (FirstUntried, conformance.equal_candidates_share_equally),
-    (FirstUntried, conformance.none_of_equal_candidates_starves),
-    (Unweighted, conformance.load_follows_the_weights),
-    (Positional, conformance.an_ejected_one_leaves_the_others_their_weights),
-    (SelfSeeded, conformance.the_same_seed_gives_the_same_picks),
-    (Meddling, conformance.upstreams_are_left_as_they_are),
-    (Fickle, conformance.a_key_stays_with_its_upstream),
+class Modulo(FirstUntried):
+    """By the key, but with a remainder: nearly all keys move when one joins."""
+
+    needs_key: ClassVar[bool] = True
+
+    def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
+        left = [one for one in self.candidates if one not in tried]
+        return left[key % len(left)] if left else None
+
+
+class WeightedModulo(Modulo):
+    """The same, with each one as often as its weight says."""
+
+    def rebuild(self, candidates: Sequence[Upstream]) -> None:
+        self.candidates = [one for one in candidates for _ in range(round(10 * one.effective_weight))]
+
+
+class Scanning(FirstUntried):
+    """Looks at every candidate."""
+
+    def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
+        best = None
+        for one in self.candidates:
+            if one not in tried and (best is None or one.inflight < best.inflight):
+                best = one
+        return best
+
+
+class Lopsided(FirstUntried):
+    """By chance, but the first one somewhat more often."""
+
+    def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
+        left = [one for one in self.candidates if one not in tried]
+        place = self.context.random.random() ** 1.1 if left else 0.0
+        return left[int(place * len(left))] if left else None
+
+
+class Unbounded(Modulo):
+    """Has a bound and does not keep it."""
+
+    bounded_load = 1.25
+
+
+class Ramping(FirstUntried):
+    """In turn, but gives one of less weight nothing at all."""
+
+    def rebuild(self, candidates: Sequence[Upstream]) -> None:
+        most = max((one.effective_weight for one in candidates), default=0.0)
+        self.candidates = [one for one in candidates if one.effective_weight == most]
+
+    def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
+        self.candidates = [*self.candidates[1:], *self.candidates[:1]]
+        return super().pick(key, tried)
+
+
+BAD: list[tuple[type[Policy], str]] = [
+    (Forgetful, "tried_ones_are_not_picked_again"),
+    (Forgetful, "the_last_one_left_is_found"),
+    (Endless, "all_tried_gives_none_in_bounded_steps"),
+    (Clinging, "only_candidates_are_picked"),
+    (Clinging, "no_candidates_give_none"),
+    (FirstUntried, "equal_candidates_share_equally"),
+    (FirstUntried, "none_of_equal_candidates_starves"),
+    (Unweighted, "load_follows_the_weights"),
+    (Positional, "an_ejected_one_leaves_the_others_their_weights"),
+    (Lopsided, "chance_is_even"),
+    (Ramping, "a_slow_start_gets_its_ramp"),
+    (Unweighted, "a_slow_start_gets_its_ramp"),
+    (SelfSeeded, "the_same_seed_gives_the_same_picks"),
+    (Meddling, "upstreams_are_left_as_they_are"),
+    (Fickle, "a_key_stays_with_its_upstream"),
+    (Modulo, "a_newcomer_takes_only_its_share_of_the_keys"),
+    (WeightedModulo, "a_changed_weight_moves_only_its_own_keys"),
+    (Modulo, "the_order_of_candidates_does_not_matter"),
+    (Unbounded, "a_bound_on_load_is_kept"),
+    (Scanning, "a_pick_costs_the_same_among_many"),
 ]
 
 
-@pytest.mark.parametrize(("policy", "check"), BAD, ids=[f"{p.__name__}-{c.__name__}" for p, c in BAD])
-def test_the_suite_finds(policy: type[Policy], check: Callable[[Factory], None]) -> None:
+@pytest.mark.parametrize(("policy", "check"), BAD, ids=[f"{p.__name__}-{name}" for p, name in BAD])
+def test_the_suite_finds(policy: type[Policy], check: str) -> None:
     with pytest.raises(NonConformance):
-        check(lambda context: policy())
+        BY_NAME[check](policy)
 
 
 def test_check_policy_runs_every_check() -> None:
-    check_policy(lambda context: registry.build("round_robin", {}, context))
+    check_policy(registry.BUILT_IN["round_robin"])
+    check_policy(registry.BUILT_IN["consistent_hash"], bounded_load=1.5)
     with pytest.raises(NonConformance):
-        check_policy(lambda context: FirstUntried())
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "problem"),
-    [
-        pytest.param("round_robin", {}, None, id="good"),
-        pytest.param(
-            "round_robbin", {}, ("policy", "is not a policy; did you mean round_robin?"), id="near_a_name"
-        ),
-        pytest.param(
-            "fair", {}, ("policy", "is not a policy; write least_connections or round_robin"), id="unknown"
-        ),
-        pytest.param(
-            "round_robin",
-            {"spin": 1},
-            ("policy_options", "is more than round_robin takes, which has no options; remove it"),
-            id="options_nobody_takes",
-        ),
-    ],
-)
-def test_what_is_wrong_with_a_choice(
-    name: str, options: dict[str, int], problem: tuple[str, str] | None
-) -> None:
-    assert registry.problem(name, options) == problem
-
-
-def test_a_wrong_choice_is_not_built() -> None:
-    with pytest.raises(SettingsError, match="policy: fair is not a policy"):
-        registry.build("fair", {}, PolicyContext(Random(1), 0))
-
-
-@pytest.mark.parametrize("name", registry.names())
-def test_every_policy_says_what_it_does(name: str) -> None:
-    assert registry.summary(name)
+        check_policy(FirstUntried)

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from balancer.policies.conformance import upstream
 from balancer.policies.round_robin import RoundRobin
 from balancer.upstreams.upstream import Upstream
+from tests.policies.contexts import context
 
 
 def built(*weights: float, start: int = 0) -> tuple[RoundRobin, list[Upstream]]:
     upstreams = [upstream(number, weight) for number, weight in enumerate(weights)]
-    policy = RoundRobin(start)
+    policy = RoundRobin(context(slot=start))
     policy.rebuild(upstreams)
     return policy, upstreams
 

@@ -1,0 +1,14 @@
+"""IP hash: consistent hashing by the client's address."""
+
+from typing import ClassVar
+
+from balancer.policies.consistent_hash import ConsistentHash
+
+
+class IpHash(ConsistentHash):
+    """One client address, one upstream, whatever the setting HASH_KEY says."""
+
+    key_source: ClassVar[str | None] = "client_ip"
+    summary: ClassVar[str] = "equal client addresses to the same upstream"
+
+    __slots__ = ()

@@ -1,0 +1,120 @@
+"""Peak EWMA: of two upstreams drawn at random, the one that is expected to answer well sooner."""
+
+from collections.abc import Sequence
+from math import exp
+from typing import ClassVar
+
+from balancer.errors import Outcome
+from balancer.policies.base import Policy, PolicyContext
+from balancer.policies.sampling import draw_two
+from balancer.upstreams.upstream import Upstream
+
+_STEP = 0.125  # how far one outcome moves the success rate
+_LEAST_SUCCESS = 1 / 64
+_TYPICAL_STEP = 1 / 32  # how far one answer moves the pool's typical latency
+_SHORTEST = 1e-6  # seconds; a latency of zero could not be compared
+_FIRST_GUESS = 1e-3  # seconds, for all alike until the first answer
+
+
+class _Node:
+    """What is known of one candidate. Times are seconds; `seen` is None before anything is known."""
+
+    __slots__ = ("latency", "seen", "step", "success", "upstream", "weight")
+
+    def __init__(self, upstream: Upstream) -> None:
+        self.upstream = upstream
+        self.weight = 1.0
+        self.step = 1.0  # what one request in flight counts, 1 for an upstream of average weight
+        self.latency = 0.0
+        self.success = 1.0
+        self.seen: float | None = None
+
+
+class PeakEwma(Policy):
+    """Compares latency * (inflight + 1) / success rate, with inflight taken by weight.
+
+    The latency is a moving average that jumps to each slower answer at once and comes down with time
+    (linkerd, Finagle). Two things differ from theirs. What was seen fades towards what is typical of the
+    pool, not towards zero: so one that was slow once is tried again, and neither it nor a newcomer is
+    flooded before its first answer. And a failure never looks fast: it counts as no faster than typical,
+    and the success rate divides, as 1 / rate tries are needed for one good answer.
+
+    A lighter upstream that would win stands back, by chance, in proportion to the weights: so a slow start
+    and small weights hold in a quiet pool too, where nothing is in flight to tell them apart.
+    """
+
+    tracks_load: ClassVar[bool] = True
+    compares_load: ClassVar[bool] = True
+    summary: ClassVar[str] = "of two drawn at random the one that answers sooner, by recent latency and load"
+
+    __slots__ = ("_draw", "_fade", "_nodes", "_now_ns", "_of", "_typical")
+
+    def __init__(self, context: PolicyContext, *, decay: float = 10.0) -> None:
+        """`decay`: seconds in which what was seen fades to about a third (1/e)."""
+        super().__init__(context)
+        if decay <= 0:
+            raise ValueError(f"decay is {decay:g}; write the seconds in which old latencies fade, such as 10")
+        self._fade = -1.0 / decay
+        self._draw = context.random.random
+        self._now_ns = context.clock.monotonic_ns
+        self._nodes: list[_Node] = []
+        self._of: dict[Upstream, _Node] = {}
+        self._typical: float | None = None  # None before the first answer
+
+    def rebuild(self, candidates: Sequence[Upstream]) -> None:
+        # One that was gone starts as a newcomer: what it was before it was ejected is no guide.
+        self._of = {upstream: self._of.get(upstream) or _Node(upstream) for upstream in candidates}
+        self._nodes = list(self._of.values())
+        mean = sum(one.effective_weight for one in candidates) / (len(candidates) or 1)
+        for node in self._nodes:
+            node.weight = node.upstream.effective_weight
+            node.step = mean / node.weight
+
+    def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
+        drawn = draw_two(self._nodes, tried, self._draw)
+        if len(drawn) < 2:
+            return drawn[0].upstream if drawn else None
+        now = self._now_ns() / 1e9
+        better, worse = drawn
+        cost, other_cost = self._cost(better, now), self._cost(worse, now)
+        if other_cost < cost:
+            better, worse, cost, other_cost = worse, better, other_cost, cost
+        # The more it is better, the less it stands back: one that hangs must not get its weight's share.
+        if better.weight < worse.weight and self._draw() * cost * worse.weight > other_cost * better.weight:
+            return worse.upstream
+        return better.upstream
+
+    def _cost(self, node: _Node, now: float) -> float:
+        upstream = node.upstream
+        load = (upstream.inflight + upstream.remote_inflight) * node.step + 1.0
+        typical = self._typical or _FIRST_GUESS
+        if node.seen is None:
+            return typical * load
+        kept = exp((now - node.seen) * self._fade)
+        latency = typical + (node.latency - typical) * kept
+        return latency * load / (1.0 + (node.success - 1.0) * kept)
+
+    def finished(self, upstream: Upstream, latency: float, outcome: Outcome) -> None:
+        if outcome is Outcome.CLIENT_GONE or outcome is Outcome.CANCELLED:
+            return
+        node = self._of.get(upstream)
+        if node is None:
+            return  # it is no candidate any more
+        good = outcome is Outcome.SUCCESS
+        latency = max(latency, _SHORTEST)
+        if good:
+            typical = self._typical
+            if typical is None:
+                self._typical = latency
+            else:  # one very slow answer must not make everything look fast: it counts as twice the typical
+                self._typical = typical + (min(latency, 2.0 * typical) - typical) * _TYPICAL_STEP
+        else:
+            latency = max(latency, self._typical or _FIRST_GUESS)
+        now = self._now_ns() / 1e9
+        kept = 0.0 if node.seen is None else exp((now - node.seen) * self._fade)
+        node.seen = now
+        # So written that equal latencies stay equal to the last bit: else one of two would always win.
+        node.latency = max(latency, latency + (node.latency - latency) * kept)
+        success = 1.0 + (node.success - 1.0) * kept
+        success += ((1.0 if good else 0.0) - success) * _STEP
+        node.success = max(success, _LEAST_SUCCESS)

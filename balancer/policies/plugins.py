@@ -1,0 +1,76 @@
+"""Policies from elsewhere: `module:attribute` in the settings, and entry points of installed packages."""
+
+import importlib
+import traceback
+from collections.abc import Iterator
+from difflib import get_close_matches
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+GROUP = "balancer.policies"
+_LONGEST_TEXT = 200
+
+
+class PluginError(Exception):
+    """What was named is there, or is said to be, but is of no use.
+
+    The text has cause and remedy, and ends a sentence that begins with the name.
+    """
+
+
+def attribute(name: str) -> object:
+    """What `module:attribute` names. Raises PluginError."""
+    module_name, _, path = name.partition(":")
+    if not all(part.isidentifier() for part in [*module_name.split("."), *path.split(".")]):
+        raise PluginError("is not module:attribute; write for example my_policies:Fairest")
+    try:
+        found: object = importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"cannot be imported: {_why_not(error, module_name)}") from error
+    for part in path.split("."):
+        if not hasattr(found, part):
+            close = get_close_matches(part, [each for each in dir(found) if not each.startswith("_")], n=1)
+            remedy = f"did you mean {close[0]}?" if close else "name what it defines"
+            raise PluginError(f"is not there: {module_name} has no {path}; {remedy}")
+        found = getattr(found, part)
+    return found
+
+
+def installed() -> list[EntryPoint]:
+    """The entry points of installed packages, none of them loaded, in alphabetical order."""
+    return sorted(entry_points(group=GROUP), key=lambda each: each.name)
+
+
+def load(entry: EntryPoint) -> object:
+    """What an entry point names. Raises PluginError."""
+    try:
+        return attribute(entry.value.partition("[")[0].replace(" ", ""))
+    except PluginError as error:
+        raise PluginError(f"is registered by {origin(entry)} as {entry.value}, which {error}") from error
+
+
+def origin(entry: EntryPoint) -> str:
+    """The package that brought it, with its version."""
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else entry.value
+
+
+def described(error: BaseException) -> str:
+    """The traceback in a few words: what was raised, and where."""
+    text = " ".join(str(error).split())[:_LONGEST_TEXT]
+    told = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    place = "" if isinstance(error, SyntaxError) else next(_places(error), "")  # which says so itself
+    return f"{told} ({place})" if place else told
+
+
+def _places(error: BaseException) -> Iterator[str]:
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith("<frozen"):
+            yield f"{Path(frame.filename).name}, line {frame.lineno}"
+
+
+def _why_not(error: BaseException, module_name: str) -> str:
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        return f"{described(error)}; mend the module"
+    if f"{module_name}.".startswith(f"{error.name}."):
+        return f"there is no module {error.name}; install it, or name its folder in PYTHONPATH"
+    return f"it needs the module {error.name}, which is not there; install that too"

@@ -1,7 +1,7 @@
 """The authoritative state of every pool and upstream (L6), in the supervisor.
 
 A state changes through the doors here and nowhere else. Each change has a revision, an event with its cause,
-and a log line; the workers are told the whole pool, once per turn of the event loop however much changed in it.
+and a log line; the workers are told the whole pool, once per turn of the loop however much changed in it.
 """
 
 import logging

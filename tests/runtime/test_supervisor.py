@@ -245,7 +245,7 @@ from balancer.config.settings import Settings
 from balancer.runtime.supervisor import run
 sys.exit(run(Loaded(Settings(
     listen="127.0.0.1:0", admin_listen="127.0.0.1:0", workers=2, upstreams="127.0.0.1:1", policy="nonesuch",
-    limits={"max_connections": 100},
+    limits={"max_connections": 100}, health_check={"enabled": False},
 ), {})))
 """
 

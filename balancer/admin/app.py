@@ -2,21 +2,30 @@
 
 from aiohttp import web
 
-from balancer.admin import metrics, pools, probes
+from balancer.admin import answers, config, events, failures, index, metrics, pools, probes
 from balancer.admin.keys import INSTANCE
 from balancer.admin.view import Instance
 
 
 def build_app(instance: Instance) -> web.Application:
     """The aiohttp application over `instance`; the caller serves it."""
-    app = web.Application()
+    app = web.Application(middlewares=[answers.errors_as_json])
     app[INSTANCE] = instance
     app.add_routes(
         [
+            web.get("/", index.overview),
             web.get("/healthz", probes.healthz),
             web.get("/readyz", probes.readyz),
             web.get("/metrics", metrics.scrape),
             web.get("/api/pools", pools.list_pools),
+            web.get("/api/pools/{pool}", pools.one_pool),
+            web.get("/api/pools/{pool}/upstreams", pools.list_upstreams),
+            web.get("/api/pools/{pool}/upstreams/{id}", pools.one_upstream),
+            web.get("/api/events", events.list_events),
+            web.get("/api/failures", failures.list_failures),
+            web.get("/api/config", config.show),
         ]
     )
+    app.on_response_prepare.append(answers.name_server)
+    app.on_shutdown.append(events.let_go)
     return app

@@ -1,22 +1,61 @@
 """What the admin application sees of the instance (L5): asked for, never reached into."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from balancer.config.export import Exported
+from balancer.telemetry.columns import HISTOGRAM_CELLS
+from balancer.telemetry.events import EventLog
+
+
+@dataclass(frozen=True, slots=True)
+class CheckView:
+    """The last active check of an upstream."""
+
+    time: str  # when it ended, ISO 8601 in UTC
+    passed: bool
+    result: str  # `health.result.Result`
+    status: int | None  # None where no response came
+    seconds: float
+    text: str  # what happened
+    hint: str  # what to do about it, "" when it passed
+
+
+def moment(seconds: float) -> str:
+    """Seconds since the epoch as ISO 8601 in UTC, as the access log has it."""
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return text.removesuffix("+00:00") + "Z"
+
+
+def _no_durations() -> list[int]:
+    return [0] * HISTOGRAM_CELLS
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamView:
-    """One upstream now. Counts are sums over all workers since the start of the instance."""
+    """One upstream now. Counts are sums over all workers since the upstream came to the instance."""
 
     id: str
     address: str  # IP address and port, "" while its name has not resolved
+    source: str  # the entry of UPSTREAMS that discovery found it by, "" where it is named itself
+    admin_state: str
+    announced: bool  # whether it is draining because its active check says so
+    causes: list[str]  # of its ejection, none where it is not ejected
+    unchecked: bool
+    eligible: bool
     weight: int
-    inflight: int
-    idle_connections: int
-    requests: int
-    codes: dict[str, int]  # status code -> responses, zeros left out
-    first_byte_buckets: list[int]  # one counter per bound, not cumulated, the last one for all above
-    first_byte_sum: float  # seconds
+    effective_weight: float
+    last_check: CheckView | None
+    # Counted by workers; as they are here until the segment has been summed.
+    inflight: int = 0
+    idle_connections: int = 0
+    requests: int = 0
+    codes: dict[str, int] = field(default_factory=dict)  # status code -> responses, zeros left out
+    connect_failures: dict[str, int] = field(default_factory=dict)  # reason -> dials, zeros left out
+    first_byte_buckets: list[int] = field(default_factory=_no_durations)  # per bound, not cumulated
+    first_byte_sum: float = 0.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +64,35 @@ class PoolView:
 
     name: str
     policy: str
+    panic: bool
+    eligible: int
     upstreams: list[UpstreamView]
 
 
 class Instance(Protocol):
-    """The running instance."""
+    """The running instance, asked on its event loop."""
 
-    def unready(self) -> list[str]:
-        """A sentence for each reason why it should get no traffic; none when ready."""
+    @property
+    def started(self) -> float:
+        """When it began, seconds since the epoch: revisions of events begin anew with it."""
 
-    def pools(self) -> list[PoolView]:
-        """The state of all pools. Blocking: sums the stats segment; called in a thread."""
+    @property
+    def events(self) -> EventLog:
+        """The last state changes."""
 
-    def scrape(self) -> bytes:
-        """The metrics in Prometheus' text format. Blocking; called in a thread."""
+    @property
+    def config(self) -> Exported:
+        """The effective settings."""
+
+    def unready(self, strict: bool = False) -> list[str]:
+        """A sentence for each reason why it should get no traffic; none when ready. `strict`: also for each
+        pool without an eligible upstream."""
+
+    async def pools(self) -> list[PoolView]:
+        """The state of all pools; sums the stats segment, in a thread."""
+
+    async def scrape(self) -> bytes:
+        """The metrics in Prometheus' text format; rendered in a thread."""
+
+    def failures(self) -> Sequence[Mapping[str, Any]]:
+        """The last errors made here, newest first; `docs/admin.md` names their fields."""

@@ -87,8 +87,11 @@ class AdminClient:
     def __init__(self, place: Place) -> None:
         self.place = place
 
-    def get(self, target: str, patience: float = PATIENCE) -> Any:
-        """The JSON that it answers. Raises UnreachableError or NotABalancerError with one plain sentence."""
+    def get(self, target: str, field: str, patience: float = PATIENCE) -> Mapping[str, Any]:
+        """The JSON object that it answers, which has to have `field`.
+
+        Raises UnreachableError or NotABalancerError with one plain sentence.
+        """
         connection = http.client.HTTPConnection(self.place.host, self.place.port, timeout=patience)
         try:
             connection.request("GET", target, headers={"Host": str(self.place)})
@@ -102,7 +105,7 @@ class AdminClient:
             answer = json.loads(body)
         except ValueError:
             answer = None
-        if status != http.client.OK or not isinstance(answer, dict):
+        if status != http.client.OK or not isinstance(answer, dict) or field not in answer:
             raise NotABalancerError(self._surprise(target, status, answer))
         return answer
 

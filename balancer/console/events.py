@@ -69,8 +69,7 @@ class Events:
 
     def _ask(self, wait: float) -> Answer:
         target = f"/api/events?after={self._last}&wait={wait:g}"
-        answer: Answer = self._client.get(target, patience=wait + PATIENCE)
-        return answer
+        return self._client.get(target, "events", patience=wait + PATIENCE)
 
     def _take(self, answer: Answer) -> None:
         if self._started and answer["started"] != self._started:

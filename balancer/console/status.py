@@ -25,31 +25,32 @@ _COLOURS = {
     "unresolved": "red",
 }
 _NOTHING = "-"
+HEADINGS = ("upstream", "state", "weight", "inflight", "requests", "5xx", "share", "last check")
 
 Answer: TypeAlias = Mapping[str, Any]
 
 
 def show(client: AdminClient, console: Console, *, as_json: bool) -> None:
     """Print the state once."""
-    answer = client.get(PATH)
+    answer = client.get(PATH, "pools")
     if as_json:
         json.dump(answer, sys.stdout, indent=2)
         print()
     else:
-        console.print(status(answer))
+        console.print(status(answer, console.width))
 
 
 def watch(client: AdminClient, console: Console) -> None:
     """Show the state again and again, until interrupted; a balancer that is away is waited for."""
-    answer = client.get(PATH)
+    answer = client.get(PATH, "pools")
     if not console.is_terminal:
         while True:
-            console.print(status(answer))
+            console.print(status(answer, console.width))
             answer = _next(client, answer)[0]
     with Live(console=console, auto_refresh=False) as live:
         trouble = ""
         while True:
-            shown = status(answer)
+            shown = status(answer, console.width)
             live.update(Group(shown, Text(trouble, style="bold red")) if trouble else shown, refresh=True)
             answer, trouble = _next(client, answer)
 
@@ -57,17 +58,17 @@ def watch(client: AdminClient, console: Console) -> None:
 def _next(client: AdminClient, before: Answer) -> tuple[Answer, str]:
     time.sleep(REFRESH)
     try:
-        return client.get(PATH), ""
+        return client.get(PATH, "pools"), ""
     except UnreachableError as error:
         return before, f"{error} What is above is old."
 
 
-def status(answer: Answer) -> RenderableType:
-    """All pools."""
-    return Group(*(part for pool in answer["pools"] for part in _pool(pool)))
+def status(answer: Answer, width: int) -> RenderableType:
+    """All pools, for a console of that width."""
+    return Group(*(part for pool in answer["pools"] for part in _pool(pool, width)))
 
 
-def _pool(pool: Answer) -> Iterator[RenderableType]:
+def _pool(pool: Answer, width: int) -> Iterator[RenderableType]:
     upstreams = pool["upstreams"]
     eligible, count = pool["eligible"], len(upstreams)
     style = "green" if eligible == count else "yellow" if eligible else "bold red"
@@ -83,40 +84,46 @@ def _pool(pool: Answer) -> Iterator[RenderableType]:
     if not count:
         yield Text("")
         return
-    yield _table(upstreams)
+    yield _table(upstreams, width)
     notes = [(each["id"], note) for each in upstreams if (note := _note(each))]
     if notes:
-        grid = Table.grid(padding=(0, 2, 0, 0))
-        grid.add_column(style="bold", overflow="fold")
-        grid.add_column(overflow="fold")
-        for name, note in notes:
-            grid.add_row(Text(name), Text(note))
-        yield grid
         yield Text("")
+    for name, note in notes:
+        yield Text.assemble((name, "bold"), f": {note}")
+    yield Text("")
 
 
-def _table(upstreams: Sequence[Answer]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("upstream", overflow="fold")
-    table.add_column("state", no_wrap=True)
-    for name in ("weight", "inflight", "requests", "5xx", "share"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("last check", no_wrap=True)
+def _table(upstreams: Sequence[Answer], width: int) -> Table:
     total = sum(each["requests"] for each in upstreams)
-    for each in upstreams:
-        state = state_of(each)
-        errors = sum(count for code, count in each["codes"].items() if code.startswith("5"))
-        table.add_row(
-            Text(each["id"]),
-            Text(state, style=_COLOURS[state]),
-            _weight(each),
-            str(each["inflight"]),
-            f"{each['requests']:,}",
-            Text(f"{errors:,}", style="red" if errors else ""),
-            f"{each['requests'] / total:.0%}" if total else _NOTHING,
-            _check(each["last_check"]),
-        )
+    rows = [_cells(each, total) for each in upstreams]
+    natural = sum(max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True))
+    gap = 2 if natural + 2 * (len(HEADINGS) - 1) <= width else 1
+    # The box puts one space between columns.
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, gap - 1, 0, 0), header_style="bold")
+    table.add_column(HEADINGS[0], overflow="fold")
+    table.add_column(HEADINGS[1], no_wrap=True)
+    for heading in HEADINGS[2:-1]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column(HEADINGS[-1], no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
     return table
+
+
+def _cells(upstream: Answer, total: int) -> list[Text]:
+    state, check, requests = state_of(upstream), upstream["last_check"], upstream["requests"]
+    errors = sum(count for code, count in upstream["codes"].items() if code.startswith("5"))
+    weight, effective = upstream["weight"], upstream["effective_weight"]
+    return [
+        Text(upstream["id"]),
+        Text(state, style=_COLOURS[state]),
+        Text(str(weight) if weight == effective else f"{effective:.3g}/{weight}"),
+        Text(f"{upstream['inflight']:,}"),
+        Text(f"{requests:,}"),
+        Text(f"{errors:,}", style="red" if errors else ""),
+        Text(f"{requests / total:.0%}" if total else _NOTHING),
+        Text(_NOTHING) if check is None else _check(check),
+    ]
 
 
 def state_of(upstream: Answer) -> str:
@@ -130,14 +137,7 @@ def state_of(upstream: Answer) -> str:
     return "unchecked" if upstream["unchecked"] else "active"
 
 
-def _weight(upstream: Answer) -> str:
-    weight, effective = upstream["weight"], upstream["effective_weight"]
-    return str(weight) if weight == effective else f"{effective:.3g}/{weight}"
-
-
-def _check(check: Answer | None) -> Text:
-    if check is None:
-        return Text(_NOTHING)
+def _check(check: Answer) -> Text:
     what = str(check["status"] or check["result"].replace("_", " "))
     return Text(f"{what}, {_duration(check['seconds'])}", style="" if check["passed"] else "red")
 

@@ -1,55 +1,216 @@
-"""The running instance as the admin application sees it (L6)."""
+"""The running instance as the admin application sees it (L6): state, counts, checks and events joined."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from typing import Any, Protocol
 
 from balancer import __version__
-from balancer.admin.view import PoolView, UpstreamView
+from balancer.admin.view import CheckView, PoolView, UpstreamView, moment
+from balancer.clock import Clock
 from balancer.config.address import join_host_port
+from balancer.config.export import Exported
+from balancer.health.durations import Durations
+from balancer.health.result import CheckResult
 from balancer.runtime.crew import Crew
-from balancer.runtime.fleet import Fleet, UpstreamState
+from balancer.runtime.fleet import Fleet, PoolState, UpstreamState
 from balancer.telemetry import columns as c
+from balancer.telemetry import fleet_metrics, segment_metrics
 from balancer.telemetry.columns import Kind
-from balancer.telemetry.ledger import Ledger
-from balancer.telemetry.line_writer import LineWriter
-from balancer.telemetry.metrics import Metrics, SegmentCollector
+from balancer.telemetry.events import EventLog
+from balancer.telemetry.ledger import Labels, Ledger
+from balancer.telemetry.metrics import render
+from balancer.telemetry.samples import FleetSample, PoolSample, UpstreamSample
+from balancer.telemetry.scrape import Scrape
+
+FAILURES_KEPT = 200
+
+
+class Checks(Protocol):
+    """What is asked of the active checks; see `health.active.ActiveChecks`."""
+
+    @property
+    def first_round_done(self) -> bool:
+        """Whether every upstream has been checked once."""
+
+    @property
+    def durations(self) -> Mapping[str, Durations]:
+        """How long checks took, by pool."""
+
+    def last(self, upstream: UpstreamState) -> CheckResult | None:
+        """The last check of an upstream."""
+
+    def counts(self, upstream: UpstreamState) -> Mapping[str, int]:
+        """How often its checks ended in which result."""
 
 
 class Instance:
-    """Joins the fleet's state with the segment's counts. `pools` and `scrape` run in threads."""
+    """Everything that can be read of a running balancer. For its event loop only.
 
-    def __init__(self, fleet: Fleet, ledger: Ledger, crew: Crew, access_log: LineWriter) -> None:
+    States are read on the loop, which alone changes them, and in one go; the segment is summed and text is
+    made in threads. `checks` is None where active checks are off.
+    """
+
+    def __init__(
+        self,
+        *,
+        fleet: Fleet,
+        ledger: Ledger,
+        crew: Crew,
+        checks: Checks | None,
+        events: EventLog,
+        config: Exported,
+        log_dropped: Callable[[], int],
+        clock: Clock,
+    ) -> None:
+        self.events = events
+        self.config = config
+        self.started = clock.wall()
+        self.stopping = False
         self._fleet = fleet
         self._ledger = ledger
         self._crew = crew
-        self._metrics = Metrics(
-            SegmentCollector(ledger, crew.samples, lambda: access_log.dropped, __version__)
-        )
-        self.stopping = False
+        self._checks = checks
+        self._log_dropped = log_dropped
+        self._failures: deque[Mapping[str, Any]] = deque(maxlen=FAILURES_KEPT)
+        self._scrape = Scrape(lambda: partial(self._render, self.sample()))
 
-    def unready(self) -> list[str]:
-        """Why the instance should get no traffic."""
-        return ["draining", *self._crew.unready()] if self.stopping else self._crew.unready()
+    # What the supervisor tells
 
-    def pools(self) -> list[PoolView]:
+    def failed(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Errors that a worker has made, oldest first."""
+        for record in records:
+            # Whoever reaches the admin listener reads this, and queries may hold secrets.
+            path, mark, _ = (record["target"] or "").partition("?")
+            self._failures.append({**record, "target": path + "?..."} if mark else record)
+
+    # What the admin application asks
+
+    def unready(self, strict: bool = False) -> list[str]:
+        """Why the instance should get no traffic; `strict`: also for want of eligible upstreams."""
+        reasons = ["draining"] if self.stopping else []
+        reasons += self._crew.unready()
+        if self._checks is not None and not self._checks.first_round_done:
+            reasons.append("the first active checks are not done")
+        if strict:
+            pools = self._fleet.pools.values()
+            reasons += [f"pool {pool.name} has no eligible upstream" for pool in pools if not pool.eligible()]
+        return reasons
+
+    async def pools(self) -> list[PoolView]:
         """All pools with their upstreams."""
-        return [
-            PoolView(pool.name, pool.settings["policy"], [self._upstream(u) for u in pool.upstreams.values()])
-            for pool in self._fleet.pools.values()
-        ]
+        pools = [self._pool(pool) for pool in self._fleet.pools.values()]
+        return await asyncio.to_thread(self._with_counts, pools)
 
-    def scrape(self) -> bytes:
+    async def scrape(self) -> bytes:
         """The metrics."""
-        return self._metrics.render()
+        return await self._scrape.result()
+
+    def failures(self) -> list[Mapping[str, Any]]:
+        """The last errors made here, newest first."""
+        return list(reversed(self._failures))
+
+    def sample(self) -> FleetSample:
+        """The state of the fleet at this moment, for the metrics."""
+        checks, no_durations = self._checks, Durations()
+        pools, upstreams = [], []
+        for pool in self._fleet.pools.values():
+            durations = no_durations if checks is None else checks.durations.get(pool.name, no_durations)
+            eligible = 0
+            for one in pool.upstreams.values():
+                is_eligible = one.is_eligible()
+                eligible += is_eligible
+                upstreams.append(
+                    UpstreamSample(
+                        pool.name,
+                        one.id,
+                        one.admin_state,
+                        bool(one.causes),
+                        one.unchecked,
+                        is_eligible,
+                        one.effective_weight,
+                        dict(one.changes),
+                        None if checks is None else dict(checks.counts(one)),
+                    )
+                )
+            ejections = dict(pool.ejections)
+            pools.append(
+                PoolSample(pool.name, eligible, pool.panics, ejections, durations.cells.copy(), durations.sum)
+            )
+        return FleetSample(pools, upstreams)
+
+    def _render(self, fleet: FleetSample) -> bytes:
+        return render(
+            chain(
+                segment_metrics.families(self._ledger, self._log_dropped()),
+                fleet_metrics.families(fleet, self._crew.samples(), __version__),
+            )
+        )
+
+    def _pool(self, pool: PoolState) -> PoolView:
+        upstreams = [self._upstream(upstream) for upstream in pool.upstreams.values()]
+        return PoolView(
+            name=pool.name,
+            policy=pool.settings["policy"],
+            panic=pool.panics,
+            eligible=sum(upstream.eligible for upstream in upstreams),
+            upstreams=upstreams,
+        )
 
     def _upstream(self, upstream: UpstreamState) -> UpstreamView:
-        cells = self._ledger.total(Kind.UPSTREAM, upstream.row)
-        counts = cells[: len(c.CODES)]
+        last = self._checks.last(upstream) if self._checks is not None else None
         return UpstreamView(
             id=upstream.id,
             address=join_host_port(upstream.address, upstream.port) if upstream.address else "",
+            source=upstream.source,
+            admin_state=upstream.admin_state,
+            announced=upstream.announced,
+            causes=sorted(upstream.causes),
+            unchecked=upstream.unchecked,
+            eligible=upstream.is_eligible(),
             weight=upstream.weight,
-            inflight=cells[c.UPSTREAM_INFLIGHT],
-            idle_connections=cells[c.UPSTREAM_IDLE],
-            requests=sum(counts),
-            codes={code: count for code, count in zip(c.CODES, counts, strict=True) if count},
-            first_byte_buckets=cells[c.UPSTREAM_FIRST_BYTE : c.UPSTREAM_FIRST_BYTE + c.HISTOGRAM_CELLS],
-            first_byte_sum=cells[c.UPSTREAM_FIRST_BYTE_SUM] / 1e9,
+            effective_weight=upstream.effective_weight,
+            last_check=_check_view(last) if last is not None else None,
         )
+
+    def _with_counts(self, pools: list[PoolView]) -> list[PoolView]:
+        totals = dict(self._ledger.totals(Kind.UPSTREAM))
+        return [
+            replace(pool, upstreams=[_counted(pool.name, one, totals) for one in pool.upstreams])
+            for pool in pools
+        ]
+
+
+def _counted(pool: str, view: UpstreamView, totals: Mapping[Labels, list[int]]) -> UpstreamView:
+    cells = totals.get((pool, view.id))
+    if cells is None:  # removed a moment ago
+        return view
+    counts = cells[: len(c.CODES)]
+    dials = cells[c.UPSTREAM_CONNECT_FAILURES :]
+    return replace(
+        view,
+        inflight=cells[c.UPSTREAM_INFLIGHT],
+        idle_connections=cells[c.UPSTREAM_IDLE],
+        requests=sum(counts),
+        codes={code: count for code, count in zip(c.CODES, counts, strict=True) if count},
+        connect_failures={
+            reason: count for reason, count in zip(c.CONNECT_FAILURE_REASONS, dials, strict=True) if count
+        },
+        first_byte_buckets=cells[c.UPSTREAM_FIRST_BYTE : c.UPSTREAM_FIRST_BYTE + c.HISTOGRAM_CELLS],
+        first_byte_sum=cells[c.UPSTREAM_FIRST_BYTE_SUM] / 1e9,
+    )
+
+
+def _check_view(result: CheckResult) -> CheckView:
+    return CheckView(
+        time=moment(result.time),
+        passed=result.passed,
+        result=result.result,
+        status=result.status or None,
+        seconds=result.seconds,
+        text=result.detail,
+        hint=result.hint,
+    )

@@ -1,57 +1,29 @@
-"""The admin application over an instance in the test's hand."""
+"""What the admin application answers, resource by resource."""
 
-from collections.abc import AsyncIterator
-from typing import TypeAlias
+import json
+from dataclasses import asdict
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 
-from balancer.admin.app import build_app
-from balancer.admin.view import PoolView, UpstreamView
+from balancer.admin.view import UpstreamView
 from balancer.telemetry.columns import BUCKETS
+from tests.admin.stage import FAILURE, UPSTREAM, AdminClient, FakeInstance
 
-UPSTREAM = UpstreamView(
-    id="app1:8000",
-    address="10.0.0.1:8000",
-    weight=3,
-    inflight=2,
-    idle_connections=1,
-    requests=5,
-    codes={"200": 4, "503": 1},
-    first_byte_buckets=[1] * (len(BUCKETS) + 1),
-    first_byte_sum=0.25,
+PATHS = (
+    "/",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/api/pools",
+    "/api/pools/default",
+    "/api/pools/default/upstreams",
+    "/api/pools/default/upstreams/app1:8000",
+    "/api/events",
+    "/api/failures",
+    "/api/config",
+    "/api/config?format=yaml",
+    "/nothing",
 )
-
-
-class FakeInstance:
-    """Ready, with one pool, until told otherwise."""
-
-    def __init__(self) -> None:
-        self.reasons: list[str] = []
-
-    def unready(self) -> list[str]:
-        return self.reasons
-
-    def pools(self) -> list[PoolView]:
-        return [PoolView("default", "least_connections", [UPSTREAM])]
-
-    def scrape(self) -> bytes:
-        return b"balancer_worker_up 1.0\n"
-
-
-AdminClient: TypeAlias = "TestClient[web.Request, web.Application]"  # no generic at run time
-
-
-@pytest.fixture
-def instance() -> FakeInstance:
-    return FakeInstance()
-
-
-@pytest.fixture
-async def client(instance: FakeInstance) -> AsyncIterator[AdminClient]:
-    async with TestClient(TestServer(build_app(instance))) as made:
-        yield made
 
 
 async def test_healthz_is_ok_also_when_not_ready(client: AdminClient, instance: FakeInstance) -> None:
@@ -60,8 +32,9 @@ async def test_healthz_is_ok_also_when_not_ready(client: AdminClient, instance: 
     assert (response.status, await response.json()) == (200, {"status": "ok"})
 
 
-async def test_readyz_is_200_when_nothing_speaks_against_it(client: AdminClient) -> None:
-    response = await client.get("/readyz")
+@pytest.mark.parametrize("path", ["/readyz", "/readyz?strict=0", "/readyz?strict=1"])
+async def test_readyz_is_200_when_nothing_speaks_against_it(client: AdminClient, path: str) -> None:
+    response = await client.get(path)
     assert (response.status, await response.json()) == (200, {"status": "ready"})
 
 
@@ -75,6 +48,14 @@ async def test_readyz_is_503_with_the_reasons(client: AdminClient, instance: Fak
     }
 
 
+@pytest.mark.parametrize(("query", "status"), [("", 200), ("?strict=0", 200), ("?strict=1", 503)])
+async def test_readyz_asks_for_eligible_upstreams_only_when_strict(
+    client: AdminClient, instance: FakeInstance, query: str, status: int
+) -> None:
+    instance.strict_reasons = ["pool default has no eligible upstream"]
+    assert (await client.get(f"/readyz{query}")).status == status
+
+
 async def test_metrics_are_in_prometheus_text_format(client: AdminClient) -> None:
     response = await client.get("/metrics")
     assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
@@ -82,29 +63,111 @@ async def test_metrics_are_in_prometheus_text_format(client: AdminClient) -> Non
 
 
 async def test_pools_show_their_upstreams(client: AdminClient) -> None:
-    response = await client.get("/api/pools")
-    body = await response.json()
-    assert body["first_byte_bounds"] == list(BUCKETS)
-    (pool,) = body["pools"]
-    assert (pool["name"], pool["policy"]) == ("default", "least_connections")
-    assert pool["upstreams"] == [
-        {
-            "id": "app1:8000",
-            "address": "10.0.0.1:8000",
-            "weight": 3,
-            "inflight": 2,
-            "idle_connections": 1,
-            "requests": 5,
-            "codes": {"200": 4, "503": 1},
-            "first_byte_buckets": [1] * 15,
-            "first_byte_sum": 0.25,
-        }
-    ]
+    body = await (await client.get("/api/pools")).json()
+    assert body == {
+        "first_byte_bounds": list(BUCKETS),
+        "pools": [
+            {
+                "name": "default",
+                "policy": "least_connections",
+                "panic": True,
+                "eligible": 0,
+                "upstreams": [asdict(UPSTREAM)],
+            }
+        ],
+    }
+    (upstream,) = body["pools"][0]["upstreams"]
+    assert list(upstream) == list(UpstreamView.__dataclass_fields__)
+    assert upstream["last_check"]["hint"] == "404 on /: set a path"
+
+
+async def test_one_pool_and_one_upstream_can_be_asked_for(client: AdminClient) -> None:
+    pool = await (await client.get("/api/pools/default")).json()
+    assert pool["name"] == "default"
+    upstreams = (await (await client.get("/api/pools/default/upstreams")).json())["upstreams"]
+    assert upstreams == pool["upstreams"]
+    for spelling in ("app1:8000", "app1%3A8000"):
+        response = await client.get(f"/api/pools/default/upstreams/{spelling}")
+        assert await response.json() == upstreams[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/api/pools/web", "there is no pool 'web'; there is default"),
+        ("/api/pools/web/upstreams", "there is no pool 'web'; there is default"),
+        ("/api/pools/web/upstreams/app1:8000", "there is no pool 'web'; there is default"),
+        (
+            "/api/pools/default/upstreams/app2:8000",
+            "there is no upstream 'app2:8000' in pool default; it has app1:8000",
+        ),
+    ],
+)
+async def test_what_is_not_there_is_404_and_names_what_is(client: AdminClient, path: str, error: str) -> None:
+    response = await client.get(path)
+    assert (response.status, await response.json()) == (404, {"error": error})
+
+
+async def test_failures_are_shown_with_their_time(client: AdminClient) -> None:
+    body = await (await client.get("/api/failures")).json()
+    assert body == {"failures": [{**FAILURE, "time": "1994-11-06T08:49:37.250Z"}]}
+
+
+async def test_config_shows_settings_and_origins_or_a_file(client: AdminClient) -> None:
+    body = await (await client.get("/api/config")).json()
+    assert body == {"settings": {"listen": "0.0.0.0:8080"}, "origins": {"listen": "default"}}
+    assert await (await client.get("/api/config?format=json")).json() == body
+    response = await client.get("/api/config?format=yaml")
+    assert response.content_type == "application/yaml"
+    assert await response.text() == "listen: 0.0.0.0:8080\n"
+
+
+async def test_the_overview_names_every_path(client: AdminClient) -> None:
+    response = await client.get("/")
+    assert response.content_type == "text/plain"
+    overview = await response.text()
+    listed = (await (await client.get("/nothing")).json())["paths"]
+    for path in listed:
+        assert f"\n{path.replace('{pool}', 'POOL').replace('{id}', 'ID')} " in overview or path == "/"
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_every_answer_ends_its_line_and_names_no_library(client: AdminClient, path: str) -> None:
+    response = await client.get(path)
+    assert response.headers["Server"] == "balancer"
+    text = await response.text()
+    assert text.endswith("\n")
+    if response.content_type == "application/json":
+        json.loads(text)
 
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/", 404), ("GET", "/api/pools/", 404), ("POST", "/readyz", 405), ("HEAD", "/healthz", 200)],
+    [
+        pytest.param("HEAD", "/healthz", 200, id="head"),
+        pytest.param("GET", "/nothing", 404, id="unknown path"),
+        pytest.param("GET", "/api/pools/", 404, id="slash too many"),
+        pytest.param("POST", "/readyz", 405, id="method"),
+        pytest.param("GET", "/readyz?strict=yes", 400, id="word that is not known"),
+        pytest.param("GET", "/api/config?format=toml", 400, id="format that is not known"),
+        pytest.param("GET", "/api/failures?last=3", 400, id="parameter where there is none"),
+    ],
 )
 async def test_other_requests(client: AdminClient, method: str, path: str, status: int) -> None:
-    assert (await client.request(method, path)).status == status
+    response = await client.request(method, path)
+    assert response.status == status
+    assert response.content_type == "application/json"
+    if status != 200:
+        assert (await response.json())["error"]
+
+
+async def test_an_unknown_path_lists_the_paths(client: AdminClient) -> None:
+    body = await (await client.get("/metric")).json()
+    assert body["error"] == "there is nothing at /metric"
+    assert {"/metrics", "/api/pools/{pool}/upstreams/{id}"} <= {*body["paths"]}
+
+
+async def test_a_method_that_is_not_taken_is_told_which_are(client: AdminClient) -> None:
+    response = await client.delete("/api/events")
+    assert response.headers["Allow"] == "GET, HEAD"
+    assert await response.json() == {"error": "/api/events takes GET, HEAD, not DELETE"}

@@ -1,22 +1,57 @@
-"""The metrics: what workers count comes out under their public names."""
+"""The metrics: what is counted and known comes out under its public name."""
 
 from collections.abc import Iterator
+from itertools import chain
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from balancer.errors import FAILURES, HEAD_TIMEOUT
+from balancer.health.result import Result
 from balancer.telemetry import columns as c
+from balancer.telemetry import fleet_metrics, segment_metrics
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import Ledger
-from balancer.telemetry.metrics import Metrics, SegmentCollector, WorkerSample
+from balancer.telemetry.metrics import render
+from balancer.telemetry.samples import FleetSample, PoolSample, UpstreamSample, WorkerSample
 from balancer.telemetry.segment import Segment
+from balancer.upstreams.state import AdminState, Cause
 
-SAMPLE = WorkerSample(slot=0, up=True, restarts=2, cpu_seconds=1.5, resident_bytes=4096, open_fds=7)
+WORKER = WorkerSample(slot=0, up=True, restarts=2, cpu_seconds=1.5, resident_bytes=4096, open_fds=7)
+POOL = PoolSample(
+    pool="apps",
+    eligible=4,
+    panic=True,
+    ejections={"active_check": 3, "outlier": 1},
+    check_durations=[2, 1, *[0] * (c.HISTOGRAM_CELLS - 2)],
+    check_seconds=0.25,
+)
+UPSTREAM = UpstreamSample(
+    pool="apps",
+    upstream="app1:8000",
+    admin_state="draining",
+    ejected=True,
+    unchecked=True,
+    eligible=True,
+    effective_weight=2.5,
+    changes={("ejected", "active_check"): 3, ("ejected", "outlier"): 1},
+    checks={"passed": 9, "late": 1},
+)
+# Nothing has happened to it yet.
+FRESH = UpstreamSample("apps", "app2:8000", "active", False, False, False, 1.0, {}, {})
+UNCHECKED = UpstreamSample("apps", "app3:8000", "active", False, False, True, 1.0, {}, None)
+
+
+def scraped(text: bytes) -> dict[str, float]:
+    return {
+        f"{s.name}{{{','.join(f'{k}={v}' for k, v in sorted(s.labels.items()))}}}": s.value
+        for family in text_string_to_metric_families(text.decode())
+        for s in family.samples
+    }
 
 
 class Scene:
-    """A segment with one entity of each kind and one live page."""
+    """A segment with one entity of each kind and one live page, and a fleet."""
 
     def __init__(self, segment: Segment) -> None:
         self.ledger = Ledger(segment)
@@ -28,18 +63,21 @@ class Scene:
             Kind.UPSTREAM: self.ledger.row(Kind.UPSTREAM, "apps", "app1:8000"),
         }
         self._page = segment.page(self.ledger.take_page())
-        self._metrics = Metrics(SegmentCollector(self.ledger, lambda: [SAMPLE], lambda: 3, "1.2.3"))
 
     def count(self, kind: Kind, column: int, value: int) -> None:
         self._page.row(self.rows[kind])[column] = value
 
+    def text(self) -> bytes:
+        fleet = FleetSample([POOL], [UPSTREAM, FRESH, UNCHECKED])
+        return render(
+            chain(
+                segment_metrics.families(self.ledger, log_dropped=3),
+                fleet_metrics.families(fleet, [WORKER], "1.2.3"),
+            )
+        )
+
     def scrape(self) -> dict[str, float]:
-        families = text_string_to_metric_families(self._metrics.render().decode())
-        return {
-            f"{s.name}{{{','.join(f'{k}={v}' for k, v in sorted(s.labels.items()))}}}": s.value
-            for family in families
-            for s in family.samples
-        }
+        return scraped(self.text())
 
 
 @pytest.fixture
@@ -108,8 +146,94 @@ def test_a_worker_process_is_shown_as(scene: Scene, series: str, shown: float) -
     assert scene.scrape()[f"balancer_{series}"] == shown
 
 
-def test_codes_and_reasons_that_never_occurred_have_no_series(scene: Scene) -> None:
-    assert not [series for series in scene.scrape() if "code=" in series or "reason=idle" in series]
+CODE_SERIES = f"upstream_requests_total{{code=%s,{APP1}}}"
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        *(CODE_SERIES % code for code in ("200", "500", "502", "503", "504")),
+        "requests_total{code=500,method=GET,route=web}",
+        "requests_total{code=200,method=POST,route=web}",
+        "local_responses_total{code=503,reason=no_upstream}",
+        "local_responses_total{code=502,reason=connect_refused}",
+        "retries_total{pool=apps,reason=connect_race}",
+        *(
+            f"upstream_connect_failures_total{{{APP1.replace(',', f',reason={reason},')}}}"
+            for reason in ("refused", "timeout", "unreachable")
+        ),
+        "upstream_state_changes_total{cause=active_check,pool=apps,to=ejected,upstream=app2:8000}",
+        "upstream_state_changes_total{cause=active_check,pool=apps,to=readmitted,upstream=app2:8000}",
+        "upstream_state_changes_total{cause=announced,pool=apps,to=draining,upstream=app2:8000}",
+        "active_checks_total{pool=apps,result=passed,upstream=app2:8000}",
+        "active_checks_total{pool=apps,result=status,upstream=app2:8000}",
+        "active_checks_total{pool=apps,result=timeout,upstream=app2:8000}",
+        "upstream_state{pool=apps,state=ejected,upstream=app2:8000}",
+        "upstream_up{pool=apps,upstream=app2:8000}",
+    ],
+)
+def test_a_series_that_rate_and_alerts_need_is_there_before_its_first_event(
+    scene: Scene, series: str
+) -> None:
+    assert scene.scrape()[f"balancer_{series}"] == 0
+
+
+def test_a_method_that_a_route_has_seen_has_the_codes_of_alerts(scene: Scene) -> None:
+    series = "balancer_requests_total{code=500,method=DELETE,route=web}"
+    assert series not in scene.scrape()
+    scene.count(Kind.ROUTE, c.METHOD_COLUMN[b"DELETE"] + c.CODE_COLUMN[204], 1)
+    assert scene.scrape()[series] == 0
+
+
+@pytest.mark.parametrize("part", ["code=404", "code=other", "method=TRACE", "reason=idle_timeout,"])
+def test_what_is_rare_has_no_series_until_it_occurs(scene: Scene, part: str) -> None:
+    assert not [series for series in scene.scrape() if part in series and "local_" not in series]
+
+
+def test_without_active_checks_there_are_no_series_of_them(scene: Scene) -> None:
+    assert not [s for s in scene.scrape() if "active_checks_total" in s and "app3:8000" in s]
+
+
+@pytest.mark.parametrize(
+    ("series", "shown"),
+    [
+        ("upstream_state{pool=apps,state=active,upstream=app1:8000}", 0),
+        ("upstream_state{pool=apps,state=draining,upstream=app1:8000}", 1),
+        ("upstream_state{pool=apps,state=maintenance,upstream=app1:8000}", 0),
+        ("upstream_state{pool=apps,state=ejected,upstream=app1:8000}", 1),
+        ("upstream_state{pool=apps,state=unchecked,upstream=app1:8000}", 1),
+        ("upstream_state{pool=apps,state=active,upstream=app2:8000}", 1),
+        (f"upstream_up{{{APP1}}}", 1),
+        (f"upstream_effective_weight{{{APP1}}}", 2.5),
+        ("upstream_state_changes_total{cause=active_check,pool=apps,to=ejected,upstream=app1:8000}", 3),
+        ("upstream_state_changes_total{cause=outlier,pool=apps,to=ejected,upstream=app1:8000}", 1),
+        ("active_checks_total{pool=apps,result=passed,upstream=app1:8000}", 9),
+        ("active_checks_total{pool=apps,result=late,upstream=app1:8000}", 1),
+        ("active_check_duration_seconds_bucket{le=0.001,pool=apps}", 2),
+        ("active_check_duration_seconds_count{pool=apps}", 3),
+        ("active_check_duration_seconds_sum{pool=apps}", 0.25),
+        ("pool_eligible_upstreams{pool=apps}", 4),
+        ("pool_panic{pool=apps}", 1),
+        ("ejections_total{cause=active_check,pool=apps}", 3),
+        ("ejections_total{cause=outlier,pool=apps}", 1),
+    ],
+)
+def test_the_state_of_the_fleet_is_shown_as(scene: Scene, series: str, shown: float) -> None:
+    assert scene.scrape()[f"balancer_{series}"] == shown
+
+
+def test_words_are_those_of_the_rooms_above() -> None:
+    assert set(fleet_metrics.ADMIN_STATES) == {*AdminState}
+    assert set(fleet_metrics.FIRST_RESULTS) <= {*Result}
+    assert set(fleet_metrics.FIRST_EJECTIONS) <= {*Cause}
+    assert {cause for _, cause in fleet_metrics.FIRST_CHANGES} <= {*Cause, "announced"}
+
+
+def test_the_series_of_a_removed_upstream_go_away(scene: Scene) -> None:
+    counted = {s for s in scene.scrape() if "upstream=app1:8000" in s and "upstream_inflight" in s}
+    assert counted
+    scene.ledger.retire(Kind.UPSTREAM, "apps", "app1:8000")
+    assert not counted & scene.scrape().keys()
 
 
 def test_histogram_buckets_are_cumulated(scene: Scene) -> None:

@@ -1,0 +1,36 @@
+"""`/api/events` (L5): state changes with their cause, as a list or as a long poll."""
+
+from dataclasses import asdict
+
+from aiohttp import web
+
+from balancer.admin.answers import Query, answer
+from balancer.admin.keys import INSTANCE
+from balancer.admin.view import moment
+
+MOST_WAIT = 60.0
+
+
+async def list_events(request: web.Request) -> web.Response:
+    """`{"started": TIME, "last": REVISION, "events": [...]}`, oldest first: those after `?after=REVISION`.
+
+    Where there are none yet, `&wait=SECONDS` waits for one. Revisions begin anew with each instance, whose
+    start is `started`; a reader that is ahead of the log has seen another instance and is answered at once.
+    """
+    query = Query(request, "after", "wait")
+    after, wait = query.count("after", 0), query.seconds("wait", MOST_WAIT)
+    instance = request.app[INSTANCE]
+    log = instance.events
+    events = await log.wait(after, wait if after <= log.last else 0.0)
+    return answer(
+        {
+            "started": moment(instance.started),
+            "last": log.last,
+            "events": [{**asdict(event), "time": moment(event.time)} for event in events],
+        }
+    )
+
+
+async def let_go(app: web.Application) -> None:
+    """The server stops: it would wait for those who wait for events."""
+    app[INSTANCE].events.close()

@@ -1,0 +1,14 @@
+"""`/api/failures` (L5): the last errors that were made here, not by an upstream."""
+
+from aiohttp import web
+
+from balancer.admin.answers import Query, answer
+from balancer.admin.keys import INSTANCE
+from balancer.admin.view import moment
+
+
+async def list_failures(request: web.Request) -> web.Response:
+    """`{"failures": [...]}`, newest first."""
+    Query(request)
+    records = request.app[INSTANCE].failures()
+    return answer({"failures": [{**record, "time": moment(record["time"])} for record in records]})

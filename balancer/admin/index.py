@@ -1,0 +1,27 @@
+"""`/` (L5): what there is, for who looks in with a browser or curl."""
+
+from aiohttp import web
+
+from balancer import __version__
+
+_TEXT = f"""\
+balancer {__version__}
+
+/healthz                               is it alive
+/readyz                                should it get traffic; ?strict=1: has every pool an eligible upstream
+/metrics                               for Prometheus
+/api/pools                             pools and upstreams: states, weights, counts, last checks
+/api/pools/POOL                        one pool
+/api/pools/POOL/upstreams              its upstreams
+/api/pools/POOL/upstreams/ID           one upstream
+/api/events                            state changes; ?after=REVISION&wait=SECONDS waits for the next
+/api/failures                          the last errors made here: when, what, why
+/api/config                            the effective settings; ?format=yaml: as a settings file
+
+In a shell: balancer status, balancer events --follow
+"""
+
+
+async def overview(request: web.Request) -> web.Response:
+    """Plain text."""
+    return web.Response(text=_TEXT)

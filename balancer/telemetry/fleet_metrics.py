@@ -1,0 +1,95 @@
+"""The metrics that the supervisor knows by itself (L2): states, active checks, worker processes.
+
+Counters begin at 0 with what can happen by now, for the sake of `rate()`.
+"""
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import TypeVar
+
+from balancer.telemetry.metrics import Family, counter, gauge, histogram, info, observe
+from balancer.telemetry.samples import FleetSample, WorkerSample
+
+ADMIN_STATES = ("active", "draining", "maintenance")
+# Changes that can occur in this version, as (to, cause).
+FIRST_CHANGES = (
+    ("ejected", "active_check"),
+    ("readmitted", "active_check"),
+    ("draining", "announced"),
+    ("active", "announced"),
+)
+FIRST_RESULTS = ("passed", "status", "timeout", "refused", "unreachable")
+FIRST_EJECTIONS = ("active_check",)
+_POOL_UPSTREAM = ("pool", "upstream")
+
+KeyT = TypeVar("KeyT", bound=Hashable)
+
+
+def families(fleet: FleetSample, workers: Iterable[WorkerSample], version: str) -> Iterator[Family]:
+    """All of them."""
+    yield from _upstreams(fleet)
+    yield from _pools(fleet)
+    yield from _processes(workers)
+    yield info("build", "The version that runs.", {"version": version})
+
+
+def _upstreams(fleet: FleetSample) -> Iterator[Family]:
+    state = gauge(
+        "upstream_state",
+        "1 for the admin state it has, and for ejected and unchecked where it is that as well.",
+        (*_POOL_UPSTREAM, "state"),
+    )
+    up = gauge(
+        "upstream_up", "1 while its states let it have requests; panic does not count.", _POOL_UPSTREAM
+    )
+    weight = gauge("upstream_effective_weight", "The weight that policies go by.", _POOL_UPSTREAM)
+    changes = counter("upstream_state_changes", "Changes of state.", (*_POOL_UPSTREAM, "to", "cause"))
+    checks = counter("active_checks", "Active checks by result.", (*_POOL_UPSTREAM, "result"))
+    for one in fleet.upstreams:
+        labels = (one.pool, one.upstream)
+        for admin_state in ADMIN_STATES:
+            state.add_metric((*labels, admin_state), one.admin_state == admin_state)
+        state.add_metric((*labels, "ejected"), one.ejected)
+        state.add_metric((*labels, "unchecked"), one.unchecked)
+        up.add_metric(labels, one.eligible)
+        weight.add_metric(labels, one.effective_weight)
+        for (to, cause), count in _from_zero(FIRST_CHANGES, one.changes).items():
+            changes.add_metric((*labels, to, cause), count)
+        results = {} if one.checks is None else _from_zero(FIRST_RESULTS, one.checks)
+        for result, count in results.items():
+            checks.add_metric((*labels, result), count)
+    yield from (state, up, weight, changes, checks)
+
+
+def _pools(fleet: FleetSample) -> Iterator[Family]:
+    eligible = gauge("pool_eligible_upstreams", "Upstreams whose states let them have requests.", ("pool",))
+    panic = gauge("pool_panic", "1 while ejected upstreams are used, because none is eligible.", ("pool",))
+    ejections = counter("ejections", "Upstreams ejected, by cause.", ("pool", "cause"))
+    durations = histogram("active_check_duration_seconds", "How long active checks took.", ("pool",))
+    for one in fleet.pools:
+        labels = (one.pool,)
+        eligible.add_metric(labels, one.eligible)
+        panic.add_metric(labels, one.panic)
+        for cause, count in _from_zero(FIRST_EJECTIONS, one.ejections).items():
+            ejections.add_metric((*labels, cause), count)
+        observe(durations, labels, one.check_durations, one.check_seconds)
+    yield from (eligible, panic, ejections, durations)
+
+
+def _processes(workers: Iterable[WorkerSample]) -> Iterator[Family]:
+    up = gauge("worker_up", "1 while the worker of this slot is ready.", ("worker",))
+    restarts = counter("worker_restarts", "Replacements of ended workers.", ("worker",))
+    cpu = counter("worker_cpu_seconds", "CPU time used.", ("worker",))
+    memory = gauge("worker_resident_memory_bytes", "Resident memory.", ("worker",))
+    fds = gauge("worker_open_fds", "Open file descriptors.", ("worker",))
+    for one in workers:
+        labels = (str(one.slot),)
+        up.add_metric(labels, one.up)
+        restarts.add_metric(labels, one.restarts)
+        cpu.add_metric(labels, one.cpu_seconds)
+        memory.add_metric(labels, one.resident_bytes)
+        fds.add_metric(labels, one.open_fds)
+    yield from (up, restarts, cpu, memory, fds)
+
+
+def _from_zero(first: Iterable[KeyT], counts: Mapping[KeyT, int]) -> dict[KeyT, int]:
+    return {**dict.fromkeys(first, 0), **counts}

@@ -1,0 +1,128 @@
+"""The metrics that workers count (L2): the sums of the stats segment's pages under their public names.
+
+A series has to be there before its first event, or `rate()` misses that one; so those with few label values
+begin at 0. Of codes, only the ones that alerts ask for do. Others appear when they first occur.
+"""
+
+from collections.abc import Iterator
+
+from balancer.errors import FAILURES
+from balancer.telemetry import columns as c
+from balancer.telemetry.columns import Kind
+from balancer.telemetry.ledger import Labels, Ledger
+from balancer.telemetry.metrics import Family, counter, gauge, histogram, observe
+
+# Shown also where they have not occurred: of every upstream, and of every method that a route has seen.
+FIRST_CODES = frozenset(["200", "500", "502", "503", "504"])
+FIRST_METHODS = frozenset(["GET", "POST"])
+_POOL_UPSTREAM = ("pool", "upstream")
+
+Row = tuple[Labels, list[int]]
+
+
+def families(ledger: Ledger, log_dropped: int) -> Iterator[Family]:
+    """All of them. `log_dropped` is what the supervisor's writer lost; workers count their own losses."""
+    yield from _routes(ledger.totals(Kind.ROUTE))
+    yield from _upstreams(ledger.totals(Kind.UPSTREAM))
+    yield from _pools(ledger.totals(Kind.POOL))
+    yield from _listeners(ledger.totals(Kind.LISTENER))
+    yield from _workers(ledger.totals(Kind.WORKER), log_dropped)
+
+
+def _routes(rows: list[Row]) -> Iterator[Family]:
+    requests = counter("requests", "Requests answered.", ("route", "method", "code"))
+    duration = histogram("request_duration_seconds", "From head to last byte.", ("route",))
+    inflight = gauge("requests_inflight", "Requests being served.", ("route",))
+    received = counter(
+        "request_bytes", "Bytes of request bodies received from clients; heads do not count.", ("route",)
+    )
+    sent = counter(
+        "response_bytes", "Bytes of response bodies sent to clients; heads do not count.", ("route",)
+    )
+    width = len(c.CODES)
+    for labels, cells in rows:
+        for number, method in enumerate(c.METHODS):
+            counts = cells[number * width : (number + 1) * width]
+            seen = method in FIRST_METHODS or any(counts)
+            for code, count in zip(c.CODES, counts, strict=True):
+                if count or (seen and code in FIRST_CODES):
+                    requests.add_metric([*labels, method, code], count)
+        observe(duration, labels, *_histogram(cells, c.ROUTE_DURATION))
+        inflight.add_metric(labels, cells[c.ROUTE_INFLIGHT])
+        received.add_metric(labels, cells[c.ROUTE_REQUEST_BYTES])
+        sent.add_metric(labels, cells[c.ROUTE_RESPONSE_BYTES])
+    yield from (requests, duration, inflight, received, sent)
+
+
+def _upstreams(rows: list[Row]) -> Iterator[Family]:
+    requests = counter("upstream_requests", "Responses received.", (*_POOL_UPSTREAM, "code"))
+    first_byte = histogram(
+        "upstream_first_byte_seconds", "From request sent to first byte of the response.", _POOL_UPSTREAM
+    )
+    inflight = gauge("upstream_inflight", "Requests now at the upstream.", _POOL_UPSTREAM)
+    idle = gauge("upstream_idle_connections", "Idle keepalive connections.", _POOL_UPSTREAM)
+    connects = counter("upstream_connects", "Connections opened.", _POOL_UPSTREAM)
+    reuses = counter("upstream_connection_reuses", "Requests sent on a kept connection.", _POOL_UPSTREAM)
+    closes = counter(
+        "upstream_connection_closes", "Connections ended, by cause.", (*_POOL_UPSTREAM, "reason")
+    )
+    failures = counter(
+        "upstream_connect_failures", "Connections that could not be opened.", (*_POOL_UPSTREAM, "reason")
+    )
+    for labels, cells in rows:
+        for code, count in zip(c.CODES, cells, strict=False):
+            if count or code in FIRST_CODES:
+                requests.add_metric([*labels, code], count)
+        observe(first_byte, labels, *_histogram(cells, c.UPSTREAM_FIRST_BYTE))
+        inflight.add_metric(labels, cells[c.UPSTREAM_INFLIGHT])
+        idle.add_metric(labels, cells[c.UPSTREAM_IDLE])
+        connects.add_metric(labels, cells[c.UPSTREAM_CONNECTS])
+        reuses.add_metric(labels, cells[c.UPSTREAM_REUSES])
+        for reason, count in zip(c.CLOSE_REASONS, cells[c.UPSTREAM_CLOSES :], strict=False):
+            if count:
+                closes.add_metric([*labels, reason], count)
+        for reason, count in zip(
+            c.CONNECT_FAILURE_REASONS, cells[c.UPSTREAM_CONNECT_FAILURES :], strict=True
+        ):
+            failures.add_metric([*labels, reason], count)
+    yield from (requests, first_byte, inflight, idle, connects, reuses, closes, failures)
+
+
+def _pools(rows: list[Row]) -> Iterator[Family]:
+    retries = counter("retries", "Requests sent again elsewhere.", ("pool", "reason"))
+    tunnels = gauge("tunnels", "WebSocket tunnels open.", ("pool",))
+    for labels, cells in rows:
+        for reason, count in zip(c.RETRY_REASONS, cells[c.POOL_RETRIES :], strict=False):
+            retries.add_metric([*labels, reason], count)
+        tunnels.add_metric(labels, cells[c.POOL_TUNNELS])
+    yield from (retries, tunnels)
+
+
+def _listeners(rows: list[Row]) -> Iterator[Family]:
+    now = gauge("client_connections", "Client connections open.", ("listener",))
+    ever = counter("client_connections", "Client connections accepted.", ("listener",))
+    for labels, cells in rows:
+        now.add_metric(labels, cells[c.LISTENER_CONNECTIONS])
+        ever.add_metric(labels, cells[c.LISTENER_CONNECTIONS_TOTAL])
+    yield from (now, ever)
+
+
+def _workers(rows: list[Row], log_dropped: int) -> Iterator[Family]:
+    lag = gauge("event_loop_lag_seconds", "How late the worker's last sweep ran.", ("worker",))
+    local = counter("local_responses", "Responses made or broken off by the balancer.", ("code", "reason"))
+    drops = counter("log_dropped", "Access-log records dropped.")
+    failures = [0] * len(FAILURES)
+    for labels, cells in rows:
+        lag.add_metric(labels, cells[c.WORKER_LOOP_LAG_NS] / 1e9)
+        log_dropped += cells[c.WORKER_LOG_DROPPED]
+        failures = [a + b for a, b in zip(failures, cells[c.WORKER_LOCAL_RESPONSES :], strict=True)]
+    for failure, count in zip(FAILURES, failures, strict=True):
+        local.add_metric([str(failure.status), failure.reason], count)
+    drops.add_metric([], log_dropped)
+    yield from (lag, local, drops)
+
+
+def _histogram(cells: list[int], first: int) -> tuple[list[int], float]:
+    """Its counts and its sum in seconds; the sum's cell follows the counts."""
+    end = first + c.HISTOGRAM_CELLS
+    return cells[first:end], cells[end] / 1e9

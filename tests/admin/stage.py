@@ -1,0 +1,66 @@
+"""The admin application over an instance in the test's hand."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+
+from balancer.admin.view import CheckView, PoolView, UpstreamView
+from balancer.config.export import Exported
+from balancer.telemetry.columns import HISTOGRAM_CELLS
+from balancer.telemetry.events import EventLog
+
+AdminClient: TypeAlias = "TestClient[web.Request, web.Application]"  # no generic at run time
+
+CHECK = CheckView("1994-11-06T08:49:37.000Z", False, "status", 404, 0.002, "404 on /", "404 on /: set a path")
+UPSTREAM = UpstreamView(
+    id="app1:8000",
+    address="10.0.0.1:8000",
+    source="dns://app:8000",
+    admin_state="draining",
+    announced=True,
+    causes=["active_check"],
+    unchecked=False,
+    eligible=False,
+    weight=3,
+    effective_weight=1.5,
+    last_check=CHECK,
+    inflight=2,
+    idle_connections=1,
+    requests=5,
+    codes={"200": 4, "503": 1},
+    connect_failures={"refused": 2},
+    first_byte_buckets=[1] * HISTOGRAM_CELLS,
+    first_byte_sum=0.25,
+)
+FAILURE = {
+    "time": 784111777.25,
+    "status": 502,
+    "reason": "connect_refused",
+    "target": "/",
+    "attempts": [{"upstream": "app1:8000", "failure": "connect_refused", "detail": ""}],
+}
+
+
+class FakeInstance:
+    """Ready, with one pool, until told otherwise."""
+
+    def __init__(self) -> None:
+        self.started = 784111777.0  # Sun, 06 Nov 1994 08:49:37 GMT
+        self.events = EventLog()
+        self.config = Exported({"listen": "0.0.0.0:8080"}, {"listen": "default"}, "listen: 0.0.0.0:8080\n")
+        self.reasons: list[str] = []
+        self.strict_reasons: list[str] = []
+
+    def unready(self, strict: bool = False) -> list[str]:
+        return self.reasons + self.strict_reasons if strict else self.reasons
+
+    async def pools(self) -> list[PoolView]:
+        return [PoolView("default", "least_connections", panic=True, eligible=0, upstreams=[UPSTREAM])]
+
+    async def scrape(self) -> bytes:
+        return b"balancer_worker_up 1.0\n"
+
+    def failures(self) -> Sequence[Mapping[str, Any]]:
+        return [FAILURE]

@@ -8,12 +8,17 @@ PATIENCE = 20.0  # seconds after which a test has failed
 
 
 class AppReplica:
-    """Answers every request with `name`; `/hold` waits until `release` is set, `/cut` breaks off."""
+    """Answers with `status` and `name`; `/hold` waits until `release` is set, `/cut` breaks off.
+
+    `requests` counts clients' requests, `checks` those of the balancer's active checks.
+    """
 
     def __init__(self, name: str = "app") -> None:
         self.name = name
         self.port = 0
+        self.status = 200
         self.requests = 0
+        self.checks = 0
         self.release = asyncio.Event()
         self._held = asyncio.Semaphore(0)  # released once for each request that waits
         self._serving: set[asyncio.Task[None]] = set()
@@ -36,7 +41,10 @@ class AppReplica:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                self.requests += 1
+                if b"User-Agent: balancer-check/" in head:
+                    self.checks += 1
+                else:
+                    self.requests += 1
                 target = head.split(b" ")[1]
                 if target == b"/cut":
                     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
@@ -45,7 +53,8 @@ class AppReplica:
                     self._held.release()
                     await self.release.wait()
                 body = self.name.encode()
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+                response = b"HTTP/1.1 %d Said\r\nContent-Length: %d\r\n\r\n%s"
+                writer.write(response % (self.status, len(body), body))
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             return  # the other side has closed, or the test is over

@@ -154,10 +154,10 @@ class FakeLoop(asyncio.AbstractEventLoop):
     def create_future(self) -> "asyncio.Future[Any]":
         return asyncio.Future(loop=self)
 
-    def create_task(  # type: ignore[override]  # the stub also knows eager tasks and names; unused here
-        self, coro: Coroutine[Any, Any, T]
+    def create_task(  # type: ignore[override]  # the stub also knows eager tasks; unused here
+        self, coro: Coroutine[Any, Any, T], *, name: str | None = None
     ) -> "asyncio.Task[T]":
-        return asyncio.Task(coro, loop=self)
+        return asyncio.Task(coro, loop=self, name=name)
 
     async def create_connection(  # type: ignore[override]  # the stub has every keyword of asyncio's
         self, protocol_factory: Callable[[], asyncio.Protocol], host: str, port: int

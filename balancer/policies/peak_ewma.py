@@ -17,17 +17,17 @@ _FIRST_GUESS = 1e-3  # seconds, for all alike until the first answer
 
 
 class _Node:
-    """What is known of one candidate. Times are seconds; `seen` is None before anything is known."""
+    """What is known of one candidate: nothing yet, so what it was seen as counts as long faded."""
 
-    __slots__ = ("latency", "seen", "step", "success", "upstream", "weight")
+    __slots__ = ("latency", "seen_ns", "step", "success", "upstream", "weight")
 
     def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream
         self.weight = 1.0
         self.step = 1.0  # what one request in flight counts, 1 for an upstream of average weight
-        self.latency = 0.0
-        self.success = 1.0
-        self.seen: float | None = None
+        self.latency = 0.0  # seconds
+        self.success = 1.0  # rate, from 0 to 1
+        self.seen_ns = -(1 << 62)
 
 
 class PeakEwma(Policy):
@@ -47,19 +47,20 @@ class PeakEwma(Policy):
     compares_load: ClassVar[bool] = True
     summary: ClassVar[str] = "of two drawn at random the one that answers sooner, by recent latency and load"
 
-    __slots__ = ("_draw", "_fade", "_nodes", "_now_ns", "_of", "_typical")
+    __slots__ = ("_answered", "_draw", "_fade", "_nodes", "_now_ns", "_of", "_typical")
 
     def __init__(self, context: PolicyContext, *, decay: float = 10.0) -> None:
         """`decay`: seconds in which what was seen fades to about a third (1/e)."""
         super().__init__(context)
         if decay <= 0:
             raise ValueError(f"decay is {decay:g}; write the seconds in which old latencies fade, such as 10")
-        self._fade = -1.0 / decay
+        self._fade = -1e-9 / decay  # per nanosecond
         self._draw = context.random.random
         self._now_ns = context.clock.monotonic_ns
         self._nodes: list[_Node] = []
         self._of: dict[Upstream, _Node] = {}
-        self._typical: float | None = None  # None before the first answer
+        self._answered = False  # has anyone
+        self._typical = _FIRST_GUESS
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
         # One that was gone starts as a newcomer: what it was before it was ejected is no guide.
@@ -74,9 +75,9 @@ class PeakEwma(Policy):
         drawn = draw_two(self._nodes, tried, self._draw)
         if len(drawn) < 2:
             return drawn[0].upstream if drawn else None
-        now = self._now_ns() / 1e9
+        now_ns = self._now_ns()
         better, worse = drawn
-        cost, other_cost = self._cost(better, now), self._cost(worse, now)
+        cost, other_cost = self._cost(better, now_ns), self._cost(worse, now_ns)
         if other_cost < cost:
             better, worse, cost, other_cost = worse, better, other_cost, cost
         # The more it is better, the less it stands back: one that hangs must not get its weight's share.
@@ -84,15 +85,15 @@ class PeakEwma(Policy):
             return worse.upstream
         return better.upstream
 
-    def _cost(self, node: _Node, now: float) -> float:
+    def _cost(self, node: _Node, now_ns: int) -> float:
+        kept = exp((now_ns - node.seen_ns) * self._fade)
+        typical = self._typical
         upstream = node.upstream
-        load = (upstream.inflight + upstream.remote_inflight) * node.step + 1.0
-        typical = self._typical or _FIRST_GUESS
-        if node.seen is None:
-            return typical * load
-        kept = exp((now - node.seen) * self._fade)
-        latency = typical + (node.latency - typical) * kept
-        return latency * load / (1.0 + (node.success - 1.0) * kept)
+        return (
+            (typical + (node.latency - typical) * kept)
+            * ((upstream.inflight + upstream.remote_inflight) * node.step + 1.0)
+            / (1.0 + (node.success - 1.0) * kept)
+        )
 
     def finished(self, upstream: Upstream, latency: float, outcome: Outcome) -> None:
         if outcome is Outcome.CLIENT_GONE or outcome is Outcome.CANCELLED:
@@ -100,21 +101,28 @@ class PeakEwma(Policy):
         node = self._of.get(upstream)
         if node is None:
             return  # it is no candidate any more
-        good = outcome is Outcome.SUCCESS
-        latency = max(latency, _SHORTEST)
-        if good:
-            typical = self._typical
-            if typical is None:
+        typical = self._typical
+        if outcome is Outcome.SUCCESS:
+            good = 1.0
+            if latency < _SHORTEST:
+                latency = _SHORTEST
+            if self._answered:
+                # One very slow answer must not make all the others look fast: it counts as twice the typical.
+                seen = latency if latency < 2.0 * typical else 2.0 * typical
+                self._typical = typical + (seen - typical) * _TYPICAL_STEP
+            else:
                 self._typical = latency
-            else:  # one very slow answer must not make everything look fast: it counts as twice the typical
-                self._typical = typical + (min(latency, 2.0 * typical) - typical) * _TYPICAL_STEP
+                self._answered = True
         else:
-            latency = max(latency, self._typical or _FIRST_GUESS)
-        now = self._now_ns() / 1e9
-        kept = 0.0 if node.seen is None else exp((now - node.seen) * self._fade)
-        node.seen = now
+            good = 0.0
+            if latency < typical:
+                latency = typical
+        now_ns = self._now_ns()
+        kept = exp((now_ns - node.seen_ns) * self._fade)
+        node.seen_ns = now_ns
         # So written that equal latencies stay equal to the last bit: else one of two would always win.
-        node.latency = max(latency, latency + (node.latency - latency) * kept)
+        faded = latency + (node.latency - latency) * kept
+        node.latency = faded if faded > latency else latency
         success = 1.0 + (node.success - 1.0) * kept
-        success += ((1.0 if good else 0.0) - success) * _STEP
-        node.success = max(success, _LEAST_SUCCESS)
+        success += (good - success) * _STEP
+        node.success = success if success > _LEAST_SUCCESS else _LEAST_SUCCESS

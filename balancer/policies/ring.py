@@ -1,9 +1,10 @@
 """The ring of consistent hashing: which upstream comes next, clockwise, from where a key falls."""
 
-from collections.abc import Iterator, Sequence
-from hashlib import blake2b
-from itertools import chain, count, islice
-from struct import Struct
+from bisect import bisect_left
+from collections.abc import Sequence
+from hashlib import shake_128
+from itertools import chain
+from struct import unpack
 
 from balancer.upstreams.upstream import Upstream
 
@@ -18,33 +19,25 @@ MOST_POINTS = 1 << 17
 # (There are at most 4,096 upstreams.)
 SLOT_MASK = (1 << 16) - 1
 KEY_SHIFT = 64 - 53
-_EIGHT = Struct(">8Q")
+_HASH_SHIFT = 64 - 37
 
 
 class _Points:
-    """The points of one upstream; they follow from its id alone. How many of them are used may vary."""
+    """The points of one upstream; they follow from its id alone. The first `used` of them are on the ring."""
 
-    __slots__ = ("_hashes", "_made", "_used", "slot")
+    __slots__ = ("made", "slot", "used")
 
-    def __init__(self, upstream_id: str, slot: int) -> None:
+    def __init__(self, slot: int) -> None:
         self.slot = slot
-        self._hashes = _hashes(upstream_id.encode())
-        self._made: list[float] = []  # in the order in which they came: fewer are the first ones of more
-        self._used: list[float] = []
+        self.made: list[float] = []
+        self.used = 0
 
-    def first(self, wanted: int) -> list[float]:
-        """The first `wanted` of them, sorted."""
-        if wanted != len(self._used):
-            for value in islice(self._hashes, max(0, wanted - len(self._made))):
-                self._made.append(float(value >> KEY_SHIFT & ~SLOT_MASK | self.slot))
-            self._used = sorted(self._made[:wanted])
-        return self._used
-
-
-def _hashes(seed: bytes) -> Iterator[int]:
-    for number in count():
-        digest = blake2b(seed, digest_size=_EIGHT.size, salt=number.to_bytes(blake2b.SALT_SIZE)).digest()
-        yield from _EIGHT.unpack(digest)
+    def make(self, upstream_id: str, wanted: int) -> None:
+        """Have at least `wanted`. More of them begin with the same ones."""
+        if wanted > len(self.made):
+            hashes = unpack(f">{wanted}Q", shake_128(upstream_id.encode()).digest(8 * wanted))
+            slot = self.slot
+            self.made = [(each >> _HASH_SHIFT) * 65536.0 + slot for each in hashes]
 
 
 class Ring:
@@ -62,21 +55,33 @@ class Ring:
         self._unused_slots: list[int] = []
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
-        """Lay out the points of these, by effective weight. Only newcomers are hashed."""
-        staying = set(candidates)
-        for upstream in [one for one in self._points_of if one not in staying]:
-            self._unused_slots.append(self._points_of.pop(upstream).slot)
-        for upstream in candidates:
-            if upstream not in self._points_of:
-                self._points_of[upstream] = _Points(upstream.id, self._take_slot(upstream))
+        """Lay out the points of these, by effective weight."""
         # By the weights in the settings: a slow start ramps the effective one only, and moves no others.
         total = POINTS * sum(one.weight for one in candidates)
         scale = POINTS * min(1.0, MOST_POINTS / max(total, 1))
-        self.points = sorted(
-            chain.from_iterable(
-                self._points_of[one].first(max(1, round(scale * one.effective_weight))) for one in candidates
+        gone: list[float] = []
+        come: list[float] = []
+        staying = set(candidates)
+        for upstream in [one for one in self._points_of if one not in staying]:
+            left = self._points_of.pop(upstream)
+            gone += left.made[: left.used]
+            self._unused_slots.append(left.slot)
+        for upstream in candidates:
+            points = self._points_of.get(upstream)
+            if points is None:
+                points = self._points_of[upstream] = _Points(self._take_slot(upstream))
+            wanted = max(1, round(scale * upstream.effective_weight))
+            points.make(upstream.id, wanted)
+            come += points.made[points.used : wanted]
+            gone += points.made[wanted : points.used]
+            points.used = wanted
+        if len(gone) + len(come) > len(self.points) // 4:
+            self.points = sorted(
+                chain.from_iterable(one.made[: one.used] for one in self._points_of.values())
             )
-        )
+        else:  # of 1,000 upstreams one: about a tenth of the time
+            self.points = _without(self.points, sorted(gone)) + sorted(come)
+            self.points.sort()
 
     def _take_slot(self, upstream: Upstream) -> int:
         if self._unused_slots:
@@ -86,3 +91,14 @@ class Ring:
             slot = len(self.owners)
             self.owners.append(upstream)
         return slot
+
+
+def _without(points: list[float], gone: list[float]) -> list[float]:
+    """Both are sorted; all of `gone` are among the `points`."""
+    kept: list[float] = []
+    start = 0
+    for each in gone:
+        place = bisect_left(points, each, start)
+        kept += points[start:place]
+        start = place + 1
+    return kept + points[start:]

@@ -182,7 +182,7 @@ def _quiet_interrupt() -> Iterator[None]:
 
 
 def _load(context: typer.Context, config: str | None) -> Loaded:
-    return load_with_origins(os.environ, config or context.obj, registry.problem)
+    return load_with_origins(os.environ, config or context.obj, registry)
 
 
 def _print_settings(loaded: Loaded) -> None:

@@ -1,12 +1,12 @@
 """Bring environment and file together (L1): read both, check the names, validate once, report everything.
 
 The file lies beneath, the environment wins. Policies are a layer above this one, so the composition root
-hands in the registry's check of a policy's name and options.
+hands in the registry.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
@@ -16,9 +16,19 @@ from balancer.config.settings import Settings
 from balancer.config.sources import Origin, Reading, read_environment, read_file
 from balancer.errors import SettingsError
 
-# What is wrong with a policy's name and options: the setting that is wrong ("policy" or "policy_options") and
-# the end of a sentence that begins with its value; None for nothing.
-PolicyCheck: TypeAlias = Callable[[str, Mapping[str, Any]], tuple[str, str] | None]
+
+class Policies(Protocol):
+    """What is asked of the policies; the registry answers."""
+
+    def problem(self, name: str, options: Mapping[str, Any]) -> tuple[str, str] | None:
+        """What is wrong with this choice: the setting that is wrong ("policy" or "policy_options") and the
+        end of a sentence that begins with its value. None for nothing."""
+
+    def needs_key(self, name: str) -> bool:
+        """Whether a policy goes by a hash key."""
+
+    def key_source(self, name: str) -> str | None:
+        """What that is made of, where the policy decides it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +40,17 @@ class Loaded:
 
 
 def load(
-    environ: Mapping[str, str], config_file: str | None = None, check_policy: PolicyCheck | None = None
+    environ: Mapping[str, str], config_file: str | None = None, policies: Policies | None = None
 ) -> Settings:
     """The settings of this instance. `config_file`, from the command line, wins over BALANCER_CONFIG.
 
     Raises SettingsError with every problem there is.
     """
-    return load_with_origins(environ, config_file, check_policy).settings
+    return load_with_origins(environ, config_file, policies).settings
 
 
 def load_with_origins(
-    environ: Mapping[str, str], config_file: str | None = None, check_policy: PolicyCheck | None = None
+    environ: Mapping[str, str], config_file: str | None = None, policies: Policies | None = None
 ) -> Loaded:
     """As `load`, with what is needed to show where each value comes from."""
     environment = read_environment(environ)
@@ -60,8 +70,8 @@ def load_with_origins(
         options = {}
     else:
         options = settings.policy_options
-    if check_policy is not None:
-        problems += _policy_problems(tree, options, origins, check_policy)
+    if policies is not None:
+        problems += _policy_problems(tree, options, origins, policies)
     if problems:
         raise SettingsError([_printable(problem) for problem in problems])
     return Loaded(settings, origins)
@@ -82,13 +92,24 @@ def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def _policy_problems(
-    tree: Mapping[str, Any], options: Mapping[str, Any], origins: Mapping[Path, Origin], check: PolicyCheck
+    tree: Mapping[str, Any], options: Mapping[str, Any], origins: Mapping[Path, Origin], policies: Policies
 ) -> list[str]:
     policy = tree.get("policy", BY_PATH["policy",].field.default)
     if not isinstance(policy, str) or not policy:
         return []  # a problem that validation has reported
-    found = check(policy, options)
-    if found is None:
+    found = policies.problem(policy, options)
+    if found is not None:
+        setting, text = found
+        return [about_value((setting,), policy if setting == "policy" else options, text, origins)]
+    if ("hash_key",) not in origins:
         return []
-    setting, text = found
-    return [about_value((setting,), policy if setting == "policy" else options, text, origins)]
+    if not policies.needs_key(policy):
+        text = f"changes nothing: policy {policy} does not hash; remove it, or set POLICY to consistent_hash"
+    elif (source := policies.key_source(policy)) is not None:
+        text = (
+            f"changes nothing: policy {policy} always goes by {source}; "
+            "remove it, or set POLICY to consistent_hash"
+        )
+    else:
+        return []
+    return [about_value(("hash_key",), tree["hash_key"], text, origins)]

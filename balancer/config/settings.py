@@ -275,19 +275,19 @@ class Settings(BaseSettings):
         description="Worker processes; `auto` = the CPUs this container may use.",
     )
     upstreams: Annotated[tuple[Upstream, ...], AfterValidator(refuse_duplicates), CommaList] = Field(
-        description="The app replicas: `app1:8000,10.0.0.2:8000?weight=3,http://app3:8000,[::1]:8000`, or one "
-        "per address of a name: `dns://app:8000?refresh=2s`."
+        description="The app replicas: `app1:8000,10.0.0.2:8000?weight=3,http://app3:8000,[::1]:8000`, or "
+        "one per address of a name: `dns://app:8000?refresh=2s`."
     )
     policy: str = Field(
         default="least_connections",
         min_length=1,
-        description="Which upstream gets a request: a policy's name.",
+        description="Which upstream gets a request: one of `balancer policies`, or `module:attribute`.",
     )
     policy_options: JsonObject = Field(default={}, description="The policy's own options, a JSON object.")
     hash_key: Annotated[str, AfterValidator(check_hash_key)] = Field(
         default="client_ip",
-        description="What policies that hash go by: `client_ip`, `header:NAME`, `cookie:NAME`, `query:NAME` or "
-        "`path`.",
+        description="What policies that hash go by: `client_ip`, `header:NAME`, `cookie:NAME`, "
+        "`query:NAME` or `path`.",
     )
     panic: Switch = Field(
         default=True,

@@ -12,7 +12,7 @@ from balancer.runtime.process_stats import read_stats
 from balancer.runtime.slot import Process, Slot, SlotState
 from balancer.runtime.worker_process import Ended, OnEnded, OnMessage
 from balancer.telemetry.ledger import Ledger
-from balancer.telemetry.metrics import WorkerSample
+from balancer.telemetry.samples import WorkerSample
 
 ADOPT_AFTER = 1.0
 

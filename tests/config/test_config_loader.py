@@ -100,16 +100,50 @@ def test_what_the_platform_injects_is_passed_over(variable: str, value: str) -> 
     assert load({**_UPSTREAMS, variable: value}) == load(_UPSTREAMS)
 
 
-def _check_policy(name: str, options: Mapping[str, Any]) -> tuple[str, str] | None:
-    if name != "least_connections":
-        return "policy", "is not a policy"
-    return ("policy_options", "is too much") if options else None
+class _Policies:
+    """Knows three: the default, `ring`, which hashes, and `by_client`, which hashes its own way."""
+
+    def problem(self, name: str, options: Mapping[str, Any]) -> tuple[str, str] | None:
+        if name not in ("least_connections", "ring", "by_client"):
+            return "policy", "is not a policy"
+        return ("policy_options", "is too much") if options else None
+
+    def needs_key(self, name: str) -> bool:
+        return name != "least_connections"
+
+    def key_source(self, name: str) -> str | None:
+        return "client_ip" if name == "by_client" else None
+
+
+_CHANGES_NOTHING = (
+    'BALANCER_HASH_KEY: "path" changes nothing: policy {}; remove it, or set POLICY to consistent_hash'
+)
+
+
+@pytest.mark.parametrize(
+    ("policy", "problems"),
+    [
+        ("ring", []),
+        ("least_connections", [_CHANGES_NOTHING.format("least_connections does not hash")]),
+        ("by_client", [_CHANGES_NOTHING.format("by_client always goes by client_ip")]),
+        ("fair", ['BALANCER_POLICY: "fair" is not a policy']),
+    ],
+    ids=["used", "unused", "overruled", "unknown_policy"],
+)
+def test_a_hash_key_that_nothing_goes_by_is_told(policy: str, problems: list[str]) -> None:
+    environ = {**_UPSTREAMS, "BALANCER_POLICY": policy, "BALANCER_HASH_KEY": "path"}
+    if not problems:
+        assert load(environ, policies=_Policies()).hash_key == "path"
+        return
+    with pytest.raises(SettingsError) as caught:
+        load(environ, policies=_Policies())
+    assert caught.value.problems == problems
 
 
 def test_policy_is_checked_by_the_one_who_knows_policies() -> None:
     environ = {**_UPSTREAMS, "BALANCER_POLICY": "fair", "BALANCER_WORKERS": "x"}
     with pytest.raises(SettingsError) as caught:
-        load(environ, check_policy=_check_policy)
+        load(environ, policies=_Policies())
     assert caught.value.problems[1:] == ['BALANCER_POLICY: "fair" is not a policy']
 
 
@@ -125,5 +159,5 @@ def test_a_policy_from_a_file_is_told_with_its_place(tmp_path: Path, line: str, 
     file = tmp_path / "settings.yaml"
     file.write_text(f"upstreams: a:1\n{line}")
     with pytest.raises(SettingsError) as caught:
-        load({}, str(file), _check_policy)
+        load({}, str(file), _Policies())
     assert caught.value.problems == [f"{file}: {problem}"]

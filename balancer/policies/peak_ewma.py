@@ -10,8 +10,10 @@ from balancer.policies.sampling import draw_two
 from balancer.upstreams.upstream import Upstream
 
 _STEP = 0.125  # how far one outcome moves the success rate
-_LEAST_SUCCESS = 1 / 64
-_TYPICAL_STEP = 1 / 32  # how far one answer moves the pool's typical latency
+_LEAST_SUCCESS = (
+    1 / 1024
+)  # even at a thousand requests in flight elsewhere, one that always fails is no bargain
+_TYPICAL_STEP = 1 / 32  # how far one answer moves what is typical
 _SHORTEST = 1e-6  # seconds; a latency of zero could not be compared
 _FIRST_GUESS = 1e-3  # seconds, for all alike until the first answer
 
@@ -60,7 +62,7 @@ class PeakEwma(Policy):
         self._nodes: list[_Node] = []
         self._of: dict[Upstream, _Node] = {}
         self._answered = False  # has anyone
-        self._typical = _FIRST_GUESS
+        self._typical = _FIRST_GUESS  # of the nodes' latencies, peaks and all
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
         # One that was gone starts as a newcomer: what it was before it was ejected is no guide.
@@ -101,28 +103,25 @@ class PeakEwma(Policy):
         node = self._of.get(upstream)
         if node is None:
             return  # it is no candidate any more
+        good = 1.0 if outcome is Outcome.SUCCESS else 0.0
         typical = self._typical
-        if outcome is Outcome.SUCCESS:
-            good = 1.0
-            if latency < _SHORTEST:
-                latency = _SHORTEST
-            if self._answered:
-                # One very slow answer must not make all the others look fast: it counts as twice the typical.
-                seen = latency if latency < 2.0 * typical else 2.0 * typical
-                self._typical = typical + (seen - typical) * _TYPICAL_STEP
-            else:
-                self._typical = latency
-                self._answered = True
-        else:
-            good = 0.0
-            if latency < typical:
-                latency = typical
+        least = _SHORTEST if good else typical
+        if latency < least:
+            latency = least
         now_ns = self._now_ns()
         kept = exp((now_ns - node.seen_ns) * self._fade)
         node.seen_ns = now_ns
         # So written that equal latencies stay equal to the last bit: else one of two would always win.
         faded = latency + (node.latency - latency) * kept
-        node.latency = faded if faded > latency else latency
+        node.latency = seen = faded if faded > latency else latency
         success = 1.0 + (node.success - 1.0) * kept
         success += (good - success) * _STEP
         node.success = success if success > _LEAST_SUCCESS else _LEAST_SUCCESS
+        if good:
+            if self._answered:
+                # One very slow answer must not make all the others look fast: it counts as twice the typical.
+                seen = seen if seen < 2.0 * typical else 2.0 * typical
+                self._typical = typical + (seen - typical) * _TYPICAL_STEP
+            else:
+                self._typical = seen
+                self._answered = True

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -15,7 +15,6 @@ from balancer.config.address import join_host_port
 from balancer.config.export import Exported
 from balancer.health.durations import Durations
 from balancer.health.result import CheckResult
-from balancer.runtime.crew import Crew
 from balancer.runtime.fleet import Fleet, PoolState, UpstreamState
 from balancer.telemetry import columns as c
 from balancer.telemetry import fleet_metrics, segment_metrics
@@ -23,10 +22,20 @@ from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Labels, Ledger
 from balancer.telemetry.metrics import render
-from balancer.telemetry.samples import FleetSample, PoolSample, UpstreamSample
+from balancer.telemetry.samples import FleetSample, PoolSample, UpstreamSample, WorkerSample
 from balancer.telemetry.scrape import Scrape
 
 FAILURES_KEPT = 200
+
+
+class Workers(Protocol):
+    """What is asked of the workers; see `runtime.crew.Crew`."""
+
+    def unready(self) -> list[str]:
+        """A sentence for each worker that is not ready."""
+
+    def samples(self) -> Sequence[WorkerSample]:
+        """For the metrics; called in a thread."""
 
 
 class Checks(Protocol):
@@ -59,7 +68,7 @@ class Instance:
         *,
         fleet: Fleet,
         ledger: Ledger,
-        crew: Crew,
+        crew: Workers,
         checks: Checks | None,
         events: EventLog,
         config: Exported,

@@ -1,91 +1,14 @@
 """The metrics: what is counted and known comes out under its public name."""
 
-from collections.abc import Iterator
-from itertools import chain
-
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from balancer.errors import FAILURES, HEAD_TIMEOUT
 from balancer.health.result import Result
 from balancer.telemetry import columns as c
-from balancer.telemetry import fleet_metrics, segment_metrics
+from balancer.telemetry import fleet_metrics
 from balancer.telemetry.columns import Kind
-from balancer.telemetry.ledger import Ledger
-from balancer.telemetry.metrics import render
-from balancer.telemetry.samples import FleetSample, PoolSample, UpstreamSample, WorkerSample
-from balancer.telemetry.segment import Segment
 from balancer.upstreams.state import AdminState, Cause
-
-WORKER = WorkerSample(slot=0, up=True, restarts=2, cpu_seconds=1.5, resident_bytes=4096, open_fds=7)
-POOL = PoolSample(
-    pool="apps",
-    eligible=4,
-    panic=True,
-    ejections={"active_check": 3, "outlier": 1},
-    check_durations=[2, 1, *[0] * (c.HISTOGRAM_CELLS - 2)],
-    check_seconds=0.25,
-)
-UPSTREAM = UpstreamSample(
-    pool="apps",
-    upstream="app1:8000",
-    admin_state="draining",
-    ejected=True,
-    unchecked=True,
-    eligible=True,
-    effective_weight=2.5,
-    changes={("ejected", "active_check"): 3, ("ejected", "outlier"): 1},
-    checks={"passed": 9, "late": 1},
-)
-# Nothing has happened to it yet.
-FRESH = UpstreamSample("apps", "app2:8000", "active", False, False, False, 1.0, {}, {})
-UNCHECKED = UpstreamSample("apps", "app3:8000", "active", False, False, True, 1.0, {}, None)
-
-
-def scraped(text: bytes) -> dict[str, float]:
-    return {
-        f"{s.name}{{{','.join(f'{k}={v}' for k, v in sorted(s.labels.items()))}}}": s.value
-        for family in text_string_to_metric_families(text.decode())
-        for s in family.samples
-    }
-
-
-class Scene:
-    """A segment with one entity of each kind and one live page, and a fleet."""
-
-    def __init__(self, segment: Segment) -> None:
-        self.ledger = Ledger(segment)
-        self.rows = {
-            Kind.WORKER: self.ledger.row(Kind.WORKER, "0"),
-            Kind.LISTENER: self.ledger.row(Kind.LISTENER, "0.0.0.0:8080"),
-            Kind.ROUTE: self.ledger.row(Kind.ROUTE, "web"),
-            Kind.POOL: self.ledger.row(Kind.POOL, "apps"),
-            Kind.UPSTREAM: self.ledger.row(Kind.UPSTREAM, "apps", "app1:8000"),
-        }
-        self._page = segment.page(self.ledger.take_page())
-
-    def count(self, kind: Kind, column: int, value: int) -> None:
-        self._page.row(self.rows[kind])[column] = value
-
-    def text(self) -> bytes:
-        fleet = FleetSample([POOL], [UPSTREAM, FRESH, UNCHECKED])
-        return render(
-            chain(
-                segment_metrics.families(self.ledger, log_dropped=3),
-                fleet_metrics.families(fleet, [WORKER], "1.2.3"),
-            )
-        )
-
-    def scrape(self) -> dict[str, float]:
-        return scraped(self.text())
-
-
-@pytest.fixture
-def scene() -> Iterator[Scene]:
-    segment = Segment.create(workers=1)
-    yield Scene(segment)
-    segment.close()
-
+from tests.telemetry.scene import Scene
 
 WEB = c.METHOD_COLUMN[b"POST"] + c.CODE_COLUMN[201]
 APP1 = "pool=apps,upstream=app1:8000"

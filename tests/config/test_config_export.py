@@ -1,0 +1,36 @@
+"""What the admin API shows of the settings: all of them, where they are from, and no secret."""
+
+from pathlib import Path
+
+from balancer.config import load, load_with_origins
+from balancer.config.catalogue import SETTINGS
+from balancer.config.export import MASK, export
+
+ENVIRON = {
+    "BALANCER_UPSTREAMS": "a:1,[::1]:2?weight=3",
+    "BALANCER_HEALTH_CHECK__HEADERS": '{"Host": "app.example", "Authorization": "Bearer s3cret"}',
+    "BALANCER_TIMEOUTS__CONNECT": "250ms",
+}
+
+
+def test_every_setting_is_shown_as_a_file_spells_it_with_its_origin() -> None:
+    exported = export(load_with_origins(ENVIRON))
+    assert exported.settings["upstreams"] == ["a:1", "[::1]:2?weight=3"]
+    assert exported.settings["timeouts"]["connect"] == "250ms"
+    assert exported.origins["timeouts.connect"] == "environment"
+    assert exported.origins["timeouts.idle"] == "default"
+    assert len(exported.origins) == len(SETTINGS) - 1  # `config` itself is not part of a file
+
+
+def test_header_values_that_may_be_secrets_are_masked() -> None:
+    exported = export(load_with_origins(ENVIRON))
+    assert exported.settings["health_check"]["headers"] == {"Host": "app.example", "Authorization": MASK}
+    assert "s3cret" not in exported.yaml
+    assert "s3cret" not in repr(exported)
+
+
+def test_the_file_gives_the_same_settings_again(tmp_path: Path) -> None:
+    environ = {name: value for name, value in ENVIRON.items() if "HEADERS" not in name}
+    file = tmp_path / "exported.yaml"
+    file.write_text(export(load_with_origins(environ)).yaml)
+    assert load({}, str(file)) == load(environ).model_copy(update={"config": str(file)})

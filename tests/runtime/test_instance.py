@@ -1,0 +1,195 @@
+"""What a running instance tells of itself: states, counts, checks and failures joined."""
+
+import asyncio
+import logging
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from balancer.config import load_with_origins
+from balancer.config.export import export
+from balancer.health.durations import Durations
+from balancer.health.result import CheckResult, Result
+from balancer.runtime.fleet import Fleet, PoolState, UpstreamState
+from balancer.runtime.instance import FAILURES_KEPT, Instance
+from balancer.telemetry import columns as c
+from balancer.telemetry.columns import Kind
+from balancer.telemetry.events import EventLog
+from balancer.telemetry.ledger import Ledger
+from balancer.telemetry.samples import WorkerSample
+from balancer.telemetry.segment import Segment
+from balancer.upstreams.state import Cause
+from tests.fakes.loop import FakeClock
+
+CHECK = CheckResult(784111777.0, False, Result.STATUS, 404, 0.002, "404 on /", "404 on /: set another path")
+
+
+class FakeWorkers:
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+        self.sampled_in: list[threading.Thread] = []
+
+    def unready(self) -> list[str]:
+        return self.reasons
+
+    def samples(self) -> list[WorkerSample]:
+        self.sampled_in.append(threading.current_thread())
+        return [WorkerSample(0, True, 0, 1.5, 4096, 7)]
+
+
+class FakeChecks:
+    def __init__(self) -> None:
+        self.first_round_done = True
+        self.durations: dict[str, Durations] = {}
+        self.results: dict[str, CheckResult] = {}
+
+    def last(self, upstream: UpstreamState) -> CheckResult | None:
+        return self.results.get(upstream.id)
+
+    def counts(self, upstream: UpstreamState) -> Mapping[str, int]:
+        return Counter(passed=3)
+
+
+class Scene:
+    """An instance with one pool of app1 and app2, and one live page."""
+
+    def __init__(self, segment: Segment, upstreams: int = 2) -> None:
+        self.ledger = Ledger(segment)
+        self.pool = PoolState(
+            "default", self.ledger.row(Kind.POOL, "default"), {"policy": "random"}, True, is_checked=True
+        )
+        for number in range(1, upstreams + 1):
+            name = f"app{number}:8000"
+            row = self.ledger.row(Kind.UPSTREAM, "default", name)
+            host = f"10.0.{number // 256}.{number % 256}"
+            self.pool.upstreams[name] = UpstreamState("default", name, "app", 8000, 1, row, host)
+        events = EventLog()
+        self.fleet = Fleet(
+            [self.pool],
+            ledger=self.ledger,
+            events=events,
+            clock=FakeClock(),
+            log=logging.getLogger("balancer.test.instance"),
+            call_soon=lambda callback: None,
+            broadcast=lambda message: None,
+        )
+        self.workers, self.checks = FakeWorkers(), FakeChecks()
+        self.instance = Instance(
+            fleet=self.fleet,
+            ledger=self.ledger,
+            crew=self.workers,
+            checks=self.checks,
+            events=events,
+            config=export(load_with_origins({"BALANCER_UPSTREAMS": "app1:8000"})),
+            log_dropped=lambda: 0,
+            clock=FakeClock(),
+        )
+        self.page = segment.page(self.ledger.take_page())
+
+    def upstream(self, number: int) -> UpstreamState:
+        return self.pool.upstreams[f"app{number}:8000"]
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    segment = Segment.create(workers=1)
+    yield Scene(segment)
+    segment.close()
+
+
+def test_nothing_speaks_against_a_healthy_instance(scene: Scene) -> None:
+    assert scene.instance.unready(strict=True) == []
+
+
+def test_everything_that_speaks_against_it_is_told(scene: Scene) -> None:
+    scene.workers.reasons = ["worker 0 is starting"]
+    scene.checks.first_round_done = False
+    scene.instance.stopping = True
+    for number in (1, 2):
+        scene.fleet.eject(scene.upstream(number), Cause.ACTIVE_CHECK, "It answered 500.")
+    plain = ["draining", "worker 0 is starting", "the first active checks are not done"]
+    assert scene.instance.unready() == plain
+    assert scene.instance.unready(strict=True) == [*plain, "pool default has no eligible upstream"]
+
+
+async def test_pools_join_states_counts_and_checks(scene: Scene) -> None:
+    scene.fleet.eject(scene.upstream(2), Cause.ACTIVE_CHECK, "It answered 404.")
+    scene.checks.results["app2:8000"] = CHECK
+    cells = scene.page.row(scene.upstream(2).row)
+    cells[c.CODE_COLUMN[200]], cells[c.CODE_COLUMN[503]] = 4, 1
+    cells[c.UPSTREAM_INFLIGHT], cells[c.UPSTREAM_IDLE] = 2, 1
+    cells[c.UPSTREAM_FIRST_BYTE + 1] = 5
+    cells[c.UPSTREAM_FIRST_BYTE_SUM] = 250_000_000
+    cells[c.UPSTREAM_CONNECT_FAILURES] = 6
+    (pool,) = await scene.instance.pools()
+    assert (pool.name, pool.policy, pool.panic, pool.eligible) == ("default", "random", False, 1)
+    first, second = pool.upstreams
+    assert (first.id, first.address, first.eligible, first.causes) == (
+        "app1:8000",
+        "10.0.0.1:8000",
+        True,
+        [],
+    )
+    assert (first.requests, first.codes, first.last_check) == (0, {}, None)
+    assert (second.eligible, second.causes) == (False, ["active_check"])
+    assert (second.requests, second.codes) == (5, {"200": 4, "503": 1})
+    assert (second.inflight, second.idle_connections) == (2, 1)
+    assert (second.first_byte_buckets[:3], second.first_byte_sum) == ([0, 5, 0], 0.25)
+    assert second.connect_failures == {"refused": 6}
+    assert second.last_check is not None
+    assert second.last_check.time == "1994-11-06T08:49:37.000Z"
+    assert (second.last_check.status, second.last_check.hint) == (404, "404 on /: set another path")
+
+
+async def test_an_upstream_without_address_has_none_to_show(scene: Scene) -> None:
+    scene.fleet.set_address(scene.upstream(1), "")
+    (pool,) = await scene.instance.pools()
+    assert (pool.upstreams[0].address, pool.upstreams[0].eligible) == ("", False)
+
+
+async def test_metrics_show_the_fleet_and_are_rendered_in_a_thread(scene: Scene) -> None:
+    scene.fleet.eject(scene.upstream(2), Cause.ACTIVE_CHECK, "It answered 500.")
+    durations = scene.checks.durations["default"] = Durations()
+    durations.record(0.002)
+    lines = (await scene.instance.scrape()).decode().splitlines()
+    for line in (
+        'balancer_upstream_up{pool="default",upstream="app1:8000"} 1.0',
+        'balancer_upstream_state{pool="default",state="ejected",upstream="app2:8000"} 1.0',
+        'balancer_pool_eligible_upstreams{pool="default"} 1.0',
+        'balancer_ejections_total{cause="active_check",pool="default"} 1.0',
+        'balancer_active_checks_total{pool="default",result="passed",upstream="app1:8000"} 3.0',
+        'balancer_active_check_duration_seconds_count{pool="default"} 1.0',
+    ):
+        assert line in lines
+    assert threading.main_thread() not in scene.workers.sampled_in
+
+
+async def test_the_series_of_a_removed_upstream_go_away(scene: Scene) -> None:
+    scene.upstream(2).source = "dns://app:8000"
+    assert b"app2:8000" in await scene.instance.scrape()
+    scene.fleet.set_members("default", "dns://app:8000", [])
+    assert b"app2:8000" not in await scene.instance.scrape()
+
+
+async def test_a_scrape_of_1000_upstreams_lets_the_event_loop_run() -> None:
+    segment = Segment.create(workers=1)
+    instance = Scene(segment, upstreams=1000).instance
+    scrape = asyncio.create_task(instance.scrape())
+    turns = 0
+    while not scrape.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert (await scrape).count(b'balancer_upstream_up{pool="default"') == 1000
+    assert turns > 20  # rendered on the loop, it would be a handful
+    segment.close()
+
+
+def test_failures_are_the_last_ones_newest_first(scene: Scene) -> None:
+    scene.instance.failed([{"time": float(number), "target": None} for number in range(FAILURES_KEPT)])
+    scene.instance.failed([{"time": 1000.0, "target": "/login?token=s3cret"}])
+    failures = scene.instance.failures()
+    assert len(failures) == FAILURES_KEPT
+    assert failures[0] == {"time": 1000.0, "target": "/login?..."}
+    assert [failures[1]["time"], failures[-1]["time"]] == [FAILURES_KEPT - 1.0, 1.0]

@@ -1,0 +1,81 @@
+"""Something of everything that metrics tell: a segment with an entity of each kind, and a fleet."""
+
+from itertools import chain
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from balancer.telemetry import columns as c
+from balancer.telemetry import fleet_metrics, segment_metrics
+from balancer.telemetry.columns import Kind
+from balancer.telemetry.ledger import WIDTH, Ledger
+from balancer.telemetry.metrics import render
+from balancer.telemetry.samples import FleetSample, PoolSample, UpstreamSample, WorkerSample
+from balancer.telemetry.segment import Segment
+
+WORKER = WorkerSample(slot=0, up=True, restarts=2, cpu_seconds=1.5, resident_bytes=4096, open_fds=7)
+POOL = PoolSample(
+    pool="apps",
+    eligible=4,
+    panic=True,
+    ejections={"active_check": 3, "outlier": 1},
+    check_durations=[2, 1, *[0] * (c.HISTOGRAM_CELLS - 2)],
+    check_seconds=0.25,
+)
+UPSTREAM = UpstreamSample(
+    pool="apps",
+    upstream="app1:8000",
+    admin_state="draining",
+    ejected=True,
+    unchecked=True,
+    eligible=True,
+    effective_weight=2.5,
+    changes={("ejected", "active_check"): 3, ("ejected", "outlier"): 1},
+    checks={"passed": 9, "late": 1},
+)
+# Nothing has happened to it yet.
+FRESH = UpstreamSample("apps", "app2:8000", "active", False, False, False, 1.0, {}, {})
+UNCHECKED = UpstreamSample("apps", "app3:8000", "active", False, False, True, 1.0, {}, None)
+
+
+def scraped(text: bytes) -> dict[str, float]:
+    return {
+        f"{s.name}{{{','.join(f'{k}={v}' for k, v in sorted(s.labels.items()))}}}": s.value
+        for family in text_string_to_metric_families(text.decode())
+        for s in family.samples
+    }
+
+
+class Scene:
+    """A segment with one entity of each kind and one live page, and a fleet."""
+
+    def __init__(self, segment: Segment) -> None:
+        self.ledger = Ledger(segment)
+        self.rows = {
+            Kind.WORKER: self.ledger.row(Kind.WORKER, "0"),
+            Kind.LISTENER: self.ledger.row(Kind.LISTENER, "0.0.0.0:8080"),
+            Kind.ROUTE: self.ledger.row(Kind.ROUTE, "web"),
+            Kind.POOL: self.ledger.row(Kind.POOL, "apps"),
+            Kind.UPSTREAM: self.ledger.row(Kind.UPSTREAM, "apps", "app1:8000"),
+        }
+        self._page = segment.page(self.ledger.take_page())
+
+    def count(self, kind: Kind, column: int, value: int) -> None:
+        self._page.row(self.rows[kind])[column] = value
+
+    def count_everything(self) -> None:
+        """Whatever can happen has happened once."""
+        for kind, row in self.rows.items():
+            for column in range(WIDTH[kind]):
+                self._page.row(row)[column] = 1
+
+    def text(self) -> bytes:
+        fleet = FleetSample([POOL], [UPSTREAM, FRESH, UNCHECKED])
+        return render(
+            chain(
+                segment_metrics.families(self.ledger, log_dropped=3),
+                fleet_metrics.families(fleet, [WORKER], "1.2.3"),
+            )
+        )
+
+    def scrape(self) -> dict[str, float]:
+        return scraped(self.text())

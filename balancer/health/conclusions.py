@@ -5,10 +5,10 @@ import logging
 from typing import Generic
 
 from balancer.clock import Clock
+from balancer.health.beat import Beat
 from balancer.health.doors import Doors, UpstreamT
 from balancer.health.durations import Durations
 from balancer.health.hints import hint
-from balancer.health.loop_lag import LoopLag
 from balancer.health.result import TIME_PLAYED_A_PART, CheckResult, Reply, Result
 from balancer.health.verdict import Flip
 from balancer.health.watch import Watch
@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 class Conclusions(Generic[UpstreamT]):
     """Draws the conclusions from checks that have ended."""
 
-    def __init__(self, clock: Clock, lag: LoopLag, doors: Doors[UpstreamT]) -> None:
+    def __init__(self, clock: Clock, beat: Beat, doors: Doors[UpstreamT]) -> None:
         self._clock = clock
-        self._lag = lag
+        self._beat = beat
         self._doors = doors
         self.durations: dict[str, Durations] = {}  # by pool
 
@@ -54,7 +54,7 @@ class Conclusions(Generic[UpstreamT]):
         """The reply, or one that counts for nothing where it would blame the upstream without proof."""
         if reply.result not in TIME_PLAYED_A_PART:
             return reply
-        if self._lag.total_ns() - watch.lag_ns > LATE * watch.settings.timeout * 1e9:
+        if self._beat.lag_ns() - watch.lag_ns > LATE * watch.settings.timeout * 1e9:
             return Reply(Result.LATE, 0, reply.detail)
         if reply.result is Result.TIMEOUT and self._serves(watch):
             return Reply(Result.SLOW, 0, reply.detail)

@@ -6,6 +6,7 @@ from typing import Protocol, TypeAlias
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
+from aiohttp.typedefs import StrOrURL
 
 from balancer import __version__
 from balancer.health.faults import fault_of
@@ -60,12 +61,13 @@ class HttpProbe:
         ours = {"Host": name, "User-Agent": f"balancer-check/{__version__}", "Accept": "*/*"}
         theirs = {header.lower() for header, _ in settings.headers}
         self._headers = [one for one in ours.items() if one[0].lower() not in theirs] + list(settings.headers)
-        # Long enough to live from check to check.
-        self._keepalive = 2 * settings.interval + settings.timeout
+        # Longer than a connection lives: aiohttp's own sweep of idle connections, one timer per upstream,
+        # would cost as much as half the checks.
+        self._keepalive = 2 * CHECKS_PER_CONNECTION * (settings.interval + settings.timeout)
         self._session: aiohttp.ClientSession | None = None
         self._checks_left = 0  # on the present connection
         self._where: tuple[str, int] = ("", 0)
-        self._url = ""
+        self._url: StrOrURL = ""  # a string, until aiohttp has parsed it
 
     async def check(self, address: str, port: int) -> Reply:
         """Make one check of what listens on `port` of the IP address `address`."""
@@ -82,6 +84,7 @@ class HttpProbe:
         self._checks_left -= 1
         try:
             response = await self._session.get(self._url, allow_redirects=False)
+            self._url = response.url
             try:
                 body = await self._body_of(response)
             finally:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -42,6 +43,7 @@ class ScriptedProbe:
     asked: list[tuple[float, str, int]] = field(default_factory=list)  # when, where
     running: int = 0
     closed: bool = False
+    then: Callable[[], None] | None = None  # called once, as soon as there is an answer
     clock: FakeClock = field(default_factory=FakeClock)
     at_once: list[int] = field(default_factory=list)  # one cell, shared: how many checks run now
 
@@ -57,6 +59,10 @@ class ScriptedProbe:
             if isinstance(answer, Exception):
                 raise answer
             if answer is not None:
+                if self.then is not None:
+                    # Runs when the check is done and before anybody has looked at it.
+                    asyncio.get_running_loop().call_soon(self.then)
+                    self.then = None
                 return answer
             await asyncio.get_running_loop().create_future()
             raise AssertionError("only a cancellation ends this wait")

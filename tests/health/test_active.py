@@ -173,6 +173,23 @@ def test_a_check_of_an_address_it_no_longer_has_says_nothing() -> None:
     scene.close()
 
 
+def test_an_answer_that_was_on_its_way_while_it_moved_says_nothing() -> None:
+    scene = Scene()
+    [upstream] = scene.add("app1", fall=1)
+
+    def move() -> None:
+        upstream.address = "10.0.0.2"
+        scene.checks.moved(upstream)
+
+    scene.probes["app1"].script.extend([ERROR, OK])
+    scene.probes["app1"].then = move
+    scene.checks.start()
+    scene.loop.settle()
+    assert scene.told == ["app1 checked"]
+    assert scene.checks.counts(upstream) == {"passed": 1}
+    scene.close()
+
+
 def test_the_port_of_the_settings_wins() -> None:
     scene = Scene()
     scene.add("app1", port=9000)

@@ -1,0 +1,196 @@
+"""What active checks cost: the share of a core that the supervisor needs to check many upstreams.
+
+    python -m loadtests.checks_cost [--upstreams 1000] [--interval 2] [--seconds 20] [--replicas well]
+
+The replicas run in processes of their own (a port each, on loopback) and are not counted; the checker has
+this process to itself, on uvloop as in the supervisor. Exits 1 when the share is above --max-share.
+"""
+
+import argparse
+import asyncio
+import random
+import resource
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+import uvloop
+
+from balancer.clock import SystemClock
+from balancer.health.active import ActiveChecks
+from balancer.health.probe import Probes
+from balancer.health.settings import CheckSettings
+
+REPLICA_PROCESSES = 2
+SPARE_FILES = 200
+OK = (
+    b"HTTP/1.1 200 OK\r\nDate: Sat, 01 Nov 2025 12:00:00 GMT\r\nServer: app\r\nContent-Type: text/plain\r\n"
+    b"Content-Length: 2\r\n\r\nok"
+)
+ERROR = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
+
+
+class Replica(asyncio.Protocol):
+    """Answers each piece of data as one request: a check is one small segment."""
+
+    def __init__(self, answer: bytes, close: bool) -> None:
+        self._answer = answer
+        self._close = close
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has another base class
+
+    def data_received(self, data: bytes) -> None:
+        assert self._transport is not None
+        if self._answer:
+            self._transport.write(self._answer)
+        if self._close:
+            self._transport.close()
+
+
+REPLICAS: dict[str, Callable[[], Replica]] = {
+    "well": partial(Replica, OK, False),
+    "failing": partial(Replica, ERROR, False),
+    "closing": partial(Replica, OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), True),
+    "hanging": partial(Replica, b"", False),
+}
+
+
+@dataclass(eq=False, slots=True)
+class Upstream:
+    """One upstream under checks."""
+
+    id: str
+    port: int
+    pool: str = "default"
+    address: str = "127.0.0.1"
+
+
+class NoDoors:
+    """State is not what is measured."""
+
+    def failing(self, upstream: Upstream, why: str) -> None: ...
+    def passing(self, upstream: Upstream, why: str) -> None: ...
+    def draining(self, upstream: Upstream, on: bool, why: str) -> None: ...
+    def checked(self, upstream: Upstream) -> None: ...
+    def served(self, upstream: Upstream) -> int:
+        return 0
+
+
+async def serve(count: int, kind: str) -> None:
+    """A process of replicas: says their ports in one line, and ends with its standard input."""
+    loop = asyncio.get_running_loop()
+    servers = [await loop.create_server(REPLICAS[kind], "127.0.0.1", 0) for _ in range(count)]
+    print(*(server.sockets[0].getsockname()[1] for server in servers), flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+
+
+def start_replicas(count: int, kind: str, stack: ExitStack) -> list[int]:
+    """Start `count` replicas; returns their ports. They end with the stack."""
+    ports: list[int] = []
+    for number in range(REPLICA_PROCESSES):
+        share = count // REPLICA_PROCESSES + (number < count % REPLICA_PROCESSES)
+        argv = [sys.executable, "-m", "loadtests.checks_cost", "--serve", str(share), "--replicas", kind]
+        process = stack.enter_context(subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        assert process.stdout is not None
+        ports += [int(word) for word in process.stdout.readline().split()]
+    return ports
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """CPU seconds of this process, when, and how its checks have ended so far."""
+
+    time: float
+    cpu: float
+    results: Counter[str]
+
+
+async def measure(ports: Sequence[int], interval: float, seconds: float) -> tuple[float, Usage, Usage]:
+    """The seconds until all were checked once, and the usage when `seconds` begin and end."""
+    loop = asyncio.get_running_loop()
+    timeout = min(1.0, interval)
+    settings = CheckSettings(
+        path="/", interval=interval, timeout=timeout, rise=2, fall=2, expect=((200, 399),), body="", port=0,
+        headers=(), drain_status=0,
+    )  # fmt: skip
+    upstreams = [Upstream(f"127.0.0.1:{port}", port) for port in ports]
+    checks = ActiveChecks[Upstream](
+        clock=SystemClock(), random=random.Random(), outcome=NoDoors(), open_probe=Probes(), loop=loop
+    )
+
+    def usage() -> Usage:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        results: Counter[str] = Counter()
+        for upstream in upstreams:
+            results.update(checks.counts(upstream))
+        return Usage(loop.time(), used.ru_utime + used.ru_stime, results)
+
+    begin = loop.time()
+    for upstream in upstreams:
+        checks.add(upstream, settings)
+    checks.start()
+    while not checks.first_round_done:  # noqa: ASYNC110  # it is looked at, as /readyz does; nobody is told
+        await asyncio.sleep(0.01)
+    first_round = loop.time() - begin
+    await asyncio.sleep(2 * interval)  # until the beats have spread
+    before = usage()
+    await asyncio.sleep(seconds)
+    after = usage()
+    await checks.close()
+    return first_round, before, after
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m loadtests.checks_cost", description=__doc__)
+    parser.add_argument("--upstreams", type=int, default=1000)
+    parser.add_argument("--interval", type=float, default=2.0, help="seconds between two checks of one")
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long to measure")
+    parser.add_argument("--replicas", choices=[*REPLICAS, "gone"], default="well")
+    parser.add_argument("--max-share", type=float, default=0.2, help="of a core; more is an error")
+    parser.add_argument("--serve", type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure, print, and say by the exit code whether it was within bounds."""
+    options = parse()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if options.serve:
+        uvloop.run(serve(options.serve, options.replicas))
+        return 0
+    if hard < options.upstreams + SPARE_FILES:
+        print(
+            f"the limit of open files is {hard}: too few for {options.upstreams} upstreams", file=sys.stderr
+        )
+        return 1
+    with ExitStack() as stack:
+        gone = options.replicas == "gone"
+        with ExitStack() as serving:
+            ports = start_replicas(options.upstreams, "well" if gone else options.replicas, serving)
+            if not gone:
+                stack.push(serving.pop_all())
+        first_round, before, after = uvloop.run(measure(ports, options.interval, options.seconds))
+    results = after.results - before.results
+    seconds, cpu = after.time - before.time, after.cpu - before.cpu
+    share = cpu / seconds
+    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"{options.upstreams} upstreams ({options.replicas}) every {options.interval:g} s")
+    print(f"first round   {first_round:.2f} s")
+    print(f"checks        {results.total() / seconds:.0f} a second: {dict(results)}")
+    print(f"CPU a check   {cpu / max(1, results.total()) * 1e6:.0f} µs")
+    print(f"memory        {kib / 1024:.0f} MiB at most")
+    print(f"CPU           {share:.1%} of a core (at most {options.max_share:.0%})")
+    return 0 if share <= options.max_share else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""The beat, and our own lag: what stalls of the loop add up to."""
+
+import pytest
+
+from balancer.health.beat import BEAT, Beat
+from tests.fakes.loop import FakeClock, FakeLoop
+
+# Spans of time, each followed by one turn of the loop; lag in all, in seconds.
+CASES = {
+    "on time": ([BEAT] * 20, 0.0),
+    "one stall": ([BEAT, BEAT + 0.3, BEAT], 0.3),
+    "stalls add up": ([BEAT + 0.1, BEAT, BEAT + 0.2], 0.3),
+    "a stall between two beats is not seen": ([BEAT / 2, BEAT / 2], 0.0),
+}
+
+
+class Scene:
+    """A beat that counts its swings."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # the rest of asyncio's loop is not used
+        self.swings = 0
+        self.beat = Beat(self.clock, self.loop, self.swing)
+        self.beat.start()
+
+    def swing(self) -> None:
+        self.swings += 1
+
+    def turn(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.loop.settle()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_lag_is_how_late_the_swings_were(case: str) -> None:
+    spans, expected = CASES[case]
+    scene = Scene()
+    for span in spans:
+        scene.turn(span)
+    assert scene.beat.lag_ns() / 1e9 == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_reading_takes_in_a_swing_that_is_overdue() -> None:
+    scene = Scene()
+    scene.clock.advance(BEAT + 1.0)
+    before = scene.beat.lag_ns()
+    scene.loop.settle()
+    assert before == scene.beat.lag_ns() == 1_000_000_000
+
+
+def test_a_stall_is_one_swing_and_the_end_is_the_end() -> None:
+    scene = Scene()
+    scene.turn(BEAT)
+    scene.turn(10 * BEAT)
+    assert scene.swings == 2
+    scene.beat.stop()
+    assert scene.loop.armed_timers == 0
+    scene.turn(1.0)
+    assert scene.swings == 2

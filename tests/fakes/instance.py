@@ -127,7 +127,7 @@ class Balancer:
 
     async def established(self) -> None:
         """Wait until it has said where it listens."""
-        match = _LISTENS.search(await self.says(" listens on "))
+        match = _LISTENS.search(await self.says(", admin on "))
         assert match is not None
         self.host = match[1].strip("[]")
         self.port, self.admin_port = int(match[2]), int(match[4])

@@ -94,6 +94,7 @@ class Demo:
                     "BALANCER_ADMIN_LISTEN": f"127.0.0.1:{admin}",
                     "BALANCER_UPSTREAMS": ",".join(self._names),
                     "BALANCER_ACCESS_LOG__ENABLED": "false",
+                    "BALANCER_HEALTH_CHECK__INTERVAL": "1s",
                     "BALANCER_TIMEOUTS__DRAIN": "3s",
                     # Few enough for any open-file limit: a warning about it would tell nothing here.
                     "BALANCER_LIMITS__MAX_CONNECTIONS": "200",
@@ -116,13 +117,16 @@ class Demo:
             await _wait_until_ok(session, f"http://{address}/", child)
 
     def _introduce(self, listen: int, admin: int) -> None:
-        pids = ", ".join(f"{child.name} (pid {child.process.pid})" for child in self._replicas)
+        replicas = zip(self._replicas, self._names, strict=True)
+        pids = [f"{child.name} {address} (pid {child.process.pid})" for child, address in replicas]
+        first = next(iter(self._names))
         for line in (
             f"balancer   http://127.0.0.1:{listen}/",
-            f"replicas   {pids}",
-            f"admin      http://127.0.0.1:{admin}/metrics   /api/pools   /healthz   /readyz",
+            *(f"{'' if number else 'replicas':<11}{pid}" for number, pid in enumerate(pids)),
+            f"admin      http://127.0.0.1:{admin}/   with /metrics, /api/pools, /api/events",
             f"try        curl -i http://127.0.0.1:{listen}/",
-            f"           curl -N http://127.0.0.1:{listen}/stream",
+            f"           curl -X POST http://{first}/ill    (answers 500; then /well)",
+            f"           balancer events --follow --admin http://127.0.0.1:{admin}",
             "Ctrl-C stops it all.",
         ):
             self._console.print(line)
@@ -139,17 +143,12 @@ class Demo:
                 try:
                     async with session.get(url) as response:
                         response.raise_for_status()
-                        stats = read_stats(await response.json(), self._ended())
+                        stats = read_stats(await response.json())
                 except (aiohttp.ClientError, TimeoutError):
                     pass  # busy or ending: the next turn tells
                 else:
                     display.show(rows(stats, self._names), self._note(load), loop.time())
                 await asyncio.sleep(REFRESH)
-
-    def _ended(self) -> list[str]:
-        """The addresses of the replicas whose process is gone."""
-        addresses = zip(self._replicas, self._names, strict=True)
-        return [address for child, address in addresses if child.has_ended()]
 
     def _note(self, load: Load | None) -> str:
         notes = [f"{child.name} has ended" for child in self._replicas if child.has_ended()]

@@ -21,13 +21,15 @@ STREAM_INTERVAL = 0.1  # seconds
 class Replica:
     """The application: JSON that names the replica on every path, `/stream` in pieces, `/ws` as an echo.
 
-    `delay` is the service time in seconds, give or take a fifth.
+    `delay` is the service time in seconds, give or take a fifth. After a POST to `/ill` every answer is 500,
+    until one to `/well`.
     """
 
     def __init__(self, name: str, delay: float, rng: Random) -> None:
         self._name = name
         self._delay = delay
         self._random = rng
+        self._ill = False
 
     def application(self) -> web.Application:
         """The aiohttp application, ready to be served."""
@@ -35,6 +37,8 @@ class Replica:
         app.on_response_prepare.append(self.sign)
         app.router.add_get("/ws", self.echo)
         app.router.add_get("/stream", self.stream)
+        app.router.add_post("/ill", self.fall_ill)
+        app.router.add_post("/well", self.get_well)
         app.router.add_route("*", "/{path:.*}", self.answer)
         return app
 
@@ -49,7 +53,17 @@ class Replica:
             received += len(chunk)
         await asyncio.sleep(self._delay * self._random.uniform(0.8, 1.2))
         answer = {"replica": self._name, "method": request.method, "path": request.path, "received": received}
-        return web.json_response(answer)
+        return web.json_response(answer, status=500 if self._ill else 200)
+
+    async def fall_ill(self, request: web.Request) -> web.Response:
+        """Everything is answered with 500 from now on."""
+        self._ill = True
+        return web.json_response({"replica": self._name, "now": "ill"})
+
+    async def get_well(self, request: web.Request) -> web.Response:
+        """It serves again."""
+        self._ill = False
+        return web.json_response({"replica": self._name, "now": "well"})
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """STREAM_CHUNKS lines, one every STREAM_INTERVAL."""

@@ -1,12 +1,12 @@
 """The demo's table as pure functions: the answer of `GET /api/pools` in, rows of text out (L6)."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 HEADINGS = ("replica", "state", "requests", "share", "inflight", "p50", "p95")
 UNKNOWN = "-"
-ACTIVE, ENDED = "active", "ended"
+EJECTED = "ejected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +42,12 @@ class Row:
         return (self.replica, self.state, self.requests, self.share, self.inflight, self.p50, self.p95)
 
 
-def read_stats(pools: Mapping[str, Any], ended: Collection[str] = ()) -> list[ReplicaStats]:
-    """The upstreams of all pools in an answer of `GET /api/pools`; KeyError where a field is missing.
-
-    `ended` are the addresses of replicas whose process is gone.
-    """
+def read_stats(pools: Mapping[str, Any]) -> list[ReplicaStats]:
+    """The upstreams of all pools in an answer of `GET /api/pools`; KeyError where a field is missing."""
     return [
         ReplicaStats(
             address=upstream["address"],
-            state=ENDED if upstream["address"] in ended else ACTIVE,
+            state=EJECTED if upstream["causes"] else upstream["admin_state"],
             requests=upstream["requests"],
             inflight=upstream["inflight"],
             bounds=tuple(pools["first_byte_bounds"]),

@@ -91,3 +91,13 @@ async def test_the_websocket_echoes(replica: Client) -> None:
         assert await websocket.receive_str() == "app1: hello"
         await websocket.send_bytes(b"\x00\xff")
         assert await websocket.receive_bytes() == b"\x00\xff"
+
+
+async def test_an_ill_replica_answers_500_until_it_is_well(replica: Client) -> None:
+    statuses = []
+    for path in ("/ill", "/well"):
+        async with replica.post(path) as response:
+            assert response.status == 200
+        async with replica.get("/") as response:
+            statuses.append(response.status)
+    assert statuses == [500, 200]

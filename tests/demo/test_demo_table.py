@@ -54,23 +54,40 @@ def test_plain_lines_stand_in_columns() -> None:
     ]
 
 
-def test_stats_are_read_from_every_pool() -> None:
-    def pool(name: str, port: int) -> dict[str, Any]:
-        upstream = {
-            "id": f"127.0.0.1:{port}",
-            "address": f"127.0.0.1:{port}",
-            "weight": 1,
-            "inflight": 2,
-            "idle_connections": 1,
-            "requests": 7,
-            "codes": {"200": 7},
-            "first_byte_buckets": [7, 0, 0, 0],
-            "first_byte_sum": 0.01,
-        }
-        return {"name": name, "policy": "least_connections", "upstreams": [upstream]}
+def api_upstream(port: int, **changes: Any) -> dict[str, Any]:
+    """The part of an upstream in `/api/pools` that the demo reads."""
+    return {
+        "address": f"127.0.0.1:{port}",
+        "admin_state": "active",
+        "causes": [],
+        "inflight": 2,
+        "requests": 7,
+        "first_byte_buckets": [7, 0, 0, 0],
+        **changes,
+    }
 
-    answer = {"first_byte_bounds": list(BOUNDS), "pools": [pool("default", 1), pool("other", 2)]}
-    assert read_stats(answer) == [
+
+def api_pools(*pools: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"first_byte_bounds": list(BOUNDS), "pools": [{"upstreams": upstreams} for upstreams in pools]}
+
+
+def test_stats_are_read_from_every_pool() -> None:
+    assert read_stats(api_pools([api_upstream(1)], [api_upstream(2)])) == [
         stats("127.0.0.1:1", 7, (7, 0, 0, 0)),
         stats("127.0.0.1:2", 7, (7, 0, 0, 0)),
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        ({}, "active"),
+        ({"causes": ["active_check"]}, "ejected"),
+        ({"admin_state": "draining"}, "draining"),
+        ({"admin_state": "draining", "causes": ["active_check"]}, "ejected"),
+    ],
+    ids=str,
+)
+def test_states(changes: dict[str, Any], state: str) -> None:
+    (one,) = read_stats(api_pools([api_upstream(1, **changes)]))
+    assert one.state == state

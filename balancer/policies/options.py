@@ -28,8 +28,7 @@ class Option:
     default: Any
 
     def __str__(self) -> str:
-        default = {True: "true", False: "false"}[self.default] if self.type is bool else self.default
-        return f"{self.name}={default}"
+        return f"{self.name}={str(self.default).lower() if self.type is bool else self.default}"
 
 
 def declared(factory: Callable[..., object]) -> tuple[Option, ...]:
@@ -46,14 +45,20 @@ def declared(factory: Callable[..., object]) -> tuple[Option, ...]:
 
 
 def _option(parameter: inspect.Parameter) -> Option:
-    if parameter.default is parameter.empty or parameter.kind is parameter.POSITIONAL_ONLY:
+    if parameter.kind is parameter.POSITIONAL_ONLY:
+        raise DeclarationError(f"has the option {parameter.name}, which has no name to callers; move the /")
+    if parameter.default is parameter.empty:
         raise DeclarationError(f"has the option {parameter.name} without a default; give it one")
     # A string where the module has `from __future__ import annotations`.
-    annotation = parameter.annotation
+    annotation, default = parameter.annotation, parameter.default
     found = _TYPES.get(annotation) if isinstance(annotation, str) else annotation
-    if found not in _WORDS:
+    if not isinstance(found, type) or found not in _WORDS:
         raise DeclarationError(f"has the option {parameter.name}; annotate it as int, float, bool or str")
-    return Option(parameter.name, found, parameter.default)
+    if found is float and type(default) is int:
+        default = float(default)
+    if type(default) is not found:
+        raise DeclarationError(f"has the option {parameter.name} with a default that is not {_WORDS[found]}")
+    return Option(parameter.name, found, default)
 
 
 def values(name: str, options: Sequence[Option], given: Mapping[str, Any]) -> dict[str, Any]:

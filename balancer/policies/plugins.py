@@ -37,8 +37,8 @@ def attribute(name: str) -> object:
 
 
 def installed() -> list[EntryPoint]:
-    """The entry points of installed packages, none of them loaded, in alphabetical order."""
-    return sorted(entry_points(group=GROUP), key=lambda each: each.name)
+    """The entry points of installed packages, none of them loaded, ordered by name and package."""
+    return sorted(entry_points(group=GROUP), key=lambda each: (each.name, origin(each)))
 
 
 def load(entry: EntryPoint) -> object:

@@ -1,4 +1,4 @@
-"""The command `balancer` (L6): run (the default), check, status, events, demo.
+"""The command `balancer` (L6): run (the default), check, policies, status, events, demo.
 
 What the operator must mend is said on stderr, a line each, with exit code 1; a wrong command line is 2.
 """
@@ -122,14 +122,15 @@ def status(
 ) -> None:
     """Show the upstreams of a running balancer: states, requests, last checks.
 
-    It is asked on its admin listener: the one of the settings here, so that this works unchanged in its
-    container, or the one that is named:
+    It is asked on its admin listener: the one of the settings here, so that
+    this works without options in its container, or the one that is named:
 
     [green]docker compose exec balancer balancer status[/green]
 
     [green]balancer status --admin 10.0.0.5:9901 --watch[/green]
 
-    An upstream that is not well has a line below the table that says why, and what to do about it.
+    An upstream that is not well has a line below the table that says why, and
+    what to do about it.
     """
     from balancer.console import status as shown
 
@@ -156,8 +157,8 @@ def events(
 
     [green]balancer events --follow[/green]
 
-    It keeps the last 1,000 changes since its start. Following goes on when the balancer is restarted. Only
-    events go to stdout.
+    It keeps the last 1,000 changes since its start. Following goes on when the
+    balancer is restarted. Only events go to stdout.
     """
     from balancer.console.events import Events
 
@@ -166,6 +167,17 @@ def events(
         shown.show()
         if follow:
             shown.follow()
+
+
+@app.command()
+def policies() -> None:
+    """List the policies: how each chooses the upstream of a request.
+
+    [green]BALANCER_POLICY=round_robin[/green] chooses one of them.
+    """
+    from balancer.console.policies import print_policies
+
+    print_policies(_console())
 
 
 def _client(context: typer.Context, admin: str | None, config: str | None) -> AdminClient:

@@ -12,6 +12,8 @@ import pytest
 
 _GOOD = {"BALANCER_UPSTREAMS": "app1:8000,app2:8000?weight=3", "BALANCER_TIMEOUTS__CONNECT": "250ms"}
 
+COMMANDS = ("run", "check", "demo", "policies", "status", "events")
+
 
 def _balancer(*arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     base = {name: value for name, value in os.environ.items() if not name.upper().startswith("BALANCER_")}
@@ -109,10 +111,39 @@ def test_help_teaches_the_one_pool_case() -> None:
     done = _balancer("--help")
     assert done.returncode == 0
     assert "BALANCER_UPSTREAMS=app1:8000,app2:8000 balancer" in done.stdout
-    assert all(command in done.stdout for command in ("run", "check", "demo"))
+    assert all(command in done.stdout for command in COMMANDS)
 
 
-@pytest.mark.parametrize("arguments", [("chek",), ("check", "--nope")], ids=["command", "option"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_help(command: str) -> None:
+    done = _balancer(command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"balancer {command}" in done.stdout
+
+
+@pytest.mark.parametrize("command", [("status",), ("status", "--watch"), ("events",), ("events", "--follow")])
+def test_a_balancer_that_does_not_run_is_a_line_with_the_remedy(command: tuple[str, ...]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = f"127.0.0.1:{server.getsockname()[1]}"
+    done = _balancer(*command, environ={"BALANCER_ADMIN_LISTEN": place})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"balancer: nothing answers on {place}; is the balancer running? Where its ADMIN_LISTEN is another, "
+        "name that: --admin HOST:PORT\n"
+    )
+
+
+def test_policies_are_listed() -> None:
+    done = _balancer("policies")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(name in done.stdout for name in ("round_robin", "least_connections", "consistent_hash"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("chek",), ("check", "--nope"), ("status", "--watch", "--json")],
+    ids=["command", "option", "options that do not go together"],
+)
 def test_wrong_command_line_is_exit_code_2(arguments: tuple[str, ...]) -> None:
     done = _balancer(*arguments)
     assert done.returncode == 2

@@ -15,6 +15,7 @@ from balancer.errors import OperatorError, SettingsError
 PORT = 9901
 PATIENCE = 5.0  # seconds
 _LONGEST_QUOTE = 200
+_LAST_PORT = 65535
 
 
 class UnreachableError(OperatorError):
@@ -64,6 +65,8 @@ def _parse(named: str) -> Place:
         host, port = split_host_port(named.removeprefix("http://").rstrip("/"))
     except ValueError:
         host, port = "", None
+    if port is not None and not 0 < port <= _LAST_PORT:
+        raise OperatorError(f'--admin: "{named}" has a port that is not from 1 to {_LAST_PORT}')
     if not host:
         raise OperatorError(f'--admin: "{named}" is not host:port; write 127.0.0.1:{PORT}')
     return Place(host, PORT if port is None else port)
@@ -123,9 +126,9 @@ class AdminClient:
             )
         if isinstance(error, socket.gaierror):
             return UnreachableError(f"the name {place.host} does not resolve; correct --admin")
-        if isinstance(error, http.client.RemoteDisconnected | ConnectionError):
+        if isinstance(error, ConnectionError | http.client.IncompleteRead):
             return UnreachableError(
-                f"{place} closed the connection without an answer; is the balancer stopping?"
+                f"{place} closed the connection in mid-answer or before; is the balancer stopping?"
             )
         if isinstance(error, OSError):
             reason = (error.strerror or str(error)).lower()

@@ -99,7 +99,9 @@ def _table(upstreams: Sequence[Answer], width: int) -> Table:
     natural = sum(max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True))
     gap = 2 if natural + 2 * (len(HEADINGS) - 1) <= width else 1
     # The box puts one space between columns.
-    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, gap - 1, 0, 0), header_style="bold")
+    table = Table(
+        box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0), header_style="bold"
+    )
     table.add_column(HEADINGS[0], overflow="fold")
     table.add_column(HEADINGS[1], no_wrap=True)
     for heading in HEADINGS[2:-1]:

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,35 @@ async def test_an_upstream_that_is_ejected_shows_everywhere(app: AppReplica, dea
             shown[f'balancer_active_checks_total{{pool="default",result="refused",upstream="{dead}"}}'] >= 2
         )
         assert (await get(balancer.admin_port, "/readyz?strict=1")).status == 200
+
+
+async def command(balancer: Balancer, *arguments: str) -> asyncio.subprocess.Process:
+    """A command of the command line, that asks this instance."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "balancer", *arguments, "--admin", f"127.0.0.1:{balancer.admin_port}"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def test_the_commands_show_what_a_running_instance_tells(app: AppReplica, dead: str) -> None:
+    settings = {"HEALTH_CHECK__INTERVAL": "100ms", "UPSTREAMS": f"{app.address},{dead}"}
+    async with running(**settings) as balancer, asyncio.timeout(PATIENCE):
+        await admin(balancer, "/api/events?after=0&wait=15")
+        out, err = await (await command(balancer, "status")).communicate()
+        assert b"1 of 2 eligible" in out
+        assert f"{dead}: ejected by active check; last check: refused".encode() in out
+        assert err == b""
+        out, _ = await (await command(balancer, "status", "--json")).communicate()
+        assert json.loads(out)["pools"][0]["name"] == "default"
+
+        follower = await command(balancer, "events", "--follow", "--json")
+        assert follower.stdout is not None
+        assert json.loads(await follower.stdout.readline())["kind"] == "ejected"
+        follower.send_signal(signal.SIGINT)
+        assert await follower.communicate() == (b"", b"")
+        assert follower.returncode == 128 + signal.SIGINT
 
 
 async def test_strict_readiness_needs_an_eligible_upstream(dead: str) -> None:

@@ -1,0 +1,64 @@
+"""What the admin API answers, for tests of what is made of it."""
+
+from typing import Any
+
+
+def upstream(name: str, **other: Any) -> dict[str, Any]:
+    """One that is well and idle, but for what is said otherwise."""
+    return {
+        "id": name,
+        "address": "10.0.0.1:8000",
+        "source": "",
+        "admin_state": "active",
+        "announced": False,
+        "causes": [],
+        "unchecked": False,
+        "eligible": True,
+        "weight": 1,
+        "effective_weight": 1.0,
+        "last_check": check(),
+        "inflight": 0,
+        "idle_connections": 0,
+        "requests": 0,
+        "codes": {},
+        "connect_failures": {},
+        "first_byte_buckets": [0] * 15,
+        "first_byte_sum": 0.0,
+        **other,
+    }
+
+
+def check(**other: Any) -> dict[str, Any]:
+    """One that passed, but for what is said otherwise."""
+    return {
+        "time": "2026-02-01T12:00:00.000Z",
+        "passed": True,
+        "result": "passed",
+        "status": 200,
+        "seconds": 0.0021,
+        "text": "200 on /",
+        "hint": "",
+        **other,
+    }
+
+
+def pools(*upstreams: dict[str, Any], **other: Any) -> dict[str, Any]:
+    """One pool of these."""
+    eligible = sum(one["eligible"] for one in upstreams)
+    pool = {"name": "default", "policy": "least_connections", "panic": False, "eligible": eligible}
+    return {"first_byte_bounds": [], "pools": [{**pool, "upstreams": list(upstreams), **other}]}
+
+
+def event(
+    revision: int, kind: str = "ejected", text: str = "app1:8000 is ejected: it fails"
+) -> dict[str, Any]:
+    """One change of state."""
+    return {
+        "revision": revision,
+        "time": "2026-02-01T12:00:00.000Z",
+        "kind": kind,
+        "pool": "default",
+        "upstream": "app1:8000",
+        "cause": "active_check",
+        "text": text,
+    }

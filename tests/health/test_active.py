@@ -222,6 +222,26 @@ def test_a_bug_in_a_check_does_not_end_the_checks(caplog: pytest.LogCaptureFixtu
     scene.close()
 
 
+def test_a_door_that_raises_does_not_end_the_checks() -> None:
+    scene = Scene()
+    scene.add("app1", fall=1)
+    scene.probes["app1"].script.append(ERROR)
+    tell = scene._tell
+
+    def stumble(what: str, why: str) -> None:
+        tell(what, why)
+        if what == "app1 failing":
+            raise ZeroDivisionError
+
+    scene._tell = stumble  # type: ignore[method-assign]  # the scene is the test's own
+    scene.checks.start()
+    with pytest.raises(ZeroDivisionError):
+        scene.loop.settle()
+    scene.run(5)
+    assert scene.told == ["app1 checked", "app1 failing", "app1 passing"]
+    scene.close()
+
+
 def test_a_door_may_remove_the_upstream() -> None:
     scene = Scene()
     [upstream] = scene.add("app1", fall=1)

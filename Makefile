@@ -3,11 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Locust brings gevent and a pytest plug-in: an environment of its own keeps them out of the tests.
+LOAD_VENV := $(VENV)/load
+LOAD_STAMP := $(LOAD_VENV)/.installed
 
-.PHONY: help setup demo test unit lint types bench clean
+.PHONY: help setup demo load test unit e2e lint types bench clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -22,7 +25,18 @@ setup: $(STAMP)  ## create .venv and install the project into it
 demo: $(STAMP)  ## run the balancer in front of three demo replicas (LOAD=1: with a gentle load)
 	@$(BIN)/balancer demo $(if $(LOAD),--load)
 
-test: lint types unit  ## lint, types and all tests
+$(LOAD_STAMP): pyproject.toml | $(STAMP)
+	@$(PYTHON) -m venv $(LOAD_VENV)
+	@echo "installing Locust into $(LOAD_VENV) ..."
+	@$(PYTHON) -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+		print(*project["optional-dependencies"]["load"], sep="\n")' >$(LOAD_VENV)/requirements.txt
+	@$(LOAD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $(LOAD_VENV)/requirements.txt
+	@touch $@
+
+load: $(LOAD_STAMP)  ## load the demo for 20 s and give a verdict (HOST=http://...: load that instead)
+	@$(BIN)/python -m loadtests.load --locust $(LOAD_VENV)/bin/locust $(HOST)
+
+test: lint types unit e2e  ## lint, types and all tests
 
 lint: $(STAMP)  ## ruff
 	$(BIN)/ruff check .
@@ -31,8 +45,11 @@ lint: $(STAMP)  ## ruff
 types: $(STAMP)  ## mypy, strict
 	$(BIN)/mypy
 
-unit: $(STAMP)  ## all tests without lint and types
+unit: $(STAMP)  ## all tests without lint, types and containers
 	$(BIN)/pytest -q
+
+e2e: $(STAMP)  ## tests with real containers under load (needs Docker; says so where there is none)
+	@$(BIN)/python -m tests.e2e.run
 
 bench: $(STAMP)  ## CPU per request beside nginx and HAProxy (needs wrk, nginx, haproxy)
 	$(BIN)/python -m loadtests.bench

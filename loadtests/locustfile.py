@@ -10,7 +10,8 @@ import sys
 from typing import Any
 
 from locust import events
-from locust.runners import STATE_INIT, STATE_READY, STATE_STOPPED, WorkerRunner
+from locust.runners import STATE_RUNNING, STATE_SPAWNING, WorkerRunner
+from locust.stats import console_logger
 
 from loadtests.behaviours import Shopper, Visitor
 from loadtests.tally import Tally
@@ -57,7 +58,7 @@ def decide(environment: Any, **_: Any) -> None:
     runner = environment.runner
     if runner is None or isinstance(runner, WorkerRunner):
         return
-    if runner.state not in (STATE_INIT, STATE_READY, STATE_STOPPED):
+    if runner.state in (STATE_SPAWNING, STATE_RUNNING):
         runner.stop()  # ended by a signal: what still runs is counted, as at the end of the run time
     total = environment.stats.total
     p50, p95, p99 = (total.get_response_time_percentile(share) / 1e3 for share in (0.5, 0.95, 0.99))
@@ -69,7 +70,7 @@ def decide(environment: Any, **_: Any) -> None:
     @environment.events.quit.add_listener
     def tell(**_: Any) -> None:
         """After Locust's own tables, so that the verdict is the last that is read."""
-        print("\n" + report(figures, bounds, findings), flush=True)
+        console_logger.info("\n" + report(figures, bounds, findings))
         if os.environ.get(f"{PREFIX}JSON", "") == "true":
             counts = {"requests": figures.requests, "failures": figures.failures, **tally.take()}
             print(json.dumps(counts), flush=True)

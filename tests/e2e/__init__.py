@@ -1,0 +1,1 @@
+"""Real containers under load: `make e2e`."""

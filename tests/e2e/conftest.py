@@ -1,0 +1,45 @@
+"""One stack and one load for all end-to-end tests: each leaves behind what the next one starts from."""
+
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from tests.e2e.load import Load
+from tests.e2e.stack import Stack, until
+
+_STACK = pytest.StashKey[Stack]()
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """The balancer before two app replicas of weight 1 and one of weight 3, and Prometheus."""
+    stack = Stack()
+    request.config.stash[_STACK] = stack
+    stack.down()
+    try:
+        stack.up("balancer", "app", "heavy", "prometheus", app=2)
+        until(
+            "three eligible upstreams",
+            lambda: [one["eligible"] for one in stack.upstreams().values()] == [True] * 3,
+        )
+        yield stack
+    finally:
+        stack.down()
+
+
+@pytest.fixture(scope="session")
+def load(stack: Stack) -> Load:
+    """Locust, running since before the first test; it goes down with the stack."""
+    return Load(stack)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure shows what the containers said."""
+    report = yield
+    stack = item.config.stash.get(_STACK, None)
+    if report.failed and stack is not None:
+        report.sections.append(("containers", stack.logs()))
+    return report

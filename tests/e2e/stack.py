@@ -1,0 +1,156 @@
+"""The compose stack as the tests drive it: containers by label, admin API and Prometheus over loopback."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, TypeVar
+
+from tests.e2e.engine import ROOT, EngineError, compose_command, run
+
+PROJECT = "balancer-e2e"
+PATIENCE = 30.0  # seconds after which a test has failed
+POLL = 0.1
+PROFILES = ("observability", "load")
+SUBNETS = {"EDGE": "172.31.244.0/24", "APPS": "172.31.245.0/24", "LOAD": "172.31.246.0/24"}
+
+T = TypeVar("T")
+
+_REQUESTS = re.compile(r'balancer_requests_total\{.*code="(?P<code>\w+)".*\} (?P<count>\S+)')
+
+
+class Stack:
+    """One compose project, with the images that are here."""
+
+    def __init__(self) -> None:
+        http, admin, prometheus = _free_ports(3)
+        self.admin = f"http://127.0.0.1:{admin}"
+        self.prometheus = f"http://127.0.0.1:{prometheus}"
+        self._environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("BALANCER_")},
+            "COMPOSE_PROJECT_NAME": PROJECT,
+            "PUBLISH_HTTP": f"127.0.0.1:{http}",
+            "PUBLISH_ADMIN": f"127.0.0.1:{admin}",
+            "PUBLISH_PROMETHEUS": f"127.0.0.1:{prometheus}",
+            "BALANCER_LOAD_JSON": "true",
+            **{f"SUBNET_{name}": subnet for name, subnet in SUBNETS.items()},
+        }
+        profiles = [option for profile in PROFILES for option in ("--profile", profile)]
+        files = ("-f", "docker-compose.yml", "-f", "tests/e2e/compose.yml")
+        self._compose = (*compose_command(), *files, *profiles)
+
+    def up(self, *services: str, environ: Mapping[str, str] | None = None, **scale: int) -> None:
+        """Start services, or bring them to another number of replicas; what runs already stays."""
+        scales = [f"--scale={service}={count}" for service, count in scale.items()]
+        self._run("up", "--detach", "--no-build", "--no-recreate", *scales, *services, environ=environ)
+
+    def down(self) -> None:
+        """End all of it, and whatever an earlier run has left."""
+        self._run("down", "--volumes", "--remove-orphans", "--timeout", "2")
+
+    def run_load(self, **environ: str) -> tuple[int, str]:
+        """Run the load service to its end, with workers; its exit code and what it printed."""
+        command = (*self._compose, "run", "--rm", "--use-aliases", "-T", "load")
+        settings = {**self._environ, **environ}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, env=settings)
+        return done.returncode, done.stdout + done.stderr
+
+    def containers(self, service: str) -> list[str]:
+        """The ids of a service's running containers."""
+        labels = {"project": PROJECT, "service": service, "oneoff": "False"}
+        filters = [f"--filter=label=com.docker.compose.{name}={value}" for name, value in labels.items()]
+        return run("docker", "ps", "--quiet", *filters).split()
+
+    def addresses(self, service: str) -> dict[str, str]:
+        """Address as the balancer sees it -> id, of a service's running containers."""
+        format = f'{{{{(index .NetworkSettings.Networks "{PROJECT}_apps").IPAddress}}}}'
+        ids = self.containers(service)
+        return {run("docker", "inspect", "--format", format, one).strip(): one for one in ids}
+
+    def switch(self, container: str, **switches: Any) -> None:
+        """Turn the switches of an app replica."""
+        run("docker", "exec", container, "python3", "-m", "loadtests.app", "control", json.dumps(switches))
+
+    def signal(self, container: str, name: str) -> None:
+        """Send a signal to a container's first process."""
+        run("docker", "kill", f"--signal={name}", container)
+
+    def upstreams(self) -> dict[str, dict[str, Any]]:
+        """The upstreams of the one pool, by their address."""
+        (pool,) = fetch(f"{self.admin}/api/pools")["pools"]
+        return {one["address"]: one for one in pool["upstreams"]}
+
+    def responses(self) -> Counter[str]:
+        """Responses to clients by status, as the balancer counts them."""
+        counts: Counter[str] = Counter()
+        with urllib.request.urlopen(f"{self.admin}/metrics", timeout=10.0) as response:
+            for line in response.read().decode().splitlines():
+                if found := _REQUESTS.match(line):
+                    counts[found["code"]] += int(float(found["count"]))
+        return +counts
+
+    def last_event(self) -> int:
+        """The revision of the newest event."""
+        return int(fetch(f"{self.admin}/api/events?after=1000000000")["last"])
+
+    def event(self, after: int, kind: str, address: str) -> dict[str, Any]:
+        """The first event of this kind about this upstream after a revision, when it comes."""
+        deadline = time.monotonic() + PATIENCE
+        seen: list[str] = []
+        while time.monotonic() < deadline:
+            answer = fetch(f"{self.admin}/api/events?after={after}&wait=2")
+            for event in answer["events"]:
+                seen.append(event["text"])
+                if event["kind"] == kind and event["upstream"] == address:
+                    return dict(event)
+            after = max(after, answer["last"])
+        raise AssertionError(f"no event {kind} of {address} within {PATIENCE:.0f} s, only {seen}")
+
+    def query(self, promql: str) -> list[tuple[dict[str, str], float]]:
+        """An instant query: labels and value of each series."""
+        answer = fetch(f"{self.prometheus}/api/v1/query?" + urllib.parse.urlencode({"query": promql}))
+        return [(one["metric"], float(one["value"][1])) for one in answer["data"]["result"]]
+
+    def logs(self) -> str:
+        """The end of what every container said."""
+        try:
+            return self._run("logs", "--no-color", "--tail=40")
+        except EngineError as error:
+            return str(error)
+
+    def _run(self, *arguments: str, environ: Mapping[str, str] | None = None) -> str:
+        return run(*self._compose, *arguments, seconds=180.0, environ={**self._environ, **(environ or {})})
+
+
+def fetch(url: str) -> Any:
+    """A JSON document."""
+    with urllib.request.urlopen(url, timeout=10.0) as response:
+        return json.load(response)
+
+
+def until(what: str, ask: Callable[[], T], enough: Callable[[T], bool] = bool) -> T:
+    """Ask until the answer is enough, and give it; the last answer is in the failure's message."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            answer: T | OSError = ask()
+        except OSError as error:  # not up yet, or just gone
+            answer = error
+        if not isinstance(answer, OSError) and enough(answer):
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {PATIENCE:.0f} s: {what}; at last {answer!r}")
+        time.sleep(POLL)
+
+
+def _free_ports(count: int) -> Sequence[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [one.getsockname()[1] for one in sockets]

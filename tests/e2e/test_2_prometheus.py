@@ -1,0 +1,28 @@
+"""Prometheus beside the balancer: it has the target, and its sums are what Locust saw."""
+
+import pytest
+
+from tests.e2e.load import Load
+from tests.e2e.stack import Stack, until
+
+pytestmark = pytest.mark.e2e
+
+
+def test_the_target_is_up(stack: Stack) -> None:
+    ((labels, _),) = until("the target is up", lambda: stack.query('up{job="balancer"} == 1'))
+    assert labels["instance"] == "balancer:9901"
+
+
+def test_its_sums_are_what_locust_saw(stack: Stack, load: Load) -> None:
+    seen = load.end()
+    counted = stack.responses()
+    until(
+        "a scrape since the load has ended",
+        lambda: stack.query("sum(balancer_requests_total)"),
+        lambda series: [value for _, value in series] == [counted.total()],
+    )
+    assert seen.requests > 1000
+    # Locust calls a request without an answer an error, the balancer one whose client left a 499.
+    assert abs(counted.total() - seen.requests) <= seen.statuses["none"] + counted["499"]
+    answered = {status: count for status, count in seen.statuses.items() if status != "none"}
+    assert counted == {**answered, **({"499": counted["499"]} if counted["499"] else {})}

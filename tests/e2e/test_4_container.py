@@ -1,0 +1,45 @@
+"""The balancer's container: what it may do, what is asked inside it, and its end."""
+
+import json
+
+import pytest
+
+from tests.e2e.engine import run
+from tests.e2e.stack import Stack, until
+
+pytestmark = pytest.mark.e2e
+
+WRITE = "open('/srv/x', 'w')"
+
+
+@pytest.fixture
+def container(stack: Stack) -> str:
+    (container,) = stack.containers("balancer")
+    return container
+
+
+def test_it_is_healthy(container: str) -> None:
+    def health() -> str:
+        return run("docker", "inspect", "--format", "{{.State.Health.Status}}", container).strip()
+
+    until("the engine calls it healthy", health, lambda status: status == "healthy")
+
+
+def test_it_has_no_rights_that_it_does_not_need(container: str) -> None:
+    status = run("docker", "exec", container, "cat", "/proc/1/status")
+    fields = dict(line.split(":\t", 1) for line in status.splitlines())
+    assert fields["Uid"].split() == ["10001"] * 4
+    assert int(fields["CapEff"], 16) == int(fields["CapBnd"], 16) == 0
+    assert fields["NoNewPrivs"] == "1"
+    (inspected,) = json.loads(run("docker", "inspect", container))
+    assert inspected["HostConfig"]["ReadonlyRootfs"] is True
+
+
+def test_its_status_is_shown_inside_it(stack: Stack, container: str) -> None:
+    shown = run("docker", "exec", container, "balancer", "status")
+    assert [address for address in stack.upstreams() if address not in shown] == []
+
+
+def test_term_ends_it_with_0(container: str) -> None:
+    run("docker", "stop", "--time=30", container)
+    assert run("docker", "inspect", "--format", "{{.State.ExitCode}}", container).strip() == "0"

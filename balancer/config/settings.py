@@ -137,7 +137,7 @@ class HealthCheckSettings(Group):
         default="/", description="What is asked for, with its query if it needs one."
     )
     interval: Duration = Field(
-        default=2.0, ge=0.05, description="Between two checks of one upstream; spread by a tenth at random."
+        default=2.0, ge=0.1, description="Between two checks of one upstream; spread by a tenth at random."
     )
     timeout: Duration = Field(
         default=1.0, ge=0.01, description="For the whole check, from connecting to the answer."

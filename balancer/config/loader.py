@@ -101,7 +101,8 @@ def _policy_problems(
     if found is not None:
         setting, text = found
         return [about_value((setting,), policy if setting == "policy" else options, text, origins)]
-    if ("hash_key",) not in origins:
+    hash_key = tree.get("hash_key", default := BY_PATH["hash_key",].field.default)
+    if hash_key == default:
         return []
     if not policies.needs_key(policy):
         text = f"changes nothing: policy {policy} does not hash; remove it, or set POLICY to consistent_hash"
@@ -112,4 +113,4 @@ def _policy_problems(
         )
     else:
         return []
-    return [about_value(("hash_key",), tree["hash_key"], text, origins)]
+    return [about_value(("hash_key",), hash_key, text, origins)]

@@ -1,11 +1,12 @@
 """What is written about the settings agrees with the models."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from balancer.config import load, load_with_origins
-from balancer.config.catalogue import BY_PATH, GROUPS, NOT_YET, SETTINGS
+from balancer.config.catalogue import BY_PATH, BY_VARIABLE, GROUPS, NOT_YET, SETTINGS, variable
 from balancer.config.effective import as_yaml, effective
 from balancer.config.settings import ACCESS_LOG_FIELDS
 from balancer.config.table import END, START, rewritten, table
@@ -24,10 +25,23 @@ _ENVIRON = {
 }
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/settings.md"])
-def test_table_in_the_docs_is_current(name: str) -> None:
+def test_table_in_the_docs_is_current() -> None:
+    text = (_ROOT / "docs/settings.md").read_text(encoding="utf-8")
+    assert rewritten(text) == text, "run: python -m balancer.config.table docs/settings.md"
+
+
+# Of the load tests, which are no settings of the balancer; and injected names, of which the docs tell.
+_NO_SETTINGS = re.compile(r"BALANCER_(LOAD_\w+|CI|SERVICE_\w*|PORT\w*)")
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", *sorted(f"docs/{each.name}" for each in (_ROOT / "docs").glob("*.md"))]
+)
+def test_every_variable_in_the_docs_is_a_setting(name: str) -> None:
     text = (_ROOT / name).read_text(encoding="utf-8")
-    assert rewritten(text) == text, "run: python -m balancer.config.table docs/settings.md README.md"
+    known = {*BY_VARIABLE, *(variable(group) for group in GROUPS)}
+    named = {match.rstrip("_") for match in re.findall(r"BALANCER_[A-Z_]+", text)}
+    assert {each for each in named - known if not _NO_SETTINGS.fullmatch(each)} == set()
 
 
 @pytest.mark.parametrize(

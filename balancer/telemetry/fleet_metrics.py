@@ -6,7 +6,7 @@ Counters begin at 0 with what can happen by now, for the sake of `rate()`.
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
-from balancer.telemetry.metrics import Family, counter, gauge, histogram, info
+from balancer.telemetry.metrics import Family, counter, gauge, histogram, info, observe
 from balancer.telemetry.samples import FleetSample, WorkerSample
 
 ADMIN_STATES = ("active", "draining", "maintenance")
@@ -47,16 +47,16 @@ def _upstreams(fleet: FleetSample) -> Iterator[Family]:
     for one in fleet.upstreams:
         labels = (one.pool, one.upstream)
         for admin_state in ADMIN_STATES:
-            state.add((*labels, admin_state), one.admin_state == admin_state)
-        state.add((*labels, "ejected"), one.ejected)
-        state.add((*labels, "unchecked"), one.unchecked)
-        up.add(labels, one.eligible)
-        weight.add(labels, one.effective_weight)
+            state.add_metric((*labels, admin_state), one.admin_state == admin_state)
+        state.add_metric((*labels, "ejected"), one.ejected)
+        state.add_metric((*labels, "unchecked"), one.unchecked)
+        up.add_metric(labels, one.eligible)
+        weight.add_metric(labels, one.effective_weight)
         for (to, cause), count in _from_zero(FIRST_CHANGES, one.changes).items():
-            changes.add((*labels, to, cause), count)
+            changes.add_metric((*labels, to, cause), count)
         results = {} if one.checks is None else _from_zero(FIRST_RESULTS, one.checks)
         for result, count in results.items():
-            checks.add((*labels, result), count)
+            checks.add_metric((*labels, result), count)
     yield from (state, up, weight, changes, checks)
 
 
@@ -67,11 +67,11 @@ def _pools(fleet: FleetSample) -> Iterator[Family]:
     durations = histogram("active_check_duration_seconds", "How long active checks took.", ("pool",))
     for one in fleet.pools:
         labels = (one.pool,)
-        eligible.add(labels, one.eligible)
-        panic.add(labels, one.panic)
+        eligible.add_metric(labels, one.eligible)
+        panic.add_metric(labels, one.panic)
         for cause, count in _from_zero(FIRST_EJECTIONS, one.ejections).items():
-            ejections.add((*labels, cause), count)
-        durations.observe(labels, one.check_durations, one.check_seconds)
+            ejections.add_metric((*labels, cause), count)
+        observe(durations, labels, one.check_durations, one.check_seconds)
     yield from (eligible, panic, ejections, durations)
 
 
@@ -83,11 +83,11 @@ def _processes(workers: Iterable[WorkerSample]) -> Iterator[Family]:
     fds = gauge("worker_open_fds", "Open file descriptors.", ("worker",))
     for one in workers:
         labels = (str(one.slot),)
-        up.add(labels, one.up)
-        restarts.add(labels, one.restarts)
-        cpu.add(labels, one.cpu_seconds)
-        memory.add(labels, one.resident_bytes)
-        fds.add(labels, one.open_fds)
+        up.add_metric(labels, one.up)
+        restarts.add_metric(labels, one.restarts)
+        cpu.add_metric(labels, one.cpu_seconds)
+        memory.add_metric(labels, one.resident_bytes)
+        fds.add_metric(labels, one.open_fds)
     yield from (up, restarts, cpu, memory, fds)
 
 

@@ -10,7 +10,7 @@ from balancer.errors import FAILURES
 from balancer.telemetry import columns as c
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import Labels, Ledger
-from balancer.telemetry.metrics import Family, counter, gauge, histogram
+from balancer.telemetry.metrics import Family, counter, gauge, histogram, observe
 
 # Shown also where they have not occurred: of every upstream, and of every method that a route has seen.
 FIRST_CODES = frozenset(["200", "500", "502", "503", "504"])
@@ -46,11 +46,11 @@ def _routes(rows: list[Row]) -> Iterator[Family]:
             seen = method in FIRST_METHODS or any(counts)
             for code, count in zip(c.CODES, counts, strict=True):
                 if count or (seen and code in FIRST_CODES):
-                    requests.add([*labels, method, code], count)
-        duration.observe(labels, *_histogram(cells, c.ROUTE_DURATION))
-        inflight.add(labels, cells[c.ROUTE_INFLIGHT])
-        received.add(labels, cells[c.ROUTE_REQUEST_BYTES])
-        sent.add(labels, cells[c.ROUTE_RESPONSE_BYTES])
+                    requests.add_metric([*labels, method, code], count)
+        observe(duration, labels, *_histogram(cells, c.ROUTE_DURATION))
+        inflight.add_metric(labels, cells[c.ROUTE_INFLIGHT])
+        received.add_metric(labels, cells[c.ROUTE_REQUEST_BYTES])
+        sent.add_metric(labels, cells[c.ROUTE_RESPONSE_BYTES])
     yield from (requests, duration, inflight, received, sent)
 
 
@@ -72,19 +72,19 @@ def _upstreams(rows: list[Row]) -> Iterator[Family]:
     for labels, cells in rows:
         for code, count in zip(c.CODES, cells, strict=False):
             if count or code in FIRST_CODES:
-                requests.add([*labels, code], count)
-        first_byte.observe(labels, *_histogram(cells, c.UPSTREAM_FIRST_BYTE))
-        inflight.add(labels, cells[c.UPSTREAM_INFLIGHT])
-        idle.add(labels, cells[c.UPSTREAM_IDLE])
-        connects.add(labels, cells[c.UPSTREAM_CONNECTS])
-        reuses.add(labels, cells[c.UPSTREAM_REUSES])
+                requests.add_metric([*labels, code], count)
+        observe(first_byte, labels, *_histogram(cells, c.UPSTREAM_FIRST_BYTE))
+        inflight.add_metric(labels, cells[c.UPSTREAM_INFLIGHT])
+        idle.add_metric(labels, cells[c.UPSTREAM_IDLE])
+        connects.add_metric(labels, cells[c.UPSTREAM_CONNECTS])
+        reuses.add_metric(labels, cells[c.UPSTREAM_REUSES])
         for reason, count in zip(c.CLOSE_REASONS, cells[c.UPSTREAM_CLOSES :], strict=False):
             if count:
-                closes.add([*labels, reason], count)
+                closes.add_metric([*labels, reason], count)
         for reason, count in zip(
             c.CONNECT_FAILURE_REASONS, cells[c.UPSTREAM_CONNECT_FAILURES :], strict=True
         ):
-            failures.add([*labels, reason], count)
+            failures.add_metric([*labels, reason], count)
     yield from (requests, first_byte, inflight, idle, connects, reuses, closes, failures)
 
 
@@ -93,8 +93,8 @@ def _pools(rows: list[Row]) -> Iterator[Family]:
     tunnels = gauge("tunnels", "WebSocket tunnels open.", ("pool",))
     for labels, cells in rows:
         for reason, count in zip(c.RETRY_REASONS, cells[c.POOL_RETRIES :], strict=False):
-            retries.add([*labels, reason], count)
-        tunnels.add(labels, cells[c.POOL_TUNNELS])
+            retries.add_metric([*labels, reason], count)
+        tunnels.add_metric(labels, cells[c.POOL_TUNNELS])
     yield from (retries, tunnels)
 
 
@@ -102,8 +102,8 @@ def _listeners(rows: list[Row]) -> Iterator[Family]:
     now = gauge("client_connections", "Client connections open.", ("listener",))
     ever = counter("client_connections", "Client connections accepted.", ("listener",))
     for labels, cells in rows:
-        now.add(labels, cells[c.LISTENER_CONNECTIONS])
-        ever.add(labels, cells[c.LISTENER_CONNECTIONS_TOTAL])
+        now.add_metric(labels, cells[c.LISTENER_CONNECTIONS])
+        ever.add_metric(labels, cells[c.LISTENER_CONNECTIONS_TOTAL])
     yield from (now, ever)
 
 
@@ -113,12 +113,12 @@ def _workers(rows: list[Row], log_dropped: int) -> Iterator[Family]:
     drops = counter("log_dropped", "Access-log records dropped.")
     failures = [0] * len(FAILURES)
     for labels, cells in rows:
-        lag.add(labels, cells[c.WORKER_LOOP_LAG_NS] / 1e9)
+        lag.add_metric(labels, cells[c.WORKER_LOOP_LAG_NS] / 1e9)
         log_dropped += cells[c.WORKER_LOG_DROPPED]
         failures = [a + b for a, b in zip(failures, cells[c.WORKER_LOCAL_RESPONSES :], strict=True)]
     for failure, count in zip(FAILURES, failures, strict=True):
-        local.add([str(failure.status), failure.reason], count)
-    drops.add([], log_dropped)
+        local.add_metric([str(failure.status), failure.reason], count)
+    drops.add_metric([], log_dropped)
     yield from (lag, local, drops)
 
 

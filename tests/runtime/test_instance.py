@@ -155,12 +155,12 @@ async def test_metrics_show_the_fleet_and_are_rendered_in_a_thread(scene: Scene)
     durations.record(0.002)
     lines = (await scene.instance.scrape()).decode().splitlines()
     for line in (
-        'balancer_upstream_up{pool="default",upstream="app1:8000"} 1',
-        'balancer_upstream_state{pool="default",state="ejected",upstream="app2:8000"} 1',
-        'balancer_pool_eligible_upstreams{pool="default"} 1',
-        'balancer_ejections_total{cause="active_check",pool="default"} 1',
-        'balancer_active_checks_total{pool="default",result="passed",upstream="app1:8000"} 3',
-        'balancer_active_check_duration_seconds_count{pool="default"} 1',
+        'balancer_upstream_up{pool="default",upstream="app1:8000"} 1.0',
+        'balancer_upstream_state{pool="default",state="ejected",upstream="app2:8000"} 1.0',
+        'balancer_pool_eligible_upstreams{pool="default"} 1.0',
+        'balancer_ejections_total{cause="active_check",pool="default"} 1.0',
+        'balancer_active_checks_total{pool="default",result="passed",upstream="app1:8000"} 3.0',
+        'balancer_active_check_duration_seconds_count{pool="default"} 1.0',
     ):
         assert line in lines
     assert threading.main_thread() not in scene.workers.sampled_in

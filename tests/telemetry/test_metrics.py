@@ -1,14 +1,12 @@
 """The metrics: what is counted and known comes out under its public name."""
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from balancer.errors import FAILURES, HEAD_TIMEOUT
 from balancer.health.result import Result
 from balancer.telemetry import columns as c
 from balancer.telemetry import fleet_metrics
 from balancer.telemetry.columns import Kind
-from balancer.telemetry.metrics import counter, gauge, histogram, render
 from balancer.upstreams.state import AdminState, Cause
 from tests.telemetry.scene import Scene
 
@@ -167,22 +165,3 @@ def test_histogram_buckets_are_cumulated(scene: Scene) -> None:
     shown = scene.scrape()
     counts = [value for series, value in shown.items() if "first_byte_seconds_bucket" in series]
     assert counts == [float(number) for number in range(1, c.HISTOGRAM_CELLS + 1)]
-
-
-@pytest.mark.parametrize("value", ['say "hi"', "back\\slash", "two\nlines", "ü {x=1}, 100%s", "\\n"])
-def test_a_label_may_hold_any_characters(value: str) -> None:
-    family, durations = gauge("up", "Text.", ("pool",)), histogram("seconds", "Text.", ("pool",))
-    family.add((value,), True)
-    durations.observe((value,), [1] * c.HISTOGRAM_CELLS, 0.5)
-    found = text_string_to_metric_families(render([family, durations]).decode())
-    assert {sample.labels["pool"] for each in found for sample in each.samples} == {value}
-
-
-def test_labels_are_shown_by_name_whatever_their_order() -> None:
-    family = counter("requests", "Text.", ("route", "method", "code"))
-    family.add(("web", "GET", "200"), 3)
-    assert render([family]).decode().splitlines() == [
-        "# HELP balancer_requests_total Text.",
-        "# TYPE balancer_requests_total counter",
-        'balancer_requests_total{code="200",method="GET",route="web"} 3',
-    ]

@@ -28,7 +28,8 @@ _EMPTY_ROW = memoryview(bytes(columns.CELLS_PER_ROW * CELL_BYTES)).cast("q")
 class Ledger:
     """Allocation of rows and pages, and reading of totals.
 
-    `total` and `totals` may be called from another thread than the rest: a lock keeps a fold from being seen half done.
+    `total` and `totals` may be called from another thread than the rest: a lock keeps a fold from being seen
+    half done.
     """
 
     def __init__(self, segment: Segment) -> None:

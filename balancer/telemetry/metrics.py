@@ -20,9 +20,6 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from balancer.telemetry.columns import BUCKETS
-from balancer.telemetry.samples import WorkerSample
-
-__all__ = ["Family", "WorkerSample", "counter", "gauge", "histogram", "info", "observe", "render"]
 
 _PREFIX = "balancer_"
 _BOUNDS = [*(repr(bound) for bound in BUCKETS), "+Inf"]

@@ -27,9 +27,7 @@ class Load:
 
     def __init__(self, stack: Stack) -> None:
         environ = {"LOAD_TIME": "10m", "LOAD_USERS": USERS, "BALANCER_LOAD_RATE": RATE}
-        stack.up(
-            "load", environ=environ, app=2
-        )  # without it, those that `load` needs go back to their default
+        stack.up("load", environ=environ)
         self._stack = stack
         (self._master,) = stack.containers("load")
         self._seen: Seen | None = None

@@ -1,6 +1,7 @@
 """What the balancer does with its app replicas under load. (The files run in their numbers' order.)"""
 
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -10,6 +11,8 @@ from tests.e2e.stack import Stack, until
 pytestmark = pytest.mark.e2e
 
 PORT = ":8000"
+# FALL (2) x INTERVAL (0.5 s), and what it takes to turn the switch from outside.
+EJECTED_WITHIN = timedelta(seconds=2.5)
 # Requests that may run at a replica in the instant in which it is killed: those are lost.
 LOST_AT_A_KILL = 5
 
@@ -56,11 +59,12 @@ def test_a_replica_that_turns_to_500_is_ejected_and_readmitted(stack: Stack, loa
     ip, container = next(iter(stack.addresses("app").items()))
     address = ip + PORT
     upstream = stack.upstreams()[address]["id"]
-    revision = stack.last_event()
+    revision, switched = stack.last_event(), datetime.now(UTC)
     stack.switch(container, mode="failing")
 
     event = stack.event(revision, "ejected", upstream)
     assert event["cause"] == "active_check"
+    assert datetime.fromisoformat(event["time"]) - switched < EJECTED_WITHIN
     state = stack.upstreams()[address]
     assert (state["eligible"], state["causes"], state["last_check"]["status"]) == (
         False,

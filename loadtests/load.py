@@ -93,7 +93,8 @@ def _demo() -> Iterator[str]:
                 raise LoadError("the demo did not start; `make demo` shows why")
             watchdog.cancel()
             # Nobody reads its table, but it must not wait for a reader either.
-            threading.Thread(target=process.stdout.read, daemon=True).start()
+            reader = threading.Thread(target=process.stdout.read, daemon=True)
+            reader.start()
             yield url
         finally:
             watchdog.cancel()
@@ -102,6 +103,7 @@ def _demo() -> Iterator[str]:
                 process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
+        reader.join(STOP_SECONDS)
 
 
 def _is_demo(host: str, port: int) -> bool:

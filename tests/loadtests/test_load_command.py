@@ -1,0 +1,37 @@
+"""`make load` without Locust: a stand-in shows what it is run against, and what becomes of its exit code."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from loadtests.load import main
+
+pytestmark = pytest.mark.integration
+
+# Asks its --host once, as Locust would many times; 7 stands for a verdict.
+STAND_IN = """#!{python}
+import sys, urllib.request
+host = sys.argv[sys.argv.index("--host") + 1]
+with urllib.request.urlopen(host + "/items/1", timeout=10) as response:
+    print("answered by", response.headers["X-Replica"], flush=True)
+sys.exit(7)
+"""
+
+
+@pytest.fixture
+def locust(tmp_path: Path) -> str:
+    path = tmp_path / "locust"
+    path.write_text(STAND_IN.format(python=sys.executable))
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_demo_is_there_for_the_load(locust: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["--locust", locust]) == 7
+    assert "answered by app" in capfd.readouterr().out
+
+
+def test_what_is_missing_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["http://127.0.0.1:1", "--locust", "/nowhere/locust"]) == 1
+    assert capfd.readouterr().err == "load: /nowhere/locust is not installed; `make load` installs it\n"

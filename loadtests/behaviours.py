@@ -63,7 +63,7 @@ class Shopper(FastHttpUser):
 
 
 class Visitor(FastHttpUser):
-    """Asks for BALANCER_LOAD_PATHS one after the other, for an app of one's own."""
+    """Asks for LOAD_PATHS one after the other, for an app of one's own."""
 
     wait_time = constant_throughput(_rate())
     paths = tuple(filter(None, map(str.strip, os.environ.get(f"{PREFIX}PATHS", "").split(","))))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from loadtests.tally import Tally
 
-PREFIX = "BALANCER_LOAD_"
+PREFIX = "LOAD_"
 # The exit code is that of the first broken bound, in this order. 1 and 2 are Locust's own.
 NOTHING_SENT, TOO_MANY_FAILURES, TOO_SLOW, WRONG_SHARES = 10, 11, 12, 13
 
@@ -52,7 +52,7 @@ class Finding:
 
 
 def read_bounds(environ: Mapping[str, str]) -> Bounds:
-    """The bounds from BALANCER_LOAD_*; an empty variable counts as not set."""
+    """The bounds from LOAD_*; an empty variable counts as not set."""
     default = Bounds()
     return Bounds(
         max_fail_ratio=_number(environ, "MAX_FAIL_RATIO", default.max_fail_ratio, most=1.0),

@@ -30,8 +30,8 @@ def test_table_in_the_docs_is_current() -> None:
     assert rewritten(text) == text, "run: python -m balancer.config.table docs/settings.md"
 
 
-# Of the load tests, which are no settings of the balancer; and injected names, of which the docs tell.
-_NO_SETTINGS = re.compile(r"BALANCER_(LOAD_\w+|CI|SERVICE_\w*|PORT\w*)")
+# Injected names, of which the docs tell that they are passed over.
+_NO_SETTINGS = re.compile(r"BALANCER_(SERVICE_\w*|PORT\w*)")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ class Load:
     """A Locust master and its workers, running until `end`."""
 
     def __init__(self, stack: Stack) -> None:
-        environ = {"LOAD_TIME": "10m", "LOAD_USERS": USERS, "BALANCER_LOAD_RATE": RATE}
+        environ = {"LOAD_TIME": "10m", "LOAD_USERS": USERS, "LOAD_RATE": RATE}
         stack.up("load", environ=environ)
         self._stack = stack
         (self._master,) = stack.containers("load")

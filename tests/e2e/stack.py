@@ -39,7 +39,7 @@ class Stack:
             "PUBLISH_HTTP": f"127.0.0.1:{http}",
             "PUBLISH_ADMIN": f"127.0.0.1:{admin}",
             "PUBLISH_PROMETHEUS": f"127.0.0.1:{prometheus}",
-            "BALANCER_LOAD_JSON": "true",
+            "LOAD_JSON": "true",
             **{f"SUBNET_{name}": subnet for name, subnet in SUBNETS.items()},
         }
         profiles = [option for profile in PROFILES for option in ("--profile", profile)]

@@ -8,14 +8,14 @@ from tests.e2e.stack import Stack, until
 
 pytestmark = pytest.mark.e2e
 
-SETTINGS = {"LOAD_TIME": "4s", "LOAD_USERS": "20", "BALANCER_LOAD_RATE": "10"}
+SETTINGS = {"LOAD_TIME": "4s", "LOAD_USERS": "20", "LOAD_RATE": "10"}
 
 
 def test_a_good_run_with_the_shares_of_all_workers(stack: Stack, load: Load) -> None:
     load.end()
     (heavy,) = stack.containers("heavy")
-    environ = {"BALANCER_LOAD_WEIGHTS": f"{heavy}=3", "BALANCER_LOAD_SHARE_TOLERANCE": "0.3"}
-    code, output = stack.run_load(**SETTINGS, **environ, BALANCER_LOAD_REPLICAS="4")
+    environ = {"LOAD_WEIGHTS": f"{heavy}=3", "LOAD_SHARE_TOLERANCE": "0.3"}
+    code, output = stack.run_load(**SETTINGS, **environ, LOAD_REPLICAS="4")
     assert code == 0, output
     assert "verdict: good" in output
     counts = seen(output)

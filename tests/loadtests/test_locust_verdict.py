@@ -93,18 +93,18 @@ def test_tallies_of_several_processes_add_up() -> None:
 
 def test_bounds_are_read_from_the_environment() -> None:
     environ = {
-        "BALANCER_LOAD_MAX_FAIL_RATIO": "0.01",
-        "BALANCER_LOAD_MAX_P95": "250ms",
-        "BALANCER_LOAD_SHARE_TOLERANCE": "0.2",
-        "BALANCER_LOAD_WEIGHTS": "app1=3, app2=0.5",
-        "BALANCER_LOAD_REPLICAS": "2",
+        "LOAD_MAX_FAIL_RATIO": "0.01",
+        "LOAD_MAX_P95": "250ms",
+        "LOAD_SHARE_TOLERANCE": "0.2",
+        "LOAD_WEIGHTS": "app1=3, app2=0.5",
+        "LOAD_REPLICAS": "2",
     }
     assert read_bounds(environ) == Bounds(0.01, 0.25, 0.2, {"app1": 3.0, "app2": 0.5}, 2)
 
 
 def test_empty_variables_count_as_not_set() -> None:
     names = ("MAX_FAIL_RATIO", "MAX_P95", "SHARE_TOLERANCE", "WEIGHTS", "REPLICAS")
-    assert read_bounds({f"BALANCER_LOAD_{name}": "" for name in names}) == read_bounds({})
+    assert read_bounds({f"LOAD_{name}": "" for name in names}) == read_bounds({})
 
 
 WRONG = {
@@ -121,5 +121,5 @@ WRONG = {
 def test_a_wrong_bound_is_told_with_its_name(case: str) -> None:
     name, value, problem = WRONG[case]
     with pytest.raises(BoundsError) as caught:
-        read_bounds({f"BALANCER_LOAD_{name}": value})
-    assert str(caught.value).startswith(f"BALANCER_LOAD_{name}: {problem}")
+        read_bounds({f"LOAD_{name}": value})
+    assert str(caught.value).startswith(f"LOAD_{name}: {problem}")

@@ -80,7 +80,7 @@ def build(segment: Segment, count: int) -> Instance:
         events=events,
         clock=clock,
         log=logging.getLogger(__name__),
-        call_soon=lambda callback: None,
+        call_later=lambda delay, callback: None,
         broadcast=lambda message: None,
     )
     return Instance(

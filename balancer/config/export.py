@@ -31,6 +31,8 @@ def export(loaded: Loaded) -> Exported:
         name: value if name.lower() in _OPEN_FIELDS else MASK
         for name, value in tree["health_check"]["headers"].items()
     }
+    path, query, _ = tree["health_check"]["path"].partition("?")
+    tree["health_check"]["path"] = f"{path}?{MASK}" if query else path
     origins: dict[str, str] = {}
     for setting in SETTINGS:
         origin = loaded.origins.get(setting.path)

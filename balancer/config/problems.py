@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from balancer.config.catalogue import BY_PATH, Path, about_unknown_key, variable
-from balancer.config.settings import MisfitError
+from balancer.config.groups import MisfitError
 from balancer.config.sources import Origin
 
 _LONGEST_VALUE = 80

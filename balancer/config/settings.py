@@ -5,15 +5,12 @@ and file together. Models end at the supervisor's composition root: the rest is 
 are in seconds and bytes here already. The field descriptions are the settings table of the docs.
 """
 
-from difflib import get_close_matches
 from ipaddress import ip_network
 from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     ValidationInfo,
@@ -23,27 +20,23 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from balancer.config.address import Address, parse_listen
 from balancer.config.cpus import usable_cpus
+from balancer.config.groups import (
+    AccessLogSettings,
+    HealthCheckSettings,
+    KeepaliveSettings,
+    LimitSettings,
+    MisfitError,
+    RetrySettings,
+    TimeoutSettings,
+)
 from balancer.config.types import (
     CommaList,
     Count,
-    Duration,
-    Headers,
     JsonObject,
-    Size,
-    StatusRanges,
     Switch,
     check_hash_key,
-    check_path,
-    format_size,
 )
 from balancer.config.upstream_spec import Spec, parse_upstream, refuse_duplicates
-
-# The fields of an access-log record. Telemetry, which writes them, is a layer above: a test compares.
-ACCESS_LOG_FIELDS = (
-    "time", "client", "method", "target", "protocol", "host", "status", "reason", "route", "pool", "upstream",
-    "attempts", "reused", "request_bytes", "response_bytes", "duration", "first_byte", "request_id",
-    "user_agent", "referer",
-)  # fmt: skip
 
 
 def _parse_workers(value: object) -> object:
@@ -63,29 +56,6 @@ def _parse_network(value: object) -> str:
     raise ValueError(f"has bits set beyond its prefix; write {widened}")
 
 
-def _check_log_fields(fields: tuple[str, ...]) -> tuple[str, ...]:
-    for field in fields:
-        if field not in ACCESS_LOG_FIELDS:
-            close = get_close_matches(field, ACCESS_LOG_FIELDS, 1)
-            remedy = (
-                f"did you mean {close[0]}?" if close else f"the fields are {', '.join(ACCESS_LOG_FIELDS)}"
-            )
-            raise ValueError(f"names an unknown field ({field}); {remedy}")
-    if not fields:
-        raise ValueError("names no field; write all, or turn the log off with ACCESS_LOG__ENABLED=false")
-    if len(set(fields)) < len(fields):
-        raise ValueError("names a field twice")
-    return fields
-
-
-def _parse_log_fields(value: object) -> object:
-    return ACCESS_LOG_FIELDS if value == ["all"] else value
-
-
-def _show_log_fields(fields: tuple[str, ...]) -> list[str]:
-    return ["all"] if fields == ACCESS_LOG_FIELDS else list(fields)
-
-
 def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
@@ -93,155 +63,6 @@ def _lower(value: object) -> object:
 ListenAddress = Annotated[Address, BeforeValidator(parse_listen), PlainSerializer(str, when_used="json")]
 Upstream = Annotated[Spec, BeforeValidator(parse_upstream), PlainSerializer(str, when_used="json")]
 Network = Annotated[str, BeforeValidator(_parse_network)]
-LogFields = Annotated[
-    tuple[str, ...],
-    AfterValidator(_check_log_fields),
-    BeforeValidator(_parse_log_fields),
-    CommaList,
-    PlainSerializer(_show_log_fields, when_used="json"),
-]
-
-
-class MisfitError(ValueError):
-    """A group's setting `name` that does not go with a setting outside the group."""
-
-    def __init__(self, name: str, value: object, text: str) -> None:
-        super().__init__(text)
-        self.name = name
-        self.value = value
-
-
-class Group(BaseModel):
-    """Settings that share a prefix; unknown names in it are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class KeepaliveSettings(Group):
-    """Idle connections kept open to an upstream, counted per upstream and worker."""
-
-    max_idle: Count = Field(default=64, ge=0, description="Idle connections kept open; 0 keeps none.")
-    idle_timeout: Duration = Field(
-        default=4.0,
-        description="Age at which an idle one is closed; keep it below the app's own. 0 = never.",
-    )
-    max_requests: Count = Field(default=0, ge=0, description="Requests a connection may serve. 0 = no cap.")
-    max_lifetime: Duration = Field(default=0.0, description="Age at which one is used no more. 0 = no cap.")
-
-
-class HealthCheckSettings(Group):
-    """Active checks: the supervisor asks every upstream how it is, one GET per interval."""
-
-    enabled: bool = Field(default=True, description="Check the upstreams; `false` counts all as healthy.")
-    path: Annotated[str, AfterValidator(check_path)] = Field(
-        default="/", description="What is asked for, with its query if it needs one."
-    )
-    interval: Duration = Field(
-        default=2.0, ge=0.1, description="Between two checks of one upstream; spread by a tenth at random."
-    )
-    timeout: Duration = Field(
-        default=1.0, ge=0.01, description="For the whole check, from connecting to the answer."
-    )
-    rise: Count = Field(
-        default=2, ge=1, le=100, description="Checks passed in a row that readmit an ejected upstream."
-    )
-    fall: Count = Field(default=2, ge=1, le=100, description="Checks failed in a row that eject an upstream.")
-    expect: StatusRanges = Field(
-        default=((200, 399),), description="Statuses that pass: codes and ranges, `200-399` or `200,204`."
-    )
-    body: str = Field(default="", description="Text that the answer's first 64 KiB must contain.")
-    port: Count = Field(default=0, ge=0, le=65535, description="Port to check; 0 = the upstream's own.")
-    headers: Headers = Field(default={}, description='Header fields to send, `{"Host": "app.example"}`.')
-    drain_status: Count = Field(
-        default=0,
-        description="A status by which an app says that it wants no new requests, such as 503. 0 = none.",
-    )
-
-    @field_validator("drain_status")
-    @classmethod
-    def _is_a_status(cls, status: int) -> int:
-        if status and not 200 <= status <= 599:
-            raise ValueError("is not a status; write one from 200 to 599, or 0 for none")
-        return status
-
-
-class RetrySettings(Group):
-    """When a request is sent again, to another upstream."""
-
-    max_attempts: Count = Field(
-        default=3, ge=1, le=100, description="Tries per request, the first one included; 1 never retries."
-    )
-
-
-class TimeoutSettings(Group):
-    """Deadlines; 0 turns one off."""
-
-    connect: Duration = Field(default=1.0, description="To open a connection to an upstream.")
-    first_byte: Duration = Field(
-        default=30.0,
-        description="From the request's start, or its body's last byte, to the response head, dials and "
-        "retries included.",
-    )
-    idle: Duration = Field(default=60.0, description="Between two pieces of a body, in either direction.")
-    total: Duration = Field(default=0.0, description="For the whole exchange, from head to last byte.")
-    request_head: Duration = Field(default=10.0, description="For a client to send a complete request head.")
-    client_idle: Duration = Field(
-        default=60.0, description="A client connection's wait for its next request."
-    )
-    tunnel_idle: Duration = Field(default=3600.0, description="Silence both ways that closes a tunnel.")
-    drain: Duration = Field(
-        default=25.0, description="After TERM, how long running exchanges may take to end."
-    )
-    drain_delay: Duration = Field(
-        default=0.0, description="After TERM, how long to go on accepting while `/readyz` already fails."
-    )
-
-
-class LimitSettings(Group):
-    """What a client may send, and how many may come."""
-
-    max_connections: Count = Field(
-        default=20000,
-        ge=1,
-        le=10_000_000,
-        description="Open client connections, shared out among the workers; more are refused with 503.",
-    )
-    header_bytes: Size = Field(
-        default=32 * 1024, ge=256, description="Size of a head; more is 431, in a response 502."
-    )
-    header_count: Count = Field(
-        default=100, ge=1, description="Header lines in a head; more is 431, in a response 502."
-    )
-    uri_bytes: Size = Field(
-        default=8 * 1024,
-        ge=64,
-        validate_default=True,
-        description="Length of a request target; more is 414. Less than HEADER_BYTES.",
-    )
-    body_bytes: Size = Field(default=0, description="Size of a request body; more is 413. 0 = no cap.")
-
-    @field_validator("uri_bytes")
-    @classmethod
-    def _target_fits_the_head(cls, uri_bytes: int, info: ValidationInfo) -> int:
-        header_bytes = info.data.get("header_bytes")
-        if header_bytes is not None and uri_bytes >= header_bytes:
-            raise ValueError(
-                f"is not below LIMITS__HEADER_BYTES ({format_size(header_bytes)}): a longer target would be "
-                "a head too large, never a 414; lower it, or raise LIMITS__HEADER_BYTES"
-            )
-        return uri_bytes
-
-
-class AccessLogSettings(Group):
-    """One JSON line per request on stdout."""
-
-    enabled: bool = Field(default=True, description="Write one JSON line per request to stdout.")
-    fields: LogFields = Field(
-        default=ACCESS_LOG_FIELDS, description="Which fields, in this order: a list, or `all`."
-    )
-    sample: float = Field(
-        default=1.0, ge=0, le=1, allow_inf_nan=False, description="Share of requests logged, from 0 to 1."
-    )
 
 
 class Settings(BaseSettings):

@@ -81,7 +81,11 @@ class Events:
             self._notice("the balancer answers again")
         self._away = False
         self._started = answer["started"]
-        for event in answer["events"]:
+        events = answer["events"]
+        if events and (lost := events[0]["revision"] - self._last - 1) > 0:
+            count = "1 event is" if lost == 1 else f"{lost:,} events are"
+            self._notice(f"{count} missing: the balancer keeps the last ones only")
+        for event in events:
             self._print(event)
         self._last = answer["last"]
 

@@ -70,7 +70,8 @@ _BY_RESULT: dict[Result, _Remedy] = {
     ),
     Result.UNREACHABLE: lambda _: "the machine is off, or no route or a firewall is in between",
     Result.CLOSED: lambda s: (
-        f"look at the app's log; it may have crashed on {s.path}, or speak TLS or another protocol there"
+        f"look at the app's log; it may have crashed on {s.shown_path}, "
+        "or speak TLS or another protocol there"
     ),
     Result.MALFORMED: lambda _: "the port may be another program's, or speak TLS; correct the port",
     Result.SLOW: lambda _: (

@@ -6,7 +6,7 @@ from balancer.health.settings import CheckSettings
 
 def judge(settings: CheckSettings, status: int, body: bytes) -> Reply:
     """Judge a response by its status and, where BODY is set, by the start of its body."""
-    on = f"{status} on {settings.path}"
+    on = f"{status} on {settings.shown_path}"
     if settings.announces_drain(status):
         return Reply(Result.PASSED, status, f"{on}: it wants no new work")
     if not settings.expects(status):

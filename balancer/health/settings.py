@@ -33,6 +33,11 @@ class CheckSettings:
         return self.drain_status != 0 and status == self.drain_status
 
     @property
+    def shown_path(self) -> str:
+        """The path for people: without its query, which may hold a secret."""
+        return self.path.partition("?")[0]
+
+    @property
     def expected(self) -> str:
         """The statuses that pass, as the setting spells them."""
         return ",".join(f"{low}" if low == high else f"{low}-{high}" for low, high in self.expect)

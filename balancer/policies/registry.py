@@ -80,7 +80,8 @@ def problem(name: str, options: Mapping[str, Any]) -> tuple[str, str] | None:
     except PluginError as error:
         return "policy", str(error)
     try:
-        _policy(found.factory, trial_context(), values(name, found.options, options))
+        built = _policy(found.factory, trial_context(), values(name, found.options, options))
+        _try_without_candidates(built)
     except OptionError as error:
         return "policy_options", str(error)
     except ValueError as error:
@@ -168,6 +169,17 @@ def _registered(factory: object) -> Registered:
         return Registered(factory, type(_policy(factory, trial_context(), {})), options)
     except ValueError as error:
         raise PluginError(f"refuses its own defaults: {error}") from error
+
+
+def _try_without_candidates(policy: Policy) -> None:
+    """An empty pool is common (names that do not resolve yet) and easily forgotten. Raises PluginError."""
+    try:
+        policy.rebuild([])
+        picked = policy.pick(0, ())
+    except Exception as error:
+        raise PluginError(f"fails without candidates: {plugins.described(error)}; mend it") from error
+    if picked is not None:
+        raise PluginError("picks something without candidates; it must give None")
 
 
 def _policy(factory: Factory, context: PolicyContext, options: dict[str, Any]) -> Policy:

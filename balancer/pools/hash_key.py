@@ -1,5 +1,6 @@
 """What a request is hashed by, for the policies that send equal keys to the same upstream."""
 
+import re
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Protocol
@@ -18,6 +19,8 @@ class Client(Protocol):
 # The key of a request as an unsigned 64-bit number, or NO_KEY where it does not bring what is asked for.
 HashKey = Callable[[RequestHead, Client], int]
 NO_KEY = -1
+
+_ENCODED = re.compile(rb"[%+]")
 
 
 def hash_key(source: str) -> HashKey:
@@ -62,13 +65,13 @@ def _query(head: RequestHead, name: bytes) -> bytes | None:
     """The first parameter of this name, however it is encoded: `a%20b` and `a+b` are the same key."""
     for pair in head.target.partition(b"?")[2].split(b"&"):
         found, _, value = pair.partition(b"=")
-        if _decoded(found) == name:
+        if found == name or (_ENCODED.search(found) and _decoded(found) == name):
             return _decoded(value)
     return None
 
 
 def _decoded(text: bytes) -> bytes:
-    return unquote_to_bytes(text.replace(b"+", b" "))
+    return unquote_to_bytes(text.replace(b"+", b" ")) if _ENCODED.search(text) else text
 
 
 _NAMED = {"header": _header, "cookie": _cookie, "query": _query}

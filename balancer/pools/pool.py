@@ -39,9 +39,9 @@ class UpstreamPool:
     because nothing else touches them.
     """
 
-    __slots__ = ("_keyless", "_panic", "_policy", "_remote", "_remote_read_ns", "_remote_rows",
-                 "_report", "_tracks_load", "cells", "hash_key", "max_attempts", "name",
-                 "upstreams")  # fmt: skip
+    __slots__ = ("_active", "_blamed", "_keyless", "_panic", "_policy", "_remote", "_remote_read_ns",
+                 "_remote_rows", "_report", "_tracks_load", "cells", "hash_key", "max_attempts",
+                 "name", "upstreams")  # fmt: skip
 
     def __init__(
         self,
@@ -53,9 +53,9 @@ class UpstreamPool:
         report: Callable[[Exception], None],
         remote_rows: RemoteRows | None = None,
     ) -> None:
-        """`keyless` picks for requests that bring no hash key, where `policy` wants one. `report` is told of
-        a policy's own errors where they need not end an exchange. `remote_rows` gives
-        what other workers count in a row, None where there are no others."""
+        """`keyless` picks for requests that bring no hash key, where `policy` wants one, and for all where
+        `policy` fails; it must not fail itself. `report` is told of a policy's own errors. `remote_rows`
+        gives what other workers count in a row, None where there are no others."""
         self.name = name
         self.upstreams: list[Upstream] = []
         self.max_attempts = settings.max_attempts
@@ -63,6 +63,8 @@ class UpstreamPool:
         self.hash_key: HashKey | None = hash_key(key_source) if policy.needs_key else None
         self.cells = cells
         self._policy = policy
+        self._active = keyless  # who picks: `policy`, unless it failed at the last rebuild
+        self._blamed: set[tuple[str, type[Exception]]] = set()
         self._keyless = keyless
         self._panic = settings.panic
         self._tracks_load = policy.tracks_load
@@ -85,11 +87,17 @@ class UpstreamPool:
         self.rebuild()
 
     def rebuild(self) -> None:
-        """Hand the policy the candidates anew."""
+        """Hand the policy the candidates anew. One that fails at it is passed over until it does not."""
         chosen, _ = candidates(self.upstreams, self._panic)
-        self._policy.rebuild(chosen)
-        if self.hash_key is not None:
-            self._keyless.rebuild(chosen)
+        self._blamed.clear()
+        self._keyless.rebuild(chosen)
+        try:
+            self._policy.rebuild(chosen)
+        except Exception as error:
+            self._active = self._keyless
+            self._blame(error, f"cannot be rebuilt with {len(chosen)} candidates, and is passed over")
+        else:
+            self._active = self._policy
 
     def choose(self, key: int, tried: tuple[Upstream, ...], now_ns: int) -> Upstream | None:
         """An upstream for one attempt, in flight until `finished`; None when there is none left.
@@ -98,10 +106,14 @@ class UpstreamPool:
         """
         if self._remote and now_ns - self._remote_read_ns > _REMOTE_REFRESH_NS:
             self._read_remote(now_ns)
-        upstream = (self._policy if key != NO_KEY else self._keyless).pick(key, tried)
-        if upstream is not None:
-            if self._tracks_load:
+        try:
+            upstream = (self._active if key != NO_KEY else self._keyless).pick(key, tried)
+            if upstream is not None and self._tracks_load:
                 self._policy.started(upstream)
+        except Exception as error:
+            self._blame(error, "failed at a pick, which went to the least connected instead")
+            upstream = self._keyless.pick(key, tried)
+        if upstream is not None:
             upstream.inflight = inflight = upstream.inflight + 1
             upstream.cells[UPSTREAM_INFLIGHT] = inflight
         return upstream
@@ -114,7 +126,15 @@ class UpstreamPool:
             try:
                 self._policy.finished(upstream, latency_ns / 1e9, outcome)
             except Exception as error:
-                self._report(error)
+                self._blame(error, "failed where an attempt ended")
+
+    def _blame(self, error: Exception, what: str) -> None:
+        """Tell of a policy's bug: the first of a kind until the next rebuild, not one for each request."""
+        kind = (what, type(error))
+        if kind not in self._blamed:
+            self._blamed.add(kind)
+            error.add_note(f"policy {type(self._policy).__name__} of pool {self.name} {what}")
+            self._report(error)
 
     def _read_remote(self, now_ns: int) -> None:
         self._remote_read_ns = now_ns

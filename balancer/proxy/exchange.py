@@ -282,12 +282,12 @@ class Exchange:
     def upstream_failed(self, failure: Failure, detail: str) -> None:
         """The attempt failed, or took too long."""
         attempt = self.attempt
+        # An upstream may close an idle connection just as we take it. That is no failure of its.
+        stale = failure is UPSTREAM_CLOSED and attempt is not None and attempt.reused and not self.informed
         if attempt is not None:
             self.connecting.missed(attempt.upstream, failure, detail)
-        self._let_go(Outcome.FAILED, "failed")
-        # An upstream may close an idle connection just as we take it. That is no failure of its.
-        stale = failure is UPSTREAM_CLOSED and attempt is not None and attempt.reused
-        if stale and not self.informed and may_resend(self.head) and self.connecting.may_go_on():
+        self._let_go(Outcome.CANCELLED if stale else Outcome.FAILED, "failed")
+        if stale and may_resend(self.head) and self.connecting.may_go_on():
             assert attempt is not None
             self.connecting.again_fresh(attempt.upstream, self.proxy.monotonic_ns())
         else:

@@ -45,14 +45,21 @@ class LineSplitter:
 
 
 class Channel(asyncio.Protocol):
-    """One end. `on_message` gets each message, `on_lost` is called once, when the channel has ended.
+    """One end. `on_message` gets each message, `on_lost` is called once, when the channel has ended. What
+    `on_message` raises is a bug there: `on_error` is told, and the messages after it are still heard.
 
     What is sent while more than `MAX_BUFFERED` bytes wait is dropped: the other end has stopped reading,
     and memory must not grow for it.
     """
 
-    def __init__(self, on_message: Callable[[Message], None], on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        on_message: Callable[[Message], None],
+        on_lost: Callable[[], None],
+        on_error: Callable[[Message, Exception], None],
+    ) -> None:
         self._on_message = on_message
+        self._on_error = on_error
         self._on_lost = on_lost
         self._splitter = LineSplitter()
         self._transport: asyncio.Transport | None = None
@@ -97,7 +104,10 @@ class Channel(asyncio.Protocol):
             self.abort()
             return
         for message in messages:
-            self._on_message(message)
+            try:
+                self._on_message(message)
+            except Exception as error:
+                self._on_error(message, error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The other end is gone, or this one has closed."""

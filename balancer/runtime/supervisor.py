@@ -1,6 +1,7 @@
 """The supervisor (L6): the composition root of the control plane, and the life of the instance."""
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -115,7 +116,7 @@ class Supervisor:
             events=events,
             clock=clock,
             log=log,
-            call_soon=loop.call_soon,
+            call_later=loop.call_later,
             broadcast=self._broadcast,
         )
         # The listener's label is the setting, not the port that 0 became: a label from a closed list.
@@ -233,12 +234,18 @@ class Supervisor:
         self._in_background(self._tick(), "tick")
 
     async def _tick(self) -> None:
+        frozen = False
         while True:
             await asyncio.sleep(TICK)
             try:
                 self._crew.tick()
             except Exception:  # one bad tick must not leave the workers without any
                 self._log.exception("watching the workers failed")
+            if not frozen and not self._instance.unready():
+                # What is alive now stays alive: with 1,000 upstreams a whole collection took 60 to 96 ms.
+                gc.collect()
+                gc.freeze()
+                frozen = True
 
     def _on_signal(self, number: int) -> None:
         name = signal.Signals(number).name
@@ -279,7 +286,11 @@ class Supervisor:
             listeners=self._listeners,
             on_message=on_message,
             on_ended=on_ended,
+            on_error=self._on_message_error,
         )
+
+    def _on_message_error(self, message: Message, error: Exception) -> None:
+        self._log.error("a worker's message %s could not be handled", message.get("type"), exc_info=error)
 
     def _in_background(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)

@@ -37,7 +37,7 @@ class Worker:
         self._segment_fd = segment_fd
         self._listeners = [socket.socket(fileno=fd) for fd in listener_fds]
         self._clock = SystemClock()
-        self._channel = Channel(self._on_message, self._on_channel_lost)
+        self._channel = Channel(self._on_message, self._on_channel_lost, self._on_message_error)
         self._uplink = Uplink(self._channel)
         self._lost = asyncio.Event()
         self._start: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
@@ -119,6 +119,11 @@ class Worker:
             self._early.append(message)
         else:
             self._uplink.log("error", f"the supervisor sent an unknown message: {message['type']}")
+
+    def _on_message_error(self, message: Message, error: Exception) -> None:
+        # What it was about stays as it was: old state serves better than no worker.
+        text = "".join(traceback.format_exception(error))
+        self._uplink.log("error", f"the message {message.get('type')} could not be applied: {error!r}", text)
 
     def _on_channel_lost(self) -> None:
         self._lost.set()

@@ -33,13 +33,15 @@ class Ended:
 
 
 OnEnded = Callable[[Ended], None]
+OnError = Callable[[Message, Exception], None]  # a message, and what handling it has raised
 
 
 class WorkerProcess:
     """A fresh interpreter that runs `balancer.runtime.worker`.
 
     `on_message` gets what it says. `on_ended` is called once, when the process has ended and everything it
-    said before has been handed on; it is never called from within the constructor or a method.
+    said before has been handed on; it is never called from within the constructor or a method. `on_error` is
+    told of what `on_message` raises.
     """
 
     def __init__(
@@ -50,12 +52,13 @@ class WorkerProcess:
         listeners: Sequence[socket.socket],
         on_message: OnMessage,
         on_ended: OnEnded,
+        on_error: OnError,
     ) -> None:
         self._on_ended = on_ended
         self._ended: Ended | None = None
         self._channel_lost = False
         self._last_grace: asyncio.TimerHandle | None = None
-        self._channel = Channel(on_message, self._lost)
+        self._channel = Channel(on_message, self._lost, on_error)
         self._unsent = [start]  # until the channel is open
         ours, theirs = socket.socketpair()
         with theirs:

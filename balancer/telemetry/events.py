@@ -1,6 +1,7 @@
 """State changes with their cause (L2): what `/api/events` shows, kept by the supervisor.
 
-Revisions grow with every event, so that a reader which knows the last one it saw misses nothing.
+Each event is a revision, one more than the one before, so that a reader that knows the last one it saw can
+tell whether it has missed any.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
 
-KEPT = 1000
+KEPT = 10_000  # more than twice the upstreams that there can be: a few MB
 
 _revision = attrgetter("revision")
 

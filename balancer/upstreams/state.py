@@ -39,7 +39,7 @@ def is_eligible(admin_state: AdminState, causes: Collection[Cause]) -> bool:
     return admin_state is AdminState.ACTIVE and not causes
 
 
-class Member(Protocol):
+class HasState(Protocol):
     """What `candidates` asks of an upstream; the supervisor's and the workers' both answer."""
 
     @property
@@ -54,7 +54,7 @@ class Member(Protocol):
         """Whether it has an address and a share of the load."""
 
 
-MemberT = TypeVar("MemberT", bound=Member)
+MemberT = TypeVar("MemberT", bound=HasState)
 
 
 def candidates(members: Sequence[MemberT], panic: bool) -> tuple[list[MemberT], bool]:

@@ -29,6 +29,12 @@ def test_header_values_that_may_be_secrets_are_masked() -> None:
     assert "s3cret" not in repr(exported)
 
 
+def test_the_query_of_the_checks_path_is_masked() -> None:
+    exported = export(load_with_origins({**ENVIRON, "BALANCER_HEALTH_CHECK__PATH": "/up?token=s3cret"}))
+    assert exported.settings["health_check"]["path"] == f"/up?{MASK}"
+    assert "s3cret" not in exported.yaml
+
+
 def test_the_file_gives_the_same_settings_again(tmp_path: Path) -> None:
     environ = {name: value for name, value in ENVIRON.items() if "HEADERS" not in name}
     file = tmp_path / "exported.yaml"

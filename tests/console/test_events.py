@@ -70,7 +70,7 @@ class Scene:
 
 
 def test_an_event_is_a_line_however_long() -> None:
-    scene = Scene(answer(FIRST, event(2, text=f"app1:8000 is ejected: {'x' * 100}"), event(3, "panic_over")))
+    scene = Scene(answer(FIRST, event(1, text=f"app1:8000 is ejected: {'x' * 100}"), event(2, "panic_over")))
     scene.events.show()
     assert scene.out == [
         f"2026-02-01T12:00:00.000Z  ejected     default: app1:8000 is ejected: {'x' * 100}",
@@ -87,22 +87,22 @@ def test_where_nothing_has_happened_that_is_said_beside_the_output() -> None:
 
 
 def test_json_is_a_line_per_event(capsys: pytest.CaptureFixture[str]) -> None:
-    scene = Scene(answer(FIRST, event(2), event(3)), as_json=True)
+    scene = Scene(answer(FIRST, event(1), event(2)), as_json=True)
     scene.events.show()
-    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [event(2), event(3)]
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [event(1), event(2)]
 
 
 def test_following_asks_for_what_comes_after_the_last_one() -> None:
-    scene = Scene(answer(FIRST, event(2)), {**answer(FIRST), "last": 2}, answer(FIRST, event(5)))
+    scene = Scene(answer(FIRST, event(1)), {**answer(FIRST), "last": 2}, answer(FIRST, event(3)))
     scene.follow()
-    assert scene.client.asked == ["after=0&wait=0", "after=2&wait=25", "after=2&wait=25"]
+    assert scene.client.asked == ["after=0&wait=0", "after=1&wait=25", "after=2&wait=25"]
     assert len(scene.out) == 2
 
 
 def test_a_balancer_that_was_out_of_reach_is_taken_up_where_it_was() -> None:
-    scene = Scene(answer(FIRST, event(2)), AWAY, AWAY, answer(FIRST, event(3)))
+    scene = Scene(answer(FIRST, event(1)), AWAY, AWAY, answer(FIRST, event(2)))
     scene.follow()
-    assert scene.client.asked == ["after=0&wait=0", "after=2&wait=25", "after=2&wait=0", "after=2&wait=0"]
+    assert scene.client.asked == ["after=0&wait=0", "after=1&wait=25", "after=1&wait=0", "after=1&wait=0"]
     assert scene.slept == [RETRY, RETRY]
     assert len(scene.out) == 2
     assert scene.notices == [
@@ -115,7 +115,7 @@ def test_a_balancer_that_was_out_of_reach_is_taken_up_where_it_was() -> None:
 def test_of_a_balancer_that_was_started_anew_all_events_are_shown(seen_away: bool) -> None:
     away = [AWAY] if seen_away else []
     scene = Scene(
-        answer(FIRST, event(2)), *away, answer(SECOND, event(9)), answer(SECOND, event(2), event(3), event(9))
+        answer(FIRST, event(1)), *away, answer(SECOND, event(3)), answer(SECOND, event(1), event(2), event(3))
     )
     scene.follow()
     assert scene.client.asked[-1] == "after=0&wait=0"
@@ -125,7 +125,7 @@ def test_of_a_balancer_that_was_started_anew_all_events_are_shown(seen_away: boo
 
 def test_one_that_goes_away_again_while_it_is_asked_anew_is_waited_for() -> None:
     scene = Scene(
-        answer(FIRST, event(2)), AWAY, answer(SECOND), AWAY, answer(SECOND), answer(SECOND, event(2))
+        answer(FIRST, event(1)), AWAY, answer(SECOND), AWAY, answer(SECOND), answer(SECOND, event(1))
     )
     scene.follow()
     assert len(scene.out) == 2
@@ -133,3 +133,9 @@ def test_one_that_goes_away_again_while_it_is_asked_anew_is_waited_for() -> None
         "the balancer on 127.0.0.1:9901 is away; waiting for it",
         f"the balancer was started anew at {SECOND}",
     ]
+
+
+def test_events_that_the_balancer_no_longer_has_are_told_of() -> None:
+    scene = Scene(answer(FIRST, event(1)), answer(FIRST, event(5)))
+    scene.follow()
+    assert scene.notices == ["3 events are missing: the balancer keeps the last ones only"]

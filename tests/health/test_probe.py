@@ -53,7 +53,7 @@ class Checker:
 
 async def test_what_is_sent(server: RawServer) -> None:
     async with Checker(server, path="/up%2Fall?full=1&x=a+b%26") as checker:
-        assert await checker.check() == Reply(Result.PASSED, 200, "200 on /up%2Fall?full=1&x=a+b%26")
+        assert await checker.check() == Reply(Result.PASSED, 200, "200 on /up%2Fall")
     lines = server.heads[0].split("\r\n")
     assert lines[0] == "GET /up%2Fall?full=1&x=a+b%26 HTTP/1.1"
     assert sorted(lines[1:-2]) == [

@@ -151,6 +151,30 @@ def test_a_constructor_that_fails_is_the_policys_fault(install: Install) -> None
     assert found[1].endswith("); mend it")
 
 
+WITHOUT_CANDIDATES = """
+from balancer.policies.base import Policy
+
+class First(Policy):
+    def rebuild(self, candidates):
+        self.share = 1 / len(candidates)
+
+class Second(Policy):
+    def rebuild(self, candidates):
+        self.candidates = candidates
+    def pick(self, key, tried):
+        return self.candidates[0]
+"""
+
+
+@pytest.mark.parametrize("name", ["First", "Second"])
+def test_one_that_fails_without_candidates_is_told_before_it_matters(install: Install, name: str) -> None:
+    install(plug=WITHOUT_CANDIDATES)
+    found = registry.problem(f"plug:{name}", {})
+    assert found is not None
+    assert found[0] == "policy"
+    assert found[1].startswith("fails without candidates: ")
+
+
 def test_options_of_a_plug_in_are_checked(install: Install) -> None:
     install(plug=GOOD)
     assert registry.problem("plug:Turns", {"fist": 1}) == (

@@ -53,10 +53,29 @@ class Tracking(Watching):
 
 
 class Failing(Tracking):
-    """Has a bug where an attempt ends."""
+    """Has a bug in each of the methods named."""
+
+    def __init__(self, *where: str) -> None:
+        super().__init__()
+        self.where = where
+
+    def rebuild(self, candidates: Sequence[Upstream]) -> None:
+        self._perhaps("rebuild")
+        super().rebuild(candidates)
+
+    def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
+        self._perhaps("pick")
+        return super().pick(key, tried)
+
+    def started(self, upstream: Upstream) -> None:
+        self._perhaps("started")
 
     def finished(self, upstream: Upstream, latency: float, outcome: Outcome) -> None:
-        raise ZeroDivisionError
+        self._perhaps("finished")
+
+    def _perhaps(self, method: str) -> None:
+        if method in self.where:
+            raise ZeroDivisionError(method)
 
 
 def row() -> memoryview[int]:
@@ -195,13 +214,26 @@ def test_only_policies_that_track_load_are_told(tracks: bool) -> None:
     assert policy.told == (expected if tracks else [])
 
 
-def test_a_policy_that_fails_where_an_attempt_ends_is_reported_and_the_count_is_right() -> None:
-    pool, policy = make(policy=Failing())
-    upstream = pool.choose(0, (), 0)
-    assert upstream is not None
-    pool.finished(upstream, 0, Outcome.SUCCESS)
-    assert [type(error) for error in policy.errors] == [ZeroDivisionError]
-    assert (upstream.inflight, upstream.cells[UPSTREAM_INFLIGHT]) == (0, 0)
+@pytest.mark.parametrize("where", ["rebuild", "pick", "started", "finished"])
+def test_a_policy_that_fails_loses_no_request_and_is_reported_once(where: str) -> None:
+    pool, policy = make(policy=Failing(where))
+    for _ in range(3):
+        upstream = pool.choose(0, (), 0)
+        assert upstream is not None
+        pool.finished(upstream, 0, Outcome.SUCCESS)
+        assert (upstream.inflight, upstream.cells[UPSTREAM_INFLIGHT]) == (0, 0)
+    (error,) = policy.errors
+    assert str(error) == where
+    assert "policy Failing of pool default" in error.__notes__[0]
+
+
+def test_a_policy_that_could_be_rebuilt_again_is_used_again() -> None:
+    policy = Failing("rebuild")
+    pool, _ = make(2, policy)
+    first, second = pool.upstreams
+    policy.where = ()
+    pool.set_members([second, first])
+    assert pool.choose(0, (), 0) is policy.candidates[0] is second
 
 
 # --- the other workers

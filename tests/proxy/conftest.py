@@ -1,7 +1,7 @@
 """A stage for each test; what every test must leave behind is looked at when it ends."""
 
 from collections.abc import Callable, Iterator
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import pytest
 
@@ -35,8 +35,18 @@ def stage(make_stage: MakeStage) -> Stage:
     return make_stage()
 
 
+class Garbage:
+    """What a policy has no business to answer with: an upstream is expected, and its first use fails."""
+
+    id = "garbage"
+
+    @property
+    def inflight(self) -> int:
+        raise ZeroDivisionError("a bug planted in pick")
+
+
 class Telling(RoundRobin):
-    """Keeps how attempts ended, and can be made to fail."""
+    """Keeps how attempts ended, and can be made to fail: to pick garbage, or to raise."""
 
     tracks_load: ClassVar[bool] = True
 
@@ -46,24 +56,19 @@ class Telling(RoundRobin):
         self._bugs = bugs
 
     def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
-        self._stumble("pick")
+        if "pick" in self._bugs:
+            return cast(Upstream, Garbage())
         return super().pick(key, tried)
-
-    def started(self, upstream: Upstream) -> None:
-        self._stumble("started")
 
     def finished(self, upstream: Upstream, latency: float, outcome: Outcome) -> None:
         self._told.append(outcome)
-        self._stumble("finished")
-
-    def _stumble(self, where: str) -> None:
-        if where in self._bugs:
-            raise ZeroDivisionError(f"a bug planted in {where}")
+        if "finished" in self._bugs:
+            raise ZeroDivisionError("a bug planted in finished")
 
 
 @pytest.fixture
 def bugs() -> set[str]:
-    """The methods of the policy `telling` that raise."""
+    """The methods of the policy `telling` that are broken."""
     return set()
 
 

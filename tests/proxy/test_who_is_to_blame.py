@@ -30,6 +30,25 @@ def test_the_total_timeout_of_a_response_that_is_not_read(make_stage: MakeStage,
     assert told == [Outcome.CLIENT_GONE]
 
 
+@pytest.mark.parametrize("method", [b"GET", b"POST"], ids=["sent again", "not sent again"])
+def test_an_idle_connection_that_ends_as_it_is_taken(
+    make_stage: MakeStage, told: list[Outcome], method: bytes
+) -> None:
+    stage = make_stage(1, policy="telling")
+    client, idle = stage.warm()
+    told.clear()
+    client.receive(method + b" / HTTP/1.1\r\nHost: a\r\n\r\n")
+    idle.receive_eof()
+    stage.settle()
+    if method == b"GET":
+        stage.answer()
+        assert status_of(client.take()) == 200
+        assert told == [Outcome.CANCELLED, Outcome.SUCCESS]
+    else:
+        assert status_of(client.take()) == 502
+        assert told == [Outcome.CANCELLED]
+
+
 def test_the_total_timeout_of_a_slow_upstream(make_stage: MakeStage, told: list[Outcome]) -> None:
     stage = make_stage(1, policy="telling", **TOTAL)
     client = stage.ask()

@@ -37,7 +37,7 @@ def start(ledger: Ledger, slot: int = 0, max_connections: int = 100, **values: A
         events=EventLog(),
         clock=FakeClock(),
         log=logging.getLogger("balancer.test"),
-        call_soon=lambda callback: None,
+        call_later=lambda delay, callback: None,
         broadcast=lambda message: None,
     )
     blueprint = Blueprint(chosen, fleet, ledger, listener="0.0.0.0:8080", max_connections=max_connections)

@@ -55,7 +55,13 @@ class End:
     def __init__(self) -> None:
         self.heard: asyncio.Queue[Message] = asyncio.Queue()
         self.lost = asyncio.Event()
-        self.channel = Channel(self.heard.put_nowait, self.lost.set)
+        self.errors: list[tuple[Message, Exception]] = []
+        self.channel = Channel(self._hear, self.lost.set, lambda *error: self.errors.append(error))
+
+    def _hear(self, message: Message) -> None:
+        if message["type"] == "bug":
+            raise ZeroDivisionError
+        self.heard.put_nowait(message)
 
 
 @pytest.fixture
@@ -130,3 +136,12 @@ def test_a_full_batch_of_access_records_fits_a_message() -> None:
     from balancer.runtime.serving import RECORDS_PER_MESSAGE
 
     assert RECORDS_PER_MESSAGE * 60_000 < channel_module.MAX_LINE
+
+
+async def test_what_a_handler_raises_is_told_and_the_next_message_heard(ends: tuple[End, End]) -> None:
+    ours, theirs = ends
+    ours.channel.send({"type": "bug"})
+    ours.channel.send({"type": "next"})
+    assert await theirs.heard.get() == {"type": "next"}
+    ((message, error),) = theirs.errors
+    assert (message, type(error)) == ({"type": "bug"}, ZeroDivisionError)

@@ -8,7 +8,7 @@ import pytest
 
 from balancer.discovery.member import Member
 from balancer.runtime.channel import Message
-from balancer.runtime.fleet import Fleet, PoolState, UpstreamState
+from balancer.runtime.fleet import TELL_EVERY, Fleet, PoolState, UpstreamState
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Ledger
@@ -42,6 +42,8 @@ class Scene:
         self.events = EventLog()
         self.watcher = Watcher()
         self.sent: list[Message] = []
+        self.clock = FakeClock()
+        self.delays: list[float] = []  # of what is due
         self._due: list[Callable[[], None]] = []
         pool = PoolState("default", self.ledger.row(Kind.POOL, "default"), {}, panic, is_checked=True)
         for number in (1, 2):
@@ -54,12 +56,16 @@ class Scene:
             [pool],
             ledger=self.ledger,
             events=self.events,
-            clock=FakeClock(),
+            clock=self.clock,
             log=logging.getLogger("balancer.test.fleet"),
-            call_soon=self._due.append,
+            call_later=self._call_later,
             broadcast=self.sent.append,
         )
         self.fleet.watchers.append(self.watcher)
+
+    def _call_later(self, delay: float, callback: Callable[[], None]) -> None:
+        self.delays.append(delay)
+        self._due.append(callback)
 
     @property
     def pool(self) -> PoolState:
@@ -69,8 +75,9 @@ class Scene:
         return self.pool.upstreams[f"app{number}:8000"]
 
     def told(self) -> list[dict[str, Any]] | None:
-        """One turn of the loop: what the workers are told of the pool's upstreams, if anything."""
+        """When what is due has run: what the workers are told of the pool's upstreams, if anything."""
         self.sent.clear()
+        self.delays.clear()
         due, self._due[:] = list(self._due), []
         for each in due:
             each()
@@ -140,7 +147,35 @@ def test_readmitting_takes_away_its_own_cause_only(scene: Scene) -> None:
     assert (upstream.causes, upstream.is_eligible()) == (frozenset(), True)
 
 
-def test_changes_of_one_turn_are_told_at_once(scene: Scene) -> None:
+def test_a_change_is_told_at_once_but_not_twenty_times_a_second(scene: Scene) -> None:
+    upstream = scene.upstream(1)
+    scene.fleet.eject(upstream, CHECK, "x")
+    assert scene.delays == [0.0]
+    scene.told()
+    scene.clock.advance(0.02)
+    scene.fleet.readmit(upstream, CHECK, "y")
+    scene.fleet.eject(upstream, OUTLIER, "z")
+    assert scene.delays == [pytest.approx(TELL_EVERY - 0.02)]
+    told = scene.told()
+    assert told is not None
+    assert told[0]["causes"] == ["outlier"]
+    scene.clock.advance(1.0)
+    scene.fleet.readmit(upstream, OUTLIER, "y")
+    assert scene.delays == [0.0]
+
+
+def test_one_that_goes_before_workers_have_heard_of_it_is_told_all_the_same(scene: Scene) -> None:
+    """A row that they have never heard of they would never give back."""
+    scene.fleet.set_members("default", DNS, [member(1)])
+    scene.fleet.set_members("default", DNS, [])
+    (message,) = scene.sent
+    assert [one["id"] for one in message["upstreams"]] == ["app1:8000", "app2:8000", "10.1.0.1:8000"]
+    told = scene.told()
+    assert told is not None
+    assert [one["id"] for one in told] == ["app1:8000", "app2:8000"]
+
+
+def test_changes_of_one_turn_are_told_together(scene: Scene) -> None:
     scene.fleet.eject(scene.upstream(1), CHECK, "x")
     scene.fleet.set_address(scene.upstream(2), "10.0.0.9")
     told = scene.told()

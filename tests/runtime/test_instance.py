@@ -72,7 +72,7 @@ class Scene:
             events=events,
             clock=FakeClock(),
             log=logging.getLogger("balancer.test.instance"),
-            call_soon=lambda callback: None,
+            call_later=lambda delay, callback: None,
             broadcast=lambda message: None,
         )
         self.workers, self.checks = FakeWorkers(), FakeChecks()

@@ -15,11 +15,14 @@ from pydantic import (
 )
 
 from balancer.config.types import (
+    IDEMPOTENT,
     CommaList,
     Count,
     Duration,
     Headers,
+    Methods,
     Size,
+    Statuses,
     StatusRanges,
     check_path,
     format_size,
@@ -134,6 +137,35 @@ class RetrySettings(Group):
     max_attempts: Count = Field(
         default=3, ge=1, le=100, description="Tries per request, the first one included; 1 never retries."
     )
+    statuses: Statuses = Field(
+        default=(502, 503, 504),
+        description="Answers of an upstream for which another one is asked; the last one's own answer is "
+        "passed on. `[]` for none.",
+    )
+    methods: Methods = Field(
+        default=IDEMPOTENT,
+        description="Methods that may reach an app twice; the others go again only with proof that nobody "
+        "has read them.",
+    )
+    budget_ratio: float = Field(
+        default=0.2,
+        ge=0,
+        le=10,
+        allow_inf_nan=False,
+        description="Retries per request, over the last seconds. What could not be connected does not count.",
+    )
+    budget_min_per_second: float = Field(
+        default=10.0,
+        ge=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+        description="Retries a second that are allowed in any case, in each worker.",
+    )
+    replay_bytes: Size = Field(
+        default=64 * 1024,
+        description="Of a request's body, kept to send it again; 64M in all in each worker. A larger one "
+        "goes once.",
+    )
 
 
 class TimeoutSettings(Group):
@@ -142,8 +174,8 @@ class TimeoutSettings(Group):
     connect: Duration = Field(default=1.0, description="To open a connection to an upstream.")
     first_byte: Duration = Field(
         default=30.0,
-        description="From the request's start, or its body's last byte, to the response head, dials and "
-        "retries included.",
+        description="From the request's start, or its body's last byte, to the response head, dials "
+        "included; a retry has as long again.",
     )
     idle: Duration = Field(default=60.0, description="Between two pieces of a body, in either direction.")
     total: Duration = Field(default=0.0, description="For the whole exchange, from head to last byte.")

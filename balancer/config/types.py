@@ -118,6 +118,29 @@ def parse_statuses(value: object) -> object:
     return tuple(ranges)
 
 
+def parse_status_list(value: object) -> object:
+    """Single statuses, from `502,503` or a list."""
+    items = split_list(str(value) if isinstance(value, int) and not isinstance(value, bool) else value)
+    if not isinstance(items, list | tuple):
+        raise ValueError("is not a list of statuses; write 502,503")
+    for item in items:
+        match = _STATUSES.fullmatch(str(item).strip())
+        if match is None or match[2] or int(match[1]) < 400:
+            raise ValueError(f"has no status of an error ({item}); write 502,503")
+    return tuple(int(str(item)) for item in items)
+
+
+def parse_methods(value: object) -> object:
+    """Methods, from `GET,PUT` or a list."""
+    items = split_list(value)
+    if not isinstance(items, list | tuple):
+        raise ValueError("is not a list of methods; write GET,HEAD")
+    for item in items:
+        if not isinstance(item, str) or not (item.isascii() and item.isalpha() and item.isupper()):
+            raise ValueError(f"has no method ({item}); methods are in capitals: GET,HEAD")
+    return tuple(items)
+
+
 def format_statuses(ranges: tuple[tuple[int, int], ...]) -> str:
     """What `parse_statuses` reads back as `ranges`."""
     return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
@@ -167,5 +190,9 @@ StatusRanges = Annotated[
     BeforeValidator(parse_statuses),
     PlainSerializer(format_statuses, when_used="json"),
 ]
+# What may reach an app twice (RFC 9110 section 9.2.2).
+IDEMPOTENT = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")
+Methods = Annotated[tuple[str, ...], BeforeValidator(parse_methods)]
+Statuses = Annotated[tuple[int, ...], BeforeValidator(parse_status_list)]
 # `on` and `off`, as YAML and people write it; pydantic reads both.
 Switch = Annotated[bool, PlainSerializer(lambda on: "on" if on else "off", when_used="json")]

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from balancer.errors import Outcome
 from balancer.policies.base import Policy
 from balancer.pools.hash_key import NO_KEY, HashKey, hash_key
+from balancer.pools.retry_budget import RetryBudget, RetryRules
 from balancer.telemetry.columns import UPSTREAM_INFLIGHT
 from balancer.upstreams.state import candidates
 from balancer.upstreams.upstream import Upstream
@@ -24,10 +25,12 @@ RemoteRows: TypeAlias = "Callable[[int], list[memoryview[int]]]"
 
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
-    """`max_attempts` per request; `panic`: use the ejected ones when none is eligible; `hash_key` as the
-    setting has it."""
+    """`retry` with its budget: `retry_ratio` of the requests, and `retry_floor` a second; `panic`: use the
+    ejected ones when none is eligible; `hash_key` as the setting has it."""
 
-    max_attempts: int
+    retry: RetryRules
+    retry_ratio: float
+    retry_floor: float
     panic: bool
     hash_key: str
 
@@ -40,8 +43,8 @@ class UpstreamPool:
     """
 
     __slots__ = ("_active", "_blamed", "_keyless", "_panic", "_policy", "_remote", "_remote_read_ns",
-                 "_remote_rows", "_report", "_tracks_load", "cells", "hash_key", "max_attempts",
-                 "name", "upstreams")  # fmt: skip
+                 "_remote_rows", "_report", "_tracks_load", "cells", "hash_key", "name", "retry",
+                 "retry_budget", "upstreams")  # fmt: skip
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class UpstreamPool:
         policy: Policy,
         keyless: Policy,
         settings: PoolSettings,
+        now_ns: int,
         cells: memoryview[int],
         report: Callable[[Exception], None],
         remote_rows: RemoteRows | None = None,
@@ -58,7 +62,8 @@ class UpstreamPool:
         gives what other workers count in a row, None where there are no others."""
         self.name = name
         self.upstreams: list[Upstream] = []
-        self.max_attempts = settings.max_attempts
+        self.retry = settings.retry
+        self.retry_budget = RetryBudget(settings.retry_ratio, settings.retry_floor, now_ns)
         key_source = policy.key_source or settings.hash_key
         self.hash_key: HashKey | None = hash_key(key_source) if policy.needs_key else None
         self.cells = cells

@@ -12,6 +12,7 @@ from balancer.errors import CONNECT_TIMEOUT, NO_UPSTREAM, UPSTREAM_CLOSED, Failu
 from balancer.pools.pool import UpstreamPool
 from balancer.proxy.dialling import Dialling
 from balancer.proxy.retry import retry_column
+from balancer.telemetry.columns import POOL_RETRY_BUDGET_EXHAUSTED
 from balancer.upstreams.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Connecting:
     def start(self, pool: UpstreamPool, now: int) -> None:
         """The first attempt of a new exchange."""
         self._pool = pool
+        pool.retry_budget.requests += 1
         self.reset()
         hash_key = pool.hash_key
         exchange = self._exchange
@@ -63,13 +65,36 @@ class Connecting:
 
     def may_go_on(self) -> bool:
         """Whether another attempt is allowed."""
-        return self.attempts < self._pool.max_attempts
+        return self.attempts < self._pool.retry.max_attempts
 
     def again(self, now: int) -> None:
         """An attempt at an upstream not tried yet."""
         upstream = self._choose(now)
+        if upstream is not None:
+            self.proceed(upstream, now)
+
+    def another(self, now: int, reason: str) -> Upstream | None:
+        """An upstream not tried yet, to `proceed` to after an attempt that had its chance.
+
+        None where there is none, or where the attempts or the pool's retries are used up.
+        """
+        if not self.may_go_on():
+            return None
+        pool = self._pool
+        upstream = pool.choose(self._key, self.tried, now)
         if upstream is None:
-            return
+            return None
+        if not pool.retry_budget.spend(now):
+            pool.cells[POOL_RETRY_BUDGET_EXHAUSTED] += 1
+            pool.finished(upstream, 0, Outcome.CANCELLED)
+            return None
+        pool.cells[retry_column(reason)] += 1
+        self.tried = (*self.tried, upstream)
+        self.attempts += 1
+        return upstream
+
+    def proceed(self, upstream: Upstream, now: int) -> None:
+        """An attempt at `upstream`, which has been chosen for it."""
         connection = self._proxy.connector.take(upstream, now)
         if connection is not None:
             self._exchange.send(upstream, connection, True, now)

@@ -15,6 +15,7 @@ from balancer.errors import (
     Failure,
     Outcome,
     ProtocolError,
+    Source,
 )
 from balancer.http.chunked import encode_piece
 from balancer.http.framing import CHUNKED, NO_BODY
@@ -23,7 +24,7 @@ from balancer.http.responses import prefers_json, render_failure
 from balancer.http.wire import render_informational, render_request, render_response
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.connecting import Connecting
-from balancer.proxy.retry import may_resend
+from balancer.proxy.resending import REASONS, Resending
 from balancer.proxy.router import Route
 from balancer.proxy.tunnel import Tunnel
 from balancer.telemetry.columns import (
@@ -48,8 +49,8 @@ CLIENT_GONE_STATUS = 499  # nginx's word in logs; never sent
 class Exchange:
     """Used again for each request of its client connection; `active` between `start` and `_end`."""
 
-    __slots__ = ("_chunked", "_close", "_own_attempt", "_unsent", "_untaken", "active",
-                 "attempt", "client", "connecting", "failure", "head", "informed", "proxy",
+    __slots__ = ("_chunked", "_close", "_own_attempt", "_resending", "_unsent", "_untaken",
+                 "active", "attempt", "client", "connecting", "failure", "head", "informed", "proxy",
                  "request_bytes", "request_id", "request_whole", "response_begun",
                  "response_bytes", "route", "started_ns", "status", "tunnel", "upstream_paused")  # fmt: skip
 
@@ -62,6 +63,7 @@ class Exchange:
         self.proxy = proxy
         self.connecting = Connecting(self, proxy)
         self._own_attempt = Attempt(self)
+        self._resending = Resending(self, proxy.kept)
         # for one exchange
         self.active = False
         self.attempt: Attempt | None = None  # holding an upstream connection
@@ -127,6 +129,8 @@ class Exchange:
             self._unsent += pieces
             self.client.read_on(False)  # one piece is enough until there is a connection
         elif pieces:
+            if not self.response_begun:
+                self._resending.keep(pieces)
             self.attempt.connection.transport.write(b"".join(pieces))
 
     def client_paused(self, paused: bool) -> None:
@@ -181,9 +185,12 @@ class Exchange:
         self.attempt = attempt = self._own_attempt
         attempt.begin(upstream, connection, reused, now)
         head = self.head
+        if reused and head.method not in self.route.pool.retry.methods:
+            self._resending.begins_careful(attempt)
         data = render_request(head, self.client.peer, self.request_id, upstream.authority)
         if self._unsent:
             data = b"".join([data, *self._unsent])
+            self._resending.keep(self._unsent)
             self._unsent = []
         connection.transport.write(data)
         if not self.request_whole and not self.upstream_paused:
@@ -194,6 +201,13 @@ class Exchange:
         """Answer the client ourselves, or break its connection off where a response has begun."""
         proxy = self.proxy
         now = proxy.monotonic_ns()
+        answer = self._resending.answer
+        if answer is not None and failure.source is Source.UPSTREAM:
+            # An upstream had said no, and nobody else says anything: its own word is better than ours.
+            self._relay(*answer, True, now)
+            self._end(now)
+            self.client.exchange_ended(self._close, now)
+            return
         self.failure = failure
         proxy.exchange_failed(self, failure, detail)
         if self.response_begun:
@@ -231,6 +245,39 @@ class Exchange:
 
     def response(self, head: ResponseHead, body: bytes, last: bool, now: int) -> None:
         """The final response's head, with what came of its body in the same read."""
+        if head.status >= 400 and self._asks_another(head, body, last, now):
+            return
+        self._relay(head, body, last, now)
+        if last:
+            self._finish(now)
+        else:
+            self.client.deadline_ns = now + self.proxy.timeouts.idle_ns
+
+    def _asks_another(self, head: ResponseHead, body: bytes, last: bool, now: int) -> bool:
+        """Whether this answer sends the request to another upstream instead of going to the client."""
+        attempt = self.attempt
+        assert attempt is not None
+        if head.status not in self.route.pool.retry.statuses or not self._resending.may_go(attempt):
+            return False
+        upstream = self.connecting.another(now, "status")
+        if upstream is None:
+            return False
+        if last:
+            self._resending.set_aside(head, body)
+        self.attempt = None
+        attempt.end(attempt.outcome, now, None if last and self.request_whole else "not_reusable")
+        self._go_again(upstream, now)
+        return True
+
+    def _go_again(self, upstream: Upstream, now: int) -> None:
+        """The request goes to `upstream`, as far as it has come, and has as much time as before."""
+        timeouts = self.proxy.timeouts
+        self.client.deadline_ns = now + (timeouts.first_byte_ns if self.request_whole else timeouts.idle_ns)
+        self._unsent = self._resending.take()
+        self.upstream_paused = False
+        self.connecting.proceed(upstream, now)
+
+    def _relay(self, head: ResponseHead, body: bytes, last: bool, now: int) -> None:
         proxy = self.proxy
         client = self.client
         minor = self.head.minor
@@ -240,6 +287,8 @@ class Exchange:
         self.status = head.status
         self.failure = None  # that of an earlier attempt
         self.response_begun = self.informed = True
+        if self._resending.holds:
+            self._resending.end()
         self.response_bytes = len(body)
         self._chunked = chunked = unbounded and minor == 1
         data = render_response(head, minor, self._close, proxy.date_line)
@@ -250,10 +299,6 @@ class Exchange:
             client.transport.write(body)
         else:
             client.transport.write(data + body if body else data)
-        if last:
-            self._finish(now)
-        else:
-            client.deadline_ns = now + proxy.timeouts.idle_ns
 
     def response_body(self, body: bytes, last: bool, trailers: bytes) -> None:
         """More of the response's body; `last` with its end."""
@@ -282,16 +327,26 @@ class Exchange:
     def upstream_failed(self, failure: Failure, detail: str) -> None:
         """The attempt failed, or took too long."""
         attempt = self.attempt
-        # An upstream may close an idle connection just as we take it. That is no failure of its.
-        stale = failure is UPSTREAM_CLOSED and attempt is not None and attempt.reused and not self.informed
-        if attempt is not None:
-            self.connecting.missed(attempt.upstream, failure, detail)
-        self._let_go(Outcome.CANCELLED if stale else Outcome.FAILED, "failed")
-        if stale and may_resend(self.head) and self.connecting.may_go_on():
-            assert attempt is not None
-            self.connecting.again_fresh(attempt.upstream, self.proxy.monotonic_ns())
-        else:
+        if attempt is None:
+            self._let_go(Outcome.FAILED, "failed")
             self.fail(failure, detail)
+            return
+        # An upstream may close an idle connection just as we take it. That is no failure of its.
+        stale = failure is UPSTREAM_CLOSED and attempt.reused and not self.informed
+        may_go = self._resending.may_go(attempt)
+        self.connecting.missed(attempt.upstream, failure, detail)
+        self._let_go(Outcome.CANCELLED if stale else Outcome.FAILED, "failed")
+        now = self.proxy.monotonic_ns()
+        if may_go and stale and self.connecting.may_go_on():
+            self._unsent = self._resending.take()
+            self.connecting.again_fresh(attempt.upstream, now)
+            return
+        reason = REASONS.get(failure)
+        upstream = self.connecting.another(now, reason) if may_go and reason is not None else None
+        if upstream is None:
+            self.fail(failure, detail)
+        else:
+            self._go_again(upstream, now)
 
     def upstream_takes(self) -> bool:
         """Whether the upstream has taken some of the request since this was last asked."""
@@ -346,6 +401,8 @@ class Exchange:
         """Count and log. After this the exchange may be started again."""
         self.active = False
         self._unsent = []
+        if self._resending.holds:
+            self._resending.end()
         self.upstream_paused = False
         route = self.route
         duration = now - self.started_ns

@@ -22,6 +22,7 @@ from balancer.proxy.failure_record import FailureRecord, exchange_failure, refus
 from balancer.proxy.limits import FOREVER_NS, Limits, Timeouts
 from balancer.proxy.membership import Membership
 from balancer.proxy.record import exchange_record, refusal_record
+from balancer.proxy.resending import Kept
 from balancer.proxy.router import Router
 from balancer.telemetry.access_log import RecordSink
 from balancer.telemetry.columns import (
@@ -45,7 +46,7 @@ class Proxy:
 
     __slots__ = ("_admitted", "_clients", "_clock", "_failures", "_listener_cells", "_released",
                  "_worker_cells", "connect_races", "connector", "date_line", "draining",
-                 "forwarding", "limits", "loop", "membership", "monotonic_ns", "records", "report",
+                 "forwarding", "kept", "limits", "loop", "membership", "monotonic_ns", "records", "report",
                  "request_ids", "router", "timeouts")  # fmt: skip
 
     def __init__(
@@ -77,6 +78,7 @@ class Proxy:
         self.records = records
         self.report = report
         self.connect_races: DelayQueue[Dialling] = DelayQueue(loop, clock, CONNECT_RACE_DELAY, Dialling.race)
+        self.kept = Kept()
         self.draining = False
         self.date_line = b""
         self._clock = clock

@@ -31,7 +31,11 @@ def build_pools(settings: Settings, ledger: Ledger) -> list[PoolState]:
             "hash_key": settings.hash_key,
             "panic": settings.panic,
             "keepalive": settings.keepalive.model_dump(),
-            "retry": settings.retry.model_dump(),
+            "retry": {
+                **settings.retry.model_dump(),
+                "statuses": list(settings.retry.statuses),
+                "methods": list(settings.retry.methods),
+            },
         },
         panic_allowed=settings.panic,
         is_checked=settings.health_check.enabled,

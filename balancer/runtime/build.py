@@ -15,6 +15,7 @@ from balancer.policies.base import PolicyContext
 from balancer.policies.least_connections import LeastConnections
 from balancer.policies.registry import build as build_policy
 from balancer.pools.pool import PoolSettings, UpstreamPool
+from balancer.pools.retry_budget import RetryRules
 from balancer.proxy.limits import Limits, Timeouts, timeout_ns
 from balancer.proxy.membership import Membership, MemberState
 from balancer.proxy.proxy import Proxy
@@ -55,7 +56,8 @@ def build_proxy(
             spec["name"],
             build_policy(spec["policy"], spec["policy_options"], context),
             LeastConnections(context),
-            PoolSettings(spec["retry"]["max_attempts"], spec["panic"], spec["hash_key"]),
+            pool_settings(spec),
+            clock.monotonic_ns(),
             page.row(spec["row"]),
             report,
             remote_rows if start["workers"] > 1 else None,
@@ -94,6 +96,23 @@ def build_proxy(
         report=report,
         listener_cells=page.row(start["rows"]["listener"]),
         worker_cells=page.row(start["rows"]["worker"]),
+    )
+
+
+def pool_settings(spec: dict[str, Any]) -> PoolSettings:
+    """What a pool of the `start` message is told besides its upstreams."""
+    retry = spec["retry"]
+    return PoolSettings(
+        retry=RetryRules(
+            max_attempts=retry["max_attempts"],
+            statuses=frozenset(retry["statuses"]),
+            methods=frozenset(method.encode() for method in retry["methods"]),
+            replay_bytes=retry["replay_bytes"],
+        ),
+        retry_ratio=retry["budget_ratio"],
+        retry_floor=retry["budget_min_per_second"],
+        panic=spec["panic"],
+        hash_key=spec["hash_key"],
     )
 
 

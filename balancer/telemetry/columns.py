@@ -84,8 +84,18 @@ assert UPSTREAM_CONNECT_FAILURES + len(CONNECT_FAILURE_REASONS) < CELLS_PER_ROW
 
 # --- pool
 POOL_RETRIES = 0  # one counter per RETRY_REASONS
-RETRY_REASONS: tuple[str, ...] = ("connect_failed", "connect_timeout", "connect_race", "stale_connection")
-POOL_TUNNELS = POOL_RETRIES + len(RETRY_REASONS)  # gauge
+RETRY_REASONS: tuple[str, ...] = (
+    "connect_failed",
+    "connect_timeout",
+    "connect_race",
+    "stale_connection",
+    "status",  # an answer among RETRY__STATUSES
+    "upstream_closed",
+    "first_byte_timeout",
+    "malformed_response",
+)
+POOL_RETRY_BUDGET_EXHAUSTED = POOL_RETRIES + len(RETRY_REASONS)
+POOL_TUNNELS = POOL_RETRY_BUDGET_EXHAUSTED + 1  # gauge
 
 # --- listener
 LISTENER_CONNECTIONS = 0  # gauge

@@ -90,12 +90,16 @@ def _upstreams(rows: list[Row]) -> Iterator[Family]:
 
 def _pools(rows: list[Row]) -> Iterator[Family]:
     retries = counter("retries", "Requests sent again elsewhere.", ("pool", "reason"))
+    exhausted = counter(
+        "retry_budget_exhausted", "Retries that were not made because too many had been.", ("pool",)
+    )
     tunnels = gauge("tunnels", "WebSocket tunnels open.", ("pool",))
     for labels, cells in rows:
         for reason, count in zip(c.RETRY_REASONS, cells[c.POOL_RETRIES :], strict=False):
             retries.add_metric([*labels, reason], count)
+        exhausted.add_metric(labels, cells[c.POOL_RETRY_BUDGET_EXHAUSTED])
         tunnels.add_metric(labels, cells[c.POOL_TUNNELS])
-    yield from (retries, tunnels)
+    yield from (retries, exhausted, tunnels)
 
 
 def _listeners(rows: list[Row]) -> Iterator[Family]:

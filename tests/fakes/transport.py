@@ -1,6 +1,7 @@
 """A fake transport: what a protocol writes is kept, what it reads comes from the test."""
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -15,10 +16,19 @@ class Soon(Protocol):
 
 
 class FakeSocket:
-    """What `get_extra_info("socket")` gives: it keeps the options that were set. Its `fileno` is -1."""
+    """What `get_extra_info("socket")` gives: it keeps the options that were set. Its `fileno` is -1.
+
+    TCP_INFO tells what `acked` and `state` (7 is CLOSE) are set to.
+    """
 
     def __init__(self) -> None:
         self.options: list[tuple[int, int, bytes | int]] = []
+        self.acked = 0
+        self.state = 1
+
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        assert (level, option) == (socket.IPPROTO_TCP, socket.TCP_INFO)
+        return (bytes([self.state]).ljust(120, b"\0") + self.acked.to_bytes(8, "little"))[:size]
 
     def setsockopt(self, level: int, option: int, value: bytes | int) -> None:
         self.options.append((level, option, value))

@@ -78,7 +78,14 @@ def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
         "keepalive": {"max_idle": 64, "idle_timeout": 4.0, "max_requests": 0, "max_lifetime": 0.0},
         "hash_key": "client_ip",
         "panic": True,
-        "retry": {"max_attempts": 3},
+        "retry": {
+            "max_attempts": 3,
+            "statuses": [502, 503, 504],
+            "methods": ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"],
+            "budget_ratio": 0.2,
+            "budget_min_per_second": 10.0,
+            "replay_bytes": 65536,
+        },
         "upstreams": [upstream_message(n) for n in range(1, upstreams + 1)],
     }
     start: dict[str, Any] = {

@@ -14,6 +14,7 @@ from balancer.http.head import RequestHead
 from balancer.policies.base import Policy, PolicyContext
 from balancer.pools.hash_key import NO_KEY, hash_key
 from balancer.pools.pool import PoolSettings, RemoteRows, UpstreamPool
+from balancer.pools.retry_budget import RetryRules
 from balancer.telemetry.columns import CELLS_PER_ROW, UPSTREAM_INFLIGHT
 from balancer.upstreams.state import Cause
 from balancer.upstreams.upstream import Upstream
@@ -82,7 +83,13 @@ def row() -> memoryview[int]:
     return memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
 
 
-SETTINGS = PoolSettings(max_attempts=3, panic=True, hash_key="path")
+SETTINGS = PoolSettings(
+    retry=RetryRules(3, frozenset(), frozenset(), 0),
+    retry_ratio=0.2,
+    retry_floor=10.0,
+    panic=True,
+    hash_key="path",
+)
 
 
 def upstream(number: int) -> Upstream:
@@ -98,7 +105,7 @@ def make(
 ) -> tuple[UpstreamPool, Watching]:
     policy = policy or Watching()
     keyless = Watching()
-    pool = UpstreamPool("default", policy, keyless, settings, row(), policy.errors.append, remote_rows)
+    pool = UpstreamPool("default", policy, keyless, settings, 0, row(), policy.errors.append, remote_rows)
     pool.set_members([upstream(number) for number in range(1, count + 1)])
     return pool, policy
 
@@ -184,7 +191,7 @@ class SomeClient:
 
 def test_requests_without_a_key_go_by_the_other_policy() -> None:
     policy, keyless = Hashing(), Watching()
-    pool = UpstreamPool("default", policy, keyless, SETTINGS, row(), policy.errors.append)
+    pool = UpstreamPool("default", policy, keyless, SETTINGS, 0, row(), policy.errors.append)
     pool.set_members([upstream(1), upstream(2)])
     policy.candidates = policy.candidates[:1]
     keyless.candidates = keyless.candidates[1:]

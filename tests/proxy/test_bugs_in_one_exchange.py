@@ -6,6 +6,7 @@ from balancer.errors import Outcome
 from tests.proxy.conftest import MakeStage
 from tests.proxy.stage import GET, OK, Stage, body_of, head_of, status_of
 
+POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
 PART = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 4\r\n\r\nab"
 
 
@@ -123,7 +124,7 @@ def test_when_the_upstream_is_let_go(stage: Stage, bugs: set[str], response: byt
 
 @pytest.mark.parametrize("how", ["truncated", "timeout"])
 def test_when_an_attempt_fails(stage: Stage, bugs: set[str], how: str) -> None:
-    client = stage.ask()
+    client = stage.ask(POST)
     bugs.add("finished")
     if how == "truncated":
         stage.upstream.receive_eof()

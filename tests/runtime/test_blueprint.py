@@ -80,7 +80,15 @@ def test_carries_the_settings_in_seconds_and_bytes(ledger: Ledger) -> None:
     assert message["access_log"] == {"enabled": True, "sample": 0.5}
     assert message["log_level"] == "debug"
     (pool,) = message["pools"]
-    assert (pool["name"], pool["policy"], pool["retry"]) == ("default", "round_robin", {"max_attempts": 5})
+    assert (pool["name"], pool["policy"]) == ("default", "round_robin")
+    assert pool["retry"] == {
+        "max_attempts": 5,
+        "statuses": [502, 503, 504],
+        "methods": ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"],
+        "budget_ratio": 0.2,
+        "budget_min_per_second": 10.0,
+        "replay_bytes": 65536,
+    }
     assert (pool["hash_key"], pool["panic"]) == ("client_ip", True)
     assert pool["keepalive"] == {
         "max_idle": 64,

@@ -1,0 +1,48 @@
+"""When a pool's requests may be sent again, and how many: retries must not become an outage's load."""
+
+from dataclasses import dataclass
+from math import exp
+
+# What was saved up fades: a burst of retries draws on the last ten seconds or so.
+_FADE_NS = 10_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRules:
+    """`max_attempts` per request, the first one included. `statuses` of an upstream's answer that another one
+    is asked instead. `methods` that may be sent twice (RFC 9110 section 9.2.2). `replay_bytes` of a request's
+    body are kept for sending it again."""
+
+    max_attempts: int
+    statuses: frozenset[int]
+    methods: frozenset[bytes]
+    replay_bytes: int
+
+
+class RetryBudget:
+    """Retries are at most `ratio` of the requests, and `floor` a second whatever their number (Finagle).
+
+    `requests` is counted up by who begins one; the rest is reckoned when a retry is asked for.
+    """
+
+    __slots__ = ("_floor", "_ratio", "_saved", "_seen", "_seen_ns", "requests")
+
+    def __init__(self, ratio: float, floor: float, now_ns: int) -> None:
+        self._ratio = ratio
+        self._floor = floor / 1e9  # per nanosecond
+        self._saved = floor  # one second's worth
+        self._seen_ns = now_ns
+        self._seen = 0
+        self.requests = 0
+
+    def spend(self, now_ns: int) -> bool:
+        """Take one retry out of the budget; False where none is left."""
+        passed = now_ns - self._seen_ns
+        earned = self._ratio * (self.requests - self._seen) + self._floor * min(passed, _FADE_NS)
+        self._saved = self._saved * exp(-passed / _FADE_NS) + earned
+        self._seen = self.requests
+        self._seen_ns = now_ns
+        if self._saved < 1.0:
+            return False
+        self._saved -= 1.0
+        return True

@@ -1,0 +1,62 @@
+"""What the kernel tells of a connection, with real sockets."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from balancer.connections.tcp_info import taken
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as ours,
+        server.accept()[0] as theirs,
+    ):
+        ours.settimeout(10.0)
+        theirs.settimeout(10.0)
+        # One exchange, whose answer acknowledges what was sent.
+        ours.sendall(b"GET")
+        assert theirs.recv(3) == b"GET"
+        theirs.sendall(b"ok")
+        assert ours.recv(2) == b"ok"
+        yield ours, theirs
+
+
+def test_what_a_closed_peer_refuses_is_neither_acknowledged_nor_taken(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    before = taken(ours)
+    theirs.close()
+    ours.sendall(b"POST")
+    assert ours.recv(1) == b""  # its FIN; its reset follows what we sent, and both are there on loopback
+    after = taken(ours)
+    assert before is not None
+    assert after is not None
+    assert (before.closed, after.closed, after.acked) == (False, True, before.acked)
+
+
+def test_what_the_peer_has_taken_is_acknowledged(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    before = taken(ours)
+    ours.sendall(b"POST")
+    assert theirs.recv(4) == b"POST"
+    theirs.sendall(b"x")
+    assert ours.recv(1) == b"x"
+    after = taken(ours)
+    assert before is not None
+    assert after is not None
+    assert after.acked - before.acked == 4
+
+
+def test_of_what_is_no_tcp_socket_nothing_is_known() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        assert taken(one) is None
+    assert taken(one) is None
+    assert taken(None) is None

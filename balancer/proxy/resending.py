@@ -35,8 +35,8 @@ class Kept:
 
 
 class Resending:
-    """Of one exchange at a time. While it `holds` anything, `end` must be called when the exchange is over or a
-    response has begun. `answer` is an upstream's own error answer, for when no better one comes."""
+    """Of one exchange at a time. While it `holds` anything, `end` must be called when the exchange is over,
+    or a response has begun. `answer` is an upstream's own error answer, for when no better one comes."""
 
     __slots__ = ("_before", "_dropped", "_exchange", "_kept", "_pieces", "_size", "answer",
                  "holds")  # fmt: skip

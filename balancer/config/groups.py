@@ -93,6 +93,10 @@ class KeepaliveSettings(Group):
     )
     max_requests: Count = Field(default=0, ge=0, description="Requests a connection may serve. 0 = no cap.")
     max_lifetime: Duration = Field(default=0.0, description="Age at which one is used no more. 0 = no cap.")
+    learn: bool = Field(
+        default=True,
+        description="Learn after what time an upstream closes idle connections, and use them for less.",
+    )
 
 
 class HealthCheckSettings(Group):

@@ -3,9 +3,10 @@
 import asyncio
 import errno
 from collections import deque
+from collections.abc import Callable
 
 from balancer.clock import Clock
-from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool
+from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool, KeepaliveSettings
 from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.errors import CONNECT_FAILED, CONNECT_REFUSED, CONNECT_TIMEOUT, BalancerError, Failure
 from balancer.telemetry.columns import (
@@ -35,7 +36,7 @@ class Connector:
     """The keepalive pools of all upstreams of this worker, and the dialling of new connections."""
 
     __slots__ = ("_clock", "_closing", "_connect_timeout", "_count_limit", "_head_limit",
-                 "_loop", "_pools")  # fmt: skip
+                 "_loop", "_pools", "_say", "_told")  # fmt: skip
 
     def __init__(
         self,
@@ -44,24 +45,28 @@ class Connector:
         connect_timeout: float | None,
         head_limit: int,
         count_limit: int,
+        say: Callable[[str], None],
     ) -> None:
-        """`connect_timeout` in seconds, None for the kernel's; the limits are those of response heads."""
+        """`connect_timeout` in seconds, None for the kernel's; the limits are those of response heads; `say`
+        tells the operator what has been learned of an upstream."""
         self._loop = loop
         self._clock = clock
         self._connect_timeout = connect_timeout
         self._head_limit = head_limit
         self._count_limit = count_limit
+        self._say = say
+        self._told: set[Upstream] = set()  # whose idle timeout has been told of
         self._pools: dict[Upstream, KeepalivePool] = {}
         # Closing, with the last bytes on their way: an upstream that reads nothing would keep them for ever.
         self._closing: deque[tuple[int, UpstreamConnection]] = deque()
 
-    def add(self, pool: KeepalivePool) -> None:
-        """Keep the idle connections of `pool.upstream` there."""
-        self._pools[pool.upstream] = pool
+    def add(self, upstream: Upstream, settings: KeepaliveSettings) -> None:
+        """Keep connections to this upstream from now on."""
+        self._pools[upstream] = KeepalivePool(upstream, settings, self._clock)
 
-    def take(self, upstream: Upstream, now_ns: int) -> UpstreamConnection | None:
-        """A warm connection, or None: then dial."""
-        return self._pools[upstream].take(now_ns)
+    def take(self, upstream: Upstream, now_ns: int, careful: bool) -> UpstreamConnection | None:
+        """A warm connection, or None: then dial. `careful`: for a request that cannot be sent again."""
+        return self._pools[upstream].take(now_ns, careful)
 
     def put(self, connection: UpstreamConnection, now_ns: int) -> None:
         """Give back a connection whose response has been read to its end."""
@@ -110,7 +115,17 @@ class Connector:
         while self._closing and self._closing[0][0] < now_ns:
             self._closing.popleft()[1].transport.abort()
         for pool in self._pools.values():
-            pool.sweep(now_ns)
+            if pool.sweep(now_ns) and pool.upstream not in self._told:
+                self._tell(pool)
+
+    def _tell(self, pool: KeepalivePool) -> None:
+        """Say once what concerns the operator: a longer time set in the app saves connections."""
+        self._told.add(pool.upstream)
+        learned, usable, careful = (ns / 1e9 for ns in (pool.learned_ns, pool.usable_ns, pool.careful_ns))
+        self._say(
+            f"upstream {pool.upstream.id} closes idle connections after {learned:.3g} s: from now on they "
+            f"are used for {usable:.3g} s, and for {careful:.3g} s by requests that cannot be sent again"
+        )
 
     def remove(self, upstream: Upstream) -> None:
         """Nothing of this upstream is in use any more: keep nothing for it, write to its row no more.
@@ -118,6 +133,7 @@ class Connector:
         To be called some turns of the loop after its last attempt has ended.
         """
         pool = self._pools.pop(upstream)
+        self._told.discard(upstream)
         pool.expire_all()
 
     def expire(self, upstream: Upstream) -> None:

@@ -95,11 +95,15 @@ class Connecting:
 
     def proceed(self, upstream: Upstream, now: int) -> None:
         """An attempt at `upstream`, which has been chosen for it."""
-        connection = self._proxy.connector.take(upstream, now)
+        connection = self._take(upstream, now)
         if connection is not None:
             self._exchange.send(upstream, connection, True, now)
         else:
             self._dial(upstream)
+
+    def _take(self, upstream: Upstream, now: int) -> UpstreamConnection | None:
+        careful = self._exchange.head.method not in self._pool.retry.methods
+        return self._proxy.connector.take(upstream, now, careful)
 
     def again_fresh(self, stale: Upstream, now: int) -> None:
         """An attempt by a new connection: an idle one to `stale` ended just as it was taken.
@@ -146,7 +150,7 @@ class Connecting:
             self.tried = (*self.tried, upstream)
             self.attempts += 1
             self._pool.cells[retry_column("connect_race")] += 1
-            connection = self._proxy.connector.take(upstream, now)
+            connection = self._take(upstream, now)
             if connection is None:
                 dialling.start(upstream)
             else:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from balancer.connections.connector import Connector
-from balancer.connections.keepalive import KeepalivePool, KeepaliveSettings
+from balancer.connections.keepalive import KeepaliveSettings
 from balancer.pools.pool import UpstreamPool
 from balancer.upstreams.state import AdminState, Cause
 from balancer.upstreams.upstream import Upstream
@@ -61,7 +61,7 @@ class Membership:
             if upstream is None:
                 cells = self._cells(state.row)
                 upstream = Upstream(state.id, state.host, state.port, state.weight, cells, state.row)
-                self._connector.add(KeepalivePool(upstream, keepalive))
+                self._connector.add(upstream, keepalive)
             elif upstream.host != state.host:
                 upstream.set_host(state.host)
                 self._connector.expire(upstream)

@@ -43,7 +43,14 @@ def build_proxy(
     context = PolicyContext(Random(os.urandom(16)), start["slot"], clock)
     limits = Limits(**start["limits"])
     timeouts = start["timeouts"]
-    connector = Connector(loop, clock, timeouts["connect"] or None, limits.header_bytes, limits.header_count)
+    connector = Connector(
+        loop,
+        clock,
+        timeouts["connect"] or None,
+        limits.header_bytes,
+        limits.header_count,
+        lambda text: log("info", text, None),
+    )
     membership = Membership(connector, page.row)
     others = [segment.page(index) for index in range(1, segment.pages) if index != start["page"]]
 
@@ -70,6 +77,7 @@ def build_proxy(
                 idle_timeout_ns=timeout_ns(keepalive["idle_timeout"]),
                 max_requests=keepalive["max_requests"],
                 max_lifetime_ns=round(keepalive["max_lifetime"] * 1e9),
+                learn=keepalive["learn"],
             ),
         )
         membership.apply(pool.name, member_states(spec["upstreams"]))

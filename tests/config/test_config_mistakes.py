@@ -273,7 +273,7 @@ def test_every_problem_is_told_at_once() -> None:
         pytest.param("LISTEN: :80", f": LISTEN: {_typo('listen')}", id="upper_case"),
         pytest.param("8080: x", ": 8080: no such setting; remove it", id="number_as_key"),
         pytest.param("tls: {cert: x}", f": tls: {_LATER}", id="later_group"),
-        pytest.param("keepalive: {learn: true}", f": keepalive.learn: {_LATER}", id="later_setting"),
+        pytest.param("limits: {queue_size: 5}", f": limits.queue_size: {_LATER}", id="later_setting"),
         pytest.param("timeouts: {connect: fast}", f': timeouts.connect: "fast" {_DURATIONS}', id="duration"),
         pytest.param(
             "timeouts: 5",

@@ -2,11 +2,12 @@
 
 import asyncio
 import errno
+from dataclasses import replace
 
 import pytest
 
 from balancer.connections.connector import Connector, DialError
-from balancer.connections.keepalive import KeepalivePool, KeepaliveSettings
+from balancer.connections.keepalive import KeepaliveSettings
 from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.errors import CONNECT_FAILED, CONNECT_REFUSED, CONNECT_TIMEOUT, Failure
 from balancer.telemetry.columns import CELLS_PER_ROW, UPSTREAM_CONNECTS
@@ -14,18 +15,20 @@ from balancer.upstreams.upstream import Upstream
 from tests.fakes.loop import FakeClock, FakeLoop
 
 ADDRESS = ("10.0.0.1", 8000)
-KEEPALIVE = KeepaliveSettings(max_idle=4, idle_timeout_ns=10**9, max_requests=0, max_lifetime_ns=0)
+KEEPALIVE = KeepaliveSettings(
+    max_idle=4, idle_timeout_ns=10**9, max_requests=0, max_lifetime_ns=0, learn=False
+)
 
 
 class Bench:
-    def __init__(self, timeout: float | None = 1.0) -> None:
+    def __init__(self, timeout: float | None = 1.0, learn: bool = False) -> None:
         self.clock = FakeClock()
         self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
         cells = memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
         self.upstream = Upstream("app:8000", *ADDRESS, 1, cells)
-        self.connector = Connector(self.loop, self.clock, timeout, 32768, 100)
-        self.pool = KeepalivePool(self.upstream, KEEPALIVE)
-        self.connector.add(self.pool)
+        self.said: list[str] = []
+        self.connector = Connector(self.loop, self.clock, timeout, 32768, 100, self.said.append)
+        self.connector.add(self.upstream, replace(KEEPALIVE, learn=learn))
 
     def dial(self, answer: object | None = None) -> "asyncio.Task[UpstreamConnection]":
         self.loop.answers[ADDRESS] = answer
@@ -118,11 +121,11 @@ def test_take_put_and_expire_go_to_the_upstreams_own_pool() -> None:
     connection = bench.dial().result()
     connection.reusable = True
     bench.connector.put(connection, 0)
-    assert bench.connector.take(bench.upstream, 0) is connection
+    assert bench.connector.take(bench.upstream, 0, False) is connection
     bench.connector.put(connection, 0)
     bench.connector.expire(bench.upstream)
     assert connection.closed
-    assert bench.connector.take(bench.upstream, 0) is None
+    assert bench.connector.take(bench.upstream, 0, False) is None
 
 
 def test_close_ends_all_idle_ones() -> None:
@@ -150,4 +153,24 @@ def test_a_connection_is_of_the_generation_in_which_its_dial_began() -> None:
     bench.connector.expire(bench.upstream)
     bench.loop.dials[0].accept()
     bench.loop.settle()
-    assert task.result().generation != bench.pool.generation
+    connection = task.result()
+    connection.reusable = True
+    bench.connector.put(connection, 0)
+    assert connection.closed
+
+
+def test_what_is_learned_of_an_upstream_is_said_once() -> None:
+    bench = Bench(learn=True)
+    for _ in range(4):
+        connection = bench.dial().result()
+        connection.reusable = True
+        bench.connector.put(connection, bench.clock.monotonic_ns())
+        bench.clock.advance(0.5)
+        bench.loop.transports[-1].receive_eof()
+        bench.loop.settle()
+        bench.clock.advance(1)
+        bench.connector.sweep(bench.clock.monotonic_ns())
+    assert bench.said == [
+        "upstream app:8000 closes idle connections after 0.5 s: from now on they are used for 0.4 s, and for "
+        "0.25 s by requests that cannot be sent again"
+    ]

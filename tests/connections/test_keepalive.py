@@ -36,12 +36,14 @@ class Reader:
 class Bench:
     """A pool, and connections in any state."""
 
-    def __init__(self, **settings: int) -> None:
-        self.loop = FakeLoop(FakeClock())  # type: ignore[abstract]  # it has what is used, not all of asyncio
+    def __init__(self, learn: bool = False, **settings: int) -> None:
+        self.clock = FakeClock()
+        self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
         cells = memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
         self.upstream = Upstream("app:8000", "10.0.0.1", 8000, 1, cells)
         defaults = {"max_idle": 64, "idle_timeout_ns": 4 * SECOND, "max_requests": 0, "max_lifetime_ns": 0}
-        self.pool = KeepalivePool(self.upstream, KeepaliveSettings(**{**defaults, **settings}))
+        chosen = KeepaliveSettings(learn=learn, **{**defaults, **settings})
+        self.pool = KeepalivePool(self.upstream, chosen, self.clock)
         self.transports: list[FakeTransport] = []
 
     def busy(self, created: int = 0, now: int = 0) -> UpstreamConnection:
@@ -75,17 +77,17 @@ class Bench:
 def test_the_last_one_put_is_the_first_one_taken() -> None:
     bench = Bench()
     a, b, c = (bench.idle() for _ in range(3))
-    assert [bench.pool.take(0) for _ in range(4)] == [c, b, a, None]
+    assert [bench.pool.take(0, False) for _ in range(4)] == [c, b, a, None]
 
 
 def test_a_taken_one_goes_back_on_top() -> None:
     bench = Bench()
     a, b = bench.idle(), bench.idle()
-    assert bench.pool.take(0) is b
+    assert bench.pool.take(0, False) is b
     bench.use(b, 0)
     bench.done(b)
-    assert bench.pool.take(0) is b
-    assert bench.pool.take(0) is a
+    assert bench.pool.take(0, False) is b
+    assert bench.pool.take(0, False) is a
 
 
 def test_the_cap_counts_idle_ones_only() -> None:
@@ -100,7 +102,7 @@ def test_the_cap_counts_idle_ones_only() -> None:
     assert len(bench.pool) == 2
     assert bench.closes() == {"max_idle": 1}
     assert active[2].closed
-    taken = bench.pool.take(0)
+    taken = bench.pool.take(0, False)
     assert taken is active[1]
     bench.done(active[3])
     assert len(bench.pool) == 2
@@ -110,7 +112,7 @@ def test_the_cap_counts_idle_ones_only() -> None:
 def test_a_cap_of_zero_keeps_none() -> None:
     bench = Bench(max_idle=0)
     assert bench.idle().closed
-    assert bench.pool.take(0) is None
+    assert bench.pool.take(0, False) is None
 
 
 @pytest.mark.parametrize(("waited", "kept"), [(4 * SECOND, True), (4 * SECOND + 1, False)])
@@ -121,7 +123,7 @@ def test_idle_timeout(waited: int, kept: bool, swept: bool) -> None:
     if swept:
         bench.pool.sweep(7 + waited)
         assert len(bench.pool) == kept
-    assert bench.pool.take(7 + waited) is (connection if kept else None)
+    assert bench.pool.take(7 + waited, False) is (connection if kept else None)
     assert bench.closes() == ({} if kept else {"idle_timeout": 1})
     assert len(bench.pool) == 0
 
@@ -132,7 +134,7 @@ def test_the_sweep_closes_the_old_ones_at_the_bottom() -> None:
     bench.pool.sweep(7 * SECOND)
     assert [one.closed for one in connections] == [True, True, True, False, False, False]
     assert bench.closes() == {"idle_timeout": 3}
-    assert bench.pool.take(7 * SECOND) is connections[5]
+    assert bench.pool.take(7 * SECOND, False) is connections[5]
 
 
 @pytest.mark.parametrize("limit", [1, 3])
@@ -141,7 +143,7 @@ def test_max_requests(limit: int) -> None:
     connection = bench.busy()
     for _ in range(limit - 1):
         bench.done(connection)
-        assert bench.pool.take(0) is connection
+        assert bench.pool.take(0, False) is connection
         bench.use(connection, 0)
     bench.done(connection)
     assert connection.closed
@@ -178,7 +180,7 @@ def test_expire_all_ends_the_idle_now_and_the_busy_when_they_come_back() -> None
     bench.done(busy)
     bench.done(fresh)
     assert busy.closed
-    assert bench.pool.take(0) is fresh
+    assert bench.pool.take(0, False) is fresh
     assert bench.closes() == {"expired": 2}
 
 
@@ -202,7 +204,11 @@ def test_an_idle_one_that_says_or_ends_anything_is_discarded(case: str, place: i
     assert bench.transports[place].is_closing()
     assert bench.closes() == {reason: 1}
     left = [one for one in connections if one is not connections[place]]
-    assert [bench.pool.take(0), bench.pool.take(0), bench.pool.take(0)] == [left[1], left[0], None]
+    assert [bench.pool.take(0, False), bench.pool.take(0, False), bench.pool.take(0, False)] == [
+        left[1],
+        left[0],
+        None,
+    ]
 
 
 def test_discarding_what_is_not_idle_counts_nothing() -> None:
@@ -219,7 +225,7 @@ def test_one_whose_transport_closes_is_not_taken() -> None:
     bench = Bench()
     below, top = bench.idle(), bench.idle()
     bench.transports[1].closed = True  # connection_lost is still to come
-    assert bench.pool.take(0) is below
+    assert bench.pool.take(0, False) is below
     assert top.closed
     assert bench.closes() == {"upstream_closed": 1}
 
@@ -245,7 +251,116 @@ def test_one_that_cannot_write_is_closed() -> None:
 def test_counters() -> None:
     bench = Bench()
     bench.idle(), bench.idle()
-    bench.pool.take(0)
+    bench.pool.take(0, False)
     bench.pool.sweep(0)
     assert bench.upstream.cells[UPSTREAM_IDLE] == 1
     assert bench.upstream.cells[UPSTREAM_REUSES] == 1
+
+
+class Learned(Bench):
+    """The upstream closes what is idle for half a second, and that is known: 400 ms, 250 ms with care."""
+
+    def __init__(self, **settings: int) -> None:
+        super().__init__(learn=True, **settings)
+        for _ in range(2):
+            self.closes_after(500)
+            self.wait(1000)
+        assert self.pool.learned_ns == 500 * MS
+
+    @property
+    def now(self) -> int:
+        return self.clock.monotonic_ns()
+
+    def wait(self, milliseconds: int) -> bool:
+        self.clock.advance(milliseconds / 1000)
+        return self.pool.sweep(self.now)
+
+    def closes_after(self, milliseconds: int) -> None:
+        """A connection is idle for so long, and then closed by the upstream."""
+        self.idle(now=self.now)
+        self.clock.advance(milliseconds / 1000)
+        self.transports[-1].receive_eof()
+        self.settle()
+        self.pool.sweep(self.now)
+
+
+MS = 1_000_000
+AGES = [
+    pytest.param(0, True, True, id="just put"),
+    pytest.param(250, True, True, id="well below"),
+    pytest.param(251, True, False, id="below"),
+    pytest.param(400, True, False, id="just below"),
+    pytest.param(401, False, False, id="near it"),
+]
+
+
+@pytest.mark.parametrize(("waited", "taken", "taken_with_care"), AGES)
+@pytest.mark.parametrize("careful", [False, True])
+def test_a_learned_time_bounds_the_age_of_what_is_taken(
+    waited: int, taken: bool, taken_with_care: bool, careful: bool
+) -> None:
+    bench = Learned()
+    connection = bench.idle(now=bench.now)
+    bench.clock.advance(waited / 1000)
+    expected = taken_with_care if careful else taken
+    assert bench.pool.take(bench.now, careful) is (connection if expected else None)
+    assert not connection.closed
+
+
+def test_the_sweep_closes_what_is_near_its_end_but_for_a_witness() -> None:
+    bench = Learned()
+    witness, old, young = (bench.idle(now=bench.now + age * MS) for age in (0, 1, 300))
+    bench.wait(450)
+    assert [one.closed for one in (witness, old, young)] == [False, True, False]
+    assert bench.pool.take(bench.now, False) is young
+    assert bench.pool.take(bench.now, False) is None
+    assert bench.closes() == {"upstream_closed": 2, "idle_timeout": 1}
+
+
+def test_a_witness_that_lives_on_ends_the_caution() -> None:
+    bench = Learned()
+    witness = bench.idle(now=bench.now)
+    bench.wait(850)
+    assert bench.pool.take(bench.now, False) is None
+    assert not bench.wait(1)
+    assert bench.pool.learned_ns == 0
+    assert bench.pool.take(bench.now, True) is witness
+
+
+def test_a_witness_takes_nobodys_place() -> None:
+    bench = Learned(max_idle=1)
+    witness = bench.idle(now=bench.now)
+    bench.wait(450)
+    fresh = bench.idle(now=bench.now)
+    assert witness.closed
+    assert bench.pool.take(bench.now, True) is fresh
+
+
+def test_the_setting_bounds_what_was_learned() -> None:
+    bench = Learned(idle_timeout_ns=600 * MS)
+    assert (bench.pool.usable_ns, bench.pool.careful_ns) == (400 * MS, 250 * MS)
+    connection = bench.idle(now=bench.now)
+    bench.wait(601)
+    assert connection.closed
+
+
+def test_one_that_is_found_closing_when_taken_teaches_too() -> None:
+    bench = Bench(learn=True)
+    for second in (10, 20):
+        bench.idle(now=second * SECOND)
+        bench.transports[-1].closed = True  # connection_lost is still to come
+        assert bench.pool.take(second * SECOND + 500 * MS, False) is None
+        bench.pool.sweep((second + 1) * SECOND)
+    assert bench.pool.learned_ns == 500 * MS
+
+
+def test_without_learning_nothing_changes() -> None:
+    bench = Bench()
+    for second in (10, 20, 30):
+        bench.idle(now=second * SECOND)
+        bench.clock.advance(second + 0.5 - bench.clock.monotonic_ns() / SECOND)
+        bench.transports[-1].receive_eof()
+        bench.settle()
+        assert not bench.pool.sweep((second + 1) * SECOND)
+    assert bench.pool.learned_ns == 0
+    assert bench.pool.usable_ns == bench.pool.careful_ns == 4 * SECOND

@@ -75,7 +75,13 @@ def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
         "row": 2,
         "policy": "round_robin",
         "policy_options": {},
-        "keepalive": {"max_idle": 64, "idle_timeout": 4.0, "max_requests": 0, "max_lifetime": 0.0},
+        "keepalive": {
+            "max_idle": 64,
+            "idle_timeout": 4.0,
+            "max_requests": 0,
+            "max_lifetime": 0.0,
+            "learn": True,
+        },
         "hash_key": "client_ip",
         "panic": True,
         "retry": {

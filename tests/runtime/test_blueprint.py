@@ -95,6 +95,7 @@ def test_carries_the_settings_in_seconds_and_bytes(ledger: Ledger) -> None:
         "idle_timeout": 2.0,
         "max_requests": 0,
         "max_lifetime": 0.0,
+        "learn": True,
     }
 
 

@@ -1,0 +1,86 @@
+"""How long an upstream leaves idle connections open, learned from those that it closes (L3).
+
+An app that closes idle connections sooner than we do closes some of them just as a request is on its way:
+the commonest 502 in front of gunicorn, uvicorn and Node. Nothing announces the time it waits, but every
+idle connection that it closes tells: so old was it then.
+
+Not every close is of that kind. A restart closes all connections at once, at any age; so closes count only
+where they agree, and never while an older connection is still open. What was learned is forgotten when a
+connection outlives it, or when nothing has confirmed it for a while.
+"""
+
+SHORTEST_NS = 100_000_000  # younger ones are closed for other reasons: nobody waits less for a request
+UNCONFIRMED_NS = 600_000_000_000  # what no close has confirmed for so long is forgotten
+APART_NS = 1_000_000_000  # two closes that confirm each other; those of one restart come closer together
+_SLACK_NS = 100_000_000
+_MARGIN_NS = 20_000_000
+_CAREFUL_MARGIN_NS = 100_000_000
+
+
+class IdleTime:
+    """One upstream's own idle timeout, as far as it is known: `learned_ns`, 0 while it is not.
+
+    `closed` is told of each close, `judge` draws the conclusions a few times a second. It takes two closes
+    that are not of the same moment to learn a time, and the shortest that was seen counts.
+    """
+
+    __slots__ = ("_learned_at_ns", "_longest_ns", "_seen_at_ns", "_seen_ns", "_shortest_ns", "learned_ns")
+
+    def __init__(self) -> None:
+        self.learned_ns = 0
+        self._learned_at_ns = 0  # when a close last confirmed it
+        self._seen_ns = 0  # an age that waits to be confirmed, 0 when there is none
+        self._seen_at_ns = 0
+        # of those closed since `judge` was last asked
+        self._shortest_ns = 0
+        self._longest_ns = 0
+
+    def closed(self, age_ns: int) -> None:
+        """The upstream has closed a connection that had been idle for `age_ns`."""
+        if not self._longest_ns or age_ns < self._shortest_ns:
+            self._shortest_ns = age_ns
+        if age_ns > self._longest_ns:
+            self._longest_ns = age_ns
+
+    def judge(self, now_ns: int, oldest_ns: int) -> bool:
+        """Whether `learned_ns` has changed. `oldest_ns` is the greatest age of those still open, or 0."""
+        before = self.learned_ns
+        shortest, longest = self._shortest_ns, max(self._longest_ns, oldest_ns)
+        self._shortest_ns = self._longest_ns = 0
+        if not _agree(self._seen_ns, longest) or now_ns - self._seen_at_ns > UNCONFIRMED_NS:
+            self._seen_ns = 0
+        if not _agree(before, longest) or now_ns - self._learned_at_ns > UNCONFIRMED_NS:
+            self.learned_ns = 0
+        if shortest >= SHORTEST_NS and _agree(shortest, longest):
+            self._agreed(shortest, now_ns)
+        return self.learned_ns != before
+
+    def _agreed(self, age_ns: int, now_ns: int) -> None:
+        """All that is open or was closed speaks for an idle timeout of about `age_ns`."""
+        if self.learned_ns and _agree(min(self.learned_ns, age_ns), max(self.learned_ns, age_ns)):
+            self._learn(min(self.learned_ns, age_ns), now_ns)
+        elif not self._seen_ns:
+            self._seen_ns, self._seen_at_ns = age_ns, now_ns
+        elif now_ns - self._seen_at_ns >= APART_NS:
+            low, high = min(self._seen_ns, age_ns), max(self._seen_ns, age_ns)
+            if _agree(low, high):
+                self._learn(low, now_ns)
+            else:
+                self._seen_ns, self._seen_at_ns = age_ns, now_ns
+
+    def _learn(self, age_ns: int, now_ns: int) -> None:
+        self.learned_ns, self._learned_at_ns = age_ns, now_ns
+        self._seen_ns = 0
+
+    def usable_ns(self) -> int:
+        """How long a connection may have been idle for a request that can be sent again."""
+        return max(0, min(self.learned_ns * 4 // 5, self.learned_ns - _MARGIN_NS))
+
+    def surely_usable_ns(self) -> int:
+        """The same for a request that must not be sent twice."""
+        return max(0, min(self.learned_ns // 2, self.learned_ns - _CAREFUL_MARGIN_NS))
+
+
+def _agree(short_ns: int, long_ns: int) -> bool:
+    """Whether two ages may come from one timeout: servers look at their connections once a second or so."""
+    return long_ns <= short_ns + short_ns // 2 + _SLACK_NS

@@ -1,0 +1,96 @@
+"""An app that closes idle connections, on real sockets, and requests in the instants around that."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from balancer.connections.keepalive import CLOSE_COLUMN
+from tests.proxy.arena import Arena, arena, on_uvloop, read_head
+
+pytestmark = pytest.mark.integration
+
+IDLE = 0.2
+ROUNDS = 12
+CLIENTS = 8
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Closes a connection that has been idle for IDLE seconds."""
+    try:
+        while True:
+            async with asyncio.timeout(IDLE):
+                head = await read_head(reader)
+            if b"POST" in head:
+                await reader.readexactly(2)
+            writer.write(OK)
+    except TimeoutError:
+        return
+
+
+async def ask(one: Arena, method: str) -> int:
+    reader, writer = await one.connect()
+    body = "Content-Length: 2\r\n\r\nhi" if method == "POST" else "\r\n"
+    writer.write(f"{method} / HTTP/1.1\r\nHost: test\r\n{body}".encode())
+    head = await read_head(reader)
+    writer.close()
+    return int(head.split(b" ")[1])
+
+
+def news(one: Arena) -> list[str]:
+    return [text for _, text, _ in one.logs]
+
+
+async def learned(one: Arena) -> None:
+    """Give the app idle connections to close, until that has been noticed."""
+
+    def closed_or_known(before: int) -> Callable[[], bool]:
+        return lambda: bool(news(one)) or closes(one) > before
+
+    while not news(one):
+        before = closes(one)
+        assert await ask(one, "GET") == 200
+        await one.until(closed_or_known(before))
+
+
+def closes(one: Arena) -> int:
+    return one.proxy.router.routes[0].pool.upstreams[0].cells[CLOSE_COLUMN["upstream_closed"]]
+
+
+async def pauses(play: Callable[[], Awaitable[None]]) -> None:
+    """Rounds with pauses on both sides of IDLE, closer and closer to it."""
+    for number in range(ROUNDS):
+        await play()
+        side = -1 if number % 2 else 1
+        await asyncio.sleep(IDLE + side * IDLE / 2**number)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@on_uvloop
+async def test_no_request_fails_once_the_time_is_known(method: str) -> None:
+    async with arena(app) as one:
+        await learned(one)
+        (text,) = news(one)
+        assert "closes idle connections after 0.2" in text
+        statuses: list[int] = []
+
+        async def play() -> None:
+            statuses.extend(await asyncio.gather(*(ask(one, method) for _ in range(CLIENTS))))
+
+        await pauses(play)
+        assert statuses == [200] * (ROUNDS * CLIENTS)
+        assert news(one) == [text]
+        one.logs.clear()
+
+
+@on_uvloop
+async def test_a_get_does_not_fail_before_that_either() -> None:
+    async with arena(app, keepalive={"learn": False}) as one:
+        statuses: list[int] = []
+
+        async def play() -> None:
+            statuses.extend(await asyncio.gather(*(ask(one, "GET") for _ in range(CLIENTS))))
+
+        await pauses(play)
+        assert statuses == [200] * (ROUNDS * CLIENTS)

@@ -1,0 +1,73 @@
+"""Requests around the moment at which an app closes idle connections."""
+
+import pytest
+
+from tests.proxy.conftest import MakeStage
+from tests.proxy.stage import GET, OK, Stage, status_of
+
+POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
+
+
+def learn(stage: Stage) -> None:
+    """Two connections are closed after half a second each."""
+    for _ in range(2):
+        _, upstream = stage.warm()
+        stage.advance(0.5)
+        upstream.receive_eof()
+        stage.settle()
+        stage.advance(1)
+    (level, text, _) = stage.logs.pop()
+    assert (level, text.partition(":")[0]) == ("info", "upstream app1")
+    assert "closes idle connections after 0.5 s" in text
+
+
+FRESH = [
+    pytest.param(GET, 0.39, False, id="GET below"),
+    pytest.param(GET, 0.41, True, id="GET near"),
+    pytest.param(POST, 0.24, False, id="POST well below"),
+    pytest.param(POST, 0.26, True, id="POST below"),
+    pytest.param(POST, 0.49, True, id="POST near"),
+]
+
+
+@pytest.mark.parametrize(("request_bytes", "idle", "fresh"), FRESH)
+def test_near_the_learned_time_a_request_gets_a_fresh_connection(
+    stage: Stage, request_bytes: bytes, idle: float, fresh: bool
+) -> None:
+    learn(stage)
+    client, _ = stage.warm()
+    connects = stage.connects()
+    stage.advance(idle, sweep=False)
+    stage.ask(request_bytes, client)
+    assert stage.connects() == connects + fresh
+    stage.answer()
+    assert client.take() == OK
+
+
+def test_without_learning_all_use_what_is_idle(make_stage: MakeStage) -> None:
+    stage = make_stage(keepalive={"learn": False})
+    for _ in range(3):
+        _, upstream = stage.warm()
+        stage.advance(0.5)
+        upstream.receive_eof()
+        stage.settle()
+        stage.advance(1)
+    client, _ = stage.warm()
+    connects = stage.connects()
+    stage.advance(0.49)
+    stage.ask(POST, client)
+    assert stage.connects() == connects
+    stage.answer()
+    assert status_of(client.take()) == 200
+
+
+def test_an_upstream_that_moves_keeps_what_was_learned(stage: Stage) -> None:
+    """It is the same app with the same settings; if not, a connection that outlives the time will tell."""
+    learn(stage)
+    stage.move(1, "10.0.0.9")
+    client, _ = stage.warm()
+    connects = stage.connects()
+    stage.advance(0.3, sweep=False)
+    stage.ask(POST, client)
+    assert stage.connects() == connects + 1
+    stage.answer()

@@ -47,6 +47,7 @@ class UpstreamView:
     eligible: bool
     weight: int
     effective_weight: float
+    backup: bool  # used only where no other upstream is eligible
     last_check: CheckView | None
     # Counted by workers; as they are here until the segment has been summed.
     inflight: int = 0

@@ -20,9 +20,9 @@ Path: TypeAlias = tuple[str, ...]  # ("timeouts", "connect")
 NOT_YET: frozenset[Path] = frozenset(
     tuple(key.split("."))
     for key in (
-        "admin_token", "admin_token_file", "outlier", "stuck", "latency", "hedge", "adaptive", "slow_start",
-        "sticky", "limits.max_inflight",
-        "limits.queue_size", "limits.queue_timeout", "tls", "pools", "routes",
+        "admin_token", "admin_token_file", "outlier", "stuck", "latency", "hedge", "adaptive",
+        "sticky", "limits.max_inflight", "limits.queue_size", "limits.queue_timeout", "tls", "pools",
+        "routes",
     )
 )  # fmt: skip
 

@@ -32,6 +32,7 @@ from balancer.config.groups import (
 from balancer.config.types import (
     CommaList,
     Count,
+    Duration,
     JsonObject,
     Switch,
     check_hash_key,
@@ -97,7 +98,8 @@ class Settings(BaseSettings):
     )
     upstreams: Annotated[tuple[Upstream, ...], AfterValidator(refuse_duplicates), CommaList] = Field(
         description="The app replicas: `app1:8000,10.0.0.2:8000?weight=3,http://app3:8000,[::1]:8000`, or "
-        "one per address of a name: `dns://app:8000?refresh=2s`."
+        "one per address of a name: `dns://app:8000?refresh=2s`. `?backup=true`: used only where no other is "
+        "eligible."
     )
     policy: str = Field(
         default="least_connections",
@@ -113,6 +115,11 @@ class Settings(BaseSettings):
     panic: Switch = Field(
         default=True,
         description="`on`: when no upstream is eligible, the ejected ones are used rather than none.",
+    )
+    slow_start: Duration = Field(
+        default=0.0,
+        description="Time in which an upstream that has come back, or was added, gets from a tenth of its "
+        "weight to all of it. 0 = at once.",
     )
     health_check: HealthCheckSettings = HealthCheckSettings()
     keepalive: KeepaliveSettings = KeepaliveSettings()

@@ -13,7 +13,6 @@ DEFAULT_REFRESH = 2.0
 MIN_REFRESH = 0.1
 MAX_REFRESH = 3600.0
 _LATER_SCHEMES = {"https": "use http:// or plain host:port"}
-_LATER_OPTIONS = ("backup",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +22,7 @@ class UpstreamSpec:
     host: str
     port: int
     weight: int = 1
+    backup: bool = False  # used only where no other upstream is eligible
 
     @property
     def id(self) -> str:
@@ -30,7 +30,7 @@ class UpstreamSpec:
         return join_host_port(self.host, self.port)
 
     def __str__(self) -> str:
-        return self.id if self.weight == 1 else f"{self.id}?weight={self.weight}"
+        return _with_options(self.id, _shown(self.weight, self.backup))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class DnsSpec:
     port: int
     weight: int = 1
     refresh: float = DEFAULT_REFRESH
+    backup: bool = False
 
     @property
     def id(self) -> str:
@@ -48,10 +49,10 @@ class DnsSpec:
         return f"dns://{join_host_port(self.host, self.port)}"
 
     def __str__(self) -> str:
-        options = [f"weight={self.weight}"] if self.weight != 1 else []
+        options = _shown(self.weight, self.backup)
         if self.refresh != DEFAULT_REFRESH:
             options.append(f"refresh={format_duration(self.refresh)}")
-        return f"{self.id}?{'&'.join(options)}" if options else self.id
+        return _with_options(self.id, options)
 
 
 Spec = UpstreamSpec | DnsSpec
@@ -93,21 +94,27 @@ def parse_upstream(value: object) -> Spec:
         raise ValueError(f"has a port outside 1 to 65535 ({port})")
     options = _options(query)
     weight = _weight(options.pop("weight", "1"))
+    backup = _backup(options.pop("backup", "false"))
     if kind == "dns":
         if is_ip(host):
             raise ValueError(f"looks up an IP address; write {join_host_port(host, port)}")
-        return DnsSpec(host, port, weight, _refresh(options.pop("refresh", "2s")))
+        return DnsSpec(host, port, weight, _refresh(options.pop("refresh", "2s")), backup)
     if "refresh" in options:
         raise ValueError(
             f"has the option refresh, which only dns:// takes; remove it, or write dns://{authority}"
         )
-    return UpstreamSpec(host, port, weight)
+    return UpstreamSpec(host, port, weight, backup)
 
 
 def refuse_duplicates(upstreams: tuple[Spec, ...]) -> tuple[Spec, ...]:
-    """Raise ValueError when two entries are the same upstream or name, or when there is none."""
+    """Raise ValueError when two entries are the same upstream or name, or when none serves by itself."""
     if not upstreams:
         raise ValueError("names no upstream; write app1:8000,app2:8000")
+    if all(upstream.backup for upstream in upstreams):
+        raise ValueError(
+            "names backup upstreams only, which are for when no other is eligible; remove ?backup=true from "
+            "those that serve otherwise"
+        )
     if twice := _repeated(upstream.id for upstream in upstreams):
         raise ValueError(f"names {', '.join(twice)} twice; for a larger share write {twice[0]}?weight=2")
     if twice := _repeated(join_host_port(upstream.host, upstream.port) for upstream in upstreams):
@@ -125,16 +132,30 @@ def _repeated(ids: Iterable[str]) -> list[str]:
 def _options(query: str) -> dict[str, str]:
     options: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
-        if name in _LATER_OPTIONS:
-            raise ValueError(f"has the option {name}, which is not supported by this version yet; remove it")
-        if name not in ("weight", "refresh"):
+        if name not in ("weight", "backup", "refresh"):
             raise ValueError(
-                f"has an unknown option ({name}); there is ?weight=3, and for dns:// ?refresh=2s"
+                f"has an unknown option ({name}); there is ?weight=3, ?backup=true, "
+                "and for dns:// ?refresh=2s"
             )
         if name in options:
             raise ValueError(f"has more than one {name}")
         options[name] = value
     return options
+
+
+def _shown(weight: int, backup: bool) -> list[str]:
+    options = [f"weight={weight}"] if weight != 1 else []
+    return [*options, "backup=true"] if backup else options
+
+
+def _with_options(name: str, options: list[str]) -> str:
+    return f"{name}?{'&'.join(options)}" if options else name
+
+
+def _backup(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"has a backup that is neither true nor false ({text}); write ?backup=true")
+    return text == "true"
 
 
 def _weight(text: str) -> int:

@@ -19,6 +19,7 @@ REFRESH = 1.0  # seconds
 _COLOURS = {
     "active": "green",
     "unchecked": "cyan",
+    "backup": "cyan",
     "draining": "yellow",
     "maintenance": "yellow",
     "ejected": "bold red",
@@ -136,7 +137,9 @@ def state_of(upstream: Answer) -> str:
         return "ejected"
     if not upstream["address"]:
         return "unresolved"
-    return "unchecked" if upstream["unchecked"] else "active"
+    if upstream["unchecked"]:
+        return "unchecked"
+    return "backup" if upstream["backup"] else "active"
 
 
 def _check(check: Answer) -> Text:

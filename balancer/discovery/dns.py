@@ -60,4 +60,6 @@ class DnsSource(Source):
 
     def _member(self, address: str) -> Member:
         port = self._spec.port
-        return Member(join_host_port(address, port), address, port, self._spec.weight, address)
+        return Member(
+            join_host_port(address, port), address, port, self._spec.weight, address, self._spec.backup
+        )

@@ -12,3 +12,4 @@ class Member:
     port: int
     weight: int
     address: str
+    backup: bool = False

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from balancer.connections.connector import Connector
 from balancer.connections.keepalive import KeepaliveSettings
 from balancer.pools.pool import UpstreamPool
+from balancer.pools.slow_start import SlowStart
 from balancer.upstreams.state import AdminState, Cause
 from balancer.upstreams.upstream import Upstream
 
@@ -16,7 +17,8 @@ from balancer.upstreams.upstream import Upstream
 class MemberState:
     """One upstream as the supervisor has it. `row` is its identity: one that left and came back has another.
 
-    `host` is an IP address, empty while its name has not been resolved.
+    `host` is an IP address, empty while its name has not been resolved. `ramp_since_ns` is when its slow
+    start began, on the monotonic clock, 0 where it has none.
     """
 
     id: str
@@ -26,6 +28,8 @@ class MemberState:
     row: int
     admin_state: AdminState
     causes: frozenset[Cause]
+    backup: bool
+    ramp_since_ns: int
 
 
 class Membership:
@@ -41,19 +45,19 @@ class Membership:
         """`cells` gives the cells of a row in this worker's page."""
         self._connector = connector
         self._cells = cells
-        self._pools: dict[str, tuple[UpstreamPool, KeepaliveSettings]] = {}
+        self._pools: dict[str, tuple[UpstreamPool, KeepaliveSettings, SlowStart]] = {}
         self._members: dict[str, dict[int, Upstream]] = {}
         self._leaving: dict[int, Upstream] = {}
         self._idle: dict[int, Upstream] = {}  # of those leaving: nothing ran at them when last looked at
 
-    def add_pool(self, pool: UpstreamPool, keepalive: KeepaliveSettings) -> None:
+    def add_pool(self, pool: UpstreamPool, keepalive: KeepaliveSettings, slow_start: SlowStart) -> None:
         """A pool, without upstreams so far."""
-        self._pools[pool.name] = pool, keepalive
+        self._pools[pool.name] = pool, keepalive, slow_start
         self._members[pool.name] = {}
 
     def apply(self, pool_name: str, states: Sequence[MemberState]) -> None:
         """The pool has these upstreams, in these states. Raises KeyError for an unknown pool."""
-        pool, keepalive = self._pools[pool_name]
+        pool, keepalive, slow_start = self._pools[pool_name]
         before = self._members[pool_name]
         self._members[pool_name] = members = {}
         for state in states:
@@ -66,21 +70,26 @@ class Membership:
                 upstream.set_host(state.host)
                 self._connector.expire(upstream)
             upstream.weight = state.weight
-            upstream.effective_weight = float(state.weight)
             upstream.admin_state = state.admin_state
             upstream.causes = state.causes
+            upstream.backup = state.backup
+            upstream.ramp_since_ns = state.ramp_since_ns
             members[state.row] = upstream
         for row, upstream in before.items():
             self._connector.expire(upstream)
             self._leaving[row] = upstream
+        slow_start.begin(members.values())
         pool.set_members(list(members.values()))
 
     def sweep(self) -> list[int]:
-        """The rows let go since the last sweep.
+        """Go on with slow starts. Gives the rows let go since the last sweep.
 
         A cancelled dial may still count for a turn of the loop after its attempt has ended, so an upstream
         must be found idle in two sweeps.
         """
+        for pool, _, slow_start in self._pools.values():
+            if slow_start.step():
+                pool.rebuild()
         if not self._leaving:
             return []
         idle = {row: upstream for row, upstream in self._leaving.items() if not upstream.inflight}

@@ -30,6 +30,7 @@ def build_pools(settings: Settings, ledger: Ledger) -> list[PoolState]:
             "policy_options": settings.policy_options,
             "hash_key": settings.hash_key,
             "panic": settings.panic,
+            "slow_start": settings.slow_start,
             "keepalive": settings.keepalive.model_dump(),
             "retry": {
                 **settings.retry.model_dump(),
@@ -39,6 +40,7 @@ def build_pools(settings: Settings, ledger: Ledger) -> list[PoolState]:
         },
         panic_allowed=settings.panic,
         is_checked=settings.health_check.enabled,
+        slow_start=settings.slow_start,
     )
     for spec in settings.upstreams:
         if isinstance(spec, UpstreamSpec):
@@ -50,6 +52,7 @@ def build_pools(settings: Settings, ledger: Ledger) -> list[PoolState]:
                 weight=spec.weight,
                 row=ledger.row(Kind.UPSTREAM, DEFAULT, spec.id),
                 address=spec.host if is_ip(spec.host) else "",
+                backup=spec.backup,
                 unchecked=pool.is_checked,
             )
     return [pool]

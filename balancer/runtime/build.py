@@ -16,6 +16,7 @@ from balancer.policies.least_connections import LeastConnections
 from balancer.policies.registry import build as build_policy
 from balancer.pools.pool import PoolSettings, UpstreamPool
 from balancer.pools.retry_budget import RetryRules
+from balancer.pools.slow_start import SlowStart
 from balancer.proxy.limits import Limits, Timeouts, timeout_ns
 from balancer.proxy.membership import Membership, MemberState
 from balancer.proxy.proxy import Proxy
@@ -79,6 +80,7 @@ def build_proxy(
                 max_lifetime_ns=round(keepalive["max_lifetime"] * 1e9),
                 learn=keepalive["learn"],
             ),
+            SlowStart(round(spec["slow_start"] * 1e9), clock),
         )
         membership.apply(pool.name, member_states(spec["upstreams"]))
         pools[pool.name] = pool
@@ -135,6 +137,8 @@ def member_states(upstreams: list[dict[str, Any]]) -> list[MemberState]:
             row=one["row"],
             admin_state=AdminState(one["admin_state"]),
             causes=frozenset(map(Cause, one["causes"])),
+            backup=one["backup"],
+            ramp_since_ns=one["ramp_since_ns"],
         )
         for one in upstreams
     ]

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from balancer.clock import Clock
 from balancer.discovery.member import Member
 from balancer.errors import StartupError
+from balancer.pools.slow_start import ramp
 from balancer.runtime.channel import Message
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import Event, EventLog
@@ -41,6 +42,8 @@ class UpstreamState:
     row: int
     address: str
     source: str = ""
+    backup: bool = False  # used only where no other is eligible
+    ramp_since_ns: int = 0  # when its slow start began, 0 where it has had none
     causes: frozenset[Cause] = frozenset()
     announced: bool = False  # its check answered DRAIN_STATUS
     unchecked: bool = False  # checks are on, and the first verdict is not in
@@ -51,14 +54,9 @@ class UpstreamState:
         """What is wanted of it."""
         return AdminState.DRAINING if self.announced else AdminState.ACTIVE
 
-    @property
-    def effective_weight(self) -> float:
-        """Its share of the load against the others'."""
-        return float(self.weight)
-
     def is_reachable(self) -> bool:
         """Whether it has an address and a share of the load."""
-        return self.address != "" and self.effective_weight > 0
+        return self.address != "" and self.weight > 0
 
     def is_eligible(self) -> bool:
         """Whether it may be picked without panic."""
@@ -74,6 +72,8 @@ class UpstreamState:
             "row": self.row,
             "admin_state": self.admin_state,
             "causes": sorted(self.causes),
+            "backup": self.backup,
+            "ramp_since_ns": self.ramp_since_ns,
         }
 
 
@@ -86,8 +86,10 @@ class PoolState:
     settings: dict[str, Any]
     panic_allowed: bool
     is_checked: bool  # by active checks
+    slow_start: float = 0.0  # seconds
     upstreams: dict[str, UpstreamState] = field(default_factory=dict)
     panics: bool = False
+    on_backup: bool = False  # its backup upstreams are used, as no other is eligible
     ejections: Counter[str] = field(default_factory=Counter)  # by cause
 
     def eligible(self) -> int:
@@ -133,11 +135,21 @@ class Fleet:
         self._broadcast = broadcast
         self._untold: dict[str, PoolState] = {}  # pools whose change the workers have not been told
         self._told_ns = -1 << 62
+        self._established = False
         self._left_out: set[tuple[str, str]] = set()  # of too many upstreams; said once
 
     def upstreams(self) -> list[UpstreamState]:
         """Every upstream, by pool and in the order of the settings."""
         return [upstream for pool in self.pools.values() for upstream in pool.upstreams.values()]
+
+    def established(self) -> None:
+        """The instance serves from now on: who comes later is new among those that run."""
+        self._established = True
+
+    def effective_weight(self, upstream: UpstreamState) -> float:
+        """Its share of the load against the others', at this moment."""
+        duration_ns = round(self.pools[upstream.pool].slow_start * 1e9)
+        return upstream.weight * ramp(upstream.ramp_since_ns, self._clock.monotonic_ns(), duration_ns)
 
     def snapshot(self) -> list[dict[str, Any]]:
         """The pools as the `start` message carries them."""
@@ -167,6 +179,8 @@ class Fleet:
         if cause not in upstream.causes:
             return
         upstream.causes -= {cause}
+        if not upstream.causes:
+            self._begin_ramp(upstream)
         still = f"; still ejected for {', '.join(sorted(upstream.causes))}" if upstream.causes else ""
         self._log.info("upstream %s of pool %s is readmitted: %s%s", upstream.id, upstream.pool, why, still)
         self._became(upstream, "readmitted", cause, f"{upstream.id} is readmitted: {why}{still}")
@@ -189,6 +203,8 @@ class Fleet:
         if upstream.address == address:
             return
         before, upstream.address = upstream.address, address
+        if not before:
+            self._begin_ramp(upstream)
         moved = f" (before: {before})" if before else ""
         level = logging.INFO if before else logging.DEBUG
         self._log.log(level, "upstream %s of pool %s is at %s%s", upstream.id, upstream.pool, address, moved)
@@ -230,8 +246,10 @@ class Fleet:
             row=row,
             address=member.address,
             source=source,
+            backup=member.backup,
             unchecked=pool.is_checked,
         )
+        self._begin_ramp(upstream)
         pool.upstreams[upstream.id] = upstream
         self._log.info("upstream %s of pool %s is added: found by %s", upstream.id, pool.name, source)
         self._event("added", upstream, None, f"{upstream.id} is added: found by {source}")
@@ -251,6 +269,11 @@ class Fleet:
 
     # What follows from a change
 
+    def _begin_ramp(self, upstream: UpstreamState) -> None:
+        """It comes, or comes back, to a pool that runs."""
+        if self._established and self.pools[upstream.pool].slow_start:
+            upstream.ramp_since_ns = self._clock.monotonic_ns()
+
     def _became(self, upstream: UpstreamState, to: str, cause: str, text: str) -> None:
         upstream.changes[to, cause] += 1
         self._event(to, upstream, cause, text)
@@ -260,7 +283,17 @@ class Fleet:
         self._say(kind, upstream.pool, upstream.id, cause, text)
 
     def _changed(self, pool: PoolState) -> None:
-        _, panics = candidates(list(pool.upstreams.values()), pool.panic_allowed)
+        chosen, panics = candidates(list(pool.upstreams.values()), pool.panic_allowed)
+        on_backup = bool(chosen) and chosen[0].backup
+        if on_backup != pool.on_backup:
+            pool.on_backup = on_backup
+            if on_backup:
+                text = "no other upstream is eligible: the backup upstreams take over"
+                self._log.warning("pool %s: %s", pool.name, text)
+            else:
+                text = "the backup upstreams stand by again"
+                self._log.info("pool %s: %s", pool.name, text)
+            self._say("backup" if on_backup else "backup_over", pool.name, None, None, text)
         if panics != pool.panics:
             pool.panics = panics
             if panics:

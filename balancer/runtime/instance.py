@@ -140,14 +140,22 @@ class Instance:
                         bool(one.causes),
                         one.unchecked,
                         is_eligible,
-                        one.effective_weight,
+                        self._fleet.effective_weight(one),
                         dict(one.changes),
                         None if checks is None else dict(checks.counts(one)),
                     )
                 )
             ejections = dict(pool.ejections)
             pools.append(
-                PoolSample(pool.name, eligible, pool.panics, ejections, durations.cells.copy(), durations.sum)
+                PoolSample(
+                    pool.name,
+                    eligible,
+                    pool.panics,
+                    pool.on_backup,
+                    ejections,
+                    durations.cells.copy(),
+                    durations.sum,
+                )
             )
         return FleetSample(pools, upstreams)
 
@@ -181,7 +189,8 @@ class Instance:
             unchecked=upstream.unchecked,
             eligible=upstream.is_eligible(),
             weight=upstream.weight,
-            effective_weight=upstream.effective_weight,
+            effective_weight=self._fleet.effective_weight(upstream),
+            backup=upstream.backup,
             last_check=_check_view(last) if last is not None else None,
         )
 

@@ -226,6 +226,7 @@ class Supervisor:
     async def _operate(self) -> None:
         self._in_background(self._discovery.run(), "discovery")
         await self._discovery.asked()
+        self._fleet.established()
         if self._instance.stopping:
             return
         if self._checks is not None:

@@ -63,16 +63,18 @@ def _upstreams(fleet: FleetSample) -> Iterator[Family]:
 def _pools(fleet: FleetSample) -> Iterator[Family]:
     eligible = gauge("pool_eligible_upstreams", "Upstreams whose states let them have requests.", ("pool",))
     panic = gauge("pool_panic", "1 while ejected upstreams are used, because none is eligible.", ("pool",))
+    backup = gauge("pool_backup", "1 while backup upstreams are used, as no other is eligible.", ("pool",))
     ejections = counter("ejections", "Upstreams ejected, by cause.", ("pool", "cause"))
     durations = histogram("active_check_duration_seconds", "How long active checks took.", ("pool",))
     for one in fleet.pools:
         labels = (one.pool,)
         eligible.add_metric(labels, one.eligible)
         panic.add_metric(labels, one.panic)
+        backup.add_metric(labels, one.on_backup)
         for cause, count in _from_zero(FIRST_EJECTIONS, one.ejections).items():
             ejections.add_metric((*labels, cause), count)
         observe(durations, labels, one.check_durations, one.check_seconds)
-    yield from (eligible, panic, ejections, durations)
+    yield from (eligible, panic, backup, ejections, durations)
 
 
 def _processes(workers: Iterable[WorkerSample]) -> Iterator[Family]:

@@ -40,6 +40,7 @@ class PoolSample(NamedTuple):
     pool: str
     eligible: int
     panic: bool
+    on_backup: bool
     ejections: Mapping[str, int]  # cause -> how often
     check_durations: Sequence[int]  # a histogram: counts per bucket, not cumulated
     check_seconds: float  # their sum

@@ -50,6 +50,10 @@ class HasState(Protocol):
     def causes(self) -> Collection[Cause]:
         """Why it is ejected; empty when it is not."""
 
+    @property
+    def backup(self) -> bool:
+        """Whether it is used only where no other upstream is eligible."""
+
     def is_reachable(self) -> bool:
         """Whether it has an address and a share of the load."""
 
@@ -60,10 +64,16 @@ MemberT = TypeVar("MemberT", bound=HasState)
 def candidates(members: Sequence[MemberT], panic: bool) -> tuple[list[MemberT], bool]:
     """Who may be picked, and whether that is in panic: none is eligible, so the ejected ones are used.
 
-    Draining and maintenance are somebody's will and hold in panic too. `panic` says whether it is allowed.
+    Backup upstreams only where there is no other: first those that are eligible, before panic; then, in
+    panic, where there are none but them. Draining and maintenance are somebody's will and hold in panic too.
+    `panic` says whether it is allowed.
     """
     reachable = [one for one in members if one.is_reachable() and one.admin_state is AdminState.ACTIVE]
     eligible = [one for one in reachable if is_eligible(one.admin_state, one.causes)]
     if eligible or not panic:
-        return eligible, False
-    return reachable, bool(reachable)
+        return _first_choice(eligible), False
+    return _first_choice(reachable), bool(reachable)
+
+
+def _first_choice(members: list[MemberT]) -> list[MemberT]:
+    return [one for one in members if not one.backup] or members

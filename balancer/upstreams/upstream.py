@@ -14,11 +14,12 @@ class Upstream:
     been resolved) changes. `inflight` is this worker's, exact; `remote_inflight` what the other workers had
     a few milliseconds ago. `cells` is its row in this worker's page of the stats segment (columns in
     `telemetry.columns`), `row` the number of it, which is the same in every page.
-    `admin_state` and `causes` are as the supervisor last said.
+    `admin_state`, `causes` and `backup` are as the supervisor last said; `ramp_since_ns` is when its slow
+    start began, 0 where it has none.
     """
 
-    __slots__ = ("admin_state", "authority", "causes", "cells", "effective_weight", "host", "id",
-                 "inflight", "port", "remote_inflight", "row", "weight")  # fmt: skip
+    __slots__ = ("admin_state", "authority", "backup", "causes", "cells", "effective_weight", "host", "id",
+                 "inflight", "port", "ramp_since_ns", "remote_inflight", "row", "weight")  # fmt: skip
 
     def __init__(
         self, id: str, host: str, port: int, weight: int, cells: memoryview[int], row: int = 0
@@ -29,6 +30,8 @@ class Upstream:
         self.effective_weight = float(weight)
         self.admin_state = AdminState.ACTIVE
         self.causes = _NO_CAUSES
+        self.backup = False
+        self.ramp_since_ns = 0
         self.inflight = 0
         self.remote_inflight = 0
         self.cells = cells

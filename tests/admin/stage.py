@@ -25,6 +25,7 @@ UPSTREAM = UpstreamView(
     eligible=False,
     weight=3,
     effective_weight=1.5,
+    backup=False,
     last_check=CHECK,
     inflight=2,
     idle_connections=1,

@@ -58,14 +58,13 @@ def test_upstream_is_read(text: str, expected: Spec) -> None:
         pytest.param("dns://app:80?refresh=soon", r"not a duration .* \(soon\); write", id="refresh_no_time"),
         pytest.param("dns://app:80?refresh=", "not a duration", id="refresh_empty"),
         pytest.param("dns://app:80?refresh=1s&refresh=2s", "more than one refresh", id="refresh_twice"),
-        pytest.param("dns://app:80?backup=true", "option backup, which is not supported", id="dns_backup"),
+        pytest.param("dns://app:80?backup=yes", r"backup .* \(yes\); write \?backup=true", id="dns_backup"),
         pytest.param(
             "http://app:80?refresh=2s", "which only dns:// takes; .* write dns://app:80$", id="refresh_no_dns"
         ),
         pytest.param("https://app:8000", "not supported by this version yet", id="https"),
-        pytest.param(
-            "app:8000?backup=true", "option backup, which is not supported by this version", id="backup"
-        ),
+        pytest.param("app:8000?backup", r"neither true nor false \(\)", id="backup_without_value"),
+        pytest.param("app:8000?backup=true&backup=true", "more than one backup", id="backup_twice"),
         pytest.param("ftp://app:8000", r"unknown scheme \(ftp://\)", id="ftp"),
         pytest.param("http://app:8000/api", "has a path; .* write app:8000", id="path"),
         pytest.param("http://me:secret@app:8000", "has a user name", id="user_name"),
@@ -107,6 +106,20 @@ def test_what_is_no_upstream_is_refused(text: object, problem: str) -> None:
 def test_the_same_upstream_twice_is_refused(texts: list[str], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         refuse_duplicates(tuple(parse_upstream(text) for text in texts))
+
+
+def test_backup_upstreams_alone_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"names backup upstreams only.* remove \?backup=true"):
+        refuse_duplicates((parse_upstream("app:80?backup=true"), parse_upstream("dns://b:80?backup=true")))
+
+
+@pytest.mark.parametrize(
+    "text", ["app:80?backup=true", "app:80?weight=2&backup=true", "dns://app:80?backup=true&refresh=5s"]
+)
+def test_a_backup_is_written_back_as_it_was_read(text: str) -> None:
+    spec = parse_upstream(text)
+    assert spec.backup
+    assert str(spec) == text
 
 
 def test_different_ports_of_a_name_are_no_duplicates() -> None:

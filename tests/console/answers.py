@@ -16,6 +16,7 @@ def upstream(name: str, **other: Any) -> dict[str, Any]:
         "eligible": True,
         "weight": 1,
         "effective_weight": 1.0,
+        "backup": False,
         "last_check": check(),
         "inflight": 0,
         "idle_connections": 0,

@@ -60,6 +60,8 @@ def upstream_message(number: int, **changes: Any) -> dict[str, Any]:
         "row": 3 + number,
         "admin_state": "active",
         "causes": [],
+        "backup": False,
+        "ramp_since_ns": 0,
         **changes,
     }
 
@@ -68,7 +70,7 @@ def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
     """A `start` message of the control channel: a pool of `upstreams` at 10.0.0.1:8000 and so on.
 
     `changes` replace parts; dicts are merged (`limits={"body_bytes": 10}`). What belongs to the pool
-    (`policy`, `policy_options`, `hash_key`, `panic`, `keepalive`, `retry`) is put there.
+    (`policy`, `policy_options`, `hash_key`, `panic`, `slow_start`, `keepalive`, `retry`) is put there.
     """
     pool: dict[str, Any] = {
         "name": "default",
@@ -84,6 +86,7 @@ def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
         },
         "hash_key": "client_ip",
         "panic": True,
+        "slow_start": 0.0,
         "retry": {
             "max_attempts": 3,
             "statuses": [502, 503, 504],

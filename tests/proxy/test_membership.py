@@ -1,13 +1,19 @@
 """Upstreams that come, go and change state while requests run; and what is told of failed attempts."""
 
+from collections import Counter, deque
+from hashlib import sha256
 from typing import Any
 
 import pytest
 
 from balancer.connections.connector import Connector
+from balancer.errors import Outcome
+from balancer.policies import registry
 from balancer.proxy.membership import Membership
 from balancer.telemetry.columns import UPSTREAM_CONNECT_FAILURES, UPSTREAM_INFLIGHT
+from balancer.upstreams.upstream import Upstream
 from tests.fakes.wire import CLIENT_ADDRESS, upstream_message
+from tests.proxy.conftest import MakeStage
 from tests.proxy.stage import OK, Stage
 
 
@@ -177,3 +183,53 @@ def test_failed_connects_are_counted_per_upstream(stage: Stage, error: Exception
     cells = stage.upstreams[0].cells
     counted = [cells[UPSTREAM_CONNECT_FAILURES + each] for each in range(3)]
     assert counted == [int(each == column) for each in range(3)]
+
+
+@pytest.mark.parametrize("policy", registry.names())
+def test_a_readmitted_one_gets_its_ramps_share_under_every_policy(make_stage: MakeStage, policy: str) -> None:
+    """In the first tenth of its slow start: neither none of 2,000 requests nor as many as the others."""
+    stage = make_stage(4, policy=policy, slow_start=1000.0)
+    members = [upstream_message(number) for number in range(1, 5)]
+    members[1]["ramp_since_ns"] = stage.clock.monotonic_ns()
+    stage.tell(*members)
+    counts: Counter[str] = Counter()
+    running: deque[Upstream] = deque()
+    for number in range(2000):
+        if len(running) == 12:
+            stage.clock.advance(0.005)
+            stage.pool.finished(running.popleft(), 60_000_000, Outcome.SUCCESS)
+        key = int.from_bytes(sha256(str(number).encode()).digest()[:8])
+        chosen = stage.pool.choose(key, (), stage.clock.monotonic_ns())
+        assert chosen is not None
+        counts[chosen.id] += 1
+        running.append(chosen)
+    while running:
+        stage.pool.finished(running.popleft(), 60_000_000, Outcome.SUCCESS)
+    fair = 2000 * 0.1 / 3.1
+    assert fair / 4 <= counts["app2:8000"] <= 3 * fair
+    assert min(counts[f"app{number}:8000"] for number in (1, 3, 4)) > 2 * counts["app2:8000"]
+
+
+def test_a_ramp_goes_on_in_the_sweep(make_stage: MakeStage) -> None:
+    stage = make_stage(2, slow_start=10.0)
+    stage.tell(upstream_message(1), upstream_message(2, ramp_since_ns=stage.clock.monotonic_ns()))
+    shares = []
+    for _ in range(5):
+        shares.append(stage.upstreams[1].effective_weight)
+        stage.advance(2.5)
+    assert shares == [0.1, 0.25, 0.5, 0.75, 1.0]
+    assert stage.upstreams[0].effective_weight == 1.0
+
+
+def test_a_backup_is_used_when_no_other_is_eligible(make_stage: MakeStage) -> None:
+    stage = make_stage(2)
+    spare = upstream_message(2, backup=True)
+    stage.tell(upstream_message(1), spare)
+    for _ in range(2):
+        stage.ask()
+        stage.answer()
+    assert set(stage.dialled) == {"10.0.0.1"}
+    stage.tell(upstream_message(1, causes=["active_check"]), spare)
+    stage.ask()
+    stage.answer()
+    assert stage.dialled[-1] == "10.0.0.2"

@@ -17,6 +17,7 @@ POOL = PoolSample(
     pool="apps",
     eligible=4,
     panic=True,
+    on_backup=False,
     ejections={"active_check": 3, "outlier": 1},
     check_durations=[2, 1, *[0] * (c.HISTOGRAM_CELLS - 2)],
     check_seconds=0.25,

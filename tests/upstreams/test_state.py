@@ -21,12 +21,14 @@ class One:
     admin_state: AdminState = ACTIVE
     causes: frozenset[Cause] = frozenset()
     reachable: bool = True
+    backup: bool = False
 
     def is_reachable(self) -> bool:
         return self.reachable
 
 
 WELL, ILL = One(), One(causes=frozenset([CHECK]))
+SPARE, ILL_SPARE = One(backup=True), One(causes=frozenset([CHECK]), backup=True)
 LEAVING, OUT, NOWHERE = One(DRAINING), One(MAINTENANCE), One(reachable=False)
 # members, whether panic is allowed -> candidates, in panic
 CASES: dict[str, tuple[list[One], bool, list[One], bool]] = {
@@ -39,6 +41,12 @@ CASES: dict[str, tuple[list[One], bool, list[One], bool]] = {
     "no panic for them alone": ([LEAVING, OUT], True, [], False),
     "without an address": ([NOWHERE, WELL], True, [WELL], False),
     "no panic without an address": ([NOWHERE], True, [], False),
+    "a backup stands by": ([WELL, SPARE], True, [WELL], False),
+    "a backup stands by while one other is left": ([ILL, WELL, SPARE], True, [WELL], False),
+    "a backup takes over before panic": ([ILL, SPARE, ILL_SPARE], True, [SPARE], False),
+    "a backup takes over from those that are out": ([LEAVING, OUT, NOWHERE, SPARE], False, [SPARE], False),
+    "panic is for the others": ([ILL, ILL_SPARE], True, [ILL], True),
+    "panic with nobody but backups": ([OUT, ILL_SPARE], True, [ILL_SPARE], True),
     "ill and draining": ([One(DRAINING, frozenset([CHECK]))], True, [], False),
 }
 

@@ -4,7 +4,7 @@ import os
 
 from locust import FastHttpUser, constant_throughput, task
 
-from loadtests.verdict import PREFIX, BoundsError
+from loadtests.verdict import PREFIX, BoundsError, switched_on
 
 DOWNLOAD_BYTES = 200_000
 ORDER = b'{"item": 7, "count": 2}' + b" " * 2000
@@ -27,7 +27,7 @@ class Shopper(FastHttpUser):
 
     wait_time = constant_throughput(_rate())
     # With sticky sessions on, an answer of a replica that does not know the session is a failure.
-    sticky = os.environ.get(f"{PREFIX}STICKY", "") == "true"
+    sticky = switched_on(os.environ, "STICKY")
 
     def on_start(self) -> None:
         self.item = 0

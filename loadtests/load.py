@@ -51,10 +51,15 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "host", nargs="?", help="the target, such as http://127.0.0.1:8080; without it a demo"
     )
-    parser.add_argument("--seconds", type=int, default=20, help="how long")
-    parser.add_argument("--users", type=int, default=20, help="how many users at once")
+    seconds = os.environ.get("LOAD_TIME", "").removesuffix("s") or 20
+    parser.add_argument("--seconds", type=int, default=seconds, help="how long (or LOAD_TIME)")
+    users = os.environ.get("LOAD_USERS") or 20
+    parser.add_argument("--users", type=int, default=users, help="how many users at once (or LOAD_USERS)")
     parser.add_argument("--locust", default="locust", help="the command")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.host and not options.host.startswith(("http://", "https://")):
+        parser.error(f"{options.host} is no address of a target; write http://{options.host}")
+    return options
 
 
 def _locust(options: argparse.Namespace, host: str) -> int:

@@ -15,7 +15,7 @@ from locust.stats import console_logger
 
 from loadtests.behaviours import Shopper, Visitor
 from loadtests.tally import Tally
-from loadtests.verdict import PREFIX, BoundsError, Figures, judge, read_bounds, report
+from loadtests.verdict import PREFIX, BoundsError, Figures, judge, read_bounds, report, switched_on
 
 REPORT_KEY = "balancer_tally"
 REPLICA_HEADER = os.environ.get(f"{PREFIX}REPLICA_HEADER", "") or "X-Replica"
@@ -71,6 +71,6 @@ def decide(environment: Any, **_: Any) -> None:
     def tell(**_: Any) -> None:
         """After Locust's own tables, so that the verdict is the last that is read."""
         console_logger.info("\n" + report(figures, bounds, findings))
-        if os.environ.get(f"{PREFIX}JSON", "") == "true":
+        if switched_on(os.environ, "JSON"):
             counts = {"requests": figures.requests, "failures": figures.failures, **tally.take()}
             print(json.dumps(counts), flush=True)

@@ -3,10 +3,17 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from loadtests.tally import Tally
 
 PREFIX = "LOAD_"
+# What follows it; the last ones are the compose file's and make's.
+NAMES = (
+    *("MAX_FAIL_RATIO", "MAX_P95", "SHARE_TOLERANCE", "WEIGHTS", "REPLICAS", "REPLICA_HEADER"),
+    *("RATE", "STICKY", "PATHS", "JSON"),
+    *("USERS", "TIME", "WORKERS", "HOST"),
+)
 # The exit code is that of the first broken bound, in this order. 1 and 2 are Locust's own.
 NOTHING_SENT, TOO_MANY_FAILURES, TOO_SLOW, WRONG_SHARES = 10, 11, 12, 13
 
@@ -52,7 +59,12 @@ class Finding:
 
 
 def read_bounds(environ: Mapping[str, str]) -> Bounds:
-    """The bounds from LOAD_*; an empty variable counts as not set."""
+    """The bounds from LOAD_*; an empty variable counts as not set. BoundsError for unknown names, too."""
+    for name in environ:
+        if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in NAMES:
+            close = get_close_matches(name.removeprefix(PREFIX), NAMES, 1, 0.5)
+            meant = f"; did you mean {PREFIX}{close[0]}?" if close else "; remove it"
+            raise BoundsError(f"{name}: no such setting of the load test{meant}")
     default = Bounds()
     return Bounds(
         max_fail_ratio=_number(environ, "MAX_FAIL_RATIO", default.max_fail_ratio, most=1.0),
@@ -133,6 +145,14 @@ def _broken_shares(tally: Tally, bounds: Bounds) -> list[str]:
 
 def _ms(seconds: float) -> str:
     return f"{seconds * 1e3:,.0f} ms"
+
+
+def switched_on(environ: Mapping[str, str], name: str) -> bool:
+    """Whether LOAD_NAME says yes. Raises BoundsError where it says neither yes nor no."""
+    text = environ.get(PREFIX + name, "").strip().lower()
+    if text not in ("", "true", "1", "yes", "on", "false", "0", "no", "off"):
+        raise BoundsError(f"{PREFIX}{name}: {text!r} is neither true nor false")
+    return text in ("true", "1", "yes", "on")
 
 
 def _number(environ: Mapping[str, str], name: str, default: float, most: float) -> float:

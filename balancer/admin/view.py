@@ -67,6 +67,7 @@ class PoolView:
     policy: str
     panic: bool
     eligible: int
+    problems: dict[str, str]  # discovery source -> why it does not resolve
     upstreams: list[UpstreamView]
 
 

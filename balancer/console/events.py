@@ -18,6 +18,8 @@ _COLOURS = {
     "readmitted": "green",
     "draining": "yellow",
     "active": "green",
+    "unresolved": "yellow",
+    "resolved": "green",
     "added": "cyan",
     "removed": "cyan",
     "panic": "bold red",

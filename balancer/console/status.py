@@ -82,6 +82,11 @@ def _pool(pool: Answer, width: int) -> Iterator[RenderableType]:
         (f"{eligible} of {count} eligible" if count else "no upstreams", style),
         ("   PANIC: none is eligible, so the ejected ones are used", "bold red") if pool["panic"] else "",
     )
+    for source, why in pool["problems"].items():
+        yield Text.assemble(
+            (source, "bold"),
+            f": does not resolve: {why}; correct it in BALANCER_UPSTREAMS, or start what it names",
+        )
     if not count:
         yield Text("")
         return

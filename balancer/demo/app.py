@@ -126,7 +126,7 @@ class Demo:
             f"admin      http://127.0.0.1:{admin}/   with /metrics, /api/pools, /api/events",
             f"try        curl -i http://127.0.0.1:{listen}/",
             f"           curl -X POST http://{first}/ill    (answers 500; then /well)",
-            f"           balancer events --follow --admin http://127.0.0.1:{admin}",
+            f"           {_command()} events --follow --admin http://127.0.0.1:{admin}",
             "Ctrl-C stops it all.",
         ):
             self._console.print(line)
@@ -155,6 +155,12 @@ class Demo:
         if load is not None:
             notes.append(f"load: {load.sent:,} requests, {load.failed:,} failed")
         return "; ".join(notes)
+
+
+def _command() -> str:
+    """How this very program was called, so that what is printed can be typed."""
+    name = sys.argv[0]
+    return "python -m balancer" if name.endswith("__main__.py") else name
 
 
 def free_port(first: int) -> int:

@@ -18,6 +18,9 @@ class MembersDoor(Protocol):
     def set_members(self, pool: str, source: str, members: Sequence[Member], /) -> None:
         """These are all the members that `source` has; those of it that are not among them are gone."""
 
+    def set_problem(self, pool: str, source: str, why: str, /) -> None:
+        """`source` cannot be resolved, for this reason; "" when it can again."""
+
 
 class DnsSource(Source):
     """One `dns://` entry of a pool: tells the members after every lookup that gave any, changed or not.
@@ -50,6 +53,10 @@ class DnsSource(Source):
             in_order = sorted(self._addresses, key=lambda address: int(ip_address(address)))
             self._members = tuple(self._member(address) for address in in_order)
         self._door.set_members(self._pool, self._spec.id, self._members)
+
+    def problem(self, why: str) -> None:
+        """Told where people look for the members."""
+        self._door.set_problem(self._pool, self._spec.id, why)
 
     def what_is_kept(self) -> str:
         """How many members there are, if any."""

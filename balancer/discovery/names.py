@@ -57,6 +57,9 @@ class NameSource(Source, Generic[NamedT]):
             if upstream.address not in addresses:
                 self._door.set_address(upstream, addresses[0])
 
+    def problem(self, why: str) -> None:
+        """An upstream without an address tells of itself."""
+
     def what_is_kept(self) -> str:
         """The last good address, if there was one."""
         known = self._upstreams[0].address

@@ -40,6 +40,10 @@ class Source(ABC):
     def what_is_kept(self) -> str:
         """The end of the sentence that says that the name does not resolve: what that means."""
 
+    @abstractmethod
+    def problem(self, why: str) -> None:
+        """The name does not resolve any more: why, in a few words; "" when it does again."""
+
     async def _ask(self) -> None:
         lookup = self._resolver.look_up(self._name)
         await asyncio.wait((lookup,), timeout=self._timeout)
@@ -51,6 +55,7 @@ class Source(ABC):
         if answer.addresses:
             if self._fails:
                 self._fails = False
+                self.problem("")
                 self._log.info("%s resolves now", self.label)
             self.found(answer.addresses)
         else:
@@ -61,4 +66,5 @@ class Source(ABC):
         self.asked.set()
         if not self._fails:  # said once, until it resolves again
             self._fails = True
+            self.problem(why)
             self._log.warning("%s does not resolve (%s); %s", self.label, why, self.what_is_kept())

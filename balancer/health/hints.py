@@ -21,52 +21,60 @@ def hint(reply: Reply, settings: CheckSettings) -> str:
 
 
 def _another_path(settings: CheckSettings) -> str:
-    return f"set HEALTH_CHECK__PATH to a path that answers {settings.expected}"
+    return f"set BALANCER_HEALTH_CHECK__PATH to a path that answers {settings.expected}"
 
 
 def _another_status(settings: CheckSettings) -> str:
     return (
-        f"only {settings.expected} passes; set HEALTH_CHECK__EXPECT if this status means that all is well, "
-        "or another HEALTH_CHECK__PATH"
+        f"only {settings.expected} passes; set BALANCER_HEALTH_CHECK__EXPECT if this status means that all "
+        "is well, or another BALANCER_HEALTH_CHECK__PATH"
     )
 
 
 def _credentials(settings: CheckSettings) -> str:
     if any(name.lower() in ("authorization", "cookie") for name, _ in settings.headers):
-        return "the app does not accept the credentials in HEALTH_CHECK__HEADERS"
-    return "the check sends no credentials; set HEALTH_CHECK__HEADERS, or HEALTH_CHECK__PATH to an open path"
+        return "the app does not accept the credentials in BALANCER_HEALTH_CHECK__HEADERS"
+    return (
+        "the check sends no credentials; set BALANCER_HEALTH_CHECK__HEADERS, or BALANCER_HEALTH_CHECK__PATH "
+        "to an open path"
+    )
 
 
 _BY_STATUS: dict[int, _Remedy] = {
     400: lambda _: (
         "the app may not accept the check's Host, which is the upstream's name; "
-        "set HEALTH_CHECK__HEADERS to one with the Host it knows"
+        "set BALANCER_HEALTH_CHECK__HEADERS to one with the Host it knows"
     ),
     401: _credentials,
     403: _credentials,
     404: _another_path,
-    405: lambda _: "the check is a GET; set HEALTH_CHECK__PATH to a path that accepts it",
+    405: lambda _: "the check is a GET; set BALANCER_HEALTH_CHECK__PATH to a path that accepts it",
     410: _another_path,
-    421: lambda _: "the app does not know the check's Host; set it by HEALTH_CHECK__HEADERS",
-    429: lambda _: "the app limits how often it is asked; exempt the check, or raise HEALTH_CHECK__INTERVAL",
+    421: lambda _: "the app does not know the check's Host; set it by BALANCER_HEALTH_CHECK__HEADERS",
+    429: lambda _: (
+        "the app limits how often it is asked; exempt the check, or raise BALANCER_HEALTH_CHECK__INTERVAL"
+    ),
     502: lambda _: "what answers there is a proxy that cannot reach the app; look at the app's log",
     503: lambda _: "the app says that it is not ready; look at its log",
     504: lambda _: "what answers there is a proxy that waited in vain for the app; look at the app's log",
 }
 _BY_CLASS: dict[int, _Remedy] = {
     3: lambda s: (
-        f"redirects are not followed; set HEALTH_CHECK__PATH to a path that answers {s.expected} itself"
+        "redirects are not followed; set BALANCER_HEALTH_CHECK__PATH to a path that answers "
+        f"{s.expected} itself"
     ),
     5: lambda _: "the app fails on this path; look at its log",
 }
 _BY_RESULT: dict[Result, _Remedy] = {
-    Result.BODY: lambda _: "look at the app, or correct HEALTH_CHECK__BODY (the first 64 KiB are searched)",
-    Result.TIMEOUT: lambda _: "raise HEALTH_CHECK__TIMEOUT or look at the app",
+    Result.BODY: lambda _: (
+        "look at the app, or correct BALANCER_HEALTH_CHECK__BODY (the first 64 KiB are searched)"
+    ),
+    Result.TIMEOUT: lambda _: "raise BALANCER_HEALTH_CHECK__TIMEOUT or look at the app",
     Result.REFUSED: lambda s: (
-        "correct HEALTH_CHECK__PORT, or start what should answer there"
+        "correct BALANCER_HEALTH_CHECK__PORT, or start what should answer there"
         if s.port
-        else "start the app, or correct the address in UPSTREAMS; an app in a container must listen on "
-        "0.0.0.0, not on 127.0.0.1"
+        else "start the app, or correct the address in BALANCER_UPSTREAMS; an app in a container must listen "
+        "on 0.0.0.0, not on 127.0.0.1"
     ),
     Result.UNREACHABLE: lambda _: "the machine is off, or no route or a firewall is in between",
     Result.CLOSED: lambda s: (
@@ -76,7 +84,8 @@ _BY_RESULT: dict[Result, _Remedy] = {
     Result.MALFORMED: lambda _: "the port may be another program's, or speak TLS; correct the port",
     Result.SLOW: lambda _: (
         "live requests succeed meanwhile, so it counts for nothing; "
-        "a lighter HEALTH_CHECK__PATH or a higher HEALTH_CHECK__TIMEOUT would make it certain"
+        "a lighter BALANCER_HEALTH_CHECK__PATH or a higher BALANCER_HEALTH_CHECK__TIMEOUT would make it "
+        "certain"
     ),
     Result.LATE: lambda _: (
         "the balancer's own process was late, so it counts for nothing; give it more CPU if this repeats"

@@ -8,7 +8,7 @@ any method.
 from typing import TYPE_CHECKING, TypeAlias
 
 from balancer.connections.upstream_connection import UpstreamConnection
-from balancer.errors import CONNECT_TIMEOUT, NO_UPSTREAM, UPSTREAM_CLOSED, Failure, Outcome
+from balancer.errors import CONNECT_REFUSED, CONNECT_TIMEOUT, NO_UPSTREAM, UPSTREAM_CLOSED, Failure, Outcome
 from balancer.pools.pool import UpstreamPool
 from balancer.proxy.dialling import Dialling
 from balancer.proxy.retry import retry_column
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from balancer.proxy.proxy import Proxy
 
 Miss: TypeAlias = tuple[Upstream, Failure, str]  # an attempt that failed, why, and in more words
+
+
+_MOST_REFUSALS = 32  # that do not count as attempts
 
 
 class Connecting:
@@ -64,8 +67,15 @@ class Connecting:
         self.attempts = 0
 
     def may_go_on(self) -> bool:
-        """Whether another attempt is allowed."""
-        return self.attempts < self._pool.retry.max_attempts
+        """Whether another attempt is allowed.
+
+        An upstream that refused the connection has cost nobody anything, least of all time: while a part of
+        the pool is gone and not yet ejected, those that are left must still be found.
+        """
+        most = self._pool.retry.max_attempts
+        refusals = sum(failure is CONNECT_REFUSED for _, failure, _ in self.misses)
+        counted = self.attempts - min(refusals, _MOST_REFUSALS)
+        return counted < most and (most > 1 or self.attempts == 0)
 
     def again(self, now: int) -> None:
         """An attempt at an upstream not tried yet."""

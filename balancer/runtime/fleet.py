@@ -88,6 +88,7 @@ class PoolState:
     is_checked: bool  # by active checks
     slow_start: float = 0.0  # seconds
     upstreams: dict[str, UpstreamState] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)  # discovery source -> why it does not resolve
     panics: bool = False
     on_backup: bool = False  # its backup upstreams are used, as no other is eligible
     ejections: Counter[str] = field(default_factory=Counter)  # by cause
@@ -228,6 +229,15 @@ class Fleet:
             self._left_out.discard((pool_name, source))
         if gone or new:
             self._changed(pool)
+
+    def set_problem(self, pool_name: str, source: str, why: str) -> None:
+        """A discovery source does not resolve, for this reason; "" when it does again. Discovery logs it."""
+        pool = self.pools[pool_name]
+        if why:
+            pool.problems[source] = why
+            self._say("unresolved", pool_name, None, None, f"{source} does not resolve: {why}")
+        elif pool.problems.pop(source, ""):
+            self._say("resolved", pool_name, None, None, f"{source} resolves now")
 
     def _add(self, pool: PoolState, source: str, member: Member) -> bool:
         try:

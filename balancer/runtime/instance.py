@@ -174,6 +174,7 @@ class Instance:
             policy=pool.settings["policy"],
             panic=pool.panics,
             eligible=sum(upstream.eligible for upstream in upstreams),
+            problems=dict(pool.problems),
             upstreams=upstreams,
         )
 

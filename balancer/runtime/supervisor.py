@@ -79,8 +79,8 @@ def _affordable_connections(settings: Settings, log: logging.Logger) -> int:
     affordable = affordable_connections(wanted, open_files, settings.workers)
     if affordable < wanted:
         log.warning(
-            "the open-file limit is %d: LIMITS__MAX_CONNECTIONS is lowered from %d to %d; to keep it, raise "
-            "the hard limit (ulimit -Hn) to %d",
+            "the open-file limit is %d: BALANCER_LIMITS__MAX_CONNECTIONS is lowered from %d to %d; to keep "
+            "it, raise the hard limit (ulimit -Hn, or ulimits: nofile: of the container) to %d",
             *(open_files, wanted, affordable, 2 * wanted),
         )
     return affordable

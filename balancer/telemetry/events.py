@@ -19,7 +19,7 @@ _revision = attrgetter("revision")
 @dataclass(frozen=True, slots=True)
 class Event:
     """One change of state. `kind` is `ejected`, `readmitted`, `draining`, `active`, `added`, `removed`,
-    `address`, `panic` or `panic_over`."""
+    `address`, `unresolved`, `resolved`, `panic` or `panic_over`."""
 
     revision: int
     time: float  # seconds since the epoch

@@ -58,7 +58,11 @@ class FakeInstance:
         return self.reasons + self.strict_reasons if strict else self.reasons
 
     async def pools(self) -> list[PoolView]:
-        return [PoolView("default", "least_connections", panic=True, eligible=0, upstreams=[UPSTREAM])]
+        return [
+            PoolView(
+                "default", "least_connections", panic=True, eligible=0, problems={}, upstreams=[UPSTREAM]
+            )
+        ]
 
     async def scrape(self) -> bytes:
         return b"balancer_worker_up 1.0\n"

@@ -72,6 +72,7 @@ async def test_pools_show_their_upstreams(client: AdminClient) -> None:
                 "policy": "least_connections",
                 "panic": True,
                 "eligible": 0,
+                "problems": {},
                 "upstreams": [asdict(UPSTREAM)],
             }
         ],

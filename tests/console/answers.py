@@ -46,7 +46,13 @@ def check(**other: Any) -> dict[str, Any]:
 def pools(*upstreams: dict[str, Any], **other: Any) -> dict[str, Any]:
     """One pool of these."""
     eligible = sum(one["eligible"] for one in upstreams)
-    pool = {"name": "default", "policy": "least_connections", "panic": False, "eligible": eligible}
+    pool = {
+        "name": "default",
+        "policy": "least_connections",
+        "panic": False,
+        "eligible": eligible,
+        "problems": {},
+    }
     return {"first_byte_bounds": [], "pools": [{**pool, "upstreams": list(upstreams), **other}]}
 
 

@@ -111,6 +111,14 @@ def test_upstreams_that_are_well_need_no_lines() -> None:
     assert not [line for line in shown(pools(upstream("app1:8000"), upstream("app2:8000"))) if ": " in line]
 
 
+def test_a_name_that_does_not_resolve_is_told_with_what_to_do() -> None:
+    lines = shown(pools(problems={"dns://app:8000": "Name or service not known"}), width=160)
+    assert lines[1] == (
+        "dns://app:8000: does not resolve: Name or service not known; "
+        "correct it in BALANCER_UPSTREAMS, or start what it names"
+    )
+
+
 def test_panic_and_an_empty_pool_are_in_the_heading() -> None:
     heading = shown(pools(EJECTED, panic=True), width=160)[0]
     assert heading.endswith("0 of 1 eligible   PANIC: none is eligible, so the ejected ones are used")

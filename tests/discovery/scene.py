@@ -28,11 +28,15 @@ class FleetBook:
     members: dict[tuple[str, str], Sequence[Member]] = field(default_factory=dict)
     told: list[Sequence[Member]] = field(default_factory=list)
     moves: list[tuple[str, str]] = field(default_factory=list)
+    problems: dict[tuple[str, str], str] = field(default_factory=dict)
     broken: bool = False
 
     def set_address(self, upstream: Replica, address: str) -> None:
         upstream.address = address
         self.moves.append((upstream.host, address))
+
+    def set_problem(self, pool: str, source: str, why: str) -> None:
+        self.problems[pool, source] = why
 
     def set_members(self, pool: str, source: str, members: Sequence[Member]) -> None:
         if self.broken:

@@ -109,9 +109,11 @@ def test_a_name_that_does_not_resolve_at_start_holds_nothing_up(
         "dns://app:8000 does not resolve (Name or service not known); it has no upstream until it resolves"
     ]
     assert scene.fleet.told == []
+    assert scene.fleet.problems == {("default", "dns://app:8000"): "Name or service not known"}
     scene.resolver.answers["app"] = Answer(("10.0.0.2",))
     scene.advance(2.0)
     assert scene.addresses() == ["10.0.0.2"]
+    assert scene.fleet.problems == {("default", "dns://app:8000"): ""}
 
 
 def test_a_resolver_that_hangs_holds_the_start_up_no_longer_than_the_timeout(

@@ -60,7 +60,7 @@ def test_the_last_result_is_kept() -> None:
     assert 0.99 < last.seconds < 1.02
     assert 0.08 < scene.clock.wall() - last.time < 0.12
     assert last.detail == "no whole response within 1s"
-    assert last.hint == "no whole response within 1s: raise HEALTH_CHECK__TIMEOUT or look at the app"
+    assert last.hint == "no whole response within 1s: raise BALANCER_HEALTH_CHECK__TIMEOUT or look at the app"
     scene.run(60)
     last = scene.checks.last(upstream)
     assert last is not None

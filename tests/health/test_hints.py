@@ -13,20 +13,24 @@ WITH_LOGIN = (("Authorization", "Basic eDp5"),)
 
 # Settings changed, status, a piece of the hint.
 STATUSES = {
-    "not found": ({}, 404, "404 on /: set HEALTH_CHECK__PATH to a path that answers 200-399"),
+    "not found": ({}, 404, "404 on /: set BALANCER_HEALTH_CHECK__PATH to a path that answers 200-399"),
     "the path and the statuses are the settings'": (
         {"path": "/up", "expect": ((200, 200), (204, 299))},
         404,
-        "404 on /up: set HEALTH_CHECK__PATH to a path that answers 200,204-299",
+        "404 on /up: set BALANCER_HEALTH_CHECK__PATH to a path that answers 200,204-299",
     ),
-    "no credentials": ({}, 401, "401 on /: the check sends no credentials; set HEALTH_CHECK__HEADERS"),
+    "no credentials": (
+        {},
+        401,
+        "401 on /: the check sends no credentials; set BALANCER_HEALTH_CHECK__HEADERS",
+    ),
     "forbidden": ({}, 403, "the check sends no credentials"),
     "wrong credentials": ({"headers": WITH_LOGIN}, 401, "does not accept the credentials"),
     "a host the app does not know": ({}, 400, "the check's Host"),
     "a redirect": ({"expect": ((200, 299),)}, 302, "redirects are not followed"),
     "not ready": ({}, 503, "503 on /: the app says that it is not ready"),
     "any other error": ({}, 500, "500 on /: the app fails on this path; look at its log"),
-    "another status": ({}, 418, "HEALTH_CHECK__EXPECT"),
+    "another status": ({}, 418, "BALANCER_HEALTH_CHECK__EXPECT"),
     "a good one that is not expected": ({"expect": ((204, 204),)}, 200, "only 204 passes"),
 }
 

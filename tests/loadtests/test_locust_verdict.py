@@ -14,6 +14,7 @@ from loadtests.verdict import (
     judge,
     read_bounds,
     report,
+    switched_on,
 )
 
 
@@ -105,6 +106,26 @@ def test_bounds_are_read_from_the_environment() -> None:
 def test_empty_variables_count_as_not_set() -> None:
     names = ("MAX_FAIL_RATIO", "MAX_P95", "SHARE_TOLERANCE", "WEIGHTS", "REPLICAS")
     assert read_bounds({f"LOAD_{name}": "" for name in names}) == read_bounds({})
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("LOAD_MAXP95", "did you mean LOAD_MAX_P95?"), ("LOAD_XYZZY", "remove it")],
+)
+def test_an_unknown_name_is_told(name: str, meant: str) -> None:
+    with pytest.raises(BoundsError) as caught:
+        read_bounds({name: "1"})
+    assert str(caught.value) == f"{name}: no such setting of the load test; {meant}"
+
+
+@pytest.mark.parametrize(("text", "on"), [("true", True), ("1", True), ("", False), ("off", False)])
+def test_switches(text: str, on: bool) -> None:
+    assert switched_on({"LOAD_JSON": text}, "JSON") is on
+
+
+def test_a_switch_that_says_neither_is_told() -> None:
+    with pytest.raises(BoundsError, match="LOAD_JSON: 'maybe' is neither true nor false"):
+        switched_on({"LOAD_JSON": "maybe"}, "JSON")
 
 
 WRONG = {

@@ -53,11 +53,33 @@ def test_all_fail_and_the_last_failure_is_answered(make_stage: MakeStage, error:
 @pytest.mark.parametrize("attempts", [1, 2, 3])
 def test_no_more_than_max_attempts(make_stage: MakeStage, attempts: int) -> None:
     stage = make_stage(5, retry={"max_attempts": attempts})
-    stage.refuse(1, 2, 3, 4, 5)
+    stage.refuse(1, 2, 3, 4, 5, error=OSError(113, "no route"))
     client = stage.ask()
     assert status_of(client.take()) == 502
     assert len(stage.loop.dials) == attempts
     assert stage.retries() == ({"connect_failed": attempts - 1} if attempts > 1 else {})
+
+
+@pytest.mark.parametrize(("attempts", "dials"), [(1, 1), (2, 5), (3, 5)])
+def test_refusals_do_not_count_but_where_nothing_goes_again(
+    make_stage: MakeStage, attempts: int, dials: int
+) -> None:
+    """While most of a pool is gone and not yet ejected, who is left must be found."""
+    stage = make_stage(5, retry={"max_attempts": attempts})
+    stage.refuse(1, 2, 3, 4)
+    client = stage.ask()
+    assert len(stage.loop.dials) == dials
+    if dials == 5:
+        stage.answer()
+        assert status_of(client.take()) == 200
+
+
+def test_of_very_many_not_all_are_asked(make_stage: MakeStage) -> None:
+    stage = make_stage(100)
+    stage.refuse(*range(1, 101))
+    client = stage.ask()
+    assert status_of(client.take()) == 502
+    assert len(stage.loop.dials) == 3 + 32
 
 
 def test_no_upstream_has_an_address(make_stage: MakeStage) -> None:

@@ -359,6 +359,19 @@ def test_more_members_than_fit_are_left_out_and_that_is_said_once(
     assert DNS in errors[0]
 
 
+def test_a_source_that_does_not_resolve_is_shown_until_it_does(scene: Scene) -> None:
+    scene.fleet.set_problem("default", DNS, "no such name")
+    assert scene.pool.problems == {DNS: "no such name"}
+    scene.fleet.set_problem("default", DNS, "")
+    scene.fleet.set_problem("default", DNS, "")
+    assert scene.pool.problems == {}
+    assert [event.text for event in scene.events.after(0)] == [
+        f"{DNS} does not resolve: no such name",
+        f"{DNS} resolves now",
+    ]
+    assert scene.told() is None
+
+
 def test_the_first_check_changes_nothing_for_workers(scene: Scene) -> None:
     scene.fleet.set_members("default", DNS, [member(1)])
     scene.told()

@@ -81,6 +81,7 @@ class UpstreamConnection(asyncio.Protocol):
         "transport",
         "upgrading",
         "upstream",
+        "was_reset",
         "write_paused",
     )  # fmt: skip
 
@@ -98,6 +99,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.generation = 0
         self.requests = 0
         self.closed = False
+        self.was_reset = False  # by a peer that had not closed before; after a FIN it is a broken pipe
         self.write_paused = False
         # while idle
         self.idle_since_ns = 0
@@ -167,6 +169,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
+        self.was_reset = isinstance(exc, ConnectionResetError)
         reader = self.reader
         if reader is None:
             self._owner.discard(self, "upstream_closed")

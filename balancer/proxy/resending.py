@@ -109,9 +109,10 @@ class Resending:
 
     def _is_unread(self, attempt: Attempt) -> bool:
         """Proof that the peer had closed before it read any of the request: its kernel has acknowledged
-        nothing of it, and refuses all. (A reset alone proves nothing: an app may read, and then crash.)"""
+        nothing of it, and refuses all. A reset without a FIN before it proves nothing: an app may read, and
+        then crash, and Linux acknowledges what was read up to 40 ms later, or never."""
         before = self._before
-        if before is None or not attempt.reused:
+        if before is None or not attempt.reused or attempt.connection.was_reset:
             return False
         now = taken(attempt.connection.transport.get_extra_info("socket"))
         return now is not None and now.closed and now.acked == before.acked

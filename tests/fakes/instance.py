@@ -41,8 +41,9 @@ class Client:
         async with asyncio.timeout(PATIENCE):
             return cls(*await asyncio.open_connection(host, port))
 
-    def send(self, target: str = "/") -> None:
-        self._writer.write(f"GET {target} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+    def send(self, target: str = "/", method: str = "GET") -> None:
+        length = "" if method == "GET" else "Content-Length: 0\r\n"
+        self._writer.write(f"{method} {target} HTTP/1.1\r\nHost: test\r\n{length}\r\n".encode())
 
     async def answer(self) -> Answer:
         """The next response; raises IncompleteReadError or ConnectionError where none comes."""

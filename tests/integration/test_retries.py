@@ -1,11 +1,14 @@
 """Retries in a whole balancer: what one replica cannot answer another one does, unknown to the client."""
 
+import asyncio
+import socket
+import struct
 from contextlib import AsyncExitStack
 
 import pytest
 
 from tests.fakes.app_replica import AppReplica, app_replica
-from tests.fakes.instance import Balancer, get, running
+from tests.fakes.instance import Answer, Balancer, Client, get, running
 
 pytestmark = pytest.mark.integration
 
@@ -54,3 +57,54 @@ async def test_retries_stay_within_their_budget() -> None:
         answers = [await get(balancer.port) for _ in range(10)]
         assert [answer.status for answer in answers].count(503) == ill.requests
         assert await balancer.metric('balancer_retry_budget_exhausted_total{pool="default"}') == ill.requests
+
+
+class Crashing:
+    """An app that reads a POST, and is reset by its machine before it has answered; all else it answers."""
+
+    def __init__(self) -> None:
+        self.posts = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                if head.startswith(b"POST"):
+                    self.posts += 1
+                    sock = writer.get_extra_info("socket")
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    return
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        except asyncio.IncompleteReadError:
+            pass  # the balancer has closed
+        finally:
+            writer.transport.abort()
+
+
+async def test_a_post_that_was_read_before_a_reset_is_not_sent_again() -> None:
+    app = Crashing()
+    server = await asyncio.start_server(app.serve, "127.0.0.1", 0)
+    async with server, AsyncExitStack() as stack:
+        port = server.sockets[0].getsockname()[1]
+        well = await stack.enter_async_context(app_replica("well"))
+        balancer = await stack.enter_async_context(
+            running(
+                UPSTREAMS=f"127.0.0.1:{port},{well.address}",
+                POLICY="round_robin",
+                HEALTH_CHECK__ENABLED="false",
+            )
+        )
+        for _ in range(4):  # both have an idle connection, of which the kernel no longer acknowledges at once
+            assert (await get(balancer.port)).status == 200
+        served = well.requests
+        statuses = [(await post(balancer.port)).status for _ in range(2)]
+        assert sorted(statuses) == [200, 502]
+        assert (app.posts, well.requests - served) == (1, 1)
+
+
+async def post(port: int) -> Answer:
+    client = await Client.connect(port)
+    try:
+        client.send(method="POST")
+        return await client.answer()
+    finally:
+        await client.close()

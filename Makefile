@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 LOAD_VENV := $(VENV)/load
 LOAD_STAMP := $(LOAD_VENV)/.installed
 
-.PHONY: help setup demo load test unit e2e lint types bench clean
+.PHONY: help setup demo load test unit e2e lint types bench faults clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -53,6 +53,9 @@ e2e: $(STAMP)  ## tests with real containers under load (needs Docker; says so w
 
 bench: $(STAMP)  ## CPU per request beside nginx and HAProxy (needs wrk, nginx, haproxy)
 	$(BIN)/python -m loadtests.bench
+
+faults: $(STAMP)  ## what clients notice of ill replicas, in 20 min (VS=nginx,haproxy beside them; ARGS=--help)
+	$(BIN)/python -m loadtests.faults $(if $(VS),--vs $(VS)) $(ARGS)
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The processes of one benchmark: started on a core, waited for, and all ended by pid."""
+"""The processes of one measurement: started on a core, waited for, and all ended by pid."""
 
 import http.client
 import os
@@ -50,15 +50,16 @@ class Processes:
                 signal.signal(one, handler)
 
     def start(
-        self, name: str, argv: Sequence[str], core: int, environment: Mapping[str, str] = os.environ
+        self, name: str, argv: Sequence[str], core: int | None, environment: Mapping[str, str] = os.environ
     ) -> int:
-        """Start `argv` on one core, its output into a file of the directory; returns its pid.
+        """Start `argv` on one core, or on any, its output into a file of the directory; returns its pid.
 
         The core is inherited by every process that it starts itself.
         """
+        pinned = [] if core is None else ["taskset", "--cpu-list", str(core)]
         with self._log(name).open("wb") as log:
             process = subprocess.Popen(
-                ["taskset", "--cpu-list", str(core), *argv],
+                [*pinned, *argv],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -70,8 +71,11 @@ class Processes:
 
     def run(self, name: str, argv: Sequence[str], core: int, limit: float) -> str:
         """Run `argv` on one core to its end and return its standard output."""
-        pid = self.start(name, argv, core)
-        process = next(one for one in self._running if one.pid == pid)
+        return self.wait(name, self.start(name, argv, core), limit)
+
+    def wait(self, name: str, pid: int, limit: float) -> str:
+        """Wait at most `limit` seconds for a process to end well, and return its output."""
+        process = self._of(pid)
         try:
             process.wait(limit)
         except subprocess.TimeoutExpired:
@@ -82,9 +86,33 @@ class Processes:
             raise BenchError(f"{name} exited with {process.returncode}: {output.strip()[-500:]}")
         return output
 
+    def wait_for_line(self, name: str, pid: int, start: str) -> str:
+        """Wait until a line of the output begins with `start`; returns the rest of that line."""
+        process = self._of(pid)
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            ended = process.poll() is not None  # before the read: its last words are not missed
+            for line in self._log(name).read_text(errors="replace").splitlines(keepends=True):
+                if line.startswith(start) and line.endswith("\n"):
+                    return line.removeprefix(start).strip()
+            if ended:
+                raise BenchError(f"{name} exited with {process.returncode} at start:{self._tail(name)}")
+            time.sleep(0.01)
+        raise BenchError(f"{name} did not say {start!r} within {START_SECONDS:.0f} s:{self._tail(name)}")
+
+    def end(self, pid: int, number: signal.Signals) -> None:
+        """End a process by a signal that cannot fail to, and wait until it has ended."""
+        process = self._of(pid)
+        process.send_signal(number)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise BenchError(f"process {pid} did not end by {number.name}") from None
+        self._running.remove(process)
+
     def wait_for_body(self, name: str, pid: int, port: int, length: int) -> None:
         """Wait until `port` answers 200 with `length` bytes; `BenchError` with the log if it never does."""
-        process = next(one for one in self._running if one.pid == pid)
+        process = self._of(pid)
         deadline = time.monotonic() + START_SECONDS
         seen = "no connection"
         while time.monotonic() < deadline:
@@ -104,11 +132,14 @@ class Processes:
 
     def require_running(self, name: str, pid: int) -> None:
         """`BenchError` with the log when the process has ended."""
-        process = next(one for one in self._running if one.pid == pid)
+        process = self._of(pid)
         if process.poll() is not None:
             raise BenchError(
                 f"{name} ended during the benchmark with {process.returncode}:{self._tail(name)}"
             )
+
+    def _of(self, pid: int) -> "subprocess.Popen[bytes]":
+        return next(one for one in self._running if one.pid == pid)
 
     def _log(self, name: str) -> Path:
         return self._directory / f"{name}.log"
@@ -121,6 +152,7 @@ class Processes:
         trees = [stat.pid for one in self._running if one.poll() is None for stat in running_tree(one.pid)]
         for process in reversed(self._running):
             process.terminate()
+            process.send_signal(signal.SIGCONT)  # a stopped one would not notice
         deadline = time.monotonic() + STOP_SECONDS
         for process in self._running:
             try:

@@ -50,12 +50,46 @@ def origin(directory: Path, ports: Sequence[int], body: int) -> Launch:
         (directory / "www").mkdir()
         (directory / "www" / "body").write_bytes(b"x" * body)
         answer = f"root {directory}/www; try_files /body =404;"
-    return _nginx_launch("origin", directory, listens=listens, answer=answer)
+    return nginx(HERE / "origin.conf.template", directory, listens=listens, answer=answer)
+
+
+def nginx(template: Path, directory: Path, **values: str) -> Launch:
+    """An nginx with the settings of `template`, told its directory and user besides `values`."""
+    # nginx started by root drops to another user, who could not enter our directory.
+    user = "user root;" if os.geteuid() == 0 else ""
+    settings = render(template, directory, user=user, directory=str(directory), **values)
+    return Launch(["nginx", "-e", "stderr", "-p", str(directory), "-c", str(settings)])
+
+
+def haproxy(template: Path, directory: Path, **values: str) -> Launch:
+    """An HAProxy with the settings of `template`."""
+    return Launch(["haproxy", "-db", "-f", str(render(template, directory, **values))])
+
+
+def balancer(listen: int, admin: int, upstreams: Sequence[str], **settings: str) -> Launch:
+    """This balancer on two ports of 127.0.0.1, one worker, no access log; `upstreams` are addresses."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("BALANCER_")}
+    environment |= {
+        "BALANCER_LISTEN": f"127.0.0.1:{listen}",
+        "BALANCER_ADMIN_LISTEN": f"127.0.0.1:{admin}",
+        "BALANCER_UPSTREAMS": ",".join(upstreams),
+        "BALANCER_WORKERS": "1",
+        "BALANCER_ACCESS_LOG__ENABLED": "false",
+    }
+    environment |= {f"BALANCER_{name}": value for name, value in settings.items()}
+    return Launch([sys.executable, "-m", "balancer", "run"], environment)
+
+
+def render(template: Path, into: Path, /, **values: str) -> Path:
+    """Write the settings file that comes of `NAME.template` into a directory."""
+    settings = into / template.stem
+    settings.write_text(_FileTemplate(template.read_text()).substitute(values))
+    return settings
 
 
 def _nginx(directory: Path, port: int, _spare: int, upstreams: Sequence[int]) -> Launch:
     servers = "\n        ".join(f"server 127.0.0.1:{upstream};" for upstream in upstreams)
-    return _nginx_launch("nginx", directory, port=str(port), servers=servers)
+    return nginx(HERE / "nginx.conf.template", directory, port=str(port), servers=servers)
 
 
 def _haproxy(directory: Path, port: int, _spare: int, upstreams: Sequence[int]) -> Launch:
@@ -63,33 +97,11 @@ def _haproxy(directory: Path, port: int, _spare: int, upstreams: Sequence[int]) 
         f"server app{number} 127.0.0.1:{upstream} check inter 2s"
         for number, upstream in enumerate(upstreams, 1)
     )
-    settings = directory / "haproxy.cfg"
-    settings.write_text(_render("haproxy.cfg.template", port=str(port), servers=servers))
-    return Launch(["haproxy", "-q", "-db", "-f", str(settings)])
+    return haproxy(HERE / "haproxy.cfg.template", directory, port=str(port), servers=servers)
 
 
 def _ours(_directory: Path, port: int, spare: int, upstreams: Sequence[int]) -> Launch:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("BALANCER_")}
-    environment |= {
-        "BALANCER_LISTEN": f"127.0.0.1:{port}",
-        "BALANCER_ADMIN_LISTEN": f"127.0.0.1:{spare}",
-        "BALANCER_UPSTREAMS": ",".join(f"127.0.0.1:{upstream}" for upstream in upstreams),
-        "BALANCER_WORKERS": "1",
-        "BALANCER_ACCESS_LOG__ENABLED": "false",
-    }
-    return Launch([sys.executable, "-m", "balancer", "run"], environment)
-
-
-def _nginx_launch(name: str, directory: Path, **values: str) -> Launch:
-    # nginx started by root drops to another user, who could not enter our directory.
-    user = "user root;" if os.geteuid() == 0 else ""
-    settings = directory / f"{name}.conf"
-    settings.write_text(_render(f"{name}.conf.template", user=user, directory=str(directory), **values))
-    return Launch(["nginx", "-e", "stderr", "-p", str(directory), "-c", str(settings)])
-
-
-def _render(name: str, **values: str) -> str:
-    return _FileTemplate((HERE / name).read_text()).substitute(values)
+    return balancer(port, spare, [f"127.0.0.1:{upstream}" for upstream in upstreams])
 
 
 PROXIES: dict[str, Proxy] = {

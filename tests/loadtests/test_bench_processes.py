@@ -1,6 +1,7 @@
 """The benchmark's processes, started really: none is left, and a failure says what was printed."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,24 @@ def test_the_output_of_a_finished_command_is_returned(tmp_path: Path) -> None:
 
 def test_free_ports_differ() -> None:
     assert len(set(free_ports(20))) == 20
+
+
+def test_a_line_of_the_output_is_waited_for(tmp_path: Path) -> None:
+    with Processes(tmp_path) as processes:
+        pid = processes.start("talker", ["sh", "-c", "echo hello; echo port 80; exec sleep 60"], None)
+        assert processes.wait_for_line("talker", pid, "port ") == "80"
+
+
+def test_a_line_that_cannot_come_any_more_is_an_error_with_the_output(tmp_path: Path) -> None:
+    with Processes(tmp_path) as processes:
+        pid = processes.start("talker", ["sh", "-c", "echo hello; exit 3"], None)
+        with pytest.raises(BenchError, match=r"(?s)exited with 3 at start:.*hello"):
+            processes.wait_for_line("talker", pid, "port ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_one_process_is_ended(tmp_path: Path, number: signal.Signals) -> None:
+    with Processes(tmp_path) as processes:
+        pid = processes.start("sleep", ["sleep", "60"], None)
+        processes.end(pid, number)
+        assert running_tree(pid) == []

@@ -1,0 +1,99 @@
+"""`make faults`: every fault in front of the balancer, and of others if asked for, and one table at the end.
+
+Exits 0 when all is as it should be, 1 where it is not (`loadtests.faults.verdict`) or on any error, 130 on
+Ctrl-C.
+"""
+
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+from rich.console import Console
+
+from loadtests.errors import BenchError
+from loadtests.faults import namespace, report
+from loadtests.faults import options as command_line
+from loadtests.faults.balancers import BALANCERS
+from loadtests.faults.catalogue import FAULTS
+from loadtests.faults.figures import Run, Timeline, together
+from loadtests.faults.options import Options
+from loadtests.faults.performance import perform
+from loadtests.faults.verdict import broken_promises
+
+SET_UP = 2.5  # seconds that a run takes beyond its own time, about
+WIDTH = 160  # columns where nobody says how wide the output is
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the faults and return the exit code."""
+    options = command_line.parse(argv)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        return _run(options, console)
+    except BenchError as error:
+        print(f"faults: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("faults: interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(options: Options, console: Console) -> int:
+    for name in options.balancers:
+        BALANCERS[name].require()
+    namespaces = namespace.are_possible()
+    total = options.runs * len(options.faults) * len(options.balancers)
+    minutes = total * (options.seconds + SET_UP) / 60
+    console.print(
+        f"{total} runs of {options.seconds} s: about {max(minutes, 1):.0f} minutes", highlight=False
+    )
+    if not namespaces and any(FAULTS[name].wants_namespace for name in options.faults):
+        console.print(
+            "no network namespaces here (they need root, ip and iptables): the black hole is a full backlog",
+            highlight=False,
+        )
+    runs: list[Run] = []
+    for number in range(
+        options.runs
+    ):  # a busy minute of the machine then spoils one run of each, not all of one
+        for fault in options.faults:
+            for name in options.balancers:
+                timeline = Timeline.of(options.seconds)
+                run = perform(BALANCERS[name], FAULTS[fault], timeline, options.rate, number, namespaces)
+                runs.append(run)
+                console.print(report.run_line(len(runs), total, run), highlight=False)
+    return _conclude(options, console, runs)
+
+
+def _conclude(options: Options, console: Console, runs: list[Run]) -> int:
+    rows = [
+        together([run for run in runs if (run.fault, run.balancer) == (fault, name)])
+        for fault in options.faults
+        for name in options.balancers
+    ]
+    title = (
+        f"{options.runs} runs of {options.seconds} s, {options.rate} requests/s: counts are sums, "
+        "percentiles medians of the runs, the rest the worst"
+    )
+    console.print(report.table(rows, title))
+    lag = max(run.lag for run in runs)
+    console.print(f"in the worst run the load was late by {lag * 1e3:.0f} ms (p99)", highlight=False)
+    if options.json is not None:
+        settings = {key: getattr(options, key) for key in ("seconds", "runs", "rate")}
+        report.write_json(options.json, settings, rows, runs)
+    found = broken_promises(rows)
+    for sentence in found:
+        console.print(sentence, highlight=False)
+    return 1 if found else 0
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""The command line of `make faults`."""
+
+import argparse
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadtests.faults.balancers import BALANCERS, OURS
+from loadtests.faults.catalogue import FAULTS
+
+_DESCRIPTION = """\
+What clients notice when one of four replicas falls ill. Requests arrive at a fixed rate, whatever becomes of
+those before them, at the balancer and, with --vs, at others in the same way. Each run has a warm-up, a
+baseline, the fault, and a time after it.
+"""
+_EPILOG = """\
+examples:
+  python -m loadtests.faults --only kill,hang --seconds 10 --runs 1
+  python -m loadtests.faults --vs nginx,haproxy --json faults.json
+
+exit code: 0, or 1 where a GET failed for its client (but for responses cut by the fault `half`), a POST was
+read twice by replicas, the load could not keep its rate, or something could not be started; 2 for a wrong
+command line. The others' failures are shown, and do not count. docs/faults.md says how to read the table.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to run. `seconds` and `runs` are for each fault and balancer."""
+
+    faults: tuple[str, ...]
+    balancers: tuple[str, ...]
+    seconds: int
+    runs: int
+    rate: int
+    json: Path | None
+
+
+def parse(argv: Sequence[str] | None = None) -> Options:
+    """Read the command line; exits with a usage message when it is wrong."""
+    width = max(map(len, FAULTS))
+    faults = "\n".join(f"  {fault.name:<{width}}  {fault.summary}" for fault in FAULTS.values())
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtests.faults",
+        description=_DESCRIPTION,
+        epilog=f"faults (the ill replica ...):\n{faults}\n\n{_EPILOG}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--only", type=_names(FAULTS), default=tuple(FAULTS), metavar="FAULT,...", help="these faults (all)"
+    )
+    parser.add_argument(
+        "--vs", type=_others, default=(), metavar="NAME,...", help="also run nginx, haproxy or both"
+    )
+    parser.add_argument("--seconds", type=_number(2, 600), default=30, help="length of a run (30)")
+    parser.add_argument("--runs", type=_number(1, 50), default=3, help="runs of each (3)")
+    parser.add_argument("--rate", type=_number(10, 5000), default=600, help="requests per second (600)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure to this file")
+    values = parser.parse_args(argv)
+    return Options(
+        faults=values.only,
+        balancers=(OURS, *values.vs),
+        seconds=values.seconds,
+        runs=values.runs,
+        rate=values.rate,
+        json=values.json,
+    )
+
+
+def _others(text: str) -> tuple[str, ...]:
+    return _names([name for name in BALANCERS if name != OURS])(text) if text else ()
+
+
+def _names(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:
+    def names(text: str) -> tuple[str, ...]:
+        found = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+        for name in found:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+        return found
+
+    return names
+
+
+def _number(low: int, high: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
+        return int(text)
+
+    return number

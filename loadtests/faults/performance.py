@@ -1,0 +1,53 @@
+"""One run: the stage is set, the load begins, the fault comes and goes, and the figures are taken."""
+
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from loadtests.faults import records
+from loadtests.faults.balancers import Balancer
+from loadtests.faults.catalogue import Fault
+from loadtests.faults.figures import Run, Timeline, Window, measure
+from loadtests.faults.load import PATIENCE
+from loadtests.faults.namespace import Namespace
+from loadtests.faults.stage import Stage
+from loadtests.processes import Processes
+
+GRACE = 15.0  # seconds beyond the load's own time after which it has failed
+SETTLING = 0.2  # seconds for replicas to read what is on its way
+
+
+def perform(
+    balancer: Balancer, fault: Fault, timeline: Timeline, rate: int, seed: int, namespaces: bool
+) -> Run:
+    """Play one fault in front of one balancer, on processes of its own."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="balancer-faults-")))
+        namespace = stack.enter_context(Namespace()) if namespaces and fault.wants_namespace else None
+        processes = stack.enter_context(Processes(directory))
+        stage = Stage(processes, directory, namespace)
+        stage.start(balancer)
+        pid, start = stage.start_load(rate, timeline.whole, seed)
+        window = _play(stage, fault, timeline, start)
+        stage.wait_for_load(pid, timeline.after + PATIENCE + GRACE)
+        time.sleep(SETTLING)
+        ill = stage.replicas.index(stage.ill) if fault.has_ill_replica else None
+        name = balancer.name, fault.name
+        return measure(name, records.read(stage.records), stage.ledgers(), window, ill)
+
+
+def _play(stage: Stage, fault: Fault, timeline: Timeline, start: float) -> Window:
+    """Take the fault's steps, each at its time; gives the times at which it came and went."""
+    planned = start + timeline.onset
+    _sleep_until(planned)
+    onset = time.monotonic()
+    for step in fault.steps:
+        _sleep_until(planned + step.at * timeline.fault)
+        step.act(stage)
+    _sleep_until(planned + timeline.fault)
+    return Window(start + timeline.warm_up, onset, time.monotonic())
+
+
+def _sleep_until(moment: float) -> None:
+    time.sleep(max(0.0, moment - time.monotonic()))

@@ -1,0 +1,59 @@
+"""What a client saw of each request: one line of JSON for each, from the load's process to the harness."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class Kind(StrEnum):
+    """How a request ended for its client."""
+
+    OK = "ok"
+    STATUS = "status"  # a whole response with another status than 200
+    RESET = "reset"  # the connection was refused, reset or closed before any of the response
+    CUT = "cut"  # the same after the response had begun
+    TIMEOUT = "timeout"  # the client's patience was over
+    WRONG = "wrong"  # a response that belongs to another request
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One request. Times in seconds: `begun` is when it should have been sent, by the monotonic clock.
+
+    `lag` is how much later it was sent, and `took` runs from `begun`, so a client that comes late is counted
+    with what it made its user wait.
+    """
+
+    number: int
+    method: str
+    begun: float
+    lag: float
+    took: float
+    kind: Kind
+    status: int
+
+    @property
+    def ended(self) -> float:
+        """When it ended, by the monotonic clock."""
+        return self.begun + self.took
+
+    @property
+    def failure(self) -> str:
+        """What the client saw, such as `status 503` or `timeout`."""
+        return f"status {self.status}" if self.kind is Kind.STATUS else self.kind.value
+
+
+def write(path: Path, records: Iterable[Record]) -> None:
+    """One line for each."""
+    path.write_text("".join(f"{json.dumps(astuple(one))}\n" for one in records))
+
+
+def read(path: Path) -> list[Record]:
+    """What `write` wrote."""
+    found = []
+    for line in path.read_text().splitlines():
+        number, method, begun, lag, took, kind, status = json.loads(line)
+        found.append(Record(number, method, begun, lag, took, Kind(kind), status))
+    return found

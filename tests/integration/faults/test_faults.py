@@ -1,0 +1,31 @@
+"""Each fault for a second, over real processes: outcomes, not times. `make faults` measures under full load.
+
+The black hole is a full backlog here, which needs no rights.
+"""
+
+import pytest
+
+from loadtests.faults.balancers import BALANCERS, OURS
+from loadtests.faults.catalogue import FAULTS
+from loadtests.faults.figures import Timeline
+from loadtests.faults.performance import perform
+from loadtests.faults.records import Kind
+
+pytestmark = pytest.mark.integration
+
+TIMELINE = Timeline(warm_up=0.2, before=0.3, fault=1.0, after=0.5)
+SEED = 1
+BUSY = 150  # requests per second
+# Below what the retry budget allows in any case, so that each error answer can be followed by another try.
+GENTLE = 20
+RATES = {"500-sick-check": GENTLE, "500-healthy-check": GENTLE, "503": GENTLE}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_no_idempotent_request_fails_that_could_be_saved(name: str) -> None:
+    fault = FAULTS[name]
+    run = perform(BALANCERS[OURS], fault, TIMELINE, RATES.get(name, BUSY), SEED, namespaces=False)
+    kinds = set(run.gets)
+    assert kinds <= ({Kind.CUT} if fault.may_break_responses else set()), run
+    assert Kind.WRONG not in run.posts, run
+    assert run.posts_read_twice == 0, run

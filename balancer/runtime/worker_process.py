@@ -91,8 +91,9 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End it at once, whatever it does; `on_ended` follows."""
-        if self._ended is None:  # not reaped yet, so the pid cannot be another's
-            self._process.kill()
+        if self._ended is None:
+            # Not Popen.kill, which reaps a process that has ended, and then nobody would learn how.
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     async def _open(self, sock: socket.socket) -> None:
         await self._channel.open(sock)

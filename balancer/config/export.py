@@ -10,8 +10,8 @@ import yaml
 
 from balancer.config.catalogue import SETTINGS, key
 from balancer.config.loader import Loaded
+from balancer.config.types import MASK
 
-MASK = "**********"  # as pydantic writes a SecretStr
 _OPEN_FIELDS = frozenset(["accept", "host", "user-agent"])  # header fields that hold no secrets
 
 

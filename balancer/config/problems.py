@@ -3,12 +3,13 @@
 import json
 from collections.abc import Mapping
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from balancer.config.catalogue import BY_PATH, Path, about_unknown_key, variable
 from balancer.config.groups import MisfitError
 from balancer.config.sources import Origin
+from balancer.config.types import MASK
 
 _LONGEST_VALUE = 80
 
@@ -65,7 +66,11 @@ def _sentence(error: ErrorDetails, origins: Mapping[Path, Origin], file: str | N
 
 def about_value(path: Path, value: object, text: str, origins: Mapping[Path, Origin]) -> str:
     """The sentence on a setting's value: where it was set, the value, and what is wrong (`text`)."""
-    return f"{_place(path, origins)}: {_quoted(value)} {text}"
+    return f"{_place(path, origins)}: {MASK if _is_secret(path) else _quoted(value)} {text}"
+
+
+def _is_secret(path: Path) -> bool:
+    return BY_PATH[path].field.annotation is SecretStr
 
 
 def _place(path: Path, origins: Mapping[Path, Origin]) -> str:

@@ -29,6 +29,7 @@ from balancer.config.groups import (
     RetrySettings,
     TimeoutSettings,
 )
+from balancer.config.sticky import StickySettings
 from balancer.config.types import (
     CommaList,
     Count,
@@ -122,6 +123,7 @@ class Settings(BaseSettings):
         "weight to all of it. 0 = at once.",
     )
     health_check: HealthCheckSettings = HealthCheckSettings()
+    sticky: StickySettings = StickySettings()
     keepalive: KeepaliveSettings = KeepaliveSettings()
     retry: RetrySettings = RetrySettings()
     timeouts: TimeoutSettings = TimeoutSettings()
@@ -141,6 +143,21 @@ class Settings(BaseSettings):
         if isinstance(listen, Address) and admin.clashes_with(listen):
             raise ValueError(f"takes the port that LISTEN ({listen}) has; give one of them another port")
         return admin
+
+    @field_validator("sticky")
+    @classmethod
+    def _hash_key_reaches_the_policy(cls, sticky: StickySettings, info: ValidationInfo) -> StickySettings:
+        if (
+            sticky.enabled
+            and not sticky.app_cookie
+            and info.data.get("hash_key") == f"cookie:{sticky.cookie}"
+        ):
+            raise MisfitError(
+                "cookie",
+                sticky.cookie,
+                "is the balancer's own, and nothing for HASH_KEY to go by; give one of them another name",
+            )
+        return sticky
 
     @field_validator("limits")
     @classmethod

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
+MASK = "**********"  # as pydantic writes a SecretStr
+
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h)?")
 _LARGEST = 10**9  # numbers have at most nine digits
 _SECONDS = {"m": 60, "h": 3600}
@@ -163,6 +165,13 @@ def check_fields(fields: dict[str, str]) -> dict[str, str]:
         if _FIELD_VALUE.fullmatch(value) is None:
             raise ValueError(f"has characters in {name} that a field cannot carry")
     return fields
+
+
+def check_token(text: str) -> str:
+    """A token (RFC 9110 section 5.6.2), as names of fields and of cookies are."""
+    if _TOKEN.fullmatch(text) is None:
+        raise ValueError("has characters that no name of a cookie may have; write letters, digits, _ and -")
+    return text
 
 
 def check_hash_key(key: str) -> str:

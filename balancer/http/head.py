@@ -62,10 +62,11 @@ class RequestHead:
     pairs of the X-Forwarded-* family and X-Request-ID. `block` is what stood after the start line, kept to
     know it again, empty where that is not worth it; `outgoing` the field lines as `wire` has rendered them,
     which then takes the place of `lines` (not where Host is missing): an idle client keeps its head.
+    `pin` is what `pin_reader` has found in its cookies; both stay with a head that is repeated.
     """
 
     __slots__ = ("block", "forwarding", "host", "keep_alive", "length", "lines", "method", "minor",
-                 "outgoing", "target", "te_trailers", "websocket")  # fmt: skip
+                 "outgoing", "pin", "pin_reader", "target", "te_trailers", "websocket")  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, minor: int) -> None:
         self.method = method
@@ -80,10 +81,28 @@ class RequestHead:
         self.block = b""
         self.outgoing = b""
         self.forwarding: list[tuple[bytes, bytes]] | None = None
+        self.pin = b""
+        self.pin_reader: object | None = None
 
     def find(self, name: bytes) -> bytes | None:
         """The value of the first field called `name` (in lower case). Slow: not for the request path."""
-        return find_value(self.outgoing.split(b"\r\n") if self.outgoing else self.lines, name)
+        return find_value(self.forwarded_lines(), name)
+
+    def forwarded_lines(self) -> list[bytes]:
+        """The lines that go to the app, in whatever form they are kept. Slow, as `find` is."""
+        return self.outgoing[:-2].split(b"\r\n") if self.outgoing else self.lines
+
+    def replace_line(self, line: bytes, new: bytes) -> None:
+        """Forward `new` for one of the lines that are `line`, nothing where it is empty."""
+        if self.outgoing:
+            after = b"\r\n%b\r\n" % new if new else b"\r\n"
+            self.outgoing = (b"\r\n" + self.outgoing).replace(b"\r\n%b\r\n" % line, after, 1)[2:]
+            return
+        try:
+            at = self.lines.index(line)
+        except ValueError:  # Connection has named it, so it goes no further
+            return
+        self.lines[at : at + 1] = [new] if new else []
 
 
 class ResponseHead:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from balancer.errors import Outcome
 from balancer.policies.base import Policy
+from balancer.pools.affinity import Affinity
 from balancer.pools.hash_key import NO_KEY, HashKey, hash_key
 from balancer.pools.retry_budget import RetryBudget, RetryRules
 from balancer.telemetry.columns import UPSTREAM_INFLIGHT
@@ -43,8 +44,8 @@ class UpstreamPool:
     """
 
     __slots__ = ("_active", "_blamed", "_keyless", "_panic", "_policy", "_remote", "_remote_read_ns",
-                 "_remote_rows", "_report", "_tracks_load", "cells", "hash_key", "name", "retry",
-                 "retry_budget", "upstreams")  # fmt: skip
+                 "_remote_rows", "_report", "_tracks_load", "affinity", "cells", "hash_key", "name",
+                 "retry", "retry_budget", "upstreams")  # fmt: skip
 
     def __init__(
         self,
@@ -56,10 +57,12 @@ class UpstreamPool:
         cells: memoryview[int],
         report: Callable[[Exception], None],
         remote_rows: RemoteRows | None = None,
+        affinity: Affinity | None = None,
     ) -> None:
         """`keyless` picks for requests that bring no hash key, where `policy` wants one, and for all where
         `policy` fails; it must not fail itself. `report` is told of a policy's own errors. `remote_rows`
-        gives what other workers count in a row, None where there are no others."""
+        gives what other workers count in a row, None where there are no others; `affinity` is for sticky
+        sessions."""
         self.name = name
         self.upstreams: list[Upstream] = []
         self.retry = settings.retry
@@ -67,6 +70,7 @@ class UpstreamPool:
         key_source = policy.key_source or settings.hash_key
         self.hash_key: HashKey | None = hash_key(key_source) if policy.needs_key else None
         self.cells = cells
+        self.affinity = affinity
         self._policy = policy
         self._active = keyless  # who picks: `policy`, unless it failed at the last rebuild
         self._blamed: set[tuple[str, type[Exception]]] = set()
@@ -89,6 +93,8 @@ class UpstreamPool:
         else:
             for upstream in upstreams:
                 upstream.remote_inflight = 0
+        if self.affinity is not None:
+            self.affinity.set_members(upstreams)
         self.rebuild()
 
     def rebuild(self) -> None:
@@ -96,6 +102,8 @@ class UpstreamPool:
         chosen, _ = candidates(self.upstreams, self._panic)
         self._blamed.clear()
         self._keyless.rebuild(chosen)
+        if self.affinity is not None:
+            self.affinity.rebuild(chosen)
         try:
             self._policy.rebuild(chosen)
         except Exception as error:
@@ -104,30 +112,46 @@ class UpstreamPool:
         else:
             self._active = self._policy
 
-    def choose(self, key: int, tried: tuple[Upstream, ...], now_ns: int) -> Upstream | None:
+    def choose(
+        self, key: int, tried: tuple[Upstream, ...], now_ns: int, pinned: Upstream | None = None
+    ) -> Upstream | None:
         """An upstream for one attempt, in flight until `finished`; None when there is none left.
 
-        `key` is what `hash_key` gives for the request, 0 where that is None.
+        `key` is what `hash_key` gives for the request, 0 where that is None. `pinned`, what `affinity` gives,
+        goes before the policy's choice where it takes its sessions and has not been tried.
         """
         if self._remote and now_ns - self._remote_read_ns > _REMOTE_REFRESH_NS:
             self._read_remote(now_ns)
+        kept = None if pinned is None else self._keep(pinned, key, tried)
         try:
-            upstream = (self._active if key != NO_KEY else self._keyless).pick(key, tried)
+            upstream = kept or (self._active if key != NO_KEY else self._keyless).pick(key, tried)
             if upstream is not None and self._tracks_load:
+                if self.affinity is not None:
+                    self.affinity.diversion.started(upstream)
                 self._policy.started(upstream)
         except Exception as error:
             self._blame(error, "failed at a pick, which went to the least connected instead")
-            upstream = self._keyless.pick(key, tried)
+            upstream = kept or self._keyless.pick(key, tried)
         if upstream is not None:
             upstream.inflight = inflight = upstream.inflight + 1
             upstream.cells[UPSTREAM_INFLIGHT] = inflight
         return upstream
+
+    def _keep(self, pinned: Upstream, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
+        """The upstream a request is pinned to, if it can have it."""
+        affinity = self.affinity
+        if affinity is None or pinned in tried or not affinity.accepts(pinned):
+            return None
+        affinity.diversion.stayed(pinned, key)
+        return pinned
 
     def finished(self, upstream: Upstream, latency_ns: int, outcome: Outcome) -> None:
         """The attempt that `choose` began is over."""
         upstream.inflight = inflight = upstream.inflight - 1
         upstream.cells[UPSTREAM_INFLIGHT] = inflight
         if self._tracks_load:
+            if self.affinity is not None:
+                self.affinity.diversion.finished(upstream, latency_ns / 1e9, outcome)
             try:
                 self._policy.finished(upstream, latency_ns / 1e9, outcome)
             except Exception as error:

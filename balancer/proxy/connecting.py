@@ -32,8 +32,8 @@ class Connecting:
     of those that failed.
     """
 
-    __slots__ = ("_detail", "_exchange", "_failure", "_key", "_pool", "_proxy", "attempts",
-                 "dialling", "misses", "tried")  # fmt: skip
+    __slots__ = ("_detail", "_exchange", "_failure", "_key", "_pinned", "_pool", "_proxy",
+                 "attempts", "dialling", "misses", "tried")  # fmt: skip
 
     _pool: UpstreamPool
 
@@ -43,6 +43,7 @@ class Connecting:
         self._failure: Failure | None = None  # why the last attempt could not be connected
         self._detail = ""
         self._key = 0
+        self._pinned: Upstream | None = None
         self.dialling: Dialling | None = None
         self.tried: tuple[Upstream, ...] = ()
         self.misses: tuple[Miss, ...] = ()
@@ -54,7 +55,10 @@ class Connecting:
         pool.retry_budget.requests += 1
         self.reset()
         hash_key = pool.hash_key
+        affinity = pool.affinity
         exchange = self._exchange
+        # Before the hash key: it goes by the cookies as the app sees them.
+        self._pinned = None if affinity is None else affinity.pinned(exchange.head)
         self._key = 0 if hash_key is None else hash_key(exchange.head, exchange.client.peer)
         self.again(now)
 
@@ -133,7 +137,7 @@ class Connecting:
             dialling.cancel(outcome)
 
     def _choose(self, now: int) -> Upstream | None:
-        upstream = self._pool.choose(self._key, self.tried, now)
+        upstream = self._pool.choose(self._key, self.tried, now, self._pinned)
         if upstream is None:
             self._exchange.fail(self._failure or NO_UPSTREAM, self._detail)
             return None

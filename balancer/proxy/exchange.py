@@ -291,6 +291,8 @@ class Exchange:
             self._resending.end()
         self.response_bytes = len(body)
         self._chunked = chunked = unbounded and minor == 1
+        if self.route.pool.affinity is not None:
+            self._pin(head)
         data = render_response(head, minor, self._close, proxy.date_line)
         if chunked:
             client.transport.write(b"".join([data, *encode_piece(body, last, b"")]))
@@ -363,10 +365,17 @@ class Exchange:
         self.status = head.status
         self.failure = None
         self.response_begun = self.informed = True
+        self._pin(head)
         self.tunnel = tunnel = Tunnel(self, attempt, head)
         if data:
             tunnel.from_upstream(data)
         self.client.begin_tunnel(tunnel)
+
+    def _pin(self, head: ResponseHead) -> None:
+        """Sticky sessions: a final response may pin its client to who has answered."""
+        affinity = self.route.pool.affinity
+        if affinity is not None and self.attempt is not None:
+            affinity.answered(self.head, head, self.attempt.upstream)
 
     # --- ends
 

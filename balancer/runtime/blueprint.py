@@ -7,6 +7,7 @@ from typing import Any
 
 from balancer.config.address import is_ip
 from balancer.config.settings import Settings
+from balancer.config.sticky import StickySettings
 from balancer.config.upstream_spec import DnsSpec, UpstreamSpec
 from balancer.health.settings import CheckSettings
 from balancer.runtime.channel import Message
@@ -37,6 +38,7 @@ def build_pools(settings: Settings, ledger: Ledger) -> list[PoolState]:
                 "statuses": list(settings.retry.statuses),
                 "methods": list(settings.retry.methods),
             },
+            "sticky": _sticky(settings.sticky),
         },
         panic_allowed=settings.panic,
         is_checked=settings.health_check.enabled,
@@ -56,6 +58,13 @@ def build_pools(settings: Settings, ledger: Ledger) -> list[PoolState]:
                 unchecked=pool.is_checked,
             )
     return [pool]
+
+
+def _sticky(group: StickySettings) -> dict[str, Any] | None:
+    """What workers are told of sticky sessions; None where there are none."""
+    if not group.enabled:
+        return None
+    return {**group.model_dump(exclude={"enabled"}), "secret": group.secret.get_secret_value()}
 
 
 def discovered(settings: Settings) -> list[tuple[str, DnsSpec]]:

@@ -10,10 +10,14 @@ from typing import Any
 from balancer.clock import Clock
 from balancer.connections.connector import Connector
 from balancer.connections.keepalive import KeepaliveSettings
+from balancer.http.cookies import cookie_attributes
 from balancer.http.forwarding import Forwarding, RequestIds
 from balancer.policies.base import PolicyContext
 from balancer.policies.least_connections import LeastConnections
 from balancer.policies.registry import build as build_policy
+from balancer.pools.affinity import Affinity
+from balancer.pools.diversion import Diversion
+from balancer.pools.pin_cookie import AppCookie, BalancerCookie, PinCookie
 from balancer.pools.pool import PoolSettings, UpstreamPool
 from balancer.pools.retry_budget import RetryRules
 from balancer.pools.slow_start import SlowStart
@@ -69,6 +73,7 @@ def build_proxy(
             page.row(spec["row"]),
             report,
             remote_rows if start["workers"] > 1 else None,
+            build_affinity(spec, page.row(spec["row"]), clock, report),
         )
         keepalive = spec["keepalive"]
         membership.add_pool(
@@ -124,6 +129,32 @@ def pool_settings(spec: dict[str, Any]) -> PoolSettings:
         panic=spec["panic"],
         hash_key=spec["hash_key"],
     )
+
+
+def build_affinity(
+    spec: dict[str, Any], cells: memoryview, clock: Clock, report: Callable[[Exception], None]
+) -> Affinity | None:
+    """Sticky sessions for a pool of the `start` message, None where it has none."""
+    sticky = spec["sticky"]
+    if sticky is None:
+        return None
+    cookie: PinCookie
+    if sticky["app_cookie"]:
+        cookie = AppCookie(sticky["app_cookie"].encode())
+    else:
+        attributes = cookie_attributes(
+            path=sticky["path"],
+            domain=sticky["domain"],
+            max_age=sticky["max_age"],
+            secure=sticky["secure"],
+            http_only=sticky["http_only"],
+            same_site=sticky["same_site"],
+        )
+        cookie = BalancerCookie(sticky["cookie"].encode(), attributes)
+    # The twin's chance is its own: the policy's draws stay what they would be without it.
+    context = PolicyContext(Random(os.urandom(16)), 0, clock)
+    twin = build_policy(spec["policy"], spec["policy_options"], context)
+    return Affinity(spec["name"], sticky["secret"].encode(), cookie, cells, Diversion(twin, cells, report))
 
 
 def member_states(upstreams: list[dict[str, Any]]) -> list[MemberState]:

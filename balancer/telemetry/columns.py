@@ -96,6 +96,9 @@ RETRY_REASONS: tuple[str, ...] = (
 )
 POOL_RETRY_BUDGET_EXHAUSTED = POOL_RETRIES + len(RETRY_REASONS)
 POOL_TUNNELS = POOL_RETRY_BUDGET_EXHAUSTED + 1  # gauge
+POOL_STICKY = POOL_TUNNELS + 1  # one counter per STICKY_RESULTS
+STICKY_RESULTS: tuple[str, ...] = ("hit", "new", "repinned", "overflow", "invalid")
+POOL_STICKY_DIVERTED = POOL_STICKY + len(STICKY_RESULTS)
 
 # --- listener
 LISTENER_CONNECTIONS = 0  # gauge

@@ -94,12 +94,17 @@ def _pools(rows: list[Row]) -> Iterator[Family]:
         "retry_budget_exhausted", "Retries that were not made because too many had been.", ("pool",)
     )
     tunnels = gauge("tunnels", "WebSocket tunnels open.", ("pool",))
+    sticky = counter("sticky_requests", "Requests of pools with sticky sessions.", ("pool", "result"))
+    diverted = counter("sticky_diverted", "Pinned requests the policy would send elsewhere.", ("pool",))
     for labels, cells in rows:
         for reason, count in zip(c.RETRY_REASONS, cells[c.POOL_RETRIES :], strict=False):
             retries.add_metric([*labels, reason], count)
         exhausted.add_metric(labels, cells[c.POOL_RETRY_BUDGET_EXHAUSTED])
         tunnels.add_metric(labels, cells[c.POOL_TUNNELS])
-    yield from (retries, exhausted, tunnels)
+        for result, count in zip(c.STICKY_RESULTS, cells[c.POOL_STICKY :], strict=False):
+            sticky.add_metric([*labels, result], count)
+        diverted.add_metric(labels, cells[c.POOL_STICKY_DIVERTED])
+    yield from (retries, exhausted, tunnels, sticky, diverted)
 
 
 def _listeners(rows: list[Row]) -> Iterator[Family]:

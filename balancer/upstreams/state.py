@@ -39,6 +39,18 @@ def is_eligible(admin_state: AdminState, causes: Collection[Cause]) -> bool:
     return admin_state is AdminState.ACTIVE and not causes
 
 
+def accepts_pinned(admin_state: AdminState, causes: Collection[Cause]) -> bool:
+    """Whether an upstream in this state goes on serving the sessions that are pinned to it.
+
+    | admin state | no cause | any cause |
+    |---|---|---|
+    | active      | yes      | no (in panic: yes, as a candidate) |
+    | draining    | yes      | no |
+    | maintenance | no       | no |
+    """
+    return admin_state is not AdminState.MAINTENANCE and not causes
+
+
 class HasState(Protocol):
     """What `candidates` asks of an upstream; the supervisor's and the workers' both answer."""
 

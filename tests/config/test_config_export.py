@@ -4,7 +4,9 @@ from pathlib import Path
 
 from balancer.config import load, load_with_origins
 from balancer.config.catalogue import SETTINGS
-from balancer.config.export import MASK, export
+from balancer.config.effective import as_yaml, effective
+from balancer.config.export import export
+from balancer.config.types import MASK
 
 ENVIRON = {
     "BALANCER_UPSTREAMS": "a:1,[::1]:2?weight=3",
@@ -33,6 +35,19 @@ def test_the_query_of_the_checks_path_is_masked() -> None:
     exported = export(load_with_origins({**ENVIRON, "BALANCER_HEALTH_CHECK__PATH": "/up?token=s3cret"}))
     assert exported.settings["health_check"]["path"] == f"/up?{MASK}"
     assert "s3cret" not in exported.yaml
+
+
+def test_the_secret_of_sticky_sessions_is_masked() -> None:
+    loaded = load_with_origins(
+        {
+            "BALANCER_UPSTREAMS": "a:1",
+            "BALANCER_STICKY__ENABLED": "true",
+            "BALANCER_STICKY__SECRET": "s3cret",
+        }
+    )
+    assert export(loaded).settings["sticky"]["secret"] == MASK
+    shown = [export(loaded).yaml, as_yaml(loaded.settings), repr(loaded), repr(effective(loaded))]
+    assert not any("s3cret" in each for each in shown)
 
 
 def test_the_file_gives_the_same_settings_again(tmp_path: Path) -> None:

@@ -70,7 +70,8 @@ def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
     """A `start` message of the control channel: a pool of `upstreams` at 10.0.0.1:8000 and so on.
 
     `changes` replace parts; dicts are merged (`limits={"body_bytes": 10}`). What belongs to the pool
-    (`policy`, `policy_options`, `hash_key`, `panic`, `slow_start`, `keepalive`, `retry`) is put there.
+    (`policy`, `policy_options`, `hash_key`, `panic`, `slow_start`, `keepalive`, `retry`, `sticky`) is
+    put there.
     """
     pool: dict[str, Any] = {
         "name": "default",
@@ -95,6 +96,7 @@ def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
             "budget_min_per_second": 10.0,
             "replay_bytes": 65536,
         },
+        "sticky": None,
         "upstreams": [upstream_message(n) for n in range(1, upstreams + 1)],
     }
     start: dict[str, Any] = {
@@ -129,7 +131,7 @@ def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
     }
     for key, value in changes.items():
         place = pool if key in pool else start
-        place[key] = {**place[key], **value} if isinstance(value, dict) else value
+        place[key] = {**(place[key] or {}), **value} if isinstance(value, dict) else value
     return start
 
 

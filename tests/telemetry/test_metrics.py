@@ -41,6 +41,8 @@ APP1 = "pool=apps,upstream=app1:8000"
          "upstream_connection_closes_total{pool=apps,reason=idle_timeout,upstream=app1:8000}", 5),
         (Kind.POOL, c.POOL_RETRIES, 6, "retries_total{pool=apps,reason=connect_failed}", 6),
         (Kind.POOL, c.POOL_TUNNELS, 7, "tunnels{pool=apps}", 7),
+        (Kind.POOL, c.POOL_STICKY + 2, 5, "sticky_requests_total{pool=apps,result=repinned}", 5),
+        (Kind.POOL, c.POOL_STICKY_DIVERTED, 32, "sticky_diverted_total{pool=apps}", 32),
         (Kind.LISTENER, c.LISTENER_CONNECTIONS, 8, "client_connections{listener=0.0.0.0:8080}", 8),
         (Kind.LISTENER, c.LISTENER_CONNECTIONS_TOTAL, 9,
          "client_connections_total{listener=0.0.0.0:8080}", 9),

@@ -1,0 +1,125 @@
+"""Settings of sticky sessions (L1): the cookie by which a client stays with its upstream."""
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr, model_validator
+
+from balancer.config.groups import Group, MisfitError
+from balancer.config.types import MASK, check_token, format_duration, parse_duration
+
+_SESSION = "session"
+_MOST_SECONDS = 400 * 24 * 3600  # what browsers cut longer ages to (RFC 6265bis section 5.5)
+_PATH = re.compile(r"/[\x20-\x3a\x3c-\x7e]*")
+_DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
+
+
+def _parse_max_age(value: object) -> int:
+    """Whole seconds, 0 for the browser's session."""
+    if isinstance(value, str) and value.strip().lower() == _SESSION:
+        return 0
+    seconds = parse_duration(value)
+    if seconds != int(seconds) or not 1 <= seconds <= _MOST_SECONDS:
+        raise ValueError("is not a cookie's age; write session, or whole seconds up to 9600h: 30m, 12h")
+    return int(seconds)
+
+
+def _check_path(path: str) -> str:
+    if _PATH.fullmatch(path) is None:
+        raise ValueError("is no path of a cookie; write / or /shop, without semicolons")
+    return path
+
+
+def _check_domain(domain: str) -> str:
+    if domain and (_DOMAIN.fullmatch(domain) is None or domain.rpartition(".")[2].isdigit()):
+        raise ValueError("is no domain of a cookie; write a name such as example.com, without a leading dot")
+    return domain
+
+
+def _check_secret(secret: SecretStr) -> SecretStr:
+    if secret.get_secret_value() == MASK:
+        raise ValueError("is the mask that is shown in place of a secret; write the secret itself")
+    return secret
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+MaxAge = Annotated[
+    int,
+    BeforeValidator(_parse_max_age),
+    PlainSerializer(lambda age: format_duration(age) if age else _SESSION, when_used="json"),
+]
+CookieName = Annotated[str, AfterValidator(check_token)]
+
+
+class StickySettings(Group):
+    """Sticky sessions: a client's requests go to the upstream that served it before, while that is well."""
+
+    enabled: bool = Field(
+        default=False, description="Send a client to the upstream that served it before, by a cookie."
+    )
+    cookie: CookieName = Field(
+        default="balancer_sticky", min_length=1, description="The name of the balancer's cookie."
+    )
+    secret: Annotated[SecretStr, AfterValidator(_check_secret)] = Field(
+        default=SecretStr(""),
+        description="Keys the cookie's values, so that no client can choose its upstream; the same for all "
+        "instances.",
+    )
+    max_age: MaxAge = Field(
+        default=0, description="How long browsers keep the cookie, such as `12h`; `session` = until they end."
+    )
+    secure: bool = Field(default=False, description="`Secure`: browsers send the cookie over TLS only.")
+    http_only: bool = Field(default=True, description="`HttpOnly`: scripts in the page cannot read it.")
+    same_site: Annotated[Literal["lax", "strict", "none"], BeforeValidator(_lower)] = Field(
+        default="lax", description="`SameSite`: `lax`, `strict` or `none`, which needs SECURE."
+    )
+    path: Annotated[str, AfterValidator(_check_path)] = Field(
+        default="/", description="`Path`: below which the cookie is sent."
+    )
+    domain: Annotated[str, AfterValidator(_check_domain)] = Field(
+        default="", description="`Domain`: also for its subdomains; without it for the host asked alone."
+    )
+    app_cookie: Annotated[str, AfterValidator(lambda name: check_token(name) if name else name)] = Field(
+        default="",
+        description="Instead of a cookie of the balancer's: the app's own, such as `JSESSIONID`, gets a "
+        "token before its value, which the app does not see.",
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        """Raise MisfitError for what browsers would refuse, and for what would do nothing."""
+        given = {name: getattr(self, name) for name, field in type(self).model_fields.items()
+                 if getattr(self, name) != field.default}  # fmt: skip
+        if "enabled" not in self.model_fields_set and given:
+            name, value = next(iter(given.items()))
+            shown = MASK if isinstance(value, SecretStr) else value
+            text = "changes nothing while sticky sessions are off; set STICKY__ENABLED to true, or to false"
+            raise MisfitError(name, shown, text)
+        if self.app_cookie:
+            for name in ("cookie", "max_age", "secure", "http_only", "same_site", "path", "domain"):
+                if name in given:
+                    raise MisfitError(
+                        name,
+                        given[name],
+                        f"is of the balancer's own cookie, and STICKY__APP_COOKIE ({self.app_cookie}) takes "
+                        "its place; remove one of them",
+                    )
+        if self.same_site == "none" and not self.secure:
+            raise MisfitError(
+                "same_site", "none", "is refused by browsers without Secure; set STICKY__SECURE to true"
+            )
+        if self.cookie.startswith(("__Host-", "__Secure-")) and not self.secure:
+            raise MisfitError(
+                "cookie", self.cookie, "is refused by browsers without Secure; set STICKY__SECURE to true"
+            )
+        if self.cookie.startswith("__Host-") and (self.path != "/" or self.domain):
+            raise MisfitError(
+                "cookie",
+                self.cookie,
+                "is refused by browsers with a path or a domain; remove STICKY__PATH and STICKY__DOMAIN, or "
+                "choose another name",
+            )
+        return self

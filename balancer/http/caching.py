@@ -1,0 +1,25 @@
+"""What a response says to caches that many clients share (RFC 9111)."""
+
+from balancer.http.headers import list_members
+
+_CACHE_CONTROL = b"cache-control:"
+_FORBIDS = (b"private", b"no-store", b"no-cache")  # also with arguments
+_NOT_FRESH = frozenset([b"max-age=0", b"s-maxage=0"])
+_ALLOWS = (b"public", b"max-age=", b"s-maxage=")
+
+
+def shared_caching(lines: list[bytes]) -> bool | None:
+    """Whether Cache-Control lets shared caches keep the response: None where there is no such field.
+
+    Read as HAProxy does: `no-cache` and an age of 0 count as "no", though RFC 9111 lets a cache keep such a
+    response if it asks again before each use.
+    """
+    said = None
+    for line in lines:
+        if line[: len(_CACHE_CONTROL)].lower() != _CACHE_CONTROL:
+            continue
+        members = list_members(line[len(_CACHE_CONTROL) :])
+        if any(member.startswith(_FORBIDS) or member in _NOT_FRESH for member in members):
+            return False
+        said = bool(said) or any(member.startswith(_ALLOWS) for member in members)
+    return said

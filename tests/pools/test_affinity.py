@@ -1,0 +1,205 @@
+"""Affinity by itself: tokens that all instances agree on, and what is made of them when upstreams change."""
+
+from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancer.http.head import RequestHead, ResponseHead, parse_request_head, parse_response_head
+from balancer.http.wire import render_request
+from balancer.pools.affinity import Affinity, make_token
+from balancer.pools.diversion import Diversion
+from balancer.pools.pin_cookie import AppCookie, BalancerCookie, PinCookie
+from balancer.telemetry.columns import CELLS_PER_ROW, POOL_STICKY, STICKY_RESULTS
+from balancer.upstreams.state import AdminState, Cause, accepts_pinned
+from balancer.upstreams.upstream import Upstream
+from tests.pools.test_diversion import Twin
+
+
+def row() -> memoryview[int]:
+    return memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
+
+
+def upstream(name: str) -> Upstream:
+    return Upstream(name, "10.0.0.1", 8000, 1, row())
+
+
+class Side:
+    """The affinity of one worker, with its counts."""
+
+    def __init__(
+        self,
+        names: Sequence[str] = ("a:1", "b:1", "c:1"),
+        *,
+        pool: str = "default",
+        secret: bytes = b"s3cret",
+        cookie: PinCookie | None = None,
+    ) -> None:
+        self.cells = row()
+        cookie = cookie or BalancerCookie(b"pin", b"; Path=/")
+        diversion = Diversion(Twin(), self.cells, lambda error: None)
+        self.affinity = Affinity(pool, secret, cookie, self.cells, diversion)
+        self.upstreams: dict[str, Upstream] = {}
+        self.has(*names)
+
+    def has(self, *names: str) -> None:
+        self.upstreams = {name: self.upstreams.get(name) or upstream(name) for name in names}
+        self.affinity.set_members(list(self.upstreams.values()))
+        self.affinity.rebuild(list(self.upstreams.values()))
+
+    def token(self, name: str) -> bytes:
+        """What a client gets that is served by this upstream."""
+        head = request()
+        assert self.affinity.pinned(head) is None
+        answer = response()
+        self.affinity.answered(head, answer, self.upstreams[name])
+        return answer.lines[-1].removeprefix(b"Set-Cookie: pin=").partition(b";")[0]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {result: n for i, result in enumerate(STICKY_RESULTS) if (n := self.cells[POOL_STICKY + i])}
+
+
+def request(cookie: bytes = b"", before: RequestHead | None = None) -> RequestHead:
+    line = b"Cookie: %b\r\n" % cookie if cookie else b""
+    return parse_request_head(b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % line, 8192, 100, before)
+
+
+def response() -> ResponseHead:
+    return parse_response_head(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"GET", 100)
+
+
+@pytest.mark.parametrize("secret", [b"", b"s3cret"])
+def test_instances_with_one_secret_agree(secret: bytes) -> None:
+    one, two = Side(secret=secret), Side(("c:1", "b:1", "d:1"), secret=secret)
+    head = request(b"pin=" + one.token("b:1"))
+    assert two.affinity.pinned(head) is two.upstreams["b:1"]
+
+
+OTHERS = {
+    "another secret": {"secret": b"other"},
+    "no secret": {"secret": b""},
+    "another pool": {"pool": "api"},
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_others_tokens_are_worth_nothing(case: str) -> None:
+    other = Side(**OTHERS[case])  # type: ignore[arg-type]  # each has its own type
+    side = Side()
+    assert side.affinity.pinned(request(b"pin=" + other.token("b:1"))) is None
+
+
+def test_tokens_stay_as_they_are() -> None:
+    """Another version must give the same: clients keep them for as long as MAX_AGE says."""
+    assert make_token(b"", "default", "app1:8000") == b"kD5y6ezMMVQI39EJRTPJdl"
+    assert make_token(b"s3cret", "default", "app1:8000") == b"bJPSpeVTYlh70vhetMXwbm"
+
+
+_NAMES = st.text(min_size=1, max_size=12)
+
+
+@given(st.tuples(_NAMES, _NAMES), st.tuples(_NAMES, _NAMES), st.binary(max_size=8))
+def test_tokens_differ_where_pool_or_upstream_does(
+    one: tuple[str, str], two: tuple[str, str], secret: bytes
+) -> None:
+    assert (make_token(secret, *one) == make_token(secret, *two)) is (one == two)
+    assert len(make_token(secret, *one)) == 22
+
+
+@pytest.mark.parametrize("admin_state", AdminState)
+@pytest.mark.parametrize("causes", [(), (Cause.OUTLIER,)], ids=["well", "ejected"])
+@pytest.mark.parametrize("is_candidate", [True, False])
+def test_who_keeps_its_sessions(
+    admin_state: AdminState, causes: tuple[Cause, ...], is_candidate: bool
+) -> None:
+    side = Side()
+    one = side.upstreams["a:1"]
+    one.admin_state, one.causes = admin_state, frozenset(causes)
+    side.affinity.rebuild([one] if is_candidate else [])
+    assert side.affinity.accepts(one) is (is_candidate or accepts_pinned(admin_state, causes))
+    assert accepts_pinned(admin_state, causes) is (admin_state != AdminState.MAINTENANCE and not causes)
+
+
+def test_tokens_of_those_that_left_are_stale_not_forged() -> None:
+    side = Side()
+    token = side.token("b:1")
+    side.has("a:1")
+    head = request(b"pin=" + token)
+    assert side.affinity.pinned(head) is None
+    side.affinity.answered(head, response(), side.upstreams["a:1"])
+    assert side.counts == {"new": 1, "repinned": 1}
+
+
+def test_of_many_that_left_the_oldest_are_forgotten() -> None:
+    side = Side()
+    tokens = {}
+    for number in range(1100):
+        side.has("a:1", f"b:{number}")
+        tokens[number] = side.token(f"b:{number}")
+    side.has("a:1")
+    for number, result in ((0, "invalid"), (1099, "repinned")):
+        head = request(b"pin=" + tokens[number])
+        assert side.affinity.pinned(head) is None
+        side.affinity.answered(head, response(), side.upstreams["a:1"])
+        assert side.counts[result] == 1
+
+
+# --- one connection whose requests go to two pools
+
+
+class Nobody:
+    """A peer that adds nothing."""
+
+    def lines(self, head: RequestHead) -> bytes:
+        return b"Via: x\r\n"
+
+
+def forwarded(head: RequestHead) -> bytes:
+    return render_request(head, Nobody(), b"id", b"u")  # type: ignore[arg-type]  # all that is asked of it
+
+
+def test_a_repeated_head_does_not_carry_one_pools_pin_to_another() -> None:
+    one, two = Side(), Side(pool="api", cookie=BalancerCookie(b"pin2", b""))
+    cookies = b"pin=%b; a=1; pin2=%b" % (one.token("a:1"), make_token(b"s3cret", "api", "b:1"))
+    head = request(cookies)
+    for _ in range(3):
+        head = request(cookies, head)
+        assert one.affinity.pinned(head) is one.upstreams["a:1"]
+        assert b"pin=" not in forwarded(head)
+        head = request(cookies, head)
+        assert two.affinity.pinned(head) is two.upstreams["b:1"]
+        assert b"pin2=" not in forwarded(head)
+    assert b"\r\nCookie: a=1\r\nVia: x\r\n" in forwarded(head)
+
+
+def test_a_head_rendered_before_it_was_asked_about() -> None:
+    """As when a route without sticky sessions has had it first."""
+    side = Side()
+    cookies = b"pin=" + side.token("a:1")
+    head = request(cookies)
+    assert b"Cookie: pin=" in forwarded(head)
+    head = request(cookies, head)
+    assert side.affinity.pinned(head) is side.upstreams["a:1"]
+    assert forwarded(head) == b"GET / HTTP/1.1\r\nHost: a\r\nVia: x\r\nX-Request-ID: id\r\n\r\n"
+
+
+_PAIRS = st.lists(
+    st.sampled_from([b"a=1", b"SID=plain", b'SID="q"', b"SID=T~v", b'SID="T~v"', b"b=T~v"]), max_size=5
+)
+
+
+@given(_PAIRS)
+def test_app_cookie_takes_off_what_was_put_on_and_nothing_else(pairs: list[bytes]) -> None:
+    side = Side(cookie=AppCookie(b"SID"))
+    token = make_token(b"s3cret", "default", "b:1")
+    pinned = b"; ".join(pairs).replace(b"T~", token + b"~")
+    plain = b"; ".join(pair.replace(b"T~", b"") if pair.startswith(b"SID") else pair for pair in pairs)
+    head = request(pinned)
+    found = side.affinity.pinned(head)
+    assert (found is side.upstreams["b:1"]) is any(pair.startswith((b"SID=T", b'SID="T')) for pair in pairs)
+    sent = forwarded(head).replace(token, b"T")
+    assert (b"Cookie: %b\r\n" % plain in sent) is bool(pairs)

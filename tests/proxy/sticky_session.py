@@ -1,0 +1,104 @@
+"""What the tests of sticky sessions have in common: a client with cookies, and who serves it."""
+
+from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
+
+from typing import Any
+
+from balancer.telemetry.columns import POOL_STICKY, POOL_STICKY_DIVERTED, STICKY_RESULTS
+from tests.fakes.transport import FakeTransport
+from tests.fakes.wire import upstream_message
+from tests.proxy.stage import OK, Stage, head_of
+
+OWN: dict[str, Any] = {
+    "cookie": "pin",
+    "secret": "",
+    "max_age": 0,
+    "secure": False,
+    "http_only": True,
+    "same_site": "lax",
+    "path": "/",
+    "domain": "",
+    "app_cookie": "",
+}
+APP = {**OWN, "app_cookie": "SID"}
+
+
+class Session:
+    """One client connection whose cookies are the test's; `tokens` by the number of the upstream."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.client = stage.client()
+
+    def ask(self, cookie: bytes = b"", *, method: bytes = b"GET", response: bytes = OK) -> bytes:
+        """One exchange; gives the response. `cookie` is the whole Cookie value."""
+        self.send(cookie, method=method)
+        self.serving.receive(response)
+        self.stage.settle()
+        return self.client.take()
+
+    def send(self, cookie: bytes = b"", *, method: bytes = b"GET", more: bytes = b"") -> None:
+        line = b"Cookie: %b\r\n" % cookie if cookie else b""
+        self.client.receive(method + b" / HTTP/1.1\r\nHost: a\r\n" + line + more + b"\r\n")
+        self.stage.settle()
+
+    @property
+    def serving(self) -> FakeTransport:
+        """The upstream connection that has the request."""
+        (transport,) = [t for t in self.stage.loop.transports if t.protocol.reader is not None]  # type: ignore[attr-defined]
+        return transport
+
+    @property
+    def server(self) -> int:
+        """The number of the upstream that has the request."""
+        return int(self.serving.protocol.upstream.id[3])  # type: ignore[attr-defined]
+
+
+def given(response: bytes) -> list[bytes]:
+    """The Set-Cookie lines of a response."""
+    return [line for line in head_of(response) if line.startswith(b"Set-Cookie: ")]
+
+
+def token_in(response: bytes) -> bytes:
+    (line,) = given(response)
+    assert line.startswith(b"Set-Cookie: pin=")
+    return line[16:].partition(b";")[0]
+
+
+def counted(stage: Stage) -> dict[str, int]:
+    """Results and how often, without zeros."""
+    cells = stage.pool.cells
+    return {result: n for i, result in enumerate(STICKY_RESULTS) if (n := cells[POOL_STICKY + i])}
+
+
+def tokens(stage: Stage, count: int) -> list[bytes]:
+    """The tokens of the upstreams, in their order, as clients get them in turn."""
+    session = Session(stage)
+    found: dict[int, bytes] = {}
+    for _ in range(count):
+        session.send()
+        number = session.server
+        session.serving.receive(OK)
+        stage.settle()
+        found[number] = token_in(session.client.take())
+    forget(stage)
+    for transport in stage.loop.transports:
+        transport.take()
+    return [found[number] for number in sorted(found)]
+
+
+def forget(stage: Stage) -> None:
+    """Count from 0 again."""
+    for column in range(POOL_STICKY, POOL_STICKY_DIVERTED + 1):
+        stage.pool.cells[column] = 0
+
+
+def states(stage: Stage, changes: dict[int, Any], count: int = 3) -> None:
+    """The supervisor tells of upstreams 1 to `count`, some of them changed, those with None gone."""
+    stage.tell(
+        *(
+            upstream_message(n, **changes.get(n, {}))
+            for n in range(1, count + 1)
+            if changes.get(n, {}) is not None
+        )
+    )

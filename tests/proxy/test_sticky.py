@@ -1,0 +1,213 @@
+"""Sticky sessions through the whole proxy: who serves a pinned request, and what becomes of the pin."""
+
+from typing import Any
+
+import pytest
+
+from tests.fakes.wire import upstream_message
+from tests.proxy.conftest import MakeStage
+from tests.proxy.stage import OK, Stage, status_of
+from tests.proxy.sticky_session import OWN, Session, counted, given, states, token_in, tokens
+
+
+@pytest.fixture
+def stage(make_stage: MakeStage) -> Stage:
+    return make_stage(3, sticky=OWN)
+
+
+def test_the_first_response_pins_and_the_pin_holds(stage: Stage) -> None:
+    session = Session(stage)
+    session.send()
+    number = session.server
+    session.serving.receive(OK)
+    response = session.client.take()
+    assert given(response) == [b"Set-Cookie: pin=%b; Path=/; HttpOnly; SameSite=Lax" % token_in(response)]
+    for _ in range(5):
+        session.send(b"pin=" + token_in(response))
+        assert session.server == number
+        session.serving.receive(OK)
+        assert session.client.take() == OK  # nothing is added to it
+    assert counted(stage) == {"new": 1, "hit": 5}
+
+
+def test_each_upstream_has_a_token_of_its_own(stage: Stage) -> None:
+    found = tokens(stage, 3)
+    assert len(set(found)) == 3
+    session = Session(stage)
+    for number, token in enumerate(found, 1):
+        session.send(b"a=1; pin=%b; b=2" % token)
+        assert session.server == number
+        session.serving.receive(OK)
+    assert counted(stage) == {"hit": 3}
+
+
+def test_off_there_are_no_cookies(make_stage: MakeStage) -> None:
+    stage = make_stage(2)
+    session = Session(stage)
+    session.send(b"pin=abc")
+    assert b"Cookie: pin=abc\r\n" in session.serving.take()
+    session.serving.receive(OK)
+    assert session.client.take() == OK
+    assert counted(stage) == {}
+
+
+# --- fallback: the pinned upstream 2 cannot have the request
+
+GONE: dict[str, dict[int, Any]] = {
+    "ejected": {2: {"causes": ["active_check"]}},
+    "in maintenance": {2: {"admin_state": "maintenance"}},
+    "draining and ejected": {2: {"admin_state": "draining", "causes": ["active_check"]}},
+    "without an address": {2: {"host": ""}},
+    "removed": {2: None},
+}
+
+
+@pytest.mark.parametrize("case", GONE)
+def test_fallback_served_at_once_by_another_and_re_pinned(stage: Stage, case: str) -> None:
+    token = tokens(stage, 3)[1]
+    states(stage, GONE[case])
+    session = Session(stage)
+    session.send(b"pin=" + token)
+    number = session.server
+    assert number != 2
+    session.serving.receive(OK)
+    new = token_in(session.client.take())
+    assert counted(stage) == {"repinned": 1}
+    session.send(b"pin=" + new)
+    assert session.server == number
+    session.serving.receive(OK)
+    assert counted(stage) == {"repinned": 1, "hit": 1}
+
+
+def test_fallback_a_pin_to_one_that_is_back_is_good_again(stage: Stage) -> None:
+    """Its client has not asked meanwhile."""
+    token = tokens(stage, 3)[1]
+    states(stage, {2: None})
+    stage.tell(*(upstream_message(n, row=20) if n == 2 else upstream_message(n) for n in (1, 2, 3)))
+    session = Session(stage)
+    session.send(b"pin=" + token)
+    assert session.server == 2
+    session.serving.receive(OK)
+    assert counted(stage) == {"hit": 1}
+
+
+def test_fallback_draining_keeps_its_sessions_and_gets_no_new_ones(stage: Stage) -> None:
+    token = tokens(stage, 3)[1]
+    states(stage, {2: {"admin_state": "draining"}})
+    session = Session(stage)
+    session.send(b"pin=" + token)
+    assert session.server == 2
+    session.serving.receive(OK)
+    assert session.client.take() == OK
+    for _ in range(6):
+        session.send()
+        assert session.server != 2
+        session.serving.receive(OK)
+    assert counted(stage) == {"hit": 1, "new": 6}
+
+
+def test_fallback_in_panic_the_ejected_one_keeps_its_sessions(stage: Stage) -> None:
+    token = tokens(stage, 3)[1]
+    states(stage, {n: {"causes": ["active_check"]} for n in (1, 2, 3)})
+    session = Session(stage)
+    session.send(b"pin=" + token)
+    assert session.server == 2
+    session.serving.receive(OK)
+    assert counted(stage) == {"hit": 1}
+
+
+def test_fallback_without_panic_the_ejected_one_does_not(make_stage: MakeStage) -> None:
+    stage = make_stage(3, sticky=OWN, panic=False)
+    token = tokens(stage, 3)[1]
+    states(stage, {n: {"causes": ["active_check"]} for n in (1, 2, 3)})
+    session = Session(stage)
+    session.send(b"pin=" + token)
+    response = session.client.take()
+    assert (status_of(response), given(response)) == (503, [])
+    assert counted(stage) == {}
+
+
+def test_fallback_a_failed_connect_goes_elsewhere_and_the_pin_stays(stage: Stage) -> None:
+    """A single failure does not end a session; where the upstream is really gone it will be ejected."""
+    token = tokens(stage, 3)[1]
+    states(stage, {2: {"host": "10.9.9.9"}})  # its idle connections end
+    stage.loop.answers["10.9.9.9", 8000] = ConnectionRefusedError()
+    session = Session(stage)
+    session.send(b"pin=" + token)
+    assert session.server != 2
+    session.serving.receive(OK)
+    assert session.client.take() == OK
+    assert counted(stage) == {"overflow": 1}
+    del stage.loop.answers["10.9.9.9", 8000]
+    session.send(b"pin=" + token)
+    assert session.server == 2
+    session.serving.receive(OK)
+
+
+def test_fallback_a_failed_connect_and_then_ejected_is_re_pinned(stage: Stage) -> None:
+    token = tokens(stage, 3)[1]
+    states(stage, {2: {"host": "10.9.9.9"}})
+    stage.loop.answers["10.9.9.9", 8000] = ConnectionRefusedError()
+    session = Session(stage)
+    session.send(b"pin=" + token)
+    states(stage, {2: {"host": "10.9.9.9", "causes": ["active_check"]}})
+    session.serving.receive(OK)
+    assert token_in(session.client.take()) != token
+    assert counted(stage) == {"repinned": 1}
+
+
+def test_a_stale_connection_goes_again_to_the_pinned_one(stage: Stage) -> None:
+    """The upstream closed an idle connection just as it was taken: no failure of its."""
+    token = tokens(stage, 3)[1]
+    session = Session(stage)
+    session.send(b"pin=" + token)
+    first = session.serving
+    first.lose()
+    stage.settle()
+    assert session.serving is not first
+    assert session.server == 2
+    session.serving.receive(OK)
+    assert session.client.take() == OK
+    assert counted(stage) == {"hit": 1}
+
+
+def test_a_response_that_comes_after_its_upstream_has_left_pins_to_nobody(stage: Stage) -> None:
+    session = Session(stage)
+    session.send()
+    number, serving = session.server, session.serving
+    states(stage, {number: None})
+    serving.receive(OK)
+    assert session.client.take() == OK
+    assert counted(stage) == {}
+
+
+FORGED = {
+    "another's": b"AAAAAAAAAAAAAAAAAAAAAA",
+    "short": b"x",
+    "empty": b"",
+    "an upstream's name": b"app2:8000",
+    "bytes": b"\xff\xfe",
+    "quoted": b'"AAAAAAAAAAAAAAAAAAAAAA"',
+    "long": b"A" * 4000,
+}
+
+
+@pytest.mark.parametrize("case", FORGED)
+def test_forged_is_ignored_counted_and_pinned_anew(stage: Stage, case: str) -> None:
+    session = Session(stage)
+    session.send(b"pin=" + FORGED[case])
+    assert b"ookie" not in session.serving.take()
+    session.serving.receive(OK)
+    assert len(token_in(session.client.take())) == 22
+    assert counted(stage) == ({"invalid": 1} if FORGED[case] else {"new": 1})
+
+
+def test_of_two_cookies_the_good_one_counts(stage: Stage) -> None:
+    """As after a change of STICKY__PATH: browsers send the one with the longer path first."""
+    token = tokens(stage, 3)[1]
+    session = Session(stage)
+    session.send(b"pin=stale; a=1; pin=" + token)
+    assert session.server == 2
+    assert b"Cookie: a=1\r\n" in session.serving.take().replace(b"Cookie:  ", b"Cookie: ")
+    session.serving.receive(OK)
+    assert session.client.take() == OK

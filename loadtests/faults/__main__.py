@@ -57,24 +57,35 @@ def _run(options: Options, console: Console) -> int:
             highlight=False,
         )
     runs: list[Run] = []
-    for number in range(
-        options.runs
-    ):  # a busy minute of the machine then spoils one run of each, not all of one
+    try:
+        _perform_all(options, console, runs, total, namespaces)
+    except (BenchError, KeyboardInterrupt):
+        if runs:
+            _show(options, console, runs)  # an hour's work is not lost
+        raise
+    found = broken_promises(_show(options, console, runs))
+    for sentence in found:
+        console.print(sentence, highlight=False)
+    return 1 if found else 0
+
+
+def _perform_all(options: Options, console: Console, runs: list[Run], total: int, namespaces: bool) -> None:
+    """Append to `runs` as they are finished."""
+    timeline = Timeline.of(options.seconds)
+    # One run of each, then the next: a busy minute of the machine spoils a few of many.
+    for number in range(options.runs):
         for fault in options.faults:
             for name in options.balancers:
-                timeline = Timeline.of(options.seconds)
                 run = perform(BALANCERS[name], FAULTS[fault], timeline, options.rate, number, namespaces)
                 runs.append(run)
                 console.print(report.run_line(len(runs), total, run), highlight=False)
-    return _conclude(options, console, runs)
 
 
-def _conclude(options: Options, console: Console, runs: list[Run]) -> int:
-    rows = [
-        together([run for run in runs if (run.fault, run.balancer) == (fault, name)])
-        for fault in options.faults
-        for name in options.balancers
-    ]
+def _show(options: Options, console: Console, runs: Sequence[Run]) -> list[Run]:
+    """Print the table, write the file if there is to be one, and give the table's rows."""
+    names = [(fault, name) for fault in options.faults for name in options.balancers]
+    sorted_runs = [[run for run in runs if (run.fault, run.balancer) == name] for name in names]
+    rows = [together(of_one) for of_one in sorted_runs if of_one]
     title = (
         f"{options.runs} runs of {options.seconds} s, {options.rate} requests/s: counts are sums, "
         "percentiles medians of the runs, the rest the worst"
@@ -85,10 +96,7 @@ def _conclude(options: Options, console: Console, runs: list[Run]) -> int:
     if options.json is not None:
         settings = {key: getattr(options, key) for key in ("seconds", "runs", "rate")}
         report.write_json(options.json, settings, rows, runs)
-    found = broken_promises(rows)
-    for sentence in found:
-        console.print(sentence, highlight=False)
-    return 1 if found else 0
+    return rows
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:

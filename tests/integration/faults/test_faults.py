@@ -3,6 +3,11 @@
 The black hole is a full backlog here, which needs no rights.
 """
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from loadtests.faults.balancers import BALANCERS, OURS
@@ -29,3 +34,14 @@ def test_no_idempotent_request_fails_that_could_be_saved(name: str) -> None:
     assert kinds <= ({Kind.CUT} if fault.may_break_responses else set()), run
     assert Kind.WRONG not in run.posts, run
     assert run.posts_read_twice == 0, run
+
+
+def test_the_command_shows_and_writes_what_it_measured(tmp_path: Path) -> None:
+    file = tmp_path / "faults.json"
+    arguments = ["--only", "kill", "--seconds", "2", "--runs", "1", "--rate", "50", "--json", str(file)]
+    command = [sys.executable, "-m", "loadtests.faults", *arguments]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert "1/1  balancer  kill" in done.stdout
+    assert json.loads(file.read_text())["runs"][0]["requests"] == 100
+    # A busy machine may be too slow for the load, and that is told.
+    assert done.returncode == 0 or "invalid" in done.stdout, done

@@ -57,7 +57,7 @@ class BalancerCookie:
             shared = shared_caching(lines)
             if shared:
                 return False
-            if shared is None:
+            if shared is None and not response.websocket:
                 lines.append(_PRIVATE)
         elif any(set_cookie_value(line, self._name) for line in lines):
             return False

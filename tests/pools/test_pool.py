@@ -12,7 +12,10 @@ import pytest
 from balancer.errors import Outcome
 from balancer.http.head import RequestHead
 from balancer.policies.base import Policy, PolicyContext
+from balancer.pools.affinity import Affinity
+from balancer.pools.diversion import Diversion
 from balancer.pools.hash_key import NO_KEY, hash_key
+from balancer.pools.pin_cookie import BalancerCookie
 from balancer.pools.pool import PoolSettings, RemoteRows, UpstreamPool
 from balancer.pools.retry_budget import RetryRules
 from balancer.telemetry.columns import CELLS_PER_ROW, UPSTREAM_INFLIGHT
@@ -277,3 +280,43 @@ def test_others_load_is_not_read_in_large_pools() -> None:
     rows[1][0][UPSTREAM_INFLIGHT] = 3
     pool.choose(0, (), 10 * MILLISECOND)
     assert pool.upstreams[0].remote_inflight == 0
+
+
+# --- sticky sessions
+
+
+def sticky(policy: Watching, count: int = 3) -> UpstreamPool:
+    """A pool whose requests may be pinned; the twin of its policy picks the first, as it does."""
+    cells = row()
+    diversion = Diversion(Watching(), cells, policy.errors.append)
+    affinity = Affinity("default", b"", BalancerCookie(b"pin", b""), cells, diversion)
+    pool = UpstreamPool(
+        "default", policy, Watching(), SETTINGS, 0, cells, policy.errors.append, None, affinity
+    )
+    pool.set_members([upstream(number) for number in range(1, count + 1)])
+    return pool
+
+
+@pytest.mark.parametrize("policy", [Tracking(), Failing("pick"), Failing("started")], ids=["well", "1", "2"])
+def test_the_pinned_one_goes_before_the_policys_choice_whatever_that_is(policy: Watching) -> None:
+    pool = sticky(policy)
+    pinned = pool.upstreams[2]
+    assert pool.choose(0, (), 0, pinned) is pinned
+    assert pinned.inflight == 1
+    assert pool.choose(0, (pinned,), 0, pinned) is pool.upstreams[0]
+
+
+def test_the_policy_is_told_of_what_it_did_not_choose() -> None:
+    policy = Tracking()
+    pool = sticky(policy)
+    pinned = pool.upstreams[2]
+    pool.choose(0, (), 0, pinned)
+    pool.finished(pinned, 5_000_000, Outcome.SUCCESS)
+    assert policy.told == [("started", pinned.id, 0.0, None), ("finished", pinned.id, 0.005, Outcome.SUCCESS)]
+
+
+def test_one_that_has_left_is_not_chosen_though_a_request_is_pinned_to_it() -> None:
+    pool = sticky(Watching())
+    gone = pool.upstreams[2]
+    pool.set_members(pool.upstreams[:2])
+    assert pool.choose(0, (), 0, gone) is pool.upstreams[0]

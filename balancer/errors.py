@@ -81,6 +81,27 @@ TOO_MANY_CONNECTIONS = Failure(
 NO_UPSTREAM = Failure(
     "no_upstream", 503, _BALANCER, "destination_unavailable", "No upstream is available for this request."
 )
+UPSTREAMS_FULL = Failure(
+    "upstreams_full",
+    503,
+    _BALANCER,
+    "connection_limit_reached",
+    "Every upstream has as many requests as it may have.",
+)
+QUEUE_FULL = Failure(
+    "queue_full",
+    503,
+    _BALANCER,
+    "connection_limit_reached",
+    "Every upstream has as many requests as it may have, and too many wait already.",
+)
+QUEUE_TIMEOUT = Failure(
+    "queue_timeout",
+    503,
+    _BALANCER,
+    "connection_limit_reached",
+    "Every upstream had as many requests as it may have for too long.",
+)
 CONNECT_REFUSED = Failure(
     "connect_refused", 502, _UPSTREAM, "connection_refused", "The upstream refused the connection."
 )
@@ -150,6 +171,9 @@ FAILURES: tuple[Failure, ...] = (
     VERSION_NOT_SUPPORTED,
     TOO_MANY_CONNECTIONS,
     NO_UPSTREAM,
+    UPSTREAMS_FULL,
+    QUEUE_FULL,
+    QUEUE_TIMEOUT,
     CONNECT_REFUSED,
     CONNECT_FAILED,
     CONNECT_TIMEOUT,

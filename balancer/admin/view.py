@@ -48,6 +48,7 @@ class UpstreamView:
     weight: int
     effective_weight: float
     backup: bool  # used only where no other upstream is eligible
+    max_inflight: int  # requests it may have at once, 0 for no cap
     last_check: CheckView | None
     # Counted by workers; as they are here until the segment has been summed.
     inflight: int = 0
@@ -68,6 +69,7 @@ class PoolView:
     panic: bool
     eligible: int
     problems: dict[str, str]  # discovery source -> why it does not resolve
+    queue_length: int  # requests that wait because all upstreams are full; counted by workers
     upstreams: list[UpstreamView]
 
 

@@ -21,7 +21,7 @@ NOT_YET: frozenset[Path] = frozenset(
     tuple(key.split("."))
     for key in (
         "admin_token", "admin_token_file", "outlier", "stuck", "latency", "hedge", "adaptive",
-        "limits.max_inflight", "limits.queue_size", "limits.queue_timeout", "tls", "pools", "routes",
+        "tls", "pools", "routes",
     )
 )  # fmt: skip
 

@@ -205,6 +205,26 @@ class LimitSettings(Group):
         le=10_000_000,
         description="Open client connections, shared out among the workers; more are refused with 503.",
     )
+    max_inflight: Count = Field(
+        default=0,
+        ge=0,
+        le=10_000_000,
+        description="Requests that an upstream is given at once, by all workers together; more wait. 0 = no "
+        "cap.",
+    )
+    queue_size: Count = Field(
+        default=1000,
+        ge=0,
+        le=10_000_000,
+        description="Requests of a pool that may wait while all upstreams are at MAX_INFLIGHT, shared out "
+        "among the workers; more get 503. 0 = none waits.",
+    )
+    queue_timeout: Duration = Field(
+        default=5.0,
+        ge=0.01,
+        description="How long one may wait before it gets 503. A queue that is not empty for longer serves "
+        "the newest first.",
+    )
     header_bytes: Size = Field(
         default=32 * 1024, ge=256, description="Size of a head; more is 431, in a response 502."
     )
@@ -218,6 +238,14 @@ class LimitSettings(Group):
         description="Length of a request target; more is 414. Less than HEADER_BYTES.",
     )
     body_bytes: Size = Field(default=0, description="Size of a request body; more is 413. 0 = no cap.")
+
+    @field_validator("queue_size", "queue_timeout")
+    @classmethod
+    def _there_is_a_queue(cls, value: float, info: ValidationInfo) -> float:
+        name = info.field_name or ""
+        if info.data.get("max_inflight") == 0 and value != cls.model_fields[name].default:
+            raise ValueError("changes nothing: nobody waits without LIMITS__MAX_INFLIGHT; set that, too")
+        return value
 
     @field_validator("uri_bytes")
     @classmethod

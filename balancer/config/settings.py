@@ -163,12 +163,16 @@ class Settings(BaseSettings):
     @classmethod
     def _every_worker_has_a_share(cls, limits: LimitSettings, info: ValidationInfo) -> LimitSettings:
         workers = info.data.get("workers")
-        if workers is not None and limits.max_connections < workers:
-            raise MisfitError(
-                "max_connections",
-                limits.max_connections,
-                f"is less than one for each of the {workers} workers; raise it, or lower WORKERS",
-            )
+        if workers is None:
+            return limits
+        for name in ("max_connections", "max_inflight", "queue_size"):
+            value = getattr(limits, name)
+            if 0 < value < workers:
+                raise MisfitError(
+                    name,
+                    value,
+                    f"is less than one for each of the {workers} workers; raise it, or lower WORKERS",
+                )
         return limits
 
     @classmethod

@@ -80,6 +80,7 @@ def _pool(pool: Answer, width: int) -> Iterator[RenderableType]:
         pool["policy"],
         "   ",
         (f"{eligible} of {count} eligible" if count else "no upstreams", style),
+        (f"   {pool['queue_length']:,} waiting" if pool["queue_length"] else "", "yellow"),
         ("   PANIC: none is eligible, so the ejected ones are used", "bold red") if pool["panic"] else "",
     )
     for source, why in pool["problems"].items():
@@ -126,12 +127,19 @@ def _cells(upstream: Answer, total: int) -> list[Text]:
         Text(upstream["id"]),
         Text(state, style=_COLOURS[state]),
         Text(str(weight) if weight == effective else f"{effective:.3g}/{weight}"),
-        Text(f"{upstream['inflight']:,}"),
+        _inflight(upstream),
         Text(f"{requests:,}"),
         Text(f"{errors:,}", style="red" if errors else ""),
         Text(f"{requests / total:.0%}" if total else _NOTHING),
         Text(_NOTHING) if check is None else _check(check),
     ]
+
+
+def _inflight(upstream: Answer) -> Text:
+    inflight, cap = upstream["inflight"], upstream["max_inflight"]
+    if not cap:
+        return Text(f"{inflight:,}")
+    return Text(f"{inflight:,}/{cap:,}", style="yellow" if inflight >= cap else "")
 
 
 def state_of(upstream: Answer) -> str:

@@ -10,6 +10,7 @@ from balancer.errors import Outcome
 from balancer.policies.base import Policy
 from balancer.pools.affinity import Affinity
 from balancer.pools.hash_key import NO_KEY, HashKey, hash_key
+from balancer.pools.queue import PlaceQueue
 from balancer.pools.retry_budget import RetryBudget, RetryRules
 from balancer.telemetry.columns import UPSTREAM_INFLIGHT
 from balancer.upstreams.state import candidates
@@ -18,6 +19,8 @@ from balancer.upstreams.upstream import Upstream
 # Above this many upstreams the others' load is not read: policies sample there, and reading costs per row.
 _REMOTE_LIMIT = 16
 _REMOTE_REFRESH_NS = 5_000_000
+# How often a policy is asked again that picks full upstreams; then the pool takes the least loaded one.
+_ASKS = 8
 
 
 # A row's number -> its cells in the pages of the other incarnations.
@@ -40,12 +43,13 @@ class UpstreamPool:
     """The upstreams of one pool and the policy that picks among them.
 
     Every attempt passes `choose` when it begins and `finished` when it ends: inflight counts stay right
-    because nothing else touches them.
+    because nothing else touches them. `queue` is where requests wait while all upstreams are full, None where
+    none may.
     """
 
-    __slots__ = ("_active", "_blamed", "_keyless", "_panic", "_policy", "_remote", "_remote_read_ns",
-                 "_remote_rows", "_report", "_tracks_load", "affinity", "cells", "hash_key", "name",
-                 "retry", "retry_budget", "upstreams")  # fmt: skip
+    __slots__ = ("_active", "_blamed", "_candidates", "_capped", "_free", "_keyless", "_panic", "_policy",
+                 "_remote", "_remote_read_ns", "_remote_rows", "_report", "_tracks_load", "affinity", "cells",
+                 "hash_key", "name", "queue", "retry", "retry_budget", "upstreams")  # fmt: skip
 
     def __init__(
         self,
@@ -58,6 +62,7 @@ class UpstreamPool:
         report: Callable[[Exception], None],
         remote_rows: RemoteRows | None = None,
         affinity: Affinity | None = None,
+        queue: PlaceQueue | None = None,
     ) -> None:
         """`keyless` picks for requests that bring no hash key, where `policy` wants one, and for all where
         `policy` fails; it must not fail itself. `report` is told of a policy's own errors. `remote_rows`
@@ -82,10 +87,16 @@ class UpstreamPool:
         self._remote_rows = remote_rows if compares_load else None
         self._remote: list[tuple[Upstream, list[memoryview[int]]]] = []
         self._remote_read_ns = 0
+        self._capped = False  # some candidate has a limit; else the two below are empty
+        self._candidates: frozenset[Upstream] = frozenset()
+        self._free: dict[Upstream, None] = {}  # the candidates that are not full
+        self.queue = queue
+        if queue is not None:
+            queue.has_place = self.has_place
 
     def set_members(self, upstreams: list[Upstream]) -> None:
-        """These are the upstreams from now on. To be called whenever one's state, address or weight changed,
-        too: here alone the policy is handed its candidates."""
+        """These are the upstreams from now on. To be called whenever one's state, address, weight or limit
+        changed, too: here alone the policy is handed its candidates."""
         self.upstreams = upstreams
         self._remote = []
         if self._remote_rows is not None and len(upstreams) <= _REMOTE_LIMIT:
@@ -111,6 +122,11 @@ class UpstreamPool:
             self._blame(error, f"cannot be rebuilt with {len(chosen)} candidates, and is passed over")
         else:
             self._active = self._policy
+        self._capped = any(one.inflight_limit for one in chosen)
+        self._candidates = frozenset(chosen if self._capped else ())
+        self._free = {one: None for one in chosen if not one.is_full()} if self._capped else {}
+        if self.queue is not None and self.queue.waiting:
+            self.queue.wake(everybody=True)
 
     def choose(
         self, key: int, tried: tuple[Upstream, ...], now_ns: int, pinned: Upstream | None = None
@@ -118,29 +134,38 @@ class UpstreamPool:
         """An upstream for one attempt, in flight until `finished`; None when there is none left.
 
         `key` is what `hash_key` gives for the request, 0 where that is None. `pinned`, what `affinity` gives,
-        goes before the policy's choice where it takes its sessions and has not been tried.
+        goes before the policy's choice where it takes its sessions, is not full and has not been tried. After
+        None `is_full` tells whether waiting would help.
         """
         if self._remote and now_ns - self._remote_read_ns > _REMOTE_REFRESH_NS:
             self._read_remote(now_ns)
         kept = None if pinned is None else self._keep(pinned, key, tried)
         try:
-            upstream = kept or (self._active if key != NO_KEY else self._keyless).pick(key, tried)
+            policy = self._active if key != NO_KEY else self._keyless
+            upstream = kept or (
+                self._pick_free(policy, key, tried) if self._capped else policy.pick(key, tried)
+            )
             if upstream is not None and self._tracks_load:
                 if self.affinity is not None:
                     self.affinity.diversion.started(upstream)
                 self._policy.started(upstream)
         except Exception as error:
             self._blame(error, "failed at a pick, which went to the least connected instead")
-            upstream = kept or self._keyless.pick(key, tried)
+            policy = self._keyless
+            upstream = kept or (
+                self._pick_free(policy, key, tried) if self._capped else policy.pick(key, tried)
+            )
         if upstream is not None:
             upstream.inflight = inflight = upstream.inflight + 1
             upstream.cells[UPSTREAM_INFLIGHT] = inflight
+            if inflight == upstream.inflight_limit:
+                self._free.pop(upstream, None)
         return upstream
 
     def _keep(self, pinned: Upstream, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
         """The upstream a request is pinned to, if it can have it."""
         affinity = self.affinity
-        if affinity is None or pinned in tried or not affinity.accepts(pinned):
+        if affinity is None or pinned in tried or pinned.is_full() or not affinity.accepts(pinned):
             return None
         affinity.diversion.stayed(pinned, key)
         return pinned
@@ -149,6 +174,10 @@ class UpstreamPool:
         """The attempt that `choose` began is over."""
         upstream.inflight = inflight = upstream.inflight - 1
         upstream.cells[UPSTREAM_INFLIGHT] = inflight
+        if self._capped and inflight < upstream.inflight_limit and upstream in self._candidates:
+            self._free[upstream] = None
+            if self.queue is not None and self.queue.waiting:
+                self.queue.wake()
         if self._tracks_load:
             if self.affinity is not None:
                 self.affinity.diversion.finished(upstream, latency_ns / 1e9, outcome)
@@ -156,6 +185,31 @@ class UpstreamPool:
                 self._policy.finished(upstream, latency_ns / 1e9, outcome)
             except Exception as error:
                 self._blame(error, "failed where an attempt ended")
+
+    def is_full(self, tried: tuple[Upstream, ...]) -> bool:
+        """Whether there are upstreams that have not been tried, and all of them are full."""
+        if any(one not in tried for one in self._free):
+            return False
+        return any(one not in tried for one in self._candidates)
+
+    def has_place(self) -> bool:
+        """Whether an upstream has a place, or needs none."""
+        return not self._candidates or bool(self._free)
+
+    def _pick_free(self, policy: Policy, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
+        """What `policy` picks of those that are not full. Policies know nothing of limits: the full ones are
+        shown to it as tried, those that it picks."""
+        free = self._free
+        if len(free) < 2:
+            return next((one for one in free if one not in tried), None)
+        passed = tried
+        for _ in range(_ASKS):
+            upstream = policy.pick(key, passed)
+            if upstream is None or upstream in free:
+                return upstream
+            passed = (*passed, upstream)
+        left = [one for one in free if one not in tried]
+        return min(left, key=lambda one: one.inflight / one.effective_weight, default=None)
 
     def _blame(self, error: Exception, what: str) -> None:
         """Tell of a policy's bug: the first of a kind until the next rebuild, not one for each request."""

@@ -8,9 +8,18 @@ any method.
 from typing import TYPE_CHECKING, TypeAlias
 
 from balancer.connections.upstream_connection import UpstreamConnection
-from balancer.errors import CONNECT_REFUSED, CONNECT_TIMEOUT, NO_UPSTREAM, UPSTREAM_CLOSED, Failure, Outcome
+from balancer.errors import (
+    CONNECT_REFUSED,
+    CONNECT_TIMEOUT,
+    NO_UPSTREAM,
+    UPSTREAM_CLOSED,
+    UPSTREAMS_FULL,
+    Failure,
+    Outcome,
+)
 from balancer.pools.pool import UpstreamPool
 from balancer.proxy.dialling import Dialling
+from balancer.proxy.limits import FOREVER_NS
 from balancer.proxy.retry import retry_column
 from balancer.telemetry.columns import POOL_RETRY_BUDGET_EXHAUSTED
 from balancer.upstreams.upstream import Upstream
@@ -29,11 +38,12 @@ class Connecting:
     """Answers each `start` or `again` with `exchange.send` or `exchange.fail`, at once or later.
 
     `tried` are the upstreams chosen so far, in order; `attempts` how many times one was; `misses` what came
-    of those that failed.
+    of those that failed. While all upstreams are full it is `waiting` in the pool's queue, a first attempt
+    and any other alike; what holds while dialling holds then too.
     """
 
     __slots__ = ("_detail", "_exchange", "_failure", "_key", "_pinned", "_pool", "_proxy",
-                 "attempts", "dialling", "misses", "tried")  # fmt: skip
+                 "attempts", "dialling", "misses", "tried", "waiting")  # fmt: skip
 
     _pool: UpstreamPool
 
@@ -48,6 +58,7 @@ class Connecting:
         self.tried: tuple[Upstream, ...] = ()
         self.misses: tuple[Miss, ...] = ()
         self.attempts = 0
+        self.waiting = False
 
     def start(self, pool: UpstreamPool, now: int) -> None:
         """The first attempt of a new exchange."""
@@ -60,7 +71,11 @@ class Connecting:
         # Before the hash key: it goes by the cookies as the app sees them.
         self._pinned = None if affinity is None else affinity.pinned(exchange.head)
         self._key = 0 if hash_key is None else hash_key(exchange.head, exchange.client.peer)
-        self.again(now)
+        queue = pool.queue
+        if queue is not None and queue.waiting:
+            self._wait()  # those who came before go first
+        else:
+            self.again(now)
 
     def reset(self) -> None:
         """Forget the exchange before."""
@@ -107,6 +122,24 @@ class Connecting:
         self.attempts += 1
         return upstream
 
+    def awaits_another(self, now: int, reason: str, failure: Failure, detail: str) -> bool:
+        """Whether the request now waits for a place at an upstream not tried yet, as all of these are full.
+
+        Asked after `another` had none. `failure` is what the client is told if the wait is in vain.
+        """
+        pool = self._pool
+        if not self.may_go_on() or not pool.is_full(self.tried):
+            return False
+        if not pool.retry_budget.spend(now):
+            pool.cells[POOL_RETRY_BUDGET_EXHAUSTED] += 1
+            return False
+        if self._join() is not None:
+            return False
+        pool.cells[retry_column(reason)] += 1
+        self._failure = failure
+        self._detail = detail
+        return True
+
     def proceed(self, upstream: Upstream, now: int) -> None:
         """An attempt at `upstream`, which has been chosen for it."""
         connection = self._take(upstream, now)
@@ -135,15 +168,67 @@ class Connecting:
         if self.dialling is not None:
             dialling, self.dialling = self.dialling, None
             dialling.cancel(outcome)
+        elif self.waiting:
+            self._leave_queue(-1)
 
     def _choose(self, now: int) -> Upstream | None:
         upstream = self._pool.choose(self._key, self.tried, now, self._pinned)
-        if upstream is None:
+        if upstream is not None:
+            self.tried = (*self.tried, upstream)
+            self.attempts += 1
+        elif self._pool.is_full(self.tried):
+            self._wait()
+        else:
             self._exchange.fail(self._failure or NO_UPSTREAM, self._detail)
-            return None
-        self.tried = (*self.tried, upstream)
-        self.attempts += 1
         return upstream
+
+    # --- waiting for a place
+
+    def _wait(self) -> None:
+        refused = self._join()
+        if refused is not None:
+            self._exchange.fail(self._failure or refused, self._detail)
+
+    def _join(self) -> Failure | None:
+        queue = self._pool.queue
+        refused = UPSTREAMS_FULL if queue is None else queue.join(self)
+        if refused is None:
+            self.waiting = True
+            self._exchange.client.deadline_ns = FOREVER_NS  # the queue has a deadline of its own
+        return refused
+
+    def _leave_queue(self, served_ns: int) -> None:
+        self.waiting = False
+        queue = self._pool.queue
+        assert queue is not None
+        queue.leave(self, served_ns)
+
+    def offered(self, now_ns: int) -> bool:
+        """There may be a place: take it, or say False to go on waiting."""
+        try:
+            upstream = self._pool.choose(self._key, self.tried, now_ns, self._pinned)
+            if upstream is not None:
+                self._leave_queue(now_ns)
+                self.tried = (*self.tried, upstream)
+                self.attempts += 1
+                self._exchange.begin_anew(now_ns)
+                self.proceed(upstream, now_ns)
+            elif self._pool.is_full(self.tried):
+                return False
+            else:
+                self._leave_queue(-1)
+                self._exchange.fail(self._failure or NO_UPSTREAM, self._detail)
+        except Exception as error:
+            self._exchange.crashed(error)
+        return True
+
+    def gave_up(self, failure: Failure) -> None:
+        """The queue's deadline has passed."""
+        self.waiting = False
+        try:
+            self._exchange.fail(self._failure or failure, self._detail)
+        except Exception as error:
+            self._exchange.crashed(error)
 
     def _dial(self, upstream: Upstream) -> None:
         self.dialling = dialling = Dialling(self, self._proxy.loop, self._proxy.connector)

@@ -180,6 +180,11 @@ class Exchange:
 
     # --- the connecting's calls
 
+    def begin_anew(self, now: int) -> None:
+        """It has as much time for a response as one that has just come; only the total timeout goes on."""
+        timeouts = self.proxy.timeouts
+        self.client.deadline_ns = now + (timeouts.first_byte_ns if self.request_whole else timeouts.idle_ns)
+
     def send(self, upstream: Upstream, connection: UpstreamConnection, reused: bool, now: int) -> None:
         """There is a connection: the request goes out, as far as it has come."""
         self.attempt = attempt = self._own_attempt
@@ -271,8 +276,7 @@ class Exchange:
 
     def _go_again(self, upstream: Upstream, now: int) -> None:
         """The request goes to `upstream`, as far as it has come, and has as much time as before."""
-        timeouts = self.proxy.timeouts
-        self.client.deadline_ns = now + (timeouts.first_byte_ns if self.request_whole else timeouts.idle_ns)
+        self.begin_anew(now)
         self._unsent = self._resending.take()
         self.upstream_paused = False
         self.connecting.proceed(upstream, now)
@@ -344,11 +348,15 @@ class Exchange:
             self.connecting.again_fresh(attempt.upstream, now)
             return
         reason = REASONS.get(failure)
-        upstream = self.connecting.another(now, reason) if may_go and reason is not None else None
-        if upstream is None:
+        if not may_go or reason is None:
             self.fail(failure, detail)
-        else:
+        elif (upstream := self.connecting.another(now, reason)) is not None:
             self._go_again(upstream, now)
+        elif self.connecting.awaits_another(now, reason, failure, detail):
+            self._unsent = self._resending.take()
+            self.upstream_paused = False
+        else:
+            self.fail(failure, detail)
 
     def upstream_takes(self) -> bool:
         """Whether the upstream has taken some of the request since this was last asked."""

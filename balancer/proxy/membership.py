@@ -30,6 +30,7 @@ class MemberState:
     causes: frozenset[Cause]
     backup: bool
     ramp_since_ns: int
+    inflight_limit: int  # this worker's share, 0 for none
 
 
 class Membership:
@@ -74,12 +75,19 @@ class Membership:
             upstream.causes = state.causes
             upstream.backup = state.backup
             upstream.ramp_since_ns = state.ramp_since_ns
+            upstream.inflight_limit = state.inflight_limit
             members[state.row] = upstream
         for row, upstream in before.items():
             self._connector.expire(upstream)
             self._leaving[row] = upstream
         slow_start.begin(members.values())
         pool.set_members(list(members.values()))
+
+    def close(self) -> None:
+        """Nobody is served from the queues any more."""
+        for pool, _, _ in self._pools.values():
+            if pool.queue is not None:
+                pool.queue.close()
 
     def sweep(self) -> list[int]:
         """Go on with slow starts. Gives the rows let go since the last sweep.

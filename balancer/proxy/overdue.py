@@ -9,6 +9,7 @@ from balancer.errors import (
     IDLE_TIMEOUT,
     TOTAL_TIMEOUT,
 )
+from balancer.proxy.limits import FOREVER_NS
 
 if TYPE_CHECKING:
     from balancer.proxy.exchange import Exchange
@@ -18,6 +19,8 @@ def deadline_passed(exchange: "Exchange") -> None:
     """The client connection's deadline has come while `exchange` runs."""
     if exchange.tunnel is not None:
         exchange.tunnel.end()
+    elif exchange.connecting.waiting:
+        exchange.client.deadline_ns = FOREVER_NS  # the queue has a deadline of its own
     elif exchange.upstream_paused and exchange.upstream_takes():
         proxy = exchange.proxy
         exchange.client.deadline_ns = proxy.monotonic_ns() + proxy.timeouts.idle_ns  # slow, but it reads
@@ -39,7 +42,9 @@ def total_passed(exchange: "Exchange") -> None:
     """The exchange has taken longer than a whole one may. Tunnels are exempt."""
     if exchange.tunnel is not None:
         return
-    if waits_for_client(exchange):
+    if exchange.connecting.waiting:
+        exchange.upstream_failed(TOTAL_TIMEOUT, "it still waited for an upstream that is not full")
+    elif waits_for_client(exchange):
         exchange.client_failed(TOTAL_TIMEOUT, "the client was too slow")
     else:
         exchange.upstream_failed(TOTAL_TIMEOUT, "the upstream was too slow")
@@ -49,7 +54,10 @@ def waits_for_client(exchange: "Exchange") -> bool:
     """Whether it is the client that keeps the exchange waiting: then the upstream is not to blame."""
     if exchange.response_begun and exchange.client.write_paused:
         return True
-    if exchange.request_whole or exchange.upstream_paused or exchange.connecting.dialling is not None:
+    connecting = exchange.connecting
+    if exchange.request_whole or exchange.upstream_paused:
+        return False
+    if connecting.dialling is not None or connecting.waiting:
         return False
     # A client that waits for 100 before it sends its body waits for the upstream (RFC 9110 section 10.1.1).
     return exchange.request_bytes > 0 or exchange.informed or exchange.head.find(b"expect") is None

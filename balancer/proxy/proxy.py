@@ -137,6 +137,7 @@ class Proxy:
     def close(self) -> None:
         """Let go of idle upstream connections and timers."""
         self.connect_races.close()
+        self.membership.close()
         self.connector.close()
         for route in self.router.routes:
             route.flush()

@@ -14,6 +14,7 @@ from balancer.runtime.channel import Message
 from balancer.runtime.fleet import Fleet, PoolState, UpstreamState
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import Ledger
+from balancer.upstreams.shares import share
 
 DEFAULT = "default"  # the pool that UPSTREAMS defines, and the route to it
 
@@ -39,10 +40,15 @@ def build_pools(settings: Settings, ledger: Ledger) -> list[PoolState]:
                 "methods": list(settings.retry.methods),
             },
             "sticky": _sticky(settings.sticky),
+            "queue": {
+                "size": settings.limits.queue_size if settings.limits.max_inflight else 0,
+                "timeout": settings.limits.queue_timeout,
+            },
         },
         panic_allowed=settings.panic,
         is_checked=settings.health_check.enabled,
         slow_start=settings.slow_start,
+        max_inflight=settings.limits.max_inflight,
     )
     for spec in settings.upstreams:
         if isinstance(spec, UpstreamSpec):
@@ -55,6 +61,7 @@ def build_pools(settings: Settings, ledger: Ledger) -> list[PoolState]:
                 row=ledger.row(Kind.UPSTREAM, DEFAULT, spec.id),
                 address=spec.host if is_ip(spec.host) else "",
                 backup=spec.backup,
+                max_inflight=pool.max_inflight,
                 unchecked=pool.is_checked,
             )
     return [pool]
@@ -100,7 +107,7 @@ class Blueprint:
         self._max_connections = max_connections
         self._worker_rows = [ledger.row(Kind.WORKER, str(slot)) for slot in range(settings.workers)]
         self._listener_row = ledger.row(Kind.LISTENER, listener)
-        self._limits = settings.limits.model_dump()
+        self._limits = settings.limits.model_dump(exclude={"max_inflight", "queue_size", "queue_timeout"})
         self._constant: dict[str, Any] = {
             "type": "start",
             "workers": settings.workers,
@@ -114,13 +121,13 @@ class Blueprint:
 
     def start_message(self, slot: int, page: int) -> Message:
         """What the worker of `slot` needs to know; the shares of MAX_CONNECTIONS add up to it."""
-        share, surplus = divmod(self._max_connections, self._workers)
+        max_connections = share(self._max_connections, self._workers, slot, 0)
         return {
             **self._constant,
             "revision": self._fleet.revision,
             "slot": slot,
             "page": page,
             "rows": {"worker": self._worker_rows[slot], "listener": self._listener_row},
-            "limits": {**self._limits, "max_connections": share + (slot < surplus)},
+            "limits": {**self._limits, "max_connections": max_connections},
             "pools": self._fleet.snapshot(),
         }

@@ -19,6 +19,7 @@ from balancer.pools.affinity import Affinity
 from balancer.pools.diversion import Diversion
 from balancer.pools.pin_cookie import AppCookie, BalancerCookie, PinCookie
 from balancer.pools.pool import PoolSettings, UpstreamPool
+from balancer.pools.queue import PlaceQueue
 from balancer.pools.retry_budget import RetryRules
 from balancer.pools.slow_start import SlowStart
 from balancer.proxy.limits import Limits, Timeouts, timeout_ns
@@ -27,6 +28,7 @@ from balancer.proxy.proxy import Proxy
 from balancer.proxy.router import Route, Router
 from balancer.telemetry.access_log import RecordSink
 from balancer.telemetry.segment import Segment
+from balancer.upstreams.shares import share
 from balancer.upstreams.state import AdminState, Cause
 
 
@@ -45,7 +47,8 @@ def build_proxy(
         log("error", f"internal error: {error!r}", "".join(traceback.format_exception(error)))
 
     page = segment.page(start["page"])
-    context = PolicyContext(Random(os.urandom(16)), start["slot"], clock)
+    slot, workers = start["slot"], start["workers"]
+    context = PolicyContext(Random(os.urandom(16)), slot, clock)
     limits = Limits(**start["limits"])
     timeouts = start["timeouts"]
     connector = Connector(
@@ -64,16 +67,21 @@ def build_proxy(
 
     pools: dict[str, UpstreamPool] = {}
     for spec in start["pools"]:
+        cells = page.row(spec["row"])
+        queue = None
+        if size := share(spec["queue"]["size"], workers, slot, spec["row"]):
+            queue = PlaceQueue(size, spec["queue"]["timeout"], loop=loop, clock=clock, cells=cells)
         pool = UpstreamPool(
             spec["name"],
             build_policy(spec["policy"], spec["policy_options"], context),
             LeastConnections(context),
             pool_settings(spec),
             clock.monotonic_ns(),
-            page.row(spec["row"]),
+            cells,
             report,
-            remote_rows if start["workers"] > 1 else None,
-            build_affinity(spec, page.row(spec["row"]), clock, report),
+            remote_rows if workers > 1 else None,
+            build_affinity(spec, cells, clock, report),
+            queue,
         )
         keepalive = spec["keepalive"]
         membership.add_pool(
@@ -87,7 +95,7 @@ def build_proxy(
             ),
             SlowStart(round(spec["slow_start"] * 1e9), clock),
         )
-        membership.apply(pool.name, member_states(spec["upstreams"]))
+        membership.apply(pool.name, member_states(spec["upstreams"], workers, slot))
         pools[pool.name] = pool
     routes = [Route(one["name"], pools[one["pool"]], page.row(one["row"])) for one in start["routes"]]
     return Proxy(
@@ -157,8 +165,8 @@ def build_affinity(
     return Affinity(spec["name"], sticky["secret"].encode(), cookie, cells, Diversion(twin, cells, report))
 
 
-def member_states(upstreams: list[dict[str, Any]]) -> list[MemberState]:
-    """The upstreams of a pool as the `start` and `pool` messages carry them."""
+def member_states(upstreams: list[dict[str, Any]], workers: int, slot: int) -> list[MemberState]:
+    """The upstreams of a pool as the `start` and `pool` messages carry them, for the worker of `slot`."""
     return [
         MemberState(
             id=one["id"],
@@ -170,6 +178,7 @@ def member_states(upstreams: list[dict[str, Any]]) -> list[MemberState]:
             causes=frozenset(map(Cause, one["causes"])),
             backup=one["backup"],
             ramp_since_ns=one["ramp_since_ns"],
+            inflight_limit=share(one["max_inflight"], workers, slot, one["row"]),
         )
         for one in upstreams
     ]

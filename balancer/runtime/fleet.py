@@ -44,6 +44,7 @@ class UpstreamState:
     source: str = ""
     backup: bool = False  # used only where no other is eligible
     ramp_since_ns: int = 0  # when its slow start began, 0 where it has had none
+    max_inflight: int = 0  # requests it may have from all workers together, 0 for no cap
     causes: frozenset[Cause] = frozenset()
     announced: bool = False  # its check answered DRAIN_STATUS
     unchecked: bool = False  # checks are on, and the first verdict is not in
@@ -74,6 +75,7 @@ class UpstreamState:
             "causes": sorted(self.causes),
             "backup": self.backup,
             "ramp_since_ns": self.ramp_since_ns,
+            "max_inflight": self.max_inflight,
         }
 
 
@@ -87,6 +89,7 @@ class PoolState:
     panic_allowed: bool
     is_checked: bool  # by active checks
     slow_start: float = 0.0  # seconds
+    max_inflight: int = 0  # of each upstream
     upstreams: dict[str, UpstreamState] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)  # discovery source -> why it does not resolve
     panics: bool = False
@@ -257,6 +260,7 @@ class Fleet:
             address=member.address,
             source=source,
             backup=member.backup,
+            max_inflight=pool.max_inflight,
             unchecked=pool.is_checked,
         )
         self._begin_ramp(upstream)

@@ -141,6 +141,7 @@ class Instance:
                         one.unchecked,
                         is_eligible,
                         self._fleet.effective_weight(one),
+                        one.max_inflight,
                         dict(one.changes),
                         None if checks is None else dict(checks.counts(one)),
                     )
@@ -175,6 +176,7 @@ class Instance:
             panic=pool.panics,
             eligible=sum(upstream.eligible for upstream in upstreams),
             problems=dict(pool.problems),
+            queue_length=0,  # until the segment has been summed
             upstreams=upstreams,
         )
 
@@ -192,13 +194,19 @@ class Instance:
             weight=upstream.weight,
             effective_weight=self._fleet.effective_weight(upstream),
             backup=upstream.backup,
+            max_inflight=upstream.max_inflight,
             last_check=_check_view(last) if last is not None else None,
         )
 
     def _with_counts(self, pools: list[PoolView]) -> list[PoolView]:
         totals = dict(self._ledger.totals(Kind.UPSTREAM))
+        queued = {name: cells[c.POOL_QUEUE_LENGTH] for (name,), cells in self._ledger.totals(Kind.POOL)}
         return [
-            replace(pool, upstreams=[_counted(pool.name, one, totals) for one in pool.upstreams])
+            replace(
+                pool,
+                queue_length=queued.get(pool.name, 0),
+                upstreams=[_counted(pool.name, one, totals) for one in pool.upstreams],
+            )
             for pool in pools
         ]
 

@@ -90,7 +90,7 @@ class Worker:
         self._handlers["adopt"] = doors.on_adopt
         self._handlers["release"] = doors.on_release
         self._handlers["pool"] = lambda message: proxy.membership.apply(
-            message["name"], member_states(message["upstreams"])
+            message["name"], member_states(message["upstreams"], start["workers"], start["slot"])
         )
         self._built = True
         for message in self._early:

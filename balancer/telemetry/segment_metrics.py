@@ -96,6 +96,11 @@ def _pools(rows: list[Row]) -> Iterator[Family]:
     tunnels = gauge("tunnels", "WebSocket tunnels open.", ("pool",))
     sticky = counter("sticky_requests", "Requests of pools with sticky sessions.", ("pool", "result"))
     diverted = counter("sticky_diverted", "Pinned requests the policy would send elsewhere.", ("pool",))
+    queued = gauge("queue_length", "Requests that wait because every upstream is full.", ("pool",))
+    waits = histogram("queue_wait_seconds", "How long requests waited that then got a place.", ("pool",))
+    rejected = counter(
+        "queue_rejected", "Requests answered with 503 instead of a place, by reason.", ("pool", "reason")
+    )
     for labels, cells in rows:
         for reason, count in zip(c.RETRY_REASONS, cells[c.POOL_RETRIES :], strict=False):
             retries.add_metric([*labels, reason], count)
@@ -104,7 +109,11 @@ def _pools(rows: list[Row]) -> Iterator[Family]:
         for result, count in zip(c.STICKY_RESULTS, cells[c.POOL_STICKY :], strict=False):
             sticky.add_metric([*labels, result], count)
         diverted.add_metric(labels, cells[c.POOL_STICKY_DIVERTED])
-    yield from (retries, exhausted, tunnels, sticky, diverted)
+        queued.add_metric(labels, cells[c.POOL_QUEUE_LENGTH])
+        observe(waits, labels, *_histogram(cells, c.POOL_QUEUE_WAIT))
+        for reason, count in zip(c.QUEUE_REJECTIONS, cells[c.POOL_QUEUE_REJECTED :], strict=False):
+            rejected.add_metric([*labels, reason], count)
+    yield from (retries, exhausted, tunnels, sticky, diverted, queued, waits, rejected)
 
 
 def _listeners(rows: list[Row]) -> Iterator[Family]:

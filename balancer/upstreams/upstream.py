@@ -15,11 +15,13 @@ class Upstream:
     a few milliseconds ago. `cells` is its row in this worker's page of the stats segment (columns in
     `telemetry.columns`), `row` the number of it, which is the same in every page.
     `admin_state`, `causes` and `backup` are as the supervisor last said; `ramp_since_ns` is when its slow
-    start began, 0 where it has none.
+    start began, 0 where it has none. `inflight_limit` is this worker's share of how many requests it may have
+    in flight, 0 for no limit.
     """
 
     __slots__ = ("admin_state", "authority", "backup", "causes", "cells", "effective_weight", "host", "id",
-                 "inflight", "port", "ramp_since_ns", "remote_inflight", "row", "weight")  # fmt: skip
+                 "inflight", "inflight_limit", "port", "ramp_since_ns", "remote_inflight", "row",
+                 "weight")  # fmt: skip
 
     def __init__(
         self, id: str, host: str, port: int, weight: int, cells: memoryview[int], row: int = 0
@@ -33,6 +35,7 @@ class Upstream:
         self.backup = False
         self.ramp_since_ns = 0
         self.inflight = 0
+        self.inflight_limit = 0
         self.remote_inflight = 0
         self.cells = cells
         self.row = row
@@ -46,6 +49,10 @@ class Upstream:
     def is_reachable(self) -> bool:
         """Whether it has an address and a share of the load."""
         return self.host != "" and self.effective_weight > 0
+
+    def is_full(self) -> bool:
+        """Whether it has all the requests that it may have from this worker."""
+        return 0 < self.inflight_limit <= self.inflight
 
     def __repr__(self) -> str:
         return f"<Upstream {self.id} {self.host}:{self.port} inflight={self.inflight}>"

@@ -26,6 +26,7 @@ UPSTREAM = UpstreamView(
     weight=3,
     effective_weight=1.5,
     backup=False,
+    max_inflight=20,
     last_check=CHECK,
     inflight=2,
     idle_connections=1,
@@ -60,7 +61,7 @@ class FakeInstance:
     async def pools(self) -> list[PoolView]:
         return [
             PoolView(
-                "default", "least_connections", panic=True, eligible=0, problems={}, upstreams=[UPSTREAM]
+                "default", "least_connections", True, 0, problems={}, queue_length=7, upstreams=[UPSTREAM]
             )
         ]
 

@@ -73,6 +73,7 @@ async def test_pools_show_their_upstreams(client: AdminClient) -> None:
                 "panic": True,
                 "eligible": 0,
                 "problems": {},
+                "queue_length": 7,
                 "upstreams": [asdict(UPSTREAM)],
             }
         ],

@@ -15,6 +15,7 @@ from balancer.errors import SettingsError
 _UPSTREAMS = {"BALANCER_UPSTREAMS": "app1:8000"}
 _LATER = "not part of this version yet; remove it"
 _HASH_KEYS = "is not known; write client_ip, header:NAME, cookie:NAME, query:NAME or path"
+_NO_QUEUE = '"{}" changes nothing: nobody waits without LIMITS__MAX_INFLIGHT; set that, too'
 _DURATIONS = "is not a duration; write seconds (2, 0.5) or 500ms, 2s, 1m, 1h"
 
 
@@ -69,6 +70,14 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
             "BALANCER_WORKERS", "1000", '"1000" is too large; the most is 256', id="too_many_workers"
         ),
         pytest.param("BALANCER_LISTEN", "x", '"x" has no port; write 0.0.0.0:8080', id="listen"),
+        pytest.param(
+            "BALANCER_LIMITS__MAX_INFLIGHT", "-1", '"-1" is too small; the least is 0', id="negative_cap"
+        ),
+        pytest.param("BALANCER_LIMITS__QUEUE_SIZE", "10", _NO_QUEUE.format("10"), id="queue_without_a_cap"),
+        pytest.param("BALANCER_LIMITS__QUEUE_TIMEOUT", "2s", _NO_QUEUE.format("2s"), id="wait_without_a_cap"),
+        pytest.param(
+            "BALANCER_LIMITS__QUEUE_TIMEOUT", "0", "0.0 is too small; the least is 0.01", id="no_wait_at_all"
+        ),
         pytest.param(
             "BALANCER_UPSTREAMS", "app1:8000,app2", '"app2" has no port; write app2:8000', id="upstream"
         ),
@@ -246,6 +255,22 @@ _NEVER_414 = "a longer target would be a head too large, never a 414; lower it, 
             "raise it, or lower WORKERS",
             id="fewer_connections_than_workers",
         ),
+        pytest.param(
+            {"BALANCER_LIMITS__MAX_INFLIGHT": "3", "BALANCER_WORKERS": "4"},
+            "BALANCER_LIMITS__MAX_INFLIGHT: 3 is less than one for each of the 4 workers; "
+            "raise it, or lower WORKERS",
+            id="a_cap_below_one_for_each_worker",
+        ),
+        pytest.param(
+            {
+                "BALANCER_LIMITS__MAX_INFLIGHT": "4",
+                "BALANCER_LIMITS__QUEUE_SIZE": "3",
+                "BALANCER_WORKERS": "4",
+            },
+            "BALANCER_LIMITS__QUEUE_SIZE: 3 is less than one for each of the 4 workers; "
+            "raise it, or lower WORKERS",
+            id="fewer_may_wait_than_workers",
+        ),
     ],
 )
 def test_settings_that_cannot_work_together_are_refused(environ: dict[str, str], problem: str) -> None:
@@ -273,7 +298,7 @@ def test_every_problem_is_told_at_once() -> None:
         pytest.param("LISTEN: :80", f": LISTEN: {_typo('listen')}", id="upper_case"),
         pytest.param("8080: x", ": 8080: no such setting; remove it", id="number_as_key"),
         pytest.param("tls: {cert: x}", f": tls: {_LATER}", id="later_group"),
-        pytest.param("limits: {queue_size: 5}", f": limits.queue_size: {_LATER}", id="later_setting"),
+        pytest.param("adaptive: {min_limit: 5}", f": adaptive: {_LATER}", id="later_setting"),
         pytest.param("timeouts: {connect: fast}", f': timeouts.connect: "fast" {_DURATIONS}', id="duration"),
         pytest.param(
             "timeouts: 5",

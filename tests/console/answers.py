@@ -17,6 +17,7 @@ def upstream(name: str, **other: Any) -> dict[str, Any]:
         "weight": 1,
         "effective_weight": 1.0,
         "backup": False,
+        "max_inflight": 0,
         "last_check": check(),
         "inflight": 0,
         "idle_connections": 0,
@@ -52,6 +53,7 @@ def pools(*upstreams: dict[str, Any], **other: Any) -> dict[str, Any]:
         "panic": False,
         "eligible": eligible,
         "problems": {},
+        "queue_length": 0,
     }
     return {"first_byte_bounds": [], "pools": [{**pool, "upstreams": list(upstreams), **other}]}
 

@@ -59,6 +59,16 @@ def test_a_pool_has_a_heading_and_a_row_per_upstream() -> None:
     assert cells(lines, "app2:8000") == ["app2:8000", "ejected", "1", "0", "25", "5", "2%", "500,", "2", "ms"]
 
 
+def test_a_cap_stands_beside_what_is_in_flight_and_who_waits_in_the_heading() -> None:
+    capped = [
+        upstream("app1:8000", inflight=20, max_inflight=20),
+        upstream("app2:8000", inflight=7, max_inflight=20),
+    ]
+    lines = shown(pools(*capped, queue_length=1200))
+    assert lines[0] == "pool default   policy least_connections   2 of 2 eligible   1,200 waiting"
+    assert [cells(lines, f"app{number}:8000")[3] for number in (1, 2)] == ["20/20", "7/20"]
+
+
 @pytest.mark.parametrize(
     ("other", "state"),
     [

@@ -10,7 +10,8 @@ PATIENCE = 20.0  # seconds after which a test has failed
 class AppReplica:
     """Answers with `status` and `name`; `/hold` waits until `release` is set, `/cut` breaks off.
 
-    `requests` counts clients' requests, `checks` those of the balancer's active checks.
+    `requests` counts clients' requests, `checks` those of the balancer's active checks; `most_held` is how
+    many waited for `release` at once at most.
     """
 
     def __init__(self, name: str = "app") -> None:
@@ -19,6 +20,8 @@ class AppReplica:
         self.status = 200
         self.requests = 0
         self.checks = 0
+        self.most_held = 0
+        self._held_now = 0
         self.release = asyncio.Event()
         self._held = asyncio.Semaphore(0)  # released once for each request that waits
         self._serving: set[asyncio.Task[None]] = set()
@@ -51,7 +54,12 @@ class AppReplica:
                     return
                 if target == b"/hold":
                     self._held.release()
-                    await self.release.wait()
+                    self._held_now += 1
+                    self.most_held = max(self.most_held, self._held_now)
+                    try:
+                        await self.release.wait()
+                    finally:
+                        self._held_now -= 1
                 body = self.name.encode()
                 response = b"HTTP/1.1 %d Said\r\nContent-Length: %d\r\n\r\n%s"
                 writer.write(response % (self.status, len(body), body))

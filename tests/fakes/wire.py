@@ -62,6 +62,7 @@ def upstream_message(number: int, **changes: Any) -> dict[str, Any]:
         "causes": [],
         "backup": False,
         "ramp_since_ns": 0,
+        "max_inflight": 0,
         **changes,
     }
 
@@ -70,8 +71,8 @@ def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
     """A `start` message of the control channel: a pool of `upstreams` at 10.0.0.1:8000 and so on.
 
     `changes` replace parts; dicts are merged (`limits={"body_bytes": 10}`). What belongs to the pool
-    (`policy`, `policy_options`, `hash_key`, `panic`, `slow_start`, `keepalive`, `retry`, `sticky`) is
-    put there.
+    (`policy`, `policy_options`, `hash_key`, `panic`, `slow_start`, `keepalive`, `retry`, `queue`, `sticky`)
+    is put there.
     """
     pool: dict[str, Any] = {
         "name": "default",
@@ -97,6 +98,7 @@ def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
             "replay_bytes": 65536,
         },
         "sticky": None,
+        "queue": {"size": 0, "timeout": 5.0},
         "upstreams": [upstream_message(n) for n in range(1, upstreams + 1)],
     }
     start: dict[str, Any] = {
@@ -155,7 +157,7 @@ class Wire:
 
     def tell(self, *upstreams: dict[str, Any]) -> None:
         """The supervisor says that the pool has these upstreams; see `upstream_message`."""
-        self.proxy.membership.apply("default", member_states(list(upstreams)))
+        self.proxy.membership.apply("default", member_states(list(upstreams), 1, 0))
 
     @property
     def page(self) -> Page:

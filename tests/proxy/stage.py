@@ -14,8 +14,11 @@ from balancer.telemetry.columns import (
     LISTENER_CONNECTIONS,
     METHOD_COLUMN,
     METHOD_OTHER,
+    POOL_QUEUE_LENGTH,
+    POOL_QUEUE_REJECTED,
     POOL_RETRIES,
     POOL_TUNNELS,
+    QUEUE_REJECTIONS,
     RETRY_REASONS,
     ROUTE_INFLIGHT,
     UPSTREAM_CLOSES,
@@ -39,6 +42,7 @@ class Stage(Wire):
     def __init__(self, upstreams: int = 1, **changes: Any) -> None:
         super().__init__(start_message(upstreams, **changes))
         self.clients: list[FakeTransport] = []
+        self.cap = 0  # `max_inflight` of every upstream
         self.in_any_order = False
         self.expects_bug = False  # a test that plants one: then tracebacks may be logged
 
@@ -88,8 +92,16 @@ class Stage(Wire):
 
     def move(self, number: int, host: str) -> None:
         """The supervisor says that this upstream (the first is 1) is at `host` now."""
-        hosts = {one.row: one.host for one in self.upstreams} | {3 + number: host}
-        self.tell(*(upstream_message(row - 3, host=host) for row, host in hosts.items()))
+        self._tell_hosts({one.row: one.host for one in self.upstreams} | {3 + number: host})
+
+    def limit(self, cap: int) -> None:
+        """The supervisor says that every upstream may have `cap` requests at once."""
+        self.cap = cap
+        self._tell_hosts({one.row: one.host for one in self.upstreams})
+
+    def _tell_hosts(self, hosts: dict[int, str]) -> None:
+        caps = {"max_inflight": self.cap}
+        self.tell(*(upstream_message(row - 3, host=host, **caps) for row, host in hosts.items()))
 
     # --- looking
 
@@ -140,6 +152,18 @@ class Stage(Wire):
         cells = self.pool.cells
         return {reason: n for i, reason in enumerate(RETRY_REASONS) if (n := cells[POOL_RETRIES + i])}
 
+    @property
+    def waiting(self) -> int:
+        """How many requests the pool shows as waiting for a place."""
+        return self.pool.cells[POOL_QUEUE_LENGTH]
+
+    def rejected(self) -> dict[str, int]:
+        """Reason -> how many requests did not get a place, without zeros."""
+        cells = self.pool.cells
+        return {
+            reason: n for i, reason in enumerate(QUEUE_REJECTIONS) if (n := cells[POOL_QUEUE_REJECTED + i])
+        }
+
     def connects(self, number: int = 1) -> int:
         return self.upstreams[number - 1].cells[UPSTREAM_CONNECTS]
 
@@ -173,6 +197,8 @@ class Stage(Wire):
         assert self.route.inflight == 0
         assert self.route.cells[ROUTE_INFLIGHT] == 0
         assert self.tunnels == 0
+        assert self.waiting == 0
+        assert self.pool.queue is None or not self.pool.queue.waiting
         assert self.proxy.connections == 0
         assert self.page.row(1)[LISTENER_CONNECTIONS] == 0
         assert not any(dial.pending for dial in self.loop.dials)

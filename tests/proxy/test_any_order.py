@@ -74,8 +74,14 @@ class Play:
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
-        self.stage = Stage(2, timeouts={"total": self.random.choice([0.0, 100.0])})
+        self.stage = Stage(
+            2,
+            timeouts={"total": self.random.choice([0.0, 100.0])},
+            queue={"size": self.random.choice([0, 1, 1, 2]), "timeout": self.random.choice([1.0, 40.0])},
+        )
         self.stage.in_any_order = True
+        if self.random.random() < 0.5:
+            self.stage.limit(1)
         self.paused: set[FakeTransport] = set()
         self.acts: list[tuple[int, Callable[[], None]]] = [
             (30, self.request),
@@ -89,6 +95,7 @@ class Play:
             (5, self.time_passes),
             (4, self.dials_change),
             (1, self.address_changes),
+            (1, self.limit_changes),
         ]
 
     def step(self) -> None:
@@ -97,7 +104,7 @@ class Play:
 
     def client(self) -> FakeTransport:
         ends = [client for client in self.stage.clients if not client.is_closing()]
-        if len(ends) < 3 and (not ends or self.random.random() < 0.1):
+        if len(ends) < 5 and (not ends or self.random.random() < 0.3):
             return self.stage.client()
         return self.random.choice(ends)
 
@@ -168,20 +175,27 @@ class Play:
         host = self.random.choice(["10.0.0.1", "10.0.0.9", ""])
         self.stage.move(1, host)
 
+    def limit_changes(self) -> None:
+        if self.stage.cap:
+            self.stage.limit(self.random.choice([1, 1, 2, 0]))
 
-def seen(seed: int) -> set[int]:
-    """Plays one seed, checks the end, and gives the statuses that were logged."""
+
+def seen(seed: int) -> set[object]:
+    """Plays one seed, checks the end, and gives the statuses and reasons that were logged."""
     play = Play(seed)
     drain_at = play.random.randrange(2 * STEPS)
     for step in range(STEPS):
+        before = play.stage.inflight
         play.step()
         if step == drain_at:
             play.stage.proxy.drain()
         assert all(count >= 0 for count in [*play.stage.inflight, play.stage.route.inflight])
+        cap = play.stage.cap or 1000
+        assert all(now <= max(cap, was) for now, was in zip(play.stage.inflight, before, strict=True))
     play.stage.settle()
-    statuses = {record[6] for record in play.stage.records.records}
+    said: set[object] = {value for record in play.stage.records.records for value in record[6:8]}
     play.stage.check_and_close()
-    return statuses
+    return said
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, 20))
@@ -196,4 +210,7 @@ def test_any_order(first: int) -> None:
 
 def test_the_play_gets_everywhere() -> None:
     """Else it would prove nothing."""
-    assert set().union(*(seen(seed) for seed in range(60))) >= {101, 200, 204, 400, 499, 502, 503, 504}
+    assert set().union(*(seen(seed) for seed in range(60))) >= {
+        *(101, 200, 204, 400, 499, 502, 503, 504),
+        *("queue_full", "queue_timeout", "upstreams_full"),
+    }

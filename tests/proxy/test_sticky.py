@@ -144,6 +144,25 @@ def test_fallback_a_failed_connect_goes_elsewhere_and_the_pin_stays(stage: Stage
     session.serving.receive(OK)
 
 
+@pytest.mark.parametrize("state", ["active", "draining"])
+def test_fallback_a_full_one_does_not_get_the_request_and_the_pin_stays(stage: Stage, state: str) -> None:
+    token = tokens(stage, 3)[1]
+    states(stage, {2: {"max_inflight": 1, "admin_state": state}})
+    first, second = Session(stage), Session(stage)
+    first.send(b"pin=" + token)
+    assert first.server == 2
+    busy = first.serving
+    second.send(b"pin=" + token)
+    (other,) = [t for t in stage.loop.transports if t.protocol.reader is not None and t is not busy]  # type: ignore[attr-defined]
+    other.receive(OK)
+    assert second.client.take() == OK
+    busy.receive(OK)
+    second.send(b"pin=" + token)
+    assert second.server == 2
+    second.serving.receive(OK)
+    assert counted(stage) == {"overflow": 1, "hit": 2}
+
+
 def test_fallback_a_failed_connect_and_then_ejected_is_re_pinned(stage: Stage) -> None:
     token = tokens(stage, 3)[1]
     states(stage, {2: {"host": "10.9.9.9"}})

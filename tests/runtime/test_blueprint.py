@@ -9,6 +9,7 @@ import pytest
 
 from balancer.config.settings import Settings
 from balancer.runtime.blueprint import Blueprint, build_pools, check_settings, discovered
+from balancer.runtime.build import member_states
 from balancer.runtime.channel import Message
 from balancer.runtime.fleet import Fleet
 from balancer.telemetry.events import EventLog
@@ -119,6 +120,37 @@ def test_every_entity_has_a_row_of_its_own(ledger: Ledger) -> None:
 def test_shares_of_max_connections_add_up(ledger: Ledger, total: int) -> None:
     shares = [start(ledger, slot, total)["limits"]["max_connections"] for slot in range(3)]
     assert (sum(shares), max(shares) - min(shares) <= 1) == (total, True)
+
+
+@pytest.mark.parametrize("cap", [3, 4, 100])
+def test_shares_of_max_inflight_add_up_for_every_upstream(ledger: Ledger, cap: int) -> None:
+    limits = {"max_inflight": cap}
+    (pool,) = start(ledger, limits=limits)["pools"]
+    shares = [[one.inflight_limit for one in member_states(pool["upstreams"], 3, slot)] for slot in range(3)]
+    assert [sum(one) for one in zip(*shares, strict=True)] == [cap] * 3
+    assert len({sum(share) for share in shares}) == 1  # the surplus of three upstreams: one for each worker
+
+
+@pytest.mark.parametrize(
+    ("limits", "queue"),
+    [
+        ({}, {"size": 0, "timeout": 5.0}),
+        ({"max_inflight": 10}, {"size": 1000, "timeout": 5.0}),
+        ({"max_inflight": 10, "queue_size": 0}, {"size": 0, "timeout": 5.0}),
+        ({"max_inflight": 10, "queue_size": 50, "queue_timeout": "2s"}, {"size": 50, "timeout": 2.0}),
+    ],
+    ids=["no cap, no queue", "a cap", "a cap, and none may wait", "all set"],
+)
+def test_a_pool_has_a_queue_where_upstreams_have_a_cap(
+    ledger: Ledger, limits: dict[str, Any], queue: dict[str, Any]
+) -> None:
+    message = start(ledger, limits=limits)
+    (pool,) = message["pools"]
+    assert pool["queue"] == queue
+    assert {one["max_inflight"] for one in pool["upstreams"]} == {limits.get("max_inflight", 0)}
+    assert message["limits"].keys() == {
+        *("max_connections", "header_bytes", "header_count", "uri_bytes", "body_bytes"),
+    }
 
 
 def test_what_dns_has_to_find_is_no_upstream_yet(ledger: Ledger) -> None:

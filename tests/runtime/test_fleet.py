@@ -100,6 +100,14 @@ def scene(segment: Segment) -> Scene:
     return Scene(segment)
 
 
+def test_the_pool_s_cap_is_told_of_those_that_discovery_finds_too(scene: Scene) -> None:
+    scene.pool.max_inflight = 20
+    scene.fleet.set_members("default", DNS, [member(1)])
+    told = scene.told()
+    assert told is not None
+    assert [one["max_inflight"] for one in told] == [0, 0, 20]
+
+
 def member(number: int, weight: int = 1) -> Member:
     address = f"10.1.0.{number}"
     return Member(f"{address}:8000", address, 8000, weight, address)

@@ -123,8 +123,12 @@ async def test_pools_join_states_counts_and_checks(scene: Scene) -> None:
     cells[c.UPSTREAM_FIRST_BYTE + 1] = 5
     cells[c.UPSTREAM_FIRST_BYTE_SUM] = 250_000_000
     cells[c.UPSTREAM_CONNECT_FAILURES] = 6
+    scene.page.row(scene.pool.row)[c.POOL_QUEUE_LENGTH] = 7
+    scene.upstream(2).max_inflight = 20
     (pool,) = await scene.instance.pools()
     assert (pool.name, pool.policy, pool.panic, pool.eligible) == ("default", "random", False, 1)
+    assert pool.queue_length == 7
+    assert [one.max_inflight for one in pool.upstreams] == [0, 20]
     first, second = pool.upstreams
     assert (first.id, first.address, first.eligible, first.causes) == (
         "app1:8000",

@@ -43,6 +43,11 @@ APP1 = "pool=apps,upstream=app1:8000"
         (Kind.POOL, c.POOL_TUNNELS, 7, "tunnels{pool=apps}", 7),
         (Kind.POOL, c.POOL_STICKY + 2, 5, "sticky_requests_total{pool=apps,result=repinned}", 5),
         (Kind.POOL, c.POOL_STICKY_DIVERTED, 32, "sticky_diverted_total{pool=apps}", 32),
+        (Kind.POOL, c.POOL_QUEUE_LENGTH, 8, "queue_length{pool=apps}", 8),
+        (Kind.POOL, c.POOL_QUEUE_WAIT + 3, 9, "queue_wait_seconds_bucket{le=0.01,pool=apps}", 9),
+        (Kind.POOL, c.POOL_QUEUE_WAIT_SUM, 500_000_000, "queue_wait_seconds_sum{pool=apps}", 0.5),
+        (Kind.POOL, c.POOL_QUEUE_REJECTED, 2, "queue_rejected_total{pool=apps,reason=full}", 2),
+        (Kind.POOL, c.POOL_QUEUE_REJECTED + 1, 3, "queue_rejected_total{pool=apps,reason=timeout}", 3),
         (Kind.LISTENER, c.LISTENER_CONNECTIONS, 8, "client_connections{listener=0.0.0.0:8080}", 8),
         (Kind.LISTENER, c.LISTENER_CONNECTIONS_TOTAL, 9,
          "client_connections_total{listener=0.0.0.0:8080}", 9),
@@ -119,6 +124,11 @@ def test_without_active_checks_there_are_no_series_of_them(scene: Scene) -> None
     assert not [s for s in scene.scrape() if "active_checks_total" in s and "app3:8000" in s]
 
 
+def test_an_upstream_without_a_cap_has_no_series_of_one(scene: Scene) -> None:
+    shown = [s for s in scene.scrape() if "inflight_limit" in s]
+    assert shown == [f"balancer_upstream_inflight_limit{{{APP1}}}"]
+
+
 @pytest.mark.parametrize(
     ("series", "shown"),
     [
@@ -130,6 +140,7 @@ def test_without_active_checks_there_are_no_series_of_them(scene: Scene) -> None
         ("upstream_state{pool=apps,state=active,upstream=app2:8000}", 1),
         (f"upstream_up{{{APP1}}}", 1),
         (f"upstream_effective_weight{{{APP1}}}", 2.5),
+        (f"upstream_inflight_limit{{{APP1}}}", 20),
         ("upstream_state_changes_total{cause=active_check,pool=apps,to=ejected,upstream=app1:8000}", 3),
         ("upstream_state_changes_total{cause=outlier,pool=apps,to=ejected,upstream=app1:8000}", 1),
         ("active_checks_total{pool=apps,result=passed,upstream=app1:8000}", 9),
@@ -155,7 +166,7 @@ def test_words_are_those_of_the_rooms_above() -> None:
 
 
 def test_the_series_of_a_removed_upstream_go_away(scene: Scene) -> None:
-    counted = {s for s in scene.scrape() if "upstream=app1:8000" in s and "upstream_inflight" in s}
+    counted = {s for s in scene.scrape() if "upstream=app1:8000" in s and "upstream_inflight{" in s}
     assert counted
     scene.ledger.retire(Kind.UPSTREAM, "apps", "app1:8000")
     assert not counted & scene.scrape().keys()

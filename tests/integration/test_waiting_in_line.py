@@ -1,0 +1,97 @@
+"""A whole instance with a cap: no upstream gets more at once, who comes beyond it waits, and all adds up."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.fakes.app_replica import AppReplica, app_replica
+from tests.fakes.instance import Balancer, get, running, until
+
+pytestmark = pytest.mark.integration
+
+CLIENTS = 40
+
+
+@pytest.fixture
+async def apps() -> AsyncIterator[tuple[AppReplica, AppReplica]]:
+    async with app_replica("one") as one, app_replica("two") as two:
+        yield one, two
+
+
+async def becomes(balancer: Balancer, series: str, value: float) -> None:
+    async def has() -> bool:
+        return await balancer.metric(series) == value
+
+    await until(has)
+
+
+async def test_two_workers_keep_one_cap(apps: tuple[AppReplica, AppReplica]) -> None:
+    settings = {"WORKERS": "2", "LIMITS__MAX_INFLIGHT": "3", "LIMITS__QUEUE_TIMEOUT": "1m"}
+    upstreams = ",".join(app.address for app in apps)
+    async with running(UPSTREAMS=upstreams, HEALTH_CHECK__ENABLED="false", **settings) as balancer:
+        clients = [await balancer.connect() for _ in range(CLIENTS)]
+        for client in clients:
+            client.send("/hold")
+        for app in apps:
+            for _ in range(3):
+                await app.holds()
+        await becomes(balancer, 'balancer_queue_length{pool="default"}', CLIENTS - 6)
+
+        (pool,) = (await get(balancer.admin_port, "/api/pools")).json()["pools"]
+        assert pool["queue_length"] == CLIENTS - 6
+        assert [(one["inflight"], one["max_inflight"]) for one in pool["upstreams"]] == [(3, 3), (3, 3)]
+        for app in apps:
+            limit = f'balancer_upstream_inflight_limit{{pool="default",upstream="{app.address}"}}'
+            assert await balancer.metric(limit) == 3
+            app.release.set()
+
+        assert [(await client.answer()).status for client in clients] == [200] * CLIENTS
+        assert [app.most_held for app in apps] == [3, 3]
+        assert sum(app.requests for app in apps) == CLIENTS
+        await becomes(balancer, 'balancer_queue_wait_seconds_count{pool="default"}', CLIENTS - 6)
+        assert await balancer.metric('balancer_queue_length{pool="default"}') == 0
+
+
+async def test_who_finds_no_place_is_told_to_come_back(apps: tuple[AppReplica, AppReplica]) -> None:
+    app, _ = apps
+    settings = {"MAX_INFLIGHT": "1", "QUEUE_SIZE": "1", "QUEUE_TIMEOUT": "500ms"}
+    limits = {f"LIMITS__{name}": value for name, value in settings.items()}
+    async with running(UPSTREAMS=app.address, HEALTH_CHECK__ENABLED="false", **limits) as balancer:
+        first, second, third = [await balancer.connect() for _ in range(3)]
+        first.send("/hold")
+        await app.holds()
+        second.send()
+        await becomes(balancer, 'balancer_queue_length{pool="default"}', 1)
+        third.send()
+        for client, reason in ((third, "queue_full"), (second, "queue_timeout")):
+            answer = await client.answer()
+            assert answer.status == 503
+            assert f'details="{reason}"' in answer.head
+            assert "\r\nRetry-After: 1\r\n" in answer.head
+        app.release.set()
+        assert (await first.answer()).status == 200
+        for client in (second, third):
+            client.send()
+            assert (await client.answer()).status == 200
+        assert app.requests == 3
+        for reason in ("full", "timeout"):
+            rejected = f'balancer_queue_rejected_total{{pool="default",reason="{reason}"}}'
+            assert await balancer.metric(rejected) == 1
+
+
+async def test_during_a_drain_those_who_wait_are_served(apps: tuple[AppReplica, AppReplica]) -> None:
+    app, _ = apps
+    cap = {"LIMITS__MAX_INFLIGHT": "1"}
+    async with running(UPSTREAMS=app.address, HEALTH_CHECK__ENABLED="false", **cap) as balancer:
+        clients = [await balancer.connect() for _ in range(3)]
+        for client in clients:
+            client.send("/hold")
+        await app.holds()
+        await becomes(balancer, 'balancer_queue_length{pool="default"}', 2)
+        balancer.process.terminate()
+        await balancer.says("draining")
+        app.release.set()
+        answers = await asyncio.gather(*(client.answer() for client in clients))
+        assert [answer.status for answer in answers] == [200] * 3
+        assert await balancer.exit_code() == 0

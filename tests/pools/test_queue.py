@@ -1,0 +1,291 @@
+"""PlaceQueue: who waits, in which order they are served, and for how long they wait at most."""
+
+from collections.abc import Callable
+
+import pytest
+
+from balancer.errors import QUEUE_FULL, QUEUE_TIMEOUT, Failure
+from balancer.pools.queue import PlaceQueue
+from balancer.telemetry.columns import (
+    CELLS_PER_ROW,
+    HISTOGRAM_CELLS,
+    POOL_QUEUE_LENGTH,
+    POOL_QUEUE_REJECTED,
+    POOL_QUEUE_WAIT,
+    POOL_QUEUE_WAIT_SUM,
+    QUEUE_REJECTIONS,
+)
+from tests.fakes.loop import FakeClock, FakeLoop
+
+TIMEOUT = 5.0
+
+
+class Person:
+    """Waits; takes a place when it is offered one, unless it is `picky`."""
+
+    def __init__(self, bench: "Bench", name: str, picky: bool = False) -> None:
+        self.bench = bench
+        self.name = name
+        self.picky = picky
+
+    def offered(self, now_ns: int) -> bool:
+        self.bench.asked += 1
+        if self.picky:
+            return False
+        self.bench.places -= 1
+        self.bench.queue.leave(self, now_ns)
+        self.bench.served.append(self.name)
+        self.bench.on_served(self.name)
+        return True
+
+    def gave_up(self, failure: Failure) -> None:
+        assert failure is QUEUE_TIMEOUT
+        self.bench.late.append(self.name)
+
+
+class Bench:
+    def __init__(self, size: int = 1000) -> None:
+        self.clock = FakeClock()
+        self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
+        self.cells = memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
+        self.queue = PlaceQueue(size, TIMEOUT, loop=self.loop, clock=self.clock, cells=self.cells)
+        self.queue.has_place = lambda: self.places > 0
+        self.places = 0
+        self.asked = 0
+        self.served: list[str] = []
+        self.late: list[str] = []
+        self.on_served: Callable[[str], None] = lambda name: None
+        self.people: dict[str, Person] = {}
+
+    def join(self, names: str, *, picky: bool = False) -> None:
+        for name in names:
+            self.people[name] = Person(self, name, picky)
+            assert self.queue.join(self.people[name]) is None
+
+    def free(self, places: int = 1) -> None:
+        """So many places come free."""
+        self.places += places
+        self.queue.wake()
+        self.loop.settle()
+
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.loop.settle()
+
+    @property
+    def length(self) -> int:
+        assert self.cells[POOL_QUEUE_LENGTH] == len(self.queue.waiting)
+        return len(self.queue.waiting)
+
+    def rejected(self, reason: str) -> int:
+        return self.cells[POOL_QUEUE_REJECTED + QUEUE_REJECTIONS.index(reason)]
+
+
+def test_a_free_place_goes_to_the_oldest() -> None:
+    bench = Bench()
+    bench.join("abc")
+    bench.free()
+    assert (bench.served, bench.length) == (["a"], 2)
+    bench.free(5)
+    assert (bench.served, bench.length) == (["a", "b", "c"], 0)
+    assert bench.places == 3
+
+
+def test_nobody_is_asked_while_there_is_no_place() -> None:
+    bench = Bench()
+    bench.join("ab")
+    bench.free(0)
+    assert (bench.asked, bench.length) == (0, 2)
+
+
+def test_everybody_is_asked_where_some_may_have_nothing_to_wait_for() -> None:
+    bench = Bench()
+    for number in range(100):
+        assert bench.queue.join(Person(bench, str(number), picky=True)) is None
+    bench.queue.wake(everybody=True)
+    bench.loop.settle()
+    assert bench.asked == 100
+    bench.free(0)
+    assert bench.asked == 100
+
+
+def test_nobody_is_served_within_the_call_that_frees_the_place() -> None:
+    bench = Bench()
+    bench.join("a")
+    bench.places = 1
+    bench.queue.wake()
+    bench.queue.wake()
+    assert bench.served == []
+    bench.loop.settle()
+    assert bench.served == ["a"]
+
+
+def test_when_it_is_full_there_is_no_room() -> None:
+    bench = Bench(size=2)
+    bench.join("ab")
+    assert bench.queue.join(Person(bench, "c")) is QUEUE_FULL
+    assert (bench.length, bench.rejected("full")) == (2, 1)
+    bench.free()
+    bench.join("c")
+    assert bench.length == 2
+
+
+def test_one_that_leaves_makes_room_and_is_not_served() -> None:
+    bench = Bench(size=2)
+    bench.join("ab")
+    bench.queue.leave(bench.people["a"])
+    bench.join("c")
+    bench.free(2)
+    assert bench.served == ["b", "c"]
+
+
+def test_each_waits_until_its_own_deadline() -> None:
+    bench = Bench()
+    for name in "abc":
+        bench.join(name)
+        bench.advance(1.0)
+    bench.advance(TIMEOUT - 3.0 - 0.002)
+    assert bench.late == []
+    bench.advance(0.002)
+    assert bench.late == ["a"]
+    bench.advance(1.0)
+    assert bench.late == ["a", "b"]
+    bench.advance(1.0)
+    assert (bench.late, bench.length, bench.rejected("timeout")) == (["a", "b", "c"], 0, 3)
+    assert bench.served == []
+
+
+def test_one_timer_for_all_and_none_for_nobody() -> None:
+    bench = Bench()
+    assert bench.loop.armed_timers == 0
+    bench.join("abcdefgh")
+    assert bench.loop.armed_timers == 1
+    bench.free(8)
+    bench.join("z")
+    assert bench.loop.armed_timers == 1
+    bench.free()
+    bench.advance(2 * TIMEOUT)
+    assert (bench.loop.armed_timers, bench.late) == (0, [])
+
+
+def test_the_timer_left_by_others_does_not_cut_a_wait_short() -> None:
+    bench = Bench()
+    bench.join("a")
+    bench.advance(3.0)
+    bench.free()
+    bench.join("b")
+    bench.advance(TIMEOUT - 0.01)
+    assert bench.late == []
+    bench.advance(0.02)
+    assert bench.late == ["b"]
+
+
+def test_newest_first_when_it_has_not_been_empty_for_longer_than_the_timeout() -> None:
+    bench = Bench()
+    names = iter("abcdefghijklmnop")
+    bench.join(next(names) + next(names))
+    for _ in range(5):  # it is never empty, and always two or three wait
+        bench.advance(1.0)
+        bench.join(next(names))
+        bench.free()
+    assert bench.served == ["a", "b", "c", "d", "e"]
+    bench.advance(0.001)
+    bench.join("yz")
+    bench.free(2)
+    assert bench.served[-2:] == ["z", "y"]
+
+
+def test_oldest_first_again_once_it_has_been_empty() -> None:
+    bench = Bench()
+    bench.join("a")
+    for name in "bcdefg":
+        bench.advance(1.0)
+        bench.join(name)
+        bench.free()
+    bench.free(10)
+    assert bench.length == 0
+    bench.places = 0
+    bench.served.clear()
+    bench.join("xyz")
+    bench.free(2)
+    assert bench.served == ["x", "y"]
+
+
+def test_one_that_cannot_use_the_place_is_passed_over_and_keeps_its_turn() -> None:
+    bench = Bench()
+    bench.join("a", picky=True)
+    bench.join("bc")
+    bench.free()
+    assert bench.served == ["b"]
+    bench.people["a"].picky = False
+    bench.free()
+    assert bench.served == ["b", "a"]
+
+
+def test_a_place_that_those_who_wait_cannot_use_goes_to_one_who_joins() -> None:
+    bench = Bench()
+    bench.join("ab", picky=True)
+    bench.free()
+    assert bench.served == []
+    bench.join("c")
+    assert bench.served == []
+    bench.loop.settle()
+    assert bench.served == ["c"]
+
+
+def test_a_turn_asks_a_bounded_number() -> None:
+    bench = Bench()
+    for number in range(500):
+        assert bench.queue.join(Person(bench, str(number), picky=True)) is None
+    bench.free()
+    assert bench.asked == 32
+
+
+def test_all_are_served_though_a_turn_is_bounded() -> None:
+    bench = Bench()
+    for number in range(500):
+        assert bench.queue.join(Person(bench, str(number))) is None
+    bench.free(499)
+    assert (len(bench.served), bench.length) == (499, 1)
+
+
+def test_one_that_leaves_while_another_is_served_is_not_asked() -> None:
+    bench = Bench()
+    bench.join("abc")
+    bench.on_served = lambda name: bench.queue.leave(bench.people["b"]) if name == "a" else None
+    bench.free(3)
+    assert bench.served == ["a", "c"]
+
+
+def test_one_that_joins_while_another_is_served_has_its_turn() -> None:
+    bench = Bench()
+    bench.join("ab")
+    bench.on_served = lambda name: bench.join("c") if name == "a" else None
+    bench.free(3)
+    assert bench.served == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "bucket"), [(0.0, 0), (0.003, 2), (0.3, 8), (4.9, 11)], ids=lambda value: str(value)
+)
+def test_the_wait_of_those_served_is_measured(seconds: float, bucket: int) -> None:
+    bench = Bench()
+    bench.join("ab")
+    bench.advance(seconds)
+    bench.free()
+    bench.queue.leave(bench.people["b"])
+    counts = [0] * HISTOGRAM_CELLS
+    counts[bucket] = 1
+    assert bench.cells[POOL_QUEUE_WAIT : POOL_QUEUE_WAIT + HISTOGRAM_CELLS].tolist() == counts
+    assert bench.cells[POOL_QUEUE_WAIT_SUM] == round(seconds * 1e9)
+
+
+def test_closed_it_does_nothing_more() -> None:
+    bench = Bench()
+    bench.join("ab")
+    bench.places = 1
+    bench.queue.wake()
+    bench.queue.close()
+    assert bench.loop.armed_timers == 0
+    bench.advance(2 * TIMEOUT)
+    assert (bench.served, bench.late) == ([], [])

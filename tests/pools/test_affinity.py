@@ -187,6 +187,52 @@ def test_a_head_rendered_before_it_was_asked_about() -> None:
     assert forwarded(head) == b"GET / HTTP/1.1\r\nHost: a\r\nVia: x\r\nX-Request-ID: id\r\n\r\n"
 
 
+_LINES = st.lists(
+    st.tuples(
+        st.sampled_from([b"Cookie: ", b"cookie:", b"X-Cookie: ", b"COOKIE:\t", b"Accept: "]),
+        st.lists(st.sampled_from([b"a=1", b"pin=T", b"pin=x", b"spin=T", b"pin", b"b=pin=T"]), max_size=4),
+    ),
+    max_size=4,
+)
+
+
+@given(_LINES, st.booleans(), st.booleans())
+def test_whatever_lines_there_are_only_our_cookies_are_taken_out(
+    lines: list[tuple[bytes, list[bytes]]], is_large: bool, is_named: bool
+) -> None:
+    """Also of heads too large to be remembered, and where Connection names Cookie."""
+    side = Side()
+    token = make_token(b"s3cret", "default", "c:1")
+
+    def block(lines: list[bytes]) -> list[bytes]:
+        return [line.replace(b"=T", b"=" + token) for line in lines]
+
+    sent = block([name + b"; ".join(pairs) for name, pairs in lines])
+    kept = []
+    for name, pairs in lines:
+        ours = name.lower().startswith(b"cookie")
+        rest = [pair for pair in pairs if not (ours and pair.startswith(b"pin="))]
+        if len(rest) == len(pairs):
+            kept.append(name + b"; ".join(pairs))
+        elif rest:
+            # What separated the first pair from the name goes with it.
+            start = name if pairs[0] == rest[0] else name.rstrip() + b" "
+            kept.append(start + b"; ".join(rest))
+    kept = [line for line in block(kept) if not (is_named and line.lower().startswith(b"cookie"))]
+    around = [b"Host: a", *([b"X-Large: " + b"x" * 2000] if is_large else [])]
+    named = [b"Connection: cookie"] if is_named else []
+    raw = b"\r\n".join([b"GET / HTTP/1.1", *around, *named, *sent, b"", b""])
+    before = None
+    for _ in range(2):
+        head = before = parse_request_head(raw, 8192, 100, before)
+        found = side.affinity.pinned(head) is not None
+        brought = [pair for name, pairs in lines for pair in pairs if name.lower().startswith(b"cookie")]
+        assert is_named or found is (b"pin=T" in brought)
+        assert forwarded(head) == b"\r\n".join(
+            [b"GET / HTTP/1.1", *around, *kept, b"Via: x", b"X-Request-ID: id", b"", b""]
+        )
+
+
 _PAIRS = st.lists(
     st.sampled_from([b"a=1", b"SID=plain", b'SID="q"', b"SID=T~v", b'SID="T~v"', b"b=T~v"]), max_size=5
 )

@@ -209,7 +209,9 @@ class Exchange:
         answer = self._resending.answer
         if answer is not None and failure.source is Source.UPSTREAM:
             # An upstream had said no, and nobody else says anything: its own word is better than ours.
-            self._relay(*answer, True, now)
+            aside, body, upstream = answer
+            self._pin(aside, upstream)
+            self._relay(aside, body, True, now)
             self._end(now)
             self.client.exchange_ended(self._close, now)
             return
@@ -252,6 +254,8 @@ class Exchange:
         """The final response's head, with what came of its body in the same read."""
         if head.status >= 400 and self._asks_another(head, body, last, now):
             return
+        if self.route.pool.affinity is not None and self.attempt is not None:
+            self._pin(head, self.attempt.upstream)
         self._relay(head, body, last, now)
         if last:
             self._finish(now)
@@ -268,7 +272,7 @@ class Exchange:
         if upstream is None:
             return False
         if last:
-            self._resending.set_aside(head, body)
+            self._resending.set_aside(head, body, attempt.upstream)
         self.attempt = None
         attempt.end(attempt.outcome, now, None if last and self.request_whole else "not_reusable")
         self._go_again(upstream, now)
@@ -295,8 +299,6 @@ class Exchange:
             self._resending.end()
         self.response_bytes = len(body)
         self._chunked = chunked = unbounded and minor == 1
-        if self.route.pool.affinity is not None:
-            self._pin(head)
         data = render_response(head, minor, self._close, proxy.date_line)
         if chunked:
             client.transport.write(b"".join([data, *encode_piece(body, last, b"")]))
@@ -373,17 +375,17 @@ class Exchange:
         self.status = head.status
         self.failure = None
         self.response_begun = self.informed = True
-        self._pin(head)
+        self._pin(head, attempt.upstream)
         self.tunnel = tunnel = Tunnel(self, attempt, head)
         if data:
             tunnel.from_upstream(data)
         self.client.begin_tunnel(tunnel)
 
-    def _pin(self, head: ResponseHead) -> None:
+    def _pin(self, head: ResponseHead, served: Upstream) -> None:
         """Sticky sessions: a final response may pin its client to who has answered."""
         affinity = self.route.pool.affinity
-        if affinity is not None and self.attempt is not None:
-            affinity.answered(self.head, head, self.attempt.upstream)
+        if affinity is not None:
+            affinity.answered(self.head, head, served)
 
     # --- ends
 

@@ -11,6 +11,7 @@ from balancer.errors import FIRST_BYTE_TIMEOUT, MALFORMED_RESPONSE, UPSTREAM_CLO
 from balancer.http.head import ResponseHead
 from balancer.pools.retry_budget import RetryRules
 from balancer.proxy.attempt import Attempt
+from balancer.upstreams.upstream import Upstream
 
 if TYPE_CHECKING:
     from balancer.proxy.exchange import Exchange
@@ -48,7 +49,7 @@ class Resending:
         self._size = 0
         self._dropped = False  # it is too large to be kept
         self._before: Taken | None = None  # what the peer had taken before this request
-        self.answer: tuple[ResponseHead, bytes] | None = None
+        self.answer: tuple[ResponseHead, bytes, Upstream] | None = None
         self.holds = False
 
     def keep(self, pieces: list[bytes]) -> None:
@@ -85,10 +86,10 @@ class Resending:
         self.answer = None
         self.holds = False
 
-    def set_aside(self, head: ResponseHead, body: bytes) -> None:
-        """An upstream's own error answer, whole: it is passed on if no better one comes."""
+    def set_aside(self, head: ResponseHead, body: bytes, upstream: Upstream) -> None:
+        """The own error answer of `upstream`, whole: it is passed on if no better one comes."""
         self.holds = True
-        self.answer = head, body
+        self.answer = head, body, upstream
 
     def _forget(self) -> None:
         self._kept.bytes -= self._size

@@ -175,6 +175,41 @@ def test_fallback_a_failed_connect_and_then_ejected_is_re_pinned(stage: Stage) -
     assert counted(stage) == {"repinned": 1}
 
 
+UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nDate: x\r\nContent-Length: 2\r\n\r\nno"
+
+
+def test_fallback_a_status_that_is_retried_goes_elsewhere_and_the_pin_stays(stage: Stage) -> None:
+    token = tokens(stage, 3)[1]
+    session = Session(stage)
+    session.send(b"pin=" + token)
+    served = []
+    for response in (UNAVAILABLE, UNAVAILABLE, OK):
+        served.append(session.server)
+        session.serving.receive(response)
+        stage.settle()
+    assert served[0] == 2
+    assert sorted(served) == [1, 2, 3]  # nobody is asked twice
+    assert session.client.take() == OK
+    assert counted(stage) == {"overflow": 1}
+
+
+def test_an_answer_that_was_set_aside_pins_to_who_has_given_it(make_stage: MakeStage) -> None:
+    """The others do not answer, so the client gets it after all."""
+    stage = make_stage(2, sticky=OWN)
+    session = Session(stage)
+    session.send()
+    number = session.server
+    stage.refuse(3 - number)
+    session.serving.receive(UNAVAILABLE)
+    stage.settle()
+    response = session.client.take()
+    assert status_of(response) == 503
+    assert counted(stage) == {"new": 1}
+    session.send(b"pin=" + token_in(response))
+    assert session.server == number
+    session.serving.receive(OK)
+
+
 def test_a_stale_connection_goes_again_to_the_pinned_one(stage: Stage) -> None:
     """The upstream closed an idle connection just as it was taken: no failure of its."""
     token = tokens(stage, 3)[1]

@@ -1,6 +1,7 @@
 """Settings as they took effect (L1): one line each with its origin, or the whole tree as YAML.
 
-Secrets are declared as SecretStr, which a JSON dump masks: there is no way round that here.
+Lines are for people to look at and to pass on, so what may be secret is masked. The YAML is for use: only what
+is declared as SecretStr is masked there, as in every JSON dump.
 """
 
 import json
@@ -11,6 +12,7 @@ import yaml
 
 from balancer.config.catalogue import SETTINGS, Path
 from balancer.config.loader import Loaded
+from balancer.config.masking import masked
 from balancer.config.settings import Settings
 
 
@@ -26,7 +28,7 @@ class EffectiveSetting:
 
 def effective(loaded: Loaded) -> list[EffectiveSetting]:
     """Every setting, in the order of the models."""
-    tree = loaded.settings.model_dump(mode="json")
+    tree = masked(loaded.settings.model_dump(mode="json"))
     lines = []
     for setting in SETTINGS:
         origin = loaded.origins.get(setting.path)

@@ -1,7 +1,4 @@
-"""The settings as the admin API shows them (L1): plain data, without secrets, to whoever may read.
-
-`balancer check` shows an operator his own settings; this is read over the network, so it masks more.
-"""
+"""The settings as the admin API shows them (L1): plain data, without secrets, to whoever may read."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +7,7 @@ import yaml
 
 from balancer.config.catalogue import SETTINGS, key
 from balancer.config.loader import Loaded
-from balancer.config.types import MASK
-
-_OPEN_FIELDS = frozenset(["accept", "host", "user-agent"])  # header fields that hold no secrets
+from balancer.config.masking import masked
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +21,7 @@ class Exported:
 
 def export(loaded: Loaded) -> Exported:
     """What may be shown of the settings."""
-    tree = loaded.settings.model_dump(mode="json", exclude={"config"})
-    tree["health_check"]["headers"] = {
-        name: value if name.lower() in _OPEN_FIELDS else MASK
-        for name, value in tree["health_check"]["headers"].items()
-    }
-    path, query, _ = tree["health_check"]["path"].partition("?")
-    tree["health_check"]["path"] = f"{path}?{MASK}" if query else path
+    tree = masked(loaded.settings.model_dump(mode="json", exclude={"config"}))
     origins: dict[str, str] = {}
     for setting in SETTINGS:
         origin = loaded.origins.get(setting.path)

@@ -8,6 +8,7 @@ from pydantic_core import ErrorDetails
 
 from balancer.config.catalogue import BY_PATH, Path, about_unknown_key, variable
 from balancer.config.groups import MisfitError
+from balancer.config.masking import MASKED
 from balancer.config.sources import Origin
 from balancer.config.types import MASK
 
@@ -70,7 +71,7 @@ def about_value(path: Path, value: object, text: str, origins: Mapping[Path, Ori
 
 
 def _is_secret(path: Path) -> bool:
-    return BY_PATH[path].field.annotation is SecretStr
+    return path in MASKED or BY_PATH[path].field.annotation is SecretStr
 
 
 def _place(path: Path, origins: Mapping[Path, Origin]) -> str:

@@ -97,6 +97,7 @@ _STATUSES = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
+_FRAMING = frozenset(["content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"])
 _NAMED_KEYS = ("header", "cookie", "query")
 
 
@@ -158,8 +159,10 @@ def check_path(path: str) -> str:
 
 
 def check_fields(fields: dict[str, str]) -> dict[str, str]:
-    """Header fields that can be sent as they are (RFC 9110 section 5)."""
+    """Header fields that can be sent as they are (RFC 9110 section 5), and leave the framing alone."""
     for name, value in fields.items():
+        if name.lower() in _FRAMING:
+            raise ValueError(f"has {name}, which is the check's own to set; remove it")
         if _TOKEN.fullmatch(name) is None:
             raise ValueError(f"has a field name that is none ({name})")
         if _FIELD_VALUE.fullmatch(value) is None:

@@ -17,6 +17,7 @@ from balancer.health.settings import CheckSettings
 # Every so many checks one starts on a fresh connection, so that a replica that serves its old connections
 # only is noticed. The old one is closed before: where no new one can be had, the checks after it fail too.
 CHECKS_PER_CONNECTION = 10
+_HEAD_LIMIT = 64 * 1024  # bytes of a line: an app whose requests pass must not fail for its cookies
 BODY_LIMIT = 64 * 1024  # bytes of a body that are read; where there are more, the connection is closed
 
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)  # who asks has a deadline, and cancels
@@ -110,6 +111,8 @@ class HttpProbe:
             headers=self._headers,
             skip_auto_headers=("Accept-Encoding",),
             auto_decompress=False,
+            max_line_size=_HEAD_LIMIT,
+            max_field_size=_HEAD_LIMIT,
             timeout=_NO_TIMEOUT,
         )
 

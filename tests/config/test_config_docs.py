@@ -95,6 +95,15 @@ def test_exported_yaml_gives_the_same_settings(tmp_path: Path) -> None:
     assert load({}, str(file)) == settings.model_copy(update={"config": str(file)})
 
 
+def test_what_may_be_secret_is_not_shown() -> None:
+    environ = {
+        **_ENVIRON,
+        "BALANCER_HEALTH_CHECK__HEADERS": '{"Authorization": "Bearer s3cret"}',
+        "BALANCER_HEALTH_CHECK__PATH": "/up?token=s3cret",
+    }
+    assert "s3cret" not in repr(effective(load_with_origins(environ)))
+
+
 def test_effective_settings_are_shown_as_one_writes_them() -> None:
     shown = {each.variable: (each.value, each.origin) for each in effective(load_with_origins(_ENVIRON))}
     assert len(shown) == len(SETTINGS)

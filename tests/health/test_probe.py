@@ -291,3 +291,9 @@ async def test_ipv6() -> None:
             assert "Host: [::1]:8000\r\n" in server.heads[0]
     except OSError:
         pytest.skip("this machine has no IPv6")
+
+
+async def test_large_fields_are_no_fault(server: RawServer) -> None:
+    server.answer = [b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000 + b"\r\nContent-Length: 0\r\n\r\n"]
+    async with Checker(server) as checker:
+        assert (await checker.check()).result is Result.PASSED

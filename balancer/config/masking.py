@@ -1,0 +1,21 @@
+"""What of the settings is not shown (L1): to a terminal, to a log, or over the network."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from balancer.config.types import MASK
+
+# Settings whose value is never quoted in a message.
+MASKED = frozenset([("health_check", "headers")])
+_OPEN_FIELDS = frozenset(["accept", "host", "user-agent"])  # header fields that hold no secrets
+
+
+def masked(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A dumped tree of settings without what may be secret in the active checks' headers and path."""
+    check = dict(tree["health_check"])
+    check["headers"] = {
+        name: value if name.lower() in _OPEN_FIELDS else MASK for name, value in check["headers"].items()
+    }
+    path, query, _ = check["path"].partition("?")
+    check["path"] = f"{path}?{MASK}" if query else path
+    return {**tree, "health_check": check}

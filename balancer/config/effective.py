@@ -1,7 +1,7 @@
 """Settings as they took effect (L1): one line each with its origin, or the whole tree as YAML.
 
-Lines are for people to look at and to pass on, so what may be secret is masked. The YAML is for use: only what
-is declared as SecretStr is masked there, as in every JSON dump.
+Lines are for people to look at and to pass on, so what may be secret is masked. The YAML is for use: there
+only what is declared as SecretStr is masked, as in every JSON dump.
 """
 
 import json

@@ -11,14 +11,21 @@ from tests.admin.stage import FakeInstance
 PATIENCE = 20.0
 
 
-async def test_what_is_no_http_is_refused_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "request_",
+    [b"what is this?\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"\x16\x03\x01\r\n\r\n"],
+    ids=["words", "two hosts", "tls"],
+)
+async def test_what_is_no_http_is_refused_without_a_traceback(
+    request_: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     server = AdminServer(FakeInstance())
     await server.start(listener)
     try:
         async with asyncio.timeout(PATIENCE):
             reader, writer = await asyncio.open_connection(*listener.getsockname())
-            writer.write(b"what is this?\r\n\r\n")
+            writer.write(request_)
             assert (await reader.read()).startswith(b"HTTP/1.0 400 ")
             writer.close()
             await writer.wait_closed()

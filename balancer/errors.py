@@ -24,7 +24,7 @@ class Outcome(IntEnum):
     """
 
     SUCCESS = 0
-    SERVER_ERROR = 1  # the upstream answered 5xx
+    SERVER_ERROR = 1  # the upstream answered 5xx, but not 501 or 505: these are about the request
     CONNECT_FAILED = 2
     FAILED = 3  # reset, timed out, malformed, truncated
     CLIENT_GONE = 4

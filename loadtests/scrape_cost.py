@@ -60,6 +60,13 @@ class Checks:
         return self._counts
 
 
+class Outliers:
+    """There are none."""
+
+    def sentence(self, upstream: UpstreamState) -> tuple[float, int] | None:
+        return None
+
+
 def build(segment: Segment, count: int) -> Instance:
     """An instance with one pool, whose upstreams have all had requests on both workers."""
     ledger = Ledger(segment)
@@ -88,6 +95,7 @@ def build(segment: Segment, count: int) -> Instance:
         ledger=ledger,
         crew=Workers(),
         checks=Checks(),
+        outliers=Outliers(),
         events=events,
         config=export(load_with_origins({"BALANCER_UPSTREAMS": "app:8000"})),
         log_dropped=lambda: 0,

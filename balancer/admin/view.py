@@ -23,6 +23,14 @@ class CheckView:
     hint: str  # what to do about it, "" when it passed
 
 
+@dataclass(frozen=True, slots=True)
+class OutlierView:
+    """The ejection of an upstream by live traffic."""
+
+    until: str  # its end, ISO 8601 in UTC; past for one that is on probation
+    in_a_row: int  # which ejection in a row it is
+
+
 def moment(seconds: float) -> str:
     """Seconds since the epoch as ISO 8601 in UTC, as the access log has it."""
     text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
@@ -43,6 +51,8 @@ class UpstreamView:
     admin_state: str
     announced: bool  # whether it is draining because its active check says so
     causes: list[str]  # of its ejection, none where it is not ejected
+    outlier: OutlierView | None  # where it is ejected by live traffic, or on probation
+    on_probation: bool
     unchecked: bool
     eligible: bool
     weight: int

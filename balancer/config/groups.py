@@ -135,6 +135,46 @@ class HealthCheckSettings(Group):
         return status
 
 
+class OutlierSettings(Group):
+    """Outlier detection: an upstream is ejected by how the requests to it end. Counts are per worker."""
+
+    enabled: bool = Field(default=True, description="Eject upstreams by live traffic.")
+    consecutive_5xx: Count = Field(
+        default=5, ge=1, description="Responses with 5xx in a row that eject; 501 and 505 do not count."
+    )
+    consecutive_failures: Count = Field(
+        default=3, ge=1, description="Attempts in a row without a valid response that eject."
+    )
+    ejection_time: Duration = Field(
+        default=10.0,
+        ge=0.1,
+        description="How long the first time; twice that the second time in a row, and so on.",
+    )
+    max_ejection_time: Duration = Field(
+        default=300.0,
+        ge=0.1,
+        validate_default=True,
+        description="How long at most. Not less than EJECTION_TIME.",
+    )
+    max_ejection_percent: Count = Field(
+        default=50,
+        ge=1,
+        le=100,
+        description="Of a pool's upstreams, rounded down but at least one; never the last eligible one.",
+    )
+
+    @field_validator("max_ejection_time")
+    @classmethod
+    def _is_no_shorter(cls, most: float, info: ValidationInfo) -> float:
+        first = info.data.get("ejection_time")
+        if first is not None and most < first:
+            raise ValueError(
+                f"is below OUTLIER__EJECTION_TIME ({first:g} s): the first ejection would be the longest; "
+                "raise it, or lower OUTLIER__EJECTION_TIME"
+            )
+        return most
+
+
 class RetrySettings(Group):
     """When a request is sent again, to another upstream."""
 

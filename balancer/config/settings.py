@@ -26,6 +26,7 @@ from balancer.config.groups import (
     KeepaliveSettings,
     LimitSettings,
     MisfitError,
+    OutlierSettings,
     RetrySettings,
     TimeoutSettings,
 )
@@ -123,6 +124,7 @@ class Settings(BaseSettings):
         "weight to all of it. 0 = at once.",
     )
     health_check: HealthCheckSettings = HealthCheckSettings()
+    outlier: OutlierSettings = OutlierSettings()
     sticky: StickySettings = StickySettings()
     keepalive: KeepaliveSettings = KeepaliveSettings()
     retry: RetrySettings = RetrySettings()

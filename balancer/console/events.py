@@ -15,7 +15,9 @@ WAIT = 25.0  # seconds of one long poll
 RETRY = 1.0  # seconds between two attempts to reach a balancer that is away
 _COLOURS = {
     "ejected": "bold red",
+    "probation": "yellow",
     "readmitted": "green",
+    "spared": "yellow",
     "draining": "yellow",
     "active": "green",
     "unresolved": "yellow",

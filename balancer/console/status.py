@@ -18,6 +18,7 @@ PATH = "/api/pools"
 REFRESH = 1.0  # seconds
 _COLOURS = {
     "active": "green",
+    "probation": "yellow",
     "unchecked": "cyan",
     "backup": "cyan",
     "draining": "yellow",
@@ -150,6 +151,8 @@ def state_of(upstream: Answer) -> str:
         return "ejected"
     if not upstream["address"]:
         return "unresolved"
+    if upstream["on_probation"]:
+        return "probation"
     if upstream["unchecked"]:
         return "unchecked"
     return "backup" if upstream["backup"] else "active"
@@ -164,11 +167,20 @@ def _duration(seconds: float) -> str:
     return f"{seconds * 1e3:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
+def _sentence(outlier: Answer, on_probation: bool) -> str:
+    times = f", ejection {outlier['in_a_row']} in a row" if outlier["in_a_row"] > 1 else ""
+    if on_probation:
+        return f"one request at a time until one succeeds{times}"
+    return f"as an outlier until {outlier['until']}{times}"
+
+
 def _note(upstream: Answer) -> str:
     """What to know about an upstream that is not well; nothing about one that is."""
     notes = []
     if upstream["causes"]:
         notes.append(f"ejected by {', '.join(cause.replace('_', ' ') for cause in upstream['causes'])}")
+    if upstream["outlier"] is not None:
+        notes.append(_sentence(upstream["outlier"], upstream["on_probation"]))
     if upstream["announced"]:
         notes.append("draining, as its active check announces")
     if not upstream["address"]:

@@ -7,6 +7,7 @@ from typing import Any
 HEADINGS = ("replica", "state", "requests", "share", "inflight", "p50", "p95")
 UNKNOWN = "-"
 EJECTED = "ejected"
+PROBATION = "probation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def read_stats(pools: Mapping[str, Any]) -> list[ReplicaStats]:
     return [
         ReplicaStats(
             address=upstream["address"],
-            state=EJECTED if upstream["causes"] else upstream["admin_state"],
+            state=_state(upstream),
             requests=upstream["requests"],
             inflight=upstream["inflight"],
             bounds=tuple(pools["first_byte_bounds"]),
@@ -56,6 +57,12 @@ def read_stats(pools: Mapping[str, Any]) -> list[ReplicaStats]:
         for pool in pools["pools"]
         for upstream in pool["upstreams"]
     ]
+
+
+def _state(upstream: Mapping[str, Any]) -> str:
+    if upstream["causes"]:
+        return EJECTED
+    return PROBATION if upstream["on_probation"] else str(upstream["admin_state"])
 
 
 def rows(stats: Sequence[ReplicaStats], names: Mapping[str, str]) -> list[Row]:

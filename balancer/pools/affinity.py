@@ -73,7 +73,11 @@ class Affinity:
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
         """States have changed. `candidates` may be picked, in panic the ejected ones."""
-        keeping = [one for one in self._tokens if one.host and accepts_pinned(one.admin_state, one.causes)]
+        keeping = [
+            one
+            for one in self._tokens
+            if one.host and not one.on_probation and accepts_pinned(one.admin_state, one.causes)
+        ]
         self._accepting = frozenset([*candidates, *keeping])
         self.diversion.rebuild(candidates)
 

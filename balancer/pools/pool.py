@@ -12,6 +12,7 @@ from balancer.pools.affinity import Affinity
 from balancer.pools.hash_key import NO_KEY, HashKey, hash_key
 from balancer.pools.queue import PlaceQueue
 from balancer.pools.retry_budget import RetryBudget, RetryRules
+from balancer.pools.suspects import Suspects
 from balancer.telemetry.columns import UPSTREAM_INFLIGHT
 from balancer.upstreams.state import candidates
 from balancer.upstreams.upstream import Upstream
@@ -21,6 +22,7 @@ _REMOTE_LIMIT = 16
 _REMOTE_REFRESH_NS = 5_000_000
 # How often a policy is asked again that picks full upstreams; then the pool takes the least loaded one.
 _ASKS = 8
+_SUCCESS = Outcome.SUCCESS
 
 
 # A row's number -> its cells in the pages of the other incarnations.
@@ -49,7 +51,7 @@ class UpstreamPool:
 
     __slots__ = ("_active", "_blamed", "_candidates", "_capped", "_free", "_keyless", "_panic", "_policy",
                  "_remote", "_remote_read_ns", "_remote_rows", "_report", "_tracks_load", "affinity", "cells",
-                 "hash_key", "name", "queue", "retry", "retry_budget", "upstreams")  # fmt: skip
+                 "hash_key", "name", "queue", "retry", "retry_budget", "suspects", "upstreams")  # fmt: skip
 
     def __init__(
         self,
@@ -63,11 +65,12 @@ class UpstreamPool:
         remote_rows: RemoteRows | None = None,
         affinity: Affinity | None = None,
         queue: PlaceQueue | None = None,
+        suspects: Suspects | None = None,
     ) -> None:
         """`keyless` picks for requests that bring no hash key, where `policy` wants one, and for all where
         `policy` fails; it must not fail itself. `report` is told of a policy's own errors. `remote_rows`
         gives what other workers count in a row, None where there are no others; `affinity` is for sticky
-        sessions."""
+        sessions, `suspects` for outliers."""
         self.name = name
         self.upstreams: list[Upstream] = []
         self.retry = settings.retry
@@ -76,6 +79,7 @@ class UpstreamPool:
         self.hash_key: HashKey | None = hash_key(key_source) if policy.needs_key else None
         self.cells = cells
         self.affinity = affinity
+        self.suspects = suspects
         self._policy = policy
         self._active = keyless  # who picks: `policy`, unless it failed at the last rebuild
         self._blamed: set[tuple[str, type[Exception]]] = set()
@@ -115,6 +119,8 @@ class UpstreamPool:
         self._keyless.rebuild(chosen)
         if self.affinity is not None:
             self.affinity.rebuild(chosen)
+        if self.suspects is not None:
+            self.suspects.rebuild(self.upstreams, chosen)
         try:
             self._policy.rebuild(chosen)
         except Exception as error:
@@ -129,17 +135,26 @@ class UpstreamPool:
             self.queue.wake(everybody=True)
 
     def choose(
-        self, key: int, tried: tuple[Upstream, ...], now_ns: int, pinned: Upstream | None = None
+        self,
+        key: int,
+        tried: tuple[Upstream, ...],
+        now_ns: int,
+        pinned: Upstream | None = None,
+        method: bytes = b"",
     ) -> Upstream | None:
         """An upstream for one attempt, in flight until `finished`; None when there is none left.
 
         `key` is what `hash_key` gives for the request, 0 where that is None. `pinned`, what `affinity` gives,
-        goes before the policy's choice where it takes its sessions, is not full and has not been tried. After
-        None `is_full` tells whether waiting would help.
+        goes before the policy's choice where it takes its sessions, is not full and has not been tried.
+        `method`, the request's, says whether it may try one on probation at once. After None `is_full`
+        tells whether waiting would help.
         """
         if self._remote and now_ns - self._remote_read_ns > _REMOTE_REFRESH_NS:
             self._read_remote(now_ns)
         kept = None if pinned is None else self._keep(pinned, key, tried)
+        suspects = self.suspects
+        if suspects is not None and suspects.on_probation and kept is None and not tried:
+            kept = suspects.on_trial(method, now_ns)
         try:
             policy = self._active if key != NO_KEY else self._keyless
             upstream = kept or (
@@ -185,6 +200,18 @@ class UpstreamPool:
                 self._policy.finished(upstream, latency_ns / 1e9, outcome)
             except Exception as error:
                 self._blame(error, "failed where an attempt ended")
+        suspects = self.suspects
+        if suspects is not None:
+            if outcome is _SUCCESS and not upstream.on_probation:
+                upstream.conduct.successes += 1
+            elif suspects.weigh(upstream, outcome):
+                self.rebuild()
+
+    def overruled(self, upstream: Upstream) -> None:
+        """The supervisor does not eject what was ejected here as an outlier."""
+        if self.suspects is not None:
+            self.suspects.overruled(upstream)
+            self.rebuild()
 
     def is_full(self, tried: tuple[Upstream, ...]) -> bool:
         """Whether there are upstreams that have not been tried, and all of them are full."""

@@ -21,6 +21,9 @@ from balancer.upstreams.upstream import Upstream
 if TYPE_CHECKING:
     from balancer.proxy.exchange import Exchange
 
+# 5xx that say what the app thinks of the method or the version, and nothing of how it is.
+_ABOUT_THE_REQUEST = (501, 505)
+
 
 class Attempt:
     """Holds an upstream connection for an exchange.
@@ -107,7 +110,8 @@ class Attempt:
 
     def _count(self, status: int, now: int) -> None:
         self.first_byte_ns = first_byte = now - self.started_ns
-        self.outcome = Outcome.SERVER_ERROR if status >= 500 else Outcome.SUCCESS
+        is_fault = status >= 500 and status not in _ABOUT_THE_REQUEST
+        self.outcome = Outcome.SERVER_ERROR if is_fault else Outcome.SUCCESS
         cells = self.upstream.cells
         cells[CODE_COLUMN[status]] += 1
         cells[UPSTREAM_FIRST_BYTE + bisect_left(BUCKET_BOUNDS_NS, first_byte)] += 1

@@ -172,7 +172,8 @@ class Connecting:
             self._leave_queue(-1)
 
     def _choose(self, now: int) -> Upstream | None:
-        upstream = self._pool.choose(self._key, self.tried, now, self._pinned)
+        method = self._exchange.head.method
+        upstream = self._pool.choose(self._key, self.tried, now, self._pinned, method)
         if upstream is not None:
             self.tried = (*self.tried, upstream)
             self.attempts += 1
@@ -206,7 +207,8 @@ class Connecting:
     def offered(self, now_ns: int) -> bool:
         """There may be a place: take it, or say False to go on waiting."""
         try:
-            upstream = self._pool.choose(self._key, self.tried, now_ns, self._pinned)
+            method = self._exchange.head.method
+            upstream = self._pool.choose(self._key, self.tried, now_ns, self._pinned, method)
             if upstream is not None:
                 self._leave_queue(now_ns)
                 self.tried = (*self.tried, upstream)

@@ -9,6 +9,7 @@ from balancer.connections.connector import Connector
 from balancer.connections.keepalive import KeepaliveSettings
 from balancer.pools.pool import UpstreamPool
 from balancer.pools.slow_start import SlowStart
+from balancer.upstreams.conduct import Conduct
 from balancer.upstreams.state import AdminState, Cause
 from balancer.upstreams.upstream import Upstream
 
@@ -31,6 +32,7 @@ class MemberState:
     backup: bool
     ramp_since_ns: int
     inflight_limit: int  # this worker's share, 0 for none
+    on_probation: bool
 
 
 class Membership:
@@ -56,8 +58,11 @@ class Membership:
         self._pools[pool.name] = pool, keepalive, slow_start
         self._members[pool.name] = {}
 
-    def apply(self, pool_name: str, states: Sequence[MemberState]) -> None:
-        """The pool has these upstreams, in these states. Raises KeyError for an unknown pool."""
+    def apply(self, pool_name: str, states: Sequence[MemberState], revision: int) -> None:
+        """The pool has these upstreams, in these states, by `revision`. Raises KeyError for an unknown pool.
+
+        An outlier that was ejected here stays so as long as the supervisor had not heard of it at `revision`.
+        """
         pool, keepalive, slow_start = self._pools[pool_name]
         before = self._members[pool_name]
         self._members[pool_name] = members = {}
@@ -69,13 +74,22 @@ class Membership:
                 self._connector.add(upstream, keepalive)
             elif upstream.host != state.host:
                 upstream.set_host(state.host)
+                upstream.conduct = Conduct()  # it was another machine's
                 self._connector.expire(upstream)
             upstream.weight = state.weight
             upstream.admin_state = state.admin_state
+            conduct = upstream.conduct
+            if state.on_probation and not upstream.on_probation:
+                conduct.begin_probation()
+            upstream.on_probation = state.on_probation
             upstream.causes = state.causes
             upstream.backup = state.backup
             upstream.ramp_since_ns = state.ramp_since_ns
             upstream.inflight_limit = state.inflight_limit
+            if revision < conduct.held_until:
+                upstream.causes |= {Cause.OUTLIER}
+            else:
+                conduct.held_until = 0
             members[state.row] = upstream
         for row, upstream in before.items():
             self._connector.expire(upstream)
@@ -88,6 +102,17 @@ class Membership:
         for pool, _, _ in self._pools.values():
             if pool.queue is not None:
                 pool.queue.close()
+
+    def judged(self, pool_name: str, row: int, until: int) -> None:
+        """The supervisor's word on an outlier ejected here: by revision `until` it is ejected for all, or,
+        where that is 0, for nobody. Raises KeyError for an unknown pool."""
+        pool = self._pools[pool_name][0]
+        upstream = self._members[pool_name].get(row)
+        if upstream is None or not upstream.conduct.held_until:
+            return
+        upstream.conduct.held_until = until
+        if not until:
+            pool.overruled(upstream)
 
     def sweep(self) -> list[int]:
         """Go on with slow starts. Gives the rows let go since the last sweep.

@@ -9,6 +9,7 @@ from balancer.config.address import is_ip
 from balancer.config.settings import Settings
 from balancer.config.sticky import StickySettings
 from balancer.config.upstream_spec import DnsSpec, UpstreamSpec
+from balancer.health.outlier import EjectionSettings
 from balancer.health.settings import CheckSettings
 from balancer.runtime.channel import Message
 from balancer.runtime.fleet import Fleet, PoolState, UpstreamState
@@ -44,6 +45,9 @@ def build_pools(settings: Settings, ledger: Ledger) -> list[PoolState]:
                 "size": settings.limits.queue_size if settings.limits.max_inflight else 0,
                 "timeout": settings.limits.queue_timeout,
             },
+            "outlier": settings.outlier.model_dump(
+                include={"enabled", "consecutive_5xx", "consecutive_failures"}
+            ),
         },
         panic_allowed=settings.panic,
         is_checked=settings.health_check.enabled,
@@ -94,6 +98,12 @@ def check_settings(settings: Settings) -> CheckSettings:
         headers=tuple(group.headers.items()),
         drain_status=group.drain_status,
     )
+
+
+def ejection_settings(settings: Settings) -> EjectionSettings:
+    """How outliers are ejected."""
+    group = settings.outlier
+    return EjectionSettings(group.ejection_time, group.max_ejection_time, group.max_ejection_percent)
 
 
 class Blueprint:

@@ -17,11 +17,13 @@ from balancer.policies.least_connections import LeastConnections
 from balancer.policies.registry import build as build_policy
 from balancer.pools.affinity import Affinity
 from balancer.pools.diversion import Diversion
+from balancer.pools.outlier import OutlierDetector, OutlierSettings
 from balancer.pools.pin_cookie import AppCookie, BalancerCookie, PinCookie
 from balancer.pools.pool import PoolSettings, UpstreamPool
 from balancer.pools.queue import PlaceQueue
 from balancer.pools.retry_budget import RetryRules
 from balancer.pools.slow_start import SlowStart
+from balancer.pools.suspects import Suspects, Tell
 from balancer.proxy.limits import Limits, Timeouts, timeout_ns
 from balancer.proxy.membership import Membership, MemberState
 from balancer.proxy.proxy import Proxy
@@ -40,8 +42,10 @@ def build_proxy(
     clock: Clock,
     records: RecordSink,
     log: Callable[[str, str, str | None], None],
+    tell: Tell,
 ) -> Proxy:
-    """`start` is the first message on the control channel; durations in it are seconds, 0 = off."""
+    """`start` is the first message on the control channel; durations in it are seconds, 0 = off. `tell` sends
+    a message to the supervisor."""
 
     def report(error: Exception) -> None:
         log("error", f"internal error: {error!r}", "".join(traceback.format_exception(error)))
@@ -82,6 +86,7 @@ def build_proxy(
             remote_rows if workers > 1 else None,
             build_affinity(spec, cells, clock, report),
             queue,
+            build_suspects(spec, clock, tell),
         )
         keepalive = spec["keepalive"]
         membership.add_pool(
@@ -95,7 +100,8 @@ def build_proxy(
             ),
             SlowStart(round(spec["slow_start"] * 1e9), clock),
         )
-        membership.apply(pool.name, member_states(spec["upstreams"], workers, slot))
+        states = member_states(spec["upstreams"], workers, slot)
+        membership.apply(pool.name, states, start["revision"])
         pools[pool.name] = pool
     routes = [Route(one["name"], pools[one["pool"]], page.row(one["row"])) for one in start["routes"]]
     return Proxy(
@@ -165,6 +171,16 @@ def build_affinity(
     return Affinity(spec["name"], sticky["secret"].encode(), cookie, cells, Diversion(twin, cells, report))
 
 
+def build_suspects(spec: dict[str, Any], clock: Clock, tell: Tell) -> Suspects | None:
+    """Outlier detection of a pool, as the `start` message describes it; None where it is off."""
+    outlier = spec["outlier"]
+    if not outlier["enabled"]:
+        return None
+    settings = OutlierSettings(outlier["consecutive_5xx"], outlier["consecutive_failures"])
+    methods = frozenset(method.encode() for method in spec["retry"]["methods"])
+    return Suspects(spec["name"], OutlierDetector(settings, clock), methods, tell)
+
+
 def member_states(upstreams: list[dict[str, Any]], workers: int, slot: int) -> list[MemberState]:
     """The upstreams of a pool as the `start` and `pool` messages carry them, for the worker of `slot`."""
     return [
@@ -179,6 +195,7 @@ def member_states(upstreams: list[dict[str, Any]], workers: int, slot: int) -> l
             backup=one["backup"],
             ramp_since_ns=one["ramp_since_ns"],
             inflight_limit=share(one["max_inflight"], workers, slot, one["row"]),
+            on_probation=one["on_probation"],
         )
         for one in upstreams
     ]

@@ -42,6 +42,12 @@ class CrewEvents(Protocol):
     def failures(self, records: list[dict[str, object]]) -> None:
         """Errors that a worker has made, oldest first."""
 
+    def suspected(self, worker: int, message: Message) -> Message | None:
+        """A worker has found an outlier; what it is answered."""
+
+    def recovered(self, message: Message) -> None:
+        """An upstream on probation has answered a worker well."""
+
 
 class Crew:
     """All slots. `tick` is to be called every `slot.TICK` seconds; time comes from `clock` alone."""
@@ -72,6 +78,8 @@ class Crew:
             "access": self._on_access,
             "failures": self._on_failures,
             "released": self._on_released,
+            "eject": self._on_eject,
+            "recovered": self._on_recovered,
             "log": self._on_log,
             "fatal": self._on_fatal,
             "drained": self._on_heartbeat,
@@ -253,6 +261,14 @@ class Crew:
 
     def _on_released(self, slot: Slot, message: Message) -> None:
         self._ledger.release(slot.page, message["rows"])
+
+    def _on_eject(self, slot: Slot, message: Message) -> None:
+        verdict = self._events.suspected(slot.number, message)
+        if verdict is not None and slot.process is not None:
+            slot.process.send(verdict)
+
+    def _on_recovered(self, slot: Slot, message: Message) -> None:
+        self._events.recovered(message)
 
     def _on_log(self, slot: Slot, message: Message) -> None:
         text = f"worker {slot.number}: {message['message']}"

@@ -18,6 +18,7 @@ from balancer.runtime.channel import Message
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import Event, EventLog
 from balancer.telemetry.ledger import Ledger
+from balancer.upstreams.conduct import Spared
 from balancer.upstreams.state import AdminState, Cause, candidates, is_eligible
 
 # Seconds. A worker needs 6 to 16 ms to take in a pool of 1,000 upstreams, in which it serves nobody: when
@@ -46,6 +47,7 @@ class UpstreamState:
     ramp_since_ns: int = 0  # when its slow start began, 0 where it has had none
     max_inflight: int = 0  # requests it may have from all workers together, 0 for no cap
     causes: frozenset[Cause] = frozenset()
+    on_probation: bool = False  # was an outlier, its time is over, and no request to it has succeeded yet
     announced: bool = False  # its check answered DRAIN_STATUS
     unchecked: bool = False  # checks are on, and the first verdict is not in
     changes: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -76,6 +78,7 @@ class UpstreamState:
             "backup": self.backup,
             "ramp_since_ns": self.ramp_since_ns,
             "max_inflight": self.max_inflight,
+            "on_probation": self.on_probation,
         }
 
 
@@ -95,6 +98,7 @@ class PoolState:
     panics: bool = False
     on_backup: bool = False  # its backup upstreams are used, as no other is eligible
     ejections: Counter[str] = field(default_factory=Counter)  # by cause
+    ejections_skipped: Counter[str] = field(default_factory=Counter)  # by reason
 
     def eligible(self) -> int:
         """How many upstreams may be picked without panic."""
@@ -174,6 +178,8 @@ class Fleet:
         if cause in upstream.causes:
             return
         upstream.causes |= {cause}
+        if cause is Cause.OUTLIER:
+            upstream.on_probation = False
         self.pools[upstream.pool].ejections[cause] += 1
         self._log.warning("upstream %s of pool %s is ejected: %s", upstream.id, upstream.pool, why)
         self._became(upstream, "ejected", cause, f"{upstream.id} is ejected: {why}")
@@ -188,6 +194,33 @@ class Fleet:
         still = f"; still ejected for {', '.join(sorted(upstream.causes))}" if upstream.causes else ""
         self._log.info("upstream %s of pool %s is readmitted: %s%s", upstream.id, upstream.pool, why, still)
         self._became(upstream, "readmitted", cause, f"{upstream.id} is readmitted: {why}{still}")
+
+    def put_on_probation(self, upstream: UpstreamState, why: str) -> None:
+        """Its time as an outlier is over; it gets one request at a time until `trust`."""
+        if Cause.OUTLIER not in upstream.causes:
+            return
+        upstream.causes -= {Cause.OUTLIER}
+        upstream.on_probation = True
+        self._log.info("upstream %s of pool %s is on probation: %s", upstream.id, upstream.pool, why)
+        self._became(upstream, "probation", Cause.OUTLIER, f"{upstream.id} is on probation: {why}")
+
+    def trust(self, upstream: UpstreamState, why: str) -> None:
+        """Its probation is over."""
+        if not upstream.on_probation:
+            return
+        upstream.on_probation = False
+        if not upstream.causes:
+            self._begin_ramp(upstream)
+        self._log.info("upstream %s of pool %s is readmitted: %s", upstream.id, upstream.pool, why)
+        self._became(upstream, "readmitted", Cause.OUTLIER, f"{upstream.id} is readmitted: {why}")
+
+    def spare(self, upstream: UpstreamState, reason: Spared, why: str, *, say: bool) -> None:
+        """It would be ejected as an outlier but for `reason`; people are told where `say`."""
+        self.pools[upstream.pool].ejections_skipped[reason] += 1
+        if say:
+            text = f"{upstream.id} is not ejected: {why}"
+            self._log.warning("pool %s: %s", upstream.pool, text)
+            self._event("spared", upstream, Cause.OUTLIER, text)
 
     def announce(self, upstream: UpstreamState, draining: bool, why: str) -> None:
         """The app says that it wants no new requests, or wants them again."""

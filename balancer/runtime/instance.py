@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, Protocol
 
 from balancer import __version__
-from balancer.admin.view import CheckView, PoolView, UpstreamView, moment
+from balancer.admin.view import CheckView, OutlierView, PoolView, UpstreamView, moment
 from balancer.clock import Clock
 from balancer.config.address import join_host_port
 from balancer.config.export import Exported
@@ -56,6 +56,13 @@ class Checks(Protocol):
         """How often its checks ended in which result."""
 
 
+class Outliers(Protocol):
+    """What is asked of outlier detection; see `runtime.outliers.Outliers`."""
+
+    def sentence(self, upstream: UpstreamState) -> tuple[float, int] | None:
+        """Until when it is ejected, in seconds since the epoch, and for which time in a row."""
+
+
 class Instance:
     """Everything that can be read of a running balancer. For its event loop only.
 
@@ -70,6 +77,7 @@ class Instance:
         ledger: Ledger,
         crew: Workers,
         checks: Checks | None,
+        outliers: Outliers,
         events: EventLog,
         config: Exported,
         log_dropped: Callable[[], int],
@@ -83,6 +91,7 @@ class Instance:
         self._ledger = ledger
         self._crew = crew
         self._checks = checks
+        self._outliers = outliers
         self._log_dropped = log_dropped
         self._failures: deque[Mapping[str, Any]] = deque(maxlen=FAILURES_KEPT)
         self._scrape = Scrape(lambda: partial(self._render, self.sample()))
@@ -138,6 +147,7 @@ class Instance:
                         one.id,
                         one.admin_state,
                         bool(one.causes),
+                        one.on_probation,
                         one.unchecked,
                         is_eligible,
                         self._fleet.effective_weight(one),
@@ -146,14 +156,14 @@ class Instance:
                         None if checks is None else dict(checks.counts(one)),
                     )
                 )
-            ejections = dict(pool.ejections)
             pools.append(
                 PoolSample(
                     pool.name,
                     eligible,
                     pool.panics,
                     pool.on_backup,
-                    ejections,
+                    dict(pool.ejections),
+                    dict(pool.ejections_skipped),
                     durations.cells.copy(),
                     durations.sum,
                 )
@@ -182,6 +192,7 @@ class Instance:
 
     def _upstream(self, upstream: UpstreamState) -> UpstreamView:
         last = self._checks.last(upstream) if self._checks is not None else None
+        sentence = self._outliers.sentence(upstream)
         return UpstreamView(
             id=upstream.id,
             address=join_host_port(upstream.address, upstream.port) if upstream.address else "",
@@ -189,6 +200,8 @@ class Instance:
             admin_state=upstream.admin_state,
             announced=upstream.announced,
             causes=sorted(upstream.causes),
+            outlier=OutlierView(moment(sentence[0]), sentence[1]) if sentence is not None else None,
+            on_probation=upstream.on_probation,
             unchecked=upstream.unchecked,
             eligible=upstream.is_eligible(),
             weight=upstream.weight,

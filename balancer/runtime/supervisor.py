@@ -24,7 +24,7 @@ from balancer.discovery.lookup import SystemResolver
 from balancer.errors import OperatorError, StartupError
 from balancer.health.active import ActiveChecks
 from balancer.health.probe import Probes
-from balancer.runtime.blueprint import Blueprint, build_pools, check_settings, discovered
+from balancer.runtime.blueprint import Blueprint, build_pools, check_settings, discovered, ejection_settings
 from balancer.runtime.channel import Message
 from balancer.runtime.checking import CheckDoors, CheckedFleet
 from balancer.runtime.crew import Crew
@@ -32,6 +32,7 @@ from balancer.runtime.fleet import Fleet, UpstreamState
 from balancer.runtime.instance import Instance
 from balancer.runtime.log import open_log
 from balancer.runtime.open_files import affordable_connections, raise_limit
+from balancer.runtime.outliers import Outliers
 from balancer.runtime.slot import TICK
 from balancer.runtime.sockets import bound_address, open_admin, open_listeners
 from balancer.runtime.worker_process import OnEnded, OnMessage, WorkerProcess
@@ -137,11 +138,16 @@ class Supervisor:
         for pool, spec in discovered(settings):
             self._discovery.watch_dns(pool, spec)
         self._checks = self._open_checks(ledger, loop, clock) if settings.health_check.enabled else None
+        self._outliers = Outliers(
+            self._fleet, ejection_settings(settings), clock=clock, call_later=loop.call_later
+        )
+        self._fleet.watchers.append(self._outliers)
         self._instance = Instance(
             fleet=self._fleet,
             ledger=ledger,
             crew=self._crew,
             checks=self._checks,
+            outliers=self._outliers,
             events=events,
             config=export(loaded),
             log_dropped=lambda: access_writer.dropped,
@@ -220,6 +226,14 @@ class Supervisor:
     def failures(self, records: list[dict[str, Any]]) -> None:
         """Errors that a worker has made."""
         self._instance.failed(records)
+
+    def suspected(self, worker: int, message: Message) -> Message | None:
+        """A worker has found an outlier."""
+        return self._outliers.suspected(worker, message)
+
+    def recovered(self, message: Message) -> None:
+        """An upstream on probation has answered a worker well."""
+        self._outliers.recovered(message)
 
     # The life of the instance
 

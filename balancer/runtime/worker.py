@@ -85,12 +85,18 @@ class Worker:
             clock=self._clock,
             records=records,
             log=self._uplink.log,
+            tell=self._uplink.send,
         )
         doors = Doors(self._listeners, proxy.client_protocol)
         self._handlers["adopt"] = doors.on_adopt
         self._handlers["release"] = doors.on_release
         self._handlers["pool"] = lambda message: proxy.membership.apply(
-            message["name"], member_states(message["upstreams"], start["workers"], start["slot"])
+            message["name"],
+            member_states(message["upstreams"], start["workers"], start["slot"]),
+            message["revision"],
+        )
+        self._handlers["verdict"] = lambda message: proxy.membership.judged(
+            message["pool"], message["row"], message["until"]
         )
         self._built = True
         for message in self._early:

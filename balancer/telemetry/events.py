@@ -18,8 +18,9 @@ _revision = attrgetter("revision")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change of state. `kind` is `ejected`, `readmitted`, `draining`, `active`, `added`, `removed`,
-    `address`, `unresolved`, `resolved`, `panic` or `panic_over`."""
+    """One change of state. `kind` is `ejected`, `probation`, `readmitted`, `spared`, `draining`, `active`,
+    `added`, `removed`, `address`, `unresolved`, `resolved`, `backup`, `backup_over`, `panic` or `panic_over`.
+    """
 
     revision: int
     time: float  # seconds since the epoch

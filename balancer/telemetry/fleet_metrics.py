@@ -8,17 +8,22 @@ from typing import TypeVar
 
 from balancer.telemetry.metrics import Family, counter, gauge, histogram, info, observe
 from balancer.telemetry.samples import FleetSample, WorkerSample
+from balancer.upstreams.conduct import Spared
 
 ADMIN_STATES = ("active", "draining", "maintenance")
 # Changes that can occur in this version, as (to, cause).
 FIRST_CHANGES = (
     ("ejected", "active_check"),
     ("readmitted", "active_check"),
+    ("ejected", "outlier"),
+    ("probation", "outlier"),
+    ("readmitted", "outlier"),
     ("draining", "announced"),
     ("active", "announced"),
 )
 FIRST_RESULTS = ("passed", "status", "timeout", "refused", "unreachable")
-FIRST_EJECTIONS = ("active_check",)
+FIRST_EJECTIONS = ("active_check", "outlier")
+SKIP_REASONS = tuple(Spared)
 _POOL_UPSTREAM = ("pool", "upstream")
 
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -35,7 +40,7 @@ def families(fleet: FleetSample, workers: Iterable[WorkerSample], version: str) 
 def _upstreams(fleet: FleetSample) -> Iterator[Family]:
     state = gauge(
         "upstream_state",
-        "1 for the admin state it has, and for ejected and unchecked where it is that as well.",
+        "1 for the admin state it has, and for ejected, probation, unchecked where it is that as well.",
         (*_POOL_UPSTREAM, "state"),
     )
     up = gauge(
@@ -50,6 +55,7 @@ def _upstreams(fleet: FleetSample) -> Iterator[Family]:
         for admin_state in ADMIN_STATES:
             state.add_metric((*labels, admin_state), one.admin_state == admin_state)
         state.add_metric((*labels, "ejected"), one.ejected)
+        state.add_metric((*labels, "probation"), one.on_probation)
         state.add_metric((*labels, "unchecked"), one.unchecked)
         up.add_metric(labels, one.eligible)
         weight.add_metric(labels, one.effective_weight)
@@ -68,6 +74,7 @@ def _pools(fleet: FleetSample) -> Iterator[Family]:
     panic = gauge("pool_panic", "1 while ejected upstreams are used, because none is eligible.", ("pool",))
     backup = gauge("pool_backup", "1 while backup upstreams are used, as no other is eligible.", ("pool",))
     ejections = counter("ejections", "Upstreams ejected, by cause.", ("pool", "cause"))
+    skipped = counter("ejections_skipped", "Outliers that were not ejected, and why.", ("pool", "reason"))
     durations = histogram("active_check_duration_seconds", "How long active checks took.", ("pool",))
     for one in fleet.pools:
         labels = (one.pool,)
@@ -76,8 +83,10 @@ def _pools(fleet: FleetSample) -> Iterator[Family]:
         backup.add_metric(labels, one.on_backup)
         for cause, count in _from_zero(FIRST_EJECTIONS, one.ejections).items():
             ejections.add_metric((*labels, cause), count)
+        for reason, count in _from_zero(SKIP_REASONS, one.ejections_skipped).items():
+            skipped.add_metric((*labels, reason), count)
         observe(durations, labels, one.check_durations, one.check_seconds)
-    yield from (eligible, panic, backup, ejections, durations)
+    yield from (eligible, panic, backup, ejections, skipped, durations)
 
 
 def _processes(workers: Iterable[WorkerSample]) -> Iterator[Family]:

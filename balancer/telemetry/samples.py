@@ -27,6 +27,7 @@ class UpstreamSample(NamedTuple):
     upstream: str
     admin_state: str
     ejected: bool
+    on_probation: bool
     unchecked: bool
     eligible: bool  # by its states; panic does not count
     effective_weight: float
@@ -43,6 +44,7 @@ class PoolSample(NamedTuple):
     panic: bool
     on_backup: bool
     ejections: Mapping[str, int]  # cause -> how often
+    ejections_skipped: Mapping[str, int]  # reason -> how often
     check_durations: Sequence[int]  # a histogram: counts per bucket, not cumulated
     check_seconds: float  # their sum
 

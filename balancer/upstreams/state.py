@@ -66,6 +66,10 @@ class HasState(Protocol):
     def backup(self) -> bool:
         """Whether it is used only where no other upstream is eligible."""
 
+    @property
+    def on_probation(self) -> bool:
+        """Whether it has been an outlier, and has not answered well since."""
+
     def is_reachable(self) -> bool:
         """Whether it has an address and a share of the load."""
 
@@ -78,10 +82,14 @@ def candidates(members: Sequence[MemberT], panic: bool) -> tuple[list[MemberT], 
 
     Backup upstreams only where there is no other: first those that are eligible, before panic; then, in
     panic, where there are none but them. Draining and maintenance are somebody's will and hold in panic too.
-    `panic` says whether it is allowed.
+    `panic` says whether it is allowed. Those on probation are tried with a request now and then
+    (`UpstreamPool.choose`), and are candidates only where there are no others.
     """
     reachable = [one for one in members if one.is_reachable() and one.admin_state is AdminState.ACTIVE]
     eligible = [one for one in reachable if is_eligible(one.admin_state, one.causes)]
+    trusted = [one for one in eligible if not one.on_probation]
+    if trusted:
+        return _first_choice(trusted), False
     if eligible or not panic:
         return _first_choice(eligible), False
     return _first_choice(reachable), bool(reachable)
@@ -89,3 +97,14 @@ def candidates(members: Sequence[MemberT], panic: bool) -> tuple[list[MemberT], 
 
 def _first_choice(members: list[MemberT]) -> list[MemberT]:
     return [one for one in members if not one.backup] or members
+
+
+def others_left(suspect: HasState, members: Sequence[HasState]) -> bool:
+    """Whether somebody besides `suspect` may be picked, panic and probation aside."""
+    return any(
+        one is not suspect
+        and one.is_reachable()
+        and is_eligible(one.admin_state, one.causes)
+        and not one.on_probation
+        for one in members
+    )

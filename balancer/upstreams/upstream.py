@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
+from balancer.upstreams.conduct import Conduct
 from balancer.upstreams.state import AdminState, Cause
 
 _NO_CAUSES: frozenset[Cause] = frozenset()
@@ -14,14 +15,15 @@ class Upstream:
     been resolved) changes. `inflight` is this worker's, exact; `remote_inflight` what the other workers had
     a few milliseconds ago. `cells` is its row in this worker's page of the stats segment (columns in
     `telemetry.columns`), `row` the number of it, which is the same in every page.
-    `admin_state`, `causes` and `backup` are as the supervisor last said; `ramp_since_ns` is when its slow
-    start began, 0 where it has none. `inflight_limit` is this worker's share of how many requests it may have
-    in flight, 0 for no limit.
+    `admin_state`, `causes`, `backup` and `on_probation` are as the supervisor last said; that it is an
+    outlier this worker may know first. `ramp_since_ns` is when its slow start began, 0 where it has none.
+    `conduct` is what this worker has seen of it. `inflight_limit` is this worker's share of how many requests
+    it may have in flight, 0 for no limit.
     """
 
-    __slots__ = ("admin_state", "authority", "backup", "causes", "cells", "effective_weight", "host", "id",
-                 "inflight", "inflight_limit", "port", "ramp_since_ns", "remote_inflight", "row",
-                 "weight")  # fmt: skip
+    __slots__ = ("admin_state", "authority", "backup", "causes", "cells", "conduct", "effective_weight",
+                 "host", "id", "inflight", "inflight_limit", "on_probation", "port", "ramp_since_ns",
+                 "remote_inflight", "row", "weight")  # fmt: skip
 
     def __init__(
         self, id: str, host: str, port: int, weight: int, cells: memoryview[int], row: int = 0
@@ -34,6 +36,8 @@ class Upstream:
         self.causes = _NO_CAUSES
         self.backup = False
         self.ramp_since_ns = 0
+        self.on_probation = False
+        self.conduct = Conduct()
         self.inflight = 0
         self.inflight_limit = 0
         self.remote_inflight = 0
@@ -53,6 +57,10 @@ class Upstream:
     def is_full(self) -> bool:
         """Whether it has all the requests that it may have from this worker."""
         return 0 < self.inflight_limit <= self.inflight
+
+    def is_outlier(self) -> bool:
+        """Whether it is ejected for how requests to it ended."""
+        return Cause.OUTLIER in self.causes
 
     def __repr__(self) -> str:
         return f"<Upstream {self.id} {self.host}:{self.port} inflight={self.inflight}>"

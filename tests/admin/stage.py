@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from balancer.admin.view import CheckView, PoolView, UpstreamView
+from balancer.admin.view import CheckView, OutlierView, PoolView, UpstreamView
 from balancer.config.export import Exported
 from balancer.telemetry.columns import HISTOGRAM_CELLS
 from balancer.telemetry.events import EventLog
@@ -21,6 +21,8 @@ UPSTREAM = UpstreamView(
     admin_state="draining",
     announced=True,
     causes=["active_check"],
+    outlier=OutlierView("1994-11-06T08:49:47.000Z", 2),
+    on_probation=False,
     unchecked=False,
     eligible=False,
     weight=3,

@@ -40,7 +40,7 @@ _NO_SETTINGS = re.compile(r"BALANCER_(SERVICE_\w*|PORT\w*)")
 def test_every_variable_in_the_docs_is_a_setting(name: str) -> None:
     text = (_ROOT / name).read_text(encoding="utf-8")
     known = {*BY_VARIABLE, *(variable(group) for group in GROUPS)}
-    named = {match.rstrip("_") for match in re.findall(r"BALANCER_[A-Z_]+", text)}
+    named = {match.rstrip("_") for match in re.findall(r"BALANCER_[A-Z0-9_]+", text)}
     assert {each for each in named - known if not _NO_SETTINGS.fullmatch(each)} == set()
 
 

@@ -55,7 +55,7 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
             "is a group, not a setting; set what is in it, for example BALANCER_TIMEOUTS__CONNECT",
             id="group",
         ),
-        pytest.param("BALANCER_OUTLIER__ENABLED", "true", _LATER, id="later_group"),
+        pytest.param("BALANCER_STUCK__ENABLED", "true", _LATER, id="later_group"),
         pytest.param("BALANCER_TLS__CERT", "a.pem", _LATER, id="later_setting"),
         pytest.param("BALANCER_POOLS__API__UPSTREAMS", "a:1", _LATER, id="pools"),
         pytest.param(

@@ -12,6 +12,8 @@ def upstream(name: str, **other: Any) -> dict[str, Any]:
         "admin_state": "active",
         "announced": False,
         "causes": [],
+        "outlier": None,
+        "on_probation": False,
         "unchecked": False,
         "eligible": True,
         "weight": 1,

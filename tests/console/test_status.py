@@ -9,6 +9,7 @@ from rich.console import Console
 from balancer.console.status import HEADINGS, state_of, status
 from tests.console.answers import check, pools, upstream
 
+UNTIL = "2026-02-01T12:00:10.000Z"
 FAILED = check(passed=False, result="status", status=500, hint="500 on /: the app fails; look at its log")
 EJECTED = upstream(
     "app2:8000",
@@ -74,6 +75,8 @@ def test_a_cap_stands_beside_what_is_in_flight_and_who_waits_in_the_heading() ->
     [
         pytest.param({}, "active", id="active"),
         pytest.param({"unchecked": True}, "unchecked", id="unchecked"),
+        pytest.param({"on_probation": True}, "probation", id="probation"),
+        pytest.param({"on_probation": True, "causes": ["active_check"]}, "ejected", id="both"),
         pytest.param({"address": ""}, "unresolved", id="no address"),
         pytest.param({"causes": ["active_check"]}, "ejected", id="ejected"),
         pytest.param({"causes": ["outlier"], "unchecked": True}, "ejected", id="ejected and unchecked"),
@@ -95,6 +98,16 @@ def test_the_state_is_what_most_keeps_it_from_requests(other: dict[str, Any], st
             "app2:8000: ejected by active check; last check: 500 on /: the app fails; look at its log; "
             "connections that failed: 1,200 refused",
             id="ejected",
+        ),
+        pytest.param(
+            upstream("app1:8000", causes=["outlier"], outlier={"until": UNTIL, "in_a_row": 1}),
+            f"app1:8000: ejected by outlier; as an outlier until {UNTIL}",
+            id="outlier",
+        ),
+        pytest.param(
+            upstream("app1:8000", on_probation=True, outlier={"until": UNTIL, "in_a_row": 3}),
+            "app1:8000: one request at a time until one succeeds, ejection 3 in a row",
+            id="probation",
         ),
         pytest.param(
             upstream("app1:8000", last_check=FAILED),

@@ -60,6 +60,7 @@ def api_upstream(port: int, **changes: Any) -> dict[str, Any]:
         "address": f"127.0.0.1:{port}",
         "admin_state": "active",
         "causes": [],
+        "on_probation": False,
         "inflight": 2,
         "requests": 7,
         "first_byte_buckets": [7, 0, 0, 0],

@@ -23,6 +23,7 @@ class AppReplica:
         self.most_held = 0
         self._held_now = 0
         self.release = asyncio.Event()
+        self.server: asyncio.Server | None = None
         self._held = asyncio.Semaphore(0)  # released once for each request that waits
         self._serving: set[asyncio.Task[None]] = set()
 
@@ -72,6 +73,12 @@ class AppReplica:
                 await writer.wait_closed()
             self._serving.discard(task)
 
+    async def leave(self) -> None:
+        """Listen no more, and end all connections."""
+        if self.server is not None:
+            self.server.close()
+        await self.stop()
+
     async def stop(self) -> None:
         """End all connections."""
         serving = list(self._serving)
@@ -86,6 +93,7 @@ async def app_replica(name: str = "app") -> AsyncIterator[AppReplica]:
     replica = AppReplica(name)
     server = await asyncio.start_server(replica.serve, "127.0.0.1", 0)
     replica.port = server.sockets[0].getsockname()[1]
+    replica.server = server
     try:
         yield replica
     finally:

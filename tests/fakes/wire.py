@@ -63,6 +63,7 @@ def upstream_message(number: int, **changes: Any) -> dict[str, Any]:
         "backup": False,
         "ramp_since_ns": 0,
         "max_inflight": 0,
+        "on_probation": False,
         **changes,
     }
 
@@ -71,8 +72,8 @@ def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
     """A `start` message of the control channel: a pool of `upstreams` at 10.0.0.1:8000 and so on.
 
     `changes` replace parts; dicts are merged (`limits={"body_bytes": 10}`). What belongs to the pool
-    (`policy`, `policy_options`, `hash_key`, `panic`, `slow_start`, `keepalive`, `retry`, `queue`, `sticky`)
-    is put there.
+    (`policy`, `policy_options`, `hash_key`, `panic`, `slow_start`, `keepalive`, `retry`, `queue`, `sticky`,
+    `outlier`) is put there.
     """
     pool: dict[str, Any] = {
         "name": "default",
@@ -99,6 +100,7 @@ def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
         },
         "sticky": None,
         "queue": {"size": 0, "timeout": 5.0},
+        "outlier": {"enabled": False, "consecutive_5xx": 5, "consecutive_failures": 3},
         "upstreams": [upstream_message(n) for n in range(1, upstreams + 1)],
     }
     start: dict[str, Any] = {
@@ -138,7 +140,8 @@ def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
 
 
 class Wire:
-    """A real proxy on a fake loop and network. `logs` holds (level, message, traceback)."""
+    """A real proxy on a fake loop and network. `logs` holds (level, message, traceback), `told` what the
+    supervisor was told."""
 
     def __init__(self, start: dict[str, Any] | None = None) -> None:
         self.clock = FakeClock()
@@ -146,6 +149,9 @@ class Wire:
         self.segment = Segment.create(1)
         self.records = Records()
         self.logs: list[tuple[str, str, str | None]] = []
+        self.revision = 1
+        self.told: list[dict[str, Any]] = []
+        self.hears = True  # the supervisor
         self.proxy: Proxy = build_proxy(
             start_message() if start is None else start,
             loop=self.loop,
@@ -153,11 +159,18 @@ class Wire:
             clock=self.clock,
             records=self.records,
             log=lambda *line: self.logs.append(line),
+            tell=self._told,
         )
 
     def tell(self, *upstreams: dict[str, Any]) -> None:
         """The supervisor says that the pool has these upstreams; see `upstream_message`."""
-        self.proxy.membership.apply("default", member_states(list(upstreams), 1, 0))
+        self.revision += 1
+        states = member_states(list(upstreams), 1, 0)
+        self.proxy.membership.apply("default", states, self.revision)
+
+    def _told(self, message: dict[str, Any]) -> bool:
+        self.told.append(message)
+        return self.hears
 
     @property
     def page(self) -> Page:

@@ -56,6 +56,7 @@ class Arena:
             clock=SystemClock(),
             records=self.records,
             log=lambda *line: self.logs.append(line),
+            tell=lambda message: True,
         )
         self.port = 0
         self._swept = asyncio.Event()

@@ -113,8 +113,9 @@ def test_without_any_it_is_503(stage: Stage) -> None:
 
 
 def test_an_unknown_pool_is_a_key_error(stage: Stage) -> None:
+    membership = Membership(Connector(stage.loop, stage.clock, None, 1, 1, print), stage.page.row)
     with pytest.raises(KeyError):
-        Membership(Connector(stage.loop, stage.clock, None, 1, 1, print), stage.page.row).apply("default", [])
+        membership.apply("default", [], 1)
 
 
 def test_a_failure_is_told_with_its_attempts(stage: Stage) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from balancer.errors import BalancerError
+from balancer.runtime.channel import Message
 from balancer.runtime.crew import Crew
 from balancer.runtime.slot import SILENT_TICKS, TICK
 from balancer.telemetry import columns as c
@@ -27,6 +28,7 @@ class Scene:
         self.said: list[str] = []
         self.records: list[list[object]] = []
         self.errors: list[dict[str, object]] = []
+        self.verdict: Message | None = None
         self.crew = Crew(
             workers,
             spawn=self.spawn,
@@ -51,6 +53,13 @@ class Scene:
 
     def failures(self, records: list[dict[str, object]]) -> None:
         self.errors += records
+
+    def suspected(self, worker: int, message: Message) -> Message | None:
+        self.said.append(f"worker {worker} suspects {message['id']}")
+        return self.verdict
+
+    def recovered(self, message: Message) -> None:
+        self.said.append(f"{message['id']} recovered")
 
     def start_all(self) -> list[FakeProcess]:
         self.crew.start()

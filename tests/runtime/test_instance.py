@@ -52,6 +52,13 @@ class FakeChecks:
         return Counter(passed=3)
 
 
+class FakeOutliers:
+    """app2 is one, until an hour and ten seconds after the epoch."""
+
+    def sentence(self, upstream: UpstreamState) -> tuple[float, int] | None:
+        return (3610.0, 2) if upstream.id == "app2:8000" else None
+
+
 class Scene:
     """An instance with one pool of app1 and app2, and one live page."""
 
@@ -81,6 +88,7 @@ class Scene:
             ledger=self.ledger,
             crew=self.workers,
             checks=self.checks,
+            outliers=FakeOutliers(),
             events=events,
             config=export(load_with_origins({"BALANCER_UPSTREAMS": "app1:8000"})),
             log_dropped=lambda: 0,

@@ -19,6 +19,7 @@ POOL = PoolSample(
     panic=True,
     on_backup=False,
     ejections={"active_check": 3, "outlier": 1},
+    ejections_skipped={"pool_wide": 2},
     check_durations=[2, 1, *[0] * (c.HISTOGRAM_CELLS - 2)],
     check_seconds=0.25,
 )
@@ -27,6 +28,7 @@ UPSTREAM = UpstreamSample(
     upstream="app1:8000",
     admin_state="draining",
     ejected=True,
+    on_probation=True,
     unchecked=True,
     eligible=True,
     effective_weight=2.5,
@@ -35,8 +37,8 @@ UPSTREAM = UpstreamSample(
     checks={"passed": 9, "late": 1},
 )
 # Nothing has happened to it yet.
-FRESH = UpstreamSample("apps", "app2:8000", "active", False, False, False, 1.0, 0, {}, {})
-UNCHECKED = UpstreamSample("apps", "app3:8000", "active", False, False, True, 1.0, 0, {}, None)
+FRESH = UpstreamSample("apps", "app2:8000", "active", False, False, False, False, 1.0, 0, {}, {})
+UNCHECKED = UpstreamSample("apps", "app3:8000", "active", False, False, False, True, 1.0, 0, {}, None)
 
 
 def scraped(text: bytes) -> dict[str, float]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from balancer.upstreams.state import AdminState, Cause, candidates, is_eligible
+from balancer.upstreams.state import AdminState, Cause, candidates, is_eligible, others_left
 
 ACTIVE, DRAINING, MAINTENANCE = AdminState
 CHECK, OUTLIER, STUCK = Cause
@@ -22,6 +22,7 @@ class One:
     causes: frozenset[Cause] = frozenset()
     reachable: bool = True
     backup: bool = False
+    on_probation: bool = False
 
     def is_reachable(self) -> bool:
         return self.reachable
@@ -29,6 +30,7 @@ class One:
 
 WELL, ILL = One(), One(causes=frozenset([CHECK]))
 SPARE, ILL_SPARE = One(backup=True), One(causes=frozenset([CHECK]), backup=True)
+TRIED = One(on_probation=True)
 LEAVING, OUT, NOWHERE = One(DRAINING), One(MAINTENANCE), One(reachable=False)
 # members, whether panic is allowed -> candidates, in panic
 CASES: dict[str, tuple[list[One], bool, list[One], bool]] = {
@@ -47,6 +49,9 @@ CASES: dict[str, tuple[list[One], bool, list[One], bool]] = {
     "a backup takes over from those that are out": ([LEAVING, OUT, NOWHERE, SPARE], False, [SPARE], False),
     "panic is for the others": ([ILL, ILL_SPARE], True, [ILL], True),
     "panic with nobody but backups": ([OUT, ILL_SPARE], True, [ILL_SPARE], True),
+    "those on probation come only where there are no others": ([TRIED, WELL], True, [WELL], False),
+    "before the ejected": ([TRIED, ILL], True, [TRIED], False),
+    "on probation and ill": ([One(causes=frozenset([CHECK]), on_probation=True)], False, [], False),
     "ill and draining": ([One(DRAINING, frozenset([CHECK]))], True, [], False),
 }
 
@@ -55,3 +60,21 @@ CASES: dict[str, tuple[list[One], bool, list[One], bool]] = {
 def test_candidates(case: str) -> None:
     members, panic, expected, in_panic = CASES[case]
     assert candidates(members, panic) == (expected, in_panic)
+
+
+SUSPECT = One()
+LEFT = {
+    "nobody": ([], False),
+    "one who is well": ([WELL], True),
+    "an ejected one": ([ILL], False),
+    "one on probation": ([TRIED], False),
+    "one who leaves": ([LEAVING], False),
+    "one without an address": ([NOWHERE], False),
+    "one of many": ([ILL, LEAVING, WELL], True),
+}
+
+
+@pytest.mark.parametrize("case", LEFT)
+def test_whether_others_are_left(case: str) -> None:
+    others, expected = LEFT[case]
+    assert others_left(SUSPECT, [SUSPECT, *others]) is expected

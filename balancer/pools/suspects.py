@@ -1,0 +1,106 @@
+"""What a worker does about outliers in one pool: ejects and reports them, tries those on probation."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from balancer.errors import Outcome
+from balancer.pools.outlier import OutlierDetector, Suspicion
+from balancer.upstreams.state import Cause, is_eligible
+from balancer.upstreams.upstream import Upstream
+
+# For so long an upstream on probation is tried only by requests that can be sent again, and when nothing from
+# before its ejection runs there any more; then by any.
+_PATIENCE_NS = 1_000_000_000
+# One request at a time decides on a probation. Where it takes longer, as a tunnel does, another one may try.
+_TRIAL_NS = 5_000_000_000
+_UNTIL_TOLD = 1 << 62  # later than every revision
+
+# Sends a message to the supervisor; False where it was dropped.
+Tell: TypeAlias = Callable[[dict[str, Any]], bool]
+
+
+class Suspects:
+    """Asked by the pool where an attempt begins while somebody is `on_probation`, and where one ends that was
+    no plain success."""
+
+    __slots__ = ("_detector", "_members", "_methods", "_pool", "_tell", "on_probation")
+
+    def __init__(self, pool: str, detector: OutlierDetector, methods: frozenset[bytes], tell: Tell) -> None:
+        """`methods` may be sent twice."""
+        self._pool = pool
+        self._detector = detector
+        self._methods = methods
+        self._tell = tell
+        self._members: Sequence[Upstream] = ()
+        self.on_probation: list[Upstream] = []  # whom policies do not know, as there are others
+
+    def rebuild(self, members: Sequence[Upstream], candidates: Sequence[Upstream]) -> None:
+        """States have changed."""
+        self._members = members
+        backup = not candidates or candidates[0].backup
+        self.on_probation = [
+            one
+            for one in members
+            if one.on_probation
+            and one.is_reachable()
+            and is_eligible(one.admin_state, one.causes)
+            and (backup or not one.backup)
+            and one not in candidates
+        ]
+
+    def on_trial(self, method: bytes, now_ns: int) -> Upstream | None:
+        """One on probation whose turn it is to be tried: with one request at a time."""
+        for upstream in self.on_probation:
+            conduct = upstream.conduct
+            running = conduct.trial_ns > 0 and now_ns - conduct.trial_ns < _TRIAL_NS
+            if running or upstream.is_full() or now_ns < conduct.quiet_until_ns:
+                continue
+            if not conduct.probation_ns:
+                conduct.probation_ns = now_ns
+            waited = now_ns - conduct.probation_ns >= _PATIENCE_NS
+            if waited or (method in self._methods and not upstream.inflight):
+                conduct.trial_ns = now_ns
+                return upstream
+        return None
+
+    def weigh(self, upstream: Upstream, outcome: Outcome) -> bool:
+        """An attempt has ended; whether its upstream's state is another one now."""
+        conduct = upstream.conduct
+        # Others than the trial end there too: they began before its ejection.
+        decides = upstream.on_probation and (conduct.trial_ns > 0 or upstream not in self.on_probation)
+        conduct.trial_ns = 0
+        if outcome is Outcome.SUCCESS:
+            conduct.successes += 1
+            if not decides or upstream.is_outlier():
+                return False
+            upstream.on_probation = False
+            self._tell(self._about("recovered", upstream))
+            return True
+        suspicion = self._detector.ended(upstream, outcome, self._members, decides)
+        if suspicion is None or upstream not in self._members:
+            return False
+        # Who cannot be reported stays: nobody would ever say that its time is over.
+        if not self._report(upstream, suspicion) or suspicion.spared is not None:
+            return False
+        conduct.held_until = _UNTIL_TOLD
+        upstream.causes |= {Cause.OUTLIER}
+        return True
+
+    def overruled(self, upstream: Upstream) -> None:
+        """The supervisor does not eject it."""
+        self._detector.overruled(upstream)
+        upstream.causes -= {Cause.OUTLIER}
+
+    def _report(self, upstream: Upstream, suspicion: Suspicion) -> bool:
+        return self._tell(
+            {
+                **self._about("eject", upstream),
+                "symptom": suspicion.symptom,
+                "count": suspicion.count,
+                "on_probation": suspicion.on_probation,
+                "spared": suspicion.spared,
+            }
+        )
+
+    def _about(self, kind: str, upstream: Upstream) -> dict[str, Any]:
+        return {"type": kind, "pool": self._pool, "id": upstream.id, "row": upstream.row}

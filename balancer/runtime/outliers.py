@@ -1,0 +1,138 @@
+"""Joins outlier detection with the fleet (L6): what workers find, what is made of it, and for how long."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from balancer.clock import Clock
+from balancer.health.outlier import EjectionSettings, Sentence, spared
+from balancer.runtime.channel import Message
+from balancer.runtime.fleet import Fleet, UpstreamState
+from balancer.upstreams.conduct import Spared, Symptom
+from balancer.upstreams.state import Cause
+
+_SAY_EVERY_NS = 60_000_000_000
+_SYMPTOMS = {
+    Symptom.SERVER_ERRORS: ("response with 5xx", "responses in a row with 5xx"),
+    Symptom.FAILURES: ("failed attempt", "failed attempts in a row"),
+}
+_REASONS = {
+    Spared.MAX_PERCENT: "BALANCER_OUTLIER__MAX_EJECTION_PERCENT of the pool are out or on probation already",
+    Spared.LAST_ELIGIBLE: "no other upstream is eligible",
+    Spared.POOL_WIDE: "the others answer 5xx as well, so it is the app rather than this upstream",
+}
+
+
+class Outliers:
+    """The supervisor's word on what workers find. Is a `fleet.FleetWatcher`."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        settings: EjectionSettings,
+        *,
+        clock: Clock,
+        call_later: Callable[[float, Callable[[], None]], object],
+    ) -> None:
+        self._fleet = fleet
+        self._settings = settings
+        self._clock = clock
+        self._call_later = call_later
+        self._sentences: dict[UpstreamState, Sentence] = {}
+        self._said: dict[tuple[str, Spared], int] = {}  # when it was last said why a pool's suspects stay
+
+    # What workers say
+
+    def suspected(self, worker: int, message: Message) -> Message | None:
+        """A worker found an outlier, and ejected it unless it says why it `spared` it. The answer, where it
+        needs one: until which revision it must not believe that the upstream is not ejected, 0 for none."""
+        upstream = self._upstream(message)
+        until = 0 if upstream is None else self._judge(upstream, worker, message)
+        if message["spared"] is not None:
+            return None
+        return {"type": "verdict", "pool": message["pool"], "row": message["row"], "until": until}
+
+    def recovered(self, message: Message) -> None:
+        """A request to one on probation has succeeded."""
+        upstream = self._upstream(message)
+        if upstream is not None and upstream.on_probation:
+            self._fleet.trust(upstream, "a request to it has succeeded")
+            self._sentences[upstream].end(self._clock.monotonic_ns())
+
+    # What the admin application asks
+
+    def sentence(self, upstream: UpstreamState) -> tuple[float, int] | None:
+        """Until when it is ejected, in seconds since the epoch, and for which time in a row; None where it
+        is not ejected as an outlier, nor on probation. The first is past for one on probation."""
+        sentence = self._sentences.get(upstream)
+        if sentence is None or not (Cause.OUTLIER in upstream.causes or upstream.on_probation):
+            return None
+        return self._clock.wall() + sentence.left(self._clock.monotonic_ns()), sentence.in_a_row
+
+    # What the fleet says
+
+    def added(self, upstream: UpstreamState) -> None:
+        """Nothing is known of it."""
+
+    def moved(self, upstream: UpstreamState) -> None:
+        """What was known of the other address says nothing about this one."""
+        if self._sentences.pop(upstream, None) is not None:
+            self._fleet.readmit(upstream, Cause.OUTLIER, "it has another address")
+            self._fleet.trust(upstream, "it has another address")
+
+    def removed(self, upstream: UpstreamState) -> None:
+        """It is gone."""
+        self._sentences.pop(upstream, None)
+
+    # The verdict
+
+    def _upstream(self, message: Message) -> UpstreamState | None:
+        upstream = self._fleet.pools[message["pool"]].upstreams.get(message["id"])
+        return upstream if upstream is not None and upstream.row == message["row"] else None
+
+    def _judge(self, upstream: UpstreamState, worker: int, message: Message) -> int:
+        """The revision by which it is ejected, 0 where it is not."""
+        if Cause.OUTLIER in upstream.causes:  # another worker was faster
+            return self._fleet.revision
+        on_probation: bool = message["on_probation"]
+        if on_probation and not upstream.on_probation:
+            return 0  # another worker's request has succeeded meanwhile
+        one, many = _SYMPTOMS[Symptom(message["symptom"])]
+        count: int = message["count"]
+        seen = f"{count} {one if count == 1 else many} at worker {worker}"
+        if on_probation:
+            seen += " while on probation"
+        members = list(self._fleet.pools[upstream.pool].upstreams.values())
+        reason = self._reason(message, upstream, members)
+        if reason is not None:
+            self._fleet.spare(
+                upstream, reason, f"{seen}, but {_REASONS[reason]}", say=self._may_say(upstream.pool, reason)
+            )
+            return 0
+        now = self._clock.monotonic_ns()
+        sentence = self._sentences.setdefault(upstream, Sentence(self._settings))
+        seconds = sentence.begin(now)
+        row = f", time {sentence.in_a_row} in a row" if sentence.in_a_row > 1 else ""
+        self._fleet.eject(upstream, Cause.OUTLIER, f"{seen}; for {seconds:g} s{row}")
+        self._call_later(seconds, partial(self._time_is_over, upstream, sentence, seconds))
+        return self._fleet.revision
+
+    def _reason(
+        self, message: Message, upstream: UpstreamState, members: Sequence[UpstreamState]
+    ) -> Spared | None:
+        if message["spared"] is not None:
+            return Spared(message["spared"])
+        return spared(upstream, members, self._settings.max_percent)
+
+    def _may_say(self, pool: str, reason: Spared) -> bool:
+        now = self._clock.monotonic_ns()
+        said = self._said.get((pool, reason))
+        if said is not None and now - said < _SAY_EVERY_NS:
+            return False
+        self._said[pool, reason] = now
+        return True
+
+    def _time_is_over(self, upstream: UpstreamState, sentence: Sentence, seconds: float) -> None:
+        # An upstream that moved has another sentence, or none; one is begun only when the one before is over.
+        if self._sentences.get(upstream) is sentence:
+            why = f"{seconds:g} s are over; one request at a time until one succeeds"
+            self._fleet.put_on_probation(upstream, why)

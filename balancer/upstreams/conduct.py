@@ -1,0 +1,74 @@
+"""What a worker has lately seen of an upstream, and the words that outlier detection has for it (L1)."""
+
+from enum import StrEnum
+
+
+class Symptom(StrEnum):
+    """What an upstream is suspected for."""
+
+    SERVER_ERRORS = "5xx"  # it answers, with 5xx
+    FAILURES = "failures"  # it does not answer: refused, reset, timed out, malformed
+
+
+class Spared(StrEnum):
+    """Why a suspect stays: the label `reason` of `ejections_skipped_total`."""
+
+    MAX_PERCENT = "max_percent"  # too many are ejected already
+    LAST_ELIGIBLE = "last_eligible"  # nobody else could take its requests
+    POOL_WIDE = "pool_wide"  # the others answer 5xx as well: it is the app, not the replica
+
+
+class Conduct:
+    """How the attempts at one upstream ended.
+
+    A success does one thing: it adds one to `successes`. Runs end by that too, as each remembers how many
+    successes there were before it; and what is recent is what came after `_forgotten`.
+    """
+
+    __slots__ = ("_forgotten", "_mark", "_runs", "held_until", "probation_ns",
+                 "quiet_until_ns", "recent_errors", "successes", "trial_ns")  # fmt: skip
+
+    def __init__(self) -> None:
+        self.successes = 0
+        self.recent_errors = 0
+        self.quiet_until_ns = 0  # it was spared: not judged again before
+        # Ejected here before the supervisor has said so: what it said in revisions before this is old.
+        self.held_until = 0
+        self.trial_ns = 0  # when the request began that decides on its probation; 0 while none runs
+        self.probation_ns = 0  # when the first request after its ejection came; 0 before
+        self._forgotten = 0
+        self._mark = 0
+        self._runs = dict.fromkeys(Symptom, 0)
+
+    def failed(self, symptom: Symptom) -> int:
+        """One more attempt that did not succeed; how many of this kind there were since the last success."""
+        runs = self._runs
+        if self._mark != self.successes:
+            self._mark = self.successes
+            self.begin_anew()
+        if symptom is Symptom.SERVER_ERRORS:
+            self.recent_errors += 1
+        runs[symptom] += 1
+        return runs[symptom]
+
+    def begin_anew(self) -> None:
+        """Runs begin with the next attempt."""
+        for symptom in Symptom:
+            self._runs[symptom] = 0
+
+    def begin_probation(self) -> None:
+        """It is readmitted for a trial."""
+        self.begin_anew()
+        self.trial_ns = 0
+        self.probation_ns = 0
+
+    @property
+    def recent_responses(self) -> int:
+        """Lately, 5xx included."""
+        return self.successes - self._forgotten + self.recent_errors
+
+    def fade(self, halvings: int) -> None:
+        """What was recent so far counts half, `halvings` times."""
+        recent = self.successes - self._forgotten
+        self._forgotten = self.successes - (recent >> halvings)
+        self.recent_errors >>= halvings

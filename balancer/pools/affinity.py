@@ -72,7 +72,10 @@ class Affinity:
             del self._gone[token]
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
-        """States have changed. `candidates` may be picked, in panic the ejected ones."""
+        """States have changed. `candidates` may be picked, in panic the ejected ones.
+
+        One on probation gets one request at a time, so it is none to send its sessions to.
+        """
         keeping = [
             one
             for one in self._tokens

@@ -55,6 +55,7 @@ def test_off_there_are_no_cookies(make_stage: MakeStage) -> None:
 
 GONE: dict[str, dict[int, Any]] = {
     "ejected": {2: {"causes": ["active_check"]}},
+    "on probation": {2: {"on_probation": True}},
     "in maintenance": {2: {"admin_state": "maintenance"}},
     "draining and ejected": {2: {"admin_state": "draining", "causes": ["active_check"]}},
     "without an address": {2: {"host": ""}},
@@ -208,6 +209,24 @@ def test_an_answer_that_was_set_aside_pins_to_who_has_given_it(make_stage: MakeS
     session.send(b"pin=" + token_in(response))
     assert session.server == number
     session.serving.receive(OK)
+
+
+def test_fallback_an_outliers_clients_are_re_pinned_as_soon_as_it_is_out(make_stage: MakeStage) -> None:
+    """The worker has seen it itself; the supervisor has not said anything yet."""
+    stage = make_stage(3, sticky=OWN, outlier={"enabled": True})
+    token = tokens(stage, 3)[1]
+    session = Session(stage)
+    error = b"HTTP/1.1 500 Oh\r\nDate: x\r\nContent-Length: 2\r\n\r\nno"
+    for _ in range(5):
+        session.send(b"pin=" + token)
+        assert session.server == 2
+        session.serving.receive(error)
+        assert session.client.take() == error
+    session.send(b"pin=" + token)
+    assert session.server != 2
+    session.serving.receive(OK)
+    assert token_in(session.client.take()) != token
+    assert counted(stage) == {"hit": 5, "repinned": 1}
 
 
 def test_a_stale_connection_goes_again_to_the_pinned_one(stage: Stage) -> None:

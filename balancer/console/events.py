@@ -24,6 +24,8 @@ _COLOURS = {
     "resolved": "green",
     "added": "cyan",
     "removed": "cyan",
+    "out": "bold red",
+    "out_over": "green",
     "panic": "bold red",
     "panic_over": "green",
 }

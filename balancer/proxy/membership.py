@@ -28,6 +28,7 @@ class MemberState:
     weight: int
     row: int
     admin_state: AdminState
+    leaves_by_itself: bool
     causes: frozenset[Cause]
     backup: bool
     ramp_since_ns: int
@@ -82,6 +83,7 @@ class Membership:
             if state.on_probation and not upstream.on_probation:
                 conduct.begin_probation()
             upstream.on_probation = state.on_probation
+            upstream.leaves_by_itself = state.leaves_by_itself
             upstream.causes = state.causes
             upstream.backup = state.backup
             upstream.ramp_since_ns = state.ramp_since_ns

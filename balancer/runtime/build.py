@@ -191,6 +191,7 @@ def member_states(upstreams: list[dict[str, Any]], workers: int, slot: int) -> l
             weight=one["weight"],
             row=one["row"],
             admin_state=AdminState(one["admin_state"]),
+            leaves_by_itself=one["leaves_by_itself"],
             causes=frozenset(map(Cause, one["causes"])),
             backup=one["backup"],
             ramp_since_ns=one["ramp_since_ns"],

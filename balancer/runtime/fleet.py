@@ -57,6 +57,11 @@ class UpstreamState:
         """What is wanted of it."""
         return AdminState.DRAINING if self.announced else AdminState.ACTIVE
 
+    @property
+    def leaves_by_itself(self) -> bool:
+        """Whether it drains because its app said so, and for no other reason."""
+        return self.announced
+
     def is_reachable(self) -> bool:
         """Whether it has an address and a share of the load."""
         return self.address != "" and self.weight > 0
@@ -74,6 +79,7 @@ class UpstreamState:
             "weight": self.weight,
             "row": self.row,
             "admin_state": self.admin_state,
+            "leaves_by_itself": self.leaves_by_itself,
             "causes": sorted(self.causes),
             "backup": self.backup,
             "ramp_since_ns": self.ramp_since_ns,
@@ -96,6 +102,7 @@ class PoolState:
     upstreams: dict[str, UpstreamState] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)  # discovery source -> why it does not resolve
     panics: bool = False
+    out: bool = False  # nobody may be used
     on_backup: bool = False  # its backup upstreams are used, as no other is eligible
     ejections: Counter[str] = field(default_factory=Counter)  # by cause
     ejections_skipped: Counter[str] = field(default_factory=Counter)  # by reason
@@ -344,12 +351,21 @@ class Fleet:
         if panics != pool.panics:
             pool.panics = panics
             if panics:
-                text = "no upstream is eligible: requests go to the ejected ones rather than nowhere"
+                text = "no upstream is eligible: requests go to those that are not, rather than nowhere"
                 self._log.error("pool %s: %s", pool.name, text)
             else:
                 text = "panic is over"
                 self._log.info("pool %s: %s", pool.name, text)
             self._say("panic" if panics else "panic_over", pool.name, None, None, text)
+        if bool(chosen) == pool.out:
+            pool.out = not chosen
+            if pool.out:
+                text = "no upstream may be used: requests are answered with 503"
+                self._log.error("pool %s: %s", pool.name, text)
+            else:
+                text = "there are upstreams again"
+                self._log.info("pool %s: %s", pool.name, text)
+            self._say("out" if pool.out else "out_over", pool.name, None, None, text)
         if not self._untold:
             since = (self._clock.monotonic_ns() - self._told_ns) / 1e9
             self._call_later(max(0.0, TELL_EVERY - since), self._tell)

@@ -63,6 +63,10 @@ class HasState(Protocol):
         """Why it is ejected; empty when it is not."""
 
     @property
+    def leaves_by_itself(self) -> bool:
+        """Whether it drains because its app said so, and for no other reason."""
+
+    @property
     def backup(self) -> bool:
         """Whether it is used only where no other upstream is eligible."""
 
@@ -78,12 +82,13 @@ MemberT = TypeVar("MemberT", bound=HasState)
 
 
 def candidates(members: Sequence[MemberT], panic: bool) -> tuple[list[MemberT], bool]:
-    """Who may be picked, and whether that is in panic: none is eligible, so the ejected ones are used.
+    """Who may be picked, and whether that is in panic: none is eligible, so others are used rather than none.
 
     Backup upstreams only where there is no other: first those that are eligible, before panic; then, in
-    panic, where there are none but them. Draining and maintenance are somebody's will and hold in panic too.
-    `panic` says whether it is allowed. Those on probation are tried with a request now and then
-    (`UpstreamPool.choose`), and are candidates only where there are no others.
+    panic, where there are none but them. In panic those that leave of their own accord come first, as they
+    still serve; then the ejected ones. An operator's drain and maintenance hold in panic too. `panic` says
+    whether it is allowed. Those on probation are tried with a request now and then (`UpstreamPool.choose`),
+    and are candidates only where there are no others.
     """
     reachable = [one for one in members if one.is_reachable() and one.admin_state is AdminState.ACTIVE]
     eligible = [one for one in reachable if is_eligible(one.admin_state, one.causes)]
@@ -92,7 +97,8 @@ def candidates(members: Sequence[MemberT], panic: bool) -> tuple[list[MemberT], 
         return _first_choice(trusted), False
     if eligible or not panic:
         return _first_choice(eligible), False
-    return _first_choice(reachable), bool(reachable)
+    leaving = [one for one in members if one.is_reachable() and one.leaves_by_itself and not one.causes]
+    return _first_choice(leaving or reachable), bool(leaving or reachable)
 
 
 def _first_choice(members: list[MemberT]) -> list[MemberT]:

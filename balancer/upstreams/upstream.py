@@ -15,15 +15,15 @@ class Upstream:
     been resolved) changes. `inflight` is this worker's, exact; `remote_inflight` what the other workers had
     a few milliseconds ago. `cells` is its row in this worker's page of the stats segment (columns in
     `telemetry.columns`), `row` the number of it, which is the same in every page.
-    `admin_state`, `causes`, `backup` and `on_probation` are as the supervisor last said; that it is an
-    outlier this worker may know first. `ramp_since_ns` is when its slow start began, 0 where it has none.
+    `admin_state`, `leaves_by_itself`, `causes`, `backup` and `on_probation` are as the supervisor last said;
+    that it is an outlier this worker may know first. `ramp_since_ns` is when its slow start began, 0 where it has none.
     `conduct` is what this worker has seen of it. `inflight_limit` is this worker's share of how many requests
     it may have in flight, 0 for no limit.
     """
 
     __slots__ = ("admin_state", "authority", "backup", "causes", "cells", "conduct", "effective_weight",
-                 "host", "id", "inflight", "inflight_limit", "on_probation", "port", "ramp_since_ns",
-                 "remote_inflight", "row", "weight")  # fmt: skip
+                 "host", "id", "inflight", "inflight_limit", "leaves_by_itself", "on_probation", "port",
+                 "ramp_since_ns", "remote_inflight", "row", "weight")  # fmt: skip
 
     def __init__(
         self, id: str, host: str, port: int, weight: int, cells: memoryview[int], row: int = 0
@@ -34,6 +34,7 @@ class Upstream:
         self.effective_weight = float(weight)
         self.admin_state = AdminState.ACTIVE
         self.causes = _NO_CAUSES
+        self.leaves_by_itself = False
         self.backup = False
         self.ramp_since_ns = 0
         self.on_probation = False

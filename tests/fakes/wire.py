@@ -59,6 +59,7 @@ def upstream_message(number: int, **changes: Any) -> dict[str, Any]:
         "weight": 1,
         "row": 3 + number,
         "admin_state": "active",
+        "leaves_by_itself": False,
         "causes": [],
         "backup": False,
         "ramp_since_ns": 0,

@@ -226,6 +226,24 @@ def test_panic_begins_and_ends_with_an_event(scene: Scene) -> None:
     assert scene.pool.eligible() == 1
 
 
+def test_when_all_leave_of_their_own_accord_they_are_used_all_the_same(scene: Scene) -> None:
+    """A database that is down makes every replica answer DRAIN_STATUS: that must not be an outage."""
+    for number in (1, 2):
+        scene.fleet.announce(scene.upstream(number), True, "its check answered 503")
+    assert scene.pool.panics
+    assert not scene.pool.out
+
+
+def test_a_pool_that_nobody_serves_is_told_of(segment: Segment) -> None:
+    scene = Scene(segment, panic=False)
+    for number in (1, 2):
+        scene.fleet.eject(scene.upstream(number), CHECK, "x")
+    assert scene.pool.out
+    scene.fleet.readmit(scene.upstream(1), CHECK, "y")
+    assert not scene.pool.out
+    assert [kind for kind, upstream, _ in scene.kinds() if upstream is None] == ["out", "out_over"]
+
+
 def test_without_panic_there_is_none(segment: Segment) -> None:
     scene = Scene(segment, panic=False)
     for number in (1, 2):

@@ -23,6 +23,7 @@ class One:
     reachable: bool = True
     backup: bool = False
     on_probation: bool = False
+    leaves_by_itself: bool = False
 
     def is_reachable(self) -> bool:
         return self.reachable
@@ -32,6 +33,8 @@ WELL, ILL = One(), One(causes=frozenset([CHECK]))
 SPARE, ILL_SPARE = One(backup=True), One(causes=frozenset([CHECK]), backup=True)
 TRIED = One(on_probation=True)
 LEAVING, OUT, NOWHERE = One(DRAINING), One(MAINTENANCE), One(reachable=False)
+GOING = One(DRAINING, leaves_by_itself=True)
+GOING_ILL = One(DRAINING, frozenset([CHECK]), leaves_by_itself=True)
 # members, whether panic is allowed -> candidates, in panic
 CASES: dict[str, tuple[list[One], bool, list[One], bool]] = {
     "nobody": ([], True, [], False),
@@ -52,6 +55,11 @@ CASES: dict[str, tuple[list[One], bool, list[One], bool]] = {
     "those on probation come only where there are no others": ([TRIED, WELL], True, [WELL], False),
     "before the ejected": ([TRIED, ILL], True, [TRIED], False),
     "on probation and ill": ([One(causes=frozenset([CHECK]), on_probation=True)], False, [], False),
+    "one that leaves of its own accord is spared": ([GOING, WELL], True, [WELL], False),
+    "in panic it is better than one that is ill": ([GOING, ILL], True, [GOING], True),
+    "and better than an ill backup": ([GOING, ILL_SPARE], True, [GOING], True),
+    "if it is ill as well it is no better": ([GOING_ILL, ILL], True, [ILL], True),
+    "without panic it is left alone": ([GOING, ILL], False, [], False),
     "ill and draining": ([One(DRAINING, frozenset([CHECK]))], True, [], False),
 }
 

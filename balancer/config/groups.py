@@ -124,7 +124,8 @@ class HealthCheckSettings(Group):
     headers: Headers = Field(default={}, description='Header fields to send, `{"Host": "app.example"}`.')
     drain_status: Count = Field(
         default=0,
-        description="A status by which an app says that it wants no new requests; best one that it uses for nothing else. 0 = none.",
+        description="A status by which an app says that it wants no new requests; best one that it uses for "
+        "nothing else. 0 = none.",
     )
 
     @field_validator("drain_status")

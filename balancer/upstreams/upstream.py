@@ -16,9 +16,9 @@ class Upstream:
     a few milliseconds ago. `cells` is its row in this worker's page of the stats segment (columns in
     `telemetry.columns`), `row` the number of it, which is the same in every page.
     `admin_state`, `leaves_by_itself`, `causes`, `backup` and `on_probation` are as the supervisor last said;
-    that it is an outlier this worker may know first. `ramp_since_ns` is when its slow start began, 0 where it has none.
-    `conduct` is what this worker has seen of it. `inflight_limit` is this worker's share of how many requests
-    it may have in flight, 0 for no limit.
+    that it is an outlier this worker may know first. `ramp_since_ns` is when its slow start began, 0 where it
+    has none. `conduct` is what this worker has seen of it. `inflight_limit` is this worker's share of how
+    many requests it may have in flight, 0 for no limit.
     """
 
     __slots__ = ("admin_state", "authority", "backup", "causes", "cells", "conduct", "effective_weight",

@@ -20,6 +20,7 @@ class One:
     on_probation: bool = False
     backup: bool = False
     reachable: bool = True
+    leaves_by_itself: bool = False
 
     def is_reachable(self) -> bool:
         return self.reachable

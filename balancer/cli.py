@@ -1,4 +1,4 @@
-"""The command `balancer` (L6): run (the default), check, policies, status, events, demo.
+"""The command `balancer` (L6): run (the default), check, policies, status, events, drain and its like, demo.
 
 What the operator must mend is said on stderr, a line each, with exit code 1; a wrong command line is 2.
 """
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -19,9 +19,12 @@ from rich.text import Text
 
 from balancer.config import Loaded, load_with_origins
 from balancer.config.effective import as_yaml, effective
-from balancer.console.client import AdminClient, find_admin
+from balancer.console.client import AdminClient, find_admin, find_token
 from balancer.errors import OperatorError, SettingsError
 from balancer.policies import registry
+
+if TYPE_CHECKING:
+    from balancer.console.changes import Changes
 
 # Where nothing tells the width, as in a pipe or a container's log, lines are better long than folded.
 _WIDTH_OF_A_PIPE = 160
@@ -42,6 +45,9 @@ Admin = Annotated[
         help="The admin listener of the running balancer, instead of ADMIN_LISTEN as set here.",
         show_default=False,
     ),
+]
+UpstreamName = Annotated[
+    str, typer.Argument(metavar="UPSTREAM", help="As balancer status shows it, POOL/UPSTREAM in other pools.")
 ]
 ConfigFile = Annotated[
     str | None,
@@ -170,6 +176,64 @@ def events(
 
 
 @app.command()
+def drain(
+    context: typer.Context,
+    upstream: UpstreamName,
+    admin: Admin = None,
+    config: ConfigFile = None,
+    wait: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            help="Wait until nothing runs there any more; exit 1 if it takes longer.",
+        ),
+    ] = None,
+) -> None:
+    """Send an upstream no new requests; what runs there ends.
+
+    Running requests and WebSocket tunnels go on to their end, and it is still
+    checked. To replace a replica without losing a request:
+
+    [green]balancer drain app1:8000 --wait 30 && docker compose restart app1[/green]
+    [green]balancer activate app1:8000[/green]
+
+    Where the balancer has an ADMIN_TOKEN, BALANCER_ADMIN_TOKEN or
+    BALANCER_ADMIN_TOKEN_FILE must be set here as well.
+    """
+    changes = _changes(context, admin, config, upstream)
+    changes.want("draining")
+    if wait is not None:
+        with _quiet_interrupt():
+            changes.wait(wait)
+
+
+@app.command()
+def maintenance(
+    context: typer.Context, upstream: UpstreamName, admin: Admin = None, config: ConfigFile = None
+) -> None:
+    """Take an upstream fully out: no new requests, no active checks.
+
+    What runs there may end, as with [green]balancer drain[/green]. It comes back with
+
+    [green]balancer activate app1:8000[/green]
+    """
+    _changes(context, admin, config, upstream).want("maintenance")
+
+
+@app.command()
+def activate(
+    context: typer.Context, upstream: UpstreamName, admin: Admin = None, config: ConfigFile = None
+) -> None:
+    """Send an upstream requests again after a drain or maintenance.
+
+    It gets them when its active checks find it well, and after maintenance
+    little by little where SLOW_START is set.
+    """
+    _changes(context, admin, config, upstream).want("active")
+
+
+@app.command()
 def policies() -> None:
     """List the policies: how each chooses the upstream of a request.
 
@@ -182,6 +246,14 @@ def policies() -> None:
 
 def _client(context: typer.Context, admin: str | None, config: str | None) -> AdminClient:
     return AdminClient(find_admin(admin, os.environ, config or context.obj))
+
+
+def _changes(context: typer.Context, admin: str | None, config: str | None, upstream: str) -> "Changes":
+    from balancer.console.changes import Changes
+
+    file = config or context.obj
+    client = AdminClient(find_admin(admin, os.environ, file), find_token(os.environ, file))
+    return Changes(client, _console(), upstream)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 
 _GOOD = {"BALANCER_UPSTREAMS": "app1:8000,app2:8000?weight=3", "BALANCER_TIMEOUTS__CONNECT": "250ms"}
 
-COMMANDS = ("run", "check", "demo", "policies", "status", "events")
+COMMANDS = ("run", "check", "demo", "policies", "status", "events", "drain", "maintenance", "activate")
 
 
 def _balancer(*arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

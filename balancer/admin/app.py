@@ -2,15 +2,17 @@
 
 from aiohttp import web
 
-from balancer.admin import answers, config, events, failures, index, metrics, pools, probes
-from balancer.admin.keys import INSTANCE
+from balancer.admin import answers, config, events, failures, guard, index, metrics, pools, probes
+from balancer.admin.keys import INSTANCE, TOKEN
 from balancer.admin.view import Instance
 
 
-def build_app(instance: Instance) -> web.Application:
-    """The aiohttp application over `instance`; the caller serves it."""
-    app = web.Application(middlewares=[answers.errors_as_json])
+def build_app(instance: Instance, token: str = "") -> web.Application:
+    """The aiohttp application over `instance`; the caller serves it. Who has `token` may change things; where
+    there is none, programs on this machine may."""
+    app = web.Application(middlewares=[answers.errors_as_json, guard.changes_need_leave])
     app[INSTANCE] = instance
+    app[TOKEN] = token
     app.add_routes(
         [
             web.get("/", index.overview),
@@ -21,6 +23,7 @@ def build_app(instance: Instance) -> web.Application:
             web.get("/api/pools/{pool}", pools.one_pool),
             web.get("/api/pools/{pool}/upstreams", pools.list_upstreams),
             web.get("/api/pools/{pool}/upstreams/{id}", pools.one_upstream),
+            web.patch("/api/pools/{pool}/upstreams/{id}", pools.change_upstream),
             web.get("/api/events", events.list_events),
             web.get("/api/failures", failures.list_failures),
             web.get("/api/config", config.show),

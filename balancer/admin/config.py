@@ -7,9 +7,12 @@ from balancer.admin.keys import INSTANCE
 
 
 async def show(request: web.Request) -> web.Response:
-    """`{"settings": {...}, "origins": {"timeouts.connect": "environment", ...}}`; `?format=yaml` gives a
-    settings file."""
-    config = request.app[INSTANCE].config
+    """`{"settings": {...}, "origins": {"timeouts.connect": "environment", ...}, "live_changes": [...]}`;
+    `?format=yaml` gives a settings file, with live changes as far as one can hold them."""
+    instance = request.app[INSTANCE]
+    config = instance.config
     if Query(request, "format").choice("format", "json", "yaml") == "yaml":
         return web.Response(text=config.yaml, content_type="application/yaml", charset="utf-8")
-    return answer({"settings": config.settings, "origins": config.origins})
+    return answer(
+        {"settings": config.settings, "origins": config.origins, "live_changes": instance.live_changes()}
+    )

@@ -13,12 +13,12 @@ balancer {__version__}
 /api/pools                             pools and upstreams: states, weights, counts, last checks
 /api/pools/POOL                        one pool
 /api/pools/POOL/upstreams              its upstreams
-/api/pools/POOL/upstreams/ID           one upstream
+/api/pools/POOL/upstreams/ID           one upstream; PATCH changes admin_state or weight
 /api/events                            state changes; ?after=REVISION&wait=SECONDS waits for the next
 /api/failures                          the last errors made here: when, what, why
 /api/config                            the effective settings; ?format=yaml: as a settings file
 
-In a shell: balancer status, balancer events --follow
+In a shell: balancer status, balancer events --follow, balancer drain UPSTREAM
 """
 
 

@@ -1,15 +1,23 @@
 """`/api/pools` (L5): what the pools and their upstreams are doing."""
 
 from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
 
+import orjson
 from aiohttp import web
 
-from balancer.admin.answers import NotFoundError, answer
+from balancer.admin.answers import BadRequestError, NotFoundError, answer
 from balancer.admin.keys import INSTANCE
-from balancer.admin.view import PoolView
+from balancer.admin.view import Change, PoolView, UpstreamView
+from balancer.config.upstream_spec import MAX_WEIGHT
 from balancer.telemetry.columns import BUCKETS
+from balancer.upstreams.state import AdminState
 
+ADMIN_STATES = tuple(state.value for state in AdminState)
 _MOST_NAMES = 20  # that a message lists
+_TAKES = ("admin_state", "weight")
+_EXAMPLE = '{"admin_state": "draining"} or {"weight": 3}'
 
 
 async def list_pools(request: web.Request) -> web.Response:
@@ -31,10 +39,51 @@ async def list_upstreams(request: web.Request) -> web.Response:
 
 async def one_upstream(request: web.Request) -> web.Response:
     """One element of `upstreams`."""
+    return answer(await _asked_upstream(request))
+
+
+async def change_upstream(request: web.Request) -> web.Response:
+    """`{"admin_state": "draining", "weight": 3}`, either or both; answers with the upstream as it is then."""
+    change = _change(await request.read())
+    await _asked_upstream(request)
+    with suppress(LookupError):  # it went while it was being looked for; then it is not found below either
+        request.app[INSTANCE].change(request.match_info["pool"], request.match_info["id"], change)
+    return answer(await _asked_upstream(request))
+
+
+def _change(body: bytes) -> Change:
+    try:
+        given = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        given = None
+    if not isinstance(given, dict) or not given:
+        raise BadRequestError(f"the body is not a change; write {_EXAMPLE}")
+    for name in given:
+        if name not in _TAKES:
+            raise BadRequestError(f"unknown field {name!r}; there is {' and '.join(_TAKES)}")
+    return Change(
+        _admin_state(given["admin_state"]) if "admin_state" in given else None,
+        _weight(given["weight"]) if "weight" in given else None,
+    )
+
+
+def _admin_state(value: Any) -> str:
+    if value not in ADMIN_STATES:
+        raise BadRequestError(f"admin_state {value!r} is not known; write {', '.join(ADMIN_STATES)}")
+    return str(value)
+
+
+def _weight(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_WEIGHT:
+        raise BadRequestError(f"weight {value!r} is not a whole number from 1 to {MAX_WEIGHT}")
+    return value
+
+
+async def _asked_upstream(request: web.Request) -> UpstreamView:
     pool, wanted = await _asked_pool(request), request.match_info["id"]
     for upstream in pool.upstreams:
         if upstream.id == wanted:
-            return answer(upstream)
+            return upstream
     names = _listed(upstream.id for upstream in pool.upstreams)
     raise NotFoundError(f"there is no upstream {wanted!r} in pool {pool.name}; it has {names}")
 

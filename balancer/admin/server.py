@@ -27,9 +27,9 @@ def _is_no_clients_fault(record: logging.LogRecord) -> bool:
 class AdminServer:
     """The admin listener's HTTP server, in the running event loop."""
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Instance, token: str) -> None:
         self._runner = web.AppRunner(
-            build_app(instance),
+            build_app(instance, token),
             access_log=None,
             logger=_logger(),
             handle_signals=False,

@@ -83,6 +83,24 @@ class PoolView:
     upstreams: list[UpstreamView]
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an operator wants of an upstream; None leaves it as it is."""
+
+    admin_state: str | None = None
+    weight: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveChange:
+    """How an upstream differs from what the settings say; None where it does not."""
+
+    pool: str
+    upstream: str
+    admin_state: str | None
+    weight: int | None
+
+
 class Instance(Protocol):
     """The running instance, asked on its event loop."""
 
@@ -97,6 +115,12 @@ class Instance(Protocol):
     @property
     def config(self) -> Exported:
         """The effective settings."""
+
+    def change(self, pool: str, upstream: str, change: Change) -> None:
+        """Do what the operator wants. Raises LookupError where the upstream is not there any more."""
+
+    def live_changes(self) -> Sequence[LiveChange]:
+        """What the operator has changed, over what the settings say."""
 
     def unready(self, strict: bool = False) -> list[str]:
         """A sentence for each reason why it should get no traffic; none when ready. `strict`: also for each

@@ -27,4 +27,9 @@ def export(loaded: Loaded) -> Exported:
         origin = loaded.origins.get(setting.path)
         if setting.path != ("config",):
             origins[key(setting.path)] = "default" if origin is None else origin.kind
-    return Exported(tree, origins, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+    return Exported(tree, origins, as_file(tree))
+
+
+def as_file(tree: dict[str, Any]) -> str:
+    """A tree of settings as the text of a settings file."""
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)

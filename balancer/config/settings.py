@@ -13,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     PlainSerializer,
+    SecretStr,
     ValidationInfo,
     field_validator,
 )
@@ -32,6 +33,7 @@ from balancer.config.groups import (
 )
 from balancer.config.sticky import StickySettings
 from balancer.config.types import (
+    MASK,
     CommaList,
     Count,
     Duration,
@@ -63,6 +65,15 @@ def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
 
+def _check_token(token: SecretStr) -> SecretStr:
+    text = token.get_secret_value()
+    if text == MASK:
+        raise ValueError("is the mask that is shown in place of a secret; write the secret itself")
+    if not all("!" <= each <= "~" for each in text):
+        raise ValueError("has characters that a header cannot carry; write visible ASCII, without spaces")
+    return token
+
+
 ListenAddress = Annotated[Address, BeforeValidator(parse_listen), PlainSerializer(str, when_used="json")]
 Upstream = Annotated[Spec, BeforeValidator(parse_upstream), PlainSerializer(str, when_used="json")]
 Network = Annotated[str, BeforeValidator(_parse_network)]
@@ -91,6 +102,14 @@ class Settings(BaseSettings):
         default=Address("127.0.0.1", 9901),
         validate_default=True,
         description="Where `/healthz`, `/readyz` and `/metrics` are served.",
+    )
+    admin_token: Annotated[SecretStr, AfterValidator(_check_token)] = Field(
+        default=SecretStr(""),
+        description="What changes by the admin API need; without one only programs on this machine may make "
+        "them.",
+    )
+    admin_token_file: str = Field(
+        default="", description="A file that holds what ADMIN_TOKEN would, read at the start."
     )
     workers: Annotated[Count, BeforeValidator(_parse_workers)] = Field(
         default=1,
@@ -160,6 +179,14 @@ class Settings(BaseSettings):
                 "is the balancer's own, and nothing for HASH_KEY to go by; give one of them another name",
             )
         return sticky
+
+    @field_validator("admin_token_file")
+    @classmethod
+    def _one_token(cls, file: str, info: ValidationInfo) -> str:
+        token = info.data.get("admin_token")
+        if file and token is not None and token.get_secret_value():
+            raise ValueError("is set beside ADMIN_TOKEN; keep one of them")
+        return file
 
     @field_validator("limits")
     @classmethod

@@ -10,6 +10,7 @@ from typing import Any
 
 from balancer.config.address import Address, join_host_port, parse_listen, split_host_port
 from balancer.config.sources import read_file
+from balancer.config.token import read_token
 from balancer.errors import OperatorError, SettingsError
 
 PORT = 9901
@@ -84,32 +85,60 @@ def _reachable(address: Address, setting: str) -> Place:
     return Place("127.0.0.1" if ip.version == 4 else "::1", address.port)
 
 
-class AdminClient:
-    """Asks one instance; each question has a connection of its own."""
+def find_token(environ: Mapping[str, str], config_file: str | None) -> str:
+    """The token of a balancer with this environment and file, "" where it has none."""
+    tree: Mapping[str, Any] = {}
+    name = config_file or environ.get("BALANCER_CONFIG", "").strip()
+    if name:
+        tree = read_file(name, "--config" if config_file else "BALANCER_CONFIG").tree
+    token = environ.get("BALANCER_ADMIN_TOKEN", "").strip()
+    file = environ.get("BALANCER_ADMIN_TOKEN_FILE", "").strip()
+    if not token and not file:
+        token, file = str(tree.get("admin_token") or ""), str(tree.get("admin_token_file") or "")
+    return read_token(token, file)
 
-    def __init__(self, place: Place) -> None:
+
+class AdminClient:
+    """Asks one instance; each question has a connection of its own. `token` is sent with changes only."""
+
+    def __init__(self, place: Place, token: str = "") -> None:
         self.place = place
+        self._token = token
 
     def get(self, target: str, field: str, patience: float = PATIENCE) -> Mapping[str, Any]:
         """The JSON object that it answers, which has to have `field`.
 
         Raises UnreachableError or NotABalancerError with one plain sentence.
         """
+        return self._ask("GET", target, None, field, patience)
+
+    def patch(self, target: str, change: Mapping[str, Any], field: str) -> Mapping[str, Any]:
+        """Change something; the rest as in `get`."""
+        return self._ask("PATCH", target, json.dumps(change), field, PATIENCE)
+
+    def _ask(
+        self, method: str, target: str, body: str | None, field: str, patience: float
+    ) -> Mapping[str, Any]:
+        headers = {"Host": str(self.place)}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            if self._token:
+                headers["Authorization"] = f"Bearer {self._token}"
         connection = http.client.HTTPConnection(self.place.host, self.place.port, timeout=patience)
         try:
-            connection.request("GET", target, headers={"Host": str(self.place)})
+            connection.request(method, target, body, headers)
             response = connection.getresponse()
-            status, body = response.status, response.read()
+            status, text = response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
             raise self._explained(error, patience) from None
         finally:
             connection.close()
         try:
-            answer = json.loads(body)
+            answer = json.loads(text)
         except ValueError:
             answer = None
         if status != http.client.OK or not isinstance(answer, dict) or field not in answer:
-            raise NotABalancerError(self._surprise(target, status, answer))
+            raise NotABalancerError(self._surprise(method, target, status, answer))
         return answer
 
     def _explained(self, error: OSError | http.client.HTTPException, patience: float) -> OperatorError:
@@ -137,10 +166,10 @@ class AdminClient:
             f"what answers on {place} does not speak HTTP; name the ADMIN_LISTEN: --admin"
         )
 
-    def _surprise(self, target: str, status: int, answer: Any) -> str:
+    def _surprise(self, method: str, target: str, status: int, answer: Any) -> str:
         if isinstance(answer, dict) and "error" in answer:
             return f"the balancer on {self.place} answers {status}: {str(answer['error'])[:_LONGEST_QUOTE]}"
         return (
-            f"what answers on {self.place} is not the admin API of a balancer (GET {target}: {status}); "
+            f"what answers on {self.place} is not the admin API of a balancer ({method} {target}: {status}); "
             "--admin names ADMIN_LISTEN, not the port that clients connect to"
         )

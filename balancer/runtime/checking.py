@@ -5,7 +5,7 @@ from balancer.health.settings import CheckSettings
 from balancer.runtime.fleet import Fleet, UpstreamState
 from balancer.telemetry.columns import CODE_COLUMN, CODES, Kind
 from balancer.telemetry.ledger import Ledger
-from balancer.upstreams.state import Cause
+from balancer.upstreams.state import AdminState, Cause
 
 _FIRST_SERVER_ERROR = CODE_COLUMN[500]
 _OTHER = len(CODES) - 1
@@ -45,6 +45,7 @@ class CheckedFleet:
     def __init__(self, checks: ActiveChecks[UpstreamState], settings: CheckSettings) -> None:
         self._checks = checks
         self._settings = settings
+        self._out: set[UpstreamState] = set()  # in maintenance
 
     def added(self, upstream: UpstreamState) -> None:
         """It is checked at once."""
@@ -54,6 +55,17 @@ class CheckedFleet:
         """What was known of the other address says nothing about this one."""
         self._checks.moved(upstream)
 
+    def wanted(self, upstream: UpstreamState) -> None:
+        """In maintenance it is not checked; what checks had shown before holds afterwards until new ones."""
+        if upstream.admin_state is AdminState.MAINTENANCE:
+            self._out.add(upstream)
+            self._checks.remove(upstream)
+        elif upstream in self._out:
+            self._out.discard(upstream)
+            failing = Cause.ACTIVE_CHECK in upstream.causes
+            self._checks.add(upstream, self._settings, failing=failing, draining=upstream.announced)
+
     def removed(self, upstream: UpstreamState) -> None:
         """It is checked no more."""
+        self._out.discard(upstream)
         self._checks.remove(upstream)

@@ -24,7 +24,8 @@ from balancer.upstreams.state import AdminState, Cause, candidates, is_eligible
 # Seconds. A worker needs 6 to 16 ms to take in a pool of 1,000 upstreams, in which it serves nobody: when
 # many change one after the other, it is told of them together.
 TELL_EVERY = 0.05
-ANNOUNCED = "announced"  # the cause of a drain that the app itself asked for
+# The causes of admin states: the app itself asked for a drain, the operator wants it, or his word has ended.
+ANNOUNCED, OPERATOR, GONE = "announced", "operator", "ejected"
 
 
 @dataclass(slots=True, eq=False)
@@ -48,19 +49,26 @@ class UpstreamState:
     max_inflight: int = 0  # requests it may have from all workers together, 0 for no cap
     causes: frozenset[Cause] = frozenset()
     on_probation: bool = False  # was an outlier, its time is over, and no request to it has succeeded yet
+    wanted: AdminState = AdminState.ACTIVE  # by the operator
     announced: bool = False  # its check answered DRAIN_STATUS
     unchecked: bool = False  # checks are on, and the first verdict is not in
     changes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    settings_weight: int = 0  # as the settings, or discovery, have it
+
+    def __post_init__(self) -> None:
+        self.settings_weight = self.weight
 
     @property
     def admin_state(self) -> AdminState:
-        """What is wanted of it."""
-        return AdminState.DRAINING if self.announced else AdminState.ACTIVE
+        """What is wanted of it, by the operator or else by the app itself."""
+        if self.wanted is AdminState.ACTIVE and self.announced:
+            return AdminState.DRAINING
+        return self.wanted
 
     @property
     def leaves_by_itself(self) -> bool:
         """Whether it drains because its app said so, and for no other reason."""
-        return self.announced
+        return self.announced and self.wanted is AdminState.ACTIVE
 
     def is_reachable(self) -> bool:
         """Whether it has an address and a share of the load."""
@@ -120,6 +128,9 @@ class FleetWatcher(Protocol):
 
     def moved(self, upstream: UpstreamState) -> None:
         """It has another address."""
+
+    def wanted(self, upstream: UpstreamState) -> None:
+        """The operator wants something else of it."""
 
     def removed(self, upstream: UpstreamState) -> None:
         """It is gone, and never comes back: the same address found again is a new one."""
@@ -190,6 +201,9 @@ class Fleet:
         self.pools[upstream.pool].ejections[cause] += 1
         self._log.warning("upstream %s of pool %s is ejected: %s", upstream.id, upstream.pool, why)
         self._became(upstream, "ejected", cause, f"{upstream.id} is ejected: {why}")
+        if upstream.source and cause is Cause.ACTIVE_CHECK and upstream.wanted is not AdminState.ACTIVE:
+            # Container engines give the address of one that has gone to the next replica at once.
+            self._want(upstream, AdminState.ACTIVE, GONE, "it was ejected, and may be another replica next")
 
     def readmit(self, upstream: UpstreamState, cause: Cause, why: str) -> None:
         """This cause is over; other causes may still keep it out."""
@@ -237,6 +251,32 @@ class Fleet:
         state = upstream.admin_state
         self._log.info("upstream %s of pool %s is %s: %s", upstream.id, upstream.pool, state, why)
         self._became(upstream, state, ANNOUNCED, f"{upstream.id} is {state}: {why}")
+
+    def set_admin_state(self, upstream: UpstreamState, state: AdminState) -> None:
+        """The operator wants this of it, whatever the app announces."""
+        if upstream.wanted is not state:
+            self._want(upstream, state, OPERATOR, "the operator wants it so")
+
+    def set_weight(self, upstream: UpstreamState, weight: int) -> None:
+        """The operator wants it to have another share of the load."""
+        if upstream.weight == weight:
+            return
+        before, upstream.weight = upstream.weight, weight
+        text = f"has the weight {weight} (before: {before}): the operator wants it so"
+        self._log.info("upstream %s of pool %s %s", upstream.id, upstream.pool, text)
+        self._event("weight", upstream, OPERATOR, f"{upstream.id} {text}")
+        self._changed(self.pools[upstream.pool])
+
+    def _want(self, upstream: UpstreamState, state: AdminState, cause: str, why: str) -> None:
+        before, upstream.wanted = upstream.wanted, state
+        if before is AdminState.MAINTENANCE and not upstream.causes:
+            self._begin_ramp(upstream)
+        now = upstream.admin_state
+        still = ", as its check announces" if now is not state else ""
+        self._log.info("upstream %s of pool %s is %s: %s%s", upstream.id, upstream.pool, now, why, still)
+        self._became(upstream, now, cause, f"{upstream.id} is {now}: {why}{still}")
+        for watcher in self.watchers:
+            watcher.wanted(upstream)
 
     def checked(self, upstream: UpstreamState) -> None:
         """Its first check is in. Until then it counts as eligible, so workers need not be told."""

@@ -9,13 +9,22 @@ from itertools import chain
 from typing import Any, Protocol
 
 from balancer import __version__
-from balancer.admin.view import CheckView, OutlierView, PoolView, UpstreamView, moment
+from balancer.admin.view import (
+    Change,
+    CheckView,
+    LiveChange,
+    OutlierView,
+    PoolView,
+    UpstreamView,
+    moment,
+)
 from balancer.clock import Clock
 from balancer.config.address import join_host_port
 from balancer.config.export import Exported
 from balancer.health.durations import Durations
 from balancer.health.result import CheckResult
 from balancer.runtime.fleet import Fleet, PoolState, UpstreamState
+from balancer.runtime.operator import Operator
 from balancer.telemetry import columns as c
 from balancer.telemetry import fleet_metrics, segment_metrics
 from balancer.telemetry.columns import Kind
@@ -84,7 +93,8 @@ class Instance:
         clock: Clock,
     ) -> None:
         self.events = events
-        self.config = config
+        self._config = config
+        self._operator = Operator(fleet)
         self.started = clock.wall()
         self.stopping = False
         self._fleet = fleet
@@ -106,6 +116,19 @@ class Instance:
             self._failures.append({**record, "target": path + "?..."} if mark else record)
 
     # What the admin application asks
+
+    @property
+    def config(self) -> Exported:
+        """The effective settings; as YAML with what the operator has changed."""
+        return self._operator.exported(self._config)
+
+    def change(self, pool: str, upstream: str, change: Change) -> None:
+        """Do what the operator wants of an upstream."""
+        self._operator.change(pool, upstream, change)
+
+    def live_changes(self) -> list[LiveChange]:
+        """What the operator has changed."""
+        return self._operator.live_changes()
 
     def unready(self, strict: bool = False) -> list[str]:
         """Why the instance should get no traffic; `strict`: also for want of eligible upstreams."""

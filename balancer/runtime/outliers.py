@@ -79,6 +79,9 @@ class Outliers:
             self._fleet.readmit(upstream, Cause.OUTLIER, "it has another address")
             self._fleet.trust(upstream, "it has another address")
 
+    def wanted(self, upstream: UpstreamState) -> None:
+        """What the operator wants does not end a sentence."""
+
     def removed(self, upstream: UpstreamState) -> None:
         """It is gone."""
         self._sentences.pop(upstream, None)

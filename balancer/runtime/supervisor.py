@@ -19,6 +19,7 @@ from balancer.config.address import is_ip
 from balancer.config.export import export
 from balancer.config.loader import Loaded
 from balancer.config.settings import Settings
+from balancer.config.token import read_token
 from balancer.discovery.discovery import Discovery
 from balancer.discovery.lookup import SystemResolver
 from balancer.errors import OperatorError, StartupError
@@ -103,6 +104,7 @@ class Supervisor:
         self._settings = settings
         self._listeners = listeners
         self._admin = admin
+        self._admin_token = read_token(settings.admin_token.get_secret_value(), settings.admin_token_file)
         self._log = log
         self._access_writer = access_writer
         self._renderer = Renderer(settings.access_log.fields)
@@ -179,7 +181,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         loop.add_signal_handler(signal.SIGHUP, self._on_hup)
-        server = AdminServer(self._instance)
+        server = AdminServer(self._instance, self._admin_token)
         try:
             await server.start(self._admin)
             self._in_background(self._operate(), "operate")

@@ -20,6 +20,9 @@ FIRST_CHANGES = (
     ("readmitted", "outlier"),
     ("draining", "announced"),
     ("active", "announced"),
+    ("draining", "operator"),
+    ("maintenance", "operator"),
+    ("active", "operator"),
 )
 FIRST_RESULTS = ("passed", "status", "timeout", "refused", "unreachable")
 FIRST_EJECTIONS = ("active_check", "outlier")

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from balancer.admin.view import CheckView, OutlierView, PoolView, UpstreamView
+from balancer.admin.view import Change, CheckView, LiveChange, OutlierView, PoolView, UpstreamView
 from balancer.config.export import Exported
 from balancer.telemetry.columns import HISTOGRAM_CELLS
 from balancer.telemetry.events import EventLog
@@ -54,11 +54,18 @@ class FakeInstance:
         self.started = 784111777.0  # Sun, 06 Nov 1994 08:49:37 GMT
         self.events = EventLog()
         self.config = Exported({"listen": "0.0.0.0:8080"}, {"listen": "default"}, "listen: 0.0.0.0:8080\n")
+        self.changes: list[tuple[str, str, Change]] = []
         self.reasons: list[str] = []
         self.strict_reasons: list[str] = []
 
     def unready(self, strict: bool = False) -> list[str]:
         return self.reasons + self.strict_reasons if strict else self.reasons
+
+    def change(self, pool: str, upstream: str, change: Change) -> None:
+        self.changes.append((pool, upstream, change))
+
+    def live_changes(self) -> Sequence[LiveChange]:
+        return [LiveChange(pool, one, each.admin_state, each.weight) for pool, one, each in self.changes]
 
     async def pools(self) -> list[PoolView]:
         return [

@@ -117,7 +117,11 @@ async def test_failures_are_shown_with_their_time(client: AdminClient) -> None:
 
 async def test_config_shows_settings_and_origins_or_a_file(client: AdminClient) -> None:
     body = await (await client.get("/api/config")).json()
-    assert body == {"settings": {"listen": "0.0.0.0:8080"}, "origins": {"listen": "default"}}
+    assert body == {
+        "settings": {"listen": "0.0.0.0:8080"},
+        "origins": {"listen": "default"},
+        "live_changes": [],
+    }
     assert await (await client.get("/api/config?format=json")).json() == body
     response = await client.get("/api/config?format=yaml")
     assert response.content_type == "application/yaml"

@@ -61,8 +61,8 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
         pytest.param(
             "BALANCER_ADMIN_TOKN",
             "s3cret",
-            "no such setting, and BALANCER_ADMIN_TOKEN is not part of this version yet; remove it",
-            id="typo_of_a_later_one_hides_its_value",
+            _typo("BALANCER_ADMIN_TOKEN"),
+            id="typo_of_a_secret_hides_its_value",
         ),
         pytest.param("BALANCER_WORKERS", "many", '"many" is not a whole number', id="workers"),
         pytest.param("BALANCER_WORKERS", "0", '"0" is too small; the least is 1', id="no_workers"),

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from balancer.console.client import AdminClient, NotABalancerError, Place, UnreachableError, find_admin
+from balancer.console.client import (
+    AdminClient,
+    NotABalancerError,
+    Place,
+    UnreachableError,
+    find_admin,
+    find_token,
+)
 from balancer.errors import OperatorError
 
 
@@ -137,3 +144,31 @@ def test_where_nothing_listens_the_remedy_is_told() -> None:
         place = Place(*server.getsockname())
     with pytest.raises(UnreachableError, match=f"nothing answers on {place}; is the balancer running?"):
         AdminClient(place).get("/api/pools", "pools")
+
+
+TOKENS = [
+    pytest.param({}, "", "", id="none"),
+    pytest.param({"BALANCER_ADMIN_TOKEN": "t0ken"}, "", "t0ken", id="environment"),
+    pytest.param({"BALANCER_ADMIN_TOKEN_FILE": "{dir}/token"}, "", "from-file", id="file by environment"),
+    pytest.param({}, "admin_token: t0ken", "t0ken", id="settings file"),
+    pytest.param({}, "admin_token_file: {dir}/token", "from-file", id="file by settings file"),
+    pytest.param({"BALANCER_ADMIN_TOKEN": "a"}, "admin_token_file: {dir}/token", "a", id="environment wins"),
+]
+
+
+@pytest.mark.parametrize(("environ", "settings", "token"), TOKENS)
+def test_the_token_is_that_of_the_settings(
+    tmp_path: Path, environ: dict[str, str], settings: str, token: str
+) -> None:
+    (tmp_path / "token").write_text("from-file\n")
+    (tmp_path / "settings.yaml").write_text(settings.format(dir=tmp_path))
+    placed = {name: value.format(dir=tmp_path) for name, value in environ.items()}
+    assert find_token(placed, str(tmp_path / "settings.yaml")) == token
+
+
+@pytest.mark.parametrize("content", [None, "", "two words", "\xe9"], ids=["none", "empty", "words", "bytes"])
+def test_a_file_without_a_token_is_told(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "token").write_text(content)
+    with pytest.raises(OperatorError, match=r"BALANCER_ADMIN_TOKEN_FILE: .*token"):
+        find_token({"BALANCER_ADMIN_TOKEN_FILE": str(tmp_path / "token")}, None)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import aiohttp
 import pytest
 
 from tests.fakes.app_replica import AppReplica, app_replica
@@ -248,7 +249,7 @@ def shape(value: Any) -> Any:
     return None
 
 
-_OPEN = {"codes", "connect_failures", "settings", "origins", "attempts"}
+_OPEN = {"codes", "connect_failures", "settings", "origins", "attempts", "outlier"}
 
 
 def test_the_docs_have_an_example_of_every_path() -> None:
@@ -277,6 +278,10 @@ async def test_examples_in_the_docs_look_like_the_real_answers(app: AppReplica, 
             return bool(await failures(balancer))
 
         await until(has_come)
+        # So that there is a live change to show.
+        url = f"http://127.0.0.1:{balancer.admin_port}/api/pools/default/upstreams/{dead}"
+        async with aiohttp.ClientSession() as session, session.patch(url, json={"weight": 2}) as response:
+            assert response.status == 200
         for path, example in EXAMPLES.items():
             target = path.replace("POOL", "default").replace("ID", quote(dead))
             answer = await get(balancer.admin_port, target)

@@ -222,6 +222,27 @@ def test_a_ramp_goes_on_in_the_sweep(make_stage: MakeStage) -> None:
     assert stage.upstreams[0].effective_weight == 1.0
 
 
+@pytest.mark.parametrize("admin_state", ["draining", "maintenance"])
+def test_a_tunnel_outlasts_a_drain(make_stage: MakeStage, admin_state: str) -> None:
+    stage = make_stage(2)
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    client = stage.ask(b"GET / HTTP/1.1\r\nHost: a\r\n" + upgrade + b"\r\n")
+    tunnel = stage.upstream
+    tunnel.take()
+    stage.answer(b"HTTP/1.1 101 Switching Protocols\r\n" + upgrade + b"\r\n")
+    client.take()
+    stage.tell(upstream_message(1, admin_state=admin_state), upstream_message(2))
+    stage.advance(60)
+    client.receive(b"up")
+    tunnel.receive(b"down")
+    assert (tunnel.take(), client.take()) == (b"up", b"down")
+    stage.ask()
+    stage.answer()
+    assert stage.dialled == ["10.0.0.1", "10.0.0.2"]
+    tunnel.receive_eof()
+    stage.settle()
+
+
 def test_a_backup_is_used_when_no_other_is_eligible(make_stage: MakeStage) -> None:
     stage = make_stage(2)
     spare = upstream_message(2, backup=True)

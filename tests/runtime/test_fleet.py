@@ -30,6 +30,9 @@ class Watcher:
     def moved(self, upstream: UpstreamState) -> None:
         self.seen.append(("moved", upstream.id))
 
+    def wanted(self, upstream: UpstreamState) -> None:
+        self.seen.append(("wanted", upstream.id))
+
     def removed(self, upstream: UpstreamState) -> None:
         self.seen.append(("removed", upstream.id))
 
@@ -206,6 +209,77 @@ def test_a_drain_that_the_app_announces(scene: Scene) -> None:
     scene.fleet.announce(upstream, False, "its check answered 200")
     assert upstream.is_eligible()
     assert scene.kinds() == [("draining", "app1:8000", "announced"), ("active", "app1:8000", "announced")]
+
+
+@pytest.mark.parametrize("state", [AdminState.DRAINING, AdminState.MAINTENANCE])
+def test_what_the_operator_wants_is_told_to_all(scene: Scene, state: AdminState) -> None:
+    upstream = scene.upstream(1)
+    scene.fleet.set_admin_state(upstream, state)
+    scene.fleet.set_admin_state(upstream, state)
+    assert (upstream.admin_state, upstream.is_eligible()) == (state, False)
+    told = scene.told()
+    assert told is not None
+    assert told[0]["admin_state"] == state
+    scene.fleet.set_admin_state(upstream, AdminState.ACTIVE)
+    assert upstream.is_eligible()
+    assert scene.kinds() == [(state, "app1:8000", "operator"), ("active", "app1:8000", "operator")]
+    assert scene.watcher.seen == [("wanted", "app1:8000")] * 2
+
+
+def test_the_operator_does_not_overrule_an_app_that_wants_to_end(scene: Scene) -> None:
+    upstream = scene.upstream(1)
+    scene.fleet.announce(upstream, True, "its check answered 503")
+    scene.fleet.set_admin_state(upstream, AdminState.MAINTENANCE)
+    states = [upstream.admin_state]
+    assert not upstream.leaves_by_itself
+    scene.fleet.set_admin_state(upstream, AdminState.ACTIVE)
+    states.append(upstream.admin_state)
+    assert states == [AdminState.MAINTENANCE, AdminState.DRAINING]
+    assert upstream.leaves_by_itself
+
+
+def test_a_weight_of_the_operators(scene: Scene) -> None:
+    upstream = scene.upstream(1)
+    scene.fleet.set_weight(upstream, 3)
+    scene.fleet.set_weight(upstream, 3)
+    assert (upstream.weight, upstream.settings_weight) == (3, 1)
+    told = scene.told()
+    assert told is not None
+    assert told[0]["weight"] == 3
+    assert scene.kinds() == [("weight", "app1:8000", "operator")]
+
+
+SLOWLY = [
+    pytest.param(AdminState.MAINTENANCE, 0.1, id="after maintenance"),
+    pytest.param(AdminState.DRAINING, 1.0, id="not after a drain: the process went on"),
+]
+
+
+@pytest.mark.parametrize(("state", "share"), SLOWLY)
+def test_slow_start_after_what_the_operator_wanted(scene: Scene, state: AdminState, share: float) -> None:
+    slow(scene)
+    scene.fleet.set_admin_state(scene.upstream(1), state)
+    scene.fleet.set_admin_state(scene.upstream(1), AdminState.ACTIVE)
+    assert ramps(scene) == [share, 1.0]
+
+
+ENDED = [
+    pytest.param(DNS, CHECK, AdminState.ACTIVE, id="found by discovery"),
+    pytest.param(DNS, OUTLIER, AdminState.DRAINING, id="not by live traffic"),
+    pytest.param("", CHECK, AdminState.DRAINING, id="not one of the settings"),
+]
+
+
+@pytest.mark.parametrize(("source", "cause", "state"), ENDED)
+def test_what_the_operator_wanted_ends_with_a_discovered_replica(
+    scene: Scene, source: str, cause: Cause, state: AdminState
+) -> None:
+    """Its address may be another's next."""
+    upstream = scene.upstream(1)
+    upstream.source = source
+    scene.fleet.set_admin_state(upstream, AdminState.DRAINING)
+    scene.fleet.eject(upstream, cause, "x")
+    assert upstream.admin_state is state
 
 
 def test_a_new_address_is_told_to_all(scene: Scene) -> None:

@@ -162,7 +162,7 @@ def test_words_are_those_of_the_rooms_above() -> None:
     assert set(fleet_metrics.ADMIN_STATES) == {*AdminState}
     assert set(fleet_metrics.FIRST_RESULTS) <= {*Result}
     assert set(fleet_metrics.FIRST_EJECTIONS) <= {*Cause}
-    assert {cause for _, cause in fleet_metrics.FIRST_CHANGES} <= {*Cause, "announced"}
+    assert {cause for _, cause in fleet_metrics.FIRST_CHANGES} <= {*Cause, "announced", "operator"}
 
 
 def test_the_series_of_a_removed_upstream_go_away(scene: Scene) -> None:

@@ -1,0 +1,73 @@
+"""Who may change things by the admin API (L5). Reading is open to whoever reaches the listener."""
+
+import hmac
+from ipaddress import ip_address
+
+from aiohttp import web
+
+from balancer.admin.answers import Handler, error
+from balancer.admin.keys import TOKEN
+
+_READING = frozenset(["GET", "HEAD", "OPTIONS"])
+# What a proxy in front of the listener adds: then the peer's address is not the client's.
+_OF_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
+_SCHEME = "bearer "
+JSON = "application/json"
+
+
+@web.middleware
+async def changes_need_leave(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuses what would change something and may not."""
+    if request.method in _READING or request.match_info.http_exception is not None:
+        return await handler(request)
+    token = request.app[TOKEN]
+    if request.content_type != JSON:
+        # A page in a browser cannot send this type to another site without being asked whether it may.
+        return error(f"a change is sent as JSON: set Content-Type to {JSON}", 415)
+    if token:
+        if not _has_token(request, token):
+            refusal = error("this needs the ADMIN_TOKEN, in Authorization: Bearer TOKEN", 401)
+            refusal.headers["WWW-Authenticate"] = 'Bearer realm="balancer"'
+            return refusal
+    elif (reason := why_not_local(request)) is not None:
+        return error(f"{reason}: set ADMIN_TOKEN to allow changes from elsewhere than this machine", 403)
+    return await handler(request)
+
+
+def _has_token(request: web.Request, token: str) -> bool:
+    given = request.headers.get("Authorization", "")
+    if given[: len(_SCHEME)].lower() != _SCHEME:
+        return False
+    return hmac.compare_digest(
+        given[len(_SCHEME) :].strip().encode("utf-8", "surrogateescape"), token.encode()
+    )
+
+
+def why_not_local(request: web.Request) -> str | None:
+    """What speaks against the request coming from a program on this machine; None when nothing does.
+
+    Both ends of the connection are loopback addresses, no proxy has passed it on, and it is meant for this
+    machine by name: a page in a browser here can send requests to a name of its own that resolves to
+    127.0.0.1, and says which page it is by its Origin.
+    """
+    transport = request.transport
+    ends = [transport.get_extra_info(which) for which in ("peername", "sockname")] if transport else []
+    if not ends or not all(end and _is_loopback(end[0]) for end in ends):
+        return "this does not come from 127.0.0.1"
+    if any(name in request.headers for name in _OF_PROXIES):
+        return "this came through a proxy"
+    if "Origin" in request.headers:
+        return "this came from a page in a browser"
+    host = request.url.host or ""
+    if host != "localhost" and not _is_loopback(host):
+        return f"this asks for {request.host}, not for 127.0.0.1 or localhost"
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)

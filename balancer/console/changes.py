@@ -1,0 +1,49 @@
+"""`balancer drain`, `maintenance` and `activate` (L6): what the operator wants of an upstream, by PATCH."""
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from balancer.console.client import AdminClient
+from balancer.errors import OperatorError
+
+POLL = 0.5  # seconds
+DEFAULT_POOL = "default"
+
+
+class StillBusyError(OperatorError):
+    """The time to wait is over, and requests still run."""
+
+
+class Changes:
+    """One upstream, `UPSTREAM` or `POOL/UPSTREAM`, as `balancer status` shows it."""
+
+    def __init__(self, client: AdminClient, console: Console, named: str) -> None:
+        pool, slash, upstream = named.rpartition("/")
+        self._client = client
+        self._console = console
+        self._id = upstream
+        self._target = f"/api/pools/{pool if slash else DEFAULT_POOL}/upstreams/{upstream}"
+
+    def want(self, admin_state: str) -> None:
+        """Ask for this state, and say what came of it."""
+        now = self._client.patch(self._target, {"admin_state": admin_state}, "admin_state")
+        state, running = now["admin_state"], _running(now)
+        more = ", as its active check announces" if state != admin_state else ""
+        ends = f"; {running} in flight may end" if running and state != "active" else ""
+        self._console.print(Text.assemble((self._id, "bold"), f" is {state}{more}{ends}"))
+
+    def wait(self, most: float) -> None:
+        """Wait until nothing runs there any more, for `most` seconds. Raises StillBusyError."""
+        deadline = time.monotonic() + most
+        while running := _running(self._client.get(self._target, "inflight")):
+            if time.monotonic() >= deadline:
+                raise StillBusyError(f"{self._id} still has {running} in flight after {most:g} s")
+            time.sleep(POLL)
+        self._console.print(Text.assemble((self._id, "bold"), " has nothing in flight"))
+
+
+def _running(upstream: Any) -> int:
+    return int(upstream["inflight"])

@@ -1,0 +1,193 @@
+"""Changes by the admin API: what they do, and who may make them."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from balancer.admin.app import build_app
+from balancer.admin.guard import why_not_local
+from balancer.admin.view import Change
+from tests.admin.stage import AdminClient, FakeInstance
+
+PATH = "/api/pools/default/upstreams/app1:8000"
+JSON = {"Content-Type": "application/json"}
+DRAIN = '{"admin_state": "draining"}'
+TOKEN = "s3cret-t0ken"
+
+
+@pytest.fixture
+async def guarded(instance: FakeInstance) -> AsyncIterator[AdminClient]:
+    """One that has a token."""
+    async with TestClient(TestServer(build_app(instance, TOKEN))) as made:
+        yield made
+
+
+CHANGES = [
+    pytest.param({"admin_state": "draining"}, Change("draining", None), id="draining"),
+    pytest.param({"admin_state": "maintenance"}, Change("maintenance", None), id="maintenance"),
+    pytest.param({"admin_state": "active", "weight": 1000}, Change("active", 1000), id="both"),
+    pytest.param({"weight": 3}, Change(None, 3), id="weight"),
+]
+
+
+@pytest.mark.parametrize(("body", "change"), CHANGES)
+async def test_a_change_is_made_and_answered_with_the_upstream(
+    client: AdminClient, instance: FakeInstance, body: dict[str, Any], change: Change
+) -> None:
+    response = await client.patch(PATH, json=body)
+    assert response.status == 200
+    assert (await response.json())["id"] == "app1:8000"
+    assert instance.changes == [("default", "app1:8000", change)]
+    config = await (await client.get("/api/config")).json()
+    assert [one["upstream"] for one in config["live_changes"]] == ["app1:8000"]
+
+
+MISTAKES = [
+    pytest.param(PATH, "", 400, "the body is not a change; write {", id="empty"),
+    pytest.param(PATH, "[]", 400, "the body is not a change", id="list"),
+    pytest.param(PATH, "{}", 400, "the body is not a change", id="nothing in it"),
+    pytest.param(PATH, '{"state": 1}', 400, "unknown field 'state'; there is admin_state", id="field"),
+    pytest.param(
+        PATH, '{"admin_state": "off"}', 400, "'off' is not known; write active, draining", id="state"
+    ),
+    pytest.param(PATH, '{"admin_state": null}', 400, "admin_state None is not known", id="null"),
+    pytest.param(PATH, '{"weight": 0}', 400, "weight 0 is not a whole number from 1 to 1000", id="zero"),
+    pytest.param(PATH, '{"weight": 1001}', 400, "weight 1001 is not", id="too heavy"),
+    pytest.param(PATH, '{"weight": true}', 400, "weight True is not", id="bool"),
+    pytest.param(PATH, '{"weight": 1.5}', 400, "weight 1.5 is not", id="fraction"),
+    pytest.param("/api/pools/x/upstreams/a", DRAIN, 404, "there is no pool 'x'; there is default", id="pool"),
+    pytest.param(
+        "/api/pools/default/upstreams/a", DRAIN, 404, "no upstream 'a' in pool default; it has", id="upstream"
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "status", "problem"), MISTAKES)
+async def test_a_mistake_is_told_and_changes_nothing(
+    client: AdminClient, instance: FakeInstance, path: str, body: str, status: int, problem: str
+) -> None:
+    response = await client.patch(path, data=body, headers=JSON)
+    assert response.status == status
+    assert problem in (await response.json())["error"]
+    assert instance.changes == []
+
+
+FOREIGN = [
+    pytest.param({"Host": "evil.example:9901"}, "this asks for evil.example:9901", id="rebound name"),
+    pytest.param({"Host": "10.0.0.5"}, "this asks for 10.0.0.5", id="other address"),
+    pytest.param({"Origin": "http://evil.example"}, "came from a page in a browser", id="page"),
+    pytest.param({"Origin": "null"}, "came from a page in a browser", id="page without origin"),
+    pytest.param({"X-Forwarded-For": "10.0.0.9"}, "came through a proxy", id="proxy"),
+    pytest.param({"Forwarded": "for=10.0.0.9"}, "came through a proxy", id="proxy by RFC 7239"),
+    pytest.param({"Via": "1.1 x"}, "came through a proxy", id="proxy by Via"),
+    pytest.param({"X-Real-IP": "10.0.0.9"}, "came through a proxy", id="nginx"),
+]
+
+
+@pytest.mark.parametrize(("headers", "reason"), FOREIGN)
+async def test_without_a_token_only_programs_on_this_machine_may(
+    client: AdminClient, instance: FakeInstance, headers: dict[str, str], reason: str
+) -> None:
+    response = await client.patch(PATH, data=DRAIN, headers={**JSON, **headers})
+    assert response.status == 403
+    problem = (await response.json())["error"]
+    assert reason in problem
+    assert "set ADMIN_TOKEN" in problem
+    assert instance.changes == []
+    assert (await client.get("/api/pools", headers=headers)).status == 200
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:9901", "127.0.0.1:9901", "[::1]:9901", "127.1.2.3"])
+async def test_names_of_this_machine(client: AdminClient, host: str) -> None:
+    assert (await client.patch(PATH, data=DRAIN, headers={**JSON, "Host": host})).status == 200
+
+
+class Ends:
+    """A request of which only the connection's ends are known."""
+
+    def __init__(self, peer: str, own: str) -> None:
+        self.transport = self
+        self._ends = {"peername": (peer, 1), "sockname": (own, 9901)}
+
+    def get_extra_info(self, which: str) -> tuple[str, int]:
+        return self._ends[which]
+
+
+@pytest.mark.parametrize(
+    ("peer", "own"),
+    [
+        pytest.param("10.0.0.9", "10.0.0.1", id="network"),
+        pytest.param("172.17.0.1", "172.17.0.2", id="published container port"),
+        pytest.param("10.0.0.1", "10.0.0.1", id="own address"),
+        pytest.param("127.0.0.1", "10.0.0.1", id="one end"),
+        pytest.param("::ffff:10.0.0.9", "::ffff:10.0.0.1", id="mapped"),
+        pytest.param("fe80::1%eth0", "fe80::2%eth0", id="link local"),
+    ],
+)
+def test_both_ends_must_be_loopback(peer: str, own: str) -> None:
+    assert why_not_local(Ends(peer, own)) == "this does not come from 127.0.0.1"  # type: ignore[arg-type]  # as far as it is asked
+
+
+TYPES = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""]
+
+
+@pytest.mark.parametrize("content_type", TYPES)
+async def test_what_a_form_could_send_is_refused(
+    client: AdminClient, instance: FakeInstance, content_type: str
+) -> None:
+    response = await client.patch(PATH, data=DRAIN.encode(), headers={"Content-Type": content_type})
+    assert response.status == 415
+    assert instance.changes == []
+
+
+AUTHORIZATIONS = [
+    pytest.param(f"Bearer {TOKEN}", 200, id="right"),
+    pytest.param(f"bearer  {TOKEN} ", 200, id="as loosely as RFC 9110 has it"),
+    pytest.param(None, 401, id="none"),
+    pytest.param("", 401, id="empty"),
+    pytest.param("Bearer", 401, id="no token"),
+    pytest.param("Bearer ", 401, id="empty token"),
+    pytest.param(f"Bearer {TOKEN}x", 401, id="longer"),
+    pytest.param(f"Bearer {TOKEN[:-1]}", 401, id="shorter"),
+    pytest.param(f"Basic {TOKEN}", 401, id="scheme"),
+    pytest.param(TOKEN, 401, id="without scheme"),
+    pytest.param("Bearer \u00e9", 401, id="not ASCII"),
+]
+
+
+@pytest.mark.parametrize(("authorization", "status"), AUTHORIZATIONS)
+async def test_with_a_token_nobody_may_without_it(
+    guarded: AdminClient, instance: FakeInstance, authorization: str | None, status: int
+) -> None:
+    headers = JSON if authorization is None else {**JSON, "Authorization": authorization}
+    response = await guarded.patch(PATH, data=DRAIN, headers=headers)
+    assert response.status == status
+    assert bool(instance.changes) is (status == 200)
+    if status == 401:
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
+        assert TOKEN not in await response.text()
+
+
+async def test_with_the_token_it_may_come_from_anywhere(guarded: AdminClient) -> None:
+    headers = {
+        **JSON,
+        "Authorization": f"Bearer {TOKEN}",
+        "Host": "lb.example",
+        "X-Forwarded-For": "10.0.0.9",
+        "Origin": "https://lb.example",
+    }
+    assert (await guarded.patch(PATH, data=DRAIN, headers=headers)).status == 200
+
+
+async def test_reading_needs_no_token(guarded: AdminClient) -> None:
+    for path in ("/api/pools", PATH, "/api/config", "/healthz"):
+        assert (await guarded.get(path)).status == 200
+
+
+async def test_an_unknown_method_is_refused_as_such(client: AdminClient) -> None:
+    response = await client.delete(PATH)
+    assert response.status == 405
+    assert json.loads(await response.text())["error"] == f"{PATH} takes GET, HEAD, PATCH, not DELETE"

@@ -1,0 +1,152 @@
+"""Changes by the admin API in a whole balancer: drains, maintenance, weights, and who may make them."""
+
+import asyncio
+import json
+import sys
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.fakes.app_replica import AppReplica, app_replica
+from tests.fakes.instance import PATIENCE, Balancer, get, running, until
+
+pytestmark = pytest.mark.integration
+
+CHECKS = {"HEALTH_CHECK__INTERVAL": "100ms"}
+TOKEN = "s3cret"
+
+
+async def change(balancer: Balancer, app: AppReplica, wish: dict[str, Any], **headers: str) -> int:
+    async with aiohttp.ClientSession() as session:
+        url = f"http://127.0.0.1:{balancer.admin_port}/api/pools/default/upstreams/{app.address}"
+        async with session.patch(url, json=wish, headers=headers) as response:
+            return response.status
+
+
+async def command(balancer: Balancer, *arguments: str, **environ: str) -> tuple[int, str]:
+    """A `balancer` command against it: the exit code, and what it said."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "balancer", *arguments, "--admin", f"127.0.0.1:{balancer.admin_port}"),
+        env={"PATH": "/usr/bin:/bin", **environ},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(PATIENCE):
+        output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
+async def spared(balancer: Balancer, app: AppReplica) -> None:
+    """Wait until `app` gets no more requests."""
+
+    async def is_spared() -> bool:
+        before = app.requests
+        for _ in range(5):
+            assert (await get(balancer.port)).status == 200
+        return app.requests == before
+
+    await until(is_spared)
+
+
+async def used(balancer: Balancer, app: AppReplica) -> None:
+    """Wait until `app` gets requests."""
+    before = app.requests
+
+    async def is_used() -> bool:
+        assert (await get(balancer.port)).status == 200
+        return app.requests > before
+
+    await until(is_used)
+
+
+async def one_that_holds(balancer: Balancer, apps: list[AppReplica]) -> AppReplica:
+    """Which of the apps has got the request that waits."""
+
+    async def found() -> bool:
+        return any(app.requests for app in apps)
+
+    await until(found)
+    return next(app for app in apps if app.requests)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_drain_lets_end_what_runs_and_sends_nothing_new(workers: str) -> None:
+    async with AsyncExitStack() as stack:
+        apps = [await stack.enter_async_context(app_replica(f"app{number}")) for number in range(2)]
+        upstreams = ",".join(app.address for app in apps)
+        balancer = await stack.enter_async_context(running(UPSTREAMS=upstreams, WORKERS=workers, **CHECKS))
+        client = await balancer.connect()
+        client.send("/hold")
+        app = await one_that_holds(balancer, apps)
+        code, said = await command(balancer, "drain", app.address)
+        assert (code, said) == (0, f"{app.address} is draining; 1 in flight may end\n")
+        await spared(balancer, app)
+        checks = app.checks
+
+        async def is_checked() -> bool:
+            return app.checks > checks
+
+        await until(is_checked)
+        code, said = await command(balancer, "drain", app.address, "--wait", "0")
+        assert code == 1
+        assert "still has 1 in flight" in said
+        app.release.set()
+        assert (await client.answer()).body == app.name.encode()
+        code, said = await command(balancer, "drain", app.address, "--wait", "10")
+        assert (code, said.splitlines()[-1]) == (0, f"{app.address} has nothing in flight")
+        assert (await command(balancer, "activate", app.address))[0] == 0
+        await used(balancer, app)
+
+
+async def test_maintenance_ends_checks_too_and_weights_take_effect() -> None:
+    async with AsyncExitStack() as stack:
+        out, other = apps = [await stack.enter_async_context(app_replica(f"app{n}")) for n in range(2)]
+        upstreams = ",".join(app.address for app in apps)
+        balancer = await stack.enter_async_context(
+            running(UPSTREAMS=upstreams, POLICY="round_robin", **CHECKS)
+        )
+        assert (await command(balancer, "maintenance", f"default/{out.address}"))[0] == 0
+        await spared(balancer, out)
+        out_checks, other_checks = out.checks, other.checks
+
+        async def a_few_checks_later() -> bool:
+            return other.checks >= other_checks + 3
+
+        await until(a_few_checks_later)
+        assert out.checks - out_checks <= 1  # one may have been on its way
+        config = (await get(balancer.admin_port, "/api/config")).json()
+        assert config["live_changes"] == [
+            {"pool": "default", "upstream": out.address, "admin_state": "maintenance", "weight": None}
+        ]
+        assert await change(balancer, out, {"admin_state": "active", "weight": 3}) == 200
+        await used(balancer, out)
+
+        async def three_to_one() -> bool:
+            before = out.requests, other.requests
+            for _ in range(8):
+                await get(balancer.port)
+            return (out.requests - before[0], other.requests - before[1]) == (6, 2)
+
+        await until(three_to_one)
+        text = (await get(balancer.admin_port, "/api/config?format=yaml")).body.decode()
+        assert f"- {out.address}?weight=3" in text
+
+
+async def test_with_a_token_changes_need_it() -> None:
+    async with AsyncExitStack() as stack:
+        app = await stack.enter_async_context(app_replica())
+        balancer = await stack.enter_async_context(running(UPSTREAMS=app.address, ADMIN_TOKEN=TOKEN))
+        drain = {"admin_state": "draining"}
+        assert await change(balancer, app, drain) == 401
+        assert await change(balancer, app, drain, Authorization=f"Bearer {TOKEN}") == 200
+        code, said = await command(balancer, "activate", app.address)
+        assert code == 1
+        assert "this needs the ADMIN_TOKEN" in said
+        code, said = await command(balancer, "activate", app.address, BALANCER_ADMIN_TOKEN=TOKEN)
+        assert (code, said) == (0, f"{app.address} is active\n")
+        config = await get(balancer.admin_port, "/api/config")
+        assert TOKEN not in config.body.decode()
+        assert json.loads(config.body)["settings"]["admin_token"] == "*" * 10

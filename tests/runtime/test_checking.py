@@ -1,0 +1,73 @@
+"""Maintenance ends the checks of an upstream, and what they had shown holds until there are new ones."""
+
+from typing import Any
+
+import pytest
+
+from balancer.health.settings import CheckSettings
+from balancer.runtime.checking import CheckedFleet
+from balancer.runtime.fleet import UpstreamState
+from balancer.upstreams.state import AdminState, Cause
+
+SETTINGS: Any = CheckSettings
+
+
+class Recorder:
+    """In the place of `ActiveChecks`."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, bool, bool]] = []
+
+    def add(
+        self, upstream: UpstreamState, settings: Any, *, failing: bool = False, draining: bool = False
+    ) -> None:
+        self.calls.append(("add", failing, draining))
+
+    def remove(self, upstream: UpstreamState) -> None:
+        self.calls.append(("remove", False, False))
+
+
+def upstream(**changes: Any) -> UpstreamState:
+    return UpstreamState("default", "app1:8000", "app1", 8000, 1, 4, "10.0.0.1", **changes)
+
+
+BACK = [
+    pytest.param({}, ("add", False, False), id="well"),
+    pytest.param({"causes": frozenset([Cause.ACTIVE_CHECK])}, ("add", True, False), id="ejected by checks"),
+    pytest.param({"causes": frozenset([Cause.OUTLIER])}, ("add", False, False), id="ejected otherwise"),
+    pytest.param({"announced": True}, ("add", False, True), id="announced its end"),
+]
+
+
+@pytest.mark.parametrize(("state", "call"), BACK)
+def test_in_maintenance_it_is_not_checked(state: dict[str, Any], call: tuple[str, bool, bool]) -> None:
+    checks = Recorder()
+    watcher = CheckedFleet(checks, SETTINGS)  # type: ignore[arg-type]  # it is asked for no more than this
+    one = upstream(**state)
+    one.wanted = AdminState.MAINTENANCE
+    watcher.wanted(one)
+    one.wanted = AdminState.ACTIVE
+    watcher.wanted(one)
+    assert checks.calls == [("remove", False, False), call]
+
+
+def test_a_drain_changes_nothing_about_checks() -> None:
+    checks = Recorder()
+    watcher = CheckedFleet(checks, SETTINGS)  # type: ignore[arg-type]  # it is asked for no more than this
+    one = upstream()
+    for state in (AdminState.DRAINING, AdminState.ACTIVE):
+        one.wanted = state
+        watcher.wanted(one)
+    assert checks.calls == []
+
+
+def test_one_that_goes_in_maintenance_is_forgotten() -> None:
+    checks = Recorder()
+    watcher = CheckedFleet(checks, SETTINGS)  # type: ignore[arg-type]  # it is asked for no more than this
+    one = upstream()
+    one.wanted = AdminState.MAINTENANCE
+    watcher.wanted(one)
+    watcher.removed(one)
+    one.wanted = AdminState.ACTIVE
+    watcher.wanted(one)
+    assert [name for name, _, _ in checks.calls] == ["remove", "remove"]

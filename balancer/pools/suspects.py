@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+from balancer.clock import Clock
 from balancer.errors import Outcome
 from balancer.pools.outlier import OutlierDetector, Suspicion
 from balancer.upstreams.state import Cause, is_eligible
@@ -13,6 +14,8 @@ from balancer.upstreams.upstream import Upstream
 _PATIENCE_NS = 1_000_000_000
 # One request at a time decides on a probation. Where it takes longer, as a tunnel does, another one may try.
 _TRIAL_NS = 5_000_000_000
+# A trial that was given up after so long has lost a connect race: nobody answers there.
+_LOST_NS = 200_000_000
 _UNTIL_TOLD = 1 << 62  # later than every revision
 
 # Sends a message to the supervisor; False where it was dropped.
@@ -23,10 +26,13 @@ class Suspects:
     """Asked by the pool where an attempt begins while somebody is `on_probation`, and where one ends that was
     no plain success."""
 
-    __slots__ = ("_detector", "_members", "_methods", "_pool", "_tell", "on_probation")
+    __slots__ = ("_clock", "_detector", "_members", "_methods", "_pool", "_tell", "on_probation")
 
-    def __init__(self, pool: str, detector: OutlierDetector, methods: frozenset[bytes], tell: Tell) -> None:
+    def __init__(
+        self, pool: str, detector: OutlierDetector, methods: frozenset[bytes], tell: Tell, clock: Clock
+    ) -> None:
         """`methods` may be sent twice."""
+        self._clock = clock
         self._pool = pool
         self._detector = detector
         self._methods = methods
@@ -68,6 +74,8 @@ class Suspects:
         conduct = upstream.conduct
         # Others than the trial end there too: they began before its ejection.
         decides = upstream.on_probation and (conduct.trial_ns > 0 or upstream not in self.on_probation)
+        if outcome is Outcome.CANCELLED and self._has_lost(conduct.trial_ns):
+            outcome = Outcome.CONNECT_FAILED
         conduct.trial_ns = 0
         if outcome is Outcome.SUCCESS:
             conduct.successes += 1
@@ -90,6 +98,9 @@ class Suspects:
         """The supervisor does not eject it."""
         self._detector.overruled(upstream)
         upstream.causes -= {Cause.OUTLIER}
+
+    def _has_lost(self, trial_ns: int) -> bool:
+        return trial_ns > 0 and self._clock.monotonic_ns() - trial_ns >= _LOST_NS
 
     def _report(self, upstream: Upstream, suspicion: Suspicion) -> bool:
         return self._tell(

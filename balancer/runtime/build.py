@@ -178,7 +178,7 @@ def build_suspects(spec: dict[str, Any], clock: Clock, tell: Tell) -> Suspects |
         return None
     settings = OutlierSettings(outlier["consecutive_5xx"], outlier["consecutive_failures"])
     methods = frozenset(method.encode() for method in spec["retry"]["methods"])
-    return Suspects(spec["name"], OutlierDetector(settings, clock), methods, tell)
+    return Suspects(spec["name"], OutlierDetector(settings, clock), methods, tell, clock)
 
 
 def member_states(upstreams: list[dict[str, Any]], workers: int, slot: int) -> list[MemberState]:

@@ -256,6 +256,12 @@ _NEVER_414 = "a longer target would be a head too large, never a 414; lower it, 
             id="head_shorter_than_the_default_target",
         ),
         pytest.param(
+            {"BALANCER_OUTLIER__EJECTION_TIME": "10m"},
+            "BALANCER_OUTLIER__MAX_EJECTION_TIME (the default): 300.0 is below OUTLIER__EJECTION_TIME (600 "
+            "s): the first ejection would be the longest; raise it, or lower OUTLIER__EJECTION_TIME",
+            id="first_ejection_longer_than_the_longest",
+        ),
+        pytest.param(
             {"BALANCER_LIMITS__MAX_CONNECTIONS": "3", "BALANCER_WORKERS": "4"},
             "BALANCER_LIMITS__MAX_CONNECTIONS: 3 is less than one for each of the 4 workers; "
             "raise it, or lower WORKERS",

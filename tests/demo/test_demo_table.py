@@ -84,6 +84,7 @@ def test_stats_are_read_from_every_pool() -> None:
     [
         ({}, "active"),
         ({"causes": ["active_check"]}, "ejected"),
+        ({"on_probation": True}, "probation"),
         ({"admin_state": "draining"}, "draining"),
         ({"admin_state": "draining", "causes": ["active_check"]}, "ejected"),
     ],

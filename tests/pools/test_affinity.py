@@ -124,6 +124,15 @@ def test_who_keeps_its_sessions(
     assert accepts_pinned(admin_state, causes) is (admin_state != AdminState.MAINTENANCE and not causes)
 
 
+@pytest.mark.parametrize("is_candidate", [True, False])
+def test_on_probation_sessions_stay_only_with_a_candidate(is_candidate: bool) -> None:
+    side = Side()
+    one = side.upstreams["a:1"]
+    one.on_probation = True
+    side.affinity.rebuild([one] if is_candidate else [])
+    assert side.affinity.accepts(one) is is_candidate
+
+
 def test_tokens_of_those_that_left_are_stale_not_forged() -> None:
     side = Side()
     token = side.token("b:1")

@@ -215,6 +215,42 @@ def test_a_trial_that_its_client_left_is_repeated(scene: Scene) -> None:
     scene.answer(OK)
 
 
+def test_a_trial_whose_connection_is_swallowed_has_failed(scene: Scene) -> None:
+    scene.hold(1)
+    scene.say(ON_PROBATION)
+    assert scene.begin() == 1
+    scene.advance(0.25)
+    scene.answer(OK)
+    assert status_of(scene.clients[-1].take()) == 200
+    assert [(one["symptom"], one["on_probation"]) for one in scene.told] == [("failures", True)]
+
+
+def test_no_trial_where_there_is_no_place(scene: Scene) -> None:
+    while scene.begin() != 1:
+        scene.answer(OK)
+    scene.tell(upstream_message(1, max_inflight=1, **ON_PROBATION), upstream_message(2))
+    scene.advance(1)
+    assert scene.play(2) == "22"
+
+
+def test_a_backup_on_probation_is_not_tried_while_it_stands_by(scene: Scene) -> None:
+    scene.say({"backup": True, **ON_PROBATION})
+    assert scene.play(3) == "222"
+    scene.tell(upstream_message(1, backup=True, **ON_PROBATION), upstream_message(2, causes=["active_check"]))
+    assert scene.play(1) == "1"
+
+
+def test_backups_stand_in_for_one_on_probation(scene: Scene) -> None:
+    scene.ill = False
+    scene.tell(upstream_message(1, **ON_PROBATION), upstream_message(2, backup=True))
+    assert scene.begin() == 1
+    waiting = scene.upstream
+    assert scene.play(2) == "22"
+    waiting.receive(OK)
+    scene.settle()
+    assert scene.play(2) == "11"
+
+
 def test_requests_that_cannot_be_sent_again_try_it_only_after_a_while(scene: Scene) -> None:
     scene.say(ON_PROBATION)
     scene.ill = False

@@ -308,3 +308,21 @@ def test_a_row_is_free_when_every_worker_has_let_go_or_ended(scene: Scene) -> No
     assert scene.ledger.row(Kind.UPSTREAM, "default", "b") != row
     third.end()
     assert scene.ledger.row(Kind.UPSTREAM, "default", "c") == row
+
+
+def test_who_reports_an_outlier_is_answered(scene: Scene) -> None:
+    first, second, _ = scene.start_all()
+    scene.verdict = {"type": "verdict", "until": 7}
+    second.say("eject", id="app1:8000")
+    assert scene.said[-1] == "worker 1 suspects app1:8000"
+    assert second.sent[-1] == scene.verdict
+    assert scene.verdict not in first.sent
+
+
+def test_a_report_may_need_no_answer(scene: Scene) -> None:
+    first, *_ = scene.start_all()
+    before = list(first.sent)
+    first.say("eject", id="app1:8000")
+    first.say("recovered", id="app1:8000")
+    assert scene.said[-1] == "app1:8000 recovered"
+    assert first.sent == before

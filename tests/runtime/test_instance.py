@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
+from balancer.admin.view import OutlierView
 from balancer.config import load_with_origins
 from balancer.config.export import export
 from balancer.health.durations import Durations
@@ -20,6 +21,7 @@ from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.samples import WorkerSample
 from balancer.telemetry.segment import Segment
+from balancer.upstreams.conduct import Spared
 from balancer.upstreams.state import Cause
 from tests.fakes.loop import FakeClock
 
@@ -205,3 +207,24 @@ def test_failures_are_the_last_ones_newest_first(scene: Scene) -> None:
     assert len(failures) == FAILURES_KEPT
     assert failures[0] == {"time": 1000.0, "target": "/login?..."}
     assert [failures[1]["time"], failures[-1]["time"]] == [FAILURES_KEPT - 1.0, 1.0]
+
+
+async def test_outliers_are_shown_with_the_end_of_their_time(scene: Scene) -> None:
+    upstream = scene.upstream(2)
+    scene.fleet.eject(upstream, Cause.OUTLIER, "It answered 500.")
+    (pool,) = await scene.instance.pools()
+    first, second = pool.upstreams
+    assert (first.outlier, second.on_probation) == (None, False)
+    assert second.outlier == OutlierView("1970-01-01T01:00:10.000Z", 2)
+    scene.fleet.put_on_probation(upstream, "10 s are over")
+    scene.fleet.spare(scene.upstream(1), Spared.LAST_ELIGIBLE, "nobody else is left", say=False)
+    (pool,) = await scene.instance.pools()
+    assert (pool.upstreams[1].causes, pool.upstreams[1].on_probation) == ([], True)
+    lines = (await scene.instance.scrape()).decode().splitlines()
+    for line in (
+        'balancer_upstream_state{pool="default",state="probation",upstream="app2:8000"} 1.0',
+        'balancer_ejections_total{cause="outlier",pool="default"} 1.0',
+        'balancer_ejections_skipped_total{pool="default",reason="last_eligible"} 1.0',
+        'balancer_ejections_skipped_total{pool="default",reason="pool_wide"} 0.0',
+    ):
+        assert line in lines

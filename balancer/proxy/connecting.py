@@ -72,7 +72,7 @@ class Connecting:
         self._pinned = None if affinity is None else affinity.pinned(exchange.head)
         self._key = 0 if hash_key is None else hash_key(exchange.head, exchange.client.peer)
         queue = pool.queue
-        if queue is not None and queue.waiting:
+        if queue is not None and queue.waiting and (self._pinned is None or self._pinned.is_full()):
             self._wait()  # those who came before go first
         else:
             self.again(now)

@@ -164,6 +164,24 @@ def test_fallback_a_full_one_does_not_get_the_request_and_the_pin_stays(stage: S
     assert counted(stage) == {"overflow": 1, "hit": 2}
 
 
+def test_who_is_pinned_to_one_with_a_place_does_not_wait_behind_others(make_stage: MakeStage) -> None:
+    stage = make_stage(2, sticky=OWN, queue={"size": 3})
+    token = tokens(stage, 2)[1]
+    states(stage, {1: {"max_inflight": 1}, 2: {"max_inflight": 1, "admin_state": "draining"}}, count=2)
+    busy, waiting, pinned = Session(stage), Session(stage), Session(stage)
+    busy.send()
+    first = busy.serving
+    waiting.send()
+    assert stage.waiting == 1
+    pinned.send(b"pin=" + token)
+    assert (stage.inflight, stage.waiting) == ([1, 1], 1)
+    stage.loop.transports[-1].receive(OK)
+    first.receive(OK)
+    stage.settle()
+    assert stage.waiting == 0
+    first.receive(OK)
+
+
 def test_fallback_a_failed_connect_and_then_ejected_is_re_pinned(stage: Stage) -> None:
     token = tokens(stage, 3)[1]
     states(stage, {2: {"host": "10.9.9.9"}})

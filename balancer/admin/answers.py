@@ -6,6 +6,8 @@ from typing import Any, TypeAlias
 import orjson
 from aiohttp import web
 
+from balancer.admin.view import RefusedError
+
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SERVER = "balancer"
 
@@ -80,6 +82,8 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return await handler(request)
     except BadRequestError as problem:
         return error(str(problem), 400)
+    except RefusedError as problem:
+        return error(str(problem), 409)
     except NotFoundError as problem:
         return error(str(problem), 404)
     except web.HTTPMethodNotAllowed as problem:

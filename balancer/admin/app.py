@@ -23,6 +23,8 @@ def build_app(instance: Instance, token: str = "") -> web.Application:
             web.get("/api/pools/{pool}", pools.one_pool),
             web.get("/api/pools/{pool}/upstreams", pools.list_upstreams),
             web.get("/api/pools/{pool}/upstreams/{id}", pools.one_upstream),
+            web.post("/api/pools/{pool}/upstreams", pools.add_upstream),
+            web.delete("/api/pools/{pool}/upstreams/{id}", pools.remove_upstream),
             web.patch("/api/pools/{pool}/upstreams/{id}", pools.change_upstream),
             web.get("/api/events", events.list_events),
             web.get("/api/failures", failures.list_failures),

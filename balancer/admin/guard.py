@@ -21,8 +21,8 @@ async def changes_need_leave(request: web.Request, handler: Handler) -> web.Stre
     if request.method in _READING or request.match_info.http_exception is not None:
         return await handler(request)
     token = request.app[TOKEN]
-    if request.content_type != JSON:
-        # A page in a browser cannot send this type to another site without being asked whether it may.
+    if request.method != "DELETE" and request.content_type != JSON:
+        # A page in a browser cannot send this type to another site unasked, nor a DELETE.
         return error(f"a change is sent as JSON: set Content-Type to {JSON}", 415)
     if token:
         if not _has_token(request, token):

@@ -12,8 +12,8 @@ balancer {__version__}
 /metrics                               for Prometheus
 /api/pools                             pools and upstreams: states, weights, counts, last checks
 /api/pools/POOL                        one pool
-/api/pools/POOL/upstreams              its upstreams
-/api/pools/POOL/upstreams/ID           one upstream; PATCH changes admin_state or weight
+/api/pools/POOL/upstreams              its upstreams; POST adds one
+/api/pools/POOL/upstreams/ID           one upstream; PATCH changes it, DELETE removes an added one
 /api/events                            state changes; ?after=REVISION&wait=SECONDS waits for the next
 /api/failures                          the last errors made here: when, what, why
 /api/config                            the effective settings; ?format=yaml: as a settings file

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from aiohttp import web
@@ -17,6 +18,7 @@ from balancer.upstreams.state import AdminState
 ADMIN_STATES = tuple(state.value for state in AdminState)
 _MOST_NAMES = 20  # that a message lists
 _TAKES = ("admin_state", "weight")
+_NEW_EXAMPLE = '{"upstream": "10.0.0.9:8000"}'
 _EXAMPLE = '{"admin_state": "draining"} or {"weight": 3}'
 
 
@@ -51,16 +53,43 @@ async def change_upstream(request: web.Request) -> web.Response:
     return answer(await _asked_upstream(request))
 
 
-def _change(body: bytes) -> Change:
+async def add_upstream(request: web.Request) -> web.Response:
+    """`{"upstream": "10.0.0.9:8000?weight=2"}`; answers with the upstream, and where it is."""
+    pool = await _asked_pool(request)
+    given = _fields(await request.read(), ("upstream",), _NEW_EXAMPLE)["upstream"]
+    if not isinstance(given, str):
+        raise BadRequestError(f"upstream {given!r} is not text; write {_NEW_EXAMPLE}")
+    added = request.app[INSTANCE].add(pool.name, given)
+    for upstream in (await _asked_pool(request)).upstreams:
+        if upstream.id == added:
+            return answer(upstream, 201, {"Location": f"/api/pools/{pool.name}/upstreams/{quote(added)}"})
+    raise NotFoundError(f"{added} was added, and removed at once")
+
+
+async def remove_upstream(request: web.Request) -> web.Response:
+    """Answers with the upstream as it was."""
+    upstream = await _asked_upstream(request)
+    with suppress(LookupError):  # it went by itself meanwhile
+        request.app[INSTANCE].remove(request.match_info["pool"], upstream.id)
+    return answer(upstream)
+
+
+def _fields(body: bytes, known: tuple[str, ...], example: str) -> dict[str, Any]:
+    """The JSON object in `body`: at least one field, and known ones only."""
     try:
         given = orjson.loads(body)
     except orjson.JSONDecodeError:
         given = None
     if not isinstance(given, dict) or not given:
-        raise BadRequestError(f"the body is not a change; write {_EXAMPLE}")
+        raise BadRequestError(f"the body is not what is asked for; write {example}")
     for name in given:
-        if name not in _TAKES:
-            raise BadRequestError(f"unknown field {name!r}; there is {' and '.join(_TAKES)}")
+        if name not in known:
+            raise BadRequestError(f"unknown field {name!r}; there is {' and '.join(known)}")
+    return given
+
+
+def _change(body: bytes) -> Change:
+    given = _fields(body, _TAKES, _EXAMPLE)
     return Change(
         _admin_state(given["admin_state"]) if "admin_state" in given else None,
         _weight(given["weight"]) if "weight" in given else None,

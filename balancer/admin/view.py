@@ -99,6 +99,11 @@ class LiveChange:
     upstream: str
     admin_state: str | None
     weight: int | None
+    added: bool  # it is not in the settings at all
+
+
+class RefusedError(Exception):
+    """The operator's wish cannot be fulfilled: one sentence that says why, and what can be done."""
 
 
 class Instance(Protocol):
@@ -118,6 +123,12 @@ class Instance(Protocol):
 
     def change(self, pool: str, upstream: str, change: Change) -> None:
         """Do what the operator wants. Raises LookupError where the upstream is not there any more."""
+
+    def add(self, pool: str, upstream: str) -> str:
+        """Add an upstream, as an entry of UPSTREAMS spells it; gives its id. Raises RefusedError."""
+
+    def remove(self, pool: str, upstream: str) -> None:
+        """Take away an upstream that was added. Raises RefusedError for others, KeyError where it is gone."""
 
     def live_changes(self) -> Sequence[LiveChange]:
         """What the operator has changed, over what the settings say."""

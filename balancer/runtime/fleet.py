@@ -26,14 +26,16 @@ from balancer.upstreams.state import AdminState, Cause, candidates, is_eligible
 TELL_EVERY = 0.05
 # The causes of admin states: the app itself asked for a drain, the operator wants it, or his word has ended.
 ANNOUNCED, OPERATOR, GONE = "announced", "operator", "ejected"
+API = "api"  # the source of upstreams that the operator has added
 
 
 @dataclass(slots=True, eq=False)
 class UpstreamState:
     """One upstream: `host` as the settings have it, `address` the IP address it has now, "" while unknown.
 
-    `source` is the discovery entry that found it, "" for one of the settings' own. `changes` counts what
-    happened to it, by what it became and why. Changed by the fleet's doors only.
+    `source` is the discovery entry that found it, "" for one of the settings' own, API where the operator
+    has added it. `changes` counts what happened to it, by what it became and why. Changed by the fleet's
+    doors only.
     """
 
     pool: str
@@ -201,7 +203,8 @@ class Fleet:
         self.pools[upstream.pool].ejections[cause] += 1
         self._log.warning("upstream %s of pool %s is ejected: %s", upstream.id, upstream.pool, why)
         self._became(upstream, "ejected", cause, f"{upstream.id} is ejected: {why}")
-        if upstream.source and cause is Cause.ACTIVE_CHECK and upstream.wanted is not AdminState.ACTIVE:
+        found = upstream.source not in ("", API)
+        if found and cause is Cause.ACTIVE_CHECK and upstream.wanted is not AdminState.ACTIVE:
             # Container engines give the address of one that has gone to the next replica at once.
             self._want(upstream, AdminState.ACTIVE, GONE, "it was ejected, and may be another replica next")
 
@@ -266,6 +269,20 @@ class Fleet:
         self._log.info("upstream %s of pool %s %s", upstream.id, upstream.pool, text)
         self._event("weight", upstream, OPERATOR, f"{upstream.id} {text}")
         self._changed(self.pools[upstream.pool])
+
+    def add(self, pool_name: str, member: Member) -> bool:
+        """The operator wants this upstream to be there; False where it cannot be: no room is left."""
+        pool = self.pools[pool_name]
+        if not self._add(pool, API, member):
+            return False
+        self._changed(pool)
+        return True
+
+    def remove(self, upstream: UpstreamState) -> None:
+        """The operator wants one that he has added to be gone; what runs there ends."""
+        pool = self.pools[upstream.pool]
+        self._remove(pool, upstream, "the operator wants it so")
+        self._changed(pool)
 
     def _want(self, upstream: UpstreamState, state: AdminState, cause: str, why: str) -> None:
         before, upstream.wanted = upstream.wanted, state
@@ -345,8 +362,9 @@ class Fleet:
         )
         self._begin_ramp(upstream)
         pool.upstreams[upstream.id] = upstream
-        self._log.info("upstream %s of pool %s is added: found by %s", upstream.id, pool.name, source)
-        self._event("added", upstream, None, f"{upstream.id} is added: found by {source}")
+        why = "the operator wants it so" if source == API else f"found by {source}"
+        self._log.info("upstream %s of pool %s is added: %s", upstream.id, pool.name, why)
+        self._event("added", upstream, None, f"{upstream.id} is added: {why}")
         for watcher in self.watchers:
             watcher.added(upstream)
         return True

@@ -126,6 +126,14 @@ class Instance:
         """Do what the operator wants of an upstream."""
         self._operator.change(pool, upstream, change)
 
+    def add(self, pool: str, upstream: str) -> str:
+        """Add an upstream; gives its id."""
+        return self._operator.add(pool, upstream)
+
+    def remove(self, pool: str, upstream: str) -> None:
+        """Take away an upstream that was added."""
+        self._operator.remove(pool, upstream)
+
     def live_changes(self) -> list[LiveChange]:
         """What the operator has changed."""
         return self._operator.live_changes()

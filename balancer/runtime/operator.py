@@ -5,10 +5,12 @@ They last as long as the instance; an upstream that discovery found takes its ow
 
 from dataclasses import replace
 
-from balancer.admin.view import Change, LiveChange
+from balancer.admin.view import Change, LiveChange, RefusedError
+from balancer.config.address import is_ip
 from balancer.config.export import Exported, as_file
-from balancer.config.upstream_spec import parse_upstream
-from balancer.runtime.fleet import Fleet, UpstreamState
+from balancer.config.upstream_spec import UpstreamSpec, parse_upstream
+from balancer.discovery.member import Member
+from balancer.runtime.fleet import API, Fleet, UpstreamState
 from balancer.upstreams.state import AdminState
 
 
@@ -26,6 +28,34 @@ class Operator:
         if change.admin_state is not None:
             self._fleet.set_admin_state(found, AdminState(change.admin_state))
 
+    def add(self, pool: str, text: str) -> str:
+        """The id of the upstream that `text`, an entry of UPSTREAMS, names. Raises RefusedError."""
+        try:
+            spec = parse_upstream(text)
+        except ValueError as error:
+            raise RefusedError(f"{text!r} {error}") from None
+        if not isinstance(spec, UpstreamSpec) or not is_ip(spec.host):
+            raise RefusedError(f"{text!r} has no IP address; names are looked up where UPSTREAMS has them")
+        if spec.id in self._fleet.pools[pool].upstreams:
+            raise RefusedError(f"pool {pool} has {spec.id} already; PATCH changes it")
+        if not self._fleet.add(
+            pool, Member(spec.id, spec.host, spec.port, spec.weight, spec.host, spec.backup)
+        ):
+            raise RefusedError(
+                f"there is no room for {spec.id}: the instance has as many upstreams as it can"
+            )
+        return spec.id
+
+    def remove(self, pool: str, upstream: str) -> None:
+        """Raises RefusedError for one that was not added by `add`, KeyError where there is none."""
+        found = self._fleet.pools[pool].upstreams[upstream]
+        if found.source != API:
+            whose = found.source or "the settings"
+            raise RefusedError(
+                f'{upstream} comes from {whose}; PATCH {{"admin_state": "maintenance"}} takes it out'
+            )
+        self._fleet.remove(found)
+
     def live_changes(self) -> list[LiveChange]:
         """What differs from the settings."""
         return [_difference(one) for one in self._fleet.upstreams() if _is_changed(one)]
@@ -41,13 +71,19 @@ class Operator:
         tree["upstreams"] = [
             str(replace(spec, weight=weights[spec.id]) if spec.id in weights else spec) for spec in specs
         ]
-        named = {spec.id for spec in specs}
+        added = [one for one in self._fleet.upstreams() if one.source == API]
+        tree["upstreams"] += [str(UpstreamSpec(one.host, one.port, one.weight, one.backup)) for one in added]
+        named = {spec.id for spec in specs} | {one.id for one in added}
         lines = [f"# not a setting: {words}\n" for one in changes if (words := _in_words(one, named))]
         return replace(config, yaml="".join(lines) + as_file(tree))
 
 
 def _is_changed(upstream: UpstreamState) -> bool:
-    return upstream.wanted is not AdminState.ACTIVE or upstream.weight != upstream.settings_weight
+    return (
+        upstream.wanted is not AdminState.ACTIVE
+        or upstream.weight != upstream.settings_weight
+        or upstream.source == API
+    )
 
 
 def _difference(upstream: UpstreamState) -> LiveChange:
@@ -57,6 +93,7 @@ def _difference(upstream: UpstreamState) -> LiveChange:
         upstream=upstream.id,
         admin_state=None if active else upstream.wanted,
         weight=None if same else upstream.weight,
+        added=upstream.source == API,
     )
 
 

@@ -6,7 +6,15 @@ from typing import Any, TypeAlias
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from balancer.admin.view import Change, CheckView, LiveChange, OutlierView, PoolView, UpstreamView
+from balancer.admin.view import (
+    Change,
+    CheckView,
+    LiveChange,
+    OutlierView,
+    PoolView,
+    RefusedError,
+    UpstreamView,
+)
 from balancer.config.export import Exported
 from balancer.telemetry.columns import HISTOGRAM_CELLS
 from balancer.telemetry.events import EventLog
@@ -55,6 +63,9 @@ class FakeInstance:
         self.events = EventLog()
         self.config = Exported({"listen": "0.0.0.0:8080"}, {"listen": "default"}, "listen: 0.0.0.0:8080\n")
         self.changes: list[tuple[str, str, Change]] = []
+        self.added: list[tuple[str, str]] = []
+        self.removed: list[tuple[str, str]] = []
+        self.refusal = ""
         self.reasons: list[str] = []
         self.strict_reasons: list[str] = []
 
@@ -64,8 +75,21 @@ class FakeInstance:
     def change(self, pool: str, upstream: str, change: Change) -> None:
         self.changes.append((pool, upstream, change))
 
+    def add(self, pool: str, upstream: str) -> str:
+        if self.refusal:
+            raise RefusedError(self.refusal)
+        self.added.append((pool, upstream))
+        return UPSTREAM.id
+
+    def remove(self, pool: str, upstream: str) -> None:
+        if self.refusal:
+            raise RefusedError(self.refusal)
+        self.removed.append((pool, upstream))
+
     def live_changes(self) -> Sequence[LiveChange]:
-        return [LiveChange(pool, one, each.admin_state, each.weight) for pool, one, each in self.changes]
+        return [
+            LiveChange(pool, one, each.admin_state, each.weight, False) for pool, one, each in self.changes
+        ]
 
     async def pools(self) -> list[PoolView]:
         return [

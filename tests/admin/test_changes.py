@@ -46,9 +46,9 @@ async def test_a_change_is_made_and_answered_with_the_upstream(
 
 
 MISTAKES = [
-    pytest.param(PATH, "", 400, "the body is not a change; write {", id="empty"),
-    pytest.param(PATH, "[]", 400, "the body is not a change", id="list"),
-    pytest.param(PATH, "{}", 400, "the body is not a change", id="nothing in it"),
+    pytest.param(PATH, "", 400, "the body is not what is asked for; write {", id="empty"),
+    pytest.param(PATH, "[]", 400, "the body is not what is asked for", id="list"),
+    pytest.param(PATH, "{}", 400, "the body is not what is asked for", id="nothing in it"),
     pytest.param(PATH, '{"state": 1}', 400, "unknown field 'state'; there is admin_state", id="field"),
     pytest.param(
         PATH, '{"admin_state": "off"}', 400, "'off' is not known; write active, draining", id="state"
@@ -187,7 +187,48 @@ async def test_reading_needs_no_token(guarded: AdminClient) -> None:
         assert (await guarded.get(path)).status == 200
 
 
-async def test_an_unknown_method_is_refused_as_such(client: AdminClient) -> None:
+POOL = "/api/pools/default/upstreams"
+
+
+async def test_an_upstream_is_added(client: AdminClient, instance: FakeInstance) -> None:
+    response = await client.post(POOL, json={"upstream": "10.0.0.9:8000?weight=2"})
+    assert response.status == 201
+    assert response.headers["Location"] == "/api/pools/default/upstreams/app1%3A8000"
+    assert (await client.get(response.headers["Location"])).status == 200
+    assert instance.added == [("default", "10.0.0.9:8000?weight=2")]
+
+
+@pytest.mark.parametrize("body", ["", "{}", '{"upstream": 1}', '{"weight": 1}'])
+async def test_a_body_without_an_upstream_is_told(
+    client: AdminClient, instance: FakeInstance, body: str
+) -> None:
+    response = await client.post(POOL, data=body, headers=JSON)
+    assert response.status == 400
+    assert instance.added == []
+
+
+async def test_an_upstream_is_removed(client: AdminClient, instance: FakeInstance) -> None:
     response = await client.delete(PATH)
+    assert (response.status, (await response.json())["id"]) == (200, "app1:8000")
+    assert instance.removed == [("default", "app1:8000")]
+
+
+async def test_what_cannot_be_is_409(client: AdminClient, instance: FakeInstance) -> None:
+    instance.refusal = "app1:8000 comes from the settings"
+    for response in (await client.post(POOL, json={"upstream": "x"}), await client.delete(PATH)):
+        assert (response.status, await response.json()) == (409, {"error": instance.refusal})
+
+
+async def test_adding_and_removing_need_leave(client: AdminClient, guarded: AdminClient) -> None:
+    page = {"Origin": "http://evil.example"}
+    assert (await client.delete(PATH, headers=page)).status == 403
+    assert (await client.post(POOL, json={"upstream": "x"}, headers=page)).status == 403
+    assert (await client.post(POOL, data="{}")).status == 415
+    assert (await guarded.delete(PATH)).status == 401
+    assert (await guarded.post(POOL, json={"upstream": "x"})).status == 401
+
+
+async def test_an_unknown_method_is_refused_as_such(client: AdminClient) -> None:
+    response = await client.put(PATH)
     assert response.status == 405
-    assert json.loads(await response.text())["error"] == f"{PATH} takes GET, HEAD, PATCH, not DELETE"
+    assert json.loads(await response.text())["error"] == f"{PATH} takes DELETE, GET, HEAD, PATCH, not PUT"

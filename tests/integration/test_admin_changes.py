@@ -119,7 +119,13 @@ async def test_maintenance_ends_checks_too_and_weights_take_effect() -> None:
         assert out.checks - out_checks <= 1  # one may have been on its way
         config = (await get(balancer.admin_port, "/api/config")).json()
         assert config["live_changes"] == [
-            {"pool": "default", "upstream": out.address, "admin_state": "maintenance", "weight": None}
+            {
+                "pool": "default",
+                "upstream": out.address,
+                "admin_state": "maintenance",
+                "weight": None,
+                "added": False,
+            }
         ]
         assert await change(balancer, out, {"admin_state": "active", "weight": 3}) == 200
         await used(balancer, out)
@@ -150,3 +156,19 @@ async def test_with_a_token_changes_need_it() -> None:
         config = await get(balancer.admin_port, "/api/config")
         assert TOKEN not in config.body.decode()
         assert json.loads(config.body)["settings"]["admin_token"] == "*" * 10
+
+
+async def test_an_upstream_that_is_added_serves_until_it_is_removed() -> None:
+    async with AsyncExitStack() as stack:
+        first, second = [await stack.enter_async_context(app_replica(f"app{n}")) for n in range(2)]
+        balancer = await stack.enter_async_context(running(UPSTREAMS=first.address, **CHECKS))
+        url = f"http://127.0.0.1:{balancer.admin_port}/api/pools/default/upstreams"
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        async with session.post(url, json={"upstream": second.address}) as response:
+            assert response.status == 201
+        await used(balancer, second)
+        async with session.delete(f"{url}/{second.address}") as response:
+            assert response.status == 200
+        await spared(balancer, second)
+        async with session.delete(f"{url}/{first.address}") as response:
+            assert response.status == 409

@@ -72,7 +72,7 @@ async def test_no_request_fails_once_the_time_is_known(method: str) -> None:
     async with arena(app) as one:
         await learned(one)
         (text,) = news(one)
-        assert "closes idle connections after 0.2" in text
+        assert "closes idle connections after" in text
         statuses: list[int] = []
 
         async def play() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from balancer.admin.view import Change, LiveChange
+from balancer.admin.view import Change, LiveChange, RefusedError
 from balancer.config.export import Exported, as_file
 from balancer.runtime.operator import Operator
 from balancer.telemetry.segment import Segment
@@ -34,8 +34,8 @@ def test_changes_show_until_they_are_taken_back(scene: Scene) -> None:
     operator.change("default", "app1:8000", Change("draining", 3))
     operator.change("default", "app2:8000", Change(weight=2))
     assert operator.live_changes() == [
-        LiveChange("default", "app1:8000", "draining", 3),
-        LiveChange("default", "app2:8000", None, 2),
+        LiveChange("default", "app1:8000", "draining", 3, False),
+        LiveChange("default", "app2:8000", None, 2, False),
     ]
     operator.change("default", "app1:8000", Change("active", 1))
     operator.change("default", "app2:8000", Change(weight=1))
@@ -72,3 +72,43 @@ def test_a_discovered_one_takes_its_changes_with_it(scene: Scene) -> None:
 def test_one_that_is_not_there(scene: Scene, pool: str, upstream: str) -> None:
     with pytest.raises(KeyError):
         Operator(scene.fleet).change(pool, upstream, Change("draining"))
+
+
+def test_one_that_is_added_shows_and_can_be_removed(scene: Scene) -> None:
+    operator = Operator(scene.fleet)
+    assert operator.add("default", "10.0.0.9:8000?weight=2&backup=true") == "10.0.0.9:8000"
+    told = scene.told()
+    assert told is not None
+    assert [(one["id"], one["weight"], one["backup"]) for one in told[2:]] == [("10.0.0.9:8000", 2, True)]
+    operator.change("default", "10.0.0.9:8000", Change(weight=3))
+    assert operator.live_changes() == [LiveChange("default", "10.0.0.9:8000", None, 3, True)]
+    file = yaml.safe_load(operator.exported(CONFIG).yaml)
+    assert file["upstreams"] == [*TREE["upstreams"], "10.0.0.9:8000?weight=3&backup=true"]
+    operator.remove("default", "10.0.0.9:8000")
+    assert operator.live_changes() == []
+    assert scene.watcher.seen == [("added", "10.0.0.9:8000"), ("removed", "10.0.0.9:8000")]
+    assert len(scene.told() or []) == 2
+    assert TREE["upstreams"] == ["app1:8000", "app2:8000?backup=true", "dns://app:8000"]
+
+
+REFUSED = [
+    pytest.param("app9:8000", "has no IP address; names are looked up where UPSTREAMS has them", id="name"),
+    pytest.param("dns://app:8000", "has no IP address", id="discovery"),
+    pytest.param("10.0.0.9", "has no port; write 10.0.0.9:8000", id="no port"),
+    pytest.param("10.1.0.1:8000", "has 10.1.0.1:8000 already; PATCH changes it", id="there already"),
+]
+
+
+@pytest.mark.parametrize(("text", "problem"), REFUSED)
+def test_what_cannot_be_added(scene: Scene, text: str, problem: str) -> None:
+    scene.fleet.set_members("default", DNS, [member(1)])
+    with pytest.raises(RefusedError, match=problem):
+        Operator(scene.fleet).add("default", text)
+
+
+@pytest.mark.parametrize(("upstream", "whose"), [("app1:8000", "the settings"), ("10.1.0.1:8000", DNS)])
+def test_only_what_was_added_can_be_removed(scene: Scene, upstream: str, whose: str) -> None:
+    scene.fleet.set_members("default", DNS, [member(1)])
+    with pytest.raises(RefusedError, match=f"comes from {whose}; PATCH .*maintenance"):
+        Operator(scene.fleet).remove("default", upstream)
+    assert upstream in scene.pool.upstreams

@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 LOAD_VENV := $(VENV)/load
 LOAD_STAMP := $(LOAD_VENV)/.installed
 
-.PHONY: help setup demo load test unit e2e lint types bench faults clean
+.PHONY: help setup demo load test unit slow e2e lint types bench faults clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -36,7 +36,7 @@ $(LOAD_STAMP): pyproject.toml | $(STAMP)
 load: $(LOAD_STAMP)  ## load the demo for 20 s and give a verdict (HOST=http://...: load that instead)
 	@$(BIN)/python -m loadtests.load --locust $(LOAD_VENV)/bin/locust $(HOST)
 
-test: lint types unit e2e  ## lint, types and all tests
+test: lint types unit slow e2e  ## lint, types and all tests
 
 lint: $(STAMP)  ## ruff
 	$(BIN)/ruff check .
@@ -45,8 +45,11 @@ lint: $(STAMP)  ## ruff
 types: $(STAMP)  ## mypy, strict
 	$(BIN)/mypy
 
-unit: $(STAMP)  ## all tests without lint, types and containers
+unit: $(STAMP)  ## all tests without lint, types, slow ones and containers
 	$(BIN)/pytest -q
+
+slow: $(STAMP)  ## tests under load for some seconds each
+	$(BIN)/pytest -q -m slow
 
 e2e: $(STAMP)  ## tests with real containers under load (needs Docker; says so where there is none)
 	@$(BIN)/python -m tests.e2e.run

@@ -479,3 +479,11 @@ def test_the_first_check_changes_nothing_for_workers(scene: Scene) -> None:
     scene.fleet.checked(upstream)
     assert not upstream.unchecked
     assert scene.told() is None
+
+
+def test_an_operators_word_holds_in_panic_whatever_the_app_says(scene: Scene) -> None:
+    upstream = scene.upstream(1)
+    scene.fleet.announce(upstream, True, "its check answered 503")
+    assert upstream.leaves_by_itself
+    scene.fleet.set_admin_state(upstream, AdminState.DRAINING)
+    assert not upstream.leaves_by_itself

@@ -16,7 +16,7 @@ from loadtests.faults.figures import Timeline
 from loadtests.faults.performance import perform
 from loadtests.faults.records import Kind
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 TIMELINE = Timeline(warm_up=0.2, before=0.3, fault=1.0, after=0.5)
 SEED = 1

@@ -20,7 +20,8 @@ class Source(StrEnum):
 class Outcome(IntEnum):
     """How one attempt ended, as policies and health logic are told.
 
-    `CLIENT_GONE` and `CANCELLED` are never held against the upstream.
+    `CLIENT_GONE` and `CANCELLED` are not held against the upstream (but see `pools/suspects.py` for one on
+    probation).
     """
 
     SUCCESS = 0

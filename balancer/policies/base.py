@@ -54,7 +54,8 @@ class Policy:
         raise NotImplementedError
 
     def started(self, upstream: Upstream) -> None:
-        """An attempt at `upstream` begins; its `inflight` does not count it yet."""
+        """An attempt at `upstream` begins; its `inflight` does not count it yet. It may be no candidate but
+        one on probation, which is tried now and then."""
 
     def finished(self, upstream: Upstream, latency: float, outcome: Outcome) -> None:
         """An attempt ended after `latency` seconds (to the response's first byte where there was one)."""

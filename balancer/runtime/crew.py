@@ -109,9 +109,12 @@ class Crew:
     def broadcast(self, message: Message) -> None:
         """Send a change to all workers. One that cannot take it would work on old state, so it is killed."""
         for slot in self._slots:
-            if slot.process is not None and not slot.process.send(message):
-                self._log.error("worker %d cannot be reached by its channel; killing it", slot.number)
-                slot.process.kill()
+            self._send(slot, message)
+
+    def _send(self, slot: Slot, message: Message) -> None:
+        if slot.process is not None and not slot.process.send(message):
+            self._log.error("worker %d cannot be reached by its channel; killing it", slot.number)
+            slot.process.kill()
 
     def drain(self) -> None:
         """Tell all workers to finish and exit; `gone` follows."""
@@ -264,8 +267,8 @@ class Crew:
 
     def _on_eject(self, slot: Slot, message: Message) -> None:
         verdict = self._events.suspected(slot.number, message)
-        if verdict is not None and slot.process is not None:
-            slot.process.send(verdict)
+        if verdict is not None:
+            self._send(slot, verdict)
 
     def _on_recovered(self, slot: Slot, message: Message) -> None:
         self._events.recovered(message)

@@ -89,7 +89,8 @@ class Outliers:
     # The verdict
 
     def _upstream(self, message: Message) -> UpstreamState | None:
-        upstream = self._fleet.pools[message["pool"]].upstreams.get(message["id"])
+        pool = self._fleet.pools.get(message["pool"])
+        upstream = None if pool is None else pool.upstreams.get(message["id"])
         return upstream if upstream is not None and upstream.row == message["row"] else None
 
     def _judge(self, upstream: UpstreamState, worker: int, message: Message) -> int:

@@ -158,6 +158,7 @@ def test_why_suspects_stay_is_counted_each_time_and_said_once_a_minute(scene: Sc
 
 def test_what_has_left_or_came_back_is_no_suspect(scene: Scene) -> None:
     assert scene.outliers.suspected(0, scene.about(1, id="app9:8000")) is not None
+    assert scene.outliers.suspected(0, scene.about(1, pool="gone")) is not None
     verdict = scene.outliers.suspected(0, scene.about(1, row=99))
     assert verdict is not None
     assert verdict["until"] == 0

@@ -26,7 +26,8 @@ import uvloop
 
 SERVICE = 0.02  # seconds; long enough for all requests of a moment to need connections of their own
 START = 20.0
-_LISTENS = re.compile(rb" listens on \S+:(\d+), admin on ")
+_LISTENS = re.compile(rb" listens on \S+:(\d+), admin on \S+:(\d+);")
+_STALE = re.compile(rb'^balancer_retries_total{.*reason="stale_connection".*} (\S+)$', re.MULTILINE)
 _KNOWN = b"closes idle connections after"
 _TARGET = re.compile(rb"^\S+ /(\d+) ")
 
@@ -70,6 +71,7 @@ class Outcome:
     failed_knowing: int = 0
     known_after: float | None = None  # seconds
     known: bytes = b""  # in the balancer's words
+    stale: int = 0  # requests that met a connection which was being closed, and were sent again
     twice: int = 0  # requests that the replica has seen more than once
 
 
@@ -81,7 +83,7 @@ class Race:
         self._method = method.encode()
         self._random = random.Random(options.seed)
         self._seen: Counter[int] = Counter()
-        self._port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._ports: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
         self._began = time.monotonic()
         self.outcome = Outcome()
 
@@ -105,9 +107,10 @@ class Race:
         reading = asyncio.create_task(self._listen_to(process))
         try:
             async with asyncio.timeout(START):
-                port = await self._port
+                port, admin_port = await self._ports
             self._began = time.monotonic()
             await self._play(port)
+            self.outcome.stale = await _count_stale(admin_port)
         finally:
             with suppress(ProcessLookupError):
                 process.terminate()
@@ -121,7 +124,7 @@ class Race:
         assert process.stderr is not None
         async for line in process.stderr:
             if (match := _LISTENS.search(line)) is not None:
-                self._port.set_result(int(match[1]))
+                self._ports.set_result((int(match[1]), int(match[2])))
             elif _KNOWN in line and self.outcome.known_after is None:
                 self.outcome.known_after = time.monotonic() - self._began
                 self.outcome.known = line.rstrip()
@@ -153,13 +156,23 @@ class Race:
             self.outcome.failed_knowing += 1
 
 
+async def _count_stale(admin_port: int) -> int:
+    reader, writer = await asyncio.open_connection("127.0.0.1", admin_port)
+    writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+    text = await reader.read()
+    writer.close()
+    match = _STALE.search(text)
+    return int(float(match[1])) if match is not None else 0
+
+
 def _report(method: str, outcome: Outcome) -> bool:
     """Print what became of it; whether it is as it should be."""
     statuses = ", ".join(f"{count} x {status}" for status, count in sorted(outcome.statuses.items()))
     known = "never" if outcome.known_after is None else f"after {outcome.known_after:.1f} s"
     print(
         f"{method}: {statuses}; idle time known {known}; failed before that {outcome.failed_unknowing}, "
-        f"after it {outcome.failed_knowing}; seen twice by the app {outcome.twice}",
+        f"after it {outcome.failed_knowing}; met a closing connection {outcome.stale}; "
+        f"seen twice by the app {outcome.twice}",
         flush=True,
     )
     if outcome.known:

@@ -75,6 +75,8 @@ def test_a_cap_stands_beside_what_is_in_flight_and_who_waits_in_the_heading() ->
     [
         pytest.param({}, "active", id="active"),
         pytest.param({"unchecked": True}, "unchecked", id="unchecked"),
+        pytest.param({"backup": True}, "backup", id="backup"),
+        pytest.param({"backup": True, "causes": ["outlier"]}, "ejected", id="backup that is ejected"),
         pytest.param({"on_probation": True}, "probation", id="probation"),
         pytest.param({"on_probation": True, "causes": ["active_check"]}, "ejected", id="both"),
         pytest.param({"address": ""}, "unresolved", id="no address"),

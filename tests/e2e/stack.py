@@ -100,15 +100,15 @@ class Stack:
         """The revision of the newest event."""
         return int(fetch(f"{self.admin}/api/events?after=1000000000")["last"])
 
-    def event(self, after: int, kind: str, address: str) -> dict[str, Any]:
-        """The first event of this kind about this upstream after a revision, when it comes."""
+    def event(self, after: int, kind: str, address: str, cause: str | None = None) -> dict[str, Any]:
+        """The first event of this kind and cause about this upstream after a revision, when it comes."""
         deadline = time.monotonic() + PATIENCE
         seen: list[str] = []
         while time.monotonic() < deadline:
             answer = fetch(f"{self.admin}/api/events?after={after}&wait=2")
             for event in answer["events"]:
                 seen.append(event["text"])
-                if event["kind"] == kind and event["upstream"] == address:
+                if (event["kind"], event["upstream"], event["cause"]) == (kind, address, cause):
                     return dict(event)
             after = max(after, answer["last"])
         raise AssertionError(f"no event {kind} of {address} within {PATIENCE:.0f} s, only {seen}")

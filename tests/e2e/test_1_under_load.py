@@ -62,15 +62,11 @@ def test_a_replica_that_turns_to_500_is_ejected_and_readmitted(stack: Stack, loa
     revision, switched = stack.last_event(), datetime.now(UTC)
     stack.switch(container, mode="failing")
 
-    event = stack.event(revision, "ejected", upstream)
-    assert event["cause"] == "active_check"
+    event = stack.event(revision, "ejected", upstream, "active_check")
     assert datetime.fromisoformat(event["time"]) - switched < EJECTED_WITHIN
     state = stack.upstreams()[address]
-    assert (state["eligible"], state["causes"], state["last_check"]["status"]) == (
-        False,
-        ["active_check"],
-        500,
-    )
+    assert "active_check" in state["causes"]  # live traffic has most likely shown it before
+    assert (state["eligible"], state["last_check"]["status"]) == (False, 500)
 
     until("the last requests to it end", lambda: stack.upstreams()[address]["inflight"] == 0)
     before, errors = served(stack), server_errors(stack)
@@ -78,8 +74,7 @@ def test_a_replica_that_turns_to_500_is_ejected_and_readmitted(stack: Stack, loa
     assert server_errors(stack) == errors
 
     stack.switch(container, mode="normal")
-    event = stack.event(event["revision"], "readmitted", upstream)
-    assert event["cause"] == "active_check"
+    stack.event(event["revision"], "readmitted", upstream, "active_check")
     before = served(stack)
     until("requests to it again", lambda: served(stack)[address] - before[address] >= 20)
 

@@ -163,16 +163,18 @@ def events(
 
     [green]balancer events --follow[/green]
 
-    It keeps the last 1,000 changes since its start. Following goes on when the
+    It keeps the last 10,000 changes since its start. Following goes on when the
     balancer is restarted. Only events go to stdout.
     """
     from balancer.console.events import Events
 
     shown = Events(_client(context, admin, config), _console(), _console(stderr=True), as_json=as_json)
-    with _quiet_interrupt():
-        shown.show()
-        if follow:
-            shown.follow()
+    # Not by KeyboardInterrupt: one that is raised in a destructor is lost, and following would go on. Each line
+    # has been flushed, so there is nothing to bring in order.
+    signal.signal(signal.SIGINT, lambda number, frame: os._exit(128 + number))
+    shown.show()
+    if follow:
+        shown.follow()
 
 
 @app.command()

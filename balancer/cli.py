@@ -169,8 +169,8 @@ def events(
     from balancer.console.events import Events
 
     shown = Events(_client(context, admin, config), _console(), _console(stderr=True), as_json=as_json)
-    # Not by KeyboardInterrupt: one that is raised in a destructor is lost, and following would go on. Each line
-    # has been flushed, so there is nothing to bring in order.
+    # Not by KeyboardInterrupt: one that is raised in a destructor is lost, and following would go on. Each
+    # line has been flushed, so there is nothing to bring in order.
     signal.signal(signal.SIGINT, lambda number, frame: os._exit(128 + number))
     shown.show()
     if follow:

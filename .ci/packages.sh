@@ -1,5 +1,8 @@
 # Debian packages for the gate; sourced by the scripts beside it. Needs root.
 
+# The engine and its tools are in sbin, which is not in everybody's PATH.
+export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
 # install_packages NAME...: install what is missing, without starting any service that a package brings along.
 install_packages() {
     local policy=/usr/sbin/policy-rc.d refuse_starts= status=0

@@ -21,8 +21,9 @@ from balancer.config import load_with_origins
 from balancer.config.export import export
 from balancer.health.durations import Durations
 from balancer.health.result import CheckResult
-from balancer.runtime.fleet import Fleet, PoolState, UpstreamState
+from balancer.runtime.fleet import Fleet
 from balancer.runtime.instance import Instance
+from balancer.runtime.states import PoolState, UpstreamState
 from balancer.telemetry.columns import CODE_COLUMN, UPSTREAM_FIRST_BYTE, Kind
 from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Ledger

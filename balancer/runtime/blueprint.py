@@ -12,7 +12,8 @@ from balancer.config.upstream_spec import DnsSpec, UpstreamSpec
 from balancer.health.outlier import EjectionSettings
 from balancer.health.settings import CheckSettings
 from balancer.runtime.channel import Message
-from balancer.runtime.fleet import Fleet, PoolState, UpstreamState
+from balancer.runtime.fleet import Fleet
+from balancer.runtime.states import PoolState, UpstreamState
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import Ledger
 from balancer.upstreams.shares import share

@@ -2,7 +2,8 @@
 
 from balancer.health.active import ActiveChecks
 from balancer.health.settings import CheckSettings
-from balancer.runtime.fleet import Fleet, UpstreamState
+from balancer.runtime.fleet import Fleet
+from balancer.runtime.states import UpstreamState
 from balancer.telemetry.columns import CODE_COLUMN, CODES, Kind
 from balancer.telemetry.ledger import Ledger
 from balancer.upstreams.state import AdminState, Cause

@@ -5,121 +5,55 @@ and a log line; the workers are told the whole pool, at once but no sooner than 
 """
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from balancer.clock import Clock
 from balancer.discovery.member import Member
 from balancer.errors import StartupError
 from balancer.pools.slow_start import ramp
 from balancer.runtime.channel import Message
+from balancer.runtime.states import API, PoolState, UpstreamState
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import Event, EventLog
 from balancer.telemetry.ledger import Ledger
 from balancer.upstreams.conduct import Spared
-from balancer.upstreams.state import AdminState, Cause, candidates, is_eligible
+from balancer.upstreams.state import AdminState, Cause, candidates
 
 # Seconds. A worker needs 6 to 16 ms to take in a pool of 1,000 upstreams, in which it serves nobody: when
 # many change one after the other, it is told of them together.
 TELL_EVERY = 0.05
 # The causes of admin states: the app itself asked for a drain, the operator wants it, or his word has ended.
 ANNOUNCED, OPERATOR, GONE = "announced", "operator", "ejected"
-API = "api"  # the source of upstreams that the operator has added
 
 
-@dataclass(slots=True, eq=False)
-class UpstreamState:
-    """One upstream: `host` as the settings have it, `address` the IP address it has now, "" while unknown.
+class _Turn(NamedTuple):
+    """What is said when a pool comes into a state, and when it leaves it."""
 
-    `source` is the discovery entry that found it, "" for one of the settings' own, API where the operator
-    has added it. `changes` counts what happened to it, by what it became and why. Changed by the fleet's
-    doors only.
-    """
-
-    pool: str
-    id: str
-    host: str
-    port: int
-    weight: int
-    row: int
-    address: str
-    source: str = ""
-    backup: bool = False  # used only where no other is eligible
-    ramp_since_ns: int = 0  # when its slow start began, 0 where it has had none
-    max_inflight: int = 0  # requests it may have from all workers together, 0 for no cap
-    causes: frozenset[Cause] = frozenset()
-    on_probation: bool = False  # was an outlier, its time is over, and no request to it has succeeded yet
-    wanted: AdminState = AdminState.ACTIVE  # by the operator
-    announced: bool = False  # its check answered DRAIN_STATUS
-    unchecked: bool = False  # checks are on, and the first verdict is not in
-    changes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    settings_weight: int = 0  # as the settings, or discovery, have it
-
-    def __post_init__(self) -> None:
-        self.settings_weight = self.weight
-
-    @property
-    def admin_state(self) -> AdminState:
-        """What is wanted of it, by the operator or else by the app itself."""
-        if self.wanted is AdminState.ACTIVE and self.announced:
-            return AdminState.DRAINING
-        return self.wanted
-
-    @property
-    def leaves_by_itself(self) -> bool:
-        """Whether it drains because its app said so, and for no other reason."""
-        return self.announced and self.wanted is AdminState.ACTIVE
-
-    def is_reachable(self) -> bool:
-        """Whether it has an address and a share of the load."""
-        return self.address != "" and self.weight > 0
-
-    def is_eligible(self) -> bool:
-        """Whether it may be picked without panic."""
-        return self.is_reachable() and is_eligible(self.admin_state, self.causes)
-
-    def for_workers(self) -> dict[str, Any]:
-        """As the `start` and `pool` messages carry it."""
-        return {
-            "id": self.id,
-            "host": self.address,
-            "port": self.port,
-            "weight": self.weight,
-            "row": self.row,
-            "admin_state": self.admin_state,
-            "leaves_by_itself": self.leaves_by_itself,
-            "causes": sorted(self.causes),
-            "backup": self.backup,
-            "ramp_since_ns": self.ramp_since_ns,
-            "max_inflight": self.max_inflight,
-            "on_probation": self.on_probation,
-        }
+    kind: str  # of the event; with `_over` at the end
+    level: int
+    begins: str
+    ends: str
 
 
-@dataclass(slots=True, eq=False)
-class PoolState:
-    """One upstream pool; `settings` is what workers are told of it besides its upstreams."""
-
-    name: str
-    row: int
-    settings: dict[str, Any]
-    panic_allowed: bool
-    is_checked: bool  # by active checks
-    slow_start: float = 0.0  # seconds
-    max_inflight: int = 0  # of each upstream
-    upstreams: dict[str, UpstreamState] = field(default_factory=dict)
-    problems: dict[str, str] = field(default_factory=dict)  # discovery source -> why it does not resolve
-    panics: bool = False
-    out: bool = False  # nobody may be used
-    on_backup: bool = False  # its backup upstreams are used, as no other is eligible
-    ejections: Counter[str] = field(default_factory=Counter)  # by cause
-    ejections_skipped: Counter[str] = field(default_factory=Counter)  # by reason
-
-    def eligible(self) -> int:
-        """How many upstreams may be picked without panic."""
-        return sum(upstream.is_eligible() for upstream in self.upstreams.values())
+_BACKUP = _Turn(
+    "backup",
+    logging.WARNING,
+    "no other upstream is eligible: the backup upstreams take over",
+    "the backup upstreams stand by again",
+)
+_PANIC = _Turn(
+    "panic",
+    logging.ERROR,
+    "no upstream is eligible: requests go to those that are not, rather than nowhere",
+    "panic is over",
+)
+_OUT = _Turn(
+    "out",
+    logging.ERROR,
+    "no upstream may be used: requests are answered with 503",
+    "there are upstreams again",
+)
 
 
 class FleetWatcher(Protocol):
@@ -396,34 +330,17 @@ class Fleet:
 
     def _changed(self, pool: PoolState) -> None:
         chosen, panics = candidates(list(pool.upstreams.values()), pool.panic_allowed)
-        on_backup = bool(chosen) and chosen[0].backup
-        if on_backup != pool.on_backup:
-            pool.on_backup = on_backup
-            if on_backup:
-                text = "no other upstream is eligible: the backup upstreams take over"
-                self._log.warning("pool %s: %s", pool.name, text)
-            else:
-                text = "the backup upstreams stand by again"
-                self._log.info("pool %s: %s", pool.name, text)
-            self._say("backup" if on_backup else "backup_over", pool.name, None, None, text)
-        if panics != pool.panics:
-            pool.panics = panics
-            if panics:
-                text = "no upstream is eligible: requests go to those that are not, rather than nowhere"
-                self._log.error("pool %s: %s", pool.name, text)
-            else:
-                text = "panic is over"
-                self._log.info("pool %s: %s", pool.name, text)
-            self._say("panic" if panics else "panic_over", pool.name, None, None, text)
-        if bool(chosen) == pool.out:
-            pool.out = not chosen
-            if pool.out:
-                text = "no upstream may be used: requests are answered with 503"
-                self._log.error("pool %s: %s", pool.name, text)
-            else:
-                text = "there are upstreams again"
-                self._log.info("pool %s: %s", pool.name, text)
-            self._say("out" if pool.out else "out_over", pool.name, None, None, text)
+        on_backup, out = bool(chosen) and chosen[0].backup, not chosen
+        for changed, now, turn in (
+            (on_backup != pool.on_backup, on_backup, _BACKUP),
+            (panics != pool.panics, panics, _PANIC),
+            (out != pool.out, out, _OUT),
+        ):
+            if changed:
+                level, text = (turn.level, turn.begins) if now else (logging.INFO, turn.ends)
+                self._log.log(level, "pool %s: %s", pool.name, text)
+                self._say(turn.kind if now else f"{turn.kind}_over", pool.name, None, None, text)
+        pool.on_backup, pool.panics, pool.out = on_backup, panics, out
         if not self._untold:
             since = (self._clock.monotonic_ns() - self._told_ns) / 1e9
             self._call_later(max(0.0, TELL_EVERY - since), self._tell)

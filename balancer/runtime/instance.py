@@ -23,8 +23,9 @@ from balancer.config.address import join_host_port
 from balancer.config.export import Exported
 from balancer.health.durations import Durations
 from balancer.health.result import CheckResult
-from balancer.runtime.fleet import Fleet, PoolState, UpstreamState
+from balancer.runtime.fleet import Fleet
 from balancer.runtime.operator import Operator
+from balancer.runtime.states import PoolState, UpstreamState
 from balancer.telemetry import columns as c
 from balancer.telemetry import fleet_metrics, segment_metrics
 from balancer.telemetry.columns import Kind

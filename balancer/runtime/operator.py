@@ -10,7 +10,8 @@ from balancer.config.address import is_ip
 from balancer.config.export import Exported, as_file
 from balancer.config.upstream_spec import UpstreamSpec, parse_upstream
 from balancer.discovery.member import Member
-from balancer.runtime.fleet import API, Fleet, UpstreamState
+from balancer.runtime.fleet import Fleet
+from balancer.runtime.states import API, UpstreamState
 from balancer.upstreams.state import AdminState
 
 

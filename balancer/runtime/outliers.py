@@ -6,7 +6,8 @@ from functools import partial
 from balancer.clock import Clock
 from balancer.health.outlier import EjectionSettings, Sentence, spared
 from balancer.runtime.channel import Message
-from balancer.runtime.fleet import Fleet, UpstreamState
+from balancer.runtime.fleet import Fleet
+from balancer.runtime.states import UpstreamState
 from balancer.upstreams.conduct import Spared, Symptom
 from balancer.upstreams.state import Cause
 

@@ -29,13 +29,14 @@ from balancer.runtime.blueprint import Blueprint, build_pools, check_settings, d
 from balancer.runtime.channel import Message
 from balancer.runtime.checking import CheckDoors, CheckedFleet
 from balancer.runtime.crew import Crew
-from balancer.runtime.fleet import Fleet, UpstreamState
+from balancer.runtime.fleet import Fleet
 from balancer.runtime.instance import Instance
 from balancer.runtime.log import open_log
 from balancer.runtime.open_files import affordable_connections, raise_limit
 from balancer.runtime.outliers import Outliers
 from balancer.runtime.slot import TICK
 from balancer.runtime.sockets import bound_address, open_admin, open_listeners
+from balancer.runtime.states import UpstreamState
 from balancer.runtime.worker_process import OnEnded, OnMessage, WorkerProcess
 from balancer.telemetry.access_log import Renderer
 from balancer.telemetry.events import EventLog

@@ -6,7 +6,7 @@ import pytest
 
 from balancer.health.settings import CheckSettings
 from balancer.runtime.checking import CheckedFleet
-from balancer.runtime.fleet import UpstreamState
+from balancer.runtime.states import UpstreamState
 from balancer.upstreams.state import AdminState, Cause
 
 SETTINGS: Any = CheckSettings

@@ -13,8 +13,9 @@ from balancer.config import load_with_origins
 from balancer.config.export import export
 from balancer.health.durations import Durations
 from balancer.health.result import CheckResult, Result
-from balancer.runtime.fleet import Fleet, PoolState, UpstreamState
+from balancer.runtime.fleet import Fleet
 from balancer.runtime.instance import FAILURES_KEPT, Instance
+from balancer.runtime.states import PoolState, UpstreamState
 from balancer.telemetry import columns as c
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import EventLog

@@ -8,8 +8,9 @@ import pytest
 
 from balancer.health.outlier import EjectionSettings
 from balancer.runtime.channel import Message
-from balancer.runtime.fleet import Fleet, PoolState, UpstreamState
+from balancer.runtime.fleet import Fleet
 from balancer.runtime.outliers import Outliers
+from balancer.runtime.states import PoolState, UpstreamState
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Ledger

@@ -1,0 +1,102 @@
+"""What the supervisor holds of each pool and upstream (L6): plain state, changed by the fleet's doors."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from balancer.upstreams.state import AdminState, Cause, is_eligible
+
+API = "api"  # the source of upstreams that the operator has added
+
+
+@dataclass(slots=True, eq=False)
+class UpstreamState:
+    """One upstream: `host` as the settings have it, `address` the IP address it has now, "" while unknown.
+
+    `source` is the discovery entry that found it, "" for one of the settings' own, API where the operator
+    has added it. `changes` counts what happened to it, by what it became and why. Changed by the fleet's
+    doors only.
+    """
+
+    pool: str
+    id: str
+    host: str
+    port: int
+    weight: int
+    row: int
+    address: str
+    source: str = ""
+    backup: bool = False  # used only where no other is eligible
+    ramp_since_ns: int = 0  # when its slow start began, 0 where it has had none
+    max_inflight: int = 0  # requests it may have from all workers together, 0 for no cap
+    causes: frozenset[Cause] = frozenset()
+    on_probation: bool = False  # was an outlier, its time is over, and no request to it has succeeded yet
+    wanted: AdminState = AdminState.ACTIVE  # by the operator
+    announced: bool = False  # its check answered DRAIN_STATUS
+    unchecked: bool = False  # checks are on, and the first verdict is not in
+    changes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    settings_weight: int = 0  # as the settings, or discovery, have it
+
+    def __post_init__(self) -> None:
+        self.settings_weight = self.weight
+
+    @property
+    def admin_state(self) -> AdminState:
+        """What is wanted of it, by the operator or else by the app itself."""
+        if self.wanted is AdminState.ACTIVE and self.announced:
+            return AdminState.DRAINING
+        return self.wanted
+
+    @property
+    def leaves_by_itself(self) -> bool:
+        """Whether it drains because its app said so, and for no other reason."""
+        return self.announced and self.wanted is AdminState.ACTIVE
+
+    def is_reachable(self) -> bool:
+        """Whether it has an address and a share of the load."""
+        return self.address != "" and self.weight > 0
+
+    def is_eligible(self) -> bool:
+        """Whether it may be picked without panic."""
+        return self.is_reachable() and is_eligible(self.admin_state, self.causes)
+
+    def for_workers(self) -> dict[str, Any]:
+        """As the `start` and `pool` messages carry it."""
+        return {
+            "id": self.id,
+            "host": self.address,
+            "port": self.port,
+            "weight": self.weight,
+            "row": self.row,
+            "admin_state": self.admin_state,
+            "leaves_by_itself": self.leaves_by_itself,
+            "causes": sorted(self.causes),
+            "backup": self.backup,
+            "ramp_since_ns": self.ramp_since_ns,
+            "max_inflight": self.max_inflight,
+            "on_probation": self.on_probation,
+        }
+
+
+@dataclass(slots=True, eq=False)
+class PoolState:
+    """One upstream pool; `settings` is what workers are told of it besides its upstreams."""
+
+    name: str
+    row: int
+    settings: dict[str, Any]
+    panic_allowed: bool
+    is_checked: bool  # by active checks
+    slow_start: float = 0.0  # seconds
+    max_inflight: int = 0  # of each upstream
+    upstreams: dict[str, UpstreamState] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)  # discovery source -> why it does not resolve
+    panics: bool = False
+    out: bool = False  # nobody may be used
+    on_backup: bool = False  # its backup upstreams are used, as no other is eligible
+    ejections: Counter[str] = field(default_factory=Counter)  # by cause
+    ejections_skipped: Counter[str] = field(default_factory=Counter)  # by reason
+
+    def eligible(self) -> int:
+        """How many upstreams may be picked without panic."""
+        return sum(upstream.is_eligible() for upstream in self.upstreams.values())

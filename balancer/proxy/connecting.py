@@ -64,18 +64,33 @@ class Connecting:
         """The first attempt of a new exchange."""
         self._pool = pool
         pool.retry_budget.requests += 1
-        self.reset()
-        hash_key = pool.hash_key
-        affinity = pool.affinity
+        self.tried = ()
+        self.attempts = 0
+        if self.misses or self._failure is not None:
+            self.reset()
         exchange = self._exchange
+        head = exchange.head
+        affinity = pool.affinity
+        hash_key = pool.hash_key
         # Before the hash key: it goes by the cookies as the app sees them.
-        self._pinned = None if affinity is None else affinity.pinned(exchange.head)
-        self._key = 0 if hash_key is None else hash_key(exchange.head, exchange.client.peer)
+        self._pinned = pinned = None if affinity is None else affinity.pinned(head)
+        self._key = key = 0 if hash_key is None else hash_key(head, exchange.client.peer)
         queue = pool.queue
-        if queue is not None and queue.waiting and (self._pinned is None or self._pinned.is_full()):
+        if queue is not None and queue.waiting and (pinned is None or pinned.is_full()):
             self._wait()  # those who came before go first
+            return
+        # As `again`, without its calls: nearly every attempt of all is this one.
+        upstream = pool.choose(key, (), now, pinned, head.method)
+        if upstream is None:
+            self._found_none()
+            return
+        self.tried = (upstream,)
+        self.attempts = 1
+        connection = self._proxy.connector.take(upstream, now, head.method not in pool.retry.methods)
+        if connection is not None:
+            exchange.send(upstream, connection, True, now)
         else:
-            self.again(now)
+            self._dial(upstream)
 
     def reset(self) -> None:
         """Forget the exchange before."""
@@ -177,11 +192,15 @@ class Connecting:
         if upstream is not None:
             self.tried = (*self.tried, upstream)
             self.attempts += 1
-        elif self._pool.is_full(self.tried):
+        else:
+            self._found_none()
+        return upstream
+
+    def _found_none(self) -> None:
+        if self._pool.is_full(self.tried):
             self._wait()
         else:
             self._exchange.fail(self._failure or NO_UPSTREAM, self._detail)
-        return upstream
 
     # --- waiting for a place
 

@@ -68,10 +68,6 @@ class Connector:
         """A warm connection, or None: then dial. `careful`: for a request that cannot be sent again."""
         return self._pools[upstream].take(now_ns, careful)
 
-    def put(self, connection: UpstreamConnection, now_ns: int) -> None:
-        """Give back a connection whose response has been read to its end."""
-        self._pools[connection.upstream].put(connection, now_ns)
-
     def close_now(self, connection: UpstreamConnection, reason: str) -> None:
         """Close a busy connection that cannot go back; `reason` is one of CLOSE_REASONS."""
         connection.upstream.cells[CLOSE_COLUMN[reason]] += 1

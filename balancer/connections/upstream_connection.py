@@ -45,8 +45,9 @@ class ResponseReader(Protocol):
 
 
 class IdleOwner(Protocol):
-    """Where idle connections are kept: told when one of them can no longer be used."""
+    """Where idle connections are kept: given them back, and told when one of them can no longer be used."""
 
+    def put(self, connection: "UpstreamConnection", now_ns: int) -> None: ...
     def discard(self, connection: "UpstreamConnection", reason: str) -> None: ...
 
 
@@ -58,7 +59,7 @@ _LAST_READ_SIZE = 64 * 1024
 class UpstreamConnection(asyncio.Protocol):
     """The asyncio protocol of one connection to an upstream.
 
-    `reader` is the attempt that holds it, None while idle. After a response `reusable` says whether another
+    `reader` is the attempt that holds it, None while idle; `owner` has it then. After a response `reusable` says whether another
     request may follow.
     """
 
@@ -69,12 +70,12 @@ class UpstreamConnection(asyncio.Protocol):
         "_head_limit",
         "_left",
         "_method",
-        "_owner",
         "_state",
         "closed",
         "created_ns",
         "generation",
         "idle_since_ns",
+        "owner",
         "reader",
         "requests",
         "reusable",
@@ -92,7 +93,7 @@ class UpstreamConnection(asyncio.Protocol):
     ) -> None:
         # for the connection's life
         self.upstream = upstream
-        self._owner = owner
+        self.owner = owner
         self._head_limit = head_limit
         self._count_limit = count_limit
         self.created_ns = created_ns
@@ -149,7 +150,7 @@ class UpstreamConnection(asyncio.Protocol):
         reader = self.reader
         if reader is None:
             if not self.closed:  # nobody has asked: idle, or not yet used
-                self._owner.discard(self, "unexpected_data")
+                self.owner.discard(self, "unexpected_data")
             return
         try:
             state = self._state
@@ -172,7 +173,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.was_reset = isinstance(exc, ConnectionResetError)
         reader = self.reader
         if reader is None:
-            self._owner.discard(self, "upstream_closed")
+            self.owner.discard(self, "upstream_closed")
             return
         try:
             if exc is not None and self._state != _TUNNEL and self._read_last_words(reader):

@@ -59,7 +59,7 @@ class Attempt:
         exchange = self.exchange
         connection = self.connection
         if close_reason is None:
-            exchange.proxy.connector.put(connection, now_ns)
+            connection.owner.put(connection, now_ns)
         else:
             exchange.proxy.connector.close_now(connection, close_reason)
         latency = self.first_byte_ns if self.first_byte_ns >= 0 else now_ns - self.started_ns

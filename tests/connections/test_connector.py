@@ -120,9 +120,9 @@ def test_take_put_and_expire_go_to_the_upstreams_own_pool() -> None:
     bench = Bench()
     connection = bench.dial().result()
     connection.reusable = True
-    bench.connector.put(connection, 0)
+    connection.owner.put(connection, 0)
     assert bench.connector.take(bench.upstream, 0, False) is connection
-    bench.connector.put(connection, 0)
+    connection.owner.put(connection, 0)
     bench.connector.expire(bench.upstream)
     assert connection.closed
     assert bench.connector.take(bench.upstream, 0, False) is None
@@ -133,7 +133,7 @@ def test_close_ends_all_idle_ones() -> None:
     connections = [bench.dial().result() for _ in range(3)]
     for connection in connections:
         connection.reusable = True
-        bench.connector.put(connection, 0)
+        connection.owner.put(connection, 0)
     bench.connector.close()
     assert all(connection.closed for connection in connections)
 
@@ -142,7 +142,7 @@ def test_the_sweep_reaches_every_pool() -> None:
     bench = Bench()
     connection = bench.dial().result()
     connection.reusable = True
-    bench.connector.put(connection, 0)
+    connection.owner.put(connection, 0)
     bench.connector.sweep(2 * 10**9)
     assert connection.closed
 
@@ -155,7 +155,7 @@ def test_a_connection_is_of_the_generation_in_which_its_dial_began() -> None:
     bench.loop.settle()
     connection = task.result()
     connection.reusable = True
-    bench.connector.put(connection, 0)
+    connection.owner.put(connection, 0)
     assert connection.closed
 
 
@@ -164,7 +164,7 @@ def test_what_is_learned_of_an_upstream_is_said_once() -> None:
     for _ in range(4):
         connection = bench.dial().result()
         connection.reusable = True
-        bench.connector.put(connection, bench.clock.monotonic_ns())
+        connection.owner.put(connection, bench.clock.monotonic_ns())
         bench.clock.advance(0.5)
         bench.loop.transports[-1].receive_eof()
         bench.loop.settle()

@@ -1,0 +1,221 @@
+"""The balancer: workers with the product's own pool and queue, and what the proxy does around these."""
+
+from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from balancer.errors import NO_UPSTREAM, UPSTREAMS_FULL, Failure, Outcome
+from balancer.policies.base import PolicyContext
+from balancer.policies.least_connections import LeastConnections
+from balancer.policies.registry import build as build_policy
+from balancer.pools.pool import PoolSettings, UpstreamPool
+from balancer.pools.queue import PlaceQueue
+from balancer.pools.retry_budget import RetryRules
+from balancer.telemetry.columns import CELLS_PER_ROW
+from balancer.upstreams.shares import share
+from balancer.upstreams.upstream import Upstream
+from tests.sim.engine import Engine
+from tests.sim.figures import End, Figures, Record
+from tests.sim.replicas import Replica
+
+_POOL_SETTINGS = PoolSettings(
+    retry=RetryRules(3, frozenset(), frozenset([b"GET"]), 0),
+    retry_ratio=0.2,
+    retry_floor=10.0,
+    panic=True,
+    hash_key="client_ip",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """As the settings have them. `wire` is how many seconds lie between balancer and replica, one way, with
+    what the balancer itself takes: between an answer and the next request a place has nothing to do."""
+
+    max_inflight: int = 0
+    queue_size: int = 1000
+    queue_timeout: float = 5.0
+    policy: str = "least_connections"
+    workers: int = 1
+    wire: float = 0.0003
+
+
+class Worker:
+    """One worker: its pool, and the replicas behind its upstreams."""
+
+    def __init__(
+        self, engine: Engine, settings: Settings, slot: int, replicas: Sequence[Replica], random: Random
+    ) -> None:
+        self.engine = engine
+        self.wire = settings.wire
+        self.cells = _cells()
+        rows = range(1, len(replicas) + 1)
+        self.upstreams = [Upstream(f"app{row}:8000", f"10.0.0.{row}", 8000, 1, _cells(), row) for row in rows]
+        self.replica_of = dict(zip(self.upstreams, replicas, strict=True))
+        self._others: list[Worker] = []
+        workers = settings.workers
+        for upstream in self.upstreams:
+            upstream.inflight_limit = share(settings.max_inflight, workers, slot, upstream.row)
+        context = PolicyContext(random, slot, engine)
+        queue_size = share(settings.queue_size, workers, slot, 0)
+        self.pool = UpstreamPool(
+            "default",
+            build_policy(settings.policy, {}, context),
+            LeastConnections(context),
+            _POOL_SETTINGS,
+            engine.monotonic_ns(),
+            self.cells,
+            _raise,
+            self._remote_rows if workers > 1 else None,
+            None,
+            PlaceQueue(queue_size, settings.queue_timeout, loop=engine, clock=engine, cells=self.cells),
+        )
+
+    def meet(self, others: Sequence[Worker]) -> None:
+        """These are all the workers: the pool can begin."""
+        self._others = [one for one in others if one is not self]
+        self.pool.set_members(self.upstreams)
+
+    def _remote_rows(self, row: int) -> list[memoryview[int]]:
+        return [other.upstreams[row - 1].cells for other in self._others]
+
+
+class Exchange:
+    """One request from its client's point of view: waits in the queue, runs at a replica, or is over.
+
+    It does what the proxy's `connecting` and `attempt` do where nothing goes wrong on the wire.
+    """
+
+    __slots__ = ("_came", "_figures", "_first_byte_ns", "_on_end", "_over", "_pool", "_sent_ns", "_upstream",
+                 "_waiting", "_worker", "route")  # fmt: skip
+
+    def __init__(
+        self, worker: Worker, figures: Figures, route: str, on_end: Callable[[], None] | None = None
+    ) -> None:
+        self._worker = worker
+        self._pool = worker.pool
+        self._figures = figures
+        self._came = worker.engine.passed
+        self._on_end = on_end
+        self._over = False
+        self._waiting = False
+        self._upstream: Upstream | None = None
+        self._sent_ns = 0
+        self._first_byte_ns = -1
+        self.route = route
+
+    # --- the client
+
+    def begin(self, patience: float) -> None:
+        """The request has come; its client leaves after `patience` seconds."""
+        queue = self._pool.queue
+        if queue is not None and queue.waiting:
+            self._wait()
+        elif not self._take_place(self._worker.engine.monotonic_ns()):
+            self._wait_or_fail()
+        if not self._over and patience < float("inf"):
+            self._worker.engine.after(patience, self._leave)
+
+    def _leave(self) -> None:
+        if self._over:
+            return
+        if self._waiting:
+            self._leave_queue(-1)
+        self._end(End.LEFT, "", Outcome.CLIENT_GONE)
+
+    @property
+    def left(self) -> bool:
+        return self._over
+
+    # --- the queue (Waiter)
+
+    def offered(self, now_ns: int) -> bool:
+        if self._take_place(now_ns, waited=True):
+            return True
+        if self._pool.is_full(()):
+            return False
+        self._leave_queue(-1)
+        self._refuse(NO_UPSTREAM)
+        return True
+
+    def gave_up(self, failure: Failure) -> None:
+        self._waiting = False
+        self._refuse(failure)
+
+    def _wait_or_fail(self) -> None:
+        if self._pool.is_full(()):
+            self._wait()
+        else:
+            self._refuse(NO_UPSTREAM)
+
+    def _wait(self) -> None:
+        queue = self._pool.queue
+        refused = UPSTREAMS_FULL if queue is None else queue.join(self)
+        if refused is None:
+            self._waiting = True
+        else:
+            self._refuse(refused)
+
+    def _leave_queue(self, served_ns: int) -> None:
+        self._waiting = False
+        queue = self._pool.queue
+        assert queue is not None
+        queue.leave(self, served_ns)
+
+    # --- the upstream
+
+    def _take_place(self, now_ns: int, *, waited: bool = False) -> bool:
+        worker = self._worker
+        upstream = self._pool.choose(0, (), now_ns)
+        if upstream is None:
+            return False
+        if waited:
+            self._leave_queue(now_ns)
+        self._upstream = upstream
+        self._sent_ns = now_ns
+        worker.engine.after(worker.wire, worker.replica_of[upstream].begin, self)
+        return True
+
+    def answered(self, body: float) -> None:
+        worker = self._worker
+        worker.engine.after(worker.wire, self._response, body)
+
+    def _response(self, body: float) -> None:
+        if self._over:
+            return
+        self._first_byte_ns = self._worker.engine.monotonic_ns() - self._sent_ns
+        if body:
+            self._worker.engine.after(body, self._last_byte)
+        else:
+            self._last_byte()
+
+    def _last_byte(self) -> None:
+        if not self._over:
+            self._end(End.SERVED, "", Outcome.SUCCESS)
+
+    # --- the end
+
+    def _refuse(self, failure: Failure) -> None:
+        self._end(End.REFUSED, failure.reason, Outcome.CANCELLED)
+
+    def _end(self, end: End, reason: str, outcome: Outcome) -> None:
+        self._over = True
+        engine = self._worker.engine
+        upstream = self._upstream
+        if upstream is not None:
+            now = engine.monotonic_ns()
+            latency = self._first_byte_ns if self._first_byte_ns >= 0 else now - self._sent_ns
+            self._pool.finished(upstream, latency, outcome)
+        self._figures.records.append(Record(self._came, engine.passed, end, reason, self.route))
+        if self._on_end is not None:
+            self._on_end()
+
+
+def _cells() -> memoryview[int]:
+    return memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
+
+
+def _raise(error: Exception) -> None:
+    raise error

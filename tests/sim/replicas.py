@@ -1,0 +1,133 @@
+"""App replicas: how long their work takes, how much of it they do at once, and who waits in their line."""
+
+from collections import deque
+from collections.abc import Callable
+from random import Random
+from typing import Protocol, TypeAlias
+
+from tests.sim.engine import Engine
+
+UNLIMITED = 1 << 60
+# What one request of a route takes: seconds until its first byte, and from there to its last.
+Service: TypeAlias = Callable[[str, Random], tuple[float, float]]
+
+
+class Work(Protocol):
+    """A request as a replica has it."""
+
+    route: str
+
+    @property
+    def left(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+
+    def answered(self, body: float) -> None:
+        """Here is the answer's head; the rest takes `body` seconds."""
+
+
+class Replica:
+    """Works on `at_once` requests at a time, and on the others in the order in which they came.
+
+    A sync server does not see that a client has left while its request waits; `notices`: this one does.
+    `slowness` is by how much longer everything takes that begins now.
+    """
+
+    def __init__(
+        self, engine: Engine, service: Service, random: Random, at_once: int, *, notices: bool = False
+    ) -> None:
+        self._engine = engine
+        self._service = service
+        self._random = random
+        self._notices = notices
+        self._line: deque[Work] = deque()
+        self._paused_until = 0.0
+        self.at_once = at_once
+        self.slowness = 1.0
+        self.running = 0
+        self.done = 0
+        self.in_vain = 0  # of those done: nobody waited any more
+
+    @property
+    def has(self) -> int:
+        """Requests that it works on, and those in its line."""
+        return self.running + len(self._line)
+
+    def begin(self, work: Work) -> None:
+        """A request has come."""
+        self._line.append(work)
+        self._work()
+
+    def change(self, *, at_once: int | None = None, slowness: float | None = None) -> None:
+        """It does more or less at a time from now on, or takes longer for each."""
+        self.at_once = self.at_once if at_once is None else at_once
+        self.slowness = self.slowness if slowness is None else slowness
+        self._work()
+
+    def pause(self, seconds: float) -> None:
+        """Stop everything for so long, as a garbage collector does: what would end then ends after it."""
+        self._paused_until = self._engine.passed + seconds
+
+    def _work(self) -> None:
+        line = self._line
+        while line and self.running < self.at_once:
+            work = line.popleft()
+            if work.left and self._notices:
+                continue
+            self.running += 1
+            first_byte, body = self._service(work.route, self._random)
+            self._engine.after(first_byte * self.slowness, self._answer, work, body * self.slowness)
+
+    def _answer(self, work: Work, body: float) -> None:
+        rest = self._paused_until - self._engine.passed
+        if rest > 0:
+            self._engine.after(rest, self._answer, work, body)
+            return
+        self.done += 1
+        self.in_vain += work.left
+        work.answered(body)
+        if body:
+            self._engine.after(body, self._ended)
+        else:
+            self._ended()
+
+    def _ended(self) -> None:
+        self.running -= 1
+        self._work()
+
+
+# --- how long things take
+
+
+def takes(seconds: float, body: float = 0.0) -> Service:
+    """Always the same."""
+    return lambda route, random: (seconds, body)
+
+
+def spreads(mean: float, spread: float) -> Service:
+    """Gamma: `spread` is the standard deviation by the mean; 1 is exponential, 0.2 a steady app."""
+    shape = 1.0 / spread**2
+    return lambda route, random: (random.gammavariate(shape, mean / shape), 0.0)
+
+
+def ranges(least: float, most: float) -> Service:
+    """Evenly between the two, as long-polling is answered."""
+    return lambda route, random: (random.uniform(least, most), 0.0)
+
+
+def by_route(services: dict[str, Service]) -> Service:
+    """Each route has its own."""
+    return lambda route, random: services[route](route, random)
+
+
+def by_chance(*services: tuple[float, Service]) -> Service:
+    """One of these, by their shares, whatever the route: what one cannot tell by the request."""
+
+    def draw(route: str, random: Random) -> tuple[float, float]:
+        at = random.random()
+        for part, service in services:
+            at -= part
+            if at < 0:
+                return service(route, random)
+        return services[-1][1](route, random)
+
+    return draw

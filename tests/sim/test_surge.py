@@ -1,0 +1,48 @@
+"""The day traffic grows: what becomes of it without a limit, with one set by who knows."""
+
+import pytest
+
+from tests.sim.figures import End, least
+from tests.sim.replicas import spreads
+from tests.sim.scenes import OVERLOAD, Fleet, play
+from tests.sim.scenes import surge as make_surge
+
+SEEDS = (1, 2, 3)
+TUNED = {"max_inflight": 2, "queue_timeout": 0.5}
+
+
+def test_the_same_seed_plays_the_same() -> None:
+    assert play(OVERLOAD, seed=7).records == play(OVERLOAD, seed=7).records
+    assert play(OVERLOAD, seed=7).records != play(OVERLOAD, seed=8).records
+
+
+@pytest.mark.parametrize("notices", [False, True], ids=["works in vain", "notices who left"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_without_a_limit_it_collapses(seed: int, notices: bool) -> None:
+    """Real servers that notice who left gave 9 to 14/s of 400 behind other proxies."""
+    figures = play(make_surge(3.0, fleet=Fleet(notices=notices)), seed)
+    assert figures.came(0.0, 3.0).keys() == {End.SERVED}
+    assert max(figures.goodput(9, 19)) < 40
+    assert len(figures.probes_late) > 20
+
+
+def test_replicas_that_work_in_vain_do_not_recover_soon() -> None:
+    assert max(play(OVERLOAD, seed=1).goodput(19, 27)) == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2], ids=["one worker", "two workers"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_with_a_limit_set_by_hand_most_is_served(seed: int, workers: int) -> None:
+    figures = play(OVERLOAD.having(**TUNED, workers=workers), seed)
+    assert figures.came(0.0, 3.0).keys() == {End.SERVED}
+    assert sum(figures.goodput(6, 19)) / 13 >= 380
+    assert least(figures.goodput(6, 19)) >= 370
+    assert figures.latency(0.99) < 0.6
+    assert figures.came(19.1, 27.0).keys() == {End.SERVED}
+    assert figures.probes_late == []
+
+
+def test_a_limit_that_keeps_the_replicas_busy_though_their_work_differs() -> None:
+    fleet = Fleet(service=spreads(0.02, 1.0))
+    figures = play(make_surge(3.0, fleet=fleet).having(**TUNED), seed=1)
+    assert sum(figures.goodput(6, 19)) / 13 >= 370

@@ -59,8 +59,8 @@ _LAST_READ_SIZE = 64 * 1024
 class UpstreamConnection(asyncio.Protocol):
     """The asyncio protocol of one connection to an upstream.
 
-    `reader` is the attempt that holds it, None while idle; `owner` has it then. After a response `reusable` says whether another
-    request may follow.
+    `reader` is the attempt that holds it, None while idle; `owner` has it then. After a response `reusable`
+    says whether another request may follow.
     """
 
     __slots__ = (

@@ -143,6 +143,10 @@ class Recorder:
 
     # --- as the owner of idle connections
 
+    def put(self, connection: UpstreamConnection, now_ns: int) -> None:
+        """Idle from now on."""
+        connection.release()
+
     def discard(self, connection: UpstreamConnection, reason: str) -> None:
         """Spoiled while idle."""
         self.seen.reusable = False
@@ -208,6 +212,6 @@ class Recorder:
         self.seen.ended = True
         if self._connection.reusable:
             self.seen.reusable = True
-            self._connection.release()
+            self.put(self._connection, 0)
         else:
             self._connection.close()

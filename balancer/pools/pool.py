@@ -13,7 +13,7 @@ from balancer.pools.hash_key import NO_KEY, HashKey, hash_key
 from balancer.pools.queue import PlaceQueue
 from balancer.pools.retry_budget import RetryBudget, RetryRules
 from balancer.pools.suspects import Suspects
-from balancer.telemetry.columns import UPSTREAM_INFLIGHT
+from balancer.telemetry.columns import UPSTREAM_INFLIGHT, UPSTREAM_INFLIGHT_LIMIT
 from balancer.upstreams.state import candidates
 from balancer.upstreams.upstream import Upstream
 
@@ -128,6 +128,8 @@ class UpstreamPool:
             self._blame(error, f"cannot be rebuilt with {len(chosen)} candidates, and is passed over")
         else:
             self._active = self._policy
+        for one in self.upstreams:
+            one.cells[UPSTREAM_INFLIGHT_LIMIT] = one.inflight_limit
         self._capped = any(one.inflight_limit for one in chosen)
         self._candidates = frozenset(chosen if self._capped else ())
         self._free = {one: None for one in chosen if not one.is_full()} if self._capped else {}

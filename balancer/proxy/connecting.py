@@ -21,7 +21,7 @@ from balancer.pools.pool import UpstreamPool
 from balancer.proxy.dialling import Dialling
 from balancer.proxy.limits import FOREVER_NS
 from balancer.proxy.retry import retry_column
-from balancer.telemetry.columns import POOL_RETRY_BUDGET_EXHAUSTED
+from balancer.telemetry.columns import POOL_QUEUE_REJECTED, POOL_RETRY_BUDGET_EXHAUSTED, QUEUE_REJECTIONS
 from balancer.upstreams.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 Miss: TypeAlias = tuple[Upstream, Failure, str]  # an attempt that failed, why, and in more words
 
-
 _MOST_REFUSALS = 32  # that do not count as attempts
+_NO_ROOM = POOL_QUEUE_REJECTED + QUEUE_REJECTIONS.index("full")
 
 
 class Connecting:
@@ -211,7 +211,10 @@ class Connecting:
 
     def _join(self) -> Failure | None:
         queue = self._pool.queue
-        refused = UPSTREAMS_FULL if queue is None else queue.join(self)
+        if queue is None:
+            self._pool.cells[_NO_ROOM] += 1
+            return UPSTREAMS_FULL
+        refused = queue.join(self)
         if refused is None:
             self.waiting = True
             self._exchange.client.deadline_ns = FOREVER_NS  # the queue has a deadline of its own

@@ -183,7 +183,6 @@ class Instance:
                         one.unchecked,
                         is_eligible,
                         self._fleet.effective_weight(one),
-                        one.max_inflight,
                         dict(one.changes),
                         None if checks is None else dict(checks.counts(one)),
                     )

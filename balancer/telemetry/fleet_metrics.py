@@ -50,7 +50,6 @@ def _upstreams(fleet: FleetSample) -> Iterator[Family]:
         "upstream_up", "1 while its states let it have requests; panic does not count.", _POOL_UPSTREAM
     )
     weight = gauge("upstream_effective_weight", "The weight that policies go by.", _POOL_UPSTREAM)
-    limit = gauge("upstream_inflight_limit", "Requests it may have at once, where capped.", _POOL_UPSTREAM)
     changes = counter("upstream_state_changes", "Changes of state.", (*_POOL_UPSTREAM, "to", "cause"))
     checks = counter("active_checks", "Active checks by result.", (*_POOL_UPSTREAM, "result"))
     for one in fleet.upstreams:
@@ -62,14 +61,12 @@ def _upstreams(fleet: FleetSample) -> Iterator[Family]:
         state.add_metric((*labels, "unchecked"), one.unchecked)
         up.add_metric(labels, one.eligible)
         weight.add_metric(labels, one.effective_weight)
-        if one.max_inflight:
-            limit.add_metric(labels, one.max_inflight)
         for (to, cause), count in _from_zero(FIRST_CHANGES, one.changes).items():
             changes.add_metric((*labels, to, cause), count)
         results = {} if one.checks is None else _from_zero(FIRST_RESULTS, one.checks)
         for result, count in results.items():
             checks.add_metric((*labels, result), count)
-    yield from (state, up, weight, limit, changes, checks)
+    yield from (state, up, weight, changes, checks)
 
 
 def _pools(fleet: FleetSample) -> Iterator[Family]:

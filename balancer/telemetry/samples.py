@@ -31,7 +31,6 @@ class UpstreamSample(NamedTuple):
     unchecked: bool
     eligible: bool  # by its states; panic does not count
     effective_weight: float
-    max_inflight: int  # 0 for no cap
     changes: Mapping[tuple[str, str], int]  # (to, cause) -> how often
     checks: Mapping[str, int] | None  # result -> how many active checks; None where they are off
 

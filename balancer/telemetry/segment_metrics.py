@@ -60,6 +60,7 @@ def _upstreams(rows: list[Row]) -> Iterator[Family]:
         "upstream_first_byte_seconds", "From request sent to first byte of the response.", _POOL_UPSTREAM
     )
     inflight = gauge("upstream_inflight", "Requests now at the upstream.", _POOL_UPSTREAM)
+    limit = gauge("upstream_inflight_limit", "Requests it may have at once, where limited.", _POOL_UPSTREAM)
     idle = gauge("upstream_idle_connections", "Idle keepalive connections.", _POOL_UPSTREAM)
     connects = counter("upstream_connects", "Connections opened.", _POOL_UPSTREAM)
     reuses = counter("upstream_connection_reuses", "Requests sent on a kept connection.", _POOL_UPSTREAM)
@@ -75,6 +76,8 @@ def _upstreams(rows: list[Row]) -> Iterator[Family]:
                 requests.add_metric([*labels, code], count)
         observe(first_byte, labels, *_histogram(cells, c.UPSTREAM_FIRST_BYTE))
         inflight.add_metric(labels, cells[c.UPSTREAM_INFLIGHT])
+        if cells[c.UPSTREAM_INFLIGHT_LIMIT]:
+            limit.add_metric(labels, cells[c.UPSTREAM_INFLIGHT_LIMIT])
         idle.add_metric(labels, cells[c.UPSTREAM_IDLE])
         connects.add_metric(labels, cells[c.UPSTREAM_CONNECTS])
         reuses.add_metric(labels, cells[c.UPSTREAM_REUSES])
@@ -85,7 +88,7 @@ def _upstreams(rows: list[Row]) -> Iterator[Family]:
             c.CONNECT_FAILURE_REASONS, cells[c.UPSTREAM_CONNECT_FAILURES :], strict=True
         ):
             failures.add_metric([*labels, reason], count)
-    yield from (requests, first_byte, inflight, idle, connects, reuses, closes, failures)
+    yield from (requests, first_byte, inflight, limit, idle, connects, reuses, closes, failures)
 
 
 def _pools(rows: list[Row]) -> Iterator[Family]:

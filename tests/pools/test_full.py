@@ -17,7 +17,12 @@ from balancer.policies.registry import BUILT_IN, build
 from balancer.pools.pool import PoolSettings, UpstreamPool
 from balancer.pools.queue import PlaceQueue
 from balancer.pools.retry_budget import RetryRules
-from balancer.telemetry.columns import CELLS_PER_ROW, POOL_QUEUE_LENGTH, UPSTREAM_INFLIGHT
+from balancer.telemetry.columns import (
+    CELLS_PER_ROW,
+    POOL_QUEUE_LENGTH,
+    UPSTREAM_INFLIGHT,
+    UPSTREAM_INFLIGHT_LIMIT,
+)
 from balancer.upstreams.state import AdminState, Cause, candidates
 from balancer.upstreams.upstream import Upstream
 from tests.fakes.loop import FakeClock, FakeLoop
@@ -207,6 +212,14 @@ def test_a_raised_limit_gives_places_at_once() -> None:
     pool.upstreams[0].inflight_limit = 3
     pool.rebuild()
     assert taken(pool, 3) == [1, 1, 0]
+
+
+def test_the_limit_in_force_is_shown() -> None:
+    pool = make(3, 0)
+    assert [one.cells[UPSTREAM_INFLIGHT_LIMIT] for one in pool.upstreams] == [3, 0]
+    pool.upstreams[0].inflight_limit = 0
+    pool.rebuild()
+    assert [one.cells[UPSTREAM_INFLIGHT_LIMIT] for one in pool.upstreams] == [0, 0]
 
 
 class Request:

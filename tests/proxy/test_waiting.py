@@ -97,7 +97,7 @@ def test_without_a_queue_it_is_503_at_once(make_stage: MakeStage) -> None:
         b"Retry-After: 1",
         b'Proxy-Status: balancer; error=connection_limit_reached; details="upstreams_full"',
     } <= set(head_of(sent))
-    assert stage.rejected() == {}
+    assert stage.rejected() == {"full": 1}
     assert stage.local_counted("upstreams_full") == 1
 
 

@@ -32,13 +32,12 @@ UPSTREAM = UpstreamSample(
     unchecked=True,
     eligible=True,
     effective_weight=2.5,
-    max_inflight=20,
     changes={("ejected", "active_check"): 3, ("ejected", "outlier"): 1},
     checks={"passed": 9, "late": 1},
 )
 # Nothing has happened to it yet.
-FRESH = UpstreamSample("apps", "app2:8000", "active", False, False, False, False, 1.0, 0, {}, {})
-UNCHECKED = UpstreamSample("apps", "app3:8000", "active", False, False, False, True, 1.0, 0, {}, None)
+FRESH = UpstreamSample("apps", "app2:8000", "active", False, False, False, False, 1.0, {}, {})
+UNCHECKED = UpstreamSample("apps", "app3:8000", "active", False, False, False, True, 1.0, {}, None)
 
 
 def scraped(text: bytes) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -13,7 +14,13 @@ from balancer.policies.registry import build as build_policy
 from balancer.pools.pool import PoolSettings, UpstreamPool
 from balancer.pools.queue import PlaceQueue
 from balancer.pools.retry_budget import RetryRules
-from balancer.telemetry.columns import CELLS_PER_ROW
+from balancer.telemetry.columns import (
+    BUCKET_BOUNDS_NS,
+    CELLS_PER_ROW,
+    CODE_COLUMN,
+    UPSTREAM_FIRST_BYTE,
+    UPSTREAM_FIRST_BYTE_SUM,
+)
 from balancer.upstreams.shares import share
 from balancer.upstreams.upstream import Upstream
 from tests.sim.engine import Engine
@@ -185,7 +192,13 @@ class Exchange:
     def _response(self, body: float) -> None:
         if self._over:
             return
-        self._first_byte_ns = self._worker.engine.monotonic_ns() - self._sent_ns
+        upstream = self._upstream
+        assert upstream is not None
+        self._first_byte_ns = first_byte = self._worker.engine.monotonic_ns() - self._sent_ns
+        cells = upstream.cells
+        cells[CODE_COLUMN[200]] += 1
+        cells[UPSTREAM_FIRST_BYTE + bisect_left(BUCKET_BOUNDS_NS, first_byte)] += 1
+        cells[UPSTREAM_FIRST_BYTE_SUM] += first_byte
         if body:
             self._worker.engine.after(body, self._last_byte)
         else:

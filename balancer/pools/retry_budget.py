@@ -38,7 +38,9 @@ class RetryBudget:
     def spend(self, now_ns: int) -> bool:
         """Take one retry out of the budget; False where none is left."""
         passed = now_ns - self._seen_ns
-        earned = self._ratio * (self.requests - self._seen) + self._floor * min(passed, _FADE_NS)
+        earned = self._ratio * (self.requests - self._seen) + self._floor * passed
+        if passed > _FADE_NS:
+            earned *= _FADE_NS / passed  # only what the last of them earned: who asks seldom has no hoard
         self._saved = self._saved * exp(-passed / _FADE_NS) + earned
         self._seen = self.requests
         self._seen_ns = now_ns

@@ -40,6 +40,21 @@ def test_quiet_hours_save_up_no_more_than_some_seconds() -> None:
     assert spent(budget, 3600 * SECOND) == 100
 
 
+def test_nor_do_busy_hours_in_which_nothing_was_retried() -> None:
+    """An outage begins with ten seconds' worth of retries, however long all was well before it."""
+    budget = RetryBudget(0.2, 10.0, 0)
+    budget.requests = 3600 * 1000
+    assert spent(budget, 3600 * SECOND) == 10 * 200 + 10 * 10
+
+
+def test_nor_do_retries_now_and_then_keep_a_hoard() -> None:
+    budget = RetryBudget(0.2, 0.0, 0)
+    for minute in range(1, 61):
+        budget.requests += 60 * 1000
+        assert budget.spend(minute * 60 * SECOND)
+    assert spent(budget, 3600 * SECOND) == pytest.approx(10 * 200, rel=0.01)
+
+
 def test_what_was_earned_fades() -> None:
     budget = RetryBudget(0.2, 0.0, 0)
     budget.requests = 1000

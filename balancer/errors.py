@@ -5,8 +5,12 @@ client, the metric label and the log line all follow from it, in this one place.
 `StartupError` are for the operator: they carry one plain sentence with cause and remedy.
 """
 
+import errno
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+
+# This machine has run out of something: it says nothing about who was to be connected to.
+EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
 class Source(StrEnum):
@@ -29,7 +33,7 @@ class Outcome(IntEnum):
     CONNECT_FAILED = 2
     FAILED = 3  # reset, timed out, malformed, truncated
     CLIENT_GONE = 4
-    CANCELLED = 5  # given up by the balancer itself: lost a connect race, shutdown
+    CANCELLED = 5  # given up by the balancer itself: lost a connect race, no descriptors left, shutdown
 
 
 @dataclass(frozen=True, slots=True)

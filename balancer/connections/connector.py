@@ -8,7 +8,15 @@ from collections.abc import Callable
 from balancer.clock import Clock
 from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool, KeepaliveSettings
 from balancer.connections.upstream_connection import UpstreamConnection
-from balancer.errors import CONNECT_FAILED, CONNECT_REFUSED, CONNECT_TIMEOUT, BalancerError, Failure
+from balancer.errors import (
+    CONNECT_FAILED,
+    CONNECT_REFUSED,
+    CONNECT_TIMEOUT,
+    EXHAUSTED,
+    BalancerError,
+    Failure,
+    Outcome,
+)
 from balancer.telemetry.columns import (
     CONNECT_FAILURE_REASONS,
     UPSTREAM_CONNECT_FAILURES,
@@ -24,12 +32,14 @@ _CLOSING_NS = 10_000_000_000  # for the last bytes of a tunnel to go out
 
 
 class DialError(BalancerError):
-    """An upstream could not be connected to. Nothing was sent: another one may be tried."""
+    """An upstream could not be connected to. Nothing was sent: another one may be tried. `outcome` is that of
+    the attempt."""
 
-    def __init__(self, failure: Failure, detail: str) -> None:
+    def __init__(self, failure: Failure, detail: str, outcome: Outcome = Outcome.CONNECT_FAILED) -> None:
         super().__init__(detail)
         self.failure = failure
         self.detail = detail
+        self.outcome = outcome
 
 
 class Connector:
@@ -102,7 +112,8 @@ class Connector:
         except OSError as error:
             upstream.cells[_UNREACHABLE] += 1
             name = errno.errorcode.get(error.errno or 0, type(error).__name__)
-            raise DialError(CONNECT_FAILED, name) from None
+            outcome = Outcome.CANCELLED if error.errno in EXHAUSTED else Outcome.CONNECT_FAILED
+            raise DialError(CONNECT_FAILED, name, outcome) from None
         upstream.cells[UPSTREAM_CONNECTS] += 1
         return connection
 

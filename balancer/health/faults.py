@@ -1,13 +1,9 @@
 """What the errors of a check without a response mean (L4): from aiohttp's exceptions to our closed list."""
 
-import errno
-
 import aiohttp
 
+from balancer.errors import EXHAUSTED
 from balancer.health.result import Reply, Result
-
-# This machine has run out of something: the check was not made.
-_OURS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
 def fault_of(error: aiohttp.ClientError | OSError, where: str) -> Reply:
@@ -33,6 +29,6 @@ def _not_connected(error: OSError, where: str) -> Reply:
     if isinstance(error, ConnectionRefusedError):
         return Reply(Result.REFUSED, 0, f"refused: nothing listens on {where}")
     reason = error.strerror or str(error)
-    if error.errno in _OURS:
+    if error.errno in EXHAUSTED:
         return Reply(Result.NOT_MADE, 0, f"no check could be made ({reason})")
     return Reply(Result.UNREACHABLE, 0, f"{where} cannot be reached ({reason})")

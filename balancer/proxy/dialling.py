@@ -71,7 +71,7 @@ class Dialling:
         elif owner is None:
             return
         elif isinstance(error, DialError):
-            owner.give_back(upstream, Outcome.CONNECT_FAILED)
+            owner.give_back(upstream, error.outcome)
             owner.missed(upstream, error.failure, error.detail)
             if self._dials:
                 owner.join_race(self)  # the other one may be swallowed

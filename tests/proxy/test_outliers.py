@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
+import errno
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,6 +92,16 @@ def test_dials_that_fail_count(scene: Scene) -> None:
         scene.answer(OK)
     assert scene.upstreams[0].is_outlier()
     assert [(one["symptom"], one["count"]) for one in scene.told] == [("failures", 3)]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+def test_what_this_machine_has_run_out_of_is_nobodys_fault(scene: Scene, number: int) -> None:
+    scene.refuse(1, error=OSError(number, "none left"))
+    for _ in range(10):
+        scene.ask()
+        scene.answer(OK)
+        assert status_of(scene.clients[-1].take()) == 200
+    assert scene.told == []
 
 
 def test_501_is_about_the_request(scene: Scene) -> None:

@@ -182,7 +182,7 @@ class UpstreamPool:
     def _keep(self, pinned: Upstream, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
         """The upstream a request is pinned to, if it can have it."""
         affinity = self.affinity
-        if affinity is None or pinned in tried or pinned.is_full() or not affinity.accepts(pinned):
+        if affinity is None or pinned in tried or not self.keeps(pinned):
             return None
         affinity.diversion.stayed(pinned, key)
         return pinned
@@ -220,6 +220,10 @@ class UpstreamPool:
         if any(one not in tried for one in self._free):
             return False
         return any(one not in tried for one in self._candidates)
+
+    def keeps(self, pinned: Upstream) -> bool:
+        """Whether an upstream has a place for the requests pinned to it, and takes them."""
+        return not pinned.is_full() and self.affinity is not None and self.affinity.accepts(pinned)
 
     def has_place(self) -> bool:
         """Whether an upstream has a place, or needs none."""

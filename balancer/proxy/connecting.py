@@ -76,7 +76,7 @@ class Connecting:
         self._pinned = pinned = None if affinity is None else affinity.pinned(head)
         self._key = key = 0 if hash_key is None else hash_key(head, exchange.client.peer)
         queue = pool.queue
-        if queue is not None and queue.waiting and (pinned is None or pinned.is_full()):
+        if queue is not None and queue.waiting and (pinned is None or not pool.keeps(pinned)):
             self._wait()  # those who came before go first
             return
         # As `again`, without its calls: nearly every attempt of all is this one.

@@ -182,6 +182,27 @@ def test_who_is_pinned_to_one_with_a_place_does_not_wait_behind_others(make_stag
     first.receive(OK)
 
 
+@pytest.mark.parametrize("case", ["ejected", "in maintenance", "on probation"])
+def test_who_is_pinned_to_one_that_is_out_waits_behind_others(make_stage: MakeStage, case: str) -> None:
+    """Also where a place has just come free, and who waits is asked in the loop's next turn."""
+    stage = make_stage(2, sticky=OWN, queue={"size": 3})
+    token = tokens(stage, 2)[1]
+    states(stage, {1: {"max_inflight": 1}, **GONE[case]}, count=2)
+    busy, waiting, pinned = Session(stage), Session(stage), Session(stage)
+    busy.send()
+    first = busy.serving
+    waiting.send()
+    assert stage.waiting == 1
+    first.receive(OK)
+    pinned.send(b"pin=" + token)
+    assert stage.waiting == 1
+    first.receive(OK)
+    assert status_of(waiting.client.take()) == 200
+    stage.settle()
+    assert stage.waiting == 0
+    first.receive(OK)
+
+
 def test_fallback_a_failed_connect_and_then_ejected_is_re_pinned(stage: Stage) -> None:
     token = tokens(stage, 3)[1]
     states(stage, {2: {"host": "10.9.9.9"}})

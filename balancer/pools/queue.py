@@ -135,19 +135,20 @@ class PlaceQueue:
         self._armed = self._loop.call_later(max(delay_ns / 1e9, 0.001), self._expire)
 
     def _expire(self) -> None:
-        self._armed = None
+        # `_armed` is kept until the end: one that gives up may join anew at once, and shall not set a timer of
+        # its own while older ones still wait.
         now = self._clock.monotonic_ns()
         waiting = self.waiting
         while waiting:
             oldest = next(iter(waiting))
             left = waiting[oldest] + self._timeout_ns - now
             if left > 0:
-                if self._armed is None:
-                    self._arm(left)
+                self._arm(left)
                 return
             self.leave(oldest)
             self._cells[_TIMEOUT] += 1
             oldest.gave_up(QUEUE_TIMEOUT)
+        self._armed = None
 
 
 def _always() -> bool:

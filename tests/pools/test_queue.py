@@ -41,6 +41,7 @@ class Person:
     def gave_up(self, failure: Failure) -> None:
         assert failure is QUEUE_TIMEOUT
         self.bench.late.append(self.name)
+        self.bench.on_late(self.name)
 
 
 class Bench:
@@ -55,6 +56,7 @@ class Bench:
         self.served: list[str] = []
         self.late: list[str] = []
         self.on_served: Callable[[str], None] = lambda name: None
+        self.on_late: Callable[[str], None] = lambda name: None
         self.people: dict[str, Person] = {}
 
     def join(self, names: str, *, picky: bool = False) -> None:
@@ -153,6 +155,21 @@ def test_each_waits_until_its_own_deadline() -> None:
     bench.advance(1.0)
     assert (bench.late, bench.length, bench.rejected("timeout")) == (["a", "b", "c"], 0, 3)
     assert bench.served == []
+
+
+def test_one_that_joins_anew_as_it_gives_up_does_not_delay_the_others_deadline() -> None:
+    bench = Bench()
+    bench.on_late = lambda name: bench.join("c") if name == "a" else None  # a pipelined request
+    bench.join("a")
+    bench.advance(4.0)
+    bench.join("b")
+    bench.advance(1.0)
+    assert (bench.late, bench.length) == (["a"], 2)
+    bench.advance(4.0)
+    assert bench.late == ["a", "b"]
+    bench.advance(1.0)
+    assert bench.late == ["a", "b", "c"]
+    assert bench.loop.armed_timers == 0
 
 
 def test_one_timer_for_all_and_none_for_nobody() -> None:

@@ -94,6 +94,10 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     except web.HTTPNotFound:
         paths = sorted({resource.canonical for resource in request.app.router.resources()})
         return error(f"there is nothing at {request.path}", 404, paths=paths)
+    except web.RequestPayloadError:
+        return error("the body could not be read: it broke off, or is not of its Content-Encoding", 400)
+    except web.HTTPRequestEntityTooLarge:
+        return error(f"the body is longer than {request.client_max_size} bytes", 413)
 
 
 async def name_server(request: web.Request, response: web.StreamResponse) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -70,6 +71,22 @@ async def test_a_mistake_is_told_and_changes_nothing(
     client: AdminClient, instance: FakeInstance, path: str, body: str, status: int, problem: str
 ) -> None:
     response = await client.patch(path, data=body, headers=JSON)
+    assert response.status == status
+    assert problem in (await response.json())["error"]
+    assert instance.changes == []
+
+
+BODIES = [
+    pytest.param(b'{"weight": 3}' + b" " * 2**20, {}, 413, "longer than 1048576 bytes", id="long"),
+    pytest.param(b'{"weight": 3}', {"Content-Encoding": "gzip"}, 400, "could not be read", id="no gzip"),
+]
+
+
+@pytest.mark.parametrize(("body", "headers", "status", "problem"), BODIES)
+async def test_a_body_that_cannot_be_read_is_told_as_all_else(
+    client: AdminClient, instance: FakeInstance, body: bytes, headers: dict[str, str], status: int, problem: str
+) -> None:
+    response = await client.patch(PATH, data=BytesIO(body), headers={**JSON, **headers})
     assert response.status == status
     assert problem in (await response.json())["error"]
     assert instance.changes == []

@@ -195,7 +195,9 @@ def drain(
     """Send an upstream no new requests; what runs there ends.
 
     Running requests and WebSocket tunnels go on to their end, and it is still
-    checked. To replace a replica without losing a request:
+    checked. Clients that a sticky session pins to it keep using it: where
+    they shall move, use maintenance. To replace a replica without losing a
+    request:
 
     [green]balancer drain app1:8000 --wait 30 && docker compose restart app1[/green]
     [green]balancer activate app1:8000[/green]
@@ -229,8 +231,8 @@ def activate(
 ) -> None:
     """Send an upstream requests again after a drain or maintenance.
 
-    It gets them when its active checks find it well, and after maintenance
-    little by little where SLOW_START is set.
+    It gets them at once, unless its active checks have found it ill, and after
+    maintenance little by little where SLOW_START is set.
     """
     _changes(context, admin, config, upstream).want("active")
 

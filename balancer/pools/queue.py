@@ -135,8 +135,8 @@ class PlaceQueue:
         self._armed = self._loop.call_later(max(delay_ns / 1e9, 0.001), self._expire)
 
     def _expire(self) -> None:
-        # `_armed` is kept until the end: one that gives up may join anew at once, and shall not set a timer of
-        # its own while older ones still wait.
+        # `_armed` is kept until the end: one that gives up may join anew at once, and shall not set a timer
+        # of its own while older ones still wait.
         now = self._clock.monotonic_ns()
         waiting = self.waiting
         while waiting:

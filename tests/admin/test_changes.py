@@ -84,7 +84,12 @@ BODIES = [
 
 @pytest.mark.parametrize(("body", "headers", "status", "problem"), BODIES)
 async def test_a_body_that_cannot_be_read_is_told_as_all_else(
-    client: AdminClient, instance: FakeInstance, body: bytes, headers: dict[str, str], status: int, problem: str
+    client: AdminClient,
+    instance: FakeInstance,
+    body: bytes,
+    headers: dict[str, str],
+    status: int,
+    problem: str,
 ) -> None:
     response = await client.patch(PATH, data=BytesIO(body), headers={**JSON, **headers})
     assert response.status == status

@@ -1,0 +1,86 @@
+"""What `balancer drain` and its like ask the admin API, and how they wait."""
+
+from collections.abc import Mapping
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from balancer.console.changes import POLL, Changes, StillBusyError
+from balancer.console.client import AdminClient, Place
+from tests.fakes.loop import FakeClock
+
+
+class ScriptedClient(AdminClient):
+    """Tells of these counts in flight, one for each question, and remembers what it was asked for."""
+
+    def __init__(self, *running: int) -> None:
+        super().__init__(Place("127.0.0.1", 9901))
+        self._running = list(running)
+        self.targets: list[str] = []
+
+    def get(self, target: str, field: str, patience: float = 0.0) -> Mapping[str, Any]:
+        self.targets.append(target)
+        return {field: self._running.pop(0)}
+
+    def patch(self, target: str, change: Mapping[str, Any], field: str) -> Mapping[str, Any]:
+        self.targets.append(target)
+        return {"inflight": self._running.pop(0), **change}
+
+
+class Scene:
+    def __init__(self, *running: int, named: str = "app1:8000") -> None:
+        self.client = ScriptedClient(*running)
+        self.clock = FakeClock()
+        self.began_ns = self.clock.monotonic_ns()
+        self._out = StringIO()
+        console = Console(file=self._out, width=80, highlight=False)
+        self.changes = Changes(self.client, console, named, clock=self.clock, sleep=self.clock.advance)
+
+    @property
+    def said(self) -> str:
+        return self._out.getvalue()
+
+    @property
+    def passed(self) -> float:
+        return (self.clock.monotonic_ns() - self.began_ns) / 1e9
+
+
+NAMES = [
+    pytest.param("app1:8000", "default/upstreams/app1%3A8000", id="of the default pool"),
+    pytest.param("web/app1:8000", "web/upstreams/app1%3A8000", id="of another pool"),
+    pytest.param("[::1]:8000", "default/upstreams/%5B%3A%3A1%5D%3A8000", id="IPv6"),
+    pytest.param("app 1", "default/upstreams/app%201", id="what no URL may have"),
+    pytest.param("a?b#c", "default/upstreams/a%3Fb%23c", id="what means something in one"),
+    pytest.param("\u00e4pp", "default/upstreams/%C3%A4pp", id="not ASCII"),
+]
+
+
+@pytest.mark.parametrize(("named", "target"), NAMES)
+def test_any_name_is_asked_for_as_it_is(named: str, target: str) -> None:
+    scene = Scene(0, named=named)
+    scene.changes.want("draining")
+    assert scene.client.targets == [f"/api/pools/{target}"]
+
+
+def test_what_still_runs_is_said() -> None:
+    scene = Scene(3)
+    scene.changes.want("draining")
+    assert scene.said == "app1:8000 is draining; 3 in flight may end\n"
+
+
+def test_nothing_in_flight_is_believed_only_after_workers_have_heard_of_the_drain() -> None:
+    scene = Scene(0, 2, 1, 0)
+    scene.changes.want("draining")
+    scene.changes.wait(30)
+    assert scene.said.splitlines()[-1] == "app1:8000 has nothing in flight"
+    assert scene.passed == 3 * POLL
+
+
+@pytest.mark.parametrize(("most", "passed"), [(0, POLL), (1.2, 3 * POLL)])
+def test_what_takes_longer_is_an_error(most: float, passed: float) -> None:
+    scene = Scene(2, 2, 2, 2)
+    with pytest.raises(StillBusyError, match=rf"still has 2 in flight after {most:g} s"):
+        scene.changes.wait(most)
+    assert scene.passed == passed

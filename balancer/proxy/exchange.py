@@ -11,7 +11,6 @@ from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.errors import (
     DRAIN_TIMEOUT,
     INTERNAL_ERROR,
-    UPSTREAM_CLOSED,
     Failure,
     Outcome,
     ProtocolError,
@@ -24,7 +23,7 @@ from balancer.http.responses import prefers_json, render_failure
 from balancer.http.wire import render_informational, render_request, render_response
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.connecting import Connecting
-from balancer.proxy.resending import REASONS, Resending
+from balancer.proxy.resending import Resending
 from balancer.proxy.router import Route
 from balancer.proxy.tunnel import Tunnel
 from balancer.telemetry.columns import (
@@ -49,10 +48,11 @@ CLIENT_GONE_STATUS = 499  # nginx's word in logs; never sent
 class Exchange:
     """Used again for each request of its client connection; `active` between `start` and `_end`."""
 
-    __slots__ = ("_chunked", "_close", "_own_attempt", "_resending", "_unsent", "_untaken",
+    __slots__ = ("_chunked", "_close", "_own_attempt", "_resending", "_untaken",
                  "active", "attempt", "client", "connecting", "failure", "head", "informed", "proxy",
                  "request_bytes", "request_id", "request_whole", "response_begun",
-                 "response_bytes", "route", "started_ns", "status", "tunnel", "upstream_paused")  # fmt: skip
+                 "response_bytes", "route", "started_ns", "status", "tunnel", "unsent",
+                 "upstream_paused")  # fmt: skip
 
     head: RequestHead
     route: Route
@@ -77,7 +77,7 @@ class Exchange:
         self.status = 0
         self.failure: Failure | None = None
         self.started_ns = 0  # when it began, on the monotonic clock
-        self._unsent: list[bytes] = []  # request body, encoded, while there is no connection yet
+        self.unsent: list[bytes] = []  # request body, encoded, while there is no connection
         self.upstream_paused = False
         self._untaken = 0  # bytes the upstream had not taken at the last deadline
         self._chunked = False
@@ -91,7 +91,7 @@ class Exchange:
         timeouts = self.proxy.timeouts
         self.client.deadline_ns = now + (timeouts.first_byte_ns if whole else timeouts.idle_ns)
         if head.length != NO_BODY:
-            self._unsent = self._encoded(body, whole, b"")
+            self.unsent = self._encoded(body, whole, b"")
         self.connecting.start(self.route.pool, now)
 
     def refuse(self, head: RequestHead, error: ProtocolError) -> None:
@@ -126,7 +126,7 @@ class Exchange:
         self.client.deadline_ns = self.proxy.monotonic_ns() + limit
         pieces = self._encoded(body, whole, trailers)
         if self.attempt is None:
-            self._unsent += pieces
+            self.unsent += pieces
             self.client.read_on(False)  # one piece is enough until there is a connection
         elif pieces:
             if not self.response_begun:
@@ -152,12 +152,12 @@ class Exchange:
             self.tunnel.end()
             return
         self.status = CLIENT_GONE_STATUS
-        self._let_go(Outcome.CLIENT_GONE, "client_gone")
+        self.let_go(Outcome.CLIENT_GONE, "client_gone")
         self._end(self.proxy.monotonic_ns())
 
     def client_failed(self, failure: Failure, detail: str) -> None:
         """The client broke its request or is too slow: no more of it reaches the app, who is not to blame."""
-        self._let_go(Outcome.CLIENT_GONE, "client_gone")
+        self.let_go(Outcome.CLIENT_GONE, "client_gone")
         self.fail(failure, detail)
 
     def cut_off(self) -> None:
@@ -165,7 +165,7 @@ class Exchange:
         if self.tunnel is not None:
             self.tunnel.end()
         else:
-            self._let_go(Outcome.CANCELLED, "expired")
+            self.let_go(Outcome.CANCELLED, "expired")
             self.fail(DRAIN_TIMEOUT, "")
 
     def crashed(self, error: Exception) -> None:
@@ -175,7 +175,7 @@ class Exchange:
             self.tunnel.end()
         elif self.active:
             self._close = True
-            self._let_go(Outcome.CANCELLED, "failed")
+            self.let_go(Outcome.CANCELLED, "failed")
             self.fail(INTERNAL_ERROR, "")
 
     # --- the connecting's calls
@@ -193,10 +193,10 @@ class Exchange:
         if reused and head.method not in self.route.pool.retry.methods:
             self._resending.begins_careful(attempt)
         data = render_request(head, self.client.peer, self.request_id, upstream.authority)
-        if self._unsent:
-            data = b"".join([data, *self._unsent])
-            self._resending.keep(self._unsent)
-            self._unsent = []
+        if self.unsent:
+            data = b"".join([data, *self.unsent])
+            self._resending.keep(self.unsent)
+            self.unsent = []
         connection.transport.write(data)
         if not self.request_whole and not self.upstream_paused:
             self.client.deadline_ns = now + self.proxy.timeouts.idle_ns
@@ -252,7 +252,7 @@ class Exchange:
 
     def response(self, head: ResponseHead, body: bytes, last: bool, now: int) -> None:
         """The final response's head, with what came of its body in the same read."""
-        if head.status >= 400 and self._asks_another(head, body, last, now):
+        if head.status >= 400 and self._resending.after_answer(head, body, last, now):
             return
         if self.route.pool.affinity is not None and self.attempt is not None:
             self._pin(head, self.attempt.upstream)
@@ -261,29 +261,6 @@ class Exchange:
             self._finish(now)
         else:
             self.client.deadline_ns = now + self.proxy.timeouts.idle_ns
-
-    def _asks_another(self, head: ResponseHead, body: bytes, last: bool, now: int) -> bool:
-        """Whether this answer sends the request to another upstream instead of going to the client."""
-        attempt = self.attempt
-        assert attempt is not None
-        if head.status not in self.route.pool.retry.statuses or not self._resending.may_go(attempt):
-            return False
-        upstream = self.connecting.another(now, "status")
-        if upstream is None:
-            return False
-        if last:
-            self._resending.set_aside(head, body, attempt.upstream)
-        self.attempt = None
-        attempt.end(attempt.outcome, now, None if last and self.request_whole else "not_reusable")
-        self._go_again(upstream, now)
-        return True
-
-    def _go_again(self, upstream: Upstream, now: int) -> None:
-        """The request goes to `upstream`, as far as it has come, and has as much time as before."""
-        self.begin_anew(now)
-        self._unsent = self._resending.take()
-        self.upstream_paused = False
-        self.connecting.proceed(upstream, now)
 
     def _relay(self, head: ResponseHead, body: bytes, last: bool, now: int) -> None:
         proxy = self.proxy
@@ -336,28 +313,9 @@ class Exchange:
         """The attempt failed, or took too long."""
         attempt = self.attempt
         if attempt is None:
-            self._let_go(Outcome.FAILED, "failed")
+            self.let_go(Outcome.FAILED, "failed")
             self.fail(failure, detail)
-            return
-        # An upstream may close an idle connection just as we take it. That is no failure of its.
-        stale = failure is UPSTREAM_CLOSED and attempt.reused and not self.informed
-        may_go = self._resending.may_go(attempt)
-        self.connecting.missed(attempt.upstream, failure, detail)
-        self._let_go(Outcome.CANCELLED if stale else Outcome.FAILED, "failed")
-        now = self.proxy.monotonic_ns()
-        if may_go and stale and self.connecting.may_go_on():
-            self._unsent = self._resending.take()
-            self.connecting.again_fresh(attempt.upstream, now)
-            return
-        reason = REASONS.get(failure)
-        if not may_go or reason is None:
-            self.fail(failure, detail)
-        elif (upstream := self.connecting.another(now, reason)) is not None:
-            self._go_again(upstream, now)
-        elif self.connecting.awaits_another(now, reason, failure, detail):
-            self._unsent = self._resending.take()
-            self.upstream_paused = False
-        else:
+        elif not self._resending.after_failure(attempt, failure, detail):
             self.fail(failure, detail)
 
     def upstream_takes(self) -> bool:
@@ -408,7 +366,7 @@ class Exchange:
         self._end(now)
         self.client.exchange_ended(self._close, now)
 
-    def _let_go(self, outcome: Outcome, close_reason: str) -> None:
+    def let_go(self, outcome: Outcome, close_reason: str) -> None:
         """Give up the attempt or the dials, whichever there are."""
         self.connecting.cancel(outcome)
         attempt = self.attempt
@@ -419,7 +377,7 @@ class Exchange:
     def _end(self, now: int) -> None:
         """Count and log. After this the exchange may be started again."""
         self.active = False
-        self._unsent = []
+        self.unsent = []
         if self._resending.holds:
             self._resending.end()
         self.upstream_paused = False

@@ -1,4 +1,4 @@
-"""What is kept of an exchange so that its request can be sent once more, and whether it may be.
+"""What is kept of an exchange so that its request can be sent once more, and whether it is.
 
 A request goes again only while no byte of a response has reached the client. An idempotent one (RFC 9110
 section 9.2.2) may reach an app twice. Any other may go again only with proof that nobody has read it.
@@ -7,7 +7,7 @@ section 9.2.2) may reach an app twice. Any other may go again only with proof th
 from typing import TYPE_CHECKING
 
 from balancer.connections.tcp_info import Taken, taken
-from balancer.errors import FIRST_BYTE_TIMEOUT, MALFORMED_RESPONSE, UPSTREAM_CLOSED, Failure
+from balancer.errors import FIRST_BYTE_TIMEOUT, MALFORMED_RESPONSE, UPSTREAM_CLOSED, Failure, Outcome
 from balancer.http.head import ResponseHead
 from balancer.pools.retry_budget import RetryRules
 from balancer.proxy.attempt import Attempt
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from balancer.proxy.exchange import Exchange
 
 # Failures of an attempt for which another upstream is asked, and what retries_total calls them.
-REASONS: dict[Failure, str] = {
+_REASONS: dict[Failure, str] = {
     UPSTREAM_CLOSED: "upstream_closed",
     FIRST_BYTE_TIMEOUT: "first_byte_timeout",
     MALFORMED_RESPONSE: "malformed_response",
@@ -67,7 +67,7 @@ class Resending:
         self._size += size
         self._kept.bytes += size
 
-    def take(self) -> list[bytes]:
+    def _take(self) -> list[bytes]:
         """What is to be written to the next upstream; it is kept anew when that happens."""
         pieces = self._pieces
         self._forget()
@@ -86,7 +86,7 @@ class Resending:
         self.answer = None
         self.holds = False
 
-    def set_aside(self, head: ResponseHead, body: bytes, upstream: Upstream) -> None:
+    def _set_aside(self, head: ResponseHead, body: bytes, upstream: Upstream) -> None:
         """The own error answer of `upstream`, whole: it is passed on if no better one comes."""
         self.holds = True
         self.answer = head, body, upstream
@@ -101,7 +101,61 @@ class Resending:
         self.holds = True
         self._before = taken(attempt.connection.transport.get_extra_info("socket"))
 
-    def may_go(self, attempt: Attempt) -> bool:
+    # --- the exchange's questions, after an attempt
+
+    def after_answer(self, head: ResponseHead, body: bytes, last: bool, now: int) -> bool:
+        """An upstream answered with an error: whether the request goes to another one instead of this
+        answer to the client."""
+        exchange = self._exchange
+        attempt = exchange.attempt
+        assert attempt is not None
+        if head.status not in self._rules.statuses or not self._may_go(attempt):
+            return False
+        upstream = exchange.connecting.another(now, "status")
+        if upstream is None:
+            return False
+        if last:
+            self._set_aside(head, body, attempt.upstream)
+        exchange.attempt = None
+        attempt.end(attempt.outcome, now, None if last and exchange.request_whole else "not_reusable")
+        self._go(upstream, now)
+        return True
+
+    def after_failure(self, attempt: Attempt, failure: Failure, detail: str) -> bool:
+        """The attempt failed, or took too long, and ends here: whether the request goes out once more, now or
+        when there is a place for it."""
+        exchange = self._exchange
+        connecting = exchange.connecting
+        # An upstream may close an idle connection just as we take it. That is no failure of its.
+        stale = failure is UPSTREAM_CLOSED and attempt.reused and not exchange.informed
+        may_go = self._may_go(attempt)
+        connecting.missed(attempt.upstream, failure, detail)
+        exchange.let_go(Outcome.CANCELLED if stale else Outcome.FAILED, "failed")
+        reason = _REASONS.get(failure)
+        if not may_go or reason is None:
+            return False
+        now = exchange.proxy.monotonic_ns()
+        if stale and connecting.may_go_on():
+            exchange.unsent = self._take()
+            connecting.again_fresh(attempt.upstream, now)
+        elif (upstream := connecting.another(now, reason)) is not None:
+            self._go(upstream, now)
+        elif connecting.awaits_another(now, reason, failure, detail):
+            exchange.unsent = self._take()
+            exchange.upstream_paused = False
+        else:
+            return False
+        return True
+
+    def _go(self, upstream: Upstream, now: int) -> None:
+        """The request goes to `upstream`, as far as it has come, and has as much time as before."""
+        exchange = self._exchange
+        exchange.begin_anew(now)
+        exchange.unsent = self._take()
+        exchange.upstream_paused = False
+        exchange.connecting.proceed(upstream, now)
+
+    def _may_go(self, attempt: Attempt) -> bool:
         """Whether the request of this attempt, which has failed, may be sent once more."""
         exchange = self._exchange
         if exchange.response_begun or exchange.informed or self._dropped:

@@ -71,7 +71,7 @@ class OutlierDetector:
         now = self._clock.monotonic_ns()
         self._fade(members, now)
         conduct = upstream.conduct
-        count = conduct.failed(symptom)
+        count = conduct.failed(symptom, now)
         if upstream.is_outlier() or now < conduct.quiet_until_ns:
             return None
         if count < self._thresholds[symptom] and not on_trial:

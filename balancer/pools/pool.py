@@ -12,7 +12,7 @@ from balancer.pools.affinity import Affinity
 from balancer.pools.hash_key import NO_KEY, HashKey, hash_key
 from balancer.pools.queue import PlaceQueue
 from balancer.pools.retry_budget import RetryBudget, RetryRules
-from balancer.pools.suspects import Suspects
+from balancer.pools.suspects import LATELY_NS, Suspects
 from balancer.telemetry.columns import UPSTREAM_INFLIGHT, UPSTREAM_INFLIGHT_LIMIT
 from balancer.upstreams.state import candidates
 from balancer.upstreams.upstream import Upstream
@@ -187,8 +187,11 @@ class UpstreamPool:
         affinity.diversion.stayed(pinned, key)
         return pinned
 
-    def finished(self, upstream: Upstream, latency_ns: int, outcome: Outcome) -> None:
-        """The attempt that `choose` began is over."""
+    def finished(
+        self, upstream: Upstream, latency_ns: int, outcome: Outcome, began_ns: int = LATELY_NS
+    ) -> None:
+        """The attempt that `choose` began is over. It was sent at `began_ns`; its response, if any, began
+        `latency_ns` after that."""
         upstream.inflight = inflight = upstream.inflight - 1
         upstream.cells[UPSTREAM_INFLIGHT] = inflight
         if self._capped and inflight < upstream.inflight_limit and upstream in self._candidates:
@@ -204,9 +207,10 @@ class UpstreamPool:
                 self._blame(error, "failed where an attempt ended")
         suspects = self.suspects
         if suspects is not None:
-            if outcome is _SUCCESS and not upstream.on_probation:
-                upstream.conduct.successes += 1
-            elif suspects.weigh(upstream, outcome):
+            conduct = upstream.conduct
+            if outcome is _SUCCESS and not conduct.watched:
+                conduct.successes += 1
+            elif suspects.weigh(upstream, outcome, began_ns, latency_ns):
                 self.rebuild()
 
     def overruled(self, upstream: Upstream) -> None:

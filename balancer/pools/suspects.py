@@ -17,6 +17,7 @@ _TRIAL_NS = 5_000_000_000
 # A trial that was given up after so long has lost a connect race: nobody answers there.
 _LOST_NS = 200_000_000
 _UNTIL_TOLD = 1 << 62  # later than every revision
+LATELY_NS = 1 << 62  # when what ended as a dial began: dials are short, and what they show is new
 
 # Sends a message to the supervisor; False where it was dropped.
 Tell: TypeAlias = Callable[[dict[str, Any]], bool]
@@ -43,6 +44,10 @@ class Suspects:
     def rebuild(self, members: Sequence[Upstream], candidates: Sequence[Upstream]) -> None:
         """States have changed."""
         self._members = members
+        now = self._clock.monotonic_ns()
+        for one in members:
+            if one.on_probation and not one.conduct.probation_ns:
+                one.conduct.probation_ns = now
         backup = not candidates or candidates[0].backup
         self.on_probation = [
             one
@@ -61,29 +66,31 @@ class Suspects:
             running = conduct.trial_ns > 0 and now_ns - conduct.trial_ns < _TRIAL_NS
             if running or upstream.is_full() or now_ns < conduct.quiet_until_ns:
                 continue
-            if not conduct.probation_ns:
-                conduct.probation_ns = now_ns
-            waited = now_ns - conduct.probation_ns >= _PATIENCE_NS
+            if not conduct.asked_ns:
+                conduct.asked_ns = now_ns
+            waited = now_ns - conduct.asked_ns >= _PATIENCE_NS
             if waited or (method in self._methods and not upstream.inflight):
                 conduct.trial_ns = now_ns
                 return upstream
         return None
 
-    def weigh(self, upstream: Upstream, outcome: Outcome) -> bool:
-        """An attempt has ended; whether its upstream's state is another one now."""
+    def weigh(self, upstream: Upstream, outcome: Outcome, began_ns: int, latency_ns: int) -> bool:
+        """An attempt has ended, that began at `began_ns`; whether its upstream's state is another one now."""
         conduct = upstream.conduct
-        # Others than the trial end there too: they began before its ejection.
-        decides = upstream.on_probation and (conduct.trial_ns > 0 or upstream not in self.on_probation)
-        if outcome is Outcome.CANCELLED and self._has_lost(conduct.trial_ns):
-            outcome = Outcome.CONNECT_FAILED
-        conduct.trial_ns = 0
+        # What began before its ejection may end there still, and decides nothing.
+        decides = upstream.on_probation and began_ns >= conduct.probation_ns
+        if began_ns >= conduct.trial_ns:
+            if outcome is Outcome.CANCELLED and self._has_lost(conduct.trial_ns):
+                outcome = Outcome.CONNECT_FAILED
+            conduct.trial_ns = 0
         if outcome is Outcome.SUCCESS:
-            conduct.successes += 1
-            if not decides or upstream.is_outlier():
-                return False
-            upstream.on_probation = False
-            self._tell(self._about("recovered", upstream))
-            return True
+            conduct.succeeded(began_ns + latency_ns)
+            recovers = decides and not upstream.is_outlier()
+            if recovers:
+                upstream.on_probation = False
+                self._tell(self._about("recovered", upstream))
+            conduct.watched |= upstream.on_probation
+            return recovers
         suspicion = self._detector.ended(upstream, outcome, self._members, decides)
         if suspicion is None or upstream not in self._members:
             return False

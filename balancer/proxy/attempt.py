@@ -63,13 +63,13 @@ class Attempt:
         else:
             exchange.proxy.connector.close_now(connection, close_reason)
         latency = self.first_byte_ns if self.first_byte_ns >= 0 else now_ns - self.started_ns
-        exchange.route.pool.finished(self.upstream, latency, outcome)
+        exchange.route.pool.finished(self.upstream, latency, outcome, self.started_ns)
 
     def end_tunnel(self) -> None:
         """Let go of a connection that became a tunnel; what was written to it still goes out."""
         exchange = self.exchange
         exchange.proxy.connector.close_when_written(self.connection, "tunnel_ended")
-        exchange.route.pool.finished(self.upstream, self.first_byte_ns, Outcome.SUCCESS)
+        exchange.route.pool.finished(self.upstream, self.first_byte_ns, Outcome.SUCCESS, self.started_ns)
 
     # --- the upstream connection's calls (ResponseReader)
 

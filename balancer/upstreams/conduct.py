@@ -21,35 +21,45 @@ class Spared(StrEnum):
 class Conduct:
     """How the attempts at one upstream ended.
 
-    A success does one thing: it adds one to `successes`. Runs end by that too, as each remembers how many
-    successes there were before it; and what is recent is what came after `_forgotten`.
+    Unless it is `watched` a success only adds one to `successes`. What is recent is what came after
+    `_forgotten`.
     """
 
-    __slots__ = ("_forgotten", "_mark", "_runs", "held_until", "probation_ns",
-                 "quiet_until_ns", "recent_errors", "successes", "trial_ns")  # fmt: skip
+    __slots__ = ("_forgotten", "_runs", "_runs_since_ns", "asked_ns", "held_until", "probation_ns",
+                 "quiet_until_ns", "recent_errors", "successes", "trial_ns", "watched")  # fmt: skip
 
     def __init__(self) -> None:
         self.successes = 0
         self.recent_errors = 0
+        self.watched = False  # a run has begun, or it is on probation: the next success matters
         self.quiet_until_ns = 0  # it was spared: not judged again before
         # Ejected here before the supervisor has said so: what it said in revisions before this is old.
         self.held_until = 0
         self.trial_ns = 0  # when the request began that decides on its probation; 0 while none runs
-        self.probation_ns = 0  # when the first request after its ejection came; 0 before
+        self.probation_ns = 0  # when its probation began; 0 before
+        self.asked_ns = 0  # when the first request after that came; 0 before
         self._forgotten = 0
-        self._mark = 0
         self._runs = dict.fromkeys(Symptom, 0)
+        self._runs_since_ns = 0  # when the first failure of those that run came
 
-    def failed(self, symptom: Symptom) -> int:
+    def failed(self, symptom: Symptom, now_ns: int) -> int:
         """One more attempt that did not succeed; how many of this kind there were since the last success."""
         runs = self._runs
-        if self._mark != self.successes:
-            self._mark = self.successes
-            self.begin_anew()
+        if not any(runs.values()):
+            self._runs_since_ns = now_ns
         if symptom is Symptom.SERVER_ERRORS:
             self.recent_errors += 1
+        self.watched = True
         runs[symptom] += 1
         return runs[symptom]
+
+    def succeeded(self, answered_ns: int) -> None:
+        """One more attempt that succeeded. It ends runs, unless its response had begun before they did: long
+        downloads and tunnels end all the time, and tell how the upstream was when they began."""
+        self.successes += 1
+        if answered_ns >= self._runs_since_ns:
+            self.begin_anew()
+            self.watched = False
 
     def begin_anew(self) -> None:
         """Runs begin with the next attempt."""
@@ -59,8 +69,8 @@ class Conduct:
     def begin_probation(self) -> None:
         """It is readmitted for a trial."""
         self.begin_anew()
-        self.trial_ns = 0
-        self.probation_ns = 0
+        self.watched = True
+        self.trial_ns = self.probation_ns = self.asked_ns = 0
 
     @property
     def recent_responses(self) -> int:

@@ -44,7 +44,7 @@ class Scene:
         found = []
         for outcome in map(OUTCOMES.__getitem__, outcomes):
             if outcome is Outcome.SUCCESS:
-                upstream.conduct.successes += 1  # as the pool does
+                upstream.conduct.succeeded(self.clock.monotonic_ns())
             elif (suspicion := self.detector.ended(upstream, outcome, self.members)) is not None:
                 found.append(suspicion)
         return found

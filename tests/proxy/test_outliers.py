@@ -10,7 +10,7 @@ import pytest
 
 from balancer.errors import Outcome
 from balancer.upstreams.state import Cause
-from tests.fakes.wire import upstream_message
+from tests.fakes.wire import FakeTransport, upstream_message
 from tests.proxy.stage import GET, OK, Stage, status_of
 
 ERROR = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
@@ -102,6 +102,32 @@ def test_what_this_machine_has_run_out_of_is_nobodys_fault(scene: Scene, number:
         scene.answer(OK)
         assert status_of(scene.clients[-1].take()) == 200
     assert scene.told == []
+
+
+STREAM = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
+UPGRADE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+
+
+@pytest.mark.parametrize("kind", ["downloads", "tunnels"])
+def test_what_began_well_before_does_not_hide_what_fails_now(scene: Scene, kind: str) -> None:
+    """Long responses and tunnels end all the time; that says how the upstream was when they began."""
+    older: list[FakeTransport] = []
+    while len(older) < 20:
+        number = scene.begin(GET if kind == "downloads" else UPGRADE)
+        scene.answer(STREAM if kind == "downloads" else SWITCH)
+        if number == 1:
+            older.append(scene.upstream)
+    scene.advance(0.01)
+    asked = ""
+    for one in older:
+        asked += scene.play(2)
+        if kind == "downloads":
+            one.receive(b"123456789")
+        else:
+            one.receive_eof()
+        scene.settle()
+    assert asked.count("1") == 5
 
 
 def test_501_is_about_the_request(scene: Scene) -> None:
@@ -285,11 +311,32 @@ def test_what_ends_from_before_decides_nothing(scene: Scene) -> None:
     older = [scene.begin() for _ in range(4)].index(1)
     before = scene.loop.transports[older]
     scene.say(OUTLIER)
+    scene.advance(10)
     scene.say(ON_PROBATION)
     before.receive(OK)
     scene.settle()
     assert scene.upstreams[0].on_probation
     assert scene.told == []
+
+
+def test_what_ends_from_before_while_a_trial_runs_decides_nothing(scene: Scene) -> None:
+    older = [scene.begin() for _ in range(4)].index(1)
+    before = scene.loop.transports[older]
+    before.receive(STREAM)
+    scene.say(OUTLIER)
+    scene.advance(10)
+    scene.say(ON_PROBATION)
+    assert scene.play(1) == "2"
+    scene.advance(1)
+    assert scene.begin() == 1
+    trial = scene.upstream
+    before.receive(b"123456789")
+    scene.settle()
+    assert scene.told == []
+    assert scene.play(3) == "222"  # the trial still runs
+    trial.receive(ERROR)
+    scene.settle()
+    assert [one["on_probation"] for one in scene.told] == [True]
 
 
 def test_a_trial_that_takes_long_is_joined_by_another(scene: Scene) -> None:

@@ -12,13 +12,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from balancer.config import Loaded, load_with_origins
-from balancer.config.effective import as_yaml, effective
+from balancer.config.effective import as_yaml
 from balancer.console.client import AdminClient, find_admin, find_token
 from balancer.errors import OperatorError, SettingsError
 from balancer.policies import registry
@@ -89,9 +87,9 @@ def balancer(
 def run(context: typer.Context, config: ConfigFile = None) -> None:
     """Run the balancer until TERM (the default command)."""
     loaded = _load(context, config)
-    from balancer.runtime.supervisor import run as run_supervisor  # loads uvloop, aiohttp, metrics
+    from balancer.runtime.launch import run as launch  # loads uvloop, aiohttp, metrics
 
-    raise typer.Exit(run_supervisor(loaded))
+    raise typer.Exit(launch(loaded))
 
 
 @app.command()
@@ -105,7 +103,9 @@ def check(
     if yaml:
         print(as_yaml(loaded.settings), end="")
     else:
-        _print_settings(loaded)
+        from balancer.console.settings import print_settings
+
+        print_settings(loaded, _console())
 
 
 @app.command()
@@ -271,24 +271,6 @@ def _quiet_interrupt() -> Iterator[None]:
 
 def _load(context: typer.Context, config: str | None) -> Loaded:
     return load_with_origins(os.environ, config or context.obj, registry)
-
-
-def _print_settings(loaded: Loaded) -> None:
-    settings = loaded.settings
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    table.add_column("setting", no_wrap=True)
-    table.add_column("value", overflow="fold")
-    table.add_column("set by", no_wrap=True)
-    for setting in effective(loaded):
-        style = "dim" if setting.origin == "default" else ""
-        table.add_row(setting.variable, Text(setting.value or "-"), setting.origin, style=style)
-    console = _console()
-    console.print(table)
-    count = len(settings.upstreams)
-    console.print(
-        f"The settings are good: {count} upstream{'s' * (count != 1)}, policy {settings.policy}, "
-        f"clients connect to {settings.listen}."
-    )
 
 
 def _console(stderr: bool = False) -> Console:

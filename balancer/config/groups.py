@@ -1,22 +1,18 @@
 """Settings that share a prefix (L1): one frozen model per group, with every default, bound and meaning."""
 
-from difflib import get_close_matches
 from typing import Annotated
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     ValidationInfo,
     field_validator,
 )
 
 from balancer.config.types import (
     IDEMPOTENT,
-    CommaList,
     Count,
     Duration,
     Headers,
@@ -27,45 +23,6 @@ from balancer.config.types import (
     check_path,
     format_size,
 )
-
-# The fields of an access-log record. Telemetry, which writes them, is a layer above: a test compares.
-ACCESS_LOG_FIELDS = (
-    "time", "client", "method", "target", "protocol", "host", "status", "reason", "route", "pool", "upstream",
-    "attempts", "reused", "request_bytes", "response_bytes", "duration", "first_byte", "request_id",
-    "user_agent", "referer",
-)  # fmt: skip
-
-
-def _check_log_fields(fields: tuple[str, ...]) -> tuple[str, ...]:
-    for field in fields:
-        if field not in ACCESS_LOG_FIELDS:
-            close = get_close_matches(field, ACCESS_LOG_FIELDS, 1)
-            remedy = (
-                f"did you mean {close[0]}?" if close else f"the fields are {', '.join(ACCESS_LOG_FIELDS)}"
-            )
-            raise ValueError(f"names an unknown field ({field}); {remedy}")
-    if not fields:
-        raise ValueError("names no field; write all, or turn the log off with ACCESS_LOG__ENABLED=false")
-    if len(set(fields)) < len(fields):
-        raise ValueError("names a field twice")
-    return fields
-
-
-def _parse_log_fields(value: object) -> object:
-    return ACCESS_LOG_FIELDS if value == ["all"] else value
-
-
-def _show_log_fields(fields: tuple[str, ...]) -> list[str]:
-    return ["all"] if fields == ACCESS_LOG_FIELDS else list(fields)
-
-
-LogFields = Annotated[
-    tuple[str, ...],
-    AfterValidator(_check_log_fields),
-    BeforeValidator(_parse_log_fields),
-    CommaList,
-    PlainSerializer(_show_log_fields, when_used="json"),
-]
 
 
 class MisfitError(ValueError):
@@ -298,15 +255,3 @@ class LimitSettings(Group):
                 "a head too large, never a 414; lower it, or raise LIMITS__HEADER_BYTES"
             )
         return uri_bytes
-
-
-class AccessLogSettings(Group):
-    """One JSON line per request on stdout."""
-
-    enabled: bool = Field(default=True, description="Write one JSON line per request to stdout.")
-    fields: LogFields = Field(
-        default=ACCESS_LOG_FIELDS, description="Which fields, in this order: a list, or `all`."
-    )
-    sample: float = Field(
-        default=1.0, ge=0, le=1, allow_inf_nan=False, description="Share of requests logged, from 0 to 1."
-    )

@@ -19,10 +19,10 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from balancer.config.access_log import AccessLogSettings
 from balancer.config.address import Address, parse_listen
 from balancer.config.cpus import usable_cpus
 from balancer.config.groups import (
-    AccessLogSettings,
     HealthCheckSettings,
     KeepaliveSettings,
     LimitSettings,

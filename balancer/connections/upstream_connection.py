@@ -6,17 +6,16 @@ them, or while nobody has asked, ends the connection.
 """
 
 import asyncio
-import os
-import socket
-from typing import Protocol
+from contextlib import closing
 
+from balancer.connections.last_words import last_words
+from balancer.connections.roles import IdleOwner, ResponseReader
 from balancer.errors import (
     MALFORMED_RESPONSE,
     RESPONSE_HEAD_TOO_LARGE,
     RESPONSE_TRUNCATED,
     UPGRADE_FAILED,
     UPSTREAM_CLOSED,
-    Failure,
     ProtocolError,
 )
 from balancer.http.chunked import ChunkedDecoder
@@ -25,35 +24,7 @@ from balancer.http.head import HEAD_END, ResponseHead, parse_response_head
 from balancer.http.syntax import refuse_response_early
 from balancer.upstreams.upstream import Upstream
 
-
-class ResponseReader(Protocol):
-    """Who holds a connection: told of the response to its request, in order, until the last call.
-
-    The last call is one of `response(..., last=True)`, `response_body(..., last=True)`, `upstream_failed` and
-    `crashed`; a tunnel ends with `tunnel_ended`.
-    """
-
-    def informational(self, head: ResponseHead) -> None: ...
-    def response(self, head: ResponseHead, body: bytes, last: bool) -> None: ...
-    def response_body(self, body: bytes, last: bool, trailers: bytes) -> None: ...
-    def switched(self, head: ResponseHead, data: bytes) -> None: ...
-    def tunnel_data(self, data: bytes) -> None: ...
-    def tunnel_ended(self) -> None: ...
-    def upstream_failed(self, failure: Failure, detail: str) -> None: ...
-    def upstream_paused(self, paused: bool) -> None: ...
-    def crashed(self, error: Exception) -> None: ...
-
-
-class IdleOwner(Protocol):
-    """Where idle connections are kept: given them back, and told when one of them can no longer be used."""
-
-    def put(self, connection: "UpstreamConnection", now_ns: int) -> None: ...
-    def discard(self, connection: "UpstreamConnection", reason: str) -> None: ...
-
-
 _HEAD, _BODY, _TUNNEL, _IDLE = range(4)
-_LAST_READS = 64
-_LAST_READ_SIZE = 64 * 1024
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -208,17 +179,8 @@ class UpstreamConnection(asyncio.Protocol):
         An app may answer early and close while the request is still being written. Then the write fails
         first, and the event loop gives up the connection with the answer unread.
         """
-        sock = self.transport.get_extra_info("socket")
-        descriptor = sock.fileno() if sock is not None else -1
-        if descriptor < 0:
-            return False
-        with socket.socket(fileno=os.dup(descriptor)) as last:
-            last.setblocking(False)
-            for _ in range(_LAST_READS):
-                try:
-                    data = last.recv(_LAST_READ_SIZE)
-                except OSError:
-                    return False
+        with closing(last_words(self.transport)) as words:
+            for data in words:
                 if not data or self.reader is not reader:
                     return True
                 if self._state == _HEAD:

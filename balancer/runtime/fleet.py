@@ -1,59 +1,29 @@
 """The authoritative state of every pool and upstream (L6), in the supervisor.
 
 A state changes through the doors here and nowhere else. Each change has a revision, an event with its cause,
-and a log line; the workers are told the whole pool, at once but no sooner than TELL_EVERY after the last.
+and a log line; the workers are told the whole pool (`news`).
 """
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from balancer.clock import Clock
 from balancer.discovery.member import Member
 from balancer.errors import StartupError
 from balancer.pools.slow_start import ramp
 from balancer.runtime.channel import Message
+from balancer.runtime.news import News
 from balancer.runtime.states import API, PoolState, UpstreamState
+from balancer.runtime.turns import take_turns
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import Event, EventLog
 from balancer.telemetry.ledger import Ledger
 from balancer.upstreams.conduct import Spared
-from balancer.upstreams.state import AdminState, Cause, candidates
+from balancer.upstreams.state import AdminState, Cause
 
-# Seconds. A worker needs 6 to 16 ms to take in a pool of 1,000 upstreams, in which it serves nobody: when
-# many change one after the other, it is told of them together.
-TELL_EVERY = 0.05
 # The causes of admin states: the app itself asked for a drain, the operator wants it, or his word has ended.
 ANNOUNCED, OPERATOR, GONE = "announced", "operator", "ejected"
-
-
-class _Turn(NamedTuple):
-    """What is said when a pool comes into a state, and when it leaves it."""
-
-    kind: str  # of the event; with `_over` at the end
-    level: int
-    begins: str
-    ends: str
-
-
-_BACKUP = _Turn(
-    "backup",
-    logging.WARNING,
-    "no other upstream is eligible: the backup upstreams take over",
-    "the backup upstreams stand by again",
-)
-_PANIC = _Turn(
-    "panic",
-    logging.ERROR,
-    "no upstream is eligible: requests go to those that are not, rather than nowhere",
-    "panic is over",
-)
-_OUT = _Turn(
-    "out",
-    logging.ERROR,
-    "no upstream may be used: requests are answered with 503",
-    "there are upstreams again",
-)
 
 
 class FleetWatcher(Protocol):
@@ -93,10 +63,7 @@ class Fleet:
         self._events = events
         self._clock = clock
         self._log = log
-        self._call_later = call_later
-        self._broadcast = broadcast
-        self._untold: dict[str, PoolState] = {}  # pools whose change the workers have not been told
-        self._told_ns = -1 << 62
+        self._news = News(lambda: self.revision, clock=clock, call_later=call_later, broadcast=broadcast)
         self._established = False
         self._left_out: set[tuple[str, str]] = set()  # of too many upstreams; said once
 
@@ -304,8 +271,7 @@ class Fleet:
         return True
 
     def _remove(self, pool: PoolState, upstream: UpstreamState, why: str) -> None:
-        if pool.name in self._untold:
-            self._tell()  # a row that workers have never heard of they would never give back
+        self._news.tell_of(pool)  # a row that workers have never heard of they would never give back
         del pool.upstreams[upstream.id]
         self._ledger.retire(Kind.UPSTREAM, pool.name, upstream.id)
         self._log.info("upstream %s of pool %s is removed: %s", upstream.id, pool.name, why)
@@ -329,36 +295,11 @@ class Fleet:
         self._say(kind, upstream.pool, upstream.id, cause, text)
 
     def _changed(self, pool: PoolState) -> None:
-        chosen, panics = candidates(list(pool.upstreams.values()), pool.panic_allowed)
-        on_backup, out = bool(chosen) and chosen[0].backup, not chosen
-        for changed, now, turn in (
-            (on_backup != pool.on_backup, on_backup, _BACKUP),
-            (panics != pool.panics, panics, _PANIC),
-            (out != pool.out, out, _OUT),
-        ):
-            if changed:
-                level, text = (turn.level, turn.begins) if now else (logging.INFO, turn.ends)
-                self._log.log(level, "pool %s: %s", pool.name, text)
-                self._say(turn.kind if now else f"{turn.kind}_over", pool.name, None, None, text)
-        pool.on_backup, pool.panics, pool.out = on_backup, panics, out
-        if not self._untold:
-            since = (self._clock.monotonic_ns() - self._told_ns) / 1e9
-            self._call_later(max(0.0, TELL_EVERY - since), self._tell)
-        self._untold[pool.name] = pool
+        for turn in take_turns(pool):
+            self._log.log(turn.level, "pool %s: %s", pool.name, turn.text)
+            self._say(turn.kind, pool.name, None, None, turn.text)
+        self._news.changed(pool)
 
     def _say(self, kind: str, pool: str, upstream: str | None, cause: str | None, text: str) -> None:
         self.revision += 1
         self._events.append(Event(self.revision, self._clock.wall(), kind, pool, upstream, cause, text))
-
-    def _tell(self) -> None:
-        self._told_ns = self._clock.monotonic_ns()
-        untold, self._untold = self._untold, {}
-        for pool in untold.values():
-            self._broadcast(
-                {
-                    "type": "pool",
-                    "revision": self.revision,
-                    "name": pool.name,
-                    "upstreams": [upstream.for_workers() for upstream in pool.upstreams.values()],
-                }
-            )

@@ -10,19 +10,16 @@ from functools import partial
 from random import Random
 from typing import Any
 
-import uvloop
-
 from balancer import __version__
 from balancer.admin.server import AdminServer
 from balancer.clock import Clock, SystemClock
 from balancer.config.address import is_ip
 from balancer.config.export import export
 from balancer.config.loader import Loaded
-from balancer.config.settings import Settings
 from balancer.config.token import read_token
 from balancer.discovery.discovery import Discovery
 from balancer.discovery.lookup import SystemResolver
-from balancer.errors import OperatorError, StartupError
+from balancer.errors import StartupError
 from balancer.health.active import ActiveChecks
 from balancer.health.probe import Probes
 from balancer.runtime.blueprint import Blueprint, build_pools, check_settings, discovered, ejection_settings
@@ -31,11 +28,9 @@ from balancer.runtime.checking import CheckDoors, CheckedFleet
 from balancer.runtime.crew import Crew
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.instance import Instance
-from balancer.runtime.log import open_log
-from balancer.runtime.open_files import affordable_connections, raise_limit
 from balancer.runtime.outliers import Outliers
 from balancer.runtime.slot import TICK
-from balancer.runtime.sockets import bound_address, open_admin, open_listeners
+from balancer.runtime.sockets import bound_address
 from balancer.runtime.states import UpstreamState
 from balancer.runtime.worker_process import OnEnded, OnMessage, WorkerProcess
 from balancer.telemetry.access_log import Renderer
@@ -44,49 +39,7 @@ from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.line_writer import LineWriter
 from balancer.telemetry.segment import Segment
 
-LAST_LINES = 2.0  # seconds that the last log lines may take to be written at exit
 DRAIN_MARGIN = 2.0  # how much longer than its drain time a worker may take to end
-STDOUT = 1
-
-
-def run(loaded: Loaded) -> int:
-    """Run an instance until it is told to stop. Gives the exit code: 0 after a drain, 1 where it could not
-    start (one line on stderr says why), 128 + the signal's number where a second signal cut it short."""
-    settings = loaded.settings
-    log, log_writer = open_log(settings.log_level)
-    access_writer = LineWriter(STDOUT)
-    sockets: list[socket.socket] = []
-    try:
-        sockets += open_listeners(settings.listen, settings.workers)
-        sockets.append(open_admin(settings.admin_listen))
-        *listeners, admin = sockets
-        max_connections = _affordable_connections(settings, log)
-
-        async def supervise() -> int:
-            return await Supervisor(loaded, listeners, admin, max_connections, log, access_writer).run()
-
-        return uvloop.run(supervise())
-    except OperatorError as error:
-        log.error("%s", error)
-        return 1
-    finally:
-        for sock in sockets:
-            sock.close()
-        access_writer.close(LAST_LINES)
-        log_writer.close(LAST_LINES)
-
-
-def _affordable_connections(settings: Settings, log: logging.Logger) -> int:
-    wanted = settings.limits.max_connections
-    open_files = raise_limit()
-    affordable = affordable_connections(wanted, open_files, settings.workers)
-    if affordable < wanted:
-        log.warning(
-            "the open-file limit is %d: BALANCER_LIMITS__MAX_CONNECTIONS is lowered from %d to %d; to keep "
-            "it, raise the hard limit (ulimit -Hn, or ulimits: nofile: of the container) to %d",
-            *(open_files, wanted, affordable, 2 * wanted),
-        )
-    return affordable
 
 
 class Supervisor:
@@ -177,7 +130,7 @@ class Supervisor:
         return checks
 
     async def run(self) -> int:
-        """From start to stop; see the function `run`. Raises StartupError."""
+        """From start to stop; gives the exit code (`launch`). Raises StartupError."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)

@@ -8,7 +8,8 @@ import pytest
 
 from balancer.discovery.member import Member
 from balancer.runtime.channel import Message
-from balancer.runtime.fleet import TELL_EVERY, Fleet
+from balancer.runtime.fleet import Fleet
+from balancer.runtime.news import TELL_EVERY
 from balancer.runtime.states import PoolState, UpstreamState
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import EventLog

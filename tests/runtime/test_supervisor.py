@@ -242,7 +242,7 @@ START_WITH_UNKNOWN_POLICY = """
 import sys
 from balancer.config.loader import Loaded
 from balancer.config.settings import Settings
-from balancer.runtime.supervisor import run
+from balancer.runtime.launch import run
 sys.exit(run(Loaded(Settings(
     listen="127.0.0.1:0", admin_listen="127.0.0.1:0", workers=2, upstreams="127.0.0.1:1", policy="nonesuch",
     limits={"max_connections": 100}, health_check={"enabled": False},

@@ -1,0 +1,27 @@
+"""What `balancer check` prints (L6): every setting as it takes effect, and what set it."""
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from balancer.config import Loaded
+from balancer.config.effective import effective
+
+
+def print_settings(loaded: Loaded, console: Console) -> None:
+    """A row for each setting; what is a default is dim."""
+    settings = loaded.settings
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column("setting", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    table.add_column("set by", no_wrap=True)
+    for setting in effective(loaded):
+        style = "dim" if setting.origin == "default" else ""
+        table.add_row(setting.variable, Text(setting.value or "-"), setting.origin, style=style)
+    console.print(table)
+    count = len(settings.upstreams)
+    console.print(
+        f"The settings are good: {count} upstream{'s' * (count != 1)}, policy {settings.policy}, "
+        f"clients connect to {settings.listen}."
+    )

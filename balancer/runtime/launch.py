@@ -1,0 +1,58 @@
+"""From settings to a running instance (L6): what outlives the event loop is opened and closed here."""
+
+import logging
+import socket
+
+import uvloop
+
+from balancer.config.loader import Loaded
+from balancer.config.settings import Settings
+from balancer.errors import OperatorError
+from balancer.runtime.log import open_log
+from balancer.runtime.open_files import affordable_connections, raise_limit
+from balancer.runtime.sockets import open_admin, open_listeners
+from balancer.runtime.supervisor import Supervisor
+from balancer.telemetry.line_writer import LineWriter
+
+LAST_LINES = 2.0  # seconds that the last log lines may take to be written at exit
+STDOUT = 1
+
+
+def run(loaded: Loaded) -> int:
+    """Run an instance until it is told to stop. Gives the exit code: 0 after a drain, 1 where it could not
+    start (one line on stderr says why), 128 + the signal's number where a second signal cut it short."""
+    settings = loaded.settings
+    log, log_writer = open_log(settings.log_level)
+    access_writer = LineWriter(STDOUT)
+    sockets: list[socket.socket] = []
+    try:
+        sockets += open_listeners(settings.listen, settings.workers)
+        sockets.append(open_admin(settings.admin_listen))
+        *listeners, admin = sockets
+        max_connections = _affordable_connections(settings, log)
+
+        async def supervise() -> int:
+            return await Supervisor(loaded, listeners, admin, max_connections, log, access_writer).run()
+
+        return uvloop.run(supervise())
+    except OperatorError as error:
+        log.error("%s", error)
+        return 1
+    finally:
+        for sock in sockets:
+            sock.close()
+        access_writer.close(LAST_LINES)
+        log_writer.close(LAST_LINES)
+
+
+def _affordable_connections(settings: Settings, log: logging.Logger) -> int:
+    wanted = settings.limits.max_connections
+    open_files = raise_limit()
+    affordable = affordable_connections(wanted, open_files, settings.workers)
+    if affordable < wanted:
+        log.warning(
+            "the open-file limit is %d: BALANCER_LIMITS__MAX_CONNECTIONS is lowered from %d to %d; to keep "
+            "it, raise the hard limit (ulimit -Hn, or ulimits: nofile: of the container) to %d",
+            *(open_files, wanted, affordable, 2 * wanted),
+        )
+    return affordable

@@ -82,6 +82,9 @@ class NoDoors:
     def served(self, upstream: Upstream) -> int:
         return 0
 
+    def is_busy(self, upstream: Upstream) -> bool:
+        return False
+
 
 async def serve(count: int, kind: str) -> None:
     """A process of replicas: says their ports in one line, and ends with its standard input."""

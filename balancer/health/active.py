@@ -25,8 +25,8 @@ from balancer.health.result import CheckResult, Reply
 from balancer.health.settings import CheckSettings
 from balancer.health.watch import NEVER, Watch
 
-# Checks running at a time, of all pools; more wait in order. 1,000 upstreams that are checked every 2 s, and
-# all hang for a TIMEOUT of 1 s, are 500 at a time.
+# Checks running at a time, of all pools; more wait in order. Those that have timed out do not count. 1,000
+# upstreams that are checked every 2 s, and all hang for a TIMEOUT of 1 s, are 500 at a time.
 AT_ONCE = 512
 # A period, from start to start, is drawn between this share of INTERVAL and INTERVAL, and begins up to a beat
 # early, never late: checks do not fall into step, and FALL failures are in within FALL x INTERVAL. The first
@@ -36,6 +36,9 @@ SHORTEST_FIRST_PERIOD = 0.1
 # Live responses are read at the first beat after this share of TIMEOUT: hardly any check takes that long, and
 # to read them is to add up a row of every worker.
 QUICK = 0.1
+# A check has TIMEOUT of our own good time: what our event loop is late, by more than a beat, is added to it.
+# But no more than this many times TIMEOUT in all.
+MOST_TIMEOUTS = 2
 
 _BEAT_NS = round(BEAT * 1e9)
 
@@ -111,11 +114,8 @@ class ActiveChecks(Generic[UpstreamT]):
         watch = self._watches.get((upstream.pool, upstream.id))
         if watch is None or not self._started or watch.next_ns == NEVER:
             return  # it has not begun, or waits for its turn
-        if watch.task is None:
+        if not self._ends_first(watch):  # what it would bring says nothing about the new address
             self._due([watch])
-        else:
-            watch.next_ns = 0
-            watch.task.cancel()  # what it would bring says nothing about the new address
 
     async def close(self) -> None:
         """Check no more, and wait until every connection is closed."""
@@ -156,10 +156,10 @@ class ActiveChecks(Generic[UpstreamT]):
     def _look(self) -> None:
         """The beat: end what has taken too long, begin what is due before the next one."""
         now = self._clock.monotonic_ns()
-        watches = self._watches.values()
-        for watch in [one for one in watches if one.task is not None and one.deadline_ns <= now]:
-            self._overdue(watch)
-        self._due([one for one in watches if one.task is None and one.next_ns < now + _BEAT_NS])
+        for watch in [one for one in self._watches.values() if one.deadline_ns <= now]:
+            self._overdue(watch, now)
+        due = [one for one in self._watches.values() if one.is_idle() and one.next_ns < now + _BEAT_NS]
+        self._due([one for one in due if not self._ends_first(one)])
 
     def _due(self, watches: list[Watch[UpstreamT]]) -> None:
         for watch in watches:
@@ -185,9 +185,9 @@ class ActiveChecks(Generic[UpstreamT]):
         where = watch.present_address()
         if where != watch.where:
             watch.where = where
-            watch.verdict.restart()
+            watch.verdict.restart()  # the results so far were another machine's
+            watch.served_at_timeout = None
         watch.served = None
-        watch.expired = False
         watch.started_ns = self._clock.monotonic_ns()
         watch.deadline_ns = watch.started_ns + round(QUICK * watch.settings.timeout * 1e9)
         watch.lag_ns = self._beat.lag_ns()
@@ -195,24 +195,48 @@ class ActiveChecks(Generic[UpstreamT]):
         self._tasks.add(task)
         task.add_done_callback(partial(self._ended, watch))
 
-    def _overdue(self, watch: Watch[UpstreamT]) -> None:
+    def _overdue(self, watch: Watch[UpstreamT], now: int) -> None:
         """It is not a quick one; or it has taken too long altogether."""
         if watch.served is None:
             watch.served = self._doors.served(watch.upstream)
-            watch.deadline_ns = watch.started_ns + round(watch.settings.timeout * 1e9)
-        elif watch.task is not None and not watch.expired and not watch.task.done():
-            watch.expired = True
-            watch.task.cancel()
+            watch.deadline_ns = self._ends_ns(watch)
+        elif (ends_ns := self._ends_ns(watch)) > now:
+            watch.deadline_ns = ends_ns  # a response may be here already, and nobody has looked
+        elif watch.task is not None and not watch.task.done():
+            watch.overstays = True
+            self._ended_its_time(watch)
+            self._conclusions.time_out(watch)
+
+    def _ends_ns(self, watch: Watch[UpstreamT]) -> int:
+        """When it has had its time: as long as we were late nobody looked, and to look takes a turn."""
+        timeout_ns = round(watch.settings.timeout * 1e9)
+        lag_ns = self._beat.lag_ns() - watch.lag_ns
+        late_ns = lag_ns + _BEAT_NS if lag_ns > _BEAT_NS else 0
+        return watch.started_ns + min(timeout_ns + late_ns, MOST_TIMEOUTS * timeout_ns)
+
+    def _ended_its_time(self, watch: Watch[UpstreamT]) -> None:
+        watch.deadline_ns = NEVER
+        self._room += 1
+        self._first.discard(watch)
+
+    def _ends_first(self, watch: Watch[UpstreamT]) -> bool:
+        """Whether the check before still waits for its answer: it ends, and then the next one begins."""
+        if watch.task is None:
+            return False
+        watch.next_ns = 0
+        watch.task.cancel()
+        return True
 
     def _ended(self, watch: Watch[UpstreamT], task: asyncio.Task[Reply]) -> None:
         self._tasks.discard(task)
-        self._room += 1
         watch.task = None
-        self._first.discard(watch)
+        overstayed, watch.overstays = watch.overstays, False
+        if not overstayed:
+            self._ended_its_time(watch)
         if watch.removed:
             self._close_probe(watch)
         try:
-            self._conclusions.draw(watch, task)
+            self._conclusions.draw(watch, task, overstayed)
         finally:  # a door that raises must not end the checks
             if watch.next_ns == 0 and not watch.removed:
                 self._due([watch])  # it has moved

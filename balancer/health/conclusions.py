@@ -13,8 +13,9 @@ from balancer.health.result import TIME_PLAYED_A_PART, CheckResult, Reply, Resul
 from balancer.health.verdict import Flip
 from balancer.health.watch import Watch
 
-# A check without a response counts for nothing where our loop was late, in sum, by more than this share of
-# TIMEOUT while it ran.
+# What a late event loop of ours may have caused counts for nothing: a connection that was closed where it was
+# late by more than this share of TIMEOUT, in sum, while the check ran; no response in time where of TIMEOUT
+# more than this share is missing to the time in which we were there to see one.
 LATE = 0.25
 
 log = logging.getLogger(__name__)
@@ -29,22 +30,46 @@ class Conclusions(Generic[UpstreamT]):
         self._doors = doors
         self.durations: dict[str, Durations] = {}  # by pool
 
-    def draw(self, watch: Watch[UpstreamT], task: asyncio.Task[Reply]) -> None:
-        """The check that was `task` has ended."""
+    def draw(self, watch: Watch[UpstreamT], task: asyncio.Task[Reply], overstayed: bool) -> None:
+        """The check that was `task` has ended; `overstayed`: after it had timed out."""
         reply = self._reply_of(watch, task)
         # An answer from where it no longer is says nothing.
         if reply is None or watch.removed or watch.present_address() != watch.where:
             return
-        seconds = (self._clock.monotonic_ns() - watch.started_ns) / 1e9
-        last = self._record(watch, self._fair(watch, reply), seconds)
+        if overstayed:
+            self._answered_late(watch, reply)
+        else:
+            self._conclude(watch, reply)
+
+    def time_out(self, watch: Watch[UpstreamT]) -> None:
+        """Its check has taken too long; it may still be answered."""
+        if watch.present_address() == watch.where:
+            detail = f"no whole response within {watch.settings.timeout:g}s"
+            self._conclude(watch, Reply(Result.TIMEOUT, 0, detail))
+
+    def _conclude(self, watch: Watch[UpstreamT], reply: Reply) -> None:
+        fair = self._fair(watch, reply)
+        if fair.result.counts and fair.result is not Result.TIMEOUT:
+            watch.served_at_timeout = None
+        watch.counts[fair.result.value] += 1
+        if fair.result is not Result.NOT_MADE:
+            self.durations[watch.upstream.pool].record(self._seconds(watch))
+        watch.last = last = self._told(watch, fair)
         self._go_through_doors(watch, last)
 
+    def _answered_late(self, watch: Watch[UpstreamT], reply: Reply) -> None:
+        """It passed after all. Where there were requests that it may have waited behind, its timeout is taken
+        back: a line that long is no death. Else TIMEOUT means what it says."""
+        if reply.result is Result.PASSED and watch.served_at_timeout is not None and watch.was_busy:
+            watch.served_at_timeout = None
+            watch.verdict.restart()
+            detail = f"{reply.detail} after {self._seconds(watch):.2g}s"
+            watch.last = self._told(watch, Reply(Result.SLOW, 0, detail))
+
     def _reply_of(self, watch: Watch[UpstreamT], task: asyncio.Task[Reply]) -> Reply | None:
-        """None where it was cancelled before its deadline: removed, or moved."""
+        """None where it was cancelled: removed, moved, or the next check is due."""
         if task.cancelled():
-            if not watch.expired:
-                return None
-            return Reply(Result.TIMEOUT, 0, f"no whole response within {watch.settings.timeout:g}s")
+            return None
         if (error := task.exception()) is not None:
             log.error("bug: checking the upstream %s failed", watch.upstream.id, exc_info=error)
             return Reply(Result.NOT_MADE, 0, f"no check could be made ({type(error).__name__})")
@@ -54,30 +79,47 @@ class Conclusions(Generic[UpstreamT]):
         """The reply, or one that counts for nothing where it would blame the upstream without proof."""
         if reply.result not in TIME_PLAYED_A_PART:
             return reply
-        if self._beat.lag_ns() - watch.lag_ns > LATE * watch.settings.timeout * 1e9:
+        timeout_ns = watch.settings.timeout * 1e9
+        lag_ns = self._beat.lag_ns() - watch.lag_ns
+        if reply.result is Result.TIMEOUT:
+            looked_ns = self._clock.monotonic_ns() - watch.started_ns - lag_ns
+            late = looked_ns < (1.0 - LATE) * timeout_ns
+        else:
+            late = lag_ns > LATE * timeout_ns
+        if late:
             return Reply(Result.LATE, 0, reply.detail)
         if reply.result is Result.TIMEOUT and self._serves(watch):
             return Reply(Result.SLOW, 0, reply.detail)
         return reply
 
     def _serves(self, watch: Watch[UpstreamT]) -> bool:
-        """Whether live requests on this upstream have succeeded while the check waited."""
-        return watch.served is not None and self._doors.served(watch.upstream) > watch.served
+        """Whether live requests on this upstream have succeeded while the check waited.
 
-    def _record(self, watch: Watch[UpstreamT], reply: Reply, seconds: float) -> CheckResult:
-        watch.counts[reply.result.value] += 1
-        if reply.result is not Result.NOT_MADE:
-            self.durations[watch.upstream.pool].record(seconds)
-        watch.last = last = CheckResult(
+        Where they have since the last timeout that counted, that one was none either: a replica that needs
+        seconds for each request answers none during many a check.
+        """
+        served = self._doors.served(watch.upstream)
+        if watch.served is not None and served > watch.served:
+            return True
+        if watch.served_at_timeout is not None and served > watch.served_at_timeout:
+            watch.verdict.restart()
+        watch.served_at_timeout = served
+        watch.was_busy = self._doors.is_busy(watch.upstream)
+        return False
+
+    def _seconds(self, watch: Watch[UpstreamT]) -> float:
+        return (self._clock.monotonic_ns() - watch.started_ns) / 1e9
+
+    def _told(self, watch: Watch[UpstreamT], reply: Reply) -> CheckResult:
+        return CheckResult(
             time=self._clock.wall(),
             passed=reply.result is Result.PASSED,
             result=reply.result,
             status=reply.status,
-            seconds=seconds,
+            seconds=self._seconds(watch),
             detail=reply.detail,
             hint=hint(reply, watch.settings),
         )
-        return last
 
     def _go_through_doors(self, watch: Watch[UpstreamT], last: CheckResult) -> None:
         was_unchecked = watch.verdict.unchecked

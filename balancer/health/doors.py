@@ -44,3 +44,6 @@ class Doors(Protocol[UpstreamT_contra]):
 
     def served(self, upstream: UpstreamT_contra) -> int:
         """Live responses below 500 of this upstream so far."""
+
+    def is_busy(self, upstream: UpstreamT_contra) -> bool:
+        """Whether live requests are in flight there."""

@@ -83,7 +83,7 @@ _BY_RESULT: dict[Result, _Remedy] = {
     ),
     Result.MALFORMED: lambda _: "the port may be another program's, or speak TLS; correct the port",
     Result.SLOW: lambda _: (
-        "live requests succeed meanwhile, so it counts for nothing; "
+        "it waits behind live requests, which are answered, so it counts for nothing; "
         "a lighter BALANCER_HEALTH_CHECK__PATH or a higher BALANCER_HEALTH_CHECK__TIMEOUT would make it "
         "certain"
     ),

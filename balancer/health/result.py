@@ -9,7 +9,7 @@ class Result(StrEnum):
 
     Three count neither as passed nor as failed, because they say nothing about the upstream:
     `SLOW`: no answer in time, but live requests on that upstream succeeded meanwhile: slow is not dead.
-    `LATE`: no answer in time, but our own event loop was late for too large a share of that time.
+    `LATE`: no answer in time, but our own event loop was late for too much of it to tell.
     `NOT_MADE`: no check was made: no file descriptor or memory left here, or a bug of ours.
     """
 

@@ -47,5 +47,5 @@ class Verdict:
         return Flip.PASSING if passed else Flip.FAILING
 
     def restart(self) -> None:
-        """The results so far were another machine's: count anew, from the same verdict."""
+        """The results so far prove nothing any more: count anew, from the same verdict."""
         self._streak = 0

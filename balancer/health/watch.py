@@ -16,9 +16,9 @@ NEVER = 1 << 63  # nanoseconds
 class Watch(Generic[UpstreamT]):
     """One upstream under checks."""
 
-    __slots__ = ("counts", "deadline_ns", "draining", "expired", "lag_ns", "last", "next_ns", "probe",
-                 "removed", "served", "settings", "started_ns", "task", "upstream", "verdict",
-                 "where")  # fmt: skip
+    __slots__ = ("counts", "deadline_ns", "draining", "lag_ns", "last", "next_ns", "overstays", "probe",
+                 "removed", "served", "served_at_timeout", "settings", "started_ns", "task", "upstream",
+                 "verdict", "was_busy", "where")  # fmt: skip
 
     def __init__(
         self, upstream: UpstreamT, settings: CheckSettings, probe: Probe, failing: bool, draining: bool
@@ -28,6 +28,9 @@ class Watch(Generic[UpstreamT]):
         self.probe = probe
         self.verdict = Verdict(settings.rise, settings.fall, failing)
         self.draining = draining  # its last passed check announced it
+        # Live responses when the last check timed out, where that counted and nothing has since.
+        self.served_at_timeout: int | None = None
+        self.was_busy = False  # there were live requests in flight then
         self.counts: Counter[str] = Counter()
         self.last: CheckResult | None = None
         self.removed = False
@@ -36,10 +39,16 @@ class Watch(Generic[UpstreamT]):
         self.task: asyncio.Task[Reply] | None = None
         self.where: tuple[str, int] = ("", 0)
         self.started_ns = 0
-        self.deadline_ns = 0  # when to look at it
+        self.deadline_ns = NEVER  # when to look at it
         self.lag_ns = 0  # our own lag when it started
         self.served: int | None = None  # live responses when it turned out not to be a quick one
-        self.expired = False  # we have cancelled it, at its deadline
+        self.overstays = (
+            False  # it has taken too long, and runs on until the next one: it may yet be answered
+        )
+
+    def is_idle(self) -> bool:
+        """Whether the next check may begin when it is due: none runs, or one that has had its time."""
+        return self.task is None or self.overstays
 
     def present_address(self) -> tuple[str, int]:
         """Where its next check goes."""

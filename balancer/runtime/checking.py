@@ -4,7 +4,7 @@ from balancer.health.active import ActiveChecks
 from balancer.health.settings import CheckSettings
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.states import UpstreamState
-from balancer.telemetry.columns import CODE_COLUMN, CODES, Kind
+from balancer.telemetry.columns import CODE_COLUMN, CODES, UPSTREAM_INFLIGHT, Kind
 from balancer.telemetry.ledger import Ledger
 from balancer.upstreams.state import AdminState, Cause
 
@@ -38,6 +38,10 @@ class CheckDoors:
     def served(self, upstream: UpstreamState) -> int:
         """Responses below 500 so far. Codes that are not listed do not count: they may be anything."""
         return sum(self._ledger.total(Kind.UPSTREAM, upstream.row)[:_FIRST_SERVER_ERROR])
+
+    def is_busy(self, upstream: UpstreamState) -> bool:
+        """Whether any worker has requests there now."""
+        return self._ledger.total(Kind.UPSTREAM, upstream.row)[UPSTREAM_INFLIGHT] > 0
 
 
 class CheckedFleet:

@@ -10,20 +10,24 @@ PATIENCE = 20.0  # seconds after which a test has failed
 class AppReplica:
     """Answers with `status` and `name`; `/hold` waits until `release` is set, `/cut` breaks off.
 
-    `requests` counts clients' requests, `checks` those of the balancer's active checks; `most_held` is how
-    many waited for `release` at once at most.
+    With `takes` it works on one request at a time, for so many seconds each, and all others wait in line,
+    checks too; while it `hangs` it answers nobody. `requests` counts clients' requests, `checks` those of the
+    balancer's active checks; `most_held` is how many waited for `release` at once at most.
     """
 
     def __init__(self, name: str = "app") -> None:
         self.name = name
         self.port = 0
         self.status = 200
+        self.takes = 0.0
+        self.hangs = False
         self.requests = 0
         self.checks = 0
         self.most_held = 0
         self._held_now = 0
         self.release = asyncio.Event()
         self.server: asyncio.Server | None = None
+        self._line = asyncio.Lock()
         self._held = asyncio.Semaphore(0)  # released once for each request that waits
         self._serving: set[asyncio.Task[None]] = set()
 
@@ -61,6 +65,11 @@ class AppReplica:
                         await self.release.wait()
                     finally:
                         self._held_now -= 1
+                if self.takes:
+                    async with self._line:
+                        await asyncio.sleep(self.takes)
+                if self.hangs:
+                    await asyncio.get_running_loop().create_future()
                 body = self.name.encode()
                 response = b"HTTP/1.1 %d Said\r\nContent-Length: %d\r\n\r\n%s"
                 writer.write(response % (self.status, len(body), body))

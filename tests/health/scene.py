@@ -5,6 +5,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import TypeAlias
 
 from balancer.health.active import AT_ONCE, ActiveChecks
 from balancer.health.result import Reply, Result
@@ -24,6 +25,18 @@ CLOSED = Reply(Result.CLOSED, 0, "it closed the connection without a response")
 HANG = None  # no answer at all
 
 
+@dataclass(frozen=True)
+class After:
+    """An answer that takes its time. Who was not looking when it came finds it after all timers that are due,
+    as in a loop that runs timers before it looks at sockets."""
+
+    seconds: float
+    reply: Reply
+
+
+Answer: TypeAlias = Reply | Exception | After | None
+
+
 @dataclass(eq=False)
 class FakeUpstream:
     """What is checked."""
@@ -36,10 +49,10 @@ class FakeUpstream:
 
 @dataclass(eq=False)
 class ScriptedProbe:
-    """Answers from its script, then `OK` for ever; HANG answers when `answer` is set, or never."""
+    """Answers from its script, then `always`; HANG is no answer."""
 
-    script: deque[Reply | Exception | None] = field(default_factory=deque)
-    always: Reply | None = OK
+    script: deque[Answer] = field(default_factory=deque)
+    always: Answer = OK
     asked: list[tuple[float, str, int]] = field(default_factory=list)  # when, where
     running: int = 0
     closed: bool = False
@@ -58,6 +71,15 @@ class ScriptedProbe:
         try:
             if isinstance(answer, Exception):
                 raise answer
+            if isinstance(answer, After):
+                loop = asyncio.get_running_loop()
+                came = loop.create_future()
+                timer = loop.call_later(answer.seconds, came.set_result, None)
+                try:
+                    await came
+                finally:
+                    timer.cancel()
+                return answer.reply
             if answer is not None:
                 if self.then is not None:
                     # Runs when the check is done and before anybody has looked at it.
@@ -86,6 +108,7 @@ class Scene:
         self.told: list[str] = []
         self.whys: list[str] = []
         self.live: defaultdict[str, int] = defaultdict(int)
+        self.busy: set[str] = set()
         self.served_reads = 0
         self.checks = ActiveChecks[FakeUpstream](
             clock=self.clock,
@@ -145,6 +168,9 @@ class Scene:
     def served(self, upstream: FakeUpstream) -> int:
         self.served_reads += 1
         return self.live[upstream.id]
+
+    def is_busy(self, upstream: FakeUpstream) -> bool:
+        return upstream.id in self.busy
 
     def _tell(self, what: str, why: str) -> None:
         self.told.append(what)

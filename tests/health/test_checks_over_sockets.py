@@ -51,6 +51,9 @@ class Instance:
     def served(self, upstream: FakeUpstream) -> int:
         return 0
 
+    def is_busy(self, upstream: FakeUpstream) -> bool:
+        return False
+
     async def hears(self, *what: str) -> None:
         async with asyncio.timeout(PATIENCE):
             assert [await self.told.get() for _ in what] == list(what)

@@ -3,7 +3,6 @@
 from balancer.health.result import Reply, Result
 from tests.health.scene import CLOSED, ERROR, HANG, OK, Scene
 
-LATE_SECONDS = 0.35  # more than a quarter of the timeout, and a tick of the lag's measure
 ENDING = Reply(Result.PASSED, 503, "503 on /: it wants no new work")
 
 
@@ -100,7 +99,7 @@ def test_timeouts_while_live_requests_succeed_count_for_nothing() -> None:
     assert set(scene.checks.counts(upstream)) == {"slow"}
     last = scene.checks.last(upstream)
     assert last is not None
-    assert "live requests succeed meanwhile" in last.hint
+    assert "it waits behind live requests" in last.hint
     scene.run(3)  # no live requests any more
     assert scene.told == ["app1 checked", "app1 failing"]
     scene.close()
@@ -141,37 +140,6 @@ def test_quick_checks_do_not_read_the_live_responses() -> None:
 # --- late ourselves
 
 
-def test_a_timeout_counts_for_nothing_where_our_loop_was_late() -> None:
-    scene = Scene()
-    [upstream] = scene.add("app1", fall=1, interval=60.0)
-    scene.probes["app1"].always = HANG
-    scene.checks.start()
-    scene.run(0.5)
-    scene.stall(LATE_SECONDS)
-    scene.run(0.3)
-    assert scene.checks.counts(upstream) == {"late": 1}
-    last = scene.checks.last(upstream)
-    assert last is not None
-    assert "was late" in last.hint
-    assert scene.told == []
-    scene.close()
-
-
-def test_a_stall_over_the_deadline_counts_for_nothing() -> None:
-    scene = Scene()
-    [upstream] = scene.add("app1", fall=1, interval=60.0)
-    scene.probes["app1"].script.append(HANG)
-    scene.checks.start()
-    scene.loop.settle()
-    scene.stall(1.5)
-    scene.run(0.1)  # the beat after the stall gives a response that is here a chance
-    assert scene.checks.counts(upstream) == {"late": 1}
-    assert scene.told == []
-    scene.run(60)
-    assert scene.told == ["app1 checked"]
-    scene.close()
-
-
 def test_a_connection_closed_while_we_were_late_counts_for_nothing() -> None:
     """A server may give up on a client that connects and then says nothing."""
     scene = Scene()
@@ -192,19 +160,6 @@ def test_an_answer_counts_however_late_we_were() -> None:
     scene.clock.advance(0.4)
     scene.loop.settle()
     assert scene.checks.counts(upstream) == {"status": 1}
-    scene.close()
-
-
-def test_a_little_lateness_excuses_nothing() -> None:
-    scene = Scene()
-    [upstream] = scene.add("app1", fall=1, interval=60.0)
-    scene.probes["app1"].script.append(HANG)
-    scene.checks.start()
-    scene.run(0.3)
-    scene.stall(0.1)
-    scene.run(0.7)
-    assert scene.checks.counts(upstream) == {"timeout": 1}
-    assert scene.told == ["app1 checked", "app1 failing"]
     scene.close()
 
 

@@ -1,0 +1,85 @@
+"""Replicas with more to do than they can, whose checks wait in line: slow is not dead, and hung is."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from tests.fakes.app_replica import AppReplica, app_replica
+from tests.fakes.instance import PATIENCE, Balancer, get, running, until
+
+pytestmark = pytest.mark.integration
+
+# A replica works on each request for 10 ms, one at a time: 25 in its line are a wait of 250 ms, in which all
+# checks time out. Those who leave are worked on all the same, so they are a part that leaves room for others.
+TAKES = 0.01
+CLIENTS = 50
+LEAVING = 10
+IMPATIENT = 0.15  # seconds
+SETTINGS = {"HEALTH_CHECK__INTERVAL": "200ms", "HEALTH_CHECK__TIMEOUT": "100ms"}
+SLOW_CHECKS = 6  # three times FALL
+
+
+@asynccontextmanager
+async def overloaded(leaving: int, workers: str) -> AsyncIterator[tuple[Balancer, list[AppReplica]]]:
+    """A balancer before two replicas, while clients ask again and again. Of them, `leaving` give up soon."""
+    async with app_replica("one") as one, app_replica("two") as two:
+        apps = [one, two]
+        upstreams = ",".join(app.address for app in apps)
+        async with running(UPSTREAMS=upstreams, WORKERS=workers, **SETTINGS) as balancer:
+            for app in apps:
+                app.takes = TAKES
+            patience = [IMPATIENT] * leaving + [PATIENCE] * (CLIENTS - leaving)
+            clients = [asyncio.create_task(ask_on(balancer, seconds)) for seconds in patience]
+            try:
+                yield balancer, apps
+            finally:
+                for client in clients:
+                    client.cancel()
+                await asyncio.gather(*clients, return_exceptions=True)
+
+
+async def ask_on(balancer: Balancer, patience: float) -> None:
+    """A client that asks again and again, and leaves whenever it has waited for too long."""
+    while True:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await get(balancer.port)
+
+
+async def events(balancer: Balancer) -> list[tuple[str, str]]:
+    found = (await get(balancer.admin_port, "/api/events")).json()["events"]
+    return [(one["kind"], one["upstream"]) for one in found]
+
+
+async def checks(balancer: Balancer, app: AppReplica, result: str) -> float:
+    labels = f'pool="default",result="{result}",upstream="{app.address}"'
+    return await balancer.metric(f"balancer_active_checks_total{{{labels}}}")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("leaving", [0, LEAVING], ids=["all wait", "some leave"])
+async def test_who_serves_stays_and_who_hangs_goes(leaving: int, workers: str) -> None:
+    async with overloaded(leaving, workers) as (balancer, apps):
+
+        async def all_slow() -> bool:
+            return all([await checks(balancer, app, "slow") >= SLOW_CHECKS for app in apps])
+
+        await until(all_slow)
+        assert await events(balancer) == []
+        ill, well = apps
+        ill.hangs = True
+
+        async def is_out() -> bool:
+            return await events(balancer) != []
+
+        async with asyncio.timeout(2.0):  # FALL x INTERVAL + TIMEOUT are 0.5
+            await until(is_out)
+        before = await checks(balancer, well, "slow")
+
+        async def goes_on() -> bool:
+            return await checks(balancer, well, "slow") >= before + SLOW_CHECKS
+
+        await until(goes_on)
+        assert await events(balancer) == [("ejected", ill.address)]

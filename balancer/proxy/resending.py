@@ -68,7 +68,9 @@ class Resending:
         self._kept.bytes += size
 
     def _take(self) -> list[bytes]:
-        """What is to be written to the next upstream; it is kept anew when that happens."""
+        """What is to be written to the next upstream; it is kept anew when that happens. How well the one
+        before took it matters no more."""
+        self._exchange.upstream_paused = False
         pieces = self._pieces
         self._forget()
         return pieces
@@ -142,7 +144,6 @@ class Resending:
             self._go(upstream, now)
         elif connecting.awaits_another(now, reason, failure, detail):
             exchange.unsent = self._take()
-            exchange.upstream_paused = False
         else:
             return False
         return True
@@ -152,7 +153,6 @@ class Resending:
         exchange = self._exchange
         exchange.begin_anew(now)
         exchange.unsent = self._take()
-        exchange.upstream_paused = False
         exchange.connecting.proceed(upstream, now)
 
     def _may_go(self, attempt: Attempt) -> bool:

@@ -198,6 +198,7 @@ class Stage(Wire):
         assert self.route.cells[ROUTE_INFLIGHT] == 0
         assert self.tunnels == 0
         assert self.waiting == 0
+        assert self.proxy.kept.bytes == 0
         assert self.pool.queue is None or not self.pool.queue.waiting
         assert self.proxy.connections == 0
         assert self.page.row(1)[LISTENER_CONNECTIONS] == 0

@@ -161,6 +161,23 @@ def test_an_upload_goes_on_at_the_next_upstream(stage: Stage) -> None:
     assert client.take() == OK
 
 
+@pytest.mark.parametrize("how", ["stale", "reset", "busy"])
+def test_an_upload_that_was_paused_goes_on_by_the_next_connection(make_stage: MakeStage, how: str) -> None:
+    """The one that failed had not taken all that was written to it."""
+    stage = make_stage(1 if how == "stale" else 2)
+    client = stage.warm()[0] if how == "stale" else stage.client()
+    stage.ask(PUT[:-2], client)
+    stage.upstream.pause_writing()
+    assert not client.reading
+    fail(stage, stage.upstream, "reset" if how == "stale" else how)
+    assert client.reading
+    client.receive(b"cd")
+    stage.settle()
+    assert stage.upstream.take().endswith(b"\r\n\r\nabcd")
+    stage.answer()
+    assert client.take() == OK
+
+
 def test_a_chunked_upload_is_replayed_as_it_was_sent(stage: Stage) -> None:
     client = stage.ask(b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n")
     client.receive(b"1\r\nc\r\n0\r\nX: y\r\n\r\n")
@@ -191,6 +208,7 @@ def test_what_all_bodies_keep_is_bounded(stage: Stage) -> None:
     fail(stage, stage.upstream, "closed")
     assert status_of(client.take()) == 502
     assert stage.proxy.kept.bytes == (64 << 20) - 3
+    stage.proxy.kept.bytes = 0
 
 
 def test_a_body_is_kept_until_the_response_begins(stage: Stage) -> None:

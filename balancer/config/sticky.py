@@ -111,11 +111,12 @@ class StickySettings(Group):
             raise MisfitError(
                 "same_site", "none", "is refused by browsers without Secure; set STICKY__SECURE to true"
             )
-        if self.cookie.startswith(("__Host-", "__Secure-")) and not self.secure:
+        prefixed = self.cookie.lower()  # as browsers compare it
+        if prefixed.startswith(("__host-", "__secure-")) and not self.secure:
             raise MisfitError(
                 "cookie", self.cookie, "is refused by browsers without Secure; set STICKY__SECURE to true"
             )
-        if self.cookie.startswith("__Host-") and (self.path != "/" or self.domain):
+        if prefixed.startswith("__host-") and (self.path != "/" or self.domain):
             raise MisfitError(
                 "cookie",
                 self.cookie,

@@ -324,7 +324,7 @@ class Connecting:
                 return
             attempts = self.attempts
             self.again(self._proxy.monotonic_ns())
-            if self.attempts > attempts:
+            if self.attempts > attempts or self.waiting:
                 reason = "connect_timeout" if failure is CONNECT_TIMEOUT else "connect_failed"
                 self._pool.cells[retry_column(reason)] += 1
         except Exception as error:

@@ -55,6 +55,11 @@ REFUSED = {
         {"STICKY__COOKIE": "__Secure-pin"},
         f'"__Secure-pin" {_NEEDS_SECURE}',
     ),
+    "__secure- without Secure": (
+        "STICKY__COOKIE",
+        {"STICKY__COOKIE": "__secure-pin"},
+        f'"__secure-pin" {_NEEDS_SECURE}',
+    ),
     "__Host- with a path": (
         "STICKY__COOKIE",
         {"STICKY__COOKIE": "__Host-pin", "STICKY__SECURE": "true", "STICKY__PATH": "/shop"},

@@ -333,6 +333,7 @@ def test_what_could_not_be_sent_waits_for_another_upstream(make_stage: MakeStage
     assert (stage.inflight, stage.waiting) == ([1, 0], 0)
     stage.answer()
     assert client.take() == OK
+    assert stage.retries() == {"connect_failed": 1}
 
 
 def test_one_that_waits_for_another_upstream_does_not_hold_up_those_behind_it(make_stage: MakeStage) -> None:

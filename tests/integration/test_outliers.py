@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.app_replica import AppReplica, app_replica
-from tests.fakes.instance import Balancer, get, running, until
+from tests.fakes.instance import Balancer, Client, get, running, until
 
 pytestmark = pytest.mark.integration
 
@@ -69,6 +69,23 @@ async def test_who_answers_500_to_everything_is_pulled_at_once(workers: int) -> 
         assert await statuses(balancer, 10 * workers) == {200: 10 * workers}
         assert ill.requests == asked
         assert await balancer.metric('balancer_ejections_total{cause="outlier",pool="default"}') == 1.0
+
+
+async def test_what_one_worker_finds_all_know_within_a_tenth_of_a_second() -> None:
+    async with before(2, WORKERS="2", **FOR_LONG) as (balancer, apps):
+        clients = [await balancer.connect() for _ in range(12)]  # hardly all at one worker
+
+        async def ask(client: Client) -> int:
+            client.send()
+            return (await client.answer()).status
+
+        apps[0].status = 500
+        finder, others = clients[0], clients[1:]
+        while apps[0].requests < CONSECUTIVE:
+            await ask(finder)
+        await asyncio.sleep(0.1)  # what is promised; no event tells when a worker has heard
+        assert {await ask(client) for client in others for _ in range(4)} == {200}
+        assert apps[0].requests == CONSECUTIVE
 
 
 async def test_none_of_it_reaches_clients_where_500_is_retried() -> None:

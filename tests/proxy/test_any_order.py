@@ -74,14 +74,8 @@ class Play:
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
-        self.stage = Stage(
-            2,
-            timeouts={"total": self.random.choice([0.0, 100.0])},
-            queue={"size": self.random.choice([0, 1, 1, 2]), "timeout": self.random.choice([1.0, 40.0])},
-        )
+        self.stage = self.set_up()
         self.stage.in_any_order = True
-        if self.random.random() < 0.5:
-            self.stage.limit(1)
         self.paused: set[FakeTransport] = set()
         self.acts: list[tuple[int, Callable[[], None]]] = [
             (30, self.request),
@@ -97,6 +91,16 @@ class Play:
             (1, self.address_changes),
             (1, self.limit_changes),
         ]
+
+    def set_up(self) -> Stage:
+        stage = Stage(
+            2,
+            timeouts={"total": self.random.choice([0.0, 100.0])},
+            queue={"size": self.random.choice([0, 1, 1, 2]), "timeout": self.random.choice([1.0, 40.0])},
+        )
+        if self.random.random() < 0.5:
+            stage.limit(1)
+        return stage
 
     def step(self) -> None:
         weights = [weight for weight, _ in self.acts]

@@ -13,7 +13,6 @@ SHORTEST_NS = 100_000_000  # younger ones are closed for other reasons: nobody w
 UNCONFIRMED_NS = 600_000_000_000  # what no close has confirmed for so long is forgotten
 APART_NS = 1_000_000_000  # two closes that confirm each other; those of one restart come closer together
 _SLACK_NS = 100_000_000
-_MARGIN_NS = 20_000_000
 _CAREFUL_MARGIN_NS = 100_000_000
 
 
@@ -74,7 +73,7 @@ class IdleTime:
 
     def usable_ns(self) -> int:
         """How long a connection may have been idle for a request that can be sent again."""
-        return max(0, min(self.learned_ns * 4 // 5, self.learned_ns - _MARGIN_NS))
+        return self.learned_ns * 4 // 5
 
     def surely_usable_ns(self) -> int:
         """The same for a request that must not be sent twice."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from yarl import URL
 
 from balancer.admin.app import build_app
 from balancer.admin.guard import why_not_local
@@ -130,11 +131,13 @@ async def test_names_of_this_machine(client: AdminClient, host: str) -> None:
 class Ends:
     """A request of which only the connection's ends are known."""
 
-    def __init__(self, peer: str, own: str) -> None:
+    def __init__(self, peer: str | None, own: str) -> None:
         self.transport = self
-        self._ends = {"peername": (peer, 1), "sockname": (own, 9901)}
+        self.headers: dict[str, str] = {}
+        self.url = URL("http://localhost:9901")
+        self._ends = {"peername": (peer, 1) if peer is not None else None, "sockname": (own, 9901)}
 
-    def get_extra_info(self, which: str) -> tuple[str, int]:
+    def get_extra_info(self, which: str) -> tuple[str, int] | None:
         return self._ends[which]
 
 
@@ -147,10 +150,16 @@ class Ends:
         pytest.param("127.0.0.1", "10.0.0.1", id="one end"),
         pytest.param("::ffff:10.0.0.9", "::ffff:10.0.0.1", id="mapped"),
         pytest.param("fe80::1%eth0", "fe80::2%eth0", id="link local"),
+        pytest.param(None, "127.0.0.1", id="gone"),
     ],
 )
-def test_both_ends_must_be_loopback(peer: str, own: str) -> None:
+def test_both_ends_must_be_loopback(peer: str | None, own: str) -> None:
     assert why_not_local(Ends(peer, own)) == "this does not come from 127.0.0.1"  # type: ignore[arg-type]  # as far as it is asked
+
+
+@pytest.mark.parametrize(("peer", "own"), [("::1", "::1"), ("::ffff:127.0.0.1", "::ffff:127.0.0.1")])
+def test_loopback_by_ipv6_is_one_too(peer: str, own: str) -> None:
+    assert why_not_local(Ends(peer, own)) is None  # type: ignore[arg-type]  # as far as it is asked
 
 
 TYPES = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""]
@@ -175,6 +184,7 @@ AUTHORIZATIONS = [
     pytest.param(f"Bearer {TOKEN}x", 401, id="longer"),
     pytest.param(f"Bearer {TOKEN[:-1]}", 401, id="shorter"),
     pytest.param(f"Basic {TOKEN}", 401, id="scheme"),
+    pytest.param(f"Digest {TOKEN}", 401, id="scheme as long as the right one"),
     pytest.param(TOKEN, 401, id="without scheme"),
     pytest.param("Bearer \u00e9", 401, id="not ASCII"),
 ]

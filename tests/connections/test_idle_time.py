@@ -62,7 +62,7 @@ def test_closes_that_teach_nothing(case: str) -> None:
     bench = Bench()
     for ages in TEACHES_NOTHING[case]:
         bench.hears(*ages)
-    assert bench.learned == 0
+        assert bench.learned == 0
 
 
 def test_the_closes_of_one_restart_do_not_confirm_each_other() -> None:

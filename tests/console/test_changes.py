@@ -64,10 +64,18 @@ def test_any_name_is_asked_for_as_it_is(named: str, target: str) -> None:
     assert scene.client.targets == [f"/api/pools/{target}"]
 
 
-def test_what_still_runs_is_said() -> None:
-    scene = Scene(3)
-    scene.changes.want("draining")
-    assert scene.said == "app1:8000 is draining; 3 in flight may end\n"
+SAID = [
+    pytest.param("draining", 3, "app1:8000 is draining; 3 in flight may end\n", id="some run"),
+    pytest.param("maintenance", 0, "app1:8000 is maintenance\n", id="none runs"),
+    pytest.param("active", 3, "app1:8000 is active\n", id="they may stay"),
+]
+
+
+@pytest.mark.parametrize(("wanted", "running", "said"), SAID)
+def test_what_came_of_it_is_said(wanted: str, running: int, said: str) -> None:
+    scene = Scene(running)
+    scene.changes.want(wanted)
+    assert scene.said == said
 
 
 def test_nothing_in_flight_is_believed_only_after_workers_have_heard_of_the_drain() -> None:

@@ -1,6 +1,8 @@
 """A whole instance with a cap: no upstream gets more at once, who comes beyond it waits, and all adds up."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
@@ -51,6 +53,37 @@ async def test_two_workers_keep_one_cap(apps: tuple[AppReplica, AppReplica]) -> 
         assert sum(app.requests for app in apps) == CLIENTS
         await becomes(balancer, 'balancer_queue_wait_seconds_count{pool="default"}', CLIENTS - 6)
         assert await balancer.metric('balancer_queue_length{pool="default"}') == 0
+
+
+async def test_who_replaces_a_worker_has_its_share_of_the_cap_and_no_more(
+    apps: tuple[AppReplica, AppReplica],
+) -> None:
+    settings = {"WORKERS": "2", "LIMITS__MAX_INFLIGHT": "3", "LIMITS__QUEUE_TIMEOUT": "1m"}
+    upstreams = ",".join(app.address for app in apps)
+    async with running(UPSTREAMS=upstreams, HEALTH_CHECK__ENABLED="false", **settings) as balancer:
+
+        async def pool() -> tuple[int, list[int]]:
+            (one,) = (await get(balancer.admin_port, "/api/pools")).json()["pools"]
+            return one["queue_length"], [upstream["inflight"] for upstream in one["upstreams"]]
+
+        async def line_up() -> None:
+            for _ in range(CLIENTS):
+                (await balancer.connect()).send("/hold")
+
+        await line_up()
+        await becomes(balancer, 'balancer_queue_length{pool="default"}', CLIENTS - 6)
+        os.kill(balancer.workers()[0], signal.SIGKILL)
+        await balancer.says("is ready again")
+        before, _ = await pool()
+        await line_up()
+
+        async def is_full_again() -> bool:
+            queued, inflight = await pool()
+            return queued > before and inflight == [3, 3]
+
+        await until(is_full_again)
+        for app in apps:
+            app.release.set()
 
 
 async def test_who_finds_no_place_is_told_to_come_back(apps: tuple[AppReplica, AppReplica]) -> None:

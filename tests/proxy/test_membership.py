@@ -255,3 +255,12 @@ def test_a_backup_is_used_when_no_other_is_eligible(make_stage: MakeStage) -> No
     stage.ask()
     stage.answer()
     assert stage.dialled[-1] == "10.0.0.2"
+    late = stage.ask()
+    stage.tell(upstream_message(1), spare)
+    for _ in range(3):
+        stage.ask()
+    assert stage.inflight == [3, 1]  # what the backup has begun it ends
+    assert late.take() == b""
+    for upstream in stage.loop.transports:
+        upstream.receive(OK)
+    assert late.take() == OK

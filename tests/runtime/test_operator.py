@@ -42,16 +42,31 @@ def test_changes_show_until_they_are_taken_back(scene: Scene) -> None:
     assert operator.live_changes() == []
 
 
+CHANGES = [
+    pytest.param(Change("draining"), LiveChange("default", "app1:8000", "draining", None, False), id="state"),
+    pytest.param(Change(weight=3), LiveChange("default", "app1:8000", None, 3, False), id="weight"),
+]
+
+
+@pytest.mark.parametrize(("change", "shown"), CHANGES)
+def test_a_change_leaves_the_rest_as_it_is(scene: Scene, change: Change, shown: LiveChange) -> None:
+    operator = Operator(scene.fleet)
+    operator.change("default", "app1:8000", change)
+    assert operator.live_changes() == [shown]
+
+
 def test_the_file_has_the_weights_and_tells_of_the_rest(scene: Scene) -> None:
-    scene.fleet.set_members("default", DNS, [member(1)])
+    scene.fleet.set_members("default", DNS, [member(1), member(2)])
     operator = Operator(scene.fleet)
     operator.change("default", "app1:8000", Change("maintenance", 3))
     operator.change("default", "app2:8000", Change(weight=2))
     operator.change("default", "10.1.0.1:8000", Change(weight=5))
+    operator.change("default", "10.1.0.2:8000", Change("draining"))
     text = operator.exported(CONFIG).yaml
-    assert text.splitlines()[:2] == [
+    assert text.splitlines()[:3] == [
         "# not a setting: app1:8000 is maintenance",
         "# not a setting: 10.1.0.1:8000 has the weight 5",
+        "# not a setting: 10.1.0.2:8000 is draining",
     ]
     assert yaml.safe_load(text) == {
         "listen": "0.0.0.0:8080",
@@ -80,6 +95,7 @@ def test_one_that_is_added_shows_and_can_be_removed(scene: Scene) -> None:
     told = scene.told()
     assert told is not None
     assert [(one["id"], one["weight"], one["backup"]) for one in told[2:]] == [("10.0.0.9:8000", 2, True)]
+    assert operator.live_changes() == [LiveChange("default", "10.0.0.9:8000", None, None, True)]
     operator.change("default", "10.0.0.9:8000", Change(weight=3))
     assert operator.live_changes() == [LiveChange("default", "10.0.0.9:8000", None, 3, True)]
     file = yaml.safe_load(operator.exported(CONFIG).yaml)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from balancer.upstreams.state import AdminState, Cause, candidates, is_eligible, others_left
+from balancer.upstreams.state import AdminState, Cause, accepts_pinned, candidates, is_eligible, others_left
 
 ACTIVE, DRAINING, MAINTENANCE = AdminState
 CHECK, OUTLIER, STUCK = Cause
@@ -14,6 +14,12 @@ CHECK, OUTLIER, STUCK = Cause
 @pytest.mark.parametrize("admin_state", AdminState)
 def test_only_active_ones_without_a_cause_are_eligible(admin_state: AdminState, causes: list[Cause]) -> None:
     assert is_eligible(admin_state, causes) is (admin_state is ACTIVE and causes == [])
+
+
+@pytest.mark.parametrize("causes", [[], [CHECK], [OUTLIER]], ids=str)
+@pytest.mark.parametrize("admin_state", AdminState)
+def test_those_that_drain_keep_their_sessions(admin_state: AdminState, causes: list[Cause]) -> None:
+    assert accepts_pinned(admin_state, causes) is (admin_state in (ACTIVE, DRAINING) and causes == [])
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ SPARE, ILL_SPARE = One(backup=True), One(causes=frozenset([CHECK]), backup=True)
 TRIED = One(on_probation=True)
 LEAVING, OUT, NOWHERE = One(DRAINING), One(MAINTENANCE), One(reachable=False)
 GOING = One(DRAINING, leaves_by_itself=True)
+GOING_NOWHERE = One(DRAINING, reachable=False, leaves_by_itself=True)
 GOING_ILL = One(DRAINING, frozenset([CHECK]), leaves_by_itself=True)
 # members, whether panic is allowed -> candidates, in panic
 CASES: dict[str, tuple[list[One], bool, list[One], bool]] = {
@@ -59,6 +66,7 @@ CASES: dict[str, tuple[list[One], bool, list[One], bool]] = {
     "in panic it is better than one that is ill": ([GOING, ILL], True, [GOING], True),
     "and better than an ill backup": ([GOING, ILL_SPARE], True, [GOING], True),
     "if it is ill as well it is no better": ([GOING_ILL, ILL], True, [ILL], True),
+    "but not without an address": ([GOING_NOWHERE, ILL], True, [ILL], True),
     "without panic it is left alone": ([GOING, ILL], False, [], False),
     "ill and draining": ([One(DRAINING, frozenset([CHECK]))], True, [], False),
 }

@@ -31,9 +31,10 @@ class Outcome(IntEnum):
     SUCCESS = 0
     SERVER_ERROR = 1  # the upstream answered 5xx, but not 501 or 505: these are about the request
     CONNECT_FAILED = 2
-    FAILED = 3  # reset, timed out, malformed, truncated
+    FAILED = 3  # reset, malformed, truncated, stopped in mid-response
     CLIENT_GONE = 4
     CANCELLED = 5  # given up by the balancer itself: lost a connect race, no descriptors left, shutdown
+    TIMED_OUT = 6  # connected, and no response in time, or not all of it
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ It is fed where an attempt ends. What it finds the pool acts on at once and repo
 all workers, has the last word (`health/outlier.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from balancer.clock import Clock
 from balancer.errors import Outcome
-from balancer.upstreams.conduct import Spared, Symptom
+from balancer.upstreams.conduct import Conduct, Spared, Symptom
 from balancer.upstreams.state import others_left
 from balancer.upstreams.upstream import Upstream
 
@@ -18,10 +18,14 @@ from balancer.upstreams.upstream import Upstream
 _HALF_LIFE_NS = 5_000_000_000
 # A suspect that was spared is not judged again at once: it would be with every run of errors.
 _QUIET_NS = 1_000_000_000
+# Requests that were sent together time out together, within one sweep, and one upstream's may all come before
+# the others'. So a run of timeouts is judged only when it has lasted longer than that.
+_LASTS_NS = 300_000_000
 _SYMPTOMS = {
     Outcome.SERVER_ERROR: Symptom.SERVER_ERRORS,
     Outcome.CONNECT_FAILED: Symptom.FAILURES,
     Outcome.FAILED: Symptom.FAILURES,
+    Outcome.TIMED_OUT: Symptom.FAILURES,
 }
 
 
@@ -72,11 +76,15 @@ class OutlierDetector:
         self._fade(members, now)
         conduct = upstream.conduct
         count = conduct.failed(symptom, now)
+        enough = count >= self._thresholds[symptom]
+        if outcome is Outcome.TIMED_OUT:
+            conduct.recent_timeouts += 1
+            enough &= now - conduct.runs_since_ns >= _LASTS_NS
         if upstream.is_outlier() or now < conduct.quiet_until_ns:
             return None
-        if count < self._thresholds[symptom] and not on_trial:
+        if not enough and not on_trial:
             return None
-        spared = self._spared(upstream, symptom, members)
+        spared = self._spared(upstream, outcome, members)
         conduct.begin_anew()
         if spared is not None:
             conduct.quiet_until_ns = now + _QUIET_NS
@@ -86,10 +94,11 @@ class OutlierDetector:
         """The supervisor has spared it."""
         upstream.conduct.quiet_until_ns = self._clock.monotonic_ns() + _QUIET_NS
 
-    def _spared(self, suspect: Upstream, symptom: Symptom, members: Sequence[Upstream]) -> Spared | None:
+    def _spared(self, suspect: Upstream, outcome: Outcome, members: Sequence[Upstream]) -> Spared | None:
         if not others_left(suspect, members):
             return Spared.LAST_ELIGIBLE
-        if symptom is Symptom.SERVER_ERRORS and _is_pool_wide(suspect, members):
+        recent = _RECENT.get(outcome)
+        if recent is not None and _is_pool_wide(suspect, members, recent):
             return Spared.POOL_WIDE
         return None
 
@@ -102,10 +111,27 @@ class OutlierDetector:
                 upstream.conduct.fade(halvings)
 
 
-def _is_pool_wide(suspect: Upstream, members: Sequence[Upstream]) -> bool:
-    """Whether the others' recent share of 5xx is not under half of the suspect's own."""
-    own = suspect.conduct
-    others = [upstream.conduct for upstream in members if upstream is not suspect]
-    errors = sum(conduct.recent_errors for conduct in others)
-    responses = sum(conduct.recent_responses for conduct in others)
-    return errors > 0 and 2 * errors * own.recent_responses >= own.recent_errors * responses
+def _recent_errors(conduct: Conduct) -> tuple[int, int]:
+    return conduct.recent_errors, conduct.recent_responses
+
+
+def _recent_timeouts(conduct: Conduct) -> tuple[int, int]:
+    return conduct.recent_timeouts, conduct.recent_timeouts + conduct.recent_responses
+
+
+# What all upstreams of a pool may do at once, so that it is the app or the load rather than one of them: how
+# many attempts ended so lately, and of how many.
+_RECENT: dict[Outcome, Callable[[Conduct], tuple[int, int]]] = {
+    Outcome.SERVER_ERROR: _recent_errors,
+    Outcome.TIMED_OUT: _recent_timeouts,
+}
+
+
+def _is_pool_wide(
+    suspect: Upstream, members: Sequence[Upstream], recent: Callable[[Conduct], tuple[int, int]]
+) -> bool:
+    """Whether the others' recent share of such ends is not under half of the suspect's own."""
+    own_bad, own = recent(suspect.conduct)
+    others = [recent(upstream.conduct) for upstream in members if upstream is not suspect]
+    bad = sum(bad for bad, _ in others)
+    return bad > 0 and 2 * bad * own >= own_bad * sum(count for _, count in others)

@@ -7,7 +7,14 @@ section 9.2.2) may reach an app twice. Any other may go again only with proof th
 from typing import TYPE_CHECKING
 
 from balancer.connections.tcp_info import Taken, taken
-from balancer.errors import FIRST_BYTE_TIMEOUT, MALFORMED_RESPONSE, UPSTREAM_CLOSED, Failure, Outcome
+from balancer.errors import (
+    FIRST_BYTE_TIMEOUT,
+    MALFORMED_RESPONSE,
+    TOTAL_TIMEOUT,
+    UPSTREAM_CLOSED,
+    Failure,
+    Outcome,
+)
 from balancer.http.head import ResponseHead
 from balancer.pools.retry_budget import RetryRules
 from balancer.proxy.attempt import Attempt
@@ -22,6 +29,8 @@ _REASONS: dict[Failure, str] = {
     FIRST_BYTE_TIMEOUT: "first_byte_timeout",
     MALFORMED_RESPONSE: "malformed_response",
 }
+# What an attempt's failure is called where it ends; others are Outcome.FAILED.
+_OUTCOMES = {FIRST_BYTE_TIMEOUT: Outcome.TIMED_OUT, TOTAL_TIMEOUT: Outcome.TIMED_OUT}
 # Of all requests of a worker together: what is kept for replay must not become its memory's problem.
 MOST_KEPT = 64 << 20
 
@@ -132,7 +141,7 @@ class Resending:
         stale = failure is UPSTREAM_CLOSED and attempt.reused and not exchange.informed
         may_go = self._may_go(attempt)
         connecting.missed(attempt.upstream, failure, detail)
-        exchange.let_go(Outcome.CANCELLED if stale else Outcome.FAILED, "failed")
+        exchange.let_go(Outcome.CANCELLED if stale else _OUTCOMES.get(failure, Outcome.FAILED), "failed")
         reason = _REASONS.get(failure)
         if not may_go or reason is None:
             return False

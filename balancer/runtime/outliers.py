@@ -19,7 +19,7 @@ _SYMPTOMS = {
 _REASONS = {
     Spared.MAX_PERCENT: "BALANCER_OUTLIER__MAX_EJECTION_PERCENT of the pool are out or on probation already",
     Spared.LAST_ELIGIBLE: "no other upstream is eligible",
-    Spared.POOL_WIDE: "the others answer 5xx as well, so it is the app rather than this upstream",
+    Spared.POOL_WIDE: "the others do no better, so it is the app or the load rather than this upstream",
 }
 
 

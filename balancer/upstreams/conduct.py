@@ -15,7 +15,7 @@ class Spared(StrEnum):
 
     MAX_PERCENT = "max_percent"  # too many are ejected already
     LAST_ELIGIBLE = "last_eligible"  # nobody else could take its requests
-    POOL_WIDE = "pool_wide"  # the others answer 5xx as well: it is the app, not the replica
+    POOL_WIDE = "pool_wide"  # the others do no better: it is the app or the load, not the replica
 
 
 class Conduct:
@@ -25,12 +25,14 @@ class Conduct:
     `_forgotten`.
     """
 
-    __slots__ = ("_forgotten", "_runs", "_runs_since_ns", "asked_ns", "held_until", "probation_ns",
-                 "quiet_until_ns", "recent_errors", "successes", "trial_ns", "watched")  # fmt: skip
+    __slots__ = ("_forgotten", "_runs", "asked_ns", "held_until", "probation_ns", "quiet_until_ns",
+                 "recent_errors", "recent_timeouts", "runs_since_ns", "successes", "trial_ns",
+                 "watched")  # fmt: skip
 
     def __init__(self) -> None:
         self.successes = 0
         self.recent_errors = 0
+        self.recent_timeouts = 0
         self.watched = False  # a run has begun, or it is on probation: the next success matters
         self.quiet_until_ns = 0  # it was spared: not judged again before
         # Ejected here before the supervisor has said so: what it said in revisions before this is old.
@@ -40,13 +42,13 @@ class Conduct:
         self.asked_ns = 0  # when the first request after that came; 0 before
         self._forgotten = 0
         self._runs = dict.fromkeys(Symptom, 0)
-        self._runs_since_ns = 0  # when the first failure of those that run came
+        self.runs_since_ns = 0  # when the first failure of those that run came
 
     def failed(self, symptom: Symptom, now_ns: int) -> int:
         """One more attempt that did not succeed; how many of this kind there were since the last success."""
         runs = self._runs
         if not any(runs.values()):
-            self._runs_since_ns = now_ns
+            self.runs_since_ns = now_ns
         if symptom is Symptom.SERVER_ERRORS:
             self.recent_errors += 1
         self.watched = True
@@ -57,7 +59,7 @@ class Conduct:
         """One more attempt that succeeded. It ends runs, unless its response had begun before they did: long
         downloads and tunnels end all the time, and tell how the upstream was when they began."""
         self.successes += 1
-        if answered_ns >= self._runs_since_ns:
+        if answered_ns >= self.runs_since_ns:
             self.begin_anew()
             self.watched = False
 
@@ -82,3 +84,4 @@ class Conduct:
         recent = self.successes - self._forgotten
         self._forgotten = self.successes - (recent >> halvings)
         self.recent_errors >>= halvings
+        self.recent_timeouts >>= halvings

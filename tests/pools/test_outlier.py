@@ -21,6 +21,7 @@ OUTCOMES = {
     "f": Outcome.FAILED,
     "g": Outcome.CLIENT_GONE,
     "x": Outcome.CANCELLED,
+    "t": Outcome.TIMED_OUT,
 }
 SERVER_ERRORS, FAILURES = Symptom
 OUTLIER = frozenset([Cause.OUTLIER])
@@ -39,10 +40,14 @@ class Scene:
         ]
 
     def play(self, outcomes: str, number: int = 1) -> list[Suspicion]:
-        """What becomes of it when attempts at one upstream end so, one after the other."""
+        """What becomes of it when attempts at one upstream end so, one after the other; `.` is 100 ms."""
         upstream = self.members[number - 1]
         found = []
-        for outcome in map(OUTCOMES.__getitem__, outcomes):
+        for one in outcomes:
+            if one == ".":
+                self.clock.advance(0.1)
+                continue
+            outcome = OUTCOMES[one]
             if outcome is Outcome.SUCCESS:
                 upstream.conduct.succeeded(self.clock.monotonic_ns())
             elif (suspicion := self.detector.ended(upstream, outcome, self.members)) is not None:
@@ -69,6 +74,12 @@ RUNS: dict[str, tuple[str, list[tuple[Symptom, int]]]] = {
     "failures with a success between": ("ff+f", []),
     "a failure does not end a run of 5xx": ("5555f5", [(SERVER_ERRORS, 5)]),
     "a 5xx does not end a run of failures": ("ff5f", [(FAILURES, 3)]),
+    "three timeouts in one sweep": ("tttttt", []),
+    "timeouts in more than one": ("t...tt", [(FAILURES, 3)]),
+    "timeouts in two, fewer than three": ("t...t", []),
+    "timeouts with a success between": ("ttt.+..ttt", []),
+    "refused, then timed out": ("c...tt", [(FAILURES, 3)]),
+    "timed out, then refused": ("ttc", [(FAILURES, 3)]),
     "clients that leave": ("ggggggggg", []),
     "given up here": ("xxxxxxxxx", []),
     "clients that leave end no run": ("55g55x5", [(SERVER_ERRORS, 5)]),
@@ -127,12 +138,36 @@ def test_where_the_others_answer_5xx_too_it_is_the_app(case: str) -> None:
     assert suspicion.spared is (Spared.POOL_WIDE if expected else None)
 
 
-def test_failures_are_never_the_app() -> None:
+@pytest.mark.parametrize("failures", ["fff", "ccc"], ids=["reset", "refused"])
+def test_failures_are_never_the_app(failures: str) -> None:
     scene = Scene()
-    scene.play("ff", 2)
-    scene.play("5555", 3)
-    (suspicion,) = scene.play("fff")
+    scene.play("ffttt", 2)
+    scene.play("5555tt", 3)
+    (suspicion,) = scene.play(failures)
     assert suspicion.spared is None
+
+
+# How attempts at the others ended while the suspect answered ten requests well and was then late with five: a
+# third of all.
+ALL_LATE: dict[str, tuple[list[str], bool]] = {
+    "well": (["+" * 15, "+" * 15], False),
+    "a little late": (["+" * 15, "+" * 10 + "t"], False),
+    "half as late": (["+" * 20 + "tttt", ""], True),
+    "just as late": (["+" * 10 + "ttttt"] * 2, True),
+    "not at all": (["ttttt", "ttttt"], True),
+    "with 5xx": (["+" * 10 + "555", "+" * 10 + "555"], False),
+    "reset": (["ff", "ff"], False),
+}
+
+
+@pytest.mark.parametrize("case", ALL_LATE)
+def test_where_the_others_are_late_too_it_is_the_load(case: str) -> None:
+    others, expected = ALL_LATE[case]
+    scene = Scene()
+    for number, outcomes in enumerate(others, 2):
+        scene.play(outcomes, number)
+    (suspicion,) = scene.play("+" * 10 + "tttt...t")
+    assert suspicion.spared is (Spared.POOL_WIDE if expected else None)
 
 
 def test_errors_of_long_ago_are_not_held_against_the_others() -> None:

@@ -370,3 +370,19 @@ def test_clients_get_what_a_trial_brought(scene: Scene) -> None:
     scene.say(ON_PROBATION)
     scene.one()
     assert status_of(scene.clients[-1].take()) == 500
+
+
+@pytest.mark.parametrize(
+    ("hung", "out"),
+    [((1,), [True, False]), ((2,), [False, True]), ((1, 2), [False, False])],
+    ids=["the first", "the second", "all, as under overload"],
+)
+def test_who_does_not_answer_in_time_while_the_other_does(hung: tuple[int, ...], out: list[bool]) -> None:
+    scene = Scene(timeouts={"first_byte": 1.0}, keepalive={"max_idle": 0})
+    for _ in range(40):
+        if scene.begin(POST) not in hung:
+            scene.answer(OK)
+        scene.advance(0.2)
+    assert [one.is_outlier() for one in scene.upstreams] == out
+    reasons = {message["spared"] for message in scene.told if message["type"] == "eject"}
+    assert reasons == ({"pool_wide"} if len(hung) == 2 else {None})

@@ -54,7 +54,7 @@ def test_the_total_timeout_of_a_slow_upstream(make_stage: MakeStage, told: list[
     client = stage.ask()
     stage.advance(20.5)
     assert status_of(client.take()) == 504
-    assert told == [Outcome.FAILED]
+    assert told == [Outcome.TIMED_OUT]
 
 
 def test_an_upload_goes_on_under_a_response_that_has_begun(
@@ -140,7 +140,7 @@ def test_an_upstream_that_takes_an_upload_slowly(make_stage: MakeStage, told: li
     assert client.take() == b""
     stage.advance(10.3)
     assert status_of(client.take()) == 504
-    assert told == [Outcome.FAILED]
+    assert told == [Outcome.TIMED_OUT]
 
 
 def test_an_upload_while_its_upstream_is_being_dialled(make_stage: MakeStage) -> None:

@@ -202,6 +202,9 @@ def drain(
     [green]balancer drain app1:8000 --wait 30 && docker compose restart app1[/green]
     [green]balancer activate app1:8000[/green]
 
+    Where SLOW_START is set, put it into maintenance before the restart: it
+    then gets requests little by little.
+
     Where the balancer has an ADMIN_TOKEN, BALANCER_ADMIN_TOKEN or
     BALANCER_ADMIN_TOKEN_FILE must be set here as well.
     """

@@ -55,10 +55,10 @@ class Connector:
         connect_timeout: float | None,
         head_limit: int,
         count_limit: int,
-        say: Callable[[str], None],
+        say: Callable[[str, str], object],
     ) -> None:
         """`connect_timeout` in seconds, None for the kernel's; the limits are those of response heads; `say`
-        tells the operator what has been learned of an upstream."""
+        tells the operator what has been learned of an upstream, whose id comes first."""
         self._loop = loop
         self._clock = clock
         self._connect_timeout = connect_timeout
@@ -130,8 +130,9 @@ class Connector:
         self._told.add(pool.upstream)
         learned, usable, careful = (ns / 1e9 for ns in (pool.learned_ns, pool.usable_ns, pool.careful_ns))
         self._say(
+            pool.upstream.id,
             f"upstream {pool.upstream.id} closes idle connections after {learned:.3g} s: from now on they "
-            f"are used for {usable:.3g} s, and for {careful:.3g} s by requests that cannot be sent again"
+            f"are used for {usable:.3g} s, and for {careful:.3g} s by requests that cannot be sent again",
         )
 
     def remove(self, upstream: Upstream) -> None:

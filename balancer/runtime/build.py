@@ -61,7 +61,10 @@ def build_proxy(
         timeouts["connect"] or None,
         limits.header_bytes,
         limits.header_count,
-        lambda text: log("info", text, None),
+        # All workers find out, each by itself.
+        lambda upstream, text: tell(
+            {"type": "log", "level": "info", "message": text, "once": f"idle timeout of {upstream}"}
+        ),
     )
     membership = Membership(connector, page.row)
     others = [segment.page(index) for index in range(1, segment.pages) if index != start["page"]]

@@ -15,6 +15,7 @@ from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.samples import WorkerSample
 
 ADOPT_AFTER = 1.0
+_SAID_KEPT = 4096  # of what is said once; then it is forgotten
 
 
 class Spawn(Protocol):
@@ -72,6 +73,7 @@ class Crew:
         self._events = events
         self._established = False
         self._stopping = False
+        self._said: set[str] = set()  # what all workers would say, and one has said
         self._handlers: dict[str, Callable[[Slot, Message], None]] = {
             "ready": self._on_ready,
             "heartbeat": self._on_heartbeat,
@@ -274,6 +276,13 @@ class Crew:
         self._events.recovered(message)
 
     def _on_log(self, slot: Slot, message: Message) -> None:
+        once = message.get("once")
+        if once is not None:
+            if once in self._said:
+                return
+            if len(self._said) >= _SAID_KEPT:
+                self._said.clear()
+            self._said.add(once)
         text = f"worker {slot.number}: {message['message']}"
         if message.get("traceback"):
             text = f"{text}\n{message['traceback'].rstrip()}"

@@ -26,9 +26,12 @@ class Bench:
         self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
         cells = memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
         self.upstream = Upstream("app:8000", *ADDRESS, 1, cells)
-        self.said: list[str] = []
-        self.connector = Connector(self.loop, self.clock, timeout, 32768, 100, self.said.append)
+        self.said: list[tuple[str, str]] = []
+        self.connector = Connector(self.loop, self.clock, timeout, 32768, 100, self.say)
         self.connector.add(self.upstream, replace(KEEPALIVE, learn=learn))
+
+    def say(self, upstream: str, text: str) -> None:
+        self.said.append((upstream, text))
 
     def dial(self, answer: object | None = None) -> "asyncio.Task[UpstreamConnection]":
         self.loop.answers[ADDRESS] = answer
@@ -171,6 +174,9 @@ def test_what_is_learned_of_an_upstream_is_said_once() -> None:
         bench.clock.advance(1)
         bench.connector.sweep(bench.clock.monotonic_ns())
     assert bench.said == [
-        "upstream app:8000 closes idle connections after 0.5 s: from now on they are used for 0.4 s, and for "
-        "0.25 s by requests that cannot be sent again"
+        (
+            "app:8000",
+            "upstream app:8000 closes idle connections after 0.5 s: from now on they are used for 0.4 s, and "
+            "for 0.25 s by requests that cannot be sent again",
+        )
     ]

@@ -38,13 +38,15 @@ def on_uvloop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]
 
 
 class Arena:
-    """`port` is the proxy's. `errors` is what reached the event loop's handler, `logs` the proxy's log."""
+    """`port` is the proxy's. `errors` is what reached the event loop's handler, `logs` the proxy's log,
+    `told` what the supervisor was told."""
 
     def __init__(self, ports: list[int], **changes: Any) -> None:
         self.loop = asyncio.get_running_loop()
         self.segment = Segment.create(1)
         self.records = Records()
         self.logs: list[tuple[str, str, str | None]] = []
+        self.told: list[dict[str, Any]] = []
         self.errors: list[str] = []
         start = start_message(len(ports), **changes)
         for spec, port in zip(start["pools"][0]["upstreams"], ports, strict=True):
@@ -56,11 +58,15 @@ class Arena:
             clock=SystemClock(),
             records=self.records,
             log=lambda *line: self.logs.append(line),
-            tell=lambda message: True,
+            tell=self._told,
         )
         self.port = 0
         self._swept = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+
+    def _told(self, message: dict[str, Any]) -> bool:
+        self.told.append(message)
+        return True
 
     async def open(self) -> None:
         self.loop.set_exception_handler(lambda _, context: self.errors.append(str(context)))

@@ -16,9 +16,9 @@ def learn(stage: Stage) -> None:
         upstream.receive_eof()
         stage.settle()
         stage.advance(1)
-    (level, text, _) = stage.logs.pop()
-    assert (level, text.partition(":")[0]) == ("info", "upstream app1")
-    assert "closes idle connections after 0.5 s" in text
+    (told,) = stage.told
+    assert (told["type"], told["level"], told["once"]) == ("log", "info", "idle timeout of app1:8000")
+    assert told["message"].startswith("upstream app1:8000 closes idle connections after 0.5 s")
 
 
 FRESH = [

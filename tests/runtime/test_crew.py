@@ -287,6 +287,17 @@ def test_a_workers_log_line_is_logged_with_its_traceback(
     assert (record.levelname, record.getMessage()) == ("ERROR", "worker 0: a bug\nTraceback ...")
 
 
+def test_what_all_workers_find_out_is_said_once(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    for process in scene.start_all():
+        for upstream in ("app1", "app2"):
+            process.say("log", level="info", message=f"{upstream} is so", once=f"of {upstream}")
+    assert [record.getMessage() for record in caplog.records] == [
+        "worker 0: app1 is so",
+        "worker 0: app2 is so",
+    ]
+
+
 def test_an_unknown_message_is_an_error(alone: Scene) -> None:
     (process,) = alone.start_all()
     with pytest.raises(BalancerError, match="unknown message"):

@@ -92,6 +92,19 @@ def test_runs_make_suspects(case: str) -> None:
     assert symptoms(Scene().play(outcomes)) == expected
 
 
+@pytest.mark.parametrize(("answered_after", "left"), [(-1.0, 3), (0.5, 1)], ids=["before", "between"])
+def test_a_success_is_as_old_as_its_response(answered_after: float, left: int) -> None:
+    """One whose response began before the run did does not end it; one that began since then does."""
+    scene = Scene()
+    conduct = scene.members[0].conduct
+    answered = scene.clock.monotonic_ns() + round(answered_after * 1e9)
+    scene.play("5")
+    scene.clock.advance(1)
+    scene.play("5")
+    conduct.succeeded(answered)
+    assert conduct.failed(SERVER_ERRORS, scene.clock.monotonic_ns()) == left
+
+
 def test_upstreams_have_runs_of_their_own() -> None:
     scene = Scene()
     assert scene.play("5555", 1) == []

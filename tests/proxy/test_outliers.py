@@ -308,7 +308,7 @@ def test_what_runs_from_before_is_waited_for_but_not_for_long(scene: Scene) -> N
 
 
 def test_what_ends_from_before_decides_nothing(scene: Scene) -> None:
-    older = [scene.begin() for _ in range(4)].index(1)
+    older = [scene.begin() for _ in range(2)].index(1)
     before = scene.loop.transports[older]
     scene.say(OUTLIER)
     scene.advance(10)
@@ -317,6 +317,22 @@ def test_what_ends_from_before_decides_nothing(scene: Scene) -> None:
     scene.settle()
     assert scene.upstreams[0].on_probation
     assert scene.told == []
+    scene.ill = False
+    assert scene.one() == 1
+    assert [one["type"] for one in scene.told] == ["recovered"]
+
+
+def test_news_of_others_does_not_begin_a_probation_anew(scene: Scene) -> None:
+    scene.say(ON_PROBATION)
+    assert scene.begin() == 1
+    waiting = scene.upstream
+    scene.say(ON_PROBATION)
+    assert scene.play(1) == "2"
+    scene.advance(1)
+    assert scene.play(3) == "222"
+    waiting.receive(OK)
+    scene.settle()
+    assert [one["type"] for one in scene.told] == ["recovered"]
 
 
 def test_what_ends_from_before_while_a_trial_runs_decides_nothing(scene: Scene) -> None:

@@ -231,6 +231,7 @@ def test_a_retry_has_as_much_time_as_the_first(stage: Stage) -> None:
     fail(stage, stage.upstream, "hangs")
     stage.advance(25)
     assert client.take() == b""
+    assert len(stage.dialled) == 2
     stage.answer()
     assert client.take() == OK
 
@@ -283,6 +284,24 @@ def test_one_whose_answer_was_cut_short_is_not(stage: Stage) -> None:
     assert client.take() == OK
 
 
+def test_one_that_answered_before_it_had_read_the_request_is_not(stage: Stage) -> None:
+    client = stage.ask(PUT[:-2])
+    busy = stage.upstream
+    stage.answer(BUSY)
+    assert busy.is_closing()
+    client.receive(b"cd")
+    stage.settle()
+    stage.answer()
+    assert client.take() == OK
+
+
+def test_an_answer_that_was_cut_short_is_not_passed_on(stage: Stage) -> None:
+    client = stage.ask()
+    stage.refuse(2, 3)
+    stage.answer(BUSY[:-2])
+    assert status_of(client.take()) == 502
+
+
 # What the kernel knows when an idle connection, taken for a POST, turns out to be closed -> is it sent again
 UNREAD = {
     "closed, and nothing of it acknowledged": (0, 7, True),
@@ -310,6 +329,34 @@ def test_a_post_goes_again_only_with_proof_that_nobody_has_read_it(make_stage: M
         assert stage.retries() == {"stale_connection": 1}
     else:
         assert status_of(client.take()) == 502
+
+
+def test_a_reset_is_no_proof(make_stage: MakeStage) -> None:
+    """An app may have read the request and crashed, before its kernel acknowledged any of it."""
+    stage = make_stage(1)
+    client, idle = stage.warm()
+    client.receive(POST)
+    idle.socket.state = 7
+    idle.lose(ConnectionResetError())
+    stage.settle()
+    assert status_of(client.take()) == 502
+    assert len(stage.dialled) == 1
+
+
+def test_what_is_proven_of_one_connection_says_nothing_of_the_next(make_stage: MakeStage) -> None:
+    stage = make_stage(2)
+    client, idle = stage.warm()
+    stage.ask(GET, client)
+    stage.answer(OK.replace(b"Date: x", b"Connection: close"))
+    client.take()
+    stage.ask(POST, client)  # the first one's turn again
+    for connection in (idle, None):
+        now = connection or stage.upstream
+        now.socket.state = 7
+        now.receive_eof()
+        stage.settle()
+    assert len(stage.dialled) == 3
+    assert status_of(client.take()) == 502
 
 
 def test_a_post_on_a_fresh_connection_never_goes_again(make_stage: MakeStage) -> None:

@@ -101,6 +101,13 @@ QUEUE_FULL = Failure(
     "connection_limit_reached",
     "Every upstream has as many requests as it may have, and too many wait already.",
 )
+QUEUE_HOPELESS = Failure(
+    "queue_hopeless",
+    503,
+    _BALANCER,
+    "connection_limit_reached",
+    "Every upstream has as many requests as it may have, and more wait already than can be served in time.",
+)
 QUEUE_TIMEOUT = Failure(
     "queue_timeout",
     503,
@@ -179,6 +186,7 @@ FAILURES: tuple[Failure, ...] = (
     NO_UPSTREAM,
     UPSTREAMS_FULL,
     QUEUE_FULL,
+    QUEUE_HOPELESS,
     QUEUE_TIMEOUT,
     CONNECT_REFUSED,
     CONNECT_FAILED,
@@ -193,6 +201,12 @@ FAILURES: tuple[Failure, ...] = (
     TOTAL_TIMEOUT,
     DRAIN_TIMEOUT,
     INTERNAL_ERROR,
+)
+
+
+# The reasons of requests that were refused for want of a place: these may come again when places are free.
+WANT_OF_A_PLACE = frozenset(
+    failure.reason for failure in (UPSTREAMS_FULL, QUEUE_FULL, QUEUE_HOPELESS, QUEUE_TIMEOUT)
 )
 
 

@@ -220,8 +220,8 @@ class LimitSettings(Group):
     queue_timeout: Duration = Field(
         default=5.0,
         ge=0.01,
-        description="How long one may wait before it gets 503. A queue that is not empty for longer serves "
-        "the newest first.",
+        description="How long one may wait before it gets 503: less where clients have been giving up "
+        "sooner. A queue that grows, or is not empty for longer, serves the newest first.",
     )
     header_bytes: Size = Field(
         default=32 * 1024, ge=256, description="Size of a head; more is 431, in a response 502."

@@ -1,4 +1,7 @@
-"""Responses made here: one short body per failure, rendered ahead, with Proxy-Status (RFC 9209)."""
+"""Responses made here: one short body per failure, rendered ahead, with Proxy-Status (RFC 9209).
+
+Under overload most responses are made here, so what is the same for every request is put together only once.
+"""
 
 from http import HTTPStatus
 
@@ -7,34 +10,45 @@ import orjson
 from balancer.errors import FAILURES, Failure, Source
 from balancer.http.head import RequestHead
 
-_RETRY_AFTER = b"Retry-After: 1\r\n"
-
+LONGEST_RETRY_AFTER = 30  # seconds
 
 # RFC 9110's names where Python still has those of RFC 2616.
 _PHRASES = {413: "Content Too Large", 414: "URI Too Long"}
+_RETRY_AFTER = [b"Retry-After: %d\r\n" % seconds for seconds in range(LONGEST_RETRY_AFTER + 1)]
 
 
 def _phrase(status: int) -> str:
     return _PHRASES.get(status) or HTTPStatus(status).phrase
 
 
-def _start(failure: Failure) -> bytes:
-    """Status line and the lines that are always the same. RFC 9209 section 2: a list member per proxy."""
-    proxy_status = "balancer"
-    if failure.proxy_error is not None:
-        proxy_status += f"; error={failure.proxy_error}"
-    proxy_status += f'; details="{failure.reason}"'
-    start = (
-        f"HTTP/1.1 {failure.status} {_phrase(failure.status)}\r\nProxy-Status: {proxy_status}\r\n".encode()
-    )
-    return start + _RETRY_AFTER if failure.status == 503 and failure.source is Source.BALANCER else start
+class _Parts:
+    """What is the same in every response for one failure."""
+
+    __slots__ = ("body", "invites", "start")
+
+    def __init__(self, failure: Failure) -> None:
+        # RFC 9209 section 2: a list member per proxy.
+        proxy_status = "balancer"
+        if failure.proxy_error is not None:
+            proxy_status += f"; error={failure.proxy_error}"
+        proxy_status += f'; details="{failure.reason}"'
+        line = f"HTTP/1.1 {failure.status} {_phrase(failure.status)}\r\n"
+        self.start = f"{line}Proxy-Status: {proxy_status}\r\n".encode()
+        self.body = _page(failure, failure.text)
+        self.invites = failure.status == 503 and failure.source is Source.BALANCER  # to come again
 
 
-_STARTS: dict[Failure, bytes] = {failure: _start(failure) for failure in FAILURES}
+def _page(failure: Failure, message: str) -> bytes:
+    return f"{failure.status} {_phrase(failure.status)}\n{message}\n".encode()
+
+
+_PARTS: dict[str, _Parts] = {failure.reason: _Parts(failure) for failure in FAILURES}
 
 
 def prefers_json(head: RequestHead) -> bool:
     """Whether the request asks for JSON rather than a page a person reads."""
+    if head.block and b"json" not in head.block.lower():
+        return False  # nor does anything else in it: looking for the field is slow
     accepted = (head.find(b"accept") or b"").lower()
     return b"json" in accepted and b"text/html" not in accepted
 
@@ -48,34 +62,43 @@ def render_failure(
     as_json: bool,
     head_only: bool,
     request_id: bytes,
-) -> bytes:
-    """A whole response. `detail`, if any, says more than the failure's own text.
+    retry_after: int = 1,
+) -> tuple[bytes, int]:
+    """A whole response, and how many bytes of it are the body. `detail`, if any, says more than the failure's
+    own text.
 
-    `head_only` leaves the body out, as the answer to HEAD; Content-Length stays.
+    `head_only` leaves the body out, as the answer to HEAD; Content-Length stays. `retry_after`, in seconds
+    from 1 to LONGEST_RETRY_AFTER, is told where the failure is a 503 of our own.
     """
-    message = f"{failure.text} ({detail})" if detail else failure.text
+    parts = _PARTS[failure.reason]
     if as_json:
         content_type = b"application/json"
         body = orjson.dumps(
             {
                 "status": failure.status,
                 "reason": failure.reason,
-                "message": message,
+                "message": _message(failure, detail),
                 "request_id": request_id.decode("ascii"),
             },
             option=orjson.OPT_APPEND_NEWLINE,
         )
     else:
         content_type = b"text/plain; charset=utf-8"
-        lines = [f"{failure.status} {_phrase(failure.status)}", message]
+        body = _page(failure, _message(failure, detail)) if detail else parts.body
         if request_id:
-            lines.append(f"request id: {request_id.decode('ascii')}")
-        body = ("\n".join(lines) + "\n").encode()
-    return b"%b%bContent-Type: %b\r\nContent-Length: %d\r\n%b\r\n%b" % (
-        _STARTS[failure],
+            body = b"%brequest id: %b\n" % (body, request_id)
+    sent = b"" if head_only else body
+    data = b"%b%b%bContent-Type: %b\r\nContent-Length: %d\r\n%b\r\n%b" % (
+        parts.start,
+        _RETRY_AFTER[retry_after] if parts.invites else b"",
         date_line,
         content_type,
         len(body),
         b"Connection: close\r\n" if close else b"",
-        b"" if head_only else body,
+        sent,
     )
+    return data, len(sent)
+
+
+def _message(failure: Failure, detail: str) -> str:
+    return f"{failure.text} ({detail})" if detail else failure.text

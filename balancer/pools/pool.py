@@ -13,7 +13,12 @@ from balancer.pools.hash_key import NO_KEY, HashKey, hash_key
 from balancer.pools.queue import PlaceQueue
 from balancer.pools.retry_budget import RetryBudget, RetryRules
 from balancer.pools.suspects import LATELY_NS, Suspects
-from balancer.telemetry.columns import UPSTREAM_INFLIGHT, UPSTREAM_INFLIGHT_LIMIT
+from balancer.telemetry.columns import (
+    BUCKET_BOUNDS_NS,
+    UPSTREAM_FIRST_BYTE,
+    UPSTREAM_INFLIGHT,
+    UPSTREAM_INFLIGHT_LIMIT,
+)
 from balancer.upstreams.state import candidates
 from balancer.upstreams.upstream import Upstream
 
@@ -23,6 +28,7 @@ _REMOTE_REFRESH_NS = 5_000_000
 # How often a policy is asked again that picks full upstreams; then the pool takes the least loaded one.
 _ASKS = 8
 _SUCCESS = Outcome.SUCCESS
+_FIRST_BYTES = slice(UPSTREAM_FIRST_BYTE, UPSTREAM_FIRST_BYTE + len(BUCKET_BOUNDS_NS))
 
 
 # A row's number -> its cells in the pages of the other incarnations.
@@ -212,6 +218,22 @@ class UpstreamPool:
                 conduct.successes += 1
             elif suspects.weigh(upstream, outcome, began_ns, latency_ns):
                 self.rebuild()
+
+    def client_left(self, waited_ns: int, now_ns: int) -> None:
+        """A client has left that had waited for so long, in the queue or for its response to begin."""
+        queue = self.queue
+        if queue is not None and queue.patience.left(waited_ns, now_ns):
+            upstreams = self.upstreams
+            rows = [one.cells[_FIRST_BYTES].tolist() for one in upstreams]
+            first_bytes = [sum(column) for column in zip(*rows, strict=True)]
+            ages = [now_ns - since for since in queue.waiting.values()]
+            inflight = sum(one.inflight for one in upstreams)
+            queue.patience.learn(now_ns, self.retry_budget.requests, first_bytes, ages, inflight)
+            queue.consider(now_ns)
+
+    def retry_after(self) -> int:
+        """After how many seconds a request that was refused for want of a place may come again."""
+        return 1 if self.queue is None else self.queue.retry_after()
 
     def overruled(self, upstream: Upstream) -> None:
         """The supervisor does not eject what was ejected here as an outlier."""

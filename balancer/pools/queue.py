@@ -11,10 +11,14 @@ from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable
 from itertools import islice
+from math import ceil
 from typing import Protocol
 
 from balancer.clock import Clock
-from balancer.errors import QUEUE_FULL, QUEUE_TIMEOUT, Failure
+from balancer.errors import QUEUE_FULL, QUEUE_HOPELESS, QUEUE_TIMEOUT, Failure
+from balancer.http.responses import LONGEST_RETRY_AFTER
+from balancer.pools.drain import Drain
+from balancer.pools.patience import Patience
 from balancer.telemetry.columns import (
     BUCKET_BOUNDS_NS,
     POOL_QUEUE_LENGTH,
@@ -24,11 +28,23 @@ from balancer.telemetry.columns import (
     QUEUE_REJECTIONS,
 )
 
-# How many are asked in one turn of the loop, unless everybody is. It bounds what a turn costs, and how many
-# are passed over who cannot use the place that is free, as they have tried that upstream already.
+# How many are asked in one turn of the loop, unless everybody is, and how many give up in one. It bounds what
+# a turn costs, and how many are passed over who cannot use the place that is free, as they have tried that
+# upstream already.
 _AT_ONCE = 32
-_FULL = POOL_QUEUE_REJECTED + QUEUE_REJECTIONS.index("full")
-_TIMEOUT = POOL_QUEUE_REJECTED + QUEUE_REJECTIONS.index("timeout")
+# What was learned of the clients is looked at again after so long without news.
+_STALE_NS = 1_000_000_000
+# The deadline by the age at which clients give up, but not less than this: a few shall not end all waiting.
+_NUMERATOR, _DENOMINATOR = 2, 5
+_SHORTEST_NS = 100_000_000
+# For so long a wait is bearable in any case: a part of the deadline, at most this.
+_PART = 10
+_BEARABLE_NS = 250_000_000
+_GOLDEN = 0.618034  # its multiples are spread evenly over the fractions
+
+_FULL, _TIMEOUT, _HOPELESS = (
+    POOL_QUEUE_REJECTED + QUEUE_REJECTIONS.index(reason) for reason in ("full", "timeout", "hopeless")
+)
 
 
 class Waiter(Protocol):
@@ -44,13 +60,21 @@ class Waiter(Protocol):
 class PlaceQueue:
     """The requests of one pool and worker that wait, in the order in which they came.
 
-    They are served in that order until the queue has not been empty for longer than its timeout. From then
-    on everybody would wait until just before or just after the deadline, so the newest goes first: some are
-    served in time, and the oldest give up.
+    **The deadline** is the timeout of the settings, or two fifths of the age at which clients have been
+    giving up (`Patience`) where that is shorter: the rest is for the app, and for the less patient.
+
+    **The order**: the oldest first, so that everybody waits about the same. Under overload everybody would
+    then wait until just before or just after the deadline. So when the oldest has waited for more than a
+    tenth of it and more comes than goes, or the queue has not been empty for longer than the timeout, or a
+    wait has been in vain, the newest goes first: some are served at once, and the oldest give up. Once no
+    more comes than goes, and nobody is known to leave, both ends are served in turn, until little waits.
+
+    **Refused at once** is who finds so many waiting that some cannot be served before their deadlines.
     """
 
-    __slots__ = ("_armed", "_busy_since_ns", "_cells", "_clock", "_everybody", "_loop", "_size",
-                 "_timeout_ns", "_woken", "has_place", "waiting")  # fmt: skip
+    __slots__ = ("_armed", "_busy_since_ns", "_cells", "_clock", "_considered_ns", "_deadline_ns", "_drain",
+                 "_everybody", "_in_vain", "_loop", "_newest_first", "_old_in_turn", "_room", "_size",
+                 "_spread", "_timeout_ns", "_woken", "has_place", "patience", "waiting")  # fmt: skip
 
     def __init__(
         self,
@@ -64,12 +88,21 @@ class PlaceQueue:
         """At most `size` wait, each for at most `timeout` seconds. `cells` is the pool's row."""
         self.waiting: OrderedDict[Waiter, int] = OrderedDict()  # since when, in ns
         self.has_place: Callable[[], bool] = _always  # set by the pool
+        self.patience = Patience()
         self._size = size
         self._timeout_ns = round(timeout * 1e9)
         self._loop = loop
         self._clock = clock
         self._cells = cells
-        self._busy_since_ns = 0
+        self._drain = Drain()
+        self._deadline_ns = self._timeout_ns  # for how long one waits
+        self._room = size  # for how many: who comes then is refused
+        self._considered_ns = 0  # when these two were last derived
+        self._busy_since_ns = 0  # when it was last empty
+        self._newest_first = False
+        self._old_in_turn = False  # when both ends are served
+        self._in_vain = False  # a wait has been, since the queue was last empty
+        self._spread = 0.0
         self._everybody = False  # shall be asked in the next turn, not only those whom a place may be for
         self._armed: asyncio.TimerHandle | None = None  # for the oldest one's deadline, or an earlier time
         self._woken: asyncio.Handle | None = None
@@ -77,29 +110,47 @@ class PlaceQueue:
     def join(self, waiter: Waiter) -> Failure | None:
         """Wait for a place; a failure where there is no room to."""
         waiting = self.waiting
-        if len(waiting) >= self._size:
-            self._cells[_FULL] += 1
-            return QUEUE_FULL
+        drain = self._drain
+        drain.came += 1
+        if len(waiting) >= self._room:
+            return self._refuse()
         now = self._clock.monotonic_ns()
         if not waiting:
             self._busy_since_ns = now
+            drain.begins(now)
+            if now - self._considered_ns > _STALE_NS:
+                self.consider(now)
         waiting[waiter] = now
         self._cells[POOL_QUEUE_LENGTH] = len(waiting)
         if self._armed is None:
-            self._arm(self._timeout_ns)
+            self._arm(self._deadline_ns)
         if self.has_place():  # those who wait already cannot use it: this one may
             self.wake()
         return None
 
+    def _refuse(self) -> Failure:
+        self._drain.refused += 1
+        if len(self.waiting) >= self._size:
+            self._cells[_FULL] += 1
+            return QUEUE_FULL
+        self._cells[_HOPELESS] += 1
+        return QUEUE_HOPELESS
+
     def leave(self, waiter: Waiter, served_ns: int = -1) -> None:
         """It does not wait any more: it has a place since `served_ns`, or its client has left."""
-        since = self.waiting.pop(waiter)
+        waiting = self.waiting
+        since = waiting.pop(waiter)
         cells = self._cells
-        cells[POOL_QUEUE_LENGTH] = len(self.waiting)
+        cells[POOL_QUEUE_LENGTH] = len(waiting)
         if served_ns >= 0:
             waited = served_ns - since
             cells[POOL_QUEUE_WAIT + bisect_left(BUCKET_BOUNDS_NS, waited)] += 1
             cells[POOL_QUEUE_WAIT_SUM] += waited
+            self._drain.served += 1
+            self.patience.stayed(waited)
+        if not waiting:
+            self._drain.ends(self._clock.monotonic_ns())
+            self._newest_first = self._in_vain = False
 
     def wake(self, *, everybody: bool = False) -> None:
         """There may be a place: ask those who wait in the loop's next turn. `everybody`: also where there is
@@ -107,6 +158,30 @@ class PlaceQueue:
         self._everybody |= everybody
         if self._woken is None:
             self._woken = self._loop.call_soon(self._serve)
+
+    def consider(self, now_ns: int) -> None:
+        """Derive the deadline and the room from what has been learned by now."""
+        self._considered_ns = now_ns
+        before = self._deadline_ns
+        deadline = self._timeout_ns
+        give_up_ns = self.patience.give_up_ns(now_ns)
+        if give_up_ns:
+            deadline = min(deadline, max(give_up_ns * _NUMERATOR // _DENOMINATOR, _SHORTEST_NS))
+        self._deadline_ns = deadline
+        rate = self._drain.per_second
+        self._room = min(self._size, max(1, ceil(rate * deadline / 1e9))) if rate else self._size
+        if deadline < before:
+            self._arm_anew(now_ns)
+
+    def retry_after(self) -> int:
+        """After how many seconds who is refused may come again: when those who wait, and as many as are
+        refused in a second, can have been served. It varies, so that they do not come all at once."""
+        drain = self._drain
+        if not drain.per_second:
+            return 1
+        self._spread = (self._spread + _GOLDEN) % 1.0
+        seconds = (len(self.waiting) + drain.refused_per_second) / drain.per_second
+        return min(max(ceil(seconds * (0.75 + self._spread / 2)), 1), LONGEST_RETRY_AFTER)
 
     def close(self) -> None:
         """Forget the timers."""
@@ -117,13 +192,19 @@ class PlaceQueue:
 
     def _serve(self) -> None:
         self._woken = None
-        now = self._clock.monotonic_ns()
         waiting = self.waiting
-        overloaded = now - self._busy_since_ns > self._timeout_ns
         everybody, self._everybody = self._everybody, False
+        has_place = self.has_place()
+        if not waiting or not (has_place or everybody):
+            return
+        now = self._clock.monotonic_ns()
+        if has_place:
+            if self._drain.has_news(now):
+                self.consider(now)
+            self._choose_order(now)
         most = len(waiting) if everybody else _AT_ONCE
         served = False
-        for waiter in list(islice(reversed(waiting) if overloaded else waiting, most)):
+        for waiter in self._in_order(most):
             if not everybody and not self.has_place():
                 return
             if waiter in waiting:  # serving another one may have ended it
@@ -131,24 +212,60 @@ class PlaceQueue:
         if served and waiting and self.has_place():
             self.wake()
 
+    def _in_order(self, most: int) -> list[Waiter]:
+        """Whom to ask, at most so many."""
+        waiting = self.waiting
+        if not self._newest_first:
+            return list(islice(waiting, most))
+        newest = list(islice(reversed(waiting), most))
+        if not self._drain.is_steady or self._deadline_ns < self._timeout_ns:
+            return newest
+        # One from the old end for each from the new end, beginning with either in turn.
+        self._old_in_turn = not self._old_in_turn
+        oldest = islice(waiting, len(newest))
+        pairs = zip(oldest, newest, strict=True) if self._old_in_turn else zip(newest, oldest, strict=True)
+        return [one for pair in pairs for one in pair]
+
+    def _choose_order(self, now_ns: int) -> None:
+        drain = self._drain
+        bearable = min(self._deadline_ns // _PART, _BEARABLE_NS)
+        if not self._newest_first:
+            oldest = next(iter(self.waiting.values()))
+            lasts = now_ns - self._busy_since_ns > self._timeout_ns and not drain.is_steady
+            self._newest_first = now_ns - oldest > bearable and (drain.is_growing or self._in_vain or lasts)
+        elif not drain.is_growing and len(self.waiting) <= drain.per_second * bearable / 1e9:
+            self._newest_first = self._in_vain = False
+
     def _arm(self, delay_ns: int) -> None:
         self._armed = self._loop.call_later(max(delay_ns / 1e9, 0.001), self._expire)
+
+    def _arm_anew(self, now_ns: int) -> None:
+        """Whatever it was armed for: it shall fire at the oldest one's deadline, if there is one."""
+        if self._armed is not None:
+            self._armed.cancel()
+            self._armed = None
+        if self.waiting:
+            self._arm(next(iter(self.waiting.values())) + self._deadline_ns - now_ns)
 
     def _expire(self) -> None:
         # `_armed` is kept until the end: one that gives up may join anew at once, and shall not set a timer
         # of its own while older ones still wait.
         now = self._clock.monotonic_ns()
         waiting = self.waiting
-        while waiting:
+        for _ in range(_AT_ONCE):
+            if not waiting:
+                break
             oldest = next(iter(waiting))
-            left = waiting[oldest] + self._timeout_ns - now
-            if left > 0:
-                self._arm(left)
-                return
+            waited = now - waiting[oldest]
+            if waited < self._deadline_ns:
+                break
             self.leave(oldest)
+            self._in_vain = True
+            self._drain.refused += 1
+            self.patience.stayed(waited)
             self._cells[_TIMEOUT] += 1
             oldest.gave_up(QUEUE_TIMEOUT)
-        self._armed = None
+        self._arm_anew(now)
 
 
 def _always() -> bool:

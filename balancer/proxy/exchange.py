@@ -11,6 +11,7 @@ from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.errors import (
     DRAIN_TIMEOUT,
     INTERNAL_ERROR,
+    WANT_OF_A_PLACE,
     Failure,
     Outcome,
     ProtocolError,
@@ -18,7 +19,7 @@ from balancer.errors import (
 )
 from balancer.http.chunked import encode_piece
 from balancer.http.framing import CHUNKED, NO_BODY
-from balancer.http.head import HEAD_END, RequestHead, ResponseHead
+from balancer.http.head import RequestHead, ResponseHead
 from balancer.http.responses import prefers_json, render_failure
 from balancer.http.wire import render_informational, render_request, render_response
 from balancer.proxy.attempt import Attempt
@@ -152,8 +153,12 @@ class Exchange:
             self.tunnel.end()
             return
         self.status = CLIENT_GONE_STATUS
+        now = self.proxy.monotonic_ns()
+        waited = not self.response_begun and (self.request_whole or self.connecting.waiting)
         self.let_go(Outcome.CLIENT_GONE, "client_gone")
-        self._end(self.proxy.monotonic_ns())
+        if waited:
+            self.route.pool.client_left(now - self.started_ns, now)
+        self._end(now)
 
     def client_failed(self, failure: Failure, detail: str) -> None:
         """The client broke its request or is too slow: no more of it reaches the app, who is not to blame."""
@@ -226,7 +231,7 @@ class Exchange:
             self._close = True
         self.status = failure.status
         self.response_begun = True
-        data = render_failure(
+        data, self.response_bytes = render_failure(
             failure,
             detail,
             date_line=proxy.date_line,
@@ -234,8 +239,8 @@ class Exchange:
             as_json=prefers_json(head),
             head_only=head.method == b"HEAD",
             request_id=self.request_id,
+            retry_after=self.route.pool.retry_after() if failure.reason in WANT_OF_A_PLACE else 1,
         )
-        self.response_bytes = len(data) - data.index(HEAD_END) - len(HEAD_END)
         self.client.transport.write(data)
         self._end(now)
         self.client.exchange_ended(self._close, now)

@@ -1,75 +1,86 @@
-"""What `/api/failures` tells of one error made here: when, what, why, and what each attempt came to."""
+"""What `/api/failures` tells of one error made here: when, what, why, and what each attempt came to.
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+Under overload errors are made by the thousand, and a few are asked for now and then: so what is noted of each
+is little more than references, and put into words only when asked for.
+"""
+
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from balancer.errors import Failure
 from balancer.http.forwarding import Peer
 
 if TYPE_CHECKING:
+    from balancer.proxy.connecting import Miss
     from balancer.proxy.exchange import Exchange
 
-# Ready for JSON; the keys are those of `_record`.
+# Ready for JSON; the keys are those of `in_words`.
 FailureRecord: TypeAlias = dict[str, Any]
 
-_LONGEST = 256  # characters kept of what a client sent
+_LONGEST = 256  # bytes kept of what a client sent
 
 
-def exchange_failure(exchange: "Exchange", failure: Failure, detail: str, wall: float) -> FailureRecord:
+class FailureNote(NamedTuple):
+    """One error. `wall` is the time in seconds since the epoch; None is what is not known, where nothing
+    became an exchange."""
+
+    failure: Failure
+    detail: str
+    wall: float
+    client: str
+    method: bytes | None = None
+    target: bytes | None = None
+    host: bytes | None = None
+    route: str | None = None
+    pool: str | None = None
+    request_id: bytes | None = None
+    misses: "tuple[Miss, ...]" = ()
+
+    def in_words(self) -> FailureRecord:
+        """As the API has it."""
+        failure = self.failure
+        return {
+            "time": self.wall,
+            "status": failure.status,
+            "reason": failure.reason,
+            "source": failure.source.value,
+            "detail": self.detail or failure.text,
+            "client": self.client,
+            "method": _text(self.method),
+            "target": _text(self.target),
+            "host": _text(self.host),
+            "route": self.route,
+            "pool": self.pool,
+            "request_id": _text(self.request_id),
+            "attempts": [
+                {"upstream": upstream.id, "failure": missed.reason, "detail": words}
+                for upstream, missed, words in self.misses
+            ],
+        }
+
+
+def exchange_failure(exchange: "Exchange", failure: Failure, detail: str, wall: float) -> FailureNote:
     """`wall` is the time in seconds since the epoch."""
     head = exchange.head
-    return _record(
+    route = exchange.route
+    return FailureNote(
         failure,
         detail,
         wall,
-        client=exchange.client.peer.client_address(head),
-        method=_text(head.method),
-        target=_text(head.target),
-        host=_text(head.host),
-        route=exchange.route.name,
-        pool=exchange.route.pool.name,
-        request_id=_text(exchange.request_id),
-        attempts=[
-            {"upstream": upstream.id, "failure": missed.reason, "detail": words}
-            for upstream, missed, words in exchange.connecting.misses
-        ],
+        exchange.client.peer.client_address(head),
+        head.method,
+        head.target[:_LONGEST],
+        head.host[:_LONGEST],
+        route.name,
+        route.pool.name,
+        exchange.request_id,
+        exchange.connecting.misses,
     )
 
 
-def refusal_failure(peer: Peer, failure: Failure, detail: str, wall: float) -> FailureRecord:
+def refusal_failure(peer: Peer, failure: Failure, detail: str, wall: float) -> FailureNote:
     """For what never became an exchange: no head was understood, so little is known."""
-    return _record(failure, detail, wall, client=peer.address)
+    return FailureNote(failure, detail, wall, peer.address)
 
 
-def _record(
-    failure: Failure,
-    detail: str,
-    wall: float,
-    *,
-    client: str,
-    method: str | None = None,
-    target: str | None = None,
-    host: str | None = None,
-    route: str | None = None,
-    pool: str | None = None,
-    request_id: str | None = None,
-    attempts: list[dict[str, str]] | None = None,
-) -> FailureRecord:
-    return {
-        "time": wall,
-        "status": failure.status,
-        "reason": failure.reason,
-        "source": failure.source.value,
-        "detail": detail or failure.text,
-        "client": client,
-        "method": method,
-        "target": target,
-        "host": host,
-        "route": route,
-        "pool": pool,
-        "request_id": request_id,
-        "attempts": attempts or [],
-    }
-
-
-def _text(value: bytes) -> str:
-    return value[:_LONGEST].decode("latin-1")
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value[:_LONGEST].decode("latin-1")

@@ -18,7 +18,12 @@ from balancer.proxy.client_connection import ClientConnection
 from balancer.proxy.delay_queue import DelayQueue
 from balancer.proxy.dialling import CONNECT_RACE_DELAY, Dialling
 from balancer.proxy.exchange import Exchange
-from balancer.proxy.failure_record import FailureRecord, exchange_failure, refusal_failure
+from balancer.proxy.failure_record import (
+    FailureNote,
+    FailureRecord,
+    exchange_failure,
+    refusal_failure,
+)
 from balancer.proxy.limits import FOREVER_NS, Limits, Timeouts
 from balancer.proxy.membership import Membership
 from balancer.proxy.record import exchange_record, refusal_record
@@ -33,8 +38,8 @@ from balancer.telemetry.columns import (
 
 # What the admin API shows of errors; one worker's part is taken four times a second.
 _FAILURES_KEPT = 200
-_LOCAL_COLUMN: dict[Failure, int] = {
-    failure: WORKER_LOCAL_RESPONSES + column for column, failure in enumerate(FAILURES)
+_LOCAL_COLUMN: dict[str, int] = {
+    failure.reason: WORKER_LOCAL_RESPONSES + column for column, failure in enumerate(FAILURES)
 }
 
 
@@ -82,7 +87,7 @@ class Proxy:
         self.draining = False
         self.date_line = b""
         self._clock = clock
-        self._failures: deque[FailureRecord] = deque(maxlen=_FAILURES_KEPT)
+        self._failures: deque[FailureNote] = deque(maxlen=_FAILURES_KEPT)
         self._released: list[int] = []
         self._clients: set[ClientConnection] = set()
         self._admitted = 0
@@ -149,7 +154,7 @@ class Proxy:
 
     def take_failures(self) -> list[FailureRecord]:
         """The newest errors made here since last asked, oldest first."""
-        failures = list(self._failures)
+        failures = [note.in_words() for note in self._failures]
         self._failures.clear()
         return failures
 
@@ -188,7 +193,7 @@ class Proxy:
             as_json=False,
             head_only=False,
             request_id=b"",
-        )
+        )[0]
 
     def exchange_failed(self, exchange: Exchange, failure: Failure, detail: str) -> None:
         """A response was made here, or broken off here."""
@@ -196,7 +201,7 @@ class Proxy:
         self._failures.append(exchange_failure(exchange, failure, detail, self._clock.wall()))
 
     def _count_local(self, failure: Failure) -> None:
-        self._worker_cells[_LOCAL_COLUMN[failure]] += 1
+        self._worker_cells[_LOCAL_COLUMN[failure.reason]] += 1
 
     def record_exchange(self, exchange: Exchange, sent: Attempt | None, duration: int) -> None:
         """Log an ended exchange. `sent` is its attempt if one was sent; `duration` in ns."""

@@ -38,7 +38,7 @@ def render(
     detail: str = "",
 ) -> tuple[bytes, dict[bytes, bytes], bytes]:
     """The status line, the fields and the body."""
-    data = render_failure(
+    data, length = render_failure(
         failure,
         detail,
         date_line=DATE,
@@ -48,6 +48,7 @@ def render(
         request_id=request_id,
     )
     head, _, body = data.partition(b"\r\n\r\n")
+    assert length == len(body)
     status, *lines = head.split(b"\r\n")
     return status, {line.partition(b": ")[0]: line.partition(b": ")[2] for line in lines}, body
 

@@ -1,10 +1,10 @@
 """PlaceQueue: who waits, in which order they are served, and for how long they wait at most."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 
-from balancer.errors import QUEUE_FULL, QUEUE_TIMEOUT, Failure
+from balancer.errors import QUEUE_FULL, QUEUE_HOPELESS, QUEUE_TIMEOUT, Failure
 from balancer.pools.queue import PlaceQueue
 from balancer.telemetry.columns import (
     CELLS_PER_ROW,
@@ -59,7 +59,7 @@ class Bench:
         self.on_late: Callable[[str], None] = lambda name: None
         self.people: dict[str, Person] = {}
 
-    def join(self, names: str, *, picky: bool = False) -> None:
+    def join(self, names: Iterable[str], *, picky: bool = False) -> None:
         for name in names:
             self.people[name] = Person(self, name, picky)
             assert self.queue.join(self.people[name]) is None
@@ -306,3 +306,178 @@ def test_closed_it_does_nothing_more() -> None:
     assert bench.loop.armed_timers == 0
     bench.advance(2 * TIMEOUT)
     assert (bench.served, bench.late) == ([], [])
+
+
+# --- under overload
+
+
+class Rush(Bench):
+    """Requests come and places come free at even rates, by number, every 10 ms."""
+
+    def __init__(self, size: int = 1000) -> None:
+        super().__init__(size)
+        self.refused: list[Failure] = []
+        self.number = 0
+
+    def run(self, seconds: float, came: float, free: float, patience: float = 1e9) -> None:
+        """Rates per second; clients leave after `patience` seconds."""
+        for tick in range(1, round(seconds * 100) + 1):
+            for _ in range(int(tick * came / 100) - int((tick - 1) * came / 100)):
+                person = self.people[str(self.number)] = Person(self, str(self.number))
+                self.number += 1
+                refused = self.queue.join(person)
+                if refused is not None:
+                    self.refused.append(refused)
+            self.leave_who_lost(patience)
+            self.places = 0
+            self.free(int(tick * free / 100) - int((tick - 1) * free / 100))
+            self.advance(0.01)
+
+    def leave_who_lost(self, patience: float) -> None:
+        now = self.clock.monotonic_ns()
+        for waiter, since in list(self.queue.waiting.items()):
+            if now - since > patience * 1e9:
+                self.queue.leave(waiter)
+                if self.queue.patience.left(now - since, now):
+                    ages = [now - one for one in self.queue.waiting.values()]
+                    self.queue.patience.learn(now, self.number, [], ages, 0)
+                    self.queue.consider(now)
+
+    def takes_newest(self) -> bool:
+        """Whether the next place goes to the newest."""
+        newest, oldest = next(reversed(self.queue.waiting)), next(iter(self.queue.waiting))
+        self.places = 0
+        self.free()
+        assert (newest in self.queue.waiting) is not (oldest in self.queue.waiting)
+        return oldest in self.queue.waiting
+
+
+@pytest.mark.parametrize(
+    ("seconds", "came", "free", "newest"),
+    [
+        pytest.param(0.3, 1200, 400, False, id="three times, for a moment"),
+        pytest.param(1.0, 1200, 400, True, id="three times"),
+        pytest.param(2.5, 600, 400, True, id="half as much again"),
+        pytest.param(4.0, 410, 400, False, id="hardly more, and all wait shortly"),
+        pytest.param(3.0, 3, 1, False, id="too few to tell"),
+        pytest.param(6.0, 3, 1, True, id="too few to tell, for longer than the timeout"),
+    ],
+)
+def test_newest_first_when_more_comes_than_goes(
+    seconds: float, came: float, free: float, newest: bool
+) -> None:
+    rush = Rush()
+    rush.run(seconds, came, free)
+    assert rush.takes_newest() is newest
+
+
+def test_as_many_as_there_are_places_for_are_served_in_order_however_long_they_wait() -> None:
+    """Many clients that each ask again when they have been served: none of them shall starve."""
+    rush = Rush()
+    rush.run(0.2, 1500, 0)
+    rush.run(20.0, 400, 400)
+    assert not rush.takes_newest()
+    assert (rush.late, rush.refused) == ([], [])
+
+
+def test_a_burst_is_served_in_order() -> None:
+    rush = Rush()
+    rush.join([str(number) for number in range(300)])
+    rush.run(0.7, 0, 400)
+    assert rush.served == [str(number) for number in range(280)]
+
+
+def test_after_an_overload_both_ends_are_served_in_turn_and_then_the_oldest() -> None:
+    rush = Rush()
+    rush.run(1.5, 1000, 400)
+    assert rush.takes_newest()
+    rush.run(0.8, 200, 400)
+    assert {rush.takes_newest(), rush.takes_newest()} == {True, False}
+    rush.run(4.0, 200, 400)
+    assert rush.length == 0
+    assert rush.late == []
+
+
+def test_places_that_were_long_in_coming_go_to_the_newest_at_once() -> None:
+    rush = Rush()
+    rush.run(0.8, 800, 0)
+    assert rush.takes_newest()
+
+
+def test_the_deadline_is_well_below_the_age_at_which_clients_leave() -> None:
+    rush = Rush()
+    rush.run(4.0, 1200, 400, patience=2.0)
+    rush.late.clear()
+    rush.run(1.0, 1200, 400, patience=2.0)
+    assert len(rush.late) > 100
+    now = rush.clock.monotonic_ns()
+    assert 0.6 < max(now - since for since in rush.queue.waiting.values()) / 1e9 <= 0.81
+
+
+def test_it_recovers_when_it_was_forgotten_how_patient_clients_are() -> None:
+    rush = Rush()
+    rush.run(4.0, 1200, 400, patience=2.0)
+    rush.run(3.0, 0, 1000)
+    rush.advance(300.0)
+    rush.places = 0
+    rush.late.clear()
+    rush.join("a")
+    rush.advance(TIMEOUT - 0.01)
+    assert rush.late == []
+    rush.advance(0.02)
+    assert rush.late == ["a"]
+
+
+def test_a_few_who_leave_soon_shorten_nobodys_deadline() -> None:
+    rush = Rush()
+    for _ in range(30):
+        rush.run(0.1, 1200, 400)
+        newest = next(reversed(rush.queue.waiting))
+        rush.queue.leave(newest)
+        rush.queue.patience.left(30_000_000, rush.clock.monotonic_ns())
+    now = rush.clock.monotonic_ns()
+    rush.queue.patience.learn(now, rush.number, [], [], 0)
+    rush.queue.consider(now)
+    assert rush.rejected("hopeless") == 0
+
+
+def test_who_could_not_be_served_in_time_is_refused_at_once() -> None:
+    rush = Rush()
+    rush.run(4.0, 1200, 400, patience=2.0)
+    rush.refused.clear()
+    rush.run(2.0, 1200, 400, patience=2.0)
+    assert set(rush.refused) == {QUEUE_HOPELESS}
+    assert rush.rejected("hopeless") >= len(rush.refused) > 200
+    assert 300 < rush.length < 340  # 400/s for 0.8 s
+
+
+def test_one_may_always_wait() -> None:
+    rush = Rush()
+    rush.run(60.0, 2, 0.5, patience=1.0)
+    assert rush.queue.join(Person(rush, "a")) is None or rush.length
+
+
+def test_many_who_are_late_at_once_do_not_hold_up_the_loop() -> None:
+    bench = Bench()
+    for number in range(100):
+        assert bench.queue.join(Person(bench, str(number))) is None
+    bench.advance(TIMEOUT)
+    assert len(bench.late) == 32
+    for _ in range(3):
+        bench.advance(0.001)
+    assert (len(bench.late), bench.loop.armed_timers) == (100, 0)
+
+
+@pytest.mark.parametrize(
+    ("came", "free", "least", "most"),
+    [(1200, 400, 2, 4), (4000, 400, 8, 15), (8, 2, 2, 30), (40_000, 400, 30, 30)],
+)
+def test_retry_after_is_when_those_before_can_have_been_served(
+    came: float, free: float, least: int, most: int
+) -> None:
+    rush = Rush()
+    assert rush.queue.retry_after() == 1
+    rush.run(12.0, came, free, patience=2.0)
+    told = [rush.queue.retry_after() for _ in range(50)]
+    assert least <= min(told) <= max(told) <= most
+    assert len(set(told)) > 1 or least == most

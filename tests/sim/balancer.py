@@ -117,6 +117,7 @@ class Exchange:
 
     def begin(self, patience: float) -> None:
         """The request has come; its client leaves after `patience` seconds."""
+        self._pool.retry_budget.requests += 1
         queue = self._pool.queue
         if queue is not None and queue.waiting:
             self._wait()
@@ -130,6 +131,9 @@ class Exchange:
             return
         if self._waiting:
             self._leave_queue(-1)
+        if self._first_byte_ns < 0:
+            engine = self._worker.engine
+            self._pool.client_left(round((engine.passed - self._came) * 1e9), engine.monotonic_ns())
         self._end(End.LEFT, "", Outcome.CLIENT_GONE)
 
     @property

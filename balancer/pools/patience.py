@@ -1,0 +1,108 @@
+"""At what age the clients of a pool give up, learned from those that left while they waited for us.
+
+Told by the queue and the pool where a wait ends; the queue takes its deadline from it.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from balancer.telemetry.columns import BUCKET_BOUNDS_NS
+
+_OCTAVES = 48  # of nanoseconds: up to three days
+_SECOND_NS = 1_000_000_000
+# A second in which fewer of its requests than this left is like any other: port scanners, pages called off.
+_NOTABLE = 0.1
+# Half of those who have waited for so long have left by then.
+_GIVEN_UP = 0.5
+# So many must have been there to leave, or it may be chance.
+_FEW = 16.0
+_MANY = 1024.0  # old evidence must not outweigh new for ever
+_HALF_LIFE_NS = 30 * _SECOND_NS
+
+
+class Patience:
+    """A survival estimate (Kaplan, Meier, 1958): of those who still waited at an age, how many left before
+    they were twice as old. Who was served or refused, or waits yet, has not shown at what age it would leave,
+    but that it had not by then; so a few who never wait for long say nothing of the others.
+
+    What was learned fades, by half in 30 s. When too little is left of it nothing is known again.
+    """
+
+    __slots__ = ("_evidence", "_learned_ns", "_left", "_left_sum", "_requests", "_since_ns", "_stayed",
+                 "_totals", "_waiting")  # fmt: skip
+
+    def __init__(self) -> None:
+        # of this second, by octave of the age
+        self._since_ns = 0
+        self._stayed = [0] * _OCTAVES
+        self._left = [0] * _OCTAVES
+        self._left_sum = [0] * _OCTAVES
+        # at its beginning
+        self._requests = 0
+        self._totals: Sequence[int] = ()
+        # of all seconds that taught something: who stayed, who left, and the sum of their ages
+        self._evidence = [[0.0] * _OCTAVES for _ in range(3)]
+        self._waiting = [0] * _OCTAVES  # at the end of the last of them
+        self._learned_ns = 0
+
+    def stayed(self, age_ns: int) -> None:
+        """One has waited for so long and not left: it was served, or refused."""
+        self._stayed[age_ns.bit_length()] += 1
+
+    def left(self, age_ns: int, now_ns: int) -> bool:
+        """One has left that waited for so long; True when a second is over, and `learn` shall be called."""
+        octave = age_ns.bit_length()
+        self._left[octave] += 1
+        self._left_sum[octave] += age_ns
+        return now_ns - self._since_ns >= _SECOND_NS
+
+    def learn(
+        self, now_ns: int, requests: int, first_bytes: Sequence[int], ages: Iterable[int], others: int
+    ) -> None:
+        """Conclude from the time since this was last called.
+
+        `requests`: how many the pool has had, ever; `first_bytes`: how long they waited for these, as a
+        histogram over BUCKETS. `ages` of those who wait now, and how many `others` do of unknown age.
+        """
+        left = sum(self._left)
+        if left and left >= _NOTABLE * (requests - self._requests):
+            for bound, total, before in zip(BUCKET_BOUNDS_NS, first_bytes, self._totals, strict=False):
+                self._stayed[bound.bit_length()] += max(0, total - before)  # less, where one was removed
+            self._keep(now_ns)
+            self._waiting = [0] * _OCTAVES
+            self._waiting[-1] = others
+            for age in ages:
+                self._waiting[age.bit_length()] += 1
+        self._since_ns = now_ns
+        self._stayed = [0] * _OCTAVES
+        self._left = [0] * _OCTAVES
+        self._left_sum = [0] * _OCTAVES
+        self._requests = requests
+        self._totals = first_bytes
+
+    def _keep(self, now_ns: int) -> None:
+        old = sum(self._evidence[1])
+        kept = self._faded(now_ns) * min(1.0, _MANY / old if old else 1.0)
+        for kind, seen in zip(self._evidence, (self._stayed, self._left, self._left_sum), strict=True):
+            kind[:] = [before * kept + now for before, now in zip(kind, seen, strict=True)]
+        self._learned_ns = now_ns
+
+    def _faded(self, now_ns: int) -> float:
+        return math.exp2((self._learned_ns - now_ns) / _HALF_LIFE_NS)
+
+    def give_up_ns(self, now_ns: int) -> int:
+        """The age at which half of the clients have left; 0 where that is not known."""
+        kept = self._faded(now_ns)
+        all_stayed, all_left, sums = self._evidence
+        there = kept * (sum(all_stayed) + sum(all_left) + sum(self._waiting))
+        waiting = 1.0
+        for stayed, left, total, yet in zip(all_stayed, all_left, sums, self._waiting, strict=True):
+            stay = kept * (stayed + yet)
+            at_risk = there - stay / 2
+            if at_risk < _FEW:
+                return 0
+            waiting *= 1.0 - left * kept / at_risk
+            if waiting <= 1.0 - _GIVEN_UP:
+                return round(total / left)
+            there -= stay + left * kept
+        return 0

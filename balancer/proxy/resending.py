@@ -68,6 +68,8 @@ class Resending:
         if self._dropped or rules.max_attempts == 1:
             self._dropped = True
             return
+        if not self._pieces:
+            self._forget()  # what was taken for the next upstream is now among these
         size = sum(map(len, pieces))
         if self._size + size > rules.replay_bytes or self._kept.bytes + size > MOST_KEPT:
             self.drop()
@@ -77,11 +79,10 @@ class Resending:
         self._kept.bytes += size
 
     def _take(self) -> list[bytes]:
-        """What is to be written to the next upstream; it is kept anew when that happens. How well the one
-        before took it matters no more."""
+        """What is to be written to the next upstream: kept anew when that happens, and counted as kept until
+        then. How well the one before took it matters no more."""
         self._exchange.upstream_paused = False
-        pieces = self._pieces
-        self._forget()
+        pieces, self._pieces = self._pieces, []
         return pieces
 
     def drop(self) -> None:

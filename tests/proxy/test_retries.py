@@ -211,6 +211,30 @@ def test_what_all_bodies_keep_is_bounded(stage: Stage) -> None:
     stage.proxy.kept.bytes = 0
 
 
+@pytest.mark.parametrize("waits_for", ["a connection", "a place"])
+def test_what_is_kept_counts_also_while_it_waits(make_stage: MakeStage, waits_for: str) -> None:
+    stage = make_stage(2, queue={"size": 1})
+    client = stage.ask(PUT)
+    first = stage.upstream
+    if waits_for == "a connection":
+        stage.hold(2)
+    else:
+        stage.limit(1)
+        stage.ask()
+        other = stage.upstream
+    fail(stage, first, "closed")
+    assert stage.proxy.kept.bytes == 4
+    if waits_for == "a connection":
+        stage.loop.dials[-1].accept()
+    else:
+        other.receive(OK)
+    stage.settle()
+    assert stage.proxy.kept.bytes == 4
+    say(stage, OK)
+    assert client.take() == OK
+    assert stage.proxy.kept.bytes == 0
+
+
 def test_a_body_is_kept_until_the_response_begins(stage: Stage) -> None:
     stage.ask(PUT)
     assert stage.proxy.kept.bytes == 4

@@ -2,10 +2,11 @@
 
     python -m loadtests.refusal_cost [--rounds 5] [--seconds 3] [--connections 64]
 
-One balancer has an upstream that never answers and may have one request, so that everybody else is refused at
-once: the path of nearly all requests on the day ten times as many come as can be served. Another one serves the
-same requests from four upstreams. They are loaded in turn, by wrk with eight request headers; checks and access
-log are off. Exits 1 where a refusal costs as much as a served request, or --max-share of it.
+One balancer has an upstream that never answers and may have one request, so that everybody else is refused
+at once: the path of nearly all requests on the day ten times as many come as can be served. Another one
+serves the same requests from four upstreams. They are loaded in turn, by wrk with eight request headers;
+checks and access log are off. Exits 1 where a refusal costs as much as a served request, or --max-share of
+that.
 """
 
 import argparse

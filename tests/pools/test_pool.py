@@ -285,10 +285,10 @@ def test_others_load_is_not_read_in_large_pools() -> None:
 # --- sticky sessions
 
 
-def sticky(policy: Watching, count: int = 3) -> UpstreamPool:
+def sticky(policy: Watching, count: int = 3, twin: Watching | None = None) -> UpstreamPool:
     """A pool whose requests may be pinned; the twin of its policy picks the first, as it does."""
     cells = row()
-    diversion = Diversion(Watching(), cells, policy.errors.append)
+    diversion = Diversion(twin or Watching(), cells, policy.errors.append)
     affinity = Affinity("default", b"", BalancerCookie(b"pin", b""), cells, diversion)
     pool = UpstreamPool(
         "default", policy, Watching(), SETTINGS, 0, cells, policy.errors.append, None, affinity
@@ -307,12 +307,13 @@ def test_the_pinned_one_goes_before_the_policys_choice_whatever_that_is(policy: 
 
 
 def test_the_policy_is_told_of_what_it_did_not_choose() -> None:
-    policy = Tracking()
-    pool = sticky(policy)
+    policy, twin = Tracking(), Tracking()
+    pool = sticky(policy, twin=twin)
     pinned = pool.upstreams[2]
     pool.choose(0, (), 0, pinned)
     pool.finished(pinned, 5_000_000, Outcome.SUCCESS)
     assert policy.told == [("started", pinned.id, 0.0, None), ("finished", pinned.id, 0.005, Outcome.SUCCESS)]
+    assert twin.told == policy.told
 
 
 def test_one_that_has_left_is_not_chosen_though_a_request_is_pinned_to_it() -> None:

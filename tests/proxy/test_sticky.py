@@ -164,6 +164,18 @@ def test_fallback_a_full_one_does_not_get_the_request_and_the_pin_stays(stage: S
     assert counted(stage) == {"overflow": 1, "hit": 2}
 
 
+def test_who_is_pinned_to_one_that_is_well_tries_none_on_probation(make_stage: MakeStage) -> None:
+    stage = make_stage(2, sticky=OWN, outlier={"enabled": True})
+    token = tokens(stage, 2)[0]
+    states(stage, {2: {"on_probation": True}}, count=2)
+    for cookie, server in ((b"pin=" + token, 1), (b"", 2)):
+        session = Session(stage)
+        session.send(cookie)
+        assert session.server == server
+        session.serving.receive(OK)
+        stage.settle()
+
+
 def test_who_is_pinned_to_one_with_a_place_does_not_wait_behind_others(make_stage: MakeStage) -> None:
     stage = make_stage(2, sticky=OWN, queue={"size": 3})
     token = tokens(stage, 2)[1]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from balancer.telemetry.columns import BUCKET_BOUNDS_NS
 
-_OCTAVES = 48  # of nanoseconds: up to three days
+_OCTAVES = 64  # of nanoseconds: for any age that the clock can tell
 _SECOND_NS = 1_000_000_000
 # A second in which fewer of its requests than this left is like any other: port scanners, pages called off.
 _NOTABLE = 0.1

@@ -111,3 +111,10 @@ def test_an_upstream_that_was_removed_takes_its_counts_along() -> None:
     bench.totals = dict.fromkeys(BUCKETS, 0)
     bench.live(Second(left={2.0: 60}), 1)
     assert bench.give_up() == pytest.approx(2.0)
+
+
+def test_who_leaves_after_a_week_is_counted_like_others() -> None:
+    bench = Bench()
+    week = 7 * 86_400.0
+    bench.live(Second(left={week: 100}, stayed={week: 10}, waiting={week: 1}), 1)
+    assert bench.give_up() == week

@@ -31,6 +31,15 @@ class OutlierView:
     in_a_row: int  # which ejection in a row it is
 
 
+@dataclass(frozen=True, slots=True)
+class OverloadView:
+    """A pool has more to do than its upstreams can."""
+
+    since: str  # ISO 8601 in UTC
+    served_per_second: float  # in the last two seconds
+    refused_per_second: float
+
+
 def moment(seconds: float) -> str:
     """Seconds since the epoch as ISO 8601 in UTC, as the access log has it."""
     text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
@@ -62,6 +71,7 @@ class UpstreamView:
     last_check: CheckView | None
     # Counted by workers; as they are here until the segment has been summed.
     inflight: int = 0
+    inflight_limit: int = 0  # the limit in force, 0 for none
     idle_connections: int = 0
     requests: int = 0
     codes: dict[str, int] = field(default_factory=dict)  # status code -> responses, zeros left out
@@ -79,7 +89,9 @@ class PoolView:
     panic: bool
     eligible: int
     problems: dict[str, str]  # discovery source -> why it does not resolve
+    overload: OverloadView | None  # while more comes than can be done
     queue_length: int  # requests that wait because all upstreams are full; counted by workers
+    queue_rejected: dict[str, int]  # reason -> requests that got no place; counted by workers
     upstreams: list[UpstreamView]
 
 

@@ -28,6 +28,8 @@ _COLOURS = {
     "out_over": "green",
     "panic": "bold red",
     "panic_over": "green",
+    "overload": "bold red",
+    "overload_over": "green",
 }
 _KIND_WIDTH = 10
 

@@ -74,6 +74,7 @@ def _pool(pool: Answer, width: int) -> Iterator[RenderableType]:
     upstreams = pool["upstreams"]
     eligible, count = pool["eligible"], len(upstreams)
     style = "green" if eligible == count else "yellow" if eligible else "bold red"
+    overload, refused = pool["overload"], sum(pool["queue_rejected"].values())
     yield Text.assemble(
         ("pool ", "dim"),
         (pool["name"], "bold"),
@@ -82,8 +83,17 @@ def _pool(pool: Answer, width: int) -> Iterator[RenderableType]:
         "   ",
         (f"{eligible} of {count} eligible" if count else "no upstreams", style),
         (f"   {pool['queue_length']:,} waiting" if pool["queue_length"] else "", "yellow"),
+        (f"   {refused:,} refused" if refused and overload is None else "", "dim"),
         ("   PANIC: none is eligible, so the ejected ones are used", "bold red") if pool["panic"] else "",
     )
+    if overload is not None:
+        served, lost = overload["served_per_second"], overload["refused_per_second"]
+        since = overload["since"][11:19]
+        yield Text(
+            f"saturated since {since} UTC: {served:,.0f}/s served, {lost:,.0f}/s refused, "
+            f"{refused:,} refused so far",
+            style="bold red",
+        )
     for source, why in pool["problems"].items():
         yield Text.assemble(
             (source, "bold"),
@@ -137,10 +147,10 @@ def _cells(upstream: Answer, total: int) -> list[Text]:
 
 
 def _inflight(upstream: Answer) -> Text:
-    inflight, cap = upstream["inflight"], upstream["max_inflight"]
-    if not cap:
+    inflight, limit = upstream["inflight"], upstream["inflight_limit"]
+    if not limit:
         return Text(f"{inflight:,}")
-    return Text(f"{inflight:,}/{cap:,}", style="yellow" if inflight >= cap else "")
+    return Text(f"{inflight:,}/{limit:,}", style="yellow" if inflight >= limit else "")
 
 
 def state_of(upstream: Answer) -> str:

@@ -147,6 +147,16 @@ class Fleet:
             self._log.warning("pool %s: %s", upstream.pool, text)
             self._event("spared", upstream, Cause.OUTLIER, text)
 
+    def overloaded(self, pool: PoolState, text: str) -> None:
+        """The pool has more to do than it can."""
+        self._log.warning("pool %s %s", pool.name, text)
+        self._say("overload", pool.name, None, None, text)
+
+    def overload_over(self, pool: PoolState, text: str) -> None:
+        """It has no more to do than it can."""
+        self._log.info("pool %s %s", pool.name, text)
+        self._say("overload_over", pool.name, None, None, text)
+
     def announce(self, upstream: UpstreamState, draining: bool, why: str) -> None:
         """The app says that it wants no new requests, or wants them again."""
         if upstream.announced == draining:

@@ -14,6 +14,7 @@ from balancer.admin.view import (
     CheckView,
     LiveChange,
     OutlierView,
+    OverloadView,
     PoolView,
     UpstreamView,
     moment,
@@ -25,7 +26,7 @@ from balancer.health.durations import Durations
 from balancer.health.result import CheckResult
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.operator import Operator
-from balancer.runtime.states import PoolState, UpstreamState
+from balancer.runtime.states import Overloaded, PoolState, UpstreamState
 from balancer.telemetry import columns as c
 from balancer.telemetry import fleet_metrics, segment_metrics
 from balancer.telemetry.columns import Kind
@@ -193,6 +194,7 @@ class Instance:
                     eligible,
                     pool.panics,
                     pool.on_backup,
+                    pool.overload is not None,
                     dict(pool.ejections),
                     dict(pool.ejections_skipped),
                     durations.cells.copy(),
@@ -217,7 +219,9 @@ class Instance:
             panic=pool.panics,
             eligible=sum(upstream.eligible for upstream in upstreams),
             problems=dict(pool.problems),
+            overload=_overload_view(pool.overload) if pool.overload is not None else None,
             queue_length=0,  # until the segment has been summed
+            queue_rejected={},
             upstreams=upstreams,
         )
 
@@ -244,15 +248,20 @@ class Instance:
 
     def _with_counts(self, pools: list[PoolView]) -> list[PoolView]:
         totals = dict(self._ledger.totals(Kind.UPSTREAM))
-        queued = {name: cells[c.POOL_QUEUE_LENGTH] for (name,), cells in self._ledger.totals(Kind.POOL)}
+        lines = {name: cells for (name,), cells in self._ledger.totals(Kind.POOL)}
         return [
             replace(
                 pool,
-                queue_length=queued.get(pool.name, 0),
+                queue_length=lines[pool.name][c.POOL_QUEUE_LENGTH],
+                queue_rejected=_rejected(lines[pool.name]),
                 upstreams=[_counted(pool.name, one, totals) for one in pool.upstreams],
             )
             for pool in pools
         ]
+
+
+def _rejected(cells: Sequence[int]) -> dict[str, int]:
+    return dict(zip(c.QUEUE_REJECTIONS, cells[c.POOL_QUEUE_REJECTED :], strict=False))
 
 
 def _counted(pool: str, view: UpstreamView, totals: Mapping[Labels, list[int]]) -> UpstreamView:
@@ -264,6 +273,7 @@ def _counted(pool: str, view: UpstreamView, totals: Mapping[Labels, list[int]]) 
     return replace(
         view,
         inflight=cells[c.UPSTREAM_INFLIGHT],
+        inflight_limit=cells[c.UPSTREAM_INFLIGHT_LIMIT],
         idle_connections=cells[c.UPSTREAM_IDLE],
         requests=sum(counts),
         codes={code: count for code, count in zip(c.CODES, counts, strict=True) if count},
@@ -273,6 +283,10 @@ def _counted(pool: str, view: UpstreamView, totals: Mapping[Labels, list[int]]) 
         first_byte_buckets=cells[c.UPSTREAM_FIRST_BYTE : c.UPSTREAM_FIRST_BYTE + c.HISTOGRAM_CELLS],
         first_byte_sum=cells[c.UPSTREAM_FIRST_BYTE_SUM] / 1e9,
     )
+
+
+def _overload_view(overload: Overloaded) -> OverloadView:
+    return OverloadView(moment(overload.since), round(overload.served, 1), round(overload.refused, 1))
 
 
 def _check_view(result: CheckResult) -> CheckView:

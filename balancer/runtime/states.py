@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from balancer.upstreams.state import AdminState, Cause, is_eligible
 
@@ -78,6 +78,15 @@ class UpstreamState:
         }
 
 
+class Overloaded(NamedTuple):
+    """Since when a pool is overloaded (seconds since the epoch), and how many requests per second are served
+    and refused just now."""
+
+    since: float
+    served: float
+    refused: float
+
+
 @dataclass(slots=True, eq=False)
 class PoolState:
     """One upstream pool; `settings` is what workers are told of it besides its upstreams."""
@@ -94,6 +103,7 @@ class PoolState:
     panics: bool = False
     out: bool = False  # nobody may be used
     on_backup: bool = False  # its backup upstreams are used, as no other is eligible
+    overload: Overloaded | None = None
     ejections: Counter[str] = field(default_factory=Counter)  # by cause
     ejections_skipped: Counter[str] = field(default_factory=Counter)  # by reason
 

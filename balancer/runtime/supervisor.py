@@ -21,6 +21,7 @@ from balancer.discovery.discovery import Discovery
 from balancer.discovery.lookup import SystemResolver
 from balancer.errors import StartupError
 from balancer.health.active import ActiveChecks
+from balancer.health.overload import LOOK
 from balancer.health.probe import Probes
 from balancer.runtime.blueprint import Blueprint, build_pools, check_settings, discovered, ejection_settings
 from balancer.runtime.channel import Message
@@ -29,6 +30,7 @@ from balancer.runtime.crew import Crew
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.instance import Instance
 from balancer.runtime.outliers import Outliers
+from balancer.runtime.overload import OverloadWatch
 from balancer.runtime.slot import TICK
 from balancer.runtime.sockets import bound_address
 from balancer.runtime.states import UpstreamState
@@ -98,6 +100,7 @@ class Supervisor:
             self._fleet, ejection_settings(settings), clock=clock, call_later=loop.call_later
         )
         self._fleet.watchers.append(self._outliers)
+        self._overload = OverloadWatch(self._fleet, ledger, clock)
         self._instance = Instance(
             fleet=self._fleet,
             ledger=ledger,
@@ -203,6 +206,7 @@ class Supervisor:
             self._checks.start()
         self._crew.start()
         self._in_background(self._tick(), "tick")
+        self._in_background(self._watch_load(), "watch load")
 
     async def _tick(self) -> None:
         frozen = False
@@ -217,6 +221,14 @@ class Supervisor:
                 gc.collect()
                 gc.freeze()
                 frozen = True
+
+    async def _watch_load(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK)
+            try:
+                self._overload.look()
+            except Exception:  # what is only told must not end what serves
+                self._log.exception("looking for overloaded pools failed")
 
     def _on_signal(self, number: int) -> None:
         name = signal.Signals(number).name

@@ -19,7 +19,8 @@ _revision = attrgetter("revision")
 @dataclass(frozen=True, slots=True)
 class Event:
     """One change of state. `kind` is `ejected`, `probation`, `readmitted`, `spared`, `draining`, `active`,
-    `added`, `removed`, `address`, `unresolved`, `resolved`, `backup`, `backup_over`, `panic` or `panic_over`.
+    `added`, `removed`, `address`, `unresolved`, `resolved`, `backup`, `backup_over`, `panic`, `panic_over`,
+    `overload` or `overload_over`.
     """
 
     revision: int

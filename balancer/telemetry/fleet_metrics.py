@@ -73,6 +73,7 @@ def _pools(fleet: FleetSample) -> Iterator[Family]:
     eligible = gauge("pool_eligible_upstreams", "Upstreams whose states let them have requests.", ("pool",))
     panic = gauge("pool_panic", "1 while ejected upstreams are used, because none is eligible.", ("pool",))
     backup = gauge("pool_backup", "1 while backup upstreams are used, as no other is eligible.", ("pool",))
+    overloaded = gauge("pool_overloaded", "1 while more comes than its upstreams can do.", ("pool",))
     ejections = counter("ejections", "Upstreams ejected, by cause.", ("pool", "cause"))
     skipped = counter("ejections_skipped", "Outliers that were not ejected, and why.", ("pool", "reason"))
     durations = histogram("active_check_duration_seconds", "How long active checks took.", ("pool",))
@@ -81,12 +82,13 @@ def _pools(fleet: FleetSample) -> Iterator[Family]:
         eligible.add_metric(labels, one.eligible)
         panic.add_metric(labels, one.panic)
         backup.add_metric(labels, one.on_backup)
+        overloaded.add_metric(labels, one.overloaded)
         for cause, count in _from_zero(FIRST_EJECTIONS, one.ejections).items():
             ejections.add_metric((*labels, cause), count)
         for reason, count in _from_zero(SKIP_REASONS, one.ejections_skipped).items():
             skipped.add_metric((*labels, reason), count)
         observe(durations, labels, one.check_durations, one.check_seconds)
-    yield from (eligible, panic, backup, ejections, skipped, durations)
+    yield from (eligible, panic, backup, overloaded, ejections, skipped, durations)
 
 
 def _processes(workers: Iterable[WorkerSample]) -> Iterator[Family]:

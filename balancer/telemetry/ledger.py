@@ -124,6 +124,13 @@ class Ledger:
         with self._lock:
             return self._sum(kind, row)
 
+    def part(self, row: int, first: int, end: int) -> list[int]:
+        """As `total`, of the cells from `first` to before `end` only."""
+        with self._lock:
+            pages = [self._base, *self._live.values()] if self._folded else self._live.values()
+            parts = [page.row(row)[first:end].tolist() for page in pages]
+        return [sum(cells) for cells in zip(*parts, strict=True)] if parts else [0] * (end - first)
+
     def totals(self, kind: Kind) -> list[tuple[Labels, list[int]]]:
         """Labels and totals of all entities of one kind, in order of allocation."""
         totals = []

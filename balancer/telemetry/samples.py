@@ -42,6 +42,7 @@ class PoolSample(NamedTuple):
     eligible: int
     panic: bool
     on_backup: bool
+    overloaded: bool
     ejections: Mapping[str, int]  # cause -> how often
     ejections_skipped: Mapping[str, int]  # reason -> how often
     check_durations: Sequence[int]  # a histogram: counts per bucket, not cumulated

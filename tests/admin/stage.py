@@ -11,6 +11,7 @@ from balancer.admin.view import (
     CheckView,
     LiveChange,
     OutlierView,
+    OverloadView,
     PoolView,
     RefusedError,
     UpstreamView,
@@ -39,6 +40,7 @@ UPSTREAM = UpstreamView(
     max_inflight=20,
     last_check=CHECK,
     inflight=2,
+    inflight_limit=12,
     idle_connections=1,
     requests=5,
     codes={"200": 4, "503": 1},
@@ -94,7 +96,15 @@ class FakeInstance:
     async def pools(self) -> list[PoolView]:
         return [
             PoolView(
-                "default", "least_connections", True, 0, problems={}, queue_length=7, upstreams=[UPSTREAM]
+                "default",
+                "least_connections",
+                True,
+                0,
+                problems={},
+                overload=OverloadView("1994-11-06T08:49:30.000Z", 402.1, 798.0),
+                queue_length=7,
+                queue_rejected={"full": 3, "timeout": 0},
+                upstreams=[UPSTREAM],
             )
         ]
 

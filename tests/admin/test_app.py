@@ -73,7 +73,13 @@ async def test_pools_show_their_upstreams(client: AdminClient) -> None:
                 "panic": True,
                 "eligible": 0,
                 "problems": {},
+                "overload": {
+                    "since": "1994-11-06T08:49:30.000Z",
+                    "served_per_second": 402.1,
+                    "refused_per_second": 798.0,
+                },
                 "queue_length": 7,
+                "queue_rejected": {"full": 3, "timeout": 0},
                 "upstreams": [asdict(UPSTREAM)],
             }
         ],

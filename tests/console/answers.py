@@ -22,6 +22,7 @@ def upstream(name: str, **other: Any) -> dict[str, Any]:
         "max_inflight": 0,
         "last_check": check(),
         "inflight": 0,
+        "inflight_limit": 0,
         "idle_connections": 0,
         "requests": 0,
         "codes": {},
@@ -55,7 +56,9 @@ def pools(*upstreams: dict[str, Any], **other: Any) -> dict[str, Any]:
         "panic": False,
         "eligible": eligible,
         "problems": {},
+        "overload": None,
         "queue_length": 0,
+        "queue_rejected": {},
     }
     return {"first_byte_bounds": [], "pools": [{**pool, "upstreams": list(upstreams), **other}]}
 

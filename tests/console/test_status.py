@@ -62,12 +62,25 @@ def test_a_pool_has_a_heading_and_a_row_per_upstream() -> None:
 
 def test_a_cap_stands_beside_what_is_in_flight_and_who_waits_in_the_heading() -> None:
     capped = [
-        upstream("app1:8000", inflight=20, max_inflight=20),
-        upstream("app2:8000", inflight=7, max_inflight=20),
+        upstream("app1:8000", inflight=20, inflight_limit=20),
+        upstream("app2:8000", inflight=7, inflight_limit=12, max_inflight=20),
+        upstream("app3:8000", inflight=7),
     ]
     lines = shown(pools(*capped, queue_length=1200))
-    assert lines[0] == "pool default   policy least_connections   2 of 2 eligible   1,200 waiting"
-    assert [cells(lines, f"app{number}:8000")[3] for number in (1, 2)] == ["20/20", "7/20"]
+    assert lines[0] == "pool default   policy least_connections   3 of 3 eligible   1,200 waiting"
+    assert [cells(lines, f"app{number}:8000")[3] for number in (1, 2, 3)] == ["20/20", "7/12", "7"]
+
+
+def test_a_saturated_pool_says_since_when_and_what_becomes_of_requests() -> None:
+    overload = {
+        "since": "2026-02-01T12:00:07.120Z",
+        "served_per_second": 401.6,
+        "refused_per_second": 1798.3,
+    }
+    lines = shown(pools(overload=overload, queue_rejected={"full": 12_000, "timeout": 345}), width=120)
+    assert lines[1] == ("saturated since 12:00:07 UTC: 402/s served, 1,798/s refused, 12,345 refused so far")
+    lines = shown(pools(queue_rejected={"full": 12_000, "timeout": 345}))
+    assert lines[0].endswith("   12,345 refused")
 
 
 @pytest.mark.parametrize(

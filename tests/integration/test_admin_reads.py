@@ -249,7 +249,7 @@ def shape(value: Any) -> Any:
     return None
 
 
-_OPEN = {"codes", "connect_failures", "settings", "origins", "attempts", "outlier"}
+_OPEN = {"codes", "connect_failures", "settings", "origins", "attempts", "outlier", "overload"}
 
 
 def test_the_docs_have_an_example_of_every_path() -> None:

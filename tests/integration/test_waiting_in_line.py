@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import AsyncIterator
 
@@ -128,3 +129,36 @@ async def test_during_a_drain_those_who_wait_are_served(apps: tuple[AppReplica, 
         answers = await asyncio.gather(*(client.answer() for client in clients))
         assert [answer.status for answer in answers] == [200] * 3
         assert await balancer.exit_code() == 0
+
+
+async def ask_on(balancer: Balancer) -> None:
+    while True:
+        await get(balancer.port)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_an_overload_is_told_of_when_it_begins_and_when_it_ends(workers: str) -> None:
+    limits = {"LIMITS__MAX_INFLIGHT": "2", "LIMITS__QUEUE_TIMEOUT": "100ms", "WORKERS": workers}
+    async with app_replica("one") as app:
+        app.takes = 0.02
+        async with running(UPSTREAMS=app.address, HEALTH_CHECK__ENABLED="false", **limits) as balancer:
+            clients = [asyncio.create_task(ask_on(balancer)) for _ in range(40)]
+            try:
+                line = await balancer.says("saturated")
+                assert re.search(
+                    r"WARNING pool default saturated: 1 upstream, limit 2, \d\d/s served, \d+/s refused", line
+                )
+                await becomes(balancer, 'balancer_pool_overloaded{pool="default"}', 1)
+                (pool,) = (await get(balancer.admin_port, "/api/pools")).json()["pools"]
+                assert 10 <= pool["overload"]["served_per_second"] <= 50
+                assert pool["overload"]["refused_per_second"] > 50
+                assert pool["queue_rejected"]["timeout"] > 0
+                assert pool["upstreams"][0]["inflight_limit"] == 2
+            finally:
+                for client in clients:
+                    client.cancel()
+                await asyncio.gather(*clients, return_exceptions=True)
+            await balancer.says("no longer saturated")
+            await becomes(balancer, 'balancer_pool_overloaded{pool="default"}', 0)
+            events = (await get(balancer.admin_port, "/api/events")).json()["events"]
+            assert [one["kind"] for one in events] == ["overload", "overload_over"]

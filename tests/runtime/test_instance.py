@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from balancer.admin.view import OutlierView
+from balancer.admin.view import OutlierView, OverloadView
 from balancer.config import load_with_origins
 from balancer.config.export import export
 from balancer.health.durations import Durations
 from balancer.health.result import CheckResult, Result
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.instance import FAILURES_KEPT, Instance
-from balancer.runtime.states import PoolState, UpstreamState
+from balancer.runtime.states import Overloaded, PoolState, UpstreamState
 from balancer.telemetry import columns as c
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import EventLog
@@ -134,11 +134,18 @@ async def test_pools_join_states_counts_and_checks(scene: Scene) -> None:
     cells[c.UPSTREAM_FIRST_BYTE + 1] = 5
     cells[c.UPSTREAM_FIRST_BYTE_SUM] = 250_000_000
     cells[c.UPSTREAM_CONNECT_FAILURES] = 6
-    scene.page.row(scene.pool.row)[c.POOL_QUEUE_LENGTH] = 7
+    cells[c.UPSTREAM_INFLIGHT_LIMIT] = 12
+    line = scene.page.row(scene.pool.row)
+    line[c.POOL_QUEUE_LENGTH] = 7
+    line[c.POOL_QUEUE_REJECTED + c.QUEUE_REJECTIONS.index("timeout")] = 3
+    scene.pool.overload = Overloaded(784111770.0, 402.123, 798.0)
     scene.upstream(2).max_inflight = 20
     (pool,) = await scene.instance.pools()
     assert (pool.name, pool.policy, pool.panic, pool.eligible) == ("default", "random", False, 1)
     assert pool.queue_length == 7
+    assert pool.queue_rejected == {**dict.fromkeys(c.QUEUE_REJECTIONS, 0), "timeout": 3}
+    assert pool.overload == OverloadView("1994-11-06T08:49:30.000Z", 402.1, 798.0)
+    assert [one.inflight_limit for one in pool.upstreams] == [0, 12]
     assert [one.max_inflight for one in pool.upstreams] == [0, 20]
     first, second = pool.upstreams
     assert (first.id, first.address, first.eligible, first.causes) == (

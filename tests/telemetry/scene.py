@@ -18,6 +18,7 @@ POOL = PoolSample(
     eligible=4,
     panic=True,
     on_backup=False,
+    overloaded=True,
     ejections={"active_check": 3, "outlier": 1},
     ejections_skipped={"pool_wide": 2},
     check_durations=[2, 1, *[0] * (c.HISTOGRAM_CELLS - 2)],

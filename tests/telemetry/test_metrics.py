@@ -149,6 +149,7 @@ def test_an_upstream_without_a_limit_has_no_series_of_one(scene: Scene) -> None:
         ("active_check_duration_seconds_sum{pool=apps}", 0.25),
         ("pool_eligible_upstreams{pool=apps}", 4),
         ("pool_panic{pool=apps}", 1),
+        ("pool_overloaded{pool=apps}", 1),
         ("ejections_total{cause=active_check,pool=apps}", 3),
         ("ejections_total{cause=outlier,pool=apps}", 1),
     ],

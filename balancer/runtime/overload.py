@@ -1,0 +1,76 @@
+"""Watches for pools that have more to do than they can (L6): asks the segment, tells the fleet."""
+
+from functools import partial
+
+from balancer.clock import Clock
+from balancer.health.overload import Figures, Load, Overload
+from balancer.runtime.fleet import Fleet
+from balancer.runtime.states import Overloaded, PoolState
+from balancer.telemetry import columns as c
+from balancer.telemetry.columns import Kind
+from balancer.telemetry.ledger import Ledger
+
+
+class OverloadWatch:
+    """Looks at all pools; to be called every `health.overload.LOOK` seconds."""
+
+    def __init__(self, fleet: Fleet, ledger: Ledger, clock: Clock) -> None:
+        self._fleet = fleet
+        self._ledger = ledger
+        self._clock = clock
+        self._seen = {name: Overload() for name in fleet.pools}
+
+    def look(self) -> None:
+        """See who has become overloaded, and who is so no longer."""
+        now = self._clock.monotonic_ns()
+        for pool in self._fleet.pools.values():
+            seen = self._seen[pool.name]
+            load = self._load(pool)
+            turn = seen.look(now, load, partial(self._served, pool))
+            if turn is not None and seen.now is not None:
+                since = self._clock.wall() - turn.seconds
+                pool.overload = Overloaded(since, *turn.rates())
+                self._fleet.overloaded(pool, f"saturated: {self._described(pool, turn, load.waiting)}")
+            elif turn is not None:
+                pool.overload = None
+                self._fleet.overload_over(
+                    pool,
+                    f"no longer saturated, after {turn.seconds:.0f} s in which {turn.served:,} requests were "
+                    f"served and {turn.refused:,} refused",
+                )
+            elif pool.overload is not None and seen.now is not None:
+                pool.overload = Overloaded(pool.overload.since, *seen.now.rates())
+
+    def _load(self, pool: PoolState) -> Load:
+        cells = self._ledger.total(Kind.POOL, pool.row)
+        return Load(
+            refused=sum(cells[c.POOL_QUEUE_REJECTED : c.POOL_QUEUE_REJECTED + len(c.QUEUE_REJECTIONS)]),
+            waiting=cells[c.POOL_QUEUE_LENGTH],
+            waits=sum(cells[c.POOL_QUEUE_WAIT : c.POOL_QUEUE_WAIT + c.HISTOGRAM_CELLS]),
+            waited_ns=cells[c.POOL_QUEUE_WAIT_SUM],
+        )
+
+    def _served(self, pool: PoolState) -> int:
+        first, end = c.UPSTREAM_FIRST_BYTE, c.UPSTREAM_FIRST_BYTE + c.HISTOGRAM_CELLS
+        return sum(sum(self._ledger.part(one.row, first, end)) for one in pool.upstreams.values())
+
+    def _described(self, pool: PoolState, figures: Figures, waiting: int) -> str:
+        """ "4 upstreams, limit 2 to 3 each, 402/s served, 798/s refused, 12 wait" """
+        used = [one for one in pool.upstreams.values() if one.is_eligible()] or list(pool.upstreams.values())
+        column = c.UPSTREAM_INFLIGHT_LIMIT
+        limits = [limit for one in used if (limit := self._ledger.part(one.row, column, column + 1)[0])]
+        parts = ["1 upstream" if len(used) == 1 else f"{len(used):,} upstreams"]
+        if limits:
+            low, high, all_of_them = min(limits), max(limits), len(limits) == len(used)
+            span = f"limit {low:,}" if low == high else f"limit {low:,} to {high:,}"
+            each = "" if len(used) == 1 else " each" if all_of_them else f" at {len(limits):,} of them"
+            parts.append(span + each)
+        served, refused = figures.rates()
+        parts += [f"{_rate(served)} served", f"{_rate(refused)} refused"]
+        if waiting:
+            parts.append(f"{waiting:,} wait")
+        return ", ".join(parts)
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:.1f}/s" if 0 < per_second < 10 else f"{per_second:,.0f}/s"

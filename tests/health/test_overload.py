@@ -1,0 +1,122 @@
+"""When a pool counts as overloaded, and since when not any more; and with what figures."""
+
+import pytest
+
+from balancer.health.overload import ENTERS, LEAVES, LOOK, Figures, Load, Overload
+
+SERVED = 200  # in a look
+
+
+class Scene:
+    """A pool that is looked at; `events` are what has been said, by the number of the look."""
+
+    def __init__(self) -> None:
+        self.overload = Overload()
+        self.now = 0.0
+        self.looks = 0
+        self.load = Load(0, 0, 0, 0)
+        self.served = 0
+        self.asked = 0
+        self.events: list[tuple[int, str, Figures]] = []
+
+    def look(self, refused: int = 0, waiting: int = 0, waits: int = 0, waited: float = 0.0) -> None:
+        """So many more were refused, wait now, and came out of the line after so many seconds in all."""
+        self.looks += 1
+        self.now += LOOK
+        self.served += SERVED
+        before = self.load
+        self.load = Load(
+            before.refused + refused, waiting, before.waits + waits, before.waited_ns + round(waited * 1e9)
+        )
+        figures = self.overload.look(round(self.now * 1e9), self.load, self._served)
+        if figures is not None:
+            kind = "ends" if self.overload.now is None else "begins"
+            self.events.append((self.looks, kind, figures))
+
+    def play(self, looks: str) -> list[tuple[int, str]]:
+        """`r` refuses 400, `w` has a line that stands, `s` one that is short, `l` one that nobody leaves."""
+        for one in looks:
+            match one:
+                case "r":
+                    self.look(refused=400)
+                case "w":
+                    self.look(waiting=50, waits=200, waited=60.0)
+                case "s":
+                    self.look(waiting=5, waits=200, waited=4.0)
+                case "l":
+                    self.look(waiting=5)
+                case _:
+                    self.look()
+        return [(look, kind) for look, kind, _ in self.events]
+
+    def _served(self) -> int:
+        self.asked += 1
+        return self.served
+
+
+CALM = "." * LEAVES
+# What the looks show, one after the other; when an overload begins and ends.
+CASES: dict[str, tuple[str, list[tuple[int, str]]]] = {
+    "nothing": ("." * 50, []),
+    "refusals": (".rrr", [(4, "begins")]),
+    "a burst": (".rr..rr..r.", []),
+    "now and then one": (".r...r.r..r.r", []),
+    "what was refused before the first look": ("r...", []),
+    "a line that stands": (".wwww", [(5, "begins")]),
+    "a line that is short": (".ssssssssss", []),
+    "a line that nobody leaves": (".llll", [(5, "begins")]),
+    "a line that empties in between": (".ww.ww.ww", []),
+    "a line, then refusals": (".wwrr", [(5, "begins")]),
+    "it ends": (".rrr" + CALM, [(4, "begins"), (4 + LEAVES, "ends")]),
+    "pauses in it": (".rrr" + "........r" * 5, [(4, "begins")]),
+    "a short line after it": (".rrr" + "s" * LEAVES, [(4, "begins"), (4 + LEAVES, "ends")]),
+    "it ends and begins": (
+        ".rrr" + CALM + "rrr",
+        [(4, "begins"), (4 + LEAVES, "ends"), (7 + LEAVES, "begins")],
+    ),
+    "refusals after it": (".rrr" + CALM + "r..rr.", [(4, "begins"), (4 + LEAVES, "ends")]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_overload_begins_and_ends(case: str) -> None:
+    looks, expected = CASES[case]
+    assert Scene().play(looks) == expected
+
+
+def test_a_pool_at_ease_costs_no_sums() -> None:
+    scene = Scene()
+    scene.play("." * 100 + "s" * 100)
+    assert scene.asked == 0
+    scene.play("r" + "." * 100)
+    assert scene.asked <= 2
+
+
+def test_figures_are_of_the_time_it_took_to_be_sure_and_then_of_the_whole() -> None:
+    scene = Scene()
+    scene.play("." + "r" * 20 + "..r" + CALM)
+    (_, _, first), (_, _, whole) = scene.events
+    assert first == Figures((ENTERS - 1) * LOOK, (ENTERS - 1) * SERVED, (ENTERS - 1) * 400)
+    assert first.rates() == (SERVED / LOOK, 400 / LOOK)
+    assert whole == Figures(22 * LOOK, 22 * SERVED, 20 * 400), "its end is where it was last seen"
+
+
+def test_the_present_rates_are_those_of_two_seconds() -> None:
+    scene = Scene()
+    scene.play(".rrrr")
+    for refused in (0, 0, 100, 300):
+        scene.look(refused=refused)
+    assert scene.overload.now == Figures(2.0, 4 * SERVED, 400)
+
+
+def test_an_upstream_that_goes_with_its_counts_makes_no_negative_figures() -> None:
+    scene = Scene()
+    scene.play(".r")
+    scene.served = -10 * SERVED
+    scene.play("rr")
+    ((_, kind, figures),) = scene.events
+    assert (kind, figures.served) == ("begins", 0)
+
+
+def test_two_looks_at_one_moment_are_no_division_by_zero() -> None:
+    assert Figures(0.0, 5, 5).rates() == (0.0, 0.0)

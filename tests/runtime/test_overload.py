@@ -1,0 +1,148 @@
+"""What is said of a pool that has more to do than it can: the log line, the event, the present figures."""
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from balancer.health.overload import ENTERS, LEAVES, LOOK
+from balancer.runtime.fleet import Fleet
+from balancer.runtime.overload import OverloadWatch
+from balancer.runtime.states import Overloaded, PoolState, UpstreamState
+from balancer.telemetry import columns as c
+from balancer.telemetry.columns import Kind
+from balancer.telemetry.events import EventLog
+from balancer.telemetry.ledger import Ledger
+from balancer.telemetry.segment import Segment
+from balancer.upstreams.state import Cause
+from tests.fakes.loop import FakeClock
+
+LOGGER = "balancer.test.overload"
+
+
+class Scene:
+    """Two pools, of which `busy` has some upstreams; two workers count."""
+
+    def __init__(self, segment: Segment, limits: Sequence[tuple[int, int]]) -> None:
+        """`limits` are those of each upstream, by worker."""
+        self.clock = FakeClock()
+        ledger = Ledger(segment)
+        self.events = EventLog()
+        self.pools = [
+            PoolState(name, ledger.row(Kind.POOL, name), {}, panic_allowed=True, is_checked=False)
+            for name in ("busy", "idle")
+        ]
+        self.busy = self.pools[0]
+        for number in range(1, len(limits) + 1):
+            name = f"app{number}:8000"
+            row = ledger.row(Kind.UPSTREAM, "busy", name)
+            self.busy.upstreams[name] = UpstreamState("busy", name, "app", 8000, 1, row, f"10.0.0.{number}")
+        self.fleet = Fleet(
+            self.pools,
+            ledger=ledger,
+            events=self.events,
+            clock=self.clock,
+            log=logging.getLogger(LOGGER),
+            call_later=lambda delay, callback: None,
+            broadcast=lambda message: None,
+        )
+        self.watch = OverloadWatch(self.fleet, ledger, self.clock)
+        self.pages = [segment.page(ledger.take_page()) for _ in range(2)]
+        for upstream, pair in zip(self.busy.upstreams.values(), limits, strict=True):
+            for page, limit in zip(self.pages, pair, strict=True):
+                page.row(upstream.row)[c.UPSTREAM_INFLIGHT_LIMIT] = limit
+        self.watch.look()
+
+    def look(self, times: int, served: int = 0, refused: int = 0, waiting: int = 0) -> None:
+        """So often; each upstream and worker has served so many more, each worker refused so many."""
+        for _ in range(times):
+            self.clock.advance(LOOK)
+            for page in self.pages:
+                for upstream in self.busy.upstreams.values():
+                    page.row(upstream.row)[c.UPSTREAM_FIRST_BYTE + 3] += served
+                line = page.row(self.busy.row)
+                line[c.POOL_QUEUE_REJECTED] += refused
+                line[c.POOL_QUEUE_LENGTH] = waiting
+            self.watch.look()
+
+    def told(self) -> list[tuple[str, str, str | None, str]]:
+        return [(one.kind, one.pool, one.upstream, one.text) for one in self.events.after(0)]
+
+
+@pytest.fixture
+def segment() -> Iterator[Segment]:
+    made = Segment.create(workers=2)
+    yield made
+    made.close()
+
+
+def test_it_is_said_once_with_figures_when_it_begins_and_when_it_ends(
+    segment: Segment, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, LOGGER)
+    scene = Scene(segment, limits=[(1, 1), (2, 1), (1, 1), (1, 1)])
+    begun = scene.clock.wall() + LOOK
+    scene.look(ENTERS, served=25, refused=200, waiting=6)
+    assert scene.told() == [
+        (
+            "overload",
+            "busy",
+            None,
+            "saturated: 4 upstreams, limit 2 to 3 each, 400/s served, 800/s refused, 12 wait",
+        )
+    ]
+    assert scene.busy.overload == Overloaded(begun, 400.0, 800.0)
+    scene.look(20, served=25, refused=100, waiting=6)
+    assert scene.busy.overload == Overloaded(begun, 400.0, 400.0)
+    scene.look(LEAVES, served=5)
+    assert scene.told()[1:] == [
+        (
+            "overload_over",
+            "busy",
+            None,
+            "no longer saturated, after 11 s in which 4,400 requests were served and 4,800 refused",
+        )
+    ]
+    assert [pool.overload for pool in scene.pools] == [None, None]
+    assert [(one.levelname, one.getMessage()) for one in caplog.records] == [
+        ("WARNING", f"pool busy {scene.told()[0][3]}"),
+        ("INFO", f"pool busy {scene.told()[1][3]}"),
+    ]
+
+
+# The limits of the upstreams by worker, how many are ejected, and how that is said.
+DESCRIBED: dict[str, tuple[list[tuple[int, int]], int, str]] = {
+    "one upstream": ([(4, 4)], 0, "1 upstream, limit 8, "),
+    "all the same": ([(4, 4)] * 3, 0, "3 upstreams, limit 8 each, "),
+    "unequal": ([(4, 4), (500, 600)], 0, "2 upstreams, limit 8 to 1,100 each, "),
+    "none has one any more": ([(0, 0)] * 2, 0, "2 upstreams, "),
+    "one has none": ([(0, 0), (2, 2)], 0, "2 upstreams, limit 4 at 1 of them, "),
+    "one is ejected": ([(2, 2), (9, 9), (9, 9)], 1, "2 upstreams, limit 18 each, "),
+    "all are ejected": ([(2, 2), (2, 2)], 2, "2 upstreams, limit 4 each, "),
+}
+
+
+@pytest.mark.parametrize("case", DESCRIBED)
+def test_who_is_saturated_is_described(segment: Segment, case: str) -> None:
+    limits, ejected, described = DESCRIBED[case]
+    scene = Scene(segment, limits)
+    for upstream in list(scene.busy.upstreams.values())[:ejected]:
+        scene.fleet.eject(upstream, Cause.ACTIVE_CHECK, "it hangs")
+    scene.look(ENTERS, served=1, refused=1)
+    assert scene.told()[-1][3].startswith(f"saturated: {described}")
+
+
+@pytest.mark.parametrize(
+    ("served", "shown"),
+    [
+        (0, "0/s served"),
+        (1, "4.0/s served"),
+        (2, "8.0/s served"),
+        (3, "12/s served"),
+        (1000, "4,000/s served"),
+    ],
+)
+def test_rates_are_short(segment: Segment, served: int, shown: str) -> None:
+    scene = Scene(segment, [(1, 1)])
+    scene.look(ENTERS, served=served, refused=1)
+    assert f", {shown}, " in scene.told()[-1][3]

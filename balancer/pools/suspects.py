@@ -121,4 +121,10 @@ class Suspects:
         )
 
     def _about(self, kind: str, upstream: Upstream) -> dict[str, Any]:
-        return {"type": kind, "pool": self._pool, "id": upstream.id, "row": upstream.row}
+        return {
+            "type": kind,
+            "pool": self._pool,
+            "id": upstream.id,
+            "row": upstream.row,
+            "host": upstream.host,
+        }

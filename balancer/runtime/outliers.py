@@ -92,7 +92,10 @@ class Outliers:
     def _upstream(self, message: Message) -> UpstreamState | None:
         pool = self._fleet.pools.get(message["pool"])
         upstream = None if pool is None else pool.upstreams.get(message["id"])
-        return upstream if upstream is not None and upstream.row == message["row"] else None
+        if upstream is None or upstream.row != message["row"]:
+            return None
+        # A worker that has not heard of a new address yet speaks of the machine that was there before.
+        return upstream if upstream.address == message["host"] else None
 
     def _judge(self, upstream: UpstreamState, worker: int, message: Message) -> int:
         """The revision by which it is ejected, 0 where it is not."""

@@ -77,6 +77,7 @@ def test_the_supervisor_is_told_once(scene: Scene) -> None:
             "pool": "default",
             "id": "app1:8000",
             "row": 4,
+            "host": "10.0.0.1",
             "symptom": "5xx",
             "count": 5,
             "on_probation": False,

@@ -67,7 +67,7 @@ class Scene:
 
     def about(self, number: int, **changes: Any) -> Message:
         upstream = self.upstream(number)
-        about = {"pool": "default", "id": upstream.id, "row": upstream.row}
+        about = {"pool": "default", "id": upstream.id, "row": upstream.row, "host": upstream.address}
         return {**about, "symptom": "5xx", "count": 5, "on_probation": False, "spared": None, **changes}
 
     def suspect(self, number: int = 1, **changes: Any) -> int | None:
@@ -229,6 +229,13 @@ def test_at_another_address_it_is_another(scene: Scene) -> None:
     scene.advance(5)
     scene.fleet.set_address(upstream, "10.0.0.1")
     assert not upstream.on_probation
+
+
+def test_what_a_worker_saw_at_the_address_before_says_nothing_of_this_one(scene: Scene) -> None:
+    scene.fleet.set_address(scene.upstream(1), "10.0.0.9")
+    assert scene.suspect(1, host="10.0.0.1") == 0
+    assert scene.kinds() == ["address"]
+    assert scene.suspect(1) != 0
 
 
 def test_the_time_of_another_address_ends_nothing(scene: Scene) -> None:

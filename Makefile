@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 LOAD_VENV := $(VENV)/load
 LOAD_STAMP := $(LOAD_VENV)/.installed
 
-.PHONY: help setup demo load test unit slow e2e lint types bench faults clean
+.PHONY: help setup demo load test unit slow e2e lint types bench faults overload clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -59,6 +59,9 @@ bench: $(STAMP)  ## CPU per request beside nginx and HAProxy (needs wrk, nginx, 
 
 faults: $(STAMP)  ## what clients notice of ill replicas, in 20 min (VS=nginx,haproxy beside them; ARGS=--help)
 	$(BIN)/python -m loadtests.faults $(if $(VS),--vs $(VS)) $(ARGS)
+
+overload: $(STAMP)  ## what clients get when too much comes, in 7 min (VS=nginx,haproxy beside; ARGS=--help)
+	$(BIN)/python -m loadtests.overload $(if $(VS),--vs $(VS)) $(ARGS)
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -8,18 +8,15 @@ Exits 0 when all went well, 1 on any error or when --max-ratio is exceeded, 130 
 
 import os
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from rich.console import Console
 
+from loadtests import command, report, wrk
 from loadtests import options as command_line
-from loadtests import report, wrk
 from loadtests.cpu import core_time, cpu_seconds, time_of_others
 from loadtests.errors import BenchError
 from loadtests.figures import Round, summarise
@@ -93,16 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark and return the exit code."""
     options = command_line.parse(argv)
     console = Console(width=None if sys.stdout.isatty() else 110)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
-    try:
-        return _measure(options, console)
-    except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("bench: interrupted", file=sys.stderr)
-        return 130
+    return command.run("bench", lambda: _measure(options, console))
 
 
 def _measure(options: Options, console: Console) -> int:
@@ -157,10 +145,6 @@ def _available(options: Options, console: Console) -> list[Proxy]:
                 highlight=False,
             )
     return [proxy for proxy in proxies if shutil.which(proxy.program) is not None]
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadtests.arguments import names, number
 from loadtests.figures import BASELINE
 from loadtests.proxies import PROXIES
 
@@ -32,12 +33,14 @@ def parse(argv: Sequence[str] | None = None) -> Options:
         description="CPU per request of balancer beside nginx and HAProxy, on one core, in one run.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--proxies", type=_proxies, default=",".join(PROXIES), help="which, in this order")
-    parser.add_argument("--rounds", type=_number(1, 50), default=5, help="rounds; figures are their medians")
     parser.add_argument(
-        "--seconds", type=_number(1, 60), default=5, help="seconds of load per round and proxy"
+        "--proxies", type=names(PROXIES), default=",".join(PROXIES), help="which, in this order"
     )
-    parser.add_argument("--connections", type=_number(1, 4000), default=64, help="keep-alive connections")
+    parser.add_argument("--rounds", type=number(1, 50), default=5, help="rounds; figures are their medians")
+    parser.add_argument(
+        "--seconds", type=number(1, 60), default=5, help="seconds of load per round and proxy"
+    )
+    parser.add_argument("--connections", type=number(1, 4000), default=64, help="keep-alive connections")
     parser.add_argument(
         "--body", type=_size, default="100", help="size of the response body, such as 100, 8k, 1M"
     )
@@ -47,23 +50,6 @@ def parse(argv: Sequence[str] | None = None) -> Options:
     if values.max_ratio is not None and not {BASELINE, "ours"} <= set(values.proxies):
         parser.error("--max-ratio compares ours with nginx: both must be among --proxies")
     return Options(**vars(values))
-
-
-def _proxies(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    for name in names:
-        if name not in PROXIES:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(PROXIES)}")
-    return names
-
-
-def _number(low: int, high: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not text.isdecimal() or not low <= int(text) <= high:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
-        return int(text)
-
-    return number
 
 
 def _size(text: str) -> int:

@@ -28,14 +28,17 @@ from typing import cast
 
 import uvloop
 
-from loadtests.faults import records
 from loadtests.faults.ledger import TARGET
-from loadtests.faults.load import BEGINS
-from loadtests.faults.records import Kind, Record
+from loadtests.open_loop import records
+from loadtests.open_loop.arrivals import Phase, Sort
+from loadtests.open_loop.order import BEGINS, Order
+from loadtests.open_loop.records import Kind, Record
 
 REPLICAS = 4
 SERVICE = 0.02  # seconds
 START = 20.0
+PATIENCE = 5.0  # seconds a client waits
+SORTS = (Sort(TARGET, 0.9), Sort(TARGET, 0.1, "POST"))
 LEAST = 0.95  # of capacity
 SKIPPED = 1.0  # seconds at the beginning: queues fill
 _LISTENS = re.compile(rb" listens on \S+:(\d+), admin on ")
@@ -164,8 +167,8 @@ async def measure(options: argparse.Namespace) -> Outcome:
         port = await stack.enter_async_context(_balancer(options, ports))
         file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "records"
         rate, seconds = round(nominal * options.times), options.seconds
-        command = ["-m", "loadtests.faults.load", *map(str, (port, rate, seconds, options.seed, file))]
-        load = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.PIPE)
+        order = Order(port, [Phase(rate, seconds, SORTS)], PATIENCE, options.seed, file)
+        load = await asyncio.create_subprocess_exec(*order.command, stdout=asyncio.subprocess.PIPE)
         output, _ = await load.communicate()
         if load.returncode:
             sys.exit(f"the load ended with {load.returncode}")

@@ -4,14 +4,12 @@ Exits 0 when all is as it should be, 1 where it is not (`loadtests.faults.verdic
 Ctrl-C.
 """
 
-import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
-from typing import NoReturn
 
 from rich.console import Console
 
+from loadtests import command
 from loadtests.errors import BenchError
 from loadtests.faults import namespace, report
 from loadtests.faults import options as command_line
@@ -30,16 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the faults and return the exit code."""
     options = command_line.parse(argv)
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
-    try:
-        return _run(options, console)
-    except BenchError as error:
-        print(f"faults: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("faults: interrupted", file=sys.stderr)
-        return 130
+    return command.run("faults", lambda: _run(options, console))
 
 
 def _run(options: Options, console: Console) -> int:
@@ -97,10 +86,6 @@ def _show(options: Options, console: Console, runs: Sequence[Run]) -> list[Run]:
         settings = {key: getattr(options, key) for key in ("seconds", "runs", "rate")}
         report.write_json(options.json, settings, rows, runs)
     return rows
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

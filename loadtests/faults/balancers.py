@@ -4,37 +4,19 @@ What they have in common: least connections, idle connections kept, 1 s to conne
 tries for what is idempotent, also after 500, 502, 503 and 504. Those that check do so every 2 s on /health.
 """
 
-import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from loadtests import proxies
-from loadtests.errors import BenchError
+from loadtests.balancers import OURS, Balancer
 from loadtests.proxies import Launch
 
 HERE = Path(__file__).parent
-OURS = "balancer"
 SETTINGS = {
     "HEALTH_CHECK__PATH": "/health",
     "RETRY__STATUSES": "500,502,503,504",
     "TIMEOUTS__FIRST_BYTE": "2s",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Balancer:
-    """`prepare` is given a directory, the port to listen on, a spare port, and the replicas' addresses."""
-
-    name: str
-    program: str  # "" = it is there anyway
-    package: str
-    prepare: Callable[[Path, int, int, Sequence[str]], Launch]
-
-    def require(self) -> None:
-        """`BenchError` with the remedy where it is not installed."""
-        if self.program and shutil.which(self.program) is None:
-            raise BenchError(f"{self.program} not found: on Debian, apt-get install {self.package}")
 
 
 def _ours(_directory: Path, port: int, spare: int, upstreams: Sequence[str]) -> Launch:

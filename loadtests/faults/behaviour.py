@@ -1,14 +1,11 @@
-"""How a replica behaves, and how it is told to: a line of JSON over a Unix socket, answered when done."""
+"""How a replica behaves, and the line of JSON that tells it so."""
 
 import json
-import socket
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from pathlib import Path
 
 SERVICE_TIME = 0.008  # seconds
 ERROR_TIME = 0.001  # an error takes less time than the work
-PATIENCE = 5.0  # seconds
 
 
 class Answer(StrEnum):
@@ -57,13 +54,3 @@ def decode(line: bytes) -> Behaviour:
         values["healthy_check"],
         Door(values["door"]),
     )
-
-
-def tell(control: Path, behaviour: Behaviour) -> None:
-    """Tell the replica behind a control socket; returns when it behaves so."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(PATIENCE)
-        connection.connect(str(control))
-        connection.sendall(encode(behaviour))
-        if connection.recv(16) != b"done\n":
-            raise ConnectionError(f"the replica did not say that it is done ({control})")

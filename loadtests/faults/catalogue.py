@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from loadtests.faults.behaviour import ERROR_TIME, HEALTHY, Answer, Behaviour, Door
-from loadtests.faults.stage import REPLICAS, Stage
+from loadtests.faults.stage import REPLICAS, FaultStage
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,7 @@ class Step:
     """What is done at one moment: `at` from 0, the onset, to 1, the end of the fault."""
 
     at: float
-    act: Callable[[Stage], None]
+    act: Callable[[FaultStage], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +34,24 @@ def _told(name: str, summary: str, change: Behaviour, may_break_responses: bool 
     return Fault(name, summary, steps, may_break_responses=may_break_responses)
 
 
-def _stop(stage: Stage) -> None:
+def _stop(stage: FaultStage) -> None:
     stage.send(signal.SIGSTOP)
 
 
-def _continue(stage: Stage) -> None:
+def _continue(stage: FaultStage) -> None:
     stage.send(signal.SIGCONT)
 
 
-def _kill(stage: Stage) -> None:
+def _kill(stage: FaultStage) -> None:
     stage.end(stage.ill, signal.SIGKILL)
 
 
-def _revive(stage: Stage) -> None:
+def _revive(stage: FaultStage) -> None:
     stage.start_again(stage.ill)
 
 
 def _restart(number: int) -> Step:
-    def act(stage: Stage) -> None:
+    def act(stage: FaultStage) -> None:
         replica = stage.replicas[number]
         stage.end(replica, signal.SIGTERM)
         stage.start_again(replica)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from loadtests.faults.ledger import Entry, posts_read_twice
-from loadtests.faults.records import Kind, Record
-
-MAX_LAG = 0.05  # seconds; a load whose 99th percentile of lag is above did not keep its rate
+from loadtests.open_loop.figures import MAX_LAG, Latency, latency
+from loadtests.open_loop.records import Kind, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +43,6 @@ class Window:
     baseline: float
     onset: float
     end: float
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Seconds from when a request should have been sent to its end, however it ended."""
-
-    p50: float
-    p99: float
-    max: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,18 +105,6 @@ def measure(
 def _share(records: Sequence[Record], ledger: Sequence[Entry]) -> float:
     read = {entry.number for entry in ledger}
     return sum(one.number in read for one in records) / len(records) if records else 0.0
-
-
-def latency(seconds: Sequence[float]) -> Latency:
-    """Percentiles by nearest rank; zeros of nothing."""
-    if not seconds:
-        return Latency(0.0, 0.0, 0.0)
-    ranked = sorted(seconds)
-    return Latency(_rank(ranked, 50), _rank(ranked, 99), ranked[-1])
-
-
-def _rank(ranked: Sequence[float], percent: int) -> float:
-    return ranked[max(0, -(-len(ranked) * percent // 100) - 1)]
 
 
 def together(runs: Sequence[Run]) -> Run:

@@ -1,11 +1,13 @@
 """The command line of `make faults`."""
 
 import argparse
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtests.faults.balancers import BALANCERS, OURS
+from loadtests.arguments import names, number
+from loadtests.balancers import OURS
+from loadtests.faults.balancers import BALANCERS
 from loadtests.faults.catalogue import FAULTS
 
 _DESCRIPTION = """\
@@ -47,14 +49,14 @@ def parse(argv: Sequence[str] | None = None) -> Options:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--only", type=_names(FAULTS), default=tuple(FAULTS), metavar="FAULT,...", help="these faults (all)"
+        "--only", type=names(FAULTS), default=tuple(FAULTS), metavar="FAULT,...", help="these faults (all)"
     )
     parser.add_argument(
         "--vs", type=_others, default=(), metavar="NAME,...", help="also run nginx, haproxy or both"
     )
-    parser.add_argument("--seconds", type=_number(2, 600), default=30, help="length of a run (30)")
-    parser.add_argument("--runs", type=_number(1, 50), default=3, help="runs of each (3)")
-    parser.add_argument("--rate", type=_number(10, 5000), default=600, help="requests per second (600)")
+    parser.add_argument("--seconds", type=number(2, 600), default=30, help="length of a run (30)")
+    parser.add_argument("--runs", type=number(1, 50), default=3, help="runs of each (3)")
+    parser.add_argument("--rate", type=number(10, 5000), default=600, help="requests per second (600)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure to this file")
     values = parser.parse_args(argv)
     return Options(
@@ -68,24 +70,4 @@ def parse(argv: Sequence[str] | None = None) -> Options:
 
 
 def _others(text: str) -> tuple[str, ...]:
-    return _names([name for name in BALANCERS if name != OURS])(text) if text else ()
-
-
-def _names(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:
-    def names(text: str) -> tuple[str, ...]:
-        found = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-        for name in found:
-            if name not in known:
-                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
-        return found
-
-    return names
-
-
-def _number(low: int, high: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not text.isdecimal() or not low <= int(text) <= high:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
-        return int(text)
-
-    return number
+    return names([name for name in BALANCERS if name != OURS])(text) if text else ()

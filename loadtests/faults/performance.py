@@ -5,13 +5,12 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from loadtests.faults import records
-from loadtests.faults.balancers import Balancer
+from loadtests.balancers import Balancer
 from loadtests.faults.catalogue import Fault
 from loadtests.faults.figures import Run, Timeline, Window, measure
-from loadtests.faults.load import PATIENCE
 from loadtests.faults.namespace import Namespace
-from loadtests.faults.stage import Stage
+from loadtests.faults.stage import PATIENCE, FaultStage
+from loadtests.open_loop import records
 from loadtests.processes import Processes
 
 GRACE = 15.0  # seconds beyond the load's own time after which it has failed
@@ -26,9 +25,9 @@ def perform(
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="balancer-faults-")))
         namespace = stack.enter_context(Namespace()) if namespaces and fault.wants_namespace else None
         processes = stack.enter_context(Processes(directory))
-        stage = Stage(processes, directory, namespace)
+        stage = FaultStage(processes, directory, namespace)
         stage.start(balancer)
-        pid, start = stage.start_load(rate, timeline.whole, seed)
+        pid, start = stage.start_load(stage.order(rate, timeline.whole, seed))
         window = _play(stage, fault, timeline, start)
         stage.wait_for_load(pid, timeline.after + PATIENCE + GRACE)
         time.sleep(SETTLING)
@@ -37,7 +36,7 @@ def perform(
         return measure(name, records.read(stage.records), stage.ledgers(), window, ill)
 
 
-def _play(stage: Stage, fault: Fault, timeline: Timeline, start: float) -> Window:
+def _play(stage: FaultStage, fault: Fault, timeline: Timeline, start: float) -> Window:
     """Take the fault's steps, each at its time; gives the times at which it came and went."""
     planned = start + timeline.onset
     _sleep_until(planned)

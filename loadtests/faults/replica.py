@@ -15,11 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
+from loadtests.control import listen
 from loadtests.faults.behaviour import HEALTHY, Answer, Behaviour, Door, decode
 from loadtests.faults.ledger import TARGET, Ledger
+from loadtests.stage import READY
 
 CHECK_PATH = b"/health"
-READY = "serves on "
 BODY_BYTES = 100
 BACKLOG = 1024
 FILLERS = 4  # connections that fill a backlog of 0, with room to spare
@@ -182,13 +183,10 @@ async def _run(host: str, port: int, control: Path, ledger: Ledger) -> None:
     replica = Replica(host, port, ledger)
     await replica.behave(HEALTHY)
 
-    async def obey(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await replica.behave(decode(await reader.readline()))
-        writer.write(b"done\n")
-        writer.close()
-        await writer.wait_closed()
+    async def obey(line: bytes) -> None:
+        await replica.behave(decode(line))
 
-    async with await asyncio.start_unix_server(obey, control) as server:
+    async with await listen(control, obey) as server:
         print(f"{READY}{host}:{port}", flush=True)
         await server.serve_forever()
 
@@ -196,7 +194,6 @@ async def _run(host: str, port: int, control: Path, ledger: Ledger) -> None:
 def main() -> None:
     """The process."""
     host, port, control, ledger = sys.argv[1:]
-    Path(control).unlink(missing_ok=True)  # that of a life before this one
     with Ledger(Path(ledger)) as written:
         asyncio.run(_run(host, int(port), Path(control), written))
 

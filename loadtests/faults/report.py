@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from loadtests.faults.figures import Latency, Run
+from loadtests.faults.figures import Run
+from loadtests.open_loop.figures import Latency
 
 _COLUMNS = ("requests", "GET failed", "POST failed", "last, s", "before, ms", "during, ms", "ill", "twice")
 LEGEND = (

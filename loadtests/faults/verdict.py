@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from loadtests.faults.balancers import OURS
+from loadtests.balancers import OURS
 from loadtests.faults.catalogue import FAULTS
-from loadtests.faults.figures import MAX_LAG, Run
-from loadtests.faults.records import Kind
+from loadtests.faults.figures import Run
+from loadtests.open_loop.figures import MAX_LAG
+from loadtests.open_loop.records import Kind
 
 
 def broken_promises(runs: Sequence[Run]) -> list[str]:

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from loadtests.faults import ledger, records, report
-from loadtests.faults.figures import MAX_LAG, Latency, Run, Timeline, Window, latency, measure, together
+from loadtests.faults import ledger, report
+from loadtests.faults.figures import Run, Timeline, Window, measure, together
 from loadtests.faults.ledger import Entry, Ledger
-from loadtests.faults.records import Kind, Record
 from loadtests.faults.verdict import broken_promises
+from loadtests.open_loop import records
+from loadtests.open_loop.figures import MAX_LAG, Latency, latency
+from loadtests.open_loop.records import Kind, Record
 
 WINDOW = Window(baseline=10.0, onset=20.0, end=30.0)
 

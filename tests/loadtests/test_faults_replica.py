@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.faults import behaviour, ledger, namespace
-from loadtests.faults.behaviour import HEALTHY, Answer, Behaviour, Door
+from loadtests import control
+from loadtests.faults import ledger, namespace
+from loadtests.faults.behaviour import HEALTHY, Answer, Behaviour, Door, encode
 from loadtests.faults.ledger import Entry
 from loadtests.faults.namespace import Namespace
-from loadtests.faults.replica import READY
 from loadtests.processes import Processes, free_ports
+from loadtests.stage import READY
 
 pytestmark = pytest.mark.integration
 
@@ -33,7 +34,7 @@ class Seat:
         processes.wait_for_line("replica", pid, READY)
 
     def behave(self, change: Behaviour) -> None:
-        behaviour.tell(self.control, change)
+        control.tell(self.control, encode(change))
 
     def connect(self, patience: float = PATIENCE) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), patience)

@@ -3,7 +3,7 @@
 import pytest
 
 from loadtests import queue_goodput
-from loadtests.faults.records import Kind, Record
+from loadtests.open_loop.records import Kind, Record
 from loadtests.queue_goodput import Replica, judge
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.faults.balancers import BALANCERS, OURS
+from loadtests.balancers import OURS
+from loadtests.faults.balancers import BALANCERS
 from loadtests.faults.catalogue import FAULTS
 from loadtests.faults.figures import Timeline
 from loadtests.faults.performance import perform
-from loadtests.faults.records import Kind
+from loadtests.open_loop.records import Kind
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -1,0 +1,26 @@
+"""A balancer under test in front of replicas: its name, what it needs, and how it is started."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadtests.errors import BenchError
+from loadtests.proxies import Launch
+
+OURS = "balancer"
+
+
+@dataclass(frozen=True, slots=True)
+class Balancer:
+    """`prepare` is given a directory, the port to listen on, a spare port, and the replicas' addresses."""
+
+    name: str
+    program: str  # "" = it is there anyway
+    package: str
+    prepare: Callable[[Path, int, int, Sequence[str]], Launch]
+
+    def require(self) -> None:
+        """`BenchError` with the remedy where it is not installed."""
+        if self.program and shutil.which(self.program) is None:
+            raise BenchError(f"{self.program} not found: on Debian, apt-get install {self.package}")

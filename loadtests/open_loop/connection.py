@@ -1,0 +1,126 @@
+"""One client connection on a raw socket that never blocks: a request at a time, and its response."""
+
+import errno
+import re
+import socket
+from enum import Enum, auto
+
+from loadtests.open_loop.records import Kind
+
+HOST = "127.0.0.1"
+MAX_READ = 65536
+POST_BYTES = 256
+_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
+_CLOSE = re.compile(rb"(?i)\r\nconnection: *close")
+_UNDER_WAY = (0, errno.EINPROGRESS)
+
+
+class State(Enum):
+    """What a connection is doing."""
+
+    CONNECTING = auto()
+    BUSY = auto()  # the request is on the wire
+    IDLE = auto()
+    CLOSED = auto()
+
+
+class Request:
+    """A request on its way. `connection` is None when it has ended; times by the monotonic clock."""
+
+    __slots__ = ("begun", "connection", "lag", "method", "number", "path")
+
+    def __init__(self, number: int, method: str, path: str, begun: float, lag: float) -> None:
+        self.number = number
+        self.method = method
+        self.path = path
+        self.begun = begun
+        self.lag = lag
+        self.connection: Connection | None = None
+
+    @property
+    def body(self) -> bytes:
+        """What the response to it must say."""
+        return b"%d" % self.number
+
+    def encode(self) -> bytes:
+        """The request as it is sent."""
+        line = f"{self.method} {self.path}{self.number} HTTP/1.1\r\nHost: load.test\r\n"
+        if self.method == "GET":
+            return f"{line}Accept: */*\r\n\r\n".encode()
+        return f"{line}Content-Length: {POST_BYTES}\r\n\r\n".encode() + self.body.ljust(POST_BYTES)
+
+
+class Connection:
+    """A socket and where it stands. `OSError` when it is made: this machine has no more files or ports."""
+
+    __slots__ = ("_received", "_socket", "fd", "request", "state")
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.socket()
+        self._socket.setblocking(False)
+        self.fd = self._socket.fileno()
+        self.request: Request | None = None
+        self.state = State.CONNECTING
+        self._received = b""
+        error = self._socket.connect_ex((HOST, port))
+        if error not in _UNDER_WAY and error != errno.ECONNREFUSED:  # the poll tells of a refusal
+            self._socket.close()
+            raise OSError(error, errno.errorcode[error])
+
+    def send(self) -> bool:
+        """Put the request on the wire; False where the connection is not there yet, or not any more."""
+        assert self.request is not None
+        try:
+            self._socket.send(self.request.encode())
+        except OSError:
+            return False
+        self.state = State.BUSY
+        return True
+
+    def receive(self) -> tuple[Kind, int] | None:
+        """Read what has come; what became of the request, and its status, once that is clear.
+
+        Then the connection is idle or closed.
+        """
+        try:
+            data = self._socket.recv(MAX_READ)
+        except BlockingIOError:
+            return None
+        except OSError:
+            data = b""
+        if not data:
+            return self._ended()
+        self._received = received = self._received + data if self._received else data
+        end = received.find(b"\r\n\r\n")
+        if end < 0:
+            return None
+        length = _LENGTH.search(received, 0, end)
+        if length is None or len(received) < end + 4 + int(length[1]):
+            return None
+        outcome = self._judge(received, end)
+        if _CLOSE.search(received, 0, end) or self.request is None:  # or a response that nobody asked for
+            self.close()
+        else:
+            self.state = State.IDLE
+        self._received = b""
+        return outcome
+
+    def close(self) -> None:
+        """Nobody waits for anything here any more; the peer sees FIN."""
+        self.state = State.CLOSED
+        self._socket.close()
+
+    def _ended(self) -> tuple[Kind, int]:
+        received = self._received
+        self.close()
+        end = received.find(b"\r\n\r\n")
+        if end >= 0 and not _LENGTH.search(received, 0, end):
+            return self._judge(received, end)  # a response that ends with its connection
+        return (Kind.CUT if received else Kind.RESET), 0
+
+    def _judge(self, received: bytes, end: int) -> tuple[Kind, int]:
+        status = int(received[9:12])
+        if status != 200:
+            return Kind.STATUS, status
+        own = self.request is not None and received[end + 4 :].strip() == self.request.body
+        return (Kind.OK if own else Kind.WRONG), status

@@ -1,0 +1,171 @@
+"""The load: requests leave when their time has come, whatever became of those before them.
+
+    python -m loadtests.open_loop.load ORDER
+
+A process of its own; `loadtests.open_loop.order` writes its order. It prints when it begins (seconds of the
+monotonic clock), and writes what became of every request when the last one has ended. On raw sockets and one
+epoll: 4,000 requests a second that each open and close a connection are half a core's work.
+"""
+
+import gc
+import resource
+import select
+import sys
+import time
+from collections import deque
+from random import Random
+
+from loadtests.open_loop import order, records
+from loadtests.open_loop.arrivals import arrivals
+from loadtests.open_loop.connection import Connection, Request, State
+from loadtests.open_loop.order import BEGINS, Order
+from loadtests.open_loop.records import Kind, Record
+
+CONNECTIONS = 32  # open before the load begins, where they are used again
+BEGUN = 64  # requests at once: a load that is late must still give up and read
+EVENTS = 64  # read at once: then it is time to look whether requests are due
+LONGEST_WAIT = 0.1  # seconds; what is due is looked for at least so often
+READ = select.EPOLLIN
+WRITE = select.EPOLLOUT
+
+
+class Load:
+    """All requests, those on their way, and the idle connections."""
+
+    def __init__(self, order: Order) -> None:
+        self._port = order.port
+        self._reuse = order.reuse
+        self._patience = order.patience
+        self._plan = arrivals(order.phases, Random(order.seed))
+        self._next = 0
+        self._start = 0.0
+        self._idle: list[Connection] = []
+        self._connections: dict[int, Connection] = {}  # open ones by descriptor
+        self._under_way: deque[Request] = deque()  # the oldest first; ended ones leave from the front
+        self._epoll = select.epoll()
+        self.records: list[Record] = []
+
+    def run(self) -> None:
+        """Make all requests, and return when the last one has ended."""
+        if self._reuse:
+            for _ in range(CONNECTIONS):
+                self._put(self._open())
+        self._start = time.monotonic() + 0.1
+        print(f"{BEGINS}{self._start}", flush=True)
+        while len(self.records) < len(self._plan):
+            now = time.monotonic()
+            self._begin_due(now)
+            self._give_up(now)
+            for fd, events in self._epoll.poll(self._wait(), EVENTS):
+                # One that was closed a moment ago may still be among the events.
+                if (connection := self._connections.get(fd)) is not None:
+                    self._serve(connection, events)
+
+    def _begin_due(self, now: float) -> None:
+        """Begin with requests whose time has come, then look what others are doing."""
+        for _ in range(BEGUN):
+            if self._next == len(self._plan) or self._start + self._plan[self._next].at > now:
+                break
+            arrival = self._plan[self._next]
+            begun = self._start + arrival.at
+            now = time.monotonic()
+            self._begin(Request(self._next, arrival.sort.method, arrival.sort.path, begun, now - begun))
+            self._next += 1
+
+    def _give_up(self, now: float) -> None:
+        """End the requests whose clients have waited long enough; they close their connections."""
+        under_way = self._under_way
+        while under_way and (under_way[0].connection is None or under_way[0].begun + self._patience <= now):
+            connection = under_way.popleft().connection
+            if connection is not None:
+                self._drop(connection)
+                self._finish(connection, Kind.TIMEOUT, 0)
+
+    def _wait(self) -> float:
+        """Seconds until something is to be done of our own accord."""
+        moments = []
+        if self._next < len(self._plan):
+            moments.append(self._start + self._plan[self._next].at)
+        if self._under_way:
+            moments.append(self._under_way[0].begun + self._patience)
+        return min(max(0.0, min(moments, default=0.0) - time.monotonic()), LONGEST_WAIT)
+
+    def _begin(self, request: Request) -> None:
+        self._under_way.append(request)
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.state is State.IDLE:
+                self._attach(connection, request)
+                if not connection.send():
+                    self._drop(connection)
+                    self._finish(connection, Kind.RESET, 0)
+                return
+        connection = self._open()
+        self._attach(connection, request)
+        if not connection.send():  # on loopback it nearly always is connected at once
+            self._epoll.modify(connection.fd, WRITE)
+
+    def _attach(self, connection: Connection, request: Request) -> None:
+        connection.request = request
+        request.connection = connection
+
+    def _open(self) -> Connection:
+        connection = Connection(self._port)
+        self._connections[connection.fd] = connection
+        self._epoll.register(connection.fd, READ)
+        return connection
+
+    def _put(self, connection: Connection) -> None:
+        """The connection may be used again."""
+        connection.state = State.IDLE
+        self._idle.append(connection)
+
+    def _drop(self, connection: Connection) -> None:
+        del self._connections[connection.fd]  # before the descriptor can be another's
+        connection.close()
+
+    def _serve(self, connection: Connection, events: int) -> None:
+        """Something has happened on a connection."""
+        if connection.state is State.CONNECTING and events == WRITE:
+            if connection.send():
+                self._epoll.modify(connection.fd, READ)
+            return
+        outcome = connection.receive()
+        if connection.state is State.CLOSED:
+            del self._connections[connection.fd]
+        if outcome is None:
+            return
+        self._finish(connection, *outcome)
+        if connection.state is State.IDLE:
+            if self._reuse:
+                self._put(connection)
+            else:
+                self._drop(connection)
+
+    def _finish(self, connection: Connection, kind: Kind, status: int) -> None:
+        """The request has ended for its client."""
+        request, connection.request = connection.request, None
+        if request is None:
+            return
+        request.connection = None
+        took = time.monotonic() - request.begun
+        self.records.append(
+            Record(request.number, request.method, request.begun, request.lag, took, kind, status)
+        )
+
+
+def main() -> None:
+    """The process."""
+    given = order.decode(sys.argv[1])
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    load = Load(given)
+    # A collection stops all requests at once. Requests and connections part when they end, so nothing leaks.
+    gc.collect()
+    gc.disable()
+    load.run()
+    records.write(given.records, load.records)
+
+
+if __name__ == "__main__":
+    main()

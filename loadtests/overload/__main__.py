@@ -1,0 +1,69 @@
+"""`make overload`: every scene in front of the balancer, and of others if asked for, and one table.
+
+Exits 0 when nothing that is aimed at was missed (`loadtests.overload.verdict`), 1 where it was or on any
+error, 130 on Ctrl-C.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from loadtests import command
+from loadtests.errors import BenchError
+from loadtests.overload import options as command_line
+from loadtests.overload import report
+from loadtests.overload.balancers import BALANCERS
+from loadtests.overload.figures import Run
+from loadtests.overload.options import Options
+from loadtests.overload.performance import perform
+from loadtests.overload.scenes import SCENES
+from loadtests.overload.verdict import missed_aims
+
+SET_UP = 5.0  # seconds that a run takes beyond its own time, about
+WIDTH = 190  # columns where nobody says how wide the output is
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the scenes and return the exit code."""
+    options = command_line.parse(argv)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    return command.run("overload", lambda: _run(options, console))
+
+
+def _run(options: Options, console: Console) -> int:
+    for name in options.balancers:
+        BALANCERS[name].require()
+    each = options.runs * len(options.balancers)
+    seconds = each * sum(SCENES[name].seconds + SET_UP for name in options.scenes)
+    total = each * len(options.scenes)
+    console.print(f"{total} runs: about {max(seconds / 60, 1):.0f} minutes", highlight=False)
+    runs: list[Run] = []
+    try:
+        for scene in options.scenes:
+            for name in options.balancers:
+                for seed in range(options.runs):
+                    runs.append(perform(BALANCERS[name], SCENES[scene], seed))
+                    console.print(report.run_lines(len(runs), total, runs[-1]), highlight=False)
+    except (BenchError, KeyboardInterrupt):
+        if runs:
+            _show(options, console, runs)
+        raise
+    _show(options, console, runs)
+    missed = missed_aims(runs)
+    for sentence in missed:
+        console.print(sentence, highlight=False)
+    return 1 if missed else 0
+
+
+def _show(options: Options, console: Console, runs: Sequence[Run]) -> None:
+    """Print the table, and write the file if there is to be one."""
+    console.print(report.table(runs, "overload: four replicas, default settings"))
+    lag = max(run.lag for run in runs)
+    console.print(f"in the worst run the load was late by {lag * 1e3:.0f} ms (p99)", highlight=False)
+    if options.json is not None:
+        report.write_json(options.json, runs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

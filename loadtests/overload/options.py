@@ -1,0 +1,58 @@
+"""The command line of `make overload`."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadtests.arguments import names, number
+from loadtests.balancers import OURS
+from loadtests.overload.balancers import BALANCERS
+from loadtests.overload.scenes import SCENES
+
+_DESCRIPTION = """\
+What clients get when more comes than four replicas can do, and whether the balancer stays out of the way when
+it only looks so. Requests arrive at random moments, whatever becomes of those before them, at the balancer
+with its default settings and, with --vs, at others.
+"""
+_EPILOG = """\
+examples:
+  python -m loadtests.overload --only threefold,tenfold --vs nginx,haproxy,haproxy-tuned
+  python -m loadtests.overload --only burst,pauses --runs 3
+
+exit code: 0, or 1 where our balancer missed an aim, the load could not keep its rate, or something could
+not be started; 2 for a wrong command line. docs/overload.md says what is aimed at and how to read the table.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to run: `runs` of each scene for each balancer."""
+
+    scenes: tuple[str, ...]
+    balancers: tuple[str, ...]
+    runs: int
+    json: Path | None
+
+
+def parse(argv: Sequence[str] | None = None) -> Options:
+    """Read the command line; exits with a usage message when it is wrong."""
+    width = max(map(len, SCENES))
+    scenes = "\n".join(f"  {scene.name:<{width}}  {scene.summary}" for scene in SCENES.values())
+    others = [name for name in BALANCERS if name != OURS]
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtests.overload",
+        description=_DESCRIPTION,
+        epilog=f"scenes:\n{scenes}\n\n{_EPILOG}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--only", type=names(SCENES), default=tuple(SCENES), metavar="SCENE,...", help="these scenes (all)"
+    )
+    parser.add_argument(
+        "--vs", type=names(others), default=(), metavar="NAME,...", help=f"also run {', '.join(others)}"
+    )
+    parser.add_argument("--runs", type=number(1, 50), default=1, help="runs of each (1)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure to this file")
+    values = parser.parse_args(argv)
+    return Options(values.only, (OURS, *values.vs), values.runs, values.json)

@@ -1,0 +1,235 @@
+"""The scenes: how much comes when, and what the replicas are like.
+
+Four replicas that work on two requests of 20 ms at a time can do 400 requests a second.
+"""
+
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from loadtests.open_loop.arrivals import Phase, Sort
+from loadtests.overload.behaviour import PLAIN, POLL, SLOW, STREAM, Behaviour
+from loadtests.overload.stage import OverloadStage
+
+REPLICAS = 4
+SYNC = Behaviour()
+ASYNC = Behaviour(at_once=0)
+CAPACITY = 400.0  # requests per second of four SYNC ones
+IMPATIENT = 2.0  # seconds a client waits where more comes than can be done
+PATIENT = 20.0
+ADJUSTED = 10.0  # seconds after a change of capacity from which on goodput counts
+SETTLED = 3.0  # the same after the onset of the overload
+ONE = (Sort(PLAIN),)
+
+
+class Kind(StrEnum):
+    """What is asked of a balancer in a scene."""
+
+    OVERLOAD = "overload"  # serve what can be done, refuse the rest
+    FOLLOWS = "follows"  # the same when what can be done changes
+    AWAY = "stays away"  # refuse and delay nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is done to the replicas, `at` seconds after the start of the load."""
+
+    at: float
+    act: Callable[[OverloadStage], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The overload, in seconds after the start of the load; from `counts` on each second's goodput counts."""
+
+    begins: float
+    counts: float
+    ends: float
+    least: float  # goodput a second that is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One scene. `replicas`: how each works at first."""
+
+    name: str
+    summary: str
+    kind: Kind
+    phases: Sequence[Phase]
+    window: Window | None = None
+    replicas: tuple[Behaviour, ...] = (SYNC,) * REPLICAS
+    steps: Sequence[Step] = ()
+    patience: float = IMPATIENT
+    reuse: bool = True
+    may_eject: bool = False  # replicas die
+
+    @property
+    def seconds(self) -> float:
+        return sum(phase.seconds for phase in self.phases)
+
+
+def overload(
+    name: str,
+    summary: str,
+    rate: float,
+    least: float,
+    *,
+    reuse: bool = True,
+    replicas: Behaviour = SYNC,
+    scale: float = 1.0,
+) -> Scene:
+    """300/s for 3 s, `rate` for 15 s, 200/s for 10 s; `scale` shortens the phases."""
+    before, during, after = 3.0 * scale, 15.0 * scale, 10.0 * scale
+    phases = [Phase(300, before, ONE), Phase(rate, during, ONE), Phase(200, after, ONE)]
+    window = Window(before, before + SETTLED * scale, before + during, least)
+    return Scene(name, summary, Kind.OVERLOAD, phases, window, (replicas,) * REPLICAS, reuse=reuse)
+
+
+def _follows(
+    name: str, summary: str, capacity: float, *steps: Step, rate: float = 1200, may_eject: bool = False
+) -> Scene:
+    """300/s for 3 s, then `rate`; what can be done changes at CHANGE to `capacity`."""
+    phases = [Phase(300, 3, ONE), Phase(rate, _END - 3, ONE)]
+    least = 0.925 * min(capacity, rate)
+    window = Window(3, CHANGE + ADJUSTED, _END, least)
+    return Scene(name, summary, Kind.FOLLOWS, phases, window, steps=steps, may_eject=may_eject)
+
+
+CHANGE = 10.0  # seconds after the start of the load
+_END = CHANGE + ADJUSTED + 5
+
+
+def _all_are(behaviour: Behaviour) -> Step:
+    def act(stage: OverloadStage) -> None:
+        for number in range(REPLICAS):
+            stage.tell(number, behaviour)
+
+    return Step(CHANGE, act)
+
+
+def _two_leave(at: float) -> Step:
+    def act(stage: OverloadStage) -> None:
+        for replica in stage.replicas[:2]:
+            stage.end(replica, signal.SIGKILL)
+
+    return Step(at, act)
+
+
+def _two_return(stage: OverloadStage) -> None:
+    for replica in stage.replicas[:2]:
+        stage.start_again(replica)
+
+
+def _away(
+    name: str,
+    summary: str,
+    *phases: Phase,
+    replicas: Sequence[Behaviour] = (SYNC,) * REPLICAS,
+    steps: Sequence[Step] = (),
+) -> Scene:
+    return Scene(name, summary, Kind.AWAY, phases, None, tuple(replicas), steps, PATIENT)
+
+
+_DEGRADED = replace(SYNC, service=0.2)
+_POLLED = (Sort(PLAIN, 0.6), Sort(POLL, 0.2), Sort(STREAM, 0.2))
+_BIMODAL = (Sort(PLAIN, 0.9), Sort(SLOW, 0.1))
+
+SCENES: dict[str, Scene] = {
+    scene.name: scene
+    for scene in (
+        overload("threefold", "1,200 requests/s, three times what can be done", 1200, 370),
+        overload(
+            "threefold-noticed",
+            "the same, and replicas notice who has left their line",
+            1200,
+            370,
+            replicas=replace(SYNC, notices=True),
+        ),
+        overload("tenfold", "4,000 requests/s", 4000, 350),
+        overload("tenfold-anew", "4,000 requests/s, each on a connection of its own", 4000, 350, reuse=False),
+        _follows(
+            "capacity-halves",
+            "each replica works on one at a time from second 10 on",
+            CAPACITY / 2,
+            _all_are(replace(SYNC, at_once=1)),
+        ),
+        _follows(
+            "capacity-doubles",
+            "each replica works on four at a time from second 10 on",
+            CAPACITY * 2,
+            _all_are(replace(SYNC, at_once=4)),
+        ),
+        _follows(
+            "work-slows",
+            "a request takes 40 ms of work from second 10 on",
+            CAPACITY / 2,
+            _all_are(replace(SYNC, service=0.04)),
+        ),
+        _follows(
+            "replicas-halve",
+            "two replicas are killed in second 10",
+            CAPACITY / 2,
+            _two_leave(CHANGE),
+            may_eject=True,
+        ),
+        _follows(
+            "replicas-double",
+            "two replicas are killed in second 1, and return in second 10",
+            CAPACITY,
+            _two_leave(0.5),
+            Step(CHANGE, _two_return),
+            may_eject=True,
+        ),
+        _follows(
+            "one-degrades",
+            "a request takes 200 ms of one replica's work from second 10 on, 250 requests/s",
+            250,
+            Step(CHANGE, lambda stage: stage.tell(0, _DEGRADED)),
+            rate=250,
+        ),
+        _away(
+            "async-app",
+            "4,000 requests/s that each take 500 ms of an async app: 2,000 in flight",
+            Phase(4000, 8, ONE),
+            replicas=[replace(ASYNC, service=0.5)] * REPLICAS,
+        ),
+        _away(
+            "long-polling",
+            "of 200 requests/s a fifth long polls and a fifth streams, of 3 s each",
+            Phase(200, 15, _POLLED),
+        ),
+        _away(
+            "bimodal",
+            "of 300 requests/s to an async app nine in ten take 5 ms, the others 2 s",
+            Phase(300, 15, _BIMODAL),
+            replicas=[replace(ASYNC, service=0.005)] * REPLICAS,
+        ),
+        _away(
+            "cold-cache",
+            "80 requests/s, which take 80 ms for the first 15 s, then 20 ms",
+            Phase(80, 22, ONE),
+            replicas=[replace(SYNC, service=0.08)] * REPLICAS,
+            steps=[replace(_all_are(SYNC), at=15.0)],
+        ),
+        _away(
+            "burst",
+            "2 requests/s, and three times 300 at once",
+            Phase(2, 4, ONE),
+            *[Phase(2, 4, ONE, burst=300)] * 3,
+        ),
+        _away(
+            "pauses",
+            "200 requests/s; each replica stands still for 200 ms every 2 s",
+            Phase(200, 15, ONE),
+            replicas=[replace(SYNC, pause=0.2, pause_every=2.0)] * REPLICAS,
+        ),
+        _away(
+            "unequal",
+            "200 requests/s for replicas that take 10, 20, 40 and 80 ms",
+            Phase(200, 15, ONE),
+            replicas=[replace(SYNC, service=one) for one in (0.01, 0.02, 0.04, 0.08)],
+        ),
+        _away("trickle", "2 requests/s", Phase(2, 15, ONE)),
+    )
+}

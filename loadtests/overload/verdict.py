@@ -1,0 +1,55 @@
+"""What was aimed at and missed: a sentence for each, and any sentence is an exit code of 1."""
+
+from collections.abc import Sequence
+
+from loadtests.balancers import OURS
+from loadtests.open_loop.figures import MAX_LAG
+from loadtests.overload.figures import Run
+from loadtests.overload.scenes import SCENES, Kind, Scene
+
+LONGEST = 1.0  # seconds that 99 of 100 served requests may take, and in which the overload must be over
+
+
+def missed_aims(runs: Sequence[Run]) -> list[str]:
+    """Of our balancer's runs alone, but for runs that are invalid, whoever's they are."""
+    found = []
+    for run in runs:
+        name = f"{run.balancer}, {run.scene}"
+        if not run.is_valid:
+            found.append(
+                f"{name}: invalid, for the load was late by {run.lag * 1e3:.0f} ms (p99; at most "
+                f"{MAX_LAG * 1e3:.0f}); run it again when the machine is less busy"
+            )
+        elif run.balancer == OURS:
+            found += [f"{name}: {sentence}" for sentence in _missed(run, SCENES[run.scene])]
+    return found
+
+
+def _missed(run: Run, scene: Scene) -> list[str]:
+    found = []
+    if run.ejections and not scene.may_eject:
+        found.append(f"{run.ejections} ejections of replicas that are well")
+    if run.warm is not None and run.warm[0] < run.warm[1]:
+        found.append(f"{run.warm[1] - run.warm[0]} requests failed before the overload")
+    if scene.window is not None and run.goodput is not None and run.goodput.least < scene.window.least:
+        found.append(
+            f"goodput {run.goodput.least}/s in the worst second that counts, not {scene.window.least:.0f}"
+        )
+    if scene.kind is Kind.AWAY:
+        failed = run.refused + run.timeouts + run.others.total()
+        if failed:
+            found.append(f"{failed} requests failed, {run.refused} of them refused")
+    if scene.kind is Kind.OVERLOAD:
+        found += _missed_in_overload(run)
+    return found
+
+
+def _missed_in_overload(run: Run) -> list[str]:
+    found = []
+    if run.served.p99 > LONGEST:
+        found.append(f"what was served took {run.served.p99:.1f} s (p99)")
+    if run.recovery is not None and run.recovery > LONGEST:
+        found.append(f"requests failed until {run.recovery:.1f} s after the overload")
+    if run.cpu_served is not None and run.cpu_refused is not None and run.cpu_refused > run.cpu_served:
+        found.append("a refused request costs more than a served one")
+    return found

@@ -146,7 +146,8 @@ async def test_an_overload_is_told_of_when_it_begins_and_when_it_ends(workers: s
             try:
                 line = await balancer.says("saturated")
                 assert re.search(
-                    r"WARNING pool default saturated: 1 upstream, limit 2, \d\d/s served, \d+/s refused", line
+                    r"WARNING pool default saturated: 1 upstream, limit 2, \d\d/s served, [\d,]+/s refused",
+                    line,
                 )
                 await becomes(balancer, 'balancer_pool_overloaded{pool="default"}', 1)
                 (pool,) = (await get(balancer.admin_port, "/api/pools")).json()["pools"]

@@ -35,8 +35,9 @@ _AT_ONCE = 32
 # What was learned of the clients is looked at again after so long without news.
 _STALE_NS = 1_000_000_000
 # The deadline by the age at which clients give up, but not less than this: a few shall not end all waiting.
+# Who gives up sooner makes room by that.
 _NUMERATOR, _DENOMINATOR = 2, 5
-_SHORTEST_NS = 100_000_000
+_SHORTEST_NS = 500_000_000
 # For so long a wait is bearable in any case: a part of the deadline, at most this.
 _PART = 10
 _BEARABLE_NS = 250_000_000

@@ -414,6 +414,15 @@ def test_the_deadline_is_well_below_the_age_at_which_clients_leave() -> None:
     assert 0.6 < max(now - since for since in rush.queue.waiting.values()) / 1e9 <= 0.81
 
 
+def test_who_leaves_at_once_does_not_end_all_waiting() -> None:
+    rush = Rush()
+    rush.run(4.0, 1200, 400, patience=0.1)
+    assert rush.late == []
+    rush.run(1.0, 1200, 400)
+    now = rush.clock.monotonic_ns()
+    assert 0.4 < max(now - since for since in rush.queue.waiting.values()) / 1e9 <= 0.51
+
+
 def test_it_recovers_when_it_was_forgotten_how_patient_clients_are() -> None:
     rush = Rush()
     rush.run(4.0, 1200, 400, patience=2.0)

@@ -37,7 +37,7 @@ def test_in_a_surge_replicas_work_for_clients_that_are_still_there(
         pytest.param(mostly(waits(2.0), 0.05, waits_between(0.0, 0.1)), (0.75, 0.85), id="a few scanners"),
         pytest.param(mostly(waits(2.0), 0.3, waits_between(0.0, 0.1)), (0.75, 0.85), id="many scanners"),
         pytest.param(waits(60.0), (5.0, 5.0), id="very patient"),
-        pytest.param(waits(0.5), (0.19, 0.21), id="hardly patient"),
+        pytest.param(waits(0.6), (0.49, 0.51), id="hardly patient"),
     ],
 )
 @pytest.mark.parametrize("seed", [1, 2])

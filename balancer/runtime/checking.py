@@ -4,12 +4,11 @@ from balancer.health.active import ActiveChecks
 from balancer.health.settings import CheckSettings
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.states import UpstreamState
-from balancer.telemetry.columns import CODE_COLUMN, CODES, UPSTREAM_INFLIGHT, Kind
+from balancer.telemetry.columns import CODE_COLUMN, UPSTREAM_INFLIGHT, Kind
 from balancer.telemetry.ledger import Ledger
 from balancer.upstreams.state import AdminState, Cause
 
 _FIRST_SERVER_ERROR = CODE_COLUMN[500]
-_OTHER = len(CODES) - 1
 
 
 class CheckDoors:

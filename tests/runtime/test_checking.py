@@ -1,13 +1,16 @@
-"""Maintenance ends the checks of an upstream, and what they had shown holds until there are new ones."""
+"""Who is checked, and what checks find. Maintenance ends them; what they had shown holds until new ones."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from balancer.health.settings import CheckSettings
-from balancer.runtime.checking import CheckedFleet
+from balancer.runtime.checking import CheckDoors, CheckedFleet
 from balancer.runtime.states import UpstreamState
+from balancer.telemetry.segment import Segment
 from balancer.upstreams.state import AdminState, Cause
+from tests.runtime.test_fleet import Scene
 
 SETTINGS: Any = CheckSettings
 
@@ -25,6 +28,9 @@ class Recorder:
 
     def remove(self, upstream: UpstreamState) -> None:
         self.calls.append(("remove", False, False))
+
+    def moved(self, upstream: UpstreamState) -> None:
+        self.calls.append(("moved", False, False))
 
 
 def upstream(**changes: Any) -> UpstreamState:
@@ -51,6 +57,15 @@ def test_in_maintenance_it_is_not_checked(state: dict[str, Any], call: tuple[str
     assert checks.calls == [("remove", False, False), call]
 
 
+def test_who_comes_is_checked_and_who_moves_is_checked_anew() -> None:
+    checks = Recorder()
+    watcher = CheckedFleet(checks, SETTINGS)  # type: ignore[arg-type]  # it is asked for no more than this
+    one = upstream()
+    watcher.added(one)
+    watcher.moved(one)
+    assert checks.calls == [("add", False, False), ("moved", False, False)]
+
+
 def test_a_drain_changes_nothing_about_checks() -> None:
     checks = Recorder()
     watcher = CheckedFleet(checks, SETTINGS)  # type: ignore[arg-type]  # it is asked for no more than this
@@ -71,3 +86,28 @@ def test_one_that_goes_in_maintenance_is_forgotten() -> None:
     one.wanted = AdminState.ACTIVE
     watcher.wanted(one)
     assert [name for name, _, _ in checks.calls] == ["remove", "remove"]
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    segment = Segment.create(workers=1)
+    yield Scene(segment)
+    segment.close()
+
+
+def test_what_checks_find_goes_through_the_fleets_doors(scene: Scene) -> None:
+    doors, one = CheckDoors(scene.fleet, scene.ledger), scene.upstream(1)
+    one.unchecked = True
+    doors.checked(one)
+    assert not one.unchecked
+    doors.failing(one, "it fails")
+    assert one.causes == {Cause.ACTIVE_CHECK}
+    doors.passing(one, "it passes")
+    assert one.causes == set()
+    doors.draining(one, True, "it says so")
+    assert one.admin_state is AdminState.DRAINING
+    assert [(kind, cause) for kind, _, cause in scene.kinds()] == [
+        ("ejected", "active_check"),
+        ("readmitted", "active_check"),
+        ("draining", "announced"),
+    ]

@@ -15,6 +15,7 @@ from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.segment import ROWS, Segment
+from balancer.upstreams.conduct import Spared
 from balancer.upstreams.state import AdminState, Cause
 from tests.fakes.loop import FakeClock
 
@@ -288,7 +289,59 @@ def test_a_new_address_is_told_to_all(scene: Scene) -> None:
     scene.fleet.set_address(scene.upstream(1), "10.0.0.9")
     assert scene.watcher.seen == [("moved", "app1:8000")]
     assert scene.kinds() == [("address", "app1:8000", None)]
-    assert scene.fleet.snapshot()[0]["upstreams"][0]["host"] == "10.0.0.9"
+    assert [one["host"] for one in scene.told() or []] == ["10.0.0.9", "10.0.0.2"]
+
+
+def spare(scene: Scene) -> None:
+    scene.fleet.spare(scene.upstream(1), Spared.POOL_WIDE, "all fail", say=True)
+
+
+# what is done by a door -> the event's kind, its text; the log has both the upstream's name and the reason
+SAID: dict[str, tuple[Callable[[Scene], object], str, str]] = {
+    "eject": (lambda s: s.fleet.eject(s.upstream(1), CHECK, "it fails"), "ejected", "is ejected: it fails"),
+    "announce": (lambda s: s.fleet.announce(s.upstream(1), True, "503"), "draining", "is draining: 503"),
+    "state": (
+        lambda s: s.fleet.set_admin_state(s.upstream(1), AdminState.MAINTENANCE),
+        "maintenance",
+        "is maintenance: the operator wants it so",
+    ),
+    "weight": (lambda s: s.fleet.set_weight(s.upstream(1), 3), "weight", "has the weight 3 (before: 1)"),
+    "address": (
+        lambda s: s.fleet.set_address(s.upstream(1), "10.0.0.9"),
+        "address",
+        "is at 10.0.0.9 (before: 10.0.0.1)",
+    ),
+    "spare": (spare, "spared", "is not ejected: all fail"),
+}
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_what_a_door_changes_is_an_event_and_a_log_line(
+    scene: Scene, case: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    act, kind, text = SAID[case]
+    act(scene)
+    (event,) = scene.events.after(0)
+    assert (event.kind, event.upstream) == (kind, "app1:8000")
+    assert event.text.startswith(f"app1:8000 {text}")
+    (record,) = caplog.records
+    assert "app1:8000" in record.getMessage()
+    assert text in record.getMessage()
+
+
+def test_who_comes_and_goes_is_an_event_and_a_log_line(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    scene.fleet.set_members("default", DNS, [member(1)])
+    scene.fleet.set_members("default", DNS, [])
+    texts = [f"is added: found by {DNS}", f"is removed: {DNS} does not list it any more"]
+    assert scene.kinds() == [("added", "10.1.0.1:8000", None), ("removed", "10.1.0.1:8000", None)]
+    assert [event.text for event in scene.events.after(0)] == [f"10.1.0.1:8000 {text}" for text in texts]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"upstream 10.1.0.1:8000 of pool default {text}" for text in texts
+    ]
 
 
 def test_panic_begins_and_ends_with_an_event(scene: Scene) -> None:

@@ -1,6 +1,5 @@
 """Who is checked, and what checks find. Maintenance ends them; what they had shown holds until new ones."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,9 +7,8 @@ import pytest
 from balancer.health.settings import CheckSettings
 from balancer.runtime.checking import CheckDoors, CheckedFleet
 from balancer.runtime.states import UpstreamState
-from balancer.telemetry.segment import Segment
 from balancer.upstreams.state import AdminState, Cause
-from tests.runtime.test_fleet import Scene
+from tests.runtime.fleet_scene import Scene
 
 SETTINGS: Any = CheckSettings
 
@@ -86,13 +84,6 @@ def test_one_that_goes_in_maintenance_is_forgotten() -> None:
     one.wanted = AdminState.ACTIVE
     watcher.wanted(one)
     assert [name for name, _, _ in checks.calls] == ["remove", "remove"]
-
-
-@pytest.fixture
-def scene() -> Iterator[Scene]:
-    segment = Segment.create(workers=1)
-    yield Scene(segment)
-    segment.close()
 
 
 def test_what_checks_find_goes_through_the_fleets_doors(scene: Scene) -> None:

@@ -1,109 +1,16 @@
 """The fleet's doors: what each changes, and what workers, watchers and people are told of it."""
 
 import logging
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
-from balancer.discovery.member import Member
-from balancer.runtime.channel import Message
-from balancer.runtime.fleet import Fleet
 from balancer.runtime.news import TELL_EVERY
-from balancer.runtime.states import PoolState, UpstreamState
 from balancer.telemetry.columns import Kind
-from balancer.telemetry.events import EventLog
-from balancer.telemetry.ledger import Ledger
-from balancer.telemetry.segment import ROWS, Segment
+from balancer.telemetry.segment import ROWS
 from balancer.upstreams.conduct import Spared
 from balancer.upstreams.state import AdminState, Cause
-from tests.fakes.loop import FakeClock
-
-CHECK, OUTLIER = Cause.ACTIVE_CHECK, Cause.OUTLIER
-DNS = "dns://app:8000"
-
-
-class Watcher:
-    def __init__(self) -> None:
-        self.seen: list[tuple[str, str]] = []
-
-    def added(self, upstream: UpstreamState) -> None:
-        self.seen.append(("added", upstream.id))
-
-    def moved(self, upstream: UpstreamState) -> None:
-        self.seen.append(("moved", upstream.id))
-
-    def wanted(self, upstream: UpstreamState) -> None:
-        self.seen.append(("wanted", upstream.id))
-
-    def removed(self, upstream: UpstreamState) -> None:
-        self.seen.append(("removed", upstream.id))
-
-
-class Scene:
-    """A fleet with one pool of app1 and app2 at 10.0.0.1 and 10.0.0.2."""
-
-    def __init__(self, segment: Segment, panic: bool = True) -> None:
-        self.ledger = Ledger(segment)
-        self.events = EventLog()
-        self.watcher = Watcher()
-        self.sent: list[Message] = []
-        self.clock = FakeClock()
-        self.delays: list[float] = []  # of what is due
-        self._due: list[Callable[[], None]] = []
-        pool = PoolState("default", self.ledger.row(Kind.POOL, "default"), {}, panic, is_checked=True)
-        for number in (1, 2):
-            name = f"app{number}"
-            row = self.ledger.row(Kind.UPSTREAM, "default", f"{name}:8000")
-            pool.upstreams[f"{name}:8000"] = UpstreamState(
-                "default", f"{name}:8000", name, 8000, 1, row, f"10.0.0.{number}"
-            )
-        self.fleet = Fleet(
-            [pool],
-            ledger=self.ledger,
-            events=self.events,
-            clock=self.clock,
-            log=logging.getLogger("balancer.test.fleet"),
-            call_later=self._call_later,
-            broadcast=self.sent.append,
-        )
-        self.fleet.watchers.append(self.watcher)
-
-    def _call_later(self, delay: float, callback: Callable[[], None]) -> None:
-        self.delays.append(delay)
-        self._due.append(callback)
-
-    @property
-    def pool(self) -> PoolState:
-        return self.fleet.pools["default"]
-
-    def upstream(self, number: int) -> UpstreamState:
-        return self.pool.upstreams[f"app{number}:8000"]
-
-    def told(self) -> list[dict[str, Any]] | None:
-        """When what is due has run: what the workers are told of the pool's upstreams, if anything."""
-        self.sent.clear()
-        self.delays.clear()
-        due, self._due[:] = list(self._due), []
-        for each in due:
-            each()
-        assert len(self.sent) <= 1
-        return self.sent[0]["upstreams"] if self.sent else None
-
-    def kinds(self) -> list[tuple[str, str | None, str | None]]:
-        return [(event.kind, event.upstream, event.cause) for event in self.events.after(0)]
-
-
-@pytest.fixture
-def segment() -> Iterator[Segment]:
-    made = Segment.create(workers=1)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def scene(segment: Segment) -> Scene:
-    return Scene(segment)
+from tests.runtime.fleet_scene import CHECK, DNS, OUTLIER, Scene, member
 
 
 def test_the_pool_s_cap_is_told_of_those_that_discovery_finds_too(scene: Scene) -> None:
@@ -112,11 +19,6 @@ def test_the_pool_s_cap_is_told_of_those_that_discovery_finds_too(scene: Scene) 
     told = scene.told()
     assert told is not None
     assert [one["max_inflight"] for one in told] == [0, 0, 20]
-
-
-def member(number: int, weight: int = 1) -> Member:
-    address = f"10.1.0.{number}"
-    return Member(f"{address}:8000", address, 8000, weight, address)
 
 
 def test_an_ejected_one_is_told_with_its_cause(scene: Scene) -> None:
@@ -252,20 +154,6 @@ def test_a_weight_of_the_operators(scene: Scene) -> None:
     assert scene.kinds() == [("weight", "app1:8000", "operator")]
 
 
-SLOWLY = [
-    pytest.param(AdminState.MAINTENANCE, 0.1, id="after maintenance"),
-    pytest.param(AdminState.DRAINING, 1.0, id="not after a drain: the process went on"),
-]
-
-
-@pytest.mark.parametrize(("state", "share"), SLOWLY)
-def test_slow_start_after_what_the_operator_wanted(scene: Scene, state: AdminState, share: float) -> None:
-    slow(scene)
-    scene.fleet.set_admin_state(scene.upstream(1), state)
-    scene.fleet.set_admin_state(scene.upstream(1), AdminState.ACTIVE)
-    assert ramps(scene) == [share, 1.0]
-
-
 ENDED = [
     pytest.param(DNS, CHECK, AdminState.ACTIVE, id="found by discovery"),
     pytest.param(DNS, OUTLIER, AdminState.DRAINING, id="not by live traffic"),
@@ -342,116 +230,6 @@ def test_who_comes_and_goes_is_an_event_and_a_log_line(
     assert [record.getMessage() for record in caplog.records] == [
         f"upstream 10.1.0.1:8000 of pool default {text}" for text in texts
     ]
-
-
-def test_panic_begins_and_ends_with_an_event(scene: Scene) -> None:
-    scene.fleet.eject(scene.upstream(1), CHECK, "x")
-    assert not scene.pool.panics
-    scene.fleet.eject(scene.upstream(2), CHECK, "x")
-    assert scene.pool.panics
-    scene.fleet.readmit(scene.upstream(1), CHECK, "y")
-    assert not scene.pool.panics
-    assert [kind for kind, upstream, _ in scene.kinds() if upstream is None] == ["panic", "panic_over"]
-    assert scene.pool.eligible() == 1
-
-
-def test_when_all_leave_of_their_own_accord_they_are_used_all_the_same(scene: Scene) -> None:
-    """A database that is down makes every replica answer DRAIN_STATUS: that must not be an outage."""
-    for number in (1, 2):
-        scene.fleet.announce(scene.upstream(number), True, "its check answered 503")
-    assert scene.pool.panics
-    assert not scene.pool.out
-
-
-def test_a_pool_that_nobody_serves_is_told_of(segment: Segment) -> None:
-    scene = Scene(segment, panic=False)
-    for number in (1, 2):
-        scene.fleet.eject(scene.upstream(number), CHECK, "x")
-    assert scene.pool.out
-    scene.fleet.readmit(scene.upstream(1), CHECK, "y")
-    assert not scene.pool.out
-    assert [kind for kind, upstream, _ in scene.kinds() if upstream is None] == ["out", "out_over"]
-
-
-def test_without_panic_there_is_none(segment: Segment) -> None:
-    scene = Scene(segment, panic=False)
-    for number in (1, 2):
-        scene.fleet.eject(scene.upstream(number), CHECK, "x")
-    assert (scene.pool.panics, scene.pool.eligible()) == (False, 0)
-
-
-def test_backup_upstreams_take_over_with_an_event(scene: Scene) -> None:
-    scene.upstream(2).backup = True
-    scene.fleet.eject(scene.upstream(1), CHECK, "gone")
-    assert scene.pool.on_backup
-    assert not scene.pool.panics
-    scene.fleet.readmit(scene.upstream(1), CHECK, "back")
-    assert not scene.pool.on_backup
-    assert [kind for kind, _, _ in scene.kinds()] == ["ejected", "backup", "readmitted", "backup_over"]
-    told = scene.told()
-    assert told is not None
-    assert [one["backup"] for one in told] == [False, True]
-
-
-def ramps(scene: Scene) -> list[float]:
-    return [scene.fleet.effective_weight(one) for one in scene.pool.upstreams.values()]
-
-
-def slow(scene: Scene) -> None:
-    scene.pool.slow_start = 10.0
-    scene.fleet.established()
-
-
-def test_a_readmitted_one_starts_slowly(scene: Scene) -> None:
-    slow(scene)
-    scene.fleet.eject(scene.upstream(1), CHECK, "gone")
-    scene.clock.advance(60)
-    scene.fleet.readmit(scene.upstream(1), CHECK, "back")
-    began = scene.clock.monotonic_ns()
-    assert ramps(scene) == [0.1, 1.0]
-    told = scene.told()
-    assert told is not None
-    assert [one["ramp_since_ns"] for one in told] == [began, 0]
-    scene.clock.advance(5)
-    assert ramps(scene) == [0.5, 1.0]
-    # A worker that is started now goes on with the ramp.
-    assert [one["ramp_since_ns"] for one in scene.fleet.snapshot()[0]["upstreams"]] == [began, 0]
-    scene.clock.advance(5)
-    assert ramps(scene) == [1.0, 1.0]
-
-
-def test_it_starts_when_its_last_cause_is_over(scene: Scene) -> None:
-    slow(scene)
-    scene.fleet.eject(scene.upstream(1), CHECK, "gone")
-    scene.fleet.eject(scene.upstream(1), OUTLIER, "bad")
-    scene.fleet.readmit(scene.upstream(1), CHECK, "back")
-    assert ramps(scene) == [1.0, 1.0]
-    scene.fleet.readmit(scene.upstream(1), OUTLIER, "good")
-    assert ramps(scene) == [0.1, 1.0]
-
-
-def test_who_is_there_at_the_start_starts_at_once_and_who_comes_later_slowly(scene: Scene) -> None:
-    scene.pool.slow_start = 10.0
-    scene.fleet.set_members("default", DNS, [member(1)])
-    scene.fleet.established()
-    scene.fleet.set_members("default", DNS, [member(1), member(2)])
-    assert ramps(scene) == [1.0, 1.0, 1.0, 0.1]
-
-
-def test_one_whose_name_resolves_later_starts_slowly_and_one_that_moves_does_not(scene: Scene) -> None:
-    slow(scene)
-    scene.upstream(1).address = ""
-    scene.fleet.set_address(scene.upstream(1), "10.0.0.9")
-    scene.fleet.set_address(scene.upstream(2), "10.0.0.10")
-    assert ramps(scene) == [0.1, 1.0]
-
-
-def test_without_slow_start_there_is_no_ramp(scene: Scene) -> None:
-    scene.fleet.established()
-    scene.fleet.eject(scene.upstream(1), CHECK, "gone")
-    scene.fleet.readmit(scene.upstream(1), CHECK, "back")
-    assert scene.upstream(1).ramp_since_ns == 0
-    assert ramps(scene) == [1.0, 1.0]
 
 
 def test_members_come_and_go_and_the_settings_own_stay(scene: Scene) -> None:
@@ -534,11 +312,3 @@ def test_the_first_check_changes_nothing_for_workers(scene: Scene) -> None:
     scene.fleet.checked(upstream)
     assert not upstream.unchecked
     assert scene.told() is None
-
-
-def test_an_operators_word_holds_in_panic_whatever_the_app_says(scene: Scene) -> None:
-    upstream = scene.upstream(1)
-    scene.fleet.announce(upstream, True, "its check answered 503")
-    assert upstream.leaves_by_itself
-    scene.fleet.set_admin_state(upstream, AdminState.DRAINING)
-    assert not upstream.leaves_by_itself

@@ -1,23 +1,12 @@
 """Live changes over the settings: shown, exported, and gone with the upstream."""
 
-from collections.abc import Iterator
-
 import pytest
 import yaml
 
 from balancer.admin.view import Change, LiveChange, RefusedError
 from balancer.config.export import Exported, as_file
 from balancer.runtime.operator import Operator
-from balancer.telemetry.segment import Segment
-from tests.runtime.test_fleet import DNS, Scene, member
-
-
-@pytest.fixture
-def scene() -> Iterator[Scene]:
-    segment = Segment.create(workers=1)
-    yield Scene(segment)
-    segment.close()
-
+from tests.runtime.fleet_scene import DNS, Scene, member
 
 TREE = {"listen": "0.0.0.0:8080", "upstreams": ["app1:8000", "app2:8000?backup=true", "dns://app:8000"]}
 CONFIG = Exported(TREE, {}, as_file(TREE))

@@ -1,0 +1,20 @@
+"""A fleet for each test that asks for a `scene`, unless it makes its own."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from balancer.telemetry.segment import Segment
+from tests.runtime.fleet_scene import Scene
+
+
+@pytest.fixture
+def segment() -> Iterator[Segment]:
+    made = Segment.create(workers=1)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def scene(segment: Segment) -> Scene:
+    return Scene(segment)

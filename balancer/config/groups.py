@@ -154,8 +154,8 @@ class RetrySettings(Group):
         ge=0,
         le=10,
         allow_inf_nan=False,
-        description="Retries per request, over the last seconds. What could not be connected does not count, nor "
-        "what had an idle connection closed under it.",
+        description="Retries per request, over the last seconds. What could not be connected does not count, "
+        "nor what had an idle connection closed under it.",
     )
     budget_min_per_second: float = Field(
         default=10.0,

@@ -9,15 +9,15 @@ from collections.abc import Iterable, Sequence
 from balancer.telemetry.columns import BUCKET_BOUNDS_NS
 
 _OCTAVES = 64  # of nanoseconds: for any age that the clock can tell
-_SECOND_NS = 1_000_000_000
-# A second in which fewer of its requests than this left is like any other: port scanners, pages called off.
+_WINDOW_NS = 500_000_000
+# A window in which fewer of its requests than this left is like any other: port scanners, pages called off.
 _NOTABLE = 0.1
 # Half of those who have waited for so long have left by then.
 _GIVEN_UP = 0.5
 # So many must have been there to leave, or it may be chance.
 _FEW = 16.0
 _MANY = 1024.0  # old evidence must not outweigh new for ever
-_HALF_LIFE_NS = 30 * _SECOND_NS
+_HALF_LIFE_NS = 30_000_000_000
 
 
 class Patience:
@@ -32,7 +32,7 @@ class Patience:
                  "_totals", "_waiting")  # fmt: skip
 
     def __init__(self) -> None:
-        # of this second, by octave of the age
+        # of this window, by octave of the age
         self._since_ns = 0
         self._stayed = [0] * _OCTAVES
         self._left = [0] * _OCTAVES
@@ -40,7 +40,7 @@ class Patience:
         # at its beginning
         self._requests = 0
         self._totals: Sequence[int] = ()
-        # of all seconds that taught something: who stayed, who left, and the sum of their ages
+        # of all windows that taught something: who stayed, who left, and the sum of their ages
         self._evidence = [[0.0] * _OCTAVES for _ in range(3)]
         self._waiting = [0] * _OCTAVES  # at the end of the last of them
         self._learned_ns = 0
@@ -50,11 +50,11 @@ class Patience:
         self._stayed[age_ns.bit_length()] += 1
 
     def left(self, age_ns: int, now_ns: int) -> bool:
-        """One has left that waited for so long; True when a second is over, and `learn` shall be called."""
+        """One has left that waited for so long; True when it is time to `learn`."""
         octave = age_ns.bit_length()
         self._left[octave] += 1
         self._left_sum[octave] += age_ns
-        return now_ns - self._since_ns >= _SECOND_NS
+        return now_ns - self._since_ns >= _WINDOW_NS
 
     def learn(
         self, now_ns: int, requests: int, first_bytes: Sequence[int], ages: Iterable[int], others: int

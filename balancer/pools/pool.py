@@ -222,7 +222,7 @@ class UpstreamPool:
     def client_left(self, waited_ns: int, now_ns: int) -> None:
         """A client has left that had waited for so long, in the queue or for its response to begin."""
         queue = self.queue
-        if queue is not None and queue.patience.left(waited_ns, now_ns):
+        if queue is not None and queue.client_left(waited_ns, now_ns):
             upstreams = self.upstreams
             rows = [one.cells[_FIRST_BYTES].tolist() for one in upstreams]
             first_bytes = [sum(column) for column in zip(*rows, strict=True)]

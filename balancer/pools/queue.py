@@ -40,7 +40,7 @@ _NUMERATOR, _DENOMINATOR = 2, 5
 _SHORTEST_NS = 500_000_000
 # For so long a wait is bearable in any case: a part of the deadline, at most this.
 _PART = 10
-_BEARABLE_NS = 250_000_000
+_BEARABLE_NS = 500_000_000
 _GOLDEN = 0.618034  # its multiples are spread evenly over the fractions
 
 _FULL, _TIMEOUT, _HOPELESS = (
@@ -66,9 +66,10 @@ class PlaceQueue:
 
     **The order**: the oldest first, so that everybody waits about the same. Under overload everybody would
     then wait until just before or just after the deadline. So when the oldest has waited for more than a
-    tenth of it and more comes than goes, or the queue has not been empty for longer than the timeout, or a
-    wait has been in vain, the newest goes first: some are served at once, and the oldest give up. Once no
-    more comes than goes, and nobody is known to leave, both ends are served in turn, until little waits.
+    tenth of it, or many leave, and besides more comes than goes, or the queue has not been empty for longer
+    than the timeout, or a wait has been in vain, the newest goes first: some are served at once, and the
+    oldest give up. Once no more comes than goes, and nobody is known to leave, both ends are served in turn,
+    until little waits.
 
     **Refused at once** is who finds so many waiting that some cannot be served before their deadlines.
     """
@@ -153,6 +154,12 @@ class PlaceQueue:
             self._drain.ends(self._clock.monotonic_ns())
             self._newest_first = self._in_vain = False
 
+    def client_left(self, waited_ns: int, now_ns: int) -> bool:
+        """A client has left that waited for so long, here or elsewhere; whether to call `patience.learn`
+        now, and then `consider`."""
+        self._drain.left += 1
+        return self.patience.left(waited_ns, now_ns)
+
     def wake(self, *, everybody: bool = False) -> None:
         """There may be a place: ask those who wait in the loop's next turn. `everybody`: also where there is
         none, as some may have nothing to wait for any more."""
@@ -233,7 +240,9 @@ class PlaceQueue:
         if not self._newest_first:
             oldest = next(iter(self.waiting.values()))
             lasts = now_ns - self._busy_since_ns > self._timeout_ns and not drain.is_steady
-            self._newest_first = now_ns - oldest > bearable and (drain.is_growing or self._in_vain or lasts)
+            overloaded = drain.is_growing or self._in_vain or lasts
+            unbearable = now_ns - oldest > bearable or drain.is_losing
+            self._newest_first = overloaded and unbearable
         elif not drain.is_growing and len(self.waiting) <= drain.per_second * bearable / 1e9:
             self._newest_first = self._in_vain = False
 

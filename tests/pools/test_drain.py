@@ -64,11 +64,21 @@ def test_the_rate_and_the_refused() -> None:
     assert bench.drain.refused_per_second == pytest.approx(800, rel=0.05)
     bench.run(1.0, 600, 200, refused=400)
     assert bench.drain.per_second == pytest.approx(200, rel=0.1)
+    bench.run(0.3, 1200, 400, refused=800)
+    assert bench.drain.per_second == pytest.approx(400, rel=0.1)
+
+
+def test_a_rate_is_believed_when_it_has_shown_for_a_while() -> None:
+    bench = Bench()
+    bench.run(0.4, 300, 30)
+    assert bench.drain.per_second == 0.0
+    bench.run(0.6, 300, 400)
+    assert bench.drain.per_second == pytest.approx(400, rel=0.05)
 
 
 def test_time_in_which_nobody_waits_does_not_count() -> None:
     bench = Bench()
-    for _ in range(10):
+    for _ in range(20):
         bench.run(0.05, 400, 400)
         bench.drain.ends(bench.now)
         bench.now += 500 * MS
@@ -80,8 +90,9 @@ def test_time_in_which_nobody_waits_does_not_count() -> None:
 def test_places_that_were_not_to_be_had_at_first_are_no_rate() -> None:
     bench = Bench()
     bench.run(1.0, 1200, 0)
-    bench.run(0.3, 1200, 400)
+    bench.run(0.01, 1200, 400)
     assert bench.drain.is_growing
+    bench.run(0.8, 1200, 400)
     assert bench.drain.per_second == pytest.approx(400, rel=0.1)
 
 

@@ -101,7 +101,7 @@ class Settings(BaseSettings):
     admin_listen: ListenAddress = Field(
         default=Address("127.0.0.1", 9901),
         validate_default=True,
-        description="Where `/healthz`, `/readyz` and `/metrics` are served.",
+        description="Where `/healthz`, `/readyz`, `/metrics` and the admin API are served.",
     )
     admin_token: Annotated[SecretStr, AfterValidator(_check_token)] = Field(
         default=SecretStr(""),

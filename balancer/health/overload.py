@@ -9,20 +9,18 @@ LOOK = 0.5  # seconds between two looks
 # without either are its end. A burst is over before the first, a pause in the overload before the second.
 ENTERS = 3
 LEAVES = 10
-# A line stands where those who come out of it have waited so long on the average; one that is always short is
-# a pool well used.
-STANDING_NS = 250_000_000
+# A line stands where there is work in it for so many seconds, by how fast the upstreams answer (Little's
+# law); a shorter one is a pool well used. How long those have waited who get a place would not tell: with the
+# newest first they have hardly waited at all.
+STANDING = 0.25
 _SHOWN = 5  # looks that the present rates are taken from
 
 
 class Load(NamedTuple):
-    """What a pool's line has come to: requests refused so far, waiting now, and so far got a place after all,
-    with how long these had waited together, in nanoseconds."""
+    """What has come to a pool's line: requests refused so far, and waiting now."""
 
     refused: int
     waiting: int
-    waits: int
-    waited_ns: int
 
 
 class Mark(NamedTuple):
@@ -63,7 +61,7 @@ class Overload:
         self._looks = 0  # in a row that speak against what is thought now
         self._begin: Mark | None = None  # of the overload, or of what may become one
         self._last: Mark | None = None  # when it was last seen
-        self._marks: deque[Mark] = deque(maxlen=_SHOWN)
+        self._marks: deque[Mark] = deque(maxlen=_SHOWN)  # of the last looks; none while all is quiet
         self.now: Figures | None = None
 
     def look(self, now_ns: int, load: Load, served: Callable[[], int]) -> Figures | None:
@@ -72,43 +70,41 @@ class Overload:
 
         `served` tells how many requests the upstreams have answered so far; it is asked only where needed.
         """
-        pressed = self._is_pressed(load)
-        self._before = load
-        if self._begin is None and not pressed:
+        before, self._before = self._before, load
+        refuses = before is not None and load.refused > before.refused
+        if not refuses and not load.waiting and self._begin is None:
+            self._marks.clear()
             return None
         mark = Mark(now_ns, served(), load.refused)
-        begin = self._begin = self._begin or mark
+        previous = self._marks[-1] if self._marks else mark
         self._marks.append(mark)
+        pressed = refuses or (before is not None and _stands(before, load, Figures.between(previous, mark)))
         if pressed:
+            self._begin = self._begin or previous
             self._last = mark
         overloaded = self.now is not None
         self._looks = self._looks + 1 if pressed is not overloaded else 0
-        if self._looks >= (LEAVES if overloaded else ENTERS):
-            self._looks = 0
-            if not overloaded:
-                self.now = Figures.between(begin, mark)
-                return self.now
-            return Figures.between(begin, self._end() or mark)
         if overloaded:
             self.now = Figures.between(self._marks[0], mark)
+            if self._looks >= LEAVES:
+                return self._ends()
+        elif self._looks >= ENTERS and self._begin is not None:
+            self._looks = 0
+            self.now = Figures.between(self._begin, mark)
+            return self.now
         elif not pressed:
-            self._end()
+            self._begin = None
         return None
 
-    def _is_pressed(self, load: Load) -> bool:
-        before = self._before
-        if before is None:
-            return False  # what was counted before the first look was not now
-        if load.refused > before.refused:
-            return True
-        if not load.waiting or not before.waiting:
-            return False
-        came_out = load.waits - before.waits
-        return not came_out or load.waited_ns - before.waited_ns >= STANDING_NS * came_out
-
-    def _end(self) -> Mark | None:
-        """It is over, or was none; when it was last seen."""
-        last = self._last
+    def _ends(self) -> Figures:
+        begin, last = self._begin, self._last
+        assert begin is not None
+        assert last is not None
+        self._looks = 0
         self._begin = self._last = self.now = None
-        self._marks.clear()
-        return last
+        return Figures.between(begin, last)
+
+
+def _stands(before: Load, load: Load, since: Figures) -> bool:
+    shortest = min(before.waiting, load.waiting)
+    return shortest > 0 and since.seconds > 0 and shortest * since.seconds >= STANDING * since.served

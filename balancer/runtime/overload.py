@@ -46,8 +46,6 @@ class OverloadWatch:
         return Load(
             refused=sum(cells[c.POOL_QUEUE_REJECTED : c.POOL_QUEUE_REJECTED + len(c.QUEUE_REJECTIONS)]),
             waiting=cells[c.POOL_QUEUE_LENGTH],
-            waits=sum(cells[c.POOL_QUEUE_WAIT : c.POOL_QUEUE_WAIT + c.HISTOGRAM_CELLS]),
-            waited_ns=cells[c.POOL_QUEUE_WAIT_SUM],
         )
 
     def _served(self, pool: PoolState) -> int:

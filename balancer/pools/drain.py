@@ -56,15 +56,15 @@ class Drain:
         self._began_ns = now_ns
         if now_ns - self._ended_ns > _FORGOTTEN_NS:
             self._rate = self.refused_per_second = 0.0
-            self._windows = 0
+            self._windows = self._streak = 0
+            self.is_steady = False
             self._start_window(now_ns)
 
     def ends(self, now_ns: int) -> None:
         """Nobody does any more."""
         self._ended_ns = now_ns
         self._busy_ns += now_ns - self._began_ns
-        self._streak = 0
-        self._moves = self.is_steady = False
+        self._moves = False
 
     def has_news(self, now_ns: int) -> bool:
         """Close the window when it is time to; whether it was. To be asked where there are places, and

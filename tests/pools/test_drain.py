@@ -96,20 +96,11 @@ def test_places_that_were_not_to_be_had_at_first_are_no_rate() -> None:
     assert bench.drain.per_second == pytest.approx(400, rel=0.1)
 
 
-def test_it_ends_when_the_queue_is_empty() -> None:
+@pytest.mark.parametrize(("pause", "known"), [(1_900, True), (2_100, False)])
+def test_after_a_pause_nothing_is_known(pause: int, known: bool) -> None:
     bench = Bench()
     bench.run(1.0, 1200, 400)
     bench.drain.ends(bench.now)
-    assert not bench.drain.is_growing
-    bench.now += 1_900 * MS
+    bench.now += pause * MS
     bench.drain.begins(bench.now)
-    assert bench.drain.per_second > 0
-
-
-def test_after_a_pause_nothing_is_known() -> None:
-    bench = Bench()
-    bench.run(1.0, 1200, 400)
-    bench.drain.ends(bench.now)
-    bench.now += 2_100 * MS
-    bench.drain.begins(bench.now)
-    assert bench.drain.per_second == 0.0
+    assert (bench.drain.is_growing, bench.drain.per_second > 0) == (known, known)

@@ -20,7 +20,7 @@ Path: TypeAlias = tuple[str, ...]  # ("timeouts", "connect")
 NOT_YET: frozenset[Path] = frozenset(
     tuple(key.split("."))
     for key in (
-        "stuck", "latency", "hedge", "adaptive",
+        "stuck", "latency", "hedge",
         "tls", "pools", "routes",
     )
 )  # fmt: skip

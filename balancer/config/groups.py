@@ -133,6 +133,40 @@ class OutlierSettings(Group):
         return most
 
 
+class AdaptiveSettings(Group):
+    """A limit per upstream that finds itself: in force only where requests stand in line at an upstream."""
+
+    enabled: bool = Field(
+        default=True,
+        description="Limit how many requests an upstream is given where it answers no more of them, only "
+        "later; the others wait in the queue. `LIMITS__MAX_INFLIGHT` holds besides.",
+    )
+    min_limit: Count = Field(
+        default=1,
+        ge=1,
+        le=10_000_000,
+        description="An upstream is never given less than so many at once, by all workers together, and one "
+        "by each.",
+    )
+    max_limit: Count = Field(
+        default=10_000,
+        ge=1,
+        le=10_000_000,
+        validate_default=True,
+        description="A limit in force is never more, by all workers together. Not less than MIN_LIMIT.",
+    )
+
+    @field_validator("max_limit")
+    @classmethod
+    def _is_no_less(cls, most: int, info: ValidationInfo) -> int:
+        least = info.data.get("min_limit")
+        if least is not None and most < least:
+            raise ValueError(
+                f"is below ADAPTIVE__MIN_LIMIT ({least}); raise it, or lower ADAPTIVE__MIN_LIMIT"
+            )
+        return most
+
+
 class RetrySettings(Group):
     """When a request is sent again, to another upstream."""
 
@@ -215,7 +249,7 @@ class LimitSettings(Group):
         default=1000,
         ge=0,
         le=10_000_000,
-        description="Requests of a pool that may wait while all upstreams are at MAX_INFLIGHT, shared out "
+        description="Requests of a pool that may wait while all upstreams are at their limits, shared out "
         "among the workers; more get 503. 0 = none waits.",
     )
     queue_timeout: Duration = Field(
@@ -237,14 +271,6 @@ class LimitSettings(Group):
         description="Length of a request target; more is 414. Less than HEADER_BYTES.",
     )
     body_bytes: Size = Field(default=0, description="Size of a request body; more is 413. 0 = no cap.")
-
-    @field_validator("queue_size", "queue_timeout")
-    @classmethod
-    def _there_is_a_queue(cls, value: float, info: ValidationInfo) -> float:
-        name = info.field_name or ""
-        if info.data.get("max_inflight") == 0 and value != cls.model_fields[name].default:
-            raise ValueError("changes nothing: nobody waits without LIMITS__MAX_INFLIGHT; set that, too")
-        return value
 
     @field_validator("uri_bytes")
     @classmethod

@@ -23,6 +23,7 @@ from balancer.config.access_log import AccessLogSettings
 from balancer.config.address import Address, parse_listen
 from balancer.config.cpus import usable_cpus
 from balancer.config.groups import (
+    AdaptiveSettings,
     HealthCheckSettings,
     KeepaliveSettings,
     LimitSettings,
@@ -144,6 +145,7 @@ class Settings(BaseSettings):
     )
     health_check: HealthCheckSettings = HealthCheckSettings()
     outlier: OutlierSettings = OutlierSettings()
+    adaptive: AdaptiveSettings = AdaptiveSettings()
     sticky: StickySettings = StickySettings()
     keepalive: KeepaliveSettings = KeepaliveSettings()
     retry: RetrySettings = RetrySettings()
@@ -187,6 +189,28 @@ class Settings(BaseSettings):
         if file and token is not None and token.get_secret_value():
             raise ValueError("is set beside ADMIN_TOKEN; keep one of them")
         return file
+
+    @property
+    def has_queue(self) -> bool:
+        """Whether an upstream can be full, so that requests wait."""
+        return self.limits.max_inflight > 0 or self.adaptive.enabled
+
+    @field_validator("limits")
+    @classmethod
+    def _there_is_a_queue(cls, limits: LimitSettings, info: ValidationInfo) -> LimitSettings:
+        adaptive = info.data.get("adaptive")
+        if limits.max_inflight or adaptive is None or adaptive.enabled:
+            return limits
+        for name in ("queue_size", "queue_timeout"):
+            value = getattr(limits, name)
+            if value != LimitSettings.model_fields[name].default:
+                raise MisfitError(
+                    name,
+                    value,
+                    "changes nothing: nobody waits without LIMITS__MAX_INFLIGHT or ADAPTIVE__ENABLED; "
+                    "set one of them",
+                )
+        return limits
 
     @field_validator("limits")
     @classmethod

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from balancer.errors import Outcome
 from balancer.policies.base import Policy
+from balancer.pools.adaptive_limits import AdaptiveLimits
 from balancer.pools.affinity import Affinity
 from balancer.pools.hash_key import NO_KEY, HashKey, hash_key
 from balancer.pools.queue import PlaceQueue
@@ -18,6 +19,7 @@ from balancer.telemetry.columns import (
     UPSTREAM_FIRST_BYTE,
     UPSTREAM_INFLIGHT,
     UPSTREAM_INFLIGHT_LIMIT,
+    UPSTREAM_STREAMING,
 )
 from balancer.upstreams.state import candidates
 from balancer.upstreams.upstream import Upstream
@@ -55,9 +57,10 @@ class UpstreamPool:
     none may.
     """
 
-    __slots__ = ("_active", "_blamed", "_candidates", "_capped", "_free", "_keyless", "_panic", "_policy",
-                 "_remote", "_remote_read_ns", "_remote_rows", "_report", "_tracks_load", "affinity", "cells",
-                 "hash_key", "name", "queue", "retry", "retry_budget", "suspects", "upstreams")  # fmt: skip
+    __slots__ = ("_active", "_blamed", "_candidates", "_capped", "_chosen", "_free", "_keyless", "_panic",
+                 "_policy", "_remote", "_remote_read_ns", "_remote_rows", "_report", "_tracks_load",
+                 "adaptive", "affinity", "cells", "hash_key", "name", "queue", "retry", "retry_budget",
+                 "suspects", "upstreams")  # fmt: skip
 
     def __init__(
         self,
@@ -72,11 +75,13 @@ class UpstreamPool:
         affinity: Affinity | None = None,
         queue: PlaceQueue | None = None,
         suspects: Suspects | None = None,
+        adaptive: AdaptiveLimits | None = None,
     ) -> None:
         """`keyless` picks for requests that bring no hash key, where `policy` wants one, and for all where
         `policy` fails; it must not fail itself. `report` is told of a policy's own errors. `remote_rows`
         gives what other workers count in a row, None where there are no others; `affinity` is for sticky
-        sessions, `suspects` for outliers."""
+        sessions, `suspects` for outliers, `adaptive` for limits that find
+        themselves."""
         self.name = name
         self.upstreams: list[Upstream] = []
         self.retry = settings.retry
@@ -86,6 +91,7 @@ class UpstreamPool:
         self.cells = cells
         self.affinity = affinity
         self.suspects = suspects
+        self.adaptive = adaptive
         self._policy = policy
         self._active = keyless  # who picks: `policy`, unless it failed at the last rebuild
         self._blamed: set[tuple[str, type[Exception]]] = set()
@@ -97,12 +103,15 @@ class UpstreamPool:
         self._remote_rows = remote_rows if compares_load else None
         self._remote: list[tuple[Upstream, list[memoryview[int]]]] = []
         self._remote_read_ns = 0
+        self._chosen: list[Upstream] = []  # the policy's candidates
         self._capped = False  # some candidate has a limit; else the two below are empty
         self._candidates: frozenset[Upstream] = frozenset()
         self._free: dict[Upstream, None] = {}  # the candidates that are not full
         self.queue = queue
         if queue is not None:
             queue.has_place = self.has_place
+        if adaptive is not None:
+            adaptive.changed = self._take_up_limits
 
     def set_members(self, upstreams: list[Upstream]) -> None:
         """These are the upstreams from now on. To be called whenever one's state, address, weight or limit
@@ -134,13 +143,23 @@ class UpstreamPool:
             self._blame(error, f"cannot be rebuilt with {len(chosen)} candidates, and is passed over")
         else:
             self._active = self._policy
+        self._chosen = chosen
+        if self.adaptive is not None:
+            self.adaptive.rebuild(self.upstreams, chosen)
+        self._take_up_limits()
+        if self.queue is not None and self.queue.waiting:
+            self.queue.wake(everybody=True)
+
+    def _take_up_limits(self) -> None:
+        """Limits may have changed."""
         for one in self.upstreams:
-            one.cells[UPSTREAM_INFLIGHT_LIMIT] = one.inflight_limit
+            one.cells[UPSTREAM_INFLIGHT_LIMIT] = one.reckon_limit()
+        chosen = self._chosen
         self._capped = any(one.inflight_limit for one in chosen)
         self._candidates = frozenset(chosen if self._capped else ())
         self._free = {one: None for one in chosen if not one.is_full()} if self._capped else {}
-        if self.queue is not None and self.queue.waiting:
-            self.queue.wake(everybody=True)
+        if self.queue is not None and self.queue.waiting and self.has_place():
+            self.queue.wake()
 
     def choose(
         self,
@@ -218,6 +237,24 @@ class UpstreamPool:
                 conduct.successes += 1
             elif suspects.weigh(upstream, outcome, began_ns, latency_ns):
                 self.rebuild()
+
+    def stream_began(self, upstream: Upstream) -> None:
+        """The response to an attempt has begun, and more of it is to come."""
+        upstream.streaming = streaming = upstream.streaming + 1
+        upstream.cells[UPSTREAM_STREAMING] = streaming
+        if upstream.concurrency_limit:
+            upstream.reckon_limit()
+            if not upstream.is_full() and upstream in self._candidates:
+                self._free[upstream] = None
+                if self.queue is not None and self.queue.waiting:
+                    self.queue.wake()
+
+    def stream_ended(self, upstream: Upstream) -> None:
+        """It is at its end; `finished` comes next."""
+        upstream.streaming = streaming = upstream.streaming - 1
+        upstream.cells[UPSTREAM_STREAMING] = streaming
+        if upstream.concurrency_limit:
+            upstream.reckon_limit()
 
     def client_left(self, waited_ns: int, now_ns: int) -> None:
         """A client has left that had waited for so long, in the queue or for its response to begin."""

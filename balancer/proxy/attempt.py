@@ -32,7 +32,8 @@ class Attempt:
     and `end` takes the reader away.
     """
 
-    __slots__ = ("connection", "exchange", "first_byte_ns", "outcome", "reused", "started_ns", "upstream")
+    __slots__ = ("connection", "exchange", "first_byte_ns", "outcome", "reused", "started_ns", "streaming",
+                 "upstream")  # fmt: skip
 
     upstream: Upstream
     connection: UpstreamConnection
@@ -42,6 +43,7 @@ class Attempt:
         self.reused = False
         self.started_ns = 0
         self.first_byte_ns = -1  # since `started_ns`
+        self.streaming = False  # the response has begun and did not come whole
         self.outcome = Outcome.SUCCESS
 
     def begin(self, upstream: Upstream, connection: UpstreamConnection, reused: bool, now_ns: int) -> None:
@@ -62,6 +64,8 @@ class Attempt:
             connection.owner.put(connection, now_ns)
         else:
             exchange.proxy.connector.close_now(connection, close_reason)
+        if self.streaming:
+            self._stream_ended()
         latency = self.first_byte_ns if self.first_byte_ns >= 0 else now_ns - self.started_ns
         exchange.route.pool.finished(self.upstream, latency, outcome, self.started_ns)
 
@@ -69,6 +73,7 @@ class Attempt:
         """Let go of a connection that became a tunnel; what was written to it still goes out."""
         exchange = self.exchange
         exchange.proxy.connector.close_when_written(self.connection, "tunnel_ended")
+        self._stream_ended()
         exchange.route.pool.finished(self.upstream, self.first_byte_ns, Outcome.SUCCESS, self.started_ns)
 
     # --- the upstream connection's calls (ResponseReader)
@@ -80,6 +85,8 @@ class Attempt:
         exchange = self.exchange
         now = exchange.proxy.monotonic_ns()
         self._count(head.status, now)
+        if not last:
+            self._stream_began()
         exchange.response(head, body, last, now)
 
     def response_body(self, body: bytes, last: bool, trailers: bytes) -> None:
@@ -87,6 +94,7 @@ class Attempt:
 
     def switched(self, head: ResponseHead, data: bytes) -> None:
         self._count(head.status, self.exchange.proxy.monotonic_ns())
+        self._stream_began()
         self.exchange.switched(head, data)
 
     def tunnel_data(self, data: bytes) -> None:
@@ -116,3 +124,11 @@ class Attempt:
         cells[CODE_COLUMN[status]] += 1
         cells[UPSTREAM_FIRST_BYTE + bisect_left(BUCKET_BOUNDS_NS, first_byte)] += 1
         cells[UPSTREAM_FIRST_BYTE_SUM] += first_byte
+
+    def _stream_began(self) -> None:
+        self.streaming = True
+        self.exchange.route.pool.stream_began(self.upstream)
+
+    def _stream_ended(self) -> None:
+        self.streaming = False
+        self.exchange.route.pool.stream_ended(self.upstream)

@@ -34,6 +34,7 @@ from balancer.telemetry.columns import (
     METHOD_OTHER,
     ROUTE_DURATION,
     ROUTE_DURATION_SUM,
+    UPSTREAM_LEFT,
 )
 from balancer.upstreams.upstream import Upstream
 
@@ -155,6 +156,8 @@ class Exchange:
         self.status = CLIENT_GONE_STATUS
         now = self.proxy.monotonic_ns()
         waited = not self.response_begun and (self.request_whole or self.connecting.waiting)
+        if self.attempt is not None and not self.response_begun:
+            self.attempt.upstream.cells[UPSTREAM_LEFT] += 1
         self.let_go(Outcome.CLIENT_GONE, "client_gone")
         if waited:
             self.route.pool.client_left(now - self.started_ns, now)

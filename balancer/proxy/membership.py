@@ -32,7 +32,7 @@ class MemberState:
     causes: frozenset[Cause]
     backup: bool
     ramp_since_ns: int
-    inflight_limit: int  # this worker's share, 0 for none
+    max_inflight: int  # this worker's share, 0 for none
     on_probation: bool
 
 
@@ -87,7 +87,7 @@ class Membership:
             upstream.causes = state.causes
             upstream.backup = state.backup
             upstream.ramp_since_ns = state.ramp_since_ns
-            upstream.inflight_limit = state.inflight_limit
+            upstream.max_inflight = state.max_inflight
             if revision < conduct.held_until:
                 upstream.causes |= {Cause.OUTLIER}
             else:
@@ -102,6 +102,8 @@ class Membership:
     def close(self) -> None:
         """Nobody is served from the queues any more."""
         for pool, _, _ in self._pools.values():
+            if pool.adaptive is not None:
+                pool.adaptive.close()
             if pool.queue is not None:
                 pool.queue.close()
 
@@ -117,7 +119,7 @@ class Membership:
             pool.overruled(upstream)
 
     def sweep(self) -> list[int]:
-        """Go on with slow starts. Gives the rows let go since the last sweep.
+        """Go on with slow starts, look at how busy upstreams are. Gives the rows let go since the last sweep.
 
         A cancelled dial may still count for a turn of the loop after its attempt has ended, so an upstream
         must be found idle in two sweeps.
@@ -125,6 +127,8 @@ class Membership:
         for pool, _, slow_start in self._pools.values():
             if slow_start.step():
                 pool.rebuild()
+            if pool.adaptive is not None:
+                pool.adaptive.sweep()
         if not self._leaving:
             return []
         idle = {row: upstream for row, upstream in self._leaving.items() if not upstream.inflight}

@@ -43,9 +43,10 @@ def build_pools(settings: Settings, ledger: Ledger) -> list[PoolState]:
             },
             "sticky": _sticky(settings.sticky),
             "queue": {
-                "size": settings.limits.queue_size if settings.limits.max_inflight else 0,
+                "size": settings.limits.queue_size if settings.has_queue else 0,
                 "timeout": settings.limits.queue_timeout,
             },
+            "adaptive": settings.adaptive.model_dump(),
             "outlier": settings.outlier.model_dump(
                 include={"enabled", "consecutive_5xx", "consecutive_failures"}
             ),

@@ -15,7 +15,9 @@ from balancer.http.forwarding import Forwarding, RequestIds
 from balancer.policies.base import PolicyContext
 from balancer.policies.least_connections import LeastConnections
 from balancer.policies.registry import build as build_policy
+from balancer.pools.adaptive_limits import AdaptiveLimits
 from balancer.pools.affinity import Affinity
+from balancer.pools.concurrency_limit import ConcurrencyBounds
 from balancer.pools.diversion import Diversion
 from balancer.pools.outlier import OutlierDetector, OutlierSettings
 from balancer.pools.pin_cookie import AppCookie, BalancerCookie, PinCookie
@@ -90,6 +92,7 @@ def build_proxy(
             build_affinity(spec, cells, clock, report),
             queue,
             build_suspects(spec, clock, tell),
+            build_adaptive(spec, start, remote_rows if workers > 1 else _no_rows, loop, clock),
         )
         keepalive = spec["keepalive"]
         membership.add_pool(
@@ -184,6 +187,28 @@ def build_suspects(spec: dict[str, Any], clock: Clock, tell: Tell) -> Suspects |
     return Suspects(spec["name"], OutlierDetector(settings, clock), methods, tell, clock)
 
 
+def build_adaptive(
+    spec: dict[str, Any],
+    start: dict[str, Any],
+    rows: Callable[[int], list[memoryview]],
+    loop: asyncio.AbstractEventLoop,
+    clock: Clock,
+) -> AdaptiveLimits | None:
+    """A pool's adaptive limits, as the `start` message describes them; None where they are off."""
+    adaptive = spec["adaptive"]
+    if not adaptive["enabled"]:
+        return None
+    least, most = (
+        max(1, share(adaptive[name], start["workers"], start["slot"], spec["row"]))
+        for name in ("min_limit", "max_limit")
+    )
+    return AdaptiveLimits(ConcurrencyBounds(least, most), loop=loop, clock=clock, rows=rows)
+
+
+def _no_rows(row: int) -> list[memoryview]:
+    return []
+
+
 def member_states(upstreams: list[dict[str, Any]], workers: int, slot: int) -> list[MemberState]:
     """The upstreams of a pool as the `start` and `pool` messages carry them, for the worker of `slot`."""
     return [
@@ -198,7 +223,7 @@ def member_states(upstreams: list[dict[str, Any]], workers: int, slot: int) -> l
             causes=frozenset(map(Cause, one["causes"])),
             backup=one["backup"],
             ramp_since_ns=one["ramp_since_ns"],
-            inflight_limit=share(one["max_inflight"], workers, slot, one["row"]),
+            max_inflight=share(one["max_inflight"], workers, slot, one["row"]),
             on_probation=one["on_probation"],
         )
         for one in upstreams

@@ -17,13 +17,17 @@ class Upstream:
     `telemetry.columns`), `row` the number of it, which is the same in every page.
     `admin_state`, `leaves_by_itself`, `causes`, `backup` and `on_probation` are as the supervisor last said;
     that it is an outlier this worker may know first. `ramp_since_ns` is when its slow start began, 0 where it
-    has none. `conduct` is what this worker has seen of it. `inflight_limit` is this worker's share of how
-    many requests it may have in flight, 0 for no limit.
+    has none. `conduct` is what this worker has seen of it.
+
+    `max_inflight` is this worker's share of how many requests it may have in flight, `concurrency_limit` how
+    many of them may await their first byte; 0 for no limit. `streaming` are those in flight whose response
+    has begun, as far as it did not come whole.
     """
 
-    __slots__ = ("admin_state", "authority", "backup", "causes", "cells", "conduct", "effective_weight",
-                 "host", "id", "inflight", "inflight_limit", "leaves_by_itself", "on_probation", "port",
-                 "ramp_since_ns", "remote_inflight", "row", "weight")  # fmt: skip
+    __slots__ = ("admin_state", "authority", "backup", "causes", "cells", "concurrency_limit", "conduct",
+                 "effective_weight", "host", "id", "inflight", "inflight_limit", "leaves_by_itself",
+                 "max_inflight", "on_probation", "port", "ramp_since_ns", "remote_inflight", "row",
+                 "streaming", "weight")  # fmt: skip
 
     def __init__(
         self, id: str, host: str, port: int, weight: int, cells: memoryview[int], row: int = 0
@@ -40,7 +44,10 @@ class Upstream:
         self.on_probation = False
         self.conduct = Conduct()
         self.inflight = 0
-        self.inflight_limit = 0
+        self.streaming = 0
+        self.max_inflight = 0
+        self.concurrency_limit = 0
+        self.inflight_limit = 0  # what follows from these three: in flight at once, 0 for no limit
         self.remote_inflight = 0
         self.cells = cells
         self.row = row
@@ -54,6 +61,15 @@ class Upstream:
     def is_reachable(self) -> bool:
         """Whether it has an address and a share of the load."""
         return self.host != "" and self.effective_weight > 0
+
+    def reckon_limit(self) -> int:
+        """Bring `inflight_limit` up to date; gives the limit in force, which streams do not count towards."""
+        limit = self.max_inflight
+        adaptive = self.concurrency_limit
+        self.inflight_limit = limit
+        if adaptive and (not limit or adaptive + self.streaming < limit):
+            self.inflight_limit = adaptive + self.streaming
+        return min(limit, adaptive) if limit and adaptive else limit or adaptive
 
     def is_full(self) -> bool:
         """Whether it has all the requests that it may have from this worker."""

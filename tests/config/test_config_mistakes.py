@@ -14,8 +14,8 @@ from balancer.errors import SettingsError
 
 _UPSTREAMS = {"BALANCER_UPSTREAMS": "app1:8000"}
 _LATER = "not part of this version yet; remove it"
+_NO_QUEUE = "changes nothing: nobody waits without LIMITS__MAX_INFLIGHT or ADAPTIVE__ENABLED; set one of them"
 _HASH_KEYS = "is not known; write client_ip, header:NAME, cookie:NAME, query:NAME or path"
-_NO_QUEUE = '"{}" changes nothing: nobody waits without LIMITS__MAX_INFLIGHT; set that, too'
 _DURATIONS = "is not a duration; write seconds (2, 0.5) or 500ms, 2s, 1m, 1h"
 
 
@@ -73,8 +73,6 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
         pytest.param(
             "BALANCER_LIMITS__MAX_INFLIGHT", "-1", '"-1" is too small; the least is 0', id="negative_cap"
         ),
-        pytest.param("BALANCER_LIMITS__QUEUE_SIZE", "10", _NO_QUEUE.format("10"), id="queue_without_a_cap"),
-        pytest.param("BALANCER_LIMITS__QUEUE_TIMEOUT", "2s", _NO_QUEUE.format("2s"), id="wait_without_a_cap"),
         pytest.param(
             "BALANCER_LIMITS__QUEUE_TIMEOUT", "0", "0.0 is too small; the least is 0.01", id="no_wait_at_all"
         ),
@@ -283,6 +281,22 @@ _NEVER_414 = "a longer target would be a head too large, never a 414; lower it, 
             "raise it, or lower WORKERS",
             id="fewer_may_wait_than_workers",
         ),
+        pytest.param(
+            {"BALANCER_ADAPTIVE__ENABLED": "false", "BALANCER_LIMITS__QUEUE_SIZE": "10"},
+            f"BALANCER_LIMITS__QUEUE_SIZE: 10 {_NO_QUEUE}",
+            id="queue_without_a_limit",
+        ),
+        pytest.param(
+            {"BALANCER_ADAPTIVE__ENABLED": "false", "BALANCER_LIMITS__QUEUE_TIMEOUT": "2s"},
+            f"BALANCER_LIMITS__QUEUE_TIMEOUT: 2.0 {_NO_QUEUE}",
+            id="wait_without_a_limit",
+        ),
+        pytest.param(
+            {"BALANCER_ADAPTIVE__MIN_LIMIT": "20", "BALANCER_ADAPTIVE__MAX_LIMIT": "10"},
+            'BALANCER_ADAPTIVE__MAX_LIMIT: "10" is below ADAPTIVE__MIN_LIMIT (20); raise it, or lower '
+            "ADAPTIVE__MIN_LIMIT",
+            id="least_limit_above_the_most",
+        ),
     ],
 )
 def test_settings_that_cannot_work_together_are_refused(environ: dict[str, str], problem: str) -> None:
@@ -310,7 +324,7 @@ def test_every_problem_is_told_at_once() -> None:
         pytest.param("LISTEN: :80", f": LISTEN: {_typo('listen')}", id="upper_case"),
         pytest.param("8080: x", ": 8080: no such setting; remove it", id="number_as_key"),
         pytest.param("tls: {cert: x}", f": tls: {_LATER}", id="later_group"),
-        pytest.param("adaptive: {min_limit: 5}", f": adaptive: {_LATER}", id="later_setting"),
+        pytest.param("hedge: {percentile: 5}", f": hedge: {_LATER}", id="later_setting"),
         pytest.param("timeouts: {connect: fast}", f': timeouts.connect: "fast" {_DURATIONS}', id="duration"),
         pytest.param(
             "timeouts: 5",

@@ -42,7 +42,7 @@ def row() -> memoryview[int]:
 
 def upstream(number: int, limit: int = 0, weight: int = 1) -> Upstream:
     made = Upstream(f"app{number}:8000", f"10.0.0.{number}", 8000, weight, row(), number)
-    made.inflight_limit = limit
+    made.max_inflight = limit
     return made
 
 
@@ -198,7 +198,7 @@ def test_a_lowered_limit_is_kept_as_soon_as_enough_have_ended() -> None:
     pool = make(3)
     one = pool.upstreams[0]
     taken(pool, 3)
-    one.inflight_limit = 2
+    one.max_inflight = 2
     pool.rebuild()
     pool.finished(one, 0, Outcome.SUCCESS)
     assert taken(pool, 1) == [0]
@@ -209,7 +209,7 @@ def test_a_lowered_limit_is_kept_as_soon_as_enough_have_ended() -> None:
 def test_a_raised_limit_gives_places_at_once() -> None:
     pool = make(1)
     taken(pool, 1)
-    pool.upstreams[0].inflight_limit = 3
+    pool.upstreams[0].max_inflight = 3
     pool.rebuild()
     assert taken(pool, 3) == [1, 1, 0]
 
@@ -217,7 +217,7 @@ def test_a_raised_limit_gives_places_at_once() -> None:
 def test_the_limit_in_force_is_shown() -> None:
     pool = make(3, 0)
     assert [one.cells[UPSTREAM_INFLIGHT_LIMIT] for one in pool.upstreams] == [3, 0]
-    pool.upstreams[0].inflight_limit = 0
+    pool.upstreams[0].max_inflight = 0
     pool.rebuild()
     assert [one.cells[UPSTREAM_INFLIGHT_LIMIT] for one in pool.upstreams] == [0, 0]
 
@@ -316,7 +316,7 @@ class Traffic:
 
     def limit_changes(self, number: int) -> None:
         if members := self.pool.upstreams:
-            members[number % len(members)].inflight_limit = number % 4
+            members[number % len(members)].max_inflight = number % 4
             self.pool.rebuild()
 
     def check(self) -> None:

@@ -126,7 +126,7 @@ def test_shares_of_max_connections_add_up(ledger: Ledger, total: int) -> None:
 def test_shares_of_max_inflight_add_up_for_every_upstream(ledger: Ledger, cap: int) -> None:
     limits = {"max_inflight": cap}
     (pool,) = start(ledger, limits=limits)["pools"]
-    shares = [[one.inflight_limit for one in member_states(pool["upstreams"], 3, slot)] for slot in range(3)]
+    shares = [[one.max_inflight for one in member_states(pool["upstreams"], 3, slot)] for slot in range(3)]
     assert [sum(one) for one in zip(*shares, strict=True)] == [cap] * 3
     assert len({sum(share) for share in shares}) == 1  # the surplus of three upstreams: one for each worker
 
@@ -134,16 +134,14 @@ def test_shares_of_max_inflight_add_up_for_every_upstream(ledger: Ledger, cap: i
 @pytest.mark.parametrize(
     ("limits", "queue"),
     [
-        ({}, {"size": 0, "timeout": 5.0}),
+        ({}, {"size": 1000, "timeout": 5.0}),
         ({"max_inflight": 10}, {"size": 1000, "timeout": 5.0}),
         ({"max_inflight": 10, "queue_size": 0}, {"size": 0, "timeout": 5.0}),
         ({"max_inflight": 10, "queue_size": 50, "queue_timeout": "2s"}, {"size": 50, "timeout": 2.0}),
     ],
-    ids=["no cap, no queue", "a cap", "a cap, and none may wait", "all set"],
+    ids=["no cap", "a cap", "a cap, and none may wait", "all set"],
 )
-def test_a_pool_has_a_queue_where_upstreams_have_a_cap(
-    ledger: Ledger, limits: dict[str, Any], queue: dict[str, Any]
-) -> None:
+def test_a_pool_has_a_queue(ledger: Ledger, limits: dict[str, Any], queue: dict[str, Any]) -> None:
     message = start(ledger, limits=limits)
     (pool,) = message["pools"]
     assert pool["queue"] == queue
@@ -184,3 +182,11 @@ def test_checks_are_told_in_plain_values() -> None:
     assert (given.path, given.interval, given.timeout) == ("/healthz", 0.5, 1.0)
     assert (given.expect, given.headers) == (((200, 200), (300, 399)), (("Host", "app.example"),))
     assert (given.rise, given.fall, given.drain_status, given.port, given.body) == (2, 2, 503, 0, "")
+
+
+@pytest.mark.parametrize(
+    ("cap", "size"), [(0, 0), (10, 1000)], ids=["nobody can be full", "a cap is as good a reason"]
+)
+def test_without_adaptive_limits_a_queue_needs_a_cap(ledger: Ledger, cap: int, size: int) -> None:
+    message = start(ledger, adaptive={"enabled": False}, limits={"max_inflight": cap})
+    assert message["pools"][0]["queue"]["size"] == size

@@ -11,6 +11,8 @@ from balancer.errors import NO_UPSTREAM, UPSTREAMS_FULL, Failure, Outcome
 from balancer.policies.base import PolicyContext
 from balancer.policies.least_connections import LeastConnections
 from balancer.policies.registry import build as build_policy
+from balancer.pools.adaptive_limits import AdaptiveLimits
+from balancer.pools.concurrency_limit import ConcurrencyBounds
 from balancer.pools.pool import PoolSettings, UpstreamPool
 from balancer.pools.queue import PlaceQueue
 from balancer.pools.retry_budget import RetryRules
@@ -20,6 +22,7 @@ from balancer.telemetry.columns import (
     CODE_COLUMN,
     UPSTREAM_FIRST_BYTE,
     UPSTREAM_FIRST_BYTE_SUM,
+    UPSTREAM_LEFT,
 )
 from balancer.upstreams.shares import share
 from balancer.upstreams.upstream import Upstream
@@ -36,6 +39,9 @@ _POOL_SETTINGS = PoolSettings(
 )
 
 
+_SWEEP = 0.25
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """As the settings have them. `wire` is how many seconds lie between balancer and replica, one way, with
@@ -47,6 +53,9 @@ class Settings:
     policy: str = "least_connections"
     workers: int = 1
     wire: float = 0.0003
+    adaptive: bool = True
+    min_limit: int = 1
+    max_limit: int = 10_000
 
 
 class Worker:
@@ -64,7 +73,7 @@ class Worker:
         self._others: list[Worker] = []
         workers = settings.workers
         for upstream in self.upstreams:
-            upstream.inflight_limit = share(settings.max_inflight, workers, slot, upstream.row)
+            upstream.max_inflight = share(settings.max_inflight, workers, slot, upstream.row)
         context = PolicyContext(random, slot, engine)
         queue_size = share(settings.queue_size, workers, slot, 0)
         self.pool = UpstreamPool(
@@ -78,12 +87,27 @@ class Worker:
             self._remote_rows if workers > 1 else None,
             None,
             PlaceQueue(queue_size, settings.queue_timeout, loop=engine, clock=engine, cells=self.cells),
+            None,
+            AdaptiveLimits(
+                ConcurrencyBounds(settings.min_limit, settings.max_limit),
+                loop=engine,
+                clock=engine,
+                rows=self._remote_rows,
+            )
+            if settings.adaptive
+            else None,
         )
 
     def meet(self, others: Sequence[Worker]) -> None:
         """These are all the workers: the pool can begin."""
         self._others = [one for one in others if one is not self]
         self.pool.set_members(self.upstreams)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        if self.pool.adaptive is not None:
+            self.pool.adaptive.sweep()
+        self.engine.after(_SWEEP, self._sweep)
 
     def _remote_rows(self, row: int) -> list[memoryview[int]]:
         return [other.upstreams[row - 1].cells for other in self._others]
@@ -95,8 +119,8 @@ class Exchange:
     It does what the proxy's `connecting` and `attempt` do where nothing goes wrong on the wire.
     """
 
-    __slots__ = ("_came", "_figures", "_first_byte_ns", "_on_end", "_over", "_pool", "_sent_ns", "_upstream",
-                 "_waiting", "_worker", "route")  # fmt: skip
+    __slots__ = ("_came", "_figures", "_first_byte_ns", "_on_end", "_over", "_pool", "_sent_ns", "_streaming",
+                 "_upstream", "_waiting", "_worker", "route")  # fmt: skip
 
     def __init__(
         self, worker: Worker, figures: Figures, route: str, on_end: Callable[[], None] | None = None
@@ -108,6 +132,7 @@ class Exchange:
         self._on_end = on_end
         self._over = False
         self._waiting = False
+        self._streaming = False
         self._upstream: Upstream | None = None
         self._sent_ns = 0
         self._first_byte_ns = -1
@@ -131,6 +156,8 @@ class Exchange:
             return
         if self._waiting:
             self._leave_queue(-1)
+        elif self._upstream is not None and self._first_byte_ns < 0:
+            self._upstream.cells[UPSTREAM_LEFT] += 1
         if self._first_byte_ns < 0:
             engine = self._worker.engine
             self._pool.client_left(round((engine.passed - self._came) * 1e9), engine.monotonic_ns())
@@ -204,6 +231,8 @@ class Exchange:
         cells[UPSTREAM_FIRST_BYTE + bisect_left(BUCKET_BOUNDS_NS, first_byte)] += 1
         cells[UPSTREAM_FIRST_BYTE_SUM] += first_byte
         if body:
+            self._streaming = True
+            self._pool.stream_began(upstream)
             self._worker.engine.after(body, self._last_byte)
         else:
             self._last_byte()
@@ -223,6 +252,8 @@ class Exchange:
         upstream = self._upstream
         if upstream is not None:
             now = engine.monotonic_ns()
+            if self._streaming:
+                self._pool.stream_ended(upstream)
             latency = self._first_byte_ns if self._first_byte_ns >= 0 else now - self._sent_ns
             self._pool.finished(upstream, latency, outcome)
         self._figures.records.append(Record(self._came, engine.passed, end, reason, self.route))

@@ -79,7 +79,7 @@ class Replica:
 
     def _answer(self, work: Work, body: float) -> None:
         rest = self._paused_until - self._engine.passed
-        if rest > 0:
+        if rest > 1e-9:  # the engine's smallest step
             self._engine.after(rest, self._answer, work, body)
             return
         self.done += 1

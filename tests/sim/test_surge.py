@@ -8,7 +8,8 @@ from tests.sim.scenes import OVERLOAD, Fleet, play
 from tests.sim.scenes import surge as make_surge
 
 SEEDS = (1, 2, 3)
-TUNED = {"max_inflight": 2, "queue_timeout": 0.5}
+UNLIMITED = {"adaptive": False}
+TUNED = {"max_inflight": 2, "queue_timeout": 0.5, "adaptive": False}
 
 
 def test_the_same_seed_plays_the_same() -> None:
@@ -20,14 +21,14 @@ def test_the_same_seed_plays_the_same() -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_without_a_limit_it_collapses(seed: int, notices: bool) -> None:
     """Real servers that notice who left gave 9 to 14/s of 400 behind other proxies."""
-    figures = play(make_surge(3.0, fleet=Fleet(notices=notices)), seed)
+    figures = play(make_surge(3.0, fleet=Fleet(notices=notices)).having(**UNLIMITED), seed)
     assert figures.came(0.0, 3.0).keys() == {End.SERVED}
     assert max(figures.goodput(9, 19)) < 40
     assert len(figures.probes_late) > 20
 
 
 def test_replicas_that_work_in_vain_do_not_recover_soon() -> None:
-    assert max(play(OVERLOAD, seed=1).goodput(19, 27)) == 0
+    assert max(play(OVERLOAD.having(**UNLIMITED), seed=1).goodput(19, 27)) == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2], ids=["one worker", "two workers"])

@@ -1,0 +1,141 @@
+"""Whether requests stand in line at an upstream: what is usual there, and what speaks against it (pure).
+
+A first byte that takes longer than usual may have three causes. The app may be slower: then the times are
+longer at once, or change while answers keep up with requests. Somebody may have sent much at once: then the
+line gets shorter. Or more comes than the upstream can do: then it answers no less than usual, while those
+who wait get more, and each waits longer than the one before. Only this is a reason to limit it.
+"""
+
+from math import exp, log, sqrt
+
+from balancer.pools.stretch import Stretch
+
+# A line is one where even the quickest tenth waits so many times as long as usual, and so much longer: below
+# that nobody would notice.
+_TIMES_USUAL = 3.0
+_LEAST_WAIT = 0.05
+# Growth that chance explains has a deviation of about the square root of the numbers; so many times that.
+_SIGNIFICANT = 3.0
+_LONGER = 1.3  # how much longer those wait who are answered at the end of the growth than those at its start
+_STEADY = 20  # answers over which their rate is averaged
+_UNANSWERED = 0.03  # the least part of the requests that goes into the line
+_AS_MANY_ANSWERS = 0.8  # of the usual number; with fewer it is the upstream that has changed
+# It answers half as many as usual, and fewer than have left, for so long, at least so many.
+_HOPELESS_FOR = 1.0
+_HOPELESS = 20
+_MEMORY = 5.0  # seconds in which what was usual fades to a third
+_CORRECTED = 20.0  # the same for what was found while a limit was in force
+_SLOW_RISE = 60.0  # seconds in which the unloaded time may rise to three times what it was
+
+
+class QueueEvidence:
+    """Told of each stretch in which the upstream had no limit.
+
+    `unloaded` is what its quickest answers take, in seconds; `service` how long a request is on average from
+    being sent to its first byte while there is no line, and `rate` how many it answers a second, lately.
+    `suspicious` says that the last stretch looked like a line.
+    """
+
+    __slots__ = ("_answers", "_began", "_calm", "_grew_from", "_left", "_pace", "_to_wait",
+                 "_usual_awaiting", "_usual_rate", "_waited", "rate", "service", "suspicious",
+                 "unloaded")  # fmt: skip
+
+    def __init__(self) -> None:
+        self.unloaded = 0.0
+        self.rate = 0.0
+        self.service = 0.0
+        self.suspicious = False
+        self._usual_awaiting = 0.0
+        self._usual_rate = 0.0
+        self._calm = 0.0  # when no more than usual waited
+        # since it is suspicious
+        self._began = 0.0
+        self._answers = 0
+        self._left = 0
+        self._grew_from = 0
+        self._waited = 0.0
+        self._pace = 0.0
+        self._to_wait = 0.0
+
+    @property
+    def usual_awaiting(self) -> float:
+        """How many wait for their first byte on average while there is no line."""
+        return self._usual_awaiting
+
+    def look(self, now: float, awaiting: int) -> None:
+        """So many wait for their first byte."""
+        if awaiting <= 2 * self._usual_awaiting + 1:
+            self._calm = now
+
+    def weigh(self, now: float, stretch: Stretch) -> bool:
+        """A stretch has ended; whether by now a line is proven that only grows."""
+        self._learn(stretch)
+        low = stretch.low
+        if low < _TIMES_USUAL * self.unloaded or low < self.unloaded + _LEAST_WAIT:
+            self.suspicious = False
+            return False
+        if not self.suspicious:
+            self.suspicious = True
+            self._began = now - stretch.seconds
+            self._answers = self._left = 0
+            self._grew_from = stretch.awaiting - stretch.grown
+            self._waited = stretch.mean
+            self._pace = stretch.rate
+            self._to_wait = self._grew_from / stretch.rate
+        self._answers += stretch.answers
+        self._left += stretch.left
+        lasted = now - self._began
+        if self._answers < _AS_MANY_ANSWERS * self.rate * lasted:
+            # It answers less than it did: growth counts from where that has become usual.
+            self._grew_from = stretch.awaiting
+            self._waited = stretch.mean
+            self._to_wait = stretch.awaiting / stretch.rate
+        self._pace += (stretch.rate - self._pace) * min(1.0, stretch.answers / _STEADY)
+        growth = stretch.awaiting - self._grew_from
+        return (
+            growth >= _SIGNIFICANT * sqrt(stretch.awaiting + self._grew_from)
+            and growth + self._left >= _UNANSWERED * self._answers
+            and stretch.mean >= _LONGER * self._waited
+            and stretch.awaiting / self._pace >= _LONGER * self._to_wait
+            and now - self._calm >= stretch.mean  # a change that is over within one wait is none
+        ) or (
+            lasted >= _HOPELESS_FOR
+            and self._left >= max(_HOPELESS, self._answers)
+            and self._answers < self.rate * lasted / 2
+        )
+
+    def rate_while_suspicious(self, now: float) -> float:
+        """Answers a second since it is suspicious."""
+        lasted = now - self._began
+        return self._answers / lasted if lasted > 0 and self._answers else self.rate
+
+    def begin_anew(self) -> None:
+        """What comes next is judged for itself, and by `service` as it is now."""
+        self.suspicious = False
+        self._usual_awaiting = self.service * self._usual_rate
+
+    def held(self, stretch: Stretch) -> None:
+        """A stretch in which a limit was in force has ended: `service` cannot be more than `mean`. What it
+        was corrected to fades, as it may have been chance."""
+        before = self._usual_awaiting / self._usual_rate if self._usual_rate else 0.0
+        if stretch.mean < self.service:
+            self.service += (stretch.mean - self.service) / 4
+        elif self.service > before:
+            self.service += (before - self.service) * (1 - exp(-stretch.seconds / _CORRECTED))
+
+    def _learn(self, stretch: Stretch) -> None:
+        low, rate = stretch.low, stretch.rate
+        part = 1 - exp(-stretch.seconds / _MEMORY)
+        if not self.unloaded:
+            self.unloaded = low
+            self.rate = rate
+        if low <= 2 * self.unloaded:
+            self._usual_awaiting += (stretch.mean_awaiting - self._usual_awaiting) * part
+            self._usual_rate += (rate - self._usual_rate) * part
+            # By Little's law, so that those count who are never answered, too, as with long polling.
+            self.service = self._usual_awaiting / self._usual_rate
+        self.rate += (rate - self.rate) * part
+        if low < self.unloaded:
+            self.unloaded += (low - self.unloaded) / 2
+        else:
+            self.unloaded *= exp(min(log(low / self.unloaded), stretch.seconds / _SLOW_RISE))

@@ -1,0 +1,111 @@
+"""What one upstream did over a short time, taken from what is counted for it anyway.
+
+Beside the way of a request: adaptive concurrency limits look from time to time, requests pay nothing for it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from balancer.telemetry.columns import BUCKETS
+
+_LOW = 0.1
+_BEYOND = 2 * BUCKETS[-1]  # what the histogram's last, open bucket is taken to reach to
+
+
+class Look(NamedTuple):
+    """One look at an upstream, at `now` in seconds. `mine` are this worker's requests whose first byte has
+    not come, `given` its answers so far; the rest is of all workers: `awaiting` as `mine`, and so far the
+    answers by bucket of the histogram, the sum of their times in nanoseconds, and clients who left."""
+
+    now: float
+    mine: int
+    given: int
+    awaiting: int
+    answers: Sequence[int]
+    answered_ns: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """`seconds` of an upstream's life: `answers` first bytes came, to this worker `own_rate` a second.
+
+    `mean` and `low` (below which a tenth lies, as well as buckets tell) are times to the first byte in
+    seconds. Of the requests that await theirs: how many there are at the end (`awaiting`), on average
+    (`mean_awaiting`), and how many more than at the beginning (`grown`). `left` clients went without an
+    answer. `full` is the part of the looks that found as many of this worker's as its limit allows.
+    """
+
+    seconds: float
+    answers: int
+    own_rate: float
+    mean: float
+    low: float
+    awaiting: int
+    mean_awaiting: float
+    grown: int
+    left: int
+    full: float
+
+    @property
+    def rate(self) -> float:
+        """Answers a second."""
+        return self.answers / self.seconds
+
+
+class Measuring:
+    """A stretch that has begun and is looked at until it is long enough."""
+
+    __slots__ = ("_area", "_first", "_full", "_last", "_looks", "_start")
+
+    def __init__(self, first: Look) -> None:
+        self._first = self._last = first
+        self._start = sum(first.answers)
+        self._area = 0.0
+        self._looks = 0
+        self._full = 0
+
+    def went_back(self, look: Look) -> bool:
+        """Whether `look` counts less than was counted: a worker has been replaced, and its counts with it."""
+        return look.answered_ns < self._last.answered_ns or look.left < self._last.left
+
+    def look(self, look: Look, full: bool) -> tuple[float, int]:
+        """Go on to `look`. Gives the seconds and the answers since the beginning."""
+        last = self._last
+        self._area += (look.awaiting + last.awaiting) / 2 * (look.now - last.now)
+        self._last = look
+        self._looks += 1
+        self._full += full
+        return look.now - self._first.now, sum(look.answers) - self._start
+
+    def end(self) -> Stretch:
+        """The stretch up to the last look; at least one answer must have come."""
+        first, last = self._first, self._last
+        by_bucket = [now - then for now, then in zip(last.answers, first.answers, strict=True)]
+        answers = sum(by_bucket)
+        seconds = last.now - first.now
+        return Stretch(
+            seconds=seconds,
+            answers=answers,
+            own_rate=(last.given - first.given) / seconds,
+            mean=(last.answered_ns - first.answered_ns) / 1e9 / answers,
+            low=_low(by_bucket, answers),
+            awaiting=last.awaiting,
+            mean_awaiting=self._area / seconds,
+            grown=last.awaiting - first.awaiting,
+            left=last.left - first.left,
+            full=self._full / self._looks,
+        )
+
+
+def _low(by_bucket: Sequence[int], answers: int) -> float:
+    wanted = _LOW * answers
+    seen = 0
+    below = 0.0
+    for count, bound in zip(by_bucket, (*BUCKETS, _BEYOND), strict=True):
+        if seen + count >= wanted:
+            return below + (bound - below) * (wanted - seen) / count
+        seen += count
+        below = bound
+    return below

@@ -1,0 +1,196 @@
+"""Where there is no overload an adaptive limit is not noticed: every request ends as it does without one."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from tests.sim.arrivals import Burst, Closed, Load, Open
+from tests.sim.clients import waits, waits_between
+from tests.sim.figures import End
+from tests.sim.replicas import UNLIMITED, Replica, by_chance, by_route, ranges, spreads, takes
+from tests.sim.scenes import Fleet, Happening, Scene, play
+
+FAST_OR_SLOW = by_route({"fast": takes(0.005), "slow": takes(2.0), "check": takes(0.005)})
+
+
+def fleet(**changes: object) -> Fleet:
+    return Fleet(checked=False, **changes)  # type: ignore[arg-type]  # by name
+
+
+def steady(rate: float, route: str = "any", seconds: float = 30.0) -> Open:
+    return Open(((seconds, rate),), route=route)
+
+
+def change(at: float, slowness: float) -> Happening:
+    """All replicas take so many times as long from then on."""
+
+    def happens(replicas: Sequence[Replica]) -> None:
+        for one in replicas:
+            one.change(slowness=slowness)
+
+    return at, happens
+
+
+def gradually(begin: float, seconds: float, slowness: float) -> list[Happening]:
+    """All replicas become slower in twenty steps."""
+    return [change(begin + seconds * step / 20, 1 + (slowness - 1) * step / 20) for step in range(1, 21)]
+
+
+def pause(at: float, who: int) -> Happening:
+    """A collector stops one replica for 200 ms."""
+    return at, lambda replicas: replicas[who].pause(0.2)
+
+
+def pauses(every: float, together: bool) -> list[Happening]:
+    """It does so with each of four, again and again."""
+    apart = 0.0 if together else every / 4
+    return [
+        pause(3.0 + turn * every + who * apart, who) for turn in range(int(25 / every)) for who in range(4)
+    ]
+
+
+ASYNC = fleet(at_once=UNLIMITED, service=spreads(0.5, 0.05))
+GUNICORN = fleet(service=spreads(0.02, 0.1))
+SCENES = {
+    "an async app with 2,000 requests in flight at 500 ms": Scene(7.0, [steady(4000, seconds=6)], ASYNC),
+    "the same, all of a sudden": Scene(11.0, [Open(((5.0, 100.0), (5.0, 4000.0)))], ASYNC),
+    "an async app whose traffic swells": Scene(
+        30.0, [Open(tuple((0.5, 100.0 * 1.1**step) for step in range(40)))], ASYNC
+    ),
+    "long polling beside quick requests": Scene(
+        60.0,
+        [
+            Open(((59.0, 100.0),), waits(25.0), "poll"),
+            Open(((59.0, 60.0),), waits(25.0), "fast"),
+        ],
+        fleet(at_once=UNLIMITED, service=by_route({"poll": ranges(0.0, 30.0), "fast": takes(0.01)})),
+    ),
+    "nothing but long polling, and clients who leave": Scene(
+        60.0,
+        [Open(((59.0, 200.0),), waits_between(1.0, 25.0))],
+        fleet(at_once=UNLIMITED, service=ranges(0.0, 30.0)),
+    ),
+    "streams": Scene(
+        40.0,
+        [Open(((39.0, 20.0),), route="stream"), Open(((39.0, 100.0),), route="fast")],
+        fleet(at_once=UNLIMITED, service=by_route({"stream": takes(0.01, 60.0), "fast": takes(0.02)})),
+    ),
+    "downloads that take all of a threaded app's places": Scene(
+        30.0, [steady(40)], fleet(at_once=16, service=takes(0.02, 1.0))
+    ),
+    "bimodal routes, and threads enough": Scene(
+        40.0, [steady(70, "fast", 39), steady(30, "slow", 39)], fleet(at_once=64, service=FAST_OR_SLOW)
+    ),
+    "bimodal without a route to tell": Scene(
+        40.0,
+        [steady(200, seconds=39)],
+        fleet(at_once=UNLIMITED, service=by_chance((0.8, takes(0.005)), (0.2, takes(2.0)))),
+    ),
+    "bimodal routes whose shares change places": Scene(
+        60.0,
+        [
+            Open(((10.0, 180.0), (10.0, 20.0)) * 3, route="fast"),
+            Open(((10.0, 20.0), (10.0, 180.0)) * 3, route="slow"),
+        ],
+        fleet(at_once=UNLIMITED, service=FAST_OR_SLOW),
+    ),
+    "now only fast ones, now only slow ones": Scene(
+        60.0,
+        [
+            Open(((10.0, 200.0), (10.0, 0.0)) * 3, route="fast"),
+            Open(((10.0, 0.0), (10.0, 200.0)) * 3, route="slow"),
+        ],
+        fleet(at_once=UNLIMITED, service=FAST_OR_SLOW),
+    ),
+    "a cold cache makes the first minute four times slower": Scene(
+        80.0,
+        [steady(200, seconds=79)],
+        fleet(at_once=8, service=spreads(0.02, 1.0)),
+        happenings=[change(0.0, 4.0), change(60.0, 1.0)],
+    ),
+    "a cache is lost, which makes it four times slower": Scene(
+        60.0,
+        [steady(200, seconds=59)],
+        fleet(at_once=8, service=spreads(0.02, 1.0)),
+        happenings=[change(10.0, 4.0), change(40.0, 1.0)],
+    ),
+    "an async app becomes twenty times slower at once": Scene(
+        40.0,
+        [steady(600, seconds=34)],
+        fleet(at_once=UNLIMITED, service=spreads(0.02, 1.0)),
+        happenings=[change(10.0, 20.0), change(30.0, 1.0)],
+    ),
+    "an async app becomes twenty times slower within a second": Scene(
+        40.0,
+        [steady(600, seconds=34)],
+        fleet(at_once=UNLIMITED, service=spreads(0.02, 1.0)),
+        happenings=gradually(10.0, 1.0, 20.0),
+    ),
+    "an async app becomes ten times slower within ten seconds": Scene(
+        40.0,
+        [steady(600, seconds=34)],
+        fleet(at_once=UNLIMITED, service=spreads(0.02, 0.3)),
+        happenings=gradually(10.0, 10.0, 10.0),
+    ),
+    "a burst of 300 onto an idle pool": Scene(20.0, [Burst(5.0, 300), Burst(12.0, 300)], GUNICORN),
+    "a burst of 300 onto a pool with little to do": Scene(
+        30.0, [steady(20, seconds=29), Burst(5.0, 300), Burst(12.0, 300), Burst(20.0, 300)], GUNICORN
+    ),
+    "a burst of 300 onto a pool with something to do": Scene(
+        30.0, [steady(200, seconds=29), Burst(5.0, 300), Burst(20.0, 300)], GUNICORN
+    ),
+    "pauses of 200 ms, one replica after another": Scene(
+        30.0, [steady(200, seconds=29)], GUNICORN, happenings=pauses(1.7, together=False)
+    ),
+    "pauses of 200 ms, all replicas together": Scene(
+        30.0, [steady(300, seconds=29)], GUNICORN, happenings=pauses(3.0, together=True)
+    ),
+    "replicas of unequal speed": Scene(
+        30.0,
+        [steady(280, seconds=29)],
+        fleet(at_once=4, service=[spreads(mean, 1.0) for mean in (0.02, 0.02, 0.04, 0.08)]),
+    ),
+    "two requests a second": Scene(
+        120.0,
+        [steady(2, seconds=119)],
+        fleet(at_once=1, service=by_chance((0.4, takes(0.02)), (0.3, takes(0.3)), (0.3, takes(1.5)))),
+    ),
+    "two requests a second for one replica": Scene(
+        120.0, [steady(2, seconds=119)], fleet(replicas=1, at_once=2, service=spreads(0.5, 1.0))
+    ),
+    "nine tenths of what can be done": Scene(
+        60.0, [steady(360, seconds=59)], fleet(service=spreads(0.02, 1.0))
+    ),
+    "300 clients who each wait for their answer": Scene(30.0, [Closed(300, 0.0, ends=29.0)], GUNICORN),
+}
+
+
+@pytest.mark.parametrize("workers", [1, 2], ids=["one worker", "two workers"])
+@pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES.keys())
+def test_no_request_is_refused_or_delayed(scene: Scene, workers: int) -> None:
+    for seed in (1, 2):
+        limited = play(scene.having(workers=workers), seed)
+        assert End.REFUSED not in limited.came(0.0, scene.seconds)
+        assert limited.records == play(scene.having(workers=workers, adaptive=False), seed).records
+
+
+LOADS: dict[str, list[Load]] = {
+    "a burst of 300 within a quarter of a second": [
+        steady(100, seconds=29),
+        *(Open(((at, 0.0), (0.25, 1200.0))) for at in (5.0, 15.0, 25.0)),
+    ],
+    "three quarters of what can be done, and twice as much for a moment": [
+        Open(((10.0, 300.0), (0.5, 800.0), (19.0, 300.0))),
+    ],
+}
+
+
+@pytest.mark.parametrize("loads", LOADS.values(), ids=LOADS.keys())
+def test_a_line_that_is_limited_needlessly_only_waits_elsewhere(loads: list[Load]) -> None:
+    """In its first moments a burst cannot be told from the beginning of an overload."""
+    for seed in range(1, 6):
+        limited = play(Scene(30.0, loads, GUNICORN), seed)
+        free = play(Scene(30.0, loads, GUNICORN).having(adaptive=False), seed)
+        assert limited.came(0.0, 30.0).keys() == {End.SERVED}
+        assert limited.latency(0.5) < free.latency(0.5) + 0.005
+        assert limited.latency(0.99) < 1.1 * free.latency(0.99)

@@ -31,7 +31,7 @@ _COLOURS = {
     "overload": "bold red",
     "overload_over": "green",
 }
-_KIND_WIDTH = 10
+_KIND_WIDTH = 13
 
 Answer: TypeAlias = Mapping[str, Any]
 

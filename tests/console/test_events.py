@@ -73,8 +73,8 @@ def test_an_event_is_a_line_however_long() -> None:
     scene = Scene(answer(FIRST, event(1, text=f"app1:8000 is ejected: {'x' * 100}"), event(2, "panic_over")))
     scene.events.show()
     assert scene.out == [
-        f"2026-02-01T12:00:00.000Z  ejected     default: app1:8000 is ejected: {'x' * 100}",
-        "2026-02-01T12:00:00.000Z  panic over  default: app1:8000 is ejected: it fails",
+        f"2026-02-01T12:00:00.000Z  ejected        default: app1:8000 is ejected: {'x' * 100}",
+        "2026-02-01T12:00:00.000Z  panic over     default: app1:8000 is ejected: it fails",
     ]
     assert scene.notices == []
 

@@ -38,6 +38,7 @@ class OverloadView:
     since: str  # ISO 8601 in UTC
     served_per_second: float  # in the last two seconds
     refused_per_second: float
+    left_per_second: float  # by their clients, while they waited
 
 
 def moment(seconds: float) -> str:
@@ -92,6 +93,7 @@ class PoolView:
     overload: OverloadView | None  # while more comes than can be done
     queue_length: int  # requests that wait because all upstreams are full; counted by workers
     queue_rejected: dict[str, int]  # reason -> requests that got no place; counted by workers
+    queue_abandoned: int  # requests whose client left while they waited; counted by workers
     upstreams: list[UpstreamView]
 
 

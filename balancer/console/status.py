@@ -83,15 +83,15 @@ def _pool(pool: Answer, width: int) -> Iterator[RenderableType]:
         "   ",
         (f"{eligible} of {count} eligible" if count else "no upstreams", style),
         (f"   {pool['queue_length']:,} waiting" if pool["queue_length"] else "", "yellow"),
-        (f"   {refused:,} refused" if refused and overload is None else "", "dim"),
+        (f"   {refused:,} refused so far" if refused else "", "dim"),
         ("   PANIC: none is eligible, so the ejected ones are used", "bold red") if pool["panic"] else "",
     )
     if overload is not None:
         served, lost = overload["served_per_second"], overload["refused_per_second"]
-        since = overload["since"][11:19]
+        since, left = overload["since"][11:19], overload["left_per_second"]
+        leaving = f", {left:,.0f}/s left by their clients" if left else ""
         yield Text(
-            f"saturated since {since} UTC: {served:,.0f}/s served, {lost:,.0f}/s refused, "
-            f"{refused:,} refused so far",
+            f"saturated since {since} UTC: {served:,.0f}/s served, {lost:,.0f}/s refused{leaving}",
             style="bold red",
         )
     for source, why in pool["problems"].items():

@@ -23,12 +23,20 @@ class Load(NamedTuple):
     waiting: int
 
 
+class Ends(NamedTuple):
+    """How else requests have ended so far: served, and left by their clients before a response began."""
+
+    served: int
+    left: int
+
+
 class Mark(NamedTuple):
-    """How far things were at a moment: requests served and refused so far."""
+    """How far things were at a moment."""
 
     now_ns: int
     served: int
     refused: int
+    left: int
 
 
 class Figures(NamedTuple):
@@ -37,18 +45,21 @@ class Figures(NamedTuple):
     seconds: float
     served: int
     refused: int
+    left: int
 
     @classmethod
     def between(cls, first: Mark, last: Mark) -> "Figures":
         """Upstreams that have gone took their counts with them: `served` may be too low, never negative."""
         seconds = (last.now_ns - first.now_ns) / 1e9
-        return cls(seconds, max(0, last.served - first.served), last.refused - first.refused)
+        served = max(0, last.served - first.served)
+        return cls(seconds, served, last.refused - first.refused, last.left - first.left)
 
-    def rates(self) -> tuple[float, float]:
-        """Served and refused per second; 0 where no time has passed."""
-        if self.seconds <= 0:
-            return 0.0, 0.0
-        return self.served / self.seconds, self.refused / self.seconds
+    def rates(self) -> tuple[float, float, float]:
+        """Served, refused and left per second; 0 where no time has passed."""
+        seconds = self.seconds
+        if seconds <= 0:
+            return 0.0, 0.0, 0.0
+        return self.served / seconds, self.refused / seconds, self.left / seconds
 
 
 class Overload:
@@ -64,18 +75,19 @@ class Overload:
         self._marks: deque[Mark] = deque(maxlen=_SHOWN)  # of the last looks; none while all is quiet
         self.now: Figures | None = None
 
-    def look(self, now_ns: int, load: Load, served: Callable[[], int]) -> Figures | None:
+    def look(self, now_ns: int, load: Load, ends: Callable[[], Ends]) -> Figures | None:
         """Look at it, every LOOK seconds. Gives figures where it has become overloaded (`now` is set then) or
         has ceased to be (`now` is None): of the time it took to be sure, or of the whole overload.
 
-        `served` tells how many requests the upstreams have answered so far; it is asked only where needed.
+        `ends` is asked only where needed.
         """
         before, self._before = self._before, load
         refuses = before is not None and load.refused > before.refused
         if not refuses and not load.waiting and self._begin is None:
             self._marks.clear()
             return None
-        mark = Mark(now_ns, served(), load.refused)
+        served, left = ends()
+        mark = Mark(now_ns, served, load.refused, left)
         previous = self._marks[-1] if self._marks else mark
         self._marks.append(mark)
         pressed = refuses or (before is not None and _stands(before, load, Figures.between(previous, mark)))

@@ -21,7 +21,12 @@ from balancer.pools.pool import UpstreamPool
 from balancer.proxy.dialling import Dialling
 from balancer.proxy.limits import FOREVER_NS
 from balancer.proxy.retry import retry_column
-from balancer.telemetry.columns import POOL_QUEUE_REJECTED, POOL_RETRY_BUDGET_EXHAUSTED, QUEUE_REJECTIONS
+from balancer.telemetry.columns import (
+    POOL_QUEUE_ABANDONED,
+    POOL_QUEUE_REJECTED,
+    POOL_RETRY_BUDGET_EXHAUSTED,
+    QUEUE_REJECTIONS,
+)
 from balancer.upstreams.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -184,6 +189,8 @@ class Connecting:
             dialling, self.dialling = self.dialling, None
             dialling.cancel(outcome)
         elif self.waiting:
+            if outcome is Outcome.CLIENT_GONE:
+                self._pool.cells[POOL_QUEUE_ABANDONED] += 1
             self._leave_queue(-1)
 
     def _choose(self, now: int) -> Upstream | None:

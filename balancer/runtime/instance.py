@@ -222,6 +222,7 @@ class Instance:
             overload=_overload_view(pool.overload) if pool.overload is not None else None,
             queue_length=0,  # until the segment has been summed
             queue_rejected={},
+            queue_abandoned=0,
             upstreams=upstreams,
         )
 
@@ -254,6 +255,7 @@ class Instance:
                 pool,
                 queue_length=lines[pool.name][c.POOL_QUEUE_LENGTH],
                 queue_rejected=_rejected(lines[pool.name]),
+                queue_abandoned=lines[pool.name][c.POOL_QUEUE_ABANDONED],
                 upstreams=[_counted(pool.name, one, totals) for one in pool.upstreams],
             )
             for pool in pools
@@ -286,7 +288,12 @@ def _counted(pool: str, view: UpstreamView, totals: Mapping[Labels, list[int]]) 
 
 
 def _overload_view(overload: Overloaded) -> OverloadView:
-    return OverloadView(moment(overload.since), round(overload.served, 1), round(overload.refused, 1))
+    return OverloadView(
+        since=moment(overload.since),
+        served_per_second=round(overload.served, 1),
+        refused_per_second=round(overload.refused, 1),
+        left_per_second=round(overload.left, 1),
+    )
 
 
 def _check_view(result: CheckResult) -> CheckView:

@@ -3,7 +3,7 @@
 from functools import partial
 
 from balancer.clock import Clock
-from balancer.health.overload import Figures, Load, Overload
+from balancer.health.overload import Ends, Figures, Load, Overload
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.states import Overloaded, PoolState
 from balancer.telemetry import columns as c
@@ -26,18 +26,16 @@ class OverloadWatch:
         for pool in self._fleet.pools.values():
             seen = self._seen[pool.name]
             load = self._load(pool)
-            turn = seen.look(now, load, partial(self._served, pool))
+            turn = seen.look(now, load, partial(self._ends, pool))
             if turn is not None and seen.now is not None:
                 since = self._clock.wall() - turn.seconds
                 pool.overload = Overloaded(since, *turn.rates())
                 self._fleet.overloaded(pool, f"saturated: {self._described(pool, turn, load.waiting)}")
             elif turn is not None:
                 pool.overload = None
-                self._fleet.overload_over(
-                    pool,
-                    f"no longer saturated, after {turn.seconds:.0f} s in which {turn.served:,} requests were "
-                    f"served and {turn.refused:,} refused",
-                )
+                left = f", {turn.left:,} left by their clients" if turn.left else ""
+                text = f"{turn.seconds:.0f} s: {turn.served:,} served, {turn.refused:,} refused{left}"
+                self._fleet.overload_over(pool, f"no longer saturated, after {text}")
             elif pool.overload is not None and seen.now is not None:
                 pool.overload = Overloaded(pool.overload.since, *seen.now.rates())
 
@@ -48,12 +46,16 @@ class OverloadWatch:
             waiting=cells[c.POOL_QUEUE_LENGTH],
         )
 
-    def _served(self, pool: PoolState) -> int:
-        first, end = c.UPSTREAM_FIRST_BYTE, c.UPSTREAM_FIRST_BYTE + c.HISTOGRAM_CELLS
-        return sum(sum(self._ledger.part(one.row, first, end)) for one in pool.upstreams.values())
+    def _ends(self, pool: PoolState) -> Ends:
+        served, left = 0, self._ledger.part(pool.row, c.POOL_QUEUE_ABANDONED, c.POOL_QUEUE_ABANDONED + 1)[0]
+        for one in pool.upstreams.values():
+            cells = self._ledger.part(one.row, c.UPSTREAM_FIRST_BYTE, c.UPSTREAM_LEFT + 1)
+            served += sum(cells[: c.HISTOGRAM_CELLS])
+            left += cells[-1]
+        return Ends(served, left)
 
     def _described(self, pool: PoolState, figures: Figures, waiting: int) -> str:
-        """ "4 upstreams, limit 2 to 3 each, 402/s served, 798/s refused, 12 wait" """
+        """ "4 upstreams, limit 2 to 3 each, 402/s served, 798/s refused, 12 wait" and the like."""
         used = [one for one in pool.upstreams.values() if one.is_eligible()] or list(pool.upstreams.values())
         column = c.UPSTREAM_INFLIGHT_LIMIT
         limits = [limit for one in used if (limit := self._ledger.part(one.row, column, column + 1)[0])]
@@ -63,8 +65,10 @@ class OverloadWatch:
             span = f"limit {low:,}" if low == high else f"limit {low:,} to {high:,}"
             each = "" if len(used) == 1 else " each" if all_of_them else f" at {len(limits):,} of them"
             parts.append(span + each)
-        served, refused = figures.rates()
+        served, refused, left = figures.rates()
         parts += [f"{_rate(served)} served", f"{_rate(refused)} refused"]
+        if left:
+            parts.append(f"{_rate(left)} left by their clients")
         if waiting:
             parts.append(f"{waiting:,} wait")
         return ", ".join(parts)

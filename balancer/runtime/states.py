@@ -79,12 +79,13 @@ class UpstreamState:
 
 
 class Overloaded(NamedTuple):
-    """Since when a pool is overloaded (seconds since the epoch), and how many requests per second are served
-    and refused just now."""
+    """Since when a pool is overloaded (seconds since the epoch), and how many requests per second are served,
+    refused, and left by their clients while they wait, just now."""
 
     since: float
     served: float
     refused: float
+    left: float
 
 
 @dataclass(slots=True, eq=False)

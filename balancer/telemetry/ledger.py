@@ -18,7 +18,7 @@ WIDTH: dict[Kind, int] = {
     Kind.WORKER: columns.WORKER_LOCAL_RESPONSES + len(FAILURES),
     Kind.LISTENER: columns.LISTENER_CONNECTIONS_TOTAL + 1,
     Kind.ROUTE: columns.ROUTE_INFLIGHT + 1,
-    Kind.POOL: columns.POOL_QUEUE_REJECTED + len(columns.QUEUE_REJECTIONS),
+    Kind.POOL: columns.POOL_QUEUE_ABANDONED + 1,
     Kind.UPSTREAM: columns.UPSTREAM_CONNECT_FAILURES + len(columns.CONNECT_FAILURE_REASONS),
 }
 Labels = tuple[str, ...]

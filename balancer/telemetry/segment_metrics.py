@@ -62,6 +62,9 @@ def _upstreams(rows: list[Row]) -> Iterator[Family]:
     inflight = gauge("upstream_inflight", "Requests now at the upstream.", _POOL_UPSTREAM)
     limit = gauge("upstream_inflight_limit", "Requests it may have at once, where limited.", _POOL_UPSTREAM)
     idle = gauge("upstream_idle_connections", "Idle keepalive connections.", _POOL_UPSTREAM)
+    left = counter(
+        "upstream_abandoned", "Requests whose client left before a response began.", _POOL_UPSTREAM
+    )
     connects = counter("upstream_connects", "Connections opened.", _POOL_UPSTREAM)
     reuses = counter("upstream_connection_reuses", "Requests sent on a kept connection.", _POOL_UPSTREAM)
     closes = counter(
@@ -79,6 +82,7 @@ def _upstreams(rows: list[Row]) -> Iterator[Family]:
         if cells[c.UPSTREAM_INFLIGHT_LIMIT]:
             limit.add_metric(labels, cells[c.UPSTREAM_INFLIGHT_LIMIT])
         idle.add_metric(labels, cells[c.UPSTREAM_IDLE])
+        left.add_metric(labels, cells[c.UPSTREAM_LEFT])
         connects.add_metric(labels, cells[c.UPSTREAM_CONNECTS])
         reuses.add_metric(labels, cells[c.UPSTREAM_REUSES])
         for reason, count in zip(c.CLOSE_REASONS, cells[c.UPSTREAM_CLOSES :], strict=False):
@@ -88,7 +92,7 @@ def _upstreams(rows: list[Row]) -> Iterator[Family]:
             c.CONNECT_FAILURE_REASONS, cells[c.UPSTREAM_CONNECT_FAILURES :], strict=True
         ):
             failures.add_metric([*labels, reason], count)
-    yield from (requests, first_byte, inflight, limit, idle, connects, reuses, closes, failures)
+    yield from (requests, first_byte, inflight, limit, idle, left, connects, reuses, closes, failures)
 
 
 def _pools(rows: list[Row]) -> Iterator[Family]:
@@ -104,6 +108,7 @@ def _pools(rows: list[Row]) -> Iterator[Family]:
     rejected = counter(
         "queue_rejected", "Requests answered with 503 instead of a place, by reason.", ("pool", "reason")
     )
+    abandoned = counter("queue_abandoned", "Requests whose client left while they waited.", ("pool",))
     for labels, cells in rows:
         for reason, count in zip(c.RETRY_REASONS, cells[c.POOL_RETRIES :], strict=False):
             retries.add_metric([*labels, reason], count)
@@ -116,7 +121,8 @@ def _pools(rows: list[Row]) -> Iterator[Family]:
         observe(waits, labels, *_histogram(cells, c.POOL_QUEUE_WAIT))
         for reason, count in zip(c.QUEUE_REJECTIONS, cells[c.POOL_QUEUE_REJECTED :], strict=False):
             rejected.add_metric([*labels, reason], count)
-    yield from (retries, exhausted, tunnels, sticky, diverted, queued, waits, rejected)
+        abandoned.add_metric(labels, cells[c.POOL_QUEUE_ABANDONED])
+    yield from (retries, exhausted, tunnels, sticky, diverted, queued, waits, rejected, abandoned)
 
 
 def _listeners(rows: list[Row]) -> Iterator[Family]:

@@ -101,9 +101,10 @@ class FakeInstance:
                 True,
                 0,
                 problems={},
-                overload=OverloadView("1994-11-06T08:49:30.000Z", 402.1, 798.0),
+                overload=OverloadView("1994-11-06T08:49:30.000Z", 402.1, 798.0, 1.5),
                 queue_length=7,
                 queue_rejected={"full": 3, "timeout": 0},
+                queue_abandoned=4,
                 upstreams=[UPSTREAM],
             )
         ]

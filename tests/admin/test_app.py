@@ -77,9 +77,11 @@ async def test_pools_show_their_upstreams(client: AdminClient) -> None:
                     "since": "1994-11-06T08:49:30.000Z",
                     "served_per_second": 402.1,
                     "refused_per_second": 798.0,
+                    "left_per_second": 1.5,
                 },
                 "queue_length": 7,
                 "queue_rejected": {"full": 3, "timeout": 0},
+                "queue_abandoned": 4,
                 "upstreams": [asdict(UPSTREAM)],
             }
         ],

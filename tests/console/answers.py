@@ -59,6 +59,7 @@ def pools(*upstreams: dict[str, Any], **other: Any) -> dict[str, Any]:
         "overload": None,
         "queue_length": 0,
         "queue_rejected": {},
+        "queue_abandoned": 0,
     }
     return {"first_byte_bounds": [], "pools": [{**pool, "upstreams": list(upstreams), **other}]}
 

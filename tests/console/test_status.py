@@ -71,16 +71,19 @@ def test_a_cap_stands_beside_what_is_in_flight_and_who_waits_in_the_heading() ->
     assert [cells(lines, f"app{number}:8000")[3] for number in (1, 2, 3)] == ["20/20", "7/12", "7"]
 
 
-def test_a_saturated_pool_says_since_when_and_what_becomes_of_requests() -> None:
+@pytest.mark.parametrize(
+    ("left", "leaving"), [(0.0, ""), (12.4, ", 12/s left by their clients")], ids=["all wait", "some leave"]
+)
+def test_a_saturated_pool_says_since_when_and_what_becomes_of_requests(left: float, leaving: str) -> None:
     overload = {
         "since": "2026-02-01T12:00:07.120Z",
         "served_per_second": 401.6,
         "refused_per_second": 1798.3,
+        "left_per_second": left,
     }
     lines = shown(pools(overload=overload, queue_rejected={"full": 12_000, "timeout": 345}), width=120)
-    assert lines[1] == ("saturated since 12:00:07 UTC: 402/s served, 1,798/s refused, 12,345 refused so far")
-    lines = shown(pools(queue_rejected={"full": 12_000, "timeout": 345}))
-    assert lines[0].endswith("   12,345 refused")
+    assert lines[0].endswith("   12,345 refused so far")
+    assert lines[1] == f"saturated since 12:00:07 UTC: 402/s served, 1,798/s refused{leaving}"
 
 
 @pytest.mark.parametrize(

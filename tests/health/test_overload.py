@@ -2,7 +2,7 @@
 
 import pytest
 
-from balancer.health.overload import ENTERS, LEAVES, LOOK, Figures, Load, Overload
+from balancer.health.overload import ENTERS, LEAVES, LOOK, Ends, Figures, Load, Overload
 
 SERVED = 200  # in a look
 
@@ -15,17 +15,18 @@ class Scene:
         self.now = 0.0
         self.looks = 0
         self.load = Load(0, 0)
-        self.served = 0
+        self.served = self.left = 0
         self.asked = 0
         self.events: list[tuple[int, str, Figures]] = []
 
-    def look(self, refused: int = 0, waiting: int = 0, served: int = SERVED) -> None:
-        """So many more were refused and served, and wait now."""
+    def look(self, refused: int = 0, waiting: int = 0, served: int = SERVED, left: int = 0) -> None:
+        """So many more were refused, served and left by their clients, and so many wait now."""
         self.looks += 1
         self.now += LOOK
         self.served += served
+        self.left += left
         self.load = Load(self.load.refused + refused, waiting)
-        figures = self.overload.look(round(self.now * 1e9), self.load, self._served)
+        figures = self.overload.look(round(self.now * 1e9), self.load, self._ends)
         if figures is not None:
             kind = "ends" if self.overload.now is None else "begins"
             self.events.append((self.looks, kind, figures))
@@ -35,7 +36,7 @@ class Scene:
         for one in looks:
             match one:
                 case "r":
-                    self.look(refused=400)
+                    self.look(refused=400, left=7)
                 case "w":
                     self.look(waiting=400)
                 case "s":
@@ -46,9 +47,9 @@ class Scene:
                     self.look()
         return [(look, kind) for look, kind, _ in self.events]
 
-    def _served(self) -> int:
+    def _ends(self) -> Ends:
         self.asked += 1
-        return self.served
+        return Ends(self.served, self.left)
 
 
 CALM = "." * LEAVES
@@ -95,9 +96,9 @@ def test_figures_are_of_the_time_it_took_to_be_sure_and_then_of_the_whole() -> N
     scene = Scene()
     scene.play("." + "r" * 20 + "..r" + CALM)
     (_, _, first), (_, _, whole) = scene.events
-    assert first == Figures((ENTERS - 1) * LOOK, (ENTERS - 1) * SERVED, (ENTERS - 1) * 400)
-    assert first.rates() == (SERVED / LOOK, 400 / LOOK)
-    assert whole == Figures(22 * LOOK, 22 * SERVED, 20 * 400), "its end is where it was last seen"
+    assert first == Figures((ENTERS - 1) * LOOK, (ENTERS - 1) * SERVED, (ENTERS - 1) * 400, (ENTERS - 1) * 7)
+    assert first.rates() == (SERVED / LOOK, 400 / LOOK, 7 / LOOK)
+    assert whole == Figures(22 * LOOK, 22 * SERVED, 20 * 400, 20 * 7), "its end is where it was last seen"
 
 
 def test_the_present_rates_are_those_of_two_seconds() -> None:
@@ -105,7 +106,7 @@ def test_the_present_rates_are_those_of_two_seconds() -> None:
     scene.play(".rrrr")
     for refused in (0, 0, 100, 300):
         scene.look(refused=refused)
-    assert scene.overload.now == Figures(2.0, 4 * SERVED, 400)
+    assert scene.overload.now == Figures(2.0, 4 * SERVED, 400, 0)
 
 
 def test_an_upstream_that_goes_with_its_counts_makes_no_negative_figures() -> None:
@@ -118,4 +119,4 @@ def test_an_upstream_that_goes_with_its_counts_makes_no_negative_figures() -> No
 
 
 def test_two_looks_at_one_moment_are_no_division_by_zero() -> None:
-    assert Figures(0.0, 5, 5).rates() == (0.0, 0.0)
+    assert Figures(0.0, 5, 5, 5).rates() == (0.0, 0.0, 0.0)

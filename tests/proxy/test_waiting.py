@@ -2,7 +2,7 @@
 
 import pytest
 
-from balancer.telemetry.columns import POOL_QUEUE_WAIT, POOL_QUEUE_WAIT_SUM
+from balancer.telemetry.columns import POOL_QUEUE_ABANDONED, POOL_QUEUE_WAIT, POOL_QUEUE_WAIT_SUM
 from tests.fakes.wire import upstream_message
 from tests.proxy.conftest import MakeStage
 from tests.proxy.stage import GET, OK, Stage, body_of, head_of, status_of
@@ -110,6 +110,7 @@ def test_a_client_that_leaves_frees_its_place(full: Stage, how: str) -> None:
         gone.lose(ConnectionResetError())
     assert full.waiting == 1
     assert full.logged()["status"] == 499
+    assert full.pool.cells[POOL_QUEUE_ABANDONED] == 1
     full.answer()
     full.answer()
     assert client.take() == OK

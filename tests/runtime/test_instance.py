@@ -138,13 +138,15 @@ async def test_pools_join_states_counts_and_checks(scene: Scene) -> None:
     line = scene.page.row(scene.pool.row)
     line[c.POOL_QUEUE_LENGTH] = 7
     line[c.POOL_QUEUE_REJECTED + c.QUEUE_REJECTIONS.index("timeout")] = 3
-    scene.pool.overload = Overloaded(784111770.0, 402.123, 798.0)
+    line[c.POOL_QUEUE_ABANDONED] = 4
+    scene.pool.overload = Overloaded(784111770.0, 402.123, 798.0, 1.25)
     scene.upstream(2).max_inflight = 20
     (pool,) = await scene.instance.pools()
     assert (pool.name, pool.policy, pool.panic, pool.eligible) == ("default", "random", False, 1)
     assert pool.queue_length == 7
     assert pool.queue_rejected == {**dict.fromkeys(c.QUEUE_REJECTIONS, 0), "timeout": 3}
-    assert pool.overload == OverloadView("1994-11-06T08:49:30.000Z", 402.1, 798.0)
+    assert pool.queue_abandoned == 4
+    assert pool.overload == OverloadView("1994-11-06T08:49:30.000Z", 402.1, 798.0, 1.2)
     assert [one.inflight_limit for one in pool.upstreams] == [0, 12]
     assert [one.max_inflight for one in pool.upstreams] == [0, 20]
     first, second = pool.upstreams

@@ -51,10 +51,11 @@ class Scene:
         for upstream, pair in zip(self.busy.upstreams.values(), limits, strict=True):
             for page, limit in zip(self.pages, pair, strict=True):
                 page.row(upstream.row)[c.UPSTREAM_INFLIGHT_LIMIT] = limit
+        self.first = self.busy.upstreams["app1:8000"]
         self.watch.look()
 
-    def look(self, times: int, served: int = 0, refused: int = 0, waiting: int = 0) -> None:
-        """So often; each upstream and worker has served so many more, each worker refused so many."""
+    def look(self, times: int, served: int = 0, refused: int = 0, waiting: int = 0, left: int = 0) -> None:
+        """So often; each upstream and worker has served so many more, each worker refused and lost some."""
         for _ in range(times):
             self.clock.advance(LOOK)
             for page in self.pages:
@@ -62,6 +63,8 @@ class Scene:
                     page.row(upstream.row)[c.UPSTREAM_FIRST_BYTE + 3] += served
                 line = page.row(self.busy.row)
                 line[c.POOL_QUEUE_REJECTED] += refused
+                line[c.POOL_QUEUE_ABANDONED] += left - left // 3
+                page.row(self.first.row)[c.UPSTREAM_LEFT] += left // 3
                 line[c.POOL_QUEUE_LENGTH] = waiting
             self.watch.look()
 
@@ -91,16 +94,16 @@ def test_it_is_said_once_with_figures_when_it_begins_and_when_it_ends(
             "saturated: 4 upstreams, limit 2 to 3 each, 400/s served, 800/s refused, 12 wait",
         )
     ]
-    assert scene.busy.overload == Overloaded(begun, 400.0, 800.0)
-    scene.look(20, served=25, refused=100, waiting=6)
-    assert scene.busy.overload == Overloaded(begun, 400.0, 400.0)
+    assert scene.busy.overload == Overloaded(begun, 400.0, 800.0, 0.0)
+    scene.look(20, served=25, refused=100, waiting=6, left=3)
+    assert scene.busy.overload == Overloaded(begun, 400.0, 400.0, 12.0)
     scene.look(LEAVES, served=5)
     assert scene.told()[1:] == [
         (
             "overload_over",
             "busy",
             None,
-            "no longer saturated, after 11 s in which 4,400 requests were served and 4,800 refused",
+            "no longer saturated, after 11 s: 4,400 served, 4,800 refused, 120 left by their clients",
         )
     ]
     assert [pool.overload for pool in scene.pools] == [None, None]
@@ -130,6 +133,14 @@ def test_who_is_saturated_is_described(segment: Segment, case: str) -> None:
         scene.fleet.eject(upstream, Cause.ACTIVE_CHECK, "it hangs")
     scene.look(ENTERS, served=1, refused=1)
     assert scene.told()[-1][3].startswith(f"saturated: {described}")
+
+
+def test_who_leaves_is_told_of_beside_who_is_refused(segment: Segment) -> None:
+    scene = Scene(segment, [(1, 1)])
+    scene.look(ENTERS, served=25, refused=1, left=100)
+    assert scene.told()[-1][3] == (
+        "saturated: 1 upstream, limit 2, 100/s served, 4.0/s refused, 400/s left by their clients"
+    )
 
 
 @pytest.mark.parametrize(

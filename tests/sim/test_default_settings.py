@@ -1,0 +1,51 @@
+"""The day traffic grows, with default settings: what an expert would have reached who knows the capacity."""
+
+import pytest
+
+from tests.sim.figures import End, Figures, least
+from tests.sim.replicas import spreads
+from tests.sim.scenes import Fleet, play
+from tests.sim.scenes import surge as make_surge
+
+BEGINS, ENDS = 4, 19  # of the overload, in seconds
+FLEETS = {
+    "works for those who left": Fleet(),
+    "notices who left": Fleet(notices=True),
+    "work that differs": Fleet(service=spreads(0.02, 0.5)),
+}
+
+
+def _check_what_surrounds_it(figures: Figures) -> None:
+    assert figures.came(0.0, BEGINS - 2.0).keys() == {End.SERVED}
+    assert figures.last_failure < ENDS + 1.0
+    assert figures.came(ENDS + 1.0, 26.0).keys() == {End.SERVED}
+
+
+@pytest.mark.parametrize("fleet", FLEETS.values(), ids=FLEETS.keys())
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_three_times_what_the_replicas_can_do(seed: int, fleet: Fleet) -> None:
+    figures = play(make_surge(3.0, fleet), seed)
+    assert least(figures.goodput(BEGINS, ENDS)) >= 370
+    assert figures.latency(0.99, BEGINS) < 1.0
+    assert figures.latency(0.5, BEGINS + 3.0, ENDS) < 0.1
+    assert figures.probes_late == []
+    _check_what_surrounds_it(figures)
+
+
+@pytest.mark.parametrize("notices", [False, True], ids=["works for those who left", "notices who left"])
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_ten_times(seed: int, notices: bool) -> None:
+    """Within the moment that it takes to tell that it is too much they have been given three seconds' work."""
+    figures = play(make_surge(10.0, Fleet(notices=notices)), seed)
+    assert least(figures.goodput(BEGINS + 3, ENDS)) >= 350
+    assert figures.latency(0.99, BEGINS + 6.0) < 1.0
+    _check_what_surrounds_it(figures)
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_each_worker_finds_its_part(seed: int, workers: int) -> None:
+    figures = play(make_surge(3.0).having(workers=workers), seed)
+    assert least(figures.goodput(BEGINS + 3, ENDS)) >= 370
+    assert figures.latency(0.99, BEGINS) < 1.0
+    _check_what_surrounds_it(figures)

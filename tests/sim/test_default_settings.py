@@ -35,7 +35,7 @@ def test_three_times_what_the_replicas_can_do(seed: int, fleet: Fleet) -> None:
 @pytest.mark.parametrize("notices", [False, True], ids=["works for those who left", "notices who left"])
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_ten_times(seed: int, notices: bool) -> None:
-    """Within the moment that it takes to tell that it is too much they have been given three seconds' work."""
+    """In the moment that it takes to tell that it is too much they have been given work for seconds."""
     figures = play(make_surge(10.0, Fleet(notices=notices)), seed)
     assert least(figures.goodput(BEGINS + 3, ENDS)) >= 350
     assert figures.latency(0.99, BEGINS + 6.0) < 1.0

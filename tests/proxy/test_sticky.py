@@ -145,10 +145,19 @@ def test_fallback_a_failed_connect_goes_elsewhere_and_the_pin_stays(stage: Stage
     session.serving.receive(OK)
 
 
-@pytest.mark.parametrize("state", ["active", "draining"])
-def test_fallback_a_full_one_does_not_get_the_request_and_the_pin_stays(stage: Stage, state: str) -> None:
+@pytest.mark.parametrize("state", ["active", "draining", "active, by an adaptive limit"])
+def test_fallback_a_full_one_does_not_get_the_request_and_the_pin_stays(
+    make_stage: MakeStage, state: str
+) -> None:
+    stage = make_stage(3, sticky=OWN, adaptive={"enabled": True})
     token = tokens(stage, 3)[1]
-    states(stage, {2: {"max_inflight": 1, "admin_state": state}})
+    if state in ("active", "draining"):
+        states(stage, {2: {"max_inflight": 1, "admin_state": state}})
+    else:
+        adaptive = stage.pool.adaptive
+        assert adaptive is not None
+        stage.upstreams[1].concurrency_limit = 1
+        adaptive.changed()
     first, second = Session(stage), Session(stage)
     first.send(b"pin=" + token)
     assert first.server == 2

@@ -186,6 +186,7 @@ async def _balancer(options: argparse.Namespace, ports: Sequence[int]) -> AsyncI
         "BALANCER_WORKERS": str(options.workers),
         "BALANCER_UPSTREAMS": ",".join(f"127.0.0.1:{port}" for port in ports),
         "BALANCER_HEALTH_CHECK__ENABLED": "false",
+        "BALANCER_ADAPTIVE__ENABLED": "false",  # what the queue does with a given limit
         "BALANCER_ACCESS_LOG__ENABLED": "false",
     }
     if options.max_inflight:

@@ -159,7 +159,7 @@ class ActiveChecks(Generic[UpstreamT]):
         for watch in [one for one in self._watches.values() if one.deadline_ns <= now]:
             self._overdue(watch, now)
         due = [one for one in self._watches.values() if one.is_idle() and one.next_ns < now + _BEAT_NS]
-        self._due([one for one in due if not self._ends_first(one)])
+        self._due([one for one in due if not self._stands_in(one) and not self._ends_first(one)])
 
     def _due(self, watches: list[Watch[UpstreamT]]) -> None:
         for watch in watches:
@@ -172,13 +172,16 @@ class ActiveChecks(Generic[UpstreamT]):
             watch = self._waiting.popleft()
             if watch.removed:
                 continue
-            shortest = SHORTEST_FIRST_PERIOD if watch.last is None else SHORTEST_PERIOD
-            period = watch.settings.interval * self._random.uniform(shortest, 1.0)
-            watch.next_ns = self._clock.monotonic_ns() + round(period * 1e9)
+            self._schedule_next(watch)
             if watch.upstream.address:
                 self._begin(watch)
             else:
                 self._first.discard(watch)
+
+    def _schedule_next(self, watch: Watch[UpstreamT]) -> None:
+        shortest = SHORTEST_FIRST_PERIOD if watch.last is None else SHORTEST_PERIOD
+        period = watch.settings.interval * self._random.uniform(shortest, 1.0)
+        watch.next_ns = self._clock.monotonic_ns() + round(period * 1e9)
 
     def _begin(self, watch: Watch[UpstreamT]) -> None:
         self._room -= 1
@@ -188,7 +191,8 @@ class ActiveChecks(Generic[UpstreamT]):
             watch.verdict.restart()  # the results so far were another machine's
             watch.served_at_timeout = None
         watch.served = None
-        watch.started_ns = self._clock.monotonic_ns()
+        watch.stands_in = False
+        watch.asked_ns = watch.started_ns = self._clock.monotonic_ns()
         watch.deadline_ns = watch.started_ns + round(QUICK * watch.settings.timeout * 1e9)
         watch.lag_ns = self._beat.lag_ns()
         watch.task = task = self._loop.create_task(watch.probe.check(*where))
@@ -218,6 +222,21 @@ class ActiveChecks(Generic[UpstreamT]):
         watch.deadline_ns = NEVER
         self._room += 1
         self._first.discard(watch)
+
+    def _stands_in(self, watch: Watch[UpstreamT]) -> bool:
+        """Whether the check before stands in for the one that is due: it waits behind live requests and keeps
+        its place in their line, as a new one would begin at the end of it. It can time out once more."""
+        if not watch.overstays or not watch.may_be_taken_back() or watch.verdict.failing or self._room <= 0:
+            return False
+        self._room -= 1
+        self._schedule_next(watch)
+        watch.overstays = False
+        watch.stands_in = True
+        watch.started_ns = self._clock.monotonic_ns()
+        watch.lag_ns = self._beat.lag_ns()
+        watch.served = self._doors.served(watch.upstream)
+        watch.deadline_ns = self._ends_ns(watch)
+        return True
 
     def _ends_first(self, watch: Watch[UpstreamT]) -> bool:
         """Whether the check before still waits for its answer: it ends, and then the next one begins."""

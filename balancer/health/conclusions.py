@@ -38,6 +38,8 @@ class Conclusions(Generic[UpstreamT]):
             return
         if overstayed:
             self._answered_late(watch, reply)
+        elif watch.stands_in and reply.result is Result.PASSED:
+            self._conclude(watch, self._taken_back(watch, reply))
         else:
             self._conclude(watch, reply)
 
@@ -60,11 +62,13 @@ class Conclusions(Generic[UpstreamT]):
     def _answered_late(self, watch: Watch[UpstreamT], reply: Reply) -> None:
         """It passed after all. Where there were requests that it may have waited behind, its timeout is taken
         back: a line that long is no death. Else TIMEOUT means what it says."""
-        if reply.result is Result.PASSED and watch.served_at_timeout is not None and watch.was_busy:
-            watch.served_at_timeout = None
-            watch.verdict.restart()
-            detail = f"{reply.detail} after {self._seconds(watch):.2g}s"
-            watch.last = self._told(watch, Reply(Result.SLOW, 0, detail))
+        if reply.result is Result.PASSED and watch.may_be_taken_back():
+            watch.last = self._told(watch, self._taken_back(watch, reply))
+
+    def _taken_back(self, watch: Watch[UpstreamT], reply: Reply) -> Reply:
+        watch.served_at_timeout = None
+        watch.verdict.restart()
+        return Reply(Result.SLOW, 0, f"{reply.detail} after {self._seconds(watch):.2g}s")
 
     def _reply_of(self, watch: Watch[UpstreamT], task: asyncio.Task[Reply]) -> Reply | None:
         """None where it was cancelled: removed, moved, or the next check is due."""
@@ -108,7 +112,7 @@ class Conclusions(Generic[UpstreamT]):
         return False
 
     def _seconds(self, watch: Watch[UpstreamT]) -> float:
-        return (self._clock.monotonic_ns() - watch.started_ns) / 1e9
+        return (self._clock.monotonic_ns() - watch.asked_ns) / 1e9
 
     def _told(self, watch: Watch[UpstreamT], reply: Reply) -> CheckResult:
         return CheckResult(

@@ -16,9 +16,9 @@ NEVER = 1 << 63  # nanoseconds
 class Watch(Generic[UpstreamT]):
     """One upstream under checks."""
 
-    __slots__ = ("counts", "deadline_ns", "draining", "lag_ns", "last", "next_ns", "overstays", "probe",
-                 "removed", "served", "served_at_timeout", "settings", "started_ns", "task", "upstream",
-                 "verdict", "was_busy", "where")  # fmt: skip
+    __slots__ = ("asked_ns", "counts", "deadline_ns", "draining", "lag_ns", "last", "next_ns", "overstays",
+                 "probe", "removed", "served", "served_at_timeout", "settings", "stands_in", "started_ns",
+                 "task", "upstream", "verdict", "was_busy", "where")  # fmt: skip
 
     def __init__(
         self, upstream: UpstreamT, settings: CheckSettings, probe: Probe, failing: bool, draining: bool
@@ -38,7 +38,9 @@ class Watch(Generic[UpstreamT]):
         # --- of the running check, or the last one
         self.task: asyncio.Task[Reply] | None = None
         self.where: tuple[str, int] = ("", 0)
-        self.started_ns = 0
+        self.asked_ns = 0
+        self.started_ns = 0  # the same, or since when it stands in for the next one
+        self.stands_in = False
         self.deadline_ns = NEVER  # when to look at it
         self.lag_ns = 0  # our own lag when it started
         self.served: int | None = None  # live responses when it turned out not to be a quick one
@@ -49,6 +51,10 @@ class Watch(Generic[UpstreamT]):
     def is_idle(self) -> bool:
         """Whether the next check may begin when it is due: none runs, or one that has had its time."""
         return self.task is None or self.overstays
+
+    def may_be_taken_back(self) -> bool:
+        """Whether its check may yet show that its timeout was none: requests were there to wait behind."""
+        return self.served_at_timeout is not None and self.was_busy
 
     def present_address(self) -> tuple[str, int]:
         """Where its next check goes."""

@@ -97,7 +97,11 @@ def test_what_live_requests_say_between_two_checks(case: str) -> None:
 LATE_ANSWERS: dict[str, tuple[Answer, bool, bool]] = {
     "behind live requests": (After(1.5, OK), True, False),
     "just before the next check": (After(1.75, OK), True, False),
-    "after the next check is due": (After(2.1, OK), True, True),
+    "after the next check is due": (After(2.2, OK), True, False),
+    "just before that would have failed as well": (After(2.7, OK), True, False),
+    "after that": (After(3.3, OK), True, True),
+    "after the next check is due, with nothing to wait behind": (After(2.2, OK), False, True),
+    "an error after the next check is due": (After(2.2, ERROR), True, True),
     "with nothing to wait behind": (After(1.5, OK), False, True),
     "an error": (After(1.5, ERROR), True, True),
     "closed": (After(1.5, CLOSED), True, True),
@@ -118,7 +122,8 @@ def test_a_check_that_waits_behind_requests_and_is_answered_late_is_none_that_fa
         scene.run(2.0)
         scene.run(USUAL if expected else 40.0)
         assert ("app1 failing" in scene.told) is expected
-        assert set(scene.checks.counts(upstream)) <= {"passed", "timeout"}
+        allowed = {"passed", "timeout", "slow"} | ({"status"} if expected else set())
+        assert set(scene.checks.counts(upstream)) <= allowed
         scene.close()
 
 
@@ -168,6 +173,26 @@ def test_a_check_that_still_waits_for_its_answer_ends_when_it_is(what: str) -> N
         assert [where for _, where, _ in probe.asked] == ["10.0.0.1", "10.0.0.2"]
     scene.close()
     assert (probe.running, probe.closed) == (0, True)
+
+
+def test_a_check_that_stands_in_for_the_next_one_is_still_the_same_request() -> None:
+    scene = Scene()
+    [upstream] = scene.add("app1")
+    scene.probes["app1"].script.extend([OK, After(2.5, OK)])
+    scene.busy.add("app1")
+    scene.checks.start()
+    scene.run(2.0)
+    (_, asked) = scene.probes["app1"].asked
+    scene.run(asked[0] + 2.55 - scene.clock.monotonic_ns() / 1e9)
+    assert len(scene.probes["app1"].asked) == 2
+    assert scene.checks.counts(upstream) == {"passed": 1, "timeout": 1, "slow": 1}
+    last = scene.checks.last(upstream)
+    assert last is not None
+    assert (last.result, round(last.seconds, 1)) == (Result.SLOW, 2.5)
+    assert last.hint.startswith("200 on / after 2.5s: it waits behind live requests")
+    scene.run(2.0)
+    assert len(scene.probes["app1"].asked) == 3
+    scene.close()
 
 
 def test_checks_that_still_wait_for_their_answers_keep_nobody_waiting() -> None:

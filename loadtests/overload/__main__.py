@@ -32,19 +32,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: Options, console: Console) -> int:
-    for name in options.balancers:
+    for name in options.others:
         BALANCERS[name].require()
-    each = options.runs * len(options.balancers)
-    seconds = each * sum(SCENES[name].seconds + SET_UP for name in options.scenes)
-    total = each * len(options.scenes)
-    console.print(f"{total} runs: about {max(seconds / 60, 1):.0f} minutes", highlight=False)
+    plan = [
+        (SCENES[scene], BALANCERS[name])
+        for scene in options.scenes
+        for _ in range(options.runs)
+        for name in options.balancers(SCENES[scene])
+    ]
+    seconds = sum(scene.seconds + SET_UP for scene, _ in plan)
+    console.print(f"{len(plan)} runs: about {max(seconds / 60, 1):.0f} minutes", highlight=False)
     runs: list[Run] = []
     try:
-        for scene in options.scenes:
-            for name in options.balancers:
-                for seed in range(options.runs):
-                    runs.append(perform(BALANCERS[name], SCENES[scene], seed))
-                    console.print(report.run_lines(len(runs), total, runs[-1]), highlight=False)
+        for scene, balancer in plan:
+            # The same seed for all: they are compared with each other.
+            seed = sum((one.scene, one.balancer) == (scene.name, balancer.name) for one in runs)
+            runs.append(perform(balancer, scene, seed))
+            console.print(report.run_lines(len(runs), len(plan), runs[-1]), highlight=False)
     except (BenchError, KeyboardInterrupt):
         if runs:
             _show(options, console, runs)

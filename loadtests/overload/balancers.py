@@ -12,6 +12,7 @@ from loadtests.overload.stage import OverloadStage
 from loadtests.proxies import Launch
 
 HERE = Path(__file__).parent
+WITHOUT_LIMIT = "without limit"  # ours; beside it what the limit delays would show
 LIMIT = 5.0  # seconds for /metrics
 _EJECTIONS = re.compile(r"^balancer_ejections_total\{.*\} (\S+)$", re.MULTILINE)
 _DOWN = re.compile(r"Server \S+ is DOWN")
@@ -19,6 +20,10 @@ _DOWN = re.compile(r"Server \S+ is DOWN")
 
 def _ours(_directory: Path, port: int, spare: int, upstreams: Sequence[str]) -> Launch:
     return proxies.balancer(port, spare, upstreams)
+
+
+def _without_limit(_directory: Path, port: int, spare: int, upstreams: Sequence[str]) -> Launch:
+    return proxies.balancer(port, spare, upstreams, ADAPTIVE__ENABLED="false")
 
 
 def _nginx(directory: Path, port: int, _spare: int, upstreams: Sequence[str]) -> Launch:
@@ -56,6 +61,7 @@ BALANCERS: dict[str, Balancer] = {
     one.name: one
     for one in (
         Balancer(OURS, "", "", _ours),
+        Balancer(WITHOUT_LIMIT, "", "", _without_limit),
         Balancer("nginx", "nginx", "nginx-light", _nginx),
         Balancer("haproxy", "haproxy", "haproxy", _haproxy),
         Balancer("haproxy-tuned", "haproxy", "haproxy", _tuned),
@@ -66,7 +72,7 @@ BALANCERS: dict[str, Balancer] = {
 
 def ejections(name: str, stage: OverloadStage) -> int | None:
     """How many times replicas were ejected; None where the balancer does not say."""
-    if name == OURS:
+    if name in (OURS, WITHOUT_LIMIT):
         with urllib.request.urlopen(f"http://127.0.0.1:{stage.spare}/metrics", timeout=LIMIT) as answer:
             return int(sum(float(value) for value in _EJECTIONS.findall(answer.read().decode())))
     if name.startswith("haproxy"):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from loadtests.arguments import names, number
 from loadtests.balancers import OURS
-from loadtests.overload.balancers import BALANCERS
-from loadtests.overload.scenes import SCENES
+from loadtests.overload.balancers import BALANCERS, WITHOUT_LIMIT
+from loadtests.overload.scenes import SCENES, Kind, Scene
 
 _DESCRIPTION = """\
 What clients get when more comes than four replicas can do, and whether the balancer stays out of the way when
@@ -27,19 +27,23 @@ not be started; 2 for a wrong command line. docs/overload.md says what is aimed 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to run: `runs` of each scene for each balancer."""
+    """What to run: `runs` of each scene for each balancer, ours and `others`."""
 
     scenes: tuple[str, ...]
-    balancers: tuple[str, ...]
+    others: tuple[str, ...]
     runs: int
     json: Path | None
+
+    def balancers(self, scene: Scene) -> tuple[str, ...]:
+        """Where there is no overload ours is compared with itself."""
+        return (OURS, WITHOUT_LIMIT) if scene.kind is Kind.AWAY else (OURS, *self.others)
 
 
 def parse(argv: Sequence[str] | None = None) -> Options:
     """Read the command line; exits with a usage message when it is wrong."""
     width = max(map(len, SCENES))
     scenes = "\n".join(f"  {scene.name:<{width}}  {scene.summary}" for scene in SCENES.values())
-    others = [name for name in BALANCERS if name != OURS]
+    others = [name for name in BALANCERS if name not in (OURS, WITHOUT_LIMIT)]
     parser = argparse.ArgumentParser(
         prog="python -m loadtests.overload",
         description=_DESCRIPTION,
@@ -55,4 +59,4 @@ def parse(argv: Sequence[str] | None = None) -> Options:
     parser.add_argument("--runs", type=number(1, 50), default=1, help="runs of each (1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure to this file")
     values = parser.parse_args(argv)
-    return Options(values.only, (OURS, *values.vs), values.runs, values.json)
+    return Options(values.only, values.vs, values.runs, values.json)

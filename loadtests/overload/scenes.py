@@ -63,6 +63,7 @@ class Scene:
     patience: float = IMPATIENT
     reuse: bool = True
     may_eject: bool = False  # replicas die
+    p99: float | None = None  # seconds that is asked for of what is served
 
     @property
     def seconds(self) -> float:
@@ -77,20 +78,27 @@ def overload(
     *,
     reuse: bool = True,
     replicas: Behaviour = SYNC,
+    p99: float | None = None,
     scale: float = 1.0,
 ) -> Scene:
     """300/s for 3 s, `rate` for 15 s, 200/s for 10 s; `scale` shortens the phases."""
     before, during, after = 3.0 * scale, 15.0 * scale, 10.0 * scale
     phases = [Phase(300, before, ONE), Phase(rate, during, ONE), Phase(200, after, ONE)]
     window = Window(before, before + SETTLED * scale, before + during, least)
-    return Scene(name, summary, Kind.OVERLOAD, phases, window, (replicas,) * REPLICAS, reuse=reuse)
+    return Scene(name, summary, Kind.OVERLOAD, phases, window, (replicas,) * REPLICAS, reuse=reuse, p99=p99)
 
 
 def _follows(
-    name: str, summary: str, capacity: float, *steps: Step, rate: float = 1200, may_eject: bool = False
+    name: str,
+    summary: str,
+    capacity: float,
+    *steps: Step,
+    rate: float = 1200,
+    warm: float = 300,
+    may_eject: bool = False,
 ) -> Scene:
-    """300/s for 3 s, then `rate`; what can be done changes at CHANGE to `capacity`."""
-    phases = [Phase(300, 3, ONE), Phase(rate, _END - 3, ONE)]
+    """`warm` requests a second for 3 s, then `rate`; what can be done changes at CHANGE to `capacity`."""
+    phases = [Phase(warm, 3, ONE), Phase(rate, _END - 3, ONE)]
     least = 0.925 * min(capacity, rate)
     window = Window(3, CHANGE + ADJUSTED, _END, least)
     return Scene(name, summary, Kind.FOLLOWS, phases, window, steps=steps, may_eject=may_eject)
@@ -138,13 +146,14 @@ _BIMODAL = (Sort(PLAIN, 0.9), Sort(SLOW, 0.1))
 SCENES: dict[str, Scene] = {
     scene.name: scene
     for scene in (
-        overload("threefold", "1,200 requests/s, three times what can be done", 1200, 370),
+        overload("threefold", "1,200 requests/s, three times what can be done", 1200, 370, p99=1.0),
         overload(
             "threefold-noticed",
             "the same, and replicas notice who has left their line",
             1200,
             370,
             replicas=replace(SYNC, notices=True),
+            p99=1.0,
         ),
         overload("tenfold", "4,000 requests/s", 4000, 350),
         overload("tenfold-anew", "4,000 requests/s, each on a connection of its own", 4000, 350, reuse=False),
@@ -175,10 +184,11 @@ SCENES: dict[str, Scene] = {
         ),
         _follows(
             "replicas-double",
-            "two replicas are killed in second 1, and return in second 10",
+            "two replicas are killed at first, after 150 requests/s, and return in second 10",
             CAPACITY,
             _two_leave(0.5),
             Step(CHANGE, _two_return),
+            warm=150,
             may_eject=True,
         ),
         _follows(
@@ -191,6 +201,7 @@ SCENES: dict[str, Scene] = {
         _away(
             "async-app",
             "4,000 requests/s that each take 500 ms of an async app: 2,000 in flight",
+            Phase(1000, 2, ONE),
             Phase(4000, 8, ONE),
             replicas=[replace(ASYNC, service=0.5)] * REPLICAS,
         ),

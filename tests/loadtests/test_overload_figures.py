@@ -110,6 +110,21 @@ def test_nothing_is_asked_of_the_others_and_of_killed_replicas() -> None:
     assert missed_aims([run(scene="replicas-halve", ejections=2)]) == []
 
 
+@pytest.mark.parametrize(
+    ("took", "message"),
+    [
+        pytest.param(Latency(0.021, 0.06, 0.1), None, id="noise"),
+        pytest.param(Latency(0.023, 0.06, 0.1), "p50 is 23 ms, and 20 without", id="p50"),
+        pytest.param(Latency(0.02, 0.08, 0.1), "p99 is 80 ms, and 50 without", id="p99"),
+    ],
+)
+def test_a_delay_is_what_would_not_be_there_without_a_limit(took: Latency, message: str | None) -> None:
+    quiet = run(scene="burst", goodput=None, refused=0)
+    without = replace(quiet, balancer="without limit", served=Latency(0.02, 0.05, 0.1))
+    missed = missed_aims([replace(quiet, served=took), without])
+    assert missed == [] if message is None else message in missed[0]
+
+
 def test_the_table_has_a_row_for_each_run(tmp_path: Path) -> None:
     console = Console(width=200, record=True)
     with console.capture() as shown:
@@ -132,7 +147,8 @@ def test_scenes_hold_together(name: str) -> None:
 
 def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert parse([]).scenes == tuple(SCENES)
-    assert parse(["--vs", "nginx,haproxy-tuned"]).balancers == ("balancer", "nginx", "haproxy-tuned")
+    assert parse(["--vs", "nginx"]).balancers(SCENES["tenfold"]) == ("balancer", "nginx")
+    assert parse(["--vs", "nginx"]).balancers(SCENES["burst"]) == ("balancer", "without limit")
     with pytest.raises(SystemExit):
         parse(["--only", "flood"])
     assert "'flood' is none of threefold" in capsys.readouterr().err

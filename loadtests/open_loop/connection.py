@@ -4,6 +4,7 @@ import errno
 import re
 import socket
 from enum import Enum, auto
+from itertools import cycle
 
 from loadtests.open_loop.records import Kind
 
@@ -12,6 +13,9 @@ MAX_READ = 65536
 POST_BYTES = 256
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 _CLOSE = re.compile(rb"(?i)\r\nconnection: *close")
+# The port of a closed connection is not free for a minute, and 4,000/s close. One address has too few of them:
+# the kernel searches for longer and longer.
+_SOURCES = cycle([f"127.1.0.{number}" for number in range(1, 65)])
 _UNDER_WAY = (0, errno.EINPROGRESS)
 
 
@@ -62,6 +66,8 @@ class Connection:
         self.request: Request | None = None
         self.state = State.CONNECTING
         self._received = b""
+        self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
+        self._socket.bind((next(_SOURCES), 0))
         error = self._socket.connect_ex((HOST, port))
         if error not in _UNDER_WAY and error != errno.ECONNREFUSED:  # the poll tells of a refusal
             self._socket.close()

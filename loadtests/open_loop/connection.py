@@ -13,7 +13,7 @@ MAX_READ = 65536
 POST_BYTES = 256
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 _CLOSE = re.compile(rb"(?i)\r\nconnection: *close")
-# The port of a closed connection is not free for a minute, and 4,000/s close. One address has too few of them:
+# A closed connection's port is not free for a minute, and 4,000/s close. One address has too few of them:
 # the kernel searches for longer and longer.
 _SOURCES = cycle([f"127.1.0.{number}" for number in range(1, 65)])
 _UNDER_WAY = (0, errno.EINPROGRESS)

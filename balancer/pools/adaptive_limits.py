@@ -38,7 +38,8 @@ _SUM, _INFLIGHT, _STREAMING, _LEFT = (
 class AdaptiveLimits:
     """Looks at the pool's candidates at each sweep, and between sweeps while they are busy.
 
-    An upstream that was no candidate, or has another address, starts afresh: it may be another process.
+    An upstream that was no candidate, or has another address, starts afresh: it may be another process. While
+    others are limited it starts with the middle one of their limits.
     """
 
     __slots__ = ("_armed", "_bounds", "_busy", "_clock", "_limits", "_loop", "_rows", "_rows_of", "changed")
@@ -65,12 +66,14 @@ class AdaptiveLimits:
     def rebuild(self, upstreams: Sequence[Upstream], candidates: Sequence[Upstream]) -> None:
         """These are the pool's upstreams and candidates now."""
         before = self._limits
+        limited = [limit for one, (_, limit, _) in before.items() if limit.limit and one in candidates]
+        like = sorted(limited, key=lambda limit: limit.limit)[len(limited) // 2] if limited else None
         self._limits = {}
         self._rows = 0
         for one in candidates:
             host, limit, _ = before.get(one, ("", None, None))
             if limit is None or host != one.host:
-                limit = ConcurrencyLimit(self._bounds)
+                limit = ConcurrencyLimit(self._bounds, like)
             others = self._rows_of(one.row) if len(candidates) <= _SHARED else []
             self._limits[one] = one.host, limit, others
             self._rows += 1 + len(others)

@@ -4,6 +4,8 @@ Beside the way of a request: the pool looks at its upstreams some twenty times a
 limit what it sees; the limit says how many may be there from now on, 0 for as many as come.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -58,7 +60,9 @@ class ConcurrencyLimit:
     __slots__ = ("_anchor", "_answered_until", "_bounds", "_doubts", "_evidence", "_measuring", "_phase",
                  "_quiet_until", "_rate_before", "_settled_by", "_tries", "_used", "limit")  # fmt: skip
 
-    def __init__(self, bounds: ConcurrencyBounds) -> None:
+    def __init__(self, bounds: ConcurrencyBounds, like: ConcurrencyLimit | None = None) -> None:
+        """`like`: another upstream's limit, to begin with while that is in force. Who joins a pool that is
+        overloaded would else be given all that waits, before there is anything to compare it with."""
         self.limit = 0
         self._bounds = bounds
         self._evidence = QueueEvidence()
@@ -72,6 +76,11 @@ class ConcurrencyLimit:
         self._rate_before = 0.0
         self._tries = self._doubts = 0
         self._anchor: tuple[int, float] | None = None  # a limit, and the rate it had
+        if like is not None and like.limit:
+            self.limit = like.limit
+            self._phase = _Phase.HELD
+            self._used = like._used
+            self._evidence.begin_like(like._evidence)
 
     def look(self, look: Look, pressed: bool) -> int:
         """Take `look` into account; gives the limit from now on. `pressed`: another upstream of the pool is
@@ -100,7 +109,10 @@ class ConcurrencyLimit:
                 self._close(look)
         elif seconds > _LONGEST:
             self._measuring = Measuring(look)
-            evidence.begin_anew()
+            if evidence.weigh_silence(measuring.end()):
+                self._close(look)
+            else:
+                evidence.begin_anew()
 
     def _close(self, look: Look) -> None:
         evidence = self._evidence
@@ -139,6 +151,15 @@ class ConcurrencyLimit:
                 self._judge(look, stretch)
         elif seconds > _LONGEST:
             self._measuring = Measuring(look)
+            self._wait_for_the_living(look, measuring.end())
+
+    def _wait_for_the_living(self, look: Look, stretch: Stretch) -> bool:
+        """Whether so many leave that a stretch says nothing: it is busy with those who are gone, as too many
+        were let in. Fewer are then, down to twice what was being worked on before the line."""
+        if stretch.left <= stretch.answers / 5:
+            return False
+        self._set(max(self.limit / 2, self._least_sensible(look)), look)
+        return True
 
     def _settle(self, look: Look) -> None:
         """What was sent before the limit tells nothing of it: wait until that has been answered."""
@@ -154,10 +175,8 @@ class ConcurrencyLimit:
     def _judge(self, look: Look, stretch: Stretch) -> None:
         rate = stretch.rate
         if self._phase is _Phase.TRIAL:
-            if stretch.left > stretch.answers / 5 and self._tries < _PATIENCE:
-                # It is busy with those who are gone, as there were too many of them.
+            if self._tries < _PATIENCE and self._wait_for_the_living(look, stretch):
                 self._tries += 1
-                self._set(max(self.limit / 2, self._least_sensible(look)), look)
                 return
             if rate < _STILL * self._rate_before:
                 self._doubts += 1 if rate > _HARDLY * self._rate_before else _DOUBTS
@@ -174,12 +193,17 @@ class ConcurrencyLimit:
         elif limit <= _STEP * self._anchor[0]:
             before, rate_before = self._anchor
             if rate < 0.95 * rate_before * (1 + limit / before) / 2:
-                # Nearer to what it would be without a line than to what it was.
+                # Nearer to what it would be without a line than to what it was. Once may be chance.
+                self._doubts += 1
+                if self._doubts < _DOUBTS:
+                    return
+                self._doubts = 0
                 self._evidence.service = max(stretch.mean, self._evidence.service)
                 self._anchor = None
                 self._set(before, look)
                 return
             self._anchor = limit, rate
+        self._doubts = 0
         self._follow(look, stretch)
 
     def _follow(self, look: Look, stretch: Stretch) -> None:

@@ -6,6 +6,8 @@ line gets shorter. Or more comes than the upstream can do: then it answers no le
 who wait get more, and each waits longer than the one before. Only this is a reason to limit it.
 """
 
+from __future__ import annotations
+
 from math import exp, log, sqrt
 
 from balancer.pools.stretch import Stretch
@@ -23,6 +25,7 @@ _AS_MANY_ANSWERS = 0.8  # of the usual number; with fewer it is the upstream tha
 # It answers half as many as usual, and fewer than have left, for so long, at least so many.
 _HOPELESS_FOR = 1.0
 _HOPELESS = 20
+_LATELY = 2.0  # seconds in which a rate of answers fades to a third, and below
 _MEMORY = 5.0  # seconds in which what was usual fades to a third
 _CORRECTED = 20.0  # the same for what was found while a limit was in force
 _SLOW_RISE = 60.0  # seconds in which the unloaded time may rise to three times what it was
@@ -104,10 +107,22 @@ class QueueEvidence:
             and self._answers < self.rate * lasted / 2
         )
 
+    def weigh_silence(self, stretch: Stretch) -> bool:
+        """The same for a long stretch with next to no answers."""
+        return self.suspicious and stretch.left >= max(_HOPELESS, stretch.answers)
+
     def rate_while_suspicious(self, now: float) -> float:
         """Answers a second since it is suspicious."""
         lasted = now - self._began
         return self._answers / lasted if lasted > 0 and self._answers else self.rate
+
+    def begin_like(self, other: QueueEvidence) -> None:
+        """What is usual there is supposed here, too, until more is known."""
+        self.unloaded = other.unloaded
+        self.service = other.service
+        self.rate = other.rate
+        self._usual_rate = other._usual_rate
+        self._usual_awaiting = other._usual_awaiting
 
     def begin_anew(self) -> None:
         """What comes next is judged for itself, and by `service` as it is now."""
@@ -134,7 +149,7 @@ class QueueEvidence:
             self._usual_rate += (rate - self._usual_rate) * part
             # By Little's law, so that those count who are never answered, too, as with long polling.
             self.service = self._usual_awaiting / self._usual_rate
-        self.rate += (rate - self.rate) * part
+        self.rate += (rate - self.rate) * (1 - exp(-stretch.seconds / _LATELY))
         if low < self.unloaded:
             self.unloaded += (low - self.unloaded) / 2
         else:

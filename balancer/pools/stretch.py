@@ -32,9 +32,9 @@ class Stretch:
     """`seconds` of an upstream's life: `answers` first bytes came, to this worker `own_rate` a second.
 
     `mean` and `low` (below which a tenth lies, as well as buckets tell) are times to the first byte in
-    seconds. Of the requests that await theirs: how many there are at the end (`awaiting`), on average
-    (`mean_awaiting`), and how many more than at the beginning (`grown`). `left` clients went without an
-    answer. `full` is the part of the looks that found as many of this worker's as its limit allows.
+    seconds, 0 without answers. Of the requests that await theirs: how many there are at the end (`awaiting`),
+    on average (`mean_awaiting`), and how many more than at the beginning (`grown`). `left` clients went
+    without an answer. `full` is the part of the looks that found as many of this worker's as its limit allows.
     """
 
     seconds: float
@@ -80,7 +80,7 @@ class Measuring:
         return look.now - self._first.now, sum(look.answers) - self._start
 
     def end(self) -> Stretch:
-        """The stretch up to the last look; at least one answer must have come."""
+        """The stretch up to the last look."""
         first, last = self._first, self._last
         by_bucket = [now - then for now, then in zip(last.answers, first.answers, strict=True)]
         answers = sum(by_bucket)
@@ -89,8 +89,8 @@ class Measuring:
             seconds=seconds,
             answers=answers,
             own_rate=(last.given - first.given) / seconds,
-            mean=(last.answered_ns - first.answered_ns) / 1e9 / answers,
-            low=_low(by_bucket, answers),
+            mean=(last.answered_ns - first.answered_ns) / 1e9 / answers if answers else 0.0,
+            low=_low(by_bucket, answers) if answers else 0.0,
             awaiting=last.awaiting,
             mean_awaiting=self._area / seconds,
             grown=last.awaiting - first.awaiting,

@@ -1,0 +1,157 @@
+"""An adaptive limit follows what the replicas can do while more comes than they can: within ten seconds."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from tests.sim.arrivals import Open
+from tests.sim.balancer import Worker
+from tests.sim.clients import waits
+from tests.sim.figures import End, least
+from tests.sim.replicas import Replica, Service, spreads, takes
+from tests.sim.scenes import Fleet, Happening, Scene, play
+
+CHANGES = 20.0  # when the replicas change
+FOLLOWED = 30  # by then the limits have
+
+
+def all_of_them(*, at_once: int | None = None, slowness: float | None = None) -> Happening:
+    def happens(replicas: Sequence[Replica]) -> None:
+        for one in replicas:
+            one.change(at_once=at_once, slowness=slowness)
+
+    return CHANGES, happens
+
+
+class Limits:
+    """The limits in force, a tenth of a second by a tenth, summed over workers for each upstream."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[float, list[int]]] = []
+
+    def __call__(self, now: float, workers: Sequence[Worker]) -> None:
+        limits = [[one.concurrency_limit for one in worker.upstreams] for worker in workers]
+        self.seen.append((now, [sum(one) for one in zip(*limits, strict=True)]))
+
+    def between(self, begin: float, end: float, upstream: int | None = None) -> list[int]:
+        """All that were in force in that time."""
+        return [
+            limit
+            for now, limits in self.seen
+            if begin <= now < end
+            for limit in (limits if upstream is None else limits[upstream : upstream + 1])
+        ]
+
+
+def overload(service: Service, at_once: int, rates: tuple[float, float], change: Happening) -> Scene:
+    """Three quarters of what can be done at first, and two and a half times the most of it from 5 s on;
+    `rates` are what can be done before the change and after it."""
+    loads = [Open(((5.0, 0.75 * rates[0]), (34.0, 2.5 * max(rates))), waits(2.0))]
+    return Scene(40.0, loads, Fleet(at_once=at_once, service=service), happenings=[change])
+
+
+# The scene, and the least and the most that may be in force in the end, by what one replica does at a time.
+CASES = {
+    "twice as many at a time": (overload(takes(0.02), 2, (400, 800), all_of_them(at_once=4)), 800, 4),
+    "half as many at a time": (overload(takes(0.02), 4, (800, 400), all_of_them(at_once=2)), 400, 2),
+    "half of many": (overload(takes(0.04), 16, (1600, 800), all_of_them(at_once=8)), 800, 8),
+    "twice as slow": (overload(takes(0.02), 2, (400, 200), all_of_them(slowness=2.0)), 200, 2),
+    "many, twice as slow": (overload(takes(0.04), 8, (800, 400), all_of_them(slowness=2.0)), 400, 8),
+    "many, four times as slow": (overload(takes(0.04), 8, (800, 200), all_of_them(slowness=4.0)), 200, 8),
+    "twice as fast": (overload(takes(0.04), 4, (400, 800), all_of_them(slowness=0.5)), 800, 4),
+    "half, where times differ": (
+        overload(spreads(0.02, 1.0), 4, (800, 400), all_of_them(at_once=2)),
+        400,
+        2,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("workers", [1, 2], ids=["one worker", "two workers"])
+@pytest.mark.parametrize(("scene", "rate", "at_once"), CASES.values(), ids=CASES.keys())
+def test_when_all_replicas_change(scene: Scene, rate: int, at_once: int, workers: int) -> None:
+    for seed in (1, 2)[: 3 - workers]:
+        limits = Limits()
+        figures = play(scene.having(workers=workers), seed, limits)
+        assert sum(figures.goodput(FOLLOWED, 39)) / 9 >= 0.88 * rate
+        assert least(figures.goodput(FOLLOWED, 39)) >= 0.75 * rate
+        assert at_once <= min(limits.between(FOLLOWED, 39))
+        assert max(limits.between(FOLLOWED, 39)) <= 6 * at_once + 2 * workers
+
+
+def members(counts: tuple[int, int], limits: Limits) -> Callable[[float, Sequence[Worker]], None]:
+    """The first so many replicas are the pool's, and so many others after the change."""
+    told = 0
+
+    def watch(now: float, workers: Sequence[Worker]) -> None:
+        nonlocal told
+        count = counts[now >= CHANGES]
+        if count != told:
+            told = count
+            for worker in workers:
+                worker.pool.set_members(worker.upstreams[:count])
+        limits(now, workers)
+
+    return watch
+
+
+@pytest.mark.parametrize("workers", [1, 2], ids=["one worker", "two workers"])
+@pytest.mark.parametrize(
+    "counts", [(2, 4), (4, 2), (1, 8)], ids=["twice as many", "half as many", "eight for one"]
+)
+def test_when_replicas_come_and_go(counts: tuple[int, int], workers: int) -> None:
+    """One that comes has no limit at first: it is idle, and gets what the others do not take."""
+    before, after = (count * 100 for count in counts)
+    loads = [Open(((5.0, 0.75 * before), (34.0, 2.5 * max(before, after))), waits(2.0))]
+    scene = Scene(40.0, loads, Fleet(replicas=max(counts))).having(workers=workers)
+    for seed in (1, 2)[: 3 - workers]:
+        limits = Limits()
+        figures = play(scene, seed, members(counts, limits))
+        assert least(figures.goodput(FOLLOWED, 39)) >= 0.93 * after
+        for upstream in range(counts[1]):
+            assert min(limits.between(FOLLOWED, 39, upstream)) >= 2
+            assert max(limits.between(FOLLOWED, 39, upstream)) <= 12 + 2 * workers
+
+
+@pytest.mark.parametrize("workers", [1, 2], ids=["one worker", "two workers"])
+@pytest.mark.parametrize("slowness", [2.0, 4.0, 10.0])
+def test_one_that_degrades_is_limited_alone(slowness: float, workers: int) -> None:
+    def degrades(replicas: Sequence[Replica]) -> None:
+        replicas[0].change(slowness=slowness)
+
+    loads = [Open(((5.0, 300.0), (34.0, 1000.0)), waits(2.0))]
+    scene = Scene(40.0, loads, happenings=[(CHANGES, degrades)]).having(workers=workers)
+    for seed in (1, 2)[: 3 - workers]:
+        limits = Limits()
+        figures = play(scene, seed, limits)
+        assert least(figures.goodput(FOLLOWED, 39)) >= 0.9 * (300 + 100 / slowness)
+        for others in (1, 2, 3):
+            assert min(limits.between(FOLLOWED, 39, others)) >= 2
+            assert max(limits.between(FOLLOWED, 39, others)) <= 12 + 2 * workers
+
+
+@pytest.mark.parametrize("workers", [1, 2], ids=["one worker", "two workers"])
+@pytest.mark.parametrize(
+    ("at_once", "rate"), [(1, 300.0), (1, 380.0)], ids=["half of it goes", "just before it is full"]
+)
+def test_when_half_of_what_can_be_done_goes_at_full_speed(at_once: int, rate: float, workers: int) -> None:
+    """Nothing was limited before: it is found out."""
+    loads = [Open(((39.0, rate),), waits(2.0))]
+    scene = Scene(40.0, loads, happenings=[all_of_them(at_once=at_once)]).having(workers=workers)
+    for seed in (1, 2)[: 3 - workers]:
+        limits = Limits()
+        figures = play(scene, seed, limits)
+        assert figures.came(0.0, CHANGES - 1).keys() == {End.SERVED}
+        assert least(figures.goodput(FOLLOWED, 39)) >= 185
+        assert figures.latency(0.99, FOLLOWED, 39) < 1.5
+
+
+@pytest.mark.parametrize("workers", [1, 2], ids=["one worker", "two workers"])
+def test_a_limit_that_is_not_reached_any_more_goes_away(workers: int) -> None:
+    scene = Scene(30.0, [Open(((4.0, 300.0), (10.0, 1200.0), (15.0, 200.0)), waits(2.0))])
+    for seed in (1, 2)[: 3 - workers]:
+        limits = Limits()
+        figures = play(scene.having(workers=workers), seed, limits)
+        assert min(limits.between(6.0, 14.0)) > 0
+        assert max(limits.between(20.0, 29.0)) == 0
+        assert figures.last_failure < 15.0

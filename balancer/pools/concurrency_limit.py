@@ -17,7 +17,9 @@ from balancer.pools.stretch import Look, Measuring, Stretch
 _OPEN_SECONDS, _OPEN_ANSWERS = 0.049, 5
 _HELD_SECONDS, _HELD_ANSWERS, _MOST_ANSWERS = 0.099, 10, 40
 _LONGEST = 2.0  # seconds; of fewer answers in that time nothing can be said
-_FIRST_CUT = 3  # the first limit is so much less than what is there
+# For so long next to no answers, while so many leave.
+_SILENT, _GONE = 0.5, 20
+_FIRST_CUT = 5  # the first limit is so much less than what is there
 _HEADROOM = 1.5  # places beyond what is being worked on: who waits there keeps the upstream busy
 # The first limit shows whether it was a line. If it was, the upstream answers as many as before.
 _STILL = 0.6
@@ -48,7 +50,7 @@ class _Phase(Enum):
 class ConcurrencyLimit:
     """One upstream's limit, of one worker: it is found from this worker's part of the traffic.
 
-    No limit until a line is proven (`QueueEvidence`). Then a third of what is there: enough to keep the
+    No limit until a line is proven (`QueueEvidence`). Then a fifth of what is there: enough to keep the
     upstream busy, so that those who wait do it here instead of there and nobody is served later. If it
     answers fewer requests than before, then there was no line: the app is slower than it was, and the limit
     goes away. Else the limit goes to what is being worked on by Little's law (answers a second times their
@@ -101,18 +103,17 @@ class ConcurrencyLimit:
         evidence = self._evidence
         evidence.look(look.now, look.awaiting)
         seconds, answers = measuring.look(look, False)
-        if pressed and evidence.suspicious and look.awaiting > 3 * (evidence.usual_awaiting + 1):
+        if pressed and look.awaiting > 3 * (evidence.usual_awaiting + 1):
             self._close(look)
         elif seconds >= _OPEN_SECONDS and answers >= _OPEN_ANSWERS:
             self._measuring = Measuring(look)
             if evidence.weigh(look.now, measuring.end()) and look.now >= self._quiet_until:
                 self._close(look)
+        elif _is_silent(measuring, seconds, answers) and evidence.weigh_silence(measuring.end()):
+            self._close(look)
         elif seconds > _LONGEST:
             self._measuring = Measuring(look)
-            if evidence.weigh_silence(measuring.end()):
-                self._close(look)
-            else:
-                evidence.begin_anew()
+            evidence.begin_anew()
 
     def _close(self, look: Look) -> None:
         evidence = self._evidence
@@ -149,7 +150,7 @@ class ConcurrencyLimit:
             stretch = measuring.end()
             if stretch.full >= _BINDING:
                 self._judge(look, stretch)
-        elif seconds > _LONGEST:
+        elif seconds > _LONGEST or _is_silent(measuring, seconds, answers):
             self._measuring = Measuring(look)
             self._wait_for_the_living(look, measuring.end())
 
@@ -228,3 +229,7 @@ class ConcurrencyLimit:
         self._settled_by = 0.0
         self._measuring = Measuring(look)
         self._evidence.begin_anew()
+
+
+def _is_silent(measuring: Measuring, seconds: float, answers: int) -> bool:
+    return seconds >= _SILENT and answers < _OPEN_ANSWERS and measuring.left >= _GONE

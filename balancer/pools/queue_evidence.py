@@ -108,8 +108,9 @@ class QueueEvidence:
         )
 
     def weigh_silence(self, stretch: Stretch) -> bool:
-        """The same for a long stretch with next to no answers."""
-        return self.suspicious and stretch.left >= max(_HOPELESS, stretch.answers)
+        """The same for a stretch with next to no answers, while many leave."""
+        expected = self.rate * stretch.seconds
+        return self.suspicious and expected >= _HOPELESS and stretch.answers < expected / 4
 
     def rate_while_suspicious(self, now: float) -> float:
         """Answers a second since it is suspicious."""

@@ -34,7 +34,8 @@ class Stretch:
     `mean` and `low` (below which a tenth lies, as well as buckets tell) are times to the first byte in
     seconds, 0 without answers. Of the requests that await theirs: how many there are at the end (`awaiting`),
     on average (`mean_awaiting`), and how many more than at the beginning (`grown`). `left` clients went
-    without an answer. `full` is the part of the looks that found as many of this worker's as its limit allows.
+    without an answer. `full` is the part of the looks that found as many of this worker's as its limit
+    allows.
     """
 
     seconds: float
@@ -78,6 +79,11 @@ class Measuring:
         self._looks += 1
         self._full += full
         return look.now - self._first.now, sum(look.answers) - self._start
+
+    @property
+    def left(self) -> int:
+        """Clients who left since the beginning."""
+        return self._last.left - self._first.left
 
     def end(self) -> Stretch:
         """The stretch up to the last look."""

@@ -7,7 +7,6 @@ from balancer.health.overload import Ends, Figures, Load, Overload
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.states import Overloaded, PoolState
 from balancer.telemetry import columns as c
-from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import Ledger
 
 
@@ -40,11 +39,9 @@ class OverloadWatch:
                 pool.overload = Overloaded(pool.overload.since, *seen.now.rates())
 
     def _load(self, pool: PoolState) -> Load:
-        cells = self._ledger.total(Kind.POOL, pool.row)
-        return Load(
-            refused=sum(cells[c.POOL_QUEUE_REJECTED : c.POOL_QUEUE_REJECTED + len(c.QUEUE_REJECTIONS)]),
-            waiting=cells[c.POOL_QUEUE_LENGTH],
-        )
+        first, end = c.POOL_QUEUE_LENGTH, c.POOL_QUEUE_REJECTED + len(c.QUEUE_REJECTIONS)
+        cells = self._ledger.part(pool.row, first, end)
+        return Load(refused=sum(cells[c.POOL_QUEUE_REJECTED - first :]), waiting=cells[0])
 
     def _ends(self, pool: PoolState) -> Ends:
         served, left = 0, self._ledger.part(pool.row, c.POOL_QUEUE_ABANDONED, c.POOL_QUEUE_ABANDONED + 1)[0]

@@ -211,6 +211,27 @@ def test_max_requests_ends_a_connection(make_stage: MakeStage) -> None:
     assert stage.closes() == {"max_requests": 2}
 
 
+def test_the_cap_on_idle_connections_counts_idle_ones_only(make_stage: MakeStage) -> None:
+    """With active ones present: a busy upstream would else keep none, and dial for every request."""
+    stage = make_stage(keepalive={"max_idle": 2})
+    for _ in range(6):
+        stage.ask()
+    first, second, third, *active = stage.loop.transports
+    for upstream in (first, second):
+        upstream.receive(OK)
+    stage.settle()
+    assert (stage.inflight, stage.idle, stage.closes()) == ([4], 2, {})
+    third.receive(OK)
+    stage.settle()
+    assert (stage.inflight, stage.idle, stage.closes()) == ([3], 2, {"max_idle": 1})
+    stage.ask()
+    assert (stage.connects(), stage.reuses()) == (6, 1)
+    for upstream in (*active, second):
+        upstream.receive(OK)
+    stage.settle()
+    assert (stage.idle, stage.closes()) == (2, {"max_idle": 4})
+
+
 def test_idle_timeout_is_held_by_the_sweep(stage: Stage) -> None:
     _, upstream = stage.warm()
     stage.advance(3.9)

@@ -256,6 +256,21 @@ def test_the_same_members_again_are_no_change(scene: Scene) -> None:
     assert scene.told() is None
 
 
+def test_one_that_is_found_again_keeps_its_state_while_others_come_and_go(scene: Scene) -> None:
+    scene.fleet.set_members("default", DNS, [member(1), member(2)])
+    upstream = scene.pool.upstreams["10.1.0.1:8000"]
+    scene.fleet.set_admin_state(upstream, AdminState.DRAINING)
+    scene.fleet.eject(upstream, OUTLIER, "x")
+    before = upstream.for_workers()
+    assert (before["admin_state"], before["causes"]) == ("draining", ["outlier"])
+    scene.told()
+    for found in ([member(3), member(1)], [member(1)]):
+        scene.fleet.set_members("default", DNS, found)
+        assert scene.pool.upstreams["10.1.0.1:8000"] is upstream
+        assert before in (scene.told() or [])
+    assert ("removed", "10.1.0.1:8000") not in scene.watcher.seen
+
+
 def test_one_that_comes_back_starts_afresh(scene: Scene) -> None:
     scene.ledger.take_page()  # a worker that has not let go
     scene.fleet.set_members("default", DNS, [member(1)])

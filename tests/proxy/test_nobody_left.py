@@ -1,0 +1,54 @@
+"""Pools in which nobody may be picked, under every policy."""
+
+from functools import partial
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from balancer.errors import Outcome
+from balancer.policies import registry
+from balancer.policies.conformance.cost import within
+from tests.fakes.wire import upstream_message
+from tests.proxy.conftest import MakeStage
+from tests.proxy.sticky_session import OWN
+
+ALL_GONE: dict[str, list[dict[str, Any]]] = {
+    "removed": [],
+    "draining": [{"admin_state": "draining"}] * 5,
+    "in maintenance": [{"admin_state": "maintenance"}] * 5,
+    "without an address": [{"host": ""}] * 5,
+    "some draining, the others out": [
+        *[{"admin_state": "draining"}] * 2,
+        *[{"admin_state": "maintenance", "causes": ["outlier"]}] * 3,
+    ],
+}
+
+
+@pytest.mark.parametrize("case", ALL_GONE)
+@pytest.mark.parametrize("policy", registry.names())
+def test_when_all_are_gone_or_draining_there_is_none_in_bounded_steps(
+    make_stage: MakeStage, policy: str, case: str
+) -> None:
+    """Also for one that was pinned; and they are used again when they are back."""
+    stage = make_stage(5, policy=policy, sticky=OWN)
+    members = [upstream_message(number) for number in range(1, 6)]
+    pinned = stage.upstreams[2]
+    gone = ALL_GONE[case]
+    left = [{**member, **state} for member, state in zip(members, gone, strict=False)]
+    stage.tell(*left)
+    now = stage.clock.monotonic_ns()
+    key = int.from_bytes(sha256(b"a client").digest()[:8])
+    for tried in ((), tuple(stage.upstreams)):
+        assert within(partial(stage.pool.choose, key, tried, now), 300) is None
+        assert not stage.pool.is_full(tried)
+    kept = within(partial(stage.pool.choose, key, (), now, pinned), 300)
+    assert kept is (pinned if case == "draining" else None)
+    if kept is not None:
+        stage.pool.finished(kept, 0, Outcome.SUCCESS)
+    client = stage.ask()
+    assert client.take().startswith(b"HTTP/1.1 503 ")
+    stage.tell(*members)
+    stage.ask(client=client)
+    stage.answer()
+    assert b"HTTP/1.1 200 OK" in client.take()

@@ -64,6 +64,19 @@ class Endless(FirstUntried):
         return None
 
 
+class Pairing(FirstUntried):
+    """Draws until it has two that were not tried."""
+
+    def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
+        found: set[Upstream] = set()
+        for one in cycle(self.candidates):
+            if one not in tried:
+                found.add(one)
+            if len(found) == 2:
+                return one
+        return None
+
+
 class Clinging(FirstUntried):
     """Keeps the candidates it had."""
 
@@ -190,6 +203,9 @@ BAD: list[tuple[type[Policy], str]] = [
     (Forgetful, "tried_ones_are_not_picked_again"),
     (Forgetful, "the_last_one_left_is_found"),
     (Endless, "all_tried_gives_none_in_bounded_steps"),
+    (Pairing, "a_single_candidate_is_picked"),
+    (Pairing, "tried_ones_are_not_picked_again"),
+    (Pairing, "the_last_one_left_is_found"),
     (Clinging, "only_candidates_are_picked"),
     (Clinging, "no_candidates_give_none"),
     (FirstUntried, "equal_candidates_share_equally"),

@@ -144,7 +144,7 @@ def test_one_that_comes_back_from_idleness_is_not_flooded() -> None:
         scene.teach(one, 0.02)
     for _ in range(50):
         scene.begin()
-    assert 2 <= idle.inflight <= 25
+    assert 2 <= idle.inflight <= 15  # of 50 among five; drawn for two in five pairs, it could have had 20
 
 
 def test_a_newcomer_is_not_flooded_and_gets_its_share() -> None:

@@ -167,6 +167,16 @@ def test_upstreams_are_unchecked_where_there_are_checks(ledger: Ledger, enabled:
     assert pool.is_checked is enabled
 
 
+@pytest.mark.parametrize("checks", [True, False])
+@pytest.mark.parametrize("outliers", [True, False])
+def test_outliers_are_found_whether_there_are_checks_or_not(
+    ledger: Ledger, checks: bool, outliers: bool
+) -> None:
+    message = start(ledger, health_check={"enabled": checks}, outlier={"enabled": outliers})
+    (pool,) = message["pools"]
+    assert pool["outlier"] == {"enabled": outliers, "consecutive_5xx": 5, "consecutive_failures": 3}
+
+
 def test_checks_are_told_in_plain_values() -> None:
     given = check_settings(
         settings(

@@ -74,7 +74,7 @@ class ScriptedProbe:
             if isinstance(answer, After):
                 loop = asyncio.get_running_loop()
                 came = loop.create_future()
-                timer = loop.call_later(answer.seconds, came.set_result, None)
+                timer = loop.call_later(answer.seconds, _come, came)
                 try:
                     await came
                 finally:
@@ -95,6 +95,11 @@ class ScriptedProbe:
     async def close(self) -> None:
         assert self.running == 0
         self.closed = True
+
+
+def _come(future: "asyncio.Future[None]") -> None:
+    if not future.done():  # cancelled in the turn in which its time came
+        future.set_result(None)
 
 
 class Scene:

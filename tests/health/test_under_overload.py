@@ -37,11 +37,13 @@ def test_a_replica_that_serves_stays_however_slow_its_checks_are(every: float) -
         scene.close()
 
 
+@pytest.mark.parametrize("busy", [False, True], ids=["at ease", "busy"])
 @pytest.mark.parametrize("every", [0.01, 0.3, 1.0, 2.0], ids=lambda every: f"{every}s")
-def test_one_that_hangs_after_a_time_of_overload_goes_in_the_usual_time(every: float) -> None:
+def test_one_that_hangs_after_a_time_of_overload_goes_in_the_usual_time(every: float, busy: bool) -> None:
     for seed in range(20):
         scene = Scene(seed=seed)
         scene.add("app1")
+        scene.busy.update(["app1"] if busy else [])
         scene.probes["app1"].always = HANG
         scene.checks.start()
         run_live(scene, 8.0 + seed / 10, every, Random(seed))

@@ -11,6 +11,7 @@ from rich.text import Text
 from balancer.clock import Clock, SystemClock
 from balancer.console.client import AdminClient
 from balancer.errors import OperatorError
+from balancer.upstreams.state import in_words
 
 # Seconds. Longer than workers take to hear of a change (50 ms, and a turn of their loops): until then they
 # may send a draining upstream another request.
@@ -38,8 +39,9 @@ class Changes:
         self._client = client
         self._console = console
         self._id = upstream
-        pool = pool if slash else DEFAULT_POOL
-        self._target = f"/api/pools/{quote(pool, safe='')}/upstreams/{quote(upstream, safe='')}"
+        self._pool = pool if slash else DEFAULT_POOL
+        self._pool_target = f"/api/pools/{quote(self._pool, safe='')}"
+        self._target = f"{self._pool_target}/upstreams/{quote(upstream, safe='')}"
         self._clock = clock or SystemClock()
         self._sleep = sleep
 
@@ -48,8 +50,21 @@ class Changes:
         now = self._client.patch(self._target, {"admin_state": admin_state}, "admin_state")
         state, running = now["admin_state"], _running(now)
         more = ", as its active check announces" if state != admin_state else ""
-        ends = f"; {running} in flight may end" if running and state != "active" else ""
-        self._console.print(Text.assemble((self._id, "bold"), f" is {state}{more}{ends}"))
+        if state != "active":
+            more += f"; {running} in flight may end" if running else ""
+        elif now["causes"]:
+            more += ", but still ejected; balancer status says why"
+        self._console.print(Text.assemble((self._id, "bold"), f" is {in_words(state)}{more}"))
+        if state != "active":
+            self._tell_of_the_last()
+
+    def _tell_of_the_last(self) -> None:
+        """Say what becomes of requests where the one taken out was the last."""
+        pool = self._client.get(self._pool_target, "eligible")
+        if not pool["eligible"]:
+            then = "go to those that are ejected" if pool["panic"] else "are answered with 503"
+            text = f"no upstream of pool {self._pool} is eligible now: requests {then}"
+            self._console.print(Text(text, style="bold red"))
 
     def wait(self, most: float) -> None:
         """Wait until nothing runs there any more, for `most` seconds, but for one POLL at least. Raises

@@ -84,7 +84,7 @@ def _pool(pool: Answer, width: int) -> Iterator[RenderableType]:
         (f"{eligible} of {count} eligible" if count else "no upstreams", style),
         (f"   {pool['queue_length']:,} waiting" if pool["queue_length"] else "", "yellow"),
         (f"   {refused:,} refused so far" if refused else "", "dim"),
-        ("   PANIC: none is eligible, so the ejected ones are used", "bold red") if pool["panic"] else "",
+        (_why_none(pool) if count and not eligible else "", "bold red"),
     )
     if overload is not None:
         served, lost = overload["served_per_second"], overload["refused_per_second"]
@@ -109,6 +109,13 @@ def _pool(pool: Answer, width: int) -> Iterator[RenderableType]:
     for name, note in notes:
         yield Text.assemble((name, "bold"), f": {note}")
     yield Text("")
+
+
+def _why_none(pool: Answer) -> str:
+    """What becomes of requests while no upstream is eligible."""
+    if pool["panic"]:
+        return "   PANIC: none is eligible, so the ejected ones are used"
+    return "   OUT: none may be used, so requests get 503"
 
 
 def _table(upstreams: Sequence[Answer], width: int) -> Table:
@@ -181,14 +188,16 @@ def _sentence(outlier: Answer, on_probation: bool) -> str:
     times = f", ejection {outlier['in_a_row']} in a row" if outlier["in_a_row"] > 1 else ""
     if on_probation:
         return f"one request at a time until one succeeds{times}"
-    return f"as an outlier until {outlier['until']}{times}"
+    until = outlier["until"][11:19]
+    return f"ejected by outlier detection until {until} UTC{times} (balancer events says why)"
 
 
 def _note(upstream: Answer) -> str:
     """What to know about an upstream that is not well; nothing about one that is."""
     notes = []
-    if upstream["causes"]:
-        notes.append(f"ejected by {', '.join(cause.replace('_', ' ') for cause in upstream['causes'])}")
+    others = [cause.replace("_", " ") for cause in upstream["causes"] if cause != "outlier"]
+    if others:
+        notes.append(f"ejected by {', '.join(others)}")
     if upstream["outlier"] is not None:
         notes.append(_sentence(upstream["outlier"], upstream["on_probation"]))
     if upstream["announced"]:
@@ -201,5 +210,5 @@ def _note(upstream: Answer) -> str:
     failures = upstream["connect_failures"]
     if failures and upstream["causes"]:
         counts = ", ".join(f"{count:,} {reason}" for reason, count in failures.items())
-        notes.append(f"connections that failed: {counts}")
+        notes.append(f"connections that failed so far: {counts}")
     return "; ".join(notes)

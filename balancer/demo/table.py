@@ -60,9 +60,11 @@ def read_stats(pools: Mapping[str, Any]) -> list[ReplicaStats]:
 
 
 def _state(upstream: Mapping[str, Any]) -> str:
+    if upstream["admin_state"] != "active":
+        return str(upstream["admin_state"])
     if upstream["causes"]:
         return EJECTED
-    return PROBATION if upstream["on_probation"] else str(upstream["admin_state"])
+    return PROBATION if upstream["on_probation"] else "active"
 
 
 def rows(stats: Sequence[ReplicaStats], names: Mapping[str, str]) -> list[Row]:

@@ -20,7 +20,7 @@ from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import Event, EventLog
 from balancer.telemetry.ledger import Ledger
 from balancer.upstreams.conduct import Spared
-from balancer.upstreams.state import AdminState, Cause
+from balancer.upstreams.state import AdminState, Cause, in_words
 
 # The causes of admin states: the app itself asked for a drain, the operator wants it, or his word has ended.
 ANNOUNCED, OPERATOR, GONE = "announced", "operator", "ejected"
@@ -200,9 +200,10 @@ class Fleet:
         if before is AdminState.MAINTENANCE and not upstream.causes:
             self._begin_ramp(upstream)
         now = upstream.admin_state
+        said = in_words(now)
         still = ", as its check announces" if now is not state else ""
-        self._log.info("upstream %s of pool %s is %s: %s%s", upstream.id, upstream.pool, now, why, still)
-        self._became(upstream, now, cause, f"{upstream.id} is {now}: {why}{still}")
+        self._log.info("upstream %s of pool %s is %s: %s%s", upstream.id, upstream.pool, said, why, still)
+        self._became(upstream, now, cause, f"{upstream.id} is {said}: {why}{still}")
         for watcher in self.watchers:
             watcher.wanted(upstream)
 

@@ -12,7 +12,7 @@ from balancer.config.upstream_spec import UpstreamSpec, parse_upstream
 from balancer.discovery.member import Member
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.states import API, UpstreamState
-from balancer.upstreams.state import AdminState
+from balancer.upstreams.state import AdminState, in_words
 
 
 class Operator:
@@ -102,7 +102,7 @@ def _in_words(change: LiveChange, named: set[str]) -> str:
     """What of it a settings file cannot say."""
     words = []
     if change.admin_state is not None:
-        words.append(f"is {change.admin_state}")
+        words.append(f"is {in_words(change.admin_state)}")
     if change.weight is not None and change.upstream not in named:
         words.append(f"has the weight {change.weight}")
     return f"{change.upstream} {' and '.join(words)}" if words else ""

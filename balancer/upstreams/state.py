@@ -17,6 +17,11 @@ class AdminState(StrEnum):
     MAINTENANCE = "maintenance"  # fully out, not even checked
 
 
+def in_words(admin_state: str) -> str:
+    """How a sentence that begins "app1:8000 is" goes on."""
+    return "in maintenance" if admin_state == AdminState.MAINTENANCE else str(admin_state)
+
+
 class Cause(StrEnum):
     """Why an upstream is ejected. Each is taken away only by who has set it."""
 

@@ -19,14 +19,18 @@ class ScriptedClient(AdminClient):
         super().__init__(Place("127.0.0.1", 9901))
         self._running = list(running)
         self.targets: list[str] = []
+        self.pool: Mapping[str, Any] = {"eligible": 1, "panic": False}
+        self.causes: list[str] = []
 
     def get(self, target: str, field: str, patience: float = 0.0) -> Mapping[str, Any]:
         self.targets.append(target)
+        if field == "eligible":
+            return self.pool
         return {field: self._running.pop(0)}
 
     def patch(self, target: str, change: Mapping[str, Any], field: str) -> Mapping[str, Any]:
         self.targets.append(target)
-        return {"inflight": self._running.pop(0), **change}
+        return {"inflight": self._running.pop(0), "causes": self.causes, **change}
 
 
 class Scene:
@@ -60,13 +64,13 @@ NAMES = [
 @pytest.mark.parametrize(("named", "target"), NAMES)
 def test_any_name_is_asked_for_as_it_is(named: str, target: str) -> None:
     scene = Scene(0, named=named)
-    scene.changes.want("draining")
+    scene.changes.want("active")
     assert scene.client.targets == [f"/api/pools/{target}"]
 
 
 SAID = [
     pytest.param("draining", 3, "app1:8000 is draining; 3 in flight may end\n", id="some run"),
-    pytest.param("maintenance", 0, "app1:8000 is maintenance\n", id="none runs"),
+    pytest.param("maintenance", 0, "app1:8000 is in maintenance\n", id="none runs"),
     pytest.param("active", 3, "app1:8000 is active\n", id="they may stay"),
 ]
 
@@ -76,6 +80,26 @@ def test_what_came_of_it_is_said(wanted: str, running: int, said: str) -> None:
     scene = Scene(running)
     scene.changes.want(wanted)
     assert scene.said == said
+
+
+@pytest.mark.parametrize(
+    ("panic", "then"),
+    [(True, "go to those that are ejected"), (False, "are answered with 503")],
+    ids=["panic", "nobody"],
+)
+def test_who_takes_out_the_last_one_is_told_what_becomes_of_requests(panic: bool, then: str) -> None:
+    scene = Scene(0, named="web/app1:8000")
+    scene.client.pool = {"eligible": 0, "panic": panic}
+    scene.changes.want("draining")
+    assert scene.said == f"app1:8000 is draining\nno upstream of pool web is eligible now: requests {then}\n"
+    assert scene.client.targets[-1] == "/api/pools/web"
+
+
+def test_one_that_is_ejected_is_not_back_by_being_active() -> None:
+    scene = Scene(0)
+    scene.client.causes = ["active_check"]
+    scene.changes.want("active")
+    assert scene.said == "app1:8000 is active, but still ejected; balancer status says why\n"
 
 
 def test_nothing_in_flight_is_believed_only_after_workers_have_heard_of_the_drain() -> None:

@@ -114,13 +114,21 @@ def test_the_state_is_what_most_keeps_it_from_requests(other: dict[str, Any], st
         pytest.param(
             EJECTED,
             "app2:8000: ejected by active check; last check: 500 on /: the app fails; look at its log; "
-            "connections that failed: 1,200 refused",
+            "connections that failed so far: 1,200 refused",
             id="ejected",
         ),
         pytest.param(
             upstream("app1:8000", causes=["outlier"], outlier={"until": UNTIL, "in_a_row": 1}),
-            f"app1:8000: ejected by outlier; as an outlier until {UNTIL}",
+            "app1:8000: ejected by outlier detection until 12:00:10 UTC (balancer events says why)",
             id="outlier",
+        ),
+        pytest.param(
+            upstream(
+                "app1:8000", causes=["active_check", "outlier"], outlier={"until": UNTIL, "in_a_row": 2}
+            ),
+            "app1:8000: ejected by active check; ejected by outlier detection until 12:00:10 UTC, "
+            "ejection 2 in a row (balancer events says why)",
+            id="both",
         ),
         pytest.param(
             upstream("app1:8000", on_probation=True, outlier={"until": UNTIL, "in_a_row": 3}),
@@ -158,6 +166,12 @@ def test_a_name_that_does_not_resolve_is_told_with_what_to_do() -> None:
         "dns://app:8000: does not resolve: Name or service not known; "
         "correct it in BALANCER_UPSTREAMS, or start what it names"
     )
+
+
+def test_a_pool_that_answers_503_says_so_in_the_heading() -> None:
+    one = upstream("app1:8000", admin_state="maintenance", eligible=False)
+    heading = shown(pools(one), width=160)[0]
+    assert heading.endswith("0 of 1 eligible   OUT: none may be used, so requests get 503")
 
 
 def test_panic_and_an_empty_pool_are_in_the_heading() -> None:

@@ -86,7 +86,7 @@ def test_stats_are_read_from_every_pool() -> None:
         ({"causes": ["active_check"]}, "ejected"),
         ({"on_probation": True}, "probation"),
         ({"admin_state": "draining"}, "draining"),
-        ({"admin_state": "draining", "causes": ["active_check"]}, "ejected"),
+        ({"admin_state": "draining", "causes": ["active_check"]}, "draining"),
     ],
     ids=str,
 )

@@ -191,7 +191,7 @@ SAID: dict[str, tuple[Callable[[Scene], object], str, str]] = {
     "state": (
         lambda s: s.fleet.set_admin_state(s.upstream(1), AdminState.MAINTENANCE),
         "maintenance",
-        "is maintenance: the operator wants it so",
+        "is in maintenance: the operator wants it so",
     ),
     "weight": (lambda s: s.fleet.set_weight(s.upstream(1), 3), "weight", "has the weight 3 (before: 1)"),
     "address": (

@@ -53,7 +53,7 @@ def test_the_file_has_the_weights_and_tells_of_the_rest(scene: Scene) -> None:
     operator.change("default", "10.1.0.2:8000", Change("draining"))
     text = operator.exported(CONFIG).yaml
     assert text.splitlines()[:3] == [
-        "# not a setting: app1:8000 is maintenance",
+        "# not a setting: app1:8000 is in maintenance",
         "# not a setting: 10.1.0.1:8000 has the weight 5",
         "# not a setting: 10.1.0.2:8000 is draining",
     ]

@@ -21,6 +21,7 @@ from balancer.telemetry.columns import (
 )
 from tests.proxy.conftest import MakeStage
 from tests.proxy.stage import GET, OK, Stage
+from tests.proxy.sticky_session import OWN
 
 FULL = (
     b"POST /a?b=c HTTP/1.1\r\nHost: app.example\r\nUser-Agent: curl/8\r\nreferer:  http://r/ \r\n"
@@ -146,6 +147,49 @@ def test_requests_by_method_and_code(stage: Stage) -> None:
     assert stage.requests_counted(b"GET", 299) == 1  # and so are unlisted codes
     cells = stage.upstreams[0].cells
     assert [cells[CODE_COLUMN[code]] for code in (200, 404, 299)] == [4, 4, 4]
+
+
+UNLISTED = (b"PROPFIND", b"PURGE", b"MKCOL", b"REPORT", b"LOCK", b"SEARCH", b"NOTIFY")
+
+
+def scanned(number: int) -> list[bytes]:
+    """Requests of a scanner that never asks for the same thing twice."""
+    n = b"%d" % number
+    host = b"Host: h%b.test\r\n" % n
+    return [
+        b"GET /%b HTTP/1.1\r\n%b\r\n" % (n * 3, host),
+        b"GET http://h%b.test/a?%b=%b HTTP/1.1\r\n%b\r\n" % (n, n, n, host),
+        b"GET / HTTP/1.1\r\n%bCookie: pin=%b; k%b=1\r\nX-%b: a\r\n\r\n" % (host, n, n, n),
+        b"%b /%b HTTP/1.1\r\n%b\r\n" % (UNLISTED[number % len(UNLISTED)], n, host),
+        b"M%b / HTTP/1.1\r\n%b\r\n" % (n, host),
+        b"GET /\x00%b HTTP/1.1\r\n%b\r\n" % (n, host),
+    ]
+
+
+def test_a_scan_of_bogus_methods_hosts_paths_and_cookies_adds_no_series(make_stage: MakeStage) -> None:
+    """Series are made of cells: what is asked for later counts in the cells of what was asked for first."""
+    stage = make_stage(2, sticky=OWN, keepalive={"max_idle": 0})  # so that the newest is the one to answer on
+
+    def counted() -> set[tuple[int, int]]:
+        stage.proxy.sweep()
+        rows = [stage.page.row(row).tolist() for row in range(32)]
+        return {
+            (row, column) for row, cells in enumerate(rows) for column, value in enumerate(cells) if value
+        }
+
+    def scan(numbers: range) -> None:
+        for number in numbers:
+            for request in scanned(number):
+                client = stage.ask(request)
+                if not client.written:
+                    stage.answer(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % (520 + number % 400))
+                client.receive_eof()
+                stage.settle()
+
+    scan(range(2))
+    before = counted()
+    scan(range(2, 500))
+    assert counted() == before
 
 
 def test_durations_and_first_bytes(stage: Stage) -> None:

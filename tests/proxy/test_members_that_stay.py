@@ -1,5 +1,6 @@
 """Upstreams that stay while others come and go: what is known of them, and what runs at them, stays too."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -56,3 +57,24 @@ def test_an_ejected_one_stays_so_where_others_come_and_go(stage: Stage) -> None:
             stage.ask()
             stage.answer()
     assert "10.0.0.1" not in stage.dialled
+
+
+ALL = {"app1:8000": 5, "app2:8000": 10, "app3:8000": 15}
+BUT_ONE = {"app2:8000": 12, "app3:8000": 18}
+
+
+def test_weights_go_with_their_upstreams_whatever_place_these_have(stage: Stage) -> None:
+    one, two, three = (upstream_message(number, weight=number) for number in (1, 2, 3))
+    out = {**one, "causes": ["active_check"]}
+    for members, shares in (
+        ([one, two, three], ALL),
+        ([out, two, three], BUT_ONE),
+        ([three, two, out], BUT_ONE),
+        ([three, two], BUT_ONE),
+        ([three, one, two], ALL),
+    ):
+        stage.tell(*members)
+        chosen = [stage.pool.choose(0, (), 0) for _ in range(30)]
+        for upstream in filter(None, chosen):
+            stage.pool.finished(upstream, 0, Outcome.SUCCESS)
+        assert Counter(upstream.id for upstream in chosen if upstream is not None) == shares

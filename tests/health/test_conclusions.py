@@ -1,7 +1,9 @@
 """What checks lead to: ejected, readmitted, draining; and what is not held against an upstream."""
 
+import pytest
+
 from balancer.health.result import Reply, Result
-from tests.health.scene import CLOSED, ERROR, HANG, OK, Scene
+from tests.health.scene import CLOSED, ERROR, HANG, OK, After, Answer, Scene
 
 ENDING = Reply(Result.PASSED, 503, "503 on /: it wants no new work")
 
@@ -105,10 +107,18 @@ def test_timeouts_while_live_requests_succeed_count_for_nothing() -> None:
     scene.close()
 
 
-def test_live_requests_do_not_excuse_any_other_failure() -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(ERROR, id="500"),
+        pytest.param(After(0.5, ERROR), id="500 after a while"),
+        pytest.param(After(0.5, CLOSED), id="closed after a while"),
+    ],
+)
+def test_live_requests_do_not_excuse_any_other_failure(answer: Answer) -> None:
     scene = Scene()
     scene.add("app1")
-    scene.probes["app1"].always = ERROR
+    scene.probes["app1"].always = answer
     scene.checks.start()
     for _ in range(50):
         scene.run(0.1)

@@ -57,6 +57,31 @@ def test_it_starts_when_its_last_cause_is_over(scene: Scene) -> None:
     assert ramps(scene) == [0.1, 1.0]
 
 
+def test_an_outlier_starts_slowly_when_its_probation_is_over(scene: Scene) -> None:
+    """Not with the probation, in which it gets one request at a time whatever its weight."""
+    slow(scene)
+    upstream = scene.upstream(1)
+    scene.fleet.eject(upstream, OUTLIER, "bad")
+    scene.fleet.put_on_probation(upstream, "10 s are over")
+    assert ramps(scene) == [1.0, 1.0]
+    scene.clock.advance(60)
+    scene.fleet.trust(upstream, "a request has succeeded")
+    assert ramps(scene) == [0.1, 1.0]
+    assert [one["ramp_since_ns"] for one in scene.told() or []] == [scene.clock.monotonic_ns(), 0]
+
+
+def test_an_outlier_that_fails_its_checks_too_starts_slowly_when_these_pass(scene: Scene) -> None:
+    slow(scene)
+    upstream = scene.upstream(1)
+    scene.fleet.eject(upstream, OUTLIER, "bad")
+    scene.fleet.put_on_probation(upstream, "10 s are over")
+    scene.fleet.eject(upstream, CHECK, "gone")
+    scene.fleet.trust(upstream, "a request has succeeded")
+    assert ramps(scene) == [1.0, 1.0]
+    scene.fleet.readmit(upstream, CHECK, "back")
+    assert ramps(scene) == [0.1, 1.0]
+
+
 def test_who_is_there_at_the_start_starts_at_once_and_who_comes_later_slowly(scene: Scene) -> None:
     scene.pool.slow_start = 10.0
     scene.fleet.set_members("default", DNS, [member(1)])

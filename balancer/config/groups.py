@@ -256,7 +256,7 @@ class LimitSettings(Group):
         default=5.0,
         ge=0.01,
         description="How long one may wait before it gets 503: less where clients have been giving up "
-        "sooner. A queue that grows, or is not empty for longer, serves the newest first.",
+        "sooner. A queue that grows, or has not been empty for that long, serves the newest first.",
     )
     header_bytes: Size = Field(
         default=32 * 1024, ge=256, description="Size of a head; more is 431, in a response 502."

@@ -96,7 +96,7 @@ class StickySettings(Group):
         if "enabled" not in self.model_fields_set and given:
             name, value = next(iter(given.items()))
             shown = MASK if isinstance(value, SecretStr) else value
-            text = "changes nothing while sticky sessions are off; set STICKY__ENABLED to true, or to false"
+            text = "changes nothing while sticky sessions are off; set STICKY__ENABLED, to true or to false"
             raise MisfitError(name, shown, text)
         if self.app_cookie:
             for name in ("cookie", "max_age", "secure", "http_only", "same_site", "path", "domain"):

@@ -38,7 +38,7 @@ def _run(options: Options, console: Console) -> int:
     total = options.runs * len(options.faults) * len(options.balancers)
     minutes = total * (options.seconds + SET_UP) / 60
     console.print(
-        f"{total} runs of {options.seconds} s: about {max(minutes, 1):.0f} minutes", highlight=False
+        f"runs of {options.seconds} s: {total}, in about {max(minutes, 1):.0f} min", highlight=False
     )
     if not namespaces and any(FAULTS[name].wants_namespace for name in options.faults):
         console.print(
@@ -76,7 +76,7 @@ def _show(options: Options, console: Console, runs: Sequence[Run]) -> list[Run]:
     sorted_runs = [[run for run in runs if (run.fault, run.balancer) == name] for name in names]
     rows = [together(of_one) for of_one in sorted_runs if of_one]
     title = (
-        f"{options.runs} runs of {options.seconds} s, {options.rate} requests/s: counts are sums, "
+        f"runs of {options.seconds} s: {options.runs}, {options.rate} requests/s: counts are sums, "
         "percentiles medians of the runs, the rest the worst"
     )
     console.print(report.table(rows, title))

@@ -41,7 +41,7 @@ def _run(options: Options, console: Console) -> int:
         for name in options.balancers(SCENES[scene])
     ]
     seconds = sum(scene.seconds + SET_UP for scene, _ in plan)
-    console.print(f"{len(plan)} runs: about {max(seconds / 60, 1):.0f} minutes", highlight=False)
+    console.print(f"runs: {len(plan)}, in about {max(seconds / 60, 1):.0f} min", highlight=False)
     runs: list[Run] = []
     try:
         for scene, balancer in plan:

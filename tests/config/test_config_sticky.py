@@ -130,7 +130,7 @@ def test_what_does_nothing_while_sessions_are_not_sticky() -> None:
         load({"BALANCER_UPSTREAMS": "a:1", "BALANCER_STICKY__SECRET": "s3cret"})
     assert caught.value.problems == [
         "BALANCER_STICKY__SECRET: ********** changes nothing while sticky sessions are off; "
-        "set STICKY__ENABLED to true, or to false"
+        "set STICKY__ENABLED, to true or to false"
     ]
 
 

@@ -27,6 +27,7 @@ _COLOURS = {
     "unresolved": "red",
 }
 _NOTHING = "-"
+_CORRECT = "correct it in BALANCER_UPSTREAMS, or start what it names"
 HEADINGS = ("upstream", "state", "weight", "inflight", "requests", "5xx", "share", "last check")
 
 Answer: TypeAlias = Mapping[str, Any]
@@ -88,8 +89,8 @@ def _pool(pool: Answer, width: int) -> Iterator[RenderableType]:
     )
     if overload is not None:
         served, lost = overload["served_per_second"], overload["refused_per_second"]
-        since, left = overload["since"][11:19], overload["left_per_second"]
-        leaving = f", {left:,.0f}/s left by their clients" if left else ""
+        since, left = overload["since"][11:19], round(overload["left_per_second"])
+        leaving = f", {left:,}/s left by their clients" if left else ""
         yield Text(
             f"saturated since {since} UTC: {served:,.0f}/s served, {lost:,.0f}/s refused{leaving}",
             style="bold red",
@@ -97,7 +98,7 @@ def _pool(pool: Answer, width: int) -> Iterator[RenderableType]:
     for source, why in pool["problems"].items():
         yield Text.assemble(
             (source, "bold"),
-            f": does not resolve: {why}; correct it in BALANCER_UPSTREAMS, or start what it names",
+            f": does not resolve: {why}; {_CORRECT}",
         )
     if not count:
         yield Text("")
@@ -203,7 +204,7 @@ def _note(upstream: Answer) -> str:
     if upstream["announced"]:
         notes.append("draining, as its active check announces")
     if not upstream["address"]:
-        notes.append("its name has not resolved; it gets no requests")
+        notes.append(f"its name has not resolved, so it gets no requests; {_CORRECT}")
     check = upstream["last_check"]
     if check is not None and check["hint"]:
         notes.append(f"last check: {check['hint']}")

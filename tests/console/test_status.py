@@ -72,7 +72,9 @@ def test_a_cap_stands_beside_what_is_in_flight_and_who_waits_in_the_heading() ->
 
 
 @pytest.mark.parametrize(
-    ("left", "leaving"), [(0.0, ""), (12.4, ", 12/s left by their clients")], ids=["all wait", "some leave"]
+    ("left", "leaving"),
+    [(0.0, ""), (0.3, ""), (12.4, ", 12/s left by their clients")],
+    ids=["all wait", "next to none leaves", "some leave"],
 )
 def test_a_saturated_pool_says_since_when_and_what_becomes_of_requests(left: float, leaving: str) -> None:
     overload = {
@@ -142,7 +144,8 @@ def test_the_state_is_what_most_keeps_it_from_requests(other: dict[str, Any], st
         ),
         pytest.param(
             upstream("app1:8000", address="", last_check=None),
-            "app1:8000: its name has not resolved; it gets no requests",
+            "app1:8000: its name has not resolved, so it gets no requests; "
+            "correct it in BALANCER_UPSTREAMS, or start what it names",
             id="no address",
         ),
         pytest.param(

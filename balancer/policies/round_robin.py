@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from heapq import heapify, heappop, heappush
 from math import gcd, lcm
 from typing import ClassVar
 
@@ -45,10 +46,26 @@ class RoundRobin(Policy):
 
 
 def _lay_out(candidates: Sequence[Upstream]) -> list[Upstream]:
-    """Each one's turns spread evenly over the round: its k-th of n stands at (k + 1/2) / n."""
+    """One round in which nobody is ever a whole turn ahead of its share, or behind it.
+
+    The k-th turn of one that has n of them is due within the k-th n-th part of the round. Earliest deadline
+    first keeps all such dates, as they leave no room unused (Liu, Layland, 1973).
+    """
     turns = _turns([upstream.effective_weight for upstream in candidates])
-    places = [((2 * k + 1) / (2 * n), index) for index, n in enumerate(turns) for k in range(n)]
-    return [candidates[index] for _, index in sorted(places)]
+    total = sum(turns)
+    due = [(-(-total // n), index, 0) for index, n in enumerate(turns)]  # end of the part, whose, which one
+    heapify(due)
+    later: list[tuple[int, int, int]] = []  # begin of the part, whose, which one
+    order: list[Upstream] = []
+    for place in range(total):
+        while later and later[0][0] <= place:
+            _, index, k = heappop(later)
+            heappush(due, (-(-(k + 1) * total // turns[index]), index, k))
+        _, index, k = heappop(due)
+        order.append(candidates[index])
+        if k + 1 < turns[index]:
+            heappush(later, ((k + 1) * total // turns[index], index, k + 1))
+    return order
 
 
 def _turns(weights: list[float]) -> list[int]:

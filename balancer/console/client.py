@@ -167,6 +167,12 @@ class AdminClient:
         )
 
     def _surprise(self, method: str, target: str, status: int, answer: Any) -> str:
+        if status == http.client.UNAUTHORIZED:
+            what = "another ADMIN_TOKEN than this shell's" if self._token else "an ADMIN_TOKEN"
+            return (
+                f"the balancer on {self.place} wants {what}: set BALANCER_ADMIN_TOKEN or "
+                "BALANCER_ADMIN_TOKEN_FILE here, to what it has"
+            )
         if isinstance(answer, dict) and "error" in answer:
             return f"the balancer on {self.place} answers {status}: {str(answer['error'])[:_LONGEST_QUOTE]}"
         return (

@@ -150,7 +150,10 @@ async def test_with_a_token_changes_need_it() -> None:
         assert await change(balancer, app, drain, Authorization=f"Bearer {TOKEN}") == 200
         code, said = await command(balancer, "activate", app.address)
         assert code == 1
-        assert "this needs the ADMIN_TOKEN" in said
+        assert "wants an ADMIN_TOKEN: set BALANCER_ADMIN_TOKEN" in said
+        code, said = await command(balancer, "activate", app.address, BALANCER_ADMIN_TOKEN=f"no {TOKEN}")
+        assert code == 1
+        assert "wants another ADMIN_TOKEN than this shell's: set BALANCER_ADMIN_TOKEN" in said
         code, said = await command(balancer, "activate", app.address, BALANCER_ADMIN_TOKEN=TOKEN)
         assert (code, said) == (0, f"{app.address} is active\n")
         config = await get(balancer.admin_port, "/api/config")

@@ -7,6 +7,7 @@ from math import ceil
 
 from loadtests.open_loop.figures import MAX_LAG, Latency, latency
 from loadtests.open_loop.records import Kind, Record
+from loadtests.overload.scenes import Kind as Group
 from loadtests.overload.scenes import Scene, Window
 
 REFUSED = 503
@@ -80,7 +81,7 @@ def measure(
         warm = sum(one.kind is Kind.OK for one in before), len(before)
         goodput = _goodput(seconds, window)
         recovery = max((one.begun - ends for one in failed if one.begun >= ends), default=0.0)
-    cpu_served, cpu_refused = _costs(during, warm, window, cpu)
+    cpu_served, cpu_refused = _costs(scene, during, warm, cpu)
     return Run(
         scene.name,
         balancer,
@@ -110,19 +111,20 @@ def _goodput(seconds: Sequence[int], window: Window) -> Goodput:
 
 
 def _costs(
-    during: Sequence[Record], warm: tuple[int, int] | None, window: Window | None, cpu: Cpu
+    scene: Scene, during: Sequence[Record], warm: tuple[int, int] | None, cpu: Cpu
 ) -> tuple[float | None, float | None]:
     """CPU seconds per request served and refused; None where it cannot be told.
 
     What a request costs that is served is taken from before the overload, when nothing else happened; what is
     left of the overload's CPU time is shared by the refused ones.
     """
+    window = scene.window
     if warm is None or window is None or not warm[0]:
         return None, None
     served = (cpu.before - cpu.idle * window.begins) / warm[0]
     good = sum(one.kind is Kind.OK for one in during)
     refused = sum(one.status == REFUSED for one in during)
-    if not refused or (len(during) - good - refused) > MIXED * refused:
+    if scene.kind is not Group.OVERLOAD or not refused or (len(during) - good - refused) > MIXED * refused:
         return served, None
     left = cpu.during - cpu.idle * (window.ends - window.begins) - good * served
     return served, max(0.0, left) / refused

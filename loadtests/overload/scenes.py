@@ -201,8 +201,8 @@ SCENES: dict[str, Scene] = {
         _away(
             "async-app",
             "4,000 requests/s that each take 500 ms of an async app: 2,000 in flight",
-            Phase(1000, 2, ONE),
-            Phase(4000, 8, ONE),
+            *[Phase(rate, 1, ONE) for rate in (1000, 2000, 3000)],
+            Phase(4000, 7, ONE),
             replicas=[replace(ASYNC, service=0.5)] * REPLICAS,
         ),
         _away(
@@ -222,6 +222,13 @@ SCENES: dict[str, Scene] = {
             Phase(80, 22, ONE),
             replicas=[replace(SYNC, service=0.08)] * REPLICAS,
             steps=[replace(_all_are(SYNC), at=15.0)],
+        ),
+        _away(
+            "app-slows",
+            "200 requests/s to an async app, which take 100 ms for 10 s, then 1 s",
+            Phase(200, 20, ONE),
+            replicas=[replace(ASYNC, service=0.1)] * REPLICAS,
+            steps=[_all_are(replace(ASYNC, service=1.0))],
         ),
         _away(
             "burst",

@@ -137,7 +137,8 @@ def _look(now: float, upstream: Upstream, others: Sequence[memoryview[int]]) -> 
         now=now,
         mine=mine,
         given=given,
-        awaiting=counts[_INFLIGHT] - counts[_STREAMING],
+        # Others write theirs meanwhile: one count may be of a moment before the other.
+        awaiting=max(0, counts[_INFLIGHT] - counts[_STREAMING]),
         answers=counts[:HISTOGRAM_CELLS],
         answered_ns=counts[_SUM],
         left=counts[_LEFT],

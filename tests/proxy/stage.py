@@ -26,6 +26,7 @@ from balancer.telemetry.columns import (
     UPSTREAM_IDLE,
     UPSTREAM_INFLIGHT,
     UPSTREAM_REUSES,
+    UPSTREAM_STREAMING,
     WORKER_LOCAL_RESPONSES,
 )
 from balancer.upstreams.upstream import Upstream
@@ -194,6 +195,8 @@ class Stage(Wire):
         self.proxy.sweep()
         assert self.inflight == [0] * len(self.upstreams)
         assert [upstream.cells[UPSTREAM_INFLIGHT] for upstream in self.upstreams] == self.inflight
+        assert [upstream.streaming for upstream in self.upstreams] == self.inflight
+        assert [upstream.cells[UPSTREAM_STREAMING] for upstream in self.upstreams] == self.inflight
         assert self.route.inflight == 0
         assert self.route.cells[ROUTE_INFLIGHT] == 0
         assert self.tunnels == 0

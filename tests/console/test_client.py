@@ -118,7 +118,7 @@ def test_the_answer_is_what_was_asked_for(says: AdminClient) -> None:
         pytest.param(http(b'{"error": "no such"}', b"404 Not Found"), "answers 404: no such", id="its error"),
         pytest.param(
             http(b'{"error": "it needs"}', b"401 Unauthorized"),
-            "wants an ADMIN_TOKEN: set BALANCER_ADMIN_TOKEN or BALANCER_ADMIN_TOKEN_FILE here, to what it has",
+            "wants an ADMIN_TOKEN: set BALANCER_ADMIN_TOKEN or BALANCER_ADMIN_TOKEN_FILE here",
             id="no token",
         ),
         pytest.param(b"SSH-2.0-OpenSSH\r\n", "does not speak HTTP", id="another protocol"),

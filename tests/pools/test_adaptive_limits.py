@@ -27,7 +27,7 @@ class Pool:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.loop = FakeLoop(self.clock)
+        self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
         self.upstream = Upstream("app1:8000", "10.0.0.1", 8000, 1, _cells(), 1)
         self.others = _cells()
         self.limits = AdaptiveLimits(

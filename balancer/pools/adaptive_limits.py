@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from balancer.clock import Clock
 from balancer.pools.concurrency_limit import ConcurrencyBounds, ConcurrencyLimit
+from balancer.pools.queue import PlaceQueue
 from balancer.pools.stretch import Look
 from balancer.telemetry.columns import (
     HISTOGRAM_CELLS,
@@ -42,7 +43,18 @@ class AdaptiveLimits:
     others are limited it starts with the middle one of their limits.
     """
 
-    __slots__ = ("_armed", "_bounds", "_busy", "_clock", "_limits", "_loop", "_rows", "_rows_of", "changed")
+    __slots__ = (
+        "_armed",
+        "_bounds",
+        "_busy",
+        "_clock",
+        "_limits",
+        "_loop",
+        "_rows",
+        "_rows_of",
+        "changed",
+        "queue",
+    )
 
     def __init__(
         self,
@@ -54,6 +66,7 @@ class AdaptiveLimits:
     ) -> None:
         """`rows` gives what other workers count in a row."""
         self.changed: Callable[[], None] = _nobody  # set by the pool: other limits are in force from now on
+        self.queue: PlaceQueue | None = None  # set by the pool
         self._bounds = bounds
         self._loop = loop
         self._clock = clock
@@ -110,6 +123,7 @@ class AdaptiveLimits:
     def _look(self) -> None:
         now = self._clock.monotonic_ns() / 1e9
         full = sum(one.concurrency_limit > 0 and one.is_full() for one in self._limits)
+        waited_for = self.queue is None or bool(self.queue.waiting)
         changed = False
         for one, (_, limit, others) in self._limits.items():
             before = limit.limit
@@ -117,7 +131,7 @@ class AdaptiveLimits:
             pressed = full > (before > 0 and one.is_full()) or (
                 not one.max_inflight and any(cells[UPSTREAM_INFLIGHT_LIMIT] for cells in others)
             )
-            after = limit.look(_look(now, one, others), pressed)
+            after = limit.look(_look(now, one, others), pressed, waited_for)
             if after != before:
                 one.concurrency_limit = after
                 changed = True

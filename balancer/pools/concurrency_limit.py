@@ -20,6 +20,7 @@ _LONGEST = 2.0  # seconds; of fewer answers in that time nothing can be said
 # For so long next to no answers, while so many leave.
 _SILENT, _GONE = 0.5, 20
 _FIRST_CUT = 5  # the first limit is so much less than what is there
+_CAREFUL_CUT = 2  # where no more comes than usual, and the app may be slower after all
 _HEADROOM = 1.5  # places beyond what is being worked on: who waits there keeps the upstream busy
 # The first limit shows whether it was a line. If it was, the upstream answers as many as before.
 _STILL = 0.6
@@ -28,8 +29,10 @@ _PATIENCE = 5  # stretches in which clients leave, which tell nothing, before it
 _DOUBTS = 2  # stretches in a row with fewer answers
 _QUIET = 1.0  # seconds after an alarm that was none
 _STEP = 0.75  # a limit so much lower than the one before is compared with it
+_FOLLOWS = 0.8  # part of a higher limit by which the rate has to rise, for the limit to have been too low
+_PROBES = 4.0  # seconds between two tries whether more would be answered
 _BINDING = 0.5  # part of the looks that find it full; with fewer a limit says nothing of the upstream
-_UNUSED = 2.0  # seconds without being full once, after which there is no limit any more
+_UNUSED = 2.0  # seconds in which nobody waits for a place at it, after which there is no limit any more
 _SETTLED_AFTER = 5.0  # seconds at most until what was sent before a limit has been answered
 
 
@@ -59,8 +62,9 @@ class ConcurrencyLimit:
     nothing is ever throttled in order to measure. A limit that is not reached any more goes away.
     """
 
-    __slots__ = ("_anchor", "_answered_until", "_bounds", "_doubts", "_evidence", "_measuring", "_phase",
-                 "_quiet_until", "_rate_before", "_settled_by", "_tries", "_used", "limit")  # fmt: skip
+    __slots__ = ("_anchor", "_answered_until", "_bounds", "_doubts", "_evidence", "_measuring",
+                 "_phase", "_probe_at", "_probed", "_quiet_until", "_rate_before", "_settled_by",
+                 "_tries", "_used", "limit")  # fmt: skip
 
     def __init__(self, bounds: ConcurrencyBounds, like: ConcurrencyLimit | None = None) -> None:
         """`like`: another upstream's limit, to begin with while that is in force. Who joins a pool that is
@@ -78,15 +82,18 @@ class ConcurrencyLimit:
         self._rate_before = 0.0
         self._tries = self._doubts = 0
         self._anchor: tuple[int, float] | None = None  # a limit, and the rate it had
+        self._probed: tuple[int, float] | None = None  # the same, before a higher one that is on trial
+        self._probe_at = 0.0
         if like is not None and like.limit:
             self.limit = like.limit
             self._phase = _Phase.HELD
             self._used = like._used
             self._evidence.begin_like(like._evidence)
 
-    def look(self, look: Look, pressed: bool) -> int:
+    def look(self, look: Look, pressed: bool, waited_for: bool = True) -> int:
         """Take `look` into account; gives the limit from now on. `pressed`: another upstream of the pool is
-        full by a limit of its own, so what it does not get comes here."""
+        full by a limit of its own, so what it does not get comes here. `waited_for`: somebody waits for a
+        place."""
         measuring = self._measuring
         if measuring is None or measuring.went_back(look):
             self._measuring = Measuring(look)
@@ -94,7 +101,7 @@ class ConcurrencyLimit:
         if self._phase is _Phase.OPEN:
             self._look_open(look, measuring, pressed)
         else:
-            self._look_held(look, measuring)
+            self._look_held(look, measuring, waited_for)
         return self.limit
 
     # --- no limit
@@ -104,25 +111,26 @@ class ConcurrencyLimit:
         evidence.look(look.now, look.awaiting)
         seconds, answers = measuring.look(look, False)
         if pressed and look.awaiting > 3 * (evidence.usual_awaiting + 1):
-            self._close(look)
+            self._close(look, _FIRST_CUT if evidence.swelled else _CAREFUL_CUT)
         elif seconds >= _OPEN_SECONDS and answers >= _OPEN_ANSWERS:
             self._measuring = Measuring(look)
             if evidence.weigh(look.now, measuring.end()) and look.now >= self._quiet_until:
-                self._close(look)
+                self._close(look, _FIRST_CUT if evidence.swelled else _CAREFUL_CUT)
         elif _is_silent(measuring, seconds, answers) and evidence.weigh_silence(measuring.end()):
             self._close(look)
         elif seconds > _LONGEST:
             self._measuring = Measuring(look)
             evidence.begin_anew()
 
-    def _close(self, look: Look) -> None:
+    def _close(self, look: Look, cut: int = _FIRST_CUT) -> None:
         evidence = self._evidence
         self._phase = _Phase.TRIAL
         self._rate_before = evidence.rate_while_suspicious(look.now)
         self._tries = self._doubts = 0
-        self._anchor = None
+        self._anchor = self._probed = None
+        self._probe_at = look.now + _PROBES
         self._used = look.now
-        self._set(max(look.mine / _FIRST_CUT, self._least_sensible(look)), look)
+        self._set(max(look.mine / cut, self._least_sensible(look)), look)
 
     def _least_sensible(self, look: Look) -> float:
         """Twice what was being worked on before the line, this worker's part of it."""
@@ -131,8 +139,8 @@ class ConcurrencyLimit:
 
     # --- a limit in force
 
-    def _look_held(self, look: Look, measuring: Measuring) -> None:
-        full = look.mine >= self.limit
+    def _look_held(self, look: Look, measuring: Measuring, waited_for: bool) -> None:
+        full = waited_for and look.mine >= self.limit
         if full:
             self._used = look.now
         elif look.now - self._used > _UNUSED:
@@ -143,6 +151,8 @@ class ConcurrencyLimit:
             return
         seconds, answers = measuring.look(look, full)
         wanted = max(_HELD_ANSWERS, min(4 * self.limit, _MOST_ANSWERS))
+        if self._probed is not None:
+            wanted *= 2
         if (seconds >= _HELD_SECONDS and answers >= wanted) or (
             seconds >= _LONGEST and answers >= _OPEN_ANSWERS
         ):
@@ -150,7 +160,7 @@ class ConcurrencyLimit:
             stretch = measuring.end()
             if stretch.full >= _BINDING:
                 self._judge(look, stretch)
-        elif seconds > _LONGEST or _is_silent(measuring, seconds, answers):
+        elif _is_silent(measuring, seconds, answers):
             self._measuring = Measuring(look)
             self._wait_for_the_living(look, measuring.end())
 
@@ -165,13 +175,11 @@ class ConcurrencyLimit:
     def _settle(self, look: Look) -> None:
         """What was sent before the limit tells nothing of it: wait until that has been answered."""
         self._measuring = Measuring(look)
-        if look.mine > self.limit and self._answered_until < 0:
-            return
         answers = sum(look.answers)
-        if self._answered_until < 0:
-            self._answered_until = answers + look.awaiting
-        elif answers >= self._answered_until or look.now > self._settled_by:
+        if look.now > self._settled_by or 0 <= self._answered_until <= answers:
             self._settled_by = 0.0
+        elif self._answered_until < 0 and look.mine <= self.limit:
+            self._answered_until = answers + look.awaiting
 
     def _judge(self, look: Look, stretch: Stretch) -> None:
         rate = stretch.rate
@@ -189,6 +197,17 @@ class ConcurrencyLimit:
                 return
             self._phase = _Phase.HELD
         limit = self.limit
+        if self._probed is not None:
+            before, rate_before = self._probed
+            self._probed = None
+            if rate < rate_before * (1 + _FOLLOWS * (limit / before - 1)):
+                self._set(before, look)
+                return
+            # It does more where it may: the limit was what it stood at.
+            self._evidence.believe(stretch.mean)
+            self._anchor = limit, rate
+            self._probe(look, rate)
+            return
         if self._anchor is None or limit >= self._anchor[0]:
             self._anchor = limit, rate
         elif limit <= _STEP * self._anchor[0]:
@@ -210,10 +229,20 @@ class ConcurrencyLimit:
     def _follow(self, look: Look, stretch: Stretch) -> None:
         self._evidence.held(stretch)
         limit = self.limit
+        if look.now >= self._probe_at:
+            self._probe(look, stretch.rate)
+            return
         goal = stretch.own_rate * self._evidence.service * _HEADROOM + 1
         if 0.6 * limit < goal < 2 * limit:
             goal = (goal + limit) / 2  # half of such a difference is chance
         self._set(max(limit / 3, min(limit * 1.5 + 1, goal)), look)
+
+    def _probe(self, look: Look, rate: float) -> None:
+        """Now and then a little more is let in: if that is answered, too, a request takes longer by now than
+        was supposed, and the limit was too low."""
+        self._probed = self.limit, rate
+        self._probe_at = look.now + _PROBES
+        self._set(self.limit * _HEADROOM + 1, look)
 
     def _set(self, goal: float, look: Look) -> None:
         limit = max(self._bounds.least, min(self._bounds.most, round(goal)))

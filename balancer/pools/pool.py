@@ -112,6 +112,7 @@ class UpstreamPool:
             queue.has_place = self.has_place
         if adaptive is not None:
             adaptive.changed = self._take_up_limits
+            adaptive.queue = queue
 
     def set_members(self, upstreams: list[Upstream]) -> None:
         """These are the upstreams from now on. To be called whenever one's state, address, weight or limit

@@ -21,6 +21,11 @@ _SIGNIFICANT = 3.0
 _LONGER = 1.3  # how much longer those wait who are answered at the end of the growth than those at its start
 _STEADY = 20  # answers over which their rate is averaged
 _UNANSWERED = 0.03  # the least part of the requests that goes into the line
+# Where less than so many times the usual comes, it has to grow for so many whiles, of that many seconds or
+# one and a half times what an answer takes; each time by so many deviations.
+_MORE = 1.3
+_A_WHILE, _WHILES = 2.0, 3
+_LIKELY = 3.0
 _AS_MANY_ANSWERS = 0.8  # of the usual number; with fewer it is the upstream that has changed
 # It answers half as many as usual, and fewer than have left, for so long, at least so many.
 _HOPELESS_FOR = 1.0
@@ -36,29 +41,37 @@ class QueueEvidence:
 
     `unloaded` is what its quickest answers take, in seconds; `service` how long a request is on average from
     being sent to its first byte while there is no line, and `rate` how many it answers a second, lately.
-    `suspicious` says that the last stretch looked like a line.
+    `suspicious` says that the last stretch looked like a line, `swelled` that more came then than usual.
     """
 
-    __slots__ = ("_answers", "_began", "_calm", "_grew_from", "_left", "_pace", "_to_wait",
-                 "_usual_awaiting", "_usual_rate", "_waited", "rate", "service", "suspicious",
-                 "unloaded")  # fmt: skip
+    __slots__ = ("_answers", "_began", "_began_with", "_calm", "_checked",
+                 "_checked_awaiting", "_checked_mean", "_grew_from", "_grown", "_left",
+                 "_pace", "_to_wait", "_usual_arrivals", "_usual_awaiting", "_usual_rate",
+                 "_waited", "rate", "service", "suspicious", "swelled", "unloaded")  # fmt: skip
 
     def __init__(self) -> None:
         self.unloaded = 0.0
         self.rate = 0.0
         self.service = 0.0
         self.suspicious = False
+        self.swelled = True
         self._usual_awaiting = 0.0
+        self._usual_arrivals = 0.0  # a second
         self._usual_rate = 0.0
         self._calm = 0.0  # when no more than usual waited
         # since it is suspicious
         self._began = 0.0
         self._answers = 0
         self._left = 0
+        self._began_with = 0
         self._grew_from = 0
         self._waited = 0.0
         self._pace = 0.0
         self._to_wait = 0.0
+        self._checked = 0.0  # when it was last looked at whether the line grows on; 0 when not yet
+        self._checked_awaiting = 0
+        self._checked_mean = 0.0
+        self._grown = 0  # times in a row it had
 
     @property
     def usual_awaiting(self) -> float:
@@ -80,21 +93,28 @@ class QueueEvidence:
         if not self.suspicious:
             self.suspicious = True
             self._began = now - stretch.seconds
-            self._answers = self._left = 0
-            self._grew_from = stretch.awaiting - stretch.grown
+            self._answers = self._left = self._grown = 0
+            self._checked = 0.0
+            self._grew_from = self._began_with = stretch.awaiting - stretch.grown
             self._waited = stretch.mean
             self._pace = stretch.rate
             self._to_wait = self._grew_from / stretch.rate
         self._answers += stretch.answers
         self._left += stretch.left
         lasted = now - self._began
+        growth = stretch.awaiting - self._grew_from
         if self._answers < _AS_MANY_ANSWERS * self.rate * lasted:
             # It answers less than it did: growth counts from where that has become usual.
             self._grew_from = stretch.awaiting
+            growth = 0
             self._waited = stretch.mean
             self._to_wait = stretch.awaiting / stretch.rate
+        usual = self._usual_arrivals * lasted
+        came = self._answers + self._left + stretch.awaiting - self._began_with
+        if came < _MORE * usual + _SIGNIFICANT * sqrt(usual):
+            return self._grows_on(now, stretch)
+        self.swelled = True
         self._pace += (stretch.rate - self._pace) * min(1.0, stretch.answers / _STEADY)
-        growth = stretch.awaiting - self._grew_from
         return (
             growth >= _SIGNIFICANT * sqrt(stretch.awaiting + self._grew_from)
             and growth + self._left >= _UNANSWERED * self._answers
@@ -106,6 +126,27 @@ class QueueEvidence:
             and self._left >= max(_HOPELESS, self._answers)
             and self._answers < self.rate * lasted / 2
         )
+
+    def _grows_on(self, now: float, stretch: Stretch) -> bool:
+        """No more comes than usual: either it does less than it did, or it is slower. Who is only slower has
+        its new number in flight after a while; so the line has to go on growing for longer."""
+        if not self._checked:
+            self._check(now, stretch, 0)
+        elif now - self._checked >= max(_A_WHILE, 1.5 * stretch.mean):
+            before = self._checked_awaiting
+            grows = (
+                stretch.awaiting - before >= _LIKELY * sqrt(stretch.awaiting + before)
+                and stretch.mean > self._checked_mean
+            )
+            self._check(now, stretch, self._grown + 1 if grows else 0)
+        self.swelled = False
+        return self._grown >= _WHILES
+
+    def _check(self, now: float, stretch: Stretch, grown: int) -> None:
+        self._checked = now
+        self._checked_awaiting = stretch.awaiting
+        self._checked_mean = stretch.mean
+        self._grown = grown
 
     def weigh_silence(self, stretch: Stretch) -> bool:
         """The same for a stretch with next to no answers, while many leave."""
@@ -122,6 +163,7 @@ class QueueEvidence:
         self.unloaded = other.unloaded
         self.service = other.service
         self.rate = other.rate
+        self._usual_arrivals = other._usual_arrivals
         self._usual_rate = other._usual_rate
         self._usual_awaiting = other._usual_awaiting
 
@@ -129,6 +171,11 @@ class QueueEvidence:
         """What comes next is judged for itself, and by `service` as it is now."""
         self.suspicious = False
         self._usual_awaiting = self.service * self._usual_rate
+
+    def believe(self, service: float) -> None:
+        """A request takes so long without a line."""
+        self.service = service
+        self._usual_awaiting = service * self._usual_rate
 
     def held(self, stretch: Stretch) -> None:
         """A stretch in which a limit was in force has ended: `service` cannot be more than `mean`. What it
@@ -144,7 +191,10 @@ class QueueEvidence:
         part = 1 - exp(-stretch.seconds / _MEMORY)
         if not self.unloaded:
             self.unloaded = low
-            self.rate = rate
+            self.rate = self._usual_arrivals = rate
+        if low < _TIMES_USUAL * self.unloaded or low < self.unloaded + _LEAST_WAIT:
+            came = (stretch.answers + stretch.left + stretch.grown) / stretch.seconds
+            self._usual_arrivals += (came - self._usual_arrivals) * part
         if low <= 2 * self.unloaded:
             self._usual_awaiting += (stretch.mean_awaiting - self._usual_awaiting) * part
             self._usual_rate += (rate - self._usual_rate) * part

@@ -76,7 +76,7 @@ def test_when_all_replicas_change(scene: Scene, rate: int, at_once: int, workers
         assert sum(figures.goodput(FOLLOWED, 39)) / 9 >= 0.88 * rate
         assert least(figures.goodput(FOLLOWED, 39)) >= 0.75 * rate
         assert at_once <= min(limits.between(FOLLOWED, 39))
-        assert max(limits.between(FOLLOWED, 39)) <= 6 * at_once + 2 * workers
+        assert max(limits.between(FOLLOWED, 39)) <= 16 * at_once
 
 
 def members(counts: tuple[int, int], limits: Limits) -> Callable[[float, Sequence[Worker]], None]:
@@ -110,7 +110,7 @@ def test_when_replicas_come_and_go(counts: tuple[int, int], workers: int) -> Non
         assert least(figures.goodput(FOLLOWED, 39)) >= 0.93 * after
         for upstream in range(counts[1]):
             assert min(limits.between(FOLLOWED, 39, upstream)) >= 2
-            assert max(limits.between(FOLLOWED, 39, upstream)) <= 12 + 2 * workers
+            assert max(limits.between(FOLLOWED, 39, upstream)) <= 20 + 2 * workers
 
 
 @pytest.mark.parametrize("workers", [1, 2], ids=["one worker", "two workers"])
@@ -127,7 +127,7 @@ def test_one_that_degrades_is_limited_alone(slowness: float, workers: int) -> No
         assert least(figures.goodput(FOLLOWED, 39)) >= 0.9 * (300 + 100 / slowness)
         for others in (1, 2, 3):
             assert min(limits.between(FOLLOWED, 39, others)) >= 2
-            assert max(limits.between(FOLLOWED, 39, others)) <= 12 + 2 * workers
+            assert max(limits.between(FOLLOWED, 39, others)) <= 20 + 2 * workers
 
 
 @pytest.mark.parametrize("workers", [1, 2], ids=["one worker", "two workers"])
@@ -135,15 +135,15 @@ def test_one_that_degrades_is_limited_alone(slowness: float, workers: int) -> No
     ("at_once", "rate"), [(1, 300.0), (1, 380.0)], ids=["half of it goes", "just before it is full"]
 )
 def test_when_half_of_what_can_be_done_goes_at_full_speed(at_once: int, rate: float, workers: int) -> None:
-    """Nothing was limited before: it is found out."""
+    """Nothing was limited before, and no more comes than did: an app that is only slower must not be taken for
+    an overload, so this takes a while, until clients have left for some seconds."""
     loads = [Open(((39.0, rate),), waits(2.0))]
     scene = Scene(40.0, loads, happenings=[all_of_them(at_once=at_once)]).having(workers=workers)
     for seed in (1, 2)[: 3 - workers]:
         limits = Limits()
         figures = play(scene, seed, limits)
         assert figures.came(0.0, CHANGES - 1).keys() == {End.SERVED}
-        assert least(figures.goodput(FOLLOWED, 39)) >= 185
-        assert figures.latency(0.99, FOLLOWED, 39) < 1.5
+        assert least(figures.goodput(36, 39)) >= 180
 
 
 @pytest.mark.parametrize("workers", [1, 2], ids=["one worker", "two workers"])

@@ -135,8 +135,8 @@ def test_one_that_degrades_is_limited_alone(slowness: float, workers: int) -> No
     ("at_once", "rate"), [(1, 300.0), (1, 380.0)], ids=["half of it goes", "just before it is full"]
 )
 def test_when_half_of_what_can_be_done_goes_at_full_speed(at_once: int, rate: float, workers: int) -> None:
-    """Nothing was limited before, and no more comes than did: an app that is only slower must not be taken for
-    an overload, so this takes a while, until clients have left for some seconds."""
+    """Nothing was limited before, and no more comes than did: an app that is only slower must not be taken
+    for an overload, so this takes a while, until clients have left for some seconds."""
     loads = [Open(((39.0, rate),), waits(2.0))]
     scene = Scene(40.0, loads, happenings=[all_of_them(at_once=at_once)]).having(workers=workers)
     for seed in (1, 2)[: 3 - workers]:

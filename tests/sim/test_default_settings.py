@@ -49,3 +49,12 @@ def test_each_worker_finds_its_part(seed: int, workers: int) -> None:
     assert least(figures.goodput(BEGINS + 3, ENDS)) >= 370
     assert figures.latency(0.99, BEGINS) < 1.0
     _check_what_surrounds_it(figures)
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_ten_times_among_workers_that_find_it_out_one_after_another(seed: int, workers: int) -> None:
+    """Who is the last gets what the others do not take: the replicas have a second of work more."""
+    figures = play(make_surge(10.0).having(workers=workers), seed)
+    assert least(figures.goodput(BEGINS + 4, ENDS)) >= 350
+    _check_what_surrounds_it(figures)

@@ -48,7 +48,7 @@ types: $(STAMP)  ## mypy, strict
 unit: $(STAMP)  ## all tests without lint, types, slow ones and containers
 	$(BIN)/pytest -q
 
-slow: $(STAMP)  ## tests under load for some seconds each
+slow: $(STAMP)  ## tests that take some seconds each: under load, and simulated
 	$(BIN)/pytest -q -m slow
 
 e2e: $(STAMP)  ## tests with real containers under load (needs Docker; says so where there is none)

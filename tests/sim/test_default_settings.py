@@ -7,6 +7,8 @@ from tests.sim.replicas import spreads
 from tests.sim.scenes import Fleet, play
 from tests.sim.scenes import surge as make_surge
 
+pytestmark = pytest.mark.slow  # some minutes of simulated time each
+
 BEGINS, ENDS = 4, 19  # of the overload, in seconds
 FLEETS = {
     "works for those who left": Fleet(),

@@ -11,6 +11,8 @@ from tests.sim.figures import End, least
 from tests.sim.replicas import Replica, Service, spreads, takes
 from tests.sim.scenes import Fleet, Happening, Scene, play
 
+pytestmark = pytest.mark.slow  # some minutes of simulated time each
+
 CHANGES = 20.0  # when the replicas change
 FOLLOWED = 30  # by then the limits have
 

@@ -11,6 +11,8 @@ from tests.sim.figures import End
 from tests.sim.replicas import UNLIMITED, Replica, by_chance, by_route, ranges, spreads, takes
 from tests.sim.scenes import Fleet, Happening, Scene, play
 
+pytestmark = pytest.mark.slow  # some minutes of simulated time each
+
 FAST_OR_SLOW = by_route({"fast": takes(0.005), "slow": takes(2.0), "check": takes(0.005)})
 
 

@@ -123,7 +123,7 @@ class AdaptiveLimits:
     def _look(self) -> None:
         now = self._clock.monotonic_ns() / 1e9
         full = sum(one.concurrency_limit > 0 and one.is_full() for one in self._limits)
-        waited_for = self.queue is None or bool(self.queue.waiting)
+        waited_for = self.queue is None or bool(self.queue.waiting) or self._is_crowded()
         changed = False
         for one, (_, limit, others) in self._limits.items():
             before = limit.limit
@@ -131,12 +131,17 @@ class AdaptiveLimits:
             pressed = full > (before > 0 and one.is_full()) or (
                 not one.max_inflight and any(cells[UPSTREAM_INFLIGHT_LIMIT] for cells in others)
             )
-            after = limit.look(_look(now, one, others), pressed, waited_for)
+            after = limit.look(_look(now, one, others), pressed, waited_for or one.turned_away)
+            one.turned_away = False
             if after != before:
                 one.concurrency_limit = after
                 changed = True
         if changed:
             self.changed()
+
+    def _is_crowded(self) -> bool:
+        """Whether one of several has all the places: then no policy is asked, and nobody is turned away."""
+        return len(self._limits) > 1 and sum(not one.is_full() for one in self._limits) == 1
 
 
 def _look(now: float, upstream: Upstream, others: Sequence[memoryview[int]]) -> Look:

@@ -93,7 +93,7 @@ class ConcurrencyLimit:
     def look(self, look: Look, pressed: bool, waited_for: bool = True) -> int:
         """Take `look` into account; gives the limit from now on. `pressed`: another upstream of the pool is
         full by a limit of its own, so what it does not get comes here. `waited_for`: somebody waits for a
-        place."""
+        place, or went elsewhere for want of one here."""
         measuring = self._measuring
         if measuring is None or measuring.went_back(look):
             self._measuring = Measuring(look)
@@ -144,8 +144,14 @@ class ConcurrencyLimit:
         if full:
             self._used = look.now
         elif look.now - self._used > _UNUSED:
-            self._open(look)
-            return
+            if self._probed is None:
+                self._open(look)
+                return
+            # More than is wanted is no answer to a probe; what there was before it may still be wanted.
+            self._used = look.now
+            before, _ = self._probed
+            self._probed = None
+            self._set(before, look)
         if self._settled_by:
             self._settle(look)
             return
@@ -196,6 +202,7 @@ class ConcurrencyLimit:
                     self._open(look)
                 return
             self._phase = _Phase.HELD
+            self._probe_at = look.now + _PROBES
         limit = self.limit
         if self._probed is not None:
             before, rate_before = self._probed

@@ -304,6 +304,7 @@ class UpstreamPool:
             upstream = policy.pick(key, passed)
             if upstream is None or upstream in free:
                 return upstream
+            upstream.turned_away = True
             passed = (*passed, upstream)
         left = [one for one in free if one not in tried]
         return min(left, key=lambda one: one.inflight / one.effective_weight, default=None)

@@ -21,13 +21,14 @@ class Upstream:
 
     `max_inflight` is this worker's share of how many requests it may have in flight, `concurrency_limit` how
     many of them may await their first byte; 0 for no limit. `streaming` are those in flight whose response
-    has begun, as far as it did not come whole.
+    has begun, as far as it did not come whole. `turned_away`: since it was last looked at, it was picked, but
+    full.
     """
 
     __slots__ = ("admin_state", "authority", "backup", "causes", "cells", "concurrency_limit", "conduct",
                  "effective_weight", "host", "id", "inflight", "inflight_limit", "leaves_by_itself",
                  "max_inflight", "on_probation", "port", "ramp_since_ns", "remote_inflight", "row",
-                 "streaming", "weight")  # fmt: skip
+                 "streaming", "turned_away", "weight")  # fmt: skip
 
     def __init__(
         self, id: str, host: str, port: int, weight: int, cells: memoryview[int], row: int = 0
@@ -47,6 +48,7 @@ class Upstream:
         self.streaming = 0
         self.max_inflight = 0
         self.concurrency_limit = 0
+        self.turned_away = False
         self.inflight_limit = 0  # what follows from these three: in flight at once, 0 for no limit
         self.remote_inflight = 0
         self.cells = cells

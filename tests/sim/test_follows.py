@@ -132,6 +132,26 @@ def test_one_that_degrades_is_limited_alone(slowness: float, workers: int) -> No
             assert max(limits.between(FOLLOWED, 39, others)) <= 20 + 2 * workers
 
 
+def test_one_that_degrades_is_limited_for_as_long_though_others_have_places() -> None:
+    """Nobody waits then, as who does not get a place there goes to the others: round robin picks it all the
+    same, so without a limit a quarter of all would stand in its line."""
+
+    def degrades(replicas: Sequence[Replica]) -> None:
+        replicas[0].change(slowness=4.0)
+
+    fleet = Fleet(at_once=8, service=spreads(0.03, 0.5))
+    scene = Scene(40.0, [Open(((39.0, 400.0),))], fleet, happenings=[(10.0, degrades)])
+    scene = scene.having(policy="round_robin")
+    for seed in (1, 2):
+        limits = Limits()
+        figures = play(scene, seed, limits)
+        assert figures.came(0.0, 39.0).keys() == {End.SERVED}
+        assert min(limits.between(24, 39, 0)) > 0
+        assert max(max(limits.between(24, 39, others)) for others in (1, 2, 3)) == 0
+        unlimited = play(scene.having(adaptive=False), seed)
+        assert figures.latency(0.99, 25, 39) < unlimited.latency(0.99, 25, 39) / 2
+
+
 @pytest.mark.parametrize("workers", [1, 2], ids=["one worker", "two workers"])
 @pytest.mark.parametrize(
     ("at_once", "rate"), [(1, 300.0), (1, 380.0)], ids=["half of it goes", "just before it is full"]

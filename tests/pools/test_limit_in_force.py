@@ -57,6 +57,7 @@ def test_a_step_down_is_taken_back_after_two_stretches_with_fewer_answers(
     seconds: float, taken_back: bool
 ) -> None:
     watched = in_trial()
+    watched.full(0.4, rate=lambda _: 100.0)  # one before does not count
     assert watched.full(0.2)[-1] == 7
     watched.full(0.1)
     limits = watched.full(seconds, rate=lambda _: 60.0) + watched.full(1.0)
@@ -70,7 +71,7 @@ def test_now_and_then_more_is_let_in_and_taken_back_where_no_more_is_answered() 
     assert len(probes) in (2, 3)
     assert all(later - sooner >= 80 for sooner, later in pairwise(probes))
     assert set(limits) == {7, 12}
-    assert limits.count(12) < 40
+    assert limits.count(12) <= 9 * len(probes)
 
 
 def test_a_limit_that_was_too_low_finds_up() -> None:

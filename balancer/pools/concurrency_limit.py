@@ -32,7 +32,7 @@ _STEP = 0.75  # a limit so much lower than the one before is compared with it
 _FOLLOWS = 0.8  # part of a higher limit by which the rate has to rise, for the limit to have been too low
 _PROBES = 4.0  # seconds between two tries whether more would be answered
 _BINDING = 0.5  # part of the looks that find it full; with fewer a limit says nothing of the upstream
-_UNUSED = 2.0  # seconds in which nobody waits for a place at it, after which there is no limit any more
+_UNUSED = 2.0  # seconds in which nobody wants more than it allows, after which there is no limit any more
 _SETTLED_AFTER = 5.0  # seconds at most until what was sent before a limit has been answered
 
 

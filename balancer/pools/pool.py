@@ -80,8 +80,7 @@ class UpstreamPool:
         """`keyless` picks for requests that bring no hash key, where `policy` wants one, and for all where
         `policy` fails; it must not fail itself. `report` is told of a policy's own errors. `remote_rows`
         gives what other workers count in a row, None where there are no others; `affinity` is for sticky
-        sessions, `suspects` for outliers, `adaptive` for limits that find
-        themselves."""
+        sessions, `suspects` for outliers, `adaptive` for limits that find themselves."""
         self.name = name
         self.upstreams: list[Upstream] = []
         self.retry = settings.retry

@@ -20,7 +20,7 @@ CLIENTS = 60
 LEAVING = 12
 IMPATIENT = 0.4  # seconds
 SETTINGS = {"HEALTH_CHECK__INTERVAL": "500ms", "HEALTH_CHECK__TIMEOUT": "250ms"}
-SLOW_CHECKS = 4  # twice FALL
+SLOW_CHECKS = 6  # three times FALL
 
 
 @asynccontextmanager

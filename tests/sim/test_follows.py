@@ -102,7 +102,7 @@ def members(counts: tuple[int, int], limits: Limits) -> Callable[[float, Sequenc
     "counts", [(2, 4), (4, 2), (1, 8)], ids=["twice as many", "half as many", "eight for one"]
 )
 def test_when_replicas_come_and_go(counts: tuple[int, int], workers: int) -> None:
-    """One that comes has no limit at first: it is idle, and gets what the others do not take."""
+    """One that comes begins with what the others may have."""
     before, after = (count * 100 for count in counts)
     loads = [Open(((5.0, 0.75 * before), (34.0, 2.5 * max(before, after))), waits(2.0))]
     scene = Scene(40.0, loads, Fleet(replicas=max(counts))).having(workers=workers)

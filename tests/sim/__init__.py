@@ -6,5 +6,6 @@
 
 What decides is the product's own: `UpstreamPool`, `PlaceQueue`, the policies. What surrounds them is made up:
 replicas that take their time (`replicas.py`), requests that arrive (`arrivals.py`), clients that leave
-(`clients.py`). `python -m tests.sim --help` plays one by hand.
+(`clients.py`). `python -m tests.sim --help` plays one by hand, `python -m tests.sim.published`
+what others have published beside the product's own.
 """

@@ -28,6 +28,8 @@ from balancer.upstreams.shares import share
 from balancer.upstreams.upstream import Upstream
 from tests.sim.engine import Engine
 from tests.sim.figures import End, Figures, Record
+from tests.sim.published_limits import MakeLimit, PublishedLimits
+from tests.sim.published_queues import MakeQueue
 from tests.sim.replicas import Replica
 
 _POOL_SETTINGS = PoolSettings(
@@ -45,7 +47,8 @@ _SWEEP = 0.25
 @dataclass(frozen=True, slots=True)
 class Settings:
     """As the settings have them. `wire` is how many seconds lie between balancer and replica, one way, with
-    what the balancer itself takes: between an answer and the next request a place has nothing to do."""
+    what the balancer itself takes: between an answer and the next request a place has nothing to do.
+    `limit` and `queue` make others' algorithms, to be played in place of the product's."""
 
     max_inflight: int = 0
     queue_size: int = 1000
@@ -56,6 +59,8 @@ class Settings:
     adaptive: bool = True
     min_limit: int = 1
     max_limit: int = 10_000
+    limit: MakeLimit | None = None
+    queue: MakeQueue | None = None
 
 
 class Worker:
@@ -75,6 +80,8 @@ class Worker:
         for upstream in self.upstreams:
             upstream.max_inflight = share(settings.max_inflight, workers, slot, upstream.row)
         context = PolicyContext(random, slot, engine)
+        self.published = settings.limit and PublishedLimits(settings.limit, engine, Random(random.random()))
+        self.all_wait = settings.queue is not None  # who could be served at once, too: others' queues see all
         queue_size = share(settings.queue_size, workers, slot, 0)
         self.pool = UpstreamPool(
             "default",
@@ -86,17 +93,16 @@ class Worker:
             _raise,
             self._remote_rows if workers > 1 else None,
             None,
-            PlaceQueue(queue_size, settings.queue_timeout, loop=engine, clock=engine, cells=self.cells),
+            settings.queue(engine, self.cells)
+            if settings.queue
+            else PlaceQueue(queue_size, settings.queue_timeout, loop=engine, clock=engine, cells=self.cells),
             None,
-            AdaptiveLimits(
-                ConcurrencyBounds(settings.min_limit, settings.max_limit),
-                loop=engine,
-                clock=engine,
-                rows=self._remote_rows,
-            )
-            if settings.adaptive
-            else None,
+            self.published or (self._adaptive(settings) if settings.adaptive else None),
         )
+
+    def _adaptive(self, settings: Settings) -> AdaptiveLimits:
+        bounds = ConcurrencyBounds(settings.min_limit, settings.max_limit)
+        return AdaptiveLimits(bounds, loop=self.engine, clock=self.engine, rows=self._remote_rows)
 
     def meet(self, others: Sequence[Worker]) -> None:
         """These are all the workers: the pool can begin."""
@@ -119,8 +125,8 @@ class Exchange:
     It does what the proxy's `connecting` and `attempt` do where nothing goes wrong on the wire.
     """
 
-    __slots__ = ("_came", "_figures", "_first_byte_ns", "_on_end", "_over", "_pool", "_sent_ns", "_streaming",
-                 "_upstream", "_waiting", "_worker", "route")  # fmt: skip
+    __slots__ = ("_came", "_figures", "_first_byte_ns", "_inflight", "_on_end", "_over", "_pool", "_sent_ns",
+                 "_streaming", "_upstream", "_waiting", "_worker", "route")  # fmt: skip
 
     def __init__(
         self, worker: Worker, figures: Figures, route: str, on_end: Callable[[], None] | None = None
@@ -135,6 +141,7 @@ class Exchange:
         self._streaming = False
         self._upstream: Upstream | None = None
         self._sent_ns = 0
+        self._inflight = 0  # at its upstream when it was sent, itself among them
         self._first_byte_ns = -1
         self.route = route
 
@@ -144,7 +151,7 @@ class Exchange:
         """The request has come; its client leaves after `patience` seconds."""
         self._pool.retry_budget.requests += 1
         queue = self._pool.queue
-        if queue is not None and queue.waiting:
+        if queue is not None and (queue.waiting or self._worker.all_wait):
             self._wait()
         elif not self._take_place(self._worker.engine.monotonic_ns()):
             self._wait_or_fail()
@@ -213,6 +220,7 @@ class Exchange:
             self._leave_queue(now_ns)
         self._upstream = upstream
         self._sent_ns = now_ns
+        self._inflight = upstream.inflight
         worker.engine.after(worker.wire, worker.replica_of[upstream].begin, self)
         return True
 
@@ -256,6 +264,8 @@ class Exchange:
                 self._pool.stream_ended(upstream)
             latency = self._first_byte_ns if self._first_byte_ns >= 0 else now - self._sent_ns
             self._pool.finished(upstream, latency, outcome)
+            if self._worker.published is not None:
+                self._worker.published.ended(upstream, self._sent_ns / 1e9, self._inflight, end is End.LEFT)
         self._figures.records.append(Record(self._came, engine.passed, end, reason, self.route))
         if self._on_end is not None:
             self._on_end()

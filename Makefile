@@ -7,6 +7,11 @@ STAMP := $(VENV)/.installed
 LOAD_VENV := $(VENV)/load
 LOAD_STAMP := $(LOAD_VENV)/.installed
 
+# How many tests `make unit` runs side by side: some wait for other processes, so one more than there are cores.
+TESTERS := $(shell expr $$(nproc) + 1)
+# What has been compiled once need not be compiled again by each of them, and by each process they start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo load test unit slow e2e lint types bench faults overload clean
 
 help:  ## list the targets
@@ -46,7 +51,7 @@ types: $(STAMP)  ## mypy, strict
 	$(BIN)/mypy
 
 unit: $(STAMP)  ## all tests without lint, types, slow ones and containers
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n $(TESTERS) --dist worksteal
 
 slow: $(STAMP)  ## tests that take some seconds each: under load, and simulated
 	$(BIN)/pytest -q -m slow

@@ -10,22 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.nursery import run
+
 _GOOD = {"BALANCER_UPSTREAMS": "app1:8000,app2:8000?weight=3", "BALANCER_TIMEOUTS__CONNECT": "250ms"}
 
 COMMANDS = ("run", "check", "demo", "policies", "status", "events", "drain", "maintenance", "activate")
 
 
-def _balancer(*arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def _balancer(
+    *arguments: str, environ: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
     base = {name: value for name, value in os.environ.items() if not name.upper().startswith("BALANCER_")}
     base = {name: value for name, value in base.items() if name not in {"COLUMNS", "FORCE_COLOR"}}
-    return subprocess.run(
-        [sys.executable, "-m", "balancer", *arguments],
-        env={**base, **(environ or {})},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    return run("balancer", *arguments, environ={**base, **(environ or {})})
 
 
 def test_check_shows_every_setting_with_its_origin() -> None:

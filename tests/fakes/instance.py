@@ -5,12 +5,13 @@ import json
 import os
 import re
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.fakes.nursery import Process, start
 
 PATIENCE = 20.0  # seconds after which a test has failed; nothing waits that long when all is well
 POLL = 0.02
@@ -77,7 +78,7 @@ async def get(port: int, target: str = "/", host: str = "127.0.0.1") -> Answer:
 class Balancer:
     """A supervisor's process, its ports, and what it said."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: Process) -> None:
         self.process = process
         self.pid = process.pid
         self.host = ""
@@ -87,8 +88,6 @@ class Balancer:
         self.stdout: list[str] = []
         self._clients = AsyncExitStack()
         self._said = asyncio.Condition()
-        assert process.stderr is not None
-        assert process.stdout is not None
         self._streams_open = 2
         self._reading = [
             asyncio.create_task(self._read(process.stderr, self.stderr)),
@@ -224,21 +223,15 @@ async def gone(pid: int) -> None:
 
 
 @asynccontextmanager
-async def launched(*command: str, **settings: str) -> AsyncIterator[Balancer]:
-    """A balancer that is being started on free ports; killed, workers included, when the test is over."""
+async def launched(module: str = "balancer", **settings: str) -> AsyncIterator[Balancer]:
+    """A balancer that is being started on free ports; killed, workers included, when the test is over.
+    `module`: what is run instead of the command `balancer`."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("BALANCER_")}
     environ |= {"BALANCER_LISTEN": "127.0.0.1:0", "BALANCER_ADMIN_LISTEN": "127.0.0.1:0"}
     # Below any sane open-file limit, so that no warning about it comes between.
     environ |= {"BALANCER_LIMITS__MAX_CONNECTIONS": "100"}
     environ |= {f"BALANCER_{name}": value for name, value in settings.items()}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *(command or ("-m", "balancer")),
-        env=environ,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    process = await start(module, environ=environ)
     balancer = Balancer(process)
     try:
         yield balancer

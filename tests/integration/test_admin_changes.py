@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -10,7 +9,8 @@ import aiohttp
 import pytest
 
 from tests.fakes.app_replica import AppReplica, app_replica
-from tests.fakes.instance import PATIENCE, Balancer, get, running, until
+from tests.fakes.instance import Balancer, get, running, until
+from tests.fakes.nursery import run
 
 pytestmark = pytest.mark.integration
 
@@ -27,16 +27,9 @@ async def change(balancer: Balancer, app: AppReplica, wish: dict[str, Any], **he
 
 async def command(balancer: Balancer, *arguments: str, **environ: str) -> tuple[int, str]:
     """A `balancer` command against it: the exit code, and what it said."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "balancer", *arguments, "--admin", f"127.0.0.1:{balancer.admin_port}"),
-        env={"PATH": "/usr/bin:/bin", **environ},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    async with asyncio.timeout(PATIENCE):
-        output, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode()
+    place = ("--admin", f"127.0.0.1:{balancer.admin_port}")
+    done = await asyncio.to_thread(run, "balancer", *arguments, *place, environ=environ)
+    return done.returncode, done.stdout + done.stderr
 
 
 async def spared(balancer: Balancer, app: AppReplica) -> None:

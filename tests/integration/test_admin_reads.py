@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 
 from tests.fakes.app_replica import AppReplica, app_replica
 from tests.fakes.instance import Balancer, Client, get, gone, running, until
+from tests.fakes.nursery import run, start
 
 pytestmark = pytest.mark.integration
 
@@ -168,29 +168,30 @@ async def test_an_upstream_that_is_ejected_shows_everywhere(app: AppReplica, dea
         assert (await get(balancer.admin_port, "/readyz?strict=1")).status == 200
 
 
-async def command(balancer: Balancer, *arguments: str) -> asyncio.subprocess.Process:
-    """A command of the command line, that asks this instance."""
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "balancer", *arguments, "--admin", f"127.0.0.1:{balancer.admin_port}"),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+def place(balancer: Balancer) -> tuple[str, str]:
+    """How the commands find it."""
+    return "--admin", f"127.0.0.1:{balancer.admin_port}"
+
+
+async def status(balancer: Balancer, *options: str) -> str:
+    """What the command says of it."""
+    command = ("status", *options, *place(balancer))
+    done = await asyncio.to_thread(run, "balancer", *command, environ=os.environ)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
 
 
 async def test_the_commands_show_what_a_running_instance_tells(app: AppReplica, dead: str) -> None:
     settings = {"HEALTH_CHECK__INTERVAL": "100ms", "UPSTREAMS": f"{app.address},{dead}"}
     async with running(**settings) as balancer, asyncio.timeout(PATIENCE):
         await admin(balancer, "/api/events?after=0&wait=15")
-        out, err = await (await command(balancer, "status")).communicate()
-        assert b"1 of 2 eligible" in out
-        assert f"{dead}: ejected by active check; last check: refused".encode() in out
-        assert err == b""
-        out, _ = await (await command(balancer, "status", "--json")).communicate()
-        assert json.loads(out)["pools"][0]["name"] == "default"
+        shown = await status(balancer)
+        assert "1 of 2 eligible" in shown
+        assert f"{dead}: ejected by active check; last check: refused" in shown
+        assert json.loads(await status(balancer, "--json"))["pools"][0]["name"] == "default"
 
-        follower = await command(balancer, "events", "--follow", "--json")
-        assert follower.stdout is not None
+        follow = ("events", "--follow", "--json", *place(balancer))
+        follower = await start("balancer", *follow, environ=os.environ)
         assert json.loads(await follower.stdout.readline())["kind"] == "ejected"
         follower.send_signal(signal.SIGINT)
         assert await follower.communicate() == (b"", b"")

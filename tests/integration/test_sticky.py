@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -14,6 +13,7 @@ from aiohttp import ClientSession, CookieJar
 
 from loadtests.app.switches import CONTROL_PATH
 from tests.fakes.instance import PATIENCE, Balancer, get, running, until
+from tests.fakes.nursery import Process, start
 
 pytestmark = pytest.mark.integration
 
@@ -25,7 +25,7 @@ _SERVES = re.compile(r"app replica \S+ serves on 127\.0\.0\.1:(\d+)")
 class Replica:
     """An app replica's process."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, port: int) -> None:
+    def __init__(self, name: str, process: Process, port: int) -> None:
         self.name = name
         self.process = process
         self.port = port
@@ -42,14 +42,9 @@ class Replica:
 
 @asynccontextmanager
 async def replica(name: str) -> AsyncIterator[Replica]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "loadtests.app"),
-        env={**os.environ, "REPLICA_NAME": name, "REPLICA_LISTEN": "127.0.0.1:0"},
-        stdout=asyncio.subprocess.PIPE,
-    )
+    environ = {**os.environ, "REPLICA_NAME": name, "REPLICA_LISTEN": "127.0.0.1:0"}
+    process = await start("loadtests.app", environ=environ)
     try:
-        assert process.stdout is not None
         async with asyncio.timeout(PATIENCE):
             match = _SERVES.match((await process.stdout.readline()).decode())
         assert match is not None

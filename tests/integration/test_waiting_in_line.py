@@ -123,7 +123,7 @@ async def test_during_a_drain_those_who_wait_are_served(apps: tuple[AppReplica, 
             client.send("/hold")
         await app.holds()
         await becomes(balancer, 'balancer_queue_length{pool="default"}', 2)
-        balancer.process.terminate()
+        balancer.signal(signal.SIGTERM)
         await balancer.says("draining")
         app.release.set()
         answers = await asyncio.gather(*(client.answer() for client in clients))

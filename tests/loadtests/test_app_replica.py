@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
@@ -17,6 +16,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from loadtests.app.replica import CHECK_PATH, MOST_BYTES, Replica, burn
 from loadtests.app.serving import serve
 from loadtests.app.switches import CONTROL_PATH, Mode, Options, Switches
+from tests.fakes.nursery import Process, start
 
 pytestmark = pytest.mark.integration
 
@@ -262,17 +262,10 @@ async def test_it_says_when_it_listens_and_answers_503_through_the_start_delay(
     await serving
 
 
-Started: TypeAlias = tuple[asyncio.subprocess.Process, str]
-
-
 @asynccontextmanager
-async def process(*arguments: str, **environ: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    started = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "loadtests.app", *arguments),
-        env={**os.environ, "REPLICA_NAME": "app1", **environ},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+async def process(*arguments: str, **environ: str) -> AsyncIterator[Process]:
+    environ = {**os.environ, "REPLICA_NAME": "app1", **environ}
+    started = await start("loadtests.app", *arguments, environ=environ)
     try:
         yield started
     finally:
@@ -286,7 +279,6 @@ async def test_the_process_answers_what_runs_before_it_ends() -> None:
         process(REPLICA_LISTEN="127.0.0.1:0", REPLICA_SERVICE_TIME="200ms") as running,
         ClientSession() as session,
     ):
-        assert running.stdout is not None
         address = (await asyncio.wait_for(running.stdout.readline(), WAIT)).decode().split()[-1]
         last = asyncio.create_task(session_status(session, f"http://{address}/"))
         await _has_inflight(session, f"http://{address}{CONTROL_PATH}")
@@ -297,7 +289,6 @@ async def test_the_process_answers_what_runs_before_it_ends() -> None:
 
 async def test_the_control_command_turns_the_switches_of_the_replica_here() -> None:
     async with process(REPLICA_LISTEN="127.0.0.1:0") as running:
-        assert running.stdout is not None
         address = (await asyncio.wait_for(running.stdout.readline(), WAIT)).decode().split()[-1]
         async with process("control", '{"mode": "failing"}', REPLICA_LISTEN=address) as control:
             said, _ = await asyncio.wait_for(control.communicate(), WAIT)

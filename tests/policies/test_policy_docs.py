@@ -35,7 +35,8 @@ def test_the_example_conforms(options: dict[str, int], check: Callable[[Factory]
 
 def test_the_test_of_the_example_passes(example: Path) -> None:
     (example / "test_best_of.py").write_text(OWN_TEST)
-    done = _run("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_best_of.py", folder=example)
+    command = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_best_of.py")
+    done = _run(*command, folder=example, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
@@ -73,6 +74,7 @@ def test_a_module_that_is_not_found_is_told_with_its_remedy(tmp_path: Path) -> N
 
 def _run(*arguments: str, folder: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("BALANCER_")}
+    inherited.pop("COLUMNS", None)  # the width of somebody's terminal
     return subprocess.run(
         [sys.executable, *arguments],
         env={**inherited, "PYTHONPATH": str(folder), **settings},

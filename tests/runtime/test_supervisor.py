@@ -238,20 +238,8 @@ async def test_a_port_is_free_again_after_a_restart(app: AppReplica) -> None:
         assert (await get(second.port)).status == 200
 
 
-START_WITH_UNKNOWN_POLICY = """
-import sys
-from balancer.config.loader import Loaded
-from balancer.config.settings import Settings
-from balancer.runtime.launch import run
-sys.exit(run(Loaded(Settings(
-    listen="127.0.0.1:0", admin_listen="127.0.0.1:0", workers=2, upstreams="127.0.0.1:1", policy="nonesuch",
-    limits={"max_connections": 100}, health_check={"enabled": False},
-), {})))
-"""
-
-
 async def test_a_workers_start_up_error_is_one_line_and_exit_1() -> None:
-    async with launched("-c", START_WITH_UNKNOWN_POLICY) as balancer:
+    async with launched("tests.runtime.unknown_policy") as balancer:
         assert await balancer.exit_code() == 1
     (line,) = balancer.stderr
     assert "cannot start" in line

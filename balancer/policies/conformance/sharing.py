@@ -31,7 +31,7 @@ def load_follows_the_weights(factory: Factory) -> None:
     """Held requests are spread in proportion to the effective weights, fractions included."""
     for weights in ([1.0, 2.0, 3.0], [3.0, 1.0], [0.5, 1.0, 1.0], [1.0, 2.0] * 20):
         bench = Bench(factory, weights)
-        picks = 30_000
+        picks = 12_000
         counts = bench.held(picks)
         for weight in set(weights):
             group = [one for one in bench.upstreams if one.effective_weight == weight]

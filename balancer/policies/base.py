@@ -55,7 +55,7 @@ class Policy:
 
     def started(self, upstream: Upstream) -> None:
         """An attempt at `upstream` begins; its `inflight` does not count it yet. It may be no candidate but
-        one on probation, which is tried now and then."""
+        one on probation, which is tried now and then, one that a session is pinned to, or a backup."""
 
     def finished(self, upstream: Upstream, latency: float, outcome: Outcome) -> None:
         """An attempt ended after `latency` seconds (to the response's first byte where there was one)."""

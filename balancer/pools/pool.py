@@ -21,7 +21,7 @@ from balancer.telemetry.columns import (
     UPSTREAM_INFLIGHT_LIMIT,
     UPSTREAM_STREAMING,
 )
-from balancer.upstreams.state import candidates
+from balancer.upstreams.state import candidates, standing_by
 from balancer.upstreams.upstream import Upstream
 
 # Above this many upstreams the others' load is not read: policies sample there, and reading costs per row.
@@ -57,10 +57,10 @@ class UpstreamPool:
     none may.
     """
 
-    __slots__ = ("_active", "_blamed", "_candidates", "_capped", "_chosen", "_free", "_keyless", "_panic",
-                 "_policy", "_remote", "_remote_read_ns", "_remote_rows", "_report", "_tracks_load",
-                 "adaptive", "affinity", "cells", "hash_key", "name", "queue", "retry", "retry_budget",
-                 "suspects", "upstreams")  # fmt: skip
+    __slots__ = ("_active", "_backups", "_blamed", "_candidates", "_capped", "_chosen", "_free", "_keyless",
+                 "_panic", "_policy", "_remote", "_remote_read_ns", "_remote_rows", "_report",
+                 "_tracks_load", "adaptive", "affinity", "cells", "hash_key", "name", "queue", "retry",
+                 "retry_budget", "suspects", "upstreams")  # fmt: skip
 
     def __init__(
         self,
@@ -103,6 +103,7 @@ class UpstreamPool:
         self._remote: list[tuple[Upstream, list[memoryview[int]]]] = []
         self._remote_read_ns = 0
         self._chosen: list[Upstream] = []  # the policy's candidates
+        self._backups: list[Upstream] = []  # those that stand by; who was taken last is at the end
         self._capped = False  # some candidate has a limit; else the two below are empty
         self._candidates: frozenset[Upstream] = frozenset()
         self._free: dict[Upstream, None] = {}  # the candidates that are not full
@@ -144,6 +145,7 @@ class UpstreamPool:
         else:
             self._active = self._policy
         self._chosen = chosen
+        self._backups = standing_by(self.upstreams, chosen)
         if self.adaptive is not None:
             self.adaptive.rebuild(self.upstreams, chosen)
         self._take_up_limits()
@@ -202,6 +204,28 @@ class UpstreamPool:
             upstream.cells[UPSTREAM_INFLIGHT] = inflight
             if inflight == upstream.inflight_limit:
                 self._free.pop(upstream, None)
+        return upstream
+
+    def choose_backup(self, tried: tuple[Upstream, ...]) -> Upstream | None:
+        """A backup for one attempt of a request that has failed at every candidate, in flight until
+        `finished`. None where a candidate is left, full or not, and where no backup has a place."""
+        if not self._backups or any(one not in tried for one in self._chosen):
+            return None
+        left = [one for one in self._backups if one not in tried and not one.is_full()]
+        if not left:
+            return None
+        upstream = min(left, key=lambda one: one.inflight / one.effective_weight)
+        self._backups.remove(upstream)
+        self._backups.append(upstream)
+        if self._tracks_load:
+            if self.affinity is not None:
+                self.affinity.diversion.started(upstream)
+            try:
+                self._policy.started(upstream)
+            except Exception as error:
+                self._blame(error, "failed where an attempt began")
+        upstream.inflight = inflight = upstream.inflight + 1
+        upstream.cells[UPSTREAM_INFLIGHT] = inflight
         return upstream
 
     def _keep(self, pinned: Upstream, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:

@@ -130,7 +130,7 @@ class Connecting:
         if not self.may_go_on():
             return None
         pool = self._pool
-        upstream = pool.choose(self._key, self.tried, now)
+        upstream = pool.choose(self._key, self.tried, now) or pool.choose_backup(self.tried)
         if upstream is None:
             return None
         if not pool.retry_budget.spend(now):
@@ -196,12 +196,18 @@ class Connecting:
     def _choose(self, now: int) -> Upstream | None:
         method = self._exchange.head.method
         upstream = self._pool.choose(self._key, self.tried, now, self._pinned, method)
+        if upstream is None:
+            upstream = self._after_all_others()
         if upstream is not None:
             self.tried = (*self.tried, upstream)
             self.attempts += 1
         else:
             self._found_none()
         return upstream
+
+    def _after_all_others(self) -> Upstream | None:
+        """A backup, for a request that has failed. Not in a connect race: a dial may only be slow."""
+        return self._pool.choose_backup(self.tried) if self.tried else None
 
     def _found_none(self) -> None:
         if self._pool.is_full(self.tried):
@@ -238,6 +244,8 @@ class Connecting:
         try:
             method = self._exchange.head.method
             upstream = self._pool.choose(self._key, self.tried, now_ns, self._pinned, method)
+            if upstream is None:
+                upstream = self._after_all_others()
             if upstream is not None:
                 self._leave_queue(now_ns)
                 self.tried = (*self.tried, upstream)

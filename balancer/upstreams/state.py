@@ -106,6 +106,19 @@ def candidates(members: Sequence[MemberT], panic: bool) -> tuple[list[MemberT], 
     return _first_choice(leaving or reachable), bool(leaving or reachable)
 
 
+def standing_by(members: Sequence[MemberT], chosen: Collection[MemberT]) -> list[MemberT]:
+    """The backups that may be picked, while others are the candidates: `chosen`."""
+    return [
+        one
+        for one in members
+        if one.backup
+        and one not in chosen
+        and one.is_reachable()
+        and is_eligible(one.admin_state, one.causes)
+        and not one.on_probation
+    ]
+
+
 def _first_choice(members: list[MemberT]) -> list[MemberT]:
     return [one for one in members if not one.backup] or members
 

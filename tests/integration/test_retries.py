@@ -59,6 +59,19 @@ async def test_retries_stay_within_their_budget() -> None:
         assert await balancer.metric('balancer_retry_budget_exhausted_total{pool="default"}') == ill.requests
 
 
+async def test_a_backup_saves_every_request_while_the_only_other_dies() -> None:
+    async with AsyncExitStack() as stack:
+        primary = await stack.enter_async_context(app_replica("primary"))
+        backup = await stack.enter_async_context(app_replica("backup"))
+        upstreams = f"{primary.address},{backup.address}?backup=true"
+        balancer = await stack.enter_async_context(
+            running(UPSTREAMS=upstreams, HEALTH_CHECK__ENABLED="false")
+        )
+        assert [(await get(balancer.port)).body for _ in range(3)] == [b"primary"] * 3
+        await primary.leave()
+        assert [(await get(balancer.port)).body for _ in range(10)] == [b"backup"] * 10
+
+
 class Crashing:
     """An app that reads a POST, and is reset by its machine before it has answered; all else it answers."""
 

@@ -4,7 +4,15 @@ from dataclasses import dataclass
 
 import pytest
 
-from balancer.upstreams.state import AdminState, Cause, accepts_pinned, candidates, is_eligible, others_left
+from balancer.upstreams.state import (
+    AdminState,
+    Cause,
+    accepts_pinned,
+    candidates,
+    is_eligible,
+    others_left,
+    standing_by,
+)
 
 ACTIVE, DRAINING, MAINTENANCE = AdminState
 CHECK, OUTLIER, STUCK = Cause
@@ -94,3 +102,19 @@ LEFT = {
 def test_whether_others_are_left(case: str) -> None:
     others, expected = LEFT[case]
     assert others_left(SUSPECT, [SUSPECT, *others]) is expected
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        pytest.param([WELL, SPARE], [SPARE], id="a well one beside others"),
+        pytest.param([WELL, ILL_SPARE], [], id="an ill one"),
+        pytest.param([WELL, One(DRAINING, backup=True)], [], id="one that drains"),
+        pytest.param([WELL, One(reachable=False, backup=True)], [], id="one without an address"),
+        pytest.param([WELL, One(backup=True, on_probation=True)], [], id="one on probation"),
+        pytest.param([ILL, SPARE], [], id="one that is a candidate already"),
+    ],
+)
+def test_who_stands_by(members: list[One], expected: list[One]) -> None:
+    chosen, _ = candidates(members, True)
+    assert standing_by(members, chosen) == expected

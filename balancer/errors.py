@@ -92,28 +92,29 @@ UPSTREAMS_FULL = Failure(
     503,
     _BALANCER,
     "connection_limit_reached",
-    "Every upstream has as many requests as it may have.",
+    "Too busy: every upstream has as many requests at once as it may have. Please try again.",
 )
 QUEUE_FULL = Failure(
     "queue_full",
     503,
     _BALANCER,
     "connection_limit_reached",
-    "Every upstream has as many requests as it may have, and too many wait already.",
+    "Too busy: every upstream has as many requests at once as it may have, and the queue is full. "
+    "Please try again.",
 )
 QUEUE_HOPELESS = Failure(
     "queue_hopeless",
     503,
     _BALANCER,
     "connection_limit_reached",
-    "Every upstream has as many requests as it may have, and more wait already than can be served in time.",
+    "Too busy: more requests wait already than the upstreams can serve in time. Please try again.",
 )
 QUEUE_TIMEOUT = Failure(
     "queue_timeout",
     503,
     _BALANCER,
     "connection_limit_reached",
-    "Every upstream had as many requests as it may have for too long.",
+    "Too busy: this request has waited, and no upstream was free for it in time. Please try again.",
 )
 CONNECT_REFUSED = Failure(
     "connect_refused", 502, _UPSTREAM, "connection_refused", "The upstream refused the connection."

@@ -6,7 +6,6 @@ import socket
 import uvloop
 
 from balancer.config.loader import Loaded
-from balancer.config.settings import Settings
 from balancer.errors import OperatorError
 from balancer.runtime.log import open_log
 from balancer.runtime.open_files import affordable_connections, raise_limit
@@ -29,7 +28,7 @@ def run(loaded: Loaded) -> int:
         sockets += open_listeners(settings.listen, settings.workers)
         sockets.append(open_admin(settings.admin_listen))
         *listeners, admin = sockets
-        max_connections = _affordable_connections(settings, log)
+        max_connections = fit_connections(loaded, raise_limit(), log)
 
         async def supervise() -> int:
             return await Supervisor(loaded, listeners, admin, max_connections, log, access_writer).run()
@@ -45,12 +44,15 @@ def run(loaded: Loaded) -> int:
         log_writer.close(LAST_LINES)
 
 
-def _affordable_connections(settings: Settings, log: logging.Logger) -> int:
-    wanted = settings.limits.max_connections
-    open_files = raise_limit()
-    affordable = affordable_connections(wanted, open_files, settings.workers)
+def fit_connections(loaded: Loaded, open_files: int, log: logging.Logger) -> int:
+    """How many client connections there may be with a limit of `open_files`."""
+    wanted = loaded.settings.limits.max_connections
+    affordable = affordable_connections(wanted, open_files, loaded.settings.workers)
     if affordable < wanted:
-        log.warning(
+        # A warning to who has asked for so many; to others it is news of how many there are.
+        asked_for = ("limits", "max_connections") in loaded.origins
+        log.log(
+            logging.WARNING if asked_for else logging.INFO,
             "the open-file limit is %d: BALANCER_LIMITS__MAX_CONNECTIONS is lowered from %d to %d; to keep "
             "it, raise the hard limit (ulimit -Hn, or ulimits: nofile: of the container) to %d",
             *(open_files, wanted, affordable, 2 * wanted),

@@ -51,7 +51,11 @@ def parse(argv: Sequence[str] | None = None) -> Options:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--only", type=names(SCENES), default=tuple(SCENES), metavar="SCENE,...", help="these scenes (all)"
+        "--only",
+        type=names(SCENES),
+        default=tuple(SCENES),
+        metavar="SCENE,...",
+        help="these scenes (all); those without overload run twice, with adaptive limits and without",
     )
     parser.add_argument(
         "--vs", type=names(others), default=(), metavar="NAME,...", help=f"also run {', '.join(others)}"

@@ -1,10 +1,13 @@
 """The open-file limit: it is raised as far as allowed, and connections fit it."""
 
+import logging
 import resource
 from collections.abc import Iterator
 
 import pytest
 
+from balancer.config.loader import load_with_origins
+from balancer.runtime.launch import fit_connections
 from balancer.runtime.open_files import affordable_connections, raise_limit
 
 
@@ -36,3 +39,16 @@ def test_the_soft_limit_is_raised_to_the_hard_one(lowered: int) -> None:
 )
 def test_connections_fit_the_limit(wanted: int, open_files: int, affordable: int) -> None:
     assert affordable_connections(wanted, open_files, workers=3) == affordable
+
+
+@pytest.mark.parametrize(("setting", "level"), [("20000", logging.WARNING), (None, logging.INFO)], ids=str)
+def test_who_has_asked_for_more_is_warned_and_others_are_told(
+    setting: str | None, level: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    environ = {"BALANCER_UPSTREAMS": "app1:8000"}
+    if setting is not None:
+        environ["BALANCER_LIMITS__MAX_CONNECTIONS"] = setting
+    with caplog.at_level(logging.INFO):
+        assert fit_connections(load_with_origins(environ), 1024, logging.getLogger("test")) == 412
+    (record,) = caplog.records
+    assert (record.levelno, "lowered from 20000 to 412" in record.getMessage()) == (level, True)

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -26,6 +27,17 @@ _COLOURS = {
     "ejected": "bold red",
     "unresolved": "red",
 }
+# From what least needs to be seen.
+_BADNESS = (
+    "active",
+    "backup",
+    "unchecked",
+    "draining",
+    "maintenance",
+    "probation",
+    "unresolved",
+    "ejected",
+)
 _NOTHING = "-"
 _CORRECT = "correct it in BALANCER_UPSTREAMS, or start what it names"
 HEADINGS = ("upstream", "state", "weight", "inflight", "requests", "5xx", "share", "last check")
@@ -53,7 +65,7 @@ def watch(client: AdminClient, console: Console) -> None:
     with Live(console=console, auto_refresh=False) as live:
         trouble = ""
         while True:
-            shown = status(answer, console.width)
+            shown = fitting(answer, console, console.height - bool(trouble))
             live.update(Group(shown, Text(trouble, style="bold red")) if trouble else shown, refresh=True)
             answer, trouble = _next(client, answer)
 
@@ -66,14 +78,30 @@ def _next(client: AdminClient, before: Answer) -> tuple[Answer, str]:
         return before, f"{error} What is above is old."
 
 
-def status(answer: Answer, width: int) -> RenderableType:
-    """All pools, for a console of that width."""
-    return Group(*(part for pool in answer["pools"] for part in _pool(pool, width)))
+def status(answer: Answer, width: int, most: int | None = None) -> RenderableType:
+    """All pools, for a console of that width. `most`: of each pool at most so many upstreams, the worst."""
+    return Group(*(part for pool in answer["pools"] for part in _pool(pool, width, most)))
 
 
-def _pool(pool: Answer, width: int) -> Iterator[RenderableType]:
+def fitting(answer: Answer, console: Console, height: int) -> RenderableType:
+    """All pools in at most `height` lines, where that can be done."""
+
+    def fits(most: int | None) -> bool:
+        return len(console.render_lines(status(answer, console.width, most), pad=False)) <= height
+
+    longest = max((len(pool["upstreams"]) for pool in answer["pools"]), default=0)
+    if longest <= height and fits(None):  # else there is no need to try
+        return status(answer, console.width)
+    most = bisect_left(range(1, height), True, key=lambda most: not fits(most))
+    return status(answer, console.width, max(1, most))
+
+
+def _pool(pool: Answer, width: int, most: int | None) -> Iterator[RenderableType]:
     upstreams = pool["upstreams"]
     eligible, count = pool["eligible"], len(upstreams)
+    total = sum(each["requests"] for each in upstreams)
+    if most is not None and count > most:
+        upstreams = sorted(upstreams, key=_badness, reverse=True)[:most]
     style = "green" if eligible == count else "yellow" if eligible else "bold red"
     overload, refused = pool["overload"], sum(pool["queue_rejected"].values())
     yield Text.assemble(
@@ -103,7 +131,9 @@ def _pool(pool: Answer, width: int) -> Iterator[RenderableType]:
     if not count:
         yield Text("")
         return
-    yield _table(upstreams, width)
+    yield _table(upstreams, total, width)
+    if len(upstreams) < count:
+        yield Text(f"... and {count - len(upstreams):,} more (use --json or a taller terminal)", style="dim")
     notes = [(each["id"], note) for each in upstreams if (note := _note(each))]
     if notes:
         yield Text("")
@@ -119,8 +149,18 @@ def _why_none(pool: Answer) -> str:
     return "   OUT: none may be used, so requests get 503"
 
 
-def _table(upstreams: Sequence[Answer], width: int) -> Table:
-    total = sum(each["requests"] for each in upstreams)
+def _badness(upstream: Answer) -> tuple[int, bool, int, int]:
+    """How much an operator wants to see it: by its state, a failed check, errors, and requests in flight."""
+    check = upstream["last_check"]
+    failed = check is not None and not check["passed"]
+    return _BADNESS.index(state_of(upstream)), failed, _errors(upstream), upstream["inflight"]
+
+
+def _errors(upstream: Answer) -> int:
+    return sum(count for code, count in upstream["codes"].items() if code.startswith("5"))
+
+
+def _table(upstreams: Sequence[Answer], total: int, width: int) -> Table:
     rows = [_cells(each, total) for each in upstreams]
     natural = sum(max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True))
     gap = 2 if natural + 2 * (len(HEADINGS) - 1) <= width else 1
@@ -140,7 +180,7 @@ def _table(upstreams: Sequence[Answer], width: int) -> Table:
 
 def _cells(upstream: Answer, total: int) -> list[Text]:
     state, check, requests = state_of(upstream), upstream["last_check"], upstream["requests"]
-    errors = sum(count for code, count in upstream["codes"].items() if code.startswith("5"))
+    errors = _errors(upstream)
     weight, effective = upstream["weight"], upstream["effective_weight"]
     return [
         Text(upstream["id"]),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from balancer.console.status import HEADINGS, state_of, status
+from balancer.console.status import HEADINGS, fitting, state_of, status
 from tests.console.answers import check, pools, upstream
 
 UNTIL = "2026-02-01T12:00:10.000Z"
@@ -219,3 +219,41 @@ def test_a_weight_that_is_on_its_way_shows_both() -> None:
 def test_states_have_colours_on_a_terminal_only() -> None:
     assert any("\x1b[1;31mejected" in line for line in shown(pools(EJECTED), colour=True))
     assert not any("\x1b" in line for line in shown(pools(EJECTED)))
+
+
+def fitted(answer: dict[str, Any], height: int) -> list[str]:
+    console = Console(file=StringIO(), width=100)
+    lines = console.render_lines(fitting(answer, console, height), pad=False)
+    return ["".join(segment.text for segment in line).rstrip() for line in lines]
+
+
+def test_what_fits_is_shown_whole_and_in_its_order() -> None:
+    answer = pools(upstream("app1:8000"), EJECTED)
+    whole = fitted(answer, 100)
+    assert whole == shown(answer, 100)
+    assert fitted(answer, len(whole)) == whole
+    assert fitted(answer, len(whole) - 1) != whole
+
+
+@pytest.mark.parametrize("height", [9, 20, 50])
+def test_of_what_does_not_fit_the_worst_are_shown_and_the_rest_is_counted(height: int) -> None:
+    several = [upstream(f"app{number}:8000", requests=10) for number in range(10, 110)]
+    errs = upstream("bad:8000", requests=10, codes={"500": 3})
+    answer = pools(*several, errs, EJECTED)
+    lines = fitted(answer, height)
+    assert len(lines) <= height
+    rows = [line for line in lines if ":8000 " in line]
+    assert [row.split()[0] for row in rows[:2]] == ["app2:8000", "bad:8000"][: len(rows)]
+    more = 102 - len(rows)
+    assert f"... and {more} more (use --json or a taller terminal)" in lines
+    assert cells(lines, "app2:8000")[6] == "2%"  # of all requests, not of those that are shown
+    assert any(line.startswith("app2:8000: ejected by active check") for line in lines)
+
+
+def test_each_pool_shows_some() -> None:
+    one = pools(*[upstream(f"app{number}:8000") for number in range(10, 60)])
+    (pool,) = one["pools"]
+    both = {"pools": [pool, {**pool, "name": "other"}]}
+    lines = fitted(both, 30)
+    assert sum("more (use" in line for line in lines) == 2
+    assert len(lines) <= 30

@@ -122,26 +122,32 @@ class AdaptiveLimits:
 
     def _look(self) -> None:
         now = self._clock.monotonic_ns() / 1e9
-        full = sum(one.concurrency_limit > 0 and one.is_full() for one in self._limits)
         waited_for = self.queue is None or bool(self.queue.waiting) or self._is_crowded()
         changed = False
+        looks = []
         for one, (_, limit, others) in self._limits.items():
-            before = limit.limit
-            # What another upstream or another worker does not take any more would come here.
-            pressed = full > (before > 0 and one.is_full()) or (
-                not one.max_inflight and any(cells[UPSTREAM_INFLIGHT_LIMIT] for cells in others)
-            )
-            after = limit.look(_look(now, one, others), pressed, waited_for or one.turned_away)
+            look = _look(now, one, others)
+            changed |= _takes_up(one, limit.look(look, waited_for or one.turned_away))
             one.turned_away = False
-            if after != before:
-                one.concurrency_limit = after
-                changed = True
+            looks.append(look)
+        # What an upstream does not take any more, here or from another worker, would come to the others.
+        full = any(0 < one.concurrency_limit <= one.inflight - one.streaming for one in self._limits)
+        for look, (one, (_, limit, others)) in zip(looks, self._limits.items(), strict=True):
+            if full or (not one.max_inflight and any(cells[UPSTREAM_INFLIGHT_LIMIT] for cells in others)):
+                changed |= _takes_up(one, limit.press(look))
         if changed:
             self.changed()
 
     def _is_crowded(self) -> bool:
         """Whether one of several has all the places: then no policy is asked, and nobody is turned away."""
         return len(self._limits) > 1 and sum(not one.is_full() for one in self._limits) == 1
+
+
+def _takes_up(upstream: Upstream, limit: int) -> bool:
+    """Whether that is another limit than before."""
+    before = upstream.concurrency_limit
+    upstream.concurrency_limit = limit
+    return limit != before
 
 
 def _look(now: float, upstream: Upstream, others: Sequence[memoryview[int]]) -> Look:

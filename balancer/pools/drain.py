@@ -85,7 +85,9 @@ class Drain:
         self._rate = max(rate, (self._rate + rate) / 2)
         self._windows += 1
         self.refused_per_second = self.refused * 1e9 / busy_ns
-        grows = self.came > self.served * _MORE + _AT_LEAST
+        # Where many leave, so do some who have a place: the next one gets it, but nobody has been served.
+        done = self.served - self.left if self.is_losing else self.served
+        grows = self.came > done * _MORE + _AT_LEAST
         self._streak = self._streak + 1 if grows else 0
         self.is_steady = not grows and self.served >= _FEW
         self._start_window(now_ns)

@@ -9,6 +9,7 @@ who wait get more, and each waits longer than the one before. Only this is a rea
 from __future__ import annotations
 
 from math import exp, log, sqrt
+from typing import TypeAlias
 
 from balancer.pools.stretch import Stretch
 
@@ -27,13 +28,16 @@ _MORE = 1.3
 _A_WHILE, _WHILES = 2.0, 3
 _LIKELY = 3.0
 _AS_MANY_ANSWERS = 0.8  # of the usual number; with fewer it is the upstream that has changed
-# It answers half as many as usual, and fewer than have left, for so long, at least so many.
-_HOPELESS_FOR = 1.0
-_HOPELESS = 20
 _LATELY = 2.0  # seconds in which a rate of answers fades to a third, and below
 _MEMORY = 5.0  # seconds in which what was usual fades to a third
 _CORRECTED = 20.0  # the same for what was found while a limit was in force
+# A growth shows in what is counted before it shows in how long they wait: what was learned in its first
+# moments is forgotten. They last no longer than this, or twice what an answer takes.
+_FIRST_MOMENTS = 1.0
 _SLOW_RISE = 60.0  # seconds in which the unloaded time may rise to three times what it was
+
+
+_Usual: TypeAlias = tuple[float, float, float]  # how many wait, answers a second, arrivals a second
 
 
 class QueueEvidence:
@@ -44,20 +48,23 @@ class QueueEvidence:
     `suspicious` says that the last stretch looked like a line, `swelled` that more came then than usual.
     """
 
-    __slots__ = ("_answers", "_began", "_began_with", "_calm", "_checked",
-                 "_checked_awaiting", "_checked_mean", "_grew_from", "_grown", "_left",
-                 "_pace", "_to_wait", "_usual_arrivals", "_usual_awaiting", "_usual_rate",
-                 "_waited", "rate", "service", "suspicious", "swelled", "unloaded")  # fmt: skip
+    __slots__ = ("_answers", "_before", "_before_at", "_began", "_began_with", "_calm", "_checked",
+                 "_checked_awaiting", "_checked_mean", "_first", "_grew_from", "_grown", "_left",
+                 "_pace", "_recent", "_to_wait", "_usual_arrivals", "_usual_awaiting", "_waited",
+                 "rate", "service", "suspicious", "swelled", "unloaded", "usual_rate")  # fmt: skip
 
     def __init__(self) -> None:
         self.unloaded = 0.0
         self.rate = 0.0
         self.service = 0.0
+        self.usual_rate = 0.0
         self.suspicious = False
         self.swelled = True
         self._usual_awaiting = 0.0
         self._usual_arrivals = 0.0  # a second
-        self._usual_rate = 0.0
+        self._before: tuple[_Usual, _Usual] | None = None  # what was usual, as of some time ago
+        self._before_at = self._first = 0.0
+        self._recent: _Usual = (0.0, 0.0, 0.0)
         self._calm = 0.0  # when no more than usual waited
         # since it is suspicious
         self._began = 0.0
@@ -85,13 +92,16 @@ class QueueEvidence:
 
     def weigh(self, now: float, stretch: Stretch) -> bool:
         """A stretch has ended; whether by now a line is proven that only grows."""
-        self._learn(stretch)
+        self._learn(now, stretch)
         low = stretch.low
         if low < _TIMES_USUAL * self.unloaded or low < self.unloaded + _LEAST_WAIT:
-            self.suspicious = False
+            if self.suspicious:
+                self.suspicious = False
+                self._take_for_usual(self._recent)
             return False
         if not self.suspicious:
             self.suspicious = True
+            self.recall()
             self._began = now - stretch.seconds
             self._answers = self._left = self._grown = 0
             self._checked = 0.0
@@ -121,10 +131,6 @@ class QueueEvidence:
             and stretch.mean >= _LONGER * self._waited
             and stretch.awaiting / self._pace >= _LONGER * self._to_wait
             and now - self._calm >= stretch.mean  # a change that is over within one wait is none
-        ) or (
-            lasted >= _HOPELESS_FOR
-            and self._left >= max(_HOPELESS, self._answers)
-            and self._answers < self.rate * lasted / 2
         )
 
     def _grows_on(self, now: float, stretch: Stretch) -> bool:
@@ -148,15 +154,10 @@ class QueueEvidence:
         self._checked_mean = stretch.mean
         self._grown = grown
 
-    def weigh_silence(self, stretch: Stretch) -> bool:
-        """The same for a stretch with next to no answers, while many leave."""
-        expected = self.rate * stretch.seconds
-        return self.suspicious and expected >= _HOPELESS and stretch.answers < expected / 4
-
     def rate_while_suspicious(self, now: float) -> float:
-        """Answers a second since it is suspicious."""
+        """Answers a second since it is suspicious, or lately where it is not."""
         lasted = now - self._began
-        return self._answers / lasted if lasted > 0 and self._answers else self.rate
+        return self._answers / lasted if self.suspicious and lasted > 0 and self._answers else self.rate
 
     def begin_like(self, other: QueueEvidence) -> None:
         """What is usual there is supposed here, too, until more is known."""
@@ -164,44 +165,66 @@ class QueueEvidence:
         self.service = other.service
         self.rate = other.rate
         self._usual_arrivals = other._usual_arrivals
-        self._usual_rate = other._usual_rate
+        self.usual_rate = other.usual_rate
         self._usual_awaiting = other._usual_awaiting
 
     def begin_anew(self) -> None:
         """What comes next is judged for itself, and by `service` as it is now."""
         self.suspicious = False
-        self._usual_awaiting = self.service * self._usual_rate
+        self._usual_awaiting = self.service * self.usual_rate
 
     def believe(self, service: float) -> None:
         """A request takes so long without a line."""
         self.service = service
-        self._usual_awaiting = service * self._usual_rate
+        self._usual_awaiting = service * self.usual_rate
 
     def held(self, stretch: Stretch) -> None:
         """A stretch in which a limit was in force has ended: `service` cannot be more than `mean`. What it
         was corrected to fades, as it may have been chance."""
-        before = self._usual_awaiting / self._usual_rate if self._usual_rate else 0.0
+        before = self._usual_awaiting / self.usual_rate if self.usual_rate else 0.0
         if stretch.mean < self.service:
             self.service += (stretch.mean - self.service) / 4
         elif self.service > before:
             self.service += (before - self.service) * (1 - exp(-stretch.seconds / _CORRECTED))
 
-    def _learn(self, stretch: Stretch) -> None:
+    def recall(self) -> None:
+        """What was learned in the last moments was of a line that had begun to grow."""
+        self._recent = self._usual_awaiting, self.usual_rate, self._usual_arrivals
+        if self._before is not None:
+            self._take_for_usual(self._before[0])
+
+    def _take_for_usual(self, usual: _Usual) -> None:
+        self._usual_awaiting, self.usual_rate, self._usual_arrivals = usual
+        if self.usual_rate:
+            self.service = self._usual_awaiting / self.usual_rate
+
+    def _remember(self, now: float, mean: float) -> None:
+        if now - self._before_at < max(_FIRST_MOMENTS, 2 * mean):
+            return
+        usual = self._usual_awaiting, self.usual_rate, self._usual_arrivals
+        self._before = usual if self._before is None else self._before[1], usual
+        self._before_at = now
+
+    def _learn(self, now: float, stretch: Stretch) -> None:
         low, rate = stretch.low, stretch.rate
-        part = 1 - exp(-stretch.seconds / _MEMORY)
         if not self.unloaded:
+            self._before_at = self._first = now
             self.unloaded = low
             self.rate = self._usual_arrivals = rate
+        known = now - self._first + stretch.seconds
+        part = 1 - exp(-stretch.seconds / min(_MEMORY, known))
         if low < _TIMES_USUAL * self.unloaded or low < self.unloaded + _LEAST_WAIT:
             came = (stretch.answers + stretch.left + stretch.grown) / stretch.seconds
             self._usual_arrivals += (came - self._usual_arrivals) * part
         if low <= 2 * self.unloaded:
             self._usual_awaiting += (stretch.mean_awaiting - self._usual_awaiting) * part
-            self._usual_rate += (rate - self._usual_rate) * part
+            self.usual_rate += (rate - self.usual_rate) * part
             # By Little's law, so that those count who are never answered, too, as with long polling.
-            self.service = self._usual_awaiting / self._usual_rate
+            self.service = self._usual_awaiting / self.usual_rate
+            self._remember(now, stretch.mean)
         self.rate += (rate - self.rate) * (1 - exp(-stretch.seconds / _LATELY))
         if low < self.unloaded:
-            self.unloaded += (low - self.unloaded) / 2
+            self.unloaded += (low - self.unloaded) * (1 - exp(-stretch.seconds / _LATELY))
         else:
-            self.unloaded *= exp(min(log(low / self.unloaded), stretch.seconds / _SLOW_RISE))
+            rise = min(_SLOW_RISE, 2.0 + now - self._first)
+            self.unloaded *= exp(min(log(low / self.unloaded), stretch.seconds / rise))

@@ -81,6 +81,11 @@ class Measuring:
         return look.now - self._first.now, sum(look.answers) - self._start
 
     @property
+    def is_silent(self) -> bool:
+        """Whether nobody has been answered since the beginning."""
+        return sum(self._last.answers) == self._start
+
+    @property
     def left(self) -> int:
         """Clients who left since the beginning."""
         return self._last.left - self._first.left

@@ -4,6 +4,8 @@ from __future__ import annotations  # memoryview[int] is not subscriptable at ru
 
 from bisect import bisect_left
 
+import pytest
+
 from balancer.pools.adaptive_limits import AdaptiveLimits
 from balancer.pools.concurrency_limit import ConcurrencyBounds
 from balancer.telemetry.columns import (
@@ -12,6 +14,7 @@ from balancer.telemetry.columns import (
     UPSTREAM_FIRST_BYTE,
     UPSTREAM_FIRST_BYTE_SUM,
     UPSTREAM_INFLIGHT,
+    UPSTREAM_INFLIGHT_LIMIT,
     UPSTREAM_STREAMING,
 )
 from balancer.upstreams.upstream import Upstream
@@ -23,27 +26,44 @@ def _cells() -> memoryview[int]:
 
 
 class Pool:
-    """One upstream, another worker's row of it, and the limits that look at both."""
+    """Upstreams, another worker's row of them, and the limits that look at both."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: int = 1) -> None:
         self.clock = FakeClock()
         self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
-        self.upstream = Upstream("app1:8000", "10.0.0.1", 8000, 1, _cells(), 1)
+        self.upstreams = [
+            Upstream(f"app{number}:8000", f"10.0.0.{number}", 8000, 1, _cells(), number)
+            for number in range(1, count + 1)
+        ]
+        self.upstream = self.upstreams[0]
         self.others = _cells()
         self.limits = AdaptiveLimits(
             ConcurrencyBounds(1, 1000), loop=self.loop, clock=self.clock, rows=lambda row: [self.others]
         )
-        self.limits.rebuild([self.upstream], [self.upstream])
+        self.limits.rebuild(self.upstreams, self.upstreams)
 
-    def has(self, inflight: int) -> None:
+    def has(self, inflight: int, upstream: Upstream | None = None) -> None:
         """This worker has so many requests there."""
-        self.upstream.inflight = self.upstream.cells[UPSTREAM_INFLIGHT] = inflight
+        one = upstream or self.upstream
+        one.inflight = one.cells[UPSTREAM_INFLIGHT] = inflight
 
-    def answer(self, count: int, seconds: float) -> None:
+    def answer(self, count: int, seconds: float, upstream: Upstream | None = None) -> None:
         """This worker gets so many answers, each after so long."""
+        one = upstream or self.upstream
         nanoseconds = round(seconds * 1e9)
-        self.upstream.cells[UPSTREAM_FIRST_BYTE + bisect_left(BUCKET_BOUNDS_NS, nanoseconds)] += count
-        self.upstream.cells[UPSTREAM_FIRST_BYTE_SUM] += count * nanoseconds
+        one.cells[UPSTREAM_FIRST_BYTE + bisect_left(BUCKET_BOUNDS_NS, nanoseconds)] += count
+        one.cells[UPSTREAM_FIRST_BYTE_SUM] += count * nanoseconds
+
+    def is_as_usual(self) -> None:
+        """For ten seconds each upstream answers 200 requests a second after 20 ms."""
+        for one in self.upstreams:
+            self.has(4, one)
+        self.limits.sweep()
+        for _ in range(200):
+            for one in self.upstreams:
+                self.answer(10, 0.02, one)
+            self.passes(0.05)
+        assert [one.concurrency_limit for one in self.upstreams] == [0] * len(self.upstreams)
 
     def passes(self, seconds: float) -> None:
         """Time passes."""
@@ -81,3 +101,45 @@ def test_between_sweeps_only_busy_upstreams_are_looked_at() -> None:
         pool.limits.sweep()
     pool.passes(0.1)
     assert pool.loop.armed_timers == 0
+
+
+@pytest.mark.parametrize("overloaded", [0, 1])
+def test_what_a_full_upstream_does_not_take_limits_the_others_in_the_same_look(overloaded: int) -> None:
+    """One look later it would all have gone there."""
+    pool = Pool(2)
+    pool.is_as_usual()
+    one, other = pool.upstreams[overloaded], pool.upstreams[1 - overloaded]
+    told: list[tuple[int, int]] = []
+    pool.limits.changed = lambda: told.append((one.concurrency_limit, other.concurrency_limit))
+    pool.has(100, other)
+    while not one.concurrency_limit:
+        assert one.inflight < 1000
+        assert not other.concurrency_limit
+        pool.has(one.inflight + 20, one)
+        pool.answer(10, one.inflight / 600, one)
+        pool.answer(10, 0.02, other)
+        pool.passes(0.05)
+    assert other.concurrency_limit
+    assert told == [(one.concurrency_limit, other.concurrency_limit)]
+    pool.limits.close()
+
+
+@pytest.mark.parametrize(
+    ("inflight", "cap", "limited"),
+    [
+        pytest.param(100, 0, True, id="crowded"),
+        pytest.param(4, 0, False, id="not crowded"),
+        pytest.param(100, 500, False, id="the other worker's limit may be its part of the cap"),
+    ],
+)
+def test_what_is_limited_in_another_worker_is_limited_here_where_it_is_crowded(
+    inflight: int, cap: int, limited: bool
+) -> None:
+    pool = Pool()
+    pool.upstream.max_inflight = cap
+    pool.is_as_usual()
+    pool.others[UPSTREAM_INFLIGHT_LIMIT] = 8
+    pool.has(inflight)
+    pool.passes(0.05)
+    assert bool(pool.upstream.concurrency_limit) is limited
+    pool.limits.close()

@@ -67,11 +67,15 @@ def suspected() -> Watched:
     return watched
 
 
-def test_silence_while_many_leave_is_a_line() -> None:
-    watched = suspected()
-    limits = watched.goes(0.7, rate=0, leave=100)
+@pytest.mark.parametrize("rate", [0, 80])
+def test_where_work_is_in_vain_no_more_is_let_in_than_twice_what_was_worked_on(rate: float) -> None:
+    """Nothing had been suspected before."""
+    watched = Watched()
+    watched.goes(10.0)
+    watched.awaiting = 400
+    limits = watched.goes(1.5, rate=rate, leave=200)
     assert limits[:9] == [0] * 9  # not before half a second
-    assert limits[-1] == 12
+    assert set(limits[20:]) == {8}
 
 
 @pytest.mark.parametrize(
@@ -88,11 +92,20 @@ def test_silence_alone_changes_nothing(watched: Callable[[], Watched], leave: in
     assert len(set(it.goes(0.7, rate=0, leave=leave))) == 1
 
 
+def test_who_leaves_before_anybody_was_answered_is_no_reason_for_a_limit() -> None:
+    """An app that is still starting, and nobody knows how much it can do."""
+    assert set(Watched().goes(12.0, rate=0, leave=100)) == {0}
+
+
 def test_of_few_answers_nothing_is_said() -> None:
-    """What was suspected before is forgotten, too: silence tells nothing then."""
+    """What was suspected before is forgotten, too: else a line would count from there, as one of an upstream
+    that does less than usual, and it would take six seconds to prove it."""
     watched = suspected()
-    watched.goes(2.2, rate=1, takes=0.2)
-    assert set(watched.goes(1.0, rate=0, leave=100)) == {0}
+    assert set(watched.goes(2.2, rate=1, takes=0.2)) == {0}
+    for _ in range(20):
+        watched.awaiting += 20
+        watched.goes(BEAT, takes=watched.awaiting / 600)
+    assert watched.limit.limit
 
 
 # --- the first limit, on trial
@@ -101,18 +114,45 @@ def test_of_few_answers_nothing_is_said() -> None:
 def test_what_was_sent_before_the_limit_does_not_count() -> None:
     watched = Watched()
     limit = watched.overloaded()
-    assert set(watched.goes(3.0, rate=20, takes=0.5)) == {limit}  # more are there than the limit
-    watched.full(0.05, rate=lambda _: 20.0)
-    assert set(watched.full(0.8, rate=lambda _: 20.0)) == {limit}  # 17 answers are still owed
-    watched.full(0.1)
-    assert 0 not in watched.full(2.0)
+    assert set(watched.goes(3.0, rate=100, takes=0.5)) == {limit}  # more are there than the limit
+    limits = watched.full(2.0, rate=lambda _: 100.0)
+    owed = 1 + 4  # looks, for the limit to be kept and for 17 answers
+    assert limits.index(0) == owed + 2 * 8 - 1  # two stretches of forty answers
 
 
 def test_what_was_sent_before_the_limit_is_waited_for_five_seconds_at_most() -> None:
     watched = Watched()
     watched.overloaded()
-    assert 0 not in watched.goes(5.0, rate=40)
-    assert 0 in watched.goes(2.5, rate=40)
+    assert 0 not in watched.goes(5.0, rate=100)
+    assert 0 in watched.goes(1.0, rate=100)
+
+
+def test_a_trial_ends_early_where_far_fewer_of_those_who_were_there_are_answered() -> None:
+    """Who works off a line is as fast to its end."""
+    watched = Watched()
+    watched.overloaded()
+    limits = watched.goes(1.0, rate=80, takes=0.5)
+    assert 0 not in limits[:9]
+    assert limits[12] == 0
+
+
+def test_a_trial_does_not_end_early_where_clients_leave() -> None:
+    watched = Watched()
+    limit = watched.overloaded()
+    assert set(watched.goes(2.0, rate=60, takes=0.5, leave=40)) == {limit}
+
+
+def test_after_a_trial_taken_back_what_others_do_not_take_is_no_reason_for_five_seconds() -> None:
+    watched = in_trial()
+    watched.full(0.5, rate=lambda _: 80.0)
+    taken_back = watched.now
+    assert watched.limit.limit == 0
+    watched.awaiting = 4
+    watched.goes(4.5)
+    watched.awaiting = 200
+    while watched.now < taken_back + 4.9:
+        assert watched.goes(BEAT, pressed=True) == [0]
+    assert watched.goes(0.3, pressed=True)[-1]
 
 
 @pytest.mark.parametrize(
@@ -139,6 +179,13 @@ def test_fewer_answers_once_are_no_reason_to_take_the_limit_back() -> None:
     watched = in_trial()
     watched.full(0.4, rate=lambda _: 100.0)
     assert 0 not in watched.full(3.0)
+
+
+def test_while_nobody_at_all_is_answered_a_trial_is_not_judged() -> None:
+    """It may be busy with those who are gone, before it comes to the others."""
+    watched = in_trial()
+    watched.full(1.0, rate=lambda _: 1e-9)
+    assert 0 not in watched.full(2.0)
 
 
 def test_a_limit_that_was_taken_back_does_not_come_again_at_once() -> None:

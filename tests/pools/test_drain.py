@@ -15,16 +15,19 @@ class Bench:
         self.now = 1_000_000 * MS
         self.drain.begins(self.now)
 
-    def run(self, seconds: float, came: float, served: float, refused: float = 0.0) -> None:
+    def run(
+        self, seconds: float, came: float, served: float, refused: float = 0.0, left: float = 0.0
+    ) -> None:
         """Rates per second."""
         drain = self.drain
-        waited = [0.0, 0.0, 0.0]
+        waited = [0.0, 0.0, 0.0, 0.0]
         for _ in range(round(seconds * 100)):
             self.now += 10 * MS
-            for index, rate in enumerate((came, served, refused)):
+            for index, rate in enumerate((came, served, refused, left)):
                 waited[index] += rate / 100
             drain.came += int(waited[0] + 1e-9)
             drain.refused += int(waited[2] + 1e-9)
+            drain.left += int(waited[3] + 1e-9)
             if waited[1] > 1 - 1e-9:
                 drain.has_news(self.now)
             drain.served += int(waited[1] + 1e-9)
@@ -55,6 +58,20 @@ def test_whether_more_comes_than_goes(
     bench = Bench()
     bench.run(seconds, came, served)
     assert (bench.drain.is_growing, bench.drain.is_steady) == (growing, steady)
+
+
+@pytest.mark.parametrize(
+    ("left", "growing"),
+    [
+        pytest.param(120, True, id="many"),
+        pytest.param(40, False, id="one in ten"),
+        pytest.param(0, False, id="nobody"),
+    ],
+)
+def test_who_leaves_has_not_been_served_though_the_place_went_to_the_next(left: float, growing: bool) -> None:
+    bench = Bench()
+    bench.run(0.8, 400, 380, left=left)
+    assert (bench.drain.is_growing, bench.drain.is_steady) == (growing, not growing)
 
 
 def test_the_rate_and_the_refused() -> None:

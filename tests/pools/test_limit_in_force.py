@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 
+from balancer.telemetry.columns import HISTOGRAM_CELLS
 from tests.pools.watched import Watched, held, in_trial
 
 # --- a limit that follows
@@ -71,7 +72,32 @@ def test_now_and_then_more_is_let_in_and_taken_back_where_no_more_is_answered() 
     assert len(probes) in (2, 3)
     assert all(later - sooner >= 80 for sooner, later in pairwise(probes))
     assert set(limits) == {7, 12}
-    assert limits.count(12) <= 9 * len(probes)
+    for probe in probes[:2]:
+        assert limits[probe : probe + 17] == [12] * 16 + [7]  # 160 answers: four times what else is enough
+
+
+@pytest.mark.parametrize(
+    ("follows", "to"),
+    [
+        pytest.param(0.3, 7, id="by less than two fifths: none"),
+        pytest.param(0.6, 10, id="by a part: by that"),
+        pytest.param(0.9, 19, id="nearly as much as was let in: still more"),
+    ],
+)
+def test_after_a_probe_the_limit_has_risen_as_far_as_the_answers_did(follows: float, to: int) -> None:
+    watched = held()
+    limits = watched.full(4.5, rate=lambda limit: 200 * (1 + follows * (max(limit, 7) / 7 - 1)))
+    assert next(limit for limit in limits[limits.index(12) :] if limit != 12) == to
+
+
+@pytest.mark.parametrize("gone", [600, 1200])
+def test_when_answers_go_with_a_worker_that_is_replaced_the_next_probe_is_as_any(gone: int) -> None:
+    watched = held()
+    watched.full(3.4)
+    cell = max(range(HISTOGRAM_CELLS), key=watched.answers.__getitem__)
+    watched.answers[cell] -= gone
+    watched.answered_ns //= 2
+    assert set(watched.full(5.0)) == {7, 12}
 
 
 def test_a_limit_that_was_too_low_finds_up() -> None:
@@ -79,17 +105,33 @@ def test_a_limit_that_was_too_low_finds_up() -> None:
     assert watched.full(10.0, rate=lambda limit: min(limit / 0.1, 1000.0))[-1] >= 100
 
 
-def test_a_limit_is_halved_where_many_leave_and_nothing_is_answered() -> None:
+def too_high() -> Watched:
+    """A request took 100 ms for a while, and 1000 a second were answered, so that more were let in."""
     watched = held()
-    before = watched.full(10.0, rate=lambda limit: min(limit / 0.1, 1000.0))[-1]
-    limits = watched.full(20.0, rate=lambda _: 1.0, leave=100.0)
-    assert limits[:9] == [before] * 9
-    assert round(before / 2) in limits
-    assert 30 <= limits[-1] <= 50  # twice what was worked on: 200/s, 100 ms
+    assert watched.full(10.0, rate=lambda limit: min(limit / 0.1, 1000.0))[-1] >= 100
+    return watched
+
+
+@pytest.mark.parametrize("rate", [0.0, 80.0])
+def test_where_work_is_in_vain_a_limit_goes_down_at_once(rate: float) -> None:
+    watched = too_high()
+    watched.full(0.5, rate=lambda _: 1000.0)
+    limits = watched.full(1.3, rate=lambda _: rate or 1e-9, leave=200.0)
+    assert min(limits[:9]) > 45
+    # Twice what was worked on before there was a limit: 200/s, by now nearly 100 ms.
+    assert min(limits[20:]) == max(limits[20:])
+    assert 30 <= limits[-1] <= 42
+
+
+def test_where_work_is_in_vain_a_limit_stays_down() -> None:
+    """That fewer are answered is not for want of places."""
+    watched = too_high()
+    limits = watched.full(40.0, rate=lambda _: 1.0, leave=100.0)
+    assert max(limits[20:]) <= 42
 
 
 def test_with_few_answers_a_limit_is_judged_after_two_seconds() -> None:
-    """A request takes 4 s by now, and it could take all at once."""
+    """A request takes 4 s by now, and it could take all at once; what it did before does not count then."""
     watched = held()
     assert watched.full(20.0, rate=lambda limit: limit / 4)[-1] >= 100
 

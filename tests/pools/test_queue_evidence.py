@@ -1,6 +1,7 @@
 """What counts as proof of a line at an upstream, and what does not."""
 
 from collections.abc import Callable
+from math import e, log
 
 import pytest
 
@@ -162,13 +163,8 @@ def _slower_and_slower(watched: Watched) -> bool:
         pytest.param(_answers_less_then_more_comes, False, id="it does half, more comes, for a moment"),
         pytest.param(
             lambda it: it.goes(3.0, rate=50, takes=0.3, leave=300),
-            True,
-            id="it answers a quarter, and more leave than are answered",
-        ),
-        pytest.param(
-            lambda it: it.goes(0.9, rate=50, takes=0.3, leave=300),
             False,
-            id="it answers a quarter, and more leave, for less than a second",
+            id="it answers a quarter, and more leave than are answered: `VainWork` tells of that",
         ),
         pytest.param(
             lambda it: it.goes(3.0, rate=50, takes=0.3, grows=300, leave=40),
@@ -216,26 +212,6 @@ def test_suspicion_ends_with_the_first_quick_stretch() -> None:
     assert not watched.evidence.suspicious
 
 
-def silence(seconds: float, answers: int = 0) -> Stretch:
-    return Stretch(seconds, answers, 0.0, 0.0, 0.0, 100, 100.0, 0, 50, 0.0)
-
-
-@pytest.mark.parametrize(
-    ("suspicious", "stretch", "proven"),
-    [
-        pytest.param(True, silence(0.5), True, id="next to no answers after a line was suspected"),
-        pytest.param(True, silence(0.5, 30), False, id="a third of the answers"),
-        pytest.param(True, silence(0.05), False, id="no more than ten answers are missing"),
-        pytest.param(False, silence(0.5), False, id="nothing was suspected before"),
-    ],
-)
-def test_silence_proves_a_line(suspicious: bool, stretch: Stretch, proven: bool) -> None:
-    watched = Watched()
-    if suspicious:
-        watched.goes(0.2, takes=0.2, grows=400)
-    assert watched.evidence.weigh_silence(stretch) is proven
-
-
 def test_what_is_usual_is_learned_while_there_is_no_line() -> None:
     evidence = Watched().evidence
     assert evidence.unloaded == pytest.approx(0.02)
@@ -246,17 +222,71 @@ def test_what_is_usual_is_learned_while_there_is_no_line() -> None:
 
 def test_what_is_usual_is_not_learned_from_a_line() -> None:
     watched = Watched()
+    watched.goes(0.1, takes=0.2, grows=20)
     before = watched.evidence.usual_awaiting
-    watched.goes(5.0, takes=0.2, grows=20)
+    assert before == pytest.approx(4, rel=0.01)
+    watched.goes(4.9, takes=0.2, grows=20)
     assert watched.evidence.usual_awaiting == before
 
 
-def test_the_unloaded_time_falls_quickly_and_rises_slowly() -> None:
+def grown(seconds: float, after: float = 20.0) -> Watched:
+    """A hundred more a second wait, and 300 instead of 200 are answered, all as quick as ever; then the next
+    stretch is suspicious."""
+    watched = Watched(after)
+    watched.goes(seconds, rate=300, grows=100)
+    assert watched.evidence.usual_awaiting > 5
+    assert watched.evidence.usual_rate > 210
+    watched.goes(0.1, takes=0.2)
+    assert watched.evidence.suspicious
+    return watched
+
+
+@pytest.mark.parametrize("after", [20.0, 20.3, 20.6])
+def test_what_was_learned_in_the_moment_before_a_suspicion_is_forgotten(after: float) -> None:
+    """A line shows in how many wait before it shows in how long."""
+    evidence = grown(0.8, after).evidence
+    assert evidence.usual_awaiting == pytest.approx(4, rel=0.01)
+    assert evidence.usual_rate == pytest.approx(200, rel=0.01)
+    assert evidence.service == pytest.approx(0.02, rel=0.01)
+
+
+def test_what_was_learned_more_than_two_moments_before_a_suspicion_is_kept() -> None:
+    assert grown(4.0).evidence.usual_awaiting > 20
+
+
+def test_what_was_forgotten_is_known_again_where_the_suspicion_was_wrong() -> None:
     watched = Watched()
-    watched.goes(0.5, takes=0.01)
-    assert watched.evidence.unloaded < 0.011
-    watched.goes(0.5, takes=0.1)
-    assert watched.evidence.unloaded < 0.011
+    watched.goes(0.8, rate=300, grows=100)
+    evidence = watched.evidence
+    before = evidence.usual_awaiting, evidence.usual_rate, evidence.service
+    watched.goes(0.3, takes=0.2)
+    assert evidence.usual_awaiting < before[0] / 1.2
+    watched.goes(0.1, takes=0.02)
+    assert not evidence.suspicious
+    assert (evidence.usual_awaiting, evidence.usual_rate, evidence.service) == before
+
+
+def test_the_unloaded_time_falls_to_a_third_of_the_way_in_two_seconds() -> None:
+    watched = Watched()
+    watched.goes(2.0, takes=0.01)
+    assert watched.evidence.unloaded == pytest.approx(0.01 + 0.01 / e, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("known", "after"),
+    [
+        pytest.param(0.1, 2.0, id="just after the start"),
+        pytest.param(60.0, 60.0 * log(2), id="a minute after it"),
+    ],
+)
+def test_the_unloaded_time_doubles(known: float, after: float) -> None:
+    watched = Watched(known)
+    watched.goes(after, takes=0.1)
+    assert watched.evidence.unloaded == pytest.approx(0.04, rel=0.05)
+
+
+def test_the_unloaded_time_rises_to_what_it_is() -> None:
+    watched = Watched()
     watched.goes(180.0, takes=0.1)
     assert watched.evidence.unloaded == pytest.approx(0.1)
 

@@ -52,7 +52,8 @@ class Watched:
                 answered_ns=self.answered_ns,
                 left=self.left,
             )
-            limits.append(self.limit.look(look, pressed, waited_for))
+            limit = self.limit.look(look, waited_for)
+            limits.append(self.limit.press(look) if pressed else limit)
         return limits
 
     def overloaded(self) -> int:

@@ -2,9 +2,11 @@
 
 import pytest
 
+from tests.sim.arrivals import Open
+from tests.sim.clients import waits
 from tests.sim.figures import End, Figures, least
 from tests.sim.replicas import spreads
-from tests.sim.scenes import Fleet, play
+from tests.sim.scenes import Fleet, Scene, play
 from tests.sim.scenes import surge as make_surge
 
 pytestmark = pytest.mark.slow  # some minutes of simulated time each
@@ -60,3 +62,18 @@ def test_ten_times_among_workers_that_find_it_out_one_after_another(seed: int, w
     figures = play(make_surge(10.0).having(workers=workers), seed)
     assert least(figures.goodput(BEGINS + 4, ENDS)) >= 350
     _check_what_surrounds_it(figures)
+
+
+@pytest.mark.parametrize("notices", [False, True], ids=["works for those who left", "notices who left"])
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("times", "patience", "served_from"), [(3.0, 0.3, 3), (3.0, 0.1, 4), (10.0, 0.5, 5)])
+def test_clients_who_leave_soon(
+    times: float, patience: float, served_from: int, workers: int, notices: bool
+) -> None:
+    """They are gone before a line has been worked off, and what most apps work on then is for nobody."""
+    loads = [Open(((4.0, 300.0), (15.0, 400.0 * times), (8.0, 200.0)), waits(patience))]
+    for seed in (1, 2):
+        scene = Scene(27.0, loads, Fleet(notices=notices)).having(workers=workers)
+        figures = play(scene, seed)
+        assert least(figures.goodput(BEGINS + served_from, ENDS)) >= 350
+        _check_what_surrounds_it(figures)

@@ -78,7 +78,8 @@ def test_when_all_replicas_change(scene: Scene, rate: int, at_once: int, workers
         assert sum(figures.goodput(FOLLOWED, 39)) / 9 >= 0.88 * rate
         assert least(figures.goodput(FOLLOWED, 39)) >= 0.75 * rate
         assert at_once <= min(limits.between(FOLLOWED, 39))
-        assert max(limits.between(FOLLOWED, 39)) <= 16 * at_once
+        in_force = limits.between(FOLLOWED, 39)
+        assert sum(in_force) / len(in_force) <= 12 * at_once
 
 
 def members(counts: tuple[int, int], limits: Limits) -> Callable[[float, Sequence[Worker]], None]:
@@ -158,14 +159,15 @@ def test_one_that_degrades_is_limited_for_as_long_though_others_have_places() ->
 )
 def test_when_half_of_what_can_be_done_goes_at_full_speed(at_once: int, rate: float, workers: int) -> None:
     """Nothing was limited before, and no more comes than did: an app that is only slower must not be taken
-    for an overload, so this takes a while, until clients have left for some seconds."""
+    for an overload, so this takes a while, and then what stands in the lines has to be worked off."""
     loads = [Open(((39.0, rate),), waits(2.0))]
     scene = Scene(40.0, loads, happenings=[all_of_them(at_once=at_once)]).having(workers=workers)
     for seed in (1, 2)[: 3 - workers]:
         limits = Limits()
         figures = play(scene, seed, limits)
         assert figures.came(0.0, CHANGES - 1).keys() == {End.SERVED}
-        assert least(figures.goodput(36, 39)) >= 180
+        assert min(limits.between(28, 39)) > 0
+        assert least(figures.goodput(31, 39)) >= 180
 
 
 @pytest.mark.parametrize("workers", [1, 2], ids=["one worker", "two workers"])

@@ -189,3 +189,23 @@ def test_a_burst_that_is_limited_needlessly_only_waits_elsewhere() -> None:
         assert limited.latency(0.5) < free.latency(0.5) + 0.005
         assert mean(one.took for one in limited.records) < 1.05 * mean(one.took for one in free.records)
         assert limited.latency(0.99) < 2 * free.latency(0.99)
+
+
+@pytest.mark.parametrize("spread", [0.3, 0.5, 1.0])
+@pytest.mark.parametrize(
+    ("takes_then", "rate", "times", "replicas"),
+    [(0.2, 60, 10, 1), (0.2, 60, 20, 1), (0.5, 100, 10, 4), (0.5, 400, 10, 4), (0.1, 200, 20, 2)],
+)
+def test_an_async_app_that_becomes_slower_whose_times_differ_much(
+    takes_then: float, rate: float, times: float, replicas: int, spread: float
+) -> None:
+    """Its answers of 2 to 5 s are late for long before one can know that no more of them are missing."""
+    slows = [*gradually(10.0, 3.0, times), change(25.0, 1.0)]
+    scene = Scene(
+        45.0,
+        [steady(rate, seconds=40)],
+        fleet(replicas=replicas, at_once=UNLIMITED, service=spreads(takes_then, spread)),
+        happenings=slows,
+    )
+    for seed in (1, 2):
+        assert play(scene, seed).came(0.0, 45.0).keys() == {End.SERVED}

@@ -16,6 +16,7 @@ REPLICAS = 4
 SYNC = Behaviour()
 ASYNC = Behaviour(at_once=0)
 CAPACITY = 400.0  # requests per second of four SYNC ones
+WARM = 4.0  # seconds of load before an overload
 IMPATIENT = 2.0  # seconds a client waits where more comes than can be done
 PATIENT = 20.0
 ADJUSTED = 10.0  # seconds after a change of capacity from which on goodput counts
@@ -79,13 +80,24 @@ def overload(
     reuse: bool = True,
     replicas: Behaviour = SYNC,
     p99: float | None = None,
+    patience: float = IMPATIENT,
     scale: float = 1.0,
 ) -> Scene:
-    """300/s for 3 s, `rate` for 15 s, 200/s for 10 s; `scale` shortens the phases."""
-    before, during, after = 3.0 * scale, 15.0 * scale, 10.0 * scale
+    """300/s for 4 s, `rate` for 15 s, 200/s for 10 s; `scale` shortens the phases."""
+    before, during, after = WARM * scale, 15.0 * scale, 10.0 * scale
     phases = [Phase(300, before, ONE), Phase(rate, during, ONE), Phase(200, after, ONE)]
     window = Window(before, before + SETTLED * scale, before + during, least)
-    return Scene(name, summary, Kind.OVERLOAD, phases, window, (replicas,) * REPLICAS, reuse=reuse, p99=p99)
+    return Scene(
+        name,
+        summary,
+        Kind.OVERLOAD,
+        phases,
+        window,
+        (replicas,) * REPLICAS,
+        patience=patience,
+        reuse=reuse,
+        p99=p99,
+    )
 
 
 def _follows(
@@ -95,12 +107,13 @@ def _follows(
     *steps: Step,
     rate: float = 1200,
     warm: float = 300,
+    adjusted: float = ADJUSTED,
     may_eject: bool = False,
 ) -> Scene:
-    """`warm` requests a second for 3 s, then `rate`; what can be done changes at CHANGE to `capacity`."""
-    phases = [Phase(warm, 3, ONE), Phase(rate, _END - 3, ONE)]
+    """`warm` requests a second for 4 s, then `rate`; what can be done changes at CHANGE to `capacity`."""
+    phases = [Phase(warm, WARM, ONE), Phase(rate, _END - WARM, ONE)]
     least = 0.925 * min(capacity, rate)
-    window = Window(3, CHANGE + ADJUSTED, _END, least)
+    window = Window(WARM, CHANGE + adjusted, _END, least)
     return Scene(name, summary, Kind.FOLLOWS, phases, window, steps=steps, may_eject=may_eject)
 
 
@@ -155,6 +168,14 @@ SCENES: dict[str, Scene] = {
             replicas=replace(SYNC, notices=True),
             p99=1.0,
         ),
+        overload(
+            "threefold-impatient",
+            "threefold, and clients leave after 0.3 s",
+            1200,
+            370,
+            p99=1.0,
+            patience=0.3,
+        ),
         overload("tenfold", "4,000 requests/s", 4000, 350),
         overload("tenfold-anew", "4,000 requests/s, each on a connection of its own", 4000, 350, reuse=False),
         _follows(
@@ -162,6 +183,15 @@ SCENES: dict[str, Scene] = {
             "each replica works on one at a time from second 10 on",
             CAPACITY / 2,
             _all_are(replace(SYNC, at_once=1)),
+        ),
+        _follows(
+            "capacity-halves-unsaid",
+            "the same at 300 requests/s, so that nothing was limited before",
+            CAPACITY / 2,
+            _all_are(replace(SYNC, at_once=1)),
+            rate=300,
+            adjusted=12.0,  # the limit is found sooner, and then the lines are worked off, for nobody
+            may_eject=True,  # its checks wait there, too, while nobody is answered
         ),
         _follows(
             "capacity-doubles",

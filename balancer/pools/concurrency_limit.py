@@ -48,14 +48,15 @@ class ConcurrencyBounds:
 class ConcurrencyLimit:
     """One upstream's limit, of one worker: it is found from this worker's part of the traffic.
 
-    No limit until a line is proven (`QueueEvidence`), or nobody is served (`VainWork`). Then a fifth of what
-    is there: enough to keep the upstream busy, so that those who wait do it here instead of there and nobody
-    is served later. That is a `Trial`: if the upstream answers fewer than before, then there was no line, the
-    app is slower than it was, and the limit goes away. Else the limit goes to what is being worked on by
-    Little's law (answers a second times their time without a line) with headroom, and follows that. Each
-    larger step down has to leave the number of answers as it was, or is taken back: then a request takes
-    longer than before, and that is learned. So nothing is ever throttled in order to measure. Where most
-    leave before they are answered, it goes down at once. A limit that is not reached any more goes away.
+    No limit until a line is proven (`QueueEvidence`), nobody is served (`VainWork`), or others are full
+    (`press`). Then a part of what is there, and at least twice what is usually being worked on: enough to
+    keep the upstream busy, so that those who wait do it here instead of there and nobody is served later.
+    That is a `Trial`: if the upstream answers fewer than before, then there was no line, the app is slower
+    than it was, and the limit goes away. Else the limit goes to what is being worked on by Little's law
+    (answers a second times their time without a line) with headroom, and follows that. Each larger step down
+    has to leave the number of answers as it was, or is taken back: then a request takes longer than before,
+    and that is learned. So nothing is ever throttled in order to measure. Where most leave before they are
+    answered, it goes down at once. A limit that is not reached any more goes away.
     """
 
     __slots__ = ("_anchor", "_answered_until", "_bounds", "_doubts", "_evidence", "_measuring",
@@ -85,6 +86,7 @@ class ConcurrencyLimit:
         if like is not None and like.limit:
             self.limit = like.limit
             self._used = like._used
+            self._probe_at = like._probe_at
             self._evidence.begin_like(like._evidence)
 
     def look(self, look: Look, waited_for: bool = True) -> int:
@@ -95,6 +97,9 @@ class ConcurrencyLimit:
             self._measuring = Measuring(look)
             self._vain = VainWork(look)
             self._steady = None
+            self._answered_until = -1
+            if self._trial is not None:
+                self._trial.begin_anew(look)
             return self.limit
         in_vain = vain.look(look, self._evidence.usual_rate)
         if self.limit:
@@ -104,8 +109,8 @@ class ConcurrencyLimit:
         return self.limit
 
     def press(self, look: Look) -> int:
-        """Another upstream of the pool is full by a limit of its own, so what it does not get comes here; to
-        be told after `look`. Gives the limit from now on."""
+        """Another upstream of the pool is full by a limit of its own, or this one has another worker's, so
+        what is not taken there comes here; to be told after `look`. Gives the limit from now on."""
         evidence = self._evidence
         crowded = look.awaiting > _CROWDED * (evidence.usual_awaiting + 1)
         if not self.limit and crowded and evidence.usual_rate and look.now >= self._unpressed_until:
@@ -118,11 +123,12 @@ class ConcurrencyLimit:
         evidence = self._evidence
         evidence.look(look.now, look.awaiting)
         seconds, answers = measuring.look(look, False)
-        if in_vain is not None:
+        is_quiet = look.now < self._quiet_until
+        if in_vain is not None and not is_quiet and self._bounded(self._least_sensible(look)) < look.mine:
             self._close(look, in_vain.rate, in_vain)
         elif seconds >= _OPEN_SECONDS and answers >= _OPEN_ANSWERS:
             self._measuring = Measuring(look)
-            if evidence.weigh(look.now, measuring.end()) and look.now >= self._quiet_until:
+            if evidence.weigh(look.now, measuring.end()) and not is_quiet:
                 self._close(look, evidence.rate_while_suspicious(look.now))
         elif seconds > _LONGEST:
             self._measuring = Measuring(look)
@@ -169,7 +175,7 @@ class ConcurrencyLimit:
             before, _ = self._probed
             self._probed = None
             self._set(before, look)
-        if in_vain and (least := self._least_sensible(look)) < self.limit:
+        if in_vain and (least := self._bounded(self._least_sensible(look))) < self.limit:
             self._anchor = self._probed = None  # what it did until then tells nothing any more
             self._set(least, look)
         elif self._settled_by:
@@ -206,9 +212,10 @@ class ConcurrencyLimit:
 
     def _judge(self, look: Look, stretch: Stretch) -> None:
         if self._trial is not None:
-            verdict = self._trial.judge(look.now, stretch)
+            lower = self._bounded(max(self.limit / 2, self._least_sensible(look)))
+            verdict = self._trial.judge(look.now, stretch, lower < self.limit)
             if verdict is Verdict.LEAVING:
-                self._set(max(self.limit / 2, self._least_sensible(look)), look)
+                self._set(lower, look)
             elif verdict is Verdict.NONE:
                 self._take_back(look, stretch)
             if verdict is not Verdict.LINE:
@@ -273,12 +280,17 @@ class ConcurrencyLimit:
     def _probe(self, look: Look, without: Stretch) -> None:
         """Now and then a little more is let in: if that is answered, too, a request takes longer by now than
         was supposed, and the limit was too low."""
-        self._probed = self.limit, without
         self._probe_at = look.now + _PROBES
-        self._set(self.limit * _HEADROOM + 1, look)
+        more = self._bounded(self.limit * _HEADROOM + 1)
+        if more > self.limit:
+            self._probed = self.limit, without
+            self._set(more, look)
+
+    def _bounded(self, goal: float) -> int:
+        return max(self._bounds.least, min(self._bounds.most, round(goal)))
 
     def _set(self, goal: float, look: Look) -> None:
-        limit = max(self._bounds.least, min(self._bounds.most, round(goal)))
+        limit = self._bounded(goal)
         if not _STEP * self.limit <= limit <= self.limit / _STEP:
             self._steady = None
         if limit < self.limit or not self.limit:
@@ -300,4 +312,5 @@ class ConcurrencyLimit:
         self._trial = None
         self._settled_by = 0.0
         self._measuring = Measuring(look)
+        self._vain = VainWork(look)
         self._evidence.begin_anew()

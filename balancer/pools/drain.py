@@ -19,8 +19,8 @@ class Drain:
 
     `per_second` is how many of those who wait get a place in a second, 0.0 where that is not known;
     `refused_per_second` how many are refused, as it was in the last quarter of a second or so. `is_growing`:
-    more have come than gone, for some time now; `is_steady`: not so, and that is known. Neither holds where
-    too little happens to tell. `is_losing`: many leave.
+    more have come than were served, for some time now; `is_steady`: not so, and that is known. Neither holds
+    where too little happens to tell. `is_losing`: many leave.
     """
 
     __slots__ = ("_began_ns", "_busy_ns", "_ended_ns", "_moves", "_rate", "_streak", "_windows", "came",
@@ -86,7 +86,7 @@ class Drain:
         self._windows += 1
         self.refused_per_second = self.refused * 1e9 / busy_ns
         # Where many leave, so do some who have a place: the next one gets it, but nobody has been served.
-        done = self.served - self.left if self.is_losing else self.served
+        done = max(0, self.served - self.left) if self.is_losing else self.served
         grows = self.came > done * _MORE + _AT_LEAST
         self._streak = self._streak + 1 if grows else 0
         self.is_steady = not grows and self.served >= _FEW

@@ -60,12 +60,20 @@ class Trial:
         self._doubts += 1
         return lately if self._doubts >= _DOUBTS else None
 
-    def judge(self, now: float, stretch: Stretch) -> Verdict:
-        """What `stretch` shows, which began when all was answered that had been sent before the limit."""
+    def begin_anew(self, look: Look) -> None:
+        """What was counted until now does not count any more."""
+        self._drain = Measuring(look)
+        self._few_gone = look.left + look.awaiting // _FEW
+        self._doubts = 0
+
+    def judge(self, now: float, stretch: Stretch, may_be_lower: bool) -> Verdict:
+        """What `stretch` shows, which began when what had been sent before the limit was answered, or had its
+        time. `may_be_lower`: the limit, if too many leave to tell."""
         if stretch.left > stretch.answers and now - self._began < _UNJUDGED:
             return Verdict.OPEN
-        if self._tries < _PATIENCE and stretch.left > stretch.answers / 5:
+        if may_be_lower and self._tries < _PATIENCE and stretch.left > stretch.answers / 5:
             self._tries += 1
+            self._doubts = 0
             return Verdict.LEAVING
         if stretch.rate >= self._still * self._rate:
             return Verdict.LINE

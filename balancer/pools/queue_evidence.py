@@ -41,17 +41,18 @@ _Usual: TypeAlias = tuple[float, float, float]  # how many wait, answers a secon
 
 
 class QueueEvidence:
-    """Told of each stretch in which the upstream had no limit.
+    """Told of each stretch in which the upstream had no limit, and of those in which it had one (`held`).
 
     `unloaded` is what its quickest answers take, in seconds; `service` how long a request is on average from
-    being sent to its first byte while there is no line, and `rate` how many it answers a second, lately.
+    being sent to its first byte while there is no line. `rate` is how many it answers a second, lately;
+    `usual_rate` while there is no line, with `usual_awaiting` for their first byte on average.
     `suspicious` says that the last stretch looked like a line, `swelled` that more came then than usual.
     """
 
     __slots__ = ("_answers", "_before", "_before_at", "_began", "_began_with", "_calm", "_checked",
                  "_checked_awaiting", "_checked_mean", "_first", "_grew_from", "_grown", "_left",
-                 "_pace", "_recent", "_to_wait", "_usual_arrivals", "_usual_awaiting", "_waited",
-                 "rate", "service", "suspicious", "swelled", "unloaded", "usual_rate")  # fmt: skip
+                 "_pace", "_recent", "_to_wait", "_usual_arrivals", "_waited", "rate",
+                 "service", "suspicious", "swelled", "unloaded", "usual_awaiting", "usual_rate")  # fmt: skip
 
     def __init__(self) -> None:
         self.unloaded = 0.0
@@ -60,7 +61,7 @@ class QueueEvidence:
         self.usual_rate = 0.0
         self.suspicious = False
         self.swelled = True
-        self._usual_awaiting = 0.0
+        self.usual_awaiting = 0.0
         self._usual_arrivals = 0.0  # a second
         self._before: tuple[_Usual, _Usual] | None = None  # what was usual, as of some time ago
         self._before_at = self._first = 0.0
@@ -80,14 +81,9 @@ class QueueEvidence:
         self._checked_mean = 0.0
         self._grown = 0  # times in a row it had
 
-    @property
-    def usual_awaiting(self) -> float:
-        """How many wait for their first byte on average while there is no line."""
-        return self._usual_awaiting
-
     def look(self, now: float, awaiting: int) -> None:
         """So many wait for their first byte."""
-        if awaiting <= 2 * self._usual_awaiting + 1:
+        if awaiting <= 2 * self.usual_awaiting + 1:
             self._calm = now
 
     def weigh(self, now: float, stretch: Stretch) -> bool:
@@ -97,6 +93,7 @@ class QueueEvidence:
         if low < _TIMES_USUAL * self.unloaded or low < self.unloaded + _LEAST_WAIT:
             if self.suspicious:
                 self.suspicious = False
+                self.swelled = True
                 self._take_for_usual(self._recent)
             return False
         if not self.suspicious:
@@ -166,22 +163,21 @@ class QueueEvidence:
         self.rate = other.rate
         self._usual_arrivals = other._usual_arrivals
         self.usual_rate = other.usual_rate
-        self._usual_awaiting = other._usual_awaiting
+        self.usual_awaiting = other.usual_awaiting
 
     def begin_anew(self) -> None:
         """What comes next is judged for itself, and by `service` as it is now."""
         self.suspicious = False
-        self._usual_awaiting = self.service * self.usual_rate
-
-    def believe(self, service: float) -> None:
-        """A request takes so long without a line."""
-        self.service = service
-        self._usual_awaiting = service * self.usual_rate
+        self.swelled = True
+        self.usual_awaiting = self.service * self.usual_rate
+        if self._before is not None:
+            usual = self.usual_awaiting, self.usual_rate, self._usual_arrivals
+            self._before = usual, usual
 
     def held(self, stretch: Stretch) -> None:
         """A stretch in which a limit was in force has ended: `service` cannot be more than `mean`. What it
         was corrected to fades, as it may have been chance."""
-        before = self._usual_awaiting / self.usual_rate if self.usual_rate else 0.0
+        before = self.usual_awaiting / self.usual_rate if self.usual_rate else 0.0
         if stretch.mean < self.service:
             self.service += (stretch.mean - self.service) / 4
         elif self.service > before:
@@ -189,19 +185,19 @@ class QueueEvidence:
 
     def recall(self) -> None:
         """What was learned in the last moments was of a line that had begun to grow."""
-        self._recent = self._usual_awaiting, self.usual_rate, self._usual_arrivals
+        self._recent = self.usual_awaiting, self.usual_rate, self._usual_arrivals
         if self._before is not None:
             self._take_for_usual(self._before[0])
 
     def _take_for_usual(self, usual: _Usual) -> None:
-        self._usual_awaiting, self.usual_rate, self._usual_arrivals = usual
+        self.usual_awaiting, self.usual_rate, self._usual_arrivals = usual
         if self.usual_rate:
-            self.service = self._usual_awaiting / self.usual_rate
+            self.service = self.usual_awaiting / self.usual_rate
 
     def _remember(self, now: float, mean: float) -> None:
         if now - self._before_at < max(_FIRST_MOMENTS, 2 * mean):
             return
-        usual = self._usual_awaiting, self.usual_rate, self._usual_arrivals
+        usual = self.usual_awaiting, self.usual_rate, self._usual_arrivals
         self._before = usual if self._before is None else self._before[1], usual
         self._before_at = now
 
@@ -214,13 +210,13 @@ class QueueEvidence:
         known = now - self._first + stretch.seconds
         part = 1 - exp(-stretch.seconds / min(_MEMORY, known))
         if low < _TIMES_USUAL * self.unloaded or low < self.unloaded + _LEAST_WAIT:
-            came = (stretch.answers + stretch.left + stretch.grown) / stretch.seconds
+            came = max(0.0, (stretch.answers + stretch.left + stretch.grown) / stretch.seconds)
             self._usual_arrivals += (came - self._usual_arrivals) * part
         if low <= 2 * self.unloaded:
-            self._usual_awaiting += (stretch.mean_awaiting - self._usual_awaiting) * part
+            self.usual_awaiting += (stretch.mean_awaiting - self.usual_awaiting) * part
             self.usual_rate += (rate - self.usual_rate) * part
             # By Little's law, so that those count who are never answered, too, as with long polling.
-            self.service = self._usual_awaiting / self.usual_rate
+            self.service = self.usual_awaiting / self.usual_rate
             self._remember(now, stretch.mean)
         self.rate += (rate - self.rate) * (1 - exp(-stretch.seconds / _LATELY))
         if low < self.unloaded:

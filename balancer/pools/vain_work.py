@@ -28,13 +28,13 @@ class VainWork:
 
     @property
     def left(self) -> int:
-        """Clients who left in the last half second or so."""
+        """Clients who left in the last half second, or longer where little happens."""
         return self._lately.left
 
     def look(self, look: Look, usual_rate: float) -> Stretch | None:
-        """What went on lately, if it was in vain: more left than were answered, and no more than half as many
-        were answered as usually (`usual_rate` a second). Who is answered then is answered too late, so fewer
-        at a time cost nothing, however few."""
+        """What went on lately, if it was in vain: as many left as were answered, some at least, and no more
+        than half as many were answered as usually (`usual_rate` a second). Who is answered then is answered
+        too late, so fewer at a time cost nothing, however few."""
         lately = self._lately
         seconds, answers = lately.look(look, False)
         if seconds < _SECONDS:

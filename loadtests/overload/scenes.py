@@ -190,7 +190,7 @@ SCENES: dict[str, Scene] = {
             CAPACITY / 2,
             _all_are(replace(SYNC, at_once=1)),
             rate=300,
-            adjusted=12.0,  # the limit is found sooner, and then the lines are worked off, for nobody
+            adjusted=13.0,  # the limit is found sooner, and then the lines are worked off, for nobody
             may_eject=True,  # its checks wait there, too, while nobody is answered
         ),
         _follows(

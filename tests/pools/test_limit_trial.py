@@ -17,10 +17,10 @@ class Tried:
         self.counted.left = left_before
         self.trial = Trial(self.counted.look(), limit=limit, rate=rate, left=left_before)
 
-    def judge(self, rate: float, *, left: int = 0, after: float = 1.0) -> Verdict:
+    def judge(self, rate: float, *, left: int = 0, after: float = 1.0, may_be_lower: bool = True) -> Verdict:
         """Of a second with so many answers, so long after the limit."""
         stretch = Stretch(1.0, round(rate), rate, 0.1, 0.1, 20, 20.0, 0, left, 1.0)
-        return self.trial.judge(self.counted.now + after, stretch)
+        return self.trial.judge(self.counted.now + after, stretch, may_be_lower)
 
     def drains(self, seconds: float, rate: float, leave: float = 0.0) -> Stretch | None:
         """What was sent before is answered at this rate."""
@@ -136,3 +136,16 @@ def test_a_trial_does_not_run_dry_while_few_answers_are_expected() -> None:
     tried = Tried(rate=20)
     assert tried.drains(1.9, 0) is None
     assert tried.drains(0.3, 0) is not None
+
+
+def test_where_the_limit_cannot_be_lower_it_is_judged_though_many_leave() -> None:
+    tried = Tried()
+    assert tried.judge(100.0, left=50, may_be_lower=False) is not Verdict.LEAVING
+
+
+def test_what_was_counted_before_a_worker_was_replaced_does_not_count() -> None:
+    tried = Tried()
+    tried.drains(0.2, RATE)
+    tried.counted = Counted(200)
+    tried.trial.begin_anew(tried.counted.look())
+    assert tried.drains(2.0, RATE) is None

@@ -347,8 +347,12 @@ def test_what_a_request_was_found_to_take_under_a_limit_fades() -> None:
     assert evidence.service == pytest.approx(0.02, rel=0.05)
 
 
-def test_what_is_believed_does_not_fade() -> None:
-    evidence = Watched().evidence
-    evidence.believe(0.1)
-    evidence.held(held(0.2, 200.0))
-    assert evidence.service == pytest.approx(0.1)
+def test_that_many_less_wait_all_at_once_is_no_arrivals_below_none() -> None:
+    """As when an app restarts that held many long polls; then a line would be weighed by its root."""
+    watched = Watched()
+    watched.goes(5.0)
+    watched.awaiting = 3000
+    watched.goes(1.0)
+    watched.awaiting = 4
+    watched.goes(2.0)
+    watched.goes(2.0, takes=0.3, grows=100)

@@ -79,6 +79,7 @@ def test_when_all_replicas_change(scene: Scene, rate: int, at_once: int, workers
         assert least(figures.goodput(FOLLOWED, 39)) >= 0.75 * rate
         assert at_once <= min(limits.between(FOLLOWED, 39))
         in_force = limits.between(FOLLOWED, 39)
+        assert max(in_force) <= 16 * at_once * workers
         assert sum(in_force) / len(in_force) <= 12 * at_once
 
 

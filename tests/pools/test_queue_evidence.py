@@ -350,8 +350,9 @@ def test_what_a_request_was_found_to_take_under_a_limit_fades() -> None:
 def test_that_far_fewer_wait_all_at_once_is_no_arrivals_below_none() -> None:
     """As when an app restarts that held many long polls: what is usual then is nothing, and not less."""
     watched = Watched()
-    watched.goes(5.0, grows=400)
-    watched.goes(0.1, grows=-20000)
+    watched.awaiting = 4004
+    watched.goes(5.0)
+    watched.goes(0.1, grows=-40000)
     watched.goes(2.5)
     watched.goes(0.5, takes=0.3, grows=400)
     assert watched.evidence.suspicious

@@ -50,7 +50,7 @@ async def ask_on(balancer: Balancer, patience: float) -> None:
                 await get(balancer.port)
 
 
-async def events(balancer: Balancer) -> list[tuple[str, str]]:
+async def events(balancer: Balancer) -> list[tuple[str, str | None]]:
     found = (await get(balancer.admin_port, "/api/events")).json()["events"]
     return [(one["kind"], one["upstream"]) for one in found]
 
@@ -74,7 +74,7 @@ async def test_who_serves_stays_and_who_hangs_goes(leaving: int, workers: str) -
         ill.hangs = True
 
         async def is_out() -> bool:
-            return await events(balancer) != []
+            return ("ejected", ill.address) in await events(balancer)
 
         async with asyncio.timeout(5.0):  # FALL x INTERVAL + TIMEOUT are 1.25
             await until(is_out)
@@ -84,4 +84,6 @@ async def test_who_serves_stays_and_who_hangs_goes(leaving: int, workers: str) -
             return await checks(balancer, well, "slow") >= before + SLOW_CHECKS
 
         await until(goes_on)
-        assert await events(balancer) == [("ejected", ill.address)]
+        # That the pool has too much to do now, with many who leave, is an event of its own.
+        of_upstreams = [one for one in await events(balancer) if one != ("overload", None)]
+        assert of_upstreams == [("ejected", ill.address)]

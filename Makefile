@@ -65,7 +65,7 @@ bench: $(STAMP)  ## CPU per request beside nginx and HAProxy (needs wrk, nginx, 
 faults: $(STAMP)  ## what clients notice of ill replicas, in 20 min (VS=nginx,haproxy beside them; ARGS=--help)
 	$(BIN)/python -m loadtests.faults $(if $(VS),--vs $(VS)) $(ARGS)
 
-overload: $(STAMP)  ## what clients get when too much comes, in 12 min (VS=nginx,haproxy beside; ARGS=--help)
+overload: $(STAMP)  ## what clients get when too much comes, in 13 min (VS=nginx,haproxy beside; ARGS=--help)
 	$(BIN)/python -m loadtests.overload $(if $(VS),--vs $(VS)) $(ARGS)
 
 clean:  ## remove the virtual environment and caches

@@ -52,7 +52,10 @@ def overload(service: Service, at_once: int, rates: tuple[float, float], change:
     return Scene(40.0, loads, Fleet(at_once=at_once, service=service), happenings=[change])
 
 
-# The scene, and the least and the most that may be in force in the end, by what one replica does at a time.
+# The scene, what can be done after it, and what a replica does at a time then: the least that may be in
+# force in the end. The most is so many times that: more where a request took longer before, and where
+# times differ so much that chance looks like a rise.
+MOST, MOST_OF = 6, {"twice as fast": 8, "half, where times differ": 20}
 CASES = {
     "twice as many at a time": (overload(takes(0.02), 2, (400, 800), all_of_them(at_once=4)), 800, 4),
     "half as many at a time": (overload(takes(0.02), 4, (800, 400), all_of_them(at_once=2)), 400, 2),
@@ -70,8 +73,9 @@ CASES = {
 
 
 @pytest.mark.parametrize("workers", [1, 2], ids=["one worker", "two workers"])
-@pytest.mark.parametrize(("scene", "rate", "at_once"), CASES.values(), ids=CASES.keys())
-def test_when_all_replicas_change(scene: Scene, rate: int, at_once: int, workers: int) -> None:
+@pytest.mark.parametrize("name", CASES)
+def test_when_all_replicas_change(name: str, workers: int) -> None:
+    scene, rate, at_once = CASES[name]
     for seed in (1, 2)[: 3 - workers]:
         limits = Limits()
         figures = play(scene.having(workers=workers), seed, limits)
@@ -79,7 +83,7 @@ def test_when_all_replicas_change(scene: Scene, rate: int, at_once: int, workers
         assert least(figures.goodput(FOLLOWED, 39)) >= 0.75 * rate
         assert at_once <= min(limits.between(FOLLOWED, 39))
         in_force = limits.between(FOLLOWED, 39)
-        assert max(in_force) <= 16 * at_once * workers
+        assert max(in_force) <= MOST_OF.get(name, MOST) * at_once + 2 * workers
         assert sum(in_force) / len(in_force) <= 12 * at_once
 
 
@@ -114,7 +118,7 @@ def test_when_replicas_come_and_go(counts: tuple[int, int], workers: int) -> Non
         assert least(figures.goodput(FOLLOWED, 39)) >= 0.93 * after
         for upstream in range(counts[1]):
             assert min(limits.between(FOLLOWED, 39, upstream)) >= 2
-            assert max(limits.between(FOLLOWED, 39, upstream)) <= 20 + 2 * workers
+            assert max(limits.between(FOLLOWED, 39, upstream)) <= 12 + 2 * workers
 
 
 @pytest.mark.parametrize("workers", [1, 2], ids=["one worker", "two workers"])
@@ -131,7 +135,7 @@ def test_one_that_degrades_is_limited_alone(slowness: float, workers: int) -> No
         assert least(figures.goodput(FOLLOWED, 39)) >= 0.9 * (300 + 100 / slowness)
         for others in (1, 2, 3):
             assert min(limits.between(FOLLOWED, 39, others)) >= 2
-            assert max(limits.between(FOLLOWED, 39, others)) <= 20 + 2 * workers
+            assert max(limits.between(FOLLOWED, 39, others)) <= 12 + 2 * workers
 
 
 def test_one_that_degrades_is_limited_for_as_long_though_others_have_places() -> None:

@@ -34,9 +34,7 @@ _CORRECTED = 20.0  # the same for what was found while a limit was in force
 # A growth shows in what is counted before it shows in how long they wait: what was learned in its first
 # moments is forgotten. They last no longer than this, or twice what an answer takes.
 _FIRST_MOMENTS = 1.0
-_SLOW_RISE = (
-    60.0  # seconds in which the unloaded time may rise to three times what it was; sooner while young
-)
+_SLOW_RISE = 60.0  # seconds in which the unloaded time may triple; fewer while little is known
 
 
 _Usual: TypeAlias = tuple[float, float, float]  # how many wait, answers a second, arrivals a second

@@ -12,7 +12,7 @@ TESTERS := $(shell expr $$(nproc) + 1)
 # What has been compiled once need not be compiled again by each of them, and by each process they start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo load test unit slow e2e lint types bench faults overload clean
+.PHONY: help setup demo load test unit slow e2e lint types bench instructions faults overload clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -61,6 +61,9 @@ e2e: $(STAMP)  ## tests with real containers under load (needs Docker; says so w
 
 bench: $(STAMP)  ## CPU per request beside nginx and HAProxy (needs wrk, nginx, haproxy)
 	$(BIN)/python -m loadtests.bench
+
+instructions: $(STAMP)  ## instructions per exchange, in a minute (needs valgrind; ARGS=--help)
+	$(BIN)/python -m loadtests.instructions $(ARGS)
 
 faults: $(STAMP)  ## what clients notice of ill replicas, in 20 min (VS=nginx,haproxy beside them; ARGS=--help)
 	$(BIN)/python -m loadtests.faults $(if $(VS),--vs $(VS)) $(ARGS)

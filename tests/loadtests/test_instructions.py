@@ -1,0 +1,35 @@
+"""`make instructions` plays whole exchanges of each kind; what they cost is cachegrind's to count."""
+
+import pytest
+
+from loadtests import instructions
+
+
+@pytest.mark.parametrize("kind", instructions.KINDS)
+def test_each_kind_is_a_whole_exchange_each_time(kind: str) -> None:
+    instructions.play(kind, 3)
+
+
+def test_an_unknown_kind_is_an_error_that_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        instructions.main(["small"])
+    assert ended.value.code == 2
+    assert "no such kind: small; there are same, another" in capsys.readouterr().err
+
+
+def test_without_valgrind_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert instructions.main(["same"]) == 1
+    assert "apt-get install valgrind" in capsys.readouterr().err
+
+
+def test_more_than_the_bound_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: "valgrind")
+    monkeypatch.setattr(instructions, "count", lambda _: 1_000.0)
+    assert instructions.main(["same", "--most", "999"]) == 1
+    assert "1,000 instructions for a repeated request; --most allows 999" in capsys.readouterr().err
+    assert instructions.main(["same", "--most", "1000"]) == 0

@@ -8,7 +8,7 @@ them, or while nobody has asked, ends the connection.
 import asyncio
 from contextlib import closing
 
-from balancer.connections.last_words import last_words
+from balancer.connections.last_words import broke_at_end, is_break, last_words
 from balancer.connections.roles import IdleOwner, ResponseReader
 from balancer.errors import (
     MALFORMED_RESPONSE,
@@ -71,7 +71,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.generation = 0
         self.requests = 0
         self.closed = False
-        self.was_reset = False  # by a peer that had not closed before; after a FIN it is a broken pipe
+        self.was_reset = False  # it broke off: its peer had not ended it before
         self.write_paused = False
         # while idle
         self.idle_since_ns = 0
@@ -138,19 +138,20 @@ class UpstreamConnection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Nothing more will come; the transport closes itself after this."""
+        self.was_reset = broke_at_end(self.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
-        self.was_reset = isinstance(exc, ConnectionResetError)
+        self.was_reset |= is_break(exc)
         reader = self.reader
         if reader is None:
             self.owner.discard(self, "upstream_closed")
             return
         try:
-            if exc is not None and self._state != _TUNNEL and self._read_last_words(reader):
-                exc = None
+            if exc is not None and self._state != _TUNNEL:
+                self._read_last_words(reader)
             if self.reader is reader:
-                self._end_reading(reader, exc)
+                self._end_reading(reader)
         except ProtocolError as error:
             reader.upstream_failed(error.failure, error.detail)
         except Exception as error:
@@ -173,31 +174,32 @@ class UpstreamConnection(asyncio.Protocol):
 
     # --- reading a response
 
-    def _read_last_words(self, reader: ResponseReader) -> bool:
-        """Read what had arrived before the connection broke; whether it came to an orderly end.
+    def _read_last_words(self, reader: ResponseReader) -> None:
+        """Read what had arrived before the connection was lost.
 
         An app may answer early and close while the request is still being written. Then the write fails
         first, and the event loop gives up the connection with the answer unread.
         """
         with closing(last_words(self.transport)) as words:
             for data in words:
-                if not data or self.reader is not reader:
-                    return True
                 if self._state == _HEAD:
                     self._read_head(reader, self._buffer + data)
                 else:
                     self._read_body(reader, data)
-        return False
+                if self.reader is not reader:
+                    return
 
-    def _end_reading(self, reader: ResponseReader, exc: Exception | None) -> None:
+    def _end_reading(self, reader: ResponseReader) -> None:
+        """A response without a length ends where its connection does, but only by a FIN: what broke off is
+        a part of it, and nobody may take it for the whole (RFC 9112 section 8)."""
         if self._state == _TUNNEL:
             reader.tunnel_ended()
-        elif self._state == _BODY and self._left == UNTIL_CLOSE and exc is None:
+        elif self._state == _BODY and self._left == UNTIL_CLOSE and not self.was_reset:
             reader.response_body(b"", True, b"")
         elif self._state == _BODY:
             reader.upstream_failed(RESPONSE_TRUNCATED, "the connection broke off in the response body")
         else:
-            how = "reset" if exc is not None else "closed"
+            how = "reset" if self.was_reset else "closed"
             reader.upstream_failed(UPSTREAM_CLOSED, f"the connection was {how} before a response head")
 
     def _read_head(self, reader: ResponseReader, data: bytes) -> None:

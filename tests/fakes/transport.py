@@ -1,6 +1,7 @@
 """A fake transport: what a protocol writes is kept, what it reads comes from the test."""
 
 import asyncio
+import errno
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -18,15 +19,22 @@ class Soon(Protocol):
 class FakeSocket:
     """What `get_extra_info("socket")` gives: it keeps the options that were set. Its `fileno` is -1.
 
-    TCP_INFO tells what `acked` and `state` (7 is CLOSE) are set to.
+    TCP_INFO tells what `acked` and `state` (7 is CLOSE) are set to, SO_ERROR tells `error`, once. `unread` is
+    what can still be read by a duplicate when the connection is lost. As with the kernel it ends in `b""`, an
+    end of file, whatever the connection was lost by: that error has been told already.
     """
 
     def __init__(self) -> None:
         self.options: list[tuple[int, int, bytes | int]] = []
         self.acked = 0
         self.state = 1
+        self.error = 0
+        self.unread: deque[bytes] = deque()
 
-    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+    def getsockopt(self, level: int, option: int, size: int = 0) -> bytes | int:
+        if (level, option) == (socket.SOL_SOCKET, socket.SO_ERROR):
+            error, self.error = self.error, 0
+            return error
         assert (level, option) == (socket.IPPROTO_TCP, socket.TCP_INFO)
         return (bytes([self.state]).ljust(120, b"\0") + self.acked.to_bytes(8, "little"))[:size]
 
@@ -35,6 +43,20 @@ class FakeSocket:
 
     def fileno(self) -> int:
         return -1
+
+    def dup(self) -> "FakeSocket":
+        return self
+
+    def recv(self, size: int, flags: int) -> bytes:
+        if not self.unread:
+            return b""
+        data = self.unread.popleft()
+        if len(data) > size:
+            self.unread.appendleft(data[size:])
+        return data[:size]
+
+    def close(self) -> None:
+        """The duplicate is closed."""
 
 
 class FakeTransport(asyncio.Transport):
@@ -92,10 +114,19 @@ class FakeTransport(asyncio.Transport):
         elif not self.protocol.eof_received():
             self.close()
 
-    def lose(self, exc: Exception | None = None) -> None:
-        """The connection is gone at once: a reset where `exc` is given."""
+    def receive_reset(self, data: bytes) -> None:
+        """A reset right behind `data`: libuv before 1.52 reads both at once, and takes it for a FIN."""
+        self.receive(data)
+        self.socket.error = errno.ECONNRESET
+        self.receive_eof()
+
+    def lose(self, exc: Exception | None = None, unread: bytes = b"") -> None:
+        """The connection is gone at once, by `exc` (None: closed from this side), with `unread` behind what
+        had waited: an error of a write comes before what is still to be read."""
         if not self.lost:
             self.lost = True
+            if isinstance(self.socket, FakeSocket):
+                self.socket.unread.extend([*self._unread, unread] if unread else self._unread)
             self.protocol.connection_lost(exc)
 
     def pause_writing(self, buffered: int = 65536) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import http.client
 import itertools
+from typing import cast
 
 import aiohttp
 import pytest
@@ -240,23 +241,48 @@ async def test_truncation_is_a_reset(case: str) -> None:
         writer.close()
 
 
-@pytest.mark.parametrize("framing", [b"Content-Length: 5\r\n", b""], ids=["length", "until close"])
+EARLY = {
+    "length": (b"Content-Length: 5\r\n", (413, b"large"), None),
+    "until close": (b"", None, "response_truncated"),
+}
+
+
+@pytest.mark.parametrize("case", EARLY)
 @on_uvloop
-async def test_early_answer_of_an_app_that_closes_at_once(framing: bytes) -> None:
-    """It resets the connection while the body is being written: its answer must not be lost."""
+async def test_early_answer_of_an_app_that_closes_at_once(case: str) -> None:
+    """It resets the connection, as it has not read the body. Its answer must not be lost; but that this was
+    all of it can be told by a length only."""
+    framing, seen, reason = EARLY[case]
 
     async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
+        cast(asyncio.Transport, writer.transport).pause_reading()
+        await unread_bytes(writer)
         writer.write(b"HTTP/1.1 413 Too Large\r\n" + framing + b"Connection: close\r\n\r\nlarge")
 
-    def upload(port: int) -> tuple[int, bytes]:
+    def upload(port: int) -> tuple[int, bytes] | None:
         client = http.client.HTTPConnection("127.0.0.1", port)
-        client.request("POST", "/", itertools.repeat(BLOCK, 160), {"Content-Length": str(160 * len(BLOCK))})
-        response = client.getresponse()
-        answer = response.status, response.read()
-        client.close()
-        return answer
+        blocks = itertools.repeat(BLOCK, 160)
+        try:
+            client.request("POST", "/", blocks, {"Content-Length": str(160 * len(BLOCK))})
+            response = client.getresponse()
+            return response.status, response.read()
+        except (ConnectionError, http.client.IncompleteRead):
+            return None  # broken off
+        finally:
+            client.close()
 
     async with arena(app) as stage:
         for _ in range(10):
-            assert await asyncio.to_thread(upload, stage.port) == (413, b"large")
+            assert await asyncio.to_thread(upload, stage.port) == seen
+        assert [record[7] for record in stage.records.records] == [reason] * 10
+
+
+async def unread_bytes(writer: asyncio.StreamWriter) -> None:
+    """Wait until there are some in the socket."""
+    loop = asyncio.get_running_loop()
+    there = asyncio.Event()
+    with writer.get_extra_info("socket").dup() as sock:
+        loop.add_reader(sock, there.set)
+        await there.wait()
+        loop.remove_reader(sock)

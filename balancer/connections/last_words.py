@@ -8,7 +8,7 @@ from collections.abc import Generator
 _LAST_READ_SIZE = 64 * 1024
 
 
-def is_break(exc: Exception | None) -> bool:
+def is_break(exc: BaseException | None) -> bool:
     """Whether a connection that was lost by `exc` broke off: its peer had not ended it before.
 
     A reset after a FIN is reported as a broken pipe. Any other error leaves open what was still to come.

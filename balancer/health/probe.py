@@ -6,12 +6,16 @@ from typing import Protocol, TypeAlias
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
+from aiohttp.client_reqrep import ClientRequest
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from aiohttp.typedefs import StrOrURL
 
 from balancer import __version__
+from balancer.connections.last_words import is_break
 from balancer.health.faults import fault_of
 from balancer.health.judging import judge
-from balancer.health.result import Reply
+from balancer.health.result import Reply, Result
 from balancer.health.settings import CheckSettings
 
 # Every so many checks one starts on a fresh connection, so that a replica that serves its old connections
@@ -19,6 +23,7 @@ from balancer.health.settings import CheckSettings
 CHECKS_PER_CONNECTION = 10
 _HEAD_LIMIT = 64 * 1024  # bytes of a line: an app whose requests pass must not fail for its cookies
 BODY_LIMIT = 64 * 1024  # bytes of a body that are read; where there are more, the connection is closed
+_WITHOUT_BODY = (101, 204, 304)  # their head ends them
 
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)  # who asks has a deadline, and cancels
 
@@ -36,6 +41,34 @@ class Probe(Protocol):
 OpenProbe: TypeAlias = Callable[[str, CheckSettings], Probe]
 
 
+class _Connector(aiohttp.TCPConnector):
+    """aiohttp's, which also knows how the last connection that it gave out has ended: to aiohttp any end is
+    that of a response without a length."""
+
+    _ended: "asyncio.Future[None] | None" = None
+
+    async def connect(
+        self,
+        req: ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own signature
+    ) -> Connection:
+        connection = await super().connect(req, traces, timeout)
+        protocol = connection.protocol
+        ended = protocol.closed if protocol is not None else None
+        if ended is not None and ended is not self._ended:
+            ended.add_done_callback(asyncio.Future.exception)  # else asyncio would log that nobody has asked
+        self._ended = ended
+        return connection
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether that connection has ended by something else than a FIN."""
+        ended = self._ended
+        error = ended.exception() if ended is not None and ended.done() else None
+        return error is not None and is_break(error.__cause__)
+
+
 class HttpProbe:
     """Checks one upstream by HTTP, on a connection of its own.
 
@@ -46,6 +79,7 @@ class HttpProbe:
 
     __slots__ = (
         "_checks_left",
+        "_connector",
         "_headers",
         "_keepalive",
         "_resolver",
@@ -65,6 +99,7 @@ class HttpProbe:
         # Longer than a connection lives: else aiohttp would sweep, with a timer for each upstream.
         self._keepalive = 2 * CHECKS_PER_CONNECTION * (settings.interval + settings.timeout)
         self._session: aiohttp.ClientSession | None = None
+        self._connector: _Connector | None = None  # the session's
         self._checks_left = 0  # on the present connection
         self._where: tuple[str, int] = ("", 0)
         self._url: StrOrURL = ""  # a string, until aiohttp has parsed it
@@ -92,21 +127,23 @@ class HttpProbe:
                     response.close()
         except (aiohttp.ClientError, OSError) as error:
             return fault_of(error, f"{address}:{port}")
+        if self._was_cut(response, len(body)):
+            return Reply(Result.CLOSED, 0, "its response broke off")
         return judge(self._settings, response.status, body)
 
     async def close(self) -> None:
         """Close its connection."""
-        session, self._session = self._session, None
+        session, self._session, self._connector = self._session, None, None
         if session is not None:
             await session.close()
 
     def _open_session(self) -> aiohttp.ClientSession:
         # A session each: only so can the connection of one upstream be closed. It costs 6 KiB and 23 µs.
-        connector = aiohttp.TCPConnector(
+        self._connector = _Connector(
             limit=0, keepalive_timeout=self._keepalive, use_dns_cache=False, resolver=self._resolver
         )
         return aiohttp.ClientSession(
-            connector=connector,
+            connector=self._connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=self._headers,
             skip_auto_headers=("Accept-Encoding",),
@@ -115,6 +152,13 @@ class HttpProbe:
             max_field_size=_HEAD_LIMIT,
             timeout=_NO_TIMEOUT,
         )
+
+    def _was_cut(self, response: aiohttp.ClientResponse, size: int) -> bool:
+        """Whether the end of a body that was read, with `size` bytes, is only that of a broken connection."""
+        headers = response.headers
+        if "Content-Length" in headers or "Transfer-Encoding" in headers or response.status in _WITHOUT_BODY:
+            return False
+        return size < BODY_LIMIT and self._connector is not None and self._connector.broke_off
 
     async def _body_of(self, response: aiohttp.ClientResponse) -> bytes:
         """The body, or its start where it is larger than BODY_LIMIT; b"" where nobody asks for it."""

@@ -1,6 +1,8 @@
 """A server that answers checks with bytes from the test's hand, on real sockets."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,13 +12,14 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 class RawServer:
     """Answers every request with `answer` (all its parts, each in a write of its own).
 
-    A connection is closed after its answer where `close_after` is set, and before it reads anything where
-    `close_new` is; an answer of None is no answer at all.
+    A connection is closed after its answer where `close_after` is set, reset where `reset_after` is, and
+    closed before it reads anything where `close_new` is; an answer of None is no answer at all.
     """
 
     def __init__(self) -> None:
         self.answer: list[bytes] | None = [OK]
         self.close_after = False
+        self.reset_after = False
         self.close_new = False
         self.port = 0
         self.connections = 0
@@ -41,7 +44,11 @@ class RawServer:
                     writer.write(part)
                     await writer.drain()
                     await asyncio.sleep(0)
-                if self.close_after:
+                if self.reset_after:
+                    sock = writer.get_extra_info("socket")
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    writer.transport.abort()
+                if self.close_after or self.reset_after:
                     return
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             return

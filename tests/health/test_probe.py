@@ -196,6 +196,33 @@ def test_what_an_answer_is_called(run: Run, case: str) -> None:
     run(main())
 
 
+# What the server writes before it resets the connection -> whether that was a response.
+RESET = {
+    "a body without a length": (b"HTTP/1.0 200 OK\r\n\r\nall", False),
+    "no body, and no length": (b"HTTP/1.1 200 OK\r\n\r\n", False),
+    "a length": (OK, True),
+    "chunked": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", True),
+    "a status without a body": (b"HTTP/1.1 204 No Content\r\n\r\n", True),
+    "more than is read": (b"HTTP/1.0 200 OK\r\n\r\n" + bytes(2 * BODY_LIMIT), True),
+}
+
+
+@on_both_loops
+@pytest.mark.parametrize("case", RESET)
+def test_a_reset_does_not_end_a_response_without_a_length(run: Run, case: str) -> None:
+    async def main() -> None:
+        async with raw_server() as server:
+            answer, whole = RESET[case]
+            server.answer = [answer]
+            server.reset_after = True
+            async with Checker(server) as checker:
+                replies = [await checker.check() for _ in range(2)]
+        cut = Reply(Result.CLOSED, 0, "its response broke off")
+        assert [reply.result is Result.PASSED if whole else reply == cut for reply in replies] == [True] * 2
+
+    run(main())
+
+
 LONG = b"x" * BODY_LIMIT
 
 

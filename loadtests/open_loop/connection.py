@@ -93,9 +93,9 @@ class Connection:
         except BlockingIOError:
             return None
         except OSError:
-            data = b""
+            return self._ended(broken=True)
         if not data:
-            return self._ended()
+            return self._ended(broken=False)
         self._received = received = self._received + data if self._received else data
         end = received.find(b"\r\n\r\n")
         if end < 0:
@@ -116,12 +116,12 @@ class Connection:
         self.state = State.CLOSED
         self._socket.close()
 
-    def _ended(self) -> tuple[Kind, int]:
+    def _ended(self, broken: bool) -> tuple[Kind, int]:
         received = self._received
         self.close()
         end = received.find(b"\r\n\r\n")
-        if end >= 0 and not _LENGTH.search(received, 0, end):
-            return self._judge(received, end)  # a response that ends with its connection
+        if end >= 0 and not broken and not _LENGTH.search(received, 0, end):
+            return self._judge(received, end)  # a response that ends with its connection, by a FIN
         return (Kind.CUT if received else Kind.RESET), 0
 
     def _judge(self, received: bytes, end: int) -> tuple[Kind, int]:

@@ -1,11 +1,12 @@
 """The load on the wire: what it makes of what a scripted server does, and that it keeps its patience."""
 
+import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from socket import SHUT_RDWR, SHUT_WR, create_server, socket
+from socket import SHUT_RDWR, SHUT_WR, SO_LINGER, SOL_SOCKET, create_server, socket
 
 import pytest
 
@@ -44,8 +45,11 @@ ANSWERS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 
 
 @contextmanager
-def server(answer: Callable[[bytes], bytes] | None) -> Iterator[tuple[int, list[socket]]]:
-    """Its port, and the connections on which something came; without an answer it says nothing."""
+def server(
+    answer: Callable[[bytes], bytes] | None, resets: bool = False
+) -> Iterator[tuple[int, list[socket]]]:
+    """Its port, and the connections on which something came; without an answer it says nothing. `resets`: it
+    ends a connection by a reset behind its answer."""
     listening = create_server(("127.0.0.1", 0), backlog=64)
     used: list[socket] = []
 
@@ -56,6 +60,9 @@ def server(answer: Callable[[bytes], bytes] | None) -> Iterator[tuple[int, list[
                 if answer is not None:
                     said = answer(request)
                     connection.sendall(said)
+                    if resets:
+                        connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+                        return
                     if said != served(request):
                         connection.shutdown(SHUT_WR)
 
@@ -90,6 +97,17 @@ def test_what_a_client_saw(name: str, tmp_path: Path) -> None:
         seen = play(port, tmp_path, reuse=False)
     assert [one.failure for one in seen] == [expected] * 3
     assert sorted(one.number for one in seen) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("its own", "ok"), ("until the connection ends", "cut")],
+    ids=["whole", "no length"],
+)
+def test_what_a_reset_ends_is_whole_only_by_its_length(name: str, expected: str, tmp_path: Path) -> None:
+    with server(ANSWERS[name][0], resets=True) as (port, _):
+        seen = play(port, tmp_path, reuse=False)
+    assert [one.failure for one in seen] == [expected] * 3
 
 
 def test_a_client_leaves_when_its_patience_is_over(tmp_path: Path) -> None:

@@ -136,9 +136,22 @@ class UpstreamConnection(asyncio.Protocol):
         except Exception as error:
             reader.crashed(error)
 
-    def eof_received(self) -> None:
-        """Nothing more will come; the transport closes itself after this."""
+    def eof_received(self) -> bool:
+        """A FIN: nothing more will come. The transport closes itself after this, when what was written has
+        gone out; not in a tunnel, whose other direction goes on while the reader holds the connection."""
         self.was_reset = broke_at_end(self.transport)
+        reader = self.reader
+        if reader is None or self.was_reset:
+            return False
+        try:
+            if self._state == _TUNNEL:
+                reader.tunnel_half_closed()
+                return self.reader is reader
+            if self._state == _BODY and self._left == UNTIL_CLOSE:
+                self._end_reading(reader)  # now: the app may be slow to take the rest of the request
+        except Exception as error:
+            reader.crashed(error)
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
@@ -148,7 +161,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.owner.discard(self, "upstream_closed")
             return
         try:
-            if exc is not None and self._state != _TUNNEL:
+            if exc is not None:
                 self._read_last_words(reader)
             if self.reader is reader:
                 self._end_reading(reader)
@@ -184,8 +197,10 @@ class UpstreamConnection(asyncio.Protocol):
             for data in words:
                 if self._state == _HEAD:
                     self._read_head(reader, self._buffer + data)
-                else:
+                elif self._state == _BODY:
                     self._read_body(reader, data)
+                else:
+                    reader.tunnel_data(data)
                 if self.reader is not reader:
                     return
 

@@ -102,6 +102,11 @@ class Attempt:
         assert tunnel is not None
         tunnel.from_upstream(data)
 
+    def tunnel_half_closed(self) -> None:
+        tunnel = self.exchange.tunnel
+        assert tunnel is not None
+        tunnel.upstream_half_closed()
+
     def tunnel_ended(self) -> None:
         tunnel = self.exchange.tunnel
         assert tunnel is not None

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from balancer.connections.last_words import broke_at_end
 from balancer.errors import (
     HEAD_TIMEOUT,
     HEAD_TOO_LARGE,
@@ -41,7 +42,7 @@ _PATIENCE_NS = 60_000_000_000  # where no shorter idle timeout is set
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: close sends RST
 
 # What the next bytes are.
-_HEAD, _BODY, _HOLD, _TUNNEL, _LINGER, _CLOSED = range(6)
+_HEAD, _BODY, _HOLD, _TUNNEL, _TUNNEL_ENDED, _LINGER, _CLOSED = range(7)
 
 
 class ClientConnection(asyncio.Protocol):
@@ -106,11 +107,23 @@ class ClientConnection(asyncio.Protocol):
         except Exception as error:
             self._crashed(error)
 
-    def eof_received(self) -> None:
-        """FIN: the client has left, as nginx sees it; after this the transport closes itself."""
-        self._leave()
+    def eof_received(self) -> bool:
+        """FIN: the client has left, as nginx sees it; after this the transport closes itself. In a tunnel it
+        has ended its own direction only, and the transport stays open for the other one."""
+        if self._state != _TUNNEL or broke_at_end(self.transport):
+            self._leave()
+            return False
+        assert self._tunnel is not None
+        self._state = _TUNNEL_ENDED
+        try:
+            self._tunnel.client_half_closed()
+        except Exception as error:
+            self._exchange.crashed(error)
+        return self._exchange.active
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and self._state == _TUNNEL:
+            self._read_last_words()
         self._leave()
         self._proxy.connection_closed(self)
 
@@ -159,7 +172,7 @@ class ClientConnection(asyncio.Protocol):
         if self._state == _CLOSED:
             return
         if close:
-            if self._state == _TUNNEL or (self._state == _HOLD and not self._ahead.holds_head()):
+            if self._tunnel is not None or (self._state == _HOLD and not self._ahead.holds_head()):
                 self._state = _CLOSED
                 self.deadline_ns = now_ns + self._patience_ns()  # for what is still to be written
                 self.transport.close()
@@ -243,14 +256,18 @@ class ClientConnection(asyncio.Protocol):
         """The descriptor if reading is paused, when only polling tells that the client left; else -1."""
         return self.transport.get_extra_info("socket").fileno() if self._read_paused else -1
 
-    def peer_vanished(self) -> None:
+    def peer_vanished(self, events: int) -> None:
         """Polling says that the client has closed while it was not being read.
 
-        What it sent into a tunnel before that is still to be read, and its end after it.
+        A FIN into a tunnel is still to be read, behind what it has sent before.
         """
-        if self._state != _TUNNEL:
-            self._leave()
-            self.abort()
+        if self._state == _TUNNEL:
+            assert self._tunnel is not None
+            if not self._tunnel.has_lost_client(events):
+                return
+            self._read_last_words()
+        self._leave()
+        self.abort()
 
     # --- reading requests
 
@@ -344,6 +361,14 @@ class ClientConnection(asyncio.Protocol):
             exchange.request_body(body, True, decoder.trailers)
         elif body:
             exchange.request_body(body, False, b"")
+
+    def _read_last_words(self) -> None:
+        """What had arrived before the connection broke goes through the tunnel."""
+        assert self._tunnel is not None
+        try:
+            self._tunnel.read_last_words(self.transport)
+        except Exception as error:
+            self._exchange.crashed(error)
 
     # --- ends
 

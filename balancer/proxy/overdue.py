@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def deadline_passed(exchange: "Exchange") -> None:
     """The client connection's deadline has come while `exchange` runs."""
     if exchange.tunnel is not None:
-        exchange.tunnel.end()
+        exchange.tunnel.silent()
     elif exchange.connecting.waiting:
         exchange.client.deadline_ns = FOREVER_NS  # the queue has a deadline of its own
     elif exchange.upstream_paused and exchange.upstream_takes():

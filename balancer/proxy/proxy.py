@@ -29,6 +29,7 @@ from balancer.proxy.membership import Membership
 from balancer.proxy.record import exchange_record, refusal_record
 from balancer.proxy.resending import Kept
 from balancer.proxy.router import Router
+from balancer.proxy.tunnel import Tunnel
 from balancer.telemetry.access_log import RecordSink
 from balancer.telemetry.columns import (
     LISTENER_CONNECTIONS,
@@ -51,8 +52,8 @@ class Proxy:
 
     __slots__ = ("_admitted", "_clients", "_clock", "_failures", "_listener_cells", "_released",
                  "_worker_cells", "connect_races", "connector", "date_line", "draining",
-                 "forwarding", "kept", "limits", "loop", "membership", "monotonic_ns", "records", "report",
-                 "request_ids", "router", "timeouts")  # fmt: skip
+                 "forwarding", "half_closed", "kept", "limits", "loop", "membership", "monotonic_ns",
+                 "records", "report", "request_ids", "router", "timeouts")  # fmt: skip
 
     def __init__(
         self,
@@ -84,6 +85,7 @@ class Proxy:
         self.report = report
         self.connect_races: DelayQueue[Dialling] = DelayQueue(loop, clock, CONNECT_RACE_DELAY, Dialling.race)
         self.kept = Kept()
+        self.half_closed: set[Tunnel] = set()  # of one side; nothing reads that one any more
         self.draining = False
         self.date_line = b""
         self._clock = clock
@@ -121,7 +123,7 @@ class Proxy:
         if self.timeouts.total_ns < FOREVER_NS:
             for client in list(self._clients):
                 client.check_total(now)
-        self._poll_paused()
+        self._poll_unread()
         self.connector.sweep(now)
         self._released += self.membership.sweep()
         for route in self.router.routes:
@@ -212,13 +214,16 @@ class Proxy:
     def _set_date(self) -> None:
         self.date_line = f"Date: {formatdate(self._clock.wall(), usegmt=True)}\r\n".encode()
 
-    def _poll_paused(self) -> None:
-        """Find clients that left while not being read: without reading, only POLLRDHUP tells."""
-        paused = {fd: client for client in self._clients if (fd := client.paused_fd) >= 0}
-        if not paused:
+    def _poll_unread(self) -> None:
+        """Find peers that left while not being read: without reading, only polling tells."""
+        unread: dict[int, ClientConnection | Tunnel] = {
+            fd: client for client in self._clients if (fd := client.paused_fd) >= 0
+        }
+        unread |= {fd: tunnel for tunnel in self.half_closed if (fd := tunnel.ended_fd) >= 0}
+        if not unread:
             return
         poll = select.poll()
-        for fd in paused:
+        for fd in unread:
             poll.register(fd, select.POLLRDHUP)
-        for fd, _ in poll.poll(0):
-            paused[fd].peer_vanished()
+        for fd, events in poll.poll(0):
+            unread[fd].peer_vanished(events)

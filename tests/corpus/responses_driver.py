@@ -188,6 +188,9 @@ class Recorder:
         assert self.seen.switched
         self.seen.body += data
 
+    def tunnel_half_closed(self) -> None:
+        """The other direction is of no interest here."""
+
     def tunnel_ended(self) -> None:
         self.seen.ended = True
 

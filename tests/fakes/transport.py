@@ -76,11 +76,13 @@ class FakeTransport(asyncio.Transport):
         peername: tuple[str, int] = (CLIENT_ADDRESS, 50000),
         socket: object | None = None,
     ) -> None:
-        super().__init__({"peername": peername, "socket": FakeSocket() if socket is None else socket})
+        super().__init__()
+        self._extra_info = {"peername": peername, "socket": FakeSocket() if socket is None else socket}
         self._loop = loop
         self.taken = 0
         self._unread: deque[bytes] = deque()
         self._eof_unread = False
+        self._eof_received = False
         self.protocol = protocol
         self.written = bytearray()
         self.writes: list[bytes] = []
@@ -97,8 +99,9 @@ class FakeTransport(asyncio.Transport):
     # --- the test's hand
 
     def receive(self, data: bytes) -> None:
-        """Bytes arrive. While reading is paused they wait, after the transport has closed they vanish."""
-        if self.closed or self.aborted or self.lost:
+        """Bytes arrive. While reading is paused they wait, after the transport has closed they vanish, and
+        after the peer's FIN there are none."""
+        if self.is_closing() or self._eof_received:
             return
         if self.reading:
             self.protocol.data_received(data)
@@ -106,12 +109,16 @@ class FakeTransport(asyncio.Transport):
             self._unread.append(data)
 
     def receive_eof(self) -> None:
-        """The peer's FIN arrives (after what waits); the transport closes itself, as uvloop's does."""
-        if self.closed or self.aborted or self.lost:
+        """The peer's FIN arrives (after what waits); the transport closes itself, as uvloop's does, unless
+        the protocol wants to go on writing."""
+        if self.is_closing() or self._eof_received:
             return
         if not self.reading:
             self._eof_unread = True
-        elif not self.protocol.eof_received():
+            return
+        self._eof_received = True
+        self.reading = False
+        if not self.protocol.eof_received():
             self.close()
 
     def receive_reset(self, data: bytes) -> None:
@@ -147,6 +154,10 @@ class FakeTransport(asyncio.Transport):
         start, self.taken = self.taken, len(self.written)
         return bytes(self.written[start:])
 
+    def has_socket(self, socket: object) -> None:
+        """From now on the kernel answers for it."""
+        self._extra_info["socket"] = socket
+
     @property
     def socket(self) -> Any:
         return self.get_extra_info("socket")
@@ -163,10 +174,15 @@ class FakeTransport(asyncio.Transport):
         self.writes.append(bytes(data))
         self.written += data
 
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._extra_info.get(name, default)
+
     def can_write_eof(self) -> bool:
         return True
 
     def write_eof(self) -> None:
+        if self.lost:
+            raise RuntimeError("unable to perform operation; the handler is closed")
         self.eof_written = True
 
     def get_write_buffer_size(self) -> int:
@@ -183,6 +199,8 @@ class FakeTransport(asyncio.Transport):
 
     def resume_reading(self) -> None:
         self.reading = True
+        if self._eof_received:  # uvloop reads again, and the kernel says the same again
+            self._eof_received, self._eof_unread = False, True
         if self._unread or self._eof_unread:
             self._loop.call_soon(self._deliver)
 

@@ -85,6 +85,11 @@ class Arena:
         while not condition():
             await self._swept.wait()
 
+    async def sweeps(self, count: int) -> None:
+        """Returns when so many more have been made."""
+        for _ in range(count):
+            await self._swept.wait()
+
     @property
     def inflight(self) -> list[int]:
         return [upstream.inflight for upstream in self.proxy.router.routes[0].pool.upstreams]

@@ -1,0 +1,235 @@
+"""Tunnels over real sockets: an end of one direction is passed on, and the other goes on until its own."""
+
+import asyncio
+import hashlib
+import select
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import TypeAlias
+
+import pytest
+
+from tests.fakes.instance import PATIENCE, running
+from tests.proxy.arena import Arena, arena, on_uvloop, origin, read_head
+
+pytestmark = pytest.mark.integration
+
+UPGRADE = b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+CLOSE = b"\x88\x02\x03\xe8"
+MUCH = 8 << 20  # more than all the buffers on the way
+BLOCK = bytes(range(256)) * 256
+
+Reader: TypeAlias = asyncio.StreamReader
+Writer: TypeAlias = asyncio.StreamWriter
+# One end of a tunnel: what it does once the protocols are switched.
+End = Callable[[Reader, Writer], Awaitable[object]]
+
+
+async def says_goodbye(reader: Reader, writer: Writer) -> bytes:
+    """Ends its direction at once; what the other end says then."""
+    writer.write(CLOSE)
+    writer.write_eof()
+    return await reader.read()
+
+
+async def has_last_words(reader: Reader, writer: Writer) -> bytes:
+    """What the other end said until its end; only then does it speak."""
+    heard = await reader.read()
+    writer.write(b"last words")
+    await writer.drain()
+    writer.write(CLOSE)
+    return heard
+
+
+async def sends_much(reader: Reader, writer: Writer) -> bytes:
+    """Sends more than all buffers hold, and ends its direction."""
+    for _ in range(MUCH // len(BLOCK)):
+        writer.write(BLOCK)
+        await writer.drain()
+    writer.write_eof()
+    return await reader.read()
+
+
+async def reads_slowly_and_answers(reader: Reader, writer: Writer) -> bytes:
+    """Says how much it has read, when it has read all of it."""
+    digest, size = hashlib.sha256(), 0
+    while data := await reader.read(100_000):
+        digest.update(data)
+        size += len(data)
+        await asyncio.sleep(0)
+    assert digest.digest() == hashlib.sha256(BLOCK * (MUCH // len(BLOCK))).digest()
+    writer.write(b"%d bytes" % size)
+    return b""
+
+
+PLAYS: dict[str, tuple[End, End, bytes, bytes]] = {
+    "last words": (says_goodbye, has_last_words, b"last words" + CLOSE, CLOSE),
+    "back-pressure": (sends_much, reads_slowly_and_answers, b"%d bytes" % MUCH, b""),
+}
+
+
+@pytest.mark.parametrize("play", PLAYS)
+@pytest.mark.parametrize("first", ["client", "server"])
+async def test_a_half_close_is_passed_on_by_a_whole_balancer(play: str, first: str) -> None:
+    one, other, one_hears, other_hears = PLAYS[play]
+    server_end, client_end = (other, one) if first == "client" else (one, other)
+    heard: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+
+    async def server(reader: Reader, writer: Writer) -> None:
+        await read_head(reader)
+        writer.write(SWITCH)
+        heard.set_result(await server_end(reader, writer))
+
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(origin(server))
+        balancer = await stack.enter_async_context(
+            running(UPSTREAMS=f"127.0.0.1:{port}", HEALTH_CHECK__ENABLED="false")
+        )
+        async with asyncio.timeout(PATIENCE):
+            reader, writer = await asyncio.open_connection("127.0.0.1", balancer.port)
+            writer.write(UPGRADE)
+            await read_head(reader)
+            client_heard = await client_end(reader, writer)
+            writer.close()
+            await writer.wait_closed()
+            server_heard = await heard
+        wanted = {"client": (one_hears, other_hears), "server": (other_hears, one_hears)}
+        assert (client_heard, server_heard) == wanted[first]
+        (record,) = await balancer.logs_access(1)
+        assert record["status"] == 101
+        assert "reason" not in record
+
+
+class Tunnelling:
+    """A server that switches protocols. `said` is what it was told, `ended` the client's FIN; then it says
+    what the test wants, and stays."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self.let_go = asyncio.Event()
+        self.says: asyncio.Queue[bytes] = asyncio.Queue()
+        self.heard = b""
+
+    async def __call__(self, reader: Reader, writer: Writer) -> None:
+        await read_head(reader)
+        writer.write(SWITCH)
+        self.heard = await reader.read()
+        self.ended.set()
+        while words := await self.says.get():
+            writer.write(words)
+
+
+async def tunnel(stage: Arena) -> socket.socket:
+    """A client on the raw socket, which nothing reads."""
+    client = socket.create_connection(("127.0.0.1", stage.port))
+    client.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(client, UPGRADE)
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += await loop.sock_recv(client, 1)
+    return client
+
+
+def has_ended(fd: int) -> bool:
+    """Whether the peer's FIN is there, read or not."""
+    poll = select.poll()
+    poll.register(fd, select.POLLRDHUP)
+    return bool(poll.poll(0))
+
+
+@on_uvloop
+async def test_a_server_that_closes_when_its_client_has_ends_it_at_once() -> None:
+    server = Tunnelling()
+    async with arena(server) as stage:
+        (await tunnel(stage)).close()
+        await server.ended.wait()
+        assert stage.inflight == [1]
+        server.says.put_nowait(b"")  # it closes
+        await stage.until(lambda: stage.inflight == [0])
+        await stage.until(lambda: stage.proxy.connections == 0)
+        assert not stage.proxy.half_closed
+
+
+@on_uvloop
+async def test_a_client_that_has_really_closed_is_found_out_by_the_servers_next_words() -> None:
+    """Its kernel answers them with a reset; then nobody waits for the server to end."""
+    server = Tunnelling()
+    async with arena(server) as stage:
+        (await tunnel(stage)).close()
+        await server.ended.wait()
+        assert stage.inflight == [1]
+        server.says.put_nowait(b"are you there?")
+        await stage.until(lambda: stage.inflight == [0])
+        await stage.until(lambda: stage.proxy.connections == 0)
+        (record,) = stage.records.records
+        assert record[6:8] == (101, None)
+
+
+@on_uvloop
+async def test_what_a_client_sends_before_it_closes_arrives() -> None:
+    server = Tunnelling()
+    async with arena(server) as stage:
+        client = await tunnel(stage)
+        await asyncio.get_running_loop().sock_sendall(client, CLOSE)
+        client.close()
+        await server.ended.wait()
+        assert server.heard == CLOSE
+        server.says.put_nowait(b"")
+
+
+@on_uvloop
+async def test_a_client_that_resets_ends_it_at_once() -> None:
+    server = Tunnelling()
+    async with arena(server) as stage:
+        client = await tunnel(stage)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        await stage.until(lambda: stage.inflight == [0])
+        await server.ended.wait()
+        server.says.put_nowait(b"")
+
+
+@on_uvloop
+async def test_a_server_that_says_no_more_to_a_client_that_has_ended_is_left_after_the_idle_timeout() -> None:
+    server = Tunnelling()
+    async with arena(server, timeouts={"idle": 0.2, "tunnel_idle": 3600.0}) as stage:
+        with await tunnel(stage) as client:
+            client.shutdown(socket.SHUT_WR)
+            await server.ended.wait()
+            await stage.until(lambda: stage.inflight == [0])
+            assert await asyncio.get_running_loop().sock_recv(client, 1) == b""
+        server.says.put_nowait(b"")
+
+
+@on_uvloop
+async def test_a_client_that_leaves_while_the_server_takes_nothing_more_is_noticed_by_its_reset() -> None:
+    """It is not read then, and what it has sent before stands in front of its end."""
+    listening = asyncio.Event()
+
+    async def server(reader: Reader, writer: Writer) -> None:
+        await read_head(reader)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a full transport
+        writer.write(SWITCH)
+        await listening.wait()
+
+    async with arena(server) as stage:
+        client = await tunnel(stage)
+        (connection,) = stage.proxy._clients
+        while connection.paused_fd < 0:
+            try:
+                client.send(BLOCK)
+            except BlockingIOError:
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        client.shutdown(socket.SHUT_WR)
+        await stage.until(lambda: has_ended(connection.paused_fd))
+        await stage.sweeps(3)
+        assert stage.inflight == [1]  # a FIN alone does not say that it has left
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        await stage.until(lambda: stage.inflight == [0])
+        listening.set()

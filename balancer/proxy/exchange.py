@@ -142,7 +142,8 @@ class Exchange:
         if paused:
             self.attempt.connection.transport.pause_reading()
             return
-        self.attempt.connection.transport.resume_reading()
+        if self.tunnel is None or not self.tunnel.upstream_ended:  # else its FIN would be read once more
+            self.attempt.connection.transport.resume_reading()
         if self.tunnel is not None:
             self.tunnel.stay()
         else:

@@ -99,7 +99,7 @@ def test_damaged_responses(mutation: tuple[Case, bytes, int]) -> None:
         ),
     ],
 )
-@pytest.mark.parametrize("end", ["close", "reset"])
+@pytest.mark.parametrize("end", ["close", "reset", "broken pipe"])
 def test_truncation_is_seen_wherever_it_happens(sent: bytes, end: str) -> None:
     head_end = sent.index(b"\r\n\r\n") + 4
     for size in range(1, len(sent)):

@@ -111,6 +111,18 @@ def setup_of(case: Case) -> Setup:
     return Setup(**setup)  # type: ignore[arg-type]  # read from text; a wrong type fails the case
 
 
+def end(transport: FakeTransport, how: str) -> None:
+    """End the connection as an @ end line says."""
+    if how == "close":
+        transport.receive_eof()
+    elif how == "reset":
+        transport.lose(ConnectionResetError())
+    elif how == "broken pipe":
+        transport.lose(BrokenPipeError())
+    elif how:
+        raise ValueError(f"no such end: {how}")
+
+
 class Recorder:
     """A reader that notes what it is told, and treats the connection as the exchange would.
 
@@ -133,10 +145,7 @@ class Recorder:
         for piece in pieces:
             transport.receive(piece)
         reusable = self.seen.reusable
-        if self._setup.end == "close":
-            transport.receive_eof()
-        elif self._setup.end == "reset":
-            transport.lose(ConnectionResetError())
+        end(transport, self._setup.end)
         self.loop.settle()
         self.seen.reusable = reusable
         return self.seen

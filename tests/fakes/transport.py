@@ -65,7 +65,7 @@ class FakeTransport(asyncio.Transport):
     What the protocol did: `written` (all of it; `take` gives what is new, from `taken` on), `writes` (call
     by call), `reading`, `eof_written`, `closed` (by `close`), `aborted`, `late_writes` (after either, thrown
     away). What the test does: `receive`, `receive_eof`, `lose`, `pause_writing`, `resume_writing`;
-    `buffered` is how many bytes the peer has not taken.
+    `buffered` is how many bytes the peer has not taken, `eofs` how often the protocol was told of its FIN.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class FakeTransport(asyncio.Transport):
         self._unread: deque[bytes] = deque()
         self._eof_unread = False
         self._eof_received = False
+        self.eofs = 0
         self.protocol = protocol
         self.written = bytearray()
         self.writes: list[bytes] = []
@@ -117,6 +118,7 @@ class FakeTransport(asyncio.Transport):
             self._eof_unread = True
             return
         self._eof_received = True
+        self.eofs += 1
         self.reading = False
         if not self.protocol.eof_received():
             self.close()

@@ -7,7 +7,7 @@ import pytest
 
 from tests.corpus.cases import Case, read_cases
 from tests.corpus.requests_driver import read_chunked
-from tests.corpus.responses_driver import Setup, setup_of, verdict_of
+from tests.corpus.responses_driver import Setup, end, setup_of, verdict_of
 from tests.fakes.wire import FakeTransport, Wire, start_message
 
 CASES = [case for case in read_cases("responses.txt") if "upgrading" not in case.setup]
@@ -20,10 +20,7 @@ def exchange(wire: Wire, setup: Setup, sent: bytes) -> FakeTransport:
     client.receive(b"%b / %b\r\nHost: a\r\n\r\n" % (setup.method, version))
     wire.settle()
     wire.upstream.receive(sent)
-    if setup.end == "close":
-        wire.upstream.receive_eof()
-    elif setup.end == "reset":
-        wire.upstream.lose(ConnectionResetError())
+    end(wire.upstream, setup.end)
     wire.settle()
     return client
 
@@ -51,7 +48,7 @@ def test_what_the_client_sees(case: Case) -> None:
     elif wanted.ended:
         assert head.startswith(b"HTTP/1.1 %d " % wanted.status)
         assert payload(setup, head, body) == (wanted.body, wanted.trailers)
-        assert wire.upstream.is_closing() is not wanted.reusable
+        assert wire.upstream.is_closing() is (bool(setup.end) or not wanted.reusable)
     assert wire.logs == []
     wire.close()
 

@@ -114,6 +114,7 @@ class Arena:
         self.segment.close()
         assert self.inflight == [0] * len(self.inflight)
         assert self.proxy.router.routes[0].inflight == 0
+        assert not self.proxy.half_closed
         assert self.errors == []
         assert self.logs == []
 

@@ -200,6 +200,7 @@ class Stage(Wire):
         assert self.route.inflight == 0
         assert self.route.cells[ROUTE_INFLIGHT] == 0
         assert self.tunnels == 0
+        assert not self.proxy.half_closed
         assert self.waiting == 0
         assert self.proxy.kept.bytes == 0
         assert self.pool.queue is None or not self.pool.queue.waiting

@@ -278,6 +278,27 @@ async def test_early_answer_of_an_app_that_closes_at_once(case: str) -> None:
         assert [record[7] for record in stage.records.records] == [reason] * 10
 
 
+@on_uvloop
+async def test_an_early_answer_ends_with_its_fin_though_the_app_reads_no_more() -> None:
+    """What is still to be written to it must not hold the end of its answer back."""
+
+    async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        cast(asyncio.Transport, writer.transport).pause_reading()
+        writer.write(b"HTTP/1.1 413 Too Large\r\nDate: x\r\n\r\nlarge")
+        await stage.until(lambda: any(client._exchange.upstream_paused for client in stage.proxy._clients))
+        writer.write_eof()
+        await answered.wait()
+
+    answered = asyncio.Event()
+    async with arena(app) as stage:
+        reader, writer = await stage.connect()
+        writer.write(b"POST / HTTP/1.0\r\nContent-Length: 99999999\r\n\r\n" + bytes(16 * MIB))
+        assert (await reader.read()).endswith(b"\r\n\r\nlarge")
+        answered.set()
+        writer.transport.abort()
+
+
 async def unread_bytes(writer: asyncio.StreamWriter) -> None:
     """Wait until there are some in the socket."""
     loop = asyncio.get_running_loop()

@@ -117,3 +117,15 @@ def test_what_breaks_off_is_no_proof_that_a_post_was_not_read(stage: Stage, how:
     assert len(stage.dialled) == 1 + (how in ORDERLY)
     stage.upstream.receive(OK)
     assert status_of(client.take()) == (200 if how in ORDERLY else 502)
+
+
+def test_a_fin_ends_the_response_also_while_the_request_is_still_being_written(stage: Stage) -> None:
+    """The app takes its time over the rest of it; its transport cannot close before that."""
+    client = stage.ask(POST % 1)
+    stage.upstream.receive(HEAD + b"\r\nwhole")
+    stage.upstream.pause_writing()
+    stage.upstream.receive_eof()
+    assert body_of(client.take()) == b"5\r\nwhole\r\n0\r\n\r\n"
+    assert stage.inflight == [0]
+    stage.settle()
+    assert stage.upstream.aborted

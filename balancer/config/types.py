@@ -17,6 +17,7 @@ _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h)?")
 _LARGEST = 10**9  # numbers have at most nine digits
 _SECONDS = {"m": 60, "h": 3600}
 _SIZE = re.compile(r"([0-9]{1,12})\s*([kKmMgG])?")
+_METHOD = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]{1,32}")  # what the proxy passes on, but in capitals
 _BYTES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -139,7 +140,7 @@ def parse_methods(value: object) -> object:
     if not isinstance(items, list | tuple):
         raise ValueError("is not a list of methods; write GET,HEAD")
     for item in items:
-        if not isinstance(item, str) or not (item.isascii() and item.isalpha() and item.isupper()):
+        if not isinstance(item, str) or _METHOD.fullmatch(item) is None:
             raise ValueError(f"has no method ({item}); methods are in capitals: GET,HEAD")
     return tuple(items)
 

@@ -32,10 +32,11 @@ from balancer.http.fields import (
 from balancer.http.framing import NO_BODY, UNTIL_CLOSE, request_length, response_length
 from balancer.http.headers import find_value, without_nominated
 from balancer.http.syntax import (
+    COMMON_METHODS,
     REQUEST_LINE,
-    check_request,
-    check_response,
-    known_methods,
+    check_method,
+    check_request_fields,
+    check_response_fields,
     parse_status_line,
     request_line_fault,
 )
@@ -153,11 +154,10 @@ def parse_request_head(
     ):
         before.target = target
         return before
+    if method not in COMMON_METHODS:
+        check_method(method)
     if block.count(b"\n") > count_limit + 1:  # the fields, and the empty line
         raise ProtocolError(HEAD_TOO_LARGE, f"more than {count_limit} header fields")
-    unchecked = method in known_methods and target[0] == _SLASH
-    if not unchecked:
-        check_request(raw, method)
     head = RequestHead(method, target, minor)
     if target[0] == _SLASH and len(block) <= _BLOCK_LIMIT:
         head.block = block
@@ -167,11 +167,12 @@ def parse_request_head(
     coding: Field | None = None
     options: list[bytes] | None = None
     upgrade: list[bytes] | None = None
+    unchecked = True
     for line in block[:-4].split(b"\r\n") if len(block) > 2 else ():
         field = _known_request_field(line, NEW)
         if field is NEW:
             if unchecked:
-                check_request(raw, method)
+                check_request_fields(block)
                 unchecked = False
             field = _REQUEST_FIELDS.learn(line)
         if field is None:
@@ -235,7 +236,7 @@ def parse_response_head(raw: bytes, method: bytes, count_limit: int) -> Response
         field = _known_response_field(line, NEW)
         if field is NEW:
             if unchecked:
-                check_response(raw[len(start) :])
+                check_response_fields(raw[len(start) + 2 :])
                 unchecked = False
             field = _RESPONSE_FIELDS.learn(line)
         if field is None:

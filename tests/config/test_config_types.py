@@ -8,6 +8,7 @@ from balancer.config.types import (
     format_duration,
     format_size,
     parse_duration,
+    parse_methods,
     parse_object,
     parse_size,
     split_list,
@@ -112,6 +113,17 @@ def test_size_survives_a_round_trip(size: int) -> None:
 )
 def test_list_is_split(text: object, items: list[str]) -> None:
     assert split_list(text) == items
+
+
+@pytest.mark.parametrize("method", ["LIST", "VERSION-CONTROL", "RPC_IN_DATA", "M-SEARCH", "X" * 32])
+def test_any_method_in_capitals_may_be_named(method: str) -> None:
+    assert parse_methods(f"GET,{method}") == ("GET", method)
+
+
+@pytest.mark.parametrize("method", ["get", "Get", "GE T", "GET/", "X" * 33, "\u00c4", 5])
+def test_what_no_request_can_have_is_refused(method: object) -> None:
+    with pytest.raises(ValueError, match="methods are in capitals"):
+        parse_methods(["GET", method])
 
 
 @pytest.mark.parametrize("text", ["[a, b]", '["a"', "[" * 100_000], ids=["unquoted", "unclosed", "deep"])

@@ -12,7 +12,8 @@ from tests.corpus.cases import Case, unescape
 from tests.fakes.wire import CLIENT_ADDRESS, FakeTransport, Wire, start_message
 
 _HEAD = re.compile(
-    rb"([A-Z-]+) ([!-~]+) HTTP/1\.1\r\n((?:[!#-'*+\-.^-z|~0-9A-Z]+:[\t -~\x80-\xff]*\r\n)+)\r\n"
+    rb"([!#-'*+\-.^-z|~0-9A-Z]+) ([!-~]+) HTTP/1\.1\r\n"
+    rb"((?:[!#-'*+\-.^-z|~0-9A-Z]+:[\t -~\x80-\xff]*\r\n)+)\r\n"
 )
 _CHUNK = re.compile(rb"([0-9a-f]+)\r\n")
 _STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3})[^\r]*\r\n")

@@ -1,0 +1,63 @@
+"""Methods: any token goes through, and nothing is kept of those that clients make up."""
+
+import sys
+from collections.abc import Sized
+
+import pytest
+
+from balancer.errors import METHOD_NOT_SUPPORTED, ProtocolError
+from balancer.http.head import parse_request_head
+from balancer.http.syntax import METHOD_LIMIT, refuse_early
+
+ROOM = "balancer.http."
+ANY_TOKEN = [
+    b"GET", b"LIST", b"VERSION-CONTROL", b"RPC_IN_DATA", b"BAN", b"get", b"X", b"!#$%&'*+-.^_`|~0",
+    b"SOURCE", b"SETUP", b"DESCRIBE", b"FLUSH", b"UPDATEREDIRECTREF", b"A" * METHOD_LIMIT,
+]  # fmt: skip
+NOT_SERVED = [b"CONNECT", b"connect", b"Connect", b"PRI", b"pri", b"A" * (METHOD_LIMIT + 1), b"A" * 5000]
+
+
+def head_of(method: bytes) -> bytes:
+    return method + b" /x HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+@pytest.mark.parametrize("method", ANY_TOKEN)
+def test_any_token_is_a_method(method: bytes) -> None:
+    head = parse_request_head(head_of(method), 8192, 100)
+    assert (head.method, head.target) == (method, b"/x")
+    for size in range(len(head_of(method))):
+        refuse_early(head_of(method)[:size], 8192)
+
+
+@pytest.mark.parametrize("method", NOT_SERVED)
+def test_a_method_that_is_not_served_is_501_as_soon_as_it_is_known(method: bytes) -> None:
+    with pytest.raises(ProtocolError) as whole:
+        parse_request_head(head_of(method), 8192, 100)
+    with pytest.raises(ProtocolError) as early:
+        refuse_early(method + b" /x HTTP/1.1\r\n", 8192)
+    assert whole.value.failure is early.value.failure is METHOD_NOT_SUPPORTED
+
+
+def test_nothing_grows_by_the_methods_that_clients_make_up() -> None:
+    before = sizes()
+    for number in range(5000):
+        parse_request_head(head_of(b"M%d" % number), 8192, 100)
+    grown = {name for name, size in sizes().items() if size > before.get(name, 0) + 1}
+    assert grown == set()
+    assert "balancer.http.head._REQUEST_FIELDS.seen" in before  # it looks deep enough
+
+
+def sizes() -> dict[str, int]:
+    """The size of whatever has one and lives as long as the room's modules do."""
+    found: dict[str, int] = {}
+    for name, module in list(sys.modules.items()):
+        if not name.startswith(ROOM):
+            continue
+        for key, value in vars(module).items():
+            if isinstance(value, Sized):
+                found[f"{name}.{key}"] = len(value)
+            for slot in getattr(type(value), "__slots__", ()):
+                inner = getattr(value, slot, None)
+                if isinstance(inner, Sized):
+                    found[f"{name}.{key}.{slot}"] = len(inner)
+    return found

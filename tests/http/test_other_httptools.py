@@ -1,0 +1,51 @@
+"""What is served does not depend on the release of httptools that pip has found.
+
+Releases have differed in what they make of Content-Length and Transfer-Encoding (0.6.4 refuses a tab after
+the number, 0.9.0 an empty Transfer-Encoding), and in the methods they know. None has let pass what the
+grammar does not; `test_head_bytes` holds the installed one to that.
+"""
+
+import pytest
+from httptools import HttpParserError
+
+from balancer.http import head, syntax
+from tests.connections.test_upstream_connection import CASES as RESPONSES
+from tests.connections.test_upstream_connection import check as check_response
+from tests.connections.test_upstream_connection import observe
+from tests.corpus.cases import Case
+from tests.corpus.requests_driver import RequestBench, verdict_of
+from tests.http.test_corpus_requests import CASES as REQUESTS
+from tests.http.test_corpus_requests import check as check_request
+
+
+class RefusesAll:
+    """A parser as strict as can be."""
+
+    def __init__(self, callbacks: object) -> None:
+        pass
+
+    def feed_data(self, data: bytes) -> None:
+        raise HttpParserError("another release of httptools")
+
+
+@pytest.fixture(autouse=True)
+def _strictest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(syntax, "HttpRequestParser", RefusesAll)
+    monkeypatch.setattr(syntax, "HttpResponseParser", RefusesAll)
+    # As if no line had been met before: then each head is checked.
+    monkeypatch.setattr(head, "_known_request_field", lambda line, new: new)
+    monkeypatch.setattr(head, "_known_response_field", lambda line, new: new)
+
+
+@pytest.mark.parametrize("case", REQUESTS, ids=[case.id for case in REQUESTS])
+def test_requests(case: Case) -> None:
+    bench = RequestBench(case)
+    try:
+        check_request(verdict_of(case), bench.run([case.sent]))
+    finally:
+        bench.close()
+
+
+@pytest.mark.parametrize("case", RESPONSES, ids=[case.id for case in RESPONSES])
+def test_responses(case: Case) -> None:
+    check_response(case, observe(case, [case.sent]))

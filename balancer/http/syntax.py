@@ -27,6 +27,7 @@ _METHOD = b"%b{1,%d}" % (TOKEN.removesuffix(b"+"), METHOD_LIMIT)
 REQUEST_LINE = re.compile(rb"(%b) ([!\"$-~]+) HTTP/1\.([01])" % _METHOD)
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
 _FIELD_LINE = rb"%b:[\t\x20-\x7e\x80-\xff]*\r\n" % TOKEN  # RFC 9112 section 5, without folds
+_FIELD_LINES = re.compile(rb"(?:%b)*" % _FIELD_LINE)
 _FIELDS = re.compile(rb"(?:%b)*\r\n" % _FIELD_LINE)
 
 # The methods of most requests: for the others `check_method` looks.
@@ -57,19 +58,34 @@ class _Ignore:
 _IGNORE = _Ignore()
 
 
-def refuse_early(start: bytes, uri_limit: int) -> None:
+def refuse_early(start: bytes, uri_limit: int, searched: int) -> None:
     """Raise what the beginning of a request head already deserves, before the rest has come.
 
-    Without this, a TLS handshake or other noise would only be told so by the head's deadline.
+    Without this, a TLS handshake or other noise, and a client that ends its head in bare LF, would only be
+    told so by the head's deadline. `searched` bytes of it have been passed before.
     """
-    start = start.removeprefix(b"\r\n")
-    line, end, _ = start.partition(b"\r\n")
-    match = (REQUEST_LINE if end else _STARTED_LINE).fullmatch(line)
-    if match is None:
-        raise request_line_fault(line, uri_limit)
-    _check_target_length(line, uri_limit)
-    if end and match[1] not in COMMON_METHODS:
-        check_method(match[1])
+    begin = start.rfind(b"\n", 0, searched) + 1  # of the line that was not whole then
+    if begin <= 2:  # the request line, unless it is the empty line before it
+        begin = 2 if start.startswith(b"\r\n") else 0
+        end = start.find(b"\r\n", begin)
+        line = start[begin:end] if end >= 0 else start[begin:]
+        match = (REQUEST_LINE if end >= 0 else _STARTED_LINE).fullmatch(line)
+        if match is None:
+            raise request_line_fault(line, uri_limit)
+        _check_target_length(line, uri_limit)
+        if end < 0:
+            return
+        if match[1] not in COMMON_METHODS:
+            check_method(match[1])
+        begin = end + 2
+    fields = _FIELD_LINES.match(start, begin)
+    assert fields is not None  # it may be empty
+    begin = fields.end()
+    if start.startswith(b"\r\n", begin):  # its end, beyond the limit on heads
+        return
+    carriage_return = start.find(b"\r", max(begin, searched - 1))
+    if start.find(b"\n", begin) >= 0 or -1 < carriage_return < len(start) - 1:
+        raise ProtocolError(MALFORMED_REQUEST, "a line of the head is malformed, or does not end in CRLF")
 
 
 def refuse_response_early(start: bytes) -> None:

@@ -49,7 +49,7 @@ class ClientConnection(asyncio.Protocol):
     """The asyncio protocol of one client connection. `deadline_ns` is looked at by the sweep."""
 
     __slots__ = ("_ahead", "_body", "_exchange", "_head", "_head_started", "_linger_end_ns",
-                 "_proxy", "_read_paused", "_reading", "_state", "_tunnel", "_unsent",
+                 "_proxy", "_read_paused", "_reading", "_searched", "_state", "_tunnel", "_unsent",
                  "admitted", "deadline_ns", "peer", "transport", "write_paused")  # fmt: skip
 
     transport: asyncio.Transport
@@ -62,6 +62,7 @@ class ClientConnection(asyncio.Protocol):
         self._state = _HEAD
         self._ahead = ReadAhead()
         self._head_started = False  # a part of a head has come, and its deadline is set
+        self._searched = 0  # bytes of it in which it does not end, and nothing is wrong so far
         self._reading = False  # inside `_read_requests`: an exchange that ends there does not start the next
         self._read_paused = False
         self._linger_end_ns = 0
@@ -181,6 +182,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self._state = _HEAD
         self._head_started = False
+        self._searched = 0
         self.deadline_ns = now_ns + self._proxy.timeouts.client_idle_ns
         if self._proxy.draining:
             self.drain()
@@ -292,7 +294,7 @@ class ClientConnection(asyncio.Protocol):
                     ahead.put(data, start)
                     self._pause_reading()
                     return
-                end = data.find(HEAD_END, start) + 4
+                end = data.find(HEAD_END, start + self._searched) + 4
                 if end < 4 or end - start > limits.header_bytes:
                     self._wait_for_head(data[start:])
                     return
@@ -318,10 +320,11 @@ class ClientConnection(asyncio.Protocol):
 
     def _wait_for_head(self, data: bytes) -> None:
         limits = self._proxy.limits
-        refuse_early(data[: limits.header_bytes + 1], limits.uri_bytes)
+        refuse_early(data[: limits.header_bytes + 1], limits.uri_bytes, self._searched)
         if len(data) > limits.header_bytes:
             raise ProtocolError(HEAD_TOO_LARGE, f"more than {limits.header_bytes} bytes of head")
         self._ahead.put(data, 0)
+        self._searched = max(len(data) - 3, 0)
         if self._ahead.holds_head() and not self._head_started:
             self._head_started = True
             self.deadline_ns = self._proxy.monotonic_ns() + self._proxy.timeouts.request_head_ns

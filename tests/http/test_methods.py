@@ -26,7 +26,7 @@ def test_any_token_is_a_method(method: bytes) -> None:
     head = parse_request_head(head_of(method), 8192, 100)
     assert (head.method, head.target) == (method, b"/x")
     for size in range(len(head_of(method))):
-        refuse_early(head_of(method)[:size], 8192)
+        refuse_early(head_of(method)[:size], 8192, 0)
 
 
 @pytest.mark.parametrize("method", NOT_SERVED)
@@ -34,7 +34,7 @@ def test_a_method_that_is_not_served_is_501_as_soon_as_it_is_known(method: bytes
     with pytest.raises(ProtocolError) as whole:
         parse_request_head(head_of(method), 8192, 100)
     with pytest.raises(ProtocolError) as early:
-        refuse_early(method + b" /x HTTP/1.1\r\n", 8192)
+        refuse_early(method + b" /x HTTP/1.1\r\n", 8192, 0)
     assert whole.value.failure is early.value.failure is METHOD_NOT_SUPPORTED
 
 

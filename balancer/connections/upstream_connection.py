@@ -267,7 +267,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.reusable = False
             reader.response(head, data[end:], False)
             return
-        chunks = self._chunks = ChunkedDecoder(MALFORMED_RESPONSE, self._head_limit)
+        chunks = self._chunks = ChunkedDecoder(MALFORMED_RESPONSE, self._head_limit, patient=True)
         body = b""
         fault: ProtocolError | None = None
         if left:

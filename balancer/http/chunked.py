@@ -1,28 +1,22 @@
-"""The chunked transfer coding (RFC 9112 section 7.1): decoded strictly, encoded anew.
+"""The chunked transfer coding (RFC 9112 section 7.1): decoded, and encoded anew.
 
-Chunk extensions are bounded and dropped, trailers are checked and kept, so what is sent on is always the
-plain form: an app never sees what another parser might read differently.
+Chunk extensions are bounded and dropped, trailers are checked in `trailers`. What is sent on is always the
+plain form: nobody sees what another parser might read differently. A client is held to the grammar, an app
+may differ from it where the sizes of its chunks stay clear.
 """
 
 import re
 
 from balancer.errors import BODY_TOO_LARGE, Failure, ProtocolError
+from balancer.http.trailers import TrailerSection
 
 _SIZE_LINE_LIMIT = 1024  # one chunk's size and extensions, CRLF not counted
 _EXTENSIONS_LIMIT = 16 * 1024  # by how much extensions may exceed the payload: they carry nothing
 
-# Hex digits only (no sign, no 0x, no white space), at most 15: below 2**60.
+# Hex digits only (no sign, no 0x, no white space), at most 15: below 2**60. Zeros before them are cut off.
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})([ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
-_TRAILER_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t\x20-\x7e\x80-\xff]*")
-
-# RFC 9110 section 6.5.1: fields that frame, route, authenticate or describe the content make no sense
-# after it; merged into the head by a recipient, they would be an attack.
-_FORBIDDEN_TRAILERS = frozenset(
-    b"""authorization cache-control connection content-encoding content-length content-range content-type
-    cookie expect forwarded host keep-alive max-forwards proxy-authenticate proxy-authorization
-    proxy-connection range set-cookie te trailer transfer-encoding upgrade via x-forwarded-for
-    x-forwarded-host x-forwarded-proto x-request-id""".split()
-)
+_ZEROS_SIZE_LINE = re.compile(b"0?" + _SIZE_LINE.pattern)
+_PATIENT_SIZE_LINE = re.compile(rb"0?([0-9A-Fa-f]{1,15})[ \t]*(;[\t\x20-\x7e\x80-\xff]*)?")
 
 _SIZE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
 
@@ -31,19 +25,24 @@ class ChunkedDecoder:
     """Takes the coding off one message body, fed as it arrives in pieces of any size.
 
     After each `feed`: `done` tells whether the body has ended; then `surplus` is what came after it, and
-    `trailers` the raw field lines, each with its CRLF (empty when there were none).
+    `trailers` the field lines to send on, each with its CRLF (empty when there are none).
     """
 
-    __slots__ = ("_extensions", "_failure", "_left", "_payload", "_payload_limit", "_pending",
-                 "_state", "_trailers_limit", "done", "surplus", "trailers")  # fmt: skip
+    __slots__ = ("_extensions", "_failure", "_left", "_patient", "_payload", "_payload_limit", "_pending",
+                 "_section", "_state", "_trailers_limit", "done", "surplus", "trailers")  # fmt: skip
 
-    def __init__(self, failure: Failure, trailers_limit: int, payload_limit: int = 0) -> None:
+    def __init__(
+        self, failure: Failure, trailers_limit: int, payload_limit: int = 0, patient: bool = False
+    ) -> None:
         """`failure` is what a fault is reported as.
 
         The limits are in bytes: of the trailer section, and of the payload (0 = none); BODY_TOO_LARGE as soon
-        as a chunk announces more.
+        as a chunk announces more. `patient` takes white space after a chunk's size, bare LF for CRLF, and
+        trailers that can be mended as `patience` mends a head's fields.
         """
         self._failure = failure
+        self._patient = patient
+        self._section: TrailerSection | None = None  # where there are trailers
         self._trailers_limit = trailers_limit
         self._payload_limit = payload_limit
         self._payload = 0  # bytes announced so far
@@ -73,6 +72,10 @@ class ChunkedDecoder:
                     self._state = _DATA_END
             elif state == _DATA_END:
                 if data[position : position + 2] != b"\r\n":
+                    if self._patient and data[position] == 0x0A:
+                        position += 1
+                        self._state = _SIZE
+                        continue
                     if size - position == 1 and data[position] == 0x0D:
                         self._pending = data[position:]
                         break
@@ -89,7 +92,7 @@ class ChunkedDecoder:
             elif state == _TRAILERS:
                 end = data.find(b"\n", position, position + self._trailers_limit + 2)
                 if end < 0:
-                    limit = self._trailers_limit - len(self.trailers)
+                    limit = self._trailers_limit - (0 if self._section is None else self._section.size)
                     self._hold_line(data[position:], limit, "the trailer section is too large")
                     break
                 self._end_trailer(data[position : end + 1])
@@ -104,7 +107,7 @@ class ChunkedDecoder:
     def _begin_chunk(self, line: bytes) -> None:
         match = _SIZE_LINE.fullmatch(line, 0, len(line) - 1) if line.endswith(b"\r") else None
         if match is None:
-            raise self._fault("a chunk size line is malformed")
+            match = self._unusual_size(line)
         self._left = size = int(match[1], 16)
         self._payload += size
         if self._payload_limit and self._payload > self._payload_limit:
@@ -116,24 +119,35 @@ class ChunkedDecoder:
         self._extensions = max(0, self._extensions - size)
         self._state = _DATA if self._left else _TRAILERS
 
-    def _end_trailer(self, line: bytes) -> None:
-        if line == b"\r\n":
-            self._state = _DONE
-            return
-        match = _TRAILER_LINE.fullmatch(line, 0, len(line) - 2) if line.endswith(b"\r\n") else None
+    def _unusual_size(self, line: bytes) -> re.Match[bytes]:
+        """A size line with more zeros than it needs, or one that patience lets pass."""
+        match = None
+        if line.endswith(b"\r") or self._patient:
+            line = line.removesuffix(b"\r")
+            zeros = len(line) - len(line.lstrip(b"0"))
+            match = (_PATIENT_SIZE_LINE if self._patient else _ZEROS_SIZE_LINE).fullmatch(
+                line, max(zeros - 1, 0)
+            )
         if match is None:
-            raise self._fault("a trailer line is malformed")
-        if match[1].lower().replace(b"_", b"-") in _FORBIDDEN_TRAILERS:
-            raise self._fault("a trailer field that belongs in the head")
-        self.trailers += line
-        if len(self.trailers) > self._trailers_limit:
-            raise self._fault("the trailer section is too large")
+            raise self._fault("a chunk size line is malformed")
+        return match
+
+    def _end_trailer(self, line: bytes) -> None:
+        section = self._section
+        if section is None:
+            if line == b"\r\n":
+                self._state = _DONE
+                return
+            section = self._section = TrailerSection(self._failure, self._trailers_limit, self._patient)
+        if section.take(line):
+            self._state = _DONE
+            self.trailers = section.kept
 
     def _hold_line(self, line: bytes, limit: int, detail: str) -> None:
         """Keep an unfinished line for the next `feed`; what already cannot be right is refused now."""
         if len(line) > limit + 1:
             raise self._fault(detail)
-        if b"\r" in line[:-1]:
+        if b"\r" in line[:-1] and not (self._patient and self._state == _TRAILERS):
             raise self._fault("a bare CR")
         self._pending = line
 

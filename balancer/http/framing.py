@@ -17,7 +17,9 @@ NO_BODY = 0
 CHUNKED = -1
 UNTIL_CLOSE = -2  # responses only
 
-_MAX_DIGITS = 18  # they stay inside a signed 64-bit cell, whatever is added to them
+_MAX_DIGITS = (
+    18  # zeros before them not counted: they stay inside a signed 64-bit cell, whatever is added to them
+)
 
 
 def request_length(minor: int, content_length: bytes | None, transfer_encoding: bytes | None) -> int:
@@ -47,7 +49,8 @@ def response_length(
 ) -> int:
     """The body of a final response to `method`: its length in bytes, CHUNKED or UNTIL_CLOSE.
 
-    The fields come as for `request_length`. Raises ProtocolError where the length is in doubt.
+    The fields come as for `request_length`. Raises ProtocolError where they are not exact: then `patience`
+    looks at them.
     """
     if transfer_encoding is not None:
         # RFC 9112 section 6.3 would read other codings until close; we asked for none, so it is a fault.
@@ -64,6 +67,10 @@ def response_length(
 
 
 def _number(content_length: bytes, failure: Failure) -> int:
-    if len(content_length) > _MAX_DIGITS or not content_length.isdigit():  # of bytes: only ASCII digits
+    if not content_length.isdigit():  # of bytes: only ASCII digits
         raise ProtocolError(failure, "Content-Length is not a plain number")
+    if len(content_length) > _MAX_DIGITS:
+        content_length = content_length.lstrip(b"0") or b"0"
+        if len(content_length) > _MAX_DIGITS:
+            raise ProtocolError(failure, "Content-Length is too large")
     return int(content_length)

@@ -1,6 +1,11 @@
 """Field values that are lists, and what Connection may and may not take away."""
 
+import re
+
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+
+_LOOSE_LINE = re.compile(rb"(%b)[ \t]*:([^\n]*)" % TOKEN)
+_HARMFUL = bytes.maketrans(b"\r\0", b"  ")
 
 # Set here for every request; a client can neither keep them from the app by nominating them in Connection
 # nor, unless it is a trusted proxy, choose their value. Framing and Host are protected for the same reason.
@@ -34,3 +39,11 @@ def find_value(lines: list[bytes], name: bytes) -> bytes | None:
         if line[size : size + 1] == b":" and line[:size].lower() == name:
             return line[size + 1 :].strip(b" \t")
     return None
+
+
+def mended_line(line: bytes) -> bytes | None:
+    """A field line of a response as it may go on, where it was not exact: no white space before the colon
+    (RFC 9112 section 5.1), a space for each CR and NUL (RFC 9110 section 5.5). None where there is no name.
+    """
+    match = _LOOSE_LINE.fullmatch(line)
+    return None if match is None else b"%b:%b" % (match[1], match[2].translate(_HARMFUL))

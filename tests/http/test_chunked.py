@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancer.errors import MALFORMED_REQUEST, ProtocolError
+from balancer.errors import MALFORMED_REQUEST, MALFORMED_RESPONSE, ProtocolError
 from balancer.http.chunked import ChunkedDecoder, encode_chunk, encode_end
 
 
@@ -68,11 +68,50 @@ def test_noise_is_refused_or_not_yet_decided_but_never_a_body_of_another_size(no
 @pytest.mark.parametrize(
     "sent",
     [b"{}", b" 1", b"1 ", b"1\t", b"+1", b"-1", b"0x1", b"1_0", b"", b";x", b"g", b"\xb2", b"1\x00", b"1\x0b",
-     b"1\rx", b"1;\x7f", b"1;\r", b"1" * 16, b"0" * 16],
+     b"1\rx", b"1;\x7f", b"1;\r", b"1" * 16, b"0" * 20 + b"1" * 16],
 )  # fmt: skip
 def test_refuses_size_line(sent: bytes) -> None:
     with pytest.raises(ProtocolError):
         decoder().feed(sent + b"\r\n")
+
+
+@pytest.mark.parametrize("sent", [b"1 ", b"1\t", b"1 \t;x", b"0" * 1000 + b"1", b"00001 "])
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+def test_patience_with_a_size_line(sent: bytes, end: bytes) -> None:
+    chunks = ChunkedDecoder(MALFORMED_RESPONSE, 1000, patient=True)
+    assert feed_all(chunks, [sent + end, b"a" + end, b"000 " + end, end]) == b"a"
+    assert chunks.done
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"{}", b" 1", b"+1", b"-1", b"0x1", b"1_0", b"", b";x", b"g", b"1\x00", b"1\x0b", b"1\rx", b"1;\x7f",
+     b"1 1", b"0 1", b"1\r", b" ", b"0" * 20 + b"1" * 16],
+)  # fmt: skip
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+def test_patience_has_an_end(sent: bytes, end: bytes) -> None:
+    if sent == b"1\r" and end == b"\n":
+        return  # that is CRLF
+    with pytest.raises(ProtocolError):
+        ChunkedDecoder(MALFORMED_RESPONSE, 1000, patient=True).feed(sent + end)
+
+
+@given(st.binary(max_size=80), st.integers(0, 80))
+def test_patience_is_the_same_however_bytes_arrive(noise: bytes, cut: int) -> None:
+    sent = b"1\na\r\n0\r\n" + noise
+    outcomes = []
+    for pieces in ([sent], [sent[:cut], sent[cut:]], [sent[i : i + 1] for i in range(len(sent))]):
+        chunks = ChunkedDecoder(MALFORMED_RESPONSE, 1000, patient=True)
+        surplus = b""
+        try:
+            for piece in pieces:
+                surplus += piece if chunks.done else b""
+                if not chunks.done:
+                    chunks.feed(piece)
+            outcomes.append((chunks.done, chunks.trailers, chunks.surplus + surplus))
+        except ProtocolError:
+            outcomes.append((False, b"", b"malformed"))
+    assert outcomes[0] == outcomes[1] == outcomes[2]
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ PIECES = [
     b"\r", b"\n", b"\r\n", b"\r\n\r\n", b" ", b"\t", b"\0", b"\x0b", b"\xff", b":", b",", b";", b"#",
     b"/", b"0", b"1", b"Host: b\r\n", b"Content-Length: 1\r\n", b"Transfer-Encoding: chunked\r\n",
     b"Connection: close\r\n", b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n", b"0\r\n\r\n", b" HTTP/1.1",
-    b"http://b", b"\n\n", b"\r\n\n", b"\n\r\n", b"X",
+    b"http://b", b"\n\n", b"\r\n\n", b"\n\r\n", b"X", b"00", b"Vary: x\r\n",
 ]  # fmt: skip
 
 

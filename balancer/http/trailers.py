@@ -1,0 +1,67 @@
+"""The trailer section of a chunked body: checked line by line, without the fields that belong in a head."""
+
+import re
+
+from balancer.errors import Failure, ProtocolError
+from balancer.http.headers import TOKEN, mended_line
+
+_TRAILER_LINE = re.compile(rb"%b:[\t\x20-\x7e\x80-\xff]*" % TOKEN)
+
+# RFC 9110 section 6.5.1, with the list of RFC 7230 section 4.1.2: fields that frame, route, modify,
+# authenticate or describe make no sense after the content; merged into the head they would be an attack.
+_NO_TRAILERS = frozenset(
+    b"""age authorization cache-control connection content-encoding content-length content-range content-type
+    cookie date expect expires forwarded host if-match if-modified-since if-none-match if-range
+    if-unmodified-since keep-alive location max-forwards pragma proxy-authenticate proxy-authorization
+    proxy-connection range retry-after set-cookie te trailer transfer-encoding upgrade vary via warning
+    www-authenticate x-forwarded-for x-forwarded-host x-forwarded-proto x-request-id""".split()
+)
+
+
+class TrailerSection:
+    """Takes trailer lines one by one. `kept` are those to send on, each with its CRLF; `size` is how many
+    bytes have come, those of dropped fields included."""
+
+    __slots__ = ("_drops", "_failure", "_limit", "_line_end", "_patient", "kept", "size")
+
+    def __init__(self, failure: Failure, limit: int, patient: bool) -> None:
+        """As for `ChunkedDecoder`; `limit` is in bytes."""
+        self._failure = failure
+        self._limit = limit
+        self._patient = patient
+        self._line_end = b"\r\n"
+        self._drops = False  # the last field, and so its folds
+        self.kept = b""
+        self.size = 0
+
+    def take(self, line: bytes) -> bool:
+        """Whether `line`, which ends in LF, ends the section. Raises ProtocolError."""
+        if self._patient and not self.size and not line.endswith(b"\r\n"):
+            self._line_end = b"\n"  # as in a head: in all lines or in none
+        field = line.removesuffix(self._line_end)
+        if field == line or field.endswith(b"\r"):
+            raise self._malformed()
+        if not field:
+            return True
+        if self._patient and self.size and field[:1] in (b" ", b"\t"):
+            if not self._drops:
+                self.kept = b"%b %b\r\n" % (self.kept[:-2].rstrip(b" \t"), field.strip(b" \t"))
+        else:
+            self._take_field(field)
+        self.size += len(line)
+        if self.size > self._limit:
+            raise ProtocolError(self._failure, "the trailer section is too large")
+        return False
+
+    def _take_field(self, field: bytes) -> None:
+        if _TRAILER_LINE.fullmatch(field) is None:
+            mended = mended_line(field) if self._patient else None
+            if mended is None:
+                raise self._malformed()
+            field = mended
+        self._drops = field.partition(b":")[0].lower().replace(b"_", b"-") in _NO_TRAILERS
+        if not self._drops:
+            self.kept += field + b"\r\n"
+
+    def _malformed(self) -> ProtocolError:
+        return ProtocolError(self._failure, "a trailer line is malformed")

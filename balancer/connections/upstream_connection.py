@@ -12,7 +12,6 @@ from balancer.connections.last_words import broke_at_end, is_break, last_words
 from balancer.connections.roles import IdleOwner, ResponseReader
 from balancer.errors import (
     MALFORMED_RESPONSE,
-    RESPONSE_HEAD_TOO_LARGE,
     RESPONSE_TRUNCATED,
     UPGRADE_FAILED,
     UPSTREAM_CLOSED,
@@ -21,8 +20,10 @@ from balancer.errors import (
 from balancer.http.chunked import ChunkedDecoder
 from balancer.http.framing import CHUNKED, NO_BODY, UNTIL_CLOSE
 from balancer.http.head import HEAD_END, ResponseHead, parse_response_head
-from balancer.http.syntax import refuse_response_early
+from balancer.http.patience import read_patiently
 from balancer.upstreams.upstream import Upstream
+
+INFORMATIONAL_LIMIT = 100  # 1xx responses to one request: an app that sends them without end never answers
 
 _HEAD, _BODY, _TUNNEL, _IDLE = range(4)
 
@@ -39,6 +40,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_chunks",
         "_count_limit",
         "_head_limit",
+        "_informed",
         "_left",
         "_method",
         "_state",
@@ -82,6 +84,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._state = _IDLE
         self._method = b""
         self._left = 0
+        self._informed = 0  # 1xx responses so far
         self._chunks: ChunkedDecoder | None = None
         self._buffer = b""
 
@@ -92,6 +95,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.upgrading = upgrading
         self.requests += 1
         self._method = method
+        self._informed = 0
         self._state = _HEAD
 
     def release(self) -> None:
@@ -221,24 +225,29 @@ class UpstreamConnection(asyncio.Protocol):
         self._buffer = b""
         while True:
             end = data.find(HEAD_END) + 4
-            if end < 4:
-                if len(data) > self._head_limit:
-                    raise ProtocolError(
-                        RESPONSE_HEAD_TOO_LARGE, f"more than {self._head_limit} bytes of head"
+            if end < 4 or end > self._head_limit:
+                head = None
+            else:
+                try:
+                    head = parse_response_head(
+                        data if end == len(data) else data[:end], self._method, self._count_limit
                     )
-                refuse_response_early(data)
-                self._buffer = data
-                return
-            if end > self._head_limit:
-                raise ProtocolError(RESPONSE_HEAD_TOO_LARGE, f"more than {self._head_limit} bytes of head")
-            head = parse_response_head(
-                data if end == len(data) else data[:end], self._method, self._count_limit
-            )
+                except ProtocolError:
+                    head = None
+            if head is None:  # not whole, or not exact
+                read = read_patiently(data, self._method, self._head_limit, self._count_limit)
+                if read is None:
+                    self._buffer = data
+                    return
+                head, end = read
             if head.status >= 200:
                 break
             if head.status == 101:
                 self._switch(reader, head, data[end:])
                 return
+            self._informed += 1
+            if self._informed > INFORMATIONAL_LIMIT:
+                raise ProtocolError(MALFORMED_RESPONSE, f"more than {INFORMATIONAL_LIMIT} 1xx responses")
             reader.informational(head)
             data = data[end:]
             if not data or self.reader is not reader:

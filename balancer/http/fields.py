@@ -78,12 +78,12 @@ class FieldTable:
         self._kinds = kinds
         self.seen: dict[bytes, Field | None] = {}
 
-    def learn(self, line: bytes) -> Field | None:
-        """What `line` means, remembered from now on. Raises ProtocolError for a Host that is none."""
+    def learn(self, line: bytes, remembered: bool = True) -> Field | None:
+        """What `line` means, `remembered` from now on. Raises ProtocolError for a Host that is none."""
         if len(self.seen) >= _REMEMBERED_LINES:
             self.seen.clear()  # rare enough that nothing finer is worth it: the common lines are back at once
         field = self._understand(line)
-        if len(line) <= _REMEMBERED_BYTES:
+        if remembered and len(line) <= _REMEMBERED_BYTES:
             self.seen[line] = field
         return field
 

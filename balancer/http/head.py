@@ -219,8 +219,11 @@ def parse_request_head(
     return head
 
 
-def parse_response_head(raw: bytes, method: bytes, count_limit: int) -> ResponseHead:
-    """`raw` ends with its first empty line; `method` is that of the request. Raises ProtocolError."""
+def parse_response_head(raw: bytes, method: bytes, count_limit: int, checked: bool = False) -> ResponseHead:
+    """`raw` ends with its first empty line; `method` is that of the request. Raises ProtocolError.
+
+    `patience` looks at what is refused, and calls again with what it made of it, which it has `checked`.
+    """
     start, _, block = raw[:-4].partition(b"\r\n")
     minor, status, status_line = parse_status_line(start)
     if block.count(b"\n") >= count_limit:
@@ -228,7 +231,7 @@ def parse_response_head(raw: bytes, method: bytes, count_limit: int) -> Response
     head = ResponseHead(status, status_line, minor == 1)
     kept = head.lines
     bodiless = status < 200 or status == 204
-    unchecked = True
+    unchecked = not checked
     length: Field | None = None
     coding: Field | None = None
     options: list[bytes] | None = None
@@ -238,7 +241,7 @@ def parse_response_head(raw: bytes, method: bytes, count_limit: int) -> Response
             if unchecked:
                 check_response_fields(raw[len(start) + 2 :])
                 unchecked = False
-            field = _RESPONSE_FIELDS.learn(line)
+            field = _RESPONSE_FIELDS.learn(line, remembered=not checked)
         if field is None:
             kept.append(line)
             continue

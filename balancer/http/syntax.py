@@ -88,15 +88,6 @@ def refuse_early(start: bytes, uri_limit: int, searched: int) -> None:
         raise ProtocolError(MALFORMED_REQUEST, "a line of the head is malformed, or does not end in CRLF")
 
 
-def refuse_response_early(start: bytes) -> None:
-    """Raise what the beginning of a response head already deserves: else its timeout would have to tell."""
-    line, end, _ = start.partition(b"\n")
-    if end:
-        if not line.endswith(b"\r"):
-            raise ProtocolError(MALFORMED_RESPONSE, "a line of the head does not end in CRLF")
-        parse_status_line(line[:-1])
-
-
 def check_method(method: bytes) -> None:
     """Raise where a method that is no common one is not served at all."""
     if method.upper() in _NOT_SERVED:

@@ -68,6 +68,8 @@ PIECES = [
     b"\r", b"\n", b"\r\n", b"\r\n\r\n", b" ", b"\t", b"\0", b"\x0b", b"\xff", b":", b",", b";", b"0", b"1",
     b"Content-Length: 1\r\n", b"Transfer-Encoding: chunked\r\n", b"Connection: close\r\n", b"0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"\n\n", b"\r\n\n", b"\n\r\n", b" :", b"\r\n ", b"HTTP/1.0 200 OK\n\n", b"HTTP/1.1 103 X\nA : b\n\n",
+    b"00",
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from balancer.connections.upstream_connection import INFORMATIONAL_LIMIT
 from tests.proxy.conftest import MakeStage
 from tests.proxy.stage import GET, OK, Stage, body_of, head_of, status_of
 
@@ -249,6 +250,29 @@ def test_informational_responses_are_relayed(stage: Stage, case: str, at_once: b
         stage.answer(piece)
     assert client.take() == b"".join(pieces)
     assert stage.idle == 1
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["apart", "in one read"])
+def test_informational_responses_without_an_end_are_502(stage: Stage, at_once: bool) -> None:
+    hint = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+    client = stage.ask()
+    for piece in [hint * 1000] if at_once else [hint] * 101:
+        stage.answer(piece)
+    sent = client.take()
+    assert sent.startswith(hint * INFORMATIONAL_LIMIT + b"HTTP/1.1 502 ")
+    assert b"(more than 100 1xx responses)" in sent
+    assert stage.local_counted("malformed_response") == 1
+    assert stage.upstream.aborted
+
+
+def test_informational_responses_are_bounded_for_each_request(stage: Stage) -> None:
+    client = stage.client()
+    hints = b"HTTP/1.1 103 Early Hints\r\n\r\n" * INFORMATIONAL_LIMIT
+    for _ in range(3):
+        stage.ask(client=client)
+        stage.answer(hints + OK)
+        assert client.take() == hints + OK
+    assert len(stage.loop.dials) == 1
 
 
 def test_informational_responses_are_not_for_http_1_0(stage: Stage) -> None:

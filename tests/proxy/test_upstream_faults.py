@@ -16,14 +16,19 @@ WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 BAD, LARGE = "malformed_response", "response_head_too_large"
 MALFORMED = {
     "no HTTP": (b"SSH-2.0-OpenSSH\r\n\r\n", BAD),
-    "another version": (b"HTTP/2.0 200 OK\r\n\r\n", BAD),
+    "another version": (b"HTTP/0.9 200 OK\r\n\r\n", BAD),
+    "no HTTP, and no line": (b"\x00\x00\x00\x05", BAD),
+    "a bare LF in a head of CRLF": (STATUS + b"A: b\n", BAD),
     "status 099": (b"HTTP/1.1 099 Odd\r\n\r\n", BAD),
     "two lengths": (STATUS + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", BAD),
-    "length and chunked": (STATUS + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", BAD),
+    "two lengths and chunked": (
+        STATUS + b"Content-Length: 1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
+        BAD,
+    ),
     "a coding nobody asked for": (STATUS + b"Transfer-Encoding: gzip\r\n\r\n", BAD),
     "101 unasked": (b"HTTP/1.1 101 Switch\r\n" + WEBSOCKET, "upgrade_failed"),
     "an endless head": (STATUS + b"A: b\r\n" * 8000, LARGE),
-    "too many fields": (STATUS + b"A: b\r\n" * 200 + b"\r\n", LARGE),
+    "too many fields": (STATUS + b"A: b\r\n" * 201 + b"\r\n", LARGE),
 }
 
 

@@ -1,0 +1,132 @@
+"""Patience with an app: the head of a response that is not exact is written anew, where that harms nobody.
+
+Only what `head` has refused comes here, and `head` reads again what is made of it: what goes on to the client
+is as exact as ever, and exact apps pay nothing. What leaves a doubt about where the message ends is refused
+all the same. Never for requests: their senders are strangers, and another parser reads them after us.
+"""
+
+import re
+
+from balancer.errors import MALFORMED_RESPONSE, RESPONSE_HEAD_TOO_LARGE, ProtocolError
+from balancer.http.head import ResponseHead, parse_response_head
+from balancer.http.headers import list_members, mended_line
+
+# HTTP/1.2 is to be read as 1.1 (RFC 9110 section 2.5); HTTP/2 and 3 are what apps echo of an edge's request.
+# White space as RFC 9112 section 4 allows it.
+_STATUS_LINE = re.compile(rb"HTTP/(1\.[0-9]|[23](?:\.0)?)[ \t]+([1-9][0-9]{2})(?:[ \t]+(.*))?", re.DOTALL)
+_START = b"HTTP/"
+_CONTROLS = bytes([*range(9), *range(10, 32), 127])
+_TO_SPACE = bytes.maketrans(_CONTROLS, b" " * len(_CONTROLS))
+
+
+def read_patiently(
+    data: bytes, method: bytes, head_limit: int, count_limit: int
+) -> tuple[ResponseHead, int] | None:
+    """The head that `data` begins with, and where it ends; None where more of it must come.
+
+    `method` is that of the request. Raises ProtocolError as soon as what is here deserves it.
+    """
+    first = data.find(b"\n")
+    if first < 0:
+        if not data.startswith(_START[: len(data)]):
+            raise _malformed("it does not begin with a status line")
+        _check_size(len(data), head_limit)
+        return None
+    line_end = b"\r\n" if data[first - 1 : first] == b"\r" else b"\n"
+    first += 1 - len(line_end)
+    minor, status, phrase = _status_line(data[:first])
+    last = data.find(line_end * 2, first)
+    end = len(data) if last < 0 else last + 2 * len(line_end)
+    exact = data.count(b"\r\n", 0, end)
+    # In all lines or in none: a bare LF between lines that end in CRLF has come with a value.
+    if exact and exact != data.count(b"\n", 0, end):
+        raise _malformed("some lines of the head end in CRLF, and some in LF")
+    _check_size(end, head_limit)
+    if last < 0:
+        return None
+    lines = data[first + len(line_end) : last].split(line_end) if last > first else []
+    if len(lines) > count_limit:
+        raise ProtocolError(RESPONSE_HEAD_TOO_LARGE, f"more than {count_limit} header fields")
+    bodiless = method == b"HEAD" or status < 200 or status in (204, 304)
+    fields, chunked, doubtful = _fields(_unfolded(lines), bodiless)
+    if doubtful or (chunked and minor == 0):  # RFC 9112 section 6: no other response after this one
+        fields.append(b"Connection: close")
+    if chunked:
+        minor = 1
+    raw = b"\r\n".join([b"HTTP/1.%d %d %b" % (minor, status, phrase), *fields, b"", b""])
+    return parse_response_head(raw, method, len(fields) + 1, checked=True), end
+
+
+def _status_line(line: bytes) -> tuple[int, int, bytes]:
+    """(minor version, status, phrase)."""
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None:
+        raise _malformed("the status line is not one of HTTP/1.0 or 1.1")
+    return 0 if match[1] == b"1.0" else 1, int(match[2]), (match[3] or b"").translate(_TO_SPACE)
+
+
+def _unfolded(lines: list[bytes]) -> list[bytes]:
+    """RFC 9112 section 5.2: a fold becomes a space, before the value is looked at."""
+    unfolded: list[bytes] = []
+    for line in lines:
+        if line[:1] not in (b" ", b"\t"):
+            unfolded.append(line)
+        elif unfolded:
+            unfolded[-1] = b"%b %b" % (unfolded[-1].rstrip(b" \t"), line.strip(b" \t"))
+        else:
+            raise _malformed("white space before the first field")
+    return unfolded
+
+
+def _fields(lines: list[bytes], bodiless: bool) -> tuple[list[bytes], bool, bool]:
+    """The lines to send on, with the framing in our own words at their end; whether they say chunked; and
+    whether the framing fields contradicted each other, or said what we do not know."""
+    fields: list[bytes] = []
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    framing = {b"content-length": lengths, b"transfer-encoding": codings}
+    for line in lines:
+        mended = mended_line(line)
+        if mended is None:
+            raise _malformed("a line of the head is malformed")
+        name, _, value = mended.partition(b":")
+        values = framing.get(name.lower())
+        if values is None:
+            fields.append(mended)
+        elif line.translate(None, _CONTROLS) == line:
+            values.append(value)
+        else:
+            raise _malformed("a control byte in a framing field")
+    length = _agreed(lengths)
+    chunked = list_members(b",".join(codings)) == [b"chunked"]
+    if chunked and (length is not None or not lengths):
+        fields.append(b"Transfer-Encoding: chunked")
+        return fields, True, bool(lengths)  # RFC 9112 section 6.3: it overrides Content-Length
+    if not codings and not lengths:
+        return fields, False, False
+    if not codings and length is not None:
+        fields.append(b"Content-Length: %b" % length)
+        return fields, False, False
+    if not bodiless:
+        raise _malformed("Content-Length and Transfer-Encoding leave in doubt where the body ends")
+    return fields, False, True  # it ends with its head, whatever they say
+
+
+def _agreed(lengths: list[bytes]) -> bytes | None:
+    """The one length that all fields and their list members name (RFC 9112 section 6.3), if they do."""
+    named: set[bytes] = set()
+    for part in b",".join(lengths).split(b","):
+        number = part.strip(b" \t")
+        if not number.isdigit():  # of bytes: only ASCII digits
+            return None
+        named.add(number.lstrip(b"0") or b"0")
+    return named.pop() if len(named) == 1 else None
+
+
+def _check_size(size: int, head_limit: int) -> None:
+    if size > head_limit:
+        raise ProtocolError(RESPONSE_HEAD_TOO_LARGE, f"more than {head_limit} bytes of head")
+
+
+def _malformed(detail: str) -> ProtocolError:
+    return ProtocolError(MALFORMED_RESPONSE, detail)

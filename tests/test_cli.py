@@ -31,7 +31,7 @@ def test_check_shows_every_setting_with_its_origin() -> None:
     rows = [line.split() for line in done.stdout.splitlines()]
     assert ["BALANCER_UPSTREAMS", "app1:8000,", "app2:8000?weight=3", "environment"] in rows
     assert ["BALANCER_TIMEOUTS__CONNECT", "250ms", "environment"] in rows
-    assert ["BALANCER_LIMITS__HEADER_BYTES", "32k", "default"] in rows
+    assert ["BALANCER_LIMITS__HEADER_BYTES", "64k", "default"] in rows
     assert done.stdout.splitlines()[-1] == (
         "The settings are good: 2 upstreams, policy least_connections, clients connect to 0.0.0.0:8080."
     )

@@ -259,10 +259,10 @@ class LimitSettings(Group):
         "sooner. A queue that grows, or has not been empty for that long, serves the newest first.",
     )
     header_bytes: Size = Field(
-        default=32 * 1024, ge=256, description="Size of a head; more is 431, in a response 502."
+        default=64 * 1024, ge=256, description="Size of a head; more is 431, in a response 502."
     )
     header_count: Count = Field(
-        default=100, ge=1, description="Header lines in a head; more is 431, in a response 502."
+        default=200, ge=1, description="Header lines in a head; more is 431, in a response 502."
     )
     uri_bytes: Size = Field(
         default=8 * 1024,

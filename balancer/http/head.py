@@ -85,6 +85,12 @@ class RequestHead:
         self.pin = b""
         self.pin_reader: object | None = None
 
+    def shed(self) -> None:
+        """Nobody needs it any more, and it is not kept to be known again: an idle client must stay cheap."""
+        self.target = self.outgoing = self.pin = b""
+        self.lines = []
+        self.forwarding = None
+
     def find(self, name: bytes) -> bytes | None:
         """The value of the first field called `name` (in lower case). Slow: not for the request path."""
         return find_value(self.forwarded_lines(), name)

@@ -396,13 +396,16 @@ class Exchange:
         route.request_bytes += self.request_bytes
         route.response_bytes += self.response_bytes
         cells = route.cells
-        cells[METHOD_COLUMN.get(self.head.method, METHOD_OTHER) + CODE_COLUMN[self.status]] += 1
+        head = self.head
+        cells[METHOD_COLUMN.get(head.method, METHOD_OTHER) + CODE_COLUMN[self.status]] += 1
         cells[ROUTE_DURATION + bisect_left(BUCKET_BOUNDS_NS, duration)] += 1
         cells[ROUTE_DURATION_SUM] += duration
         if self.proxy.records.enabled:
             own = self._own_attempt
             sent = own if own.started_ns >= self.started_ns else None
             self.proxy.record_exchange(self, sent, duration)
+        if not head.block:
+            head.shed()
 
     def _encoded(self, body: bytes, whole: bool, trailers: bytes) -> list[bytes]:
         if self.head.length == CHUNKED:

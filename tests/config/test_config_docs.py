@@ -110,7 +110,7 @@ def test_effective_settings_are_shown_as_one_writes_them() -> None:
     assert shown["BALANCER_UPSTREAMS"] == ("a:1, [::1]:2?weight=3", "environment")
     assert shown["BALANCER_TIMEOUTS__CONNECT"] == ("250ms", "environment")
     assert shown["BALANCER_POLICY_OPTIONS"] == ('{"choices": 2}', "environment")
-    assert shown["BALANCER_LIMITS__HEADER_BYTES"] == ("32k", "default")
+    assert shown["BALANCER_LIMITS__HEADER_BYTES"] == ("64k", "default")
     assert shown["BALANCER_ACCESS_LOG__ENABLED"] == ("true", "default")
     assert shown["BALANCER_CONFIG"] == ("", "default")
 

@@ -20,7 +20,7 @@ def test_one_variable_is_enough() -> None:
     assert loaded.upstreams == (UpstreamSpec("app1", 8000),)
     assert loaded.listen == Address("0.0.0.0", 8080)
     assert loaded.timeouts.connect == 1.0
-    assert loaded.limits.header_bytes == 32768
+    assert loaded.limits.header_bytes == 65536
     assert loaded.access_log.fields == ACCESS_LOG_FIELDS
 
 

@@ -243,8 +243,8 @@ _NEVER_414 = "a longer target would be a head too large, never a 414; lower it, 
     ("environ", "problem"),
     [
         pytest.param(
-            {"BALANCER_LIMITS__URI_BYTES": "32k"},
-            f'BALANCER_LIMITS__URI_BYTES: "32k" is not below LIMITS__HEADER_BYTES (32k): {_NEVER_414}',
+            {"BALANCER_LIMITS__URI_BYTES": "64k"},
+            f'BALANCER_LIMITS__URI_BYTES: "64k" is not below LIMITS__HEADER_BYTES (64k): {_NEVER_414}',
             id="target_as_long_as_the_head",
         ),
         pytest.param(

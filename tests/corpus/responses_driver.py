@@ -58,8 +58,8 @@ class Setup:
     client_minor: int = 1
     upgrading: bool = False
     end: str = ""
-    header_bytes: int = 32768
-    header_count: int = 100
+    header_bytes: int = 65536
+    header_count: int = 200
 
 
 def verdict_of(case: Case) -> Verdict:

@@ -124,8 +124,8 @@ def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
         "drain": 25.0,
         "limits": {
             "max_connections": 20000,
-            "header_bytes": 32768,
-            "header_count": 100,
+            "header_bytes": 65536,
+            "header_count": 200,
             "uri_bytes": 8192,
             "body_bytes": 0,
         },

@@ -2,6 +2,11 @@
 
 import pytest
 
+from balancer.http.head import RequestHead
+from balancer.proxy.attempt import Attempt
+from balancer.proxy.client_connection import ClientConnection
+from balancer.proxy.exchange import Exchange
+from balancer.proxy.read_ahead import ReadAhead
 from tests.proxy.conftest import MakeStage
 from tests.proxy.stage import GET, OK, Stage, body_of, head_of, status_of
 
@@ -27,6 +32,45 @@ def test_an_id_of_the_clients_is_kept(stage: Stage) -> None:
         assert ids_of(stage.upstream.take()) == [b"X-Request-ID: " + name]
         stage.answer()
         assert stage.logged()["request_id"] == name
+
+
+LARGE_HEADS = {
+    "a large cookie": b"GET / HTTP/1.1\r\nHost: a\r\nCookie: %b\r\n\r\n" % (b"x" * 60_000),
+    "many fields": b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % (b"X-Some: thing\r\n" * 190),
+    "from a proxy": b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: %b\r\n\r\n" % (b"1.2.3.4, " * 6000),
+    "a target in absolute form": b"GET http://a/%b HTTP/1.1\r\nHost: a\r\n\r\n" % (b"x" * 8000),
+}
+
+
+@pytest.mark.parametrize("case", LARGE_HEADS)
+def test_an_idle_client_keeps_nothing_of_a_large_head(stage: Stage, case: str) -> None:
+    client = stage.ask(LARGE_HEADS[case])
+    assert _bytes_held(client.protocol) > 2500
+    stage.answer()
+    assert client.take() == OK
+    assert _bytes_held(client.protocol) < 500
+    stage.ask(client=client)  # and the next one is served as any
+    stage.answer()
+    assert client.take() == OK
+
+
+def _bytes_held(connection: object) -> int:
+    """How many bytes of strings a client connection holds, with its exchange and its heads."""
+    total = 0
+    seen: set[int] = set()
+    left: list[object] = [connection]
+    while left:
+        one = left.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, bytes):
+            total += len(one)
+        elif isinstance(one, list | tuple):
+            left += one
+        elif isinstance(one, ClientConnection | Exchange | RequestHead | ReadAhead | Attempt):
+            left += [getattr(one, slot, None) for slot in one.__slots__]
+    return total
 
 
 def test_only_the_target_differs(stage: Stage) -> None:

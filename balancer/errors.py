@@ -29,7 +29,7 @@ class Outcome(IntEnum):
     """
 
     SUCCESS = 0
-    SERVER_ERROR = 1  # the upstream answered 5xx, but not 501 or 505: these are about the request
+    SERVER_ERROR = 1  # the upstream answered 5xx, but not with what is about the request (`attempt`)
     CONNECT_FAILED = 2
     FAILED = 3  # reset, malformed, truncated, stopped in mid-response
     CLIENT_GONE = 4
@@ -168,6 +168,13 @@ TOTAL_TIMEOUT = Failure(
 DRAIN_TIMEOUT = Failure(
     "drain_timeout", 503, _BALANCER, None, "The balancer was stopped before this request was done."
 )
+LOOP_DETECTED = Failure(  # RFC 5842 section 7.2
+    "loop_detected",
+    508,
+    _BALANCER,
+    "proxy_loop_detected",
+    "The request has come back to the balancer that sent it on.",
+)
 INTERNAL_ERROR = Failure(
     "internal_error", 500, _BALANCER, "proxy_internal_error", "The balancer failed on this request."
 )
@@ -202,6 +209,7 @@ FAILURES: tuple[Failure, ...] = (
     TOTAL_TIMEOUT,
     DRAIN_TIMEOUT,
     INTERNAL_ERROR,
+    LOOP_DETECTED,
 )
 
 

@@ -57,6 +57,7 @@ _BY_STATUS: dict[int, _Remedy] = {
     502: lambda _: "what answers there is a proxy that cannot reach the app; look at the app's log",
     503: lambda _: "the app says that it is not ready; look at its log",
     504: lambda _: "what answers there is a proxy that waited in vain for the app; look at the app's log",
+    508: lambda _: "what answers there is a proxy whose requests come back to it; look where it sends them",
 }
 _BY_CLASS: dict[int, _Remedy] = {
     3: lambda s: (
@@ -82,6 +83,10 @@ _BY_RESULT: dict[Result, _Remedy] = {
         "or speak TLS or another protocol there"
     ),
     Result.MALFORMED: lambda _: "the port may be another program's, or speak TLS; correct the port",
+    Result.LOOP: lambda _: (
+        "this upstream leads back to this balancer; correct its address in BALANCER_UPSTREAMS, or what the "
+        "proxy there does"
+    ),
     Result.SLOW: lambda _: (
         "it waits behind live requests, which are answered, so it counts for nothing; "
         "a lighter BALANCER_HEALTH_CHECK__PATH or a higher BALANCER_HEALTH_CHECK__TIMEOUT would make it "

@@ -13,6 +13,7 @@ from aiohttp.typedefs import StrOrURL
 
 from balancer import __version__
 from balancer.connections.last_words import is_break
+from balancer.errors import LOOP_DETECTED
 from balancer.health.faults import fault_of
 from balancer.health.judging import judge
 from balancer.health.result import Reply, Result
@@ -86,14 +87,18 @@ class HttpProbe:
         "_session",
         "_settings",
         "_url",
+        "_via",
         "_where",
     )
 
-    def __init__(self, name: str, settings: CheckSettings, resolver: AbstractResolver) -> None:
+    def __init__(self, name: str, settings: CheckSettings, resolver: AbstractResolver, via: str) -> None:
         self._settings = settings
+        self._via = via.encode()
         self._resolver = resolver
         # Host is the upstream's name, as in the settings: an address would not get far with virtual hosts.
         ours = {"Host": name, "User-Agent": f"balancer-check/{__version__}", "Accept": "*/*"}
+        if via:
+            ours["Via"] = f"1.1 {via}"
         theirs = {header.lower() for header, _ in settings.headers}
         self._headers = [one for one in ours.items() if one[0].lower() not in theirs] + list(settings.headers)
         # Longer than a connection lives: else aiohttp would sweep, with a timer for each upstream.
@@ -129,6 +134,8 @@ class HttpProbe:
             return fault_of(error, f"{address}:{port}")
         if self._was_cut(response, len(body)):
             return Reply(Result.CLOSED, 0, "its response broke off")
+        if response.status == LOOP_DETECTED.status and self._via and self._via in body:
+            return Reply(Result.LOOP, response.status, f"{response.status} on {self._settings.shown_path}")
         return judge(self._settings, response.status, body)
 
     async def close(self) -> None:
@@ -174,11 +181,13 @@ class HttpProbe:
 
 
 class Probes:
-    """Opens the probes of one instance, in the running event loop."""
+    """Opens the probes of one instance, in the running event loop. `via` is the name that Via tells, "" where
+    there is to be none."""
 
-    def __init__(self) -> None:
+    def __init__(self, via: str = "") -> None:
+        self._via = via
         # Shared, and never asked: upstreams are given by address. aiohttp would make one per connector.
         self._resolver = aiohttp.ThreadedResolver(asyncio.get_running_loop())
 
     def __call__(self, name: str, settings: CheckSettings) -> HttpProbe:
-        return HttpProbe(name, settings, self._resolver)
+        return HttpProbe(name, settings, self._resolver, self._via)

@@ -10,6 +10,7 @@ import pytest
 import uvloop
 
 from balancer import __version__
+from balancer.health.hints import hint
 from balancer.health.probe import BODY_LIMIT, CHECKS_PER_CONNECTION, HttpProbe, Probes
 from balancer.health.result import Reply, Result
 from balancer.health.settings import CheckSettings
@@ -35,10 +36,10 @@ async def server() -> AsyncIterator[RawServer]:
 class Checker:
     """A probe of the server."""
 
-    def __init__(self, server: RawServer, **changes: object) -> None:
+    def __init__(self, server: RawServer, via: str = "", **changes: object) -> None:
         settings: CheckSettings = replace(SETTINGS, **changes)  # type: ignore[arg-type]  # checked at run time
         self.server = server
-        self.probe: HttpProbe = Probes()("app1:8000", settings)
+        self.probe: HttpProbe = Probes(via)("app1:8000", settings)
 
     async def __aenter__(self) -> "Checker":
         return self
@@ -61,6 +62,45 @@ async def test_what_is_sent(server: RawServer) -> None:
         "Host: app1:8000",
         f"User-Agent: balancer-check/{__version__}",
     ]
+
+
+NAME = "balancer-0123abcd"
+LOOPED = b"HTTP/1.1 508 Loop Detected\r\nContent-Length: %d\r\n\r\n%b"
+
+
+async def test_via_names_the_instance(server: RawServer) -> None:
+    async with Checker(server, via=NAME) as checker:
+        await checker.check()
+    assert f"Via: 1.1 {NAME}" in server.heads[0].split("\r\n")
+
+
+@pytest.mark.parametrize(
+    ("body", "via", "result", "piece"),
+    [
+        pytest.param(
+            NAME.encode(), NAME, Result.LOOP, "508 on /: this upstream leads back to this balancer", id="ours"
+        ),
+        pytest.param(
+            b"balancer-89abcdef", NAME, Result.STATUS, "a proxy whose requests come", id="another's"
+        ),
+        pytest.param(b"", NAME, Result.STATUS, "a proxy whose requests come back to it", id="nobody's"),
+        pytest.param(NAME.encode(), "", Result.STATUS, "a proxy whose requests come back", id="without Via"),
+    ],
+)
+async def test_a_check_that_comes_back(
+    server: RawServer, body: bytes, via: str, result: Result, piece: str
+) -> None:
+    server.answer = [LOOPED % (len(body), body)]
+    async with Checker(server, via=via) as checker:
+        reply = await checker.check()
+    assert reply == Reply(result, 508, "508 on /")
+    assert piece in hint(reply, SETTINGS)
+
+
+async def test_a_check_that_comes_back_does_not_pass_for_an_expected_status(server: RawServer) -> None:
+    server.answer = [LOOPED % (len(NAME), NAME.encode())]
+    async with Checker(server, via=NAME, expect=((200, 599),)) as checker:
+        assert (await checker.check()).result is Result.LOOP
 
 
 async def test_own_headers_win(server: RawServer) -> None:

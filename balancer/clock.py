@@ -4,7 +4,10 @@ Everything that needs time takes a `Clock`; tests hand in one that they move by 
 """
 
 import time
+from collections.abc import Hashable
 from typing import Protocol
+
+_MOST_KEYS = 1024
 
 
 class Clock(Protocol):
@@ -25,3 +28,24 @@ class SystemClock:
     # Bound straight to the C functions: the request path reads the clock a few times per exchange.
     monotonic_ns = staticmethod(time.monotonic_ns)
     wall = staticmethod(time.time)
+
+
+class Seldom:
+    """Whether something may be said again: for each key once in so many seconds."""
+
+    __slots__ = ("_again_ns", "_clock", "_every_ns")
+
+    def __init__(self, clock: Clock, every: float) -> None:
+        self._clock = clock
+        self._every_ns = round(every * 1e9)
+        self._again_ns: dict[Hashable, int] = {}
+
+    def may(self, key: Hashable) -> bool:
+        """Whether it is time; if so, not again for a while."""
+        now = self._clock.monotonic_ns()
+        if now < self._again_ns.get(key, 0):
+            return False
+        if len(self._again_ns) >= _MOST_KEYS:
+            self._again_ns.clear()
+        self._again_ns[key] = now + self._every_ns
+        return True

@@ -154,6 +154,11 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[Network, ...], CommaList] = Field(
         default=(), description="Networks (CIDR) whose `X-Forwarded-*` and `Forwarded` headers are believed."
     )
+    via: Switch = Field(
+        default=True,
+        description="`on`: requests go on with a `Via` that names this instance (RFC 9110 section 7.6.3), by "
+        "which one that comes back to it is recognised. `off`: without.",
+    )
     access_log: AccessLogSettings = AccessLogSettings()
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
         default="info", description="What the balancer says on stderr: `debug`, `info`, `warning` or `error`."

@@ -30,6 +30,7 @@ _COLOURS = {
     "panic_over": "green",
     "overload": "bold red",
     "overload_over": "green",
+    "loop": "bold red",
 }
 _KIND_WIDTH = 13
 

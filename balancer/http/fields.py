@@ -8,9 +8,10 @@ the other lines, is decided in `head` for every message.
 
 from balancer.http.headers import list_members
 from balancer.http.target import check_host
+from balancer.http.via import balancers_in
 
 # What a field is to a proxy.
-HOST, CONNECTION, LENGTH, CODING, EXPECT, UPGRADE, TE, DROP, FORWARDING, DATE = range(10)
+HOST, CONNECTION, LENGTH, CODING, EXPECT, UPGRADE, TE, DROP, FORWARDING, DATE, VIA = range(11)
 
 REQUEST_KINDS: dict[bytes, int] = {
     b"host": HOST,
@@ -28,6 +29,7 @@ REQUEST_KINDS: dict[bytes, int] = {
     b"x-forwarded-proto": FORWARDING,
     b"x-forwarded-host": FORWARDING,
     b"x-request-id": FORWARDING,
+    b"via": VIA,
 }
 RESPONSE_KINDS: dict[bytes, int] = {
     b"connection": CONNECTION,
@@ -48,7 +50,7 @@ class Field:
     """A field that concerns a proxy.
 
     `line` is the whole line, `name` in lower case, `value` without surrounding white space; `members` are
-    the value's list members in lower case, for fields that are token lists.
+    the value's list members in lower case, for fields that are token lists; of Via the balancers in it.
     """
 
     __slots__ = ("kind", "line", "members", "name", "value")
@@ -59,7 +61,7 @@ class Field:
         self.line = line
         self.name = name.lower()
         self.value = value.strip(b" \t")
-        self.members = list_members(value)
+        self.members = balancers_in(value) if kind == VIA else list_members(value)
 
 
 NEW = Field(DROP, b":")  # stands for a line not met before
@@ -97,4 +99,6 @@ class FieldTable:
         field = Field(kind, line)
         if kind == HOST:
             check_host(field.value)
+        elif kind == VIA and not field.members:
+            return None  # other proxies' lines cost nothing
         return field

@@ -9,12 +9,11 @@ import re
 from collections.abc import Callable, Sequence
 
 from balancer.http.head import RequestHead
+from balancer.http.via import via_lines
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# RFC 9110 section 7.6.3: the protocol as received, and a pseudonym; it must be in every forwarded request.
-_VIA = (b"Via: 1.0 balancer\r\n", b"Via: 1.1 balancer\r\n")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:/+=@\-]{1,128}")
 # A name as it was sent, dash or underscore -> the real one; look-alikes are dropped even from the trusted.
 _GENUINE = frozenset([b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"])
@@ -45,14 +44,15 @@ class Peer:
     `address` is its IP address, without zone or port, IPv4 where it is mapped into IPv6.
     """
 
-    __slots__ = ("_lines", "_trusts", "address", "trusted")
+    __slots__ = ("_lines", "_trusts", "_via", "address", "trusted")
 
-    def __init__(self, address: str, trusts: Callable[[str], bool]) -> None:
+    def __init__(self, address: str, trusts: Callable[[str], bool], via: tuple[bytes, bytes]) -> None:
         self.address = address
         self.trusted = trusts(address)
         self._trusts = trusts
+        self._via = via
         start = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\n" % address.encode()
-        self._lines = (start + _VIA[0], start + _VIA[1])
+        self._lines = (start + via[0], start + via[1])
 
     def lines(self, head: RequestHead) -> bytes:
         """The lines to end the forwarded head with, each with its CRLF, but X-Request-ID."""
@@ -93,7 +93,7 @@ class Peer:
         else:
             chain, proto, host = [address], b"http", head.host
         lines = [b"X-Forwarded-For: ", b", ".join(chain), b"\r\nX-Forwarded-Proto: ", proto, b"\r\n"]
-        lines.append(_VIA[head.minor])
+        lines.append(self._via[head.minor])
         if host:
             lines += [b"X-Forwarded-Host: ", host, b"\r\n"]
         if b"forwarded" in said:  # only where the client side speaks it: most apps read X-Forwarded-*
@@ -102,11 +102,13 @@ class Peer:
 
 
 class Forwarding:
-    """Makes the `Peer` of each client connection. `trusted` are addresses and CIDR networks."""
+    """Makes the `Peer` of each client connection. `trusted` are addresses and CIDR networks; `via` is the
+    name that Via tells, "" where there is to be none."""
 
-    __slots__ = ("_networks",)
+    __slots__ = ("_networks", "_via")
 
-    def __init__(self, trusted: Sequence[str]) -> None:
+    def __init__(self, trusted: Sequence[str], via: str = "balancer") -> None:
+        self._via = via_lines(via)
         self._networks: list[_Network] = [ipaddress.ip_network(network, strict=False) for network in trusted]
 
     def peer(self, address: str) -> Peer:
@@ -114,7 +116,7 @@ class Forwarding:
         if ":" in address:
             parsed = _parse(address.partition("%")[0])
             address = address if parsed is None else str(parsed)
-        return Peer(address, self.trusts)
+        return Peer(address, self.trusts, self._via)
 
     def trusts(self, address: str) -> bool:
         """Whether the address belongs to a trusted proxy."""

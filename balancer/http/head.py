@@ -26,6 +26,7 @@ from balancer.http.fields import (
     RESPONSE_KINDS,
     TE,
     UPGRADE,
+    VIA,
     Field,
     FieldTable,
 )
@@ -63,11 +64,12 @@ class RequestHead:
     pairs of the X-Forwarded-* family and X-Request-ID. `block` is what stood after the start line, kept to
     know it again, empty where that is not worth it; `outgoing` the field lines as `wire` has rendered them,
     which then takes the place of `lines` (not where Host is missing): an idle client keeps its head.
-    `pin` is what `pin_reader` has found in its cookies; both stay with a head that is repeated.
+    `pin` is what `pin_reader` has found in its cookies; both stay with a head that is repeated. `balancers`
+    are the names of those in its Via, None where there are none, as good as always.
     """
 
-    __slots__ = ("block", "forwarding", "host", "keep_alive", "length", "lines", "method", "minor",
-                 "outgoing", "pin", "pin_reader", "target", "te_trailers", "websocket")  # fmt: skip
+    __slots__ = ("balancers", "block", "forwarding", "host", "keep_alive", "length", "lines", "method",
+                 "minor", "outgoing", "pin", "pin_reader", "target", "te_trailers", "websocket")  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, minor: int) -> None:
         self.method = method
@@ -82,6 +84,7 @@ class RequestHead:
         self.block = b""
         self.outgoing = b""
         self.forwarding: list[tuple[bytes, bytes]] | None = None
+        self.balancers: list[bytes] | None = None
         self.pin = b""
         self.pin_reader: object | None = None
 
@@ -202,6 +205,9 @@ def parse_request_head(
             upgrade = field.members if upgrade is None else upgrade + field.members
         elif kind == TE:
             head.te_trailers |= b"trailers" in field.members
+        elif kind == VIA:
+            head.balancers = [*(head.balancers or ()), *field.members]
+            kept.append(line)
         elif kind == EXPECT and minor == 1:  # in HTTP/1.0 it is ignored (RFC 9110 section 10.1.1)
             kept.append(line)
     if target[0] != _SLASH and not (target == b"*" and method == b"OPTIONS"):

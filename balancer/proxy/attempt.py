@@ -21,8 +21,9 @@ from balancer.upstreams.upstream import Upstream
 if TYPE_CHECKING:
     from balancer.proxy.exchange import Exchange
 
-# 5xx that say what the app thinks of the method or the version, and nothing of how it is.
-_ABOUT_THE_REQUEST = (501, 505)
+# 5xx that say what the app thinks of the method, the version or the way of the request (anybody can write a
+# Via that names the next balancer), and nothing of how it is.
+_ABOUT_THE_REQUEST = (501, 505, 508)
 
 
 class Attempt:

@@ -11,6 +11,7 @@ from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.errors import (
     DRAIN_TIMEOUT,
     INTERNAL_ERROR,
+    LOOP_DETECTED,
     WANT_OF_A_PLACE,
     Failure,
     Outcome,
@@ -24,6 +25,7 @@ from balancer.http.responses import prefers_json, render_failure
 from balancer.http.wire import render_informational, render_request, render_response
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.connecting import Connecting
+from balancer.proxy.loops import STATUS as LOOPED
 from balancer.proxy.resending import Resending
 from balancer.proxy.router import Route
 from balancer.proxy.tunnel import Tunnel
@@ -90,6 +92,10 @@ class Exchange:
     def start(self, head: RequestHead, body: bytes, whole: bool) -> None:
         """A request begins. `body` is what of its body came with the head; `whole` if that was all."""
         now = self._begin(head, len(body), whole)
+        if head.balancers is not None and self.proxy.loops.closes(self):
+            self.connecting.reset()
+            self.fail(LOOP_DETECTED, self.proxy.loops.detail)
+            return
         timeouts = self.proxy.timeouts
         self.client.deadline_ns = now + (timeouts.first_byte_ns if whole else timeouts.idle_ns)
         if head.length != NO_BODY:
@@ -261,8 +267,12 @@ class Exchange:
 
     def response(self, head: ResponseHead, body: bytes, last: bool, now: int) -> None:
         """The final response's head, with what came of its body in the same read."""
-        if head.status >= 400 and self._resending.after_answer(head, body, last, now):
-            return
+        if head.status >= 400:
+            attempt = self.attempt
+            if head.status == LOOPED and attempt is not None and self.proxy.loops.leads_back(self, body):
+                attempt.outcome = Outcome.SERVER_ERROR
+            if self._resending.after_answer(head, body, last, now):
+                return
         if self.route.pool.affinity is not None and self.attempt is not None:
             self._pin(head, self.attempt.upstream)
         self._relay(head, body, last, now)

@@ -25,6 +25,7 @@ from balancer.proxy.failure_record import (
     refusal_failure,
 )
 from balancer.proxy.limits import FOREVER_NS, Limits, Timeouts
+from balancer.proxy.loops import Loops
 from balancer.proxy.membership import Membership
 from balancer.proxy.record import exchange_record, refusal_record
 from balancer.proxy.resending import Kept
@@ -52,8 +53,8 @@ class Proxy:
 
     __slots__ = ("_admitted", "_clients", "_clock", "_failures", "_listener_cells", "_released",
                  "_worker_cells", "connect_races", "connector", "date_line", "draining",
-                 "forwarding", "half_closed", "kept", "limits", "loop", "membership", "monotonic_ns",
-                 "records", "report", "request_ids", "router", "timeouts")  # fmt: skip
+                 "forwarding", "half_closed", "kept", "limits", "loop", "loops", "membership",
+                 "monotonic_ns", "records", "report", "request_ids", "router", "timeouts")  # fmt: skip
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class Proxy:
         membership: Membership,
         connector: Connector,
         forwarding: Forwarding,
+        loops: Loops,
         request_ids: RequestIds,
         timeouts: Timeouts,
         limits: Limits,
@@ -78,6 +80,7 @@ class Proxy:
         self.membership = membership
         self.connector = connector
         self.forwarding = forwarding
+        self.loops = loops
         self.request_ids = request_ids
         self.timeouts = timeouts
         self.limits = limits

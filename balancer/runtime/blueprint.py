@@ -112,8 +112,16 @@ class Blueprint:
     """Makes the `start` message of each incarnation."""
 
     def __init__(
-        self, settings: Settings, fleet: Fleet, ledger: Ledger, *, listener: str, max_connections: int
+        self,
+        settings: Settings,
+        fleet: Fleet,
+        ledger: Ledger,
+        *,
+        listener: str,
+        max_connections: int,
+        via: str,
     ) -> None:
+        """`via` is the name that Via tells, "" where there is to be none."""
         self._fleet = fleet
         self._workers = settings.workers
         self._max_connections = max_connections
@@ -126,6 +134,7 @@ class Blueprint:
             "timeouts": settings.timeouts.model_dump(exclude={"drain", "drain_delay"}),
             "drain": settings.timeouts.drain,
             "trusted_proxies": list(settings.trusted_proxies),
+            "via": via,
             "access_log": settings.access_log.model_dump(exclude={"fields"}),
             "log_level": settings.log_level,
             "routes": [{"name": DEFAULT, "row": ledger.row(Kind.ROUTE, DEFAULT), "pool": DEFAULT}],

@@ -27,6 +27,7 @@ from balancer.pools.retry_budget import RetryRules
 from balancer.pools.slow_start import SlowStart
 from balancer.pools.suspects import Suspects, Tell
 from balancer.proxy.limits import Limits, Timeouts, timeout_ns
+from balancer.proxy.loops import Loops
 from balancer.proxy.membership import Membership, MemberState
 from balancer.proxy.proxy import Proxy
 from balancer.proxy.router import Route, Router
@@ -116,7 +117,8 @@ def build_proxy(
         router=Router(routes),
         membership=membership,
         connector=connector,
-        forwarding=Forwarding(start["trusted_proxies"]),
+        forwarding=Forwarding(start["trusted_proxies"], start["via"]),
+        loops=Loops(start["via"], clock, tell),
         request_ids=RequestIds(int.from_bytes(os.urandom(8))),
         timeouts=Timeouts(
             first_byte_ns=timeout_ns(timeouts["first_byte"]),

@@ -49,6 +49,9 @@ class CrewEvents(Protocol):
     def recovered(self, message: Message) -> None:
         """An upstream on probation has answered a worker well."""
 
+    def looped(self, message: Message) -> None:
+        """A request has come back to a worker that has sent it on, or to another of them."""
+
 
 class Crew:
     """All slots. `tick` is to be called every `slot.TICK` seconds; time comes from `clock` alone."""
@@ -82,6 +85,7 @@ class Crew:
             "released": self._on_released,
             "eject": self._on_eject,
             "recovered": self._on_recovered,
+            "loop": self._on_loop,
             "log": self._on_log,
             "fatal": self._on_fatal,
             "drained": self._on_heartbeat,
@@ -274,6 +278,9 @@ class Crew:
 
     def _on_recovered(self, slot: Slot, message: Message) -> None:
         self._events.recovered(message)
+
+    def _on_loop(self, slot: Slot, message: Message) -> None:
+        self._events.looped(message)
 
     def _on_log(self, slot: Slot, message: Message) -> None:
         once = message.get("once")

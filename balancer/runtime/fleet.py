@@ -8,10 +8,11 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-from balancer.clock import Clock
+from balancer.clock import Clock, Seldom
 from balancer.discovery.member import Member
 from balancer.errors import StartupError
 from balancer.pools.slow_start import ramp
+from balancer.proxy.loops import TOLD_EVERY
 from balancer.runtime.channel import Message
 from balancer.runtime.news import News
 from balancer.runtime.states import API, PoolState, UpstreamState
@@ -65,6 +66,7 @@ class Fleet:
         self._log = log
         self._news = News(lambda: self.revision, clock=clock, call_later=call_later, broadcast=broadcast)
         self._established = False
+        self._seldom = Seldom(clock, TOLD_EVERY)
         self._left_out: set[tuple[str, str]] = set()  # of too many upstreams; said once
 
     def upstreams(self) -> list[UpstreamState]:
@@ -156,6 +158,12 @@ class Fleet:
         """It has no more to do than it can."""
         self._log.info("pool %s %s", pool.name, text)
         self._say("overload_over", pool.name, None, None, text)
+
+    def looped(self, pool_name: str, upstream: str | None, text: str) -> None:
+        """Requests come back to this instance. All workers say so, time and again."""
+        if self._seldom.may((pool_name, upstream)):
+            self._log.error("pool %s: %s", pool_name, text)
+            self._say("loop", pool_name, upstream, None, text)
 
     def announce(self, upstream: UpstreamState, draining: bool, why: str) -> None:
         """The app says that it wants no new requests, or wants them again."""

@@ -29,6 +29,7 @@ from balancer.runtime.checking import CheckDoors, CheckedFleet
 from balancer.runtime.crew import Crew
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.instance import Instance
+from balancer.runtime.name import make_name
 from balancer.runtime.outliers import Outliers
 from balancer.runtime.overload import OverloadWatch
 from balancer.runtime.slot import TICK
@@ -65,6 +66,7 @@ class Supervisor:
         self._access_writer = access_writer
         self._renderer = Renderer(settings.access_log.fields)
         self._segment = Segment.create(settings.workers)
+        self._name = make_name() if settings.via else ""
         loop = asyncio.get_running_loop()
         clock = SystemClock()
         ledger = Ledger(self._segment)
@@ -80,7 +82,12 @@ class Supervisor:
         )
         # The listener's label is the setting, not the port that 0 became: a label from a closed list.
         blueprint = Blueprint(
-            settings, self._fleet, ledger, listener=str(settings.listen), max_connections=max_connections
+            settings,
+            self._fleet,
+            ledger,
+            listener=str(settings.listen),
+            max_connections=max_connections,
+            via=self._name,
         )
         self._crew = Crew(
             settings.workers,
@@ -123,7 +130,7 @@ class Supervisor:
             clock=clock,
             random=Random(),
             outcome=CheckDoors(self._fleet, ledger),
-            open_probe=Probes(),
+            open_probe=Probes(self._name),
             loop=loop,
         )
         watcher = CheckedFleet(checks, check_settings(self._settings))
@@ -193,6 +200,10 @@ class Supervisor:
     def recovered(self, message: Message) -> None:
         """An upstream on probation has answered a worker well."""
         self._outliers.recovered(message)
+
+    def looped(self, message: Message) -> None:
+        """A request has come back to this instance."""
+        self._fleet.looped(message["pool"], message["upstream"], message["text"])
 
     # The life of the instance
 

@@ -20,7 +20,7 @@ _revision = attrgetter("revision")
 class Event:
     """One change of state. `kind` is `ejected`, `probation`, `readmitted`, `spared`, `draining`, `active`,
     `added`, `removed`, `address`, `unresolved`, `resolved`, `backup`, `backup_over`, `panic`, `panic_over`,
-    `overload` or `overload_over`.
+    `overload`, `overload_over` or `loop`.
     """
 
     revision: int

@@ -26,6 +26,7 @@ from tests.fakes.transport import CLIENT_ADDRESS, FakeSocket, FakeTransport
 
 __all__ = [
     "CLIENT_ADDRESS",
+    "VIA",
     "Dial",
     "FakeClock",
     "FakeLoop",
@@ -36,6 +37,9 @@ __all__ = [
     "start_message",
     "upstream_message",
 ]
+
+
+VIA = "balancer-0123abcd"  # the instance's name
 
 
 class Records:
@@ -130,6 +134,7 @@ def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
             "body_bytes": 0,
         },
         "trusted_proxies": [],
+        "via": VIA,
         "access_log": {"enabled": True, "sample": 1.0},
         "log_level": "info",
         "pools": [pool],

@@ -41,7 +41,14 @@ def start(ledger: Ledger, slot: int = 0, max_connections: int = 100, **values: A
         call_later=lambda delay, callback: None,
         broadcast=lambda message: None,
     )
-    blueprint = Blueprint(chosen, fleet, ledger, listener="0.0.0.0:8080", max_connections=max_connections)
+    blueprint = Blueprint(
+        chosen,
+        fleet,
+        ledger,
+        listener="0.0.0.0:8080",
+        max_connections=max_connections,
+        via="balancer-0123abcd",
+    )
     return blueprint.start_message(slot, 2)
 
 

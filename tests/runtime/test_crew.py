@@ -61,6 +61,9 @@ class Scene:
     def recovered(self, message: Message) -> None:
         self.said.append(f"{message['id']} recovered")
 
+    def looped(self, message: Message) -> None:
+        self.said.append(f"a loop in {message['pool']}")
+
     def start_all(self) -> list[FakeProcess]:
         self.crew.start()
         for process in self.spawn.processes:
@@ -337,3 +340,9 @@ def test_a_report_may_need_no_answer(scene: Scene) -> None:
     first.say("recovered", id="app1:8000")
     assert scene.said[-1] == "app1:8000 recovered"
     assert first.sent == before
+
+
+def test_a_loop_is_told(scene: Scene) -> None:
+    first, *_ = scene.start_all()
+    first.say("loop", pool="default", upstream=None, text="it came back")
+    assert scene.said[-1] == "a loop in default"

@@ -1,0 +1,158 @@
+"""Requests that come back: 508 at the first return, said now and then, and held against who leads here."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.fakes.wire import CLIENT_ADDRESS, VIA
+from tests.proxy.conftest import MakeStage
+from tests.proxy.stage import GET, Stage, body_of, head_of, status_of
+
+NAME = VIA.encode()
+BACK = b"GET /x HTTP/1.1\r\nHost: a\r\nVia: 1.1 cdn, 1.1 %b (ours)\r\n\r\n" % NAME
+OUTLIER = {"enabled": True, "consecutive_5xx": 5, "consecutive_failures": 3}
+
+
+def loops(stage: Stage) -> list[dict[str, Any]]:
+    return [message for message in stage.told if message["type"] == "loop"]
+
+
+def test_a_request_that_comes_back_gets_508_and_no_upstream(stage: Stage) -> None:
+    client = stage.ask(BACK)
+    answer = client.take()
+    assert status_of(answer) == 508
+    assert head_of(answer)[:2] == [
+        b"HTTP/1.1 508 Loop Detected",
+        b'Proxy-Status: balancer; error=proxy_loop_detected; details="loop_detected"',
+    ]
+    assert NAME in body_of(answer)
+    assert stage.dialled == []
+    assert stage.local_counted("loop_detected") == 1
+    assert stage.requests_counted(b"GET", 508) == 1
+    logged = stage.logged()
+    assert (logged["status"], logged["reason"], logged["upstream"]) == (508, "loop_detected", None)
+    (failure,) = stage.proxy.take_failures()
+    assert (failure["reason"], failure["source"], failure["target"]) == ("loop_detected", "balancer", "/x")
+
+
+def test_the_connection_goes_on_and_the_next_return_is_known_too(stage: Stage) -> None:
+    client = stage.ask(BACK)
+    assert not client.is_closing()
+    client.take()
+    for _ in range(2):  # byte for byte the same, so it is not read again
+        stage.ask(BACK, client)
+        assert status_of(client.take()) == 508
+    stage.ask(GET, client)
+    stage.answer()
+    assert client.take().endswith(b"ok")
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        pytest.param(b"Content-Length: 3\r\n\r\nabc", id="length"),
+        pytest.param(b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", id="chunked"),
+        pytest.param(b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n", id="trailers"),
+    ],
+)
+def test_with_a_body(stage: Stage, request_bytes: bytes) -> None:
+    client = stage.ask(b"POST / HTTP/1.1\r\nHost: a\r\nVia: 1.1 %b\r\n%b" % (NAME, request_bytes))
+    assert status_of(client.take()) == 508
+    assert stage.dialled == []
+
+
+def test_with_a_body_that_is_still_coming_the_connection_ends(stage: Stage) -> None:
+    client = stage.ask(b"POST / HTTP/1.1\r\nHost: a\r\nVia: 1.1 %b\r\nContent-Length: 9\r\n\r\nabc" % NAME)
+    answer = client.take()
+    assert status_of(answer) == 508
+    assert b"Connection: close" in head_of(answer)
+
+
+def test_a_tunnel_that_leads_back(stage: Stage) -> None:
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    client = stage.ask(b"GET / HTTP/1.1\r\nHost: a\r\n%bVia: 1.1 %b\r\n\r\n" % (upgrade, NAME))
+    assert status_of(client.take()) == 508
+
+
+def test_what_this_balancer_sends_is_what_it_knows_again(stage: Stage) -> None:
+    stage.ask()
+    sent = stage.upstream.take()
+    stage.answer()
+    assert b"\r\nVia: 1.1 %b\r\n" % NAME in sent
+    assert status_of(stage.ask(sent).take()) == 508
+
+
+def test_another_balancer_in_front_is_nothing_special(stage: Stage) -> None:
+    client = stage.ask(b"GET / HTTP/1.1\r\nHost: a\r\nVia: 1.1 balancer-89abcdef\r\n\r\n")
+    sent = stage.upstream.take()
+    assert b"\r\nVia: 1.1 balancer-89abcdef\r\n" in sent
+    assert b"\r\nVia: 1.1 %b\r\n" % NAME in sent
+    stage.answer()
+    assert status_of(client.take()) == 200
+
+
+def test_without_via_nothing_is_said_and_nothing_known(make_stage: MakeStage) -> None:
+    stage = make_stage(via="")
+    client = stage.ask(BACK)
+    sent = stage.upstream.take()
+    assert [line for line in head_of(sent) if line.lower().startswith(b"via")] == [
+        b"Via: 1.1 cdn, 1.1 %b (ours)" % NAME
+    ]
+    stage.answer()
+    assert status_of(client.take()) == 200
+
+
+def test_people_are_told_once_a_minute(stage: Stage) -> None:
+    for _ in range(50):
+        stage.ask(BACK)
+        stage.advance(1.0)
+    assert len(loops(stage)) == 1
+    stage.advance(11.0)
+    stage.ask(BACK)
+    first, second = loops(stage)
+    assert first == second
+    assert (first["pool"], first["upstream"]) == ("default", None)
+    assert first["text"].startswith(
+        f"a request came back to this balancer from {CLIENT_ADDRESS} (its Via names {VIA})"
+    )
+
+
+def our_508(stage: Stage) -> bytes:
+    answer = stage.ask(BACK).take()
+    stage.told.clear()
+    return answer
+
+
+def test_an_upstream_that_leads_here_is_named_and_ejected(make_stage: MakeStage) -> None:
+    stage = make_stage(2, outlier=OUTLIER, keepalive={"max_idle": 0})
+    answer = our_508(stage)
+    for _ in range(10):
+        stage.ask()
+        stage.answer(answer if stage.dialled[-1] == "10.0.0.1" else OK_NOW)
+    assert [one.is_outlier() for one in stage.upstreams] == [True, False]
+    (told,) = loops(stage)
+    assert told["upstream"] == "app1:8000"
+    assert told["text"].startswith("app1:8000 leads back to this balancer")
+
+
+def test_a_508_of_another_balancer_is_about_its_request(make_stage: MakeStage) -> None:
+    # Whoever knows that one's name can provoke it at will.
+    stage = make_stage(2, outlier=OUTLIER, keepalive={"max_idle": 0})
+    answer = our_508(stage).replace(NAME, b"balancer-89abcdef")
+    for _ in range(10):
+        client = stage.ask()
+        stage.answer(answer if stage.dialled[-1] == "10.0.0.1" else OK_NOW)
+        assert status_of(client.take()) in (508, 200)
+    assert [one.is_outlier() for one in stage.upstreams] == [False, False]
+    assert loops(stage) == []
+
+
+OK_NOW = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def test_the_reason_in_json(stage: Stage) -> None:
+    answer = stage.ask(BACK.replace(b"\r\n\r\n", b"\r\nAccept: application/json\r\n\r\n")).take()
+    told = json.loads(body_of(answer))
+    assert (told["status"], told["reason"]) == (508, "loop_detected")
+    assert VIA in told["message"]

@@ -3,14 +3,17 @@
 from aiohttp import web
 
 from balancer.admin import answers, config, events, failures, guard, index, metrics, pools, probes
-from balancer.admin.keys import INSTANCE, TOKEN
+from balancer.admin.keys import INSTANCE, TOKEN, VIA
 from balancer.admin.view import Instance
 
 
-def build_app(instance: Instance, token: str = "") -> web.Application:
+def build_app(instance: Instance, token: str = "", via: str = "") -> web.Application:
     """The aiohttp application over `instance`; the caller serves it. Who has `token` may change things; where
-    there is none, programs on this machine may."""
-    app = web.Application(middlewares=[answers.errors_as_json, guard.changes_need_leave])
+    there is none, programs on this machine may. `via` is the instance's name in Via."""
+    app = web.Application(
+        middlewares=[answers.errors_as_json, guard.not_from_ourselves, guard.changes_need_leave]
+    )
+    app[VIA] = via
     app[INSTANCE] = instance
     app[TOKEN] = token
     app.add_routes(

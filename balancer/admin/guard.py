@@ -6,13 +6,28 @@ from ipaddress import ip_address
 from aiohttp import web
 
 from balancer.admin.answers import Handler, error
-from balancer.admin.keys import TOKEN
+from balancer.admin.keys import TOKEN, VIA
+from balancer.errors import LOOP_DETECTED
+from balancer.http.via import balancers_in
 
 _READING = frozenset(["GET", "HEAD", "OPTIONS"])
 # What a proxy in front of the listener adds: then the peer's address is not the client's.
 _OF_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 _SCHEME = "bearer "
 JSON = "application/json"
+
+
+@web.middleware
+async def not_from_ourselves(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuses what this balancer itself has sent on, or asks as a check: an upstream leads to its admin
+    listener, and would pass every check."""
+    name = request.app[VIA].encode()
+    if name:
+        for value in request.headers.getall("Via", ()):
+            if name in balancers_in(value.encode("utf-8", "surrogateescape")):
+                text = f"an upstream leads to this balancer's own admin listener: Via names {name.decode()}"
+                return error(text, LOOP_DETECTED.status)
+    return await handler(request)
 
 
 @web.middleware

@@ -27,9 +27,9 @@ def _is_no_clients_fault(record: logging.LogRecord) -> bool:
 class AdminServer:
     """The admin listener's HTTP server, in the running event loop."""
 
-    def __init__(self, instance: Instance, token: str) -> None:
+    def __init__(self, instance: Instance, token: str, via: str) -> None:
         self._runner = web.AppRunner(
-            build_app(instance, token),
+            build_app(instance, token, via),
             access_log=None,
             logger=_logger(),
             handle_signals=False,

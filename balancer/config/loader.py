@@ -4,13 +4,14 @@ The file lies beneath, the environment wins. Policies are a layer above this one
 hands in the registry.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pydantic import ValidationError
 
 from balancer.config.catalogue import BY_PATH, Path
+from balancer.config.ourselves import ourselves
 from balancer.config.problems import about_value, sentences
 from balancer.config.settings import Settings
 from balancer.config.sources import Origin, Reading, read_environment, read_file
@@ -70,6 +71,7 @@ def load_with_origins(
         options = {}
     else:
         options = settings.policy_options
+        problems += _circles(settings, origins)
     if policies is not None:
         problems += _policy_problems(tree, options, origins, policies)
     if problems:
@@ -89,6 +91,21 @@ def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         if isinstance(below[key], dict) and isinstance(above[key], dict):
             merged[key] = {**below[key], **above[key]}
     return merged
+
+
+def _circles(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]:
+    """Upstreams, and checks, that lead back to this balancer, as far as that can be seen without a lookup."""
+    own = ourselves(settings.listen, settings.admin_listen)
+    check_port = settings.health_check.port if settings.health_check.enabled else 0
+    for spec in settings.upstreams:
+        if why := own.why(spec.host, spec.port):
+            yield about_value(("upstreams",), spec.id, why, origins)
+        elif check_port and (listener := own.at(spec.host, check_port)) is not None:
+            text = (
+                f"makes the checks of {spec.id} ask this balancer itself "
+                f"({listener.setting} {listener.address}); write the app's port, or 0 for the upstream's own"
+            )
+            yield about_value(("health_check", "port"), check_port, text, origins)
 
 
 def _policy_problems(

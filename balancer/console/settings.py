@@ -20,6 +20,11 @@ def print_settings(loaded: Loaded, console: Console) -> None:
         style = "dim" if setting.origin == "default" else ""
         table.add_row(setting.variable, Text(setting.value or "-"), setting.origin, style=style)
     console.print(table)
+    if not settings.via:
+        console.print(
+            "BALANCER_VIA is off: an upstream that leads back to this balancer is noticed only where its "
+            "address is one of this machine's, at the start and when names are looked up."
+        )
     count = len(settings.upstreams)
     console.print(
         f"The settings are good: {count} upstream{'s' * (count != 1)}, policy {settings.policy}, "

@@ -244,7 +244,9 @@ def _note(upstream: Answer) -> str:
     if upstream["announced"]:
         notes.append("draining, as its active check announces")
     if not upstream["address"]:
-        notes.append(f"its name has not resolved, so it gets no requests; {_CORRECT}")
+        notes.append(
+            f"its name has not resolved, or leads back here (see the log), so it gets no requests; {_CORRECT}"
+        )
     check = upstream["last_check"]
     if check is not None and check["hint"]:
         notes.append(f"last check: {check['hint']}")

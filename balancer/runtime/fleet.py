@@ -8,12 +8,13 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-from balancer.clock import Clock, Seldom
+from balancer.clock import Clock
+from balancer.config.ourselves import Ourselves
 from balancer.discovery.member import Member
 from balancer.errors import StartupError
 from balancer.pools.slow_start import ramp
-from balancer.proxy.loops import TOLD_EVERY
 from balancer.runtime.channel import Message
+from balancer.runtime.circles import Circles
 from balancer.runtime.news import News
 from balancer.runtime.states import API, PoolState, UpstreamState
 from balancer.runtime.turns import take_turns
@@ -56,6 +57,7 @@ class Fleet:
         log: logging.Logger,
         call_later: Callable[[float, Callable[[], None]], object],
         broadcast: Callable[[Message], None],
+        own: Ourselves | None = None,
     ) -> None:
         self.revision = 0
         self.pools = {pool.name: pool for pool in pools}
@@ -66,7 +68,7 @@ class Fleet:
         self._log = log
         self._news = News(lambda: self.revision, clock=clock, call_later=call_later, broadcast=broadcast)
         self._established = False
-        self._seldom = Seldom(clock, TOLD_EVERY)
+        self.circles = Circles(own or Ourselves(()), clock, log, self._say)
         self._left_out: set[tuple[str, str]] = set()  # of too many upstreams; said once
 
     def upstreams(self) -> list[UpstreamState]:
@@ -159,12 +161,6 @@ class Fleet:
         self._log.info("pool %s %s", pool.name, text)
         self._say("overload_over", pool.name, None, None, text)
 
-    def looped(self, pool_name: str, upstream: str | None, text: str) -> None:
-        """Requests come back to this instance. All workers say so, time and again."""
-        if self._seldom.may((pool_name, upstream)):
-            self._log.error("pool %s: %s", pool_name, text)
-            self._say("loop", pool_name, upstream, None, text)
-
     def announce(self, upstream: UpstreamState, draining: bool, why: str) -> None:
         """The app says that it wants no new requests, or wants them again."""
         if upstream.announced == draining:
@@ -223,6 +219,9 @@ class Fleet:
         """Its name has this address now."""
         if upstream.address == address:
             return
+        if self.circles.hold(upstream, address, say=self._established):
+            self._set_no_address(upstream)
+            return
         before, upstream.address = upstream.address, address
         if not before:
             self._begin_ramp(upstream)
@@ -234,12 +233,20 @@ class Fleet:
             watcher.moved(upstream)
         self._changed(self.pools[upstream.pool])
 
+    def _set_no_address(self, upstream: UpstreamState) -> None:
+        if upstream.address:
+            upstream.address = ""
+            for watcher in self.watchers:
+                watcher.moved(upstream)
+            self._changed(self.pools[upstream.pool])
+
     def set_members(self, pool_name: str, source: str, members: Sequence[Member]) -> None:
         """What a discovery source has found. Others' upstreams stay, and win over it at the same address."""
         pool = self.pools[pool_name]
         wanted = {member.id: member for member in members}
         gone = [u for u in pool.upstreams.values() if u.source == source and u.id not in wanted]
         new = [member for member in wanted.values() if member.id not in pool.upstreams]
+        new = self.circles.without(pool_name, source, new)
         for upstream in gone:
             self._remove(pool, upstream, f"{source} does not list it any more")
         for member in new:

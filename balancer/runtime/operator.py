@@ -39,6 +39,8 @@ class Operator:
             raise RefusedError(f"{text!r} has no IP address; names are looked up where UPSTREAMS has them")
         if spec.id in self._fleet.pools[pool].upstreams:
             raise RefusedError(f"pool {pool} has {spec.id} already; PATCH changes it")
+        if why := self._fleet.circles.why_not(spec.host, spec.port):
+            raise RefusedError(f"{text!r} {why}")
         if not self._fleet.add(
             pool, Member(spec.id, spec.host, spec.port, spec.weight, spec.host, spec.backup)
         ):

@@ -33,6 +33,7 @@ class UpstreamState:
     on_probation: bool = False  # was an outlier, its time is over, and no request to it has succeeded yet
     wanted: AdminState = AdminState.ACTIVE  # by the operator
     announced: bool = False  # its check answered DRAIN_STATUS
+    leads_back: str = ""  # where its name leads instead of to an address, as that is one of our own; and why
     unchecked: bool = False  # checks are on, and the first verdict is not in
     changes: Counter[tuple[str, str]] = field(default_factory=Counter)
     settings_weight: int = 0  # as the settings, or discovery, have it

@@ -16,6 +16,7 @@ from balancer.clock import Clock, SystemClock
 from balancer.config.address import is_ip
 from balancer.config.export import export
 from balancer.config.loader import Loaded
+from balancer.config.ourselves import ourselves
 from balancer.config.token import read_token
 from balancer.discovery.discovery import Discovery
 from balancer.discovery.lookup import SystemResolver
@@ -79,6 +80,7 @@ class Supervisor:
             log=log,
             call_later=loop.call_later,
             broadcast=self._broadcast,
+            own=ourselves(bound_address(listeners[0]), bound_address(admin)),
         )
         # The listener's label is the setting, not the port that 0 became: a label from a closed list.
         blueprint = Blueprint(
@@ -145,7 +147,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         loop.add_signal_handler(signal.SIGHUP, self._on_hup)
-        server = AdminServer(self._instance, self._admin_token)
+        server = AdminServer(self._instance, self._admin_token, self._name)
         try:
             await server.start(self._admin)
             self._in_background(self._operate(), "operate")
@@ -203,13 +205,16 @@ class Supervisor:
 
     def looped(self, message: Message) -> None:
         """A request has come back to this instance."""
-        self._fleet.looped(message["pool"], message["upstream"], message["text"])
+        self._fleet.circles.came_back(message["pool"], message["upstream"], message["text"])
 
     # The life of the instance
 
     async def _operate(self) -> None:
         self._in_background(self._discovery.run(), "discovery")
         await self._discovery.asked()
+        if circles := self._fleet.circles.at_start(self._fleet.pools.values()):
+            self.failed("; ".join(circles))
+            return
         self._fleet.established()
         if self._instance.stopping:
             return

@@ -144,7 +144,7 @@ def test_the_state_is_what_most_keeps_it_from_requests(other: dict[str, Any], st
         ),
         pytest.param(
             upstream("app1:8000", address="", last_check=None),
-            "app1:8000: its name has not resolved, so it gets no requests; "
+            "app1:8000: its name has not resolved, or leads back here (see the log), so it gets no requests; "
             "correct it in BALANCER_UPSTREAMS, or start what it names",
             id="no address",
         ),

@@ -36,10 +36,10 @@ async def server() -> AsyncIterator[RawServer]:
 class Checker:
     """A probe of the server."""
 
-    def __init__(self, server: RawServer, via: str = "", **changes: object) -> None:
+    def __init__(self, server: RawServer, via: object = "", **changes: object) -> None:
         settings: CheckSettings = replace(SETTINGS, **changes)  # type: ignore[arg-type]  # checked at run time
         self.server = server
-        self.probe: HttpProbe = Probes(via)("app1:8000", settings)
+        self.probe: HttpProbe = Probes(str(via))("app1:8000", settings)
 
     async def __aenter__(self) -> "Checker":
         return self

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from balancer.config.ourselves import Ourselves
 from balancer.discovery.member import Member
 from balancer.runtime.channel import Message
 from balancer.runtime.fleet import Fleet
@@ -39,7 +40,7 @@ class Watcher:
 class Scene:
     """A fleet with one pool of app1 and app2 at 10.0.0.1 and 10.0.0.2."""
 
-    def __init__(self, segment: Segment, panic: bool = True) -> None:
+    def __init__(self, segment: Segment, panic: bool = True, own: Ourselves | None = None) -> None:
         self.ledger = Ledger(segment)
         self.events = EventLog()
         self.watcher = Watcher()
@@ -62,6 +63,7 @@ class Scene:
             log=logging.getLogger("balancer.test.fleet"),
             call_later=self._call_later,
             broadcast=self.sent.append,
+            own=own,
         )
         self.fleet.watchers.append(self.watcher)
 

@@ -86,6 +86,10 @@ def balancer(
 @app.command()
 def run(context: typer.Context, config: ConfigFile = None) -> None:
     """Run the balancer until TERM (the default command)."""
+    from balancer.runtime import signals
+
+    signals.outside_the_loop()
+    signals.say_crashes()
     loaded = _load(context, config)
     from balancer.runtime.launch import run as launch  # loads uvloop, aiohttp, metrics
 

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import logging
-import signal
 import socket
 from collections.abc import Coroutine
 from functools import partial
@@ -24,6 +23,7 @@ from balancer.errors import StartupError
 from balancer.health.active import ActiveChecks
 from balancer.health.overload import LOOK
 from balancer.health.probe import Probes
+from balancer.runtime import signals
 from balancer.runtime.blueprint import Blueprint, build_pools, check_settings, discovered, ejection_settings
 from balancer.runtime.channel import Message
 from balancer.runtime.checking import CheckDoors, CheckedFleet
@@ -144,9 +144,10 @@ class Supervisor:
     async def run(self) -> int:
         """From start to stop; gives the exit code (`launch`). Raises StartupError."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in signals.STOPPING:
             loop.add_signal_handler(number, self._on_signal, number)
-        loop.add_signal_handler(signal.SIGHUP, self._on_hup)
+        for ignored, why in signals.WITHOUT_EFFECT.items():
+            loop.add_signal_handler(ignored, self._on_other_signal, ignored, why)
         server = AdminServer(self._instance, self._admin_token, self._name)
         try:
             await server.start(self._admin)
@@ -162,8 +163,8 @@ class Supervisor:
             await server.stop()
             self._segment.close()
 
-    def _on_hup(self) -> None:
-        self._log.warning("SIGHUP: settings are read at start only; restart to apply new ones")
+    def _on_other_signal(self, number: int, why: str) -> None:
+        self._log.warning("%s is ignored: %s", signals.name_of(number), why)
 
     # Events of the crew
 
@@ -247,7 +248,7 @@ class Supervisor:
                 self._log.exception("looking for overloaded pools failed")
 
     def _on_signal(self, number: int) -> None:
-        name = signal.Signals(number).name
+        name = signals.name_of(number)
         if self._instance.stopping:
             self._log.warning("%s again: exiting at once", name)
             if not self._exit.done():

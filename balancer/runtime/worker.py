@@ -6,7 +6,6 @@ leads it out again. One event loop, no threads; everything it knows comes by the
 
 import asyncio
 import gc
-import signal
 import socket
 import sys
 import traceback
@@ -19,6 +18,7 @@ import uvloop
 
 from balancer.clock import SystemClock
 from balancer.errors import OperatorError
+from balancer.runtime import signals
 from balancer.runtime.acceptor import Doors
 from balancer.runtime.channel import Channel, Message
 from balancer.runtime.serving import Serving
@@ -157,9 +157,7 @@ async def _run(channel_fd: int, segment_fd: int, *listener_fds: int) -> int:
 
 def main(arguments: list[str]) -> int:
     """The process: exit code 0 when led out, 1 after a start-up error."""
-    # Only the supervisor is told by signals, also when a whole process or control group is signalled.
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ignored, signal.SIG_IGN)
+    signals.ignore_all()
     return uvloop.run(_run(*map(int, arguments)))
 
 

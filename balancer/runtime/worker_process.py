@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from balancer.runtime import signals
 from balancer.runtime.channel import Channel, Message
 
 LAST_GRACE = 1.0  # seconds between the end of the channel and the end of the process
@@ -64,15 +65,16 @@ class WorkerProcess:
         with theirs:
             descriptors = [theirs.fileno(), segment_fd, *(sock.fileno() for sock in listeners)]
             try:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "balancer.runtime.worker", *map(str, descriptors)],
-                    pass_fds=descriptors,
-                    stdin=subprocess.DEVNULL,
-                    stdout=2,  # stdout is the access log's
-                    env=worker_environment(os.environ),
-                    # Its own session: an INT typed at the terminal goes to the supervisor alone.
-                    start_new_session=True,
-                )
+                with signals.held():
+                    self._process = subprocess.Popen(
+                        [sys.executable, "-P", "-m", "balancer.runtime.worker", *map(str, descriptors)],
+                        pass_fds=descriptors,
+                        stdin=subprocess.DEVNULL,
+                        stdout=2,  # stdout is the access log's
+                        env=worker_environment(os.environ),
+                        # Its own session: an INT typed at the terminal goes to the supervisor alone.
+                        start_new_session=True,
+                    )
             except OSError:
                 ours.close()
                 raise

@@ -192,16 +192,6 @@ async def test_a_second_signal_exits_at_once(app: AppReplica) -> None:
             await gone(pid)
 
 
-async def test_workers_take_no_notice_of_signals(app: AppReplica) -> None:
-    async with running(UPSTREAMS=app.address) as balancer:
-        (worker,) = balancer.workers()
-        assert os.getpgid(worker) != os.getpgid(balancer.pid)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            os.kill(worker, number)
-        assert (await get(balancer.port)).status == 200
-        assert balancer.workers() == [worker]
-
-
 async def test_workers_finish_and_leave_when_the_supervisor_is_killed(app: AppReplica) -> None:
     async with running(UPSTREAMS=app.address, WORKERS="2") as balancer:
         client = await balancer.connect()

@@ -1,0 +1,84 @@
+"""What signals do (L6). By default nearly all of them end a process without a word; here none does but KILL.
+
+Only the supervisor acts on them: workers are told by their channel, and take no notice.
+"""
+
+import faulthandler
+import os
+import select
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+STDERR = 2
+
+# These drain. QUIT is what nginx's images are stopped by; PWR is how LXC stops a container; XCPU says that
+# the CPU time of `ulimit -t` is nearly used up, and KILL follows.
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGPWR, signal.SIGXCPU)
+
+_NOTHING = "it means nothing here"
+# These are ignored, and said so.
+WITHOUT_EFFECT: dict[int, str] = {
+    signal.SIGHUP: "settings are read at start only; restart to apply new ones",
+    signal.SIGUSR1: "logs go to stdout and stderr, there is no file to open anew",
+    signal.SIGUSR2: "there is no upgrade in place; start a new instance, then stop this one by TERM",
+    **dict.fromkeys(
+        (signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGSTKFLT), _NOTHING
+    ),
+    **dict.fromkeys(range(signal.SIGRTMIN, signal.SIGRTMAX + 1), _NOTHING),
+}
+# Of a bug, or of a debugger: they end the process as ever, but Python says where it was.
+_CRASHES = (signal.SIGTRAP, signal.SIGSYS)
+
+_ALL = (*STOPPING, *WITHOUT_EFFECT)
+_HELD = (*_ALL, signal.SIGPIPE, signal.SIGXFSZ)  # the interpreter ignores these two, as soon as it runs
+
+
+def name_of(number: int) -> str:
+    """SIGTERM, SIGRTMIN+3."""
+    if signal.SIGRTMIN < number < signal.SIGRTMAX:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
+    return signal.Signals(number).name
+
+
+def outside_the_loop() -> None:
+    """Before the supervisor's event loop runs, and after it: there is nothing to drain."""
+    for number in STOPPING:
+        signal.signal(number, _exit_at_once)
+    for ignored in WITHOUT_EFFECT:
+        signal.signal(ignored, signal.SIG_IGN)
+
+
+def ignore_all() -> None:
+    """In a worker, also when a whole process or control group is signalled."""
+    for number in _ALL:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)  # see `held`
+    say_crashes()
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Signals come later. A process that is started meanwhile does not get them until it says so itself:
+    else they would end it before it can ignore them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def say_crashes() -> None:
+    """A crash leaves a traceback on stderr. Costs nothing until then."""
+    faulthandler.enable(STDERR)
+    for number in _CRASHES:
+        faulthandler.register(number, STDERR, chain=True)
+
+
+def _exit_at_once(number: int, frame: object) -> NoReturn:
+    poller = select.poll()
+    poller.register(STDERR, select.POLLOUT)
+    if poller.poll(0):  # else nobody reads it
+        os.write(STDERR, f"balancer: {name_of(number)} while it does not serve: exiting at once\n".encode())
+    os._exit(128 + number)

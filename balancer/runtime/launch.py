@@ -2,18 +2,20 @@
 
 import logging
 import socket
+import time
 
 import uvloop
 
 from balancer.config.loader import Loaded
 from balancer.errors import OperatorError
+from balancer.runtime import signals
 from balancer.runtime.log import open_log
 from balancer.runtime.open_files import affordable_connections, raise_limit
 from balancer.runtime.sockets import open_admin, open_listeners
 from balancer.runtime.supervisor import Supervisor
 from balancer.telemetry.line_writer import LineWriter
 
-LAST_LINES = 2.0  # seconds that the last log lines may take to be written at exit
+LAST_LINES = 1.0  # seconds that the last lines of both logs may take to be written at exit
 STDOUT = 1
 
 
@@ -40,8 +42,17 @@ def run(loaded: Loaded) -> int:
     finally:
         for sock in sockets:
             sock.close()
-        access_writer.close(LAST_LINES)
-        log_writer.close(LAST_LINES)
+        signals.outside_the_loop()
+        close_logs(log, log_writer, access_writer)
+
+
+def close_logs(log: logging.Logger, log_writer: LineWriter, access_writer: LineWriter) -> None:
+    """Write what is queued. Where nobody reads any more it is lost, but does not keep us."""
+    end = time.monotonic() + LAST_LINES
+    lost = access_writer.close(LAST_LINES)
+    if lost:
+        log.warning("the last %d lines of the access log are lost: nobody reads stdout", lost)
+    log_writer.close(max(end - time.monotonic(), LAST_LINES / 10))
 
 
 def fit_connections(loaded: Loaded, open_files: int, log: logging.Logger) -> int:

@@ -43,10 +43,12 @@ class LineWriter:
         self._accepted += lines
         self._queue.put((render, lines))
 
-    def close(self, timeout: float) -> None:
-        """Write what is queued, for at most `timeout` seconds; the descriptor stays open."""
+    def close(self, timeout: float) -> int:
+        """Write what is queued, for at most `timeout` seconds; the descriptor stays open. Gives how many
+        lines are left then."""
         self._queue.put(None)
         self._thread.join(timeout)
+        return self._accepted - self._settled
 
     def _run(self) -> None:
         gone = False

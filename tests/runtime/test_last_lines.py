@@ -1,0 +1,100 @@
+"""The exit waits a second for the logs to be read, and no longer: for both of them together."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from balancer.runtime.launch import LAST_LINES
+from tests.fakes.app_replica import app_replica
+from tests.fakes.instance import PATIENCE, Balancer, get, gone, until
+from tests.fakes.nursery import Process, nursery
+
+pytestmark = pytest.mark.integration
+
+MARGIN = 0.8  # seconds for the rest of the exit, on a machine that has other things to do
+
+
+@pytest.fixture
+def full_pipe() -> Iterator[int]:
+    """The end to write to, of a pipe that is full and that nobody reads."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, bytes(1 << 16))
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"\0")
+    os.set_blocking(writing, True)
+    yield writing
+    os.close(writing)
+    os.close(reading)
+
+
+def environ(upstream: str) -> dict[str, str]:
+    own = {name: value for name, value in os.environ.items() if not name.startswith("BALANCER_")}
+    return own | {
+        "BALANCER_UPSTREAMS": upstream,
+        "BALANCER_LISTEN": "127.0.0.1:0",
+        "BALANCER_ADMIN_LISTEN": "127.0.0.1:0",
+        "BALANCER_LIMITS__MAX_CONNECTIONS": "100",
+    }
+
+
+async def test_lines_that_nobody_reads_on_stdout_are_counted_and_given_up(full_pipe: int) -> None:
+    async with app_replica() as app:
+        ours, stderr = os.pipe()
+        process = Process(
+            nursery().start("balancer", environ=environ(app.address), stdout=full_pipe, stderr=stderr)
+        )
+        os.close(stderr)
+        loop = asyncio.get_running_loop()
+        await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(process.stderr), os.fdopen(ours, "rb", 0)
+        )
+        process.stdout.feed_eof()
+        balancer = Balancer(process)
+        try:
+            await balancer.established()
+            for _ in range(3):
+                assert (await get(balancer.port)).status == 200
+
+            async def has_come() -> bool:
+                series = 'balancer_requests_total{code="200",method="GET",route="default"}'
+                return await balancer.metric(series) == 3
+
+            await until(has_come)
+            balancer.signal(signal.SIGTERM)
+            await balancer.says("drained, exiting")
+            begun = time.monotonic()
+            assert await balancer.exit_code() == 0
+            assert time.monotonic() - begun < LAST_LINES + MARGIN
+            await balancer.says("the last 3 lines of the access log are lost: nobody reads stdout")
+        finally:
+            await balancer.end()
+
+
+async def test_where_nobody_reads_either_of_them_it_is_one_second_for_both(full_pipe: int) -> None:
+    async with app_replica() as app:
+        child = nursery().start("balancer", environ=environ(app.address), stdout=full_pipe, stderr=full_pipe)
+        process = Process(child)
+        try:
+
+            async def is_checked() -> bool:
+                return app.checks > 0
+
+            await until(is_checked)  # so it runs, and its signals are in its own hands
+            begun = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(PATIENCE):
+                assert await process.wait() == 0
+            # Nobody was served, so there is nothing else to wait for.
+            assert time.monotonic() - begun < LAST_LINES * 1.1 + MARGIN
+        finally:
+            process.kill()
+            await gone(process.pid)

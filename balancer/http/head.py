@@ -65,7 +65,7 @@ class RequestHead:
     know it again, empty where that is not worth it; `outgoing` the field lines as `wire` has rendered them,
     which then takes the place of `lines` (not where Host is missing): an idle client keeps its head.
     `pin` is what `pin_reader` has found in its cookies; both stay with a head that is repeated. `balancers`
-    are the names of those in its Via, None where there are none, as good as always.
+    are the names of those in its Via, None where there are none, as good as always, or none is this one.
     """
 
     __slots__ = ("balancers", "block", "forwarding", "host", "keep_alive", "length", "lines", "method",

@@ -92,10 +92,12 @@ class Exchange:
     def start(self, head: RequestHead, body: bytes, whole: bool) -> None:
         """A request begins. `body` is what of its body came with the head; `whole` if that was all."""
         now = self._begin(head, len(body), whole)
-        if head.balancers is not None and self.proxy.loops.closes(self):
-            self.connecting.reset()
-            self.fail(LOOP_DETECTED, self.proxy.loops.detail)
-            return
+        if head.balancers is not None:
+            if self.proxy.loops.closes(self):
+                self.connecting.reset()
+                self.fail(LOOP_DETECTED, self.proxy.loops.detail)
+                return
+            head.balancers = None  # nor will it, where the same head comes again
         timeouts = self.proxy.timeouts
         self.client.deadline_ns = now + (timeouts.first_byte_ns if whole else timeouts.idle_ns)
         if head.length != NO_BODY:

@@ -220,7 +220,10 @@ class TimeoutSettings(Group):
     client_idle: Duration = Field(
         default=60.0, description="A client connection's wait for its next request."
     )
-    tunnel_idle: Duration = Field(default=3600.0, description="Silence both ways that closes a tunnel.")
+    tunnel_idle: Duration = Field(
+        default=3600.0,
+        description="Silence both ways that closes a tunnel; once one side has ended, `IDLE` does.",
+    )
     drain: Duration = Field(
         default=25.0, description="After TERM, how long running exchanges may take to end."
     )

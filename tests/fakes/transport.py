@@ -131,11 +131,11 @@ class FakeTransport(asyncio.Transport):
 
     def lose(self, exc: Exception | None = None, unread: bytes = b"") -> None:
         """The connection is gone at once, by `exc` (None: closed from this side), with `unread` behind what
-        had waited: an error of a write comes before what is still to be read."""
+        had waited (behind a FIN nothing is): an error of a write comes before what is still to be read."""
         if not self.lost:
             self.lost = True
-            if isinstance(self.socket, FakeSocket):
-                self.socket.unread.extend([*self._unread, unread] if unread else self._unread)
+            if isinstance(self.socket, FakeSocket) and not self._eof_received:
+                self.socket.unread.extend(piece for piece in (*self._unread, unread) if piece)
             self.protocol.connection_lost(exc)
 
     def pause_writing(self, buffered: int = 65536) -> None:

@@ -65,6 +65,8 @@ RESPONSES = [
 ]
 PIECES = [b"k", b"k", b"2\r\nok\r\n", b"0\r\n\r\n", b"0\r\nX: y\r\n\r\n"]
 
+LAST = [b"", b"", OK, OK[:-1], SWITCH, SWITCH + b"frames", b"frames", b"HTTP/1.0 200 OK\r\n\r\nok"]
+
 STEPS = 80
 SEEDS = 200
 
@@ -76,7 +78,7 @@ class Play:
         self.random = Random(seed)
         self.stage = self.set_up()
         self.stage.in_any_order = True
-        self.paused: set[FakeTransport] = set()
+        self.paused: list[FakeTransport] = []
         self.acts: list[tuple[int, Callable[[], None]]] = [
             (30, self.request),
             (35, self.respond),
@@ -150,21 +152,28 @@ class Play:
         self.end(self.upstream())
 
     def end(self, end: FakeTransport | None) -> None:
-        if end is not None and self.random.random() < 0.5:
-            end.lose(ConnectionResetError())
-        elif end is not None:
+        if end is None:
+            return
+        how = self.random.random()
+        if how < 0.5:
             end.receive_eof()
+        elif how < 0.6:
+            end.receive_reset(self.random.choice(LAST))
+        elif how < 0.8:
+            end.lose(ConnectionResetError(), self.random.choice(LAST))
+        else:
+            end.lose(BrokenPipeError(), self.random.choice(LAST))
 
     def pause(self) -> None:
         end = self.random.choice([self.client(), self.upstream()])
         idle = end is None or getattr(end.protocol, "reader", self) is None
         if end is not None and end.written and not idle and end not in self.paused:
-            self.paused.add(end)
+            self.paused.append(end)
             end.pause_writing()
 
     def resume(self) -> None:
         for end in [end for end in self.paused if end.is_closing() or self.random.random() < 0.7]:
-            self.paused.discard(end)
+            self.paused.remove(end)
             if not end.lost:
                 end.resume_writing()
 
@@ -214,7 +223,7 @@ def test_any_order(first: int) -> None:
 
 def test_the_play_gets_everywhere() -> None:
     """Else it would prove nothing."""
-    assert set().union(*(seen(seed) for seed in range(60))) >= {
+    assert set().union(*(seen(seed) for seed in range(250))) >= {
         *(101, 200, 204, 400, 499, 502, 503, 504),
         *("queue_full", "queue_timeout", "upstreams_full"),
     }

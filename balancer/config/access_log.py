@@ -11,7 +11,7 @@ from balancer.config.types import CommaList
 # The fields of an access-log record. Telemetry, which writes them, is a layer above: a test compares.
 ACCESS_LOG_FIELDS = (
     "time", "client", "method", "target", "protocol", "host", "status", "reason", "route", "pool", "upstream",
-    "attempts", "reused", "request_bytes", "response_bytes", "duration", "first_byte", "request_id",
+    "tried", "attempts", "reused", "request_bytes", "response_bytes", "duration", "first_byte", "request_id",
     "user_agent", "referer",
 )  # fmt: skip
 

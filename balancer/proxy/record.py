@@ -3,6 +3,7 @@
 from balancer.errors import Failure
 from balancer.http.forwarding import Peer
 from balancer.proxy.attempt import Attempt
+from balancer.proxy.connecting import Connecting
 from balancer.proxy.exchange import Exchange
 from balancer.telemetry.access_log import Record
 
@@ -10,11 +11,18 @@ from balancer.telemetry.access_log import Record
 def exchange_record(exchange: Exchange, sent: Attempt | None, duration: int, wall: float) -> Record:
     """`sent` is the attempt whose request was written, if there was one; `wall` seconds since the epoch."""
     head = exchange.head
-    tried = exchange.connecting.tried
-    upstream = sent.upstream if sent is not None else tried[-1] if tried else None
+    connecting = exchange.connecting
+    upstream: str | None
     first_byte = -1
-    if sent is not None and sent.first_byte_ns >= 0:
-        first_byte = sent.started_ns - exchange.started_ns + sent.first_byte_ns
+    if sent is not None:
+        upstream = sent.upstream.id
+        reused = sent.reused
+        if sent.first_byte_ns >= 0:
+            first_byte = sent.started_ns - exchange.started_ns + sent.first_byte_ns
+    else:
+        upstream = connecting.tried[-1].id if connecting.tried else None
+        reused = False
+    attempts = connecting.attempts
     return (
         wall,
         exchange.client.peer.client_address(head),
@@ -26,9 +34,10 @@ def exchange_record(exchange: Exchange, sent: Attempt | None, duration: int, wal
         exchange.failure.reason if exchange.failure is not None else None,
         exchange.route.name,
         exchange.route.pool.name,
-        upstream.id if upstream is not None else None,
-        exchange.connecting.attempts,
-        sent is not None and sent.reused,
+        upstream,
+        None if attempts < 2 else _all_tried(connecting),
+        attempts,
+        reused,
         exchange.request_bytes,
         exchange.response_bytes,
         duration,
@@ -39,10 +48,19 @@ def exchange_record(exchange: Exchange, sent: Attempt | None, duration: int, wal
     )
 
 
+def _all_tried(connecting: Connecting) -> list[str] | None:
+    """The names of all upstreams that were tried, where it was more than one."""
+    tried = connecting.tried
+    # One whose idle connection ended as it was taken may be chosen again, so it is not among `tried`.
+    stale = [upstream for upstream, _, _ in connecting.misses if upstream not in tried]
+    names = list(dict.fromkeys([upstream.id for upstream in (*stale, *tried)]))
+    return names if len(names) > 1 else None
+
+
 def refusal_record(peer: Peer, failure: Failure, wall: float) -> Record:
     """For what never became an exchange: no head was understood, so little is known."""
     unknown = None
     return (
         wall, peer.address, unknown, unknown, 1, unknown, failure.status, failure.reason, unknown, unknown,
-        unknown, 0, False, 0, 0, 0, -1, unknown, unknown, unknown,
+        unknown, unknown, 0, False, 0, 0, 0, -1, unknown, unknown, unknown,
     )  # fmt: skip

@@ -23,6 +23,7 @@ FIELDS: tuple[str, ...] = (
     "route",
     "pool",
     "upstream",
+    "tried",
     "attempts",
     "reused",
     "request_bytes",
@@ -36,8 +37,8 @@ FIELDS: tuple[str, ...] = (
 
 # In the order of FIELDS: time (seconds since the epoch), client (address without port), method, target,
 # protocol (HTTP minor version), host, status (499 where the client left), reason (`Failure.reason`), route,
-# pool, upstream, attempts, reused, request and response bytes, duration (ns), first_byte (ns, -1 where none
-# came), request_id, user_agent, referer.
+# pool, upstream, tried (all upstreams that were, where it was more than one), attempts, reused, request and
+# response bytes, duration (ns), first_byte (ns, -1 where none came), request_id, user_agent, referer.
 Record: TypeAlias = tuple[
     float,
     str,
@@ -50,6 +51,7 @@ Record: TypeAlias = tuple[
     str | None,
     str | None,
     str | None,
+    list[str] | None,
     int,
     bool,
     int,
@@ -61,7 +63,7 @@ Record: TypeAlias = tuple[
     bytes | None,
 ]
 # The same as plain JSON types, as it goes over the control channel.
-PlainRecord: TypeAlias = list[float | int | bool | str | None]
+PlainRecord: TypeAlias = list[float | int | bool | str | list[str] | None]
 
 MAX_BATCH = 20_000
 # Longer values are cut: clients choose them, and with the number of waiting lines this bounds the memory.
@@ -117,8 +119,8 @@ class AccessLog:
 
 def _plain(record: Record) -> PlainRecord:
     time, client, method, target, protocol, host, status, reason, route, pool, upstream = record[:11]
-    attempts, reused, request_bytes, response_bytes, duration, first_byte = record[11:17]
-    request_id, agent, referer = record[17:]
+    tried, attempts, reused, request_bytes, response_bytes, duration, first_byte = record[11:18]
+    request_id, agent, referer = record[18:]
     return [
         round(time, 3),
         client,
@@ -131,6 +133,7 @@ def _plain(record: Record) -> PlainRecord:
         route,
         pool,
         upstream,
+        tried,
         attempts,
         reused,
         request_bytes,

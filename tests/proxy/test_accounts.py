@@ -52,6 +52,7 @@ def test_a_record_of_everything(stage: Stage) -> None:
         "route": "default",
         "pool": "default",
         "upstream": "app1:8000",
+        "tried": None,
         "attempts": 1,
         "reused": False,
         "request_bytes": 3,

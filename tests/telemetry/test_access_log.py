@@ -9,11 +9,11 @@ from balancer.telemetry.access_log import FIELDS, MAX_BATCH, MAX_VALUE, AccessLo
 
 RECORD: Record = (
     1_700_000_000.1239, "192.0.2.7", b"GET", b"/a?b=\xe9", 1, b"example.com", 200, None, "default", "default",
-    "app1:8000", 1, True, 12, 3456, 1_500_000, 900_000, b"id-1", b"curl/8", None,
+    "app1:8000", None, 1, True, 12, 3456, 1_500_000, 900_000, b"id-1", b"curl/8", None,
 )  # fmt: skip
 UNPARSED: Record = (
     1_700_000_000.0, "192.0.2.7", None, None, 1, None, 400, "malformed_request", None, None,
-    None, 0, False, 0, 97, 0, -1, None, None, None,
+    None, None, 0, False, 0, 97, 0, -1, None, None, None,
 )  # fmt: skip
 
 
@@ -107,7 +107,7 @@ def test_a_sample_keeps_its_share(sample: float, least: int, most: int) -> None:
 
 def test_long_values_are_cut() -> None:
     """Or a client with a large User-Agent could fill the memory while stdout is blocked."""
-    record = (*RECORD[:18], b"x" * (MAX_VALUE + 1), b"y" * MAX_VALUE)
+    record = (*RECORD[:19], b"x" * (MAX_VALUE + 1), b"y" * MAX_VALUE)
     (line,) = lines([record])
     assert line["user_agent"] == "x" * MAX_VALUE + "..."
     assert line["referer"] == "y" * MAX_VALUE

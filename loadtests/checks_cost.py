@@ -82,6 +82,10 @@ class NoDoors:
     def served(self, upstream: Upstream) -> int:
         return 0
 
+    def answers(self, upstream: Upstream) -> int:
+        return 0
+
+    def silent(self, upstream: Upstream, since_ns: int) -> None: ...
     def is_busy(self, upstream: Upstream) -> bool:
         return False
 

@@ -18,6 +18,7 @@ _COLOURS = {
     "probation": "yellow",
     "readmitted": "green",
     "spared": "yellow",
+    "silent": "bold red",
     "draining": "yellow",
     "active": "green",
     "unresolved": "yellow",

@@ -23,6 +23,7 @@ from balancer.health.durations import Durations
 from balancer.health.probe import OpenProbe
 from balancer.health.result import CheckResult, Reply
 from balancer.health.settings import CheckSettings
+from balancer.health.silence import Reading
 from balancer.health.watch import NEVER, Watch
 
 # Checks running at a time, of all pools; more wait in order. Those that have timed out do not count. 1,000
@@ -190,7 +191,8 @@ class ActiveChecks(Generic[UpstreamT]):
             watch.where = where
             watch.verdict.restart()  # the results so far were another machine's
             watch.served_at_timeout = None
-        watch.served = None
+            watch.silence.end()
+        watch.served = watch.reading = None
         watch.stands_in = False
         watch.asked_ns = watch.started_ns = self._clock.monotonic_ns()
         watch.deadline_ns = watch.started_ns + round(QUICK * watch.settings.timeout * 1e9)
@@ -202,7 +204,7 @@ class ActiveChecks(Generic[UpstreamT]):
     def _overdue(self, watch: Watch[UpstreamT], now: int) -> None:
         """It is not a quick one; or it has taken too long altogether."""
         if watch.served is None:
-            watch.served = self._doors.served(watch.upstream)
+            self._read_live(watch, now)
             watch.deadline_ns = self._ends_ns(watch)
         elif (ends_ns := self._ends_ns(watch)) > now:
             watch.deadline_ns = ends_ns  # a response may be here already, and nobody has looked
@@ -210,6 +212,10 @@ class ActiveChecks(Generic[UpstreamT]):
             watch.overstays = True
             self._ended_its_time(watch)
             self._conclusions.time_out(watch)
+
+    def _read_live(self, watch: Watch[UpstreamT], now: int) -> None:
+        watch.served = self._doors.served(watch.upstream)
+        watch.reading = Reading(now, self._doors.answers(watch.upstream))
 
     def _ends_ns(self, watch: Watch[UpstreamT]) -> int:
         """When it has had its time: as long as we were late nobody looked, and to look takes a turn."""
@@ -234,7 +240,7 @@ class ActiveChecks(Generic[UpstreamT]):
         watch.stands_in = True
         watch.started_ns = self._clock.monotonic_ns()
         watch.lag_ns = self._beat.lag_ns()
-        watch.served = self._doors.served(watch.upstream)
+        self._read_live(watch, watch.started_ns)
         watch.deadline_ns = self._ends_ns(watch)
         return True
 

@@ -10,6 +10,7 @@ from balancer.health.doors import Doors, UpstreamT
 from balancer.health.durations import Durations
 from balancer.health.hints import hint
 from balancer.health.result import TIME_PLAYED_A_PART, CheckResult, Reply, Result
+from balancer.health.silence import NO_ANSWER, Reading
 from balancer.health.verdict import Flip
 from balancer.health.watch import Watch
 
@@ -29,6 +30,7 @@ class Conclusions(Generic[UpstreamT]):
         self._beat = beat
         self._doors = doors
         self.durations: dict[str, Durations] = {}  # by pool
+        self._well_ns: dict[str, int] = {}  # by pool: when the last check began that showed one at work
 
     def draw(self, watch: Watch[UpstreamT], task: asyncio.Task[Reply], overstayed: bool) -> None:
         """The check that was `task` has ended; `overstayed`: after it had timed out."""
@@ -57,11 +59,18 @@ class Conclusions(Generic[UpstreamT]):
         if fair.result is not Result.NOT_MADE:
             self.durations[watch.upstream.pool].record(self._seconds(watch))
         watch.last = last = self._told(watch, fair)
+        if fair.result is Result.PASSED or fair.result is Result.SLOW:
+            self._well_ns[watch.upstream.pool] = watch.started_ns
         self._go_through_doors(watch, last)
+        if not watch.removed:
+            self._doors.silent(watch.upstream, self._silent_since(watch, fair.result))
 
     def _answered_late(self, watch: Watch[UpstreamT], reply: Reply) -> None:
         """It passed after all. Where there were requests that it may have waited behind, its timeout is taken
         back: a line that long is no death. Else TIMEOUT means what it says."""
+        if reply.result not in NO_ANSWER:
+            watch.silence.end()
+            self._doors.silent(watch.upstream, 0)
         if reply.result is Result.PASSED and watch.may_be_taken_back():
             watch.last = self._told(watch, self._taken_back(watch, reply))
 
@@ -110,6 +119,18 @@ class Conclusions(Generic[UpstreamT]):
         watch.served_at_timeout = served
         watch.was_busy = self._doors.is_busy(watch.upstream)
         return False
+
+    def _silent_since(self, watch: Watch[UpstreamT], result: Result) -> int:
+        """0 where it may only be slow: it was heard of before FALL checks had failed, or none of its pool is
+        known to be well since then, as when all wait for the same database."""
+        silence = watch.silence
+        if result in NO_ANSWER:
+            answers = self._doors.answers(watch.upstream)
+            silence.goes_on(watch.reading or Reading(self._clock.monotonic_ns(), answers), answers)
+        elif result.counts or result is Result.SLOW:
+            silence.end()
+        others_are_well = self._well_ns.get(watch.upstream.pool, 0) > silence.since_ns
+        return silence.since_ns if silence.checks >= watch.settings.fall and others_are_well else 0
 
     def _seconds(self, watch: Watch[UpstreamT]) -> float:
         return (self._clock.monotonic_ns() - watch.asked_ns) / 1e9

@@ -45,5 +45,12 @@ class Doors(Protocol[UpstreamT_contra]):
     def served(self, upstream: UpstreamT_contra) -> int:
         """Live responses below 500 of this upstream so far."""
 
+    def answers(self, upstream: UpstreamT_contra) -> int:
+        """Live responses of this upstream so far, whatever their status."""
+
+    def silent(self, upstream: UpstreamT_contra, since_ns: int) -> None:
+        """It is failing, and has answered nobody since then, while another one of its pool passed a check;
+        0: that is not so."""
+
     def is_busy(self, upstream: UpstreamT_contra) -> bool:
         """Whether live requests are in flight there."""

@@ -8,6 +8,7 @@ from balancer.health.doors import UpstreamT
 from balancer.health.probe import Probe
 from balancer.health.result import CheckResult, Reply
 from balancer.health.settings import CheckSettings
+from balancer.health.silence import Reading, Silence
 from balancer.health.verdict import Verdict
 
 NEVER = 1 << 63  # nanoseconds
@@ -17,8 +18,8 @@ class Watch(Generic[UpstreamT]):
     """One upstream under checks."""
 
     __slots__ = ("asked_ns", "counts", "deadline_ns", "draining", "lag_ns", "last", "next_ns", "overstays",
-                 "probe", "removed", "served", "served_at_timeout", "settings", "stands_in", "started_ns",
-                 "task", "upstream", "verdict", "was_busy", "where")  # fmt: skip
+                 "probe", "reading", "removed", "served", "served_at_timeout", "settings", "silence",
+                 "stands_in", "started_ns", "task", "upstream", "verdict", "was_busy", "where")  # fmt: skip
 
     def __init__(
         self, upstream: UpstreamT, settings: CheckSettings, probe: Probe, failing: bool, draining: bool
@@ -30,6 +31,7 @@ class Watch(Generic[UpstreamT]):
         self.draining = draining  # its last passed check announced it
         # Live responses when the last check timed out, where that counted and nothing has since.
         self.served_at_timeout: int | None = None
+        self.silence = Silence()
         self.was_busy = False  # there were live requests in flight then
         self.counts: Counter[str] = Counter()
         self.last: CheckResult | None = None
@@ -44,6 +46,7 @@ class Watch(Generic[UpstreamT]):
         self.deadline_ns = NEVER  # when to look at it
         self.lag_ns = 0  # our own lag when it started
         self.served: int | None = None  # live responses when it turned out not to be a quick one
+        self.reading: Reading | None = None  # of all live responses, at the same moment
         self.overstays = (
             False  # it has taken too long, and runs on until the next one: it may yet be answered
         )

@@ -4,7 +4,13 @@ from balancer.health.active import ActiveChecks
 from balancer.health.settings import CheckSettings
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.states import UpstreamState
-from balancer.telemetry.columns import CODE_COLUMN, UPSTREAM_INFLIGHT, Kind
+from balancer.telemetry.columns import (
+    CODE_COLUMN,
+    HISTOGRAM_CELLS,
+    UPSTREAM_FIRST_BYTE,
+    UPSTREAM_INFLIGHT,
+    Kind,
+)
 from balancer.telemetry.ledger import Ledger
 from balancer.upstreams.state import AdminState, Cause
 
@@ -37,6 +43,15 @@ class CheckDoors:
     def served(self, upstream: UpstreamState) -> int:
         """Responses below 500 so far. Codes that are not listed do not count: they may be anything."""
         return sum(self._ledger.total(Kind.UPSTREAM, upstream.row)[:_FIRST_SERVER_ERROR])
+
+    def answers(self, upstream: UpstreamState) -> int:
+        """Responses so far, whatever their status."""
+        end = UPSTREAM_FIRST_BYTE + HISTOGRAM_CELLS
+        return sum(self._ledger.part(upstream.row, UPSTREAM_FIRST_BYTE, end))
+
+    def silent(self, upstream: UpstreamState, since_ns: int) -> None:
+        """It has answered nobody since then, while others did; 0: that is not so."""
+        self._fleet.set_silent(upstream, since_ns)
 
     def is_busy(self, upstream: UpstreamState) -> bool:
         """Whether any worker has requests there now."""

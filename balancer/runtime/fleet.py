@@ -215,6 +215,18 @@ class Fleet:
         """Its first check is in. Until then it counts as eligible, so workers need not be told."""
         upstream.unchecked = False
 
+    def set_silent(self, upstream: UpstreamState, since_ns: int) -> None:
+        """It has answered nobody since then, while others did, so nobody need wait there; 0: that is over."""
+        if upstream.silent_since_ns == since_ns:
+            return
+        upstream.silent_since_ns = since_ns
+        if since_ns:
+            seconds = (self._clock.monotonic_ns() - since_ns) / 1e9
+            text = f"has answered nobody for {seconds:.1f} s: requests that wait there go elsewhere, or fail"
+            self._log.warning("upstream %s of pool %s %s", upstream.id, upstream.pool, text)
+            self._event("silent", upstream, Cause.ACTIVE_CHECK, f"{upstream.id} {text}")
+        self._changed(self.pools[upstream.pool])
+
     def set_address(self, upstream: UpstreamState, address: str) -> None:
         """Its name has this address now."""
         if upstream.address == address:
@@ -223,6 +235,7 @@ class Fleet:
             self._set_no_address(upstream)
             return
         before, upstream.address = upstream.address, address
+        upstream.silent_since_ns = 0  # that was another machine
         if not before:
             self._begin_ramp(upstream)
         moved = f" (before: {before})" if before else ""

@@ -34,6 +34,9 @@ class UpstreamState:
     wanted: AdminState = AdminState.ACTIVE  # by the operator
     announced: bool = False  # its check answered DRAIN_STATUS
     leads_back: str = ""  # where its name leads instead of to an address, as that is one of our own; and why
+    # Since when it has answered neither checks nor requests while others did, on the monotonic clock; 0 where
+    # it is not known to be silent.
+    silent_since_ns: int = 0
     unchecked: bool = False  # checks are on, and the first verdict is not in
     changes: Counter[tuple[str, str]] = field(default_factory=Counter)
     settings_weight: int = 0  # as the settings, or discovery, have it
@@ -76,6 +79,7 @@ class UpstreamState:
             "ramp_since_ns": self.ramp_since_ns,
             "max_inflight": self.max_inflight,
             "on_probation": self.on_probation,
+            "silent_since_ns": self.silent_since_ns,
         }
 
 

@@ -113,6 +113,8 @@ class Scene:
         self.told: list[str] = []
         self.whys: list[str] = []
         self.live: defaultdict[str, int] = defaultdict(int)
+        self.errors: defaultdict[str, int] = defaultdict(int)  # live responses of 500 and above
+        self.silences: dict[str, int] = {}  # since when, of those that are known to be silent
         self.busy: set[str] = set()
         self.served_reads = 0
         self.checks = ActiveChecks[FakeUpstream](
@@ -173,6 +175,14 @@ class Scene:
     def served(self, upstream: FakeUpstream) -> int:
         self.served_reads += 1
         return self.live[upstream.id]
+
+    def answers(self, upstream: FakeUpstream) -> int:
+        return self.live[upstream.id] + self.errors[upstream.id]
+
+    def silent(self, upstream: FakeUpstream, since_ns: int) -> None:
+        if self.silences.get(upstream.id, 0) != since_ns:
+            self.silences[upstream.id] = since_ns
+            self._tell(f"{upstream.id} {'silent' if since_ns else 'heard'}", "")
 
     def is_busy(self, upstream: FakeUpstream) -> bool:
         return upstream.id in self.busy

@@ -51,6 +51,13 @@ class Instance:
     def served(self, upstream: FakeUpstream) -> int:
         return 0
 
+    def answers(self, upstream: FakeUpstream) -> int:
+        return 0
+
+    def silent(self, upstream: FakeUpstream, since_ns: int) -> None:
+        if since_ns:
+            self.told.put_nowait("silent")
+
     def is_busy(self, upstream: FakeUpstream) -> bool:
         return False
 

@@ -1,0 +1,222 @@
+"""Who answers neither checks nor requests is known to be silent, and since when; who is only slow is not."""
+
+import pytest
+
+from balancer.health.result import Reply, Result
+from balancer.health.silence import Reading, Silence
+from tests.health.scene import CLOSED, ERROR, HANG, OK, SETTINGS, STEP, After, Answer, Scene
+
+UNREACHABLE = Reply(Result.UNREACHABLE, 0, "no route to host")
+REFUSED = Reply(Result.REFUSED, 0, "refused: nothing listens there")
+
+
+# What the checks of one upstream bring, beside another one that is well; what requests in flight are answered
+# in the second before each of them; and after how many of them it is known to be silent, and until which.
+CASES: dict[str, tuple[list[tuple[Answer, str]], list[str]]] = {
+    "two timeouts": ([(HANG, ""), (HANG, "")], ["failing", "silent"]),
+    "no way there": ([(UNREACHABLE, ""), (UNREACHABLE, "")], ["failing", "silent"]),
+    "no answer, then no way there": ([(HANG, ""), (UNREACHABLE, "")], ["failing", "silent"]),
+    "answers before the first check only": ([(HANG, "200"), (HANG, "")], ["failing", "silent"]),
+    "an error between the checks": ([(HANG, ""), (HANG, "500"), (HANG, "")], ["failing", "silent"]),
+    "an error between the checks, and no third": ([(HANG, ""), (HANG, "500")], ["failing"]),
+    "a good answer between them": ([(HANG, ""), (HANG, "200")], []),
+    "its own word, then silence": ([(ERROR, ""), (HANG, "")], ["failing"]),
+    "its own word, then silence for as long": ([(ERROR, ""), (HANG, ""), (HANG, "")], ["failing", "silent"]),
+    "its own word twice": ([(ERROR, ""), (ERROR, "")], ["failing"]),
+    "refused": ([(REFUSED, ""), (REFUSED, "")], ["failing"]),
+    "closed": ([(CLOSED, ""), (CLOSED, "")], ["failing"]),
+    "silence, then refused": ([(HANG, ""), (HANG, ""), (REFUSED, "")], ["failing", "silent", "heard"]),
+    "silence, then its own word": ([(HANG, ""), (HANG, ""), (ERROR, "")], ["failing", "silent", "heard"]),
+    "silence, then a check that passes": ([(HANG, ""), (HANG, ""), (OK, "")], ["failing", "silent", "heard"]),
+    "silence, then an answer in panic": (
+        [(HANG, ""), (HANG, ""), (HANG, "200")],
+        ["failing", "silent", "heard"],
+    ),
+    "silence, then an error in panic, then silence": (
+        [(HANG, ""), (HANG, ""), (HANG, "500"), (HANG, "")],
+        ["failing", "silent", "heard", "silent"],
+    ),
+    "back, and silent again": (
+        [(HANG, ""), (HANG, ""), (OK, ""), (OK, ""), (HANG, ""), (HANG, "")],
+        ["failing", "silent", "heard", "passing", "failing", "silent"],
+    ),
+}
+
+
+def play(scene: Scene, checks: list[tuple[Answer, str]]) -> None:
+    """The checks of app1, one after the other; the first one passes."""
+    scene.add("app1", "app2")
+    scene.probes["app1"].script.extend([OK, *(answer for answer, _ in checks)])
+    scene.probes["app1"].always = HANG
+    scene.checks.start()
+    for number, (answer, answered) in enumerate(checks, 1):
+        scene.run(0.15)
+        scene.live["app1"] += answered == "200"
+        scene.errors["app1"] += answered == "500"
+        while len(scene.probes["app1"].asked) == number:
+            scene.run(STEP)
+        scene.run(1.1 if answer is HANG else STEP)
+
+
+def told_of(scene: Scene, name: str) -> list[str]:
+    return [told.removeprefix(f"{name} ") for told in scene.told if told.startswith(name)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_who_is_known_to_be_silent(case: str) -> None:
+    checks, expected = CASES[case]
+    scene = Scene()
+    play(scene, checks)
+    assert told_of(scene, "app1") == ["checked", *expected]
+    scene.close()
+
+
+def test_it_is_silent_since_the_first_check_that_was_not_answered_was_waiting() -> None:
+    scene = Scene()
+    play(scene, [(HANG, ""), (HANG, "")])
+    asked = round(scene.probes["app1"].asked[1][0] * 1e9)
+    since = scene.silences["app1"]
+    assert asked < since < asked + 200_000_000
+    scene.run(10.0)
+    assert scene.silences["app1"] == since  # as long as it lasts
+    scene.close()
+
+
+def test_a_check_that_is_answered_late_ends_it() -> None:
+    scene = Scene()
+    scene.add("app1", "app2")
+    scene.probes["app1"].script.extend([OK, HANG, After(1.2, ERROR)])
+    scene.probes["app1"].always = HANG
+    scene.checks.start()
+    while "app1 silent" not in scene.told:
+        scene.run(STEP)
+    assert scene.silences["app1"]
+    scene.run(0.3)
+    assert told_of(scene, "app1")[-1] == "heard"
+    scene.close()
+
+
+@pytest.mark.parametrize("answer", [OK, ERROR, HANG, REFUSED], ids=["well", "ill", "silent", "refusing"])
+def test_it_takes_another_one_that_is_well(answer: Answer) -> None:
+    """When none is, it is likely to be what all of them wait for; and there is nowhere to go."""
+    scene = Scene()
+    scene.add("app1", "app2")
+    scene.probes["app1"].script.append(OK)
+    scene.probes["app2"].script.append(OK)
+    scene.probes["app1"].always = HANG
+    scene.probes["app2"].always = answer
+    scene.checks.start()
+    scene.run(20.0)
+    assert "app1 failing" in scene.told
+    assert ("app1 silent" in scene.told) is (answer is OK)
+    scene.close()
+
+
+def test_another_one_of_another_pool_is_none() -> None:
+    scene = Scene()
+    first, second = scene.add("app1", "app2")
+    scene.checks.remove(second)
+    second.pool = "other"
+    scene.checks.add(second, SETTINGS)
+    scene.probes["app1"].script.append(OK)
+    scene.probes["app1"].always = HANG
+    scene.checks.start()
+    scene.run(20.0)
+    assert told_of(scene, first.id) == ["checked", "failing"]
+    scene.close()
+
+
+def test_where_all_hang_and_one_comes_back_the_others_are_silent() -> None:
+    scene = Scene()
+    scene.add("app1", "app2")
+    for name in ("app1", "app2"):
+        scene.probes[name].script.append(OK)
+        scene.probes[name].always = HANG
+    scene.checks.start()
+    scene.run(10.0)
+    assert not any(scene.silences.values())
+    scene.probes["app2"].always = OK
+    scene.run(6.0)
+    assert scene.silences == {"app1": scene.silences["app1"]}
+    assert scene.silences["app1"]
+    scene.close()
+
+
+def test_one_that_is_slow_counts_as_well() -> None:
+    """Its checks wait behind requests, which are answered."""
+    scene = Scene()
+    scene.add("app1", "app2")
+    for name in ("app1", "app2"):
+        scene.probes[name].script.append(OK)
+        scene.probes[name].always = HANG
+    scene.checks.start()
+    for _ in range(100):
+        scene.live["app2"] += 1
+        scene.run(0.1)
+    assert told_of(scene, "app1") == ["checked", "failing", "silent"]
+    assert told_of(scene, "app2") == ["checked"]
+    scene.close()
+
+
+def test_another_machine_at_its_address_is_not() -> None:
+    scene = Scene()
+    upstream, _ = scene.add("app1", "app2")
+    scene.probes["app1"].script.append(OK)
+    scene.probes["app1"].always = HANG
+    scene.checks.start()
+    while "app1 silent" not in scene.told:
+        scene.run(STEP)
+    upstream.address = "10.0.0.9"
+    scene.checks.moved(upstream)
+    scene.run(1.2)
+    assert told_of(scene, "app1") == ["checked", "failing", "silent", "heard"]
+    scene.close()
+
+
+@pytest.mark.parametrize("fall", [1, 2, 3, 5])
+def test_it_is_known_with_the_ejection(fall: int) -> None:
+    for seed in range(20):
+        scene = Scene(seed=seed)
+        scene.add("app1", "app2", fall=fall)
+        scene.probes["app1"].script.append(OK)
+        scene.probes["app1"].always = HANG
+        scene.checks.start()
+        while "app1 failing" not in scene.told:
+            scene.run(STEP)
+        if fall > 1:
+            assert "app1 silent" in scene.told, seed
+        else:  # the other one may not have been asked meanwhile
+            scene.run(3.1)
+            assert "app1 silent" in scene.told, seed
+        scene.close()
+
+
+# --- what is counted
+
+BEGINS = Reading(100, 7)
+
+
+def test_checks_in_a_row_without_an_answer_are_counted() -> None:
+    silence = Silence()
+    silence.goes_on(BEGINS, 7)
+    assert (silence.checks, silence.since_ns) == (1, 100)
+    silence.goes_on(Reading(200, 7), 7)
+    assert (silence.checks, silence.since_ns) == (2, 100)
+    silence.end()
+    assert (silence.checks, silence.since_ns) == (0, 0)
+
+
+def test_an_answer_between_two_checks_begins_anew() -> None:
+    silence = Silence()
+    silence.goes_on(BEGINS, 7)
+    silence.goes_on(Reading(200, 8), 8)
+    assert (silence.checks, silence.since_ns) == (1, 200)
+
+
+def test_one_during_a_check_ends_it() -> None:
+    silence = Silence()
+    silence.goes_on(BEGINS, 7)
+    silence.goes_on(Reading(200, 7), 8)
+    assert (silence.checks, silence.since_ns) == (0, 0)
+    silence.goes_on(Reading(300, 8), 8)
+    assert (silence.checks, silence.since_ns) == (1, 300)

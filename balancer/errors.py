@@ -155,6 +155,13 @@ UPGRADE_FAILED = Failure(
 FIRST_BYTE_TIMEOUT = Failure(
     "first_byte_timeout", 504, _UPSTREAM, "http_response_timeout", "The upstream did not answer in time."
 )
+UPSTREAM_UNRESPONSIVE = Failure(
+    "upstream_unresponsive",
+    504,
+    _UPSTREAM,
+    "destination_unavailable",
+    "The upstream has stopped answering: it failed its checks while this request waited.",
+)
 IDLE_TIMEOUT = Failure(
     "idle_timeout",
     504,
@@ -205,6 +212,7 @@ FAILURES: tuple[Failure, ...] = (
     RESPONSE_HEAD_TOO_LARGE,
     UPGRADE_FAILED,
     FIRST_BYTE_TIMEOUT,
+    UPSTREAM_UNRESPONSIVE,
     IDLE_TIMEOUT,
     TOTAL_TIMEOUT,
     DRAIN_TIMEOUT,

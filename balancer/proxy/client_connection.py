@@ -206,6 +206,11 @@ class ClientConnection(asyncio.Protocol):
 
     # --- the sweep's calls
 
+    @property
+    def exchange(self) -> Exchange:
+        """The request that runs, or the last one that did."""
+        return self._exchange
+
     def check_deadline(self, now: int) -> None:
         """End whatever has waited for too long. `now` is past `deadline_ns`."""
         unsent = self.transport.get_write_buffer_size()

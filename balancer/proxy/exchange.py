@@ -12,6 +12,7 @@ from balancer.errors import (
     DRAIN_TIMEOUT,
     INTERNAL_ERROR,
     LOOP_DETECTED,
+    UPSTREAM_UNRESPONSIVE,
     WANT_OF_A_PLACE,
     Failure,
     Outcome,
@@ -194,6 +195,15 @@ class Exchange:
             self._close = True
             self.let_go(Outcome.CANCELLED, "failed")
             self.fail(INTERNAL_ERROR, "")
+
+    def leave_silent(self, now: int) -> bool:
+        """Its upstream is known to answer nobody: whether the request does not wait for it any more."""
+        attempt = self.attempt
+        if attempt is None or not self._resending.leaves(attempt):
+            return False
+        seconds = (now - attempt.upstream.silent_since_ns) / 1e9
+        self.upstream_failed(UPSTREAM_UNRESPONSIVE, f"it has answered nobody for {seconds:.1f} s")
+        return True
 
     # --- the connecting's calls
 

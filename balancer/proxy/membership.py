@@ -10,7 +10,7 @@ from balancer.connections.keepalive import KeepaliveSettings
 from balancer.pools.pool import UpstreamPool
 from balancer.pools.slow_start import SlowStart
 from balancer.upstreams.conduct import Conduct
-from balancer.upstreams.state import AdminState, Cause
+from balancer.upstreams.state import AdminState, Cause, others_left
 from balancer.upstreams.upstream import Upstream
 
 
@@ -34,6 +34,7 @@ class MemberState:
     ramp_since_ns: int
     max_inflight: int  # this worker's share, 0 for none
     on_probation: bool
+    silent_since_ns: int  # on the monotonic clock, 0 where it is not known to answer nobody
 
 
 class Membership:
@@ -43,7 +44,7 @@ class Membership:
     go: from then on nobody here writes to it.
     """
 
-    __slots__ = ("_cells", "_connector", "_idle", "_leaving", "_members", "_pools")
+    __slots__ = ("_cells", "_connector", "_idle", "_leaving", "_members", "_pools", "_silent")
 
     def __init__(self, connector: Connector, cells: Callable[[int], memoryview[int]]) -> None:
         """`cells` gives the cells of a row in this worker's page."""
@@ -52,6 +53,7 @@ class Membership:
         self._pools: dict[str, tuple[UpstreamPool, KeepaliveSettings, SlowStart]] = {}
         self._members: dict[str, dict[int, Upstream]] = {}
         self._leaving: dict[int, Upstream] = {}
+        self._silent: dict[str, list[Upstream]] = {}  # by pool, where there are any
         self._idle: dict[int, Upstream] = {}  # of those leaving: nothing ran at them when last looked at
 
     def add_pool(self, pool: UpstreamPool, keepalive: KeepaliveSettings, slow_start: SlowStart) -> None:
@@ -83,6 +85,7 @@ class Membership:
             if state.on_probation and not upstream.on_probation:
                 conduct.begin_probation()
             upstream.on_probation = state.on_probation
+            upstream.silent_since_ns = state.silent_since_ns
             upstream.leaves_by_itself = state.leaves_by_itself
             upstream.causes = state.causes
             upstream.backup = state.backup
@@ -96,8 +99,23 @@ class Membership:
         for row, upstream in before.items():
             self._connector.expire(upstream)
             self._leaving[row] = upstream
+        silent = [upstream for upstream in members.values() if upstream.silent_since_ns]
+        if silent:
+            self._silent[pool_name] = silent
+        else:
+            self._silent.pop(pool_name, None)
         slow_start.begin(members.values())
         pool.set_members(list(members.values()))
+
+    def hopeless(self) -> set[Upstream]:
+        """Where requests wait in vain while they could be answered elsewhere: at upstreams that are known to
+        answer nobody, and are not the last ones."""
+        return {
+            one
+            for name, silent in self._silent.items()
+            for one in silent
+            if one.inflight > one.streaming and others_left(one, self._pools[name][0].upstreams)
+        }
 
     def close(self) -> None:
         """Nobody is served from the queues any more."""

@@ -5,7 +5,7 @@ from __future__ import annotations  # memoryview[int] is not subscriptable at ru
 import asyncio
 import select
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
 
 from balancer.clock import Clock
@@ -26,8 +26,9 @@ from balancer.proxy.failure_record import (
 )
 from balancer.proxy.limits import FOREVER_NS, Limits, Timeouts
 from balancer.proxy.loops import Loops
-from balancer.proxy.membership import Membership
+from balancer.proxy.membership import Membership, MemberState
 from balancer.proxy.record import exchange_record, refusal_record
+from balancer.proxy.rescue import Rescue
 from balancer.proxy.resending import Kept
 from balancer.proxy.router import Router
 from balancer.proxy.tunnel import Tunnel
@@ -52,7 +53,7 @@ class Proxy:
     """
 
     __slots__ = ("_admitted", "_clients", "_clock", "_failures", "_listener_cells", "_released",
-                 "_worker_cells", "connect_races", "connector", "date_line", "draining",
+                 "_rescue", "_worker_cells", "connect_races", "connector", "date_line", "draining",
                  "forwarding", "half_closed", "kept", "limits", "loop", "loops", "membership",
                  "monotonic_ns", "records", "report", "request_ids", "router", "timeouts")  # fmt: skip
 
@@ -95,6 +96,7 @@ class Proxy:
         self._failures: deque[FailureNote] = deque(maxlen=_FAILURES_KEPT)
         self._released: list[int] = []
         self._clients: set[ClientConnection] = set()
+        self._rescue = Rescue(self._clients, membership, loop, clock)
         self._admitted = 0
         self._listener_cells = listener_cells
         self._worker_cells = worker_cells
@@ -105,6 +107,12 @@ class Proxy:
     def client_protocol(self) -> ClientConnection:
         """The protocol for a newly accepted connection."""
         return ClientConnection(self)
+
+    def take_news(self, pool_name: str, states: Sequence[MemberState], revision: int) -> None:
+        """What the supervisor says of a pool's upstreams (`Membership.apply`), and what follows for requests
+        that run."""
+        self.membership.apply(pool_name, states, revision)
+        self._rescue.look()
 
     @property
     def connections(self) -> int:
@@ -127,6 +135,7 @@ class Proxy:
             for client in list(self._clients):
                 client.check_total(now)
         self._poll_unread()
+        self._rescue.look()
         self.connector.sweep(now)
         self._released += self.membership.sweep()
         for route in self.router.routes:
@@ -147,6 +156,7 @@ class Proxy:
     def close(self) -> None:
         """Let go of idle upstream connections and timers."""
         self.connect_races.close()
+        self._rescue.close()
         self.membership.close()
         self.connector.close()
         for route in self.router.routes:

@@ -12,6 +12,7 @@ from balancer.errors import (
     MALFORMED_RESPONSE,
     TOTAL_TIMEOUT,
     UPSTREAM_CLOSED,
+    UPSTREAM_UNRESPONSIVE,
     Failure,
     Outcome,
 )
@@ -28,9 +29,14 @@ _REASONS: dict[Failure, str] = {
     UPSTREAM_CLOSED: "upstream_closed",
     FIRST_BYTE_TIMEOUT: "first_byte_timeout",
     MALFORMED_RESPONSE: "malformed_response",
+    UPSTREAM_UNRESPONSIVE: "upstream_unresponsive",
 }
 # What an attempt's failure is called where it ends; others are Outcome.FAILED.
-_OUTCOMES = {FIRST_BYTE_TIMEOUT: Outcome.TIMED_OUT, TOTAL_TIMEOUT: Outcome.TIMED_OUT}
+_OUTCOMES = {
+    FIRST_BYTE_TIMEOUT: Outcome.TIMED_OUT,
+    TOTAL_TIMEOUT: Outcome.TIMED_OUT,
+    UPSTREAM_UNRESPONSIVE: Outcome.CANCELLED,  # its checks have ejected it already
+}
 # Of all requests of a worker together: what is kept for replay must not become its memory's problem.
 MOST_KEPT = 64 << 20
 
@@ -114,6 +120,20 @@ class Resending:
         self._before = taken(attempt.connection.transport.get_extra_info("socket"))
 
     # --- the exchange's questions, after an attempt
+
+    def leaves(self, attempt: Attempt) -> bool:
+        """Whether this attempt is given up, as its upstream has been silent for as long as its checks failed.
+
+        A request that can go elsewhere does so, but not twice: then it may be what silences them. Any other
+        fails if it came later than the check that was the first to fail: nobody has begun to work on it. One
+        that was there before may be what the app is working on, and keeps its time.
+        """
+        connecting = self._exchange.connecting
+        if any(failure is UPSTREAM_UNRESPONSIVE for _, failure, _ in connecting.misses):
+            return False
+        if self._may_go(attempt) and connecting.may_go_on():
+            return True
+        return attempt.started_ns >= attempt.upstream.silent_since_ns
 
     def after_answer(self, head: ResponseHead, body: bytes, last: bool, now: int) -> bool:
         """An upstream answered with an error: whether the request goes to another one instead of this

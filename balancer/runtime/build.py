@@ -227,6 +227,7 @@ def member_states(upstreams: list[dict[str, Any]], workers: int, slot: int) -> l
             ramp_since_ns=one["ramp_since_ns"],
             max_inflight=share(one["max_inflight"], workers, slot, one["row"]),
             on_probation=one["on_probation"],
+            silent_since_ns=one["silent_since_ns"],
         )
         for one in upstreams
     ]

@@ -90,7 +90,7 @@ class Worker:
         doors = Doors(self._listeners, proxy.client_protocol)
         self._handlers["adopt"] = doors.on_adopt
         self._handlers["release"] = doors.on_release
-        self._handlers["pool"] = lambda message: proxy.membership.apply(
+        self._handlers["pool"] = lambda message: proxy.take_news(
             message["name"],
             member_states(message["upstreams"], start["workers"], start["slot"]),
             message["revision"],

@@ -96,6 +96,7 @@ RETRY_REASONS: tuple[str, ...] = (
     "upstream_closed",
     "first_byte_timeout",
     "malformed_response",
+    "upstream_unresponsive",  # it failed its checks while the request waited
 )
 POOL_RETRY_BUDGET_EXHAUSTED = POOL_RETRIES + len(RETRY_REASONS)
 POOL_TUNNELS = POOL_RETRY_BUDGET_EXHAUSTED + 1  # gauge

@@ -17,7 +17,8 @@ class Upstream:
     `telemetry.columns`), `row` the number of it, which is the same in every page.
     `admin_state`, `leaves_by_itself`, `causes`, `backup` and `on_probation` are as the supervisor last said;
     that it is an outlier this worker may know first. `ramp_since_ns` is when its slow start began, 0 where it
-    has none. `conduct` is what this worker has seen of it.
+    has none; `silent_since_ns`, since when it has answered neither checks nor requests while others did, is 0
+    where it is not known to be silent. `conduct` is what this worker has seen of it.
 
     `max_inflight` is this worker's share of how many requests it may have in flight, `concurrency_limit` how
     many of them may await their first byte; 0 for no limit. `streaming` are those in flight whose response
@@ -28,7 +29,7 @@ class Upstream:
     __slots__ = ("admin_state", "authority", "backup", "causes", "cells", "concurrency_limit", "conduct",
                  "effective_weight", "host", "id", "inflight", "inflight_limit", "leaves_by_itself",
                  "max_inflight", "on_probation", "port", "ramp_since_ns", "remote_inflight", "row",
-                 "streaming", "turned_away", "weight")  # fmt: skip
+                 "silent_since_ns", "streaming", "turned_away", "weight")  # fmt: skip
 
     def __init__(
         self, id: str, host: str, port: int, weight: int, cells: memoryview[int], row: int = 0
@@ -43,6 +44,7 @@ class Upstream:
         self.backup = False
         self.ramp_since_ns = 0
         self.on_probation = False
+        self.silent_since_ns = 0
         self.conduct = Conduct()
         self.inflight = 0
         self.streaming = 0

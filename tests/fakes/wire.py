@@ -69,6 +69,7 @@ def upstream_message(number: int, **changes: Any) -> dict[str, Any]:
         "ramp_since_ns": 0,
         "max_inflight": 0,
         "on_probation": False,
+        "silent_since_ns": 0,
         **changes,
     }
 
@@ -173,7 +174,7 @@ class Wire:
         """The supervisor says that the pool has these upstreams; see `upstream_message`."""
         self.revision += 1
         states = member_states(list(upstreams), 1, 0)
-        self.proxy.membership.apply("default", states, self.revision)
+        self.proxy.take_news("default", states, self.revision)
 
     def _told(self, message: dict[str, Any]) -> bool:
         self.told.append(message)

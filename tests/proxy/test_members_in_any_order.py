@@ -23,6 +23,8 @@ STATES: list[dict[str, Any] | None] = [
     {},
     {},
     {"causes": ["active_check"]},
+    {"causes": ["active_check"], "silent_since_ns": 1},  # all its requests came later
+    {"causes": ["active_check"], "silent_since_ns": 1 << 62},  # all came before
     {"causes": ["outlier"]},
     {"admin_state": "draining"},
     {"admin_state": "maintenance"},

@@ -17,7 +17,7 @@ from balancer.upstreams.upstream import Upstream
 if TYPE_CHECKING:
     from balancer.proxy.exchange import Exchange
 
-# So many are taken away in one turn of the loop: some 20 ms in which nobody else is served.
+# So many are taken away in one turn of the loop: some 5 ms in which nobody else is served.
 _AT_ONCE = 100
 
 

@@ -79,6 +79,10 @@ class HasState(Protocol):
     def on_probation(self) -> bool:
         """Whether it has been an outlier, and has not answered well since."""
 
+    @property
+    def silent_since_ns(self) -> int:
+        """Since when it has answered nobody while others did, 0 where it is not known to be silent."""
+
     def is_reachable(self) -> bool:
         """Whether it has an address and a share of the load."""
 
@@ -91,9 +95,9 @@ def candidates(members: Sequence[MemberT], panic: bool) -> tuple[list[MemberT], 
 
     Backup upstreams only where there is no other: first those that are eligible, before panic; then, in
     panic, where there are none but them. In panic those that leave of their own accord come first, as they
-    still serve; then the ejected ones. An operator's drain and maintenance hold in panic too. `panic` says
-    whether it is allowed. Those on probation are tried with a request now and then (`UpstreamPool.choose`),
-    and are candidates only where there are no others.
+    still serve; then the ejected ones, and last those of them that answer nobody. An operator's drain and
+    maintenance hold in panic too. `panic` says whether it is allowed. Those on probation are tried with a
+    request now and then (`UpstreamPool.choose`), and are candidates only where there are no others.
     """
     reachable = [one for one in members if one.is_reachable() and one.admin_state is AdminState.ACTIVE]
     eligible = [one for one in reachable if is_eligible(one.admin_state, one.causes)]
@@ -103,7 +107,8 @@ def candidates(members: Sequence[MemberT], panic: bool) -> tuple[list[MemberT], 
     if eligible or not panic:
         return _first_choice(eligible), False
     leaving = [one for one in members if one.is_reachable() and one.leaves_by_itself and not one.causes]
-    return _first_choice(leaving or reachable), bool(leaving or reachable)
+    heard = [one for one in reachable if not one.silent_since_ns]
+    return _first_choice(leaving or heard or reachable), bool(leaving or reachable)
 
 
 def standing_by(members: Sequence[MemberT], chosen: Collection[MemberT]) -> list[MemberT]:

@@ -21,6 +21,7 @@ class One:
     backup: bool = False
     reachable: bool = True
     leaves_by_itself: bool = False
+    silent_since_ns: int = 0
 
     def is_reachable(self) -> bool:
         return self.reachable

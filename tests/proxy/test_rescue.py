@@ -204,6 +204,14 @@ def test_one_that_came_in_panic_goes_as_well(stage: Stage) -> None:
     assert stage.logged()["tried"] == ["app1:8000", "app2:8000"]
 
 
+def test_in_panic_one_that_is_ejected_otherwise_is_used_rather(stage: Stage) -> None:
+    tell(stage, silent(), EJECTED)
+    for _ in range(4):
+        stage.ask()
+        stage.answer()
+    assert set(stage.dialled) == {"10.0.0.2"}
+
+
 def test_a_backup_will_do(stage: Stage) -> None:
     tell(stage, {}, {"backup": True})
     client, since = asked(stage, GET)

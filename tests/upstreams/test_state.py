@@ -38,6 +38,7 @@ class One:
     backup: bool = False
     on_probation: bool = False
     leaves_by_itself: bool = False
+    silent_since_ns: int = 0
 
     def is_reachable(self) -> bool:
         return self.reachable
@@ -45,6 +46,7 @@ class One:
 
 WELL, ILL = One(), One(causes=frozenset([CHECK]))
 SPARE, ILL_SPARE = One(backup=True), One(causes=frozenset([CHECK]), backup=True)
+SILENT = One(causes=frozenset([CHECK]), silent_since_ns=1)
 TRIED = One(on_probation=True)
 LEAVING, OUT, NOWHERE = One(DRAINING), One(MAINTENANCE), One(reachable=False)
 GOING = One(DRAINING, leaves_by_itself=True)
@@ -75,6 +77,9 @@ CASES: dict[str, tuple[list[One], bool, list[One], bool]] = {
     "and better than an ill backup": ([GOING, ILL_SPARE], True, [GOING], True),
     "if it is ill as well it is no better": ([GOING_ILL, ILL], True, [ILL], True),
     "but not without an address": ([GOING_NOWHERE, ILL], True, [ILL], True),
+    "one that answers nobody is no help": ([SILENT, ILL], True, [ILL], True),
+    "unless there is no other": ([SILENT, SILENT, OUT], True, [SILENT, SILENT], True),
+    "a backup that answers is better": ([SILENT, ILL_SPARE], True, [ILL_SPARE], True),
     "without panic it is left alone": ([GOING, ILL], False, [], False),
     "ill and draining": ([One(DRAINING, frozenset([CHECK]))], True, [], False),
 }

@@ -86,4 +86,4 @@ async def test_who_serves_stays_and_who_hangs_goes(leaving: int, workers: str) -
         await until(goes_on)
         # That the pool has too much to do now, with many who leave, is an event of its own.
         of_upstreams = [one for one in await events(balancer) if one != ("overload", None)]
-        assert of_upstreams == [("ejected", ill.address)]
+        assert of_upstreams == [("ejected", ill.address), ("silent", ill.address)]

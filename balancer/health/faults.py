@@ -10,7 +10,7 @@ def fault_of(error: aiohttp.ClientError | OSError, where: str) -> Reply:
     """The reply that stands for `error`; `where` is the address and port that was asked."""
     match error:
         case aiohttp.ClientConnectorError():
-            return _not_connected(error.os_error, where)
+            return not_connected(error.os_error, where)
         case aiohttp.ClientResponseError():
             # Its text may quote the peer's bytes, over several lines.
             first_line = error.message.partition("\n")[0].rstrip(":")[:100]
@@ -25,7 +25,8 @@ def fault_of(error: aiohttp.ClientError | OSError, where: str) -> Reply:
             return Reply(Result.NOT_MADE, 0, f"no check could be made ({error})")
 
 
-def _not_connected(error: OSError, where: str) -> Reply:
+def not_connected(error: OSError, where: str) -> Reply:
+    """The reply that stands for an `error` of connecting."""
     if isinstance(error, ConnectionRefusedError):
         return Reply(Result.REFUSED, 0, f"refused: nothing listens on {where}")
     reason = error.strerror or str(error)

@@ -14,9 +14,10 @@ from aiohttp.typedefs import StrOrURL
 from balancer import __version__
 from balancer.connections.last_words import is_break
 from balancer.errors import LOOP_DETECTED
-from balancer.health.faults import fault_of
+from balancer.health.faults import fault_of, not_connected
 from balancer.health.judging import judge
 from balancer.health.result import Reply, Result
+from balancer.health.second_look import look_again, render_check
 from balancer.health.settings import CheckSettings
 
 # Every so many checks one starts on a fresh connection, so that a replica that serves its old connections
@@ -73,7 +74,8 @@ class _Connector(aiohttp.TCPConnector):
 class HttpProbe:
     """Checks one upstream by HTTP, on a connection of its own.
 
-    A response must be complete to pass, up to BODY_LIMIT. Redirects are not followed, cookies not kept, and
+    A response must be complete to pass, up to BODY_LIMIT; one that aiohttp does not take passes if the proxy
+    would take it. Redirects are not followed, cookies not kept, and
     bodies not decoded. A kept connection that the upstream closes just as it is used is no failure: aiohttp
     asks once more, on a fresh one.
     """
@@ -82,6 +84,7 @@ class HttpProbe:
         "_checks_left",
         "_connector",
         "_headers",
+        "_inexact",
         "_keepalive",
         "_resolver",
         "_session",
@@ -107,6 +110,7 @@ class HttpProbe:
         self._connector: _Connector | None = None  # the session's
         self._checks_left = 0  # on the present connection
         self._where: tuple[str, int] = ("", 0)
+        self._inexact = ""  # the target, where it answers in a way that aiohttp does not take
         self._url: StrOrURL = ""  # a string, until aiohttp has parsed it
 
     async def check(self, address: str, port: int) -> Reply:
@@ -114,10 +118,13 @@ class HttpProbe:
         if (address, port) != self._where:
             await self.close()
             self._where = (address, port)
+            self._inexact = ""
             host = f"[{address}]" if ":" in address else address
             self._url = f"http://{host}:{port}{self._settings.path}"
         elif self._checks_left == 0:
             await self.close()
+        if self._inexact:
+            return await self._look_again(None)
         if self._session is None:
             self._session = self._open_session()
             self._checks_left = CHECKS_PER_CONNECTION
@@ -131,7 +138,12 @@ class HttpProbe:
                 if not response.closed:  # it is, and its connection is kept, once all of it has been read
                     response.close()
         except (aiohttp.ClientError, OSError) as error:
-            return fault_of(error, f"{address}:{port}")
+            reply = fault_of(error, f"{address}:{port}")
+            if not isinstance(error, aiohttp.ClientResponseError):
+                return reply
+            # Known also if this is cancelled: the next check shall have all its time for it.
+            self._inexact = error.request_info.url.raw_path_qs
+            return await self._look_again(reply)
         if self._was_cut(response, len(body)):
             return Reply(Result.CLOSED, 0, "its response broke off")
         if response.status == LOOP_DETECTED.status and self._via and self._via in body:
@@ -159,6 +171,22 @@ class HttpProbe:
             max_field_size=_HEAD_LIMIT,
             timeout=_NO_TIMEOUT,
         )
+
+    async def _look_again(self, first: Reply | None) -> Reply:
+        """aiohttp takes what this upstream sends for no response: it is one if the proxy would take it.
+        `first` is what was said of it just now."""
+        await self.close()
+        address, port = self._where
+        try:
+            request = render_check(self._inexact, self._headers)
+            seen = await look_again(address, port, request, BODY_LIMIT)
+        except OSError as error:
+            return not_connected(error, f"{address}:{port}")
+        if isinstance(seen, Reply):
+            if first is not None or seen.result is Result.MALFORMED:
+                self._inexact = ""
+            return first or seen
+        return judge(self._settings, *seen)
 
     def _was_cut(self, response: aiohttp.ClientResponse, size: int) -> bool:
         """Whether the end of a body that was read, with `size` bytes, is only that of a broken connection."""

@@ -360,6 +360,80 @@ async def test_ipv6() -> None:
         pytest.skip("this machine has no IPv6")
 
 
+# What the proxy understands (`tests/corpus/responses.txt`), and aiohttp does not: all of it, or one release.
+INEXACT = {
+    "white space before the colon": b"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok",
+    "bare LF": b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+    "CR and NUL in values": b"HTTP/1.1 200 OK\r\nX: a\rb\0c\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/1.2": b"HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/2": b"HTTP/2 200\r\nContent-Length: 2\r\n\r\nok",
+    "the same length twice": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok",
+    "length and chunked": (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+    ),
+    "chunks in bare LF": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\nok\n0\n\n",
+    "200 fields": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + b"X-A: 1\r\n" * 199 + b"\r\nok",
+    "until it closes": b"HTTP/1.2 200 OK\r\n\r\nall ok",
+    "after an interim response": b"HTTP/1.2 103 X\r\n\r\nHTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\nok",
+}
+
+
+@on_both_loops
+@pytest.mark.parametrize("case", INEXACT)
+def test_what_the_proxy_understands_is_no_fault(run: Run, case: str) -> None:
+    async def main() -> None:
+        async with raw_server() as server, Checker(server, path="/up%2F?x=a+b", body="ok") as checker:
+            server.answer = [INEXACT[case]]
+            server.close_after = True
+            assert await checker.check() == Reply(Result.PASSED, 200, "200 on /up%2F")
+            asked = server.connections
+            for _ in range(3):
+                assert (await checker.check()).result is Result.PASSED
+            assert server.connections == asked + 3  # each asked once: it is known how this one answers
+            lines = [sorted(head.split("\r\n")) for head in server.heads]
+            assert [line for line in lines[-1] if line != "Connection: close"] == lines[0]
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"),
+    [
+        pytest.param(b"HTTP/1.2 503 X\r\nContent-Length: 0\r\n\r\n", Result.STATUS, id="an error"),
+        pytest.param(b"HTTP/1.2 200 OK\r\nContent-Length: 4\r\n\r\nfine", Result.BODY, id="another body"),
+        pytest.param(b"HTTP/1.2 200 OK\r\nContent-Length: 5\r\n\r\nok", Result.CLOSED, id="half a body"),
+        pytest.param(b"", Result.CLOSED, id="nothing"),
+        pytest.param(b"SSH-2.0-OpenSSH_9.6\r\n", Result.MALFORMED, id="another protocol"),
+        pytest.param(
+            b"HTTP/1.2 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
+            Result.MALFORMED,
+            id="in doubt",
+        ),
+        pytest.param(b"HTTP/1.2 103 X\r\n\r\n" * 101, Result.MALFORMED, id="hints without an end"),
+    ],
+)
+async def test_an_inexact_upstream_is_judged_as_any(server: RawServer, answer: bytes, result: Result) -> None:
+    server.answer = [INEXACT["HTTP/1.2"]]
+    server.close_after = True
+    async with Checker(server, body="ok") as checker:
+        assert (await checker.check()).result is Result.PASSED
+        server.answer = [answer]
+        assert (await checker.check()).result is result
+        server.answer = [OK]
+        assert (await checker.check()).result is Result.PASSED
+
+
+async def test_an_inexact_upstream_that_is_gone(server: RawServer) -> None:
+    server.answer = [INEXACT["HTTP/1.2"]]
+    async with Checker(server) as checker:
+        assert (await checker.check()).result is Result.PASSED
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            checker.probe._where = ("127.0.0.1", taken.getsockname()[1])  # as if it had stopped listening
+            reply = await checker.probe.check(*checker.probe._where)
+        assert reply.result is Result.REFUSED
+
+
 async def test_large_fields_are_no_fault(server: RawServer) -> None:
     server.answer = [b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000 + b"\r\nContent-Length: 0\r\n\r\n"]
     async with Checker(server) as checker:

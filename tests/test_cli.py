@@ -59,7 +59,7 @@ def test_every_mistake_is_a_line_on_stderr(command: tuple[str, ...]) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
         "balancer: BALANCER_TIMEOUT__CONNECT: no such setting; did you mean BALANCER_TIMEOUTS__CONNECT?",
-        'balancer: BALANCER_LISTEN: "8080" has no port; write 0.0.0.0:8080',
+        'balancer: BALANCER_LISTEN: "8080" is a port without an address; write 0.0.0.0:8080',
         "balancer: BALANCER_UPSTREAMS: is not set; name your app replicas, "
         "for example BALANCER_UPSTREAMS=app1:8000,app2:8000",
     ]

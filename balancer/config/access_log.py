@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
 from balancer.config.groups import Group
-from balancer.config.types import CommaList
+from balancer.config.types import CommaList, Number
 
 # The fields of an access-log record. Telemetry, which writes them, is a layer above: a test compares.
 ACCESS_LOG_FIELDS = (
@@ -18,6 +18,10 @@ ACCESS_LOG_FIELDS = (
 
 def _check_log_fields(fields: tuple[str, ...]) -> tuple[str, ...]:
     for field in fields:
+        if field == "all":
+            raise ValueError("names all beside others; write all by itself, or the fields without it")
+        if not set(field.split()) - set(ACCESS_LOG_FIELDS) and " " in field:
+            raise ValueError(f"has no commas between its fields; write {','.join(field.split())}")
         if field not in ACCESS_LOG_FIELDS:
             close = get_close_matches(field, ACCESS_LOG_FIELDS, 1)
             remedy = (
@@ -55,6 +59,6 @@ class AccessLogSettings(Group):
     fields: LogFields = Field(
         default=ACCESS_LOG_FIELDS, description="Which fields, in this order: a list, or `all`."
     )
-    sample: float = Field(
+    sample: Number = Field(
         default=1.0, ge=0, le=1, allow_inf_nan=False, description="Share of requests logged, from 0 to 1."
     )

@@ -7,19 +7,26 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>[0-9]{1,9}))?")
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
+_PORT = re.compile(r"[1-9][0-9]{1,4}")
 _LAST_LABEL_NUMERIC = re.compile(r"(?:.*\.)?[0-9]+\.?")
 
 
-def split_host_port(text: str) -> tuple[str, int | None]:
+def split_host_port(
+    text: str, example: str = "app1:8000, 10.0.0.2:8000 or [::1]:8000"
+) -> tuple[str, int | None]:
     """Host (without brackets, in lower case, IPv6 in its short form) and port (None where none is given).
 
     Raises ValueError with the end of a sentence when the text is neither name, IPv4 nor [IPv6].
     """
     match = _HOST_PORT.fullmatch(text)
     if match is None:
-        if is_ip(text):
-            raise ValueError(f"is an IPv6 address without brackets; write [{text}]:8000")
-        raise ValueError("is not host:port; write app1:8000, 10.0.0.2:8000 or [::1]:8000")
+        if text.startswith("unix:"):
+            raise ValueError(f"is a unix socket, which this version does not support yet; write {example}")
+        if "]" not in text and text.startswith("["):
+            raise ValueError(f"has a bracket that is not closed; write {_bracketed(text[1:])}")
+        if text.count(":") > 1 and _is_v6(_bare(text)):
+            raise ValueError(f"is an IPv6 address without brackets; write {_bracketed(text)}")
+        raise ValueError(f"is not host:port; write {example}")
     port = None if match["port"] is None else int(match["port"])
     if match["v6"] is not None:
         try:
@@ -27,6 +34,21 @@ def split_host_port(text: str) -> tuple[str, int | None]:
         except ValueError:
             raise ValueError(f"has no IPv6 address in its brackets ({match['v6']})") from None
     return match["name"].lower(), port
+
+
+def _bare(text: str) -> str:
+    """An IPv6 address without a port behind it."""
+    address, _, port = text.rpartition(":")
+    return address if _PORT.fullmatch(port) and _is_v6(address) else text
+
+
+def _bracketed(text: str) -> str:
+    """How to write an IPv6 address, with the port that stands behind it, if any does."""
+    address = _bare(text)
+    if address == text:
+        return f"[{text}]:8000"
+    either = f", or [{text}]:8000 if all of it is the address" if _is_v6(text) else ""
+    return f"[{address}]{text[len(address) :]}{either}"
 
 
 def check_host(host: str) -> None:
@@ -61,16 +83,28 @@ class Address:
         return self.host == other.host or any(ip_address(a.host).is_unspecified for a in (self, other))
 
 
-def parse_listen(value: object) -> Address:
+def parse_listen(value: object, example: str = "0.0.0.0:8080") -> Address:
     """`0.0.0.0:8080`, `[::]:8080`, `localhost:8080`, or `:8080` for every IPv4 address."""
     if isinstance(value, Address):
         return value
     if not isinstance(value, str):
-        raise ValueError("is not host:port; write 0.0.0.0:8080")
-    host, port = split_host_port(value.strip())
-    host = {"": "0.0.0.0", "localhost": "127.0.0.1"}.get(host, host)
+        raise ValueError(f"is not host:port; write {example}")
+    text = value.strip()
+    if text.isdigit():
+        raise ValueError(f"is a port without an address; write {example.rpartition(':')[0]}:{text}")
+    if "://" in text:
+        raise ValueError(f"is a URL; write {text.partition('://')[2].rstrip('/')}")
+    if text.lower() in ("off", "none", "no", "false", "disabled"):
+        raise ValueError(f"is no address, and a listener cannot be turned off; write {example}")
+    if "," in text:
+        raise ValueError(
+            "is more than one address; write one: where IPv6 is on, [::]:8080 takes IPv4 as well"
+        )
+    host, port = split_host_port(text, example)
+    host = {"": "0.0.0.0", "*": "0.0.0.0", "localhost": "127.0.0.1"}.get(host, host)
     if port is None:
-        raise ValueError("has no port; write 0.0.0.0:8080")
+        known = f"{text}:{example.rpartition(':')[2]}" if is_ip(host) else example
+        raise ValueError(f"has no port; write {known}")
     if port > 65535:
         raise ValueError("has a port above 65535")
     if not is_ip(host):
@@ -88,3 +122,7 @@ def _ip_or_none(host: str) -> IPv4Address | IPv6Address | None:
         return ip_address(host)
     except ValueError:
         return None
+
+
+def _is_v6(text: str) -> bool:
+    return isinstance(_ip_or_none(text), IPv6Address)

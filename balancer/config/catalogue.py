@@ -27,7 +27,22 @@ NOT_YET: frozenset[Path] = frozenset(
 
 
 # What other programs call a setting, and no spelling would lead to.
-_OTHER_WORDS: dict[Path, Path] = {(word,): ("listen",) for word in ("port", "host", "bind", "address")}
+_OTHER_WORDS: dict[Path, Path] = {
+    **{(word,): ("listen",) for word in ("port", "host", "bind", "address", "listen_port", "http_port")},
+    **{(word,): ("admin_listen",) for word in ("admin", "admin_port", "admin_host", "admin_address")},
+    **{(word,): ("upstreams",) for word in ("backends", "backend", "servers", "targets", "replicas")},
+    **{(word,): ("workers",) for word in ("threads", "processes", "worker_processes")},
+    **{(word,): ("policy",) for word in ("algorithm", "strategy", "lb_policy", "balance")},
+    **{(word,): ("log_level",) for word in ("debug", "verbose", "loglevel", "verbosity")},
+    ("log_format",): ("access_log", "fields"),
+    ("access_log", "format"): ("access_log", "fields"),
+    ("health_check", "host"): ("health_check", "headers"),
+    ("health_check", "status"): ("health_check", "expect"),
+    ("timeouts", "read"): ("timeouts", "first_byte"),
+    ("timeouts", "response"): ("timeouts", "first_byte"),
+    ("timeouts", "keepalive"): ("timeouts", "client_idle"),
+    ("retry", "attempts"): ("retry", "max_attempts"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +103,10 @@ def _about_unknown(path: Path, spelling: Callable[[Path], str]) -> str:
     if _is_later(path):
         return "not part of this version yet; remove it"
     meant = _closest(path)
+    if meant is None and path[:-1] in GROUPS:
+        names = [each[-1] for each in BY_PATH if each[:-1] == path[:-1]]
+        shown = names if spelling is key else [name.upper() for name in names]
+        return f"no such setting; its group has {', '.join(shown)}"
     if meant is None:
         return "no such setting; remove it"
     if _is_later(meant):
@@ -100,10 +119,24 @@ def _is_later(path: Path) -> bool:
 
 
 def _closest(path: Path) -> Path | None:
-    """The setting or group that was meant: one spelt alike, else the only one of that name in any group."""
+    """The setting or group that was meant: one spelt alike, else the only one of that name in any group.
+
+    In a group that exists only the name in it is compared: with the group's before it all look alike.
+    """
+    if path[:-1] in GROUPS:
+        close = get_close_matches(
+            path[-1].lower(), [each[-1] for each in BY_PATH if each[:-1] == path[:-1]], 1
+        )
+        if close:
+            return (*path[:-1], close[0])
+        return _only_one_named(path[-1])
     by_text = {"__".join(each): each for each in (*BY_PATH, *GROUPS, *NOT_YET)}
     close = get_close_matches("__".join(path).lower(), by_text, 1, 0.75)
     if close:
         return by_text[close[0]]
-    same = [each for each in BY_PATH if each[-1] == path[-1].lower()]
+    return _only_one_named(path[-1])
+
+
+def _only_one_named(name: str) -> Path | None:
+    same = [each for each in BY_PATH if each[-1] == name.lower()]
     return same[0] if len(same) == 1 else None

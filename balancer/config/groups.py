@@ -17,6 +17,7 @@ from balancer.config.types import (
     Duration,
     Headers,
     Methods,
+    Number,
     Size,
     Statuses,
     StatusRanges,
@@ -28,10 +29,9 @@ from balancer.config.types import (
 class MisfitError(ValueError):
     """A group's setting `name` that does not go with a setting outside the group."""
 
-    def __init__(self, name: str, value: object, text: str) -> None:
+    def __init__(self, name: str, text: str) -> None:
         super().__init__(text)
         self.name = name
-        self.value = value
 
 
 class Group(BaseModel):
@@ -183,7 +183,7 @@ class RetrySettings(Group):
         description="Methods that may reach an app twice; the others go again only with proof that nobody "
         "has read them.",
     )
-    budget_ratio: float = Field(
+    budget_ratio: Number = Field(
         default=0.2,
         ge=0,
         le=10,
@@ -191,7 +191,7 @@ class RetrySettings(Group):
         description="Retries per request, over the last seconds. What could not be connected does not count, "
         "nor what had an idle connection closed under it.",
     )
-    budget_min_per_second: float = Field(
+    budget_min_per_second: Number = Field(
         default=10.0,
         ge=0,
         le=1_000_000,

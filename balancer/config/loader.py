@@ -67,7 +67,7 @@ def load_with_origins(
         settings = Settings(**tree)
     except ValidationError as error:
         # A file that cannot be read may well name the upstreams: its own problem is enough.
-        problems += sentences(error, origins, name, blame_missing=not file.unreadable)
+        problems += sentences(error, origins, name, tree, blame_missing=not file.unreadable)
         options = {}
     else:
         options = settings.policy_options

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Mapping
+from functools import cache
+from typing import Any
 
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
@@ -9,6 +11,7 @@ from pydantic_core import ErrorDetails
 from balancer.config.catalogue import BY_PATH, Path, about_unknown_key, variable
 from balancer.config.groups import MisfitError
 from balancer.config.masking import MASKED
+from balancer.config.settings import Settings
 from balancer.config.sources import Origin
 from balancer.config.types import MASK
 
@@ -23,8 +26,8 @@ _SENTENCES = {
     "float_parsing": "is not a number",
     "float_type": "is not a number",
     "finite_number": "is not a finite number",
-    "bool_parsing": "is neither true nor false",
-    "bool_type": "is neither true nor false",
+    "bool_parsing": "is neither; write true or false",
+    "bool_type": "is neither; write true or false",
     "string_type": "is not text; put it in quotes",
     "string_too_short": "is empty; give it a value or remove it",
     "tuple_type": "is not a list; write a,b or [a, b]",
@@ -36,33 +39,75 @@ _SENTENCES = {
 
 
 def sentences(
-    error: ValidationError, origins: Mapping[Path, Origin], file: str | None, *, blame_missing: bool
+    error: ValidationError,
+    origins: Mapping[Path, Origin],
+    file: str | None,
+    tree: Mapping[str, Any],
+    *,
+    blame_missing: bool,
 ) -> list[str]:
-    """One sentence per problem. `file` is what unknown keys were read from, the environment's being known."""
+    """One sentence per problem. `file` is what unknown keys were read from, the environment's being known;
+    `tree` holds the values as they were written."""
     return [
-        _sentence(each, origins, file)
+        _sentence(each, origins, file, tree)
         for each in error.errors(include_url=False)
         if blame_missing or each["type"] != "missing"
     ]
 
 
-def _sentence(error: ErrorDetails, origins: Mapping[Path, Origin], file: str | None) -> str:
-    path = tuple(str(part) for part in error["loc"])
+def _sentence(
+    error: ErrorDetails, origins: Mapping[Path, Origin], file: str | None, tree: Mapping[str, Any]
+) -> str:
+    path = where = tuple(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"{file}: {'.'.join(path)}: {about_unknown_key(path)}"
     context, value = error.get("ctx", {}), error["input"]
     misfit = context.get("error")
     if isinstance(misfit, MisfitError):
-        path, value = (*path, misfit.name), misfit.value
+        path = where = (*path, misfit.name)
     path = next(path[:length] for length in (1, 2) if path[:length] in BY_PATH)
     if error["type"] == "missing":
         name = variable(path)
         return f"{name}: is not set; name your app replicas, for example {name}=app1:8000,app2:8000"
+    if where == path and not isinstance(value, list):  # a list is shown as it was read, and its items
+        value = as_written(path, tree)
     if error["type"] == "value_error":
         text = str(context["error"])
     else:
         text = _SENTENCES.get(error["type"], error["msg"]).format(**context)
+    if isinstance(value, str) and not isinstance(misfit, MisfitError):
+        text = _about_quotes(value) or text
     return about_value(path, value, text, origins)
+
+
+_QUOTES = frozenset("\"'")
+_BRACKETS = frozenset("[{")
+
+
+def _about_quotes(value: str) -> str | None:
+    # As `docker run --env-file` has them: a shell and YAML would have taken them away.
+    if value[:1] in _QUOTES or (value[-1:] in _QUOTES and value[:1] not in _BRACKETS):
+        return "has quotes that are part of the value; remove them"
+    return None
+
+
+def as_written(path: Path, tree: Mapping[str, Any]) -> object:
+    """A setting's value as the operator wrote it; the default as `balancer check` shows it."""
+    holder: Any = tree
+    for part in path:
+        if not isinstance(holder, Mapping) or part not in holder:
+            return _default(path)
+        holder = holder[part]
+    return holder
+
+
+@cache
+def _default(path: Path) -> object:
+    # Upstreams are the one setting without a default; any will do to see the others'.
+    value: Any = Settings.model_validate({"upstreams": "app:1"}).model_dump(mode="json")
+    for part in path:
+        value = value[part]
+    return value
 
 
 def about_value(path: Path, value: object, text: str, origins: Mapping[Path, Origin]) -> str:

@@ -5,6 +5,7 @@ and file together. Models end at the supervisor's composition root: the rest is 
 are in seconds and bytes here already. The field descriptions are the settings table of the docs.
 """
 
+from functools import partial
 from ipaddress import ip_network
 from typing import Annotated, Literal
 
@@ -76,6 +77,11 @@ def _check_token(token: SecretStr) -> SecretStr:
 
 
 ListenAddress = Annotated[Address, BeforeValidator(parse_listen), PlainSerializer(str, when_used="json")]
+AdminAddress = Annotated[
+    Address,
+    BeforeValidator(partial(parse_listen, example="127.0.0.1:9901")),
+    PlainSerializer(str, when_used="json"),
+]
 Upstream = Annotated[Spec, BeforeValidator(parse_upstream), PlainSerializer(str, when_used="json")]
 Network = Annotated[str, BeforeValidator(_parse_network)]
 
@@ -99,7 +105,7 @@ class Settings(BaseSettings):
         default=Address("0.0.0.0", 8080),
         description="Where clients connect: `host:port`; port 0 takes any free one.",
     )
-    admin_listen: ListenAddress = Field(
+    admin_listen: AdminAddress = Field(
         default=Address("127.0.0.1", 9901),
         validate_default=True,
         description="Where `/healthz`, `/readyz`, `/metrics` and the admin API are served.",
@@ -182,7 +188,6 @@ class Settings(BaseSettings):
         ):
             raise MisfitError(
                 "cookie",
-                sticky.cookie,
                 "is the balancer's own, and nothing for HASH_KEY to go by; give one of them another name",
             )
         return sticky
@@ -211,7 +216,6 @@ class Settings(BaseSettings):
             if value != LimitSettings.model_fields[name].default:
                 raise MisfitError(
                     name,
-                    value,
                     "changes nothing: nobody waits without LIMITS__MAX_INFLIGHT or ADAPTIVE__ENABLED; "
                     "set one of them",
                 )
@@ -228,7 +232,6 @@ class Settings(BaseSettings):
             if 0 < value < workers:
                 raise MisfitError(
                     name,
-                    value,
                     f"is less than one for each of the {workers} workers; raise it, or lower WORKERS",
                 )
         return limits

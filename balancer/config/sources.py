@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any, Literal
 
-import yaml
 from pydantic_settings import EnvSettingsSource
 
 from balancer.config.catalogue import (
+    BY_PATH,
     BY_VARIABLE,
     GROUPS,
     PREFIX,
@@ -20,6 +20,8 @@ from balancer.config.catalogue import (
     variable,
 )
 from balancer.config.settings import Settings
+from balancer.config.written import trimmed
+from balancer.config.yaml_text import read_yaml, typed
 
 # What Kubernetes and old Docker links inject for Services named `balancer` or `balancer-...`.
 _SERVICE_VARIABLE = re.compile(
@@ -52,8 +54,8 @@ def read_environment(environ: Mapping[str, str]) -> Reading:
     given = {}
     for name, value in environ.items():
         if name in BY_VARIABLE:
-            if value.strip():
-                given[name] = value
+            if text := value.strip():
+                given[name] = text
         elif name.upper().startswith(PREFIX) and not _injected(name, value):
             reading.problems.append(about_unknown_variable(name))
     source = EnvSettingsSource(Settings, case_sensitive=False)
@@ -66,23 +68,20 @@ def read_environment(environ: Mapping[str, str]) -> Reading:
 def read_file(name: str, named_by: str) -> Reading:
     """A YAML file; `named_by` is the setting or option that names it. Unknown keys are left in the tree."""
     try:
-        content = yaml.load(FilePath(name).read_bytes(), _UniqueKeyLoader)
+        content = read_yaml(FilePath(name).read_bytes())
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         return _unreadable(
             f'{named_by}: "{name}" cannot be read ({reason}); correct the path or mount the file'
         )
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        return _unreadable(
-            f"{name}{line}: is not valid YAML ({error.problem}); text with : [ or ? needs quotes"
-        )
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0]
-        return _unreadable(f"{name}: is not valid YAML ({reason}); it must be plain UTF-8 text")
+    except ValueError as error:
+        return _unreadable(f"{name}{error}")
     if content is not None and not isinstance(content, dict):
         kind = "a list" if isinstance(content, list) else "a single value"
-        return _unreadable(f"{name}: holds {kind}, not settings; write lines such as upstreams: app1:8000")
+        return _unreadable(
+            f"{name}: holds {kind}, not settings; write lines such as upstreams: app1:8000, with a space "
+            "after the name's colon"
+        )
     return _from_mapping(name, content or {})
 
 
@@ -92,15 +91,17 @@ def _unreadable(problem: str) -> Reading:
 
 def _from_mapping(name: str, content: dict[object, object]) -> Reading:
     reading = Reading()
-    for raw_key, value in content.items():
+    for raw_key, raw_value in content.items():
         group = (str(raw_key),)
+        # The options of a policy have types of their own, and the policy says what their white space means.
+        value = typed(raw_value) if group == ("policy_options",) else trimmed(raw_value)
         if group not in GROUPS:
             reading.tree[group[0]] = value
         elif isinstance(value, dict):
             reading.tree[group[0]] = {str(each): item for each, item in value.items()}
         elif value is not None:  # a group whose lines are all commented out is None
             reading.problems.append(
-                f"{name}: {group[0]}: is a group, not a setting; write its settings indented below it"
+                f"{name}: {group[0]}: is a group, not a setting; {_instead(group[0], value)}"
             )
     if reading.tree.pop("config", None) is not None:
         reading.problems.append(
@@ -120,22 +121,14 @@ def _from_mapping(name: str, content: dict[object, object]) -> Reading:
     return reading
 
 
+def _instead(group: str, value: object) -> str:
+    word = str(value).lower()
+    if word in ("on", "off", "true", "false", "yes", "no") and (group, "enabled") in BY_PATH:
+        return f"write {group}: {{enabled: {word}}}"
+    return "write its settings indented below it"
+
+
 def _injected(name: str, value: str) -> bool:
     if _SERVICE_VARIABLE.fullmatch(name):
         return True
     return name.endswith("_PORT") and _SERVICE_LINK.fullmatch(value) is not None
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML that refuses a key given twice in one mapping, where PyYAML would quietly take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            if isinstance(key_node, yaml.ScalarNode) and key_node.value != "<<":
-                if key_node.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key_node.value} is there twice", key_node.start_mark
-                    )
-                seen.add(key_node.value)
-        return super().construct_mapping(node, deep)

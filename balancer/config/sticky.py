@@ -91,35 +91,31 @@ class StickySettings(Group):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         """Raise MisfitError for what browsers would refuse, and for what would do nothing."""
-        given = {name: getattr(self, name) for name, field in type(self).model_fields.items()
-                 if getattr(self, name) != field.default}  # fmt: skip
+        given = [name for name, field in type(self).model_fields.items()
+                 if getattr(self, name) != field.default]  # fmt: skip
         if "enabled" not in self.model_fields_set and given:
-            name, value = next(iter(given.items()))
-            shown = MASK if isinstance(value, SecretStr) else value
-            text = "changes nothing while sticky sessions are off; set STICKY__ENABLED, to true or to false"
-            raise MisfitError(name, shown, text)
+            raise MisfitError(
+                given[0],
+                "changes nothing while sticky sessions are off; set STICKY__ENABLED to true, or remove it",
+            )
         if self.app_cookie:
             for name in ("cookie", "max_age", "secure", "http_only", "same_site", "path", "domain"):
                 if name in given:
                     raise MisfitError(
                         name,
-                        given[name],
                         f"is of the balancer's own cookie, and STICKY__APP_COOKIE ({self.app_cookie}) takes "
                         "its place; remove one of them",
                     )
         if self.same_site == "none" and not self.secure:
             raise MisfitError(
-                "same_site", "none", "is refused by browsers without Secure; set STICKY__SECURE to true"
+                "same_site", "is refused by browsers without Secure; set STICKY__SECURE to true"
             )
         prefixed = self.cookie.lower()  # as browsers compare it
         if prefixed.startswith(("__host-", "__secure-")) and not self.secure:
-            raise MisfitError(
-                "cookie", self.cookie, "is refused by browsers without Secure; set STICKY__SECURE to true"
-            )
+            raise MisfitError("cookie", "is refused by browsers without Secure; set STICKY__SECURE to true")
         if prefixed.startswith("__host-") and (self.path != "/" or self.domain):
             raise MisfitError(
                 "cookie",
-                self.cookie,
                 "is refused by browsers with a path or a domain; remove STICKY__PATH and STICKY__DOMAIN, or "
                 "choose another name",
             )

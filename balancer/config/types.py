@@ -11,11 +11,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
+from balancer.config.written import parse_number, parse_whole, refuse_leading_zero, trimmed
+
 MASK = "**********"  # as pydantic writes a SecretStr
 
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h)?")
 _LARGEST = 10**9  # numbers have at most nine digits
 _SECONDS = {"m": 60, "h": 3600}
+_NO_LIMIT = frozenset(["off", "none", "never", "no", "disabled", "infinity", "inf", "unlimited"])
 _SIZE = re.compile(r"([0-9]{1,12})\s*([kKmMgG])?")
 _METHOD = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]{1,32}")  # what the proxy passes on, but in capitals
 _BYTES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -24,7 +27,10 @@ _BYTES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 def parse_duration(value: object) -> float:
     """Seconds from `2`, `0.5`, `500ms`, `2s`, `1m`, `1h`, or from a plain number of seconds."""
     text = _plain(value)
+    refuse_leading_zero(text.rstrip("msh "))
     match = _DURATION.fullmatch(text)
+    if match is None and text.lower() in _NO_LIMIT:
+        raise ValueError("is not a duration; where a time can be turned off, 0 does that")
     if match is None:
         raise ValueError("is not a duration; write seconds (2, 0.5) or 500ms, 2s, 1m, 1h")
     number, unit = float(match[1]), match[2]
@@ -45,7 +51,11 @@ def format_duration(seconds: float) -> str:
 
 def parse_size(value: object) -> int:
     """Bytes from `8192`, `8k`, `64M`, `1G`; k is 1024."""
-    match = _SIZE.fullmatch(_plain(value))
+    text = _plain(value)
+    refuse_leading_zero(text.rstrip("kKmMgG "))
+    match = _SIZE.fullmatch(text)
+    if match is None and text.lower() in _NO_LIMIT:
+        raise ValueError("is not a size; where there need be no cap, 0 means none")
     if match is None:
         raise ValueError("is not a size; write bytes (8192) or 8k, 64M, 1G (k = 1024)")
     return int(match[1]) * _BYTES.get((match[2] or "").lower(), 1)
@@ -59,32 +69,60 @@ def format_size(size: int) -> str:
     return str(size)
 
 
-_IP_LITERAL = re.compile(r"\s*\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]:")  # a bare list may begin with one
+_BARE = re.compile(r"\[[0-9A-Fa-f]*:[0-9A-Fa-f.]*:")  # a bare list may begin with an IPv6 address
 
 
 def split_list(value: object) -> object:
     """The items of `a, b` or of the JSON list `["a", "b"]`; what is no string passes as it is."""
     if not isinstance(value, str):
         return value
-    if value.lstrip().startswith("[") and _IP_LITERAL.match(value) is None:
-        return _from_json(value, 'write a,b or ["a", "b"]')
-    return [item.strip() for item in value.split(",") if item.strip()]
+    text = value.strip()
+    if text.startswith("[") and _BARE.match(text) is None:
+        return trimmed(_from_json(text, _as_list(text)))
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _as_list(text: str) -> str:
+    """How to write what was meant by a list in brackets that is not JSON."""
+    items = [item.strip().strip("\"'") for item in text.strip("[] ").split(",")]
+    if not all(re.fullmatch(r"[^\s\"'\[\]{}]+", item) for item in items) or len(text) > _LONGEST_REMEDY:
+        return 'write a,b or ["a", "b"]'
+    return f"write {','.join(items)} or {json.dumps(items)}"
+
+
+_LONGEST_REMEDY = 100  # characters that are repeated
 
 
 def parse_object(value: object) -> object:
     """The mapping behind a JSON object in a string; what is no string passes as it is."""
-    return _from_json(value, 'write an object such as {"choices": 2}') if isinstance(value, str) else value
+    return _from_json(value, _as_object(value)) if isinstance(value, str) else value
+
+
+def _as_object(text: str) -> str:
+    match = re.fullmatch(r"([a-z_]{1,40})\s*[:=]\s*([a-z0-9.]{1,20})", text.strip())
+    shown = f'{{"{match[1]}": {match[2]}}}' if match else 'an object such as {"bounded_load": 1.25}'
+    return f"write {shown}"
+
+
+def parse_fields(value: object) -> object:
+    """Header fields from a mapping, or from a JSON object in a string. White space around a value is no part
+    of it (RFC 9110 section 5.5)."""
+    if isinstance(value, str):
+        value = _from_json(value, _as_fields(value))
+    return trimmed(value)
+
+
+def _as_fields(text: str) -> str:
+    # The value may be a secret: only the name is repeated.
+    name = text.partition(":")[0].strip()
+    if _TOKEN.fullmatch(name) is None or name.lower() == "host":
+        return 'write an object such as {"Host": "app.example"}'
+    return f'write an object such as {{"{name}": "..."}}'
 
 
 def _plain(value: object) -> str:
     # bool is an int to Python, and `timeout: yes` is True to YAML
     return str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
-
-
-def _no_bool(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("is not a whole number")
-    return value
 
 
 def _from_json(text: str, remedy: str) -> Any:
@@ -95,6 +133,7 @@ def _from_json(text: str, remedy: str) -> Any:
 
 
 _STATUSES = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?")
+_CLASS = re.compile(r"[1-5][xX]{2}")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
@@ -112,7 +151,10 @@ def parse_statuses(value: object) -> object:
         if isinstance(item, tuple):
             ranges.append(item)
             continue
-        match = _STATUSES.fullmatch(str(item).strip())
+        text = str(item).strip()
+        if _CLASS.fullmatch(text):
+            raise ValueError(f"has no status or range of them ({item}); write {text[0]}00-{text[0]}99")
+        match = _STATUSES.fullmatch(text)
         if match is None:
             raise ValueError(f"has no status or range of them ({item}); write 200-399 or 200,204")
         low, high = int(match[1]), int(match[2] or match[1])
@@ -129,8 +171,10 @@ def parse_status_list(value: object) -> object:
         raise ValueError("is not a list of statuses; write 502,503")
     for item in items:
         match = _STATUSES.fullmatch(str(item).strip())
-        if match is None or match[2] or int(match[1]) < 400:
-            raise ValueError(f"has no status of an error ({item}); write 502,503")
+        if _CLASS.fullmatch(str(item)) or (match is not None and match[2]):
+            raise ValueError(f"has a range of statuses ({item}); write each of them: 502,503")
+        if match is None or int(match[1]) < 400:
+            raise ValueError(f"has no status of an error ({item}); write 502,503, or [] for none")
     return tuple(int(str(item)) for item in items)
 
 
@@ -152,6 +196,9 @@ def format_statuses(ranges: tuple[tuple[int, int], ...]) -> str:
 
 def check_path(path: str) -> str:
     """An origin-form target (RFC 9112 section 3.2.1), as far as one can tell without knowing the app."""
+    if "://" in path.partition("?")[0]:
+        rest = path.partition("://")[2]
+        raise ValueError(f"is a URL; write its path alone: /{rest.partition('/')[2]}")
     if not path.startswith("/"):
         raise ValueError(f"is not a path; write /{path}")
     if _VISIBLE.fullmatch(path) is None or "#" in path:
@@ -180,24 +227,26 @@ def check_token(text: str) -> str:
 
 def check_hash_key(key: str) -> str:
     """`client_ip`, `path`, or `header:NAME`, `cookie:NAME`, `query:NAME`."""
-    kind, colon, name = key.partition(":")
+    kind, colon, name = (part.strip() for part in key.partition(":"))
     if key in ("client_ip", "path"):
         return key
+    kind = kind.lower()
     if kind not in _NAMED_KEYS or not colon:
         raise ValueError("is not known; write client_ip, header:NAME, cookie:NAME, query:NAME or path")
     if not name or (kind != "query" and _TOKEN.fullmatch(name) is None):
         raise ValueError(f"has no {kind} name after the colon; write {kind}:NAME")
-    return key
+    return f"{kind}:{name}"
 
 
 Duration = Annotated[
     float, BeforeValidator(parse_duration), PlainSerializer(format_duration, when_used="json")
 ]
 Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(format_size, when_used="json")]
-Count = Annotated[int, BeforeValidator(_no_bool)]
+Count = Annotated[int, BeforeValidator(parse_whole)]
+Number = Annotated[float, BeforeValidator(parse_number)]
 JsonObject = Annotated[dict[str, Any], BeforeValidator(parse_object)]
 CommaList = BeforeValidator(split_list)
-Headers = Annotated[dict[str, str], AfterValidator(check_fields), BeforeValidator(parse_object)]
+Headers = Annotated[dict[str, str], AfterValidator(check_fields), BeforeValidator(parse_fields)]
 StatusRanges = Annotated[
     tuple[tuple[int, int], ...],
     BeforeValidator(parse_statuses),

@@ -1,5 +1,6 @@
 """One entry of UPSTREAMS (L1): `app1:8000`, `10.0.0.2:8000?weight=3`, `http://app3:8000`, `dns://app:8000`."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +13,23 @@ MAX_WEIGHT = 1000
 DEFAULT_REFRESH = 2.0
 MIN_REFRESH = 0.1
 MAX_REFRESH = 3600.0
-_LATER_SCHEMES = {"https": "use http:// or plain host:port"}
+_LATER_SCHEMES = {
+    "https": "use http:// or plain host:port",
+    "unix": "let the app listen on a port, and write host:port",
+}
+# What is often written, and the remedy; {0}, {1} ... are the pattern's groups.
+_MISTAKES = (
+    (r"(?i:unix:|/(?!/)(?!.*:[0-9]+\Z)).*", "is a unix socket, which this version does not support yet; let "
+     "the app listen on a port, and write host:port"),
+    (r"/+([^/].*)", "begins with a slash; write {0}"),
+    (r"(?i:(http|dns))[:/]{1,3}([A-Za-z0-9_.-]+:[0-9]+)/?", "has no :// behind its scheme; write {0}://{1}"),
+    (r"([^\s;|&?]+:[0-9]+)[\s;|]+([^\s;|&?=]+:[0-9]+).*", "is more than one upstream; put commas between "
+     "them: {0},{1}"),
+    (r"([^\s;&?]+)[\s;&]+((?:weight|backup|refresh)=.*)", "has its options without a question mark; write "
+     "{0}?{1}"),
+    (r"([0-9]+)", "is a port without a name; write app1:{0}"),
+    (r"[^?]*\$.*", "has a variable in it that nothing has replaced; write the name itself"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +96,18 @@ def parse_upstream(value: object) -> Spec:
         raise ValueError(
             f"has an unknown scheme ({scheme}://); write host:port, http://host:port or dns://name:port"
         )
+    if not scheme:
+        _refuse_what_is_not_one(value.strip())
     authority, slash, path = rest.partition("/")
     if path or (slash and not scheme):
         raise ValueError(f"has a path; requests keep their own, so write {authority}")
     if "@" in authority:
         raise ValueError("has a user name in it, which is not supported; write host:port")
+    if authority.count(":") > 1 and "%" in authority:
+        raise ValueError(
+            "is a link-local address with a zone, which upstreams cannot have; write an address of the "
+            "replica that needs none"
+        )
     host, port = split_host_port(authority)
     check_host(host)
     if port is None:
@@ -104,6 +128,12 @@ def parse_upstream(value: object) -> Spec:
             f"has the option refresh, which only dns:// takes; remove it, or write dns://{authority}"
         )
     return UpstreamSpec(host, port, weight, backup)
+
+
+def _refuse_what_is_not_one(text: str) -> None:
+    for pattern, remedy in _MISTAKES:
+        if match := re.fullmatch(pattern, text, re.DOTALL):
+            raise ValueError(remedy.format(*match.groups()))
 
 
 def refuse_duplicates(upstreams: tuple[Spec, ...]) -> tuple[Spec, ...]:
@@ -159,6 +189,10 @@ def _backup(text: str) -> bool:
 
 
 def _weight(text: str) -> int:
+    if text == "0":
+        raise ValueError(
+            "has the weight 0; leave it out, or take it out of a running balancer with balancer maintenance"
+        )
     if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= MAX_WEIGHT):
         raise ValueError(f"has a weight that is not a whole number from 1 to {MAX_WEIGHT} ({text})")
     return int(text)

@@ -52,7 +52,7 @@ def find_admin(named: str | None, environ: Mapping[str, str], config_file: str |
     if not value:
         return Place("127.0.0.1", PORT)
     try:
-        return _reachable(parse_listen(value), setting)
+        return _reachable(parse_listen(value, f"127.0.0.1:{PORT}"), setting)
     except ValueError as error:
         raise OperatorError(f"{setting}: {json.dumps(value, default=str)} {error}") from None
 

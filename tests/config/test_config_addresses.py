@@ -69,7 +69,7 @@ def test_upstream_is_read(text: str, expected: Spec) -> None:
         pytest.param("http://app:8000/api", "has a path; .* write app:8000", id="path"),
         pytest.param("http://me:secret@app:8000", "has a user name", id="user_name"),
         pytest.param("app:8000?wieght=3", r"unknown option \(wieght\)", id="unknown_option"),
-        pytest.param("app:8000?weight=0", "not a whole number from 1 to 1000", id="weight_0"),
+        pytest.param("app:8000?weight=0", "has the weight 0; leave it out", id="weight_0"),
         pytest.param("app:8000?weight=1.5", "not a whole number from 1 to 1000", id="weight_fraction"),
         pytest.param("app:8000?weight=", "not a whole number from 1 to 1000", id="weight_empty"),
         pytest.param("app:8000?weight=²", "not a whole number from 1 to 1000", id="weight_superscript"),
@@ -179,7 +179,7 @@ def test_listen_address_is_read(text: str, expected: Address) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        pytest.param("8080", "has no port; write 0.0.0.0:8080", id="no_colon"),
+        pytest.param("8080", "is a port without an address; write 0.0.0.0:8080", id="no_colon"),
         pytest.param("127.0.0.1", "has no port", id="no_port"),
         pytest.param("127.0.0.1:70000", "has a port above 65535", id="port_too_large"),
         pytest.param("example.com:80", "is not an IP address and a port", id="name"),

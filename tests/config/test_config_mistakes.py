@@ -16,6 +16,7 @@ _UPSTREAMS = {"BALANCER_UPSTREAMS": "app1:8000"}
 _LATER = "not part of this version yet; remove it"
 _NO_QUEUE = "changes nothing: nobody waits without LIMITS__MAX_INFLIGHT or ADAPTIVE__ENABLED; set one of them"
 _HASH_KEYS = "is not known; write client_ip, header:NAME, cookie:NAME, query:NAME or path"
+_NOT_SETTINGS = "not settings; write lines such as upstreams: app1:8000, with a space after the name's colon"
 _DURATIONS = "is not a duration; write seconds (2, 0.5) or 500ms, 2s, 1m, 1h"
 
 
@@ -74,7 +75,7 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
             "BALANCER_LIMITS__MAX_INFLIGHT", "-1", '"-1" is too small; the least is 0', id="negative_cap"
         ),
         pytest.param(
-            "BALANCER_LIMITS__QUEUE_TIMEOUT", "0", "0.0 is too small; the least is 0.01", id="no_wait_at_all"
+            "BALANCER_LIMITS__QUEUE_TIMEOUT", "0", '"0" is too small; the least is 0.01', id="no_wait_at_all"
         ),
         pytest.param(
             "BALANCER_UPSTREAMS", "app1:8000,app2", '"app2" has no port; write app2:8000', id="upstream"
@@ -91,7 +92,7 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
         pytest.param(
             "BALANCER_UPSTREAMS",
             "[a:1]",
-            '"[a:1]" is not valid JSON; write a,b or ["a", "b"]',
+            '"[a:1]" is not valid JSON; write a:1 or ["a:1"]',
             id="broken_json",
         ),
         pytest.param(
@@ -105,7 +106,7 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
             id="size",
         ),
         pytest.param(
-            "BALANCER_LIMITS__HEADER_BYTES", "1", "1 is too small; the least is 256", id="head_too_small"
+            "BALANCER_LIMITS__HEADER_BYTES", "1", '"1" is too small; the least is 256', id="head_too_small"
         ),
         pytest.param("BALANCER_RETRY__MAX_ATTEMPTS", "0", '"0" is too small; the least is 1', id="attempts"),
         pytest.param("BALANCER_KEEPALIVE__MAX_IDLE", "1.5", '"1.5" is not a whole number', id="fraction"),
@@ -121,7 +122,9 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
             '"10.1.2.3/8" has bits set beyond its prefix; write 10.0.0.0/8',
             id="network_with_host_bits",
         ),
-        pytest.param("BALANCER_ACCESS_LOG__ENABLED", "maybe", '"maybe" is neither true nor false', id="bool"),
+        pytest.param(
+            "BALANCER_ACCESS_LOG__ENABLED", "maybe", '"maybe" is neither; write true or false', id="bool"
+        ),
         pytest.param(
             "BALANCER_ACCESS_LOG__FIELDS",
             "stat,time",
@@ -148,7 +151,7 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
             "\"loud\" is not known; write 'debug', 'info', 'warning' or 'error'",
             id="log_level",
         ),
-        pytest.param("BALANCER_PANIC", "maybe", '"maybe" is neither true nor false', id="switch"),
+        pytest.param("BALANCER_PANIC", "maybe", '"maybe" is neither; write true or false', id="switch"),
         pytest.param("BALANCER_HASH_KEY", "ip", f'"ip" {_HASH_KEYS}', id="hash_key"),
         pytest.param("BALANCER_HASH_KEY", "cookies:a", f'"cookies:a" {_HASH_KEYS}', id="hash_key_kind"),
         pytest.param(
@@ -249,25 +252,25 @@ _NEVER_414 = "a longer target would be a head too large, never a 414; lower it, 
         ),
         pytest.param(
             {"BALANCER_LIMITS__HEADER_BYTES": "4k"},
-            "BALANCER_LIMITS__URI_BYTES (the default): 8192 is not below LIMITS__HEADER_BYTES (4k): "
+            'BALANCER_LIMITS__URI_BYTES (the default): "8k" is not below LIMITS__HEADER_BYTES (4k): '
             f"{_NEVER_414}",
             id="head_shorter_than_the_default_target",
         ),
         pytest.param(
             {"BALANCER_OUTLIER__EJECTION_TIME": "10m"},
-            "BALANCER_OUTLIER__MAX_EJECTION_TIME (the default): 300.0 is below OUTLIER__EJECTION_TIME (600 "
+            'BALANCER_OUTLIER__MAX_EJECTION_TIME (the default): "5m" is below OUTLIER__EJECTION_TIME (600 '
             "s): the first ejection would be the longest; raise it, or lower OUTLIER__EJECTION_TIME",
             id="first_ejection_longer_than_the_longest",
         ),
         pytest.param(
             {"BALANCER_LIMITS__MAX_CONNECTIONS": "3", "BALANCER_WORKERS": "4"},
-            "BALANCER_LIMITS__MAX_CONNECTIONS: 3 is less than one for each of the 4 workers; "
+            'BALANCER_LIMITS__MAX_CONNECTIONS: "3" is less than one for each of the 4 workers; '
             "raise it, or lower WORKERS",
             id="fewer_connections_than_workers",
         ),
         pytest.param(
             {"BALANCER_LIMITS__MAX_INFLIGHT": "3", "BALANCER_WORKERS": "4"},
-            "BALANCER_LIMITS__MAX_INFLIGHT: 3 is less than one for each of the 4 workers; "
+            'BALANCER_LIMITS__MAX_INFLIGHT: "3" is less than one for each of the 4 workers; '
             "raise it, or lower WORKERS",
             id="a_cap_below_one_for_each_worker",
         ),
@@ -277,18 +280,18 @@ _NEVER_414 = "a longer target would be a head too large, never a 414; lower it, 
                 "BALANCER_LIMITS__QUEUE_SIZE": "3",
                 "BALANCER_WORKERS": "4",
             },
-            "BALANCER_LIMITS__QUEUE_SIZE: 3 is less than one for each of the 4 workers; "
+            'BALANCER_LIMITS__QUEUE_SIZE: "3" is less than one for each of the 4 workers; '
             "raise it, or lower WORKERS",
             id="fewer_may_wait_than_workers",
         ),
         pytest.param(
             {"BALANCER_ADAPTIVE__ENABLED": "false", "BALANCER_LIMITS__QUEUE_SIZE": "10"},
-            f"BALANCER_LIMITS__QUEUE_SIZE: 10 {_NO_QUEUE}",
+            f'BALANCER_LIMITS__QUEUE_SIZE: "10" {_NO_QUEUE}',
             id="queue_without_a_limit",
         ),
         pytest.param(
             {"BALANCER_ADAPTIVE__ENABLED": "false", "BALANCER_LIMITS__QUEUE_TIMEOUT": "2s"},
-            f"BALANCER_LIMITS__QUEUE_TIMEOUT: 2.0 {_NO_QUEUE}",
+            f'BALANCER_LIMITS__QUEUE_TIMEOUT: "2s" {_NO_QUEUE}',
             id="wait_without_a_limit",
         ),
         pytest.param(
@@ -332,14 +335,16 @@ def test_every_problem_is_told_at_once() -> None:
             id="group_with_a_value",
         ),
         pytest.param("policy:", ": policy: has no value; give it one or remove the line", id="no_value"),
-        pytest.param("policy: 3", ": policy: 3 is not text; put it in quotes", id="number_as_text"),
-        pytest.param("workers: true", ": workers: true is not a whole number", id="bool_as_number"),
+        pytest.param("policy: [3]", ': policy: ["3"] is not text; put it in quotes', id="list_as_text"),
+        pytest.param("workers: true", ': workers: "true" is not a whole number', id="bool_as_number"),
         pytest.param(
-            "trusted_proxies: 5", ": trusted_proxies: 5 is not a list; write a,b or [a, b]", id="no_list"
+            "trusted_proxies: {a: 5}",
+            ': trusted_proxies: {"a": "5"} is not a list; write a,b or [a, b]',
+            id="no_list",
         ),
         pytest.param(
             "upstreams: [app: 80]",
-            ': upstreams: {"app": 80} is a mapping; write each upstream as one '
+            ': upstreams: {"app": "80"} is a mapping; write each upstream as one '
             "string: app1:8000, no space after the colon",
             id="upstream_with_a_space",
         ),
@@ -351,20 +356,18 @@ def test_every_problem_is_told_at_once() -> None:
         pytest.param(
             "a: [",
             ", line 1: is not valid YAML (expected the node content, but found '<stream end>'); "
-            "text with : [ or ? needs quotes",
+            "something is missing at the end: a bracket, or the settings themselves",
             id="broken_yaml",
         ),
         pytest.param(
             "policy: a\npolicy: b",
-            ", line 2: is not valid YAML (the key policy is there twice); text with : [ or ? needs quotes",
+            ", line 2: is not valid YAML (the key policy is there twice); keep one of them",
             id="key_twice",
         ),
-        pytest.param(
-            "- a:1", ": holds a list, not settings; write lines such as upstreams: app1:8000", id="list"
-        ),
+        pytest.param("- a:1", f": holds a list, {_NOT_SETTINGS}", id="list"),
         pytest.param(
             "a:1",
-            ": holds a single value, not settings; write lines such as upstreams: app1:8000",
+            f": holds a single value, {_NOT_SETTINGS}",
             id="single_value",
         ),
     ],

@@ -128,7 +128,7 @@ def test_what_no_request_can_have_is_refused(method: object) -> None:
 
 @pytest.mark.parametrize("text", ["[a, b]", '["a"', "[" * 100_000], ids=["unquoted", "unclosed", "deep"])
 def test_broken_json_list_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is not valid JSON; write a,b or"):
+    with pytest.raises(ValueError, match="is not valid JSON; write "):
         split_list(text)
 
 

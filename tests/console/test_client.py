@@ -56,7 +56,11 @@ def test_a_file_tells_the_place_unless_the_environment_does(tmp_path: Path) -> N
         ("a b:c", {}, '--admin: "a b:c" is not host:port; write 127.0.0.1:9901'),
         ("", {}, '--admin: "" is not host:port'),
         ("app:99999", {}, '--admin: "app:99999" has a port that is not from 1 to 65535'),
-        (None, {"BALANCER_ADMIN_LISTEN": "9901"}, 'BALANCER_ADMIN_LISTEN: "9901" has no port'),
+        (
+            None,
+            {"BALANCER_ADMIN_LISTEN": "9901"},
+            'BALANCER_ADMIN_LISTEN: "9901" is a port without an address; write 127.0.0.1:9901',
+        ),
         (None, {"BALANCER_ADMIN_LISTEN": "127.0.0.1:0"}, "means any free port"),
         (None, {"BALANCER_CONFIG": "/nonexistent.yaml"}, "cannot be read"),
     ],

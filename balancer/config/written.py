@@ -1,0 +1,59 @@
+"""What is written, before a setting's own type reads it (L1): text without white space around, and numbers.
+
+Numbers are what people read: `010` is 8 to some programs and 10 to others, `1_0` is 10 to Python alone.
+"""
+
+import re
+
+_LEADING_ZERO = re.compile(r"[+-]?0[0-9]+")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,4000}")
+_NUMBER = re.compile(r"(?i:[+-]?(?:[0-9]{1,300}(?:\.[0-9]{1,300})?(?:e[+-]?[0-9]{1,3})?|nan|inf))")
+_GROUPED = re.compile(r"[0-9]{1,3}(?:[_,' ][0-9]{3})+")
+_OCTAL = 8
+
+
+def trimmed(value: object) -> object:
+    """Text without the white space around it, such as the newline at the end of a mounted secret."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, dict):
+        return {key: trimmed(each) for key, each in value.items()}
+    return [trimmed(each) for each in value] if isinstance(value, list) else value
+
+
+def refuse_leading_zero(text: str) -> None:
+    """Raise ValueError for what some programs read as octal."""
+    if _LEADING_ZERO.fullmatch(text) is None:
+        return
+    decimal = str(int(text))
+    octal = str(int(text, _OCTAL)) if not set(text) & {"8", "9"} else decimal
+    either = decimal if octal == decimal else f"{decimal} or {octal}"
+    raise ValueError(f"begins with 0, which some programs read as octal; write {either}")
+
+
+def parse_whole(value: object) -> object:
+    """A whole number, from its digits alone where it is text."""
+    if isinstance(value, bool):
+        raise ValueError("is not a whole number")
+    if isinstance(value, str):
+        text = value.strip()
+        refuse_leading_zero(text)
+        if _GROUPED.fullmatch(text):
+            raise ValueError(f"is not a whole number; write {re.sub('[^0-9]', '', text)}")
+        if _WHOLE.fullmatch(text) is None:
+            raise ValueError("is not a whole number")
+    return value
+
+
+def parse_number(value: object) -> object:
+    """A number with or without a fraction, in decimal where it is text."""
+    if isinstance(value, bool):
+        raise ValueError("is not a number")
+    if isinstance(value, str):
+        text = value.strip()
+        refuse_leading_zero(text)
+        if text.endswith("%") and _NUMBER.fullmatch(text[:-1].rstrip()):
+            raise ValueError(f"is not a number; write {float(text[:-1]) / 100:g}")
+        if _NUMBER.fullmatch(text) is None:
+            raise ValueError("is not a number")
+    return value

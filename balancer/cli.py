@@ -102,8 +102,19 @@ def check(
     config: ConfigFile = None,
     yaml: Annotated[bool, typer.Option("--yaml", help="Print a settings file instead of a table.")] = False,
 ) -> None:
-    """Show the settings that would take effect, or all that is wrong with them."""
+    """Show the settings that would take effect, or all that is wrong with them.
+
+    It reads every file that a start reads, and loads the policy. What was set
+    and changes nothing is told on stderr, as is what this machine would
+    refuse. It does not see whether the ports are free, whether names resolve,
+    and whether the app replicas answer: [green]balancer status[/green] shows
+    those of a running balancer.
+    """
+    from balancer.runtime.here import troubles
+
     loaded = _load(context, config)
+    for warning in (*loaded.warnings, *troubles(loaded)):
+        _console(stderr=True).print(Text.assemble(("balancer: ", "bold yellow"), warning), soft_wrap=True)
     if yaml:
         print(as_yaml(loaded.settings), end="")
     else:

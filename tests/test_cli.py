@@ -32,9 +32,76 @@ def test_check_shows_every_setting_with_its_origin() -> None:
     assert ["BALANCER_UPSTREAMS", "app1:8000,", "app2:8000?weight=3", "environment"] in rows
     assert ["BALANCER_TIMEOUTS__CONNECT", "250ms", "environment"] in rows
     assert ["BALANCER_LIMITS__HEADER_BYTES", "64k", "default"] in rows
-    assert done.stdout.splitlines()[-1] == (
-        "The settings are good: 2 upstreams, policy least_connections, clients connect to 0.0.0.0:8080."
+    assert done.stdout.splitlines()[-2:] == [
+        "The settings are good: 2 upstreams, policy least_connections, clients connect to 0.0.0.0:8080.",
+        "Not looked at: whether the ports are free, names resolve, and the app replicas answer.",
+    ]
+
+
+@pytest.mark.parametrize("command", [(), ("check",)], ids=["run", "check"])
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "cannot be read (no such file or directory); correct the path or mount the file"),
+        ("", "holds no token; write one line of visible ASCII into it"),
+        ("two words", "holds no token; write one line of visible ASCII into it"),
+        ("s\u00e9cret", "holds no token; write one line of visible ASCII into it"),
+        ("*" * 10, "holds the mask that is shown in place of a secret; write the secret itself into it"),
+    ],
+    ids=["missing", "empty", "two words", "not ASCII", "mask"],
+)
+def test_check_reads_the_token_file_as_the_start_does(
+    tmp_path: Path, command: tuple[str, ...], content: str | None, problem: str
+) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_text(content)
+    done = _balancer(*command, environ={**_GOOD, "BALANCER_ADMIN_TOKEN_FILE": f"{file}\n"})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f'balancer: BALANCER_ADMIN_TOKEN_FILE: "{file}" {problem}\n'
+
+
+def test_a_token_file_of_the_settings_file_is_told_by_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("upstreams: a:1\nadmin_token_file: /nowhere/token\n")
+    assert _balancer("check", "--config", str(file)).stderr == (
+        f'balancer: {file}: admin_token_file: "/nowhere/token" cannot be read (no such file or directory); '
+        "correct the path or mount the file\n"
     )
+
+
+def test_check_tells_on_stderr_what_changes_nothing(tmp_path: Path) -> None:
+    environ = {**_GOOD, "BALANCER_OUTLIER__ENABLED": "false", "BALANCER_OUTLIER__EJECTION_TIME": "20s"}
+    done = _balancer("check", "--yaml", environ=environ)
+    assert (done.returncode, done.stderr) == (
+        0,
+        'balancer: BALANCER_OUTLIER__EJECTION_TIME: "20s" changes nothing while OUTLIER__ENABLED is false; '
+        "set it to true, or remove this\n",
+    )
+    assert "ejection_time: 20s" in done.stdout
+
+
+def test_check_tells_what_this_machine_would_refuse() -> None:
+    done = _balancer("check", environ={**_GOOD, "BALANCER_LISTEN": "192.0.2.1:8080"})
+    assert (done.returncode, done.stderr) == (
+        0,
+        "balancer: on this machine: cannot listen on 192.0.2.1:8080: this machine does not have that "
+        "address; 0.0.0.0 listens on all\n",
+    )
+
+
+def test_check_says_nothing_of_a_port_that_the_running_balancer_may_have() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = _balancer("check", environ={**_GOOD, "BALANCER_LISTEN": listen})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_more_upstreams_than_there_is_room_for_are_refused_before_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("upstreams:\n" + "".join(f"- 10.{n // 250}.{n % 250}.1:80\n" for n in range(4093)))
+    (line,) = _balancer("check", "--config", str(file)).stderr.splitlines()
+    assert line.endswith("names 4093 upstreams; there is room for 4092: name fewer")
 
 
 @pytest.mark.parametrize(

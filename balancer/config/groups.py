@@ -85,11 +85,23 @@ class HealthCheckSettings(Group):
         "nothing else. 0 = none.",
     )
 
+    @field_validator("expect")
+    @classmethod
+    def _can_be_answered(cls, expect: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+        if all(high < 200 for _, high in expect):
+            raise ValueError("names no status that ends a check, as those below 200 do not; write 200-399")
+        return expect
+
     @field_validator("drain_status")
     @classmethod
-    def _is_a_status(cls, status: int) -> int:
+    def _is_a_status(cls, status: int, info: ValidationInfo) -> int:
         if status and not 200 <= status <= 599:
             raise ValueError("is not a status; write one from 200 to 599, or 0 for none")
+        if status and info.data.get("expect") == ((status, status),):
+            raise ValueError(
+                "is the only status that passes: every upstream would be drained; let HEALTH_CHECK__EXPECT "
+                "name the status of an upstream that is well"
+            )
         return status
 
 
@@ -200,6 +212,7 @@ class RetrySettings(Group):
     )
     replay_bytes: Size = Field(
         default=64 * 1024,
+        le=64 << 20,
         description="Of a request's body, kept to send it again; 64M in all in each worker. A larger one "
         "goes once.",
     )

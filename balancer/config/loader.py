@@ -15,6 +15,8 @@ from balancer.config.ourselves import ourselves
 from balancer.config.problems import about_value, sentences
 from balancer.config.settings import Settings
 from balancer.config.sources import Origin, Reading, read_environment, read_file
+from balancer.config.token import read_token_file
+from balancer.config.unused import unused
 from balancer.errors import SettingsError
 
 
@@ -34,10 +36,12 @@ class Policies(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, and where each value that is not a default was set."""
+    """Settings, and where each value that is not a default was set; `warnings` are sentences on what was set
+    and changes nothing."""
 
     settings: Settings
     origins: Mapping[Path, Origin]
+    warnings: tuple[str, ...] = ()
 
 
 def load(
@@ -72,11 +76,13 @@ def load_with_origins(
     else:
         options = settings.policy_options
         problems += _circles(settings, origins)
+        problems += _file_problems(settings, origins)
     if policies is not None:
         problems += _policy_problems(tree, options, origins, policies)
     if problems:
         raise SettingsError([_printable(problem) for problem in problems])
-    return Loaded(settings, origins)
+    warnings = unused(settings, origins, tree)
+    return Loaded(settings, origins, tuple(map(_printable, warnings)))
 
 
 def _printable(sentence: str) -> str:
@@ -106,6 +112,17 @@ def _circles(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str
                 f"({listener.setting} {listener.address}); write the app's port, or 0 for the upstream's own"
             )
             yield about_value(("health_check", "port"), check_port, text, origins)
+
+
+def _file_problems(settings: Settings, origins: Mapping[Path, Origin]) -> list[str]:
+    """What is wrong with the files that the start reads besides the settings file."""
+    if not settings.admin_token_file:
+        return []
+    try:
+        read_token_file(settings.admin_token_file)
+    except ValueError as error:
+        return [about_value(("admin_token_file",), settings.admin_token_file, str(error), origins)]
+    return []
 
 
 def _policy_problems(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from pydantic import SecretStr, ValidationError
+from pydantic import PlainSerializer, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from balancer.config.catalogue import BY_PATH, Path, about_unknown_key, variable
@@ -32,8 +32,8 @@ _SENTENCES = {
     "string_too_short": "is empty; give it a value or remove it",
     "tuple_type": "is not a list; write a,b or [a, b]",
     "dict_type": "is not a mapping of names to values",
-    "greater_than_equal": "is too small; the least is {ge:g}",
-    "less_than_equal": "is too large; the most is {le:g}",
+    "greater_than_equal": "is too small; the least is {ge}",
+    "less_than_equal": "is too large; the most is {le}",
     "literal_error": "is not known; write {expected}",
 }
 
@@ -74,10 +74,19 @@ def _sentence(
     if error["type"] == "value_error":
         text = str(context["error"])
     else:
-        text = _SENTENCES.get(error["type"], error["msg"]).format(**context)
+        shown = {name: _shown(path, bound) for name, bound in context.items()}
+        text = _SENTENCES.get(error["type"], error["msg"]).format(**shown)
     if isinstance(value, str) and not isinstance(misfit, MisfitError):
         text = _about_quotes(value) or text
     return about_value(path, value, text, origins)
+
+
+def _shown(path: Path, bound: object) -> object:
+    """A bound as one writes it in that setting: 100ms, 64k."""
+    for each in BY_PATH[path].field.metadata:
+        if isinstance(each, PlainSerializer) and isinstance(bound, int | float):
+            return each.func(bound)  # type: ignore[call-arg]  # it may take more, and ours do not
+    return f"{bound:g}" if isinstance(bound, int | float) else bound
 
 
 _QUOTES = frozenset("\"'")

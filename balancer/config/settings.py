@@ -76,6 +76,11 @@ def _check_token(token: SecretStr) -> SecretStr:
     return token
 
 
+# Rows of the stats segment, which is a layer above: a test compares. Each worker, the listener, the pool and
+# the route have one, and each upstream.
+MOST_ENTITIES = 4096
+OTHER_ENTITIES = 3
+
 ListenAddress = Annotated[Address, BeforeValidator(parse_listen), PlainSerializer(str, when_used="json")]
 AdminAddress = Annotated[
     Address,
@@ -177,6 +182,14 @@ class Settings(BaseSettings):
         if isinstance(listen, Address) and admin.clashes_with(listen):
             raise ValueError(f"takes the port that LISTEN ({listen}) has; give one of them another port")
         return admin
+
+    @field_validator("upstreams")
+    @classmethod
+    def _there_is_room(cls, upstreams: tuple[Spec, ...], info: ValidationInfo) -> tuple[Spec, ...]:
+        most = MOST_ENTITIES - OTHER_ENTITIES - info.data.get("workers", 1)
+        if len(upstreams) > most:
+            raise ValueError(f"names {len(upstreams)} upstreams; there is room for {most}: name fewer")
+        return upstreams
 
     @field_validator("sticky")
     @classmethod

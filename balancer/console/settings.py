@@ -30,3 +30,4 @@ def print_settings(loaded: Loaded, console: Console) -> None:
         f"The settings are good: {count} upstream{'s' * (count != 1)}, policy {settings.policy}, "
         f"clients connect to {settings.listen}."
     )
+    console.print("Not looked at: whether the ports are free, names resolve, and the app replicas answer.")

@@ -10,7 +10,7 @@ from balancer.config.loader import Loaded
 from balancer.errors import OperatorError
 from balancer.runtime import signals
 from balancer.runtime.log import open_log
-from balancer.runtime.open_files import affordable_connections, raise_limit
+from balancer.runtime.open_files import affordable_connections, is_alarming, lowered, raise_limit
 from balancer.runtime.sockets import open_admin, open_listeners
 from balancer.runtime.supervisor import Supervisor
 from balancer.telemetry.line_writer import LineWriter
@@ -26,6 +26,8 @@ def run(loaded: Loaded) -> int:
     log, log_writer = open_log(settings.log_level)
     access_writer = LineWriter(STDOUT)
     sockets: list[socket.socket] = []
+    for warning in loaded.warnings:
+        log.warning("%s", warning)
     try:
         sockets += open_listeners(settings.listen, settings.workers)
         sockets.append(open_admin(settings.admin_listen))
@@ -60,12 +62,7 @@ def fit_connections(loaded: Loaded, open_files: int, log: logging.Logger) -> int
     wanted = loaded.settings.limits.max_connections
     affordable = affordable_connections(wanted, open_files, loaded.settings.workers)
     if affordable < wanted:
-        # A warning to who has asked for so many; to others it is news of how many there are.
         asked_for = ("limits", "max_connections") in loaded.origins
-        log.log(
-            logging.WARNING if asked_for else logging.INFO,
-            "the open-file limit is %d: BALANCER_LIMITS__MAX_CONNECTIONS is lowered from %d to %d; to keep "
-            "it, raise the hard limit (ulimit -Hn, or ulimits: nofile: of the container) to %d",
-            *(open_files, wanted, affordable, 2 * wanted),
-        )
+        level = logging.WARNING if is_alarming(affordable, asked_for) else logging.INFO
+        log.log(level, "%s", lowered(wanted, affordable, open_files))
     return affordable

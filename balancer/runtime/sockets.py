@@ -11,6 +11,14 @@ from balancer.errors import StartupError
 BACKLOG = 4096  # the kernel lowers it to net.core.somaxconn
 
 
+class ListenError(StartupError):
+    """An address cannot be had; `number` is the errno."""
+
+    def __init__(self, text: str, number: int) -> None:
+        super().__init__(text)
+        self.number = number
+
+
 def open_listeners(address: Address, slots: int) -> list[socket.socket]:
     """One SO_REUSEPORT socket per worker slot, all on `address`, listening.
 
@@ -49,6 +57,15 @@ def open_admin(address: Address) -> socket.socket:
     return sock
 
 
+def why_not_here(address: Address) -> str:
+    """Why nobody can listen there on this machine; "" where one can, now or when the port is free."""
+    try:
+        _bind(address, reuse_port=False).close()
+    except ListenError as error:
+        return "" if error.number == errno.EADDRINUSE else str(error)
+    return ""
+
+
 def bound_address(sock: socket.socket) -> Address:
     """Where a socket really listens: the port is known also where 0 was asked for."""
     host, port = sock.getsockname()[:2]
@@ -73,7 +90,7 @@ def _bind(address: Address, *, reuse_port: bool) -> socket.socket:
     return sock
 
 
-def _refused(address: Address, error: OSError) -> StartupError:
+def _refused(address: Address, error: OSError) -> ListenError:
     where = join_host_port(address.host, address.port)
     why = {
         errno.EADDRINUSE: "the port is in use; stop what listens there, or choose another port",
@@ -81,7 +98,7 @@ def _refused(address: Address, error: OSError) -> StartupError:
         errno.EADDRNOTAVAIL: "this machine does not have that address; 0.0.0.0 listens on all",
         errno.EAFNOSUPPORT: "this machine has no IPv6; use an IPv4 address",
     }.get(error.errno or 0, os.strerror(error.errno or 0))
-    return StartupError(f"cannot listen on {where}: {why}")
+    return ListenError(f"cannot listen on {where}: {why}", error.errno or 0)
 
 
 def _close_all(sockets: list[socket.socket]) -> None:

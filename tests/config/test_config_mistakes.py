@@ -75,7 +75,7 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
             "BALANCER_LIMITS__MAX_INFLIGHT", "-1", '"-1" is too small; the least is 0', id="negative_cap"
         ),
         pytest.param(
-            "BALANCER_LIMITS__QUEUE_TIMEOUT", "0", '"0" is too small; the least is 0.01', id="no_wait_at_all"
+            "BALANCER_LIMITS__QUEUE_TIMEOUT", "0", '"0" is too small; the least is 10ms', id="no_wait_at_all"
         ),
         pytest.param(
             "BALANCER_UPSTREAMS", "app1:8000,app2", '"app2" has no port; write app2:8000', id="upstream"

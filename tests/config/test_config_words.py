@@ -191,7 +191,6 @@ def test_a_hash_key_is_read_as_people_write_headers() -> None:
 # Every text setting, with what a secret or a heredoc leaves behind it.
 TEXTS = {
     "ADMIN_TOKEN": ("admin_token", "s3cret"),
-    "ADMIN_TOKEN_FILE": ("admin_token_file", "/run/token"),
     "POLICY": ("policy", "consistent_hash"),
     "HASH_KEY": ("hash_key", "path"),
     "LISTEN": ("listen", "127.0.0.1:8080"),

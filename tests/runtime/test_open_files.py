@@ -41,14 +41,28 @@ def test_connections_fit_the_limit(wanted: int, open_files: int, affordable: int
     assert affordable_connections(wanted, open_files, workers=3) == affordable
 
 
-@pytest.mark.parametrize(("setting", "level"), [("20000", logging.WARNING), (None, logging.INFO)], ids=str)
-def test_who_has_asked_for_more_is_warned_and_others_are_told(
-    setting: str | None, level: int, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("setting", "open_files", "affordable", "level"),
+    [
+        pytest.param("20000", 10_000, 4900, logging.WARNING, id="asked for"),
+        pytest.param(None, 10_000, 4900, logging.INFO, id="by default"),
+        pytest.param(None, 1024, 412, logging.WARNING, id="few are left"),
+        pytest.param(None, 64, 1, logging.WARNING, id="one is left"),
+    ],
+)
+def test_who_has_asked_for_more_is_warned_and_others_where_few_are_left(
+    setting: str | None, open_files: int, affordable: int, level: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     environ = {"BALANCER_UPSTREAMS": "app1:8000"}
     if setting is not None:
         environ["BALANCER_LIMITS__MAX_CONNECTIONS"] = setting
     with caplog.at_level(logging.INFO):
-        assert fit_connections(load_with_origins(environ), 1024, logging.getLogger("test")) == 412
+        loaded = load_with_origins(environ)
+        assert fit_connections(loaded, open_files, logging.getLogger("test")) == affordable
     (record,) = caplog.records
-    assert (record.levelno, "lowered from 20000 to 412" in record.getMessage()) == (level, True)
+    assert (record.levelno, record.getMessage()) == (
+        level,
+        f"the open-file limit is {open_files}: BALANCER_LIMITS__MAX_CONNECTIONS is lowered from 20000 to "
+        f"{affordable}; to keep it, raise the hard limit (ulimit -Hn, or ulimits: nofile: of the container) "
+        "to 40000",
+    )

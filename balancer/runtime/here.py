@@ -1,0 +1,17 @@
+"""What of the settings this machine would refuse at a start (L6), as far as it can be seen without one."""
+
+from balancer.config.loader import Loaded
+from balancer.runtime.open_files import affordable_connections, hard_limit, is_alarming, lowered
+from balancer.runtime.sockets import why_not_here
+
+
+def troubles(loaded: Loaded) -> list[str]:
+    """A sentence each. Whether a port is free is not among them: the running balancer may have it."""
+    settings = loaded.settings
+    found = [why_not_here(address) for address in (settings.listen, settings.admin_listen)]
+    wanted, open_files = settings.limits.max_connections, hard_limit()
+    affordable = affordable_connections(wanted, open_files, settings.workers)
+    asked_for = ("limits", "max_connections") in loaded.origins
+    if affordable < wanted and is_alarming(affordable, asked_for):
+        found.append(lowered(wanted, affordable, open_files))
+    return [f"on this machine: {text}" for text in found if text]

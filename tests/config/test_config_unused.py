@@ -1,0 +1,212 @@
+"""What is set and changes nothing is told; a default that is merely not used is not."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from balancer.config import load, load_with_origins
+from balancer.config.catalogue import BY_PATH, variable
+from balancer.config.effective import as_yaml
+from balancer.config.settings import MOST_ENTITIES, OTHER_ENTITIES
+from balancer.errors import SettingsError
+from balancer.proxy.resending import MOST_KEPT
+from balancer.telemetry.segment import ROWS
+
+UPSTREAMS = {"BALANCER_UPSTREAMS": "app1:8000"}
+# A value of each setting of a group with a switch that is not its default.
+OTHERS = {
+    "health_check": {
+        "path": "/up", "interval": "3s", "timeout": "2s", "rise": "3", "fall": "3", "expect": "200",
+        "body": "ok", "port": "81", "headers": '{"Host": "a"}', "drain_status": "503",
+    },
+    "outlier": {
+        "consecutive_5xx": "6", "consecutive_failures": "6", "ejection_time": "20s",
+        "max_ejection_time": "6m", "max_ejection_percent": "60",
+    },
+    "adaptive": {"min_limit": "2", "max_limit": "20"},
+    "sticky": {
+        "cookie": "pin", "secret": "s3cret", "max_age": "12h", "secure": "true", "http_only": "false",
+        "same_site": "strict", "path": "/shop", "domain": "a.example",
+    },
+    "access_log": {"fields": "time", "sample": "0.5"},
+}  # fmt: skip
+
+
+def warnings(**environ: str) -> list[str]:
+    given = {f"BALANCER_{name}": value for name, value in environ.items()}
+    return list(load_with_origins({**UPSTREAMS, **given}).warnings)
+
+
+@pytest.mark.parametrize("group", OTHERS)
+def test_every_setting_of_a_group_that_is_switched_off_is_told(group: str) -> None:
+    named = {path[1] for path in BY_PATH if path[0] == group} - {"enabled", "app_cookie"}
+    assert named == set(OTHERS[group])
+    switch = {variable((group, "enabled")).removeprefix("BALANCER_"): "false"}
+    for name, value in OTHERS[group].items():
+        setting = variable((group, name))
+        shown = "**********" if name in ("secret", "headers") else f'"{value}"'
+        assert warnings(**switch, **{setting.removeprefix("BALANCER_"): value}) == [
+            f"{setting}: {shown} changes nothing while {group.upper()}__ENABLED is false; set it to true, or "
+            "remove this"
+        ]
+
+
+TOTAL = "as TIMEOUTS__TOTAL (10s) is reached no later; raise TIMEOUTS__TOTAL, or lower this"
+RETRY = "while RETRY__MAX_ATTEMPTS is 1: nothing is sent again; raise it, or remove this"
+IDLE = "while KEEPALIVE__MAX_IDLE is 0: no connection is kept; raise it, or remove this"
+# What is set, the setting of it that changes nothing, why.
+TOLD: dict[str, tuple[dict[str, str], str, str]] = {
+    "statuses without retries": (
+        {"RETRY__MAX_ATTEMPTS": "1", "RETRY__STATUSES": "503"}, "RETRY__STATUSES", RETRY,
+    ),
+    "a budget without retries": (
+        {"RETRY__MAX_ATTEMPTS": "1", "RETRY__BUDGET_RATIO": "0.3"}, "RETRY__BUDGET_RATIO", RETRY,
+    ),
+    "a least budget without retries": (
+        {"RETRY__MAX_ATTEMPTS": "1", "RETRY__BUDGET_MIN_PER_SECOND": "3"}, "RETRY__BUDGET_MIN_PER_SECOND",
+        RETRY,
+    ),
+    "bodies kept without retries": (
+        {"RETRY__MAX_ATTEMPTS": "1", "RETRY__REPLAY_BYTES": "1M"}, "RETRY__REPLAY_BYTES", RETRY,
+    ),
+    "statuses without methods": (
+        {"RETRY__METHODS": "[]", "RETRY__STATUSES": "503"},
+        "RETRY__STATUSES",
+        "while RETRY__METHODS is empty: no answer lets a request go again; name methods, or remove this",
+    ),
+    "an idle time of no connections": (
+        {"KEEPALIVE__MAX_IDLE": "0", "KEEPALIVE__IDLE_TIMEOUT": "9s"}, "KEEPALIVE__IDLE_TIMEOUT", IDLE,
+    ),
+    "requests of no kept connection": (
+        {"KEEPALIVE__MAX_IDLE": "0", "KEEPALIVE__MAX_REQUESTS": "9"}, "KEEPALIVE__MAX_REQUESTS", IDLE,
+    ),
+    "a lifetime of no connections": (
+        {"KEEPALIVE__MAX_IDLE": "0", "KEEPALIVE__MAX_LIFETIME": "9s"}, "KEEPALIVE__MAX_LIFETIME", IDLE,
+    ),
+    "nothing to learn from": (
+        {"KEEPALIVE__MAX_IDLE": "0", "KEEPALIVE__LEARN": "false"}, "KEEPALIVE__LEARN", IDLE,
+    ),
+    "idle for longer than it lives": (
+        {"KEEPALIVE__MAX_LIFETIME": "10s", "KEEPALIVE__IDLE_TIMEOUT": "20s"},
+        "KEEPALIVE__IDLE_TIMEOUT",
+        "as KEEPALIVE__MAX_LIFETIME (10s) is reached no later; raise KEEPALIVE__MAX_LIFETIME, or lower this",
+    ),
+    "a wait where nobody may wait": (
+        {"LIMITS__QUEUE_SIZE": "0", "LIMITS__QUEUE_TIMEOUT": "2s"},
+        "LIMITS__QUEUE_TIMEOUT",
+        "while LIMITS__QUEUE_SIZE is 0: no request waits; raise it, or remove this",
+    ),
+    "an adaptive limit above the cap": (
+        {"LIMITS__MAX_INFLIGHT": "5", "ADAPTIVE__MAX_LIMIT": "100"},
+        "ADAPTIVE__MAX_LIMIT",
+        "as LIMITS__MAX_INFLIGHT is reached first; lower this, or remove it",
+    ),
+    "a least adaptive limit at the cap": (
+        {"LIMITS__MAX_INFLIGHT": "5", "ADAPTIVE__MIN_LIMIT": "5"},
+        "ADAPTIVE__MIN_LIMIT",
+        "as LIMITS__MAX_INFLIGHT is reached first: no adaptive limit is ever in force; lower this",
+    ),
+    "panic where nothing is ejected": (
+        {"PANIC": "off", "OUTLIER__ENABLED": "false", "HEALTH_CHECK__ENABLED": "false"},
+        "PANIC",
+        "while HEALTH_CHECK__ENABLED and OUTLIER__ENABLED are false: nothing is ejected; set one of them to "
+        "true, or remove this",
+    ),
+    "fields of a log that samples nothing": (
+        {"ACCESS_LOG__SAMPLE": "0", "ACCESS_LOG__FIELDS": "time"},
+        "ACCESS_LOG__FIELDS",
+        "while ACCESS_LOG__SAMPLE is 0: nothing is logged; raise it, or remove this",
+    ),
+    "a first byte after the end": (
+        {"TIMEOUTS__TOTAL": "10s", "TIMEOUTS__FIRST_BYTE": "20s"}, "TIMEOUTS__FIRST_BYTE", TOTAL,
+    ),
+    "a connect after the end": (
+        {"TIMEOUTS__TOTAL": "10s", "TIMEOUTS__CONNECT": "10s"}, "TIMEOUTS__CONNECT", TOTAL,
+    ),
+    "a wait beyond the end": (
+        {"TIMEOUTS__TOTAL": "10s", "LIMITS__QUEUE_TIMEOUT": "30s"}, "LIMITS__QUEUE_TIMEOUT", TOTAL,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TOLD)
+def test_what_changes_nothing_is_told(case: str) -> None:
+    environ, setting, why = TOLD[case]
+    assert warnings(**environ) == [f'BALANCER_{setting}: "{environ[setting]}" changes nothing {why}']
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        pytest.param({"TIMEOUTS__TOTAL": "10s"}, id="default timeouts beyond the total one"),
+        pytest.param({"TIMEOUTS__TOTAL": "10s", "TIMEOUTS__IDLE": "20s"}, id="tunnels have no total timeout"),
+        pytest.param({"TIMEOUTS__TOTAL": "10s", "TIMEOUTS__FIRST_BYTE": "0"}, id="turned off"),
+        pytest.param(
+            {"OUTLIER__ENABLED": "false", "OUTLIER__EJECTION_TIME": "10"}, id="the default, in words"
+        ),
+        pytest.param(
+            {"RETRY__MAX_ATTEMPTS": "1", "RETRY__METHODS": "GET"}, id="methods say what is harmless"
+        ),
+        pytest.param({"LIMITS__MAX_INFLIGHT": "1"}, id="default limits above the cap"),
+        pytest.param({"KEEPALIVE__MAX_IDLE": "0"}, id="default times of no connection"),
+        pytest.param({"PANIC": "off", "OUTLIER__ENABLED": "false"}, id="checks eject"),
+    ],
+)
+def test_what_has_an_effect_or_was_not_set_is_not_told(environ: dict[str, str]) -> None:
+    assert warnings(**environ) == []
+
+
+def test_an_exported_file_repeats_defaults_and_is_not_told_of_them(tmp_path: Path) -> None:
+    file = tmp_path / "exported.yaml"
+    environ = {
+        **UPSTREAMS,
+        **{variable((group, "enabled")): "false" for group in OTHERS},
+        "BALANCER_RETRY__MAX_ATTEMPTS": "1",
+        "BALANCER_KEEPALIVE__MAX_IDLE": "0",
+    }
+    file.write_text(as_yaml(load(environ)))
+    assert load_with_origins({}, str(file)).warnings == ()
+
+
+def test_what_is_told_of_a_file_names_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("upstreams: a:1\ntimeouts: {total: 5, first_byte: 10}\n")
+    assert load_with_origins({}, str(file)).warnings == (
+        f'{file}: timeouts.first_byte: "10" changes nothing as TIMEOUTS__TOTAL (5s) is reached no later; '
+        "raise TIMEOUTS__TOTAL, or lower this",
+    )
+
+
+@pytest.mark.parametrize(
+    ("environ", "problem"),
+    [
+        (
+            {"HEALTH_CHECK__EXPECT": "204", "HEALTH_CHECK__DRAIN_STATUS": "204"},
+            'HEALTH_CHECK__DRAIN_STATUS: "204" is the only status that passes: every upstream would be '
+            "drained; let HEALTH_CHECK__EXPECT name the status of an upstream that is well",
+        ),
+        (
+            {"HEALTH_CHECK__EXPECT": "100-199"},
+            'HEALTH_CHECK__EXPECT: "100-199" names no status that ends a check, as those below 200 do not; '
+            "write 200-399",
+        ),
+        ({"RETRY__REPLAY_BYTES": "1G"}, 'RETRY__REPLAY_BYTES: "1G" is too large; the most is 64M'),
+        (
+            {"HEALTH_CHECK__INTERVAL": "10ms"},
+            'HEALTH_CHECK__INTERVAL: "10ms" is too small; the least is 100ms',
+        ),
+    ],
+    ids=["drains all", "passes none", "more than is kept", "a bound in its unit"],
+)
+def test_what_can_never_have_been_meant_is_refused(environ: dict[str, str], problem: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        warnings(**environ)
+    assert caught.value.problems == [f"BALANCER_{problem}"]
+
+
+def test_bounds_that_settings_repeat_are_those_of_the_layers_above() -> None:
+    replay: Any = BY_PATH["retry", "replay_bytes"].field.metadata
+    assert [each.le for each in replay if hasattr(each, "le")] == [MOST_KEPT]
+    assert MOST_ENTITIES == ROWS
+    assert len(("listener", "pool", "route")) == OTHER_ENTITIES

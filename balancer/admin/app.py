@@ -3,16 +3,26 @@
 from aiohttp import web
 
 from balancer.admin import answers, config, events, failures, guard, index, metrics, pools, probes
-from balancer.admin.keys import INSTANCE, TOKEN, VIA
+from balancer.admin.hosts import Hosts
+from balancer.admin.keys import HOSTS, INSTANCE, TOKEN, VIA
 from balancer.admin.view import Instance
 
 
-def build_app(instance: Instance, token: str = "", via: str = "") -> web.Application:
+def build_app(
+    instance: Instance, token: str = "", via: str = "", hosts: Hosts | None = None
+) -> web.Application:
     """The aiohttp application over `instance`; the caller serves it. Who has `token` may change things; where
-    there is none, programs on this machine may. `via` is the instance's name in Via."""
+    there is none, programs on this machine may. `via` is the instance's name in Via. `hosts` says for which
+    names it answers, None for all."""
     app = web.Application(
-        middlewares=[answers.errors_as_json, guard.not_from_ourselves, guard.changes_need_leave]
+        middlewares=[
+            answers.errors_as_json,
+            guard.meant_for_this_listener,
+            guard.not_from_ourselves,
+            guard.changes_need_leave,
+        ]
     )
+    app[HOSTS] = hosts or Hosts()
     app[VIA] = via
     app[INSTANCE] = instance
     app[TOKEN] = token

@@ -1,12 +1,16 @@
-"""Who may change things by the admin API (L5). Reading is open to whoever reaches the listener."""
+"""Who may ask, and who may change things, by the admin API (L5).
+
+Reading is open to whoever reaches the listener and means it: on loopback a page in a browser may not.
+"""
 
 import hmac
-from ipaddress import ip_address
+import re
 
 from aiohttp import web
 
 from balancer.admin.answers import Handler, error
-from balancer.admin.keys import TOKEN, VIA
+from balancer.admin.hosts import host_of, is_loopback
+from balancer.admin.keys import HOSTS, TOKEN, VIA
 from balancer.errors import LOOP_DETECTED
 from balancer.http.via import balancers_in
 
@@ -15,6 +19,29 @@ _READING = frozenset(["GET", "HEAD", "OPTIONS"])
 _OF_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 _SCHEME = "bearer "
 JSON = "application/json"
+_ABSOLUTE = re.compile(r"(?i:https?)://([^/?#]*)")
+
+
+def asked_for(request: web.Request) -> list[str]:
+    """What a request says it is meant for: its Host, and the authority of a target in absolute form."""
+    named = [field for field in request.headers.getall("Host", ()) if field.strip()]
+    if match := _ABSOLUTE.match(request.raw_path):
+        named.append(match[1])
+    return named
+
+
+@web.middleware
+async def meant_for_this_listener(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuses what asks for another name. A request without a Host is no browser's: they always send one."""
+    hosts = request.app[HOSTS]
+    for field in asked_for(request):
+        if not hosts.answers_for(field):
+            return error(
+                f"this asks for {field}, which is no name of this listener: ask for localhost or 127.0.0.1, "
+                "or add the name to ADMIN_HOSTS",
+                403,
+            )
+    return await handler(request)
 
 
 @web.middleware
@@ -67,22 +94,16 @@ def why_not_local(request: web.Request) -> str | None:
     """
     transport = request.transport
     ends = [transport.get_extra_info(which) for which in ("peername", "sockname")] if transport else []
-    if not ends or not all(end and _is_loopback(end[0]) for end in ends):
+    if not ends or not all(end and is_loopback(end[0]) for end in ends):
         return "this does not come from 127.0.0.1"
     if any(name in request.headers for name in _OF_PROXIES):
         return "this came through a proxy"
     if "Origin" in request.headers:
         return "this came from a page in a browser"
-    host = request.url.host or ""
-    if host != "localhost" and not _is_loopback(host):
-        return f"this asks for {request.host}, not for 127.0.0.1 or localhost"
+    named = asked_for(request)
+    if not named:
+        return "this names no host"
+    for field in named:
+        if not is_loopback(host_of(field)):
+            return f"this asks for {field}, not for 127.0.0.1 or localhost"
     return None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)

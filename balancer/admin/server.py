@@ -2,11 +2,14 @@
 
 import logging
 import socket
+from collections.abc import Iterable
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from balancer.admin.app import build_app
+from balancer.admin.hosts import Hosts, is_loopback
+from balancer.admin.keys import HOSTS
 from balancer.admin.view import Instance
 
 LAST_ANSWERS = 1.0  # seconds that running requests may take when the server stops
@@ -25,11 +28,13 @@ def _is_no_clients_fault(record: logging.LogRecord) -> bool:
 
 
 class AdminServer:
-    """The admin listener's HTTP server, in the running event loop."""
+    """The admin listener's HTTP server, in the running event loop; `hosts` are the names of ADMIN_HOSTS."""
 
-    def __init__(self, instance: Instance, token: str, via: str) -> None:
+    def __init__(self, instance: Instance, token: str, via: str, hosts: Iterable[str] = ()) -> None:
+        self._names = frozenset(hosts)
+        self._app = build_app(instance, token, via)
         self._runner = web.AppRunner(
-            build_app(instance, token, via),
+            self._app,
             access_log=None,
             logger=_logger(),
             handle_signals=False,
@@ -38,6 +43,7 @@ class AdminServer:
 
     async def start(self, sock: socket.socket) -> None:
         """Answer on `sock` from now on; `stop` closes it."""
+        self._app[HOSTS] = Hosts(self._names, is_loopback(sock.getsockname()[0]))
         await self._runner.setup()
         await web.SockSite(self._runner, sock).start()
 

@@ -112,6 +112,22 @@ def parse_listen(value: object, example: str = "0.0.0.0:8080") -> Address:
     return Address(host, port)
 
 
+def parse_host_name(text: str) -> str:
+    """A name or an IP address as a Host field has it, without port, brackets and last dot, in lower case."""
+    if "://" in text or "/" in text:
+        raise ValueError("is a URL; write the name alone: lb.example")
+    if "*" in text:
+        raise ValueError("has a wildcard, which names of the admin listener do not; write each name")
+    if is_ip(text.strip("[]")):
+        return str(ip_address(text.strip("[]")))
+    host, port = split_host_port(text, "lb.example or 10.0.0.2")
+    if port is not None:
+        raise ValueError(f"has a port, which does not matter here; write {host}")
+    if _NAME.fullmatch(host) is None:
+        raise ValueError("is no host name; write lb.example or 10.0.0.2")
+    return host.removesuffix(".")
+
+
 def is_ip(host: str) -> bool:
     """Whether `host` is an IP address, without brackets."""
     return _ip_or_none(host) is not None

@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from balancer.config.access_log import AccessLogSettings
-from balancer.config.address import Address, parse_listen
+from balancer.config.address import Address, parse_host_name, parse_listen
 from balancer.config.cpus import usable_cpus
 from balancer.config.groups import (
     AdaptiveSettings,
@@ -81,6 +81,7 @@ def _check_token(token: SecretStr) -> SecretStr:
 MOST_ENTITIES = 4096
 OTHER_ENTITIES = 3
 
+HostName = Annotated[str, AfterValidator(parse_host_name)]
 ListenAddress = Annotated[Address, BeforeValidator(parse_listen), PlainSerializer(str, when_used="json")]
 AdminAddress = Annotated[
     Address,
@@ -122,6 +123,12 @@ class Settings(BaseSettings):
     )
     admin_token_file: str = Field(
         default="", description="A file that holds what ADMIN_TOKEN would, read at the start."
+    )
+    admin_hosts: Annotated[tuple[HostName, ...], CommaList] = Field(
+        default=(),
+        description="Names by which the admin listener may be asked besides loopback ones, such as "
+        "`lb.example`. If unset, a listener on loopback answers for loopback names alone, and any other for "
+        "all.",
     )
     workers: Annotated[Count, BeforeValidator(_parse_workers)] = Field(
         default=1,

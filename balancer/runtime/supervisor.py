@@ -148,7 +148,8 @@ class Supervisor:
             loop.add_signal_handler(number, self._on_signal, number)
         for ignored, why in signals.WITHOUT_EFFECT.items():
             loop.add_signal_handler(ignored, self._on_other_signal, ignored, why)
-        server = AdminServer(self._instance, self._admin_token, self._name)
+        hosts = self._settings.admin_hosts
+        server = AdminServer(self._instance, self._admin_token, self._name, hosts)
         try:
             await server.start(self._admin)
             self._in_background(self._operate(), "operate")

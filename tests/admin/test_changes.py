@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
-from yarl import URL
+from multidict import CIMultiDict
 
 from balancer.admin.app import build_app
 from balancer.admin.guard import why_not_local
@@ -101,6 +101,8 @@ async def test_a_body_that_cannot_be_read_is_told_as_all_else(
 FOREIGN = [
     pytest.param({"Host": "evil.example:9901"}, "this asks for evil.example:9901", id="rebound name"),
     pytest.param({"Host": "10.0.0.5"}, "this asks for 10.0.0.5", id="other address"),
+    pytest.param({"Host": "evil@127.0.0.1:9901"}, "this asks for evil@127.0.0.1:9901", id="user name"),
+    pytest.param({"Host": "0.0.0.0:9901"}, "this asks for 0.0.0.0:9901", id="any address"),
     pytest.param({"Origin": "http://evil.example"}, "came from a page in a browser", id="page"),
     pytest.param({"Origin": "null"}, "came from a page in a browser", id="page without origin"),
     pytest.param({"X-Forwarded-For": "10.0.0.9"}, "came through a proxy", id="proxy"),
@@ -123,7 +125,18 @@ async def test_without_a_token_only_programs_on_this_machine_may(
     assert (await client.get("/api/pools", headers=headers)).status == 200
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:9901", "127.0.0.1:9901", "[::1]:9901", "127.1.2.3"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "localhost:9901",
+        "lb.localhost",
+        "LOCALHOST.",
+        "127.0.0.1:9901",
+        "[::1]:9901",
+        "127.1.2.3",
+    ],
+)
 async def test_names_of_this_machine(client: AdminClient, host: str) -> None:
     assert (await client.patch(PATH, data=DRAIN, headers={**JSON, "Host": host})).status == 200
 
@@ -133,8 +146,8 @@ class Ends:
 
     def __init__(self, peer: str | None, own: str) -> None:
         self.transport = self
-        self.headers: dict[str, str] = {}
-        self.url = URL("http://localhost:9901")
+        self.headers = CIMultiDict({"Host": "localhost:9901"})
+        self.raw_path = "/"
         self._ends = {"peername": (peer, 1) if peer is not None else None, "sockname": (own, 9901)}
 
     def get_extra_info(self, which: str) -> tuple[str, int] | None:

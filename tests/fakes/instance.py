@@ -44,7 +44,7 @@ class Client:
 
     def send(self, target: str = "/", method: str = "GET") -> None:
         length = "" if method == "GET" else "Content-Length: 0\r\n"
-        self._writer.write(f"{method} {target} HTTP/1.1\r\nHost: test\r\n{length}\r\n".encode())
+        self._writer.write(f"{method} {target} HTTP/1.1\r\nHost: test.localhost\r\n{length}\r\n".encode())
 
     async def answer(self) -> Answer:
         """The next response; raises IncompleteReadError or ConnectionError where none comes."""

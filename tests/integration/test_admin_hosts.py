@@ -1,0 +1,35 @@
+"""A whole balancer with its admin listener on loopback: for which names it answers; what its start warns of."""
+
+import aiohttp
+import pytest
+
+from tests.fakes.app_replica import app_replica
+from tests.fakes.instance import running
+from tests.fakes.nursery import run
+
+pytestmark = pytest.mark.integration
+
+
+async def test_a_rebound_name_is_refused_until_admin_hosts_has_it() -> None:
+    async with app_replica() as app, running(UPSTREAMS=app.address, ADMIN_HOSTS="lb.example\n") as balancer:
+        answers = {}
+        async with aiohttp.ClientSession() as session:
+            for host in ("evil.example", "lb.example", "localhost:1", "evil@127.0.0.1"):
+                url = f"http://127.0.0.1:{balancer.admin_port}/api/pools"
+                async with session.get(url, headers={"Host": host}) as response:
+                    answers[host] = response.status
+        assert answers == {"evil.example": 403, "lb.example": 200, "localhost:1": 200, "evil@127.0.0.1": 403}
+        done = run("balancer", "status", "--admin", f"127.0.0.1:{balancer.admin_port}", environ={})
+        assert (done.returncode, app.address in done.stdout) == (0, True)
+
+
+async def test_what_changes_nothing_is_a_warning_of_the_start() -> None:
+    async with (
+        app_replica() as app,
+        running(UPSTREAMS=app.address, TIMEOUTS__TOTAL="5s", TIMEOUTS__CONNECT="9s") as balancer,
+    ):
+        line = await balancer.says("changes nothing")
+        assert line.partition(" WARNING ")[2] == (
+            'BALANCER_TIMEOUTS__CONNECT: "9s" changes nothing as TIMEOUTS__TOTAL (5s) is reached no later; '
+            "raise TIMEOUTS__TOTAL, or lower this"
+        )

@@ -8,7 +8,7 @@ from balancer.clock import Clock
 from balancer.health.beat import Beat
 from balancer.health.doors import Doors, UpstreamT
 from balancer.health.durations import Durations
-from balancer.health.hints import hint
+from balancer.health.hints import Asked, hint
 from balancer.health.result import TIME_PLAYED_A_PART, CheckResult, Reply, Result
 from balancer.health.silence import NO_ANSWER, Reading
 from balancer.health.verdict import Flip
@@ -136,6 +136,8 @@ class Conclusions(Generic[UpstreamT]):
         return (self._clock.monotonic_ns() - watch.asked_ns) / 1e9
 
     def _told(self, watch: Watch[UpstreamT], reply: Reply) -> CheckResult:
+        if reply.result is Result.PASSED:
+            watch.passed_at = watch.where
         return CheckResult(
             time=self._clock.wall(),
             passed=reply.result is Result.PASSED,
@@ -143,7 +145,7 @@ class Conclusions(Generic[UpstreamT]):
             status=reply.status,
             seconds=self._seconds(watch),
             detail=reply.detail,
-            hint=hint(reply, watch.settings),
+            hint=hint(reply, Asked(watch.settings, watch.upstream.id, watch.passed_at == watch.where)),
         )
 
     def _go_through_doors(self, watch: Watch[UpstreamT], last: CheckResult) -> None:

@@ -1,15 +1,41 @@
 """What people can do about a check that did not pass (L4): one table."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from balancer.health.result import Reply, Result
 from balancer.health.settings import CheckSettings
 
-_Remedy: TypeAlias = Callable[[CheckSettings], str]
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked, and of whom: the upstream `name`, and whether it has passed a check since it has been
+    where it is now."""
+
+    settings: CheckSettings
+    name: str
+    has_passed: bool
+
+    @property
+    def own_host(self) -> str:
+        """The Host that the settings have for the check, "" where they have none."""
+        return next((value for header, value in self.settings.headers if header.lower() == "host"), "")
+
+    @property
+    def another_host(self) -> str:
+        """How to send another Host than the upstream's name."""
+        if self.settings.headers:
+            return f'add "Host": "app.example" to {_HEADERS}'
+        return f'set {_HEADERS}={{"Host": "app.example"}}'
 
 
-def hint(reply: Reply, settings: CheckSettings) -> str:
+_Remedy: TypeAlias = Callable[[Asked], str]
+_HEADERS = "BALANCER_HEALTH_CHECK__HEADERS"
+_PATH = "BALANCER_HEALTH_CHECK__PATH"
+
+
+def hint(reply: Reply, asked: Asked) -> str:
     """One sentence: what happened, and the remedy; "" for a check that passed."""
     if reply.result is Result.PASSED:
         return ""
@@ -17,52 +43,81 @@ def hint(reply: Reply, settings: CheckSettings) -> str:
         remedy = _BY_STATUS.get(reply.status) or _BY_CLASS.get(reply.status // 100) or _another_status
     else:
         remedy = _BY_RESULT[reply.result]
-    return f"{reply.detail}: {remedy(settings)}"
+    return f"{reply.detail}: {remedy(asked)}"
 
 
-def _another_path(settings: CheckSettings) -> str:
-    return f"set BALANCER_HEALTH_CHECK__PATH to a path that answers {settings.expected}"
-
-
-def _another_status(settings: CheckSettings) -> str:
+def _another_path(asked: Asked) -> str:
+    path = f"set {_PATH} to a path that answers {asked.settings.expected}"
+    if asked.has_passed:
+        return f"it has passed before; look at what has changed in the app, or {path}"
+    if asked.own_host:
+        return f"is the app still starting? If not, {path}"
     return (
-        f"only {settings.expected} passes; set BALANCER_HEALTH_CHECK__EXPECT if this status means that all "
-        "is well, or another BALANCER_HEALTH_CHECK__PATH"
+        f"is the app still starting? If not, {path}, or, where the app is known by another Host than "
+        f"{asked.name}, {asked.another_host}"
     )
 
 
-def _credentials(settings: CheckSettings) -> str:
-    if any(name.lower() in ("authorization", "cookie") for name, _ in settings.headers):
-        return "the app does not accept the credentials in BALANCER_HEALTH_CHECK__HEADERS"
+def _another_status(asked: Asked) -> str:
     return (
-        "the check sends no credentials; set BALANCER_HEALTH_CHECK__HEADERS, or BALANCER_HEALTH_CHECK__PATH "
-        "to an open path"
+        f"only {asked.settings.expected} passes; set BALANCER_HEALTH_CHECK__EXPECT if this status means that "
+        f"all is well, or another {_PATH}"
+    )
+
+
+def _host(asked: Asked) -> str:
+    if asked.own_host:
+        return f"the app may not know the Host in {_HEADERS}, {asked.own_host}; correct it"
+    return f"the app may not know the Host that the check sends, {asked.name}; {asked.another_host}"
+
+
+def _credentials(asked: Asked) -> str:
+    if any(name.lower() in ("authorization", "cookie") for name, _ in asked.settings.headers):
+        return f"the app does not accept the credentials in {_HEADERS}"
+    return f"the check sends no credentials; set {_HEADERS}, or {_PATH} to an open path"
+
+
+def _not_allowed(asked: Asked) -> str:
+    # Rails answers so to a Host that it does not know.
+    return f"{_credentials(asked)}; or {_host(asked)}"
+
+
+def _not_ready(asked: Asked) -> str:
+    if asked.has_passed:
+        return "the app says that it is not ready; look at its log"
+    return "the app says that it is not ready; is it still starting? If not, look at its log"
+
+
+def _refused(asked: Asked) -> str:
+    if asked.has_passed:
+        return "what answered there before has stopped, or starts anew; look at the app's log"
+    if asked.settings.port:
+        return "correct BALANCER_HEALTH_CHECK__PORT, or start what should answer there"
+    return (
+        "start the app, or correct the address in BALANCER_UPSTREAMS; an app in a container must listen on "
+        "0.0.0.0, not on 127.0.0.1"
     )
 
 
 _BY_STATUS: dict[int, _Remedy] = {
-    400: lambda _: (
-        "the app may not accept the check's Host, which is the upstream's name; "
-        "set BALANCER_HEALTH_CHECK__HEADERS to one with the Host it knows"
-    ),
+    400: _host,
     401: _credentials,
-    403: _credentials,
+    403: _not_allowed,
     404: _another_path,
-    405: lambda _: "the check is a GET; set BALANCER_HEALTH_CHECK__PATH to a path that accepts it",
+    405: lambda _: f"the check is a GET; set {_PATH} to a path that accepts it",
     410: _another_path,
-    421: lambda _: "the app does not know the check's Host; set it by BALANCER_HEALTH_CHECK__HEADERS",
+    421: _host,
     429: lambda _: (
         "the app limits how often it is asked; exempt the check, or raise BALANCER_HEALTH_CHECK__INTERVAL"
     ),
     502: lambda _: "what answers there is a proxy that cannot reach the app; look at the app's log",
-    503: lambda _: "the app says that it is not ready; look at its log",
+    503: _not_ready,
     504: lambda _: "what answers there is a proxy that waited in vain for the app; look at the app's log",
     508: lambda _: "what answers there is a proxy whose requests come back to it; look where it sends them",
 }
 _BY_CLASS: dict[int, _Remedy] = {
-    3: lambda s: (
-        "redirects are not followed; set BALANCER_HEALTH_CHECK__PATH to a path that answers "
-        f"{s.expected} itself"
+    3: lambda asked: (
+        f"redirects are not followed; set {_PATH} to a path that answers {asked.settings.expected} itself"
     ),
     5: lambda _: "the app fails on this path; look at its log",
 }
@@ -71,15 +126,10 @@ _BY_RESULT: dict[Result, _Remedy] = {
         "look at the app, or correct BALANCER_HEALTH_CHECK__BODY (the first 64 KiB are searched)"
     ),
     Result.TIMEOUT: lambda _: "raise BALANCER_HEALTH_CHECK__TIMEOUT or look at the app",
-    Result.REFUSED: lambda s: (
-        "correct BALANCER_HEALTH_CHECK__PORT, or start what should answer there"
-        if s.port
-        else "start the app, or correct the address in BALANCER_UPSTREAMS; an app in a container must listen "
-        "on 0.0.0.0, not on 127.0.0.1"
-    ),
+    Result.REFUSED: _refused,
     Result.UNREACHABLE: lambda _: "the machine is off, or no route or a firewall is in between",
-    Result.CLOSED: lambda s: (
-        f"look at the app's log; it may have crashed on {s.shown_path}, "
+    Result.CLOSED: lambda asked: (
+        f"look at the app's log; it may have crashed on {asked.settings.shown_path}, "
         "or speak TLS or another protocol there"
     ),
     Result.MALFORMED: lambda _: "the port may be another program's, or speak TLS; correct the port",

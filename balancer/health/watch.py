@@ -18,8 +18,9 @@ class Watch(Generic[UpstreamT]):
     """One upstream under checks."""
 
     __slots__ = ("asked_ns", "counts", "deadline_ns", "draining", "lag_ns", "last", "next_ns", "overstays",
-                 "probe", "reading", "removed", "served", "served_at_timeout", "settings", "silence",
-                 "stands_in", "started_ns", "task", "upstream", "verdict", "was_busy", "where")  # fmt: skip
+                 "passed_at", "probe", "reading", "removed", "served", "served_at_timeout", "settings",
+                 "silence", "stands_in", "started_ns", "task", "upstream", "verdict", "was_busy",
+                 "where")  # fmt: skip
 
     def __init__(
         self, upstream: UpstreamT, settings: CheckSettings, probe: Probe, failing: bool, draining: bool
@@ -35,6 +36,7 @@ class Watch(Generic[UpstreamT]):
         self.was_busy = False  # there were live requests in flight then
         self.counts: Counter[str] = Counter()
         self.last: CheckResult | None = None
+        self.passed_at: tuple[str, int] | None = None  # where it was when it last passed
         self.removed = False
         self.next_ns = 0  # when its next check is due: 0 at once, NEVER while it waits for its turn
         # --- of the running check, or the last one

@@ -33,6 +33,33 @@ def test_one_that_hangs_is_failing_within_fall_times_interval_and_one_timeout() 
         scene.close()
 
 
+def test_an_upstream_may_still_be_starting_until_it_has_passed_where_it_is() -> None:
+    not_found = Reply(Result.STATUS, 404, "404 on /")
+    scene = Scene()
+    (upstream,) = scene.add("app1:8000")
+    probe = scene.probes["app1:8000"]
+    hints: list[str] = []
+
+    def check(reply: Reply) -> None:
+        probe.always = reply
+        asked = len(probe.asked)
+        while len(probe.asked) == asked:
+            scene.run(0.1)
+        last = scene.checks.last(upstream)
+        assert last is not None
+        hints.append(last.hint.partition(":")[2].partition(";")[0].partition(",")[0])
+
+    scene.checks.start()
+    check(not_found)
+    check(OK)
+    check(not_found)
+    upstream.address = "10.0.0.2"  # another machine, of which nothing is known
+    check(not_found)
+    starting = " is the app still starting? If not"
+    assert hints == [starting, "", " it has passed before", starting]
+    scene.close()
+
+
 def test_failing_and_passing_say_why() -> None:
     scene = Scene()
     scene.add("app1")

@@ -1,59 +1,115 @@
 """What people are told about a check that did not pass."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from balancer.health.hints import hint
+from balancer.health.hints import Asked, hint
 from balancer.health.judging import judge
 from balancer.health.result import Reply, Result
 from tests.health.scene import SETTINGS
 
-WITH_LOGIN = (("Authorization", "Basic eDp5"),)
+NAME = "10.0.0.7:8000"  # as of a dns:// upstream
+LOGIN = ("Authorization", "Basic eDp5")
+HOST = ("host", "shop.example")
+PATH = "set BALANCER_HEALTH_CHECK__PATH to a path that answers"
+HEADERS = "BALANCER_HEALTH_CHECK__HEADERS"
+STARTING = "is the app still starting? If not,"
+UNKNOWN = f"the app may not know the Host that the check sends, {NAME};"
+SET = f'set {HEADERS}={{"Host": "app.example"}}'
+ADD = f'add "Host": "app.example" to {HEADERS}'
+NO_LOGIN = f"the check sends no credentials; set {HEADERS}, or BALANCER_HEALTH_CHECK__PATH to an open path"
+NOT_READY = "503 on /: the app says that it is not ready;"
 
-# Settings changed, status, a piece of the hint.
-STATUSES = {
-    "not found": ({}, 404, "404 on /: set BALANCER_HEALTH_CHECK__PATH to a path that answers 200-399"),
+# Settings changed, status, whether it has passed a check before, the hint.
+STATUSES: dict[str, tuple[dict[str, Any], int, bool, str]] = {
+    "not found, never passed": (
+        {}, 404, False,
+        f"404 on /: {STARTING} {PATH} 200-399, or, where the app is known by another Host than {NAME}, {SET}",
+    ),
+    "not found with credentials": (
+        {"headers": (LOGIN,)}, 404, False,
+        f"404 on /: {STARTING} {PATH} 200-399, or, where the app is known by another Host than {NAME}, {ADD}",
+    ),
+    "not found by a Host of the settings": (
+        {"headers": (HOST,)}, 404, False, f"404 on /: {STARTING} {PATH} 200-399",
+    ),
+    "not found, though it has passed": (
+        {}, 404, True,
+        f"404 on /: it has passed before; look at what has changed in the app, or {PATH} 200-399",
+    ),
     "the path and the statuses are the settings'": (
-        {"path": "/up", "expect": ((200, 200), (204, 299))},
-        404,
-        "404 on /up: set BALANCER_HEALTH_CHECK__PATH to a path that answers 200,204-299",
+        {"path": "/up?token=s3cret", "expect": ((200, 200), (204, 299))}, 410, True,
+        f"410 on /up: it has passed before; look at what has changed in the app, or {PATH} 200,204-299",
     ),
-    "no credentials": (
-        {},
-        401,
-        "401 on /: the check sends no credentials; set BALANCER_HEALTH_CHECK__HEADERS",
+    "a Host that the app refuses": ({}, 400, False, f"400 on /: {UNKNOWN} {SET}"),
+    "a Host that no virtual host has": ({}, 421, False, f"421 on /: {UNKNOWN} {SET}"),
+    "such a Host beside credentials": ({"headers": (LOGIN,)}, 421, False, f"421 on /: {UNKNOWN} {ADD}"),
+    "a Host of the settings that the app refuses": (
+        {"headers": (LOGIN, HOST)}, 400, False,
+        f"400 on /: the app may not know the Host in {HEADERS}, shop.example; correct it",
     ),
-    "forbidden": ({}, 403, "the check sends no credentials"),
-    "wrong credentials": ({"headers": WITH_LOGIN}, 401, "does not accept the credentials"),
-    "a host the app does not know": ({}, 400, "the check's Host"),
-    "a redirect": ({"expect": ((200, 299),)}, 302, "redirects are not followed"),
-    "not ready": ({}, 503, "503 on /: the app says that it is not ready"),
-    "any other error": ({}, 500, "500 on /: the app fails on this path; look at its log"),
-    "another status": ({}, 418, "BALANCER_HEALTH_CHECK__EXPECT"),
-    "a good one that is not expected": ({"expect": ((204, 204),)}, 200, "only 204 passes"),
-}
+    "no credentials": ({}, 401, False, f"401 on /: {NO_LOGIN}"),
+    "forbidden": ({}, 403, False, f"403 on /: {NO_LOGIN}; or {UNKNOWN} {SET}"),
+    "wrong credentials": (
+        {"headers": (LOGIN,)}, 401, False, f"401 on /: the app does not accept the credentials in {HEADERS}",
+    ),
+    "a redirect": (
+        {"expect": ((200, 299),)}, 302, False,
+        "302 on /: redirects are not followed; set BALANCER_HEALTH_CHECK__PATH to a path that answers "
+        "200-299 itself",
+    ),
+    "not ready, never passed": ({}, 503, False, f"{NOT_READY} is it still starting? If not, look at its log"),
+    "not ready any more": ({}, 503, True, f"{NOT_READY} look at its log"),
+    "any other error": ({}, 500, False, "500 on /: the app fails on this path; look at its log"),
+    "another status": (
+        {}, 418, False,
+        "418 on /: only 200-399 passes; set BALANCER_HEALTH_CHECK__EXPECT if this status means that all is "
+        "well, or another BALANCER_HEALTH_CHECK__PATH",
+    ),
+    "a good one that is not expected": (
+        {"expect": ((204, 204),)}, 200, False,
+        "200 on /: only 204 passes; set BALANCER_HEALTH_CHECK__EXPECT if this status means that all is well, "
+        "or another BALANCER_HEALTH_CHECK__PATH",
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", STATUSES)
 def test_a_status_has_its_remedy(case: str) -> None:
-    changes, status, piece = STATUSES[case]
-    settings = replace(SETTINGS, **changes)  # type: ignore[arg-type]  # the table's type is wide
+    changes, status, has_passed, text = STATUSES[case]
+    settings = replace(SETTINGS, **changes)
     reply = judge(settings, status, b"")
     assert reply.result is Result.STATUS
-    assert piece in hint(reply, settings)
+    assert hint(reply, Asked(settings, NAME, has_passed)) == text
+
+
+REFUSED = {
+    (0, False): "start the app, or correct the address in BALANCER_UPSTREAMS; an app in a container must "
+    "listen on 0.0.0.0, not on 127.0.0.1",
+    (9000, False): "correct BALANCER_HEALTH_CHECK__PORT, or start what should answer there",
+    (0, True): "what answered there before has stopped, or starts anew; look at the app's log",
+    (9000, True): "what answered there before has stopped, or starts anew; look at the app's log",
+}
+
+
+@pytest.mark.parametrize(("port", "has_passed"), REFUSED)
+def test_what_has_passed_before_has_the_right_address(port: int, has_passed: bool) -> None:
+    asked = Asked(replace(SETTINGS, port=port), NAME, has_passed)
+    assert hint(Reply(Result.REFUSED, 0, "refused"), asked) == f"refused: {REFUSED[port, has_passed]}"
 
 
 @pytest.mark.parametrize("result", [one for one in Result if one not in (Result.PASSED, Result.STATUS)])
-@pytest.mark.parametrize("port", [0, 9000])
-def test_every_other_result_has_a_remedy(result: Result, port: int) -> None:
-    sentence = hint(Reply(result, 0, "what happened"), replace(SETTINGS, port=port))
+@pytest.mark.parametrize("has_passed", [False, True])
+def test_every_other_result_has_a_remedy(result: Result, has_passed: bool) -> None:
+    sentence = hint(Reply(result, 0, "what happened"), Asked(SETTINGS, NAME, has_passed))
     assert sentence.startswith("what happened: ")
     assert len(sentence) > len("what happened: ") + 20
 
 
 def test_a_passed_check_needs_no_hint() -> None:
-    assert hint(judge(SETTINGS, 204, b""), SETTINGS) == ""
+    assert hint(judge(SETTINGS, 204, b""), Asked(SETTINGS, NAME, False)) == ""
 
 
 # Settings changed, status, body, result.

@@ -223,7 +223,7 @@ class TimeoutSettings(Group):
 
     connect: Duration = Field(default=1.0, description="To open a connection to an upstream.")
     first_byte: Duration = Field(
-        default=30.0,
+        default=55.0,
         description="From the request's start, or its body's last byte, to the response head, dials "
         "included; a retry has as long again.",
     )
@@ -231,7 +231,9 @@ class TimeoutSettings(Group):
     total: Duration = Field(default=0.0, description="For the whole exchange, from head to last byte.")
     request_head: Duration = Field(default=10.0, description="For a client to send a complete request head.")
     client_idle: Duration = Field(
-        default=60.0, description="A client connection's wait for its next request."
+        default=75.0,
+        description="A client connection's wait for its next request; longer than a load balancer in front "
+        "keeps idle connections.",
     )
     tunnel_idle: Duration = Field(
         default=3600.0,

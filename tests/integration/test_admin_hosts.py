@@ -1,4 +1,4 @@
-"""A whole balancer, its admin listener on loopback: which names it answers for, and what its start warns of."""
+"""A whole balancer, its admin listener on loopback: the names it answers for, and what its start warns of."""
 
 import aiohttp
 import pytest

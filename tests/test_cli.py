@@ -33,8 +33,8 @@ def test_check_shows_every_setting_with_its_origin() -> None:
     assert ["BALANCER_TIMEOUTS__CONNECT", "250ms", "environment"] in rows
     assert ["BALANCER_LIMITS__HEADER_BYTES", "64k", "default"] in rows
     assert done.stdout.splitlines()[-2:] == [
-        "The settings are good: 2 upstreams, policy least_connections, clients connect to 0.0.0.0:8080.",
         "Not looked at: whether the ports are free, names resolve, and the app replicas answer.",
+        "The settings are good: 2 upstreams, policy least_connections, clients connect to 0.0.0.0:8080.",
     ]
 
 

@@ -7,6 +7,8 @@ from balancer.config.types import MASK
 
 # Settings whose value is never quoted in a message.
 MASKED = frozenset([("health_check", "headers")])
+# Settings of whose value a message quotes all but the query.
+MASKED_QUERIES = frozenset([("health_check", "path")])
 _OPEN_FIELDS = frozenset(["accept", "host", "user-agent"])  # header fields that hold no secrets
 
 

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from balancer.config.catalogue import BY_PATH, Path, about_unknown_key, variable
 from balancer.config.groups import MisfitError
-from balancer.config.masking import MASKED
+from balancer.config.masking import MASKED, MASKED_QUERIES
 from balancer.config.settings import Settings
 from balancer.config.sources import Origin
 from balancer.config.types import MASK
@@ -73,6 +73,8 @@ def _sentence(
         value = as_written(path, tree)
     if error["type"] == "value_error":
         text = str(context["error"])
+    elif path in MASKED and where != path:
+        text = f"has a value of {where[-1]} that is not text; put it in quotes"
     else:
         shown = {name: _shown(path, bound) for name, bound in context.items()}
         text = _SENTENCES.get(error["type"], error["msg"]).format(**shown)
@@ -121,7 +123,15 @@ def _default(path: Path) -> object:
 
 def about_value(path: Path, value: object, text: str, origins: Mapping[Path, Origin]) -> str:
     """The sentence on a setting's value: where it was set, the value, and what is wrong (`text`)."""
-    return f"{_place(path, origins)}: {MASK if _is_secret(path) else _quoted(value)} {text}"
+    return f"{_place(path, origins)}: {MASK if _is_secret(path) else _quoted(_open(path, value))} {text}"
+
+
+def _open(path: Path, value: object) -> object:
+    """A value without what may be secret in it: the query of the path that checks ask for."""
+    if path not in MASKED_QUERIES or not isinstance(value, str):
+        return value
+    start, mark, _ = value.partition("?")
+    return f"{start}?{MASK}" if mark else value
 
 
 def _is_secret(path: Path) -> bool:

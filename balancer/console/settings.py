@@ -25,9 +25,9 @@ def print_settings(loaded: Loaded, console: Console) -> None:
             "BALANCER_VIA is off: an upstream that leads back to this balancer is noticed only where its "
             "address is one of this machine's, at the start and when names are looked up."
         )
+    console.print("Not looked at: whether the ports are free, names resolve, and the app replicas answer.")
     count = len(settings.upstreams)
     console.print(
         f"The settings are good: {count} upstream{'s' * (count != 1)}, policy {settings.policy}, "
         f"clients connect to {settings.listen}."
     )
-    console.print("Not looked at: whether the ports are free, names resolve, and the app replicas answer.")

@@ -157,6 +157,13 @@ def test_what_has_an_effect_or_was_not_set_is_not_told(environ: dict[str, str]) 
     assert warnings(**environ) == []
 
 
+def test_a_query_that_may_hold_a_secret_is_not_told() -> None:
+    assert warnings(HEALTH_CHECK__ENABLED="false", HEALTH_CHECK__PATH="/up?token=s3cret") == [
+        'BALANCER_HEALTH_CHECK__PATH: "/up?**********" changes nothing while HEALTH_CHECK__ENABLED is false; '
+        "set it to true, or remove this"
+    ]
+
+
 def test_an_exported_file_repeats_defaults_and_is_not_told_of_them(tmp_path: Path) -> None:
     file = tmp_path / "exported.yaml"
     environ = {

@@ -121,6 +121,11 @@ MISTAKES = [
         "Authorization: Basic eDp5",
         '********** is not valid JSON; write an object such as {"Authorization": "..."}',
     ),
+    (
+        "HEALTH_CHECK__HEADERS",
+        '{"X-Number": 1}',
+        "********** has a value of X-Number that is not text; put it in quotes",
+    ),
     ("HEALTH_CHECK__HEADERS", '\'{"Host": "x"}\'', f"********** {QUOTES}"),
     ("HEALTH_CHECK__PATH", "http://app:8000/up", '"http://app:8000/up" is a URL; write its path alone: /up'),
     ("HEALTH_CHECK__EXPECT", "2xx", '"2xx" has no status or range of them (2xx); write 200-299'),

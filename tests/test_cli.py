@@ -220,3 +220,31 @@ def test_closed_standard_descriptors_are_not_taken_by_others(closed: str) -> Non
     script = "import os, balancer.cli as cli; cli._open_standard_descriptors(); [*map(os.fstat, range(3))]"
     command = f'exec {sys.executable} -c "{script}" {closed}'
     assert subprocess.run(["/bin/sh", "-c", command], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("environ", "problem"),
+    [
+        pytest.param(
+            {"BALANCER_STICKY__ENABLED": "true", "BALANCER_STICKY__SECRET": "\udcff"},
+            "BALANCER_STICKY__SECRET: has characters that are no UTF-8 text; write it anew",
+            id="bytes that are no text",
+        ),
+        pytest.param(
+            {"BALANCER_POLICY": "peak_ewma", "BALANCER_POLICY_OPTIONS": '{"decay": 99999999999999999999}'},
+            'BALANCER_POLICY_OPTIONS: "{\\"decay\\": 99999999999999999999}" has a number of more than 64 '
+            "bits, or what is no text; write it anew",
+            id="an option of more than 64 bits",
+        ),
+        pytest.param(
+            {"BALANCER_OUTLIER__CONSECUTIVE_5XX": "99999999999999999999"},
+            'BALANCER_OUTLIER__CONSECUTIVE_5XX: "99999999999999999999" is too large; the most is '
+            "9007199254740992",
+            id="a count of more than 64 bits",
+        ),
+    ],
+)
+def test_what_workers_could_not_be_told_is_refused(environ: dict[str, str], problem: str) -> None:
+    """They would never have become ready."""
+    done = _balancer("check", environ={**_GOOD, **environ})
+    assert (done.returncode, done.stderr) == (1, f"balancer: {problem}\n")

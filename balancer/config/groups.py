@@ -240,7 +240,8 @@ class TimeoutSettings(Group):
         description="Silence both ways that closes a tunnel; once one side has ended, `IDLE` does.",
     )
     drain: Duration = Field(
-        default=25.0, description="After TERM, how long running exchanges may take to end."
+        default=25.0,
+        description="After TERM, how long running exchanges may take to end; 0 cuts them off at once.",
     )
     drain_delay: Duration = Field(
         default=0.0, description="After TERM, how long to go on accepting while `/readyz` already fails."

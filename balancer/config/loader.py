@@ -12,11 +12,12 @@ from pydantic import ValidationError
 
 from balancer.config.catalogue import BY_PATH, Path
 from balancer.config.ourselves import ourselves
-from balancer.config.problems import about_value, sentences
+from balancer.config.problems import about_value, as_written, sentences
 from balancer.config.settings import Settings
 from balancer.config.sources import Origin, Reading, read_environment, read_file
 from balancer.config.token import read_token_file
 from balancer.config.unused import unused
+from balancer.config.written import is_text
 from balancer.errors import SettingsError
 
 
@@ -66,7 +67,7 @@ def load_with_origins(
     file = read_file(name, environment.origins["config",].where) if name else Reading()
     origins = {**file.origins, **environment.origins}
     tree = _overlay(file.tree, environment.tree)
-    problems = [*environment.problems, *file.problems]
+    problems = [*environment.problems, *file.problems, *_text_problems(tree, origins)]
     try:
         settings = Settings(**tree)
     except ValidationError as error:
@@ -112,6 +113,15 @@ def _circles(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str
                 f"({listener.setting} {listener.address}); write the app's port, or 0 for the upstream's own"
             )
             yield about_value(("health_check", "port"), check_port, text, origins)
+
+
+def _text_problems(tree: Mapping[str, Any], origins: Mapping[Path, Origin]) -> list[str]:
+    """Bytes that are not UTF-8, and halves of surrogate pairs: no worker could be told of them."""
+    return [
+        f"{origin.where}: has characters that are no UTF-8 text; write it anew"
+        for path, origin in origins.items()
+        if not is_text(as_written(path, tree))
+    ]
 
 
 def _file_problems(settings: Settings, origins: Mapping[Path, Origin]) -> list[str]:

@@ -9,9 +9,10 @@ import re
 from decimal import Decimal
 from typing import Annotated, Any
 
+import orjson
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
-from balancer.config.written import parse_number, parse_whole, refuse_leading_zero, trimmed
+from balancer.config.written import MOST, parse_number, parse_whole, refuse_leading_zero, trimmed
 
 MASK = "**********"  # as pydantic writes a SecretStr
 
@@ -58,7 +59,10 @@ def parse_size(value: object) -> int:
         raise ValueError("is not a size; where there need be no cap, 0 means none")
     if match is None:
         raise ValueError("is not a size; write bytes (8192) or 8k, 64M, 1G (k = 1024)")
-    return int(match[1]) * _BYTES.get((match[2] or "").lower(), 1)
+    size = int(match[1]) * _BYTES.get((match[2] or "").lower(), 1)
+    if size > MOST:
+        raise ValueError(f"is too large; the most is {format_size(MOST)}")
+    return size
 
 
 def format_size(size: int) -> str:
@@ -244,7 +248,18 @@ Duration = Annotated[
 Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(format_size, when_used="json")]
 Count = Annotated[int, BeforeValidator(parse_whole)]
 Number = Annotated[float, BeforeValidator(parse_number)]
-JsonObject = Annotated[dict[str, Any], BeforeValidator(parse_object)]
+
+
+def check_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Options that a worker can be told of: its messages are JSON with numbers of 64 bits."""
+    try:
+        orjson.dumps(options)
+    except TypeError:
+        raise ValueError("has a number of more than 64 bits, or what is no text; write it anew") from None
+    return options
+
+
+JsonObject = Annotated[dict[str, Any], AfterValidator(check_options), BeforeValidator(parse_object)]
 CommaList = BeforeValidator(split_list)
 Headers = Annotated[dict[str, str], AfterValidator(check_fields), BeforeValidator(parse_fields)]
 StatusRanges = Annotated[

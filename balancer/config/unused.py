@@ -89,6 +89,13 @@ _RULES: tuple[_Rule, ...] = (
         ),
     ),
     _Rule(
+        ("retry.statuses",),
+        _when(
+            lambda s: bool(s.retry.statuses) and not (s.retry.budget_ratio or s.retry.budget_min_per_second),
+            "while RETRY__BUDGET_RATIO and RETRY__BUDGET_MIN_PER_SECOND are 0; raise one, or remove this",
+        ),
+    ),
+    _Rule(
         ("keepalive.idle_timeout", "keepalive.max_requests", "keepalive.max_lifetime", "keepalive.learn"),
         _when(
             lambda s: s.keepalive.max_idle == 0,

@@ -10,6 +10,8 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,4000}")
 _NUMBER = re.compile(r"(?i:[+-]?(?:[0-9]{1,300}(?:\.[0-9]{1,300})?(?:e[+-]?[0-9]{1,3})?|nan|inf))")
 _GROUPED = re.compile(r"[0-9]{1,3}(?:[_,' ][0-9]{3})+")
 _OCTAL = 8
+# What JSON, and so the channel to the workers, carries exactly.
+MOST = 1 << 53
 
 
 def trimmed(value: object) -> object:
@@ -19,6 +21,15 @@ def trimmed(value: object) -> object:
     if isinstance(value, dict):
         return {key: trimmed(each) for key, each in value.items()}
     return [trimmed(each) for each in value] if isinstance(value, list) else value
+
+
+def is_text(value: object) -> bool:
+    """Whether all text in a value can be written as UTF-8."""
+    if isinstance(value, dict):
+        return all(is_text(each) for pair in value.items() for each in pair)
+    if isinstance(value, list):
+        return all(map(is_text, value))
+    return not isinstance(value, str) or not any("\ud800" <= each <= "\udfff" for each in value)
 
 
 def refuse_leading_zero(text: str) -> None:
@@ -42,6 +53,8 @@ def parse_whole(value: object) -> object:
             raise ValueError(f"is not a whole number; write {re.sub('[^0-9]', '', text)}")
         if _WHOLE.fullmatch(text) is None:
             raise ValueError("is not a whole number")
+    if isinstance(value, str | int) and abs(int(value)) > MOST:
+        raise ValueError(f"is too large; the most is {MOST}")
     return value
 
 

@@ -75,6 +75,11 @@ TOLD: dict[str, tuple[dict[str, str], str, str]] = {
         "RETRY__STATUSES",
         "while RETRY__METHODS is empty: no answer lets a request go again; name methods, or remove this",
     ),
+    "statuses without a budget": (
+        {"RETRY__STATUSES": "503", "RETRY__BUDGET_RATIO": "0", "RETRY__BUDGET_MIN_PER_SECOND": "0"},
+        "RETRY__STATUSES",
+        "while RETRY__BUDGET_RATIO and RETRY__BUDGET_MIN_PER_SECOND are 0; raise one, or remove this",
+    ),
     "an idle time of no connections": (
         {"KEEPALIVE__MAX_IDLE": "0", "KEEPALIVE__IDLE_TIMEOUT": "9s"}, "KEEPALIVE__IDLE_TIMEOUT", IDLE,
     ),

@@ -136,6 +136,12 @@ MISTAKES = [
     ("WORKERS", "010", '"010" begins with 0, which some programs read as octal; write 10 or 8'),
     ("WORKERS", "08", '"08" begins with 0, which some programs read as octal; write 8'),
     ("WORKERS", "1_0", '"1_0" is not a whole number'),
+    (
+        "KEEPALIVE__MAX_REQUESTS",
+        "99999999999999999999",
+        '"99999999999999999999" is too large; the most is 9007199254740992',
+    ),
+    ("LIMITS__BODY_BYTES", "999999999999G", '"999999999999G" is too large; the most is 8388608G'),
     ("WORKERS", "2.0", '"2.0" is not a whole number'),
     ("LIMITS__MAX_CONNECTIONS", "20_000", '"20_000" is not a whole number; write 20000'),
     ("LIMITS__MAX_CONNECTIONS", "20,000", '"20,000" is not a whole number; write 20000'),

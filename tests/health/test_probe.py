@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 from balancer import __version__
-from balancer.health.hints import hint
+from balancer.health.hints import Asked, hint
 from balancer.health.probe import BODY_LIMIT, CHECKS_PER_CONNECTION, HttpProbe, Probes
 from balancer.health.result import Reply, Result
 from balancer.health.settings import CheckSettings
@@ -94,7 +94,7 @@ async def test_a_check_that_comes_back(
     async with Checker(server, via=via) as checker:
         reply = await checker.check()
     assert reply == Reply(result, 508, "508 on /")
-    assert piece in hint(reply, SETTINGS)
+    assert piece in hint(reply, Asked(SETTINGS, "app1", has_passed=True))
 
 
 async def test_a_check_that_comes_back_does_not_pass_for_an_expected_status(server: RawServer) -> None:

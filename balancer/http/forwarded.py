@@ -1,0 +1,221 @@
+"""What proxies say of the client, taken apart: `Forwarded` (RFC 7239), and the lists of X-Forwarded-*.
+
+Both are read from the right, as the nearest proxy has written last: whatever a client has begun with, an open
+quote for example, it cannot hide what was added to it. No function here is worse than linear in its input.
+"""
+
+import ipaddress
+import re
+from typing import NamedTuple
+
+from balancer.http.headers import TOKEN
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_PAIR = re.compile(
+    rb'(%b)=(?:(%b)|"((?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*)")[ \t]*(?:;|\Z)' % (TOKEN, TOKEN)
+)
+_BLANK = re.compile(rb"[ \t;]*")
+_QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
+_TOKEN = re.compile(TOKEN)
+# RFC 7239 section 6: an address, or a name that tells nothing; a port of either form.
+_PORT = rb"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?"
+_ADDRESS = re.compile(rb"(?:[0-9.]{7,15}|\[[0-9A-Fa-f.]{0,45}:[0-9A-Fa-f:.]{1,45}\])" + _PORT)
+_HIDDEN = re.compile(rb"(?:unknown|_[A-Za-z0-9._-]+)" + _PORT, re.IGNORECASE)
+_OCTET = rb"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+PLAIN_IPV4 = re.compile(rb"(?:%b\.){3}%b" % (_OCTET, _OCTET))
+_SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{0,31}")
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+=%-]+|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
+
+
+# What says https where X-Forwarded-Proto is not sent. http beside it is a contradiction, which gunicorn
+# answers with 400.
+SCHEME_SWITCHES = frozenset(
+    b"""x-forwarded-scheme x-forwarded-protocol x-forwarded-ssl x-forwarded-https front-end-https x-scheme
+    x-url-scheme x-https""".split()
+)
+_SAY_HTTPS = frozenset([b"https", b"on", b"ssl", b"1"])
+
+
+class ClientFacts:
+    """What is known of a client by what trusted proxies say: its address, and the lines that tell the app."""
+
+    __slots__ = ("client", "lines")
+
+    def __init__(self, client: str, lines: bytes) -> None:
+        self.client = client
+        self.lines = lines
+
+
+class Hop(NamedTuple):
+    """One element of `Forwarded`: what one proxy says of the request as it came to it.
+
+    `node` is who sent it, b"" where that is not said; `scheme` and `host` likewise. `rest` are its other
+    parameters as they came, each after a semicolon.
+    """
+
+    node: bytes
+    scheme: bytes
+    host: bytes
+    rest: bytes
+
+
+_NOTHING = Hop(b"", b"", b"", b"")
+
+
+def members(value: bytes) -> list[bytes]:
+    """The elements of a list without quoted strings; empty ones are none (RFC 9110 section 5.6.1.2)."""
+    return [member for part in value.split(b",") if (member := part.strip(b" \t"))]
+
+
+def said_in(name: bytes, value: bytes) -> list[bytes]:
+    """What a field that proxies send says, as a list: the chain of X-Forwarded-For; of X-Forwarded-Proto and
+    -Host, and of what other programs send in their place, the one value that counts, if it is one."""
+    if name in (b"x-forwarded-for", b"x-real-ip"):
+        return members(value)
+    if name == b"x-forwarded-proto":
+        said = scheme_in(value)
+    elif name == b"x-forwarded-host":
+        said = host_in(value)
+    elif name in SCHEME_SWITCHES:
+        said = b"https" if value.lower() in _SAY_HTTPS else b""
+    else:
+        return []
+    return [said] if said else []
+
+
+def scheme_in(value: bytes) -> bytes:
+    """The scheme that the last element of `value` names, in lower case; b"" where it is no scheme."""
+    if value == b"https":
+        return value
+    last = _last(value)
+    return last.lower() if _SCHEME.fullmatch(last) else b""
+
+
+def host_in(value: bytes) -> bytes:
+    """The host, with its port if there is one, that the last element of `value` names; b"" if it is none."""
+    last = _last(value)
+    return last if _HOST.fullmatch(last) else b""
+
+
+def hops_in(value: bytes) -> list[Hop]:
+    """The elements of `Forwarded`, the nearest proxy's last. One that is malformed says nothing."""
+    return [_hop(element) for part in _elements(value) if (element := part.strip(b" \t"))]
+
+
+def address_in(node: bytes) -> IpAddress | None:
+    """The address of a node, which may have a port or brackets; IPv4 where it is mapped into IPv6."""
+    text = node.decode("latin-1")
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def render_hop(node: bytes, scheme: bytes, host: bytes, rest: bytes = b"") -> bytes:
+    """An element of `Forwarded`; what is b"" is left out."""
+    pairs = [
+        b"%b=%b" % (name, value if _TOKEN.fullmatch(value) else b'"%b"' % value)
+        for name, value in ((b"for", node), (b"proto", scheme), (b"host", host))
+        if value
+    ]
+    return (b";".join(pairs) + rest).removeprefix(b";")
+
+
+def node_of(address: str) -> bytes:
+    """How `Forwarded` writes an address: IPv6 in brackets; `unknown` for none."""
+    return b"[%b]" % address.encode() if ":" in address else address.encode() or b"unknown"
+
+
+def node_for(text: bytes, address: str) -> bytes:
+    """The node for an element of X-Forwarded-For, whose address is `address`, "" where it has none."""
+    if address:
+        return node_of(address)
+    return text if _HIDDEN.fullmatch(text) else b"unknown"
+
+
+def _last(value: bytes) -> bytes:
+    if b"," not in value:
+        return value
+    return value.rstrip(b" \t,").rpartition(b",")[2].strip(b" \t")
+
+
+def _elements(value: bytes) -> list[bytes]:
+    """`value` at its commas, those in quoted strings excepted. What stands before a quote that nothing opens
+    is one element with it."""
+    found: list[bytes] = []
+    end = at = len(value)  # of the element; of what of it is not looked at yet
+    comma = value.rfind(b",", 0, at)
+    while True:
+        closing = value.rfind(b'"', comma + 1, at)
+        if closing < 0:
+            found.append(value[comma + 1 : end])
+            if comma < 0:
+                break
+            end = at = comma
+        else:
+            at = _opening(value, closing)
+            if at < 0:
+                found.append(value[:end])
+                break
+        if comma >= at:
+            comma = value.rfind(b",", 0, at)
+    found.reverse()
+    return found
+
+
+def _opening(value: bytes, closing: int) -> int:
+    """Where the quoted string begins that ends at `closing`, -1 where none does."""
+    at = value.rfind(b'"', 0, closing)
+    while at >= 0:
+        before = at
+        while before > 0 and value[before - 1] == 0x5C:
+            before -= 1
+        if (at - before) % 2 == 0:
+            return at
+        at = value.rfind(b'"', 0, before)
+    return -1
+
+
+def _hop(text: bytes) -> Hop:
+    pairs: dict[bytes, bytes] = {}
+    rest = b""
+    at = _blank(text, 0)
+    while at < len(text):
+        pair = _PAIR.match(text, at)
+        if pair is None:
+            return _NOTHING
+        name = pair[1].lower()
+        if name in pairs:  # RFC 7239 section 4
+            return _NOTHING
+        pairs[name] = pair[2] if pair[3] is None else _QUOTED_PAIR.sub(rb"\1", pair[3])
+        if name not in (b"for", b"proto", b"host"):
+            rest += b";" + pair[0].rstrip(b" \t;")
+        at = _blank(text, pair.end())
+    node, scheme, host = pairs.get(b"for", b""), pairs.get(b"proto", b""), pairs.get(b"host", b"")
+    return Hop(
+        node if _is_node(node) else b"",
+        scheme.lower() if _SCHEME.fullmatch(scheme) else b"",
+        host if _HOST.fullmatch(host) else b"",
+        rest,
+    )
+
+
+def _is_node(node: bytes) -> bool:
+    return bool(
+        PLAIN_IPV4.fullmatch(node)
+        or _HIDDEN.fullmatch(node)
+        or (_ADDRESS.fullmatch(node) and address_in(node))
+    )
+
+
+def _blank(text: bytes, at: int) -> int:
+    match = _BLANK.match(text, at)
+    return at if match is None else match.end()

@@ -129,6 +129,14 @@ CONNECT_TIMEOUT = Failure(
     "connection_timeout",
     "The upstream did not accept a connection in time.",
 )
+APPS_STARTING = Failure(
+    "apps_starting",
+    503,
+    _UPSTREAM,
+    "destination_unavailable",
+    "No upstream can be connected to, and none has passed a check yet: the app may still be starting. "
+    "Please try again.",
+)
 UPSTREAM_CLOSED = Failure(
     "upstream_closed", 502, _UPSTREAM, "connection_terminated", "The upstream closed before it answered."
 )
@@ -206,6 +214,7 @@ FAILURES: tuple[Failure, ...] = (
     CONNECT_REFUSED,
     CONNECT_FAILED,
     CONNECT_TIMEOUT,
+    APPS_STARTING,
     UPSTREAM_CLOSED,
     RESPONSE_TRUNCATED,
     MALFORMED_RESPONSE,

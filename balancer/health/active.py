@@ -84,15 +84,13 @@ class ActiveChecks(Generic[UpstreamT]):
         self._first.update(watch for watch in self._watches.values() if watch.upstream.address)
         self._due(list(self._watches.values()))
 
-    def add(
-        self, upstream: UpstreamT, settings: CheckSettings, *, failing: bool = False, draining: bool = False
-    ) -> None:
+    def add(self, upstream: UpstreamT, settings: CheckSettings, *, draining: bool = False) -> None:
         """Check this upstream from now on; the first time at once.
 
-        `failing` and `draining` say what checks have shown of it before, if it was removed for a while.
+        `draining` says what its app has announced, if it was removed for a while.
         """
         probe = self._open_probe(upstream.id, settings)
-        watch = Watch(upstream, settings, probe, failing, draining)
+        watch = Watch(upstream, settings, probe, draining)
         self._watches[upstream.pool, upstream.id] = watch
         self._conclusions.durations.setdefault(upstream.pool, Durations())
         if self._started:
@@ -188,10 +186,7 @@ class ActiveChecks(Generic[UpstreamT]):
         self._room -= 1
         where = watch.present_address()
         if where != watch.where:
-            watch.where = where
-            watch.verdict.restart()  # the results so far were another machine's
-            watch.served_at_timeout = None
-            watch.silence.end()
+            watch.moves(where)
         watch.served = watch.reading = None
         watch.stands_in = False
         watch.asked_ns = watch.started_ns = self._clock.monotonic_ns()

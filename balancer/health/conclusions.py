@@ -149,21 +149,26 @@ class Conclusions(Generic[UpstreamT]):
         )
 
     def _go_through_doors(self, watch: Watch[UpstreamT], last: CheckResult) -> None:
-        was_unchecked = watch.verdict.unchecked
-        flip = watch.verdict.observe(last.result)
+        verdict = watch.verdict
+        had_passed = verdict.has_passed
+        # One that times out may have stood behind live requests.
+        in_doubt = last.result is Result.TIMEOUT and watch.may_be_taken_back()
+        needed = verdict.needed(last.passed, in_doubt)
+        flip = verdict.observe(last.result, in_doubt)
         on = watch.settings.announces_drain(last.status)
         changes_drain = last.passed and watch.draining is not on
         if changes_drain:
             watch.draining = on
         # The watch is as it should be before any door is opened: a door may remove the upstream.
-        if was_unchecked and not watch.verdict.unchecked:
-            self._doors.checked(watch.upstream)
         if changes_drain:
             self._doors.draining(watch.upstream, on, last.detail)
+        if not had_passed and verdict.has_passed and not watch.removed:
+            self._doors.passed_first(watch.upstream, last.detail)
         if flip is Flip.FAILING:
-            self._doors.failing(watch.upstream, f"{_checks(watch.settings.fall)} failed; {last.hint}")
+            checks = "its first check has" if not had_passed and needed == 1 else _checks(needed)
+            self._doors.failing(watch.upstream, f"{checks} failed; {last.hint}")
         elif flip is Flip.PASSING:
-            self._doors.passing(watch.upstream, f"{_checks(watch.settings.rise)} passed; {last.detail}")
+            self._doors.passing(watch.upstream, f"{_checks(needed)} passed; {last.detail}")
 
 
 def _checks(times: int) -> str:

@@ -31,16 +31,16 @@ class Doors(Protocol[UpstreamT_contra]):
     """Through which results change the state of upstreams. They may add and remove upstreams to check."""
 
     def failing(self, upstream: UpstreamT_contra, why: str) -> None:
-        """FALL checks in a row have failed."""
+        """FALL checks in a row have failed; or the first one, and all since."""
 
     def passing(self, upstream: UpstreamT_contra, why: str) -> None:
-        """RISE checks in a row have passed, after it was failing."""
+        """RISE checks in a row have passed, after it was failing; or the first one that ever did."""
 
     def draining(self, upstream: UpstreamT_contra, on: bool, why: str) -> None:
         """Its check announces that it wants no new work, or no longer does so."""
 
-    def checked(self, upstream: UpstreamT_contra) -> None:
-        """Its first result that counts is in; `failing` may follow."""
+    def passed_first(self, upstream: UpstreamT_contra, what: str) -> None:
+        """Its first check has passed: `what` came. Where others failed before, `passing` follows."""
 
     def served(self, upstream: UpstreamT_contra) -> int:
         """Live responses below 500 of this upstream so far."""

@@ -12,6 +12,7 @@ from balancer.health.silence import Reading, Silence
 from balancer.health.verdict import Verdict
 
 NEVER = 1 << 63  # nanoseconds
+_NOWHERE = ("", 0)  # where the first check has yet to go
 
 
 class Watch(Generic[UpstreamT]):
@@ -22,13 +23,11 @@ class Watch(Generic[UpstreamT]):
                  "silence", "stands_in", "started_ns", "task", "upstream", "verdict", "was_busy",
                  "where")  # fmt: skip
 
-    def __init__(
-        self, upstream: UpstreamT, settings: CheckSettings, probe: Probe, failing: bool, draining: bool
-    ) -> None:
+    def __init__(self, upstream: UpstreamT, settings: CheckSettings, probe: Probe, draining: bool) -> None:
         self.upstream = upstream
         self.settings = settings
         self.probe = probe
-        self.verdict = Verdict(settings.rise, settings.fall, failing)
+        self.verdict = Verdict(settings.rise, settings.fall)
         self.draining = draining  # its last passed check announced it
         # Live responses when the last check timed out, where that counted and nothing has since.
         self.served_at_timeout: int | None = None
@@ -41,7 +40,7 @@ class Watch(Generic[UpstreamT]):
         self.next_ns = 0  # when its next check is due: 0 at once, NEVER while it waits for its turn
         # --- of the running check, or the last one
         self.task: asyncio.Task[Reply] | None = None
-        self.where: tuple[str, int] = ("", 0)
+        self.where = _NOWHERE
         self.asked_ns = 0
         self.started_ns = 0  # the same, or since when it stands in for the next one
         self.stands_in = False
@@ -60,6 +59,15 @@ class Watch(Generic[UpstreamT]):
     def may_be_taken_back(self) -> bool:
         """Whether its check may yet show that its timeout was none: requests were there to wait behind."""
         return self.served_at_timeout is not None and self.was_busy
+
+    def moves(self, where: tuple[str, int]) -> None:
+        """Its checks go there from now on; what they have shown so far was of another machine."""
+        if self.where != _NOWHERE:
+            self.verdict = Verdict(self.settings.rise, self.settings.fall)
+            self.draining = False
+        self.where = where
+        self.served_at_timeout = None
+        self.silence.end()
 
     def present_address(self) -> tuple[str, int]:
         """Where its next check goes."""

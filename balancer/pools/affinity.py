@@ -79,7 +79,9 @@ class Affinity:
         keeping = [
             one
             for one in self._tokens
-            if one.host and not one.on_probation and accepts_pinned(one.admin_state, one.causes)
+            if one.host
+            and not one.on_probation
+            and accepts_pinned(one.admin_state, one.causes, one.first_check)
         ]
         self._accepting = frozenset([*candidates, *keeping])
         self.diversion.rebuild(candidates)

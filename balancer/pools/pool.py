@@ -54,13 +54,13 @@ class UpstreamPool:
 
     Every attempt passes `choose` when it begins and `finished` when it ends: inflight counts stay right
     because nothing else touches them. `queue` is where requests wait while all upstreams are full, None where
-    none may.
+    none may. While it is `starting` no active check has passed yet: its apps may not be up.
     """
 
     __slots__ = ("_active", "_backups", "_blamed", "_candidates", "_capped", "_chosen", "_free", "_keyless",
                  "_panic", "_policy", "_remote", "_remote_read_ns", "_remote_rows", "_report",
                  "_tracks_load", "adaptive", "affinity", "cells", "hash_key", "name", "queue", "retry",
-                 "retry_budget", "suspects", "upstreams")  # fmt: skip
+                 "retry_budget", "starting", "suspects", "upstreams")  # fmt: skip
 
     def __init__(
         self,
@@ -83,6 +83,7 @@ class UpstreamPool:
         sessions, `suspects` for outliers, `adaptive` for limits that find themselves."""
         self.name = name
         self.upstreams: list[Upstream] = []
+        self.starting = False
         self.retry = settings.retry
         self.retry_budget = RetryBudget(settings.retry_ratio, settings.retry_floor, now_ns)
         key_source = policy.key_source or settings.hash_key

@@ -54,7 +54,7 @@ class Suspects:
             for one in members
             if one.on_probation
             and one.is_reachable()
-            and is_eligible(one.admin_state, one.causes)
+            and is_eligible(one.admin_state, one.causes, one.first_check)
             and (backup or not one.backup)
             and one not in candidates
         ]

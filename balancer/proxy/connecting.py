@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.errors import (
+    APPS_STARTING,
+    CONNECT_FAILED,
     CONNECT_REFUSED,
     CONNECT_TIMEOUT,
     NO_UPSTREAM,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 Miss: TypeAlias = tuple[Upstream, Failure, str]  # an attempt that failed, why, and in more words
 
+_UNCONNECTED = (CONNECT_REFUSED, CONNECT_FAILED, CONNECT_TIMEOUT)
 _MOST_REFUSALS = 32  # that do not count as attempts
 _NO_ROOM = POOL_QUEUE_REJECTED + QUEUE_REJECTIONS.index("full")
 
@@ -331,11 +334,13 @@ class Connecting:
     def failed(self, failure: Failure, detail: str) -> None:
         """All running dials have failed."""
         self.dialling = None
-        self._failure = failure
+        # While no app has passed a check it is no news that none can be reached: that is no bad gateway.
+        is_starting = self._pool.starting and failure in _UNCONNECTED
+        self._failure = APPS_STARTING if is_starting else failure
         self._detail = detail
         try:
             if not self.may_go_on():
-                self._exchange.fail(failure, detail)
+                self._exchange.fail(self._failure, detail)
                 return
             attempts = self.attempts
             self.again(self._proxy.monotonic_ns())

@@ -10,7 +10,7 @@ from balancer.connections.keepalive import KeepaliveSettings
 from balancer.pools.pool import UpstreamPool
 from balancer.pools.slow_start import SlowStart
 from balancer.upstreams.conduct import Conduct
-from balancer.upstreams.state import AdminState, Cause, others_left
+from balancer.upstreams.state import AdminState, Cause, FirstCheck, others_left
 from balancer.upstreams.upstream import Upstream
 
 
@@ -35,6 +35,7 @@ class MemberState:
     max_inflight: int  # this worker's share, 0 for none
     on_probation: bool
     silent_since_ns: int  # on the monotonic clock, 0 where it is not known to answer nobody
+    first_check: FirstCheck
 
 
 class Membership:
@@ -61,12 +62,16 @@ class Membership:
         self._pools[pool.name] = pool, keepalive, slow_start
         self._members[pool.name] = {}
 
-    def apply(self, pool_name: str, states: Sequence[MemberState], revision: int) -> None:
+    def apply(
+        self, pool_name: str, states: Sequence[MemberState], revision: int, *, starting: bool = False
+    ) -> None:
         """The pool has these upstreams, in these states, by `revision`. Raises KeyError for an unknown pool.
 
         An outlier that was ejected here stays so as long as the supervisor had not heard of it at `revision`.
+        `starting`: no check of any of them has passed yet.
         """
         pool, keepalive, slow_start = self._pools[pool_name]
+        pool.starting = starting
         before = self._members[pool_name]
         self._members[pool_name] = members = {}
         for state in states:
@@ -88,6 +93,7 @@ class Membership:
             upstream.silent_since_ns = state.silent_since_ns
             upstream.leaves_by_itself = state.leaves_by_itself
             upstream.causes = state.causes
+            upstream.first_check = state.first_check
             upstream.backup = state.backup
             upstream.ramp_since_ns = state.ramp_since_ns
             upstream.max_inflight = state.max_inflight

@@ -108,10 +108,12 @@ class Proxy:
         """The protocol for a newly accepted connection."""
         return ClientConnection(self)
 
-    def take_news(self, pool_name: str, states: Sequence[MemberState], revision: int) -> None:
+    def take_news(
+        self, pool_name: str, states: Sequence[MemberState], revision: int, *, starting: bool = False
+    ) -> None:
         """What the supervisor says of a pool's upstreams (`Membership.apply`), and what follows for requests
         that run."""
-        self.membership.apply(pool_name, states, revision)
+        self.membership.apply(pool_name, states, revision, starting=starting)
         self._rescue.look()
 
     @property

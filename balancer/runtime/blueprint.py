@@ -17,6 +17,7 @@ from balancer.runtime.states import PoolState, UpstreamState
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import Ledger
 from balancer.upstreams.shares import share
+from balancer.upstreams.state import FirstCheck
 
 DEFAULT = "default"  # the pool that UPSTREAMS defines, and the route to it
 
@@ -68,7 +69,7 @@ def build_pools(settings: Settings, ledger: Ledger) -> list[PoolState]:
                 address=spec.host if is_ip(spec.host) else "",
                 backup=spec.backup,
                 max_inflight=pool.max_inflight,
-                unchecked=pool.is_checked,
+                first_check=FirstCheck.AWAITED if pool.is_checked else FirstCheck.DONE,
             )
     return [pool]
 

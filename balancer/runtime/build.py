@@ -34,7 +34,7 @@ from balancer.proxy.router import Route, Router
 from balancer.telemetry.access_log import RecordSink
 from balancer.telemetry.segment import Segment
 from balancer.upstreams.shares import share
-from balancer.upstreams.state import AdminState, Cause
+from balancer.upstreams.state import AdminState, Cause, FirstCheck
 
 
 def build_proxy(
@@ -108,7 +108,7 @@ def build_proxy(
             SlowStart(round(spec["slow_start"] * 1e9), clock),
         )
         states = member_states(spec["upstreams"], workers, slot)
-        membership.apply(pool.name, states, start["revision"])
+        membership.apply(pool.name, states, start["revision"], starting=spec["starting"])
         pools[pool.name] = pool
     routes = [Route(one["name"], pools[one["pool"]], page.row(one["row"])) for one in start["routes"]]
     return Proxy(
@@ -228,6 +228,7 @@ def member_states(upstreams: list[dict[str, Any]], workers: int, slot: int) -> l
             max_inflight=share(one["max_inflight"], workers, slot, one["row"]),
             on_probation=one["on_probation"],
             silent_since_ns=one["silent_since_ns"],
+            first_check=FirstCheck(one["first_check"]),
         )
         for one in upstreams
     ]

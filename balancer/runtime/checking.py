@@ -36,9 +36,9 @@ class CheckDoors:
         """The app announces that it wants no new work, or wants it again."""
         self._fleet.announce(upstream, on, why)
 
-    def checked(self, upstream: UpstreamState) -> None:
-        """The first result is in."""
-        self._fleet.checked(upstream)
+    def passed_first(self, upstream: UpstreamState, what: str) -> None:
+        """Its first check has passed."""
+        self._fleet.passed_first(upstream, what)
 
     def served(self, upstream: UpstreamState) -> int:
         """Responses below 500 so far. Codes that are not listed do not count: they may be anything."""
@@ -75,14 +75,13 @@ class CheckedFleet:
         self._checks.moved(upstream)
 
     def wanted(self, upstream: UpstreamState) -> None:
-        """In maintenance it is not checked; what checks had shown before holds afterwards until new ones."""
+        """In maintenance it is not checked; afterwards it is checked anew, at once."""
         if upstream.admin_state is AdminState.MAINTENANCE:
             self._out.add(upstream)
             self._checks.remove(upstream)
         elif upstream in self._out:
             self._out.discard(upstream)
-            failing = Cause.ACTIVE_CHECK in upstream.causes
-            self._checks.add(upstream, self._settings, failing=failing, draining=upstream.announced)
+            self._checks.add(upstream, self._settings, draining=upstream.announced)
 
     def removed(self, upstream: UpstreamState) -> None:
         """It is checked no more."""

@@ -22,7 +22,7 @@ from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import Event, EventLog
 from balancer.telemetry.ledger import Ledger
 from balancer.upstreams.conduct import Spared
-from balancer.upstreams.state import AdminState, Cause, in_words
+from balancer.upstreams.state import AdminState, Cause, FirstCheck, in_words
 
 # The causes of admin states: the app itself asked for a drain, the operator wants it, or his word has ended.
 ANNOUNCED, OPERATOR, GONE = "announced", "operator", "ejected"
@@ -91,6 +91,7 @@ class Fleet:
                 "name": pool.name,
                 "row": pool.row,
                 **pool.settings,
+                "starting": pool.is_starting,
                 "upstreams": [upstream.for_workers() for upstream in pool.upstreams.values()],
             }
             for pool in self.pools.values()
@@ -105,6 +106,8 @@ class Fleet:
         upstream.causes |= {cause}
         if cause is Cause.OUTLIER:
             upstream.on_probation = False
+        elif cause is Cause.ACTIVE_CHECK:
+            upstream.first_check = FirstCheck.DONE
         self.pools[upstream.pool].ejections[cause] += 1
         self._log.warning("upstream %s of pool %s is ejected: %s", upstream.id, upstream.pool, why)
         self._became(upstream, "ejected", cause, f"{upstream.id} is ejected: {why}")
@@ -201,8 +204,8 @@ class Fleet:
 
     def _want(self, upstream: UpstreamState, state: AdminState, cause: str, why: str) -> None:
         before, upstream.wanted = upstream.wanted, state
-        if before is AdminState.MAINTENANCE and not upstream.causes:
-            self._begin_ramp(upstream)
+        if before is AdminState.MAINTENANCE:
+            self._begin_anew(upstream, "it comes back from maintenance")
         now = upstream.admin_state
         said = in_words(now)
         still = ", as its check announces" if now is not state else ""
@@ -211,9 +214,24 @@ class Fleet:
         for watcher in self.watchers:
             watcher.wanted(upstream)
 
-    def checked(self, upstream: UpstreamState) -> None:
-        """Its first check is in. Until then it counts as eligible, so workers need not be told."""
-        upstream.unchecked = False
+    def passed_first(self, upstream: UpstreamState, what: str) -> None:
+        """Its first check has passed: `what` came. Where others failed before, `readmit` follows.
+
+        An upstream of the instance's start serves all the while, so workers need not be told of it.
+        """
+        pool = self.pools[upstream.pool]
+        before, upstream.first_check = upstream.first_check, FirstCheck.DONE
+        was_starting = pool.is_starting
+        pool.has_passed = True
+        if before is FirstCheck.REQUIRED:
+            if not upstream.causes:
+                self._begin_ramp(upstream)
+            text = f"has passed its first check: {what}"
+            self._log.info("upstream %s of pool %s %s", upstream.id, upstream.pool, text)
+            self._event("checked", upstream, Cause.ACTIVE_CHECK, f"{upstream.id} {text}")
+            self._changed(pool)
+        elif was_starting:
+            self._news.changed(pool)
 
     def set_silent(self, upstream: UpstreamState, since_ns: int) -> None:
         """It has answered nobody since then, while others did, so nobody need wait there; 0: that is over."""
@@ -227,8 +245,8 @@ class Fleet:
             self._event("silent", upstream, Cause.ACTIVE_CHECK, f"{upstream.id} {text}")
         self._changed(self.pools[upstream.pool])
 
-    def set_address(self, upstream: UpstreamState, address: str) -> None:
-        """Its name has this address now."""
+    def set_address(self, upstream: UpstreamState, address: str, why: str = "") -> None:
+        """Its name has this address now; `why` says what is wrong with the one before, if that is known."""
         if upstream.address == address:
             return
         if self.circles.hold(upstream, address, say=self._established):
@@ -236,9 +254,9 @@ class Fleet:
             return
         before, upstream.address = upstream.address, address
         upstream.silent_since_ns = 0  # that was another machine
-        if not before:
-            self._begin_ramp(upstream)
-        moved = f" (before: {before})" if before else ""
+        self._begin_anew(upstream, "it has another address")
+        self.announce(upstream, False, "it has another address")
+        moved = f" (before: {before}{why and f', {why}'})" if before else ""
         level = logging.INFO if before else logging.DEBUG
         self._log.log(level, "upstream %s of pool %s is at %s%s", upstream.id, upstream.pool, address, moved)
         self._event("address", upstream, None, f"{upstream.id} is at {address}{moved}")
@@ -298,9 +316,8 @@ class Fleet:
             source=source,
             backup=member.backup,
             max_inflight=pool.max_inflight,
-            unchecked=pool.is_checked,
         )
-        self._begin_ramp(upstream)
+        self._begin_anew(upstream, "it is new")
         pool.upstreams[upstream.id] = upstream
         why = "the operator wants it so" if source == API else f"found by {source}"
         self._log.info("upstream %s of pool %s is added: %s", upstream.id, pool.name, why)
@@ -320,9 +337,18 @@ class Fleet:
 
     # What follows from a change
 
+    def _begin_anew(self, upstream: UpstreamState, why: str) -> None:
+        """Another process than before is there, of which nothing is known; or the upstream itself is new."""
+        if self.pools[upstream.pool].is_checked:
+            upstream.first_check = FirstCheck.REQUIRED if self._established else FirstCheck.AWAITED
+            self.readmit(upstream, Cause.ACTIVE_CHECK, f"{why}, so it is checked anew")
+        if not upstream.causes:
+            self._begin_ramp(upstream)
+
     def _begin_ramp(self, upstream: UpstreamState) -> None:
-        """It comes, or comes back, to a pool that runs."""
-        if self._established and self.pools[upstream.pool].slow_start:
+        """It comes, or comes back, to a pool that runs; where it has to pass a check first, when it has."""
+        required = upstream.first_check is FirstCheck.REQUIRED
+        if self._established and self.pools[upstream.pool].slow_start and not required:
             upstream.ramp_since_ns = self._clock.monotonic_ns()
 
     def _became(self, upstream: UpstreamState, to: str, cause: str, text: str) -> None:

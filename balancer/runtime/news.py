@@ -51,6 +51,7 @@ class News:
                     "type": "pool",
                     "revision": self._revision(),
                     "name": pool.name,
+                    "starting": pool.is_starting,
                     "upstreams": [upstream.for_workers() for upstream in pool.upstreams.values()],
                 }
             )

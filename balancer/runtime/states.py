@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from balancer.upstreams.state import AdminState, Cause, is_eligible
+from balancer.upstreams.state import AdminState, Cause, FirstCheck, is_eligible
 
 API = "api"  # the source of upstreams that the operator has added
 
@@ -37,7 +37,7 @@ class UpstreamState:
     # Since when it has answered neither checks nor requests while others did, on the monotonic clock; 0 where
     # it is not known to be silent.
     silent_since_ns: int = 0
-    unchecked: bool = False  # checks are on, and the first verdict is not in
+    first_check: FirstCheck = FirstCheck.DONE
     changes: Counter[tuple[str, str]] = field(default_factory=Counter)
     settings_weight: int = 0  # as the settings, or discovery, have it
 
@@ -62,7 +62,12 @@ class UpstreamState:
 
     def is_eligible(self) -> bool:
         """Whether it may be picked without panic."""
-        return self.is_reachable() and is_eligible(self.admin_state, self.causes)
+        return self.is_reachable() and is_eligible(self.admin_state, self.causes, self.first_check)
+
+    @property
+    def unchecked(self) -> bool:
+        """Whether checks are on, and none has passed or failed yet."""
+        return self.first_check is not FirstCheck.DONE
 
     def for_workers(self) -> dict[str, Any]:
         """As the `start` and `pool` messages carry it."""
@@ -80,6 +85,7 @@ class UpstreamState:
             "max_inflight": self.max_inflight,
             "on_probation": self.on_probation,
             "silent_since_ns": self.silent_since_ns,
+            "first_check": self.first_check,
         }
 
 
@@ -102,6 +108,7 @@ class PoolState:
     settings: dict[str, Any]
     panic_allowed: bool
     is_checked: bool  # by active checks
+    has_passed: bool = False  # a check of one of its upstreams
     slow_start: float = 0.0  # seconds
     max_inflight: int = 0  # of each upstream
     upstreams: dict[str, UpstreamState] = field(default_factory=dict)
@@ -112,6 +119,11 @@ class PoolState:
     overload: Overloaded | None = None
     ejections: Counter[str] = field(default_factory=Counter)  # by cause
     ejections_skipped: Counter[str] = field(default_factory=Counter)  # by reason
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether no check has passed since the instance's start: its apps may not be up yet."""
+        return self.is_checked and not self.has_passed
 
     def eligible(self) -> int:
         """How many upstreams may be picked without panic."""

@@ -94,6 +94,7 @@ class Worker:
             message["name"],
             member_states(message["upstreams"], start["workers"], start["slot"]),
             message["revision"],
+            starting=message["starting"],
         )
         self._handlers["verdict"] = lambda message: proxy.membership.judged(
             message["pool"], message["row"], message["until"]

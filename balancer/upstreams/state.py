@@ -1,7 +1,7 @@
-"""In what state an upstream is (L1): what the operator wants of it, and why it may be out of the running.
+"""In what state an upstream is (L1): what the operator wants, why it is ejected, whether it has been checked.
 
-Two axes that know nothing of each other. State is changed through the supervisor's doors only, each time with
-a cause; workers are told the result, and both sides ask the one function here what follows from it.
+Three axes that know nothing of each other. State is changed through the supervisor's doors only, each time
+with a cause; workers are told the result, and both sides ask the one function here what follows from it.
 """
 
 from collections.abc import Collection, Sequence
@@ -30,30 +30,40 @@ class Cause(StrEnum):
     STUCK = "stuck"
 
 
-def is_eligible(admin_state: AdminState, causes: Collection[Cause]) -> bool:
+class FirstCheck(StrEnum):
+    """What active checks know of an upstream, or rather of what is now at its address."""
+
+    DONE = "done"  # one has passed or failed since it is there; or nobody is checked
+    AWAITED = "awaited"  # none has, and it was there when the instance started: it serves meanwhile
+    REQUIRED = "required"  # none has, and it came later: it serves after the first one that passes
+
+
+def is_eligible(admin_state: AdminState, causes: Collection[Cause], first_check: FirstCheck) -> bool:
     """Whether policies may pick an upstream in this state.
 
-    | admin state | no cause | any cause |
-    |---|---|---|
-    | active      | yes      | no (in panic: yes) |
-    | draining    | no       | no |
-    | maintenance | no       | no |
+    | admin state | no cause, first check done or awaited | no cause, first check required | any cause |
+    |---|---|---|---|
+    | active      | yes | no (where none is eligible: yes) | no (in panic: yes) |
+    | draining    | no  | no | no |
+    | maintenance | no  | no | no |
 
-    One that has not been checked yet has no cause, so it is eligible.
+    At the instance's start all serve until their own first result: else the first one that is checked would
+    get all the traffic.
     """
-    return admin_state is AdminState.ACTIVE and not causes
+    return admin_state is AdminState.ACTIVE and not causes and first_check is not FirstCheck.REQUIRED
 
 
-def accepts_pinned(admin_state: AdminState, causes: Collection[Cause]) -> bool:
+def accepts_pinned(admin_state: AdminState, causes: Collection[Cause], first_check: FirstCheck) -> bool:
     """Whether an upstream in this state goes on serving the sessions that are pinned to it.
 
-    | admin state | no cause | any cause |
-    |---|---|---|
-    | active      | yes      | no (in panic: yes, as a candidate) |
-    | draining    | yes      | no |
-    | maintenance | no       | no |
+    | admin state | no cause, first check done or awaited | no cause, first check required | any cause |
+    |---|---|---|---|
+    | active      | yes | no (as a candidate: yes) | no (in panic: yes, as a candidate) |
+    | draining    | yes | no | no |
+    | maintenance | no  | no | no |
     """
-    return admin_state is not AdminState.MAINTENANCE and not causes
+    may_serve = not causes and first_check is not FirstCheck.REQUIRED
+    return admin_state is not AdminState.MAINTENANCE and may_serve
 
 
 class HasState(Protocol):
@@ -66,6 +76,10 @@ class HasState(Protocol):
     @property
     def causes(self) -> Collection[Cause]:
         """Why it is ejected; empty when it is not."""
+
+    @property
+    def first_check(self) -> FirstCheck:
+        """Whether anything is known of it."""
 
     @property
     def leaves_by_itself(self) -> bool:
@@ -93,19 +107,21 @@ MemberT = TypeVar("MemberT", bound=HasState)
 def candidates(members: Sequence[MemberT], panic: bool) -> tuple[list[MemberT], bool]:
     """Who may be picked, and whether that is in panic: none is eligible, so others are used rather than none.
 
-    Backup upstreams only where there is no other: first those that are eligible, before panic; then, in
-    panic, where there are none but them. In panic those that leave of their own accord come first, as they
-    still serve; then the ejected ones, and last those of them that answer nobody. An operator's drain and
-    maintenance hold in panic too. `panic` says whether it is allowed. Those on probation are tried with a
-    request now and then (`UpstreamPool.choose`), and are candidates only where there are no others.
+    Backup upstreams only where there is no other: first those that are eligible, before all that follows;
+    then, where there are none but them. Where none is eligible, those that have not been checked come first:
+    nothing is known against them. Then, in panic, those that leave of their own accord, as they still serve;
+    then the ejected ones, and last those of them that answer nobody. An operator's drain and maintenance hold
+    in panic too. `panic` says whether it is allowed. Those on probation are tried with a request now and then
+    (`UpstreamPool.choose`), and are candidates only where there are no others.
     """
     reachable = [one for one in members if one.is_reachable() and one.admin_state is AdminState.ACTIVE]
-    eligible = [one for one in reachable if is_eligible(one.admin_state, one.causes)]
+    eligible = [one for one in reachable if _is_eligible(one)]
     trusted = [one for one in eligible if not one.on_probation]
     if trusted:
         return _first_choice(trusted), False
-    if eligible or not panic:
-        return _first_choice(eligible), False
+    unknown = eligible or [one for one in reachable if not one.causes]
+    if unknown or not panic:
+        return _first_choice(unknown), False
     leaving = [one for one in members if one.is_reachable() and one.leaves_by_itself and not one.causes]
     heard = [one for one in reachable if not one.silent_since_ns]
     return _first_choice(leaving or heard or reachable), bool(leaving or reachable)
@@ -119,9 +135,13 @@ def standing_by(members: Sequence[MemberT], chosen: Collection[MemberT]) -> list
         if one.backup
         and one not in chosen
         and one.is_reachable()
-        and is_eligible(one.admin_state, one.causes)
+        and _is_eligible(one)
         and not one.on_probation
     ]
+
+
+def _is_eligible(one: HasState) -> bool:
+    return is_eligible(one.admin_state, one.causes, one.first_check)
 
 
 def _first_choice(members: list[MemberT]) -> list[MemberT]:
@@ -131,9 +151,6 @@ def _first_choice(members: list[MemberT]) -> list[MemberT]:
 def others_left(suspect: HasState, members: Sequence[HasState]) -> bool:
     """Whether somebody besides `suspect` may be picked, panic and probation aside."""
     return any(
-        one is not suspect
-        and one.is_reachable()
-        and is_eligible(one.admin_state, one.causes)
-        and not one.on_probation
+        one is not suspect and one.is_reachable() and _is_eligible(one) and not one.on_probation
         for one in members
     )

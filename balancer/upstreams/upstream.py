@@ -3,7 +3,7 @@
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
 from balancer.upstreams.conduct import Conduct
-from balancer.upstreams.state import AdminState, Cause
+from balancer.upstreams.state import AdminState, Cause, FirstCheck
 
 _NO_CAUSES: frozenset[Cause] = frozenset()
 
@@ -15,10 +15,11 @@ class Upstream:
     been resolved) changes. `inflight` is this worker's, exact; `remote_inflight` what the other workers had
     a few milliseconds ago. `cells` is its row in this worker's page of the stats segment (columns in
     `telemetry.columns`), `row` the number of it, which is the same in every page.
-    `admin_state`, `leaves_by_itself`, `causes`, `backup` and `on_probation` are as the supervisor last said;
-    that it is an outlier this worker may know first. `ramp_since_ns` is when its slow start began, 0 where it
-    has none; `silent_since_ns`, since when it has answered neither checks nor requests while others did, is 0
-    where it is not known to be silent. `conduct` is what this worker has seen of it.
+    `admin_state`, `leaves_by_itself`, `causes`, `first_check`, `backup` and `on_probation` are as the
+    supervisor last said; that it is an outlier this worker may know first. `ramp_since_ns` is when its slow
+    start began, 0 where it has none; `silent_since_ns`, since when it has answered neither checks nor
+    requests while others did, is 0 where it is not known to be silent. `conduct` is what this worker has seen
+    of it.
 
     `max_inflight` is this worker's share of how many requests it may have in flight, `concurrency_limit` how
     many of them may await their first byte; 0 for no limit. `streaming` are those in flight whose response
@@ -27,9 +28,10 @@ class Upstream:
     """
 
     __slots__ = ("admin_state", "authority", "backup", "causes", "cells", "concurrency_limit", "conduct",
-                 "effective_weight", "host", "id", "inflight", "inflight_limit", "leaves_by_itself",
-                 "max_inflight", "on_probation", "port", "ramp_since_ns", "remote_inflight", "row",
-                 "silent_since_ns", "streaming", "turned_away", "weight")  # fmt: skip
+                 "effective_weight", "first_check", "host", "id", "inflight", "inflight_limit",
+                 "leaves_by_itself", "max_inflight", "on_probation", "port", "ramp_since_ns",
+                 "remote_inflight", "row", "silent_since_ns", "streaming", "turned_away",
+                 "weight")  # fmt: skip
 
     def __init__(
         self, id: str, host: str, port: int, weight: int, cells: memoryview[int], row: int = 0
@@ -40,6 +42,7 @@ class Upstream:
         self.effective_weight = float(weight)
         self.admin_state = AdminState.ACTIVE
         self.causes = _NO_CAUSES
+        self.first_check = FirstCheck.DONE
         self.leaves_by_itself = False
         self.backup = False
         self.ramp_since_ns = 0

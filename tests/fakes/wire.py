@@ -70,6 +70,7 @@ def upstream_message(number: int, **changes: Any) -> dict[str, Any]:
         "max_inflight": 0,
         "on_probation": False,
         "silent_since_ns": 0,
+        "first_check": "done",
         **changes,
     }
 
@@ -79,7 +80,7 @@ def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
 
     `changes` replace parts; dicts are merged (`limits={"body_bytes": 10}`). What belongs to the pool
     (`policy`, `policy_options`, `hash_key`, `panic`, `slow_start`, `keepalive`, `retry`, `queue`, `sticky`,
-    `adaptive`, `outlier`) is put there.
+    `adaptive`, `outlier`, `starting`) is put there.
     """
     pool: dict[str, Any] = {
         "name": "default",
@@ -104,6 +105,7 @@ def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
             "budget_min_per_second": 10.0,
             "replay_bytes": 65536,
         },
+        "starting": False,
         "sticky": None,
         "queue": {"size": 0, "timeout": 5.0},
         "adaptive": {"enabled": False, "min_limit": 1, "max_limit": 10000},
@@ -170,11 +172,12 @@ class Wire:
             tell=self._told,
         )
 
-    def tell(self, *upstreams: dict[str, Any]) -> None:
-        """The supervisor says that the pool has these upstreams; see `upstream_message`."""
+    def tell(self, *upstreams: dict[str, Any], starting: bool = False) -> None:
+        """The supervisor says that the pool has these upstreams; see `upstream_message`. `starting`: none has
+        passed a check yet."""
         self.revision += 1
         states = member_states(list(upstreams), 1, 0)
-        self.proxy.take_news("default", states, self.revision)
+        self.proxy.take_news("default", states, self.revision, starting=starting)
 
     def _told(self, message: dict[str, Any]) -> bool:
         self.told.append(message)

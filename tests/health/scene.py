@@ -21,6 +21,7 @@ SETTINGS = CheckSettings(
 
 OK = Reply(Result.PASSED, 200, "200 on /")
 ERROR = Reply(Result.STATUS, 500, "500 on /")
+REFUSED = Reply(Result.REFUSED, 0, "refused: nothing listens there")
 CLOSED = Reply(Result.CLOSED, 0, "it closed the connection without a response")
 HANG = None  # no answer at all
 
@@ -169,8 +170,8 @@ class Scene:
     def draining(self, upstream: FakeUpstream, on: bool, why: str) -> None:
         self._tell(f"{upstream.id} draining {'on' if on else 'off'}", why)
 
-    def checked(self, upstream: FakeUpstream) -> None:
-        self._tell(f"{upstream.id} checked", "")
+    def passed_first(self, upstream: FakeUpstream, what: str) -> None:
+        self._tell(f"{upstream.id} checked", what)
 
     def served(self, upstream: FakeUpstream) -> int:
         self.served_reads += 1

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from balancer.health.result import Reply
 from tests.health.scene import CLOSED, ERROR, HANG, OK, SETTINGS, After, FakeUpstream, Scene
 
 
@@ -144,10 +145,18 @@ def test_an_address_that_comes_without_a_word_is_noticed() -> None:
     scene.close()
 
 
-def test_a_moved_upstream_is_checked_at_once_and_starts_with_no_failures() -> None:
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        pytest.param([OK, OK], ["checked", "checked"], id="well before and after"),
+        pytest.param([OK, ERROR, ERROR, OK], ["checked", "failing", "checked", "passing"], id="ill after"),
+        pytest.param([ERROR, OK], ["failing", "checked"], id="ill before"),
+    ],
+)
+def test_a_moved_upstream_is_checked_at_once_and_begins_anew(script: list[Reply], told: list[str]) -> None:
     scene = Scene()
     [upstream] = scene.add("app1")
-    scene.probes["app1"].script.extend([ERROR, ERROR, OK])
+    scene.probes["app1"].script.extend(script)
     scene.checks.start()
     scene.loop.settle()
     upstream.address = "10.0.0.2"
@@ -155,7 +164,7 @@ def test_a_moved_upstream_is_checked_at_once_and_starts_with_no_failures() -> No
     scene.loop.settle()
     assert [where for _, *where in scene.probes["app1"].asked] == [["10.0.0.1", 8000], ["10.0.0.2", 8000]]
     scene.run(5)
-    assert scene.told == ["app1 checked"]
+    assert scene.told == [f"app1 {one}" for one in told]
     scene.close()
 
 
@@ -238,7 +247,7 @@ def test_a_door_that_raises_does_not_end_the_checks() -> None:
     with pytest.raises(ZeroDivisionError):
         scene.loop.settle()
     scene.run(5)
-    assert scene.told == ["app1 checked", "app1 failing", "app1 passing"]
+    assert scene.told == ["app1 failing", "app1 checked", "app1 passing"]
     scene.close()
 
 

@@ -45,7 +45,7 @@ class Instance:
     def draining(self, upstream: FakeUpstream, on: bool, why: str) -> None:
         self.told.put_nowait(f"draining {on}")
 
-    def checked(self, upstream: FakeUpstream) -> None:
+    def passed_first(self, upstream: FakeUpstream, what: str) -> None:
         self.told.put_nowait("checked")
 
     def served(self, upstream: FakeUpstream) -> int:

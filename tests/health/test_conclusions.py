@@ -3,7 +3,7 @@
 import pytest
 
 from balancer.health.result import Reply, Result
-from tests.health.scene import CLOSED, ERROR, HANG, OK, After, Answer, Scene
+from tests.health.scene import CLOSED, ERROR, HANG, OK, REFUSED, After, Answer, Scene
 
 ENDING = Reply(Result.PASSED, 503, "503 on /: it wants no new work")
 
@@ -68,7 +68,7 @@ def test_failing_and_passing_say_why() -> None:
     scene.run(12)
     assert scene.told == ["app1 checked", "app1 failing", "app1 passing"]
     assert scene.whys == [
-        "",
+        "200 on /",
         "2 checks in a row have failed; 500 on /: the app fails on this path; look at its log",
         "2 checks in a row have passed; 200 on /",
     ]
@@ -96,19 +96,64 @@ def test_the_last_result_is_kept() -> None:
     scene.close()
 
 
-def test_what_was_failing_before_is_readmitted() -> None:
+# --- the first check
+
+
+# What a new upstream's checks bring, and what is told: with FALL and RISE of 2 it takes one of each.
+FIRST: dict[str, tuple[list[Answer], list[str]]] = {
+    "it passes": ([OK], ["checked"]),
+    "its app is not there yet": ([REFUSED, REFUSED, OK], ["failing", "checked", "passing"]),
+    "it does not know the path yet": ([ERROR, OK], ["failing", "checked", "passing"]),
+    "it says nothing": ([HANG, OK], ["failing", "checked", "passing"]),
+    "two failures after it has passed": ([OK, ERROR, ERROR], ["checked", "failing"]),
+    "one failure after it has passed": ([OK, ERROR, OK, ERROR], ["checked"]),
+    "two passes after it has served": (
+        [ERROR, OK, ERROR, ERROR, OK, ERROR, OK, OK],
+        ["failing", "checked", "passing", "failing", "passing"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FIRST)
+def test_until_one_has_passed_every_check_decides(case: str) -> None:
+    answers, told = FIRST[case]
     scene = Scene()
-    [upstream] = scene.add("app1")
-    scene.probes["app1"].always = ERROR
     scene.checks.start()
-    scene.run(5)
-    settings = scene.checks._watches["default", "app1"].settings
-    scene.checks.remove(upstream)
-    scene.loop.settle()
-    scene.probes["app1"] = scene._probe()
-    scene.checks.add(upstream, settings, failing=True)
+    scene.probes["app1"].script.extend(answers)
+    scene.add("app1")
+    while scene.probes["app1"].script:
+        scene.run(0.5)
+    scene.run(0.1)
+    assert scene.told == [f"app1 {one}" for one in told]
+    scene.close()
+
+
+def test_one_failed_first_check_is_said_to_be_the_first() -> None:
+    scene = Scene()
+    scene.probes["app1"].script.extend([ERROR, OK])
+    scene.add("app1")
+    scene.checks.start()
     scene.run(3)
-    assert scene.told == ["app1 checked", "app1 failing", "app1 passing"]
+    assert scene.whys == [
+        "its first check has failed; 500 on /: the app fails on this path; look at its log",
+        "200 on /",
+        "a check has passed; 200 on /",
+    ]
+    scene.close()
+
+
+def test_a_first_check_that_may_stand_behind_live_requests_is_one_of_fall() -> None:
+    """At the start of the instance all are used before they are checked, and some are busy at once."""
+    scene = Scene()
+    scene.add("app1")
+    scene.probes["app1"].always = HANG
+    scene.busy.add("app1")
+    scene.checks.start()
+    scene.run(1.1)
+    assert scene.told == []
+    scene.run(5.0)
+    assert scene.told == ["app1 failing"]
+    assert scene.whys[0].startswith("2 checks in a row have failed; no whole response within 1s")
     scene.close()
 
 
@@ -130,7 +175,7 @@ def test_timeouts_while_live_requests_succeed_count_for_nothing() -> None:
     assert last is not None
     assert "it waits behind live requests" in last.hint
     scene.run(3)  # no live requests any more
-    assert scene.told == ["app1 checked", "app1 failing"]
+    assert scene.told == ["app1 failing"]
     scene.close()
 
 
@@ -150,7 +195,7 @@ def test_live_requests_do_not_excuse_any_other_failure(answer: Answer) -> None:
     for _ in range(50):
         scene.run(0.1)
         scene.live["app1"] += 1
-    assert scene.told == ["app1 checked", "app1 failing"]
+    assert scene.told == ["app1 failing"]
     scene.close()
 
 
@@ -161,7 +206,7 @@ def test_live_requests_before_the_check_prove_nothing() -> None:
     scene.probes["app1"].always = HANG
     scene.checks.start()
     scene.run(5)
-    assert scene.told == ["app1 checked", "app1 failing"]
+    assert scene.told == ["app1 failing"]
     scene.close()
 
 
@@ -221,9 +266,9 @@ def test_the_drain_status_counts_as_alive() -> None:
     scene.checks.start()
     scene.run(12)
     assert scene.told == [
-        "app1 checked",
         "app1 failing",
         "app1 draining on",
+        "app1 checked",
         "app1 passing",
         "app1 draining off",
     ]
@@ -240,5 +285,5 @@ def test_what_had_announced_before_can_take_it_back() -> None:
     scene.checks.add(upstream, settings, draining=True)
     scene.checks.start()
     scene.loop.settle()
-    assert scene.told == ["app1 checked", "app1 draining off"]
+    assert scene.told == ["app1 draining off", "app1 checked"]
     scene.close()

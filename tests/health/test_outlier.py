@@ -6,7 +6,7 @@ import pytest
 
 from balancer.health.outlier import EjectionSettings, Sentence, spared
 from balancer.upstreams.conduct import Spared
-from balancer.upstreams.state import AdminState, Cause
+from balancer.upstreams.state import AdminState, Cause, FirstCheck
 
 SECOND = 1_000_000_000
 
@@ -22,6 +22,7 @@ class One:
     reachable: bool = True
     leaves_by_itself: bool = False
     silent_since_ns: int = 0
+    first_check: FirstCheck = FirstCheck.DONE
 
     def is_reachable(self) -> bool:
         return self.reachable
@@ -49,6 +50,12 @@ VERDICTS: dict[str, tuple[One, list[One], int, Spared | None]] = {
     "but no more than that": (One(), [*well(8), *out(1)], 1, Spared.MAX_PERCENT),
     "all of them never": (One(), out(3), 100, Spared.LAST_ELIGIBLE),
     "the only one": (One(), [], 100, Spared.LAST_ELIGIBLE),
+    "beside one not checked yet": (
+        One(),
+        [One(first_check=FirstCheck.REQUIRED)],
+        100,
+        Spared.LAST_ELIGIBLE,
+    ),
     "others fail their checks": (One(), out(3, Cause.ACTIVE_CHECK), 100, Spared.LAST_ELIGIBLE),
     "checks' ejections do not count": (One(), [*well(1), *out(2, Cause.ACTIVE_CHECK)], 25, None),
     "one on probation counts as ejected": (One(), [*well(1), TRIED], 50, Spared.MAX_PERCENT),

@@ -169,7 +169,7 @@ def test_another_machine_at_its_address_is_not() -> None:
     upstream.address = "10.0.0.9"
     scene.checks.moved(upstream)
     scene.run(1.2)
-    assert told_of(scene, "app1") == ["checked", "failing", "silent", "heard"]
+    assert told_of(scene, "app1") == ["checked", "failing", "silent", "failing", "heard"]
     scene.close()
 
 

@@ -12,48 +12,59 @@ FLIPS = {None: ".", Flip.FAILING: "F", Flip.PASSING: "P"}
 
 # rise, fall, results, and what each changed: F failing, P passing, . nothing.
 CASES = {
-    "one failed check does not eject": (2, 2, "f", "."),
-    "the first check is no exception": (2, 2, "ff", ".F"),
-    "any failure counts alike": (2, 3, "ftf", "..F"),
-    "failures must be in a row": (2, 2, "fpfpf", "....."),
-    "said once": (2, 2, "ffff", ".F.."),
-    "passed checks must be in a row": (2, 2, "ffpfpp", ".F...P"),
-    "and back again": (2, 2, "ffppff", ".F.P.F"),
-    "at the first": (1, 1, "fpf", "FPF"),
-    "rise and fall differ": (3, 2, "ffppp", ".F..P"),
-    "what counts for nothing does not fail": (1, 1, "slsl", "...."),
-    "what counts for nothing does not break a row": (2, 2, "fsf", "..F"),
-    "nor one of passed checks": (2, 2, "ffplp", ".F..P"),
+    "one failed check does not eject who has passed one": (2, 2, "pf", ".."),
+    "two in a row do": (2, 2, "pff", "..F"),
+    "any failure counts alike": (2, 3, "pftf", "...F"),
+    "failures must be in a row": (2, 2, "pfpfpf", "......"),
+    "said once": (2, 2, "pffff", "..F.."),
+    "passed checks must be in a row": (2, 2, "pffpfpp", "..F...P"),
+    "and back again": (2, 2, "pffppff", "..F.P.F"),
+    "at the first": (1, 1, "pfpf", ".FPF"),
+    "rise and fall differ": (3, 2, "pffppp", "..F..P"),
+    "what counts for nothing does not fail": (1, 1, "pslsl", "....."),
+    "what counts for nothing does not break a row": (2, 2, "pfsf", "...F"),
+    "nor one of passed checks": (2, 2, "pffplp", "..F..P"),
+    "one failed first check is enough": (2, 2, "f", "F"),
+    "a timeout too": (2, 2, "t", "F"),
+    "but not one that may stand behind live requests": (2, 2, "d", "."),
+    "two of these are": (2, 2, "dd", ".F"),
+    "or one and something certain": (2, 3, "df", ".F"),
+    "it is said once": (2, 2, "ffdf", "F..."),
+    "what counts for nothing is no first result": (2, 2, "slf", "..F"),
+    "after failed checks one that passes is enough": (3, 2, "fffp", "F..P"),
+    "and then as many as ever": (3, 2, "fpffpp", "FP.F.."),
+    "doubt or not": (2, 2, "pdf", "..F"),
 }
+
+
+def observe(verdict: Verdict, letter: str) -> Flip | None:
+    """`d` is a timeout in doubt."""
+    return verdict.observe(Result.TIMEOUT, True) if letter == "d" else verdict.observe(LETTERS[letter])
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_results_change_the_verdict(case: str) -> None:
     rise, fall, results, flips = CASES[case]
     verdict = Verdict(rise, fall)
-    assert "".join(FLIPS[verdict.observe(LETTERS[letter])] for letter in results) == flips
+    assert "".join(FLIPS[observe(verdict, letter)] for letter in results) == flips
 
 
-@pytest.mark.parametrize(("results", "unchecked"), [("", True), ("sl", True), ("p", False), ("sf", False)])
-def test_unchecked_until_the_first_result_that_counts(results: str, unchecked: bool) -> None:
+@pytest.mark.parametrize(
+    ("results", "has_passed"), [("", False), ("sl", False), ("f", False), ("sp", True), ("fp", True)]
+)
+def test_one_passed_check_is_remembered(results: str, has_passed: bool) -> None:
     verdict = Verdict(2, 2)
     for letter in results:
-        verdict.observe(LETTERS[letter])
-    assert verdict.unchecked is unchecked
+        observe(verdict, letter)
+    assert verdict.has_passed is has_passed
 
 
-def test_what_was_failing_before_rises_again() -> None:
-    verdict = Verdict(2, 2, failing=True)
-    assert not verdict.unchecked
-    assert [verdict.observe(Result.PASSED) for _ in range(3)] == [None, Flip.PASSING, None]
-
-
-def test_another_machine_starts_with_no_failures() -> None:
+def test_a_new_count_begins_at_nothing() -> None:
     verdict = Verdict(2, 2)
-    verdict.observe(Result.STATUS)
+    for letter in "pf":
+        observe(verdict, letter)
     verdict.restart()
-    assert verdict.observe(Result.STATUS) is None
-    assert verdict.observe(Result.STATUS) is Flip.FAILING
+    assert [observe(verdict, "f") for _ in range(2)] == [None, Flip.FAILING]
 
 
 @given(st.integers(1, 4), st.integers(1, 4), st.lists(st.sampled_from(Result), max_size=60))
@@ -69,9 +80,11 @@ def test_the_verdict_is_what_the_last_long_enough_row_says(
         if result.counts:
             history.append(result is Result.PASSED)
         was_failing = failing
-        if len(history) >= fall and not any(history[-fall:]):
+        has_passed_before = any(history[:-1] if result.counts else history)
+        falls, rises = (fall, rise) if has_passed_before else (1, 1)
+        if len(history) >= falls and not any(history[-falls:]):
             failing = True
-        if len(history) >= rise and all(history[-rise:]):
+        if len(history) >= rises and all(history[-rises:]):
             failing = False
         assert verdict.failing is failing
         expected = None if failing is was_failing else Flip.FAILING if failing else Flip.PASSING

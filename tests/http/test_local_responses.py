@@ -6,7 +6,7 @@ import re
 import orjson
 import pytest
 
-from balancer.errors import FAILURES, MALFORMED_REQUEST, NO_UPSTREAM, Failure, Source
+from balancer.errors import FAILURES, MALFORMED_REQUEST, NO_UPSTREAM, Failure
 from balancer.http.head import parse_request_head
 from balancer.http.responses import prefers_json, render_failure
 
@@ -87,9 +87,9 @@ def test_proxy_status(failure: Failure) -> None:
 
 
 @every_failure
-def test_retry_after_comes_with_our_own_503(failure: Failure) -> None:
+def test_retry_after_comes_with_every_503(failure: Failure) -> None:
     _, fields, _ = render(failure)
-    assert (b"Retry-After" in fields) is (failure.status == 503 and failure.source is Source.BALANCER)
+    assert (b"Retry-After" in fields) is (failure.status == 503)
 
 
 @pytest.mark.parametrize("as_json", [True, False])

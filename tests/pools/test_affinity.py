@@ -14,7 +14,7 @@ from balancer.pools.affinity import Affinity, make_token
 from balancer.pools.diversion import Diversion
 from balancer.pools.pin_cookie import AppCookie, BalancerCookie, PinCookie
 from balancer.telemetry.columns import CELLS_PER_ROW, POOL_STICKY, STICKY_RESULTS
-from balancer.upstreams.state import AdminState, Cause, accepts_pinned
+from balancer.upstreams.state import AdminState, Cause, FirstCheck, accepts_pinned
 from balancer.upstreams.upstream import Upstream
 from tests.pools.test_diversion import Twin
 
@@ -112,16 +112,17 @@ def test_tokens_differ_where_pool_or_upstream_does(
 
 @pytest.mark.parametrize("admin_state", AdminState)
 @pytest.mark.parametrize("causes", [(), (Cause.OUTLIER,)], ids=["well", "ejected"])
+@pytest.mark.parametrize("first_check", FirstCheck)
 @pytest.mark.parametrize("is_candidate", [True, False])
 def test_who_keeps_its_sessions(
-    admin_state: AdminState, causes: tuple[Cause, ...], is_candidate: bool
+    admin_state: AdminState, causes: tuple[Cause, ...], first_check: FirstCheck, is_candidate: bool
 ) -> None:
     side = Side()
     one = side.upstreams["a:1"]
-    one.admin_state, one.causes = admin_state, frozenset(causes)
+    one.admin_state, one.causes, one.first_check = admin_state, frozenset(causes), first_check
     side.affinity.rebuild([one] if is_candidate else [])
-    assert side.affinity.accepts(one) is (is_candidate or accepts_pinned(admin_state, causes))
-    assert accepts_pinned(admin_state, causes) is (admin_state != AdminState.MAINTENANCE and not causes)
+    expected = is_candidate or accepts_pinned(admin_state, causes, first_check)
+    assert side.affinity.accepts(one) is expected
 
 
 @pytest.mark.parametrize("is_candidate", [True, False])

@@ -111,7 +111,14 @@ def test_backups_take_turns(make_stage: MakeStage) -> None:
 
 
 @pytest.mark.parametrize(
-    "backup", [{"causes": ["active_check"]}, {"admin_state": "draining"}, {"on_probation": True}], ids=str
+    "backup",
+    [
+        {"causes": ["active_check"]},
+        {"admin_state": "draining"},
+        {"on_probation": True},
+        {"first_check": "required"},
+    ],
+    ids=str,
 )
 def test_one_that_is_not_well_is_not_asked(make_stage: MakeStage, backup: dict[str, Any]) -> None:
     stage = scene(make_stage, backup=backup)

@@ -30,6 +30,8 @@ STATES: list[dict[str, Any] | None] = [
     {"admin_state": "maintenance"},
     {"backup": True},
     {"on_probation": True},
+    {"first_check": "awaited"},
+    {"first_check": "required"},
     {"host": "10.0.0.9"},
     {"host": ""},
     None,  # it leaves

@@ -1,4 +1,4 @@
-"""Who is checked, and what checks find. Maintenance ends them; what they had shown holds until new ones."""
+"""Who is checked, and what checks find. Maintenance ends them; afterwards they begin anew."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 from balancer.health.settings import CheckSettings
 from balancer.runtime.checking import CheckDoors, CheckedFleet
 from balancer.runtime.states import UpstreamState
-from balancer.upstreams.state import AdminState, Cause
+from balancer.upstreams.state import AdminState, Cause, FirstCheck
 from tests.runtime.fleet_scene import Scene
 
 SETTINGS: Any = CheckSettings
@@ -17,18 +17,16 @@ class Recorder:
     """In the place of `ActiveChecks`."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[str, bool, bool]] = []
+        self.calls: list[tuple[str, bool]] = []
 
-    def add(
-        self, upstream: UpstreamState, settings: Any, *, failing: bool = False, draining: bool = False
-    ) -> None:
-        self.calls.append(("add", failing, draining))
+    def add(self, upstream: UpstreamState, settings: Any, *, draining: bool = False) -> None:
+        self.calls.append(("add", draining))
 
     def remove(self, upstream: UpstreamState) -> None:
-        self.calls.append(("remove", False, False))
+        self.calls.append(("remove", False))
 
     def moved(self, upstream: UpstreamState) -> None:
-        self.calls.append(("moved", False, False))
+        self.calls.append(("moved", False))
 
 
 def upstream(**changes: Any) -> UpstreamState:
@@ -36,15 +34,13 @@ def upstream(**changes: Any) -> UpstreamState:
 
 
 BACK = [
-    pytest.param({}, ("add", False, False), id="well"),
-    pytest.param({"causes": frozenset([Cause.ACTIVE_CHECK])}, ("add", True, False), id="ejected by checks"),
-    pytest.param({"causes": frozenset([Cause.OUTLIER])}, ("add", False, False), id="ejected otherwise"),
-    pytest.param({"announced": True}, ("add", False, True), id="announced its end"),
+    pytest.param({}, ("add", False), id="well"),
+    pytest.param({"announced": True}, ("add", True), id="announced its end"),
 ]
 
 
 @pytest.mark.parametrize(("state", "call"), BACK)
-def test_in_maintenance_it_is_not_checked(state: dict[str, Any], call: tuple[str, bool, bool]) -> None:
+def test_in_maintenance_it_is_not_checked(state: dict[str, Any], call: tuple[str, bool]) -> None:
     checks = Recorder()
     watcher = CheckedFleet(checks, SETTINGS)  # type: ignore[arg-type]  # it is asked for no more than this
     one = upstream(**state)
@@ -52,7 +48,7 @@ def test_in_maintenance_it_is_not_checked(state: dict[str, Any], call: tuple[str
     watcher.wanted(one)
     one.wanted = AdminState.ACTIVE
     watcher.wanted(one)
-    assert checks.calls == [("remove", False, False), call]
+    assert checks.calls == [("remove", False), call]
 
 
 def test_who_comes_is_checked_and_who_moves_is_checked_anew() -> None:
@@ -61,7 +57,7 @@ def test_who_comes_is_checked_and_who_moves_is_checked_anew() -> None:
     one = upstream()
     watcher.added(one)
     watcher.moved(one)
-    assert checks.calls == [("add", False, False), ("moved", False, False)]
+    assert checks.calls == [("add", False), ("moved", False)]
 
 
 def test_a_drain_changes_nothing_about_checks() -> None:
@@ -83,13 +79,13 @@ def test_one_that_goes_in_maintenance_is_forgotten() -> None:
     watcher.removed(one)
     one.wanted = AdminState.ACTIVE
     watcher.wanted(one)
-    assert [name for name, _, _ in checks.calls] == ["remove", "remove"]
+    assert [name for name, _ in checks.calls] == ["remove", "remove"]
 
 
 def test_what_checks_find_goes_through_the_fleets_doors(scene: Scene) -> None:
     doors, one = CheckDoors(scene.fleet, scene.ledger), scene.upstream(1)
-    one.unchecked = True
-    doors.checked(one)
+    one.first_check = FirstCheck.REQUIRED
+    doors.passed_first(one, "200 on /")
     assert not one.unchecked
     doors.failing(one, "it fails")
     assert one.causes == {Cause.ACTIVE_CHECK}
@@ -98,6 +94,7 @@ def test_what_checks_find_goes_through_the_fleets_doors(scene: Scene) -> None:
     doors.draining(one, True, "it says so")
     assert one.admin_state is AdminState.DRAINING
     assert [(kind, cause) for kind, _, cause in scene.kinds()] == [
+        ("checked", "active_check"),
         ("ejected", "active_check"),
         ("readmitted", "active_check"),
         ("draining", "announced"),

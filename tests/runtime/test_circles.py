@@ -62,10 +62,11 @@ def test_a_name_that_leads_back_later_gets_no_requests_until_it_moves(
     text = f"is not used: it is at {OURS}:8000, which is where this balancer itself listens"
     assert record.message.startswith(f"upstream app1:8000 of pool default {text}")
     scene.fleet.set_address(upstream, "10.0.0.9")
+    scene.fleet.passed_first(upstream, "200 on /")
     assert upstream.is_eligible()
     assert [one["host"] for one in scene.told() or []] == ["10.0.0.9", "10.0.0.2"]
     scene.fleet.set_address(upstream, OURS)
-    assert [kind for kind, *_ in scene.kinds()] == ["loop", "address", "loop"]
+    assert [kind for kind, *_ in scene.kinds()] == ["loop", "address", "checked", "loop"]
 
 
 def test_a_member_that_is_this_balancer_is_left_out_and_the_others_serve(

@@ -318,12 +318,3 @@ def test_a_source_that_does_not_resolve_is_shown_until_it_does(scene: Scene) -> 
         f"{DNS} resolves now",
     ]
     assert scene.told() is None
-
-
-def test_the_first_check_changes_nothing_for_workers(scene: Scene) -> None:
-    scene.fleet.set_members("default", DNS, [member(1)])
-    scene.told()
-    upstream = scene.pool.upstreams["10.1.0.1:8000"]
-    scene.fleet.checked(upstream)
-    assert not upstream.unchecked
-    assert scene.told() is None

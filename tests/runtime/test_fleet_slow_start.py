@@ -26,6 +26,8 @@ def test_slow_start_after_what_the_operator_wanted(scene: Scene, state: AdminSta
     slow(scene)
     scene.fleet.set_admin_state(scene.upstream(1), state)
     scene.fleet.set_admin_state(scene.upstream(1), AdminState.ACTIVE)
+    if scene.upstream(1).unchecked:
+        scene.fleet.passed_first(scene.upstream(1), "200 on /")
     assert ramps(scene) == [share, 1.0]
 
 
@@ -87,14 +89,17 @@ def test_who_is_there_at_the_start_starts_at_once_and_who_comes_later_slowly(sce
     scene.fleet.set_members("default", DNS, [member(1)])
     scene.fleet.established()
     scene.fleet.set_members("default", DNS, [member(1), member(2)])
+    assert ramps(scene) == [1.0, 1.0, 1.0, 1.0], "it does not serve yet"
+    scene.fleet.passed_first(scene.pool.upstreams["10.1.0.2:8000"], "200 on /")
     assert ramps(scene) == [1.0, 1.0, 1.0, 0.1]
 
 
-def test_one_whose_name_resolves_later_starts_slowly_and_one_that_moves_does_not(scene: Scene) -> None:
+@pytest.mark.parametrize("before", ["", "10.0.0.1"], ids=["its name resolves", "it moves"])
+def test_one_with_a_new_address_starts_slowly(scene: Scene, before: str) -> None:
     slow(scene)
-    scene.upstream(1).address = ""
+    scene.upstream(1).address = before
     scene.fleet.set_address(scene.upstream(1), "10.0.0.9")
-    scene.fleet.set_address(scene.upstream(2), "10.0.0.10")
+    scene.fleet.passed_first(scene.upstream(1), "200 on /")
     assert ramps(scene) == [0.1, 1.0]
 
 

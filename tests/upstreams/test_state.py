@@ -7,6 +7,7 @@ import pytest
 from balancer.upstreams.state import (
     AdminState,
     Cause,
+    FirstCheck,
     accepts_pinned,
     candidates,
     is_eligible,
@@ -16,18 +17,33 @@ from balancer.upstreams.state import (
 
 ACTIVE, DRAINING, MAINTENANCE = AdminState
 CHECK, OUTLIER, STUCK = Cause
+DONE, AWAITED, REQUIRED = FirstCheck
+
+# Every admin state and first check, each without a cause: what follows. With any cause the answer is no.
+# (admin state, first check) -> eligible, keeps its sessions
+TABLE = {
+    (ACTIVE, DONE): (True, True),
+    (ACTIVE, AWAITED): (True, True),
+    (ACTIVE, REQUIRED): (False, False),
+    (DRAINING, DONE): (False, True),
+    (DRAINING, AWAITED): (False, True),
+    (DRAINING, REQUIRED): (False, False),
+    (MAINTENANCE, DONE): (False, False),
+    (MAINTENANCE, AWAITED): (False, False),
+    (MAINTENANCE, REQUIRED): (False, False),
+}
+CAUSES: list[list[Cause]] = [[], [CHECK], [OUTLIER], [STUCK], [CHECK, OUTLIER]]
 
 
-@pytest.mark.parametrize("causes", [[], [CHECK], [OUTLIER], [STUCK], [CHECK, OUTLIER]], ids=str)
+@pytest.mark.parametrize("causes", CAUSES, ids=str)
+@pytest.mark.parametrize("first_check", FirstCheck)
 @pytest.mark.parametrize("admin_state", AdminState)
-def test_only_active_ones_without_a_cause_are_eligible(admin_state: AdminState, causes: list[Cause]) -> None:
-    assert is_eligible(admin_state, causes) is (admin_state is ACTIVE and causes == [])
-
-
-@pytest.mark.parametrize("causes", [[], [CHECK], [OUTLIER]], ids=str)
-@pytest.mark.parametrize("admin_state", AdminState)
-def test_those_that_drain_keep_their_sessions(admin_state: AdminState, causes: list[Cause]) -> None:
-    assert accepts_pinned(admin_state, causes) is (admin_state in (ACTIVE, DRAINING) and causes == [])
+def test_what_follows_from_a_state(
+    admin_state: AdminState, first_check: FirstCheck, causes: list[Cause]
+) -> None:
+    eligible, keeps = TABLE[admin_state, first_check]
+    assert is_eligible(admin_state, causes, first_check) is (eligible and not causes)
+    assert accepts_pinned(admin_state, causes, first_check) is (keeps and not causes)
 
 
 @dataclass(frozen=True)
@@ -39,6 +55,7 @@ class One:
     on_probation: bool = False
     leaves_by_itself: bool = False
     silent_since_ns: int = 0
+    first_check: FirstCheck = DONE
 
     def is_reachable(self) -> bool:
         return self.reachable
@@ -48,6 +65,9 @@ WELL, ILL = One(), One(causes=frozenset([CHECK]))
 SPARE, ILL_SPARE = One(backup=True), One(causes=frozenset([CHECK]), backup=True)
 SILENT = One(causes=frozenset([CHECK]), silent_since_ns=1)
 TRIED = One(on_probation=True)
+# Both unchecked: one was there at the start, one came later.
+EARLY, NEW = One(first_check=AWAITED), One(first_check=REQUIRED)
+NEW_SPARE = One(backup=True, first_check=REQUIRED)
 LEAVING, OUT, NOWHERE = One(DRAINING), One(MAINTENANCE), One(reachable=False)
 GOING = One(DRAINING, leaves_by_itself=True)
 GOING_NOWHERE = One(DRAINING, reachable=False, leaves_by_itself=True)
@@ -81,6 +101,31 @@ CASES: dict[str, tuple[list[One], bool, list[One], bool]] = {
     "unless there is no other": ([SILENT, SILENT, OUT], True, [SILENT, SILENT], True),
     "a backup that answers is better": ([SILENT, ILL_SPARE], True, [ILL_SPARE], True),
     "without panic it is left alone": ([GOING, ILL], False, [], False),
+    "unchecked at the start": ([EARLY, WELL], True, [EARLY, WELL], False),
+    "the first one that is checked does not take all": (
+        [WELL, EARLY, EARLY],
+        True,
+        [WELL, EARLY, EARLY],
+        False,
+    ),
+    "unchecked and come later": ([NEW, WELL], True, [WELL], False),
+    "beside one that is unchecked since the start": ([NEW, EARLY], True, [EARLY], False),
+    "it comes before the ejected": ([NEW, ILL], True, [NEW], False),
+    "without panic too": ([NEW, ILL], False, [NEW], False),
+    "all have come later": ([NEW, NEW], True, [NEW, NEW], False),
+    "it comes after one on probation": ([NEW, TRIED], True, [TRIED], False),
+    "after an eligible backup": ([NEW, ILL, SPARE], True, [SPARE], False),
+    "before a backup that is unchecked as well": ([NEW, NEW_SPARE], True, [NEW], False),
+    "an unchecked backup comes before the ejected": ([ILL, NEW_SPARE], False, [NEW_SPARE], False),
+    "and before those that leave": ([GOING, NEW], True, [NEW], False),
+    "not if it drains": ([One(DRAINING, first_check=REQUIRED), ILL], False, [], False),
+    "nor without an address": ([One(reachable=False, first_check=REQUIRED)], True, [], False),
+    "unchecked and ejected is ejected": (
+        [One(causes=frozenset([OUTLIER]), first_check=REQUIRED)],
+        False,
+        [],
+        False,
+    ),
     "ill and draining": ([One(DRAINING, frozenset([CHECK]))], True, [], False),
 }
 
@@ -99,6 +144,8 @@ LEFT = {
     "one on probation": ([TRIED], False),
     "one who leaves": ([LEAVING], False),
     "one without an address": ([NOWHERE], False),
+    "one unchecked since the start": ([EARLY], True),
+    "one unchecked that came later": ([NEW], False),
     "one of many": ([ILL, LEAVING, WELL], True),
 }
 
@@ -117,6 +164,7 @@ def test_whether_others_are_left(case: str) -> None:
         pytest.param([WELL, One(DRAINING, backup=True)], [], id="one that drains"),
         pytest.param([WELL, One(reachable=False, backup=True)], [], id="one without an address"),
         pytest.param([WELL, One(backup=True, on_probation=True)], [], id="one on probation"),
+        pytest.param([WELL, NEW_SPARE], [], id="one unchecked that came later"),
         pytest.param([ILL, SPARE], [], id="one that is a candidate already"),
     ],
 )

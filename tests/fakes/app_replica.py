@@ -12,17 +12,20 @@ class AppReplica:
 
     With `takes` it works on one request at a time, for so many seconds each, and all others wait in line,
     checks too; while it `hangs` it answers nobody. `requests` counts clients' requests, `checks` those of the
-    balancer's active checks; `most_held` is how many waited for `release` at once at most.
+    balancer's active checks, `passed` the checks that it has answered with 200; `most_held` is how many
+    waited for `release` at once at most.
     """
 
-    def __init__(self, name: str = "app") -> None:
+    def __init__(self, name: str = "app", host: str = "127.0.0.1") -> None:
         self.name = name
+        self.host = host
         self.port = 0
         self.status = 200
         self.takes = 0.0
         self.hangs = False
         self.requests = 0
         self.checks = 0
+        self.passed = 0
         self.most_held = 0
         self._held_now = 0
         self.release = asyncio.Event()
@@ -34,7 +37,7 @@ class AppReplica:
     @property
     def address(self) -> str:
         """As UPSTREAMS spells it."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     async def holds(self) -> None:
         """Wait until one more request waits for `release`."""
@@ -49,7 +52,8 @@ class AppReplica:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                if b"User-Agent: balancer-check/" in head:
+                is_check = b"User-Agent: balancer-check/" in head
+                if is_check:
                     self.checks += 1
                 else:
                     self.requests += 1
@@ -70,6 +74,7 @@ class AppReplica:
                         await asyncio.sleep(self.takes)
                 if self.hangs:
                     await asyncio.get_running_loop().create_future()
+                self.passed += is_check and self.status == 200
                 body = self.name.encode()
                 response = b"HTTP/1.1 %d Said\r\nContent-Length: %d\r\n\r\n%s"
                 writer.write(response % (self.status, len(body), body))
@@ -97,10 +102,10 @@ class AppReplica:
 
 
 @asynccontextmanager
-async def app_replica(name: str = "app") -> AsyncIterator[AppReplica]:
-    """A replica that listens on a free port of 127.0.0.1."""
-    replica = AppReplica(name)
-    server = await asyncio.start_server(replica.serve, "127.0.0.1", 0)
+async def app_replica(name: str = "app", host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[AppReplica]:
+    """A replica that listens on a free port of 127.0.0.1, or where it is told to."""
+    replica = AppReplica(name, host)
+    server = await asyncio.start_server(replica.serve, host, port)
     replica.port = server.sockets[0].getsockname()[1]
     replica.server = server
     try:

@@ -70,9 +70,17 @@ class HealthCheckSettings(Group):
         default=1.0, ge=0.01, description="For the whole check, from connecting to the answer."
     )
     rise: Count = Field(
-        default=2, ge=1, le=100, description="Checks passed in a row that readmit an ejected upstream."
+        default=2,
+        ge=1,
+        le=100,
+        description="Checks passed in a row that readmit an ejected upstream; one if none has passed before.",
     )
-    fall: Count = Field(default=2, ge=1, le=100, description="Checks failed in a row that eject an upstream.")
+    fall: Count = Field(
+        default=2,
+        ge=1,
+        le=100,
+        description="Checks failed in a row that eject an upstream; one if none has passed before.",
+    )
     expect: StatusRanges = Field(
         default=((200, 399),), description="Statuses that pass: codes and ranges, `200-399` or `200,204`."
     )

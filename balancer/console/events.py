@@ -17,6 +17,7 @@ _COLOURS = {
     "ejected": "bold red",
     "probation": "yellow",
     "readmitted": "green",
+    "checked": "green",
     "spared": "yellow",
     "silent": "bold red",
     "draining": "yellow",

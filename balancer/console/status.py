@@ -146,7 +146,14 @@ def _why_none(pool: Answer) -> str:
     """What becomes of requests while no upstream is eligible."""
     if pool["panic"]:
         return "   PANIC: none is eligible, so the ejected ones are used"
+    if any(_waits_for_check(each) and each["address"] for each in pool["upstreams"]):
+        return "   none is eligible, so those that are not checked yet are used"
     return "   OUT: none may be used, so requests get 503"
+
+
+def _waits_for_check(upstream: Answer) -> bool:
+    """Whether it is to serve as soon as it has passed its first check."""
+    return bool(upstream["unchecked"] and upstream["admin_state"] == "active" and not upstream["causes"])
 
 
 def _badness(upstream: Answer) -> tuple[int, bool, int, int]:
@@ -248,6 +255,8 @@ def _note(upstream: Answer) -> str:
             f"its name has not resolved, or leads back here (see the log), so it gets no requests; {_CORRECT}"
         )
     check = upstream["last_check"]
+    if upstream["address"] and not upstream["eligible"] and _waits_for_check(upstream):
+        notes.append("not checked yet: it serves after its first check that passes")
     if check is not None and check["hint"]:
         notes.append(f"last check: {check['hint']}")
     failures = upstream["connect_failures"]

@@ -177,6 +177,24 @@ def test_a_pool_that_answers_503_says_so_in_the_heading() -> None:
     assert heading.endswith("0 of 1 eligible   OUT: none may be used, so requests get 503")
 
 
+NEW = {"unchecked": True, "eligible": False, "last_check": None}
+
+
+def test_one_that_is_not_checked_yet_is_told_of_and_that_it_is_used_where_there_is_no_other() -> None:
+    note = "app2:8000: not checked yet: it serves after its first check that passes"
+    lines = shown(pools(upstream("app1:8000"), upstream("app2:8000", **NEW)), width=160)
+    assert lines[0].endswith("1 of 2 eligible")
+    assert note in lines
+    lines = shown(pools(EJECTED, upstream("app2:8000", **NEW)), width=160)
+    assert lines[0].endswith("   none is eligible, so those that are not checked yet are used")
+    assert note in lines
+
+
+def test_at_the_start_an_unchecked_one_serves_and_there_is_nothing_to_tell() -> None:
+    lines = shown(pools(upstream("app1:8000", unchecked=True, last_check=None)), width=160)
+    assert not any("not checked yet" in line for line in lines)
+
+
 def test_panic_and_an_empty_pool_are_in_the_heading() -> None:
     heading = shown(pools(EJECTED, panic=True), width=160)[0]
     assert heading.endswith("0 of 1 eligible   PANIC: none is eligible, so the ejected ones are used")

@@ -8,6 +8,7 @@ import socket
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from balancer.discovery.lookup import SystemResolver, resolve
 from balancer.runtime import supervisor
@@ -44,7 +45,6 @@ if __name__ == "__main__":
     from balancer.cli import main
 
     # The one thing that is not as users have it.
-    supervisor.SystemResolver = partial(  # type: ignore[assignment,misc]  # it makes what it stands for
-        SystemResolver, partial(resolve, getaddrinfo=_getaddrinfo)
-    )
-    main()
+    resolver = partial(SystemResolver, partial(resolve, getaddrinfo=_getaddrinfo))
+    with patch.object(supervisor, "SystemResolver", resolver):
+        main()

@@ -4,9 +4,11 @@ import asyncio
 import errno
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from balancer.clock import Clock
 from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool, KeepaliveSettings
+from balancer.connections.several import first_to_connect
 from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.errors import (
     CONNECT_FAILED,
@@ -28,6 +30,7 @@ _REFUSALS, _TIMEOUTS, _UNREACHABLE = (
     UPSTREAM_CONNECT_FAILURES + CONNECT_FAILURE_REASONS.index(reason)
     for reason in ("refused", "timeout", "unreachable")
 )
+_TELL_EVERY_NS = 1_000_000_000  # of one upstream
 _CLOSING_NS = 10_000_000_000  # for the last bytes of a tunnel to go out
 
 
@@ -45,8 +48,8 @@ class DialError(BalancerError):
 class Connector:
     """The keepalive pools of all upstreams of this worker, and the dialling of new connections."""
 
-    __slots__ = ("_clock", "_closing", "_connect_timeout", "_count_limit", "_head_limit",
-                 "_loop", "_pools", "_say", "_told")  # fmt: skip
+    __slots__ = ("_clock", "_closing", "_connect_timeout", "_count_limit", "_elsewhere", "_head_limit",
+                 "_loop", "_moved_ns", "_pools", "_say", "_told")  # fmt: skip
 
     def __init__(
         self,
@@ -56,15 +59,19 @@ class Connector:
         head_limit: int,
         count_limit: int,
         say: Callable[[str, str], object],
+        elsewhere: Callable[[Upstream, str, str], object] | None = None,
     ) -> None:
         """`connect_timeout` in seconds, None for the kernel's; the limits are those of response heads; `say`
-        tells the operator what has been learned of an upstream, whose id comes first."""
+        tells the operator what has been learned of an upstream, whose id comes first; `elsewhere` is told
+        that one connects at this other address of its name, and what is wrong with its own."""
         self._loop = loop
         self._clock = clock
         self._connect_timeout = connect_timeout
         self._head_limit = head_limit
         self._count_limit = count_limit
         self._say = say
+        self._elsewhere = elsewhere
+        self._moved_ns: dict[Upstream, int] = {}  # when `elsewhere` was last told of it
         self._told: set[Upstream] = set()  # whose idle timeout has been told of
         self._pools: dict[Upstream, KeepalivePool] = {}
         # Closing, with the last bytes on their way: an upstream that reads nothing would keep them for ever.
@@ -90,7 +97,29 @@ class Connector:
         self._closing.append((self._clock.monotonic_ns() + _CLOSING_NS, connection))
 
     async def dial(self, upstream: Upstream) -> UpstreamConnection:
-        """A new connection. Raises DialError; when cancelled, no connection is left behind."""
+        """A new connection, by another address of its name if its own does not answer. Raises DialError; when
+        cancelled, no connection is left behind."""
+        if not upstream.other_hosts:
+            return await self._dial(upstream, upstream.host)
+        return await first_to_connect(
+            (upstream.host, *upstream.other_hosts),
+            partial(self._dial, upstream),
+            discard=partial(self.close_now, reason="expired"),
+            failed_over=partial(self._failed_over, upstream, upstream.host),
+            loop=self._loop,
+        )
+
+    def _failed_over(self, upstream: Upstream, own: str, host: str, error: Exception) -> None:
+        """It has connected at `host`, as its `own` address does not answer: the supervisor moves it there."""
+        now = self._clock.monotonic_ns()
+        told = now - self._moved_ns.get(upstream, -_TELL_EVERY_NS) < _TELL_EVERY_NS
+        if told or upstream.host != own or self._elsewhere is None or not isinstance(error, DialError):
+            return
+        if error.outcome is not Outcome.CANCELLED:
+            self._moved_ns[upstream] = now
+            self._elsewhere(upstream, host, error.detail)
+
+    async def _dial(self, upstream: Upstream, host: str) -> UpstreamConnection:
         pool = self._pools[upstream]
         generation = pool.generation  # of the address that is dialled: it may change meanwhile
 
@@ -102,7 +131,7 @@ class Connector:
 
         try:
             async with asyncio.timeout(self._connect_timeout):
-                _, connection = await self._loop.create_connection(protocol, upstream.host, upstream.port)
+                _, connection = await self._loop.create_connection(protocol, host, upstream.port)
         except TimeoutError:
             upstream.cells[_TIMEOUTS] += 1
             raise DialError(CONNECT_TIMEOUT, f"no connection within {self._connect_timeout} s") from None
@@ -142,6 +171,7 @@ class Connector:
         """
         pool = self._pools.pop(upstream)
         self._told.discard(upstream)
+        self._moved_ns.pop(upstream, None)
         pool.expire_all()
 
     def expire(self, upstream: Upstream) -> None:

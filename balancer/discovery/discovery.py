@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterable
 from typing import Generic, Protocol
 
+from balancer.clock import Clock
 from balancer.config.upstream_spec import DnsSpec
 from balancer.discovery.dns import DnsSource, MembersDoor
 from balancer.discovery.lookup import Resolver
@@ -20,27 +21,43 @@ class Discovery(Generic[NamedT]):
     """Watches names from `run` on; what is to be watched is told before."""
 
     def __init__(
-        self, doors: Doors[NamedT], resolver: Resolver, log: logging.Logger, timeout: float = TIMEOUT
+        self,
+        doors: Doors[NamedT],
+        resolver: Resolver,
+        log: logging.Logger,
+        clock: Clock,
+        timeout: float = TIMEOUT,
     ) -> None:
         self._doors = doors
         self._resolver = resolver
         self._log = log
+        self._clock = clock
         self._timeout = timeout
         self._sources: list[Source] = []
+        self._names: dict[NamedT, NameSource[NamedT]] = {}
 
     def watch_names(self, upstreams: Iterable[NamedT]) -> None:
         """Keep the addresses of these upstreams current: each name is looked up once for all that have it."""
         by_name: dict[str, list[NamedT]] = {}
         for upstream in upstreams:
             by_name.setdefault(upstream.host, []).append(upstream)
-        self._sources += [
-            NameSource(name, group, self._doors, self._resolver, self._log, self._timeout)
-            for name, group in by_name.items()
-        ]
+        for name, group in by_name.items():
+            source = NameSource(
+                name, group, self._doors, self._resolver, self._log, self._clock, self._timeout
+            )
+            self._sources.append(source)
+            self._names |= dict.fromkeys(group, source)
 
     def watch_dns(self, pool: str, spec: DnsSpec) -> None:
         """Keep the members of this entry of a pool current."""
         self._sources.append(DnsSource(pool, spec, self._doors, self._resolver, self._log, self._timeout))
+
+    def unanswered(self, upstream: NamedT, why: str, other: str = "") -> None:
+        """Nothing answers at its address. Where its name has others it is moved to one of these: to `other`,
+        if that is known to answer."""
+        source = self._names.get(upstream)
+        if source is not None:
+            source.unanswered(upstream, why, other)
 
     async def run(self) -> None:
         """Look up until cancelled, then let go of the resolver. Ends at once if there is nothing to watch."""

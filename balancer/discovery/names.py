@@ -2,12 +2,16 @@
 
 import logging
 from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import Generic, Protocol, TypeVar
 
+from balancer.clock import Clock
 from balancer.discovery.lookup import Resolver
 from balancer.discovery.source import TIMEOUT, Source
 
-REFRESH = 5.0
+REFRESH = 5.0  # seconds from one lookup to the next
+AGAIN = 30.0  # seconds
+MOST_OTHERS = 3  # addresses that one connect tries besides
 
 
 class Named(Protocol):
@@ -24,17 +28,21 @@ NamedT_contra = TypeVar("NamedT_contra", bound=Named, contravariant=True)
 
 
 class AddressDoor(Protocol[NamedT_contra]):
-    """Where a new address is told."""
+    """Where addresses are told."""
 
-    def set_address(self, upstream: NamedT_contra, address: str, /) -> None:
-        """The upstream's name has a new address."""
+    def set_address(self, upstream: NamedT_contra, address: str, why: str = "", /) -> None:
+        """The upstream is at a new address. `why` is what is wrong with the one before, if anything is."""
+
+    def set_other_addresses(self, upstream: NamedT_contra, others: tuple[str, ...], /) -> None:
+        """Its name has these addresses besides, in the order in which they are to be tried."""
 
 
 class NameSource(Source, Generic[NamedT]):
     """Keeps the address of the upstreams behind one name current.
 
     Of several addresses the present one is kept, so that a resolver that rotates its answers does not move
-    the upstreams about.
+    the upstreams about. Where it does not answer the next one that is listed is used (RFC 1123 section 2.3);
+    an address is not tried again for AGAIN seconds after it has not answered.
     """
 
     def __init__(
@@ -44,18 +52,42 @@ class NameSource(Source, Generic[NamedT]):
         door: AddressDoor[NamedT],
         resolver: Resolver,
         log: logging.Logger,
+        clock: Clock,
         timeout: float = TIMEOUT,
     ) -> None:
         super().__init__(name, REFRESH, resolver, log, timeout)
         self.label = f"the name {name}"
         self._upstreams = upstreams
         self._door = door
+        self._clock = clock
+        self._listed: list[str] = []  # by their numbers
+        # When which address did not answer, by upstream: they differ in their ports.
+        self._failed_ns: dict[NamedT, dict[str, int]] = {upstream: {} for upstream in upstreams}
 
     def found(self, addresses: tuple[str, ...]) -> None:
         """Move those upstreams whose address is no longer among them."""
+        self._listed = sorted(addresses, key=lambda address: int(ip_address(address)))
         for upstream in self._upstreams:
+            failed = self._failed_ns[upstream]
+            for address in failed.keys() - self._listed:
+                del failed[address]
             if upstream.address not in addresses:
-                self._door.set_address(upstream, addresses[0])
+                first = next((one for one in addresses if self._may_answer(upstream, one)), addresses[0])
+                self._door.set_address(upstream, first)
+            self._tell_others(upstream)
+
+    def unanswered(self, upstream: NamedT, why: str, other: str = "") -> None:
+        """Nothing answers where it is: move it to the next address that may, or to `other`, which does."""
+        failed = self._failed_ns[upstream]
+        failed[upstream.address] = self._clock.monotonic_ns()
+        if other:
+            failed.pop(other, None)
+        candidates = [other] if other else self._others(upstream)
+        for address in candidates:
+            if address in self._listed and self._may_answer(upstream, address):
+                self._door.set_address(upstream, address, f"which does not answer: {why}")
+                self._tell_others(upstream)
+                return
 
     def problem(self, why: str) -> None:
         """An upstream without an address tells of itself."""
@@ -64,3 +96,16 @@ class NameSource(Source, Generic[NamedT]):
         """The last good address, if there was one."""
         known = self._upstreams[0].address
         return f"keeping {known}" if known else "it gets no requests until it resolves"
+
+    def _may_answer(self, upstream: NamedT, address: str) -> bool:
+        failed_ns = self._failed_ns[upstream].get(address)
+        return failed_ns is None or self._clock.monotonic_ns() - failed_ns >= AGAIN * 1e9
+
+    def _others(self, upstream: NamedT) -> list[str]:
+        """All that are listed but its own, from that on."""
+        listed = self._listed
+        at = listed.index(upstream.address) if upstream.address in listed else -1
+        return [*listed[at + 1 :], *listed[: max(0, at)]]
+
+    def _tell_others(self, upstream: NamedT) -> None:
+        self._door.set_other_addresses(upstream, tuple(self._others(upstream)[:MOST_OTHERS]))

@@ -9,8 +9,8 @@ from balancer.health.beat import Beat
 from balancer.health.doors import Doors, UpstreamT
 from balancer.health.durations import Durations
 from balancer.health.hints import Asked, hint
-from balancer.health.result import TIME_PLAYED_A_PART, CheckResult, Reply, Result
-from balancer.health.silence import NO_ANSWER, Reading
+from balancer.health.result import NO_ANSWER, TIME_PLAYED_A_PART, CheckResult, Reply, Result
+from balancer.health.silence import SAYS_NOTHING, Reading
 from balancer.health.verdict import Flip
 from balancer.health.watch import Watch
 
@@ -68,7 +68,7 @@ class Conclusions(Generic[UpstreamT]):
     def _answered_late(self, watch: Watch[UpstreamT], reply: Reply) -> None:
         """It passed after all. Where there were requests that it may have waited behind, its timeout is taken
         back: a line that long is no death. Else TIMEOUT means what it says."""
-        if reply.result not in NO_ANSWER:
+        if reply.result not in SAYS_NOTHING:
             watch.silence.end()
             self._doors.silent(watch.upstream, 0)
         if reply.result is Result.PASSED and watch.may_be_taken_back():
@@ -124,7 +124,7 @@ class Conclusions(Generic[UpstreamT]):
         """0 where it may only be slow: it was heard of before FALL checks had failed, or none of its pool is
         known to be well since then, as when all wait for the same database."""
         silence = watch.silence
-        if result in NO_ANSWER:
+        if result in SAYS_NOTHING:
             answers = self._doors.answers(watch.upstream)
             silence.goes_on(watch.reading or Reading(self._clock.monotonic_ns(), answers), answers)
         elif result.counts or result is Result.SLOW:
@@ -169,6 +169,8 @@ class Conclusions(Generic[UpstreamT]):
             self._doors.failing(watch.upstream, f"{checks} failed; {last.hint}")
         elif flip is Flip.PASSING:
             self._doors.passing(watch.upstream, f"{_checks(needed)} passed; {last.detail}")
+        if verdict.failing and last.result in NO_ANSWER and not watch.removed:
+            self._doors.unanswered(watch.upstream, last.detail)
 
 
 def _checks(times: int) -> str:

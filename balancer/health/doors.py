@@ -42,6 +42,9 @@ class Doors(Protocol[UpstreamT_contra]):
     def passed_first(self, upstream: UpstreamT_contra, what: str) -> None:
         """Its first check has passed: `what` came. Where others failed before, `passing` follows."""
 
+    def unanswered(self, upstream: UpstreamT_contra, why: str) -> None:
+        """It is failing, and this check had no answer at all."""
+
     def served(self, upstream: UpstreamT_contra) -> int:
         """Live responses below 500 of this upstream so far."""
 

@@ -37,6 +37,10 @@ _FOR_NOTHING = frozenset((Result.SLOW, Result.LATE, Result.NOT_MADE))
 TIME_PLAYED_A_PART = frozenset((Result.TIMEOUT, Result.CLOSED))
 
 
+# Nothing there speaks HTTP, or nothing is there.
+NO_ANSWER = frozenset((Result.TIMEOUT, Result.REFUSED, Result.UNREACHABLE, Result.CLOSED))
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What one check brought; `status` is 0 where no response came, `detail` says in words what happened."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from balancer.health.result import Result
 
 # Nothing came back. Who refuses or resets connections may have requests that it still answers.
-NO_ANSWER = frozenset((Result.TIMEOUT, Result.UNREACHABLE))
+SAYS_NOTHING = frozenset((Result.TIMEOUT, Result.UNREACHABLE))
 
 
 class Reading(NamedTuple):

@@ -36,6 +36,7 @@ class MemberState:
     on_probation: bool
     silent_since_ns: int  # on the monotonic clock, 0 where it is not known to answer nobody
     first_check: FirstCheck
+    other_hosts: tuple[str, ...]  # other addresses of its name
 
 
 class Membership:
@@ -84,6 +85,7 @@ class Membership:
                 upstream.set_host(state.host)
                 upstream.conduct = Conduct()  # it was another machine's
                 self._connector.expire(upstream)
+            upstream.other_hosts = state.other_hosts
             upstream.weight = state.weight
             upstream.admin_state = state.admin_state
             conduct = upstream.conduct

@@ -68,6 +68,9 @@ def build_proxy(
         lambda upstream, text: tell(
             {"type": "log", "level": "info", "message": text, "once": f"idle timeout of {upstream}"}
         ),
+        lambda upstream, host, why: tell(
+            {"type": "elsewhere", "row": upstream.row, "host": upstream.host, "other": host, "why": why}
+        ),
     )
     membership = Membership(connector, page.row)
     others = [segment.page(index) for index in range(1, segment.pages) if index != start["page"]]
@@ -229,6 +232,7 @@ def member_states(upstreams: list[dict[str, Any]], workers: int, slot: int) -> l
             on_probation=one["on_probation"],
             silent_since_ns=one["silent_since_ns"],
             first_check=FirstCheck(one["first_check"]),
+            other_hosts=tuple(one["other_hosts"]),
         )
         for one in upstreams
     ]

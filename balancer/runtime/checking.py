@@ -1,5 +1,7 @@
 """Joins active checks with the fleet (L6): who is checked, and what the results change."""
 
+from collections.abc import Callable
+
 from balancer.health.active import ActiveChecks
 from balancer.health.settings import CheckSettings
 from balancer.runtime.fleet import Fleet
@@ -20,9 +22,13 @@ _FIRST_SERVER_ERROR = CODE_COLUMN[500]
 class CheckDoors:
     """What checks find goes through here (`health.doors.Doors`)."""
 
-    def __init__(self, fleet: Fleet, ledger: Ledger) -> None:
+    def __init__(
+        self, fleet: Fleet, ledger: Ledger, unanswered: Callable[[UpstreamState, str], None]
+    ) -> None:
+        """`unanswered` is told of one that does not answer where it is: it may be found elsewhere."""
         self._fleet = fleet
         self._ledger = ledger
+        self._unanswered = unanswered
 
     def failing(self, upstream: UpstreamState, why: str) -> None:
         """FALL checks in a row have failed."""
@@ -39,6 +45,10 @@ class CheckDoors:
     def passed_first(self, upstream: UpstreamState, what: str) -> None:
         """Its first check has passed."""
         self._fleet.passed_first(upstream, what)
+
+    def unanswered(self, upstream: UpstreamState, why: str) -> None:
+        """Nothing answers at its address, and it is failing."""
+        self._unanswered(upstream, why)
 
     def served(self, upstream: UpstreamState) -> int:
         """Responses below 500 so far. Codes that are not listed do not count: they may be anything."""

@@ -52,6 +52,9 @@ class CrewEvents(Protocol):
     def looped(self, message: Message) -> None:
         """A request has come back to a worker that has sent it on, or to another of them."""
 
+    def elsewhere(self, message: Message) -> None:
+        """An upstream does not answer at its address, but at another one that its name has."""
+
 
 class Crew:
     """All slots. `tick` is to be called every `slot.TICK` seconds; time comes from `clock` alone."""
@@ -86,6 +89,7 @@ class Crew:
             "eject": self._on_eject,
             "recovered": self._on_recovered,
             "loop": self._on_loop,
+            "elsewhere": self._on_elsewhere,
             "log": self._on_log,
             "fatal": self._on_fatal,
             "drained": self._on_heartbeat,
@@ -281,6 +285,9 @@ class Crew:
 
     def _on_loop(self, slot: Slot, message: Message) -> None:
         self._events.looped(message)
+
+    def _on_elsewhere(self, slot: Slot, message: Message) -> None:
+        self._events.elsewhere(message)
 
     def _on_log(self, slot: Slot, message: Message) -> None:
         once = message.get("once")

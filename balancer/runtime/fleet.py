@@ -257,7 +257,7 @@ class Fleet:
         self._begin_anew(upstream, "it has another address")
         self.announce(upstream, False, "it has another address")
         moved = f" (before: {before}{why and f', {why}'})" if before else ""
-        level = logging.INFO if before else logging.DEBUG
+        level = logging.WARNING if why else logging.INFO if before else logging.DEBUG
         self._log.log(level, "upstream %s of pool %s is at %s%s", upstream.id, upstream.pool, address, moved)
         self._event("address", upstream, None, f"{upstream.id} is at {address}{moved}")
         for watcher in self.watchers:
@@ -270,6 +270,12 @@ class Fleet:
             for watcher in self.watchers:
                 watcher.moved(upstream)
             self._changed(self.pools[upstream.pool])
+
+    def set_other_addresses(self, upstream: UpstreamState, others: tuple[str, ...]) -> None:
+        """Its name has these as well: workers try them where its own address does not answer."""
+        if upstream.other_addresses != others:
+            upstream.other_addresses = others
+            self._news.changed(self.pools[upstream.pool])
 
     def set_members(self, pool_name: str, source: str, members: Sequence[Member]) -> None:
         """What a discovery source has found. Others' upstreams stay, and win over it at the same address."""

@@ -38,6 +38,7 @@ class UpstreamState:
     # it is not known to be silent.
     silent_since_ns: int = 0
     first_check: FirstCheck = FirstCheck.DONE
+    other_addresses: tuple[str, ...] = ()  # that its name has besides
     changes: Counter[tuple[str, str]] = field(default_factory=Counter)
     settings_weight: int = 0  # as the settings, or discovery, have it
 
@@ -86,6 +87,7 @@ class UpstreamState:
             "on_probation": self.on_probation,
             "silent_since_ns": self.silent_since_ns,
             "first_check": self.first_check,
+            "other_hosts": list(self.other_addresses),
         }
 
 

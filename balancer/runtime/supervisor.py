@@ -100,7 +100,7 @@ class Supervisor:
             log=log,
             events=self,
         )
-        self._discovery = Discovery(self._fleet, SystemResolver(), log)
+        self._discovery = Discovery(self._fleet, SystemResolver(), log, clock)
         self._discovery.watch_names(u for u in self._fleet.upstreams() if not is_ip(u.host))
         for pool, spec in discovered(settings):
             self._discovery.watch_dns(pool, spec)
@@ -131,7 +131,7 @@ class Supervisor:
         checks: ActiveChecks[UpstreamState] = ActiveChecks(
             clock=clock,
             random=Random(),
-            outcome=CheckDoors(self._fleet, ledger),
+            outcome=CheckDoors(self._fleet, ledger, self._discovery.unanswered),
             open_probe=Probes(self._name),
             loop=loop,
         )
@@ -208,6 +208,12 @@ class Supervisor:
     def looped(self, message: Message) -> None:
         """A request has come back to this instance."""
         self._fleet.circles.came_back(message["pool"], message["upstream"], message["text"])
+
+    def elsewhere(self, message: Message) -> None:
+        """An upstream answers a worker at another address of its name than its own."""
+        for upstream in self._fleet.upstreams():
+            if (upstream.row, upstream.address) == (message["row"], message["host"]):
+                self._discovery.unanswered(upstream, message["why"], message["other"])
 
     # The life of the instance
 

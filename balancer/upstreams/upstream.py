@@ -12,9 +12,10 @@ class Upstream:
     """An upstream of one pool.
 
     `id` is its name in the settings and stays when its `host` (an IP address, empty while a name has not
-    been resolved) changes. `inflight` is this worker's, exact; `remote_inflight` what the other workers had
-    a few milliseconds ago. `cells` is its row in this worker's page of the stats segment (columns in
-    `telemetry.columns`), `row` the number of it, which is the same in every page.
+    been resolved) changes; `other_hosts` are other addresses of that name. `inflight` is this worker's,
+    exact; `remote_inflight` what the other workers had a few milliseconds ago. `cells` is its row in this
+    worker's page of the stats segment (columns in `telemetry.columns`), `row` the number of it, which is the
+    same in every page.
     `admin_state`, `leaves_by_itself`, `causes`, `first_check`, `backup` and `on_probation` are as the
     supervisor last said; that it is an outlier this worker may know first. `ramp_since_ns` is when its slow
     start began, 0 where it has none; `silent_since_ns`, since when it has answered neither checks nor
@@ -29,7 +30,7 @@ class Upstream:
 
     __slots__ = ("admin_state", "authority", "backup", "causes", "cells", "concurrency_limit", "conduct",
                  "effective_weight", "first_check", "host", "id", "inflight", "inflight_limit",
-                 "leaves_by_itself", "max_inflight", "on_probation", "port", "ramp_since_ns",
+                 "leaves_by_itself", "max_inflight", "on_probation", "other_hosts", "port", "ramp_since_ns",
                  "remote_inflight", "row", "silent_since_ns", "streaming", "turned_away",
                  "weight")  # fmt: skip
 
@@ -37,6 +38,7 @@ class Upstream:
         self, id: str, host: str, port: int, weight: int, cells: memoryview[int], row: int = 0
     ) -> None:
         self.id = id
+        self.other_hosts: tuple[str, ...] = ()
         self.port = port
         self.weight = weight
         self.effective_weight = float(weight)

@@ -13,7 +13,7 @@ from tests.fakes.resolver import FakeResolver
 NOT_KNOWN = Answer(problem="Name or service not known")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Replica:
     """An upstream of the settings that has a name."""
 
@@ -28,12 +28,18 @@ class FleetBook:
     members: dict[tuple[str, str], Sequence[Member]] = field(default_factory=dict)
     told: list[Sequence[Member]] = field(default_factory=list)
     moves: list[tuple[str, str]] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    others: dict[str, tuple[str, ...]] = field(default_factory=dict)
     problems: dict[tuple[str, str], str] = field(default_factory=dict)
     broken: bool = False
 
-    def set_address(self, upstream: Replica, address: str) -> None:
+    def set_address(self, upstream: Replica, address: str, why: str = "") -> None:
         upstream.address = address
         self.moves.append((upstream.host, address))
+        self.reasons.append(why)
+
+    def set_other_addresses(self, upstream: Replica, others: tuple[str, ...]) -> None:
+        self.others[upstream.host] = others
 
     def set_problem(self, pool: str, source: str, why: str) -> None:
         self.problems[pool, source] = why
@@ -53,7 +59,9 @@ class Scene:
         self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
         self.resolver = FakeResolver()
         self.fleet = FleetBook()
-        self.discovery: Discovery[Replica] = Discovery(self.fleet, self.resolver, logging.getLogger("test"))
+        self.discovery: Discovery[Replica] = Discovery(
+            self.fleet, self.resolver, logging.getLogger("test"), self.clock
+        )
         self._begin = self.loop.time()
 
     def start(self) -> None:

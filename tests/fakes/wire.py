@@ -71,6 +71,7 @@ def upstream_message(number: int, **changes: Any) -> dict[str, Any]:
         "on_probation": False,
         "silent_since_ns": 0,
         "first_check": "done",
+        "other_hosts": [],
         **changes,
     }
 

@@ -113,6 +113,7 @@ class Scene:
         self.at_once = [0, 0]  # checks running now, and at most so far
         self.told: list[str] = []
         self.whys: list[str] = []
+        self.unanswering: list[str] = []
         self.live: defaultdict[str, int] = defaultdict(int)
         self.errors: defaultdict[str, int] = defaultdict(int)  # live responses of 500 and above
         self.silences: dict[str, int] = {}  # since when, of those that are known to be silent
@@ -172,6 +173,9 @@ class Scene:
 
     def passed_first(self, upstream: FakeUpstream, what: str) -> None:
         self._tell(f"{upstream.id} checked", what)
+
+    def unanswered(self, upstream: FakeUpstream, why: str) -> None:
+        self.unanswering.append(f"{upstream.id}: {why}")
 
     def served(self, upstream: FakeUpstream) -> int:
         self.served_reads += 1

@@ -48,6 +48,9 @@ class Instance:
     def passed_first(self, upstream: FakeUpstream, what: str) -> None:
         self.told.put_nowait("checked")
 
+    def unanswered(self, upstream: FakeUpstream, why: str) -> None:
+        """`failing` says enough."""
+
     def served(self, upstream: FakeUpstream) -> int:
         return 0
 

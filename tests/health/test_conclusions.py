@@ -3,7 +3,7 @@
 import pytest
 
 from balancer.health.result import Reply, Result
-from tests.health.scene import CLOSED, ERROR, HANG, OK, REFUSED, After, Answer, Scene
+from tests.health.scene import CLOSED, ERROR, HANG, OK, REFUSED, After, Answer, FakeUpstream, Scene
 
 ENDING = Reply(Result.PASSED, 503, "503 on /: it wants no new work")
 
@@ -286,4 +286,50 @@ def test_what_had_announced_before_can_take_it_back() -> None:
     scene.checks.start()
     scene.loop.settle()
     assert scene.told == ["app1 draining off", "app1 checked"]
+    scene.close()
+
+
+# What checks bring, and how often it is told that nothing answers where it is.
+UNANSWERED: dict[str, tuple[list[Answer], int]] = {
+    "refused, the first and again": ([REFUSED, REFUSED], 2),
+    "closed": ([CLOSED], 1),
+    "silent": ([HANG], 1),
+    "an error is an answer": ([ERROR, ERROR], 0),
+    "refused once after it has passed": ([OK, REFUSED, OK], 0),
+    "refused twice after that": ([OK, REFUSED, REFUSED], 1),
+}
+
+
+@pytest.mark.parametrize("case", UNANSWERED)
+def test_one_that_is_failing_without_any_answer_may_be_found_elsewhere(case: str) -> None:
+    answers, times = UNANSWERED[case]
+    scene = Scene()
+    scene.probes["app1"].script.extend(answers)
+    scene.add("app1")
+    scene.checks.start()
+    while scene.probes["app1"].script:
+        scene.run(0.1)
+    scene.run(1.1)
+    assert len(scene.unanswering) == times
+    scene.close()
+
+
+@pytest.mark.parametrize("answer", [REFUSED, HANG], ids=["refused", "silent"])
+def test_one_that_is_moved_when_it_does_not_answer_is_checked_there_at_once(answer: Answer) -> None:
+    """Out of the door that says so: also while the check that has timed out still waits."""
+    scene = Scene()
+    scene.add("app1", interval=60.0)
+    scene.probes["app1"].script.extend([answer, OK])
+    unanswered = scene.unanswered
+
+    def move(upstream: FakeUpstream, why: str) -> None:
+        unanswered(upstream, why)
+        upstream.address = "10.0.0.2"
+        scene.checks.moved(upstream)
+
+    scene.unanswered = move  # type: ignore[method-assign]  # the scene is the test's own
+    scene.checks.start()
+    scene.run(1.2)
+    assert [where for _, where, _ in scene.probes["app1"].asked] == ["10.0.0.1", "10.0.0.2"]
+    assert scene.told == ["app1 failing", "app1 checked"]
     scene.close()

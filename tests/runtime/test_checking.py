@@ -83,12 +83,16 @@ def test_one_that_goes_in_maintenance_is_forgotten() -> None:
 
 
 def test_what_checks_find_goes_through_the_fleets_doors(scene: Scene) -> None:
-    doors, one = CheckDoors(scene.fleet, scene.ledger), scene.upstream(1)
+    unanswered: list[tuple[str, str]] = []
+    doors = CheckDoors(scene.fleet, scene.ledger, lambda one, why: unanswered.append((one.id, why)))
+    one = scene.upstream(1)
     one.first_check = FirstCheck.REQUIRED
     doors.passed_first(one, "200 on /")
     assert not one.unchecked
     doors.failing(one, "it fails")
     assert one.causes == {Cause.ACTIVE_CHECK}
+    doors.unanswered(one, "refused")
+    assert unanswered == [("app1:8000", "refused")]
     doors.passing(one, "it passes")
     assert one.causes == set()
     doors.draining(one, True, "it says so")

@@ -64,6 +64,9 @@ class Scene:
     def looped(self, message: Message) -> None:
         self.said.append(f"a loop in {message['pool']}")
 
+    def elsewhere(self, message: Message) -> None:
+        self.said.append(f"row {message['row']} is at {message['other']}")
+
     def start_all(self) -> list[FakeProcess]:
         self.crew.start()
         for process in self.spawn.processes:
@@ -346,3 +349,10 @@ def test_a_loop_is_told(scene: Scene) -> None:
     first, *_ = scene.start_all()
     first.say("loop", pool="default", upstream=None, text="it came back")
     assert scene.said[-1] == "a loop in default"
+
+
+def test_an_upstream_that_answers_elsewhere_is_told_of(segment: Segment) -> None:
+    scene = Scene(segment, 1)
+    (process,) = scene.start_all()
+    process.say("elsewhere", row=4, host="10.0.0.1", other="10.0.0.2", why="connection refused")
+    assert scene.said[-1] == "row 4 is at 10.0.0.2"

@@ -180,6 +180,25 @@ def test_a_new_address_is_told_to_all(scene: Scene) -> None:
     assert [one["host"] for one in scene.told() or []] == ["10.0.0.9", "10.0.0.2"]
 
 
+def test_another_address_as_the_one_before_does_not_answer(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.fleet.set_address(scene.upstream(1), "10.0.0.9", "which does not answer: refused")
+    text = "is at 10.0.0.9 (before: 10.0.0.1, which does not answer: refused)"
+    assert scene.events.after(0)[-1].text == f"app1:8000 {text}"
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage() == f"upstream app1:8000 of pool default {text}"
+
+
+def test_other_addresses_of_a_name_are_told_to_workers_when_they_change(scene: Scene) -> None:
+    scene.fleet.set_other_addresses(scene.upstream(1), ("10.0.0.8", "10.0.0.9"))
+    assert [one["other_hosts"] for one in scene.told() or []] == [["10.0.0.8", "10.0.0.9"], []]
+    scene.fleet.set_other_addresses(scene.upstream(1), ("10.0.0.8", "10.0.0.9"))
+    assert scene.told() is None
+    assert scene.kinds() == []
+
+
 def spare(scene: Scene) -> None:
     scene.fleet.spare(scene.upstream(1), Spared.POOL_WIDE, "all fail", say=True)
 

@@ -4,11 +4,16 @@ import pytest
 
 from balancer.runtime.build import member_states
 from balancer.runtime.checking import CheckDoors
+from balancer.runtime.states import UpstreamState
 from balancer.telemetry.columns import CODE_COLUMN, HISTOGRAM_CELLS, UPSTREAM_FIRST_BYTE
 from balancer.telemetry.segment import Segment
 from tests.runtime.fleet_scene import CHECK, Scene
 
 SINCE = 5_000_000_000
+
+
+def unanswered(upstream: UpstreamState, why: str) -> None:
+    """It stays where it is."""
 
 
 def told(scene: Scene) -> list[int] | None:
@@ -18,7 +23,7 @@ def told(scene: Scene) -> list[int] | None:
 
 
 def test_workers_and_people_are_told_once(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
-    doors = CheckDoors(scene.fleet, scene.ledger)
+    doors = CheckDoors(scene.fleet, scene.ledger, unanswered)
     scene.clock.advance(8.0 - scene.clock.monotonic_ns() / 1e9)
     doors.silent(scene.upstream(1), SINCE)
     assert told(scene) == [SINCE, 0]
@@ -32,7 +37,7 @@ def test_workers_and_people_are_told_once(scene: Scene, caplog: pytest.LogCaptur
 
 
 def test_workers_hear_of_it_together_with_the_ejection(scene: Scene) -> None:
-    doors = CheckDoors(scene.fleet, scene.ledger)
+    doors = CheckDoors(scene.fleet, scene.ledger, unanswered)
     doors.failing(scene.upstream(1), "it fails")
     doors.silent(scene.upstream(1), SINCE)
     (first, _) = scene.told() or []
@@ -40,7 +45,7 @@ def test_workers_hear_of_it_together_with_the_ejection(scene: Scene) -> None:
 
 
 def test_that_it_is_over_is_news_for_workers_only(scene: Scene) -> None:
-    doors = CheckDoors(scene.fleet, scene.ledger)
+    doors = CheckDoors(scene.fleet, scene.ledger, unanswered)
     doors.silent(scene.upstream(1), SINCE)
     told(scene)
     doors.silent(scene.upstream(1), 0)
@@ -51,7 +56,7 @@ def test_that_it_is_over_is_news_for_workers_only(scene: Scene) -> None:
 
 
 def test_another_address_is_another_machine(scene: Scene) -> None:
-    CheckDoors(scene.fleet, scene.ledger).silent(scene.upstream(1), SINCE)
+    CheckDoors(scene.fleet, scene.ledger, unanswered).silent(scene.upstream(1), SINCE)
     scene.fleet.set_address(scene.upstream(1), "10.0.0.9")
     assert told(scene) == [0, 0]
 
@@ -59,7 +64,7 @@ def test_another_address_is_another_machine(scene: Scene) -> None:
 def test_all_responses_of_all_workers_count_as_answers_whatever_their_status(
     scene: Scene, segment: Segment
 ) -> None:
-    doors, one = CheckDoors(scene.fleet, scene.ledger), scene.upstream(1)
+    doors, one = CheckDoors(scene.fleet, scene.ledger, unanswered), scene.upstream(1)
     for answers in (1, 2):
         cells = segment.page(scene.ledger.take_page()).row(one.row)
         cells[CODE_COLUMN[503]] += answers

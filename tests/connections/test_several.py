@@ -1,0 +1,155 @@
+"""A name with several addresses: what is dead costs a request nothing, and the supervisor is told."""
+
+import asyncio
+
+import pytest
+
+from balancer.connections.connector import Connector, DialError
+from balancer.connections.several import STAGGER
+from balancer.connections.upstream_connection import UpstreamConnection
+from balancer.telemetry.columns import CELLS_PER_ROW, UPSTREAM_CONNECTS
+from balancer.upstreams.upstream import Upstream
+from tests.connections.test_connector import KEEPALIVE
+from tests.fakes.loop import FakeClock, FakeLoop
+
+A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
+HOLD = FakeLoop.HOLD
+Dialled = asyncio.Task[UpstreamConnection]
+
+
+class Bench:
+    """`app:8000` at A; its name has B and C besides."""
+
+    def __init__(self, **answers: object) -> None:
+        self.clock = FakeClock()
+        self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
+        cells = memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
+        self.upstream = Upstream("app:8000", A, 8000, 1, cells)
+        self.upstream.other_hosts = (B, C)
+        self.moves: list[tuple[str, str]] = []
+        self.connector = Connector(
+            self.loop,
+            self.clock,
+            1.0,
+            32768,
+            100,
+            lambda *said: None,
+            lambda _, *move: self.moves.append(move),
+        )
+        self.connector.add(self.upstream, KEEPALIVE)
+        for name, host in (("a", A), ("b", B), ("c", C)):
+            self.loop.answers[host, 8000] = answers.get(name)
+
+    def dial(self) -> Dialled:
+        task = self.loop.create_task(self.connector.dial(self.upstream))
+        self.loop.settle()
+        return task
+
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.loop.settle()
+
+    @property
+    def dialled(self) -> list[str]:
+        return [dial.host for dial in self.loop.dials]
+
+    @property
+    def open(self) -> int:
+        return sum(not transport.is_closing() for transport in self.loop.transports)
+
+
+def refused() -> Exception:
+    return ConnectionRefusedError()
+
+
+def test_while_its_own_address_answers_no_other_is_dialled() -> None:
+    bench = Bench()
+    bench.dial().result()
+    assert (bench.dialled, bench.moves) == ([A], [])
+
+
+def test_one_that_refuses_is_followed_by_the_next_at_once() -> None:
+    bench = Bench(a=refused(), b=refused())
+    connection = bench.dial().result()
+    assert connection.transport is bench.loop.transports[0]
+    assert (bench.dialled, bench.moves) == ([A, B, C], [(C, "connection refused")])
+    assert bench.upstream.cells[UPSTREAM_CONNECTS] == 1
+    assert bench.loop.armed_timers == 0
+
+
+def test_one_that_swallows_is_joined_by_the_next_and_is_dead_when_its_time_is_over() -> None:
+    bench = Bench(a=HOLD)
+    task = bench.dial()
+    bench.advance(STAGGER)
+    assert task.result().transport is bench.loop.transports[0]
+    assert (bench.dialled, bench.moves) == ([A, B], []), "it may only be slow"
+    bench.advance(1.0)
+    assert bench.moves == [(B, "no connection within 1.0 s")]
+    assert bench.open == 1
+
+
+def test_one_that_is_only_slow_is_not_left() -> None:
+    bench = Bench(a=HOLD)
+    bench.dial()
+    bench.advance(STAGGER)
+    bench.loop.dials[0].accept()
+    bench.loop.settle()
+    assert (bench.moves, bench.open) == ([], 1)
+
+
+def test_where_none_connects_its_own_failure_is_told() -> None:
+    bench = Bench(a=refused(), b=OSError("no route"), c=refused())
+    error = bench.dial().exception()
+    assert isinstance(error, DialError)
+    assert error.detail == "connection refused"
+    assert (bench.dialled, bench.moves) == ([A, B, C], [])
+
+
+def test_it_is_told_once_a_second_and_not_of_an_address_that_it_has_left() -> None:
+    bench = Bench(a=refused())
+    for _ in range(3):
+        bench.dial().result()
+    assert bench.moves == [(B, "connection refused")]
+    bench.advance(1.0)
+    bench.dial().result()
+    assert len(bench.moves) == 2
+    bench.advance(1.0)
+    bench.loop.answers[A, 8000] = HOLD
+    bench.dial()
+    bench.advance(STAGGER)
+    bench.upstream.set_host(B)  # the supervisor has moved it
+    bench.advance(1.0)
+    assert len(bench.moves) == 2
+
+
+def test_what_this_machine_has_run_out_of_is_no_reason_to_move() -> None:
+    bench = Bench(a=OSError(24, "Too many open files"))
+    bench.dial().result()
+    assert bench.moves == []
+
+
+@pytest.mark.parametrize("connects", [False, True], ids=["in mid-dial", "just connected"])
+def test_cancelled_no_connection_is_left(connects: bool) -> None:
+    bench = Bench(a=HOLD, b=HOLD, c=HOLD)
+    task = bench.dial()
+    bench.advance(STAGGER)
+    assert bench.dialled == [A, B]
+    if connects:
+        bench.loop.dials[1].accept()
+    task.cancel()
+    bench.loop.settle()
+    bench.advance(2.0)
+    assert task.cancelled()
+    assert (bench.open, bench.moves, bench.loop.armed_timers) == (0, [], 0)
+    assert not any(dial.pending for dial in bench.loop.dials)
+
+
+def test_of_two_that_connect_at_once_one_is_used() -> None:
+    bench = Bench(a=HOLD, b=HOLD)
+    task = bench.dial()
+    bench.advance(STAGGER)
+    for dial in bench.loop.dials:
+        dial.accept()
+    bench.loop.settle()
+    assert task.result().transport is bench.loop.transports[0]
+    assert (bench.open, bench.moves) == (1, [])

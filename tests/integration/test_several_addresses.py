@@ -1,0 +1,115 @@
+"""A name with several addresses whose present one dies: the next that DNS lists is used at once."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.app_replica import AppReplica, app_replica
+from tests.fakes.instance import Balancer, get, launched, until
+from tests.fakes.names import FILE, Names
+
+pytestmark = pytest.mark.integration
+
+FIRST, SECOND = "127.0.0.1", "127.0.0.2"
+
+
+class Scene:
+    """Two machines behind the name `app`, all the time."""
+
+    def __init__(self, stack: AsyncExitStack, first: AppReplica, second: AppReplica) -> None:
+        self._stack = stack
+        self.first = first
+        self.second = second
+
+    async def balancer(self, **settings: str) -> Balancer:
+        upstream = f"app:{self.first.port}"
+        balancer = await self._stack.enter_async_context(
+            launched("tests.fakes.names", UPSTREAMS=upstream, **settings)
+        )
+        await balancer.established()
+        return balancer
+
+
+@pytest.fixture
+async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    monkeypatch.setenv(FILE, str(tmp_path / "names"))
+    Names(tmp_path / "names").say(app=[FIRST, SECOND])
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(app_replica("first", FIRST))
+        second = await stack.enter_async_context(app_replica("second", SECOND, first.port))
+        yield Scene(stack, first, second)
+
+
+async def post(balancer: Balancer) -> tuple[int, bytes]:
+    client = await balancer.connect()
+    client.send(method="POST")
+    answer = await client.answer()
+    return answer.status, answer.body
+
+
+async def address_event(balancer: Balancer) -> str:
+    """The last one."""
+    events = (await get(balancer.admin_port, "/api/events")).json()["events"]
+    return str([event["text"] for event in events if event["kind"] == "address"][-1])
+
+
+@pytest.mark.parametrize("checks", ["on", "off"])
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_no_request_is_lost_when_it_refuses(scene: Scene, workers: str, checks: str) -> None:
+    settings = {"HEALTH_CHECK__ENABLED": checks, "HEALTH_CHECK__INTERVAL": "1h", "WORKERS": workers}
+    balancer = await scene.balancer(**settings)
+    assert await post(balancer) == (200, b"first")
+    await scene.first.leave()
+    for _ in range(20):
+        assert await post(balancer) == (200, b"second")
+    moved = f"is at {SECOND} (before: {FIRST}, which does not answer: connection refused)"
+    assert await balancer.says(f"upstream app:{scene.first.port} of pool default {moved}")
+    assert await address_event(balancer) == f"app:{scene.first.port} {moved}"
+
+    async def is_there() -> bool:
+        (pool,) = (await get(balancer.admin_port, "/api/pools")).json()["pools"]
+        (upstream,) = pool["upstreams"]
+        return bool(upstream["eligible"]) and upstream["address"] == scene.second.address
+
+    await until(is_there)
+
+
+async def test_one_that_accepts_and_says_nothing_is_left_when_its_checks_fail(scene: Scene) -> None:
+    balancer = await scene.balancer(HEALTH_CHECK__INTERVAL="200ms", HEALTH_CHECK__TIMEOUT="100ms")
+    await balancer.becomes_ready()
+    scene.first.hangs = True
+    said = await balancer.says(f"is at {SECOND} (before: {FIRST}, which does not answer: no whole response")
+    assert "WARNING" in said
+
+    async def serves() -> bool:
+        return scene.second.requests > 0
+
+    async def ask() -> bool:
+        assert await post(balancer) == (200, b"second")
+        return await serves()
+
+    await balancer.says("has passed its first check")
+    await until(ask)
+
+
+async def test_at_the_start_the_first_one_may_be_dead(scene: Scene) -> None:
+    await scene.first.leave()
+    balancer = await scene.balancer()
+    for _ in range(5):
+        assert await post(balancer) == (200, b"second")
+    await balancer.says(f"is at {SECOND} (before: {FIRST}, which does not answer: ")
+
+
+async def test_an_error_is_an_answer_and_no_reason_to_move(scene: Scene) -> None:
+    """Else a wrong HEALTH_CHECK__PATH would send the clients to and fro."""
+    scene.first.status = scene.second.status = 404
+    balancer = await scene.balancer(HEALTH_CHECK__INTERVAL="100ms", HEALTH_CHECK__TIMEOUT="100ms")
+
+    async def is_checked() -> bool:
+        return scene.first.checks >= 10
+
+    await until(is_checked)
+    assert await post(balancer) == (404, b"first")
+    assert scene.second.checks == 0

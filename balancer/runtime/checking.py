@@ -69,7 +69,7 @@ class CheckDoors:
 
 
 class CheckedFleet:
-    """Keeps the checks in step with the fleet (`fleet.FleetWatcher`)."""
+    """Keeps the checks in step with the fleet (`states.FleetWatcher`)."""
 
     def __init__(self, checks: ActiveChecks[UpstreamState], settings: CheckSettings) -> None:
         self._checks = checks

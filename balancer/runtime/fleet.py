@@ -6,19 +6,18 @@ and a log line; the workers are told the whole pool (`news`).
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from balancer.clock import Clock
 from balancer.config.ourselves import Ourselves
 from balancer.discovery.member import Member
-from balancer.errors import StartupError
 from balancer.pools.slow_start import ramp
 from balancer.runtime.channel import Message
 from balancer.runtime.circles import Circles
+from balancer.runtime.members import Members
 from balancer.runtime.news import News
-from balancer.runtime.states import API, PoolState, UpstreamState
+from balancer.runtime.states import API, FleetWatcher, PoolState, UpstreamState
 from balancer.runtime.turns import take_turns
-from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import Event, EventLog
 from balancer.telemetry.ledger import Ledger
 from balancer.upstreams.conduct import Spared
@@ -26,22 +25,6 @@ from balancer.upstreams.state import AdminState, Cause, FirstCheck, in_words
 
 # The causes of admin states: the app itself asked for a drain, the operator wants it, or his word has ended.
 ANNOUNCED, OPERATOR, GONE = "announced", "operator", "ejected"
-
-
-class FleetWatcher(Protocol):
-    """Who wants to know which upstreams there are."""
-
-    def added(self, upstream: UpstreamState) -> None:
-        """There is a new one."""
-
-    def moved(self, upstream: UpstreamState) -> None:
-        """It has another address."""
-
-    def wanted(self, upstream: UpstreamState) -> None:
-        """The operator wants something else of it."""
-
-    def removed(self, upstream: UpstreamState) -> None:
-        """It is gone, and never comes back: the same address found again is a new one."""
 
 
 class Fleet:
@@ -62,14 +45,20 @@ class Fleet:
         self.revision = 0
         self.pools = {pool.name: pool for pool in pools}
         self.watchers: list[FleetWatcher] = []
-        self._ledger = ledger
         self._events = events
         self._clock = clock
         self._log = log
         self._news = News(lambda: self.revision, clock=clock, call_later=call_later, broadcast=broadcast)
         self._established = False
         self.circles = Circles(own or Ourselves(()), clock, log, self._say)
-        self._left_out: set[tuple[str, str]] = set()  # of too many upstreams; said once
+        self._members = Members(
+            ledger=ledger,
+            news=self._news,
+            log=log,
+            watchers=self.watchers,
+            begin=self._begin_anew,
+            event=self._event,
+        )
 
     def upstreams(self) -> list[UpstreamState]:
         """Every upstream, by pool and in the order of the settings."""
@@ -191,7 +180,7 @@ class Fleet:
     def add(self, pool_name: str, member: Member) -> bool:
         """The operator wants this upstream to be there; False where it cannot be: no room is left."""
         pool = self.pools[pool_name]
-        if not self._add(pool, API, member):
+        if not self._members.add(pool, API, member):
             return False
         self._changed(pool)
         return True
@@ -199,7 +188,7 @@ class Fleet:
     def remove(self, upstream: UpstreamState) -> None:
         """The operator wants one that he has added to be gone; what runs there ends."""
         pool = self.pools[upstream.pool]
-        self._remove(pool, upstream, "the operator wants it so")
+        self._members.remove(pool, upstream, "the operator wants it so")
         self._changed(pool)
 
     def _want(self, upstream: UpstreamState, state: AdminState, cause: str, why: str) -> None:
@@ -254,12 +243,12 @@ class Fleet:
             return
         before, upstream.address = upstream.address, address
         upstream.silent_since_ns = 0  # that was another machine
-        self._begin_anew(upstream, "it has another address")
-        self.announce(upstream, False, "it has another address")
         moved = f" (before: {before}{why and f', {why}'})" if before else ""
         level = logging.WARNING if why else logging.INFO if before else logging.DEBUG
         self._log.log(level, "upstream %s of pool %s is at %s%s", upstream.id, upstream.pool, address, moved)
         self._event("address", upstream, None, f"{upstream.id} is at {address}{moved}")
+        self._begin_anew(upstream, "it has another address")
+        self.announce(upstream, False, "it has another address")
         for watcher in self.watchers:
             watcher.moved(upstream)
         self._changed(self.pools[upstream.pool])
@@ -280,18 +269,8 @@ class Fleet:
     def set_members(self, pool_name: str, source: str, members: Sequence[Member]) -> None:
         """What a discovery source has found. Others' upstreams stay, and win over it at the same address."""
         pool = self.pools[pool_name]
-        wanted = {member.id: member for member in members}
-        gone = [u for u in pool.upstreams.values() if u.source == source and u.id not in wanted]
-        new = [member for member in wanted.values() if member.id not in pool.upstreams]
-        new = self.circles.without(pool_name, source, new)
-        for upstream in gone:
-            self._remove(pool, upstream, f"{source} does not list it any more")
-        for member in new:
-            if not self._add(pool, source, member):
-                break
-        else:
-            self._left_out.discard((pool_name, source))
-        if gone or new:
+        others = self.circles.without(pool_name, source, list(members))
+        if self._members.replace(pool, source, others):
             self._changed(pool)
 
     def set_problem(self, pool_name: str, source: str, why: str) -> None:
@@ -302,44 +281,6 @@ class Fleet:
             self._say("unresolved", pool_name, None, None, f"{source} does not resolve: {why}")
         elif pool.problems.pop(source, ""):
             self._say("resolved", pool_name, None, None, f"{source} resolves now")
-
-    def _add(self, pool: PoolState, source: str, member: Member) -> bool:
-        try:
-            row = self._ledger.row(Kind.UPSTREAM, pool.name, member.id)
-        except StartupError as error:
-            if (pool.name, source) not in self._left_out:
-                self._left_out.add((pool.name, source))
-                self._log.error("%s: not all of it can be used: %s", source, error)
-            return False
-        upstream = UpstreamState(
-            pool=pool.name,
-            id=member.id,
-            host=member.host,
-            port=member.port,
-            weight=member.weight,
-            row=row,
-            address=member.address,
-            source=source,
-            backup=member.backup,
-            max_inflight=pool.max_inflight,
-        )
-        self._begin_anew(upstream, "it is new")
-        pool.upstreams[upstream.id] = upstream
-        why = "the operator wants it so" if source == API else f"found by {source}"
-        self._log.info("upstream %s of pool %s is added: %s", upstream.id, pool.name, why)
-        self._event("added", upstream, None, f"{upstream.id} is added: {why}")
-        for watcher in self.watchers:
-            watcher.added(upstream)
-        return True
-
-    def _remove(self, pool: PoolState, upstream: UpstreamState, why: str) -> None:
-        self._news.tell_of(pool)  # a row that workers have never heard of they would never give back
-        del pool.upstreams[upstream.id]
-        self._ledger.retire(Kind.UPSTREAM, pool.name, upstream.id)
-        self._log.info("upstream %s of pool %s is removed: %s", upstream.id, pool.name, why)
-        self._event("removed", upstream, None, f"{upstream.id} is removed: {why}")
-        for watcher in self.watchers:
-            watcher.removed(upstream)
 
     # What follows from a change
 

@@ -24,7 +24,7 @@ _REASONS = {
 
 
 class Outliers:
-    """The supervisor's word on what workers find. Is a `fleet.FleetWatcher`."""
+    """The supervisor's word on what workers find. Is a `states.FleetWatcher`."""
 
     def __init__(
         self,

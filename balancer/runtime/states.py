@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from balancer.upstreams.state import AdminState, Cause, FirstCheck, is_eligible
 
@@ -89,6 +89,22 @@ class UpstreamState:
             "first_check": self.first_check,
             "other_hosts": list(self.other_addresses),
         }
+
+
+class FleetWatcher(Protocol):
+    """Who wants to know which upstreams there are."""
+
+    def added(self, upstream: UpstreamState) -> None:
+        """There is a new one."""
+
+    def moved(self, upstream: UpstreamState) -> None:
+        """It has another address."""
+
+    def wanted(self, upstream: UpstreamState) -> None:
+        """The operator wants something else of it."""
+
+    def removed(self, upstream: UpstreamState) -> None:
+        """It is gone, and never comes back: the same address found again is a new one."""
 
 
 class Overloaded(NamedTuple):

@@ -1,0 +1,88 @@
+"""Upstreams that come and go while the instance runs (L6): the fleet's doors for discovery and API."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from balancer.discovery.member import Member
+from balancer.errors import StartupError
+from balancer.runtime.news import News
+from balancer.runtime.states import API, FleetWatcher, PoolState, UpstreamState
+from balancer.telemetry.columns import Kind
+from balancer.telemetry.ledger import Ledger
+
+
+class Members:
+    """Adds upstreams to pools, with a row each in the stats segment, and takes them away."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        news: News,
+        log: logging.Logger,
+        watchers: Sequence[FleetWatcher],
+        begin: Callable[[UpstreamState, str], None],
+        event: Callable[[str, UpstreamState, str | None, str], None],
+    ) -> None:
+        """`begin` is told of one that is new, before anybody else is; `event` makes an event."""
+        self._ledger = ledger
+        self._news = news
+        self._log = log
+        self._watchers = watchers
+        self._begin = begin
+        self._event = event
+        self._left_out: set[tuple[str, str]] = set()  # of too many upstreams; said once
+
+    def replace(self, pool: PoolState, source: str, members: Sequence[Member]) -> bool:
+        """What `source` has from now on; whether anything has changed."""
+        wanted = {member.id: member for member in members}
+        gone = [u for u in pool.upstreams.values() if u.source == source and u.id not in wanted]
+        new = [member for member in wanted.values() if member.id not in pool.upstreams]
+        for upstream in gone:
+            self.remove(pool, upstream, f"{source} does not list it any more")
+        for member in new:
+            if not self.add(pool, source, member):
+                break
+        else:
+            self._left_out.discard((pool.name, source))
+        return bool(gone or new)
+
+    def add(self, pool: PoolState, source: str, member: Member) -> bool:
+        """False where no room is left."""
+        try:
+            row = self._ledger.row(Kind.UPSTREAM, pool.name, member.id)
+        except StartupError as error:
+            if (pool.name, source) not in self._left_out:
+                self._left_out.add((pool.name, source))
+                self._log.error("%s: not all of it can be used: %s", source, error)
+            return False
+        upstream = UpstreamState(
+            pool=pool.name,
+            id=member.id,
+            host=member.host,
+            port=member.port,
+            weight=member.weight,
+            row=row,
+            address=member.address,
+            source=source,
+            backup=member.backup,
+            max_inflight=pool.max_inflight,
+        )
+        self._begin(upstream, "it is new")
+        pool.upstreams[upstream.id] = upstream
+        why = "the operator wants it so" if source == API else f"found by {source}"
+        self._log.info("upstream %s of pool %s is added: %s", upstream.id, pool.name, why)
+        self._event("added", upstream, None, f"{upstream.id} is added: {why}")
+        for watcher in self._watchers:
+            watcher.added(upstream)
+        return True
+
+    def remove(self, pool: PoolState, upstream: UpstreamState, why: str) -> None:
+        """It gets no requests any more; what runs there ends."""
+        self._news.tell_of(pool)  # a row that workers have never heard of they would never give back
+        del pool.upstreams[upstream.id]
+        self._ledger.retire(Kind.UPSTREAM, pool.name, upstream.id)
+        self._log.info("upstream %s of pool %s is removed: %s", upstream.id, pool.name, why)
+        self._event("removed", upstream, None, f"{upstream.id} is removed: {why}")
+        for watcher in self._watchers:
+            watcher.removed(upstream)

@@ -146,7 +146,7 @@ class UpstreamPool:
         else:
             self._active = self._policy
         self._chosen = chosen
-        self._backups = standing_by(self.upstreams, chosen)
+        self._backups = standing_by(self.upstreams, chosen, self._panic)
         if self.adaptive is not None:
             self.adaptive.rebuild(self.upstreams, chosen)
         self._take_up_limits()

@@ -127,17 +127,20 @@ def candidates(members: Sequence[MemberT], panic: bool) -> tuple[list[MemberT], 
     return _first_choice(leaving or heard or reachable), bool(leaving or reachable)
 
 
-def standing_by(members: Sequence[MemberT], chosen: Collection[MemberT]) -> list[MemberT]:
-    """The backups that may be picked, while others are the candidates: `chosen`."""
-    return [
+def standing_by(members: Sequence[MemberT], chosen: Collection[MemberT], panic: bool) -> list[MemberT]:
+    """Who gets what has failed at all of the candidates, who are `chosen`: the eligible backups.
+
+    Where the candidates are unchecked the ejected ones, if `panic` allows that: as no upstream is eligible it
+    may be the checks that are wrong, and then these serve, while those that have just come may not be up.
+    """
+    rest = [
         one
         for one in members
-        if one.backup
-        and one not in chosen
-        and one.is_reachable()
-        and _is_eligible(one)
-        and not one.on_probation
+        if one not in chosen and one.is_reachable() and one.admin_state is AdminState.ACTIVE
     ]
+    if panic and any(one.first_check is FirstCheck.REQUIRED for one in chosen):
+        return _first_choice(rest)
+    return [one for one in rest if one.backup and _is_eligible(one) and not one.on_probation]
 
 
 def _is_eligible(one: HasState) -> bool:

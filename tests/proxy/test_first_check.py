@@ -70,6 +70,20 @@ def test_where_none_is_eligible_it_is_used(
     assert ask_all(stage) == {expected}
 
 
+@pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
+def test_what_cannot_be_connected_there_goes_to_the_ejected_in_panic(
+    make_stage: MakeStage, request_: bytes
+) -> None:
+    """All fail their checks for a wrong path, and serve well; one more comes, whose app is not up yet."""
+    stage = make_stage(2)
+    stage.tell(upstream_message(1, **EJECTED), upstream_message(2, **REQUIRED))
+    stage.refuse(2)
+    client = stage.ask(request_)
+    stage.answer()
+    assert client.take() == OK
+    assert stage.dialled == ["10.0.0.2", "10.0.0.1"]
+
+
 def test_on_probation_and_unchecked_it_gets_no_trial(make_stage: MakeStage) -> None:
     stage = make_stage(2, outlier={"enabled": True})
     unknown = {"on_probation": True, **REQUIRED}

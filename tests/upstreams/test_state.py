@@ -170,4 +170,23 @@ def test_whether_others_are_left(case: str) -> None:
 )
 def test_who_stands_by(members: list[One], expected: list[One]) -> None:
     chosen, _ = candidates(members, True)
-    assert standing_by(members, chosen) == expected
+    assert standing_by(members, chosen, True) == expected
+
+
+@pytest.mark.parametrize(
+    ("members", "panic", "expected"),
+    [
+        pytest.param([NEW, ILL], True, [ILL], id="the ejected"),
+        pytest.param([NEW, ILL], False, [], id="not without panic"),
+        pytest.param([NEW, ILL, ILL_SPARE], True, [ILL], id="before ejected backups"),
+        pytest.param([NEW, ILL_SPARE], True, [ILL_SPARE], id="which are better than nobody"),
+        pytest.param([NEW, NEW_SPARE], True, [NEW_SPARE], id="as is an unchecked backup"),
+        pytest.param([NEW, LEAVING, OUT, NOWHERE], True, [], id="but none that somebody wants out"),
+        pytest.param([NEW, WELL], True, [], id="nobody behind one that is well"),
+    ],
+)
+def test_who_stands_by_where_the_candidates_are_unchecked(
+    members: list[One], panic: bool, expected: list[One]
+) -> None:
+    chosen, _ = candidates(members, panic)
+    assert standing_by(members, chosen, panic) == expected

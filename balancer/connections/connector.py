@@ -4,11 +4,10 @@ import asyncio
 import errno
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 
 from balancer.clock import Clock
 from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool, KeepaliveSettings
-from balancer.connections.several import first_to_connect
+from balancer.connections.several import STAGGER, first_to_connect
 from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.errors import (
     CONNECT_FAILED,
@@ -31,6 +30,7 @@ _REFUSALS, _TIMEOUTS, _UNREACHABLE = (
     for reason in ("refused", "timeout", "unreachable")
 )
 _TELL_EVERY_NS = 1_000_000_000  # of one upstream
+_SLOW_NS = 1_000_000_000
 _CLOSING_NS = 10_000_000_000  # for the last bytes of a tunnel to go out
 
 
@@ -49,7 +49,7 @@ class Connector:
     """The keepalive pools of all upstreams of this worker, and the dialling of new connections."""
 
     __slots__ = ("_clock", "_closing", "_connect_timeout", "_count_limit", "_elsewhere", "_head_limit",
-                 "_loop", "_moved_ns", "_pools", "_say", "_told")  # fmt: skip
+                 "_loop", "_pools", "_say", "_told", "_unanswered")  # fmt: skip
 
     def __init__(
         self,
@@ -71,7 +71,8 @@ class Connector:
         self._count_limit = count_limit
         self._say = say
         self._elsewhere = elsewhere
-        self._moved_ns: dict[Upstream, int] = {}  # when `elsewhere` was last told of it
+        # Those that do not connect at their own address: since when, and when `elsewhere` was told of it.
+        self._unanswered: dict[Upstream, tuple[int, int]] = {}
         self._told: set[Upstream] = set()  # whose idle timeout has been told of
         self._pools: dict[Upstream, KeepalivePool] = {}
         # Closing, with the last bytes on their way: an upstream that reads nothing would keep them for ever.
@@ -99,25 +100,37 @@ class Connector:
     async def dial(self, upstream: Upstream) -> UpstreamConnection:
         """A new connection, by another address of its name if its own does not answer. Raises DialError; when
         cancelled, no connection is left behind."""
+        own = upstream.host
         if not upstream.other_hosts:
-            return await self._dial(upstream, upstream.host)
-        return await first_to_connect(
-            (upstream.host, *upstream.other_hosts),
-            partial(self._dial, upstream),
-            discard=partial(self.close_now, reason="expired"),
-            failed_over=partial(self._failed_over, upstream, upstream.host),
-            loop=self._loop,
+            return await self._dial(upstream, own)
+        connection, host, error = await first_to_connect(
+            (own, *upstream.other_hosts),
+            lambda each: self._dial(upstream, each),
+            lambda late: self.close_now(late, "expired"),
+            self._loop,
         )
+        if host == own:
+            self._unanswered.pop(upstream, None)
+        elif upstream.host == own:
+            self._failed_over(upstream, host, error)
+        return connection
 
-    def _failed_over(self, upstream: Upstream, own: str, host: str, error: Exception) -> None:
-        """It has connected at `host`, as its `own` address does not answer: the supervisor moves it there."""
+    def _failed_over(self, upstream: Upstream, host: str, error: Exception | None) -> None:
+        """It has connected at `host`; its own address has failed by `error`, or is slow. The supervisor is
+        told at once where it has failed, and when it has been slow for _SLOW_NS: one lost SYN is no death."""
         now = self._clock.monotonic_ns()
-        told = now - self._moved_ns.get(upstream, -_TELL_EVERY_NS) < _TELL_EVERY_NS
-        if told or upstream.host != own or self._elsewhere is None or not isinstance(error, DialError):
+        slow_since, told = self._unanswered.setdefault(upstream, (now, -_TELL_EVERY_NS))
+        if isinstance(error, DialError):
+            if error.outcome is Outcome.CANCELLED:
+                return
+            why = error.detail
+        elif now - slow_since >= _SLOW_NS:
+            why = f"no connection within {STAGGER * 1e3:.0f} ms, again and again"
+        else:
             return
-        if error.outcome is not Outcome.CANCELLED:
-            self._moved_ns[upstream] = now
-            self._elsewhere(upstream, host, error.detail)
+        if now - told >= _TELL_EVERY_NS and self._elsewhere is not None:
+            self._unanswered[upstream] = slow_since, now
+            self._elsewhere(upstream, host, why)
 
     async def _dial(self, upstream: Upstream, host: str) -> UpstreamConnection:
         pool = self._pools[upstream]
@@ -171,11 +184,12 @@ class Connector:
         """
         pool = self._pools.pop(upstream)
         self._told.discard(upstream)
-        self._moved_ns.pop(upstream, None)
+        self._unanswered.pop(upstream, None)
         pool.expire_all()
 
     def expire(self, upstream: Upstream) -> None:
         """Let every connection to this upstream end: its address has changed."""
+        self._unanswered.pop(upstream, None)
         self._pools[upstream].expire_all()
 
     def close(self) -> None:

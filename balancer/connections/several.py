@@ -17,21 +17,17 @@ ConnectionT = TypeVar("ConnectionT")
 async def first_to_connect(
     hosts: Sequence[str],
     dial: Callable[[str], Coroutine[Any, Any, ConnectionT]],
-    *,
     discard: Callable[[ConnectionT], None],
-    failed_over: Callable[[str, Exception], None],
     loop: asyncio.AbstractEventLoop,
-) -> ConnectionT:
-    """The first connection to one of `hosts`. Raises the first one's error where none connects.
+) -> tuple[ConnectionT, str, Exception | None]:
+    """The first connection, its host, and the error of the first of `hosts`, if it has failed by then.
 
-    Where another one is used, `failed_over` is told of it, and of what is wrong with the first: at once, or
-    later, when that is known; one that is only slow does connect, and is discarded. When this is cancelled no
-    connection is left behind.
+    Raises the error of the first one where none connects. No dial goes on after that, nor when this is
+    cancelled, and connections that are one too many are discarded.
     """
     left = list(hosts)
     running: dict[asyncio.Task[ConnectionT], str] = {}
     errors: dict[str, Exception] = {}
-    used = ""
     try:
         while left or running:
             if left:
@@ -43,33 +39,18 @@ async def first_to_connect(
             for task in sorted(done, key=list(running).index):
                 error = task.exception()
                 if error is None:
-                    used = running.pop(task)
-                    if hosts[0] in errors:
-                        failed_over(used, errors[hosts[0]])
-                    return task.result()
+                    return task.result(), running.pop(task), errors.get(hosts[0])
                 if not isinstance(error, Exception):
                     raise error
                 errors[running.pop(task)] = error
         raise errors[hosts[0]]
     finally:
-        for task, host in running.items():
-            if used and host == hosts[0]:
-                task.add_done_callback(partial(_let_go, discard, partial(failed_over, used)))
-            else:
-                task.cancel()
-                task.add_done_callback(partial(_let_go, discard, None))
+        for task in running:
+            task.cancel()
+            task.add_done_callback(partial(_let_go, discard))
 
 
-def _let_go(
-    discard: Callable[[ConnectionT], None],
-    failed: Callable[[Exception], None] | None,
-    late: "asyncio.Task[ConnectionT]",
-) -> None:
-    """One that has not won has ended. It may have connected before it was cancelled."""
-    if late.cancelled():
-        return
-    error = late.exception()
-    if error is None:
+def _let_go(discard: Callable[[ConnectionT], None], late: "asyncio.Task[ConnectionT]") -> None:
+    """It may have connected before it was cancelled."""
+    if not late.cancelled() and late.exception() is None:
         discard(late.result())
-    elif failed is not None and isinstance(error, Exception):
-        failed(error)

@@ -1,7 +1,8 @@
 """A name with several addresses whose present one dies: the next that DNS lists is used at once."""
 
+import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,25 @@ async def test_no_request_is_lost_when_it_refuses(scene: Scene, workers: str, ch
         return bool(upstream["eligible"]) and upstream["address"] == scene.second.address
 
     await until(is_there)
+
+
+async def test_one_that_swallows_costs_a_quarter_of_a_second_and_is_left(scene: Scene) -> None:
+    """As a machine that has gone does: nobody says no."""
+    await scene.first.leave()
+    with ExitStack() as sockets:
+        full = sockets.enter_context(socket.create_server((FIRST, scene.first.port), backlog=0))
+        sockets.enter_context(socket.create_connection(full.getsockname()))  # it has room for one
+        balancer = await scene.balancer(HEALTH_CHECK__ENABLED="off", KEEPALIVE__MAX_IDLE="0")
+
+        async def has_moved() -> bool:
+            assert await post(balancer) == (200, b"second")
+            return any("no connection within 250 ms, again and again" in line for line in balancer.stderr)
+
+        await until(has_moved)
+        assert await address_event(balancer) == (
+            f"app:{scene.first.port} is at {SECOND} (before: {FIRST}, which does not answer: "
+            "no connection within 250 ms, again and again)"
+        )
 
 
 async def test_one_that_accepts_and_says_nothing_is_left_when_its_checks_fail(scene: Scene) -> None:

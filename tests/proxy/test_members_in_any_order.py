@@ -32,6 +32,7 @@ STATES: list[dict[str, Any] | None] = [
     {"on_probation": True},
     {"first_check": "awaited"},
     {"first_check": "required"},
+    {"other_hosts": ["10.0.0.9", "10.0.0.8"]},
     {"host": "10.0.0.9"},
     {"host": ""},
     None,  # it leaves

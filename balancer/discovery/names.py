@@ -30,6 +30,9 @@ NamedT_contra = TypeVar("NamedT_contra", bound=Named, contravariant=True)
 class AddressDoor(Protocol[NamedT_contra]):
     """Where addresses are told."""
 
+    def may_use(self, upstream: NamedT_contra, address: str, /) -> bool:
+        """Whether requests may be sent there: False where they would come back to this balancer."""
+
     def set_address(self, upstream: NamedT_contra, address: str, why: str = "", /) -> None:
         """The upstream is at a new address. `why` is what is wrong with the one before, if anything is."""
 
@@ -98,6 +101,8 @@ class NameSource(Source, Generic[NamedT]):
         return f"keeping {known}" if known else "it gets no requests until it resolves"
 
     def _may_answer(self, upstream: NamedT, address: str) -> bool:
+        if not self._door.may_use(upstream, address):
+            return False
         failed_ns = self._failed_ns[upstream].get(address)
         return failed_ns is None or self._clock.monotonic_ns() - failed_ns >= AGAIN * 1e9
 
@@ -105,7 +110,8 @@ class NameSource(Source, Generic[NamedT]):
         """All that are listed but its own, from that on."""
         listed = self._listed
         at = listed.index(upstream.address) if upstream.address in listed else -1
-        return [*listed[at + 1 :], *listed[: max(0, at)]]
+        others = [*listed[at + 1 :], *listed[: max(0, at)]]
+        return [one for one in others if self._door.may_use(upstream, one)]
 
     def _tell_others(self, upstream: NamedT) -> None:
         self._door.set_other_addresses(upstream, tuple(self._others(upstream)[:MOST_OTHERS]))

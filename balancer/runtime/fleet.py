@@ -234,6 +234,10 @@ class Fleet:
             self._event("silent", upstream, Cause.ACTIVE_CHECK, f"{upstream.id} {text}")
         self._changed(self.pools[upstream.pool])
 
+    def may_use(self, upstream: UpstreamState, address: str) -> bool:
+        """Whether requests may be sent there: not to ourselves."""
+        return not self.circles.why_not(address, upstream.port)
+
     def set_address(self, upstream: UpstreamState, address: str, why: str = "") -> None:
         """Its name has this address now; `why` says what is wrong with the one before, if that is known."""
         if upstream.address == address:

@@ -31,7 +31,11 @@ class FleetBook:
     reasons: list[str] = field(default_factory=list)
     others: dict[str, tuple[str, ...]] = field(default_factory=dict)
     problems: dict[tuple[str, str], str] = field(default_factory=dict)
+    ours: frozenset[str] = frozenset()  # addresses that lead back to the balancer
     broken: bool = False
+
+    def may_use(self, upstream: Replica, address: str) -> bool:
+        return address not in self.ours
 
     def set_address(self, upstream: Replica, address: str, why: str = "") -> None:
         upstream.address = address

@@ -197,3 +197,11 @@ def test_what_has_no_name_is_left_alone(scene: Scene) -> None:
     several(scene, A)
     scene.discovery.unanswered(Replica("10.0.0.1", "10.0.0.1"), "refused")
     assert scene.fleet.moves == []
+
+
+def test_an_address_of_our_own_is_passed_over(scene: Scene) -> None:
+    scene.fleet.ours = frozenset([A, C])
+    replica = several(scene, A, B, C)
+    assert (replica.address, scene.fleet.others) == (B, {"app": ()})
+    scene.discovery.unanswered(replica, "refused")
+    assert replica.address == B

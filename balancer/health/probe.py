@@ -75,9 +75,8 @@ class HttpProbe:
     """Checks one upstream by HTTP, on a connection of its own.
 
     A response must be complete to pass, up to BODY_LIMIT; one that aiohttp does not take passes if the proxy
-    would take it. Redirects are not followed, cookies not kept, and
-    bodies not decoded. A kept connection that the upstream closes just as it is used is no failure: aiohttp
-    asks once more, on a fresh one.
+    would take it. Redirects are not followed, cookies not kept, and bodies not decoded. A kept connection
+    that the upstream closes just as it is used is no failure: aiohttp asks once more, on a fresh one.
     """
 
     __slots__ = (

@@ -22,7 +22,7 @@ from balancer.health.doors import Doors, UpstreamT
 from balancer.health.durations import Durations
 from balancer.health.probe import OpenProbe
 from balancer.health.result import CheckResult, Reply
-from balancer.health.settings import CheckSettings
+from balancer.health.settings import MOST_TIMEOUTS, CheckSettings
 from balancer.health.silence import Reading
 from balancer.health.watch import NEVER, Watch
 
@@ -37,9 +37,6 @@ SHORTEST_FIRST_PERIOD = 0.1
 # Live responses are read at the first beat after this share of TIMEOUT: hardly any check takes that long, and
 # to read them is to add up a row of every worker.
 QUICK = 0.1
-# A check has TIMEOUT of our own good time: what our event loop is late, by more than a beat, is added to it.
-# But no more than this many times TIMEOUT in all.
-MOST_TIMEOUTS = 2
 
 _BEAT_NS = round(BEAT * 1e9)
 

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+# A check has TIMEOUT of our own good time: what our event loop is late, by more than a beat, is added to it.
+# But no more than this many times TIMEOUT in all.
+MOST_TIMEOUTS = 2
+
 
 @dataclass(frozen=True, slots=True)
 class CheckSettings:
@@ -23,6 +27,12 @@ class CheckSettings:
     port: int
     headers: tuple[tuple[str, str], ...]
     drain_status: int
+
+    @property
+    def found_within(self) -> float:
+        """Seconds after which an upstream that answers nothing any more has been ejected, our own lateness
+        included."""
+        return self.fall * self.interval + MOST_TIMEOUTS * self.timeout
 
     def expects(self, status: int) -> bool:
         """Whether a response with this status passes."""

@@ -40,13 +40,15 @@ RemoteRows: TypeAlias = "Callable[[int], list[memoryview[int]]]"
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
     """`retry` with its budget: `retry_ratio` of the requests, and `retry_floor` a second; `panic`: use the
-    ejected ones when none is eligible; `hash_key` as the setting has it."""
+    ejected ones when none is eligible; `hash_key` as the setting has it; `checked_within_ns`: active checks
+    have ejected by then who answers nothing any more, 0 where there are none."""
 
     retry: RetryRules
     retry_ratio: float
     retry_floor: float
     panic: bool
     hash_key: str
+    checked_within_ns: int = 0
 
 
 class UpstreamPool:
@@ -59,8 +61,8 @@ class UpstreamPool:
 
     __slots__ = ("_active", "_backups", "_blamed", "_candidates", "_capped", "_chosen", "_free", "_keyless",
                  "_panic", "_policy", "_remote", "_remote_read_ns", "_remote_rows", "_report",
-                 "_tracks_load", "adaptive", "affinity", "cells", "hash_key", "name", "queue", "retry",
-                 "retry_budget", "starting", "suspects", "upstreams")  # fmt: skip
+                 "_tracks_load", "adaptive", "affinity", "cells", "checked_within_ns", "hash_key", "name",
+                 "queue", "retry", "retry_budget", "starting", "suspects", "upstreams")  # fmt: skip
 
     def __init__(
         self,
@@ -88,6 +90,7 @@ class UpstreamPool:
         self.retry_budget = RetryBudget(settings.retry_ratio, settings.retry_floor, now_ns)
         key_source = policy.key_source or settings.hash_key
         self.hash_key: HashKey | None = hash_key(key_source) if policy.needs_key else None
+        self.checked_within_ns = settings.checked_within_ns
         self.cells = cells
         self.affinity = affinity
         self.suspects = suspects

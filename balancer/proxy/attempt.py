@@ -126,7 +126,9 @@ class Attempt:
         self.first_byte_ns = first_byte = now - self.started_ns
         is_fault = status >= 500 and status not in _ABOUT_THE_REQUEST
         self.outcome = Outcome.SERVER_ERROR if is_fault else Outcome.SUCCESS
-        cells = self.upstream.cells
+        upstream = self.upstream
+        upstream.answered_ns = now
+        cells = upstream.cells
         cells[CODE_COLUMN[status]] += 1
         cells[UPSTREAM_FIRST_BYTE + bisect_left(BUCKET_BOUNDS_NS, first_byte)] += 1
         cells[UPSTREAM_FIRST_BYTE_SUM] += first_byte

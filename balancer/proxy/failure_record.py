@@ -77,6 +77,17 @@ def exchange_failure(exchange: "Exchange", failure: Failure, detail: str, wall: 
     )
 
 
+def late_in_words(exchange: "Exchange", detail: str) -> str:
+    """What the log tells of a request that no upstream has answered in time; `detail` names the setting."""
+    head = exchange.head
+    tried = [upstream.id for upstream, _, _ in exchange.connecting.misses]
+    return (
+        f"{_text(head.method)} {_text(head.target)} of route {exchange.route.name} was answered 504 after "
+        f"{' and '.join(tried)}: {detail}; such requests are told of once a minute, "
+        "and each is in /api/failures"
+    )
+
+
 def refusal_failure(peer: Peer, failure: Failure, detail: str, wall: float) -> FailureNote:
     """For what never became an exchange: no head was understood, so little is known."""
     return FailureNote(failure, detail, wall, peer.address)

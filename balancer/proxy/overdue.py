@@ -29,25 +29,36 @@ def deadline_passed(exchange: "Exchange") -> None:
             exchange.client_gone()
             exchange.client.break_off()
         else:
-            exchange.client_failed(BODY_TIMEOUT, "")
+            exchange.client_failed(BODY_TIMEOUT, f"no more of it {_within(exchange)}")
     elif exchange.response_begun:
-        exchange.upstream_failed(IDLE_TIMEOUT, "no more of the response arrived")
+        exchange.upstream_failed(IDLE_TIMEOUT, f"no more of the response {_within(exchange)}")
     elif exchange.connecting.dialling is not None:
-        exchange.upstream_failed(CONNECT_TIMEOUT, "no connection before the first-byte timeout")
+        exchange.upstream_failed(CONNECT_TIMEOUT, f"no connection {_within(exchange)}")
     else:
-        exchange.upstream_failed(FIRST_BYTE_TIMEOUT, "no response head arrived")
+        exchange.upstream_failed(FIRST_BYTE_TIMEOUT, f"no response head {_within(exchange)}")
+
+
+def _within(exchange: "Exchange") -> str:
+    """The setting whose time has passed: it is what to change for who wants another one."""
+    timeouts = exchange.proxy.timeouts
+    if exchange.request_whole and not exchange.response_begun:
+        return f"within BALANCER_TIMEOUTS__FIRST_BYTE ({timeouts.first_byte_ns / 1e9:g} s)"
+    return f"within BALANCER_TIMEOUTS__IDLE ({timeouts.idle_ns / 1e9:g} s)"
 
 
 def total_passed(exchange: "Exchange") -> None:
     """The exchange has taken longer than a whole one may. Tunnels are exempt."""
     if exchange.tunnel is not None:
         return
+    setting = f"BALANCER_TIMEOUTS__TOTAL is {exchange.proxy.timeouts.total_ns / 1e9:g} s"
     if exchange.connecting.waiting:
-        exchange.upstream_failed(TOTAL_TIMEOUT, "it still waited for an upstream that is not full")
+        exchange.upstream_failed(
+            TOTAL_TIMEOUT, f"it still waited for an upstream that is not full; {setting}"
+        )
     elif waits_for_client(exchange):
-        exchange.client_failed(TOTAL_TIMEOUT, "the client was too slow")
+        exchange.client_failed(TOTAL_TIMEOUT, f"the client was too slow; {setting}")
     else:
-        exchange.upstream_failed(TOTAL_TIMEOUT, "the upstream was too slow")
+        exchange.upstream_failed(TOTAL_TIMEOUT, f"the upstream was too slow; {setting}")
 
 
 def waits_for_client(exchange: "Exchange") -> bool:

@@ -10,7 +10,7 @@ from email.utils import formatdate
 
 from balancer.clock import Clock
 from balancer.connections.connector import Connector
-from balancer.errors import FAILURES, Failure
+from balancer.errors import FAILURES, FIRST_BYTE_TIMEOUT, Failure
 from balancer.http.forwarding import Forwarding, Peer, RequestIds
 from balancer.http.responses import render_failure
 from balancer.proxy.attempt import Attempt
@@ -22,6 +22,7 @@ from balancer.proxy.failure_record import (
     FailureNote,
     FailureRecord,
     exchange_failure,
+    late_in_words,
     refusal_failure,
 )
 from balancer.proxy.limits import FOREVER_NS, Limits, Timeouts
@@ -41,6 +42,7 @@ from balancer.telemetry.columns import (
 
 # What the admin API shows of errors; one worker's part is taken four times a second.
 _FAILURES_KEPT = 200
+_WARN_EVERY_NS = 60_000_000_000
 _LOCAL_COLUMN: dict[str, int] = {
     failure.reason: WORKER_LOCAL_RESPONSES + column for column, failure in enumerate(FAILURES)
 }
@@ -53,8 +55,8 @@ class Proxy:
     """
 
     __slots__ = ("_admitted", "_clients", "_clock", "_failures", "_listener_cells", "_released",
-                 "_rescue", "_worker_cells", "connect_races", "connector", "date_line", "draining",
-                 "forwarding", "half_closed", "kept", "limits", "loop", "loops", "membership",
+                 "_rescue", "_warn", "_warned", "_worker_cells", "connect_races", "connector", "date_line",
+                 "draining", "forwarding", "half_closed", "kept", "limits", "loop", "loops", "membership",
                  "monotonic_ns", "records", "report", "request_ids", "router", "timeouts")  # fmt: skip
 
     def __init__(
@@ -74,7 +76,9 @@ class Proxy:
         report: Callable[[Exception], None],
         listener_cells: memoryview[int],
         worker_cells: memoryview[int],
+        warn: Callable[[str, str], object],
     ) -> None:
+        """`warn` tells the operator; its second argument names what all workers together tell only once."""
         self.loop = loop
         self.monotonic_ns = clock.monotonic_ns
         self.router = router
@@ -93,6 +97,8 @@ class Proxy:
         self.draining = False
         self.date_line = b""
         self._clock = clock
+        self._warn = warn
+        self._warned = -1  # the last minute in which the operator was told of a first-byte timeout
         self._failures: deque[FailureNote] = deque(maxlen=_FAILURES_KEPT)
         self._released: list[int] = []
         self._clients: set[ClientConnection] = set()
@@ -216,6 +222,11 @@ class Proxy:
         """A response was made here, or broken off here."""
         self._count_local(failure)
         self._failures.append(exchange_failure(exchange, failure, detail, self._clock.wall()))
+        if failure is FIRST_BYTE_TIMEOUT:
+            minute = self.monotonic_ns() // _WARN_EVERY_NS
+            if minute != self._warned:
+                self._warned = minute
+                self._warn(late_in_words(exchange, detail), f"first-byte timeout, minute {minute}")
 
     def _count_local(self, failure: Failure) -> None:
         self._worker_cells[_LOCAL_COLUMN[failure.reason]] += 1

@@ -41,6 +41,24 @@ _OUTCOMES = {
 MOST_KEPT = 64 << 20
 
 
+def is_found_dead(upstream: Upstream, sent_ns: int, now_ns: int, checked_within_ns: int) -> bool:
+    """Whether `upstream`, which has not answered what was sent to it at `sent_ns`, is known to be dead, or
+    nothing else is known of it.
+
+    | since it was sent | |
+    |---|---|
+    | it has answered another request | no |
+    | it is ejected now | yes |
+    | active checks would have ejected it by now, and have not: it answers them | no |
+    | nothing was heard of it, and there are no checks, or they need more time than that | yes |
+
+    Checks take up to `checked_within_ns` to eject who answers nothing, 0 where there are none.
+    """
+    if upstream.answered_ns > sent_ns:
+        return False
+    return bool(upstream.causes) or not checked_within_ns or now_ns - sent_ns < checked_within_ns
+
+
 class Kept:
     """How many bytes of request bodies a worker keeps for replay."""
 
@@ -160,7 +178,7 @@ class Resending:
         connecting = exchange.connecting
         # An upstream may close an idle connection just as we take it. That is no failure of its.
         stale = failure is UPSTREAM_CLOSED and attempt.reused and not exchange.informed
-        may_go = self._may_go(attempt)
+        may_go = self._may_go(attempt) and (failure is not FIRST_BYTE_TIMEOUT or self._found_dead(attempt))
         connecting.missed(attempt.upstream, failure, detail)
         exchange.let_go(Outcome.CANCELLED if stale else _OUTCOMES.get(failure, Outcome.FAILED), "failed")
         reason = _REASONS.get(failure)
@@ -191,6 +209,15 @@ class Resending:
         if exchange.response_begun or exchange.informed or self._dropped:
             return False
         return exchange.head.method in self._rules.methods or self._is_unread(attempt)
+
+    def _found_dead(self, attempt: Attempt) -> bool:
+        """Whether it is the upstream that is late rather than the request: a page that takes longer than
+        FIRST_BYTE must not be worked on by one upstream after the other. So twice is enough, too."""
+        if any(failure is FIRST_BYTE_TIMEOUT for _, failure, _ in self._exchange.connecting.misses):
+            return False
+        now = self._exchange.proxy.monotonic_ns()
+        checked_within_ns = self._exchange.route.pool.checked_within_ns
+        return is_found_dead(attempt.upstream, attempt.started_ns, now, checked_within_ns)
 
     def _is_unread(self, attempt: Attempt) -> bool:
         """Proof that the peer had closed before it read any of the request: its kernel has acknowledged

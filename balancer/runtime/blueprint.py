@@ -48,6 +48,7 @@ def build_pools(settings: Settings, ledger: Ledger) -> list[PoolState]:
                 "timeout": settings.limits.queue_timeout,
             },
             "adaptive": settings.adaptive.model_dump(),
+            "checked_within": check_settings(settings).found_within if settings.health_check.enabled else 0.0,
             "outlier": settings.outlier.model_dump(
                 include={"enabled", "consecutive_5xx", "consecutive_failures"}
             ),

@@ -136,6 +136,7 @@ def build_proxy(
         report=report,
         listener_cells=page.row(start["rows"]["listener"]),
         worker_cells=page.row(start["rows"]["worker"]),
+        warn=lambda text, once: tell({"type": "log", "level": "warning", "message": text, "once": once}),
     )
 
 
@@ -153,6 +154,7 @@ def pool_settings(spec: dict[str, Any]) -> PoolSettings:
         retry_floor=retry["budget_min_per_second"],
         panic=spec["panic"],
         hash_key=spec["hash_key"],
+        checked_within_ns=round(spec["checked_within"] * 1e9),
     )
 
 

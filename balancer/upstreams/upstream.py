@@ -22,14 +22,16 @@ class Upstream:
     requests while others did, is 0 where it is not known to be silent. `conduct` is what this worker has seen
     of it.
 
+    `answered_ns` is when it last answered a request of this worker's, on the monotonic clock.
+
     `max_inflight` is this worker's share of how many requests it may have in flight, `concurrency_limit` how
     many of them may await their first byte; 0 for no limit. `streaming` are those in flight whose response
     has begun, as far as it did not come whole. `turned_away`: since it was last looked at, it was picked, but
     full.
     """
 
-    __slots__ = ("admin_state", "authority", "backup", "causes", "cells", "concurrency_limit", "conduct",
-                 "effective_weight", "first_check", "host", "id", "inflight", "inflight_limit",
+    __slots__ = ("admin_state", "answered_ns", "authority", "backup", "causes", "cells", "concurrency_limit",
+                 "conduct", "effective_weight", "first_check", "host", "id", "inflight", "inflight_limit",
                  "leaves_by_itself", "max_inflight", "on_probation", "other_hosts", "port", "ramp_since_ns",
                  "remote_inflight", "row", "silent_since_ns", "streaming", "turned_away",
                  "weight")  # fmt: skip
@@ -51,6 +53,7 @@ class Upstream:
         self.on_probation = False
         self.silent_since_ns = 0
         self.conduct = Conduct()
+        self.answered_ns = 0
         self.inflight = 0
         self.streaming = 0
         self.max_inflight = 0

@@ -81,7 +81,7 @@ def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
 
     `changes` replace parts; dicts are merged (`limits={"body_bytes": 10}`). What belongs to the pool
     (`policy`, `policy_options`, `hash_key`, `panic`, `slow_start`, `keepalive`, `retry`, `queue`, `sticky`,
-    `adaptive`, `outlier`, `starting`) is put there.
+    `checked_within`, `adaptive`, `outlier`, `starting`) is put there.
     """
     pool: dict[str, Any] = {
         "name": "default",
@@ -109,6 +109,7 @@ def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
         "starting": False,
         "sticky": None,
         "queue": {"size": 0, "timeout": 5.0},
+        "checked_within": 0.0,
         "adaptive": {"enabled": False, "min_limit": 1, "max_limit": 10000},
         "outlier": {"enabled": False, "consecutive_5xx": 5, "consecutive_failures": 3},
         "upstreams": [upstream_message(n) for n in range(1, upstreams + 1)],

@@ -98,6 +98,7 @@ def test_carries_the_settings_in_seconds_and_bytes(ledger: Ledger) -> None:
         "replay_bytes": 65536,
     }
     assert (pool["hash_key"], pool["panic"]) == ("client_ip", True)
+    assert pool["checked_within"] == 2 * 2.0 + 2 * 1.0
     assert pool["keepalive"] == {
         "max_idle": 64,
         "idle_timeout": 2.0,

@@ -1,0 +1,145 @@
+"""A first-byte timeout is the request's unless the upstream is found dead: a slow page is run once."""
+
+from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
+
+import pytest
+
+from balancer.proxy.resending import is_found_dead
+from balancer.upstreams.state import Cause
+from balancer.upstreams.upstream import Upstream
+from tests.fakes.wire import FakeTransport, upstream_message
+from tests.proxy.conftest import MakeStage
+from tests.proxy.stage import OK, Stage, body_of, status_of
+
+SECOND = 1_000_000_000
+SLOW = b"GET /slow?page=1 HTTP/1.1\r\nHost: a\r\n\r\n"
+JSON = SLOW.replace(b"\r\n\r\n", b"\r\nAccept: application/json\r\n\r\n")
+POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"
+DIED = {"causes": ["active_check"]}
+
+# What is known of an upstream, 30 s after a request was sent to it: when it last answered another one, in
+# seconds after that was sent; whether it is ejected; within how many seconds checks would have ejected it.
+KNOWN = {
+    "it answers others": (29.0, False, 0.0, False),
+    "it answers others, and is ejected": (29.0, True, 0.0, False),
+    "it is ejected": (-1.0, True, 6.0, True),
+    "it answers its checks": (-1.0, False, 6.0, False),
+    "checks need longer than that": (-1.0, False, 31.0, True),
+    "there are no checks": (-1.0, False, 0.0, True),
+    "it has never answered anybody": (-1000.0, False, 0.0, True),
+}
+
+
+@pytest.mark.parametrize("case", KNOWN)
+def test_whether_an_upstream_that_is_late_is_found_dead(case: str) -> None:
+    answered, ejected, checked_within, dead = KNOWN[case]
+    sent = 2000 * SECOND
+    upstream = Upstream("app1:8000", "10.0.0.1", 8000, 1, memoryview(bytearray(8)).cast("q"))
+    upstream.answered_ns = sent + round(answered * SECOND)
+    upstream.causes = frozenset([Cause.ACTIVE_CHECK] if ejected else [])
+    assert is_found_dead(upstream, sent, sent + 30 * SECOND, round(checked_within * SECOND)) is dead
+
+
+def ask_slow(stage: Stage, request: bytes = SLOW) -> FakeTransport:
+    """A request that no upstream answers."""
+    client = stage.ask(request)
+    assert stage.dialled == ["10.0.0.1"]
+    return client
+
+
+def test_a_slow_page_of_an_upstream_that_passes_its_checks_is_run_once(make_stage: MakeStage) -> None:
+    stage = make_stage(3, checked_within=6.0)
+    client = ask_slow(stage)
+    stage.advance(30.1)
+    assert status_of(client.take()) == 504
+    assert stage.dialled == ["10.0.0.1"]
+    assert stage.retries() == {}
+
+
+def test_a_slow_page_of_an_upstream_that_answers_others_is_run_once(make_stage: MakeStage) -> None:
+    stage = make_stage(3)
+    client = ask_slow(stage)
+    for _ in range(3):  # to each in turn
+        stage.advance(5)
+        stage.ask()
+        stage.answer()
+    stage.advance(15.1)
+    assert status_of(client.take()) == 504
+    assert stage.dialled.count("10.0.0.1") == 2
+
+
+def test_one_that_checks_have_found_dead_is_asked_no_longer(make_stage: MakeStage) -> None:
+    stage = make_stage(3, checked_within=6.0)
+    client = ask_slow(stage)
+    stage.advance(10)
+    stage.tell(upstream_message(1, **DIED), upstream_message(2), upstream_message(3))
+    stage.advance(20.1)
+    stage.answer()
+    assert client.take() == OK
+
+
+def test_where_nothing_is_known_a_second_one_is_tried_but_no_third(make_stage: MakeStage) -> None:
+    stage = make_stage(3)
+    client = ask_slow(stage)
+    stage.advance(30.1)
+    assert stage.dialled == ["10.0.0.1", "10.0.0.2"]
+    assert client.take() == b""
+    stage.advance(30.1)
+    assert status_of(client.take()) == 504
+    assert len(stage.dialled) == 2
+
+
+@pytest.mark.parametrize("request_", [SLOW, JSON], ids=["text", "JSON"])
+def test_body_failure_and_log_name_the_setting_and_its_value(make_stage: MakeStage, request_: bytes) -> None:
+    stage = make_stage(3, checked_within=6.0)
+    client = ask_slow(stage, request_)
+    stage.advance(30.1)
+    setting = "BALANCER_TIMEOUTS__FIRST_BYTE (30 s)"
+    assert setting in body_of(client.take()).decode()
+    (failure,) = stage.proxy.take_failures()
+    assert setting in failure["detail"]
+    assert setting in failure["attempts"][0]["detail"]
+    (line,) = stage.told
+    assert (line["type"], line["level"]) == ("log", "warning")
+    assert "GET /slow?page=1 of route default was answered 504 after app1:8000" in line["message"]
+    assert setting in line["message"]
+
+
+def test_the_log_tells_of_late_requests_once_a_minute(make_stage: MakeStage) -> None:
+    stage = make_stage(1)
+    for _ in range(10):
+        stage.ask(SLOW)
+    stage.advance(30.1)
+    assert len(stage.told) == 1
+    stage.advance(60)
+    stage.ask(SLOW)
+    stage.advance(30.1)
+    first, second = stage.told
+    assert first["once"] != second["once"]  # by which several workers tell it once
+
+
+# What was waited for -> the setting whose time has passed.
+SETTINGS = {
+    "a connection": "BALANCER_TIMEOUTS__FIRST_BYTE (30 s)",
+    "more of the response": "BALANCER_TIMEOUTS__IDLE (60 s)",
+    "more of the request": "BALANCER_TIMEOUTS__IDLE (60 s)",
+    "the upstream to take the request": "BALANCER_TIMEOUTS__IDLE (60 s)",
+    "the end of it all": "BALANCER_TIMEOUTS__TOTAL is 20 s",
+}
+
+
+@pytest.mark.parametrize("waited_for", SETTINGS)
+def test_every_timeout_names_its_setting(make_stage: MakeStage, waited_for: str) -> None:
+    total = 20.0 if waited_for == "the end of it all" else 0.0
+    stage = make_stage(1, timeouts={"connect": 0.0, "total": total})
+    if waited_for == "a connection":
+        stage.hold(1)
+    stage.ask(POST + b"ab" if waited_for.endswith("the request") else SLOW)
+    if waited_for == "the upstream to take the request":
+        stage.upstream.pause_writing()
+    elif waited_for == "more of the response":
+        stage.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab")
+    stage.advance(20.1)
+    stage.advance(10)
+    stage.advance(30.1)
+    assert SETTINGS[waited_for] in stage.proxy.take_failures()[-1]["detail"]

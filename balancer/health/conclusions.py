@@ -64,6 +64,9 @@ class Conclusions(Generic[UpstreamT]):
         self._go_through_doors(watch, last)
         if not watch.removed:
             self._doors.silent(watch.upstream, self._silent_since(watch, fair.result))
+        asks, watch.asks = watch.asks, None
+        if asks is not None:
+            asks(last)
 
     def _answered_late(self, watch: Watch[UpstreamT], reply: Reply) -> None:
         """It passed after all. Where there were requests that it may have waited behind, its timeout is taken

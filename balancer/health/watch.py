@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from typing import Generic
 
 from balancer.health.doors import UpstreamT
@@ -18,9 +19,9 @@ _NOWHERE = ("", 0)  # where the first check has yet to go
 class Watch(Generic[UpstreamT]):
     """One upstream under checks."""
 
-    __slots__ = ("asked_ns", "counts", "deadline_ns", "draining", "lag_ns", "last", "next_ns", "overstays",
-                 "passed_at", "probe", "reading", "removed", "served", "served_at_timeout", "settings",
-                 "silence", "stands_in", "started_ns", "task", "upstream", "verdict", "was_busy",
+    __slots__ = ("asked_ns", "asks", "counts", "deadline_ns", "draining", "lag_ns", "last", "next_ns",
+                 "overstays", "passed_at", "probe", "reading", "removed", "served", "served_at_timeout",
+                 "settings", "silence", "stands_in", "started_ns", "task", "upstream", "verdict", "was_busy",
                  "where")  # fmt: skip
 
     def __init__(self, upstream: UpstreamT, settings: CheckSettings, probe: Probe, draining: bool) -> None:
@@ -37,6 +38,7 @@ class Watch(Generic[UpstreamT]):
         self.last: CheckResult | None = None
         self.passed_at: tuple[str, int] | None = None  # where it was when it last passed
         self.removed = False
+        self.asks: Callable[[CheckResult], None] | None = None  # who is to hear of the next result
         self.next_ns = 0  # when its next check is due: 0 at once, NEVER while it waits for its turn
         # --- of the running check, or the last one
         self.task: asyncio.Task[Reply] | None = None

@@ -13,7 +13,7 @@ from balancer.pools.affinity import Affinity
 from balancer.pools.hash_key import NO_KEY, HashKey, hash_key
 from balancer.pools.queue import PlaceQueue
 from balancer.pools.retry_budget import RetryBudget, RetryRules
-from balancer.pools.suspects import LATELY_NS, Suspects
+from balancer.pools.suspects import LATELY_NS, Asker, Suspects
 from balancer.telemetry.columns import (
     BUCKET_BOUNDS_NS,
     UPSTREAM_FIRST_BYTE,
@@ -21,6 +21,8 @@ from balancer.telemetry.columns import (
     UPSTREAM_INFLIGHT_LIMIT,
     UPSTREAM_STREAMING,
 )
+from balancer.upstreams.conduct import Conduct
+from balancer.upstreams.fault import Fault
 from balancer.upstreams.state import candidates, standing_by
 from balancer.upstreams.upstream import Upstream
 
@@ -241,10 +243,15 @@ class UpstreamPool:
         return pinned
 
     def finished(
-        self, upstream: Upstream, latency_ns: int, outcome: Outcome, began_ns: int = LATELY_NS
+        self,
+        upstream: Upstream,
+        latency_ns: int,
+        outcome: Outcome,
+        began_ns: int = LATELY_NS,
+        asker: Asker | None = None,
     ) -> None:
-        """The attempt that `choose` began is over. It was sent at `began_ns`; its response, if any, began
-        `latency_ns` after that."""
+        """The attempt that `choose` began is over. It was sent at `began_ns`, for `asker`; its response, if
+        any, began `latency_ns` after that. One that failed with a connection `judge` weighs later."""
         upstream.inflight = inflight = upstream.inflight - 1
         upstream.cells[UPSTREAM_INFLIGHT] = inflight
         if self._capped and inflight < upstream.inflight_limit and upstream in self._candidates:
@@ -263,8 +270,14 @@ class UpstreamPool:
             conduct = upstream.conduct
             if outcome is _SUCCESS and not conduct.watched:
                 conduct.successes += 1
-            elif suspects.weigh(upstream, outcome, began_ns, latency_ns):
+            elif suspects.weigh(upstream, outcome, began_ns, latency_ns, asker):
                 self.rebuild()
+
+    def judge(self, upstream: Upstream, conduct: Conduct, fault: Fault, began_ns: int) -> None:
+        """An exchange has shown whose fault it was that its attempt at `upstream` failed, which was sent at
+        `began_ns` and ended under `conduct`."""
+        if self.suspects is not None and self.suspects.judge(upstream, conduct, fault, began_ns):
+            self.rebuild()
 
     def stream_began(self, upstream: Upstream) -> None:
         """The response to an attempt has begun, and more of it is to come."""

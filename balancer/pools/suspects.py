@@ -1,11 +1,13 @@
 """What a worker does about outliers in one pool: ejects and reports them, tries those on probation."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from balancer.clock import Clock
 from balancer.errors import Outcome
 from balancer.pools.outlier import OutlierDetector, Suspicion
+from balancer.upstreams.conduct import Conduct
+from balancer.upstreams.fault import Fault, Proof
 from balancer.upstreams.state import Cause, is_eligible
 from balancer.upstreams.upstream import Upstream
 
@@ -17,15 +19,28 @@ _TRIAL_NS = 5_000_000_000
 # A trial that was given up after so long has lost a connect race: nobody answers there.
 _LOST_NS = 200_000_000
 _UNTIL_TOLD = 1 << 62  # later than every revision
+# With a connection there is a request that another upstream may have: only that tells whose fault it was.
+JUDGED_LATER = (Outcome.FAILED, Outcome.TIMED_OUT)
 LATELY_NS = 1 << 62  # when what ended as a dial began: dials are short, and what they show is new
 
 # Sends a message to the supervisor; False where it was dropped.
 Tell: TypeAlias = Callable[[dict[str, Any]], bool]
 
 
+class Asker(Protocol):
+    """Whose request an attempt was."""
+
+    def network(self) -> str:
+        """The client, as `client_network` has it."""
+
+    def holds(self, upstream: Upstream) -> bool:
+        """Whether the client, by a cookie or a hash key, chose `upstream` rather than the policy."""
+
+
 class Suspects:
     """Asked by the pool where an attempt begins while somebody is `on_probation`, and where one ends that was
-    no plain success."""
+    no plain success: what failed at an upstream with a connection, when its exchange has shown whose fault
+    that was."""
 
     __slots__ = ("_clock", "_detector", "_members", "_methods", "_pool", "_tell", "on_probation")
 
@@ -74,8 +89,13 @@ class Suspects:
                 return upstream
         return None
 
-    def weigh(self, upstream: Upstream, outcome: Outcome, began_ns: int, latency_ns: int) -> bool:
-        """An attempt has ended, that began at `began_ns`; whether its upstream's state is another one now."""
+    def weigh(
+        self, upstream: Upstream, outcome: Outcome, began_ns: int, latency_ns: int, asker: Asker | None
+    ) -> bool:
+        """An attempt has ended, that began at `began_ns`; whether its upstream's state is another one now.
+        `asker` is whose it was, None where nothing was sent."""
+        if outcome in JUDGED_LATER:
+            return False
         conduct = upstream.conduct
         # What began before its ejection may end there still, and decides nothing.
         decides = upstream.on_probation and began_ns >= conduct.probation_ns
@@ -91,13 +111,32 @@ class Suspects:
                 self._tell(self._about("recovered", upstream))
             conduct.watched |= upstream.on_probation
             return recovers
-        suspicion = self._detector.ended(upstream, outcome, self._members, decides)
+        if outcome is Outcome.SERVER_ERROR and asker is not None:
+            held = asker.holds(upstream)
+            return self._is_out(upstream, Fault(outcome, Proof.SURE, asker.network(), held), decides)
+        return self._is_out(upstream, Fault(outcome), decides)
+
+    def judge(self, upstream: Upstream, conduct: Conduct, fault: Fault, began_ns: int) -> bool:
+        """The exchange of an attempt that failed with a connection is over, and shows whose fault that was;
+        whether the upstream's state is another one now. `conduct` was its when the attempt failed."""
+        if conduct is not upstream.conduct:
+            return False  # it is another machine now
+        decides = upstream.on_probation and began_ns >= conduct.probation_ns
+        if began_ns >= conduct.trial_ns:
+            conduct.trial_ns = 0
+        return self._is_out(upstream, fault, decides)
+
+    def _is_out(self, upstream: Upstream, fault: Fault, decides: bool) -> bool:
+        suspicion = self._detector.ended(upstream, fault, self._members, decides)
         if suspicion is None or upstream not in self._members:
             return False
-        # Who cannot be reported stays: nobody would ever say that its time is over.
-        if not self._report(upstream, suspicion) or suspicion.spared is not None:
+        if suspicion.doubted:
+            self._tell(self._found("doubt", upstream, suspicion))
             return False
-        conduct.held_until = _UNTIL_TOLD
+        # Who cannot be reported stays: nobody would ever say that its time is over.
+        if not self._tell(self._found("eject", upstream, suspicion)) or suspicion.spared is not None:
+            return False
+        upstream.conduct.held_until = _UNTIL_TOLD
         upstream.causes |= {Cause.OUTLIER}
         return True
 
@@ -109,16 +148,14 @@ class Suspects:
     def _has_lost(self, trial_ns: int) -> bool:
         return trial_ns > 0 and self._clock.monotonic_ns() - trial_ns >= _LOST_NS
 
-    def _report(self, upstream: Upstream, suspicion: Suspicion) -> bool:
-        return self._tell(
-            {
-                **self._about("eject", upstream),
-                "symptom": suspicion.symptom,
-                "count": suspicion.count,
-                "on_probation": suspicion.on_probation,
-                "spared": suspicion.spared,
-            }
-        )
+    def _found(self, kind: str, upstream: Upstream, suspicion: Suspicion) -> dict[str, Any]:
+        return {
+            **self._about(kind, upstream),
+            "symptom": suspicion.symptom,
+            "count": suspicion.count,
+            "on_probation": suspicion.on_probation,
+            "spared": suspicion.spared,
+        }
 
     def _about(self, kind: str, upstream: Upstream) -> dict[str, Any]:
         return {

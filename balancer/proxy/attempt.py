@@ -68,7 +68,7 @@ class Attempt:
         if self.streaming:
             self._stream_ended()
         latency = self.first_byte_ns if self.first_byte_ns >= 0 else now_ns - self.started_ns
-        exchange.route.pool.finished(self.upstream, latency, outcome, self.started_ns)
+        exchange.route.pool.finished(self.upstream, latency, outcome, self.started_ns, exchange.connecting)
 
     def end_tunnel(self) -> None:
         """Let go of a connection that became a tunnel; what was written to it still goes out."""

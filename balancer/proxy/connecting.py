@@ -19,6 +19,7 @@ from balancer.errors import (
     Failure,
     Outcome,
 )
+from balancer.pools.hash_key import NO_KEY
 from balancer.pools.pool import UpstreamPool
 from balancer.proxy.dialling import Dialling
 from balancer.proxy.limits import FOREVER_NS
@@ -29,6 +30,7 @@ from balancer.telemetry.columns import (
     POOL_RETRY_BUDGET_EXHAUSTED,
     QUEUE_REJECTIONS,
 )
+from balancer.upstreams.fault import client_network
 from balancer.upstreams.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -88,13 +90,18 @@ class Connecting:
             self._wait()  # those who came before go first
             return
         # As `again`, without its calls: nearly every attempt of all is this one.
-        upstream = pool.choose(key, (), now, pinned, head.method)
+        upgrades = head.websocket
+        upstream = pool.choose(key, (), now, pinned, b"" if upgrades else head.method)
         if upstream is None:
             self._found_none()
             return
         self.tried = (upstream,)
         self.attempts = 1
-        connection = self._proxy.connector.take(upstream, now, head.method not in pool.retry.methods)
+        connection = (
+            None
+            if upgrades
+            else self._proxy.connector.take(upstream, now, head.method not in pool.retry.methods)
+        )
         if connection is not None:
             exchange.send(upstream, connection, True, now)
         else:
@@ -172,8 +179,25 @@ class Connecting:
             self._dial(upstream)
 
     def _take(self, upstream: Upstream, now: int) -> UpstreamConnection | None:
-        careful = self._exchange.head.method not in self._pool.retry.methods
+        head = self._exchange.head
+        if head.websocket:  # an app that refuses it by closing must not look like one that closed while idle
+            return None
+        careful = head.method not in self._pool.retry.methods
         return self._proxy.connector.take(upstream, now, careful)
+
+    def _method(self) -> bytes:
+        """Of a request that may be sent again if it fails, as far as its method says so: no upgrade is."""
+        head = self._exchange.head
+        return b"" if head.websocket else head.method
+
+    # --- whose request it is (pools.suspects.Asker)
+
+    def network(self) -> str:
+        exchange = self._exchange
+        return client_network(exchange.client.peer.client_address(exchange.head))
+
+    def holds(self, upstream: Upstream) -> bool:
+        return upstream is self._pinned or (self._pool.hash_key is not None and self._key != NO_KEY)
 
     def again_fresh(self, stale: Upstream, now: int) -> None:
         """An attempt by a new connection: an idle one to `stale` ended just as it was taken.
@@ -197,8 +221,7 @@ class Connecting:
             self._leave_queue(-1)
 
     def _choose(self, now: int) -> Upstream | None:
-        method = self._exchange.head.method
-        upstream = self._pool.choose(self._key, self.tried, now, self._pinned, method)
+        upstream = self._pool.choose(self._key, self.tried, now, self._pinned, self._method())
         if upstream is None:
             upstream = self._after_all_others()
         if upstream is not None:
@@ -245,8 +268,7 @@ class Connecting:
     def offered(self, now_ns: int) -> bool:
         """There may be a place: take it, or say False to go on waiting."""
         try:
-            method = self._exchange.head.method
-            upstream = self._pool.choose(self._key, self.tried, now_ns, self._pinned, method)
+            upstream = self._pool.choose(self._key, self.tried, now_ns, self._pinned, self._method())
             if upstream is None:
                 upstream = self._after_all_others()
             if upstream is not None:

@@ -12,6 +12,7 @@ from balancer.errors import (
     DRAIN_TIMEOUT,
     INTERNAL_ERROR,
     LOOP_DETECTED,
+    TOTAL_TIMEOUT,
     UPSTREAM_UNRESPONSIVE,
     WANT_OF_A_PLACE,
     Failure,
@@ -344,7 +345,8 @@ class Exchange:
         """The attempt failed, or took too long."""
         attempt = self.attempt
         if attempt is None:
-            self.let_go(Outcome.FAILED, "failed")
+            # The total time may have passed just after a dial began.
+            self.let_go(Outcome.CANCELLED if failure is TOTAL_TIMEOUT else Outcome.CONNECT_FAILED, "failed")
             self.fail(failure, detail)
         elif not self._resending.after_failure(attempt, failure, detail):
             self.fail(failure, detail)
@@ -364,6 +366,8 @@ class Exchange:
         self.status = head.status
         self.failure = None
         self.response_begun = self.informed = True
+        if self._resending.holds:
+            self._resending.end()
         self._pin(head, attempt.upstream)
         self.tunnel = tunnel = Tunnel(self, attempt, head)
         if data:

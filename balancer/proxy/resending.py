@@ -4,7 +4,7 @@ A request goes again only while no byte of a response has reached the client. An
 section 9.2.2) may reach an app twice. Any other may go again only with proof that nobody has read it.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from balancer.connections.tcp_info import Taken, taken
 from balancer.errors import (
@@ -19,6 +19,8 @@ from balancer.errors import (
 from balancer.http.head import ResponseHead
 from balancer.pools.retry_budget import RetryRules
 from balancer.proxy.attempt import Attempt
+from balancer.upstreams.conduct import Conduct
+from balancer.upstreams.fault import Fault, proof
 from balancer.upstreams.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -37,6 +39,10 @@ _OUTCOMES = {
     TOTAL_TIMEOUT: Outcome.TIMED_OUT,
     UPSTREAM_UNRESPONSIVE: Outcome.CANCELLED,  # its checks have ejected it already
 }
+# An attempt that failed with a connection: its upstream and that one's conduct then, how it ended, when it
+# began, and whether the client had sent all of the request.
+Failed: TypeAlias = tuple[Upstream, Conduct, Outcome, int, bool]
+
 # Of all requests of a worker together: what is kept for replay must not become its memory's problem.
 MOST_KEPT = 64 << 20
 
@@ -72,8 +78,8 @@ class Resending:
     """Of one exchange at a time. While it `holds` anything, `end` must be called when the exchange is over,
     or a response has begun. `answer` is an upstream's own error answer, for when no better one comes."""
 
-    __slots__ = ("_before", "_dropped", "_exchange", "_kept", "_pieces", "_size", "answer",
-                 "holds")  # fmt: skip
+    __slots__ = ("_before", "_dropped", "_exchange", "_failed", "_kept", "_pieces", "_refused", "_size",
+                 "answer", "holds")  # fmt: skip
 
     def __init__(self, exchange: "Exchange", kept: Kept) -> None:
         self._exchange = exchange
@@ -82,6 +88,8 @@ class Resending:
         self._size = 0
         self._dropped = False  # it is too large to be kept
         self._before: Taken | None = None  # what the peer had taken before this request
+        self._failed: tuple[Failed, ...] = ()  # the attempts that failed with a connection
+        self._refused = False  # an upstream answered with an error, for which another one was asked
         self.answer: tuple[ResponseHead, bytes, Upstream] | None = None
         self.holds = False
 
@@ -119,12 +127,27 @@ class Resending:
         self._forget()
         self._dropped = False
         self._before = None
+        if self._failed:
+            self._judge()
+        self._refused = False
         self.answer = None
         self.holds = False
 
+    def _judge(self) -> None:
+        """Whose fault it was that attempts failed: now another upstream has answered, or none will."""
+        exchange = self._exchange
+        failed, self._failed = self._failed, ()
+        answering = exchange.attempt
+        answered = answering is not None and answering.outcome is Outcome.SUCCESS
+        sent_to = len(failed) + self._refused + (answering is not None)
+        asker = exchange.connecting
+        for upstream, conduct, outcome, began_ns, whole in failed:
+            proven = proof(answered=answered, sent_to=sent_to, whole=whole)
+            fault = Fault(outcome, proven, asker.network(), asker.holds(upstream))
+            exchange.route.pool.judge(upstream, conduct, fault, began_ns)
+
     def _set_aside(self, head: ResponseHead, body: bytes, upstream: Upstream) -> None:
         """The own error answer of `upstream`, whole: it is passed on if no better one comes."""
-        self.holds = True
         self.answer = head, body, upstream
 
     def _forget(self) -> None:
@@ -164,6 +187,7 @@ class Resending:
         upstream = exchange.connecting.another(now, "status")
         if upstream is None:
             return False
+        self.holds = self._refused = True
         if last:
             self._set_aside(head, body, attempt.upstream)
         exchange.attempt = None
@@ -180,7 +204,13 @@ class Resending:
         stale = failure is UPSTREAM_CLOSED and attempt.reused and not exchange.informed
         may_go = self._may_go(attempt) and (failure is not FIRST_BYTE_TIMEOUT or self._found_dead(attempt))
         connecting.missed(attempt.upstream, failure, detail)
-        exchange.let_go(Outcome.CANCELLED if stale else _OUTCOMES.get(failure, Outcome.FAILED), "failed")
+        outcome = Outcome.CANCELLED if stale else _OUTCOMES.get(failure, Outcome.FAILED)
+        if outcome is not Outcome.CANCELLED:
+            failed = attempt.upstream
+            whole = exchange.request_whole
+            self._failed += ((failed, failed.conduct, outcome, attempt.started_ns, whole),)
+            self.holds = True
+        exchange.let_go(outcome, "failed")
         reason = _REASONS.get(failure)
         if not may_go or reason is None:
             return False
@@ -208,6 +238,8 @@ class Resending:
         exchange = self._exchange
         if exchange.response_begun or exchange.informed or self._dropped:
             return False
+        if exchange.head.websocket and attempt.connection.closed:
+            return False  # an app may close on an upgrade that it does not serve, and so would all the others
         return exchange.head.method in self._rules.methods or self._is_unread(attempt)
 
     def _found_dead(self, attempt: Attempt) -> bool:

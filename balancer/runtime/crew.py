@@ -46,6 +46,9 @@ class CrewEvents(Protocol):
     def suspected(self, worker: int, message: Message) -> Message | None:
         """A worker has found an outlier; what it is answered."""
 
+    def doubted(self, worker: int, message: Message) -> None:
+        """A worker has seen failures that a check is to prove."""
+
     def recovered(self, message: Message) -> None:
         """An upstream on probation has answered a worker well."""
 
@@ -87,6 +90,7 @@ class Crew:
             "failures": self._on_failures,
             "released": self._on_released,
             "eject": self._on_eject,
+            "doubt": self._on_doubt,
             "recovered": self._on_recovered,
             "loop": self._on_loop,
             "elsewhere": self._on_elsewhere,
@@ -279,6 +283,9 @@ class Crew:
         verdict = self._events.suspected(slot.number, message)
         if verdict is not None:
             self._send(slot, verdict)
+
+    def _on_doubt(self, slot: Slot, message: Message) -> None:
+        self._events.doubted(slot.number, message)
 
     def _on_recovered(self, slot: Slot, message: Message) -> None:
         self._events.recovered(message)

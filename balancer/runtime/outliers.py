@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeAlias
 
 from balancer.clock import Clock
 from balancer.health.outlier import EjectionSettings, Sentence, spared
+from balancer.health.result import CheckResult
 from balancer.runtime.channel import Message
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.states import UpstreamState
@@ -22,6 +24,9 @@ _REASONS = {
     Spared.POOL_WIDE: "the others do no better, so it is the app or the load rather than this upstream",
 }
 
+# Checks an upstream at once, and tells what came of it.
+CheckNow: TypeAlias = Callable[[UpstreamState, Callable[[CheckResult], None]], None]
+
 
 class Outliers:
     """The supervisor's word on what workers find. Is a `states.FleetWatcher`."""
@@ -33,11 +38,14 @@ class Outliers:
         *,
         clock: Clock,
         call_later: Callable[[float, Callable[[], None]], object],
+        check_now: CheckNow | None = None,
     ) -> None:
+        """`check_now` is None where there are no active checks."""
         self._fleet = fleet
         self._settings = settings
         self._clock = clock
         self._call_later = call_later
+        self._check_now = check_now
         self._sentences: dict[UpstreamState, Sentence] = {}
         self._said: dict[tuple[str, Spared], int] = {}  # when it was last said why a pool's suspects stay
 
@@ -51,6 +59,17 @@ class Outliers:
         if message["spared"] is not None:
             return None
         return {"type": "verdict", "pool": message["pool"], "row": message["row"], "until": until}
+
+    def doubted(self, worker: int, message: Message) -> None:
+        """A worker has seen failures that may all be a client's doing: a check that fails now proves them."""
+        upstream = self._upstream(message)
+        if upstream is not None and self._check_now is not None and Cause.OUTLIER not in upstream.causes:
+            self._check_now(upstream, partial(self._checked, worker, message))
+
+    def _checked(self, worker: int, message: Message, last: CheckResult) -> None:
+        upstream = self._upstream(message)  # it may have left, or moved
+        if upstream is not None and last.result.counts and not last.passed:
+            self._judge(upstream, worker, message, f", and a check at once has failed ({last.detail})")
 
     def recovered(self, message: Message) -> None:
         """A request to one on probation has succeeded."""
@@ -97,8 +116,8 @@ class Outliers:
         # A worker that has not heard of a new address yet speaks of the machine that was there before.
         return upstream if upstream.address == message["host"] else None
 
-    def _judge(self, upstream: UpstreamState, worker: int, message: Message) -> int:
-        """The revision by which it is ejected, 0 where it is not."""
+    def _judge(self, upstream: UpstreamState, worker: int, message: Message, also: str = "") -> int:
+        """The revision by which it is ejected, 0 where it is not. `also`: what else was seen."""
         if Cause.OUTLIER in upstream.causes:  # another worker was faster
             return self._fleet.revision
         on_probation: bool = message["on_probation"]
@@ -109,6 +128,7 @@ class Outliers:
         seen = f"{count} {one if count == 1 else many} at worker {worker}"
         if on_probation:
             seen += " while on probation"
+        seen += also
         members = list(self._fleet.pools[upstream.pool].upstreams.values())
         reason = self._reason(message, upstream, members)
         if reason is not None:

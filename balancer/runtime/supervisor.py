@@ -106,7 +106,11 @@ class Supervisor:
             self._discovery.watch_dns(pool, spec)
         self._checks = self._open_checks(ledger, loop, clock) if settings.health_check.enabled else None
         self._outliers = Outliers(
-            self._fleet, ejection_settings(settings), clock=clock, call_later=loop.call_later
+            self._fleet,
+            ejection_settings(settings),
+            clock=clock,
+            call_later=loop.call_later,
+            check_now=None if self._checks is None else self._checks.check_now,
         )
         self._fleet.watchers.append(self._outliers)
         self._overload = OverloadWatch(self._fleet, ledger, clock)
@@ -200,6 +204,10 @@ class Supervisor:
     def suspected(self, worker: int, message: Message) -> Message | None:
         """A worker has found an outlier."""
         return self._outliers.suspected(worker, message)
+
+    def doubted(self, worker: int, message: Message) -> None:
+        """A worker has seen failures that may be a client's doing."""
+        self._outliers.doubted(worker, message)
 
     def recovered(self, message: Message) -> None:
         """An upstream on probation has answered a worker well."""

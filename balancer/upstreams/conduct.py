@@ -2,6 +2,9 @@
 
 from enum import StrEnum
 
+from balancer.errors import Outcome
+from balancer.upstreams.fault import Fault, Proof, Run
+
 
 class Symptom(StrEnum):
     """What an upstream is suspected for."""
@@ -25,35 +28,44 @@ class Conduct:
     `_forgotten`.
     """
 
-    __slots__ = ("_forgotten", "_runs", "asked_ns", "held_until", "probation_ns", "quiet_until_ns",
-                 "recent_errors", "recent_timeouts", "runs_since_ns", "successes", "trial_ns",
-                 "watched")  # fmt: skip
+    __slots__ = ("_forgotten", "_runs", "asked_ns", "doubted_ns", "held_until", "probation_ns",
+                 "quiet_until_ns", "recent_errors", "recent_failures", "recent_timeouts", "runs_since_ns",
+                 "successes", "trial_ns", "watched")  # fmt: skip
 
     def __init__(self) -> None:
         self.successes = 0
         self.recent_errors = 0
+        self.recent_failures = 0  # after a connection was there; timeouts are among them
         self.recent_timeouts = 0
         self.watched = False  # a run has begun, or it is on probation: the next success matters
         self.quiet_until_ns = 0  # it was spared: not judged again before
+        self.doubted_ns = 0  # when a check was asked for: not again at once
         # Ejected here before the supervisor has said so: what it said in revisions before this is old.
         self.held_until = 0
         self.trial_ns = 0  # when the request began that decides on its probation; 0 while none runs
         self.probation_ns = 0  # when its probation began; 0 before
         self.asked_ns = 0  # when the first request after that came; 0 before
         self._forgotten = 0
-        self._runs = dict.fromkeys(Symptom, 0)
+        self._runs = {symptom: Run() for symptom in Symptom}
         self.runs_since_ns = 0  # when the first failure of those that run came
 
-    def failed(self, symptom: Symptom, now_ns: int) -> int:
-        """One more attempt that did not succeed; how many of this kind there were since the last success."""
+    def failed(self, symptom: Symptom, fault: Fault, most: int, now_ns: int) -> Run:
+        """One more attempt that did not succeed; the run of its kind. `most` in a row are too many.
+
+        What failed everywhere alike belongs to no run."""
         runs = self._runs
-        if not any(runs.values()):
-            self.runs_since_ns = now_ns
-        if symptom is Symptom.SERVER_ERRORS:
+        run = runs[symptom]
+        if fault.outcome is Outcome.SERVER_ERROR:
             self.recent_errors += 1
-        self.watched = True
-        runs[symptom] += 1
-        return runs[symptom]
+        elif fault.outcome is not Outcome.CONNECT_FAILED:
+            self.recent_failures += 1
+            self.recent_timeouts += fault.outcome is Outcome.TIMED_OUT
+        if fault.proof is not Proof.ALIKE:
+            if not any(one.length for one in runs.values()):
+                self.runs_since_ns = now_ns
+            self.watched = True
+            run.add(fault, most)
+        return run
 
     def succeeded(self, answered_ns: int) -> None:
         """One more attempt that succeeded. It ends runs, unless its response had begun before they did: long
@@ -65,8 +77,8 @@ class Conduct:
 
     def begin_anew(self) -> None:
         """Runs begin with the next attempt."""
-        for symptom in Symptom:
-            self._runs[symptom] = 0
+        for run in self._runs.values():
+            run.begin_anew()
 
     def begin_probation(self) -> None:
         """It is readmitted for a trial."""
@@ -84,4 +96,5 @@ class Conduct:
         recent = self.successes - self._forgotten
         self._forgotten = self.successes - (recent >> halvings)
         self.recent_errors >>= halvings
+        self.recent_failures >>= halvings
         self.recent_timeouts >>= halvings

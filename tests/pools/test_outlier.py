@@ -10,6 +10,7 @@ from balancer.errors import Outcome
 from balancer.pools.outlier import OutlierDetector, OutlierSettings, Suspicion
 from balancer.telemetry.columns import CELLS_PER_ROW
 from balancer.upstreams.conduct import Spared, Symptom
+from balancer.upstreams.fault import Fault
 from balancer.upstreams.state import AdminState, Cause
 from balancer.upstreams.upstream import Upstream
 from tests.fakes.loop import FakeClock
@@ -50,7 +51,7 @@ class Scene:
             outcome = OUTCOMES[one]
             if outcome is Outcome.SUCCESS:
                 upstream.conduct.succeeded(self.clock.monotonic_ns())
-            elif (suspicion := self.detector.ended(upstream, outcome, self.members)) is not None:
+            elif (suspicion := self.detector.ended(upstream, Fault(outcome), self.members)) is not None:
                 found.append(suspicion)
         return found
 
@@ -102,7 +103,8 @@ def test_a_success_is_as_old_as_its_response(answered_after: float, left: int) -
     scene.clock.advance(1)
     scene.play("5")
     conduct.succeeded(answered)
-    assert conduct.failed(SERVER_ERRORS, scene.clock.monotonic_ns()) == left
+    run = conduct.failed(SERVER_ERRORS, Fault(Outcome.SERVER_ERROR), 5, scene.clock.monotonic_ns())
+    assert run.length == left
 
 
 def test_upstreams_have_runs_of_their_own() -> None:
@@ -121,8 +123,8 @@ def test_what_still_ran_at_an_ejected_one_changes_nothing() -> None:
 def test_one_failure_of_a_trial_is_too_many() -> None:
     scene = Scene()
     first = scene.members[0]
-    assert scene.detector.ended(first, Outcome.CLIENT_GONE, scene.members, on_trial=True) is None
-    suspicion = scene.detector.ended(first, Outcome.SERVER_ERROR, scene.members, on_trial=True)
+    assert scene.detector.ended(first, Fault(Outcome.CLIENT_GONE), scene.members, on_trial=True) is None
+    suspicion = scene.detector.ended(first, Fault(Outcome.SERVER_ERROR), scene.members, on_trial=True)
     assert suspicion == Suspicion(SERVER_ERRORS, 1, True, None)
 
 

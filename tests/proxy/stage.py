@@ -30,7 +30,7 @@ from balancer.telemetry.columns import (
     WORKER_LOCAL_RESPONSES,
 )
 from balancer.upstreams.upstream import Upstream
-from tests.fakes.wire import FakeTransport, Wire, start_message, upstream_message
+from tests.fakes.wire import CLIENT_ADDRESS, FakeTransport, Wire, start_message, upstream_message
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 REASONS = [failure.reason for failure in FAILURES]
@@ -49,9 +49,9 @@ class Stage(Wire):
 
     # --- playing
 
-    def client(self) -> FakeTransport:
+    def client(self, address: str = CLIENT_ADDRESS) -> FakeTransport:
         """A new client connection."""
-        client = self.connect()
+        client = self.connect(address)
         self.clients.append(client)
         return client
 

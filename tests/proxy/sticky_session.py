@@ -5,7 +5,7 @@ from __future__ import annotations  # memoryview[int] is not subscriptable at ru
 from typing import Any
 
 from balancer.telemetry.columns import POOL_STICKY, POOL_STICKY_DIVERTED, STICKY_RESULTS
-from tests.fakes.transport import FakeTransport
+from tests.fakes.transport import CLIENT_ADDRESS, FakeTransport
 from tests.fakes.wire import upstream_message
 from tests.proxy.stage import OK, Stage, head_of
 
@@ -26,9 +26,9 @@ APP = {**OWN, "app_cookie": "SID"}
 class Session:
     """One client connection whose cookies are the test's; `tokens` by the number of the upstream."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, address: str = CLIENT_ADDRESS) -> None:
         self.stage = stage
-        self.client = stage.client()
+        self.client = stage.client(address)
 
     def ask(self, cookie: bytes = b"", *, method: bytes = b"GET", response: bytes = OK) -> bytes:
         """One exchange; gives the response. `cookie` is the whole Cookie value."""

@@ -396,8 +396,10 @@ def test_clients_get_what_a_trial_brought(scene: Scene) -> None:
 )
 def test_who_does_not_answer_in_time_while_the_other_does(hung: tuple[int, ...], out: list[bool]) -> None:
     scene = Scene(timeouts={"first_byte": 1.0}, keepalive={"max_idle": 0})
-    for _ in range(40):
-        if scene.begin(POST) not in hung:
+    for time in range(40):
+        before = list(scene.inflight)
+        scene.ask(POST, scene.client(f"203.0.113.{time // 2 % 2}"))
+        if next(n for n in (1, 2) if scene.inflight[n - 1] > before[n - 1]) not in hung:
             scene.answer(OK)
         scene.advance(0.2)
     assert [one.is_outlier() for one in scene.upstreams] == out

@@ -275,9 +275,9 @@ def test_fallback_an_outliers_clients_are_re_pinned_as_soon_as_it_is_out(make_st
     """The worker has seen it itself; the supervisor has not said anything yet."""
     stage = make_stage(3, sticky=OWN, outlier={"enabled": True})
     token = tokens(stage, 3)[1]
-    session = Session(stage)
     error = b"HTTP/1.1 500 Oh\r\nDate: x\r\nContent-Length: 2\r\n\r\nno"
-    for _ in range(5):
+    for number in range(5):
+        session = Session(stage, f"203.0.113.{number}")
         session.send(b"pin=" + token)
         assert session.server == 2
         session.serving.receive(error)

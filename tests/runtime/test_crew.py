@@ -58,6 +58,9 @@ class Scene:
         self.said.append(f"worker {worker} suspects {message['id']}")
         return self.verdict
 
+    def doubted(self, worker: int, message: Message) -> None:
+        self.said.append(f"worker {worker} doubts {message['id']}")
+
     def recovered(self, message: Message) -> None:
         self.said.append(f"{message['id']} recovered")
 

@@ -21,6 +21,7 @@ STEPS = st.lists(
         st.tuples(st.just("moved"), NAMES),
         st.tuples(st.just("removed"), NAMES),
         st.tuples(st.just("added"), NAMES),
+        st.tuples(st.just("doubted"), NAMES),
     ),
     max_size=40,
 )
@@ -49,6 +50,8 @@ def take(scene: Scene, members: dict[str, FakeUpstream], step: tuple[object, ...
             scene.probes[name] = scene._probe()
         case ("added", str(name)) if name not in members:
             (members[name],) = scene.add(name)
+        case ("doubted", str(name)) if name in members:
+            scene.checks.check_now(members[name], lambda _: None)
     scene.loop.settle()
 
 

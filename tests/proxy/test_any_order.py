@@ -99,6 +99,7 @@ class Play:
             2,
             timeouts={"total": self.random.choice([0.0, 100.0])},
             queue={"size": self.random.choice([0, 1, 1, 2]), "timeout": self.random.choice([1.0, 40.0])},
+            outlier={"enabled": True},
         )
         if self.random.random() < 0.5:
             stage.limit(1)

@@ -343,6 +343,8 @@ def test_a_report_may_need_no_answer(scene: Scene) -> None:
     first, *_ = scene.start_all()
     before = list(first.sent)
     first.say("eject", id="app1:8000")
+    first.say("doubt", id="app1:8000")
+    assert scene.said[-1] == "worker 0 doubts app1:8000"
     first.say("recovered", id="app1:8000")
     assert scene.said[-1] == "app1:8000 recovered"
     assert first.sent == before

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from balancer.health.outlier import EjectionSettings
+from balancer.health.result import CheckResult, Result
 from balancer.runtime.channel import Message
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.outliers import Outliers
@@ -46,8 +47,13 @@ class Scene:
             call_later=lambda delay, callback: None,
             broadcast=lambda message: None,
         )
+        self.checks: list[tuple[UpstreamState, Callable[[CheckResult], None]]] = []
         self.outliers = Outliers(
-            self.fleet, EjectionSettings(10, 25, 50), clock=self.clock, call_later=self._call_later
+            self.fleet,
+            EjectionSettings(10, 25, 50),
+            clock=self.clock,
+            call_later=self._call_later,
+            check_now=lambda upstream, asks: self.checks.append((upstream, asks)),
         )
         self.fleet.watchers.append(self.outliers)
 
@@ -79,6 +85,15 @@ class Scene:
         assert verdict == {"type": "verdict", "pool": "default", "row": row, "until": verdict["until"]}
         until: int = verdict["until"]
         return until
+
+    def doubt(self, number: int = 1) -> None:
+        """A worker has seen failures that a client may have caused."""
+        self.outliers.doubted(2, self.about(number, symptom="failures", count=3))
+
+    def check(self, result: Result) -> None:
+        """The check that was asked for last ends so."""
+        _, asks = self.checks[-1]
+        asks(CheckResult(0.0, result is Result.PASSED, result, 0, 0.0, "it was reset", ""))
 
     def recover(self, number: int = 1) -> None:
         self.outliers.recovered(self.about(number))
@@ -269,3 +284,53 @@ def test_until_when_and_for_which_time_can_be_asked(scene: Scene) -> None:
     assert scene.outliers.sentence(upstream) == (scene.clock.wall(), 2)
     scene.recover(1)
     assert scene.outliers.sentence(upstream) is None
+
+
+# --- what a check is to prove
+
+
+def test_who_is_doubted_is_checked_at_once_and_ejected_if_that_fails(scene: Scene) -> None:
+    scene.doubt()
+    assert [upstream for upstream, _ in scene.checks] == [scene.upstream(1)]
+    assert scene.kinds() == []
+    scene.check(Result.CLOSED)
+    assert scene.upstream(1).causes == {OUTLIER}
+    seen = "3 failed attempts in a row at worker 2, and a check at once has failed (it was reset); for 10 s"
+    assert seen in scene.events.after(0)[-1].text
+    scene.advance(10)
+    assert scene.upstream(1).on_probation
+
+
+@pytest.mark.parametrize("result", [Result.PASSED, Result.SLOW, Result.LATE, Result.NOT_MADE])
+def test_a_check_that_proves_nothing_ejects_nobody(scene: Scene, result: Result) -> None:
+    scene.doubt()
+    scene.check(result)
+    assert scene.kinds() == []
+
+
+def test_a_doubt_spares_as_many_as_any_suspicion(scene: Scene) -> None:
+    for number in (1, 2, 3):
+        scene.doubt(number)
+        scene.check(Result.TIMEOUT)
+    assert scene.kinds() == ["ejected", "ejected", "spared"]
+
+
+def test_a_check_of_the_address_before_says_nothing_of_this_one(scene: Scene) -> None:
+    scene.doubt()
+    scene.fleet.set_address(scene.upstream(1), "10.0.0.9")
+    scene.check(Result.CLOSED)
+    assert scene.upstream(1).causes == frozenset()
+
+
+def test_who_is_out_or_has_left_is_not_checked_for_it(scene: Scene) -> None:
+    scene.suspect(1)
+    scene.doubt(1)
+    scene.outliers.doubted(2, scene.about(2, row=99))
+    assert scene.checks == []
+
+
+def test_without_active_checks_a_doubt_changes_nothing(scene: Scene) -> None:
+    settings = EjectionSettings(10, 25, 50)
+    outliers = Outliers(scene.fleet, settings, clock=scene.clock, call_later=lambda delay, callback: None)
+    outliers.doubted(2, scene.about(1))
+    assert scene.kinds() == []

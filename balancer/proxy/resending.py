@@ -51,18 +51,20 @@ def is_found_dead(upstream: Upstream, sent_ns: int, now_ns: int, checked_within_
     """Whether `upstream`, which has not answered what was sent to it at `sent_ns`, is known to be dead, or
     nothing else is known of it.
 
-    | since it was sent | |
+    | | |
     |---|---|
-    | it has answered another request | no |
+    | it has answered another request in the second half of the time | no |
     | it is ejected now | yes |
-    | active checks would have ejected it by now, and have not: it answers them | no |
-    | nothing was heard of it, and there are no checks, or they need more time than that | yes |
+    | it is silent for so long that active checks would have ejected it, and have not: it answers them | no |
+    | it is silent, and there are no checks, or they need more time than that | yes |
 
-    Checks take up to `checked_within_ns` to eject who answers nothing, 0 where there are none.
+    Checks take up to `checked_within_ns` to eject who answers nothing, 0 where there are none. What it
+    answered in the first half may have been its last: so it is for what it had in work when it died.
     """
-    if upstream.answered_ns > sent_ns:
+    silent_ns = now_ns - max(upstream.answered_ns, sent_ns)
+    if 2 * silent_ns < now_ns - sent_ns:
         return False
-    return bool(upstream.causes) or not checked_within_ns or now_ns - sent_ns < checked_within_ns
+    return bool(upstream.causes) or not checked_within_ns or silent_ns < checked_within_ns
 
 
 class Kept:

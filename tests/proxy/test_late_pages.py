@@ -21,6 +21,11 @@ DIED = {"causes": ["active_check"]}
 # seconds after that was sent; whether it is ejected; within how many seconds checks would have ejected it.
 KNOWN = {
     "it answers others": (29.0, False, 0.0, False),
+    "it does so in the second half of the time": (15.1, False, 0.0, False),
+    "it did so in the first half": (15.0, False, 0.0, True),
+    "it did so, and answers its checks": (15.0, False, 6.0, False),
+    "it did so, and checks need longer than it is silent": (15.0, False, 20.0, True),
+    "what it answered was its last": (0.01, False, 31.0, True),
     "it answers others, and is ejected": (29.0, True, 0.0, False),
     "it is ejected": (-1.0, True, 6.0, True),
     "it answers its checks": (-1.0, False, 6.0, False),
@@ -60,10 +65,10 @@ def test_a_slow_page_of_an_upstream_that_answers_others_is_run_once(make_stage: 
     stage = make_stage(3)
     client = ask_slow(stage)
     for _ in range(3):  # to each in turn
-        stage.advance(5)
+        stage.advance(8)
         stage.ask()
         stage.answer()
-    stage.advance(15.1)
+    stage.advance(6.1)
     assert status_of(client.take()) == 504
     assert stage.dialled.count("10.0.0.1") == 2
 

@@ -2,15 +2,16 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
 from tests.fakes.app_replica import app_replica
-from tests.fakes.instance import Client, get, running
+from tests.fakes.instance import Client, get, running, until
 
 pytestmark = pytest.mark.integration
 
-CHECKS = {"HEALTH_CHECK__INTERVAL": "100ms", "HEALTH_CHECK__TIMEOUT": "100ms"}
+CHECKS = {"HEALTH_CHECK__INTERVAL": "100ms", "HEALTH_CHECK__TIMEOUT": "400ms"}
 FIRST_BYTE = "1200ms"  # checks have found by then who is dead
 
 
@@ -42,6 +43,15 @@ async def test_a_slow_page_is_run_by_one_replica_and_the_setting_is_named(alive:
         setting = "BALANCER_TIMEOUTS__FIRST_BYTE (1.2 s)"
         assert setting in late.body.decode()
         assert setting in await balancer.says("was answered 504")
-        (failure,) = (await get(balancer.admin_port, "/api/failures")).json()["failures"]
+
+        async def failures() -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = (await get(balancer.admin_port, "/api/failures")).json()["failures"]
+            return found
+
+        async def it_is_told() -> bool:
+            return bool(await failures())
+
+        await until(it_is_told)
+        (failure,) = await failures()
         assert setting in failure["detail"]
         assert len(failure["attempts"]) == 1

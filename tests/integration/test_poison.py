@@ -18,7 +18,7 @@ from tests.fakes.instance import Balancer, get, running, until
 pytestmark = pytest.mark.integration
 
 STICKY = {"STICKY__ENABLED": "true", "STICKY__SECRET": "of all"}
-CHECKS = {"HEALTH_CHECK__INTERVAL": "1s", "HEALTH_CHECK__TIMEOUT": "500ms"}
+CHECKS = {"HEALTH_CHECK__INTERVAL": "1s", "HEALTH_CHECK__TIMEOUT": "5s"}
 NO_CHECKS = {"HEALTH_CHECK__ENABLED": "false"}
 RATE = 20  # requests a second of one attacker
 _COOKIE = re.compile(r"(?i)set-cookie: ([^;\r]+)")

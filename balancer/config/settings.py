@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from balancer.config.access_log import AccessLogSettings
 from balancer.config.address import Address, parse_host_name, parse_listen
 from balancer.config.cpus import usable_cpus
+from balancer.config.forwarded import ForwardedSettings
 from balancer.config.groups import (
     AdaptiveSettings,
     HealthCheckSettings,
@@ -170,13 +171,16 @@ class Settings(BaseSettings):
     timeouts: TimeoutSettings = TimeoutSettings()
     limits: LimitSettings = LimitSettings()
     trusted_proxies: Annotated[tuple[Network, ...], CommaList] = Field(
-        default=(), description="Networks (CIDR) whose `X-Forwarded-*` and `Forwarded` headers are believed."
+        default=(),
+        description="Networks (CIDR) of the proxies in front. What they say of the client in "
+        "`X-Forwarded-*`, `Forwarded` and the like is believed; of all others it is dropped.",
     )
     via: Switch = Field(
         default=True,
         description="`on`: requests go on with a `Via` that names this instance (RFC 9110 section 7.6.3), by "
         "which one that comes back to it is recognised. `off`: without.",
     )
+    forwarded: ForwardedSettings = ForwardedSettings()
     access_log: AccessLogSettings = AccessLogSettings()
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
         default="info", description="What the balancer says on stderr: `debug`, `info`, `warning` or `error`."

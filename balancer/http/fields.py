@@ -6,12 +6,16 @@ with it; a head of remembered lines needs no second syntax check. What a line me
 the other lines, is decided in `head` for every message.
 """
 
+from collections.abc import Iterable
+
+from balancer.http.forwarded import Hop, hops_in, said_in
 from balancer.http.headers import list_members
 from balancer.http.target import check_host
 from balancer.http.via import balancers_in
 
-# What a field is to a proxy.
+# What a field is to a proxy. FORWARDING is what proxies say of the client, and only the trusted are believed.
 HOST, CONNECTION, LENGTH, CODING, EXPECT, UPGRADE, TE, DROP, FORWARDING, DATE, VIA = range(11)
+_OTHER = -1
 
 REQUEST_KINDS: dict[bytes, int] = {
     b"host": HOST,
@@ -24,10 +28,14 @@ REQUEST_KINDS: dict[bytes, int] = {
     b"keep-alive": DROP,
     b"proxy-connection": DROP,
     b"proxy-authorization": DROP,  # meant for us, the next hop (RFC 9110 section 11.7.2)
+    b"proxy": DROP,  # CGI makes HTTP_PROXY of it, which programs take for a setting (httpoxy, CVE-2016-5385)
+    b"client-cert": DROP,  # RFC 9440: only who ends TLS may say it
+    b"client-cert-chain": DROP,
     b"forwarded": FORWARDING,
     b"x-forwarded-for": FORWARDING,
     b"x-forwarded-proto": FORWARDING,
     b"x-forwarded-host": FORWARDING,
+    b"x-real-ip": FORWARDING,
     b"x-request-id": FORWARDING,
     b"via": VIA,
 }
@@ -43,6 +51,7 @@ RESPONSE_KINDS: dict[bytes, int] = {
 }
 
 _REMEMBERED_LINES = 4096
+_REMEMBERED_NAMES = 1024
 _REMEMBERED_BYTES = 256  # longer lines are mostly cookies and tokens, one client's own
 
 
@@ -50,10 +59,11 @@ class Field:
     """A field that concerns a proxy.
 
     `line` is the whole line, `name` in lower case, `value` without surrounding white space; `members` are
-    the value's list members in lower case, for fields that are token lists; of Via the balancers in it.
+    the value's list members in lower case, for fields that are token lists; of Via the balancers in it; for
+    those that proxies send, what `said_in` makes of them.
     """
 
-    __slots__ = ("kind", "line", "members", "name", "value")
+    __slots__ = ("_hops", "kind", "line", "members", "name", "value")
 
     def __init__(self, kind: int, line: bytes) -> None:
         name, _, value = line.partition(b":")
@@ -61,7 +71,17 @@ class Field:
         self.line = line
         self.name = name.lower()
         self.value = value.strip(b" \t")
-        self.members = balancers_in(value) if kind == VIA else list_members(value)
+        if kind == FORWARDING:
+            self.members = said_in(self.name, self.value)
+        else:
+            self.members = balancers_in(value) if kind == VIA else list_members(value)
+        self._hops: list[Hop] | None = None
+
+    def hops(self) -> list[Hop]:
+        """The elements of Forwarded: asked for only where they are believed."""
+        if self._hops is None:
+            self._hops = hops_in(self.value)
+        return self._hops
 
 
 NEW = Field(DROP, b":")  # stands for a line not met before
@@ -71,13 +91,22 @@ class FieldTable:
     """Field lines of requests or of responses -> what they mean: a `Field`, None for "forward as it is".
 
     `seen` is read directly by `head`, one lookup per line; a line that is not in there goes through `learn`
-    once httptools has passed the head with it.
+    once httptools has passed the head with it. `told` are names in lower case that are FORWARDING as well,
+    `x-forwarded-*` stands for all that begin so; `kept` are exceptions from it.
     """
 
-    __slots__ = ("_kinds", "seen")
+    __slots__ = ("_by_name", "_kept", "_kinds", "_look_alike", "_told", "seen")
 
-    def __init__(self, kinds: dict[bytes, int]) -> None:
-        self._kinds = kinds
+    def __init__(self, kinds: dict[bytes, int], told: Iterable[str] = (), kept: Iterable[str] = ()) -> None:
+        names = [name.encode() for name in told]
+        self._kept = frozenset(_plain(name.encode()) for name in kept)
+        self._told = tuple(_plain(name[:-1]) for name in names if name.endswith(b"*"))
+        single = [name for name in names if not name.endswith(b"*") and _plain(name) not in self._kept]
+        self._kinds = dict.fromkeys(single, FORWARDING) | kinds
+        self._look_alike = frozenset(
+            _plain(name) for name, kind in self._kinds.items() if kind in (FORWARDING, DROP)
+        )
+        self._by_name: dict[bytes, int] = {}  # of names met, OTHER for none of them
         self.seen: dict[bytes, Field | None] = {}
 
     def learn(self, line: bytes, remembered: bool = True) -> Field | None:
@@ -89,16 +118,43 @@ class FieldTable:
             self.seen[line] = field
         return field
 
+    def passed_trailers(self, trailers: bytes) -> bytes:
+        """`trailers`, lines with their CRLF, without what would pass for a field of the head that we or
+        proxies set: no peer is believed there."""
+        lines = trailers.split(b"\r\n")[:-1]
+        kept = [line for line in lines if self._kind_of(line[: line.index(b":")].lower()) == _OTHER]
+        return b"".join([line + b"\r\n" for line in kept])
+
     def _understand(self, line: bytes) -> Field | None:
         name = line[: line.index(b":")].lower()
-        kind = self._kinds.get(name)
+        kind = self._by_name.get(name)
         if kind is None:
-            if b"_" not in name or self._kinds.get(name.replace(b"_", b"-")) != FORWARDING:
-                return None
-            kind = DROP  # WSGI and CGI take `X_Forwarded_For` for the real one
+            if len(self._by_name) >= _REMEMBERED_NAMES:
+                self._by_name.clear()
+            kind = self._kind_of(name)
+            if len(name) <= _REMEMBERED_BYTES:
+                self._by_name[name] = kind
+        if kind == _OTHER:
+            return None
         field = Field(kind, line)
         if kind == HOST:
             check_host(field.value)
         elif kind == VIA and not field.members:
             return None  # other proxies' lines cost nothing
         return field
+
+    def _kind_of(self, name: bytes) -> int:
+        kind = self._kinds.get(name)
+        if kind is not None:
+            return kind
+        plain = _plain(name)
+        if plain in self._kept:
+            return _OTHER
+        if plain.startswith(self._told):
+            return FORWARDING if name == plain else DROP
+        # WSGI and CGI take `X_Forwarded_For` for the real one, and nobody who is trusted writes it so.
+        return DROP if plain in self._look_alike else _OTHER
+
+
+def _plain(name: bytes) -> bytes:
+    return name.replace(b"_", b"-")

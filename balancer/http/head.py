@@ -30,6 +30,7 @@ from balancer.http.fields import (
     Field,
     FieldTable,
 )
+from balancer.http.forwarded import ClientFacts
 from balancer.http.framing import NO_BODY, UNTIL_CLOSE, request_length, response_length
 from balancer.http.headers import find_value, without_nominated
 from balancer.http.syntax import (
@@ -45,9 +46,8 @@ from balancer.http.target import split_absolute
 
 HEAD_END = b"\r\n\r\n"
 
-_REQUEST_FIELDS = FieldTable(REQUEST_KINDS)
+REQUEST_FIELDS = FieldTable(REQUEST_KINDS)
 _RESPONSE_FIELDS = FieldTable(RESPONSE_KINDS)
-_known_request_field = _REQUEST_FIELDS.seen.get
 _known_response_field = _RESPONSE_FIELDS.seen.get
 
 _BLOCK_LIMIT = 1024  # larger ones are not kept: an idle client must stay cheap
@@ -60,16 +60,18 @@ class RequestHead:
 
     `target` is the origin form (or `*`); `host` the authority, empty only in HTTP/1.0. `length` counts the
     body as `framing` does. `websocket` is an upgrade to be tunnelled. `lines` are the field lines to
-    forward, as they came; what is not among them was hop-by-hop, or is in `forwarding`: the (name, value)
-    pairs of the X-Forwarded-* family and X-Request-ID. `block` is what stood after the start line, kept to
-    know it again, empty where that is not worth it; `outgoing` the field lines as `wire` has rendered them,
-    which then takes the place of `lines` (not where Host is missing): an idle client keeps its head.
-    `pin` is what `pin_reader` has found in its cookies; both stay with a head that is repeated. `balancers`
-    are the names of those in its Via, None where there are none, as good as always, or none is this one.
+    forward, as they came; what is not among them was hop-by-hop, or is in `forwarding`: what proxies say of
+    the client, and X-Request-ID. `facts` are what was made of it where it is believed. `block` is what stood
+    after the start line, kept to know it again, empty where that is not worth it; `outgoing` the field lines
+    as `wire` has rendered them, which then takes the place of `lines` (not where Host is missing): an idle
+    client keeps its head. `pin` is what `pin_reader` has found in its cookies; both stay with a head that is
+    repeated. `balancers` are the names of those in its Via, None where there are none, as good as always, or
+    none is this one.
     """
 
-    __slots__ = ("balancers", "block", "forwarding", "host", "keep_alive", "length", "lines", "method",
-                 "minor", "outgoing", "pin", "pin_reader", "target", "te_trailers", "websocket")  # fmt: skip
+    __slots__ = ("balancers", "block", "facts", "forwarding", "host", "keep_alive", "length", "lines",
+                 "method", "minor", "outgoing", "pin", "pin_reader", "target", "te_trailers",
+                 "websocket")  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, minor: int) -> None:
         self.method = method
@@ -83,7 +85,8 @@ class RequestHead:
         self.lines: list[bytes] = []
         self.block = b""
         self.outgoing = b""
-        self.forwarding: list[tuple[bytes, bytes]] | None = None
+        self.forwarding: list[Field] | None = None
+        self.facts: ClientFacts | None = None
         self.balancers: list[bytes] | None = None
         self.pin = b""
         self.pin_reader: object | None = None
@@ -92,7 +95,7 @@ class RequestHead:
         """Nobody needs it any more, and it is not kept to be known again: an idle client must stay cheap."""
         self.target = self.outgoing = self.pin = b""
         self.lines = []
-        self.forwarding = None
+        self.forwarding = self.facts = None
 
     def find(self, name: bytes) -> bytes | None:
         """The value of the first field called `name` (in lower case). Slow: not for the request path."""
@@ -137,7 +140,11 @@ class ResponseHead:
 
 
 def parse_request_head(
-    raw: bytes, uri_limit: int, count_limit: int, before: RequestHead | None = None
+    raw: bytes,
+    uri_limit: int,
+    count_limit: int,
+    before: RequestHead | None = None,
+    fields: FieldTable = REQUEST_FIELDS,
 ) -> RequestHead:
     """`raw` ends with its first empty line. Raises ProtocolError with the failure to answer.
 
@@ -148,7 +155,7 @@ def parse_request_head(
     match = REQUEST_LINE.fullmatch(start)
     if match is None:
         if not start and block != b"\r\n":  # RFC 9112 section 2.2: one empty line before it is ignored
-            return parse_request_head(block, uri_limit, count_limit)
+            return parse_request_head(block, uri_limit, count_limit, None, fields)
         raise request_line_fault(start, uri_limit)
     method, target, version = match.groups()
     minor = 1 if version == b"1" else 0
@@ -171,6 +178,7 @@ def parse_request_head(
     if target[0] == _SLASH and len(block) <= _BLOCK_LIMIT:
         head.block = block
     kept = head.lines
+    known = fields.seen.get
     host: Field | None = None
     length: Field | None = None
     coding: Field | None = None
@@ -178,12 +186,12 @@ def parse_request_head(
     upgrade: list[bytes] | None = None
     unchecked = True
     for line in block[:-4].split(b"\r\n") if len(block) > 2 else ():
-        field = _known_request_field(line, NEW)
+        field = known(line, NEW)
         if field is NEW:
             if unchecked:
                 check_request_fields(block)
                 unchecked = False
-            field = _REQUEST_FIELDS.learn(line)
+            field = fields.learn(line)
         if field is None:
             kept.append(line)
             continue
@@ -200,7 +208,10 @@ def parse_request_head(
             coding = field if coding is None else _repeated(field, MALFORMED_REQUEST)
             kept.append(line)
         elif kind == FORWARDING:
-            head.forwarding = [*(head.forwarding or ()), (field.name, field.value)]
+            if head.forwarding is None:
+                head.forwarding = [field]
+            else:
+                head.forwarding.append(field)
         elif kind == UPGRADE:
             upgrade = field.members if upgrade is None else upgrade + field.members
         elif kind == TE:

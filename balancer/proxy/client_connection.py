@@ -305,7 +305,11 @@ class ClientConnection(asyncio.Protocol):
                     return
                 # A slice of the whole is no copy.
                 head = self._head = parse_request_head(
-                    data[start:end], limits.uri_bytes, limits.header_count, self._head
+                    data[start:end],
+                    limits.uri_bytes,
+                    limits.header_count,
+                    self._head,
+                    proxy.request_fields,
                 )
                 if head.length == NO_BODY:
                     self._state = _HOLD
@@ -352,7 +356,7 @@ class ClientConnection(asyncio.Protocol):
             self._resume_reading()
         exchange.start(head, body, decoder.done and not decoder.trailers)
         if decoder.done and decoder.trailers and exchange.active:
-            exchange.request_body(b"", True, decoder.trailers)
+            exchange.request_body(b"", True, self._proxy.request_fields.passed_trailers(decoder.trailers))
 
     def _read_body(self, data: bytes) -> None:
         exchange = self._exchange
@@ -366,7 +370,10 @@ class ClientConnection(asyncio.Protocol):
         if decoder.done:
             self._state = _HOLD
             self._ahead.put(decoder.surplus, 0)
-            exchange.request_body(body, True, decoder.trailers)
+            trailers = decoder.trailers
+            if trailers:
+                trailers = self._proxy.request_fields.passed_trailers(trailers)
+            exchange.request_body(body, True, trailers)
         elif body:
             exchange.request_body(body, False, b"")
 

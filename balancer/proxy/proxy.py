@@ -11,6 +11,7 @@ from email.utils import formatdate
 from balancer.clock import Clock
 from balancer.connections.connector import Connector
 from balancer.errors import FAILURES, FIRST_BYTE_TIMEOUT, Failure
+from balancer.http.fields import FieldTable
 from balancer.http.forwarding import Forwarding, Peer, RequestIds
 from balancer.http.responses import render_failure
 from balancer.proxy.attempt import Attempt
@@ -57,7 +58,8 @@ class Proxy:
     __slots__ = ("_admitted", "_clients", "_clock", "_failures", "_listener_cells", "_released",
                  "_rescue", "_warn", "_warned", "_worker_cells", "connect_races", "connector", "date_line",
                  "draining", "forwarding", "half_closed", "kept", "limits", "loop", "loops", "membership",
-                 "monotonic_ns", "records", "report", "request_ids", "router", "timeouts")  # fmt: skip
+                 "monotonic_ns", "records", "report", "request_fields", "request_ids", "router",
+                 "timeouts")  # fmt: skip
 
     def __init__(
         self,
@@ -70,6 +72,7 @@ class Proxy:
         forwarding: Forwarding,
         loops: Loops,
         request_ids: RequestIds,
+        request_fields: FieldTable,
         timeouts: Timeouts,
         limits: Limits,
         records: RecordSink,
@@ -87,6 +90,7 @@ class Proxy:
         self.forwarding = forwarding
         self.loops = loops
         self.request_ids = request_ids
+        self.request_fields = request_fields
         self.timeouts = timeouts
         self.limits = limits
         self.records = records

@@ -11,6 +11,7 @@ from balancer.clock import Clock
 from balancer.connections.connector import Connector
 from balancer.connections.keepalive import KeepaliveSettings
 from balancer.http.cookies import cookie_attributes
+from balancer.http.fields import REQUEST_KINDS, FieldTable
 from balancer.http.forwarding import Forwarding, RequestIds
 from balancer.policies.base import PolicyContext
 from balancer.policies.least_connections import LeastConnections
@@ -31,6 +32,7 @@ from balancer.proxy.loops import Loops
 from balancer.proxy.membership import Membership, MemberState
 from balancer.proxy.proxy import Proxy
 from balancer.proxy.router import Route, Router
+from balancer.proxy.untrusted import UntrustedPeers
 from balancer.telemetry.access_log import RecordSink
 from balancer.telemetry.segment import Segment
 from balancer.upstreams.shares import share
@@ -113,6 +115,7 @@ def build_proxy(
         states = member_states(spec["upstreams"], workers, slot)
         membership.apply(pool.name, states, start["revision"], starting=spec["starting"])
         pools[pool.name] = pool
+    trusted = start["trusted_proxies"]
     routes = [Route(one["name"], pools[one["pool"]], page.row(one["row"])) for one in start["routes"]]
     return Proxy(
         loop=loop,
@@ -120,9 +123,10 @@ def build_proxy(
         router=Router(routes),
         membership=membership,
         connector=connector,
-        forwarding=Forwarding(start["trusted_proxies"], start["via"]),
+        forwarding=Forwarding(trusted, start["via"], UntrustedPeers(tell, clock, bool(trusted)).seen),
         loops=Loops(start["via"], clock, tell),
         request_ids=RequestIds(int.from_bytes(os.urandom(8))),
+        request_fields=FieldTable(REQUEST_KINDS, start["forwarded"]["told"], start["forwarded"]["kept"]),
         timeouts=Timeouts(
             first_byte_ns=timeout_ns(timeouts["first_byte"]),
             idle_ns=timeout_ns(timeouts["idle"]),

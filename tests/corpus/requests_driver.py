@@ -19,7 +19,11 @@ _CHUNK = re.compile(rb"([0-9a-f]+)\r\n")
 _STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3})[^\r]*\r\n")
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
 _NEVER_FORWARDED = (b"keep-alive:", b"proxy-connection:", b"proxy-authorization:")
-_FORWARDING = (b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id")
+_FORWARDING = (
+    b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-real-ip",
+    b"x-request-id",
+)  # fmt: skip
+_NEVER = (b"proxy", b"client-cert", b"client-cert-chain")
 
 
 @dataclass(frozen=True)
@@ -191,10 +195,12 @@ def read_chunked(data: bytes, position: int) -> tuple[bytes, bytes, int] | None:
 def check_forwarded(fields: list[bytes]) -> None:
     """What holds for every request that is forwarded. `fields` are its lines in lower case."""
     names = [line.partition(b":")[0] for line in fields]
-    for name in (b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-request-id"):
+    for name in (b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-real-ip", b"x-request-id"):
         assert names.count(name) == 1, f"{name!r} in {fields}"
     for name in names:
-        assert b"_" not in name or name.replace(b"_", b"-") not in _FORWARDING, name
+        plain = name.replace(b"_", b"-")
+        assert plain not in _NEVER, name
+        assert b"_" not in name or not (plain in _FORWARDING or plain.startswith(b"x-forwarded-")), name
     for line in fields:
         assert not line.startswith(_NEVER_FORWARDED), line
         if line.startswith((b"connection:", b"te:", b"upgrade:")):

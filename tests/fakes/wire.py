@@ -16,6 +16,7 @@ tests; there is no running event loop beside it.
 from collections.abc import Callable
 from typing import Any
 
+from balancer.config.forwarded import ONLY_PROXIES_MAY_SEND
 from balancer.proxy.client_connection import ClientConnection
 from balancer.proxy.proxy import Proxy
 from balancer.runtime.build import build_proxy, member_states
@@ -140,6 +141,7 @@ def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
         },
         "trusted_proxies": [],
         "via": VIA,
+        "forwarded": {"told": [name.lower() for name in ONLY_PROXIES_MAY_SEND], "kept": []},
         "access_log": {"enabled": True, "sample": 1.0},
         "log_level": "info",
         "pools": [pool],

@@ -85,7 +85,7 @@ REQUEST_LINES = [
     b"Transfer-Encoding: chunked,", b"Transfer-Encoding : chunked", b"Expect: 100-continue",
     b"Upgrade: websocket", b"Upgrade: h2c", b"TE: trailers", b"X-A: 1", b"X_Forwarded_For: 1",
     b"X-Forwarded-For: 1", b"x-request-id: 1", b" folded", b"no colon", b": x", b"X: \x00", b"X: a\nb",
-    b"X: a\rb", b"Keep-Alive: 1", b"Cookie: \xff",
+    b"X: a\rb", b"Keep-Alive: 1", b"Cookie: \xff", b"X-Real-IP: 1", b"Proxy: 1",
 ]  # fmt: skip
 STARTS = [
     b"GET / HTTP/1.1", b"GET / HTTP/1.0", b"POST /x HTTP/1.1", b"OPTIONS * HTTP/1.1", b"GET * HTTP/1.1",
@@ -108,7 +108,7 @@ def request_facts(
     kept = [line for line in head.lines if not line.startswith(b"X-Never-Seen")]
     return [
         head.method, head.target, head.minor, head.host, head.length, head.keep_alive, head.websocket,
-        head.te_trailers, head.forwarding, kept,
+        head.te_trailers, [(field.name, field.value) for field in head.forwarding or ()], kept,
     ]  # fmt: skip
 
 
@@ -179,6 +179,10 @@ def test_remembered_lines_are_bounded() -> None:
             table.learn(line)
     assert len(table.seen) <= 4096
     assert max(map(len, table.seen)) <= 256
+    for size in range(500):
+        table.learn(b"X" * size + b": y")
+    assert len(table._by_name) <= 1024
+    assert max(map(len, table._by_name)) <= 256
 
 
 @pytest.mark.parametrize(

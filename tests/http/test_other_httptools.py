@@ -9,6 +9,7 @@ import pytest
 from httptools import HttpParserError
 
 from balancer.http import head, syntax
+from balancer.http.fields import FieldTable
 from tests.connections.test_upstream_connection import CASES as RESPONSES
 from tests.connections.test_upstream_connection import check as check_response
 from tests.connections.test_upstream_connection import observe
@@ -33,7 +34,8 @@ def _strictest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(syntax, "HttpRequestParser", RefusesAll)
     monkeypatch.setattr(syntax, "HttpResponseParser", RefusesAll)
     # As if no line had been met before: then each head is checked.
-    monkeypatch.setattr(head, "_known_request_field", lambda line, new: new)
+    learn = FieldTable.learn
+    monkeypatch.setattr(FieldTable, "learn", lambda table, line, **_: learn(table, line, remembered=False))
     monkeypatch.setattr(head, "_known_response_field", lambda line, new: new)
 
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from balancer.http.fields import Field
+from balancer.http.forwarded import ClientFacts
 from balancer.http.head import RequestHead
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.client_connection import ClientConnection
@@ -54,6 +56,9 @@ def test_an_idle_client_keeps_nothing_of_a_large_head(stage: Stage, case: str) -
     assert client.take() == OK
 
 
+_HELD = (ClientConnection, Exchange, RequestHead, ReadAhead, Attempt, Field, ClientFacts)
+
+
 def _bytes_held(connection: object) -> int:
     """How many bytes of strings a client connection holds, with its exchange and its heads."""
     total = 0
@@ -68,7 +73,7 @@ def _bytes_held(connection: object) -> int:
             total += len(one)
         elif isinstance(one, list | tuple):
             left += one
-        elif isinstance(one, ClientConnection | Exchange | RequestHead | ReadAhead | Attempt):
+        elif isinstance(one, _HELD):
             left += [getattr(one, slot, None) for slot in one.__slots__]
     return total
 

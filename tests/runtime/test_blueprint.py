@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from balancer.config.forwarded import ONLY_PROXIES_MAY_SEND
 from balancer.config.settings import Settings
 from balancer.runtime.blueprint import Blueprint, build_pools, check_settings, discovered
 from balancer.runtime.build import member_states
@@ -75,6 +76,7 @@ def test_carries_the_settings_in_seconds_and_bytes(ledger: Ledger) -> None:
         keepalive={"idle_timeout": "2s"},
         retry={"max_attempts": 5},
         trusted_proxies="10.0.0.0/8",
+        forwarded={"drop": "X-Acme-*", "keep": "X-Forwarded-Prefix"},
         access_log={"sample": 0.5, "fields": "time,status"},
         log_level="debug",
         policy="round_robin",
@@ -85,6 +87,8 @@ def test_carries_the_settings_in_seconds_and_bytes(ledger: Ledger) -> None:
     }
     assert message["limits"]["header_bytes"] == 16384
     assert message["trusted_proxies"] == ["10.0.0.0/8"]
+    told = [name.lower() for name in ONLY_PROXIES_MAY_SEND]
+    assert message["forwarded"] == {"told": [*told, "x-acme-*"], "kept": ["x-forwarded-prefix"]}
     assert message["access_log"] == {"enabled": True, "sample": 0.5}
     assert message["log_level"] == "debug"
     (pool,) = message["pools"]

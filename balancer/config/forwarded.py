@@ -1,0 +1,117 @@
+"""Which header fields only a trusted proxy may send (L1), as some app or framework believes each of them."""
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+
+from balancer.config.groups import Group
+from balancer.config.types import CommaList
+
+# Dropped of whoever is not in TRUSTED_PROXIES; `*` stands for all that begin so. Spelt as they are really
+# sent: look-alikes with the other of `-` and `_` are dropped of everybody. Without what we set ourselves.
+ONLY_PROXIES_MAY_SEND: tuple[str, ...] = (
+    # Everybody believes one of these: -Port, -Prefix, -Ssl, -Scheme, -Server, -Uri, -User, -Client-Cert.
+    "X-Forwarded-*",
+    # The client's address: Rails (Client-IP), PHP programs, request-ip and its like of Node, mod_wsgi,
+    # ASP.NET; set by CDNs, clouds, Envoy, ingress-nginx and WebLogic's plug-ins.
+    "X-Forwarded", "Forwarded-For", "X-Client-IP", "Client-IP", "True-Client-IP", "X-Cluster-Client-IP",
+    "X-Original-For", "X-Original-Forwarded-For", "CF-Connecting-IP", "CF-Connecting-IPv6", "CF-Pseudo-IPv4",
+    "Fastly-Client-IP", "Fly-Client-IP", "X-Envoy-External-Address", "X-Azure-ClientIP", "X-Azure-SocketIP",
+    "X-AppEngine-User-IP", "CloudFront-Viewer-Address", "Proxy-Client-IP", "WL-Proxy-Client-IP",
+    # The scheme: Tornado, mod_wsgi, Plack, IIS, Pylons programs.
+    "X-Scheme", "X-Url-Scheme", "X-Https", "Front-End-Https", "X-Original-Proto", "X-ARR-SSL", "CF-Visitor",
+    "Fastly-SSL", "CloudFront-Forwarded-Proto", "WL-Proxy-SSL",
+    # The host and the path: Symfony of old, IIS, ASP.NET, mod_wsgi, gunicorn (the two with underscores).
+    "X-Host", "X-Original-Host", "X-Original-URL", "X-Original-URI", "X-Original-Prefix", "X-Rewrite-URL",
+    "X-Script-Name", "SCRIPT_NAME", "PATH_INFO",
+    # Who has logged in: Django, Authelia, oauth2-proxy, Grafana, Kubernetes.
+    "Remote-User", "Remote-Groups", "Remote-Name", "Remote-Email", "X-Remote-User", "X-Remote-Group",
+    "X-WebAuth-User", "X-Auth-Request-*",
+    # The client's certificate, as nginx is told to name it, IIS, ALB.
+    "X-Client-Cert", "X-SSL-Client-*", "SSL-Client-*", "X-ARR-ClientCert", "X-Amzn-Mtls-*",
+)  # fmt: skip
+_SET_HERE = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "forwarded")
+_NEVER = ("proxy", "client-cert", "client-cert-chain")
+# What these mean is understood, or used, before it is asked who sent them.
+_NEEDED = (
+    "connection", "content-length", "cookie", "date", "expect", "host", "keep-alive", "proxy-authorization",
+    "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "via", "x-request-id",
+)  # fmt: skip
+_NAME = re.compile(r"[!#$%&'+\-.^_`|~0-9A-Za-z]+")
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+def _covers(pattern: str, name: str) -> bool:
+    pattern, name = _plain(pattern), _plain(name)
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
+
+
+def _parse_names(value: object) -> object:
+    if isinstance(value, list | tuple):
+        for name in value:
+            if not isinstance(name, str) or _NAME.fullmatch(name.removesuffix("*")) is None:
+                raise ValueError(f"has no name of a header field ({name}); write X-Acme-User, or X-Acme-*")
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_parse_names), CommaList]
+
+
+class ForwardedSettings(Group):
+    """Exceptions from, and additions to, what only a trusted proxy may send."""
+
+    drop: Names = Field(
+        default=(),
+        description="More header fields that only a trusted proxy may send, as those listed below: "
+        "`X-Acme-User`, or all that begin so, `X-Acme-*`. Clients' own are dropped.",
+    )
+    keep: Names = Field(
+        default=(),
+        description="Of those fields, the ones that are passed on from everybody nevertheless: "
+        "`X-Forwarded-Prefix`. Safe only where the app does not believe them.",
+    )
+
+    @field_validator("drop")
+    @classmethod
+    def _may_be_dropped(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if needed := next((each for each in _NEEDED if _covers(name, each)), None):
+                raise ValueError(f"has {name}, but {needed} is needed; write names that only proxies send")
+            if any(_covers(each, name) for each in (*_SET_HERE, *_NEVER, *ONLY_PROXIES_MAY_SEND)):
+                raise ValueError(f"has {name}, which is dropped anyway; remove it")
+        return names
+
+    @field_validator("keep")
+    @classmethod
+    def _would_be_dropped(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        dropped = info.data.get("drop", ())
+        for name in names:
+            plain = _plain(name)
+            if plain.endswith("*"):
+                raise ValueError(f"has {name}; write out the names, so that no other is kept")
+            if plain in _SET_HERE:
+                raise ValueError(
+                    f"has {name}, which the balancer sets itself; where a proxy in front shall set it, put "
+                    "that into TRUSTED_PROXIES"
+                )
+            if plain in _NEVER:
+                raise ValueError(f"has {name}, which is never passed on; remove it")
+            if plain in map(_plain, dropped):
+                raise ValueError(f"has {name}, which FORWARDED__DROP has too; remove one of them")
+            if not any(_covers(pattern, plain) for pattern in (*ONLY_PROXIES_MAY_SEND, *dropped)):
+                raise ValueError(f"has {name}, which is passed on anyway; remove it")
+        return names
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """All names and patterns of what only a trusted proxy may send, in lower case."""
+        return tuple(name.lower() for name in (*ONLY_PROXIES_MAY_SEND, *self.drop))
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The exceptions, in lower case."""
+        return tuple(name.lower() for name in self.keep)

@@ -1,0 +1,71 @@
+"""Says in the log which peers send what only proxies can know, and are not trusted (L4).
+
+Without it nothing would tell why an app that redirects http to https does so for ever, where the proxy in
+front that ends TLS is not in TRUSTED_PROXIES.
+"""
+
+from collections.abc import Callable, Sequence
+from ipaddress import IPv6Address, ip_address
+from typing import Any
+
+from balancer.clock import Clock
+from balancer.http.fields import Field
+
+# Proxies of one's own mostly have private addresses; from the internet anybody sends these fields.
+_PRIVATE_NETWORKS = 100
+_PUBLIC_EVERY_NS = 3_600_000_000_000
+_NAMES = 4
+_NAME_LENGTH = 40
+
+
+class UntrustedPeers:
+    """Tells of each network of peers once (IPv4 /24, IPv6 /64): of a hundred private ones, and of one public
+    one an hour. What several workers tell of one network is logged once."""
+
+    __slots__ = ("_clock", "_public_ns", "_said", "_tell", "_trusts_others")
+
+    def __init__(self, tell: Callable[[dict[str, Any]], object], clock: Clock, trusts_others: bool) -> None:
+        self._tell = tell
+        self._clock = clock
+        self._trusts_others = trusts_others
+        self._said: set[str] = set()  # of private ones
+        self._public_ns = -1 << 62  # when a public one may be told of
+
+    def seen(self, address: str, sent: Sequence[Field]) -> None:
+        """The peer at `address` is not trusted, and has sent these fields."""
+        if not address:
+            return
+        ip = ip_address(address)
+        network = ip.exploded[:19] if isinstance(ip, IPv6Address) else address.rpartition(".")[0]
+        if ip.is_global:
+            now = self._clock.monotonic_ns()
+            if now < self._public_ns:
+                return
+            self._public_ns = now + _PUBLIC_EVERY_NS
+        elif network in self._said or len(self._said) >= _PRIVATE_NETWORKS:
+            return
+        else:
+            self._said.add(network)
+        level = "info" if ip.is_global else "warning"
+        once = f"not trusted: {network}"
+        self._tell({"type": "log", "level": level, "message": self._text(address, sent), "once": once})
+
+    def _text(self, address: str, sent: Sequence[Field]) -> str:
+        names = list(
+            dict.fromkeys(
+                field.line.partition(b":")[0][:_NAME_LENGTH].decode("latin-1")
+                for field in sent
+                if field.name != b"x-request-id"
+            )
+        )
+        more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+        remedy = (
+            "add it to BALANCER_TRUSTED_PROXIES"
+            if self._trusts_others
+            else f"set BALANCER_TRUSTED_PROXIES={address}"
+        )
+        return (
+            f"{address} sends {', '.join(names[:_NAMES])}{more}, but is not in TRUSTED_PROXIES: the app is "
+            f"told that the client is {address} and its scheme http. If {address} is a proxy of yours, "
+            f"{remedy}; behind one that ends TLS, an app that redirects http to https would do so for ever"
+        )

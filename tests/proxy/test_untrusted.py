@@ -1,0 +1,113 @@
+"""Who sends what only proxies can know, and is not trusted: told once, with what to set."""
+
+from typing import Any
+
+import pytest
+
+from balancer.http.fields import FORWARDING, Field
+from balancer.proxy.untrusted import UntrustedPeers
+from tests.fakes.wire import FakeClock
+from tests.proxy.conftest import MakeStage
+from tests.proxy.stage import Stage
+
+HOUR = 3600.0
+SPOOFED = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: 1.1.1.1\r\n\r\n"
+
+
+class Scene:
+    def __init__(self, trusts_others: bool = False) -> None:
+        self.clock = FakeClock()
+        self.told: list[dict[str, Any]] = []
+        self.peers = UntrustedPeers(self.told.append, self.clock, trusts_others)
+
+    def see(self, address: str, *names: str) -> int:
+        """How often it has been told of anybody by now."""
+        fields = [Field(FORWARDING, f"{name}: x".encode()) for name in names or ("X-Forwarded-Proto",)]
+        self.peers.seen(address, fields)
+        return len(self.told)
+
+
+def test_a_peer_is_told_of_once_with_what_to_set(stage: Stage) -> None:
+    for _ in range(3):
+        client = stage.ask(SPOOFED)
+        stage.answer()
+        stage.ask(SPOOFED, client)
+        stage.answer()
+    (told,) = stage.told
+    assert told == {
+        "type": "log",
+        "level": "warning",
+        "once": "not trusted: 198.51.100",
+        "message": "198.51.100.7 sends X-Forwarded-Proto, X-Forwarded-For, but is not in TRUSTED_PROXIES: "
+        "the app is told that the client is 198.51.100.7 and its scheme http. If 198.51.100.7 is a proxy of "
+        "yours, set BALANCER_TRUSTED_PROXIES=198.51.100.7; behind one that ends TLS, an app that redirects "
+        "http to https would do so for ever",
+    }
+
+
+@pytest.mark.parametrize("trusted", [["198.51.100.7"], ["192.0.2.1"]], ids=["trusted", "another is"])
+def test_a_trusted_peer_is_not_told_of(make_stage: MakeStage, trusted: list[str]) -> None:
+    stage = make_stage(trusted_proxies=trusted)
+    stage.ask(SPOOFED)
+    stage.answer()
+    remedies = [
+        "; behind" in one["message"] and "add it to BALANCER_TRUSTED" in one["message"] for one in stage.told
+    ]
+    assert remedies == ([] if trusted == ["198.51.100.7"] else [True])
+
+
+def test_an_ordinary_client_is_not_told_of(stage: Stage) -> None:
+    stage.ask(b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-ID: 1\r\nX_Forwarded_For: 1.1.1.1\r\n\r\n")
+    stage.answer()
+    assert stage.told == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "both"),
+    [
+        ("10.0.0.1", "10.0.0.200", False),
+        ("10.0.0.1", "10.0.1.1", True),
+        ("fd00::1", "fd00::2:0:0:1", False),
+        ("fd00::1", "fd00:0:0:1::1", True),
+    ],
+)
+def test_private_networks_are_told_of_once_each(first: str, second: str, both: bool) -> None:
+    scene = Scene()
+    scene.see(first)
+    assert scene.see(second) == 1 + both
+    scene.clock.advance(HOUR)
+    assert scene.see(first) == 1 + both
+    assert {one["level"] for one in scene.told} == {"warning"}
+
+
+def test_no_more_than_a_hundred_private_networks_are_told_of() -> None:
+    scene = Scene()
+    for number in range(200):
+        scene.see(f"10.0.{number}.1")
+    assert len(scene.told) == 100
+
+
+def test_of_public_ones_one_an_hour_is_told_of() -> None:
+    scene = Scene()
+    assert [scene.see(f"8.8.{number}.8") for number in range(3)] == [1, 1, 1]
+    scene.clock.advance(HOUR - 1)
+    assert scene.see("8.8.9.8") == 1
+    assert scene.see("10.0.0.1") == 2
+    scene.clock.advance(1)
+    assert scene.see("2606:4700::1") == 3
+    assert [one["level"] for one in scene.told] == ["info", "warning", "info"]
+    assert scene.told[-1]["once"] == "not trusted: 2606:4700:0000:0000"
+
+
+def test_what_is_told_is_bounded_and_names_no_ids_and_no_values() -> None:
+    scene = Scene()
+    scene.see("10.0.0.1", "X-Request-ID", "X-Forwarded-" + "a" * 100, *(f"X-Forwarded-{n}" for n in range(9)))
+    (told,) = scene.told
+    start = (
+        f"10.0.0.1 sends X-Forwarded-{'a' * 28}, X-Forwarded-0, X-Forwarded-1, X-Forwarded-2 and 6 more, but"
+    )
+    assert told["message"].startswith(start)
+
+
+def test_a_peer_without_an_address_is_not_told_of() -> None:
+    assert Scene().see("") == 0

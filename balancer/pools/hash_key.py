@@ -7,6 +7,7 @@ from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
 from balancer.http.head import RequestHead
+from balancer.http.headers import find_value
 
 
 class Client(Protocol):
@@ -14,6 +15,9 @@ class Client(Protocol):
 
     def client_address(self, head: RequestHead) -> str:
         """The client's IP address, seen through trusted proxies."""
+
+    def lines(self, head: RequestHead) -> bytes:
+        """What the app is told of the client, as header lines with their CRLF."""
 
 
 # The key of a request as an unsigned 64-bit number, or NO_KEY where it does not bring what is asked for.
@@ -37,7 +41,7 @@ def hash_key(source: str) -> HashKey:
         value_of, wanted = _NAMED[kind], name.encode()
 
         def named(head: RequestHead, client: Client) -> int:
-            value = value_of(head, wanted)
+            value = value_of(head, client, wanted)
             return _number(value) if value else NO_KEY
 
         return named
@@ -48,11 +52,16 @@ def _number(value: bytes) -> int:
     return int.from_bytes(blake2b(value, digest_size=8).digest())
 
 
-def _header(head: RequestHead, name: bytes) -> bytes | None:
-    return head.find(name.lower())
+def _header(head: RequestHead, client: Client, name: bytes) -> bytes | None:
+    """As the app sees it, with what it is told of the client: a head that is repeated is rendered already."""
+    name = name.lower()
+    value = head.find(name)
+    if value is None and not head.outgoing:
+        value = find_value(client.lines(head).split(b"\r\n"), name)
+    return value
 
 
-def _cookie(head: RequestHead, name: bytes) -> bytes | None:
+def _cookie(head: RequestHead, client: Client, name: bytes) -> bytes | None:
     """RFC 6265 section 5.4: one Cookie field; names are case-sensitive, and the first one counts."""
     for pair in (head.find(b"cookie") or b"").split(b";"):
         found, equals, value = pair.strip(b" \t").partition(b"=")
@@ -61,7 +70,7 @@ def _cookie(head: RequestHead, name: bytes) -> bytes | None:
     return None
 
 
-def _query(head: RequestHead, name: bytes) -> bytes | None:
+def _query(head: RequestHead, client: Client, name: bytes) -> bytes | None:
     """The first parameter of this name, however it is encoded: `a%20b` and `a+b` are the same key."""
     for pair in head.target.partition(b"?")[2].split(b"&"):
         found, _, value = pair.partition(b"=")

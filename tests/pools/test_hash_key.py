@@ -4,7 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from balancer.http.fields import REQUEST_KINDS, FieldTable
+from balancer.http.forwarding import Forwarding
 from balancer.http.head import parse_request_head
+from balancer.http.wire import render_request
 from balancer.pools.hash_key import NO_KEY, hash_key
 
 
@@ -14,6 +17,9 @@ class Client:
 
     def client_address(self, head: object) -> str:
         return self.address
+
+    def lines(self, head: object) -> bytes:
+        return b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\n" % (self.address.encode(), self.address.encode())
 
 
 def key(source: str, target: str = "/", *fields: str, client: str = "192.0.2.1") -> int:
@@ -86,3 +92,29 @@ def test_a_key_is_the_same_in_every_process(value: str) -> None:
 @pytest.mark.parametrize("target", ["/?%zz=1&user=%f", "/?&&&=&user", "/?user=%00"])
 def test_odd_queries_do_no_harm(target: str) -> None:
     assert key("query:user", target) >= NO_KEY
+
+
+@pytest.mark.parametrize("trusted", [[], ["192.0.2.1"]], ids=["untrusted", "trusted"])
+@pytest.mark.parametrize(
+    "name", ["X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Forwarded", "X-Forwarded-Prefix", "X-User"]
+)
+def test_a_header_is_what_the_app_gets_and_the_same_for_a_head_that_is_repeated(
+    name: str, trusted: list[str]
+) -> None:
+    """What proxies say is not among a head's own lines, but among those that are sent."""
+    peer = Forwarding(trusted).peer("192.0.2.1")
+    by = hash_key(f"header:{name}")
+    block = (
+        b"Host: a\r\nX-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Host: b\r\nForwarded: for=2.2.2.2\r\n"
+        b"X-Forwarded-Prefix: /p\r\nX-User: 7\r\n\r\n"
+    )
+    table = FieldTable(REQUEST_KINDS, ["x-forwarded-*"])
+    head = parse_request_head(b"GET /1 HTTP/1.1\r\n" + block, 1000, 100, None, table)
+    first = by(head, peer)
+    sent = render_request(head, peer, b"id", b"b").split(b"\r\n")
+    again = parse_request_head(b"GET /2 HTTP/1.1\r\n" + block, 1000, 100, head, table)
+    assert again is head
+    assert by(again, peer) == first
+    values = [line.partition(b": ")[2] for line in sent if line.startswith(name.encode() + b": ")]
+    assert first == (key("header:X-User", "/", f"X-User: {values[0].decode()}") if values else NO_KEY)
+    assert (first == NO_KEY) is (name == "X-Forwarded-Prefix" and not trusted)

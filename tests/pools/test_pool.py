@@ -191,6 +191,9 @@ class SomeClient:
     def client_address(self, head: RequestHead) -> str:
         return "192.0.2.1"
 
+    def lines(self, head: RequestHead) -> bytes:
+        return b""
+
 
 def test_requests_without_a_key_go_by_the_other_policy() -> None:
     policy, keyless = Hashing(), Watching()

@@ -251,7 +251,7 @@ class Forwarding:
 
     def trusts(self, address: str) -> bool:
         """Whether the address belongs to a trusted proxy."""
-        return self.known(address.encode())[1]
+        return bool(self._ipv4 or self._ipv6) and self.known(address.encode())[1]
 
     def known(self, node: bytes) -> tuple[str, bool]:
         """The address of a node, "" where it has none, and whether a trusted proxy has it."""

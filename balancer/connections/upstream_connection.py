@@ -41,6 +41,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_count_limit",
         "_head_limit",
         "_informed",
+        "_informed_request",
         "_left",
         "_method",
         "_state",
@@ -84,7 +85,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._state = _IDLE
         self._method = b""
         self._left = 0
-        self._informed = 0  # 1xx responses so far
+        self._informed = 0  # 1xx responses to the request of this number
+        self._informed_request = 0
         self._chunks: ChunkedDecoder | None = None
         self._buffer = b""
 
@@ -95,7 +97,6 @@ class UpstreamConnection(asyncio.Protocol):
         self.upgrading = upgrading
         self.requests += 1
         self._method = method
-        self._informed = 0
         self._state = _HEAD
 
     def release(self) -> None:
@@ -245,6 +246,9 @@ class UpstreamConnection(asyncio.Protocol):
             if head.status == 101:
                 self._switch(reader, head, data[end:])
                 return
+            if self._informed_request != self.requests:
+                self._informed_request = self.requests
+                self._informed = 0
             self._informed += 1
             if self._informed > INFORMATIONAL_LIMIT:
                 raise ProtocolError(MALFORMED_RESPONSE, f"more than {INFORMATIONAL_LIMIT} 1xx responses")

@@ -93,7 +93,10 @@ class ClientConnection(asyncio.Protocol):
         try:
             state = self._state
             if state == _HEAD:
-                self._read_requests(self._ahead.take() + data if self._ahead.data else data, 0)
+                if self._ahead.data:
+                    self._read_requests(self._ahead.take() + data, 0, self._searched)
+                else:
+                    self._read_requests(data, 0, 0)
             elif state == _BODY:
                 self._read_body(data)
             elif state == _HOLD:
@@ -282,12 +285,15 @@ class ClientConnection(asyncio.Protocol):
         data, start = self._ahead.data, self._ahead.start
         self._ahead.put(b"", 0)
         try:
-            self._read_requests(data, start)
+            self._read_requests(data, start, start + self._searched)
         except Exception as error:
             self._crashed(error)
 
-    def _read_requests(self, data: bytes, start: int) -> None:
-        """Start an exchange for each whole head in `data` from `start` on, as long as they end at once."""
+    def _read_requests(self, data: bytes, start: int, search: int) -> None:
+        """Start an exchange for each whole head in `data` from `start` on, as long as they end at once.
+
+        Before `search` the first one does not end.
+        """
         proxy = self._proxy
         limits = proxy.limits
         exchange = self._exchange
@@ -299,7 +305,7 @@ class ClientConnection(asyncio.Protocol):
                     ahead.put(data, start)
                     self._pause_reading()
                     return
-                end = data.find(HEAD_END, start + self._searched) + 4
+                end = data.find(HEAD_END, search) + 4
                 if end < 4 or end - start > limits.header_bytes:
                     self._wait_for_head(data[start:])
                     return
@@ -321,6 +327,7 @@ class ClientConnection(asyncio.Protocol):
                 if self._state != _HEAD or not ahead.data:
                     return
                 data, start = ahead.data, ahead.start
+                search = start
                 ahead.put(b"", 0)
         except ProtocolError as error:
             self.refuse(error)

@@ -39,6 +39,7 @@ from balancer.http.syntax import (
     check_method,
     check_request_fields,
     check_response_fields,
+    known_status_lines,
     parse_status_line,
     request_line_fault,
 )
@@ -49,6 +50,7 @@ HEAD_END = b"\r\n\r\n"
 REQUEST_FIELDS = FieldTable(REQUEST_KINDS)
 _RESPONSE_FIELDS = FieldTable(RESPONSE_KINDS)
 _known_response_field = _RESPONSE_FIELDS.seen.get
+_known_status_line = known_status_lines.get
 
 _BLOCK_LIMIT = 1024  # larger ones are not kept: an idle client must stay cheap
 _KEEP_ALIVE = [b"keep-alive"]
@@ -248,7 +250,7 @@ def parse_response_head(raw: bytes, method: bytes, count_limit: int, checked: bo
     `patience` looks at what is refused, and calls again with what it made of it, which it has `checked`.
     """
     start, _, block = raw[:-4].partition(b"\r\n")
-    minor, status, status_line = parse_status_line(start)
+    minor, status, status_line = _known_status_line(start) or parse_status_line(start)
     if block.count(b"\n") >= count_limit:
         raise ProtocolError(RESPONSE_HEAD_TOO_LARGE, f"more than {count_limit} header fields")
     head = ResponseHead(status, status_line, minor == 1)

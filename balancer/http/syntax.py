@@ -36,8 +36,8 @@ COMMON_METHODS = frozenset([b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE
 # section 3.4).
 _NOT_SERVED = frozenset([b"CONNECT", b"PRI"])
 
-# Status lines taken apart once.
-_status_lines: dict[bytes, tuple[int, int, bytes]] = {}
+# Status lines taken apart once; read directly by `head`.
+known_status_lines: dict[bytes, tuple[int, int, bytes]] = {}
 _STATUS_LINES = 1024
 _STATUS_LINE_BYTES = 64
 
@@ -123,18 +123,15 @@ def _check_grammar(block: bytes, failure: Failure, error: HttpParserError) -> No
 
 def parse_status_line(line: bytes) -> tuple[int, int, bytes]:
     """A status line as (minor version, status, the line as it is sent on: always HTTP/1.1)."""
-    known = _status_lines.get(line)
-    if known is not None:
-        return known
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
         raise ProtocolError(MALFORMED_RESPONSE, "the status line is not one of HTTP/1.0 or 1.1")
     version, code, phrase = match.groups()
-    if len(_status_lines) >= _STATUS_LINES:
-        _status_lines.clear()
+    if len(known_status_lines) >= _STATUS_LINES:
+        known_status_lines.clear()
     parsed = (1 if version == b"1" else 0, int(code), b"HTTP/1.1 %b %b" % (code, phrase or b""))
     if len(line) <= _STATUS_LINE_BYTES:
-        _status_lines[line] = parsed
+        known_status_lines[line] = parsed
     return parsed
 
 

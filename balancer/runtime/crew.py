@@ -7,15 +7,18 @@ from typing import Protocol
 
 from balancer.clock import Clock
 from balancer.errors import BalancerError
+from balancer.runtime.adoption import abandon, adopt, release
 from balancer.runtime.channel import Message
+from balancer.runtime.memory import room_for_a_worker
 from balancer.runtime.process_stats import read_stats
-from balancer.runtime.slot import Process, Slot, SlotState
+from balancer.runtime.slot import Life, Process, Slot, SlotState
+from balancer.runtime.watchdog import Finding, Watchdog
+from balancer.runtime.worker_log import WorkerLog
 from balancer.runtime.worker_process import Ended, OnEnded, OnMessage
 from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.samples import WorkerSample
 
 ADOPT_AFTER = 1.0
-_SAID_KEPT = 4096  # of what is said once; then it is forgotten
 
 
 class Spawn(Protocol):
@@ -72,7 +75,10 @@ class Crew:
         clock: Clock,
         log: logging.Logger,
         events: CrewEvents,
+        has_room: Callable[[], bool] = room_for_a_worker,
     ) -> None:
+        """`has_room`: whether there is memory for one more worker."""
+        self._has_room = has_room
         self._slots = [Slot(number) for number in range(workers)]
         self._spawn = spawn
         self._start_message = start_message
@@ -82,8 +88,9 @@ class Crew:
         self._events = events
         self._established = False
         self._stopping = False
-        self._said: set[str] = set()  # what all workers would say, and one has said
-        self._handlers: dict[str, Callable[[Slot, Message], None]] = {
+        self._worker_log = WorkerLog(log)
+        self._leaving: list[tuple[Slot, Life]] = []  # which are superseded, and still there
+        self._handlers: dict[str, Callable[[Slot, Life, Message], None]] = {
             "ready": self._on_ready,
             "heartbeat": self._on_heartbeat,
             "access": self._on_access,
@@ -105,30 +112,61 @@ class Crew:
             self._start(slot)
 
     def tick(self) -> None:
-        """Kill who is silent, start who is due, find a sibling for sockets that nobody serves."""
+        """Look after who is silent, start who is due, find a sibling for sockets that nobody serves."""
         now = self._now()
+        for slot, life in self._lives():
+            self._watch(slot, life, now)
         for slot in self._slots:
-            if slot.tick_is_silent() and slot.process is not None:
-                self._log.error(
-                    "worker %d (pid %d) does not answer; killing it", slot.number, slot.process.pid
-                )
-                slot.process.kill()
             if self._stopping:
                 continue
             if slot.is_due(now):
                 self._start(slot)
             if slot.is_lingering(now, ADOPT_AFTER):
-                self._adopt(slot)
+                adopt(self._slots, slot, self._log)
+
+    def _lives(self) -> list[tuple[Slot, Life]]:
+        return [(slot, slot.life) for slot in self._slots if slot.life is not None] + self._leaving
+
+    def _watch(self, slot: Slot, life: Life, now: float) -> None:
+        who = (slot.number, life.process.pid)
+        match life.watchdog.tick():
+            case Finding.SILENT:
+                self._log.warning("worker %d (pid %d) does not answer; its stack goes to stderr", *who)
+                life.process.ask_for_stack()
+            case Finding.LATE:
+                self._log.warning("worker %d (pid %d) is late, but at work: it is left alone", *who)
+            case Finding.STUCK if life is slot.life and self._may_supersede(slot):
+                self._log.error("worker %d (pid %d) is stuck; its successor takes over", *who)
+                self._supersede(slot, life, now)
+            case Finding.STUCK:
+                self._log.error("worker %d (pid %d) does not answer; killing it", *who)
+                life.process.kill()
+
+    def _may_supersede(self, slot: Slot) -> bool:
+        """Whether the successor can be ready before the one that is stuck goes: what that one has counted,
+        sent and accepted may still come to a good end."""
+        return slot.state is SlotState.READY and not self._stopping and self._has_room()
+
+    def _supersede(self, slot: Slot, life: Life, now: float) -> None:
+        self._leaving.append((slot, life))
+        slot.vacated(now)
+        abandon(self._slots, slot)
+
+    def _dismiss(self, slot: Slot) -> None:
+        """The slot is served again: those before may end what they do, if they do anything."""
+        for life in [life for of, life in self._leaving if of is slot]:
+            if not (life.watchdog.is_well and life.process.send({"type": "retire"})):
+                life.process.kill()
 
     def broadcast(self, message: Message) -> None:
         """Send a change to all workers. One that cannot take it would work on old state, so it is killed."""
-        for slot in self._slots:
-            self._send(slot, message)
+        for slot, life in self._lives():
+            self._send(slot, life, message)
 
-    def _send(self, slot: Slot, message: Message) -> None:
-        if slot.process is not None and not slot.process.send(message):
+    def _send(self, slot: Slot, life: Life, message: Message) -> None:
+        if not life.process.send(message):
             self._log.error("worker %d cannot be reached by its channel; killing it", slot.number)
-            slot.process.kill()
+            life.process.kill()
 
     def drain(self) -> None:
         """Tell all workers to finish and exit; `gone` follows."""
@@ -139,14 +177,13 @@ class Crew:
     def kill(self) -> None:
         """End all workers at once; `gone` follows."""
         self._stopping = True
-        for slot in self._slots:
-            if slot.process is not None:
-                slot.process.kill()
+        for _, life in self._lives():
+            life.process.kill()
         self._check_gone()
 
     def running(self) -> int:
         """How many worker processes there are."""
-        return sum(slot.process is not None for slot in self._slots)
+        return len(self._lives())
 
     def unready(self) -> list[str]:
         """A sentence for each worker that is not ready; none when all are."""
@@ -160,9 +197,9 @@ class Crew:
         """For the metrics; reads /proc. May be called from another thread."""
         samples = []
         for slot in self._slots:
-            process = slot.process
+            life = slot.life
             ended_cpu = slot.cpu_seconds
-            stats = read_stats(process.pid if process is not None else 0)
+            stats = read_stats(life.process.pid if life is not None else 0)
             samples.append(
                 WorkerSample(
                     slot.number,
@@ -178,35 +215,45 @@ class Crew:
     def _start(self, slot: Slot) -> None:
         slot.incarnation += 1
         page = self._ledger.take_page()
+        life = Life(slot.incarnation, page, Watchdog(partial(self._ledger.fingerprint, page)))
         try:
-            process = self._spawn(
+            life.process = self._spawn(
                 self._start_message(slot.number, page),
-                on_message=partial(self._message, slot, slot.incarnation),
-                on_ended=partial(self._ended, slot, page),
+                on_message=partial(self._message, slot, life),
+                on_ended=partial(self._ended, slot, life),
             )
         except OSError as error:
             self._ledger.fold(page)
             self._startup_error(slot, f"worker {slot.number} cannot be started: {error.strerror or error}")
-            slot.ended(self._now(), 0.0)
+            slot.vacated(self._now())
             return
-        slot.started(process, page)
+        slot.started(life)
 
-    def _ended(self, slot: Slot, page: int, ended: Ended) -> None:
-        was, process = slot.state, slot.process
-        self._ledger.fold(page)
-        now = self._now()
-        delay = slot.ended(now, ended.cpu_seconds)
-        self._abandon(slot)
+    def _ended(self, slot: Slot, life: Life, ended: Ended) -> None:
+        self._ledger.fold(life.page)
+        slot.cpu_seconds += ended.cpu_seconds
+        if (slot, life) in self._leaving:
+            self._leaving.remove((slot, life))
+            self._log.info("worker %d's predecessor (pid %d) has ended", slot.number, life.process.pid)
+        else:
+            self._replace(slot, life, ended)
         if self._stopping:
             self._check_gone()
+
+    def _replace(self, slot: Slot, life: Life, ended: Ended) -> None:
+        was = slot.state
+        now = self._now()
+        delay = slot.vacated(now)
+        abandon(self._slots, slot)
+        if self._stopping:
             return
         if was is SlotState.STARTING:
             if slot.fatal is None:
                 self._startup_error(slot, f"worker {slot.number} ended before it was ready ({ended})")
         else:
-            pid = process.pid if process is not None else 0
             when = f"in {delay:g} s" if delay else "now"
-            self._log.error("worker %d (pid %d) ended (%s); replacing it %s", slot.number, pid, ended, when)
+            who = (slot.number, life.process.pid)
+            self._log.error("worker %d (pid %d) ended (%s); replacing it %s", *who, ended, when)
         if not self._stopping and slot.is_due(now):
             self._start(slot)
 
@@ -218,30 +265,6 @@ class Crew:
             self._log.error("%s; trying again, less and less often", error)
         slot.fatal = error
 
-    def _adopt(self, slot: Slot) -> None:
-        ready = [sibling for sibling in self._slots if sibling.state is SlotState.READY]
-        adopted = [each.adopted_by for each in self._slots]
-        for sibling in sorted(ready, key=lambda each: adopted.count(each.number)):
-            if sibling.process is not None and sibling.process.send({"type": "adopt", "slot": slot.number}):
-                slot.adopted_by = sibling.number
-                self._log.warning(
-                    "worker %d accepts for worker %d until it is back", sibling.number, slot.number
-                )
-                return
-
-    def _abandon(self, ended: Slot) -> None:
-        """What the ended worker had adopted needs another one."""
-        for slot in self._slots:
-            if slot.adopted_by == ended.number:
-                slot.adopted_by = None
-
-    def _release(self, slot: Slot) -> None:
-        if slot.adopted_by is not None:
-            sibling = self._slots[slot.adopted_by]
-            slot.adopted_by = None
-            if sibling.process is not None:
-                sibling.process.send({"type": "release", "slot": slot.number})
-
     def _check_gone(self) -> None:
         if not self.running():
             self._events.gone()
@@ -251,63 +274,54 @@ class Crew:
 
     # Messages of workers
 
-    def _message(self, slot: Slot, incarnation: int, message: Message) -> None:
-        slot.heard()
+    def _message(self, slot: Slot, life: Life, message: Message) -> None:
+        life.watchdog.heard()
         handler = self._handlers.get(message.get("type", ""))
         if handler is None:
-            raise BalancerError(f"worker {slot.number}.{incarnation} sent an unknown message: {message}")
-        handler(slot, message)
+            raise BalancerError(f"worker {slot.number}.{life.incarnation} sent an unknown message: {message}")
+        handler(slot, life, message)
 
-    def _on_ready(self, slot: Slot, message: Message) -> None:
+    def _on_ready(self, slot: Slot, life: Life, message: Message) -> None:
         slot.became_ready(self._now())
-        self._release(slot)
+        release(self._slots, slot)
+        self._dismiss(slot)
         if slot.restarts:
             self._log.info("worker %d is ready again", slot.number)
         if not self._established and not self.unready():
             self._established = True
             self._events.established()
 
-    def _on_heartbeat(self, slot: Slot, message: Message) -> None:
+    def _on_heartbeat(self, slot: Slot, life: Life, message: Message) -> None:
         """Having been heard is all."""
 
-    def _on_access(self, slot: Slot, message: Message) -> None:
+    def _on_access(self, slot: Slot, life: Life, message: Message) -> None:
         self._events.access(message["records"])
 
-    def _on_failures(self, slot: Slot, message: Message) -> None:
+    def _on_failures(self, slot: Slot, life: Life, message: Message) -> None:
         self._events.failures(message["records"])
 
-    def _on_released(self, slot: Slot, message: Message) -> None:
-        self._ledger.release(slot.page, message["rows"])
+    def _on_released(self, slot: Slot, life: Life, message: Message) -> None:
+        self._ledger.release(life.page, message["rows"])
 
-    def _on_eject(self, slot: Slot, message: Message) -> None:
+    def _on_eject(self, slot: Slot, life: Life, message: Message) -> None:
         verdict = self._events.suspected(slot.number, message)
         if verdict is not None:
-            self._send(slot, verdict)
+            self._send(slot, life, verdict)
 
-    def _on_doubt(self, slot: Slot, message: Message) -> None:
+    def _on_doubt(self, slot: Slot, life: Life, message: Message) -> None:
         self._events.doubted(slot.number, message)
 
-    def _on_recovered(self, slot: Slot, message: Message) -> None:
+    def _on_recovered(self, slot: Slot, life: Life, message: Message) -> None:
         self._events.recovered(message)
 
-    def _on_loop(self, slot: Slot, message: Message) -> None:
+    def _on_loop(self, slot: Slot, life: Life, message: Message) -> None:
         self._events.looped(message)
 
-    def _on_elsewhere(self, slot: Slot, message: Message) -> None:
+    def _on_elsewhere(self, slot: Slot, life: Life, message: Message) -> None:
         self._events.elsewhere(message)
 
-    def _on_log(self, slot: Slot, message: Message) -> None:
-        once = message.get("once")
-        if once is not None:
-            if once in self._said:
-                return
-            if len(self._said) >= _SAID_KEPT:
-                self._said.clear()
-            self._said.add(once)
-        text = f"worker {slot.number}: {message['message']}"
-        if message.get("traceback"):
-            text = f"{text}\n{message['traceback'].rstrip()}"
-        self._log.log(logging.getLevelNamesMapping()[message["level"].upper()], "%s", text)
+    def _on_log(self, slot: Slot, life: Life, message: Message) -> None:
+        self._worker_log.take(slot.number, message)
 
-    def _on_fatal(self, slot: Slot, message: Message) -> None:
+    def _on_fatal(self, slot: Slot, life: Life, message: Message) -> None:
         self._startup_error(slot, f"worker {slot.number} cannot start: {message['error']}")

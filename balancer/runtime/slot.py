@@ -4,15 +4,12 @@ from enum import Enum
 from typing import Protocol
 
 from balancer.runtime.channel import Message
+from balancer.runtime.watchdog import Watchdog
 
 GOOD_LIFE = 60.0
 FIRST_DELAY = 0.5
 MAX_DELAY = 30.0
-# Ticks are 0.25 s. Silence is counted in ticks, not in time: when the supervisor itself was stopped for a
-# while, one tick has passed, and no worker is killed for it.
 TICK = 0.25
-SILENT_TICKS = 40
-STARTING_TICKS = 120
 
 
 class Process(Protocol):
@@ -23,8 +20,24 @@ class Process(Protocol):
     def send(self, message: Message) -> bool:
         """Queue a message."""
 
+    def ask_for_stack(self) -> None:
+        """Have it write what it is doing to stderr, even in the middle of a turn of its loop."""
+
     def kill(self) -> None:
         """End it at once."""
+
+
+class Life:
+    """One incarnation: its page of the stats segment, its process once that is started, and its watchdog."""
+
+    __slots__ = ("incarnation", "page", "process", "watchdog")
+
+    process: Process
+
+    def __init__(self, incarnation: int, page: int, watchdog: Watchdog) -> None:
+        self.incarnation = incarnation
+        self.page = page
+        self.watchdog = watchdog
 
 
 class Backoff:
@@ -57,15 +70,13 @@ class Slot:
 
     __slots__ = (
         "_backoff",
-        "_silent",
         "adopted_by",
         "cpu_seconds",
         "down_since",
         "fatal",
         "incarnation",
+        "life",
         "number",
-        "page",
-        "process",
         "ready_at",
         "restart_at",
         "state",
@@ -75,8 +86,7 @@ class Slot:
         self.number = number
         self.incarnation = 0  # how many lives it had
         self.state = SlotState.EMPTY
-        self.process: Process | None = None
-        self.page = 0
+        self.life: Life | None = None  # the incarnation that serves it, or is about to
         self.ready_at = 0.0
         self.restart_at = 0.0
         self.down_since: float | None = None  # since when nobody serves it; None while ready, or before start
@@ -84,38 +94,32 @@ class Slot:
         self.fatal: str | None = None  # the start-up error last logged; None again once ready
         self.cpu_seconds = 0.0  # of ended incarnations
         self._backoff = Backoff()
-        self._silent = 0
 
     @property
     def restarts(self) -> int:
         """Incarnations after the first."""
         return max(0, self.incarnation - 1)
 
-    def started(self, process: Process, page: int) -> None:
-        """A new incarnation runs, and owns `page` of the segment."""
-        self.process = process
-        self.page = page
+    def started(self, life: Life) -> None:
+        """A new incarnation runs."""
+        self.life = life
         self.state = SlotState.STARTING
-        self._silent = 0
-
-    def heard(self) -> None:
-        """It has said something."""
-        self._silent = 0
 
     def became_ready(self, now: float) -> None:
         """It accepts clients."""
+        assert self.life is not None
+        self.life.watchdog.ready = True
         self.state = SlotState.READY
         self.ready_at = now
         self.down_since = None
         self.fatal = None
 
-    def ended(self, now: float, cpu_seconds: float) -> float:
-        """Its process is gone. Gives the delay after which the next one shall start."""
+    def vacated(self, now: float) -> float:
+        """Its incarnation has ended, or serves it no more. The delay after which the next one shall start."""
         good_life = now - self.ready_at if self.state is SlotState.READY else 0.0
         delay = self._backoff.ended(good_life)
         self.state = SlotState.EMPTY
-        self.process = None
-        self.cpu_seconds += cpu_seconds
+        self.life = None
         self.restart_at = now + delay
         if self.down_since is None:
             self.down_since = now
@@ -128,10 +132,3 @@ class Slot:
     def is_lingering(self, now: float, patience: float) -> bool:
         """Whether clients have waited in its accept queue for longer than `patience` seconds."""
         return self.adopted_by is None and self.down_since is not None and now - self.down_since > patience
-
-    def tick_is_silent(self) -> bool:
-        """Count one tick; True on the one at which the worker has been silent for too long."""
-        if self.process is None:
-            return False
-        self._silent += 1
-        return self._silent == (SILENT_TICKS if self.state is SlotState.READY else STARTING_TICKS)

@@ -5,6 +5,7 @@ leads it out again. One event loop, no threads; everything it knows comes by the
 """
 
 import asyncio
+import faulthandler
 import gc
 import socket
 import sys
@@ -23,6 +24,7 @@ from balancer.runtime.acceptor import Doors
 from balancer.runtime.channel import Channel, Message
 from balancer.runtime.serving import Serving
 from balancer.runtime.uplink import Uplink
+from balancer.runtime.watchdog import STACK_SIGNAL
 from balancer.telemetry.access_log import AccessLog
 from balancer.telemetry.segment import Segment
 
@@ -48,6 +50,7 @@ class Worker:
         self._handlers: dict[str, Callable[[Message], None]] = {
             "start": self._start.set_result,
             "drain": lambda _: self._ask_to_leave(and_end=True),
+            "retire": lambda _: self._ask_to_leave(and_end=False),  # a successor serves its socket
         }
 
     async def run(self) -> int:
@@ -159,6 +162,7 @@ async def _run(channel_fd: int, segment_fd: int, *listener_fds: int) -> int:
 def main(arguments: list[str]) -> int:
     """The process: exit code 0 when led out, 1 after a start-up error."""
     signals.ignore_all()
+    faulthandler.register(STACK_SIGNAL, all_threads=False)
     return uvloop.run(_run(*map(int, arguments)))
 
 

@@ -7,6 +7,7 @@ given to another only when every incarnation that may know it has let go of it.
 
 import threading
 from collections.abc import Iterable
+from zlib import crc32
 
 from balancer.errors import FAILURES, StartupError
 from balancer.telemetry import columns
@@ -118,6 +119,14 @@ class Ledger:
             for row, pages in list(self._leaving.items()):
                 pages.discard(index)
                 self._free_if_released(row)
+
+    def fingerprint(self, index: int) -> int:
+        """A number that is nearly surely another one once the owner of page `index` has counted anything."""
+        page = self._live[index]
+        total = 0
+        for (kind, _), row in self._rows.items():
+            total = crc32(page.row(row)[: WIDTH[kind]], total)
+        return total
 
     def total(self, kind: Kind, row: int) -> list[int]:
         """The row's cells summed over the base page and all live ones; `WIDTH[kind]` numbers."""

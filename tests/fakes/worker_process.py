@@ -14,6 +14,7 @@ class FakeProcess:
         self.start = start
         self.sent: list[Message] = []
         self.killed = False
+        self.stacks = 0  # how often it was asked for one
         self.reachable = True
         self._on_message = on_message
         self._on_ended = on_ended
@@ -29,6 +30,9 @@ class FakeProcess:
         if self.reachable:
             self.sent.append(message)
         return self.reachable
+
+    def ask_for_stack(self) -> None:
+        self.stacks += 1
 
     def kill(self) -> None:
         self.killed = True

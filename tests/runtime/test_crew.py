@@ -8,7 +8,8 @@ import pytest
 from balancer.errors import BalancerError
 from balancer.runtime.channel import Message
 from balancer.runtime.crew import Crew
-from balancer.runtime.slot import SILENT_TICKS, TICK
+from balancer.runtime.slot import TICK
+from balancer.runtime.watchdog import SILENT_TICKS, STACK_TICKS
 from balancer.telemetry import columns as c
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import Ledger
@@ -29,6 +30,7 @@ class Scene:
         self.records: list[list[object]] = []
         self.errors: list[dict[str, object]] = []
         self.verdict: Message | None = None
+        self.room = True
         self.crew = Crew(
             workers,
             spawn=self.spawn,
@@ -37,6 +39,7 @@ class Scene:
             clock=self.clock,
             log=logging.getLogger("test"),
             events=self,
+            has_room=lambda: self.room,
         )
 
     def established(self) -> None:
@@ -187,14 +190,100 @@ def test_a_lone_worker_has_nobody_to_adopt_its_queue(alone: Scene) -> None:
     assert alone.spawn.last.sent == []
 
 
-def test_a_silent_worker_is_killed(scene: Scene) -> None:
-    process, *others = scene.start_all()
-    for _ in range(SILENT_TICKS):
-        assert not process.killed
-        for other in others:
-            other.say("heartbeat")
+def be_silent(scene: Scene, silent: FakeProcess, ticks: int = SILENT_TICKS) -> None:
+    """All others are heard with each tick."""
+    for _ in range(ticks):
+        for other in scene.spawn.processes:
+            if other is not silent:
+                other.say("heartbeat")
         scene.crew.tick()
+
+
+def test_a_silent_worker_is_asked_for_its_stack(scene: Scene) -> None:
+    process, *others = scene.start_all()
+    be_silent(scene, process, STACK_TICKS - 1)
+    assert process.stacks == 0
+    be_silent(scene, process, 1)
+    assert [each.stacks for each in (process, *others)] == [1, 0, 0]
+
+
+def test_a_stuck_worker_is_killed_when_its_successor_is_ready(scene: Scene) -> None:
+    process, *others = scene.start_all()
+    be_silent(scene, process, SILENT_TICKS - 1)
+    assert len(scene.spawn.processes) == 3
+    be_silent(scene, process, 1)
+    assert (len(scene.spawn.processes), scene.spawn.last.slot, process.killed) == (4, 0, False)
+    scene.spawn.last.say("ready")
     assert [each.killed for each in (process, *others)] == [True, False, False]
+    process.end(cpu_seconds=1.5)
+    assert scene.crew.unready() == []
+    assert scene.crew.running() == 3
+    assert scene.crew.samples()[0].restarts == 1
+    assert scene.crew.samples()[0].cpu_seconds >= 1.5
+
+
+def test_a_late_worker_that_counts_is_left_alone(scene: Scene) -> None:
+    row = scene.ledger.row(Kind.LISTENER, "x")
+    process, *_ = scene.start_all()
+    for _ in range(2 * SILENT_TICKS):
+        scene.segment.page(process.start["page"]).row(row)[c.LISTENER_CONNECTIONS_TOTAL] += 1
+        be_silent(scene, process, 1)
+    assert (len(scene.spawn.processes), process.killed, process.stacks) == (3, False, 1)
+
+
+def test_one_that_answers_again_before_its_successor_is_ready_ends_what_it_does(scene: Scene) -> None:
+    process, *_ = scene.start_all()
+    be_silent(scene, process)
+    process.say("heartbeat")
+    scene.spawn.last.say("ready")
+    assert (process.killed, process.sent[-1]) == (False, {"type": "retire"})
+    process.say("drained")
+    process.end(0)
+    assert (scene.crew.running(), len(scene.spawn.processes)) == (3, 4)
+
+
+def test_one_that_is_superseded_still_hears_of_changes_and_lets_go_of_rows(scene: Scene) -> None:
+    process, *_ = scene.start_all()
+    be_silent(scene, process)
+    scene.crew.broadcast({"type": "pool"})
+    assert process.sent[-1] == {"type": "pool"}
+    row = scene.ledger.row(Kind.UPSTREAM, "default", "a")
+    scene.ledger.retire(Kind.UPSTREAM, "default", "a")
+    for each in scene.spawn.processes:
+        assert scene.ledger.row(Kind.UPSTREAM, "default", "b") != row
+        each.say("released", rows=[row])
+    assert scene.ledger.row(Kind.UPSTREAM, "default", "c") == row
+
+
+def test_without_memory_for_two_a_stuck_worker_is_killed_first(scene: Scene) -> None:
+    scene.room = False
+    process, *_ = scene.start_all()
+    be_silent(scene, process)
+    assert (process.killed, len(scene.spawn.processes)) == (True, 3)
+    process.end()
+    assert len(scene.spawn.processes) == 4
+
+
+def test_a_stuck_worker_is_waited_for_at_the_end_and_killed_with_the_others(scene: Scene) -> None:
+    process, *_ = scene.start_all()
+    be_silent(scene, process)
+    scene.crew.drain()
+    for each in scene.spawn.processes[1:]:
+        each.end(0)
+    assert scene.said == ["established"]
+    scene.crew.kill()
+    assert process.killed
+    process.end()
+    assert scene.said == ["established", "gone"]
+
+
+def test_a_stuck_workers_queue_is_adopted_until_its_successor_is_ready(scene: Scene) -> None:
+    process, sibling, _ = scene.start_all()
+    be_silent(scene, process)
+    scene.pass_time(1.25)
+    assert sibling.sent == [{"type": "adopt", "slot": 0}]
+    scene.spawn.last.say("ready")
+    assert sibling.sent[-1] == {"type": "release", "slot": 0}
 
 
 def test_after_a_pause_of_the_supervisor_nobody_is_killed(scene: Scene) -> None:

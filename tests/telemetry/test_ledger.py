@@ -147,3 +147,13 @@ def test_endless_coming_and_going_fits(ledger: Ledger) -> None:
         ledger.row(Kind.UPSTREAM, "default", str(number))
         ledger.retire(Kind.UPSTREAM, "default", str(number))
     assert ledger.entities(Kind.UPSTREAM) == []
+
+
+def test_a_fingerprint_changes_with_what_its_owner_counts(ledger: Ledger, segment: Segment) -> None:
+    row = ledger.row(Kind.LISTENER, "x")
+    first, second = ledger.take_page(), ledger.take_page()
+    before = ledger.fingerprint(first)
+    segment.page(second).row(row)[c.LISTENER_CONNECTIONS_TOTAL] = 1
+    assert ledger.fingerprint(first) == before
+    segment.page(first).row(row)[c.LISTENER_CONNECTIONS_TOTAL] = 1
+    assert ledger.fingerprint(first) != before

@@ -1,0 +1,34 @@
+"""Accept queues that no worker serves (L6): a sibling accepts for their slots until these have one again."""
+
+import logging
+from collections.abc import Sequence
+
+from balancer.runtime.slot import Slot, SlotState
+
+
+def adopt(slots: Sequence[Slot], slot: Slot, log: logging.Logger) -> None:
+    """A worker that is ready, the one that has adopted the fewest, accepts for `slot`, if there is one."""
+    ready = [sibling for sibling in slots if sibling.state is SlotState.READY]
+    adopted = [each.adopted_by for each in slots]
+    for sibling in sorted(ready, key=lambda each: adopted.count(each.number)):
+        assert sibling.life is not None  # as it is ready
+        if sibling.life.process.send({"type": "adopt", "slot": slot.number}):
+            slot.adopted_by = sibling.number
+            log.warning("worker %d accepts for worker %d until it is back", sibling.number, slot.number)
+            return
+
+
+def abandon(slots: Sequence[Slot], gone: Slot) -> None:
+    """What the worker of slot `gone` had adopted needs another one."""
+    for slot in slots:
+        if slot.adopted_by == gone.number:
+            slot.adopted_by = None
+
+
+def release(slots: Sequence[Slot], slot: Slot) -> None:
+    """`slot` has a worker again."""
+    if slot.adopted_by is not None:
+        sibling = slots[slot.adopted_by]
+        slot.adopted_by = None
+        if sibling.life is not None:
+            sibling.life.process.send({"type": "release", "slot": slot.number})

@@ -1,0 +1,94 @@
+"""A real worker that is stuck is replaced with its stack logged; one that is only late loses nothing."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.app_replica import AppReplica, app_replica
+from tests.fakes.instance import Balancer, get, gone, running
+
+# Each waits for a silence of ten seconds.
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+POLICY = """
+import os
+import time
+
+from balancer.policies.round_robin import RoundRobin
+
+
+class Slow(RoundRobin):
+    summary = "as slow as a file says"
+
+    def pick(self, key, tried):
+        if os.path.exists(os.environ["STUCK"]):
+            while not os.path.exists(os.environ["FREE"]):
+                pass
+        if os.path.exists(os.environ["LATE"]):
+            time.sleep(1.0)
+        return super().pick(key, tried)
+"""
+REQUESTS = 14  # of a second each: one turn of the loop
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "slow_policy.py").write_text(POLICY)
+    for name in ("STUCK", "LATE", "FREE"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    return tmp_path
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[AppReplica]:
+    async with app_replica() as one:
+        yield one
+
+
+@pytest.fixture
+async def balancer(places: Path, app: AppReplica) -> AsyncIterator[Balancer]:
+    # Nothing is asked of the policy twice for one request, however late its worker is.
+    patient = {"RETRY__MAX_ATTEMPTS": "1", "TIMEOUTS__CONNECT": "60s"}
+    async with running(UPSTREAMS=app.address, POLICY="slow_policy:Slow", WORKERS="1", **patient) as started:
+        await started.becomes_ready()
+        yield started
+
+
+async def test_one_that_does_not_answer_logs_where_it_is(balancer: Balancer, places: Path) -> None:
+    (silent,) = balancer.workers()
+    (places / "STUCK").touch()
+    hanging = asyncio.create_task(get(balancer.port))
+    await balancer.says(f"worker 0 (pid {silent}) does not answer; its stack goes to stderr")
+    await balancer.says("slow_policy.py")
+    (places / "FREE").touch()
+    assert (await hanging).status == 200
+    assert balancer.workers() == [silent]
+
+
+async def test_one_that_is_stuck_is_replaced(balancer: Balancer, places: Path) -> None:
+    (stuck,) = balancer.workers()
+    (places / "STUCK").touch()
+    hanging = asyncio.create_task(get(balancer.port))
+    await balancer.says(f"worker 0 (pid {stuck}) does not answer")
+    (places / "STUCK").unlink()  # it is where it is
+    await balancer.says(f"worker 0 (pid {stuck}) is stuck; its successor takes over")
+    await balancer.says("worker 0 is ready again")
+    await gone(stuck)
+    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+        await hanging
+    assert (await get(balancer.port)).status == 200
+    assert stuck not in balancer.workers()
+
+
+async def test_one_that_is_late_answers_all(balancer: Balancer, places: Path) -> None:
+    (late,) = balancer.workers()
+    (places / "LATE").touch()
+    answers = await asyncio.gather(*(get(balancer.port) for _ in range(REQUESTS)))
+    assert [answer.status for answer in answers] == [200] * REQUESTS
+    assert await balancer.says(f"worker 0 (pid {late}) is late, but at work: it is left alone")
+    assert balancer.workers() == [late]

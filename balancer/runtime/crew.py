@@ -10,6 +10,7 @@ from balancer.errors import BalancerError
 from balancer.runtime.adoption import abandon, adopt, release
 from balancer.runtime.channel import Message
 from balancer.runtime.memory import room_for_a_worker
+from balancer.runtime.predecessors import Predecessors
 from balancer.runtime.process_stats import read_stats
 from balancer.runtime.slot import Life, Process, Slot, SlotState
 from balancer.runtime.watchdog import Finding, Watchdog
@@ -89,7 +90,7 @@ class Crew:
         self._established = False
         self._stopping = False
         self._worker_log = WorkerLog(log)
-        self._leaving: list[tuple[Slot, Life]] = []  # which are superseded, and still there
+        self._predecessors = Predecessors()
         self._handlers: dict[str, Callable[[Slot, Life, Message], None]] = {
             "ready": self._on_ready,
             "heartbeat": self._on_heartbeat,
@@ -125,7 +126,7 @@ class Crew:
                 adopt(self._slots, slot, self._log)
 
     def _lives(self) -> list[tuple[Slot, Life]]:
-        return [(slot, slot.life) for slot in self._slots if slot.life is not None] + self._leaving
+        return [(slot, slot.life) for slot in self._slots if slot.life is not None] + [*self._predecessors]
 
     def _watch(self, slot: Slot, life: Life, now: float) -> None:
         who = (slot.number, life.process.pid)
@@ -148,15 +149,9 @@ class Crew:
         return slot.state is SlotState.READY and not self._stopping and self._has_room()
 
     def _supersede(self, slot: Slot, life: Life, now: float) -> None:
-        self._leaving.append((slot, life))
+        self._predecessors.add(slot, life)
         slot.vacated(now)
         abandon(self._slots, slot)
-
-    def _dismiss(self, slot: Slot) -> None:
-        """The slot is served again: those before may end what they do, if they do anything."""
-        for life in [life for of, life in self._leaving if of is slot]:
-            if not (life.watchdog.is_well and life.process.send({"type": "retire"})):
-                life.process.kill()
 
     def broadcast(self, message: Message) -> None:
         """Send a change to all workers. One that cannot take it would work on old state, so it is killed."""
@@ -232,8 +227,7 @@ class Crew:
     def _ended(self, slot: Slot, life: Life, ended: Ended) -> None:
         self._ledger.fold(life.page)
         slot.cpu_seconds += ended.cpu_seconds
-        if (slot, life) in self._leaving:
-            self._leaving.remove((slot, life))
+        if self._predecessors.ended(slot, life):
             self._log.info("worker %d's predecessor (pid %d) has ended", slot.number, life.process.pid)
         else:
             self._replace(slot, life, ended)
@@ -284,7 +278,7 @@ class Crew:
     def _on_ready(self, slot: Slot, life: Life, message: Message) -> None:
         slot.became_ready(self._now())
         release(self._slots, slot)
-        self._dismiss(slot)
+        self._predecessors.dismiss(slot)
         if slot.restarts:
             self._log.info("worker %d is ready again", slot.number)
         if not self._established and not self.unready():

@@ -31,6 +31,9 @@ WITHOUT_EFFECT: dict[int, str] = {
 # Of a bug, or of a debugger: they end the process as ever, but Python says where it was.
 _CRASHES = (signal.SIGTRAP, signal.SIGSYS)
 
+# By which the supervisor asks a worker for its stack.
+STACK = signal.SIGUSR1
+
 _ALL = (*STOPPING, *WITHOUT_EFFECT)
 _HELD = (*_ALL, signal.SIGPIPE, signal.SIGXFSZ)  # the interpreter ignores these two, as soon as it runs
 
@@ -51,9 +54,11 @@ def outside_the_loop() -> None:
 
 
 def ignore_all() -> None:
-    """In a worker, also when a whole process or control group is signalled."""
+    """In a worker, also when a whole process or control group is signalled. At STACK it writes its stack to
+    stderr, whatever it is doing."""
     for number in _ALL:
         signal.signal(number, signal.SIG_IGN)
+    faulthandler.register(STACK, STDERR, all_threads=False)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)  # see `held`
     say_crashes()
 
@@ -76,9 +81,14 @@ def say_crashes() -> None:
         faulthandler.register(number, STDERR, chain=True)
 
 
-def _exit_at_once(number: int, frame: object) -> NoReturn:
+def stderr_is_read() -> bool:
+    """Whether a few KiB can be written there: what nobody reads would stop the process that writes."""
     poller = select.poll()
     poller.register(STDERR, select.POLLOUT)
-    if poller.poll(0):  # else nobody reads it
+    return bool(poller.poll(0))
+
+
+def _exit_at_once(number: int, frame: object) -> NoReturn:
+    if stderr_is_read():
         os.write(STDERR, f"balancer: {name_of(number)} while it does not serve: exiting at once\n".encode())
     os._exit(128 + number)

@@ -10,12 +10,9 @@ it to do. One that is late goes on counting in its page of the stats segment; on
     any ---(heard)---> well
 """
 
-import signal
 from collections.abc import Callable
 from enum import Enum, auto
 
-# A worker's handler of this one writes its stack to stderr, whatever it is doing.
-STACK_SIGNAL = signal.SIGUSR1
 # In ticks of `slot.TICK` (0.25 s), not in time: when the supervisor itself was stopped for a while, one tick
 # has passed, and no worker is blamed for it.
 HEARTBEAT_TICKS = 4

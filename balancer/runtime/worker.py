@@ -5,7 +5,6 @@ leads it out again. One event loop, no threads; everything it knows comes by the
 """
 
 import asyncio
-import faulthandler
 import gc
 import socket
 import sys
@@ -24,7 +23,6 @@ from balancer.runtime.acceptor import Doors
 from balancer.runtime.channel import Channel, Message
 from balancer.runtime.serving import Serving
 from balancer.runtime.uplink import Uplink
-from balancer.runtime.watchdog import STACK_SIGNAL
 from balancer.telemetry.access_log import AccessLog
 from balancer.telemetry.segment import Segment
 
@@ -162,7 +160,6 @@ async def _run(channel_fd: int, segment_fd: int, *listener_fds: int) -> int:
 def main(arguments: list[str]) -> int:
     """The process: exit code 0 when led out, 1 after a start-up error."""
     signals.ignore_all()
-    faulthandler.register(STACK_SIGNAL, all_threads=False)
     return uvloop.run(_run(*map(int, arguments)))
 
 

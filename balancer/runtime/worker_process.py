@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from balancer.runtime import signals
 from balancer.runtime.channel import Channel, Message
-from balancer.runtime.watchdog import STACK_SIGNAL
 
 LAST_GRACE = 1.0  # seconds between the end of the channel and the end of the process
 
@@ -94,8 +93,8 @@ class WorkerProcess:
 
     def ask_for_stack(self) -> None:
         """Have it write what it is doing to stderr, even in the middle of a turn of its loop."""
-        if self._ended is None:
-            signal.pidfd_send_signal(self._pidfd, STACK_SIGNAL)
+        if self._ended is None and signals.stderr_is_read():
+            signal.pidfd_send_signal(self._pidfd, signals.STACK)
 
     def kill(self) -> None:
         """End it at once, whatever it does; `on_ended` follows."""

@@ -1,0 +1,34 @@
+"""Incarnations that are superseded, and still there (L6), until they have ended what they do."""
+
+from collections.abc import Iterator
+
+from balancer.runtime.slot import Life, Slot
+
+
+class Predecessors:
+    """Of all slots. What one of them has counted, sent and accepted may still come to a good end."""
+
+    __slots__ = ("_lives",)
+
+    def __init__(self) -> None:
+        self._lives: list[tuple[Slot, Life]] = []
+
+    def __iter__(self) -> Iterator[tuple[Slot, Life]]:
+        return iter(self._lives)
+
+    def add(self, slot: Slot, life: Life) -> None:
+        """It serves the slot no more; its successor is about to."""
+        self._lives.append((slot, life))
+
+    def dismiss(self, slot: Slot) -> None:
+        """The slot is served again: those before end what they do, if they do anything."""
+        for of, life in self._lives:
+            if of is slot and not (life.watchdog.is_well and life.process.send({"type": "retire"})):
+                life.process.kill()
+
+    def ended(self, slot: Slot, life: Life) -> bool:
+        """A process has ended; whether it was one of them."""
+        if (slot, life) not in self._lives:
+            return False
+        self._lives.remove((slot, life))
+        return True

@@ -90,18 +90,16 @@ class Connecting:
             self._wait()  # those who came before go first
             return
         # As `again`, without its calls: nearly every attempt of all is this one.
-        upgrades = head.websocket
-        upstream = pool.choose(key, (), now, pinned, b"" if upgrades else head.method)
+        method = b"" if head.websocket else head.method  # no upgrade is sent again
+        upstream = pool.choose(key, (), now, pinned, method)
         if upstream is None:
             self._found_none()
             return
         self.tried = (upstream,)
         self.attempts = 1
-        connection = (
-            None
-            if upgrades
-            else self._proxy.connector.take(upstream, now, head.method not in pool.retry.methods)
-        )
+        # An app that refuses an upgrade by closing must not look like one that closed while idle.
+        careful = method not in pool.retry.methods
+        connection = self._proxy.connector.take(upstream, now, careful) if method else None
         if connection is not None:
             exchange.send(upstream, connection, True, now)
         else:
@@ -180,7 +178,7 @@ class Connecting:
 
     def _take(self, upstream: Upstream, now: int) -> UpstreamConnection | None:
         head = self._exchange.head
-        if head.websocket:  # an app that refuses it by closing must not look like one that closed while idle
+        if head.websocket:
             return None
         careful = head.method not in self._pool.retry.methods
         return self._proxy.connector.take(upstream, now, careful)

@@ -138,7 +138,9 @@ class Connector:
 
         def protocol() -> UpstreamConnection:
             created_ns = self._clock.monotonic_ns()
-            connection = UpstreamConnection(upstream, pool, self._head_limit, self._count_limit, created_ns)
+            connection = UpstreamConnection(
+                upstream, pool, self._loop, self._head_limit, self._count_limit, created_ns
+            )
             connection.generation = generation
             return connection
 

@@ -8,6 +8,7 @@ them, or while nobody has asked, ends the connection.
 import asyncio
 from contextlib import closing
 
+from balancer.connections.intake import LARGE_READ, Intake
 from balancer.connections.last_words import broke_at_end, is_break, last_words
 from balancer.connections.roles import IdleOwner, ResponseReader
 from balancer.errors import (
@@ -43,12 +44,14 @@ class UpstreamConnection(asyncio.Protocol):
         "_informed",
         "_informed_request",
         "_left",
+        "_loop",
         "_method",
         "_state",
         "closed",
         "created_ns",
         "generation",
         "idle_since_ns",
+        "intake",
         "owner",
         "reader",
         "requests",
@@ -61,13 +64,21 @@ class UpstreamConnection(asyncio.Protocol):
     )  # fmt: skip
 
     transport: asyncio.Transport
+    intake: Intake
 
     def __init__(
-        self, upstream: Upstream, owner: IdleOwner, head_limit: int, count_limit: int, created_ns: int
+        self,
+        upstream: Upstream,
+        owner: IdleOwner,
+        loop: asyncio.AbstractEventLoop,
+        head_limit: int,
+        count_limit: int,
+        created_ns: int,
     ) -> None:
         # for the connection's life
         self.upstream = upstream
         self.owner = owner
+        self._loop = loop
         self._head_limit = head_limit
         self._count_limit = count_limit
         self.created_ns = created_ns
@@ -121,6 +132,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # asyncio's stub says BaseTransport
+        self.intake = Intake(self.transport, self._loop, self._go_on)
 
     def data_received(self, data: bytes) -> None:
         reader = self.reader
@@ -136,10 +148,17 @@ class UpstreamConnection(asyncio.Protocol):
                 self._read_body(reader, data)
             else:
                 reader.tunnel_data(data)
+            if len(data) >= LARGE_READ:
+                self.intake.rest()
         except ProtocolError as error:
             reader.upstream_failed(error.failure, error.detail)
         except Exception as error:
             reader.crashed(error)
+
+    def _go_on(self) -> None:
+        """The next turn, after a rest."""
+        if self.reader is not None and self._chunks is not None and self._chunks.more:
+            self.data_received(b"")
 
     def eof_received(self) -> bool:
         """A FIN: nothing more will come. The transport closes itself after this, when what was written has
@@ -166,7 +185,9 @@ class UpstreamConnection(asyncio.Protocol):
             self.owner.discard(self, "upstream_closed")
             return
         try:
-            if exc is not None:
+            while self.reader is reader and self._chunks is not None and self._chunks.more:
+                self._read_body(reader, b"")  # there is no other turn
+            if exc is not None and self.reader is reader:
                 self._read_last_words(reader)
             if self.reader is reader:
                 self._end_reading(reader)
@@ -295,6 +316,8 @@ class UpstreamConnection(asyncio.Protocol):
         if chunks.done and not chunks.trailers:
             reader.response(head, body, True)
             return
+        if chunks.more:
+            self.intake.rest()
         reader.response(head, body, False)
         if fault is not None and self.reader is reader:
             raise fault
@@ -317,6 +340,8 @@ class UpstreamConnection(asyncio.Protocol):
             chunks = self._chunks
             assert chunks is not None
             body = chunks.feed(data)
+            if chunks.more:
+                self.intake.rest()
             if chunks.done:
                 if chunks.surplus:
                     self.reusable = False

@@ -8,11 +8,12 @@ from balancer.http.framing import CHUNKED
 class LengthDecoder:
     """Counts a body of known length; to be used as a `ChunkedDecoder` is."""
 
-    __slots__ = ("_left", "done", "surplus", "trailers")
+    __slots__ = ("_left", "done", "more", "surplus", "trailers")
 
     def __init__(self, length: int) -> None:
         self._left = length
         self.done = False
+        self.more = False
         self.surplus = b""
         self.trailers = b""
 

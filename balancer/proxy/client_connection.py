@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from balancer.connections.intake import LARGE_READ, Intake
 from balancer.connections.last_words import broke_at_end
 from balancer.errors import (
     HEAD_TIMEOUT,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _AHEAD_LIMIT = 64 * 1024  # bytes read ahead of the running exchange: above, reading pauses
 _AHEAD_LOW = 16 * 1024  # at most so many left: it goes on
+_REQUESTS_A_TURN = 16  # that end at once, as refused ones do, before the connection rests
 _SURPLUS_LIMIT = 100  # clients beyond the limit on connections that may linger with their refusal
 _DRAIN_GRACE_NS = 1_000_000_000  # for an idle client's next request, which may be on its way
 _LINGER_NS = 30_000_000_000  # in all, while the client goes on sending
@@ -48,12 +50,13 @@ _HEAD, _BODY, _HOLD, _TUNNEL, _TUNNEL_ENDED, _LINGER, _CLOSED = range(7)
 class ClientConnection(asyncio.Protocol):
     """The asyncio protocol of one client connection. `deadline_ns` is looked at by the sweep."""
 
-    __slots__ = ("_ahead", "_body", "_exchange", "_head", "_head_started", "_linger_end_ns",
-                 "_proxy", "_read_paused", "_reading", "_searched", "_state", "_tunnel", "_unsent",
+    __slots__ = ("_ahead", "_body", "_exchange", "_head", "_head_started", "_intake", "_linger_end_ns",
+                 "_proxy", "_reading", "_searched", "_state", "_tunnel", "_unsent",
                  "admitted", "deadline_ns", "peer", "transport", "write_paused")  # fmt: skip
 
     transport: asyncio.Transport
     peer: Peer
+    _intake: Intake
 
     def __init__(self, proxy: "Proxy") -> None:
         # for the connection's life
@@ -64,7 +67,6 @@ class ClientConnection(asyncio.Protocol):
         self._head_started = False  # a part of a head has come, and its deadline is set
         self._searched = 0  # bytes of it in which it does not end, and nothing is wrong so far
         self._reading = False  # inside `_read_requests`: an exchange that ends there does not start the next
-        self._read_paused = False
         self._linger_end_ns = 0
         self._unsent = 0  # bytes the client had not taken at its last deadline
         self.admitted = False  # counted against the limit on connections
@@ -80,6 +82,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # asyncio's stub says BaseTransport
         proxy = self._proxy
+        self._intake = Intake(self.transport, proxy.loop, self._go_on)
         peername = transport.get_extra_info("peername")
         self.peer = proxy.forwarding.peer(peername[0] if peername else "")
         self.deadline_ns = proxy.monotonic_ns() + proxy.timeouts.request_head_ns
@@ -102,12 +105,25 @@ class ClientConnection(asyncio.Protocol):
             elif state == _HOLD:
                 self._ahead.put(self._ahead.take() + data, 0)
                 if len(self._ahead) > _AHEAD_LIMIT:
-                    self._pause_reading()
+                    self._intake.hold()
             elif state == _TUNNEL:
                 assert self._tunnel is not None
                 self._tunnel.from_client(data)
             elif state == _LINGER and self.transport.get_write_buffer_size() == 0:
                 self.deadline_ns = min(self._proxy.monotonic_ns() + _LINGER_IDLE_NS, self._linger_end_ns)
+            if len(data) >= LARGE_READ:
+                self._intake.rest()
+        except Exception as error:
+            self._crashed(error)
+
+    def _go_on(self) -> None:
+        """The next turn, after a rest."""
+        try:
+            if self._state == _BODY:
+                if self._body is not None and self._body.more:
+                    self._read_body(b"")
+            elif self._state == _HEAD and self._ahead.data:
+                self._read_ahead()
         except Exception as error:
             self._crashed(error)
 
@@ -147,7 +163,7 @@ class ClientConnection(asyncio.Protocol):
                 self._exchange.client_paused(False)
             elif self._state == _HEAD:
                 if len(self._ahead) <= _AHEAD_LOW:
-                    self._resume_reading()
+                    self._intake.resume()
                 if self._ahead.data:
                     self._read_ahead()
         except Exception as error:
@@ -158,16 +174,16 @@ class ClientConnection(asyncio.Protocol):
     def read_on(self, wanted: bool) -> None:
         """Whether more of the request's body, or of the tunnel, can be used now."""
         if wanted:
-            self._resume_reading()
+            self._intake.resume()
         elif self._state == _BODY or self._state == _TUNNEL:
-            self._pause_reading()
+            self._intake.hold()
 
     def begin_tunnel(self, tunnel: Tunnel) -> None:
         """What was read ahead, and all that follows, belongs to the tunnel."""
         self._state = _TUNNEL
         self._tunnel = tunnel
         ahead = self._ahead.take()
-        self._resume_reading()  # before the upstream may ask to pause
+        self._intake.resume()  # before the upstream may ask to pause
         if ahead:
             tunnel.from_client(ahead)
 
@@ -189,8 +205,8 @@ class ClientConnection(asyncio.Protocol):
         self.deadline_ns = now_ns + self._proxy.timeouts.client_idle_ns
         if self._proxy.draining:
             self.drain()
-        if self._read_paused and len(self._ahead) <= _AHEAD_LOW:
-            self._resume_reading()
+        if self._intake.held and len(self._ahead) <= _AHEAD_LOW:
+            self._intake.resume()
         if self._ahead.data and not self._reading:
             self._read_ahead()
 
@@ -264,7 +280,7 @@ class ClientConnection(asyncio.Protocol):
     @property
     def paused_fd(self) -> int:
         """The descriptor if reading is paused, when only polling tells that the client left; else -1."""
-        return self.transport.get_extra_info("socket").fileno() if self._read_paused else -1
+        return self.transport.get_extra_info("socket").fileno() if self._intake.held else -1
 
     def peer_vanished(self, events: int) -> None:
         """Polling says that the client has closed while it was not being read.
@@ -299,11 +315,12 @@ class ClientConnection(asyncio.Protocol):
         exchange = self._exchange
         ahead = self._ahead
         self._reading = True
+        begun = 0
         try:
             while True:
                 if self.write_paused:  # it does not read its responses: no more of them
                     ahead.put(data, start)
-                    self._pause_reading()
+                    self._intake.hold()
                     return
                 end = data.find(HEAD_END, search) + 4
                 if end < 4 or end - start > limits.header_bytes:
@@ -326,6 +343,10 @@ class ClientConnection(asyncio.Protocol):
                     self._begin_body(head, data[end:])
                 if self._state != _HEAD or not ahead.data:
                     return
+                begun += 1
+                if begun == _REQUESTS_A_TURN:
+                    self._intake.rest()
+                    return
                 data, start = ahead.data, ahead.start
                 search = start
                 ahead.put(b"", 0)
@@ -344,7 +365,7 @@ class ClientConnection(asyncio.Protocol):
         if self._ahead.holds_head() and not self._head_started:
             self._head_started = True
             self.deadline_ns = self._proxy.monotonic_ns() + self._proxy.timeouts.request_head_ns
-        self._resume_reading()
+        self._intake.resume()
 
     def _begin_body(self, head: RequestHead, data: bytes) -> None:
         exchange = self._exchange
@@ -360,7 +381,9 @@ class ClientConnection(asyncio.Protocol):
         self._state = _HOLD if decoder.done else _BODY
         self._ahead.put(decoder.surplus, 0)
         if not decoder.done:
-            self._resume_reading()
+            self._intake.resume()
+        if decoder.more:
+            self._intake.rest()
         exchange.start(head, body, decoder.done and not decoder.trailers)
         if decoder.done and decoder.trailers and exchange.active:
             exchange.request_body(b"", True, self._proxy.request_fields.passed_trailers(decoder.trailers))
@@ -374,6 +397,8 @@ class ClientConnection(asyncio.Protocol):
         except ProtocolError as error:
             exchange.client_failed(error.failure, error.detail)
             return
+        if decoder.more:
+            self._intake.rest()
         if decoder.done:
             self._state = _HOLD
             self._ahead.put(decoder.surplus, 0)
@@ -409,7 +434,7 @@ class ClientConnection(asyncio.Protocol):
         self._ahead.put(b"", 0)
         self._state = _LINGER
         self._begin_lingering(self._proxy.monotonic_ns())
-        self._resume_reading()
+        self._intake.resume()
         if self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()
 
@@ -434,13 +459,3 @@ class ClientConnection(asyncio.Protocol):
                 self._exchange.client_gone()
             except Exception as error:
                 self._exchange.crashed(error)
-
-    def _pause_reading(self) -> None:
-        if not self._read_paused and not self.transport.is_closing():
-            self._read_paused = True
-            self.transport.pause_reading()
-
-    def _resume_reading(self) -> None:
-        if self._read_paused and not self.transport.is_closing():
-            self._read_paused = False
-            self.transport.resume_reading()

@@ -150,10 +150,10 @@ class Exchange:
         if self.attempt is None or self.attempt.connection.closed:
             return
         if paused:
-            self.attempt.connection.transport.pause_reading()
+            self.attempt.connection.intake.hold()
             return
         if self.tunnel is None or not self.tunnel.upstream_ended:  # else its FIN would be read once more
-            self.attempt.connection.transport.resume_reading()
+            self.attempt.connection.intake.resume()
         if self.tunnel is not None:
             self.tunnel.stay()
         else:
@@ -395,7 +395,7 @@ class Exchange:
         assert attempt is not None
         self.attempt = None
         if self.client.write_paused and not attempt.connection.closed:
-            attempt.connection.transport.resume_reading()  # else it would be paused for its next exchange
+            attempt.connection.intake.resume()  # else it would be paused for its next exchange
         # A request cut short leaves its connection in mid-message: it cannot serve another.
         attempt.end(attempt.outcome, now, None if self.request_whole else "not_reusable")
         self._end(now)

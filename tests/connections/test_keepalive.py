@@ -48,7 +48,7 @@ class Bench:
 
     def busy(self, created: int = 0, now: int = 0) -> UpstreamConnection:
         """A new connection that serves its first request."""
-        connection = UpstreamConnection(self.upstream, self.pool, 32768, 100, created)
+        connection = UpstreamConnection(self.upstream, self.pool, self.loop, 32768, 100, created)
         connection.generation = self.pool.generation
         self.transports.append(FakeTransport(self.loop, connection))
         self.use(connection, now)

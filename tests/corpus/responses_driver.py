@@ -152,7 +152,9 @@ class Recorder:
         self.seen = Response()
         self._setup = setup
         upstream = Upstream("app", "10.0.0.1", 8000, 1, memoryview(bytearray(8 * 512)).cast("q"))
-        self._connection = UpstreamConnection(upstream, self, setup.header_bytes, setup.header_count, 0)
+        self._connection = UpstreamConnection(
+            upstream, self, self.loop, setup.header_bytes, setup.header_count, 0
+        )
         self._transport = FakeTransport(self.loop, self._connection)
 
     def run(self, pieces: list[bytes]) -> Response:

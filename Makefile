@@ -12,7 +12,7 @@ TESTERS := $(shell expr $$(nproc) + 1)
 # What has been compiled once need not be compiled again by each of them, and by each process they start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo load test unit slow e2e lint types bench instructions faults overload clean
+.PHONY: help setup demo load test unit slow e2e lint types bench instructions faults hostile overload clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -67,6 +67,9 @@ instructions: $(STAMP)  ## instructions per exchange, in a minute (needs valgrin
 
 faults: $(STAMP)  ## what clients notice of ill replicas, in 20 min (VS=nginx,haproxy beside them; ARGS=--help)
 	$(BIN)/python -m loadtests.faults $(if $(VS),--vs $(VS)) $(ARGS)
+
+hostile: $(STAMP)  ## what good clients notice of attacks, in 6 min (VS=nginx,haproxy beside; ARGS=--help)
+	$(BIN)/python -m loadtests.hostile $(if $(VS),--vs $(VS)) $(ARGS)
 
 overload: $(STAMP)  ## what clients get when too much comes, in 13 min (VS=nginx,haproxy beside; ARGS=--help)
 	$(BIN)/python -m loadtests.overload $(if $(VS),--vs $(VS)) $(ARGS)

@@ -1,0 +1,122 @@
+"""The attacks: what a hostile client sends, or asks a hostile app for, over how many connections."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+# Paths of `loadtests.hostile.replica`.
+SINK = "/sink"  # reads the request's body to its end, and throws it away
+STUCK = "/stuck"  # never reads any of the request's body
+TINY, SMALL, MIXED, EXTENDED, HINTS, UNBOUNDED, LARGE = (
+    "/tiny-chunks",
+    "/small-chunks",
+    "/mixed-chunks",
+    "/extensions",
+    "/early-hints",
+    "/unbounded",
+    "/large",
+)
+MANY = 2_000  # connections; more than a balancer of this run may have
+_HEAD_BYTES = 30_000  # of a large head: what every balancer in the run takes
+_BLOB_BYTES = 1 << 20  # what is handed to the kernel at once
+_HOST = "Host: hostile.test\r\n"
+
+
+class Target(StrEnum):
+    """Which listener is attacked."""
+
+    CLIENTS = "clients"
+    ADMIN = "admin"
+
+
+class Ends(StrEnum):
+    """How a connection is ended by the attacker once its opening has been sent."""
+
+    NEVER = "never"
+    CLOSE = "close"
+    RESET = "reset"
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """One attack over some `connections`, each of which is opened anew when the balancer closes it.
+
+    `opening` is sent on each; then `endless`, again and again, as fast as it is taken. `reads`: what comes is
+    read and thrown away. `again`: each response is followed by the opening once more. `slots`: how many
+    client connections the balancer may have (0: as many as for the others).
+    """
+
+    name: str
+    summary: str
+    connections: int
+    opening: bytes
+    endless: bytes = b""
+    reads: bool = True
+    again: bool = False
+    ends: Ends = Ends.NEVER
+    target: Target = Target.CLIENTS
+    slots: int = 0
+
+
+def _get(path: str, fields: str = "") -> bytes:
+    return f"GET {path} HTTP/1.1\r\n{_HOST}{fields}\r\n".encode()
+
+
+def _post(path: str, fields: str) -> bytes:
+    return f"POST {path} HTTP/1.1\r\n{_HOST}{fields}\r\n".encode()
+
+
+def _blob(unit: bytes) -> bytes:
+    return unit * (_BLOB_BYTES // len(unit))
+
+
+def _chunk(size: int) -> bytes:
+    return b"%x\r\n%b\r\n" % (size, b"a" * size)
+
+
+_CHUNKED = _post(SINK, "Transfer-Encoding: chunked\r\n")
+_ENDLESS = f"Content-Length: {1 << 40}\r\n"
+
+
+def _upload(name: str, unit: bytes, what: str) -> Attack:
+    return Attack(name, f"POSTs without an end, {what}", 4, _CHUNKED, _blob(unit))
+
+
+def _asks(name: str, path: str, what: str) -> Attack:
+    return Attack(name, f"the app answers without an end, {what}", 4, _get(path))
+
+
+def _head(name: str, field: str, unit: str, what: str) -> Attack:
+    value = unit * (_HEAD_BYTES // len(unit))
+    return Attack(name, f"heads of 30 KB, {what}", 4, _get("/", f"{field}: {value}x\r\n"), again=True)
+
+
+ATTACKS: dict[str, Attack] = {
+    attack.name: attack
+    for attack in (
+        _upload("tiny-chunks", _chunk(1), "in chunks of 1 byte"),
+        _upload("mixed-chunks", _chunk(1) + _chunk(2) + _chunk(3), "in chunks of 1 to 3 bytes"),
+        _upload("small-chunks", _chunk(64), "in chunks of 64 bytes"),
+        _upload("chunks", _chunk(1024), "in chunks of 1 KiB"),
+        Attack("upload", "POSTs without an end, of known length", 4, _post(SINK, _ENDLESS), _blob(b"a")),
+        _asks("app-tiny-chunks", TINY, "in chunks of 1 byte"),
+        _asks("app-mixed-chunks", MIXED, "in chunks of 1 to 3 bytes"),
+        _asks("app-small-chunks", SMALL, "in chunks of 64 bytes"),
+        _asks("app-extensions", EXTENDED, "in chunks with an extension of 1,000 bytes each"),
+        _asks("app-hints", HINTS, "with 103 only"),
+        _asks("app-unbounded", UNBOUNDED, "until it closes"),
+        _head("tokens", "Connection", "a,", "of tokens in Connection"),
+        _head("forwarded-for", "X-Forwarded-For", "127.0.0.1, ", "of trusted addresses in X-Forwarded-For"),
+        _head("cookies", "Cookie", "a=b; ", "of cookies"),
+        Attack("pipelines", "pipelined requests, and nobody reads", 20, b"", _blob(_get("/")), reads=False),
+        Attack("reads-nothing", "a large response, and nobody reads", 100, _get(LARGE), reads=False),
+        Attack("untaken", "an upload that the app does not take", 100, _post(STUCK, _ENDLESS), _blob(b"a")),
+        Attack(
+            "ahead", "bytes sent ahead of a slow request", 100, _get(STUCK), _blob(_get("/")), reads=False
+        ),
+        Attack("idle", "idle connections on every slot", MANY, _get("/"), slots=500),
+        Attack("silent", "connections that say nothing on every slot", MANY, b"", slots=500),
+        Attack("closes", "connections opened and closed", 50, b"", ends=Ends.CLOSE),
+        Attack("resets", "requests that are reset at once", 50, _get("/"), ends=Ends.RESET),
+        Attack("admin", "idle connections to the admin listener", MANY, b"", target=Target.ADMIN),
+    )
+}

@@ -1,0 +1,80 @@
+"""One run: the stage is set, good requests come, the attack begins and ends, and the figures are taken."""
+
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from loadtests.cpu import running_tree
+from loadtests.hostile.attacks import Attack
+from loadtests.hostile.balancers import balancer
+from loadtests.hostile.figures import Memory, Run, Window, seen
+from loadtests.hostile.stage import REPLICAS, HostileStage
+from loadtests.open_loop import records
+from loadtests.open_loop.arrivals import Phase, Sort
+from loadtests.open_loop.order import Order
+from loadtests.processes import Processes
+
+PATIENCE = 5.0  # seconds that a good client waits
+GOOD = (Sort("/good/", 0.9), Sort("/good/", 0.1, "POST"))
+WARM_UP = 1.0  # seconds
+CALM = 2.0  # seconds before the attack
+AFTER = 3.0  # seconds after it
+LOOK = 0.1  # seconds between two looks at the memory
+GRACE = 20.0
+
+
+def perform(name: str, attack: Attack, rate: int, seconds: int, seed: int) -> Run:
+    """Play one attack on one balancer, on processes of their own."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="balancer-hostile-")))
+        processes = stack.enter_context(Processes(directory))
+        stage = HostileStage(processes, directory, REPLICAS)
+        stage.start(balancer(name, attack))
+        whole = WARM_UP + CALM + seconds + AFTER
+        load, start = stage.start_load(
+            Order(stage.port, [Phase(rate, whole, GOOD)], PATIENCE, seed, stage.records)
+        )
+        _sleep_until(start + WARM_UP + CALM)
+        pids = _pids(stage.balancer_pid)
+        before = _resident(stage.balancer_pid)
+        onset = time.monotonic()
+        attacker = stage.attack(processes, attack, seconds)
+        peak = _watch(stage.balancer_pid, onset + seconds)
+        end = time.monotonic()
+        said = processes.wait("attacker", attacker, GRACE).splitlines()[-1]
+        stage.wait_for_load(load, AFTER + PATIENCE + GRACE)
+        after = _resident(stage.balancer_pid)
+        window = Window(start + WARM_UP, onset, end)
+        figures = seen(records.read(stage.records), window)
+        memory = Memory(before, max(peak, before), after)
+        replaced = not pids <= _pids(stage.balancer_pid)
+        return Run(attack.name, name, *figures, memory, attack.connections, said, replaced)
+
+
+def _watch(pid: int, end: float) -> int:
+    """The most that the tree under `pid` holds until `end`, in KiB."""
+    peak = 0
+    while time.monotonic() < end:
+        peak = max(peak, _resident(pid))
+        time.sleep(LOOK)
+    return peak
+
+
+def _resident(pid: int) -> int:
+    total = 0
+    for stat in running_tree(pid):
+        try:
+            status = Path(f"/proc/{stat.pid}/status").read_text()
+        except OSError:
+            continue  # it has ended meanwhile
+        total += sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+    return total
+
+
+def _pids(pid: int) -> frozenset[int]:
+    return frozenset(stat.pid for stat in running_tree(pid))
+
+
+def _sleep_until(moment: float) -> None:
+    time.sleep(max(0.0, moment - time.monotonic()))

@@ -42,7 +42,8 @@ class Attack:
 
     `opening` is sent on each; then `endless`, again and again, as fast as it is taken. `reads`: what comes is
     read and thrown away. `again`: each response is followed by the opening once more. `slots`: how many
-    client connections the balancer may have (0: as many as for the others).
+    client connections the balancer may have (0: as many as for the others); then good clients open one
+    for each request, as latecomers do.
     """
 
     name: str

@@ -8,7 +8,6 @@ from loadtests.open_loop.figures import Latency, latency
 from loadtests.open_loop.records import Kind, Record
 
 MOST_P99 = 0.020  # seconds: what good clients may see beside an attack
-MOST_WITHOUT_A_TURN = 0.010  # seconds by which that may be exceeded where the load itself was late
 
 
 @dataclass(frozen=True, slots=True)

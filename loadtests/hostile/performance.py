@@ -32,9 +32,9 @@ def perform(name: str, attack: Attack, rate: int, seconds: int, seed: int) -> Ru
         stage = HostileStage(processes, directory, REPLICAS)
         stage.start(balancer(name, attack))
         whole = WARM_UP + CALM + seconds + AFTER
-        load, start = stage.start_load(
-            Order(stage.port, [Phase(rate, whole, GOOD)], PATIENCE, seed, stage.records)
-        )
+        phases = [Phase(rate, whole, GOOD)]
+        reuse = not attack.slots
+        load, start = stage.start_load(Order(stage.port, phases, PATIENCE, seed, stage.records, reuse))
         _sleep_until(start + WARM_UP + CALM)
         pids = _pids(stage.balancer_pid)
         before = _resident(stage.balancer_pid)

@@ -1,0 +1,82 @@
+"""The attacks do what they say: what is sent, and what the hostile app answers."""
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from balancer.errors import MALFORMED_REQUEST, MALFORMED_RESPONSE
+from balancer.http.chunked import ChunkedDecoder
+from balancer.http.head import parse_request_head
+from loadtests.hostile import options, replica
+from loadtests.hostile.attacks import ATTACKS, Attack
+from loadtests.hostile.balancers import BALANCERS
+
+LIMIT = 64 * 1024
+NONE_OF_CHUNKS = [attack for attack in ATTACKS.values() if attack.opening]
+
+
+@pytest.mark.parametrize("attack", NONE_OF_CHUNKS, ids=lambda attack: attack.name)
+def test_an_opening_is_a_request_that_http_allows(attack: Attack) -> None:
+    head = parse_request_head(attack.opening, LIMIT, 100, None)
+    assert head.minor == 1
+
+
+@pytest.mark.parametrize("name", ["tiny-chunks", "mixed-chunks", "small-chunks", "chunks"])
+def test_an_upload_goes_on_for_ever_and_is_well_formed(name: str) -> None:
+    decoder = ChunkedDecoder(MALFORMED_REQUEST, LIMIT)
+    assert decoder.feed(ATTACKS[name].endless * 2)
+    assert not decoder.done
+
+
+@pytest.fixture
+def peer() -> Iterator[socket.socket]:
+    """A connection to the replica's code, served by a thread as in its process."""
+    ours, theirs = socket.socketpair()
+    ours.settimeout(10.0)
+    thread = threading.Thread(target=replica.Connection(theirs).serve, daemon=True)
+    thread.start()
+    with ours:
+        yield ours
+    thread.join(10.0)
+    assert not thread.is_alive()
+
+
+def test_a_good_request_is_answered_with_its_number(peer: socket.socket) -> None:
+    for number in (b"7", b"8"):
+        peer.sendall(b"POST /good/%b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab" % number)
+        answer = b""
+        while b"\r\n\r\n" not in answer or len(answer.partition(b"\r\n\r\n")[2]) < replica.BODY_BYTES:
+            answer += peer.recv(1000)
+        assert answer.partition(b"\r\n\r\n")[2].strip() == number
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in replica.ENDLESS if path.endswith(("chunks", "extensions"))]
+)
+def test_a_hostile_answer_is_well_formed(peer: socket.socket, path: str) -> None:
+    peer.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    received = b""
+    while len(received) < 100_000:
+        received += peer.recv(65536)
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert b"chunked" in head
+    decoder = ChunkedDecoder(MALFORMED_RESPONSE, LIMIT)
+    assert decoder.feed(body)
+    assert not decoder.done
+
+
+def test_options_are_all_attacks_on_ours_by_default() -> None:
+    chosen = options.parse([])
+    assert (chosen.attacks, chosen.balancers) == (tuple(ATTACKS), ("balancer",))
+
+
+def test_others_are_attacked_where_asked_for() -> None:
+    assert options.parse(["--vs", "nginx,haproxy"]).balancers == BALANCERS
+
+
+def test_an_unknown_attack_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        options.parse(["--only", "nuclear"])
+    assert "'nuclear' is none of tiny-chunks" in capsys.readouterr().err

@@ -149,3 +149,30 @@ def test_a_large_chunk_passes_on_as_it_comes() -> None:
     assert chunks.feed(b"fffffffffffffff\r\nabc") == b"abc"
     assert chunks.feed(b"x" * 70_000) == b"x" * 70_000
     assert not chunks.done
+
+
+@pytest.mark.parametrize("limit", [0, 20])
+def test_of_equal_chunks_the_one_beyond_the_limit_is_refused(limit: int) -> None:
+    decoder = ChunkedDecoder(MALFORMED_REQUEST, 1000, payload_limit=limit)
+    assert decoder.feed(b"2\r\nab\r\n" * 10) == b"ab" * 10
+    if limit:
+        with pytest.raises(ProtocolError, match="more than 20 bytes"):
+            decoder.feed(b"2\r\nab\r\n" * 10)
+    else:
+        assert decoder.feed(b"2\r\nab\r\n" * 10) == b"ab" * 10
+
+
+@pytest.mark.parametrize("sizes", [[1], [1, 2, 3], [64], [1000, 1], [3000]], ids=str)
+def test_what_is_too_much_for_one_turn_goes_on_in_the_next(sizes: list[int]) -> None:
+    payloads = [bytes([97 + number % 26]) * size for number in range(3000) for size in sizes]
+    data = b"".join(b"%x\r\n%b\r\n" % (len(one), one) for one in payloads) + b"0\r\nX: 1\r\n\r\nmore"
+    decoder = ChunkedDecoder(MALFORMED_REQUEST, 1000)
+    pieces = [decoder.feed(data)]
+    turns = 1
+    while decoder.more:
+        pieces.append(decoder.feed(b""))
+        turns += 1
+    assert b"".join(pieces) == b"".join(payloads)
+    assert (decoder.done, decoder.trailers, decoder.surplus) == (True, b"X: 1\r\n", b"more")
+    assert turns <= 2 + len(payloads) // 500
+    assert turns > 1 or len(sizes) == 1

@@ -1,0 +1,156 @@
+"""What one connection may cost in a turn of the loop is bounded; the rest goes on in the next turns."""
+
+import pytest
+
+from balancer.connections.intake import LARGE_READ
+from balancer.errors import MALFORMED_REQUEST
+from balancer.http.chunked import ChunkedDecoder
+from tests.fakes.transport import FakeTransport
+from tests.proxy.stage import GET, Stage, body_of, status_of
+
+UPLOAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+HEAD = b"HTTP/1.1 200 OK\r\nDate: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+# No two neighbours are equal: each costs a step.
+MANY = b"".join(b"%x\r\n%b\r\n" % (1 + number % 3, b"abc"[: 1 + number % 3]) for number in range(6000))
+PAYLOAD = b"".join(b"abc"[: 1 + number % 3] for number in range(6000))
+END = b"0\r\n\r\n"
+
+
+def payload_of(sent: bytes) -> bytes:
+    """What a chunked body, or a part of one, says."""
+    decoder = ChunkedDecoder(MALFORMED_REQUEST, 1000)
+    payload = decoder.feed(sent)
+    while decoder.more:
+        payload += decoder.feed(b"")
+    return payload
+
+
+def test_an_upload_in_small_chunks_takes_many_turns_and_arrives_whole(stage: Stage) -> None:
+    client = stage.ask(UPLOAD)
+    upstream = stage.upstream
+    upstream.take()
+    client.receive(MANY + END)
+    first = payload_of(upstream.take())
+    assert 0 < len(first) < len(PAYLOAD) / 5
+    assert not client.reading
+    stage.settle()
+    assert first + payload_of(upstream.take()) == PAYLOAD
+    assert client.reading
+    stage.answer()
+    assert status_of(client.take()) == 200
+
+
+def test_one_that_comes_with_its_head_as_well(stage: Stage) -> None:
+    client = stage.ask(UPLOAD + MANY + END)
+    assert payload_of(body_of(stage.upstream.take())) == PAYLOAD
+    stage.answer()
+    assert status_of(client.take()) == 200
+
+
+def test_others_have_their_turn_meanwhile(stage: Stage) -> None:
+    busy = stage.ask(UPLOAD)
+    upstream = stage.upstream
+    other = stage.client()
+    upstream.take()
+    told: list[int] = []
+    busy.receive(MANY + END)
+    stage.loop.call_soon(lambda: told.append(len(payload_of(upstream.take()))))
+    stage.settle()
+    assert told[0] < len(PAYLOAD) / 2
+    stage.ask(GET, other)
+    stage.answer()
+    assert status_of(other.take()) == 200
+
+
+def test_a_response_in_small_chunks_takes_many_turns_and_arrives_whole(stage: Stage) -> None:
+    client = stage.ask()
+    stage.upstream.receive(HEAD + MANY + END)
+    first = payload_of(body_of(client.take()))
+    assert 0 < len(first) < len(PAYLOAD) / 5
+    stage.settle()
+    assert first + payload_of(client.take()) == PAYLOAD
+    assert stage.idle == 1, "the connection is kept"
+
+
+def test_a_client_that_does_not_keep_up_holds_what_is_left(stage: Stage) -> None:
+    client = stage.ask()
+    stage.upstream.receive(HEAD + MANY[: len(MANY) // 2])
+    client.pause_writing()
+    before = len(client.written)
+    stage.settle()
+    assert len(client.written) == before
+    client.resume_writing()
+    stage.settle()
+    stage.upstream.receive(MANY[len(MANY) // 2 :] + END)
+    stage.settle()
+    assert payload_of(body_of(bytes(client.written))) == PAYLOAD
+
+
+def test_an_upstream_that_does_not_keep_up_holds_what_is_left(stage: Stage) -> None:
+    client = stage.ask(UPLOAD)
+    upstream = stage.upstream
+    upstream.take()
+    client.receive(MANY + END)
+    upstream.pause_writing()
+    before = len(upstream.written)
+    stage.settle()
+    assert len(upstream.written) == before
+    upstream.resume_writing()
+    stage.settle()
+    assert payload_of(body_of(bytes(upstream.written))) == PAYLOAD
+    stage.answer()
+
+
+@pytest.mark.parametrize("lost", [None, ConnectionResetError()], ids=["closed", "reset"])
+def test_what_was_read_before_the_connection_was_lost_still_arrives(
+    stage: Stage, lost: Exception | None
+) -> None:
+    client = stage.ask()
+    stage.upstream.receive(HEAD + MANY + END)
+    stage.upstream.lose(lost)
+    stage.settle()
+    assert payload_of(body_of(client.take())) == PAYLOAD
+    assert not client.is_closing()
+
+
+def test_after_a_fault_in_what_is_left_the_client_is_refused(stage: Stage) -> None:
+    client = stage.ask(UPLOAD)
+    client.receive(MANY + b"nonsense\r\n")
+    assert client.take() == b""
+    stage.settle()
+    assert status_of(client.take()) == 400
+
+
+def test_a_client_that_leaves_before_its_turn_leaves_nothing_behind(stage: Stage) -> None:
+    client = stage.ask(UPLOAD)
+    client.receive(MANY)
+    client.lose()
+    stage.settle()
+    assert stage.inflight == [0]
+
+
+@pytest.mark.parametrize("side", ["client", "upstream"])
+def test_after_a_large_read_a_connection_rests_for_a_turn(stage: Stage, side: str) -> None:
+    client = stage.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (2 * LARGE_READ))
+    upstream = stage.upstream
+    if side == "upstream":
+        client.receive(bytes(2 * LARGE_READ))
+        stage.settle()
+        upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (2 * LARGE_READ))
+    one: FakeTransport = client if side == "client" else upstream
+    one.receive(bytes(LARGE_READ))
+    assert not one.reading
+    stage.settle()
+    assert one.reading
+    one.receive(bytes(LARGE_READ - 1))
+    assert one.reading
+
+
+def test_of_pipelined_requests_that_end_at_once_only_some_are_answered_in_a_turn(stage: Stage) -> None:
+    stage.tell()  # no upstream: each is 503 at once
+    client = stage.client()
+    client.receive(GET * 100)
+    answered = client.take().count(b"HTTP/1.1 503")
+    assert 0 < answered < 50
+    stage.settle()
+    assert answered + client.take().count(b"HTTP/1.1 503") == 100

@@ -115,6 +115,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.reader = None
         self._state = _IDLE
         self._chunks = None
+        if self.intake.strained:
+            self.intake.relax()
 
     def close(self) -> None:
         """Close at once, without waiting for what is still to be written."""
@@ -133,6 +135,9 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # asyncio's stub says BaseTransport
         self.intake = Intake(self.transport, self._loop, self._go_on)
+        self.transport.set_write_buffer_limits(
+            high=0
+        )  # what the app does not take is not taken from the client
 
     def data_received(self, data: bytes) -> None:
         reader = self.reader

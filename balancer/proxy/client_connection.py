@@ -33,7 +33,7 @@ from balancer.proxy.tunnel import Tunnel
 if TYPE_CHECKING:
     from balancer.proxy.proxy import Proxy
 
-_AHEAD_LIMIT = 64 * 1024  # bytes read ahead of the running exchange: above, reading pauses
+_AHEAD_LIMIT = 32 * 1024  # bytes read ahead of the running exchange: above, reading pauses
 _AHEAD_LOW = 16 * 1024  # at most so many left: it goes on
 _REQUESTS_A_TURN = 16  # that end at once, as refused ones do, before the connection rests
 _SURPLUS_LIMIT = 100  # clients beyond the limit on connections that may linger with their refusal
@@ -83,6 +83,9 @@ class ClientConnection(asyncio.Protocol):
         self.transport = transport  # type: ignore[assignment]  # asyncio's stub says BaseTransport
         proxy = self._proxy
         self._intake = Intake(self.transport, proxy.loop, self._go_on)
+        self.transport.set_write_buffer_limits(
+            high=0
+        )  # what the client does not take is not taken from the app
         peername = transport.get_extra_info("peername")
         self.peer = proxy.forwarding.peer(peername[0] if peername else "")
         self.deadline_ns = proxy.monotonic_ns() + proxy.timeouts.request_head_ns
@@ -205,8 +208,10 @@ class ClientConnection(asyncio.Protocol):
         self.deadline_ns = now_ns + self._proxy.timeouts.client_idle_ns
         if self._proxy.draining:
             self.drain()
-        if self._intake.held and len(self._ahead) <= _AHEAD_LOW:
-            self._intake.resume()
+        if self._intake.strained:
+            self._intake.relax()
+            if len(self._ahead) <= _AHEAD_LOW:
+                self._intake.resume()
         if self._ahead.data and not self._reading:
             self._read_ahead()
 

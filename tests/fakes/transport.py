@@ -85,6 +85,8 @@ class FakeTransport(asyncio.Transport):
         self._eof_received = False
         self.eofs = 0
         self.protocol = protocol
+        self._receiver: asyncio.BaseProtocol = protocol  # the same, or what stands before it
+        self.high_water: int | None = None
         self.written = bytearray()
         self.writes: list[bytes] = []
         self.late_writes: list[bytes] = []
@@ -105,7 +107,7 @@ class FakeTransport(asyncio.Transport):
         if self.is_closing() or self._eof_received:
             return
         if self.reading:
-            self.protocol.data_received(data)
+            self._read(data)
         else:
             self._unread.append(data)
 
@@ -120,7 +122,7 @@ class FakeTransport(asyncio.Transport):
         self._eof_received = True
         self.eofs += 1
         self.reading = False
-        if not self.protocol.eof_received():
+        if not self._reader.eof_received():
             self.close()
 
     def receive_reset(self, data: bytes) -> None:
@@ -136,12 +138,12 @@ class FakeTransport(asyncio.Transport):
             self.lost = True
             if isinstance(self.socket, FakeSocket) and not self._eof_received:
                 self.socket.unread.extend(piece for piece in (*self._unread, unread) if piece)
-            self.protocol.connection_lost(exc)
+            self._receiver.connection_lost(exc)
 
     def pause_writing(self, buffered: int = 65536) -> None:
         """The peer does not keep up: `buffered` bytes wait to be sent."""
         self.buffered = buffered
-        self.protocol.pause_writing()
+        self._receiver.pause_writing()
 
     def resume_writing(self) -> None:
         """The peer has taken everything."""
@@ -149,7 +151,7 @@ class FakeTransport(asyncio.Transport):
         if self.closed:
             self._loop.call_soon(self.lose)
         else:
-            self.protocol.resume_writing()
+            self._receiver.resume_writing()
 
     def take(self) -> bytes:
         """What has been written since the last `take`."""
@@ -163,6 +165,27 @@ class FakeTransport(asyncio.Transport):
     @property
     def socket(self) -> Any:
         return self.get_extra_info("socket")
+
+    @property
+    def _reader(self) -> asyncio.Protocol | asyncio.BufferedProtocol:
+        assert isinstance(self._receiver, asyncio.Protocol | asyncio.BufferedProtocol)
+        return self._receiver
+
+    def _read(self, data: bytes) -> None:
+        """What a buffer of the protocol's own cannot take is read next, if that is still wanted."""
+        reader = self._reader
+        if isinstance(reader, asyncio.Protocol):
+            reader.data_received(data)
+            return
+        buffer = memoryview(reader.get_buffer(-1))
+        size = min(len(buffer), len(data))
+        buffer[:size] = data[:size]
+        reader.buffer_updated(size)
+        if size < len(data) and not self.is_closing():
+            if self.reading:
+                self._read(data[size:])
+            else:
+                self._unread.appendleft(data[size:])
 
     # --- asyncio's interface
 
@@ -178,6 +201,16 @@ class FakeTransport(asyncio.Transport):
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._extra_info.get(name, default)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.high_water = high
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self._receiver
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        assert not self.reading, "uvloop would go on reading as before"
+        self._receiver = protocol
 
     def can_write_eof(self) -> bool:
         return True

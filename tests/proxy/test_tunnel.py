@@ -163,6 +163,7 @@ def test_what_was_read_ahead_can_fill_the_upstream(stage: Stage) -> None:
     stage.answer(SWITCH)
     assert not client.is_reading()
     stage.upstream.resume_writing()
+    stage.settle()
     assert client.is_reading()
     assert stage.upstream.take().endswith(b"x" * 100_000)
     stage.upstream.lose()

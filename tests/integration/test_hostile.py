@@ -1,0 +1,23 @@
+"""Every attack of `make hostile`, in short: no good request fails, and no worker ends."""
+
+import pytest
+
+from loadtests.balancers import OURS
+from loadtests.hostile.attacks import ATTACKS, Attack
+from loadtests.hostile.performance import perform
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+RATE = 50  # good requests a second
+SECONDS = 2
+# How late they are is for a machine of one's own to say. But a loop that stands still is late anywhere.
+MOST_P50 = 1.0  # seconds
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+def test_good_clients_are_served_during(attack: Attack) -> None:
+    run = perform(OURS, attack, RATE, SECONDS, seed=1)
+    assert run.requests > 0
+    assert not run.failures
+    assert not run.replaced
+    assert run.during.p50 < MOST_P50

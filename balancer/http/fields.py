@@ -52,15 +52,25 @@ RESPONSE_KINDS: dict[bytes, int] = {
 
 _REMEMBERED_LINES = 4096
 _REMEMBERED_NAMES = 1024
+_ZERO = 0x30
 _REMEMBERED_BYTES = 256  # longer lines are mostly cookies and tokens, one client's own
+
+
+def _exact(kind: int, line: bytes, name: bytes, value: bytes) -> bytes:
+    """`line` as it goes on: of what frames the message nothing is left for another parser to read its way."""
+    if kind == LENGTH and value.isdigit() and value[0] == _ZERO and len(value) > 1:
+        return b"%b: %b" % (name, value.lstrip(b"0") or b"0")
+    if kind == CODING and value.lower() == b"chunked":
+        return name + b": chunked"
+    return line
 
 
 class Field:
     """A field that concerns a proxy.
 
-    `line` is the whole line, `name` in lower case, `value` without surrounding white space; `members` are
-    the value's list members in lower case, for fields that are token lists; of Via the balancers in it; for
-    those that proxies send, what `said_in` makes of them.
+    `line` is the whole line, as it goes on; `name` in lower case, `value` without surrounding white space;
+    `members` are the value's list members in lower case, for fields that are token lists; of Via the
+    balancers in it; for those that proxies send, what `said_in` makes of them.
     """
 
     __slots__ = ("_hops", "kind", "line", "members", "name", "value")
@@ -68,9 +78,9 @@ class Field:
     def __init__(self, kind: int, line: bytes) -> None:
         name, _, value = line.partition(b":")
         self.kind = kind
-        self.line = line
         self.name = name.lower()
         self.value = value.strip(b" \t")
+        self.line = _exact(kind, line, name, self.value)
         if kind == FORWARDING:
             self.members = said_in(self.name, self.value)
         else:

@@ -205,10 +205,10 @@ def parse_request_head(
             options = field.members if options is None else options + field.members
         elif kind == LENGTH:
             length = field if length is None else _repeated(field, MALFORMED_REQUEST)
-            kept.append(line)
+            kept.append(field.line)
         elif kind == CODING:
             coding = field if coding is None else _repeated(field, MALFORMED_REQUEST)
-            kept.append(line)
+            kept.append(field.line)
         elif kind == FORWARDING:
             if head.forwarding is None:
                 head.forwarding = [field]
@@ -277,14 +277,14 @@ def parse_response_head(raw: bytes, method: bytes, count_limit: int, checked: bo
         elif kind == LENGTH:
             length = field if length is None else _repeated(field, MALFORMED_RESPONSE)
             if not bodiless:  # there RFC 9110 section 8.6 forbids it, and it would mislead
-                kept.append(line)
+                kept.append(field.line)
         elif kind == CONNECTION:
             options = field.members if options is None else options + field.members
         elif kind == CODING:
             coding = field if coding is None else _repeated(field, MALFORMED_RESPONSE)
             if not bodiless:
-                head.chunked_line = line
-                kept.append(line)
+                head.chunked_line = field.line
+                kept.append(field.line)
         elif kind == UPGRADE:
             head.websocket |= status == 101 and b"websocket" in field.members
             if status == 426:  # here it is the answer, and must reach the client (RFC 9110 section 15.5.22)
@@ -297,6 +297,8 @@ def parse_response_head(raw: bytes, method: bytes, count_limit: int, checked: bo
         head.lines = without_nominated(kept, options)
     elif options is not None:
         head.keep_alive = True
+    if bodiless and (coding is not None or (length is not None and length.value.strip(b"0"))):
+        head.keep_alive = False  # an app that announces a body here may send it, before the next response
     return head
 
 

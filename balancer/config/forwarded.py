@@ -9,7 +9,7 @@ from balancer.config.groups import Group
 from balancer.config.types import CommaList
 
 # Dropped of whoever is not in TRUSTED_PROXIES; `*` stands for all that begin so. Spelt as they are really
-# sent: look-alikes with the other of `-` and `_` are dropped of everybody. Without what we set ourselves.
+# sent: look-alikes with other signs for `-` and `_` are dropped of everybody. Without what we set ourselves.
 ONLY_PROXIES_MAY_SEND: tuple[str, ...] = (
     # Everybody believes one of these: -Port, -Prefix, -Ssl, -Scheme, -Server, -Uri, -User, -Client-Cert.
     "X-Forwarded-*",
@@ -38,16 +38,18 @@ _NEEDED = (
     "connection", "content-length", "cookie", "date", "expect", "host", "keep-alive", "proxy-authorization",
     "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "via", "x-request-id",
 )  # fmt: skip
+_SIGN = re.compile(r"[^a-z0-9]")
 _NAME = re.compile(r"[!#$%&'+\-.^_`|~0-9A-Za-z]+")
 
 
 def _plain(name: str) -> str:
-    return name.lower().replace("_", "-")
+    """As `http/fields` compares names: all signs are alike to some apps."""
+    return _SIGN.sub("-", name.lower())
 
 
 def _covers(pattern: str, name: str) -> bool:
-    pattern, name = _plain(pattern), _plain(name)
-    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
+    plain = _plain(pattern.removesuffix("*"))
+    return _plain(name).startswith(plain) if pattern.endswith("*") else _plain(name) == plain
 
 
 def _parse_names(value: object) -> object:
@@ -91,7 +93,7 @@ class ForwardedSettings(Group):
         dropped = info.data.get("drop", ())
         for name in names:
             plain = _plain(name)
-            if plain.endswith("*"):
+            if name.endswith("*"):
                 raise ValueError(f"has {name}; write out the names, so that no other is kept")
             if plain in _SET_HERE:
                 raise ValueError(

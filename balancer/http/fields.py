@@ -53,6 +53,7 @@ RESPONSE_KINDS: dict[bytes, int] = {
 _REMEMBERED_LINES = 4096
 _REMEMBERED_NAMES = 1024
 _ZERO = 0x30
+_SIGNS = bytes(byte if bytes([byte]).isalnum() else 0x2D for byte in range(256))
 _REMEMBERED_BYTES = 256  # longer lines are mostly cookies and tokens, one client's own
 
 
@@ -162,9 +163,11 @@ class FieldTable:
             return _OTHER
         if plain.startswith(self._told):
             return FORWARDING if name == plain else DROP
-        # WSGI and CGI take `X_Forwarded_For` for the real one, and nobody who is trusted writes it so.
+        # WSGI and CGI take `X_Forwarded_For` or `X.Forwarded.For` for the real one; nobody who is trusted
+        # writes it so.
         return DROP if plain in self._look_alike else _OTHER
 
 
 def _plain(name: bytes) -> bytes:
-    return name.replace(b"_", b"-")
+    """What CGI and its like make of `name`: most keep `-` and `_` apart no longer, some no other sign."""
+    return name.translate(_SIGNS)

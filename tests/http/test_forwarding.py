@@ -129,7 +129,8 @@ def test_a_trusted_peer_is_believed_and_added_to() -> None:
      b"X-Forwarded-For:", b"X_FORWARDED_PROTO: https", b"X_Forwarded_Host: shop", b"X_Real_IP: 1.1.1.1",
      b"X-Real_IP: 1.1.1.1", b"X-Real-IP:", b"X_Forwarded_Port: 443", b"X-Forwarded_Ssl: on",
      b"X_Scheme: https", b"Front_End-Https: on", b"Script-Name: /a", b"Proxy: x", b"Client-Cert: x",
-     b"Client_Cert: x", b"CLIENT-CERT-CHAIN: x", b"Forwarded: ,"],
+     b"Client_Cert: x", b"CLIENT-CERT-CHAIN: x", b"Forwarded: ,", b"X.Forwarded.For: 1.1.1.1",
+     b"X~Real~IP: 1.1.1.1", b"Front.End.Https: on", b"X-Forwarded.Port: 443"],
 )  # fmt: skip
 @pytest.mark.parametrize("address", [CLIENT, PROXY], ids=["untrusted", "trusted"])
 def test_look_alikes_empty_ones_and_what_nobody_may_send_say_nothing(address: str, line: bytes) -> None:
@@ -144,6 +145,7 @@ def test_look_alikes_empty_ones_and_what_nobody_may_send_say_nothing(address: st
     [
         pytest.param(["x-acme-user"], [], b"X-ACME-User: 1", False, id="a name"),
         pytest.param(["x-acme-user"], [], b"X_Acme_User: 1", False, id="its look-alike"),
+        pytest.param(["x-acme-user"], [], b"X.Acme+User: 1", False, id="its look-alike to CGI"),
         pytest.param(["x-acme-user"], [], b"X-Acme-Users: 1", True, id="a longer name"),
         pytest.param(["x-acme-*"], [], b"x-acme-anything: 1", False, id="a pattern"),
         pytest.param(["x-acme-*"], [], b"x_acme-anything: 1", False, id="its look-alike"),

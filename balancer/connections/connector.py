@@ -4,6 +4,7 @@ import asyncio
 import errno
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from balancer.clock import Clock
 from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool, KeepaliveSettings
@@ -18,6 +19,7 @@ from balancer.errors import (
     Failure,
     Outcome,
 )
+from balancer.lateness import look_first
 from balancer.telemetry.columns import (
     CONNECT_FAILURE_REASONS,
     UPSTREAM_CONNECT_FAILURES,
@@ -145,8 +147,13 @@ class Connector:
             return connection
 
         try:
-            async with asyncio.timeout(self._connect_timeout):
-                _, connection = await self._loop.create_connection(protocol, host, upstream.port)
+            async with asyncio.timeout(None) as limit:
+                passed = self._passes(limit)
+                try:
+                    _, connection = await self._loop.create_connection(protocol, host, upstream.port)
+                finally:
+                    if passed is not None:
+                        passed.cancel()
         except TimeoutError:
             upstream.cells[_TIMEOUTS] += 1
             raise DialError(CONNECT_TIMEOUT, f"no connection within {self._connect_timeout} s") from None
@@ -161,12 +168,19 @@ class Connector:
         upstream.cells[UPSTREAM_CONNECTS] += 1
         return connection
 
-    def sweep(self, now_ns: int) -> None:
-        """Close idle connections whose time is up, and those that do not come to their end."""
+    def _passes(self, limit: asyncio.Timeout) -> asyncio.TimerHandle | None:
+        """Let `limit` be over when the connect timeout has passed, and whoever has connected is known."""
+        if self._connect_timeout is None:
+            return None
+        return self._loop.call_later(self._connect_timeout, look_first, self._loop, _is_over, limit)
+
+    def sweep(self, now_ns: int, *, late: bool = False) -> None:
+        """Close idle connections whose time is up, and those that do not come to their end. `late`: closes
+        have been seen late since the last one."""
         while self._closing and self._closing[0][0] < now_ns:
             self._closing.popleft()[1].transport.abort()
         for pool in self._pools.values():
-            if pool.sweep(now_ns) and pool.upstream not in self._told:
+            if pool.sweep(now_ns, late=late) and pool.upstream not in self._told:
                 self._tell(pool)
 
     def _tell(self, pool: KeepalivePool) -> None:
@@ -201,3 +215,8 @@ class Connector:
         for pool in self._pools.values():
             pool.expire_all()
             pool.sweep(self._clock.monotonic_ns())
+
+
+def _is_over(limit: asyncio.Timeout) -> None:
+    with suppress(RuntimeError):  # the dial has ended
+        limit.reschedule(0.0)

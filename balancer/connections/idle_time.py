@@ -41,6 +41,10 @@ class IdleTime:
         if age_ns > self._longest_ns:
             self._longest_ns = age_ns
 
+    def disregard(self) -> None:
+        """The ages told since `judge` was last asked say nothing."""
+        self._shortest_ns = self._longest_ns = 0
+
     def judge(self, now_ns: int, oldest_ns: int) -> bool:
         """Whether `learned_ns` has changed. `oldest_ns` is the greatest age of those still open, or 0."""
         before = self.learned_ns

@@ -124,8 +124,9 @@ class KeepalivePool:
         else:
             connection.close()  # new and not yet used, or on its way out
 
-    def sweep(self, now_ns: int) -> bool:
-        """Close what has been idle too long or lived too long, and bring the counters up to date.
+    def sweep(self, now_ns: int, *, late: bool = False) -> bool:
+        """Close what has been idle too long or lived too long, and bring the counters up to date. `late`:
+        this worker was, so nobody knows when those closed that have done so since the last sweep.
 
         Whether the upstream's own idle timeout has just been learned, or learned anew.
         """
@@ -133,7 +134,9 @@ class KeepalivePool:
         idle = self._idle
         idle_time = self._idle_time
         news = False
-        if idle_time is not None:
+        if late and idle_time is not None:
+            idle_time.disregard()
+        elif idle_time is not None:
             oldest_ns = now_ns - idle[0].idle_since_ns if idle else 0
             if idle_time.judge(now_ns, oldest_ns):
                 news = self._adopt(idle_time)

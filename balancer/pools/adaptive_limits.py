@@ -28,6 +28,9 @@ _ROWS = 256
 _SHARED = 64  # upstreams
 _BUSY = 2  # requests in flight at one upstream
 _STAYS_BUSY = 4  # sweeps
+# After a longer gap between two looks this worker was late: what it finds then, and in the next look, when
+# all of that has been read, is its own doing.
+_GAP_NS = 350_000_000
 # What is looked at lies side by side in a row.
 _LOOKED_AT = slice(UPSTREAM_FIRST_BYTE, UPSTREAM_LEFT + 1)
 _SUM, _INFLIGHT, _STREAMING, _LEFT = (
@@ -48,7 +51,9 @@ class AdaptiveLimits:
         "_bounds",
         "_busy",
         "_clock",
+        "_late",
         "_limits",
+        "_looked_ns",
         "_loop",
         "_rows",
         "_rows_of",
@@ -74,6 +79,8 @@ class AdaptiveLimits:
         self._rows = 0  # that are read in one look
         self._limits: dict[Upstream, tuple[str, ConcurrencyLimit, list[memoryview[int]]]] = {}
         self._armed: asyncio.TimerHandle | None = None
+        self._looked_ns = 0
+        self._late = False  # at the last look
         self._busy = 0  # sweeps for which it counts as busy
 
     def rebuild(self, upstreams: Sequence[Upstream], candidates: Sequence[Upstream]) -> None:
@@ -121,7 +128,14 @@ class AdaptiveLimits:
             self._arm()
 
     def _look(self) -> None:
-        now = self._clock.monotonic_ns() / 1e9
+        now_ns = self._clock.monotonic_ns()
+        now = now_ns / 1e9
+        was_late, self._late = self._late, now_ns - self._looked_ns > _GAP_NS
+        self._looked_ns = now_ns
+        if was_late or self._late:
+            for one, (_, limit, others) in self._limits.items():
+                limit.begin_anew(_look(now, one, others))
+            return
         waited_for = self.queue is None or bool(self.queue.waiting) or self._is_crowded()
         changed = False
         looks = []

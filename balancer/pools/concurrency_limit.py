@@ -94,12 +94,7 @@ class ConcurrencyLimit:
         went elsewhere for want of one here."""
         measuring, vain = self._measuring, self._vain
         if measuring is None or vain is None or measuring.went_back(look):
-            self._measuring = Measuring(look)
-            self._vain = VainWork(look)
-            self._steady = None
-            self._answered_until = -1
-            if self._trial is not None:
-                self._trial.begin_anew(look)
+            self.begin_anew(look)
             return self.limit
         in_vain = vain.look(look, self._evidence.usual_rate)
         if self.limit:
@@ -107,6 +102,15 @@ class ConcurrencyLimit:
         else:
             self._look_open(look, measuring, in_vain)
         return self.limit
+
+    def begin_anew(self, look: Look) -> None:
+        """What went on until `look` says nothing."""
+        self._measuring = Measuring(look)
+        self._vain = VainWork(look)
+        self._steady = None
+        self._answered_until = -1
+        if self._trial is not None:
+            self._trial.begin_anew(look)
 
     def press(self, look: Look) -> int:
         """Another upstream of the pool is full by a limit of its own, or this one has another worker's, so

@@ -17,6 +17,7 @@ from typing import Protocol
 from balancer.clock import Clock
 from balancer.errors import QUEUE_FULL, QUEUE_HOPELESS, QUEUE_TIMEOUT, Failure
 from balancer.http.responses import LONGEST_RETRY_AFTER
+from balancer.lateness import look_first
 from balancer.pools.drain import Drain
 from balancer.pools.patience import Patience
 from balancer.telemetry.columns import (
@@ -258,6 +259,11 @@ class PlaceQueue:
             self._arm(next(iter(self.waiting.values())) + self._deadline_ns - now_ns)
 
     def _expire(self) -> None:
+        look_first(self._loop, self._expired)  # what has been answered meanwhile has left a place
+
+    def _expired(self) -> None:
+        if self._armed is None:
+            return  # closed, or nobody waits any more
         # `_armed` is kept until the end: one that gives up may join anew at once, and shall not set a timer
         # of its own while older ones still wait.
         now = self._clock.monotonic_ns()

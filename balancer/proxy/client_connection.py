@@ -235,6 +235,11 @@ class ClientConnection(asyncio.Protocol):
         """The request that runs, or the last one that did."""
         return self._exchange
 
+    def give_back(self, late_ns: int) -> None:
+        """This worker was late: whoever waits has so much more time."""
+        self.deadline_ns += late_ns
+        self._exchange.late_ns += late_ns
+
     def check_deadline(self, now: int) -> None:
         """End whatever has waited for too long. `now` is past `deadline_ns`."""
         unsent = self.transport.get_write_buffer_size()
@@ -255,9 +260,14 @@ class ClientConnection(asyncio.Protocol):
 
     def check_total(self, now: int) -> None:
         """Hold the running exchange, if any, to the total timeout."""
-        exchange = self._exchange
-        if exchange.active and now - exchange.started_ns > self._proxy.timeouts.total_ns:
+        if self.exceeds_total(now):
             self._overdue(total_passed)
+
+    def exceeds_total(self, now: int) -> bool:
+        """Whether the running exchange, if any, has taken longer than a whole one may."""
+        exchange = self._exchange
+        lasted_ns = now - exchange.started_ns - exchange.late_ns
+        return exchange.active and lasted_ns > self._proxy.timeouts.total_ns
 
     def _patience_ns(self) -> int:
         """How long a client may take nothing of what is written to it."""

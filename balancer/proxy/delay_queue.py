@@ -6,18 +6,20 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from balancer.clock import Clock
+from balancer.lateness import look_first
 
 T = TypeVar("T")
 
 
 class DelayQueue(Generic[T]):
-    """Calls `due(item)` for each pushed item `delay` seconds later, or up to a millisecond after that.
+    """Calls `due(item)` for each pushed item `delay` seconds later, or some turns of the loop after that:
+    what has come meanwhile is read first.
 
     As all delays are equal, the items are in order of their deadlines: one timer, armed for the first, is
     enough. Items are not taken out: `due` finds out by itself whether one still matters.
     """
 
-    __slots__ = ("_clock", "_delay", "_due", "_items", "_loop", "_timer")
+    __slots__ = ("_clock", "_delay", "_due", "_fired_ns", "_items", "_loop", "_timer")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, clock: Clock, delay: float, due: Callable[[T], None]
@@ -28,6 +30,7 @@ class DelayQueue(Generic[T]):
         self._due = due
         self._items: deque[tuple[int, T]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._fired_ns = 0
 
     def push(self, item: T) -> None:
         """Let `item` be due one delay from now."""
@@ -36,8 +39,15 @@ class DelayQueue(Generic[T]):
             self._timer = self._loop.call_later(self._delay, self._fire)
 
     def _fire(self) -> None:
+        self._fired_ns = self._clock.monotonic_ns()
+        look_first(self._loop, self._looked)
+
+    def _looked(self) -> None:
+        """All is read that had come when the timer fired."""
+        if self._timer is None:
+            return  # closed
         self._timer = None
-        now = self._clock.monotonic_ns()
+        now = self._fired_ns
         items = self._items
         try:
             while items and items[0][0] <= now:

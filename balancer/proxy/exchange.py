@@ -55,7 +55,8 @@ class Exchange:
     """Used again for each request of its client connection; `active` between `start` and `_end`."""
 
     __slots__ = ("_chunked", "_close", "_own_attempt", "_resending", "_untaken",
-                 "active", "attempt", "client", "connecting", "failure", "head", "informed", "proxy",
+                 "active", "attempt", "client", "connecting", "failure", "head", "informed", "late_ns",
+                 "proxy",
                  "request_bytes", "request_id", "request_whole", "response_begun",
                  "response_bytes", "route", "started_ns", "status", "tunnel", "unsent",
                  "upstream_paused")  # fmt: skip
@@ -82,6 +83,7 @@ class Exchange:
         self.response_bytes = 0
         self.status = 0
         self.failure: Failure | None = None
+        self.late_ns = 0  # by how much the worker was late since then
         self.started_ns = 0  # when it began, on the monotonic clock
         self.unsent: list[bytes] = []  # request body, encoded, while there is no connection
         self.upstream_paused = False
@@ -126,6 +128,7 @@ class Exchange:
         self.response_bytes = 0
         self.failure = None
         self.started_ns = now
+        self.late_ns = 0
         self._close = not head.keep_alive
         return now
 

@@ -14,6 +14,7 @@ from balancer.errors import FAILURES, FIRST_BYTE_TIMEOUT, Failure
 from balancer.http.fields import FieldTable
 from balancer.http.forwarding import Forwarding, Peer, RequestIds
 from balancer.http.responses import render_failure
+from balancer.lateness import Lateness, look_first
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.client_connection import ClientConnection
 from balancer.proxy.delay_queue import DelayQueue
@@ -55,8 +56,9 @@ class Proxy:
     Everything in here is for one event loop; nothing is locked.
     """
 
-    __slots__ = ("_admitted", "_clients", "_clock", "_failures", "_listener_cells", "_released",
-                 "_rescue", "_warn", "_warned", "_worker_cells", "connect_races", "connector", "date_line",
+    __slots__ = ("_admitted", "_clients", "_clock", "_failures", "_late", "_lateness", "_listener_cells",
+                 "_released", "_rescue", "_warn", "_warned", "_worker_cells", "connect_races",
+                 "connector", "date_line",
                  "draining", "forwarding", "half_closed", "kept", "limits", "loop", "loops", "membership",
                  "monotonic_ns", "records", "report", "request_fields", "request_ids", "router",
                  "timeouts")  # fmt: skip
@@ -105,6 +107,8 @@ class Proxy:
         self._warned = -1  # the last minute in which the operator was told of a first-byte timeout
         self._failures: deque[FailureNote] = deque(maxlen=_FAILURES_KEPT)
         self._released: list[int] = []
+        self._lateness = Lateness()
+        self._late = False  # since what was last judged
         self._clients: set[ClientConnection] = set()
         self._rescue = Rescue(self._clients, membership, loop, clock)
         self._admitted = 0
@@ -136,19 +140,25 @@ class Proxy:
         """Clients beyond the limit on connections, who are being sent away."""
         return len(self._clients) - self._admitted
 
-    def sweep(self) -> None:
-        """Hold everything to its deadline, and bring gauges up to date. Every 0.25 s."""
+    def sweep(self, late_ns: int = 0) -> None:
+        """Hold everything to its deadline, and bring gauges up to date. Every 0.25 s, but `late_ns` late."""
         now = self.monotonic_ns()
         self._set_date()
-        late = [client for client in self._clients if client.deadline_ns < now]
-        for client in late:
-            client.check_deadline(now)
+        given_ns = self._lateness.given_back(late_ns)
+        if given_ns:
+            self._late = True
+            for client in self._clients:
+                client.give_back(given_ns)
+        overdue = [client for client in self._clients if client.deadline_ns < now]
+        too_long: list[ClientConnection] = []
         if self.timeouts.total_ns < FOREVER_NS:
-            for client in list(self._clients):
-                client.check_total(now)
+            too_long = [client for client in self._clients if client.exceeds_total(now)]
+        if overdue or too_long or self._late:
+            look_first(self.loop, self._judge, overdue, too_long, now)
+        else:
+            self.connector.sweep(now)
+            self._rescue.look()
         self._poll_unread()
-        self._rescue.look()
-        self.connector.sweep(now)
         self._released += self.membership.sweep()
         for route in self.router.routes:
             route.flush()
@@ -240,6 +250,19 @@ class Proxy:
         self.records.append(exchange_record(exchange, sent, duration, self._clock.wall()))
 
     # --- parts of the sweep
+
+    def _judge(
+        self, overdue: Sequence[ClientConnection], too_long: Sequence[ClientConnection], now: int
+    ) -> None:
+        """All is read that had come by `now`, when these were overdue, or their exchanges too long."""
+        for client in overdue:
+            if client.deadline_ns < now and client in self._clients:
+                client.check_deadline(now)
+        for client in too_long:
+            client.check_total(now)
+        late, self._late = self._late, False
+        self.connector.sweep(now, late=late)
+        self._rescue.look()
 
     def _set_date(self) -> None:
         self.date_line = f"Date: {formatdate(self._clock.wall(), usegmt=True)}\r\n".encode()

@@ -5,12 +5,12 @@ import traceback
 from typing import Any, Protocol
 
 from balancer.clock import Clock
+from balancer.lateness import SWEEP
 from balancer.runtime.acceptor import Doors
 from balancer.runtime.uplink import Uplink
 from balancer.telemetry.access_log import AccessLog
 from balancer.telemetry.columns import WORKER_LOG_DROPPED, WORKER_LOOP_LAG_NS
 
-SWEEP = 0.25
 SWEEPS_PER_HEARTBEAT = 4
 RECORDS_PER_MESSAGE = 256  # with every header at its limit a message still fits the channel
 GONE_POLL = 0.02
@@ -23,7 +23,7 @@ class Served(Protocol):
     def connections(self) -> int:
         """Open client connections."""
 
-    def sweep(self) -> None:
+    def sweep(self, late_ns: int) -> None:
         """Deadlines and gauges."""
 
     def take_released(self) -> list[int]:
@@ -67,9 +67,9 @@ class Serving:
 
     def sweep(self) -> None:
         """Do what is done four times a second, and arm the next."""
-        self._row[WORKER_LOOP_LAG_NS] = max(0, self._clock.monotonic_ns() - self._due)
+        late_ns = self._row[WORKER_LOOP_LAG_NS] = max(0, self._clock.monotonic_ns() - self._due)
         try:
-            self._proxy.sweep()
+            self._proxy.sweep(late_ns)
         except Exception:
             self._uplink.log("error", "the sweep failed", traceback.format_exc())
         self._flush()

@@ -5,7 +5,7 @@ deadlines pass. When it is over, timers run before anything is read. So two rule
 
 * It is judged only when everything that was readable has been read since it was found to have passed
   (`look_first`).
-* The time that the sweep was late is given back to those who wait (`Lateness.given_back`).
+* Where the sweep is late, the time since the one before is given back to those who wait (`Lateness`).
 """
 
 import asyncio
@@ -20,6 +20,7 @@ SWEEP = 0.25  # seconds between two sweeps
 TURNS = 8
 LATE_NS = 50_000_000  # less is given back to nobody: limits are coarser than that
 MOST_OWED_NS = 60_000_000_000
+_SWEEP_NS = round(SWEEP * 1e9)
 
 
 def look_first(loop: asyncio.AbstractEventLoop, judge: Callable[[*Ts], object], *args: *Ts) -> None:
@@ -49,11 +50,19 @@ class Lateness:
     def __init__(self) -> None:
         self._left_ns = MOST_OWED_NS
 
-    def given_back(self, late_ns: int) -> int:
-        """By how much deadlines move, as the sweep is late by `late_ns`."""
+    def swept(self, late_ns: int) -> int:
+        """The sweep is late by `late_ns`: by how much deadlines move. Where it is late, all the time since
+        the one before may have gone in long turns; where it is not, that time was kept."""
         if late_ns < LATE_NS:
-            self._left_ns = min(self._left_ns + round(SWEEP * 1e9), MOST_OWED_NS)
+            self._left_ns = min(self._left_ns + _SWEEP_NS, MOST_OWED_NS)
             return 0
+        return self._spend(late_ns + _SWEEP_NS)
+
+    def looked(self, took_ns: int) -> bool:
+        """A look took so long: whether it is as if there had been none."""
+        return took_ns >= LATE_NS and self._spend(took_ns) > 0
+
+    def _spend(self, late_ns: int) -> int:
         given = min(late_ns, self._left_ns)
         self._left_ns -= given
         return given

@@ -57,7 +57,7 @@ class Proxy:
     """
 
     __slots__ = ("_admitted", "_clients", "_clock", "_failures", "_late", "_lateness", "_listener_cells",
-                 "_released", "_rescue", "_warn", "_warned", "_worker_cells", "connect_races",
+                 "_looking", "_released", "_rescue", "_warn", "_warned", "_worker_cells", "connect_races",
                  "connector", "date_line",
                  "draining", "forwarding", "half_closed", "kept", "limits", "loop", "loops", "membership",
                  "monotonic_ns", "records", "report", "request_fields", "request_ids", "router",
@@ -109,6 +109,7 @@ class Proxy:
         self._released: list[int] = []
         self._lateness = Lateness()
         self._late = False  # since what was last judged
+        self._looking = False  # the sweep before has found overdue clients, and what has come is being read
         self._clients: set[ClientConnection] = set()
         self._rescue = Rescue(self._clients, membership, loop, clock)
         self._admitted = 0
@@ -144,7 +145,7 @@ class Proxy:
         """Hold everything to its deadline, and bring gauges up to date. Every 0.25 s, but `late_ns` late."""
         now = self.monotonic_ns()
         self._set_date()
-        given_ns = self._lateness.given_back(late_ns)
+        given_ns = self._lateness.swept(late_ns)
         if given_ns:
             self._late = True
             for client in self._clients:
@@ -153,7 +154,10 @@ class Proxy:
         too_long: list[ClientConnection] = []
         if self.timeouts.total_ns < FOREVER_NS:
             too_long = [client for client in self._clients if client.exceeds_total(now)]
-        if overdue or too_long or self._late:
+        if self._looking:
+            pass
+        elif overdue or too_long or self._late:
+            self._looking = True
             look_first(self.loop, self._judge, overdue, too_long, now)
         else:
             self.connector.sweep(now)
@@ -254,7 +258,12 @@ class Proxy:
     def _judge(
         self, overdue: Sequence[ClientConnection], too_long: Sequence[ClientConnection], now: int
     ) -> None:
-        """All is read that had come by `now`, when these were overdue, or their exchanges too long."""
+        """All is read that had come by `now`, when these were overdue, or their exchanges too long. Where
+        that took long itself, the next sweep shall judge."""
+        self._looking = False
+        if self._lateness.looked(self.monotonic_ns() - now):
+            self._late = True
+            return
         for client in overdue:
             if client.deadline_ns < now and client in self._clients:
                 client.check_deadline(now)

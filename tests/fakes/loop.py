@@ -93,6 +93,17 @@ class FakeLoop(asyncio.AbstractEventLoop):
         finally:
             asyncio._set_running_loop(None)
 
+    def run_due(self) -> None:
+        """Run the timers that are due and nothing else, as a loop does before it reads after a long turn."""
+        asyncio._set_running_loop(self)
+        try:
+            while self._timers and self._timers[0][0] <= self.time():
+                handle = heapq.heappop(self._timers)[2]
+                if not handle.cancelled():
+                    handle._run()
+        finally:
+            asyncio._set_running_loop(None)
+
     @property
     def pending(self) -> bool:
         """Whether `settle` would find something ready (timers aside)."""

@@ -15,6 +15,7 @@ from balancer.telemetry.columns import (
     UPSTREAM_FIRST_BYTE_SUM,
     UPSTREAM_INFLIGHT,
     UPSTREAM_INFLIGHT_LIMIT,
+    UPSTREAM_LEFT,
     UPSTREAM_STREAMING,
 )
 from balancer.upstreams.upstream import Upstream
@@ -142,4 +143,20 @@ def test_what_is_limited_in_another_worker_is_limited_here_where_it_is_crowded(
     pool.has(inflight)
     pool.passes(0.05)
     assert bool(pool.upstream.concurrency_limit) is limited
+    pool.limits.close()
+
+
+@pytest.mark.parametrize(("looks", "limited"), [(60, True), (1, False)], ids=["the app", "we"])
+def test_what_nobody_was_there_to_read_is_no_work_in_vain(looks: int, limited: bool) -> None:
+    """For three seconds many leave and nobody is answered: the app was busy, or else this worker was, and
+    looked only once."""
+    pool = Pool()
+    pool.is_as_usual()
+    pool.has(100)
+    for _ in range(looks):
+        pool.upstream.cells[UPSTREAM_LEFT] += 60 // looks
+        pool.passes(3.0 / looks)
+    pool.upstream.cells[UPSTREAM_LEFT] += 60 // looks  # the rest of what is read after that
+    pool.passes(0.05)
+    assert (pool.upstream.concurrency_limit > 0) is limited
     pool.limits.close()

@@ -154,11 +154,10 @@ class Proxy:
         too_long: list[ClientConnection] = []
         if self.timeouts.total_ns < FOREVER_NS:
             too_long = [client for client in self._clients if client.exceeds_total(now)]
-        if self._looking:
-            pass
-        elif overdue or too_long or self._late:
-            self._looking = True
-            look_first(self.loop, self._judge, overdue, too_long, now)
+        if overdue or too_long or self._late:
+            if not self._looking:
+                self._looking = True
+                look_first(self.loop, self._judge, overdue, too_long, now)
         else:
             self.connector.sweep(now)
             self._rescue.look()

@@ -22,8 +22,8 @@ class Slow(RoundRobin):
         time.sleep(0.2)
         return super().pick(key, tried)
 '''
-CLIENTS = 6
-EACH = 4
+CLIENTS = 5
+EACH = 3
 
 
 @pytest.fixture

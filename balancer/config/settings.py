@@ -180,6 +180,12 @@ class Settings(BaseSettings):
         description="`on`: requests go on with a `Via` that names this instance (RFC 9110 section 7.6.3), by "
         "which one that comes back to it is recognised. `off`: without.",
     )
+    request_trailers: Switch = Field(
+        default=False,
+        description="`on`: trailer fields of request bodies go on, but those that belong in a head. Only "
+        "where all apps read trailers: another would take them for its next request. `off`: checked, and "
+        "dropped.",
+    )
     forwarded: ForwardedSettings = ForwardedSettings()
     access_log: AccessLogSettings = AccessLogSettings()
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(

@@ -8,6 +8,7 @@ the other lines, is decided in `head` for every message.
 
 from collections.abc import Iterable
 
+from balancer.errors import MALFORMED_REQUEST, Failure, ProtocolError
 from balancer.http.forwarded import Hop, hops_in, said_in
 from balancer.http.headers import list_members
 from balancer.http.target import check_host
@@ -50,28 +51,23 @@ RESPONSE_KINDS: dict[bytes, int] = {
     b"date": DATE,
 }
 
+_TOKEN_LISTS = frozenset([CONNECTION, UPGRADE, TE])
+_OWN_WORDS = frozenset([HOST, LENGTH, CODING, EXPECT])
+MOST_MEMBERS = 100  # of Connection in a head, and of each other list of tokens
+
 _REMEMBERED_LINES = 4096
 _REMEMBERED_NAMES = 1024
-_ZERO = 0x30
 _SIGNS = bytes(byte if bytes([byte]).isalnum() else 0x2D for byte in range(256))
 _REMEMBERED_BYTES = 256  # longer lines are mostly cookies and tokens, one client's own
-
-
-def _exact(kind: int, line: bytes, name: bytes, value: bytes) -> bytes:
-    """`line` as it goes on: of what frames the message nothing is left for another parser to read its way."""
-    if kind == LENGTH and value.isdigit() and value[0] == _ZERO and len(value) > 1:
-        return b"%b: %b" % (name, value.lstrip(b"0") or b"0")
-    if kind == CODING and value.lower() == b"chunked":
-        return name + b": chunked"
-    return line
 
 
 class Field:
     """A field that concerns a proxy.
 
-    `line` is the whole line, as it goes on; `name` in lower case, `value` without surrounding white space;
-    `members` are the value's list members in lower case, for fields that are token lists; of Via the
-    balancers in it; for those that proxies send, what `said_in` makes of them.
+    `line` is the whole line as it goes on: what frames the message, or says for whom it is, in our own
+    words, so that no parser can read it differently. `name` is in lower case, `value` without surrounding
+    white space; `members` are the value's list members in lower case, for fields that are token lists; of Via
+    the balancers in it; for those that proxies send, what `said_in` makes of them.
     """
 
     __slots__ = ("_hops", "kind", "line", "members", "name", "value")
@@ -81,11 +77,16 @@ class Field:
         self.kind = kind
         self.name = name.lower()
         self.value = value.strip(b" \t")
-        self.line = _exact(kind, line, name, self.value)
-        if kind == FORWARDING:
+        self.line = line
+        self.members: list[bytes] = []
+        if kind in _TOKEN_LISTS:
+            self.members = list_members(value)
+        elif kind == FORWARDING:
             self.members = said_in(self.name, self.value)
-        else:
-            self.members = balancers_in(value) if kind == VIA else list_members(value)
+        elif kind == VIA:
+            self.members = balancers_in(value)
+        elif kind in _OWN_WORDS:
+            self.line = _own_words(kind, line, self.value)
         self._hops: list[Hop] | None = None
 
     def hops(self) -> list[Hop]:
@@ -93,6 +94,19 @@ class Field:
         if self._hops is None:
             self._hops = hops_in(self.value)
         return self._hops
+
+
+def _own_words(kind: int, line: bytes, value: bytes) -> bytes:
+    """What is not exact stays as it is: `head` refuses it, or it frames nothing."""
+    if kind == HOST:
+        return b"Host: " + value
+    if kind == LENGTH and value.isdigit():  # of bytes: only ASCII digits
+        return b"Content-Length: " + (value.lstrip(b"0") or b"0")
+    if kind == CODING and value.lower() == b"chunked":
+        return b"Transfer-Encoding: chunked"
+    if kind == EXPECT and value.lower() == b"100-continue":
+        return b"Expect: 100-continue"
+    return line
 
 
 NEW = Field(DROP, b":")  # stands for a line not met before
@@ -103,12 +117,23 @@ class FieldTable:
 
     `seen` is read directly by `head`, one lookup per line; a line that is not in there goes through `learn`
     once httptools has passed the head with it. `told` are names in lower case that are FORWARDING as well,
-    `x-forwarded-*` stands for all that begin so; `kept` are exceptions from it.
+    `x-forwarded-*` stands for all that begin so; `kept` are exceptions from it. Trailers are passed where
+    `passes_trailers`. `failure` is what a line that cannot be read is reported as.
     """
 
-    __slots__ = ("_by_name", "_kept", "_kinds", "_look_alike", "_told", "seen")
+    __slots__ = ("_by_name", "_failure", "_kept", "_kinds", "_look_alike", "_passes_trailers", "_told",
+                 "seen")  # fmt: skip
 
-    def __init__(self, kinds: dict[bytes, int], told: Iterable[str] = (), kept: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        kinds: dict[bytes, int],
+        told: Iterable[str] = (),
+        kept: Iterable[str] = (),
+        passes_trailers: bool = False,
+        failure: Failure = MALFORMED_REQUEST,
+    ) -> None:
+        self._failure = failure
+        self._passes_trailers = passes_trailers
         names = [name.encode() for name in told]
         self._kept = frozenset(_plain(name.encode()) for name in kept)
         self._told = tuple(_plain(name[:-1]) for name in names if name.endswith(b"*"))
@@ -130,8 +155,11 @@ class FieldTable:
         return field
 
     def passed_trailers(self, trailers: bytes) -> bytes:
-        """`trailers`, lines with their CRLF, without what would pass for a field of the head that we or
-        proxies set: no peer is believed there."""
+        """What of `trailers`, lines with their CRLF, goes on: nothing, unless it was asked for. An app
+        that stops reading at the last chunk would take them for its next request. Never what would pass for a
+        field of the head that we or proxies set: no peer is believed there."""
+        if not self._passes_trailers:
+            return b""
         lines = trailers.split(b"\r\n")[:-1]
         kept = [line for line in lines if self._kind_of(line[: line.index(b":")].lower()) == _OTHER]
         return b"".join([line + b"\r\n" for line in kept])
@@ -147,6 +175,8 @@ class FieldTable:
                 self._by_name[name] = kind
         if kind == _OTHER:
             return None
+        if kind in _TOKEN_LISTS and line.count(b",") >= MOST_MEMBERS:
+            raise ProtocolError(self._failure, f"more than {MOST_MEMBERS} members in {name.decode()}")
         field = Field(kind, line)
         if kind == HOST:
             check_host(field.value)

@@ -1,7 +1,8 @@
 """A message head as bytes -> what the proxy must know of it. Every request and response passes here first.
 
 httptools checks the syntax, `fields` knows single lines, and here they are put together: one start line of
-RFC 9112, the fields that frame the message, and the lines to forward, byte for byte as they came.
+RFC 9112, the fields that frame the message, and the lines to forward: byte for byte as they came, but for
+those that frame it, which go on in our own words.
 """
 
 from balancer.errors import (
@@ -21,6 +22,7 @@ from balancer.http.fields import (
     FORWARDING,
     HOST,
     LENGTH,
+    MOST_MEMBERS,
     NEW,
     REQUEST_KINDS,
     RESPONSE_KINDS,
@@ -48,7 +50,7 @@ from balancer.http.target import split_absolute
 HEAD_END = b"\r\n\r\n"
 
 REQUEST_FIELDS = FieldTable(REQUEST_KINDS)
-_RESPONSE_FIELDS = FieldTable(RESPONSE_KINDS)
+_RESPONSE_FIELDS = FieldTable(RESPONSE_KINDS, failure=MALFORMED_RESPONSE)
 _known_response_field = _RESPONSE_FIELDS.seen.get
 _known_status_line = known_status_lines.get
 
@@ -185,7 +187,7 @@ def parse_request_head(
     length: Field | None = None
     coding: Field | None = None
     options: list[bytes] | None = None
-    upgrade: list[bytes] | None = None
+    websocket = te_trailers = False
     unchecked = True
     for line in block[:-4].split(b"\r\n") if len(block) > 2 else ():
         field = known(line, NEW)
@@ -200,9 +202,9 @@ def parse_request_head(
         kind = field.kind
         if kind == HOST:
             host = field if host is None else _repeated(field, MALFORMED_REQUEST)
-            kept.append(line)
+            kept.append(field.line)
         elif kind == CONNECTION:
-            options = field.members if options is None else options + field.members
+            options = field.members if options is None else _joined(options, field, MALFORMED_REQUEST)
         elif kind == LENGTH:
             length = field if length is None else _repeated(field, MALFORMED_REQUEST)
             kept.append(field.line)
@@ -215,14 +217,16 @@ def parse_request_head(
             else:
                 head.forwarding.append(field)
         elif kind == UPGRADE:
-            upgrade = field.members if upgrade is None else upgrade + field.members
+            websocket |= b"websocket" in field.members
         elif kind == TE:
-            head.te_trailers |= b"trailers" in field.members
+            te_trailers |= b"trailers" in field.members
         elif kind == VIA:
-            head.balancers = [*(head.balancers or ()), *field.members]
+            if head.balancers is None:
+                head.balancers = []
+            head.balancers += field.members
             kept.append(line)
         elif kind == EXPECT and minor == 1:  # in HTTP/1.0 it is ignored (RFC 9110 section 10.1.1)
-            kept.append(line)
+            kept.append(field.line)
     if target[0] != _SLASH and not (target == b"*" and method == b"OPTIONS"):
         host = _take_authority(head, host)
     if host is not None:
@@ -236,9 +240,10 @@ def parse_request_head(
     if options is not None and options != _KEEP_ALIVE:
         head.keep_alive = _persists(options, minor)
         head.lines = without_nominated(kept, options)
-        # RFC 9110 section 7.8: an Upgrade counts only where Connection says so, and not in HTTP/1.0.
-        if upgrade is not None and b"upgrade" in options and minor == 1 and head.length == NO_BODY:
-            head.websocket = method == b"GET" and b"websocket" in upgrade
+        # RFC 9110 sections 7.8 and 10.1.4: they count only where Connection says so, and not in HTTP/1.0.
+        if websocket and b"upgrade" in options and minor == 1 and head.length == NO_BODY:
+            head.websocket = method == b"GET"
+        head.te_trailers = te_trailers and minor == 1 and b"te" in options
     elif options is not None:
         head.keep_alive = True
     return head
@@ -279,7 +284,7 @@ def parse_response_head(raw: bytes, method: bytes, count_limit: int, checked: bo
             if not bodiless:  # there RFC 9110 section 8.6 forbids it, and it would mislead
                 kept.append(field.line)
         elif kind == CONNECTION:
-            options = field.members if options is None else options + field.members
+            options = field.members if options is None else _joined(options, field, MALFORMED_RESPONSE)
         elif kind == CODING:
             coding = field if coding is None else _repeated(field, MALFORMED_RESPONSE)
             if not bodiless:
@@ -304,6 +309,12 @@ def parse_response_head(raw: bytes, method: bytes, count_limit: int, checked: bo
 
 def _repeated(field: Field, failure: Failure) -> Field:
     raise ProtocolError(failure, f"more than one {field.name.decode()} field")
+
+
+def _joined(options: list[bytes], field: Field, failure: Failure) -> list[bytes]:
+    if len(options) + len(field.members) > MOST_MEMBERS:
+        raise ProtocolError(failure, f"more than {MOST_MEMBERS} members in connection")
+    return options + field.members
 
 
 def _persists(options: list[bytes], minor: int) -> bool:

@@ -25,7 +25,7 @@ def without_nominated(lines: list[bytes], options: list[bytes]) -> list[bytes]:
 
     Nominating a protected field does nothing. A cold path: hardly anybody nominates.
     """
-    nominated = [option for option in options if option not in _PROTECTED]
+    nominated = frozenset(options) - _PROTECTED
     if not nominated:
         return lines
     return [line for line in lines if line.partition(b":")[0].lower() not in nominated]

@@ -399,9 +399,10 @@ class ClientConnection(asyncio.Protocol):
             self._intake.resume()
         if decoder.more:
             self._intake.rest()
-        exchange.start(head, body, decoder.done and not decoder.trailers)
-        if decoder.done and decoder.trailers and exchange.active:
-            exchange.request_body(b"", True, self._proxy.request_fields.passed_trailers(decoder.trailers))
+        trailers = decoder.trailers and self._proxy.request_fields.passed_trailers(decoder.trailers)
+        exchange.start(head, body, decoder.done and not trailers)
+        if trailers and exchange.active:
+            exchange.request_body(b"", True, trailers)
 
     def _read_body(self, data: bytes) -> None:
         exchange = self._exchange

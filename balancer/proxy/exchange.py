@@ -325,6 +325,8 @@ class Exchange:
         self.response_bytes += len(body)
         client = self.client
         if self._chunked:
+            if trailers and not self.head.te_trailers:  # RFC 9110 section 6.5.1
+                trailers = b""
             client.transport.write(b"".join(encode_piece(body, last, trailers)))
         elif body:
             client.transport.write(body)

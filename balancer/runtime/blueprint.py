@@ -137,6 +137,7 @@ class Blueprint:
             "drain": settings.timeouts.drain,
             "trusted_proxies": list(settings.trusted_proxies),
             "via": via,
+            "request_trailers": settings.request_trailers,
             "forwarded": {"told": list(settings.forwarded.told), "kept": list(settings.forwarded.kept)},
             "access_log": settings.access_log.model_dump(exclude={"fields"}),
             "log_level": settings.log_level,

@@ -126,7 +126,12 @@ def build_proxy(
         forwarding=Forwarding(trusted, start["via"], UntrustedPeers(tell, clock, bool(trusted)).seen),
         loops=Loops(start["via"], clock, tell),
         request_ids=RequestIds(int.from_bytes(os.urandom(8))),
-        request_fields=FieldTable(REQUEST_KINDS, start["forwarded"]["told"], start["forwarded"]["kept"]),
+        request_fields=FieldTable(
+            REQUEST_KINDS,
+            start["forwarded"]["told"],
+            start["forwarded"]["kept"],
+            passes_trailers=start["request_trailers"],
+        ),
         timeouts=Timeouts(
             first_byte_ns=timeout_ns(timeouts["first_byte"]),
             idle_ns=timeout_ns(timeouts["idle"]),

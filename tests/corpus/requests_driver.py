@@ -94,6 +94,7 @@ class RequestBench:
     def __init__(self, case: Case) -> None:
         limits: dict[str, int] = {}
         trusted: list[str] = []
+        trailers = False
         for line in case.setup:
             word, _, rest = line.partition(" ")
             if word == "limit":
@@ -101,9 +102,11 @@ class RequestBench:
                 limits[name] = int(value)
             elif line == "trusted":
                 trusted = [CLIENT_ADDRESS]
+            elif line == "trailers":
+                trailers = True
             else:
                 raise ValueError(f"{case.id}: no such setup: {line}")
-        self.wire = Wire(start_message(1, limits=limits, trusted_proxies=trusted))
+        self.wire = Wire(start_message(1, limits=limits, trusted_proxies=trusted, request_trailers=trailers))
 
     def run(self, pieces: Iterable[bytes]) -> Observation:
         """A client connects, sends `pieces` one by one, and is gone."""

@@ -141,6 +141,7 @@ def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
         },
         "trusted_proxies": [],
         "via": VIA,
+        "request_trailers": False,
         "forwarded": {"told": [name.lower() for name in ONLY_PROXIES_MAY_SEND], "kept": []},
         "access_log": {"enabled": True, "sample": 1.0},
         "log_level": "info",

@@ -17,7 +17,7 @@ def exchange(wire: Wire, setup: Setup, sent: bytes) -> FakeTransport:
     """The client end, after one request was answered with `sent`."""
     client = wire.connect()
     version = b"HTTP/1.0\r\nConnection: keep-alive" if setup.client_minor == 0 else b"HTTP/1.1"
-    client.receive(b"%b / %b\r\nHost: a\r\n\r\n" % (setup.method, version))
+    client.receive(b"%b / %b\r\nHost: a\r\nTE: trailers\r\nConnection: te\r\n\r\n" % (setup.method, version))
     wire.settle()
     wire.upstream.receive(sent)
     end(wire.upstream, setup.end)

@@ -36,7 +36,7 @@ def line_of(reserved: dict[bytes, int]) -> st.SearchStrategy[bytes]:
 
 @given(st.lists(line_of(REQUEST_KINDS), max_size=8), st.integers(0, 8))
 def test_request_lines_keep_order_case_duplicates_and_obs_text(lines: list[bytes], place: int) -> None:
-    lines = [*lines[:place], b"hOsT: a", *lines[place:]]
+    lines = [*lines[:place], b"Host: a", *lines[place:]]
     raw = b"\r\n".join([b"GET /x HTTP/1.1", *lines, b"", b""])
     head = parse_request_head(raw, 8192, 100)
     assert rendered(head) == raw[:-2]

@@ -107,7 +107,9 @@ async def test_a_trusted_proxy_is_believed_and_the_app_and_the_log_have_it_alike
 @pytest.mark.parametrize("trusted", ["127.0.0.1", "10.0.0.0/8"])
 async def test_trailers_bring_nothing_that_only_proxies_may_send(trusted: str) -> None:
     app = App()
-    async with before(app, TRUSTED_PROXIES=trusted, FORWARDED__DROP="X-Acme-*") as balancer:
+    async with before(
+        app, TRUSTED_PROXIES=trusted, FORWARDED__DROP="X-Acme-*", REQUEST_TRAILERS="on"
+    ) as balancer:
         trailers = [
             b"X-Sum: 1",
             *(line for line in SENT if line.startswith((b"Proxy", b"Client", b"X-Acme"))),

@@ -26,6 +26,8 @@ from balancer.upstreams.upstream import Upstream
 
 INFORMATIONAL_LIMIT = 100  # 1xx responses to one request: an app that sends them without end never answers
 
+_START_KNOWN = 5  # bytes by which a head is known to begin with HTTP/
+
 _HEAD, _BODY, _TUNNEL, _IDLE = range(4)
 
 
@@ -46,6 +48,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_left",
         "_loop",
         "_method",
+        "_searched",
         "_state",
         "closed",
         "created_ns",
@@ -100,6 +103,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._informed_request = 0
         self._chunks: ChunkedDecoder | None = None
         self._buffer = b""
+        self._searched = 0  # bytes of it in which no line ends that was not looked at
 
     def begin(self, reader: ResponseReader, method: bytes, upgrading: bool) -> None:
         """`reader` takes the connection to send one request of `method`."""
@@ -148,7 +152,10 @@ class UpstreamConnection(asyncio.Protocol):
         try:
             state = self._state
             if state == _HEAD:
-                self._read_head(reader, self._buffer + data if self._buffer else data)
+                if self._buffer:
+                    self._read_head(reader, self._buffer + data, self._searched)
+                else:
+                    self._read_head(reader, data, 0)
             elif state == _BODY:
                 self._read_body(reader, data)
             else:
@@ -227,7 +234,7 @@ class UpstreamConnection(asyncio.Protocol):
         with closing(last_words(self.transport)) as words:
             for data in words:
                 if self._state == _HEAD:
-                    self._read_head(reader, self._buffer + data)
+                    self._read_head(reader, self._buffer + data, self._searched if self._buffer else 0)
                 elif self._state == _BODY:
                     self._read_body(reader, data)
                 else:
@@ -248,10 +255,10 @@ class UpstreamConnection(asyncio.Protocol):
             how = "reset" if self.was_reset else "closed"
             reader.upstream_failed(UPSTREAM_CLOSED, f"the connection was {how} before a response head")
 
-    def _read_head(self, reader: ResponseReader, data: bytes) -> None:
+    def _read_head(self, reader: ResponseReader, data: bytes, searched: int) -> None:
         self._buffer = b""
         while True:
-            end = data.find(HEAD_END) + 4
+            end = data.find(HEAD_END, searched) + 4
             if end < 4 or end > self._head_limit:
                 head = None
             else:
@@ -262,9 +269,17 @@ class UpstreamConnection(asyncio.Protocol):
                 except ProtocolError:
                     head = None
             if head is None:  # not whole, or not exact
-                read = read_patiently(data, self._method, self._head_limit, self._count_limit)
+                read = None
+                if (
+                    end >= 4
+                    or searched < _START_KNOWN
+                    or len(data) > self._head_limit
+                    or data.find(b"\n", searched) >= 0
+                ):
+                    read = read_patiently(data, self._method, self._head_limit, self._count_limit)
                 if read is None:
                     self._buffer = data
+                    self._searched = max(len(data) - 3, 0)
                     return
                 head, end = read
             if head.status >= 200:
@@ -280,6 +295,7 @@ class UpstreamConnection(asyncio.Protocol):
                 raise ProtocolError(MALFORMED_RESPONSE, f"more than {INFORMATIONAL_LIMIT} 1xx responses")
             reader.informational(head)
             data = data[end:]
+            searched = 0
             if not data or self.reader is not reader:
                 return
         self._begin_body(reader, head, data, end)

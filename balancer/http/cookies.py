@@ -3,7 +3,7 @@
 What is not asked for stays byte for byte as it came. Names are case-sensitive.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 _COOKIE = b"cookie:"
 _SET_COOKIE = b"set-cookie:"
@@ -20,28 +20,53 @@ def take_cookie(line: bytes, name: bytes) -> tuple[list[bytes], bytes]:
     empty where nothing else is left."""
     values = []
     kept = []
-    for pair in line[len(_COOKIE) :].split(b";"):
-        if name in pair:
-            found, equals, value = pair.strip(_SPACE).partition(b"=")
-            if equals and found == name:
-                values.append(value)
-                continue
-        kept.append(pair)
+    at = len(_COOKIE)
+    for begin, value, end in _places(line, name, at):
+        values.append(line[value:end].rstrip(_SPACE))
+        if begin > at:
+            kept.append(line[at : begin - 1])
+        at = end + 1
     if not values:
         return values, line
+    if at <= len(line):
+        kept.append(line[at:])
     rest = b";".join(kept)
     return values, line[: len(_COOKIE)] + rest if rest.strip(b"; \t") else b""
 
 
 def change_cookie(line: bytes, name: bytes, change: Callable[[bytes], bytes]) -> bytes:
     """A Cookie line in which the cookies called `name` have the values that `change` makes of theirs."""
-    pairs = line[len(_COOKIE) :].split(b";")
-    for at, pair in enumerate(pairs):
-        found, equals, value = pair.strip(_SPACE).partition(b"=")
-        if equals and found == name:
-            before, _, after = pair.partition(b"=")
-            pairs[at] = before + b"=" + change(value) + after[len(value) :]
-    return line[: len(_COOKIE)] + b";".join(pairs)
+    pieces = []
+    at = 0
+    for _, first, end in _places(line, name, len(_COOKIE)):
+        value = line[first:end].rstrip(_SPACE)
+        pieces += [line[at:first], change(value)]
+        at = first + len(value)
+    pieces.append(line[at:])
+    return b"".join(pieces)
+
+
+def cookie_value(cookies: bytes, name: bytes) -> bytes | None:
+    """The value of the first cookie called `name` in the value of a Cookie field."""
+    for _, value, end in _places(cookies, name, 0):
+        return cookies[value:end].rstrip(_SPACE)
+    return None
+
+
+def _places(text: bytes, name: bytes, at: int) -> Iterator[tuple[int, int, int]]:
+    """Where each cookie called `name` begins, where its value does, and where both end. Other cookies are not
+    looked at one by one, as a client can send 30,000 of them."""
+    wanted = name + b"="
+    found = text.find(wanted, at)
+    while found >= 0:
+        begin = max(text.rfind(b";", at, found) + 1, at)
+        end = text.find(b";", found)
+        if end < 0:
+            end = len(text)
+        if not text[begin:found].strip(_SPACE):
+            yield begin, found + len(wanted), end
+        at = end
+        found = text.find(wanted, at)
 
 
 def set_cookie_value(line: bytes, name: bytes) -> tuple[int, int] | None:

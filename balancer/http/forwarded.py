@@ -28,6 +28,9 @@ _SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{0,31}")
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+=%-]+|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
 
 
+# How many elements are looked at, the nearest ones: nobody has so many proxies of their own in a row.
+MOST_HOPS = 32
+
 # What says https where X-Forwarded-Proto is not sent. http beside it is a contradiction, which gunicorn
 # answers with 400.
 SCHEME_SWITCHES = frozenset(
@@ -64,8 +67,9 @@ _NOTHING = Hop(b"", b"", b"", b"")
 
 
 def members(value: bytes) -> list[bytes]:
-    """The elements of a list without quoted strings; empty ones are none (RFC 9110 section 5.6.1.2)."""
-    return [member for part in value.split(b",") if (member := part.strip(b" \t"))]
+    """The last MOST_HOPS elements of a list without quoted strings, and all that is before them as one; empty
+    ones are none (RFC 9110 section 5.6.1.2)."""
+    return [member for part in value.rsplit(b",", MOST_HOPS) if (member := part.strip(b" \t,"))]
 
 
 def said_in(name: bytes, value: bytes) -> list[bytes]:
@@ -99,7 +103,7 @@ def host_in(value: bytes) -> bytes:
 
 
 def hops_in(value: bytes) -> list[Hop]:
-    """The elements of `Forwarded`, the nearest proxy's last. One that is malformed says nothing."""
+    """The last MOST_HOPS elements of `Forwarded`, the nearest proxy's last. A malformed one says nothing."""
     return [_hop(element) for part in _elements(value) if (element := part.strip(b" \t"))]
 
 
@@ -148,8 +152,8 @@ def _last(value: bytes) -> bytes:
 
 
 def _elements(value: bytes) -> list[bytes]:
-    """`value` at its commas, those in quoted strings excepted. What stands before a quote that nothing opens
-    is one element with it."""
+    """`value` at its commas, those in quoted strings excepted: the last MOST_HOPS parts of it. What stands before
+    a quote that nothing opens is one element with it."""
     found: list[bytes] = []
     end = at = len(value)  # of the element; of what of it is not looked at yet
     comma = value.rfind(b",", 0, at)
@@ -157,7 +161,7 @@ def _elements(value: bytes) -> list[bytes]:
         closing = value.rfind(b'"', comma + 1, at)
         if closing < 0:
             found.append(value[comma + 1 : end])
-            if comma < 0:
+            if comma < 0 or len(found) == MOST_HOPS:
                 break
             end = at = comma
         else:
@@ -186,7 +190,7 @@ def _opening(value: bytes, closing: int) -> int:
 
 def _hop(text: bytes) -> Hop:
     pairs: dict[bytes, bytes] = {}
-    rest = b""
+    rest: list[bytes] = []
     at = _blank(text, 0)
     while at < len(text):
         pair = _PAIR.match(text, at)
@@ -197,14 +201,14 @@ def _hop(text: bytes) -> Hop:
             return _NOTHING
         pairs[name] = pair[2] if pair[3] is None else _QUOTED_PAIR.sub(rb"\1", pair[3])
         if name not in (b"for", b"proto", b"host"):
-            rest += b";" + pair[0].rstrip(b" \t;")
+            rest += [b";", pair[0].rstrip(b" \t;")]
         at = _blank(text, pair.end())
     node, scheme, host = pairs.get(b"for", b""), pairs.get(b"proto", b""), pairs.get(b"host", b"")
     return Hop(
         node if _is_node(node) else b"",
         scheme.lower() if _SCHEME.fullmatch(scheme) else b"",
         host if _HOST.fullmatch(host) else b"",
-        rest,
+        b"".join(rest),
     )
 
 

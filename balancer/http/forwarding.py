@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from balancer.http.fields import Field
 from balancer.http.forwarded import (
+    MOST_HOPS,
     PLAIN_IPV4,
     SCHEME_SWITCHES,
     ClientFacts,
@@ -110,8 +111,9 @@ class Peer:
             return head.facts
         chain: list[bytes] = []
         real: list[bytes] = []
-        hops: list[Hop] | None = None
-        scheme = host = other_scheme = passed = b""
+        forwarded: list[Field] = []
+        scheme = host = other_scheme = b""
+        others: list[bytes] = []
         by_x = False
         for field in sent:
             name = field.name
@@ -130,17 +132,18 @@ class Peer:
                 real = field.members
             elif name == b"forwarded":
                 if field.value:
-                    hops = (hops or []) + field.hops()
+                    forwarded.append(field)
             elif name != _ID:
-                passed += field.line + b"\r\n"
+                others += [field.line, b"\r\n"]
                 if name in SCHEME_SWITCHES and field.members:
                     other_scheme = field.members[0]
-        if hops is not None and not by_x:
-            facts = self._by_forwarded(head, hops, passed)
+        passed = b"".join(others)
+        if forwarded and not by_x:
+            facts = self._by_forwarded(head, _nearest_hops(forwarded), passed)
         else:
             scheme = scheme or other_scheme or b"http"
             facts = self._by_x_forwarded(
-                head, chain or real, scheme, host or head.host, hops is not None, passed
+                head, chain or real, scheme, host or head.host, bool(forwarded), passed
             )
         head.facts = facts
         return facts
@@ -156,8 +159,9 @@ class Peer:
     ) -> ClientFacts:
         known = self._forwarding.known
         client = self.address
-        first = len(chain)  # of those that a trusted proxy has added
-        for node in reversed(chain):
+        near = chain[-MOST_HOPS:]
+        first = len(near)  # of those that a trusted proxy has added
+        for node in reversed(near):
             first -= 1
             address, trusted = known(node)
             client = address or client
@@ -166,7 +170,7 @@ class Peer:
         if speaks_forwarded:
             hops = [
                 render_hop(node_for(node, known(node)[0]), *((scheme, host) if at == first else (b"", b"")))
-                for at, node in enumerate(chain)
+                for at, node in enumerate(near)
             ]
             passed += self._forwarded(hops, scheme, host)
         return self._worded(head, client, chain, scheme, host, passed)
@@ -276,6 +280,16 @@ class Forwarding:
 
     def _trusts_ipv4(self, number: int) -> bool:
         return any(number & mask == network for mask, network in self._ipv4)
+
+
+def _nearest_hops(forwarded: list[Field]) -> list[Hop]:
+    """The last MOST_HOPS elements of all these fields: no more of them is looked at."""
+    hops: list[Hop] = []
+    for field in reversed(forwarded):
+        hops = field.hops() + hops
+        if len(hops) >= MOST_HOPS:
+            break
+    return hops[-MOST_HOPS:]
 
 
 def _network(text: str) -> _Network:

@@ -109,17 +109,13 @@ class RequestHead:
         """The lines that go to the app, in whatever form they are kept. Slow, as `find` is."""
         return self.outgoing[:-2].split(b"\r\n") if self.outgoing else self.lines
 
-    def replace_line(self, line: bytes, new: bytes) -> None:
-        """Forward `new` for one of the lines that are `line`, nothing where it is empty."""
+    def replace_lines(self, changes: dict[bytes, bytes]) -> None:
+        """Forward what `changes` has for a line, nothing where that is empty."""
+        lines = [new for line in self.forwarded_lines() if (new := changes.get(line, line))]
         if self.outgoing:
-            after = b"\r\n%b\r\n" % new if new else b"\r\n"
-            self.outgoing = (b"\r\n" + self.outgoing).replace(b"\r\n%b\r\n" % line, after, 1)[2:]
-            return
-        try:
-            at = self.lines.index(line)
-        except ValueError:  # Connection has named it, so it goes no further
-            return
-        self.lines[at : at + 1] = [new] if new else []
+            self.outgoing = b"\r\n".join([*lines, b""])
+        else:
+            self.lines = lines
 
 
 class ResponseHead:

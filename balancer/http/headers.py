@@ -41,6 +41,14 @@ def find_value(lines: list[bytes], name: bytes) -> bytes | None:
     return None
 
 
+def unfolded_line(line: bytes, folds: list[bytes]) -> bytes:
+    """A field line with its folds, each of which becomes a space (RFC 9112 section 5.2)."""
+    pieces = [piece for fold in folds if (piece := fold.strip(b" \t"))]
+    if not folds[-1].strip(b" \t"):
+        pieces.append(b"")
+    return b" ".join([line.rstrip(b" \t"), *pieces])
+
+
 def mended_line(line: bytes) -> bytes | None:
     """A field line of a response as it may go on, where it was not exact: no white space before the colon
     (RFC 9112 section 5.1), a space for each CR and NUL (RFC 9110 section 5.5). None where there is no name.

@@ -9,7 +9,7 @@ import re
 
 from balancer.errors import MALFORMED_RESPONSE, RESPONSE_HEAD_TOO_LARGE, ProtocolError
 from balancer.http.head import ResponseHead, parse_response_head
-from balancer.http.headers import list_members, mended_line
+from balancer.http.headers import list_members, mended_line, unfolded_line
 
 # HTTP/1.2 is to be read as 1.1 (RFC 9110 section 2.5); HTTP/2 and 3 are what apps echo of an edge's request.
 # White space as RFC 9112 section 4 allows it.
@@ -43,6 +43,8 @@ def read_patiently(
         raise _malformed("some lines of the head end in CRLF, and some in LF")
     _check_size(end, head_limit)
     if last < 0:
+        if data.count(b"\n") > count_limit + 1:  # the status line is none of them
+            raise ProtocolError(RESPONSE_HEAD_TOO_LARGE, f"more than {count_limit} header fields")
         return None
     lines = data[first + len(line_end) : last].split(line_end) if last > first else []
     if len(lines) > count_limit:
@@ -68,14 +70,18 @@ def _status_line(line: bytes) -> tuple[int, int, bytes]:
 def _unfolded(lines: list[bytes]) -> list[bytes]:
     """RFC 9112 section 5.2: a fold becomes a space, before the value is looked at."""
     unfolded: list[bytes] = []
-    for line in lines:
-        if line[:1] not in (b" ", b"\t"):
-            unfolded.append(line)
-        elif unfolded:
-            unfolded[-1] = b"%b %b" % (unfolded[-1].rstrip(b" \t"), line.strip(b" \t"))
-        else:
-            raise _malformed("white space before the first field")
-    return unfolded
+    folds: list[bytes] = []  # of the last of them
+    for line in [*lines, b""]:
+        if line[:1] in (b" ", b"\t"):
+            if not unfolded:
+                raise _malformed("white space before the first field")
+            folds.append(line)
+            continue
+        if folds:
+            unfolded[-1] = unfolded_line(unfolded[-1], folds)
+            folds = []
+        unfolded.append(line)
+    return unfolded[:-1]
 
 
 def _fields(lines: list[bytes], bodiless: bool) -> tuple[list[bytes], bool, bool]:

@@ -46,6 +46,7 @@ _STARTED_LINE = re.compile(
 )
 _LONG_METHOD = re.compile(rb"%b{%d}" % (TOKEN.removesuffix(b"+"), METHOD_LIMIT + 1))
 _OTHER_VERSION = re.compile(rb"%b [!\"$-~]+ HTTP/[0-9]\.[0-9]" % _METHOD)
+_TARGET_BYTES = re.compile(rb"[!\"$-~]*")
 _LINE_TO_TARGET = re.compile(rb"%b ([!\"$-~]+)" % _METHOD)
 
 
@@ -64,11 +65,12 @@ def refuse_early(start: bytes, uri_limit: int, searched: int) -> None:
     Without this, a TLS handshake or other noise, and a client that ends its head in bare LF, would only be
     told so by the head's deadline. `searched` bytes of it have been passed before.
     """
-    begin = start.rfind(b"\n", 0, searched) + 1  # of the line that was not whole then
-    if begin <= 2:  # the request line, unless it is the empty line before it
-        begin = 2 if start.startswith(b"\r\n") else 0
-        end = start.find(b"\r\n", begin)
-        line = start[begin:end] if end >= 0 else start[begin:]
+    first = 2 if start.startswith(b"\r\n") else 0  # the empty line that may be before it
+    end = start.find(b"\r\n", first)
+    if end < 0 or end + 1 >= searched:
+        if end < 0 and searched > first and _goes_on_in_target(start, first, searched, uri_limit):
+            return
+        line = start[first:end] if end >= 0 else start[first:]
         match = (REQUEST_LINE if end >= 0 else _STARTED_LINE).fullmatch(line)
         if match is None:
             raise request_line_fault(line, uri_limit)
@@ -77,15 +79,27 @@ def refuse_early(start: bytes, uri_limit: int, searched: int) -> None:
             return
         if match[1] not in COMMON_METHODS:
             check_method(match[1])
-        begin = end + 2
-    fields = _FIELD_LINES.match(start, begin)
-    assert fields is not None  # it may be empty
-    begin = fields.end()
-    if start.startswith(b"\r\n", begin):  # its end, beyond the limit on heads
-        return
+    begin = end + 2
+    last = start.rfind(b"\n", max(begin, searched)) + 1
+    if last:  # lines have become whole, which are looked at once
+        begin = max(begin, start.rfind(b"\n", begin, searched) + 1)
+        fields = _FIELD_LINES.match(start, begin, last)
+        assert fields is not None  # it may be empty
+        begin = fields.end()
+        if start.startswith(b"\r\n", begin):  # its end, beyond the limit on heads
+            return
     carriage_return = start.find(b"\r", max(begin, searched - 1))
-    if start.find(b"\n", begin) >= 0 or -1 < carriage_return < len(start) - 1:
+    if begin < last or -1 < carriage_return < len(start) - 1:
         raise ProtocolError(MALFORMED_REQUEST, "a line of the head is malformed, or does not end in CRLF")
+
+
+def _goes_on_in_target(start: bytes, first: int, searched: int, uri_limit: int) -> bool:
+    """Whether a request line that was good so far has only got more of its target."""
+    if start.count(b" ", first, searched) != 1 or _TARGET_BYTES.fullmatch(start, searched) is None:
+        return False
+    if len(start) - start.find(b" ", first) - 1 > uri_limit:
+        raise ProtocolError(URI_TOO_LONG, f"the request target is longer than {uri_limit} bytes")
+    return True
 
 
 def check_method(method: bytes) -> None:

@@ -3,7 +3,7 @@
 import re
 
 from balancer.errors import Failure, ProtocolError
-from balancer.http.headers import TOKEN, mended_line
+from balancer.http.headers import TOKEN, mended_line, unfolded_line
 
 _TRAILER_LINE = re.compile(rb"%b:[\t\x20-\x7e\x80-\xff]*" % TOKEN)
 
@@ -18,11 +18,15 @@ _NO_TRAILERS = frozenset(
 )
 
 
-class TrailerSection:
-    """Takes trailer lines one by one. `kept` are those to send on, each with its CRLF; `size` is how many
-    bytes have come, those of dropped fields included."""
+_MOST_LINES = 200
 
-    __slots__ = ("_drops", "_failure", "_limit", "_line_end", "_patient", "kept", "size")
+
+class TrailerSection:
+    """Takes trailer lines one by one. At its end `kept` are those to send on, each with its CRLF; `size` is
+    how many bytes have come, those of dropped fields included."""
+
+    __slots__ = ("_drops", "_failure", "_fields", "_folds", "_limit", "_line_end", "_lines", "_patient",
+                 "kept", "size")  # fmt: skip
 
     def __init__(self, failure: Failure, limit: int, patient: bool) -> None:
         """As for `ChunkedDecoder`; `limit` is in bytes."""
@@ -31,6 +35,9 @@ class TrailerSection:
         self._patient = patient
         self._line_end = b"\r\n"
         self._drops = False  # the last field, and so its folds
+        self._fields: list[bytes] = []
+        self._folds: list[bytes] = []  # of the last one
+        self._lines = 0
         self.kept = b""
         self.size = 0
 
@@ -42,14 +49,17 @@ class TrailerSection:
         if field == line or field.endswith(b"\r"):
             raise self._malformed()
         if not field:
+            self._unfold()
+            self.kept = b"".join([kept + b"\r\n" for kept in self._fields])
             return True
         if self._patient and self.size and field[:1] in (b" ", b"\t"):
             if not self._drops:
-                self.kept = b"%b %b\r\n" % (self.kept[:-2].rstrip(b" \t"), field.strip(b" \t"))
+                self._folds.append(field)
         else:
             self._take_field(field)
         self.size += len(line)
-        if self.size > self._limit:
+        self._lines += 1
+        if self.size > self._limit or self._lines > _MOST_LINES:
             raise ProtocolError(self._failure, "the trailer section is too large")
         return False
 
@@ -60,8 +70,14 @@ class TrailerSection:
                 raise self._malformed()
             field = mended
         self._drops = field.partition(b":")[0].lower().replace(b"_", b"-") in _NO_TRAILERS
+        self._unfold()
         if not self._drops:
-            self.kept += field + b"\r\n"
+            self._fields.append(field)
+
+    def _unfold(self) -> None:
+        if self._folds:
+            self._fields[-1] = unfolded_line(self._fields[-1], self._folds)
+            self._folds = []
 
     def _malformed(self) -> ProtocolError:
         return ProtocolError(self._failure, "a trailer line is malformed")

@@ -9,6 +9,7 @@ import re
 from balancer.http.headers import TOKEN
 
 _PREFIX = b"balancer-"
+_MOST_BYTES = 4096  # of a value, from its end: who has passed it on last stands there
 # One member of the list: received-protocol, received-by, and perhaps a comment.
 _HOP = re.compile(
     rb"[ \t]*(?:%b/)?%b[ \t]+(%b[0-9a-f]{8})(?::[0-9]*)?(?:[ \t].*)?" % (TOKEN, TOKEN, _PREFIX), re.DOTALL
@@ -28,7 +29,7 @@ def via_lines(name: str) -> tuple[bytes, bytes]:
 
 def balancers_in(value: bytes) -> list[bytes]:
     """The names of balancers that the value of a Via field lists, in lower case."""
-    value = value.lower()
+    value = value[-_MOST_BYTES:].lower()
     if _PREFIX not in value:  # as good as always
         return []
     hops = _without_comments(value).split(b",")

@@ -132,18 +132,19 @@ class Affinity:
         head.pin = b""
         read = self._cookie.read
         tokens: list[bytes] = []
+        changes: dict[bytes, bytes] = {}
         for line in self._lines(head):
             found, forwarded = read(line)
-            tokens += found
-            if found and is_first:
-                head.replace_line(line, forwarded)
+            if found:
+                tokens += found
+                changes[line] = forwarded
         if not tokens:
             return
+        if not is_first:  # another pool has taken its part out of the same lines
+            changes = {line: read(line)[1] for line in filter(is_cookie_line, head.forwarded_lines())}
+        head.replace_lines(changes)
         # A browser may have two of one name, as of two paths: one that is good is better than the first.
         head.pin = next((token for token in tokens if token in self._upstreams), tokens[0])
-        if not is_first:  # another pool has taken its part out of the same lines
-            for line in list(filter(is_cookie_line, head.forwarded_lines())):
-                head.replace_line(line, read(line)[1])
 
     def _lines(self, head: RequestHead) -> list[bytes]:
         """The Cookie lines that may have something for us, as the client sent them."""

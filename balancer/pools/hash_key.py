@@ -6,6 +6,7 @@ from hashlib import blake2b
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
+from balancer.http.cookies import cookie_value
 from balancer.http.head import RequestHead
 from balancer.http.headers import find_value
 
@@ -63,11 +64,7 @@ def _header(head: RequestHead, client: Client, name: bytes) -> bytes | None:
 
 def _cookie(head: RequestHead, client: Client, name: bytes) -> bytes | None:
     """RFC 6265 section 5.4: one Cookie field; names are case-sensitive, and the first one counts."""
-    for pair in (head.find(b"cookie") or b"").split(b";"):
-        found, equals, value = pair.strip(b" \t").partition(b"=")
-        if equals and found == name:
-            return value
-    return None
+    return cookie_value(head.find(b"cookie") or b"", name)
 
 
 def _query(head: RequestHead, client: Client, name: bytes) -> bytes | None:

@@ -152,8 +152,8 @@ def _last(value: bytes) -> bytes:
 
 
 def _elements(value: bytes) -> list[bytes]:
-    """`value` at its commas, those in quoted strings excepted: the last MOST_HOPS parts of it. What stands before
-    a quote that nothing opens is one element with it."""
+    """`value` at its commas, those in quoted strings excepted: the last MOST_HOPS parts of it. What stands
+    before a quote that nothing opens is one element with it."""
     found: list[bytes] = []
     end = at = len(value)  # of the element; of what of it is not looked at yet
     comma = value.rfind(b",", 0, at)

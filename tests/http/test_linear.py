@@ -1,11 +1,12 @@
-"""No parser is worse than linear in its input: what it executes is counted, as a time would not be the same twice.
+"""No parser is worse than linear in its input: what it executes is counted, as no time is the same twice.
 
-What C code does is not seen by that: so each has a time as well, far above what it takes, and far below what it
-would take if it were quadratic.
+What C code does is not seen by that: so each has a time as well, far above what it takes, and far below what
+it would take if it were quadratic.
 """
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from time import thread_time
 from types import FrameType
@@ -24,7 +25,7 @@ from balancer.http.head import parse_request_head, parse_response_head
 from balancer.http.patience import read_patiently
 from balancer.http.via import balancers_in
 from balancer.pools.hash_key import hash_key
-from tests.corpus.responses_driver import ResponseBench, Setup
+from tests.corpus.responses_driver import Recorder, Setup
 from tests.fakes.wire import Wire, start_message
 
 KIB = 1024
@@ -71,7 +72,9 @@ def inexact(start: bytes, piece: bytes, end: bytes = b"\r\n\r\n") -> Callable[[i
     return parse
 
 
-def value(read: Callable[[bytes], object], start: bytes, piece: bytes, end: bytes = b"") -> Callable[[int], object]:
+def value(
+    read: Callable[[bytes], object], start: bytes, piece: bytes, end: bytes = b""
+) -> Callable[[int], object]:
     return lambda size: lambda: read(filled(start, piece, end, size))
 
 
@@ -120,7 +123,7 @@ def request_by_bytes(start: bytes, piece: bytes, end: bytes = b"") -> Callable[[
 def response_by_bytes(start: bytes, piece: bytes, end: bytes = b"") -> Callable[[int], object]:
     def parse(size: int) -> object:
         raw = filled(start, piece, end, size)
-        bench = ResponseBench(Setup())
+        bench = Recorder(Setup(header_count=MANY))
         return lambda: bench.run([raw[at : at + 1] for at in range(len(raw))])
 
     return parse
@@ -134,6 +137,19 @@ def find_by(source: str, start: bytes, piece: bytes, end: bytes) -> Callable[[in
         return lambda: key(head, TRUSTED.peer("10.0.0.1"))
 
     return parse
+
+
+def take_pin(line: bytes) -> object:
+    return take_cookie(line, b"pin")
+
+
+def change_pin(line: bytes) -> object:
+    return change_cookie(line, b"pin", bytes.upper)
+
+
+def other_names(size: int) -> Callable[[], object]:
+    text = b";".join(b"a%d=1" % number for number in range(size // 8))
+    return lambda: hops_in(text)
 
 
 NAMES = b"".join(b"x%d," % number for number in range(40))
@@ -167,15 +183,15 @@ AT_ONCE: dict[str, Callable[[int], object]] = {
     "forwarded of trusted hops": request(b"Forwarded: ", b"for=10.0.0.1,"),
     "forwarded of many lines": request(b"", b"Forwarded: for=10.0.0.1\r\n", b"\r\n"),
     "forwarded of one element": value(hops_in, b"", b"a=1;"),
-    "forwarded of other names": lambda size: value(hops_in, b";".join(b"a%d=1" % n for n in range(size // 8)), b";")(size),
+    "forwarded of other names": other_names,
     "forwarded of open quotes": value(hops_in, b"", b'",'),
     "forwarded of backslashes": value(hops_in, b'for="', b"\\", b'"'),
     "forwarded of escaped quotes": value(hops_in, b"", b'\\"'),
-    "take a cookie among others": value(lambda line: take_cookie(line, b"pin"), b"Cookie: pin=1", b";a=b"),
-    "take many cookies": value(lambda line: take_cookie(line, b"pin"), b"Cookie: ", b"pin=;"),
-    "take none of one long cookie": value(lambda line: take_cookie(line, b"pin"), b"Cookie: ", b"xpin="),
-    "change many cookies": value(lambda line: change_cookie(line, b"pin", bytes.upper), b"Cookie: ", b"pin=a;"),
-    "change a cookie of many": value(lambda line: change_cookie(line, b"pin", bytes.upper), b"Cookie: ", b";"),
+    "take a cookie among others": value(take_pin, b"Cookie: pin=1", b";a=b"),
+    "take many cookies": value(take_pin, b"Cookie: ", b"pin=;"),
+    "take none of one long cookie": value(take_pin, b"Cookie: ", b"xpin="),
+    "change many cookies": value(change_pin, b"Cookie: ", b"pin=a;"),
+    "change a cookie of many": value(change_pin, b"Cookie: ", b";"),
     "find a cookie": value(lambda text: cookie_value(text, b"pin"), b"", b"a=b; ", b"pin=1"),
     "hash key by header": find_by("header:X-Last", GET, b"X: y\r\n", b"X-Last: 1\r\n\r\n"),
     "hash key by cookie": find_by("cookie:pin", GET + b"Cookie: ", b"a=b;", b"pin=1\r\n\r\n"),
@@ -268,9 +284,8 @@ def executed(call: Any) -> int:
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        call()
-    except ProtocolError:
-        pass
+        with suppress(ProtocolError):
+            call()
     finally:
         sys.settrace(before)
     return number
@@ -283,8 +298,6 @@ def seconds(make: Callable[[int], object], size: int) -> float:
 
 def _seconds(call: Any) -> float:
     begun = thread_time()
-    try:
+    with suppress(ProtocolError):
         call()
-    except ProtocolError:
-        pass
     return thread_time() - begun

@@ -33,6 +33,8 @@ _REASONS: dict[Failure, str] = {
     MALFORMED_RESPONSE: "malformed_response",
     UPSTREAM_UNRESPONSIVE: "upstream_unresponsive",
 }
+# After such a failure a request may be what its upstreams are busy with: it is not sent on a second time.
+_IN_VAIN = (FIRST_BYTE_TIMEOUT, UPSTREAM_UNRESPONSIVE)
 # What an attempt's failure is called where it ends; others are Outcome.FAILED.
 _OUTCOMES = {
     FIRST_BYTE_TIMEOUT: Outcome.TIMED_OUT,
@@ -54,17 +56,20 @@ def is_found_dead(upstream: Upstream, sent_ns: int, now_ns: int, checked_within_
     | | |
     |---|---|
     | it has answered another request in the second half of the time | no |
-    | it is ejected now | yes |
-    | it is silent for so long that active checks would have ejected it, and have not: it answers them | no |
-    | it is silent, and there are no checks, or they need more time than that | yes |
+    | it is known to be silent, or an outlier | yes |
+    | it has answered no request for so long that checks would have found it silent: it answers them | no |
+    | the same, and there are no checks, or they need more time than that | yes |
 
-    Checks take up to `checked_within_ns` to eject who answers nothing, 0 where there are none. What it
-    answered in the first half may have been its last: so it is for what it had in work when it died.
+    One that answers its checks, if only with errors, is alive, and so may its slow pages be. Checks take up
+    to `checked_within_ns` to eject who answers nothing, 0 where there are none. What it answered in the
+    first half may have been its last: so it is for what it had in work when it died.
     """
     silent_ns = now_ns - max(upstream.answered_ns, sent_ns)
     if 2 * silent_ns < now_ns - sent_ns:
         return False
-    return bool(upstream.causes) or not checked_within_ns or silent_ns < checked_within_ns
+    if upstream.silent_since_ns or upstream.is_outlier():
+        return True
+    return not checked_within_ns or silent_ns < checked_within_ns
 
 
 class Kept:
@@ -171,10 +176,9 @@ class Resending:
         fails if it came later than the check that was the first to fail: nobody has begun to work on it. One
         that was there before may be what the app is working on, and keeps its time.
         """
-        connecting = self._exchange.connecting
-        if any(failure is UPSTREAM_UNRESPONSIVE for _, failure, _ in connecting.misses):
+        if self._has_waited_in_vain():
             return False
-        if self._may_go(attempt) and connecting.may_go_on():
+        if self._may_go(attempt) and self._exchange.connecting.may_go_on():
             return True
         return attempt.started_ns >= attempt.upstream.silent_since_ns
 
@@ -247,11 +251,15 @@ class Resending:
     def _found_dead(self, attempt: Attempt) -> bool:
         """Whether it is the upstream that is late rather than the request: a page that takes longer than
         FIRST_BYTE must not be worked on by one upstream after the other. So twice is enough, too."""
-        if any(failure is FIRST_BYTE_TIMEOUT for _, failure, _ in self._exchange.connecting.misses):
+        if self._has_waited_in_vain():
             return False
         now = self._exchange.proxy.monotonic_ns()
         checked_within_ns = self._exchange.route.pool.checked_within_ns
         return is_found_dead(attempt.upstream, attempt.started_ns, now, checked_within_ns)
+
+    def _has_waited_in_vain(self) -> bool:
+        """Whether it has been sent on once already from an upstream that did not answer it."""
+        return any(failure in _IN_VAIN for _, failure, _ in self._exchange.connecting.misses)
 
     def _is_unread(self, attempt: Attempt) -> bool:
         """Proof that the peer had closed before it read any of the request: its kernel has acknowledged

@@ -15,33 +15,38 @@ SECOND = 1_000_000_000
 SLOW = b"GET /slow?page=1 HTTP/1.1\r\nHost: a\r\n\r\n"
 JSON = SLOW.replace(b"\r\n\r\n", b"\r\nAccept: application/json\r\n\r\n")
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"
-DIED = {"causes": ["active_check"]}
+EJECTED = {"causes": ["active_check"]}
+OUTLIER = {"causes": ["outlier"]}
 
 # What is known of an upstream, 30 s after a request was sent to it: when it last answered another one, in
-# seconds after that was sent; whether it is ejected; within how many seconds checks would have ejected it.
+# seconds after that was sent; what the supervisor says of it; within how many seconds checks would have
+# ejected it; whether it is dead.
 KNOWN = {
-    "it answers others": (29.0, False, 0.0, False),
-    "it does so in the second half of the time": (15.1, False, 0.0, False),
-    "it did so in the first half": (15.0, False, 0.0, True),
-    "it did so, and answers its checks": (15.0, False, 6.0, False),
-    "it did so, and checks need longer than it is silent": (15.0, False, 20.0, True),
-    "what it answered was its last": (0.01, False, 31.0, True),
-    "it answers others, and is ejected": (29.0, True, 0.0, False),
-    "it is ejected": (-1.0, True, 6.0, True),
-    "it answers its checks": (-1.0, False, 6.0, False),
-    "checks need longer than that": (-1.0, False, 31.0, True),
-    "there are no checks": (-1.0, False, 0.0, True),
-    "it has never answered anybody": (-1000.0, False, 0.0, True),
+    "it answers others": (29.0, "", 0.0, False),
+    "it does so in the second half of the time": (15.1, "", 0.0, False),
+    "it did so in the first half": (15.0, "", 0.0, True),
+    "it did so, and answers its checks": (15.0, "", 6.0, False),
+    "it did so, and checks need longer than it is silent": (15.0, "", 20.0, True),
+    "what it answered was its last": (0.01, "", 31.0, True),
+    "it answers others, and is an outlier": (29.0, "outlier", 0.0, False),
+    "it is an outlier": (-1.0, "outlier", 6.0, True),
+    "it is silent": (-1.0, "silent", 6.0, True),
+    "it fails its checks by what it answers": (-1.0, "active_check", 6.0, False),
+    "it answers its checks": (-1.0, "", 6.0, False),
+    "checks need longer than that": (-1.0, "", 31.0, True),
+    "there are no checks": (-1.0, "", 0.0, True),
+    "it has never answered anybody": (-1000.0, "", 0.0, True),
 }
 
 
 @pytest.mark.parametrize("case", KNOWN)
 def test_whether_an_upstream_that_is_late_is_found_dead(case: str) -> None:
-    answered, ejected, checked_within, dead = KNOWN[case]
+    answered, said, checked_within, dead = KNOWN[case]
     sent = 2000 * SECOND
     upstream = Upstream("app1:8000", "10.0.0.1", 8000, 1, memoryview(bytearray(8)).cast("q"))
     upstream.answered_ns = sent + round(answered * SECOND)
-    upstream.causes = frozenset([Cause.ACTIVE_CHECK] if ejected else [])
+    upstream.silent_since_ns = sent if said == "silent" else 0
+    upstream.causes = frozenset([Cause(said)] if said in list(Cause) else [])
     assert is_found_dead(upstream, sent, sent + 30 * SECOND, round(checked_within * SECOND)) is dead
 
 
@@ -73,12 +78,48 @@ def test_a_slow_page_of_an_upstream_that_answers_others_is_run_once(make_stage: 
     assert stage.dialled.count("10.0.0.1") == 2
 
 
-def test_one_that_checks_have_found_dead_is_asked_no_longer(make_stage: MakeStage) -> None:
+def test_one_that_is_an_outlier_is_asked_no_longer(make_stage: MakeStage) -> None:
     stage = make_stage(3, checked_within=6.0)
     client = ask_slow(stage)
     stage.advance(10)
-    stage.tell(upstream_message(1, **DIED), upstream_message(2), upstream_message(3))
+    stage.tell(upstream_message(1, **OUTLIER), upstream_message(2), upstream_message(3))
     stage.advance(20.1)
+    stage.answer()
+    assert client.take() == OK
+
+
+def test_a_slow_page_of_one_that_answers_its_checks_with_errors_is_run_once(make_stage: MakeStage) -> None:
+    stage = make_stage(3, checked_within=6.0)
+    client = ask_slow(stage)
+    stage.advance(10)
+    stage.tell(upstream_message(1, **EJECTED), upstream_message(2), upstream_message(3))
+    stage.advance(20.1)
+    assert status_of(client.take()) == 504
+    assert stage.dialled == ["10.0.0.1"]
+
+
+def test_a_page_that_silences_who_works_on_it_is_run_twice_at_most(make_stage: MakeStage) -> None:
+    stage = make_stage(3, checked_within=6.0)
+    client = ask_slow(stage)
+    silent = {**EJECTED, "silent_since_ns": 1}
+    stage.tell(upstream_message(1, **silent), upstream_message(2), upstream_message(3))
+    stage.settle()
+    assert stage.dialled == ["10.0.0.1", "10.0.0.3"]
+    stage.tell(upstream_message(1, **silent), upstream_message(2), upstream_message(3, **silent))
+    stage.advance(30.1)
+    assert status_of(client.take()) == 504
+    assert stage.dialled == ["10.0.0.1", "10.0.0.3"]
+
+
+def test_one_that_was_late_elsewhere_does_not_leave_a_silent_upstream(make_stage: MakeStage) -> None:
+    stage = make_stage(3, checked_within=60.0)
+    client = ask_slow(stage)
+    stage.advance(30.1)
+    assert stage.dialled == ["10.0.0.1", "10.0.0.2"]
+    silent = {**EJECTED, "silent_since_ns": 1}
+    stage.tell(upstream_message(1), upstream_message(2, **silent), upstream_message(3))
+    stage.settle()
+    assert stage.dialled == ["10.0.0.1", "10.0.0.2"]
     stage.answer()
     assert client.take() == OK
 

@@ -62,6 +62,8 @@ class Conclusions(Generic[UpstreamT]):
         if fair.result is Result.PASSED or fair.result is Result.SLOW:
             self._well_ns[watch.upstream.pool] = watch.started_ns
         self._go_through_doors(watch, last)
+        # Even if it has just been moved to another address of its name: who waits for the one before is to be
+        # sent elsewhere, and nobody gets to the new one before the check there, which ends this.
         if not watch.removed:
             self._doors.silent(watch.upstream, self._silent_since(watch, fair.result))
         asks, watch.asks = watch.asks, None

@@ -1,5 +1,6 @@
 """A name with several addresses whose present one dies: the next that DNS lists is used at once."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.app_replica import AppReplica, app_replica
-from tests.fakes.instance import Balancer, get, launched, until
+from tests.fakes.instance import Balancer, get, launched, stop, until
+from tests.fakes.lone_worker import lone_worker
 from tests.fakes.names import FILE, Names
 
 pytestmark = pytest.mark.integration
@@ -133,3 +135,33 @@ async def test_an_error_is_an_answer_and_no_reason_to_move(scene: Scene) -> None
     await until(is_checked)
     assert await post(balancer) == (404, b"first")
     assert scene.second.checks == 0
+
+
+async def test_who_waits_at_a_frozen_address_goes_elsewhere_as_the_name_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is moved within the conclusion from the check that shows its silence: that must not be lost."""
+    monkeypatch.setenv(FILE, str(tmp_path / "names"))
+    Names(tmp_path / "names").say(app=[FIRST, SECOND])
+    async with AsyncExitStack() as stack:
+        frozen = await stack.enter_async_context(lone_worker("frozen", tmp_path))
+        port = int(frozen.address.rpartition(":")[2])
+        await stack.enter_async_context(app_replica("second", SECOND, port))
+        other = await stack.enter_async_context(app_replica("other"))
+        balancer = await stack.enter_async_context(
+            launched(
+                "tests.fakes.names",
+                UPSTREAMS=f"app:{port},{other.address}",
+                POLICY="round_robin",
+                HEALTH_CHECK__INTERVAL="300ms",
+                HEALTH_CHECK__TIMEOUT="200ms",
+            )
+        )
+        await balancer.established()
+        await balancer.becomes_ready()
+        await stop(frozen.pid)
+        answers = await asyncio.gather(*(get(balancer.port) for _ in range(10)))
+        assert [(answer.status, answer.body) for answer in answers] == [(200, b"other")] * 10
+        assert SECOND in await address_event(balancer)
+        lines = await balancer.logs_access(10)
+        assert any(line["attempts"] == 2 for line in lines)

@@ -84,6 +84,13 @@ VERSION_NOT_SUPPORTED = Failure(
 TOO_MANY_CONNECTIONS = Failure(
     "too_many_connections", 503, _BALANCER, None, "Too many client connections; try again shortly."
 )
+TOO_MANY_FROM_CLIENT = Failure(
+    "too_many_from_client",
+    429,
+    _CLIENT,
+    "http_request_denied",
+    "Too many connections from this address; close some, or use them again.",
+)
 NO_UPSTREAM = Failure(
     "no_upstream", 503, _BALANCER, "destination_unavailable", "No upstream is available for this request."
 )
@@ -227,6 +234,7 @@ FAILURES: tuple[Failure, ...] = (
     DRAIN_TIMEOUT,
     INTERNAL_ERROR,
     LOOP_DETECTED,
+    TOO_MANY_FROM_CLIENT,
 )
 
 

@@ -263,7 +263,15 @@ class LimitSettings(Group):
         default=20000,
         ge=1,
         le=10_000_000,
-        description="Open client connections, shared out among the workers; more are refused with 503.",
+        description="Open client connections, shared out among the workers. For more, those that have been "
+        "idle for longest are closed; where none is, they are refused with 503.",
+    )
+    connections_per_client: Count = Field(
+        default=0,
+        ge=0,
+        le=10_000_000,
+        description="Open connections from one client address (IPv6: /64) to each worker; more are refused "
+        "with 429. Not for TRUSTED_PROXIES. 0 = no limit.",
     )
     max_inflight: Count = Field(
         default=0,

@@ -35,7 +35,7 @@ class _Parts:
         line = f"HTTP/1.1 {failure.status} {_phrase(failure.status)}\r\n"
         self.start = f"{line}Proxy-Status: {proxy_status}\r\n".encode()
         self.body = _page(failure, failure.text)
-        self.invites = failure.status == 503  # to come again
+        self.invites = failure.status in (429, 503)  # to come again
 
 
 def _page(failure: Failure, message: str) -> bytes:
@@ -68,7 +68,7 @@ def render_failure(
     own text.
 
     `head_only` leaves the body out, as the answer to HEAD; Content-Length stays. `retry_after`, in seconds
-    from 1 to LONGEST_RETRY_AFTER, is told where the failure is a 503.
+    from 1 to LONGEST_RETRY_AFTER, is told where the failure is a 429 or 503.
     """
     parts = _PARTS[failure.reason]
     if as_json:

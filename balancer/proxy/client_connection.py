@@ -5,6 +5,7 @@ construction. A client is read also while its request is being served: that is h
 """
 
 import asyncio
+import select
 import socket
 import struct
 from collections.abc import Callable
@@ -17,7 +18,6 @@ from balancer.errors import (
     HEAD_TOO_LARGE,
     INTERNAL_ERROR,
     MALFORMED_REQUEST,
-    TOO_MANY_CONNECTIONS,
     ProtocolError,
 )
 from balancer.http.body import BodyDecoder, body_decoder
@@ -36,12 +36,14 @@ if TYPE_CHECKING:
 _AHEAD_LIMIT = 32 * 1024  # bytes read ahead of the running exchange: above, reading pauses
 _AHEAD_LOW = 16 * 1024  # at most so many left: it goes on
 _REQUESTS_A_TURN = 16  # that end at once, as refused ones do, before the connection rests
-_SURPLUS_LIMIT = 100  # clients beyond the limit on connections that may linger with their refusal
+_SURPLUS_LIMIT = 100  # clients beyond the limits on connections that may linger with their refusal
 _DRAIN_GRACE_NS = 1_000_000_000  # for an idle client's next request, which may be on its way
 _LINGER_NS = 30_000_000_000  # in all, while the client goes on sending
 _LINGER_IDLE_NS = 5_000_000_000
 _PATIENCE_NS = 60_000_000_000  # where no shorter idle timeout is set
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: close sends RST
+
+_LINGERING = 1 << 62  # above the time of any clock, in ns
 
 # What the next bytes are.
 _HEAD, _BODY, _HOLD, _TUNNEL, _TUNNEL_ENDED, _LINGER, _CLOSED = range(7)
@@ -89,9 +91,9 @@ class ClientConnection(asyncio.Protocol):
         peername = transport.get_extra_info("peername")
         self.peer = proxy.forwarding.peer(peername[0] if peername else "")
         self.deadline_ns = proxy.monotonic_ns() + proxy.timeouts.request_head_ns
-        self.admitted = proxy.connection_opened(self)
-        if not self.admitted:
-            self.refuse(ProtocolError(TOO_MANY_CONNECTIONS, ""))
+        refused = proxy.connection_opened(self)
+        if refused is not None:
+            self.refuse(ProtocolError(refused, ""))
             if proxy.surplus > _SURPLUS_LIMIT:
                 self.transport.close()  # at the risk that it does not see why: lingering takes descriptors
 
@@ -227,6 +229,36 @@ class ClientConnection(asyncio.Protocol):
         """Close now, without a word."""
         self._state = _CLOSED
         self.transport.abort()
+
+    # --- when all slots are taken (admission.Guest)
+
+    def spare_rank(self) -> int:
+        """Since when it has been idle, in ns; above all of these, when it ends to linger; -1 where it is
+        neither."""
+        if self._state == _HEAD:
+            if self._ahead.holds_head() or self.transport.get_write_buffer_size():
+                return -1
+            timeouts = self._proxy.timeouts
+            idle_ns = timeouts.request_head_ns if self._head is None else timeouts.client_idle_ns
+            return max(self.deadline_ns - idle_ns, 0)  # below 0 where its deadline was another one
+        return _LINGERING + self._linger_end_ns if self._state == _LINGER else -1
+
+    def make_room(self) -> bool:
+        """Close, for another client. Not where a request has come that is only not read yet: closing would
+        answer it with a reset."""
+        if self._state == _HEAD:
+            fd = self.transport.get_extra_info("socket").fileno()
+            if fd >= 0:
+                poll = select.poll()
+                poll.register(fd, select.POLLIN | select.POLLRDHUP)
+                for _, events in poll.poll(0):
+                    if events & select.POLLIN and not events & select.POLLRDHUP:
+                        return False
+            self._state = _CLOSED
+            self.transport.close()
+        else:
+            self.abort()
+        return True
 
     # --- the sweep's calls
 

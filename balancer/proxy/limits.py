@@ -19,9 +19,11 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes in bytes; `body_bytes` 0 means no bound. `max_connections` is this worker's share."""
+    """Sizes in bytes; `body_bytes` 0 means no bound. `max_connections` is this worker's share.
+    `connections_per_client` is for each worker; 0 means no bound."""
 
     max_connections: int
+    connections_per_client: int
     header_bytes: int
     header_count: int
     uri_bytes: int

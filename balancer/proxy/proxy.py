@@ -15,6 +15,7 @@ from balancer.http.fields import FieldTable
 from balancer.http.forwarding import Forwarding, Peer, RequestIds
 from balancer.http.responses import render_failure
 from balancer.lateness import Lateness, look_first
+from balancer.proxy.admission import Admission
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.client_connection import ClientConnection
 from balancer.proxy.delay_queue import DelayQueue
@@ -38,6 +39,7 @@ from balancer.proxy.tunnel import Tunnel
 from balancer.telemetry.access_log import RecordSink
 from balancer.telemetry.columns import (
     LISTENER_CONNECTIONS,
+    LISTENER_CONNECTIONS_RECLAIMED,
     LISTENER_CONNECTIONS_TOTAL,
     WORKER_LOCAL_RESPONSES,
 )
@@ -56,7 +58,7 @@ class Proxy:
     Everything in here is for one event loop; nothing is locked.
     """
 
-    __slots__ = ("_admitted", "_clients", "_clock", "_failures", "_late", "_lateness", "_listener_cells",
+    __slots__ = ("_admission", "_clients", "_clock", "_failures", "_late", "_lateness", "_listener_cells",
                  "_looking", "_released", "_rescue", "_warn", "_warned", "_worker_cells", "connect_races",
                  "connector", "date_line",
                  "draining", "forwarding", "half_closed", "kept", "limits", "loop", "loops", "membership",
@@ -112,7 +114,7 @@ class Proxy:
         self._looking = False  # the sweep before has found overdue clients, and what has come is being read
         self._clients: set[ClientConnection] = set()
         self._rescue = Rescue(self._clients, membership, loop, clock)
-        self._admitted = 0
+        self._admission = Admission(limits.max_connections, limits.connections_per_client, self._clients)
         self._listener_cells = listener_cells
         self._worker_cells = worker_cells
         self._set_date()
@@ -138,8 +140,8 @@ class Proxy:
 
     @property
     def surplus(self) -> int:
-        """Clients beyond the limit on connections, who are being sent away."""
-        return len(self._clients) - self._admitted
+        """Clients beyond the limits on connections, who are being sent away."""
+        return len(self._clients) - self._admission.admitted
 
     def sweep(self, late_ns: int = 0) -> None:
         """Hold everything to its deadline, and bring gauges up to date. Every 0.25 s, but `late_ns` late."""
@@ -200,22 +202,19 @@ class Proxy:
 
     # --- the client connections' calls
 
-    def connection_opened(self, client: ClientConnection) -> bool:
-        """Take in a new client; False where it is one too many, and to be sent away."""
+    def connection_opened(self, client: ClientConnection) -> Failure | None:
+        """Take in a new client; a failure where it is one too many, and to be sent away."""
         self._clients.add(client)
         self._listener_cells[LISTENER_CONNECTIONS] = len(self._clients)
         self._listener_cells[LISTENER_CONNECTIONS_TOTAL] += 1
-        if self._admitted >= self.limits.max_connections:
-            return False
-        self._admitted += 1
-        return True
+        refused = self._admission.admit(client, self.monotonic_ns())
+        self._listener_cells[LISTENER_CONNECTIONS_RECLAIMED] += self._admission.take_reclaimed()
+        return refused
 
     def connection_closed(self, client: ClientConnection) -> None:
         """The client's connection is gone."""
         self._clients.discard(client)
-        if client.admitted:
-            client.admitted = False
-            self._admitted -= 1
+        self._admission.left(client)
         self._listener_cells[LISTENER_CONNECTIONS] = len(self._clients)
 
     def refusal(self, peer: Peer, failure: Failure, detail: str) -> bytes:

@@ -113,6 +113,7 @@ POOL_QUEUE_ABANDONED = POOL_QUEUE_REJECTED + len(QUEUE_REJECTIONS)
 # --- listener
 LISTENER_CONNECTIONS = 0  # gauge
 LISTENER_CONNECTIONS_TOTAL = 1
+LISTENER_CONNECTIONS_RECLAIMED = 2  # closed while idle, for others
 
 # --- worker
 WORKER_LOOP_LAG_NS = 0  # gauge: how late the last sweep ran

@@ -128,10 +128,13 @@ def _pools(rows: list[Row]) -> Iterator[Family]:
 def _listeners(rows: list[Row]) -> Iterator[Family]:
     now = gauge("client_connections", "Client connections open.", ("listener",))
     ever = counter("client_connections", "Client connections accepted.", ("listener",))
+    text = "Client connections closed while idle or lingering, as others came and all slots were taken."
+    reclaimed = counter("client_connections_reclaimed", text, ("listener",))
     for labels, cells in rows:
         now.add_metric(labels, cells[c.LISTENER_CONNECTIONS])
         ever.add_metric(labels, cells[c.LISTENER_CONNECTIONS_TOTAL])
-    yield from (now, ever)
+        reclaimed.add_metric(labels, cells[c.LISTENER_CONNECTIONS_RECLAIMED])
+    yield from (now, ever, reclaimed)
 
 
 def _workers(rows: list[Row], log_dropped: int) -> Iterator[Family]:

@@ -47,12 +47,12 @@ def proof(*, answered: bool, sent_to: int, whole: bool) -> Proof:
 
 def client_network(address: str) -> str:
     """Who counts as one client: an IPv4 address, or a /64 of IPv6, which is what one household has."""
+    if ":" not in address:
+        return address
     try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
+        parsed = ipaddress.IPv6Address(address.partition("%")[0])
     except ValueError:
         return address
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
     if parsed.ipv4_mapped is not None:
         return str(parsed.ipv4_mapped)
     return str(ipaddress.ip_network((parsed, 64), strict=False))

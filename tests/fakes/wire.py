@@ -134,6 +134,7 @@ def start_message(upstreams: int = 1, **changes: Any) -> dict[str, Any]:
         "drain": 25.0,
         "limits": {
             "max_connections": 20000,
+            "connections_per_client": 0,
             "header_bytes": 65536,
             "header_count": 200,
             "uri_bytes": 8192,

@@ -87,9 +87,9 @@ def test_proxy_status(failure: Failure) -> None:
 
 
 @every_failure
-def test_retry_after_comes_with_every_503(failure: Failure) -> None:
+def test_retry_after_comes_with_every_503_and_429(failure: Failure) -> None:
     _, fields, _ = render(failure)
-    assert (b"Retry-After" in fields) is (failure.status == 503)
+    assert (b"Retry-After" in fields) is (failure.status in (429, 503))
 
 
 @pytest.mark.parametrize("as_json", [True, False])

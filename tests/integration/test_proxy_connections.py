@@ -246,6 +246,7 @@ async def test_surplus_clients_can_read_their_refusal() -> None:
     """They have sent a request by then: a reset would destroy the answer."""
     async with arena(hello, limits={"max_connections": 1}) as stage:
         _, first = await stage.connect()
+        first.write(GET[:9])
         await stage.until(lambda: stage.proxy.connections == 1)
         for _ in range(20):
             reader, writer = await stage.connect()

@@ -1,4 +1,4 @@
-"""Limits on what a client may send and how many there may be; and the end of a worker's service."""
+"""Limits on what a client may send; and the end of a worker's service."""
 
 import socket
 import struct
@@ -77,38 +77,6 @@ def test_a_refused_request_never_reaches_an_app(make_stage: MakeStage) -> None:
     stage = make_stage(limits=LIMITS)
     stage.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 21\r\n\r\n" + b"x" * 21 + GET)
     assert stage.loop.dials == []
-
-
-# --- how many clients
-
-
-def test_the_surplus_client_is_refused_politely(make_stage: MakeStage) -> None:
-    stage = make_stage(limits={"max_connections": 2})
-    one, two = stage.client(), stage.client()
-    three = stage.client()
-    sent = three.take()
-    assert status_of(sent) == 503
-    assert {b"Connection: close", b"Retry-After: 1"} <= set(head_of(sent))
-    assert three.eof_written
-    three.receive(GET)
-    assert three.take() == b""
-    assert stage.local_counted("too_many_connections") == 1
-    for client in (one, two):
-        stage.ask(client=client)
-        stage.answer()
-        assert client.take() == OK
-
-
-def test_room_is_made_by_those_that_leave(make_stage: MakeStage) -> None:
-    stage = make_stage(limits={"max_connections": 1})
-    one = stage.client()
-    refused = stage.client()
-    one.receive_eof()
-    stage.settle()
-    assert status_of(refused.take()) == 503  # it lingers, but takes no room
-    two = stage.ask()
-    stage.answer()
-    assert two.take() == OK
 
 
 # --- drain
@@ -230,16 +198,3 @@ def test_abort_all_answers_or_breaks_off_visibly(stage: Stage) -> None:
     assert stage.inflight == [0]
     assert all(upstream.is_closing() for upstream in stage.loop.transports)
     assert stage.loop.armed_timers == 0
-
-
-def test_of_many_surplus_clients_only_so_many_linger(make_stage: MakeStage) -> None:
-    """Each one that lingers holds a descriptor, which those who were admitted need."""
-    stage = make_stage(1, limits={"max_connections": 1})
-    first = stage.client()
-    surplus = [stage.client() for _ in range(120)]
-    assert all(status_of(client.take()) == 503 for client in surplus)
-    assert [client.is_closing() for client in surplus] == [False] * 100 + [True] * 20
-    stage.settle()
-    stage.ask(client=first)
-    stage.answer()
-    assert body_of(first.take()) == b"ok"

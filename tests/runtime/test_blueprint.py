@@ -159,7 +159,8 @@ def test_a_pool_has_a_queue(ledger: Ledger, limits: dict[str, Any], queue: dict[
     assert pool["queue"] == queue
     assert {one["max_inflight"] for one in pool["upstreams"]} == {limits.get("max_inflight", 0)}
     assert message["limits"].keys() == {
-        *("max_connections", "header_bytes", "header_count", "uri_bytes", "body_bytes"),
+        *("max_connections", "connections_per_client"),
+        *("header_bytes", "header_count", "uri_bytes", "body_bytes"),
     }
 
 

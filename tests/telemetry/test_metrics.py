@@ -54,6 +54,8 @@ APP1 = "pool=apps,upstream=app1:8000"
         (Kind.LISTENER, c.LISTENER_CONNECTIONS, 8, "client_connections{listener=0.0.0.0:8080}", 8),
         (Kind.LISTENER, c.LISTENER_CONNECTIONS_TOTAL, 9,
          "client_connections_total{listener=0.0.0.0:8080}", 9),
+        (Kind.LISTENER, c.LISTENER_CONNECTIONS_RECLAIMED, 10,
+         "client_connections_reclaimed_total{listener=0.0.0.0:8080}", 10),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip

@@ -24,6 +24,15 @@ LISTEN_PORT, ADMIN_PORT = 8080, 9901
 PORTS_TRIED = 50
 START_SECONDS = 20.0
 REFRESH = 0.5  # seconds
+# All that end a process and may be sent by a terminal or by hand: else its children would go on without it.
+_STOPPING = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
 
 
 def run(load: bool) -> int:
@@ -51,7 +60,7 @@ async def _run(load: bool, console: Console) -> None:
             stop.set()
 
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in _STOPPING:
             loop.add_signal_handler(number, stop_or_kill)
         demo = asyncio.create_task(Demo(console, children).run(load))
         stopped = asyncio.create_task(stop.wait())

@@ -31,7 +31,11 @@ def busy_replicas(output: Iterable[str], wanted: int) -> set[str]:
     return seen
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "term"])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1],
+    ids=["ctrl-c", "term", "quit", "usr1"],
+)
 def test_the_demo_shows_every_replica_and_ends_cleanly(number: signal.Signals, tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "balancer", "demo", "--load"]
     errors = tmp_path / "stderr"

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _AHEAD_LIMIT = 32 * 1024  # bytes read ahead of the running exchange: above, reading pauses
 _AHEAD_LOW = 16 * 1024  # at most so many left: it goes on
 _REQUESTS_A_TURN = 16  # that end at once, as refused ones do, before the connection rests
+_START = len(b"\r\nHEAD ")  # of a head: enough to tell that it is for HEAD
 _SURPLUS_LIMIT = 100  # clients beyond the limits on connections that may linger with their refusal
 _DRAIN_GRACE_NS = 1_000_000_000  # for an idle client's next request, which may be on its way
 _LINGER_NS = 30_000_000_000  # in all, while the client goes on sending
@@ -285,7 +286,7 @@ class ClientConnection(asyncio.Protocol):
         elif self._state == _LINGER and progress:
             self._begin_lingering(now)  # it has only just taken all
         elif self._state == _HEAD and self._ahead.holds_head():
-            self.refuse(ProtocolError(HEAD_TIMEOUT, ""))
+            self.refuse(ProtocolError(HEAD_TIMEOUT, ""), self._ahead.take())
         else:
             self._state = _CLOSED
             self.transport.close()
@@ -398,7 +399,7 @@ class ClientConnection(asyncio.Protocol):
                 search = start
                 ahead.put(b"", 0)
         except ProtocolError as error:
-            self.refuse(error)
+            self.refuse(error, data[start : start + _START])
         finally:
             self._reading = False
 
@@ -467,10 +468,11 @@ class ClientConnection(asyncio.Protocol):
 
     # --- ends
 
-    def refuse(self, error: ProtocolError) -> None:
-        """Answer what never became an exchange, and close."""
+    def refuse(self, error: ProtocolError, head: bytes = b"") -> None:
+        """Answer what never became an exchange, and close. `head` is how it began."""
         self._ahead.put(b"", 0)
-        self.transport.write(self._proxy.refusal(self.peer, error.failure, error.detail))
+        head_only = head[:_START].lstrip(b"\r\n").startswith(b"HEAD ")  # RFC 9110 section 9.3.2
+        self.transport.write(self._proxy.refusal(self.peer, error.failure, error.detail, head_only))
         self._linger()
 
     def _linger(self) -> None:
@@ -495,7 +497,8 @@ class ClientConnection(asyncio.Protocol):
         fresh = self._state == _HOLD and not self._exchange.active and not self._exchange.response_begun
         self._exchange.crashed(error)
         if fresh:
-            self.refuse(ProtocolError(INTERNAL_ERROR, ""))
+            head = self._head
+            self.refuse(ProtocolError(INTERNAL_ERROR, ""), head.method + b" " if head is not None else b"")
         elif self._state in (_HEAD, _BODY, _HOLD) and not self._exchange.active:
             self.abort()
 

@@ -217,8 +217,8 @@ class Proxy:
         self._admission.left(client)
         self._listener_cells[LISTENER_CONNECTIONS] = len(self._clients)
 
-    def refusal(self, peer: Peer, failure: Failure, detail: str) -> bytes:
-        """The response to what could not become an exchange, counted and logged."""
+    def refusal(self, peer: Peer, failure: Failure, detail: str, head_only: bool) -> bytes:
+        """The response to what could not become an exchange, counted and logged. `head_only`: to HEAD."""
         self._count_local(failure)
         wall = self._clock.wall()
         self._failures.append(refusal_failure(peer, failure, detail, wall))
@@ -230,7 +230,7 @@ class Proxy:
             date_line=self.date_line,
             close=True,
             as_json=False,
-            head_only=False,
+            head_only=head_only,
             request_id=b"",
         )[0]
 

@@ -36,6 +36,29 @@ async def test_a_head_in_bare_lf_is_400_at_once(case: str) -> None:
         writer.close()
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"HEAD /a b HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"\r\nHEAD / HTTP/1.1\r\n\r\n",
+        b"HEAD / HTTP/1.1\r\nHost: a\nX: y",
+        b"HEAD / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 70_000,
+    ],
+    ids=["request line", "no Host", "bare LF", "too large"],
+)
+@on_uvloop
+async def test_a_refused_head_gets_no_body(sent: bytes) -> None:
+    async with arena(app_that_answers) as stage:
+        reader, writer = await stage.connect()
+        async with asyncio.timeout(5):
+            writer.write(sent)
+            head = await read_head(reader)
+            assert head.startswith(b"HTTP/1.1 4")
+            assert b"\r\nContent-Length: " in head
+            assert await reader.read() == b""
+        writer.close()
+
+
 @on_uvloop
 async def test_a_method_of_the_apps_own() -> None:
     heads: list[bytes] = []

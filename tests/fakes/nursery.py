@@ -204,6 +204,8 @@ def _become(
         os.close(descriptor)
     os.environ.clear()
     os.environ.update(environ)
+    # A fresh interpreter would look there first; this one has begun with its parent's.
+    sys.path[:0] = [place for place in environ.get("PYTHONPATH", "").split(os.pathsep) if place]
     sys.argv = [module, *arguments]
     code = 1
     try:

@@ -1,8 +1,6 @@
 """A real worker that is stuck is replaced with its stack logged; one that is only late loses nothing."""
 
 import asyncio
-import os
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -40,7 +38,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "slow_policy.py").write_text(POLICY)
     for name in ("STUCK", "LATE", "FREE"):
         monkeypatch.setenv(name, str(tmp_path / name))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     return tmp_path
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations  # memoryview[int] is not subscriptable at ru
 import asyncio
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Iterable
+from itertools import chain
 from math import ceil
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from balancer.errors import QUEUE_FULL, QUEUE_HOPELESS, QUEUE_TIMEOUT, Failure
 from balancer.http.responses import LONGEST_RETRY_AFTER
 from balancer.lateness import look_first
 from balancer.pools.drain import Drain
+from balancer.pools.fair_order import FairOrder
 from balancer.pools.patience import Patience
 from balancer.telemetry.columns import (
     BUCKET_BOUNDS_NS,
@@ -52,6 +53,9 @@ _FULL, _TIMEOUT, _HOPELESS = (
 class Waiter(Protocol):
     """One that waits. Its methods do not raise."""
 
+    def network(self) -> str:
+        """Whose request it is, as `client_network` has it."""
+
     def offered(self, now_ns: int) -> bool:
         """There may be a place: take it and `leave` the queue, or say False to go on waiting."""
 
@@ -60,7 +64,7 @@ class Waiter(Protocol):
 
 
 class PlaceQueue:
-    """The requests of one pool and worker that wait, in the order in which they came.
+    """The requests of one pool and worker that wait, `waiting` in the order in which they came.
 
     **The deadline** is the timeout of the settings, or two fifths of the age at which clients have been
     giving up (`Patience`) where that is shorter: the rest is for the app, and for the less patient.
@@ -72,12 +76,17 @@ class PlaceQueue:
     oldest give up. Once no more comes than goes, and nobody is known to leave, both ends are served in turn,
     until little waits.
 
-    **Refused at once** is who finds so many waiting that some cannot be served before their deadlines.
+    **Clients take turns** (`FairOrder`): that order is the one among their turns, and within each. Where only
+    one waits, or none twice, it is the order of all.
+
+    **Refused at once** is who finds so many waiting that some cannot be served before their deadlines. But
+    where another client has more waiting the newcomer has that one's place, whose last in turn gives up.
     """
 
     __slots__ = ("_armed", "_busy_since_ns", "_cells", "_clock", "_considered_ns", "_deadline_ns", "_drain",
-                 "_everybody", "_in_vain", "_loop", "_newest_first", "_old_in_turn", "_room", "_size",
-                 "_spread", "_timeout_ns", "_woken", "has_place", "patience", "waiting")  # fmt: skip
+                 "_everybody", "_fair", "_gives_way", "_in_vain", "_loop", "_newest_first", "_old_in_turn",
+                 "_room", "_size", "_spread", "_timeout_ns", "_woken", "has_place", "patience",
+                 "waiting")  # fmt: skip
 
     def __init__(
         self,
@@ -90,6 +99,8 @@ class PlaceQueue:
     ) -> None:
         """At most `size` wait, each for at most `timeout` seconds. `cells` is the pool's row."""
         self.waiting: OrderedDict[Waiter, int] = OrderedDict()  # since when, in ns
+        self._fair: FairOrder[Waiter] = FairOrder()  # the same, but for those that give way
+        self._gives_way: dict[Waiter, None] = {}  # to be told so in the next turn: they may join anew then
         self.has_place: Callable[[], bool] = _always  # set by the pool
         self.patience = Patience()
         self._size = size
@@ -115,7 +126,8 @@ class PlaceQueue:
         waiting = self.waiting
         drain = self._drain
         drain.came += 1
-        if len(waiting) >= self._room:
+        client = waiter.network()
+        if len(waiting) - len(self._gives_way) >= self._room and not self._find_room(client):
             return self._refuse()
         now = self._clock.monotonic_ns()
         if not waiting:
@@ -124,12 +136,33 @@ class PlaceQueue:
             if now - self._considered_ns > _STALE_NS:
                 self.consider(now)
         waiting[waiter] = now
+        self._fair.join(waiter, client)
         self._cells[POOL_QUEUE_LENGTH] = len(waiting)
         if self._armed is None:
             self._arm(self._deadline_ns)
         if self.has_place():  # those who wait already cannot use it: this one may
             self.wake()
         return None
+
+    def _find_room(self, client: str) -> bool:
+        """In the longest line, unless the client's own would become as long as that one."""
+        fair = self._fair
+        if fair.longest < 2 or fair.longest < fair.waiting_of(client) + 2:
+            return False
+        last = fair.last_of_longest(self._newest_first)
+        fair.leave(last, False)
+        self._gives_way[last] = None
+        self.wake()
+        return True
+
+    def _give_way(self, now_ns: int) -> None:
+        for waiter in list(self._gives_way):
+            if waiter in self._gives_way:  # else its client has left meanwhile
+                waited = now_ns - self.waiting[waiter]
+                failure = self._refuse()
+                self.leave(waiter)
+                self.patience.stayed(waited)
+                waiter.gave_up(failure)
 
     def _refuse(self) -> Failure:
         self._drain.refused += 1
@@ -143,6 +176,10 @@ class PlaceQueue:
         """It does not wait any more: it has a place since `served_ns`, or its client has left."""
         waiting = self.waiting
         since = waiting.pop(waiter)
+        if waiter in self._gives_way:
+            del self._gives_way[waiter]
+        else:
+            self._fair.leave(waiter, served_ns >= 0)
         cells = self._cells
         cells[POOL_QUEUE_LENGTH] = len(waiting)
         if served_ns >= 0:
@@ -202,6 +239,8 @@ class PlaceQueue:
     def _serve(self) -> None:
         self._woken = None
         waiting = self.waiting
+        if self._gives_way:
+            self._give_way(self._clock.monotonic_ns())
         everybody, self._everybody = self._everybody, False
         has_place = self.has_place()
         if not waiting or not (has_place or everybody):
@@ -216,24 +255,21 @@ class PlaceQueue:
         for waiter in self._in_order(most):
             if not everybody and not self.has_place():
                 return
-            if waiter in waiting:  # serving another one may have ended it
+            if waiter in self._fair:  # serving another one may have ended it
                 served |= waiter.offered(now)
         if served and waiting and self.has_place():
             self.wake()
 
-    def _in_order(self, most: int) -> list[Waiter]:
+    def _in_order(self, most: int) -> Iterable[Waiter]:
         """Whom to ask, at most so many."""
-        waiting = self.waiting
-        if not self._newest_first:
-            return list(islice(waiting, most))
-        newest = list(islice(reversed(waiting), most))
-        if not self._drain.is_steady or self._deadline_ns < self._timeout_ns:
+        newest = self._fair.in_order(most, self._newest_first)
+        if not self._newest_first or not self._drain.is_steady or self._deadline_ns < self._timeout_ns:
             return newest
         # One from the old end for each from the new end, beginning with either in turn.
         self._old_in_turn = not self._old_in_turn
-        oldest = islice(waiting, len(newest))
-        pairs = zip(oldest, newest, strict=True) if self._old_in_turn else zip(newest, oldest, strict=True)
-        return [one for pair in pairs for one in pair]
+        oldest = self._fair.in_order(most, False)
+        pairs = zip(oldest, newest, strict=False) if self._old_in_turn else zip(newest, oldest, strict=False)
+        return chain.from_iterable(pairs)
 
     def _choose_order(self, now_ns: int) -> None:
         drain = self._drain

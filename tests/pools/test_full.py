@@ -242,6 +242,9 @@ class Request:
         else:
             self.state = "nobody"
 
+    def network(self) -> str:
+        return ""
+
     def offered(self, now_ns: int) -> bool:
         queue = self.pool.queue
         assert queue is not None

@@ -27,6 +27,11 @@ class Person:
         self.bench = bench
         self.name = name
         self.picky = picky
+        self.client = ""
+        self.gave_way: list[str] | None = None  # where it is expected to
+
+    def network(self) -> str:
+        return self.client
 
     def offered(self, now_ns: int) -> bool:
         self.bench.asked += 1
@@ -39,8 +44,12 @@ class Person:
         return True
 
     def gave_up(self, failure: Failure) -> None:
-        assert failure is QUEUE_TIMEOUT
-        self.bench.late.append(self.name)
+        if self.gave_way is None:
+            assert failure is QUEUE_TIMEOUT
+            self.bench.late.append(self.name)
+        else:
+            assert failure is QUEUE_FULL
+            self.gave_way.append(self.name)
         self.bench.on_late(self.name)
 
 
@@ -63,6 +72,18 @@ class Bench:
         for name in names:
             self.people[name] = Person(self, name, picky)
             assert self.queue.join(self.people[name]) is None
+
+    def join_of(self, client: str, names: Iterable[str], gave_way: list[str] | None = None) -> None:
+        """Requests of one client. Where they may have to give way, their names go to `gave_way`."""
+        for name in names:
+            self.people[name] = person = Person(self, name)
+            person.client, person.gave_way = client, gave_way
+            assert self.queue.join(person) is None
+
+    def refused_of(self, client: str) -> Failure | None:
+        person = Person(self, "refused")
+        person.client = client
+        return self.queue.join(person)
 
     def free(self, places: int = 1) -> None:
         """So many places come free."""
@@ -490,3 +511,50 @@ def test_retry_after_is_when_those_before_can_have_been_served(
     told = [rush.queue.retry_after() for _ in range(50)]
     assert least <= min(told) <= max(told) <= most
     assert len(set(told)) > 1 or least == most
+
+
+# --- clients
+
+
+def test_each_client_has_its_turn_whoever_has_most_waiting() -> None:
+    bench = Bench()
+    bench.join_of("a", ["a1", "a2", "a3", "a4"])
+    bench.join_of("b", ["b1"])
+    bench.join_of("c", ["c1", "c2"])
+    bench.free(7)
+    assert bench.served == ["a1", "b1", "c1", "a2", "c2", "a3", "a4"]
+
+
+def test_where_it_is_full_the_newcomer_has_the_place_of_the_client_with_most() -> None:
+    bench = Bench(size=4)
+    gave_way: list[str] = []
+    bench.join_of("a", ["a1", "a2", "a3", "a4"], gave_way)
+    bench.join_of("b", ["b1", "b2"])
+    assert bench.refused_of("b") is QUEUE_FULL  # it would have as many as they
+    assert bench.refused_of("a") is QUEUE_FULL
+    assert gave_way == []  # not inside another's call
+    bench.loop.settle()
+    assert (gave_way, bench.length, bench.rejected("full")) == (["a4", "a3"], 4, 4)
+    bench.free(4)
+    assert bench.served == ["a1", "b1", "a2", "b2"]
+
+
+def test_one_whose_client_leaves_before_it_has_given_way_is_not_told() -> None:
+    bench = Bench(size=2)
+    gave_way: list[str] = []
+    bench.join_of("a", ["a1", "a2"], gave_way)
+    bench.join_of("b", ["b1"])
+    bench.queue.leave(bench.people["a2"])
+    bench.loop.settle()
+    assert (gave_way, bench.length, bench.rejected("full")) == ([], 2, 0)
+
+
+def test_one_that_joins_anew_as_it_gives_way_is_refused() -> None:
+    bench = Bench(size=2)
+    gave_way: list[str] = []
+    bench.join_of("a", ["a1", "a2"], gave_way)
+    again: list[Failure | None] = []
+    bench.on_late = lambda name: again.append(bench.refused_of("a"))
+    bench.join_of("b", ["b1"])
+    bench.loop.settle()
+    assert (gave_way, again, bench.length) == (["a2"], [QUEUE_FULL], 2)

@@ -22,12 +22,16 @@ class Client:
 
     def __init__(self, play: Play) -> None:
         self.play = play
+        self.name = play.chance.choice(play.names)
         self.came_ns = play.clock.monotonic_ns()
         self.ended = False
 
     def end(self) -> None:
         assert not self.ended
         self.ended = True
+
+    def network(self) -> str:
+        return self.name
 
     def offered(self, now_ns: int) -> bool:
         play = self.play
@@ -59,6 +63,8 @@ class Play:
         self.queue.has_place = lambda: self.places > 0
         self.places = 0
         self.picky = self.chance.choice([0.0, 0.3])
+        # One client; or a few, of whom one has most; or many.
+        self.names = self.chance.choice([["a"], [*"aaaaaaaabc"], [str(number) for number in range(30)]])
         self.came = self.late = self.refused = 0
 
     def join(self) -> None:

@@ -176,6 +176,10 @@ class Exchange:
 
     # --- the queue (Waiter)
 
+    def network(self) -> str:
+        """Each route has a client of its own."""
+        return self.route
+
     def offered(self, now_ns: int) -> bool:
         if self._take_place(now_ns, waited=True):
             return True

@@ -22,7 +22,7 @@ class Client:
 
     def __init__(self, play: Play) -> None:
         self.play = play
-        self.name = play.chance.choice(play.names)
+        self.name: str = play.chance.choice(play.names)
         self.came_ns = play.clock.monotonic_ns()
         self.ended = False
 

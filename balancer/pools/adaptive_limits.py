@@ -79,7 +79,7 @@ class AdaptiveLimits:
         self._rows = 0  # that are read in one look
         self._limits: dict[Upstream, tuple[str, ConcurrencyLimit, list[memoryview[int]]]] = {}
         self._armed: asyncio.TimerHandle | None = None
-        self._looked_ns = 0
+        self._looked_ns = clock.monotonic_ns()
         self._late = False  # at the last look
         self._busy = 0  # sweeps for which it counts as busy
 

@@ -15,6 +15,7 @@ from balancer.config.ourselves import ourselves
 from balancer.config.problems import about_value, as_written, sentences
 from balancer.config.settings import Settings
 from balancer.config.sources import Origin, Reading, read_environment, read_file
+from balancer.config.sticky import NO_SECRET
 from balancer.config.token import read_token_file
 from balancer.config.unused import unused
 from balancer.config.written import is_text
@@ -38,7 +39,7 @@ class Policies(Protocol):
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """Settings, and where each value that is not a default was set; `warnings` are sentences on what was set
-    and changes nothing."""
+    and changes nothing, or lets clients find out more than it has to."""
 
     settings: Settings
     origins: Mapping[Path, Origin]
@@ -83,6 +84,8 @@ def load_with_origins(
     if problems:
         raise SettingsError([_printable(problem) for problem in problems])
     warnings = unused(settings, origins, tree)
+    if settings.sticky.enabled and not settings.sticky.secret.get_secret_value():
+        warnings.append(NO_SECRET)
     return Loaded(settings, origins, tuple(map(_printable, warnings)))
 
 

@@ -54,6 +54,13 @@ MaxAge = Annotated[
 CookieName = Annotated[str, AfterValidator(check_token)]
 
 
+# What is told at start where stickiness is on without a secret.
+NO_SECRET = (
+    "BALANCER_STICKY__SECRET is not set: from the sticky cookie clients can find out the upstream's name or "
+    "address by trying, and choose an upstream; with a secret, the same for all instances, they cannot"
+)
+
+
 class StickySettings(Group):
     """Sticky sessions: a client's requests go to the upstream that served it before, while that is well."""
 

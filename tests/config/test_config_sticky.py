@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from balancer.config import load
+from balancer.config.loader import load_with_origins
+from balancer.config.sticky import NO_SECRET
 from balancer.errors import SettingsError
 
 ON = {"BALANCER_UPSTREAMS": "app1:8000", "BALANCER_STICKY__ENABLED": "true"}
@@ -32,6 +34,22 @@ def test_max_age(text: str) -> None:
 
 def test_a_secret_is_text_whatever_it_looks_like() -> None:
     assert load({**ON, "BALANCER_STICKY__SECRET": "123"}).sticky.secret.get_secret_value() == "123"
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        pytest.param({}, (NO_SECRET,), id="no secret"),
+        pytest.param({"STICKY__APP_COOKIE": "SID"}, (NO_SECRET,), id="no secret, by the app's cookie"),
+        pytest.param({"STICKY__SECRET": "s3cret"}, (), id="a secret"),
+        pytest.param({"STICKY__ENABLED": "false"}, (), id="off"),
+    ],
+)
+def test_what_a_secret_adds_is_told_where_there_is_none(
+    settings: dict[str, str], told: tuple[str, ...]
+) -> None:
+    environ = ON | {f"BALANCER_{name}": value for name, value in settings.items()}
+    assert load_with_origins(environ).warnings == told
 
 
 REFUSED = {

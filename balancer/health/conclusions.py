@@ -49,6 +49,8 @@ class Conclusions(Generic[UpstreamT]):
         """Its check has taken too long; it may still be answered."""
         if watch.present_address() == watch.where:
             detail = f"no whole response within {watch.settings.timeout:g}s"
+            if came := watch.probe.so_far:
+                detail = f"{detail}, only {came}"
             self._conclude(watch, Reply(Result.TIMEOUT, 0, detail))
 
     def _conclude(self, watch: Watch[UpstreamT], reply: Reply) -> None:

@@ -1,32 +1,33 @@
-"""What the errors of a check without a response mean (L4): from aiohttp's exceptions to our closed list."""
+"""What it means that a check got no whole response (L4): from failures and errors to our closed list."""
 
-import aiohttp
-
-from balancer.errors import EXHAUSTED
+from balancer.errors import (
+    EXHAUSTED,
+    RESPONSE_HEAD_TOO_LARGE,
+    RESPONSE_TRUNCATED,
+    UPSTREAM_CLOSED,
+    Failure,
+)
 from balancer.health.result import Reply, Result
 
 
-def fault_of(error: aiohttp.ClientError | OSError, where: str) -> Reply:
-    """The reply that stands for `error`; `where` is the address and port that was asked."""
-    match error:
-        case aiohttp.ClientConnectorError():
-            return not_connected(error.os_error, where)
-        case aiohttp.ClientResponseError():
-            # Its text may quote the peer's bytes, over several lines.
-            first_line = error.message.partition("\n")[0].rstrip(":")[:100]
-            return Reply(Result.MALFORMED, 0, f"its response is not valid HTTP/1.1 ({first_line})")
-        case aiohttp.ClientPayloadError():
-            return Reply(Result.CLOSED, 0, "its response broke off")
-        case aiohttp.ServerDisconnectedError():
-            return Reply(Result.CLOSED, 0, "it closed the connection without a response")
-        case OSError():
-            return Reply(Result.CLOSED, 0, f"the connection broke ({error.strerror or error})")
-        case _:
-            return Reply(Result.NOT_MADE, 0, f"no check could be made ({error})")
+def fault_of(failure: Failure, detail: str) -> Reply:
+    """The reply that stands for a `failure` of reading the response; `detail` is what its reader said."""
+    if failure is RESPONSE_TRUNCATED:
+        return Reply(Result.CLOSED, 0, "its response broke off")
+    if failure is UPSTREAM_CLOSED:
+        return Reply(Result.CLOSED, 0, detail)
+    if failure is RESPONSE_HEAD_TOO_LARGE:
+        return too_much(detail)
+    return Reply(Result.MALFORMED, 0, f"its response is not valid HTTP/1.1 ({detail})")
+
+
+def too_much(what: str) -> Reply:
+    """The reply to an upstream that sends without an end, and no response among it."""
+    return Reply(Result.TOO_MUCH, 0, f"{what} came, and no response")
 
 
 def not_connected(error: OSError, where: str) -> Reply:
-    """The reply that stands for an `error` of connecting."""
+    """The reply that stands for an `error` of connecting; `where` is the address and port that was asked."""
     if isinstance(error, ConnectionRefusedError):
         return Reply(Result.REFUSED, 0, f"refused: nothing listens on {where}")
     reason = error.strerror or str(error)

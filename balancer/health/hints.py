@@ -133,6 +133,10 @@ _BY_RESULT: dict[Result, _Remedy] = {
         "or speak TLS or another protocol there"
     ),
     Result.MALFORMED: lambda _: "the port may be another program's, or speak TLS; correct the port",
+    Result.TOO_MUCH: lambda asked: (
+        f"look at what the app sends on {asked.settings.shown_path}; a check reads one response and its "
+        "informational ones (1xx), 128 KiB in all"
+    ),
     Result.LOOP: lambda _: (
         "this upstream leads back to this balancer; correct its address in BALANCER_UPSTREAMS, or what the "
         "proxy there does"

@@ -21,6 +21,7 @@ class Result(StrEnum):
     UNREACHABLE = "unreachable"  # no way there: no route, network down, the kernel gave up connecting
     CLOSED = "closed"  # closed or reset before the whole response was here
     MALFORMED = "malformed"  # what came is not an HTTP/1.1 response
+    TOO_MUCH = "too_much"  # more than a check reads, and no response among it
     LOOP = "loop"  # it came back to this very balancer
     SLOW = "slow"
     LATE = "late"

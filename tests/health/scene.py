@@ -61,6 +61,10 @@ class ScriptedProbe:
     clock: FakeClock = field(default_factory=FakeClock)
     at_once: list[int] = field(default_factory=list)  # one cell, shared: how many checks run now
 
+    @property
+    def so_far(self) -> str:
+        return ""
+
     async def check(self, address: str, port: int) -> Reply:
         assert self.running == 0, "two checks of one upstream at a time"
         assert not self.closed

@@ -10,8 +10,9 @@ import pytest
 import uvloop
 
 from balancer import __version__
+from balancer.health.answer import BODY_LIMIT
 from balancer.health.hints import Asked, hint
-from balancer.health.probe import BODY_LIMIT, CHECKS_PER_CONNECTION, HttpProbe, Probes
+from balancer.health.probe import CHECKS_PER_CONNECTION, HttpProbe, Probes
 from balancer.health.result import Reply, Result
 from balancer.health.settings import CheckSettings
 from tests.health.raw_server import OK, RawServer, raw_server
@@ -202,7 +203,7 @@ ANSWERS: dict[str, tuple[dict[str, object], bytes, Result, str]] = {
         Result.STATUS,
         "101",
     ),
-    "nothing": ({}, b"", Result.CLOSED, "closed the connection without a response"),
+    "nothing": ({}, b"", Result.CLOSED, "closed before a response head"),
     "half a head": ({}, b"HTTP/1.1 200 OK\r\nConte", Result.CLOSED, ""),
     "half a body": ({}, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhal", Result.CLOSED, "broke off"),
     "half a chunk": ({}, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nha", Result.CLOSED, ""),
@@ -214,7 +215,12 @@ ANSWERS: dict[str, tuple[dict[str, object], bytes, Result, str]] = {
     ),
     "another protocol": ({}, b"SSH-2.0-OpenSSH_9.6\r\n", Result.MALFORMED, "not valid HTTP"),
     "a bad header": ({}, b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n", Result.MALFORMED, "not valid HTTP"),
-    "an endless head": ({}, b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000, Result.MALFORMED, "not valid HTTP"),
+    "an endless head": (
+        {},
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000,
+        Result.TOO_MUCH,
+        "bytes of head came",
+    ),
 }
 
 
@@ -360,7 +366,7 @@ async def test_ipv6() -> None:
         pytest.skip("this machine has no IPv6")
 
 
-# What the proxy understands (`tests/corpus/responses.txt`), and aiohttp does not: all of it, or one release.
+# What is not exact, but understood by the proxy (`tests/corpus/responses.txt`).
 INEXACT = {
     "white space before the colon": b"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok",
     "bare LF": b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
@@ -386,12 +392,7 @@ def test_what_the_proxy_understands_is_no_fault(run: Run, case: str) -> None:
             server.answer = [INEXACT[case]]
             server.close_after = True
             assert await checker.check() == Reply(Result.PASSED, 200, "200 on /up%2F")
-            asked = server.connections
-            for _ in range(3):
-                assert (await checker.check()).result is Result.PASSED
-            assert server.connections == asked + 3  # each asked once: it is known how this one answers
-            lines = [sorted(head.split("\r\n")) for head in server.heads]
-            assert [line for line in lines[-1] if line != "Connection: close"] == lines[0]
+            assert len(server.heads) == 1
 
     run(main())
 
@@ -409,7 +410,7 @@ def test_what_the_proxy_understands_is_no_fault(run: Run, case: str) -> None:
             Result.MALFORMED,
             id="in doubt",
         ),
-        pytest.param(b"HTTP/1.2 103 X\r\n\r\n" * 101, Result.MALFORMED, id="hints without an end"),
+        pytest.param(b"HTTP/1.2 103 X\r\n\r\n" * 101, Result.TOO_MUCH, id="hints without an end"),
     ],
 )
 async def test_an_inexact_upstream_is_judged_as_any(server: RawServer, answer: bytes, result: Result) -> None:
@@ -421,17 +422,6 @@ async def test_an_inexact_upstream_is_judged_as_any(server: RawServer, answer: b
         assert (await checker.check()).result is result
         server.answer = [OK]
         assert (await checker.check()).result is Result.PASSED
-
-
-async def test_an_inexact_upstream_that_is_gone(server: RawServer) -> None:
-    server.answer = [INEXACT["HTTP/1.2"]]
-    async with Checker(server) as checker:
-        assert (await checker.check()).result is Result.PASSED
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            checker.probe._where = ("127.0.0.1", taken.getsockname()[1])  # as if it had stopped listening
-            reply = await checker.probe.check(*checker.probe._where)
-        assert reply.result is Result.REFUSED
 
 
 async def test_large_fields_are_no_fault(server: RawServer) -> None:

@@ -1,0 +1,96 @@
+"""The connection over which an upstream is checked (L4): the proxy's own, with a bound on all that is read.
+
+An upstream may send whatever it likes, and the supervisor, which checks all of them, must not be late for it.
+So a check reads READ_LIMIT bytes at most: more is not taken from the kernel, and the connection is closed.
+"""
+
+import asyncio
+
+from balancer.connections.upstream_connection import UpstreamConnection
+from balancer.health.answer import COUNT_LIMIT, HEAD_LIMIT, READ_LIMIT, Answer
+from balancer.upstreams.upstream import Upstream
+
+_NO_CELLS = memoryview(bytearray()).cast("q")
+
+
+class Line(asyncio.Protocol):
+    """One connection: one check at a time, from `ask` to the end of its answer, or `hang_up`.
+
+    It stands before the `UpstreamConnection`, which reads the responses, and owns it while it is idle.
+    """
+
+    __slots__ = ("_answer", "_connection", "_loop", "checks")
+
+    def __init__(self, name: str, address: str, port: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._connection = UpstreamConnection(
+            Upstream(name, address, port, 1, _NO_CELLS), self, loop, HEAD_LIMIT, COUNT_LIMIT, 0
+        )
+        self._answer: Answer | None = None
+        self.checks = 0  # that it was used for
+
+    @property
+    def closed(self) -> bool:
+        """Whether it can be used no more."""
+        return self._connection.closed
+
+    def ask(self, request: bytes, searched: bool) -> Answer:
+        """Send `request`; what comes is told to the answer. `searched`: its body is asked for."""
+        self.checks += 1
+        self._answer = answer = Answer(self._loop.create_future(), searched, self._ended)
+        self._connection.begin(answer, b"GET", False)
+        self._connection.transport.write(request)
+        return answer
+
+    def hang_up(self) -> None:
+        """Close it at once."""
+        self._answer = None
+        if not self._connection.closed:
+            self._connection.close()
+
+    def _ended(self) -> None:
+        """The answer has ended. Now, and not when whoever waits for it has their turn: what comes until then
+        belongs to no check, and more would be read."""
+        answer, self._answer = self._answer, None
+        connection = self._connection
+        if answer is not None and answer.whole and connection.reusable and not connection.closed:
+            connection.release()
+        else:
+            self.hang_up()
+
+    # --- asyncio's calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._connection.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        answer = self._answer
+        if answer is None:
+            self._connection.data_received(data)
+            return
+        left = READ_LIMIT - answer.bytes_read
+        answer.bytes_read += len(data)
+        self._connection.data_received(data if len(data) <= left else data[:left])
+        if answer.bytes_read >= READ_LIMIT:
+            answer.enough()
+
+    def eof_received(self) -> bool:
+        return self._connection.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connection.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._connection.resume_writing()
+
+    # --- as `IdleOwner`
+
+    def put(self, connection: UpstreamConnection, now_ns: int) -> None:
+        """Never: it stays here."""
+
+    def discard(self, connection: UpstreamConnection, reason: str) -> None:
+        """The upstream has closed it while it was idle, or said something that nobody asked for."""
+        self.hang_up()

@@ -43,7 +43,7 @@ class Attack:
     `opening` is sent on each; then `endless`, again and again, as fast as it is taken. `reads`: what comes is
     read and thrown away. `again`: each response is followed by the opening once more. `slots`: how many
     client connections the balancer may have (0: as many as for the others); then good clients open one
-    for each request, as latecomers do.
+    for each request, as latecomers do. `checks`: the path that the balancer's active checks ask for.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Attack:
     ends: Ends = Ends.NEVER
     target: Target = Target.CLIENTS
     slots: int = 0
+    checks: str = "/"
 
 
 def _get(path: str, fields: str = "") -> bytes:
@@ -105,6 +106,7 @@ ATTACKS: dict[str, Attack] = {
         _asks("app-extensions", EXTENDED, "in chunks with an extension of 1,000 bytes each"),
         _asks("app-hints", HINTS, "with 103 only"),
         _asks("app-unbounded", UNBOUNDED, "until it closes"),
+        Attack("app-checks", "the app answers its checks without an end", 1, _get("/"), checks=HINTS),
         _head("tokens", "Connection", "a,", "of tokens in Connection"),
         _head("forwarded-for", "X-Forwarded-For", "127.0.0.1, ", "of trusted addresses in X-Forwarded-For"),
         _head("cookies", "Cookie", "a=b; ", "of cookies"),

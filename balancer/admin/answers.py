@@ -1,5 +1,6 @@
 """How every answer of the admin API looks (L5): JSON that ends with a newline, errors as one sentence."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -10,6 +11,8 @@ from balancer.admin.view import RefusedError
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SERVER = "balancer"
+MOST_BODY = 64 << 10  # bytes
+BODY_TIMEOUT = 10.0  # seconds
 
 
 def answer(data: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -24,6 +27,19 @@ class BadRequestError(Exception):
 
 class NotFoundError(Exception):
     """There is no such thing: one sentence that names what there is."""
+
+
+class LateBodyError(Exception):
+    """The body of the request is not here after BODY_TIMEOUT."""
+
+
+async def body_of(request: web.Request) -> bytes:
+    """The whole body; MOST_BODY at most, and in time."""
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            return await request.read()
+    except TimeoutError:
+        raise LateBodyError from None
 
 
 class Query:
@@ -94,6 +110,10 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     except web.HTTPNotFound:
         paths = sorted({resource.canonical for resource in request.app.router.resources()})
         return error(f"there is nothing at {request.path}", 404, paths=paths)
+    except LateBodyError:
+        late = error(f"the body did not arrive within {BODY_TIMEOUT:g}s", 408)
+        late.force_close()
+        return late
     except web.RequestPayloadError:
         return error("the body could not be read: it broke off, or is not of its Content-Encoding", 400)
     except web.HTTPRequestEntityTooLarge:

@@ -15,12 +15,13 @@ def build_app(
     there is none, programs on this machine may. `via` is the instance's name in Via. `hosts` says for which
     names it answers, None for all."""
     app = web.Application(
+        client_max_size=answers.MOST_BODY,
         middlewares=[
             answers.errors_as_json,
             guard.meant_for_this_listener,
             guard.not_from_ourselves,
             guard.changes_need_leave,
-        ]
+        ],
     )
     app[HOSTS] = hosts or Hosts()
     app[VIA] = via

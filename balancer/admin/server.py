@@ -1,5 +1,6 @@
 """Serves the admin application (L5) on a socket that is already listening."""
 
+import asyncio
 import logging
 import socket
 from collections.abc import Iterable
@@ -8,11 +9,14 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from balancer.admin.app import build_app
+from balancer.admin.connections import MOST, Connections
 from balancer.admin.hosts import Hosts, is_loopback
 from balancer.admin.keys import HOSTS
 from balancer.admin.view import Instance
+from balancer.clock import Clock, SystemClock
 
 LAST_ANSWERS = 1.0  # seconds that running requests may take when the server stops
+UNREAD = 1.0  # seconds in which the rest of a body that nobody wants is read, so that the answer is seen
 
 
 def _logger() -> logging.Logger:
@@ -28,25 +32,50 @@ def _is_no_clients_fault(record: logging.LogRecord) -> bool:
 
 
 class AdminServer:
-    """The admin listener's HTTP server, in the running event loop; `hosts` are the names of ADMIN_HOSTS."""
+    """The admin listener's HTTP server, in the running event loop.
 
-    def __init__(self, instance: Instance, token: str, via: str, hosts: Iterable[str] = ()) -> None:
+    `hosts` are the names of ADMIN_HOSTS; `most` is how many connections there may be.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        token: str,
+        via: str,
+        hosts: Iterable[str] = (),
+        *,
+        most: int = MOST,
+        clock: Clock | None = None,
+    ) -> None:
         self._names = frozenset(hosts)
+        self._most = most
+        self._clock = clock or SystemClock()
         self._app = build_app(instance, token, via)
+        self._connections: Connections | None = None
         self._runner = web.AppRunner(
             self._app,
             access_log=None,
             logger=_logger(),
             handle_signals=False,
             shutdown_timeout=LAST_ANSWERS,
+            lingering_time=UNREAD,
         )
 
     async def start(self, sock: socket.socket) -> None:
         """Answer on `sock` from now on; `stop` closes it."""
         self._app[HOSTS] = Hosts(self._names, is_loopback(sock.getsockname()[0]))
+        self._connections = Connections(sock, self._serve, self._clock, self._most)
+        self._app.middlewares.insert(0, self._connections.watching)
         await self._runner.setup()
-        await web.SockSite(self._runner, sock).start()
+        self._connections.start()
 
     async def stop(self) -> None:
         """Answer what runs, and close."""
+        if self._connections is not None:
+            self._connections.stop()
         await self._runner.cleanup()
+
+    def _serve(self) -> asyncio.Protocol:
+        server = self._runner.server
+        assert server is not None  # it is set up before anybody is accepted
+        return server()

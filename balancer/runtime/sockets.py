@@ -9,6 +9,7 @@ from balancer.config.address import Address, join_host_port
 from balancer.errors import StartupError
 
 BACKLOG = 4096  # the kernel lowers it to net.core.somaxconn
+ADMIN_BACKLOG = 1024  # a probe's SYN must not be dropped where others connect in a burst
 
 
 class ListenError(StartupError):
@@ -50,7 +51,7 @@ def open_admin(address: Address) -> socket.socket:
     """The admin listener: the supervisor's alone. Raises StartupError where the address cannot be had."""
     sock = _bind(address, reuse_port=False)
     try:
-        sock.listen(128)
+        sock.listen(ADMIN_BACKLOG)
     except OSError as error:
         sock.close()
         raise _refused(address, error) from None

@@ -1,0 +1,227 @@
+"""The admin listener's connections: how many there may be, who is closed for a new one, and when."""
+
+import asyncio
+import os
+import resource
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, suppress
+
+import pytest
+
+from balancer.admin.connections import (
+    ANSWER_TIMEOUT,
+    HEAD_TIMEOUT,
+    IDLE_TIMEOUT,
+    STALL_TIMEOUT,
+    Connections,
+    Peer,
+    Phase,
+    least_missed,
+)
+from balancer.admin.server import AdminServer
+from tests.admin.stage import FakeInstance
+from tests.fakes.loop import FakeClock
+from tests.fakes.transport import FakeTransport
+
+PATIENCE = 20.0
+MOST = 3
+READY = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+class Listener:
+    """A real admin listener that may have MOST connections, and raw clients of it."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self._stack = stack
+        self._sock = socket.create_server(("127.0.0.1", 0))
+        self.address = self._sock.getsockname()
+        self.instance = FakeInstance()
+        self.server = AdminServer(self.instance, "", "", most=MOST)
+
+    async def start(self) -> None:
+        await self.server.start(self._sock)
+
+    async def connect(self, sends: bytes = b"") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection(*self.address)
+        self._stack.callback(writer.close)
+        writer.write(sends)
+        return reader, writer
+
+    async def readyz(self) -> bytes:
+        reader, _ = await self.connect(READY)
+        return await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+
+
+@pytest.fixture
+async def listener() -> AsyncIterator[Listener]:
+    async with AsyncExitStack() as stack:
+        made = Listener(stack)
+        await made.start()
+        stack.push_async_callback(made.server.stop)
+        yield made
+
+
+async def ended(reader: asyncio.StreamReader) -> None:
+    with suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+
+
+async def test_where_there_are_too_many_the_longest_idle_one_is_closed_for_a_new_one(
+    listener: Listener, caplog: pytest.LogCaptureFixture
+) -> None:
+    readers = [(await listener.connect())[0] for _ in range(MOST)]
+    for _ in range(2):
+        assert (await listener.readyz()).startswith(b"HTTP/1.1 200 ")
+    await ended(readers[0])
+    await ended(readers[1])
+    assert not readers[2].at_eof()
+    (record,) = caplog.records
+    assert "the admin listener has as many connections as it may" in record.getMessage()
+
+
+async def test_a_request_that_waits_is_kept_before_idle_ones(listener: Listener) -> None:
+    events, _ = await listener.connect(b"GET /api/events?after=0&wait=20 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await listener.readyz()  # by now that request is being answered
+    for _ in range(3 * MOST):
+        await listener.connect()
+    assert (await listener.readyz()).startswith(b"HTTP/1.1 200 ")
+    listener.instance.events.close()  # lets go of who waits
+    assert (await asyncio.wait_for(events.readuntil(b"\r\n\r\n"), PATIENCE)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_body_that_does_not_come_is_answered_with_408(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("balancer.admin.answers.BODY_TIMEOUT", 0.05)
+    reader, _ = await listener.connect(
+        b"POST /api/pools/default/upstreams HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+    )
+    said = await asyncio.wait_for(reader.read(), PATIENCE)  # up to the end: it is closed
+    assert said.startswith(b"HTTP/1.1 408 ")
+    assert b"the body did not arrive within" in said
+
+
+class Served(asyncio.Protocol):
+    """Stands in for aiohttp's protocol of a connection."""
+
+
+class Scene:
+    """Connections over fake transports, by a fake clock."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.clock = FakeClock()
+        self.connections = Connections(sock, Served, self.clock, MOST)
+
+    def peer(self) -> tuple[Peer, FakeTransport]:
+        peer = Peer(Served(), self.connections)
+        return peer, FakeTransport(asyncio.get_running_loop(), peer)
+
+    def wait(self, seconds: float) -> None:
+        """Time passes, and is looked at each second."""
+        for _ in range(round(seconds)):
+            self.clock.advance(1.0)
+            self.connections.end_overdue()
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        yield Scene(sock)
+
+
+def idle(peer: Peer, transport: FakeTransport) -> None:
+    peer.data_received(b"GET / HTTP/1.1\r\n\r\n")
+    peer.enter(Phase.SERVED)
+    peer.answered()
+
+
+def part_of_a_head(peer: Peer, transport: FakeTransport) -> None:
+    peer.data_received(b"GET")
+
+
+def answered(peer: Peer, transport: FakeTransport) -> None:
+    idle(peer, transport)
+    transport.buffered = 1000
+
+
+def being_served(peer: Peer, transport: FakeTransport) -> None:
+    peer.enter(Phase.SERVED)
+
+
+PHASES = [
+    pytest.param(being_served, None, id="a request is answered, by a handler that has an end"),
+    pytest.param(lambda *_: None, HEAD_TIMEOUT, id="nothing was ever sent"),
+    pytest.param(part_of_a_head, HEAD_TIMEOUT, id="a head goes on and on"),
+    pytest.param(idle, IDLE_TIMEOUT, id="idle after a request"),
+    pytest.param(answered, STALL_TIMEOUT, id="nothing of the response is taken"),
+]
+
+
+@pytest.mark.parametrize(("act", "limit"), PHASES)
+async def test_each_phase_has_its_time(
+    scene: Scene, act: Callable[[Peer, FakeTransport], None], limit: float | None
+) -> None:
+    peer, transport = scene.peer()
+    act(peer, transport)
+    scene.wait(limit or 10 * IDLE_TIMEOUT)
+    assert not transport.aborted
+    scene.wait(2)  # a second to see it, and one to be over it
+    assert transport.aborted == (limit is not None)
+
+
+async def test_a_head_has_its_time_from_its_first_byte(scene: Scene) -> None:
+    peer, transport = scene.peer()
+    idle(peer, transport)
+    for _ in range(round(HEAD_TIMEOUT) + 1):
+        assert not transport.aborted
+        peer.data_received(b"G")
+        scene.wait(1)
+    assert transport.aborted
+
+
+async def test_a_response_that_is_taken_slowly_has_an_end_as_well(scene: Scene) -> None:
+    peer, transport = scene.peer()
+    answered(peer, transport)
+    for _ in range(round(ANSWER_TIMEOUT)):
+        transport.buffered -= 1
+        scene.wait(1)
+    assert not transport.aborted
+    scene.wait(1)
+    assert transport.aborted
+
+
+async def test_who_is_closed_first(scene: Scene) -> None:
+    order = [idle, lambda *_: None, part_of_a_head, answered, being_served, being_served]
+    peers = []
+    for act in order:
+        peer = Peer(Served(), scene.connections)
+        transport = FakeTransport(asyncio.get_running_loop(), peer)
+        act(peer, transport)
+        scene.clock.advance(1.0)
+        peers.append(peer)
+    mixed = peers[::-1]
+    assert sorted(mixed, key=lambda peer: (peer.phase(), peer.since_ns)) == peers
+    assert least_missed(mixed) is peers[0]
+    assert least_missed([]) is None
+
+
+async def test_where_no_descriptor_is_left_the_spare_one_lets_a_probe_in(listener: Listener) -> None:
+    # Clients are connected before: their ends are in this process too.
+    waiting = [socket.create_connection(listener.address) for _ in range(2)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = os.dup(0)  # the lowest free number
+    os.close(used)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used, hard))
+    loop = asyncio.get_running_loop()
+    try:
+        for client in waiting:
+            client.setblocking(False)
+            await loop.sock_sendall(client, READY)
+            async with asyncio.timeout(PATIENCE):
+                assert (await loop.sock_recv(client, 1000)).startswith(b"HTTP/1.1 200 ")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for client in waiting:
+            client.close()

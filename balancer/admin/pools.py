@@ -1,14 +1,13 @@
 """`/api/pools` (L5): what the pools and their upstreams are doing."""
 
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
 import orjson
 from aiohttp import web
 
-from balancer.admin.answers import BadRequestError, NotFoundError, answer
+from balancer.admin.answers import BadRequestError, NotFoundError, answer, body_of
 from balancer.admin.keys import INSTANCE
 from balancer.admin.view import Change, PoolView, UpstreamView
 from balancer.config.upstream_spec import MAX_WEIGHT
@@ -41,36 +40,33 @@ async def list_upstreams(request: web.Request) -> web.Response:
 
 async def one_upstream(request: web.Request) -> web.Response:
     """One element of `upstreams`."""
-    return answer(await _asked_upstream(request))
+    return answer(_asked_upstream(request))
 
 
 async def change_upstream(request: web.Request) -> web.Response:
     """`{"admin_state": "draining", "weight": 3}`, either or both; answers with the upstream as it is then."""
-    change = _change(await request.read())
-    await _asked_upstream(request)
-    with suppress(LookupError):  # it went while it was being looked for; then it is not found below either
-        request.app[INSTANCE].change(request.match_info["pool"], request.match_info["id"], change)
-    return answer(await _asked_upstream(request))
+    change = _change(await body_of(request))
+    _asked_upstream(request)
+    request.app[INSTANCE].change(request.match_info["pool"], request.match_info["id"], change)
+    return answer(_asked_upstream(request))
 
 
 async def add_upstream(request: web.Request) -> web.Response:
     """`{"upstream": "10.0.0.9:8000?weight=2"}`; answers with the upstream, and where it is."""
-    pool = await _asked_pool(request)
-    given = _fields(await request.read(), ("upstream",), _NEW_EXAMPLE)["upstream"]
+    pool = _asked_name(request)
+    given = _fields(await body_of(request), ("upstream",), _NEW_EXAMPLE)["upstream"]
     if not isinstance(given, str):
         raise BadRequestError(f"upstream {given!r} is not text; write {_NEW_EXAMPLE}")
-    added = request.app[INSTANCE].add(pool.name, given)
-    for upstream in (await _asked_pool(request)).upstreams:
-        if upstream.id == added:
-            return answer(upstream, 201, {"Location": f"/api/pools/{pool.name}/upstreams/{quote(added)}"})
-    raise NotFoundError(f"{added} was added, and removed at once")
+    instance = request.app[INSTANCE]
+    added = instance.add(pool, given)
+    where = {"Location": f"/api/pools/{pool}/upstreams/{quote(added)}"}
+    return answer(instance.upstream(pool, added), 201, where)
 
 
 async def remove_upstream(request: web.Request) -> web.Response:
     """Answers with the upstream as it was."""
-    upstream = await _asked_upstream(request)
-    with suppress(LookupError):  # it went by itself meanwhile
-        request.app[INSTANCE].remove(request.match_info["pool"], upstream.id)
+    upstream = _asked_upstream(request)
+    request.app[INSTANCE].remove(request.match_info["pool"], upstream.id)
     return answer(upstream)
 
 
@@ -108,22 +104,27 @@ def _weight(value: Any) -> int:
     return value
 
 
-async def _asked_upstream(request: web.Request) -> UpstreamView:
-    pool, wanted = await _asked_pool(request), request.match_info["id"]
-    for upstream in pool.upstreams:
-        if upstream.id == wanted:
-            return upstream
-    names = _listed(upstream.id for upstream in pool.upstreams)
-    raise NotFoundError(f"there is no upstream {wanted!r} in pool {pool.name}; it has {names}")
+def _asked_upstream(request: web.Request) -> UpstreamView:
+    pool, wanted = _asked_name(request), request.match_info["id"]
+    instance = request.app[INSTANCE]
+    try:
+        return instance.upstream(pool, wanted)
+    except KeyError:
+        names = _listed(instance.names()[pool])
+        raise NotFoundError(f"there is no upstream {wanted!r} in pool {pool}; it has {names}") from None
+
+
+def _asked_name(request: web.Request) -> str:
+    """The name of the pool that is asked for, which there is."""
+    wanted, names = request.match_info["pool"], request.app[INSTANCE].names()
+    if wanted not in names:
+        raise NotFoundError(f"there is no pool {wanted!r}; there is {_listed(names)}")
+    return wanted
 
 
 async def _asked_pool(request: web.Request) -> PoolView:
-    wanted = request.match_info["pool"]
-    pools = await request.app[INSTANCE].pools()
-    for pool in pools:
-        if pool.name == wanted:
-            return pool
-    raise NotFoundError(f"there is no pool {wanted!r}; there is {_listed(pool.name for pool in pools)}")
+    wanted = _asked_name(request)
+    return next(pool for pool in await request.app[INSTANCE].pools() if pool.name == wanted)
 
 
 def _listed(names: Iterable[str]) -> str:

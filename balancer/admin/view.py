@@ -1,6 +1,6 @@
 """What the admin application sees of the instance (L5): asked for, never reached into."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -153,6 +153,12 @@ class Instance(Protocol):
 
     async def pools(self) -> list[PoolView]:
         """The state of all pools; sums the stats segment, in a thread."""
+
+    def names(self) -> Mapping[str, Collection[str]]:
+        """The ids of the upstreams of each pool; a live view."""
+
+    def upstream(self, pool: str, upstream: str) -> UpstreamView:
+        """The state of one upstream, at the cost of one. Raises KeyError where there is none."""
 
     async def scrape(self) -> bytes:
         """The metrics in Prometheus' text format; rendered in a thread."""

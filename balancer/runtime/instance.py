@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -155,6 +155,16 @@ class Instance:
         """All pools with their upstreams."""
         pools = [self._pool(pool) for pool in self._fleet.pools.values()]
         return await asyncio.to_thread(self._with_counts, pools)
+
+    def names(self) -> Mapping[str, Collection[str]]:
+        """The ids of the upstreams of each pool."""
+        return {pool.name: pool.upstreams.keys() for pool in self._fleet.pools.values()}
+
+    def upstream(self, pool: str, upstream: str) -> UpstreamView:
+        """One upstream. Its sums cost as much as those of one check, so they need no thread."""
+        state = self._fleet.pools[pool].upstreams[upstream]
+        totals: dict[Labels, list[int]] = {(pool, upstream): self._ledger.total(Kind.UPSTREAM, state.row)}
+        return _counted(pool, self._upstream(state), totals)
 
     async def scrape(self) -> bytes:
         """The metrics."""

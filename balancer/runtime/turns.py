@@ -3,7 +3,7 @@
 import logging
 from typing import NamedTuple
 
-from balancer.runtime.states import PoolState
+from balancer.runtime.states import PoolState, UpstreamState
 from balancer.upstreams.state import candidates
 
 
@@ -44,8 +44,11 @@ _OUT = _Situation(
 
 def take_turns(pool: PoolState) -> list[Turn]:
     """Bring the pool's own state up to date with its upstreams'; what is new about it."""
-    chosen, panics = candidates(list(pool.upstreams.values()), pool.panic_allowed)
-    on_backup, out = bool(chosen) and chosen[0].backup, not chosen
+    if any(map(_serves_anyway, pool.upstreams.values())):
+        on_backup = panics = out = False  # what `candidates` comes to, without a look at all of them
+    else:
+        chosen, panics = candidates(list(pool.upstreams.values()), pool.panic_allowed)
+        on_backup, out = bool(chosen) and chosen[0].backup, not chosen
     turns = [
         Turn(of.kind, of.level, of.begins) if now else Turn(f"{of.kind}_over", logging.INFO, of.ends)
         for before, now, of in (
@@ -57,3 +60,7 @@ def take_turns(pool: PoolState) -> list[Turn]:
     ]
     pool.on_backup, pool.panics, pool.out = on_backup, panics, out
     return turns
+
+
+def _serves_anyway(one: UpstreamState) -> bool:
+    return one.is_eligible() and not one.on_probation and not one.backup

@@ -1,6 +1,6 @@
 """The admin application over an instance in the test's hand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from aiohttp import web
@@ -92,6 +92,12 @@ class FakeInstance:
         return [
             LiveChange(pool, one, each.admin_state, each.weight, False) for pool, one, each in self.changes
         ]
+
+    def names(self) -> Mapping[str, Collection[str]]:
+        return {"default": [UPSTREAM.id]}
+
+    def upstream(self, pool: str, upstream: str) -> UpstreamView:
+        return {("default", UPSTREAM.id): UPSTREAM}[pool, upstream]
 
     async def pools(self) -> list[PoolView]:
         return [

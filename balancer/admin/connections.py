@@ -18,7 +18,6 @@ from aiohttp import web
 from balancer.admin.answers import Handler
 from balancer.clock import Clock, Seldom
 
-MOST = 100  # connections
 HEAD_TIMEOUT = 10.0  # seconds from the first byte of a request to the last of its head; as much for the first
 IDLE_TIMEOUT = 75.0  # seconds without a request; Prometheus scrapes once a minute
 STALL_TIMEOUT = 10.0  # seconds in which nothing of a response is taken
@@ -135,7 +134,7 @@ class Connections:
     """Accepts at most `most` connections on `sock`, in the running event loop, and ends each in time."""
 
     def __init__(
-        self, sock: socket.socket, serve: Callable[[], asyncio.Protocol], clock: Clock, most: int = MOST
+        self, sock: socket.socket, serve: Callable[[], asyncio.Protocol], clock: Clock, most: int
     ) -> None:
         """`serve` makes the protocol that serves a connection."""
         self._sock = sock
@@ -163,6 +162,7 @@ class Connections:
         for timer in (self._timer, self._paused):
             if timer is not None:
                 timer.cancel()
+        self._paused = None
         self._loop.remove_reader(self._sock)
         self._sock.close()
         if self._spare >= 0:
@@ -199,7 +199,7 @@ class Connections:
         """There is one less."""
         self._peers.pop(server, None)
         # Not before the descriptor is free, which it is once this callback has returned.
-        self._loop.call_soon(self._keep_spare)
+        self._loop.call_soon(self._freed)
 
     def end_overdue(self) -> None:
         """Close those that have had their time."""
@@ -235,15 +235,25 @@ class Connections:
             sock.close()
 
     def _without_descriptors(self) -> None:
-        """Others have used up what there is: one of ours goes for the one that waits, or the spare one."""
-        if self._peers:
-            self._make_room()
-        elif self._spare >= 0:
+        """Others have used up what there is: some of ours go for those that wait, or the spare one does."""
+        if not self._peers and self._spare >= 0:
             os.close(self._spare)
             self._spare = -1
             return  # the socket is still readable: in the next turn it gets that descriptor
+        for _ in range(self._at_once):
+            self._make_room()
         self._loop.remove_reader(self._sock)
-        self._paused = self._loop.call_later(PAUSE, self._loop.add_reader, self._sock, self._accept)
+        self._paused = self._loop.call_later(PAUSE, self._go_on)
+
+    def _freed(self) -> None:
+        self._keep_spare()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._paused is not None:
+            self._paused.cancel()
+            self._paused = None
+            self._loop.add_reader(self._sock, self._accept)
 
     def _keep_spare(self) -> None:
         if self._spare < 0 and self._sock.fileno() >= 0:

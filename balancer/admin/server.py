@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from balancer.admin.app import build_app
-from balancer.admin.connections import MOST, Connections
+from balancer.admin.connections import Connections
 from balancer.admin.hosts import Hosts, is_loopback
 from balancer.admin.keys import HOSTS
 from balancer.admin.view import Instance
@@ -44,7 +44,7 @@ class AdminServer:
         via: str,
         hosts: Iterable[str] = (),
         *,
-        most: int = MOST,
+        most: int,
         clock: Clock | None = None,
     ) -> None:
         self._names = frozenset(hosts)

@@ -32,7 +32,7 @@ async def ask(
     family = socket.AF_INET6 if ":" in listen else socket.AF_INET
     listener = socket.create_server((listen, 0), family=family)
     port = listener.getsockname()[1]
-    server = AdminServer(FakeInstance(), "", "", names)
+    server = AdminServer(FakeInstance(), "", "", names, most=100)
     await server.start(listener)
     try:
         async with asyncio.timeout(PATIENCE):

@@ -20,7 +20,7 @@ async def test_what_is_no_http_is_refused_without_a_traceback(
     request_: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
-    server = AdminServer(FakeInstance(), "", "")
+    server = AdminServer(FakeInstance(), "", "", most=100)
     await server.start(listener)
     try:
         async with asyncio.timeout(PATIENCE):

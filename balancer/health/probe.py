@@ -11,6 +11,7 @@ from balancer.health.judging import judge
 from balancer.health.line import Line
 from balancer.health.request import render_check
 from balancer.health.result import Reply, Result
+from balancer.health.room import Room, Tenant
 from balancer.health.settings import CheckSettings
 
 # Every so many checks one starts on a fresh connection, so that a replica that serves its old connections
@@ -35,7 +36,7 @@ class Probe(Protocol):
 OpenProbe: TypeAlias = Callable[[str, CheckSettings], Probe]
 
 
-class HttpProbe:
+class HttpProbe(Tenant):
     """Checks one upstream by HTTP, on a connection of its own.
 
     A response must be complete to pass, as far as a check reads (`answer`). Redirects are not followed,
@@ -43,10 +44,14 @@ class HttpProbe:
     no failure: it is asked once more, on a fresh one.
     """
 
-    __slots__ = ("_answer", "_line", "_loop", "_name", "_request", "_settings", "_via", "_where")
+    __slots__ = ("_answer", "_line", "_loop", "_name", "_request", "_room", "_settings", "_via",
+                 "_where")  # fmt: skip
 
-    def __init__(self, name: str, settings: CheckSettings, via: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, name: str, settings: CheckSettings, via: str, room: Room, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._name = name
+        self._room = room
         self._settings = settings
         self._via = via.encode()
         self._loop = loop
@@ -62,12 +67,20 @@ class HttpProbe:
 
     async def check(self, address: str, port: int) -> Reply:
         """Make one check of what listens on `port` of the IP address `address`."""
+        if not self._room.enter(self):
+            return Reply(Result.NOT_MADE, 0, "no check could be made (too many wait for an answer)")
+        try:
+            return await self._check(address, port)
+        finally:
+            self._room.leave(self, keeps=self._line is not None)
+
+    async def _check(self, address: str, port: int) -> Reply:
         if (address, port) != self._where:
-            self._hang_up()
+            self.hang_up()
             self._where = (address, port)
         line = self._line
         if line is not None and (line.closed or line.checks == CHECKS_PER_CONNECTION):
-            self._hang_up()
+            self.hang_up()
         if self._line is not None:
             reply = await self._ask(self._line, kept=True)
             if reply is not None:
@@ -82,9 +95,10 @@ class HttpProbe:
 
     async def close(self) -> None:
         """Close its connection."""
-        self._hang_up()
+        self._room.closed(self)
+        self.hang_up()
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
         line, self._line = self._line, None
         if line is not None:
             line.hang_up()
@@ -103,7 +117,7 @@ class HttpProbe:
         finally:
             self._answer = None
             if not answer.whole or line.closed:
-                self._hang_up()
+                self.hang_up()
         if fault is not None:
             return None if kept and fault.result is Result.CLOSED and not answer.bytes_read else fault
         settings, status = self._settings, answer.status
@@ -114,11 +128,12 @@ class HttpProbe:
 
 class Probes:
     """Opens the probes of one instance, in the running event loop. `via` is the name that Via tells, "" where
-    there is to be none."""
+    there is to be none; `most` is how many connections they may have together."""
 
-    def __init__(self, via: str = "") -> None:
+    def __init__(self, via: str = "", most: int = 1 << 30) -> None:
         self._via = via
+        self._room = Room(most)
         self._loop = asyncio.get_running_loop()
 
     def __call__(self, name: str, settings: CheckSettings) -> HttpProbe:
-        return HttpProbe(name, settings, self._via, self._loop)
+        return HttpProbe(name, settings, self._via, self._room, self._loop)

@@ -1,11 +1,35 @@
-"""The open-file limit (L6): raised at start, for the supervisor and the workers that inherit it."""
+"""The open-file limit (L6): raised at start, for the supervisor and the workers that inherit it.
 
+The supervisor must always be able to start a worker. So what others may make it open is bounded (`shares`),
+and some descriptors are held back (`Reserve`).
+"""
+
+import os
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from balancer.discovery.lookup import THREADS
+from balancer.errors import StartupError
+
+MOST_ADMIN = 100  # connections to the admin listener
 
 # For what is no client: listeners, idle upstream connections, and surplus clients on their way out (up to
 # 100 a worker, see `proxy.client_connection`).
 RESERVE = 200
 
+
+# Descriptors of the supervisor that are there from the start (output, the admin listener, the segment, the
+# event loop's own), and those that are open for a moment: files of /proc.
+_OWN = 32
+_PER_WORKER = 5  # its listener; channel and pidfd, twice, as its predecessor may drain
+_PER_LOOKUP = 2  # a file or socket, and a second one where a nameserver is asked twice
+_ADMIN_ON_THE_WAY = 24  # connections that are just accepted, or just closed, beside those that may be there
+_LEAST_ADMIN = 4
+_LEAST_CHECKS = 8
+# What it takes to start a worker: a socketpair, Popen's pipe and /dev/null, a pidfd; and two to spare.
+SPAWNING = 8
 
 # Fewer clients than this are a handful of browsers, or a proxy's idle connections: nobody wants that unasked.
 FEW = 1000
@@ -48,3 +72,59 @@ def affordable_connections(max_connections: int, open_files: int, workers: int) 
     if open_files >= 2 * max_connections:
         return max_connections
     return min(max_connections, max(workers, (open_files - RESERVE) // 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How many connections and threads the supervisor may have for what, so that all fit its open files."""
+
+    admin: int  # connections to the admin listener
+    checks: int  # connections of active checks
+    lookups: int  # names that are looked up at the same time
+
+
+def shares(open_files: int, workers: int) -> Shares:
+    """Of a limit of `open_files`. Where that is lower than about 100 not even the least of each fits."""
+    left = max(0, open_files - _OWN - _PER_WORKER * workers - SPAWNING)
+    admin = max(_LEAST_ADMIN, min(MOST_ADMIN, left // 4))
+    lookups = max(1, min(THREADS, left // 16))
+    left -= admin + min(admin, _ADMIN_ON_THE_WAY) + _PER_LOOKUP * lookups
+    return Shares(admin, max(_LEAST_CHECKS, left), lookups)
+
+
+class Reserve:
+    """Descriptors that are held for what must not fail for want of them. Not for threads."""
+
+    def __init__(self, size: int = SPAWNING) -> None:
+        """Raises StartupError where they cannot be had."""
+        self._size = size
+        self._held: list[int] = []
+        self.refill()
+        if len(self._held) < size:
+            self.close()
+            raise StartupError(
+                "the open-file limit is too low to start anything; raise the hard limit (ulimit -Hn, or "
+                "ulimits: nofile: of the container)"
+            )
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Within this they can be had by others; afterwards, as far as they can, they are taken back."""
+        self.close()
+        try:
+            yield
+        finally:
+            self.refill()
+
+    def refill(self) -> None:
+        """Take back what is missing, as far as that can be had; to be called now and then."""
+        try:
+            while len(self._held) < self._size:
+                self._held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """Hold none."""
+        while self._held:
+            os.close(self._held.pop())

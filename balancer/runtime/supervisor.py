@@ -31,6 +31,7 @@ from balancer.runtime.crew import Crew
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.instance import Instance
 from balancer.runtime.name import make_name
+from balancer.runtime.open_files import Reserve, hard_limit, shares
 from balancer.runtime.outliers import Outliers
 from balancer.runtime.overload import OverloadWatch
 from balancer.runtime.slot import TICK
@@ -67,6 +68,8 @@ class Supervisor:
         self._access_writer = access_writer
         self._renderer = Renderer(settings.access_log.fields)
         self._segment = Segment.create(settings.workers)
+        self._shares = shares(hard_limit(), settings.workers)
+        self._reserve = Reserve()
         self._name = make_name() if settings.via else ""
         loop = asyncio.get_running_loop()
         clock = SystemClock()
@@ -100,7 +103,7 @@ class Supervisor:
             log=log,
             events=self,
         )
-        self._discovery = Discovery(self._fleet, SystemResolver(), log, clock)
+        self._discovery = Discovery(self._fleet, SystemResolver(max_threads=self._shares.lookups), log, clock)
         self._discovery.watch_names(u for u in self._fleet.upstreams() if not is_ip(u.host))
         for pool, spec in discovered(settings):
             self._discovery.watch_dns(pool, spec)
@@ -136,7 +139,7 @@ class Supervisor:
             clock=clock,
             random=Random(),
             outcome=CheckDoors(self._fleet, ledger, self._discovery.unanswered),
-            open_probe=Probes(self._name),
+            open_probe=Probes(self._name, self._shares.checks),
             loop=loop,
         )
         watcher = CheckedFleet(checks, check_settings(self._settings))
@@ -153,7 +156,7 @@ class Supervisor:
         for ignored, why in signals.WITHOUT_EFFECT.items():
             loop.add_signal_handler(ignored, self._on_other_signal, ignored, why)
         hosts = self._settings.admin_hosts
-        server = AdminServer(self._instance, self._admin_token, self._name, hosts)
+        server = AdminServer(self._instance, self._admin_token, self._name, hosts, most=self._shares.admin)
         try:
             await server.start(self._admin)
             self._in_background(self._operate(), "operate")
@@ -166,6 +169,7 @@ class Supervisor:
             if self._checks is not None:
                 await self._checks.close()
             await server.stop()
+            self._reserve.close()
             self._segment.close()
 
     def _on_other_signal(self, number: int, why: str) -> None:
@@ -244,6 +248,7 @@ class Supervisor:
         frozen = False
         while True:
             await asyncio.sleep(TICK)
+            self._reserve.refill()
             try:
                 self._crew.tick()
             except Exception:  # one bad tick must not leave the workers without any
@@ -295,14 +300,15 @@ class Supervisor:
         self._crew.broadcast(message)
 
     def _spawn(self, start: Message, *, on_message: OnMessage, on_ended: OnEnded) -> WorkerProcess:
-        return WorkerProcess(
-            start,
-            segment_fd=self._segment.fd,
-            listeners=self._listeners,
-            on_message=on_message,
-            on_ended=on_ended,
-            on_error=self._on_message_error,
-        )
+        with self._reserve.lent():
+            return WorkerProcess(
+                start,
+                segment_fd=self._segment.fd,
+                listeners=self._listeners,
+                on_message=on_message,
+                on_ended=on_ended,
+                on_error=self._on_message_error,
+            )
 
     def _on_message_error(self, message: Message, error: Exception) -> None:
         self._log.error("a worker's message %s could not be handled", message.get("type"), exc_info=error)

@@ -1,14 +1,16 @@
 """The open-file limit: it is raised as far as allowed, and connections fit it."""
 
 import logging
+import os
 import resource
 from collections.abc import Iterator
 
 import pytest
 
 from balancer.config.loader import load_with_origins
+from balancer.errors import StartupError
 from balancer.runtime.launch import fit_connections
-from balancer.runtime.open_files import affordable_connections, raise_limit
+from balancer.runtime.open_files import Reserve, Shares, affordable_connections, raise_limit, shares
 
 
 @pytest.fixture
@@ -66,3 +68,48 @@ def test_who_has_asked_for_more_is_warned_and_others_where_few_are_left(
         f"{affordable}; to keep it, raise the hard limit (ulimit -Hn, or ulimits: nofile: of the container) "
         "to 40000",
     )
+
+
+@pytest.mark.parametrize(
+    ("open_files", "workers", "expected"),
+    [
+        pytest.param(1 << 20, 4, Shares(100, (1 << 20) - 312, 64), id="more than enough"),
+        pytest.param(1024, 4, Shares(100, 720, 60), id="a shell's"),
+        pytest.param(256, 2, Shares(51, 107, 12), id="few"),
+        pytest.param(64, 1, Shares(4, 9, 1), id="very few"),
+        pytest.param(16, 1, Shares(4, 8, 1), id="too few"),
+    ],
+)
+def test_the_supervisors_descriptors_are_shared_out(open_files: int, workers: int, expected: Shares) -> None:
+    assert shares(open_files, workers) == expected
+
+
+def test_the_reserve_can_be_had_while_it_is_lent_and_is_taken_back() -> None:
+    before = _open_files()
+    reserve = Reserve(4)
+    assert _open_files() == before + 4
+    with reserve.lent():
+        assert _open_files() == before
+    assert _open_files() == before + 4
+    reserve.close()
+    assert _open_files() == before
+
+
+def test_a_reserve_that_cannot_be_had_is_an_error_and_what_is_missing_is_refilled(lowered: int) -> None:
+    reserve = Reserve(4)
+    free = os.dup(0)  # the lowest number that is free
+    os.close(free)
+    with reserve.lent():
+        before = _open_files()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free - 2, lowered))
+    assert _open_files() == before + 2
+    with pytest.raises(StartupError, match="the open-file limit is too low"):
+        Reserve(1)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, lowered))
+    reserve.refill()
+    assert _open_files() == before + 4
+    reserve.close()
+
+
+def _open_files() -> int:
+    return sum(os.path.exists(f"/proc/self/fd/{number}") for number in range(512))

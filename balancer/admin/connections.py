@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Phase(IntEnum):
-    """What a connection is at; those that come first are closed first."""
+    """What a connection is at; the later, the more is missed where it is closed."""
 
     IDLE = 0  # no byte of a request is here
     HEAD = 1  # a request has begun
@@ -141,6 +141,7 @@ class Connections:
         self._serve = serve
         self._clock = clock
         self._most = most
+        self._newest = max(1, most // 10)
         self._at_once = max(1, min(ACCEPTED_AT_ONCE, most // 4))
         self._peers: dict[object, Peer] = {}  # by the protocol that serves it
         self._loop = asyncio.get_running_loop()
@@ -263,14 +264,14 @@ class Connections:
                 return  # the next sweep tries again
 
     def _make_room(self) -> None:
-        peer = least_missed(self._open_ones())
+        peer = least_missed(self._open_ones(), self._newest)
         if peer is None:
             return
         if self._seldom.may("full"):
             log.warning(
                 "the admin listener has as many connections as it may (%d): for each new one the one that "
                 "has been idle for longest is closed",
-                len(self._peers),
+                self._most,
             )
         peer.transport.abort()
 
@@ -278,6 +279,9 @@ class Connections:
         return [peer for peer in self._peers.values() if not peer.transport.is_closing()]
 
 
-def least_missed(peers: Iterable[Peer]) -> Peer | None:
-    """Whom to close: the one that has been idle for longest, or whose request is the least far on."""
-    return min(peers, key=lambda peer: (peer.phase(), peer.since_ns), default=None)
+def least_missed(peers: Iterable[Peer], newest: int) -> Peer | None:
+    """Whom to close: the one that has been without a whole request for longest. Where no more than `newest`
+    are without one, these may be about to ask, and the one goes whose answer has taken longest."""
+    order = sorted(peers, key=lambda peer: (max(peer.phase(), Phase.HEAD), peer.since_ns))
+    asking = sum(peer.phase() <= Phase.HEAD for peer in order)
+    return next(iter(order if asking > newest else order[asking:] or order), None)

@@ -75,6 +75,7 @@ def _chunk(size: int) -> bytes:
     return b"%x\r\n%b\r\n" % (size, b"a" * size)
 
 
+_SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
 _CHUNKED = _post(SINK, "Transfer-Encoding: chunked\r\n")
 _ENDLESS = f"Content-Length: {1 << 40}\r\n"
 
@@ -121,5 +122,13 @@ ATTACKS: dict[str, Attack] = {
         Attack("closes", "connections opened and closed", 50, b"", ends=Ends.CLOSE),
         Attack("resets", "requests that are reset at once", 50, _get("/"), ends=Ends.RESET),
         Attack("admin", "idle connections to the admin listener", MANY, b"", target=Target.ADMIN),
+        Attack(
+            "admin-unread",
+            "metrics, and nobody reads them",
+            MANY,
+            _SCRAPE,
+            reads=False,
+            target=Target.ADMIN,
+        ),
     )
 }

@@ -22,7 +22,8 @@ class Memory:
 @dataclass(frozen=True, slots=True)
 class Run:
     """One attack on one balancer. `attacker` is what it says of itself; `lag` the load's own lateness (p99);
-    `replaced` whether a process of the balancer's has ended."""
+    `replaced` whether a process of the balancer's has ended; `unready` how many probes of `/readyz` failed.
+    """
 
     attack: str
     balancer: str
@@ -35,6 +36,7 @@ class Run:
     connections: int
     attacker: str
     replaced: bool
+    unready: int = 0
 
     @property
     def kib_each(self) -> float:
@@ -76,6 +78,8 @@ def broken_promises(runs: Sequence[Run], ours: str) -> list[str]:
             found.append(f"{run.attack}: {run.failures.total()} good requests failed")
         if run.replaced:
             found.append(f"{run.attack}: a worker has ended")
+        if run.unready:
+            found.append(f"{run.attack}: {run.unready} probes of /readyz failed")
         if run.during.p99 > MOST_P99 + run.lag:
             found.append(
                 f"{run.attack}: good p99 {run.during.p99 * 1e3:.0f} ms, more than {MOST_P99 * 1e3:.0f}"

@@ -1,12 +1,13 @@
 """One run: the stage is set, good requests come, the attack begins and ends, and the figures are taken."""
 
+import http.client
 import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
 from loadtests.cpu import running_tree
-from loadtests.hostile.attacks import Attack
+from loadtests.hostile.attacks import Attack, Target
 from loadtests.hostile.balancers import balancer
 from loadtests.hostile.figures import Memory, Run, Window, seen
 from loadtests.hostile.stage import REPLICAS, HostileStage
@@ -22,6 +23,7 @@ CALM = 2.0  # seconds before the attack
 AFTER = 3.0  # seconds after it
 LOOK = 0.1  # seconds between two looks at the memory
 GRACE = 20.0
+PROBE_PATIENCE = 1.0  # seconds, as Kubernetes' probes have
 
 
 def perform(name: str, attack: Attack, rate: int, seconds: int, seed: int) -> Run:
@@ -40,7 +42,8 @@ def perform(name: str, attack: Attack, rate: int, seconds: int, seed: int) -> Ru
         before = _resident(stage.balancer_pid)
         onset = time.monotonic()
         attacker = stage.attack(processes, attack, seconds)
-        peak = _watch(stage.balancer_pid, onset + seconds)
+        probed = stage.spare if attack.target is Target.ADMIN else None
+        peak, unready = _watch(stage.balancer_pid, onset + seconds, probed)
         end = time.monotonic()
         said = processes.wait("attacker", attacker, GRACE).splitlines()[-1]
         stage.wait_for_load(load, AFTER + PATIENCE + GRACE)
@@ -49,16 +52,30 @@ def perform(name: str, attack: Attack, rate: int, seconds: int, seed: int) -> Ru
         figures = seen(records.read(stage.records), window)
         memory = Memory(before, max(peak, before), after)
         replaced = not pids <= _pids(stage.balancer_pid)
-        return Run(attack.name, name, *figures, memory, attack.connections, said, replaced)
+        return Run(attack.name, name, *figures, memory, attack.connections, said, replaced, unready)
 
 
-def _watch(pid: int, end: float) -> int:
-    """The most that the tree under `pid` holds until `end`, in KiB."""
-    peak = 0
+def _watch(pid: int, end: float, probed: int | None) -> tuple[int, int]:
+    """The most that the tree under `pid` holds until `end`, in KiB; and how many probes of `/readyz` on the
+    port `probed` have failed."""
+    peak = failed = 0
     while time.monotonic() < end:
         peak = max(peak, _resident(pid))
+        failed += probed is not None and not _is_ready(probed)
         time.sleep(LOOK)
-    return peak
+    return peak, failed
+
+
+def _is_ready(port: int) -> bool:
+    """As an orchestrator asks: on a connection of its own, and with some patience."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PROBE_PATIENCE)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def _resident(pid: int) -> int:

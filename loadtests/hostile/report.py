@@ -20,6 +20,7 @@ LEGEND = (
 def run_line(number: int, total: int, run: Run) -> str:
     """One finished run in one line."""
     ended = "  A WORKER HAS ENDED" if run.replaced else ""
+    ended += f"  {run.unready} PROBES OF /readyz FAILED" if run.unready else ""
     return (
         f"{number}/{total}  {run.balancer:<8}  {run.attack:<17}  failed: {failures(run.failures)}"
         f"  p99 {run.during.p99 * 1e3:.0f} ms  {run.kib_each:.0f} KiB each  ({run.attacker}){ended}"

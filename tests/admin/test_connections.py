@@ -201,10 +201,25 @@ async def test_who_is_closed_first(scene: Scene) -> None:
         act(peer, transport)
         scene.clock.advance(1.0)
         peers.append(peer)
-    mixed = peers[::-1]
-    assert sorted(mixed, key=lambda peer: (peer.phase(), peer.since_ns)) == peers
-    assert least_missed(mixed) is peers[0]
-    assert least_missed([]) is None
+    left = peers[::-1]
+    for peer in peers:
+        assert least_missed(left, 0) is peer
+        left.remove(peer)
+    assert least_missed([], 0) is None
+
+
+@pytest.mark.parametrize("act", [answered, being_served, part_of_a_head], ids=["answered", "served", "head"])
+async def test_one_that_is_new_gets_in_whatever_the_others_are_at(
+    scene: Scene, act: Callable[[Peer, FakeTransport], None]
+) -> None:
+    others = []
+    for _ in range(MOST):
+        others.append(scene.peer())
+        act(*others[-1])
+        scene.clock.advance(1.0)
+    _, transport = scene.peer()
+    assert not transport.aborted
+    assert [other.aborted for _, other in others] == [True, False, False]
 
 
 async def test_where_no_descriptor_is_left_the_spare_one_lets_a_probe_in(listener: Listener) -> None:

@@ -428,3 +428,34 @@ async def test_large_fields_are_no_fault(server: RawServer) -> None:
     server.answer = [b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000 + b"\r\nContent-Length: 0\r\n\r\n"]
     async with Checker(server) as checker:
         assert (await checker.check()).result is Result.PASSED
+
+
+async def test_for_a_connection_too_many_the_one_kept_for_longest_is_closed(server: RawServer) -> None:
+    open_probe = Probes(most=2)
+    first, second, third = probes = [open_probe(f"app{number}", SETTINGS) for number in range(3)]
+    for probe in (first, second, first, third):  # the second has kept its own for longest by now
+        assert (await probe.check("127.0.0.1", server.port)).result is Result.PASSED
+    assert server.connections == 3
+    assert (await first.check("127.0.0.1", server.port)).result is Result.PASSED
+    assert server.connections == 3
+    assert (await second.check("127.0.0.1", server.port)).result is Result.PASSED
+    assert server.connections == 4
+    for probe in probes:
+        await probe.close()
+
+
+async def test_while_as_many_wait_as_may_no_check_is_made(server: RawServer) -> None:
+    server.answer = None
+    open_probe = Probes(most=1)
+    hangs, other = open_probe("app0", SETTINGS), open_probe("app1", SETTINGS)
+    waiting = asyncio.create_task(hangs.check("127.0.0.1", server.port))
+    async with asyncio.timeout(PATIENCE):
+        await server.asked.wait()
+    assert (await other.check("127.0.0.1", server.port)).result is Result.NOT_MADE
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    server.answer = [OK]
+    assert (await other.check("127.0.0.1", server.port)).result is Result.PASSED
+    for probe in (hangs, other):
+        await probe.close()

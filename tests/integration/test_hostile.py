@@ -20,4 +20,5 @@ def test_good_clients_are_served_during(attack: Attack) -> None:
     assert run.requests > 0
     assert not run.failures
     assert not run.replaced
+    assert not run.unready
     assert run.during.p50 < MOST_P50

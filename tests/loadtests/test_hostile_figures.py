@@ -41,9 +41,10 @@ def test_growth_is_told_for_each_connection() -> None:
     [
         ({"failures": Counter(reset=2)}, "idle: 2 good requests failed"),
         ({"replaced": True}, "idle: a worker has ended"),
+        ({"unready": 2}, "idle: 2 probes of /readyz failed"),
         ({"during": Latency(0.0, 0.021, 0.03)}, "idle: good p99 21 ms, more than 20"),
     ],
-    ids=["failure", "worker", "late"],
+    ids=["failure", "worker", "unready", "late"],
 )
 def test_each_kind_of_harm_is_told(change: dict[str, object], sentence: str) -> None:
     assert broken_promises([replace(GOOD, **change)], "balancer") == [sentence]  # type: ignore[arg-type]  # of a table

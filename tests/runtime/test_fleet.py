@@ -5,11 +5,13 @@ from collections.abc import Callable
 
 import pytest
 
-from balancer.runtime.news import TELL_EVERY
+from balancer.runtime.news import TELL_EVERY, News
+from balancer.runtime.states import PoolState, UpstreamState
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.segment import ROWS
 from balancer.upstreams.conduct import Spared
 from balancer.upstreams.state import AdminState, Cause
+from tests.fakes.loop import FakeClock
 from tests.runtime.fleet_scene import CHECK, DNS, OUTLIER, Scene, member
 
 
@@ -78,6 +80,24 @@ def test_a_change_is_told_at_once_but_not_twenty_times_a_second(scene: Scene) ->
     scene.clock.advance(1.0)
     scene.fleet.readmit(upstream, OUTLIER, "y")
     assert scene.delays == [0.0]
+
+
+def test_many_upstreams_are_told_of_less_often() -> None:
+    clock, delays = FakeClock(), list[float]()
+    tells: list[Callable[[], None]] = []
+
+    def call_later(delay: float, callback: Callable[[], None]) -> None:
+        delays.append(delay)
+        tells.append(callback)
+
+    news = News(lambda: 1, clock=clock, call_later=call_later, broadcast=lambda _: None)
+    pool = PoolState("default", 0, {}, True, is_checked=False)
+    for number in range(4000):
+        pool.upstreams[str(number)] = UpstreamState("default", str(number), "10.0.0.1", 80, 1, 0, "10.0.0.1")
+    news.changed(pool)
+    tells.pop()()
+    news.changed(pool)
+    assert delays == [0.0, pytest.approx(4 * TELL_EVERY)]
 
 
 def test_one_that_goes_before_workers_have_heard_of_it_is_told_all_the_same(scene: Scene) -> None:

@@ -79,7 +79,9 @@ class Members:
 
     def remove(self, pool: PoolState, upstream: UpstreamState, why: str) -> None:
         """It gets no requests any more; what runs there ends."""
-        self._news.tell_of(pool)  # a row that workers have never heard of they would never give back
+        self._news.tell_of(
+            pool, upstream
+        )  # a row that workers have never heard of they would never give back
         del pool.upstreams[upstream.id]
         self._ledger.retire(Kind.UPSTREAM, pool.name, upstream.id)
         self._log.info("upstream %s of pool %s is removed: %s", upstream.id, pool.name, why)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from balancer.clock import Clock
 from balancer.runtime.channel import Message
-from balancer.runtime.states import PoolState
+from balancer.runtime.states import PoolState, UpstreamState
 
 # Seconds. A worker needs 6 to 16 ms to take in a pool of 1,000 upstreams, in which it serves nobody: when
 # many change one after the other, it is told of them together.
@@ -40,9 +40,9 @@ class News:
             self._call_later(max(0.0, self._pause - since), self._tell)
         self._untold[pool.name] = pool
 
-    def tell_of(self, pool: PoolState) -> None:
-        """If they have not heard of the pool's last change they are told now."""
-        if pool.name in self._untold:
+    def tell_of(self, pool: PoolState, upstream: UpstreamState) -> None:
+        """If they may never have heard of this upstream of the pool they are told now."""
+        if not upstream.told and pool.name in self._untold:
             self._tell()
 
     def _tell(self) -> None:
@@ -51,6 +51,8 @@ class News:
         told = sum(len(pool.upstreams) for pool in untold.values())
         self._pause = max(TELL_EVERY, TELL_EVERY_UPSTREAM * told)
         for pool in untold.values():
+            for upstream in pool.upstreams.values():
+                upstream.told = True
             self._broadcast(
                 {
                     "type": "pool",

@@ -40,6 +40,7 @@ class UpstreamState:
     first_check: FirstCheck = FirstCheck.DONE
     other_addresses: tuple[str, ...] = ()  # that its name has besides
     changes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    told: bool = False  # all workers have been told of it since it was added
     settings_weight: int = 0  # as the settings, or discovery, have it
 
     def __post_init__(self) -> None:

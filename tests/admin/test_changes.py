@@ -277,3 +277,20 @@ async def test_an_unknown_method_is_refused_as_such(client: AdminClient) -> None
     response = await client.put(PATH)
     assert response.status == 405
     assert json.loads(await response.text())["error"] == f"{PATH} takes DELETE, GET, HEAD, PATCH, not PUT"
+
+
+@pytest.mark.parametrize("given", [TOKEN, f"{TOKEN[:-1]}x", "x", "\u00e9" * len(TOKEN)])
+@pytest.mark.parametrize("verdict", [True, False])
+async def test_a_comparison_in_constant_time_decides_on_a_token(
+    guarded: AdminClient, monkeypatch: pytest.MonkeyPatch, given: str, verdict: bool
+) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare_digest(first: bytes, second: bytes) -> bool:
+        compared.append((first, second))
+        return verdict
+
+    monkeypatch.setattr("balancer.admin.guard.hmac.compare_digest", compare_digest)
+    response = await guarded.patch(PATH, data=DRAIN, headers={**JSON, "Authorization": f"Bearer {given}"})
+    assert response.status == (200 if verdict else 401)
+    assert compared == [(given.encode(), TOKEN.encode())]

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import socket
+import struct
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import cast
@@ -26,6 +27,7 @@ SWEEP = 1.0  # seconds
 ACCEPTED_AT_ONCE = 8  # in a turn of the event loop: who has been let in has to get its turn as well
 PAUSE = 0.1  # seconds without accepting, where no descriptor could be had
 _TOLD_EVERY = 60.0  # seconds
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +94,13 @@ class Peer(asyncio.Protocol):
                 return stalled or now_ns - self.since_ns > ANSWER_TIMEOUT * 1e9
             case Phase.SERVED:
                 return False  # every handler has an end of its own
+
+    def end(self) -> None:
+        """Close it at once."""
+        if self.phase() is Phase.ANSWERED:
+            # With a reset: else the kernel would keep its part of the response for a peer that never reads.
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
 
     def answered(self) -> None:
         """There is a response to its request."""
@@ -205,7 +214,7 @@ class Connections:
     def end_overdue(self) -> None:
         """Close those that have had their time."""
         for peer in [peer for peer in self._peers.values() if peer.is_overdue()]:
-            peer.transport.abort()
+            peer.end()
 
     def _sweep(self) -> None:
         self.end_overdue()
@@ -273,7 +282,7 @@ class Connections:
                 "has been idle for longest is closed",
                 self._most,
             )
-        peer.transport.abort()
+        peer.end()
 
     def _open_ones(self) -> list[Peer]:
         return [peer for peer in self._peers.values() if not peer.transport.is_closing()]

@@ -4,10 +4,12 @@ import asyncio
 import os
 import resource
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
+from typing import Any
 
 import pytest
+import uvloop
 
 from balancer.admin.connections import (
     ANSWER_TIMEOUT,
@@ -26,6 +28,7 @@ from tests.fakes.transport import FakeTransport
 
 PATIENCE = 20.0
 MOST = 3
+ESTABLISHED = 1  # the state in TCP_INFO
 READY = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -240,3 +243,48 @@ async def test_where_no_descriptor_is_left_the_spare_one_lets_a_probe_in(listene
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for client in waiting:
             client.close()
+
+
+REAL = [
+    pytest.param(b"", "HEAD_TIMEOUT", id="says nothing"),
+    pytest.param(b"GET /healthz HTTP/1.1\r\nHost: local", "HEAD_TIMEOUT", id="half a head"),
+    pytest.param(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", "IDLE_TIMEOUT", id="asks once"),
+    pytest.param(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", "STALL_TIMEOUT", id="reads nothing"),
+]
+
+
+@pytest.mark.parametrize(("sends", "limit"), REAL)
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_each_limit_over_real_sockets(
+    run: Callable[[Coroutine[Any, Any, None]], None],
+    sends: bytes,
+    limit: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only the limit that is meant is short: that one ends it."""
+    monkeypatch.setattr(f"balancer.admin.connections.{limit}", 0.05)
+    monkeypatch.setattr("balancer.admin.connections.SWEEP", 0.02)
+
+    async def main() -> None:
+        async with AsyncExitStack() as stack:
+            listener = Listener(stack)
+            listener.instance.scrape = scrape_much  # type: ignore[method-assign]  # more than sockets hold
+            await listener.start()
+            stack.push_async_callback(listener.server.stop)
+            with socket.create_connection(listener.address) as client:
+                client.sendall(sends)
+                await is_closed(client)
+            assert (await listener.readyz()).startswith(b"HTTP/1.1 200 ")
+
+    run(main())
+
+
+async def scrape_much() -> bytes:
+    return b"x 1.0\n" * (16 << 20)
+
+
+async def is_closed(client: socket.socket) -> None:
+    """Wait for the end of a connection without reading from it."""
+    async with asyncio.timeout(PATIENCE):
+        while client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == ESTABLISHED:  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0.01)

@@ -160,3 +160,57 @@ def test_what_nobody_was_there_to_read_is_no_work_in_vain(looks: int, limited: b
     pool.passes(0.05)
     assert (pool.upstream.concurrency_limit > 0) is limited
     pool.limits.close()
+
+
+@pytest.mark.parametrize("every", [0.5, 2.0])
+@pytest.mark.parametrize("stall", [0.1, 0.3, 0.4, 1.5])
+def test_latencies_that_are_the_workers_own_lateness_make_no_limit(stall: float, every: float) -> None:
+    """The app answers each of 200 requests a second after 20 ms. In each `every` seconds of service the loop
+    stands still once: what was answered meanwhile is read that much later, and all that came meanwhile is
+    sent at once. A stall below 350 ms is not taken for one, and still is no reason for a limit."""
+    pool = Pool()
+    pool.is_as_usual()
+    for _ in range(round(10 / every)):
+        for _ in range(round(every / 0.05)):
+            pool.answer(10, 0.02)
+            pool.has(4)
+            pool.passes(0.05)
+            pool.limits.sweep()
+        pool.passes(stall)  # timers come before what is readable
+        pool.answer(4, stall)
+        pool.has(round(200 * stall))
+        pool.passes(0.02)
+        pool.answer(round(200 * stall), 0.02)
+        pool.has(4)
+        assert pool.upstream.concurrency_limit == 0
+    pool.limits.close()
+
+
+@pytest.mark.parametrize(("looks", "moves"), [(60, True), (1, False)], ids=["the app", "we"])
+def test_a_limit_in_force_is_not_moved_by_the_workers_own_lateness(looks: int, moves: bool) -> None:
+    """For three seconds a tenth of the usual number is answered, late: by the app, or the loop stood still."""
+    pool = Pool()
+    pool.is_as_usual()
+    inflight = 4
+    while not pool.upstream.concurrency_limit:
+        inflight += 20
+        pool.has(inflight)
+        pool.answer(10, inflight / 600)
+        pool.passes(0.05)
+    for _ in range(200):  # it is found, and followed
+        limit = pool.upstream.concurrency_limit
+        pool.has(limit)
+        pool.answer(10, limit / 200)
+        pool.passes(0.05)
+    limit = pool.upstream.concurrency_limit
+    assert limit
+    seen = set()
+    for _ in range(looks):
+        pool.answer(60 // looks, 3.0)
+        pool.passes(3.0 / looks)
+        seen.add(pool.upstream.concurrency_limit)
+    pool.answer(limit, 3.0)  # the rest of what is read after that
+    pool.passes(0.05)
+    seen.add(pool.upstream.concurrency_limit)
+    assert (seen != {limit}) is moves
+    pool.limits.close()

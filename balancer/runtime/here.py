@@ -13,5 +13,5 @@ def troubles(loaded: Loaded) -> list[str]:
     affordable = affordable_connections(wanted, open_files, settings.workers)
     asked_for = ("limits", "max_connections") in loaded.origins
     if affordable < wanted and is_alarming(affordable, asked_for):
-        found.append(lowered(wanted, affordable, open_files))
+        found.append(lowered(wanted, affordable, open_files, settings.workers))
     return [f"on this machine: {text}" for text in found if text]

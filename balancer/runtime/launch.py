@@ -64,5 +64,5 @@ def fit_connections(loaded: Loaded, open_files: int, log: logging.Logger) -> int
     if affordable < wanted:
         asked_for = ("limits", "max_connections") in loaded.origins
         level = logging.WARNING if is_alarming(affordable, asked_for) else logging.INFO
-        log.log(level, "%s", lowered(wanted, affordable, open_files))
+        log.log(level, "%s", lowered(wanted, affordable, open_files, loaded.settings.workers))
     return affordable

@@ -50,12 +50,12 @@ def hard_limit() -> int:
     return hard if hard != resource.RLIM_INFINITY else _ENDLESS
 
 
-def lowered(wanted: int, affordable: int, open_files: int) -> str:
+def lowered(wanted: int, affordable: int, open_files: int, workers: int) -> str:
     """The sentence on a limit that allows no more than `affordable` of the client connections wanted."""
     return (
         f"the open-file limit is {open_files}: BALANCER_LIMITS__MAX_CONNECTIONS is lowered from {wanted} to "
         f"{affordable}; to keep it, raise the hard limit (ulimit -Hn, or ulimits: nofile: of the container) "
-        f"to {2 * wanted}"
+        f"to {open_files_for(wanted, workers)}"
     )
 
 
@@ -65,13 +65,19 @@ def is_alarming(affordable: int, asked_for: bool) -> bool:
 
 
 def affordable_connections(max_connections: int, open_files: int, workers: int) -> int:
-    """How many client connections the limit allows: each needs a descriptor for itself and one upstream.
+    """How many client connections the limit allows: each needs a descriptor for itself and one upstream. It
+    is a limit of each process, and the connections are shared out among the workers.
 
     At least one for each worker, so that the workers' shares add up to it.
     """
-    if open_files >= 2 * max_connections:
+    if open_files >= open_files_for(max_connections, workers):
         return max_connections
-    return min(max_connections, max(workers, (open_files - RESERVE) // 2))
+    return min(max_connections, workers * max(1, (open_files - RESERVE) // 2))
+
+
+def open_files_for(max_connections: int, workers: int) -> int:
+    """The limit that allows so many client connections."""
+    return 2 * -(-max_connections // workers)
 
 
 @dataclass(frozen=True, slots=True)

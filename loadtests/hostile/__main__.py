@@ -5,6 +5,7 @@ Exits 0 when all is as it should be, 1 where it is not or on any error, 130 on C
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -31,7 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: Options, console: Console) -> int:
-    plan = [(ATTACKS[attack], name) for attack in options.attacks for name in options.balancers]
+    attacks = [ATTACKS[name] for name in options.attacks]
+    if options.connections:
+        attacks = [replace(attack, connections=options.connections) for attack in attacks]
+    plan = [(attack, name) for attack in attacks for name in options.balancers]
     plan = [(attack, name) for attack, name in plan if suffers(name, attack)]
     for attack, name in plan:
         balancer(name, attack).require()

@@ -1,6 +1,6 @@
 """The attacker: one attack for some seconds, on raw sockets and one epoll, as fast as it can.
 
-    python -m loadtests.hostile.attacker ATTACK PORT SECONDS
+    python -m loadtests.hostile.attacker ATTACK PORT SECONDS CONNECTIONS
 
 It prints when it begins, and at the end how many connections it has opened and how many bytes were taken.
 """
@@ -14,7 +14,9 @@ import sys
 import time
 from collections import deque
 from contextlib import suppress
+from dataclasses import replace
 from itertools import cycle
+from random import uniform
 
 from loadtests.hostile.attacks import ATTACKS, Attack, Ends
 from loadtests.open_loop.order import BEGINS
@@ -25,23 +27,24 @@ _OPENED_AT_ONCE = 64  # connections opened between two looks at those that are t
 _OPENED_AGAIN = 500  # a second at most, where they are not opened to be ended
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: close sends RST
 _UNDER_WAY = (0, errno.EINPROGRESS)
-# One address has too few ports for as many as are closed here.
-_SOURCES = cycle([f"127.2.0.{number}" for number in range(1, 65)])
+_SOURCE = "127.2.0.{}"  # one address has too few ports for as many as are closed here
 
 
 class Peer:
     """One connection of the attacker's."""
 
-    __slots__ = ("_attack", "_unsent", "fd", "sent", "socket")
+    __slots__ = ("_attack", "_opening", "_unsent", "due", "fd", "sent", "socket")
 
-    def __init__(self, attack: Attack, port: int) -> None:
+    def __init__(self, attack: Attack, port: int, source: str, now: float) -> None:
         self._attack = attack
         self._unsent = memoryview(attack.opening)
+        self._opening = True
         self.sent = 0
+        self.due = now + uniform(0, attack.every)
         self.socket = socket.socket()
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
-        self.socket.bind((next(_SOURCES), 0))
+        self.socket.bind((source, 0))
         self.fd = self.socket.fileno()
         error = self.socket.connect_ex((HOST, port))
         if error not in _UNDER_WAY:
@@ -52,9 +55,12 @@ class Peer:
         """Send what is next; whether there is more to be sent when there is room. OSError when it is over."""
         if not self._unsent:
             self._unsent = memoryview(self._attack.endless)
+            self._opening = False
         if self._unsent:
             with suppress(BlockingIOError):
-                taken = self.socket.send(self._unsent)
+                taken = self.socket.send(
+                    self._unsent if self._opening else self._unsent[: self._attack.piece]
+                )
                 self.sent += taken
                 self._unsent = self._unsent[taken:]
         return bool(self._unsent or self._attack.endless)
@@ -65,9 +71,14 @@ class Peer:
         if not data:
             raise OSError(errno.ECONNRESET, "closed")
         if self._attack.again and b"HTTP/1.1 " in data:
-            self._unsent = memoryview(self._attack.opening)
+            self.ask()
             return True
         return False
+
+    def ask(self) -> None:
+        """The opening is what is sent next."""
+        self._unsent = memoryview(self._attack.opening)
+        self.due += self._attack.every
 
     def end(self) -> None:
         """End it as the attack says."""
@@ -83,6 +94,7 @@ class Attacker:
         self._attack = attack
         self._port = port
         self._peers: dict[int, Peer] = {}
+        self._sources = cycle([_SOURCE.format(number) for number in range(1, attack.addresses + 1)])
         self._missing = attack.connections
         self._opened_lately: deque[float] = deque()
         self._epoll = select.epoll()
@@ -91,15 +103,29 @@ class Attacker:
 
     def run(self, seconds: float) -> None:
         """Attack, and return when the time is over."""
-        end = time.monotonic() + seconds
-        while (now := time.monotonic()) < end:
-            self._open(now)
+        begin = time.monotonic()
+        while (now := time.monotonic()) < begin + seconds:
+            if not self._attack.together or now < begin + seconds / 2:
+                self._open(now)
+            elif self._peers:
+                self._end_all()
+            self._ask_again(now)
             for fd, events in self._epoll.poll(0.01):
                 peer = self._peers.get(fd)
                 if peer is not None:
                     self._serve(peer, events)
+        self._end_all()
+
+    def _end_all(self) -> None:
         for peer in list(self._peers.values()):
             self._forget(peer)
+
+    def _ask_again(self, now: float) -> None:
+        if self._attack.every:
+            for peer in self._peers.values():
+                if peer.due < now:
+                    peer.ask()
+                    self._epoll.modify(peer.fd, select.EPOLLOUT | self._reading)
 
     def _open(self, now: float) -> None:
         most = _OPENED_AT_ONCE
@@ -109,7 +135,7 @@ class Attacker:
             most = min(most, _OPENED_AGAIN - len(self._opened_lately))
         for _ in range(min(most, self._missing)):
             try:
-                peer = Peer(self._attack, self._port)
+                peer = Peer(self._attack, self._port, next(self._sources), now)
             except OSError:
                 return  # refused, or no ports: the next turn
             self._missing -= 1
@@ -128,7 +154,7 @@ class Attacker:
                 raise OSError(errno.ECONNRESET, "reset")
             more = events & select.EPOLLIN and peer.read()
             if (more or events & select.EPOLLOUT) and not peer.send():
-                if self._attack.ends is not Ends.NEVER:
+                if self._attack.ends is not Ends.NEVER and not self._attack.together:
                     self._forget(peer)
                     return
                 self._epoll.modify(peer.fd, self._reading)
@@ -146,10 +172,10 @@ class Attacker:
 
 def main() -> None:
     """The process."""
-    name, port, seconds = sys.argv[1:]
+    name, port, seconds, connections = sys.argv[1:]
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    attacker = Attacker(ATTACKS[name], int(port))
+    attacker = Attacker(replace(ATTACKS[name], connections=int(connections)), int(port))
     print(f"{BEGINS}{time.monotonic()}", flush=True)
     attacker.run(float(seconds))
     print(f"opened {attacker.opened} taken {attacker.taken}")

@@ -6,6 +6,8 @@ from enum import StrEnum
 # Paths of `loadtests.hostile.replica`.
 SINK = "/sink"  # reads the request's body to its end, and throws it away
 STUCK = "/stuck"  # never reads any of the request's body
+WORK = "/work/"  # works on each request for a while
+WORK_SECONDS = 0.01
 TINY, SMALL, MIXED, EXTENDED, HINTS, UNBOUNDED, LARGE = (
     "/tiny-chunks",
     "/small-chunks",
@@ -41,9 +43,15 @@ class Attack:
     """One attack over some `connections`, each of which is opened anew when the balancer closes it.
 
     `opening` is sent on each; then `endless`, again and again, as fast as it is taken. `reads`: what comes is
-    read and thrown away. `again`: each response is followed by the opening once more. `slots`: how many
-    client connections the balancer may have (0: as many as for the others); then good clients open one
-    for each request, as latecomers do. `checks`: the path that the balancer's active checks ask for.
+    read and thrown away. `again`: each response is followed by the opening once more. `every`: the opening is
+    sent again after so many seconds, at first after a random part of them. `piece`: of what is endless, so
+    many bytes at a time. `together`: all are opened, and at half time all are ended at once. `addresses`: how
+    many clients it seems to be.
+
+    `slots`: how many client connections the balancer may have (0: as many as for the others); then good
+    clients open one for each request, as latecomers do. `places`: how many requests an upstream may have at
+    once (0: any number); then good requests are for WORK.
+    `checks`: the path that the balancer's active checks ask for.
     """
 
     name: str
@@ -54,9 +62,14 @@ class Attack:
     reads: bool = True
     again: bool = False
     ends: Ends = Ends.NEVER
+    every: float = 0.0
+    piece: int = _BLOB_BYTES
+    together: bool = False
+    addresses: int = 64
     target: Target = Target.CLIENTS
     slots: int = 0
     checks: str = "/"
+    places: int = 0
 
 
 def _get(path: str, fields: str = "") -> bytes:
@@ -111,6 +124,14 @@ ATTACKS: dict[str, Attack] = {
         _head("tokens", "Connection", "a,", "of tokens in Connection"),
         _head("forwarded-for", "X-Forwarded-For", "127.0.0.1, ", "of trusted addresses in X-Forwarded-For"),
         _head("cookies", "Cookie", "a=b; ", "of cookies"),
+        Attack(
+            "header-bytes",
+            "one long header line, byte by byte",
+            100,
+            _get("/", "X-Long: ").removesuffix(b"\r\n"),
+            b"a",
+            piece=1,
+        ),
         Attack("pipelines", "pipelined requests, and nobody reads", 20, b"", _blob(_get("/")), reads=False),
         Attack("reads-nothing", "a large response, and nobody reads", 100, _get(LARGE), reads=False),
         Attack("untaken", "an upload that the app does not take", 100, _post(STUCK, _ENDLESS), _blob(b"a")),
@@ -119,8 +140,29 @@ ATTACKS: dict[str, Attack] = {
         ),
         Attack("idle", "idle connections on every slot", MANY, _get("/"), slots=500),
         Attack("silent", "connections that say nothing on every slot", MANY, b"", slots=500),
+        Attack(
+            "once-a-minute",
+            "clients that ask once a minute on every slot",
+            1_000,
+            _get("/"),
+            every=60.0,
+            slots=1_000,
+        ),
+        Attack(
+            "greedy",
+            "one client asks as fast as it can, for more than can be done",
+            300,
+            _get(WORK),
+            again=True,
+            addresses=1,
+            places=2,
+        ),
         Attack("closes", "connections opened and closed", 50, b"", ends=Ends.CLOSE),
         Attack("resets", "requests that are reset at once", 50, _get("/"), ends=Ends.RESET),
+        Attack(
+            "closes-at-once", "all connections closed at once", 3_500, b"", ends=Ends.CLOSE, together=True
+        ),
+        Attack("resets-at-once", "all reset at once", 3_500, _get("/"), ends=Ends.RESET, together=True),
         Attack("admin", "idle connections to the admin listener", MANY, b"", target=Target.ADMIN),
         Attack(
             "admin-unread",

@@ -1,5 +1,9 @@
-"""The balancers under attack: as they come, one worker each, with the same number of client connections."""
+"""The balancers under attack: as they come, with the same number of client connections, one worker each.
 
+More connections than one process may have files for take more workers of ours, and more attackers.
+"""
+
+import resource
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,30 +15,37 @@ from loadtests.proxies import Launch
 
 HERE = Path(__file__).parent
 SLOTS = 4_000  # client connections that each balancer may have, where an attack does not say otherwise
+_SPARE_FILES = 1_000  # of a process, that are no clients
 
 
 def _ours(attack: Attack, _directory: Path, port: int, spare: int, upstreams: Sequence[str]) -> Launch:
+    slots = slots_for(attack)
     return proxies.balancer(
         port,
         spare,
         upstreams,
-        LIMITS__MAX_CONNECTIONS=str(attack.slots or SLOTS),
+        LIMITS__MAX_CONNECTIONS=str(slots),
+        LIMITS__MAX_INFLIGHT=str(attack.places),
         HEALTH_CHECK__PATH=attack.checks,
         TRUSTED_PROXIES="127.0.0.0/8",
         LIMITS__HEADER_BYTES="64k",
+        WORKERS=str(-(-slots // (connections_of_a_process() // 2))),
     )
 
 
 def _nginx(attack: Attack, directory: Path, port: int, _spare: int, upstreams: Sequence[str]) -> Launch:
     servers = "\n        ".join(f"server {one};" for one in upstreams)
     # It counts those to upstreams too.
-    values = {"port": str(port), "servers": servers, "connections": str((attack.slots or SLOTS) + 200)}
+    values = {"port": str(port), "servers": servers, "connections": str(slots_for(attack) + 200)}
     return proxies.nginx(HERE / "nginx.conf.template", directory, **values)
 
 
 def _haproxy(attack: Attack, directory: Path, port: int, _spare: int, upstreams: Sequence[str]) -> Launch:
-    servers = "\n    ".join(f"server app{number} {one} check" for number, one in enumerate(upstreams, 1))
-    values = {"port": str(port), "servers": servers, "connections": str(attack.slots or SLOTS)}
+    places = f" maxconn {attack.places}" if attack.places else ""
+    servers = "\n    ".join(
+        f"server app{number} {one} check{places}" for number, one in enumerate(upstreams, 1)
+    )
+    values = {"port": str(port), "servers": servers, "connections": str(slots_for(attack))}
     return proxies.haproxy(HERE / "haproxy.cfg.template", directory, **values)
 
 
@@ -48,6 +59,20 @@ def balancer(name: str, attack: Attack) -> Balancer:
     return Balancer(name, *_PACKAGES[name], partial(_PREPARE[name], attack))
 
 
+def slots_for(attack: Attack) -> int:
+    """How many client connections a balancer may have: some more than the attack's, if these are to fit."""
+    return attack.slots or max(SLOTS, attack.connections + SLOTS // 8)
+
+
+def connections_of_a_process() -> int:
+    """How many sockets one process may have."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1] - _SPARE_FILES
+
+
 def suffers(name: str, attack: Attack) -> bool:
-    """Whether this balancer has what is attacked."""
-    return name == OURS or (attack.target is Target.CLIENTS and attack.checks == "/")
+    """Whether this balancer has what is attacked: nginx as Debian has it has no queue."""
+    if name == OURS:
+        return True
+    one_process = attack.connections <= SLOTS
+    attacked = attack.target is Target.CLIENTS and attack.checks == "/"
+    return attacked and one_process and not (attack.places and name == "nginx")

@@ -18,6 +18,7 @@ _EPILOG = """\
 examples:
   python -m loadtests.hostile --only tiny-chunks,idle --seconds 3
   python -m loadtests.hostile --vs nginx,haproxy --json hostile.json
+  python -m loadtests.hostile --only closes-at-once,resets-at-once --connections 100000 --seconds 40
 
 exit code: 0, or 1 where a good request of ours failed, their 99th percentile was above 20 ms, a worker ended,
 or something could not be started; 2 for a wrong command line. The others' failures are shown, and do not
@@ -27,12 +28,14 @@ count.
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to run; `seconds` is the length of each attack."""
+    """What to run; `seconds` is the length of each attack, `connections` how many each has instead of its own
+    number (0: that)."""
 
     attacks: tuple[str, ...]
     balancers: tuple[str, ...]
     seconds: int
     rate: int
+    connections: int
     json: Path | None
 
 
@@ -65,6 +68,15 @@ def parse(argv: Sequence[str] | None = None) -> Options:
     )
     parser.add_argument("--seconds", type=number(1, 600), default=6, help="length of an attack (6)")
     parser.add_argument("--rate", type=number(10, 5000), default=100, help="good requests per second (100)")
+    parser.add_argument(
+        "--connections",
+        type=number(1, 1_000_000),
+        default=0,
+        metavar="N",
+        help="each attack over so many; above 4,000 with more attackers, and more workers of ours alone",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure to this file")
     values = parser.parse_args(argv)
-    return Options(values.only, (OURS, *values.vs), values.seconds, values.rate, values.json)
+    return Options(
+        values.only, (OURS, *values.vs), values.seconds, values.rate, values.connections, values.json
+    )

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from loadtests.cpu import running_tree
-from loadtests.hostile.attacks import Attack, Target
+from loadtests.hostile.attacks import WORK, Attack, Target
 from loadtests.hostile.balancers import balancer
 from loadtests.hostile.figures import Memory, Run, Window, seen
 from loadtests.hostile.stage import REPLICAS, HostileStage
@@ -17,7 +17,7 @@ from loadtests.open_loop.order import Order
 from loadtests.processes import Processes
 
 PATIENCE = 5.0  # seconds that a good client waits
-GOOD = (Sort("/good/", 0.9), Sort("/good/", 0.1, "POST"))
+GOOD = "/good/"
 WARM_UP = 1.0  # seconds
 CALM = 2.0  # seconds before the attack
 AFTER = 3.0  # seconds after it
@@ -34,25 +34,27 @@ def perform(name: str, attack: Attack, rate: int, seconds: int, seed: int) -> Ru
         stage = HostileStage(processes, directory, REPLICAS)
         stage.start(balancer(name, attack))
         whole = WARM_UP + CALM + seconds + AFTER
-        phases = [Phase(rate, whole, GOOD)]
+        path = WORK if attack.places else GOOD
+        phases = [Phase(rate, whole, (Sort(path, 0.9), Sort(path, 0.1, "POST")))]
         reuse = not attack.slots
         load, start = stage.start_load(Order(stage.port, phases, PATIENCE, seed, stage.records, reuse))
         _sleep_until(start + WARM_UP + CALM)
         pids = _pids(stage.balancer_pid)
         before = _resident(stage.balancer_pid)
         onset = time.monotonic()
-        attacker = stage.attack(processes, attack, seconds)
+        attackers = stage.attack(processes, attack, seconds)
         probed = stage.spare if attack.target is Target.ADMIN else None
         peak, unready = _watch(stage.balancer_pid, onset + seconds, probed)
         end = time.monotonic()
-        said = processes.wait("attacker", attacker, GRACE).splitlines()[-1]
+        said = [processes.wait(log, pid, GRACE).splitlines()[-1] for log, pid in attackers.items()]
         stage.wait_for_load(load, AFTER + PATIENCE + GRACE)
         after = _resident(stage.balancer_pid)
         window = Window(start + WARM_UP, onset, end)
         figures = seen(records.read(stage.records), window)
         memory = Memory(before, max(peak, before), after)
         replaced = not pids <= _pids(stage.balancer_pid)
-        return Run(attack.name, name, *figures, memory, attack.connections, said, replaced, unready)
+        texts = "; ".join(said)
+        return Run(attack.name, name, *figures, memory, attack.connections, texts, replaced, unready)
 
 
 def _watch(pid: int, end: float, probed: int | None) -> tuple[int, int]:

@@ -9,9 +9,22 @@ import re
 import socket
 import sys
 import threading
+import time
 from contextlib import suppress
 
-from loadtests.hostile.attacks import EXTENDED, HINTS, LARGE, MIXED, SINK, SMALL, STUCK, TINY, UNBOUNDED
+from loadtests.hostile.attacks import (
+    EXTENDED,
+    HINTS,
+    LARGE,
+    MIXED,
+    SINK,
+    SMALL,
+    STUCK,
+    TINY,
+    UNBOUNDED,
+    WORK,
+    WORK_SECONDS,
+)
 from loadtests.stage import READY
 
 BACKLOG = 4096
@@ -72,6 +85,8 @@ class Connection:
             threading.Event().wait(3600.0)  # the balancer ends it, or the process ends
         else:
             self._read_body(head, drains=path == SINK)
+            if path.startswith(WORK):
+                time.sleep(WORK_SECONDS)
             body = path.rpartition("/")[2].encode().ljust(BODY_BYTES) or b"ok"
             if path == "/":
                 body = b"ok"

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from loadtests.hostile.attacks import Attack, Target
+from loadtests.hostile.balancers import connections_of_a_process
 from loadtests.open_loop.order import BEGINS
 from loadtests.processes import Processes
 from loadtests.stage import RunningReplica, Stage
@@ -17,10 +18,16 @@ class HostileStage(Stage):
     def command(self, replica: RunningReplica) -> Sequence[str]:
         return [sys.executable, "-m", "loadtests.hostile.replica", replica.host, str(replica.port)]
 
-    def attack(self, processes: Processes, attack: Attack, seconds: float) -> int:
-        """Begin the attack; its process's pid."""
+    def attack(self, processes: Processes, attack: Attack, seconds: float) -> dict[str, int]:
+        """Begin the attack; the pids of its processes by the names of their logs."""
         port = self.port if attack.target is Target.CLIENTS else self.spare
-        argv = [sys.executable, "-m", "loadtests.hostile.attacker", attack.name, str(port), str(seconds)]
-        pid = processes.start("attacker", argv, None)
-        processes.wait_for_line("attacker", pid, BEGINS)
-        return pid
+        most = connections_of_a_process()
+        pids = {}
+        for first in range(0, attack.connections, most):
+            name = f"attacker{first // most}"
+            ordered = (attack.name, port, seconds, min(most, attack.connections - first))
+            argv = [sys.executable, "-m", "loadtests.hostile.attacker", *map(str, ordered)]
+            pids[name] = processes.start(name, argv, None)
+        for name, pid in pids.items():
+            processes.wait_for_line(name, pid, BEGINS)
+        return pids

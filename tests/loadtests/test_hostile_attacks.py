@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -11,11 +12,12 @@ from balancer.http.chunked import ChunkedDecoder
 from balancer.http.head import parse_request_head
 from loadtests.hostile import options, replica
 from loadtests.hostile.attacks import ATTACKS, Attack
-from loadtests.hostile.balancers import BALANCERS
+from loadtests.hostile.balancers import BALANCERS, SLOTS, slots_for, suffers
 
 LIMIT = 64 * 1024
 TOO_MANY = "tokens"  # in Connection: that attack is refused by now, which is to stay so
-ALLOWED = [attack for attack in ATTACKS.values() if attack.opening and attack.name != TOO_MANY]
+NEVER_WHOLE = "header-bytes"
+ALLOWED = [one for one in ATTACKS.values() if one.opening and one.name not in (TOO_MANY, NEVER_WHOLE)]
 
 
 def test_more_tokens_than_anybody_needs_are_refused() -> None:
@@ -86,3 +88,9 @@ def test_an_unknown_attack_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit):
         options.parse(["--only", "nuclear"])
     assert "'nuclear' is none of tiny-chunks" in capsys.readouterr().err
+
+
+def test_attacks_over_more_connections_than_usual_are_on_ours_alone() -> None:
+    attack = replace(ATTACKS["closes-at-once"], connections=2 * SLOTS)
+    assert [suffers(name, attack) for name in BALANCERS] == [name == "balancer" for name in BALANCERS]
+    assert slots_for(attack) > attack.connections

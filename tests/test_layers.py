@@ -1,10 +1,12 @@
 """The architecture as a test: who may import whom (docs/request-life.md), and what a worker must not load."""
 
 import ast
+import gc
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -105,10 +107,16 @@ def _imports_of(name: str, tree: ast.AST) -> Iterator[Import]:
                 yield Import(name, node.module, node.lineno)
 
 
-# Parsed once, before any test runs: in 3.11 ast.parse fails when the collector interrupts it with a finaliser
-# that formats a traceback, as the warning about another test's leak does.
-MODULES = list(_modules())
-IMPORTS = [one for name, tree in MODULES for one in _imports_of(name, tree)]
+@cache
+def _imports() -> tuple[Import, ...]:
+    """All of them; parsed when first asked for, not by every process that collects tests. In 3.11 ast.parse
+    fails when the collector interrupts it with a finaliser that formats a traceback, as the warning about
+    another test's leak does."""
+    gc.disable()
+    try:
+        return tuple(one for name, tree in _modules() for one in _imports_of(name, tree))
+    finally:
+        gc.enable()
 
 
 def _may_import(importer: str, imported: str) -> bool:
@@ -124,15 +132,17 @@ def _may_import(importer: str, imported: str) -> bool:
 
 
 def _inside() -> Iterator[tuple[Import, str]]:
-    for one in IMPORTS:
+    for one in _imports():
         parts = one.module.split(".")
         if parts[0] == "balancer" and len(parts) > 1 and not parts[1].startswith("__version__"):
             yield one, parts[1]
 
 
 def test_every_room_has_its_layer() -> None:
-    rooms = {name.partition(".")[0] for name, _ in MODULES} - {"__init__"}
-    assert rooms <= LAYERS.keys(), "a new room: give it its layer here and in docs/request-life.md"
+    rooms = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in PACKAGE.rglob("*.py")}
+    assert rooms - {"__init__"} <= LAYERS.keys(), (
+        "a new room: give it its layer here and in docs/request-life.md"
+    )
 
 
 def test_modules_import_only_from_lower_layers() -> None:
@@ -144,7 +154,7 @@ def test_third_parties_stay_in_their_rooms(package: str) -> None:
     homes = THIRD_PARTY[package]
     strays = [
         str(one)
-        for one in IMPORTS
+        for one in _imports()
         if one.module.partition(".")[0] == package and one.room not in homes and one.importer not in homes
     ]
     assert strays == []
@@ -152,13 +162,14 @@ def test_third_parties_stay_in_their_rooms(package: str) -> None:
 
 def test_only_listed_third_parties_are_imported() -> None:
     known = {"balancer", *THIRD_PARTY, *sys.stdlib_module_names}
-    assert [str(one) for one in IMPORTS if one.module.partition(".")[0] not in known] == []
+    assert [str(one) for one in _imports() if one.module.partition(".")[0] not in known] == []
 
 
 @pytest.mark.parametrize("room", BANNED)
 def test_pure_rooms_do_no_io(room: str) -> None:
     banned = BANNED[room]
-    assert [str(one) for one in IMPORTS if one.room == room and one.module.partition(".")[0] in banned] == []
+    strays = [one for one in _imports() if one.room == room and one.module.partition(".")[0] in banned]
+    assert [str(one) for one in strays] == []
 
 
 @pytest.mark.parametrize("module", ["balancer", "balancer.runtime.worker"])

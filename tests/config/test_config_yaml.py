@@ -166,7 +166,7 @@ def test_a_file_that_is_not_yaml_is_told_where_and_the_fitting_remedy(
 @pytest.mark.parametrize(
     ("content", "what", "remedy"),
     [
-        (b"[" * 1500, "it nests too deeply", "settings are two levels deep"),
+        (b"[" * 600, "it nests too deeply", "settings are two levels deep"),
         (b"policy: \xff", "unacceptable character #x00ff: invalid start byte", "it must be plain UTF-8 text"),
     ],
     ids=["deep", "latin-1"],

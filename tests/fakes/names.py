@@ -1,6 +1,7 @@
 """The command `balancer`, but names are looked up in a file: what DNS says is the test's, all else is real.
 
-Lines of the file are as in /etc/hosts, `127.0.0.2 app`; a name may have several. `Names` is the test's side.
+It is read every 0.2 s. Its lines are as in /etc/hosts, `127.0.0.2 app`; a name may have several. `Names` is
+the test's side.
 """
 
 import os
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from balancer.discovery import names
 from balancer.discovery.lookup import SystemResolver, resolve
 from balancer.runtime import supervisor
 
 FILE = "NAMES_FILE"  # the environment variable that says where it is
+REFRESH = 0.2  # seconds between two lookups of a name, which are 5 for users
 
 
 class Names:
@@ -44,7 +47,7 @@ def _getaddrinfo(
 if __name__ == "__main__":
     from balancer.cli import main
 
-    # The one thing that is not as users have it.
+    # The two things that are not as users have them.
     resolver = partial(SystemResolver, partial(resolve, getaddrinfo=_getaddrinfo))
-    with patch.object(supervisor, "SystemResolver", resolver):
+    with patch.object(supervisor, "SystemResolver", resolver), patch.object(names, "REFRESH", REFRESH):
         main()

@@ -111,7 +111,7 @@ async def added(scene: Scene) -> Callable[[], Awaitable[None]]:
 
 
 async def moved(scene: Scene) -> Callable[[], Awaitable[None]]:
-    """A name's replica is made anew elsewhere. Names are looked up every 5 s."""
+    """A name's replica is made anew elsewhere."""
     scene.names.say(app=[OLD])
     await scene.start(f"app:PORT,{OTHER}:PORT")
 

@@ -79,8 +79,8 @@ async def test_answers_and_connects_that_came_in_time_count_however_late_they_ar
 
 
 async def test_one_long_turn_under_load_is_held_against_nobody() -> None:
-    """Once in 120 requests the loop stands still for a second, seven times the first-byte timeout; checks go on
-    beside that."""
+    """Once in 120 requests the loop stands still for a second, seven times the first-byte timeout, while
+    checks go on."""
     checks = {"HEALTH_CHECK__INTERVAL": "200ms", "HEALTH_CHECK__TIMEOUT": "150ms"}
     async with late('{"stall": 1.0, "at": 50}', KEEPALIVE__MAX_IDLE="10", **checks) as (balancer, apps):
         await nobody_is_blamed(balancer, apps, 30)

@@ -20,7 +20,9 @@ pytestmark = pytest.mark.integration
 STICKY = {"STICKY__ENABLED": "true", "STICKY__SECRET": "of all"}
 CHECKS = {"HEALTH_CHECK__INTERVAL": "1s", "HEALTH_CHECK__TIMEOUT": "5s"}
 NO_CHECKS = {"HEALTH_CHECK__ENABLED": "false"}
-RATE = 20  # requests a second of one attacker
+RATE = 30  # requests a second of one attacker
+GOOD_RATE = 10  # good requests a second
+SECONDS = 1.5  # that an attack lasts; some of its requests a second longer
 _COOKIE = re.compile(r"(?i)set-cookie: ([^;\r]+)")
 _UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
 _EMPTY = "Content-Length: 0\r\n"
@@ -109,8 +111,8 @@ async def events(balancer: Balancer) -> list[str]:
 async def attack(
     balancer: Balancer, heads: list[str], attackers: int, seconds: float, *, pinned: str = ""
 ) -> None:
-    """`heads` in turn from so many addresses, beside five good requests a second of five sessions: these must
-    not notice. `pinned` is a cookie that the attackers have."""
+    """`heads` in turn from so many addresses, beside good requests of five sessions: these must not notice.
+    `pinned` is a cookie that the attackers have."""
     good = [Session(balancer) for _ in range(5)]
     assert [await one.ask() for one in good] == [200] * 5
     statuses: list[int] = []
@@ -123,7 +125,7 @@ async def attack(
             address = f"127.0.0.{11 + number % attackers}"
             group.create_task(exchange(balancer, heads[number // attackers % len(heads)], address, pinned))
 
-        group.create_task(paced(5, seconds, lambda number: group.create_task(ask(good[number % 5]))))
+        group.create_task(paced(GOOD_RATE, seconds, lambda number: group.create_task(ask(good[number % 5]))))
         group.create_task(paced(RATE * attackers, seconds, strike))
     assert set(statuses) == {200}
     assert all(len(set(one.owners)) == 1 for one in good)
@@ -133,32 +135,32 @@ async def attack(
 
 @pytest.mark.parametrize("attackers", [1, 10])
 async def test_all_kinds_of_poison_in_turn(attackers: int) -> None:
-    async with before(3, TIMEOUTS__FIRST_BYTE="1500ms", **STICKY, **CHECKS) as (balancer, _):
-        await attack(balancer, list(WORST.values()), attackers, 3.0)
+    async with before(3, TIMEOUTS__FIRST_BYTE="1s", **STICKY, **CHECKS) as (balancer, _):
+        await attack(balancer, list(WORST.values()), attackers, SECONDS)
 
 
 @pytest.mark.parametrize("attackers", [1, 10])
 async def test_poison_that_is_all_sent_to_one_replica(attackers: int) -> None:
     """The attackers have a session there, or a cookie of somebody who has."""
-    async with before(3, TIMEOUTS__FIRST_BYTE="1500ms", **STICKY, **CHECKS) as (balancer, _):
+    async with before(3, TIMEOUTS__FIRST_BYTE="1s", **STICKY, **CHECKS) as (balancer, _):
         session = Session(balancer)
         await session.ask()
         heads = [head for what, head in WORST.items() if attackers == 1 or "500" not in what]
-        await attack(balancer, heads, attackers, 3.0, pinned=session.cookie)
+        await attack(balancer, heads, attackers, SECONDS, pinned=session.cookie)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("attackers", [1, 10])
 @pytest.mark.parametrize("what", WORST)
 async def test_one_kind_of_poison(what: str, attackers: int) -> None:
-    async with before(3, TIMEOUTS__FIRST_BYTE="1500ms", **STICKY, **CHECKS) as (balancer, _):
-        await attack(balancer, [WORST[what]], attackers, 6.0)
+    async with before(3, TIMEOUTS__FIRST_BYTE="1s", **STICKY, **CHECKS) as (balancer, _):
+        await attack(balancer, [WORST[what]], attackers, 4.0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("attackers", [1, 10])
 async def test_all_kinds_of_poison_for_long_where_no_check_can_tell(attackers: int) -> None:
-    async with before(3, TIMEOUTS__FIRST_BYTE="1500ms", **STICKY, **NO_CHECKS) as (balancer, _):
+    async with before(3, TIMEOUTS__FIRST_BYTE="1s", **STICKY, **NO_CHECKS) as (balancer, _):
         await attack(balancer, list(WORST.values()), attackers, 20.0)
 
 

@@ -188,7 +188,7 @@ def test_latencies_that_are_the_workers_own_lateness_make_no_limit(stall: float,
 
 @pytest.mark.parametrize(("looks", "moves"), [(60, True), (1, False)], ids=["the app", "we"])
 def test_a_limit_in_force_is_not_moved_by_the_workers_own_lateness(looks: int, moves: bool) -> None:
-    """For three seconds a tenth of the usual number is answered, late: by the app, or the loop stood still."""
+    """For three seconds a tenth of the usual number is answered, and late: by the app, or by the loop."""
     pool = Pool()
     pool.is_as_usual()
     inflight = 4

@@ -54,7 +54,8 @@ unit: $(STAMP)  ## all tests without lint, types, slow ones and containers
 	$(BIN)/pytest -q -n $(TESTERS) --dist worksteal
 
 slow: $(STAMP)  ## tests that take some seconds each: under load, and simulated
-	$(BIN)/pytest -q -m slow
+	$(BIN)/pytest -q -m "slow and not alone" -n 2 --dist loadgroup
+	$(BIN)/pytest -q -m "slow and alone"
 
 e2e: $(STAMP)  ## tests with real containers under load (needs Docker; says so where there is none)
 	@$(BIN)/python -m tests.e2e.run

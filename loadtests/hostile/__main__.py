@@ -18,7 +18,7 @@ from loadtests.hostile.attacks import ATTACKS
 from loadtests.hostile.balancers import balancer, suffers
 from loadtests.hostile.figures import Run, broken_promises
 from loadtests.hostile.options import Options
-from loadtests.hostile.performance import AFTER, CALM, WARM_UP, perform
+from loadtests.hostile.performance import PAUSES, perform
 
 SET_UP = 3.0  # seconds that a run takes beyond its own time, about
 WIDTH = 160  # columns where nobody says how wide the output is
@@ -39,7 +39,7 @@ def _run(options: Options, console: Console) -> int:
     plan = [(attack, name) for attack, name in plan if suffers(name, attack)]
     for attack, name in plan:
         balancer(name, attack).require()
-    minutes = len(plan) * (WARM_UP + CALM + options.seconds + AFTER + SET_UP) / 60
+    minutes = len(plan) * (PAUSES.whole + options.seconds + SET_UP) / 60
     console.print(f"attacks: {len(plan)}, in about {max(minutes, 1):.0f} min", highlight=False)
     runs: list[Run] = []
     try:

@@ -4,6 +4,7 @@ import http.client
 import tempfile
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from loadtests.cpu import running_tree
@@ -18,27 +19,39 @@ from loadtests.processes import Processes
 
 PATIENCE = 5.0  # seconds that a good client waits
 GOOD = "/good/"
-WARM_UP = 1.0  # seconds
-CALM = 2.0  # seconds before the attack
-AFTER = 3.0  # seconds after it
 LOOK = 0.1  # seconds between two looks at the memory
 GRACE = 20.0
 PROBE_PATIENCE = 1.0  # seconds, as Kubernetes' probes have
 
 
-def perform(name: str, attack: Attack, rate: int, seconds: int, seed: int) -> Run:
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """Seconds of good requests around an attack: until figures count, before it, and after it."""
+
+    warm_up: float = 1.0
+    calm: float = 2.0
+    after: float = 3.0
+
+    @property
+    def whole(self) -> float:
+        return self.warm_up + self.calm + self.after
+
+
+PAUSES = Pauses()
+
+
+def perform(name: str, attack: Attack, rate: int, seconds: int, seed: int, pauses: Pauses = PAUSES) -> Run:
     """Play one attack on one balancer, on processes of their own."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="balancer-hostile-")))
         processes = stack.enter_context(Processes(directory))
         stage = HostileStage(processes, directory, REPLICAS)
         stage.start(balancer(name, attack))
-        whole = WARM_UP + CALM + seconds + AFTER
         path = WORK if attack.places else GOOD
-        phases = [Phase(rate, whole, (Sort(path, 0.9), Sort(path, 0.1, "POST")))]
+        phases = [Phase(rate, pauses.whole + seconds, (Sort(path, 0.9), Sort(path, 0.1, "POST")))]
         reuse = not attack.slots
         load, start = stage.start_load(Order(stage.port, phases, PATIENCE, seed, stage.records, reuse))
-        _sleep_until(start + WARM_UP + CALM)
+        _sleep_until(start + pauses.warm_up + pauses.calm)
         pids = _pids(stage.balancer_pid)
         before = _resident(stage.balancer_pid)
         onset = time.monotonic()
@@ -47,9 +60,9 @@ def perform(name: str, attack: Attack, rate: int, seconds: int, seed: int) -> Ru
         peak, unready = _watch(stage.balancer_pid, onset + seconds, probed)
         end = time.monotonic()
         said = [processes.wait(log, pid, GRACE).splitlines()[-1] for log, pid in attackers.items()]
-        stage.wait_for_load(load, AFTER + PATIENCE + GRACE)
+        stage.wait_for_load(load, pauses.after + PATIENCE + GRACE)
         after = _resident(stage.balancer_pid)
-        window = Window(start + WARM_UP, onset, end)
+        window = Window(start + pauses.warm_up, onset, end)
         figures = seen(records.read(stage.records), window)
         memory = Memory(before, max(peak, before), after)
         replaced = not pids <= _pids(stage.balancer_pid)

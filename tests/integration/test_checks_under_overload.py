@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.app_replica import AppReplica, app_replica
 from tests.fakes.instance import PATIENCE, Balancer, get, running, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.alone]
 
 # A replica works on each request for 20 ms, one at a time: 30 in its line are a wait of 600 ms, in which all
 # checks time out. Those who leave are worked on all the same, so they are a part that leaves room for others.

@@ -4,19 +4,20 @@ import pytest
 
 from loadtests.balancers import OURS
 from loadtests.hostile.attacks import ATTACKS, Attack
-from loadtests.hostile.performance import perform
+from loadtests.hostile.performance import Pauses, perform
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.xdist_group("hostile")]
 
 RATE = 50  # good requests a second
 SECONDS = 2
+PAUSES = Pauses(warm_up=0.5, calm=0.5, after=0.5)
 # How late they are is for a machine of one's own to say. But a loop that stands still is late anywhere.
 MOST_P50 = 1.0  # seconds
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 def test_good_clients_are_served_during(attack: Attack) -> None:
-    run = perform(OURS, attack, RATE, SECONDS, seed=1)
+    run = perform(OURS, attack, RATE, SECONDS, seed=1, pauses=PAUSES)
     assert run.requests > 0
     assert not run.failures
     assert not run.replaced

@@ -8,7 +8,7 @@ import pytest
 from balancer.connections.keepalive import CLOSE_COLUMN
 from tests.proxy.arena import Arena, arena, on_uvloop, read_head
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.alone]
 
 IDLE = 0.2
 ROUNDS = 12

@@ -14,7 +14,7 @@ from loadtests.overload.balancers import BALANCERS
 from loadtests.overload.performance import perform
 from loadtests.overload.scenes import CAPACITY
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.alone]
 
 SEED = 1
 SCENE = scenes.overload("short", "a few seconds", 3 * CAPACITY, CAPACITY / 2, scale=0.4)

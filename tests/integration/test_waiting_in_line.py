@@ -137,6 +137,7 @@ async def ask_on(balancer: Balancer) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_an_overload_is_told_of_when_it_begins_and_when_it_ends(workers: str) -> None:
     limits = {"LIMITS__MAX_INFLIGHT": "2", "LIMITS__QUEUE_TIMEOUT": "100ms", "WORKERS": workers}

@@ -28,6 +28,7 @@ def locust(tmp_path: Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_demo_is_there_for_the_load(locust: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["--locust", locust]) == 7
     assert "answered by app" in capfd.readouterr().out

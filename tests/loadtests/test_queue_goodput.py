@@ -47,6 +47,7 @@ def test_the_verdict(served: int, kind: Kind, well: bool) -> None:
 
 @pytest.mark.integration
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_short_run(capsys: pytest.CaptureFixture[str]) -> None:
     """Whether it is well depends on the machine; that a replica never has more than it may does not."""
     assert queue_goodput.main(["--seconds", "2"]) in (0, 1)

@@ -7,6 +7,7 @@ from tests.sim.balancer import Settings
 from tests.sim.clients import waits
 from tests.sim.figures import End, Figures
 from tests.sim.scenes import Scene, play
+from tests.sim.seeds import SEEDS
 
 OTHERS = 9
 WITHIN = (7.0, 15.0)
@@ -33,10 +34,12 @@ def _served(figures: Figures, others: bool) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize(
-    "settings", [Settings(max_inflight=2), Settings(), Settings(max_inflight=4, workers=2)], ids=str
+    "settings",
+    [Settings(max_inflight=2), Settings(), Settings(max_inflight=4, workers=2)],
+    ids=["limit set", "limit found", "two workers"],
 )
 @pytest.mark.parametrize("greedy", [300.0, 3000.0], ids=["ten times", "a hundred times"])
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_those_with_less_than_their_share_are_all_served(
     seed: int, greedy: float, settings: Settings
 ) -> None:
@@ -46,7 +49,7 @@ def test_those_with_less_than_their_share_are_all_served(
     assert _served(figures, others=False)[1] >= 100  # what they leave is not lost
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_where_all_want_more_than_their_share_each_has_it(seed: int) -> None:
     figures = _played(60.0, 600.0, Settings(max_inflight=2), seed)
     assert _served(figures, others=True)[1] >= 0.95 * 360

@@ -17,7 +17,7 @@ from loadtests.faults.figures import Timeline
 from loadtests.faults.performance import perform
 from loadtests.open_loop.records import Kind
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.alone]
 
 TIMELINE = Timeline(warm_up=0.2, before=0.3, fault=1.0, after=0.5)
 SEED = 1

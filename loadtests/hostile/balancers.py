@@ -60,8 +60,9 @@ def balancer(name: str, attack: Attack) -> Balancer:
 
 
 def slots_for(attack: Attack) -> int:
-    """How many client connections a balancer may have: some more than the attack's, if these are to fit."""
-    return attack.slots or max(SLOTS, attack.connections + SLOTS // 8)
+    """How many client connections a balancer may have: as the attack says, or some more than it has, as the
+    kernel deals them out to workers at random."""
+    return attack.slots or max(SLOTS, attack.connections * 9 // 8)
 
 
 def connections_of_a_process() -> int:

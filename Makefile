@@ -69,7 +69,7 @@ instructions: $(STAMP)  ## instructions per exchange, in a minute (needs valgrin
 faults: $(STAMP)  ## what clients notice of ill replicas, in 20 min (VS=nginx,haproxy beside them; ARGS=--help)
 	$(BIN)/python -m loadtests.faults $(if $(VS),--vs $(VS)) $(ARGS)
 
-hostile: $(STAMP)  ## what good clients notice of attacks, in 6 min (VS=nginx,haproxy beside; ARGS=--help)
+hostile: $(STAMP)  ## what good clients notice of attacks, in 7 min (VS=nginx,haproxy beside; ARGS=--help)
 	$(BIN)/python -m loadtests.hostile $(if $(VS),--vs $(VS)) $(ARGS)
 
 overload: $(STAMP)  ## what clients get when too much comes, in 13 min (VS=nginx,haproxy beside; ARGS=--help)

@@ -22,7 +22,7 @@ _PATIENT_SIZE_LINE = re.compile(rb"0?([0-9A-Fa-f]{1,15})[ \t]*(;[\t\x20-\x7e\x80
 _PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,7})\r\n")
 
 # What one `feed` may cost, in steps of about 1 µs: one for each chunk, or for so many equal ones in a row.
-_MOST_STEPS = 512
+_MOST_STEPS = 128
 _EQUAL_IN_A_STEP = 64
 
 _SIZE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)

@@ -174,5 +174,5 @@ def test_what_is_too_much_for_one_turn_goes_on_in_the_next(sizes: list[int]) -> 
         turns += 1
     assert b"".join(pieces) == b"".join(payloads)
     assert (decoder.done, decoder.trailers, decoder.surplus) == (True, b"X: 1\r\n", b"more")
-    assert turns <= 2 + len(payloads) // 500
+    assert turns <= 2 + len(payloads) // 125
     assert turns > 1 or len(sizes) == 1

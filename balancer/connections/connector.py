@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from balancer.clock import Clock
+from balancer.connections.intake import Turns
 from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool, KeepaliveSettings
 from balancer.connections.several import STAGGER, first_to_connect
 from balancer.connections.upstream_connection import UpstreamConnection
@@ -51,7 +52,7 @@ class Connector:
     """The keepalive pools of all upstreams of this worker, and the dialling of new connections."""
 
     __slots__ = ("_clock", "_closing", "_connect_timeout", "_count_limit", "_elsewhere", "_head_limit",
-                 "_loop", "_pools", "_say", "_told", "_unanswered")  # fmt: skip
+                 "_loop", "_pools", "_say", "_told", "_unanswered", "turns")  # fmt: skip
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class Connector:
         """`connect_timeout` in seconds, None for the kernel's; the limits are those of response heads; `say`
         tells the operator what has been learned of an upstream, whose id comes first; `elsewhere` is told
         that one connects at this other address of its name, and what is wrong with its own."""
+        self.turns = Turns(loop, clock)  # of all connections, to clients as well
         self._loop = loop
         self._clock = clock
         self._connect_timeout = connect_timeout
@@ -141,7 +143,7 @@ class Connector:
         def protocol() -> UpstreamConnection:
             created_ns = self._clock.monotonic_ns()
             connection = UpstreamConnection(
-                upstream, pool, self._loop, self._head_limit, self._count_limit, created_ns
+                upstream, pool, self.turns, self._head_limit, self._count_limit, created_ns
             )
             connection.generation = generation
             return connection

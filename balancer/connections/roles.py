@@ -1,5 +1,6 @@
 """Who has to do with a connection to an upstream (L3): its reader while it is busy, its owner while idle."""
 
+import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from balancer.errors import Failure
@@ -27,6 +28,7 @@ class ResponseReader(Protocol):
     def upstream_failed(self, failure: Failure, detail: str) -> None: ...
     def upstream_paused(self, paused: bool) -> None: ...
     def crashed(self, error: Exception) -> None: ...
+    def outlet(self) -> asyncio.Transport | None: ...  # where the response goes to; None where it is kept
 
 
 class IdleOwner(Protocol):

@@ -1,5 +1,6 @@
-"""What the kernel knows of a connection: has the peer taken what was sent? (tcp(7), TCP_INFO)"""
+"""What the kernel knows of a connection: has the peer taken what was sent? (tcp(7), TCP_INFO; SO_MEMINFO)"""
 
+import asyncio
 import socket
 import struct
 from typing import NamedTuple
@@ -7,6 +8,9 @@ from typing import NamedTuple
 _TCP_CLOSE = 7
 # struct tcp_info of linux/tcp.h: the state in its first byte, tcpi_bytes_acked after 8 bytes and 24 words.
 _ACKED = struct.Struct("=120xQ")
+# The words of linux/sock_diag.h: in the fourth the size of the send buffer, in the sixth what it holds.
+_SO_MEMINFO = 55
+_SEND_BUFFER = struct.Struct("=12xI4xI")
 
 
 class Taken(NamedTuple):
@@ -27,3 +31,20 @@ def taken(sock: socket.socket | None) -> Taken | None:
     if len(info) < _ACKED.size:
         return None
     return Taken(_ACKED.unpack(info)[0], info[0] == _TCP_CLOSE)
+
+
+def send_room(transport: asyncio.Transport) -> int:
+    """Bytes that the kernel would take for a transport's peer now; 0 where it cannot be told."""
+    if transport.is_closing():
+        return 0
+    sock = transport.get_extra_info("socket")
+    try:
+        info = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _SEND_BUFFER.size)
+    except (OSError, AttributeError):  # closed already, or no socket at all
+        return 0
+    if len(info) < _SEND_BUFFER.size:
+        return 0
+    size: int
+    held: int
+    size, held = _SEND_BUFFER.unpack(info)
+    return max(size - held, 0)

@@ -8,7 +8,7 @@ them, or while nobody has asked, ends the connection.
 import asyncio
 from contextlib import closing
 
-from balancer.connections.intake import LARGE_READ, Intake
+from balancer.connections.intake import LARGE_READ, Intake, Turns
 from balancer.connections.last_words import broke_at_end, is_break, last_words
 from balancer.connections.roles import IdleOwner, ResponseReader
 from balancer.errors import (
@@ -46,10 +46,10 @@ class UpstreamConnection(asyncio.Protocol):
         "_informed",
         "_informed_request",
         "_left",
-        "_loop",
         "_method",
         "_searched",
         "_state",
+        "_turns",
         "closed",
         "created_ns",
         "generation",
@@ -73,7 +73,7 @@ class UpstreamConnection(asyncio.Protocol):
         self,
         upstream: Upstream,
         owner: IdleOwner,
-        loop: asyncio.AbstractEventLoop,
+        turns: Turns,
         head_limit: int,
         count_limit: int,
         created_ns: int,
@@ -81,7 +81,7 @@ class UpstreamConnection(asyncio.Protocol):
         # for the connection's life
         self.upstream = upstream
         self.owner = owner
-        self._loop = loop
+        self._turns = turns
         self._head_limit = head_limit
         self._count_limit = count_limit
         self.created_ns = created_ns
@@ -138,7 +138,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # asyncio's stub says BaseTransport
-        self.intake = Intake(self.transport, self._loop, self._go_on)
+        self.intake = Intake(self, self._turns)
         self.transport.set_write_buffer_limits(
             high=0
         )  # what the app does not take is not taken from the client
@@ -167,10 +167,14 @@ class UpstreamConnection(asyncio.Protocol):
         except Exception as error:
             reader.crashed(error)
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         """The next turn, after a rest."""
         if self.reader is not None and self._chunks is not None and self._chunks.more:
             self.data_received(b"")
+
+    def outlet(self) -> asyncio.Transport | None:
+        """The client's transport, where what is read goes to it."""
+        return None if self.reader is None else self.reader.outlet()
 
     def eof_received(self) -> bool:
         """A FIN: nothing more will come. The transport closes itself after this, when what was written has
@@ -338,7 +342,7 @@ class UpstreamConnection(asyncio.Protocol):
             reader.response(head, body, True)
             return
         if chunks.more:
-            self.intake.rest()
+            self.intake.rest(LARGE_READ)
         reader.response(head, body, False)
         if fault is not None and self.reader is reader:
             raise fault
@@ -362,7 +366,7 @@ class UpstreamConnection(asyncio.Protocol):
             assert chunks is not None
             body = chunks.feed(data)
             if chunks.more:
-                self.intake.rest()
+                self.intake.rest(LARGE_READ)
             if chunks.done:
                 if chunks.surplus:
                     self.reusable = False

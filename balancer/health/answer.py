@@ -99,6 +99,9 @@ class Answer:
             self.done.set_exception(error)
             self._ended()
 
+    def outlet(self) -> asyncio.Transport | None:
+        return None
+
     def upstream_paused(self, paused: bool) -> None:
         """The request is small: what the upstream does not take waits."""
 

@@ -6,6 +6,8 @@ So a check reads READ_LIMIT bytes at most: more is not taken from the kernel, an
 
 import asyncio
 
+from balancer.clock import SystemClock
+from balancer.connections.intake import Turns
 from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.health.answer import COUNT_LIMIT, HEAD_LIMIT, READ_LIMIT, Answer
 from balancer.upstreams.upstream import Upstream
@@ -24,7 +26,12 @@ class Line(asyncio.Protocol):
     def __init__(self, name: str, address: str, port: int, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._connection = UpstreamConnection(
-            Upstream(name, address, port, 1, _NO_CELLS), self, loop, HEAD_LIMIT, COUNT_LIMIT, 0
+            Upstream(name, address, port, 1, _NO_CELLS),
+            self,
+            Turns(loop, SystemClock()),
+            HEAD_LIMIT,
+            COUNT_LIMIT,
+            0,
         )
         self._answer: Answer | None = None
         self.checks = 0  # that it was used for

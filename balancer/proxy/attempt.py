@@ -4,6 +4,7 @@ It stands between the upstream connection, which tells it what arrives, and the 
 client; what concerns only the upstream (its counters, its outcome, its connection's fate) ends here.
 """
 
+import asyncio
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
@@ -121,6 +122,9 @@ class Attempt:
 
     def crashed(self, error: Exception) -> None:
         self.exchange.crashed(error)
+
+    def outlet(self) -> asyncio.Transport:
+        return self.exchange.client.transport
 
     def _count(self, status: int, now: int) -> None:
         self.first_byte_ns = first_byte = now - self.started_ns

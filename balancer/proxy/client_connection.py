@@ -85,7 +85,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # asyncio's stub says BaseTransport
         proxy = self._proxy
-        self._intake = Intake(self.transport, proxy.loop, self._go_on)
+        self._intake = Intake(self, proxy.connector.turns)
         self.transport.set_write_buffer_limits(
             high=0
         )  # what the client does not take is not taken from the app
@@ -122,7 +122,7 @@ class ClientConnection(asyncio.Protocol):
         except Exception as error:
             self._crashed(error)
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         """The next turn, after a rest."""
         try:
             if self._state == _BODY:
@@ -132,6 +132,13 @@ class ClientConnection(asyncio.Protocol):
                 self._read_ahead()
         except Exception as error:
             self._crashed(error)
+
+    def outlet(self) -> asyncio.Transport | None:
+        """The upstream's transport, where what is read goes to it."""
+        attempt = self._exchange.attempt
+        if attempt is None or (self._state != _BODY and self._state != _TUNNEL):
+            return None
+        return attempt.connection.transport
 
     def eof_received(self) -> bool:
         """FIN: the client has left, as nginx sees it; after this the transport closes itself. In a tunnel it
@@ -431,7 +438,7 @@ class ClientConnection(asyncio.Protocol):
         if not decoder.done:
             self._intake.resume()
         if decoder.more:
-            self._intake.rest()
+            self._intake.rest(LARGE_READ)
         trailers = decoder.trailers and self._proxy.request_fields.passed_trailers(decoder.trailers)
         exchange.start(head, body, decoder.done and not trailers)
         if trailers and exchange.active:
@@ -447,7 +454,7 @@ class ClientConnection(asyncio.Protocol):
             exchange.client_failed(error.failure, error.detail)
             return
         if decoder.more:
-            self._intake.rest()
+            self._intake.rest(LARGE_READ)
         if decoder.done:
             self._state = _HOLD
             self._ahead.put(decoder.surplus, 0)

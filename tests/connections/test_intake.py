@@ -6,20 +6,32 @@ from itertools import permutations
 
 import pytest
 
-from balancer.connections.intake import LARGE_READ, Intake
+from balancer.connections.intake import LARGE_READ, LEAST_READ, MOST_READ, Intake, Turns
 from tests.fakes.loop import FakeClock, FakeLoop
 from tests.fakes.transport import FakeTransport
 
 
 class Reader(asyncio.Protocol):
-    """Notes what it is told."""
+    """Notes what it is told; its `intake` as soon as it has a transport."""
 
-    def __init__(self) -> None:
+    transport: asyncio.Transport
+
+    def __init__(self, scene: "Scene") -> None:
+        self.scene = scene
         self.read: list[int] = []
         self.told: list[str] = []
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]  # asyncio's stub says BaseTransport
+
     def data_received(self, data: bytes) -> None:
         self.read.append(len(data))
+
+    def go_on(self) -> None:
+        self.scene.go_on()
+
+    def outlet(self) -> asyncio.Transport | None:
+        return self.scene.outlet
 
     def eof_received(self) -> bool:
         self.told.append("eof")
@@ -39,12 +51,14 @@ class Scene:
     """An intake on a fake transport; `turns` counts how often it was to go on."""
 
     def __init__(self, then: Callable[["Scene"], None] = lambda scene: None) -> None:
-        self.loop = FakeLoop(FakeClock())  # type: ignore[abstract]  # it has what is used, not all of asyncio
-        self.reader = Reader()
+        self.clock = FakeClock()
+        self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
+        self.reader = Reader(self)
         self.transport = FakeTransport(self.loop, self.reader)
+        self.outlet: FakeTransport | None = FakeTransport(self.loop, asyncio.Protocol())
         self.turns = 0
         self.then = then
-        self.intake = Intake(self.transport, self.loop, self.go_on)
+        self.intake = Intake(self.reader, Turns(self.loop, self.clock))
 
     def go_on(self) -> None:
         self.turns += 1
@@ -123,20 +137,58 @@ def test_a_closed_connection_is_left_alone(act: str) -> None:
     assert scene.turns == 0
 
 
-def test_after_a_rest_it_is_read_in_small_pieces_until_the_message_has_ended() -> None:
+@pytest.mark.parametrize(
+    ("room", "read"),
+    [(4 * MOST_READ, MOST_READ), (200_000, 100_000), (0, LEAST_READ), (None, LEAST_READ)],
+    ids=["all", "what the outlet takes", "the outlet takes nothing", "no outlet"],
+)
+def test_after_a_rest_no_more_is_read_at_once_than_goes_out(room: int | None, read: int) -> None:
     scene = Scene()
-    scene.transport.receive(bytes(3 * LARGE_READ))
+    if room is None:
+        scene.outlet = None
+    else:
+        assert scene.outlet is not None
+        scene.outlet.socket.room = room
     scene.intake.rest()
     scene.loop.settle()
-    scene.transport.receive(bytes(2 * LARGE_READ + 7))
-    assert scene.reader.read == [3 * LARGE_READ, LARGE_READ, LARGE_READ, 7]
+    scene.transport.receive(bytes(2 * read + 7))
+    assert not scene.reading, "a read that was all that it might be is followed by a rest"
+    scene.loop.settle()
+    assert scene.reader.read == [read, read, 7]
+    assert scene.reading
+
+
+def test_nor_more_than_what_was_too_much_for_one_turn() -> None:
+    scene = Scene()
+    scene.intake.rest(LARGE_READ)
+    scene.intake.rest()
+    scene.loop.settle()
+    scene.transport.receive(bytes(2 * LARGE_READ))
+    scene.loop.settle()
+    assert scene.reader.read == [LARGE_READ, LARGE_READ]
+
+
+def test_an_outlet_that_has_closed_takes_nothing() -> None:
+    scene = Scene()
+    assert scene.outlet is not None
+    scene.outlet.abort()
+    scene.intake.rest()
+    scene.loop.settle()
+    scene.transport.receive(bytes(LARGE_READ))
+    assert scene.reader.read == [LEAST_READ]
+
+
+def test_the_next_message_is_read_as_before() -> None:
+    scene = Scene()
+    scene.intake.rest()
+    scene.loop.settle()
     scene.intake.relax()
     assert scene.reading
     scene.transport.receive(bytes(3 * LARGE_READ))
-    assert scene.reader.read[-1] == 3 * LARGE_READ
+    assert scene.reader.read == [3 * LARGE_READ]
 
 
-def test_read_in_small_pieces_its_protocol_is_told_of_all_the_rest() -> None:
+def test_read_at_anothers_pace_its_protocol_is_told_of_all_the_rest() -> None:
     scene = Scene()
     scene.intake.rest()
     scene.loop.settle()
@@ -164,7 +216,7 @@ def test_a_message_that_ends_while_it_is_not_read_does_not_make_it_read(before: 
 
 
 @pytest.mark.parametrize("act", ["rest", "hold"])
-def test_what_is_held_or_read_in_small_pieces_is_strained(act: str) -> None:
+def test_what_is_held_or_read_at_anothers_pace_is_strained(act: str) -> None:
     scene = Scene()
     assert not scene.intake.strained
     getattr(scene.intake, act)()
@@ -173,3 +225,58 @@ def test_what_is_held_or_read_in_small_pieces_is_strained(act: str) -> None:
     scene.intake.resume()
     scene.intake.relax()
     assert not scene.intake.strained
+
+
+class Crowd:
+    """Many readers that share their turns; each `go_on` takes `cost` seconds."""
+
+    def __init__(self, count: int, cost: float) -> None:
+        self.clock = FakeClock()
+        self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
+        self.turns = Turns(self.loop, self.clock)
+        self.went_on: list[int] = []
+        self.scenes = [Scene(lambda scene, number=number: self.cost(number, cost)) for number in range(count)]  # type: ignore[misc]
+        self.intakes = [Intake(scene.reader, self.turns) for scene in self.scenes]
+
+    def cost(self, number: int, seconds: float) -> None:
+        self.went_on.append(number)
+        self.clock.advance(seconds)
+
+
+@pytest.mark.parametrize(
+    ("cost", "at_once"),
+    [(0.0, 8), (0.0001, 5), (1.0, 1)],
+    ids=["some, however cheap", "as many as there is time for", "one, however dear"],
+)
+def test_of_many_that_rest_only_some_go_on_in_a_turn(cost: float, at_once: int) -> None:
+    crowd = Crowd(20, cost)
+    for intake in crowd.intakes:
+        intake.rest()
+    seen: list[int] = []
+    crowd.loop.call_soon(lambda: seen.append(len(crowd.went_on)))
+    crowd.loop.settle()
+    assert seen == [at_once]
+    assert crowd.went_on == list(range(20)), "those that began to rest first come first"
+    assert all(scene.reading for scene in crowd.scenes)
+
+
+def test_where_the_kernel_takes_less_than_it_has_room_for_less_is_read_of_all() -> None:
+    scene, other = Scene(), Scene()
+    other.intake = Intake(other.reader, scene.intake.turns)
+    for one in (scene, other):
+        one.intake.rest()
+    scene.loop.settle()
+    assert scene.outlet is not None
+    scene.outlet.buffered = 1 << 20
+    scene.transport.receive(bytes(3 * MOST_READ))
+    scene.loop.settle()
+    assert scene.reader.read[:3] == [MOST_READ, MOST_READ // 2, MOST_READ // 4]
+    assert set(scene.reader.read[5:-1]) == {LEAST_READ}
+    other.loop.settle()
+    other.transport.receive(bytes(2 * MOST_READ))
+    for _ in range(20):
+        scene.loop.settle()
+        other.loop.settle()
+    assert other.reader.read[0] == LEAST_READ
+    assert other.reader.read[:-1] == sorted(other.reader.read[:-1]), "and more again, as it is taken"
+    assert max(other.reader.read) > 2 * LEAST_READ

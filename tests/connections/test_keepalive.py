@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from balancer.connections.intake import Turns
 from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool, KeepaliveSettings
 from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.telemetry.columns import CELLS_PER_ROW, UPSTREAM_IDLE, UPSTREAM_REUSES
@@ -48,7 +49,9 @@ class Bench:
 
     def busy(self, created: int = 0, now: int = 0) -> UpstreamConnection:
         """A new connection that serves its first request."""
-        connection = UpstreamConnection(self.upstream, self.pool, self.loop, 32768, 100, created)
+        connection = UpstreamConnection(
+            self.upstream, self.pool, Turns(self.loop, self.clock), 32768, 100, created
+        )
         connection.generation = self.pool.generation
         self.transports.append(FakeTransport(self.loop, connection))
         self.use(connection, now)

@@ -1,8 +1,10 @@
 """Puts a raw response to a real UpstreamConnection, and tells what its reader was told."""
 
+import asyncio
 import re
 from dataclasses import dataclass, field
 
+from balancer.connections.intake import Turns
 from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.errors import Failure
 from balancer.http.framing import CHUNKED, NO_BODY, UNTIL_CLOSE
@@ -148,12 +150,13 @@ class Recorder:
     """
 
     def __init__(self, setup: Setup) -> None:
-        self.loop = FakeLoop(FakeClock())  # type: ignore[abstract]  # it has what is used, not all of asyncio
+        clock = FakeClock()
+        self.loop = FakeLoop(clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
         self.seen = Response()
         self._setup = setup
         upstream = Upstream("app", "10.0.0.1", 8000, 1, memoryview(bytearray(8 * 512)).cast("q"))
         self._connection = UpstreamConnection(
-            upstream, self, self.loop, setup.header_bytes, setup.header_count, 0
+            upstream, self, Turns(self.loop, clock), setup.header_bytes, setup.header_count, 0
         )
         self._transport = FakeTransport(self.loop, self._connection)
 
@@ -231,6 +234,9 @@ class Recorder:
 
     def crashed(self, error: Exception) -> None:
         raise error
+
+    def outlet(self) -> asyncio.Transport:
+        return self._transport
 
     def _expect_more(self) -> None:
         assert not self.seen.ended, "told something after the last call"

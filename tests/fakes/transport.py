@@ -3,11 +3,13 @@
 import asyncio
 import errno
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
 CLIENT_ADDRESS = "198.51.100.7"
+_SO_MEMINFO = 55
 
 
 class Soon(Protocol):
@@ -19,7 +21,8 @@ class Soon(Protocol):
 class FakeSocket:
     """What `get_extra_info("socket")` gives: it keeps the options that were set. Its `fileno` is -1.
 
-    TCP_INFO tells what `acked` and `state` (7 is CLOSE) are set to, SO_ERROR tells `error`, once. `unread` is
+    TCP_INFO tells what `acked` and `state` (7 is CLOSE) are set to, SO_ERROR tells `error`, once, and
+    SO_MEMINFO a send buffer with `room` for so many bytes. `unread` is
     what can still be read by a duplicate when the connection is lost. As with the kernel it ends in `b""`, an
     end of file, whatever the connection was lost by: that error has been told already.
     """
@@ -29,12 +32,16 @@ class FakeSocket:
         self.acked = 0
         self.state = 1
         self.error = 0
+        self.room = 4 << 20
         self.unread: deque[bytes] = deque()
 
     def getsockopt(self, level: int, option: int, size: int = 0) -> bytes | int:
         if (level, option) == (socket.SOL_SOCKET, socket.SO_ERROR):
             error, self.error = self.error, 0
             return error
+        if (level, option) == (socket.SOL_SOCKET, _SO_MEMINFO):
+            sent = 1000
+            return struct.pack("=12xI4xI", sent + self.room, sent)[:size]
         assert (level, option) == (socket.IPPROTO_TCP, socket.TCP_INFO)
         return (bytes([self.state]).ljust(120, b"\0") + self.acked.to_bytes(8, "little"))[:size]
 

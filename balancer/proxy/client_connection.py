@@ -159,6 +159,11 @@ class ClientConnection(asyncio.Protocol):
             self._read_last_words()
         self._leave()
         self._proxy.connection_closed(self)
+        # Else only a collection would free them: they refer to this connection.
+        self._exchange.dissolve()
+        self._intake.relax()
+        self._tunnel = None
+        del self._exchange, self._intake
 
     def pause_writing(self) -> None:
         self.write_paused = True

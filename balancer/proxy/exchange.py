@@ -91,6 +91,10 @@ class Exchange:
         self._chunked = False
         self._close = False
 
+    def dissolve(self) -> None:
+        """The client connection is gone, and with it all that refers to this."""
+        del self.client, self.connecting, self._own_attempt, self._resending
+
     # --- the client connection's calls
 
     def start(self, head: RequestHead, body: bytes, whole: bool) -> None:

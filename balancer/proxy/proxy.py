@@ -266,7 +266,8 @@ class Proxy:
             if client.deadline_ns < now and client in self._clients:
                 client.check_deadline(now)
         for client in too_long:
-            client.check_total(now)
+            if client in self._clients:
+                client.check_total(now)
         late, self._late = self._late, False
         self.connector.sweep(now, late=late)
         self._rescue.look()

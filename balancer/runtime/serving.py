@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from balancer.clock import Clock
 from balancer.lateness import SWEEP
 from balancer.runtime.acceptor import Doors
+from balancer.runtime.trimming import Trimming, give_back
 from balancer.runtime.uplink import Uplink
 from balancer.telemetry.access_log import AccessLog
 from balancer.telemetry.columns import WORKER_LOG_DROPPED, WORKER_LOOP_LAG_NS
@@ -63,6 +64,7 @@ class Serving:
         self._loop = asyncio.get_running_loop()
         self._due = clock.monotonic_ns()
         self._sweeps = 0
+        self._trimming = Trimming(give_back)
         self._gone: asyncio.Future[None] = self._loop.create_future()
 
     def sweep(self) -> None:
@@ -76,6 +78,7 @@ class Serving:
         if self._sweeps % SWEEPS_PER_HEARTBEAT == 0:
             self._uplink.send({"type": "heartbeat"})
         self._sweeps += 1
+        self._trimming.look(self._proxy.connections, self._clock.monotonic_ns())
         self._due = self._clock.monotonic_ns() + round(SWEEP * 1e9)
         self._loop.call_later(SWEEP, self.sweep)
 

@@ -33,6 +33,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:/+=@\-]{1,128}")
 _ID = b"x-request-id"
 _KNOWN_NODES = 4096
 _KNOWN_BYTES = 64
+_KNOWN_PEERS = 1024
 
 
 class RequestIds:
@@ -55,18 +56,18 @@ class RequestIds:
 
 
 class Peer:
-    """The other end of one client connection, with its forwarding lines rendered once.
+    """The other end of client connections from one address, with its forwarding lines rendered once.
 
     `address` is its IP address, without zone or port, IPv4 where it is mapped into IPv6.
     """
 
-    __slots__ = ("_forwarding", "_lines", "_told", "address", "trusted")
+    __slots__ = ("_forwarding", "_lines", "address", "told", "trusted")
 
     def __init__(self, address: str, forwarding: "Forwarding") -> None:
         self.address = address
         self.trusted = forwarding.trusts(address)
         self._forwarding = forwarding
-        self._told = False  # that it is not believed
+        self.told = False  # that it is not believed
         plain = address.encode()
         start = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\nX-Real-IP: %b\r\n" % (plain, plain)
         via = forwarding.via
@@ -100,8 +101,8 @@ class Peer:
                 if field.name == b"forwarded":  # only for who speaks it: most apps read X-Forwarded-*
                     lines += b"Forwarded: %b\r\n" % render_hop(node_of(self.address), b"http", head.host)
                     break
-        if says_any and not self._told:
-            self._told = True
+        if says_any and not self.told:
+            self.told = True
             self._forwarding.untrusted(self.address, sent)
         return lines
 
@@ -227,7 +228,7 @@ class Forwarding:
     Via tells, "" where there is to be none; `untrusted` is told of each connection once that says what only a
     proxy can know, and is not to be believed."""
 
-    __slots__ = ("_ipv4", "_ipv6", "_known", "untrusted", "via")
+    __slots__ = ("_ipv4", "_ipv6", "_known", "_peers", "untrusted", "via")
 
     def __init__(
         self,
@@ -244,14 +245,22 @@ class Forwarding:
             if isinstance(one, ipaddress.IPv4Network)
         ]
         self._known: dict[bytes, tuple[str, bool]] = {}
+        self._peers: dict[str, Peer] = {}
         self.untrusted = untrusted
 
     def peer(self, address: str) -> Peer:
-        """`address` as the socket gives it."""
-        if ":" in address:
-            parsed = address_in(address.encode())
-            address = address if parsed is None else str(parsed)
-        return Peer(address, self)
+        """`address` as the socket gives it. Connections from one address share what is known of it."""
+        found = self._peers.get(address)
+        if found is None:
+            plain = address
+            if ":" in address:
+                parsed = address_in(address.encode())
+                plain = address if parsed is None else str(parsed)
+            if len(self._peers) >= _KNOWN_PEERS:
+                self._peers.clear()
+            found = self._peers[address] = Peer(plain, self)
+        found.told = False  # each connection may be told of
+        return found
 
     def trusts(self, address: str) -> bool:
         """Whether the address belongs to a trusted proxy."""

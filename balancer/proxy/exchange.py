@@ -85,7 +85,7 @@ class Exchange:
         self.failure: Failure | None = None
         self.late_ns = 0  # by how much the worker was late since then
         self.started_ns = 0  # when it began, on the monotonic clock
-        self.unsent: list[bytes] = []  # request body, encoded, while there is no connection
+        self.unsent: tuple[bytes, ...] = ()  # request body, encoded, while there is no connection
         self.upstream_paused = False
         self._untaken = 0  # bytes the upstream had not taken at the last deadline
         self._chunked = False
@@ -109,7 +109,7 @@ class Exchange:
         timeouts = self.proxy.timeouts
         self.client.deadline_ns = now + (timeouts.first_byte_ns if whole else timeouts.idle_ns)
         if head.length != NO_BODY:
-            self.unsent = self._encoded(body, whole, b"")
+            self.unsent = tuple(self._encoded(body, whole, b""))
         self.connecting.start(self.route.pool, now)
 
     def refuse(self, head: RequestHead, error: ProtocolError) -> None:
@@ -145,7 +145,7 @@ class Exchange:
         self.client.deadline_ns = self.proxy.monotonic_ns() + limit
         pieces = self._encoded(body, whole, trailers)
         if self.attempt is None:
-            self.unsent += pieces
+            self.unsent += tuple(pieces)
             self.client.read_on(False)  # one piece is enough until there is a connection
         elif pieces:
             if not self.response_begun:
@@ -231,7 +231,7 @@ class Exchange:
         if self.unsent:
             data = b"".join([data, *self.unsent])
             self._resending.keep(self.unsent)
-            self.unsent = []
+            self.unsent = ()
         connection.transport.write(data)
         if not self.request_whole and not self.upstream_paused:
             self.client.deadline_ns = now + self.proxy.timeouts.idle_ns
@@ -421,7 +421,7 @@ class Exchange:
     def _end(self, now: int) -> None:
         """Count and log. After this the exchange may be started again."""
         self.active = False
-        self.unsent = []
+        self.unsent = ()
         if self._resending.holds:
             self._resending.end()
         self.upstream_paused = False

@@ -4,6 +4,7 @@ A request goes again only while no byte of a response has reached the client. An
 section 9.2.2) may reach an app twice. Any other may go again only with proof that nobody has read it.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from balancer.connections.tcp_info import Taken, taken
@@ -47,6 +48,7 @@ Failed: TypeAlias = tuple[Upstream, Conduct, Outcome, int, bool]
 
 # Of all requests of a worker together: what is kept for replay must not become its memory's problem.
 MOST_KEPT = 64 << 20
+_NOTHING: list[bytes] = []  # what most keep, and nobody changes
 
 
 def is_found_dead(upstream: Upstream, sent_ns: int, now_ns: int, checked_within_ns: int) -> bool:
@@ -91,7 +93,7 @@ class Resending:
     def __init__(self, exchange: "Exchange", kept: Kept) -> None:
         self._exchange = exchange
         self._kept = kept
-        self._pieces: list[bytes] = []  # of the request's body, as they were written
+        self._pieces = _NOTHING  # of the request's body, as they were written
         self._size = 0
         self._dropped = False  # it is too large to be kept
         self._before: Taken | None = None  # what the peer had taken before this request
@@ -100,7 +102,7 @@ class Resending:
         self.answer: tuple[ResponseHead, bytes, Upstream] | None = None
         self.holds = False
 
-    def keep(self, pieces: list[bytes]) -> None:
+    def keep(self, pieces: Sequence[bytes]) -> None:
         """These pieces of the body are being written to an upstream."""
         self.holds = True
         rules = self._rules
@@ -109,6 +111,7 @@ class Resending:
             return
         if not self._pieces:
             self._forget()  # what was taken for the next upstream is now among these
+            self._pieces = []
         size = sum(map(len, pieces))
         if self._size + size > rules.replay_bytes or self._kept.bytes + size > MOST_KEPT:
             self.drop()
@@ -121,7 +124,7 @@ class Resending:
         """What is to be written to the next upstream: kept anew when that happens, and counted as kept until
         then. How well the one before took it matters no more."""
         self._exchange.upstream_paused = False
-        pieces, self._pieces = self._pieces, []
+        pieces, self._pieces = self._pieces, _NOTHING
         return pieces
 
     def drop(self) -> None:
@@ -160,7 +163,7 @@ class Resending:
     def _forget(self) -> None:
         self._kept.bytes -= self._size
         self._size = 0
-        self._pieces = []
+        self._pieces = _NOTHING
 
     def begins_careful(self, attempt: Attempt) -> None:
         """A request that may not be read twice is about to be written on a connection that was idle."""
@@ -222,12 +225,12 @@ class Resending:
             return False
         now = exchange.proxy.monotonic_ns()
         if stale and connecting.may_go_on():
-            exchange.unsent = self._take()
+            exchange.unsent = tuple(self._take())
             connecting.again_fresh(attempt.upstream, now)
         elif (upstream := connecting.another(now, reason)) is not None:
             self._go(upstream, now)
         elif connecting.awaits_another(now, reason, failure, detail):
-            exchange.unsent = self._take()
+            exchange.unsent = tuple(self._take())
         else:
             return False
         return True
@@ -236,7 +239,7 @@ class Resending:
         """The request goes to `upstream`, as far as it has come, and has as much time as before."""
         exchange = self._exchange
         exchange.begin_anew(now)
-        exchange.unsent = self._take()
+        exchange.unsent = tuple(self._take())
         exchange.connecting.proceed(upstream, now)
 
     def _may_go(self, attempt: Attempt) -> bool:

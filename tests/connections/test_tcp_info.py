@@ -1,11 +1,13 @@
 """What the kernel tells of a connection, with real sockets."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
-from balancer.connections.tcp_info import taken
+from balancer.connections.tcp_info import send_room, taken
 
 pytestmark = pytest.mark.integration
 
@@ -60,3 +62,33 @@ def test_of_what_is_no_tcp_socket_nothing_is_known() -> None:
         assert taken(one) is None
     assert taken(one) is None
     assert taken(None) is None
+
+
+def transport_of(sock: socket.socket) -> asyncio.Transport:
+    class Transport(asyncio.Transport):
+        def is_closing(self) -> bool:
+            return False
+
+    return Transport({"socket": sock})
+
+
+def test_of_what_there_is_room_for_half_is_taken_at_once(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, _ = pair
+    ours.setblocking(False)
+    transport = transport_of(ours)
+    sent = 0
+    while (size := send_room(transport) // 2) >= 16_384:
+        assert ours.send(bytes(size)) == size
+        sent += size
+    assert sent > 16_384
+    with suppress(BlockingIOError):
+        while True:
+            ours.send(bytes(16_384))
+    assert send_room(transport) < 65_536
+
+
+def test_a_closed_socket_has_no_room(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, _ = pair
+    transport = transport_of(ours)
+    ours.close()
+    assert send_room(transport) == 0

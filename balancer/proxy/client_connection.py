@@ -112,6 +112,7 @@ class ClientConnection(asyncio.Protocol):
                 self._ahead.put(self._ahead.take() + data, 0)
                 if len(self._ahead) > _AHEAD_LIMIT:
                     self._intake.hold()
+                    self._intake.rest()  # and from then on it is read in small pieces
             elif state == _TUNNEL:
                 assert self._tunnel is not None
                 self._tunnel.from_client(data)
@@ -224,7 +225,8 @@ class ClientConnection(asyncio.Protocol):
         if self._proxy.draining:
             self.drain()
         if self._intake.strained:
-            self._intake.relax()
+            if not self._ahead.data:
+                self._intake.relax()
             if len(self._ahead) <= _AHEAD_LOW:
                 self._intake.resume()
         if self._ahead.data and not self._reading:

@@ -21,7 +21,9 @@ class ReadAhead:
         return len(self) > 2 or self.data[self.start :] not in _NO_HEAD
 
     def put(self, data: bytes, start: int) -> None:
-        """Hold `data` from `start` on, in the place of what was held."""
+        """Hold `data` from `start` on, in the place of what was held, and no more than twice as much."""
+        if start > len(data) >> 1:
+            data, start = data[start:], 0
         self.data = data
         self.start = start
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from balancer.connections.intake import LARGE_READ
+from balancer.connections.intake import LARGE_READ, LEAST_READ
 from balancer.errors import MALFORMED_REQUEST
 from balancer.http.chunked import ChunkedDecoder
+from balancer.proxy.client_connection import ClientConnection
 from tests.fakes.transport import FakeTransport
 from tests.proxy.stage import GET, Stage, body_of, status_of
 
@@ -154,3 +155,24 @@ def test_of_pipelined_requests_that_end_at_once_only_some_are_answered_in_a_turn
     assert 0 < answered < 50
     stage.settle()
     assert answered + client.take().count(b"HTTP/1.1 503") == 100
+
+
+def test_one_that_sends_far_ahead_is_read_in_small_pieces_until_all_is_served(stage: Stage) -> None:
+    pipelined = 10_000
+    client = stage.ask()
+    connection = client.protocol
+    assert isinstance(connection, ClientConnection)
+    client.receive(GET * 2_000)
+    assert not client.reading
+    client.receive(GET * (pipelined - 2_000))
+    most = 0
+    for _ in range(1 + pipelined):
+        stage.answer()
+        most = max(most, len(connection._ahead))
+    assert client.take().count(b"HTTP/1.1 200") == 1 + pipelined
+    assert most < 2_000 * len(GET) + LEAST_READ
+    client.receive(GET)
+    stage.settle()
+    stage.answer()
+    client.receive(bytes(2 * LARGE_READ))  # in one piece again: it is refused at once
+    assert b"HTTP/1.1 400" in client.take()

@@ -15,7 +15,7 @@ from balancer.connections.tcp_info import send_room
 
 # Bytes. uvloop reads up to MOST_READ at once. After a read of LARGE_READ a connection rests, and is read into
 # a buffer of our own from then on: that costs 3,000 instructions a read, which is much for a small message,
-# and nothing for a large one.
+# and nothing for a large one. Of chunks no more than LARGE_READ are read then: one turn can decode as much.
 MOST_READ = 256_000
 LARGE_READ = 64 * 1024
 LEAST_READ = 16 * 1024

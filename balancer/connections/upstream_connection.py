@@ -8,7 +8,7 @@ them, or while nobody has asked, ends the connection.
 import asyncio
 from contextlib import closing
 
-from balancer.connections.intake import LARGE_READ, Intake, Turns
+from balancer.connections.intake import LARGE_READ, MOST_READ, Intake, Turns
 from balancer.connections.last_words import broke_at_end, is_break, last_words
 from balancer.connections.roles import IdleOwner, ResponseReader
 from balancer.errors import (
@@ -161,7 +161,7 @@ class UpstreamConnection(asyncio.Protocol):
             else:
                 reader.tunnel_data(data)
             if len(data) >= LARGE_READ:
-                self.intake.rest()
+                self.intake.rest(MOST_READ if self._chunks is None else LARGE_READ)
         except ProtocolError as error:
             reader.upstream_failed(error.failure, error.detail)
         except Exception as error:

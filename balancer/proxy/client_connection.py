@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from balancer.connections.intake import LARGE_READ, Intake
+from balancer.connections.intake import LARGE_READ, MOST_READ, Intake
 from balancer.connections.last_words import broke_at_end
 from balancer.errors import (
     HEAD_TIMEOUT,
@@ -22,7 +22,7 @@ from balancer.errors import (
 )
 from balancer.http.body import BodyDecoder, body_decoder
 from balancer.http.forwarding import Peer
-from balancer.http.framing import NO_BODY
+from balancer.http.framing import CHUNKED, NO_BODY
 from balancer.http.head import HEAD_END, RequestHead, parse_request_head
 from balancer.http.syntax import refuse_early
 from balancer.proxy.exchange import Exchange
@@ -119,7 +119,8 @@ class ClientConnection(asyncio.Protocol):
             elif state == _LINGER and self.transport.get_write_buffer_size() == 0:
                 self.deadline_ns = min(self._proxy.monotonic_ns() + _LINGER_IDLE_NS, self._linger_end_ns)
             if len(data) >= LARGE_READ:
-                self._intake.rest()
+                chunked = self._head is not None and self._head.length == CHUNKED
+                self._intake.rest(LARGE_READ if chunked else MOST_READ)
         except Exception as error:
             self._crashed(error)
 

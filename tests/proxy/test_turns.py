@@ -176,3 +176,19 @@ def test_one_that_sends_far_ahead_is_read_in_small_pieces_until_all_is_served(st
     stage.answer()
     client.receive(bytes(2 * LARGE_READ))  # in one piece again: it is refused at once
     assert b"HTTP/1.1 400" in client.take()
+
+
+@pytest.mark.parametrize("side", ["client", "upstream"])
+def test_chunks_are_read_in_pieces_that_one_turn_can_decode(stage: Stage, side: str) -> None:
+    client = stage.ask(UPLOAD)
+    upstream = stage.upstream
+    if side == "upstream":
+        client.receive(END)
+        upstream.receive(HEAD)
+    one: FakeTransport = client if side == "client" else upstream
+    other: FakeTransport = upstream if side == "client" else client
+    one.receive(b"1\r\na\r\n" * LARGE_READ)
+    other.writes.clear()
+    one.receive(b"1\r\na\r\n" * LARGE_READ)
+    stage.settle()
+    assert max(map(len, other.writes)) <= LARGE_READ // 6 + 10

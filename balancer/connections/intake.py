@@ -46,9 +46,9 @@ class Owner(Protocol):
 class _PacedReads(asyncio.BufferedProtocol):
     """Stands before a connection's protocol while that is read as the other side takes.
 
-    No more is read than `most`, nor than half of what the other side's kernel has room for, as that counts
-    more than bytes. So a read is written at once; of one that is not, all is kept until its last byte is
-    taken.
+    No more is read than `most`, nor than seven eighths of what the other side's kernel has room for, as that
+    counts more than bytes. So a read is written at once; of one that is not, all is kept until its last byte
+    is taken.
     """
 
     __slots__ = ("_intake", "_read", "most", "protocol")
@@ -63,7 +63,7 @@ class _PacedReads(asyncio.BufferedProtocol):
         intake = self._intake
         outlet = intake.owner.outlet()
         room = 0 if outlet is None else send_room(outlet)
-        self._read = min(max(room // 2, LEAST_READ), self.most, intake.turns.most)
+        self._read = min(max(room - room // 8, LEAST_READ), self.most, intake.turns.most)
         return _view[: self._read]
 
     def buffer_updated(self, nbytes: int) -> None:

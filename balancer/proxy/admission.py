@@ -9,10 +9,10 @@ from balancer.errors import TOO_MANY_CONNECTIONS, TOO_MANY_FROM_CLIENT, Failure
 from balancer.http.forwarding import Peer
 from balancer.upstreams.fault import client_network
 
-# Looking through all connections takes some 0.3 us for each. One look finds a sixteenth of them and a few,
+# Looking through all connections takes some 0.3 us for each. One look finds a quarter of them and a few,
 # to be closed one by one as others come; if it finds fewer there is no other look before so long for each of
 # them.
-_PART = 16
+_PART = 4
 _A_FEW = 8
 _PAUSE_NS = 10_000
 

@@ -54,7 +54,7 @@ unit: $(STAMP)  ## all tests without lint, types, slow ones and containers
 	$(BIN)/pytest -q -n $(TESTERS) --dist worksteal
 
 slow: $(STAMP)  ## tests that take some seconds each: under load, and simulated
-	$(BIN)/pytest -q -m "slow and not alone" -n 2 --dist loadgroup
+	$(BIN)/pytest -q -m "slow and not alone" -n 2 --dist worksteal
 	$(BIN)/pytest -q -m "slow and alone"
 
 e2e: $(STAMP)  ## tests with real containers under load (needs Docker; says so where there is none)

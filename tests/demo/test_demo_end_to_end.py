@@ -12,7 +12,7 @@ import pytest
 
 from loadtests.cpu import running_tree
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.alone]
 
 WAIT = 40.0  # seconds; only a failing test takes that long
 # A replica's line: name, state, requests above 0, share, inflight, p50, p95.

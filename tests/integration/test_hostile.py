@@ -6,7 +6,7 @@ from loadtests.balancers import OURS
 from loadtests.hostile.attacks import ATTACKS, Attack
 from loadtests.hostile.performance import Pauses, perform
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.xdist_group("hostile")]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 RATE = 50  # good requests a second
 SECONDS = 2

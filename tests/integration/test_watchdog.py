@@ -10,7 +10,7 @@ from tests.fakes.app_replica import AppReplica, app_replica
 from tests.fakes.instance import Balancer, get, gone, running
 
 # Each waits for a silence of ten seconds.
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.alone]
 
 POLICY = """
 import os

@@ -7,7 +7,7 @@ client, the metric label and the log line all follow from it, in this one place.
 
 import errno
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from enum import Enum, IntEnum, StrEnum
 
 # This machine has run out of something: it says nothing about who was to be connected to.
 EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
@@ -37,12 +37,23 @@ class Outcome(IntEnum):
     TIMED_OUT = 6  # connected, and no response in time, or not all of it
 
 
+class RetrySafety(Enum):
+    """What a failure leaves room for: whether the request may be sent once more."""
+
+    NEVER = 0  # the client, the balancer, or a response that has begun
+    UNSENT = 1  # there was no connection, so nobody has read anything: any request may
+    UNREAD = 2  # it may have been read: if its method is idempotent, or nobody is proven to have read it
+    DEAD = 3  # as UNREAD, and only if the upstream is known to be dead: else others would be kept busy too
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One way an exchange can fail.
 
     `reason` is the metric label and the access log's word; `proxy_error` the error type of RFC 9209
-    section 2.3, None where none fits; `text` the sentence a client reads.
+    section 2.3, None where none fits; `text` the sentence a client reads. `outcome` is that of the attempt
+    which fails so; one that is `free` has cost no time, and does not count as an attempt. `in_vain`: nobody
+    has answered, so the request may be what keeps its upstreams busy: it is not sent on a second time.
     """
 
     reason: str
@@ -50,6 +61,10 @@ class Failure:
     source: Source
     proxy_error: str | None
     text: str
+    retry: RetrySafety = RetrySafety.NEVER
+    outcome: Outcome = Outcome.FAILED
+    free: bool = False
+    in_vain: bool = False
 
 
 _CLIENT, _UPSTREAM, _BALANCER = Source.CLIENT, Source.UPSTREAM, Source.BALANCER
@@ -124,10 +139,23 @@ QUEUE_TIMEOUT = Failure(
     "Too busy: this request has waited, and no upstream was free for it in time. Please try again.",
 )
 CONNECT_REFUSED = Failure(
-    "connect_refused", 502, _UPSTREAM, "connection_refused", "The upstream refused the connection."
+    "connect_refused",
+    502,
+    _UPSTREAM,
+    "connection_refused",
+    "The upstream refused the connection.",
+    retry=RetrySafety.UNSENT,
+    outcome=Outcome.CONNECT_FAILED,
+    free=True,
 )
 CONNECT_FAILED = Failure(
-    "connect_failed", 502, _UPSTREAM, "destination_ip_unroutable", "The upstream could not be reached."
+    "connect_failed",
+    502,
+    _UPSTREAM,
+    "destination_ip_unroutable",
+    "The upstream could not be reached.",
+    retry=RetrySafety.UNSENT,
+    outcome=Outcome.CONNECT_FAILED,
 )
 CONNECT_TIMEOUT = Failure(
     "connect_timeout",
@@ -135,6 +163,8 @@ CONNECT_TIMEOUT = Failure(
     _UPSTREAM,
     "connection_timeout",
     "The upstream did not accept a connection in time.",
+    retry=RetrySafety.UNSENT,
+    outcome=Outcome.CONNECT_FAILED,
 )
 APPS_STARTING = Failure(
     "apps_starting",
@@ -145,7 +175,12 @@ APPS_STARTING = Failure(
     "Please try again.",
 )
 UPSTREAM_CLOSED = Failure(
-    "upstream_closed", 502, _UPSTREAM, "connection_terminated", "The upstream closed before it answered."
+    "upstream_closed",
+    502,
+    _UPSTREAM,
+    "connection_terminated",
+    "The upstream closed before it answered.",
+    retry=RetrySafety.UNREAD,
 )
 RESPONSE_TRUNCATED = Failure(
     "response_truncated", 502, _UPSTREAM, "http_response_incomplete", "The upstream's response broke off."
@@ -156,6 +191,7 @@ MALFORMED_RESPONSE = Failure(
     _UPSTREAM,
     "http_protocol_error",
     "The upstream's response is not valid HTTP/1.1.",
+    retry=RetrySafety.UNREAD,
 )
 RESPONSE_HEAD_TOO_LARGE = Failure(
     "response_head_too_large",
@@ -168,7 +204,14 @@ UPGRADE_FAILED = Failure(
     "upgrade_failed", 502, _UPSTREAM, "http_upgrade_failed", "The upstream switched protocols unasked."
 )
 FIRST_BYTE_TIMEOUT = Failure(
-    "first_byte_timeout", 504, _UPSTREAM, "http_response_timeout", "The upstream did not answer in time."
+    "first_byte_timeout",
+    504,
+    _UPSTREAM,
+    "http_response_timeout",
+    "The upstream did not answer in time.",
+    retry=RetrySafety.DEAD,
+    outcome=Outcome.TIMED_OUT,
+    in_vain=True,
 )
 UPSTREAM_UNRESPONSIVE = Failure(
     "upstream_unresponsive",
@@ -176,6 +219,9 @@ UPSTREAM_UNRESPONSIVE = Failure(
     _UPSTREAM,
     "destination_unavailable",
     "The upstream has stopped answering: it failed its checks while this request waited.",
+    retry=RetrySafety.UNREAD,
+    outcome=Outcome.CANCELLED,  # its checks have ejected it already
+    in_vain=True,
 )
 IDLE_TIMEOUT = Failure(
     "idle_timeout",
@@ -185,7 +231,12 @@ IDLE_TIMEOUT = Failure(
     "The upstream stopped in mid-response.",
 )
 TOTAL_TIMEOUT = Failure(
-    "total_timeout", 504, _BALANCER, "http_response_timeout", "The exchange took longer than allowed here."
+    "total_timeout",
+    504,
+    _BALANCER,
+    "http_response_timeout",
+    "The exchange took longer than allowed here.",
+    outcome=Outcome.TIMED_OUT,
 )
 DRAIN_TIMEOUT = Failure(
     "drain_timeout", 503, _BALANCER, None, "The balancer was stopped before this request was done."

@@ -85,7 +85,7 @@ def play(kind: str, exchanges: int) -> None:
     for number in range(exchanges):
         client.protocol.data_received(request(number))
         wire.settle()
-        upstream = next(one for one in wire.loop.transports if one.protocol.reader is not None)  # type: ignore[attr-defined]
+        upstream = next(one for one in wire.loop.transports if one.protocol._framing.reader is not None)  # type: ignore[attr-defined]
         _spare(upstream)
         upstream.protocol.data_received(response)
         if not client.writes or not client.writes[0].startswith(b"HTTP/1.1 200 OK"):

@@ -30,6 +30,7 @@ LAYERS: dict[str, int] = {
     "proxy": 4,
     "health": 4,
     "discovery": 4,
+    "clients": 5,
     "admin": 5,
     "runtime": 6,
     "demo": 6,
@@ -39,7 +40,7 @@ LAYERS: dict[str, int] = {
 }
 # Rooms that may import less than their layer allows.
 ONLY: dict[str, frozenset[str]] = {"policies": frozenset(["errors", "clock", "upstreams"])}
-NEVER: dict[str, frozenset[str]] = {"proxy": frozenset(["health", "discovery", "admin", "config"])}
+NEVER: dict[str, frozenset[str]] = {"proxy": frozenset(["clients", "health", "discovery", "admin", "config"])}
 # cli, demo and the entry point stand on the same layer as runtime, above it: they start it.
 ABOVE: dict[str, frozenset[str]] = {
     "cli": frozenset(["runtime", "demo", "console"]),

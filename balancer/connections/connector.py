@@ -9,6 +9,7 @@ from contextlib import suppress
 from balancer.clock import Clock
 from balancer.connections.intake import Turns
 from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool, KeepaliveSettings
+from balancer.connections.roles import UpstreamSide
 from balancer.connections.several import STAGGER, first_to_connect
 from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.errors import (
@@ -80,28 +81,28 @@ class Connector:
         self._told: set[Upstream] = set()  # whose idle timeout has been told of
         self._pools: dict[Upstream, KeepalivePool] = {}
         # Closing, with the last bytes on their way: an upstream that reads nothing would keep them for ever.
-        self._closing: deque[tuple[int, UpstreamConnection]] = deque()
+        self._closing: deque[tuple[int, UpstreamSide]] = deque()
 
     def add(self, upstream: Upstream, settings: KeepaliveSettings) -> None:
         """Keep connections to this upstream from now on."""
         self._pools[upstream] = KeepalivePool(upstream, settings, self._clock)
 
-    def take(self, upstream: Upstream, now_ns: int, careful: bool) -> UpstreamConnection | None:
+    def take(self, upstream: Upstream, now_ns: int, careful: bool) -> UpstreamSide | None:
         """A warm connection, or None: then dial. `careful`: for a request that cannot be sent again."""
         return self._pools[upstream].take(now_ns, careful)
 
-    def close_now(self, connection: UpstreamConnection, reason: str) -> None:
+    def close_now(self, connection: UpstreamSide, reason: str) -> None:
         """Close a busy connection that cannot go back; `reason` is one of CLOSE_REASONS."""
         connection.upstream.cells[CLOSE_COLUMN[reason]] += 1
-        connection.close()
+        connection.cancel()
 
-    def close_when_written(self, connection: UpstreamConnection, reason: str) -> None:
+    def close_when_written(self, connection: UpstreamSide, reason: str) -> None:
         """As `close_now`, but what has been written still goes out."""
         connection.upstream.cells[CLOSE_COLUMN[reason]] += 1
         connection.close_when_written()
         self._closing.append((self._clock.monotonic_ns() + _CLOSING_NS, connection))
 
-    async def dial(self, upstream: Upstream) -> UpstreamConnection:
+    async def dial(self, upstream: Upstream) -> UpstreamSide:
         """A new connection, by another address of its name if its own does not answer. Raises DialError; when
         cancelled, no connection is left behind."""
         own = upstream.host
@@ -152,7 +153,11 @@ class Connector:
             async with asyncio.timeout(None) as limit:
                 passed = self._passes(limit)
                 try:
-                    _, connection = await self._loop.create_connection(protocol, host, upstream.port)
+                    _, connection = await self._loop.create_connection(
+                        protocol,  # type: ignore[type-var]  # it has a protocol's methods, which is all that is asked
+                        host,
+                        upstream.port,
+                    )
                 finally:
                     if passed is not None:
                         passed.cancel()
@@ -180,7 +185,7 @@ class Connector:
         """Close idle connections whose time is up, and those that do not come to their end. `late`: closes
         have been seen late since the last one."""
         while self._closing and self._closing[0][0] < now_ns:
-            self._closing.popleft()[1].transport.abort()
+            self._closing.popleft()[1].cancel()
         for pool in self._pools.values():
             if pool.sweep(now_ns, late=late) and pool.upstream not in self._told:
                 self._tell(pool)
@@ -213,7 +218,7 @@ class Connector:
     def close(self) -> None:
         """Close all idle connections: the worker ends."""
         while self._closing:
-            self._closing.popleft()[1].transport.abort()
+            self._closing.popleft()[1].cancel()
         for pool in self._pools.values():
             pool.expire_all()
             pool.sweep(self._clock.monotonic_ns())

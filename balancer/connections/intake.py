@@ -11,7 +11,7 @@ from collections import deque
 from typing import Protocol
 
 from balancer.clock import Clock
-from balancer.connections.tcp_info import send_room
+from balancer.connections.roles import Outlet
 
 # Bytes. uvloop reads up to MOST_READ at once. After a read of LARGE_READ a connection rests, and is read into
 # a buffer of our own from then on: that costs 3,000 instructions a read, which is much for a small message,
@@ -39,7 +39,7 @@ class Owner(Protocol):
     def go_on(self) -> None:
         """The next turn: take up what was left of the last read."""
 
-    def outlet(self) -> asyncio.Transport | None:
+    def outlet(self) -> Outlet | None:
         """Where what is read now goes to at once; None where it is kept."""
 
 
@@ -62,7 +62,7 @@ class _PacedReads(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:
         intake = self._intake
         outlet = intake.owner.outlet()
-        room = 0 if outlet is None else send_room(outlet)
+        room = 0 if outlet is None else outlet.room()
         self._read = min(max(room - room // 8, LEAST_READ), self.most, intake.turns.most)
         return _view[: self._read]
 
@@ -71,7 +71,7 @@ class _PacedReads(asyncio.BufferedProtocol):
         outlet = intake.owner.outlet()
         self.protocol.data_received(bytes(_view[:nbytes]))
         if outlet is not None and nbytes >= LEAST_READ:
-            intake.turns.was_taken(outlet.get_write_buffer_size() < LEAST_READ)
+            intake.turns.was_taken(outlet.untaken() < LEAST_READ)
         if nbytes == self._read:
             intake.rest()
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from balancer.clock import Clock
 from balancer.connections.idle_time import IdleTime
-from balancer.connections.upstream_connection import UpstreamConnection
+from balancer.connections.roles import IdleOwner, UpstreamSide
 from balancer.telemetry.columns import CLOSE_REASONS, UPSTREAM_CLOSES, UPSTREAM_IDLE, UPSTREAM_REUSES
 from balancer.upstreams.upstream import Upstream
 
@@ -23,7 +23,7 @@ class KeepaliveSettings:
     learn: bool
 
 
-class KeepalivePool:
+class KeepalivePool(IdleOwner):
     """Idle connections of one upstream. Busy ones are not in here, and not counted against `max_idle`.
 
     The last one put is the first one taken, so that what is not needed grows old at the bottom.
@@ -42,7 +42,7 @@ class KeepalivePool:
         self._clock = clock
         self._settings = settings
         self._cells = upstream.cells
-        self._idle: list[UpstreamConnection] = []
+        self._idle: list[UpstreamSide] = []
         self._generation = 0
         self._reuses = 0
         self._idle_time = IdleTime() if settings.learn else None
@@ -72,7 +72,7 @@ class KeepalivePool:
         """How long a connection may have been idle to be taken with care."""
         return self._careful_ns
 
-    def take(self, now_ns: int, careful: bool) -> UpstreamConnection | None:
+    def take(self, now_ns: int, careful: bool) -> UpstreamSide | None:
         """The warmest idle connection that may still be used, or None.
 
         `careful`: for a request that could not be sent again if the upstream closed at this moment.
@@ -88,7 +88,7 @@ class KeepalivePool:
             elif idle_ns > usable_ns:
                 idle.append(connection)
                 return None  # so are the others below it: they wait for the sweep
-            elif connection.transport.is_closing():
+            elif connection.is_closing():
                 self._closed_by_upstream(connection, now_ns)
                 self._close(connection, "upstream_closed")
             else:
@@ -96,10 +96,10 @@ class KeepalivePool:
                 return connection
         return None
 
-    def put(self, connection: UpstreamConnection, now_ns: int) -> None:
+    def put(self, connection: UpstreamSide, now_ns: int) -> None:
         """Take back a connection whose exchange is over, or close it where a limit says so."""
         settings = self._settings
-        if not connection.reusable or connection.closed or connection.write_paused:
+        if not connection.release():
             self._close(connection, "not_reusable")
         elif settings.max_requests and connection.requests >= settings.max_requests:
             self._close(connection, "max_requests")
@@ -110,11 +110,10 @@ class KeepalivePool:
         elif len(self._idle) >= settings.max_idle and not self._makes_room(now_ns):
             self._close(connection, "max_idle")
         else:
-            connection.release()
             connection.idle_since_ns = now_ns
             self._idle.append(connection)
 
-    def discard(self, connection: UpstreamConnection, reason: str) -> None:
+    def discard(self, connection: UpstreamSide, reason: str) -> None:
         """A connection that no attempt holds has ended or said something unasked."""
         if connection in self._idle:
             self._idle.remove(connection)
@@ -122,7 +121,7 @@ class KeepalivePool:
                 self._closed_by_upstream(connection, self._clock.monotonic_ns())
             self._close(connection, reason)
         else:
-            connection.close()  # new and not yet used, or on its way out
+            connection.cancel()  # new and not yet used, or on its way out
 
     def sweep(self, now_ns: int, *, late: bool = False) -> bool:
         """Close what has been idle too long or lived too long, and bring the counters up to date. `late`:
@@ -176,7 +175,7 @@ class KeepalivePool:
         self._close(self._idle.pop(0), "idle_timeout")
         return True
 
-    def _closed_by_upstream(self, connection: UpstreamConnection, now_ns: int) -> None:
+    def _closed_by_upstream(self, connection: UpstreamSide, now_ns: int) -> None:
         if self._idle_time is not None:
             self._idle_time.closed(now_ns - connection.idle_since_ns)
 
@@ -188,6 +187,6 @@ class KeepalivePool:
             self._careful_ns = min(self._careful_ns, idle_time.surely_usable_ns())
         return idle_time.learned_ns > 0
 
-    def _close(self, connection: UpstreamConnection, reason: str) -> None:
+    def _close(self, connection: UpstreamSide, reason: str) -> None:
         self._cells[CLOSE_COLUMN[reason]] += 1
-        connection.close()
+        connection.cancel()

@@ -7,7 +7,8 @@ fail its checks for what its clients never see, and what clients never get must 
 import asyncio
 from collections.abc import Callable
 
-from balancer.connections.upstream_connection import INFORMATIONAL_LIMIT
+from balancer.connections.response_framing import INFORMATIONAL_LIMIT
+from balancer.connections.roles import Outlet, ResponseReader
 from balancer.errors import UPGRADE_FAILED, UPSTREAM_CLOSED, Failure
 from balancer.health.faults import fault_of, too_much
 from balancer.health.result import Reply
@@ -21,7 +22,7 @@ COUNT_LIMIT = 1_000  # fields of one head
 BODY_LIMIT = 64 * 1024  # bytes of a body that are kept, and searched
 
 
-class Answer:
+class Answer(ResponseReader):
     """Of one check.
 
     `done` gets what is wrong with it, or None: then `status` and `body` are the response's, and `whole` says
@@ -99,7 +100,7 @@ class Answer:
             self.done.set_exception(error)
             self._ended()
 
-    def outlet(self) -> asyncio.Transport | None:
+    def outlet(self) -> Outlet | None:
         return None
 
     def upstream_paused(self, paused: bool) -> None:

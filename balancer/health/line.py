@@ -8,6 +8,7 @@ import asyncio
 
 from balancer.clock import SystemClock
 from balancer.connections.intake import Turns
+from balancer.connections.roles import IdleOwner, UpstreamSide
 from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.health.answer import COUNT_LIMIT, HEAD_LIMIT, READ_LIMIT, Answer
 from balancer.upstreams.upstream import Upstream
@@ -15,7 +16,7 @@ from balancer.upstreams.upstream import Upstream
 _NO_CELLS = memoryview(bytearray()).cast("q")
 
 
-class Line(asyncio.Protocol):
+class Line(IdleOwner):
     """One connection: one check at a time, from `ask` to the end of its answer, or `hang_up`.
 
     It stands before the `UpstreamConnection`, which reads the responses, and owns it while it is idle.
@@ -45,24 +46,21 @@ class Line(asyncio.Protocol):
         """Send `request`; what comes is told to the answer. `searched`: its body is asked for."""
         self.checks += 1
         self._answer = answer = Answer(self._loop.create_future(), searched, self._ended)
-        self._connection.begin(answer, b"GET", False)
-        self._connection.transport.write(request)
+        self._connection.send_rendered(answer, request)
         return answer
 
     def hang_up(self) -> None:
         """Close it at once."""
         self._answer = None
         if not self._connection.closed:
-            self._connection.close()
+            self._connection.cancel()
 
     def _ended(self) -> None:
         """The answer has ended. Now, and not when whoever waits for it has their turn: what comes until then
         belongs to no check, and more would be read."""
         answer, self._answer = self._answer, None
         connection = self._connection
-        if answer is not None and answer.whole and connection.reusable and not connection.closed:
-            connection.release()
-        else:
+        if answer is None or not answer.whole or not connection.release():
             self.hang_up()
 
     # --- asyncio's calls
@@ -95,9 +93,9 @@ class Line(asyncio.Protocol):
 
     # --- as `IdleOwner`
 
-    def put(self, connection: UpstreamConnection, now_ns: int) -> None:
+    def put(self, connection: UpstreamSide, now_ns: int) -> None:
         """Never: it stays here."""
 
-    def discard(self, connection: UpstreamConnection, reason: str) -> None:
+    def discard(self, connection: UpstreamSide, reason: str) -> None:
         """The upstream has closed it while it was idle, or said something that nobody asked for."""
         self.hang_up()

@@ -105,7 +105,9 @@ class HttpProbe(Tenant):
 
     async def _dial(self, address: str, port: int) -> Line:
         _, line = await self._loop.create_connection(
-            lambda: Line(self._name, address, port, self._loop), address, port
+            lambda: Line(self._name, address, port, self._loop),  # type: ignore[type-var]  # as `Connector._dial`
+            address,
+            port,
         )
         return line
 

@@ -4,6 +4,7 @@ from __future__ import annotations  # memoryview[int] is not subscriptable at ru
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TypeAlias
 
 from balancer.errors import Outcome
@@ -37,6 +38,14 @@ _FIRST_BYTES = slice(UPSTREAM_FIRST_BYTE, UPSTREAM_FIRST_BYTE + len(BUCKET_BOUND
 
 # A row's number -> its cells in the pages of the other incarnations.
 RemoteRows: TypeAlias = "Callable[[int], list[memoryview[int]]]"
+
+
+class Room(Enum):
+    """What a pool has for a request among the upstreams that it has not been sent to."""
+
+    FREE = auto()  # one takes it
+    FULL = auto()  # all that there are have as many requests as they may
+    NONE = auto()  # there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +327,13 @@ class UpstreamPool:
         if self.suspects is not None:
             self.suspects.overruled(upstream)
             self.rebuild()
+
+    def room(self, tried: tuple[Upstream, ...]) -> Room:
+        """For a request that has failed at those `tried`; backups count where no candidate is left."""
+        if any(one not in tried for one in self._chosen):
+            return Room.FULL if self.is_full(tried) else Room.FREE
+        standing_by = any(one not in tried and not one.is_full() for one in self._backups)
+        return Room.FREE if standing_by else Room.NONE
 
     def is_full(self, tried: tuple[Upstream, ...]) -> bool:
         """Whether there are upstreams that have not been tried, and all of them are full."""

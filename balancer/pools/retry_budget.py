@@ -35,8 +35,20 @@ class RetryBudget:
         self._seen = 0
         self.requests = 0
 
+    def has_one(self, now_ns: int) -> bool:
+        """Whether a retry is left."""
+        self._reckon(now_ns)
+        return self._saved >= 1.0
+
     def spend(self, now_ns: int) -> bool:
         """Take one retry out of the budget; False where none is left."""
+        if not self.has_one(now_ns):
+            return False
+        self._saved -= 1.0
+        return True
+
+    def _reckon(self, now_ns: int) -> None:
+        """Add what has been earned since the last time."""
         passed = now_ns - self._seen_ns
         earned = self._ratio * (self.requests - self._seen) + self._floor * passed
         if passed > _FADE_NS:
@@ -44,7 +56,3 @@ class RetryBudget:
         self._saved = self._saved * exp(-passed / _FADE_NS) + earned
         self._seen = self.requests
         self._seen_ns = now_ns
-        if self._saved < 1.0:
-            return False
-        self._saved -= 1.0
-        return True

@@ -1,16 +1,20 @@
 """One try of an exchange at one upstream, from the request's first byte written to the response's last read.
 
-It stands between the upstream connection, which tells it what arrives, and the exchange, which answers the
-client; what concerns only the upstream (its counters, its outcome, its connection's fate) ends here.
+It stands between the upstream connection, which tells it what arrives, and its owner, the exchange, which
+answers the client; what concerns only the upstream (its counters, its outcome, its connection's fate) ends
+here.
 """
 
-import asyncio
 from bisect import bisect_left
-from typing import TYPE_CHECKING
 
-from balancer.connections.upstream_connection import UpstreamConnection
+from balancer.connections.connector import Connector
+from balancer.connections.roles import Outlet, ResponseReader, UpstreamSide
 from balancer.errors import Failure, Outcome
 from balancer.http.head import ResponseHead
+from balancer.pools.pool import UpstreamPool
+from balancer.pools.suspects import Asker
+from balancer.proxy.context import ProxyContext
+from balancer.proxy.roles import AttemptOwner
 from balancer.telemetry.columns import (
     BUCKET_BOUNDS_NS,
     CODE_COLUMN,
@@ -19,112 +23,108 @@ from balancer.telemetry.columns import (
 )
 from balancer.upstreams.upstream import Upstream
 
-if TYPE_CHECKING:
-    from balancer.proxy.exchange import Exchange
-
 # 5xx that say what the app thinks of the method, the version or the way of the request (anybody can write a
 # Via that names the next balancer), and nothing of how it is.
 _ABOUT_THE_REQUEST = (501, 505, 508)
 
 
-class Attempt:
-    """Holds an upstream connection for an exchange.
+class Attempt(ResponseReader):
+    """Holds an upstream connection for its owner.
 
-    Used again for the exchange's next request: that is safe because a connection calls its reader only,
-    and `end` takes the reader away.
+    Used again for the owner's next request: that is safe because a connection calls its reader only, and
+    `end` takes the reader away. `first_byte_ns` counts from `started_ns`, -1 before the response;
+    `streaming`: the response has begun and did not come whole.
     """
 
-    __slots__ = ("connection", "exchange", "first_byte_ns", "outcome", "reused", "started_ns", "streaming",
-                 "upstream")  # fmt: skip
+    __slots__ = ("_asker", "_connector", "_monotonic_ns", "_owner", "_pool", "connection", "first_byte_ns",
+                 "outcome", "reused", "started_ns", "streaming", "upstream")  # fmt: skip
 
+    _pool: UpstreamPool
     upstream: Upstream
-    connection: UpstreamConnection
+    connection: UpstreamSide
 
-    def __init__(self, exchange: "Exchange") -> None:
-        self.exchange = exchange
+    def __init__(self, owner: AttemptOwner, asker: Asker, context: ProxyContext) -> None:
+        self._owner = owner
+        self._asker = asker
+        self._connector: Connector = context.connector
+        self._monotonic_ns = context.monotonic_ns
         self.reused = False
         self.started_ns = 0
-        self.first_byte_ns = -1  # since `started_ns`
-        self.streaming = False  # the response has begun and did not come whole
+        self.first_byte_ns = -1
+        self.streaming = False
         self.outcome = Outcome.SUCCESS
 
-    def begin(self, upstream: Upstream, connection: UpstreamConnection, reused: bool, now_ns: int) -> None:
-        """Take hold of `connection`; the exchange writes the request to it next."""
+    def begin(
+        self, pool: UpstreamPool, upstream: Upstream, connection: UpstreamSide, reused: bool, now_ns: int
+    ) -> None:
+        """Send the owner's request by `connection` to `upstream`, which `pool` has chosen."""
+        self._pool = pool
         self.upstream = upstream
         self.connection = connection
         self.reused = reused
         self.started_ns = now_ns
         self.first_byte_ns = -1
-        head = self.exchange.head
-        connection.begin(self, head.method, head.websocket)
+        owner = self._owner
+        connection.send(self, owner, reused and owner.head.method not in pool.retry.methods)
 
     def end(self, outcome: Outcome, now_ns: int, close_reason: str | None) -> None:
         """Let go of the connection: back to the keepalive pool, or closed where `close_reason` says why."""
-        exchange = self.exchange
         connection = self.connection
         if close_reason is None:
             connection.owner.put(connection, now_ns)
         else:
-            exchange.proxy.connector.close_now(connection, close_reason)
+            self._connector.close_now(connection, close_reason)
         if self.streaming:
             self._stream_ended()
         latency = self.first_byte_ns if self.first_byte_ns >= 0 else now_ns - self.started_ns
-        exchange.route.pool.finished(self.upstream, latency, outcome, self.started_ns, exchange.connecting)
+        self._pool.finished(self.upstream, latency, outcome, self.started_ns, self._asker)
 
     def end_tunnel(self) -> None:
         """Let go of a connection that became a tunnel; what was written to it still goes out."""
-        exchange = self.exchange
-        exchange.proxy.connector.close_when_written(self.connection, "tunnel_ended")
+        self._connector.close_when_written(self.connection, "tunnel_ended")
         self._stream_ended()
-        exchange.route.pool.finished(self.upstream, self.first_byte_ns, Outcome.SUCCESS, self.started_ns)
+        self._pool.finished(self.upstream, self.first_byte_ns, Outcome.SUCCESS, self.started_ns)
 
     # --- the upstream connection's calls (ResponseReader)
 
     def informational(self, head: ResponseHead) -> None:
-        self.exchange.informational(head)
+        self._owner.informational(head)
 
     def response(self, head: ResponseHead, body: bytes, last: bool) -> None:
-        exchange = self.exchange
-        now = exchange.proxy.monotonic_ns()
+        now = self._monotonic_ns()
         self._count(head.status, now)
         if not last:
             self._stream_began()
-        exchange.response(head, body, last, now)
+        self._owner.response(head, body, last, now)
 
     def response_body(self, body: bytes, last: bool, trailers: bytes) -> None:
-        self.exchange.response_body(body, last, trailers)
+        self._owner.response_body(body, last, trailers)
 
     def switched(self, head: ResponseHead, data: bytes) -> None:
-        self._count(head.status, self.exchange.proxy.monotonic_ns())
+        self._count(head.status, self._monotonic_ns())
         self._stream_began()
-        self.exchange.switched(head, data)
+        self._owner.switched(head, data)
 
     def tunnel_data(self, data: bytes) -> None:
-        tunnel = self.exchange.tunnel
-        assert tunnel is not None
-        tunnel.from_upstream(data)
+        self._owner.tunnel_data(data)
 
     def tunnel_half_closed(self) -> None:
-        tunnel = self.exchange.tunnel
-        assert tunnel is not None
-        tunnel.upstream_half_closed()
+        self._owner.tunnel_half_closed()
 
     def tunnel_ended(self) -> None:
-        tunnel = self.exchange.tunnel
-        assert tunnel is not None
-        tunnel.end()
+        self._owner.tunnel_broke()
 
     def upstream_failed(self, failure: Failure, detail: str) -> None:
-        self.exchange.upstream_failed(failure, detail)
+        self._owner.upstream_failed(failure, detail)
 
     def upstream_paused(self, paused: bool) -> None:
-        self.exchange.pace(paused)
+        self._owner.pace(paused)
 
     def crashed(self, error: Exception) -> None:
-        self.exchange.crashed(error)
+        self._owner.crashed(error)
 
-    def outlet(self) -> asyncio.Transport:
-        return self.exchange.client.transport
+    def outlet(self) -> Outlet:
+        return self._owner.client
 
     def _count(self, status: int, now: int) -> None:
         self.first_byte_ns = first_byte = now - self.started_ns
@@ -139,8 +139,8 @@ class Attempt:
 
     def _stream_began(self) -> None:
         self.streaming = True
-        self.exchange.route.pool.stream_began(self.upstream)
+        self._pool.stream_began(self.upstream)
 
     def _stream_ended(self) -> None:
         self.streaming = False
-        self.exchange.route.pool.stream_ended(self.upstream)
+        self._pool.stream_ended(self.upstream)

@@ -5,68 +5,83 @@ Until a connection is handed over nothing has been sent: whatever fails here may
 any method.
 """
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import NamedTuple
 
-from balancer.connections.upstream_connection import UpstreamConnection
+from balancer.connections.roles import UpstreamSide
 from balancer.errors import (
     APPS_STARTING,
-    CONNECT_FAILED,
-    CONNECT_REFUSED,
     CONNECT_TIMEOUT,
     NO_UPSTREAM,
     UPSTREAM_CLOSED,
     UPSTREAMS_FULL,
     Failure,
     Outcome,
+    RetrySafety,
 )
 from balancer.pools.hash_key import NO_KEY
 from balancer.pools.pool import UpstreamPool
-from balancer.proxy.dialling import Dialling
+from balancer.proxy.context import ProxyContext
+from balancer.proxy.dialling import Dialling, DialOwner
 from balancer.proxy.limits import FOREVER_NS
-from balancer.proxy.retry import retry_column
+from balancer.proxy.roles import ConnectionSeeker
 from balancer.telemetry.columns import (
     POOL_QUEUE_ABANDONED,
     POOL_QUEUE_REJECTED,
     POOL_RETRY_BUDGET_EXHAUSTED,
     QUEUE_REJECTIONS,
+    RETRY_COLUMN,
 )
+from balancer.upstreams.conduct import Conduct
 from balancer.upstreams.fault import client_network
 from balancer.upstreams.upstream import Upstream
 
-if TYPE_CHECKING:
-    from balancer.proxy.exchange import Exchange
-    from balancer.proxy.proxy import Proxy
-
-Miss: TypeAlias = tuple[Upstream, Failure, str]  # an attempt that failed, why, and in more words
-
-_UNCONNECTED = (CONNECT_REFUSED, CONNECT_FAILED, CONNECT_TIMEOUT)
-_MOST_REFUSALS = 32  # that do not count as attempts
+_MOST_FREE = 32  # attempts that cost nothing and do not count
 _NO_ROOM = POOL_QUEUE_REJECTED + QUEUE_REJECTIONS.index("full")
+# What a retry after a failed dial is called; other failures are connect_failed.
+_DIAL_REASONS = {CONNECT_TIMEOUT.reason: "connect_timeout"}
 
 
-class Connecting:
-    """Answers each `start` or `again` with `exchange.send` or `exchange.fail`, at once or later.
+class FailedAttempt(NamedTuple):
+    """An attempt that did not succeed, and why in more words.
 
-    `tried` are the upstreams chosen so far, in order; `attempts` how many times one was; `misses` what came
-    of those that failed. While all upstreams are full it is `waiting` in the pool's queue, a first attempt
-    and any other alike; what holds while dialling holds then too.
+    One that failed with a connection is judged when the exchange has shown whose fault it was: `conduct` is
+    then its upstream's at that time, else None; `began_ns` when it was sent; `whole`: the client had sent all
+    of the request.
     """
 
-    __slots__ = ("_detail", "_exchange", "_failure", "_key", "_pinned", "_pool", "_proxy",
-                 "attempts", "dialling", "misses", "tried", "waiting")  # fmt: skip
+    upstream: Upstream
+    failure: Failure
+    detail: str
+    conduct: Conduct | None = None
+    outcome: Outcome = Outcome.CANCELLED
+    began_ns: int = 0
+    whole: bool = True
+
+
+class Connecting(DialOwner):
+    """Answers each `start`, `retry`, `retry_fresh` and `connect` with `send` or `fail` of its seeker, at once
+    or later.
+
+    `tried` are the upstreams chosen so far, in order; `attempts` how many times one was; `failed_attempts`
+    what came of those that failed. While all upstreams are full it is `waiting` in the pool's queue, a first
+    attempt and any other alike; what holds while dialling holds then too.
+    """
+
+    __slots__ = ("_context", "_detail", "_failure", "_key", "_pinned", "_pool", "_seeker",
+                 "attempts", "dialling", "failed_attempts", "tried", "waiting")  # fmt: skip
 
     _pool: UpstreamPool
 
-    def __init__(self, exchange: "Exchange", proxy: "Proxy") -> None:
-        self._exchange = exchange
-        self._proxy = proxy
+    def __init__(self, seeker: ConnectionSeeker, context: ProxyContext) -> None:
+        self._seeker = seeker
+        self._context = context
         self._failure: Failure | None = None  # why the last attempt could not be connected
         self._detail = ""
         self._key = 0
         self._pinned: Upstream | None = None
         self.dialling: Dialling | None = None
         self.tried: tuple[Upstream, ...] = ()
-        self.misses: tuple[Miss, ...] = ()
+        self.failed_attempts: tuple[FailedAttempt, ...] = ()
         self.attempts = 0
         self.waiting = False
 
@@ -76,20 +91,20 @@ class Connecting:
         pool.retry_budget.requests += 1
         self.tried = ()
         self.attempts = 0
-        if self.misses or self._failure is not None:
+        if self.failed_attempts or self._failure is not None:
             self.reset()
-        exchange = self._exchange
-        head = exchange.head
+        seeker = self._seeker
+        head = seeker.head
         affinity = pool.affinity
         hash_key = pool.hash_key
         # Before the hash key: it goes by the cookies as the app sees them.
         self._pinned = pinned = None if affinity is None else affinity.pinned(head)
-        self._key = key = 0 if hash_key is None else hash_key(head, exchange.client.peer)
+        self._key = key = 0 if hash_key is None else hash_key(head, seeker.client.peer)
         queue = pool.queue
         if queue is not None and queue.waiting and (pinned is None or not pool.keeps(pinned)):
             self._wait()  # those who came before go first
             return
-        # As `again`, without its calls: nearly every attempt of all is this one.
+        # As `retry`, without its calls: nearly every attempt of all is this one.
         method = b"" if head.websocket else head.method  # no upgrade is sent again
         upstream = pool.choose(key, (), now, pinned, method)
         if upstream is None:
@@ -99,9 +114,9 @@ class Connecting:
         self.attempts = 1
         # An app that refuses an upgrade by closing must not look like one that closed while idle.
         careful = method not in pool.retry.methods
-        connection = self._proxy.connector.take(upstream, now, careful) if method else None
+        connection = self._context.connector.take(upstream, now, careful) if method else None
         if connection is not None:
-            exchange.send(upstream, connection, True, now)
+            seeker.send(upstream, connection, True, now)
         else:
             self._dial(upstream)
 
@@ -110,7 +125,7 @@ class Connecting:
         self._failure = None
         self._detail = ""
         self.tried = ()
-        self.misses = ()
+        self.failed_attempts = ()
         self.attempts = 0
 
     def may_go_on(self) -> bool:
@@ -120,92 +135,64 @@ class Connecting:
         the pool is gone and not yet ejected, those that are left must still be found.
         """
         most = self._pool.retry.max_attempts
-        refusals = sum(failure is CONNECT_REFUSED for _, failure, _ in self.misses)
-        counted = self.attempts - min(refusals, _MOST_REFUSALS)
+        free = sum(failed.failure.free for failed in self.failed_attempts)
+        counted = self.attempts - min(free, _MOST_FREE)
         return counted < most and (most > 1 or self.attempts == 0)
 
-    def again(self, now: int) -> None:
-        """An attempt at an upstream not tried yet."""
-        upstream = self._choose(now)
-        if upstream is not None:
-            self.proceed(upstream, now)
-
-    def another(self, now: int, reason: str) -> Upstream | None:
-        """An upstream not tried yet, to `proceed` to after an attempt that had its chance.
-
-        None where there is none, or where the attempts or the pool's retries are used up.
-        """
-        if not self.may_go_on():
-            return None
-        pool = self._pool
-        upstream = pool.choose(self._key, self.tried, now) or pool.choose_backup(self.tried)
+    def retry(self, now: int) -> None:
+        """An attempt at an upstream not tried yet, at no cost to the retry budget."""
+        upstream = self._pick(now)
         if upstream is None:
-            return None
-        if not pool.retry_budget.spend(now):
-            pool.cells[POOL_RETRY_BUDGET_EXHAUSTED] += 1
-            pool.finished(upstream, 0, Outcome.CANCELLED)
-            return None
-        pool.cells[retry_column(reason)] += 1
-        self.tried = (*self.tried, upstream)
-        self.attempts += 1
-        return upstream
-
-    def awaits_another(self, now: int, reason: str, failure: Failure, detail: str) -> bool:
-        """Whether the request now waits for a place at an upstream not tried yet, as all of these are full.
-
-        Asked after `another` had none. `failure` is what the client is told if the wait is in vain.
-        """
-        pool = self._pool
-        if not self.may_go_on() or not pool.is_full(self.tried):
-            return False
-        if not pool.retry_budget.spend(now):
-            pool.cells[POOL_RETRY_BUDGET_EXHAUSTED] += 1
-            return False
-        if self._join() is not None:
-            return False
-        pool.cells[retry_column(reason)] += 1
-        self._failure = failure
-        self._detail = detail
-        return True
-
-    def proceed(self, upstream: Upstream, now: int) -> None:
-        """An attempt at `upstream`, which has been chosen for it."""
-        connection = self._take(upstream, now)
-        if connection is not None:
-            self._exchange.send(upstream, connection, True, now)
+            self._found_none()
         else:
-            self._dial(upstream)
+            self.connect(upstream, now)
 
-    def _take(self, upstream: Upstream, now: int) -> UpstreamConnection | None:
-        head = self._exchange.head
-        if head.websocket:
-            return None
-        careful = head.method not in self._pool.retry.methods
-        return self._proxy.connector.take(upstream, now, careful)
-
-    def _method(self) -> bytes:
-        """Of a request that may be sent again if it fails, as far as its method says so: no upgrade is."""
-        head = self._exchange.head
-        return b"" if head.websocket else head.method
-
-    # --- whose request it is (pools.suspects.Asker)
-
-    def network(self) -> str:
-        exchange = self._exchange
-        return client_network(exchange.client.peer.client_address(exchange.head))
-
-    def holds(self, upstream: Upstream) -> bool:
-        return upstream is self._pinned or (self._pool.hash_key is not None and self._key != NO_KEY)
-
-    def again_fresh(self, stale: Upstream, now: int) -> None:
+    def retry_fresh(self, stale: Upstream, now: int) -> None:
         """An attempt by a new connection: an idle one to `stale` ended just as it was taken.
 
         That is not its failure, so it may be chosen again; another idle one might be just as stale.
         """
-        self._pool.cells[retry_column("stale_connection")] += 1
+        self._pool.cells[RETRY_COLUMN["stale_connection"]] += 1
         self.tried = tuple(upstream for upstream in self.tried if upstream is not stale)
-        upstream = self._choose(now)
+        upstream = self._pick(now)
+        if upstream is None:
+            self._found_none()
+        else:
+            self._dial(upstream)
+
+    def next_upstream(self, now: int, reason: str) -> Upstream | None:
+        """An upstream not tried yet, to `connect` to after an attempt that had its chance: it costs one of
+        the pool's retries, which must be there. None where the policy finds none."""
+        pool = self._pool
+        upstream = pool.choose(self._key, self.tried, now) or pool.choose_backup(self.tried)
         if upstream is not None:
+            pool.retry_budget.spend(now)
+            pool.cells[RETRY_COLUMN[reason]] += 1
+            self._note(upstream)
+        return upstream
+
+    def wait_for_another(self, now: int, reason: str, failure: Failure, detail: str) -> bool:
+        """Wait for a slot at an upstream not tried yet, at the cost of one of the pool's retries; False where
+        the queue takes it not. `failure` is what the client is told if the wait is in vain."""
+        pool = self._pool
+        pool.retry_budget.spend(now)
+        if self._join() is not None:
+            return False
+        pool.cells[RETRY_COLUMN[reason]] += 1
+        self._failure = failure
+        self._detail = detail
+        return True
+
+    def over_budget(self) -> None:
+        """A retry was not to be had."""
+        self._pool.cells[POOL_RETRY_BUDGET_EXHAUSTED] += 1
+
+    def connect(self, upstream: Upstream, now: int) -> None:
+        """An attempt at `upstream`, which has been chosen for it."""
+        connection = self._take(upstream, now)
+        if connection is not None:
+            self._seeker.send(upstream, connection, True, now)
+        else:
             self._dial(upstream)
 
     def cancel(self, outcome: Outcome) -> None:
@@ -218,33 +205,55 @@ class Connecting:
                 self._pool.cells[POOL_QUEUE_ABANDONED] += 1
             self._leave_queue(-1)
 
-    def _choose(self, now: int) -> Upstream | None:
+    # --- whose request it is (pools.suspects.Asker)
+
+    def network(self) -> str:
+        """The client, as `client_network` has it."""
+        return client_network(self._seeker.client.peer.client_address(self._seeker.head))
+
+    def holds(self, upstream: Upstream) -> bool:
+        """Whether it is the client who chose `upstream`."""
+        return upstream is self._pinned or (self._pool.hash_key is not None and self._key != NO_KEY)
+
+    # --- picking
+
+    def _pick(self, now: int) -> Upstream | None:
         upstream = self._pool.choose(self._key, self.tried, now, self._pinned, self._method())
-        if upstream is None:
-            upstream = self._after_all_others()
+        # A backup is for a request that has failed; not in a connect race: a dial may only be slow.
+        if upstream is None and self.tried:
+            upstream = self._pool.choose_backup(self.tried)
         if upstream is not None:
-            self.tried = (*self.tried, upstream)
-            self.attempts += 1
-        else:
-            self._found_none()
+            self._note(upstream)
         return upstream
 
-    def _after_all_others(self) -> Upstream | None:
-        """A backup, for a request that has failed. Not in a connect race: a dial may only be slow."""
-        return self._pool.choose_backup(self.tried) if self.tried else None
+    def _note(self, upstream: Upstream) -> None:
+        self.tried = (*self.tried, upstream)
+        self.attempts += 1
+
+    def _method(self) -> bytes:
+        """Of a request that may be sent again if it fails, as far as its method says so: no upgrade is."""
+        head = self._seeker.head
+        return b"" if head.websocket else head.method
+
+    def _take(self, upstream: Upstream, now: int) -> UpstreamSide | None:
+        head = self._seeker.head
+        if head.websocket:
+            return None
+        careful = head.method not in self._pool.retry.methods
+        return self._context.connector.take(upstream, now, careful)
 
     def _found_none(self) -> None:
         if self._pool.is_full(self.tried):
             self._wait()
         else:
-            self._exchange.fail(self._failure or NO_UPSTREAM, self._detail)
+            self._seeker.fail(self._failure or NO_UPSTREAM, self._detail)
 
-    # --- waiting for a place
+    # --- waiting for a slot
 
     def _wait(self) -> None:
         refused = self._join()
         if refused is not None:
-            self._exchange.fail(self._failure or refused, self._detail)
+            self._seeker.fail(self._failure or refused, self._detail)
 
     def _join(self) -> Failure | None:
         queue = self._pool.queue
@@ -254,7 +263,7 @@ class Connecting:
         refused = queue.join(self)
         if refused is None:
             self.waiting = True
-            self._exchange.client.deadline_ns = FOREVER_NS  # the queue has a deadline of its own
+            self._seeker.deadline_ns = FOREVER_NS  # the queue has a deadline of its own
         return refused
 
     def _leave_queue(self, served_ns: int) -> None:
@@ -264,108 +273,96 @@ class Connecting:
         queue.leave(self, served_ns)
 
     def offered(self, now_ns: int) -> bool:
-        """There may be a place: take it, or say False to go on waiting."""
+        """There may be a slot: take it, or say False to go on waiting."""
         try:
-            upstream = self._pool.choose(self._key, self.tried, now_ns, self._pinned, self._method())
-            if upstream is None:
-                upstream = self._after_all_others()
+            upstream = self._pick(now_ns)
             if upstream is not None:
                 self._leave_queue(now_ns)
-                self.tried = (*self.tried, upstream)
-                self.attempts += 1
-                self._exchange.begin_anew(now_ns)
-                self.proceed(upstream, now_ns)
+                self._seeker.begin_anew(now_ns)
+                self.connect(upstream, now_ns)
             elif self._pool.is_full(self.tried):
                 return False
             else:
                 self._leave_queue(-1)
-                self._exchange.fail(self._failure or NO_UPSTREAM, self._detail)
+                self._seeker.fail(self._failure or NO_UPSTREAM, self._detail)
         except Exception as error:
-            self._exchange.crashed(error)
+            self._seeker.crashed(error)
         return True
 
     def gave_up(self, failure: Failure) -> None:
         """The queue's deadline has passed."""
         self.waiting = False
         try:
-            self._exchange.fail(self._failure or failure, self._detail)
+            self._seeker.fail(self._failure or failure, self._detail)
         except Exception as error:
-            self._exchange.crashed(error)
+            self._seeker.crashed(error)
+
+    # --- dialling (DialOwner)
 
     def _dial(self, upstream: Upstream) -> None:
-        self.dialling = dialling = Dialling(self, self._proxy.loop, self._proxy.connector)
+        context = self._context
+        self.dialling = dialling = Dialling(self, context.loop, context.connector)
         dialling.start(upstream)
-        self._proxy.connect_races.push(dialling)
-
-    # --- the dialling's calls
+        context.connect_races.push(dialling)
 
     def join_race(self, dialling: Dialling) -> None:
-        """`dialling` has taken long: let another upstream join, if there is one."""
         if not self.may_go_on():
             return
         try:
-            now = self._proxy.monotonic_ns()
+            now = self._context.monotonic_ns()
             upstream = self._pool.choose(self._key, self.tried, now)
             if upstream is None:
                 return
-            self.tried = (*self.tried, upstream)
-            self.attempts += 1
-            self._pool.cells[retry_column("connect_race")] += 1
+            self._note(upstream)
+            self._pool.cells[RETRY_COLUMN["connect_race"]] += 1
             connection = self._take(upstream, now)
             if connection is None:
                 dialling.start(upstream)
             else:
                 self.cancel(Outcome.CANCELLED)
-                self._exchange.send(upstream, connection, True, now)
+                self._seeker.send(upstream, connection, True, now)
         except Exception as error:
-            self._exchange.crashed(error)
+            self._seeker.crashed(error)
 
-    def crashed(self, upstream: Upstream, error: Exception) -> None:
-        """A bug of ours in dialling `upstream`."""
+    def dial_crashed(self, upstream: Upstream, error: Exception) -> None:
         self.dialling = None
         self.give_back(upstream, Outcome.CANCELLED)
-        self._exchange.crashed(error)
+        self._seeker.crashed(error)
 
     def missed(self, upstream: Upstream, failure: Failure, detail: str) -> None:
-        """An attempt at `upstream` failed."""
-        self.misses = (*self.misses, (upstream, failure, detail))
+        self.failed_attempts += (FailedAttempt(upstream, failure, detail),)
 
     def give_back(self, upstream: Upstream, outcome: Outcome) -> None:
-        """A dial to `upstream` did not become this exchange's connection."""
         self._pool.finished(upstream, 0, outcome)
 
-    def connected(self, upstream: Upstream, connection: UpstreamConnection) -> None:
-        """The dialling has a winner."""
+    def connected(self, upstream: Upstream, connection: UpstreamSide) -> None:
         self.dialling = None
-        if (
-            connection.closed or connection.transport.is_closing()
-        ):  # it ended, or spoke unasked, before its use
-            self._proxy.connector.close_now(connection, "upstream_closed")
+        if connection.closed or connection.is_closing():  # it ended, or spoke unasked, before its use
+            self._context.connector.close_now(connection, "upstream_closed")
             self.give_back(upstream, Outcome.CONNECT_FAILED)
             detail = "the connection ended before it was used"
             self.missed(upstream, UPSTREAM_CLOSED, detail)
             self.failed(UPSTREAM_CLOSED, detail)
             return
         try:
-            self._exchange.send(upstream, connection, False, self._proxy.monotonic_ns())
+            self._seeker.send(upstream, connection, False, self._context.monotonic_ns())
         except Exception as error:
-            self._exchange.crashed(error)
+            self._seeker.crashed(error)
 
     def failed(self, failure: Failure, detail: str) -> None:
-        """All running dials have failed."""
         self.dialling = None
         # While no app has passed a check it is no news that none can be reached: that is no bad gateway.
-        is_starting = self._pool.starting and failure in _UNCONNECTED
+        is_starting = self._pool.starting and failure.retry is RetrySafety.UNSENT
         self._failure = APPS_STARTING if is_starting else failure
         self._detail = detail
         try:
             if not self.may_go_on():
-                self._exchange.fail(self._failure, detail)
+                self._seeker.fail(self._failure, detail)
                 return
             attempts = self.attempts
-            self.again(self._proxy.monotonic_ns())
+            self.retry(self._context.monotonic_ns())
             if self.attempts > attempts or self.waiting:
-                reason = "connect_timeout" if failure is CONNECT_TIMEOUT else "connect_failed"
-                self._pool.cells[retry_column(reason)] += 1
+                reason = _DIAL_REASONS.get(failure.reason, "connect_failed")
+                self._pool.cells[RETRY_COLUMN[reason]] += 1
         except Exception as error:
-            self._exchange.crashed(error)
+            self._seeker.crashed(error)

@@ -6,17 +6,44 @@ so this is right for every method.
 """
 
 import asyncio
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
 
 from balancer.connections.connector import Connector, DialError
-from balancer.connections.upstream_connection import UpstreamConnection
-from balancer.errors import Outcome
+from balancer.connections.roles import UpstreamSide
+from balancer.errors import Failure, Outcome
 from balancer.upstreams.upstream import Upstream
 
-if TYPE_CHECKING:
-    from balancer.proxy.connecting import Connecting
-
 CONNECT_RACE_DELAY = 0.25  # seconds
+
+
+class DialOwner(ABC):
+    """For whom is dialled: told of every dial's end, and of the last one's by `connected` or `failed`."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def join_race(self, dialling: "Dialling") -> None:
+        """It takes long, or one of two has failed: `dialling.start` another upstream, if there is one."""
+
+    @abstractmethod
+    def missed(self, upstream: Upstream, failure: Failure, detail: str) -> None:
+        """A dial has failed."""
+
+    @abstractmethod
+    def give_back(self, upstream: Upstream, outcome: Outcome) -> None:
+        """A dial did not win: its upstream is not in use."""
+
+    @abstractmethod
+    def connected(self, upstream: Upstream, connection: UpstreamSide) -> None:
+        """This one has won."""
+
+    @abstractmethod
+    def failed(self, failure: Failure, detail: str) -> None:
+        """All have failed; this is how the last one did."""
+
+    @abstractmethod
+    def dial_crashed(self, upstream: Upstream, error: Exception) -> None:
+        """A bug of ours."""
 
 
 class Dialling:
@@ -28,11 +55,11 @@ class Dialling:
 
     __slots__ = ("_connector", "_dials", "_loop", "_owner")
 
-    def __init__(self, owner: "Connecting", loop: asyncio.AbstractEventLoop, connector: Connector) -> None:
-        self._owner: Connecting | None = owner  # None when over
+    def __init__(self, owner: DialOwner, loop: asyncio.AbstractEventLoop, connector: Connector) -> None:
+        self._owner: DialOwner | None = owner  # None when over
         self._loop = loop
         self._connector = connector
-        self._dials: dict[asyncio.Task[UpstreamConnection], Upstream] = {}
+        self._dials: dict[asyncio.Task[UpstreamSide], Upstream] = {}
 
     def start(self, upstream: Upstream) -> None:
         """Dial `upstream`, beside the dials already running."""
@@ -54,7 +81,7 @@ class Dialling:
                 task.cancel()
                 owner.give_back(upstream, outcome)
 
-    def _done(self, task: asyncio.Task[UpstreamConnection]) -> None:
+    def _done(self, task: asyncio.Task[UpstreamSide]) -> None:
         upstream = self._dials.pop(task)
         owner = self._owner
         if task.cancelled():
@@ -80,4 +107,4 @@ class Dialling:
                 owner.failed(error.failure, error.detail)
         elif isinstance(error, Exception):
             self.cancel(Outcome.CANCELLED)
-            owner.crashed(upstream, error)
+            owner.dial_crashed(upstream, error)

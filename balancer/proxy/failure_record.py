@@ -4,14 +4,12 @@ Under overload errors are made by the thousand, and a few are asked for now and 
 is little more than references, and put into words only when asked for.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from balancer.errors import Failure
 from balancer.http.forwarding import Peer
-
-if TYPE_CHECKING:
-    from balancer.proxy.connecting import Miss
-    from balancer.proxy.exchange import Exchange
+from balancer.proxy.connecting import FailedAttempt
+from balancer.proxy.state import ExchangeState
 
 # Ready for JSON; the keys are those of `in_words`.
 FailureRecord: TypeAlias = dict[str, Any]
@@ -33,7 +31,7 @@ class FailureNote(NamedTuple):
     route: str | None = None
     pool: str | None = None
     request_id: bytes | None = None
-    misses: "tuple[Miss, ...]" = ()
+    attempts: tuple[FailedAttempt, ...] = ()
 
     def in_words(self) -> FailureRecord:
         """As the API has it."""
@@ -52,13 +50,13 @@ class FailureNote(NamedTuple):
             "pool": self.pool,
             "request_id": _text(self.request_id),
             "attempts": [
-                {"upstream": upstream.id, "failure": missed.reason, "detail": words}
-                for upstream, missed, words in self.misses
+                {"upstream": one.upstream.id, "failure": one.failure.reason, "detail": one.detail}
+                for one in self.attempts
             ],
         }
 
 
-def exchange_failure(exchange: "Exchange", failure: Failure, detail: str, wall: float) -> FailureNote:
+def exchange_failure(exchange: ExchangeState, failure: Failure, detail: str, wall: float) -> FailureNote:
     """`wall` is the time in seconds since the epoch."""
     head = exchange.head
     route = exchange.route
@@ -73,14 +71,14 @@ def exchange_failure(exchange: "Exchange", failure: Failure, detail: str, wall: 
         route.name,
         route.pool.name,
         exchange.request_id,
-        exchange.connecting.misses,
+        exchange.connecting.failed_attempts,
     )
 
 
-def late_in_words(exchange: "Exchange", detail: str) -> str:
+def late_in_words(exchange: ExchangeState, detail: str) -> str:
     """What the log tells of a request that no upstream has answered in time; `detail` names the setting."""
     head = exchange.head
-    tried = [upstream.id for upstream, _, _ in exchange.connecting.misses]
+    tried = [one.upstream.id for one in exchange.connecting.failed_attempts]
     return (
         f"{_text(head.method)} {_text(head.target)} of route {exchange.route.name} was answered 504 after "
         f"{' and '.join(tried)}: {detail}; such requests are told of once a minute, "

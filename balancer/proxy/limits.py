@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+_PATIENCE_NS = 60_000_000_000  # where no shorter idle timeout is set
 FOREVER_NS = 1 << 62  # a deadline that never comes: what a timeout of 0 means
 
 
@@ -15,6 +16,11 @@ class Timeouts:
     request_head_ns: int  # a head, from its first byte (or from the accept)
     client_idle_ns: int  # a keep-alive client between requests
     tunnel_idle_ns: int  # a tunnel in which neither side speaks
+
+    @property
+    def patience_ns(self) -> int:
+        """How long a client may take nothing of what is written to it."""
+        return min(self.idle_ns, _PATIENCE_NS)
 
 
 @dataclass(frozen=True, slots=True)

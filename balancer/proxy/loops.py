@@ -4,14 +4,11 @@ Recognised by the instance's own name in Via, at the first return. Answered with
 shows who it was that led here.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection
 
 from balancer.clock import Clock, Seldom
 from balancer.errors import LOOP_DETECTED
 from balancer.pools.suspects import Tell
-
-if TYPE_CHECKING:
-    from balancer.proxy.exchange import Exchange
 
 STATUS = LOOP_DETECTED.status
 TOLD_EVERY = 60.0  # seconds; anybody can send a Via with our name, once an app has shown it
@@ -32,32 +29,31 @@ class Loops:
         """What the 508 says besides, and `is_ours` finds again."""
         return f"its Via names {self._name.decode()}"
 
-    def closes(self, exchange: "Exchange") -> bool:
-        """Whether a request whose Via names balancers has been here before. People are told, now and then."""
-        if self._name not in (exchange.head.balancers or ()):
+    def closes(self, balancers: Collection[bytes], pool: str, peer: str) -> bool:
+        """Whether a request whose Via names these `balancers`, from the address `peer`, has been here before.
+        People are told, now and then."""
+        if self._name not in balancers:
             return False
-        pool = exchange.route.pool.name
         if self._seldom.may(pool):
             self._tell(
                 {
                     "type": "loop",
                     "pool": pool,
                     "upstream": None,
-                    "text": f"a request came back to this balancer from {exchange.client.peer.address} "
+                    "text": f"a request came back to this balancer from {peer} "
                     f"({self.detail}) and got 508: an upstream, or a proxy behind one, leads here",
                 }
             )
         return True
 
-    def leads_back(self, exchange: "Exchange", body: bytes) -> bool:
-        """Whether a response with 508 is this instance's own: then its upstream leads here. People are told.
+    def leads_back(self, pool: str, upstream: str, body: bytes) -> bool:
+        """Whether a response of `upstream` with 508 is this instance's own: then it leads here. People are
+        told.
 
         Another's 508 is about its request: whoever knows that balancer's name could have provoked it.
         """
-        attempt = exchange.attempt
-        if not self._name or self._name not in body or attempt is None:
+        if not self._name or self._name not in body:
             return False
-        pool, upstream = exchange.route.pool.name, attempt.upstream.id
         if self._seldom.may((pool, upstream)):
             self._tell(
                 {

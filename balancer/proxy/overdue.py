@@ -1,74 +1,77 @@
-"""What a passed deadline means: that depends on what the exchange was waiting for, and so on whom."""
+"""What a passed deadline means for an exchange, and for one that waits at an upstream which answers nobody.
 
-from typing import TYPE_CHECKING
+Beside the way of a request: the sweep's calls.
+"""
 
-from balancer.errors import (
-    BODY_TIMEOUT,
-    CONNECT_TIMEOUT,
-    FIRST_BYTE_TIMEOUT,
-    IDLE_TIMEOUT,
-    TOTAL_TIMEOUT,
-)
+from balancer.errors import TOTAL_TIMEOUT, UPSTREAM_UNRESPONSIVE, Source
 from balancer.proxy.limits import FOREVER_NS
+from balancer.proxy.phase import RULES, Phase, phase_of
+from balancer.proxy.resending import sent_of
+from balancer.proxy.state import ExchangeState
 
-if TYPE_CHECKING:
-    from balancer.proxy.exchange import Exchange
 
-
-def deadline_passed(exchange: "Exchange") -> None:
-    """The client connection's deadline has come while `exchange` runs."""
-    if exchange.tunnel is not None:
+def deadline_passed(exchange: ExchangeState, now: int) -> None:
+    """`deadline_ns` has: what that means depends on the phase, unless somebody is only slow."""
+    timeouts = exchange.context.timeouts
+    attempt = exchange.attempt
+    phase = phase_of(exchange)
+    rule = RULES[phase]
+    if exchange.response_begun and exchange.client.takes():
+        exchange.deadline_ns = now + timeouts.patience_ns
+    elif exchange.tunnel is not None:
         exchange.tunnel.silent()
-    elif exchange.connecting.waiting:
-        exchange.client.deadline_ns = FOREVER_NS  # the queue has a deadline of its own
-    elif exchange.upstream_paused and exchange.upstream_takes():
-        proxy = exchange.proxy
-        exchange.client.deadline_ns = proxy.monotonic_ns() + proxy.timeouts.idle_ns  # slow, but it reads
-    elif waits_for_client(exchange):
-        if exchange.response_begun:  # it has neither read nor sent for so long: as good as gone
-            exchange.client_gone()
-            exchange.client.break_off()
-        else:
-            exchange.client_failed(BODY_TIMEOUT, f"no more of it {_within(exchange)}")
-    elif exchange.response_begun:
-        exchange.upstream_failed(IDLE_TIMEOUT, f"no more of the response {_within(exchange)}")
-    elif exchange.connecting.dialling is not None:
-        exchange.upstream_failed(CONNECT_TIMEOUT, f"no connection {_within(exchange)}")
+    elif phase is Phase.QUEUED:
+        exchange.deadline_ns = FOREVER_NS  # the queue has a deadline of its own
+    elif exchange.upstream_paused and attempt is not None and attempt.connection.takes():
+        exchange.deadline_ns = now + timeouts.idle_ns
+    elif rule.failure is None:  # the client has neither read nor sent for so long: as good as gone
+        exchange.client_gone()
+        exchange.client.reset()
+    elif rule.blames is Source.CLIENT:
+        exchange.client_failed(rule.failure, rule.detail(timeouts))
     else:
-        exchange.upstream_failed(FIRST_BYTE_TIMEOUT, f"no response head {_within(exchange)}")
+        exchange.upstream_failed(rule.failure, rule.detail(timeouts))
 
 
-def _within(exchange: "Exchange") -> str:
-    """The setting whose time has passed: it is what to change for who wants another one."""
-    timeouts = exchange.proxy.timeouts
-    if exchange.request_whole and not exchange.response_begun:
-        return f"within BALANCER_TIMEOUTS__FIRST_BYTE ({timeouts.first_byte_ns / 1e9:g} s)"
-    return f"within BALANCER_TIMEOUTS__IDLE ({timeouts.idle_ns / 1e9:g} s)"
-
-
-def total_passed(exchange: "Exchange") -> None:
+def total_passed(exchange: ExchangeState, now: int) -> None:
     """The exchange has taken longer than a whole one may. Tunnels are exempt."""
-    if exchange.tunnel is not None:
+    phase = phase_of(exchange)
+    setting = f"BALANCER_TIMEOUTS__TOTAL is {exchange.context.timeouts.total_ns / 1e9:g} s"
+    if phase is Phase.TUNNEL:
         return
-    setting = f"BALANCER_TIMEOUTS__TOTAL is {exchange.proxy.timeouts.total_ns / 1e9:g} s"
-    if exchange.connecting.waiting:
+    if phase is Phase.QUEUED:
         exchange.upstream_failed(
             TOTAL_TIMEOUT, f"it still waited for an upstream that is not full; {setting}"
         )
-    elif waits_for_client(exchange):
+    elif RULES[phase].blames is Source.CLIENT:
         exchange.client_failed(TOTAL_TIMEOUT, f"the client was too slow; {setting}")
     else:
         exchange.upstream_failed(TOTAL_TIMEOUT, f"the upstream was too slow; {setting}")
 
 
-def waits_for_client(exchange: "Exchange") -> bool:
-    """Whether it is the client that keeps the exchange waiting: then the upstream is not to blame."""
-    if exchange.response_begun and exchange.client.write_paused:
-        return True
-    connecting = exchange.connecting
-    if exchange.request_whole or exchange.upstream_paused:
+def waits_for_upstream(exchange: ExchangeState) -> bool:
+    """Whether it is the upstream that keeps an exchange waiting for its response: one that takes an upload
+    does not."""
+    return not exchange.response_begun and RULES[phase_of(exchange)].blames is Source.UPSTREAM
+
+
+def leave_silent(exchange: ExchangeState, now: int) -> bool:
+    """Its upstream is known to answer nobody: whether the request does not wait for it any more.
+
+    A request that can go elsewhere does so, but not twice: then it may be what silences them. Any other fails
+    if it came later than the check that was the first to fail: nobody has begun to work on it. One that was
+    there before may be what the app is working on, and keeps its time.
+    """
+    attempt = exchange.attempt
+    if attempt is None:
         return False
-    if connecting.dialling is not None or connecting.waiting:
+    sent = sent_of(exchange, attempt)
+    silent_since_ns = attempt.upstream.silent_since_ns
+    if sent.in_vain:
         return False
-    # A client that waits for 100 before it sends its body waits for the upstream (RFC 9110 section 10.1.1).
-    return exchange.request_bytes > 0 or exchange.informed or exchange.head.find(b"expect") is None
+    can_leave = sent.may_be_repeated and sent.attempts_left
+    if not can_leave and attempt.started_ns < silent_since_ns:
+        return False
+    seconds = (now - silent_since_ns) / 1e9
+    exchange.upstream_failed(UPSTREAM_UNRESPONSIVE, f"it has answered nobody for {seconds:.1f} s")
+    return True

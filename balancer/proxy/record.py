@@ -2,19 +2,19 @@
 
 from balancer.errors import Failure
 from balancer.http.forwarding import Peer
-from balancer.proxy.attempt import Attempt
 from balancer.proxy.connecting import Connecting
-from balancer.proxy.exchange import Exchange
+from balancer.proxy.state import ExchangeState
 from balancer.telemetry.access_log import Record
 
 
-def exchange_record(exchange: Exchange, sent: Attempt | None, duration: int, wall: float) -> Record:
-    """`sent` is the attempt whose request was written, if there was one; `wall` seconds since the epoch."""
+def exchange_record(exchange: ExchangeState, duration: int, wall: float) -> Record:
+    """`duration` is in ns, `wall` seconds since the epoch."""
     head = exchange.head
     connecting = exchange.connecting
     upstream: str | None
     first_byte = -1
-    if sent is not None:
+    sent = exchange.own_attempt
+    if sent.started_ns >= exchange.started_ns:  # its request was written
         upstream = sent.upstream.id
         reused = sent.reused
         if sent.first_byte_ns >= 0:
@@ -52,7 +52,7 @@ def _all_tried(connecting: Connecting) -> list[str] | None:
     """The names of all upstreams that were tried, where it was more than one."""
     tried = connecting.tried
     # One whose idle connection ended as it was taken may be chosen again, so it is not among `tried`.
-    stale = [upstream for upstream, _, _ in connecting.misses if upstream not in tried]
+    stale = [one.upstream for one in connecting.failed_attempts if one.upstream not in tried]
     names = list(dict.fromkeys([upstream.id for upstream in (*stale, *tried)]))
     return names if len(names) > 1 else None
 

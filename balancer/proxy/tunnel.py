@@ -1,84 +1,79 @@
 """After an upgrade: bytes pass both ways as they come, with back-pressure, until both sides have ended."""
 
-import asyncio
 import select
-from contextlib import closing
-from typing import TYPE_CHECKING
 
-from balancer.connections.last_words import last_words
+from balancer.connections.roles import UpstreamSide
 from balancer.http.head import ResponseHead
-from balancer.http.wire import render_informational
 from balancer.proxy.attempt import Attempt
+from balancer.proxy.context import ProxyContext
+from balancer.proxy.roles import AttemptOwner, ClientSide
 from balancer.telemetry.columns import POOL_TUNNELS
-
-if TYPE_CHECKING:
-    from balancer.proxy.exchange import Exchange
 
 
 class Tunnel:
-    """What an exchange turns into with 101. Silence both ways for `tunnel_idle` ends it.
+    """What an exchange, its owner, turns into with 101. Silence both ways for `tunnel_idle` ends it.
 
     A side that ends its own direction may still want the other's last words: its FIN is passed on behind what
     it has sent, and the other direction goes on until its own end. A plain close looks just the same, so that
     direction has only `idle` from byte to byte, and the sweep polls the side that has ended.
     """
 
-    __slots__ = ("_attempt", "_client", "_exchange", "_idle_ns", "_proxy", "client_ended",
+    __slots__ = ("_attempt", "_cells", "_client", "_context", "_idle_ns", "_over", "_owner", "client_ended",
                  "upstream_ended")  # fmt: skip
 
-    def __init__(self, exchange: "Exchange", attempt: Attempt, head: ResponseHead) -> None:
-        self._exchange = exchange
+    def __init__(
+        self, owner: AttemptOwner, attempt: Attempt, cells: "memoryview[int]", context: ProxyContext
+    ) -> None:
+        """`cells` are the pool's."""
+        self._owner = owner
         self._attempt = attempt
-        self._client = exchange.client
-        self._proxy = exchange.proxy
-        self._idle_ns = self._proxy.timeouts.tunnel_idle_ns
+        self._client = owner.client
+        self._cells = cells
+        self._context = context
+        self._idle_ns = context.timeouts.tunnel_idle_ns
+        self._over = False
         self.client_ended = False
         self.upstream_ended = False
-        exchange.route.pool.cells[POOL_TUNNELS] += 1
-        self._client.transport.write(render_informational(head))
+        cells[POOL_TUNNELS] += 1
+
+    def begin(self, head: ResponseHead, data: bytes) -> None:
+        """Pass on the 101, and `data`, the upstream's first of what follows."""
+        self._attempt.connection.switch()
         self.stay()
+        self._client.switch(head)
+        if data:
+            self.from_upstream(data)
 
     def stay(self) -> None:
         """There is life in it: the idle time begins anew."""
-        self._client.deadline_ns = self._proxy.monotonic_ns() + self._idle_ns
+        self._owner.deadline_ns = self._context.monotonic_ns() + self._idle_ns
 
     def from_client(self, data: bytes) -> None:
         """The client has sent `data`."""
-        self._exchange.request_bytes += len(data)
-        connection = self._attempt.connection
-        if not connection.closed:  # it may have ended with its first words
-            connection.transport.write(data)
+        self._attempt.connection.more(data, False, b"")
         self.stay()
 
     def from_upstream(self, data: bytes) -> None:
         """The upstream has sent `data`."""
-        self._exchange.response_bytes += len(data)
-        self._client.transport.write(data)
+        self._client.more(data, False, b"")
         self.stay()
-
-    def read_last_words(self, client: asyncio.Transport) -> None:
-        """The client's connection has broken: what had arrived on it before still goes out."""
-        with closing(last_words(client)) as words:
-            for data in words:
-                self.from_client(data)
 
     def client_half_closed(self) -> None:
         """The client has sent its FIN."""
         self.client_ended = True
-        self._pass_on_end(self._attempt.connection.transport)
+        self._pass_on_end(self._attempt.connection)
 
     def upstream_half_closed(self) -> None:
         """The upstream has sent its FIN."""
         self.upstream_ended = True
-        self._pass_on_end(self._client.transport)
+        self._pass_on_end(self._client)
 
-    def _pass_on_end(self, to: asyncio.Transport) -> None:
-        if (self.client_ended and self.upstream_ended) or not to.can_write_eof():
+    def _pass_on_end(self, to: ClientSide | UpstreamSide) -> None:
+        """A FIN goes out behind all that was written, and the other direction goes on."""
+        if (self.client_ended and self.upstream_ended) or not to.end_writing():
             self.end()
             return
-        to.write_eof()  # when all that was written has gone out
-        self._proxy.half_closed.add(self)
-        self._idle_ns = self._proxy.timeouts.idle_ns
+        self._idle_ns = self._context.timeouts.idle_ns
         self.stay()
 
     def has_lost_client(self, events: int) -> bool:
@@ -87,19 +82,21 @@ class Tunnel:
 
     @property
     def ended_fd(self) -> int:
-        """The descriptor of the side that has ended: nothing reads it, so only polling tells of a reset."""
-        ended = self._client if self.client_ended else self._attempt.connection
-        return int(ended.transport.get_extra_info("socket").fileno())
+        """The descriptor of the side that has ended: nothing reads it, so only polling tells of a reset. -1
+        where neither has."""
+        if self.client_ended:
+            return self._client.fd
+        return self._attempt.connection.fd if self.upstream_ended else -1
 
-    def peer_vanished(self, events: int) -> None:
+    def side_vanished(self, events: int) -> None:
         """What polling says of the side that has ended. It has not been sent a FIN, so POLLHUP is a reset."""
-        if events & (select.POLLERR | select.POLLHUP) and self._exchange.tunnel is self:
+        if events & (select.POLLERR | select.POLLHUP) and not self._over:
             self.end()
 
     def silent(self) -> None:
         """No byte has come for too long; but a slow upstream may have taken some of what was written."""
-        untaken = self._attempt.connection.transport.get_write_buffer_size()
-        if self._exchange.upstream_takes() and untaken:
+        connection = self._attempt.connection
+        if connection.takes() and connection.untaken():
             self.stay()
         else:
             self.end()
@@ -107,7 +104,7 @@ class Tunnel:
     def end(self) -> None:
         """Both sides have ended, or one has broken off, or both were silent for too long. What was written
         still goes out."""
-        self._exchange.route.pool.cells[POOL_TUNNELS] -= 1
-        self._proxy.half_closed.discard(self)
+        self._over = True
+        self._cells[POOL_TUNNELS] -= 1
         self._attempt.end_tunnel()
-        self._exchange.tunnel_ended()
+        self._owner.tunnel_over()

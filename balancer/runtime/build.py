@@ -7,6 +7,9 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from balancer.clients.context import ClientContext
+from balancer.clients.data_plane import DataPlane
+from balancer.clients.untrusted import UntrustedPeers
 from balancer.clock import Clock
 from balancer.connections.connector import Connector
 from balancer.connections.keepalive import KeepaliveSettings
@@ -27,19 +30,19 @@ from balancer.pools.queue import PlaceQueue
 from balancer.pools.retry_budget import RetryRules
 from balancer.pools.slow_start import SlowStart
 from balancer.pools.suspects import Suspects, Tell
+from balancer.proxy.context import ProxyContext
+from balancer.proxy.journal import Journal
 from balancer.proxy.limits import Limits, Timeouts, timeout_ns
 from balancer.proxy.loops import Loops
 from balancer.proxy.membership import Membership, MemberState
-from balancer.proxy.proxy import Proxy
 from balancer.proxy.router import Route, Router
-from balancer.proxy.untrusted import UntrustedPeers
 from balancer.telemetry.access_log import RecordSink
 from balancer.telemetry.segment import Segment
 from balancer.upstreams.shares import share
 from balancer.upstreams.state import AdminState, Cause, FirstCheck
 
 
-def build_proxy(
+def build_data_plane(
     start: dict[str, Any],
     *,
     loop: asyncio.AbstractEventLoop,
@@ -48,7 +51,7 @@ def build_proxy(
     records: RecordSink,
     log: Callable[[str, str, str | None], None],
     tell: Tell,
-) -> Proxy:
+) -> DataPlane:
     """`start` is the first message on the control channel; durations in it are seconds, 0 = off. `tell` sends
     a message to the supervisor."""
 
@@ -117,21 +120,13 @@ def build_proxy(
         pools[pool.name] = pool
     trusted = start["trusted_proxies"]
     routes = [Route(one["name"], pools[one["pool"]], page.row(one["row"])) for one in start["routes"]]
-    return Proxy(
+    proxy = ProxyContext(
         loop=loop,
         clock=clock,
         router=Router(routes),
-        membership=membership,
         connector=connector,
-        forwarding=Forwarding(trusted, start["via"], UntrustedPeers(tell, clock, bool(trusted)).seen),
         loops=Loops(start["via"], clock, tell),
         request_ids=RequestIds(int.from_bytes(os.urandom(8))),
-        request_fields=FieldTable(
-            REQUEST_KINDS,
-            start["forwarded"]["told"],
-            start["forwarded"]["kept"],
-            passes_trailers=start["request_trailers"],
-        ),
         timeouts=Timeouts(
             first_byte_ns=timeout_ns(timeouts["first_byte"]),
             idle_ns=timeout_ns(timeouts["idle"]),
@@ -140,13 +135,29 @@ def build_proxy(
             client_idle_ns=timeout_ns(timeouts["client_idle"]),
             tunnel_idle_ns=timeout_ns(timeouts["tunnel_idle"]),
         ),
-        limits=limits,
-        records=records,
         report=report,
-        listener_cells=page.row(start["rows"]["listener"]),
-        worker_cells=page.row(start["rows"]["worker"]),
-        warn=lambda text, once: tell({"type": "log", "level": "warning", "message": text, "once": once}),
     )
+    journal = Journal(
+        records,
+        page.row(start["rows"]["worker"]),
+        clock,
+        lambda text, once: tell({"type": "log", "level": "warning", "message": text, "once": once}),
+    )
+    clients = ClientContext(
+        proxy,
+        journal,
+        clock=clock,
+        forwarding=Forwarding(trusted, start["via"], UntrustedPeers(tell, clock, bool(trusted)).seen),
+        request_fields=FieldTable(
+            REQUEST_KINDS,
+            start["forwarded"]["told"],
+            start["forwarded"]["kept"],
+            passes_trailers=start["request_trailers"],
+        ),
+        limits=limits,
+        listener_cells=page.row(start["rows"]["listener"]),
+    )
+    return DataPlane(clients, proxy, membership, journal, clock)
 
 
 def pool_settings(spec: dict[str, Any]) -> PoolSettings:

@@ -71,7 +71,7 @@ class Worker:
 
     async def _build(self, start: Message) -> Serving:
         # Imported here so that an error in it is reported through the channel, as one line.
-        from balancer.runtime.build import build_proxy, member_states
+        from balancer.runtime.build import build_data_plane, member_states
 
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_loop_error)
@@ -79,7 +79,7 @@ class Worker:
         segment = Segment.attach(self._segment_fd, start["workers"])
         access = start["access_log"]
         records = AccessLog(access["enabled"], access["sample"], Random())
-        proxy = build_proxy(
+        proxy = build_data_plane(
             start,
             loop=loop,
             segment=segment,

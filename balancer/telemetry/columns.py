@@ -98,6 +98,7 @@ RETRY_REASONS: tuple[str, ...] = (
     "malformed_response",
     "upstream_unresponsive",  # it failed its checks while the request waited
 )
+RETRY_COLUMN: dict[str, int] = {reason: POOL_RETRIES + i for i, reason in enumerate(RETRY_REASONS)}
 POOL_RETRY_BUDGET_EXHAUSTED = POOL_RETRIES + len(RETRY_REASONS)
 POOL_TUNNELS = POOL_RETRY_BUDGET_EXHAUSTED + 1  # gauge
 POOL_STICKY = POOL_TUNNELS + 1  # one counter per STICKY_RESULTS

@@ -10,7 +10,7 @@ from balancer.config.catalogue import BY_PATH, variable
 from balancer.config.effective import as_yaml
 from balancer.config.settings import MOST_ENTITIES, OTHER_ENTITIES
 from balancer.errors import SettingsError
-from balancer.proxy.resending import MOST_KEPT
+from balancer.proxy.replay import MOST_KEPT
 from balancer.telemetry.segment import ROWS
 
 UPSTREAMS = {"BALANCER_UPSTREAMS": "app1:8000"}

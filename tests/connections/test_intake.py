@@ -7,8 +7,9 @@ from itertools import permutations
 import pytest
 
 from balancer.connections.intake import LARGE_READ, LEAST_READ, MOST_READ, Intake, Turns
+from balancer.connections.roles import Outlet
 from tests.fakes.loop import FakeClock, FakeLoop
-from tests.fakes.transport import FakeTransport
+from tests.fakes.transport import FakeTransport, TransportOutlet
 
 
 class Reader(asyncio.Protocol):
@@ -30,8 +31,9 @@ class Reader(asyncio.Protocol):
     def go_on(self) -> None:
         self.scene.go_on()
 
-    def outlet(self) -> asyncio.Transport | None:
-        return self.scene.outlet
+    def outlet(self) -> Outlet | None:
+        outlet = self.scene.outlet
+        return None if outlet is None else TransportOutlet(outlet)
 
     def eof_received(self) -> bool:
         self.told.append("eof")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import pytest
 
@@ -13,6 +15,7 @@ from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.telemetry.columns import CELLS_PER_ROW, UPSTREAM_IDLE, UPSTREAM_REUSES
 from balancer.upstreams.upstream import Upstream
 from tests.fakes.loop import FakeClock, FakeLoop
+from tests.fakes.requests import send_request
 from tests.fakes.transport import FakeTransport
 
 SECOND = 1_000_000_000
@@ -53,12 +56,12 @@ class Bench:
             self.upstream, self.pool, Turns(self.loop, self.clock), 32768, 100, created
         )
         connection.generation = self.pool.generation
-        self.transports.append(FakeTransport(self.loop, connection))
+        self.transports.append(FakeTransport(self.loop, cast(asyncio.Protocol, connection)))
         self.use(connection, now)
         return connection
 
     def use(self, connection: UpstreamConnection, now: int) -> None:
-        connection.begin(Reader(self.pool, connection, now), b"GET", False)  # type: ignore[arg-type]  # it is told of nothing else
+        send_request(connection, Reader(self.pool, connection, now))  # type: ignore[arg-type]  # it is told of nothing else
 
     def done(self, connection: UpstreamConnection) -> None:
         """Its response arrives; it goes back."""

@@ -3,8 +3,10 @@
 import asyncio
 import re
 from dataclasses import dataclass, field
+from typing import cast
 
 from balancer.connections.intake import Turns
+from balancer.connections.roles import IdleOwner, Outlet, ResponseReader, UpstreamSide
 from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.errors import Failure
 from balancer.http.framing import CHUNKED, NO_BODY, UNTIL_CLOSE
@@ -13,7 +15,8 @@ from balancer.http.wire import render_informational, render_response
 from balancer.upstreams.upstream import Upstream
 from tests.corpus.cases import Case, unescape
 from tests.fakes.loop import FakeClock, FakeLoop
-from tests.fakes.transport import FakeTransport
+from tests.fakes.requests import send_request
+from tests.fakes.transport import FakeTransport, TransportOutlet
 
 _SENT = re.compile(
     rb"HTTP/1\.1 ([1-9][0-9]{2}) [\t -~\x80-\xff]*\r\n"
@@ -142,7 +145,7 @@ def check_sent(rendered: bytes) -> list[bytes]:
     return lines
 
 
-class Recorder:
+class Recorder(ResponseReader, IdleOwner):
     """A reader that notes what it is told, and treats the connection as the exchange would.
 
     It is the connection's idle owner too: after a reusable response the connection is idle, and whatever
@@ -158,12 +161,12 @@ class Recorder:
         self._connection = UpstreamConnection(
             upstream, self, Turns(self.loop, clock), setup.header_bytes, setup.header_count, 0
         )
-        self._transport = FakeTransport(self.loop, self._connection)
+        self._transport = FakeTransport(self.loop, cast(asyncio.Protocol, self._connection))
 
     def run(self, pieces: list[bytes]) -> Response:
         """One request has been sent; `pieces` arrive one by one, then the end that the case names."""
         connection, transport = self._connection, self._transport
-        connection.begin(self, self._setup.method, self._setup.upgrading)
+        send_request(connection, self, self._setup.method, self._setup.upgrading)
         for piece in pieces:
             transport.receive(piece)
         reusable = self.seen.reusable
@@ -174,14 +177,16 @@ class Recorder:
 
     # --- as the owner of idle connections
 
-    def put(self, connection: UpstreamConnection, now_ns: int) -> None:
-        """Idle from now on."""
-        connection.release()
+    def put(self, connection: UpstreamSide, now_ns: int) -> None:
+        """Idle from now on, if another request may follow."""
+        self.seen.reusable = connection.release()
+        if not self.seen.reusable:
+            connection.cancel()
 
-    def discard(self, connection: UpstreamConnection, reason: str) -> None:
+    def discard(self, connection: UpstreamSide, reason: str) -> None:
         """Spoiled while idle."""
         self.seen.reusable = False
-        connection.close()
+        connection.cancel()
 
     # --- as the reader
 
@@ -227,7 +232,7 @@ class Recorder:
     def upstream_failed(self, failure: Failure, detail: str) -> None:
         self._expect_more()
         self.seen.failure = failure.reason
-        self._connection.close()
+        self._connection.cancel()
 
     def upstream_paused(self, paused: bool) -> None:
         raise AssertionError("nothing was written")
@@ -235,8 +240,8 @@ class Recorder:
     def crashed(self, error: Exception) -> None:
         raise error
 
-    def outlet(self) -> asyncio.Transport:
-        return self._transport
+    def outlet(self) -> Outlet:
+        return TransportOutlet(self._transport)
 
     def _expect_more(self) -> None:
         assert not self.seen.ended, "told something after the last call"
@@ -246,8 +251,4 @@ class Recorder:
         if not last:
             return
         self.seen.ended = True
-        if self._connection.reusable:
-            self.seen.reusable = True
-            self.put(self._connection, 0)
-        else:
-            self._connection.close()
+        self.put(self._connection, 0)

@@ -6,7 +6,10 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
+
+from balancer.connections.roles import Outlet
+from balancer.connections.tcp_info import send_room
 
 CLIENT_ADDRESS = "198.51.100.7"
 _SO_MEMINFO = 55
@@ -175,13 +178,12 @@ class FakeTransport(asyncio.Transport):
 
     @property
     def _reader(self) -> asyncio.Protocol | asyncio.BufferedProtocol:
-        assert isinstance(self._receiver, asyncio.Protocol | asyncio.BufferedProtocol)
-        return self._receiver
+        return cast(asyncio.Protocol | asyncio.BufferedProtocol, self._receiver)
 
     def _read(self, data: bytes) -> None:
         """What a buffer of the protocol's own cannot take is read next, if that is still wanted."""
         reader = self._reader
-        if isinstance(reader, asyncio.Protocol):
+        if not isinstance(reader, asyncio.BufferedProtocol):
             reader.data_received(data)
             return
         buffer = memoryview(reader.get_buffer(-1))
@@ -263,3 +265,16 @@ class FakeTransport(asyncio.Transport):
         if self._eof_unread and self.reading:
             self._eof_unread = False
             self.receive_eof()
+
+
+class TransportOutlet(Outlet):
+    """A transport, as what is read goes to it."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def room(self) -> int:
+        return send_room(self._transport)
+
+    def untaken(self) -> int:
+        return self._transport.get_write_buffer_size()

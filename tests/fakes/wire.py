@@ -16,10 +16,9 @@ tests; there is no running event loop beside it.
 from collections.abc import Callable
 from typing import Any
 
+from balancer.clients.data_plane import DataPlane
 from balancer.config.forwarded import ONLY_PROXIES_MAY_SEND
-from balancer.proxy.client_connection import ClientConnection
-from balancer.proxy.proxy import Proxy
-from balancer.runtime.build import build_proxy, member_states
+from balancer.runtime.build import build_data_plane, member_states
 from balancer.telemetry.access_log import Record
 from balancer.telemetry.segment import Page, Segment
 from tests.fakes.loop import Dial, FakeClock, FakeLoop
@@ -168,7 +167,7 @@ class Wire:
         self.revision = 1
         self.told: list[dict[str, Any]] = []
         self.hears = True  # the supervisor
-        self.proxy: Proxy = build_proxy(
+        self.proxy: DataPlane = build_data_plane(
             start_message() if start is None else start,
             loop=self.loop,
             segment=self.segment,
@@ -201,7 +200,7 @@ class Wire:
 
     def connect(self, address: str = CLIENT_ADDRESS, socket: object | None = None) -> FakeTransport:
         """A client connects; its `protocol` is the real ClientConnection."""
-        protocol: ClientConnection = self.proxy.client_protocol()
+        protocol = self.proxy.client_protocol()
         return FakeTransport(self.loop, protocol, peername=(address, 50000), socket=socket)
 
     def settle(self) -> None:

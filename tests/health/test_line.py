@@ -1,6 +1,7 @@
 """The connection of checks: what comes after an answer belongs to no check."""
 
 import asyncio
+from typing import cast
 
 import pytest
 
@@ -14,7 +15,7 @@ ERROR = b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n"
 def connected() -> tuple[Line, FakeTransport]:
     loop = asyncio.get_running_loop()
     line = Line("app1", "10.0.0.1", 8000, loop)
-    return line, FakeTransport(loop, line)
+    return line, FakeTransport(loop, cast(asyncio.Protocol, line))
 
 
 @pytest.mark.parametrize("pieces", [[OK, ERROR], [OK + ERROR], [OK[:-1], b"k" + ERROR]])

@@ -192,7 +192,7 @@ async def test_the_end_of_a_response_that_a_write_met_first(end: str) -> None:
         await reader.readexactly(5)
         writer.transport.set_write_buffer_limits(0)
         writer.write(b"HTTP/1.1 200 OK\r\nDate: x\r\n\r\n")
-        while not any(client.write_paused for client in stage.proxy._clients):
+        while not any(client.exchange.client.paused for client in stage.proxy._clients):
             writer.write(BLOCK)
             sent += len(BLOCK)
             await writer.drain()
@@ -211,7 +211,7 @@ async def test_the_end_of_a_response_that_a_write_met_first(end: str) -> None:
         client_socket.send(b"POST / HTTP/1.0\r\nContent-Length: 15\r\n\r\n01234")
         await ended.wait()
         (client,) = stage.proxy._clients
-        exchange = client._exchange
+        exchange = client.exchange
         if end == "closed":
             client_socket.send(b"56789")  # is answered with a reset, which the next write meets
             await stage.until(lambda: exchange.request_bytes == 10)

@@ -10,6 +10,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from balancer.clients.connection import ClientConnection
+from balancer.clients.roles import Client
 from tests.proxy.arena import arena, on_uvloop, read_head
 
 pytestmark = pytest.mark.integration
@@ -37,6 +39,12 @@ FRAMINGS = {
 
 def framed(framing: str) -> bytes:
     return b"%x\r\n%b\r\n" % (len(BLOCK), BLOCK) if framing == "chunked" else BLOCK
+
+
+def written_ahead(client: Client) -> int:
+    """Bytes written to a client that it has not taken."""
+    assert isinstance(client, ClientConnection)
+    return client.transport.get_write_buffer_size()
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
@@ -115,8 +123,8 @@ async def test_slow_reader_slows_the_app_down() -> None:
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         await read_head(reader)
         (client,) = stage.proxy._clients
-        await stage.until(lambda: client.write_paused)
-        assert client.transport.get_write_buffer_size() < BUFFER_LIMIT
+        await stage.until(lambda: client.exchange.client.paused)
+        assert written_ahead(client) < BUFFER_LIMIT
         assert written < 5 * SIZE
         digest = hashlib.sha256()
         left = 5 * SIZE
@@ -126,7 +134,7 @@ async def test_slow_reader_slows_the_app_down() -> None:
             assert piece
             digest.update(piece)
             left -= len(piece)
-            most = max(most, client.transport.get_write_buffer_size())
+            most = max(most, written_ahead(client))
         assert most < BUFFER_LIMIT
         assert digest.hexdigest() == digest_of(5 * SIZE)
         writer.close()
@@ -162,9 +170,9 @@ async def test_slow_app_slows_the_client_down() -> None:
         await stage.until(lambda: any(client.paused_fd >= 0 for client in stage.proxy._clients))
         assert not uploading.done()
         (client,) = stage.proxy._clients
-        attempt = client._exchange.attempt
+        attempt = client.exchange.attempt
         assert attempt is not None
-        assert attempt.connection.transport.get_write_buffer_size() < BUFFER_LIMIT
+        assert attempt.connection.untaken() < BUFFER_LIMIT
         go_on.set()
         await uploading
         await read_head(reader)
@@ -286,7 +294,7 @@ async def test_an_early_answer_ends_with_its_fin_though_the_app_reads_no_more() 
         await read_head(reader)
         cast(asyncio.Transport, writer.transport).pause_reading()
         writer.write(b"HTTP/1.1 413 Too Large\r\nDate: x\r\n\r\nlarge")
-        await stage.until(lambda: any(client._exchange.upstream_paused for client in stage.proxy._clients))
+        await stage.until(lambda: any(client.exchange.upstream_paused for client in stage.proxy._clients))
         writer.write_eof()
         await answered.wait()
 

@@ -97,7 +97,7 @@ async def test_client_that_leaves_while_it_is_not_read_is_noticed(how: str) -> N
                 await loop.sock_sendall(client, BLOCK)
                 sent += len(BLOCK)
                 await stage.until(
-                    lambda: connection._exchange.request_bytes == sent or connection.paused_fd >= 0  # noqa: B023
+                    lambda: connection.exchange.request_bytes == sent or connection.paused_fd >= 0  # noqa: B023
                 )
             if how == "FIN":
                 client.shutdown(socket.SHUT_WR)
@@ -121,7 +121,7 @@ async def test_client_that_leaves_without_reading_its_response() -> None:
     async with arena(app) as stage:
         _, writer = await stage.connect(receive_buffer=4096)
         writer.write(GET)
-        await stage.until(lambda: any(client.write_paused for client in stage.proxy._clients))
+        await stage.until(lambda: any(client.exchange.client.paused for client in stage.proxy._clients))
         writer.transport.abort()
         await stage.until(lambda: stage.proxy.connections == 0)
         assert stage.inflight == [0]

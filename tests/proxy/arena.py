@@ -9,9 +9,9 @@ from typing import Any, ParamSpec
 
 import uvloop
 
+from balancer.clients.data_plane import DataPlane
 from balancer.clock import SystemClock
-from balancer.proxy.proxy import Proxy
-from balancer.runtime.build import build_proxy
+from balancer.runtime.build import build_data_plane
 from balancer.telemetry.segment import Segment
 from tests.fakes.wire import Records, start_message
 
@@ -51,7 +51,7 @@ class Arena:
         start = start_message(len(ports), **changes)
         for spec, port in zip(start["pools"][0]["upstreams"], ports, strict=True):
             spec.update(host="127.0.0.1", port=port)
-        self.proxy: Proxy = build_proxy(
+        self.proxy: DataPlane = build_data_plane(
             start,
             loop=self.loop,
             segment=self.segment,
@@ -114,7 +114,6 @@ class Arena:
         self.segment.close()
         assert self.inflight == [0] * len(self.inflight)
         assert self.proxy.router.routes[0].inflight == 0
-        assert not self.proxy.half_closed
         assert self.errors == []
         assert self.logs == []
 

@@ -200,9 +200,8 @@ class Stage(Wire):
         assert self.route.inflight == 0
         assert self.route.cells[ROUTE_INFLIGHT] == 0
         assert self.tunnels == 0
-        assert not self.proxy.half_closed
         assert self.waiting == 0
-        assert self.proxy.kept.bytes == 0
+        assert self.proxy.context.replay_memory.bytes == 0
         assert self.pool.queue is None or not self.pool.queue.waiting
         assert self.proxy.connections == 0
         assert self.page.row(1)[LISTENER_CONNECTIONS] == 0

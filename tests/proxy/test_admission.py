@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from balancer.clients.admission import Admission
+from balancer.clients.roles import Guest
 from balancer.errors import Failure
 from balancer.http.forwarding import Forwarding
-from balancer.proxy.admission import Admission, Guest
 from balancer.telemetry.columns import LISTENER_CONNECTIONS_RECLAIMED
 from tests.fakes.transport import FakeTransport
 from tests.proxy.conftest import MakeStage
@@ -260,7 +261,7 @@ def test_one_closed_for_another_counts_no_more(make_stage: MakeStage) -> None:
 # --- what it costs
 
 
-class Someone:
+class Someone(Guest):
     """A guest that counts how often guests are looked at."""
 
     looked_at = 0

@@ -130,9 +130,9 @@ class Play:
     def respond(self) -> None:
         upstream = self.upstream()
         if upstream is not None:
-            begun = upstream.protocol._state == 1  # type: ignore[attr-defined]  # in a body
+            begun = upstream.protocol._framing.state == 1  # type: ignore[attr-defined]  # in a body
             fits = begun is not (self.random.random() < 0.05)
-            if not begun and upstream.protocol.upgrading and self.random.random() < 0.5:  # type: ignore[attr-defined]
+            if not begun and upstream.protocol._framing._upgrading and self.random.random() < 0.5:  # type: ignore[attr-defined]
                 upstream.receive(SWITCH)
             else:
                 upstream.receive(self.random.choice(PIECES if fits else RESPONSES))

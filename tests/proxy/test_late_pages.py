@@ -4,7 +4,7 @@ from __future__ import annotations  # memoryview[int] is not subscriptable at ru
 
 import pytest
 
-from balancer.proxy.resending import is_found_dead
+from balancer.proxy.retrying import is_found_dead
 from balancer.upstreams.state import Cause
 from balancer.upstreams.upstream import Upstream
 from tests.fakes.wire import FakeTransport, upstream_message

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from balancer.proxy.client_connection import ClientConnection
+from balancer.clients.connection import ClientConnection
 from balancer.proxy.exchange import Exchange
 from tests.fakes.transport import FakeTransport
 from tests.proxy.stage import GET, Stage

@@ -59,7 +59,7 @@ class FailingOnce(Router):
 
 def test_a_bug_before_the_exchange_has_begun(stage: Stage) -> None:
     stage.expects_bug = True
-    stage.proxy.router = FailingOnce(stage.proxy.router.routes)
+    stage.proxy.context.router = FailingOnce(stage.proxy.router.routes)
     client = stage.ask()
     assert status_of(client.take()) == 500
     assert client.eof_written

@@ -2,7 +2,7 @@
 
 import pytest
 
-from balancer.connections.upstream_connection import INFORMATIONAL_LIMIT
+from balancer.connections.response_framing import INFORMATIONAL_LIMIT
 from tests.proxy.conftest import MakeStage
 from tests.proxy.stage import GET, OK, Stage, body_of, head_of, status_of
 

@@ -193,22 +193,22 @@ def test_a_chunked_upload_is_replayed_as_it_was_sent(stage: Stage) -> None:
 def test_a_body_goes_again_only_if_it_was_kept(make_stage: MakeStage, kept: int, again: bool) -> None:
     stage = make_stage(2, retry={"replay_bytes": kept})
     client = stage.ask(PUT)
-    assert stage.proxy.kept.bytes == (4 if again else 0)
+    assert stage.proxy.context.replay_memory.bytes == (4 if again else 0)
     fail(stage, stage.upstream, "closed")
     assert len(stage.dialled) == 1 + again
     if again:
         stage.answer()
         assert client.take() == OK
-    assert stage.proxy.kept.bytes == 0
+    assert stage.proxy.context.replay_memory.bytes == 0
 
 
 def test_what_all_bodies_keep_is_bounded(stage: Stage) -> None:
-    stage.proxy.kept.bytes = (64 << 20) - 3
+    stage.proxy.context.replay_memory.bytes = (64 << 20) - 3
     client = stage.ask(PUT)
     fail(stage, stage.upstream, "closed")
     assert status_of(client.take()) == 502
-    assert stage.proxy.kept.bytes == (64 << 20) - 3
-    stage.proxy.kept.bytes = 0
+    assert stage.proxy.context.replay_memory.bytes == (64 << 20) - 3
+    stage.proxy.context.replay_memory.bytes = 0
 
 
 @pytest.mark.parametrize("waits_for", ["a connection", "a place"])
@@ -223,23 +223,23 @@ def test_what_is_kept_counts_also_while_it_waits(make_stage: MakeStage, waits_fo
         stage.ask()
         other = stage.upstream
     fail(stage, first, "closed")
-    assert stage.proxy.kept.bytes == 4
+    assert stage.proxy.context.replay_memory.bytes == 4
     if waits_for == "a connection":
         stage.loop.dials[-1].accept()
     else:
         other.receive(OK)
     stage.settle()
-    assert stage.proxy.kept.bytes == 4
+    assert stage.proxy.context.replay_memory.bytes == 4
     say(stage, OK)
     assert client.take() == OK
-    assert stage.proxy.kept.bytes == 0
+    assert stage.proxy.context.replay_memory.bytes == 0
 
 
 def test_a_body_is_kept_until_the_response_begins(stage: Stage) -> None:
     stage.ask(PUT)
-    assert stage.proxy.kept.bytes == 4
+    assert stage.proxy.context.replay_memory.bytes == 4
     stage.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 2\r\n\r\n")
-    assert stage.proxy.kept.bytes == 0
+    assert stage.proxy.context.replay_memory.bytes == 0
     stage.answer(b"ok")
 
 
@@ -247,7 +247,7 @@ def test_a_client_that_leaves_frees_what_was_kept(stage: Stage) -> None:
     client = stage.ask(PUT)
     client.receive_eof()
     stage.settle()
-    assert stage.proxy.kept.bytes == 0
+    assert stage.proxy.context.replay_memory.bytes == 0
 
 
 def test_a_retry_has_as_much_time_as_the_first(stage: Stage) -> None:

@@ -2,13 +2,13 @@
 
 import pytest
 
+from balancer.clients.connection import ClientConnection
+from balancer.clients.read_ahead import ReadAhead
 from balancer.http.fields import Field
 from balancer.http.forwarded import ClientFacts
 from balancer.http.head import RequestHead
 from balancer.proxy.attempt import Attempt
-from balancer.proxy.client_connection import ClientConnection
 from balancer.proxy.exchange import Exchange
-from balancer.proxy.read_ahead import ReadAhead
 from tests.proxy.conftest import MakeStage
 from tests.proxy.stage import GET, OK, Stage, body_of, head_of, status_of
 

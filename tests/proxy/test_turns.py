@@ -2,10 +2,10 @@
 
 import pytest
 
+from balancer.clients.connection import ClientConnection
 from balancer.connections.intake import LARGE_READ, LEAST_READ
 from balancer.errors import MALFORMED_REQUEST
 from balancer.http.chunked import ChunkedDecoder
-from balancer.proxy.client_connection import ClientConnection
 from tests.fakes.transport import FakeTransport
 from tests.proxy.stage import GET, Stage, body_of, status_of
 

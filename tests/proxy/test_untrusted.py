@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from balancer.clients.untrusted import UntrustedPeers
 from balancer.http.fields import FORWARDING, Field
-from balancer.proxy.untrusted import UntrustedPeers
 from tests.fakes.wire import FakeClock
 from tests.proxy.conftest import MakeStage
 from tests.proxy.stage import Stage

@@ -453,7 +453,7 @@ def test_at_the_end_of_a_drain_those_who_wait_get_503(full: Stage) -> None:
 def test_a_bug_in_one_that_is_served_ends_that_one_alone(full: Stage) -> None:
     full.expects_bug = True
     broken, client = full.ask(), full.ask()
-    broken.protocol._exchange.unsent = [None]  # type: ignore[attr-defined]
+    broken.protocol.exchange.unsent = [None]  # type: ignore[attr-defined]
     full.answer()
     assert status_of(broken.take()) == 500
     full.answer()

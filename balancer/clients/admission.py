@@ -3,10 +3,9 @@ taken."""
 
 from collections.abc import Collection
 from operator import itemgetter
-from typing import Protocol
 
+from balancer.clients.roles import Guest
 from balancer.errors import TOO_MANY_CONNECTIONS, TOO_MANY_FROM_CLIENT, Failure
-from balancer.http.forwarding import Peer
 from balancer.upstreams.fault import client_network
 
 # Looking through all connections takes some 0.3 us for each. One look finds a quarter of them and a few,
@@ -15,19 +14,6 @@ from balancer.upstreams.fault import client_network
 _PART = 4
 _A_FEW = 8
 _PAUSE_NS = 10_000
-
-
-class Guest(Protocol):
-    """A client connection, as far as it matters here."""
-
-    admitted: bool
-    peer: Peer
-
-    def spare_rank(self) -> int:
-        """The lower, the sooner it may go; -1 where it may not."""
-
-    def make_room(self) -> bool:
-        """Close, as it may go; False where it turns out that it may not."""
 
 
 class Admission:

@@ -6,16 +6,13 @@ through when the supervisor says that an upstream is silent, and at each sweep w
 
 import asyncio
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
+from balancer.clients.roles import Client
 from balancer.clock import Clock
-from balancer.proxy.client_connection import ClientConnection
+from balancer.proxy.exchange import Exchange
 from balancer.proxy.membership import Membership
-from balancer.proxy.overdue import waits_for_client
+from balancer.proxy.overdue import leave_silent, waits_for_upstream
 from balancer.upstreams.upstream import Upstream
-
-if TYPE_CHECKING:
-    from balancer.proxy.exchange import Exchange
 
 # So many are taken away in one turn of the loop: some 5 ms in which nobody else is served.
 _AT_ONCE = 100
@@ -28,7 +25,7 @@ class Rescue:
 
     def __init__(
         self,
-        clients: Collection[ClientConnection],
+        clients: Collection[Client],
         membership: Membership,
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
@@ -53,7 +50,7 @@ class Rescue:
         left = 0
         for exchange in waiting:
             try:
-                left += exchange.leave_silent(now)
+                left += leave_silent(exchange, now)
             except Exception as error:
                 exchange.crashed(error)
             if left == _AT_ONCE:
@@ -67,15 +64,10 @@ class Rescue:
             self._armed = None
 
 
-def _waits_at(upstreams: set[Upstream], exchange: "Exchange") -> bool:
+def _waits_at(upstreams: set[Upstream], exchange: Exchange) -> bool:
     attempt = exchange.attempt
-    return (
-        attempt is not None
-        and attempt.upstream in upstreams
-        and not exchange.response_begun
-        and not waits_for_client(exchange)  # who takes an upload is not silent
-    )
+    return attempt is not None and attempt.upstream in upstreams and waits_for_upstream(exchange)
 
 
-def _age(exchange: "Exchange") -> int:
+def _age(exchange: Exchange) -> int:
     return exchange.started_ns

@@ -1,0 +1,97 @@
+"""What all client connections of a worker share, and where they are counted."""
+
+from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
+
+import asyncio
+from email.utils import formatdate
+
+from balancer.clients.admission import Admission
+from balancer.clients.roles import Client
+from balancer.clock import Clock
+from balancer.errors import Failure
+from balancer.http.fields import FieldTable
+from balancer.http.forwarding import Forwarding, Peer
+from balancer.http.responses import render_failure
+from balancer.proxy.context import ProxyContext
+from balancer.proxy.journal import Journal
+from balancer.proxy.limits import Limits, Timeouts
+from balancer.telemetry.columns import (
+    LISTENER_CONNECTIONS,
+    LISTENER_CONNECTIONS_RECLAIMED,
+    LISTENER_CONNECTIONS_TOTAL,
+)
+
+
+class ClientContext:
+    """`clients` are all that are open. While it is `draining`, every connection's next response is its last.
+    `date_line` is a Date field of this second, with its CRLF."""
+
+    __slots__ = ("_admission", "_clock", "_listener_cells", "clients", "date_line", "draining", "forwarding",
+                 "journal", "limits", "loop", "monotonic_ns", "proxy", "request_fields",
+                 "timeouts")  # fmt: skip
+
+    def __init__(
+        self,
+        proxy: ProxyContext,
+        journal: Journal,
+        *,
+        clock: Clock,
+        forwarding: Forwarding,
+        request_fields: FieldTable,
+        limits: Limits,
+        listener_cells: memoryview[int],
+    ) -> None:
+        self.proxy = proxy
+        self.journal = journal
+        self.loop: asyncio.AbstractEventLoop = proxy.loop
+        self.monotonic_ns = clock.monotonic_ns
+        self.timeouts: Timeouts = proxy.timeouts
+        self.forwarding = forwarding
+        self.request_fields = request_fields
+        self.limits = limits
+        self.clients: set[Client] = set()
+        self.draining = False
+        self.date_line = b""
+        self._clock = clock
+        self._admission = Admission(limits.max_connections, limits.connections_per_client, self.clients)
+        self._listener_cells = listener_cells
+        self.set_date()
+
+    def set_date(self) -> None:
+        """To be called at least once a second."""
+        self.date_line = f"Date: {formatdate(self._clock.wall(), usegmt=True)}\r\n".encode()
+
+    @property
+    def surplus(self) -> int:
+        """Clients beyond the limits on connections, which are being sent away."""
+        return len(self.clients) - self._admission.admitted
+
+    def opened(self, client: Client) -> Failure | None:
+        """Take in a new client; a failure where it is one too many, and to be sent away."""
+        clients = self.clients
+        clients.add(client)
+        cells = self._listener_cells
+        cells[LISTENER_CONNECTIONS] = len(clients)
+        cells[LISTENER_CONNECTIONS_TOTAL] += 1
+        refused = self._admission.admit(client, self.monotonic_ns())
+        cells[LISTENER_CONNECTIONS_RECLAIMED] += self._admission.take_reclaimed()
+        return refused
+
+    def closed(self, client: Client) -> None:
+        """The client's connection is gone."""
+        self.clients.discard(client)
+        self._admission.left(client)
+        self._listener_cells[LISTENER_CONNECTIONS] = len(self.clients)
+
+    def refusal(self, peer: Peer, failure: Failure, detail: str, head_only: bool) -> bytes:
+        """The response to what could not become an exchange, counted and logged. `head_only`: to HEAD."""
+        self.journal.refused(peer, failure, detail)
+        return render_failure(
+            failure,
+            detail,
+            date_line=self.date_line,
+            close=True,
+            as_json=False,
+            head_only=head_only,
+            request_id=b"",
+        )[0]

@@ -1,0 +1,184 @@
+"""The data plane of one worker: makes and holds its client connections, and sweeps them."""
+
+import asyncio
+import select
+from collections.abc import Callable, Sequence
+
+from balancer.clients.connection import ClientConnection
+from balancer.clients.context import ClientContext
+from balancer.clients.rescue import Rescue
+from balancer.clients.roles import Client
+from balancer.clock import Clock
+from balancer.lateness import Lateness, look_first
+from balancer.proxy.context import ProxyContext
+from balancer.proxy.exchange import Exchange
+from balancer.proxy.failure_record import FailureRecord
+from balancer.proxy.journal import Journal
+from balancer.proxy.limits import FOREVER_NS
+from balancer.proxy.membership import Membership, MemberState
+from balancer.proxy.overdue import deadline_passed, total_passed
+from balancer.proxy.router import Router
+
+
+class DataPlane:
+    """Makes client connections (`client_protocol`), and must be swept every quarter of a second.
+
+    Everything in here is for one event loop; nothing is locked.
+    """
+
+    __slots__ = ("_clients", "_clients_context", "_journal", "_late", "_lateness", "_looking", "_loop",
+                 "_monotonic_ns", "_released", "_rescue", "context", "membership", "router")  # fmt: skip
+
+    def __init__(
+        self,
+        clients: ClientContext,
+        context: ProxyContext,
+        membership: Membership,
+        journal: Journal,
+        clock: Clock,
+    ) -> None:
+        self.router: Router = context.router
+        self.membership = membership
+        self.context = context
+        self._clients_context = clients
+        self._journal = journal
+        self._loop: asyncio.AbstractEventLoop = context.loop
+        self._monotonic_ns = clock.monotonic_ns
+        self._clients: set[Client] = clients.clients
+        self._rescue = Rescue(self._clients, membership, context.loop, clock)
+        self._released: list[int] = []
+        self._lateness = Lateness()
+        self._late = False  # since what was last judged
+        self._looking = False  # the sweep before has found overdue clients, and what has come is being read
+
+    # --- the worker's calls
+
+    def client_protocol(self) -> asyncio.Protocol:
+        """The protocol for a newly accepted connection."""
+        # It is one by its methods, which is all that an event loop asks for.
+        return ClientConnection(self._clients_context)  # type: ignore[return-value]
+
+    def take_news(
+        self, pool_name: str, states: Sequence[MemberState], revision: int, *, starting: bool = False
+    ) -> None:
+        """What the supervisor says of a pool's upstreams (`Membership.apply`), and what follows for requests
+        that run."""
+        self.membership.apply(pool_name, states, revision, starting=starting)
+        self._rescue.look()
+
+    @property
+    def connections(self) -> int:
+        """Open client connections; 0 when drained."""
+        return len(self._clients)
+
+    def sweep(self, late_ns: int = 0) -> None:
+        """Hold everything to its deadline, and bring gauges up to date. Every 0.25 s, but `late_ns` late."""
+        now = self._monotonic_ns()
+        self._clients_context.set_date()
+        given_ns = self._lateness.swept(late_ns)
+        if given_ns:
+            self._late = True
+            self._give_back(given_ns)
+        overdue = [client for client in self._clients if _is_overdue(client, now)]
+        too_long: list[Client] = []
+        total_ns = self.context.timeouts.total_ns
+        if total_ns < FOREVER_NS:
+            too_long = [client for client in self._clients if client.exchange.exceeds(total_ns, now)]
+        if overdue or too_long or self._late:
+            if not self._looking:
+                self._looking = True
+                look_first(self._loop, self._judge, overdue, too_long, now)
+        else:
+            self.context.connector.sweep(now)
+            self._rescue.look()
+        self._poll_unread()
+        self._released += self.membership.sweep()
+        for route in self.router.routes:
+            route.flush()
+
+    def drain(self) -> None:
+        """Every connection's next response is its last; idle clients are closed after a short grace."""
+        self._clients_context.draining = True
+        for client in list(self._clients):
+            client.drain()
+
+    def abort_all(self) -> None:
+        """The time to drain is over: close everything now, visibly broken off."""
+        for client in list(self._clients):
+            client.cut_off()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of idle upstream connections and timers."""
+        self.context.connect_races.close()
+        self._rescue.close()
+        self.membership.close()
+        self.context.connector.close()
+        for route in self.router.routes:
+            route.flush()
+
+    def take_released(self) -> list[int]:
+        """Rows of upstreams that have left, to which nothing here writes any more, since last asked."""
+        released, self._released = self._released, []
+        return released
+
+    def take_failures(self) -> list[FailureRecord]:
+        """The newest errors made here since last asked, oldest first."""
+        return self._journal.take_failures()
+
+    # --- parts of the sweep
+
+    def _give_back(self, late_ns: int) -> None:
+        """This worker was late: whoever waits has so much more time."""
+        for client in self._clients:
+            client.deadline_ns += late_ns
+            client.exchange.deadline_ns += late_ns
+            client.exchange.late_ns += late_ns
+
+    def _judge(self, overdue: Sequence[Client], too_long: Sequence[Client], now: int) -> None:
+        """All is read that had come by `now`, when these were overdue, or their exchanges too long. Where
+        that took long itself, the next sweep shall judge."""
+        self._looking = False
+        if self._lateness.looked(self._monotonic_ns() - now):
+            self._late = True
+            return
+        for client in overdue:
+            if client in self._clients and _is_overdue(client, now):
+                if client.exchange.active:
+                    self._end(client.exchange, deadline_passed, now)
+                else:
+                    client.check_deadline(now)
+        for client in too_long:
+            if client in self._clients and client.exchange.exceeds(self.context.timeouts.total_ns, now):
+                self._end(client.exchange, total_passed, now)
+        late, self._late = self._late, False
+        self.context.connector.sweep(now, late=late)
+        self._rescue.look()
+
+    def _end(self, exchange: Exchange, how: Callable[[Exchange, int], None], now: int) -> None:
+        try:
+            how(exchange, now)
+        except Exception as error:
+            exchange.crashed(error)
+
+    def _poll_unread(self) -> None:
+        """Find peers that left while not being read: without reading, only polling tells."""
+        unread: dict[int, Callable[[int], None]] = {}
+        for client in self._clients:
+            if (fd := client.paused_fd) >= 0:
+                unread[fd] = client.peer_vanished
+            tunnel = client.exchange.tunnel
+            if tunnel is not None and (fd := tunnel.ended_fd) >= 0:
+                unread[fd] = tunnel.side_vanished
+        if not unread:
+            return
+        poll = select.poll()
+        for fd in unread:
+            poll.register(fd, select.POLLRDHUP)
+        for fd, events in poll.poll(0):
+            unread[fd](events)
+
+
+def _is_overdue(client: Client, now: int) -> bool:
+    exchange = client.exchange
+    return (exchange.deadline_ns if exchange.active else client.deadline_ns) < now

@@ -1,0 +1,226 @@
+"""Takes the responses of one connection apart: where each begins and ends, and who is told of it (L3).
+
+Behind `UpstreamConnection`, which hands it what arrives. It owns the boundaries of responses; what goes
+beyond them makes the connection unfit for another request.
+"""
+
+from balancer.connections.roles import ResponseReader
+from balancer.errors import (
+    MALFORMED_RESPONSE,
+    RESPONSE_TRUNCATED,
+    UPGRADE_FAILED,
+    UPSTREAM_CLOSED,
+    ProtocolError,
+)
+from balancer.http.chunked import ChunkedDecoder
+from balancer.http.framing import CHUNKED, NO_BODY, UNTIL_CLOSE
+from balancer.http.head import HEAD_END, ResponseHead, parse_response_head
+from balancer.http.patience import read_patiently
+
+INFORMATIONAL_LIMIT = 100  # 1xx responses to one request: an app that sends them without end never answers
+
+_START_KNOWN = 5  # bytes by which a head is known to begin with HTTP/
+
+# What comes next.
+HEAD, _BODY, _TUNNEL = range(3)
+
+
+class ResponseFraming:
+    """`reader` is who is told, None while nobody has asked; after a response `reusable` says whether another
+    request may follow. The methods that read raise ProtocolError at what cannot be right. Where `chunks.more`
+    is set, a read was too much for one turn of the loop, and `read(b"")` is to go on in the next."""
+
+    __slots__ = ("_buffer", "_count_limit", "_head_limit", "_informed", "_left", "_method",
+                 "_searched", "_upgrading", "chunks", "reader", "reusable", "state")  # fmt: skip
+
+    def __init__(self, head_limit: int, count_limit: int) -> None:
+        """The limits are those of a response's head: bytes, and fields."""
+        self._head_limit = head_limit
+        self._count_limit = count_limit
+        self.reader: ResponseReader | None = None
+        self.reusable = False
+        # for one response
+        self.state = HEAD
+        self._method = b""
+        self._upgrading = False
+        self._left = 0
+        self._informed = 0  # 1xx responses so far
+        self.chunks: ChunkedDecoder | None = None  # of a chunked body
+        self._buffer = b""
+        self._searched = 0  # bytes of it in which no line ends that was not looked at
+
+    def expect(self, reader: ResponseReader, method: bytes, upgrading: bool) -> None:
+        """The response to a request of this method comes next, for `reader`."""
+        self.reader = reader
+        self.reusable = False
+        self.state = HEAD
+        self._method = method
+        self._upgrading = upgrading
+        self._informed = 0
+
+    @property
+    def is_tunnel(self) -> bool:
+        """Whether the response was a 101."""
+        return self.state == _TUNNEL
+
+    def read(self, reader: ResponseReader, data: bytes) -> None:
+        """`data` has arrived."""
+        state = self.state
+        if state == HEAD:
+            self.read_head(reader, data)
+        elif state == _BODY:
+            self._read_body(reader, data)
+        else:
+            reader.tunnel_data(data)
+
+    def read_rest(self, reader: ResponseReader) -> None:
+        """Read all that was left for other turns: there will be none."""
+        while self.reader is reader and self.chunks is not None and self.chunks.more:
+            self._read_body(reader, b"")
+
+    def half_close(self, reader: ResponseReader) -> None:
+        """The upstream's FIN, while the connection can still be written to."""
+        if self.state == _TUNNEL:
+            reader.tunnel_half_closed()
+        elif self.state == _BODY and self._left == UNTIL_CLOSE:
+            self.end(reader, was_reset=False)  # now: the app may be slow to take the rest of the request
+
+    def end(self, reader: ResponseReader, *, was_reset: bool) -> None:
+        """Nothing more will come.
+
+        A response without a length ends where its connection does, but only by a FIN: what broke off is a
+        part of it, and nobody may take it for the whole (RFC 9112 section 8).
+        """
+        if self.state == _TUNNEL:
+            reader.tunnel_ended()
+        elif self.state == _BODY and self._left == UNTIL_CLOSE and not was_reset:
+            reader.response_body(b"", True, b"")
+        elif self.state == _BODY:
+            reader.upstream_failed(RESPONSE_TRUNCATED, "the connection broke off in the response body")
+        else:
+            how = "reset" if was_reset else "closed"
+            reader.upstream_failed(UPSTREAM_CLOSED, f"the connection was {how} before a response head")
+
+    def read_head(self, reader: ResponseReader, data: bytes) -> None:
+        """`data` has arrived while `state` is HEAD."""
+        searched = 0
+        if self._buffer:
+            data = self._buffer + data
+            searched = self._searched
+            self._buffer = b""
+        while True:
+            end = data.find(HEAD_END, searched) + 4
+            if end < 4 or end > self._head_limit:
+                head = None
+            else:
+                try:
+                    head = parse_response_head(
+                        data if end == len(data) else data[:end], self._method, self._count_limit
+                    )
+                except ProtocolError:
+                    head = None
+            if head is None:  # not whole, or not exact
+                read = None
+                if (
+                    end >= 4
+                    or searched < _START_KNOWN
+                    or len(data) > self._head_limit
+                    or data.find(b"\n", searched) >= 0
+                ):
+                    read = read_patiently(data, self._method, self._head_limit, self._count_limit)
+                if read is None:
+                    self._buffer = data
+                    self._searched = max(len(data) - 3, 0)
+                    return
+                head, end = read
+            if head.status >= 200:
+                break
+            if head.status == 101:
+                self._switch(reader, head, data[end:])
+                return
+            self._informed += 1
+            if self._informed > INFORMATIONAL_LIMIT:
+                raise ProtocolError(MALFORMED_RESPONSE, f"more than {INFORMATIONAL_LIMIT} 1xx responses")
+            reader.informational(head)
+            data = data[end:]
+            searched = 0
+            if not data or self.reader is not reader:
+                return
+        if head.length == len(data) - end:  # all of it is here, as nearly always
+            self.reusable = head.keep_alive
+            reader.response(head, data[end:], True)
+            return
+        self._begin_body(reader, head, data, end)
+
+    def _begin_body(self, reader: ResponseReader, head: ResponseHead, data: bytes, end: int) -> None:
+        length = head.length
+        left = len(data) - end
+        self.reusable = head.keep_alive
+        if length >= NO_BODY:
+            if left > length:
+                # Surplus: nobody asked for it. This response is whole, the connection is not trusted again.
+                self.reusable = False
+                reader.response(head, data[end : end + length], True)
+            elif left == length:
+                reader.response(head, data[end:] if left else b"", True)
+            else:
+                self.state = _BODY
+                self._left = length - left
+                reader.response(head, data[end:] if left else b"", False)
+            return
+        self.state = _BODY
+        self._left = length
+        if length == UNTIL_CLOSE:
+            self.reusable = False
+            reader.response(head, data[end:], False)
+            return
+        chunks = self.chunks = ChunkedDecoder(MALFORMED_RESPONSE, self._head_limit, patient=True)
+        body = b""
+        fault: ProtocolError | None = None
+        if left:
+            try:
+                body = chunks.feed(data[end:])
+            except ProtocolError as error:
+                # It is raised after the head has been passed on, so that the client sees that it is cut off.
+                fault = error
+        if chunks.surplus:
+            self.reusable = False
+        if chunks.done and not chunks.trailers:
+            reader.response(head, body, True)
+            return
+        reader.response(head, body, False)
+        if fault is not None and self.reader is reader:
+            raise fault
+        if chunks.done and self.reader is reader:
+            reader.response_body(b"", True, chunks.trailers)
+
+    def _read_body(self, reader: ResponseReader, data: bytes) -> None:
+        left = self._left
+        if left > 0:
+            size = len(data)
+            if size < left:
+                self._left = left - size
+                reader.response_body(data, False, b"")
+            elif size == left:
+                reader.response_body(data, True, b"")
+            else:
+                self.reusable = False
+                reader.response_body(data[:left], True, b"")
+        elif left == CHUNKED:
+            chunks = self.chunks
+            assert chunks is not None
+            body = chunks.feed(data)
+            if chunks.done:
+                if chunks.surplus:
+                    self.reusable = False
+                reader.response_body(body, True, chunks.trailers)
+            elif body:
+                reader.response_body(body, False, b"")
+        else:
+            reader.response_body(data, False, b"")
+
+    def _switch(self, reader: ResponseReader, head: ResponseHead, data: bytes) -> None:
+        if not (self._upgrading and head.websocket):
+            raise ProtocolError(UPGRADE_FAILED, "101 without an agreed upgrade")
+        self.state = _TUNNEL
+        reader.switched(head, data)

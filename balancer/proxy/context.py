@@ -1,0 +1,44 @@
+"""What all exchanges of a worker share."""
+
+import asyncio
+from collections.abc import Callable
+
+from balancer.clock import Clock
+from balancer.connections.connector import Connector
+from balancer.http.forwarding import RequestIds
+from balancer.proxy.delay_queue import DelayQueue
+from balancer.proxy.dialling import CONNECT_RACE_DELAY, Dialling
+from balancer.proxy.limits import Timeouts
+from balancer.proxy.loops import Loops
+from balancer.proxy.replay import ReplayMemory
+from balancer.proxy.router import Router
+
+
+class ProxyContext:
+    """Built once per worker. `report` is told of our own bugs."""
+
+    __slots__ = ("connect_races", "connector", "loop", "loops", "monotonic_ns", "replay_memory", "report",
+                 "request_ids", "router", "timeouts")  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        router: Router,
+        connector: Connector,
+        loops: Loops,
+        request_ids: RequestIds,
+        timeouts: Timeouts,
+        report: Callable[[Exception], None],
+    ) -> None:
+        self.loop = loop
+        self.monotonic_ns = clock.monotonic_ns
+        self.router = router
+        self.connector = connector
+        self.loops = loops
+        self.request_ids = request_ids
+        self.timeouts = timeouts
+        self.report = report
+        self.replay_memory = ReplayMemory()
+        self.connect_races: DelayQueue[Dialling] = DelayQueue(loop, clock, CONNECT_RACE_DELAY, Dialling.race)

@@ -1,0 +1,80 @@
+"""Where a worker notes what its exchanges came to: the access log, and the errors that were made here."""
+
+from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
+
+from collections import deque
+from collections.abc import Callable
+
+from balancer.clock import Clock
+from balancer.errors import FAILURES, FIRST_BYTE_TIMEOUT, Failure
+from balancer.http.forwarding import Peer
+from balancer.proxy.failure_record import (
+    FailureNote,
+    FailureRecord,
+    exchange_failure,
+    late_in_words,
+    refusal_failure,
+)
+from balancer.proxy.record import exchange_record, refusal_record
+from balancer.proxy.state import ExchangeState
+from balancer.telemetry.access_log import RecordSink
+from balancer.telemetry.columns import WORKER_LOCAL_RESPONSES
+
+# What the admin API shows of errors; one worker's part is taken four times a second.
+_FAILURES_KEPT = 200
+_WARN_EVERY_NS = 60_000_000_000
+_LOCAL_COLUMN: dict[str, int] = {
+    failure.reason: WORKER_LOCAL_RESPONSES + column for column, failure in enumerate(FAILURES)
+}
+
+
+class Journal:
+    """`records` is the access log; where that is not `enabled`, `exchange_ended` need not be called."""
+
+    __slots__ = ("_clock", "_failures", "_warn", "_warned", "_worker_cells", "records")
+
+    def __init__(
+        self,
+        records: RecordSink,
+        worker_cells: memoryview[int],
+        clock: Clock,
+        warn: Callable[[str, str], object],
+    ) -> None:
+        """`warn` tells the operator; its second argument names what all workers together tell only once."""
+        self.records = records
+        self._worker_cells = worker_cells
+        self._clock = clock
+        self._warn = warn
+        self._warned = -1  # the last minute in which the operator was told of a first-byte timeout
+        self._failures: deque[FailureNote] = deque(maxlen=_FAILURES_KEPT)
+
+    def exchange_ended(self, exchange: ExchangeState, duration: int) -> None:
+        """`duration` in ns."""
+        self.records.append(exchange_record(exchange, duration, self._clock.wall()))
+
+    def exchange_failed(self, exchange: ExchangeState, failure: Failure, detail: str) -> None:
+        """A response was made here, or broken off here."""
+        self._count(failure)
+        self._failures.append(exchange_failure(exchange, failure, detail, self._clock.wall()))
+        if failure is FIRST_BYTE_TIMEOUT:
+            minute = self._clock.monotonic_ns() // _WARN_EVERY_NS
+            if minute != self._warned:
+                self._warned = minute
+                self._warn(late_in_words(exchange, detail), f"first-byte timeout, minute {minute}")
+
+    def refused(self, peer: Peer, failure: Failure, detail: str) -> None:
+        """What did not become an exchange was answered here."""
+        self._count(failure)
+        wall = self._clock.wall()
+        self._failures.append(refusal_failure(peer, failure, detail, wall))
+        if self.records.enabled:
+            self.records.append(refusal_record(peer, failure, wall))
+
+    def take_failures(self) -> list[FailureRecord]:
+        """The newest errors made here since last asked, oldest first."""
+        failures = [note.in_words() for note in self._failures]
+        self._failures.clear()
+        return failures
+
+    def _count(self, failure: Failure) -> None:
+        self._worker_cells[_LOCAL_COLUMN[failure.reason]] += 1

@@ -1,0 +1,75 @@
+"""What is known of one exchange, for those who judge, describe or log it, and how they may end it."""
+
+from abc import abstractmethod
+
+from balancer.errors import Failure, Outcome
+from balancer.http.head import ResponseHead
+from balancer.proxy.attempt import Attempt
+from balancer.proxy.connecting import Connecting, FailedAttempt
+from balancer.proxy.context import ProxyContext
+from balancer.proxy.limits import FOREVER_NS
+from balancer.proxy.replay import Replay
+from balancer.proxy.roles import AttemptOwner, ClientSide
+from balancer.proxy.router import Route
+from balancer.proxy.tunnel import Tunnel
+from balancer.upstreams.upstream import Upstream
+
+
+class ExchangeState(AttemptOwner):
+    """Times are in ns on the monotonic clock; `deadline_ns` is looked at by the sweep."""
+
+    __slots__ = ("active", "attempt", "connecting", "context", "failure", "holds", "informed", "late_ns",
+                 "own_answer", "own_attempt", "refused", "replay", "request_bytes", "response_begun",
+                 "response_bytes", "route", "started_ns", "status", "tunnel", "unjudged",
+                 "upstream_paused")  # fmt: skip
+
+    route: Route
+
+    def __init__(self, client: ClientSide, context: ProxyContext) -> None:
+        # for the client side's life
+        self.client = client
+        self.peer = client.peer
+        self.context = context
+        self.connecting = Connecting(self, context)
+        self.own_attempt = Attempt(self, self.connecting, context)  # the last one that was begun
+        self.replay = Replay(context.replay_memory)
+        # for one exchange
+        self.active = False
+        self.deadline_ns = FOREVER_NS
+        self.started_ns = 0
+        self.late_ns = 0  # by how much the worker was late since then
+        self.attempt: Attempt | None = None  # holding an upstream connection
+        self.tunnel: Tunnel | None = None
+        self.request_id = b""
+        self.request_whole = True  # the client has sent all of it
+        self.request_trailers = b""
+        self.request_bytes = 0
+        self.unsent = ()  # while there is no connection
+        self.upstream_paused = False
+        self.response_begun = False  # bytes of the final response have gone to the client
+        self.informed = False  # bytes of any response have come, an informational one too
+        self.response_bytes = 0
+        self.status = 0
+        self.failure: Failure | None = None
+        # for attempts that did not succeed; while it `holds` anything of these, or of `replay`
+        self.holds = False
+        self.unjudged: tuple[FailedAttempt, ...] = ()  # they failed with a connection
+        self.refused = False  # an upstream answered with an error, for which another one was asked
+        # That answer, whole: passed on if no better one comes.
+        self.own_answer: tuple[ResponseHead, bytes, Upstream] | None = None
+
+    def exceeds(self, total_ns: int, now_ns: int) -> bool:
+        """Whether it runs, and has taken longer than `total_ns`; what the worker was late does not count."""
+        return self.active and now_ns - self.started_ns - self.late_ns > total_ns
+
+    @abstractmethod
+    def let_go(self, outcome: Outcome, close_reason: str) -> None:
+        """Give up the attempt or the dials, whichever there are; `close_reason` is one of CLOSE_REASONS."""
+
+    @abstractmethod
+    def client_failed(self, failure: Failure, detail: str) -> None:
+        """The client broke its request, or is too slow."""
+
+    @abstractmethod
+    def client_gone(self) -> None:
+        """The client has left."""

@@ -1,1 +1,1 @@
-"""The way of a request: client connection, exchange, attempt, relay."""
+"""The way of a request between its two sides: exchange, attempt, retries, tunnels (L4)."""

@@ -16,7 +16,7 @@ from balancer.errors import StartupError
 MOST_ADMIN = 100  # connections to the admin listener
 
 # For what is no client: listeners, idle upstream connections, and surplus clients on their way out (up to
-# 100 a worker, see `proxy.client_connection`).
+# 100 a worker, see `clients.connection`).
 RESERVE = 200
 
 

@@ -23,6 +23,7 @@ LAYERS: dict[str, int] = {
     "http": 1,
     "upstreams": 1,
     "config": 1,
+    "spec": 1,
     "policies": 2,
     "telemetry": 2,
     "pools": 3,
@@ -58,6 +59,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "typer": frozenset(["cli", "demo", "console"]),
     "rich": frozenset(["cli", "demo", "console"]),
     "httptools": frozenset(["http"]),
+    "msgspec": frozenset(["spec"]),
     "orjson": frozenset(["http", "telemetry", "runtime", "admin", "config"]),
     "uvloop": frozenset(["runtime", "cli", "demo"]),
 }

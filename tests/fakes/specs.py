@@ -1,0 +1,183 @@
+"""Specs as tests want them: defaults of their own, changes in the words of the settings, times in seconds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from balancer.config.forwarded import ONLY_PROXIES_MAY_SEND
+from balancer.spec.worker import (
+    FOREVER_NS,
+    AccessLogSpec,
+    AdaptiveSpec,
+    ForwardedSpec,
+    KeepaliveSpec,
+    Limits,
+    ListenerSpec,
+    OutlierSpec,
+    PolicySpec,
+    PoolSpec,
+    QueueSpec,
+    RetryRules,
+    RouteSpec,
+    StickySpec,
+    Timeouts,
+    WorkerSpec,
+)
+
+VIA = "balancer-0123abcd"  # the instance's name
+Changes = Mapping[str, Any]
+
+_STICKY: Changes = {
+    "app_cookie": "",
+    "cookie": "balancer_sticky",
+    "secret": "",
+    "path": "/",
+    "domain": "",
+    "max_age": 0,
+    "secure": False,
+    "http_only": True,
+    "same_site": "lax",
+}
+_RETRY: Changes = {
+    "max_attempts": 3,
+    "statuses": [502, 503, 504],
+    "methods": ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"],
+    "budget_ratio": 0.2,
+    "budget_min_per_second": 10.0,
+    "replay_bytes": 65536,
+}
+_KEEPALIVE: Changes = {
+    "max_idle": 64,
+    "idle_timeout": 4.0,
+    "max_requests": 0,
+    "max_lifetime": 0.0,
+    "learn": True,
+}
+_TIMEOUTS: Changes = {
+    "connect": 1.0,
+    "first_byte": 30.0,
+    "idle": 60.0,
+    "total": 0.0,
+    "request_head": 10.0,
+    "client_idle": 60.0,
+    "tunnel_idle": 3600.0,
+}
+_LIMITS: Changes = {
+    "max_connections": 20000,
+    "connections_per_client": 0,
+    "header_bytes": 65536,
+    "header_count": 200,
+    "uri_bytes": 8192,
+    "body_bytes": 0,
+}
+
+
+def retry_rules(**changes: Any) -> RetryRules:
+    """As the settings have them."""
+    values = {**_RETRY, **changes}
+    floor = values.pop("budget_min_per_second")
+    values["statuses"] = frozenset(values["statuses"])
+    values["methods"] = frozenset(method.encode() for method in values["methods"])
+    return RetryRules(budget_floor=floor, **values)
+
+
+def keepalive(**changes: Any) -> KeepaliveSpec:
+    """As the settings have it."""
+    values = {**_KEEPALIVE, **changes}
+    idle_timeout, max_lifetime = values.pop("idle_timeout"), values.pop("max_lifetime")
+    return KeepaliveSpec(idle_timeout_ns=_timeout(idle_timeout), max_lifetime_ns=_ns(max_lifetime), **values)
+
+
+def pool_spec(
+    name: str = "default",
+    *,
+    policy: str = "round_robin",
+    policy_options: Changes | None = None,
+    hash_key: str = "client_ip",
+    panic: bool = True,
+    slow_start: float = 0.0,
+    checked_within: float = 0.0,
+    keepalive: Changes | None = None,
+    retry: Changes | None = None,
+    queue: Changes | None = None,
+    adaptive: Changes | None = None,
+    outlier: Changes | None = None,
+    sticky: Changes | None = None,
+) -> PoolSpec:
+    """A pool without queue, adaptive limits, outlier detection and sticky sessions, unless they are given:
+    `adaptive` and `outlier` with `enabled`, a queue with `size`."""
+    queue = {"size": 0, "timeout": 5.0, **(queue or {})}
+    return PoolSpec(
+        name=name,
+        policy=PolicySpec(name=policy, options=tuple((policy_options or {}).items())),
+        hash_key=hash_key,
+        panic=panic,
+        slow_start_ns=_ns(slow_start),
+        checked_within_ns=_ns(checked_within),
+        keepalive=_keepalive(keepalive),
+        retry=retry_rules(**(retry or {})),
+        queue=QueueSpec(**queue) if queue["size"] else None,
+        adaptive=_where_enabled(AdaptiveSpec, {"min_limit": 1, "max_limit": 10000}, adaptive),
+        outlier=_where_enabled(OutlierSpec, {"consecutive_5xx": 5, "consecutive_failures": 3}, outlier),
+        sticky=None if sticky is None else _sticky(sticky),
+    )
+
+
+def _keepalive(changes: Changes | None) -> KeepaliveSpec:
+    return keepalive(**(changes or {}))
+
+
+def _where_enabled(kind: Any, defaults: Changes, changes: Changes | None) -> Any:
+    given = dict(changes or {})
+    return kind(**{**defaults, **given}) if given.pop("enabled", False) else None
+
+
+def _sticky(changes: Changes) -> StickySpec:
+    values = {**_STICKY, **changes}
+    return StickySpec(
+        **{k: v.encode() if k in ("secret", "cookie", "app_cookie") else v for k, v in values.items()}
+    )
+
+
+def worker_spec(
+    *pools: PoolSpec,
+    workers: int = 1,
+    timeouts: Changes | None = None,
+    limits: Changes | None = None,
+    trusted_proxies: Sequence[str] = (),
+    via: str = VIA,
+    request_trailers: bool = False,
+    forwarded: Changes | None = None,
+    access_log: Changes | None = None,
+) -> WorkerSpec:
+    """A worker with a route to each pool, of the same name; without any, to one pool, `default`."""
+    pools = pools or (pool_spec(),)
+    names = {"told": [name.lower() for name in ONLY_PROXIES_MAY_SEND], "kept": (), **(forwarded or {})}
+    seconds = {**_TIMEOUTS, **(timeouts or {})}
+    connect = seconds.pop("connect")
+    return WorkerSpec(
+        workers=workers,
+        log_level="info",
+        access_log=AccessLogSpec(**{"enabled": True, "sample": 1.0, **(access_log or {})}),
+        via=via,
+        drain=25.0,
+        listener=ListenerSpec(
+            name="0.0.0.0:8080",
+            timeouts=Timeouts(
+                connect=connect or None, **{f"{name}_ns": _timeout(value) for name, value in seconds.items()}
+            ),
+            limits=Limits(**{**_LIMITS, **(limits or {})}),
+            trusted_proxies=tuple(trusted_proxies),
+            forwarded=ForwardedSpec(told=tuple(names["told"]), kept=tuple(names["kept"])),
+            request_trailers=request_trailers,
+        ),
+        routes=tuple(RouteSpec(name=pool.name, pool=pool.name) for pool in pools),
+        pools=pools,
+    )
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1e9)
+
+
+def _timeout(seconds: float) -> int:
+    return _ns(seconds) if seconds else FOREVER_NS

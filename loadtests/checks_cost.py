@@ -24,7 +24,7 @@ import uvloop
 from balancer.clock import SystemClock
 from balancer.health.active import ActiveChecks
 from balancer.health.probe import Probes
-from balancer.health.settings import CheckSettings
+from balancer.spec.instance import CheckSpec
 
 REPLICA_PROCESSES = 2
 SPARE_FILES = 200
@@ -124,7 +124,7 @@ async def measure(ports: Sequence[int], interval: float, seconds: float) -> tupl
     """The seconds until all were checked once, and the usage when `seconds` begin and end."""
     loop = asyncio.get_running_loop()
     timeout = min(1.0, interval)
-    settings = CheckSettings(
+    settings = CheckSpec(
         path="/", interval=interval, timeout=timeout, rise=2, fall=2, expect=((200, 399),), body="", port=0,
         headers=(), drain_status=0,
     )  # fmt: skip

@@ -29,6 +29,7 @@ from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.samples import WorkerSample
 from balancer.telemetry.segment import Segment
+from tests.fakes.specs import pool_spec
 
 WORKERS = 2
 POOL = "default"
@@ -71,7 +72,7 @@ class Outliers:
 def build(segment: Segment, count: int) -> Instance:
     """An instance with one pool, whose upstreams have all had requests on both workers."""
     ledger = Ledger(segment)
-    pool = PoolState(POOL, ledger.row(Kind.POOL, POOL), {"policy": "random"}, True, is_checked=True)
+    pool = PoolState(pool_spec(POOL), ledger.row(Kind.POOL, POOL), is_checked=True)
     pages = [segment.page(ledger.take_page()) for _ in range(WORKERS)]
     for number in range(count):
         host = f"10.0.{number // 250}.{number % 250}"

@@ -14,7 +14,7 @@ from balancer.http.forwarding import Forwarding, Peer
 from balancer.http.responses import render_failure
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.journal import Journal
-from balancer.proxy.limits import Limits, Timeouts
+from balancer.spec.worker import Limits, Timeouts
 from balancer.telemetry.columns import (
     LISTENER_CONNECTIONS,
     LISTENER_CONNECTIONS_RECLAIMED,

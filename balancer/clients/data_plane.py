@@ -10,14 +10,14 @@ from balancer.clients.rescue import Rescue
 from balancer.clients.roles import Client
 from balancer.clock import Clock
 from balancer.lateness import Lateness, look_first
+from balancer.messages import FailureRecord, PoolUpdate
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.exchange import Exchange
-from balancer.proxy.failure_record import FailureRecord
 from balancer.proxy.journal import Journal
-from balancer.proxy.limits import FOREVER_NS
-from balancer.proxy.membership import Membership, MemberState
+from balancer.proxy.membership import Membership
 from balancer.proxy.overdue import deadline_passed, total_passed
 from balancer.proxy.router import Router
+from balancer.spec.worker import FOREVER_NS
 
 
 class DataPlane:
@@ -58,12 +58,10 @@ class DataPlane:
         # It is one by its methods, which is all that an event loop asks for.
         return ClientConnection(self._clients_context)  # type: ignore[return-value]
 
-    def take_news(
-        self, pool_name: str, states: Sequence[MemberState], revision: int, *, starting: bool = False
-    ) -> None:
+    def take_news(self, news: PoolUpdate) -> None:
         """What the supervisor says of a pool's upstreams (`Membership.apply`), and what follows for requests
         that run."""
-        self.membership.apply(pool_name, states, revision, starting=starting)
+        self.membership.apply(news)
         self._rescue.look()
 
     @property

@@ -4,12 +4,13 @@ Without it nothing would tell why an app that redirects http to https does so fo
 front that ends TLS is not in TRUSTED_PROXIES.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from ipaddress import IPv6Address, ip_address
-from typing import Any
 
 from balancer.clock import Clock
 from balancer.http.fields import Field
+from balancer.messages import LogLine, Tell
+from balancer.spec.worker import Level
 
 # Proxies of one's own mostly have private addresses; from the internet anybody sends these fields.
 _PRIVATE_NETWORKS = 100
@@ -24,7 +25,7 @@ class UntrustedPeers:
 
     __slots__ = ("_clock", "_public_ns", "_said", "_tell", "_trusts_others")
 
-    def __init__(self, tell: Callable[[dict[str, Any]], object], clock: Clock, trusts_others: bool) -> None:
+    def __init__(self, tell: Tell, clock: Clock, trusts_others: bool) -> None:
         self._tell = tell
         self._clock = clock
         self._trusts_others = trusts_others
@@ -46,9 +47,9 @@ class UntrustedPeers:
             return
         else:
             self._said.add(network)
-        level = "info" if ip.is_global else "warning"
+        level: Level = "info" if ip.is_global else "warning"
         once = f"not trusted: {network}"
-        self._tell({"type": "log", "level": level, "message": self._text(address, sent), "once": once})
+        self._tell(LogLine(level=level, message=self._text(address, sent), once=once))
 
     def _text(self, address: str, sent: Sequence[Field]) -> str:
         names = list(

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from balancer.clock import Clock
 from balancer.connections.intake import Turns
-from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool, KeepaliveSettings
+from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool
 from balancer.connections.roles import UpstreamSide
 from balancer.connections.several import STAGGER, first_to_connect
 from balancer.connections.upstream_connection import UpstreamConnection
@@ -22,6 +22,7 @@ from balancer.errors import (
     Outcome,
 )
 from balancer.lateness import look_first
+from balancer.spec.worker import KeepaliveSpec
 from balancer.telemetry.columns import (
     CONNECT_FAILURE_REASONS,
     UPSTREAM_CONNECT_FAILURES,
@@ -83,7 +84,7 @@ class Connector:
         # Closing, with the last bytes on their way: an upstream that reads nothing would keep them for ever.
         self._closing: deque[tuple[int, UpstreamSide]] = deque()
 
-    def add(self, upstream: Upstream, settings: KeepaliveSettings) -> None:
+    def add(self, upstream: Upstream, settings: KeepaliveSpec) -> None:
         """Keep connections to this upstream from now on."""
         self._pools[upstream] = KeepalivePool(upstream, settings, self._clock)
 

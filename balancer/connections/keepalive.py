@@ -1,26 +1,13 @@
 """Idle reusable connections of one upstream: a stack, the warmest on top."""
 
-from dataclasses import dataclass
-
 from balancer.clock import Clock
 from balancer.connections.idle_time import IdleTime
 from balancer.connections.roles import IdleOwner, UpstreamSide
+from balancer.spec.worker import KeepaliveSpec
 from balancer.telemetry.columns import CLOSE_REASONS, UPSTREAM_CLOSES, UPSTREAM_IDLE, UPSTREAM_REUSES
 from balancer.upstreams.upstream import Upstream
 
 CLOSE_COLUMN: dict[str, int] = {reason: UPSTREAM_CLOSES + i for i, reason in enumerate(CLOSE_REASONS)}
-
-
-@dataclass(frozen=True, slots=True)
-class KeepaliveSettings:
-    """`max_idle` per upstream and worker; times in nanoseconds; 0 in `max_requests` and `max_lifetime_ns`
-    means no bound. `learn`: keep below the upstream's own idle timeout."""
-
-    max_idle: int
-    idle_timeout_ns: int
-    max_requests: int
-    max_lifetime_ns: int
-    learn: bool
 
 
 class KeepalivePool(IdleOwner):
@@ -37,7 +24,7 @@ class KeepalivePool(IdleOwner):
     __slots__ = ("_careful_ns", "_cells", "_clock", "_generation", "_idle", "_idle_time", "_reuses",
                  "_settings", "_usable_ns", "upstream")  # fmt: skip
 
-    def __init__(self, upstream: Upstream, settings: KeepaliveSettings, clock: Clock) -> None:
+    def __init__(self, upstream: Upstream, settings: KeepaliveSpec, clock: Clock) -> None:
         self.upstream = upstream
         self._clock = clock
         self._settings = settings

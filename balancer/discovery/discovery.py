@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import Generic, Protocol
 
 from balancer.clock import Clock
-from balancer.config.upstream_spec import DnsSpec
 from balancer.discovery.dns import DnsSource, MembersDoor
 from balancer.discovery.lookup import Resolver
 from balancer.discovery.names import AddressDoor, NamedT, NamedT_contra, NameSource
 from balancer.discovery.source import TIMEOUT, Source
+from balancer.spec.instance import NameSpec
 
 
 class Doors(AddressDoor[NamedT_contra], MembersDoor, Protocol[NamedT_contra]):
@@ -48,7 +48,7 @@ class Discovery(Generic[NamedT]):
             self._sources.append(source)
             self._names |= dict.fromkeys(group, source)
 
-    def watch_dns(self, pool: str, spec: DnsSpec) -> None:
+    def watch_dns(self, pool: str, spec: NameSpec) -> None:
         """Keep the members of this entry of a pool current."""
         self._sources.append(DnsSource(pool, spec, self._doors, self._resolver, self._log, self._timeout))
 

@@ -6,10 +6,10 @@ from ipaddress import ip_address
 from typing import Protocol
 
 from balancer.config.address import join_host_port
-from balancer.config.upstream_spec import DnsSpec
 from balancer.discovery.lookup import Resolver
 from balancer.discovery.member import Member
 from balancer.discovery.source import TIMEOUT, Source
+from balancer.spec.instance import NameSpec
 
 
 class MembersDoor(Protocol):
@@ -32,7 +32,7 @@ class DnsSource(Source):
     def __init__(
         self,
         pool: str,
-        spec: DnsSpec,
+        spec: NameSpec,
         door: MembersDoor,
         resolver: Resolver,
         log: logging.Logger,

@@ -22,9 +22,10 @@ from balancer.health.doors import Doors, UpstreamT
 from balancer.health.durations import Durations
 from balancer.health.probe import OpenProbe
 from balancer.health.result import CheckResult, Reply
-from balancer.health.settings import MOST_TIMEOUTS, CheckSettings
+from balancer.health.settings import MOST_TIMEOUTS
 from balancer.health.silence import Reading
 from balancer.health.watch import NEVER, Watch
+from balancer.spec.instance import CheckSpec
 
 # Checks running at a time, of all pools; more wait in order. Those that have timed out do not count. 1,000
 # upstreams that are checked every 2 s, and all hang for a TIMEOUT of 1 s, are 500 at a time.
@@ -81,7 +82,7 @@ class ActiveChecks(Generic[UpstreamT]):
         self._first.update(watch for watch in self._watches.values() if watch.upstream.address)
         self._due(list(self._watches.values()))
 
-    def add(self, upstream: UpstreamT, settings: CheckSettings, *, draining: bool = False) -> None:
+    def add(self, upstream: UpstreamT, settings: CheckSpec, *, draining: bool = False) -> None:
         """Check this upstream from now on; the first time at once.
 
         `draining` says what its app has announced, if it was removed for a while.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from balancer.health.result import Reply, Result
-from balancer.health.settings import CheckSettings
+from balancer.spec.instance import CheckSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,7 @@ class Asked:
     """What was asked, and of whom: the upstream `name`, and whether it has passed a check since it has been
     where it is now."""
 
-    settings: CheckSettings
+    settings: CheckSpec
     name: str
     has_passed: bool
 

@@ -1,10 +1,10 @@
 """What a response to a check means (L4): pure."""
 
 from balancer.health.result import Reply, Result
-from balancer.health.settings import CheckSettings
+from balancer.spec.instance import CheckSpec
 
 
-def judge(settings: CheckSettings, status: int, body: bytes) -> Reply:
+def judge(settings: CheckSpec, status: int, body: bytes) -> Reply:
     """Judge a response by its status and, where BODY is set, by the start of its body."""
     on = f"{status} on {settings.shown_path}"
     if settings.announces_drain(status):

@@ -1,19 +1,10 @@
 """Outlier ejections (L4): whether a suspect is ejected, and for how long. Pure; the supervisor acts on it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from balancer.spec.instance import EjectionSpec
 from balancer.upstreams.conduct import Spared
 from balancer.upstreams.state import AdminState, Cause, HasState, others_left
-
-
-@dataclass(frozen=True, slots=True)
-class EjectionSettings:
-    """Times in seconds; `max_percent` of a pool's upstreams."""
-
-    time: float
-    max_time: float
-    max_percent: int
 
 
 def spared(suspect: HasState, members: Sequence[HasState], max_percent: int) -> Spared | None:
@@ -38,23 +29,23 @@ class Sentence:
     readmission without another ejection takes one off n.
     """
 
-    __slots__ = ("_readmitted_ns", "_settings", "_until_ns", "in_a_row")
+    __slots__ = ("_readmitted_ns", "_spec", "_until_ns", "in_a_row")
 
-    def __init__(self, settings: EjectionSettings) -> None:
-        self._settings = settings
+    def __init__(self, spec: EjectionSpec) -> None:
+        self._spec = spec
         self.in_a_row = 0
         self._until_ns = 0
         self._readmitted_ns: int | None = None  # the end of its last probation
 
     def begin(self, now_ns: int) -> float:
         """It is ejected; for so many seconds."""
-        settings = self._settings
+        spec = self._spec
         if self._readmitted_ns is not None:
-            good = int((now_ns - self._readmitted_ns) / 1e9 / settings.time)
+            good = int((now_ns - self._readmitted_ns) / 1e9 / spec.time)
             self.in_a_row = max(0, self.in_a_row - good)
             self._readmitted_ns = None
         self.in_a_row += 1
-        seconds = min(settings.max_time, settings.time * self.in_a_row)
+        seconds = min(spec.max_time, spec.time * self.in_a_row)
         self._until_ns = now_ns + round(seconds * 1e9)
         return seconds
 

@@ -12,7 +12,7 @@ from balancer.health.line import Line
 from balancer.health.request import render_check
 from balancer.health.result import Reply, Result
 from balancer.health.room import Room, Tenant
-from balancer.health.settings import CheckSettings
+from balancer.spec.instance import CheckSpec
 
 # Every so many checks one starts on a fresh connection, so that a replica that serves its old connections
 # only is noticed. The old one is closed before: where no new one can be had, the checks after it fail too.
@@ -33,7 +33,7 @@ class Probe(Protocol):
         """Close its connection."""
 
 
-OpenProbe: TypeAlias = Callable[[str, CheckSettings], Probe]
+OpenProbe: TypeAlias = Callable[[str, CheckSpec], Probe]
 
 
 class HttpProbe(Tenant):
@@ -48,7 +48,7 @@ class HttpProbe(Tenant):
                  "_where")  # fmt: skip
 
     def __init__(
-        self, name: str, settings: CheckSettings, via: str, room: Room, loop: asyncio.AbstractEventLoop
+        self, name: str, settings: CheckSpec, via: str, room: Room, loop: asyncio.AbstractEventLoop
     ) -> None:
         self._name = name
         self._room = room
@@ -137,5 +137,5 @@ class Probes:
         self._room = Room(most)
         self._loop = asyncio.get_running_loop()
 
-    def __call__(self, name: str, settings: CheckSettings) -> HttpProbe:
+    def __call__(self, name: str, settings: CheckSpec) -> HttpProbe:
         return HttpProbe(name, settings, self._via, self._room, self._loop)

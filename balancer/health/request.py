@@ -4,7 +4,7 @@ import re
 from urllib.parse import quote
 
 from balancer import __version__
-from balancer.health.settings import CheckSettings
+from balancer.spec.instance import CheckSpec
 
 # What RFC 3986 allows in a path, and what it allows besides in a query; a % that begins an escape is one.
 _IN_PATH = "/-._~!$&'()*+,;=:@%"
@@ -12,7 +12,7 @@ _IN_QUERY = _IN_PATH + "?"
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
-def render_check(name: str, settings: CheckSettings, via: str) -> bytes:
+def render_check(name: str, settings: CheckSpec, via: str) -> bytes:
     """A GET for the upstream `name`; `via` is the instance's name, "" for no Via."""
     # Host is the upstream's name, as in the settings: an address would not get far with virtual hosts.
     ours = {"Host": name, "User-Agent": f"balancer-check/{__version__}", "Accept": "*/*"}

@@ -8,9 +8,9 @@ from typing import Generic
 from balancer.health.doors import UpstreamT
 from balancer.health.probe import Probe
 from balancer.health.result import CheckResult, Reply
-from balancer.health.settings import CheckSettings
 from balancer.health.silence import Reading, Silence
 from balancer.health.verdict import Verdict
+from balancer.spec.instance import CheckSpec
 
 NEVER = 1 << 63  # nanoseconds
 _NOWHERE = ("", 0)  # where the first check has yet to go
@@ -24,7 +24,7 @@ class Watch(Generic[UpstreamT]):
                  "settings", "silence", "stands_in", "started_ns", "task", "upstream", "verdict", "was_busy",
                  "where")  # fmt: skip
 
-    def __init__(self, upstream: UpstreamT, settings: CheckSettings, probe: Probe, draining: bool) -> None:
+    def __init__(self, upstream: UpstreamT, settings: CheckSpec, probe: Probe, draining: bool) -> None:
         self.upstream = upstream
         self.settings = settings
         self.probe = probe

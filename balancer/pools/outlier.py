@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from balancer.clock import Clock
 from balancer.errors import Outcome
+from balancer.spec.worker import OutlierSpec
 from balancer.upstreams.conduct import Conduct, Spared, Symptom
 from balancer.upstreams.fault import Fault, Proof, Run
 from balancer.upstreams.state import others_left
@@ -37,14 +38,6 @@ _SYMPTOMS = {
 
 
 @dataclass(frozen=True, slots=True)
-class OutlierSettings:
-    """How many in a row make a suspect, counted by each worker for itself."""
-
-    consecutive_5xx: int
-    consecutive_failures: int
-
-
-@dataclass(frozen=True, slots=True)
 class Suspicion:
     """`count` attempts in a row showed `symptom`. `spared`: why it stays all the same, as far as one worker
     can tell. `doubted`: they may all be a client's doing; a check that fails now would prove them."""
@@ -61,12 +54,12 @@ class OutlierDetector:
 
     __slots__ = ("_clock", "_faded_ns", "_thresholds")
 
-    def __init__(self, settings: OutlierSettings, clock: Clock) -> None:
+    def __init__(self, spec: OutlierSpec, clock: Clock) -> None:
         self._clock = clock
         self._faded_ns = clock.monotonic_ns()
         self._thresholds = {
-            Symptom.SERVER_ERRORS: settings.consecutive_5xx,
-            Symptom.FAILURES: settings.consecutive_failures,
+            Symptom.SERVER_ERRORS: spec.consecutive_5xx,
+            Symptom.FAILURES: spec.consecutive_failures,
         }
 
     def ended(

@@ -3,7 +3,6 @@
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeAlias
 
@@ -13,8 +12,9 @@ from balancer.pools.adaptive_limits import AdaptiveLimits
 from balancer.pools.affinity import Affinity
 from balancer.pools.hash_key import NO_KEY, HashKey, hash_key
 from balancer.pools.queue import PlaceQueue
-from balancer.pools.retry_budget import RetryBudget, RetryRules
+from balancer.pools.retry_budget import RetryBudget
 from balancer.pools.suspects import LATELY_NS, Asker, Suspects
+from balancer.spec.worker import PoolSpec
 from balancer.telemetry.columns import (
     BUCKET_BOUNDS_NS,
     UPSTREAM_FIRST_BYTE,
@@ -48,20 +48,6 @@ class Room(Enum):
     NONE = auto()  # there is none
 
 
-@dataclass(frozen=True, slots=True)
-class PoolSettings:
-    """`retry` with its budget: `retry_ratio` of the requests, and `retry_floor` a second; `panic`: use the
-    ejected ones when none is eligible; `hash_key` as the setting has it; `checked_within_ns`: active checks
-    have ejected by then who answers nothing any more, 0 where there are none."""
-
-    retry: RetryRules
-    retry_ratio: float
-    retry_floor: float
-    panic: bool
-    hash_key: str
-    checked_within_ns: int = 0
-
-
 class UpstreamPool:
     """The upstreams of one pool and the policy that picks among them.
 
@@ -77,10 +63,9 @@ class UpstreamPool:
 
     def __init__(
         self,
-        name: str,
+        spec: PoolSpec,
         policy: Policy,
         keyless: Policy,
-        settings: PoolSettings,
         now_ns: int,
         cells: memoryview[int],
         report: Callable[[Exception], None],
@@ -94,14 +79,14 @@ class UpstreamPool:
         `policy` fails; it must not fail itself. `report` is told of a policy's own errors. `remote_rows`
         gives what other workers count in a row, None where there are no others; `affinity` is for sticky
         sessions, `suspects` for outliers, `adaptive` for limits that find themselves."""
-        self.name = name
+        self.name = spec.name
         self.upstreams: list[Upstream] = []
         self.starting = False
-        self.retry = settings.retry
-        self.retry_budget = RetryBudget(settings.retry_ratio, settings.retry_floor, now_ns)
-        key_source = policy.key_source or settings.hash_key
+        self.retry = spec.retry
+        self.retry_budget = RetryBudget(spec.retry.budget_ratio, spec.retry.budget_floor, now_ns)
+        key_source = policy.key_source or spec.hash_key
         self.hash_key: HashKey | None = hash_key(key_source) if policy.needs_key else None
-        self.checked_within_ns = settings.checked_within_ns
+        self.checked_within_ns = spec.checked_within_ns
         self.cells = cells
         self.affinity = affinity
         self.suspects = suspects
@@ -110,7 +95,7 @@ class UpstreamPool:
         self._active = keyless  # who picks: `policy`, unless it failed at the last rebuild
         self._blamed: set[tuple[str, type[Exception]]] = set()
         self._keyless = keyless
-        self._panic = settings.panic
+        self._panic = spec.panic
         self._tracks_load = policy.tracks_load
         self._report = report
         compares_load = policy.compares_load or (policy.needs_key and keyless.compares_load)

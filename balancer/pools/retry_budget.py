@@ -1,22 +1,9 @@
-"""When a pool's requests may be sent again, and how many: retries must not become an outage's load."""
+"""How many of a pool's requests may be sent again: retries must not become an outage's load."""
 
-from dataclasses import dataclass
 from math import exp
 
 # What was saved up fades: a burst of retries draws on the last ten seconds or so.
 _FADE_NS = 10_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class RetryRules:
-    """`max_attempts` per request, the first one included. `statuses` of an upstream's answer that another one
-    is asked instead. `methods` that may be sent twice (RFC 9110 section 9.2.2). `replay_bytes` of a request's
-    body are kept for sending it again."""
-
-    max_attempts: int
-    statuses: frozenset[int]
-    methods: frozenset[bytes]
-    replay_bytes: int
 
 
 class RetryBudget:

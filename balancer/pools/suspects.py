@@ -1,10 +1,11 @@
 """What a worker does about outliers in one pool: ejects and reports them, tries those on probation."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Sequence
+from typing import Protocol
 
 from balancer.clock import Clock
 from balancer.errors import Outcome
+from balancer.messages import Doubt, Eject, Recovered, Tell
 from balancer.pools.outlier import OutlierDetector, Suspicion
 from balancer.upstreams.conduct import Conduct
 from balancer.upstreams.fault import Fault, Proof
@@ -22,9 +23,6 @@ _UNTIL_TOLD = 1 << 62  # later than every revision
 # With a connection there is a request that another upstream may have: only that tells whose fault it was.
 JUDGED_LATER = (Outcome.FAILED, Outcome.TIMED_OUT)
 LATELY_NS = 1 << 62  # when what ended as a dial began: dials are short, and what they show is new
-
-# Sends a message to the supervisor; False where it was dropped.
-Tell: TypeAlias = Callable[[dict[str, Any]], bool]
 
 
 class Asker(Protocol):
@@ -108,7 +106,7 @@ class Suspects:
             recovers = decides and not upstream.is_outlier()
             if recovers:
                 upstream.on_probation = False
-                self._tell(self._about("recovered", upstream))
+                self._tell(Recovered(pool=self._pool, id=upstream.id, row=upstream.row, host=upstream.host))
             conduct.watched |= upstream.on_probation
             return recovers
         if outcome is Outcome.SERVER_ERROR and asker is not None:
@@ -131,10 +129,10 @@ class Suspects:
         if suspicion is None or upstream not in self._members:
             return False
         if suspicion.doubted:
-            self._tell(self._found("doubt", upstream, suspicion))
+            self._tell(self._found(Doubt, upstream, suspicion))
             return False
         # Who cannot be reported stays: nobody would ever say that its time is over.
-        if not self._tell(self._found("eject", upstream, suspicion)) or suspicion.spared is not None:
+        if not self._tell(self._found(Eject, upstream, suspicion)) or suspicion.spared is not None:
             return False
         upstream.conduct.held_until = _UNTIL_TOLD
         upstream.causes |= {Cause.OUTLIER}
@@ -148,20 +146,16 @@ class Suspects:
     def _has_lost(self, trial_ns: int) -> bool:
         return trial_ns > 0 and self._clock.monotonic_ns() - trial_ns >= _LOST_NS
 
-    def _found(self, kind: str, upstream: Upstream, suspicion: Suspicion) -> dict[str, Any]:
-        return {
-            **self._about(kind, upstream),
-            "symptom": suspicion.symptom,
-            "count": suspicion.count,
-            "on_probation": suspicion.on_probation,
-            "spared": suspicion.spared,
-        }
-
-    def _about(self, kind: str, upstream: Upstream) -> dict[str, Any]:
-        return {
-            "type": kind,
-            "pool": self._pool,
-            "id": upstream.id,
-            "row": upstream.row,
-            "host": upstream.host,
-        }
+    def _found(
+        self, kind: type[Doubt] | type[Eject], upstream: Upstream, suspicion: Suspicion
+    ) -> Doubt | Eject:
+        return kind(
+            pool=self._pool,
+            id=upstream.id,
+            row=upstream.row,
+            host=upstream.host,
+            symptom=suspicion.symptom,
+            count=suspicion.count,
+            on_probation=suspicion.on_probation,
+            spared=suspicion.spared,
+        )

@@ -22,8 +22,8 @@ from balancer.pools.hash_key import NO_KEY
 from balancer.pools.pool import UpstreamPool
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.dialling import Dialling, DialOwner
-from balancer.proxy.limits import FOREVER_NS
 from balancer.proxy.roles import ConnectionSeeker
+from balancer.spec.worker import FOREVER_NS
 from balancer.telemetry.columns import (
     POOL_QUEUE_ABANDONED,
     POOL_QUEUE_REJECTED,

@@ -8,10 +8,10 @@ from balancer.connections.connector import Connector
 from balancer.http.forwarding import RequestIds
 from balancer.proxy.delay_queue import DelayQueue
 from balancer.proxy.dialling import CONNECT_RACE_DELAY, Dialling
-from balancer.proxy.limits import Timeouts
 from balancer.proxy.loops import Loops
 from balancer.proxy.replay import ReplayMemory
 from balancer.proxy.router import Router
+from balancer.spec.worker import Timeouts
 
 
 class ProxyContext:

@@ -4,15 +4,13 @@ Under overload errors are made by the thousand, and a few are asked for now and 
 is little more than references, and put into words only when asked for.
 """
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from balancer.errors import Failure
 from balancer.http.forwarding import Peer
+from balancer.messages import AttemptRecord, FailureRecord
 from balancer.proxy.connecting import FailedAttempt
 from balancer.proxy.state import ExchangeState
-
-# Ready for JSON; the keys are those of `in_words`.
-FailureRecord: TypeAlias = dict[str, Any]
 
 _LONGEST = 256  # bytes kept of what a client sent
 
@@ -36,24 +34,24 @@ class FailureNote(NamedTuple):
     def in_words(self) -> FailureRecord:
         """As the API has it."""
         failure = self.failure
-        return {
-            "time": self.wall,
-            "status": failure.status,
-            "reason": failure.reason,
-            "source": failure.source.value,
-            "detail": self.detail or failure.text,
-            "client": self.client,
-            "method": _text(self.method),
-            "target": _text(self.target),
-            "host": _text(self.host),
-            "route": self.route,
-            "pool": self.pool,
-            "request_id": _text(self.request_id),
-            "attempts": [
-                {"upstream": one.upstream.id, "failure": one.failure.reason, "detail": one.detail}
+        return FailureRecord(
+            time=self.wall,
+            status=failure.status,
+            reason=failure.reason,
+            source=failure.source.value,
+            detail=self.detail or failure.text,
+            client=self.client,
+            method=_text(self.method),
+            target=_text(self.target),
+            host=_text(self.host),
+            route=self.route,
+            pool=self.pool,
+            request_id=_text(self.request_id),
+            attempts=tuple(
+                AttemptRecord(upstream=one.upstream.id, failure=one.failure.reason, detail=one.detail)
                 for one in self.attempts
-            ],
-        }
+            ),
+        )
 
 
 def exchange_failure(exchange: ExchangeState, failure: Failure, detail: str, wall: float) -> FailureNote:

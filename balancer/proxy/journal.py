@@ -8,9 +8,9 @@ from collections.abc import Callable
 from balancer.clock import Clock
 from balancer.errors import FAILURES, FIRST_BYTE_TIMEOUT, Failure
 from balancer.http.forwarding import Peer
+from balancer.messages import FailureRecord
 from balancer.proxy.failure_record import (
     FailureNote,
-    FailureRecord,
     exchange_failure,
     late_in_words,
     refusal_failure,

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from balancer.clock import Clock, Seldom
 from balancer.errors import LOOP_DETECTED
-from balancer.pools.suspects import Tell
+from balancer.messages import CameBack, Tell
 
 STATUS = LOOP_DETECTED.status
 TOLD_EVERY = 60.0  # seconds; anybody can send a Via with our name, once an app has shown it
@@ -36,13 +36,12 @@ class Loops:
             return False
         if self._seldom.may(pool):
             self._tell(
-                {
-                    "type": "loop",
-                    "pool": pool,
-                    "upstream": None,
-                    "text": f"a request came back to this balancer from {peer} "
+                CameBack(
+                    pool=pool,
+                    upstream=None,
+                    text=f"a request came back to this balancer from {peer} "
                     f"({self.detail}) and got 508: an upstream, or a proxy behind one, leads here",
-                }
+                )
             )
         return True
 
@@ -56,12 +55,11 @@ class Loops:
             return False
         if self._seldom.may((pool, upstream)):
             self._tell(
-                {
-                    "type": "loop",
-                    "pool": pool,
-                    "upstream": upstream,
-                    "text": f"{upstream} leads back to this balancer, where what it is sent gets 508; "
+                CameBack(
+                    pool=pool,
+                    upstream=upstream,
+                    text=f"{upstream} leads back to this balancer, where what it is sent gets 508; "
                     "correct its address in BALANCER_UPSTREAMS, or what the proxy there does",
-                }
+                )
             )
         return True

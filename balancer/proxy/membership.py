@@ -2,41 +2,16 @@
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from balancer.connections.connector import Connector
-from balancer.connections.keepalive import KeepaliveSettings
+from balancer.messages import PoolUpdate, Verdict
 from balancer.pools.pool import UpstreamPool
 from balancer.pools.slow_start import SlowStart
+from balancer.spec.worker import KeepaliveSpec
 from balancer.upstreams.conduct import Conduct
-from balancer.upstreams.state import AdminState, Cause, FirstCheck, others_left
+from balancer.upstreams.state import Cause, others_left
 from balancer.upstreams.upstream import Upstream
-
-
-@dataclass(frozen=True, slots=True)
-class MemberState:
-    """One upstream as the supervisor has it. `row` is its identity: one that left and came back has another.
-
-    `host` is an IP address, empty while its name has not been resolved. `ramp_since_ns` is when its slow
-    start began, on the monotonic clock, 0 where it has none.
-    """
-
-    id: str
-    host: str
-    port: int
-    weight: int
-    row: int
-    admin_state: AdminState
-    leaves_by_itself: bool
-    causes: frozenset[Cause]
-    backup: bool
-    ramp_since_ns: int
-    max_inflight: int  # this worker's share, 0 for none
-    on_probation: bool
-    silent_since_ns: int  # on the monotonic clock, 0 where it is not known to answer nobody
-    first_check: FirstCheck
-    other_hosts: tuple[str, ...]  # other addresses of its name
 
 
 class Membership:
@@ -46,36 +21,41 @@ class Membership:
     go: from then on nobody here writes to it.
     """
 
-    __slots__ = ("_cells", "_connector", "_idle", "_leaving", "_members", "_pools", "_silent")
+    __slots__ = ("_cells", "_connector", "_idle", "_leaving", "_members", "_pools", "_share", "_silent")
 
-    def __init__(self, connector: Connector, cells: Callable[[int], memoryview[int]]) -> None:
-        """`cells` gives the cells of a row in this worker's page."""
+    def __init__(
+        self,
+        connector: Connector,
+        cells: Callable[[int], memoryview[int]],
+        share: Callable[[int, int], int],
+    ) -> None:
+        """`cells` gives the cells of a row in this worker's page; `share` this worker's part of a cap on what
+        counts in a row."""
         self._connector = connector
         self._cells = cells
-        self._pools: dict[str, tuple[UpstreamPool, KeepaliveSettings, SlowStart]] = {}
+        self._share = share
+        self._pools: dict[str, tuple[UpstreamPool, KeepaliveSpec, SlowStart]] = {}
         self._members: dict[str, dict[int, Upstream]] = {}
         self._leaving: dict[int, Upstream] = {}
         self._silent: dict[str, list[Upstream]] = {}  # by pool, where there are any
         self._idle: dict[int, Upstream] = {}  # of those leaving: nothing ran at them when last looked at
 
-    def add_pool(self, pool: UpstreamPool, keepalive: KeepaliveSettings, slow_start: SlowStart) -> None:
+    def add_pool(self, pool: UpstreamPool, keepalive: KeepaliveSpec, slow_start: SlowStart) -> None:
         """A pool, without upstreams so far."""
         self._pools[pool.name] = pool, keepalive, slow_start
         self._members[pool.name] = {}
 
-    def apply(
-        self, pool_name: str, states: Sequence[MemberState], revision: int, *, starting: bool = False
-    ) -> None:
-        """The pool has these upstreams, in these states, by `revision`. Raises KeyError for an unknown pool.
+    def apply(self, news: PoolUpdate) -> None:
+        """The pool has these upstreams, in these states. Raises KeyError for an unknown pool.
 
-        An outlier that was ejected here stays so as long as the supervisor had not heard of it at `revision`.
-        `starting`: no check of any of them has passed yet.
+        An outlier that was ejected here stays so as long as the supervisor had not heard of it at the news'
+        revision.
         """
-        pool, keepalive, slow_start = self._pools[pool_name]
-        pool.starting = starting
-        before = self._members[pool_name]
-        self._members[pool_name] = members = {}
-        for state in states:
+        pool, keepalive, slow_start = self._pools[news.name]
+        pool.starting = news.starting
+        before = self._members[news.name]
+        self._members[news.name] = members = {}
+        for state in news.members:
             upstream = before.pop(state.row, None)
             if upstream is None:
                 cells = self._cells(state.row)
@@ -98,8 +78,8 @@ class Membership:
             upstream.first_check = state.first_check
             upstream.backup = state.backup
             upstream.ramp_since_ns = state.ramp_since_ns
-            upstream.max_inflight = state.max_inflight
-            if revision < conduct.held_until:
+            upstream.max_inflight = self._share(state.max_inflight, state.row)
+            if news.revision < conduct.held_until:
                 upstream.causes |= {Cause.OUTLIER}
             else:
                 conduct.held_until = 0
@@ -109,9 +89,9 @@ class Membership:
             self._leaving[row] = upstream
         silent = [upstream for upstream in members.values() if upstream.silent_since_ns]
         if silent:
-            self._silent[pool_name] = silent
+            self._silent[news.name] = silent
         else:
-            self._silent.pop(pool_name, None)
+            self._silent.pop(news.name, None)
         slow_start.begin(members.values())
         pool.set_members(list(members.values()))
 
@@ -133,15 +113,14 @@ class Membership:
             if pool.queue is not None:
                 pool.queue.close()
 
-    def judged(self, pool_name: str, row: int, until: int) -> None:
-        """The supervisor's word on an outlier ejected here: by revision `until` it is ejected for all, or,
-        where that is 0, for nobody. Raises KeyError for an unknown pool."""
-        pool = self._pools[pool_name][0]
-        upstream = self._members[pool_name].get(row)
+    def judged(self, verdict: Verdict) -> None:
+        """The supervisor's word on an outlier ejected here. Raises KeyError for an unknown pool."""
+        pool = self._pools[verdict.pool][0]
+        upstream = self._members[verdict.pool].get(verdict.row)
         if upstream is None or not upstream.conduct.held_until:
             return
-        upstream.conduct.held_until = until
-        if not until:
+        upstream.conduct.held_until = verdict.until
+        if not verdict.until:
             pool.overruled(upstream)
 
     def sweep(self) -> list[int]:

@@ -4,10 +4,10 @@ Beside the way of a request: the sweep's calls.
 """
 
 from balancer.errors import TOTAL_TIMEOUT, UPSTREAM_UNRESPONSIVE, Source
-from balancer.proxy.limits import FOREVER_NS
 from balancer.proxy.phase import RULES, Phase, phase_of
 from balancer.proxy.resending import sent_of
 from balancer.proxy.state import ExchangeState
+from balancer.spec.worker import FOREVER_NS
 
 
 def deadline_passed(exchange: ExchangeState, now: int) -> None:

@@ -25,8 +25,8 @@ from balancer.errors import (
     Failure,
     Source,
 )
-from balancer.proxy.limits import FOREVER_NS, Timeouts
 from balancer.proxy.state import ExchangeState
+from balancer.spec.worker import FOREVER_NS, Timeouts
 
 
 class Phase(Enum):

@@ -11,7 +11,7 @@ from enum import Enum, auto
 
 from balancer.errors import Failure, RetrySafety
 from balancer.pools.pool import Room
-from balancer.pools.retry_budget import RetryRules
+from balancer.spec.worker import RetryRules
 from balancer.upstreams.upstream import Upstream
 
 

@@ -7,11 +7,11 @@ from balancer.http.head import ResponseHead
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.connecting import Connecting, FailedAttempt
 from balancer.proxy.context import ProxyContext
-from balancer.proxy.limits import FOREVER_NS
 from balancer.proxy.replay import Replay
 from balancer.proxy.roles import AttemptOwner, ClientSide
 from balancer.proxy.router import Route
 from balancer.proxy.tunnel import Tunnel
+from balancer.spec.worker import FOREVER_NS
 from balancer.upstreams.upstream import Upstream
 
 

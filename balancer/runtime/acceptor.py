@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-from balancer.runtime.channel import Message
+from balancer.messages import Adopt, Release
 
 BACKLOG = 4096  # uvloop listens again with a backlog of its own choice
 
@@ -86,17 +86,17 @@ class Doors:
         self._wanted.add(slot)
         await self._open(slot)
 
-    def on_adopt(self, message: Message) -> None:
+    def adopt(self, message: Adopt) -> None:
         """Serve the socket of a slot that has no worker."""
-        self._wanted.add(message["slot"])
-        task = asyncio.get_running_loop().create_task(self._open(message["slot"]), name="adopt")
+        self._wanted.add(message.slot)
+        task = asyncio.get_running_loop().create_task(self._open(message.slot), name="adopt")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def on_release(self, message: Message) -> None:
+    def release(self, message: Release) -> None:
         """That slot has a worker again, who serves the queue from now on."""
-        self._wanted.discard(message["slot"])
-        self._acceptors[message["slot"]].stop()
+        self._wanted.discard(message.slot)
+        self._acceptors[message.slot].stop()
 
     async def shut(self, *, and_end: bool) -> None:
         """Stop accepting on all sockets, with who waits in their queues served."""

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 
+from balancer.messages import Adopt, Release
 from balancer.runtime.slot import Slot, SlotState
 
 
@@ -12,7 +13,7 @@ def adopt(slots: Sequence[Slot], slot: Slot, log: logging.Logger) -> None:
     adopted = [each.adopted_by for each in slots]
     for sibling in sorted(ready, key=lambda each: adopted.count(each.number)):
         assert sibling.life is not None  # as it is ready
-        if sibling.life.process.send({"type": "adopt", "slot": slot.number}):
+        if sibling.life.process.send(Adopt(slot=slot.number)):
             slot.adopted_by = sibling.number
             log.warning("worker %d accepts for worker %d until it is back", sibling.number, slot.number)
             return
@@ -31,4 +32,4 @@ def release(slots: Sequence[Slot], slot: Slot) -> None:
         sibling = slots[slot.adopted_by]
         slot.adopted_by = None
         if sibling.life is not None:
-            sibling.life.process.send({"type": "release", "slot": slot.number})
+            sibling.life.process.send(Release(slot=slot.number))

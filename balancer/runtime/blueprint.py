@@ -1,96 +1,214 @@
-"""From settings to what a worker is told (L6): the one place where pydantic models end.
+"""From settings to specs (L6): here pydantic models end, and a setting's two declarations are joined.
 
-Nothing here touches the network or the processes, so that a reload can compare two blueprints.
+Pure, so that a reload can compare two results.
 """
 
-from typing import Any
+from collections.abc import Mapping
 
-from balancer.config.address import is_ip
 from balancer.config.settings import Settings
-from balancer.config.sticky import StickySettings
-from balancer.config.upstream_spec import DnsSpec, UpstreamSpec
-from balancer.health.outlier import EjectionSettings
-from balancer.health.settings import CheckSettings
-from balancer.runtime.channel import Message
-from balancer.runtime.fleet import Fleet
-from balancer.runtime.states import PoolState, UpstreamState
-from balancer.telemetry.columns import Kind
-from balancer.telemetry.ledger import Ledger
-from balancer.upstreams.shares import share
-from balancer.upstreams.state import FirstCheck
+from balancer.config.upstream_spec import DnsSpec
+from balancer.errors import SettingsError
+from balancer.health.settings import found_within
+from balancer.spec.instance import (
+    CheckSpec,
+    EjectionSpec,
+    InstanceSpec,
+    NameSpec,
+    SupervisedPool,
+    UpstreamSpec,
+)
+from balancer.spec.worker import (
+    FOREVER_NS,
+    AccessLogSpec,
+    AdaptiveSpec,
+    ForwardedSpec,
+    KeepaliveSpec,
+    Limits,
+    ListenerSpec,
+    OutlierSpec,
+    PolicyOption,
+    PolicySpec,
+    PoolSpec,
+    QueueSpec,
+    RetryRules,
+    RouteSpec,
+    StickySpec,
+    Timeouts,
+    WorkerSpec,
+)
 
 DEFAULT = "default"  # the pool that UPSTREAMS defines, and the route to it
 
 
-def build_pools(settings: Settings, ledger: Ledger) -> list[PoolState]:
-    """The pools of the settings, a row of the segment for each entity.
-
-    Names have no address yet, and what discovery has to find is not there yet.
-    """
-    pool = PoolState(
-        name=DEFAULT,
-        row=ledger.row(Kind.POOL, DEFAULT),
-        settings={
-            "policy": settings.policy,
-            "policy_options": settings.policy_options,
-            "hash_key": settings.hash_key,
-            "panic": settings.panic,
-            "slow_start": settings.slow_start,
-            "keepalive": settings.keepalive.model_dump(),
-            "retry": {
-                **settings.retry.model_dump(),
-                "statuses": list(settings.retry.statuses),
-                "methods": list(settings.retry.methods),
-            },
-            "sticky": _sticky(settings.sticky),
-            "queue": {
-                "size": settings.limits.queue_size if settings.has_queue else 0,
-                "timeout": settings.limits.queue_timeout,
-            },
-            "adaptive": settings.adaptive.model_dump(),
-            "checked_within": check_settings(settings).found_within if settings.health_check.enabled else 0.0,
-            "outlier": settings.outlier.model_dump(
-                include={"enabled", "consecutive_5xx", "consecutive_failures"}
-            ),
-        },
-        panic_allowed=settings.panic,
-        is_checked=settings.health_check.enabled,
-        slow_start=settings.slow_start,
-        max_inflight=settings.limits.max_inflight,
+def instance_spec(settings: Settings, *, via: str, max_connections: int) -> InstanceSpec:
+    """What these settings make. `via` is the name that Via tells, "" where there is to be none;
+    `max_connections` are affordable, for all workers together."""
+    return InstanceSpec(
+        worker=WorkerSpec(
+            workers=settings.workers,
+            log_level=settings.log_level,
+            access_log=AccessLogSpec(enabled=settings.access_log.enabled, sample=settings.access_log.sample),
+            via=via,
+            drain=settings.timeouts.drain,
+            listener=_listener(settings, max_connections),
+            routes=(RouteSpec(name=DEFAULT, pool=DEFAULT),),
+            pools=(_pool(settings),),
+        ),
+        pools=(_supervised(settings),),
     )
-    for spec in settings.upstreams:
-        if isinstance(spec, UpstreamSpec):
-            pool.upstreams[spec.id] = UpstreamState(
-                pool=DEFAULT,
-                id=spec.id,
-                host=spec.host,
-                port=spec.port,
-                weight=spec.weight,
-                row=ledger.row(Kind.UPSTREAM, DEFAULT, spec.id),
-                address=spec.host if is_ip(spec.host) else "",
-                backup=spec.backup,
-                max_inflight=pool.max_inflight,
-                first_check=FirstCheck.AWAITED if pool.is_checked else FirstCheck.DONE,
-            )
-    return [pool]
 
 
-def _sticky(group: StickySettings) -> dict[str, Any] | None:
-    """What workers are told of sticky sessions; None where there are none."""
+def _listener(settings: Settings, max_connections: int) -> ListenerSpec:
+    timeouts, limits = settings.timeouts, settings.limits
+    return ListenerSpec(
+        # The setting, not the port that 0 became: a label from a closed list.
+        name=str(settings.listen),
+        timeouts=Timeouts(
+            connect=timeouts.connect or None,
+            first_byte_ns=_timeout_ns(timeouts.first_byte),
+            idle_ns=_timeout_ns(timeouts.idle),
+            total_ns=_timeout_ns(timeouts.total),
+            request_head_ns=_timeout_ns(timeouts.request_head),
+            client_idle_ns=_timeout_ns(timeouts.client_idle),
+            tunnel_idle_ns=_timeout_ns(timeouts.tunnel_idle),
+        ),
+        limits=Limits(
+            max_connections=max_connections,
+            connections_per_client=limits.connections_per_client,
+            header_bytes=limits.header_bytes,
+            header_count=limits.header_count,
+            uri_bytes=limits.uri_bytes,
+            body_bytes=limits.body_bytes,
+        ),
+        trusted_proxies=settings.trusted_proxies,
+        forwarded=ForwardedSpec(told=settings.forwarded.told, kept=settings.forwarded.kept),
+        request_trailers=settings.request_trailers,
+    )
+
+
+def _pool(settings: Settings) -> PoolSpec:
+    check = _check(settings)
+    return PoolSpec(
+        name=DEFAULT,
+        policy=PolicySpec(name=settings.policy, options=_options(settings.policy_options)),
+        hash_key=settings.hash_key,
+        panic=settings.panic,
+        slow_start_ns=_ns(settings.slow_start),
+        checked_within_ns=0 if check is None else _ns(found_within(check)),
+        keepalive=_keepalive(settings),
+        retry=_retry(settings),
+        queue=_queue(settings),
+        adaptive=_adaptive(settings),
+        outlier=_outlier(settings),
+        sticky=_sticky(settings),
+    )
+
+
+def _options(given: Mapping[str, object]) -> tuple[tuple[str, PolicyOption], ...]:
+    """Raises SettingsError for a value that no policy takes; `config.loader` has refused it before."""
+    options = []
+    for name, value in sorted(given.items()):
+        if not isinstance(value, bool | int | float | str):
+            raise SettingsError([f"BALANCER_POLICY_OPTIONS: {name} is no number, text, true or false"])
+        options.append((name, value))
+    return tuple(options)
+
+
+def _keepalive(settings: Settings) -> KeepaliveSpec:
+    group = settings.keepalive
+    return KeepaliveSpec(
+        max_idle=group.max_idle,
+        idle_timeout_ns=_timeout_ns(group.idle_timeout),
+        max_requests=group.max_requests,
+        max_lifetime_ns=_ns(group.max_lifetime),
+        learn=group.learn,
+    )
+
+
+def _retry(settings: Settings) -> RetryRules:
+    group = settings.retry
+    return RetryRules(
+        max_attempts=group.max_attempts,
+        statuses=frozenset(group.statuses),
+        methods=frozenset(method.encode() for method in group.methods),
+        replay_bytes=group.replay_bytes,
+        budget_ratio=group.budget_ratio,
+        budget_floor=group.budget_min_per_second,
+    )
+
+
+def _queue(settings: Settings) -> QueueSpec | None:
+    limits = settings.limits
+    if not (settings.has_queue and limits.queue_size):
+        return None
+    return QueueSpec(size=limits.queue_size, timeout=limits.queue_timeout)
+
+
+def _adaptive(settings: Settings) -> AdaptiveSpec | None:
+    group = settings.adaptive
+    return AdaptiveSpec(min_limit=group.min_limit, max_limit=group.max_limit) if group.enabled else None
+
+
+def _outlier(settings: Settings) -> OutlierSpec | None:
+    group = settings.outlier
     if not group.enabled:
         return None
-    return {**group.model_dump(exclude={"enabled"}), "secret": group.secret.get_secret_value()}
+    return OutlierSpec(consecutive_5xx=group.consecutive_5xx, consecutive_failures=group.consecutive_failures)
 
 
-def discovered(settings: Settings) -> list[tuple[str, DnsSpec]]:
-    """What discovery has to find: the name of the pool, and the entry."""
-    return [(DEFAULT, spec) for spec in settings.upstreams if isinstance(spec, DnsSpec)]
+def _sticky(settings: Settings) -> StickySpec | None:
+    group = settings.sticky
+    if not group.enabled:
+        return None
+    return StickySpec(
+        secret=group.secret.get_secret_value().encode(),
+        app_cookie=group.app_cookie.encode(),
+        cookie=group.cookie.encode(),
+        path=group.path,
+        domain=group.domain,
+        max_age=group.max_age,
+        secure=group.secure,
+        http_only=group.http_only,
+        same_site=group.same_site,
+    )
 
 
-def check_settings(settings: Settings) -> CheckSettings:
-    """How the upstreams are checked."""
+def _supervised(settings: Settings) -> SupervisedPool:
+    outlier = settings.outlier
+    return SupervisedPool(
+        name=DEFAULT,
+        upstreams=tuple(
+            UpstreamSpec(id=one.id, host=one.host, port=one.port, weight=one.weight, backup=one.backup)
+            for one in settings.upstreams
+            if not isinstance(one, DnsSpec)
+        ),
+        names=tuple(
+            NameSpec(
+                id=one.id,
+                host=one.host,
+                port=one.port,
+                weight=one.weight,
+                backup=one.backup,
+                refresh=one.refresh,
+            )
+            for one in settings.upstreams
+            if isinstance(one, DnsSpec)
+        ),
+        max_inflight=settings.limits.max_inflight,
+        check=_check(settings),
+        ejection=EjectionSpec(
+            time=outlier.ejection_time,
+            max_time=outlier.max_ejection_time,
+            max_percent=outlier.max_ejection_percent,
+        ),
+    )
+
+
+def _check(settings: Settings) -> CheckSpec | None:
     group = settings.health_check
-    return CheckSettings(
+    if not group.enabled:
+        return None
+    return CheckSpec(
         path=group.path,
         interval=group.interval,
         timeout=group.timeout,
@@ -104,55 +222,10 @@ def check_settings(settings: Settings) -> CheckSettings:
     )
 
 
-def ejection_settings(settings: Settings) -> EjectionSettings:
-    """How outliers are ejected."""
-    group = settings.outlier
-    return EjectionSettings(group.ejection_time, group.max_ejection_time, group.max_ejection_percent)
+def _ns(seconds: float) -> int:
+    return round(seconds * 1e9)
 
 
-class Blueprint:
-    """Makes the `start` message of each incarnation."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        fleet: Fleet,
-        ledger: Ledger,
-        *,
-        listener: str,
-        max_connections: int,
-        via: str,
-    ) -> None:
-        """`via` is the name that Via tells, "" where there is to be none."""
-        self._fleet = fleet
-        self._workers = settings.workers
-        self._max_connections = max_connections
-        self._worker_rows = [ledger.row(Kind.WORKER, str(slot)) for slot in range(settings.workers)]
-        self._listener_row = ledger.row(Kind.LISTENER, listener)
-        self._limits = settings.limits.model_dump(exclude={"max_inflight", "queue_size", "queue_timeout"})
-        self._constant: dict[str, Any] = {
-            "type": "start",
-            "workers": settings.workers,
-            "timeouts": settings.timeouts.model_dump(exclude={"drain", "drain_delay"}),
-            "drain": settings.timeouts.drain,
-            "trusted_proxies": list(settings.trusted_proxies),
-            "via": via,
-            "request_trailers": settings.request_trailers,
-            "forwarded": {"told": list(settings.forwarded.told), "kept": list(settings.forwarded.kept)},
-            "access_log": settings.access_log.model_dump(exclude={"fields"}),
-            "log_level": settings.log_level,
-            "routes": [{"name": DEFAULT, "row": ledger.row(Kind.ROUTE, DEFAULT), "pool": DEFAULT}],
-        }
-
-    def start_message(self, slot: int, page: int) -> Message:
-        """What the worker of `slot` needs to know; the shares of MAX_CONNECTIONS add up to it."""
-        max_connections = share(self._max_connections, self._workers, slot, 0)
-        return {
-            **self._constant,
-            "revision": self._fleet.revision,
-            "slot": slot,
-            "page": page,
-            "rows": {"worker": self._worker_rows[slot], "listener": self._listener_row},
-            "limits": {**self._limits, "max_connections": max_connections},
-            "pools": self._fleet.snapshot(),
-        }
+def _timeout_ns(seconds: float) -> int:
+    """A timeout of the settings, where 0 turns it off."""
+    return _ns(seconds) if seconds else FOREVER_NS

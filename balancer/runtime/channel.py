@@ -3,13 +3,13 @@
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Any, cast
-
-import orjson
+from typing import Generic, TypeVar, cast
 
 from balancer.errors import BalancerError
+from balancer.messages import Message
+from balancer.spec.part import DecodeError, Decoder, ShapeError, encode
 
-Message = dict[str, Any]
+HeardT = TypeVar("HeardT", bound=Message)
 
 MAX_LINE = 16 << 20
 MAX_BUFFERED = 8 << 20
@@ -44,9 +44,10 @@ class LineSplitter:
         return complete
 
 
-class Channel(asyncio.Protocol):
+class Channel(asyncio.Protocol, Generic[HeardT]):
     """One end. `on_message` gets each message, `on_lost` is called once, when the channel has ended. What
-    `on_message` raises is a bug there: `on_error` is told, and the messages after it are still heard.
+    `on_message` raises is a bug there, and so is JSON that is no message: `on_error` is told what it was
+    about, and the messages after it are still heard.
 
     What is sent while more than `MAX_BUFFERED` bytes wait is dropped: the other end has stopped reading,
     and memory must not grow for it.
@@ -54,10 +55,13 @@ class Channel(asyncio.Protocol):
 
     def __init__(
         self,
-        on_message: Callable[[Message], None],
+        decoder: Decoder[HeardT],
+        on_message: Callable[[HeardT], None],
         on_lost: Callable[[], None],
-        on_error: Callable[[Message, Exception], None],
+        on_error: Callable[[str, Exception], None],
     ) -> None:
+        """`decoder` knows what may be heard at this end (`messages`)."""
+        self._decoder = decoder
         self._on_message = on_message
         self._on_error = on_error
         self._on_lost = on_lost
@@ -74,10 +78,10 @@ class Channel(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing() or transport.get_write_buffer_size() > MAX_BUFFERED:
             return False
-        line = orjson.dumps(message, option=orjson.OPT_APPEND_NEWLINE)
-        if len(line) > MAX_LINE:
+        line = encode(message)
+        if len(line) >= MAX_LINE:
             return False
-        transport.write(line)
+        transport.write(line + b"\n")
         return True
 
     def close(self) -> None:
@@ -97,26 +101,28 @@ class Channel(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
 
     def data_received(self, data: bytes) -> None:
-        """Hand on the messages that `data` completes; what is no message ends the channel."""
+        """Hand on the messages that `data` completes; what is not even JSON ends the channel."""
         try:
-            messages = [_decode(line) for line in self._splitter.feed(data)]
-        except (ChannelError, orjson.JSONDecodeError):
+            heard = [self._decode(line) for line in self._splitter.feed(data)]
+        except (ChannelError, DecodeError):
             self.abort()
             return
-        for message in messages:
+        for message in heard:
+            if isinstance(message, ShapeError):
+                self._on_error("of no known kind", message)
+                continue
             try:
                 self._on_message(message)
             except Exception as error:
-                self._on_error(message, error)
+                self._on_error(type(message).__name__, error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The other end is gone, or this one has closed."""
         self._transport = None
         self._on_lost()
 
-
-def _decode(line: bytes) -> Message:
-    message = orjson.loads(line)
-    if not isinstance(message, dict):
-        raise ChannelError("a message is no JSON object")
-    return message
+    def _decode(self, line: bytes) -> HeardT | ShapeError:
+        try:
+            return self._decoder.decode(line)
+        except ShapeError as error:
+            return error

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from balancer.health.active import ActiveChecks
-from balancer.health.settings import CheckSettings
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.states import UpstreamState
+from balancer.spec.instance import CheckSpec
 from balancer.telemetry.columns import (
     CODE_COLUMN,
     HISTOGRAM_CELLS,
@@ -71,7 +71,7 @@ class CheckDoors:
 class CheckedFleet:
     """Keeps the checks in step with the fleet (`states.FleetWatcher`)."""
 
-    def __init__(self, checks: ActiveChecks[UpstreamState], settings: CheckSettings) -> None:
+    def __init__(self, checks: ActiveChecks[UpstreamState], settings: CheckSpec) -> None:
         self._checks = checks
         self._settings = settings
         self._out: set[UpstreamState] = set()  # in maintenance

@@ -3,12 +3,30 @@
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from balancer.clock import Clock
-from balancer.errors import BalancerError
+from balancer.messages import (
+    Access,
+    CameBack,
+    Doubt,
+    Drain,
+    Drained,
+    Eject,
+    Elsewhere,
+    Failures,
+    Fatal,
+    FromSupervisor,
+    FromWorker,
+    Heartbeat,
+    LogLine,
+    Ready,
+    Recovered,
+    Released,
+    Start,
+    Verdict,
+)
 from balancer.runtime.adoption import abandon, adopt, release
-from balancer.runtime.channel import Message
 from balancer.runtime.memory import room_for_a_worker
 from balancer.runtime.predecessors import Predecessors
 from balancer.runtime.process_stats import read_stats
@@ -25,7 +43,7 @@ ADOPT_AFTER = 1.0
 class Spawn(Protocol):
     """Starts a worker process. Raises OSError where the machine does not let it."""
 
-    def __call__(self, start: Message, *, on_message: OnMessage, on_ended: OnEnded) -> Process:
+    def __call__(self, start: Start, *, on_message: OnMessage, on_ended: OnEnded) -> Process:
         """The running process."""
 
 
@@ -41,25 +59,25 @@ class CrewEvents(Protocol):
     def gone(self) -> None:
         """After `drain` or `kill`: no worker is left."""
 
-    def access(self, records: list[list[object]]) -> None:
+    def access(self, message: Access) -> None:
         """Access-log records of a worker."""
 
-    def failures(self, records: list[dict[str, object]]) -> None:
+    def failures(self, message: Failures) -> None:
         """Errors that a worker has made, oldest first."""
 
-    def suspected(self, worker: int, message: Message) -> Message | None:
+    def suspected(self, worker: int, message: Eject) -> Verdict | None:
         """A worker has found an outlier; what it is answered."""
 
-    def doubted(self, worker: int, message: Message) -> None:
+    def doubted(self, worker: int, message: Doubt) -> None:
         """A worker has seen failures that a check is to prove."""
 
-    def recovered(self, message: Message) -> None:
+    def recovered(self, message: Recovered) -> None:
         """An upstream on probation has answered a worker well."""
 
-    def looped(self, message: Message) -> None:
+    def looped(self, message: CameBack) -> None:
         """A request has come back to a worker that has sent it on, or to another of them."""
 
-    def elsewhere(self, message: Message) -> None:
+    def elsewhere(self, message: Elsewhere) -> None:
         """An upstream does not answer at its address, but at another one that its name has."""
 
 
@@ -71,7 +89,7 @@ class Crew:
         workers: int,
         *,
         spawn: Spawn,
-        start_message: Callable[[int, int], Message],
+        start_message: Callable[[int, int], Start],
         ledger: Ledger,
         clock: Clock,
         log: logging.Logger,
@@ -91,21 +109,6 @@ class Crew:
         self._stopping = False
         self._worker_log = WorkerLog(log)
         self._predecessors = Predecessors()
-        self._handlers: dict[str, Callable[[Slot, Life, Message], None]] = {
-            "ready": self._on_ready,
-            "heartbeat": self._on_heartbeat,
-            "access": self._on_access,
-            "failures": self._on_failures,
-            "released": self._on_released,
-            "eject": self._on_eject,
-            "doubt": self._on_doubt,
-            "recovered": self._on_recovered,
-            "loop": self._on_loop,
-            "elsewhere": self._on_elsewhere,
-            "log": self._on_log,
-            "fatal": self._on_fatal,
-            "drained": self._on_heartbeat,
-        }
 
     def start(self) -> None:
         """Start a worker in every slot."""
@@ -153,12 +156,12 @@ class Crew:
         slot.vacated(now)
         abandon(self._slots, slot)
 
-    def broadcast(self, message: Message) -> None:
+    def broadcast(self, message: FromSupervisor) -> None:
         """Send a change to all workers. One that cannot take it would work on old state, so it is killed."""
         for slot, life in self._lives():
             self._send(slot, life, message)
 
-    def _send(self, slot: Slot, life: Life, message: Message) -> None:
+    def _send(self, slot: Slot, life: Life, message: FromSupervisor) -> None:
         if not life.process.send(message):
             self._log.error("worker %d cannot be reached by its channel; killing it", slot.number)
             life.process.kill()
@@ -166,7 +169,7 @@ class Crew:
     def drain(self) -> None:
         """Tell all workers to finish and exit; `gone` follows."""
         self._stopping = True
-        self.broadcast({"type": "drain"})
+        self.broadcast(Drain())
         self._check_gone()
 
     def kill(self) -> None:
@@ -268,14 +271,39 @@ class Crew:
 
     # Messages of workers
 
-    def _message(self, slot: Slot, life: Life, message: Message) -> None:
+    def _message(self, slot: Slot, life: Life, message: FromWorker) -> None:
         life.watchdog.heard()
-        handler = self._handlers.get(message.get("type", ""))
-        if handler is None:
-            raise BalancerError(f"worker {slot.number}.{life.incarnation} sent an unknown message: {message}")
-        handler(slot, life, message)
+        match message:
+            case Heartbeat() | Drained():
+                pass  # having been heard is all
+            case Access():
+                self._events.access(message)
+            case Failures():
+                self._events.failures(message)
+            case Released():
+                self._ledger.release(life.page, message.rows)
+            case Eject():
+                verdict = self._events.suspected(slot.number, message)
+                if verdict is not None:
+                    self._send(slot, life, verdict)
+            case Doubt():
+                self._events.doubted(slot.number, message)
+            case Recovered():
+                self._events.recovered(message)
+            case CameBack():
+                self._events.looped(message)
+            case Elsewhere():
+                self._events.elsewhere(message)
+            case LogLine():
+                self._worker_log.take(slot.number, message)
+            case Ready():
+                self._became_ready(slot)
+            case Fatal():
+                self._startup_error(slot, f"worker {slot.number} cannot start: {message.error}")
+            case _:
+                assert_never(message)
 
-    def _on_ready(self, slot: Slot, life: Life, message: Message) -> None:
+    def _became_ready(self, slot: Slot) -> None:
         slot.became_ready(self._now())
         release(self._slots, slot)
         self._predecessors.dismiss(slot)
@@ -284,38 +312,3 @@ class Crew:
         if not self._established and not self.unready():
             self._established = True
             self._events.established()
-
-    def _on_heartbeat(self, slot: Slot, life: Life, message: Message) -> None:
-        """Having been heard is all."""
-
-    def _on_access(self, slot: Slot, life: Life, message: Message) -> None:
-        self._events.access(message["records"])
-
-    def _on_failures(self, slot: Slot, life: Life, message: Message) -> None:
-        self._events.failures(message["records"])
-
-    def _on_released(self, slot: Slot, life: Life, message: Message) -> None:
-        self._ledger.release(life.page, message["rows"])
-
-    def _on_eject(self, slot: Slot, life: Life, message: Message) -> None:
-        verdict = self._events.suspected(slot.number, message)
-        if verdict is not None:
-            self._send(slot, life, verdict)
-
-    def _on_doubt(self, slot: Slot, life: Life, message: Message) -> None:
-        self._events.doubted(slot.number, message)
-
-    def _on_recovered(self, slot: Slot, life: Life, message: Message) -> None:
-        self._events.recovered(message)
-
-    def _on_loop(self, slot: Slot, life: Life, message: Message) -> None:
-        self._events.looped(message)
-
-    def _on_elsewhere(self, slot: Slot, life: Life, message: Message) -> None:
-        self._events.elsewhere(message)
-
-    def _on_log(self, slot: Slot, life: Life, message: Message) -> None:
-        self._worker_log.take(slot.number, message)
-
-    def _on_fatal(self, slot: Slot, life: Life, message: Message) -> None:
-        self._startup_error(slot, f"worker {slot.number} cannot start: {message['error']}")

@@ -6,13 +6,12 @@ and a log line; the workers are told the whole pool (`news`).
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from balancer.clock import Clock
 from balancer.config.ourselves import Ourselves
 from balancer.discovery.member import Member
+from balancer.messages import PoolUpdate
 from balancer.pools.slow_start import ramp
-from balancer.runtime.channel import Message
 from balancer.runtime.circles import Circles
 from balancer.runtime.members import Members
 from balancer.runtime.news import News
@@ -39,7 +38,7 @@ class Fleet:
         clock: Clock,
         log: logging.Logger,
         call_later: Callable[[float, Callable[[], None]], object],
-        broadcast: Callable[[Message], None],
+        broadcast: Callable[[PoolUpdate], None],
         own: Ourselves | None = None,
     ) -> None:
         self.revision = 0
@@ -70,21 +69,8 @@ class Fleet:
 
     def effective_weight(self, upstream: UpstreamState) -> float:
         """Its share of the load against the others', at this moment."""
-        duration_ns = round(self.pools[upstream.pool].slow_start * 1e9)
+        duration_ns = self.pools[upstream.pool].spec.slow_start_ns
         return upstream.weight * ramp(upstream.ramp_since_ns, self._clock.monotonic_ns(), duration_ns)
-
-    def snapshot(self) -> list[dict[str, Any]]:
-        """The pools as the `start` message carries them."""
-        return [
-            {
-                "name": pool.name,
-                "row": pool.row,
-                **pool.settings,
-                "starting": pool.is_starting,
-                "upstreams": [upstream.for_workers() for upstream in pool.upstreams.values()],
-            }
-            for pool in self.pools.values()
-        ]
 
     # The doors
 
@@ -299,7 +285,7 @@ class Fleet:
     def _begin_ramp(self, upstream: UpstreamState) -> None:
         """It comes, or comes back, to a pool that runs; where it has to pass a check first, when it has."""
         required = upstream.first_check is FirstCheck.REQUIRED
-        if self._established and self.pools[upstream.pool].slow_start and not required:
+        if self._established and self.pools[upstream.pool].spec.slow_start_ns and not required:
             upstream.ramp_since_ns = self._clock.monotonic_ns()
 
     def _became(self, upstream: UpstreamState, to: str, cause: str, text: str) -> None:

@@ -24,9 +24,11 @@ from balancer.config.address import join_host_port
 from balancer.config.export import Exported
 from balancer.health.durations import Durations
 from balancer.health.result import CheckResult
+from balancer.messages import FailureRecord
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.operator import Operator
 from balancer.runtime.states import Overloaded, PoolState, UpstreamState
+from balancer.spec.part import encode_plain, replaced
 from balancer.telemetry import columns as c
 from balancer.telemetry import fleet_metrics, segment_metrics
 from balancer.telemetry.columns import Kind
@@ -105,17 +107,17 @@ class Instance:
         self._checks = checks
         self._outliers = outliers
         self._log_dropped = log_dropped
-        self._failures: deque[Mapping[str, Any]] = deque(maxlen=FAILURES_KEPT)
+        self._failures: deque[FailureRecord] = deque(maxlen=FAILURES_KEPT)
         self._scrape = Scrape(lambda: partial(self._render, self.sample()))
 
     # What the supervisor tells
 
-    def failed(self, records: Iterable[Mapping[str, Any]]) -> None:
+    def failed(self, records: Iterable[FailureRecord]) -> None:
         """Errors that a worker has made, oldest first."""
         for record in records:
             # Whoever reaches the admin listener reads this, and queries may hold secrets.
-            path, mark, _ = (record["target"] or "").partition("?")
-            self._failures.append({**record, "target": path + "?..."} if mark else record)
+            path, mark, _ = (record.target or "").partition("?")
+            self._failures.append(replaced(record, target=path + "?...") if mark else record)
 
     # What the admin application asks
 
@@ -172,7 +174,7 @@ class Instance:
 
     def failures(self) -> list[Mapping[str, Any]]:
         """The last errors made here, newest first."""
-        return list(reversed(self._failures))
+        return [encode_plain(record) for record in reversed(self._failures)]
 
     def sample(self) -> FleetSample:
         """The state of the fleet at this moment, for the metrics."""
@@ -225,7 +227,7 @@ class Instance:
         upstreams = [self._upstream(upstream) for upstream in pool.upstreams.values()]
         return PoolView(
             name=pool.name,
-            policy=pool.settings["policy"],
+            policy=pool.spec.policy.name,
             panic=pool.panics,
             eligible=sum(upstream.eligible for upstream in upstreams),
             problems=dict(pool.problems),

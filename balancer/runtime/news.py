@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from balancer.clock import Clock
-from balancer.runtime.channel import Message
+from balancer.messages import PoolUpdate
 from balancer.runtime.states import PoolState, UpstreamState
 
 # Seconds. A worker needs 6 to 16 ms to take in a pool of 1,000 upstreams, in which it serves nobody: when
@@ -23,7 +23,7 @@ class News:
         *,
         clock: Clock,
         call_later: Callable[[float, Callable[[], None]], object],
-        broadcast: Callable[[Message], None],
+        broadcast: Callable[[PoolUpdate], None],
     ) -> None:
         self._revision = revision
         self._clock = clock
@@ -53,12 +53,4 @@ class News:
         for pool in untold.values():
             for upstream in pool.upstreams.values():
                 upstream.told = True
-            self._broadcast(
-                {
-                    "type": "pool",
-                    "revision": self._revision(),
-                    "name": pool.name,
-                    "starting": pool.is_starting,
-                    "upstreams": [upstream.for_workers() for upstream in pool.upstreams.values()],
-                }
-            )
+            self._broadcast(pool.update(self._revision()))

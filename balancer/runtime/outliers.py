@@ -5,11 +5,12 @@ from functools import partial
 from typing import TypeAlias
 
 from balancer.clock import Clock
-from balancer.health.outlier import EjectionSettings, Sentence, spared
+from balancer.health.outlier import Sentence, spared
 from balancer.health.result import CheckResult
-from balancer.runtime.channel import Message
+from balancer.messages import About, Doubt, Eject, Recovered, Suspected, Verdict
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.states import UpstreamState
+from balancer.spec.instance import EjectionSpec
 from balancer.upstreams.conduct import Spared, Symptom
 from balancer.upstreams.state import Cause
 
@@ -34,7 +35,7 @@ class Outliers:
     def __init__(
         self,
         fleet: Fleet,
-        settings: EjectionSettings,
+        spec: EjectionSpec,
         *,
         clock: Clock,
         call_later: Callable[[float, Callable[[], None]], object],
@@ -42,7 +43,7 @@ class Outliers:
     ) -> None:
         """`check_now` is None where there are no active checks."""
         self._fleet = fleet
-        self._settings = settings
+        self._spec = spec
         self._clock = clock
         self._call_later = call_later
         self._check_now = check_now
@@ -51,27 +52,27 @@ class Outliers:
 
     # What workers say
 
-    def suspected(self, worker: int, message: Message) -> Message | None:
+    def suspected(self, worker: int, message: Eject) -> Verdict | None:
         """A worker found an outlier, and ejected it unless it says why it `spared` it. The answer, where it
         needs one: until which revision it must not believe that the upstream is not ejected, 0 for none."""
         upstream = self._upstream(message)
         until = 0 if upstream is None else self._judge(upstream, worker, message)
-        if message["spared"] is not None:
+        if message.spared is not None:
             return None
-        return {"type": "verdict", "pool": message["pool"], "row": message["row"], "until": until}
+        return Verdict(pool=message.pool, row=message.row, until=until)
 
-    def doubted(self, worker: int, message: Message) -> None:
+    def doubted(self, worker: int, message: Doubt) -> None:
         """A worker has seen failures that may all be a client's doing: a check that fails now proves them."""
         upstream = self._upstream(message)
         if upstream is not None and self._check_now is not None and Cause.OUTLIER not in upstream.causes:
             self._check_now(upstream, partial(self._checked, worker, message))
 
-    def _checked(self, worker: int, message: Message, last: CheckResult) -> None:
+    def _checked(self, worker: int, message: Doubt, last: CheckResult) -> None:
         upstream = self._upstream(message)  # it may have left, or moved
         if upstream is not None and last.result.counts and not last.passed:
             self._judge(upstream, worker, message, f", and a check at once has failed ({last.detail})")
 
-    def recovered(self, message: Message) -> None:
+    def recovered(self, message: Recovered) -> None:
         """A request to one on probation has succeeded."""
         upstream = self._upstream(message)
         if upstream is not None and upstream.on_probation:
@@ -108,25 +109,23 @@ class Outliers:
 
     # The verdict
 
-    def _upstream(self, message: Message) -> UpstreamState | None:
-        pool = self._fleet.pools.get(message["pool"])
-        upstream = None if pool is None else pool.upstreams.get(message["id"])
-        if upstream is None or upstream.row != message["row"]:
+    def _upstream(self, about: About) -> UpstreamState | None:
+        pool = self._fleet.pools.get(about.pool)
+        upstream = None if pool is None else pool.upstreams.get(about.id)
+        if upstream is None or upstream.row != about.row:
             return None
         # A worker that has not heard of a new address yet speaks of the machine that was there before.
-        return upstream if upstream.address == message["host"] else None
+        return upstream if upstream.address == about.host else None
 
-    def _judge(self, upstream: UpstreamState, worker: int, message: Message, also: str = "") -> int:
+    def _judge(self, upstream: UpstreamState, worker: int, message: Suspected, also: str = "") -> int:
         """The revision by which it is ejected, 0 where it is not. `also`: what else was seen."""
         if Cause.OUTLIER in upstream.causes:  # another worker was faster
             return self._fleet.revision
-        on_probation: bool = message["on_probation"]
-        if on_probation and not upstream.on_probation:
+        if message.on_probation and not upstream.on_probation:
             return 0  # another worker's request has succeeded meanwhile
-        one, many = _SYMPTOMS[Symptom(message["symptom"])]
-        count: int = message["count"]
-        seen = f"{count} {one if count == 1 else many} at worker {worker}"
-        if on_probation:
+        one, many = _SYMPTOMS[message.symptom]
+        seen = f"{message.count} {one if message.count == 1 else many} at worker {worker}"
+        if message.on_probation:
             seen += " while on probation"
         seen += also
         members = list(self._fleet.pools[upstream.pool].upstreams.values())
@@ -137,7 +136,7 @@ class Outliers:
             )
             return 0
         now = self._clock.monotonic_ns()
-        sentence = self._sentences.setdefault(upstream, Sentence(self._settings))
+        sentence = self._sentences.setdefault(upstream, Sentence(self._spec))
         seconds = sentence.begin(now)
         row = f", time {sentence.in_a_row} in a row" if sentence.in_a_row > 1 else ""
         self._fleet.eject(upstream, Cause.OUTLIER, f"{seen}; for {seconds:g} s{row}")
@@ -145,11 +144,11 @@ class Outliers:
         return self._fleet.revision
 
     def _reason(
-        self, message: Message, upstream: UpstreamState, members: Sequence[UpstreamState]
+        self, message: Suspected, upstream: UpstreamState, members: Sequence[UpstreamState]
     ) -> Spared | None:
-        if message["spared"] is not None:
-            return Spared(message["spared"])
-        return spared(upstream, members, self._settings.max_percent)
+        if message.spared is not None:
+            return message.spared
+        return spared(upstream, members, self._spec.max_percent)
 
     def _may_say(self, pool: str, reason: Spared) -> bool:
         now = self._clock.monotonic_ns()

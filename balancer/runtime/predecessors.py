@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from balancer.messages import Retire
 from balancer.runtime.slot import Life, Slot
 
 
@@ -23,7 +24,7 @@ class Predecessors:
     def dismiss(self, slot: Slot) -> None:
         """The slot is served again: those before end what they do, if they do anything."""
         for of, life in self._lives:
-            if of is slot and not (life.watchdog.is_well and life.process.send({"type": "retire"})):
+            if of is slot and not (life.watchdog.is_well and life.process.send(Retire())):
                 life.process.kill()
 
     def ended(self, slot: Slot, life: Life) -> bool:

@@ -2,10 +2,11 @@
 
 import asyncio
 import traceback
-from typing import Any, Protocol
+from typing import Protocol
 
 from balancer.clock import Clock
 from balancer.lateness import SWEEP
+from balancer.messages import Access, FailureRecord, Failures, Heartbeat, Released
 from balancer.runtime.acceptor import Doors
 from balancer.runtime.trimming import Trimming, give_back
 from balancer.runtime.uplink import Uplink
@@ -30,7 +31,7 @@ class Served(Protocol):
     def take_released(self) -> list[int]:
         """Rows of the stats segment that are written to no more, since last asked."""
 
-    def take_failures(self) -> list[dict[str, Any]]:
+    def take_failures(self) -> list[FailureRecord]:
         """The newest errors made here, since last asked."""
 
     def drain(self) -> None:
@@ -76,7 +77,7 @@ class Serving:
             self._uplink.log("error", "the sweep failed", traceback.format_exc())
         self._flush()
         if self._sweeps % SWEEPS_PER_HEARTBEAT == 0:
-            self._uplink.send({"type": "heartbeat"})
+            self._uplink.send(Heartbeat())
         self._sweeps += 1
         self._trimming.look(self._proxy.connections, self._clock.monotonic_ns())
         self._due = self._clock.monotonic_ns() + round(SWEEP * 1e9)
@@ -107,14 +108,14 @@ class Serving:
     def _flush(self) -> None:
         records = self._records.take()
         for first in range(0, len(records), RECORDS_PER_MESSAGE):
-            part = records[first : first + RECORDS_PER_MESSAGE]
-            if not self._uplink.send({"type": "access", "records": part}):
+            part = tuple(records[first : first + RECORDS_PER_MESSAGE])
+            if not self._uplink.send(Access(records=part)):
                 self._records.dropped += len(part)
         self._row[WORKER_LOG_DROPPED] = self._records.dropped
         failures = self._proxy.take_failures()
         if failures:
-            self._uplink.send({"type": "failures", "records": failures})
+            self._uplink.send(Failures(records=tuple(failures)))
         # A row that the supervisor does not hear of stays unused until this incarnation ends.
         released = self._proxy.take_released()
         if released:
-            self._uplink.send({"type": "released", "rows": released})
+            self._uplink.send(Released(rows=tuple(released)))

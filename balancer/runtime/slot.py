@@ -3,7 +3,7 @@
 from enum import Enum
 from typing import Protocol
 
-from balancer.runtime.channel import Message
+from balancer.messages import FromSupervisor
 from balancer.runtime.watchdog import Watchdog
 
 GOOD_LIFE = 60.0
@@ -17,7 +17,7 @@ class Process(Protocol):
 
     pid: int
 
-    def send(self, message: Message) -> bool:
+    def send(self, message: FromSupervisor) -> bool:
         """Queue a message."""
 
     def ask_for_stack(self) -> None:

@@ -2,8 +2,10 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
+from balancer.messages import MemberState, PoolUpdate
+from balancer.spec.worker import PoolSpec
 from balancer.upstreams.state import AdminState, Cause, FirstCheck, is_eligible
 
 API = "api"  # the source of upstreams that the operator has added
@@ -71,25 +73,25 @@ class UpstreamState:
         """Whether checks are on, and none has passed or failed yet."""
         return self.first_check is not FirstCheck.DONE
 
-    def for_workers(self) -> dict[str, Any]:
-        """As the `start` and `pool` messages carry it."""
-        return {
-            "id": self.id,
-            "host": self.address,
-            "port": self.port,
-            "weight": self.weight,
-            "row": self.row,
-            "admin_state": self.admin_state,
-            "leaves_by_itself": self.leaves_by_itself,
-            "causes": sorted(self.causes),
-            "backup": self.backup,
-            "ramp_since_ns": self.ramp_since_ns,
-            "max_inflight": self.max_inflight,
-            "on_probation": self.on_probation,
-            "silent_since_ns": self.silent_since_ns,
-            "first_check": self.first_check,
-            "other_hosts": list(self.other_addresses),
-        }
+    def for_workers(self) -> MemberState:
+        """As workers are told of it."""
+        return MemberState(
+            id=self.id,
+            host=self.address,
+            port=self.port,
+            weight=self.weight,
+            row=self.row,
+            admin_state=self.admin_state,
+            leaves_by_itself=self.leaves_by_itself,
+            causes=self.causes,
+            backup=self.backup,
+            ramp_since_ns=self.ramp_since_ns,
+            max_inflight=self.max_inflight,
+            on_probation=self.on_probation,
+            silent_since_ns=self.silent_since_ns,
+            first_check=self.first_check,
+            other_hosts=self.other_addresses,
+        )
 
 
 class FleetWatcher(Protocol):
@@ -120,15 +122,12 @@ class Overloaded(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class PoolState:
-    """One upstream pool; `settings` is what workers are told of it besides its upstreams."""
+    """One upstream pool; `spec` is what workers make of it."""
 
-    name: str
+    spec: PoolSpec
     row: int
-    settings: dict[str, Any]
-    panic_allowed: bool
     is_checked: bool  # by active checks
     has_passed: bool = False  # a check of one of its upstreams
-    slow_start: float = 0.0  # seconds
     max_inflight: int = 0  # of each upstream
     upstreams: dict[str, UpstreamState] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)  # discovery source -> why it does not resolve
@@ -140,6 +139,11 @@ class PoolState:
     ejections_skipped: Counter[str] = field(default_factory=Counter)  # by reason
 
     @property
+    def name(self) -> str:
+        """Its name in the settings."""
+        return self.spec.name
+
+    @property
     def is_starting(self) -> bool:
         """Whether no check has passed since the instance's start: its apps may not be up yet."""
         return self.is_checked and not self.has_passed
@@ -147,3 +151,12 @@ class PoolState:
     def eligible(self) -> int:
         """How many upstreams may be picked without panic."""
         return sum(upstream.is_eligible() for upstream in self.upstreams.values())
+
+    def update(self, revision: int) -> PoolUpdate:
+        """What workers are told of its upstreams as they are by `revision`."""
+        return PoolUpdate(
+            name=self.name,
+            revision=revision,
+            starting=self.is_starting,
+            members=tuple(upstream.for_workers() for upstream in self.upstreams.values()),
+        )

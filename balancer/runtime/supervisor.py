@@ -23,9 +23,20 @@ from balancer.errors import StartupError
 from balancer.health.active import ActiveChecks
 from balancer.health.overload import LOOK
 from balancer.health.probe import Probes
+from balancer.messages import (
+    Access,
+    CameBack,
+    Doubt,
+    Eject,
+    Elsewhere,
+    Failures,
+    FromSupervisor,
+    Recovered,
+    Start,
+    Verdict,
+)
 from balancer.runtime import signals
-from balancer.runtime.blueprint import Blueprint, build_pools, check_settings, discovered, ejection_settings
-from balancer.runtime.channel import Message
+from balancer.runtime.blueprint import instance_spec
 from balancer.runtime.checking import CheckDoors, CheckedFleet
 from balancer.runtime.crew import Crew
 from balancer.runtime.fleet import Fleet
@@ -34,10 +45,12 @@ from balancer.runtime.name import make_name
 from balancer.runtime.open_files import Reserve, hard_limit, shares
 from balancer.runtime.outliers import Outliers
 from balancer.runtime.overload import OverloadWatch
+from balancer.runtime.places import Places, pool_states
 from balancer.runtime.slot import TICK
 from balancer.runtime.sockets import bound_address
 from balancer.runtime.states import UpstreamState
 from balancer.runtime.worker_process import OnEnded, OnMessage, WorkerProcess
+from balancer.spec.instance import CheckSpec
 from balancer.telemetry.access_log import Renderer
 from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Ledger
@@ -71,12 +84,14 @@ class Supervisor:
         self._shares = shares(hard_limit(), settings.workers)
         self._reserve = Reserve()
         self._name = make_name() if settings.via else ""
+        spec = instance_spec(settings, via=self._name, max_connections=max_connections)
+        (pool,) = spec.pools
         loop = asyncio.get_running_loop()
         clock = SystemClock()
         ledger = Ledger(self._segment)
         events = EventLog()
         self._fleet = Fleet(
-            build_pools(settings, ledger),
+            pool_states(spec, ledger),
             ledger=ledger,
             events=events,
             clock=clock,
@@ -85,19 +100,10 @@ class Supervisor:
             broadcast=self._broadcast,
             own=ourselves(bound_address(listeners[0]), bound_address(admin)),
         )
-        # The listener's label is the setting, not the port that 0 became: a label from a closed list.
-        blueprint = Blueprint(
-            settings,
-            self._fleet,
-            ledger,
-            listener=str(settings.listen),
-            max_connections=max_connections,
-            via=self._name,
-        )
         self._crew = Crew(
             settings.workers,
             spawn=self._spawn,
-            start_message=blueprint.start_message,
+            start_message=Places(spec.worker, self._fleet, ledger).start_message,
             ledger=ledger,
             clock=clock,
             log=log,
@@ -105,12 +111,12 @@ class Supervisor:
         )
         self._discovery = Discovery(self._fleet, SystemResolver(max_threads=self._shares.lookups), log, clock)
         self._discovery.watch_names(u for u in self._fleet.upstreams() if not is_ip(u.host))
-        for pool, spec in discovered(settings):
-            self._discovery.watch_dns(pool, spec)
-        self._checks = self._open_checks(ledger, loop, clock) if settings.health_check.enabled else None
+        for name in pool.names:
+            self._discovery.watch_dns(pool.name, name)
+        self._checks = None if pool.check is None else self._open_checks(pool.check, ledger, loop, clock)
         self._outliers = Outliers(
             self._fleet,
-            ejection_settings(settings),
+            pool.ejection,
             clock=clock,
             call_later=loop.call_later,
             check_now=None if self._checks is None else self._checks.check_now,
@@ -133,7 +139,7 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _open_checks(
-        self, ledger: Ledger, loop: asyncio.AbstractEventLoop, clock: Clock
+        self, spec: CheckSpec, ledger: Ledger, loop: asyncio.AbstractEventLoop, clock: Clock
     ) -> ActiveChecks[UpstreamState]:
         checks: ActiveChecks[UpstreamState] = ActiveChecks(
             clock=clock,
@@ -142,7 +148,7 @@ class Supervisor:
             open_probe=Probes(self._name, self._shares.checks),
             loop=loop,
         )
-        watcher = CheckedFleet(checks, check_settings(self._settings))
+        watcher = CheckedFleet(checks, spec)
         for upstream in self._fleet.upstreams():
             watcher.added(upstream)
         self._fleet.watchers.append(watcher)
@@ -197,35 +203,36 @@ class Supervisor:
         """No worker is left."""
         self._all_gone.set()
 
-    def access(self, records: list[list[Any]]) -> None:
+    def access(self, message: Access) -> None:
         """Access-log records of a worker, to be made into lines and written by the writer's thread."""
+        records = message.records
         self._access_writer.write(partial(self._renderer.render, records), len(records))
 
-    def failures(self, records: list[dict[str, Any]]) -> None:
+    def failures(self, message: Failures) -> None:
         """Errors that a worker has made."""
-        self._instance.failed(records)
+        self._instance.failed(message.records)
 
-    def suspected(self, worker: int, message: Message) -> Message | None:
+    def suspected(self, worker: int, message: Eject) -> Verdict | None:
         """A worker has found an outlier."""
         return self._outliers.suspected(worker, message)
 
-    def doubted(self, worker: int, message: Message) -> None:
+    def doubted(self, worker: int, message: Doubt) -> None:
         """A worker has seen failures that may be a client's doing."""
         self._outliers.doubted(worker, message)
 
-    def recovered(self, message: Message) -> None:
+    def recovered(self, message: Recovered) -> None:
         """An upstream on probation has answered a worker well."""
         self._outliers.recovered(message)
 
-    def looped(self, message: Message) -> None:
+    def looped(self, message: CameBack) -> None:
         """A request has come back to this instance."""
-        self._fleet.circles.came_back(message["pool"], message["upstream"], message["text"])
+        self._fleet.circles.came_back(message.pool, message.upstream, message.text)
 
-    def elsewhere(self, message: Message) -> None:
+    def elsewhere(self, message: Elsewhere) -> None:
         """An upstream answers a worker at another address of its name than its own."""
         for upstream in self._fleet.upstreams():
-            if (upstream.row, upstream.address) == (message["row"], message["host"]):
-                self._discovery.unanswered(upstream, message["why"], message["other"])
+            if (upstream.row, upstream.address) == (message.row, message.host):
+                self._discovery.unanswered(upstream, message.why, message.other)
 
     # The life of the instance
 
@@ -296,10 +303,10 @@ class Supervisor:
         if not self._exit.done():
             self._exit.set_result(0)
 
-    def _broadcast(self, message: Message) -> None:
+    def _broadcast(self, message: FromSupervisor) -> None:
         self._crew.broadcast(message)
 
-    def _spawn(self, start: Message, *, on_message: OnMessage, on_ended: OnEnded) -> WorkerProcess:
+    def _spawn(self, start: Start, *, on_message: OnMessage, on_ended: OnEnded) -> WorkerProcess:
         with self._reserve.lent():
             return WorkerProcess(
                 start,
@@ -310,8 +317,8 @@ class Supervisor:
                 on_error=self._on_message_error,
             )
 
-    def _on_message_error(self, message: Message, error: Exception) -> None:
-        self._log.error("a worker's message %s could not be handled", message.get("type"), exc_info=error)
+    def _on_message_error(self, what: str, error: Exception) -> None:
+        self._log.error("a worker's message %s could not be handled", what, exc_info=error)
 
     def _in_background(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)

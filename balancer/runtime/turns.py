@@ -47,7 +47,7 @@ def take_turns(pool: PoolState) -> list[Turn]:
     if any(map(_serves_anyway, pool.upstreams.values())):
         on_backup = panics = out = False  # what `candidates` comes to, without a look at all of them
     else:
-        chosen, panics = candidates(list(pool.upstreams.values()), pool.panic_allowed)
+        chosen, panics = candidates(list(pool.upstreams.values()), pool.spec.panic)
         on_backup, out = bool(chosen) and chosen[0].backup, not chosen
     turns = [
         Turn(of.kind, of.level, of.begins) if now else Turn(f"{of.kind}_over", logging.INFO, of.ends)

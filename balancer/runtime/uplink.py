@@ -1,8 +1,12 @@
 """What a worker tells the supervisor besides its access log (L6)."""
 
-from balancer.runtime.channel import Channel, Message
+from typing import get_args
 
-LEVELS = ("debug", "info", "warning", "error")
+from balancer.messages import FromSupervisor, FromWorker, LogLine
+from balancer.runtime.channel import Channel
+from balancer.spec.worker import Level
+
+LEVELS: tuple[Level, ...] = get_args(Level)
 
 
 class Uplink:
@@ -10,19 +14,19 @@ class Uplink:
 
     __slots__ = ("_channel", "_level")
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel[FromSupervisor]) -> None:
         self._channel = channel
         self._level = 0
 
-    def set_level(self, level: str) -> None:
+    def set_level(self, level: Level) -> None:
         """Log lines below `level` are not sent from now on."""
         self._level = LEVELS.index(level)
 
-    def send(self, message: Message) -> bool:
+    def send(self, message: FromWorker) -> bool:
         """Send a message; False where it was dropped."""
         return self._channel.send(message)
 
-    def log(self, level: str, message: str, traceback_text: str | None = None) -> None:
+    def log(self, level: Level, message: str, traceback_text: str | None = None) -> None:
         """A line for the supervisor's log."""
         if LEVELS.index(level) >= self._level:
-            self.send({"type": "log", "level": level, "message": message, "traceback": traceback_text})
+            self.send(LogLine(level=level, message=message, traceback=traceback_text))

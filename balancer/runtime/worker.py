@@ -9,23 +9,41 @@ import gc
 import socket
 import sys
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
 import uvloop
 
 from balancer.clock import SystemClock
 from balancer.errors import OperatorError
+from balancer.messages import (
+    Adopt,
+    Drain,
+    Drained,
+    Fatal,
+    FromSupervisor,
+    FromWorker,
+    PoolUpdate,
+    Ready,
+    Release,
+    Retire,
+    Start,
+    Verdict,
+    from_supervisor,
+)
 from balancer.runtime import signals
 from balancer.runtime.acceptor import Doors
-from balancer.runtime.channel import Channel, Message
+from balancer.runtime.channel import Channel
 from balancer.runtime.serving import Serving
 from balancer.runtime.uplink import Uplink
 from balancer.telemetry.access_log import AccessLog
 from balancer.telemetry.segment import Segment
 
+if TYPE_CHECKING:
+    from balancer.clients.data_plane import DataPlane
+
+_ToProxy: TypeAlias = PoolUpdate | Verdict | Adopt | Release
 LAST_WORDS = 1.0  # seconds that the last message to the supervisor may take
 
 
@@ -37,19 +55,16 @@ class Worker:
         self._segment_fd = segment_fd
         self._listeners = [socket.socket(fileno=fd) for fd in listener_fds]
         self._clock = SystemClock()
-        self._channel = Channel(self._on_message, self._on_channel_lost, self._on_message_error)
+        self._channel = Channel(
+            from_supervisor(), self._on_message, self._on_channel_lost, self._on_message_error
+        )
         self._uplink = Uplink(self._channel)
         self._lost = asyncio.Event()
-        self._start: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._start: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
         # Set to whether the listening sockets shall be ended for all processes (see Acceptor).
         self._leave: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._early: list[Message] = []  # what came before there was a proxy to tell
-        self._built = False
-        self._handlers: dict[str, Callable[[Message], None]] = {
-            "start": self._start.set_result,
-            "drain": lambda _: self._ask_to_leave(and_end=True),
-            "retire": lambda _: self._ask_to_leave(and_end=False),  # a successor serves its socket
-        }
+        self._early: list[_ToProxy] = []  # what came before there was a proxy to tell
+        self._parts: tuple[DataPlane, Doors] | None = None
 
     async def run(self) -> int:
         """Serve until told to leave, or until the supervisor is gone. Gives the exit code."""
@@ -61,24 +76,24 @@ class Worker:
             if self._lost.is_set():
                 return 0
             self._uplink.log("debug", "start-up failed", traceback.format_exc())
-            await self._say_last({"type": "fatal", "error": _in_words(error)})
+            await self._say_last(Fatal(error=_in_words(error)))
             return 1
-        self._uplink.send({"type": "ready"})
+        self._uplink.send(Ready())
         and_end = await self._leave
-        await served.lead_out(start["drain"], and_end=and_end)
-        await self._say_last({"type": "drained"})
+        await served.lead_out(start.spec.drain, and_end=and_end)
+        await self._say_last(Drained())
         return 0
 
-    async def _build(self, start: Message) -> Serving:
+    async def _build(self, start: Start) -> Serving:
         # Imported here so that an error in it is reported through the channel, as one line.
-        from balancer.runtime.build import build_data_plane, member_states
+        from balancer.runtime.build import build_data_plane
 
+        spec = start.spec
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_loop_error)
-        self._uplink.set_level(start["log_level"])
-        segment = Segment.attach(self._segment_fd, start["workers"])
-        access = start["access_log"]
-        records = AccessLog(access["enabled"], access["sample"], Random())
+        self._uplink.set_level(spec.log_level)
+        segment = Segment.attach(self._segment_fd, spec.workers)
+        records = AccessLog(spec.access_log.enabled, spec.access_log.sample, Random())
         proxy = build_data_plane(
             start,
             loop=loop,
@@ -89,49 +104,59 @@ class Worker:
             tell=self._uplink.send,
         )
         doors = Doors(self._listeners, proxy.client_protocol)
-        self._handlers["adopt"] = doors.on_adopt
-        self._handlers["release"] = doors.on_release
-        self._handlers["pool"] = lambda message: proxy.take_news(
-            message["name"],
-            member_states(message["upstreams"], start["workers"], start["slot"]),
-            message["revision"],
-            starting=message["starting"],
-        )
-        self._handlers["verdict"] = lambda message: proxy.membership.judged(
-            message["pool"], message["row"], message["until"]
-        )
-        self._built = True
+        self._parts = proxy, doors
         for message in self._early:
-            self._on_message(message)
-        await doors.open(start["slot"])
+            self._tell(proxy, doors, message)
+        await doors.open(start.slot)
         # What is alive now stays alive: collections need not look at it again.
         gc.collect()
         gc.freeze()
-        row = segment.page(start["page"]).row(start["rows"]["worker"])
+        row = segment.page(start.page).row(start.rows.worker)
         serving = Serving(proxy, doors, records, row, self._uplink, self._clock)
         serving.sweep()
         return serving
 
-    async def _say_last(self, message: Message) -> None:
+    async def _say_last(self, message: FromWorker) -> None:
         self._uplink.send(message)
         self._channel.close()
         with suppress(TimeoutError):  # the supervisor does not read: it has to do without
             async with asyncio.timeout(LAST_WORDS):
                 await self._lost.wait()
 
-    def _on_message(self, message: Message) -> None:
-        handler = self._handlers.get(message["type"])
-        if handler is not None:
-            handler(message)
-        elif not self._built:
-            self._early.append(message)
-        else:
-            self._uplink.log("error", f"the supervisor sent an unknown message: {message['type']}")
+    def _on_message(self, message: FromSupervisor) -> None:
+        match message:
+            case Start():
+                self._start.set_result(message)
+            case Drain():
+                self._ask_to_leave(and_end=True)
+            case Retire():  # a successor serves its socket
+                self._ask_to_leave(and_end=False)
+            case _ if self._parts is None:
+                self._early.append(message)
+            case _:
+                self._tell(*self._parts, message)
 
-    def _on_message_error(self, message: Message, error: Exception) -> None:
+    @staticmethod
+    def _tell(proxy: "DataPlane", doors: Doors, message: "_ToProxy") -> None:
+        match message:
+            case PoolUpdate():
+                proxy.take_news(message)
+            case Verdict():
+                proxy.membership.judged(message)
+            case Adopt():
+                doors.adopt(message)
+            case Release():
+                doors.release(message)
+            case _:
+                assert_never(message)
+
+    def _on_message_error(self, what: str, error: Exception) -> None:
         # What it was about stays as it was: old state serves better than no worker.
-        text = "".join(traceback.format_exception(error))
-        self._uplink.log("error", f"the message {message.get('type')} could not be applied: {error!r}", text)
+        if self._start.done():
+            text = "".join(traceback.format_exception(error))
+            self._uplink.log("error", f"the message {what} could not be applied: {error!r}", text)
+        else:
+            self._start.set_exception(error)
 
     def _on_channel_lost(self) -> None:
         self._lost.set()

@@ -9,12 +9,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from balancer.messages import FromSupervisor, FromWorker, Start, from_workers
 from balancer.runtime import signals
-from balancer.runtime.channel import Channel, Message
+from balancer.runtime.channel import Channel
 
 LAST_GRACE = 1.0  # seconds between the end of the channel and the end of the process
 
-OnMessage = Callable[[Message], None]
+_READS = from_workers()
+
+OnMessage = Callable[[FromWorker], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Ended:
 
 
 OnEnded = Callable[[Ended], None]
-OnError = Callable[[Message, Exception], None]  # a message, and what handling it has raised
+OnError = Callable[[str, Exception], None]  # what a message was about, and what handling it has raised
 
 
 class WorkerProcess:
@@ -47,7 +50,7 @@ class WorkerProcess:
 
     def __init__(
         self,
-        start: Message,
+        start: Start,
         *,
         segment_fd: int,
         listeners: Sequence[socket.socket],
@@ -59,8 +62,8 @@ class WorkerProcess:
         self._ended: Ended | None = None
         self._channel_lost = False
         self._last_grace: asyncio.TimerHandle | None = None
-        self._channel = Channel(on_message, self._lost, on_error)
-        self._unsent = [start]  # until the channel is open
+        self._channel = Channel(_READS, on_message, self._lost, on_error)
+        self._unsent: list[FromSupervisor] = [start]  # until the channel is open
         ours, theirs = socket.socketpair()
         with theirs:
             descriptors = [theirs.fileno(), segment_fd, *(sock.fileno() for sock in listeners)]
@@ -84,7 +87,7 @@ class WorkerProcess:
         self._loop.add_reader(self._pidfd, self._exited)
         self._opening = self._loop.create_task(self._open(ours), name=f"channel of worker {self.pid}")
 
-    def send(self, message: Message) -> bool:
+    def send(self, message: FromSupervisor) -> bool:
         """Queue a message to the worker; False where it will not get it."""
         if self._unsent:
             self._unsent.append(message)

@@ -13,6 +13,7 @@ Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 SameSite: TypeAlias = Literal["lax", "strict", "none"]
 PolicyOption: TypeAlias = bool | int | float | str
 
+_PATIENCE_NS = 60_000_000_000  # where no shorter idle timeout is set
 FOREVER_NS = 1 << 62  # a deadline that never comes: what a timeout of 0 means
 
 
@@ -26,6 +27,11 @@ class Timeouts(Part, frozen=True, kw_only=True):
     request_head_ns: int  # a head, from its first byte (or from the accept)
     client_idle_ns: int  # a keep-alive client between requests
     tunnel_idle_ns: int  # a tunnel in which neither side speaks
+
+    @property
+    def patience_ns(self) -> int:
+        """How long a client may take nothing of what is written to it."""
+        return min(self.idle_ns, _PATIENCE_NS)
 
 
 class Limits(Part, frozen=True, kw_only=True):

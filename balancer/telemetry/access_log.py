@@ -7,7 +7,7 @@ plain JSON types and sends it up; the supervisor, which alone writes stdout, mak
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from random import Random
-from typing import Protocol, TypeAlias, cast
+from typing import Protocol, TypeAlias
 
 import orjson
 
@@ -62,13 +62,34 @@ Record: TypeAlias = tuple[
     bytes | None,
     bytes | None,
 ]
-# The same as plain JSON types, as it goes over the control channel.
-PlainRecord: TypeAlias = list[float | int | bool | str | list[str] | None]
+# The same as plain JSON types, as it goes over the control channel: text for bytes, `HTTP/1.1`, and seconds.
+PlainRecord: TypeAlias = tuple[
+    float,
+    str,
+    str | None,
+    str | None,
+    str,
+    str | None,
+    int,
+    str | None,
+    str | None,
+    str | None,
+    str | None,
+    list[str] | None,
+    int,
+    bool,
+    int,
+    int,
+    float,
+    float | None,
+    str | None,
+    str | None,
+    str | None,
+]
 
 MAX_BATCH = 20_000
 # Longer values are cut: clients choose them, and with the number of waiting lines this bounds the memory.
 MAX_VALUE = 1024
-_TIME = FIELDS.index("time")
 _NEWLINE = orjson.Fragment(b"\n")
 
 
@@ -121,7 +142,7 @@ def _plain(record: Record) -> PlainRecord:
     time, client, method, target, protocol, host, status, reason, route, pool, upstream = record[:11]
     tried, attempts, reused, request_bytes, response_bytes, duration, first_byte = record[11:18]
     request_id, agent, referer = record[18:]
-    return [
+    return (
         round(time, 3),
         client,
         _text(method),
@@ -143,7 +164,7 @@ def _plain(record: Record) -> PlainRecord:
         _text(request_id),
         _text(agent),
         _text(referer),
-    ]
+    )
 
 
 def _text(value: bytes | None) -> str | None:
@@ -174,10 +195,10 @@ class Renderer:
         fields, columns = self._fields, self._columns
         lines: list[object] = []
         for record in records:
-            record[_TIME] = self._moment(cast(float, record[_TIME]))
+            shown = (self._moment(record[0]), *record[1:])
             line = {
                 name: value
-                for name, value in zip(fields, [record[column] for column in columns], strict=True)
+                for name, value in zip(fields, [shown[column] for column in columns], strict=True)
                 if value is not None
             }
             lines += (line, _NEWLINE)

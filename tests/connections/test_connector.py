@@ -2,22 +2,20 @@
 
 import asyncio
 import errno
-from dataclasses import replace
 
 import pytest
 
 from balancer.connections.connector import Connector, DialError
-from balancer.connections.keepalive import KeepaliveSettings
 from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.errors import CONNECT_FAILED, CONNECT_REFUSED, CONNECT_TIMEOUT, Failure
+from balancer.spec.part import replaced
+from balancer.spec.worker import KeepaliveSpec
 from balancer.telemetry.columns import CELLS_PER_ROW, UPSTREAM_CONNECTS
 from balancer.upstreams.upstream import Upstream
 from tests.fakes.loop import FakeClock, FakeLoop
 
 ADDRESS = ("10.0.0.1", 8000)
-KEEPALIVE = KeepaliveSettings(
-    max_idle=4, idle_timeout_ns=10**9, max_requests=0, max_lifetime_ns=0, learn=False
-)
+KEEPALIVE = KeepaliveSpec(max_idle=4, idle_timeout_ns=10**9, max_requests=0, max_lifetime_ns=0, learn=False)
 
 
 class Bench:
@@ -28,7 +26,7 @@ class Bench:
         self.upstream = Upstream("app:8000", *ADDRESS, 1, cells)
         self.said: list[tuple[str, str]] = []
         self.connector = Connector(self.loop, self.clock, timeout, 32768, 100, self.say)
-        self.connector.add(self.upstream, replace(KEEPALIVE, learn=learn))
+        self.connector.add(self.upstream, replaced(KEEPALIVE, learn=learn))
 
     def say(self, upstream: str, text: str) -> None:
         self.said.append((upstream, text))

@@ -10,8 +10,9 @@ from typing import cast
 import pytest
 
 from balancer.connections.intake import Turns
-from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool, KeepaliveSettings
+from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool
 from balancer.connections.upstream_connection import UpstreamConnection
+from balancer.spec.worker import KeepaliveSpec
 from balancer.telemetry.columns import CELLS_PER_ROW, UPSTREAM_IDLE, UPSTREAM_REUSES
 from balancer.upstreams.upstream import Upstream
 from tests.fakes.loop import FakeClock, FakeLoop
@@ -46,7 +47,7 @@ class Bench:
         cells = memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
         self.upstream = Upstream("app:8000", "10.0.0.1", 8000, 1, cells)
         defaults = {"max_idle": 64, "idle_timeout_ns": 4 * SECOND, "max_requests": 0, "max_lifetime_ns": 0}
-        chosen = KeepaliveSettings(learn=learn, **{**defaults, **settings})
+        chosen = KeepaliveSpec(learn=learn, **{**defaults, **settings})
         self.pool = KeepalivePool(self.upstream, chosen, self.clock)
         self.transports: list[FakeTransport] = []
 

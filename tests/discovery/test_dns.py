@@ -4,12 +4,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancer.config.upstream_spec import DnsSpec
 from balancer.discovery.lookup import Answer
 from balancer.discovery.member import Member
+from balancer.spec.instance import NameSpec
 from tests.discovery.scene import NOT_KNOWN, Scene
 
-APP = DnsSpec("app", 8000)
+
+def dns(
+    host: str, port: int = 8000, *, weight: int = 1, refresh: float = 2.0, backup: bool = False
+) -> NameSpec:
+    """The entry `dns://host:port`."""
+    return NameSpec(
+        id=f"dns://{host}:{port}", host=host, port=port, weight=weight, backup=backup, refresh=refresh
+    )
+
+
+APP = dns("app")
 
 
 @pytest.mark.parametrize(
@@ -19,7 +29,7 @@ APP = DnsSpec("app", 8000)
             APP, ["10.0.0.2"], [Member("10.0.0.2:8000", "10.0.0.2", 8000, 1, "10.0.0.2")], id="one_address"
         ),
         pytest.param(
-            DnsSpec("app", 80, weight=3),
+            dns("app", 80, weight=3),
             ["10.0.0.10", "10.0.0.9"],
             [
                 Member("10.0.0.9:80", "10.0.0.9", 80, 3, "10.0.0.9"),
@@ -33,7 +43,7 @@ APP = DnsSpec("app", 8000)
     ],
 )
 def test_each_address_is_a_member(
-    scene: Scene, spec: DnsSpec, addresses: list[str], members: list[Member]
+    scene: Scene, spec: NameSpec, addresses: list[str], members: list[Member]
 ) -> None:
     scene.discovery.watch_dns("shop", spec)
     scene.resolver.answers["app"] = Answer(tuple(addresses))
@@ -65,7 +75,7 @@ def test_shuffled_answers_are_the_same_members_told_again(scene: Scene) -> None:
 
 def test_entries_of_one_name_are_apart(scene: Scene) -> None:
     scene.discovery.watch_dns("default", APP)
-    scene.discovery.watch_dns("default", DnsSpec("app", 9000, weight=2))
+    scene.discovery.watch_dns("default", dns("app", 9000, weight=2))
     scene.discovery.watch_dns("admin", APP)
     scene.resolver.answers["app"] = Answer(("10.0.0.2",))
     scene.start()
@@ -133,7 +143,7 @@ def test_a_resolver_that_hangs_holds_the_start_up_no_longer_than_the_timeout(
 
 def test_a_lookup_that_hangs_is_not_doubled_and_its_late_answer_counts(scene: Scene) -> None:
     scene.discovery.watch_dns("default", APP)
-    scene.discovery.watch_dns("default", DnsSpec("other", 8000))
+    scene.discovery.watch_dns("default", dns("other", 8000))
     scene.resolver.answers["other"] = Answer(("10.0.1.2",))
     scene.start()
     for _ in range(5):
@@ -156,7 +166,7 @@ def test_a_lookup_that_hangs_is_not_doubled_and_its_late_answer_counts(scene: Sc
     ],
 )
 def test_lookups_keep_their_rhythm(scene: Scene, refresh: float, delay: float, starts: list[float]) -> None:
-    scene.discovery.watch_dns("default", DnsSpec("app", 8000, refresh=refresh))
+    scene.discovery.watch_dns("default", dns("app", 8000, refresh=refresh))
     scene.resolver.answers["app"] = Answer(("10.0.0.2",))
     scene.resolver.delay = delay
     scene.start()
@@ -191,7 +201,7 @@ def test_cancelling_leaves_nothing(answer: Answer | None) -> None:
 def test_an_error_of_the_fleet_is_not_swallowed() -> None:
     scene = Scene()
     scene.discovery.watch_dns("default", APP)
-    scene.discovery.watch_dns("default", DnsSpec("hangs", 8000))
+    scene.discovery.watch_dns("default", dns("hangs", 8000))
     scene.fleet.broken = True
     scene.resolver.answers["app"] = Answer(("10.0.0.2",))
     scene.start()

@@ -1,18 +1,16 @@
 """Worker processes that say and do only what the test tells them."""
 
-from typing import Any
-
-from balancer.runtime.channel import Message
+from balancer.messages import FromSupervisor, FromWorker, Start
 from balancer.runtime.worker_process import Ended, OnEnded, OnMessage
 
 
 class FakeProcess:
     """One incarnation; `sent` is what the supervisor told it after `start`."""
 
-    def __init__(self, pid: int, start: Message, on_message: OnMessage, on_ended: OnEnded) -> None:
+    def __init__(self, pid: int, start: Start, on_message: OnMessage, on_ended: OnEnded) -> None:
         self.pid = pid
         self.start = start
-        self.sent: list[Message] = []
+        self.sent: list[FromSupervisor] = []
         self.killed = False
         self.stacks = 0  # how often it was asked for one
         self.reachable = True
@@ -22,11 +20,9 @@ class FakeProcess:
     @property
     def slot(self) -> int:
         """The slot it was started for."""
-        slot = self.start["slot"]
-        assert isinstance(slot, int)
-        return slot
+        return self.start.slot
 
-    def send(self, message: Message) -> bool:
+    def send(self, message: FromSupervisor) -> bool:
         if self.reachable:
             self.sent.append(message)
         return self.reachable
@@ -37,9 +33,9 @@ class FakeProcess:
     def kill(self) -> None:
         self.killed = True
 
-    def say(self, kind: str, **rest: Any) -> None:
+    def say(self, message: FromWorker) -> None:
         """Send a message up."""
-        self._on_message({"type": kind, **rest})
+        self._on_message(message)
 
     def end(self, exit_code: int = -9, cpu_seconds: float = 0.0) -> None:
         """The process is gone."""
@@ -53,7 +49,7 @@ class FakeSpawn:
         self.processes: list[FakeProcess] = []
         self.error: OSError | None = None
 
-    def __call__(self, start: Message, *, on_message: OnMessage, on_ended: OnEnded) -> FakeProcess:
+    def __call__(self, start: Start, *, on_message: OnMessage, on_ended: OnEnded) -> FakeProcess:
         if self.error is not None:
             raise self.error
         process = FakeProcess(100 + len(self.processes), start, on_message, on_ended)

@@ -3,18 +3,19 @@
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 from typing import TypeAlias
 
 from balancer.health.active import AT_ONCE, ActiveChecks
 from balancer.health.result import Reply, Result
-from balancer.health.settings import CheckSettings
+from balancer.spec.instance import CheckSpec
+from balancer.spec.part import replaced
 from tests.fakes.loop import FakeClock, FakeLoop
 
 STEP = 0.01  # seconds: how finely the fake time runs
 
-SETTINGS = CheckSettings(
+SETTINGS = CheckSpec(
     path="/", interval=2.0, timeout=1.0, rise=2, fall=2, expect=((200, 399),), body="", port=0, headers=(),
     drain_status=0,
 )  # fmt: skip
@@ -138,7 +139,7 @@ class Scene:
     def add(self, *ids: str, **changes: object) -> list[FakeUpstream]:
         """Upstreams with these names, checked by SETTINGS with `changes`."""
         upstreams = [FakeUpstream(id) for id in ids]
-        settings = replace(SETTINGS, **changes)  # type: ignore[arg-type]  # the names are checked at run time
+        settings = replaced(SETTINGS, **changes)
         for upstream in upstreams:
             self.checks.add(upstream, settings)
         return upstreams

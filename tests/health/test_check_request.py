@@ -1,10 +1,9 @@
 """The request of a check: its target and its fields."""
 
-from dataclasses import replace
-
 import pytest
 
 from balancer.health.request import render_check, target_of
+from balancer.spec.part import replaced
 from tests.health.scene import SETTINGS
 
 
@@ -30,7 +29,7 @@ def test_the_target_has_no_dot_segments_and_is_escaped_where_it_has_to_be(path: 
 
 
 def test_fields_of_the_settings_win() -> None:
-    settings = replace(SETTINGS, headers=(("host", "shop.example"), ("X-Name", "Zoë")))
+    settings = replaced(SETTINGS, headers=(("host", "shop.example"), ("X-Name", "Zoë")))
     lines = render_check("app1:8000", settings, "balancer-1").decode().split("\r\n")
     assert lines[0] == "GET / HTTP/1.1"
     assert [line for line in lines if line.lower().startswith("host:")] == ["host: shop.example"]

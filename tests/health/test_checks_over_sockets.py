@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from random import Random
 
 import pytest
@@ -12,11 +11,12 @@ from balancer.clock import SystemClock
 from balancer.health.active import ActiveChecks
 from balancer.health.probe import Probes
 from balancer.health.result import CheckResult, Result
+from balancer.spec.part import replaced
 from tests.health.raw_server import RawServer, raw_server
 from tests.health.scene import SETTINGS, FakeUpstream
 
 PATIENCE = 20.0  # seconds after which a test has failed
-FAST = replace(SETTINGS, interval=0.05, timeout=0.3)
+FAST = replaced(SETTINGS, interval=0.05, timeout=0.3)
 
 pytestmark = pytest.mark.integration
 

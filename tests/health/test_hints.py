@@ -1,6 +1,5 @@
 """What people are told about a check that did not pass."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from balancer.health.hints import Asked, hint
 from balancer.health.judging import judge
 from balancer.health.result import Reply, Result
+from balancer.spec.part import replaced
 from tests.health.scene import SETTINGS
 
 NAME = "10.0.0.7:8000"  # as of a dns:// upstream
@@ -79,7 +79,7 @@ STATUSES: dict[str, tuple[dict[str, Any], int, bool, str]] = {
 @pytest.mark.parametrize("case", STATUSES)
 def test_a_status_has_its_remedy(case: str) -> None:
     changes, status, has_passed, text = STATUSES[case]
-    settings = replace(SETTINGS, **changes)
+    settings = replaced(SETTINGS, **changes)
     reply = judge(settings, status, b"")
     assert reply.result is Result.STATUS
     assert hint(reply, Asked(settings, NAME, has_passed)) == text
@@ -96,7 +96,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("port", "has_passed"), REFUSED)
 def test_what_has_passed_before_has_the_right_address(port: int, has_passed: bool) -> None:
-    asked = Asked(replace(SETTINGS, port=port), NAME, has_passed)
+    asked = Asked(replaced(SETTINGS, port=port), NAME, has_passed)
     assert hint(Reply(Result.REFUSED, 0, "refused"), asked) == f"refused: {REFUSED[port, has_passed]}"
 
 
@@ -113,7 +113,7 @@ def test_a_passed_check_needs_no_hint() -> None:
 
 
 # Settings changed, status, body, result.
-JUDGED = {
+JUDGED: dict[str, tuple[dict[str, Any], int, bytes, Result]] = {
     "expected": ({}, 399, b"", Result.PASSED),
     "below": ({}, 199, b"", Result.STATUS),
     "above": ({}, 400, b"", Result.STATUS),
@@ -128,5 +128,5 @@ JUDGED = {
 @pytest.mark.parametrize("case", JUDGED)
 def test_a_response_is_judged(case: str) -> None:
     changes, status, body, result = JUDGED[case]
-    settings = replace(SETTINGS, **changes)  # type: ignore[arg-type]  # the table's type is wide
+    settings = replaced(SETTINGS, **changes)
     assert judge(settings, status, body).result is result

@@ -4,7 +4,6 @@ import asyncio
 import gzip
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from random import Random
 from typing import Any, TypeAlias
 
@@ -16,6 +15,7 @@ from balancer.health.active import ActiveChecks
 from balancer.health.answer import READ_LIMIT
 from balancer.health.probe import Probes
 from balancer.health.result import CheckResult, Reply, Result
+from balancer.spec.part import replaced
 from loadtests.checks_cost import NoDoors, Upstream
 from tests.health.flood import CHUNKED, HINT, Flood
 from tests.health.scene import SETTINGS
@@ -104,7 +104,7 @@ class Turns:
 @pytest.mark.parametrize("case", FLOODS)
 def test_a_flood_has_an_end_and_a_name(run: Run, case: str) -> None:
     first, unit, changes, result, piece = FLOODS[case]
-    settings = replace(SETTINGS, **changes)  # type: ignore[arg-type]  # the table's type is wide
+    settings = replaced(SETTINGS, **changes)
 
     async def main() -> None:
         probes = [Probes()("app", settings) for _ in range(UPSTREAMS)]
@@ -128,7 +128,7 @@ def test_a_flood_has_an_end_and_a_name(run: Run, case: str) -> None:
 async def test_a_drip_is_ended_by_timeout_which_says_what_has_come(case: str) -> None:
     first, unit, piece = DRIPS[case]
     told: asyncio.Queue[CheckResult] = asyncio.Queue()
-    settings = replace(SETTINGS, interval=PATIENCE, timeout=0.3)
+    settings = replaced(SETTINGS, interval=PATIENCE, timeout=0.3)
     with Flood.running(first, unit, count=UPSTREAMS, every=0.02) as flood:
         checks = ActiveChecks[Upstream](
             clock=SystemClock(), random=Random(1), outcome=NoDoors(), open_probe=Probes(),

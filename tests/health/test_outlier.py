@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from balancer.health.outlier import EjectionSettings, Sentence, spared
+from balancer.health.outlier import Sentence, spared
+from balancer.spec.instance import EjectionSpec
 from balancer.upstreams.conduct import Spared
 from balancer.upstreams.state import AdminState, Cause, FirstCheck
 
@@ -88,7 +89,7 @@ SENTENCES: dict[str, tuple[list[float | None], list[float]]] = {
 @pytest.mark.parametrize("case", SENTENCES)
 def test_how_long(case: str) -> None:
     pauses, expected = SENTENCES[case]
-    sentence = Sentence(EjectionSettings(time=10, max_time=55, max_percent=50))
+    sentence = Sentence(EjectionSpec(time=10, max_time=55, max_percent=50))
     now = 5 * SECOND
     lasted = [sentence.begin(now)]
     for pause in pauses:
@@ -101,6 +102,6 @@ def test_how_long(case: str) -> None:
 
 
 def test_what_is_left_of_it() -> None:
-    sentence = Sentence(EjectionSettings(time=10, max_time=55, max_percent=50))
+    sentence = Sentence(EjectionSpec(time=10, max_time=55, max_percent=50))
     sentence.begin(5 * SECOND)
     assert [sentence.left(at * SECOND) for at in (5, 8, 15, 100)] == [10.0, 7.0, 0.0, 0.0]

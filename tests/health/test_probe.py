@@ -3,7 +3,6 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 import pytest
@@ -14,7 +13,8 @@ from balancer.health.answer import BODY_LIMIT
 from balancer.health.hints import Asked, hint
 from balancer.health.probe import CHECKS_PER_CONNECTION, HttpProbe, Probes
 from balancer.health.result import Reply, Result
-from balancer.health.settings import CheckSettings
+from balancer.spec.instance import CheckSpec
+from balancer.spec.part import replaced
 from tests.health.raw_server import OK, RawServer, raw_server
 from tests.health.scene import SETTINGS
 
@@ -38,7 +38,7 @@ class Checker:
     """A probe of the server."""
 
     def __init__(self, server: RawServer, via: object = "", **changes: object) -> None:
-        settings: CheckSettings = replace(SETTINGS, **changes)  # type: ignore[arg-type]  # checked at run time
+        settings: CheckSpec = replaced(SETTINGS, **changes)
         self.server = server
         self.probe: HttpProbe = Probes(str(via))("app1:8000", settings)
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from balancer.connections.keepalive import CLOSE_COLUMN
+from balancer.messages import LogLine
 from tests.proxy.arena import Arena, arena, on_uvloop, read_head
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.alone]
@@ -39,7 +40,7 @@ async def ask(one: Arena, method: str) -> int:
 
 
 def news(one: Arena) -> list[str]:
-    return [message["message"] for message in one.told]
+    return [message.message for message in one.told if isinstance(message, LogLine)]
 
 
 async def learned(one: Arena) -> None:

@@ -9,7 +9,7 @@ from balancer.pools.concurrency_limit import ConcurrencyBounds
 from balancer.pools.pool import UpstreamPool
 from balancer.telemetry.columns import UPSTREAM_INFLIGHT_LIMIT, UPSTREAM_STREAMING
 from tests.fakes.loop import FakeClock, FakeLoop
-from tests.pools.test_full import SETTINGS, context, row, upstream
+from tests.pools.test_full import SPEC, context, row, upstream
 
 
 def raises(error: Exception) -> None:
@@ -26,10 +26,9 @@ def make(*limits: int) -> UpstreamPool:
         rows=lambda row: [],
     )
     pool = UpstreamPool(
-        "default",
+        SPEC,
         LeastConnections(context()),
         LeastConnections(context()),
-        SETTINGS,
         0,
         row(),
         raises,

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancer.errors import Outcome
-from balancer.pools.outlier import OutlierDetector, OutlierSettings, Suspicion
+from balancer.pools.outlier import OutlierDetector, Suspicion
+from balancer.spec.worker import OutlierSpec
 from balancer.telemetry.columns import CELLS_PER_ROW
 from balancer.upstreams.conduct import Spared, Symptom
 from balancer.upstreams.fault import Fault, Proof
@@ -24,7 +25,7 @@ class Scene:
 
     def __init__(self, count: int = 3) -> None:
         self.clock = FakeClock()
-        self.detector = OutlierDetector(OutlierSettings(5, 3), self.clock)
+        self.detector = OutlierDetector(OutlierSpec(consecutive_5xx=5, consecutive_failures=3), self.clock)
         cells = memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
         self.members = [
             Upstream(f"app{number}:8000", f"10.0.0.{number}", 8000, 1, cells, number)

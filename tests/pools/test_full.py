@@ -14,9 +14,8 @@ from balancer.errors import Failure, Outcome
 from balancer.policies.base import Policy, PolicyContext
 from balancer.policies.least_connections import LeastConnections
 from balancer.policies.registry import BUILT_IN, build
-from balancer.pools.pool import PoolSettings, UpstreamPool
+from balancer.pools.pool import UpstreamPool
 from balancer.pools.queue import PlaceQueue
-from balancer.pools.retry_budget import RetryRules
 from balancer.telemetry.columns import (
     CELLS_PER_ROW,
     POOL_QUEUE_LENGTH,
@@ -26,14 +25,9 @@ from balancer.telemetry.columns import (
 from balancer.upstreams.state import AdminState, Cause, candidates
 from balancer.upstreams.upstream import Upstream
 from tests.fakes.loop import FakeClock, FakeLoop
+from tests.fakes.specs import pool_spec
 
-SETTINGS = PoolSettings(
-    retry=RetryRules(3, frozenset(), frozenset(), 0),
-    retry_ratio=0.2,
-    retry_floor=10.0,
-    panic=True,
-    hash_key="path",
-)
+SPEC = pool_spec(retry={"statuses": (), "methods": (), "replay_bytes": 0}, hash_key="path")
 
 
 def row() -> memoryview[int]:
@@ -82,7 +76,7 @@ class Bug(Stubborn):
 
 def make(*limits: int, policy: Policy | None = None, queue: PlaceQueue | None = None) -> UpstreamPool:
     pool = UpstreamPool(
-        *("default", policy or Stubborn(), LeastConnections(context()), SETTINGS, 0, row()),
+        *(SPEC, policy or Stubborn(), LeastConnections(context()), 0, row()),
         report=lambda error: None,
         queue=queue,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
 from collections.abc import Sequence
-from dataclasses import replace
 from random import Random
 from typing import ClassVar
 
@@ -16,12 +15,14 @@ from balancer.pools.affinity import Affinity
 from balancer.pools.diversion import Diversion
 from balancer.pools.hash_key import NO_KEY, hash_key
 from balancer.pools.pin_cookie import BalancerCookie
-from balancer.pools.pool import PoolSettings, RemoteRows, UpstreamPool
-from balancer.pools.retry_budget import RetryRules
+from balancer.pools.pool import RemoteRows, UpstreamPool
+from balancer.spec.part import replaced
+from balancer.spec.worker import PoolSpec
 from balancer.telemetry.columns import CELLS_PER_ROW, UPSTREAM_INFLIGHT
 from balancer.upstreams.state import Cause
 from balancer.upstreams.upstream import Upstream
 from tests.fakes.loop import FakeClock
+from tests.fakes.specs import pool_spec
 
 MILLISECOND = 1_000_000
 
@@ -86,13 +87,7 @@ def row() -> memoryview[int]:
     return memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
 
 
-SETTINGS = PoolSettings(
-    retry=RetryRules(3, frozenset(), frozenset(), 0),
-    retry_ratio=0.2,
-    retry_floor=10.0,
-    panic=True,
-    hash_key="path",
-)
+SPEC = pool_spec(retry={"statuses": (), "methods": (), "replay_bytes": 0}, hash_key="path")
 
 
 def upstream(number: int) -> Upstream:
@@ -103,12 +98,12 @@ def make(
     count: int = 3,
     policy: Watching | None = None,
     *,
-    settings: PoolSettings = SETTINGS,
+    spec: PoolSpec = SPEC,
     remote_rows: RemoteRows | None = None,
 ) -> tuple[UpstreamPool, Watching]:
     policy = policy or Watching()
     keyless = Watching()
-    pool = UpstreamPool("default", policy, keyless, settings, 0, row(), policy.errors.append, remote_rows)
+    pool = UpstreamPool(spec, policy, keyless, 0, row(), policy.errors.append, remote_rows)
     pool.set_members([upstream(number) for number in range(1, count + 1)])
     return pool, policy
 
@@ -164,7 +159,7 @@ EJECTED: dict[str, tuple[list[set[Cause]], bool, list[int]]] = {
 @pytest.mark.parametrize("case", EJECTED)
 def test_ejected_ones_are_no_candidates_but_in_panic(case: str) -> None:
     causes, panic, expected = EJECTED[case]
-    pool, policy = make(2, settings=replace(SETTINGS, panic=panic))
+    pool, policy = make(2, spec=replaced(SPEC, panic=panic))
     for one, its in zip(pool.upstreams, causes, strict=True):
         one.causes = frozenset(its)
     pool.rebuild()
@@ -197,7 +192,7 @@ class SomeClient:
 
 def test_requests_without_a_key_go_by_the_other_policy() -> None:
     policy, keyless = Hashing(), Watching()
-    pool = UpstreamPool("default", policy, keyless, SETTINGS, 0, row(), policy.errors.append)
+    pool = UpstreamPool(SPEC, policy, keyless, 0, row(), policy.errors.append)
     pool.set_members([upstream(1), upstream(2)])
     policy.candidates = policy.candidates[:1]
     keyless.candidates = keyless.candidates[1:]
@@ -293,9 +288,7 @@ def sticky(policy: Watching, count: int = 3, twin: Watching | None = None) -> Up
     cells = row()
     diversion = Diversion(twin or Watching(), cells, policy.errors.append)
     affinity = Affinity("default", b"", BalancerCookie(b"pin", b""), cells, diversion)
-    pool = UpstreamPool(
-        "default", policy, Watching(), SETTINGS, 0, cells, policy.errors.append, None, affinity
-    )
+    pool = UpstreamPool(SPEC, policy, Watching(), 0, cells, policy.errors.append, None, affinity)
     pool.set_members([upstream(number) for number in range(1, count + 1)])
     return pool
 

@@ -11,9 +11,10 @@ import uvloop
 
 from balancer.clients.data_plane import DataPlane
 from balancer.clock import SystemClock
+from balancer.messages import FromWorker
 from balancer.runtime.build import build_data_plane
 from balancer.telemetry.segment import Segment
-from tests.fakes.wire import Records, start_message
+from tests.fakes.wire import Records, start_message, upstream_message
 
 P = ParamSpec("P")
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -46,11 +47,12 @@ class Arena:
         self.segment = Segment.create(1)
         self.records = Records()
         self.logs: list[tuple[str, str, str | None]] = []
-        self.told: list[dict[str, Any]] = []
+        self.told: list[FromWorker] = []
         self.errors: list[str] = []
-        start = start_message(len(ports), **changes)
-        for spec, port in zip(start["pools"][0]["upstreams"], ports, strict=True):
-            spec.update(host="127.0.0.1", port=port)
+        start = start_message(
+            [upstream_message(number, host="127.0.0.1", port=port) for number, port in enumerate(ports, 1)],
+            **changes,
+        )
         self.proxy: DataPlane = build_data_plane(
             start,
             loop=self.loop,
@@ -64,7 +66,7 @@ class Arena:
         self._swept = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
-    def _told(self, message: dict[str, Any]) -> bool:
+    def _told(self, message: FromWorker) -> bool:
         self.told.append(message)
         return True
 

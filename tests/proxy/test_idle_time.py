@@ -2,6 +2,7 @@
 
 import pytest
 
+from balancer.messages import LogLine
 from tests.proxy.conftest import MakeStage
 from tests.proxy.stage import GET, OK, Stage, status_of
 
@@ -16,9 +17,9 @@ def learn(stage: Stage) -> None:
         upstream.receive_eof()
         stage.settle()
         stage.advance(1)
-    (told,) = stage.told
-    assert (told["type"], told["level"], told["once"]) == ("log", "info", "idle timeout of app1:8000")
-    assert told["message"].startswith("upstream app1:8000 closes idle connections after 0.5 s")
+    (told,) = stage.only_told(LogLine)
+    assert (told.level, told.once) == ("info", "idle timeout of app1:8000")
+    assert told.message.startswith("upstream app1:8000 closes idle connections after 0.5 s")
 
 
 FRESH = [

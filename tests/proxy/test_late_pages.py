@@ -4,6 +4,7 @@ from __future__ import annotations  # memoryview[int] is not subscriptable at ru
 
 import pytest
 
+from balancer.messages import LogLine
 from balancer.proxy.retrying import is_found_dead
 from balancer.upstreams.state import Cause
 from balancer.upstreams.upstream import Upstream
@@ -143,12 +144,12 @@ def test_body_failure_and_log_name_the_setting_and_its_value(make_stage: MakeSta
     setting = "BALANCER_TIMEOUTS__FIRST_BYTE (30 s)"
     assert setting in body_of(client.take()).decode()
     (failure,) = stage.proxy.take_failures()
-    assert setting in failure["detail"]
-    assert setting in failure["attempts"][0]["detail"]
-    (line,) = stage.told
-    assert (line["type"], line["level"]) == ("log", "warning")
-    assert "GET /slow?page=1 of route default was answered 504 after app1:8000" in line["message"]
-    assert setting in line["message"]
+    assert setting in failure.detail
+    assert setting in failure.attempts[0].detail
+    (line,) = stage.only_told(LogLine)
+    assert line.level == "warning"
+    assert "GET /slow?page=1 of route default was answered 504 after app1:8000" in line.message
+    assert setting in line.message
 
 
 def test_the_log_tells_of_late_requests_once_a_minute(make_stage: MakeStage) -> None:
@@ -160,8 +161,8 @@ def test_the_log_tells_of_late_requests_once_a_minute(make_stage: MakeStage) -> 
     stage.advance(60)
     stage.ask(SLOW)
     stage.advance(30.1)
-    first, second = stage.told
-    assert first["once"] != second["once"]  # by which several workers tell it once
+    first, second = stage.only_told(LogLine)
+    assert first.once != second.once  # by which several workers tell it once
 
 
 # What was waited for -> the setting whose time has passed.
@@ -188,4 +189,4 @@ def test_every_timeout_names_its_setting(make_stage: MakeStage, waited_for: str)
     stage.advance(20.1)
     stage.advance(10)
     stage.advance(30.1)
-    assert SETTINGS[waited_for] in stage.proxy.take_failures()[-1]["detail"]
+    assert SETTINGS[waited_for] in stage.proxy.take_failures()[-1].detail

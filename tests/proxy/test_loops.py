@@ -1,10 +1,10 @@
 """Requests that come back: 508 at the first return, said now and then, and held against who leads here."""
 
 import json
-from typing import Any
 
 import pytest
 
+from balancer.messages import CameBack
 from tests.fakes.wire import CLIENT_ADDRESS, VIA
 from tests.proxy.conftest import MakeStage
 from tests.proxy.stage import GET, Stage, body_of, head_of, status_of
@@ -14,8 +14,8 @@ BACK = b"GET /x HTTP/1.1\r\nHost: a\r\nVia: 1.1 cdn, 1.1 %b (ours)\r\n\r\n" % NA
 OUTLIER = {"enabled": True, "consecutive_5xx": 5, "consecutive_failures": 3}
 
 
-def loops(stage: Stage) -> list[dict[str, Any]]:
-    return [message for message in stage.told if message["type"] == "loop"]
+def loops(stage: Stage) -> list[CameBack]:
+    return [message for message in stage.told if isinstance(message, CameBack)]
 
 
 def test_a_request_that_comes_back_gets_508_and_no_upstream(stage: Stage) -> None:
@@ -33,7 +33,7 @@ def test_a_request_that_comes_back_gets_508_and_no_upstream(stage: Stage) -> Non
     logged = stage.logged()
     assert (logged["status"], logged["reason"], logged["upstream"]) == (508, "loop_detected", None)
     (failure,) = stage.proxy.take_failures()
-    assert (failure["reason"], failure["source"], failure["target"]) == ("loop_detected", "balancer", "/x")
+    assert (failure.reason, failure.source, failure.target) == ("loop_detected", "balancer", "/x")
 
 
 def test_the_connection_goes_on_and_the_next_return_is_known_too(stage: Stage) -> None:
@@ -114,8 +114,8 @@ def test_people_are_told_once_a_minute(stage: Stage) -> None:
     stage.ask(BACK)
     first, second = loops(stage)
     assert first == second
-    assert (first["pool"], first["upstream"]) == ("default", None)
-    assert first["text"].startswith(
+    assert (first.pool, first.upstream) == ("default", None)
+    assert first.text.startswith(
         f"a request came back to this balancer from {CLIENT_ADDRESS} (its Via names {VIA})"
     )
 
@@ -134,8 +134,8 @@ def test_an_upstream_that_leads_here_is_named_and_ejected(make_stage: MakeStage)
         stage.answer(answer if stage.dialled[-1] == "10.0.0.1" else OK_NOW)
     assert [one.is_outlier() for one in stage.upstreams] == [True, False]
     (told,) = loops(stage)
-    assert told["upstream"] == "app1:8000"
-    assert told["text"].startswith("app1:8000 leads back to this balancer")
+    assert told.upstream == "app1:8000"
+    assert told.text.startswith("app1:8000 leads back to this balancer")
 
 
 def test_a_508_of_another_balancer_is_about_its_request(make_stage: MakeStage) -> None:

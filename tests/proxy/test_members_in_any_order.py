@@ -100,7 +100,7 @@ class MembersPlay(Play):
         """The supervisor has judged those that were ejected here."""
         until = self.random.choice([0, self.stage.revision, self.stage.revision + 1])
         for upstream in self.stage.upstreams:
-            self.stage.proxy.membership.judged("default", upstream.row, until)
+            self.stage.judge(upstream.row, until)
 
     def request(self) -> None:
         client = self.client()

@@ -65,7 +65,7 @@ BUT_ONE = {"app2:8000": 12, "app3:8000": 18}
 
 def test_weights_go_with_their_upstreams_whatever_place_these_have(stage: Stage) -> None:
     one, two, three = (upstream_message(number, weight=number) for number in (1, 2, 3))
-    out = {**one, "causes": ["active_check"]}
+    out = upstream_message(1, weight=1, causes=["active_check"])
     for members, shares in (
         ([one, two, three], ALL),
         ([out, two, three], BUT_ONE),

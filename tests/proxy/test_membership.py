@@ -8,6 +8,7 @@ import pytest
 
 from balancer.connections.connector import Connector
 from balancer.errors import Outcome
+from balancer.messages import AttemptRecord, FailureRecord, PoolUpdate
 from balancer.policies import registry
 from balancer.proxy.membership import Membership
 from balancer.telemetry.columns import UPSTREAM_CONNECT_FAILURES, UPSTREAM_INFLIGHT
@@ -113,9 +114,11 @@ def test_without_any_it_is_503(stage: Stage) -> None:
 
 
 def test_an_unknown_pool_is_a_key_error(stage: Stage) -> None:
-    membership = Membership(Connector(stage.loop, stage.clock, None, 1, 1, print), stage.page.row)
+    membership = Membership(
+        Connector(stage.loop, stage.clock, None, 1, 1, print), stage.page.row, lambda cap, row: cap
+    )
     with pytest.raises(KeyError):
-        membership.apply("default", [], 1)
+        membership.apply(PoolUpdate(name="default", revision=1, starting=False, members=()))
 
 
 def test_a_failure_is_told_with_its_attempts(stage: Stage) -> None:
@@ -123,24 +126,24 @@ def test_a_failure_is_told_with_its_attempts(stage: Stage) -> None:
     stage.refuse(1, 2)
     stage.ask(b"GET /a?b HTTP/1.1\r\nHost: example\r\nX-Request-ID: r1\r\n\r\n")
     (failure,) = stage.proxy.take_failures()
-    assert failure == {
-        "time": stage.clock.wall(),
-        "status": 502,
-        "reason": "connect_refused",
-        "source": "upstream",
-        "detail": "connection refused",
-        "client": CLIENT_ADDRESS,
-        "method": "GET",
-        "target": "/a?b",
-        "host": "example",
-        "route": "default",
-        "pool": "default",
-        "request_id": "r1",
-        "attempts": [
-            {"upstream": "app1:8000", "failure": "connect_refused", "detail": "connection refused"},
-            {"upstream": "app2:8000", "failure": "connect_refused", "detail": "connection refused"},
-        ],
-    }
+    assert failure == FailureRecord(
+        time=stage.clock.wall(),
+        status=502,
+        reason="connect_refused",
+        source="upstream",
+        detail="connection refused",
+        client=CLIENT_ADDRESS,
+        method="GET",
+        target="/a?b",
+        host="example",
+        route="default",
+        pool="default",
+        request_id="r1",
+        attempts=(
+            AttemptRecord(upstream="app1:8000", failure="connect_refused", detail="connection refused"),
+            AttemptRecord(upstream="app2:8000", failure="connect_refused", detail="connection refused"),
+        ),
+    )
     assert stage.proxy.take_failures() == []
 
 
@@ -149,7 +152,7 @@ def test_a_refusal_is_told_too(stage: Stage) -> None:
     client.receive(b"GET / HTTP/1.1\r\n\r\n")
     stage.settle()
     (failure,) = stage.proxy.take_failures()
-    assert (failure["reason"], failure["method"], failure["attempts"]) == ("malformed_request", None, [])
+    assert (failure.reason, failure.method, failure.attempts) == ("malformed_request", None, ())
 
 
 def test_an_attempt_that_broke_off_is_told(stage: Stage) -> None:
@@ -157,7 +160,7 @@ def test_an_attempt_that_broke_off_is_told(stage: Stage) -> None:
     stage.upstream.receive_eof()
     stage.settle()
     (failure,) = stage.proxy.take_failures()
-    assert [each["failure"] for each in failure["attempts"]] == ["upstream_closed"]
+    assert [each.failure for each in failure.attempts] == ["upstream_closed"]
 
 
 def test_what_is_told_is_bounded(stage: Stage) -> None:
@@ -165,7 +168,7 @@ def test_what_is_told_is_bounded(stage: Stage) -> None:
     for number in range(250):
         stage.ask(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number)
     failures = stage.proxy.take_failures()
-    assert [failures[0]["target"], failures[-1]["target"], len(failures)] == ["/50", "/249", 200]
+    assert [failures[0].target, failures[-1].target, len(failures)] == ["/50", "/249", 200]
 
 
 REFUSED, TIMEOUT, UNREACHABLE = range(3)
@@ -190,9 +193,8 @@ def test_failed_connects_are_counted_per_upstream(stage: Stage, error: Exception
 def test_a_readmitted_one_gets_its_ramps_share_under_every_policy(make_stage: MakeStage, policy: str) -> None:
     """In the first tenth of its slow start: neither none of 2,000 requests nor as many as the others."""
     stage = make_stage(4, policy=policy, slow_start=1000.0)
-    members = [upstream_message(number) for number in range(1, 5)]
-    members[1]["ramp_since_ns"] = stage.clock.monotonic_ns()
-    stage.tell(*members)
+    ramp = {2: stage.clock.monotonic_ns()}
+    stage.tell(*(upstream_message(number, ramp_since_ns=ramp.get(number, 0)) for number in range(1, 5)))
     counts: Counter[str] = Counter()
     running: deque[Upstream] = deque()
     for number in range(2000):

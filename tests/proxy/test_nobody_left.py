@@ -35,7 +35,7 @@ def test_when_all_are_gone_or_draining_there_is_none_in_bounded_steps(
     members = [upstream_message(number) for number in range(1, 6)]
     pinned = stage.upstreams[2]
     gone = ALL_GONE[case]
-    left = [{**member, **state} for member, state in zip(members, gone, strict=False)]
+    left = [upstream_message(number, **state) for number, state in enumerate(gone, 1)]
     stage.tell(*left)
     now = stage.clock.monotonic_ns()
     key = int.from_bytes(sha256(b"a client").digest()[:8])

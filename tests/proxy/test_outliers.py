@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from balancer.errors import Outcome
+from balancer.messages import Eject, Recovered
+from balancer.upstreams.conduct import Symptom
 from balancer.upstreams.state import Cause
 from tests.fakes.wire import FakeTransport, upstream_message
 from tests.proxy.stage import GET, OK, Stage, status_of
@@ -51,8 +53,8 @@ class Scene(Stage):
         self.revision = revision - 1 if revision else self.revision
         self.tell(upstream_message(1, **first), upstream_message(2))
 
-    def judge(self, until: int) -> None:
-        self.proxy.membership.judged("default", 4, until)
+    def judged(self, until: int) -> None:
+        self.judge(4, until)
 
 
 @pytest.fixture
@@ -72,17 +74,16 @@ def test_it_gets_no_more_requests_from_the_fifth_5xx_on(scene: Scene) -> None:
 def test_the_supervisor_is_told_once(scene: Scene) -> None:
     scene.play(30)
     assert scene.told == [
-        {
-            "type": "eject",
-            "pool": "default",
-            "id": "app1:8000",
-            "row": 4,
-            "host": "10.0.0.1",
-            "symptom": "5xx",
-            "count": 5,
-            "on_probation": False,
-            "spared": None,
-        }
+        Eject(
+            pool="default",
+            id="app1:8000",
+            row=4,
+            host="10.0.0.1",
+            symptom=Symptom.SERVER_ERRORS,
+            count=5,
+            on_probation=False,
+            spared=None,
+        )
     ]
 
 
@@ -92,7 +93,7 @@ def test_dials_that_fail_count(scene: Scene) -> None:
         scene.ask()
         scene.answer(OK)
     assert scene.upstreams[0].is_outlier()
-    assert [(one["symptom"], one["count"]) for one in scene.told] == [("failures", 3)]
+    assert [(one.symptom, one.count) for one in scene.only_told(Eject)] == [("failures", 3)]
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
@@ -141,7 +142,7 @@ def test_501_is_about_the_request(scene: Scene) -> None:
 def test_who_is_spared_here_is_told_of_but_stays() -> None:
     scene = Scene(1, keepalive={"max_idle": 0})
     assert scene.play(20) == "1" * 20
-    assert [one["spared"] for one in scene.told] == ["last_eligible"]
+    assert [one.spared for one in scene.only_told(Eject)] == ["last_eligible"]
     assert not scene.upstreams[0].is_outlier()
     scene.check_and_close()
 
@@ -170,7 +171,7 @@ def test_news_from_before_the_report_does_not_undo_it(scene: Scene) -> None:
     scene.ejected_here()
     scene.say({}, revision=7)  # it was on its way
     assert scene.upstreams[0].is_outlier()
-    scene.judge(until=9)
+    scene.judged(until=9)
     scene.say({}, revision=8)  # so was this
     assert scene.upstreams[0].is_outlier()
     scene.say(OUTLIER, revision=9)
@@ -183,7 +184,7 @@ def test_news_from_before_the_report_does_not_undo_it(scene: Scene) -> None:
 def test_news_may_come_before_the_verdict(scene: Scene) -> None:
     scene.ejected_here()
     scene.say(OUTLIER, revision=9)
-    scene.judge(until=9)
+    scene.judged(until=9)
     assert scene.upstreams[0].is_outlier()
     scene.say(ON_PROBATION, revision=10)
     assert not scene.upstreams[0].is_outlier()
@@ -191,7 +192,7 @@ def test_news_may_come_before_the_verdict(scene: Scene) -> None:
 
 def test_overruled_it_is_used_again(scene: Scene) -> None:
     scene.ejected_here()
-    scene.judge(until=0)
+    scene.judged(until=0)
     assert not scene.upstreams[0].is_outlier()
     assert sorted(scene.play(20)) == ["1"] * 10 + ["2"] * 10
     assert len(scene.told) == 1  # it is left alone for a second
@@ -204,14 +205,14 @@ def test_overruled_it_keeps_its_other_causes(scene: Scene) -> None:
     scene.ejected_here()
     scene.say({"causes": ["active_check"]})
     assert scene.upstreams[0].causes == {Cause.ACTIVE_CHECK, Cause.OUTLIER}
-    scene.judge(until=0)
+    scene.judged(until=0)
     assert scene.upstreams[0].causes == {Cause.ACTIVE_CHECK}
 
 
 @pytest.mark.parametrize("row", [4, 99], ids=["one that nobody ejected here", "one that has left"])
 def test_a_verdict_that_nobody_waits_for_changes_nothing(scene: Scene, row: int) -> None:
     scene.say(OUTLIER)
-    scene.proxy.membership.judged("default", row, 0)
+    scene.judge(row, 0)
     assert scene.upstreams[0].is_outlier()
 
 
@@ -233,14 +234,14 @@ def test_on_probation_one_request_is_tried_and_a_success_ends_it(scene: Scene) -
     assert scene.play(5) == "22222"
     waiting.receive(OK)
     scene.settle()
-    assert [one["type"] for one in scene.told] == ["recovered"]
+    assert [type(one) for one in scene.told] == [Recovered]
     assert "1" in scene.play(2)
 
 
 def test_on_probation_one_failure_is_enough(scene: Scene) -> None:
     scene.say(ON_PROBATION)
     assert scene.play(10) == "1222222222"
-    assert [(one["count"], one["on_probation"]) for one in scene.told] == [(1, True)]
+    assert [(one.count, one.on_probation) for one in scene.only_told(Eject)] == [(1, True)]
 
 
 def test_a_trial_that_its_client_left_is_repeated(scene: Scene) -> None:
@@ -260,7 +261,7 @@ def test_a_trial_whose_connection_is_swallowed_has_failed(scene: Scene) -> None:
     scene.advance(0.25)
     scene.answer(OK)
     assert status_of(scene.clients[-1].take()) == 200
-    assert [(one["symptom"], one["on_probation"]) for one in scene.told] == [("failures", True)]
+    assert [(one.symptom, one.on_probation) for one in scene.only_told(Eject)] == [("failures", True)]
 
 
 def test_no_trial_where_there_is_no_place(scene: Scene) -> None:
@@ -320,7 +321,7 @@ def test_what_ends_from_before_decides_nothing(scene: Scene) -> None:
     assert scene.told == []
     scene.ill = False
     assert scene.one() == 1
-    assert [one["type"] for one in scene.told] == ["recovered"]
+    assert [type(one) for one in scene.told] == [Recovered]
 
 
 def test_news_of_others_does_not_begin_a_probation_anew(scene: Scene) -> None:
@@ -333,7 +334,7 @@ def test_news_of_others_does_not_begin_a_probation_anew(scene: Scene) -> None:
     assert scene.play(3) == "222"
     waiting.receive(OK)
     scene.settle()
-    assert [one["type"] for one in scene.told] == ["recovered"]
+    assert [type(one) for one in scene.told] == [Recovered]
 
 
 def test_what_ends_from_before_while_a_trial_runs_decides_nothing(scene: Scene) -> None:
@@ -353,7 +354,7 @@ def test_what_ends_from_before_while_a_trial_runs_decides_nothing(scene: Scene) 
     assert scene.play(3) == "222"  # the trial still runs
     trial.receive(ERROR)
     scene.settle()
-    assert [one["on_probation"] for one in scene.told] == [True]
+    assert [one.on_probation for one in scene.only_told(Eject)] == [True]
 
 
 def test_a_trial_that_takes_long_is_joined_by_another(scene: Scene) -> None:
@@ -364,7 +365,7 @@ def test_a_trial_that_takes_long_is_joined_by_another(scene: Scene) -> None:
     assert scene.play(2) == "22"
     scene.advance(0.1)
     assert scene.one() == 1
-    assert [one["type"] for one in scene.told] == ["recovered"]
+    assert [type(one) for one in scene.told] == [Recovered]
 
 
 def test_a_second_attempt_is_no_trial(scene: Scene) -> None:
@@ -380,7 +381,7 @@ def test_alone_on_probation_it_serves_all(scene: Scene) -> None:
     scene.tell(upstream_message(1, **ON_PROBATION), upstream_message(2, causes=["active_check"]))
     assert [scene.begin(), scene.begin()] == [1, 1]
     scene.answer(OK)
-    assert [one["type"] for one in scene.told] == ["recovered"]
+    assert [type(one) for one in scene.told] == [Recovered]
 
 
 def test_clients_get_what_a_trial_brought(scene: Scene) -> None:
@@ -403,5 +404,5 @@ def test_who_does_not_answer_in_time_while_the_other_does(hung: tuple[int, ...],
             scene.answer(OK)
         scene.advance(0.2)
     assert [one.is_outlier() for one in scene.upstreams] == out
-    reasons = {message["spared"] for message in scene.told if message["type"] == "eject"}
+    reasons = {message.spared for message in scene.told if isinstance(message, Eject)}
     assert reasons == ({"pool_wide"} if len(hung) == 2 else {None})

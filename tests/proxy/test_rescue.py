@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from balancer.errors import Outcome
+from balancer.messages import AttemptRecord
 from balancer.telemetry.columns import POOL_RETRY_BUDGET_EXHAUSTED
 from tests.fakes.transport import FakeTransport
 from tests.fakes.wire import upstream_message
@@ -97,14 +98,14 @@ def test_what_may_not_fails_at_once_with_the_reason(make_stage: MakeStage, case:
     record = stage.logged()
     assert (record["reason"], record["upstream"]) == ("upstream_unresponsive", "app1:8000")
     (failure,) = stage.proxy.take_failures()
-    assert (failure["reason"], failure["source"]) == ("upstream_unresponsive", "upstream")
-    assert failure["attempts"] == [
-        {
-            "upstream": "app1:8000",
-            "failure": "upstream_unresponsive",
-            "detail": "it has answered nobody for 2.0 s",
-        }
-    ]
+    assert (failure.reason, failure.source) == ("upstream_unresponsive", "upstream")
+    assert failure.attempts == (
+        AttemptRecord(
+            upstream="app1:8000",
+            failure="upstream_unresponsive",
+            detail="it has answered nobody for 2.0 s",
+        ),
+    )
 
 
 @pytest.mark.parametrize("case", BOUND)

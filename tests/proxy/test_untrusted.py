@@ -1,11 +1,10 @@
 """Who sends what only proxies can know, and is not trusted: told once, with what to set."""
 
-from typing import Any
-
 import pytest
 
 from balancer.clients.untrusted import UntrustedPeers
 from balancer.http.fields import FORWARDING, Field
+from balancer.messages import FromWorker, LogLine
 from tests.fakes.wire import FakeClock
 from tests.proxy.conftest import MakeStage
 from tests.proxy.stage import Stage
@@ -17,8 +16,13 @@ SPOOFED = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\nX-Forwarded
 class Scene:
     def __init__(self, trusts_others: bool = False) -> None:
         self.clock = FakeClock()
-        self.told: list[dict[str, Any]] = []
-        self.peers = UntrustedPeers(self.told.append, self.clock, trusts_others)
+        self.told: list[LogLine] = []
+        self.peers = UntrustedPeers(self._told, self.clock, trusts_others)
+
+    def _told(self, message: FromWorker) -> bool:
+        assert isinstance(message, LogLine)
+        self.told.append(message)
+        return True
 
     def see(self, address: str, *names: str) -> int:
         """How often it has been told of anybody by now."""
@@ -33,16 +37,15 @@ def test_a_peer_is_told_of_once_with_what_to_set(stage: Stage) -> None:
         stage.answer()
         stage.ask(SPOOFED, client)
         stage.answer()
-    (told,) = stage.told
-    assert told == {
-        "type": "log",
-        "level": "warning",
-        "once": "not trusted: 198.51.100",
-        "message": "198.51.100.7 sends X-Forwarded-Proto, X-Forwarded-For, but is not in TRUSTED_PROXIES: "
+    (told,) = stage.only_told(LogLine)
+    assert told == LogLine(
+        level="warning",
+        once="not trusted: 198.51.100",
+        message="198.51.100.7 sends X-Forwarded-Proto, X-Forwarded-For, but is not in TRUSTED_PROXIES: "
         "the app is told that the client is 198.51.100.7 and its scheme http. If 198.51.100.7 is a proxy of "
         "yours, set BALANCER_TRUSTED_PROXIES=198.51.100.7; behind one that ends TLS, an app that redirects "
         "http to https would do so for ever",
-    }
+    )
 
 
 @pytest.mark.parametrize("trusted", [["198.51.100.7"], ["192.0.2.1"]], ids=["trusted", "another is"])
@@ -51,7 +54,8 @@ def test_a_trusted_peer_is_not_told_of(make_stage: MakeStage, trusted: list[str]
     stage.ask(SPOOFED)
     stage.answer()
     remedies = [
-        "; behind" in one["message"] and "add it to BALANCER_TRUSTED" in one["message"] for one in stage.told
+        "; behind" in one.message and "add it to BALANCER_TRUSTED" in one.message
+        for one in stage.only_told(LogLine)
     ]
     assert remedies == ([] if trusted == ["198.51.100.7"] else [True])
 
@@ -77,7 +81,7 @@ def test_private_networks_are_told_of_once_each(first: str, second: str, both: b
     assert scene.see(second) == 1 + both
     scene.clock.advance(HOUR)
     assert scene.see(first) == 1 + both
-    assert {one["level"] for one in scene.told} == {"warning"}
+    assert {one.level for one in scene.told} == {"warning"}
 
 
 def test_no_more_than_a_hundred_private_networks_are_told_of() -> None:
@@ -95,8 +99,8 @@ def test_of_public_ones_one_an_hour_is_told_of() -> None:
     assert scene.see("10.0.0.1") == 2
     scene.clock.advance(1)
     assert scene.see("2606:4700::1") == 3
-    assert [one["level"] for one in scene.told] == ["info", "warning", "info"]
-    assert scene.told[-1]["once"] == "not trusted: 2606:4700:0000:0000"
+    assert [one.level for one in scene.told] == ["info", "warning", "info"]
+    assert scene.told[-1].once == "not trusted: 2606:4700:0000:0000"
 
 
 def test_what_is_told_is_bounded_and_names_no_ids_and_no_values() -> None:
@@ -106,7 +110,7 @@ def test_what_is_told_is_bounded_and_names_no_ids_and_no_values() -> None:
     start = (
         f"10.0.0.1 sends X-Forwarded-{'a' * 28}, X-Forwarded-0, X-Forwarded-1, X-Forwarded-2 and 6 more, but"
     )
-    assert told["message"].startswith(start)
+    assert told.message.startswith(start)
 
 
 def test_a_peer_without_an_address_is_not_told_of() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from balancer.messages import Doubt, Eject, Recovered
 from tests.fakes.wire import FakeTransport, upstream_message
 from tests.proxy.stage import GET, OK, Stage, status_of
 from tests.proxy.sticky_session import OWN, Session, tokens
@@ -53,7 +54,7 @@ class Scene(Stage):
     @property
     def doubts(self) -> list[str]:
         """Whom the supervisor was asked to check at once."""
-        return [one["id"] for one in self.told if one["type"] == "doubt"]
+        return [one.id for one in self.told if isinstance(one, Doubt)]
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_what_another_upstream_answers_counts_and_one_client_is_enough(scene: Sc
     for _ in range(9):
         assert status_of(scene.request(request_).take()) == 200
     assert scene.out == [1]
-    assert [(one["symptom"], one["count"]) for one in scene.told] == [("failures", 3)]
+    assert [(one.symptom, one.count) for one in scene.only_told(Eject)] == [("failures", 3)]
 
 
 def test_two_of_four_that_are_ill_are_found_from_one_address() -> None:
@@ -96,7 +97,7 @@ def test_an_error_of_another_upstream_is_no_answer(scene: Scene, answer: bytes) 
     scene.good = answer
     for _ in range(12):
         scene.request()
-    assert {one["symptom"] for one in scene.told} == {"5xx"}
+    assert {one.symptom for one in scene.only_told(Eject)} == {"5xx"}
 
 
 # Requests that are sent once only.
@@ -166,7 +167,7 @@ def test_ten_clients_whose_requests_fail_everywhere_eject_nobody(scene: Scene) -
             scene.request(address="203.0.113.99")
             scene.ill = {1, 2, 3}
     assert scene.out == []
-    assert {one["spared"] for one in scene.told if one["type"] == "eject"} <= {"pool_wide"}
+    assert {one.spared for one in scene.told if isinstance(one, Eject)} <= {"pool_wide"}
 
 
 def test_ten_clients_pinned_to_one_upstream_eject_nobody() -> None:
@@ -323,7 +324,7 @@ def test_a_trial_that_another_upstream_answers_has_failed(scene: Scene) -> None:
     on_probation(scene, {1})
     assert status_of(scene.request().take()) == 200
     assert scene.out == [1]
-    assert [(one["type"], one["on_probation"]) for one in scene.told] == [("eject", True)]
+    assert [one.on_probation for one in scene.only_told(Eject)] == [True]
 
 
 def test_a_trial_that_fails_everywhere_decides_nothing_and_is_repeated(scene: Scene) -> None:
@@ -332,7 +333,7 @@ def test_a_trial_that_fails_everywhere_decides_nothing_and_is_repeated(scene: Sc
     assert scene.told == []
     scene.ill = set()
     scene.request()
-    assert [one["type"] for one in scene.told] == ["recovered"]
+    assert [type(one) for one in scene.told] == [Recovered]
 
 
 def test_no_second_trial_while_the_others_have_the_first_one(scene: Scene) -> None:

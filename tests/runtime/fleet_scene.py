@@ -6,15 +6,17 @@ from typing import Any
 
 from balancer.config.ourselves import Ourselves
 from balancer.discovery.member import Member
-from balancer.runtime.channel import Message
+from balancer.messages import MemberState, PoolUpdate
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.states import PoolState, UpstreamState
+from balancer.spec.part import replaced
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.segment import Segment
 from balancer.upstreams.state import Cause
 from tests.fakes.loop import FakeClock
+from tests.fakes.specs import pool_spec
 
 CHECK, OUTLIER = Cause.ACTIVE_CHECK, Cause.OUTLIER
 DNS = "dns://app:8000"
@@ -44,11 +46,11 @@ class Scene:
         self.ledger = Ledger(segment)
         self.events = EventLog()
         self.watcher = Watcher()
-        self.sent: list[Message] = []
+        self.sent: list[PoolUpdate] = []
         self.clock = FakeClock()
         self.delays: list[float] = []  # of what is due
         self._due: list[Callable[[], None]] = []
-        pool = PoolState("default", self.ledger.row(Kind.POOL, "default"), {}, panic, is_checked=True)
+        pool = PoolState(pool_spec(panic=panic), self.ledger.row(Kind.POOL, "default"), is_checked=True)
         for number in (1, 2):
             name = f"app{number}"
             row = self.ledger.row(Kind.UPSTREAM, "default", f"{name}:8000")
@@ -71,6 +73,10 @@ class Scene:
         self.delays.append(delay)
         self._due.append(callback)
 
+    def set(self, **changes: Any) -> None:
+        """The pool has other settings; see `replaced`."""
+        self.pool.spec = replaced(self.pool.spec, **changes)
+
     @property
     def pool(self) -> PoolState:
         return self.fleet.pools["default"]
@@ -78,7 +84,7 @@ class Scene:
     def upstream(self, number: int) -> UpstreamState:
         return self.pool.upstreams[f"app{number}:8000"]
 
-    def told(self) -> list[dict[str, Any]] | None:
+    def told(self) -> tuple[MemberState, ...] | None:
         """When what is due has run: what the workers are told of the pool's upstreams, if anything."""
         self.sent.clear()
         self.delays.clear()
@@ -86,7 +92,7 @@ class Scene:
         for each in due:
             each()
         assert len(self.sent) <= 1
-        return self.sent[0]["upstreams"] if self.sent else None
+        return self.sent[0].members if self.sent else None
 
     def kinds(self) -> list[tuple[str, str | None, str | None]]:
         return [(event.kind, event.upstream, event.cause) for event in self.events.after(0)]

@@ -9,6 +9,7 @@ import pytest
 import uvloop
 
 from balancer.config.address import Address
+from balancer.messages import Adopt, Release
 from balancer.runtime.acceptor import Doors
 from balancer.runtime.sockets import open_listeners
 
@@ -67,7 +68,7 @@ async def greetings(clients: list[socket.socket]) -> list[bytes]:
 async def serves_its_own_and_what_it_adopts(listeners: list[socket.socket]) -> None:
     worker = doors(listeners, b"one")
     await worker.open(0)
-    worker.on_adopt({"type": "adopt", "slot": 1})
+    worker.adopt(Adopt(slot=1))
     assert await greetings(connected(listeners[0], 20)) == [b"one"] * 20
     await worker.shut(and_end=False)
 
@@ -75,7 +76,7 @@ async def serves_its_own_and_what_it_adopts(listeners: list[socket.socket]) -> N
 async def leaves_a_released_queue_to_its_worker(listeners: list[socket.socket]) -> None:
     sibling, replacement = doors(listeners, b"sibling"), doors(listeners, b"replacement")
     await sibling.open(1)
-    sibling.on_release({"type": "release", "slot": 1})
+    sibling.release(Release(slot=1))
     clients = connected(listeners[0], 20)
     await replacement.open(0)
     await replacement.open(1)
@@ -86,8 +87,8 @@ async def leaves_a_released_queue_to_its_worker(listeners: list[socket.socket]) 
 
 async def adopts_nothing_that_is_released_before_it_is_open(listeners: list[socket.socket]) -> None:
     sibling, replacement = doors(listeners, b"sibling"), doors(listeners, b"replacement")
-    sibling.on_adopt({"type": "adopt", "slot": 1})
-    sibling.on_release({"type": "release", "slot": 1})
+    sibling.adopt(Adopt(slot=1))
+    sibling.release(Release(slot=1))
     await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "adopt"))
     clients = connected(listeners[0], 20)
     await sibling.shut(and_end=False)  # would serve who waits on a socket it had adopted
@@ -100,8 +101,9 @@ async def adopts_nothing_that_is_released_before_it_is_open(listeners: list[sock
 async def adopts_again_what_it_had_released(listeners: list[socket.socket]) -> None:
     worker = doors(listeners, b"one")
     await worker.open(0)
-    for tell in (worker.on_adopt, worker.on_release, worker.on_adopt):
-        tell({"slot": 1})
+    worker.adopt(Adopt(slot=1))
+    worker.release(Release(slot=1))
+    worker.adopt(Adopt(slot=1))
     assert await greetings(connected(listeners[0], 20)) == [b"one"] * 20
     await worker.shut(and_end=False)
 

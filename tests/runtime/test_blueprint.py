@@ -1,215 +1,215 @@
-"""From settings to the `start` message: plain values only, every entity with a row, shares that add up."""
+"""From settings to specs: what each setting becomes, in the units of those who use it."""
 
-import json
-import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from balancer.config.forwarded import ONLY_PROXIES_MAY_SEND
 from balancer.config.settings import Settings
-from balancer.runtime.blueprint import Blueprint, build_pools, check_settings, discovered
-from balancer.runtime.build import member_states
-from balancer.runtime.channel import Message
-from balancer.runtime.fleet import Fleet
-from balancer.telemetry.events import EventLog
-from balancer.telemetry.ledger import Ledger
-from balancer.telemetry.segment import Segment
-from tests.fakes.loop import FakeClock
+from balancer.errors import SettingsError
+from balancer.runtime.blueprint import instance_spec
+from balancer.spec.instance import CheckSpec, EjectionSpec, InstanceSpec, NameSpec, UpstreamSpec
+from balancer.spec.part import Decoder, encode
+from balancer.spec.worker import (
+    FOREVER_NS,
+    AccessLogSpec,
+    AdaptiveSpec,
+    KeepaliveSpec,
+    OutlierSpec,
+    PolicySpec,
+    PoolSpec,
+    QueueSpec,
+    RetryRules,
+    StickySpec,
+)
+
+SECOND = 10**9
 
 
-@pytest.fixture
-def ledger() -> Iterator[Ledger]:
-    segment = Segment.create(workers=3)
-    yield Ledger(segment)
-    segment.close()
+def made(upstreams: str = "app1:8000", workers: int = 3, **values: Any) -> InstanceSpec:
+    text: Any = upstreams
+    settings = Settings(upstreams=text, workers=workers, **values)
+    return instance_spec(settings, via="balancer-0123abcd", max_connections=100)
 
 
-def settings(**values: Any) -> Settings:
-    upstreams: Any = "app1:8000,10.0.0.2:8000?weight=3,[::1]:80"
-    return Settings(upstreams=upstreams, workers=3, **values)
+def pool_of(**values: Any) -> PoolSpec:
+    (pool,) = made(**values).worker.pools
+    return pool
 
 
-def start(ledger: Ledger, slot: int = 0, max_connections: int = 100, **values: Any) -> Message:
-    chosen = settings(**values)
-    fleet = Fleet(
-        build_pools(chosen, ledger),
-        ledger=ledger,
-        events=EventLog(),
-        clock=FakeClock(),
-        log=logging.getLogger("balancer.test"),
-        call_later=lambda delay, callback: None,
-        broadcast=lambda message: None,
+def test_the_worker_is_told_everything_but_its_place() -> None:
+    worker = made(access_log={"sample": 0.5, "fields": "time,status"}, log_level="debug").worker
+    assert (worker.workers, worker.via, worker.drain, worker.log_level) == (
+        *(3, "balancer-0123abcd", 25.0, "debug"),
     )
-    blueprint = Blueprint(
-        chosen,
-        fleet,
-        ledger,
-        listener="0.0.0.0:8080",
-        max_connections=max_connections,
-        via="balancer-0123abcd",
-    )
-    return blueprint.start_message(slot, 2)
+    assert worker.access_log == AccessLogSpec(enabled=True, sample=0.5)
+    assert [(route.name, route.pool) for route in worker.routes] == [("default", "default")]
+    assert worker.listener.limits.max_connections == 100  # of all workers
 
 
-def test_says_what_the_worker_is(ledger: Ledger) -> None:
-    message = start(ledger, slot=1)
-    assert {name: message[name] for name in ("type", "slot", "page", "workers")} == {
-        "type": "start",
-        "slot": 1,
-        "page": 2,
-        "workers": 3,
-    }
-
-
-def test_is_plain_json(ledger: Ledger) -> None:
-    message = start(ledger, trusted_proxies="10.0.0.0/8", policy_options='{"a": [1]}')
-    assert json.loads(json.dumps(message)) == message
-
-
-def test_carries_the_settings_in_seconds_and_bytes(ledger: Ledger) -> None:
-    message = start(
-        ledger,
-        timeouts={"connect": "500ms", "drain": "1m", "drain_delay": "5s"},
+def test_a_listener_has_nanoseconds_and_bytes() -> None:
+    listener = made(
+        listen="127.0.0.1:0",
+        timeouts={"connect": "500ms", "first_byte": "2s", "total": "1m", "client_idle": "0.001s"},
         limits={"header_bytes": "16k"},
-        keepalive={"idle_timeout": "2s"},
-        retry={"max_attempts": 5},
         trusted_proxies="10.0.0.0/8",
         forwarded={"drop": "X-Acme-*", "keep": "X-Forwarded-Prefix"},
-        access_log={"sample": 0.5, "fields": "time,status"},
-        log_level="debug",
-        policy="round_robin",
+        request_trailers=True,
+    ).worker.listener
+    assert listener.name == "127.0.0.1:0"
+    timeouts = listener.timeouts
+    assert (timeouts.connect, timeouts.first_byte_ns, timeouts.total_ns, timeouts.client_idle_ns) == (
+        *(0.5, 2 * SECOND, 60 * SECOND, SECOND // 1000),
     )
-    assert (message["timeouts"]["connect"], message["drain"]) == (0.5, 60.0)
-    assert message["timeouts"].keys() == {
-        *("connect", "first_byte", "idle", "total", "request_head", "client_idle", "tunnel_idle"),
-    }
-    assert message["limits"]["header_bytes"] == 16384
-    assert message["trusted_proxies"] == ["10.0.0.0/8"]
-    told = [name.lower() for name in ONLY_PROXIES_MAY_SEND]
-    assert message["forwarded"] == {"told": [*told, "x-acme-*"], "kept": ["x-forwarded-prefix"]}
-    assert message["access_log"] == {"enabled": True, "sample": 0.5}
-    assert message["log_level"] == "debug"
-    (pool,) = message["pools"]
-    assert (pool["name"], pool["policy"]) == ("default", "round_robin")
-    assert pool["retry"] == {
-        "max_attempts": 5,
-        "statuses": [502, 503, 504],
-        "methods": ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"],
-        "budget_ratio": 0.2,
-        "budget_min_per_second": 10.0,
-        "replay_bytes": 65536,
-    }
-    assert (pool["hash_key"], pool["panic"]) == ("client_ip", True)
-    assert pool["checked_within"] == 2 * 2.0 + 2 * 1.0
-    assert pool["keepalive"] == {
-        "max_idle": 64,
-        "idle_timeout": 2.0,
-        "max_requests": 0,
-        "max_lifetime": 0.0,
-        "learn": True,
-    }
+    assert listener.limits.header_bytes == 16384
+    assert listener.trusted_proxies == ("10.0.0.0/8",)
+    assert listener.forwarded.told == (*(name.lower() for name in ONLY_PROXIES_MAY_SEND), "x-acme-*")
+    assert listener.forwarded.kept == ("x-forwarded-prefix",)
+    assert listener.request_trailers
 
 
-def test_a_name_has_no_address_until_it_is_resolved(ledger: Ledger) -> None:
-    (pool,) = start(ledger)["pools"]
-    assert [(u["id"], u["host"], u["port"], u["weight"]) for u in pool["upstreams"]] == [
-        ("app1:8000", "", 8000, 1),
-        ("10.0.0.2:8000", "10.0.0.2", 8000, 3),
-        ("[::1]:80", "::1", 80, 1),
-    ]
+def test_a_timeout_that_is_off_never_comes() -> None:
+    names = ("connect", "first_byte", "idle", "total", "request_head", "client_idle", "tunnel_idle")
+    timeouts = made(timeouts=dict.fromkeys(names, 0)).worker.listener.timeouts
+    assert timeouts.connect is None
+    assert {getattr(timeouts, f"{name}_ns") for name in names if name != "connect"} == {FOREVER_NS}
 
 
-def test_every_entity_has_a_row_of_its_own(ledger: Ledger) -> None:
-    message = start(ledger)
-    (pool,), (route,) = message["pools"], message["routes"]
-    rows = [*message["rows"].values(), pool["row"], route["row"], *(u["row"] for u in pool["upstreams"])]
-    assert len(set(rows)) == len(rows) == 7
+# Settings -> the field of the pool, and what it is.
+POOL: dict[str, tuple[dict[str, Any], str, object]] = {
+    "policy": (
+        {"policy": "consistent_hash", "policy_options": '{"replicas": 3, "bounded_load": 1.5}'},
+        "policy",
+        PolicySpec(name="consistent_hash", options=(("bounded_load", 1.5), ("replicas", 3))),
+    ),
+    "hash key": ({"hash_key": "header:X-User"}, "hash_key", "header:X-User"),
+    "panic": ({"panic": "off"}, "panic", False),
+    "slow start": ({"slow_start": "30s"}, "slow_start_ns", 30 * SECOND),
+    "checks": ({}, "checked_within_ns", (2 * 2 + 2 * 1) * SECOND),
+    "no checks": ({"health_check": {"enabled": False}}, "checked_within_ns", 0),
+    "keepalive": (
+        {"keepalive": {"idle_timeout": "2s", "max_lifetime": "1h"}},
+        "keepalive",
+        KeepaliveSpec(
+            max_idle=64,
+            idle_timeout_ns=2 * SECOND,
+            max_requests=0,
+            max_lifetime_ns=3600 * SECOND,
+            learn=True,
+        ),
+    ),
+    "retry": (
+        {"retry": {"max_attempts": 5, "methods": "GET,PUT", "statuses": "503"}},
+        "retry",
+        RetryRules(
+            max_attempts=5,
+            statuses=frozenset([503]),
+            methods=frozenset([b"GET", b"PUT"]),
+            replay_bytes=65536,
+            budget_ratio=0.2,
+            budget_floor=10.0,
+        ),
+    ),
+    "a queue": ({}, "queue", QueueSpec(size=1000, timeout=5.0)),
+    "a queue of its own": (
+        {"limits": {"max_inflight": 10, "queue_size": 50, "queue_timeout": "2s"}},
+        "queue",
+        QueueSpec(size=50, timeout=2.0),
+    ),
+    "nobody may wait": ({"limits": {"max_inflight": 10, "queue_size": 0}}, "queue", None),
+    "nobody can be full": ({"adaptive": {"enabled": False}}, "queue", None),
+    "without adaptive limits a cap is as good a reason": (
+        {"adaptive": {"enabled": False}, "limits": {"max_inflight": 10}},
+        "queue",
+        QueueSpec(size=1000, timeout=5.0),
+    ),
+    "adaptive": ({"adaptive": {"min_limit": 4}}, "adaptive", AdaptiveSpec(min_limit=4, max_limit=10_000)),
+    "not adaptive": ({"adaptive": {"enabled": False}}, "adaptive", None),
+    "outliers": ({}, "outlier", OutlierSpec(consecutive_5xx=5, consecutive_failures=3)),
+    "outliers without checks": (
+        {"health_check": {"enabled": False}, "outlier": {"consecutive_5xx": 7}},
+        "outlier",
+        OutlierSpec(consecutive_5xx=7, consecutive_failures=3),
+    ),
+    "no outliers": ({"outlier": {"enabled": False}}, "outlier", None),
+    "not sticky": ({}, "sticky", None),
+    "sticky": (
+        {"sticky": {"enabled": True, "secret": "grün", "max_age": "12h", "same_site": "strict"}},
+        "sticky",
+        StickySpec(
+            secret="grün".encode(),
+            app_cookie=b"",
+            cookie=b"balancer_sticky",
+            path="/",
+            domain="",
+            max_age=12 * 3600,
+            secure=False,
+            http_only=True,
+            same_site="strict",
+        ),
+    ),
+}
 
 
-@pytest.mark.parametrize("total", [3, 100, 101, 20_000])
-def test_shares_of_max_connections_add_up(ledger: Ledger, total: int) -> None:
-    shares = [start(ledger, slot, total)["limits"]["max_connections"] for slot in range(3)]
-    assert (sum(shares), max(shares) - min(shares) <= 1) == (total, True)
+@pytest.mark.parametrize("case", POOL)
+def test_a_setting_of_the_pool_becomes(case: str) -> None:
+    values, field, expected = POOL[case]
+    assert getattr(pool_of(**values), field) == expected
 
 
-@pytest.mark.parametrize("cap", [3, 4, 100])
-def test_shares_of_max_inflight_add_up_for_every_upstream(ledger: Ledger, cap: int) -> None:
-    limits = {"max_inflight": cap}
-    (pool,) = start(ledger, limits=limits)["pools"]
-    shares = [[one.max_inflight for one in member_states(pool["upstreams"], 3, slot)] for slot in range(3)]
-    assert [sum(one) for one in zip(*shares, strict=True)] == [cap] * 3
-    assert len({sum(share) for share in shares}) == 1  # the surplus of three upstreams: one for each worker
+@pytest.mark.parametrize("value", ["[1]", "null", '{"b": 1}'])
+def test_an_option_that_no_policy_takes_is_no_spec(value: str) -> None:
+    with pytest.raises(SettingsError, match="BALANCER_POLICY_OPTIONS: a is no number"):
+        made(policy_options=f'{{"a": {value}}}')
 
 
-@pytest.mark.parametrize(
-    ("limits", "queue"),
-    [
-        ({}, {"size": 1000, "timeout": 5.0}),
-        ({"max_inflight": 10}, {"size": 1000, "timeout": 5.0}),
-        ({"max_inflight": 10, "queue_size": 0}, {"size": 0, "timeout": 5.0}),
-        ({"max_inflight": 10, "queue_size": 50, "queue_timeout": "2s"}, {"size": 50, "timeout": 2.0}),
-    ],
-    ids=["no cap", "a cap", "a cap, and none may wait", "all set"],
-)
-def test_a_pool_has_a_queue(ledger: Ledger, limits: dict[str, Any], queue: dict[str, Any]) -> None:
-    message = start(ledger, limits=limits)
-    (pool,) = message["pools"]
-    assert pool["queue"] == queue
-    assert {one["max_inflight"] for one in pool["upstreams"]} == {limits.get("max_inflight", 0)}
-    assert message["limits"].keys() == {
-        *("max_connections", "connections_per_client"),
-        *("header_bytes", "header_count", "uri_bytes", "body_bytes"),
-    }
-
-
-def test_what_dns_has_to_find_is_no_upstream_yet(ledger: Ledger) -> None:
-    chosen = Settings(upstreams="app1:8000,dns://app:8000?refresh=5s")  # type: ignore[arg-type]  # parsed
-    (pool,) = build_pools(chosen, ledger)
-    assert list(pool.upstreams) == ["app1:8000"]
-    assert [(name, spec.id, spec.refresh) for name, spec in discovered(chosen)] == [
-        ("default", "dns://app:8000", 5.0)
-    ]
-
-
-@pytest.mark.parametrize("enabled", [True, False])
-def test_upstreams_are_unchecked_where_there_are_checks(ledger: Ledger, enabled: bool) -> None:
-    (pool,) = build_pools(settings(health_check={"enabled": enabled}), ledger)
-    assert {upstream.unchecked for upstream in pool.upstreams.values()} == {enabled}
-    assert pool.is_checked is enabled
-
-
-@pytest.mark.parametrize("checks", [True, False])
-@pytest.mark.parametrize("outliers", [True, False])
-def test_outliers_are_found_whether_there_are_checks_or_not(
-    ledger: Ledger, checks: bool, outliers: bool
-) -> None:
-    message = start(ledger, health_check={"enabled": checks}, outlier={"enabled": outliers})
-    (pool,) = message["pools"]
-    assert pool["outlier"] == {"enabled": outliers, "consecutive_5xx": 5, "consecutive_failures": 3}
-
-
-def test_checks_are_told_in_plain_values() -> None:
-    given = check_settings(
-        settings(
-            health_check={
-                "path": "/healthz",
-                "interval": "500ms",
-                "expect": "200,300-399",
-                "headers": {"Host": "app.example"},
-                "drain_status": 503,
-            }
-        )
+def test_members_are_upstreams_and_names_to_look_up() -> None:
+    (pool,) = made("app1:8000?weight=3,[::1]:80?backup=true,dns://app:9000?refresh=5s").pools
+    assert pool.upstreams == (
+        UpstreamSpec(id="app1:8000", host="app1", port=8000, weight=3, backup=False),
+        UpstreamSpec(id="[::1]:80", host="::1", port=80, weight=1, backup=True),
     )
-    assert (given.path, given.interval, given.timeout) == ("/healthz", 0.5, 1.0)
-    assert (given.expect, given.headers) == (((200, 200), (300, 399)), (("Host", "app.example"),))
-    assert (given.rise, given.fall, given.drain_status, given.port, given.body) == (2, 2, 503, 0, "")
+    assert pool.names == (
+        NameSpec(id="dns://app:9000", host="app", port=9000, weight=1, backup=False, refresh=5.0),
+    )
 
 
-@pytest.mark.parametrize(
-    ("cap", "size"), [(0, 0), (10, 1000)], ids=["nobody can be full", "a cap is as good a reason"]
-)
-def test_without_adaptive_limits_a_queue_needs_a_cap(ledger: Ledger, cap: int, size: int) -> None:
-    message = start(ledger, adaptive={"enabled": False}, limits={"max_inflight": cap})
-    assert message["pools"][0]["queue"]["size"] == size
+def test_how_a_pool_is_looked_after_is_the_supervisors() -> None:
+    (pool,) = made(
+        limits={"max_inflight": 20},
+        outlier={"ejection_time": "5s", "max_ejection_percent": 30},
+        health_check={
+            "path": "/healthz",
+            "interval": "500ms",
+            "expect": "200,300-399",
+            "headers": {"Host": "app.example"},
+            "drain_status": 503,
+        },
+    ).pools
+    assert pool.max_inflight == 20
+    assert pool.ejection == EjectionSpec(time=5.0, max_time=300.0, max_percent=30)
+    assert pool.check == CheckSpec(
+        path="/healthz",
+        interval=0.5,
+        timeout=1.0,
+        rise=2,
+        fall=2,
+        expect=((200, 200), (300, 399)),
+        body="",
+        port=0,
+        headers=(("Host", "app.example"),),
+        drain_status=503,
+    )
+
+
+def test_without_checks_there_is_none() -> None:
+    (pool,) = made(health_check={"enabled": False}).pools
+    assert pool.check is None
+
+
+def test_the_same_settings_make_the_same_spec_and_it_survives_the_wire() -> None:
+    values: dict[str, Any] = {"sticky": {"enabled": True, "secret": "s"}, "retry": {"methods": "PUT,GET"}}
+    spec = made(**values)
+    assert spec == made(**values)
+    assert hash(spec) == hash(made(**values))
+    assert Decoder[InstanceSpec](InstanceSpec).decode(encode(spec)) == spec

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from balancer.messages import FromWorker, Heartbeat, LogLine, Ready, Released, from_workers
 from balancer.runtime import channel as channel_module
-from balancer.runtime.channel import MAX_BUFFERED, MAX_LINE, Channel, ChannelError, LineSplitter, Message
+from balancer.runtime.channel import MAX_BUFFERED, MAX_LINE, Channel, ChannelError, LineSplitter
+from balancer.spec.part import ShapeError
 
 
 @given(
@@ -49,17 +51,23 @@ def test_a_line_at_the_limit_is_none() -> None:
     assert splitter.feed(b"\n") == [b"y" * 10]
 
 
+def line(text: str) -> LogLine:
+    return LogLine(level="info", message=text)
+
+
 class End:
     """One end of a channel with what it heard."""
 
     def __init__(self) -> None:
-        self.heard: asyncio.Queue[Message] = asyncio.Queue()
+        self.heard: asyncio.Queue[FromWorker] = asyncio.Queue()
         self.lost = asyncio.Event()
-        self.errors: list[tuple[Message, Exception]] = []
-        self.channel = Channel(self._hear, self.lost.set, lambda *error: self.errors.append(error))
+        self.errors: list[tuple[str, Exception]] = []
+        self.channel = Channel(
+            from_workers(), self._hear, self.lost.set, lambda *error: self.errors.append(error)
+        )
 
-    def _hear(self, message: Message) -> None:
-        if message["type"] == "bug":
+    def _hear(self, message: FromWorker) -> None:
+        if isinstance(message, Released):
             raise ZeroDivisionError
         self.heard.put_nowait(message)
 
@@ -89,45 +97,46 @@ async def raw() -> AsyncIterator[tuple[End, socket.socket]]:
 async def test_messages_go_both_ways_in_order(ends: tuple[End, End]) -> None:
     here, there = ends
     for number in range(50):
-        assert here.channel.send({"type": "n", "n": number, "text": "a\nb\u00e9"})
-    assert [(await there.heard.get())["n"] for _ in range(50)] == list(range(50))
-    assert there.channel.send({"type": "back"})
-    assert await here.heard.get() == {"type": "back"}
+        assert here.channel.send(line(f"{number}: a\nb\u00e9"))
+    assert [await there.heard.get() for _ in range(50)] == [line(f"{n}: a\nb\u00e9") for n in range(50)]
+    assert there.channel.send(Ready())
+    assert await here.heard.get() == Ready()
 
 
 async def test_what_was_sent_arrives_before_the_end(ends: tuple[End, End]) -> None:
     here, there = ends
-    here.channel.send({"type": "last", "text": "x" * 1_000_000})
+    last = line("x" * 1_000_000)
+    here.channel.send(last)
     here.channel.close()
     await there.lost.wait()
-    assert (await there.heard.get())["type"] == "last"
+    assert await there.heard.get() == last
 
 
 async def test_a_lost_channel_says_so_and_sends_no_more(raw: tuple[End, socket.socket]) -> None:
     end, theirs = raw
     theirs.close()
     await end.lost.wait()
-    assert not end.channel.send({"type": "heartbeat"})
+    assert not end.channel.send(Heartbeat())
 
 
 async def test_a_peer_that_does_not_read_costs_bounded_memory(raw: tuple[End, socket.socket]) -> None:
     end, _ = raw
-    message = {"type": "access", "text": "x" * (1 << 20)}
+    message = line("x" * (1 << 20))
     sent = sum(end.channel.send(message) for _ in range(40))
     assert MAX_BUFFERED >> 20 <= sent <= (MAX_BUFFERED >> 20) + 2
 
 
 async def test_a_message_too_long_for_the_other_end_is_not_sent(raw: tuple[End, socket.socket]) -> None:
     end, _ = raw
-    assert not end.channel.send({"type": "access", "text": "x" * MAX_LINE})
-    assert end.channel.send({"type": "heartbeat"})
+    assert not end.channel.send(line("x" * MAX_LINE))
+    assert end.channel.send(Heartbeat())
 
 
-@pytest.mark.parametrize("garbage", [b"{not json}\n", b"\xff\xfe\n", b"\n", b"7\n"])
+@pytest.mark.parametrize("garbage", [b"{not json}\n", b"\xff\xfe\n", b"\n", b'{"type":"re\n'])
 async def test_garbage_ends_the_channel(raw: tuple[End, socket.socket], garbage: bytes) -> None:
     end, theirs = raw
     theirs.sendall(b'{"type":"ready"}\n')
-    assert await end.heard.get() == {"type": "ready"}
+    assert await end.heard.get() == Ready()
     theirs.sendall(garbage)
     await end.lost.wait()
 
@@ -140,8 +149,31 @@ def test_a_full_batch_of_access_records_fits_a_message() -> None:
 
 async def test_what_a_handler_raises_is_told_and_the_next_message_heard(ends: tuple[End, End]) -> None:
     ours, theirs = ends
-    ours.channel.send({"type": "bug"})
-    ours.channel.send({"type": "next"})
-    assert await theirs.heard.get() == {"type": "next"}
-    ((message, error),) = theirs.errors
-    assert (message, type(error)) == ({"type": "bug"}, ZeroDivisionError)
+    ours.channel.send(Released(rows=(1,)))
+    ours.channel.send(Ready())
+    assert await theirs.heard.get() == Ready()
+    ((what, error),) = theirs.errors
+    assert (what, type(error)) == ("Released", ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    ("bad", "text"),
+    [
+        (b"7", "Expected `object`, got `int`"),
+        (b'{"type":"gossip"}', "Invalid value 'gossip' - at `$.type`"),
+        (b'{"type":"drain"}', "Invalid value 'drain' - at `$.type`"),  # which goes the other way
+        (b'{"rows":[]}', "missing required field `type`"),
+        (b'{"type":"released"}', "missing required field `rows`"),
+        (b'{"type":"released","rows":[1,"2"]}', "Expected `int`, got `str` - at `$.rows[1]`"),
+        (b'{"type":"released","rows":[],"why":""}', "unknown field `why`"),
+    ],
+)
+async def test_what_is_no_message_is_told_with_its_path_and_the_next_one_heard(
+    raw: tuple[End, socket.socket], bad: bytes, text: str
+) -> None:
+    end, theirs = raw
+    theirs.sendall(bad + b'\n{"type":"ready"}\n')
+    assert await end.heard.get() == Ready()
+    ((what, error),) = end.errors
+    assert (what, type(error)) == ("of no known kind", ShapeError)
+    assert text in str(error)

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from balancer.health.settings import CheckSettings
 from balancer.runtime.checking import CheckDoors, CheckedFleet
 from balancer.runtime.states import UpstreamState
+from balancer.spec.instance import CheckSpec
 from balancer.upstreams.state import AdminState, Cause, FirstCheck
 from tests.runtime.fleet_scene import Scene
 
-SETTINGS: Any = CheckSettings
+SETTINGS: Any = CheckSpec
 
 
 class Recorder:

@@ -55,7 +55,7 @@ def test_a_name_that_leads_back_later_gets_no_requests_until_it_moves(
     for _ in range(3):  # every lookup says so
         scene.fleet.set_address(upstream, OURS)
     assert (upstream.address, upstream.is_eligible()) == ("", False)
-    assert [one["host"] for one in scene.told() or []] == ["", "10.0.0.2"]
+    assert [one.host for one in scene.told() or []] == ["", "10.0.0.2"]
     assert scene.watcher.seen == [("moved", "app1:8000")]
     assert scene.kinds() == [("loop", "app1:8000", None)]
     (record,) = caplog.records
@@ -64,7 +64,7 @@ def test_a_name_that_leads_back_later_gets_no_requests_until_it_moves(
     scene.fleet.set_address(upstream, "10.0.0.9")
     scene.fleet.passed_first(upstream, "200 on /")
     assert upstream.is_eligible()
-    assert [one["host"] for one in scene.told() or []] == ["10.0.0.9", "10.0.0.2"]
+    assert [one.host for one in scene.told() or []] == ["10.0.0.9", "10.0.0.2"]
     scene.fleet.set_address(upstream, OURS)
     assert [kind for kind, *_ in scene.kinds()] == ["loop", "address", "checked", "loop"]
 

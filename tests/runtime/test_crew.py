@@ -2,20 +2,48 @@
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from balancer.errors import BalancerError
-from balancer.runtime.channel import Message
+from balancer.messages import (
+    Access,
+    Adopt,
+    CameBack,
+    Doubt,
+    Drain,
+    Drained,
+    Eject,
+    Elsewhere,
+    FailureRecord,
+    Failures,
+    Fatal,
+    Heartbeat,
+    LogLine,
+    PoolUpdate,
+    Ready,
+    Recovered,
+    Release,
+    Released,
+    Retire,
+    Verdict,
+)
 from balancer.runtime.crew import Crew
 from balancer.runtime.slot import TICK
 from balancer.runtime.watchdog import SILENT_TICKS, STACK_TICKS
 from balancer.telemetry import columns as c
+from balancer.telemetry.access_log import PlainRecord
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.segment import Segment
+from balancer.upstreams.conduct import Symptom
 from tests.fakes.loop import FakeClock
+from tests.fakes.messages import failure_record, plain_record, start_message
 from tests.fakes.worker_process import FakeProcess, FakeSpawn
+
+UPDATE = PoolUpdate(name="default", revision=7, starting=False, members=())
+ABOUT: dict[str, Any] = {"pool": "default", "id": "app1:8000", "row": 4, "host": "10.0.0.1"}
+SUSPECTED: dict[str, Any] = {"symptom": Symptom.FAILURES, "count": 3, "on_probation": False, "spared": None}
 
 
 class Scene:
@@ -27,14 +55,14 @@ class Scene:
         self.clock = FakeClock()
         self.spawn = FakeSpawn()
         self.said: list[str] = []
-        self.records: list[list[object]] = []
-        self.errors: list[dict[str, object]] = []
-        self.verdict: Message | None = None
+        self.records: list[PlainRecord] = []
+        self.errors: list[FailureRecord] = []
+        self.verdict: Verdict | None = None
         self.room = True
         self.crew = Crew(
             workers,
             spawn=self.spawn,
-            start_message=lambda slot, page: {"type": "start", "slot": slot, "page": page},
+            start_message=lambda slot, page: start_message(slot=slot, page=page),
             ledger=self.ledger,
             clock=self.clock,
             log=logging.getLogger("test"),
@@ -51,32 +79,32 @@ class Scene:
     def gone(self) -> None:
         self.said.append("gone")
 
-    def access(self, records: list[list[object]]) -> None:
-        self.records += records
+    def access(self, message: Access) -> None:
+        self.records += message.records
 
-    def failures(self, records: list[dict[str, object]]) -> None:
-        self.errors += records
+    def failures(self, message: Failures) -> None:
+        self.errors += message.records
 
-    def suspected(self, worker: int, message: Message) -> Message | None:
-        self.said.append(f"worker {worker} suspects {message['id']}")
+    def suspected(self, worker: int, message: Eject) -> Verdict | None:
+        self.said.append(f"worker {worker} suspects {message.id}")
         return self.verdict
 
-    def doubted(self, worker: int, message: Message) -> None:
-        self.said.append(f"worker {worker} doubts {message['id']}")
+    def doubted(self, worker: int, message: Doubt) -> None:
+        self.said.append(f"worker {worker} doubts {message.id}")
 
-    def recovered(self, message: Message) -> None:
-        self.said.append(f"{message['id']} recovered")
+    def recovered(self, message: Recovered) -> None:
+        self.said.append(f"{message.id} recovered")
 
-    def looped(self, message: Message) -> None:
-        self.said.append(f"a loop in {message['pool']}")
+    def looped(self, message: CameBack) -> None:
+        self.said.append(f"a loop in {message.pool}")
 
-    def elsewhere(self, message: Message) -> None:
-        self.said.append(f"row {message['row']} is at {message['other']}")
+    def elsewhere(self, message: Elsewhere) -> None:
+        self.said.append(f"row {message.row} is at {message.other}")
 
     def start_all(self) -> list[FakeProcess]:
         self.crew.start()
         for process in self.spawn.processes:
-            process.say("ready")
+            process.say(Ready())
         return self.spawn.processes
 
     def pass_time(self, seconds: float) -> None:
@@ -84,7 +112,7 @@ class Scene:
             self.clock.advance(TICK)
             for process in self.spawn.processes:
                 if not process.killed:
-                    process.say("heartbeat")
+                    process.say(Heartbeat())
             self.crew.tick()
 
 
@@ -109,14 +137,14 @@ def test_is_established_once_all_are_ready(scene: Scene) -> None:
     scene.crew.start()
     first, *others = scene.spawn.processes
     for process in others:
-        process.say("ready")
+        process.say(Ready())
     assert (scene.said, scene.crew.unready()) == ([], ["worker 0 is starting"])
-    first.say("ready")
+    first.say(Ready())
     assert (scene.said, scene.crew.unready()) == (["established"], [])
 
 
 def test_every_incarnation_has_a_page_of_its_own(scene: Scene) -> None:
-    pages = {process.start["page"] for process in scene.start_all()}
+    pages = {process.start.page for process in scene.start_all()}
     assert len(pages) == 3
     assert 0 not in pages
 
@@ -125,7 +153,7 @@ def test_a_crashed_worker_is_replaced_at_once(scene: Scene) -> None:
     scene.start_all()[1].end()
     assert scene.spawn.last.slot == 1
     assert scene.crew.unready() == ["worker 1 is starting"]
-    scene.spawn.last.say("ready")
+    scene.spawn.last.say(Ready())
     assert scene.crew.unready() == []
     assert [sample.restarts for sample in scene.crew.samples()] == [0, 1, 0]
 
@@ -134,8 +162,8 @@ def test_its_counts_stay_and_its_page_is_free_again(scene: Scene) -> None:
     row = scene.ledger.row(Kind.LISTENER, "x")
     for _ in range(20):
         process = scene.start_all()[0] if not scene.spawn.processes else scene.spawn.last
-        scene.segment.page(process.start["page"]).row(row)[c.LISTENER_CONNECTIONS_TOTAL] = 3
-        process.say("ready")
+        scene.segment.page(process.start.page).row(row)[c.LISTENER_CONNECTIONS_TOTAL] = 3
+        process.say(Ready())
         scene.clock.advance(3600)
         process.end()
     assert scene.ledger.total(Kind.LISTENER, row)[c.LISTENER_CONNECTIONS_TOTAL] == 60
@@ -158,11 +186,11 @@ def test_a_queue_without_a_worker_is_adopted_after_a_second_and_given_back(scene
     scene.pass_time(1.0)
     assert sibling.sent == []
     scene.pass_time(0.25)
-    assert sibling.sent == [{"type": "adopt", "slot": 1}]
+    assert sibling.sent == [Adopt(slot=1)]
     scene.pass_time(5.0)
     assert len(sibling.sent) == 1
-    scene.spawn.last.say("ready")
-    assert sibling.sent[1:] == [{"type": "release", "slot": 1}]
+    scene.spawn.last.say(Ready())
+    assert sibling.sent[1:] == [Release(slot=1)]
 
 
 def test_two_orphaned_queues_go_to_different_siblings_where_there_are(segment: Segment) -> None:
@@ -171,17 +199,17 @@ def test_two_orphaned_queues_go_to_different_siblings_where_there_are(segment: S
     for process in crashing:
         process.end()
     scene.pass_time(1.25)
-    assert [one.sent, two.sent] == [[{"type": "adopt", "slot": 2}], [{"type": "adopt", "slot": 3}]]
+    assert [one.sent, two.sent] == [[Adopt(slot=2)], [Adopt(slot=3)]]
 
 
 def test_when_the_adopting_worker_crashes_another_adopts(scene: Scene) -> None:
     first, crashing, last = scene.start_all()
     crashing.end()
     scene.pass_time(1.25)
-    assert first.sent == [{"type": "adopt", "slot": 1}]
+    assert first.sent == [Adopt(slot=1)]
     first.end()
     scene.pass_time(0.25)
-    assert last.sent == [{"type": "adopt", "slot": 1}]
+    assert last.sent == [Adopt(slot=1)]
 
 
 def test_a_lone_worker_has_nobody_to_adopt_its_queue(alone: Scene) -> None:
@@ -195,7 +223,7 @@ def be_silent(scene: Scene, silent: FakeProcess, ticks: int = SILENT_TICKS) -> N
     for _ in range(ticks):
         for other in scene.spawn.processes:
             if other is not silent:
-                other.say("heartbeat")
+                other.say(Heartbeat())
         scene.crew.tick()
 
 
@@ -213,7 +241,7 @@ def test_a_stuck_worker_is_killed_when_its_successor_is_ready(scene: Scene) -> N
     assert len(scene.spawn.processes) == 3
     be_silent(scene, process, 1)
     assert (len(scene.spawn.processes), scene.spawn.last.slot, process.killed) == (4, 0, False)
-    scene.spawn.last.say("ready")
+    scene.spawn.last.say(Ready())
     assert [each.killed for each in (process, *others)] == [True, False, False]
     process.end(cpu_seconds=1.5)
     assert scene.crew.unready() == []
@@ -226,7 +254,7 @@ def test_a_late_worker_that_counts_is_left_alone(scene: Scene) -> None:
     row = scene.ledger.row(Kind.LISTENER, "x")
     process, *_ = scene.start_all()
     for _ in range(2 * SILENT_TICKS):
-        scene.segment.page(process.start["page"]).row(row)[c.LISTENER_CONNECTIONS_TOTAL] += 1
+        scene.segment.page(process.start.page).row(row)[c.LISTENER_CONNECTIONS_TOTAL] += 1
         be_silent(scene, process, 1)
     assert (len(scene.spawn.processes), process.killed, process.stacks) == (3, False, 1)
 
@@ -234,10 +262,10 @@ def test_a_late_worker_that_counts_is_left_alone(scene: Scene) -> None:
 def test_one_that_answers_again_before_its_successor_is_ready_ends_what_it_does(scene: Scene) -> None:
     process, *_ = scene.start_all()
     be_silent(scene, process)
-    process.say("heartbeat")
-    scene.spawn.last.say("ready")
-    assert (process.killed, process.sent[-1]) == (False, {"type": "retire"})
-    process.say("drained")
+    process.say(Heartbeat())
+    scene.spawn.last.say(Ready())
+    assert (process.killed, process.sent[-1]) == (False, Retire())
+    process.say(Drained())
     process.end(0)
     assert (scene.crew.running(), len(scene.spawn.processes)) == (3, 4)
 
@@ -245,13 +273,13 @@ def test_one_that_answers_again_before_its_successor_is_ready_ends_what_it_does(
 def test_one_that_is_superseded_still_hears_of_changes_and_lets_go_of_rows(scene: Scene) -> None:
     process, *_ = scene.start_all()
     be_silent(scene, process)
-    scene.crew.broadcast({"type": "pool"})
-    assert process.sent[-1] == {"type": "pool"}
+    scene.crew.broadcast(UPDATE)
+    assert process.sent[-1] == UPDATE
     row = scene.ledger.row(Kind.UPSTREAM, "default", "a")
     scene.ledger.retire(Kind.UPSTREAM, "default", "a")
     for each in scene.spawn.processes:
         assert scene.ledger.row(Kind.UPSTREAM, "default", "b") != row
-        each.say("released", rows=[row])
+        each.say(Released(rows=(row,)))
     assert scene.ledger.row(Kind.UPSTREAM, "default", "c") == row
 
 
@@ -281,9 +309,9 @@ def test_a_stuck_workers_queue_is_adopted_until_its_successor_is_ready(scene: Sc
     process, sibling, _ = scene.start_all()
     be_silent(scene, process)
     scene.pass_time(1.25)
-    assert sibling.sent == [{"type": "adopt", "slot": 0}]
-    scene.spawn.last.say("ready")
-    assert sibling.sent[-1] == {"type": "release", "slot": 0}
+    assert sibling.sent == [Adopt(slot=0)]
+    scene.spawn.last.say(Ready())
+    assert sibling.sent[-1] == Release(slot=0)
 
 
 def test_after_a_pause_of_the_supervisor_nobody_is_killed(scene: Scene) -> None:
@@ -295,7 +323,7 @@ def test_after_a_pause_of_the_supervisor_nobody_is_killed(scene: Scene) -> None:
 
 def test_a_fatal_message_at_first_start_is_the_instances_error(scene: Scene) -> None:
     scene.crew.start()
-    scene.spawn.processes[0].say("fatal", error="no policy of that name")
+    scene.spawn.processes[0].say(Fatal(error="no policy of that name"))
     scene.spawn.processes[0].end(1)
     scene.pass_time(60.0)
     assert scene.said == ["worker 0 cannot start: no policy of that name"]
@@ -323,7 +351,7 @@ def test_a_later_start_up_error_is_logged_once_and_tried_less_and_less(
     caplog.clear()
     for _ in range(600):
         if alone.crew.running():
-            alone.spawn.last.say("fatal", error="disk on fire")
+            alone.spawn.last.say(Fatal(error="disk on fire"))
             alone.spawn.last.end(1)
         alone.clock.advance(TICK)
         alone.crew.tick()
@@ -333,25 +361,25 @@ def test_a_later_start_up_error_is_logged_once_and_tried_less_and_less(
     ]
     assert 9 <= len(alone.spawn.processes) <= 12  # in 150 s: 0, 0.5, 1, 2, 4, 8, 16, 30, 30 ...
     alone.pass_time(31.0)
-    alone.spawn.last.say("ready")
+    alone.spawn.last.say(Ready())
     assert alone.crew.unready() == []
 
 
 def test_a_worker_that_cannot_be_told_a_change_is_killed(scene: Scene) -> None:
     deaf, *others = scene.start_all()
     deaf.reachable = False
-    scene.crew.broadcast({"type": "upstream_address"})
+    scene.crew.broadcast(UPDATE)
     assert [each.killed for each in (deaf, *others)] == [True, False, False]
-    assert [each.sent for each in others] == [[{"type": "upstream_address"}]] * 2
+    assert [each.sent for each in others] == [[UPDATE]] * 2
 
 
 def test_draining_workers_are_not_replaced_and_gone_is_said_at_the_last(scene: Scene) -> None:
     processes = scene.start_all()
     scene.crew.drain()
     for process in processes:
-        assert process.sent == [{"type": "drain"}]
+        assert process.sent == [Drain()]
         assert scene.said == ["established"]
-        process.say("drained")
+        process.say(Drained())
         process.end(0)
     scene.crew.tick()
     assert scene.said == ["established", "gone"]
@@ -373,14 +401,15 @@ def test_with_no_worker_left_drain_says_gone_at_once(alone: Scene) -> None:
 
 
 def test_access_records_are_handed_on(alone: Scene) -> None:
-    alone.start_all()[0].say("access", records=[[1], [2]])
-    assert alone.records == [[1], [2]]
+    records = (plain_record("/a"), plain_record("/b"))
+    alone.start_all()[0].say(Access(records=records))
+    assert alone.records == [*records]
 
 
 def test_a_workers_log_line_is_logged_with_its_traceback(
     alone: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
-    alone.start_all()[0].say("log", level="error", message="a bug", traceback="Traceback ...\n")
+    alone.start_all()[0].say(LogLine(level="error", message="a bug", traceback="Traceback ...\n"))
     (record,) = caplog.records
     assert (record.levelname, record.getMessage()) == ("ERROR", "worker 0: a bug\nTraceback ...")
 
@@ -389,31 +418,25 @@ def test_what_all_workers_find_out_is_said_once(scene: Scene, caplog: pytest.Log
     caplog.set_level("INFO")
     for process in scene.start_all():
         for upstream in ("app1", "app2"):
-            process.say("log", level="info", message=f"{upstream} is so", once=f"of {upstream}")
+            process.say(LogLine(level="info", message=f"{upstream} is so", once=f"of {upstream}"))
     assert [record.getMessage() for record in caplog.records] == [
         "worker 0: app1 is so",
         "worker 0: app2 is so",
     ]
 
 
-def test_an_unknown_message_is_an_error(alone: Scene) -> None:
-    (process,) = alone.start_all()
-    with pytest.raises(BalancerError, match="unknown message"):
-        process.say("gossip")
-
-
 def test_errors_of_a_worker_are_handed_on(scene: Scene) -> None:
     first, *_ = scene.start_all()
-    first.say("failures", records=[{"reason": "connect_refused"}])
-    assert scene.errors == [{"reason": "connect_refused"}]
+    first.say(Failures(records=(failure_record(1.0),)))
+    assert scene.errors == [failure_record(1.0)]
 
 
 def test_a_row_is_free_when_every_worker_has_let_go_or_ended(scene: Scene) -> None:
     row = scene.ledger.row(Kind.UPSTREAM, "default", "a")
     first, second, third = scene.start_all()
     scene.ledger.retire(Kind.UPSTREAM, "default", "a")
-    first.say("released", rows=[row])
-    second.say("released", rows=[row])
+    first.say(Released(rows=(row,)))
+    second.say(Released(rows=(row,)))
     assert scene.ledger.row(Kind.UPSTREAM, "default", "b") != row
     third.end()
     assert scene.ledger.row(Kind.UPSTREAM, "default", "c") == row
@@ -421,8 +444,8 @@ def test_a_row_is_free_when_every_worker_has_let_go_or_ended(scene: Scene) -> No
 
 def test_who_reports_an_outlier_is_answered(scene: Scene) -> None:
     first, second, _ = scene.start_all()
-    scene.verdict = {"type": "verdict", "until": 7}
-    second.say("eject", id="app1:8000")
+    scene.verdict = Verdict(pool="default", row=4, until=7)
+    second.say(Eject(**ABOUT, **SUSPECTED))
     assert scene.said[-1] == "worker 1 suspects app1:8000"
     assert second.sent[-1] == scene.verdict
     assert scene.verdict not in first.sent
@@ -431,22 +454,22 @@ def test_who_reports_an_outlier_is_answered(scene: Scene) -> None:
 def test_a_report_may_need_no_answer(scene: Scene) -> None:
     first, *_ = scene.start_all()
     before = list(first.sent)
-    first.say("eject", id="app1:8000")
-    first.say("doubt", id="app1:8000")
+    first.say(Eject(**ABOUT, **SUSPECTED))
+    first.say(Doubt(**ABOUT, **SUSPECTED))
     assert scene.said[-1] == "worker 0 doubts app1:8000"
-    first.say("recovered", id="app1:8000")
+    first.say(Recovered(**ABOUT))
     assert scene.said[-1] == "app1:8000 recovered"
     assert first.sent == before
 
 
 def test_a_loop_is_told(scene: Scene) -> None:
     first, *_ = scene.start_all()
-    first.say("loop", pool="default", upstream=None, text="it came back")
+    first.say(CameBack(pool="default", upstream=None, text="it came back"))
     assert scene.said[-1] == "a loop in default"
 
 
 def test_an_upstream_that_answers_elsewhere_is_told_of(segment: Segment) -> None:
     scene = Scene(segment, 1)
     (process,) = scene.start_all()
-    process.say("elsewhere", row=4, host="10.0.0.1", other="10.0.0.2", why="connection refused")
+    process.say(Elsewhere(row=4, host="10.0.0.1", other="10.0.0.2", why="connection refused"))
     assert scene.said[-1] == "row 4 is at 10.0.0.2"

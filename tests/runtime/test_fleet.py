@@ -12,6 +12,7 @@ from balancer.telemetry.segment import ROWS
 from balancer.upstreams.conduct import Spared
 from balancer.upstreams.state import AdminState, Cause
 from tests.fakes.loop import FakeClock
+from tests.fakes.specs import pool_spec
 from tests.runtime.fleet_scene import CHECK, DNS, OUTLIER, Scene, member
 
 
@@ -20,16 +21,16 @@ def test_the_pool_s_cap_is_told_of_those_that_discovery_finds_too(scene: Scene) 
     scene.fleet.set_members("default", DNS, [member(1)])
     told = scene.told()
     assert told is not None
-    assert [one["max_inflight"] for one in told] == [0, 0, 20]
+    assert [one.max_inflight for one in told] == [0, 0, 20]
 
 
 def test_an_ejected_one_is_told_with_its_cause(scene: Scene) -> None:
     scene.fleet.eject(scene.upstream(1), CHECK, "GET / answered 500")
     told = scene.told()
     assert told is not None
-    assert [(one["id"], one["causes"], one["admin_state"]) for one in told] == [
-        ("app1:8000", ["active_check"], "active"),
-        ("app2:8000", [], "active"),
+    assert [(one.id, one.causes, one.admin_state) for one in told] == [
+        ("app1:8000", {CHECK}, "active"),
+        ("app2:8000", frozenset(), "active"),
     ]
     (event,) = scene.events.after(0)
     assert (event.kind, event.upstream, event.cause, event.revision) == (
@@ -76,7 +77,7 @@ def test_a_change_is_told_at_once_but_not_twenty_times_a_second(scene: Scene) ->
     assert scene.delays == [pytest.approx(TELL_EVERY - 0.02)]
     told = scene.told()
     assert told is not None
-    assert told[0]["causes"] == ["outlier"]
+    assert told[0].causes == {OUTLIER}
     scene.clock.advance(1.0)
     scene.fleet.readmit(upstream, OUTLIER, "y")
     assert scene.delays == [0.0]
@@ -91,7 +92,7 @@ def test_many_upstreams_are_told_of_less_often() -> None:
         tells.append(callback)
 
     news = News(lambda: 1, clock=clock, call_later=call_later, broadcast=lambda _: None)
-    pool = PoolState("default", 0, {}, True, is_checked=False)
+    pool = PoolState(pool_spec(), 0, is_checked=False)
     for number in range(4000):
         pool.upstreams[str(number)] = UpstreamState("default", str(number), "10.0.0.1", 80, 1, 0, "10.0.0.1")
     news.changed(pool)
@@ -105,10 +106,10 @@ def test_one_that_goes_before_workers_have_heard_of_it_is_told_all_the_same(scen
     scene.fleet.set_members("default", DNS, [member(1)])
     scene.fleet.set_members("default", DNS, [])
     (message,) = scene.sent
-    assert [one["id"] for one in message["upstreams"]] == ["app1:8000", "app2:8000", "10.1.0.1:8000"]
+    assert [one.id for one in message.members] == ["app1:8000", "app2:8000", "10.1.0.1:8000"]
     told = scene.told()
     assert told is not None
-    assert [one["id"] for one in told] == ["app1:8000", "app2:8000"]
+    assert [one.id for one in told] == ["app1:8000", "app2:8000"]
 
 
 def test_changes_of_one_turn_are_told_together(scene: Scene) -> None:
@@ -116,9 +117,9 @@ def test_changes_of_one_turn_are_told_together(scene: Scene) -> None:
     scene.fleet.set_address(scene.upstream(2), "10.0.0.9")
     told = scene.told()
     assert told is not None
-    assert [(one["host"], one["causes"]) for one in told] == [
-        ("10.0.0.1", ["active_check"]),
-        ("10.0.0.9", []),
+    assert [(one.host, one.causes) for one in told] == [
+        ("10.0.0.1", {CHECK}),
+        ("10.0.0.9", frozenset()),
     ]
     assert scene.told() is None
     assert len(scene.events.after(0)) == 2
@@ -130,7 +131,7 @@ def test_a_drain_that_the_app_announces(scene: Scene) -> None:
     assert (upstream.admin_state, upstream.is_eligible()) == (AdminState.DRAINING, False)
     told = scene.told()
     assert told is not None
-    assert told[0]["admin_state"] == "draining"
+    assert told[0].admin_state == "draining"
     scene.fleet.announce(upstream, False, "its check answered 200")
     assert upstream.is_eligible()
     assert scene.kinds() == [("draining", "app1:8000", "announced"), ("active", "app1:8000", "announced")]
@@ -144,7 +145,7 @@ def test_what_the_operator_wants_is_told_to_all(scene: Scene, state: AdminState)
     assert (upstream.admin_state, upstream.is_eligible()) == (state, False)
     told = scene.told()
     assert told is not None
-    assert told[0]["admin_state"] == state
+    assert told[0].admin_state == state
     scene.fleet.set_admin_state(upstream, AdminState.ACTIVE)
     assert upstream.is_eligible()
     assert scene.kinds() == [(state, "app1:8000", "operator"), ("active", "app1:8000", "operator")]
@@ -170,7 +171,7 @@ def test_a_weight_of_the_operators(scene: Scene) -> None:
     assert (upstream.weight, upstream.settings_weight) == (3, 1)
     told = scene.told()
     assert told is not None
-    assert told[0]["weight"] == 3
+    assert told[0].weight == 3
     assert scene.kinds() == [("weight", "app1:8000", "operator")]
 
 
@@ -197,7 +198,7 @@ def test_a_new_address_is_told_to_all(scene: Scene) -> None:
     scene.fleet.set_address(scene.upstream(1), "10.0.0.9")
     assert scene.watcher.seen == [("moved", "app1:8000")]
     assert scene.kinds() == [("address", "app1:8000", None)]
-    assert [one["host"] for one in scene.told() or []] == ["10.0.0.9", "10.0.0.2"]
+    assert [one.host for one in scene.told() or []] == ["10.0.0.9", "10.0.0.2"]
 
 
 def test_another_address_as_the_one_before_does_not_answer(
@@ -213,7 +214,7 @@ def test_another_address_as_the_one_before_does_not_answer(
 
 def test_other_addresses_of_a_name_are_told_to_workers_when_they_change(scene: Scene) -> None:
     scene.fleet.set_other_addresses(scene.upstream(1), ("10.0.0.8", "10.0.0.9"))
-    assert [one["other_hosts"] for one in scene.told() or []] == [["10.0.0.8", "10.0.0.9"], []]
+    assert [one.other_hosts for one in scene.told() or []] == [("10.0.0.8", "10.0.0.9"), ()]
     scene.fleet.set_other_addresses(scene.upstream(1), ("10.0.0.8", "10.0.0.9"))
     assert scene.told() is None
     assert scene.kinds() == []
@@ -301,7 +302,7 @@ def test_one_that_is_found_again_keeps_its_state_while_others_come_and_go(scene:
     scene.fleet.set_admin_state(upstream, AdminState.DRAINING)
     scene.fleet.eject(upstream, OUTLIER, "x")
     before = upstream.for_workers()
-    assert (before["admin_state"], before["causes"]) == ("draining", ["outlier"])
+    assert (before.admin_state, before.causes) == (AdminState.DRAINING, frozenset([OUTLIER]))
     scene.told()
     for found in ([member(3), member(1)], [member(1)]):
         scene.fleet.set_members("default", DNS, found)

@@ -63,10 +63,10 @@ def test_who_comes_to_an_instance_that_runs_serves_after_one_passed_check(
     one = come(scene)
     assert (one.first_check, one.unchecked, one.is_eligible()) == (REQUIRED, True, False)
     assert scene.pool.eligible() == len(scene.pool.upstreams) - 1
-    assert [it["first_check"] for it in scene.told() or [] if it["id"] == one.id] == ["required"]
+    assert [it.first_check for it in scene.told() or [] if it.id == one.id] == ["required"]
     scene.fleet.passed_first(one, "200 on /")
     assert (one.first_check, one.unchecked, one.is_eligible()) == (DONE, False, True)
-    assert [it["first_check"] for it in scene.told() or [] if it["id"] == one.id] == ["done"]
+    assert [it.first_check for it in scene.told() or [] if it.id == one.id] == ["done"]
     event = scene.events.after(0)[-1]
     assert (event.kind, event.cause) == ("checked", "active_check")
     assert event.text == f"{one.id} has passed its first check: 200 on /"
@@ -123,7 +123,7 @@ def test_what_checks_had_shown_before_is_forgotten(
         "what clients have met is not the checks'"
     )
     readmitted = [event for event in scene.events.after(0) if event.kind == "readmitted"]
-    assert [event.cause for event in readmitted] == ["active_check"]
+    assert [event.cause for event in readmitted] == [CHECK]
     assert "so it is checked anew" in readmitted[0].text
 
 
@@ -136,7 +136,7 @@ def test_an_announcement_was_of_the_machine_before(scene: Scene) -> None:
 
 @pytest.mark.parametrize("panic", [True, False], ids=["panic", "no panic"])
 def test_where_no_other_is_eligible_it_is_used_unchecked(scene: Scene, panic: bool) -> None:
-    scene.pool.panic_allowed = panic
+    scene.set(panic=panic)
     scene.fleet.established()
     for number in (1, 2):
         scene.fleet.eject(scene.upstream(number), CHECK, "x")
@@ -166,23 +166,23 @@ def test_a_pool_is_starting_until_its_first_check_has_passed(scene: Scene) -> No
     for number in (1, 2):
         scene.upstream(number).first_check = AWAITED
     scene.fleet.established()
-    assert scene.fleet.snapshot()[0]["starting"] is True
+    assert scene.pool.update(1).starting is True
     scene.fleet.eject(scene.upstream(1), CHECK, "its first check has failed")
     scene.told()
-    assert scene.sent[0]["starting"] is True
+    assert scene.sent[0].starting is True
     scene.fleet.passed_first(scene.upstream(2), "200 on /")
     scene.told()
-    assert [message["starting"] for message in scene.sent] == [False]
+    assert [message.starting for message in scene.sent] == [False]
     scene.fleet.eject(scene.upstream(2), CHECK, "two checks have failed")
     scene.told()
-    assert [message["starting"] for message in scene.sent] == [False]
+    assert [message.starting for message in scene.sent] == [False]
 
 
 @came
 def test_its_slow_start_begins_when_it_first_serves(
     scene: Scene, come: Callable[[Scene], UpstreamState]
 ) -> None:
-    scene.pool.slow_start = 10.0
+    scene.set(slow_start_ns=10 * 10**9)
     scene.fleet.established()
     one = come(scene)
     assert one.ramp_since_ns == 0

@@ -2,7 +2,6 @@
 
 import pytest
 
-from balancer.runtime.build import member_states
 from balancer.runtime.checking import CheckDoors
 from balancer.runtime.states import UpstreamState
 from balancer.telemetry.columns import CODE_COLUMN, HISTOGRAM_CELLS, UPSTREAM_FIRST_BYTE
@@ -19,7 +18,7 @@ def unanswered(upstream: UpstreamState, why: str) -> None:
 def told(scene: Scene) -> list[int] | None:
     """Since when the upstreams are silent by the news for workers, if there are any."""
     news = scene.told()
-    return None if news is None else [one.silent_since_ns for one in member_states(news, 1, 0)]
+    return None if news is None else [one.silent_since_ns for one in news]
 
 
 def test_workers_and_people_are_told_once(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
@@ -41,7 +40,7 @@ def test_workers_hear_of_it_together_with_the_ejection(scene: Scene) -> None:
     doors.failing(scene.upstream(1), "it fails")
     doors.silent(scene.upstream(1), SINCE)
     (first, _) = scene.told() or []
-    assert (first["causes"], first["silent_since_ns"]) == (["active_check"], SINCE)
+    assert (first.causes, first.silent_since_ns) == (frozenset([CHECK]), SINCE)
 
 
 def test_that_it_is_over_is_news_for_workers_only(scene: Scene) -> None:

@@ -11,7 +11,7 @@ def ramps(scene: Scene) -> list[float]:
 
 
 def slow(scene: Scene) -> None:
-    scene.pool.slow_start = 10.0
+    scene.set(slow_start_ns=10 * 10**9)
     scene.fleet.established()
 
 
@@ -40,11 +40,11 @@ def test_a_readmitted_one_starts_slowly(scene: Scene) -> None:
     assert ramps(scene) == [0.1, 1.0]
     told = scene.told()
     assert told is not None
-    assert [one["ramp_since_ns"] for one in told] == [began, 0]
+    assert [one.ramp_since_ns for one in told] == [began, 0]
     scene.clock.advance(5)
     assert ramps(scene) == [0.5, 1.0]
     # A worker that is started now goes on with the ramp.
-    assert [one["ramp_since_ns"] for one in scene.fleet.snapshot()[0]["upstreams"]] == [began, 0]
+    assert [one.ramp_since_ns for one in scene.pool.update(1).members] == [began, 0]
     scene.clock.advance(5)
     assert ramps(scene) == [1.0, 1.0]
 
@@ -69,7 +69,7 @@ def test_an_outlier_starts_slowly_when_its_probation_is_over(scene: Scene) -> No
     scene.clock.advance(60)
     scene.fleet.trust(upstream, "a request has succeeded")
     assert ramps(scene) == [0.1, 1.0]
-    assert [one["ramp_since_ns"] for one in scene.told() or []] == [scene.clock.monotonic_ns(), 0]
+    assert [one.ramp_since_ns for one in scene.told() or []] == [scene.clock.monotonic_ns(), 0]
 
 
 def test_an_outlier_that_fails_its_checks_too_starts_slowly_when_these_pass(scene: Scene) -> None:
@@ -85,7 +85,7 @@ def test_an_outlier_that_fails_its_checks_too_starts_slowly_when_these_pass(scen
 
 
 def test_who_is_there_at_the_start_starts_at_once_and_who_comes_later_slowly(scene: Scene) -> None:
-    scene.pool.slow_start = 10.0
+    scene.set(slow_start_ns=10 * 10**9)
     scene.fleet.set_members("default", DNS, [member(1)])
     scene.fleet.established()
     scene.fleet.set_members("default", DNS, [member(1), member(2)])

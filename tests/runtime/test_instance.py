@@ -18,6 +18,7 @@ from balancer.health.result import CheckResult, Result
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.instance import FAILURES_KEPT, Instance
 from balancer.runtime.states import Overloaded, PoolState, UpstreamState
+from balancer.spec.part import encode_plain
 from balancer.telemetry import columns as c
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import EventLog
@@ -27,6 +28,8 @@ from balancer.telemetry.segment import Segment
 from balancer.upstreams.conduct import Spared
 from balancer.upstreams.state import Cause
 from tests.fakes.loop import FakeClock
+from tests.fakes.messages import failure_record
+from tests.fakes.specs import pool_spec
 
 CHECK = CheckResult(784111777.0, False, Result.STATUS, 404, 0.002, "404 on /", "404 on /: set another path")
 
@@ -70,7 +73,7 @@ class Scene:
     def __init__(self, segment: Segment, upstreams: int = 2) -> None:
         self.ledger = Ledger(segment)
         self.pool = PoolState(
-            "default", self.ledger.row(Kind.POOL, "default"), {"policy": "random"}, True, is_checked=True
+            pool_spec(policy="random"), self.ledger.row(Kind.POOL, "default"), is_checked=True
         )
         for number in range(1, upstreams + 1):
             name = f"app{number}:8000"
@@ -213,11 +216,11 @@ async def test_a_scrape_of_1000_upstreams_lets_the_event_loop_run() -> None:
 
 
 def test_failures_are_the_last_ones_newest_first(scene: Scene) -> None:
-    scene.instance.failed([{"time": float(number), "target": None} for number in range(FAILURES_KEPT)])
-    scene.instance.failed([{"time": 1000.0, "target": "/login?token=s3cret"}])
+    scene.instance.failed([failure_record(float(number)) for number in range(FAILURES_KEPT)])
+    scene.instance.failed([failure_record(1000.0, "/login?token=s3cret")])
     failures = scene.instance.failures()
     assert len(failures) == FAILURES_KEPT
-    assert failures[0] == {"time": 1000.0, "target": "/login?..."}
+    assert failures[0] == encode_plain(failure_record(1000.0, "/login?..."))
     assert [failures[1]["time"], failures[-1]["time"]] == [FAILURES_KEPT - 1.0, 1.0]
 
 

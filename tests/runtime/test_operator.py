@@ -83,7 +83,7 @@ def test_one_that_is_added_shows_and_can_be_removed(scene: Scene) -> None:
     assert operator.add("default", "10.0.0.9:8000?weight=2&backup=true") == "10.0.0.9:8000"
     told = scene.told()
     assert told is not None
-    assert [(one["id"], one["weight"], one["backup"]) for one in told[2:]] == [("10.0.0.9:8000", 2, True)]
+    assert [(one.id, one.weight, one.backup) for one in told[2:]] == [("10.0.0.9:8000", 2, True)]
     assert operator.live_changes() == [LiveChange("default", "10.0.0.9:8000", None, None, True)]
     operator.change("default", "10.0.0.9:8000", Change(weight=3))
     assert operator.live_changes() == [LiveChange("default", "10.0.0.9:8000", None, 3, True)]

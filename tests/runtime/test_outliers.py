@@ -6,18 +6,20 @@ from typing import Any
 
 import pytest
 
-from balancer.health.outlier import EjectionSettings
 from balancer.health.result import CheckResult, Result
-from balancer.runtime.channel import Message
+from balancer.messages import Doubt, Eject, Recovered, Verdict
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.outliers import Outliers
 from balancer.runtime.states import PoolState, UpstreamState
+from balancer.spec.instance import EjectionSpec
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.segment import Segment
+from balancer.upstreams.conduct import Spared, Symptom
 from balancer.upstreams.state import Cause
 from tests.fakes.loop import FakeClock
+from tests.fakes.specs import pool_spec
 
 CHECK, OUTLIER = Cause.ACTIVE_CHECK, Cause.OUTLIER
 
@@ -31,7 +33,7 @@ class Scene:
         self.events = EventLog()
         self.timers: list[tuple[float, Callable[[], None]]] = []
         row = self.ledger.row(Kind.POOL, "default")
-        self.pool = PoolState("default", row, {}, panic_allowed=True, is_checked=False)
+        self.pool = PoolState(pool_spec(), row, is_checked=False)
         for number in range(1, 5):
             name = f"app{number}:8000"
             row = self.ledger.row(Kind.UPSTREAM, "default", name)
@@ -50,7 +52,7 @@ class Scene:
         self.checks: list[tuple[UpstreamState, Callable[[CheckResult], None]]] = []
         self.outliers = Outliers(
             self.fleet,
-            EjectionSettings(10, 25, 50),
+            EjectionSpec(time=10, max_time=25, max_percent=50),
             clock=self.clock,
             call_later=self._call_later,
             check_now=lambda upstream, asks: self.checks.append((upstream, asks)),
@@ -71,24 +73,30 @@ class Scene:
     def upstream(self, number: int = 1) -> UpstreamState:
         return self.pool.upstreams[f"app{number}:8000"]
 
-    def about(self, number: int, **changes: Any) -> Message:
+    def about(self, number: int) -> dict[str, Any]:
         upstream = self.upstream(number)
-        about = {"pool": "default", "id": upstream.id, "row": upstream.row, "host": upstream.address}
-        return {**about, "symptom": "5xx", "count": 5, "on_probation": False, "spared": None, **changes}
+        return {"pool": "default", "id": upstream.id, "row": upstream.row, "host": upstream.address}
+
+    def found(self, number: int, **changes: Any) -> Eject:
+        seen = {"symptom": Symptom.SERVER_ERRORS, "count": 5, "on_probation": False, "spared": None}
+        return Eject(**{**self.about(number), **seen, **changes})
+
+    def doubted(self, number: int, **changes: Any) -> Doubt:
+        seen = {"symptom": Symptom.FAILURES, "count": 3, "on_probation": False, "spared": None}
+        return Doubt(**{**self.about(number), **seen, **changes})
 
     def suspect(self, number: int = 1, **changes: Any) -> int | None:
         """A worker suspects this upstream; until which revision it is told to hold it."""
-        verdict = self.outliers.suspected(2, self.about(number, **changes))
+        verdict = self.outliers.suspected(2, self.found(number, **changes))
         if verdict is None:
             return None
         row = self.upstream(number).row
-        assert verdict == {"type": "verdict", "pool": "default", "row": row, "until": verdict["until"]}
-        until: int = verdict["until"]
-        return until
+        assert verdict == Verdict(pool="default", row=row, until=verdict.until)
+        return verdict.until
 
     def doubt(self, number: int = 1) -> None:
         """A worker has seen failures that a client may have caused."""
-        self.outliers.doubted(2, self.about(number, symptom="failures", count=3))
+        self.outliers.doubted(2, self.doubted(number))
 
     def check(self, result: Result) -> None:
         """The check that was asked for last ends so."""
@@ -96,7 +104,7 @@ class Scene:
         asks(CheckResult(0.0, result is Result.PASSED, result, 0, 0.0, "it was reset", ""))
 
     def recover(self, number: int = 1) -> None:
-        self.outliers.recovered(self.about(number))
+        self.outliers.recovered(Recovered(**self.about(number)))
 
     def kinds(self) -> list[str]:
         return [event.kind for event in self.events.after(0)]
@@ -121,8 +129,8 @@ def test_a_suspect_is_ejected_and_the_worker_is_told_by_which_revision(scene: Sc
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"symptom": "failures", "count": 3}, "3 failed attempts in a row"),
-        ({"symptom": "failures", "count": 1}, "1 failed attempt at"),
+        ({"symptom": Symptom.FAILURES, "count": 3}, "3 failed attempts in a row"),
+        ({"symptom": Symptom.FAILURES, "count": 1}, "1 failed attempt at"),
         ({"count": 1}, "1 response with 5xx at"),
     ],
     ids=["failures", "one failure", "one 5xx"],
@@ -165,19 +173,19 @@ def test_whom_the_worker_has_spared_stays_and_is_counted(scene: Scene, reason: s
 
 def test_why_suspects_stay_is_counted_each_time_and_said_once_a_minute(scene: Scene) -> None:
     for _ in range(120):
-        scene.suspect(1, spared="pool_wide")
-        scene.suspect(2, spared="pool_wide")
+        scene.suspect(1, spared=Spared.POOL_WIDE)
+        scene.suspect(2, spared=Spared.POOL_WIDE)
         scene.advance(1)
     assert scene.pool.ejections_skipped == {"pool_wide": 240}
     assert scene.kinds() == ["spared", "spared"]
 
 
 def test_what_has_left_or_came_back_is_no_suspect(scene: Scene) -> None:
-    assert scene.outliers.suspected(0, scene.about(1, id="app9:8000")) is not None
-    assert scene.outliers.suspected(0, scene.about(1, pool="gone")) is not None
-    verdict = scene.outliers.suspected(0, scene.about(1, row=99))
+    assert scene.outliers.suspected(0, scene.found(1, id="app9:8000")) is not None
+    assert scene.outliers.suspected(0, scene.found(1, pool="gone")) is not None
+    verdict = scene.outliers.suspected(0, scene.found(1, row=99))
     assert verdict is not None
-    assert verdict["until"] == 0
+    assert verdict.until == 0
     assert scene.kinds() == []
 
 
@@ -325,12 +333,12 @@ def test_a_check_of_the_address_before_says_nothing_of_this_one(scene: Scene) ->
 def test_who_is_out_or_has_left_is_not_checked_for_it(scene: Scene) -> None:
     scene.suspect(1)
     scene.doubt(1)
-    scene.outliers.doubted(2, scene.about(2, row=99))
+    scene.outliers.doubted(2, scene.doubted(2, row=99))
     assert scene.checks == []
 
 
 def test_without_active_checks_a_doubt_changes_nothing(scene: Scene) -> None:
-    settings = EjectionSettings(10, 25, 50)
+    settings = EjectionSpec(time=10, max_time=25, max_percent=50)
     outliers = Outliers(scene.fleet, settings, clock=scene.clock, call_later=lambda delay, callback: None)
-    outliers.doubted(2, scene.about(1))
+    outliers.doubted(2, scene.doubted(1))
     assert scene.kinds() == []

@@ -16,6 +16,7 @@ from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.segment import Segment
 from balancer.upstreams.state import Cause
 from tests.fakes.loop import FakeClock
+from tests.fakes.specs import pool_spec
 
 LOGGER = "balancer.test.overload"
 
@@ -29,7 +30,7 @@ class Scene:
         ledger = Ledger(segment)
         self.events = EventLog()
         self.pools = [
-            PoolState(name, ledger.row(Kind.POOL, name), {}, panic_allowed=True, is_checked=False)
+            PoolState(pool_spec(name), ledger.row(Kind.POOL, name), is_checked=False)
             for name in ("busy", "idle")
         ]
         self.busy = self.pools[0]

@@ -51,7 +51,7 @@ def test_backup_upstreams_take_over_with_an_event(scene: Scene) -> None:
     assert [kind for kind, _, _ in scene.kinds()] == ["ejected", "backup", "readmitted", "backup_over"]
     told = scene.told()
     assert told is not None
-    assert [one["backup"] for one in told] == [False, True]
+    assert [one.backup for one in told] == [False, True]
 
 
 def test_an_operators_word_holds_in_panic_whatever_the_app_says(scene: Scene) -> None:

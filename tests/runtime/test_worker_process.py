@@ -3,11 +3,17 @@
 import asyncio
 import os
 import signal
+import socket
+import sys
 
 import pytest
 
+from balancer.messages import Fatal, FromWorker, from_workers
+from balancer.runtime.channel import Channel
 from balancer.runtime.worker_process import Ended, WorkerProcess
+from balancer.spec.part import encode
 from balancer.telemetry.segment import Segment
+from tests.fakes.messages import start_message
 
 pytestmark = pytest.mark.integration
 
@@ -20,7 +26,7 @@ async def test_one_that_has_ended_may_be_killed_before_anybody_has_noticed() -> 
     ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
     try:
         process = WorkerProcess(
-            {"type": "start"},
+            start_message(),
             segment_fd=segment.fd,
             listeners=[],
             on_message=lambda message: None,
@@ -37,3 +43,32 @@ async def test_one_that_has_ended_may_be_killed_before_anybody_has_noticed() -> 
         process.kill()
     finally:
         segment.close()
+
+
+async def test_a_worker_that_cannot_read_what_it_is_says_why_and_ends() -> None:
+    """As where supervisor and workers are of two versions, after an upgrade in place."""
+    ours, theirs = socket.socketpair()
+    segment = Segment.create(1)
+    heard: asyncio.Queue[FromWorker] = asyncio.Queue()
+    lost = asyncio.Event()
+    channel = Channel(from_workers(), heard.put_nowait, lost.set, lambda what, error: None)
+    with theirs:
+        fds = (theirs.fileno(), segment.fd)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "balancer.runtime.worker", *map(str, fds)), pass_fds=fds
+        )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            ours.send(encode(start_message()).replace(b'"hash_key"', b'"key"') + b"\n")
+            await channel.open(ours)
+            while not isinstance(message := await heard.get(), Fatal):
+                pass  # a log line
+            channel.close()
+            assert await process.wait() == 1
+            await lost.wait()
+    finally:
+        segment.close()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert "unknown field `key` - at `$.spec.pools[0]`" in message.error

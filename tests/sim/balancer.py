@@ -13,9 +13,8 @@ from balancer.policies.least_connections import LeastConnections
 from balancer.policies.registry import build as build_policy
 from balancer.pools.adaptive_limits import AdaptiveLimits
 from balancer.pools.concurrency_limit import ConcurrencyBounds
-from balancer.pools.pool import PoolSettings, UpstreamPool
+from balancer.pools.pool import UpstreamPool
 from balancer.pools.queue import PlaceQueue
-from balancer.pools.retry_budget import RetryRules
 from balancer.telemetry.columns import (
     BUCKET_BOUNDS_NS,
     CELLS_PER_ROW,
@@ -26,19 +25,14 @@ from balancer.telemetry.columns import (
 )
 from balancer.upstreams.shares import share
 from balancer.upstreams.upstream import Upstream
+from tests.fakes.specs import pool_spec
 from tests.sim.engine import Engine
 from tests.sim.figures import End, Figures, Record
 from tests.sim.published_limits import MakeLimit, PublishedLimits
 from tests.sim.published_queues import MakeQueue
 from tests.sim.replicas import Replica
 
-_POOL_SETTINGS = PoolSettings(
-    retry=RetryRules(3, frozenset(), frozenset([b"GET"]), 0),
-    retry_ratio=0.2,
-    retry_floor=10.0,
-    panic=True,
-    hash_key="client_ip",
-)
+_POOL = pool_spec(retry={"statuses": (), "methods": ["GET"], "replay_bytes": 0})
 
 
 _SWEEP = 0.25
@@ -84,10 +78,9 @@ class Worker:
         self.all_wait = settings.queue is not None  # who could be served at once, too: others' queues see all
         queue_size = share(settings.queue_size, workers, slot, 0)
         self.pool = UpstreamPool(
-            "default",
+            _POOL,
             build_policy(settings.policy, {}, context),
             LeastConnections(context),
-            _POOL_SETTINGS,
             engine.monotonic_ns(),
             self.cells,
             _raise,

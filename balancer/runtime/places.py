@@ -1,0 +1,69 @@
+"""Where everything that counts has its row in the stats segment (L6), and so what each worker is told at its
+start besides what it is."""
+
+from balancer.config.address import is_ip
+from balancer.messages import Rows, Start
+from balancer.runtime.fleet import Fleet
+from balancer.runtime.states import PoolState, UpstreamState
+from balancer.spec.instance import InstanceSpec, SupervisedPool
+from balancer.spec.worker import PoolSpec, WorkerSpec
+from balancer.telemetry.columns import Kind
+from balancer.telemetry.ledger import Ledger
+from balancer.upstreams.state import FirstCheck
+
+
+def pool_states(spec: InstanceSpec, ledger: Ledger) -> list[PoolState]:
+    """The pools as they are at first: names have no address, and what discovery has to find is not there."""
+    supervised = {pool.name: pool for pool in spec.pools}
+    return [_pool_state(pool, supervised[pool.name], ledger) for pool in spec.worker.pools]
+
+
+def _pool_state(spec: PoolSpec, supervised: SupervisedPool, ledger: Ledger) -> PoolState:
+    is_checked = supervised.check is not None
+    pool = PoolState(
+        spec,
+        ledger.row(Kind.POOL, spec.name),
+        is_checked=is_checked,
+        max_inflight=supervised.max_inflight,
+    )
+    for one in supervised.upstreams:
+        pool.upstreams[one.id] = UpstreamState(
+            pool=spec.name,
+            id=one.id,
+            host=one.host,
+            port=one.port,
+            weight=one.weight,
+            row=ledger.row(Kind.UPSTREAM, spec.name, one.id),
+            address=one.host if is_ip(one.host) else "",
+            backup=one.backup,
+            max_inflight=pool.max_inflight,
+            first_check=FirstCheck.AWAITED if is_checked else FirstCheck.DONE,
+        )
+    return pool
+
+
+class Places:
+    """Makes the `start` message of each incarnation."""
+
+    def __init__(self, spec: WorkerSpec, fleet: Fleet, ledger: Ledger) -> None:
+        self._spec = spec
+        self._fleet = fleet
+        self._workers = [ledger.row(Kind.WORKER, str(slot)) for slot in range(spec.workers)]
+        self._listener = ledger.row(Kind.LISTENER, spec.listener.name)
+        self._routes = tuple(ledger.row(Kind.ROUTE, route.name) for route in spec.routes)
+
+    def start_message(self, slot: int, page: int) -> Start:
+        """For the worker of `slot`, whose page of the segment is `page`."""
+        pools = [self._fleet.pools[pool.name] for pool in self._spec.pools]
+        return Start(
+            spec=self._spec,
+            slot=slot,
+            page=page,
+            rows=Rows(
+                worker=self._workers[slot],
+                listener=self._listener,
+                routes=self._routes,
+                pools=tuple(pool.row for pool in pools),
+            ),
+            pools=tuple(pool.update(self._fleet.revision) for pool in pools),
+        )

@@ -1,0 +1,98 @@
+"""The messages of the control channel: each survives the wire, and none is forgotten by its union."""
+
+from typing import Any, get_args
+
+import pytest
+
+from balancer.messages import (
+    Access,
+    Adopt,
+    CameBack,
+    Doubt,
+    Drain,
+    Drained,
+    Eject,
+    Elsewhere,
+    Failures,
+    Fatal,
+    FromSupervisor,
+    FromWorker,
+    Heartbeat,
+    LogLine,
+    Message,
+    PoolUpdate,
+    Ready,
+    Recovered,
+    Release,
+    Released,
+    Retire,
+    Verdict,
+    from_supervisor,
+    from_workers,
+)
+from balancer.spec.part import ShapeError, encode
+from balancer.upstreams.conduct import Spared, Symptom
+from tests.fakes.messages import failure_record, plain_record, start_message, upstream_message
+
+ABOUT: dict[str, Any] = {"pool": "default", "id": "app1:8000", "row": 4, "host": "10.0.0.1"}
+SEEN: dict[str, Any] = {"symptom": Symptom.FAILURES, "count": 3, "on_probation": False}
+MEMBER = upstream_message(
+    1,
+    causes=["outlier", "active_check"],
+    admin_state="draining",
+    first_check="required",
+    other_hosts=["10.0.0.9"],
+)
+DOWN: list[FromSupervisor] = [
+    start_message(2, sticky={"secret": "grün"}, outlier={"enabled": True}),
+    PoolUpdate(name="default", revision=3, starting=True, members=(MEMBER,)),
+    Verdict(pool="default", row=4, until=7),
+    Adopt(slot=1),
+    Release(slot=1),
+    Drain(),
+    Retire(),
+]
+UP: list[FromWorker] = [
+    Ready(),
+    Heartbeat(),
+    Drained(),
+    Fatal(error="no policy of that name"),
+    LogLine(level="info", message="a\nb"),
+    LogLine(level="error", message="a bug", traceback="Traceback ...", once="a bug"),
+    Access(records=(plain_record("/ä"), plain_record("/b"))),
+    Failures(records=(failure_record(1.5), failure_record(2.0, "/x?y"))),
+    Released(rows=(4, 5)),
+    Eject(**ABOUT, **SEEN, spared=None),
+    Eject(**ABOUT, **SEEN, spared=Spared.POOL_WIDE),
+    Doubt(**ABOUT, **SEEN, spared=None),
+    Recovered(**ABOUT),
+    CameBack(pool="default", upstream=None, text="it came back"),
+    Elsewhere(row=4, host="10.0.0.1", other="10.0.0.2", why="refused"),
+]
+
+
+def _kind(message: Message) -> str:
+    return type(message).__name__
+
+
+@pytest.mark.parametrize("message", DOWN, ids=_kind)
+def test_a_message_to_a_worker_survives_the_wire(message: FromSupervisor) -> None:
+    assert from_supervisor().decode(encode(message)) == message
+    with pytest.raises(ShapeError):
+        from_workers().decode(encode(message))
+
+
+@pytest.mark.parametrize("message", UP, ids=_kind)
+def test_a_message_of_a_worker_survives_the_wire(message: FromWorker) -> None:
+    assert from_workers().decode(encode(message)) == message
+    with pytest.raises(ShapeError):
+        from_supervisor().decode(encode(message))
+
+
+def test_these_are_all() -> None:
+    assert {type(message) for message in DOWN} == set(get_args(FromSupervisor))
+    assert {type(message) for message in UP} == set(get_args(FromWorker))
+
+
+def test_a_line_says_no_more_than_it_must() -> None:
+    assert encode(LogLine(level="info", message="x")) == b'{"type":"log","level":"info","message":"x"}'

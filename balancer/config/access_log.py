@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
-from balancer.config.groups import Group
+from balancer.config.group import Group
 from balancer.config.types import CommaList, Number
 
 # The fields of an access-log record. Telemetry, which writes them, is a layer above: a test compares.

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from balancer.config.groups import Group
+from balancer.config.group import Group
 from balancer.config.types import CommaList
 
 # Dropped of whoever is not in TRUSTED_PROXIES; `*` stands for all that begin so. Spelt as they are really

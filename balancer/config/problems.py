@@ -9,7 +9,7 @@ from pydantic import PlainSerializer, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from balancer.config.catalogue import BY_PATH, Path, about_unknown_key, variable
-from balancer.config.groups import MisfitError
+from balancer.config.group import MisfitError
 from balancer.config.masking import MASKED, MASKED_QUERIES
 from balancer.config.settings import Settings
 from balancer.config.sources import Origin

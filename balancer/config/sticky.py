@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr, model_validator
 
-from balancer.config.groups import Group, MisfitError
+from balancer.config.group import Group, MisfitError
 from balancer.config.types import MASK, check_token, format_duration, parse_duration
 
 _SESSION = "session"

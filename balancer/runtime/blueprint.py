@@ -5,7 +5,9 @@ Pure, so that a reload can compare two results.
 
 from collections.abc import Mapping
 
-from balancer.config.settings import Settings
+from balancer.config.listener import ListenerSettings
+from balancer.config.pool import PoolLimits, PoolSettings
+from balancer.config.settings import LimitSettings, Settings, TimeoutSettings
 from balancer.config.upstream_spec import DnsSpec
 from balancer.errors import SettingsError
 from balancer.health.settings import found_within
@@ -50,16 +52,17 @@ def instance_spec(settings: Settings, *, via: str, max_connections: int) -> Inst
             access_log=AccessLogSpec(enabled=settings.access_log.enabled, sample=settings.access_log.sample),
             via=via,
             drain=settings.timeouts.drain,
-            listener=_listener(settings, max_connections),
+            listener=_listener(settings, settings.timeouts, settings.limits, max_connections),
             routes=(RouteSpec(name=DEFAULT, pool=DEFAULT),),
-            pools=(_pool(settings),),
+            pools=(_pool(DEFAULT, settings, settings.limits),),
         ),
-        pools=(_supervised(settings),),
+        pools=(_supervised(DEFAULT, settings, settings.limits),),
     )
 
 
-def _listener(settings: Settings, max_connections: int) -> ListenerSpec:
-    timeouts, limits = settings.timeouts, settings.limits
+def _listener(
+    settings: ListenerSettings, timeouts: TimeoutSettings, limits: LimitSettings, max_connections: int
+) -> ListenerSpec:
     return ListenerSpec(
         # The setting, not the port that 0 became: a label from a closed list.
         name=str(settings.listen),
@@ -86,10 +89,10 @@ def _listener(settings: Settings, max_connections: int) -> ListenerSpec:
     )
 
 
-def _pool(settings: Settings) -> PoolSpec:
+def _pool(name: str, settings: PoolSettings, limits: PoolLimits) -> PoolSpec:
     check = _check(settings)
     return PoolSpec(
-        name=DEFAULT,
+        name=name,
         policy=PolicySpec(name=settings.policy, options=_options(settings.policy_options)),
         hash_key=settings.hash_key,
         panic=settings.panic,
@@ -97,7 +100,7 @@ def _pool(settings: Settings) -> PoolSpec:
         checked_within_ns=0 if check is None else _ns(found_within(check)),
         keepalive=_keepalive(settings),
         retry=_retry(settings),
-        queue=_queue(settings),
+        queue=_queue(settings, limits),
         adaptive=_adaptive(settings),
         outlier=_outlier(settings),
         sticky=_sticky(settings),
@@ -114,7 +117,7 @@ def _options(given: Mapping[str, object]) -> tuple[tuple[str, PolicyOption], ...
     return tuple(options)
 
 
-def _keepalive(settings: Settings) -> KeepaliveSpec:
+def _keepalive(settings: PoolSettings) -> KeepaliveSpec:
     group = settings.keepalive
     return KeepaliveSpec(
         max_idle=group.max_idle,
@@ -125,7 +128,7 @@ def _keepalive(settings: Settings) -> KeepaliveSpec:
     )
 
 
-def _retry(settings: Settings) -> RetryRules:
+def _retry(settings: PoolSettings) -> RetryRules:
     group = settings.retry
     return RetryRules(
         max_attempts=group.max_attempts,
@@ -137,26 +140,26 @@ def _retry(settings: Settings) -> RetryRules:
     )
 
 
-def _queue(settings: Settings) -> QueueSpec | None:
-    limits = settings.limits
-    if not (settings.has_queue and limits.queue_size):
+def _queue(settings: PoolSettings, limits: PoolLimits) -> QueueSpec | None:
+    """None where no upstream can be full, or none may wait for it."""
+    if not (limits.max_inflight or settings.adaptive.enabled) or not limits.queue_size:
         return None
     return QueueSpec(size=limits.queue_size, timeout=limits.queue_timeout)
 
 
-def _adaptive(settings: Settings) -> AdaptiveSpec | None:
+def _adaptive(settings: PoolSettings) -> AdaptiveSpec | None:
     group = settings.adaptive
     return AdaptiveSpec(min_limit=group.min_limit, max_limit=group.max_limit) if group.enabled else None
 
 
-def _outlier(settings: Settings) -> OutlierSpec | None:
+def _outlier(settings: PoolSettings) -> OutlierSpec | None:
     group = settings.outlier
     if not group.enabled:
         return None
     return OutlierSpec(consecutive_5xx=group.consecutive_5xx, consecutive_failures=group.consecutive_failures)
 
 
-def _sticky(settings: Settings) -> StickySpec | None:
+def _sticky(settings: PoolSettings) -> StickySpec | None:
     group = settings.sticky
     if not group.enabled:
         return None
@@ -173,10 +176,10 @@ def _sticky(settings: Settings) -> StickySpec | None:
     )
 
 
-def _supervised(settings: Settings) -> SupervisedPool:
+def _supervised(name: str, settings: PoolSettings, limits: PoolLimits) -> SupervisedPool:
     outlier = settings.outlier
     return SupervisedPool(
-        name=DEFAULT,
+        name=name,
         upstreams=tuple(
             UpstreamSpec(id=one.id, host=one.host, port=one.port, weight=one.weight, backup=one.backup)
             for one in settings.upstreams
@@ -194,7 +197,7 @@ def _supervised(settings: Settings) -> SupervisedPool:
             for one in settings.upstreams
             if isinstance(one, DnsSpec)
         ),
-        max_inflight=settings.limits.max_inflight,
+        max_inflight=limits.max_inflight,
         check=_check(settings),
         ejection=EjectionSpec(
             time=outlier.ejection_time,
@@ -204,7 +207,7 @@ def _supervised(settings: Settings) -> SupervisedPool:
     )
 
 
-def _check(settings: Settings) -> CheckSpec | None:
+def _check(settings: PoolSettings) -> CheckSpec | None:
     group = settings.health_check
     if not group.enabled:
         return None

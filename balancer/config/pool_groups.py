@@ -1,16 +1,15 @@
-"""Settings that share a prefix (L1): one frozen model per group, with every default, bound and meaning."""
+"""Groups of a pool's settings (L1): one frozen model per group, with every default, bound and meaning."""
 
 from typing import Annotated
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
 )
 
+from balancer.config.group import Group
 from balancer.config.types import (
     IDEMPOTENT,
     Count,
@@ -22,22 +21,7 @@ from balancer.config.types import (
     Statuses,
     StatusRanges,
     check_path,
-    format_size,
 )
-
-
-class MisfitError(ValueError):
-    """A group's setting `name` that does not go with a setting outside the group."""
-
-    def __init__(self, name: str, text: str) -> None:
-        super().__init__(text)
-        self.name = name
-
-
-class Group(BaseModel):
-    """Settings that share a prefix; unknown names in it are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class KeepaliveSettings(Group):
@@ -224,96 +208,3 @@ class RetrySettings(Group):
         description="Of a request's body, kept to send it again; 64M in all in each worker. A larger one "
         "goes once.",
     )
-
-
-class TimeoutSettings(Group):
-    """Deadlines; 0 turns one off."""
-
-    connect: Duration = Field(default=1.0, description="To open a connection to an upstream.")
-    first_byte: Duration = Field(
-        default=55.0,
-        description="From the request's start, or its body's last byte, to the response head, dials "
-        "included; a retry has as long again.",
-    )
-    idle: Duration = Field(default=60.0, description="Between two pieces of a body, in either direction.")
-    total: Duration = Field(default=0.0, description="For the whole exchange, from head to last byte.")
-    request_head: Duration = Field(default=10.0, description="For a client to send a complete request head.")
-    client_idle: Duration = Field(
-        default=75.0,
-        description="A client connection's wait for its next request; longer than a load balancer in front "
-        "keeps idle connections.",
-    )
-    tunnel_idle: Duration = Field(
-        default=3600.0,
-        description="Silence both ways that closes a tunnel; once one side has ended, `IDLE` does.",
-    )
-    drain: Duration = Field(
-        default=25.0,
-        description="After TERM, how long running exchanges may take to end; 0 cuts them off at once.",
-    )
-    drain_delay: Duration = Field(
-        default=0.0, description="After TERM, how long to go on accepting while `/readyz` already fails."
-    )
-
-
-class LimitSettings(Group):
-    """What a client may send, and how many may come."""
-
-    max_connections: Count = Field(
-        default=20000,
-        ge=1,
-        le=10_000_000,
-        description="Open client connections, shared out among the workers. For more, those that have been "
-        "idle for longest are closed; where none is, they are refused with 503.",
-    )
-    connections_per_client: Count = Field(
-        default=0,
-        ge=0,
-        le=10_000_000,
-        description="Open connections from one client address (IPv6: /64) to each worker; more are refused "
-        "with 429. Not for TRUSTED_PROXIES. 0 = no limit.",
-    )
-    max_inflight: Count = Field(
-        default=0,
-        ge=0,
-        le=10_000_000,
-        description="Requests that an upstream is given at once, by all workers together; more wait. 0 = no "
-        "cap.",
-    )
-    queue_size: Count = Field(
-        default=1000,
-        ge=0,
-        le=10_000_000,
-        description="Requests of a pool that may wait while all upstreams are at their limits, shared out "
-        "among the workers; more get 503. 0 = none waits.",
-    )
-    queue_timeout: Duration = Field(
-        default=5.0,
-        ge=0.01,
-        description="How long one may wait before it gets 503: less where clients have been giving up "
-        "sooner. A queue that grows, or has not been empty for that long, serves the newest first.",
-    )
-    header_bytes: Size = Field(
-        default=64 * 1024, ge=256, description="Size of a head; more is 431, in a response 502."
-    )
-    header_count: Count = Field(
-        default=200, ge=1, description="Header lines in a head; more is 431, in a response 502."
-    )
-    uri_bytes: Size = Field(
-        default=8 * 1024,
-        ge=64,
-        validate_default=True,
-        description="Length of a request target; more is 414. Less than HEADER_BYTES.",
-    )
-    body_bytes: Size = Field(default=0, description="Size of a request body; more is 413. 0 = no cap.")
-
-    @field_validator("uri_bytes")
-    @classmethod
-    def _target_fits_the_head(cls, uri_bytes: int, info: ValidationInfo) -> int:
-        header_bytes = info.data.get("header_bytes")
-        if header_bytes is not None and uri_bytes >= header_bytes:
-            raise ValueError(
-                f"is not below LIMITS__HEADER_BYTES ({format_size(header_bytes)}): a longer target would be "
-                "a head too large, never a 414; lower it, or raise LIMITS__HEADER_BYTES"
-            )
-        return uri_bytes

@@ -1,0 +1,17 @@
+"""What all groups of settings have in common (L1)."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class MisfitError(ValueError):
+    """A group's setting `name` that does not go with a setting outside the group."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(text)
+        self.name = name
+
+
+class Group(BaseModel):
+    """Settings that share a prefix; unknown names in it are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

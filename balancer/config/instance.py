@@ -1,0 +1,107 @@
+"""The settings of an instance (L1): its processes, its admin listener, and what it says."""
+
+from functools import partial
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
+
+from balancer.config.access_log import AccessLogSettings
+from balancer.config.address import Address, parse_host_name, parse_listen
+from balancer.config.cpus import usable_cpus
+from balancer.config.group import Group
+from balancer.config.types import MASK, CommaList, Count, Duration, Switch
+
+
+def _parse_workers(value: object) -> object:
+    return usable_cpus() if isinstance(value, str) and value.strip().lower() == "auto" else value
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _check_token(token: SecretStr) -> SecretStr:
+    text = token.get_secret_value()
+    if text == MASK:
+        raise ValueError("is the mask that is shown in place of a secret; write the secret itself")
+    if not all("!" <= each <= "~" for each in text):
+        raise ValueError("has characters that a header cannot carry; write visible ASCII, without spaces")
+    return token
+
+
+HostName = Annotated[str, AfterValidator(parse_host_name)]
+AdminAddress = Annotated[
+    Address,
+    BeforeValidator(partial(parse_listen, example="127.0.0.1:9901")),
+    PlainSerializer(str, when_used="json"),
+]
+
+
+class InstanceTimeouts(Group):
+    """How long its end may take."""
+
+    drain: Duration = Field(
+        default=25.0,
+        description="After TERM, how long running exchanges may take to end; 0 cuts them off at once.",
+    )
+    drain_delay: Duration = Field(
+        default=0.0, description="After TERM, how long to go on accepting while `/readyz` already fails."
+    )
+
+
+class InstanceSettings(Group):
+    """What there is once, whatever listeners, routes and pools there are."""
+
+    config: str | None = Field(
+        default=None, description="A YAML file with the same tree; the environment wins over it."
+    )
+    admin_listen: AdminAddress = Field(
+        default=Address("127.0.0.1", 9901),
+        validate_default=True,
+        description="Where `/healthz`, `/readyz`, `/metrics` and the admin API are served.",
+    )
+    admin_token: Annotated[SecretStr, AfterValidator(_check_token)] = Field(
+        default=SecretStr(""),
+        description="What changes by the admin API need; without one only programs on this machine may make "
+        "them.",
+    )
+    admin_token_file: str = Field(
+        default="", description="A file that holds what ADMIN_TOKEN would, read at the start."
+    )
+    admin_hosts: Annotated[tuple[HostName, ...], CommaList] = Field(
+        default=(),
+        description="Names by which the admin listener may be asked besides loopback ones, such as "
+        "`lb.example`. If unset, a listener on loopback answers for loopback names alone, and any other for "
+        "all.",
+    )
+    workers: Annotated[Count, BeforeValidator(_parse_workers)] = Field(
+        default=1,
+        ge=1,
+        le=256,
+        description="Worker processes; `auto` = the CPUs this container may use.",
+    )
+    via: Switch = Field(
+        default=True,
+        description="`on`: requests go on with a `Via` that names this instance (RFC 9110 section 7.6.3), by "
+        "which one that comes back to it is recognised. `off`: without.",
+    )
+    access_log: AccessLogSettings = AccessLogSettings()
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
+        default="info", description="What the balancer says on stderr: `debug`, `info`, `warning` or `error`."
+    )
+
+    @field_validator("admin_token_file")
+    @classmethod
+    def _one_token(cls, file: str, info: ValidationInfo) -> str:
+        token = info.data.get("admin_token")
+        if file and token is not None and token.get_secret_value():
+            raise ValueError("is set beside ADMIN_TOKEN; keep one of them")
+        return file

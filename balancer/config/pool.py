@@ -1,0 +1,107 @@
+"""The settings of a pool (L1). Those at the top of the tree are the defaults of every pool."""
+
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    field_validator,
+)
+
+from balancer.config.group import Group, MisfitError
+from balancer.config.pool_groups import (
+    AdaptiveSettings,
+    HealthCheckSettings,
+    KeepaliveSettings,
+    OutlierSettings,
+    RetrySettings,
+)
+from balancer.config.sticky import StickySettings
+from balancer.config.types import CommaList, Count, Duration, JsonObject, Switch, check_hash_key
+from balancer.config.upstream_spec import Spec, parse_upstream, refuse_duplicates
+
+Upstream = Annotated[Spec, BeforeValidator(parse_upstream), PlainSerializer(str, when_used="json")]
+
+
+class PoolTimeouts(Group):
+    """Deadlines on the upstream's side."""
+
+    connect: Duration = Field(default=1.0, description="To open a connection to an upstream.")
+
+
+class PoolLimits(Group):
+    """What the upstreams of a pool are given, and who waits."""
+
+    max_inflight: Count = Field(
+        default=0,
+        ge=0,
+        le=10_000_000,
+        description="Requests that an upstream is given at once, by all workers together; more wait. 0 = no "
+        "cap.",
+    )
+    queue_size: Count = Field(
+        default=1000,
+        ge=0,
+        le=10_000_000,
+        description="Requests of a pool that may wait while all upstreams are at their limits, shared out "
+        "among the workers; more get 503. 0 = none waits.",
+    )
+    queue_timeout: Duration = Field(
+        default=5.0,
+        ge=0.01,
+        description="How long one may wait before it gets 503: less where clients have been giving up "
+        "sooner. A queue that grows, or has not been empty for that long, serves the newest first.",
+    )
+
+
+class PoolSettings(Group):
+    """The upstreams of a pool, and how they are used and looked after."""
+
+    upstreams: Annotated[tuple[Upstream, ...], AfterValidator(refuse_duplicates), CommaList] = Field(
+        description="The app replicas: `app1:8000,10.0.0.2:8000?weight=3,http://app3:8000,[::1]:8000`, or "
+        "one per address of a name: `dns://app:8000?refresh=2s`. `?backup=true`: used only where no other is "
+        "eligible, and for what has failed at all others."
+    )
+    policy: str = Field(
+        default="least_connections",
+        min_length=1,
+        description="Which upstream gets a request: one of `balancer policies`, or `module:attribute`.",
+    )
+    policy_options: JsonObject = Field(default={}, description="The policy's own options, a JSON object.")
+    hash_key: Annotated[str, AfterValidator(check_hash_key)] = Field(
+        default="client_ip",
+        description="What policies that hash go by: `client_ip`, `header:NAME`, `cookie:NAME`, "
+        "`query:NAME` or `path`.",
+    )
+    panic: Switch = Field(
+        default=True,
+        description="`on`: when no upstream is eligible, the ejected ones are used rather than none.",
+    )
+    slow_start: Duration = Field(
+        default=0.0,
+        description="Time in which an upstream that has come back, or was added, gets from a tenth of its "
+        "weight to all of it. 0 = at once.",
+    )
+    health_check: HealthCheckSettings = HealthCheckSettings()
+    outlier: OutlierSettings = OutlierSettings()
+    adaptive: AdaptiveSettings = AdaptiveSettings()
+    sticky: StickySettings = StickySettings()
+    keepalive: KeepaliveSettings = KeepaliveSettings()
+    retry: RetrySettings = RetrySettings()
+
+    @field_validator("sticky")
+    @classmethod
+    def _hash_key_reaches_the_policy(cls, sticky: StickySettings, info: ValidationInfo) -> StickySettings:
+        if (
+            sticky.enabled
+            and not sticky.app_cookie
+            and info.data.get("hash_key") == f"cookie:{sticky.cookie}"
+        ):
+            raise MisfitError(
+                "cookie",
+                "is the balancer's own, and nothing for HASH_KEY to go by; give one of them another name",
+            )
+        return sticky

@@ -1,0 +1,31 @@
+"""The settings of a route (L1): what holds for an exchange, once it is known which route it takes.
+
+So far there is one route, so only the top of the tree has them.
+"""
+
+from pydantic import Field
+
+from balancer.config.group import Group
+from balancer.config.types import Duration, Size
+
+
+class RouteTimeouts(Group):
+    """Deadlines of an exchange."""
+
+    first_byte: Duration = Field(
+        default=55.0,
+        description="From the request's start, or its body's last byte, to the response head, dials "
+        "included; a retry has as long again.",
+    )
+    idle: Duration = Field(default=60.0, description="Between two pieces of a body, in either direction.")
+    total: Duration = Field(default=0.0, description="For the whole exchange, from head to last byte.")
+    tunnel_idle: Duration = Field(
+        default=3600.0,
+        description="Silence both ways that closes a tunnel; once one side has ended, `IDLE` does.",
+    )
+
+
+class RouteLimits(Group):
+    """What an exchange may carry."""
+
+    body_bytes: Size = Field(default=0, description="Size of a request body; more is 413. 0 = no cap.")

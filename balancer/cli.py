@@ -1,4 +1,4 @@
-"""The command `balancer` (L6): run (the default), check, policies, status, events, drain and its like, demo.
+"""The command `balancer` (L7): run (the default), check, policies, status, events, drain and its like, demo.
 
 What the operator must mend is said on stderr, a line each, with exit code 1; a wrong command line is 2.
 """

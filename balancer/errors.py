@@ -24,8 +24,8 @@ class Source(StrEnum):
 class Outcome(IntEnum):
     """How one attempt ended, as policies and health logic are told.
 
-    `CLIENT_GONE` and `CANCELLED` are not held against the upstream (but see `pools/suspects.py` for one on
-    probation).
+    `CLIENT_GONE` and `CANCELLED` are not held against the upstream (but see `outliers/local_ejector.py` for
+    one on probation).
     """
 
     SUCCESS = 0

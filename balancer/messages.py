@@ -10,8 +10,8 @@ from typing import TypeAlias
 from balancer.spec.part import Decoder, Part
 from balancer.spec.worker import Level, WorkerSpec
 from balancer.telemetry.access_log import PlainRecord
-from balancer.upstreams.conduct import Spared, Symptom
 from balancer.upstreams.state import AdminState, Cause, FirstCheck
+from balancer.upstreams.traffic_history import Spared, Symptom
 
 
 class Message(Part, frozen=True, tag_field="type"):

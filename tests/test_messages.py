@@ -31,7 +31,7 @@ from balancer.messages import (
     from_workers,
 )
 from balancer.spec.part import ShapeError, encode
-from balancer.upstreams.conduct import Spared, Symptom
+from balancer.upstreams.traffic_history import Spared, Symptom
 from tests.fakes.messages import failure_record, plain_record, start_message, upstream_message
 
 ABOUT: dict[str, Any] = {"pool": "default", "id": "app1:8000", "row": 4, "host": "10.0.0.1"}

@@ -1,4 +1,4 @@
-"""How every answer of the admin API looks (L5): JSON that ends with a newline, errors as one sentence."""
+"""How every answer of the admin API looks (L6): JSON that ends with a newline, errors as one sentence."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping

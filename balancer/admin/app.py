@@ -1,4 +1,4 @@
-"""The admin application (L5): one table of routes, one file of handlers per resource."""
+"""The admin application (L6): one table of routes, one file of handlers per resource."""
 
 from aiohttp import web
 

@@ -1,4 +1,4 @@
-"""`/api/config` (L5): the effective settings, secrets masked."""
+"""`/api/config` (L6): the effective settings, secrets masked."""
 
 from aiohttp import web
 

@@ -1,4 +1,4 @@
-"""The connections of the admin listener (L5): how many there may be, and how long each may take.
+"""The connections of the admin listener (L6): how many there may be, and how long each may take.
 
 They share the supervisor's file descriptors with whatever starts workers, so strangers must not use them up.
 A new connection is always accepted: `/readyz` has to get in. Where there are too many, the one that is missed

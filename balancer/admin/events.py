@@ -1,4 +1,4 @@
-"""`/api/events` (L5): state changes with their cause, as a list or as a long poll."""
+"""`/api/events` (L6): state changes with their cause, as a list or as a long poll."""
 
 from dataclasses import asdict
 

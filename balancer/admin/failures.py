@@ -1,4 +1,4 @@
-"""`/api/failures` (L5): the last errors that were made here, not by an upstream."""
+"""`/api/failures` (L6): the last errors that were made here, not by an upstream."""
 
 from aiohttp import web
 

@@ -1,4 +1,4 @@
-"""Who may ask, and who may change things, by the admin API (L5).
+"""Who may ask, and who may change things, by the admin API (L6).
 
 Reading is open to whoever reaches the listener and means it: on loopback a page in a browser may not.
 """

@@ -1,4 +1,4 @@
-"""For which names the admin listener answers (L5).
+"""For which names the admin listener answers (L6).
 
 A page in a browser on this machine can reach what listens on 127.0.0.1, and where its own name resolves to
 that address it can read the answers (DNS rebinding). It cannot choose the Host that the browser sends: so a

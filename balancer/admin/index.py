@@ -1,4 +1,4 @@
-"""`/` (L5): what there is, for who looks in with a browser or curl."""
+"""`/` (L6): what there is, for who looks in with a browser or curl."""
 
 from aiohttp import web
 

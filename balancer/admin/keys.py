@@ -1,4 +1,4 @@
-"""Typed keys of the admin application (L5)."""
+"""Typed keys of the admin application (L6)."""
 
 from aiohttp import web
 

@@ -1,4 +1,4 @@
-"""`/metrics` (L5), for Prometheus."""
+"""`/metrics` (L6), for Prometheus."""
 
 from aiohttp import web
 

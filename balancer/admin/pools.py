@@ -1,4 +1,4 @@
-"""`/api/pools` (L5): what the pools and their upstreams are doing."""
+"""`/api/pools` (L6): what the pools and their upstreams are doing."""
 
 from collections.abc import Iterable
 from typing import Any

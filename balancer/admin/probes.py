@@ -1,4 +1,4 @@
-"""`/healthz` and `/readyz` (L5), for orchestrators."""
+"""`/healthz` and `/readyz` (L6), for orchestrators."""
 
 from aiohttp import web
 

@@ -1,4 +1,4 @@
-"""Serves the admin application (L5) on a socket that is already listening."""
+"""Serves the admin application (L6) on a socket that is already listening."""
 
 import asyncio
 import logging

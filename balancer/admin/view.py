@@ -1,4 +1,4 @@
-"""What the admin application sees of the instance (L5): asked for, never reached into."""
+"""What the admin application sees of the instance (L6): asked for, never reached into."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,1 +1,1 @@
-"""The client side: connections, what they send and are sent, the data plane that watches them (L5)."""
+"""The client side: connections, what they send and are sent, the data plane that watches them (L6)."""

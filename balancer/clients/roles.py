@@ -1,4 +1,4 @@
-"""The roles of a client connection, for those who hold, count and sweep it (L5)."""
+"""The roles of a client connection, for those who hold, count and sweep it (L6)."""
 
 from abc import ABC, abstractmethod
 

@@ -1,4 +1,4 @@
-"""Says in the log which peers send what only proxies can know, and are not trusted (L4).
+"""Says in the log which peers send what only proxies can know, and are not trusted (L6).
 
 Without it nothing would tell why an app that redirects http to https does so for ever, where the proxy in
 front that ends TLS is not in TRUSTED_PROXIES.

@@ -1,4 +1,4 @@
-"""`balancer drain`, `maintenance` and `activate` (L6): what the operator wants of an upstream, by PATCH."""
+"""`balancer drain`, `maintenance` and `activate` (L7): what the operator wants of an upstream, by PATCH."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The commands' side of the admin API (L6): where the running balancer answers, and asking it."""
+"""The commands' side of the admin API (L7): where the running balancer answers, and asking it."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""`balancer events` (L6): state changes as lines, and with `--follow` the next ones as they come."""
+"""`balancer events` (L7): state changes as lines, and with `--follow` the next ones as they come."""
 
 import json
 import sys

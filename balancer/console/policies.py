@@ -1,4 +1,4 @@
-"""What `balancer policies` prints (L6): every policy there is, with its options and where it comes from."""
+"""What `balancer policies` prints (L7): every policy there is, with its options and where it comes from."""
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console

@@ -1,4 +1,4 @@
-"""What `balancer check` prints (L6): every setting as it takes effect, and what set it."""
+"""What `balancer check` prints (L7): every setting as it takes effect, and what set it."""
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console

@@ -1,4 +1,4 @@
-"""`balancer status` (L6): the answer of `GET /api/pools` in, a table per pool out."""
+"""`balancer status` (L7): the answer of `GET /api/pools` in, a table per pool out."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""`balancer demo`: the balancer in front of three app replicas of its own, watched live (L6)."""
+"""`balancer demo`: the balancer in front of three app replicas of its own, watched live (L7)."""
 
 import asyncio
 import signal

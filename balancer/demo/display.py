@@ -1,4 +1,4 @@
-"""Where the demo's table goes: a live table on a terminal, plain blocks of lines anywhere else (L6)."""
+"""Where the demo's table goes: a live table on a terminal, plain blocks of lines anywhere else (L7)."""
 
 from collections.abc import Sequence
 from types import TracebackType

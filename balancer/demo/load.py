@@ -1,4 +1,4 @@
-"""The demo's gentle load: a few clients that together send about fifty requests a second (L6)."""
+"""The demo's gentle load: a few clients that together send about fifty requests a second (L7)."""
 
 import asyncio
 

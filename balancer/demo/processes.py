@@ -1,4 +1,4 @@
-"""The demo's child processes: started, watched, and ended by pid (L6)."""
+"""The demo's child processes: started, watched, and ended by pid (L7)."""
 
 import asyncio
 import os

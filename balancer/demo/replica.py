@@ -1,4 +1,4 @@
-"""One app replica of the demo, a process of its own: `python -m balancer.demo.replica NAME DELAY FD` (L6).
+"""One app replica of the demo, a process of its own: `python -m balancer.demo.replica NAME DELAY FD` (L7).
 
 It serves the listening socket FD that it inherits, and ends on TERM or when its standard input does: so it
 never outlives the demo, however that ended.

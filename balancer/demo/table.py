@@ -1,4 +1,4 @@
-"""The demo's table as pure functions: the answer of `GET /api/pools` in, rows of text out (L6)."""
+"""The demo's table as pure functions: the answer of `GET /api/pools` in, rows of text out (L7)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Discovery (L4): all names of an instance, each looked up in its own rhythm, told by the fleet's doors."""
+"""Discovery (L5): all names of an instance, each looked up in its own rhythm, told by the fleet's doors."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Upstreams by DNS (L4): `dns://app:8000` stands for an upstream at each address of the name."""
+"""Upstreams by DNS (L5): `dns://app:8000` stands for an upstream at each address of the name."""
 
 import logging
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Lookups of names (L4): one after the other for each name, by the system's resolver, in threads of its own.
+"""Lookups of names (L5): one after the other for each name, by the system's resolver, in threads of its own.
 
 The loop's own threads would not do: uvloop has four of them, so four names that hang would stop every other
 lookup, and the loop waits for its threads at exit, up to half a minute where a nameserver is dead.

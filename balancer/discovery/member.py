@@ -1,4 +1,4 @@
-"""What discovery finds (L4): an upstream that the settings do not name themselves."""
+"""What discovery finds (L5): an upstream that the settings do not name themselves."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Names of upstreams (L4): `app1:8000` is one upstream, known by its name, whose address may change."""
+"""Names of upstreams (L5): `app1:8000` is one upstream, known by its name, whose address may change."""
 
 import logging
 from collections.abc import Sequence

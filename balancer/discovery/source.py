@@ -1,4 +1,4 @@
-"""A name that is looked up again and again (L4): when, and what is said of it when it does not resolve."""
+"""A name that is looked up again and again (L5): when, and what is said of it when it does not resolve."""
 
 import asyncio
 import logging

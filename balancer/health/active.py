@@ -1,4 +1,4 @@
-"""Active checks (L4): when each upstream is checked.
+"""Active checks (L5): when each upstream is checked.
 
 One for the whole instance, in the supervisor: callbacks and short decisions on its event loop. A check itself
 is the probe's, one task while it runs; what its result means is said in `conclusions`.
@@ -17,8 +17,8 @@ from typing import Generic
 
 from balancer.clock import Clock
 from balancer.health.beat import BEAT, Beat
+from balancer.health.check_sink import Doors, UpstreamT
 from balancer.health.conclusions import Conclusions
-from balancer.health.doors import Doors, UpstreamT
 from balancer.health.durations import Durations
 from balancer.health.probe import OpenProbe
 from balancer.health.result import CheckResult, Reply

@@ -1,4 +1,4 @@
-"""The answer to one check (L4), as it comes off the wire: whole, or as much of it as a check reads.
+"""The answer to one check (L5), as it comes off the wire: whole, or as much of it as a check reads.
 
 The proxy's own reader tells it what came (`connections.roles.ResponseReader`): an app that is served must not
 fail its checks for what its clients never see, and what clients never get must not pass.

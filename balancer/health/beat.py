@@ -1,4 +1,4 @@
-"""The beat of active checks, and how late our own event loop is (L4)."""
+"""The beat of active checks, and how late our own event loop is (L5)."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a check that has ended says about its upstream, and through which doors that goes (L4)."""
+"""What a check that has ended says about its upstream, and through which doors that goes (L5)."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ from typing import Generic
 
 from balancer.clock import Clock
 from balancer.health.beat import Beat
-from balancer.health.doors import Doors, UpstreamT
+from balancer.health.check_sink import Doors, UpstreamT
 from balancer.health.durations import Durations
 from balancer.health.hints import Asked, hint
 from balancer.health.result import NO_ANSWER, TIME_PLAYED_A_PART, CheckResult, Reply, Result

@@ -1,4 +1,4 @@
-"""How long the checks of a pool took (L4): the cells behind `active_check_duration_seconds{pool}`."""
+"""How long the checks of a pool took (L5): the cells behind `active_check_duration_seconds{pool}`."""
 
 from bisect import bisect_left
 

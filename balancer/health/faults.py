@@ -1,4 +1,4 @@
-"""What it means that a check got no whole response (L4): from failures and errors to our closed list."""
+"""What it means that a check got no whole response (L5): from failures and errors to our closed list."""
 
 from balancer.errors import (
     EXHAUSTED,

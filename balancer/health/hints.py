@@ -1,4 +1,4 @@
-"""What people can do about a check that did not pass (L4): one table."""
+"""What people can do about a check that did not pass (L5): one table."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a response to a check means (L4): pure."""
+"""What a response to a check means (L5): pure."""
 
 from balancer.health.result import Reply, Result
 from balancer.spec.instance import CheckSpec

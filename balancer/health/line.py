@@ -1,4 +1,4 @@
-"""The connection over which an upstream is checked (L4): the proxy's own, with a bound on all that is read.
+"""The connection over which an upstream is checked (L5): the proxy's own, with a bound on all that is read.
 
 An upstream may send whatever it likes, and the supervisor, which checks all of them, must not be late for it.
 So a check reads READ_LIMIT bytes at most: more is not taken from the kernel, and the connection is closed.

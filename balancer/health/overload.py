@@ -1,4 +1,4 @@
-"""When a pool has more to do than its upstreams can (L4). Pure; the supervisor looks, and tells."""
+"""When a pool has more to do than its upstreams can (L5). Pure; the supervisor looks, and tells."""
 
 from collections import deque
 from collections.abc import Callable

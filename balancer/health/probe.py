@@ -1,4 +1,4 @@
-"""One check of one upstream (L4): a GET over a kept connection, read as the proxy reads."""
+"""One check of one upstream (L5): a GET over a kept connection, read as the proxy reads."""
 
 import asyncio
 from collections.abc import Callable

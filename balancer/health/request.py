@@ -1,4 +1,4 @@
-"""The request of a check (L4): rendered once, as it is the same each time. Pure."""
+"""The request of a check (L5): rendered once, as it is the same each time. Pure."""
 
 import re
 from urllib.parse import quote

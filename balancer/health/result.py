@@ -1,4 +1,4 @@
-"""How one check can end (L4): the closed list behind `active_checks_total{result}`, and the record of it."""
+"""How one check can end (L5): the closed list behind `active_checks_total{result}`, and the record of it."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""How many connections the checks of an instance may have together (L4)."""
+"""How many connections the checks of an instance may have together (L5)."""
 
 from abc import ABC, abstractmethod
 from itertools import islice

@@ -1,4 +1,4 @@
-"""How long active checks may take (L4)."""
+"""How long active checks may take (L5)."""
 
 from balancer.spec.instance import CheckSpec
 

@@ -1,4 +1,4 @@
-"""Since when an upstream has answered nobody, neither checks nor requests (L4). Pure: no time, no I/O."""
+"""Since when an upstream has answered nobody, neither checks nor requests (L5). Pure: no time, no I/O."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Rise and fall (L4): when results in a row change what we think of an upstream. Pure: no time, no I/O."""
+"""Rise and fall (L5): when results in a row change what we think of an upstream. Pure: no time, no I/O."""
 
 from enum import Enum, auto
 

@@ -1,11 +1,11 @@
-"""What active checks keep about one upstream (L4)."""
+"""What active checks keep about one upstream (L5)."""
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable
 from typing import Generic
 
-from balancer.health.doors import UpstreamT
+from balancer.health.check_sink import UpstreamT
 from balancer.health.probe import Probe
 from balancer.health.result import CheckResult, Reply
 from balancer.health.silence import Reading, Silence

@@ -19,6 +19,10 @@ class PolicyContext:
     clock: Clock
 
 
+# The key of a request that does not bring what HASH_KEY asks for. No policy sees it.
+NO_KEY = -1
+
+
 class Policy:
     """A rule that chooses an upstream. Subclass it, override `rebuild` and `pick`, register it.
 

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from random import Random
 from typing import Any
 
+from balancer.clock import SystemClock
 from balancer.errors import SettingsError
 from balancer.policies import plugins
 from balancer.policies.base import Factory, Policy, PolicyContext
@@ -16,7 +18,6 @@ from balancer.policies.peak_ewma import PeakEwma
 from balancer.policies.plugins import PluginError
 from balancer.policies.power_of_two import PowerOfTwo
 from balancer.policies.round_robin import RoundRobin
-from balancer.policies.trial import trial_context
 from balancer.policies.weighted_random import WeightedRandom
 
 BUILT_IN: dict[str, Factory] = {
@@ -80,7 +81,7 @@ def problem(name: str, options: Mapping[str, Any]) -> tuple[str, str] | None:
     except PluginError as error:
         return "policy", str(error)
     try:
-        built = _policy(found.factory, trial_context(), values(name, found.options, options))
+        built = _policy(found.factory, _trial_context(), values(name, found.options, options))
         _try_without_candidates(built)
     except OptionError as error:
         return "policy_options", str(error)
@@ -166,7 +167,7 @@ def _registered(factory: object) -> Registered:
     if isinstance(factory, type):
         return Registered(factory, factory, options)
     try:
-        return Registered(factory, type(_policy(factory, trial_context(), {})), options)
+        return Registered(factory, type(_policy(factory, _trial_context(), {})), options)
     except ValueError as error:
         raise PluginError(f"refuses its own defaults: {error}") from error
 
@@ -193,3 +194,8 @@ def _policy(factory: Factory, context: PolicyContext, options: dict[str, Any]) -
     if not isinstance(built, Policy):
         raise PluginError(f"builds no policy but {type(built).__name__}; it must return a Policy")
     return built
+
+
+def _trial_context() -> PolicyContext:
+    """For trying whether a policy can be built. Nothing is ever picked with it."""
+    return PolicyContext(Random(0), 0, SystemClock())

@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 from balancer.http.cookies import cookie_value
 from balancer.http.head import RequestHead
 from balancer.http.headers import find_value
+from balancer.policies.base import NO_KEY
 
 
 class Client(Protocol):
@@ -23,7 +24,6 @@ class Client(Protocol):
 
 # The key of a request as an unsigned 64-bit number, or NO_KEY where it does not bring what is asked for.
 HashKey = Callable[[RequestHead, Client], int]
-NO_KEY = -1
 
 _ENCODED = re.compile(rb"[%+]")
 

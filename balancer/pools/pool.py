@@ -7,14 +7,14 @@ from enum import Enum, auto
 from typing import TypeAlias
 
 from balancer.errors import Outcome
-from balancer.policies.base import Policy
-from balancer.pools.adaptive_limits import AdaptiveLimits
-from balancer.pools.affinity import Affinity
-from balancer.pools.hash_key import NO_KEY, HashKey, hash_key
-from balancer.pools.queue import PlaceQueue
+from balancer.limits.adaptive_limits import AdaptiveLimits
+from balancer.outliers.local_ejector import LATELY_NS, Asker, Suspects
+from balancer.policies.base import NO_KEY, Policy
+from balancer.pools.hash_key import HashKey, hash_key
 from balancer.pools.retry_budget import RetryBudget
-from balancer.pools.suspects import LATELY_NS, Asker, Suspects
+from balancer.queueing.queue import PlaceQueue
 from balancer.spec.worker import PoolSpec
+from balancer.sticky.affinity import Affinity
 from balancer.telemetry.columns import (
     BUCKET_BOUNDS_NS,
     UPSTREAM_FIRST_BYTE,
@@ -22,9 +22,9 @@ from balancer.telemetry.columns import (
     UPSTREAM_INFLIGHT_LIMIT,
     UPSTREAM_STREAMING,
 )
-from balancer.upstreams.conduct import Conduct
 from balancer.upstreams.fault import Fault
 from balancer.upstreams.state import candidates, standing_by
+from balancer.upstreams.traffic_history import Conduct
 from balancer.upstreams.upstream import Upstream
 
 # Above this many upstreams the others' load is not read: policies sample there, and reading costs per row.
@@ -112,7 +112,8 @@ class UpstreamPool:
             queue.has_place = self.has_place
         if adaptive is not None:
             adaptive.changed = self._take_up_limits
-            adaptive.queue = queue
+            if queue is not None:
+                adaptive.is_awaited = queue.has_waiting
 
     def set_members(self, upstreams: list[Upstream]) -> None:
         """These are the upstreams from now on. To be called whenever one's state, address, weight or limit

@@ -1,4 +1,4 @@
-"""Slow start (L3): an upstream that has come back gets its share of the load little by little.
+"""Slow start (L4): an upstream that has come back gets its share of the load little by little.
 
 A process that has just started has cold caches, no connections and code still to be compiled. Its effective
 weight grows in a straight line from a tenth of its weight, as in HAProxy and Envoy. The supervisor says when

@@ -1,1 +1,1 @@
-"""The way of a request between its two sides: exchange, attempt, retries, tunnels (L4)."""
+"""The way of a request between its two sides: exchange, attempt, retries, tunnels (L5)."""

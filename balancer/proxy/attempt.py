@@ -11,8 +11,8 @@ from balancer.connections.connector import Connector
 from balancer.connections.roles import Outlet, ResponseReader, UpstreamSide
 from balancer.errors import Failure, Outcome
 from balancer.http.head import ResponseHead
+from balancer.outliers.local_ejector import Asker
 from balancer.pools.pool import UpstreamPool
-from balancer.pools.suspects import Asker
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.roles import AttemptOwner
 from balancer.telemetry.columns import (

@@ -18,7 +18,7 @@ from balancer.errors import (
     Outcome,
     RetrySafety,
 )
-from balancer.pools.hash_key import NO_KEY
+from balancer.policies.base import NO_KEY
 from balancer.pools.pool import UpstreamPool
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.dialling import Dialling, DialOwner
@@ -31,8 +31,8 @@ from balancer.telemetry.columns import (
     QUEUE_REJECTIONS,
     RETRY_COLUMN,
 )
-from balancer.upstreams.conduct import Conduct
 from balancer.upstreams.fault import client_network
+from balancer.upstreams.traffic_history import Conduct
 from balancer.upstreams.upstream import Upstream
 
 _MOST_FREE = 32  # attempts that cost nothing and do not count
@@ -205,7 +205,7 @@ class Connecting(DialOwner):
                 self._pool.cells[POOL_QUEUE_ABANDONED] += 1
             self._leave_queue(-1)
 
-    # --- whose request it is (pools.suspects.Asker)
+    # --- whose request it is (outliers.local_ejector.Asker)
 
     def network(self) -> str:
         """The client, as `client_network` has it."""

@@ -9,8 +9,8 @@ from balancer.messages import PoolUpdate, Verdict
 from balancer.pools.pool import UpstreamPool
 from balancer.pools.slow_start import SlowStart
 from balancer.spec.worker import KeepaliveSpec
-from balancer.upstreams.conduct import Conduct
 from balancer.upstreams.state import Cause, others_left
+from balancer.upstreams.traffic_history import Conduct
 from balancer.upstreams.upstream import Upstream
 
 

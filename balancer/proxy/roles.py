@@ -1,4 +1,4 @@
-"""The roles around an exchange (L4): the client's side, and those for whom attempts are connected and made.
+"""The roles around an exchange (L5): the client's side, and those for whom attempts are connected and made.
 
 They name no protocol and no transport: a second protocol to clients implements `ClientSide`, and the
 exchange does not notice.

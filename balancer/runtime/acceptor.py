@@ -1,4 +1,4 @@
-"""A listening socket as a worker serves it (L6): uvloop accepts, and the last who wait are taken by hand."""
+"""A listening socket as a worker serves it (L7): uvloop accepts, and the last who wait are taken by hand."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""Accept queues that no worker serves (L6): a sibling accepts for their slots until these have one again."""
+"""Accept queues that no worker serves (L7): a sibling accepts for their slots until these have one again."""
 
 import logging
 from collections.abc import Sequence

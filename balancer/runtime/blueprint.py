@@ -1,4 +1,4 @@
-"""From settings to specs (L6): here pydantic models end, and a setting's two declarations are joined.
+"""From settings to specs (L7): here pydantic models end, and a setting's two declarations are joined.
 
 Pure, so that a reload can compare two results.
 """

@@ -1,4 +1,4 @@
-"""Builds a worker's data plane from the `start` message (L6): the only place that knows all its parts.
+"""Builds a worker's data plane from the `start` message (L7): the only place that knows all its parts.
 
 One function for each room that has something to build.
 """
@@ -21,30 +21,29 @@ from balancer.connections.connector import Connector
 from balancer.http.cookies import cookie_attributes
 from balancer.http.fields import REQUEST_KINDS, FieldTable
 from balancer.http.forwarding import Forwarding, RequestIds
+from balancer.limits.adaptive_limits import AdaptiveLimits
+from balancer.limits.concurrency_limit import ConcurrencyBounds
 from balancer.messages import Elsewhere, LogLine, Start, Tell
+from balancer.outliers.detector import OutlierDetector
+from balancer.outliers.local_ejector import Suspects
 from balancer.policies.base import Policy, PolicyContext
 from balancer.policies.least_connections import LeastConnections
 from balancer.policies.registry import build as build_policy
-from balancer.pools.adaptive_limits import AdaptiveLimits
-from balancer.pools.affinity import Affinity
-from balancer.pools.concurrency_limit import ConcurrencyBounds
-from balancer.pools.diversion import Diversion
-from balancer.pools.outlier import OutlierDetector
-from balancer.pools.pin_cookie import AppCookie, BalancerCookie, PinCookie
 from balancer.pools.pool import UpstreamPool
-from balancer.pools.queue import PlaceQueue
 from balancer.pools.slow_start import SlowStart
-from balancer.pools.suspects import Suspects
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.journal import Journal
 from balancer.proxy.loops import Loops
 from balancer.proxy.membership import Membership
 from balancer.proxy.router import Route, Router
+from balancer.queueing.queue import PlaceQueue
 from balancer.spec.part import replaced
 from balancer.spec.worker import Level, ListenerSpec, PolicySpec, PoolSpec, StickySpec
+from balancer.sticky.affinity import Affinity
+from balancer.sticky.diversion import Diversion
+from balancer.sticky.pin_cookie import AppCookie, BalancerCookie, PinCookie
 from balancer.telemetry.access_log import RecordSink
 from balancer.telemetry.segment import Segment
-from balancer.upstreams.shares import share
 
 # Tells the operator: how grave it is, what it is, and the traceback of a bug.
 Log: TypeAlias = Callable[[Level, str, str | None], None]
@@ -234,3 +233,13 @@ def _adaptive(spec: PoolSpec, row: int, place: _Place) -> AdaptiveLimits | None:
 
 def _no_rows(row: int) -> list[memoryview[int]]:
     return []
+
+
+def share(total: int, workers: int, slot: int, index: int) -> int:
+    """The part of `total` for the worker of `slot`; the parts of all slots add up to `total`.
+
+    What cannot be divided goes to other workers for another `index` (a row of the stats segment, for
+    example), so that over many limits none is always the poorer.
+    """
+    each, surplus = divmod(total, workers)
+    return each + ((slot - index) % workers < surplus)

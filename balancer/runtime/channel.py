@@ -1,4 +1,4 @@
-"""The control channel (L6): newline-delimited JSON over a socketpair, the same class at both ends."""
+"""The control channel (L7): newline-delimited JSON over a socketpair, the same class at both ends."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""Joins active checks with the fleet (L6): who is checked, and what the results change."""
+"""Joins active checks with the fleet (L7): who is checked, and what the results change."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ _FIRST_SERVER_ERROR = CODE_COLUMN[500]
 
 
 class CheckDoors:
-    """What checks find goes through here (`health.doors.Doors`)."""
+    """What checks find goes through here (`health.check_sink.Doors`)."""
 
     def __init__(
         self, fleet: Fleet, ledger: Ledger, unanswered: Callable[[UpstreamState, str], None]

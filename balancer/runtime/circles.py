@@ -1,4 +1,4 @@
-"""What leads back to this instance (L6): found by its addresses, or by a request that has come back."""
+"""What leads back to this instance (L7): found by its addresses, or by a request that has come back."""
 
 import logging
 from collections.abc import Iterable, Mapping

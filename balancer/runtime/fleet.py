@@ -1,4 +1,4 @@
-"""The authoritative state of every pool and upstream (L6), in the supervisor.
+"""The authoritative state of every pool and upstream (L7), in the supervisor.
 
 A state changes through the doors here and nowhere else. Each change has a revision, an event with its cause,
 and a log line; the workers are told the whole pool (`news`).
@@ -14,13 +14,13 @@ from balancer.messages import PoolUpdate
 from balancer.pools.slow_start import ramp
 from balancer.runtime.circles import Circles
 from balancer.runtime.members import Members
-from balancer.runtime.news import News
+from balancer.runtime.pool_updates import News
 from balancer.runtime.states import API, FleetWatcher, PoolState, UpstreamState
-from balancer.runtime.turns import take_turns
+from balancer.runtime.transitions import take_turns
 from balancer.telemetry.events import Event, EventLog
 from balancer.telemetry.ledger import Ledger
-from balancer.upstreams.conduct import Spared
 from balancer.upstreams.state import AdminState, Cause, FirstCheck, in_words
+from balancer.upstreams.traffic_history import Spared
 
 # The causes of admin states: the app itself asked for a drain, the operator wants it, or his word has ended.
 ANNOUNCED, OPERATOR, GONE = "announced", "operator", "ejected"

@@ -1,4 +1,4 @@
-"""What of the settings this machine would refuse at a start (L6), as far as it can be seen without one."""
+"""What of the settings this machine would refuse at a start (L7), as far as it can be seen without one."""
 
 from balancer.config.loader import Loaded
 from balancer.runtime.open_files import affordable_connections, hard_limit, is_alarming, lowered

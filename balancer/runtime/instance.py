@@ -1,4 +1,4 @@
-"""The running instance as the admin application sees it (L6): state, counts, checks and events joined."""
+"""The running instance as the admin application sees it (L7): state, counts, checks and events joined."""
 
 import asyncio
 from collections import deque
@@ -42,7 +42,7 @@ FAILURES_KEPT = 200
 
 
 class Workers(Protocol):
-    """What is asked of the workers; see `runtime.crew.Crew`."""
+    """What is asked of the workers; see `runtime.workers.Crew`."""
 
     def unready(self) -> list[str]:
         """A sentence for each worker that is not ready."""

@@ -1,4 +1,4 @@
-"""From settings to a running instance (L6): what outlives the event loop is opened and closed here."""
+"""From settings to a running instance (L7): what outlives the event loop is opened and closed here."""
 
 import logging
 import socket

@@ -1,4 +1,4 @@
-"""The supervisor's own log (L6): a line per event on stderr, written off the event loop."""
+"""The supervisor's own log (L7): a line per event on stderr, written off the event loop."""
 
 import logging
 import time

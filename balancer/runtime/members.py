@@ -1,11 +1,11 @@
-"""Upstreams that come and go while the instance runs (L6): the fleet's doors for discovery and API."""
+"""Upstreams that come and go while the instance runs (L7): the fleet's doors for discovery and API."""
 
 import logging
 from collections.abc import Callable, Sequence
 
 from balancer.discovery.member import Member
 from balancer.errors import StartupError
-from balancer.runtime.news import News
+from balancer.runtime.pool_updates import News
 from balancer.runtime.states import API, FleetWatcher, PoolState, UpstreamState
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import Ledger

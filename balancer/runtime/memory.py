@@ -1,4 +1,4 @@
-"""How much memory this machine, or the container, still has (L6)."""
+"""How much memory this machine, or the container, still has (L7)."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The name of an instance (L6), which its Via tells (`http/via.py`): told apart from all others by chance."""
+"""The name of an instance (L7), which its Via tells (`http/via.py`): told apart from all others by chance."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The open-file limit (L6): raised at start, for the supervisor and the workers that inherit it.
+"""The open-file limit (L7): raised at start, for the supervisor and the workers that inherit it.
 
 The supervisor must always be able to start a worker. So what others may make it open is bounded (`shares`),
 and some descriptors are held back (`Reserve`).

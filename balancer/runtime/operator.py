@@ -1,4 +1,4 @@
-"""What an operator wants of upstreams while the instance runs (L6): live changes, over what the settings say.
+"""What an operator wants of upstreams while the instance runs (L7): live changes, over what the settings say.
 
 They last as long as the instance; an upstream that discovery found takes its own with it when it goes.
 """

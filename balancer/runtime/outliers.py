@@ -1,18 +1,18 @@
-"""Joins outlier detection with the fleet (L6): what workers find, what is made of it, and for how long."""
+"""Joins outlier detection with the fleet (L7): what workers find, what is made of it, and for how long."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
 from balancer.clock import Clock
-from balancer.health.outlier import Sentence, spared
 from balancer.health.result import CheckResult
 from balancer.messages import About, Doubt, Eject, Recovered, Suspected, Verdict
+from balancer.outliers.ejection_term import Sentence, spared
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.states import UpstreamState
 from balancer.spec.instance import EjectionSpec
-from balancer.upstreams.conduct import Spared, Symptom
 from balancer.upstreams.state import Cause
+from balancer.upstreams.traffic_history import Spared, Symptom
 
 _SAY_EVERY_NS = 60_000_000_000
 _SYMPTOMS = {

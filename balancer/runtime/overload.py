@@ -1,4 +1,4 @@
-"""Watches for pools that have more to do than they can (L6): asks the segment, tells the fleet."""
+"""Watches for pools that have more to do than they can (L7): asks the segment, tells the fleet."""
 
 from functools import partial
 

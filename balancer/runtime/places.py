@@ -1,4 +1,4 @@
-"""Where everything that counts has its row in the stats segment (L6), and so what each worker is told at its
+"""Where everything that counts has its row in the stats segment (L7), and so what each worker is told at its
 start besides what it is."""
 
 from balancer.config.address import is_ip

@@ -1,4 +1,4 @@
-"""Incarnations that are superseded, and still there (L6), until they have ended what they do."""
+"""Incarnations that are superseded, and still there (L7), until they have ended what they do."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What /proc says of a worker process (L6), read at scrape."""
+"""What /proc says of a worker process (L7), read at scrape."""
 
 import os
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What runs in a worker while clients are served (L6): the sweep, and the way out."""
+"""What runs in a worker while clients are served (L7): the sweep, and the way out."""
 
 import asyncio
 import traceback

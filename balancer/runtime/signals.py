@@ -1,4 +1,4 @@
-"""What signals do (L6). By default nearly all of them end a process without a word; here none does but KILL.
+"""What signals do (L7). By default nearly all of them end a process without a word; here none does but KILL.
 
 Only the supervisor acts on them: workers are told by their channel, and take no notice.
 """

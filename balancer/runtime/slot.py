@@ -1,4 +1,4 @@
-"""One worker slot (L6): its listening socket outlives the incarnations of workers that serve it."""
+"""One worker slot (L7): its listening socket outlives the incarnations of workers that serve it."""
 
 from enum import Enum
 from typing import Protocol

@@ -1,4 +1,4 @@
-"""Listening sockets (L6): opened by the supervisor, one per worker slot, and kept as long as it lives."""
+"""Listening sockets (L7): opened by the supervisor, one per worker slot, and kept as long as it lives."""
 
 import errno
 import ipaddress

@@ -1,4 +1,4 @@
-"""What the supervisor holds of each pool and upstream (L6): plain state, changed by the fleet's doors."""
+"""What the supervisor holds of each pool and upstream (L7): plain state, changed by the fleet's doors."""
 
 from collections import Counter
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The supervisor (L6): the composition root of the control plane, and the life of the instance."""
+"""The supervisor (L7): the composition root of the control plane, and the life of the instance."""
 
 import asyncio
 import gc
@@ -38,7 +38,6 @@ from balancer.messages import (
 from balancer.runtime import signals
 from balancer.runtime.blueprint import instance_spec
 from balancer.runtime.checking import CheckDoors, CheckedFleet
-from balancer.runtime.crew import Crew
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.instance import Instance
 from balancer.runtime.name import make_name
@@ -50,6 +49,7 @@ from balancer.runtime.slot import TICK
 from balancer.runtime.sockets import bound_address
 from balancer.runtime.states import UpstreamState
 from balancer.runtime.worker_process import OnEnded, OnMessage, WorkerProcess
+from balancer.runtime.workers import Crew
 from balancer.spec.instance import CheckSpec
 from balancer.telemetry.access_log import Renderer
 from balancer.telemetry.events import EventLog

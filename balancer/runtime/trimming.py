@@ -1,4 +1,4 @@
-"""Gives memory back to the system after many clients have left (L6).
+"""Gives memory back to the system after many clients have left (L7).
 
 What is freed stays with the C library, between what is still in use, until it is asked for it.
 """

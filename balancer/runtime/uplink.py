@@ -1,4 +1,4 @@
-"""What a worker tells the supervisor besides its access log (L6)."""
+"""What a worker tells the supervisor besides its access log (L7)."""
 
 from typing import get_args
 

@@ -1,4 +1,4 @@
-"""A worker process (L6): `python -m balancer.runtime.worker CHANNEL_FD SEGMENT_FD LISTENER_FD...`.
+"""A worker process (L7): `python -m balancer.runtime.worker CHANNEL_FD SEGMENT_FD LISTENER_FD...`.
 
 The composition root of the data plane: takes what the supervisor passed, builds the proxy, serves, and
 leads it out again. One event loop, no threads; everything it knows comes by the control channel.

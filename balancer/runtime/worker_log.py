@@ -1,4 +1,4 @@
-"""What workers say becomes lines of the instance's log (L6)."""
+"""What workers say becomes lines of the instance's log (L7)."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""One incarnation of a worker as the supervisor sees it (L6): a process, its control channel, its end."""
+"""One incarnation of a worker as the supervisor sees it (L7): a process, its control channel, its end."""
 
 import asyncio
 import os

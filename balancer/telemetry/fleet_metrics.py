@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from balancer.telemetry.metrics import Family, counter, gauge, histogram, info, observe
 from balancer.telemetry.samples import FleetSample, WorkerSample
-from balancer.upstreams.conduct import Spared
+from balancer.upstreams.traffic_history import Spared
 
 ADMIN_STATES = ("active", "draining", "maintenance")
 # Changes that can occur in this version, as (to, cause).

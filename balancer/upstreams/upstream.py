@@ -2,8 +2,8 @@
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
-from balancer.upstreams.conduct import Conduct
 from balancer.upstreams.state import AdminState, Cause, FirstCheck
+from balancer.upstreams.traffic_history import Conduct
 
 _NO_CAUSES: frozenset[Cause] = frozenset()
 

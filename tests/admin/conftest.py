@@ -6,7 +6,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from balancer.admin.app import build_app
-from tests.admin.stage import AdminClient, FakeInstance
+from tests.admin.harness import AdminClient, FakeInstance
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from balancer.admin.view import UpstreamView
 from balancer.telemetry.columns import BUCKETS
-from tests.admin.stage import FAILURE, UPSTREAM, AdminClient, FakeInstance
+from tests.admin.harness import FAILURE, UPSTREAM, AdminClient, FakeInstance
 
 PATHS = (
     "/",

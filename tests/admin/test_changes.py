@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 from balancer.admin.app import build_app
 from balancer.admin.guard import why_not_local
 from balancer.admin.view import Change
-from tests.admin.stage import AdminClient, FakeInstance
+from tests.admin.harness import AdminClient, FakeInstance
 
 PATH = "/api/pools/default/upstreams/app1:8000"
 JSON = {"Content-Type": "application/json"}

@@ -22,7 +22,7 @@ from balancer.admin.connections import (
     least_missed,
 )
 from balancer.admin.server import AdminServer
-from tests.admin.stage import FakeInstance
+from tests.admin.harness import FakeInstance
 from tests.fakes.loop import FakeClock
 from tests.fakes.transport import FakeTransport
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from balancer.telemetry.events import Event
-from tests.admin.stage import AdminClient, FakeInstance
+from tests.admin.harness import AdminClient, FakeInstance
 
 PATIENCE = 20.0
 

@@ -9,7 +9,7 @@ import pytest
 
 from balancer.admin.hosts import Hosts, host_of
 from balancer.admin.server import AdminServer
-from tests.admin.stage import FakeInstance
+from tests.admin.harness import FakeInstance
 
 PATIENCE = 20.0
 PATHS = [

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from balancer.admin.server import AdminServer
-from tests.admin.stage import FakeInstance
+from tests.admin.harness import FakeInstance
 
 PATIENCE = 20.0
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.discovery.scene import Scene
+from tests.discovery.harness import Scene
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from balancer.discovery.lookup import Answer
 from balancer.discovery.member import Member
 from balancer.spec.instance import NameSpec
-from tests.discovery.scene import NOT_KNOWN, Scene
+from tests.discovery.harness import NOT_KNOWN, Scene
 
 
 def dns(

@@ -4,7 +4,7 @@ import pytest
 
 from balancer.discovery.lookup import Answer
 from balancer.discovery.names import AGAIN, MOST_OTHERS, REFRESH
-from tests.discovery.scene import NOT_KNOWN, Replica, Scene
+from tests.discovery.harness import NOT_KNOWN, Replica, Scene
 
 
 @pytest.fixture

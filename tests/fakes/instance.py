@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.nursery import Process, start
+from tests.fakes.forkserver import Process, start
 
 PATIENCE = 20.0  # seconds after which a test has failed; nothing waits that long when all is well
 POLL = 0.02

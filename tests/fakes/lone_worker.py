@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import ClassVar
 
-from tests.fakes.nursery import start
+from tests.fakes.forkserver import start
 
 PATIENCE = 20.0  # seconds after which a test has failed
 _LOOK = 0.01

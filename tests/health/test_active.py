@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from balancer.health.result import Reply
-from tests.health.scene import CLOSED, ERROR, HANG, OK, SETTINGS, After, FakeUpstream, Scene
+from tests.health.harness import CLOSED, ERROR, HANG, OK, SETTINGS, After, FakeUpstream, Scene
 
 
 def starts(scene: Scene, name: str) -> list[float]:

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.health.scene import CLOSED, ERROR, HANG, OK, SETTINGS, After, FakeUpstream, Scene
+from tests.health.harness import CLOSED, ERROR, HANG, OK, SETTINGS, After, FakeUpstream, Scene
 
 AT_ONCE = 2
 ANSWERS = st.one_of(

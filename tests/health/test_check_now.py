@@ -1,7 +1,7 @@
 """A check that somebody asks for: at the next beat, and the result told once."""
 
 from balancer.health.result import CheckResult, Result
-from tests.health.scene import CLOSED, ERROR, HANG, OK, FakeUpstream, Scene
+from tests.health.harness import CLOSED, ERROR, HANG, OK, FakeUpstream, Scene
 
 
 class Asked:

@@ -4,7 +4,7 @@ import pytest
 
 from balancer.health.request import render_check, target_of
 from balancer.spec.part import replaced
-from tests.health.scene import SETTINGS
+from tests.health.harness import SETTINGS
 
 
 @pytest.mark.parametrize(

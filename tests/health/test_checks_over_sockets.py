@@ -12,8 +12,8 @@ from balancer.health.active import ActiveChecks
 from balancer.health.probe import Probes
 from balancer.health.result import CheckResult, Result
 from balancer.spec.part import replaced
+from tests.health.harness import SETTINGS, FakeUpstream
 from tests.health.raw_server import RawServer, raw_server
-from tests.health.scene import SETTINGS, FakeUpstream
 
 PATIENCE = 20.0  # seconds after which a test has failed
 FAST = replaced(SETTINGS, interval=0.05, timeout=0.3)

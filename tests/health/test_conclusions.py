@@ -3,7 +3,7 @@
 import pytest
 
 from balancer.health.result import Reply, Result
-from tests.health.scene import CLOSED, ERROR, HANG, OK, REFUSED, After, Answer, FakeUpstream, Scene
+from tests.health.harness import CLOSED, ERROR, HANG, OK, REFUSED, After, Answer, FakeUpstream, Scene
 
 ENDING = Reply(Result.PASSED, 503, "503 on /: it wants no new work")
 

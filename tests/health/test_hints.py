@@ -8,7 +8,7 @@ from balancer.health.hints import Asked, hint
 from balancer.health.judging import judge
 from balancer.health.result import Reply, Result
 from balancer.spec.part import replaced
-from tests.health.scene import SETTINGS
+from tests.health.harness import SETTINGS
 
 NAME = "10.0.0.7:8000"  # as of a dns:// upstream
 LOGIN = ("Authorization", "Basic eDp5")

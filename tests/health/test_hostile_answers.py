@@ -18,7 +18,7 @@ from balancer.health.result import CheckResult, Reply, Result
 from balancer.spec.part import replaced
 from loadtests.checks_cost import NoDoors, Upstream
 from tests.health.flood import CHUNKED, HINT, Flood
-from tests.health.scene import SETTINGS
+from tests.health.harness import SETTINGS
 
 PATIENCE = 20.0  # seconds after which a test has failed
 UPSTREAMS = 4

@@ -15,8 +15,8 @@ from balancer.health.probe import CHECKS_PER_CONNECTION, HttpProbe, Probes
 from balancer.health.result import Reply, Result
 from balancer.spec.instance import CheckSpec
 from balancer.spec.part import replaced
+from tests.health.harness import SETTINGS
 from tests.health.raw_server import OK, RawServer, raw_server
-from tests.health.scene import SETTINGS
 
 PATIENCE = 20.0  # seconds after which a test has failed
 

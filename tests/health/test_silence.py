@@ -4,7 +4,7 @@ import pytest
 
 from balancer.health.result import Reply, Result
 from balancer.health.silence import Reading, Silence
-from tests.health.scene import CLOSED, ERROR, HANG, OK, SETTINGS, STEP, After, Answer, Scene
+from tests.health.harness import CLOSED, ERROR, HANG, OK, SETTINGS, STEP, After, Answer, Scene
 
 UNREACHABLE = Reply(Result.UNREACHABLE, 0, "no route to host")
 REFUSED = Reply(Result.REFUSED, 0, "refused: nothing listens there")

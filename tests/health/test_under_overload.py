@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from balancer.health.result import Result
-from tests.health.scene import CLOSED, ERROR, HANG, OK, REFUSED, STEP, After, Answer, Scene
+from tests.health.harness import CLOSED, ERROR, HANG, OK, REFUSED, STEP, After, Answer, Scene
 
 USUAL = 2 * 2.0 + 1.0  # FALL x INTERVAL + TIMEOUT: how long one that hangs may stay
 

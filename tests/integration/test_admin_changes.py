@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 
 from tests.fakes.app_replica import AppReplica, app_replica
+from tests.fakes.forkserver import run
 from tests.fakes.instance import Balancer, get, running, until
-from tests.fakes.nursery import run
 
 pytestmark = pytest.mark.integration
 

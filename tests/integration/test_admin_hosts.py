@@ -4,8 +4,8 @@ import aiohttp
 import pytest
 
 from tests.fakes.app_replica import app_replica
+from tests.fakes.forkserver import run
 from tests.fakes.instance import running
-from tests.fakes.nursery import run
 
 pytestmark = pytest.mark.integration
 

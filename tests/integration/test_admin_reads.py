@@ -15,8 +15,8 @@ import aiohttp
 import pytest
 
 from tests.fakes.app_replica import AppReplica, app_replica
+from tests.fakes.forkserver import run, start
 from tests.fakes.instance import Balancer, Client, get, gone, running, until
-from tests.fakes.nursery import run, start
 
 pytestmark = pytest.mark.integration
 

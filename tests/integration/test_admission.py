@@ -6,7 +6,7 @@ import pytest
 
 from tests.fakes.app_replica import app_replica
 from tests.fakes.instance import Client, running
-from tests.proxy.arena import arena, on_uvloop, read_head
+from tests.proxy.real_sockets import arena, on_uvloop, read_head
 
 pytestmark = pytest.mark.integration
 

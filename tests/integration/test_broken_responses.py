@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.fakes.instance import PATIENCE, Balancer, get, running, until
-from tests.proxy.arena import arena, on_uvloop, origin, read_head
+from tests.proxy.real_sockets import arena, on_uvloop, origin, read_head
 
 pytestmark = pytest.mark.integration
 

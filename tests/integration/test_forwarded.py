@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.fakes.instance import PATIENCE, Balancer, running
-from tests.proxy.arena import origin
+from tests.proxy.real_sockets import origin
 
 pytestmark = pytest.mark.integration
 

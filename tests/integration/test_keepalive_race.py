@@ -7,7 +7,7 @@ import pytest
 
 from balancer.connections.keepalive import CLOSE_COLUMN
 from balancer.messages import LogLine
-from tests.proxy.arena import Arena, arena, on_uvloop, read_head
+from tests.proxy.real_sockets import Arena, arena, on_uvloop, read_head
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.alone]
 

@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 
 from tests.fakes.app_replica import app_replica
+from tests.fakes.forkserver import run
 from tests.fakes.instance import Balancer, get, launched, running, until
-from tests.fakes.nursery import run
 from tests.fakes.relay import relay
 
 pytestmark = pytest.mark.integration

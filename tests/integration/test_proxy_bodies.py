@@ -12,7 +12,7 @@ from aiohttp import web
 
 from balancer.clients.connection import ClientConnection
 from balancer.clients.roles import Client
-from tests.proxy.arena import arena, on_uvloop, read_head
+from tests.proxy.real_sockets import arena, on_uvloop, read_head
 
 pytestmark = pytest.mark.integration
 

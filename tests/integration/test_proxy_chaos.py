@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from tests.proxy.arena import Arena, arena, on_uvloop, read_head
+from tests.proxy.real_sockets import Arena, arena, on_uvloop, read_head
 
 pytestmark = pytest.mark.integration
 

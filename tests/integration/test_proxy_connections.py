@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.proxy.arena import arena, on_uvloop, read_head, unused_port
+from tests.proxy.real_sockets import arena, on_uvloop, read_head, unused_port
 
 pytestmark = pytest.mark.integration
 

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.proxy.arena import arena, on_uvloop
+from tests.proxy.real_sockets import arena, on_uvloop
 
 pytestmark = pytest.mark.integration
 

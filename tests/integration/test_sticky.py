@@ -12,8 +12,8 @@ import pytest
 from aiohttp import ClientSession, CookieJar
 
 from loadtests.app.switches import CONTROL_PATH
+from tests.fakes.forkserver import Process, start
 from tests.fakes.instance import PATIENCE, Balancer, get, running, until
-from tests.fakes.nursery import Process, start
 
 pytestmark = pytest.mark.integration
 

@@ -5,7 +5,7 @@ import http.client
 
 import pytest
 
-from tests.proxy.arena import arena, on_uvloop, read_head
+from tests.proxy.real_sockets import arena, on_uvloop, read_head
 
 pytestmark = pytest.mark.integration
 

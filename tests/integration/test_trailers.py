@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.fakes.instance import PATIENCE, running
-from tests.proxy.arena import origin
+from tests.proxy.real_sockets import origin
 
 pytestmark = pytest.mark.integration
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import pytest
 
 from tests.fakes.instance import PATIENCE, running
-from tests.proxy.arena import Arena, arena, on_uvloop, origin, read_head
+from tests.proxy.real_sockets import Arena, arena, on_uvloop, origin, read_head
 
 pytestmark = pytest.mark.integration
 

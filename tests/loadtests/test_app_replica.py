@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from loadtests.app.replica import CHECK_PATH, MOST_BYTES, Replica, burn
 from loadtests.app.serving import serve
 from loadtests.app.switches import CONTROL_PATH, Mode, Options, Switches
-from tests.fakes.nursery import Process, start
+from tests.fakes.forkserver import Process, start
 
 pytestmark = pytest.mark.integration
 

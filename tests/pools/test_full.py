@@ -15,7 +15,7 @@ from balancer.policies.base import Policy, PolicyContext
 from balancer.policies.least_connections import LeastConnections
 from balancer.policies.registry import BUILT_IN, build
 from balancer.pools.pool import UpstreamPool
-from balancer.pools.queue import PlaceQueue
+from balancer.queueing.queue import PlaceQueue
 from balancer.telemetry.columns import (
     CELLS_PER_ROW,
     POOL_QUEUE_LENGTH,

@@ -8,7 +8,8 @@ from balancer.http.fields import REQUEST_KINDS, FieldTable
 from balancer.http.forwarding import Forwarding
 from balancer.http.head import parse_request_head
 from balancer.http.wire import render_request
-from balancer.pools.hash_key import NO_KEY, hash_key
+from balancer.policies.base import NO_KEY
+from balancer.pools.hash_key import hash_key
 
 
 class Client:

@@ -10,14 +10,14 @@ import pytest
 
 from balancer.errors import Outcome
 from balancer.http.head import RequestHead
-from balancer.policies.base import Policy, PolicyContext
-from balancer.pools.affinity import Affinity
-from balancer.pools.diversion import Diversion
-from balancer.pools.hash_key import NO_KEY, hash_key
-from balancer.pools.pin_cookie import BalancerCookie
+from balancer.policies.base import NO_KEY, Policy, PolicyContext
+from balancer.pools.hash_key import hash_key
 from balancer.pools.pool import RemoteRows, UpstreamPool
 from balancer.spec.part import replaced
 from balancer.spec.worker import PoolSpec
+from balancer.sticky.affinity import Affinity
+from balancer.sticky.diversion import Diversion
+from balancer.sticky.pin_cookie import BalancerCookie
 from balancer.telemetry.columns import CELLS_PER_ROW, UPSTREAM_INFLIGHT
 from balancer.upstreams.state import Cause
 from balancer.upstreams.upstream import Upstream

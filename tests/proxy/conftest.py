@@ -10,7 +10,7 @@ from balancer.policies import registry
 from balancer.policies.base import PolicyContext
 from balancer.policies.round_robin import RoundRobin
 from balancer.upstreams.upstream import Upstream
-from tests.proxy.stage import Stage
+from tests.proxy.harness import Stage
 
 MakeStage = Callable[..., Stage]
 

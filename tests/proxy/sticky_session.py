@@ -7,7 +7,7 @@ from typing import Any
 from balancer.telemetry.columns import POOL_STICKY, POOL_STICKY_DIVERTED, STICKY_RESULTS
 from tests.fakes.transport import CLIENT_ADDRESS, FakeTransport
 from tests.fakes.wire import upstream_message
-from tests.proxy.stage import OK, Stage, head_of
+from tests.proxy.harness import OK, Stage, head_of
 
 OWN: dict[str, Any] = {
     "cookie": "pin",

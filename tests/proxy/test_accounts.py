@@ -20,7 +20,7 @@ from balancer.telemetry.columns import (
     UPSTREAM_REUSES,
 )
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import GET, OK, Stage
+from tests.proxy.harness import GET, OK, Stage
 from tests.proxy.sticky_session import OWN
 
 FULL = (

@@ -14,7 +14,7 @@ from balancer.http.forwarding import Forwarding
 from balancer.telemetry.columns import LISTENER_CONNECTIONS_RECLAIMED
 from tests.fakes.transport import FakeTransport
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import GET, OK, Stage, body_of, head_of, status_of
+from tests.proxy.harness import GET, OK, Stage, body_of, head_of, status_of
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
 BAD = b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"

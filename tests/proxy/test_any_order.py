@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from tests.fakes.wire import FakeTransport
-from tests.proxy.stage import Stage
+from tests.proxy.harness import Stage
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n"
 CHUNKED = b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -10,7 +10,7 @@ from balancer.errors import Outcome
 from balancer.telemetry.columns import POOL_RETRY_BUDGET_EXHAUSTED
 from tests.fakes.wire import upstream_message
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import GET, OK, Stage, status_of
+from tests.proxy.harness import GET, OK, Stage, status_of
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab"
 BUSY = b"HTTP/1.1 503 Busy\r\nDate: x\r\nContent-Length: 4\r\n\r\nbusy"

@@ -9,7 +9,7 @@ import pytest
 from balancer.errors import Outcome
 from tests.fakes.wire import FakeTransport
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import GET, OK, Stage, body_of
+from tests.proxy.harness import GET, OK, Stage, body_of
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n01"
 PART = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 6\r\n\r\nab"

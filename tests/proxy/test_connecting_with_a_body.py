@@ -1,7 +1,7 @@
 """A request whose body is still coming, while its upstream is being found."""
 
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import GET, OK, status_of
+from tests.proxy.harness import GET, OK, status_of
 
 UPLOAD = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n"
 

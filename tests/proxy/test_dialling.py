@@ -6,7 +6,7 @@ import pytest
 
 from balancer.errors import Outcome
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import GET, OK, Stage, body_of, head_of, status_of
+from tests.proxy.harness import GET, OK, Stage, body_of, head_of, status_of
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
 REQUESTS = {"GET": GET, "POST": POST}

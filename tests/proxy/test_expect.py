@@ -1,7 +1,7 @@
 """`Expect: 100-continue` to an upstream that says nothing: its silence, not the client's."""
 
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import status_of
+from tests.proxy.harness import status_of
 
 
 def test_silence_before_the_body_is_the_upstreams(make_stage: MakeStage) -> None:

@@ -8,7 +8,7 @@ import pytest
 from balancer.policies import registry
 from tests.fakes.wire import upstream_message
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import GET, OK, Stage, head_of, status_of
+from tests.proxy.harness import GET, OK, Stage, head_of, status_of
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab"
 AWAITED, REQUIRED = {"first_check": "awaited"}, {"first_check": "required"}

@@ -4,7 +4,7 @@ import pytest
 
 from balancer.messages import LogLine
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import GET, OK, Stage, status_of
+from tests.proxy.harness import GET, OK, Stage, status_of
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
 

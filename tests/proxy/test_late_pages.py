@@ -10,7 +10,7 @@ from balancer.upstreams.state import Cause
 from balancer.upstreams.upstream import Upstream
 from tests.fakes.wire import FakeTransport, upstream_message
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import OK, Stage, body_of, status_of
+from tests.proxy.harness import OK, Stage, body_of, status_of
 
 SECOND = 1_000_000_000
 SLOW = b"GET /slow?page=1 HTTP/1.1\r\nHost: a\r\n\r\n"

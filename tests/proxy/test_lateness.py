@@ -8,7 +8,7 @@ from balancer.lateness import LATE_NS, MOST_OWED_NS, SWEEP, Lateness
 from balancer.telemetry.columns import WORKER_LOCAL_RESPONSES
 from tests.fakes.wire import FakeTransport
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import GET, OK, REASONS, Stage, status_of
+from tests.proxy.harness import GET, OK, REASONS, Stage, status_of
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n"
 PART = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 3\r\n\r\no"

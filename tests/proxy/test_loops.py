@@ -7,7 +7,7 @@ import pytest
 from balancer.messages import CameBack
 from tests.fakes.wire import CLIENT_ADDRESS, VIA
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import GET, Stage, body_of, head_of, status_of
+from tests.proxy.harness import GET, Stage, body_of, head_of, status_of
 
 NAME = VIA.encode()
 BACK = b"GET /x HTTP/1.1\r\nHost: a\r\nVia: 1.1 cdn, 1.1 %b (ours)\r\n\r\n" % NAME

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from balancer.policies import registry
-from balancer.pools.affinity import make_token
+from balancer.sticky.affinity import make_token
 from balancer.telemetry.columns import UPSTREAM_INFLIGHT
 from balancer.upstreams.state import AdminState, candidates
 from balancer.upstreams.upstream import Upstream
 from tests.fakes.wire import upstream_message
-from tests.proxy.stage import Stage
+from tests.proxy.harness import Stage
 from tests.proxy.sticky_session import OWN
 from tests.proxy.test_any_order import PARTS, REQUESTS, STEPS, Play
 

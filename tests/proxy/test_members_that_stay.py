@@ -9,7 +9,7 @@ from balancer.errors import Outcome
 from balancer.telemetry.columns import UPSTREAM_INFLIGHT
 from tests.fakes.wire import upstream_message
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import OK, Stage
+from tests.proxy.harness import OK, Stage
 
 # What is told of the first of two upstreams: itself again, or as another message of the whole pool has it
 STILL_THERE: dict[str, dict[str, Any]] = {

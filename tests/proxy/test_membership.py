@@ -15,7 +15,7 @@ from balancer.telemetry.columns import UPSTREAM_CONNECT_FAILURES, UPSTREAM_INFLI
 from balancer.upstreams.upstream import Upstream
 from tests.fakes.wire import CLIENT_ADDRESS, upstream_message
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import OK, Stage
+from tests.proxy.harness import OK, Stage
 
 
 def test_a_new_upstream_is_used(stage: Stage) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from balancer.telemetry.columns import METHOD_COLUMN
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import OK, Stage, status_of
+from tests.proxy.harness import OK, Stage, status_of
 
 METHODS = [b"LIST", b"VERSION-CONTROL", b"RPC_IN_DATA", b"BAN", b"get"]
 

@@ -8,7 +8,7 @@ import pytest
 from balancer.clients.connection import ClientConnection
 from balancer.proxy.exchange import Exchange
 from tests.fakes.transport import FakeTransport
-from tests.proxy.stage import GET, Stage
+from tests.proxy.harness import GET, Stage
 
 UPGRADE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"

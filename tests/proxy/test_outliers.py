@@ -10,10 +10,10 @@ import pytest
 
 from balancer.errors import Outcome
 from balancer.messages import Eject, Recovered
-from balancer.upstreams.conduct import Symptom
 from balancer.upstreams.state import Cause
+from balancer.upstreams.traffic_history import Symptom
 from tests.fakes.wire import FakeTransport, upstream_message
-from tests.proxy.stage import GET, OK, Stage, status_of
+from tests.proxy.harness import GET, OK, Stage, status_of
 
 ERROR = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"

@@ -4,7 +4,7 @@ import pytest
 
 from balancer.errors import WANT_OF_A_PLACE
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import GET, OK, Stage, head_of, status_of
+from tests.proxy.harness import GET, OK, Stage, head_of, status_of
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n"
 

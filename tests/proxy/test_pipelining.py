@@ -4,7 +4,7 @@ import pytest
 
 from tests.fakes.wire import FakeTransport
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import GET, OK, Stage, head_of, status_of
+from tests.proxy.harness import GET, OK, Stage, head_of, status_of
 
 
 def get(number: int) -> bytes:

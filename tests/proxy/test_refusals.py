@@ -5,7 +5,7 @@ import pytest
 from balancer.http.head import RequestHead
 from balancer.proxy.router import Route, Router
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import GET, OK, Stage, body_of, head_of, status_of
+from tests.proxy.harness import GET, OK, Stage, body_of, head_of, status_of
 
 TOO_LARGE = b"POST /up HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\nContent-Length: 11\r\n\r\n"
 CHUNKED = b"POST /up HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import OK, Stage, body_of, head_of, status_of
+from tests.proxy.harness import OK, Stage, body_of, head_of, status_of
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
 LENGTH_10 = POST + b"Content-Length: 10\r\n\r\n"

@@ -12,7 +12,7 @@ from balancer.telemetry.columns import POOL_RETRY_BUDGET_EXHAUSTED
 from tests.fakes.transport import FakeTransport
 from tests.fakes.wire import upstream_message
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import GET, OK, Stage, body_of, head_of, status_of
+from tests.proxy.harness import GET, OK, Stage, body_of, head_of, status_of
 from tests.proxy.test_tunnel import SWITCH, UPGRADE
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab"

@@ -4,7 +4,7 @@ import pytest
 
 from balancer.connections.response_framing import INFORMATIONAL_LIMIT
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import GET, OK, Stage, body_of, head_of, status_of
+from tests.proxy.harness import GET, OK, Stage, body_of, head_of, status_of
 
 DATE = b"HTTP/1.1 200 OK\r\nDate: x\r\n"
 GET_10 = b"GET / HTTP/1.0\r\nHost: a\r\n\r\n"

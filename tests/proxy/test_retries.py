@@ -8,7 +8,7 @@ from balancer.errors import Outcome
 from balancer.telemetry.columns import POOL_RETRY_BUDGET_EXHAUSTED
 from tests.fakes.transport import FakeTransport
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import GET, OK, Stage, body_of, status_of
+from tests.proxy.harness import GET, OK, Stage, body_of, status_of
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab"
 PUT = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nabcd"

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import GET, OK, Stage, body_of, status_of
+from tests.proxy.harness import GET, OK, Stage, body_of, status_of
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
 

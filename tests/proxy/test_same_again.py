@@ -10,7 +10,7 @@ from balancer.http.head import RequestHead
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.exchange import Exchange
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import GET, OK, Stage, body_of, head_of, status_of
+from tests.proxy.harness import GET, OK, Stage, body_of, head_of, status_of
 
 
 def ids_of(sent: bytes) -> list[bytes]:

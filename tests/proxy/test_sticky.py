@@ -6,7 +6,7 @@ import pytest
 
 from tests.fakes.wire import upstream_message
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import OK, Stage, status_of
+from tests.proxy.harness import OK, Stage, status_of
 from tests.proxy.sticky_session import OWN, Session, counted, given, states, token_in, tokens
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import OK, Stage, head_of
+from tests.proxy.harness import OK, Stage, head_of
 from tests.proxy.sticky_session import APP, Session, counted, given, states
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import OK, Stage, body_of, head_of, status_of
+from tests.proxy.harness import OK, Stage, body_of, head_of, status_of
 from tests.proxy.sticky_session import OWN, Session, counted, given, states, token_in, tokens
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.proxy.stage import OK, Stage
+from tests.proxy.harness import OK, Stage
 from tests.proxy.sticky_session import OWN, Session, counted, states, token_in
 from tests.proxy.sticky_session import given as cookies_given
 

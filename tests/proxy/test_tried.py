@@ -9,7 +9,7 @@ import pytest
 
 from balancer.telemetry.access_log import FIELDS, AccessLog, Renderer
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import GET, OK, Stage
+from tests.proxy.harness import GET, OK, Stage
 
 BUSY = b"HTTP/1.1 503 Busy\r\nDate: x\r\nContent-Length: 0\r\n\r\n"
 PUT = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"

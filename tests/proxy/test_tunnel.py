@@ -4,7 +4,7 @@ import pytest
 
 from tests.fakes.wire import FakeTransport
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import OK, Stage, head_of, status_of
+from tests.proxy.harness import OK, Stage, head_of, status_of
 
 FIELDS = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 UPGRADE = b"GET /ws HTTP/1.1\r\nHost: a\r\n" + FIELDS + b"Sec-WebSocket-Key: k\r\n\r\n"

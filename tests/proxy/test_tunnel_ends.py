@@ -4,7 +4,7 @@ import pytest
 
 from tests.fakes.wire import FakeTransport
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import Stage, status_of
+from tests.proxy.harness import Stage, status_of
 from tests.proxy.test_tunnel import SWITCH, UPGRADE
 
 SIDES = ["client", "upstream"]

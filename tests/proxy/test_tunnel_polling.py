@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.proxy.stage import Stage
+from tests.proxy.harness import Stage
 from tests.proxy.test_tunnel_ends import either, ends, tunnel
 
 

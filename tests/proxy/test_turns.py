@@ -7,7 +7,7 @@ from balancer.connections.intake import LARGE_READ, LEAST_READ
 from balancer.errors import MALFORMED_REQUEST
 from balancer.http.chunked import ChunkedDecoder
 from tests.fakes.transport import FakeTransport
-from tests.proxy.stage import GET, Stage, body_of, status_of
+from tests.proxy.harness import GET, Stage, body_of, status_of
 
 UPLOAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 HEAD = b"HTTP/1.1 200 OK\r\nDate: x\r\nTransfer-Encoding: chunked\r\n\r\n"

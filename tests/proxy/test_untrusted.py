@@ -7,7 +7,7 @@ from balancer.http.fields import FORWARDING, Field
 from balancer.messages import FromWorker, LogLine
 from tests.fakes.wire import FakeClock
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import Stage
+from tests.proxy.harness import Stage
 
 HOUR = 3600.0
 SPOOFED = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: 1.1.1.1\r\n\r\n"

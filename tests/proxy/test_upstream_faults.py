@@ -7,7 +7,7 @@ import pytest
 
 from balancer.errors import Outcome
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import GET, OK, Stage, body_of, head_of, status_of
+from tests.proxy.harness import GET, OK, Stage, body_of, head_of, status_of
 
 RESET = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 

@@ -5,7 +5,7 @@ import pytest
 from balancer.telemetry.columns import POOL_QUEUE_ABANDONED, POOL_QUEUE_WAIT, POOL_QUEUE_WAIT_SUM
 from tests.fakes.wire import upstream_message
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import GET, OK, Stage, body_of, head_of, status_of
+from tests.proxy.harness import GET, OK, Stage, body_of, head_of, status_of
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n"
 

@@ -4,7 +4,7 @@ import pytest
 
 from balancer.errors import Outcome
 from tests.proxy.conftest import MakeStage
-from tests.proxy.stage import status_of
+from tests.proxy.harness import status_of
 
 TOTAL = {"timeouts": {"total": 20.0, "idle": 60.0, "first_byte": 60.0}}
 UPLOAD = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"

@@ -9,7 +9,7 @@ import pytest
 
 from balancer.messages import Doubt, Eject, Recovered
 from tests.fakes.wire import FakeTransport, upstream_message
-from tests.proxy.stage import GET, OK, Stage, status_of
+from tests.proxy.harness import GET, OK, Stage, status_of
 from tests.proxy.sticky_session import OWN, Session, tokens
 
 PUT = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nabcd"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from balancer.telemetry.segment import Segment
-from tests.runtime.fleet_scene import Scene
+from tests.runtime.fleet_harness import Scene
 
 
 @pytest.fixture

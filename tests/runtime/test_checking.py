@@ -8,7 +8,7 @@ from balancer.runtime.checking import CheckDoors, CheckedFleet
 from balancer.runtime.states import UpstreamState
 from balancer.spec.instance import CheckSpec
 from balancer.upstreams.state import AdminState, Cause, FirstCheck
-from tests.runtime.fleet_scene import Scene
+from tests.runtime.fleet_harness import Scene
 
 SETTINGS: Any = CheckSpec
 

@@ -9,7 +9,7 @@ from balancer.discovery.member import Member
 from balancer.proxy.loops import TOLD_EVERY
 from balancer.runtime.operator import Operator
 from balancer.telemetry.segment import Segment
-from tests.runtime.fleet_scene import DNS, Scene, member
+from tests.runtime.fleet_harness import DNS, Scene, member
 
 OURS = "10.0.0.5"  # a member there is at port 8000, as all are
 OWN = Ourselves(

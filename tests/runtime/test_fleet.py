@@ -5,15 +5,15 @@ from collections.abc import Callable
 
 import pytest
 
-from balancer.runtime.news import TELL_EVERY, News
+from balancer.runtime.pool_updates import TELL_EVERY, News
 from balancer.runtime.states import PoolState, UpstreamState
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.segment import ROWS
-from balancer.upstreams.conduct import Spared
 from balancer.upstreams.state import AdminState, Cause
+from balancer.upstreams.traffic_history import Spared
 from tests.fakes.loop import FakeClock
 from tests.fakes.specs import pool_spec
-from tests.runtime.fleet_scene import CHECK, DNS, OUTLIER, Scene, member
+from tests.runtime.fleet_harness import CHECK, DNS, OUTLIER, Scene, member
 
 
 def test_the_pool_s_cap_is_told_of_those_that_discovery_finds_too(scene: Scene) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from balancer.runtime.states import UpstreamState
 from balancer.upstreams.state import AdminState, FirstCheck
-from tests.runtime.fleet_scene import CHECK, DNS, OUTLIER, Scene, member
+from tests.runtime.fleet_harness import CHECK, DNS, OUTLIER, Scene, member
 
 DONE, AWAITED, REQUIRED = FirstCheck
 NEW = "10.1.0.1:8000"

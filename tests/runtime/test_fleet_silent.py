@@ -6,7 +6,7 @@ from balancer.runtime.checking import CheckDoors
 from balancer.runtime.states import UpstreamState
 from balancer.telemetry.columns import CODE_COLUMN, HISTOGRAM_CELLS, UPSTREAM_FIRST_BYTE
 from balancer.telemetry.segment import Segment
-from tests.runtime.fleet_scene import CHECK, Scene
+from tests.runtime.fleet_harness import CHECK, Scene
 
 SINCE = 5_000_000_000
 

@@ -3,7 +3,7 @@
 import pytest
 
 from balancer.upstreams.state import AdminState
-from tests.runtime.fleet_scene import CHECK, DNS, OUTLIER, Scene, member
+from tests.runtime.fleet_harness import CHECK, DNS, OUTLIER, Scene, member
 
 
 def ramps(scene: Scene) -> list[float]:

@@ -25,8 +25,8 @@ from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.samples import WorkerSample
 from balancer.telemetry.segment import Segment
-from balancer.upstreams.conduct import Spared
 from balancer.upstreams.state import Cause
+from balancer.upstreams.traffic_history import Spared
 from tests.fakes.loop import FakeClock
 from tests.fakes.messages import failure_record
 from tests.fakes.specs import pool_spec

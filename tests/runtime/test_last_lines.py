@@ -11,8 +11,8 @@ import pytest
 
 from balancer.runtime.launch import LAST_LINES
 from tests.fakes.app_replica import app_replica
+from tests.fakes.forkserver import Process, nursery
 from tests.fakes.instance import PATIENCE, Balancer, get, gone, until
-from tests.fakes.nursery import Process, nursery
 
 pytestmark = pytest.mark.integration
 

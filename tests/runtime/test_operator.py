@@ -6,7 +6,7 @@ import yaml
 from balancer.admin.view import Change, LiveChange, RefusedError
 from balancer.config.export import Exported, as_file
 from balancer.runtime.operator import Operator
-from tests.runtime.fleet_scene import DNS, Scene, member
+from tests.runtime.fleet_harness import DNS, Scene, member
 
 TREE = {"listen": "0.0.0.0:8080", "upstreams": ["app1:8000", "app2:8000?backup=true", "dns://app:8000"]}
 CONFIG = Exported(TREE, {}, as_file(TREE))

@@ -16,8 +16,8 @@ from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.segment import Segment
-from balancer.upstreams.conduct import Spared, Symptom
 from balancer.upstreams.state import Cause
+from balancer.upstreams.traffic_history import Spared, Symptom
 from tests.fakes.loop import FakeClock
 from tests.fakes.specs import pool_spec
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from random import Random
 
 from balancer.errors import NO_UPSTREAM, UPSTREAMS_FULL, Failure, Outcome
+from balancer.limits.adaptive_limits import AdaptiveLimits
+from balancer.limits.concurrency_limit import ConcurrencyBounds
 from balancer.policies.base import PolicyContext
 from balancer.policies.least_connections import LeastConnections
 from balancer.policies.registry import build as build_policy
-from balancer.pools.adaptive_limits import AdaptiveLimits
-from balancer.pools.concurrency_limit import ConcurrencyBounds
 from balancer.pools.pool import UpstreamPool
-from balancer.pools.queue import PlaceQueue
+from balancer.queueing.queue import PlaceQueue
+from balancer.runtime.build import share
 from balancer.telemetry.columns import (
     BUCKET_BOUNDS_NS,
     CELLS_PER_ROW,
@@ -23,7 +24,6 @@ from balancer.telemetry.columns import (
     UPSTREAM_FIRST_BYTE_SUM,
     UPSTREAM_LEFT,
 )
-from balancer.upstreams.shares import share
 from balancer.upstreams.upstream import Upstream
 from tests.fakes.specs import pool_spec
 from tests.sim.engine import Engine

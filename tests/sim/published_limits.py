@@ -11,8 +11,8 @@ from math import ceil, log10, sqrt
 from random import Random
 from typing import Protocol, TypeAlias
 
-from balancer.pools.adaptive_limits import AdaptiveLimits
-from balancer.pools.concurrency_limit import ConcurrencyBounds
+from balancer.limits.adaptive_limits import AdaptiveLimits
+from balancer.limits.concurrency_limit import ConcurrencyBounds
 from balancer.upstreams.upstream import Upstream
 from tests.sim.engine import Engine
 from tests.sim.figures import percentile

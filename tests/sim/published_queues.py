@@ -13,7 +13,7 @@ from random import Random
 from typing import TypeAlias
 
 from balancer.errors import QUEUE_FULL, QUEUE_HOPELESS, QUEUE_TIMEOUT, Failure
-from balancer.pools.queue import PlaceQueue, Waiter
+from balancer.queueing.queue import PlaceQueue, Waiter
 from tests.sim.engine import Engine
 
 _SIZE, _TIMEOUT = 1000, 5.0  # as the product's

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from balancer.telemetry.segment import Segment
-from tests.telemetry.scene import Scene
+from tests.telemetry.harness import Scene
 
 
 @pytest.fixture

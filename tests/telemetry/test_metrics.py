@@ -8,7 +8,7 @@ from balancer.telemetry import columns as c
 from balancer.telemetry import fleet_metrics
 from balancer.telemetry.columns import Kind
 from balancer.upstreams.state import AdminState, Cause
-from tests.telemetry.scene import Scene
+from tests.telemetry.harness import Scene
 
 WEB = c.METHOD_COLUMN[b"POST"] + c.CODE_COLUMN[201]
 APP1 = "pool=apps,upstream=app1:8000"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.telemetry.scene import Scene
+from tests.telemetry.harness import Scene
 
 _DOCS = Path(__file__).parents[2] / "docs/metrics.md"
 _ROW = re.compile(r"^\| `(balancer_\w+)` \| (\w+) \| ([^|]*) \| ([^|]+) \|$", re.MULTILINE)

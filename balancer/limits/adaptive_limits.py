@@ -1,0 +1,191 @@
+"""The adaptive concurrency limits of one pool: when its upstreams are looked at, and what follows."""
+
+from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from balancer.clock import Clock
+from balancer.limits.concurrency_limit import ConcurrencyBounds, ConcurrencyLimit
+from balancer.limits.window import Look
+from balancer.telemetry.columns import (
+    HISTOGRAM_CELLS,
+    UPSTREAM_FIRST_BYTE,
+    UPSTREAM_FIRST_BYTE_SUM,
+    UPSTREAM_INFLIGHT,
+    UPSTREAM_INFLIGHT_LIMIT,
+    UPSTREAM_LEFT,
+    UPSTREAM_STREAMING,
+)
+from balancer.upstreams.upstream import Upstream
+
+# Between two looks at a pool in which something goes on, for up to so many rows; with more it is longer in
+# proportion, so that the looks never cost more than about one part in a hundred of the worker's time. Of
+# larger pools only this worker's own rows are read.
+_PERIOD = 0.05
+_ROWS = 256
+_SHARED = 64  # upstreams
+_BUSY = 2  # requests in flight at one upstream
+_STAYS_BUSY = 4  # sweeps
+# After a longer gap between two looks this worker was late: what it finds then, and in the next look, when
+# all of that has been read, is its own doing.
+_GAP_NS = 350_000_000
+# What is looked at lies side by side in a row.
+_LOOKED_AT = slice(UPSTREAM_FIRST_BYTE, UPSTREAM_LEFT + 1)
+_SUM, _INFLIGHT, _STREAMING, _LEFT = (
+    column - UPSTREAM_FIRST_BYTE
+    for column in (UPSTREAM_FIRST_BYTE_SUM, UPSTREAM_INFLIGHT, UPSTREAM_STREAMING, UPSTREAM_LEFT)
+)
+
+
+class AdaptiveLimits:
+    """Looks at the pool's candidates at each sweep, and between sweeps while they are busy.
+
+    An upstream that was no candidate, or has another address, starts afresh: it may be another process. While
+    others are limited it starts with the middle one of their limits.
+    """
+
+    __slots__ = (
+        "_armed",
+        "_bounds",
+        "_busy",
+        "_clock",
+        "_late",
+        "_limits",
+        "_looked_ns",
+        "_loop",
+        "_rows",
+        "_rows_of",
+        "changed",
+        "is_awaited",
+    )
+
+    def __init__(
+        self,
+        bounds: ConcurrencyBounds,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        rows: Callable[[int], list[memoryview[int]]],
+    ) -> None:
+        """`rows` gives what other workers count in a row."""
+        self.changed: Callable[[], None] = _nobody  # set by the pool: other limits are in force from now on
+        self.is_awaited: Callable[[], bool] = _always  # set by the pool: whether requests wait for a slot
+        self._bounds = bounds
+        self._loop = loop
+        self._clock = clock
+        self._rows_of = rows
+        self._rows = 0  # that are read in one look
+        self._limits: dict[Upstream, tuple[str, ConcurrencyLimit, list[memoryview[int]]]] = {}
+        self._armed: asyncio.TimerHandle | None = None
+        self._looked_ns = clock.monotonic_ns()
+        self._late = False  # at the last look
+        self._busy = 0  # sweeps for which it counts as busy
+
+    def rebuild(self, upstreams: Sequence[Upstream], candidates: Sequence[Upstream]) -> None:
+        """These are the pool's upstreams and candidates now."""
+        before = self._limits
+        limited = [limit for one, (_, limit, _) in before.items() if limit.limit and one in candidates]
+        like = sorted(limited, key=lambda limit: limit.limit)[len(limited) // 2] if limited else None
+        self._limits = {}
+        self._rows = 0
+        for one in candidates:
+            host, limit, _ = before.get(one, ("", None, None))
+            if limit is None or host != one.host:
+                limit = ConcurrencyLimit(self._bounds, like)
+            others = self._rows_of(one.row) if len(candidates) <= _SHARED else []
+            self._limits[one] = one.host, limit, others
+            self._rows += 1 + len(others)
+        for one in upstreams:
+            entry = self._limits.get(one)
+            one.concurrency_limit = 0 if entry is None else entry[1].limit
+
+    def sweep(self) -> None:
+        """To be called every quarter of a second."""
+        if any(one.inflight >= _BUSY or one.concurrency_limit for one in self._limits):
+            self._busy = _STAYS_BUSY
+        elif self._busy:
+            self._busy -= 1
+        self._look()
+        if self._busy and self._armed is None:
+            self._arm()
+
+    def close(self) -> None:
+        """Forget the timer."""
+        if self._armed is not None:
+            self._armed.cancel()
+            self._armed = None
+
+    def _arm(self) -> None:
+        delay = _PERIOD * max(1.0, self._rows / _ROWS)
+        self._armed = self._loop.call_later(delay, self._beat)
+
+    def _beat(self) -> None:
+        self._armed = None
+        self._look()
+        if self._busy:
+            self._arm()
+
+    def _look(self) -> None:
+        now_ns = self._clock.monotonic_ns()
+        now = now_ns / 1e9
+        was_late, self._late = self._late, now_ns - self._looked_ns > _GAP_NS
+        self._looked_ns = now_ns
+        if was_late or self._late:
+            for one, (_, limit, others) in self._limits.items():
+                limit.begin_anew(_look(now, one, others))
+            return
+        waited_for = self.is_awaited() or self._is_crowded()
+        changed = False
+        looks = []
+        for one, (_, limit, others) in self._limits.items():
+            look = _look(now, one, others)
+            changed |= _takes_up(one, limit.look(look, waited_for or one.turned_away))
+            one.turned_away = False
+            looks.append(look)
+        # What an upstream does not take any more, here or from another worker, would come to the others.
+        full = any(0 < one.concurrency_limit <= one.inflight - one.streaming for one in self._limits)
+        for look, (one, (_, limit, others)) in zip(looks, self._limits.items(), strict=True):
+            if full or (not one.max_inflight and any(cells[UPSTREAM_INFLIGHT_LIMIT] for cells in others)):
+                changed |= _takes_up(one, limit.press(look))
+        if changed:
+            self.changed()
+
+    def _is_crowded(self) -> bool:
+        """Whether one of several has all the places: then no policy is asked, and nobody is turned away."""
+        return len(self._limits) > 1 and sum(not one.is_full() for one in self._limits) == 1
+
+
+def _takes_up(upstream: Upstream, limit: int) -> bool:
+    """Whether that is another limit than before."""
+    before = upstream.concurrency_limit
+    upstream.concurrency_limit = limit
+    return limit != before
+
+
+def _look(now: float, upstream: Upstream, others: Sequence[memoryview[int]]) -> Look:
+    counts = upstream.cells[_LOOKED_AT].tolist()
+    mine = counts[_INFLIGHT] - counts[_STREAMING]
+    given = sum(counts[:HISTOGRAM_CELLS])
+    for cells in others:
+        more = cells[_LOOKED_AT].tolist()
+        if any(more):
+            counts = [count + other for count, other in zip(counts, more, strict=True)]
+    return Look(
+        now=now,
+        mine=mine,
+        given=given,
+        # Others write theirs meanwhile: one count may be of a moment before the other.
+        awaiting=max(0, counts[_INFLIGHT] - counts[_STREAMING]),
+        answers=counts[:HISTOGRAM_CELLS],
+        answered_ns=counts[_SUM],
+        left=counts[_LEFT],
+    )
+
+
+def _nobody() -> None:
+    pass
+
+
+def _always() -> bool:
+    return True

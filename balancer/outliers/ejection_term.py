@@ -1,0 +1,58 @@
+"""Outlier ejections (L3): whether a suspect is ejected, and for how long. Pure; the supervisor acts on it."""
+
+from collections.abc import Sequence
+
+from balancer.spec.instance import EjectionSpec
+from balancer.upstreams.state import AdminState, Cause, HasState, others_left
+from balancer.upstreams.traffic_history import Spared
+
+
+def spared(suspect: HasState, members: Sequence[HasState], max_percent: int) -> Spared | None:
+    """Why `suspect`, one of `members`, is not ejected, if it is not.
+
+    `max_percent` is of those that are reachable and that nobody wants out, rounded down, but never less than
+    one upstream. Those on probation count as ejected: they are not known to be well.
+    """
+    if not others_left(suspect, members):
+        return Spared.LAST_ELIGIBLE
+    wanted = [one for one in members if one.is_reachable() and one.admin_state is AdminState.ACTIVE]
+    out = sum(one is not suspect and (Cause.OUTLIER in one.causes or one.on_probation) for one in wanted)
+    if out >= max(1, len(wanted) * max_percent // 100):
+        return Spared.MAX_PERCENT
+    return None
+
+
+class Sentence:
+    """How long an upstream is out: longer each time, and shorter again after good time.
+
+    The n-th ejection in a row lasts n times `time`, at most `max_time`. Each `time` that passes after a
+    readmission without another ejection takes one off n.
+    """
+
+    __slots__ = ("_readmitted_ns", "_spec", "_until_ns", "in_a_row")
+
+    def __init__(self, spec: EjectionSpec) -> None:
+        self._spec = spec
+        self.in_a_row = 0
+        self._until_ns = 0
+        self._readmitted_ns: int | None = None  # the end of its last probation
+
+    def begin(self, now_ns: int) -> float:
+        """It is ejected; for so many seconds."""
+        spec = self._spec
+        if self._readmitted_ns is not None:
+            good = int((now_ns - self._readmitted_ns) / 1e9 / spec.time)
+            self.in_a_row = max(0, self.in_a_row - good)
+            self._readmitted_ns = None
+        self.in_a_row += 1
+        seconds = min(spec.max_time, spec.time * self.in_a_row)
+        self._until_ns = now_ns + round(seconds * 1e9)
+        return seconds
+
+    def end(self, now_ns: int) -> None:
+        """Its probation is over, well."""
+        self._readmitted_ns = now_ns
+
+    def left(self, now_ns: int) -> float:
+        """Seconds until its time is over; 0 where it is."""
+        return max(0.0, (self._until_ns - now_ns) / 1e9)

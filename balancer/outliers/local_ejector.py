@@ -1,0 +1,161 @@
+"""What a worker does about outliers in one pool: ejects and reports them, tries those on probation."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from balancer.clock import Clock
+from balancer.errors import Outcome
+from balancer.messages import Doubt, Eject, Recovered, Tell
+from balancer.outliers.detector import OutlierDetector, Suspicion
+from balancer.upstreams.fault import Fault, Proof
+from balancer.upstreams.state import Cause, is_eligible
+from balancer.upstreams.traffic_history import Conduct
+from balancer.upstreams.upstream import Upstream
+
+# For so long an upstream on probation is tried only by requests that can be sent again, and when nothing from
+# before its ejection runs there any more; then by any.
+_PATIENCE_NS = 1_000_000_000
+# One request at a time decides on a probation. Where it takes longer, as a tunnel does, another one may try.
+_TRIAL_NS = 5_000_000_000
+# A trial that was given up after so long has lost a connect race: nobody answers there.
+_LOST_NS = 200_000_000
+_UNTIL_TOLD = 1 << 62  # later than every revision
+# With a connection there is a request that another upstream may have: only that tells whose fault it was.
+JUDGED_LATER = (Outcome.FAILED, Outcome.TIMED_OUT)
+LATELY_NS = 1 << 62  # when what ended as a dial began: dials are short, and what they show is new
+
+
+class Asker(Protocol):
+    """Whose request an attempt was."""
+
+    def network(self) -> str:
+        """The client, as `client_network` has it."""
+
+    def holds(self, upstream: Upstream) -> bool:
+        """Whether the client, by a cookie or a hash key, chose `upstream` rather than the policy."""
+
+
+class Suspects:
+    """Asked by the pool where an attempt begins while somebody is `on_probation`, and where one ends that was
+    no plain success: what failed at an upstream with a connection, when its exchange has shown whose fault
+    that was."""
+
+    __slots__ = ("_clock", "_detector", "_members", "_methods", "_pool", "_tell", "on_probation")
+
+    def __init__(
+        self, pool: str, detector: OutlierDetector, methods: frozenset[bytes], tell: Tell, clock: Clock
+    ) -> None:
+        """`methods` may be sent twice."""
+        self._clock = clock
+        self._pool = pool
+        self._detector = detector
+        self._methods = methods
+        self._tell = tell
+        self._members: Sequence[Upstream] = ()
+        self.on_probation: list[Upstream] = []  # whom policies do not know, as there are others
+
+    def rebuild(self, members: Sequence[Upstream], candidates: Sequence[Upstream]) -> None:
+        """States have changed."""
+        self._members = members
+        now = self._clock.monotonic_ns()
+        for one in members:
+            if one.on_probation and not one.conduct.probation_ns:
+                one.conduct.probation_ns = now
+        backup = not candidates or candidates[0].backup
+        self.on_probation = [
+            one
+            for one in members
+            if one.on_probation
+            and one.is_reachable()
+            and is_eligible(one.admin_state, one.causes, one.first_check)
+            and (backup or not one.backup)
+            and one not in candidates
+        ]
+
+    def on_trial(self, method: bytes, now_ns: int) -> Upstream | None:
+        """One on probation whose turn it is to be tried: with one request at a time."""
+        for upstream in self.on_probation:
+            conduct = upstream.conduct
+            running = conduct.trial_ns > 0 and now_ns - conduct.trial_ns < _TRIAL_NS
+            if running or upstream.is_full() or now_ns < conduct.quiet_until_ns:
+                continue
+            if not conduct.asked_ns:
+                conduct.asked_ns = now_ns
+            waited = now_ns - conduct.asked_ns >= _PATIENCE_NS
+            if waited or (method in self._methods and not upstream.inflight):
+                conduct.trial_ns = now_ns
+                return upstream
+        return None
+
+    def weigh(
+        self, upstream: Upstream, outcome: Outcome, began_ns: int, latency_ns: int, asker: Asker | None
+    ) -> bool:
+        """An attempt has ended, that began at `began_ns`; whether its upstream's state is another one now.
+        `asker` is whose it was, None where nothing was sent."""
+        if outcome in JUDGED_LATER:
+            return False
+        conduct = upstream.conduct
+        # What began before its ejection may end there still, and decides nothing.
+        decides = upstream.on_probation and began_ns >= conduct.probation_ns
+        if began_ns >= conduct.trial_ns:
+            if outcome is Outcome.CANCELLED and self._has_lost(conduct.trial_ns):
+                outcome = Outcome.CONNECT_FAILED
+            conduct.trial_ns = 0
+        if outcome is Outcome.SUCCESS:
+            conduct.succeeded(began_ns + latency_ns)
+            recovers = decides and not upstream.is_outlier()
+            if recovers:
+                upstream.on_probation = False
+                self._tell(Recovered(pool=self._pool, id=upstream.id, row=upstream.row, host=upstream.host))
+            conduct.watched |= upstream.on_probation
+            return recovers
+        if outcome is Outcome.SERVER_ERROR and asker is not None:
+            held = asker.holds(upstream)
+            return self._is_out(upstream, Fault(outcome, Proof.SURE, asker.network(), held), decides)
+        return self._is_out(upstream, Fault(outcome), decides)
+
+    def judge(self, upstream: Upstream, conduct: Conduct, fault: Fault, began_ns: int) -> bool:
+        """The exchange of an attempt that failed with a connection is over, and shows whose fault that was;
+        whether the upstream's state is another one now. `conduct` was its when the attempt failed."""
+        if conduct is not upstream.conduct:
+            return False  # it is another machine now
+        decides = upstream.on_probation and began_ns >= conduct.probation_ns
+        if began_ns >= conduct.trial_ns:
+            conduct.trial_ns = 0
+        return self._is_out(upstream, fault, decides)
+
+    def _is_out(self, upstream: Upstream, fault: Fault, decides: bool) -> bool:
+        suspicion = self._detector.ended(upstream, fault, self._members, decides)
+        if suspicion is None or upstream not in self._members:
+            return False
+        if suspicion.doubted:
+            self._tell(self._found(Doubt, upstream, suspicion))
+            return False
+        # Who cannot be reported stays: nobody would ever say that its time is over.
+        if not self._tell(self._found(Eject, upstream, suspicion)) or suspicion.spared is not None:
+            return False
+        upstream.conduct.held_until = _UNTIL_TOLD
+        upstream.causes |= {Cause.OUTLIER}
+        return True
+
+    def overruled(self, upstream: Upstream) -> None:
+        """The supervisor does not eject it."""
+        self._detector.overruled(upstream)
+        upstream.causes -= {Cause.OUTLIER}
+
+    def _has_lost(self, trial_ns: int) -> bool:
+        return trial_ns > 0 and self._clock.monotonic_ns() - trial_ns >= _LOST_NS
+
+    def _found(
+        self, kind: type[Doubt] | type[Eject], upstream: Upstream, suspicion: Suspicion
+    ) -> Doubt | Eject:
+        return kind(
+            pool=self._pool,
+            id=upstream.id,
+            row=upstream.row,
+            host=upstream.host,
+            symptom=suspicion.symptom,
+            count=suspicion.count,
+            on_probation=suspicion.on_probation,
+            spared=suspicion.spared,
+        )

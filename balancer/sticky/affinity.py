@@ -1,0 +1,174 @@
+"""Sticky sessions of one pool: which upstream a request is pinned to, and what its response is given.
+
+Between the head of a request and the pool's choice, and again before the head of its response goes out. A
+pin is a token for an upstream: a hash, keyed by the secret, so workers, and instances with the same secret,
+agree without telling each other. What can be made beforehand is made when the upstreams change.
+"""
+
+from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
+
+import hashlib
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from itertools import islice
+
+from balancer.http.cookies import is_cookie_line
+from balancer.http.head import RequestHead, ResponseHead
+from balancer.sticky.diversion import Diversion
+from balancer.sticky.pin_cookie import TOKEN_LENGTH, PinCookie
+from balancer.telemetry.columns import POOL_STICKY, STICKY_RESULTS
+from balancer.upstreams.state import accepts_pinned
+from balancer.upstreams.upstream import Upstream
+
+_HIT, _NEW, _REPINNED, _OVERFLOW, _INVALID = range(POOL_STICKY, POOL_STICKY + len(STICKY_RESULTS))
+_REMEMBERED_GONE = 1024  # tokens of upstreams that have left: theirs are no forgeries
+# scrypt's N, of blocks of 1 KiB: 32 KiB of memory and 0.1 ms of CPU, so that 1,000 upstreams take 0.1 s of a
+# worker's start. Another value is another cookie for everybody.
+_SLOW = 32
+
+
+def make_token(secret: bytes, pool: str, upstream: str) -> bytes:
+    """The token of an upstream, fit to be a cookie's value.
+
+    Without a secret anyone can make it who knows the upstream, and try names and addresses until one has the
+    token that a cookie shows: each try is to cost as much as we can afford for each upstream.
+    """
+    message = f"{len(pool)}:{pool}:{upstream}".encode()
+    if secret:
+        digest = hmac.digest(secret, message, "sha256")
+    else:
+        digest = hashlib.scrypt(message, salt=b"balancer_sticky", n=_SLOW, r=8, p=1, dklen=32)
+    return urlsafe_b64encode(digest)[:TOKEN_LENGTH]
+
+
+class Affinity:
+    """The pins of one pool. A head asked about is examined once, however often its connection repeats it."""
+
+    __slots__ = ("_accepting", "_cells", "_cookie", "_gone", "_marks", "_pool", "_secret", "_tokens",
+                 "_upstreams", "diversion")  # fmt: skip
+
+    def __init__(
+        self, pool: str, secret: bytes, cookie: PinCookie, cells: memoryview[int], diversion: Diversion
+    ) -> None:
+        """`cells` is the pool's row."""
+        self.diversion = diversion
+        self._pool = pool
+        self._secret = secret
+        self._cookie = cookie
+        self._cells = cells
+        self._tokens: dict[Upstream, bytes] = {}
+        self._marks: dict[Upstream, bytes] = {}  # what a response gets that pins to it
+        self._upstreams: dict[bytes, Upstream] = {}
+        self._accepting: frozenset[Upstream] = frozenset()
+        self._gone: dict[bytes, None] = {}  # in the order in which they left
+
+    # --- on change
+
+    def set_members(self, upstreams: Sequence[Upstream]) -> None:
+        """These are the pool's upstreams from now on; `rebuild` is to follow."""
+        before = self._tokens
+        self._tokens = {
+            one: before.get(one) or make_token(self._secret, self._pool, one.id) for one in upstreams
+        }
+        self._upstreams = {token: one for one, token in self._tokens.items()}
+        self._marks = {one: self._cookie.mark(token) for one, token in self._tokens.items()}
+        for token in before.values():
+            if token not in self._upstreams:
+                self._gone[token] = None
+        for token in self._upstreams:
+            self._gone.pop(token, None)
+        for token in list(islice(self._gone, max(0, len(self._gone) - _REMEMBERED_GONE))):
+            del self._gone[token]
+
+    def rebuild(self, candidates: Sequence[Upstream]) -> None:
+        """States have changed. `candidates` may be picked, in panic the ejected ones.
+
+        One on probation gets one request at a time, so it is none to send its sessions to.
+        """
+        keeping = [
+            one
+            for one in self._tokens
+            if one.host
+            and not one.on_probation
+            and accepts_pinned(one.admin_state, one.causes, one.first_check)
+        ]
+        self._accepting = frozenset([*candidates, *keeping])
+        self.diversion.rebuild(candidates)
+
+    # --- for each request
+
+    def pinned(self, head: RequestHead) -> Upstream | None:
+        """The upstream that a request is pinned to, whatever its state. None where it brings no pin of ours.
+
+        From here on the head is what the app shall get: without our part in its cookies.
+        """
+        if head.pin_reader is not self:
+            self._examine(head)
+        return self._upstreams.get(head.pin) if head.pin else None
+
+    def accepts(self, upstream: Upstream) -> bool:
+        """Whether an upstream takes the requests pinned to it."""
+        return upstream in self._accepting
+
+    def answered(self, head: RequestHead, response: ResponseHead, served: Upstream) -> None:
+        """`served` has answered a request that `pinned` was asked about: pin its client where that is due."""
+        token = head.pin
+        pinned = self._upstreams.get(token) if token else None
+        if pinned is served:
+            self._cells[_HIT] += 1
+            if self._cookie.follows_app:
+                self._give(response, served)
+            return
+        if pinned is not None:
+            result = _OVERFLOW if pinned in self._accepting else _REPINNED
+        elif not token:
+            result = _NEW
+        else:
+            result = _REPINNED if token in self._gone else _INVALID
+        due = result != _OVERFLOW or self._cookie.follows_app
+        given = due and self._give(response, served)
+        if given or result != _NEW:
+            self._cells[result] += 1
+
+    def _give(self, response: ResponseHead, served: Upstream) -> bool:
+        mark = self._marks.get(served)
+        return mark is not None and self._cookie.give(response, mark)  # None: it has left meanwhile
+
+    def _examine(self, head: RequestHead) -> None:
+        """Find the pin of a head not met before, and take our part out of what is forwarded."""
+        is_first = head.pin_reader is None
+        head.pin_reader = self
+        head.pin = b""
+        read = self._cookie.read
+        tokens: list[bytes] = []
+        changes: dict[bytes, bytes] = {}
+        for line in self._lines(head):
+            found, forwarded = read(line)
+            if found:
+                tokens += found
+                changes[line] = forwarded
+        if not tokens:
+            return
+        if not is_first:  # another pool has taken its part out of the same lines
+            changes = {line: read(line)[1] for line in filter(is_cookie_line, head.forwarded_lines())}
+        head.replace_lines(changes)
+        # A browser may have two of one name, as of two paths: one that is good is better than the first.
+        head.pin = next((token for token in tokens if token in self._upstreams), tokens[0])
+
+    def _lines(self, head: RequestHead) -> list[bytes]:
+        """The Cookie lines that may have something for us, as the client sent them."""
+        search = self._cookie.search
+        block = head.block
+        if not block:  # then it is new, and nobody has changed its lines
+            return [line for line in head.lines if search in line and is_cookie_line(line)]
+        lines = []
+        at = block.find(search)
+        while at >= 0:
+            end = block.find(b"\r\n", at)
+            start = block.rfind(b"\n", 0, at) + 1
+            line = block[start:end]
+            if is_cookie_line(line):
+                lines.append(line)
+            at = block.find(search, end)
+        return lines

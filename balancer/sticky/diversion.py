@@ -1,0 +1,80 @@
+"""What sticky sessions cost the balance: which pinned requests the policy would have sent elsewhere.
+
+To ask the policy itself would move its rotation on for a request that it does not get. So a twin is asked:
+the same class with the same options, told the same things, with a rotation of its own.
+"""
+
+from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
+
+from collections.abc import Callable, Sequence
+
+from balancer.errors import Outcome
+from balancer.policies.base import NO_KEY, Policy
+from balancer.telemetry.columns import POOL_STICKY_DIVERTED
+from balancer.upstreams.upstream import Upstream
+
+SAMPLE = 16  # one in so many is asked about, and counts as so many
+
+
+class Diversion:
+    """Counts into the pool's row. A twin that fails is not asked again until the next rebuild."""
+
+    __slots__ = ("_by_load_alone", "_cells", "_fails", "_report", "_seen", "_twin")
+
+    def __init__(self, twin: Policy, cells: memoryview[int], report: Callable[[Exception], None]) -> None:
+        self._twin = twin
+        self._by_load_alone = twin.compares_load and not twin.tracks_load
+        self._cells = cells
+        self._report = report
+        self._seen = 0
+        self._fails = True  # not built yet
+
+    def rebuild(self, candidates: Sequence[Upstream]) -> None:
+        """Hand the twin what the policy is handed."""
+        self._fails = False
+        try:
+            self._twin.rebuild(candidates)
+        except Exception as error:
+            self._failed(error)
+
+    def stayed(self, pinned: Upstream, key: int) -> None:
+        """A request goes to the upstream it is pinned to, which does not count it in flight yet."""
+        self._seen = seen = self._seen + 1
+        if seen < SAMPLE or self._fails or key == NO_KEY:
+            return
+        self._seen = 0
+        try:
+            picked = self._twin.pick(key, ())
+        except Exception as error:
+            self._failed(error)
+            return
+        if picked is None or picked is pinned:
+            return
+        # To a policy that goes by load alone those with equal load are the same: its choice was by turn.
+        if not self._by_load_alone or _load(picked) != _load(pinned):
+            self._cells[POOL_STICKY_DIVERTED] += SAMPLE
+
+    def started(self, upstream: Upstream) -> None:
+        """As the policy is told."""
+        if not self._fails:
+            try:
+                self._twin.started(upstream)
+            except Exception as error:
+                self._failed(error)
+
+    def finished(self, upstream: Upstream, latency: float, outcome: Outcome) -> None:
+        """As the policy is told."""
+        if not self._fails:
+            try:
+                self._twin.finished(upstream, latency, outcome)
+            except Exception as error:
+                self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        self._fails = True
+        error.add_note(f"policy {type(self._twin).__name__} failed while only asked what it would have done")
+        self._report(error)
+
+
+def _load(upstream: Upstream) -> float:
+    return (upstream.inflight + upstream.remote_inflight) / upstream.effective_weight

@@ -1,0 +1,230 @@
+"""Starts modules by forking a process that has already imported them: most of the time of a start is imports.
+
+What is started is a process like any other, with its own environment and output; a balancer's workers are
+fresh interpreters, as ever. The nursery ends when the process that opened it does.
+"""
+
+import asyncio
+import atexit
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from typing import NoReturn
+
+PRELOADED = ("balancer.runtime.launch", "balancer.console.status", "loadtests.app.serving")
+PATIENCE = 30.0  # seconds
+_MESSAGE = 1 << 17  # bytes; an environment is far below
+
+
+class Child:
+    """A process that was started. `exit_fd` becomes readable when it has ended."""
+
+    def __init__(self, pid: int, exit_fd: int) -> None:
+        self.pid = pid
+        self.exit_fd = exit_fd
+        self.returncode: int | None = None  # as far as it is known; negative: the signal that ended it
+
+    def reap(self) -> int:
+        """Its exit code. Blocks until it has ended."""
+        if self.returncode is None:
+            self.returncode = int(os.read(self.exit_fd, _MESSAGE))
+            os.close(self.exit_fd)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Unless it is known to have ended."""
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+
+class Process:
+    """A child with its output as streams, for asyncio; the names are those of asyncio's."""
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+        self.pid = child.pid
+        self.stdout = asyncio.StreamReader()
+        self.stderr = asyncio.StreamReader()
+        self._ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(child.exit_fd, self._reap)
+
+    def _reap(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._child.exit_fd)
+        self._child.reap()
+        self._ended.set()
+
+    @property
+    def returncode(self) -> int | None:
+        return self._child.returncode
+
+    async def wait(self) -> int:
+        await self._ended.wait()
+        return self._child.reap()
+
+    async def communicate(self) -> tuple[bytes, bytes]:
+        """What is left of both outputs, when it has ended."""
+        stdout, stderr, _ = await asyncio.gather(self.stdout.read(), self.stderr.read(), self.wait())
+        return stdout, stderr
+
+    def send_signal(self, number: int) -> None:
+        self._child.send_signal(number)
+
+    def kill(self) -> None:
+        self._child.send_signal(signal.SIGKILL)
+
+
+class Nursery:
+    """The process that forks, as seen by who wants something started."""
+
+    def __init__(self) -> None:
+        self._asking = threading.Lock()
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.fakes.forkserver", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+            )
+
+    def start(
+        self, module: str, *arguments: str, environ: Mapping[str, str], stdout: int, stderr: int
+    ) -> Child:
+        """`python -m module arguments...`; the two descriptors stay the caller's to close."""
+        ours, theirs = os.pipe()
+        message = json.dumps([module, arguments, dict(environ)]).encode()
+        try:
+            with self._asking:
+                socket.send_fds(self._control, [message], [stdout, stderr, theirs])
+                return Child(int(self._control.recv(_MESSAGE)), ours)
+        finally:
+            os.close(theirs)
+
+    def close(self) -> None:
+        """Nothing can be started any more; what was started goes on."""
+        self._control.close()
+        self._process.wait()
+
+
+@cache
+def nursery() -> Nursery:
+    """The one of this process."""
+    opened = Nursery()
+    atexit.register(opened.close)
+    return opened
+
+
+async def start(module: str, *arguments: str, environ: Mapping[str, str]) -> Process:
+    """Like `asyncio.create_subprocess_exec`, with both outputs as pipes."""
+    loop = asyncio.get_running_loop()
+    (our_stdout, stdout), (our_stderr, stderr) = os.pipe(), os.pipe()
+    try:
+        child = nursery().start(module, *arguments, environ=environ, stdout=stdout, stderr=stderr)
+    finally:
+        os.close(stdout)
+        os.close(stderr)
+    process = Process(child)
+    for stream, end in ((process.stdout, our_stdout), (process.stderr, our_stderr)):
+        await loop.connect_read_pipe(
+            partial(asyncio.StreamReaderProtocol, stream),
+            os.fdopen(end, "rb", 0),
+        )
+    return process
+
+
+def run(module: str, *arguments: str, environ: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Like `subprocess.run`: start it, and wait for its end."""
+    with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
+        output = {"stdout": stdout.fileno(), "stderr": stderr.fileno()}
+        child = nursery().start(module, *arguments, environ=environ, **output)
+        if not select.select([child.exit_fd], [], [], PATIENCE)[0]:
+            child.send_signal(signal.SIGKILL)
+            child.reap()
+            raise TimeoutError(f"{module} {arguments} has not ended")
+        code = child.reap()
+        stdout.seek(0)
+        stderr.seek(0)
+        return subprocess.CompletedProcess([module, *arguments], code, stdout.read(), stderr.read())
+
+
+def _serve(control: socket.socket) -> None:
+    """Fork what is asked for, and tell how it ended, until nobody can ask any more."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(control, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.data is not None:
+                    key.data()
+                    continue
+                message, descriptors, _, _ = socket.recv_fds(control, _MESSAGE, 3, socket.MSG_CMSG_CLOEXEC)
+                if not message:
+                    return
+                pid = os.fork()
+                if not pid:
+                    selector.close()
+                    control.close()
+                    _become(*json.loads(message), *descriptors)
+                *output, told = descriptors
+                for descriptor in output:
+                    os.close(descriptor)
+                pidfd = os.pidfd_open(pid)
+                selector.register(pidfd, selectors.EVENT_READ, _reaping(selector, pid, pidfd, told))
+                control.send(str(pid).encode())
+
+
+def _reaping(selector: selectors.BaseSelector, pid: int, pidfd: int, told: int) -> Callable[[], None]:
+    def reap() -> None:
+        selector.unregister(pidfd)
+        os.close(pidfd)
+        _, status = os.waitpid(pid, 0)
+        os.write(told, str(os.waitstatus_to_exitcode(status)).encode())
+        os.close(told)
+
+    return reap
+
+
+def _become(
+    module: str, arguments: list[str], environ: dict[str, str], stdout: int, stderr: int, told: int
+) -> NoReturn:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    for descriptor in (stdout, stderr, told):
+        os.close(descriptor)
+    os.environ.clear()
+    os.environ.update(environ)
+    # A fresh interpreter would look there first; this one has begun with its parent's.
+    sys.path[:0] = [place for place in environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+    sys.argv = [module, *arguments]
+    code = 1
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    # An INT typed at the terminal is for the tests; this ends when their end of the channel does.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in PRELOADED:
+        importlib.import_module(name)
+    gc.freeze()
+    _serve(socket.socket(fileno=int(sys.argv[1])))

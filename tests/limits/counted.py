@@ -1,0 +1,34 @@
+"""What is counted of one upstream, as looks at it."""
+
+from balancer.limits.window import Look
+from balancer.telemetry.columns import HISTOGRAM_CELLS
+
+BEAT = 0.05  # seconds between two looks
+
+
+class Counted:
+    """An upstream with so many requests, half of them of this worker."""
+
+    def __init__(self, awaiting: int = 200) -> None:
+        self.now = 100.0
+        self.answered = self.left = 0.0
+        self._awaiting = awaiting
+
+    def look(self) -> Look:
+        answers = int(self.answered + 1e-9)
+        return Look(
+            now=self.now,
+            mine=self._awaiting // 2,
+            given=answers // 2,
+            awaiting=self._awaiting,
+            answers=(answers, *[0] * (HISTOGRAM_CELLS - 1)),
+            answered_ns=answers * 1_000_000,
+            left=int(self.left + 1e-9),
+        )
+
+    def beat(self, rate: float, leave: float) -> Look:
+        """The next look, when so many a second have been answered and have left."""
+        self.now += BEAT
+        self.answered += rate * BEAT
+        self.left += leave * BEAT
+        return self.look()

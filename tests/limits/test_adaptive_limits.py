@@ -1,0 +1,216 @@
+"""When a pool's upstreams are looked at, and what of other workers counts."""
+
+from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
+
+from bisect import bisect_left
+
+import pytest
+
+from balancer.limits.adaptive_limits import AdaptiveLimits
+from balancer.limits.concurrency_limit import ConcurrencyBounds
+from balancer.telemetry.columns import (
+    BUCKET_BOUNDS_NS,
+    CELLS_PER_ROW,
+    UPSTREAM_FIRST_BYTE,
+    UPSTREAM_FIRST_BYTE_SUM,
+    UPSTREAM_INFLIGHT,
+    UPSTREAM_INFLIGHT_LIMIT,
+    UPSTREAM_LEFT,
+    UPSTREAM_STREAMING,
+)
+from balancer.upstreams.upstream import Upstream
+from tests.fakes.loop import FakeClock, FakeLoop
+
+
+def _cells() -> memoryview[int]:
+    return memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
+
+
+class Pool:
+    """Upstreams, another worker's row of them, and the limits that look at both."""
+
+    def __init__(self, count: int = 1) -> None:
+        self.clock = FakeClock()
+        self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
+        self.upstreams = [
+            Upstream(f"app{number}:8000", f"10.0.0.{number}", 8000, 1, _cells(), number)
+            for number in range(1, count + 1)
+        ]
+        self.upstream = self.upstreams[0]
+        self.others = _cells()
+        self.limits = AdaptiveLimits(
+            ConcurrencyBounds(1, 1000), loop=self.loop, clock=self.clock, rows=lambda row: [self.others]
+        )
+        self.limits.rebuild(self.upstreams, self.upstreams)
+
+    def has(self, inflight: int, upstream: Upstream | None = None) -> None:
+        """This worker has so many requests there."""
+        one = upstream or self.upstream
+        one.inflight = one.cells[UPSTREAM_INFLIGHT] = inflight
+
+    def answer(self, count: int, seconds: float, upstream: Upstream | None = None) -> None:
+        """This worker gets so many answers, each after so long."""
+        one = upstream or self.upstream
+        nanoseconds = round(seconds * 1e9)
+        one.cells[UPSTREAM_FIRST_BYTE + bisect_left(BUCKET_BOUNDS_NS, nanoseconds)] += count
+        one.cells[UPSTREAM_FIRST_BYTE_SUM] += count * nanoseconds
+
+    def is_as_usual(self) -> None:
+        """For ten seconds each upstream answers 200 requests a second after 20 ms."""
+        for one in self.upstreams:
+            self.has(4, one)
+        self.limits.sweep()
+        for _ in range(200):
+            for one in self.upstreams:
+                self.answer(10, 0.02, one)
+            self.passes(0.05)
+        assert [one.concurrency_limit for one in self.upstreams] == [0] * len(self.upstreams)
+
+    def passes(self, seconds: float) -> None:
+        """Time passes."""
+        self.clock.advance(seconds)
+        self.loop.settle()
+
+
+def test_counts_of_another_worker_that_do_not_fit_together_are_no_error() -> None:
+    """While the page of a worker that has ended is cleared, it may seem to have more streams than requests;
+    that the answers take longer than usual in this moment must not matter."""
+    pool = Pool()
+    pool.has(10)
+    pool.limits.sweep()
+    for _ in range(40):
+        pool.answer(10, 0.01)
+        pool.passes(0.05)
+    pool.others[UPSTREAM_STREAMING] = 500
+    for _ in range(40):
+        pool.answer(10, 0.2)
+        pool.passes(0.05)
+    assert pool.upstream.concurrency_limit == 0
+    pool.limits.close()
+
+
+def test_between_sweeps_only_busy_upstreams_are_looked_at() -> None:
+    pool = Pool()
+    pool.has(1)
+    pool.limits.sweep()
+    assert pool.loop.armed_timers == 0
+    pool.has(2)
+    pool.limits.sweep()
+    assert pool.loop.armed_timers == 1
+    pool.has(0)
+    for _ in range(5):  # it may be busy again soon
+        pool.limits.sweep()
+    pool.passes(0.1)
+    assert pool.loop.armed_timers == 0
+
+
+@pytest.mark.parametrize("overloaded", [0, 1])
+def test_what_a_full_upstream_does_not_take_limits_the_others_in_the_same_look(overloaded: int) -> None:
+    """One look later it would all have gone there."""
+    pool = Pool(2)
+    pool.is_as_usual()
+    one, other = pool.upstreams[overloaded], pool.upstreams[1 - overloaded]
+    told: list[tuple[int, int]] = []
+    pool.limits.changed = lambda: told.append((one.concurrency_limit, other.concurrency_limit))
+    pool.has(100, other)
+    while not one.concurrency_limit:
+        assert one.inflight < 1000
+        assert not other.concurrency_limit
+        pool.has(one.inflight + 20, one)
+        pool.answer(10, one.inflight / 600, one)
+        pool.answer(10, 0.02, other)
+        pool.passes(0.05)
+    assert other.concurrency_limit
+    assert told == [(one.concurrency_limit, other.concurrency_limit)]
+    pool.limits.close()
+
+
+@pytest.mark.parametrize(
+    ("inflight", "cap", "limited"),
+    [
+        pytest.param(100, 0, True, id="crowded"),
+        pytest.param(4, 0, False, id="not crowded"),
+        pytest.param(100, 500, False, id="the other worker's limit may be its part of the cap"),
+    ],
+)
+def test_what_is_limited_in_another_worker_is_limited_here_where_it_is_crowded(
+    inflight: int, cap: int, limited: bool
+) -> None:
+    pool = Pool()
+    pool.upstream.max_inflight = cap
+    pool.is_as_usual()
+    pool.others[UPSTREAM_INFLIGHT_LIMIT] = 8
+    pool.has(inflight)
+    pool.passes(0.05)
+    assert bool(pool.upstream.concurrency_limit) is limited
+    pool.limits.close()
+
+
+@pytest.mark.parametrize(("looks", "limited"), [(60, True), (1, False)], ids=["the app", "we"])
+def test_what_nobody_was_there_to_read_is_no_work_in_vain(looks: int, limited: bool) -> None:
+    """For three seconds many leave and nobody is answered: the app was busy, or else this worker was, and
+    looked only once."""
+    pool = Pool()
+    pool.is_as_usual()
+    pool.has(100)
+    for _ in range(looks):
+        pool.upstream.cells[UPSTREAM_LEFT] += 60 // looks
+        pool.passes(3.0 / looks)
+    pool.upstream.cells[UPSTREAM_LEFT] += 60 // looks  # the rest of what is read after that
+    pool.passes(0.05)
+    assert (pool.upstream.concurrency_limit > 0) is limited
+    pool.limits.close()
+
+
+@pytest.mark.parametrize("every", [0.5, 2.0])
+@pytest.mark.parametrize("stall", [0.1, 0.3, 0.4, 1.5])
+def test_latencies_that_are_the_workers_own_lateness_make_no_limit(stall: float, every: float) -> None:
+    """The app answers each of 200 requests a second after 20 ms. In each `every` seconds of service the loop
+    stands still once: what was answered meanwhile is read that much later, and all that came meanwhile is
+    sent at once. A stall below 350 ms is not taken for one, and still is no reason for a limit."""
+    pool = Pool()
+    pool.is_as_usual()
+    for _ in range(round(10 / every)):
+        for _ in range(round(every / 0.05)):
+            pool.answer(10, 0.02)
+            pool.has(4)
+            pool.passes(0.05)
+            pool.limits.sweep()
+        pool.passes(stall)  # timers come before what is readable
+        pool.answer(4, stall)
+        pool.has(round(200 * stall))
+        pool.passes(0.02)
+        pool.answer(round(200 * stall), 0.02)
+        pool.has(4)
+        assert pool.upstream.concurrency_limit == 0
+    pool.limits.close()
+
+
+@pytest.mark.parametrize(("looks", "moves"), [(60, True), (1, False)], ids=["the app", "we"])
+def test_a_limit_in_force_is_not_moved_by_the_workers_own_lateness(looks: int, moves: bool) -> None:
+    """For three seconds a tenth of the usual number is answered, and late: by the app, or by the loop."""
+    pool = Pool()
+    pool.is_as_usual()
+    inflight = 4
+    while not pool.upstream.concurrency_limit:
+        inflight += 20
+        pool.has(inflight)
+        pool.answer(10, inflight / 600)
+        pool.passes(0.05)
+    for _ in range(200):  # it is found, and followed
+        limit = pool.upstream.concurrency_limit
+        pool.has(limit)
+        pool.answer(10, limit / 200)
+        pool.passes(0.05)
+    limit = pool.upstream.concurrency_limit
+    assert limit
+    seen = set()
+    for _ in range(looks):
+        pool.answer(60 // looks, 3.0)
+        pool.passes(3.0 / looks)
+        seen.add(pool.upstream.concurrency_limit)
+    pool.answer(limit, 3.0)  # the rest of what is read after that
+    pool.passes(0.05)
+    seen.add(pool.upstream.concurrency_limit)
+    assert (seen != {limit}) is moves
+    pool.limits.close()

@@ -1,0 +1,110 @@
+"""When an upstream is taken to be busy with requests whose clients have left."""
+
+import pytest
+
+from balancer.limits.wasted_work import VainWork
+from balancer.limits.window import Stretch
+from tests.limits.counted import BEAT, Counted
+
+
+class Watched:
+    """An upstream that usually answers so many requests a second."""
+
+    def __init__(self, usual: float = 200.0) -> None:
+        self.counted = Counted()
+        self.vain = VainWork(self.counted.look())
+        self.usual = usual
+        self.took = 0.0
+
+    def goes(self, seconds: float, *, rate: float, leave: float) -> Stretch | None:
+        """So many a second are answered and leave, until that is in vain; it `took` so long."""
+        self.took = 0.0
+        while self.took < seconds - 1e-9:
+            self.took += BEAT
+            if (shown := self.vain.look(self.counted.beat(rate, leave), self.usual)) is not None:
+                return shown
+        return None
+
+
+@pytest.mark.parametrize(
+    ("rate", "leave", "in_vain"),
+    [
+        pytest.param(0, 100, True, id="nobody is answered"),
+        pytest.param(95, 100, True, id="less than half as many as usual"),
+        pytest.param(105, 300, False, id="more than half as many"),
+        pytest.param(200, 300, False, id="as many as usual"),
+        pytest.param(95, 85, False, id="fewer leave than are answered"),
+        pytest.param(0, 0, False, id="nobody leaves"),
+    ],
+)
+def test_work_is_in_vain_where_more_leave_than_are_answered_and_half_of_the_answers_are_missing(
+    rate: float, leave: float, in_vain: bool
+) -> None:
+    assert (Watched().goes(12.0, rate=rate, leave=leave) is not None) is in_vain
+
+
+def test_what_is_shown_is_what_went_on_for_half_a_second() -> None:
+    watched = Watched()
+    shown = watched.goes(1.0, rate=40, leave=100)
+    assert shown is not None
+    assert (shown.seconds, shown.rate, shown.left) == pytest.approx((watched.took, 40, 50), abs=5)
+    assert 0.5 <= round(watched.took, 3) < 0.6
+
+
+@pytest.mark.parametrize(
+    ("leave", "seconds", "in_vain"),
+    [pytest.param(1.0, 11.0, True, id="ten in ten seconds"), pytest.param(0.85, 30.0, False, id="fewer")],
+)
+def test_of_few_who_leave_nothing_is_said_and_ten_seconds_are_waited_for_more(
+    leave: float, seconds: float, in_vain: bool
+) -> None:
+    assert (Watched().goes(seconds, rate=0, leave=leave) is not None) is in_vain
+
+
+@pytest.mark.parametrize(
+    ("usual", "rate", "seconds"),
+    [
+        pytest.param(1, 1, 60.0, id="as many answers as usual"),
+        pytest.param(1, 0, 3.5, id="by chance none for three seconds"),
+        pytest.param(2, 1.2, 60.0, id="more than half as many"),
+    ],
+)
+def test_leaving_is_not_in_vain_at_long_polling_where_few_are_ever_answered(
+    usual: float, rate: float, seconds: float
+) -> None:
+    assert Watched(usual).goes(seconds, rate=rate, leave=20) is None
+
+
+def test_nothing_is_in_vain_where_nobody_knows_how_many_are_usually_answered() -> None:
+    """It has just been started, or answers so few that no stretch tells of them."""
+    assert Watched(usual=0).goes(12.0, rate=0, leave=20) is None
+
+
+@pytest.mark.parametrize(
+    ("usual", "rate", "at_least"),
+    [
+        pytest.param(10, 4.9, 1.0, id="ten answers a second"),
+        pytest.param(2, 0.8, 4.0, id="two answers a second"),
+    ],
+)
+def test_where_little_happens_it_is_looked_at_for_longer(usual: float, rate: float, at_least: float) -> None:
+    watched = Watched(usual)
+    assert watched.goes(12.0, rate=rate, leave=40) is not None
+    assert at_least < watched.took <= 10.0
+
+
+@pytest.mark.parametrize("leave", [5, 300], ids=["few left", "more left than were answered"])
+def test_good_times_do_not_hide_what_comes_after(leave: float) -> None:
+    watched = Watched()
+    assert watched.goes(5.2, rate=200, leave=leave) is None
+    assert watched.goes(1.5, rate=0, leave=300) is not None
+    assert watched.took <= 1.0
+
+
+def test_after_it_was_told_it_is_looked_at_anew() -> None:
+    watched = Watched()
+    assert watched.goes(1.0, rate=0, leave=100) is not None
+    assert watched.vain.left == 0
+    assert watched.goes(0.4, rate=0, leave=100) is None
+    assert watched.vain.left == 40
+    assert watched.goes(0.2, rate=0, leave=100) is not None

@@ -1,0 +1,97 @@
+"""An upstream as its adaptive limit sees it, written down look by look."""
+
+from bisect import bisect_left
+from collections.abc import Callable
+
+from balancer.limits.concurrency_limit import ConcurrencyBounds, ConcurrencyLimit
+from balancer.limits.window import Look
+from balancer.telemetry.columns import BUCKETS, HISTOGRAM_CELLS
+
+BEAT = 0.05  # seconds between two looks
+
+
+class Watched:
+    """An upstream that answers 200 requests a second after 20 ms each, and what its limit sees of it."""
+
+    def __init__(self, least: int = 1, most: int = 1000, like: ConcurrencyLimit | None = None) -> None:
+        self.limit = ConcurrencyLimit(ConcurrencyBounds(least, most), like)
+        self.now = 100.0
+        self.awaiting = 4
+        self.answers = [0] * HISTOGRAM_CELLS
+        self.answered_ns = 0
+        self.left = 0
+        self.owed = 0.0  # a part of an answer
+        self.share = 1  # this worker has one of so many requests
+
+    def goes(
+        self,
+        seconds: float,
+        *,
+        rate: float = 200.0,
+        takes: float = 0.02,
+        leave: float = 0.0,
+        pressed: bool = False,
+        waited_for: bool = True,
+    ) -> list[int]:
+        """So it goes on; gives the limit after each look."""
+        limits = []
+        for _ in range(round(seconds / BEAT)):
+            self.now += BEAT
+            self.owed += rate * BEAT
+            answers = int(self.owed + 1e-9)
+            self.owed -= answers
+            self.answers[bisect_left(BUCKETS, takes)] += answers
+            self.answered_ns += round(answers * takes * 1e9)
+            self.left += round(leave * BEAT)
+            look = Look(
+                now=self.now,
+                mine=self.awaiting // self.share,
+                given=sum(self.answers) // self.share,
+                awaiting=self.awaiting,
+                answers=tuple(self.answers),
+                answered_ns=self.answered_ns,
+                left=self.left,
+            )
+            limit = self.limit.look(look, waited_for)
+            limits.append(self.limit.press(look) if pressed else limit)
+        return limits
+
+    def overloaded(self) -> int:
+        """For ten seconds all is as usual, then three times as much comes, until there is a limit: which."""
+        self.goes(10.0)
+        while not self.limit.limit:
+            assert self.awaiting < 1000
+            self.awaiting += 20
+            self.goes(BEAT, takes=self.awaiting / 600)
+        return self.limit.limit
+
+    def full(
+        self, seconds: float, *, rate: Callable[[int], float] = lambda _: 200.0, leave: float = 0.0
+    ) -> list[int]:
+        """All places are taken all the time; `rate` is what it answers with so many."""
+        limits: list[int] = []
+        for _ in range(round(seconds / BEAT)):
+            self.awaiting = self.limit.limit * self.share
+            limits += self.goes(
+                BEAT, rate=rate(self.awaiting), takes=self.awaiting / rate(self.awaiting), leave=leave
+            )
+        return limits
+
+
+def in_trial(left: int = 0) -> Watched:
+    """What was there before the limit has just been answered: from now on it is judged. So many have left
+    before."""
+    watched = Watched()
+    watched.left = left
+    assert watched.overloaded() == 17
+    assert watched.full(0.15) == [17] * 3
+    return watched
+
+
+def held() -> Watched:
+    """The limit is at what it stays at."""
+    watched = Watched()
+    watched.overloaded()
+    watched.full(3.0)
+    assert watched.limit.limit == 7  # 200/s, 20 ms, with headroom
+    return watched

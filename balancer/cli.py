@@ -153,7 +153,7 @@ def status(
     An upstream that is not well has a line below the table that says why, and
     what to do about it. What is counted is counted since the start. inflight
     3/8: of 8 that it may have at once. weight 0.5/2: in a slow start to 2.
-    A pool that is saturated is asked for more than it can do: add replicas;
+    A pool that is overloaded is asked for more than it can do: add replicas;
     what clients get in the meantime is in docs/overload.md.
     """
     from balancer.console import status as shown

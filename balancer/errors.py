@@ -124,8 +124,8 @@ QUEUE_FULL = Failure(
     "Too busy: every upstream has as many requests at once as it may have, and the queue is full. "
     "Please try again.",
 )
-QUEUE_HOPELESS = Failure(
-    "queue_hopeless",
+QUEUE_WOULD_TIME_OUT = Failure(
+    "queue_would_time_out",
     503,
     _BALANCER,
     "connection_limit_reached",
@@ -267,7 +267,7 @@ FAILURES: tuple[Failure, ...] = (
     NO_UPSTREAM,
     UPSTREAMS_FULL,
     QUEUE_FULL,
-    QUEUE_HOPELESS,
+    QUEUE_WOULD_TIME_OUT,
     QUEUE_TIMEOUT,
     CONNECT_REFUSED,
     CONNECT_FAILED,
@@ -289,9 +289,9 @@ FAILURES: tuple[Failure, ...] = (
 )
 
 
-# The reasons of requests that were refused for want of a place: these may come again when places are free.
-WANT_OF_A_PLACE = frozenset(
-    failure.reason for failure in (UPSTREAMS_FULL, QUEUE_FULL, QUEUE_HOPELESS, QUEUE_TIMEOUT)
+# The reasons of requests that were refused for want of a slot: these may come again when slots are free.
+WANT_OF_A_SLOT = frozenset(
+    failure.reason for failure in (UPSTREAMS_FULL, QUEUE_FULL, QUEUE_WOULD_TIME_OUT, QUEUE_TIMEOUT)
 )
 
 

@@ -11,7 +11,7 @@ from balancer.spec.part import Decoder, Part
 from balancer.spec.worker import Level, WorkerSpec
 from balancer.telemetry.access_log import PlainRecord
 from balancer.upstreams.state import AdminState, Cause, FirstCheck
-from balancer.upstreams.traffic_history import Spared, Symptom
+from balancer.upstreams.traffic_history import SkipReason, Symptom
 
 
 class Message(Part, frozen=True, tag_field="type"):
@@ -189,17 +189,17 @@ class About(Message, frozen=True, kw_only=True):
 
 
 class Suspected(About, frozen=True, kw_only=True):
-    """`count` attempts in a row showed `symptom`. `spared`: why it stays all the same, as far as one worker
-    can tell."""
+    """`count` attempts in a row showed `symptom`. `skip_reason`: why it stays all the same, as far as one
+    worker can tell."""
 
     symptom: Symptom
     count: int
     on_probation: bool
-    spared: Spared | None
+    skip_reason: SkipReason | None
 
 
 class Eject(Suspected, frozen=True, kw_only=True, tag="eject"):
-    """An outlier was found, and ejected here unless it is `spared`."""
+    """An outlier was found, and ejected here unless it is `skip_reason`."""
 
 
 class Doubt(Suspected, frozen=True, kw_only=True, tag="doubt"):

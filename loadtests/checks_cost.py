@@ -72,7 +72,7 @@ class Upstream:
     address: str = "127.0.0.1"
 
 
-class NoDoors:
+class NoSink:
     """State is not what is measured."""
 
     def failing(self, upstream: Upstream, why: str) -> None: ...
@@ -130,7 +130,7 @@ async def measure(ports: Sequence[int], interval: float, seconds: float) -> tupl
     )  # fmt: skip
     upstreams = [Upstream(f"127.0.0.1:{port}", port) for port in ports]
     checks = ActiveChecks[Upstream](
-        clock=SystemClock(), random=random.Random(), outcome=NoDoors(), open_probe=Probes(), loop=loop
+        clock=SystemClock(), random=random.Random(), sink=NoSink(), open_probe=Probes(), loop=loop
     )
 
     def usage() -> Usage:

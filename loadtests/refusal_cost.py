@@ -63,7 +63,7 @@ class Cost:
                 TIMEOUTS__FIRST_BYTE="1h",
             ),
         )
-        for _ in range(2):  # one has the place, the other waits for it
+        for _ in range(2):  # one has the slot, the other waits for it
             held = self._connect(third)
             held.sendall(b"GET / HTTP/1.1\r\nHost: app.example.com\r\n\r\n")
             time.sleep(0.3)

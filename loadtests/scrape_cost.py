@@ -65,7 +65,7 @@ class Checks:
 class Outliers:
     """There are none."""
 
-    def sentence(self, upstream: UpstreamState) -> tuple[float, int] | None:
+    def ejection_term(self, upstream: UpstreamState) -> tuple[float, int] | None:
         return None
 
 
@@ -95,7 +95,7 @@ def build(segment: Segment, count: int) -> Instance:
     return Instance(
         fleet=fleet,
         ledger=ledger,
-        crew=Workers(),
+        workers=Workers(),
         checks=Checks(),
         outliers=Outliers(),
         events=events,

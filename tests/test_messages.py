@@ -31,7 +31,7 @@ from balancer.messages import (
     from_workers,
 )
 from balancer.spec.part import ShapeError, encode
-from balancer.upstreams.traffic_history import Spared, Symptom
+from balancer.upstreams.traffic_history import SkipReason, Symptom
 from tests.fakes.messages import failure_record, plain_record, start_message, upstream_message
 
 ABOUT: dict[str, Any] = {"pool": "default", "id": "app1:8000", "row": 4, "host": "10.0.0.1"}
@@ -62,9 +62,9 @@ UP: list[FromWorker] = [
     Access(records=(plain_record("/ä"), plain_record("/b"))),
     Failures(records=(failure_record(1.5), failure_record(2.0, "/x?y"))),
     Released(rows=(4, 5)),
-    Eject(**ABOUT, **SEEN, spared=None),
-    Eject(**ABOUT, **SEEN, spared=Spared.POOL_WIDE),
-    Doubt(**ABOUT, **SEEN, spared=None),
+    Eject(**ABOUT, **SEEN, skip_reason=None),
+    Eject(**ABOUT, **SEEN, skip_reason=SkipReason.POOL_WIDE),
+    Doubt(**ABOUT, **SEEN, skip_reason=None),
     Recovered(**ABOUT),
     CameBack(pool="default", upstream=None, text="it came back"),
     Elsewhere(row=4, host="10.0.0.1", other="10.0.0.2", why="refused"),

@@ -92,7 +92,7 @@ class PoolView:
     problems: dict[str, str]  # discovery source -> why it does not resolve
     overload: OverloadView | None  # while more comes than can be done
     queue_length: int  # requests that wait because all upstreams are full; counted by workers
-    queue_rejected: dict[str, int]  # reason -> requests that got no place; counted by workers
+    queue_rejected: dict[str, int]  # reason -> requests that got no slot; counted by workers
     queue_abandoned: int  # requests whose client left while they waited; counted by workers
     upstreams: list[UpstreamView]
 

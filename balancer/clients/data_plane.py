@@ -58,7 +58,7 @@ class DataPlane:
         # It is one by its methods, which is all that an event loop asks for.
         return ClientConnection(self._clients_context)  # type: ignore[return-value]
 
-    def take_news(self, news: PoolUpdate) -> None:
+    def take_update(self, news: PoolUpdate) -> None:
         """What the supervisor says of a pool's upstreams (`Membership.apply`), and what follows for requests
         that run."""
         self.membership.apply(news)

@@ -41,7 +41,7 @@ class Rescue:
         if self._armed is not None:
             self._armed.cancel()
             self._armed = None
-        upstreams = self._membership.hopeless()
+        upstreams = self._membership.unresponsive()
         if not upstreams:
             return
         now = self._clock.monotonic_ns()

@@ -138,7 +138,7 @@ class OutlierSettings(Group):
 
 
 class AdaptiveSettings(Group):
-    """A limit per upstream that finds itself: in force only where requests stand in line at an upstream."""
+    """A limit per upstream that finds itself: in force only where an upstream has a backlog."""
 
     enabled: bool = Field(
         default=True,

@@ -18,7 +18,7 @@ _COLOURS = {
     "probation": "yellow",
     "readmitted": "green",
     "checked": "green",
-    "spared": "yellow",
+    "ejection_skipped": "yellow",
     "silent": "bold red",
     "draining": "yellow",
     "active": "green",

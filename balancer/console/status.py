@@ -120,7 +120,7 @@ def _pool(pool: Answer, width: int, most: int | None) -> Iterator[RenderableType
         since, left = overload["since"][11:19], round(overload["left_per_second"])
         leaving = f", {left:,}/s left by their clients" if left else ""
         yield Text(
-            f"saturated since {since} UTC: {served:,.0f}/s served, {lost:,.0f}/s refused{leaving}",
+            f"overloaded since {since} UTC: {served:,.0f}/s served, {lost:,.0f}/s refused{leaving}",
             style="bold red",
         )
     for source, why in pool["problems"].items():

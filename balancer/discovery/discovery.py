@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from typing import Generic, Protocol
 
 from balancer.clock import Clock
-from balancer.discovery.dns import DnsSource, MembersDoor
+from balancer.discovery.dns import DnsSource, MembersSink
 from balancer.discovery.lookup import Resolver
-from balancer.discovery.names import AddressDoor, NamedT, NamedT_contra, NameSource
+from balancer.discovery.names import AddressSink, NamedT, NamedT_contra, NameSource
 from balancer.discovery.source import TIMEOUT, Source
 from balancer.spec.instance import NameSpec
 
 
-class Doors(AddressDoor[NamedT_contra], MembersDoor, Protocol[NamedT_contra]):
+class MembershipSink(AddressSink[NamedT_contra], MembersSink, Protocol[NamedT_contra]):
     """Where discovery tells what it found; an error of theirs ends it."""
 
 
@@ -22,13 +22,13 @@ class Discovery(Generic[NamedT]):
 
     def __init__(
         self,
-        doors: Doors[NamedT],
+        sink: MembershipSink[NamedT],
         resolver: Resolver,
         log: logging.Logger,
         clock: Clock,
         timeout: float = TIMEOUT,
     ) -> None:
-        self._doors = doors
+        self._sink = sink
         self._resolver = resolver
         self._log = log
         self._clock = clock
@@ -43,14 +43,14 @@ class Discovery(Generic[NamedT]):
             by_name.setdefault(upstream.host, []).append(upstream)
         for name, group in by_name.items():
             source = NameSource(
-                name, group, self._doors, self._resolver, self._log, self._clock, self._timeout
+                name, group, self._sink, self._resolver, self._log, self._clock, self._timeout
             )
             self._sources.append(source)
             self._names |= dict.fromkeys(group, source)
 
     def watch_dns(self, pool: str, spec: NameSpec) -> None:
         """Keep the members of this entry of a pool current."""
-        self._sources.append(DnsSource(pool, spec, self._doors, self._resolver, self._log, self._timeout))
+        self._sources.append(DnsSource(pool, spec, self._sink, self._resolver, self._log, self._timeout))
 
     def unanswered(self, upstream: NamedT, why: str, other: str = "") -> None:
         """Nothing answers at its address. Where its name has others it is moved to one of these: to `other`,

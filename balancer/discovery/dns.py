@@ -12,7 +12,7 @@ from balancer.discovery.source import TIMEOUT, Source
 from balancer.spec.instance import NameSpec
 
 
-class MembersDoor(Protocol):
+class MembersSink(Protocol):
     """Where the upstreams that were found are told."""
 
     def set_members(self, pool: str, source: str, members: Sequence[Member], /) -> None:
@@ -25,7 +25,7 @@ class MembersDoor(Protocol):
 class DnsSource(Source):
     """One `dns://` entry of a pool: tells the members after every lookup that gave any, changed or not.
 
-    Told each time, a door that left one out, because another source had it, takes it in when it may. A name
+    Told each time, a sink that left one out, because another source had it, takes it in when it may. A name
     without addresses changes nothing: the nameserver's trouble is likelier than the end of all replicas.
     """
 
@@ -33,7 +33,7 @@ class DnsSource(Source):
         self,
         pool: str,
         spec: NameSpec,
-        door: MembersDoor,
+        sink: MembersSink,
         resolver: Resolver,
         log: logging.Logger,
         timeout: float = TIMEOUT,
@@ -42,7 +42,7 @@ class DnsSource(Source):
         self.label = spec.id
         self._pool = pool
         self._spec = spec
-        self._door = door
+        self._sink = sink
         self._members: tuple[Member, ...] = ()
         self._addresses: frozenset[str] = frozenset()
 
@@ -52,11 +52,11 @@ class DnsSource(Source):
             self._addresses = frozenset(addresses)
             in_order = sorted(self._addresses, key=lambda address: int(ip_address(address)))
             self._members = tuple(self._member(address) for address in in_order)
-        self._door.set_members(self._pool, self._spec.id, self._members)
+        self._sink.set_members(self._pool, self._spec.id, self._members)
 
     def problem(self, why: str) -> None:
         """Told where people look for the members."""
-        self._door.set_problem(self._pool, self._spec.id, why)
+        self._sink.set_problem(self._pool, self._spec.id, why)
 
     def what_is_kept(self) -> str:
         """How many members there are, if any."""

@@ -27,7 +27,7 @@ NamedT = TypeVar("NamedT", bound=Named)
 NamedT_contra = TypeVar("NamedT_contra", bound=Named, contravariant=True)
 
 
-class AddressDoor(Protocol[NamedT_contra]):
+class AddressSink(Protocol[NamedT_contra]):
     """Where addresses are told."""
 
     def may_use(self, upstream: NamedT_contra, address: str, /) -> bool:
@@ -52,7 +52,7 @@ class NameSource(Source, Generic[NamedT]):
         self,
         name: str,
         upstreams: Sequence[NamedT],
-        door: AddressDoor[NamedT],
+        sink: AddressSink[NamedT],
         resolver: Resolver,
         log: logging.Logger,
         clock: Clock,
@@ -61,7 +61,7 @@ class NameSource(Source, Generic[NamedT]):
         super().__init__(name, REFRESH, resolver, log, timeout)
         self.label = f"the name {name}"
         self._upstreams = upstreams
-        self._door = door
+        self._sink = sink
         self._clock = clock
         self._listed: list[str] = []  # by their numbers
         # When which address did not answer, by upstream: they differ in their ports.
@@ -76,7 +76,7 @@ class NameSource(Source, Generic[NamedT]):
                 del failed[address]
             if upstream.address not in addresses:
                 first = next((one for one in addresses if self._may_answer(upstream, one)), addresses[0])
-                self._door.set_address(upstream, first)
+                self._sink.set_address(upstream, first)
             self._tell_others(upstream)
 
     def unanswered(self, upstream: NamedT, why: str, other: str = "") -> None:
@@ -88,7 +88,7 @@ class NameSource(Source, Generic[NamedT]):
         candidates = [other] if other else self._others(upstream)
         for address in candidates:
             if address in self._listed and self._may_answer(upstream, address):
-                self._door.set_address(upstream, address, f"which does not answer: {why}")
+                self._sink.set_address(upstream, address, f"which does not answer: {why}")
                 self._tell_others(upstream)
                 return
 
@@ -101,7 +101,7 @@ class NameSource(Source, Generic[NamedT]):
         return f"keeping {known}" if known else "it gets no requests until it resolves"
 
     def _may_answer(self, upstream: NamedT, address: str) -> bool:
-        if not self._door.may_use(upstream, address):
+        if not self._sink.may_use(upstream, address):
             return False
         failed_ns = self._failed_ns[upstream].get(address)
         return failed_ns is None or self._clock.monotonic_ns() - failed_ns >= AGAIN * 1e9
@@ -111,7 +111,7 @@ class NameSource(Source, Generic[NamedT]):
         listed = self._listed
         at = listed.index(upstream.address) if upstream.address in listed else -1
         others = [*listed[at + 1 :], *listed[: max(0, at)]]
-        return [one for one in others if self._door.may_use(upstream, one)]
+        return [one for one in others if self._sink.may_use(upstream, one)]
 
     def _tell_others(self, upstream: NamedT) -> None:
-        self._door.set_other_addresses(upstream, tuple(self._others(upstream)[:MOST_OTHERS]))
+        self._sink.set_other_addresses(upstream, tuple(self._others(upstream)[:MOST_OTHERS]))

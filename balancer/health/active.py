@@ -17,7 +17,7 @@ from typing import Generic
 
 from balancer.clock import Clock
 from balancer.health.beat import BEAT, Beat
-from balancer.health.check_sink import Doors, UpstreamT
+from balancer.health.check_sink import CheckSink, UpstreamT
 from balancer.health.conclusions import Conclusions
 from balancer.health.durations import Durations
 from balancer.health.probe import OpenProbe
@@ -54,19 +54,19 @@ class ActiveChecks(Generic[UpstreamT]):
         *,
         clock: Clock,
         random: Random,
-        outcome: Doors[UpstreamT],
+        sink: CheckSink[UpstreamT],
         open_probe: OpenProbe,
         loop: asyncio.AbstractEventLoop,
         at_once: int = AT_ONCE,
     ) -> None:
         self._clock = clock
         self._random = random
-        self._doors = outcome
+        self._sink = sink
         self._open_probe = open_probe
         self._loop = loop
         self._room = at_once
         self._beat = Beat(clock, loop, self._look)
-        self._conclusions = Conclusions(clock, self._beat, outcome)
+        self._conclusions = Conclusions(clock, self._beat, sink)
         self._watches: dict[tuple[str, str], Watch[UpstreamT]] = {}
         self._waiting: deque[Watch[UpstreamT]] = deque()
         self._first: set[Watch[UpstreamT]] = set()  # there at start, with an address, and not checked yet
@@ -218,8 +218,8 @@ class ActiveChecks(Generic[UpstreamT]):
             self._conclusions.time_out(watch)
 
     def _read_live(self, watch: Watch[UpstreamT], now: int) -> None:
-        watch.served = self._doors.served(watch.upstream)
-        watch.reading = Reading(now, self._doors.answers(watch.upstream))
+        watch.served = self._sink.served(watch.upstream)
+        watch.reading = Reading(now, self._sink.answers(watch.upstream))
 
     def _ends_ns(self, watch: Watch[UpstreamT]) -> int:
         """When it has had its time: as long as we were late nobody looked, and to look takes a turn."""
@@ -235,7 +235,8 @@ class ActiveChecks(Generic[UpstreamT]):
 
     def _stands_in(self, watch: Watch[UpstreamT]) -> bool:
         """Whether the check before stands in for the one that is due: it waits behind live requests and keeps
-        its place in their line, as a new one would begin at the end of it. It can time out once more."""
+        its position in their backlog, as a new one would begin at the end of it. It can time out once
+        more."""
         if not watch.overstays or not watch.may_be_taken_back() or watch.verdict.failing or self._room <= 0:
             return False
         self._room -= 1
@@ -266,7 +267,7 @@ class ActiveChecks(Generic[UpstreamT]):
             self._close_probe(watch)
         try:
             self._conclusions.draw(watch, task, overstayed)
-        finally:  # a door that raises must not end the checks
+        finally:  # a sink that raises must not end the checks
             if watch.next_ns == 0 and not watch.removed:
                 self._due([watch])  # it has moved
             else:

@@ -1,4 +1,4 @@
-"""Whom active checks look at, and the doors that their results go through (L5)."""
+"""Whom active checks look at, and where their results go (L5)."""
 
 from typing import Protocol, TypeVar
 
@@ -27,7 +27,7 @@ UpstreamT = TypeVar("UpstreamT", bound=Checked)
 UpstreamT_contra = TypeVar("UpstreamT_contra", bound=Checked, contravariant=True)
 
 
-class Doors(Protocol[UpstreamT_contra]):
+class CheckSink(Protocol[UpstreamT_contra]):
     """Through which results change the state of upstreams. They may add and remove upstreams to check."""
 
     def failing(self, upstream: UpstreamT_contra, why: str) -> None:

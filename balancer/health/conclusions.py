@@ -1,4 +1,4 @@
-"""What a check that has ended says about its upstream, and through which doors that goes (L5)."""
+"""What a check that has ended says about its upstream, and what is done about it (L5)."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ from typing import Generic
 
 from balancer.clock import Clock
 from balancer.health.beat import Beat
-from balancer.health.check_sink import Doors, UpstreamT
+from balancer.health.check_sink import CheckSink, UpstreamT
 from balancer.health.durations import Durations
 from balancer.health.hints import Asked, hint
 from balancer.health.result import NO_ANSWER, TIME_PLAYED_A_PART, CheckResult, Reply, Result
@@ -25,10 +25,10 @@ log = logging.getLogger(__name__)
 class Conclusions(Generic[UpstreamT]):
     """Draws the conclusions from checks that have ended."""
 
-    def __init__(self, clock: Clock, beat: Beat, doors: Doors[UpstreamT]) -> None:
+    def __init__(self, clock: Clock, beat: Beat, sink: CheckSink[UpstreamT]) -> None:
         self._clock = clock
         self._beat = beat
-        self._doors = doors
+        self._sink = sink
         self.durations: dict[str, Durations] = {}  # by pool
         self._well_ns: dict[str, int] = {}  # by pool: when the last check began that showed one at work
 
@@ -63,21 +63,21 @@ class Conclusions(Generic[UpstreamT]):
         watch.last = last = self._told(watch, fair)
         if fair.result is Result.PASSED or fair.result is Result.SLOW:
             self._well_ns[watch.upstream.pool] = watch.started_ns
-        self._go_through_doors(watch, last)
+        self._report(watch, last)
         # Even if it has just been moved to another address of its name: who waits for the one before is to be
         # sent elsewhere, and nobody gets to the new one before the check there, which ends this.
         if not watch.removed:
-            self._doors.silent(watch.upstream, self._silent_since(watch, fair.result))
+            self._sink.silent(watch.upstream, self._silent_since(watch, fair.result))
         asks, watch.asks = watch.asks, None
         if asks is not None:
             asks(last)
 
     def _answered_late(self, watch: Watch[UpstreamT], reply: Reply) -> None:
         """It passed after all. Where there were requests that it may have waited behind, its timeout is taken
-        back: a line that long is no death. Else TIMEOUT means what it says."""
+        back: a backlog that long is no death. Else TIMEOUT means what it says."""
         if reply.result not in SAYS_NOTHING:
             watch.silence.end()
-            self._doors.silent(watch.upstream, 0)
+            self._sink.silent(watch.upstream, 0)
         if reply.result is Result.PASSED and watch.may_be_taken_back():
             watch.last = self._told(watch, self._taken_back(watch, reply))
 
@@ -118,13 +118,13 @@ class Conclusions(Generic[UpstreamT]):
         Where they have since the last timeout that counted, that one was none either: a replica that needs
         seconds for each request answers none during many a check.
         """
-        served = self._doors.served(watch.upstream)
+        served = self._sink.served(watch.upstream)
         if watch.served is not None and served > watch.served:
             return True
         if watch.served_at_timeout is not None and served > watch.served_at_timeout:
             watch.verdict.restart()
         watch.served_at_timeout = served
-        watch.was_busy = self._doors.is_busy(watch.upstream)
+        watch.was_busy = self._sink.is_busy(watch.upstream)
         return False
 
     def _silent_since(self, watch: Watch[UpstreamT], result: Result) -> int:
@@ -132,7 +132,7 @@ class Conclusions(Generic[UpstreamT]):
         known to be well since then, as when all wait for the same database."""
         silence = watch.silence
         if result in SAYS_NOTHING:
-            answers = self._doors.answers(watch.upstream)
+            answers = self._sink.answers(watch.upstream)
             silence.goes_on(watch.reading or Reading(self._clock.monotonic_ns(), answers), answers)
         elif result.counts or result is Result.SLOW:
             silence.end()
@@ -155,7 +155,7 @@ class Conclusions(Generic[UpstreamT]):
             hint=hint(reply, Asked(watch.settings, watch.upstream.id, watch.passed_at == watch.where)),
         )
 
-    def _go_through_doors(self, watch: Watch[UpstreamT], last: CheckResult) -> None:
+    def _report(self, watch: Watch[UpstreamT], last: CheckResult) -> None:
         verdict = watch.verdict
         had_passed = verdict.has_passed
         # One that times out may have stood behind live requests.
@@ -166,18 +166,18 @@ class Conclusions(Generic[UpstreamT]):
         changes_drain = last.passed and watch.draining is not on
         if changes_drain:
             watch.draining = on
-        # The watch is as it should be before any door is opened: a door may remove the upstream.
+        # The watch is as it should be before anything is reported: the sink may remove the upstream.
         if changes_drain:
-            self._doors.draining(watch.upstream, on, last.detail)
+            self._sink.draining(watch.upstream, on, last.detail)
         if not had_passed and verdict.has_passed and not watch.removed:
-            self._doors.passed_first(watch.upstream, last.detail)
+            self._sink.passed_first(watch.upstream, last.detail)
         if flip is Flip.FAILING:
             checks = "its first check has" if not had_passed and needed == 1 else _checks(needed)
-            self._doors.failing(watch.upstream, f"{checks} failed; {last.hint}")
+            self._sink.failing(watch.upstream, f"{checks} failed; {last.hint}")
         elif flip is Flip.PASSING:
-            self._doors.passing(watch.upstream, f"{_checks(needed)} passed; {last.detail}")
+            self._sink.passing(watch.upstream, f"{_checks(needed)} passed; {last.detail}")
         if verdict.failing and last.result in NO_ANSWER and not watch.removed:
-            self._doors.unanswered(watch.upstream, last.detail)
+            self._sink.unanswered(watch.upstream, last.detail)
 
 
 def _checks(times: int) -> str:

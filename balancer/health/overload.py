@@ -5,19 +5,19 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 LOOK = 0.5  # seconds between two looks
-# So many looks in a row with requests refused, or with a line that stands, are an overload; so many in a row
+# So many looks in a row with requests refused, or with a standing queue, are an overload; so many in a row
 # without either are its end. A burst is over before the first, a pause in the overload before the second.
 ENTERS = 3
 LEAVES = 10
-# A line stands where there is work in it for so many seconds, by how fast the upstreams answer (Little's
-# law); a shorter one is a pool well used. How long those have waited who get a place would not tell: with the
+# A queue stands where there is work in it for so many seconds, by how fast the upstreams answer (Little's
+# law); a shorter one is a pool well used. How long those have waited who get a slot would not tell: with the
 # newest first they have hardly waited at all.
 STANDING = 0.25
 _SHOWN = 5  # looks that the present rates are taken from
 
 
 class Load(NamedTuple):
-    """What has come to a pool's line: requests refused so far, and waiting now."""
+    """What has come to a pool's queue: requests refused so far, and waiting now."""
 
     refused: int
     waiting: int

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from balancer.clock import Clock
 from balancer.limits.concurrency_limit import ConcurrencyBounds, ConcurrencyLimit
-from balancer.limits.window import Look
+from balancer.limits.window import Sample
 from balancer.telemetry.columns import (
     HISTOGRAM_CELLS,
     UPSTREAM_FIRST_BYTE,
@@ -19,19 +19,19 @@ from balancer.telemetry.columns import (
 )
 from balancer.upstreams.upstream import Upstream
 
-# Between two looks at a pool in which something goes on, for up to so many rows; with more it is longer in
-# proportion, so that the looks never cost more than about one part in a hundred of the worker's time. Of
+# Between two samples at a pool in which something goes on, for up to so many rows; with more it is longer in
+# proportion, so that the samples never cost more than about one part in a hundred of the worker's time. Of
 # larger pools only this worker's own rows are read.
 _PERIOD = 0.05
 _ROWS = 256
 _SHARED = 64  # upstreams
 _BUSY = 2  # requests in flight at one upstream
 _STAYS_BUSY = 4  # sweeps
-# After a longer gap between two looks this worker was late: what it finds then, and in the next look, when
-# all of that has been read, is its own doing.
+# After a longer gap between two samples this worker was late: what it finds then, and in the next sample,
+# when all of that has been read, is its own doing.
 _GAP_NS = 350_000_000
 # What is looked at lies side by side in a row.
-_LOOKED_AT = slice(UPSTREAM_FIRST_BYTE, UPSTREAM_LEFT + 1)
+_SAMPLED = slice(UPSTREAM_FIRST_BYTE, UPSTREAM_LEFT + 1)
 _SUM, _INFLIGHT, _STREAMING, _LEFT = (
     column - UPSTREAM_FIRST_BYTE
     for column in (UPSTREAM_FIRST_BYTE_SUM, UPSTREAM_INFLIGHT, UPSTREAM_STREAMING, UPSTREAM_LEFT)
@@ -52,10 +52,10 @@ class AdaptiveLimits:
         "_clock",
         "_late",
         "_limits",
-        "_looked_ns",
         "_loop",
         "_rows",
         "_rows_of",
+        "_sampled_ns",
         "changed",
         "is_awaited",
     )
@@ -75,11 +75,11 @@ class AdaptiveLimits:
         self._loop = loop
         self._clock = clock
         self._rows_of = rows
-        self._rows = 0  # that are read in one look
+        self._rows = 0  # that are read in one sample
         self._limits: dict[Upstream, tuple[str, ConcurrencyLimit, list[memoryview[int]]]] = {}
         self._armed: asyncio.TimerHandle | None = None
-        self._looked_ns = clock.monotonic_ns()
-        self._late = False  # at the last look
+        self._sampled_ns = clock.monotonic_ns()
+        self._late = False  # at the last sample
         self._busy = 0  # sweeps for which it counts as busy
 
     def rebuild(self, upstreams: Sequence[Upstream], candidates: Sequence[Upstream]) -> None:
@@ -106,7 +106,7 @@ class AdaptiveLimits:
             self._busy = _STAYS_BUSY
         elif self._busy:
             self._busy -= 1
-        self._look()
+        self._sample()
         if self._busy and self._armed is None:
             self._arm()
 
@@ -122,37 +122,37 @@ class AdaptiveLimits:
 
     def _beat(self) -> None:
         self._armed = None
-        self._look()
+        self._sample()
         if self._busy:
             self._arm()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         now_ns = self._clock.monotonic_ns()
         now = now_ns / 1e9
-        was_late, self._late = self._late, now_ns - self._looked_ns > _GAP_NS
-        self._looked_ns = now_ns
+        was_late, self._late = self._late, now_ns - self._sampled_ns > _GAP_NS
+        self._sampled_ns = now_ns
         if was_late or self._late:
             for one, (_, limit, others) in self._limits.items():
-                limit.begin_anew(_look(now, one, others))
+                limit.begin_anew(_take_sample(now, one, others))
             return
         waited_for = self.is_awaited() or self._is_crowded()
         changed = False
-        looks = []
+        samples = []
         for one, (_, limit, others) in self._limits.items():
-            look = _look(now, one, others)
-            changed |= _takes_up(one, limit.look(look, waited_for or one.turned_away))
+            sample = _take_sample(now, one, others)
+            changed |= _takes_up(one, limit.observe(sample, waited_for or one.turned_away))
             one.turned_away = False
-            looks.append(look)
+            samples.append(sample)
         # What an upstream does not take any more, here or from another worker, would come to the others.
         full = any(0 < one.concurrency_limit <= one.inflight - one.streaming for one in self._limits)
-        for look, (one, (_, limit, others)) in zip(looks, self._limits.items(), strict=True):
+        for sample, (one, (_, limit, others)) in zip(samples, self._limits.items(), strict=True):
             if full or (not one.max_inflight and any(cells[UPSTREAM_INFLIGHT_LIMIT] for cells in others)):
-                changed |= _takes_up(one, limit.press(look))
+                changed |= _takes_up(one, limit.press(sample))
         if changed:
             self.changed()
 
     def _is_crowded(self) -> bool:
-        """Whether one of several has all the places: then no policy is asked, and nobody is turned away."""
+        """Whether one of several has all the slots: then no policy is asked, and nobody is turned away."""
         return len(self._limits) > 1 and sum(not one.is_full() for one in self._limits) == 1
 
 
@@ -163,15 +163,15 @@ def _takes_up(upstream: Upstream, limit: int) -> bool:
     return limit != before
 
 
-def _look(now: float, upstream: Upstream, others: Sequence[memoryview[int]]) -> Look:
-    counts = upstream.cells[_LOOKED_AT].tolist()
+def _take_sample(now: float, upstream: Upstream, others: Sequence[memoryview[int]]) -> Sample:
+    counts = upstream.cells[_SAMPLED].tolist()
     mine = counts[_INFLIGHT] - counts[_STREAMING]
     given = sum(counts[:HISTOGRAM_CELLS])
     for cells in others:
-        more = cells[_LOOKED_AT].tolist()
+        more = cells[_SAMPLED].tolist()
         if any(more):
             counts = [count + other for count, other in zip(counts, more, strict=True)]
-    return Look(
+    return Sample(
         now=now,
         mine=mine,
         given=given,

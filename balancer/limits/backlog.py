@@ -1,8 +1,8 @@
-"""Whether requests stand in line at an upstream: what is usual there, and what speaks against it (pure).
+"""Whether requests stand in backlog at an upstream: what is usual there, and what speaks against it (pure).
 
 A first byte that takes longer than usual may have three causes. The app may be slower: then the times are
 longer at once, or change while answers keep up with requests. Somebody may have sent much at once: then the
-line gets shorter. Or more comes than the upstream can do: then it answers no less than usual, while those
+backlog gets shorter. Or more comes than the upstream can do: then it answers no less than usual, while those
 who wait get more, and each waits longer than the one before. Only this is a reason to limit it.
 """
 
@@ -11,17 +11,17 @@ from __future__ import annotations
 from math import exp, log, sqrt
 from typing import TypeAlias
 
-from balancer.limits.window import Stretch
+from balancer.limits.window import Window
 
-# A line is one where even the quickest tenth waits so many times as long as usual, and so much longer: below
-# that nobody would notice.
+# A backlog is one where even the quickest tenth waits so many times as long as usual, and so much longer:
+# below that nobody would notice.
 _TIMES_USUAL = 3.0
 _LEAST_WAIT = 0.05
 # Growth that chance explains has a deviation of about the square root of the numbers; so many times that.
 _SIGNIFICANT = 3.0
 _LONGER = 1.3  # how much longer those wait who are answered at the end of the growth than those at its start
 _STEADY = 20  # answers over which their rate is averaged
-_UNANSWERED = 0.03  # the least part of the requests that goes into the line
+_UNANSWERED = 0.03  # the least part of the requests that goes into the backlog
 # Where less than so many times the usual comes, it has to grow for so many whiles, of that many seconds or
 # one and a half times what an answer takes; each time by so many deviations.
 _MORE = 1.3
@@ -40,13 +40,13 @@ _SLOW_RISE = 60.0  # seconds in which the unloaded time may triple; fewer while 
 _Usual: TypeAlias = tuple[float, float, float]  # how many wait, answers a second, arrivals a second
 
 
-class QueueEvidence:
-    """Told of each stretch in which the upstream had no limit, and of those in which it had one (`held`).
+class BacklogDetector:
+    """Told of each window in which the upstream had no limit, and of those in which it had one (`held`).
 
     `unloaded` is what its quickest answers take, in seconds; `service` how long a request is on average from
-    being sent to its first byte while there is no line. `rate` is how many it answers a second, lately;
-    `usual_rate` while there is no line, with `usual_awaiting` for their first byte on average.
-    `suspicious` says that the last stretch looked like a line, `swelled` that more came then than usual.
+    being sent to its first byte while there is no backlog. `rate` is how many it answers a second, lately;
+    `usual_rate` while there is no backlog, with `usual_awaiting` for their first byte on average.
+    `suspicious` says that the last window looked like a backlog, `swelled` that more came then than usual.
     """
 
     __slots__ = ("_answers", "_before", "_before_at", "_began", "_began_with", "_calm", "_checked",
@@ -76,20 +76,20 @@ class QueueEvidence:
         self._waited = 0.0
         self._pace = 0.0
         self._to_wait = 0.0
-        self._checked = 0.0  # when it was last looked at whether the line grows on; 0 when not yet
+        self._checked = 0.0  # when it was last looked at whether the backlog grows on; 0 when not yet
         self._checked_awaiting = 0
         self._checked_mean = 0.0
         self._grown = 0  # times in a row it had
 
-    def look(self, now: float, awaiting: int) -> None:
+    def observe(self, now: float, awaiting: int) -> None:
         """So many wait for their first byte."""
         if awaiting <= 2 * self.usual_awaiting + 1:
             self._calm = now
 
-    def weigh(self, now: float, stretch: Stretch) -> bool:
-        """A stretch has ended; whether by now a line is proven that only grows."""
-        self._learn(now, stretch)
-        low = stretch.low
+    def weigh(self, now: float, window: Window) -> bool:
+        """A window has ended; whether by now a backlog is proven that only grows."""
+        self._learn(now, window)
+        low = window.low
         if low < _TIMES_USUAL * self.unloaded or low < self.unloaded + _LEAST_WAIT:
             if self.suspicious:
                 self.suspicious = False
@@ -99,56 +99,56 @@ class QueueEvidence:
         if not self.suspicious:
             self.suspicious = True
             self.recall()
-            self._began = now - stretch.seconds
+            self._began = now - window.seconds
             self._answers = self._left = self._grown = 0
             self._checked = 0.0
-            self._grew_from = self._began_with = stretch.awaiting - stretch.grown
-            self._waited = stretch.mean
-            self._pace = stretch.rate
-            self._to_wait = self._grew_from / stretch.rate
-        self._answers += stretch.answers
-        self._left += stretch.left
+            self._grew_from = self._began_with = window.awaiting - window.grown
+            self._waited = window.mean
+            self._pace = window.rate
+            self._to_wait = self._grew_from / window.rate
+        self._answers += window.answers
+        self._left += window.left
         lasted = now - self._began
-        growth = stretch.awaiting - self._grew_from
+        growth = window.awaiting - self._grew_from
         if self._answers < _AS_MANY_ANSWERS * self.rate * lasted:
             # It answers less than it did: growth counts from where that has become usual.
-            self._grew_from = stretch.awaiting
+            self._grew_from = window.awaiting
             growth = 0
-            self._waited = stretch.mean
-            self._to_wait = stretch.awaiting / stretch.rate
+            self._waited = window.mean
+            self._to_wait = window.awaiting / window.rate
         usual = self._usual_arrivals * lasted
-        came = self._answers + self._left + stretch.awaiting - self._began_with
+        came = self._answers + self._left + window.awaiting - self._began_with
         if came < _MORE * usual + _SIGNIFICANT * sqrt(usual):
-            return self._grows_on(now, stretch)
+            return self._grows_on(now, window)
         self.swelled = True
-        self._pace += (stretch.rate - self._pace) * min(1.0, stretch.answers / _STEADY)
+        self._pace += (window.rate - self._pace) * min(1.0, window.answers / _STEADY)
         return (
-            growth >= _SIGNIFICANT * sqrt(stretch.awaiting + self._grew_from)
+            growth >= _SIGNIFICANT * sqrt(window.awaiting + self._grew_from)
             and growth + self._left >= _UNANSWERED * self._answers
-            and stretch.mean >= _LONGER * self._waited
-            and stretch.awaiting / self._pace >= _LONGER * self._to_wait
-            and now - self._calm >= stretch.mean  # a change that is over within one wait is none
+            and window.mean >= _LONGER * self._waited
+            and window.awaiting / self._pace >= _LONGER * self._to_wait
+            and now - self._calm >= window.mean  # a change that is over within one wait is none
         )
 
-    def _grows_on(self, now: float, stretch: Stretch) -> bool:
+    def _grows_on(self, now: float, window: Window) -> bool:
         """No more comes than usual: either it does less than it did, or it is slower. Who is only slower has
-        its new number in flight after a while; so the line has to go on growing for longer."""
+        its new number in flight after a while; so the backlog has to go on growing for longer."""
         if not self._checked:
-            self._check(now, stretch, 0)
-        elif now - self._checked >= max(_A_WHILE, 1.5 * stretch.mean):
+            self._check(now, window, 0)
+        elif now - self._checked >= max(_A_WHILE, 1.5 * window.mean):
             before = self._checked_awaiting
             grows = (
-                stretch.awaiting - before >= _LIKELY * sqrt(stretch.awaiting + before)
-                and stretch.mean > self._checked_mean
+                window.awaiting - before >= _LIKELY * sqrt(window.awaiting + before)
+                and window.mean > self._checked_mean
             )
-            self._check(now, stretch, self._grown + 1 if grows else 0)
+            self._check(now, window, self._grown + 1 if grows else 0)
         self.swelled = False
         return self._grown >= _WHILES
 
-    def _check(self, now: float, stretch: Stretch, grown: int) -> None:
+    def _check(self, now: float, window: Window, grown: int) -> None:
         self._checked = now
-        self._checked_awaiting = stretch.awaiting
-        self._checked_mean = stretch.mean
+        self._checked_awaiting = window.awaiting
+        self._checked_mean = window.mean
         self._grown = grown
 
     def rate_while_suspicious(self, now: float) -> float:
@@ -156,7 +156,7 @@ class QueueEvidence:
         lasted = now - self._began
         return self._answers / lasted if self.suspicious and lasted > 0 and self._answers else self.rate
 
-    def begin_like(self, other: QueueEvidence) -> None:
+    def begin_like(self, other: BacklogDetector) -> None:
         """What is usual there is supposed here, too, until more is known."""
         self.unloaded = other.unloaded
         self.service = other.service
@@ -174,17 +174,17 @@ class QueueEvidence:
             usual = self.usual_awaiting, self.usual_rate, self._usual_arrivals
             self._before = usual, usual
 
-    def held(self, stretch: Stretch) -> None:
-        """A stretch in which a limit was in force has ended: `service` cannot be more than `mean`. What it
+    def held(self, window: Window) -> None:
+        """A window in which a limit was in force has ended: `service` cannot be more than `mean`. What it
         was corrected to fades, as it may have been chance."""
         before = self.usual_awaiting / self.usual_rate if self.usual_rate else 0.0
-        if stretch.mean < self.service:
-            self.service += (stretch.mean - self.service) / 4
+        if window.mean < self.service:
+            self.service += (window.mean - self.service) / 4
         elif self.service > before:
-            self.service += (before - self.service) * (1 - exp(-stretch.seconds / _CORRECTED))
+            self.service += (before - self.service) * (1 - exp(-window.seconds / _CORRECTED))
 
     def recall(self) -> None:
-        """What was learned in the last moments was of a line that had begun to grow."""
+        """What was learned in the last moments was of a backlog that had begun to grow."""
         self._recent = self.usual_awaiting, self.usual_rate, self._usual_arrivals
         if self._before is not None:
             self._take_for_usual(self._before[0])
@@ -201,26 +201,26 @@ class QueueEvidence:
         self._before = usual if self._before is None else self._before[1], usual
         self._before_at = now
 
-    def _learn(self, now: float, stretch: Stretch) -> None:
-        low, rate = stretch.low, stretch.rate
+    def _learn(self, now: float, window: Window) -> None:
+        low, rate = window.low, window.rate
         if not self.unloaded:
             self._before_at = self._first = now
             self.unloaded = low
             self.rate = self._usual_arrivals = rate
-        known = now - self._first + stretch.seconds
-        part = 1 - exp(-stretch.seconds / min(_MEMORY, known))
+        known = now - self._first + window.seconds
+        part = 1 - exp(-window.seconds / min(_MEMORY, known))
         if low < _TIMES_USUAL * self.unloaded or low < self.unloaded + _LEAST_WAIT:
-            came = max(0.0, (stretch.answers + stretch.left + stretch.grown) / stretch.seconds)
+            came = max(0.0, (window.answers + window.left + window.grown) / window.seconds)
             self._usual_arrivals += (came - self._usual_arrivals) * part
         if low <= 2 * self.unloaded:
-            self.usual_awaiting += (stretch.mean_awaiting - self.usual_awaiting) * part
+            self.usual_awaiting += (window.mean_awaiting - self.usual_awaiting) * part
             self.usual_rate += (rate - self.usual_rate) * part
             # By Little's law, so that those count who are never answered, too, as with long polling.
             self.service = self.usual_awaiting / self.usual_rate
-            self._remember(now, stretch.mean)
-        self.rate += (rate - self.rate) * (1 - exp(-stretch.seconds / _LATELY))
+            self._remember(now, window.mean)
+        self.rate += (rate - self.rate) * (1 - exp(-window.seconds / _LATELY))
         if low < self.unloaded:
-            self.unloaded += (low - self.unloaded) * (1 - exp(-stretch.seconds / _LATELY))
+            self.unloaded += (low - self.unloaded) * (1 - exp(-window.seconds / _LATELY))
         else:
             rise = min(_SLOW_RISE, 2.0 + now - self._first)
-            self.unloaded *= exp(min(log(low / self.unloaded), stretch.seconds / rise))
+            self.unloaded *= exp(min(log(low / self.unloaded), window.seconds / rise))

@@ -1,6 +1,6 @@
 """How many requests an upstream is given at once, found by watching it (pure).
 
-Beside the way of a request: the pool looks at its upstreams some twenty times a second and tells each one's
+Beside the way of a request: the pool samples at its upstreams some twenty times a second and tells each one's
 limit what it sees; the limit says how many may be there from now on, 0 for as many as come.
 """
 
@@ -8,31 +8,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from balancer.limits.backlog import QueueEvidence
+from balancer.limits.backlog import BacklogDetector
 from balancer.limits.trial import Trial, Verdict
-from balancer.limits.wasted_work import VainWork
-from balancer.limits.window import Look, Measuring, Stretch
+from balancer.limits.wasted_work import WastedWork
+from balancer.limits.window import RunningWindow, Sample, Window
 
-# What a stretch needs to be judged: seconds and answers. While a limit is in force up to four answers for
-# each place, as what is decided then costs throughput when it is wrong, and of a probe more.
+# What a window needs to be judged: seconds and answers. While a limit is in force up to four answers for
+# each slot, as what is decided then costs throughput when it is wrong, and of a probe more.
 _OPEN_SECONDS, _OPEN_ANSWERS = 0.049, 5
 _HELD_SECONDS, _HELD_ANSWERS, _MOST_ANSWERS = 0.099, 10, 40
 _PROBE_ANSWERS = 4  # times as many
 _LONGEST = 2.0  # seconds; of fewer answers in that time nothing can be said
 _FIRST_CUT = 5  # the first limit is so much less than what is there
 _CAREFUL_CUT = 2  # where no more comes than usual, and the app may be slower after all
-_HEADROOM = 1.5  # places beyond what is being worked on: who waits there keeps the upstream busy
+_HEADROOM = 1.5  # slots beyond what is being worked on: who waits there keeps the upstream busy
 _QUIET = 1.0  # seconds after an alarm that was none
 _UNPRESSED = 5.0  # the same, before what others do not get is a reason for another
 _CROWDED = 3  # times what is usual; with so many there, what others do not get is a reason for a limit
 _STEP = 0.75  # a limit so much lower than the one before is compared with it
-_DOUBTS = 2  # stretches in a row with fewer answers
+_DOUBTS = 2  # windows in a row with fewer answers
 # Part of a higher limit by which the rate has to rise, for the limit to have been too low: as far as the rate
 # rises, or, where it follows, perhaps by more.
 _RISES, _FOLLOWS = 0.4, 0.8
 _PROBES = 4.0  # seconds between two tries whether more would be answered
 _CHANGED = 0.3  # part of the rate by which it has changed then, and what it was before does not count
-_BINDING = 0.5  # part of the looks that find it full; with fewer a limit says nothing of the upstream
+_BINDING = 0.5  # part of the samples that find it full; with fewer a limit says nothing of the upstream
 _UNUSED = 2.0  # seconds in which nobody wants more than it allows, after which there is no limit any more
 _SETTLED_AFTER = 5.0  # seconds at most until what was sent before a limit has been answered
 
@@ -48,151 +48,151 @@ class ConcurrencyBounds:
 class ConcurrencyLimit:
     """One upstream's limit, of one worker: it is found from this worker's part of the traffic.
 
-    No limit until a line is proven (`QueueEvidence`), nobody is served (`VainWork`), or others are full
-    (`press`). Then a part of what is there, and at least twice what is usually being worked on: enough to
-    keep the upstream busy, so that those who wait do it here instead of there and nobody is served later.
-    That is a `Trial`: if the upstream answers fewer than before, then there was no line, the app is slower
+    No limit until a backlog is proven (`BacklogDetector`), nobody is served (`WastedWork`), or others are
+    full (`press`). Then a part of what is there, and at least twice what is usually being worked on: enough
+    to keep the upstream busy, so that those who wait do it here instead of there and nobody is served later.
+    That is a `Trial`: if the upstream answers fewer than before, then there was no backlog, the app is slower
     than it was, and the limit goes away. Else the limit goes to what is being worked on by Little's law
-    (answers a second times their time without a line) with headroom, and follows that. Each larger step down
-    has to leave the number of answers as it was, or is taken back: then a request takes longer than before,
-    and that is learned. So nothing is ever throttled in order to measure. Where most leave before they are
-    answered, it goes down at once. A limit that is not reached any more goes away.
+    (answers a second times their time without a backlog) with headroom, and follows that. Each larger step
+    down has to leave the number of answers as it was, or is taken back: then a request takes longer than
+    before, and that is learned. So nothing is ever throttled in order to measure. Where most leave before
+    they are answered, it goes down at once. A limit that is not reached any more goes away.
     """
 
-    __slots__ = ("_anchor", "_answered_until", "_bounds", "_doubts", "_evidence", "_measuring",
-                 "_probe_at", "_probed", "_quiet_until", "_rate_before", "_settled_by", "_steady",
-                 "_trial", "_unpressed_until", "_used", "_vain", "limit")  # fmt: skip
+    __slots__ = ("_anchor", "_answered_until", "_bounds", "_detector", "_doubts", "_probe_at",
+                 "_probed", "_quiet_until", "_rate_before", "_settled_by", "_steady", "_trial",
+                 "_unpressed_until", "_used", "_wasted", "_window", "limit")  # fmt: skip
 
     def __init__(self, bounds: ConcurrencyBounds, like: ConcurrencyLimit | None = None) -> None:
         """`like`: another upstream's limit, to begin with while that is in force. Who joins a pool that is
         overloaded would else be given all that waits, before there is anything to compare it with."""
         self.limit = 0
         self._bounds = bounds
-        self._evidence = QueueEvidence()
-        self._measuring: Measuring | None = None
-        self._vain: VainWork | None = None
+        self._detector = BacklogDetector()
+        self._window: RunningWindow | None = None
+        self._wasted: WastedWork | None = None
         self._quiet_until = self._unpressed_until = 0.0
         # while there is a limit
-        self._trial: Trial | None = None  # while the first one has to show that there is a line
+        self._trial: Trial | None = None  # while the first one has to show that there is a backlog
         self._used = 0.0  # when it was last reached
         self._settled_by = 0.0  # not later; 0 when what was sent before the limit has been answered
         self._answered_until = -1  # that many answers settle it; -1 while there are more than the limit
         self._rate_before = 0.0
         self._doubts = 0
         self._anchor: tuple[int, float] | None = None  # a limit, and the rate it had
-        self._probed: tuple[int, Stretch] | None = None  # the same, before a higher one that is only tried
+        self._probed: tuple[int, Window] | None = None  # the same, before a higher one that is only tried
         self._probe_at = 0.0
-        self._steady: Measuring | None = None  # since the limit has been about the same
+        self._steady: RunningWindow | None = None  # since the limit has been about the same
         if like is not None and like.limit:
             self.limit = like.limit
             self._used = like._used
             self._probe_at = like._probe_at
-            self._evidence.begin_like(like._evidence)
+            self._detector.begin_like(like._detector)
 
-    def look(self, look: Look, waited_for: bool = True) -> int:
-        """Take `look` into account; gives the limit from now on. `waited_for`: somebody waits for a place, or
-        went elsewhere for want of one here."""
-        measuring, vain = self._measuring, self._vain
-        if measuring is None or vain is None or measuring.went_back(look):
-            self.begin_anew(look)
+    def observe(self, sample: Sample, waited_for: bool = True) -> int:
+        """Take `sample` into account; gives the limit from now on. `waited_for`: somebody waits for a slot,
+        or went elsewhere for want of one here."""
+        running, wasted_work = self._window, self._wasted
+        if running is None or wasted_work is None or running.went_back(sample):
+            self.begin_anew(sample)
             return self.limit
-        in_vain = vain.look(look, self._evidence.usual_rate)
+        wasted = wasted_work.observe(sample, self._detector.usual_rate)
         if self.limit:
-            self._look_held(look, measuring, waited_for, in_vain is not None)
+            self._observe_held(sample, running, waited_for, wasted is not None)
         else:
-            self._look_open(look, measuring, in_vain)
+            self._observe_open(sample, running, wasted)
         return self.limit
 
-    def begin_anew(self, look: Look) -> None:
-        """What went on until `look` says nothing."""
-        self._measuring = Measuring(look)
-        self._vain = VainWork(look)
+    def begin_anew(self, sample: Sample) -> None:
+        """What went on until `sample` says nothing."""
+        self._window = RunningWindow(sample)
+        self._wasted = WastedWork(sample)
         self._steady = None
         self._answered_until = -1
         if self._trial is not None:
-            self._trial.begin_anew(look)
+            self._trial.begin_anew(sample)
 
-    def press(self, look: Look) -> int:
+    def press(self, sample: Sample) -> int:
         """Another upstream of the pool is full by a limit of its own, or this one has another worker's, so
-        what is not taken there comes here; to be told after `look`. Gives the limit from now on."""
-        evidence = self._evidence
-        crowded = look.awaiting > _CROWDED * (evidence.usual_awaiting + 1)
-        if not self.limit and crowded and evidence.usual_rate and look.now >= self._unpressed_until:
-            self._close(look, evidence.rate_while_suspicious(look.now))
+        what is not taken there comes here; to be told after `sample`. Gives the limit from now on."""
+        detector = self._detector
+        crowded = sample.awaiting > _CROWDED * (detector.usual_awaiting + 1)
+        if not self.limit and crowded and detector.usual_rate and sample.now >= self._unpressed_until:
+            self._close(sample, detector.rate_while_suspicious(sample.now))
         return self.limit
 
     # --- no limit
 
-    def _look_open(self, look: Look, measuring: Measuring, in_vain: Stretch | None) -> None:
-        evidence = self._evidence
-        evidence.look(look.now, look.awaiting)
-        seconds, answers = measuring.look(look, False)
-        is_quiet = look.now < self._quiet_until
-        if in_vain is not None and not is_quiet and self._bounded(self._least_sensible(look)) < look.mine:
-            self._close(look, in_vain.rate, in_vain)
+    def _observe_open(self, sample: Sample, running: RunningWindow, wasted: Window | None) -> None:
+        detector = self._detector
+        detector.observe(sample.now, sample.awaiting)
+        seconds, answers = running.observe(sample, False)
+        is_quiet = sample.now < self._quiet_until
+        if wasted is not None and not is_quiet and self._bounded(self._least_sensible(sample)) < sample.mine:
+            self._close(sample, wasted.rate, wasted)
         elif seconds >= _OPEN_SECONDS and answers >= _OPEN_ANSWERS:
-            self._measuring = Measuring(look)
-            if evidence.weigh(look.now, measuring.end()) and not is_quiet:
-                self._close(look, evidence.rate_while_suspicious(look.now))
+            self._window = RunningWindow(sample)
+            if detector.weigh(sample.now, running.end()) and not is_quiet:
+                self._close(sample, detector.rate_while_suspicious(sample.now))
         elif seconds > _LONGEST:
-            self._measuring = Measuring(look)
-            evidence.begin_anew()
+            self._window = RunningWindow(sample)
+            detector.begin_anew()
 
-    def _close(self, look: Look, rate: float, in_vain: Stretch | None = None) -> None:
+    def _close(self, sample: Sample, rate: float, wasted: Window | None = None) -> None:
         """It answers `rate` a second by now."""
-        evidence = self._evidence
-        if not evidence.suspicious:
-            evidence.recall()
+        detector = self._detector
+        if not detector.suspicious:
+            detector.recall()
         self._rate_before = rate
         self._doubts = 0
         self._anchor = self._probed = None
-        self._probe_at = look.now + _PROBES
-        self._used = look.now
-        least = self._least_sensible(look)
-        if in_vain is not None:
-            self._set(least, look)
-            left = in_vain.left
+        self._probe_at = sample.now + _PROBES
+        self._used = sample.now
+        least = self._least_sensible(sample)
+        if wasted is not None:
+            self._set(least, sample)
+            left = wasted.left
         else:
-            self._set(max(look.mine / (_FIRST_CUT if evidence.swelled else _CAREFUL_CUT), least), look)
-            left = self._vain.left if self._vain is not None else 0
-        self._trial = Trial(look, limit=self.limit, rate=rate, left=left)
+            self._set(max(sample.mine / (_FIRST_CUT if detector.swelled else _CAREFUL_CUT), least), sample)
+            left = self._wasted.left if self._wasted is not None else 0
+        self._trial = Trial(sample, limit=self.limit, rate=rate, left=left)
 
-    def _least_sensible(self, look: Look) -> float:
-        """Twice what was being worked on before the line, this worker's part of it."""
-        part = look.mine / look.awaiting if look.awaiting else 1.0
-        return 2 * max(self._rate_before, self._evidence.usual_rate) * self._evidence.service * part
+    def _least_sensible(self, sample: Sample) -> float:
+        """Twice what was being worked on before the backlog, this worker's part of it."""
+        part = sample.mine / sample.awaiting if sample.awaiting else 1.0
+        return 2 * max(self._rate_before, self._detector.usual_rate) * self._detector.service * part
 
     # --- a limit in force
 
-    def _look_held(self, look: Look, measuring: Measuring, waited_for: bool, in_vain: bool) -> None:
-        full = waited_for and look.mine >= self.limit
+    def _observe_held(self, sample: Sample, running: RunningWindow, waited_for: bool, wasted: bool) -> None:
+        full = waited_for and sample.mine >= self.limit
         if self._steady is not None:
-            self._steady.look(look, full)
+            self._steady.observe(sample, full)
         if full:
-            self._used = look.now
-        elif look.now - self._used > _UNUSED:
+            self._used = sample.now
+        elif sample.now - self._used > _UNUSED:
             if self._probed is None:
-                self._open(look)
+                self._open(sample)
                 return
             # More than is wanted is no answer to a probe; what there was before it may still be wanted.
-            self._used = look.now
+            self._used = sample.now
             before, _ = self._probed
             self._probed = None
-            self._set(before, look)
-        if in_vain and (least := self._bounded(self._least_sensible(look))) < self.limit:
+            self._set(before, sample)
+        if wasted and (least := self._bounded(self._least_sensible(sample))) < self.limit:
             self._anchor = self._probed = None  # what it did until then tells nothing any more
-            self._set(least, look)
+            self._set(least, sample)
         elif self._settled_by:
-            self._settle(look)
-        elif self._is_told(*measuring.look(look, full)):
-            self._measuring = Measuring(look)
-            stretch = measuring.end()
-            if stretch.full >= _BINDING:
-                self._judge(look, stretch)
+            self._settle(sample)
+        elif self._is_told(*running.observe(sample, full)):
+            self._window = RunningWindow(sample)
+            window = running.end()
+            if window.full >= _BINDING:
+                self._judge(sample, window)
             else:
                 self._steady = None  # of fewer than it may have
-        elif self._trial is not None and measuring.is_silent:
-            self._measuring = Measuring(look)  # it may be busy with those who are gone
+        elif self._trial is not None and running.is_silent:
+            self._window = RunningWindow(sample)  # it may be busy with those who are gone
 
     def _is_told(self, seconds: float, answers: int) -> bool:
         wanted = max(_HELD_ANSWERS, min(4 * self.limit, _MOST_ANSWERS))
@@ -202,64 +202,65 @@ class ConcurrencyLimit:
             seconds >= _LONGEST and answers >= _OPEN_ANSWERS
         )
 
-    def _settle(self, look: Look) -> None:
+    def _settle(self, sample: Sample) -> None:
         """What was sent before the limit tells nothing of it: wait until that has been answered."""
-        self._measuring = Measuring(look)
-        if self._trial is not None and (dry := self._trial.runs_dry(look)) is not None:
-            self._take_back(look, dry)
+        self._window = RunningWindow(sample)
+        if self._trial is not None and (dry := self._trial.runs_dry(sample)) is not None:
+            self._take_back(sample, dry)
             return
-        answers = sum(look.answers)
-        if look.now > self._settled_by or 0 <= self._answered_until <= answers:
+        answers = sum(sample.answers)
+        if sample.now > self._settled_by or 0 <= self._answered_until <= answers:
             self._settled_by = 0.0
-        elif self._answered_until < 0 and look.mine <= self.limit:
-            self._answered_until = answers + look.awaiting
+        elif self._answered_until < 0 and sample.mine <= self.limit:
+            self._answered_until = answers + sample.awaiting
 
-    def _judge(self, look: Look, stretch: Stretch) -> None:
+    def _judge(self, sample: Sample, window: Window) -> None:
         if self._trial is not None:
-            lower = self._bounded(max(self.limit / 2, self._least_sensible(look)))
-            verdict = self._trial.judge(look.now, stretch, lower < self.limit)
+            lower = self._bounded(max(self.limit / 2, self._least_sensible(sample)))
+            verdict = self._trial.judge(sample.now, window, lower < self.limit)
             if verdict is Verdict.LEAVING:
-                self._set(lower, look)
+                self._set(lower, sample)
             elif verdict is Verdict.NONE:
-                self._take_back(look, stretch)
-            if verdict is not Verdict.LINE:
+                self._take_back(sample, window)
+            if verdict is not Verdict.BACKLOG:
                 return
             self._trial = None
-            self._probe_at = look.now + _PROBES
+            self._probe_at = sample.now + _PROBES
         if self._probed is not None:
-            self._judge_probe(look, stretch, *self._probed)
-        elif not self._costs_throughput(look, stretch):
-            self._follow(look, stretch)
+            self._judge_probe(sample, window, *self._probed)
+        elif not self._costs_throughput(sample, window):
+            self._follow(sample, window)
 
-    def _judge_probe(self, look: Look, stretch: Stretch, before: int, without: Stretch) -> None:
+    def _judge_probe(self, sample: Sample, window: Window, before: int, without: Window) -> None:
         self._probed = None
-        rise, most = stretch.rate / without.rate, self.limit / before
+        rise, most = window.rate / without.rate, self.limit / before
         if rise < 1 + _RISES * (most - 1):
-            self._set(before, look)
+            self._set(before, sample)
         elif rise < 1 + _FOLLOWS * (most - 1):
-            # There was no line at the limit before, and it has places for as many more as the rate has risen.
-            self._evidence.service = max(without.mean, self._evidence.service)
+            # There was no backlog at the limit before, and it has slots for as many more as the rate has
+            # risen.
+            self._detector.service = max(without.mean, self._detector.service)
             self._anchor = None
-            self._set(before * rise, look)
+            self._set(before * rise, sample)
         else:
             # It does more where it may, and perhaps would do still more.
-            self._evidence.service = max(stretch.mean, self._evidence.service)
-            self._anchor = self.limit, stretch.rate
-            self._probe(look, stretch)
+            self._detector.service = max(window.mean, self._detector.service)
+            self._anchor = self.limit, window.rate
+            self._probe(sample, window)
 
-    def _costs_throughput(self, look: Look, stretch: Stretch) -> bool:
+    def _costs_throughput(self, sample: Sample, window: Window) -> bool:
         """Whether fewer are answered than before a larger step down; it is taken back then."""
-        limit, rate = self.limit, stretch.rate
+        limit, rate = self.limit, window.rate
         if self._anchor is not None and limit <= _STEP * self._anchor[0]:
             before, rate_before = self._anchor
             if rate < 0.95 * rate_before * (1 + limit / before) / 2:
-                # Nearer to what it would be without a line than to what it was. Once may be chance.
+                # Nearer to what it would be without a backlog than to what it was. Once may be chance.
                 self._doubts += 1
                 if self._doubts >= _DOUBTS:
                     self._doubts = 0
-                    self._evidence.service = max(stretch.mean, self._evidence.service)
+                    self._detector.service = max(window.mean, self._detector.service)
                     self._anchor = None
-                    self._set(before, look)
+                    self._set(before, sample)
                 return True
             self._anchor = limit, rate
         elif self._anchor is None or limit >= self._anchor[0]:
@@ -267,54 +268,54 @@ class ConcurrencyLimit:
         self._doubts = 0
         return False
 
-    def _follow(self, look: Look, stretch: Stretch) -> None:
-        self._evidence.held(stretch)
+    def _follow(self, sample: Sample, window: Window) -> None:
+        self._detector.held(window)
         limit = self.limit
         if self._steady is None:
-            self._steady = Measuring(look)
-        elif look.now >= self._probe_at:
+            self._steady = RunningWindow(sample)
+        elif sample.now >= self._probe_at:
             steady = self._steady.end()
-            self._probe(look, steady if abs(stretch.rate / steady.rate - 1) < _CHANGED else stretch)
+            self._probe(sample, steady if abs(window.rate / steady.rate - 1) < _CHANGED else window)
             return
-        goal = stretch.own_rate * self._evidence.service * _HEADROOM + 1
+        goal = window.own_rate * self._detector.service * _HEADROOM + 1
         if 0.6 * limit < goal < 2 * limit:
             goal = (goal + limit) / 2  # half of such a difference is chance
-        self._set(max(limit / 3, min(limit * 1.5 + 1, goal)), look)
+        self._set(max(limit / 3, min(limit * 1.5 + 1, goal)), sample)
 
-    def _probe(self, look: Look, without: Stretch) -> None:
+    def _probe(self, sample: Sample, without: Window) -> None:
         """Now and then a little more is let in: if that is answered, too, a request takes longer by now than
         was supposed, and the limit was too low."""
-        self._probe_at = look.now + _PROBES
+        self._probe_at = sample.now + _PROBES
         more = self._bounded(self.limit * _HEADROOM + 1)
         if more > self.limit:
             self._probed = self.limit, without
-            self._set(more, look)
+            self._set(more, sample)
 
     def _bounded(self, goal: float) -> int:
         return max(self._bounds.least, min(self._bounds.most, round(goal)))
 
-    def _set(self, goal: float, look: Look) -> None:
+    def _set(self, goal: float, sample: Sample) -> None:
         limit = self._bounded(goal)
         if not _STEP * self.limit <= limit <= self.limit / _STEP:
             self._steady = None
         if limit < self.limit or not self.limit:
-            self._settled_by = look.now + _SETTLED_AFTER
+            self._settled_by = sample.now + _SETTLED_AFTER
             self._answered_until = -1
         self.limit = limit
-        self._measuring = Measuring(look)
+        self._window = RunningWindow(sample)
 
-    def _take_back(self, look: Look, shown: Stretch) -> None:
-        """There was no line, as `shown`: a request takes so long by now."""
-        self._evidence.service = max(shown.mean, self._evidence.service)
-        self._evidence.unloaded = max(shown.low, self._evidence.unloaded)
-        self._quiet_until = look.now + _QUIET
-        self._unpressed_until = look.now + _UNPRESSED
-        self._open(look)
+    def _take_back(self, sample: Sample, shown: Window) -> None:
+        """There was no backlog, as `shown`: a request takes so long by now."""
+        self._detector.service = max(shown.mean, self._detector.service)
+        self._detector.unloaded = max(shown.low, self._detector.unloaded)
+        self._quiet_until = sample.now + _QUIET
+        self._unpressed_until = sample.now + _UNPRESSED
+        self._open(sample)
 
-    def _open(self, look: Look) -> None:
+    def _open(self, sample: Sample) -> None:
         self.limit = 0
         self._trial = None
         self._settled_by = 0.0
-        self._measuring = Measuring(look)
-        self._vain = VainWork(look)
-        self._evidence.begin_anew()
+        self._window = RunningWindow(sample)
+        self._wasted = WastedWork(sample)
+        self._detector.begin_anew()

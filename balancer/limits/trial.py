@@ -1,4 +1,4 @@
-"""The first limit of an upstream is a trial: it has to show that there was a line (pure).
+"""The first limit of an upstream is a trial: it has to show that there was a backlog (pure).
 
 If there was one, the upstream answers as many as before: others have waited there in vain. If not, the app is
 only slower than it was; then it answers fewer, as fewer are there, and the limit has to go.
@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from balancer.limits.window import Look, Measuring, Stretch
+from balancer.limits.window import RunningWindow, Sample, Window
 
 _AT_MOST = 0.75  # of the answers as there were before, where the limit is nearly what was there
-_HARDLY = 0.45  # with so much less one stretch is enough to say that it was none
-_DOUBTS = 2  # stretches in a row with fewer answers
-_PATIENCE = 5  # stretches in which clients leave, which tell nothing, before it is given up
+_HARDLY = 0.45  # with so much less one window is enough to say that it was none
+_DOUBTS = 2  # windows in a row with fewer answers
+_PATIENCE = 5  # windows in which clients leave, which tell nothing, before it is given up
 _UNJUDGED = 10.0  # seconds at most for which it may be busy with those who are gone
 _DRY_SECONDS, _DRY_ANSWERS = 0.25, 20
 _FEW = 20  # one in so many of those who were there may leave
 
 
 class Verdict(Enum):
-    """What a stretch under the first limit has shown."""
+    """What a window under the first limit has shown."""
 
-    LINE = auto()
-    NONE = auto()  # there was no line
+    BACKLOG = auto()
+    NONE = auto()  # there was no backlog
     LEAVING = auto()  # nothing, as too many leave
     OPEN = auto()  # nothing yet
 
@@ -31,51 +31,51 @@ class Verdict(Enum):
 class Trial:
     """One trial, from the moment at which the limit is in force."""
 
-    __slots__ = ("_began", "_doubts", "_drain", "_few_gone", "_rate", "_still", "_tries")
+    __slots__ = ("_began", "_doubts", "_few_gone", "_rate", "_settling", "_still", "_tries")
 
-    def __init__(self, look: Look, *, limit: int, rate: float, left: int) -> None:
+    def __init__(self, sample: Sample, *, limit: int, rate: float, left: int) -> None:
         """`rate`: it answered so many a second before. `left` clients have lately."""
-        self._began = look.now
+        self._began = sample.now
         self._rate = rate
         # Half way between as many as before, and as many as are let in.
-        self._still = min(_AT_MOST, (1 + limit / max(1, look.mine)) / 2)
-        self._few_gone = look.left - left + look.awaiting // _FEW
-        self._drain = Measuring(look)
+        self._still = min(_AT_MOST, (1 + limit / max(1, sample.mine)) / 2)
+        self._few_gone = sample.left - left + sample.awaiting // _FEW
+        self._settling = RunningWindow(sample)
         self._doubts = 0
         self._tries = 0
 
-    def runs_dry(self, look: Look) -> Stretch | None:
-        """While what was sent before is answered: the last moments, if they show that it was no line. A line
-        is worked off as fast to its end, unless it is of those who have left; who is only slow has ever fewer
-        to answer."""
-        seconds, answers = self._drain.look(look, False)
+    def runs_dry(self, sample: Sample) -> Window | None:
+        """While what was sent before is answered: the last moments, if they show that it was no backlog. A
+        backlog is worked off as fast to its end, unless it is of those who have left; who is only slow has
+        ever fewer to answer."""
+        seconds, answers = self._settling.observe(sample, False)
         expected = self._rate * seconds
         if seconds < _DRY_SECONDS or expected < _DRY_ANSWERS:
             return None
-        lately = self._drain.end()
-        self._drain = Measuring(look)
-        if answers >= _HARDLY * expected or look.left > self._few_gone:
+        lately = self._settling.end()
+        self._settling = RunningWindow(sample)
+        if answers >= _HARDLY * expected or sample.left > self._few_gone:
             self._doubts = 0
             return None
         self._doubts += 1
         return lately if self._doubts >= _DOUBTS else None
 
-    def begin_anew(self, look: Look) -> None:
+    def begin_anew(self, sample: Sample) -> None:
         """What was counted until now does not count any more."""
-        self._drain = Measuring(look)
-        self._few_gone = look.left + look.awaiting // _FEW
+        self._settling = RunningWindow(sample)
+        self._few_gone = sample.left + sample.awaiting // _FEW
         self._doubts = 0
 
-    def judge(self, now: float, stretch: Stretch, may_be_lower: bool) -> Verdict:
-        """What `stretch` shows, which began when what had been sent before the limit was answered, or had its
+    def judge(self, now: float, window: Window, may_be_lower: bool) -> Verdict:
+        """What `window` shows, which began when what had been sent before the limit was answered, or had its
         time. `may_be_lower`: the limit, if too many leave to tell."""
-        if stretch.left > stretch.answers and now - self._began < _UNJUDGED:
+        if window.left > window.answers and now - self._began < _UNJUDGED:
             return Verdict.OPEN
-        if may_be_lower and self._tries < _PATIENCE and stretch.left > stretch.answers / 5:
+        if may_be_lower and self._tries < _PATIENCE and window.left > window.answers / 5:
             self._tries += 1
             self._doubts = 0
             return Verdict.LEAVING
-        if stretch.rate >= self._still * self._rate:
-            return Verdict.LINE
-        self._doubts += 1 if stretch.rate > _HARDLY * self._rate else _DOUBTS
+        if window.rate >= self._still * self._rate:
+            return Verdict.BACKLOG
+        self._doubts += 1 if window.rate > _HARDLY * self._rate else _DOUBTS
         return Verdict.NONE if self._doubts >= _DOUBTS else Verdict.OPEN

@@ -1,15 +1,15 @@
 """Whether an upstream is busy with requests whose clients have left (pure).
 
-Most apps do not see that a client has left while its request stands in their line, and work on it all the
-same. Where the line is longer than the clients' patience nobody is answered any more, and it stays so for as
-long as the line is fed.
+Most apps do not see that a client has left while its request stands in their backlog, and work on it all the
+same. Where the backlog is longer than the clients' patience nobody is answered any more, and it stays so for
+as long as the backlog is fed.
 """
 
 from __future__ import annotations
 
 from math import sqrt
 
-from balancer.limits.window import Look, Measuring, Stretch
+from balancer.limits.window import RunningWindow, Sample, Window
 
 _SECONDS = 0.5
 _AT_MOST = 10.0  # seconds; where little happens it takes so long to tell
@@ -18,36 +18,36 @@ _SIGNIFICANT = 2.0  # deviations by which fewer are answered than usually
 _SURE = 36.0  # answers that would have come; of so many half is significant by three deviations
 
 
-class VainWork:
-    """Told of each look at the upstream."""
+class WastedWork:
+    """Told of each sample at the upstream."""
 
     __slots__ = ("_lately",)
 
-    def __init__(self, first: Look) -> None:
-        self._lately = Measuring(first)
+    def __init__(self, first: Sample) -> None:
+        self._lately = RunningWindow(first)
 
     @property
     def left(self) -> int:
         """Clients who left in the last half second, or longer where little happens."""
         return self._lately.left
 
-    def look(self, look: Look, usual_rate: float) -> Stretch | None:
+    def observe(self, sample: Sample, usual_rate: float) -> Window | None:
         """What went on lately, if it was in vain: as many left as were answered, some at least, and no more
         than half as many were answered as usually (`usual_rate` a second). Who is answered then is answered
         too late, so fewer at a time cost nothing, however few."""
         lately = self._lately
-        seconds, answers = lately.look(look, False)
+        seconds, answers = lately.observe(sample, False)
         if seconds < _SECONDS:
             return None
         left = lately.left
         expected = usual_rate * seconds
         missing = expected - answers
-        in_vain = (
+        wasted = (
             left >= max(_FEW, answers)
             and missing >= max(expected / 2, _SIGNIFICANT * sqrt(expected))
             and expected > 0
         )
         may_tell = left > answers and (left < _FEW or expected < _SURE) and seconds <= _AT_MOST
-        if in_vain or not may_tell:
-            self._lately = Measuring(look)
-        return lately.end() if in_vain else None
+        if wasted or not may_tell:
+            self._lately = RunningWindow(sample)
+        return lately.end() if wasted else None

@@ -1,6 +1,7 @@
 """What one upstream did over a short time, taken from what is counted for it anyway.
 
-Beside the way of a request: adaptive concurrency limits look from time to time, requests pay nothing for it.
+Beside the way of a request: adaptive concurrency limits sample from time to time, requests pay nothing for
+it.
 """
 
 from collections.abc import Sequence
@@ -13,8 +14,8 @@ _LOW = 0.1
 _BEYOND = 2 * BUCKETS[-1]  # what the histogram's last, open bucket is taken to reach to
 
 
-class Look(NamedTuple):
-    """One look at an upstream, at `now` in seconds. `mine` are this worker's requests whose first byte has
+class Sample(NamedTuple):
+    """One sample at an upstream, at `now` in seconds. `mine` are this worker's requests whose first byte has
     not come, `given` its answers so far; the rest is of all workers: `awaiting` as `mine`, and so far the
     answers by bucket of the histogram, the sum of their times in nanoseconds, and clients who left."""
 
@@ -28,13 +29,13 @@ class Look(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class Window:
     """`seconds` of an upstream's life: `answers` first bytes came, to this worker `own_rate` a second.
 
     `mean` and `low` (below which a tenth lies, as well as buckets tell) are times to the first byte in
     seconds, 0 without answers. Of the requests that await theirs: how many there are at the end (`awaiting`),
     on average (`mean_awaiting`), and how many more than at the beginning (`grown`). `left` clients went
-    without an answer. `full` is the part of the looks that found as many of this worker's as its limit
+    without an answer. `full` is the part of the samples that found as many of this worker's as its limit
     allows.
     """
 
@@ -55,30 +56,31 @@ class Stretch:
         return self.answers / self.seconds
 
 
-class Measuring:
-    """A stretch that has begun and is looked at until it is long enough."""
+class RunningWindow:
+    """A window that has begun and is looked at until it is long enough."""
 
-    __slots__ = ("_area", "_first", "_full", "_last", "_looks", "_start")
+    __slots__ = ("_area", "_first", "_full", "_last", "_samples", "_start")
 
-    def __init__(self, first: Look) -> None:
+    def __init__(self, first: Sample) -> None:
         self._first = self._last = first
         self._start = sum(first.answers)
         self._area = 0.0
-        self._looks = 0
+        self._samples = 0
         self._full = 0
 
-    def went_back(self, look: Look) -> bool:
-        """Whether `look` counts less than was counted: a worker has been replaced, and its counts with it."""
-        return look.answered_ns < self._last.answered_ns or look.left < self._last.left
+    def went_back(self, sample: Sample) -> bool:
+        """Whether `sample` counts less than was counted: a worker has been replaced, and its counts with
+        it."""
+        return sample.answered_ns < self._last.answered_ns or sample.left < self._last.left
 
-    def look(self, look: Look, full: bool) -> tuple[float, int]:
-        """Go on to `look`. Gives the seconds and the answers since the beginning."""
+    def observe(self, sample: Sample, full: bool) -> tuple[float, int]:
+        """Go on to `sample`. Gives the seconds and the answers since the beginning."""
         last = self._last
-        self._area += (look.awaiting + last.awaiting) / 2 * (look.now - last.now)
-        self._last = look
-        self._looks += 1
+        self._area += (sample.awaiting + last.awaiting) / 2 * (sample.now - last.now)
+        self._last = sample
+        self._samples += 1
         self._full += full
-        return look.now - self._first.now, sum(look.answers) - self._start
+        return sample.now - self._first.now, sum(sample.answers) - self._start
 
     @property
     def is_silent(self) -> bool:
@@ -90,13 +92,13 @@ class Measuring:
         """Clients who left since the beginning."""
         return self._last.left - self._first.left
 
-    def end(self) -> Stretch:
-        """The stretch up to the last look."""
+    def end(self) -> Window:
+        """The window up to the last sample."""
         first, last = self._first, self._last
         by_bucket = [now - then for now, then in zip(last.answers, first.answers, strict=True)]
         answers = sum(by_bucket)
         seconds = last.now - first.now
-        return Stretch(
+        return Window(
             seconds=seconds,
             answers=answers,
             own_rate=(last.given - first.given) / seconds,
@@ -106,7 +108,7 @@ class Measuring:
             mean_awaiting=self._area / seconds,
             grown=last.awaiting - first.awaiting,
             left=last.left - first.left,
-            full=self._full / self._looks,
+            full=self._full / self._samples,
         )
 
 

@@ -4,25 +4,25 @@ from collections.abc import Sequence
 
 from balancer.spec.instance import EjectionSpec
 from balancer.upstreams.state import AdminState, Cause, HasState, others_left
-from balancer.upstreams.traffic_history import Spared
+from balancer.upstreams.traffic_history import SkipReason
 
 
-def spared(suspect: HasState, members: Sequence[HasState], max_percent: int) -> Spared | None:
-    """Why `suspect`, one of `members`, is not ejected, if it is not.
+def skip_reason(suspect: HasState, members: Sequence[HasState], max_percent: int) -> SkipReason | None:
+    """Why `suspect`, one of `members`, is not ejected; None if it is.
 
     `max_percent` is of those that are reachable and that nobody wants out, rounded down, but never less than
     one upstream. Those on probation count as ejected: they are not known to be well.
     """
     if not others_left(suspect, members):
-        return Spared.LAST_ELIGIBLE
+        return SkipReason.LAST_ELIGIBLE
     wanted = [one for one in members if one.is_reachable() and one.admin_state is AdminState.ACTIVE]
     out = sum(one is not suspect and (Cause.OUTLIER in one.causes or one.on_probation) for one in wanted)
     if out >= max(1, len(wanted) * max_percent // 100):
-        return Spared.MAX_PERCENT
+        return SkipReason.MAX_PERCENT
     return None
 
 
-class Sentence:
+class EjectionTerm:
     """How long an upstream is out: longer each time, and shorter again after good time.
 
     The n-th ejection in a row lasts n times `time`, at most `max_time`. Each `time` that passes after a

@@ -1,4 +1,4 @@
-"""What a worker does about outliers in one pool: ejects and reports them, tries those on probation."""
+"""What a worker does about outliers in one pool: it ejects and reports them, and tries those on probation."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -9,7 +9,7 @@ from balancer.messages import Doubt, Eject, Recovered, Tell
 from balancer.outliers.detector import OutlierDetector, Suspicion
 from balancer.upstreams.fault import Fault, Proof
 from balancer.upstreams.state import Cause, is_eligible
-from balancer.upstreams.traffic_history import Conduct
+from balancer.upstreams.traffic_history import TrafficHistory
 from balancer.upstreams.upstream import Upstream
 
 # For so long an upstream on probation is tried only by requests that can be sent again, and when nothing from
@@ -35,7 +35,7 @@ class Asker(Protocol):
         """Whether the client, by a cookie or a hash key, chose `upstream` rather than the policy."""
 
 
-class Suspects:
+class LocalEjector:
     """Asked by the pool where an attempt begins while somebody is `on_probation`, and where one ends that was
     no plain success: what failed at an upstream with a connection, when its exchange has shown whose fault
     that was."""
@@ -59,8 +59,8 @@ class Suspects:
         self._members = members
         now = self._clock.monotonic_ns()
         for one in members:
-            if one.on_probation and not one.conduct.probation_ns:
-                one.conduct.probation_ns = now
+            if one.on_probation and not one.history.probation_ns:
+                one.history.probation_ns = now
         backup = not candidates or candidates[0].backup
         self.on_probation = [
             one
@@ -75,15 +75,15 @@ class Suspects:
     def on_trial(self, method: bytes, now_ns: int) -> Upstream | None:
         """One on probation whose turn it is to be tried: with one request at a time."""
         for upstream in self.on_probation:
-            conduct = upstream.conduct
-            running = conduct.trial_ns > 0 and now_ns - conduct.trial_ns < _TRIAL_NS
-            if running or upstream.is_full() or now_ns < conduct.quiet_until_ns:
+            history = upstream.history
+            running = history.trial_ns > 0 and now_ns - history.trial_ns < _TRIAL_NS
+            if running or upstream.is_full() or now_ns < history.quiet_until_ns:
                 continue
-            if not conduct.asked_ns:
-                conduct.asked_ns = now_ns
-            waited = now_ns - conduct.asked_ns >= _PATIENCE_NS
+            if not history.asked_ns:
+                history.asked_ns = now_ns
+            waited = now_ns - history.asked_ns >= _PATIENCE_NS
             if waited or (method in self._methods and not upstream.inflight):
-                conduct.trial_ns = now_ns
+                history.trial_ns = now_ns
                 return upstream
         return None
 
@@ -94,34 +94,34 @@ class Suspects:
         `asker` is whose it was, None where nothing was sent."""
         if outcome in JUDGED_LATER:
             return False
-        conduct = upstream.conduct
+        history = upstream.history
         # What began before its ejection may end there still, and decides nothing.
-        decides = upstream.on_probation and began_ns >= conduct.probation_ns
-        if began_ns >= conduct.trial_ns:
-            if outcome is Outcome.CANCELLED and self._has_lost(conduct.trial_ns):
+        decides = upstream.on_probation and began_ns >= history.probation_ns
+        if began_ns >= history.trial_ns:
+            if outcome is Outcome.CANCELLED and self._has_lost(history.trial_ns):
                 outcome = Outcome.CONNECT_FAILED
-            conduct.trial_ns = 0
+            history.trial_ns = 0
         if outcome is Outcome.SUCCESS:
-            conduct.succeeded(began_ns + latency_ns)
+            history.succeeded(began_ns + latency_ns)
             recovers = decides and not upstream.is_outlier()
             if recovers:
                 upstream.on_probation = False
                 self._tell(Recovered(pool=self._pool, id=upstream.id, row=upstream.row, host=upstream.host))
-            conduct.watched |= upstream.on_probation
+            history.watched |= upstream.on_probation
             return recovers
         if outcome is Outcome.SERVER_ERROR and asker is not None:
             held = asker.holds(upstream)
             return self._is_out(upstream, Fault(outcome, Proof.SURE, asker.network(), held), decides)
         return self._is_out(upstream, Fault(outcome), decides)
 
-    def judge(self, upstream: Upstream, conduct: Conduct, fault: Fault, began_ns: int) -> bool:
+    def judge(self, upstream: Upstream, history: TrafficHistory, fault: Fault, began_ns: int) -> bool:
         """The exchange of an attempt that failed with a connection is over, and shows whose fault that was;
-        whether the upstream's state is another one now. `conduct` was its when the attempt failed."""
-        if conduct is not upstream.conduct:
+        whether the upstream's state is another one now. `history` was its when the attempt failed."""
+        if history is not upstream.history:
             return False  # it is another machine now
-        decides = upstream.on_probation and began_ns >= conduct.probation_ns
-        if began_ns >= conduct.trial_ns:
-            conduct.trial_ns = 0
+        decides = upstream.on_probation and began_ns >= history.probation_ns
+        if began_ns >= history.trial_ns:
+            history.trial_ns = 0
         return self._is_out(upstream, fault, decides)
 
     def _is_out(self, upstream: Upstream, fault: Fault, decides: bool) -> bool:
@@ -132,9 +132,9 @@ class Suspects:
             self._tell(self._found(Doubt, upstream, suspicion))
             return False
         # Who cannot be reported stays: nobody would ever say that its time is over.
-        if not self._tell(self._found(Eject, upstream, suspicion)) or suspicion.spared is not None:
+        if not self._tell(self._found(Eject, upstream, suspicion)) or suspicion.skip_reason is not None:
             return False
-        upstream.conduct.held_until = _UNTIL_TOLD
+        upstream.history.held_until = _UNTIL_TOLD
         upstream.causes |= {Cause.OUTLIER}
         return True
 
@@ -157,5 +157,5 @@ class Suspects:
             symptom=suspicion.symptom,
             count=suspicion.count,
             on_probation=suspicion.on_probation,
-            spared=suspicion.spared,
+            skip_reason=suspicion.skip_reason,
         )

@@ -8,11 +8,11 @@ from typing import TypeAlias
 
 from balancer.errors import Outcome
 from balancer.limits.adaptive_limits import AdaptiveLimits
-from balancer.outliers.local_ejector import LATELY_NS, Asker, Suspects
+from balancer.outliers.local_ejector import LATELY_NS, Asker, LocalEjector
 from balancer.policies.base import NO_KEY, Policy
 from balancer.pools.hash_key import HashKey, hash_key
 from balancer.pools.retry_budget import RetryBudget
-from balancer.queueing.queue import PlaceQueue
+from balancer.queueing.queue import SlotQueue
 from balancer.spec.worker import PoolSpec
 from balancer.sticky.affinity import Affinity
 from balancer.telemetry.columns import (
@@ -24,7 +24,7 @@ from balancer.telemetry.columns import (
 )
 from balancer.upstreams.fault import Fault
 from balancer.upstreams.state import candidates, standing_by
-from balancer.upstreams.traffic_history import Conduct
+from balancer.upstreams.traffic_history import TrafficHistory
 from balancer.upstreams.upstream import Upstream
 
 # Above this many upstreams the others' load is not read: policies sample there, and reading costs per row.
@@ -56,10 +56,11 @@ class UpstreamPool:
     none may. While it is `starting` no active check has passed yet: its apps may not be up.
     """
 
-    __slots__ = ("_active", "_backups", "_blamed", "_candidates", "_capped", "_chosen", "_free", "_keyless",
-                 "_panic", "_policy", "_remote", "_remote_read_ns", "_remote_rows", "_report",
-                 "_tracks_load", "adaptive", "affinity", "cells", "checked_within_ns", "hash_key", "name",
-                 "queue", "retry", "retry_budget", "starting", "suspects", "upstreams")  # fmt: skip
+    __slots__ = ("_active", "_backups", "_blamed", "_candidates", "_capped", "_chosen", "_free",
+                 "_keyless", "_panic", "_policy", "_remote", "_remote_read_ns", "_remote_rows",
+                 "_report", "_tracks_load", "adaptive", "affinity", "cells", "checked_within_ns",
+                 "ejector", "hash_key", "name", "queue", "retry", "retry_budget", "starting",
+                 "upstreams")  # fmt: skip
 
     def __init__(
         self,
@@ -71,14 +72,14 @@ class UpstreamPool:
         report: Callable[[Exception], None],
         remote_rows: RemoteRows | None = None,
         affinity: Affinity | None = None,
-        queue: PlaceQueue | None = None,
-        suspects: Suspects | None = None,
+        queue: SlotQueue | None = None,
+        ejector: LocalEjector | None = None,
         adaptive: AdaptiveLimits | None = None,
     ) -> None:
         """`keyless` picks for requests that bring no hash key, where `policy` wants one, and for all where
         `policy` fails; it must not fail itself. `report` is told of a policy's own errors. `remote_rows`
         gives what other workers count in a row, None where there are no others; `affinity` is for sticky
-        sessions, `suspects` for outliers, `adaptive` for limits that find themselves."""
+        sessions, `ejector` for outliers, `adaptive` for limits that find themselves."""
         self.name = spec.name
         self.upstreams: list[Upstream] = []
         self.starting = False
@@ -89,7 +90,7 @@ class UpstreamPool:
         self.checked_within_ns = spec.checked_within_ns
         self.cells = cells
         self.affinity = affinity
-        self.suspects = suspects
+        self.ejector = ejector
         self.adaptive = adaptive
         self._policy = policy
         self._active = keyless  # who picks: `policy`, unless it failed at the last rebuild
@@ -109,7 +110,7 @@ class UpstreamPool:
         self._free: dict[Upstream, None] = {}  # the candidates that are not full
         self.queue = queue
         if queue is not None:
-            queue.has_place = self.has_place
+            queue.has_slot = self.has_slot
         if adaptive is not None:
             adaptive.changed = self._take_up_limits
             if queue is not None:
@@ -136,8 +137,8 @@ class UpstreamPool:
         self._keyless.rebuild(chosen)
         if self.affinity is not None:
             self.affinity.rebuild(chosen)
-        if self.suspects is not None:
-            self.suspects.rebuild(self.upstreams, chosen)
+        if self.ejector is not None:
+            self.ejector.rebuild(self.upstreams, chosen)
         try:
             self._policy.rebuild(chosen)
         except Exception as error:
@@ -161,7 +162,7 @@ class UpstreamPool:
         self._capped = any(one.inflight_limit for one in chosen)
         self._candidates = frozenset(chosen if self._capped else ())
         self._free = {one: None for one in chosen if not one.is_full()} if self._capped else {}
-        if self.queue is not None and self.queue.waiting and self.has_place():
+        if self.queue is not None and self.queue.waiting and self.has_slot():
             self.queue.wake()
 
     def choose(
@@ -182,9 +183,9 @@ class UpstreamPool:
         if self._remote and now_ns - self._remote_read_ns > _REMOTE_REFRESH_NS:
             self._read_remote(now_ns)
         kept = None if pinned is None else self._keep(pinned, key, tried)
-        suspects = self.suspects
-        if suspects is not None and suspects.on_probation and kept is None and not tried:
-            kept = suspects.on_trial(method, now_ns)
+        ejector = self.ejector
+        if ejector is not None and ejector.on_probation and kept is None and not tried:
+            kept = ejector.on_trial(method, now_ns)
         try:
             policy = self._active if key != NO_KEY else self._keyless
             upstream = kept or (
@@ -209,7 +210,7 @@ class UpstreamPool:
 
     def choose_backup(self, tried: tuple[Upstream, ...]) -> Upstream | None:
         """A backup for one attempt of a request that has failed at every candidate, in flight until
-        `finished`. None where a candidate is left, full or not, and where no backup has a place."""
+        `finished`. None where a candidate is left, full or not, and where no backup has a slot."""
         if not self._backups or any(one not in tried for one in self._chosen):
             return None
         left = [one for one in self._backups if one not in tried and not one.is_full()]
@@ -260,18 +261,18 @@ class UpstreamPool:
                 self._policy.finished(upstream, latency_ns / 1e9, outcome)
             except Exception as error:
                 self._blame(error, "failed where an attempt ended")
-        suspects = self.suspects
-        if suspects is not None:
-            conduct = upstream.conduct
-            if outcome is _SUCCESS and not conduct.watched:
-                conduct.successes += 1
-            elif suspects.weigh(upstream, outcome, began_ns, latency_ns, asker):
+        ejector = self.ejector
+        if ejector is not None:
+            history = upstream.history
+            if outcome is _SUCCESS and not history.watched:
+                history.successes += 1
+            elif ejector.weigh(upstream, outcome, began_ns, latency_ns, asker):
                 self.rebuild()
 
-    def judge(self, upstream: Upstream, conduct: Conduct, fault: Fault, began_ns: int) -> None:
+    def judge(self, upstream: Upstream, history: TrafficHistory, fault: Fault, began_ns: int) -> None:
         """An exchange has shown whose fault it was that its attempt at `upstream` failed, which was sent at
-        `began_ns` and ended under `conduct`."""
-        if self.suspects is not None and self.suspects.judge(upstream, conduct, fault, began_ns):
+        `began_ns` and ended under `history`."""
+        if self.ejector is not None and self.ejector.judge(upstream, history, fault, began_ns):
             self.rebuild()
 
     def stream_began(self, upstream: Upstream) -> None:
@@ -305,13 +306,13 @@ class UpstreamPool:
             queue.consider(now_ns)
 
     def retry_after(self) -> int:
-        """After how many seconds a request that was refused for want of a place may come again."""
+        """After how many seconds a request that was refused for want of a slot may come again."""
         return 1 if self.queue is None else self.queue.retry_after()
 
     def overruled(self, upstream: Upstream) -> None:
         """The supervisor does not eject what was ejected here as an outlier."""
-        if self.suspects is not None:
-            self.suspects.overruled(upstream)
+        if self.ejector is not None:
+            self.ejector.overruled(upstream)
             self.rebuild()
 
     def room(self, tried: tuple[Upstream, ...]) -> Room:
@@ -328,11 +329,11 @@ class UpstreamPool:
         return any(one not in tried for one in self._candidates)
 
     def keeps(self, pinned: Upstream) -> bool:
-        """Whether an upstream has a place for the requests pinned to it, and takes them."""
+        """Whether an upstream has a slot for the requests pinned to it, and takes them."""
         return not pinned.is_full() and self.affinity is not None and self.affinity.accepts(pinned)
 
-    def has_place(self) -> bool:
-        """Whether an upstream has a place, or needs none."""
+    def has_slot(self) -> bool:
+        """Whether an upstream has a slot, or needs none."""
         return not self._candidates or bool(self._free)
 
     def _pick_free(self, policy: Policy, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:

@@ -32,7 +32,7 @@ from balancer.telemetry.columns import (
     RETRY_COLUMN,
 )
 from balancer.upstreams.fault import client_network
-from balancer.upstreams.traffic_history import Conduct
+from balancer.upstreams.traffic_history import TrafficHistory
 from balancer.upstreams.upstream import Upstream
 
 _MOST_FREE = 32  # attempts that cost nothing and do not count
@@ -44,7 +44,7 @@ _DIAL_REASONS = {CONNECT_TIMEOUT.reason: "connect_timeout"}
 class FailedAttempt(NamedTuple):
     """An attempt that did not succeed, and why in more words.
 
-    One that failed with a connection is judged when the exchange has shown whose fault it was: `conduct` is
+    One that failed with a connection is judged when the exchange has shown whose fault it was: `history` is
     then its upstream's at that time, else None; `began_ns` when it was sent; `whole`: the client had sent all
     of the request.
     """
@@ -52,7 +52,7 @@ class FailedAttempt(NamedTuple):
     upstream: Upstream
     failure: Failure
     detail: str
-    conduct: Conduct | None = None
+    history: TrafficHistory | None = None
     outcome: Outcome = Outcome.CANCELLED
     began_ns: int = 0
     whole: bool = True
@@ -329,7 +329,7 @@ class Connecting(DialOwner):
         self.give_back(upstream, Outcome.CANCELLED)
         self._seeker.crashed(error)
 
-    def missed(self, upstream: Upstream, failure: Failure, detail: str) -> None:
+    def attempt_failed(self, upstream: Upstream, failure: Failure, detail: str) -> None:
         self.failed_attempts += (FailedAttempt(upstream, failure, detail),)
 
     def give_back(self, upstream: Upstream, outcome: Outcome) -> None:
@@ -341,7 +341,7 @@ class Connecting(DialOwner):
             self._context.connector.close_now(connection, "upstream_closed")
             self.give_back(upstream, Outcome.CONNECT_FAILED)
             detail = "the connection ended before it was used"
-            self.missed(upstream, UPSTREAM_CLOSED, detail)
+            self.attempt_failed(upstream, UPSTREAM_CLOSED, detail)
             self.failed(UPSTREAM_CLOSED, detail)
             return
         try:

@@ -26,7 +26,7 @@ class DialOwner(ABC):
         """It takes long, or one of two has failed: `dialling.start` another upstream, if there is one."""
 
     @abstractmethod
-    def missed(self, upstream: Upstream, failure: Failure, detail: str) -> None:
+    def attempt_failed(self, upstream: Upstream, failure: Failure, detail: str) -> None:
         """A dial has failed."""
 
     @abstractmethod
@@ -99,7 +99,7 @@ class Dialling:
             return
         elif isinstance(error, DialError):
             owner.give_back(upstream, error.outcome)
-            owner.missed(upstream, error.failure, error.detail)
+            owner.attempt_failed(upstream, error.failure, error.detail)
             if self._dials:
                 owner.join_race(self)  # the other one may be swallowed
             else:

@@ -11,7 +11,7 @@ from balancer.errors import (
     DRAIN_TIMEOUT,
     INTERNAL_ERROR,
     LOOP_DETECTED,
-    WANT_OF_A_PLACE,
+    WANT_OF_A_SLOT,
     Failure,
     Outcome,
     ProtocolError,
@@ -203,7 +203,7 @@ class Exchange(ExchangeState):
             return
         self.status = failure.status
         self.response_begun = True
-        retry_after = self.route.pool.retry_after() if failure.reason in WANT_OF_A_PLACE else 1
+        retry_after = self.route.pool.retry_after() if failure.reason in WANT_OF_A_SLOT else 1
         self.response_bytes = client.refuse(failure, detail, self.request_id, retry_after)
         self._end(now)
         client.ended(now)

@@ -10,7 +10,7 @@ from balancer.pools.pool import UpstreamPool
 from balancer.pools.slow_start import SlowStart
 from balancer.spec.worker import KeepaliveSpec
 from balancer.upstreams.state import Cause, others_left
-from balancer.upstreams.traffic_history import Conduct
+from balancer.upstreams.traffic_history import TrafficHistory
 from balancer.upstreams.upstream import Upstream
 
 
@@ -63,14 +63,14 @@ class Membership:
                 self._connector.add(upstream, keepalive)
             elif upstream.host != state.host:
                 upstream.set_host(state.host)
-                upstream.conduct = Conduct()  # it was another machine's
+                upstream.history = TrafficHistory()  # it was another machine's
                 self._connector.expire(upstream)
             upstream.other_hosts = state.other_hosts
             upstream.weight = state.weight
             upstream.admin_state = state.admin_state
-            conduct = upstream.conduct
+            history = upstream.history
             if state.on_probation and not upstream.on_probation:
-                conduct.begin_probation()
+                history.begin_probation()
             upstream.on_probation = state.on_probation
             upstream.silent_since_ns = state.silent_since_ns
             upstream.leaves_by_itself = state.leaves_by_itself
@@ -79,10 +79,10 @@ class Membership:
             upstream.backup = state.backup
             upstream.ramp_since_ns = state.ramp_since_ns
             upstream.max_inflight = self._share(state.max_inflight, state.row)
-            if news.revision < conduct.held_until:
+            if news.revision < history.held_until:
                 upstream.causes |= {Cause.OUTLIER}
             else:
-                conduct.held_until = 0
+                history.held_until = 0
             members[state.row] = upstream
         for row, upstream in before.items():
             self._connector.expire(upstream)
@@ -95,7 +95,7 @@ class Membership:
         slow_start.begin(members.values())
         pool.set_members(list(members.values()))
 
-    def hopeless(self) -> set[Upstream]:
+    def unresponsive(self) -> set[Upstream]:
         """Where requests wait in vain while they could be answered elsewhere: at upstreams that are known to
         answer nobody, and are not the last ones."""
         return {
@@ -117,9 +117,9 @@ class Membership:
         """The supervisor's word on an outlier ejected here. Raises KeyError for an unknown pool."""
         pool = self._pools[verdict.pool][0]
         upstream = self._members[verdict.pool].get(verdict.row)
-        if upstream is None or not upstream.conduct.held_until:
+        if upstream is None or not upstream.history.held_until:
             return
-        upstream.conduct.held_until = verdict.until
+        upstream.history.held_until = verdict.until
         if not verdict.until:
             pool.overruled(upstream)
 

@@ -67,7 +67,7 @@ def goes_again(exchange: ExchangeState, attempt: Attempt, failure: Failure, deta
     failed = FailedAttempt(attempt.upstream, failure, detail)
     if not sent.stale and failure.outcome is not Outcome.CANCELLED:
         failed = failed._replace(
-            conduct=attempt.upstream.conduct,
+            history=attempt.upstream.history,
             outcome=failure.outcome,
             began_ns=attempt.started_ns,
             whole=exchange.request_whole,
@@ -143,7 +143,7 @@ def _judge(exchange: ExchangeState) -> None:
     sent_to = len(failed) + exchange.refused + (answering is not None)
     asker = exchange.connecting
     for one in failed:
-        if one.conduct is not None:
+        if one.history is not None:
             proven = proof(answered=answered, sent_to=sent_to, whole=one.whole)
             fault = Fault(one.outcome, proven, asker.network(), asker.holds(one.upstream))
-            exchange.route.pool.judge(one.upstream, one.conduct, fault, one.began_ns)
+            exchange.route.pool.judge(one.upstream, one.history, fault, one.began_ns)

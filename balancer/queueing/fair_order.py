@@ -1,7 +1,7 @@
-"""Whose turn it is among the clients that wait in a queue: a line for each of them, served in rounds.
+"""Whose turn it is among the clients that wait: a queue for each client, and these are served in rounds.
 
-Asked by the queue, which knows who waits; a client that has sent more requests than another has a longer
-line, not more turns.
+Asked by `SlotQueue`, which knows who waits. A client that has sent more requests than another has a longer
+queue, not more turns.
 """
 
 from collections import OrderedDict, deque
@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 Waiter = TypeVar("Waiter")
 
 
-class Line(Generic[Waiter]):
-    """What waits of one client, in the order in which it came. `joined` orders lines by their newest."""
+class ClientQueue(Generic[Waiter]):
+    """The requests of one client, in the order in which they came. `joined` orders queues by their newest."""
 
     __slots__ = ("client", "joined", "waiting")
 
@@ -25,84 +25,84 @@ class Line(Generic[Waiter]):
 
 
 class FairOrder(Generic[Waiter]):
-    """**A round**: whoever was served in it has its next turn in the next one. It is over when nobody waits
-    who has not been served, or after as many services as there were lines at its first one: so whoever has
-    had its turn waits for a bounded time, however many others come.
+    """**A round**: a client that was served in it has its next turn in the next one. It is over when no
+    client waits that has not been served, or after as many services as there were clients at its first one:
+    so a client that has had its turn waits for a bounded time, however many others come.
 
-    Within a round the order is that of the queue: the line that has waited for longest, or the one that was
-    joined last; the same within a line. With one client, or where no client waits twice, that is the order in
-    which all came.
+    Within a round the client goes first that has waited for longest, or the one whose newest request came
+    last; the same within its own queue. With one client, or where no client waits twice, that is the order in
+    which all requests came.
 
-    `longest` is the line of who has most waiting. Everything here takes constant time but the end of a round,
-    which takes time for each line after about as many services.
+    `longest` is how many wait of the client that has most. Everything here takes constant time but the end of
+    a round, which takes time for each client after about as many services.
     """
 
-    __slots__ = ("_by_first", "_by_last", "_by_length", "_length", "_line_of", "_lines", "_longest", "_next",
-                 "_number", "_served")  # fmt: skip
+    __slots__ = ("_by_first", "_by_last", "_by_length", "_length", "_longest", "_next", "_number",
+                 "_queue_of", "_queues", "_served")  # fmt: skip
 
     def __init__(self) -> None:
-        self._lines: dict[str, Line[Waiter]] = {}  # with somebody in them
-        self._line_of: dict[Waiter, Line[Waiter]] = {}
+        self._queues: dict[str, ClientQueue[Waiter]] = {}  # with somebody in them
+        self._queue_of: dict[Waiter, ClientQueue[Waiter]] = {}
         # of this round, with somebody in them
-        self._by_first: OrderedDict[Line[Waiter], None] = OrderedDict()
-        self._by_last: OrderedDict[Line[Waiter], None] = OrderedDict()
+        self._by_first: OrderedDict[ClientQueue[Waiter], None] = OrderedDict()
+        self._by_last: OrderedDict[ClientQueue[Waiter], None] = OrderedDict()
         self._length = 0  # services after which it is over; 0 before its first
         self._number = 0  # joins so far
         # of the next
-        self._next: dict[Line[Waiter], None] = {}
+        self._next: dict[ClientQueue[Waiter], None] = {}
         self._served: set[str] = set()  # clients that have had their turn in this one, and nothing waiting
-        # lines by how many wait in them
-        self._by_length: dict[int, dict[Line[Waiter], None]] = {}
+        # queues by how many wait in them
+        self._by_length: dict[int, dict[ClientQueue[Waiter], None]] = {}
         self._longest = 0
 
     def join(self, waiter: Waiter, client: str) -> None:
         """It waits, as the newest."""
         self._number += 1
-        line = self._lines.get(client)
-        if line is None:
-            line = self._lines[client] = Line(client)
+        queue = self._queues.get(client)
+        if queue is None:
+            queue = self._queues[client] = ClientQueue(client)
             if client in self._served:
                 self._served.remove(client)
-                self._next[line] = None
+                self._next[queue] = None
             else:
-                self._by_first[line] = self._by_last[line] = None
-        elif line in self._by_last:
-            self._by_last.move_to_end(line)
-        line.joined = self._number
-        line.waiting[waiter] = None
-        self._line_of[waiter] = line
-        self._moved(line, 1)
+                self._by_first[queue] = self._by_last[queue] = None
+        elif queue in self._by_last:
+            self._by_last.move_to_end(queue)
+        queue.joined = self._number
+        queue.waiting[waiter] = None
+        self._queue_of[waiter] = queue
+        self._moved(queue, 1)
 
     def leave(self, waiter: Waiter, served: bool) -> None:
         """It does not wait any more. `served`: its client has had its turn."""
-        line = self._line_of.pop(waiter)
-        del line.waiting[waiter]
-        self._moved(line, -1)
-        in_round = line in self._by_last
+        queue = self._queue_of.pop(waiter)
+        del queue.waiting[waiter]
+        self._moved(queue, -1)
+        in_round = queue in self._by_last
         if served and not self._length:
             self._length = max(len(self._by_last), 1)
-        if in_round and (served or not line.waiting):
-            del self._by_first[line], self._by_last[line]
-        if not line.waiting:
-            del self._lines[line.client]
+        if in_round and (served or not queue.waiting):
+            del self._by_first[queue], self._by_last[queue]
+        if not queue.waiting:
+            del self._queues[queue.client]
             if not in_round:
-                del self._next[line]
+                del self._next[queue]
             if served or not in_round:
-                self._served.add(line.client)
+                self._served.add(queue.client)
         elif in_round and served:
-            self._next[line] = None
+            self._next[queue] = None
         if served:
             self._length -= 1
         if not self._by_last or (served and not self._length):
             self._begin_round()
 
     def __contains__(self, waiter: Waiter) -> bool:
-        return waiter in self._line_of
+        return waiter in self._queue_of
 
     def waiting_of(self, client: str) -> int:
         """How many wait of this client."""
-        line = self._lines.get(client)
-        return 0 if line is None else len(line.waiting)
+        queue = self._queues.get(client)
+        return 0 if queue is None else len(queue.waiting)
 
     @property
     def longest(self) -> int:
@@ -111,8 +111,8 @@ class FairOrder(Generic[Waiter]):
 
     def last_of_longest(self, newest_first: bool) -> Waiter:
         """Of these the one that would be served last."""
-        line = next(iter(self._by_length[self._longest]))
-        return next(iter(line.waiting) if newest_first else reversed(line.waiting))
+        queue = next(iter(self._by_length[self._longest]))
+        return next(iter(queue.waiting) if newest_first else reversed(queue.waiting))
 
     def in_order(self, most: int, newest_first: bool) -> Iterator[Waiter]:
         """Who is to be asked, at most so many; as it was when it began, but each may leave meanwhile."""
@@ -138,22 +138,22 @@ class FairOrder(Generic[Waiter]):
         self._served.clear()
         if self._next:
             self._by_first.update(self._next)
-            lines = [*self._by_last, *self._next]
-            lines.sort(key=attrgetter("joined"))
-            self._by_last = OrderedDict.fromkeys(lines)
+            queues = [*self._by_last, *self._next]
+            queues.sort(key=attrgetter("joined"))
+            self._by_last = OrderedDict.fromkeys(queues)
             self._next = {}
         self._length = 0
 
-    def _moved(self, line: Line[Waiter], by: int) -> None:
-        """`line` has one more or one less."""
+    def _moved(self, queue: ClientQueue[Waiter], by: int) -> None:
+        """`queue` has one more or one less."""
         lengths = self._by_length
-        now = len(line.waiting)
+        now = len(queue.waiting)
         before = lengths.get(now - by)
         if before is not None:
-            before.pop(line, None)
+            before.pop(queue, None)
             if not before:
                 del lengths[now - by]
         if now:
-            lengths.setdefault(now, {})[line] = None
+            lengths.setdefault(now, {})[queue] = None
         if now > self._longest or self._longest not in lengths:
             self._longest = now

@@ -1,7 +1,7 @@
 """Where requests wait while every upstream that they may go to is full: bounded, and each with a deadline.
 
-Between an exchange that found no place and the next place that comes free in its pool. Nobody is woken by
-the end of an attempt itself: that end belongs to another exchange, which has to be finished first.
+Between an exchange that found no slot and the next slot that comes free in its pool. The end of an attempt
+wakes nobody by itself: that end belongs to another exchange, which has to be finished first.
 """
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
@@ -15,12 +15,12 @@ from math import ceil
 from typing import Protocol
 
 from balancer.clock import Clock
-from balancer.errors import QUEUE_FULL, QUEUE_HOPELESS, QUEUE_TIMEOUT, Failure
+from balancer.errors import QUEUE_FULL, QUEUE_TIMEOUT, QUEUE_WOULD_TIME_OUT, Failure
 from balancer.http.responses import LONGEST_RETRY_AFTER
 from balancer.lateness import look_first
 from balancer.queueing.fair_order import FairOrder
 from balancer.queueing.patience import Patience
-from balancer.queueing.throughput import Drain
+from balancer.queueing.throughput import Throughput
 from balancer.telemetry.columns import (
     BUCKET_BOUNDS_NS,
     POOL_QUEUE_LENGTH,
@@ -31,7 +31,7 @@ from balancer.telemetry.columns import (
 )
 
 # How many are asked in one turn of the loop, unless everybody is, and how many give up in one. It bounds what
-# a turn costs, and how many are passed over who cannot use the place that is free, as they have tried that
+# a turn costs, and how many are passed over who cannot use the slot that is free, as they have tried that
 # upstream already.
 _AT_ONCE = 32
 # What was learned of the clients is looked at again after so long without news.
@@ -45,8 +45,8 @@ _PART = 10
 _BEARABLE_NS = 500_000_000
 _GOLDEN = 0.618034  # its multiples are spread evenly over the fractions
 
-_FULL, _TIMEOUT, _HOPELESS = (
-    POOL_QUEUE_REJECTED + QUEUE_REJECTIONS.index(reason) for reason in ("full", "timeout", "hopeless")
+_FULL, _TIMEOUT, _WOULD_TIME_OUT = (
+    POOL_QUEUE_REJECTED + QUEUE_REJECTIONS.index(reason) for reason in ("full", "timeout", "would_time_out")
 )
 
 
@@ -57,13 +57,13 @@ class Waiter(Protocol):
         """Whose request it is, as `client_network` has it."""
 
     def offered(self, now_ns: int) -> bool:
-        """There may be a place: take it and `leave` the queue, or say False to go on waiting."""
+        """There may be a slot: take it and `leave` the queue, or say False to go on waiting."""
 
     def gave_up(self, failure: Failure) -> None:
-        """It has left the queue without a place."""
+        """It has left the queue without a slot."""
 
 
-class PlaceQueue:
+class SlotQueue:
     """The requests of one pool and worker that wait, `waiting` in the order in which they came.
 
     **The deadline** is the timeout of the settings, or two fifths of the age at which clients have been
@@ -83,10 +83,10 @@ class PlaceQueue:
     where another client has more waiting the newcomer has that one's place, whose last in turn gives up.
     """
 
-    __slots__ = ("_armed", "_busy_since_ns", "_cells", "_clock", "_considered_ns", "_deadline_ns", "_drain",
-                 "_everybody", "_fair", "_gives_way", "_in_vain", "_loop", "_newest_first", "_old_in_turn",
-                 "_room", "_size", "_spread", "_timeout_ns", "_woken", "has_place", "patience",
-                 "waiting")  # fmt: skip
+    __slots__ = ("_armed", "_busy_since_ns", "_cells", "_clock", "_considered_ns", "_deadline_ns",
+                 "_everybody", "_fair", "_gives_way", "_in_vain", "_loop", "_newest_first",
+                 "_old_in_turn", "_room", "_size", "_spread", "_throughput", "_timeout_ns",
+                 "_woken", "has_slot", "patience", "waiting")  # fmt: skip
 
     def __init__(
         self,
@@ -101,14 +101,14 @@ class PlaceQueue:
         self.waiting: OrderedDict[Waiter, int] = OrderedDict()  # since when, in ns
         self._fair: FairOrder[Waiter] = FairOrder()  # the same, but for those that give way
         self._gives_way: dict[Waiter, None] = {}  # to be told so in the next turn: they may join anew then
-        self.has_place: Callable[[], bool] = _always  # set by the pool
+        self.has_slot: Callable[[], bool] = _always  # set by the pool
         self.patience = Patience()
         self._size = size
         self._timeout_ns = round(timeout * 1e9)
         self._loop = loop
         self._clock = clock
         self._cells = cells
-        self._drain = Drain()
+        self._throughput = Throughput()
         self._deadline_ns = self._timeout_ns  # for how long one waits
         self._room = size  # for how many: who comes then is refused
         self._considered_ns = 0  # when these two were last derived
@@ -117,22 +117,22 @@ class PlaceQueue:
         self._old_in_turn = False  # when both ends are served
         self._in_vain = False  # a wait has been, since the queue was last empty
         self._spread = 0.0
-        self._everybody = False  # shall be asked in the next turn, not only those whom a place may be for
+        self._everybody = False  # shall be asked in the next turn, not only those whom a slot may be for
         self._armed: asyncio.TimerHandle | None = None  # for the oldest one's deadline, or an earlier time
         self._woken: asyncio.Handle | None = None
 
     def join(self, waiter: Waiter) -> Failure | None:
-        """Wait for a place; a failure where there is no room to."""
+        """Wait for a slot; a failure where there is no room to."""
         waiting = self.waiting
-        drain = self._drain
-        drain.came += 1
+        throughput = self._throughput
+        throughput.came += 1
         client = waiter.network()
         if len(waiting) - len(self._gives_way) >= self._room and not self._find_room(client):
             return self._refuse()
         now = self._clock.monotonic_ns()
         if not waiting:
             self._busy_since_ns = now
-            drain.begins(now)
+            throughput.begins(now)
             if now - self._considered_ns > _STALE_NS:
                 self.consider(now)
         waiting[waiter] = now
@@ -140,12 +140,12 @@ class PlaceQueue:
         self._cells[POOL_QUEUE_LENGTH] = len(waiting)
         if self._armed is None:
             self._arm(self._deadline_ns)
-        if self.has_place():  # those who wait already cannot use it: this one may
+        if self.has_slot():  # those who wait already cannot use it: this one may
             self.wake()
         return None
 
     def _find_room(self, client: str) -> bool:
-        """In the longest line, unless the client's own would become as long as that one."""
+        """In the longest client's queue, unless the client's own would become as long as that one."""
         fair = self._fair
         if fair.longest < 2 or fair.longest < fair.waiting_of(client) + 2:
             return False
@@ -165,15 +165,15 @@ class PlaceQueue:
                 waiter.gave_up(failure)
 
     def _refuse(self) -> Failure:
-        self._drain.refused += 1
+        self._throughput.refused += 1
         if len(self.waiting) >= self._size:
             self._cells[_FULL] += 1
             return QUEUE_FULL
-        self._cells[_HOPELESS] += 1
-        return QUEUE_HOPELESS
+        self._cells[_WOULD_TIME_OUT] += 1
+        return QUEUE_WOULD_TIME_OUT
 
     def leave(self, waiter: Waiter, served_ns: int = -1) -> None:
-        """It does not wait any more: it has a place since `served_ns`, or its client has left."""
+        """It does not wait any more: it has a slot since `served_ns`, or its client has left."""
         waiting = self.waiting
         since = waiting.pop(waiter)
         if waiter in self._gives_way:
@@ -186,20 +186,20 @@ class PlaceQueue:
             waited = served_ns - since
             cells[POOL_QUEUE_WAIT + bisect_left(BUCKET_BOUNDS_NS, waited)] += 1
             cells[POOL_QUEUE_WAIT_SUM] += waited
-            self._drain.served += 1
+            self._throughput.served += 1
             self.patience.stayed(waited)
         if not waiting:
-            self._drain.ends(self._clock.monotonic_ns())
+            self._throughput.ends(self._clock.monotonic_ns())
             self._newest_first = self._in_vain = False
 
     def client_left(self, waited_ns: int, now_ns: int) -> bool:
         """A client has left that waited for so long, here or elsewhere; whether to call `patience.learn`
         now, and then `consider`."""
-        self._drain.left += 1
+        self._throughput.left += 1
         return self.patience.left(waited_ns, now_ns)
 
     def wake(self, *, everybody: bool = False) -> None:
-        """There may be a place: ask those who wait in the loop's next turn. `everybody`: also where there is
+        """There may be a slot: ask those who wait in the loop's next turn. `everybody`: also where there is
         none, as some may have nothing to wait for any more."""
         self._everybody |= everybody
         if self._woken is None:
@@ -214,7 +214,7 @@ class PlaceQueue:
         if give_up_ns:
             deadline = min(deadline, max(give_up_ns * _NUMERATOR // _DENOMINATOR, _SHORTEST_NS))
         self._deadline_ns = deadline
-        rate = self._drain.per_second
+        rate = self._throughput.per_second
         self._room = min(self._size, max(1, ceil(rate * deadline / 1e9))) if rate else self._size
         if deadline < before:
             self._arm_anew(now_ns)
@@ -226,11 +226,11 @@ class PlaceQueue:
     def retry_after(self) -> int:
         """After how many seconds who is refused may come again: when those who wait, and as many as are
         refused in a second, can have been served. It varies, so that they do not come all at once."""
-        drain = self._drain
-        if not drain.per_second:
+        throughput = self._throughput
+        if not throughput.per_second:
             return 1
         self._spread = (self._spread + _GOLDEN) % 1.0
-        seconds = (len(self.waiting) + drain.refused_per_second) / drain.per_second
+        seconds = (len(self.waiting) + throughput.refused_per_second) / throughput.per_second
         return min(max(ceil(seconds * (0.75 + self._spread / 2)), 1), LONGEST_RETRY_AFTER)
 
     def close(self) -> None:
@@ -246,28 +246,28 @@ class PlaceQueue:
         if self._gives_way:
             self._give_way(self._clock.monotonic_ns())
         everybody, self._everybody = self._everybody, False
-        has_place = self.has_place()
-        if not waiting or not (has_place or everybody):
+        has_slot = self.has_slot()
+        if not waiting or not (has_slot or everybody):
             return
         now = self._clock.monotonic_ns()
-        if has_place:
-            if self._drain.has_news(now):
+        if has_slot:
+            if self._throughput.has_news(now):
                 self.consider(now)
             self._choose_order(now)
         most = len(waiting) if everybody else _AT_ONCE
         served = False
         for waiter in self._in_order(most):
-            if not everybody and not self.has_place():
+            if not everybody and not self.has_slot():
                 return
             if waiter in self._fair:  # serving another one may have ended it
                 served |= waiter.offered(now)
-        if served and waiting and self.has_place():
+        if served and waiting and self.has_slot():
             self.wake()
 
     def _in_order(self, most: int) -> Iterable[Waiter]:
         """Whom to ask, at most so many."""
         newest = self._fair.in_order(most, self._newest_first)
-        if not self._newest_first or not self._drain.is_steady or self._deadline_ns < self._timeout_ns:
+        if not self._newest_first or not self._throughput.is_steady or self._deadline_ns < self._timeout_ns:
             return newest
         # One from the old end for each from the new end, beginning with either in turn.
         self._old_in_turn = not self._old_in_turn
@@ -276,15 +276,15 @@ class PlaceQueue:
         return chain.from_iterable(pairs)
 
     def _choose_order(self, now_ns: int) -> None:
-        drain = self._drain
+        throughput = self._throughput
         bearable = min(self._deadline_ns // _PART, _BEARABLE_NS)
         if not self._newest_first:
             oldest = next(iter(self.waiting.values()))
-            lasts = now_ns - self._busy_since_ns > self._timeout_ns and not drain.is_steady
-            overloaded = drain.is_growing or self._in_vain or lasts
-            unbearable = now_ns - oldest > bearable or drain.is_losing
+            lasts = now_ns - self._busy_since_ns > self._timeout_ns and not throughput.is_steady
+            overloaded = throughput.is_growing or self._in_vain or lasts
+            unbearable = now_ns - oldest > bearable or throughput.is_losing
             self._newest_first = overloaded and unbearable
-        elif not drain.is_growing and len(self.waiting) <= drain.per_second * bearable / 1e9:
+        elif not throughput.is_growing and len(self.waiting) <= throughput.per_second * bearable / 1e9:
             self._newest_first = self._in_vain = False
 
     def _arm(self, delay_ns: int) -> None:
@@ -299,7 +299,7 @@ class PlaceQueue:
             self._arm(next(iter(self.waiting.values())) + self._deadline_ns - now_ns)
 
     def _expire(self) -> None:
-        look_first(self._loop, self._expired)  # what has been answered meanwhile has left a place
+        look_first(self._loop, self._expired)  # what has been answered meanwhile has left a slot
 
     def _expired(self) -> None:
         if self._armed is None:
@@ -317,7 +317,7 @@ class PlaceQueue:
                 break
             self.leave(oldest)
             self._in_vain = True
-            self._drain.refused += 1
+            self._throughput.refused += 1
             self.patience.stayed(waited)
             self._cells[_TIMEOUT] += 1
             oldest.gave_up(QUEUE_TIMEOUT)

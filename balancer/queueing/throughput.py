@@ -1,23 +1,23 @@
-"""How fast a queue is worked off, and whether more comes than goes: what its rules are derived from."""
+"""How fast a queue is served, and whether more requests come than go: its rules are derived from that."""
 
 _WINDOW_NS = 250_000_000
 _LONGEST_NS = 4_000_000_000  # of a window in which few are served
 _FEW = 8
-_SURE = 3  # windows: in the first some places may not be to be had yet, as an upstream works off a line
+_SURE = 3  # windows: in the first some slots may not be to be had yet, as an upstream works off a backlog
 _FORGOTTEN_NS = 2_000_000_000  # nobody has waited for so long: what was known is of another time
 # What comes must be more than what goes by a tenth and by two in each of two windows: one may be a burst.
 _MORE = 1.1
 _AT_LEAST = 2
 
 
-class Drain:
-    """Counts while somebody waits: places that come free unasked for say nothing of how fast they could.
+class Throughput:
+    """Counts while requests wait: slots that come free without one say nothing of how fast they could.
 
-    The queue counts up `came` (whoever joined or was refused), `served` (with a place), `refused`
+    The queue counts up `came` (whoever joined or was refused), `served` (with a slot), `refused`
     (whoever joined in vain or not at all) and `left` (clients that waited here or for their response), and
     says when it `begins` and `ends` to be in use.
 
-    `per_second` is how many of those who wait get a place in a second, 0.0 where that is not known;
+    `per_second` is how many of those who wait get a slot in a second, 0.0 where that is not known;
     `refused_per_second` how many are refused, as it was in the last quarter of a second or so. `is_growing`:
     more have come than were served, for some time now; `is_steady`: not so, and that is known. Neither holds
     where too little happens to tell. `is_losing`: many leave.
@@ -67,13 +67,11 @@ class Drain:
         self._moves = False
 
     def has_news(self, now_ns: int) -> bool:
-        """Close the window when it is time to; whether it was. To be asked where there are places, and
+        """Close the window when it is time to; whether it was. To be asked where there are slots, and
         somebody waits for one."""
         if not self._moves:
             self._moves = True
-            if (
-                now_ns - self._began_ns >= _WINDOW_NS
-            ):  # places were not to be had for so long: that is no rate
+            if now_ns - self._began_ns >= _WINDOW_NS:  # slots were not to be had for so long: that is no rate
                 self._streak = 2 if self.came > _FEW else 0
                 self._start_window(now_ns)
                 return False
@@ -85,7 +83,7 @@ class Drain:
         self._rate = max(rate, (self._rate + rate) / 2)
         self._windows += 1
         self.refused_per_second = self.refused * 1e9 / busy_ns
-        # Where many leave, so do some who have a place: the next one gets it, but nobody has been served.
+        # Where many leave, so do some who have a slot: the next one gets it, but nobody has been served.
         done = max(0, self.served - self.left) if self.is_losing else self.served
         grows = self.came > done * _MORE + _AT_LEAST
         self._streak = self._streak + 1 if grows else 0

@@ -71,7 +71,7 @@ class Acceptor:
                 return None
 
 
-class Doors:
+class Listeners:
     """All listening sockets of the instance as one worker has them: its own, and those it adopted."""
 
     def __init__(self, sockets: list[socket.socket], factory: ProtocolFactory) -> None:

@@ -25,7 +25,7 @@ from balancer.limits.adaptive_limits import AdaptiveLimits
 from balancer.limits.concurrency_limit import ConcurrencyBounds
 from balancer.messages import Elsewhere, LogLine, Start, Tell
 from balancer.outliers.detector import OutlierDetector
-from balancer.outliers.local_ejector import Suspects
+from balancer.outliers.local_ejector import LocalEjector
 from balancer.policies.base import Policy, PolicyContext
 from balancer.policies.least_connections import LeastConnections
 from balancer.policies.registry import build as build_policy
@@ -36,7 +36,7 @@ from balancer.proxy.journal import Journal
 from balancer.proxy.loops import Loops
 from balancer.proxy.membership import Membership
 from balancer.proxy.router import Route, Router
-from balancer.queueing.queue import PlaceQueue
+from balancer.queueing.queue import SlotQueue
 from balancer.spec.part import replaced
 from balancer.spec.worker import Level, ListenerSpec, PolicySpec, PoolSpec, StickySpec
 from balancer.sticky.affinity import Affinity
@@ -178,7 +178,7 @@ def _pool(spec: PoolSpec, row: int, place: _Place) -> UpstreamPool:
         place.remote_rows if place.has_others else None,
         None if spec.sticky is None else _affinity(spec, spec.sticky, cells, place),
         _queue(spec, row, place),
-        _suspects(spec, place),
+        _ejector(spec, place),
         _adaptive(spec, row, place),
     )
 
@@ -187,12 +187,12 @@ def _policy(spec: PolicySpec, context: PolicyContext) -> Policy:
     return build_policy(spec.name, dict(spec.options), context)
 
 
-def _queue(spec: PoolSpec, row: int, place: _Place) -> PlaceQueue | None:
+def _queue(spec: PoolSpec, row: int, place: _Place) -> SlotQueue | None:
     """Where requests wait for a slot; None where this worker's part of it is nothing."""
     size = 0 if spec.queue is None else place.part(spec.queue.size, row)
     if spec.queue is None or not size:
         return None
-    return PlaceQueue(size, spec.queue.timeout, loop=place.loop, clock=place.clock, cells=place.cells(row))
+    return SlotQueue(size, spec.queue.timeout, loop=place.loop, clock=place.clock, cells=place.cells(row))
 
 
 def _affinity(spec: PoolSpec, sticky: StickySpec, cells: memoryview[int], place: _Place) -> Affinity:
@@ -216,11 +216,11 @@ def pin_cookie(sticky: StickySpec) -> PinCookie:
     return BalancerCookie(sticky.cookie, attributes)
 
 
-def _suspects(spec: PoolSpec, place: _Place) -> Suspects | None:
+def _ejector(spec: PoolSpec, place: _Place) -> LocalEjector | None:
     if spec.outlier is None:
         return None
     detector = OutlierDetector(spec.outlier, place.clock)
-    return Suspects(spec.name, detector, spec.retry.methods, place.tell, place.clock)
+    return LocalEjector(spec.name, detector, spec.retry.methods, place.tell, place.clock)
 
 
 def _adaptive(spec: PoolSpec, row: int, place: _Place) -> AdaptiveLimits | None:

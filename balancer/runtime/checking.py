@@ -19,8 +19,8 @@ from balancer.upstreams.state import AdminState, Cause
 _FIRST_SERVER_ERROR = CODE_COLUMN[500]
 
 
-class CheckDoors:
-    """What checks find goes through here (`health.check_sink.Doors`)."""
+class FleetCheckSink:
+    """What checks find goes through here (`health.check_sink.CheckSink`)."""
 
     def __init__(
         self, fleet: Fleet, ledger: Ledger, unanswered: Callable[[UpstreamState, str], None]

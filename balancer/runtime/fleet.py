@@ -1,7 +1,7 @@
 """The authoritative state of every pool and upstream (L7), in the supervisor.
 
 A state changes through the doors here and nowhere else. Each change has a revision, an event with its cause,
-and a log line; the workers are told the whole pool (`news`).
+and a log line; the workers are told the whole pool (`pool_updates`).
 """
 
 import logging
@@ -14,13 +14,13 @@ from balancer.messages import PoolUpdate
 from balancer.pools.slow_start import ramp
 from balancer.runtime.circles import Circles
 from balancer.runtime.members import Members
-from balancer.runtime.pool_updates import News
+from balancer.runtime.pool_updates import PoolUpdates
 from balancer.runtime.states import API, FleetWatcher, PoolState, UpstreamState
-from balancer.runtime.transitions import take_turns
+from balancer.runtime.transitions import take_transitions
 from balancer.telemetry.events import Event, EventLog
 from balancer.telemetry.ledger import Ledger
 from balancer.upstreams.state import AdminState, Cause, FirstCheck, in_words
-from balancer.upstreams.traffic_history import Spared
+from balancer.upstreams.traffic_history import SkipReason
 
 # The causes of admin states: the app itself asked for a drain, the operator wants it, or his word has ended.
 ANNOUNCED, OPERATOR, GONE = "announced", "operator", "ejected"
@@ -47,12 +47,14 @@ class Fleet:
         self._events = events
         self._clock = clock
         self._log = log
-        self._news = News(lambda: self.revision, clock=clock, call_later=call_later, broadcast=broadcast)
+        self._updates = PoolUpdates(
+            lambda: self.revision, clock=clock, call_later=call_later, broadcast=broadcast
+        )
         self._established = False
         self.circles = Circles(own or Ourselves(()), clock, log, self._say)
         self._members = Members(
             ledger=ledger,
-            news=self._news,
+            updates=self._updates,
             log=log,
             watchers=self.watchers,
             begin=self._begin_anew,
@@ -103,7 +105,7 @@ class Fleet:
         self._became(upstream, "readmitted", cause, f"{upstream.id} is readmitted: {why}{still}")
 
     def put_on_probation(self, upstream: UpstreamState, why: str) -> None:
-        """Its time as an outlier is over; it gets one request at a time until `trust`."""
+        """Its time as an outlier is over; it gets one request at a time until `end_probation`."""
         if Cause.OUTLIER not in upstream.causes:
             return
         upstream.causes -= {Cause.OUTLIER}
@@ -111,7 +113,7 @@ class Fleet:
         self._log.info("upstream %s of pool %s is on probation: %s", upstream.id, upstream.pool, why)
         self._became(upstream, "probation", Cause.OUTLIER, f"{upstream.id} is on probation: {why}")
 
-    def trust(self, upstream: UpstreamState, why: str) -> None:
+    def end_probation(self, upstream: UpstreamState, why: str) -> None:
         """Its probation is over."""
         if not upstream.on_probation:
             return
@@ -121,13 +123,13 @@ class Fleet:
         self._log.info("upstream %s of pool %s is readmitted: %s", upstream.id, upstream.pool, why)
         self._became(upstream, "readmitted", Cause.OUTLIER, f"{upstream.id} is readmitted: {why}")
 
-    def spare(self, upstream: UpstreamState, reason: Spared, why: str, *, say: bool) -> None:
+    def skip_ejection(self, upstream: UpstreamState, reason: SkipReason, why: str, *, say: bool) -> None:
         """It would be ejected as an outlier but for `reason`; people are told where `say`."""
         self.pools[upstream.pool].ejections_skipped[reason] += 1
         if say:
             text = f"{upstream.id} is not ejected: {why}"
             self._log.warning("pool %s: %s", upstream.pool, text)
-            self._event("spared", upstream, Cause.OUTLIER, text)
+            self._event("ejection_skipped", upstream, Cause.OUTLIER, text)
 
     def overloaded(self, pool: PoolState, text: str) -> None:
         """The pool has more to do than it can."""
@@ -206,7 +208,7 @@ class Fleet:
             self._event("checked", upstream, Cause.ACTIVE_CHECK, f"{upstream.id} {text}")
             self._changed(pool)
         elif was_starting:
-            self._news.changed(pool)
+            self._updates.changed(pool)
 
     def set_silent(self, upstream: UpstreamState, since_ns: int) -> None:
         """It has answered nobody since then, while others did, so nobody need wait there; 0: that is over."""
@@ -254,7 +256,7 @@ class Fleet:
         """Its name has these as well: workers try them where its own address does not answer."""
         if upstream.other_addresses != others:
             upstream.other_addresses = others
-            self._news.changed(self.pools[upstream.pool])
+            self._updates.changed(self.pools[upstream.pool])
 
     def set_members(self, pool_name: str, source: str, members: Sequence[Member]) -> None:
         """What a discovery source has found. Others' upstreams stay, and win over it at the same address."""
@@ -297,10 +299,10 @@ class Fleet:
         self._say(kind, upstream.pool, upstream.id, cause, text)
 
     def _changed(self, pool: PoolState) -> None:
-        for turn in take_turns(pool):
-            self._log.log(turn.level, "pool %s: %s", pool.name, turn.text)
-            self._say(turn.kind, pool.name, None, None, turn.text)
-        self._news.changed(pool)
+        for transition in take_transitions(pool):
+            self._log.log(transition.level, "pool %s: %s", pool.name, transition.text)
+            self._say(transition.kind, pool.name, None, None, transition.text)
+        self._updates.changed(pool)
 
     def _say(self, kind: str, pool: str, upstream: str | None, cause: str | None, text: str) -> None:
         self.revision += 1

@@ -41,8 +41,8 @@ from balancer.telemetry.scrape import Scrape
 FAILURES_KEPT = 200
 
 
-class Workers(Protocol):
-    """What is asked of the workers; see `runtime.workers.Crew`."""
+class WorkerReports(Protocol):
+    """What is asked of the workers; see `runtime.workers.Workers`."""
 
     def unready(self) -> list[str]:
         """A sentence for each worker that is not ready."""
@@ -72,7 +72,7 @@ class Checks(Protocol):
 class Outliers(Protocol):
     """What is asked of outlier detection; see `runtime.outliers.Outliers`."""
 
-    def sentence(self, upstream: UpstreamState) -> tuple[float, int] | None:
+    def ejection_term(self, upstream: UpstreamState) -> tuple[float, int] | None:
         """Until when it is ejected, in seconds since the epoch, and for which time in a row."""
 
 
@@ -88,7 +88,7 @@ class Instance:
         *,
         fleet: Fleet,
         ledger: Ledger,
-        crew: Workers,
+        workers: WorkerReports,
         checks: Checks | None,
         outliers: Outliers,
         events: EventLog,
@@ -103,7 +103,7 @@ class Instance:
         self.stopping = False
         self._fleet = fleet
         self._ledger = ledger
-        self._crew = crew
+        self._workers = workers
         self._checks = checks
         self._outliers = outliers
         self._log_dropped = log_dropped
@@ -145,7 +145,7 @@ class Instance:
     def unready(self, strict: bool = False) -> list[str]:
         """Why the instance should get no traffic; `strict`: also for want of eligible upstreams."""
         reasons = ["draining"] if self.stopping else []
-        reasons += self._crew.unready()
+        reasons += self._workers.unready()
         if self._checks is not None and not self._checks.first_round_done:
             reasons.append("the first active checks are not done")
         if strict:
@@ -219,7 +219,7 @@ class Instance:
         return render(
             chain(
                 segment_metrics.families(self._ledger, self._log_dropped()),
-                fleet_metrics.families(fleet, self._crew.samples(), __version__),
+                fleet_metrics.families(fleet, self._workers.samples(), __version__),
             )
         )
 
@@ -240,7 +240,7 @@ class Instance:
 
     def _upstream(self, upstream: UpstreamState) -> UpstreamView:
         last = self._checks.last(upstream) if self._checks is not None else None
-        sentence = self._outliers.sentence(upstream)
+        term = self._outliers.ejection_term(upstream)
         return UpstreamView(
             id=upstream.id,
             address=join_host_port(upstream.address, upstream.port) if upstream.address else "",
@@ -248,7 +248,7 @@ class Instance:
             admin_state=upstream.admin_state,
             announced=upstream.announced,
             causes=sorted(upstream.causes),
-            outlier=OutlierView(moment(sentence[0]), sentence[1]) if sentence is not None else None,
+            outlier=OutlierView(moment(term[0]), term[1]) if term is not None else None,
             on_probation=upstream.on_probation,
             unchecked=upstream.unchecked,
             eligible=upstream.is_eligible(),

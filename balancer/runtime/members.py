@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from balancer.discovery.member import Member
 from balancer.errors import StartupError
-from balancer.runtime.pool_updates import News
+from balancer.runtime.pool_updates import PoolUpdates
 from balancer.runtime.states import API, FleetWatcher, PoolState, UpstreamState
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import Ledger
@@ -18,7 +18,7 @@ class Members:
         self,
         *,
         ledger: Ledger,
-        news: News,
+        updates: PoolUpdates,
         log: logging.Logger,
         watchers: Sequence[FleetWatcher],
         begin: Callable[[UpstreamState, str], None],
@@ -26,7 +26,7 @@ class Members:
     ) -> None:
         """`begin` is told of one that is new, before anybody else is; `event` makes an event."""
         self._ledger = ledger
-        self._news = news
+        self._updates = updates
         self._log = log
         self._watchers = watchers
         self._begin = begin
@@ -79,7 +79,7 @@ class Members:
 
     def remove(self, pool: PoolState, upstream: UpstreamState, why: str) -> None:
         """It gets no requests any more; what runs there ends."""
-        self._news.tell_of(
+        self._updates.tell_of(
             pool, upstream
         )  # a row that workers have never heard of they would never give back
         del pool.upstreams[upstream.id]

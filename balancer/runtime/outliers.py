@@ -7,12 +7,12 @@ from typing import TypeAlias
 from balancer.clock import Clock
 from balancer.health.result import CheckResult
 from balancer.messages import About, Doubt, Eject, Recovered, Suspected, Verdict
-from balancer.outliers.ejection_term import Sentence, spared
+from balancer.outliers.ejection_term import EjectionTerm, skip_reason
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.states import UpstreamState
 from balancer.spec.instance import EjectionSpec
 from balancer.upstreams.state import Cause
-from balancer.upstreams.traffic_history import Spared, Symptom
+from balancer.upstreams.traffic_history import SkipReason, Symptom
 
 _SAY_EVERY_NS = 60_000_000_000
 _SYMPTOMS = {
@@ -20,9 +20,11 @@ _SYMPTOMS = {
     Symptom.FAILURES: ("failed attempt", "failed attempts in a row"),
 }
 _REASONS = {
-    Spared.MAX_PERCENT: "BALANCER_OUTLIER__MAX_EJECTION_PERCENT of the pool are out or on probation already",
-    Spared.LAST_ELIGIBLE: "no other upstream is eligible",
-    Spared.POOL_WIDE: "the others do no better, so it is the app or the load rather than this upstream",
+    SkipReason.MAX_PERCENT: (
+        "BALANCER_OUTLIER__MAX_EJECTION_PERCENT of the pool are out or on probation already"
+    ),
+    SkipReason.LAST_ELIGIBLE: "no other upstream is eligible",
+    SkipReason.POOL_WIDE: "the others do no better, so it is the app or the load rather than this upstream",
 }
 
 # Checks an upstream at once, and tells what came of it.
@@ -47,17 +49,18 @@ class Outliers:
         self._clock = clock
         self._call_later = call_later
         self._check_now = check_now
-        self._sentences: dict[UpstreamState, Sentence] = {}
-        self._said: dict[tuple[str, Spared], int] = {}  # when it was last said why a pool's suspects stay
+        self._terms: dict[UpstreamState, EjectionTerm] = {}
+        self._said: dict[tuple[str, SkipReason], int] = {}  # when it was last said why a pool's suspects stay
 
     # What workers say
 
     def suspected(self, worker: int, message: Eject) -> Verdict | None:
-        """A worker found an outlier, and ejected it unless it says why it `spared` it. The answer, where it
-        needs one: until which revision it must not believe that the upstream is not ejected, 0 for none."""
+        """A worker found an outlier, and ejected it unless it says why not (`skip_reason`). The answer, where
+        it needs one: until which revision it must not believe that the upstream is not ejected, 0 for
+        none."""
         upstream = self._upstream(message)
         until = 0 if upstream is None else self._judge(upstream, worker, message)
-        if message.spared is not None:
+        if message.skip_reason is not None:
             return None
         return Verdict(pool=message.pool, row=message.row, until=until)
 
@@ -76,18 +79,18 @@ class Outliers:
         """A request to one on probation has succeeded."""
         upstream = self._upstream(message)
         if upstream is not None and upstream.on_probation:
-            self._fleet.trust(upstream, "a request to it has succeeded")
-            self._sentences[upstream].end(self._clock.monotonic_ns())
+            self._fleet.end_probation(upstream, "a request to it has succeeded")
+            self._terms[upstream].end(self._clock.monotonic_ns())
 
     # What the admin application asks
 
-    def sentence(self, upstream: UpstreamState) -> tuple[float, int] | None:
+    def ejection_term(self, upstream: UpstreamState) -> tuple[float, int] | None:
         """Until when it is ejected, in seconds since the epoch, and for which time in a row; None where it
         is not ejected as an outlier, nor on probation. The first is past for one on probation."""
-        sentence = self._sentences.get(upstream)
-        if sentence is None or not (Cause.OUTLIER in upstream.causes or upstream.on_probation):
+        term = self._terms.get(upstream)
+        if term is None or not (Cause.OUTLIER in upstream.causes or upstream.on_probation):
             return None
-        return self._clock.wall() + sentence.left(self._clock.monotonic_ns()), sentence.in_a_row
+        return self._clock.wall() + term.left(self._clock.monotonic_ns()), term.in_a_row
 
     # What the fleet says
 
@@ -96,16 +99,16 @@ class Outliers:
 
     def moved(self, upstream: UpstreamState) -> None:
         """What was known of the other address says nothing about this one."""
-        if self._sentences.pop(upstream, None) is not None:
+        if self._terms.pop(upstream, None) is not None:
             self._fleet.readmit(upstream, Cause.OUTLIER, "it has another address")
-            self._fleet.trust(upstream, "it has another address")
+            self._fleet.end_probation(upstream, "it has another address")
 
     def wanted(self, upstream: UpstreamState) -> None:
-        """What the operator wants does not end a sentence."""
+        """What the operator wants does not end a term."""
 
     def removed(self, upstream: UpstreamState) -> None:
         """It is gone."""
-        self._sentences.pop(upstream, None)
+        self._terms.pop(upstream, None)
 
     # The verdict
 
@@ -131,26 +134,26 @@ class Outliers:
         members = list(self._fleet.pools[upstream.pool].upstreams.values())
         reason = self._reason(message, upstream, members)
         if reason is not None:
-            self._fleet.spare(
+            self._fleet.skip_ejection(
                 upstream, reason, f"{seen}, but {_REASONS[reason]}", say=self._may_say(upstream.pool, reason)
             )
             return 0
         now = self._clock.monotonic_ns()
-        sentence = self._sentences.setdefault(upstream, Sentence(self._spec))
-        seconds = sentence.begin(now)
-        row = f", time {sentence.in_a_row} in a row" if sentence.in_a_row > 1 else ""
+        term = self._terms.setdefault(upstream, EjectionTerm(self._spec))
+        seconds = term.begin(now)
+        row = f", time {term.in_a_row} in a row" if term.in_a_row > 1 else ""
         self._fleet.eject(upstream, Cause.OUTLIER, f"{seen}; for {seconds:g} s{row}")
-        self._call_later(seconds, partial(self._time_is_over, upstream, sentence, seconds))
+        self._call_later(seconds, partial(self._time_is_over, upstream, term, seconds))
         return self._fleet.revision
 
     def _reason(
         self, message: Suspected, upstream: UpstreamState, members: Sequence[UpstreamState]
-    ) -> Spared | None:
-        if message.spared is not None:
-            return message.spared
-        return spared(upstream, members, self._spec.max_percent)
+    ) -> SkipReason | None:
+        if message.skip_reason is not None:
+            return message.skip_reason
+        return skip_reason(upstream, members, self._spec.max_percent)
 
-    def _may_say(self, pool: str, reason: Spared) -> bool:
+    def _may_say(self, pool: str, reason: SkipReason) -> bool:
         now = self._clock.monotonic_ns()
         said = self._said.get((pool, reason))
         if said is not None and now - said < _SAY_EVERY_NS:
@@ -158,8 +161,8 @@ class Outliers:
         self._said[pool, reason] = now
         return True
 
-    def _time_is_over(self, upstream: UpstreamState, sentence: Sentence, seconds: float) -> None:
-        # An upstream that moved has another sentence, or none; one is begun only when the one before is over.
-        if self._sentences.get(upstream) is sentence:
+    def _time_is_over(self, upstream: UpstreamState, term: EjectionTerm, seconds: float) -> None:
+        # An upstream that moved has another term, or none; one is begun only when the one before is over.
+        if self._terms.get(upstream) is term:
             why = f"{seconds:g} s are over; one request at a time until one succeeds"
             self._fleet.put_on_probation(upstream, why)

@@ -25,16 +25,16 @@ class OverloadWatch:
         for pool in self._fleet.pools.values():
             seen = self._seen[pool.name]
             load = self._load(pool)
-            turn = seen.look(now, load, partial(self._ends, pool))
-            if turn is not None and seen.now is not None:
-                since = self._clock.wall() - turn.seconds
-                pool.overload = Overloaded(since, *turn.rates())
-                self._fleet.overloaded(pool, f"saturated: {self._described(pool, turn, load.waiting)}")
-            elif turn is not None:
+            change = seen.look(now, load, partial(self._ends, pool))
+            if change is not None and seen.now is not None:
+                since = self._clock.wall() - change.seconds
+                pool.overload = Overloaded(since, *change.rates())
+                self._fleet.overloaded(pool, f"overloaded: {self._described(pool, change, load.waiting)}")
+            elif change is not None:
                 pool.overload = None
-                left = f", {turn.left:,} left by their clients" if turn.left else ""
-                text = f"{turn.seconds:.0f} s: {turn.served:,} served, {turn.refused:,} refused{left}"
-                self._fleet.overload_over(pool, f"no longer saturated, after {text}")
+                left = f", {change.left:,} left by their clients" if change.left else ""
+                text = f"{change.seconds:.0f} s: {change.served:,} served, {change.refused:,} refused{left}"
+                self._fleet.overload_over(pool, f"no longer overloaded, after {text}")
             elif pool.overload is not None and seen.now is not None:
                 pool.overload = Overloaded(pool.overload.since, *seen.now.rates())
 

@@ -1,4 +1,4 @@
-"""Tells the workers of pools that have changed (L7): the whole pool each time, and many changes together."""
+"""Sends pools that have changed to the workers (L7): the whole pool each time, and many changes together."""
 
 from collections.abc import Callable
 
@@ -12,10 +12,10 @@ TELL_EVERY = 0.05
 TELL_EVERY_UPSTREAM = TELL_EVERY / 1000  # more than 1,000 have it less often: as much of the time at most
 
 
-class News:
-    """What the workers have not been told. They are told at once, but no sooner than TELL_EVERY after the
-    last time (TELL_EVERY_UPSTREAM for each upstream that they were told of, where that is more), and of
-    things as they are by then."""
+class PoolUpdates:
+    """Pools whose changes have yet to be sent. They are sent at once, but no sooner than TELL_EVERY after the
+    last time (TELL_EVERY_UPSTREAM for each upstream that was sent then, where that is more), and as they are
+    by then."""
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from typing import Protocol
 from balancer.clock import Clock
 from balancer.lateness import SWEEP
 from balancer.messages import Access, FailureRecord, Failures, Heartbeat, Released
-from balancer.runtime.acceptor import Doors
+from balancer.runtime.acceptor import Listeners
 from balancer.runtime.trimming import Trimming, give_back
 from balancer.runtime.uplink import Uplink
 from balancer.telemetry.access_log import AccessLog
@@ -50,14 +50,14 @@ class Serving:
     def __init__(
         self,
         proxy: Served,
-        doors: Doors,
+        listeners: Listeners,
         records: AccessLog,
         row: memoryview,
         uplink: Uplink,
         clock: Clock,
     ) -> None:
         self._proxy = proxy
-        self._doors = doors
+        self._listeners = listeners
         self._records = records
         self._row = row
         self._uplink = uplink
@@ -83,9 +83,9 @@ class Serving:
         self._due = self._clock.monotonic_ns() + round(SWEEP * 1e9)
         self._loop.call_later(SWEEP, self.sweep)
 
-    async def lead_out(self, drain: float, *, and_end: bool) -> None:
+    async def shut_down(self, drain: float, *, and_end: bool) -> None:
         """Take no more clients, and wait until the last is served, for at most `drain` seconds."""
-        await self._doors.shut(and_end=and_end)
+        await self._listeners.shut(and_end=and_end)
         # Requests that arrived with those accepted last are read before idle clients are closed.
         await asyncio.sleep(GONE_POLL)
         self._proxy.drain()

@@ -37,7 +37,7 @@ from balancer.messages import (
 )
 from balancer.runtime import signals
 from balancer.runtime.blueprint import instance_spec
-from balancer.runtime.checking import CheckDoors, CheckedFleet
+from balancer.runtime.checking import CheckedFleet, FleetCheckSink
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.instance import Instance
 from balancer.runtime.name import make_name
@@ -49,7 +49,7 @@ from balancer.runtime.slot import TICK
 from balancer.runtime.sockets import bound_address
 from balancer.runtime.states import UpstreamState
 from balancer.runtime.worker_process import OnEnded, OnMessage, WorkerProcess
-from balancer.runtime.workers import Crew
+from balancer.runtime.workers import Workers
 from balancer.spec.instance import CheckSpec
 from balancer.telemetry.access_log import Renderer
 from balancer.telemetry.events import EventLog
@@ -100,7 +100,7 @@ class Supervisor:
             broadcast=self._broadcast,
             own=ourselves(bound_address(listeners[0]), bound_address(admin)),
         )
-        self._crew = Crew(
+        self._workers = Workers(
             settings.workers,
             spawn=self._spawn,
             start_message=Places(spec.worker, self._fleet, ledger).start_message,
@@ -126,7 +126,7 @@ class Supervisor:
         self._instance = Instance(
             fleet=self._fleet,
             ledger=ledger,
-            crew=self._crew,
+            workers=self._workers,
             checks=self._checks,
             outliers=self._outliers,
             events=events,
@@ -144,7 +144,7 @@ class Supervisor:
         checks: ActiveChecks[UpstreamState] = ActiveChecks(
             clock=clock,
             random=Random(),
-            outcome=CheckDoors(self._fleet, ledger, self._discovery.unanswered),
+            sink=FleetCheckSink(self._fleet, ledger, self._discovery.unanswered),
             open_probe=Probes(self._name, self._shares.checks),
             loop=loop,
         )
@@ -170,7 +170,7 @@ class Supervisor:
         finally:
             for task in self._tasks:
                 task.cancel()
-            self._crew.kill()
+            self._workers.kill()
             await self._all_gone.wait()
             if self._checks is not None:
                 await self._checks.close()
@@ -181,7 +181,7 @@ class Supervisor:
     def _on_other_signal(self, number: int, why: str) -> None:
         self._log.warning("%s is ignored: %s", signals.name_of(number), why)
 
-    # Events of the crew
+    # Events of the workers
 
     def established(self) -> None:
         """All workers are ready for the first time."""
@@ -247,7 +247,7 @@ class Supervisor:
             return
         if self._checks is not None:
             self._checks.start()
-        self._crew.start()
+        self._workers.start()
         self._in_background(self._tick(), "tick")
         self._in_background(self._watch_load(), "watch load")
 
@@ -257,7 +257,7 @@ class Supervisor:
             await asyncio.sleep(TICK)
             self._reserve.refill()
             try:
-                self._crew.tick()
+                self._workers.tick()
             except Exception:  # one bad tick must not leave the workers without any
                 self._log.exception("watching the workers failed")
             if not frozen and not self._instance.unready():
@@ -287,9 +287,9 @@ class Supervisor:
 
     async def _stop(self) -> None:
         timeouts = self._settings.timeouts
-        if self._crew.running():
+        if self._workers.running():
             await asyncio.sleep(timeouts.drain_delay)
-        self._crew.drain()
+        self._workers.drain()
         for listener in self._listeners:
             listener.close()
         try:
@@ -297,14 +297,14 @@ class Supervisor:
                 await self._all_gone.wait()
         except TimeoutError:
             self._log.error("workers outlast the drain time; killing them")
-            self._crew.kill()
+            self._workers.kill()
             await self._all_gone.wait()
         self._log.info("drained, exiting")
         if not self._exit.done():
             self._exit.set_result(0)
 
     def _broadcast(self, message: FromSupervisor) -> None:
-        self._crew.broadcast(message)
+        self._workers.broadcast(message)
 
     def _spawn(self, start: Start, *, on_message: OnMessage, on_ended: OnEnded) -> WorkerProcess:
         with self._reserve.lent():

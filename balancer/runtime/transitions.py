@@ -1,4 +1,4 @@
-"""What a pool as a whole comes into and leaves (L7), as its upstreams change: backup, panic, nobody."""
+"""States that a pool as a whole enters and leaves (L7), as its upstreams change: backup, panic, nobody."""
 
 import logging
 from typing import NamedTuple
@@ -7,8 +7,8 @@ from balancer.runtime.states import PoolState, UpstreamState
 from balancer.upstreams.state import candidates
 
 
-class Turn(NamedTuple):
-    """One that was just taken: the event's kind, the log's level, and what people are told."""
+class Transition(NamedTuple):
+    """One that was just made: the event's kind, the log's level, and what people are told."""
 
     kind: str
     level: int
@@ -42,15 +42,17 @@ _OUT = _Situation(
 )
 
 
-def take_turns(pool: PoolState) -> list[Turn]:
+def take_transitions(pool: PoolState) -> list[Transition]:
     """Bring the pool's own state up to date with its upstreams'; what is new about it."""
     if any(map(_serves_anyway, pool.upstreams.values())):
         on_backup = panics = out = False  # what `candidates` comes to, without a look at all of them
     else:
         chosen, panics = candidates(list(pool.upstreams.values()), pool.spec.panic)
         on_backup, out = bool(chosen) and chosen[0].backup, not chosen
-    turns = [
-        Turn(of.kind, of.level, of.begins) if now else Turn(f"{of.kind}_over", logging.INFO, of.ends)
+    transitions = [
+        Transition(of.kind, of.level, of.begins)
+        if now
+        else Transition(f"{of.kind}_over", logging.INFO, of.ends)
         for before, now, of in (
             (pool.on_backup, on_backup, _BACKUP),
             (pool.panics, panics, _PANIC),
@@ -59,7 +61,7 @@ def take_turns(pool: PoolState) -> list[Turn]:
         if before != now
     ]
     pool.on_backup, pool.panics, pool.out = on_backup, panics, out
-    return turns
+    return transitions
 
 
 def _serves_anyway(one: UpstreamState) -> bool:

@@ -1,4 +1,4 @@
-"""Tells a worker that is stuck from one that is late (L7). Pure: what it finds the crew acts on.
+"""Tells a worker that is stuck from one that is late (L7). Pure: what it finds `Workers` acts on.
 
 A worker sends a heartbeat from a timer of its loop, so silence means that one turn of the loop has not ended.
 In that turn it may be stuck, in code that never returns, or late, as very many connections have something for

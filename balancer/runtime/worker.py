@@ -1,7 +1,7 @@
 """A worker process (L7): `python -m balancer.runtime.worker CHANNEL_FD SEGMENT_FD LISTENER_FD...`.
 
 The composition root of the data plane: takes what the supervisor passed, builds the proxy, serves, and
-leads it out again. One event loop, no threads; everything it knows comes by the control channel.
+shuts it down. One event loop, no threads; everything it knows comes by the control channel.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from balancer.messages import (
     from_supervisor,
 )
 from balancer.runtime import signals
-from balancer.runtime.acceptor import Doors
+from balancer.runtime.acceptor import Listeners
 from balancer.runtime.channel import Channel
 from balancer.runtime.serving import Serving
 from balancer.runtime.uplink import Uplink
@@ -64,7 +64,7 @@ class Worker:
         # Set to whether the listening sockets shall be ended for all processes (see Acceptor).
         self._leave: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._early: list[_ToProxy] = []  # what came before there was a proxy to tell
-        self._parts: tuple[DataPlane, Doors] | None = None
+        self._parts: tuple[DataPlane, Listeners] | None = None
 
     async def run(self) -> int:
         """Serve until told to leave, or until the supervisor is gone. Gives the exit code."""
@@ -80,7 +80,7 @@ class Worker:
             return 1
         self._uplink.send(Ready())
         and_end = await self._leave
-        await served.lead_out(start.spec.drain, and_end=and_end)
+        await served.shut_down(start.spec.drain, and_end=and_end)
         await self._say_last(Drained())
         return 0
 
@@ -103,16 +103,16 @@ class Worker:
             log=self._uplink.log,
             tell=self._uplink.send,
         )
-        doors = Doors(self._listeners, proxy.client_protocol)
-        self._parts = proxy, doors
+        listeners = Listeners(self._listeners, proxy.client_protocol)
+        self._parts = proxy, listeners
         for message in self._early:
-            self._tell(proxy, doors, message)
-        await doors.open(start.slot)
+            self._tell(proxy, listeners, message)
+        await listeners.open(start.slot)
         # What is alive now stays alive: collections need not look at it again.
         gc.collect()
         gc.freeze()
         row = segment.page(start.page).row(start.rows.worker)
-        serving = Serving(proxy, doors, records, row, self._uplink, self._clock)
+        serving = Serving(proxy, listeners, records, row, self._uplink, self._clock)
         serving.sweep()
         return serving
 
@@ -137,16 +137,16 @@ class Worker:
                 self._tell(*self._parts, message)
 
     @staticmethod
-    def _tell(proxy: "DataPlane", doors: Doors, message: "_ToProxy") -> None:
+    def _tell(proxy: "DataPlane", listeners: Listeners, message: "_ToProxy") -> None:
         match message:
             case PoolUpdate():
-                proxy.take_news(message)
+                proxy.take_update(message)
             case Verdict():
                 proxy.membership.judged(message)
             case Adopt():
-                doors.adopt(message)
+                listeners.adopt(message)
             case Release():
-                doors.release(message)
+                listeners.release(message)
             case _:
                 assert_never(message)
 
@@ -183,7 +183,7 @@ async def _run(channel_fd: int, segment_fd: int, *listener_fds: int) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """The process: exit code 0 when led out, 1 after a start-up error."""
+    """The process: exit code 0 when shut down, 1 after a start-up error."""
     signals.ignore_all()
     return uvloop.run(_run(*map(int, arguments)))
 

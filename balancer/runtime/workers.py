@@ -1,4 +1,4 @@
-"""The workers of this instance (L7): started, watched, replaced, and led out at the end."""
+"""The workers of this instance (L7): started, watched, replaced, and shut down at the end."""
 
 import logging
 from collections.abc import Callable
@@ -47,7 +47,7 @@ class Spawn(Protocol):
         """The running process."""
 
 
-class CrewEvents(Protocol):
+class WorkerEvents(Protocol):
     """What the supervisor is told."""
 
     def established(self) -> None:
@@ -81,7 +81,7 @@ class CrewEvents(Protocol):
         """An upstream does not answer at its address, but at another one that its name has."""
 
 
-class Crew:
+class Workers:
     """All slots. `tick` is to be called every `slot.TICK` seconds; time comes from `clock` alone."""
 
     def __init__(
@@ -93,7 +93,7 @@ class Crew:
         ledger: Ledger,
         clock: Clock,
         log: logging.Logger,
-        events: CrewEvents,
+        events: WorkerEvents,
         has_room: Callable[[], bool] = room_for_a_worker,
     ) -> None:
         """`has_room`: whether there is memory for one more worker."""

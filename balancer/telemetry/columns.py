@@ -108,7 +108,7 @@ POOL_QUEUE_LENGTH = POOL_STICKY_DIVERTED + 1  # gauge
 POOL_QUEUE_WAIT = POOL_QUEUE_LENGTH + 1  # histogram
 POOL_QUEUE_WAIT_SUM = POOL_QUEUE_WAIT + HISTOGRAM_CELLS
 POOL_QUEUE_REJECTED = POOL_QUEUE_WAIT_SUM + 1  # one counter per QUEUE_REJECTIONS
-QUEUE_REJECTIONS: tuple[str, ...] = ("full", "timeout", "hopeless")
+QUEUE_REJECTIONS: tuple[str, ...] = ("full", "timeout", "would_time_out")
 POOL_QUEUE_ABANDONED = POOL_QUEUE_REJECTED + len(QUEUE_REJECTIONS)
 
 # --- listener

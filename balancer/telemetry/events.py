@@ -18,9 +18,9 @@ _revision = attrgetter("revision")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change of state. `kind` is `ejected`, `probation`, `readmitted`, `spared`, `draining`, `active`,
-    `added`, `removed`, `address`, `unresolved`, `resolved`, `backup`, `backup_over`, `panic`, `panic_over`,
-    `overload`, `overload_over` or `loop`.
+    """One change of state. `kind` is `ejected`, `probation`, `readmitted`, `ejection_skipped`, `draining`,
+    `active`, `added`, `removed`, `address`, `unresolved`, `resolved`, `backup`, `backup_over`, `panic`,
+    `panic_over`, `overload`, `overload_over` or `loop`.
     """
 
     revision: int

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from balancer.telemetry.metrics import Family, counter, gauge, histogram, info, observe
 from balancer.telemetry.samples import FleetSample, WorkerSample
-from balancer.upstreams.traffic_history import Spared
+from balancer.upstreams.traffic_history import SkipReason
 
 ADMIN_STATES = ("active", "draining", "maintenance")
 # Changes that can occur in this version, as (to, cause).
@@ -26,7 +26,7 @@ FIRST_CHANGES = (
 )
 FIRST_RESULTS = ("passed", "status", "timeout", "refused", "unreachable")
 FIRST_EJECTIONS = ("active_check", "outlier")
-SKIP_REASONS = tuple(Spared)
+SKIP_REASONS = tuple(SkipReason)
 _POOL_UPSTREAM = ("pool", "upstream")
 
 KeyT = TypeVar("KeyT", bound=Hashable)

@@ -104,9 +104,9 @@ def _pools(rows: list[Row]) -> Iterator[Family]:
     sticky = counter("sticky_requests", "Requests of pools with sticky sessions.", ("pool", "result"))
     diverted = counter("sticky_diverted", "Pinned requests the policy would send elsewhere.", ("pool",))
     queued = gauge("queue_length", "Requests that wait because every upstream is full.", ("pool",))
-    waits = histogram("queue_wait_seconds", "How long requests waited that then got a place.", ("pool",))
+    waits = histogram("queue_wait_seconds", "How long requests waited that then got a slot.", ("pool",))
     rejected = counter(
-        "queue_rejected", "Requests answered with 503 instead of a place, by reason.", ("pool", "reason")
+        "queue_rejected", "Requests answered with 503 instead of a slot, by reason.", ("pool", "reason")
     )
     abandoned = counter("queue_abandoned", "Requests whose client left while they waited.", ("pool",))
     for labels, cells in rows:

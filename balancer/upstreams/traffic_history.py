@@ -1,4 +1,5 @@
-"""What a worker has lately seen of an upstream, and the words that outlier detection has for it (L1)."""
+"""How the attempts at an upstream ended in one worker, and the words that outlier detection has for it
+(L1)."""
 
 from enum import StrEnum
 
@@ -13,7 +14,7 @@ class Symptom(StrEnum):
     FAILURES = "failures"  # it does not answer: refused, reset, timed out, malformed
 
 
-class Spared(StrEnum):
+class SkipReason(StrEnum):
     """Why a suspect stays: the label `reason` of `ejections_skipped_total`."""
 
     MAX_PERCENT = "max_percent"  # too many are ejected already
@@ -21,7 +22,7 @@ class Spared(StrEnum):
     POOL_WIDE = "pool_wide"  # the others do no better: it is the app or the load, not the replica
 
 
-class Conduct:
+class TrafficHistory:
     """How the attempts at one upstream ended.
 
     Unless it is `watched` a success only adds one to `successes`. What is recent is what came after
@@ -38,7 +39,7 @@ class Conduct:
         self.recent_failures = 0  # after a connection was there; timeouts are among them
         self.recent_timeouts = 0
         self.watched = False  # a run has begun, or it is on probation: the next success matters
-        self.quiet_until_ns = 0  # it was spared: not judged again before
+        self.quiet_until_ns = 0  # its ejection was skipped: not judged again before
         self.doubted_ns = 0  # when a check was asked for: not again at once
         # Ejected here before the supervisor has said so: what it said in revisions before this is old.
         self.held_until = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
 from balancer.upstreams.state import AdminState, Cause, FirstCheck
-from balancer.upstreams.traffic_history import Conduct
+from balancer.upstreams.traffic_history import TrafficHistory
 
 _NO_CAUSES: frozenset[Cause] = frozenset()
 
@@ -19,7 +19,7 @@ class Upstream:
     `admin_state`, `leaves_by_itself`, `causes`, `first_check`, `backup` and `on_probation` are as the
     supervisor last said; that it is an outlier this worker may know first. `ramp_since_ns` is when its slow
     start began, 0 where it has none; `silent_since_ns`, since when it has answered neither checks nor
-    requests while others did, is 0 where it is not known to be silent. `conduct` is what this worker has seen
+    requests while others did, is 0 where it is not known to be silent. `history` is what this worker has seen
     of it.
 
     `answered_ns` is when it last answered a request of this worker's, on the monotonic clock.
@@ -30,11 +30,11 @@ class Upstream:
     full.
     """
 
-    __slots__ = ("admin_state", "answered_ns", "authority", "backup", "causes", "cells", "concurrency_limit",
-                 "conduct", "effective_weight", "first_check", "host", "id", "inflight", "inflight_limit",
-                 "leaves_by_itself", "max_inflight", "on_probation", "other_hosts", "port", "ramp_since_ns",
-                 "remote_inflight", "row", "silent_since_ns", "streaming", "turned_away",
-                 "weight")  # fmt: skip
+    __slots__ = ("admin_state", "answered_ns", "authority", "backup", "causes", "cells",
+                 "concurrency_limit", "effective_weight", "first_check", "history", "host", "id",
+                 "inflight", "inflight_limit", "leaves_by_itself", "max_inflight", "on_probation",
+                 "other_hosts", "port", "ramp_since_ns", "remote_inflight", "row",
+                 "silent_since_ns", "streaming", "turned_away", "weight")  # fmt: skip
 
     def __init__(
         self, id: str, host: str, port: int, weight: int, cells: memoryview[int], row: int = 0
@@ -52,7 +52,7 @@ class Upstream:
         self.ramp_since_ns = 0
         self.on_probation = False
         self.silent_since_ns = 0
-        self.conduct = Conduct()
+        self.history = TrafficHistory()
         self.answered_ns = 0
         self.inflight = 0
         self.streaming = 0

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 
 PLAIN = "/r/"  # takes the replica's service time
-SLOW = "/slow/"  # takes SLOW_TIME of the same line
+SLOW = "/slow/"  # takes SLOW_TIME of the same backlog
 POLL = "/poll/"  # is answered after POLL_TIME, and occupies nobody
 STREAM = "/stream/"  # begins at once and lasts STREAM_TIME, and occupies nobody
 SLOW_TIME = 2.0  # seconds
@@ -14,9 +14,10 @@ STREAM_TIME = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """Works on `at_once` requests at a time (0: on all), each in `service` seconds; the others wait in line.
+    """Works on `at_once` requests at a time (0: on all), each in `service` seconds; the others wait in its
+    backlog.
 
-    One that `notices` who has left passes over those in its line; a sync server does not.
+    One that `notices` who has left passes over those in its backlog; a sync server does not.
     Every `pause_every` seconds (0: never) nothing happens for `pause` seconds, as in a garbage collection.
     """
 

@@ -1,8 +1,8 @@
-"""The app replica: a line of requests, and so many at a time that are worked on, as in a sync server.
+"""The app replica: a backlog of requests, and so many at a time that are worked on, as in a sync server.
 
     python -m loadtests.overload.replica HOST PORT CONTROL_SOCKET BEHAVIOUR
 
-Health checks wait in the same line. Work whose client has gone is still done, unless the behaviour says
+Health checks wait in the same backlog. Work whose client has gone is still done, unless the behaviour says
 otherwise: a sync server finds out only when it writes. The work is a sleep, so a replica costs the machine
 next to nothing.
 """
@@ -95,7 +95,7 @@ class Work:
 
 
 class Replica:
-    """The line, and what is being worked on."""
+    """The backlog, and what is being worked on."""
 
     def __init__(self, behaviour: Behaviour) -> None:
         self._behaviour = behaviour

@@ -162,7 +162,7 @@ SCENES: dict[str, Scene] = {
         overload("threefold", "1,200 requests/s, three times what can be done", 1200, 370, p99=1.0),
         overload(
             "threefold-noticed",
-            "the same, and replicas notice who has left their line",
+            "the same, and replicas notice who has left their backlog",
             1200,
             370,
             replicas=replace(SYNC, notices=True),
@@ -190,7 +190,7 @@ SCENES: dict[str, Scene] = {
             CAPACITY / 2,
             _all_are(replace(SYNC, at_once=1)),
             rate=300,
-            adjusted=13.0,  # the limit is found sooner, and then the lines are worked off, for nobody
+            adjusted=13.0,  # the limit is found sooner, and then the backlogs are worked off, for nobody
             may_eject=True,  # its checks wait there, too, while nobody is answered
         ),
         _follows(

@@ -110,7 +110,7 @@ class Served(asyncio.Protocol):
     """Stands in for aiohttp's protocol of a connection."""
 
 
-class Scene:
+class Harness:
     """Connections over fake transports, by a fake clock."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -129,9 +129,9 @@ class Scene:
 
 
 @pytest.fixture
-async def scene() -> AsyncIterator[Scene]:
+async def harness() -> AsyncIterator[Harness]:
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        yield Scene(sock)
+        yield Harness(sock)
 
 
 def idle(peer: Peer, transport: FakeTransport) -> None:
@@ -164,45 +164,45 @@ PHASES = [
 
 @pytest.mark.parametrize(("act", "limit"), PHASES)
 async def test_each_phase_has_its_time(
-    scene: Scene, act: Callable[[Peer, FakeTransport], None], limit: float | None
+    harness: Harness, act: Callable[[Peer, FakeTransport], None], limit: float | None
 ) -> None:
-    peer, transport = scene.peer()
+    peer, transport = harness.peer()
     act(peer, transport)
-    scene.wait(limit or 10 * IDLE_TIMEOUT)
+    harness.wait(limit or 10 * IDLE_TIMEOUT)
     assert not transport.aborted
-    scene.wait(2)  # a second to see it, and one to be over it
+    harness.wait(2)  # a second to see it, and one to be over it
     assert transport.aborted == (limit is not None)
 
 
-async def test_a_head_has_its_time_from_its_first_byte(scene: Scene) -> None:
-    peer, transport = scene.peer()
+async def test_a_head_has_its_time_from_its_first_byte(harness: Harness) -> None:
+    peer, transport = harness.peer()
     idle(peer, transport)
     for _ in range(round(HEAD_TIMEOUT) + 1):
         assert not transport.aborted
         peer.data_received(b"G")
-        scene.wait(1)
+        harness.wait(1)
     assert transport.aborted
 
 
-async def test_a_response_that_is_taken_slowly_has_an_end_as_well(scene: Scene) -> None:
-    peer, transport = scene.peer()
+async def test_a_response_that_is_taken_slowly_has_an_end_as_well(harness: Harness) -> None:
+    peer, transport = harness.peer()
     answered(peer, transport)
     for _ in range(round(ANSWER_TIMEOUT)):
         transport.buffered -= 1
-        scene.wait(1)
+        harness.wait(1)
     assert not transport.aborted
-    scene.wait(1)
+    harness.wait(1)
     assert transport.aborted
 
 
-async def test_who_is_closed_first(scene: Scene) -> None:
+async def test_who_is_closed_first(harness: Harness) -> None:
     order = [idle, lambda *_: None, part_of_a_head, answered, being_served, being_served]
     peers = []
     for act in order:
-        peer = Peer(Served(), scene.connections)
+        peer = Peer(Served(), harness.connections)
         transport = FakeTransport(asyncio.get_running_loop(), peer)
         act(peer, transport)
-        scene.clock.advance(1.0)
+        harness.clock.advance(1.0)
         peers.append(peer)
     left = peers[::-1]
     for peer in peers:
@@ -213,14 +213,14 @@ async def test_who_is_closed_first(scene: Scene) -> None:
 
 @pytest.mark.parametrize("act", [answered, being_served, part_of_a_head], ids=["answered", "served", "head"])
 async def test_one_that_is_new_gets_in_whatever_the_others_are_at(
-    scene: Scene, act: Callable[[Peer, FakeTransport], None]
+    harness: Harness, act: Callable[[Peer, FakeTransport], None]
 ) -> None:
     others = []
     for _ in range(MOST):
-        others.append(scene.peer())
+        others.append(harness.peer())
         act(*others[-1])
-        scene.clock.advance(1.0)
-    _, transport = scene.peer()
+        harness.clock.advance(1.0)
+    _, transport = harness.peer()
     assert not transport.aborted
     assert [other.aborted for _, other in others] == [True, False, False]
 

@@ -17,8 +17,8 @@ class Reader(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, scene: "Scene") -> None:
-        self.scene = scene
+    def __init__(self, harness: "Harness") -> None:
+        self.harness = harness
         self.read: list[int] = []
         self.told: list[str] = []
 
@@ -29,10 +29,10 @@ class Reader(asyncio.Protocol):
         self.read.append(len(data))
 
     def go_on(self) -> None:
-        self.scene.go_on()
+        self.harness.go_on()
 
     def outlet(self) -> Outlet | None:
-        outlet = self.scene.outlet
+        outlet = self.harness.outlet
         return None if outlet is None else TransportOutlet(outlet)
 
     def eof_received(self) -> bool:
@@ -49,10 +49,10 @@ class Reader(asyncio.Protocol):
         self.told.append("resume")
 
 
-class Scene:
+class Harness:
     """An intake on a fake transport; `turns` counts how often it was to go on."""
 
-    def __init__(self, then: Callable[["Scene"], None] = lambda scene: None) -> None:
+    def __init__(self, then: Callable[["Harness"], None] = lambda harness: None) -> None:
         self.clock = FakeClock()
         self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
         self.reader = Reader(self)
@@ -72,71 +72,71 @@ class Scene:
 
 
 def test_a_rest_lasts_for_one_turn() -> None:
-    scene = Scene()
-    scene.intake.rest()
-    assert (scene.reading, scene.turns) == (False, 0)
-    scene.loop.settle()
-    assert (scene.reading, scene.turns) == (True, 1)
+    harness = Harness()
+    harness.intake.rest()
+    assert (harness.reading, harness.turns) == (False, 0)
+    harness.loop.settle()
+    assert (harness.reading, harness.turns) == (True, 1)
 
 
 def test_to_rest_twice_in_a_turn_is_to_rest_once() -> None:
-    scene = Scene()
-    scene.intake.rest()
-    scene.intake.rest()
-    scene.loop.settle()
-    assert (scene.reading, scene.turns) == (True, 1)
+    harness = Harness()
+    harness.intake.rest()
+    harness.intake.rest()
+    harness.loop.settle()
+    assert (harness.reading, harness.turns) == (True, 1)
 
 
 def test_what_goes_on_may_rest_again() -> None:
-    scene = Scene(lambda scene: scene.intake.rest() if scene.turns < 5 else None)
-    scene.intake.rest()
-    scene.loop.settle()
-    assert (scene.reading, scene.turns) == (True, 5)
+    harness = Harness(lambda harness: harness.intake.rest() if harness.turns < 5 else None)
+    harness.intake.rest()
+    harness.loop.settle()
+    assert (harness.reading, harness.turns) == (True, 5)
 
 
 def test_what_goes_on_may_be_held() -> None:
-    scene = Scene(lambda scene: scene.intake.hold())
-    scene.intake.rest()
-    scene.loop.settle()
-    assert (scene.reading, scene.intake.held) == (False, True)
-    scene.intake.resume()
-    assert scene.reading
+    harness = Harness(lambda harness: harness.intake.hold())
+    harness.intake.rest()
+    harness.loop.settle()
+    assert (harness.reading, harness.intake.held) == (False, True)
+    harness.intake.resume()
+    assert harness.reading
 
 
 def test_while_it_is_held_nothing_goes_on_and_afterwards_first_what_was_left() -> None:
-    scene = Scene()
-    scene.intake.rest()
-    scene.intake.hold()
-    scene.loop.settle()
-    assert (scene.reading, scene.turns) == (False, 0)
-    scene.intake.resume()
-    assert (scene.reading, scene.turns) == (False, 0), "what is left comes before what is to be read"
-    scene.loop.settle()
-    assert (scene.reading, scene.turns) == (True, 1)
+    harness = Harness()
+    harness.intake.rest()
+    harness.intake.hold()
+    harness.loop.settle()
+    assert (harness.reading, harness.turns) == (False, 0)
+    harness.intake.resume()
+    assert (harness.reading, harness.turns) == (False, 0), "what is left comes before what is to be read"
+    harness.loop.settle()
+    assert (harness.reading, harness.turns) == (True, 1)
 
 
 @pytest.mark.parametrize("order", list(permutations(("hold", "resume", "rest"))), ids="-".join)
 def test_in_any_order_it_is_read_once_nothing_speaks_against_it(order: tuple[str, ...]) -> None:
-    scene = Scene()
+    harness = Harness()
     for one in order:
-        getattr(scene.intake, one)()
-    scene.loop.settle()
+        getattr(harness.intake, one)()
+    harness.loop.settle()
     held = order.index("resume") < order.index("hold")
-    assert scene.reading is not held
-    scene.intake.resume()
-    scene.loop.settle()
-    assert scene.reading
-    assert scene.turns == 1
+    assert harness.reading is not held
+    harness.intake.resume()
+    harness.loop.settle()
+    assert harness.reading
+    assert harness.turns == 1
 
 
 @pytest.mark.parametrize("act", ["rest", "hold", "resume"])
 def test_a_closed_connection_is_left_alone(act: str) -> None:
-    scene = Scene()
-    scene.intake.rest()
-    scene.transport.abort()
-    getattr(scene.intake, act)()
-    scene.loop.settle()
-    assert scene.turns == 0
+    harness = Harness()
+    harness.intake.rest()
+    harness.transport.abort()
+    getattr(harness.intake, act)()
+    harness.loop.settle()
+    assert harness.turns == 0
 
 
 @pytest.mark.parametrize(
@@ -145,88 +145,88 @@ def test_a_closed_connection_is_left_alone(act: str) -> None:
     ids=["all", "what the outlet takes", "the outlet takes nothing", "no outlet"],
 )
 def test_after_a_rest_no_more_is_read_at_once_than_goes_out(room: int | None, read: int) -> None:
-    scene = Scene()
+    harness = Harness()
     if room is None:
-        scene.outlet = None
+        harness.outlet = None
     else:
-        assert scene.outlet is not None
-        scene.outlet.socket.room = room
-    scene.intake.rest()
-    scene.loop.settle()
-    scene.transport.receive(bytes(2 * read + 7))
-    assert not scene.reading, "a read that was all that it might be is followed by a rest"
-    scene.loop.settle()
-    assert scene.reader.read == [read, read, 7]
-    assert scene.reading
+        assert harness.outlet is not None
+        harness.outlet.socket.room = room
+    harness.intake.rest()
+    harness.loop.settle()
+    harness.transport.receive(bytes(2 * read + 7))
+    assert not harness.reading, "a read that was all that it might be is followed by a rest"
+    harness.loop.settle()
+    assert harness.reader.read == [read, read, 7]
+    assert harness.reading
 
 
 def test_nor_more_than_what_was_too_much_for_one_turn() -> None:
-    scene = Scene()
-    scene.intake.rest(LARGE_READ)
-    scene.intake.rest()
-    scene.loop.settle()
-    scene.transport.receive(bytes(2 * LARGE_READ))
-    scene.loop.settle()
-    assert scene.reader.read == [LARGE_READ, LARGE_READ]
+    harness = Harness()
+    harness.intake.rest(LARGE_READ)
+    harness.intake.rest()
+    harness.loop.settle()
+    harness.transport.receive(bytes(2 * LARGE_READ))
+    harness.loop.settle()
+    assert harness.reader.read == [LARGE_READ, LARGE_READ]
 
 
 def test_an_outlet_that_has_closed_takes_nothing() -> None:
-    scene = Scene()
-    assert scene.outlet is not None
-    scene.outlet.abort()
-    scene.intake.rest()
-    scene.loop.settle()
-    scene.transport.receive(bytes(LARGE_READ))
-    assert scene.reader.read == [LEAST_READ]
+    harness = Harness()
+    assert harness.outlet is not None
+    harness.outlet.abort()
+    harness.intake.rest()
+    harness.loop.settle()
+    harness.transport.receive(bytes(LARGE_READ))
+    assert harness.reader.read == [LEAST_READ]
 
 
 def test_the_next_message_is_read_as_before() -> None:
-    scene = Scene()
-    scene.intake.rest()
-    scene.loop.settle()
-    scene.intake.relax()
-    assert scene.reading
-    scene.transport.receive(bytes(3 * LARGE_READ))
-    assert scene.reader.read == [3 * LARGE_READ]
+    harness = Harness()
+    harness.intake.rest()
+    harness.loop.settle()
+    harness.intake.relax()
+    assert harness.reading
+    harness.transport.receive(bytes(3 * LARGE_READ))
+    assert harness.reader.read == [3 * LARGE_READ]
 
 
 def test_read_at_anothers_pace_its_protocol_is_told_of_all_the_rest() -> None:
-    scene = Scene()
-    scene.intake.rest()
-    scene.loop.settle()
-    scene.transport.pause_writing()
-    scene.transport.resume_writing()
-    scene.transport.receive_eof()
-    scene.transport.lose()
-    assert scene.reader.told == ["pause", "resume", "eof", "lost"]
+    harness = Harness()
+    harness.intake.rest()
+    harness.loop.settle()
+    harness.transport.pause_writing()
+    harness.transport.resume_writing()
+    harness.transport.receive_eof()
+    harness.transport.lose()
+    assert harness.reader.told == ["pause", "resume", "eof", "lost"]
 
 
 @pytest.mark.parametrize("before", ["held", "resting"])
 def test_a_message_that_ends_while_it_is_not_read_does_not_make_it_read(before: str) -> None:
-    scene = Scene()
-    scene.intake.rest()
+    harness = Harness()
+    harness.intake.rest()
     if before == "held":
-        scene.loop.settle()
-        scene.intake.hold()
-    scene.intake.relax()
-    assert not scene.reading
-    assert scene.intake.strained is (before == "held")
-    scene.intake.resume()
-    scene.loop.settle()
-    assert scene.reading
-    assert not scene.intake.strained
+        harness.loop.settle()
+        harness.intake.hold()
+    harness.intake.relax()
+    assert not harness.reading
+    assert harness.intake.strained is (before == "held")
+    harness.intake.resume()
+    harness.loop.settle()
+    assert harness.reading
+    assert not harness.intake.strained
 
 
 @pytest.mark.parametrize("act", ["rest", "hold"])
 def test_what_is_held_or_read_at_anothers_pace_is_strained(act: str) -> None:
-    scene = Scene()
-    assert not scene.intake.strained
-    getattr(scene.intake, act)()
-    scene.loop.settle()
-    assert scene.intake.strained
-    scene.intake.resume()
-    scene.intake.relax()
-    assert not scene.intake.strained
+    harness = Harness()
+    assert not harness.intake.strained
+    getattr(harness.intake, act)()
+    harness.loop.settle()
+    assert harness.intake.strained
+    harness.intake.resume()
+    harness.intake.relax()
+    assert not harness.intake.strained
 
 
 class Crowd:
@@ -237,8 +237,11 @@ class Crowd:
         self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
         self.turns = Turns(self.loop, self.clock)
         self.went_on: list[int] = []
-        self.scenes = [Scene(lambda scene, number=number: self.cost(number, cost)) for number in range(count)]  # type: ignore[misc]
-        self.intakes = [Intake(scene.reader, self.turns) for scene in self.scenes]
+        self.harnesses = [
+            Harness(lambda harness, number=number: self.cost(number, cost))  # type: ignore[misc]
+            for number in range(count)
+        ]
+        self.intakes = [Intake(harness.reader, self.turns) for harness in self.harnesses]
 
     def cost(self, number: int, seconds: float) -> None:
         self.went_on.append(number)
@@ -259,25 +262,25 @@ def test_of_many_that_rest_only_some_go_on_in_a_turn(cost: float, at_once: int) 
     crowd.loop.settle()
     assert seen == [at_once]
     assert crowd.went_on == list(range(20)), "those that began to rest first come first"
-    assert all(scene.reading for scene in crowd.scenes)
+    assert all(harness.reading for harness in crowd.harnesses)
 
 
 def test_where_the_kernel_takes_less_than_it_has_room_for_less_is_read_of_all() -> None:
-    scene, other = Scene(), Scene()
-    other.intake = Intake(other.reader, scene.intake.turns)
-    for one in (scene, other):
+    harness, other = Harness(), Harness()
+    other.intake = Intake(other.reader, harness.intake.turns)
+    for one in (harness, other):
         one.intake.rest()
-    scene.loop.settle()
-    assert scene.outlet is not None
-    scene.outlet.buffered = 1 << 20
-    scene.transport.receive(bytes(3 * MOST_READ))
-    scene.loop.settle()
-    assert scene.reader.read[:3] == [MOST_READ, MOST_READ // 2, MOST_READ // 4]
-    assert set(scene.reader.read[5:-1]) == {LEAST_READ}
+    harness.loop.settle()
+    assert harness.outlet is not None
+    harness.outlet.buffered = 1 << 20
+    harness.transport.receive(bytes(3 * MOST_READ))
+    harness.loop.settle()
+    assert harness.reader.read[:3] == [MOST_READ, MOST_READ // 2, MOST_READ // 4]
+    assert set(harness.reader.read[5:-1]) == {LEAST_READ}
     other.loop.settle()
     other.transport.receive(bytes(2 * MOST_READ))
     for _ in range(20):
-        scene.loop.settle()
+        harness.loop.settle()
         other.loop.settle()
     assert other.reader.read[0] == LEAST_READ
     assert other.reader.read[:-1] == sorted(other.reader.read[:-1]), "and more again, as it is taken"

@@ -33,7 +33,7 @@ class ScriptedClient(AdminClient):
         return {"inflight": self._running.pop(0), "causes": self.causes, **change}
 
 
-class Scene:
+class Harness:
     def __init__(self, *running: int, named: str = "app1:8000") -> None:
         self.client = ScriptedClient(*running)
         self.clock = FakeClock()
@@ -63,9 +63,9 @@ NAMES = [
 
 @pytest.mark.parametrize(("named", "target"), NAMES)
 def test_any_name_is_asked_for_as_it_is(named: str, target: str) -> None:
-    scene = Scene(0, named=named)
-    scene.changes.want("active")
-    assert scene.client.targets == [f"/api/pools/{target}"]
+    harness = Harness(0, named=named)
+    harness.changes.want("active")
+    assert harness.client.targets == [f"/api/pools/{target}"]
 
 
 SAID = [
@@ -77,9 +77,9 @@ SAID = [
 
 @pytest.mark.parametrize(("wanted", "running", "said"), SAID)
 def test_what_came_of_it_is_said(wanted: str, running: int, said: str) -> None:
-    scene = Scene(running)
-    scene.changes.want(wanted)
-    assert scene.said == said
+    harness = Harness(running)
+    harness.changes.want(wanted)
+    assert harness.said == said
 
 
 @pytest.mark.parametrize(
@@ -88,31 +88,33 @@ def test_what_came_of_it_is_said(wanted: str, running: int, said: str) -> None:
     ids=["panic", "nobody"],
 )
 def test_who_takes_out_the_last_one_is_told_what_becomes_of_requests(panic: bool, then: str) -> None:
-    scene = Scene(0, named="web/app1:8000")
-    scene.client.pool = {"eligible": 0, "panic": panic}
-    scene.changes.want("draining")
-    assert scene.said == f"app1:8000 is draining\nno upstream of pool web is eligible now: requests {then}\n"
-    assert scene.client.targets[-1] == "/api/pools/web"
+    harness = Harness(0, named="web/app1:8000")
+    harness.client.pool = {"eligible": 0, "panic": panic}
+    harness.changes.want("draining")
+    assert (
+        harness.said == f"app1:8000 is draining\nno upstream of pool web is eligible now: requests {then}\n"
+    )
+    assert harness.client.targets[-1] == "/api/pools/web"
 
 
 def test_one_that_is_ejected_is_not_back_by_being_active() -> None:
-    scene = Scene(0)
-    scene.client.causes = ["active_check"]
-    scene.changes.want("active")
-    assert scene.said == "app1:8000 is active, but still ejected; balancer status says why\n"
+    harness = Harness(0)
+    harness.client.causes = ["active_check"]
+    harness.changes.want("active")
+    assert harness.said == "app1:8000 is active, but still ejected; balancer status says why\n"
 
 
 def test_nothing_in_flight_is_believed_only_after_workers_have_heard_of_the_drain() -> None:
-    scene = Scene(0, 2, 1, 0)
-    scene.changes.want("draining")
-    scene.changes.wait(30)
-    assert scene.said.splitlines()[-1] == "app1:8000 has nothing in flight"
-    assert scene.passed == 3 * POLL
+    harness = Harness(0, 2, 1, 0)
+    harness.changes.want("draining")
+    harness.changes.wait(30)
+    assert harness.said.splitlines()[-1] == "app1:8000 has nothing in flight"
+    assert harness.passed == 3 * POLL
 
 
 @pytest.mark.parametrize(("most", "passed"), [(0, POLL), (1.2, 3 * POLL)])
 def test_what_takes_longer_is_an_error(most: float, passed: float) -> None:
-    scene = Scene(2, 2, 2, 2)
+    harness = Harness(2, 2, 2, 2)
     with pytest.raises(StillBusyError, match=rf"still has 2 in flight after {most:g} s"):
-        scene.changes.wait(most)
-    assert scene.passed == passed
+        harness.changes.wait(most)
+    assert harness.passed == passed

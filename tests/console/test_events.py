@@ -42,7 +42,7 @@ def answer(started: str, *events: dict[str, Any]) -> dict[str, Any]:
     return {"started": started, "last": events[-1]["revision"] if events else 0, "events": list(events)}
 
 
-class Scene:
+class Harness:
     def __init__(self, *answers: Mapping[str, Any] | UnreachableError, as_json: bool = False) -> None:
         self.client = ScriptedClient(*answers)
         self.slept: list[float] = []
@@ -70,42 +70,44 @@ class Scene:
 
 
 def test_an_event_is_a_line_however_long() -> None:
-    scene = Scene(answer(FIRST, event(1, text=f"app1:8000 is ejected: {'x' * 100}"), event(2, "panic_over")))
-    scene.events.show()
-    assert scene.out == [
+    harness = Harness(
+        answer(FIRST, event(1, text=f"app1:8000 is ejected: {'x' * 100}"), event(2, "panic_over"))
+    )
+    harness.events.show()
+    assert harness.out == [
         f"2026-02-01T12:00:00.000Z  ejected        default: app1:8000 is ejected: {'x' * 100}",
         "2026-02-01T12:00:00.000Z  panic over     default: app1:8000 is ejected: it fails",
     ]
-    assert scene.notices == []
+    assert harness.notices == []
 
 
 def test_where_nothing_has_happened_that_is_said_beside_the_output() -> None:
-    scene = Scene(answer(FIRST))
-    scene.events.show()
-    assert scene.out == []
-    assert scene.notices == [f"nothing has changed since the balancer started at {FIRST}"]
+    harness = Harness(answer(FIRST))
+    harness.events.show()
+    assert harness.out == []
+    assert harness.notices == [f"nothing has changed since the balancer started at {FIRST}"]
 
 
 def test_json_is_a_line_per_event(capsys: pytest.CaptureFixture[str]) -> None:
-    scene = Scene(answer(FIRST, event(1), event(2)), as_json=True)
-    scene.events.show()
+    harness = Harness(answer(FIRST, event(1), event(2)), as_json=True)
+    harness.events.show()
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [event(1), event(2)]
 
 
 def test_following_asks_for_what_comes_after_the_last_one() -> None:
-    scene = Scene(answer(FIRST, event(1)), {**answer(FIRST), "last": 2}, answer(FIRST, event(3)))
-    scene.follow()
-    assert scene.client.asked == ["after=0&wait=0", "after=1&wait=25", "after=2&wait=25"]
-    assert len(scene.out) == 2
+    harness = Harness(answer(FIRST, event(1)), {**answer(FIRST), "last": 2}, answer(FIRST, event(3)))
+    harness.follow()
+    assert harness.client.asked == ["after=0&wait=0", "after=1&wait=25", "after=2&wait=25"]
+    assert len(harness.out) == 2
 
 
 def test_a_balancer_that_was_out_of_reach_is_taken_up_where_it_was() -> None:
-    scene = Scene(answer(FIRST, event(1)), AWAY, AWAY, answer(FIRST, event(2)))
-    scene.follow()
-    assert scene.client.asked == ["after=0&wait=0", "after=1&wait=25", "after=1&wait=0", "after=1&wait=0"]
-    assert scene.slept == [RETRY, RETRY]
-    assert len(scene.out) == 2
-    assert scene.notices == [
+    harness = Harness(answer(FIRST, event(1)), AWAY, AWAY, answer(FIRST, event(2)))
+    harness.follow()
+    assert harness.client.asked == ["after=0&wait=0", "after=1&wait=25", "after=1&wait=0", "after=1&wait=0"]
+    assert harness.slept == [RETRY, RETRY]
+    assert len(harness.out) == 2
+    assert harness.notices == [
         "the balancer on 127.0.0.1:9901 is away; waiting for it",
         "the balancer answers again",
     ]
@@ -114,28 +116,28 @@ def test_a_balancer_that_was_out_of_reach_is_taken_up_where_it_was() -> None:
 @pytest.mark.parametrize("seen_away", [True, False])
 def test_of_a_balancer_that_was_started_anew_all_events_are_shown(seen_away: bool) -> None:
     away = [AWAY] if seen_away else []
-    scene = Scene(
+    harness = Harness(
         answer(FIRST, event(1)), *away, answer(SECOND, event(3)), answer(SECOND, event(1), event(2), event(3))
     )
-    scene.follow()
-    assert scene.client.asked[-1] == "after=0&wait=0"
-    assert len(scene.out) == 4
-    assert scene.notices[-1] == f"the balancer was started anew at {SECOND}"
+    harness.follow()
+    assert harness.client.asked[-1] == "after=0&wait=0"
+    assert len(harness.out) == 4
+    assert harness.notices[-1] == f"the balancer was started anew at {SECOND}"
 
 
 def test_one_that_goes_away_again_while_it_is_asked_anew_is_waited_for() -> None:
-    scene = Scene(
+    harness = Harness(
         answer(FIRST, event(1)), AWAY, answer(SECOND), AWAY, answer(SECOND), answer(SECOND, event(1))
     )
-    scene.follow()
-    assert len(scene.out) == 2
-    assert scene.notices == [
+    harness.follow()
+    assert len(harness.out) == 2
+    assert harness.notices == [
         "the balancer on 127.0.0.1:9901 is away; waiting for it",
         f"the balancer was started anew at {SECOND}",
     ]
 
 
 def test_events_that_the_balancer_no_longer_has_are_told_of() -> None:
-    scene = Scene(answer(FIRST, event(1)), answer(FIRST, event(5)))
-    scene.follow()
-    assert scene.notices == ["3 events are missing: the balancer keeps the last ones only"]
+    harness = Harness(answer(FIRST, event(1)), answer(FIRST, event(5)))
+    harness.follow()
+    assert harness.notices == ["3 events are missing: the balancer keeps the last ones only"]

@@ -76,7 +76,7 @@ def test_a_cap_stands_beside_what_is_in_flight_and_who_waits_in_the_heading() ->
     [(0.0, ""), (0.3, ""), (12.4, ", 12/s left by their clients")],
     ids=["all wait", "next to none leaves", "some leave"],
 )
-def test_a_saturated_pool_says_since_when_and_what_becomes_of_requests(left: float, leaving: str) -> None:
+def test_an_overloaded_pool_says_since_when_and_what_becomes_of_requests(left: float, leaving: str) -> None:
     overload = {
         "since": "2026-02-01T12:00:07.120Z",
         "served_per_second": 401.6,
@@ -85,7 +85,7 @@ def test_a_saturated_pool_says_since_when_and_what_becomes_of_requests(left: flo
     }
     lines = shown(pools(overload=overload, queue_rejected={"full": 12_000, "timeout": 345}), width=120)
     assert lines[0].endswith("   12,345 refused so far")
-    assert lines[1] == f"saturated since 12:00:07 UTC: 402/s served, 1,798/s refused{leaving}"
+    assert lines[1] == f"overloaded since 12:00:07 UTC: 402/s served, 1,798/s refused{leaving}"
 
 
 @pytest.mark.parametrize(

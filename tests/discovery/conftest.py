@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.discovery.harness import Scene
+from tests.discovery.harness import Harness
 
 
 @pytest.fixture
-def scene() -> Iterator[Scene]:
-    scene = Scene()
-    yield scene
-    scene.stop()
+def harness() -> Iterator[Harness]:
+    harness = Harness()
+    yield harness
+    harness.stop()

@@ -23,7 +23,7 @@ class Replica:
 
 @dataclass
 class FleetBook:
-    """The doors: `members` by (pool, source) as told last, `told` every telling of them."""
+    """The sink: `members` by (pool, source) as told last, `told` every telling of them."""
 
     members: dict[tuple[str, str], Sequence[Member]] = field(default_factory=dict)
     told: list[Sequence[Member]] = field(default_factory=list)
@@ -55,7 +55,7 @@ class FleetBook:
         self.told.append(members)
 
 
-class Scene:
+class Harness:
     """Discovery as the supervisor has it. `start` and `advance` leave nothing ready on the loop."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from balancer.discovery.lookup import Answer
 from balancer.discovery.member import Member
 from balancer.spec.instance import NameSpec
-from tests.discovery.harness import NOT_KNOWN, Scene
+from tests.discovery.harness import NOT_KNOWN, Harness
 
 
 def dns(
@@ -43,43 +43,43 @@ APP = dns("app")
     ],
 )
 def test_each_address_is_a_member(
-    scene: Scene, spec: NameSpec, addresses: list[str], members: list[Member]
+    harness: Harness, spec: NameSpec, addresses: list[str], members: list[Member]
 ) -> None:
-    scene.discovery.watch_dns("shop", spec)
-    scene.resolver.answers["app"] = Answer(tuple(addresses))
-    scene.start()
-    assert scene.asked.done()
-    assert list(scene.fleet.members["shop", spec.id]) == members
+    harness.discovery.watch_dns("shop", spec)
+    harness.resolver.answers["app"] = Answer(tuple(addresses))
+    harness.start()
+    assert harness.asked.done()
+    assert list(harness.fleet.members["shop", spec.id]) == members
 
 
-def test_replicas_that_come_and_go_are_told_at_the_next_refresh(scene: Scene) -> None:
-    scene.discovery.watch_dns("default", APP)
+def test_replicas_that_come_and_go_are_told_at_the_next_refresh(harness: Harness) -> None:
+    harness.discovery.watch_dns("default", APP)
     for addresses in (("10.0.0.2", "10.0.0.3"), ("10.0.0.3", "10.0.0.4", "10.0.0.5"), ("10.0.0.5",)):
-        scene.resolver.answers["app"] = Answer(addresses)
-        if scene.starts:
-            scene.advance(2.0)
+        harness.resolver.answers["app"] = Answer(addresses)
+        if harness.starts:
+            harness.advance(2.0)
         else:
-            scene.start()
-        assert scene.addresses() == list(addresses)
+            harness.start()
+        assert harness.addresses() == list(addresses)
 
 
-def test_shuffled_answers_are_the_same_members_told_again(scene: Scene) -> None:
-    scene.discovery.watch_dns("default", APP)
-    scene.resolver.answers["app"] = Answer(("10.0.0.2", "10.0.0.3"))
-    scene.start()
-    scene.resolver.answers["app"] = Answer(("10.0.0.3", "10.0.0.2"))
-    scene.advance(2.0)
-    first, second = scene.fleet.told
+def test_shuffled_answers_are_the_same_members_told_again(harness: Harness) -> None:
+    harness.discovery.watch_dns("default", APP)
+    harness.resolver.answers["app"] = Answer(("10.0.0.2", "10.0.0.3"))
+    harness.start()
+    harness.resolver.answers["app"] = Answer(("10.0.0.3", "10.0.0.2"))
+    harness.advance(2.0)
+    first, second = harness.fleet.told
     assert first is second
 
 
-def test_entries_of_one_name_are_apart(scene: Scene) -> None:
-    scene.discovery.watch_dns("default", APP)
-    scene.discovery.watch_dns("default", dns("app", 9000, weight=2))
-    scene.discovery.watch_dns("admin", APP)
-    scene.resolver.answers["app"] = Answer(("10.0.0.2",))
-    scene.start()
-    assert {where: [member.id for member in members] for where, members in scene.fleet.members.items()} == {
+def test_entries_of_one_name_are_apart(harness: Harness) -> None:
+    harness.discovery.watch_dns("default", APP)
+    harness.discovery.watch_dns("default", dns("app", 9000, weight=2))
+    harness.discovery.watch_dns("admin", APP)
+    harness.resolver.answers["app"] = Answer(("10.0.0.2",))
+    harness.start()
+    assert {where: [member.id for member in members] for where, members in harness.fleet.members.items()} == {
         ("default", "dns://app:8000"): ["10.0.0.2:8000"],
         ("default", "dns://app:9000"): ["10.0.0.2:9000"],
         ("admin", "dns://app:8000"): ["10.0.0.2:8000"],
@@ -87,21 +87,21 @@ def test_entries_of_one_name_are_apart(scene: Scene) -> None:
 
 
 def test_a_failure_keeps_the_last_good_members_and_is_said_once(
-    scene: Scene, caplog: pytest.LogCaptureFixture
+    harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    scene.discovery.watch_dns("default", APP)
-    scene.resolver.answers["app"] = Answer(("10.0.0.2", "10.0.0.3"))
-    scene.start()
-    scene.resolver.answers["app"] = NOT_KNOWN
+    harness.discovery.watch_dns("default", APP)
+    harness.resolver.answers["app"] = Answer(("10.0.0.2", "10.0.0.3"))
+    harness.start()
+    harness.resolver.answers["app"] = NOT_KNOWN
     for _ in range(3):
-        scene.advance(2.0)
-    assert len(scene.resolver.asked) == 4
-    assert scene.addresses() == ["10.0.0.2", "10.0.0.3"]
-    scene.resolver.answers["app"] = Answer(("10.0.0.2",))
+        harness.advance(2.0)
+    assert len(harness.resolver.asked) == 4
+    assert harness.addresses() == ["10.0.0.2", "10.0.0.3"]
+    harness.resolver.answers["app"] = Answer(("10.0.0.2",))
     for _ in range(2):
-        scene.advance(2.0)
-    assert scene.addresses() == ["10.0.0.2"]
+        harness.advance(2.0)
+    assert harness.addresses() == ["10.0.0.2"]
     assert caplog.messages == [
         "dns://app:8000 does not resolve (Name or service not known); keeping its 2 upstreams",
         "dns://app:8000 resolves now",
@@ -109,51 +109,51 @@ def test_a_failure_keeps_the_last_good_members_and_is_said_once(
 
 
 def test_a_name_that_does_not_resolve_at_start_holds_nothing_up(
-    scene: Scene, caplog: pytest.LogCaptureFixture
+    harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scene.discovery.watch_dns("default", APP)
-    scene.resolver.answers["app"] = NOT_KNOWN
-    scene.start()
-    assert scene.asked.done()
+    harness.discovery.watch_dns("default", APP)
+    harness.resolver.answers["app"] = NOT_KNOWN
+    harness.start()
+    assert harness.asked.done()
     assert caplog.messages == [
         "dns://app:8000 does not resolve (Name or service not known); it has no upstream until it resolves"
     ]
-    assert scene.fleet.told == []
-    assert scene.fleet.problems == {("default", "dns://app:8000"): "Name or service not known"}
-    scene.resolver.answers["app"] = Answer(("10.0.0.2",))
-    scene.advance(2.0)
-    assert scene.addresses() == ["10.0.0.2"]
-    assert scene.fleet.problems == {("default", "dns://app:8000"): ""}
+    assert harness.fleet.told == []
+    assert harness.fleet.problems == {("default", "dns://app:8000"): "Name or service not known"}
+    harness.resolver.answers["app"] = Answer(("10.0.0.2",))
+    harness.advance(2.0)
+    assert harness.addresses() == ["10.0.0.2"]
+    assert harness.fleet.problems == {("default", "dns://app:8000"): ""}
 
 
 def test_a_resolver_that_hangs_holds_the_start_up_no_longer_than_the_timeout(
-    scene: Scene, caplog: pytest.LogCaptureFixture
+    harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scene.discovery.watch_dns("default", APP)
-    scene.start()
-    scene.advance(1.9)
-    assert not scene.asked.done()
+    harness.discovery.watch_dns("default", APP)
+    harness.start()
+    harness.advance(1.9)
+    assert not harness.asked.done()
     assert caplog.messages == []
-    scene.advance(0.2)
-    assert scene.asked.done()
+    harness.advance(0.2)
+    assert harness.asked.done()
     assert caplog.messages == [
         "dns://app:8000 does not resolve (no answer within 2 s); it has no upstream until it resolves"
     ]
 
 
-def test_a_lookup_that_hangs_is_not_doubled_and_its_late_answer_counts(scene: Scene) -> None:
-    scene.discovery.watch_dns("default", APP)
-    scene.discovery.watch_dns("default", dns("other", 8000))
-    scene.resolver.answers["other"] = Answer(("10.0.1.2",))
-    scene.start()
+def test_a_lookup_that_hangs_is_not_doubled_and_its_late_answer_counts(harness: Harness) -> None:
+    harness.discovery.watch_dns("default", APP)
+    harness.discovery.watch_dns("default", dns("other", 8000))
+    harness.resolver.answers["other"] = Answer(("10.0.1.2",))
+    harness.start()
     for _ in range(5):
-        scene.advance(2.0)
-    names = [name for _, name in scene.resolver.asked]
+        harness.advance(2.0)
+    names = [name for _, name in harness.resolver.asked]
     assert names.count("app") == 1
     assert names.count("other") == 6
-    scene.resolver.answer("app", Answer(("10.0.0.2",)))
-    scene.loop.settle()
-    assert scene.addresses() == ["10.0.0.2"]
+    harness.resolver.answer("app", Answer(("10.0.0.2",)))
+    harness.loop.settle()
+    assert harness.addresses() == ["10.0.0.2"]
 
 
 @pytest.mark.parametrize(
@@ -165,50 +165,52 @@ def test_a_lookup_that_hangs_is_not_doubled_and_its_late_answer_counts(scene: Sc
         pytest.param(5.0, 3.0, [0, 5, 10], id="longer_than_the_timeout"),
     ],
 )
-def test_lookups_keep_their_rhythm(scene: Scene, refresh: float, delay: float, starts: list[float]) -> None:
-    scene.discovery.watch_dns("default", dns("app", 8000, refresh=refresh))
-    scene.resolver.answers["app"] = Answer(("10.0.0.2",))
-    scene.resolver.delay = delay
-    scene.start()
+def test_lookups_keep_their_rhythm(
+    harness: Harness, refresh: float, delay: float, starts: list[float]
+) -> None:
+    harness.discovery.watch_dns("default", dns("app", 8000, refresh=refresh))
+    harness.resolver.answers["app"] = Answer(("10.0.0.2",))
+    harness.resolver.delay = delay
+    harness.start()
     for _ in range(20):
-        scene.advance(0.5)
-    assert scene.starts == starts
-    assert scene.addresses() == ["10.0.0.2"]
+        harness.advance(0.5)
+    assert harness.starts == starts
+    assert harness.addresses() == ["10.0.0.2"]
 
 
-def test_a_machine_that_slept_does_not_catch_up(scene: Scene) -> None:
-    scene.discovery.watch_dns("default", APP)
-    scene.resolver.answers["app"] = Answer(("10.0.0.2",))
-    scene.start()
-    scene.advance(1000.0)
-    scene.advance(1.9)
-    assert scene.starts == [0, 1000]
-    scene.advance(0.2)
-    assert scene.starts == [0, 1000, 1002.1]
+def test_a_machine_that_slept_does_not_catch_up(harness: Harness) -> None:
+    harness.discovery.watch_dns("default", APP)
+    harness.resolver.answers["app"] = Answer(("10.0.0.2",))
+    harness.start()
+    harness.advance(1000.0)
+    harness.advance(1.9)
+    assert harness.starts == [0, 1000]
+    harness.advance(0.2)
+    assert harness.starts == [0, 1000, 1002.1]
 
 
 @pytest.mark.parametrize("answer", [None, Answer(("10.0.0.2",))], ids=["in_a_lookup", "between_lookups"])
 def test_cancelling_leaves_nothing(answer: Answer | None) -> None:
-    scene = Scene()
-    scene.discovery.watch_dns("default", APP)
+    harness = Harness()
+    harness.discovery.watch_dns("default", APP)
     if answer is not None:
-        scene.resolver.answers["app"] = answer
-    scene.start()
-    scene.stop()
-    assert [future.done() for future in scene.resolver.hanging.values()] == [False] * (answer is None)
+        harness.resolver.answers["app"] = answer
+    harness.start()
+    harness.stop()
+    assert [future.done() for future in harness.resolver.hanging.values()] == [False] * (answer is None)
 
 
 def test_an_error_of_the_fleet_is_not_swallowed() -> None:
-    scene = Scene()
-    scene.discovery.watch_dns("default", APP)
-    scene.discovery.watch_dns("default", dns("hangs", 8000))
-    scene.fleet.broken = True
-    scene.resolver.answers["app"] = Answer(("10.0.0.2",))
-    scene.start()
-    assert isinstance(scene.task.exception(), ExceptionGroup)
-    assert scene.resolver.closed
-    scene.asked.cancel()
-    scene.loop.settle()
+    harness = Harness()
+    harness.discovery.watch_dns("default", APP)
+    harness.discovery.watch_dns("default", dns("hangs", 8000))
+    harness.fleet.broken = True
+    harness.resolver.answers["app"] = Answer(("10.0.0.2",))
+    harness.start()
+    assert isinstance(harness.task.exception(), ExceptionGroup)
+    assert harness.resolver.closed
+    harness.asked.cancel()
+    harness.loop.settle()
 
 
 _SOME = st.lists(st.integers(1, 9).map("10.0.0.{}".format), min_size=1, unique=True).map(tuple).map(Answer)
@@ -217,16 +219,16 @@ _ANY = _SOME | st.just(NOT_KNOWN) | st.just(Answer(problem="it has no usable add
 
 @given(st.lists(st.tuples(_ANY, st.floats(0, 5))))
 def test_after_any_answers_the_members_are_the_last_good_ones(answers: list[tuple[Answer, float]]) -> None:
-    scene = Scene()
-    scene.discovery.watch_dns("default", APP)
-    scene.start()
+    harness = Harness()
+    harness.discovery.watch_dns("default", APP)
+    harness.start()
     good: tuple[str, ...] = ()
     for answer, late in answers:
-        while "app" not in scene.resolver.hanging:
-            scene.advance(0.5)
-        scene.advance(late)
-        scene.resolver.answer("app", answer)
-        scene.loop.settle()
+        while "app" not in harness.resolver.hanging:
+            harness.advance(0.5)
+        harness.advance(late)
+        harness.resolver.answer("app", answer)
+        harness.loop.settle()
         good = answer.addresses or good
-        assert scene.addresses() == sorted(good)
-    scene.stop()
+        assert harness.addresses() == sorted(good)
+    harness.stop()

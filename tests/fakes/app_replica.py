@@ -10,10 +10,10 @@ PATIENCE = 20.0  # seconds after which a test has failed
 class AppReplica:
     """Answers with `status` and `name`; `/hold` waits until `release` is set, `/cut` breaks off.
 
-    With `takes` it works on one request at a time, for so many seconds each, and all others wait in line,
-    checks too; while it `hangs` it answers nobody. `requests` counts clients' requests, `checks` those of the
-    balancer's active checks, `passed` the checks that it has answered with 200; `most_held` is how many
-    waited for `release` at once at most.
+    With `takes` it works on one request at a time, for so many seconds each, and all others wait in its
+    backlog, checks too; while it `hangs` it answers nobody. `requests` counts clients' requests, `checks`
+    those of the balancer's active checks, `passed` the checks that it has answered with 200; `most_held` is
+    how many waited for `release` at once at most.
     """
 
     def __init__(self, name: str = "app", host: str = "127.0.0.1") -> None:

@@ -1,7 +1,7 @@
 """Starts modules by forking a process that has already imported them: most of the time of a start is imports.
 
 What is started is a process like any other, with its own environment and output; a balancer's workers are
-fresh interpreters, as ever. The nursery ends when the process that opened it does.
+fresh interpreters, as ever. The forkserver ends when the process that opened it does.
 """
 
 import asyncio
@@ -85,7 +85,7 @@ class Process:
         self._child.send_signal(signal.SIGKILL)
 
 
-class Nursery:
+class Forkserver:
     """The process that forks, as seen by who wants something started."""
 
     def __init__(self) -> None:
@@ -118,9 +118,9 @@ class Nursery:
 
 
 @cache
-def nursery() -> Nursery:
+def forkserver() -> Forkserver:
     """The one of this process."""
-    opened = Nursery()
+    opened = Forkserver()
     atexit.register(opened.close)
     return opened
 
@@ -130,7 +130,7 @@ async def start(module: str, *arguments: str, environ: Mapping[str, str]) -> Pro
     loop = asyncio.get_running_loop()
     (our_stdout, stdout), (our_stderr, stderr) = os.pipe(), os.pipe()
     try:
-        child = nursery().start(module, *arguments, environ=environ, stdout=stdout, stderr=stderr)
+        child = forkserver().start(module, *arguments, environ=environ, stdout=stdout, stderr=stderr)
     finally:
         os.close(stdout)
         os.close(stderr)
@@ -147,7 +147,7 @@ def run(module: str, *arguments: str, environ: Mapping[str, str]) -> "subprocess
     """Like `subprocess.run`: start it, and wait for its end."""
     with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
         output = {"stdout": stdout.fileno(), "stderr": stderr.fileno()}
-        child = nursery().start(module, *arguments, environ=environ, **output)
+        child = forkserver().start(module, *arguments, environ=environ, **output)
         if not select.select([child.exit_fd], [], [], PATIENCE)[0]:
             child.send_signal(signal.SIGKILL)
             child.reap()

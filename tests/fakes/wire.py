@@ -83,7 +83,7 @@ class Wire:
         """The supervisor says that the pool has these upstreams; see `upstream_message`. `starting`: none has
         passed a check yet."""
         self.revision += 1
-        self.proxy.take_news(
+        self.proxy.take_update(
             PoolUpdate(name="default", revision=self.revision, starting=starting, members=upstreams)
         )
 

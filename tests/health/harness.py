@@ -1,4 +1,5 @@
-"""The scene of the scheduler's tests: a fake loop and clock, probes by script, and doors that write down."""
+"""The harness of the scheduler's tests: a fake loop and clock, probes by script, and a sink that writes
+down."""
 
 import asyncio
 from collections import defaultdict, deque
@@ -108,8 +109,8 @@ def _come(future: "asyncio.Future[None]") -> None:
         future.set_result(None)
 
 
-class Scene:
-    """Active checks of some upstreams, whose probes are scripted; `told` is what went through the doors."""
+class Harness:
+    """Active checks of some upstreams, whose probes are scripted; `told` is what went through the sink."""
 
     def __init__(self, at_once: int = AT_ONCE, seed: int = 1) -> None:
         self.clock = FakeClock()
@@ -127,7 +128,7 @@ class Scene:
         self.checks = ActiveChecks[FakeUpstream](
             clock=self.clock,
             random=Random(seed),
-            outcome=self,
+            sink=self,
             open_probe=lambda name, settings: self.probes[name],
             loop=self.loop,
             at_once=at_once,
@@ -165,7 +166,7 @@ class Scene:
         assert self.loop.armed_timers == 0
         assert self.at_once[0] == 0
 
-    # --- the doors
+    # --- the sink
 
     def failing(self, upstream: FakeUpstream, why: str) -> None:
         self._tell(f"{upstream.id} failing", why)

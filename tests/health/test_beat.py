@@ -14,7 +14,7 @@ CASES = {
 }
 
 
-class Scene:
+class Harness:
     """A beat that counts its swings."""
 
     def __init__(self) -> None:
@@ -35,26 +35,26 @@ class Scene:
 @pytest.mark.parametrize("case", CASES)
 def test_lag_is_how_late_the_swings_were(case: str) -> None:
     spans, expected = CASES[case]
-    scene = Scene()
+    harness = Harness()
     for span in spans:
-        scene.turn(span)
-    assert scene.beat.lag_ns() / 1e9 == pytest.approx(expected, abs=1e-6)
+        harness.turn(span)
+    assert harness.beat.lag_ns() / 1e9 == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_reading_takes_in_a_swing_that_is_overdue() -> None:
-    scene = Scene()
-    scene.clock.advance(BEAT + 1.0)
-    before = scene.beat.lag_ns()
-    scene.loop.settle()
-    assert before == scene.beat.lag_ns() == 1_000_000_000
+    harness = Harness()
+    harness.clock.advance(BEAT + 1.0)
+    before = harness.beat.lag_ns()
+    harness.loop.settle()
+    assert before == harness.beat.lag_ns() == 1_000_000_000
 
 
 def test_a_stall_is_one_swing_and_the_end_is_the_end() -> None:
-    scene = Scene()
-    scene.turn(BEAT)
-    scene.turn(10 * BEAT)
-    assert scene.swings == 2
-    scene.beat.stop()
-    assert scene.loop.armed_timers == 0
-    scene.turn(1.0)
-    assert scene.swings == 2
+    harness = Harness()
+    harness.turn(BEAT)
+    harness.turn(10 * BEAT)
+    assert harness.swings == 2
+    harness.beat.stop()
+    assert harness.loop.armed_timers == 0
+    harness.turn(1.0)
+    assert harness.swings == 2

@@ -1,96 +1,96 @@
 """A check that somebody asks for: at the next beat, and the result told once."""
 
 from balancer.health.result import CheckResult, Result
-from tests.health.harness import CLOSED, ERROR, HANG, OK, FakeUpstream, Scene
+from tests.health.harness import CLOSED, ERROR, HANG, OK, FakeUpstream, Harness
 
 
 class Asked:
     """What those who asked were told."""
 
-    def __init__(self, scene: Scene) -> None:
-        self.scene = scene
+    def __init__(self, harness: Harness) -> None:
+        self.harness = harness
         self.results: list[Result] = []
 
     def ask(self, upstream: FakeUpstream) -> None:
-        self.scene.checks.check_now(upstream, self.hear)
+        self.harness.checks.check_now(upstream, self.hear)
 
     def hear(self, last: CheckResult) -> None:
         self.results.append(last.result)
 
 
-def started(scene: Scene, **changes: object) -> FakeUpstream:
+def started(harness: Harness, **changes: object) -> FakeUpstream:
     """One upstream whose first check has passed."""
-    (upstream,) = scene.add("app1", interval=60.0, **changes)
-    scene.checks.start()
-    scene.run(1)
-    assert len(scene.probes["app1"].asked) == 1
+    (upstream,) = harness.add("app1", interval=60.0, **changes)
+    harness.checks.start()
+    harness.run(1)
+    assert len(harness.probes["app1"].asked) == 1
     return upstream
 
 
 def test_it_is_made_at_the_next_beat_and_counts_like_any_other() -> None:
-    scene = Scene()
-    upstream = started(scene)
-    asked = Asked(scene)
-    scene.probes["app1"].always = CLOSED
+    harness = Harness()
+    upstream = started(harness)
+    asked = Asked(harness)
+    harness.probes["app1"].always = CLOSED
     for times in (1, 2):
         asked.ask(upstream)
-        scene.run(0.1)
+        harness.run(0.1)
         assert asked.results == [Result.CLOSED] * times
-    assert scene.told == ["app1 checked", "app1 failing"]
-    scene.run(50)
-    assert len(scene.probes["app1"].asked) == 3
+    assert harness.told == ["app1 checked", "app1 failing"]
+    harness.run(50)
+    assert len(harness.probes["app1"].asked) == 3
     assert asked.results == [Result.CLOSED] * 2
-    scene.close()
+    harness.close()
 
 
 def test_one_that_runs_will_do_and_the_last_to_ask_is_told() -> None:
-    scene = Scene()
-    upstream = started(scene)
-    first, second = Asked(scene), Asked(scene)
-    scene.probes["app1"].always = HANG
+    harness = Harness()
+    upstream = started(harness)
+    first, second = Asked(harness), Asked(harness)
+    harness.probes["app1"].always = HANG
     first.ask(upstream)
-    scene.run(0.5)
+    harness.run(0.5)
     second.ask(upstream)
-    scene.run(0.7)
-    assert len(scene.probes["app1"].asked) == 2
+    harness.run(0.7)
+    assert len(harness.probes["app1"].asked) == 2
     assert (first.results, second.results) == ([], [Result.TIMEOUT])
-    scene.close()
+    harness.close()
 
 
 def test_after_one_that_timed_out_another_is_made() -> None:
-    scene = Scene()
-    upstream = started(scene)
-    asked = Asked(scene)
-    scene.probes["app1"].script.extend([HANG, ERROR])
+    harness = Harness()
+    upstream = started(harness)
+    asked = Asked(harness)
+    harness.probes["app1"].script.extend([HANG, ERROR])
     for _ in range(2):
         asked.ask(upstream)
-        scene.run(1.2)
+        harness.run(1.2)
     assert asked.results == [Result.TIMEOUT, Result.STATUS]
-    scene.close()
+    harness.close()
 
 
 def test_who_is_not_checked_is_not_asked() -> None:
-    scene = Scene()
-    asked = Asked(scene)
-    (upstream,) = scene.add("app1")
+    harness = Harness()
+    asked = Asked(harness)
+    (upstream,) = harness.add("app1")
     asked.ask(upstream)  # not started yet
     asked.ask(FakeUpstream("stranger"))
-    scene.checks.start()
-    scene.run(1)
+    harness.checks.start()
+    harness.run(1)
     assert asked.results == []
-    assert scene.probes["app1"].always is OK
-    scene.close()
+    assert harness.probes["app1"].always is OK
+    harness.close()
 
 
 def test_an_upstream_that_moved_is_asked_at_its_new_address() -> None:
-    scene = Scene()
-    upstream = started(scene)
-    asked = Asked(scene)
-    scene.probes["app1"].script.extend([HANG, ERROR])
+    harness = Harness()
+    upstream = started(harness)
+    asked = Asked(harness)
+    harness.probes["app1"].script.extend([HANG, ERROR])
     asked.ask(upstream)
-    scene.run(0.2)
+    harness.run(0.2)
     upstream.port += 1
-    scene.checks.moved(upstream)
-    scene.run(0.2)
+    harness.checks.moved(upstream)
+    harness.run(0.2)
     assert asked.results == [Result.STATUS]
-    scene.close()
+    harness.close()

@@ -1,4 +1,4 @@
-"""Active checks from end to end: real sockets, the real clock, and doors that a test waits at."""
+"""Active checks from end to end: real sockets, the real clock, and a sink that a test waits at."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -31,7 +31,7 @@ class Instance:
         self.checks = ActiveChecks[FakeUpstream](
             clock=SystemClock(),
             random=Random(1),
-            outcome=self,
+            sink=self,
             open_probe=Probes(),
             loop=asyncio.get_running_loop(),
         )

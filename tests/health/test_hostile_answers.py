@@ -16,7 +16,7 @@ from balancer.health.answer import READ_LIMIT
 from balancer.health.probe import Probes
 from balancer.health.result import CheckResult, Reply, Result
 from balancer.spec.part import replaced
-from loadtests.checks_cost import NoDoors, Upstream
+from loadtests.checks_cost import NoSink, Upstream
 from tests.health.flood import CHUNKED, HINT, Flood
 from tests.health.harness import SETTINGS
 
@@ -131,7 +131,7 @@ async def test_a_drip_is_ended_by_timeout_which_says_what_has_come(case: str) ->
     settings = replaced(SETTINGS, interval=PATIENCE, timeout=0.3)
     with Flood.running(first, unit, count=UPSTREAMS, every=0.02) as flood:
         checks = ActiveChecks[Upstream](
-            clock=SystemClock(), random=Random(1), outcome=NoDoors(), open_probe=Probes(),
+            clock=SystemClock(), random=Random(1), sink=NoSink(), open_probe=Probes(),
             loop=asyncio.get_running_loop(),
         )  # fmt: skip
         upstreams = [Upstream(f"app{port}", port) for port in flood.ports]

@@ -7,7 +7,7 @@ from balancer.health.overload import ENTERS, LEAVES, LOOK, Ends, Figures, Load, 
 SERVED = 200  # in a look
 
 
-class Scene:
+class Harness:
     """A pool that is looked at; `events` are what has been said, by the number of the look."""
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Scene:
             self.events.append((self.looks, kind, figures))
 
     def play(self, looks: str) -> list[tuple[int, str]]:
-        """`r` refuses 400, `w` has a line of a second, `s` one of an eighth, `h` one that nobody leaves."""
+        """`r` refuses 400, `w` has a queue of a second, `s` one of an eighth, `h` one that nobody leaves."""
         for one in looks:
             match one:
                 case "r":
@@ -60,16 +60,16 @@ CASES: dict[str, tuple[str, list[tuple[int, str]]]] = {
     "a burst": (".rr..rr..r.", []),
     "now and then one": (".r...r.r..r.r", []),
     "what was refused before the first look": ("r...", []),
-    "a line that stands": (".wwww", [(5, "begins")]),
-    "a line that is short": (".ssssssssss", []),
-    "a line that nobody leaves": (".hhhh", [(5, "begins")]),
-    "a line that empties in between": (".www.www.www", []),
-    "a line that is short in between": (".wwwswwwswww", []),
-    "a line, then refusals": (".wwrr", [(5, "begins")]),
-    "refusals beside a short line": (".s" + "rs" * 9, []),
+    "a standing queue": (".wwww", [(5, "begins")]),
+    "a queue that is short": (".ssssssssss", []),
+    "a queue that nobody leaves": (".hhhh", [(5, "begins")]),
+    "a queue that empties in between": (".www.www.www", []),
+    "a queue that is short in between": (".wwwswwwswww", []),
+    "a queue, then refusals": (".wwrr", [(5, "begins")]),
+    "refusals beside a short queue": (".s" + "rs" * 9, []),
     "it ends": (".rrr" + CALM, [(4, "begins"), (4 + LEAVES, "ends")]),
     "pauses in it": (".rrr" + "........r" * 5, [(4, "begins")]),
-    "a short line after it": (".rrr" + "s" * LEAVES, [(4, "begins"), (4 + LEAVES, "ends")]),
+    "a short queue after it": (".rrr" + "s" * LEAVES, [(4, "begins"), (4 + LEAVES, "ends")]),
     "it ends and begins": (
         ".rrr" + CALM + "rrr",
         [(4, "begins"), (4 + LEAVES, "ends"), (7 + LEAVES, "begins")],
@@ -81,40 +81,40 @@ CASES: dict[str, tuple[str, list[tuple[int, str]]]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_an_overload_begins_and_ends(case: str) -> None:
     looks, expected = CASES[case]
-    assert Scene().play(looks) == expected
+    assert Harness().play(looks) == expected
 
 
 def test_a_pool_at_ease_costs_no_sums() -> None:
-    scene = Scene()
-    scene.play("." * 100)
-    assert scene.asked == 0
-    scene.play("r" + "." * 100)
-    assert scene.asked == 2
+    harness = Harness()
+    harness.play("." * 100)
+    assert harness.asked == 0
+    harness.play("r" + "." * 100)
+    assert harness.asked == 2
 
 
 def test_figures_are_of_the_time_it_took_to_be_sure_and_then_of_the_whole() -> None:
-    scene = Scene()
-    scene.play("." + "r" * 20 + "..r" + CALM)
-    (_, _, first), (_, _, whole) = scene.events
+    harness = Harness()
+    harness.play("." + "r" * 20 + "..r" + CALM)
+    (_, _, first), (_, _, whole) = harness.events
     assert first == Figures((ENTERS - 1) * LOOK, (ENTERS - 1) * SERVED, (ENTERS - 1) * 400, (ENTERS - 1) * 7)
     assert first.rates() == (SERVED / LOOK, 400 / LOOK, 7 / LOOK)
     assert whole == Figures(22 * LOOK, 22 * SERVED, 20 * 400, 20 * 7), "its end is where it was last seen"
 
 
 def test_the_present_rates_are_those_of_two_seconds() -> None:
-    scene = Scene()
-    scene.play(".rrrr")
+    harness = Harness()
+    harness.play(".rrrr")
     for refused in (0, 0, 100, 300):
-        scene.look(refused=refused)
-    assert scene.overload.now == Figures(2.0, 4 * SERVED, 400, 0)
+        harness.look(refused=refused)
+    assert harness.overload.now == Figures(2.0, 4 * SERVED, 400, 0)
 
 
 def test_an_upstream_that_goes_with_its_counts_makes_no_negative_figures() -> None:
-    scene = Scene()
-    scene.play(".r")
-    scene.served = -10 * SERVED
-    scene.play("rr")
-    ((_, kind, figures),) = scene.events
+    harness = Harness()
+    harness.play(".r")
+    harness.served = -10 * SERVED
+    harness.play("rr")
+    ((_, kind, figures),) = harness.events
     assert (kind, figures.served) == ("begins", 0)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from balancer.health.result import Reply, Result
 from balancer.health.silence import Reading, Silence
-from tests.health.harness import CLOSED, ERROR, HANG, OK, SETTINGS, STEP, After, Answer, Scene
+from tests.health.harness import CLOSED, ERROR, HANG, OK, SETTINGS, STEP, After, Answer, Harness
 
 UNREACHABLE = Reply(Result.UNREACHABLE, 0, "no route to host")
 REFUSED = Reply(Result.REFUSED, 0, "refused: nothing listens there")
@@ -43,152 +43,152 @@ CASES: dict[str, tuple[list[tuple[Answer, str]], list[str]]] = {
 }
 
 
-def play(scene: Scene, checks: list[tuple[Answer, str]]) -> None:
+def play(harness: Harness, checks: list[tuple[Answer, str]]) -> None:
     """The checks of app1, one after the other; the first one passes."""
-    scene.add("app1", "app2")
-    scene.probes["app1"].script.extend([OK, *(answer for answer, _ in checks)])
-    scene.probes["app1"].always = HANG
-    scene.checks.start()
+    harness.add("app1", "app2")
+    harness.probes["app1"].script.extend([OK, *(answer for answer, _ in checks)])
+    harness.probes["app1"].always = HANG
+    harness.checks.start()
     for number, (answer, answered) in enumerate(checks, 1):
-        scene.run(0.15)
-        scene.live["app1"] += answered == "200"
-        scene.errors["app1"] += answered == "500"
-        while len(scene.probes["app1"].asked) == number:
-            scene.run(STEP)
-        scene.run(1.1 if answer is HANG else STEP)
+        harness.run(0.15)
+        harness.live["app1"] += answered == "200"
+        harness.errors["app1"] += answered == "500"
+        while len(harness.probes["app1"].asked) == number:
+            harness.run(STEP)
+        harness.run(1.1 if answer is HANG else STEP)
 
 
-def told_of(scene: Scene, name: str) -> list[str]:
-    return [told.removeprefix(f"{name} ") for told in scene.told if told.startswith(name)]
+def told_of(harness: Harness, name: str) -> list[str]:
+    return [told.removeprefix(f"{name} ") for told in harness.told if told.startswith(name)]
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_who_is_known_to_be_silent(case: str) -> None:
     checks, expected = CASES[case]
-    scene = Scene()
-    play(scene, checks)
-    assert told_of(scene, "app1") == ["checked", *expected]
-    scene.close()
+    harness = Harness()
+    play(harness, checks)
+    assert told_of(harness, "app1") == ["checked", *expected]
+    harness.close()
 
 
 def test_it_is_silent_since_the_first_check_that_was_not_answered_was_waiting() -> None:
-    scene = Scene()
-    play(scene, [(HANG, ""), (HANG, "")])
-    asked = round(scene.probes["app1"].asked[1][0] * 1e9)
-    since = scene.silences["app1"]
+    harness = Harness()
+    play(harness, [(HANG, ""), (HANG, "")])
+    asked = round(harness.probes["app1"].asked[1][0] * 1e9)
+    since = harness.silences["app1"]
     assert asked < since < asked + 200_000_000
-    scene.run(10.0)
-    assert scene.silences["app1"] == since  # as long as it lasts
-    scene.close()
+    harness.run(10.0)
+    assert harness.silences["app1"] == since  # as long as it lasts
+    harness.close()
 
 
 def test_a_check_that_is_answered_late_ends_it() -> None:
-    scene = Scene()
-    scene.add("app1", "app2")
-    scene.probes["app1"].script.extend([OK, HANG, After(1.2, ERROR)])
-    scene.probes["app1"].always = HANG
-    scene.checks.start()
-    while "app1 silent" not in scene.told:
-        scene.run(STEP)
-    assert scene.silences["app1"]
-    scene.run(0.3)
-    assert told_of(scene, "app1")[-1] == "heard"
-    scene.close()
+    harness = Harness()
+    harness.add("app1", "app2")
+    harness.probes["app1"].script.extend([OK, HANG, After(1.2, ERROR)])
+    harness.probes["app1"].always = HANG
+    harness.checks.start()
+    while "app1 silent" not in harness.told:
+        harness.run(STEP)
+    assert harness.silences["app1"]
+    harness.run(0.3)
+    assert told_of(harness, "app1")[-1] == "heard"
+    harness.close()
 
 
 @pytest.mark.parametrize("answer", [OK, ERROR, HANG, REFUSED], ids=["well", "ill", "silent", "refusing"])
 def test_it_takes_another_one_that_is_well(answer: Answer) -> None:
     """When none is, it is likely to be what all of them wait for; and there is nowhere to go."""
-    scene = Scene()
-    scene.add("app1", "app2")
-    scene.probes["app1"].script.append(OK)
-    scene.probes["app2"].script.append(OK)
-    scene.probes["app1"].always = HANG
-    scene.probes["app2"].always = answer
-    scene.checks.start()
-    scene.run(20.0)
-    assert "app1 failing" in scene.told
-    assert ("app1 silent" in scene.told) is (answer is OK)
-    scene.close()
+    harness = Harness()
+    harness.add("app1", "app2")
+    harness.probes["app1"].script.append(OK)
+    harness.probes["app2"].script.append(OK)
+    harness.probes["app1"].always = HANG
+    harness.probes["app2"].always = answer
+    harness.checks.start()
+    harness.run(20.0)
+    assert "app1 failing" in harness.told
+    assert ("app1 silent" in harness.told) is (answer is OK)
+    harness.close()
 
 
 def test_another_one_of_another_pool_is_none() -> None:
-    scene = Scene()
-    first, second = scene.add("app1", "app2")
-    scene.checks.remove(second)
+    harness = Harness()
+    first, second = harness.add("app1", "app2")
+    harness.checks.remove(second)
     second.pool = "other"
-    scene.checks.add(second, SETTINGS)
-    scene.probes["app1"].script.append(OK)
-    scene.probes["app1"].always = HANG
-    scene.checks.start()
-    scene.run(20.0)
-    assert told_of(scene, first.id) == ["checked", "failing"]
-    scene.close()
+    harness.checks.add(second, SETTINGS)
+    harness.probes["app1"].script.append(OK)
+    harness.probes["app1"].always = HANG
+    harness.checks.start()
+    harness.run(20.0)
+    assert told_of(harness, first.id) == ["checked", "failing"]
+    harness.close()
 
 
 def test_where_all_hang_and_one_comes_back_the_others_are_silent() -> None:
-    scene = Scene()
-    scene.add("app1", "app2")
+    harness = Harness()
+    harness.add("app1", "app2")
     for name in ("app1", "app2"):
-        scene.probes[name].script.append(OK)
-        scene.probes[name].always = HANG
-    scene.checks.start()
-    scene.run(10.0)
-    assert not any(scene.silences.values())
-    scene.probes["app2"].always = OK
-    scene.run(6.0)
-    assert scene.silences == {"app1": scene.silences["app1"]}
-    assert scene.silences["app1"]
-    scene.close()
+        harness.probes[name].script.append(OK)
+        harness.probes[name].always = HANG
+    harness.checks.start()
+    harness.run(10.0)
+    assert not any(harness.silences.values())
+    harness.probes["app2"].always = OK
+    harness.run(6.0)
+    assert harness.silences == {"app1": harness.silences["app1"]}
+    assert harness.silences["app1"]
+    harness.close()
 
 
 def test_one_that_is_slow_counts_as_well() -> None:
     """Its checks wait behind requests, which are answered."""
-    scene = Scene()
-    scene.add("app1", "app2")
+    harness = Harness()
+    harness.add("app1", "app2")
     for name in ("app1", "app2"):
-        scene.probes[name].script.append(OK)
-        scene.probes[name].always = HANG
-    scene.checks.start()
+        harness.probes[name].script.append(OK)
+        harness.probes[name].always = HANG
+    harness.checks.start()
     for _ in range(100):
-        scene.live["app2"] += 1
-        scene.run(0.1)
-    assert told_of(scene, "app1") == ["checked", "failing", "silent"]
-    assert told_of(scene, "app2") == ["checked"]
-    scene.close()
+        harness.live["app2"] += 1
+        harness.run(0.1)
+    assert told_of(harness, "app1") == ["checked", "failing", "silent"]
+    assert told_of(harness, "app2") == ["checked"]
+    harness.close()
 
 
 def test_another_machine_at_its_address_is_not() -> None:
-    scene = Scene()
-    upstream, _ = scene.add("app1", "app2")
-    scene.probes["app1"].script.append(OK)
-    scene.probes["app1"].always = HANG
-    scene.checks.start()
-    while "app1 silent" not in scene.told:
-        scene.run(STEP)
+    harness = Harness()
+    upstream, _ = harness.add("app1", "app2")
+    harness.probes["app1"].script.append(OK)
+    harness.probes["app1"].always = HANG
+    harness.checks.start()
+    while "app1 silent" not in harness.told:
+        harness.run(STEP)
     upstream.address = "10.0.0.9"
-    scene.checks.moved(upstream)
-    scene.run(1.2)
-    assert told_of(scene, "app1") == ["checked", "failing", "silent", "failing", "heard"]
-    scene.close()
+    harness.checks.moved(upstream)
+    harness.run(1.2)
+    assert told_of(harness, "app1") == ["checked", "failing", "silent", "failing", "heard"]
+    harness.close()
 
 
 @pytest.mark.parametrize("fall", [1, 2, 3, 5])
 def test_it_is_known_with_the_ejection(fall: int) -> None:
     for seed in range(20):
-        scene = Scene(seed=seed)
-        scene.add("app1", "app2", fall=fall)
-        scene.probes["app1"].script.append(OK)
-        scene.probes["app1"].always = HANG
-        scene.checks.start()
-        while "app1 failing" not in scene.told:
-            scene.run(STEP)
+        harness = Harness(seed=seed)
+        harness.add("app1", "app2", fall=fall)
+        harness.probes["app1"].script.append(OK)
+        harness.probes["app1"].always = HANG
+        harness.checks.start()
+        while "app1 failing" not in harness.told:
+            harness.run(STEP)
         if fall > 1:
-            assert "app1 silent" in scene.told, seed
+            assert "app1 silent" in harness.told, seed
         else:  # the other one may not have been asked meanwhile
-            scene.run(3.1)
-            assert "app1 silent" in scene.told, seed
-        scene.close()
+            harness.run(3.1)
+            assert "app1 silent" in harness.told, seed
+        harness.close()
 
 
 # --- what is counted

@@ -6,7 +6,7 @@ import pytest
 
 from tests.fakes.app_replica import app_replica
 from tests.fakes.instance import Client, running
-from tests.proxy.real_sockets import arena, on_uvloop, read_head
+from tests.proxy.real_sockets import on_uvloop, read_head, real_sockets
 
 pytestmark = pytest.mark.integration
 
@@ -24,18 +24,18 @@ async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 @on_uvloop
 async def test_slots_full_of_idle_clients_keep_nobody_out() -> None:
     """Half of them have had a response, half have never said anything."""
-    async with arena(hello, limits={"max_connections": SLOTS}) as stage:
+    async with real_sockets(hello, limits={"max_connections": SLOTS}) as harness:
         idle = []
         for number in range(SLOTS):
-            reader, writer = await stage.connect()
+            reader, writer = await harness.connect()
             if number % 2:
                 writer.write(GET)
                 assert await reader.readexactly(len(OK)) == OK
             idle.append((reader, writer))
-        await stage.until(lambda: stage.proxy.connections == SLOTS)
+        await harness.until(lambda: harness.proxy.connections == SLOTS)
         good = []
         for number in range(SLOTS // 2):
-            reader, writer = await stage.connect()
+            reader, writer = await harness.connect()
             writer.write(GET)
             assert await reader.readexactly(len(OK)) == OK
             assert await idle[number][0].read() == b""  # a clean end: the oldest
@@ -43,7 +43,7 @@ async def test_slots_full_of_idle_clients_keep_nobody_out() -> None:
         reader, writer = idle[-1]
         writer.write(GET)
         assert await reader.readexactly(len(OK)) == OK
-        await stage.until(lambda: stage.proxy.connections == SLOTS)
+        await harness.until(lambda: harness.proxy.connections == SLOTS)
         for _, one in idle + good:
             one.close()
 
@@ -58,15 +58,15 @@ async def test_a_flood_of_connections_ends_no_request() -> None:
         await go_on.wait()
         writer.write(OK)
 
-    async with arena(slow, limits={"max_connections": SLOTS}) as stage:
-        running_ones = [await stage.connect() for _ in range(10)]
+    async with real_sockets(slow, limits={"max_connections": SLOTS}) as harness:
+        running_ones = [await harness.connect() for _ in range(10)]
         for _, writer in running_ones[:5]:
             writer.write(GET)
         for _, writer in running_ones[5:]:
             writer.write(GET[:9])
-        await stage.until(lambda: stage.proxy.connections == 10)
-        flood = [await stage.connect() for _ in range(SLOTS * 6)]
-        await stage.until(lambda: stage.proxy.connections <= SLOTS)
+        await harness.until(lambda: harness.proxy.connections == 10)
+        flood = [await harness.connect() for _ in range(SLOTS * 6)]
+        await harness.until(lambda: harness.proxy.connections <= SLOTS)
         for _, writer in running_ones[5:]:
             writer.write(GET[9:])
         go_on.set()

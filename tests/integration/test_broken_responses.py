@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.fakes.instance import PATIENCE, Balancer, get, running, until
-from tests.proxy.real_sockets import arena, on_uvloop, origin, read_head
+from tests.proxy.real_sockets import on_uvloop, origin, read_head, real_sockets
 
 pytestmark = pytest.mark.integration
 
@@ -192,7 +192,7 @@ async def test_the_end_of_a_response_that_a_write_met_first(end: str) -> None:
         await reader.readexactly(5)
         writer.transport.set_write_buffer_limits(0)
         writer.write(b"HTTP/1.1 200 OK\r\nDate: x\r\n\r\n")
-        while not any(client.exchange.client.paused for client in stage.proxy._clients):
+        while not any(client.exchange.client.paused for client in harness.proxy._clients):
             writer.write(BLOCK)
             sent += len(BLOCK)
             await writer.drain()
@@ -204,17 +204,17 @@ async def test_the_end_of_a_response_that_a_write_met_first(end: str) -> None:
             reset(writer)
         ended.set()
 
-    async with arena(app) as stage:
+    async with real_sockets(app) as harness:
         client_socket = socket.socket()
         client_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client_socket.connect(("127.0.0.1", stage.port))
+        client_socket.connect(("127.0.0.1", harness.port))
         client_socket.send(b"POST / HTTP/1.0\r\nContent-Length: 15\r\n\r\n01234")
         await ended.wait()
-        (client,) = stage.proxy._clients
+        (client,) = harness.proxy._clients
         exchange = client.exchange
         if end == "closed":
             client_socket.send(b"56789")  # is answered with a reset, which the next write meets
-            await stage.until(lambda: exchange.request_bytes == 10)
+            await harness.until(lambda: exchange.request_bytes == 10)
             assert exchange.active
         client_socket.send(b"01234")
         with client_socket:
@@ -222,7 +222,7 @@ async def test_the_end_of_a_response_that_a_write_met_first(end: str) -> None:
         assert seen.cut is (end == "reset")
         if not seen.cut:
             assert len(seen.answer.partition(b"\r\n\r\n")[2]) == sent
-        (record,) = stage.records.records
+        (record,) = harness.records.records
         assert record[6:8] == (200, "response_truncated" if seen.cut else None)
 
 
@@ -241,11 +241,11 @@ async def test_a_reset_that_is_there_with_the_last_bytes(version: str) -> None:
                 connection.send(b"HTTP/1.0 200 OK\r\n\r\nhalf of it")
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
-        async with arena(listening.getsockname()[1]) as stage:
+        async with real_sockets(listening.getsockname()[1]) as harness:
             serving = asyncio.create_task(app())
-            seen = await ask(stage.port, REQUESTS[version])
+            seen = await ask(harness.port, REQUESTS[version])
             await serving
             assert seen.cut
             assert b"\r\n0\r\n" not in seen.answer
-            (record,) = stage.records.records
+            (record,) = harness.records.records
             assert record[6:8] == (200, "response_truncated")

@@ -1,4 +1,4 @@
-"""Replicas with more to do than they can, whose checks wait in line: slow is not dead, and hung is."""
+"""Replicas with more to do than they can, whose checks wait in a backlog: slow is not dead, and hung is."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,10 +11,10 @@ from tests.fakes.instance import PATIENCE, Balancer, get, running, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.alone]
 
-# A replica works on each request for 20 ms, one at a time: 30 in its line are a wait of 600 ms, in which all
-# checks time out. Those who leave are worked on all the same, so they are a part that leaves room for others.
-# Shorter times would judge this process, which is all of the replicas: one without CPU for two checks did not
-# answer, and is rightly ejected.
+# A replica works on each request for 20 ms, one at a time: 30 in its backlog are a wait of 600 ms, in which
+# all checks time out. Those who leave are worked on all the same, so they are a part that leaves room for
+# others. Shorter times would judge this process, which is all of the replicas: one without CPU for two checks
+# did not answer, and is rightly ejected.
 TAKES = 0.02
 CLIENTS = 60
 LEAVING = 12

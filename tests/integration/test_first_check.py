@@ -19,7 +19,7 @@ SETTINGS = {"HEALTH_CHECK__INTERVAL": "200ms", "HEALTH_CHECK__TIMEOUT": "100ms",
 OLD, OTHER, NEW = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 
 
-class Scene:
+class Harness:
     """Two replicas that serve, a balancer before them, and clients that POST all the time."""
 
     def __init__(self, stack: AsyncExitStack, names: Names, old: AppReplica, other: AppReplica) -> None:
@@ -66,64 +66,64 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene_with(path: Path) -> AsyncIterator[Scene]:
+async def harness_with(path: Path) -> AsyncIterator[Harness]:
     async with AsyncExitStack() as stack:
         old = await stack.enter_async_context(app_replica("old", OLD))
         other = await stack.enter_async_context(app_replica("other", OTHER, old.port))
-        scene = Scene(stack, Names(path), old, other)
-        stack.push_async_callback(scene.end)
-        yield scene
+        harness = Harness(stack, Names(path), old, other)
+        stack.push_async_callback(harness.end)
+        yield harness
 
 
 @pytest.fixture
-async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+async def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Harness]:
     path = tmp_path / "names"
     monkeypatch.setenv(FILE, str(path))
-    async with scene_with(path) as scene:
-        yield scene
+    async with harness_with(path) as harness:
+        yield harness
 
 
 # How the third one comes: what is there before, and what makes it appear.
 
 
-async def found(scene: Scene) -> Callable[[], Awaitable[None]]:
-    scene.names.say(app=[OLD, OTHER])
-    await scene.start("dns://app:PORT?refresh=100ms")
+async def found(harness: Harness) -> Callable[[], Awaitable[None]]:
+    harness.names.say(app=[OLD, OTHER])
+    await harness.start("dns://app:PORT?refresh=100ms")
 
     async def appear() -> None:
-        scene.names.say(app=[OLD, OTHER, NEW])
+        harness.names.say(app=[OLD, OTHER, NEW])
 
     return appear
 
 
-async def added(scene: Scene) -> Callable[[], Awaitable[None]]:
-    await scene.start(f"{OLD}:PORT,{OTHER}:PORT")
-    url = f"http://127.0.0.1:{scene.balancer.admin_port}/api/pools/default/upstreams"
+async def added(harness: Harness) -> Callable[[], Awaitable[None]]:
+    await harness.start(f"{OLD}:PORT,{OTHER}:PORT")
+    url = f"http://127.0.0.1:{harness.balancer.admin_port}/api/pools/default/upstreams"
 
     async def appear() -> None:
         async with (
             aiohttp.ClientSession() as session,
-            session.post(url, json={"upstream": f"{NEW}:{scene.old.port}"}) as response,
+            session.post(url, json={"upstream": f"{NEW}:{harness.old.port}"}) as response,
         ):
             assert response.status == 201
 
     return appear
 
 
-async def moved(scene: Scene) -> Callable[[], Awaitable[None]]:
+async def moved(harness: Harness) -> Callable[[], Awaitable[None]]:
     """A name's replica is made anew elsewhere."""
-    scene.names.say(app=[OLD])
-    await scene.start(f"app:PORT,{OTHER}:PORT")
+    harness.names.say(app=[OLD])
+    await harness.start(f"app:PORT,{OTHER}:PORT")
 
     async def appear() -> None:
-        scene.names.say(app=[NEW])
-        await until(lambda: has_moved(scene))
+        harness.names.say(app=[NEW])
+        await until(lambda: has_moved(harness))
 
     return appear
 
 
-async def has_moved(scene: Scene) -> bool:
-    (pool,) = (await get(scene.balancer.admin_port, "/api/pools")).json()["pools"]
+async def has_moved(harness: Harness) -> bool:
+    (pool,) = (await get(harness.balancer.admin_port, "/api/pools")).json()["pools"]
     return any(one["address"].startswith(NEW) for one in pool["upstreams"])
 
 
@@ -146,8 +146,8 @@ def is_up(app: AppReplica) -> None:
     app.status, app.hangs = 200, False
 
 
-async def upstream_of(scene: Scene, app: AppReplica) -> dict[str, Any]:
-    (pool,) = (await get(scene.balancer.admin_port, "/api/pools")).json()["pools"]
+async def upstream_of(harness: Harness, app: AppReplica) -> dict[str, Any]:
+    (pool,) = (await get(harness.balancer.admin_port, "/api/pools")).json()["pools"]
     shown: list[dict[str, Any]] = [one for one in pool["upstreams"] if one["address"] == app.address]
     return shown[0]
 
@@ -157,15 +157,15 @@ async def upstream_of(scene: Scene, app: AppReplica) -> dict[str, Any]:
     "starts", [answers(404), answers(503), says_nothing], ids=["404", "503", "says nothing"]
 )
 async def test_not_one_request_before_it_is_ready(
-    scene: Scene,
-    come: Callable[[Scene], Awaitable[Callable[[], Awaitable[None]]]],
+    harness: Harness,
+    come: Callable[[Harness], Awaitable[Callable[[], Awaitable[None]]]],
     starts: Callable[[AppReplica], None],
 ) -> None:
-    appear = await come(scene)
-    new = await scene.replica()
+    appear = await come(harness)
+    new = await harness.replica()
     starts(new)
-    await scene.balancer.becomes_ready()
-    scene.post()
+    await harness.balancer.becomes_ready()
+    harness.post()
     await appear()
 
     async def has_been_checked() -> bool:
@@ -173,11 +173,11 @@ async def test_not_one_request_before_it_is_ready(
 
     await until(has_been_checked)
     assert (new.requests, new.passed) == (0, 0)
-    shown = await upstream_of(scene, new)
+    shown = await upstream_of(harness, new)
     assert (shown["eligible"], shown["causes"], shown["unchecked"]) == (False, ["active_check"], False)
     up = f'balancer_upstream_up{{pool="default",upstream="{shown["id"]}"}}'
-    assert await scene.balancer.metric(up) == 0.0
-    before = len(scene.statuses)
+    assert await harness.balancer.metric(up) == 0.0
+    before = len(harness.statuses)
     is_up(new)
 
     async def is_used() -> bool:
@@ -185,19 +185,19 @@ async def test_not_one_request_before_it_is_ready(
 
     await until(is_used)
     assert new.passed == 1, "it serves after its first passed check"
-    await scene.end()
-    assert set(scene.statuses) == {200}
+    await harness.end()
+    assert set(harness.statuses) == {200}
     assert before > 0
 
 
-async def test_it_is_checked_at_once_when_it_appears(scene: Scene) -> None:
+async def test_it_is_checked_at_once_when_it_appears(harness: Harness) -> None:
     """Not after an interval: one that is ready serves within the time that a check takes."""
-    scene.names.say(app=[OLD, OTHER])
-    new = await scene.replica()
-    await scene.start(f"{OLD}:PORT,{OTHER}:PORT", HEALTH_CHECK__INTERVAL="1h")
-    await scene.balancer.becomes_ready()
-    url = f"http://127.0.0.1:{scene.balancer.admin_port}/api/pools/default/upstreams"
-    scene.post()
+    harness.names.say(app=[OLD, OTHER])
+    new = await harness.replica()
+    await harness.start(f"{OLD}:PORT,{OTHER}:PORT", HEALTH_CHECK__INTERVAL="1h")
+    await harness.balancer.becomes_ready()
+    url = f"http://127.0.0.1:{harness.balancer.admin_port}/api/pools/default/upstreams"
+    harness.post()
     async with (
         aiohttp.ClientSession() as session,
         session.post(url, json={"upstream": new.address}) as response,
@@ -211,28 +211,28 @@ async def test_it_is_checked_at_once_when_it_appears(scene: Scene) -> None:
     assert (new.checks, new.passed) == (1, 1)
 
 
-async def test_all_of_the_start_serve_before_their_first_check(scene: Scene) -> None:
+async def test_all_of_the_start_serve_before_their_first_check(harness: Harness) -> None:
     """Else the first one that is checked would get everything."""
-    scene.names.say(app=[OLD, OTHER])
-    scene.other.hangs = True  # its check is not answered
-    await scene.start("dns://app:PORT", HEALTH_CHECK__TIMEOUT="1h", HEALTH_CHECK__INTERVAL="1h")
-    scene.post()
+    harness.names.say(app=[OLD, OTHER])
+    harness.other.hangs = True  # its check is not answered
+    await harness.start("dns://app:PORT", HEALTH_CHECK__TIMEOUT="1h", HEALTH_CHECK__INTERVAL="1h")
+    harness.post()
 
     async def both_are_used() -> bool:
-        return scene.old.requests > 0 and scene.other.requests > 0
+        return harness.old.requests > 0 and harness.other.requests > 0
 
     await until(both_are_used)
-    shown = await upstream_of(scene, scene.other)
+    shown = await upstream_of(harness, harness.other)
     assert (shown["unchecked"], shown["eligible"]) == (True, True)
 
 
-async def test_while_all_apps_are_starting_clients_are_told_to_come_again(scene: Scene) -> None:
-    for app in (scene.old, scene.other):
+async def test_while_all_apps_are_starting_clients_are_told_to_come_again(harness: Harness) -> None:
+    for app in (harness.old, harness.other):
         await app.leave()
-    await scene.start(f"{OLD}:PORT,{OTHER}:PORT")
+    await harness.start(f"{OLD}:PORT,{OTHER}:PORT")
 
     async def refused() -> Answer:
-        client = await scene.balancer.connect()
+        client = await harness.balancer.connect()
         client.send(method="POST")
         return await client.answer()
 
@@ -242,21 +242,21 @@ async def test_while_all_apps_are_starting_clients_are_told_to_come_again(scene:
         assert b"the app may still be starting" in answer.body
 
     async def all_are_told() -> bool:
-        failures[:] = (await get(scene.balancer.admin_port, "/api/failures")).json()["failures"]
+        failures[:] = (await get(harness.balancer.admin_port, "/api/failures")).json()["failures"]
         return len(failures) == 10
 
     failures: list[dict[str, Any]] = []
     await until(all_are_told)
     assert {one["reason"] for one in failures} == {"apps_starting"}
     assert {miss["failure"] for one in failures for miss in one["attempts"]} == {"connect_refused"}
-    async with app_replica("old", OLD, scene.old.port):
+    async with app_replica("old", OLD, harness.old.port):
 
         async def is_up_now() -> bool:
             return (await refused()).status == 200
 
         await until(is_up_now)
-        await scene.balancer.says("is readmitted: a check has passed")
-    await scene.balancer.says("is ejected: 2 checks in a row have failed")
+        await harness.balancer.says("is readmitted: a check has passed")
+    await harness.balancer.says("is ejected: 2 checks in a row have failed")
 
     async def is_gone() -> bool:
         return (await refused()).status == 502

@@ -7,7 +7,7 @@ import pytest
 
 from balancer.connections.keepalive import CLOSE_COLUMN
 from balancer.messages import LogLine
-from tests.proxy.real_sockets import Arena, arena, on_uvloop, read_head
+from tests.proxy.real_sockets import RealSockets, on_uvloop, read_head, real_sockets
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.alone]
 
@@ -30,7 +30,7 @@ async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
         return
 
 
-async def ask(one: Arena, method: str) -> int:
+async def ask(one: RealSockets, method: str) -> int:
     reader, writer = await one.connect()
     body = "Content-Length: 2\r\n\r\nhi" if method == "POST" else "\r\n"
     writer.write(f"{method} / HTTP/1.1\r\nHost: test\r\n{body}".encode())
@@ -39,11 +39,11 @@ async def ask(one: Arena, method: str) -> int:
     return int(head.split(b" ")[1])
 
 
-def news(one: Arena) -> list[str]:
+def news(one: RealSockets) -> list[str]:
     return [message.message for message in one.told if isinstance(message, LogLine)]
 
 
-async def learned(one: Arena) -> None:
+async def learned(one: RealSockets) -> None:
     """Give the app idle connections to close, until that has been noticed."""
 
     def closed_or_known(before: int) -> Callable[[], bool]:
@@ -55,7 +55,7 @@ async def learned(one: Arena) -> None:
         await one.until(closed_or_known(before))
 
 
-def closes(one: Arena) -> int:
+def closes(one: RealSockets) -> int:
     return one.proxy.router.routes[0].pool.upstreams[0].cells[CLOSE_COLUMN["upstream_closed"]]
 
 
@@ -70,7 +70,7 @@ async def pauses(play: Callable[[], Awaitable[None]]) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @on_uvloop
 async def test_no_request_fails_once_the_time_is_known(method: str) -> None:
-    async with arena(app) as one:
+    async with real_sockets(app) as one:
         await learned(one)
         (text,) = news(one)
         assert "closes idle connections after" in text
@@ -86,7 +86,7 @@ async def test_no_request_fails_once_the_time_is_known(method: str) -> None:
 
 @on_uvloop
 async def test_a_get_does_not_fail_before_that_either() -> None:
-    async with arena(app, keepalive={"learn": False}) as one:
+    async with real_sockets(app, keepalive={"learn": False}) as one:
         statuses: list[int] = []
 
         async def play() -> None:

@@ -161,7 +161,7 @@ async def test_when_all_answer_500_it_is_the_app() -> None:
         for app in apps:
             app.status = 500
         assert await statuses(balancer, 60) == {500: 60}
-        assert [one["kind"] for one in await events(balancer)] == ["spared"]
+        assert [one["kind"] for one in await events(balancer)] == ["ejection_skipped"]
         assert (
             await balancer.metric('balancer_ejections_skipped_total{pool="default",reason="pool_wide"}') > 0
         )

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from balancer.clients.connection import ClientConnection
 from balancer.clients.roles import Client
-from tests.proxy.real_sockets import arena, on_uvloop, read_head
+from tests.proxy.real_sockets import on_uvloop, read_head, real_sockets
 
 pytestmark = pytest.mark.integration
 
@@ -62,14 +62,14 @@ async def test_large_response(framing: str) -> None:
             if framing == "until close":
                 return
 
-    async with arena(app) as stage, aiohttp.ClientSession() as session:
+    async with real_sockets(app) as harness, aiohttp.ClientSession() as session:
         for _ in range(2):  # the client connection goes on, whatever the framing upstream
             digest = hashlib.sha256()
-            async with session.get(f"http://127.0.0.1:{stage.port}/") as response:
+            async with session.get(f"http://127.0.0.1:{harness.port}/") as response:
                 async for piece in response.content.iter_any():
                     digest.update(piece)
             assert digest.hexdigest() == EXPECTED
-        assert stage.proxy.connections == 1
+        assert harness.proxy.connections == 1
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
@@ -99,8 +99,8 @@ async def test_large_request(framing: str) -> None:
         return answers
 
     try:
-        async with arena(port) as stage:
-            assert await asyncio.to_thread(upload, stage.port) == [EXPECTED] * 2
+        async with real_sockets(port) as harness:
+            assert await asyncio.to_thread(upload, harness.port) == [EXPECTED] * 2
     finally:
         await runner.cleanup()
 
@@ -118,12 +118,12 @@ async def test_slow_reader_slows_the_app_down() -> None:
             await writer.drain()
             written += len(BLOCK)
 
-    async with arena(app) as stage:
-        reader, writer = await stage.connect(receive_buffer=65536)
+    async with real_sockets(app) as harness:
+        reader, writer = await harness.connect(receive_buffer=65536)
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         await read_head(reader)
-        (client,) = stage.proxy._clients
-        await stage.until(lambda: client.exchange.client.paused)
+        (client,) = harness.proxy._clients
+        await harness.until(lambda: client.exchange.client.paused)
         assert written_ahead(client) < BUFFER_LIMIT
         assert written < 5 * SIZE
         digest = hashlib.sha256()
@@ -157,8 +157,8 @@ async def test_slow_app_slows_the_client_down() -> None:
         text = digest.hexdigest().encode()
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(text) + text)
 
-    async with arena(app) as stage:
-        reader, writer = await stage.connect()
+    async with real_sockets(app) as harness:
+        reader, writer = await harness.connect()
 
         async def upload() -> None:
             writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (5 * SIZE))
@@ -167,9 +167,9 @@ async def test_slow_app_slows_the_client_down() -> None:
                 await writer.drain()
 
         uploading = asyncio.create_task(upload())
-        await stage.until(lambda: any(client.paused_fd >= 0 for client in stage.proxy._clients))
+        await harness.until(lambda: any(client.paused_fd >= 0 for client in harness.proxy._clients))
         assert not uploading.done()
-        (client,) = stage.proxy._clients
+        (client,) = harness.proxy._clients
         attempt = client.exchange.attempt
         assert attempt is not None
         assert attempt.connection.untaken() < BUFFER_LIMIT
@@ -200,8 +200,8 @@ async def test_early_answer_reaches_a_client_that_still_sends(size: int) -> None
         client.close()
         return answer
 
-    async with arena(app) as stage:
-        assert await asyncio.to_thread(upload, stage.port) == (413, b"large")
+    async with real_sockets(app) as harness:
+        assert await asyncio.to_thread(upload, harness.port) == (413, b"large")
 
 
 @on_uvloop
@@ -216,8 +216,8 @@ async def test_a_refused_body_is_answered_while_the_client_still_sends() -> None
         client.close()
         return status
 
-    async with arena(app, limits={"body_bytes": 1000}) as stage:
-        assert await asyncio.to_thread(upload, stage.port) == 413
+    async with real_sockets(app, limits={"body_bytes": 1000}) as harness:
+        assert await asyncio.to_thread(upload, harness.port) == 413
 
 
 BREAKS = {
@@ -239,8 +239,8 @@ async def test_truncation_is_a_reset(case: str) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n" + response)
         await seen.wait()
 
-    async with arena(app) as stage:
-        reader, writer = await stage.connect()
+    async with real_sockets(app) as harness:
+        reader, writer = await harness.connect()
         writer.write(request)
         await reader.readuntil(b"half")
         seen.set()
@@ -280,10 +280,10 @@ async def test_early_answer_of_an_app_that_closes_at_once(case: str) -> None:
         finally:
             client.close()
 
-    async with arena(app) as stage:
+    async with real_sockets(app) as harness:
         for _ in range(10):
-            assert await asyncio.to_thread(upload, stage.port) == seen
-        assert [record[7] for record in stage.records.records] == [reason] * 10
+            assert await asyncio.to_thread(upload, harness.port) == seen
+        assert [record[7] for record in harness.records.records] == [reason] * 10
 
 
 @on_uvloop
@@ -294,13 +294,13 @@ async def test_an_early_answer_ends_with_its_fin_though_the_app_reads_no_more() 
         await read_head(reader)
         cast(asyncio.Transport, writer.transport).pause_reading()
         writer.write(b"HTTP/1.1 413 Too Large\r\nDate: x\r\n\r\nlarge")
-        await stage.until(lambda: any(client.exchange.upstream_paused for client in stage.proxy._clients))
+        await harness.until(lambda: any(client.exchange.upstream_paused for client in harness.proxy._clients))
         writer.write_eof()
         await answered.wait()
 
     answered = asyncio.Event()
-    async with arena(app) as stage:
-        reader, writer = await stage.connect()
+    async with real_sockets(app) as harness:
+        reader, writer = await harness.connect()
         writer.write(b"POST / HTTP/1.0\r\nContent-Length: 99999999\r\n\r\n" + bytes(16 * MIB))
         assert (await reader.read()).endswith(b"\r\n\r\nlarge")
         answered.set()

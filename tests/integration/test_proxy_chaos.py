@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from tests.proxy.real_sockets import Arena, arena, on_uvloop, read_head
+from tests.proxy.real_sockets import RealSockets, on_uvloop, read_head, real_sockets
 
 pytestmark = pytest.mark.integration
 
@@ -45,9 +45,9 @@ def reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-async def a_client(stage: Arena, random: Random) -> None:
+async def a_client(harness: RealSockets, random: Random) -> None:
     for _ in range(REQUESTS):
-        reader, writer = await stage.connect()
+        reader, writer = await harness.connect()
         try:
             for _ in range(random.randint(1, 3)):
                 writer.write(random.choice(REQUEST))
@@ -85,10 +85,10 @@ async def test_bad_manners_on_both_sides(seed: int) -> None:
             if random.random() < 0.3:
                 return
 
-    async with arena(app, app) as stage, asyncio.timeout(PATIENCE):
+    async with real_sockets(app, app) as harness, asyncio.timeout(PATIENCE):
         clients = (Random(seed * 1000 + number) for number in count())
-        while not {record[6] for record in stage.records.records} >= STATUSES:
-            await asyncio.gather(*(a_client(stage, random) for random in islice(clients, CLIENTS)))
-            await stage.until(lambda: stage.inflight == [0, 0])
-            await stage.until(lambda: stage.proxy.connections == 0)
-        assert "internal_error" not in {record[7] for record in stage.records.records}
+        while not {record[6] for record in harness.records.records} >= STATUSES:
+            await asyncio.gather(*(a_client(harness, random) for random in islice(clients, CLIENTS)))
+            await harness.until(lambda: harness.inflight == [0, 0])
+            await harness.until(lambda: harness.proxy.connections == 0)
+        assert "internal_error" not in {record[7] for record in harness.records.records}

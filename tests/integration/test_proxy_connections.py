@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.proxy.real_sockets import arena, on_uvloop, read_head, unused_port
+from tests.proxy.real_sockets import on_uvloop, read_head, real_sockets, unused_port
 
 pytestmark = pytest.mark.integration
 
@@ -62,8 +62,8 @@ LEAVES = {
 async def test_client_that_leaves_cancels_its_request(case: str) -> None:
     say, body, reset = LEAVES[case]
     app = Listening(say)
-    async with arena(app) as stage:
-        reader, writer = await stage.connect()
+    async with real_sockets(app) as harness:
+        reader, writer = await harness.connect()
         length = b"Content-Length: 9999\r\n" if body else b""
         writer.write(b"PUT / HTTP/1.1\r\nHost: a\r\n" + length + b"\r\n" + body)
         await app.asked.wait()
@@ -74,9 +74,9 @@ async def test_client_that_leaves_cancels_its_request(case: str) -> None:
         else:
             writer.close()
         await app.let_go.wait()
-        await stage.until(lambda: stage.proxy.connections == 0)
-        assert stage.inflight == [0]
-        assert [record[6] for record in stage.records.records] == [499]
+        await harness.until(lambda: harness.proxy.connections == 0)
+        assert harness.inflight == [0]
+        assert [record[6] for record in harness.records.records] == [499]
 
 
 @pytest.mark.parametrize("how", ["FIN", "RST"])
@@ -84,19 +84,19 @@ async def test_client_that_leaves_cancels_its_request(case: str) -> None:
 async def test_client_that_leaves_while_it_is_not_read_is_noticed(how: str) -> None:
     """Its upload is paused, since the app does not read: only POLLRDHUP in the sweep tells."""
     app = Listening(read=False)
-    async with arena(app) as stage:
-        with socket.create_connection(("127.0.0.1", stage.port)) as client:
+    async with real_sockets(app) as harness:
+        with socket.create_connection(("127.0.0.1", harness.port)) as client:
             loop = asyncio.get_running_loop()
             client.setblocking(False)
             await loop.sock_sendall(client, b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999\r\n\r\n")
-            await stage.until(lambda: stage.proxy.connections == 1)
-            (connection,) = stage.proxy._clients
+            await harness.until(lambda: harness.proxy.connections == 1)
+            (connection,) = harness.proxy._clients
             sent = 0
             # No further than it is read: behind bytes that nobody reads, a FIN would not arrive.
             while connection.paused_fd < 0:
                 await loop.sock_sendall(client, BLOCK)
                 sent += len(BLOCK)
-                await stage.until(
+                await harness.until(
                     lambda: connection.exchange.request_bytes == sent or connection.paused_fd >= 0  # noqa: B023
                 )
             if how == "FIN":
@@ -104,9 +104,9 @@ async def test_client_that_leaves_while_it_is_not_read_is_noticed(how: str) -> N
             else:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 client.close()
-            await stage.until(lambda: stage.proxy.connections == 0)
-        assert stage.inflight == [0]
-        assert [record[6] for record in stage.records.records] == [499]
+            await harness.until(lambda: harness.proxy.connections == 0)
+        assert harness.inflight == [0]
+        assert [record[6] for record in harness.records.records] == [499]
 
 
 @on_uvloop
@@ -118,13 +118,13 @@ async def test_client_that_leaves_without_reading_its_response() -> None:
             writer.write(BLOCK)
             await writer.drain()
 
-    async with arena(app) as stage:
-        _, writer = await stage.connect(receive_buffer=4096)
+    async with real_sockets(app) as harness:
+        _, writer = await harness.connect(receive_buffer=4096)
         writer.write(GET)
-        await stage.until(lambda: any(client.exchange.client.paused for client in stage.proxy._clients))
+        await harness.until(lambda: any(client.exchange.client.paused for client in harness.proxy._clients))
         writer.transport.abort()
-        await stage.until(lambda: stage.proxy.connections == 0)
-        assert stage.inflight == [0]
+        await harness.until(lambda: harness.proxy.connections == 0)
+        assert harness.inflight == [0]
 
 
 # --- dialling
@@ -147,22 +147,22 @@ def black_hole() -> Iterator[int]:
 @on_uvloop
 async def test_connect_race(method: bytes) -> None:
     with black_hole() as port:
-        async with arena(port, hello) as stage:
+        async with real_sockets(port, hello) as harness:
             loop = asyncio.get_running_loop()
-            reader, writer = await stage.connect()
+            reader, writer = await harness.connect()
             started = loop.time()
             writer.write(method + b" / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
             assert await reader.readexactly(len(OK)) == OK
             assert 0.2 < loop.time() - started < 0.9  # 250 ms, and well below the connect timeout
-            assert stage.inflight == [0, 0]
+            assert harness.inflight == [0, 0]
             writer.close()
 
 
 @on_uvloop
 async def test_connect_timeout() -> None:
     with black_hole() as port:
-        async with arena(port, timeouts={"connect": 0.1}) as stage:
-            reader, writer = await stage.connect()
+        async with real_sockets(port, timeouts={"connect": 0.1}) as harness:
+            reader, writer = await harness.connect()
             writer.write(GET)
             assert (await read_head(reader)).startswith(b"HTTP/1.1 504 ")
             writer.close()
@@ -170,14 +170,14 @@ async def test_connect_timeout() -> None:
 
 @on_uvloop
 async def test_refused_goes_to_another_and_all_refused_is_502() -> None:
-    async with arena(unused_port(), hello) as stage:
-        reader, writer = await stage.connect()
+    async with real_sockets(unused_port(), hello) as harness:
+        reader, writer = await harness.connect()
         for _ in range(4):
             writer.write(GET)
             assert await reader.readexactly(len(OK)) == OK
         writer.close()
-    async with arena(unused_port(), unused_port()) as stage:
-        reader, writer = await stage.connect()
+    async with real_sockets(unused_port(), unused_port()) as harness:
+        reader, writer = await harness.connect()
         writer.write(GET)
         assert (await read_head(reader)).startswith(b"HTTP/1.1 502 ")
         writer.close()
@@ -189,8 +189,8 @@ async def test_app_that_closes_or_speaks_at_once(speaks: bytes) -> None:
     async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(speaks)
 
-    async with arena(app) as stage:
-        reader, writer = await stage.connect()
+    async with real_sockets(app) as harness:
+        reader, writer = await harness.connect()
         writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")
         status = (await read_head(reader))[9:12]
         assert status == b"502" or (speaks and status == b"200")  # it may have been asked before it spoke
@@ -211,8 +211,8 @@ async def test_stale_connections() -> None:
         served += 1
         writer.write(OK)
 
-    async with arena(app) as stage:
-        reader, writer = await stage.connect()
+    async with real_sockets(app) as harness:
+        reader, writer = await harness.connect()
         for _ in range(200):
             writer.write(GET)
             assert await reader.readexactly(len(OK)) == OK
@@ -227,8 +227,8 @@ async def test_thousand_pipelined_requests_in_order() -> None:
             target = (await read_head(reader)).split(b" ")[1]
             writer.write(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: %d\r\n\r\n" % len(target) + target)
 
-    async with arena(app) as stage:
-        reader, writer = await stage.connect()
+    async with real_sockets(app) as harness:
+        reader, writer = await harness.connect()
         for number in range(1000):
             writer.write(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number)
         for number in range(1000):
@@ -244,12 +244,12 @@ async def test_thousand_pipelined_requests_in_order() -> None:
 @on_uvloop
 async def test_surplus_clients_can_read_their_refusal() -> None:
     """They have sent a request by then: a reset would destroy the answer."""
-    async with arena(hello, limits={"max_connections": 1}) as stage:
-        _, first = await stage.connect()
+    async with real_sockets(hello, limits={"max_connections": 1}) as harness:
+        _, first = await harness.connect()
         first.write(GET[:9])
-        await stage.until(lambda: stage.proxy.connections == 1)
+        await harness.until(lambda: harness.proxy.connections == 1)
         for _ in range(20):
-            reader, writer = await stage.connect()
+            reader, writer = await harness.connect()
             writer.write(GET)
             answer = await reader.read()
             assert answer.startswith(b"HTTP/1.1 503 ")
@@ -260,8 +260,8 @@ async def test_surplus_clients_can_read_their_refusal() -> None:
 
 @on_uvloop
 async def test_malformed_request_can_read_its_refusal() -> None:
-    async with arena(hello) as stage:
-        reader, writer = await stage.connect()
+    async with real_sockets(hello) as harness:
+        reader, writer = await harness.connect()
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" + BLOCK * 4)
         answer = await reader.read()
         assert answer.startswith(b"HTTP/1.1 400 ")
@@ -281,21 +281,21 @@ async def test_drain_closes_idle_clients_and_lets_the_running_end() -> None:
                 await go_on.wait()
             writer.write(OK)
 
-    async with arena(app) as stage:
-        idle, idle_writer = await stage.connect()
+    async with real_sockets(app) as harness:
+        idle, idle_writer = await harness.connect()
         idle_writer.write(GET)
         await idle.readexactly(len(OK))
-        running, running_writer = await stage.connect()
+        running, running_writer = await harness.connect()
         running_writer.write(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
         await asked.wait()
-        stage.proxy.drain()
+        harness.proxy.drain()
         assert await idle.read() == b""
         go_on.set()
         answer = await running.read()
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
         assert b"\r\nConnection: close\r\n" in answer
         assert answer.endswith(b"\r\n\r\nok")
-        await stage.until(lambda: stage.proxy.connections == 0)
+        await harness.until(lambda: harness.proxy.connections == 0)
         idle_writer.close()
         running_writer.close()
 
@@ -303,12 +303,12 @@ async def test_drain_closes_idle_clients_and_lets_the_running_end() -> None:
 @on_uvloop
 async def test_the_end_of_the_drain_time_is_a_reset() -> None:
     app = Listening(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nx")
-    async with arena(app) as stage:
-        reader, writer = await stage.connect()
+    async with real_sockets(app) as harness:
+        reader, writer = await harness.connect()
         writer.write(GET)
         await read_head(reader)
-        stage.proxy.drain()
-        stage.proxy.abort_all()
+        harness.proxy.drain()
+        harness.proxy.abort_all()
         with pytest.raises(ConnectionResetError):
             await reader.read()
         await app.let_go.wait()

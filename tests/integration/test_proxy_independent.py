@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.proxy.real_sockets import arena, on_uvloop
+from tests.proxy.real_sockets import on_uvloop, real_sockets
 
 pytestmark = pytest.mark.integration
 
@@ -78,11 +78,11 @@ async def test_http_client_on_one_connection() -> None:
         client.close()
         return seen
 
-    async with aiohttp_app() as app, arena(app) as stage:
-        seen = await asyncio.to_thread(talk, stage.port)
+    async with aiohttp_app() as app, real_sockets(app) as harness:
+        seen = await asyncio.to_thread(talk, harness.port)
         expected = [(200, b"nothing" if number % 2 or not number else b"x" * number) for number in range(50)]
         assert seen == [*expected, (200, b""), (200, b"0123456789")]
-        assert len(stage.records.records) == 52
+        assert len(harness.records.records) == 52
 
 
 @on_uvloop
@@ -90,8 +90,8 @@ async def test_many_at_once_with_aiohttp() -> None:
     async with (
         aiohttp_app() as one,
         aiohttp_app() as two,
-        arena(one, two) as stage,
-        aiohttp.ClientSession(f"http://127.0.0.1:{stage.port}") as session,
+        real_sockets(one, two) as harness,
+        aiohttp.ClientSession(f"http://127.0.0.1:{harness.port}") as session,
     ):
 
         async def ask(number: int) -> None:
@@ -102,16 +102,16 @@ async def test_many_at_once_with_aiohttp() -> None:
                 assert await response.read() == body
 
         await asyncio.gather(*(ask(number) for number in range(300)))
-        assert stage.inflight == [0, 0]
-        assert len(stage.records.records) == 300
+        assert harness.inflight == [0, 0]
+        assert len(harness.records.records) == 300
 
 
 @on_uvloop
 async def test_expect_100_continue() -> None:
     async with (
         aiohttp_app() as app,
-        arena(app) as stage,
-        aiohttp.ClientSession(f"http://127.0.0.1:{stage.port}") as session,
+        real_sockets(app) as harness,
+        aiohttp.ClientSession(f"http://127.0.0.1:{harness.port}") as session,
     ):
         for _ in range(3):
             async with session.post("/", data=b"x" * 100_000, expect100=True) as response:
@@ -122,8 +122,8 @@ async def test_expect_100_continue() -> None:
 async def test_websocket_echo_through_the_tunnel() -> None:
     async with (
         aiohttp_app() as app,
-        arena(app) as stage,
-        aiohttp.ClientSession(f"http://127.0.0.1:{stage.port}") as session,
+        real_sockets(app) as harness,
+        aiohttp.ClientSession(f"http://127.0.0.1:{harness.port}") as session,
     ):
         async with session.ws_connect("/socket", protocols=("chat",)) as socket:
             assert socket.protocol == "chat"
@@ -138,31 +138,31 @@ async def test_websocket_echo_through_the_tunnel() -> None:
             message = await socket.receive()
             assert message.type is aiohttp.WSMsgType.CLOSE
             assert (socket.close_code, message.extra) == (4001, "as you wish")
-        await stage.until(lambda: len(stage.records.records) == 1)
-        assert stage.records.records[0][6] == 101
-        assert stage.inflight == [0]
+        await harness.until(lambda: len(harness.records.records) == 1)
+        assert harness.records.records[0][6] == 101
+        assert harness.inflight == [0]
 
 
 @on_uvloop
 async def test_websocket_closed_by_the_client() -> None:
     async with (
         aiohttp_app() as app,
-        arena(app) as stage,
-        aiohttp.ClientSession(f"http://127.0.0.1:{stage.port}") as session,
+        real_sockets(app) as harness,
+        aiohttp.ClientSession(f"http://127.0.0.1:{harness.port}") as session,
     ):
         async with session.ws_connect("/socket") as socket:
             await socket.send_str("hello")
             assert await socket.receive_str() == "hello"
         assert socket.close_code == 1000
-        await stage.until(lambda: stage.inflight == [0])
+        await harness.until(lambda: harness.inflight == [0])
 
 
 @on_uvloop
 async def test_many_tunnels_at_once() -> None:
     async with (
         aiohttp_app() as app,
-        arena(app) as stage,
-        aiohttp.ClientSession(f"http://127.0.0.1:{stage.port}") as session,
+        real_sockets(app) as harness,
+        aiohttp.ClientSession(f"http://127.0.0.1:{harness.port}") as session,
     ):
 
         async def talk(number: int) -> None:
@@ -172,4 +172,4 @@ async def test_many_tunnels_at_once() -> None:
                     assert await socket.receive_str() == f"{number}:{turn}"
 
         await asyncio.gather(*(talk(number) for number in range(30)))
-        await stage.until(lambda: stage.inflight == [0])
+        await harness.until(lambda: harness.inflight == [0])

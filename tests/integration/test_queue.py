@@ -87,7 +87,7 @@ async def test_who_replaces_a_worker_has_its_share_of_the_cap_and_no_more(
             app.release.set()
 
 
-async def test_who_finds_no_place_is_told_to_come_back(apps: tuple[AppReplica, AppReplica]) -> None:
+async def test_who_finds_no_slot_is_told_to_come_back(apps: tuple[AppReplica, AppReplica]) -> None:
     app, _ = apps
     settings = {"MAX_INFLIGHT": "1", "QUEUE_SIZE": "1", "QUEUE_TIMEOUT": "500ms"}
     limits = {f"LIMITS__{name}": value for name, value in settings.items()}
@@ -146,9 +146,9 @@ async def test_an_overload_is_told_of_when_it_begins_and_when_it_ends(workers: s
         async with running(UPSTREAMS=app.address, HEALTH_CHECK__ENABLED="false", **limits) as balancer:
             clients = [asyncio.create_task(ask_on(balancer)) for _ in range(40)]
             try:
-                line = await balancer.says("saturated")
+                line = await balancer.says("overloaded")
                 assert re.search(
-                    r"WARNING pool default saturated: 1 upstream, limit 2, \d\d/s served, [\d,]+/s refused",
+                    r"WARNING pool default overloaded: 1 upstream, limit 2, \d\d/s served, [\d,]+/s refused",
                     line,
                 )
                 await becomes(balancer, 'balancer_pool_overloaded{pool="default"}', 1)
@@ -161,7 +161,7 @@ async def test_an_overload_is_told_of_when_it_begins_and_when_it_ends(workers: s
                 for client in clients:
                     client.cancel()
                 await asyncio.gather(*clients, return_exceptions=True)
-            await balancer.says("no longer saturated")
+            await balancer.says("no longer overloaded")
             await becomes(balancer, 'balancer_pool_overloaded{pool="default"}', 0)
             events = (await get(balancer.admin_port, "/api/events")).json()["events"]
             assert [one["kind"] for one in events] == ["overload", "overload_over"]

@@ -13,7 +13,7 @@ from tests.fakes.instance import Answer, Balancer, Client, get, running
 pytestmark = pytest.mark.integration
 
 
-async def scene(stack: AsyncExitStack, **settings: str) -> tuple[Balancer, AppReplica, AppReplica]:
+async def harness(stack: AsyncExitStack, **settings: str) -> tuple[Balancer, AppReplica, AppReplica]:
     """A balancer without checks before two replicas, in turn."""
     apps = [await stack.enter_async_context(app_replica(f"app{number}")) for number in (1, 2)]
     balancer = await stack.enter_async_context(
@@ -29,7 +29,7 @@ async def scene(stack: AsyncExitStack, **settings: str) -> tuple[Balancer, AppRe
 
 async def test_what_one_cannot_answer_another_does() -> None:
     async with AsyncExitStack() as stack:
-        balancer, ill, well = await scene(stack)
+        balancer, ill, well = await harness(stack)
         ill.status = 503
         answers = [await get(balancer.port) for _ in range(8)]
         assert {answer.status for answer in answers} == {200}
@@ -41,7 +41,7 @@ async def test_what_one_cannot_answer_another_does() -> None:
 
 async def test_when_all_say_no_the_last_ones_word_is_passed_on() -> None:
     async with AsyncExitStack() as stack:
-        balancer, first, second = await scene(stack)
+        balancer, first, second = await harness(stack)
         first.status = second.status = 503
         answer = await get(balancer.port)
         assert (answer.status, "Proxy-Status" in answer.head) == (503, False)
@@ -50,7 +50,7 @@ async def test_when_all_say_no_the_last_ones_word_is_passed_on() -> None:
 
 async def test_retries_stay_within_their_budget() -> None:
     async with AsyncExitStack() as stack:
-        balancer, ill, _ = await scene(
+        balancer, ill, _ = await harness(
             stack, RETRY__BUDGET_RATIO="0", RETRY__BUDGET_MIN_PER_SECOND="0", RETRY__STATUSES="503"
         )
         ill.status = 503

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 FIRST, SECOND = "127.0.0.1", "127.0.0.2"
 
 
-class Scene:
+class Harness:
     """Two machines behind the name `app`, all the time."""
 
     def __init__(self, stack: AsyncExitStack, first: AppReplica, second: AppReplica) -> None:
@@ -36,13 +36,13 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+async def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Harness]:
     monkeypatch.setenv(FILE, str(tmp_path / "names"))
     Names(tmp_path / "names").say(app=[FIRST, SECOND])
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(app_replica("first", FIRST))
         second = await stack.enter_async_context(app_replica("second", SECOND, first.port))
-        yield Scene(stack, first, second)
+        yield Harness(stack, first, second)
 
 
 async def post(balancer: Balancer) -> tuple[int, bytes]:
@@ -60,32 +60,32 @@ async def address_event(balancer: Balancer) -> str:
 
 @pytest.mark.parametrize("checks", ["on", "off"])
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_no_request_is_lost_when_it_refuses(scene: Scene, workers: str, checks: str) -> None:
+async def test_no_request_is_lost_when_it_refuses(harness: Harness, workers: str, checks: str) -> None:
     settings = {"HEALTH_CHECK__ENABLED": checks, "HEALTH_CHECK__INTERVAL": "1h", "WORKERS": workers}
-    balancer = await scene.balancer(**settings)
+    balancer = await harness.balancer(**settings)
     assert await post(balancer) == (200, b"first")
-    await scene.first.leave()
+    await harness.first.leave()
     for _ in range(20):
         assert await post(balancer) == (200, b"second")
     moved = f"is at {SECOND} (before: {FIRST}, which does not answer: connection refused)"
-    assert await balancer.says(f"upstream app:{scene.first.port} of pool default {moved}")
-    assert await address_event(balancer) == f"app:{scene.first.port} {moved}"
+    assert await balancer.says(f"upstream app:{harness.first.port} of pool default {moved}")
+    assert await address_event(balancer) == f"app:{harness.first.port} {moved}"
 
     async def is_there() -> bool:
         (pool,) = (await get(balancer.admin_port, "/api/pools")).json()["pools"]
         (upstream,) = pool["upstreams"]
-        return bool(upstream["eligible"]) and upstream["address"] == scene.second.address
+        return bool(upstream["eligible"]) and upstream["address"] == harness.second.address
 
     await until(is_there)
 
 
-async def test_one_that_swallows_costs_a_quarter_of_a_second_and_is_left(scene: Scene) -> None:
+async def test_one_that_swallows_costs_a_quarter_of_a_second_and_is_left(harness: Harness) -> None:
     """As a machine that has gone does: nobody says no."""
-    await scene.first.leave()
+    await harness.first.leave()
     with ExitStack() as sockets:
-        full = sockets.enter_context(socket.create_server((FIRST, scene.first.port), backlog=0))
+        full = sockets.enter_context(socket.create_server((FIRST, harness.first.port), backlog=0))
         sockets.enter_context(socket.create_connection(full.getsockname()))  # it has room for one
-        balancer = await scene.balancer(HEALTH_CHECK__ENABLED="off", KEEPALIVE__MAX_IDLE="0")
+        balancer = await harness.balancer(HEALTH_CHECK__ENABLED="off", KEEPALIVE__MAX_IDLE="0")
 
         async def has_moved() -> bool:
             assert await post(balancer) == (200, b"second")
@@ -93,20 +93,20 @@ async def test_one_that_swallows_costs_a_quarter_of_a_second_and_is_left(scene: 
 
         await until(has_moved)
         assert await address_event(balancer) == (
-            f"app:{scene.first.port} is at {SECOND} (before: {FIRST}, which does not answer: "
+            f"app:{harness.first.port} is at {SECOND} (before: {FIRST}, which does not answer: "
             "no connection within 250 ms, again and again)"
         )
 
 
-async def test_one_that_accepts_and_says_nothing_is_left_when_its_checks_fail(scene: Scene) -> None:
-    balancer = await scene.balancer(HEALTH_CHECK__INTERVAL="200ms", HEALTH_CHECK__TIMEOUT="100ms")
+async def test_one_that_accepts_and_says_nothing_is_left_when_its_checks_fail(harness: Harness) -> None:
+    balancer = await harness.balancer(HEALTH_CHECK__INTERVAL="200ms", HEALTH_CHECK__TIMEOUT="100ms")
     await balancer.becomes_ready()
-    scene.first.hangs = True
+    harness.first.hangs = True
     said = await balancer.says(f"is at {SECOND} (before: {FIRST}, which does not answer: no whole response")
     assert "WARNING" in said
 
     async def serves() -> bool:
-        return scene.second.requests > 0
+        return harness.second.requests > 0
 
     async def ask() -> bool:
         assert await post(balancer) == (200, b"second")
@@ -116,25 +116,25 @@ async def test_one_that_accepts_and_says_nothing_is_left_when_its_checks_fail(sc
     await until(ask)
 
 
-async def test_at_the_start_the_first_one_may_be_dead(scene: Scene) -> None:
-    await scene.first.leave()
-    balancer = await scene.balancer()
+async def test_at_the_start_the_first_one_may_be_dead(harness: Harness) -> None:
+    await harness.first.leave()
+    balancer = await harness.balancer()
     for _ in range(5):
         assert await post(balancer) == (200, b"second")
     await balancer.says(f"is at {SECOND} (before: {FIRST}, which does not answer: ")
 
 
-async def test_an_error_is_an_answer_and_no_reason_to_move(scene: Scene) -> None:
+async def test_an_error_is_an_answer_and_no_reason_to_move(harness: Harness) -> None:
     """Else a wrong HEALTH_CHECK__PATH would send the clients to and fro."""
-    scene.first.status = scene.second.status = 404
-    balancer = await scene.balancer(HEALTH_CHECK__INTERVAL="100ms", HEALTH_CHECK__TIMEOUT="100ms")
+    harness.first.status = harness.second.status = 404
+    balancer = await harness.balancer(HEALTH_CHECK__INTERVAL="100ms", HEALTH_CHECK__TIMEOUT="100ms")
 
     async def is_checked() -> bool:
-        return scene.first.checks >= 10
+        return harness.first.checks >= 10
 
     await until(is_checked)
     assert await post(balancer) == (404, b"first")
-    assert scene.second.checks == 0
+    assert harness.second.checks == 0
 
 
 async def test_who_waits_at_a_frozen_address_goes_elsewhere_as_the_name_moves(

@@ -28,7 +28,7 @@ SOON = 1.0  # seconds: a fraction of one, and what a busy machine adds
 
 
 @asynccontextmanager
-async def scene(
+async def harness(
     directory: Path, count: int = 2, **settings: str
 ) -> AsyncIterator[tuple[Balancer, list[LoneWorker]]]:
     async with AsyncExitStack() as stack:
@@ -97,7 +97,7 @@ def seconds(moment: str) -> float:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_who_waits_at_a_frozen_replica_is_sent_elsewhere_or_told(tmp_path: Path, workers: str) -> None:
-    async with scene(tmp_path, WORKERS=workers) as (balancer, (ill, well)):
+    async with harness(tmp_path, WORKERS=workers) as (balancer, (ill, well)):
         await frozen(balancer, ill)
         asked = [asyncio.create_task(ask(balancer, method)) for method in ["GET"] * 20 + ["POST"] * 20]
         silent = await event(balancer, "silent", ill.address)
@@ -136,7 +136,7 @@ async def test_who_waits_at_a_frozen_replica_is_sent_elsewhere_or_told(tmp_path:
 
 
 async def test_a_request_that_fails_at_the_next_one_as_well_is_told_with_both(tmp_path: Path) -> None:
-    async with scene(tmp_path, OUTLIER__ENABLED="false") as (balancer, (ill, well)):
+    async with harness(tmp_path, OUTLIER__ENABLED="false") as (balancer, (ill, well)):
         await frozen(balancer, ill)
         answers = await asyncio.gather(*(ask(balancer, target="/drop") for _ in range(4)))
         assert {answer.status for _, answer in answers} == {502, 504}
@@ -156,7 +156,7 @@ async def test_a_request_that_fails_at_the_next_one_as_well_is_told_with_both(tm
 
 async def test_a_request_that_an_app_with_one_worker_works_on_is_left_to_it(tmp_path: Path) -> None:
     """From outside it looks the same: checks time out, and nobody is answered. It was there before them."""
-    async with scene(tmp_path) as (balancer, (first, second)):
+    async with harness(tmp_path) as (balancer, (first, second)):
         asked = asyncio.create_task(ask(balancer, "POST", "/hold"))
         apps = {app.address: app for app in (first, second)}
         (busy,) = await silent_ones(balancer)
@@ -169,7 +169,7 @@ async def test_a_request_that_an_app_with_one_worker_works_on_is_left_to_it(tmp_
 async def test_a_slow_page_is_begun_at_two_apps_with_one_worker_and_not_at_all_of_them(
     tmp_path: Path,
 ) -> None:
-    async with scene(tmp_path, count=3) as (balancer, apps):
+    async with harness(tmp_path, count=3) as (balancer, apps):
         asked = asyncio.create_task(ask(balancer, "GET", "/hold"))
         first, second = await silent_ones(balancer, 2)
         assert not asked.done()
@@ -182,7 +182,7 @@ async def test_a_slow_page_is_begun_at_two_apps_with_one_worker_and_not_at_all_o
 
 
 async def test_where_all_are_frozen_whoever_waits_goes_on_waiting(tmp_path: Path) -> None:
-    async with scene(tmp_path) as (balancer, apps):
+    async with harness(tmp_path) as (balancer, apps):
         for app in apps:
             await stop(app.pid)
         asked = [asyncio.create_task(ask(balancer, method)) for method in ("GET", "POST") * 4]

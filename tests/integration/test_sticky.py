@@ -87,7 +87,7 @@ async def browser() -> AsyncIterator[Browser]:
         yield Browser(session)
 
 
-class Scene:
+class Harness:
     """Three replicas and what else a test wants."""
 
     def __init__(self, stack: AsyncExitStack, replicas: list[Replica]) -> None:
@@ -107,10 +107,10 @@ class Scene:
 
 
 @pytest.fixture
-async def scene() -> AsyncIterator[Scene]:
+async def harness() -> AsyncIterator[Harness]:
     async with AsyncExitStack() as stack:
         starting = [stack.enter_async_context(replica(f"app{number}")) for number in (1, 2, 3)]
-        yield Scene(stack, [await one for one in starting])
+        yield Harness(stack, [await one for one in starting])
 
 
 async def results(balancer: Balancer, result: str) -> float:
@@ -118,9 +118,9 @@ async def results(balancer: Balancer, result: str) -> float:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_sessions_stay_with_their_replica(scene: Scene, workers: str) -> None:
-    balancer = await scene.balancer(WORKERS=workers)
-    browsers = await scene.browsers(6)
+async def test_sessions_stay_with_their_replica(harness: Harness, workers: str) -> None:
+    balancer = await harness.balancer(WORKERS=workers)
+    browsers = await harness.browsers(6)
     owners = [await one.login(balancer) for one in browsers]
     assert len(set(owners)) > 1
     for _ in range(5):
@@ -132,33 +132,33 @@ async def test_without_stickiness_sessions_are_lost() -> None:
     """What the other tests rest on."""
     async with AsyncExitStack() as stack:
         replicas = [await stack.enter_async_context(replica(f"app{n}")) for n in (1, 2, 3)]
-        scene = Scene(stack, replicas)
-        balancer = await scene.balancer(STICKY__ENABLED="false")
-        (one,) = await scene.browsers(1)
+        harness = Harness(stack, replicas)
+        balancer = await harness.balancer(STICKY__ENABLED="false")
+        (one,) = await harness.browsers(1)
         await one.login(balancer)
         assert None in [await one.owner(balancer) for _ in range(3)]
 
 
-async def test_two_balancers_with_one_secret_agree(scene: Scene) -> None:
-    one, two = await scene.balancer(), await scene.balancer(WORKERS="2")
-    for each in await scene.browsers(4):
+async def test_two_balancers_with_one_secret_agree(harness: Harness) -> None:
+    one, two = await harness.balancer(), await harness.balancer(WORKERS="2")
+    for each in await harness.browsers(4):
         owner = await each.login(one)
         assert [await each.owner(two), await each.owner(one), await each.owner(two)] == [owner] * 3
     assert await results(two, "hit") == 8.0
     assert await results(two, "new") == 0.0
 
 
-async def test_with_another_secret_they_do_not(scene: Scene) -> None:
-    one, two = await scene.balancer(), await scene.balancer(STICKY__SECRET="of the second")
-    (each,) = await scene.browsers(1)
+async def test_with_another_secret_they_do_not(harness: Harness) -> None:
+    one, two = await harness.balancer(), await harness.balancer(STICKY__SECRET="of the second")
+    (each,) = await harness.browsers(1)
     await each.login(one)
     await each.owner(two)
     assert await results(two, "invalid") == 1.0
 
 
-async def test_sessions_outlive_a_worker(scene: Scene) -> None:
-    balancer = await scene.balancer()
-    browsers = await scene.browsers(3)
+async def test_sessions_outlive_a_worker(harness: Harness) -> None:
+    balancer = await harness.balancer()
+    browsers = await harness.browsers(3)
     owners = [await one.login(balancer) for one in browsers]
     (before,) = balancer.workers()
     os.kill(before, signal.SIGKILL)
@@ -170,11 +170,11 @@ async def test_sessions_outlive_a_worker(scene: Scene) -> None:
     assert [await one.owner(balancer) for one in browsers] == owners
 
 
-async def test_an_ejected_replicas_clients_are_served_by_another_and_stay_there(scene: Scene) -> None:
-    balancer = await scene.balancer(WORKERS="2")
-    (one,) = await scene.browsers(1)
+async def test_an_ejected_replicas_clients_are_served_by_another_and_stay_there(harness: Harness) -> None:
+    balancer = await harness.balancer(WORKERS="2")
+    (one,) = await harness.browsers(1)
     first = await one.login(balancer)
-    await scene.replicas[first].fails_its_checks(True)
+    await harness.replicas[first].fails_its_checks(True)
 
     async def has_moved() -> bool:
         return (
@@ -187,7 +187,7 @@ async def test_an_ejected_replicas_clients_are_served_by_another_and_stay_there(
     assert [await one.owner(balancer) for _ in range(3)] == [second] * 3
     assert await results(balancer, "repinned") == 1.0
 
-    await scene.replicas[first].fails_its_checks(False)
+    await harness.replicas[first].fails_its_checks(False)
 
     async def is_back() -> bool:
         return await balancer.metric('balancer_pool_eligible_upstreams{pool="default"}') == 3.0
@@ -196,49 +196,49 @@ async def test_an_ejected_replicas_clients_are_served_by_another_and_stay_there(
     assert [await one.owner(balancer) for _ in range(3)] == [second] * 3
 
 
-async def test_a_killed_replicas_clients_are_served_at_once(scene: Scene) -> None:
-    balancer = await scene.balancer()
-    browsers = await scene.browsers(3)
+async def test_a_killed_replicas_clients_are_served_at_once(harness: Harness) -> None:
+    balancer = await harness.balancer()
+    browsers = await harness.browsers(3)
     owners = [await one.login(balancer) for one in browsers]
-    dead = scene.replicas[owners[0]].process
+    dead = harness.replicas[owners[0]].process
     dead.kill()
     await dead.wait()
     for one, owner in zip(browsers, owners, strict=True):
         assert await one.owner(balancer) == (None if owner == owners[0] else owner)
 
 
-async def test_a_draining_replica_keeps_its_sessions_and_gets_no_new_ones(scene: Scene) -> None:
+async def test_a_draining_replica_keeps_its_sessions_and_gets_no_new_ones(harness: Harness) -> None:
     """Its check says so: it passes its pinned clients on to nobody, until it is gone."""
-    balancer = await scene.balancer(HEALTH_CHECK__DRAIN_STATUS="500")
-    (one,) = await scene.browsers(1)
+    balancer = await harness.balancer(HEALTH_CHECK__DRAIN_STATUS="500")
+    (one,) = await harness.browsers(1)
     owner = await one.login(balancer)
-    await scene.replicas[owner].fails_its_checks(True)
+    await harness.replicas[owner].fails_its_checks(True)
 
     async def is_draining() -> bool:
         return await balancer.metric('balancer_pool_eligible_upstreams{pool="default"}') == 2.0
 
     await until(is_draining)
-    for other in await scene.browsers(6):
+    for other in await harness.browsers(6):
         assert await other.login(balancer) != owner
     assert [await one.owner(balancer) for _ in range(3)] == [owner] * 3
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_app_cookie(scene: Scene, workers: str) -> None:
-    balancer = await scene.balancer(WORKERS=workers, STICKY__APP_COOKIE="session")
-    browsers = await scene.browsers(4)
+async def test_app_cookie(harness: Harness, workers: str) -> None:
+    balancer = await harness.balancer(WORKERS=workers, STICKY__APP_COOKIE="session")
+    browsers = await harness.browsers(4)
     owners = [await one.login(balancer) for one in browsers]
     for _ in range(3):
         assert [await one.owner(balancer) for one in browsers] == owners
     for one in browsers:
         assert list(one.cookies()) == ["session"]
         assert re.fullmatch(r"[\w-]{22}~[0-9a-f]{32}", one.cookies()["session"])
-    other = await scene.balancer(STICKY__APP_COOKIE="session")
+    other = await harness.balancer(STICKY__APP_COOKIE="session")
     assert [await one.owner(other) for one in browsers] == owners
 
 
-async def test_the_secret_is_shown_nowhere(scene: Scene) -> None:
-    balancer = await scene.balancer(STICKY__SECRET="n0b0dy", LOG_LEVEL="debug")
+async def test_the_secret_is_shown_nowhere(harness: Harness) -> None:
+    balancer = await harness.balancer(STICKY__SECRET="n0b0dy", LOG_LEVEL="debug")
     for path in ("/api/config", "/api/pools", "/api/events"):
         assert b"n0b0dy" not in (await get(balancer.admin_port, path)).body
     balancer.signal(signal.SIGTERM)

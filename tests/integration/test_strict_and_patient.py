@@ -5,7 +5,7 @@ import http.client
 
 import pytest
 
-from tests.proxy.real_sockets import arena, on_uvloop, read_head
+from tests.proxy.real_sockets import on_uvloop, read_head, real_sockets
 
 pytestmark = pytest.mark.integration
 
@@ -28,8 +28,10 @@ async def app_that_answers(reader: asyncio.StreamReader, writer: asyncio.StreamW
 @pytest.mark.parametrize("case", BARE_LF)
 @on_uvloop
 async def test_a_head_in_bare_lf_is_400_at_once(case: str) -> None:
-    async with arena(app_that_answers) as stage:  # its deadline for heads is 10 s: nothing waits for that
-        reader, writer = await stage.connect()
+    async with real_sockets(
+        app_that_answers
+    ) as harness:  # its deadline for heads is 10 s: nothing waits for that
+        reader, writer = await harness.connect()
         async with asyncio.timeout(5):
             writer.write(BARE_LF[case])
             assert (await read_head(reader)).startswith(b"HTTP/1.1 400 ")
@@ -48,8 +50,8 @@ async def test_a_head_in_bare_lf_is_400_at_once(case: str) -> None:
 )
 @on_uvloop
 async def test_a_refused_head_gets_no_body(sent: bytes) -> None:
-    async with arena(app_that_answers) as stage:
-        reader, writer = await stage.connect()
+    async with real_sockets(app_that_answers) as harness:
+        reader, writer = await harness.connect()
         async with asyncio.timeout(5):
             writer.write(sent)
             head = await read_head(reader)
@@ -67,8 +69,8 @@ async def test_a_method_of_the_apps_own() -> None:
         heads.append(await read_head(reader))
         writer.write(OK)
 
-    async with arena(app) as stage:
-        reader, writer = await stage.connect()
+    async with real_sockets(app) as harness:
+        reader, writer = await harness.connect()
         writer.write(b"VERSION-CONTROL /v1/secret HTTP/1.1\r\nHost: a\r\n\r\n")
         assert (await read_head(reader)).startswith(b"HTTP/1.1 200 ")
         assert heads[0].startswith(b"VERSION-CONTROL /v1/secret HTTP/1.1\r\n")
@@ -147,8 +149,8 @@ async def test_a_strict_client_reads_what_an_inexact_app_said(case: str) -> None
             assert connection.sock is sock
         connection.close()
 
-    async with arena(app) as stage:
-        await asyncio.to_thread(ask, stage.port)
+    async with real_sockets(app) as harness:
+        await asyncio.to_thread(ask, harness.port)
 
 
 @on_uvloop
@@ -159,8 +161,8 @@ async def test_heads_as_large_as_browsers_and_apps_make_them() -> None:
         assert fields in await read_head(reader)
         writer.write(b"HTTP/1.1 204 No Content\r\n" + fields + b"\r\n")
 
-    async with arena(app) as stage:
-        reader, writer = await stage.connect()
+    async with real_sockets(app) as harness:
+        reader, writer = await harness.connect()
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\n")
         assert fields in await read_head(reader)
         writer.close()
@@ -174,8 +176,8 @@ async def test_a_flood_of_informational_responses_is_502() -> None:
             writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 10)
             await writer.drain()
 
-    async with arena(app) as stage:
-        reader, writer = await stage.connect()
+    async with real_sockets(app) as harness:
+        reader, writer = await harness.connect()
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         for _ in range(100):
             assert (await read_head(reader)).startswith(b"HTTP/1.1 103 ")

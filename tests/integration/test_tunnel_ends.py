@@ -12,7 +12,7 @@ from typing import TypeAlias
 import pytest
 
 from tests.fakes.instance import PATIENCE, running
-from tests.proxy.real_sockets import Arena, arena, on_uvloop, origin, read_head
+from tests.proxy.real_sockets import RealSockets, on_uvloop, origin, read_head, real_sockets
 
 pytestmark = pytest.mark.integration
 
@@ -122,9 +122,9 @@ class Tunnelling:
             writer.write(words)
 
 
-async def tunnel(stage: Arena) -> socket.socket:
+async def tunnel(harness: RealSockets) -> socket.socket:
     """A client on the raw socket, which nothing reads."""
-    client = socket.create_connection(("127.0.0.1", stage.port))
+    client = socket.create_connection(("127.0.0.1", harness.port))
     client.setblocking(False)
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(client, UPGRADE)
@@ -144,35 +144,35 @@ def has_ended(fd: int) -> bool:
 @on_uvloop
 async def test_a_server_that_closes_when_its_client_has_ends_it_at_once() -> None:
     server = Tunnelling()
-    async with arena(server) as stage:
-        (await tunnel(stage)).close()
+    async with real_sockets(server) as harness:
+        (await tunnel(harness)).close()
         await server.ended.wait()
-        assert stage.inflight == [1]
+        assert harness.inflight == [1]
         server.says.put_nowait(b"")  # it closes
-        await stage.until(lambda: stage.inflight == [0])
-        await stage.until(lambda: stage.proxy.connections == 0)
+        await harness.until(lambda: harness.inflight == [0])
+        await harness.until(lambda: harness.proxy.connections == 0)
 
 
 @on_uvloop
 async def test_a_client_that_has_really_closed_is_found_out_by_the_servers_next_words() -> None:
     """Its kernel answers them with a reset; then nobody waits for the server to end."""
     server = Tunnelling()
-    async with arena(server) as stage:
-        (await tunnel(stage)).close()
+    async with real_sockets(server) as harness:
+        (await tunnel(harness)).close()
         await server.ended.wait()
-        assert stage.inflight == [1]
+        assert harness.inflight == [1]
         server.says.put_nowait(b"are you there?")
-        await stage.until(lambda: stage.inflight == [0])
-        await stage.until(lambda: stage.proxy.connections == 0)
-        (record,) = stage.records.records
+        await harness.until(lambda: harness.inflight == [0])
+        await harness.until(lambda: harness.proxy.connections == 0)
+        (record,) = harness.records.records
         assert record[6:8] == (101, None)
 
 
 @on_uvloop
 async def test_what_a_client_sends_before_it_closes_arrives() -> None:
     server = Tunnelling()
-    async with arena(server) as stage:
-        client = await tunnel(stage)
+    async with real_sockets(server) as harness:
+        client = await tunnel(harness)
         await asyncio.get_running_loop().sock_sendall(client, CLOSE)
         client.close()
         await server.ended.wait()
@@ -183,11 +183,11 @@ async def test_what_a_client_sends_before_it_closes_arrives() -> None:
 @on_uvloop
 async def test_a_client_that_resets_ends_it_at_once() -> None:
     server = Tunnelling()
-    async with arena(server) as stage:
-        client = await tunnel(stage)
+    async with real_sockets(server) as harness:
+        client = await tunnel(harness)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
-        await stage.until(lambda: stage.inflight == [0])
+        await harness.until(lambda: harness.inflight == [0])
         await server.ended.wait()
         server.says.put_nowait(b"")
 
@@ -195,11 +195,11 @@ async def test_a_client_that_resets_ends_it_at_once() -> None:
 @on_uvloop
 async def test_a_server_that_says_no_more_to_a_client_that_has_ended_is_left_after_the_idle_timeout() -> None:
     server = Tunnelling()
-    async with arena(server, timeouts={"idle": 0.2, "tunnel_idle": 3600.0}) as stage:
-        with await tunnel(stage) as client:
+    async with real_sockets(server, timeouts={"idle": 0.2, "tunnel_idle": 3600.0}) as harness:
+        with await tunnel(harness) as client:
             client.shutdown(socket.SHUT_WR)
             await server.ended.wait()
-            await stage.until(lambda: stage.inflight == [0])
+            await harness.until(lambda: harness.inflight == [0])
             assert await asyncio.get_running_loop().sock_recv(client, 1) == b""
         server.says.put_nowait(b"")
 
@@ -215,9 +215,9 @@ async def test_a_client_that_leaves_while_the_server_takes_nothing_more_is_notic
         writer.write(SWITCH)
         await listening.wait()
 
-    async with arena(server) as stage:
-        client = await tunnel(stage)
-        (connection,) = stage.proxy._clients
+    async with real_sockets(server) as harness:
+        client = await tunnel(harness)
+        (connection,) = harness.proxy._clients
         while connection.paused_fd < 0:
             try:
                 client.send(BLOCK)
@@ -225,10 +225,10 @@ async def test_a_client_that_leaves_while_the_server_takes_nothing_more_is_notic
                 await asyncio.sleep(0)
             await asyncio.sleep(0)
         client.shutdown(socket.SHUT_WR)
-        await stage.until(lambda: has_ended(connection.paused_fd))
-        await stage.sweeps(3)
-        assert stage.inflight == [1]  # a FIN alone does not say that it has left
+        await harness.until(lambda: has_ended(connection.paused_fd))
+        await harness.sweeps(3)
+        assert harness.inflight == [1]  # a FIN alone does not say that it has left
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
-        await stage.until(lambda: stage.inflight == [0])
+        await harness.until(lambda: harness.inflight == [0])
         listening.set()

@@ -1,9 +1,9 @@
-"""What is counted of one upstream, as looks at it."""
+"""What is counted of one upstream, as samples at it."""
 
-from balancer.limits.window import Look
+from balancer.limits.window import Sample
 from balancer.telemetry.columns import HISTOGRAM_CELLS
 
-BEAT = 0.05  # seconds between two looks
+BEAT = 0.05  # seconds between two samples
 
 
 class Counted:
@@ -14,9 +14,9 @@ class Counted:
         self.answered = self.left = 0.0
         self._awaiting = awaiting
 
-    def look(self) -> Look:
+    def sample(self) -> Sample:
         answers = int(self.answered + 1e-9)
-        return Look(
+        return Sample(
             now=self.now,
             mine=self._awaiting // 2,
             given=answers // 2,
@@ -26,9 +26,9 @@ class Counted:
             left=int(self.left + 1e-9),
         )
 
-    def beat(self, rate: float, leave: float) -> Look:
-        """The next look, when so many a second have been answered and have left."""
+    def beat(self, rate: float, leave: float) -> Sample:
+        """The next sample, when so many a second have been answered and have left."""
         self.now += BEAT
         self.answered += rate * BEAT
         self.left += leave * BEAT
-        return self.look()
+        return self.sample()

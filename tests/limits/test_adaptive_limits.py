@@ -27,7 +27,7 @@ def _cells() -> memoryview[int]:
 
 
 class Pool:
-    """Upstreams, another worker's row of them, and the limits that look at both."""
+    """Upstreams, another worker's row of them, and the limits that sample at both."""
 
     def __init__(self, count: int = 1) -> None:
         self.clock = FakeClock()
@@ -106,7 +106,7 @@ def test_between_sweeps_only_busy_upstreams_are_looked_at() -> None:
 
 @pytest.mark.parametrize("overloaded", [0, 1])
 def test_what_a_full_upstream_does_not_take_limits_the_others_in_the_same_look(overloaded: int) -> None:
-    """One look later it would all have gone there."""
+    """One sample later it would all have gone there."""
     pool = Pool(2)
     pool.is_as_usual()
     one, other = pool.upstreams[overloaded], pool.upstreams[1 - overloaded]
@@ -146,17 +146,17 @@ def test_what_is_limited_in_another_worker_is_limited_here_where_it_is_crowded(
     pool.limits.close()
 
 
-@pytest.mark.parametrize(("looks", "limited"), [(60, True), (1, False)], ids=["the app", "we"])
-def test_what_nobody_was_there_to_read_is_no_work_in_vain(looks: int, limited: bool) -> None:
+@pytest.mark.parametrize(("samples", "limited"), [(60, True), (1, False)], ids=["the app", "we"])
+def test_what_nobody_was_there_to_read_is_no_work_in_vain(samples: int, limited: bool) -> None:
     """For three seconds many leave and nobody is answered: the app was busy, or else this worker was, and
     looked only once."""
     pool = Pool()
     pool.is_as_usual()
     pool.has(100)
-    for _ in range(looks):
-        pool.upstream.cells[UPSTREAM_LEFT] += 60 // looks
-        pool.passes(3.0 / looks)
-    pool.upstream.cells[UPSTREAM_LEFT] += 60 // looks  # the rest of what is read after that
+    for _ in range(samples):
+        pool.upstream.cells[UPSTREAM_LEFT] += 60 // samples
+        pool.passes(3.0 / samples)
+    pool.upstream.cells[UPSTREAM_LEFT] += 60 // samples  # the rest of what is read after that
     pool.passes(0.05)
     assert (pool.upstream.concurrency_limit > 0) is limited
     pool.limits.close()
@@ -186,8 +186,8 @@ def test_latencies_that_are_the_workers_own_lateness_make_no_limit(stall: float,
     pool.limits.close()
 
 
-@pytest.mark.parametrize(("looks", "moves"), [(60, True), (1, False)], ids=["the app", "we"])
-def test_a_limit_in_force_is_not_moved_by_the_workers_own_lateness(looks: int, moves: bool) -> None:
+@pytest.mark.parametrize(("samples", "moves"), [(60, True), (1, False)], ids=["the app", "we"])
+def test_a_limit_in_force_is_not_moved_by_the_workers_own_lateness(samples: int, moves: bool) -> None:
     """For three seconds a tenth of the usual number is answered, and late: by the app, or by the loop."""
     pool = Pool()
     pool.is_as_usual()
@@ -205,9 +205,9 @@ def test_a_limit_in_force_is_not_moved_by_the_workers_own_lateness(looks: int, m
     limit = pool.upstream.concurrency_limit
     assert limit
     seen = set()
-    for _ in range(looks):
-        pool.answer(60 // looks, 3.0)
-        pool.passes(3.0 / looks)
+    for _ in range(samples):
+        pool.answer(60 // samples, 3.0)
+        pool.passes(3.0 / samples)
         seen.add(pool.upstream.concurrency_limit)
     pool.answer(limit, 3.0)  # the rest of what is read after that
     pool.passes(0.05)

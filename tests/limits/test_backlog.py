@@ -1,12 +1,12 @@
-"""What counts as proof of a line at an upstream, and what does not."""
+"""What counts as proof of a backlog at an upstream, and what does not."""
 
 from collections.abc import Callable
 from math import e, log
 
 import pytest
 
-from balancer.limits.backlog import QueueEvidence
-from balancer.limits.window import Stretch
+from balancer.limits.backlog import BacklogDetector
+from balancer.limits.window import Window
 
 _STRETCH = 0.1  # seconds
 
@@ -15,7 +15,7 @@ class Watched:
     """An upstream that answers 200 requests a second after 20 ms each, and has done so for a while."""
 
     def __init__(self, seconds: float = 20.0, takes: float = 0.02) -> None:
-        self.evidence = QueueEvidence()
+        self.detector = BacklogDetector()
         self.now = 100.0
         self.awaiting = round(200 * takes)
         self.proven_after = 0.0
@@ -31,18 +31,18 @@ class Watched:
         grows: float = 0.0,
         leave: float = 0.0,
     ) -> bool:
-        """So it goes on until a line is proven: whether it is. `takes` None: as long as those waited who came
-        first into the line that grows; `grows` and `leave` are a second."""
+        """So it goes on until a backlog is proven: whether it is. `takes` None: as long as those waited who
+        came first into the backlog that grows; `grows` and `leave` are a second."""
         began = self.now
         while self.now - began < seconds - 1e-9:
             mean = max(0.02, self.awaiting / (rate + grows)) if takes is None else takes
             before = self.awaiting
             self.now += _STRETCH
             self.awaiting += round(grows * _STRETCH)
-            self.evidence.look(self.now, self.awaiting)
-            if self.evidence.weigh(
+            self.detector.observe(self.now, self.awaiting)
+            if self.detector.weigh(
                 self.now,
-                Stretch(
+                Window(
                     seconds=_STRETCH,
                     answers=round(rate * _STRETCH),
                     own_rate=rate,
@@ -84,7 +84,7 @@ def _few_of_many_wait(watched: Watched) -> bool:
     return watched.goes(0.1, rate=2000, takes=0.1) or watched.goes(4.0, rate=2000, takes=0.14, grows=30)
 
 
-def _it_answers_faster_than_the_line_grows(watched: Watched) -> bool:
+def _it_answers_faster_than_the_backlog_grows(watched: Watched) -> bool:
     watched.awaiting = 100
     return watched.goes(0.1, rate=300, takes=0.2) or watched.goes(1.5, rate=600, takes=0.3, grows=40)
 
@@ -141,7 +141,7 @@ def _slower_and_slower(watched: Watched) -> bool:
         pytest.param(_grows_no_more_than_by_chance, False, id="no more growth than chance explains"),
         pytest.param(_few_of_many_wait, False, id="next to all are answered"),
         pytest.param(
-            _it_answers_faster_than_the_line_grows, False, id="the line grows, and is shorter in time"
+            _it_answers_faster_than_the_backlog_grows, False, id="the backlog grows, and is shorter in time"
         ),
         pytest.param(_over_within_one_wait, False, id="growth for less time than one waits"),
         pytest.param(
@@ -164,7 +164,7 @@ def _slower_and_slower(watched: Watched) -> bool:
         pytest.param(
             lambda it: it.goes(3.0, rate=50, takes=0.3, leave=300),
             False,
-            id="it answers a quarter, and more leave than are answered: `VainWork` tells of that",
+            id="it answers a quarter, and more leave than are answered: `WastedWork` tells of that",
         ),
         pytest.param(
             lambda it: it.goes(3.0, rate=50, takes=0.3, grows=300, leave=40),
@@ -173,28 +173,28 @@ def _slower_and_slower(watched: Watched) -> bool:
         ),
     ],
 )
-def test_a_line_is_proven_by(play: Callable[[Watched], bool], proven: bool) -> None:
+def test_a_backlog_is_proven_by(play: Callable[[Watched], bool], proven: bool) -> None:
     assert play(Watched()) is proven
 
 
-def test_less_than_three_times_the_usual_time_is_no_line() -> None:
+def test_less_than_three_times_the_usual_time_is_no_backlog() -> None:
     watched = Watched(takes=0.1)
     assert not watched.goes(1.0, takes=None, low=0.28, grows=400)
-    assert not watched.evidence.suspicious
+    assert not watched.detector.suspicious
 
 
 def test_more_than_it_can_do_is_proven_soon() -> None:
     watched = Watched()
     assert watched.goes(1.0, takes=None, grows=400)
     assert watched.proven_after <= 0.5
-    assert watched.evidence.swelled
+    assert watched.detector.swelled
 
 
 def test_where_no_more_comes_than_usual_growth_has_to_go_on_for_three_whiles() -> None:
     watched = Watched()
     assert watched.goes(60.0, rate=100, takes=None, grows=100)
     assert watched.proven_after > 6.0
-    assert not watched.evidence.swelled
+    assert not watched.detector.swelled
 
 
 def test_growth_that_ends_is_counted_from_the_beginning_again() -> None:
@@ -204,72 +204,72 @@ def test_growth_that_ends_is_counted_from_the_beginning_again() -> None:
         assert not watched.goes(8.0, rate=100, takes=0.5, grows=-25)
 
 
-def test_suspicion_ends_with_the_first_quick_stretch() -> None:
+def test_suspicion_ends_with_the_first_quick_window() -> None:
     watched = Watched()
     watched.goes(0.2, takes=0.2, grows=400)
-    assert watched.evidence.suspicious
+    assert watched.detector.suspicious
     watched.goes(0.1, takes=0.02)
-    assert not watched.evidence.suspicious
+    assert not watched.detector.suspicious
 
 
-def test_what_is_usual_is_learned_while_there_is_no_line() -> None:
-    evidence = Watched().evidence
-    assert evidence.unloaded == pytest.approx(0.02)
-    assert evidence.rate == pytest.approx(200)
-    assert evidence.usual_awaiting == pytest.approx(4, rel=0.05)
-    assert evidence.service == pytest.approx(0.02, rel=0.05)
+def test_what_is_usual_is_learned_while_there_is_no_backlog() -> None:
+    detector = Watched().detector
+    assert detector.unloaded == pytest.approx(0.02)
+    assert detector.rate == pytest.approx(200)
+    assert detector.usual_awaiting == pytest.approx(4, rel=0.05)
+    assert detector.service == pytest.approx(0.02, rel=0.05)
 
 
-def test_what_is_usual_is_not_learned_from_a_line() -> None:
+def test_what_is_usual_is_not_learned_from_a_backlog() -> None:
     watched = Watched()
     watched.goes(0.1, takes=0.2, grows=20)
-    before = watched.evidence.usual_awaiting
+    before = watched.detector.usual_awaiting
     assert before == pytest.approx(4, rel=0.01)
     watched.goes(4.9, takes=0.2, grows=20)
-    assert watched.evidence.usual_awaiting == before
+    assert watched.detector.usual_awaiting == before
 
 
 def grown(seconds: float, after: float = 20.0) -> Watched:
     """A hundred more a second wait, and 300 instead of 200 are answered, all as quick as ever; then the next
-    stretch is suspicious."""
+    window is suspicious."""
     watched = Watched(after)
     watched.goes(seconds, rate=300, grows=100)
-    assert watched.evidence.usual_awaiting > 5
-    assert watched.evidence.usual_rate > 210
+    assert watched.detector.usual_awaiting > 5
+    assert watched.detector.usual_rate > 210
     watched.goes(0.1, takes=0.2)
-    assert watched.evidence.suspicious
+    assert watched.detector.suspicious
     return watched
 
 
 @pytest.mark.parametrize("after", [20.0, 20.3, 20.6])
 def test_what_was_learned_in_the_moment_before_a_suspicion_is_forgotten(after: float) -> None:
-    """A line shows in how many wait before it shows in how long."""
-    evidence = grown(0.8, after).evidence
-    assert evidence.usual_awaiting == pytest.approx(4, rel=0.01)
-    assert evidence.usual_rate == pytest.approx(200, rel=0.01)
-    assert evidence.service == pytest.approx(0.02, rel=0.01)
+    """A backlog shows in how many wait before it shows in how long."""
+    detector = grown(0.8, after).detector
+    assert detector.usual_awaiting == pytest.approx(4, rel=0.01)
+    assert detector.usual_rate == pytest.approx(200, rel=0.01)
+    assert detector.service == pytest.approx(0.02, rel=0.01)
 
 
 def test_what_was_learned_more_than_two_moments_before_a_suspicion_is_kept() -> None:
-    assert grown(4.0).evidence.usual_awaiting > 20
+    assert grown(4.0).detector.usual_awaiting > 20
 
 
 def test_what_was_forgotten_is_known_again_where_the_suspicion_was_wrong() -> None:
     watched = Watched()
     watched.goes(0.8, rate=300, grows=100)
-    evidence = watched.evidence
-    before = evidence.usual_awaiting, evidence.usual_rate, evidence.service
+    detector = watched.detector
+    before = detector.usual_awaiting, detector.usual_rate, detector.service
     watched.goes(0.3, takes=0.2)
-    assert evidence.usual_awaiting < before[0] / 1.2
+    assert detector.usual_awaiting < before[0] / 1.2
     watched.goes(0.1, takes=0.02)
-    assert not evidence.suspicious
-    assert (evidence.usual_awaiting, evidence.usual_rate, evidence.service) == before
+    assert not detector.suspicious
+    assert (detector.usual_awaiting, detector.usual_rate, detector.service) == before
 
 
 def test_the_unloaded_time_falls_to_a_third_of_the_way_in_two_seconds() -> None:
     watched = Watched()
     watched.goes(2.0, takes=0.01)
-    assert watched.evidence.unloaded == pytest.approx(0.01 + 0.01 / e, rel=0.01)
+    assert watched.detector.unloaded == pytest.approx(0.01 + 0.01 / e, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -282,13 +282,13 @@ def test_the_unloaded_time_falls_to_a_third_of_the_way_in_two_seconds() -> None:
 def test_the_unloaded_time_doubles(known: float, after: float) -> None:
     watched = Watched(known)
     watched.goes(after, takes=0.1)
-    assert watched.evidence.unloaded == pytest.approx(0.04, rel=0.05)
+    assert watched.detector.unloaded == pytest.approx(0.04, rel=0.05)
 
 
 def test_the_unloaded_time_rises_to_what_it_is() -> None:
     watched = Watched()
     watched.goes(180.0, takes=0.1)
-    assert watched.evidence.unloaded == pytest.approx(0.1)
+    assert watched.detector.unloaded == pytest.approx(0.1)
 
 
 def test_requests_that_are_never_answered_count_into_the_time_of_one() -> None:
@@ -296,21 +296,21 @@ def test_requests_that_are_never_answered_count_into_the_time_of_one() -> None:
     watched = Watched(0.1)
     watched.awaiting = 100
     watched.goes(60.0)
-    assert watched.evidence.service == pytest.approx(0.5, rel=0.01)
+    assert watched.detector.service == pytest.approx(0.5, rel=0.01)
 
 
-def test_the_rate_while_suspicious_is_that_of_the_line() -> None:
+def test_the_rate_while_suspicious_is_that_of_the_backlog() -> None:
     watched = Watched()
-    assert watched.evidence.rate_while_suspicious(watched.now) == pytest.approx(200)
+    assert watched.detector.rate_while_suspicious(watched.now) == pytest.approx(200)
     watched.goes(0.5, rate=120, takes=0.2)
-    assert watched.evidence.rate_while_suspicious(watched.now) == pytest.approx(120)
+    assert watched.detector.rate_while_suspicious(watched.now) == pytest.approx(120)
 
 
 def test_begun_like_another_what_is_usual_there_is_usual_here() -> None:
-    other = Watched().evidence
-    evidence = QueueEvidence()
-    evidence.begin_like(other)
-    assert (evidence.unloaded, evidence.service, evidence.rate, evidence.usual_awaiting) == (
+    other = Watched().detector
+    detector = BacklogDetector()
+    detector.begin_like(other)
+    assert (detector.unloaded, detector.service, detector.rate, detector.usual_awaiting) == (
         other.unloaded,
         other.service,
         other.rate,
@@ -321,30 +321,30 @@ def test_begun_like_another_what_is_usual_there_is_usual_here() -> None:
 def test_begun_anew_as_many_wait_usually_as_the_time_of_one_says() -> None:
     watched = Watched()
     watched.goes(0.2, takes=0.2, grows=400)
-    watched.evidence.service = 0.1
-    watched.evidence.begin_anew()
-    assert not watched.evidence.suspicious
-    assert watched.evidence.usual_awaiting == pytest.approx(20, rel=0.05)
+    watched.detector.service = 0.1
+    watched.detector.begin_anew()
+    assert not watched.detector.suspicious
+    assert watched.detector.usual_awaiting == pytest.approx(20, rel=0.05)
 
 
-def held(mean: float, seconds: float = 1.0) -> Stretch:
-    return Stretch(seconds, 200, 200.0, mean, mean, 8, 8.0, 0, 0, 1.0)
+def held(mean: float, seconds: float = 1.0) -> Window:
+    return Window(seconds, 200, 200.0, mean, mean, 8, 8.0, 0, 0, 1.0)
 
 
 def test_under_a_limit_a_request_takes_no_longer_than_those_it_lets_in() -> None:
-    evidence = Watched().evidence
+    detector = Watched().detector
     for _ in range(30):
-        evidence.held(held(0.01))
-    assert evidence.service == pytest.approx(0.01, rel=0.01)
+        detector.held(held(0.01))
+    assert detector.service == pytest.approx(0.01, rel=0.01)
 
 
 def test_what_a_request_was_found_to_take_under_a_limit_fades() -> None:
-    evidence = Watched().evidence
-    evidence.service = 0.1
-    evidence.held(held(0.2))
-    assert 0.09 < evidence.service < 0.1
-    evidence.held(held(0.2, 200.0))
-    assert evidence.service == pytest.approx(0.02, rel=0.05)
+    detector = Watched().detector
+    detector.service = 0.1
+    detector.held(held(0.2))
+    assert 0.09 < detector.service < 0.1
+    detector.held(held(0.2, 200.0))
+    assert detector.service == pytest.approx(0.02, rel=0.05)
 
 
 def test_that_far_fewer_wait_all_at_once_is_no_arrivals_below_none() -> None:
@@ -355,4 +355,4 @@ def test_that_far_fewer_wait_all_at_once_is_no_arrivals_below_none() -> None:
     watched.goes(0.1, grows=-40000)
     watched.goes(2.5)
     watched.goes(0.5, takes=0.3, grows=400)
-    assert watched.evidence.suspicious
+    assert watched.detector.suspicious

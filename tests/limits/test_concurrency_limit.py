@@ -59,7 +59,7 @@ def test_what_other_upstreams_do_not_take_limits_this_one_at_once(awaiting: int,
 
 
 def suspected() -> Watched:
-    """A line is suspected and not proven."""
+    """A backlog is suspected and not proven."""
     watched = Watched()
     watched.goes(10.0)
     watched.awaiting = 60
@@ -98,8 +98,8 @@ def test_who_leaves_before_anybody_was_answered_is_no_reason_for_a_limit() -> No
 
 
 def test_of_few_answers_nothing_is_said() -> None:
-    """What was suspected before is forgotten, too: else a line would count from there, as one of an upstream
-    that does less than usual, and it would take six seconds to prove it."""
+    """What was suspected before is forgotten, too: else a backlog would count from there, as one of an
+    upstream that does less than usual, and it would take six seconds to prove it."""
     watched = suspected()
     assert set(watched.goes(2.2, rate=1, takes=0.2)) == {0}
     for _ in range(20):
@@ -116,8 +116,8 @@ def test_what_was_sent_before_the_limit_does_not_count() -> None:
     limit = watched.overloaded()
     assert set(watched.goes(3.0, rate=100, takes=0.5)) == {limit}  # more are there than the limit
     limits = watched.full(2.0, rate=lambda _: 100.0)
-    owed = 1 + 4  # looks, for the limit to be kept and for 17 answers
-    assert limits.index(0) == owed + 2 * 8 - 1  # two stretches of forty answers
+    owed = 1 + 4  # samples, for the limit to be kept and for 17 answers
+    assert limits.index(0) == owed + 2 * 8 - 1  # two windows of forty answers
 
 
 def test_what_was_sent_before_the_limit_is_waited_for_five_seconds_at_most() -> None:
@@ -128,7 +128,7 @@ def test_what_was_sent_before_the_limit_is_waited_for_five_seconds_at_most() -> 
 
 
 def test_a_trial_ends_early_where_far_fewer_of_those_who_were_there_are_answered() -> None:
-    """Who works off a line is as fast to its end."""
+    """Who works off a backlog is as fast to its end."""
     watched = Watched()
     watched.overloaded()
     limits = watched.goes(1.0, rate=80, takes=0.5)
@@ -165,14 +165,14 @@ def test_after_a_trial_taken_back_what_others_do_not_take_is_no_reason_for_five_
 )
 def test_the_first_limit_is_taken_back_where_fewer_are_answered(rate: int, opens_after: int) -> None:
     watched = in_trial()
-    stretch = 2 * BEAT * -(-40 // (2 * BEAT * rate))  # until forty answers are there
-    limits = watched.full(3 * stretch, rate=lambda _: rate)
-    looks = len(limits) // 3
+    window = 2 * BEAT * -(-40 // (2 * BEAT * rate))  # until forty answers are there
+    limits = watched.full(3 * window, rate=lambda _: rate)
+    samples = len(limits) // 3
     if not opens_after:
         assert 0 not in limits
     else:
-        assert 0 not in limits[: opens_after * looks - 2]
-        assert limits[opens_after * looks - 1] == 0
+        assert 0 not in limits[: opens_after * samples - 2]
+        assert limits[opens_after * samples - 1] == 0
 
 
 def test_fewer_answers_once_are_no_reason_to_take_the_limit_back() -> None:
@@ -215,12 +215,12 @@ def test_a_trial_does_not_wait_for_ever_for_clients_who_leave() -> None:
 
 def test_a_limit_that_is_full_in_few_looks_tells_nothing_of_the_upstream() -> None:
     watched = in_trial()
-    for look in range(32):
-        watched.awaiting = 17 if look % 4 == 0 else 10
+    for sample in range(32):
+        watched.awaiting = 17 if sample % 4 == 0 else 10
         assert watched.goes(BEAT, rate=60) == [17]
 
 
-def test_when_answers_go_with_a_worker_that_is_replaced_a_stretch_begins_anew() -> None:
+def test_when_answers_go_with_a_worker_that_is_replaced_a_window_begins_anew() -> None:
     watched = in_trial()
     watched.full(0.1)
     cell = max(range(HISTOGRAM_CELLS), key=watched.answers.__getitem__)
@@ -229,7 +229,7 @@ def test_when_answers_go_with_a_worker_that_is_replaced_a_stretch_begins_anew() 
     assert 0 not in watched.full(3.0)
 
 
-def test_when_those_who_left_go_with_a_worker_that_is_replaced_a_stretch_begins_anew() -> None:
+def test_when_those_who_left_go_with_a_worker_that_is_replaced_a_window_begins_anew() -> None:
     watched = in_trial(left=100)
     watched.full(0.1, rate=lambda _: 80.0, leave=40.0)
     watched.left = 0

@@ -124,7 +124,7 @@ def test_where_work_is_in_vain_a_limit_goes_down_at_once(rate: float) -> None:
 
 
 def test_where_work_is_in_vain_a_limit_stays_down() -> None:
-    """That fewer are answered is not for want of places."""
+    """That fewer are answered is not for want of slots."""
     watched = too_high()
     limits = watched.full(40.0, rate=lambda _: 1.0, leave=100.0)
     assert max(limits[20:]) <= 42

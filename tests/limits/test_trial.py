@@ -1,9 +1,9 @@
-"""What the first limit of an upstream shows: that there was a line, or not."""
+"""What the first limit of an upstream shows: that there was a backlog, or not."""
 
 import pytest
 
 from balancer.limits.trial import Trial, Verdict
-from balancer.limits.window import Stretch
+from balancer.limits.window import Window
 from tests.limits.counted import BEAT, Counted
 
 RATE = 200.0  # answers a second before the limit
@@ -15,14 +15,14 @@ class Tried:
     def __init__(self, *, limit: int = 20, rate: float = RATE, left_before: int = 0) -> None:
         self.counted = Counted(200)
         self.counted.left = left_before
-        self.trial = Trial(self.counted.look(), limit=limit, rate=rate, left=left_before)
+        self.trial = Trial(self.counted.sample(), limit=limit, rate=rate, left=left_before)
 
     def judge(self, rate: float, *, left: int = 0, after: float = 1.0, may_be_lower: bool = True) -> Verdict:
         """Of a second with so many answers, so long after the limit."""
-        stretch = Stretch(1.0, round(rate), rate, 0.1, 0.1, 20, 20.0, 0, left, 1.0)
-        return self.trial.judge(self.counted.now + after, stretch, may_be_lower)
+        window = Window(1.0, round(rate), rate, 0.1, 0.1, 20, 20.0, 0, left, 1.0)
+        return self.trial.judge(self.counted.now + after, window, may_be_lower)
 
-    def drains(self, seconds: float, rate: float, leave: float = 0.0) -> Stretch | None:
+    def drains(self, seconds: float, rate: float, leave: float = 0.0) -> Window | None:
         """What was sent before is answered at this rate."""
         for _ in range(round(seconds / BEAT)):
             if (dry := self.trial.runs_dry(self.counted.beat(rate, leave))) is not None:
@@ -39,10 +39,10 @@ class Tried:
         pytest.param(90, 0.75, id="nearly all: no more is asked for"),
     ],
 )
-def test_it_was_a_line_where_more_are_answered_than_half_way_to_what_is_let_in(
+def test_it_was_a_backlog_where_more_are_answered_than_half_way_to_what_is_let_in(
     limit: int, mark: float
 ) -> None:
-    assert Tried(limit=limit).judge(mark * RATE + 1) is Verdict.LINE
+    assert Tried(limit=limit).judge(mark * RATE + 1) is Verdict.BACKLOG
     assert Tried(limit=limit).judge(mark * RATE - 1) is Verdict.OPEN
 
 
@@ -57,7 +57,7 @@ def test_it_was_none_where_fewer_are_answered_twice() -> None:
 
 def test_fewer_answers_once_may_be_chance() -> None:
     tried = Tried()
-    assert [tried.judge(100), tried.judge(RATE)] == [Verdict.OPEN, Verdict.LINE]
+    assert [tried.judge(100), tried.judge(RATE)] == [Verdict.OPEN, Verdict.BACKLOG]
 
 
 @pytest.mark.parametrize(
@@ -147,5 +147,5 @@ def test_what_was_counted_before_a_worker_was_replaced_does_not_count() -> None:
     tried = Tried()
     tried.drains(0.2, RATE)
     tried.counted = Counted(200)
-    tried.trial.begin_anew(tried.counted.look())
+    tried.trial.begin_anew(tried.counted.sample())
     assert tried.drains(2.0, RATE) is None

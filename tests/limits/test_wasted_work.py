@@ -2,8 +2,8 @@
 
 import pytest
 
-from balancer.limits.wasted_work import VainWork
-from balancer.limits.window import Stretch
+from balancer.limits.wasted_work import WastedWork
+from balancer.limits.window import Window
 from tests.limits.counted import BEAT, Counted
 
 
@@ -12,22 +12,22 @@ class Watched:
 
     def __init__(self, usual: float = 200.0) -> None:
         self.counted = Counted()
-        self.vain = VainWork(self.counted.look())
+        self.wasted = WastedWork(self.counted.sample())
         self.usual = usual
         self.took = 0.0
 
-    def goes(self, seconds: float, *, rate: float, leave: float) -> Stretch | None:
+    def goes(self, seconds: float, *, rate: float, leave: float) -> Window | None:
         """So many a second are answered and leave, until that is in vain; it `took` so long."""
         self.took = 0.0
         while self.took < seconds - 1e-9:
             self.took += BEAT
-            if (shown := self.vain.look(self.counted.beat(rate, leave), self.usual)) is not None:
+            if (shown := self.wasted.observe(self.counted.beat(rate, leave), self.usual)) is not None:
                 return shown
         return None
 
 
 @pytest.mark.parametrize(
-    ("rate", "leave", "in_vain"),
+    ("rate", "leave", "wasted"),
     [
         pytest.param(0, 100, True, id="nobody is answered"),
         pytest.param(95, 100, True, id="less than half as many as usual"),
@@ -38,9 +38,9 @@ class Watched:
     ],
 )
 def test_work_is_in_vain_where_more_leave_than_are_answered_and_half_of_the_answers_are_missing(
-    rate: float, leave: float, in_vain: bool
+    rate: float, leave: float, wasted: bool
 ) -> None:
-    assert (Watched().goes(12.0, rate=rate, leave=leave) is not None) is in_vain
+    assert (Watched().goes(12.0, rate=rate, leave=leave) is not None) is wasted
 
 
 def test_what_is_shown_is_what_went_on_for_half_a_second() -> None:
@@ -52,13 +52,13 @@ def test_what_is_shown_is_what_went_on_for_half_a_second() -> None:
 
 
 @pytest.mark.parametrize(
-    ("leave", "seconds", "in_vain"),
+    ("leave", "seconds", "wasted"),
     [pytest.param(1.0, 11.0, True, id="ten in ten seconds"), pytest.param(0.85, 30.0, False, id="fewer")],
 )
 def test_of_few_who_leave_nothing_is_said_and_ten_seconds_are_waited_for_more(
-    leave: float, seconds: float, in_vain: bool
+    leave: float, seconds: float, wasted: bool
 ) -> None:
-    assert (Watched().goes(seconds, rate=0, leave=leave) is not None) is in_vain
+    assert (Watched().goes(seconds, rate=0, leave=leave) is not None) is wasted
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_leaving_is_not_in_vain_at_long_polling_where_few_are_ever_answered(
 
 
 def test_nothing_is_in_vain_where_nobody_knows_how_many_are_usually_answered() -> None:
-    """It has just been started, or answers so few that no stretch tells of them."""
+    """It has just been started, or answers so few that no window tells of them."""
     assert Watched(usual=0).goes(12.0, rate=0, leave=20) is None
 
 
@@ -104,7 +104,7 @@ def test_good_times_do_not_hide_what_comes_after(leave: float) -> None:
 def test_after_it_was_told_it_is_looked_at_anew() -> None:
     watched = Watched()
     assert watched.goes(1.0, rate=0, leave=100) is not None
-    assert watched.vain.left == 0
+    assert watched.wasted.left == 0
     assert watched.goes(0.4, rate=0, leave=100) is None
-    assert watched.vain.left == 40
+    assert watched.wasted.left == 40
     assert watched.goes(0.2, rate=0, leave=100) is not None

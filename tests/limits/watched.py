@@ -1,13 +1,13 @@
-"""An upstream as its adaptive limit sees it, written down look by look."""
+"""An upstream as its adaptive limit sees it, written down sample by sample."""
 
 from bisect import bisect_left
 from collections.abc import Callable
 
 from balancer.limits.concurrency_limit import ConcurrencyBounds, ConcurrencyLimit
-from balancer.limits.window import Look
+from balancer.limits.window import Sample
 from balancer.telemetry.columns import BUCKETS, HISTOGRAM_CELLS
 
-BEAT = 0.05  # seconds between two looks
+BEAT = 0.05  # seconds between two samples
 
 
 class Watched:
@@ -33,7 +33,7 @@ class Watched:
         pressed: bool = False,
         waited_for: bool = True,
     ) -> list[int]:
-        """So it goes on; gives the limit after each look."""
+        """So it goes on; gives the limit after each sample."""
         limits = []
         for _ in range(round(seconds / BEAT)):
             self.now += BEAT
@@ -43,7 +43,7 @@ class Watched:
             self.answers[bisect_left(BUCKETS, takes)] += answers
             self.answered_ns += round(answers * takes * 1e9)
             self.left += round(leave * BEAT)
-            look = Look(
+            sample = Sample(
                 now=self.now,
                 mine=self.awaiting // self.share,
                 given=sum(self.answers) // self.share,
@@ -52,8 +52,8 @@ class Watched:
                 answered_ns=self.answered_ns,
                 left=self.left,
             )
-            limit = self.limit.look(look, waited_for)
-            limits.append(self.limit.press(look) if pressed else limit)
+            limit = self.limit.observe(sample, waited_for)
+            limits.append(self.limit.press(sample) if pressed else limit)
         return limits
 
     def overloaded(self) -> int:
@@ -68,7 +68,7 @@ class Watched:
     def full(
         self, seconds: float, *, rate: Callable[[int], float] = lambda _: 200.0, leave: float = 0.0
     ) -> list[int]:
-        """All places are taken all the time; `rate` is what it answers with so many."""
+        """All slots are taken all the time; `rate` is what it answers with so many."""
         limits: list[int] = []
         for _ in range(round(seconds / BEAT)):
             self.awaiting = self.limit.limit * self.share

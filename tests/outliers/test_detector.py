@@ -12,7 +12,7 @@ from balancer.spec.worker import OutlierSpec
 from balancer.telemetry.columns import CELLS_PER_ROW
 from balancer.upstreams.fault import Fault
 from balancer.upstreams.state import AdminState, Cause
-from balancer.upstreams.traffic_history import Spared, Symptom
+from balancer.upstreams.traffic_history import SkipReason, Symptom
 from balancer.upstreams.upstream import Upstream
 from tests.fakes.loop import FakeClock
 
@@ -29,7 +29,7 @@ SERVER_ERRORS, FAILURES = Symptom
 OUTLIER = frozenset([Cause.OUTLIER])
 
 
-class Scene:
+class Harness:
     """A pool of three; five 5xx or three failures in a row are too many."""
 
     def __init__(self, count: int = 3) -> None:
@@ -51,7 +51,7 @@ class Scene:
                 continue
             outcome = OUTCOMES[one]
             if outcome is Outcome.SUCCESS:
-                upstream.conduct.succeeded(self.clock.monotonic_ns())
+                upstream.history.succeeded(self.clock.monotonic_ns())
             elif (suspicion := self.detector.ended(upstream, Fault(outcome), self.members)) is not None:
                 found.append(suspicion)
         return found
@@ -91,41 +91,41 @@ RUNS: dict[str, tuple[str, list[tuple[Symptom, int]]]] = {
 @pytest.mark.parametrize("case", RUNS)
 def test_runs_make_suspects(case: str) -> None:
     outcomes, expected = RUNS[case]
-    assert symptoms(Scene().play(outcomes)) == expected
+    assert symptoms(Harness().play(outcomes)) == expected
 
 
 @pytest.mark.parametrize(("answered_after", "left"), [(-1.0, 3), (0.5, 1)], ids=["before", "between"])
 def test_a_success_is_as_old_as_its_response(answered_after: float, left: int) -> None:
     """One whose response began before the run did does not end it; one that began since then does."""
-    scene = Scene()
-    conduct = scene.members[0].conduct
-    answered = scene.clock.monotonic_ns() + round(answered_after * 1e9)
-    scene.play("5")
-    scene.clock.advance(1)
-    scene.play("5")
-    conduct.succeeded(answered)
-    run = conduct.failed(SERVER_ERRORS, Fault(Outcome.SERVER_ERROR), 5, scene.clock.monotonic_ns())
+    harness = Harness()
+    history = harness.members[0].history
+    answered = harness.clock.monotonic_ns() + round(answered_after * 1e9)
+    harness.play("5")
+    harness.clock.advance(1)
+    harness.play("5")
+    history.succeeded(answered)
+    run = history.failed(SERVER_ERRORS, Fault(Outcome.SERVER_ERROR), 5, harness.clock.monotonic_ns())
     assert run.length == left
 
 
 def test_upstreams_have_runs_of_their_own() -> None:
-    scene = Scene()
-    assert scene.play("5555", 1) == []
-    assert scene.play("5555", 2) == []
-    assert scene.play("5", 1) != []
+    harness = Harness()
+    assert harness.play("5555", 1) == []
+    assert harness.play("5555", 2) == []
+    assert harness.play("5", 1) != []
 
 
 def test_what_still_ran_at_an_ejected_one_changes_nothing() -> None:
-    scene = Scene()
-    scene.members[0].causes = OUTLIER
-    assert scene.play("5555555555") == []
+    harness = Harness()
+    harness.members[0].causes = OUTLIER
+    assert harness.play("5555555555") == []
 
 
 def test_one_failure_of_a_trial_is_too_many() -> None:
-    scene = Scene()
-    first = scene.members[0]
-    assert scene.detector.ended(first, Fault(Outcome.CLIENT_GONE), scene.members, on_trial=True) is None
-    suspicion = scene.detector.ended(first, Fault(Outcome.SERVER_ERROR), scene.members, on_trial=True)
+    harness = Harness()
+    first = harness.members[0]
+    assert harness.detector.ended(first, Fault(Outcome.CLIENT_GONE), harness.members, on_trial=True) is None
+    suspicion = harness.detector.ended(first, Fault(Outcome.SERVER_ERROR), harness.members, on_trial=True)
     assert suspicion == Suspicion(SERVER_ERRORS, 1, True, None)
 
 
@@ -146,21 +146,21 @@ POOL_WIDE: dict[str, tuple[list[str], bool]] = {
 @pytest.mark.parametrize("case", POOL_WIDE)
 def test_where_the_others_answer_5xx_too_it_is_the_app(case: str) -> None:
     others, expected = POOL_WIDE[case]
-    scene = Scene()
+    harness = Harness()
     for number, outcomes in enumerate(others, 2):
-        scene.play(outcomes, number)
-    scene.play("+" * 10)
-    (suspicion,) = scene.play("55555")
-    assert suspicion.spared is (Spared.POOL_WIDE if expected else None)
+        harness.play(outcomes, number)
+    harness.play("+" * 10)
+    (suspicion,) = harness.play("55555")
+    assert suspicion.skip_reason is (SkipReason.POOL_WIDE if expected else None)
 
 
 @pytest.mark.parametrize("failures", ["fff", "ccc"], ids=["reset", "refused"])
 def test_failures_are_never_the_app(failures: str) -> None:
-    scene = Scene()
-    scene.play("ffttt", 2)
-    scene.play("5555tt", 3)
-    (suspicion,) = scene.play(failures)
-    assert suspicion.spared is None
+    harness = Harness()
+    harness.play("ffttt", 2)
+    harness.play("5555tt", 3)
+    (suspicion,) = harness.play(failures)
+    assert suspicion.skip_reason is None
 
 
 # How attempts at the others ended while the suspect answered ten requests well and was then late with five: a
@@ -179,30 +179,30 @@ ALL_LATE: dict[str, tuple[list[str], bool]] = {
 @pytest.mark.parametrize("case", ALL_LATE)
 def test_where_the_others_are_late_too_it_is_the_load(case: str) -> None:
     others, expected = ALL_LATE[case]
-    scene = Scene()
+    harness = Harness()
     for number, outcomes in enumerate(others, 2):
-        scene.play(outcomes, number)
-    (suspicion,) = scene.play("+" * 10 + "tttt...t")
-    assert suspicion.spared is (Spared.POOL_WIDE if expected else None)
+        harness.play(outcomes, number)
+    (suspicion,) = harness.play("+" * 10 + "tttt...t")
+    assert suspicion.skip_reason is (SkipReason.POOL_WIDE if expected else None)
 
 
 def test_errors_of_long_ago_are_not_held_against_the_others() -> None:
-    scene = Scene()
-    scene.play("5555", 2)
-    scene.clock.advance(60)
-    (suspicion,) = scene.play("55555")
-    assert suspicion.spared is None
+    harness = Harness()
+    harness.play("5555", 2)
+    harness.clock.advance(60)
+    (suspicion,) = harness.play("55555")
+    assert suspicion.skip_reason is None
 
 
 def test_successes_of_long_ago_do_not_hide_that_all_fail_now() -> None:
-    scene = Scene()
+    harness = Harness()
     for number in (1, 2, 3):
-        scene.play("+" * 100_000, number)
-    scene.clock.advance(60)
-    scene.play("5555", 2)
-    scene.play("5555", 3)
-    (suspicion,) = scene.play("55555")
-    assert suspicion.spared is Spared.POOL_WIDE
+        harness.play("+" * 100_000, number)
+    harness.clock.advance(60)
+    harness.play("5555", 2)
+    harness.play("5555", 3)
+    (suspicion,) = harness.play("55555")
+    assert suspicion.skip_reason is SkipReason.POOL_WIDE
 
 
 LAST = {
@@ -216,24 +216,24 @@ LAST = {
 @pytest.mark.parametrize("outcomes", ["55555", "fff"])
 @pytest.mark.parametrize("case", LAST)
 def test_the_last_one_is_spared_where_the_others_are(case: str, outcomes: str) -> None:
-    scene = Scene()
-    for other in scene.members[1:]:
+    harness = Harness()
+    for other in harness.members[1:]:
         other.causes, other.admin_state, other.on_probation = LAST[case]
-    (suspicion,) = scene.play(outcomes)
-    assert suspicion.spared is Spared.LAST_ELIGIBLE
+    (suspicion,) = harness.play(outcomes)
+    assert suspicion.skip_reason is SkipReason.LAST_ELIGIBLE
 
 
 def test_the_only_one_is_spared() -> None:
-    (suspicion,) = Scene(count=1).play("fff")
-    assert suspicion.spared is Spared.LAST_ELIGIBLE
+    (suspicion,) = Harness(count=1).play("fff")
+    assert suspicion.skip_reason is SkipReason.LAST_ELIGIBLE
 
 
 @pytest.mark.parametrize("by_whom", ["here", "by the supervisor"])
 def test_who_was_spared_is_not_judged_again_at_once(by_whom: str) -> None:
-    scene = Scene(count=1 if by_whom == "here" else 2)
-    assert len(scene.play("fff")) == 1
+    harness = Harness(count=1 if by_whom == "here" else 2)
+    assert len(harness.play("fff")) == 1
     if by_whom != "here":
-        scene.detector.overruled(scene.members[0])
-    assert scene.play("f" * 100) == []
-    scene.clock.advance(1)
-    assert len(scene.play("f")) == 1
+        harness.detector.overruled(harness.members[0])
+    assert harness.play("f" * 100) == []
+    harness.clock.advance(1)
+    assert len(harness.play("f")) == 1

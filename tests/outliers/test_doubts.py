@@ -12,15 +12,15 @@ from balancer.spec.worker import OutlierSpec
 from balancer.telemetry.columns import CELLS_PER_ROW
 from balancer.upstreams.fault import Fault, Proof
 from balancer.upstreams.state import Cause
-from balancer.upstreams.traffic_history import Spared, Symptom
+from balancer.upstreams.traffic_history import SkipReason, Symptom
 from balancer.upstreams.upstream import Upstream
 from tests.fakes.loop import FakeClock
 
 UNTRIED, ALIKE, SURE = Proof.UNTRIED, Proof.ALIKE, Proof.SURE
-DOUBT = Suspicion(Symptom.FAILURES, 3, on_probation=False, spared=None, doubted=True)
+DOUBT = Suspicion(Symptom.FAILURES, 3, on_probation=False, skip_reason=None, doubted=True)
 
 
-class Scene:
+class Harness:
     """A pool of three; five 5xx or three failures in a row are too many."""
 
     def __init__(self, count: int = 3) -> None:
@@ -41,15 +41,15 @@ class Scene:
 
     def serve(self, number: int = 1, times: int = 1) -> None:
         for _ in range(times):
-            self.members[number - 1].conduct.succeeded(self.clock.monotonic_ns())
+            self.members[number - 1].history.succeeded(self.clock.monotonic_ns())
 
 
 def test_one_client_asks_for_a_check_and_makes_no_suspect() -> None:
-    scene = Scene()
+    harness = Harness()
     found = []
     for _ in range(100):
-        found.append(scene.fail())
-        scene.clock.advance(0.1)
+        found.append(harness.fail())
+        harness.clock.advance(0.1)
     asked = [one for one in found if one is not None]
     assert asked[0] == DOUBT
     assert all(one.doubted for one in asked)
@@ -57,23 +57,23 @@ def test_one_client_asks_for_a_check_and_makes_no_suspect() -> None:
 
 
 def test_a_success_ends_a_doubt() -> None:
-    scene = Scene()
+    harness = Harness()
     for _ in range(30):
-        assert scene.fail() is None
-        assert scene.fail("b") is None
-        scene.clock.advance(1)
-        scene.serve()
+        assert harness.fail() is None
+        assert harness.fail("b") is None
+        harness.clock.advance(1)
+        harness.serve()
 
 
 def test_two_clients_make_a_suspect_when_that_has_lasted_for_a_second() -> None:
-    scene = Scene()
+    harness = Harness()
     for _ in range(2):
-        scene.fail("a")
-    assert scene.fail("b") == DOUBT
-    scene.clock.advance(0.99)
-    assert scene.fail("a") is None
-    scene.clock.advance(0.01)
-    assert scene.fail("a") == Suspicion(Symptom.FAILURES, 5, on_probation=False, spared=None)
+        harness.fail("a")
+    assert harness.fail("b") == DOUBT
+    harness.clock.advance(0.99)
+    assert harness.fail("a") is None
+    harness.clock.advance(0.01)
+    assert harness.fail("a") == Suspicion(Symptom.FAILURES, 5, on_probation=False, skip_reason=None)
 
 
 # How many requests of all clients failed at the others meanwhile, and how many they answered; the suspect
@@ -90,76 +90,76 @@ OTHERS = {
 @pytest.mark.parametrize("case", OTHERS)
 def test_where_the_others_do_no_better_it_is_the_request(case: str, alike: bool) -> None:
     failed, served, spared = OTHERS[case]
-    scene = Scene()
-    scene.serve(1, 10)
-    scene.serve(2, served // 2)
-    scene.serve(3, served // 2)
+    harness = Harness()
+    harness.serve(1, 10)
+    harness.serve(2, served // 2)
+    harness.serve(3, served // 2)
     for number in range(failed):
-        scene.fail("ab"[number % 2], ALIKE if alike else UNTRIED, number=2 + number % 2)
+        harness.fail("ab"[number % 2], ALIKE if alike else UNTRIED, number=2 + number % 2)
     for client in "abab":
-        scene.fail(client)
-    scene.clock.advance(1)
-    suspicion = scene.fail()
+        harness.fail(client)
+    harness.clock.advance(1)
+    suspicion = harness.fail()
     assert suspicion is not None
-    assert suspicion.spared is (Spared.POOL_WIDE if spared else None)
+    assert suspicion.skip_reason is (SkipReason.POOL_WIDE if spared else None)
 
 
 def test_what_failed_everywhere_begins_no_run() -> None:
-    scene = Scene()
+    harness = Harness()
     for _ in range(50):
-        assert scene.fail("a", ALIKE) is None
-        assert scene.fail("b", ALIKE) is None
-        scene.clock.advance(0.1)
-    assert not scene.members[0].conduct.watched
+        assert harness.fail("a", ALIKE) is None
+        assert harness.fail("b", ALIKE) is None
+        harness.clock.advance(0.1)
+    assert not harness.members[0].history.watched
 
 
 def test_those_who_chose_their_upstream_leave_it_to_the_check() -> None:
-    scene = Scene()
+    harness = Harness()
     found = []
     for number in range(100):
-        found.append(scene.fail(f"203.0.113.{number % 10}", held=True))
-        scene.clock.advance(0.1)
+        found.append(harness.fail(f"203.0.113.{number % 10}", held=True))
+        harness.clock.advance(0.1)
     assert {one.doubted for one in found if one is not None} == {True}
 
 
 def test_of_those_who_chose_their_upstream_each_counts_once() -> None:
-    scene = Scene()
+    harness = Harness()
     error = Outcome.SERVER_ERROR
-    found = [scene.fail(client, SURE, outcome=error, held=True) for client in "aaaaabbbbcccd"]
+    found = [harness.fail(client, SURE, outcome=error, held=True) for client in "aaaaabbbbcccd"]
     assert [one for one in found if one is not None and not one.doubted] == []
-    assert scene.fail("e", SURE, outcome=error, held=True) == Suspicion(
+    assert harness.fail("e", SURE, outcome=error, held=True) == Suspicion(
         Symptom.SERVER_ERRORS, 14, False, None
     )
 
 
 def test_sure_ones_need_nobody_else() -> None:
-    scene = Scene()
-    assert scene.fail(proven=SURE) is None
-    assert scene.fail(proven=SURE) is None
-    assert scene.fail(proven=SURE) == Suspicion(Symptom.FAILURES, 3, False, None)
+    harness = Harness()
+    assert harness.fail(proven=SURE) is None
+    assert harness.fail(proven=SURE) is None
+    assert harness.fail(proven=SURE) == Suspicion(Symptom.FAILURES, 3, False, None)
 
 
 @pytest.mark.parametrize("case", ["alone", "the others are ejected"])
 def test_the_last_one_is_not_doubted(case: str) -> None:
-    scene = Scene(1 if case == "alone" else 3)
-    for other in scene.members[1:]:
+    harness = Harness(1 if case == "alone" else 3)
+    for other in harness.members[1:]:
         other.causes = frozenset([Cause.OUTLIER])
-    assert [scene.fail() for _ in range(10)] == [None] * 10
+    assert [harness.fail() for _ in range(10)] == [None] * 10
 
 
 def test_who_is_late_where_all_are_is_not_checked_for_it() -> None:
     """Under overload checks are late, too."""
-    scene = Scene()
+    harness = Harness()
     for _ in range(10):
-        assert [scene.fail(number=number, outcome=Outcome.TIMED_OUT) for number in (1, 2, 3)] == [None] * 3
-        scene.clock.advance(0.5)
+        assert [harness.fail(number=number, outcome=Outcome.TIMED_OUT) for number in (1, 2, 3)] == [None] * 3
+        harness.clock.advance(0.5)
 
 
 def test_a_trial_that_failed_everywhere_decides_nothing() -> None:
-    scene = Scene()
-    assert scene.fail(proven=ALIKE, on_trial=True) is None
-    suspicion = scene.fail(proven=UNTRIED, on_trial=True)
-    assert suspicion == Suspicion(Symptom.FAILURES, 1, on_probation=True, spared=None)
+    harness = Harness()
+    assert harness.fail(proven=ALIKE, on_trial=True) is None
+    suspicion = harness.fail(proven=UNTRIED, on_trial=True)
+    assert suspicion == Suspicion(Symptom.FAILURES, 1, on_probation=True, skip_reason=None)
 
 
 EVENTS = st.lists(
@@ -175,13 +175,13 @@ EVENTS = st.lists(
 @given(EVENTS)
 def test_no_single_client_makes_a_suspect_in_any_order(events: list[tuple[str, int, Outcome]]) -> None:
     """Whatever one client does, as long as no other upstream answers what one has failed at."""
-    scene = Scene()
+    harness = Harness()
     for kind, number, outcome in events:
         if kind == "time":
-            scene.clock.advance(0.4)
+            harness.clock.advance(0.4)
         elif kind == "served":
-            scene.serve(number)
+            harness.serve(number)
         else:
             proven = ALIKE if kind == "alike" else UNTRIED
-            suspicion = scene.fail("a", proven, number, outcome, held=kind == "held")
+            suspicion = harness.fail("a", proven, number, outcome, held=kind == "held")
             assert suspicion is None or suspicion.doubted

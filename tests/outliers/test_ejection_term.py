@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from balancer.outliers.ejection_term import Sentence, spared
+from balancer.outliers.ejection_term import EjectionTerm, skip_reason
 from balancer.spec.instance import EjectionSpec
 from balancer.upstreams.state import AdminState, Cause, FirstCheck
-from balancer.upstreams.traffic_history import Spared
+from balancer.upstreams.traffic_history import SkipReason
 
 SECOND = 1_000_000_000
 
@@ -40,37 +40,42 @@ def out(count: int, cause: Cause = Cause.OUTLIER) -> list[One]:
 TRIED = One(on_probation=True)
 LEAVING = One(AdminState.DRAINING)
 # The suspect, the others, the setting in percent -> why it stays
-VERDICTS: dict[str, tuple[One, list[One], int, Spared | None]] = {
+VERDICTS: dict[str, tuple[One, list[One], int, SkipReason | None]] = {
     "one of two": (One(), well(1), 50, None),
     "one of three": (One(), well(2), 50, None),
-    "two of three is more than half": (One(), [*well(1), *out(1)], 50, Spared.MAX_PERCENT),
+    "two of three is more than half": (One(), [*well(1), *out(1)], 50, SkipReason.MAX_PERCENT),
     "two of four": (One(), [*well(2), *out(1)], 50, None),
-    "three of four": (One(), [*well(1), *out(2)], 50, Spared.MAX_PERCENT),
+    "three of four": (One(), [*well(1), *out(2)], 50, SkipReason.MAX_PERCENT),
     "nine of ten": (One(), [*well(1), *out(8)], 90, None),
     "at least one": (One(), well(1), 1, None),
-    "but no more than that": (One(), [*well(8), *out(1)], 1, Spared.MAX_PERCENT),
-    "all of them never": (One(), out(3), 100, Spared.LAST_ELIGIBLE),
-    "the only one": (One(), [], 100, Spared.LAST_ELIGIBLE),
+    "but no more than that": (One(), [*well(8), *out(1)], 1, SkipReason.MAX_PERCENT),
+    "all of them never": (One(), out(3), 100, SkipReason.LAST_ELIGIBLE),
+    "the only one": (One(), [], 100, SkipReason.LAST_ELIGIBLE),
     "beside one not checked yet": (
         One(),
         [One(first_check=FirstCheck.REQUIRED)],
         100,
-        Spared.LAST_ELIGIBLE,
+        SkipReason.LAST_ELIGIBLE,
     ),
-    "others fail their checks": (One(), out(3, Cause.ACTIVE_CHECK), 100, Spared.LAST_ELIGIBLE),
+    "others fail their checks": (One(), out(3, Cause.ACTIVE_CHECK), 100, SkipReason.LAST_ELIGIBLE),
     "checks' ejections do not count": (One(), [*well(1), *out(2, Cause.ACTIVE_CHECK)], 25, None),
-    "one on probation counts as ejected": (One(), [*well(1), TRIED], 50, Spared.MAX_PERCENT),
-    "and not as eligible": (One(), [TRIED], 100, Spared.LAST_ELIGIBLE),
+    "one on probation counts as ejected": (One(), [*well(1), TRIED], 50, SkipReason.MAX_PERCENT),
+    "and not as eligible": (One(), [TRIED], 100, SkipReason.LAST_ELIGIBLE),
     "the suspect itself does not count twice": (TRIED, [*well(2), *out(1)], 50, None),
     "those who leave are no part of the pool": (One(), [*well(2), *out(1), LEAVING], 50, None),
-    "nor is who has no address": (One(), [*well(1), *out(1), One(reachable=False)], 50, Spared.MAX_PERCENT),
+    "nor is who has no address": (
+        One(),
+        [*well(1), *out(1), One(reachable=False)],
+        50,
+        SkipReason.MAX_PERCENT,
+    ),
 }
 
 
 @pytest.mark.parametrize("case", VERDICTS)
 def test_who_is_spared(case: str) -> None:
     suspect, others, percent, expected = VERDICTS[case]
-    assert spared(suspect, [suspect, *others], percent) is expected
+    assert skip_reason(suspect, [suspect, *others], percent) is expected
 
 
 # Seconds of good time before each further ejection, None where it failed on probation -> seconds of each
@@ -89,19 +94,19 @@ SENTENCES: dict[str, tuple[list[float | None], list[float]]] = {
 @pytest.mark.parametrize("case", SENTENCES)
 def test_how_long(case: str) -> None:
     pauses, expected = SENTENCES[case]
-    sentence = Sentence(EjectionSpec(time=10, max_time=55, max_percent=50))
+    term = EjectionTerm(EjectionSpec(time=10, max_time=55, max_percent=50))
     now = 5 * SECOND
-    lasted = [sentence.begin(now)]
+    lasted = [term.begin(now)]
     for pause in pauses:
         now += round(lasted[-1] * SECOND) + 60 * SECOND  # of probation
         if pause is not None:
-            sentence.end(now)
+            term.end(now)
             now += round(pause * SECOND)
-        lasted.append(sentence.begin(now))
+        lasted.append(term.begin(now))
     assert lasted == expected
 
 
 def test_what_is_left_of_it() -> None:
-    sentence = Sentence(EjectionSpec(time=10, max_time=55, max_percent=50))
-    sentence.begin(5 * SECOND)
-    assert [sentence.left(at * SECOND) for at in (5, 8, 15, 100)] == [10.0, 7.0, 0.0, 0.0]
+    term = EjectionTerm(EjectionSpec(time=10, max_time=55, max_percent=50))
+    term.begin(5 * SECOND)
+    assert [term.left(at * SECOND) for at in (5, 8, 15, 100)] == [10.0, 7.0, 0.0, 0.0]

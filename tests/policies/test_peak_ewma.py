@@ -23,7 +23,7 @@ def usual(random: Random) -> Answer:
     return random.expovariate(1 / 0.02), Outcome.SUCCESS
 
 
-class Scene:
+class Harness:
     """Clients that wait for their answer, and upstreams with an app each."""
 
     def __init__(self, *apps: App, decay: float = 10.0, weights: tuple[float, ...] = ()) -> None:
@@ -76,156 +76,158 @@ class Scene:
 
 @pytest.mark.parametrize("clients", [1, 10, 100])
 def test_of_five_equal_ones_none_starves(clients: int) -> None:
-    scene = Scene(*[usual] * 5)
-    counts = scene.serve(20_000, clients)
-    assert min(counts[one] for one in scene.upstreams) > 20_000 / 5 / 2
+    harness = Harness(*[usual] * 5)
+    counts = harness.serve(20_000, clients)
+    assert min(counts[one] for one in harness.upstreams) > 20_000 / 5 / 2
 
 
 def test_the_faster_one_is_preferred() -> None:
-    scene = Scene(usual, usual)
-    slow, fast = scene.upstreams
-    scene.teach(slow, 0.05)
-    scene.teach(fast, 0.01)
-    assert scene.picks() == {fast: 1000}
+    harness = Harness(usual, usual)
+    slow, fast = harness.upstreams
+    harness.teach(slow, 0.05)
+    harness.teach(fast, 0.01)
+    assert harness.picks() == {fast: 1000}
 
 
 def test_load_counts_as_much_as_latency() -> None:
-    scene = Scene(usual, usual)
-    slow, fast = scene.upstreams
-    scene.teach(slow, 0.05)
-    scene.teach(fast, 0.01)
+    harness = Harness(usual, usual)
+    slow, fast = harness.upstreams
+    harness.teach(slow, 0.05)
+    harness.teach(fast, 0.01)
     fast.inflight = 3
-    assert scene.picks() == {fast: 1000}
+    assert harness.picks() == {fast: 1000}
     fast.inflight = 9
-    assert scene.picks() == {slow: 1000}
+    assert harness.picks() == {slow: 1000}
     slow.remote_inflight = 9
-    assert scene.picks() == {fast: 1000}
+    assert harness.picks() == {fast: 1000}
 
 
 def test_one_slow_answer_counts_at_once() -> None:
     """The peak: a mean over many answers would go on sending requests to one that has begun to hang."""
-    scene = Scene(usual, usual)
-    a, b = scene.upstreams
+    harness = Harness(usual, usual)
+    a, b = harness.upstreams
     for _ in range(100):
-        scene.teach(a, 0.01)
-        scene.teach(b, 0.01)
-    scene.teach(a, 1.0)
-    assert scene.picks() == {b: 1000}
+        harness.teach(a, 0.01)
+        harness.teach(b, 0.01)
+    harness.teach(a, 1.0)
+    assert harness.picks() == {b: 1000}
 
 
 def test_one_slow_answer_is_forgotten_by_good_ones() -> None:
-    scene = Scene(usual, usual)
-    a, b = scene.upstreams
-    scene.teach(a, 0.1)
+    harness = Harness(usual, usual)
+    a, b = harness.upstreams
+    harness.teach(a, 0.1)
     for _ in range(60):
-        scene.clock.advance(1.0)
-        scene.teach(a, 0.009)
-        scene.teach(b, 0.01)
-    assert scene.picks() == {a: 1000}
+        harness.clock.advance(1.0)
+        harness.teach(a, 0.009)
+        harness.teach(b, 0.01)
+    assert harness.picks() == {a: 1000}
 
 
 def test_one_that_was_slow_once_recovers_when_idle() -> None:
-    scene = Scene(*[usual] * 5)
-    scene.serve(500)
-    slow = scene.upstreams[0]
-    scene.teach(slow, 2.0)
-    assert slow not in scene.serve(100)
-    scene.clock.advance(120.0)
-    assert scene.serve(2000, clients=5)[slow] > 2000 / 5 / 2
+    harness = Harness(*[usual] * 5)
+    harness.serve(500)
+    slow = harness.upstreams[0]
+    harness.teach(slow, 2.0)
+    assert slow not in harness.serve(100)
+    harness.clock.advance(120.0)
+    assert harness.serve(2000, clients=5)[slow] > 2000 / 5 / 2
 
 
 def test_one_that_comes_back_from_idleness_is_not_flooded() -> None:
     """What is not known is taken for typical, not for fast."""
-    scene = Scene(*[usual] * 5)
-    scene.serve(500)
-    idle, *others = scene.upstreams
-    scene.clock.advance(3600.0)
+    harness = Harness(*[usual] * 5)
+    harness.serve(500)
+    idle, *others = harness.upstreams
+    harness.clock.advance(3600.0)
     for one in others:
-        scene.teach(one, 0.02)
+        harness.teach(one, 0.02)
     for _ in range(50):
-        scene.begin()
+        harness.begin()
     assert 2 <= idle.inflight <= 15  # of 50 among five; drawn for two in five pairs, it could have had 20
 
 
 def test_a_newcomer_is_not_flooded_and_gets_its_share() -> None:
-    scene = Scene(*[usual] * 5)
-    scene.serve(500)
+    harness = Harness(*[usual] * 5)
+    harness.serve(500)
     newcomer = upstream(9)
-    scene.apps[newcomer] = usual
-    scene.policy.rebuild([*scene.upstreams, newcomer])
-    counts = scene.serve(60, clients=6)
+    harness.apps[newcomer] = usual
+    harness.policy.rebuild([*harness.upstreams, newcomer])
+    counts = harness.serve(60, clients=6)
     assert 1 <= counts[newcomer] <= 30
-    assert scene.serve(6000, clients=6)[newcomer] > 6000 / 6 / 2
+    assert harness.serve(6000, clients=6)[newcomer] > 6000 / 6 / 2
 
 
 def test_a_slower_one_gets_less_and_not_nothing() -> None:
     def slower(random: Random) -> Answer:
         return 4 * usual(random)[0], Outcome.SUCCESS
 
-    scene = Scene(usual, usual, usual, slower)
-    counts = scene.serve(20_000, clients=12)
-    assert 0.005 < counts[scene.upstreams[3]] / 20_000 < 0.15
+    harness = Harness(usual, usual, usual, slower)
+    counts = harness.serve(20_000, clients=12)
+    assert 0.005 < counts[harness.upstreams[3]] / 20_000 < 0.15
 
 
 @pytest.mark.parametrize("clients", [1, 10, 50])
 @pytest.mark.parametrize("outcome", FAILURES, ids=lambda outcome: str(outcome.name))
 def test_one_that_fails_fast_does_not_attract_traffic(outcome: Outcome, clients: int) -> None:
     """Its failures free its connections at once, and take a thousandth of the time."""
-    scene = Scene(*[usual] * 4, lambda random: (0.00002, outcome))
-    counts = scene.serve(20_000, clients)
-    assert counts[scene.upstreams[4]] / 20_000 < 0.1
+    harness = Harness(*[usual] * 4, lambda random: (0.00002, outcome))
+    counts = harness.serve(20_000, clients)
+    assert counts[harness.upstreams[4]] / 20_000 < 0.1
 
 
 def test_one_that_failed_gets_its_chance_again() -> None:
-    scene = Scene(*[usual] * 5)
-    bad = scene.upstreams[4]
-    scene.apps[bad] = lambda random: (0.001, Outcome.SERVER_ERROR)
-    scene.serve(5000, clients=5)
-    scene.apps[bad] = usual
-    scene.serve(10_000, clients=5)
-    assert scene.serve(5000, clients=5)[bad] > 5000 / 5 / 2
+    harness = Harness(*[usual] * 5)
+    bad = harness.upstreams[4]
+    harness.apps[bad] = lambda random: (0.001, Outcome.SERVER_ERROR)
+    harness.serve(5000, clients=5)
+    harness.apps[bad] = usual
+    harness.serve(10_000, clients=5)
+    assert harness.serve(5000, clients=5)[bad] > 5000 / 5 / 2
 
 
 def test_where_all_fail_alike_all_are_used() -> None:
-    scene = Scene(*[lambda random: (0.001, Outcome.SERVER_ERROR)] * 5)
-    counts = scene.serve(5000, clients=5)
-    assert min(counts[one] for one in scene.upstreams) > 5000 / 5 / 2
+    harness = Harness(*[lambda random: (0.001, Outcome.SERVER_ERROR)] * 5)
+    counts = harness.serve(5000, clients=5)
+    assert min(counts[one] for one in harness.upstreams) > 5000 / 5 / 2
 
 
 @pytest.mark.parametrize("outcome", TEACHES_NOTHING, ids=lambda outcome: str(outcome.name))
 @pytest.mark.parametrize("latency", [0.0001, 60.0], ids=["soon", "late"])
 def test_what_is_not_the_upstreams_doing_teaches_nothing(outcome: Outcome, latency: float) -> None:
-    taught, untaught = Scene(*[usual] * 5), Scene(*[usual] * 5)
-    for scene in (taught, untaught):
-        scene.serve(500)
+    taught, untaught = Harness(*[usual] * 5), Harness(*[usual] * 5)
+    for harness in (taught, untaught):
+        harness.serve(500)
     for _ in range(20):
         taught.teach(taught.upstreams[0], latency, outcome)
-    places = [[scene.upstreams.index(scene.begin()) for _ in range(200)] for scene in (taught, untaught)]
+    places = [
+        [harness.upstreams.index(harness.begin()) for _ in range(200)] for harness in (taught, untaught)
+    ]
     assert places[0] == places[1]
 
 
 @pytest.mark.parametrize("clients", [1, 8])
 def test_weights_hold_whether_quiet_or_busy(clients: int) -> None:
-    scene = Scene(usual, usual, usual, weights=(1.0, 1.0, 0.2))
-    counts = scene.serve(20_000, clients)
-    assert 0.02 < counts[scene.upstreams[2]] / 20_000 < 0.2
+    harness = Harness(usual, usual, usual, weights=(1.0, 1.0, 0.2))
+    counts = harness.serve(20_000, clients)
+    assert 0.02 < counts[harness.upstreams[2]] / 20_000 < 0.2
 
 
 def test_a_light_one_takes_over_from_a_heavy_one_that_hangs() -> None:
-    scene = Scene(usual, usual, weights=(1.0, 10.0))
-    light, heavy = scene.upstreams
-    scene.teach(light, 0.01)
-    scene.teach(heavy, 30.0)
-    assert scene.picks() == {light: 1000}
+    harness = Harness(usual, usual, weights=(1.0, 10.0))
+    light, heavy = harness.upstreams
+    harness.teach(light, 0.01)
+    harness.teach(heavy, 30.0)
+    assert harness.picks() == {light: 1000}
 
 
 def test_what_ends_after_its_upstream_has_gone_is_of_no_account() -> None:
-    scene = Scene(usual, usual)
-    gone, stays = scene.upstreams
-    scene.policy.rebuild([stays])
-    scene.policy.finished(gone, 30.0, Outcome.SUCCESS)
-    scene.policy.rebuild([gone, stays])
-    assert 400 < scene.picks()[gone] < 600
+    harness = Harness(usual, usual)
+    gone, stays = harness.upstreams
+    harness.policy.rebuild([stays])
+    harness.policy.finished(gone, 30.0, Outcome.SUCCESS)
+    harness.policy.rebuild([gone, stays])
+    assert 400 < harness.picks()[gone] < 600
 
 
 @pytest.mark.parametrize("decay", [0.0, -1.0])

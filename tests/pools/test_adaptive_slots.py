@@ -1,4 +1,4 @@
-"""Adaptive limits in a pool: what counts towards them, beside a cap, and that places are not lost."""
+"""Adaptive limits in a pool: what counts towards them, beside a cap, and that slots are not lost."""
 
 import pytest
 
@@ -60,7 +60,7 @@ def test_what_is_in_force(cap: int, adaptive: int, streaming: int, may_have: int
     assert (one.reckon_limit(), one.inflight_limit) == (shown, may_have)
 
 
-def test_a_response_that_has_begun_gives_its_place_to_another() -> None:
+def test_a_response_that_has_begun_gives_its_slot_to_another() -> None:
     pool = make(1)
     (one,) = pool.upstreams
     assert one.cells[UPSTREAM_INFLIGHT_LIMIT] == 1
@@ -95,6 +95,6 @@ def test_a_limit_that_has_gone_is_in_nobodys_way() -> None:
     one.concurrency_limit = 0
     assert pool.adaptive is not None
     pool.adaptive.changed()
-    assert pool.has_place()
+    assert pool.has_slot()
     assert one.cells[UPSTREAM_INFLIGHT_LIMIT] == 0
     assert [pool.choose(0, (), 0) for _ in range(3)] == [one] * 3

@@ -1,4 +1,4 @@
-"""UpstreamPool with limits: who is full, who is chosen then, and that no place is lost or given twice."""
+"""UpstreamPool with limits: who is full, who is chosen then, and that no slot is lost or given twice."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -15,7 +15,7 @@ from balancer.policies.base import Policy, PolicyContext
 from balancer.policies.least_connections import LeastConnections
 from balancer.policies.registry import BUILT_IN, build
 from balancer.pools.pool import UpstreamPool
-from balancer.queueing.queue import PlaceQueue
+from balancer.queueing.queue import SlotQueue
 from balancer.telemetry.columns import (
     CELLS_PER_ROW,
     POOL_QUEUE_LENGTH,
@@ -74,7 +74,7 @@ class Bug(Stubborn):
         raise ZeroDivisionError
 
 
-def make(*limits: int, policy: Policy | None = None, queue: PlaceQueue | None = None) -> UpstreamPool:
+def make(*limits: int, policy: Policy | None = None, queue: SlotQueue | None = None) -> UpstreamPool:
     pool = UpstreamPool(
         *(SPEC, policy or Stubborn(), LeastConnections(context()), 0, row()),
         report=lambda error: None,
@@ -95,9 +95,9 @@ def test_a_full_one_is_passed_over_until_one_of_its_own_ends() -> None:
     first = pool.upstreams[0]
     assert taken(pool, 4) == [1, 1, 2, 0]
     assert pool.is_full(())
-    assert not pool.has_place()
+    assert not pool.has_slot()
     pool.finished(first, 0, Outcome.SUCCESS)
-    assert pool.has_place()
+    assert pool.has_slot()
     assert taken(pool, 2) == [1, 0]
 
 
@@ -167,7 +167,7 @@ def test_the_limit_holds_under_every_policy(policy: str) -> None:
     assert pool.choose(5, (), 0) is None
 
 
-def test_ejected_and_drained_ones_have_no_places() -> None:
+def test_ejected_and_drained_ones_have_no_slots() -> None:
     pool = make(5, 5, 1)
     pool.upstreams[0].causes = frozenset([Cause.ACTIVE_CHECK])
     pool.upstreams[1].admin_state = AdminState.DRAINING
@@ -200,7 +200,7 @@ def test_a_lowered_limit_is_kept_as_soon_as_enough_have_ended() -> None:
     assert taken(pool, 2) == [1, 0]
 
 
-def test_a_raised_limit_gives_places_at_once() -> None:
+def test_a_raised_limit_gives_slots_at_once() -> None:
     pool = make(1)
     taken(pool, 1)
     pool.upstreams[0].max_inflight = 3
@@ -217,7 +217,7 @@ def test_the_limit_in_force_is_shown() -> None:
 
 
 class Request:
-    """Takes a place when one is offered."""
+    """Takes a slot when one is offered."""
 
     def __init__(self, pool: UpstreamPool, tried: tuple[Upstream, ...] = ()) -> None:
         self.pool = pool
@@ -266,7 +266,7 @@ class Traffic:
         self.clock = FakeClock()
         self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
         self.cells = row()
-        self.queue = PlaceQueue(5, 5.0, loop=self.loop, clock=self.clock, cells=self.cells)
+        self.queue = SlotQueue(5, 5.0, loop=self.loop, clock=self.clock, cells=self.cells)
         self.pool = make(2, 1, 2, policy=build(policy, {}, context()), queue=self.queue)
         self.all = list(self.pool.upstreams)
         self.requests: list[Request] = []
@@ -299,7 +299,7 @@ class Traffic:
         self.loop.settle()
 
     def members_change(self, number: int) -> None:
-        some = [one for place, one in enumerate(self.all) if number & (1 << place)]
+        some = [one for bit, one in enumerate(self.all) if number & (1 << bit)]
         if number % 3 == 0:
             self.all.append(upstream(len(self.all) + 1, 1 + number % 2))
             some.append(self.all[-1])
@@ -325,7 +325,7 @@ class Traffic:
         assert self.cells[POOL_QUEUE_LENGTH] == len(waiting) <= 5
 
     def check_settled(self) -> None:
-        """Nobody waits who could be served, and no place is taken for one that is not."""
+        """Nobody waits who could be served, and no slot is taken for one that is not."""
         self.check()
         for one in self.of("waiting"):
             assert self.pool.choose(0, one.tried, 0) is None
@@ -339,7 +339,7 @@ OFTEN = ["arrives"] * 5 + ["ends"] * 4 + ["settles"] * 3
 
 @pytest.mark.parametrize("policy", ["least_connections", "round_robin", "consistent_hash"])
 @given(acts=st.lists(st.tuples(st.sampled_from(ACTS + OFTEN), st.integers(0, 99)), max_size=60))
-def test_no_place_is_lost_or_given_twice(policy: str, acts: list[tuple[str, int]]) -> None:
+def test_no_slot_is_lost_or_given_twice(policy: str, acts: list[tuple[str, int]]) -> None:
     traffic = Traffic(policy)
     for act, number in acts:
         before = {one: one.inflight for one in traffic.all}

@@ -1,4 +1,4 @@
-"""A stage for each test; what every test must leave behind is looked at when it ends."""
+"""A harness for each test; what every test must leave behind is looked at when it ends."""
 
 from collections.abc import Callable, Iterator
 from typing import ClassVar, cast
@@ -10,29 +10,29 @@ from balancer.policies import registry
 from balancer.policies.base import PolicyContext
 from balancer.policies.round_robin import RoundRobin
 from balancer.upstreams.upstream import Upstream
-from tests.proxy.harness import Stage
+from tests.proxy.harness import Harness
 
-MakeStage = Callable[..., Stage]
+MakeHarness = Callable[..., Harness]
 
 
 @pytest.fixture
-def make_stage() -> Iterator[MakeStage]:
+def make_harness() -> Iterator[MakeHarness]:
     """Builds stages with settings of their own."""
-    stages: list[Stage] = []
+    stages: list[Harness] = []
 
-    def make(*args: object, **changes: object) -> Stage:
-        stages.append(Stage(*args, **changes))  # type: ignore[arg-type]  # as `start_message` takes them
+    def make(*args: object, **changes: object) -> Harness:
+        stages.append(Harness(*args, **changes))  # type: ignore[arg-type]  # as `start_message` takes them
         return stages[-1]
 
     yield make
-    for stage in stages:
-        stage.check_and_close()
+    for harness in stages:
+        harness.check_and_close()
 
 
 @pytest.fixture
-def stage(make_stage: MakeStage) -> Stage:
+def harness(make_harness: MakeHarness) -> Harness:
     """One upstream, default settings."""
-    return make_stage()
+    return make_harness()
 
 
 class Garbage:

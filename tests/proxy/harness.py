@@ -37,7 +37,7 @@ REASONS = [failure.reason for failure in FAILURES]
 OK = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 2\r\n\r\nok"
 
 
-class Stage(Wire):
+class Harness(Wire):
     """A real proxy before `upstreams` upstreams; `changes` are those of `start_message`."""
 
     def __init__(self, upstreams: int = 1, **changes: Any) -> None:
@@ -155,11 +155,11 @@ class Stage(Wire):
 
     @property
     def waiting(self) -> int:
-        """How many requests the pool shows as waiting for a place."""
+        """How many requests the pool shows as waiting for a slot."""
         return self.pool.cells[POOL_QUEUE_LENGTH]
 
     def rejected(self) -> dict[str, int]:
-        """Reason -> how many requests did not get a place, without zeros."""
+        """Reason -> how many requests did not get a slot, without zeros."""
         cells = self.pool.cells
         return {
             reason: n for i, reason in enumerate(QUEUE_REJECTIONS) if (n := cells[POOL_QUEUE_REJECTED + i])

@@ -38,7 +38,7 @@ def on_uvloop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]
     return play
 
 
-class Arena:
+class RealSockets:
     """`port` is the proxy's. `errors` is what reached the event loop's handler, `logs` the proxy's log,
     `told` what the supervisor was told."""
 
@@ -121,13 +121,13 @@ class Arena:
 
 
 @asynccontextmanager
-async def arena(*origins: Handler | int, **changes: Any) -> AsyncIterator[Arena]:
+async def real_sockets(*origins: Handler | int, **changes: Any) -> AsyncIterator[RealSockets]:
     """A proxy before `origins`, each a handler of connections or the port of a server; `changes` as ever."""
     async with AsyncExitStack() as stack:
         ports = [
             one if isinstance(one, int) else await stack.enter_async_context(origin(one)) for one in origins
         ]
-        made = Arena(ports, **changes)
+        made = RealSockets(ports, **changes)
         await made.open()
         try:
             yield made

@@ -7,7 +7,7 @@ from typing import Any
 from balancer.telemetry.columns import POOL_STICKY, POOL_STICKY_DIVERTED, STICKY_RESULTS
 from tests.fakes.transport import CLIENT_ADDRESS, FakeTransport
 from tests.fakes.wire import upstream_message
-from tests.proxy.harness import OK, Stage, head_of
+from tests.proxy.harness import OK, Harness, head_of
 
 OWN: dict[str, Any] = {
     "cookie": "pin",
@@ -26,26 +26,26 @@ APP = {**OWN, "app_cookie": "SID"}
 class Session:
     """One client connection whose cookies are the test's; `tokens` by the number of the upstream."""
 
-    def __init__(self, stage: Stage, address: str = CLIENT_ADDRESS) -> None:
-        self.stage = stage
-        self.client = stage.client(address)
+    def __init__(self, harness: Harness, address: str = CLIENT_ADDRESS) -> None:
+        self.harness = harness
+        self.client = harness.client(address)
 
     def ask(self, cookie: bytes = b"", *, method: bytes = b"GET", response: bytes = OK) -> bytes:
         """One exchange; gives the response. `cookie` is the whole Cookie value."""
         self.send(cookie, method=method)
         self.serving.receive(response)
-        self.stage.settle()
+        self.harness.settle()
         return self.client.take()
 
     def send(self, cookie: bytes = b"", *, method: bytes = b"GET", more: bytes = b"") -> None:
         line = b"Cookie: %b\r\n" % cookie if cookie else b""
         self.client.receive(method + b" / HTTP/1.1\r\nHost: a\r\n" + line + more + b"\r\n")
-        self.stage.settle()
+        self.harness.settle()
 
     @property
     def serving(self) -> FakeTransport:
         """The upstream connection that has the request."""
-        (transport,) = [t for t in self.stage.loop.transports if t.protocol.reader is not None]  # type: ignore[attr-defined]
+        (transport,) = [t for t in self.harness.loop.transports if t.protocol.reader is not None]  # type: ignore[attr-defined]
         return transport
 
     @property
@@ -65,37 +65,37 @@ def token_in(response: bytes) -> bytes:
     return line[16:].partition(b";")[0]
 
 
-def counted(stage: Stage) -> dict[str, int]:
+def counted(harness: Harness) -> dict[str, int]:
     """Results and how often, without zeros."""
-    cells = stage.pool.cells
+    cells = harness.pool.cells
     return {result: n for i, result in enumerate(STICKY_RESULTS) if (n := cells[POOL_STICKY + i])}
 
 
-def tokens(stage: Stage, count: int) -> list[bytes]:
+def tokens(harness: Harness, count: int) -> list[bytes]:
     """The tokens of the upstreams, in their order, as clients get them in turn."""
-    session = Session(stage)
+    session = Session(harness)
     found: dict[int, bytes] = {}
     for _ in range(count):
         session.send()
         number = session.server
         session.serving.receive(OK)
-        stage.settle()
+        harness.settle()
         found[number] = token_in(session.client.take())
-    forget(stage)
-    for transport in stage.loop.transports:
+    forget(harness)
+    for transport in harness.loop.transports:
         transport.take()
     return [found[number] for number in sorted(found)]
 
 
-def forget(stage: Stage) -> None:
+def forget(harness: Harness) -> None:
     """Count from 0 again."""
     for column in range(POOL_STICKY, POOL_STICKY_DIVERTED + 1):
-        stage.pool.cells[column] = 0
+        harness.pool.cells[column] = 0
 
 
-def states(stage: Stage, changes: dict[int, Any], count: int = 3) -> None:
+def states(harness: Harness, changes: dict[int, Any], count: int = 3) -> None:
     """The supervisor tells of upstreams 1 to `count`, some of them changed, those with None gone."""
-    stage.tell(
+    harness.tell(
         *(
             upstream_message(n, **changes.get(n, {}))
             for n in range(1, count + 1)

@@ -19,8 +19,8 @@ from balancer.telemetry.columns import (
     UPSTREAM_INFLIGHT,
     UPSTREAM_REUSES,
 )
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import GET, OK, Stage
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import GET, OK, Harness
 from tests.proxy.sticky_session import OWN
 
 FULL = (
@@ -29,19 +29,19 @@ FULL = (
 )
 
 
-def test_a_record_of_everything(stage: Stage) -> None:
-    stage.hold(1)
-    client = stage.ask(FULL)
-    stage.clock.advance(0.1)
-    stage.loop.dials[0].accept()
-    stage.settle()
-    stage.clock.advance(0.2)
-    stage.answer(OK[:-1])
-    stage.clock.advance(0.3)
-    stage.answer(OK[-1:])
+def test_a_record_of_everything(harness: Harness) -> None:
+    harness.hold(1)
+    client = harness.ask(FULL)
+    harness.clock.advance(0.1)
+    harness.loop.dials[0].accept()
+    harness.settle()
+    harness.clock.advance(0.2)
+    harness.answer(OK[:-1])
+    harness.clock.advance(0.3)
+    harness.answer(OK[-1:])
     assert client.take() == OK
-    assert stage.logged() == {
-        "time": stage.clock.wall(),
+    assert harness.logged() == {
+        "time": harness.clock.wall(),
         "client": "198.51.100.7",
         "method": b"POST",
         "target": b"/a?b=c",
@@ -84,13 +84,13 @@ RECORDS: dict[str, tuple[bytes, bytes, dict[str, object]]] = {
 
 
 @pytest.mark.parametrize("case", RECORDS)
-def test_record(stage: Stage, case: str) -> None:
+def test_record(harness: Harness, case: str) -> None:
     request, response, expected = RECORDS[case]
-    stage.warm()
-    stage.clock.advance(0.001)
-    stage.ask(request)
-    stage.answer(response)
-    record = stage.logged()
+    harness.warm()
+    harness.clock.advance(0.001)
+    harness.ask(request)
+    harness.answer(response)
+    record = harness.logged()
     if "request_id" in expected:
         assert record.pop("request_id")
     assert {key: record[key] for key in expected if key in record} == {
@@ -98,55 +98,55 @@ def test_record(stage: Stage, case: str) -> None:
     }
 
 
-def test_record_of_what_could_not_be_parsed(stage: Stage) -> None:
-    stage.ask(b"nonsense\r\n\r\n")
-    record = stage.logged()
+def test_record_of_what_could_not_be_parsed(harness: Harness) -> None:
+    harness.ask(b"nonsense\r\n\r\n")
+    record = harness.logged()
     assert (record["status"], record["reason"], record["method"]) == (400, "malformed_request", None)
     assert (record["route"], record["upstream"], record["attempts"]) == (None, None, 0)
 
 
-def test_a_failed_attempt_after_a_good_exchange_is_its_own(stage: Stage) -> None:
+def test_a_failed_attempt_after_a_good_exchange_is_its_own(harness: Harness) -> None:
     """Nothing of the connection's last exchange shows in the record of the next."""
-    client, upstream = stage.warm()
-    stage.clock.advance(0.001)
+    client, upstream = harness.warm()
+    harness.clock.advance(0.001)
     upstream.receive_eof()
-    stage.settle()
-    stage.refuse(1)
-    stage.ask(client=client)
-    record = stage.logged()
+    harness.settle()
+    harness.refuse(1)
+    harness.ask(client=client)
+    record = harness.logged()
     assert (record["upstream"], record["reused"], record["first_byte"]) == ("app1:8000", False, -1)
     assert (record["status"], record["reason"]) == (502, "connect_refused")
     assert record["response_bytes"] > 0  # of the body made here
 
 
-def test_the_client_address_is_that_behind_trusted_proxies(make_stage: MakeStage) -> None:
-    stage = make_stage(trusted_proxies=["198.51.100.0/24"])
-    stage.ask(b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n")
-    stage.answer()
-    assert stage.logged()["client"] == "203.0.113.9"
+def test_the_client_address_is_that_behind_trusted_proxies(make_harness: MakeHarness) -> None:
+    harness = make_harness(trusted_proxies=["198.51.100.0/24"])
+    harness.ask(b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n")
+    harness.answer()
+    assert harness.logged()["client"] == "203.0.113.9"
 
 
-def test_no_record_where_the_log_is_off(stage: Stage) -> None:
-    stage.records.enabled = False
-    stage.warm()
-    stage.ask(b"nonsense\r\n\r\n")
-    assert stage.records.records == []
+def test_no_record_where_the_log_is_off(harness: Harness) -> None:
+    harness.records.enabled = False
+    harness.warm()
+    harness.ask(b"nonsense\r\n\r\n")
+    assert harness.records.records == []
 
 
 # --- counters
 
 
-def test_requests_by_method_and_code(stage: Stage) -> None:
-    client = stage.client()
+def test_requests_by_method_and_code(harness: Harness) -> None:
+    client = harness.client()
     for method in (b"GET", b"HEAD", b"PURGE", b"PROPFIND"):
         for code in (200, 404, 299):
-            stage.ask(method + b" / HTTP/1.1\r\nHost: a\r\n\r\n", client)
-            stage.answer(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % code)
-    assert stage.requests_counted(b"GET", 200) == 1
-    assert stage.requests_counted(b"HEAD", 404) == 1
-    assert stage.requests_counted(b"PURGE", 200) == 2  # unlisted methods are counted as one
-    assert stage.requests_counted(b"GET", 299) == 1  # and so are unlisted codes
-    cells = stage.upstreams[0].cells
+            harness.ask(method + b" / HTTP/1.1\r\nHost: a\r\n\r\n", client)
+            harness.answer(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % code)
+    assert harness.requests_counted(b"GET", 200) == 1
+    assert harness.requests_counted(b"HEAD", 404) == 1
+    assert harness.requests_counted(b"PURGE", 200) == 2  # unlisted methods are counted as one
+    assert harness.requests_counted(b"GET", 299) == 1  # and so are unlisted codes
+    cells = harness.upstreams[0].cells
     assert [cells[CODE_COLUMN[code]] for code in (200, 404, 299)] == [4, 4, 4]
 
 
@@ -167,13 +167,15 @@ def scanned(number: int) -> list[bytes]:
     ]
 
 
-def test_a_scan_of_bogus_methods_hosts_paths_and_cookies_adds_no_series(make_stage: MakeStage) -> None:
+def test_a_scan_of_bogus_methods_hosts_paths_and_cookies_adds_no_series(make_harness: MakeHarness) -> None:
     """Series are made of cells: what is asked for later counts in the cells of what was asked for first."""
-    stage = make_stage(2, sticky=OWN, keepalive={"max_idle": 0})  # so that the newest is the one to answer on
+    harness = make_harness(
+        2, sticky=OWN, keepalive={"max_idle": 0}
+    )  # so that the newest is the one to answer on
 
     def counted() -> set[tuple[int, int]]:
-        stage.proxy.sweep()
-        rows = [stage.page.row(row).tolist() for row in range(32)]
+        harness.proxy.sweep()
+        rows = [harness.page.row(row).tolist() for row in range(32)]
         return {
             (row, column) for row, cells in enumerate(rows) for column, value in enumerate(cells) if value
         }
@@ -181,11 +183,11 @@ def test_a_scan_of_bogus_methods_hosts_paths_and_cookies_adds_no_series(make_sta
     def scan(numbers: range) -> None:
         for number in numbers:
             for request in scanned(number):
-                client = stage.ask(request)
+                client = harness.ask(request)
                 if not client.written:
-                    stage.answer(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % (520 + number % 400))
+                    harness.answer(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % (520 + number % 400))
                 client.receive_eof()
-                stage.settle()
+                harness.settle()
 
     scan(range(2))
     before = counted()
@@ -193,93 +195,93 @@ def test_a_scan_of_bogus_methods_hosts_paths_and_cookies_adds_no_series(make_sta
     assert counted() == before
 
 
-def test_durations_and_first_bytes(stage: Stage) -> None:
-    client = stage.client()
+def test_durations_and_first_bytes(harness: Harness) -> None:
+    client = harness.client()
     for first, rest in [(0.0005, 0.0), (0.02, 0.02), (0.3, 2.0), (3.0, 40.0)]:
-        stage.ask(client=client)
-        stage.clock.advance(first)
-        stage.answer(OK[:-2])
-        stage.clock.advance(rest)
-        stage.answer(OK[-2:])
+        harness.ask(client=client)
+        harness.clock.advance(first)
+        harness.answer(OK[:-2])
+        harness.clock.advance(rest)
+        harness.answer(OK[-2:])
 
     def buckets(cells: memoryview, start: int) -> dict[float, int]:
         bounds = [*BUCKETS, float("inf")]
         return {bounds[i]: n for i in range(HISTOGRAM_CELLS) if (n := cells[start + i])}
 
-    route, upstream = stage.route.cells, stage.upstreams[0].cells
+    route, upstream = harness.route.cells, harness.upstreams[0].cells
     assert buckets(upstream, UPSTREAM_FIRST_BYTE) == {0.001: 1, 0.025: 1, 0.5: 1, 5.0: 1}
     assert buckets(route, ROUTE_DURATION) == {0.001: 1, 0.05: 1, 2.5: 1, float("inf"): 1}
     assert upstream[UPSTREAM_FIRST_BYTE_SUM] == 3_320_500_000
     assert route[ROUTE_DURATION_SUM] == 45_340_500_000
 
 
-def test_bytes(stage: Stage) -> None:
-    stage.ask(FULL)
-    stage.answer()
-    stage.ask(FULL)
-    stage.answer()
-    stage.proxy.sweep()
-    assert stage.route.cells[ROUTE_REQUEST_BYTES] == 6
-    assert stage.route.cells[ROUTE_RESPONSE_BYTES] == 4
+def test_bytes(harness: Harness) -> None:
+    harness.ask(FULL)
+    harness.answer()
+    harness.ask(FULL)
+    harness.answer()
+    harness.proxy.sweep()
+    assert harness.route.cells[ROUTE_REQUEST_BYTES] == 6
+    assert harness.route.cells[ROUTE_RESPONSE_BYTES] == 4
 
 
-def test_gauges(stage: Stage) -> None:
-    client = stage.client()
-    cells = stage.upstreams[0].cells
-    stage.ask(client=client)
-    stage.proxy.sweep()
+def test_gauges(harness: Harness) -> None:
+    client = harness.client()
+    cells = harness.upstreams[0].cells
+    harness.ask(client=client)
+    harness.proxy.sweep()
     assert (cells[UPSTREAM_INFLIGHT], cells[UPSTREAM_IDLE]) == (1, 0)
-    assert stage.route.cells[ROUTE_INFLIGHT] == 1
-    stage.answer()
-    stage.proxy.sweep()
+    assert harness.route.cells[ROUTE_INFLIGHT] == 1
+    harness.answer()
+    harness.proxy.sweep()
     assert (cells[UPSTREAM_INFLIGHT], cells[UPSTREAM_IDLE]) == (0, 1)
-    assert stage.route.cells[ROUTE_INFLIGHT] == 0
+    assert harness.route.cells[ROUTE_INFLIGHT] == 0
 
 
-def test_listener(stage: Stage) -> None:
-    one, _ = stage.client(), stage.client()
-    row = stage.page.row(1)
+def test_listener(harness: Harness) -> None:
+    one, _ = harness.client(), harness.client()
+    row = harness.page.row(1)
     assert (row[LISTENER_CONNECTIONS], row[LISTENER_CONNECTIONS_TOTAL]) == (2, 2)
     one.receive_eof()
-    stage.settle()
+    harness.settle()
     assert (row[LISTENER_CONNECTIONS], row[LISTENER_CONNECTIONS_TOTAL]) == (1, 2)
 
 
-def test_connects_and_reuses(stage: Stage) -> None:
-    client, _ = stage.warm()
+def test_connects_and_reuses(harness: Harness) -> None:
+    client, _ = harness.warm()
     for _ in range(3):
-        stage.ask(client=client)
-        stage.answer()
-    assert (stage.connects(), stage.reuses()) == (1, 3)
+        harness.ask(client=client)
+        harness.answer()
+    assert (harness.connects(), harness.reuses()) == (1, 3)
 
 
-def test_a_refused_dial_is_no_connect(stage: Stage) -> None:
-    stage.refuse(1)
-    stage.ask()
-    assert stage.connects() == 0
+def test_a_refused_dial_is_no_connect(harness: Harness) -> None:
+    harness.refuse(1)
+    harness.ask()
+    assert harness.connects() == 0
 
 
-def test_local_responses_by_reason(stage: Stage) -> None:
-    stage.refuse(1)
+def test_local_responses_by_reason(harness: Harness) -> None:
+    harness.refuse(1)
     for _ in range(3):
-        stage.ask()
-    stage.ask(b"nonsense\r\n\r\n")
-    assert stage.local_counted("connect_refused") == 3
-    assert stage.local_counted("malformed_request") == 1
+        harness.ask()
+    harness.ask(b"nonsense\r\n\r\n")
+    assert harness.local_counted("connect_refused") == 3
+    assert harness.local_counted("malformed_request") == 1
 
 
-def test_the_last_counts_are_there_after_the_end(make_stage: MakeStage) -> None:
+def test_the_last_counts_are_there_after_the_end(make_harness: MakeHarness) -> None:
     """No sweep may come any more between the last exchange and the end of the worker."""
-    stage = make_stage()
-    client, _ = stage.warm()
-    stage.ask(client=client)
-    stage.answer()
+    harness = make_harness()
+    client, _ = harness.warm()
+    harness.ask(client=client)
+    harness.answer()
     client.receive_eof()
-    stage.settle()
-    stage.proxy.close()
-    stage.settle()
-    cells = stage.upstreams[0].cells
-    assert stage.route.cells[ROUTE_RESPONSE_BYTES] == 4
+    harness.settle()
+    harness.proxy.close()
+    harness.settle()
+    cells = harness.upstreams[0].cells
+    assert harness.route.cells[ROUTE_RESPONSE_BYTES] == 4
     assert cells[UPSTREAM_IDLE] == 0
-    assert stage.closes() == {"expired": 1}
+    assert harness.closes() == {"expired": 1}
     assert cells[UPSTREAM_REUSES] == 1

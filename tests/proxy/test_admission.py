@@ -13,215 +13,215 @@ from balancer.errors import Failure
 from balancer.http.forwarding import Forwarding
 from balancer.telemetry.columns import LISTENER_CONNECTIONS_RECLAIMED
 from tests.fakes.transport import FakeTransport
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import GET, OK, Stage, body_of, head_of, status_of
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import GET, OK, Harness, body_of, head_of, status_of
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
 BAD = b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"
 
 
-def reclaimed(stage: Stage) -> int:
-    return stage.page.row(1)[LISTENER_CONNECTIONS_RECLAIMED]
+def reclaimed(harness: Harness) -> int:
+    return harness.page.row(1)[LISTENER_CONNECTIONS_RECLAIMED]
 
 
-def is_served(stage: Stage, client: FakeTransport) -> bool:
-    stage.ask(client=client)
+def is_served(harness: Harness, client: FakeTransport) -> bool:
+    harness.ask(client=client)
     if not client.is_closing():
-        stage.answer()
+        harness.answer()
     return client.take() == OK
 
 
-def warm(stage: Stage) -> FakeTransport:
+def warm(harness: Harness) -> FakeTransport:
     """A client that is idle after a response."""
-    client = stage.client()
-    assert is_served(stage, client)
+    client = harness.client()
+    assert is_served(harness, client)
     return client
 
 
 # --- who goes
 
 
-def test_who_has_been_idle_for_longest_goes_first(make_stage: MakeStage) -> None:
-    stage = make_stage(limits={"max_connections": 4})
-    silent = stage.client()
-    stage.advance(1.0)
-    used = [warm(stage), warm(stage)]
-    stage.advance(1.0)
-    fresh = stage.client()
-    stage.advance(1.0)
-    assert is_served(stage, used[0])  # it is the last of all now
+def test_who_has_been_idle_for_longest_goes_first(make_harness: MakeHarness) -> None:
+    harness = make_harness(limits={"max_connections": 4})
+    silent = harness.client()
+    harness.advance(1.0)
+    used = [warm(harness), warm(harness)]
+    harness.advance(1.0)
+    fresh = harness.client()
+    harness.advance(1.0)
+    assert is_served(harness, used[0])  # it is the last of all now
     gone = []
     for _ in range(4):
-        stage.advance(0.1)
-        assert is_served(stage, stage.client())
+        harness.advance(0.1)
+        assert is_served(harness, harness.client())
         gone.append([one.closed for one in (silent, used[1], fresh, used[0])])
     assert gone == [[number <= turn for number in range(4)] for turn in range(4)]
     assert not any(one.aborted for one in (silent, *used, fresh))
-    assert (reclaimed(stage), stage.proxy.connections) == (4, 4)
+    assert (reclaimed(harness), harness.proxy.connections) == (4, 4)
 
 
-def test_a_client_without_an_idle_timeout_is_idle_too(make_stage: MakeStage) -> None:
-    stage = make_stage(limits={"max_connections": 2}, timeouts={"client_idle": 0.0, "request_head": 0.0})
-    one = warm(stage)
-    stage.advance(1.0)
-    two = stage.client()
-    stage.advance(1.0)
-    stage.client()
+def test_a_client_without_an_idle_timeout_is_idle_too(make_harness: MakeHarness) -> None:
+    harness = make_harness(limits={"max_connections": 2}, timeouts={"client_idle": 0.0, "request_head": 0.0})
+    one = warm(harness)
+    harness.advance(1.0)
+    two = harness.client()
+    harness.advance(1.0)
+    harness.client()
     assert (one.closed, two.closed) == (True, False)
 
 
-def in_flight(stage: Stage, client: FakeTransport) -> None:
-    stage.ask(client=client)
+def in_flight(harness: Harness, client: FakeTransport) -> None:
+    harness.ask(client=client)
 
 
-def uploads(stage: Stage, client: FakeTransport) -> None:
-    stage.ask(POST + b"ab", client)
+def uploads(harness: Harness, client: FakeTransport) -> None:
+    harness.ask(POST + b"ab", client)
 
 
-def has_begun_a_head(stage: Stage, client: FakeTransport) -> None:
-    stage.ask(GET[:9], client)
+def has_begun_a_head(harness: Harness, client: FakeTransport) -> None:
+    harness.ask(GET[:9], client)
 
 
-def has_not_taken_its_response(stage: Stage, client: FakeTransport) -> None:
-    stage.ask(client=client)
+def has_not_taken_its_response(harness: Harness, client: FakeTransport) -> None:
+    harness.ask(client=client)
     client.buffered = 100
-    stage.answer()
+    harness.answer()
 
 
-def pipelines_and_reads_nothing(stage: Stage, client: FakeTransport) -> None:
-    stage.ask(client=client)
+def pipelines_and_reads_nothing(harness: Harness, client: FakeTransport) -> None:
+    harness.ask(client=client)
     client.pause_writing()
     client.receive(GET)
-    stage.answer()
+    harness.answer()
 
 
 BUSY = [in_flight, uploads, has_begun_a_head, has_not_taken_its_response, pipelines_and_reads_nothing]
 
 
 @pytest.mark.parametrize("busy", BUSY, ids=lambda one: one.__name__)
-def test_nobody_goes_who(make_stage: MakeStage, busy: Callable[[Stage, FakeTransport], None]) -> None:
-    stage = make_stage(limits={"max_connections": 1})
-    client = stage.client()
-    busy(stage, client)
-    stage.advance(0.5)
-    assert status_of(stage.client().take()) == 503
+def test_nobody_goes_who(make_harness: MakeHarness, busy: Callable[[Harness, FakeTransport], None]) -> None:
+    harness = make_harness(limits={"max_connections": 1})
+    client = harness.client()
+    busy(harness, client)
+    harness.advance(0.5)
+    assert status_of(harness.client().take()) == 503
     assert not client.is_closing()
-    assert (reclaimed(stage), stage.local_counted("too_many_connections")) == (0, 1)
+    assert (reclaimed(harness), harness.local_counted("too_many_connections")) == (0, 1)
 
 
-def test_an_empty_line_is_no_head(make_stage: MakeStage) -> None:
-    stage = make_stage(limits={"max_connections": 1})
-    client = stage.ask(b"\r\n")
-    assert is_served(stage, stage.client())
+def test_an_empty_line_is_no_head(make_harness: MakeHarness) -> None:
+    harness = make_harness(limits={"max_connections": 1})
+    client = harness.ask(b"\r\n")
+    assert is_served(harness, harness.client())
     assert client.closed
 
 
-def test_those_that_linger_go_when_nobody_is_idle(make_stage: MakeStage) -> None:
-    stage = make_stage(limits={"max_connections": 3})
-    lingering = stage.ask(BAD)
-    stage.advance(0.3)
-    later = stage.ask(BAD)
-    stage.advance(0.3)
-    idle = stage.client()
+def test_those_that_linger_go_when_nobody_is_idle(make_harness: MakeHarness) -> None:
+    harness = make_harness(limits={"max_connections": 3})
+    lingering = harness.ask(BAD)
+    harness.advance(0.3)
+    later = harness.ask(BAD)
+    harness.advance(0.3)
+    idle = harness.client()
     gone = []
     for _ in range(3):
-        stage.advance(0.1)
-        stage.ask()
+        harness.advance(0.1)
+        harness.ask()
         gone.append([one.is_closing() for one in (idle, lingering, later)])
     assert gone == [[True, False, False], [True, True, False], [True, True, True]]
-    assert status_of(stage.client().take()) == 503
+    assert status_of(harness.client().take()) == 503
 
 
-def test_a_request_that_is_only_not_read_yet_keeps_its_connection(make_stage: MakeStage) -> None:
+def test_a_request_that_is_only_not_read_yet_keeps_its_connection(make_harness: MakeHarness) -> None:
     """Closing now would answer it with a reset."""
-    stage = make_stage(limits={"max_connections": 2})
+    harness = make_harness(limits={"max_connections": 2})
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        asking = stage.connect(socket=ours)
-        stage.clients.append(asking)
-        stage.advance(1.0)
-        idle = stage.client()
+        asking = harness.connect(socket=ours)
+        harness.clients.append(asking)
+        harness.advance(1.0)
+        idle = harness.client()
         theirs.sendall(GET)
-        assert is_served(stage, stage.client())
+        assert is_served(harness, harness.client())
         assert (asking.is_closing(), idle.closed) == (False, True)
 
 
-def test_one_whose_client_has_left_goes_though_its_end_is_not_read_yet(make_stage: MakeStage) -> None:
-    stage = make_stage(limits={"max_connections": 1})
+def test_one_whose_client_has_left_goes_though_its_end_is_not_read_yet(make_harness: MakeHarness) -> None:
+    harness = make_harness(limits={"max_connections": 1})
     ours, theirs = socket.socketpair()
     with ours:
-        left = stage.connect(socket=ours)
+        left = harness.connect(socket=ours)
         theirs.close()
-        assert is_served(stage, stage.client())
+        assert is_served(harness, harness.client())
         assert left.closed
 
 
 # --- who is refused
 
 
-def busy_client(stage: Stage) -> FakeTransport:
-    return stage.ask(GET[:9])
+def busy_client(harness: Harness) -> FakeTransport:
+    return harness.ask(GET[:9])
 
 
-def test_the_surplus_client_is_refused_politely(make_stage: MakeStage) -> None:
-    stage = make_stage(limits={"max_connections": 2})
-    one, two = busy_client(stage), busy_client(stage)
-    three = stage.client()
+def test_the_surplus_client_is_refused_politely(make_harness: MakeHarness) -> None:
+    harness = make_harness(limits={"max_connections": 2})
+    one, two = busy_client(harness), busy_client(harness)
+    three = harness.client()
     sent = three.take()
     assert status_of(sent) == 503
     assert {b"Connection: close", b"Retry-After: 1"} <= set(head_of(sent))
     assert three.eof_written
     three.receive(GET)
     assert three.take() == b""
-    assert stage.local_counted("too_many_connections") == 1
+    assert harness.local_counted("too_many_connections") == 1
     for client in (one, two):
-        stage.ask(GET[9:], client)
-        stage.answer()
+        harness.ask(GET[9:], client)
+        harness.answer()
         assert client.take() == OK
 
 
-def test_room_is_made_by_those_that_leave(make_stage: MakeStage) -> None:
-    stage = make_stage(limits={"max_connections": 1})
-    one = busy_client(stage)
-    refused = stage.client()
+def test_room_is_made_by_those_that_leave(make_harness: MakeHarness) -> None:
+    harness = make_harness(limits={"max_connections": 1})
+    one = busy_client(harness)
+    refused = harness.client()
     one.receive_eof()
-    stage.settle()
+    harness.settle()
     assert status_of(refused.take()) == 503  # it lingers, but takes no room
-    assert is_served(stage, stage.client())
+    assert is_served(harness, harness.client())
 
 
-def test_of_many_surplus_clients_only_so_many_linger(make_stage: MakeStage) -> None:
+def test_of_many_surplus_clients_only_so_many_linger(make_harness: MakeHarness) -> None:
     """Each one that lingers holds a descriptor, which those who were admitted need."""
-    stage = make_stage(1, limits={"max_connections": 1})
-    first = busy_client(stage)
-    surplus = [stage.client() for _ in range(120)]
+    harness = make_harness(1, limits={"max_connections": 1})
+    first = busy_client(harness)
+    surplus = [harness.client() for _ in range(120)]
     assert all(status_of(client.take()) == 503 for client in surplus)
     assert [client.is_closing() for client in surplus] == [False] * 100 + [True] * 20
-    stage.settle()
-    stage.ask(GET[9:], client=first)
-    stage.answer()
+    harness.settle()
+    harness.ask(GET[9:], client=first)
+    harness.answer()
     assert body_of(first.take()) == b"ok"
 
 
 # --- how many of one address
 
 
-def test_one_address_may_have_so_many(make_stage: MakeStage) -> None:
-    stage = make_stage(limits={"connections_per_client": 2})
-    one, two = stage.client("198.51.100.1"), stage.client("198.51.100.1")
-    sent = stage.client("198.51.100.1").take()
+def test_one_address_may_have_so_many(make_harness: MakeHarness) -> None:
+    harness = make_harness(limits={"connections_per_client": 2})
+    one, two = harness.client("198.51.100.1"), harness.client("198.51.100.1")
+    sent = harness.client("198.51.100.1").take()
     assert status_of(sent) == 429
     assert {b"Connection: close", b"Retry-After: 1"} <= set(head_of(sent))
     assert b'Proxy-Status: balancer; error=http_request_denied; details="too_many_from_client"' in head_of(
         sent
     )
-    assert stage.local_counted("too_many_from_client") == 1
-    assert is_served(stage, stage.client("198.51.100.2"))
+    assert harness.local_counted("too_many_from_client") == 1
+    assert is_served(harness, harness.client("198.51.100.2"))
     two.receive_eof()
-    stage.settle()
-    assert is_served(stage, stage.client("198.51.100.1"))
-    assert status_of(stage.client("198.51.100.1").take()) == 429
-    assert is_served(stage, one)
+    harness.settle()
+    assert is_served(harness, harness.client("198.51.100.1"))
+    assert status_of(harness.client("198.51.100.1").take()) == 429
+    assert is_served(harness, one)
 
 
 @pytest.mark.parametrize(
@@ -233,29 +233,29 @@ def test_one_address_may_have_so_many(make_stage: MakeStage) -> None:
         pytest.param(("192.0.2.1", "192.0.2.1"), 200, id="a trusted proxy"),
     ],
 )
-def test_what_one_client_is(make_stage: MakeStage, addresses: tuple[str, str], status: int) -> None:
-    stage = make_stage(limits={"connections_per_client": 1}, trusted_proxies=["192.0.2.0/24"])
-    stage.client(addresses[0])
-    second = stage.client(addresses[1])
+def test_what_one_client_is(make_harness: MakeHarness, addresses: tuple[str, str], status: int) -> None:
+    harness = make_harness(limits={"connections_per_client": 1}, trusted_proxies=["192.0.2.0/24"])
+    harness.client(addresses[0])
+    second = harness.client(addresses[1])
     if not second.eof_written:
-        stage.ask(client=second)
-        stage.answer()
+        harness.ask(client=second)
+        harness.answer()
     assert status_of(second.take()) == status
 
 
-def test_nobody_is_closed_for_one_that_has_too_many(make_stage: MakeStage) -> None:
-    stage = make_stage(limits={"max_connections": 2, "connections_per_client": 1})
-    idle = [stage.client("198.51.100.1"), stage.client("198.51.100.2")]
-    assert status_of(stage.client("198.51.100.1").take()) == 429
+def test_nobody_is_closed_for_one_that_has_too_many(make_harness: MakeHarness) -> None:
+    harness = make_harness(limits={"max_connections": 2, "connections_per_client": 1})
+    idle = [harness.client("198.51.100.1"), harness.client("198.51.100.2")]
+    assert status_of(harness.client("198.51.100.1").take()) == 429
     assert not any(client.is_closing() for client in idle)
 
 
-def test_one_closed_for_another_counts_no_more(make_stage: MakeStage) -> None:
-    stage = make_stage(limits={"max_connections": 1, "connections_per_client": 1})
+def test_one_closed_for_another_counts_no_more(make_harness: MakeHarness) -> None:
+    harness = make_harness(limits={"max_connections": 1, "connections_per_client": 1})
     for _ in range(3):
         for address in ("198.51.100.1", "198.51.100.2"):
-            assert is_served(stage, stage.client(address))
-            stage.advance(0.01)
+            assert is_served(harness, harness.client(address))
+            harness.advance(0.01)
 
 
 # --- what it costs

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from tests.fakes.wire import FakeTransport
-from tests.proxy.harness import Stage
+from tests.proxy.harness import Harness
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n"
 CHUNKED = b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -76,13 +76,13 @@ class Play:
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
-        self.stage = self.set_up()
-        self.stage.in_any_order = True
+        self.harness = self.set_up()
+        self.harness.in_any_order = True
         self.paused: list[FakeTransport] = []
         self.acts: list[tuple[int, Callable[[], None]]] = [
             (30, self.request),
             (35, self.respond),
-            (25, self.stage.settle),
+            (25, self.harness.settle),
             (6, self.dial),
             (4, self.client_ends),
             (3, self.upstream_ends),
@@ -94,29 +94,29 @@ class Play:
             (1, self.limit_changes),
         ]
 
-    def set_up(self) -> Stage:
-        stage = Stage(
+    def set_up(self) -> Harness:
+        harness = Harness(
             2,
             timeouts={"total": self.random.choice([0.0, 100.0])},
             queue={"size": self.random.choice([0, 1, 1, 2]), "timeout": self.random.choice([1.0, 40.0])},
             outlier={"enabled": True},
         )
         if self.random.random() < 0.5:
-            stage.limit(1)
-        return stage
+            harness.limit(1)
+        return harness
 
     def step(self) -> None:
         weights = [weight for weight, _ in self.acts]
         self.random.choices(self.acts, weights)[0][1]()
 
     def client(self) -> FakeTransport:
-        ends = [client for client in self.stage.clients if not client.is_closing()]
+        ends = [client for client in self.harness.clients if not client.is_closing()]
         if len(ends) < 5 and (not ends or self.random.random() < 0.3):
-            return self.stage.client()
+            return self.harness.client()
         return self.random.choice(ends)
 
     def upstream(self) -> FakeTransport | None:
-        ends = [upstream for upstream in self.stage.loop.transports if not upstream.is_closing()]
+        ends = [upstream for upstream in self.harness.loop.transports if not upstream.is_closing()]
         busy = [upstream for upstream in ends if upstream.protocol.reader is not None]  # type: ignore[attr-defined]
         wanted = busy if busy and self.random.random() < 0.95 else ends
         return self.random.choice(wanted) if wanted else None
@@ -138,7 +138,7 @@ class Play:
                 upstream.receive(self.random.choice(PIECES if fits else RESPONSES))
 
     def dial(self) -> None:
-        waiting = [dial for dial in self.stage.loop.dials if dial.pending]
+        waiting = [dial for dial in self.harness.loop.dials if dial.pending]
         if waiting:
             dial = self.random.choice(waiting)
             if self.random.random() < 0.7:
@@ -179,19 +179,21 @@ class Play:
                 end.resume_writing()
 
     def time_passes(self) -> None:
-        self.stage.advance(self.random.choice([0.01, 0.01, 0.26, 0.26, 1.1, 5.0, 31.0, 61.0]))
+        self.harness.advance(self.random.choice([0.01, 0.01, 0.26, 0.26, 1.1, 5.0, 31.0, 61.0]))
 
     def dials_change(self) -> None:
-        how = self.random.choice([self.stage.hold, self.stage.refuse, self.stage.accept, self.stage.accept])
+        how = self.random.choice(
+            [self.harness.hold, self.harness.refuse, self.harness.accept, self.harness.accept]
+        )
         how(self.random.choice([1, 2]))
 
     def address_changes(self) -> None:
         host = self.random.choice(["10.0.0.1", "10.0.0.9", ""])
-        self.stage.move(1, host)
+        self.harness.move(1, host)
 
     def limit_changes(self) -> None:
-        if self.stage.cap:
-            self.stage.limit(self.random.choice([1, 1, 2, 0]))
+        if self.harness.cap:
+            self.harness.limit(self.random.choice([1, 1, 2, 0]))
 
 
 def seen(seed: int) -> set[object]:
@@ -199,16 +201,16 @@ def seen(seed: int) -> set[object]:
     play = Play(seed)
     drain_at = play.random.randrange(2 * STEPS)
     for step in range(STEPS):
-        before = play.stage.inflight
+        before = play.harness.inflight
         play.step()
         if step == drain_at:
-            play.stage.proxy.drain()
-        assert all(count >= 0 for count in [*play.stage.inflight, play.stage.route.inflight])
-        cap = play.stage.cap or 1000
-        assert all(now <= max(cap, was) for now, was in zip(play.stage.inflight, before, strict=True))
-    play.stage.settle()
-    said: set[object] = {value for record in play.stage.records.records for value in record[6:8]}
-    play.stage.check_and_close()
+            play.harness.proxy.drain()
+        assert all(count >= 0 for count in [*play.harness.inflight, play.harness.route.inflight])
+        cap = play.harness.cap or 1000
+        assert all(now <= max(cap, was) for now, was in zip(play.harness.inflight, before, strict=True))
+    play.harness.settle()
+    said: set[object] = {value for record in play.harness.records.records for value in record[6:8]}
+    play.harness.check_and_close()
     return said
 
 

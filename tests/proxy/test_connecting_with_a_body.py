@@ -1,82 +1,82 @@
 """A request whose body is still coming, while its upstream is being found."""
 
-from tests.proxy.conftest import MakeStage
+from tests.proxy.conftest import MakeHarness
 from tests.proxy.harness import GET, OK, status_of
 
 UPLOAD = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n"
 
 
-def test_the_client_is_read_again_when_an_idle_connection_takes_over(make_stage: MakeStage) -> None:
-    stage = make_stage(2, policy="round_robin")
-    stage.warm()  # to the first
-    stage.hold(2)
-    client = stage.ask(UPLOAD)  # to the second, who does not answer
+def test_the_client_is_read_again_when_an_idle_connection_takes_over(make_harness: MakeHarness) -> None:
+    harness = make_harness(2, policy="round_robin")
+    harness.warm()  # to the first
+    harness.hold(2)
+    client = harness.ask(UPLOAD)  # to the second, who does not answer
     client.receive(b"ab")
     client.receive(b"cd")
     assert not client.is_reading()
-    stage.loop.dials[-1].fail(ConnectionRefusedError())
-    stage.settle()
+    harness.loop.dials[-1].fail(ConnectionRefusedError())
+    harness.settle()
     assert client.is_reading()
     client.receive(b"ef")
-    assert stage.loop.transports[0].take().endswith(b"abcdef")
-    stage.loop.transports[0].receive(OK)
-    stage.settle()
+    assert harness.loop.transports[0].take().endswith(b"abcdef")
+    harness.loop.transports[0].receive(OK)
+    harness.settle()
     assert client.take() == OK
-    stage.accept(2)
+    harness.accept(2)
 
 
-def test_an_idle_connection_elsewhere_wins_the_race_at_once(make_stage: MakeStage) -> None:
-    stage = make_stage(2, policy="round_robin")
-    stage.warm()
-    stage.hold(2)
-    client = stage.ask()
-    stage.advance(0.26)
-    assert len(stage.loop.dials) == 2  # none was needed for the race
-    assert stage.retries() == {"connect_race": 1}
-    stage.loop.transports[0].receive(OK)
-    stage.settle()
+def test_an_idle_connection_elsewhere_wins_the_race_at_once(make_harness: MakeHarness) -> None:
+    harness = make_harness(2, policy="round_robin")
+    harness.warm()
+    harness.hold(2)
+    client = harness.ask()
+    harness.advance(0.26)
+    assert len(harness.loop.dials) == 2  # none was needed for the race
+    assert harness.retries() == {"connect_race": 1}
+    harness.loop.transports[0].receive(OK)
+    harness.settle()
     assert client.take() == OK
-    assert stage.inflight == [0, 0]
-    stage.accept(2)
+    assert harness.inflight == [0, 0]
+    harness.accept(2)
 
 
-def test_a_bug_in_a_dial_is_logged_and_answered_500(make_stage: MakeStage) -> None:
-    stage = make_stage(2)
-    stage.expects_bug = True
-    stage.refuse(1, 2, error=RuntimeError("a bug planted in the dial"))
-    client = stage.ask()
+def test_a_bug_in_a_dial_is_logged_and_answered_500(make_harness: MakeHarness) -> None:
+    harness = make_harness(2)
+    harness.expects_bug = True
+    harness.refuse(1, 2, error=RuntimeError("a bug planted in the dial"))
+    client = harness.ask()
     assert status_of(client.take()) == 500
-    assert stage.logs[0][0] == "error"
-    assert "a bug planted in the dial" in (stage.logs[0][2] or "")
-    assert stage.inflight == [0, 0]
-    stage.accept(1, 2)
-    stage.ask(GET)
-    stage.answer()
+    assert harness.logs[0][0] == "error"
+    assert "a bug planted in the dial" in (harness.logs[0][2] or "")
+    assert harness.inflight == [0, 0]
+    harness.accept(1, 2)
+    harness.ask(GET)
+    harness.answer()
 
 
-def test_a_slow_reader_gets_its_last_response_whole(make_stage: MakeStage) -> None:
+def test_a_slow_reader_gets_its_last_response_whole(make_harness: MakeHarness) -> None:
     """`Connection: close`, and something came after the request: the connection lingers."""
-    stage = make_stage(1)
-    client = stage.ask(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n\r\n")
+    harness = make_harness(1)
+    client = harness.ask(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n\r\n")
     client.buffered = 50_000
-    stage.answer()
+    harness.answer()
     assert client.is_closing()  # the empty line alone is no reason to linger: what is written goes out
 
 
 def test_a_slow_reader_gets_its_last_response_whole_also_where_the_connection_lingers(
-    make_stage: MakeStage,
+    make_harness: MakeHarness,
 ) -> None:
-    stage = make_stage(1)
-    client = stage.ask(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nmore")
+    harness = make_harness(1)
+    client = harness.ask(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nmore")
     client.buffered = 50_000
-    stage.answer()
+    harness.answer()
     assert client.eof_written
     for left in range(40_000, 0, -10_000):
-        stage.advance(5.5)
+        harness.advance(5.5)
         client.buffered = left
     assert not client.is_closing()
     client.buffered = 0
-    stage.advance(61)
+    harness.advance(61)
     assert not client.aborted
-    stage.advance(5.5)
+    harness.advance(5.5)
     assert client.is_closing()

@@ -1,19 +1,19 @@
 """`Expect: 100-continue` to an upstream that says nothing: its silence, not the client's."""
 
-from tests.proxy.conftest import MakeStage
+from tests.proxy.conftest import MakeHarness
 from tests.proxy.harness import status_of
 
 
-def test_silence_before_the_body_is_the_upstreams(make_stage: MakeStage) -> None:
-    stage = make_stage(1)
-    client = stage.ask(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
-    stage.advance(61)
+def test_silence_before_the_body_is_the_upstreams(make_harness: MakeHarness) -> None:
+    harness = make_harness(1)
+    client = harness.ask(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+    harness.advance(61)
     assert status_of(client.take()) == 504
-    assert stage.logged()["reason"] == "first_byte_timeout"
+    assert harness.logged()["reason"] == "first_byte_timeout"
 
 
-def test_silence_in_the_middle_of_the_body_is_the_clients(make_stage: MakeStage) -> None:
-    stage = make_stage(1)
-    client = stage.ask(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nx")
-    stage.advance(61)
+def test_silence_in_the_middle_of_the_body_is_the_clients(make_harness: MakeHarness) -> None:
+    harness = make_harness(1)
+    client = harness.ask(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nx")
+    harness.advance(61)
     assert status_of(client.take()) == 408

@@ -7,47 +7,47 @@ import pytest
 
 from balancer.policies import registry
 from tests.fakes.wire import upstream_message
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import GET, OK, Stage, head_of, status_of
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import GET, OK, Harness, head_of, status_of
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab"
 AWAITED, REQUIRED = {"first_check": "awaited"}, {"first_check": "required"}
 EJECTED = {"causes": ["active_check"]}
 
 
-def ask_all(stage: Stage, count: int = 12) -> set[str]:
+def ask_all(harness: Harness, count: int = 12) -> set[str]:
     """Where so many requests at once go."""
-    before = len(stage.dialled)
+    before = len(harness.dialled)
     for _ in range(count):
-        stage.ask()
-    return set(stage.dialled[before:])
+        harness.ask()
+    return set(harness.dialled[before:])
 
 
 @pytest.mark.parametrize("policy", registry.names())
-def test_one_that_came_later_gets_nothing_until_it_has_passed(make_stage: MakeStage, policy: str) -> None:
+def test_one_that_came_later_gets_nothing_until_it_has_passed(make_harness: MakeHarness, policy: str) -> None:
     """No request of its own, none that another failed at, none in a connect race."""
-    stage = make_stage(2, policy=policy, keepalive={"max_idle": 0})
-    stage.tell(upstream_message(1), upstream_message(2, **REQUIRED))
-    assert ask_all(stage) == {"10.0.0.1"}
-    stage.refuse(1)
-    assert status_of(stage.ask().take()) == 502
-    stage.hold(1)
-    stage.ask()
-    stage.advance(0.5)
-    assert set(stage.dialled) == {"10.0.0.1"}
+    harness = make_harness(2, policy=policy, keepalive={"max_idle": 0})
+    harness.tell(upstream_message(1), upstream_message(2, **REQUIRED))
+    assert ask_all(harness) == {"10.0.0.1"}
+    harness.refuse(1)
+    assert status_of(harness.ask().take()) == 502
+    harness.hold(1)
+    harness.ask()
+    harness.advance(0.5)
+    assert set(harness.dialled) == {"10.0.0.1"}
 
 
-def test_it_serves_as_soon_as_it_has_passed(make_stage: MakeStage) -> None:
-    stage = make_stage(2)
-    stage.tell(upstream_message(1), upstream_message(2, **REQUIRED))
-    stage.tell(upstream_message(1), upstream_message(2))
-    assert ask_all(stage, 2) == {"10.0.0.1", "10.0.0.2"}
+def test_it_serves_as_soon_as_it_has_passed(make_harness: MakeHarness) -> None:
+    harness = make_harness(2)
+    harness.tell(upstream_message(1), upstream_message(2, **REQUIRED))
+    harness.tell(upstream_message(1), upstream_message(2))
+    assert ask_all(harness, 2) == {"10.0.0.1", "10.0.0.2"}
 
 
-def test_those_of_the_start_serve_before_their_first_check(make_stage: MakeStage) -> None:
-    stage = make_stage(3)
-    stage.tell(upstream_message(1), *(upstream_message(number, **AWAITED) for number in (2, 3)))
-    assert ask_all(stage, 3) == {"10.0.0.1", "10.0.0.2", "10.0.0.3"}
+def test_those_of_the_start_serve_before_their_first_check(make_harness: MakeHarness) -> None:
+    harness = make_harness(3)
+    harness.tell(upstream_message(1), *(upstream_message(number, **AWAITED) for number in (2, 3)))
+    assert ask_all(harness, 3) == {"10.0.0.1", "10.0.0.2", "10.0.0.3"}
 
 
 @pytest.mark.parametrize("panic", [True, False], ids=["panic", "no panic"])
@@ -60,37 +60,37 @@ def test_those_of_the_start_serve_before_their_first_check(make_stage: MakeStage
     ],
 )
 def test_where_none_is_eligible_it_is_used(
-    make_stage: MakeStage, others: list[dict[str, Any]], expected: str, panic: bool
+    make_harness: MakeHarness, others: list[dict[str, Any]], expected: str, panic: bool
 ) -> None:
-    stage = make_stage(3, panic=panic)
-    stage.tell(
+    harness = make_harness(3, panic=panic)
+    harness.tell(
         upstream_message(1, **REQUIRED),
         *(upstream_message(number, **state) for number, state in enumerate(others, 2)),
     )
-    assert ask_all(stage) == {expected}
+    assert ask_all(harness) == {expected}
 
 
 @pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
 def test_what_cannot_be_connected_there_goes_to_the_ejected_in_panic(
-    make_stage: MakeStage, request_: bytes
+    make_harness: MakeHarness, request_: bytes
 ) -> None:
     """All fail their checks for a wrong path, and serve well; one more comes, whose app is not up yet."""
-    stage = make_stage(2)
-    stage.tell(upstream_message(1, **EJECTED), upstream_message(2, **REQUIRED))
-    stage.refuse(2)
-    client = stage.ask(request_)
-    stage.answer()
+    harness = make_harness(2)
+    harness.tell(upstream_message(1, **EJECTED), upstream_message(2, **REQUIRED))
+    harness.refuse(2)
+    client = harness.ask(request_)
+    harness.answer()
     assert client.take() == OK
-    assert stage.dialled == ["10.0.0.2", "10.0.0.1"]
+    assert harness.dialled == ["10.0.0.2", "10.0.0.1"]
 
 
-def test_on_probation_and_unchecked_it_gets_no_trial(make_stage: MakeStage) -> None:
-    stage = make_stage(2, outlier={"enabled": True})
+def test_on_probation_and_unchecked_it_gets_no_trial(make_harness: MakeHarness) -> None:
+    harness = make_harness(2, outlier={"enabled": True})
     unknown = {"on_probation": True, **REQUIRED}
-    stage.tell(upstream_message(1), upstream_message(2, **unknown))
-    assert ask_all(stage) == {"10.0.0.1"}
-    stage.tell(upstream_message(1), upstream_message(2, on_probation=True))
-    assert ask_all(stage) == {"10.0.0.1", "10.0.0.2"}
+    harness.tell(upstream_message(1), upstream_message(2, **unknown))
+    assert ask_all(harness) == {"10.0.0.1"}
+    harness.tell(upstream_message(1), upstream_message(2, on_probation=True))
+    assert ask_all(harness) == {"10.0.0.1", "10.0.0.2"}
 
 
 # --- nobody has passed yet
@@ -105,31 +105,31 @@ UNCONNECTED = {
 @pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
 @pytest.mark.parametrize("how", UNCONNECTED)
 def test_while_apps_are_starting_a_connect_that_fails_is_503_with_retry_after(
-    make_stage: MakeStage, how: str, request_: bytes
+    make_harness: MakeHarness, how: str, request_: bytes
 ) -> None:
-    stage = make_stage(2, starting=True)
-    stage.refuse(1, 2, error=UNCONNECTED[how])
-    sent = stage.ask(request_).take()
+    harness = make_harness(2, starting=True)
+    harness.refuse(1, 2, error=UNCONNECTED[how])
+    sent = harness.ask(request_).take()
     assert status_of(sent) == 503
     assert b"Retry-After: 1" in head_of(sent)
     assert b'Proxy-Status: balancer; error=destination_unavailable; details="apps_starting"' in sent
-    assert stage.local_counted("apps_starting") == 1
-    assert len(stage.dialled) == 2
-    stage.tell(upstream_message(1), upstream_message(2))
-    assert status_of(stage.ask(request_).take()) in (502, 504), "one has passed: it is no start any more"
+    assert harness.local_counted("apps_starting") == 1
+    assert len(harness.dialled) == 2
+    harness.tell(upstream_message(1), upstream_message(2))
+    assert status_of(harness.ask(request_).take()) in (502, 504), "one has passed: it is no start any more"
 
 
-def test_an_app_that_is_up_serves_while_nobody_has_passed(make_stage: MakeStage) -> None:
-    stage = make_stage(2, starting=True)
-    stage.refuse(1)
-    client = stage.ask()
-    stage.answer()
+def test_an_app_that_is_up_serves_while_nobody_has_passed(make_harness: MakeHarness) -> None:
+    harness = make_harness(2, starting=True)
+    harness.refuse(1)
+    client = harness.ask()
+    harness.answer()
     assert client.take() == OK
 
 
-def test_what_was_connected_fails_as_ever(make_stage: MakeStage) -> None:
-    stage = make_stage(1, starting=True)
-    client = stage.ask(POST)
-    stage.upstream.receive_eof()
-    stage.settle()
+def test_what_was_connected_fails_as_ever(make_harness: MakeHarness) -> None:
+    harness = make_harness(1, starting=True)
+    client = harness.ask(POST)
+    harness.upstream.receive_eof()
+    harness.settle()
     assert status_of(client.take()) == 502

@@ -9,8 +9,8 @@ import pytest
 
 from balancer.errors import Outcome
 from tests.fakes.wire import FakeTransport
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import OK, Stage, body_of, status_of
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import OK, Harness, body_of, status_of
 
 RESET = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 POST = b"POST / HTTP/1.%d\r\nHost: a\r\nContent-Length: 10\r\n\r\n01"
@@ -49,83 +49,85 @@ every_how = pytest.mark.parametrize("how", [*ORDERLY.values(), *BROKEN.values()]
 minors = pytest.mark.parametrize("minor", [0, 1], ids=["HTTP/1.0", "HTTP/1.1"])
 
 
-def answer(stage: Stage, minor: int, how: How, response: bytes) -> FakeTransport:
-    client = stage.ask(POST % minor)
-    how(stage.upstream, response)
-    stage.settle()
+def answer(harness: Harness, minor: int, how: How, response: bytes) -> FakeTransport:
+    client = harness.ask(POST % minor)
+    how(harness.upstream, response)
+    harness.settle()
     return client
 
 
 @minors
 @pytest.mark.parametrize("how", ORDERLY.values(), ids=list(ORDERLY))
-def test_a_fin_ends_a_body_without_a_length(stage: Stage, minor: int, how: How) -> None:
-    client = answer(stage, minor, how, HEAD + b"\r\nwhole")
+def test_a_fin_ends_a_body_without_a_length(harness: Harness, minor: int, how: How) -> None:
+    client = answer(harness, minor, how, HEAD + b"\r\nwhole")
     assert body_of(client.take()) == (b"5\r\nwhole\r\n0\r\n\r\n" if minor else b"whole")
     assert not client.aborted
-    assert stage.logged()["reason"] is None
+    assert harness.logged()["reason"] is None
 
 
 @minors
 @pytest.mark.parametrize("how", BROKEN.values(), ids=list(BROKEN))
-def test_nothing_else_does(make_stage: MakeStage, told: list[Outcome], minor: int, how: How) -> None:
-    stage = make_stage(policy="telling")
-    client = answer(stage, minor, how, HEAD + b"\r\nhalf")
+def test_nothing_else_does(make_harness: MakeHarness, told: list[Outcome], minor: int, how: How) -> None:
+    harness = make_harness(policy="telling")
+    client = answer(harness, minor, how, HEAD + b"\r\nhalf")
     assert body_of(client.take()) == (b"4\r\nhalf\r\n" if minor else b"half")
     assert client.aborted
     assert client.socket.options == [RESET]  # a FIN would look like a clean end
-    assert (stage.logged()["status"], stage.logged()["reason"]) == (200, "response_truncated")
-    assert stage.local_counted("response_truncated") == 1
+    assert (harness.logged()["status"], harness.logged()["reason"]) == (200, "response_truncated")
+    assert harness.local_counted("response_truncated") == 1
     assert told == [Outcome.FAILED]
 
 
 @minors
 @every_how
 @pytest.mark.parametrize("framing", FRAMED)
-def test_a_body_that_is_there_to_its_end_is_whole(stage: Stage, minor: int, how: How, framing: str) -> None:
-    client = answer(stage, minor, how, FRAMED[framing])
+def test_a_body_that_is_there_to_its_end_is_whole(
+    harness: Harness, minor: int, how: How, framing: str
+) -> None:
+    client = answer(harness, minor, how, FRAMED[framing])
     assert b"half" in client.take()
     assert not client.aborted
-    assert stage.logged()["reason"] is None
+    assert harness.logged()["reason"] is None
 
 
 @every_how
 @pytest.mark.parametrize("framing", FRAMED)
-def test_a_body_that_lacks_a_byte_is_not(stage: Stage, how: How, framing: str) -> None:
-    client = answer(stage, 1, how, FRAMED[framing][:-1])
+def test_a_body_that_lacks_a_byte_is_not(harness: Harness, how: How, framing: str) -> None:
+    client = answer(harness, 1, how, FRAMED[framing][:-1])
     assert client.aborted
-    assert stage.logged()["reason"] == "response_truncated"
+    assert harness.logged()["reason"] == "response_truncated"
 
 
-def test_the_last_words_may_be_many(stage: Stage) -> None:
+def test_the_last_words_may_be_many(harness: Harness) -> None:
     """As many as the kernel's buffer holds: a download that is paused fills it."""
     body = bytes(6 << 20)
-    client = stage.ask(POST % 1)
-    stage.upstream.lose(PEER, HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-    stage.settle()
+    client = harness.ask(POST % 1)
+    harness.upstream.lose(PEER, HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    harness.settle()
     assert body_of(client.take()) == body
-    assert stage.logged()["reason"] is None
+    assert harness.logged()["reason"] is None
 
 
 @pytest.mark.parametrize("how", [*ORDERLY, *BROKEN])
-def test_what_breaks_off_is_no_proof_that_a_post_was_not_read(stage: Stage, how: str) -> None:
+def test_what_breaks_off_is_no_proof_that_a_post_was_not_read(harness: Harness, how: str) -> None:
     """On a connection that was idle, and with nothing acknowledged: a FIN would prove it."""
-    client, idle = stage.warm()
+    client, idle = harness.warm()
     client.receive(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
     idle.socket.state = 7  # closed
     (ORDERLY | BROKEN)[how](idle, b"HTTP")
-    stage.settle()
-    assert len(stage.dialled) == 1 + (how in ORDERLY)
-    stage.upstream.receive(OK)
+    harness.settle()
+    assert len(harness.dialled) == 1 + (how in ORDERLY)
+    harness.upstream.receive(OK)
     assert status_of(client.take()) == (200 if how in ORDERLY else 502)
 
 
-def test_a_fin_ends_the_response_also_while_the_request_is_still_being_written(stage: Stage) -> None:
+def test_a_fin_ends_the_response_also_while_the_request_is_still_being_written(harness: Harness) -> None:
     """The app takes its time over the rest of it; its transport cannot close before that."""
-    client = stage.ask(POST % 1)
-    stage.upstream.receive(HEAD + b"\r\nwhole")
-    stage.upstream.pause_writing()
-    stage.upstream.receive_eof()
+    client = harness.ask(POST % 1)
+    harness.upstream.receive(HEAD + b"\r\nwhole")
+    harness.upstream.pause_writing()
+    harness.upstream.receive_eof()
     assert body_of(client.take()) == b"5\r\nwhole\r\n0\r\n\r\n"
-    assert stage.inflight == [0]
-    stage.settle()
-    assert stage.upstream.aborted
+    assert harness.inflight == [0]
+    harness.settle()
+    assert harness.upstream.aborted

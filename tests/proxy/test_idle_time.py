@@ -3,21 +3,21 @@
 import pytest
 
 from balancer.messages import LogLine
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import GET, OK, Stage, status_of
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import GET, OK, Harness, status_of
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
 
 
-def learn(stage: Stage) -> None:
+def learn(harness: Harness) -> None:
     """Two connections are closed after half a second each."""
     for _ in range(2):
-        _, upstream = stage.warm()
-        stage.advance(0.5)
+        _, upstream = harness.warm()
+        harness.advance(0.5)
         upstream.receive_eof()
-        stage.settle()
-        stage.advance(1)
-    (told,) = stage.only_told(LogLine)
+        harness.settle()
+        harness.advance(1)
+    (told,) = harness.only_told(LogLine)
     assert (told.level, told.once) == ("info", "idle timeout of app1:8000")
     assert told.message.startswith("upstream app1:8000 closes idle connections after 0.5 s")
 
@@ -33,42 +33,42 @@ FRESH = [
 
 @pytest.mark.parametrize(("request_bytes", "idle", "fresh"), FRESH)
 def test_near_the_learned_time_a_request_gets_a_fresh_connection(
-    stage: Stage, request_bytes: bytes, idle: float, fresh: bool
+    harness: Harness, request_bytes: bytes, idle: float, fresh: bool
 ) -> None:
-    learn(stage)
-    client, _ = stage.warm()
-    connects = stage.connects()
-    stage.advance(idle, sweep=False)
-    stage.ask(request_bytes, client)
-    assert stage.connects() == connects + fresh
-    stage.answer()
+    learn(harness)
+    client, _ = harness.warm()
+    connects = harness.connects()
+    harness.advance(idle, sweep=False)
+    harness.ask(request_bytes, client)
+    assert harness.connects() == connects + fresh
+    harness.answer()
     assert client.take() == OK
 
 
-def test_without_learning_all_use_what_is_idle(make_stage: MakeStage) -> None:
-    stage = make_stage(keepalive={"learn": False})
+def test_without_learning_all_use_what_is_idle(make_harness: MakeHarness) -> None:
+    harness = make_harness(keepalive={"learn": False})
     for _ in range(3):
-        _, upstream = stage.warm()
-        stage.advance(0.5)
+        _, upstream = harness.warm()
+        harness.advance(0.5)
         upstream.receive_eof()
-        stage.settle()
-        stage.advance(1)
-    client, _ = stage.warm()
-    connects = stage.connects()
-    stage.advance(0.49)
-    stage.ask(POST, client)
-    assert stage.connects() == connects
-    stage.answer()
+        harness.settle()
+        harness.advance(1)
+    client, _ = harness.warm()
+    connects = harness.connects()
+    harness.advance(0.49)
+    harness.ask(POST, client)
+    assert harness.connects() == connects
+    harness.answer()
     assert status_of(client.take()) == 200
 
 
-def test_an_upstream_that_moves_keeps_what_was_learned(stage: Stage) -> None:
+def test_an_upstream_that_moves_keeps_what_was_learned(harness: Harness) -> None:
     """It is the same app with the same settings; if not, a connection that outlives the time will tell."""
-    learn(stage)
-    stage.move(1, "10.0.0.9")
-    client, _ = stage.warm()
-    connects = stage.connects()
-    stage.advance(0.3, sweep=False)
-    stage.ask(POST, client)
-    assert stage.connects() == connects + 1
-    stage.answer()
+    learn(harness)
+    harness.move(1, "10.0.0.9")
+    client, _ = harness.warm()
+    connects = harness.connects()
+    harness.advance(0.3, sweep=False)
+    harness.ask(POST, client)
+    assert harness.connects() == connects + 1
+    harness.answer()

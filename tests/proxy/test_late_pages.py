@@ -9,8 +9,8 @@ from balancer.proxy.retrying import is_found_dead
 from balancer.upstreams.state import Cause
 from balancer.upstreams.upstream import Upstream
 from tests.fakes.wire import FakeTransport, upstream_message
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import OK, Stage, body_of, status_of
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import OK, Harness, body_of, status_of
 
 SECOND = 1_000_000_000
 SLOW = b"GET /slow?page=1 HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -51,117 +51,121 @@ def test_whether_an_upstream_that_is_late_is_found_dead(case: str) -> None:
     assert is_found_dead(upstream, sent, sent + 30 * SECOND, round(checked_within * SECOND)) is dead
 
 
-def ask_slow(stage: Stage, request: bytes = SLOW) -> FakeTransport:
+def ask_slow(harness: Harness, request: bytes = SLOW) -> FakeTransport:
     """A request that no upstream answers."""
-    client = stage.ask(request)
-    assert stage.dialled == ["10.0.0.1"]
+    client = harness.ask(request)
+    assert harness.dialled == ["10.0.0.1"]
     return client
 
 
-def test_a_slow_page_of_an_upstream_that_passes_its_checks_is_run_once(make_stage: MakeStage) -> None:
-    stage = make_stage(3, checked_within=6.0)
-    client = ask_slow(stage)
-    stage.advance(30.1)
+def test_a_slow_page_of_an_upstream_that_passes_its_checks_is_run_once(make_harness: MakeHarness) -> None:
+    harness = make_harness(3, checked_within=6.0)
+    client = ask_slow(harness)
+    harness.advance(30.1)
     assert status_of(client.take()) == 504
-    assert stage.dialled == ["10.0.0.1"]
-    assert stage.retries() == {}
+    assert harness.dialled == ["10.0.0.1"]
+    assert harness.retries() == {}
 
 
-def test_a_slow_page_of_an_upstream_that_answers_others_is_run_once(make_stage: MakeStage) -> None:
-    stage = make_stage(3)
-    client = ask_slow(stage)
+def test_a_slow_page_of_an_upstream_that_answers_others_is_run_once(make_harness: MakeHarness) -> None:
+    harness = make_harness(3)
+    client = ask_slow(harness)
     for _ in range(3):  # to each in turn
-        stage.advance(8)
-        stage.ask()
-        stage.answer()
-    stage.advance(6.1)
+        harness.advance(8)
+        harness.ask()
+        harness.answer()
+    harness.advance(6.1)
     assert status_of(client.take()) == 504
-    assert stage.dialled.count("10.0.0.1") == 2
+    assert harness.dialled.count("10.0.0.1") == 2
 
 
-def test_one_that_is_an_outlier_is_asked_no_longer(make_stage: MakeStage) -> None:
-    stage = make_stage(3, checked_within=6.0)
-    client = ask_slow(stage)
-    stage.advance(10)
-    stage.tell(upstream_message(1, **OUTLIER), upstream_message(2), upstream_message(3))
-    stage.advance(20.1)
-    stage.answer()
+def test_one_that_is_an_outlier_is_asked_no_longer(make_harness: MakeHarness) -> None:
+    harness = make_harness(3, checked_within=6.0)
+    client = ask_slow(harness)
+    harness.advance(10)
+    harness.tell(upstream_message(1, **OUTLIER), upstream_message(2), upstream_message(3))
+    harness.advance(20.1)
+    harness.answer()
     assert client.take() == OK
 
 
-def test_a_slow_page_of_one_that_answers_its_checks_with_errors_is_run_once(make_stage: MakeStage) -> None:
-    stage = make_stage(3, checked_within=6.0)
-    client = ask_slow(stage)
-    stage.advance(10)
-    stage.tell(upstream_message(1, **EJECTED), upstream_message(2), upstream_message(3))
-    stage.advance(20.1)
+def test_a_slow_page_of_one_that_answers_its_checks_with_errors_is_run_once(
+    make_harness: MakeHarness,
+) -> None:
+    harness = make_harness(3, checked_within=6.0)
+    client = ask_slow(harness)
+    harness.advance(10)
+    harness.tell(upstream_message(1, **EJECTED), upstream_message(2), upstream_message(3))
+    harness.advance(20.1)
     assert status_of(client.take()) == 504
-    assert stage.dialled == ["10.0.0.1"]
+    assert harness.dialled == ["10.0.0.1"]
 
 
-def test_a_page_that_silences_who_works_on_it_is_run_twice_at_most(make_stage: MakeStage) -> None:
-    stage = make_stage(3, checked_within=6.0)
-    client = ask_slow(stage)
+def test_a_page_that_silences_who_works_on_it_is_run_twice_at_most(make_harness: MakeHarness) -> None:
+    harness = make_harness(3, checked_within=6.0)
+    client = ask_slow(harness)
     silent = {**EJECTED, "silent_since_ns": 1}
-    stage.tell(upstream_message(1, **silent), upstream_message(2), upstream_message(3))
-    stage.settle()
-    assert stage.dialled == ["10.0.0.1", "10.0.0.3"]
-    stage.tell(upstream_message(1, **silent), upstream_message(2), upstream_message(3, **silent))
-    stage.advance(30.1)
+    harness.tell(upstream_message(1, **silent), upstream_message(2), upstream_message(3))
+    harness.settle()
+    assert harness.dialled == ["10.0.0.1", "10.0.0.3"]
+    harness.tell(upstream_message(1, **silent), upstream_message(2), upstream_message(3, **silent))
+    harness.advance(30.1)
     assert status_of(client.take()) == 504
-    assert stage.dialled == ["10.0.0.1", "10.0.0.3"]
+    assert harness.dialled == ["10.0.0.1", "10.0.0.3"]
 
 
-def test_one_that_was_late_elsewhere_does_not_leave_a_silent_upstream(make_stage: MakeStage) -> None:
-    stage = make_stage(3, checked_within=60.0)
-    client = ask_slow(stage)
-    stage.advance(30.1)
-    assert stage.dialled == ["10.0.0.1", "10.0.0.2"]
+def test_one_that_was_late_elsewhere_does_not_leave_a_silent_upstream(make_harness: MakeHarness) -> None:
+    harness = make_harness(3, checked_within=60.0)
+    client = ask_slow(harness)
+    harness.advance(30.1)
+    assert harness.dialled == ["10.0.0.1", "10.0.0.2"]
     silent = {**EJECTED, "silent_since_ns": 1}
-    stage.tell(upstream_message(1), upstream_message(2, **silent), upstream_message(3))
-    stage.settle()
-    assert stage.dialled == ["10.0.0.1", "10.0.0.2"]
-    stage.answer()
+    harness.tell(upstream_message(1), upstream_message(2, **silent), upstream_message(3))
+    harness.settle()
+    assert harness.dialled == ["10.0.0.1", "10.0.0.2"]
+    harness.answer()
     assert client.take() == OK
 
 
-def test_where_nothing_is_known_a_second_one_is_tried_but_no_third(make_stage: MakeStage) -> None:
-    stage = make_stage(3)
-    client = ask_slow(stage)
-    stage.advance(30.1)
-    assert stage.dialled == ["10.0.0.1", "10.0.0.2"]
+def test_where_nothing_is_known_a_second_one_is_tried_but_no_third(make_harness: MakeHarness) -> None:
+    harness = make_harness(3)
+    client = ask_slow(harness)
+    harness.advance(30.1)
+    assert harness.dialled == ["10.0.0.1", "10.0.0.2"]
     assert client.take() == b""
-    stage.advance(30.1)
+    harness.advance(30.1)
     assert status_of(client.take()) == 504
-    assert len(stage.dialled) == 2
+    assert len(harness.dialled) == 2
 
 
 @pytest.mark.parametrize("request_", [SLOW, JSON], ids=["text", "JSON"])
-def test_body_failure_and_log_name_the_setting_and_its_value(make_stage: MakeStage, request_: bytes) -> None:
-    stage = make_stage(3, checked_within=6.0)
-    client = ask_slow(stage, request_)
-    stage.advance(30.1)
+def test_body_failure_and_log_name_the_setting_and_its_value(
+    make_harness: MakeHarness, request_: bytes
+) -> None:
+    harness = make_harness(3, checked_within=6.0)
+    client = ask_slow(harness, request_)
+    harness.advance(30.1)
     setting = "BALANCER_TIMEOUTS__FIRST_BYTE (30 s)"
     assert setting in body_of(client.take()).decode()
-    (failure,) = stage.proxy.take_failures()
+    (failure,) = harness.proxy.take_failures()
     assert setting in failure.detail
     assert setting in failure.attempts[0].detail
-    (line,) = stage.only_told(LogLine)
+    (line,) = harness.only_told(LogLine)
     assert line.level == "warning"
     assert "GET /slow?page=1 of route default was answered 504 after app1:8000" in line.message
     assert setting in line.message
 
 
-def test_the_log_tells_of_late_requests_once_a_minute(make_stage: MakeStage) -> None:
-    stage = make_stage(1)
+def test_the_log_tells_of_late_requests_once_a_minute(make_harness: MakeHarness) -> None:
+    harness = make_harness(1)
     for _ in range(10):
-        stage.ask(SLOW)
-    stage.advance(30.1)
-    assert len(stage.told) == 1
-    stage.advance(60)
-    stage.ask(SLOW)
-    stage.advance(30.1)
-    first, second = stage.only_told(LogLine)
+        harness.ask(SLOW)
+    harness.advance(30.1)
+    assert len(harness.told) == 1
+    harness.advance(60)
+    harness.ask(SLOW)
+    harness.advance(30.1)
+    first, second = harness.only_told(LogLine)
     assert first.once != second.once  # by which several workers tell it once
 
 
@@ -176,17 +180,17 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("waited_for", SETTINGS)
-def test_every_timeout_names_its_setting(make_stage: MakeStage, waited_for: str) -> None:
+def test_every_timeout_names_its_setting(make_harness: MakeHarness, waited_for: str) -> None:
     total = 20.0 if waited_for == "the end of it all" else 0.0
-    stage = make_stage(1, timeouts={"connect": 0.0, "total": total})
+    harness = make_harness(1, timeouts={"connect": 0.0, "total": total})
     if waited_for == "a connection":
-        stage.hold(1)
-    stage.ask(POST + b"ab" if waited_for.endswith("the request") else SLOW)
+        harness.hold(1)
+    harness.ask(POST + b"ab" if waited_for.endswith("the request") else SLOW)
     if waited_for == "the upstream to take the request":
-        stage.upstream.pause_writing()
+        harness.upstream.pause_writing()
     elif waited_for == "more of the response":
-        stage.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab")
-    stage.advance(20.1)
-    stage.advance(10)
-    stage.advance(30.1)
-    assert SETTINGS[waited_for] in stage.proxy.take_failures()[-1].detail
+        harness.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab")
+    harness.advance(20.1)
+    harness.advance(10)
+    harness.advance(30.1)
+    assert SETTINGS[waited_for] in harness.proxy.take_failures()[-1].detail

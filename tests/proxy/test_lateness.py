@@ -7,8 +7,8 @@ import pytest
 from balancer.lateness import LATE_NS, MOST_OWED_NS, SWEEP, Lateness
 from balancer.telemetry.columns import WORKER_LOCAL_RESPONSES
 from tests.fakes.wire import FakeTransport
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import GET, OK, REASONS, Stage, status_of
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import GET, OK, REASONS, Harness, status_of
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n"
 PART = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 3\r\n\r\no"
@@ -25,52 +25,52 @@ SHORT = {
 
 
 @pytest.fixture
-def stage(make_stage: MakeStage) -> Stage:
-    return make_stage(timeouts=SHORT)
+def harness(make_harness: MakeHarness) -> Harness:
+    return make_harness(timeouts=SHORT)
 
 
-def stall(stage: Stage, seconds: float, late: float = 0.0) -> None:
+def stall(harness: Harness, seconds: float, late: float = 0.0) -> None:
     """One turn of the loop takes so long, and then the sweep runs before anything is read. `late`: what it
     knows of that."""
-    stage.clock.advance(seconds)
-    stage.proxy.sweep(round(late * 1e9))
+    harness.clock.advance(seconds)
+    harness.proxy.sweep(round(late * 1e9))
 
 
-def _awaits_head(stage: Stage) -> FakeTransport:
-    return stage.ask()
+def _awaits_head(harness: Harness) -> FakeTransport:
+    return harness.ask()
 
 
-def _awaits_more(stage: Stage) -> FakeTransport:
-    client = stage.ask()
-    stage.answer(PART)
+def _awaits_more(harness: Harness) -> FakeTransport:
+    client = harness.ask()
+    harness.answer(PART)
     return client
 
 
-def _is_idle(stage: Stage) -> FakeTransport:
-    return stage.warm()[0]
+def _is_idle(harness: Harness) -> FakeTransport:
+    return harness.warm()[0]
 
 
-def _sends_head(stage: Stage) -> FakeTransport:
-    return stage.ask(GET[:10])
+def _sends_head(harness: Harness) -> FakeTransport:
+    return harness.ask(GET[:10])
 
 
-def _sends_body(stage: Stage) -> FakeTransport:
-    return stage.ask(POST + b"o")
+def _sends_body(harness: Harness) -> FakeTransport:
+    return harness.ask(POST + b"o")
 
 
-def _tunnels(stage: Stage) -> FakeTransport:
-    client = stage.ask(UPGRADE)
-    stage.answer(SWITCHED)
+def _tunnels(harness: Harness) -> FakeTransport:
+    client = harness.ask(UPGRADE)
+    harness.answer(SWITCHED)
     client.take()
     return client
 
 
-def _client_sends(data: bytes) -> Callable[[Stage, FakeTransport], None]:
-    return lambda stage, client: client.receive(data)
+def _client_sends(data: bytes) -> Callable[[Harness, FakeTransport], None]:
+    return lambda harness, client: client.receive(data)
 
 
-def _upstream_sends(data: bytes) -> Callable[[Stage, FakeTransport], None]:
-    return lambda stage, client: stage.upstream.receive(data)
+def _upstream_sends(data: bytes) -> Callable[[Harness, FakeTransport], None]:
+    return lambda harness, client: harness.upstream.receive(data)
 
 
 WAITS = {
@@ -84,164 +84,164 @@ WAITS = {
 
 
 @pytest.mark.parametrize("wait", WAITS)
-def test_what_came_in_time_is_read_before_its_deadline_is_judged(stage: Stage, wait: str) -> None:
+def test_what_came_in_time_is_read_before_its_deadline_is_judged(harness: Harness, wait: str) -> None:
     begin, arrives = WAITS[wait]
-    client = begin(stage)
-    stall(stage, 4.0)
+    client = begin(harness)
+    stall(harness, 4.0)
     assert not client.is_closing()
-    arrives(stage, client)  # it was there already, and nobody had looked
-    stage.settle()
+    arrives(harness, client)  # it was there already, and nobody had looked
+    harness.settle()
     assert not client.is_closing()
     if wait not in ("for more of a response", "for a byte in a tunnel"):
-        stage.answer()
+        harness.answer()
         assert client.take().endswith(OK)
-    assert stage.page.row(0)[WORKER_LOCAL_RESPONSES:][: len(REASONS)].tolist() == [0] * len(REASONS)
+    assert harness.page.row(0)[WORKER_LOCAL_RESPONSES:][: len(REASONS)].tolist() == [0] * len(REASONS)
 
 
 @pytest.mark.parametrize("wait", WAITS)
-def test_where_nothing_came_the_same_sweep_judges(stage: Stage, wait: str) -> None:
-    client = WAITS[wait][0](stage)
-    stall(stage, 4.0)
-    stage.settle()
+def test_where_nothing_came_the_same_sweep_judges(harness: Harness, wait: str) -> None:
+    client = WAITS[wait][0](harness)
+    stall(harness, 4.0)
+    harness.settle()
     # A client's error is answered, and it may ask again.
     assert client.is_closing() or client.eof_written or status_of(client.take()) == 504
 
 
 @pytest.mark.parametrize("wait", WAITS)
-def test_what_the_sweep_was_late_is_given_back(stage: Stage, wait: str) -> None:
-    client = WAITS[wait][0](stage)
+def test_what_the_sweep_was_late_is_given_back(harness: Harness, wait: str) -> None:
+    client = WAITS[wait][0](harness)
     client.take()
-    stall(stage, 4.0, late=3.75)
-    stage.settle()
-    stage.advance(2.9)  # 6.9 s, of which 4 do not count
+    stall(harness, 4.0, late=3.75)
+    harness.settle()
+    harness.advance(2.9)  # 6.9 s, of which 4 do not count
     assert client.take() == b""
     assert not client.is_closing()
-    stage.advance(0.2)
+    harness.advance(0.2)
     assert client.is_closing() or client.eof_written or status_of(client.take()) == 504
 
 
-def test_the_total_timeout_is_judged_after_a_look_and_has_time_given_back(make_stage: MakeStage) -> None:
-    stage = make_stage(timeouts={"total": 2.0})
-    answered, left = stage.ask(), stage.upstream
-    client = stage.ask()
-    stall(stage, 2.5)
+def test_the_total_timeout_is_judged_after_a_look_and_has_time_given_back(make_harness: MakeHarness) -> None:
+    harness = make_harness(timeouts={"total": 2.0})
+    answered, left = harness.ask(), harness.upstream
+    client = harness.ask()
+    stall(harness, 2.5)
     left.receive(OK)
-    stage.settle()
+    harness.settle()
     assert answered.take() == OK
     assert status_of(client.take()) == 504
-    client = stage.ask()
-    stall(stage, 2.5, late=2.25)
-    stage.settle()
-    stage.advance(1.9)
+    client = harness.ask()
+    stall(harness, 2.5, late=2.25)
+    harness.settle()
+    harness.advance(1.9)
     assert client.take() == b""
-    stage.advance(0.2)
+    harness.advance(0.2)
     assert status_of(client.take()) == 504
-    stage.ask(client=client)  # what was given back to that exchange is not this one's
-    stage.advance(2.1)
+    harness.ask(client=client)  # what was given back to that exchange is not this one's
+    harness.advance(2.1)
     assert status_of(client.take()) == 504
 
 
-def test_a_deadline_that_is_late_for_nobodys_fault_ejects_nobody(make_stage: MakeStage) -> None:
+def test_a_deadline_that_is_late_for_nobodys_fault_ejects_nobody(make_harness: MakeHarness) -> None:
     outlier = {"enabled": True, "consecutive_5xx": 5, "consecutive_failures": 1}
-    stage = make_stage(2, timeouts=SHORT, outlier=outlier)
-    clients = [stage.ask() for _ in range(6)]
-    stall(stage, 4.0)
-    for transport in stage.loop.transports:
+    harness = make_harness(2, timeouts=SHORT, outlier=outlier)
+    clients = [harness.ask() for _ in range(6)]
+    stall(harness, 4.0)
+    for transport in harness.loop.transports:
         transport.receive(OK)
-    stage.settle()
+    harness.settle()
     assert [client.take() for client in clients] == [OK] * 6
-    assert not any(upstream.causes for upstream in stage.upstreams)
+    assert not any(upstream.causes for upstream in harness.upstreams)
 
 
-def test_a_dial_that_has_connected_meanwhile_is_used(stage: Stage) -> None:
-    stage.hold(1)
-    client = stage.ask()
-    stage.clock.advance(2.5)  # its timer and the connection come in one turn, in this order
-    stage.loop.run_due()
-    stage.loop.dials[0].accept()
-    stage.settle()
-    stage.answer()
+def test_a_dial_that_has_connected_meanwhile_is_used(harness: Harness) -> None:
+    harness.hold(1)
+    client = harness.ask()
+    harness.clock.advance(2.5)  # its timer and the connection come in one turn, in this order
+    harness.loop.run_due()
+    harness.loop.dials[0].accept()
+    harness.settle()
+    harness.answer()
     assert client.take() == OK
-    assert stage.retries() == {}
+    assert harness.retries() == {}
 
 
-def test_a_dial_that_has_connected_meanwhile_is_not_raced(make_stage: MakeStage) -> None:
-    stage = make_stage(2)
-    stage.hold(1, 2)
-    client = stage.ask()
-    stage.clock.advance(0.3)
-    stage.loop.run_due()
-    stage.loop.dials[0].accept()
-    stage.settle()
-    assert len(stage.dialled) == 1
-    stage.answer()
+def test_a_dial_that_has_connected_meanwhile_is_not_raced(make_harness: MakeHarness) -> None:
+    harness = make_harness(2)
+    harness.hold(1, 2)
+    client = harness.ask()
+    harness.clock.advance(0.3)
+    harness.loop.run_due()
+    harness.loop.dials[0].accept()
+    harness.settle()
+    assert len(harness.dialled) == 1
+    harness.answer()
     assert client.take() == OK
 
 
-def test_one_that_waits_gets_the_place_of_who_was_answered_meanwhile(make_stage: MakeStage) -> None:
-    stage = make_stage(1, queue={"size": 3, "timeout": 2.0})
-    stage.limit(1)
-    stage.ask()
-    client = stage.ask()
-    stage.clock.advance(3.0)
-    stage.loop.run_due()
-    stage.upstream.receive(OK)
-    stage.settle()
-    stage.answer()
+def test_one_that_waits_gets_the_place_of_who_was_answered_meanwhile(make_harness: MakeHarness) -> None:
+    harness = make_harness(1, queue={"size": 3, "timeout": 2.0})
+    harness.limit(1)
+    harness.ask()
+    client = harness.ask()
+    harness.clock.advance(3.0)
+    harness.loop.run_due()
+    harness.upstream.receive(OK)
+    harness.settle()
+    harness.answer()
     assert client.take() == OK
-    assert stage.rejected() == {}
+    assert harness.rejected() == {}
 
 
-def test_closes_seen_late_teach_no_idle_time(make_stage: MakeStage) -> None:
-    stage = make_stage()
+def test_closes_seen_late_teach_no_idle_time(make_harness: MakeHarness) -> None:
+    harness = make_harness()
     for _ in range(3):
-        _, upstream = stage.warm()
-        stall(stage, 2.0, late=1.75)
+        _, upstream = harness.warm()
+        stall(harness, 2.0, late=1.75)
         upstream.receive_eof()  # when, nobody knows
-        stage.settle()
-    assert stage.told == []
+        harness.settle()
+    assert harness.told == []
 
 
-def test_an_idle_connection_found_closed_late_outlives_no_learned_time(make_stage: MakeStage) -> None:
-    stage = make_stage()
+def test_an_idle_connection_found_closed_late_outlives_no_learned_time(make_harness: MakeHarness) -> None:
+    harness = make_harness()
     for _ in range(2):
-        _, upstream = stage.warm()
-        stage.advance(0.5)
+        _, upstream = harness.warm()
+        harness.advance(0.5)
         upstream.receive_eof()
-        stage.settle()
-        stage.advance(1)
-    _, upstream = stage.warm()
-    stall(stage, 2.0, late=1.75)
+        harness.settle()
+        harness.advance(1)
+    _, upstream = harness.warm()
+    stall(harness, 2.0, late=1.75)
     upstream.receive_eof()
-    stage.settle()
-    stage.advance(0.25)
-    client, _ = stage.warm()
-    connects = stage.connects()
-    stage.advance(0.45, sweep=False)
-    stage.ask(client=client)
-    assert stage.connects() == connects + 1  # it still is known that such an old one may be closing
-    stage.answer()
+    harness.settle()
+    harness.advance(0.25)
+    client, _ = harness.warm()
+    connects = harness.connects()
+    harness.advance(0.45, sweep=False)
+    harness.ask(client=client)
+    assert harness.connects() == connects + 1  # it still is known that such an old one may be closing
+    harness.answer()
     assert client.take() == OK
 
 
-def test_where_the_look_takes_long_itself_the_next_sweep_judges(stage: Stage) -> None:
-    client = stage.ask()
-    stall(stage, 4.0)
-    stage.clock.advance(0.2)  # in one of the turns in which all is read
-    stage.settle()
+def test_where_the_look_takes_long_itself_the_next_sweep_judges(harness: Harness) -> None:
+    client = harness.ask()
+    stall(harness, 4.0)
+    harness.clock.advance(0.2)  # in one of the turns in which all is read
+    harness.settle()
     assert client.take() == b""
-    stage.advance(0.25)
+    harness.advance(0.25)
     assert status_of(client.take()) == 504
 
 
-def test_nothing_is_judged_twice(stage: Stage) -> None:
+def test_nothing_is_judged_twice(harness: Harness) -> None:
     """Two sweeps may come before the first one's judgement."""
-    client = stage.ask()
-    stall(stage, 4.0)
-    stall(stage, 0.01)
-    stage.settle()
+    client = harness.ask()
+    stall(harness, 4.0)
+    stall(harness, 0.01)
+    harness.settle()
     assert status_of(client.take()) == 504
-    assert stage.local_counted("first_byte_timeout") == 1
+    assert harness.local_counted("first_byte_timeout") == 1
 
 
 def test_what_is_given_back_has_to_be_earned_in_the_long_run() -> None:

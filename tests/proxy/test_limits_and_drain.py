@@ -5,8 +5,8 @@ import struct
 
 import pytest
 
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import GET, OK, Stage, body_of, head_of, status_of
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import GET, OK, Harness, body_of, head_of, status_of
 
 RESET = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 START = b"GET / HTTP/1.1\r\nHost: a\r\n"
@@ -41,151 +41,151 @@ AT_THE_LIMIT = {
 
 @pytest.mark.parametrize("case", AT_THE_LIMIT)
 @pytest.mark.parametrize("size", [None, 97], ids=["at once", "in pieces"])
-def test_limit(make_stage: MakeStage, case: str, size: int | None) -> None:
+def test_limit(make_harness: MakeHarness, case: str, size: int | None) -> None:
     request, status, reason = AT_THE_LIMIT[case]
-    stage = make_stage(limits=LIMITS)
-    client = stage.client()
+    harness = make_harness(limits=LIMITS)
+    client = harness.client()
     for place in range(0, len(request), size or len(request)):
         client.receive(request[place : place + (size or len(request))])
-    stage.settle()
+    harness.settle()
     if status:
         sent = client.take()
         assert status_of(sent) == status
         assert b"Connection: close" in head_of(sent)
         assert client.eof_written
-        assert stage.local_counted(reason) == 1
-        assert len(stage.records.records) == 1
-        assert stage.logged()["reason"] == reason
-        assert stage.inflight == [0]
+        assert harness.local_counted(reason) == 1
+        assert len(harness.records.records) == 1
+        assert harness.logged()["reason"] == reason
+        assert harness.inflight == [0]
     else:
-        stage.answer()
+        harness.answer()
         assert client.take() == OK
 
 
-def test_chunks_that_grow_too_large_on_the_way(make_stage: MakeStage) -> None:
-    stage = make_stage(limits=LIMITS)
-    client = stage.ask(CHUNKED + b"a\r\n0123456789\r\n" * 2)
-    assert stage.upstream.take().endswith(b"14\r\n01234567890123456789\r\n")
+def test_chunks_that_grow_too_large_on_the_way(make_harness: MakeHarness) -> None:
+    harness = make_harness(limits=LIMITS)
+    client = harness.ask(CHUNKED + b"a\r\n0123456789\r\n" * 2)
+    assert harness.upstream.take().endswith(b"14\r\n01234567890123456789\r\n")
     client.receive(b"1\r\nx\r\n")
     assert status_of(client.take()) == 413
-    assert stage.upstream.take() == b""
-    assert stage.upstream.aborted
-    assert stage.closes() == {"client_gone": 1}
+    assert harness.upstream.take() == b""
+    assert harness.upstream.aborted
+    assert harness.closes() == {"client_gone": 1}
 
 
-def test_a_refused_request_never_reaches_an_app(make_stage: MakeStage) -> None:
-    stage = make_stage(limits=LIMITS)
-    stage.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 21\r\n\r\n" + b"x" * 21 + GET)
-    assert stage.loop.dials == []
+def test_a_refused_request_never_reaches_an_app(make_harness: MakeHarness) -> None:
+    harness = make_harness(limits=LIMITS)
+    harness.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 21\r\n\r\n" + b"x" * 21 + GET)
+    assert harness.loop.dials == []
 
 
 # --- drain
 
 
-def test_idle_clients_are_closed_after_a_grace(stage: Stage) -> None:
-    fresh = stage.client()
-    used, upstream = stage.warm()
-    stage.proxy.drain()
-    stage.advance(0.9)
+def test_idle_clients_are_closed_after_a_grace(harness: Harness) -> None:
+    fresh = harness.client()
+    used, upstream = harness.warm()
+    harness.proxy.drain()
+    harness.advance(0.9)
     assert not fresh.is_closing()
     assert not used.is_closing()
-    stage.advance(0.4)
+    harness.advance(0.4)
     assert fresh.closed
     assert used.closed
     assert not used.aborted
-    assert stage.proxy.connections == 0
+    assert harness.proxy.connections == 0
     assert not upstream.is_closing()
 
 
-def test_a_running_exchange_is_the_last(stage: Stage) -> None:
-    client = stage.ask()
-    stage.proxy.drain()
-    stage.settle()
+def test_a_running_exchange_is_the_last(harness: Harness) -> None:
+    client = harness.ask()
+    harness.proxy.drain()
+    harness.settle()
     assert not client.is_closing()
-    stage.answer()
+    harness.answer()
     sent = client.take()
     assert b"Connection: close" in head_of(sent)
     assert body_of(sent) == b"ok"
     assert client.closed
-    assert stage.proxy.connections == 0
+    assert harness.proxy.connections == 0
 
 
-def test_a_response_that_had_begun_ends_its_connection_too(stage: Stage) -> None:
-    client = stage.ask()
-    stage.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 4\r\n\r\nab")
-    stage.proxy.drain()
-    stage.answer(b"cd")
+def test_a_response_that_had_begun_ends_its_connection_too(harness: Harness) -> None:
+    client = harness.ask()
+    harness.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 4\r\n\r\nab")
+    harness.proxy.drain()
+    harness.answer(b"cd")
     assert body_of(client.take()) == b"abcd"
-    stage.advance(1.3)
+    harness.advance(1.3)
     assert client.closed
 
 
-def test_a_request_on_its_way_when_the_drain_begins_is_served(stage: Stage) -> None:
-    client, _ = stage.warm()
-    stage.proxy.drain()
-    stage.advance(0.5)
+def test_a_request_on_its_way_when_the_drain_begins_is_served(harness: Harness) -> None:
+    client, _ = harness.warm()
+    harness.proxy.drain()
+    harness.advance(0.5)
     client.receive(GET)
-    stage.settle()
-    stage.answer()
+    harness.settle()
+    harness.answer()
     sent = client.take()
     assert b"Connection: close" in head_of(sent)
     assert body_of(sent) == b"ok"
     assert client.closed
 
 
-def test_a_failure_made_here_is_the_last(stage: Stage) -> None:
-    client = stage.ask()
-    stage.proxy.drain()
-    stage.upstream.receive_eof()
-    stage.settle()
+def test_a_failure_made_here_is_the_last(harness: Harness) -> None:
+    client = harness.ask()
+    harness.proxy.drain()
+    harness.upstream.receive_eof()
+    harness.settle()
     sent = client.take()
     assert status_of(sent) == 502
     assert b"Connection: close" in head_of(sent)
     assert client.is_closing()
 
 
-def test_a_head_that_has_begun_is_still_served(stage: Stage) -> None:
-    client = stage.ask(GET[:10])
-    stage.proxy.drain()
-    stage.settle()
+def test_a_head_that_has_begun_is_still_served(harness: Harness) -> None:
+    client = harness.ask(GET[:10])
+    harness.proxy.drain()
+    harness.settle()
     assert not client.is_closing()
-    stage.ask(GET[10:], client)
-    stage.answer()
+    harness.ask(GET[10:], client)
+    harness.answer()
     assert b"Connection: close" in head_of(client.take())
     assert client.closed
 
 
-def test_a_pipelined_request_of_a_response_that_had_begun_is_served(stage: Stage) -> None:
-    client = stage.ask(GET)
-    stage.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 4\r\n\r\nab")
+def test_a_pipelined_request_of_a_response_that_had_begun_is_served(harness: Harness) -> None:
+    client = harness.ask(GET)
+    harness.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 4\r\n\r\nab")
     client.receive(GET)
-    stage.proxy.drain()
-    stage.answer(b"cd")
+    harness.proxy.drain()
+    harness.answer(b"cd")
     assert body_of(client.take()) == b"abcd"
-    stage.settle()
-    stage.answer()
+    harness.settle()
+    harness.answer()
     assert b"Connection: close" in head_of(client.take())
     assert client.closed
 
 
-def test_connections_accepted_after_the_drain_began_are_served_once(stage: Stage) -> None:
+def test_connections_accepted_after_the_drain_began_are_served_once(harness: Harness) -> None:
     """They were in the accept queue."""
-    stage.proxy.drain()
-    client = stage.ask()
-    stage.answer()
+    harness.proxy.drain()
+    client = harness.ask()
+    harness.answer()
     assert b"Connection: close" in head_of(client.take())
     assert client.closed
 
 
-def test_abort_all_answers_or_breaks_off_visibly(stage: Stage) -> None:
-    streaming = stage.ask()
-    stage.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 4\r\n\r\nab")
-    waiting = stage.ask()
-    stage.hold(1)
-    dialling = stage.ask()
-    stage.proxy.drain()
-    stage.proxy.abort_all()
-    stage.settle()
+def test_abort_all_answers_or_breaks_off_visibly(harness: Harness) -> None:
+    streaming = harness.ask()
+    harness.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 4\r\n\r\nab")
+    waiting = harness.ask()
+    harness.hold(1)
+    dialling = harness.ask()
+    harness.proxy.drain()
+    harness.proxy.abort_all()
+    harness.settle()
     assert streaming.socket.options == [RESET]
     assert streaming.aborted
     for client in (waiting, dialling):
@@ -193,8 +193,8 @@ def test_abort_all_answers_or_breaks_off_visibly(stage: Stage) -> None:
         assert status_of(sent) == 503
         assert b"Connection: close" in head_of(sent)
         assert client.is_closing()
-    assert stage.logged()["reason"] == "drain_timeout"
-    assert stage.proxy.connections == 0
-    assert stage.inflight == [0]
-    assert all(upstream.is_closing() for upstream in stage.loop.transports)
-    assert stage.loop.armed_timers == 0
+    assert harness.logged()["reason"] == "drain_timeout"
+    assert harness.proxy.connections == 0
+    assert harness.inflight == [0]
+    assert all(upstream.is_closing() for upstream in harness.loop.transports)
+    assert harness.loop.armed_timers == 0

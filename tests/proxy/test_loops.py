@@ -6,20 +6,20 @@ import pytest
 
 from balancer.messages import CameBack
 from tests.fakes.wire import CLIENT_ADDRESS, VIA
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import GET, Stage, body_of, head_of, status_of
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import GET, Harness, body_of, head_of, status_of
 
 NAME = VIA.encode()
 BACK = b"GET /x HTTP/1.1\r\nHost: a\r\nVia: 1.1 cdn, 1.1 %b (ours)\r\n\r\n" % NAME
 OUTLIER = {"enabled": True, "consecutive_5xx": 5, "consecutive_failures": 3}
 
 
-def loops(stage: Stage) -> list[CameBack]:
-    return [message for message in stage.told if isinstance(message, CameBack)]
+def loops(harness: Harness) -> list[CameBack]:
+    return [message for message in harness.told if isinstance(message, CameBack)]
 
 
-def test_a_request_that_comes_back_gets_508_and_no_upstream(stage: Stage) -> None:
-    client = stage.ask(BACK)
+def test_a_request_that_comes_back_gets_508_and_no_upstream(harness: Harness) -> None:
+    client = harness.ask(BACK)
     answer = client.take()
     assert status_of(answer) == 508
     assert head_of(answer)[:2] == [
@@ -27,24 +27,24 @@ def test_a_request_that_comes_back_gets_508_and_no_upstream(stage: Stage) -> Non
         b'Proxy-Status: balancer; error=proxy_loop_detected; details="loop_detected"',
     ]
     assert NAME in body_of(answer)
-    assert stage.dialled == []
-    assert stage.local_counted("loop_detected") == 1
-    assert stage.requests_counted(b"GET", 508) == 1
-    logged = stage.logged()
+    assert harness.dialled == []
+    assert harness.local_counted("loop_detected") == 1
+    assert harness.requests_counted(b"GET", 508) == 1
+    logged = harness.logged()
     assert (logged["status"], logged["reason"], logged["upstream"]) == (508, "loop_detected", None)
-    (failure,) = stage.proxy.take_failures()
+    (failure,) = harness.proxy.take_failures()
     assert (failure.reason, failure.source, failure.target) == ("loop_detected", "balancer", "/x")
 
 
-def test_the_connection_goes_on_and_the_next_return_is_known_too(stage: Stage) -> None:
-    client = stage.ask(BACK)
+def test_the_connection_goes_on_and_the_next_return_is_known_too(harness: Harness) -> None:
+    client = harness.ask(BACK)
     assert not client.is_closing()
     client.take()
     for _ in range(2):  # byte for byte the same, so it is not read again
-        stage.ask(BACK, client)
+        harness.ask(BACK, client)
         assert status_of(client.take()) == 508
-    stage.ask(GET, client)
-    stage.answer()
+    harness.ask(GET, client)
+    harness.answer()
     assert client.take().endswith(b"ok")
 
 
@@ -56,63 +56,63 @@ def test_the_connection_goes_on_and_the_next_return_is_known_too(stage: Stage) -
         pytest.param(b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n", id="trailers"),
     ],
 )
-def test_with_a_body(stage: Stage, request_bytes: bytes) -> None:
-    client = stage.ask(b"POST / HTTP/1.1\r\nHost: a\r\nVia: 1.1 %b\r\n%b" % (NAME, request_bytes))
+def test_with_a_body(harness: Harness, request_bytes: bytes) -> None:
+    client = harness.ask(b"POST / HTTP/1.1\r\nHost: a\r\nVia: 1.1 %b\r\n%b" % (NAME, request_bytes))
     assert status_of(client.take()) == 508
-    assert stage.dialled == []
+    assert harness.dialled == []
 
 
-def test_with_a_body_that_is_still_coming_the_connection_ends(stage: Stage) -> None:
-    client = stage.ask(b"POST / HTTP/1.1\r\nHost: a\r\nVia: 1.1 %b\r\nContent-Length: 9\r\n\r\nabc" % NAME)
+def test_with_a_body_that_is_still_coming_the_connection_ends(harness: Harness) -> None:
+    client = harness.ask(b"POST / HTTP/1.1\r\nHost: a\r\nVia: 1.1 %b\r\nContent-Length: 9\r\n\r\nabc" % NAME)
     answer = client.take()
     assert status_of(answer) == 508
     assert b"Connection: close" in head_of(answer)
 
 
-def test_a_tunnel_that_leads_back(stage: Stage) -> None:
+def test_a_tunnel_that_leads_back(harness: Harness) -> None:
     upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
-    client = stage.ask(b"GET / HTTP/1.1\r\nHost: a\r\n%bVia: 1.1 %b\r\n\r\n" % (upgrade, NAME))
+    client = harness.ask(b"GET / HTTP/1.1\r\nHost: a\r\n%bVia: 1.1 %b\r\n\r\n" % (upgrade, NAME))
     assert status_of(client.take()) == 508
 
 
-def test_what_this_balancer_sends_is_what_it_knows_again(stage: Stage) -> None:
-    stage.ask()
-    sent = stage.upstream.take()
-    stage.answer()
+def test_what_this_balancer_sends_is_what_it_knows_again(harness: Harness) -> None:
+    harness.ask()
+    sent = harness.upstream.take()
+    harness.answer()
     assert b"\r\nVia: 1.1 %b\r\n" % NAME in sent
-    assert status_of(stage.ask(sent).take()) == 508
+    assert status_of(harness.ask(sent).take()) == 508
 
 
-def test_another_balancer_in_front_is_nothing_special(stage: Stage) -> None:
-    client = stage.client()
+def test_another_balancer_in_front_is_nothing_special(harness: Harness) -> None:
+    client = harness.client()
     for _ in range(3):
-        stage.ask(b"GET / HTTP/1.1\r\nHost: a\r\nVia: 1.1 balancer-89abcdef\r\n\r\n", client)
-        sent = stage.upstream.take()
+        harness.ask(b"GET / HTTP/1.1\r\nHost: a\r\nVia: 1.1 balancer-89abcdef\r\n\r\n", client)
+        sent = harness.upstream.take()
         assert b"\r\nVia: 1.1 balancer-89abcdef\r\n" in sent
         assert b"\r\nVia: 1.1 %b\r\n" % NAME in sent
-        stage.answer()
+        harness.answer()
         assert status_of(client.take()) == 200
 
 
-def test_without_via_nothing_is_said_and_nothing_known(make_stage: MakeStage) -> None:
-    stage = make_stage(via="")
-    client = stage.ask(BACK)
-    sent = stage.upstream.take()
+def test_without_via_nothing_is_said_and_nothing_known(make_harness: MakeHarness) -> None:
+    harness = make_harness(via="")
+    client = harness.ask(BACK)
+    sent = harness.upstream.take()
     assert [line for line in head_of(sent) if line.lower().startswith(b"via")] == [
         b"Via: 1.1 cdn, 1.1 %b (ours)" % NAME
     ]
-    stage.answer()
+    harness.answer()
     assert status_of(client.take()) == 200
 
 
-def test_people_are_told_once_a_minute(stage: Stage) -> None:
+def test_people_are_told_once_a_minute(harness: Harness) -> None:
     for _ in range(50):
-        stage.ask(BACK)
-        stage.advance(1.0)
-    assert len(loops(stage)) == 1
-    stage.advance(11.0)
-    stage.ask(BACK)
-    first, second = loops(stage)
+        harness.ask(BACK)
+        harness.advance(1.0)
+    assert len(loops(harness)) == 1
+    harness.advance(11.0)
+    harness.ask(BACK)
+    first, second = loops(harness)
     assert first == second
     assert (first.pool, first.upstream) == ("default", None)
     assert first.text.startswith(
@@ -120,41 +120,41 @@ def test_people_are_told_once_a_minute(stage: Stage) -> None:
     )
 
 
-def our_508(stage: Stage) -> bytes:
-    answer = stage.ask(BACK).take()
-    stage.told.clear()
+def our_508(harness: Harness) -> bytes:
+    answer = harness.ask(BACK).take()
+    harness.told.clear()
     return answer
 
 
-def test_an_upstream_that_leads_here_is_named_and_ejected(make_stage: MakeStage) -> None:
-    stage = make_stage(2, outlier=OUTLIER, keepalive={"max_idle": 0})
-    answer = our_508(stage)
+def test_an_upstream_that_leads_here_is_named_and_ejected(make_harness: MakeHarness) -> None:
+    harness = make_harness(2, outlier=OUTLIER, keepalive={"max_idle": 0})
+    answer = our_508(harness)
     for _ in range(10):
-        stage.ask()
-        stage.answer(answer if stage.dialled[-1] == "10.0.0.1" else OK_NOW)
-    assert [one.is_outlier() for one in stage.upstreams] == [True, False]
-    (told,) = loops(stage)
+        harness.ask()
+        harness.answer(answer if harness.dialled[-1] == "10.0.0.1" else OK_NOW)
+    assert [one.is_outlier() for one in harness.upstreams] == [True, False]
+    (told,) = loops(harness)
     assert told.upstream == "app1:8000"
     assert told.text.startswith("app1:8000 leads back to this balancer")
 
 
-def test_a_508_of_another_balancer_is_about_its_request(make_stage: MakeStage) -> None:
+def test_a_508_of_another_balancer_is_about_its_request(make_harness: MakeHarness) -> None:
     # Whoever knows that one's name can provoke it at will.
-    stage = make_stage(2, outlier=OUTLIER, keepalive={"max_idle": 0})
-    answer = our_508(stage).replace(NAME, b"balancer-89abcdef")
+    harness = make_harness(2, outlier=OUTLIER, keepalive={"max_idle": 0})
+    answer = our_508(harness).replace(NAME, b"balancer-89abcdef")
     for _ in range(10):
-        client = stage.ask()
-        stage.answer(answer if stage.dialled[-1] == "10.0.0.1" else OK_NOW)
+        client = harness.ask()
+        harness.answer(answer if harness.dialled[-1] == "10.0.0.1" else OK_NOW)
         assert status_of(client.take()) in (508, 200)
-    assert [one.is_outlier() for one in stage.upstreams] == [False, False]
-    assert loops(stage) == []
+    assert [one.is_outlier() for one in harness.upstreams] == [False, False]
+    assert loops(harness) == []
 
 
 OK_NOW = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-def test_the_reason_in_json(stage: Stage) -> None:
-    answer = stage.ask(BACK.replace(b"\r\n\r\n", b"\r\nAccept: application/json\r\n\r\n")).take()
+def test_the_reason_in_json(harness: Harness) -> None:
+    answer = harness.ask(BACK.replace(b"\r\n\r\n", b"\r\nAccept: application/json\r\n\r\n")).take()
     told = json.loads(body_of(answer))
     assert (told["status"], told["reason"]) == (508, "loop_detected")
     assert VIA in told["message"]

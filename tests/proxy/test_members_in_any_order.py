@@ -1,4 +1,4 @@
-"""Upstreams that come, go, change state and have places, in any order: no place is lost, none given twice.
+"""Upstreams that come, go, change state and have slots, in any order: no slot is lost, none given twice.
 
 As `test_any_order`, with sessions that stick, outliers, slow starts and every policy besides.
 """
@@ -13,7 +13,7 @@ from balancer.telemetry.columns import UPSTREAM_INFLIGHT
 from balancer.upstreams.state import AdminState, candidates
 from balancer.upstreams.upstream import Upstream
 from tests.fakes.wire import upstream_message
-from tests.proxy.harness import Stage
+from tests.proxy.harness import Harness
 from tests.proxy.sticky_session import OWN
 from tests.proxy.test_any_order import PARTS, REQUESTS, STEPS, Play
 
@@ -56,9 +56,9 @@ class MembersPlay(Play):
         self.acts += [(6, self.member_changes), (2, self.cap_changes), (5, self.verdict)]
         self.tell()
 
-    def set_up(self) -> Stage:
+    def set_up(self) -> Harness:
         random = self.random
-        return Stage(
+        return Harness(
             len(NUMBERS),
             policy=random.choice(registry.names()),
             timeouts={"total": random.choice([0.0, 100.0])},
@@ -70,8 +70,8 @@ class MembersPlay(Play):
         )
 
     def tell(self) -> None:
-        before = {upstream.row: upstream for upstream in self.stage.upstreams}
-        self.stage.tell(
+        before = {upstream.row: upstream for upstream in self.harness.upstreams}
+        self.harness.tell(
             *(
                 upstream_message(number, row=row, max_inflight=self.cap, **self.states[number])
                 for number, row in self.rows.items()
@@ -87,7 +87,7 @@ class MembersPlay(Play):
             if number not in self.rows:
                 self.rows[number] = self.next_row
                 self.next_row += 1
-            ramp_since_ns = self.random.choice([0, self.stage.clock.monotonic_ns()])
+            ramp_since_ns = self.random.choice([0, self.harness.clock.monotonic_ns()])
             weight = self.random.choice([1, 1, 2, 5])
             self.states[number] = {**state, "ramp_since_ns": ramp_since_ns, "weight": weight}
         self.tell()
@@ -98,9 +98,9 @@ class MembersPlay(Play):
 
     def verdict(self) -> None:
         """The supervisor has judged those that were ejected here."""
-        until = self.random.choice([0, self.stage.revision, self.stage.revision + 1])
-        for upstream in self.stage.upstreams:
-            self.stage.judge(upstream.row, until)
+        until = self.random.choice([0, self.harness.revision, self.harness.revision + 1])
+        for upstream in self.harness.upstreams:
+            self.harness.judge(upstream.row, until)
 
     def request(self) -> None:
         client = self.client()
@@ -111,38 +111,38 @@ class MembersPlay(Play):
         client.receive(data)
 
     def nobody_waits_for_nothing(self) -> None:
-        queue = self.stage.pool.queue
-        may_serve, _ = candidates(self.stage.upstreams, panic=True)
+        queue = self.harness.pool.queue
+        may_serve, _ = candidates(self.harness.upstreams, panic=True)
         free = {upstream for upstream in may_serve if not upstream.is_full()}
         for waiter in [] if queue is None else queue.waiting:
             assert free <= set(waiter.tried)  # type: ignore[attr-defined]  # it is a Connecting
 
 
 def play(seed: int) -> None:
-    scene = MembersPlay(seed)
-    stage = scene.stage
-    drain_at = scene.random.randrange(4 * STEPS)
+    play = MembersPlay(seed)
+    harness = play.harness
+    drain_at = play.random.randrange(4 * STEPS)
     for step in range(STEPS):
-        before = {upstream: upstream.inflight for upstream in stage.upstreams}
-        scene.step()
+        before = {upstream: upstream.inflight for upstream in harness.upstreams}
+        play.step()
         if step == drain_at:
-            stage.proxy.drain()
-        for upstream in stage.upstreams:
+            harness.proxy.drain()
+        for upstream in harness.upstreams:
             was = before.get(upstream, 0)
-            most = was if upstream.admin_state is AdminState.MAINTENANCE else max(scene.cap or 1000, was)
+            most = was if upstream.admin_state is AdminState.MAINTENANCE else max(play.cap or 1000, was)
             assert 0 <= upstream.inflight <= most, upstream
         if step % 4 == 0:
-            stage.settle()
-            scene.nobody_waits_for_nothing()
-    for client in stage.clients:
+            harness.settle()
+            play.nobody_waits_for_nothing()
+    for client in harness.clients:
         client.lose()
-    stage.settle()
+    harness.settle()
     for _ in range(3):
-        stage.proxy.sweep()
-    for upstream in scene.gone.values():
+        harness.proxy.sweep()
+    for upstream in play.gone.values():
         assert upstream.inflight == upstream.cells[UPSTREAM_INFLIGHT] == 0
-    assert sorted(stage.proxy.take_released()) == sorted(scene.gone)
-    stage.check_and_close()
+    assert sorted(harness.proxy.take_released()) == sorted(play.gone)
+    harness.check_and_close()
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, 20))

@@ -8,8 +8,8 @@ import pytest
 from balancer.errors import Outcome
 from balancer.telemetry.columns import UPSTREAM_INFLIGHT
 from tests.fakes.wire import upstream_message
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import OK, Stage
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import OK, Harness
 
 # What is told of the first of two upstreams: itself again, or as another message of the whole pool has it
 STILL_THERE: dict[str, dict[str, Any]] = {
@@ -21,49 +21,51 @@ STILL_THERE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", STILL_THERE)
-def test_one_that_keeps_its_address_keeps_all_that_is_known_of_it(make_stage: MakeStage, case: str) -> None:
+def test_one_that_keeps_its_address_keeps_all_that_is_known_of_it(
+    make_harness: MakeHarness, case: str
+) -> None:
     """Each message tells of the whole pool, so most upstreams in it have not changed at all."""
-    stage = make_stage(1, outlier={"enabled": True}, slow_start=6.0)
-    ramp = stage.clock.monotonic_ns()
-    stage.tell(upstream_message(1, ramp_since_ns=ramp))
-    running, _ = stage.ask(), stage.ask()
-    busy, idle = stage.loop.transports
+    harness = make_harness(1, outlier={"enabled": True}, slow_start=6.0)
+    ramp = harness.clock.monotonic_ns()
+    harness.tell(upstream_message(1, ramp_since_ns=ramp))
+    running, _ = harness.ask(), harness.ask()
+    busy, idle = harness.loop.transports
     idle.receive(OK)
-    stage.settle()
-    (upstream,) = stage.upstreams
-    stage.pool.choose(0, (), ramp)
-    stage.pool.finished(upstream, 0, Outcome.FAILED)
-    stage.advance(3.0)
-    conduct = upstream.conduct
-    stage.tell(upstream_message(2), upstream_message(1, ramp_since_ns=ramp, **STILL_THERE[case]))
-    assert stage.upstreams[1] is upstream
-    assert (upstream.inflight, upstream.cells[UPSTREAM_INFLIGHT], stage.idle) == (1, 1, 1)
+    harness.settle()
+    (upstream,) = harness.upstreams
+    harness.pool.choose(0, (), ramp)
+    harness.pool.finished(upstream, 0, Outcome.FAILED)
+    harness.advance(3.0)
+    history = upstream.history
+    harness.tell(upstream_message(2), upstream_message(1, ramp_since_ns=ramp, **STILL_THERE[case]))
+    assert harness.upstreams[1] is upstream
+    assert (upstream.inflight, upstream.cells[UPSTREAM_INFLIGHT], harness.idle) == (1, 1, 1)
     assert upstream.effective_weight == upstream.weight * 0.5
-    assert upstream.conduct is conduct
+    assert upstream.history is history
     busy.receive(OK)
-    stage.settle()
+    harness.settle()
     assert running.take() == OK
-    assert (stage.inflight, stage.idle, stage.closes(2)) == ([0, 0], 2, {})
+    assert (harness.inflight, harness.idle, harness.closes(2)) == ([0, 0], 2, {})
 
 
-def test_an_ejected_one_stays_so_where_others_come_and_go(stage: Stage) -> None:
+def test_an_ejected_one_stays_so_where_others_come_and_go(harness: Harness) -> None:
     out = upstream_message(1, causes=["outlier"])
-    stage.tell(out, upstream_message(2))
-    before = stage.upstreams[0]
+    harness.tell(out, upstream_message(2))
+    before = harness.upstreams[0]
     for others in ([3], [2, 3], [2]):
-        stage.tell(*(upstream_message(number) for number in others), out)
-        assert stage.upstreams[-1] is before
+        harness.tell(*(upstream_message(number) for number in others), out)
+        assert harness.upstreams[-1] is before
         for _ in range(4):
-            stage.ask()
-            stage.answer()
-    assert "10.0.0.1" not in stage.dialled
+            harness.ask()
+            harness.answer()
+    assert "10.0.0.1" not in harness.dialled
 
 
 ALL = {"app1:8000": 5, "app2:8000": 10, "app3:8000": 15}
 BUT_ONE = {"app2:8000": 12, "app3:8000": 18}
 
 
-def test_weights_go_with_their_upstreams_whatever_place_these_have(stage: Stage) -> None:
+def test_weights_go_with_their_upstreams_whatever_place_these_have(harness: Harness) -> None:
     one, two, three = (upstream_message(number, weight=number) for number in (1, 2, 3))
     out = upstream_message(1, weight=1, causes=["active_check"])
     for members, shares in (
@@ -73,8 +75,8 @@ def test_weights_go_with_their_upstreams_whatever_place_these_have(stage: Stage)
         ([three, two], BUT_ONE),
         ([three, one, two], ALL),
     ):
-        stage.tell(*members)
-        chosen = [stage.pool.choose(0, (), 0) for _ in range(30)]
+        harness.tell(*members)
+        chosen = [harness.pool.choose(0, (), 0) for _ in range(30)]
         for upstream in filter(None, chosen):
-            stage.pool.finished(upstream, 0, Outcome.SUCCESS)
+            harness.pool.finished(upstream, 0, Outcome.SUCCESS)
         assert Counter(upstream.id for upstream in chosen if upstream is not None) == shares

@@ -14,74 +14,74 @@ from balancer.proxy.membership import Membership
 from balancer.telemetry.columns import UPSTREAM_CONNECT_FAILURES, UPSTREAM_INFLIGHT
 from balancer.upstreams.upstream import Upstream
 from tests.fakes.wire import CLIENT_ADDRESS, upstream_message
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import OK, Stage
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import OK, Harness
 
 
-def test_a_new_upstream_is_used(stage: Stage) -> None:
-    stage.tell(upstream_message(2))
-    stage.ask()
-    assert stage.dialled == ["10.0.0.2"]
-    stage.answer()
+def test_a_new_upstream_is_used(harness: Harness) -> None:
+    harness.tell(upstream_message(2))
+    harness.ask()
+    assert harness.dialled == ["10.0.0.2"]
+    harness.answer()
 
 
-def test_one_that_left_ends_what_it_runs_and_gets_nothing_new(stage: Stage) -> None:
-    busy = stage.ask()
-    first = stage.upstream
-    stage.tell(upstream_message(2))
-    stage.ask()
-    stage.answer()
-    assert stage.dialled == ["10.0.0.1", "10.0.0.2"]
+def test_one_that_left_ends_what_it_runs_and_gets_nothing_new(harness: Harness) -> None:
+    busy = harness.ask()
+    first = harness.upstream
+    harness.tell(upstream_message(2))
+    harness.ask()
+    harness.answer()
+    assert harness.dialled == ["10.0.0.1", "10.0.0.2"]
     first.receive(OK)
-    stage.settle()
+    harness.settle()
     assert busy.take() == OK
     assert first.is_closing()
 
 
-def test_its_idle_connections_are_closed(stage: Stage) -> None:
-    _, idle = stage.warm()
-    stage.tell(upstream_message(2))
+def test_its_idle_connections_are_closed(harness: Harness) -> None:
+    _, idle = harness.warm()
+    harness.tell(upstream_message(2))
     assert idle.is_closing()
 
 
-def test_its_row_is_let_go_when_nothing_runs_at_it_any_more(stage: Stage) -> None:
-    stage.ask()
-    running = stage.upstream
-    stage.tell(upstream_message(2))
+def test_its_row_is_let_go_when_nothing_runs_at_it_any_more(harness: Harness) -> None:
+    harness.ask()
+    running = harness.upstream
+    harness.tell(upstream_message(2))
     for _ in range(3):
-        stage.proxy.sweep()
-    assert stage.proxy.take_released() == []
+        harness.proxy.sweep()
+    assert harness.proxy.take_released() == []
     running.receive(OK)
-    stage.settle()
-    stage.proxy.sweep()
-    assert stage.proxy.take_released() == []  # a cancelled dial may count a turn later
-    stage.proxy.sweep()
-    assert stage.proxy.take_released() == [4]
-    assert stage.proxy.take_released() == []
-    assert stage.page.row(4)[UPSTREAM_INFLIGHT] == 0
+    harness.settle()
+    harness.proxy.sweep()
+    assert harness.proxy.take_released() == []  # a cancelled dial may count a turn later
+    harness.proxy.sweep()
+    assert harness.proxy.take_released() == [4]
+    assert harness.proxy.take_released() == []
+    assert harness.page.row(4)[UPSTREAM_INFLIGHT] == 0
 
 
-def test_one_that_comes_back_is_another_one(stage: Stage) -> None:
-    stage.ask()
-    old = stage.upstreams[0]
-    running = stage.upstream
-    stage.tell()
-    stage.tell(upstream_message(1, row=9))
-    new = stage.upstreams[0]
+def test_one_that_comes_back_is_another_one(harness: Harness) -> None:
+    harness.ask()
+    old = harness.upstreams[0]
+    running = harness.upstream
+    harness.tell()
+    harness.tell(upstream_message(1, row=9))
+    new = harness.upstreams[0]
     assert new is not old
     assert (old.inflight, new.inflight, new.row) == (1, 0, 9)
     running.receive(OK)
-    stage.settle()
+    harness.settle()
     assert (old.inflight, new.inflight) == (0, 0)
 
 
-def test_the_same_one_keeps_what_runs(stage: Stage) -> None:
-    stage.ask()
-    before = stage.upstreams[0]
-    stage.tell(upstream_message(1, weight=3), upstream_message(2))
-    assert stage.upstreams[0] is before
+def test_the_same_one_keeps_what_runs(harness: Harness) -> None:
+    harness.ask()
+    before = harness.upstreams[0]
+    harness.tell(upstream_message(1, weight=3), upstream_message(2))
+    assert harness.upstreams[0] is before
     assert (before.inflight, before.effective_weight) == (1, 3.0)
-    stage.answer()
+    harness.answer()
 
 
 STATES: dict[str, dict[str, Any]] = {
@@ -93,41 +93,41 @@ STATES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", STATES)
-def test_one_that_is_not_eligible_gets_nothing(stage: Stage, case: str) -> None:
-    stage.tell(upstream_message(1, **STATES[case]), upstream_message(2))
+def test_one_that_is_not_eligible_gets_nothing(harness: Harness, case: str) -> None:
+    harness.tell(upstream_message(1, **STATES[case]), upstream_message(2))
     for _ in range(3):
-        stage.ask()
-        stage.answer()
-    assert set(stage.dialled) == {"10.0.0.2"}
+        harness.ask()
+        harness.answer()
+    assert set(harness.dialled) == {"10.0.0.2"}
 
 
-def test_in_panic_the_ejected_ones_are_used(stage: Stage) -> None:
-    stage.tell(upstream_message(1, causes=["active_check"]))
-    client = stage.ask()
-    stage.answer()
+def test_in_panic_the_ejected_ones_are_used(harness: Harness) -> None:
+    harness.tell(upstream_message(1, causes=["active_check"]))
+    client = harness.ask()
+    harness.answer()
     assert client.take() == OK
 
 
-def test_without_any_it_is_503(stage: Stage) -> None:
-    stage.tell()
-    assert stage.ask().take().startswith(b"HTTP/1.1 503 ")
+def test_without_any_it_is_503(harness: Harness) -> None:
+    harness.tell()
+    assert harness.ask().take().startswith(b"HTTP/1.1 503 ")
 
 
-def test_an_unknown_pool_is_a_key_error(stage: Stage) -> None:
+def test_an_unknown_pool_is_a_key_error(harness: Harness) -> None:
     membership = Membership(
-        Connector(stage.loop, stage.clock, None, 1, 1, print), stage.page.row, lambda cap, row: cap
+        Connector(harness.loop, harness.clock, None, 1, 1, print), harness.page.row, lambda cap, row: cap
     )
     with pytest.raises(KeyError):
         membership.apply(PoolUpdate(name="default", revision=1, starting=False, members=()))
 
 
-def test_a_failure_is_told_with_its_attempts(stage: Stage) -> None:
-    stage.tell(upstream_message(1), upstream_message(2))
-    stage.refuse(1, 2)
-    stage.ask(b"GET /a?b HTTP/1.1\r\nHost: example\r\nX-Request-ID: r1\r\n\r\n")
-    (failure,) = stage.proxy.take_failures()
+def test_a_failure_is_told_with_its_attempts(harness: Harness) -> None:
+    harness.tell(upstream_message(1), upstream_message(2))
+    harness.refuse(1, 2)
+    harness.ask(b"GET /a?b HTTP/1.1\r\nHost: example\r\nX-Request-ID: r1\r\n\r\n")
+    (failure,) = harness.proxy.take_failures()
     assert failure == FailureRecord(
-        time=stage.clock.wall(),
+        time=harness.clock.wall(),
         status=502,
         reason="connect_refused",
         source="upstream",
@@ -144,30 +144,30 @@ def test_a_failure_is_told_with_its_attempts(stage: Stage) -> None:
             AttemptRecord(upstream="app2:8000", failure="connect_refused", detail="connection refused"),
         ),
     )
-    assert stage.proxy.take_failures() == []
+    assert harness.proxy.take_failures() == []
 
 
-def test_a_refusal_is_told_too(stage: Stage) -> None:
-    client = stage.client()
+def test_a_refusal_is_told_too(harness: Harness) -> None:
+    client = harness.client()
     client.receive(b"GET / HTTP/1.1\r\n\r\n")
-    stage.settle()
-    (failure,) = stage.proxy.take_failures()
+    harness.settle()
+    (failure,) = harness.proxy.take_failures()
     assert (failure.reason, failure.method, failure.attempts) == ("malformed_request", None, ())
 
 
-def test_an_attempt_that_broke_off_is_told(stage: Stage) -> None:
-    stage.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
-    stage.upstream.receive_eof()
-    stage.settle()
-    (failure,) = stage.proxy.take_failures()
+def test_an_attempt_that_broke_off_is_told(harness: Harness) -> None:
+    harness.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+    harness.upstream.receive_eof()
+    harness.settle()
+    (failure,) = harness.proxy.take_failures()
     assert [each.failure for each in failure.attempts] == ["upstream_closed"]
 
 
-def test_what_is_told_is_bounded(stage: Stage) -> None:
-    stage.tell()
+def test_what_is_told_is_bounded(harness: Harness) -> None:
+    harness.tell()
     for number in range(250):
-        stage.ask(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number)
-    failures = stage.proxy.take_failures()
+        harness.ask(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number)
+    failures = harness.proxy.take_failures()
     assert [failures[0].target, failures[-1].target, len(failures)] == ["/50", "/249", 200]
 
 
@@ -181,88 +181,90 @@ REFUSED, TIMEOUT, UNREACHABLE = range(3)
         pytest.param(OSError(113, "no route"), UNREACHABLE, id="unreachable"),
     ],
 )
-def test_failed_connects_are_counted_per_upstream(stage: Stage, error: Exception, column: int) -> None:
-    stage.refuse(1, error=error)
-    stage.ask()
-    cells = stage.upstreams[0].cells
+def test_failed_connects_are_counted_per_upstream(harness: Harness, error: Exception, column: int) -> None:
+    harness.refuse(1, error=error)
+    harness.ask()
+    cells = harness.upstreams[0].cells
     counted = [cells[UPSTREAM_CONNECT_FAILURES + each] for each in range(3)]
     assert counted == [int(each == column) for each in range(3)]
 
 
 @pytest.mark.parametrize("policy", registry.names())
-def test_a_readmitted_one_gets_its_ramps_share_under_every_policy(make_stage: MakeStage, policy: str) -> None:
+def test_a_readmitted_one_gets_its_ramps_share_under_every_policy(
+    make_harness: MakeHarness, policy: str
+) -> None:
     """In the first tenth of its slow start: neither none of 2,000 requests nor as many as the others."""
-    stage = make_stage(4, policy=policy, slow_start=1000.0)
-    ramp = {2: stage.clock.monotonic_ns()}
-    stage.tell(*(upstream_message(number, ramp_since_ns=ramp.get(number, 0)) for number in range(1, 5)))
+    harness = make_harness(4, policy=policy, slow_start=1000.0)
+    ramp = {2: harness.clock.monotonic_ns()}
+    harness.tell(*(upstream_message(number, ramp_since_ns=ramp.get(number, 0)) for number in range(1, 5)))
     counts: Counter[str] = Counter()
     running: deque[Upstream] = deque()
     for number in range(2000):
         if len(running) == 12:
-            stage.clock.advance(0.005)
-            stage.pool.finished(running.popleft(), 60_000_000, Outcome.SUCCESS)
+            harness.clock.advance(0.005)
+            harness.pool.finished(running.popleft(), 60_000_000, Outcome.SUCCESS)
         key = int.from_bytes(sha256(str(number).encode()).digest()[:8])
-        chosen = stage.pool.choose(key, (), stage.clock.monotonic_ns())
+        chosen = harness.pool.choose(key, (), harness.clock.monotonic_ns())
         assert chosen is not None
         counts[chosen.id] += 1
         running.append(chosen)
     while running:
-        stage.pool.finished(running.popleft(), 60_000_000, Outcome.SUCCESS)
+        harness.pool.finished(running.popleft(), 60_000_000, Outcome.SUCCESS)
     fair = 2000 * 0.1 / 3.1
     assert fair / 4 <= counts["app2:8000"] <= 3 * fair
     assert min(counts[f"app{number}:8000"] for number in (1, 3, 4)) > 2 * counts["app2:8000"]
 
 
-def test_a_ramp_goes_on_in_the_sweep(make_stage: MakeStage) -> None:
-    stage = make_stage(2, slow_start=10.0)
-    stage.tell(upstream_message(1), upstream_message(2, ramp_since_ns=stage.clock.monotonic_ns()))
+def test_a_ramp_goes_on_in_the_sweep(make_harness: MakeHarness) -> None:
+    harness = make_harness(2, slow_start=10.0)
+    harness.tell(upstream_message(1), upstream_message(2, ramp_since_ns=harness.clock.monotonic_ns()))
     shares = []
     for _ in range(5):
-        shares.append(stage.upstreams[1].effective_weight)
-        stage.advance(2.5)
+        shares.append(harness.upstreams[1].effective_weight)
+        harness.advance(2.5)
     assert shares == [0.1, 0.25, 0.5, 0.75, 1.0]
-    assert stage.upstreams[0].effective_weight == 1.0
+    assert harness.upstreams[0].effective_weight == 1.0
 
 
 @pytest.mark.parametrize("admin_state", ["draining", "maintenance"])
-def test_a_tunnel_outlasts_a_drain(make_stage: MakeStage, admin_state: str) -> None:
-    stage = make_stage(2)
+def test_a_tunnel_outlasts_a_drain(make_harness: MakeHarness, admin_state: str) -> None:
+    harness = make_harness(2)
     upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
-    client = stage.ask(b"GET / HTTP/1.1\r\nHost: a\r\n" + upgrade + b"\r\n")
-    tunnel = stage.upstream
+    client = harness.ask(b"GET / HTTP/1.1\r\nHost: a\r\n" + upgrade + b"\r\n")
+    tunnel = harness.upstream
     tunnel.take()
-    stage.answer(b"HTTP/1.1 101 Switching Protocols\r\n" + upgrade + b"\r\n")
+    harness.answer(b"HTTP/1.1 101 Switching Protocols\r\n" + upgrade + b"\r\n")
     client.take()
-    stage.tell(upstream_message(1, admin_state=admin_state), upstream_message(2))
-    stage.advance(60)
+    harness.tell(upstream_message(1, admin_state=admin_state), upstream_message(2))
+    harness.advance(60)
     client.receive(b"up")
     tunnel.receive(b"down")
     assert (tunnel.take(), client.take()) == (b"up", b"down")
-    stage.ask()
-    stage.answer()
-    assert stage.dialled == ["10.0.0.1", "10.0.0.2"]
+    harness.ask()
+    harness.answer()
+    assert harness.dialled == ["10.0.0.1", "10.0.0.2"]
     tunnel.receive_eof()
-    stage.settle()
+    harness.settle()
 
 
-def test_a_backup_is_used_when_no_other_is_eligible(make_stage: MakeStage) -> None:
-    stage = make_stage(2)
+def test_a_backup_is_used_when_no_other_is_eligible(make_harness: MakeHarness) -> None:
+    harness = make_harness(2)
     spare = upstream_message(2, backup=True)
-    stage.tell(upstream_message(1), spare)
+    harness.tell(upstream_message(1), spare)
     for _ in range(2):
-        stage.ask()
-        stage.answer()
-    assert set(stage.dialled) == {"10.0.0.1"}
-    stage.tell(upstream_message(1, causes=["active_check"]), spare)
-    stage.ask()
-    stage.answer()
-    assert stage.dialled[-1] == "10.0.0.2"
-    late = stage.ask()
-    stage.tell(upstream_message(1), spare)
+        harness.ask()
+        harness.answer()
+    assert set(harness.dialled) == {"10.0.0.1"}
+    harness.tell(upstream_message(1, causes=["active_check"]), spare)
+    harness.ask()
+    harness.answer()
+    assert harness.dialled[-1] == "10.0.0.2"
+    late = harness.ask()
+    harness.tell(upstream_message(1), spare)
     for _ in range(3):
-        stage.ask()
-    assert stage.inflight == [3, 1]  # what the backup has begun it ends
+        harness.ask()
+    assert harness.inflight == [3, 1]  # what the backup has begun it ends
     assert late.take() == b""
-    for upstream in stage.loop.transports:
+    for upstream in harness.loop.transports:
         upstream.receive(OK)
     assert late.take() == OK

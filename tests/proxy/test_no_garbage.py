@@ -8,7 +8,7 @@ import pytest
 from balancer.clients.connection import ClientConnection
 from balancer.proxy.exchange import Exchange
 from tests.fakes.transport import FakeTransport
-from tests.proxy.harness import GET, Stage
+from tests.proxy.harness import GET, Harness
 
 UPGRADE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -26,11 +26,11 @@ def alive() -> int:
     return sum(isinstance(one, ClientConnection | Exchange) for one in gc.get_objects())
 
 
-def leave(stage: Stage, client: FakeTransport, error: Exception | None = None) -> None:
+def leave(harness: Harness, client: FakeTransport, error: Exception | None = None) -> None:
     """The connection is lost; the transport forgets its protocol then, as uvloop's does."""
     client.lose(error)
-    stage.settle()
-    stage.clients.remove(client)
+    harness.settle()
+    harness.clients.remove(client)
     del client.protocol, client._receiver
 
 
@@ -38,25 +38,25 @@ def leave(stage: Stage, client: FakeTransport, error: Exception | None = None) -
 @pytest.mark.parametrize(
     "when", ["silent", "in a head", "idle", "in a request", "in an upload", "in a tunnel"]
 )
-def test_a_client_that_has_left_is_free_at_once(stage: Stage, when: str) -> None:
+def test_a_client_that_has_left_is_free_at_once(harness: Harness, when: str) -> None:
     before = alive()
-    client = stage.client()
+    client = harness.client()
     match when:
         case "in a head":
             client.receive(GET[:10])
         case "idle":
-            stage.ask(client=client)
-            stage.answer()
+            harness.ask(client=client)
+            harness.answer()
         case "in a request":
-            stage.ask(client=client)
+            harness.ask(client=client)
         case "in an upload":
-            stage.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n", client)
+            harness.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n", client)
             client.receive(bytes(100_000))
         case "in a tunnel":
-            stage.ask(UPGRADE, client)
-            stage.answer(SWITCHING)
+            harness.ask(UPGRADE, client)
+            harness.answer(SWITCHING)
     assert alive() == before + 2
-    leave(stage, client, ConnectionResetError() if when == "in an upload" else None)
+    leave(harness, client, ConnectionResetError() if when == "in an upload" else None)
     del client
-    stage.loop.transports[:] = [one for one in stage.loop.transports if not one.is_closing()]
+    harness.loop.transports[:] = [one for one in harness.loop.transports if not one.is_closing()]
     assert alive() == before

@@ -10,7 +10,7 @@ from balancer.errors import Outcome
 from balancer.policies import registry
 from balancer.policies.conformance.cost import within
 from tests.fakes.wire import upstream_message
-from tests.proxy.conftest import MakeStage
+from tests.proxy.conftest import MakeHarness
 from tests.proxy.sticky_session import OWN
 
 ALL_GONE: dict[str, list[dict[str, Any]]] = {
@@ -28,27 +28,27 @@ ALL_GONE: dict[str, list[dict[str, Any]]] = {
 @pytest.mark.parametrize("case", ALL_GONE)
 @pytest.mark.parametrize("policy", registry.names())
 def test_when_all_are_gone_or_draining_there_is_none_in_bounded_steps(
-    make_stage: MakeStage, policy: str, case: str
+    make_harness: MakeHarness, policy: str, case: str
 ) -> None:
     """Also for one that was pinned; and they are used again when they are back."""
-    stage = make_stage(5, policy=policy, sticky=OWN)
+    harness = make_harness(5, policy=policy, sticky=OWN)
     members = [upstream_message(number) for number in range(1, 6)]
-    pinned = stage.upstreams[2]
+    pinned = harness.upstreams[2]
     gone = ALL_GONE[case]
     left = [upstream_message(number, **state) for number, state in enumerate(gone, 1)]
-    stage.tell(*left)
-    now = stage.clock.monotonic_ns()
+    harness.tell(*left)
+    now = harness.clock.monotonic_ns()
     key = int.from_bytes(sha256(b"a client").digest()[:8])
-    for tried in ((), tuple(stage.upstreams)):
-        assert within(partial(stage.pool.choose, key, tried, now), 300) is None
-        assert not stage.pool.is_full(tried)
-    kept = within(partial(stage.pool.choose, key, (), now, pinned), 300)
+    for tried in ((), tuple(harness.upstreams)):
+        assert within(partial(harness.pool.choose, key, tried, now), 300) is None
+        assert not harness.pool.is_full(tried)
+    kept = within(partial(harness.pool.choose, key, (), now, pinned), 300)
     assert kept is (pinned if case == "draining" else None)
     if kept is not None:
-        stage.pool.finished(kept, 0, Outcome.SUCCESS)
-    client = stage.ask()
+        harness.pool.finished(kept, 0, Outcome.SUCCESS)
+    client = harness.ask()
     assert client.take().startswith(b"HTTP/1.1 503 ")
-    stage.tell(*members)
-    stage.ask(client=client)
-    stage.answer()
+    harness.tell(*members)
+    harness.ask(client=client)
+    harness.answer()
     assert b"HTTP/1.1 200 OK" in client.take()

@@ -2,29 +2,29 @@
 
 import pytest
 
-from balancer.errors import WANT_OF_A_PLACE
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import GET, OK, Stage, head_of, status_of
+from balancer.errors import WANT_OF_A_SLOT
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import GET, OK, Harness, head_of, status_of
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n"
 
 
 @pytest.fixture
-def full(make_stage: MakeStage) -> Stage:
+def full(make_harness: MakeHarness) -> Harness:
     """One upstream that may have one request, and has it."""
-    stage = make_stage(1, queue={"size": 1000})
-    stage.limit(1)
-    stage.ask()
-    return stage
+    harness = make_harness(1, queue={"size": 1000})
+    harness.limit(1)
+    harness.ask()
+    return harness
 
 
-def _leave(stage: Stage, seconds: float, number: int) -> None:
+def _leave(harness: Harness, seconds: float, number: int) -> None:
     """So many clients ask, wait for so long, and leave."""
-    clients = [stage.ask() for _ in range(number)]
-    stage.advance(seconds)
+    clients = [harness.ask() for _ in range(number)]
+    harness.advance(seconds)
     for client in clients:
         client.receive_eof()
-    stage.settle()
+    harness.settle()
 
 
 def _retry_after(sent: bytes) -> int:
@@ -32,7 +32,7 @@ def _retry_after(sent: bytes) -> int:
     return int(line.partition(b": ")[2])
 
 
-def test_clients_that_leave_the_queue_shorten_the_deadline(full: Stage) -> None:
+def test_clients_that_leave_the_queue_shorten_the_deadline(full: Harness) -> None:
     for _ in range(3):
         _leave(full, 1.5, 20)
     client = full.ask()
@@ -43,39 +43,39 @@ def test_clients_that_leave_the_queue_shorten_the_deadline(full: Stage) -> None:
     assert full.logged()["reason"] == "queue_timeout"
 
 
-def test_so_do_those_that_leave_before_the_response_begins(make_stage: MakeStage) -> None:
-    stage = make_stage(1, queue={"size": 1000})
+def test_so_do_those_that_leave_before_the_response_begins(make_harness: MakeHarness) -> None:
+    harness = make_harness(1, queue={"size": 1000})
     for _ in range(3):
-        _leave(stage, 1.5, 20)
-    stage.limit(1)
-    stage.ask()
-    client = stage.ask()
-    stage.advance(0.61)
+        _leave(harness, 1.5, 20)
+    harness.limit(1)
+    harness.ask()
+    client = harness.ask()
+    harness.advance(0.61)
     assert status_of(client.take()) == 503
 
 
 @pytest.mark.parametrize("how", ["in mid-response", "in mid-request"])
-def test_not_those_that_leave_in_the_middle(make_stage: MakeStage, how: str) -> None:
-    stage = make_stage(1, queue={"size": 1000})
+def test_not_those_that_leave_in_the_middle(make_harness: MakeHarness, how: str) -> None:
+    harness = make_harness(1, queue={"size": 1000})
     for _ in range(3):
         clients = []
         for _ in range(20):
-            clients.append(stage.ask(GET if how == "in mid-response" else POST + b"abc"))
+            clients.append(harness.ask(GET if how == "in mid-response" else POST + b"abc"))
             if how == "in mid-response":
-                stage.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
-        stage.advance(1.5)
+                harness.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+        harness.advance(1.5)
         for client in clients:
             client.receive_eof()
-        stage.settle()
-    stage.limit(1)
-    stage.ask()
-    client = stage.ask()
-    stage.advance(4.9)
+        harness.settle()
+    harness.limit(1)
+    harness.ask()
+    client = harness.ask()
+    harness.advance(4.9)
     assert client.take() == b""
 
 
-def test_with_more_waiting_than_can_be_served_in_time_it_is_503_at_once(full: Stage) -> None:
-    for _ in range(40):  # ten places a second
+def test_with_more_waiting_than_can_be_served_in_time_it_is_503_at_once(full: Harness) -> None:
+    for _ in range(40):  # ten slots a second
         for _ in range(3):
             full.ask()
         full.advance(0.1)
@@ -85,15 +85,16 @@ def test_with_more_waiting_than_can_be_served_in_time_it_is_503_at_once(full: St
     assert 45 <= waiting <= 55  # for five seconds
     sent = full.ask().take()
     assert status_of(sent) == 503
-    assert b'Proxy-Status: balancer; error=connection_limit_reached; details="queue_hopeless"' in head_of(
-        sent
+    assert (
+        b'Proxy-Status: balancer; error=connection_limit_reached; details="queue_would_time_out"'
+        in head_of(sent)
     )
     assert 5 <= _retry_after(sent) <= 10
-    assert full.rejected()["hopeless"] == full.local_counted("queue_hopeless") >= 1
-    assert (full.waiting, full.logged()["reason"]) == (waiting, "queue_hopeless")
+    assert full.rejected()["would_time_out"] == full.local_counted("queue_would_time_out") >= 1
+    assert (full.waiting, full.logged()["reason"]) == (waiting, "queue_would_time_out")
 
 
-def test_a_connection_that_was_refused_on_goes_on(full: Stage) -> None:
+def test_a_connection_that_was_refused_on_goes_on(full: Harness) -> None:
     full.limit(1)
     for _ in range(1000):
         full.ask()
@@ -106,7 +107,7 @@ def test_a_connection_that_was_refused_on_goes_on(full: Stage) -> None:
     assert client.take() == OK
 
 
-def test_retry_after_of_other_failures_is_a_second(full: Stage) -> None:
+def test_retry_after_of_other_failures_is_a_second(full: Harness) -> None:
     for _ in range(40):
         for _ in range(3):
             full.ask()
@@ -119,4 +120,4 @@ def test_retry_after_of_other_failures_is_a_second(full: Stage) -> None:
 
 
 def test_the_failures_that_tell_when_to_come_again() -> None:
-    assert {"upstreams_full", "queue_full", "queue_hopeless", "queue_timeout"} == WANT_OF_A_PLACE
+    assert {"upstreams_full", "queue_full", "queue_would_time_out", "queue_timeout"} == WANT_OF_A_SLOT

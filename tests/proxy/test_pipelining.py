@@ -3,8 +3,8 @@
 import pytest
 
 from tests.fakes.wire import FakeTransport
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import GET, OK, Stage, head_of, status_of
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import GET, OK, Harness, head_of, status_of
 
 
 def get(number: int) -> bytes:
@@ -27,94 +27,94 @@ class SmallTransport(FakeTransport):
             self.protocol.pause_writing()
 
 
-def small_client(stage: Stage) -> SmallTransport:
-    client = SmallTransport(stage.loop, stage.proxy.client_protocol())
-    stage.clients.append(client)
+def small_client(harness: Harness) -> SmallTransport:
+    client = SmallTransport(harness.loop, harness.proxy.client_protocol())
+    harness.clients.append(client)
     return client
 
 
 @pytest.mark.parametrize("size", [1, 7, 10_000], ids=["byte by byte", "in sevens", "at once"])
-def test_in_order_and_one_at_a_time(stage: Stage, size: int) -> None:
-    client = stage.client()
+def test_in_order_and_one_at_a_time(harness: Harness, size: int) -> None:
+    client = harness.client()
     data = b"".join(get(number) for number in range(5))
     for place in range(0, len(data), size):
         client.receive(data[place : place + size])
-    stage.settle()
+    harness.settle()
     for number in range(5):
-        sent = stage.upstream.take()
+        sent = harness.upstream.take()
         assert sent.startswith(b"GET /%d " % number)
         assert sent.count(b"\r\n\r\n") == 1
-        stage.answer(ok(number))
+        harness.answer(ok(number))
         assert client.take() == ok(number)
-    assert len(stage.loop.transports) == 1
+    assert len(harness.loop.transports) == 1
 
 
-def test_requests_with_bodies(stage: Stage) -> None:
+def test_requests_with_bodies(harness: Harness) -> None:
     post = b"POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n%03d"
     chunked = b"POST /%d HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n%03d\r\n0\r\n\r\n"
-    client = stage.ask(post % (0, 0) + chunked % (1, 1) + get(2) + post % (3, 3))
+    client = harness.ask(post % (0, 0) + chunked % (1, 1) + get(2) + post % (3, 3))
     for number, body in enumerate([b"000", b"3\r\n001\r\n0\r\n\r\n", b"", b"003"]):
-        sent = stage.upstream.take()
+        sent = harness.upstream.take()
         assert sent.split(b" ")[1] == b"/%d" % number
         assert sent.partition(b"\r\n\r\n")[2] == body
-        stage.answer(ok(number))
+        harness.answer(ok(number))
         assert client.take() == ok(number)
 
 
-def test_what_follows_a_closing_request_is_not_served(stage: Stage) -> None:
-    client = stage.ask(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" + GET)
-    stage.answer()
+def test_what_follows_a_closing_request_is_not_served(harness: Harness) -> None:
+    client = harness.ask(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" + GET)
+    harness.answer()
     assert b"Connection: close" in head_of(client.take())
     assert client.eof_written
-    stage.settle()
-    assert stage.upstream.written.count(b"GET ") == 1
+    harness.settle()
+    assert harness.upstream.written.count(b"GET ") == 1
 
 
-def test_a_bad_request_waits_for_its_turn(stage: Stage) -> None:
-    client = stage.ask(GET + b"GET /\x01 HTTP/1.1\r\n\r\n")
+def test_a_bad_request_waits_for_its_turn(harness: Harness) -> None:
+    client = harness.ask(GET + b"GET /\x01 HTTP/1.1\r\n\r\n")
     assert client.take() == b""
-    stage.answer()
+    harness.answer()
     sent = client.take()
     assert sent.startswith(OK)
     assert status_of(sent[len(OK) :]) == 400
     assert client.eof_written
 
 
-def test_thousand_answered_here_without_recursion(stage: Stage) -> None:
+def test_thousand_answered_here_without_recursion(harness: Harness) -> None:
     """No upstream has an address: each gets its 503 at once, all in one read."""
-    stage.move(1, "")
-    client = stage.ask(GET * 1000)
+    harness.move(1, "")
+    client = harness.ask(GET * 1000)
     assert client.take().count(b"HTTP/1.1 503 ") == 1000
     assert not client.is_closing()
-    assert stage.local_counted("no_upstream") == 1000
+    assert harness.local_counted("no_upstream") == 1000
 
 
-def test_thousand_answered_upstream(stage: Stage) -> None:
-    client = stage.ask(GET * 1000)
+def test_thousand_answered_upstream(harness: Harness) -> None:
+    client = harness.ask(GET * 1000)
     for _ in range(1000):
-        stage.answer()
+        harness.answer()
     assert client.take() == OK * 1000
-    assert len(stage.loop.transports) == 1
+    assert len(harness.loop.transports) == 1
 
 
-def test_read_ahead_is_bounded(stage: Stage) -> None:
-    client = stage.ask()
+def test_read_ahead_is_bounded(harness: Harness) -> None:
+    client = harness.ask()
     for _ in range(100):
         client.receive(GET * 100)
     assert not client.reading
-    read = stage.upstream
+    read = harness.upstream
     for number in range(10_001):
-        assert stage.idle == 0, number
+        assert harness.idle == 0, number
         read.receive(OK)
-        stage.settle()
+        harness.settle()
     assert client.take() == OK * 10_001
     assert client.reading
 
 
-def test_client_that_does_not_read_is_not_served_more(stage: Stage) -> None:
+def test_client_that_does_not_read_is_not_served_more(harness: Harness) -> None:
     """Answered here, so that nothing else could slow it down."""
-    stage.move(1, "")
-    client = small_client(stage)
+    harness.move(1, "")
+    client = small_client(harness)
     client.receive(GET * 200)
     served = client.take().count(b"HTTP/1.1 503 ")
     assert served < 10
@@ -123,8 +123,8 @@ def test_client_that_does_not_read_is_not_served_more(stage: Stage) -> None:
     assert 0 < client.take().count(b"HTTP/1.1 503 ") < 10
     while not client.reading:
         client.resume_writing()
-        stage.settle()
-    assert stage.local_counted("no_upstream") == 200
+        harness.settle()
+    assert harness.local_counted("no_upstream") == 200
 
 
 # What is held back when the client has to read first; what comes after it read.
@@ -138,31 +138,31 @@ HELD = {
 
 
 @pytest.mark.parametrize("case", HELD)
-def test_goes_on_when_the_client_reads_again(stage: Stage, case: str) -> None:
+def test_goes_on_when_the_client_reads_again(harness: Harness, case: str) -> None:
     held, later = HELD[case]
-    client, upstream = stage.warm()
+    client, upstream = harness.warm()
     client.receive(GET)
     client.receive(held)
     client.pause_writing()
     upstream.receive(OK)
     assert upstream.take().count(b"GET / ") == 1  # no more until it reads
     client.resume_writing()
-    stage.settle()
+    harness.settle()
     client.receive(later)
-    stage.settle()
+    harness.settle()
     for _ in range((held + later).count(b"HTTP/1.1")):
         sent = upstream.take()
         assert sent.split(b" ")[1] in (b"/1", b"/2")
         assert not sent.startswith(b"POST") or sent.endswith(b"abc")
-        stage.answer()
+        harness.answer()
     assert client.take() == OK * (1 + (held + later).count(b"HTTP/1.1"))
     assert client.reading
 
 
-def test_each_client_has_its_own_order(make_stage: MakeStage) -> None:
-    stage = make_stage(2)
-    one, two = stage.ask(get(1)), stage.ask(get(2))
-    first, second = stage.loop.transports
+def test_each_client_has_its_own_order(make_harness: MakeHarness) -> None:
+    harness = make_harness(2)
+    one, two = harness.ask(get(1)), harness.ask(get(2))
+    first, second = harness.loop.transports
     second.receive(ok(2))
     assert two.take() == ok(2)
     assert one.take() == b""
@@ -170,21 +170,21 @@ def test_each_client_has_its_own_order(make_stage: MakeStage) -> None:
     assert one.take() == ok(1)
 
 
-def test_reading_ahead_is_bounded_however_many_requests_wait(stage: Stage) -> None:
+def test_reading_ahead_is_bounded_however_many_requests_wait(harness: Harness) -> None:
     """Each served request makes room for its few bytes, not for another whole read."""
-    client = stage.client()
+    client = harness.client()
     client.receive(GET * 1000)
-    stage.settle()
+    harness.settle()
     client.receive(GET * 3000)
     assert not client.is_reading()
     for _ in range(100):
-        stage.answer()
+        harness.answer()
         assert not client.is_reading()
     served = 100
     while not client.is_reading():
-        stage.answer()
+        harness.answer()
         served += 1
     assert 3000 < served < 4000
     for _ in range(4000 - served):
-        stage.answer()
+        harness.answer()
     assert client.take().count(b"HTTP/1.1 200 ") == 4000

@@ -4,8 +4,8 @@ import pytest
 
 from balancer.http.head import RequestHead
 from balancer.proxy.router import Route, Router
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import GET, OK, Stage, body_of, head_of, status_of
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import GET, OK, Harness, body_of, head_of, status_of
 
 TOO_LARGE = b"POST /up HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\nContent-Length: 11\r\n\r\n"
 CHUNKED = b"POST /up HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -20,24 +20,24 @@ CHUNKED = b"POST /up HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     ],
 )
 def test_a_body_that_cannot_be_taken(
-    make_stage: MakeStage, request_bytes: bytes, status: int, reason: str
+    make_harness: MakeHarness, request_bytes: bytes, status: int, reason: str
 ) -> None:
-    stage = make_stage(1, limits={"body_bytes": 10})
-    client = stage.ask(request_bytes)
+    harness = make_harness(1, limits={"body_bytes": 10})
+    client = harness.ask(request_bytes)
     sent = client.take()
     assert status_of(sent) == status
     assert b"Connection: close" in head_of(sent)
     assert client.eof_written
-    assert stage.loop.dials == []
-    logged = stage.logged()
+    assert harness.loop.dials == []
+    logged = harness.logged()
     assert (logged["method"], logged["target"], logged["host"]) == (b"POST", b"/up", b"a")
     assert (logged["status"], logged["reason"], logged["attempts"]) == (status, reason, 0)
-    assert stage.requests_counted(b"POST", status) == 1
+    assert harness.requests_counted(b"POST", status) == 1
 
 
-def test_in_the_form_that_the_client_asks_for(make_stage: MakeStage) -> None:
-    stage = make_stage(1, limits={"body_bytes": 10})
-    client = stage.ask(TOO_LARGE)
+def test_in_the_form_that_the_client_asks_for(make_harness: MakeHarness) -> None:
+    harness = make_harness(1, limits={"body_bytes": 10})
+    client = harness.ask(TOO_LARGE)
     assert body_of(client.take()).startswith(b"{")
 
 
@@ -57,13 +57,13 @@ class FailingOnce(Router):
         return super().match(head)
 
 
-def test_a_bug_before_the_exchange_has_begun(stage: Stage) -> None:
-    stage.expects_bug = True
-    stage.proxy.context.router = FailingOnce(stage.proxy.router.routes)
-    client = stage.ask()
+def test_a_bug_before_the_exchange_has_begun(harness: Harness) -> None:
+    harness.expects_bug = True
+    harness.proxy.context.router = FailingOnce(harness.proxy.router.routes)
+    client = harness.ask()
     assert status_of(client.take()) == 500
     assert client.eof_written
-    assert "a bug planted in the router" in (stage.logs[0][2] or "")
-    again = stage.ask(GET)
-    stage.answer()
+    assert "a bug planted in the router" in (harness.logs[0][2] or "")
+    again = harness.ask(GET)
+    harness.answer()
     assert again.take() == OK

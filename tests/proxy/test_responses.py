@@ -3,8 +3,8 @@
 import pytest
 
 from balancer.connections.response_framing import INFORMATIONAL_LIMIT
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import GET, OK, Stage, body_of, head_of, status_of
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import GET, OK, Harness, body_of, head_of, status_of
 
 DATE = b"HTTP/1.1 200 OK\r\nDate: x\r\n"
 GET_10 = b"GET / HTTP/1.0\r\nHost: a\r\n\r\n"
@@ -166,29 +166,29 @@ WHOLE: dict[str, tuple[bytes, bytes, bytes, bool, bool]] = {
 
 
 @pytest.mark.parametrize("case", WHOLE)
-def test_whole_response(stage: Stage, case: str) -> None:
+def test_whole_response(harness: Harness, case: str) -> None:
     request, response, expected, stays, kept = WHOLE[case]
-    client = stage.ask(request)
-    stage.answer(response)
+    client = harness.ask(request)
+    harness.answer(response)
     assert client.take() == expected
     assert client.is_closing() is not stays
-    assert stage.idle == kept
+    assert harness.idle == kept
     if stays:
-        stage.ask(client=client)
-        assert len(stage.loop.transports) == (1 if kept else 2)
-        stage.answer()
+        harness.ask(client=client)
+        assert len(harness.loop.transports) == (1 if kept else 2)
+        harness.answer()
         assert client.take() == OK
 
 
 @pytest.mark.parametrize("case", WHOLE)
-def test_response_byte_by_byte(stage: Stage, case: str) -> None:
+def test_response_byte_by_byte(harness: Harness, case: str) -> None:
     """As it comes: the head as soon as it is whole, then each byte of the body at once."""
     request, response, expected, stays, kept = WHOLE[case]
-    client = stage.ask(request)
-    upstream = stage.upstream
+    client = harness.ask(request)
+    upstream = harness.upstream
     for place in range(len(response)):
         upstream.receive(response[place : place + 1])
-    stage.settle()
+    harness.settle()
     if b"chunked" in expected and b"\r\n0\r\n" in expected:
         head, _, rest = client.take().partition(b"\r\n\r\n")
         assert head == expected.partition(b"\r\n\r\n")[0]
@@ -198,67 +198,67 @@ def test_response_byte_by_byte(stage: Stage, case: str) -> None:
     else:
         assert client.take() == expected
     assert client.is_closing() is not stays
-    assert stage.idle == kept
+    assert harness.idle == kept
 
 
-def test_body_is_relayed_as_it_comes(stage: Stage) -> None:
-    client = stage.ask()
-    stage.answer(DATE + b"Content-Length: 6\r\n\r\nab")
+def test_body_is_relayed_as_it_comes(harness: Harness) -> None:
+    client = harness.ask()
+    harness.answer(DATE + b"Content-Length: 6\r\n\r\nab")
     assert body_of(client.take()) == b"ab"
-    stage.answer(b"cd")
+    harness.answer(b"cd")
     assert client.take() == b"cd"
-    stage.answer(b"ef")
+    harness.answer(b"ef")
     assert client.take() == b"ef"
-    assert stage.idle == 1
+    assert harness.idle == 1
 
 
-def test_large_body_goes_out_without_being_joined_to_its_head(stage: Stage) -> None:
-    client = stage.ask()
+def test_large_body_goes_out_without_being_joined_to_its_head(harness: Harness) -> None:
+    client = harness.ask()
     body = b"x" * 100_000
-    stage.answer(DATE + b"Content-Length: 100000\r\n\r\n" + body)
+    harness.answer(DATE + b"Content-Length: 100000\r\n\r\n" + body)
     assert client.writes[-1] == body
     assert body_of(client.take()) == body
 
 
-def test_close_delimited_becomes_chunked_and_the_client_stays(stage: Stage) -> None:
-    client = stage.ask()
-    stage.answer(DATE + b"\r\nab")
+def test_close_delimited_becomes_chunked_and_the_client_stays(harness: Harness) -> None:
+    client = harness.ask()
+    harness.answer(DATE + b"\r\nab")
     assert client.take() == DATE + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n"
-    stage.answer(b"cde")
+    harness.answer(b"cde")
     assert client.take() == b"3\r\ncde\r\n"
-    stage.upstream.receive_eof()
-    stage.settle()
+    harness.upstream.receive_eof()
+    harness.settle()
     assert client.take() == b"0\r\n\r\n"
     assert not client.is_closing()
-    assert stage.closes() == {"not_reusable": 1}
-    stage.ask(client=client)
-    stage.answer()
+    assert harness.closes() == {"not_reusable": 1}
+    harness.ask(client=client)
+    harness.answer()
     assert client.take() == OK
 
 
-def test_close_delimited_to_http_1_0_ends_with_the_connection(stage: Stage) -> None:
-    client = stage.ask(GET_10_ALIVE)
-    stage.answer(DATE + b"\r\nab")
-    stage.answer(b"cd")
+def test_close_delimited_to_http_1_0_ends_with_the_connection(harness: Harness) -> None:
+    client = harness.ask(GET_10_ALIVE)
+    harness.answer(DATE + b"\r\nab")
+    harness.answer(b"cd")
     assert client.take() == DATE + b"Connection: close\r\n\r\nabcd"
     assert not client.is_closing()
-    stage.upstream.receive_eof()
-    stage.settle()
+    harness.upstream.receive_eof()
+    harness.settle()
     assert client.closed
     assert not client.aborted
 
 
-def test_close_delimited_without_a_body(stage: Stage) -> None:
-    client = stage.ask()
-    stage.answer(DATE + b"\r\n")
-    stage.upstream.receive_eof()
-    stage.settle()
+def test_close_delimited_without_a_body(harness: Harness) -> None:
+    client = harness.ask()
+    harness.answer(DATE + b"\r\n")
+    harness.upstream.receive_eof()
+    harness.settle()
     assert client.take() == DATE + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
 
 
-def test_date_is_added_where_the_upstream_gave_none(stage: Stage) -> None:
-    client = stage.ask()
-    stage.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+def test_date_is_added_where_the_upstream_gave_none(harness: Harness) -> None:
+    client = harness.ask()
+    harness.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     assert b"Date: Sun, 06 Nov 1994 08:49:37 GMT" in head_of(client.take())
 
 
@@ -271,57 +271,57 @@ INFORMATIONAL = {
 
 @pytest.mark.parametrize("case", INFORMATIONAL)
 @pytest.mark.parametrize("at_once", [False, True], ids=["apart", "in one read"])
-def test_informational_responses_are_relayed(stage: Stage, case: str, at_once: bool) -> None:
+def test_informational_responses_are_relayed(harness: Harness, case: str, at_once: bool) -> None:
     pieces = INFORMATIONAL[case]
-    client = stage.ask()
+    client = harness.ask()
     for piece in [b"".join(pieces)] if at_once else pieces:
-        stage.answer(piece)
+        harness.answer(piece)
     assert client.take() == b"".join(pieces)
-    assert stage.idle == 1
+    assert harness.idle == 1
 
 
 @pytest.mark.parametrize("at_once", [False, True], ids=["apart", "in one read"])
-def test_informational_responses_without_an_end_are_502(stage: Stage, at_once: bool) -> None:
+def test_informational_responses_without_an_end_are_502(harness: Harness, at_once: bool) -> None:
     hint = b"HTTP/1.1 103 Early Hints\r\n\r\n"
-    client = stage.ask()
+    client = harness.ask()
     for piece in [hint * 1000] if at_once else [hint] * 101:
-        stage.answer(piece)
+        harness.answer(piece)
     sent = client.take()
     assert sent.startswith(hint * INFORMATIONAL_LIMIT + b"HTTP/1.1 502 ")
     assert b"(more than 100 1xx responses)" in sent
-    assert stage.local_counted("malformed_response") == 1
-    assert stage.upstream.aborted
+    assert harness.local_counted("malformed_response") == 1
+    assert harness.upstream.aborted
 
 
-def test_informational_responses_are_bounded_for_each_request(stage: Stage) -> None:
-    client = stage.client()
+def test_informational_responses_are_bounded_for_each_request(harness: Harness) -> None:
+    client = harness.client()
     hints = b"HTTP/1.1 103 Early Hints\r\n\r\n" * INFORMATIONAL_LIMIT
     for _ in range(3):
-        stage.ask(client=client)
-        stage.answer(hints + OK)
+        harness.ask(client=client)
+        harness.answer(hints + OK)
         assert client.take() == hints + OK
-    assert len(stage.loop.dials) == 1
+    assert len(harness.loop.dials) == 1
 
 
-def test_informational_responses_are_not_for_http_1_0(stage: Stage) -> None:
-    client = stage.ask(GET_10)
-    stage.answer(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK)
+def test_informational_responses_are_not_for_http_1_0(harness: Harness) -> None:
+    client = harness.ask(GET_10)
+    harness.answer(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK)
     assert status_of(client.take()) == 200
 
 
-def test_an_upstream_that_only_hints_and_ends_is_502(stage: Stage) -> None:
-    client = stage.ask()
-    stage.answer(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+def test_an_upstream_that_only_hints_and_ends_is_502(harness: Harness) -> None:
+    client = harness.ask()
+    harness.answer(b"HTTP/1.1 103 Early Hints\r\n\r\n")
     assert status_of(client.take()) == 103
-    stage.upstream.receive_eof()
-    stage.settle()
+    harness.upstream.receive_eof()
+    harness.settle()
     assert status_of(client.take()) == 502
 
 
-def test_http_1_0_without_host_gets_the_upstreams(make_stage: MakeStage) -> None:
-    stage = make_stage()
-    stage.ask(b"GET / HTTP/1.0\r\n\r\n")
-    lines = head_of(stage.upstream.take())
+def test_http_1_0_without_host_gets_the_upstreams(make_harness: MakeHarness) -> None:
+    harness = make_harness()
+    harness.ask(b"GET / HTTP/1.0\r\n\r\n")
+    lines = head_of(harness.upstream.take())
     assert lines[0] == b"GET / HTTP/1.1"
     assert b"Host: 10.0.0.1:8000" in lines
-    stage.answer()
+    harness.answer()

@@ -7,8 +7,8 @@ import pytest
 from balancer.errors import Outcome
 from balancer.telemetry.columns import POOL_RETRY_BUDGET_EXHAUSTED
 from tests.fakes.transport import FakeTransport
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import GET, OK, Stage, body_of, status_of
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import GET, OK, Harness, body_of, status_of
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab"
 PUT = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nabcd"
@@ -17,11 +17,11 @@ ERROR = b"HTTP/1.1 500 No\r\nDate: x\r\nContent-Length: 2\r\n\r\nno"
 
 
 @pytest.fixture
-def stage(make_stage: MakeStage) -> Stage:
-    return make_stage(3)
+def harness(make_harness: MakeHarness) -> Harness:
+    return make_harness(3)
 
 
-def fail(stage: Stage, upstream: FakeTransport, how: str) -> None:
+def fail(harness: Harness, upstream: FakeTransport, how: str) -> None:
     """The attempt at the newest upstream connection fails."""
     if how == "busy":
         upstream.receive(BUSY)
@@ -32,15 +32,15 @@ def fail(stage: Stage, upstream: FakeTransport, how: str) -> None:
     elif how == "malformed":
         upstream.receive(b"HTTP/9 what\r\n\r\n")
     else:
-        stage.advance(31)
-    stage.settle()
+        harness.advance(31)
+    harness.settle()
 
 
-def say(stage: Stage, response: bytes) -> None:
+def say(harness: Harness, response: bytes) -> None:
     """Whichever upstream connection is in use gives `response`."""
-    (used,) = [one for one in stage.loop.transports if one.protocol.reader is not None]  # type: ignore[attr-defined]
+    (used,) = [one for one in harness.loop.transports if one.protocol.reader is not None]  # type: ignore[attr-defined]
     used.receive(response)
-    stage.settle()
+    harness.settle()
 
 
 REASONS = {
@@ -54,275 +54,277 @@ REASONS = {
 
 @pytest.mark.parametrize("how", REASONS)
 @pytest.mark.parametrize("request_", [GET, PUT], ids=["GET", "PUT"])
-def test_an_idempotent_request_goes_to_another_upstream(stage: Stage, request_: bytes, how: str) -> None:
-    client = stage.ask(request_)
-    first = stage.upstream
+def test_an_idempotent_request_goes_to_another_upstream(harness: Harness, request_: bytes, how: str) -> None:
+    client = harness.ask(request_)
+    first = harness.upstream
     sent = first.take()
-    fail(stage, first, how)
-    assert stage.dialled == ["10.0.0.1", "10.0.0.2"]
-    again = stage.upstream.take()
+    fail(harness, first, how)
+    assert harness.dialled == ["10.0.0.1", "10.0.0.2"]
+    again = harness.upstream.take()
     assert again.replace(b"10.0.0.2", b"10.0.0.1") == sent
-    stage.answer()
+    harness.answer()
     assert client.take() == OK
-    assert stage.retries() == {REASONS[how]: 1}
-    assert stage.inflight == [0, 0, 0]
-    assert stage.logged()["attempts"] == 2
-    assert stage.logged()["upstream"] == "app2:8000"
+    assert harness.retries() == {REASONS[how]: 1}
+    assert harness.inflight == [0, 0, 0]
+    assert harness.logged()["attempts"] == 2
+    assert harness.logged()["upstream"] == "app2:8000"
 
 
 @pytest.mark.parametrize("how", REASONS)
-def test_another_request_does_not(stage: Stage, how: str) -> None:
-    client = stage.ask(POST)
-    fail(stage, stage.upstream, how)
-    assert stage.dialled == ["10.0.0.1"]
+def test_another_request_does_not(harness: Harness, how: str) -> None:
+    client = harness.ask(POST)
+    fail(harness, harness.upstream, how)
+    assert harness.dialled == ["10.0.0.1"]
     assert status_of(client.take()) == (503 if how == "busy" else 504 if how == "hangs" else 502)
 
 
-def test_an_answer_that_is_not_listed_is_passed_on(stage: Stage) -> None:
-    client = stage.ask()
-    stage.answer(ERROR)
+def test_an_answer_that_is_not_listed_is_passed_on(harness: Harness) -> None:
+    client = harness.ask()
+    harness.answer(ERROR)
     assert client.take() == ERROR
 
 
-def test_statuses_and_methods_are_settings(make_stage: MakeStage) -> None:
+def test_statuses_and_methods_are_settings(make_harness: MakeHarness) -> None:
     retry = {"statuses": [500], "methods": ["POST"]}
-    stage = make_stage(3, retry=retry)
-    client = stage.ask(POST)
-    stage.answer(ERROR)
-    assert len(stage.dialled) == 2
-    stage.answer()
+    harness = make_harness(3, retry=retry)
+    client = harness.ask(POST)
+    harness.answer(ERROR)
+    assert len(harness.dialled) == 2
+    harness.answer()
     assert client.take() == OK
-    client = stage.ask(GET)
-    stage.answer(ERROR)
+    client = harness.ask(GET)
+    harness.answer(ERROR)
     assert client.take() == ERROR
 
 
-def test_the_last_upstreams_own_answer_is_passed_on(stage: Stage) -> None:
-    client = stage.ask()
+def test_the_last_upstreams_own_answer_is_passed_on(harness: Harness) -> None:
+    client = harness.ask()
     for number in (1, 2, 3):
         assert client.take() == b""
-        stage.answer(BUSY.replace(b"busy", b"%4d" % number))
+        harness.answer(BUSY.replace(b"busy", b"%4d" % number))
     assert body_of(client.take()) == b"   3"
-    assert stage.retries() == {"status": 2}
+    assert harness.retries() == {"status": 2}
 
 
-def test_an_answer_is_better_than_none(stage: Stage) -> None:
+def test_an_answer_is_better_than_none(harness: Harness) -> None:
     """The first said 503, and nobody else could be reached: its own answer is passed on, not ours."""
-    client = stage.ask()
-    stage.refuse(2, 3)
-    stage.answer(BUSY)
+    client = harness.ask()
+    harness.refuse(2, 3)
+    harness.answer(BUSY)
     assert client.take() == BUSY
-    assert stage.logged()["reason"] is None
-    assert stage.local_counted("connect_refused") == 0
+    assert harness.logged()["reason"] is None
+    assert harness.local_counted("connect_refused") == 0
 
 
-def test_where_there_is_no_other_upstream_the_answer_is_passed_on(make_stage: MakeStage) -> None:
-    stage = make_stage(1)
-    client = stage.ask()
-    stage.answer(BUSY)
+def test_where_there_is_no_other_upstream_the_answer_is_passed_on(make_harness: MakeHarness) -> None:
+    harness = make_harness(1)
+    client = harness.ask()
+    harness.answer(BUSY)
     assert client.take() == BUSY
-    assert stage.retries() == {}
+    assert harness.retries() == {}
 
 
-def test_never_more_than_max_attempts(make_stage: MakeStage) -> None:
-    stage = make_stage(3, retry={"max_attempts": 2})
-    client = stage.ask()
-    stage.answer(BUSY)
-    stage.answer(BUSY)
+def test_never_more_than_max_attempts(make_harness: MakeHarness) -> None:
+    harness = make_harness(3, retry={"max_attempts": 2})
+    client = harness.ask()
+    harness.answer(BUSY)
+    harness.answer(BUSY)
     assert client.take() == BUSY
-    assert len(stage.dialled) == 2
+    assert len(harness.dialled) == 2
 
 
-def test_nothing_goes_again_once_a_response_has_begun(stage: Stage) -> None:
-    client = stage.ask()
-    stage.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 9\r\n\r\nhalf")
-    stage.upstream.receive_eof()
-    stage.settle()
-    assert len(stage.dialled) == 1
+def test_nothing_goes_again_once_a_response_has_begun(harness: Harness) -> None:
+    client = harness.ask()
+    harness.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 9\r\n\r\nhalf")
+    harness.upstream.receive_eof()
+    harness.settle()
+    assert len(harness.dialled) == 1
     assert client.is_closing()
 
 
-def test_nothing_goes_again_once_the_client_was_told_anything(stage: Stage) -> None:
-    client = stage.ask(PUT.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")[:-4])
-    stage.upstream.receive(b"HTTP/1.1 100 Continue\r\n\r\n")
+def test_nothing_goes_again_once_the_client_was_told_anything(harness: Harness) -> None:
+    client = harness.ask(PUT.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")[:-4])
+    harness.upstream.receive(b"HTTP/1.1 100 Continue\r\n\r\n")
     client.receive(b"abcd")
-    stage.answer(BUSY)
+    harness.answer(BUSY)
     assert client.take() == b"HTTP/1.1 100 Continue\r\n\r\n" + BUSY
-    assert len(stage.dialled) == 1
+    assert len(harness.dialled) == 1
 
 
-def test_an_upload_goes_on_at_the_next_upstream(stage: Stage) -> None:
-    client = stage.ask(PUT[:-2])
-    fail(stage, stage.upstream, "closed")
+def test_an_upload_goes_on_at_the_next_upstream(harness: Harness) -> None:
+    client = harness.ask(PUT[:-2])
+    fail(harness, harness.upstream, "closed")
     client.receive(b"cd")
-    stage.settle()
-    assert stage.upstream.take().endswith(b"\r\n\r\nabcd")
-    stage.answer()
+    harness.settle()
+    assert harness.upstream.take().endswith(b"\r\n\r\nabcd")
+    harness.answer()
     assert client.take() == OK
 
 
 @pytest.mark.parametrize("how", ["stale", "reset", "busy"])
-def test_an_upload_that_was_paused_goes_on_by_the_next_connection(make_stage: MakeStage, how: str) -> None:
+def test_an_upload_that_was_paused_goes_on_by_the_next_connection(
+    make_harness: MakeHarness, how: str
+) -> None:
     """The one that failed had not taken all that was written to it."""
-    stage = make_stage(1 if how == "stale" else 2)
-    client = stage.warm()[0] if how == "stale" else stage.client()
-    stage.ask(PUT[:-2], client)
-    stage.upstream.pause_writing()
+    harness = make_harness(1 if how == "stale" else 2)
+    client = harness.warm()[0] if how == "stale" else harness.client()
+    harness.ask(PUT[:-2], client)
+    harness.upstream.pause_writing()
     assert not client.reading
-    fail(stage, stage.upstream, "reset" if how == "stale" else how)
+    fail(harness, harness.upstream, "reset" if how == "stale" else how)
     assert client.reading
     client.receive(b"cd")
-    stage.settle()
-    assert stage.upstream.take().endswith(b"\r\n\r\nabcd")
-    stage.answer()
+    harness.settle()
+    assert harness.upstream.take().endswith(b"\r\n\r\nabcd")
+    harness.answer()
     assert client.take() == OK
 
 
-def test_a_chunked_upload_is_replayed_as_it_was_sent(stage: Stage) -> None:
-    client = stage.ask(b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n")
+def test_a_chunked_upload_is_replayed_as_it_was_sent(harness: Harness) -> None:
+    client = harness.ask(b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n")
     client.receive(b"1\r\nc\r\n0\r\nX: y\r\n\r\n")
-    stage.settle()
-    sent = stage.upstream.take().partition(b"\r\n\r\n")[2]
-    fail(stage, stage.upstream, "closed")
-    assert stage.upstream.take().partition(b"\r\n\r\n")[2] == sent
-    stage.answer()
+    harness.settle()
+    sent = harness.upstream.take().partition(b"\r\n\r\n")[2]
+    fail(harness, harness.upstream, "closed")
+    assert harness.upstream.take().partition(b"\r\n\r\n")[2] == sent
+    harness.answer()
     assert client.take() == OK
 
 
 @pytest.mark.parametrize(("kept", "again"), [(4, True), (3, False), (0, False)])
-def test_a_body_goes_again_only_if_it_was_kept(make_stage: MakeStage, kept: int, again: bool) -> None:
-    stage = make_stage(2, retry={"replay_bytes": kept})
-    client = stage.ask(PUT)
-    assert stage.proxy.context.replay_memory.bytes == (4 if again else 0)
-    fail(stage, stage.upstream, "closed")
-    assert len(stage.dialled) == 1 + again
+def test_a_body_goes_again_only_if_it_was_kept(make_harness: MakeHarness, kept: int, again: bool) -> None:
+    harness = make_harness(2, retry={"replay_bytes": kept})
+    client = harness.ask(PUT)
+    assert harness.proxy.context.replay_memory.bytes == (4 if again else 0)
+    fail(harness, harness.upstream, "closed")
+    assert len(harness.dialled) == 1 + again
     if again:
-        stage.answer()
+        harness.answer()
         assert client.take() == OK
-    assert stage.proxy.context.replay_memory.bytes == 0
+    assert harness.proxy.context.replay_memory.bytes == 0
 
 
-def test_what_all_bodies_keep_is_bounded(stage: Stage) -> None:
-    stage.proxy.context.replay_memory.bytes = (64 << 20) - 3
-    client = stage.ask(PUT)
-    fail(stage, stage.upstream, "closed")
+def test_what_all_bodies_keep_is_bounded(harness: Harness) -> None:
+    harness.proxy.context.replay_memory.bytes = (64 << 20) - 3
+    client = harness.ask(PUT)
+    fail(harness, harness.upstream, "closed")
     assert status_of(client.take()) == 502
-    assert stage.proxy.context.replay_memory.bytes == (64 << 20) - 3
-    stage.proxy.context.replay_memory.bytes = 0
+    assert harness.proxy.context.replay_memory.bytes == (64 << 20) - 3
+    harness.proxy.context.replay_memory.bytes = 0
 
 
-@pytest.mark.parametrize("waits_for", ["a connection", "a place"])
-def test_what_is_kept_counts_also_while_it_waits(make_stage: MakeStage, waits_for: str) -> None:
-    stage = make_stage(2, queue={"size": 1})
-    client = stage.ask(PUT)
-    first = stage.upstream
+@pytest.mark.parametrize("waits_for", ["a connection", "a slot"])
+def test_what_is_kept_counts_also_while_it_waits(make_harness: MakeHarness, waits_for: str) -> None:
+    harness = make_harness(2, queue={"size": 1})
+    client = harness.ask(PUT)
+    first = harness.upstream
     if waits_for == "a connection":
-        stage.hold(2)
+        harness.hold(2)
     else:
-        stage.limit(1)
-        stage.ask()
-        other = stage.upstream
-    fail(stage, first, "closed")
-    assert stage.proxy.context.replay_memory.bytes == 4
+        harness.limit(1)
+        harness.ask()
+        other = harness.upstream
+    fail(harness, first, "closed")
+    assert harness.proxy.context.replay_memory.bytes == 4
     if waits_for == "a connection":
-        stage.loop.dials[-1].accept()
+        harness.loop.dials[-1].accept()
     else:
         other.receive(OK)
-    stage.settle()
-    assert stage.proxy.context.replay_memory.bytes == 4
-    say(stage, OK)
+    harness.settle()
+    assert harness.proxy.context.replay_memory.bytes == 4
+    say(harness, OK)
     assert client.take() == OK
-    assert stage.proxy.context.replay_memory.bytes == 0
+    assert harness.proxy.context.replay_memory.bytes == 0
 
 
-def test_a_body_is_kept_until_the_response_begins(stage: Stage) -> None:
-    stage.ask(PUT)
-    assert stage.proxy.context.replay_memory.bytes == 4
-    stage.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 2\r\n\r\n")
-    assert stage.proxy.context.replay_memory.bytes == 0
-    stage.answer(b"ok")
+def test_a_body_is_kept_until_the_response_begins(harness: Harness) -> None:
+    harness.ask(PUT)
+    assert harness.proxy.context.replay_memory.bytes == 4
+    harness.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 2\r\n\r\n")
+    assert harness.proxy.context.replay_memory.bytes == 0
+    harness.answer(b"ok")
 
 
-def test_a_client_that_leaves_frees_what_was_kept(stage: Stage) -> None:
-    client = stage.ask(PUT)
+def test_a_client_that_leaves_frees_what_was_kept(harness: Harness) -> None:
+    client = harness.ask(PUT)
     client.receive_eof()
-    stage.settle()
-    assert stage.proxy.context.replay_memory.bytes == 0
+    harness.settle()
+    assert harness.proxy.context.replay_memory.bytes == 0
 
 
-def test_a_retry_has_as_much_time_as_the_first(stage: Stage) -> None:
-    client = stage.ask()
-    fail(stage, stage.upstream, "hangs")
-    stage.advance(25)
+def test_a_retry_has_as_much_time_as_the_first(harness: Harness) -> None:
+    client = harness.ask()
+    fail(harness, harness.upstream, "hangs")
+    harness.advance(25)
     assert client.take() == b""
-    assert len(stage.dialled) == 2
-    stage.answer()
+    assert len(harness.dialled) == 2
+    harness.answer()
     assert client.take() == OK
 
 
-def test_the_budget_bounds_retries(make_stage: MakeStage) -> None:
-    stage = make_stage(2, retry={"budget_ratio": 0.0, "budget_min_per_second": 2.0})
+def test_the_budget_bounds_retries(make_harness: MakeHarness) -> None:
+    harness = make_harness(2, retry={"budget_ratio": 0.0, "budget_min_per_second": 2.0})
     for number in range(4):
-        client = stage.ask()
-        say(stage, BUSY)
+        client = harness.ask()
+        say(harness, BUSY)
         if number < 2:  # one second's worth to begin with
-            say(stage, OK)
+            say(harness, OK)
             assert client.take() == OK
         else:
             assert client.take() == BUSY
-    assert stage.pool.cells[POOL_RETRY_BUDGET_EXHAUSTED] == 2
-    assert stage.inflight == [0, 0]
+    assert harness.pool.cells[POOL_RETRY_BUDGET_EXHAUSTED] == 2
+    assert harness.inflight == [0, 0]
 
 
-def test_what_could_not_be_connected_does_not_count(make_stage: MakeStage) -> None:
-    stage = make_stage(2, retry={"budget_ratio": 0.0, "budget_min_per_second": 0.0})
-    stage.refuse(1)
-    client = stage.ask()
-    stage.answer()
+def test_what_could_not_be_connected_does_not_count(make_harness: MakeHarness) -> None:
+    harness = make_harness(2, retry={"budget_ratio": 0.0, "budget_min_per_second": 0.0})
+    harness.refuse(1)
+    client = harness.ask()
+    harness.answer()
     assert client.take() == OK
 
 
-def test_policies_are_told_of_each_attempt(make_stage: MakeStage, told: list[Outcome]) -> None:
-    stage = make_stage(2, policy="telling")
-    stage.ask()
-    stage.answer(BUSY)
-    stage.answer()
+def test_policies_are_told_of_each_attempt(make_harness: MakeHarness, told: list[Outcome]) -> None:
+    harness = make_harness(2, policy="telling")
+    harness.ask()
+    harness.answer(BUSY)
+    harness.answer()
     assert told == [Outcome.SERVER_ERROR, Outcome.SUCCESS]
 
 
-def test_a_connection_that_answered_whole_is_used_again(stage: Stage) -> None:
-    client = stage.ask()
-    busy = stage.upstream
-    stage.answer(BUSY)
-    stage.answer()
+def test_a_connection_that_answered_whole_is_used_again(harness: Harness) -> None:
+    client = harness.ask()
+    busy = harness.upstream
+    harness.answer(BUSY)
+    harness.answer()
     assert client.take() == OK
     assert not busy.is_closing()
 
 
-def test_one_whose_answer_was_cut_short_is_not(stage: Stage) -> None:
-    client = stage.ask()
-    busy = stage.upstream
-    stage.answer(BUSY[:-2])
+def test_one_whose_answer_was_cut_short_is_not(harness: Harness) -> None:
+    client = harness.ask()
+    busy = harness.upstream
+    harness.answer(BUSY[:-2])
     assert busy.is_closing()
-    stage.answer()
+    harness.answer()
     assert client.take() == OK
 
 
-def test_one_that_answered_before_it_had_read_the_request_is_not(stage: Stage) -> None:
-    client = stage.ask(PUT[:-2])
-    busy = stage.upstream
-    stage.answer(BUSY)
+def test_one_that_answered_before_it_had_read_the_request_is_not(harness: Harness) -> None:
+    client = harness.ask(PUT[:-2])
+    busy = harness.upstream
+    harness.answer(BUSY)
     assert busy.is_closing()
     client.receive(b"cd")
-    stage.settle()
-    stage.answer()
+    harness.settle()
+    harness.answer()
     assert client.take() == OK
 
 
-def test_an_answer_that_was_cut_short_is_not_passed_on(stage: Stage) -> None:
-    client = stage.ask()
-    stage.refuse(2, 3)
-    stage.answer(BUSY[:-2])
+def test_an_answer_that_was_cut_short_is_not_passed_on(harness: Harness) -> None:
+    client = harness.ask()
+    harness.refuse(2, 3)
+    harness.answer(BUSY[:-2])
     assert status_of(client.take()) == 502
 
 
@@ -335,67 +337,69 @@ UNREAD = {
 
 
 @pytest.mark.parametrize("case", UNREAD)
-def test_a_post_goes_again_only_with_proof_that_nobody_has_read_it(make_stage: MakeStage, case: str) -> None:
+def test_a_post_goes_again_only_with_proof_that_nobody_has_read_it(
+    make_harness: MakeHarness, case: str
+) -> None:
     acked, state, again = UNREAD[case]
-    stage = make_stage(1)
-    client, idle = stage.warm()
+    harness = make_harness(1)
+    client, idle = harness.warm()
     idle.socket.acked = 500
     client.receive(POST)
     idle.socket.acked += acked
     idle.socket.state = state
     idle.receive_eof()
-    stage.settle()
-    assert len(stage.dialled) == 1 + again
+    harness.settle()
+    assert len(harness.dialled) == 1 + again
     if again:
-        assert stage.upstream.take().endswith(b"\r\n\r\nab")
-        stage.answer()
+        assert harness.upstream.take().endswith(b"\r\n\r\nab")
+        harness.answer()
         assert client.take() == OK
-        assert stage.retries() == {"stale_connection": 1}
+        assert harness.retries() == {"stale_connection": 1}
     else:
         assert status_of(client.take()) == 502
 
 
-def test_a_reset_is_no_proof(make_stage: MakeStage) -> None:
+def test_a_reset_is_no_proof(make_harness: MakeHarness) -> None:
     """An app may have read the request and crashed, before its kernel acknowledged any of it."""
-    stage = make_stage(1)
-    client, idle = stage.warm()
+    harness = make_harness(1)
+    client, idle = harness.warm()
     client.receive(POST)
     idle.socket.state = 7
     idle.lose(ConnectionResetError())
-    stage.settle()
+    harness.settle()
     assert status_of(client.take()) == 502
-    assert len(stage.dialled) == 1
+    assert len(harness.dialled) == 1
 
 
-def test_what_is_proven_of_one_connection_says_nothing_of_the_next(make_stage: MakeStage) -> None:
-    stage = make_stage(2)
-    client, idle = stage.warm()
-    stage.ask(GET, client)
-    stage.answer(OK.replace(b"Date: x", b"Connection: close"))
+def test_what_is_proven_of_one_connection_says_nothing_of_the_next(make_harness: MakeHarness) -> None:
+    harness = make_harness(2)
+    client, idle = harness.warm()
+    harness.ask(GET, client)
+    harness.answer(OK.replace(b"Date: x", b"Connection: close"))
     client.take()
-    stage.ask(POST, client)  # the first one's turn again
+    harness.ask(POST, client)  # the first one's turn again
     for connection in (idle, None):
-        now = connection or stage.upstream
+        now = connection or harness.upstream
         now.socket.state = 7
         now.receive_eof()
-        stage.settle()
-    assert len(stage.dialled) == 3
+        harness.settle()
+    assert len(harness.dialled) == 3
     assert status_of(client.take()) == 502
 
 
-def test_a_post_on_a_fresh_connection_never_goes_again(make_stage: MakeStage) -> None:
-    stage = make_stage(2)
-    client = stage.ask(POST)
-    stage.upstream.socket.state = 7
-    fail(stage, stage.upstream, "closed")
+def test_a_post_on_a_fresh_connection_never_goes_again(make_harness: MakeHarness) -> None:
+    harness = make_harness(2)
+    client = harness.ask(POST)
+    harness.upstream.socket.state = 7
+    fail(harness, harness.upstream, "closed")
     assert status_of(client.take()) == 502
-    assert len(stage.dialled) == 1
+    assert len(harness.dialled) == 1
 
 
-def test_pipelined_requests_are_each_retried(stage: Stage) -> None:
-    client = stage.ask(GET + GET)
+def test_pipelined_requests_are_each_retried(harness: Harness) -> None:
+    client = harness.ask(GET + GET)
     for _ in range(2):
-        say(stage, BUSY)
-        say(stage, OK)
+        say(harness, BUSY)
+        say(harness, OK)
     assert client.take() == OK + OK
-    assert stage.retries()["status"] == 2
+    assert harness.retries()["status"] == 2

@@ -2,38 +2,38 @@
 
 import pytest
 
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import GET, OK, Stage, body_of, status_of
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import GET, OK, Harness, body_of, status_of
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
 
 
-def test_a_second_request_takes_the_warm_connection(stage: Stage) -> None:
-    client, upstream = stage.warm()
-    stage.ask(client=client)
+def test_a_second_request_takes_the_warm_connection(harness: Harness) -> None:
+    client, upstream = harness.warm()
+    harness.ask(client=client)
     assert upstream.take().startswith(b"GET / ")
-    stage.answer()
+    harness.answer()
     assert client.take() == OK
-    assert stage.connects() == 1
-    assert stage.reuses() == 1
+    assert harness.connects() == 1
+    assert harness.reuses() == 1
 
 
-def test_another_clients_request_takes_it_too(stage: Stage) -> None:
-    _, upstream = stage.warm()
-    other = stage.ask()
+def test_another_clients_request_takes_it_too(harness: Harness) -> None:
+    _, upstream = harness.warm()
+    other = harness.ask()
     assert upstream.take().startswith(b"GET / ")
-    stage.answer()
+    harness.answer()
     assert other.take() == OK
 
 
-def test_no_task_and_no_dial_on_a_warm_connection(stage: Stage) -> None:
+def test_no_task_and_no_dial_on_a_warm_connection(harness: Harness) -> None:
     """Everything happens in the data callback: the request is out before the loop runs."""
-    client, upstream = stage.warm()
+    client, upstream = harness.warm()
     client.receive(GET)
     assert upstream.take().startswith(b"GET / ")
     upstream.receive(OK)
     assert client.take() == OK
-    assert len(stage.loop.dials) == 1
+    assert len(harness.loop.dials) == 1
 
 
 ENDINGS = {
@@ -45,26 +45,28 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize("case", ENDINGS)
-def test_a_connection_that_ended_while_idle_is_not_taken(stage: Stage, case: str) -> None:
-    client, upstream = stage.warm()
+def test_a_connection_that_ended_while_idle_is_not_taken(harness: Harness, case: str) -> None:
+    client, upstream = harness.warm()
     ENDINGS[case](upstream)
-    stage.settle()
+    harness.settle()
     assert upstream.is_closing()
-    assert stage.idle == 0
-    assert stage.closes() == {"unexpected_data" if "data" in case or "408" in case else "upstream_closed": 1}
-    stage.ask(client=client)
-    assert stage.connects() == 2
-    stage.answer()
+    assert harness.idle == 0
+    assert harness.closes() == {
+        "unexpected_data" if "data" in case or "408" in case else "upstream_closed": 1
+    }
+    harness.ask(client=client)
+    assert harness.connects() == 2
+    harness.answer()
     assert client.take() == OK
 
 
-def test_a_connection_that_is_closing_is_not_taken(stage: Stage) -> None:
+def test_a_connection_that_is_closing_is_not_taken(harness: Harness) -> None:
     """The FIN has been read, the transport closes itself, and connection_lost is still to come."""
-    client, upstream = stage.warm()
+    client, upstream = harness.warm()
     upstream.receive_eof()
-    stage.ask(client=client)
-    assert stage.connects() == 2
-    stage.answer()
+    harness.ask(client=client)
+    assert harness.connects() == 2
+    harness.answer()
     assert client.take() == OK
 
 
@@ -79,27 +81,27 @@ SURPLUS = {
 
 @pytest.mark.parametrize("case", SURPLUS)
 @pytest.mark.parametrize("split", [None, -1, -5, -len(OK) - 1], ids=["at once", "1", "5", "at the end"])
-def test_surplus_reaches_no_other_exchange(stage: Stage, case: str, split: int | None) -> None:
+def test_surplus_reaches_no_other_exchange(harness: Harness, case: str, split: int | None) -> None:
     response = SURPLUS[case]
-    client, upstream = stage.warm()
+    client, upstream = harness.warm()
     client.receive(GET + GET)
     for piece in [response] if split is None else [response[:split], response[split:]]:
         upstream.receive(piece)
-    stage.settle()
+    harness.settle()
     sent = client.take()
     assert sent.count(b"HTTP/1.1 ") == 1
     assert upstream.aborted
-    assert stage.connects() == 2  # the second request has gone to a fresh one
-    stage.answer()
+    assert harness.connects() == 2  # the second request has gone to a fresh one
+    harness.answer()
     assert client.take() == OK
-    assert stage.idle == 1
+    assert harness.idle == 1
 
 
-def test_surplus_after_a_head_response(stage: Stage) -> None:
-    client = stage.ask(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
-    stage.answer(OK)  # with the body that HEAD must not have
+def test_surplus_after_a_head_response(harness: Harness) -> None:
+    client = harness.ask(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+    harness.answer(OK)  # with the body that HEAD must not have
     assert body_of(client.take()) == b""
-    assert stage.upstream.aborted
+    assert harness.upstream.aborted
 
 
 # --- stale: the upstream closes an idle connection just as it is taken
@@ -107,43 +109,45 @@ def test_surplus_after_a_head_response(stage: Stage) -> None:
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"PUT"])
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-def test_stale_connection_an_idempotent_request_goes_again(stage: Stage, method: bytes, reset: bool) -> None:
-    client, upstream = stage.warm()
+def test_stale_connection_an_idempotent_request_goes_again(
+    harness: Harness, method: bytes, reset: bool
+) -> None:
+    client, upstream = harness.warm()
     client.receive(method + b" / HTTP/1.1\r\nHost: a\r\n\r\n")
     first = upstream.take()
     upstream.lose(ConnectionResetError() if reset else None)
-    stage.settle()
-    assert stage.upstream is not upstream
-    assert stage.upstream.take() == first  # the request id too: it is the same request
-    stage.answer(b"HTTP/1.1 204 No Content\r\nDate: x\r\n\r\n")
+    harness.settle()
+    assert harness.upstream is not upstream
+    assert harness.upstream.take() == first  # the request id too: it is the same request
+    harness.answer(b"HTTP/1.1 204 No Content\r\nDate: x\r\n\r\n")
     assert status_of(client.take()) == 204
-    assert stage.retries() == {"stale_connection": 1}
-    assert stage.logged()["attempts"] == 2
-    assert stage.logged()["reused"] is False
+    assert harness.retries() == {"stale_connection": 1}
+    assert harness.logged()["attempts"] == 2
+    assert harness.logged()["reused"] is False
 
 
-def test_stale_connection_again_on_a_fresh_one_though_others_are_idle(stage: Stage) -> None:
+def test_stale_connection_again_on_a_fresh_one_though_others_are_idle(harness: Harness) -> None:
     """A second idle one might be just as stale."""
-    one, two = stage.ask(), stage.ask()
-    for upstream in stage.loop.transports:
+    one, two = harness.ask(), harness.ask()
+    for upstream in harness.loop.transports:
         upstream.receive(OK)
-    assert stage.idle == 2
+    assert harness.idle == 2
     one.take(), two.take()
     one.receive(GET)
-    stage.upstream.lose()
-    stage.settle()
-    assert stage.connects() == 3
-    stage.answer()
+    harness.upstream.lose()
+    harness.settle()
+    assert harness.connects() == 3
+    harness.answer()
     assert one.take() == OK
 
 
-def test_a_fresh_connection_that_closes_is_not_stale(stage: Stage) -> None:
-    client = stage.ask()
-    stage.upstream.receive_eof()
-    stage.settle()
+def test_a_fresh_connection_that_closes_is_not_stale(harness: Harness) -> None:
+    client = harness.ask()
+    harness.upstream.receive_eof()
+    harness.settle()
     assert status_of(client.take()) == 502
-    assert stage.retries() == {}
-    assert stage.connects() == 1
+    assert harness.retries() == {}
+    assert harness.connects() == 1
 
 
 NEVER_TWICE = {
@@ -156,105 +160,105 @@ NEVER_TWICE = {
 
 @pytest.mark.parametrize("case", NEVER_TWICE)
 def test_stale_connection_what_is_not_idempotent_is_never_sent_twice(
-    make_stage: MakeStage, case: str
+    make_harness: MakeHarness, case: str
 ) -> None:
-    stage = make_stage(2)
-    client = stage.ask()
-    stage.answer()
-    other = stage.ask()
-    stage.answer()
+    harness = make_harness(2)
+    client = harness.ask()
+    harness.answer()
+    other = harness.ask()
+    harness.answer()
     client.take(), other.take()
     client.receive(NEVER_TWICE[case])
-    taken = next(upstream for upstream in stage.loop.transports if upstream.take().count(b"\r\n\r\n") == 2
+    taken = next(upstream for upstream in harness.loop.transports if upstream.take().count(b"\r\n\r\n") == 2
                  or upstream.protocol.reader is not None)  # type: ignore[attr-defined]  # fmt: skip
     taken.lose()
-    stage.settle()
+    harness.settle()
     assert status_of(client.take()) == 502
     method = NEVER_TWICE[case].split(b" ")[0]
-    assert sum(upstream.written.count(method + b" /") for upstream in stage.loop.transports) == 1
-    assert stage.local_counted("upstream_closed") == 1
+    assert sum(upstream.written.count(method + b" /") for upstream in harness.loop.transports) == 1
+    assert harness.local_counted("upstream_closed") == 1
 
 
-def test_not_again_once_the_response_has_begun(stage: Stage) -> None:
-    client, upstream = stage.warm()
+def test_not_again_once_the_response_has_begun(harness: Harness) -> None:
+    client, upstream = harness.warm()
     client.receive(GET)
     upstream.receive(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 5\r\n\r\nab")
     upstream.lose()
-    stage.settle()
+    harness.settle()
     assert body_of(client.take()) == b"ab"
     assert client.aborted
-    assert stage.connects() == 1
+    assert harness.connects() == 1
 
 
-def test_stale_connection_and_nobody_there_any_more(stage: Stage) -> None:
-    client, upstream = stage.warm()
-    stage.refuse(1)
+def test_stale_connection_and_nobody_there_any_more(harness: Harness) -> None:
+    client, upstream = harness.warm()
+    harness.refuse(1)
     client.receive(GET)
     upstream.lose()
-    stage.settle()
+    harness.settle()
     assert status_of(client.take()) == 502
-    assert stage.local_counted("connect_refused") == 1
-    assert stage.local_counted("upstream_closed") == 0
+    assert harness.local_counted("connect_refused") == 1
+    assert harness.local_counted("upstream_closed") == 0
 
 
 # --- limits on a connection's life
 
 
-def test_max_requests_ends_a_connection(make_stage: MakeStage) -> None:
-    stage = make_stage(keepalive={"max_requests": 2})
-    client = stage.client()
+def test_max_requests_ends_a_connection(make_harness: MakeHarness) -> None:
+    harness = make_harness(keepalive={"max_requests": 2})
+    client = harness.client()
     for _ in range(4):
-        stage.ask(client=client)
-        stage.answer()
+        harness.ask(client=client)
+        harness.answer()
         assert client.take() == OK
-    assert stage.connects() == 2
-    assert stage.closes() == {"max_requests": 2}
+    assert harness.connects() == 2
+    assert harness.closes() == {"max_requests": 2}
 
 
-def test_the_cap_on_idle_connections_counts_idle_ones_only(make_stage: MakeStage) -> None:
+def test_the_cap_on_idle_connections_counts_idle_ones_only(make_harness: MakeHarness) -> None:
     """With active ones present: a busy upstream would else keep none, and dial for every request."""
-    stage = make_stage(keepalive={"max_idle": 2})
+    harness = make_harness(keepalive={"max_idle": 2})
     for _ in range(6):
-        stage.ask()
-    first, second, third, *active = stage.loop.transports
+        harness.ask()
+    first, second, third, *active = harness.loop.transports
     for upstream in (first, second):
         upstream.receive(OK)
-    stage.settle()
-    assert (stage.inflight, stage.idle, stage.closes()) == ([4], 2, {})
+    harness.settle()
+    assert (harness.inflight, harness.idle, harness.closes()) == ([4], 2, {})
     third.receive(OK)
-    stage.settle()
-    assert (stage.inflight, stage.idle, stage.closes()) == ([3], 2, {"max_idle": 1})
-    stage.ask()
-    assert (stage.connects(), stage.reuses()) == (6, 1)
+    harness.settle()
+    assert (harness.inflight, harness.idle, harness.closes()) == ([3], 2, {"max_idle": 1})
+    harness.ask()
+    assert (harness.connects(), harness.reuses()) == (6, 1)
     for upstream in (*active, second):
         upstream.receive(OK)
-    stage.settle()
-    assert (stage.idle, stage.closes()) == (2, {"max_idle": 4})
+    harness.settle()
+    assert (harness.idle, harness.closes()) == (2, {"max_idle": 4})
 
 
-def test_idle_timeout_is_held_by_the_sweep(stage: Stage) -> None:
-    _, upstream = stage.warm()
-    stage.advance(3.9)
+def test_idle_timeout_is_held_by_the_sweep(harness: Harness) -> None:
+    _, upstream = harness.warm()
+    harness.advance(3.9)
     assert not upstream.is_closing()
-    stage.advance(0.2)
+    harness.advance(0.2)
     assert upstream.is_closing()
-    assert stage.closes() == {"idle_timeout": 1}
+    assert harness.closes() == {"idle_timeout": 1}
 
 
-def test_a_new_address_ends_all_connections_to_the_old_one(stage: Stage) -> None:
-    client, idle = stage.warm()
-    busy_client = stage.ask(client=client)
-    other = stage.ask()
-    busy, fresh = stage.loop.transports
+def test_a_new_address_ends_all_connections_to_the_old_one(harness: Harness) -> None:
+    client, idle = harness.warm()
+    busy_client = harness.ask(client=client)
+    other = harness.ask()
+    busy, fresh = harness.loop.transports
     assert busy is idle
     fresh.receive(OK)
     assert other.take() == OK
-    stage.move(1, "10.0.0.77")
+    harness.move(1, "10.0.0.77")
     assert fresh.is_closing()
     assert not busy.is_closing()
     busy.receive(OK)
     assert busy_client.take() == OK
     assert busy.is_closing()
-    stage.ask(client=client)
-    assert stage.dialled[-1] == "10.0.0.77"
-    stage.answer()
+    harness.ask(client=client)
+    assert harness.dialled[-1] == "10.0.0.77"
+    harness.answer()

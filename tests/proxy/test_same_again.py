@@ -9,31 +9,31 @@ from balancer.http.forwarded import ClientFacts
 from balancer.http.head import RequestHead
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.exchange import Exchange
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import GET, OK, Stage, body_of, head_of, status_of
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import GET, OK, Harness, body_of, head_of, status_of
 
 
 def ids_of(sent: bytes) -> list[bytes]:
     return [line for line in head_of(sent) if line.startswith(b"X-Request-ID: ")]
 
 
-def test_each_request_has_an_id_of_its_own(stage: Stage) -> None:
-    client = stage.client()
+def test_each_request_has_an_id_of_its_own(harness: Harness) -> None:
+    client = harness.client()
     ids = []
     for _ in range(5):
-        stage.ask(client=client)
-        ids += ids_of(stage.upstream.take())
-        stage.answer()
+        harness.ask(client=client)
+        ids += ids_of(harness.upstream.take())
+        harness.answer()
     assert len(set(ids)) == 5
 
 
-def test_an_id_of_the_clients_is_kept(stage: Stage) -> None:
-    client = stage.client()
+def test_an_id_of_the_clients_is_kept(harness: Harness) -> None:
+    client = harness.client()
     for name in (b"one", b"two", b"two"):
-        stage.ask(b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-ID: %b\r\n\r\n" % name, client)
-        assert ids_of(stage.upstream.take()) == [b"X-Request-ID: " + name]
-        stage.answer()
-        assert stage.logged()["request_id"] == name
+        harness.ask(b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-ID: %b\r\n\r\n" % name, client)
+        assert ids_of(harness.upstream.take()) == [b"X-Request-ID: " + name]
+        harness.answer()
+        assert harness.logged()["request_id"] == name
 
 
 LARGE_HEADS = {
@@ -45,14 +45,14 @@ LARGE_HEADS = {
 
 
 @pytest.mark.parametrize("case", LARGE_HEADS)
-def test_an_idle_client_keeps_nothing_of_a_large_head(stage: Stage, case: str) -> None:
-    client = stage.ask(LARGE_HEADS[case])
+def test_an_idle_client_keeps_nothing_of_a_large_head(harness: Harness, case: str) -> None:
+    client = harness.ask(LARGE_HEADS[case])
     assert _bytes_held(client.protocol) > 2500
-    stage.answer()
+    harness.answer()
     assert client.take() == OK
     assert _bytes_held(client.protocol) < 500
-    stage.ask(client=client)  # and the next one is served as any
-    stage.answer()
+    harness.ask(client=client)  # and the next one is served as any
+    harness.answer()
     assert client.take() == OK
 
 
@@ -78,15 +78,15 @@ def _bytes_held(connection: object) -> int:
     return total
 
 
-def test_only_the_target_differs(stage: Stage) -> None:
-    client = stage.client()
+def test_only_the_target_differs(harness: Harness) -> None:
+    client = harness.client()
     for target in (b"/a", b"/b?c", b"/a"):
-        stage.ask(b"GET %b HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n" % target, client)
-        lines = head_of(stage.upstream.take())
+        harness.ask(b"GET %b HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n" % target, client)
+        lines = head_of(harness.upstream.take())
         assert lines[0] == b"GET %b HTTP/1.1" % target
         assert lines[1:3] == [b"Host: a", b"Accept: */*"]
-        stage.answer()
-        assert stage.logged()["target"] == target
+        harness.answer()
+        assert harness.logged()["target"] == target
 
 
 SEQUENCES = {
@@ -96,113 +96,113 @@ SEQUENCES = {
 
 
 @pytest.mark.parametrize("case", SEQUENCES)
-def test_the_start_line_differs(stage: Stage, case: str) -> None:
-    client = stage.client()
+def test_the_start_line_differs(harness: Harness, case: str) -> None:
+    client = harness.client()
     for start in SEQUENCES[case]:
-        stage.ask(start + b"\r\nHost: a\r\n\r\n", client)
-        lines = head_of(stage.upstream.take())
+        harness.ask(start + b"\r\nHost: a\r\n\r\n", client)
+        lines = head_of(harness.upstream.take())
         assert lines[0] == start.replace(b"http://b", b"")
         assert (b"Host: b" if b"http" in start else b"Host: a") in lines
-        stage.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 0\r\n\r\n")
+        harness.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 0\r\n\r\n")
 
 
-def test_a_limit_on_the_target_holds_for_the_second_too(make_stage: MakeStage) -> None:
-    stage = make_stage(limits={"uri_bytes": 10})
-    client = stage.ask()
-    stage.answer()
+def test_a_limit_on_the_target_holds_for_the_second_too(make_harness: MakeHarness) -> None:
+    harness = make_harness(limits={"uri_bytes": 10})
+    client = harness.ask()
+    harness.answer()
     client.take()
-    stage.ask(b"GET /0123456789 HTTP/1.1\r\nHost: a\r\n\r\n", client)
+    harness.ask(b"GET /0123456789 HTTP/1.1\r\nHost: a\r\n\r\n", client)
     assert status_of(client.take()) == 414
 
 
-def test_a_bad_target_is_bad_the_second_time_too(stage: Stage) -> None:
-    client = stage.ask()
-    stage.answer()
+def test_a_bad_target_is_bad_the_second_time_too(harness: Harness) -> None:
+    client = harness.ask()
+    harness.answer()
     client.take()
-    stage.ask(b"GET /# HTTP/1.1\r\nHost: a\r\n\r\n", client)
+    harness.ask(b"GET /# HTTP/1.1\r\nHost: a\r\n\r\n", client)
     assert status_of(client.take()) == 400
 
 
-def test_the_same_head_with_other_bodies(stage: Stage) -> None:
+def test_the_same_head_with_other_bodies(harness: Harness) -> None:
     head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n"
-    client = stage.ask(head + b"abc" + head + b"def" + head)
+    client = harness.ask(head + b"abc" + head + b"def" + head)
     for body in (b"abc", b"def", b""):
-        assert body_of(stage.upstream.take()) == body
+        assert body_of(harness.upstream.take()) == body
         if not body:
             client.receive(b"ghi")
-            assert stage.upstream.take() == b"ghi"
-        stage.answer()
+            assert harness.upstream.take() == b"ghi"
+        harness.answer()
     assert client.take() == OK * 3
 
 
-def test_a_client_without_host_gets_that_of_each_upstream(make_stage: MakeStage) -> None:
-    stage = make_stage(2)
+def test_a_client_without_host_gets_that_of_each_upstream(make_harness: MakeHarness) -> None:
+    harness = make_harness(2)
     request = b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
-    client = stage.client()
+    client = harness.client()
     hosts = []
     for _ in range(4):
-        stage.ask(request, client)
-        busy = next(one for one in stage.loop.transports if one.protocol.reader is not None)  # type: ignore[attr-defined]
+        harness.ask(request, client)
+        busy = next(one for one in harness.loop.transports if one.protocol.reader is not None)  # type: ignore[attr-defined]
         hosts += [line for line in head_of(busy.take()) if line.startswith(b"Host")]
         busy.receive(OK)
     assert hosts == [b"Host: 10.0.0.1:8000", b"Host: 10.0.0.2:8000"] * 2
 
 
-def test_close_counts_for_its_own_request_only(stage: Stage) -> None:
-    client = stage.ask(GET)
-    stage.answer()
-    stage.ask(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", client)
+def test_close_counts_for_its_own_request_only(harness: Harness) -> None:
+    client = harness.ask(GET)
+    harness.answer()
+    harness.ask(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", client)
     assert client.take() == OK
-    stage.answer()
+    harness.answer()
     assert b"Connection: close" in head_of(client.take())
     assert client.closed
 
 
-def test_a_failure_does_not_follow_the_connection(make_stage: MakeStage) -> None:
-    stage = make_stage(1)
-    stage.refuse(1)
-    client = stage.ask()
+def test_a_failure_does_not_follow_the_connection(make_harness: MakeHarness) -> None:
+    harness = make_harness(1)
+    harness.refuse(1)
+    client = harness.ask()
     assert status_of(client.take()) == 502
-    stage.accept(1)
-    stage.ask(client=client)
-    stage.answer()
+    harness.accept(1)
+    harness.ask(client=client)
+    harness.answer()
     assert client.take() == OK
-    assert stage.logged()["reason"] is None
+    assert harness.logged()["reason"] is None
 
 
 # --- answers made here, by what was asked
 
 
-def test_a_failure_answers_head_without_a_body(stage: Stage) -> None:
-    stage.refuse(1)
-    client = stage.ask(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+def test_a_failure_answers_head_without_a_body(harness: Harness) -> None:
+    harness.refuse(1)
+    client = harness.ask(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
     sent = client.take()
     assert status_of(sent) == 502
     assert body_of(sent) == b""
     assert not client.is_closing()
 
 
-def test_a_failure_answers_in_json_where_that_is_preferred(stage: Stage) -> None:
-    stage.refuse(1)
-    client = stage.ask(b"GET / HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n")
+def test_a_failure_answers_in_json_where_that_is_preferred(harness: Harness) -> None:
+    harness.refuse(1)
+    client = harness.ask(b"GET / HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n")
     sent = client.take()
     assert b"Content-Type: application/json" in head_of(sent)
     assert b'"reason":"connect_refused"' in body_of(sent)
 
 
 @pytest.mark.parametrize("connection", [b"", b"Connection: keep-alive\r\n"], ids=["plain", "keep-alive"])
-def test_a_failure_is_understood_by_http_1_0(stage: Stage, connection: bytes) -> None:
+def test_a_failure_is_understood_by_http_1_0(harness: Harness, connection: bytes) -> None:
     """It stays only where it is told so."""
-    stage.refuse(1)
-    client = stage.ask(b"GET / HTTP/1.0\r\n" + connection + b"\r\n")
+    harness.refuse(1)
+    client = harness.ask(b"GET / HTTP/1.0\r\n" + connection + b"\r\n")
     lines = head_of(client.take())
     assert status_of(lines[0]) == 502
     assert (b"Connection: keep-alive" in lines) is not client.is_closing()
 
 
-def test_a_failure_while_the_body_still_comes_closes(stage: Stage) -> None:
-    stage.refuse(1)
-    client = stage.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
+def test_a_failure_while_the_body_still_comes_closes(harness: Harness) -> None:
+    harness.refuse(1)
+    client = harness.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
     sent = client.take()
     assert status_of(sent) == 502
     assert b"Connection: close" in head_of(sent)

@@ -5,18 +5,18 @@ from typing import Any
 import pytest
 
 from tests.fakes.wire import upstream_message
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import OK, Stage, status_of
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import OK, Harness, status_of
 from tests.proxy.sticky_session import OWN, Session, counted, given, states, token_in, tokens
 
 
 @pytest.fixture
-def stage(make_stage: MakeStage) -> Stage:
-    return make_stage(3, sticky=OWN)
+def harness(make_harness: MakeHarness) -> Harness:
+    return make_harness(3, sticky=OWN)
 
 
-def test_the_first_response_pins_and_the_pin_holds(stage: Stage) -> None:
-    session = Session(stage)
+def test_the_first_response_pins_and_the_pin_holds(harness: Harness) -> None:
+    session = Session(harness)
     session.send()
     number = session.server
     session.serving.receive(OK)
@@ -27,28 +27,28 @@ def test_the_first_response_pins_and_the_pin_holds(stage: Stage) -> None:
         assert session.server == number
         session.serving.receive(OK)
         assert session.client.take() == OK  # nothing is added to it
-    assert counted(stage) == {"new": 1, "hit": 5}
+    assert counted(harness) == {"new": 1, "hit": 5}
 
 
-def test_each_upstream_has_a_token_of_its_own(stage: Stage) -> None:
-    found = tokens(stage, 3)
+def test_each_upstream_has_a_token_of_its_own(harness: Harness) -> None:
+    found = tokens(harness, 3)
     assert len(set(found)) == 3
-    session = Session(stage)
+    session = Session(harness)
     for number, token in enumerate(found, 1):
         session.send(b"a=1; pin=%b; b=2" % token)
         assert session.server == number
         session.serving.receive(OK)
-    assert counted(stage) == {"hit": 3}
+    assert counted(harness) == {"hit": 3}
 
 
-def test_off_there_are_no_cookies(make_stage: MakeStage) -> None:
-    stage = make_stage(2)
-    session = Session(stage)
+def test_off_there_are_no_cookies(make_harness: MakeHarness) -> None:
+    harness = make_harness(2)
+    session = Session(harness)
     session.send(b"pin=abc")
     assert b"Cookie: pin=abc\r\n" in session.serving.take()
     session.serving.receive(OK)
     assert session.client.take() == OK
-    assert counted(stage) == {}
+    assert counted(harness) == {}
 
 
 # --- fallback: the pinned upstream 2 cannot have the request
@@ -64,38 +64,38 @@ GONE: dict[str, dict[int, Any]] = {
 
 
 @pytest.mark.parametrize("case", GONE)
-def test_fallback_served_at_once_by_another_and_re_pinned(stage: Stage, case: str) -> None:
-    token = tokens(stage, 3)[1]
-    states(stage, GONE[case])
-    session = Session(stage)
+def test_fallback_served_at_once_by_another_and_re_pinned(harness: Harness, case: str) -> None:
+    token = tokens(harness, 3)[1]
+    states(harness, GONE[case])
+    session = Session(harness)
     session.send(b"pin=" + token)
     number = session.server
     assert number != 2
     session.serving.receive(OK)
     new = token_in(session.client.take())
-    assert counted(stage) == {"repinned": 1}
+    assert counted(harness) == {"repinned": 1}
     session.send(b"pin=" + new)
     assert session.server == number
     session.serving.receive(OK)
-    assert counted(stage) == {"repinned": 1, "hit": 1}
+    assert counted(harness) == {"repinned": 1, "hit": 1}
 
 
-def test_fallback_a_pin_to_one_that_is_back_is_good_again(stage: Stage) -> None:
+def test_fallback_a_pin_to_one_that_is_back_is_good_again(harness: Harness) -> None:
     """Its client has not asked meanwhile."""
-    token = tokens(stage, 3)[1]
-    states(stage, {2: None})
-    stage.tell(*(upstream_message(n, row=20) if n == 2 else upstream_message(n) for n in (1, 2, 3)))
-    session = Session(stage)
+    token = tokens(harness, 3)[1]
+    states(harness, {2: None})
+    harness.tell(*(upstream_message(n, row=20) if n == 2 else upstream_message(n) for n in (1, 2, 3)))
+    session = Session(harness)
     session.send(b"pin=" + token)
     assert session.server == 2
     session.serving.receive(OK)
-    assert counted(stage) == {"hit": 1}
+    assert counted(harness) == {"hit": 1}
 
 
-def test_fallback_draining_keeps_its_sessions_and_gets_no_new_ones(stage: Stage) -> None:
-    token = tokens(stage, 3)[1]
-    states(stage, {2: {"admin_state": "draining"}})
-    session = Session(stage)
+def test_fallback_draining_keeps_its_sessions_and_gets_no_new_ones(harness: Harness) -> None:
+    token = tokens(harness, 3)[1]
+    states(harness, {2: {"admin_state": "draining"}})
+    session = Session(harness)
     session.send(b"pin=" + token)
     assert session.server == 2
     session.serving.receive(OK)
@@ -104,42 +104,42 @@ def test_fallback_draining_keeps_its_sessions_and_gets_no_new_ones(stage: Stage)
         session.send()
         assert session.server != 2
         session.serving.receive(OK)
-    assert counted(stage) == {"hit": 1, "new": 6}
+    assert counted(harness) == {"hit": 1, "new": 6}
 
 
-def test_fallback_in_panic_the_ejected_one_keeps_its_sessions(stage: Stage) -> None:
-    token = tokens(stage, 3)[1]
-    states(stage, {n: {"causes": ["active_check"]} for n in (1, 2, 3)})
-    session = Session(stage)
+def test_fallback_in_panic_the_ejected_one_keeps_its_sessions(harness: Harness) -> None:
+    token = tokens(harness, 3)[1]
+    states(harness, {n: {"causes": ["active_check"]} for n in (1, 2, 3)})
+    session = Session(harness)
     session.send(b"pin=" + token)
     assert session.server == 2
     session.serving.receive(OK)
-    assert counted(stage) == {"hit": 1}
+    assert counted(harness) == {"hit": 1}
 
 
-def test_fallback_without_panic_the_ejected_one_does_not(make_stage: MakeStage) -> None:
-    stage = make_stage(3, sticky=OWN, panic=False)
-    token = tokens(stage, 3)[1]
-    states(stage, {n: {"causes": ["active_check"]} for n in (1, 2, 3)})
-    session = Session(stage)
+def test_fallback_without_panic_the_ejected_one_does_not(make_harness: MakeHarness) -> None:
+    harness = make_harness(3, sticky=OWN, panic=False)
+    token = tokens(harness, 3)[1]
+    states(harness, {n: {"causes": ["active_check"]} for n in (1, 2, 3)})
+    session = Session(harness)
     session.send(b"pin=" + token)
     response = session.client.take()
     assert (status_of(response), given(response)) == (503, [])
-    assert counted(stage) == {}
+    assert counted(harness) == {}
 
 
-def test_fallback_a_failed_connect_goes_elsewhere_and_the_pin_stays(stage: Stage) -> None:
+def test_fallback_a_failed_connect_goes_elsewhere_and_the_pin_stays(harness: Harness) -> None:
     """A single failure does not end a session; where the upstream is really gone it will be ejected."""
-    token = tokens(stage, 3)[1]
-    states(stage, {2: {"host": "10.9.9.9"}})  # its idle connections end
-    stage.loop.answers["10.9.9.9", 8000] = ConnectionRefusedError()
-    session = Session(stage)
+    token = tokens(harness, 3)[1]
+    states(harness, {2: {"host": "10.9.9.9"}})  # its idle connections end
+    harness.loop.answers["10.9.9.9", 8000] = ConnectionRefusedError()
+    session = Session(harness)
     session.send(b"pin=" + token)
     assert session.server != 2
     session.serving.receive(OK)
     assert session.client.take() == OK
-    assert counted(stage) == {"overflow": 1}
-    del stage.loop.answers["10.9.9.9", 8000]
+    assert counted(harness) == {"overflow": 1}
+    del harness.loop.answers["10.9.9.9", 8000]
     session.send(b"pin=" + token)
     assert session.server == 2
     session.serving.receive(OK)
@@ -147,137 +147,137 @@ def test_fallback_a_failed_connect_goes_elsewhere_and_the_pin_stays(stage: Stage
 
 @pytest.mark.parametrize("state", ["active", "draining", "active, by an adaptive limit"])
 def test_fallback_a_full_one_does_not_get_the_request_and_the_pin_stays(
-    make_stage: MakeStage, state: str
+    make_harness: MakeHarness, state: str
 ) -> None:
-    stage = make_stage(3, sticky=OWN, adaptive={"enabled": True})
-    token = tokens(stage, 3)[1]
+    harness = make_harness(3, sticky=OWN, adaptive={"enabled": True})
+    token = tokens(harness, 3)[1]
     if state in ("active", "draining"):
-        states(stage, {2: {"max_inflight": 1, "admin_state": state}})
+        states(harness, {2: {"max_inflight": 1, "admin_state": state}})
     else:
-        adaptive = stage.pool.adaptive
+        adaptive = harness.pool.adaptive
         assert adaptive is not None
-        stage.upstreams[1].concurrency_limit = 1
+        harness.upstreams[1].concurrency_limit = 1
         adaptive.changed()
-    first, second = Session(stage), Session(stage)
+    first, second = Session(harness), Session(harness)
     first.send(b"pin=" + token)
     assert first.server == 2
     busy = first.serving
     second.send(b"pin=" + token)
-    (other,) = [t for t in stage.loop.transports if t.protocol.reader is not None and t is not busy]  # type: ignore[attr-defined]
+    (other,) = [t for t in harness.loop.transports if t.protocol.reader is not None and t is not busy]  # type: ignore[attr-defined]
     other.receive(OK)
     assert second.client.take() == OK
     busy.receive(OK)
     second.send(b"pin=" + token)
     assert second.server == 2
     second.serving.receive(OK)
-    assert counted(stage) == {"overflow": 1, "hit": 2}
+    assert counted(harness) == {"overflow": 1, "hit": 2}
 
 
-def test_who_is_pinned_to_one_that_is_well_tries_none_on_probation(make_stage: MakeStage) -> None:
-    stage = make_stage(2, sticky=OWN, outlier={"enabled": True})
-    token = tokens(stage, 2)[0]
-    states(stage, {2: {"on_probation": True}}, count=2)
+def test_who_is_pinned_to_one_that_is_well_tries_none_on_probation(make_harness: MakeHarness) -> None:
+    harness = make_harness(2, sticky=OWN, outlier={"enabled": True})
+    token = tokens(harness, 2)[0]
+    states(harness, {2: {"on_probation": True}}, count=2)
     for cookie, server in ((b"pin=" + token, 1), (b"", 2)):
-        session = Session(stage)
+        session = Session(harness)
         session.send(cookie)
         assert session.server == server
         session.serving.receive(OK)
-        stage.settle()
+        harness.settle()
 
 
-def test_who_is_pinned_to_one_with_a_place_does_not_wait_behind_others(make_stage: MakeStage) -> None:
-    stage = make_stage(2, sticky=OWN, queue={"size": 3})
-    token = tokens(stage, 2)[1]
-    states(stage, {1: {"max_inflight": 1}, 2: {"max_inflight": 1, "admin_state": "draining"}}, count=2)
-    busy, waiting, pinned = Session(stage), Session(stage), Session(stage)
+def test_who_is_pinned_to_one_with_a_place_does_not_wait_behind_others(make_harness: MakeHarness) -> None:
+    harness = make_harness(2, sticky=OWN, queue={"size": 3})
+    token = tokens(harness, 2)[1]
+    states(harness, {1: {"max_inflight": 1}, 2: {"max_inflight": 1, "admin_state": "draining"}}, count=2)
+    busy, waiting, pinned = Session(harness), Session(harness), Session(harness)
     busy.send()
     first = busy.serving
     waiting.send()
-    assert stage.waiting == 1
+    assert harness.waiting == 1
     pinned.send(b"pin=" + token)
-    assert (stage.inflight, stage.waiting) == ([1, 1], 1)
-    stage.loop.transports[-1].receive(OK)
+    assert (harness.inflight, harness.waiting) == ([1, 1], 1)
+    harness.loop.transports[-1].receive(OK)
     first.receive(OK)
-    stage.settle()
-    assert stage.waiting == 0
+    harness.settle()
+    assert harness.waiting == 0
     first.receive(OK)
 
 
 @pytest.mark.parametrize("case", ["ejected", "in maintenance", "on probation"])
-def test_who_is_pinned_to_one_that_is_out_waits_behind_others(make_stage: MakeStage, case: str) -> None:
-    """Also where a place has just come free, and who waits is asked in the loop's next turn."""
-    stage = make_stage(2, sticky=OWN, queue={"size": 3})
-    token = tokens(stage, 2)[1]
-    states(stage, {1: {"max_inflight": 1}, **GONE[case]}, count=2)
-    busy, waiting, pinned = Session(stage), Session(stage), Session(stage)
+def test_who_is_pinned_to_one_that_is_out_waits_behind_others(make_harness: MakeHarness, case: str) -> None:
+    """Also where a slot has just come free, and who waits is asked in the loop's next turn."""
+    harness = make_harness(2, sticky=OWN, queue={"size": 3})
+    token = tokens(harness, 2)[1]
+    states(harness, {1: {"max_inflight": 1}, **GONE[case]}, count=2)
+    busy, waiting, pinned = Session(harness), Session(harness), Session(harness)
     busy.send()
     first = busy.serving
     waiting.send()
-    assert stage.waiting == 1
+    assert harness.waiting == 1
     first.receive(OK)
     pinned.send(b"pin=" + token)
-    assert stage.waiting == 1
+    assert harness.waiting == 1
     first.receive(OK)
     assert status_of(waiting.client.take()) == 200
-    stage.settle()
-    assert stage.waiting == 0
+    harness.settle()
+    assert harness.waiting == 0
     first.receive(OK)
 
 
-def test_fallback_a_failed_connect_and_then_ejected_is_re_pinned(stage: Stage) -> None:
-    token = tokens(stage, 3)[1]
-    states(stage, {2: {"host": "10.9.9.9"}})
-    stage.loop.answers["10.9.9.9", 8000] = ConnectionRefusedError()
-    session = Session(stage)
+def test_fallback_a_failed_connect_and_then_ejected_is_re_pinned(harness: Harness) -> None:
+    token = tokens(harness, 3)[1]
+    states(harness, {2: {"host": "10.9.9.9"}})
+    harness.loop.answers["10.9.9.9", 8000] = ConnectionRefusedError()
+    session = Session(harness)
     session.send(b"pin=" + token)
-    states(stage, {2: {"host": "10.9.9.9", "causes": ["active_check"]}})
+    states(harness, {2: {"host": "10.9.9.9", "causes": ["active_check"]}})
     session.serving.receive(OK)
     assert token_in(session.client.take()) != token
-    assert counted(stage) == {"repinned": 1}
+    assert counted(harness) == {"repinned": 1}
 
 
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nDate: x\r\nContent-Length: 2\r\n\r\nno"
 
 
-def test_fallback_a_status_that_is_retried_goes_elsewhere_and_the_pin_stays(stage: Stage) -> None:
-    token = tokens(stage, 3)[1]
-    session = Session(stage)
+def test_fallback_a_status_that_is_retried_goes_elsewhere_and_the_pin_stays(harness: Harness) -> None:
+    token = tokens(harness, 3)[1]
+    session = Session(harness)
     session.send(b"pin=" + token)
     served = []
     for response in (UNAVAILABLE, UNAVAILABLE, OK):
         served.append(session.server)
         session.serving.receive(response)
-        stage.settle()
+        harness.settle()
     assert served[0] == 2
     assert sorted(served) == [1, 2, 3]  # nobody is asked twice
     assert session.client.take() == OK
-    assert counted(stage) == {"overflow": 1}
+    assert counted(harness) == {"overflow": 1}
 
 
-def test_an_answer_that_was_set_aside_pins_to_who_has_given_it(make_stage: MakeStage) -> None:
+def test_an_answer_that_was_set_aside_pins_to_who_has_given_it(make_harness: MakeHarness) -> None:
     """The others do not answer, so the client gets it after all."""
-    stage = make_stage(2, sticky=OWN)
-    session = Session(stage)
+    harness = make_harness(2, sticky=OWN)
+    session = Session(harness)
     session.send()
     number = session.server
-    stage.refuse(3 - number)
+    harness.refuse(3 - number)
     session.serving.receive(UNAVAILABLE)
-    stage.settle()
+    harness.settle()
     response = session.client.take()
     assert status_of(response) == 503
-    assert counted(stage) == {"new": 1}
+    assert counted(harness) == {"new": 1}
     session.send(b"pin=" + token_in(response))
     assert session.server == number
     session.serving.receive(OK)
 
 
-def test_fallback_an_outliers_clients_are_re_pinned_as_soon_as_it_is_out(make_stage: MakeStage) -> None:
+def test_fallback_an_outliers_clients_are_re_pinned_as_soon_as_it_is_out(make_harness: MakeHarness) -> None:
     """The worker has seen it itself; the supervisor has not said anything yet."""
-    stage = make_stage(3, sticky=OWN, outlier={"enabled": True})
-    token = tokens(stage, 3)[1]
+    harness = make_harness(3, sticky=OWN, outlier={"enabled": True})
+    token = tokens(harness, 3)[1]
     error = b"HTTP/1.1 500 Oh\r\nDate: x\r\nContent-Length: 2\r\n\r\nno"
     for number in range(5):
-        session = Session(stage, f"203.0.113.{number}")
+        session = Session(harness, f"203.0.113.{number}")
         session.send(b"pin=" + token)
         assert session.server == 2
         session.serving.receive(error)
@@ -286,32 +286,32 @@ def test_fallback_an_outliers_clients_are_re_pinned_as_soon_as_it_is_out(make_st
     assert session.server != 2
     session.serving.receive(OK)
     assert token_in(session.client.take()) != token
-    assert counted(stage) == {"hit": 5, "repinned": 1}
+    assert counted(harness) == {"hit": 5, "repinned": 1}
 
 
-def test_a_stale_connection_goes_again_to_the_pinned_one(stage: Stage) -> None:
+def test_a_stale_connection_goes_again_to_the_pinned_one(harness: Harness) -> None:
     """The upstream closed an idle connection just as it was taken: no failure of its."""
-    token = tokens(stage, 3)[1]
-    session = Session(stage)
+    token = tokens(harness, 3)[1]
+    session = Session(harness)
     session.send(b"pin=" + token)
     first = session.serving
     first.lose()
-    stage.settle()
+    harness.settle()
     assert session.serving is not first
     assert session.server == 2
     session.serving.receive(OK)
     assert session.client.take() == OK
-    assert counted(stage) == {"hit": 1}
+    assert counted(harness) == {"hit": 1}
 
 
-def test_a_response_that_comes_after_its_upstream_has_left_pins_to_nobody(stage: Stage) -> None:
-    session = Session(stage)
+def test_a_response_that_comes_after_its_upstream_has_left_pins_to_nobody(harness: Harness) -> None:
+    session = Session(harness)
     session.send()
     number, serving = session.server, session.serving
-    states(stage, {number: None})
+    states(harness, {number: None})
     serving.receive(OK)
     assert session.client.take() == OK
-    assert counted(stage) == {}
+    assert counted(harness) == {}
 
 
 FORGED = {
@@ -326,19 +326,19 @@ FORGED = {
 
 
 @pytest.mark.parametrize("case", FORGED)
-def test_forged_is_ignored_counted_and_pinned_anew(stage: Stage, case: str) -> None:
-    session = Session(stage)
+def test_forged_is_ignored_counted_and_pinned_anew(harness: Harness, case: str) -> None:
+    session = Session(harness)
     session.send(b"pin=" + FORGED[case])
     assert b"ookie" not in session.serving.take()
     session.serving.receive(OK)
     assert len(token_in(session.client.take())) == 22
-    assert counted(stage) == ({"invalid": 1} if FORGED[case] else {"new": 1})
+    assert counted(harness) == ({"invalid": 1} if FORGED[case] else {"new": 1})
 
 
-def test_of_two_cookies_the_good_one_counts(stage: Stage) -> None:
+def test_of_two_cookies_the_good_one_counts(harness: Harness) -> None:
     """As after a change of STICKY__PATH: browsers send the one with the longer path first."""
-    token = tokens(stage, 3)[1]
-    session = Session(stage)
+    token = tokens(harness, 3)[1]
+    session = Session(harness)
     session.send(b"pin=stale; a=1; pin=" + token)
     assert session.server == 2
     assert b"Cookie: a=1\r\n" in session.serving.take().replace(b"Cookie:  ", b"Cookie: ")

@@ -2,22 +2,22 @@
 
 import pytest
 
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import OK, Stage, head_of
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import OK, Harness, head_of
 from tests.proxy.sticky_session import APP, Session, counted, given, states
 
 
 @pytest.fixture
-def app_stage(make_stage: MakeStage) -> Stage:
-    return make_stage(3, sticky=APP)
+def app_harness(make_harness: MakeHarness) -> Harness:
+    return make_harness(3, sticky=APP)
 
 
 LOGIN = b"HTTP/1.1 200 OK\r\nDate: x\r\nSet-Cookie: SID=abc; Path=/\r\nContent-Length: 2\r\n\r\nok"
 
 
-def login(stage: Stage) -> tuple[Session, int, bytes]:
+def login(harness: Harness) -> tuple[Session, int, bytes]:
     """A session, who has made it, and the cookie's value."""
-    session = Session(stage)
+    session = Session(harness)
     session.send()
     number = session.server
     session.serving.receive(LOGIN)
@@ -27,15 +27,15 @@ def login(stage: Stage) -> tuple[Session, int, bytes]:
     return session, number, line[16:].partition(b";")[0]
 
 
-def test_app_cookie_gets_a_token_that_the_app_does_not_see(app_stage: Stage) -> None:
-    session, number, value = login(app_stage)
+def test_app_cookie_gets_a_token_that_the_app_does_not_see(app_harness: Harness) -> None:
+    session, number, value = login(app_harness)
     for _ in range(3):
         session.send(b"a=1; SID=%b;b=2" % value)
         assert session.server == number
         assert b"Cookie: a=1; SID=abc;b=2\r\n" in session.serving.take()
         session.serving.receive(OK)
         assert session.client.take() == OK
-    assert counted(app_stage) == {"new": 1, "hit": 3}
+    assert counted(app_harness) == {"new": 1, "hit": 3}
 
 
 UNPINNED = {
@@ -48,36 +48,36 @@ UNPINNED = {
 
 
 @pytest.mark.parametrize("case", UNPINNED)
-def test_app_cookie_without_a_token_is_not_pinned_and_stays_as_it_is(app_stage: Stage, case: str) -> None:
-    session = Session(app_stage)
+def test_app_cookie_without_a_token_is_not_pinned_and_stays_as_it_is(app_harness: Harness, case: str) -> None:
+    session = Session(app_harness)
     session.send(UNPINNED[case])
     cookie = b"Cookie: %b\r\n" % UNPINNED[case] if UNPINNED[case] else b""
     assert cookie in session.serving.take()
     session.serving.receive(OK)
     assert session.client.take() == OK
-    assert counted(app_stage) == {}
+    assert counted(app_harness) == {}
 
 
-def test_app_cookie_of_a_stale_token_reaches_the_app_all_the_same(app_stage: Stage) -> None:
-    session = Session(app_stage)
+def test_app_cookie_of_a_stale_token_reaches_the_app_all_the_same(app_harness: Harness) -> None:
+    session = Session(app_harness)
     session.send(b"SID=AAAAAAAAAAAAAAAAAAAAAA~abc")
     assert b"Cookie: SID=abc\r\n" in session.serving.take()
     session.serving.receive(OK)
     assert session.client.take() == OK
-    assert counted(app_stage) == {"invalid": 1}
+    assert counted(app_harness) == {"invalid": 1}
 
 
-def test_app_cookie_set_again_pins_to_who_has_set_it(app_stage: Stage) -> None:
-    session, number, value = login(app_stage)
-    states(app_stage, {number: {"causes": ["active_check"]}})
+def test_app_cookie_set_again_pins_to_who_has_set_it(app_harness: Harness) -> None:
+    session, number, value = login(app_harness)
+    states(app_harness, {number: {"causes": ["active_check"]}})
     session.send(b"SID=" + value)
     other = session.server
     assert other != number
     session.serving.receive(LOGIN)
     (line,) = given(session.client.take())
     new = line[16:].partition(b";")[0]
-    assert counted(app_stage) == {"new": 1, "repinned": 1}
-    states(app_stage, {})
+    assert counted(app_harness) == {"new": 1, "repinned": 1}
+    states(app_harness, {})
     session.send(b"SID=" + new)
     assert session.server == other
     session.serving.receive(LOGIN)  # on a hit as well
@@ -93,9 +93,9 @@ SET_LINES = {
 
 
 @pytest.mark.parametrize("case", SET_LINES)
-def test_app_cookie_in_a_response(app_stage: Stage, case: str) -> None:
+def test_app_cookie_in_a_response(app_harness: Harness, case: str) -> None:
     sent, expected = SET_LINES[case]
-    response = Session(app_stage).ask(response=LOGIN.replace(b"Set-Cookie: SID=abc; Path=/", sent))
+    response = Session(app_harness).ask(response=LOGIN.replace(b"Set-Cookie: SID=abc; Path=/", sent))
     (line,) = [line for line in head_of(response) if b"et-" in line]
     prefix, _, rest = expected.partition(b"T~")
     assert line.startswith(prefix)
@@ -103,11 +103,11 @@ def test_app_cookie_in_a_response(app_stage: Stage, case: str) -> None:
     assert len(line) == len(expected) + (21 if b"T~" in expected else 0)
 
 
-def test_app_cookie_in_quotes_comes_back(app_stage: Stage) -> None:
-    session = Session(app_stage)
+def test_app_cookie_in_quotes_comes_back(app_harness: Harness) -> None:
+    session = Session(app_harness)
     response = session.ask(response=LOGIN.replace(b"SID=abc", b'SID="abc"'))
     value = given(response)[0][16:].partition(b";")[0]
     session.send(b"SID=" + value)
     assert b'Cookie: SID="abc"\r\n' in session.serving.take()
     session.serving.receive(OK)
-    assert counted(app_stage) == {"new": 1, "hit": 1}
+    assert counted(app_harness) == {"new": 1, "hit": 1}

@@ -2,22 +2,22 @@
 
 import pytest
 
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import OK, Stage, body_of, head_of, status_of
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import OK, Harness, body_of, head_of, status_of
 from tests.proxy.sticky_session import OWN, Session, counted, given, states, token_in, tokens
 
 
 @pytest.fixture
-def stage(make_stage: MakeStage) -> Stage:
-    return make_stage(3, sticky=OWN)
+def harness(make_harness: MakeHarness) -> Harness:
+    return make_harness(3, sticky=OWN)
 
 
 # --- what the app sees
 
 
-def test_the_app_does_not_see_the_balancers_cookie(stage: Stage) -> None:
-    token = tokens(stage, 3)[0]
-    session = Session(stage)
+def test_the_app_does_not_see_the_balancers_cookie(harness: Harness) -> None:
+    token = tokens(harness, 3)[0]
+    session = Session(harness)
     for cookie, forwarded in (
         (b"pin=" + token, []),
         (b"a=1; pin=" + token, [b"Cookie: a=1"]),
@@ -31,10 +31,10 @@ def test_the_app_does_not_see_the_balancers_cookie(stage: Stage) -> None:
         session.client.take()
 
 
-def test_repeated_heads_each_get_what_is_theirs(stage: Stage) -> None:
+def test_repeated_heads_each_get_what_is_theirs(harness: Harness) -> None:
     """The second of two equal heads on a connection is not read again: its pin must stay, and no other's."""
-    one, two, _ = tokens(stage, 3)
-    session = Session(stage)
+    one, two, _ = tokens(harness, 3)
+    session = Session(harness)
     for cookie, server, forwarded in (
         (b"a=1; pin=" + one, 1, b"Cookie: a=1"),
         (b"a=1; pin=" + one, 1, b"Cookie: a=1"),
@@ -54,35 +54,35 @@ def test_repeated_heads_each_get_what_is_theirs(stage: Stage) -> None:
         assert session.client.take() == OK
 
 
-def test_repeated_heads_follow_the_state(stage: Stage) -> None:
-    token = tokens(stage, 3)[1]
-    session = Session(stage)
+def test_repeated_heads_follow_the_state(harness: Harness) -> None:
+    token = tokens(harness, 3)[1]
+    session = Session(harness)
     for changes, expected in (({}, True), ({2: {"causes": ["active_check"]}}, False), ({}, True)):
-        states(stage, changes)
+        states(harness, changes)
         session.send(b"pin=" + token)
         assert (session.server == 2) is expected
         session.serving.receive(OK)
         assert bool(given(session.client.take())) is not expected
 
 
-def test_repeated_heads_of_http_1_0(stage: Stage) -> None:
+def test_repeated_heads_of_http_1_0(harness: Harness) -> None:
     """Without Host a head keeps its lines instead of their rendering."""
-    token = tokens(stage, 3)[1]
-    session = Session(stage)
+    token = tokens(harness, 3)[1]
+    session = Session(harness)
     for _ in range(2):
         session.client.receive(
             b"GET / HTTP/1.0\r\nConnection: keep-alive\r\nCookie: a=1; pin=%b\r\n\r\n" % token
         )
-        stage.settle()
+        harness.settle()
         assert session.server == 2
         assert b"Cookie: a=1\r\n" in session.serving.take()
         session.serving.receive(OK)
         assert given(session.client.take()) == []
 
 
-def test_a_head_too_large_to_be_remembered(stage: Stage) -> None:
-    token = tokens(stage, 3)[1]
-    session = Session(stage)
+def test_a_head_too_large_to_be_remembered(harness: Harness) -> None:
+    token = tokens(harness, 3)[1]
+    session = Session(harness)
     for _ in range(2):
         session.send(b"pin=%b; a=%b" % (token, b"x" * 2000))
         assert session.server == 2
@@ -114,15 +114,15 @@ PINNING = {
 
 
 @pytest.mark.parametrize("case", PINNING)
-def test_a_final_response_pins(stage: Stage, case: str) -> None:
-    response = Session(stage).ask(response=PINNING[case])
+def test_a_final_response_pins(harness: Harness, case: str) -> None:
+    response = Session(harness).ask(response=PINNING[case])
     lines = head_of(response)
     assert sum(line.startswith(b"Set-Cookie: pin=") for line in lines) == 1
     own = head_of(PINNING[case])
     assert [line for line in lines if line in own] == own
     said = any(line.startswith((b"Cache-Control", b"Set-Cookie", b"set-cookie")) for line in own)
     assert (b"Cache-Control: private" in lines) is not said
-    assert counted(stage) == {"new": 1}
+    assert counted(harness) == {"new": 1}
 
 
 NOT_PINNING = {
@@ -133,29 +133,29 @@ NOT_PINNING = {
 
 
 @pytest.mark.parametrize("case", NOT_PINNING)
-def test_a_response_for_all_or_with_such_a_cookie_does_not_pin(stage: Stage, case: str) -> None:
+def test_a_response_for_all_or_with_such_a_cookie_does_not_pin(harness: Harness, case: str) -> None:
     response = b"HTTP/1.1 200 OK\r\n" + NOT_PINNING[case] + _LENGTH + b"\r\nok"
-    assert Session(stage).ask(response=response) == response
-    assert counted(stage) == {}
+    assert Session(harness).ask(response=response) == response
+    assert counted(harness) == {}
 
 
-def test_head_pins_too(stage: Stage) -> None:
-    response = Session(stage).ask(method=b"HEAD", response=b"HTTP/1.1 200 OK\r\n" + _LENGTH + b"\r\n")
+def test_head_pins_too(harness: Harness) -> None:
+    response = Session(harness).ask(method=b"HEAD", response=b"HTTP/1.1 200 OK\r\n" + _LENGTH + b"\r\n")
     assert len(given(response)) == 1
 
 
-def test_informational_responses_do_not_pin(stage: Stage) -> None:
-    session = Session(stage)
+def test_informational_responses_do_not_pin(harness: Harness) -> None:
+    session = Session(harness)
     session.send()
     session.serving.receive(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
     assert session.client.take() == b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
     session.serving.receive(OK)
     assert len(given(session.client.take())) == 1
-    assert counted(stage) == {"new": 1}
+    assert counted(harness) == {"new": 1}
 
 
-def test_an_upgrade_pins(stage: Stage) -> None:
-    session = Session(stage)
+def test_an_upgrade_pins(harness: Harness) -> None:
+    session = Session(harness)
     session.send(more=b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
     number = session.server
     session.serving.receive(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")
@@ -163,36 +163,36 @@ def test_an_upgrade_pins(stage: Stage) -> None:
     token = token_in(response)
     assert b"Cache-Control" not in response
     session.client.lose()
-    stage.settle()
-    other = Session(stage)
+    harness.settle()
+    other = Session(harness)
     other.send(b"pin=" + token)
     assert other.server == number
     other.serving.receive(OK)
 
 
-def test_errors_made_here_do_not_pin(make_stage: MakeStage) -> None:
-    stage = make_stage(1, sticky=OWN)
-    stage.refuse(1)
-    session = Session(stage)
+def test_errors_made_here_do_not_pin(make_harness: MakeHarness) -> None:
+    harness = make_harness(1, sticky=OWN)
+    harness.refuse(1)
+    session = Session(harness)
     session.send()
     response = session.client.take()
     assert (status_of(response), given(response)) == (502, [])
-    assert counted(stage) == {}
+    assert counted(harness) == {}
 
 
-def test_pipelined_requests_each_with_its_own_pin(stage: Stage) -> None:
-    one, two, _ = tokens(stage, 3)
-    session = Session(stage)
+def test_pipelined_requests_each_with_its_own_pin(harness: Harness) -> None:
+    one, two, _ = tokens(harness, 3)
+    session = Session(harness)
     request = b"GET / HTTP/1.1\r\nHost: a\r\nCookie: pin=%b\r\n\r\n"
     session.client.receive(request % one + request % two + request % one)
     served = []
     for _ in range(3):
-        stage.settle()
+        harness.settle()
         served.append(session.server)
         session.serving.receive(OK)
     assert served == [1, 2, 1]
     assert session.client.take() == OK * 3
 
 
-def test_body_and_length_are_untouched(stage: Stage) -> None:
-    assert body_of(Session(stage).ask()) == b"ok"
+def test_body_and_length_are_untouched(harness: Harness) -> None:
+    assert body_of(Session(harness).ask()) == b"ok"

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.proxy.harness import OK, Stage
+from tests.proxy.harness import OK, Harness
 from tests.proxy.sticky_session import OWN, Session, counted, states, token_in
 from tests.proxy.sticky_session import given as cookies_given
 
@@ -36,15 +36,15 @@ def keeps(now: dict[int, str], number: int) -> bool:
 @given(st.lists(st.one_of(_CHANGE, _ASK), max_size=25))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_pins_hold_while_they_can_and_move_when_they_must(steps: list[tuple[int, str]]) -> None:
-    stage = Stage(COUNT, sticky=OWN)
-    session = Session(stage)
+    harness = Harness(COUNT, sticky=OWN)
+    session = Session(harness)
     now = dict.fromkeys(range(1, COUNT + 1), "well")
     pins: dict[str, tuple[int, bytes]] = {}
     expected: dict[str, int] = {}
     for number, what in steps:
         if number:
             now[number] = what
-            states(stage, {each: STATES[state] for each, state in now.items()})
+            states(harness, {each: STATES[state] for each, state in now.items()})
             continue
         if not takes_new(now):
             continue  # there would be nobody to send a new client to
@@ -52,7 +52,7 @@ def test_pins_hold_while_they_can_and_move_when_they_must(steps: list[tuple[int,
         session.send(b"pin=" + token if token else b"")
         served = session.server
         session.serving.receive(OK)
-        stage.settle()
+        harness.settle()
         response = session.client.take()
         if pinned and keeps(now, pinned):
             result = "hit"
@@ -63,6 +63,6 @@ def test_pins_hold_while_they_can_and_move_when_they_must(steps: list[tuple[int,
             assert served in takes_new(now)
             pins[what] = served, token_in(response)
         expected[result] = expected.get(result, 0) + 1
-    assert counted(stage) == expected
-    states(stage, {})
-    stage.check_and_close()
+    assert counted(harness) == expected
+    states(harness, {})
+    harness.check_and_close()

@@ -6,8 +6,8 @@ import struct
 import pytest
 
 from tests.fakes.wire import FakeTransport
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import GET, OK, Stage, body_of, head_of, status_of
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import GET, OK, Harness, body_of, head_of, status_of
 
 RESET = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n"
@@ -25,235 +25,235 @@ SHORT = {
 
 
 @pytest.fixture
-def stage(make_stage: MakeStage) -> Stage:
-    return make_stage(timeouts=SHORT)
+def harness(make_harness: MakeHarness) -> Harness:
+    return make_harness(timeouts=SHORT)
 
 
-def still_after(stage: Stage, seconds: float, client: FakeTransport) -> None:
+def still_after(harness: Harness, seconds: float, client: FakeTransport) -> None:
     """Nothing happens to `client` for so long; it does in the second after."""
-    stage.advance(seconds)
+    harness.advance(seconds)
     assert client.take() == b""
     assert not client.is_closing()
-    stage.advance(0.02)
+    harness.advance(0.02)
 
 
-def test_first_byte(stage: Stage) -> None:
-    client = stage.ask()
-    still_after(stage, 2.99, client)
+def test_first_byte(harness: Harness) -> None:
+    client = harness.ask()
+    still_after(harness, 2.99, client)
     assert status_of(client.take()) == 504
-    assert stage.local_counted("first_byte_timeout") == 1
-    assert stage.upstream.aborted
+    assert harness.local_counted("first_byte_timeout") == 1
+    assert harness.upstream.aborted
     assert not client.is_closing()
-    assert stage.inflight == [0]
+    assert harness.inflight == [0]
 
 
-def test_first_byte_counts_from_the_end_of_the_request(stage: Stage) -> None:
-    client = stage.ask(POST)
+def test_first_byte_counts_from_the_end_of_the_request(harness: Harness) -> None:
+    client = harness.ask(POST)
     for _ in range(10):
-        stage.advance(2)
+        harness.advance(2)
         client.receive(b"x")
-    still_after(stage, 2.99, client)
+    still_after(harness, 2.99, client)
     assert status_of(client.take()) == 504
 
 
-def test_first_byte_while_dialling(stage: Stage) -> None:
-    stage.hold(1)
-    client = stage.ask()
-    still_after(stage, 2.99, client)
+def test_first_byte_while_dialling(harness: Harness) -> None:
+    harness.hold(1)
+    client = harness.ask()
+    still_after(harness, 2.99, client)
     assert status_of(client.take()) == 504
-    assert not stage.loop.dials[0].pending
+    assert not harness.loop.dials[0].pending
 
 
-def test_idle_within_a_response_is_a_break(stage: Stage) -> None:
-    client = stage.ask()
-    stage.answer(PART)
+def test_idle_within_a_response_is_a_break(harness: Harness) -> None:
+    client = harness.ask()
+    harness.answer(PART)
     assert body_of(client.take()) == b"ab"
-    stage.advance(4)
-    stage.answer(b"c")
+    harness.advance(4)
+    harness.answer(b"c")
     assert client.take() == b"c"
-    still_after(stage, 4.99, client)
+    still_after(harness, 4.99, client)
     assert client.socket.options == [RESET]
-    assert stage.upstream.aborted
-    assert stage.logged()["reason"] == "idle_timeout"
+    assert harness.upstream.aborted
+    assert harness.logged()["reason"] == "idle_timeout"
 
 
-def test_a_body_that_does_not_come(stage: Stage) -> None:
-    client = stage.ask(POST + b"01")
-    stage.advance(4)
+def test_a_body_that_does_not_come(harness: Harness) -> None:
+    client = harness.ask(POST + b"01")
+    harness.advance(4)
     client.receive(b"2")
-    still_after(stage, 4.99, client)
+    still_after(harness, 4.99, client)
     sent = client.take()
     assert status_of(sent) == 408
     assert b"Connection: close" in head_of(sent)
     assert client.eof_written
-    assert stage.upstream.aborted
-    assert stage.local_counted("body_timeout") == 1
-    assert stage.closes() == {"client_gone": 1}  # not the upstream's fault
+    assert harness.upstream.aborted
+    assert harness.local_counted("body_timeout") == 1
+    assert harness.closes() == {"client_gone": 1}  # not the upstream's fault
 
 
-def test_an_upstream_that_does_not_take_the_body(stage: Stage) -> None:
+def test_an_upstream_that_does_not_take_the_body(harness: Harness) -> None:
     """The client would go on, but we do not read it: the upstream's fault."""
-    client = stage.ask(POST + b"01")
-    stage.upstream.pause_writing()
-    stage.advance(5.01)
+    client = harness.ask(POST + b"01")
+    harness.upstream.pause_writing()
+    harness.advance(5.01)
     assert status_of(client.take()) == 504
-    assert stage.closes() == {"failed": 1}
+    assert harness.closes() == {"failed": 1}
 
 
-def test_a_head_that_trickles_in(stage: Stage) -> None:
-    client = stage.ask(GET[:3])
+def test_a_head_that_trickles_in(harness: Harness) -> None:
+    client = harness.ask(GET[:3])
     for place in range(3, 9):
-        stage.advance(1)
+        harness.advance(1)
         client.receive(GET[place : place + 1])
     assert client.take() == b""
-    stage.advance(1.02)
+    harness.advance(1.02)
     sent = client.take()
     assert status_of(sent) == 408
     assert client.eof_written
-    assert stage.local_counted("head_timeout") == 1
-    assert stage.logged()["status"] == 408
+    assert harness.local_counted("head_timeout") == 1
+    assert harness.logged()["status"] == 408
 
 
-def test_a_second_head_that_trickles_in(stage: Stage) -> None:
-    client, _ = stage.warm()
-    stage.advance(2)
+def test_a_second_head_that_trickles_in(harness: Harness) -> None:
+    client, _ = harness.warm()
+    harness.advance(2)
     client.receive(GET[:3])
-    still_after(stage, 6.99, client)
+    still_after(harness, 6.99, client)
     assert status_of(client.take()) == 408
 
 
-def test_a_client_that_says_nothing_at_first(stage: Stage) -> None:
-    client = stage.client()
-    stage.advance(6.99)
+def test_a_client_that_says_nothing_at_first(harness: Harness) -> None:
+    client = harness.client()
+    harness.advance(6.99)
     assert not client.is_closing()
-    stage.advance(0.02)
+    harness.advance(0.02)
     assert client.is_closing()
     assert client.take() == b""
-    assert stage.records.records == []
+    assert harness.records.records == []
 
 
-def test_a_client_that_says_nothing_more(stage: Stage) -> None:
-    client, _ = stage.warm()
-    still_after(stage, 10.99, client)
+def test_a_client_that_says_nothing_more(harness: Harness) -> None:
+    client, _ = harness.warm()
+    still_after(harness, 10.99, client)
     assert client.is_closing()
     assert client.take() == b""
 
 
-def test_each_request_gives_a_client_new_time(stage: Stage) -> None:
-    client = stage.client()
+def test_each_request_gives_a_client_new_time(harness: Harness) -> None:
+    client = harness.client()
     for _ in range(5):
-        stage.advance(6)
-        stage.ask(client=client)
-        stage.answer()
+        harness.advance(6)
+        harness.ask(client=client)
+        harness.answer()
         assert client.take() == OK
 
 
-def test_a_slow_reader_may_take_its_time_while_it_reads(stage: Stage) -> None:
-    client = stage.ask()
-    stage.answer(PART)
+def test_a_slow_reader_may_take_its_time_while_it_reads(harness: Harness) -> None:
+    client = harness.ask()
+    harness.answer(PART)
     client.take()
     client.pause_writing(buffered=10_000)
     for left in range(9, 1, -1):
-        stage.advance(4.9)
+        harness.advance(4.9)
         client.buffered = left * 1000
     assert not client.is_closing()
     client.resume_writing()
-    stage.answer(b"cdef")
+    harness.answer(b"cdef")
     assert client.take() == b"cdef"
 
 
-def test_a_reader_that_stopped_is_as_good_as_gone(stage: Stage) -> None:
-    client = stage.ask()
-    stage.answer(PART)
+def test_a_reader_that_stopped_is_as_good_as_gone(harness: Harness) -> None:
+    client = harness.ask()
+    harness.answer(PART)
     client.take()
     client.pause_writing(buffered=10_000)
-    stage.advance(5.01)  # it may have taken some before: looked at again one idle timeout later
-    stage.advance(5.01)
+    harness.advance(5.01)  # it may have taken some before: looked at again one idle timeout later
+    harness.advance(5.01)
     assert client.socket.options == [RESET]
     assert client.aborted
-    assert stage.logged()["status"] == 499
-    assert stage.closes() == {"client_gone": 1}
+    assert harness.logged()["status"] == 499
+    assert harness.closes() == {"client_gone": 1}
 
 
-def test_a_reader_that_stopped_after_its_whole_response(stage: Stage) -> None:
-    client = stage.ask()
+def test_a_reader_that_stopped_after_its_whole_response(harness: Harness) -> None:
+    client = harness.ask()
     client.pause_writing(buffered=10_000)
-    stage.upstream.resume_reading()
-    stage.answer()
-    assert stage.idle == 1
+    harness.upstream.resume_reading()
+    harness.answer()
+    assert harness.idle == 1
     for _ in range(2):
-        stage.advance(11.01)
+        harness.advance(11.01)
     assert client.aborted
 
 
-def test_lingering_ends_when_the_client_sends_no_more(stage: Stage) -> None:
-    client = stage.ask(b"BAD\r\n\r\n")
+def test_lingering_ends_when_the_client_sends_no_more(harness: Harness) -> None:
+    client = harness.ask(b"BAD\r\n\r\n")
     assert status_of(client.take()) == 400
     assert client.eof_written
     for _ in range(5):
-        stage.advance(4)
+        harness.advance(4)
         client.receive(b"more")
     assert not client.is_closing()
-    stage.advance(5.01)
+    harness.advance(5.01)
     assert client.is_closing()
 
 
-def test_lingering_ends_though_the_client_goes_on(stage: Stage) -> None:
-    client = stage.ask(b"BAD\r\n\r\n")
+def test_lingering_ends_though_the_client_goes_on(harness: Harness) -> None:
+    client = harness.ask(b"BAD\r\n\r\n")
     for _ in range(32):
-        stage.advance(1)
+        harness.advance(1)
         client.receive(b"more")
     assert client.is_closing()
 
 
-def test_total(make_stage: MakeStage) -> None:
-    stage = make_stage(timeouts={**SHORT, "total": 8.0})
-    client = stage.ask()
+def test_total(make_harness: MakeHarness) -> None:
+    harness = make_harness(timeouts={**SHORT, "total": 8.0})
+    client = harness.ask()
     for _ in range(3):
-        stage.advance(2.5)
-        stage.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 9\r\n\r\n" if _ == 0 else b"x")
+        harness.advance(2.5)
+        harness.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 9\r\n\r\n" if _ == 0 else b"x")
     assert client.take().endswith(b"xx")
-    stage.advance(0.51)
+    harness.advance(0.51)
     assert client.socket.options == [RESET]
-    assert stage.logged()["reason"] == "total_timeout"
+    assert harness.logged()["reason"] == "total_timeout"
 
 
-def test_total_before_a_response(make_stage: MakeStage) -> None:
-    stage = make_stage(timeouts={**SHORT, "first_byte": 60.0, "total": 8.0})
-    client = stage.ask()
-    still_after(stage, 7.99, client)
+def test_total_before_a_response(make_harness: MakeHarness) -> None:
+    harness = make_harness(timeouts={**SHORT, "first_byte": 60.0, "total": 8.0})
+    client = harness.ask()
+    still_after(harness, 7.99, client)
     assert status_of(client.take()) == 504
-    assert stage.local_counted("total_timeout") == 1
+    assert harness.local_counted("total_timeout") == 1
 
 
-def test_total_is_not_for_idle_clients(make_stage: MakeStage) -> None:
-    stage = make_stage(timeouts={**SHORT, "total": 2.0})
-    client, _ = stage.warm()
-    stage.advance(10)
+def test_total_is_not_for_idle_clients(make_harness: MakeHarness) -> None:
+    harness = make_harness(timeouts={**SHORT, "total": 2.0})
+    client, _ = harness.warm()
+    harness.advance(10)
     assert not client.is_closing()
 
 
 @pytest.mark.parametrize("timeout", ["first_byte", "idle", "request_head", "client_idle"])
-def test_off(make_stage: MakeStage, timeout: str) -> None:
+def test_off(make_harness: MakeHarness, timeout: str) -> None:
     """0 means: never."""
-    stage = make_stage(timeouts={**SHORT, timeout: 0.0})
-    client = stage.client()
+    harness = make_harness(timeouts={**SHORT, timeout: 0.0})
+    client = harness.client()
     if timeout == "client_idle":
-        stage.ask(client=client)
-        stage.answer()
+        harness.ask(client=client)
+        harness.answer()
     elif timeout != "request_head":
-        stage.ask(client=client)
+        harness.ask(client=client)
     if timeout == "idle":
-        stage.answer(PART)
+        harness.answer(PART)
     client.take()
     for _ in range(10):
-        stage.advance(100_000)
+        harness.advance(100_000)
     assert client.take() == b""
     assert not client.is_closing()
 
 
-def test_a_sweep_ends_many_at_once(stage: Stage) -> None:
-    clients = [stage.ask() for _ in range(50)]
-    stage.advance(3.01)
+def test_a_sweep_ends_many_at_once(harness: Harness) -> None:
+    clients = [harness.ask() for _ in range(50)]
+    harness.advance(3.01)
     assert [status_of(client.take()) for client in clients] == [504] * 50
-    assert stage.inflight == [0]
+    assert harness.inflight == [0]

@@ -3,119 +3,119 @@
 import pytest
 
 from tests.fakes.wire import FakeTransport
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import OK, Stage, head_of, status_of
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import OK, Harness, head_of, status_of
 
 FIELDS = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 UPGRADE = b"GET /ws HTTP/1.1\r\nHost: a\r\n" + FIELDS + b"Sec-WebSocket-Key: k\r\n\r\n"
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 
 
-def test_the_upgrade_is_asked_for_and_agreed_on(stage: Stage) -> None:
-    client = stage.ask(UPGRADE)
-    lines = head_of(stage.upstream.take())
+def test_the_upgrade_is_asked_for_and_agreed_on(harness: Harness) -> None:
+    client = harness.ask(UPGRADE)
+    lines = head_of(harness.upstream.take())
     assert {b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: k"} <= set(lines)
-    stage.answer(SWITCH)
+    harness.answer(SWITCH)
     lines = head_of(client.take())
     assert lines[0] == b"HTTP/1.1 101 Switching Protocols"
     assert {b"Connection: Upgrade", b"Upgrade: websocket"} <= set(lines)
-    assert stage.tunnels == 1
+    assert harness.tunnels == 1
 
 
-def test_bytes_pass_both_ways(stage: Stage) -> None:
-    client = stage.ask(UPGRADE)
-    stage.upstream.take()
-    stage.answer(SWITCH)
+def test_bytes_pass_both_ways(harness: Harness) -> None:
+    client = harness.ask(UPGRADE)
+    harness.upstream.take()
+    harness.answer(SWITCH)
     client.take()
     client.receive(b"\x81\x02hi")
-    assert stage.upstream.take() == b"\x81\x02hi"
-    stage.upstream.receive(b"GET / HTTP/1.1\r\n\r\n")
+    assert harness.upstream.take() == b"\x81\x02hi"
+    harness.upstream.receive(b"GET / HTTP/1.1\r\n\r\n")
     assert client.take() == b"GET / HTTP/1.1\r\n\r\n"
     client.receive(b"\r\n\r\n")
-    assert stage.upstream.take() == b"\r\n\r\n"
+    assert harness.upstream.take() == b"\r\n\r\n"
 
 
-def test_what_was_read_ahead_belongs_to_the_tunnel(stage: Stage) -> None:
-    client = stage.ask(UPGRADE + b"early")
+def test_what_was_read_ahead_belongs_to_the_tunnel(harness: Harness) -> None:
+    client = harness.ask(UPGRADE + b"early")
     client.receive(b" bird")
-    assert not stage.upstream.take().endswith(b"bird")
-    stage.answer(SWITCH + b"worm")
+    assert not harness.upstream.take().endswith(b"bird")
+    harness.answer(SWITCH + b"worm")
     assert client.take().endswith(b"\r\n\r\nworm")
-    assert stage.upstream.take() == b"early bird"
+    assert harness.upstream.take() == b"early bird"
 
 
-def test_much_that_was_read_ahead(stage: Stage) -> None:
-    client = stage.ask(UPGRADE)
-    stage.upstream.take()
+def test_much_that_was_read_ahead(harness: Harness) -> None:
+    client = harness.ask(UPGRADE)
+    harness.upstream.take()
     client.receive(b"x" * 70_000)
     assert not client.reading
-    stage.answer(SWITCH)
+    harness.answer(SWITCH)
     assert client.reading
-    assert stage.upstream.take() == b"x" * 70_000
+    assert harness.upstream.take() == b"x" * 70_000
 
 
-def test_idle_timeout(make_stage: MakeStage) -> None:
-    stage = make_stage(timeouts={"tunnel_idle": 100.0, "total": 1.0})
-    client = stage.ask(UPGRADE)
-    stage.answer(SWITCH)
-    for side in (client, stage.upstream, client):
-        stage.advance(99)
+def test_idle_timeout(make_harness: MakeHarness) -> None:
+    harness = make_harness(timeouts={"tunnel_idle": 100.0, "total": 1.0})
+    client = harness.ask(UPGRADE)
+    harness.answer(SWITCH)
+    for side in (client, harness.upstream, client):
+        harness.advance(99)
         side.receive(b"x")
-    stage.advance(99.9)
+    harness.advance(99.9)
     assert not client.is_closing()
-    stage.advance(0.2)
+    harness.advance(0.2)
     assert client.is_closing()
-    assert stage.upstream.is_closing()
+    assert harness.upstream.is_closing()
 
 
 @pytest.mark.parametrize("slow", ["client", "upstream"])
-def test_a_slow_end_pauses_the_other(stage: Stage, slow: str) -> None:
-    client = stage.ask(UPGRADE)
-    stage.answer(SWITCH)
-    stage.upstream.take()
+def test_a_slow_end_pauses_the_other(harness: Harness, slow: str) -> None:
+    client = harness.ask(UPGRADE)
+    harness.answer(SWITCH)
+    harness.upstream.take()
     client.take()
-    end, other = (client, stage.upstream) if slow == "client" else (stage.upstream, client)
+    end, other = (client, harness.upstream) if slow == "client" else (harness.upstream, client)
     end.pause_writing()
     assert not other.reading
     other.receive(b"later")
     assert end.take() == b""
     end.resume_writing()
-    stage.settle()
+    harness.settle()
     assert other.reading
     assert end.take() == b"later"
-    stage.advance(3599)  # the tunnel's own idle time, not that of a body
+    harness.advance(3599)  # the tunnel's own idle time, not that of a body
     assert not client.is_closing()
 
 
-def test_no_exchange_follows_a_tunnel(stage: Stage) -> None:
-    client = stage.ask(UPGRADE)
-    stage.answer(SWITCH)
-    stage.upstream.lose()
-    stage.settle()
+def test_no_exchange_follows_a_tunnel(harness: Harness) -> None:
+    client = harness.ask(UPGRADE)
+    harness.answer(SWITCH)
+    harness.upstream.lose()
+    harness.settle()
     client.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    stage.settle()
-    assert stage.connects() == 1
+    harness.settle()
+    assert harness.connects() == 1
 
 
 # --- where there is no tunnel
 
 
-def test_an_upstream_that_declines_just_answers(stage: Stage) -> None:
-    client = stage.ask(UPGRADE)
-    stage.answer(OK)
+def test_an_upstream_that_declines_just_answers(harness: Harness) -> None:
+    client = harness.ask(UPGRADE)
+    harness.answer(OK)
     assert client.take() == OK
     assert not client.is_closing()
-    assert stage.idle == 1
+    assert harness.idle == 1
 
 
-def test_a_declined_upgrade_and_what_was_read_ahead(stage: Stage) -> None:
+def test_a_declined_upgrade_and_what_was_read_ahead(harness: Harness) -> None:
     """It was no tunnel, so what the client sent meanwhile is its next request."""
-    client = stage.ask(UPGRADE + b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
-    stage.upstream.take()
-    stage.answer(OK)
+    client = harness.ask(UPGRADE + b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
+    harness.upstream.take()
+    harness.answer(OK)
     assert client.take() == OK
-    assert stage.upstream.take().startswith(b"GET /next ")
-    stage.answer()
+    assert harness.upstream.take().startswith(b"GET /next ")
+    harness.answer()
 
 
 NO_UPGRADE = {
@@ -127,24 +127,24 @@ NO_UPGRADE = {
 
 
 @pytest.mark.parametrize("case", NO_UPGRADE)
-def test_other_upgrades_are_stripped(stage: Stage, case: str) -> None:
-    client = stage.ask(NO_UPGRADE[case])
-    lines = [line.lower() for line in head_of(stage.upstream.take())]
+def test_other_upgrades_are_stripped(harness: Harness, case: str) -> None:
+    client = harness.ask(NO_UPGRADE[case])
+    lines = [line.lower() for line in head_of(harness.upstream.take())]
     assert not [line for line in lines if line.startswith((b"upgrade", b"connection"))]
-    stage.answer(SWITCH)  # unasked: refused
+    harness.answer(SWITCH)  # unasked: refused
     assert status_of(client.take()) == 502
-    assert stage.local_counted("upgrade_failed") == 1
-    assert stage.tunnels == 0
+    assert harness.local_counted("upgrade_failed") == 1
+    assert harness.tunnels == 0
 
 
-def test_an_upgrade_is_retried_where_nothing_was_sent(make_stage: MakeStage) -> None:
-    stage = make_stage(2)
-    stage.refuse(1)
-    client = stage.ask(UPGRADE + b"early")
-    stage.upstream.take()
-    stage.answer(SWITCH)
+def test_an_upgrade_is_retried_where_nothing_was_sent(make_harness: MakeHarness) -> None:
+    harness = make_harness(2)
+    harness.refuse(1)
+    client = harness.ask(UPGRADE + b"early")
+    harness.upstream.take()
+    harness.answer(SWITCH)
     assert status_of(client.take()) == 101
-    assert stage.upstream.take() == b"early"
+    assert harness.upstream.take() == b"early"
 
 
 class Small(FakeTransport):
@@ -155,28 +155,28 @@ class Small(FakeTransport):
         self.pause_writing(buffered=self.buffered + len(data))
 
 
-def test_what_was_read_ahead_can_fill_the_upstream(stage: Stage) -> None:
-    client = stage.ask(UPGRADE)
+def test_what_was_read_ahead_can_fill_the_upstream(harness: Harness) -> None:
+    client = harness.ask(UPGRADE)
     client.receive(b"x" * 100_000)  # more than is read ahead: reading pauses
     assert not client.is_reading()
-    stage.upstream.__class__ = Small
-    stage.answer(SWITCH)
+    harness.upstream.__class__ = Small
+    harness.answer(SWITCH)
     assert not client.is_reading()
-    stage.upstream.resume_writing()
-    stage.settle()
+    harness.upstream.resume_writing()
+    harness.settle()
     assert client.is_reading()
-    assert stage.upstream.take().endswith(b"x" * 100_000)
-    stage.upstream.lose()
-    stage.settle()
+    assert harness.upstream.take().endswith(b"x" * 100_000)
+    harness.upstream.lose()
+    harness.settle()
 
 
-def test_an_upstream_that_takes_nothing_after_the_tunnels_end_is_cut(stage: Stage) -> None:
-    client = stage.ask(UPGRADE)
-    stage.answer(SWITCH)
-    stage.upstream.pause_writing(buffered=300_000)
+def test_an_upstream_that_takes_nothing_after_the_tunnels_end_is_cut(harness: Harness) -> None:
+    client = harness.ask(UPGRADE)
+    harness.answer(SWITCH)
+    harness.upstream.pause_writing(buffered=300_000)
     client.lose(ConnectionResetError())
-    stage.settle()
-    assert stage.upstream.closed
-    assert not stage.upstream.aborted
-    stage.advance(10.3)
-    assert stage.upstream.aborted
+    harness.settle()
+    assert harness.upstream.closed
+    assert not harness.upstream.aborted
+    harness.advance(10.3)
+    assert harness.upstream.aborted

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.proxy.harness import Stage
+from tests.proxy.harness import Harness
 from tests.proxy.test_tunnel_ends import either, ends, tunnel
 
 
@@ -46,88 +46,88 @@ def pair() -> Iterator[Ends]:
 
 
 @either
-def test_a_reset_of_the_side_that_has_ended_is_polled_for(stage: Stage, pair: Ends, side: str) -> None:
-    client = tunnel(stage)
-    one, other = ends(stage, client, side)
+def test_a_reset_of_the_side_that_has_ended_is_polled_for(harness: Harness, pair: Ends, side: str) -> None:
+    client = tunnel(harness)
+    one, other = ends(harness, client, side)
     one.has_socket(pair.ours)
     pair.half_close()
     one.receive_eof()
-    stage.advance(0.25)
-    assert stage.tunnels == 1  # a FIN is no more than the end of a direction
+    harness.advance(0.25)
+    assert harness.tunnels == 1  # a FIN is no more than the end of a direction
     pair.reset()
-    stage.advance(0.25)
-    assert stage.tunnels == 0
-    assert stage.inflight == [0]
+    harness.advance(0.25)
+    assert harness.tunnels == 0
+    assert harness.inflight == [0]
     assert other.closed
 
 
-def test_a_client_that_is_not_read_has_not_left_with_a_fin(stage: Stage, pair: Ends) -> None:
+def test_a_client_that_is_not_read_has_not_left_with_a_fin(harness: Harness, pair: Ends) -> None:
     """What it has sent before, and its FIN, are still to be read."""
-    client = tunnel(stage)
+    client = tunnel(harness)
     client.has_socket(pair.ours)
-    stage.upstream.pause_writing()
+    harness.upstream.pause_writing()
     client.receive(b"last words")
     client.receive_eof()
     pair.half_close()
-    stage.advance(0.25)
+    harness.advance(0.25)
     assert not client.is_closing()
-    stage.upstream.resume_writing()
-    stage.settle()
-    assert (stage.upstream.take(), stage.upstream.eof_written) == (b"last words", True)
+    harness.upstream.resume_writing()
+    harness.settle()
+    assert (harness.upstream.take(), harness.upstream.eof_written) == (b"last words", True)
 
 
-def test_nor_where_the_upstreams_fin_has_gone_out_before(stage: Stage, pair: Ends) -> None:
+def test_nor_where_the_upstreams_fin_has_gone_out_before(harness: Harness, pair: Ends) -> None:
     """Both directions of its connection are closed: the kernel calls that POLLHUP, as after a reset."""
-    client = tunnel(stage)
+    client = tunnel(harness)
     client.has_socket(pair.ours)
-    stage.upstream.receive_eof()
+    harness.upstream.receive_eof()
     pair.ours.shutdown(socket.SHUT_WR)
-    stage.upstream.pause_writing()
+    harness.upstream.pause_writing()
     client.receive(b"last words")
     client.receive_eof()
     pair.half_close()
-    stage.advance(0.25)
+    harness.advance(0.25)
     assert not client.is_closing()
-    stage.upstream.resume_writing()
-    stage.settle()
-    assert stage.upstream.take() == b"last words"
-    assert stage.tunnels == 0
+    harness.upstream.resume_writing()
+    harness.settle()
+    assert harness.upstream.take() == b"last words"
+    assert harness.tunnels == 0
 
 
 @pytest.mark.parametrize("after", [None, "the upstream's FIN"])
 def test_it_has_with_a_reset_and_what_it_had_sent_goes_out(
-    stage: Stage, pair: Ends, after: str | None
+    harness: Harness, pair: Ends, after: str | None
 ) -> None:
-    client = tunnel(stage)
+    client = tunnel(harness)
     client.has_socket(pair.ours)
     if after:
-        stage.upstream.receive_eof()
-    stage.upstream.pause_writing()
+        harness.upstream.receive_eof()
+    harness.upstream.pause_writing()
     pair.theirs.send(b"close frame")
     pair.reset()
-    stage.advance(0.25)
+    harness.advance(0.25)
     assert client.aborted
-    assert stage.tunnels == 0
-    assert stage.upstream.take() == b"close frame"
-    assert stage.upstream.closed
-    stage.upstream.resume_writing()
-    stage.settle()
+    assert harness.tunnels == 0
+    assert harness.upstream.take() == b"close frame"
+    assert harness.upstream.closed
+    harness.upstream.resume_writing()
+    harness.settle()
 
 
-def test_both_sides_may_be_gone_in_one_sweep(stage: Stage, pair: Ends) -> None:
+def test_both_sides_may_be_gone_in_one_sweep(harness: Harness, pair: Ends) -> None:
     other_pair = Ends()
-    client = tunnel(stage)
+    client = tunnel(harness)
     client.has_socket(pair.ours)
-    stage.upstream.has_socket(other_pair.ours)
-    stage.upstream.receive_eof()
-    stage.upstream.pause_writing()
+    harness.upstream.has_socket(other_pair.ours)
+    harness.upstream.receive_eof()
+    harness.upstream.pause_writing()
     assert not client.reading
     pair.reset()
     other_pair.reset()
-    stage.advance(0.25)
+    harness.advance(0.25)
     assert client.is_closing()
-    assert stage.upstream.is_closing()
-    assert stage.tunnels == 0
-    stage.upstream.resume_writing()
-    stage.settle()
+    assert harness.upstream.is_closing()
+    assert harness.tunnels == 0
+    harness.upstream.resume_writing()
+    harness.settle()
     other_pair.close()

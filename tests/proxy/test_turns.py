@@ -7,7 +7,7 @@ from balancer.connections.intake import LARGE_READ, LEAST_READ
 from balancer.errors import MALFORMED_REQUEST
 from balancer.http.chunked import ChunkedDecoder
 from tests.fakes.transport import FakeTransport
-from tests.proxy.harness import GET, Stage, body_of, status_of
+from tests.proxy.harness import GET, Harness, body_of, status_of
 
 UPLOAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 HEAD = b"HTTP/1.1 200 OK\r\nDate: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -26,140 +26,140 @@ def payload_of(sent: bytes) -> bytes:
     return payload
 
 
-def test_an_upload_in_small_chunks_takes_many_turns_and_arrives_whole(stage: Stage) -> None:
-    client = stage.ask(UPLOAD)
-    upstream = stage.upstream
+def test_an_upload_in_small_chunks_takes_many_turns_and_arrives_whole(harness: Harness) -> None:
+    client = harness.ask(UPLOAD)
+    upstream = harness.upstream
     upstream.take()
     client.receive(MANY + END)
     first = payload_of(upstream.take())
     assert 0 < len(first) < len(PAYLOAD) / 5
     assert not client.reading
-    stage.settle()
+    harness.settle()
     assert first + payload_of(upstream.take()) == PAYLOAD
     assert client.reading
-    stage.answer()
+    harness.answer()
     assert status_of(client.take()) == 200
 
 
-def test_one_that_comes_with_its_head_as_well(stage: Stage) -> None:
-    client = stage.ask(UPLOAD + MANY + END)
-    assert payload_of(body_of(stage.upstream.take())) == PAYLOAD
-    stage.answer()
+def test_one_that_comes_with_its_head_as_well(harness: Harness) -> None:
+    client = harness.ask(UPLOAD + MANY + END)
+    assert payload_of(body_of(harness.upstream.take())) == PAYLOAD
+    harness.answer()
     assert status_of(client.take()) == 200
 
 
-def test_others_have_their_turn_meanwhile(stage: Stage) -> None:
-    busy = stage.ask(UPLOAD)
-    upstream = stage.upstream
-    other = stage.client()
+def test_others_have_their_turn_meanwhile(harness: Harness) -> None:
+    busy = harness.ask(UPLOAD)
+    upstream = harness.upstream
+    other = harness.client()
     upstream.take()
     told: list[int] = []
     busy.receive(MANY + END)
-    stage.loop.call_soon(lambda: told.append(len(payload_of(upstream.take()))))
-    stage.settle()
+    harness.loop.call_soon(lambda: told.append(len(payload_of(upstream.take()))))
+    harness.settle()
     assert told[0] < len(PAYLOAD) / 2
-    stage.ask(GET, other)
-    stage.answer()
+    harness.ask(GET, other)
+    harness.answer()
     assert status_of(other.take()) == 200
 
 
-def test_a_response_in_small_chunks_takes_many_turns_and_arrives_whole(stage: Stage) -> None:
-    client = stage.ask()
-    stage.upstream.receive(HEAD + MANY + END)
+def test_a_response_in_small_chunks_takes_many_turns_and_arrives_whole(harness: Harness) -> None:
+    client = harness.ask()
+    harness.upstream.receive(HEAD + MANY + END)
     first = payload_of(body_of(client.take()))
     assert 0 < len(first) < len(PAYLOAD) / 5
-    stage.settle()
+    harness.settle()
     assert first + payload_of(client.take()) == PAYLOAD
-    assert stage.idle == 1, "the connection is kept"
+    assert harness.idle == 1, "the connection is kept"
 
 
-def test_a_client_that_does_not_keep_up_holds_what_is_left(stage: Stage) -> None:
-    client = stage.ask()
-    stage.upstream.receive(HEAD + MANY[: len(MANY) // 2])
+def test_a_client_that_does_not_keep_up_holds_what_is_left(harness: Harness) -> None:
+    client = harness.ask()
+    harness.upstream.receive(HEAD + MANY[: len(MANY) // 2])
     client.pause_writing()
     before = len(client.written)
-    stage.settle()
+    harness.settle()
     assert len(client.written) == before
     client.resume_writing()
-    stage.settle()
-    stage.upstream.receive(MANY[len(MANY) // 2 :] + END)
-    stage.settle()
+    harness.settle()
+    harness.upstream.receive(MANY[len(MANY) // 2 :] + END)
+    harness.settle()
     assert payload_of(body_of(bytes(client.written))) == PAYLOAD
 
 
-def test_an_upstream_that_does_not_keep_up_holds_what_is_left(stage: Stage) -> None:
-    client = stage.ask(UPLOAD)
-    upstream = stage.upstream
+def test_an_upstream_that_does_not_keep_up_holds_what_is_left(harness: Harness) -> None:
+    client = harness.ask(UPLOAD)
+    upstream = harness.upstream
     upstream.take()
     client.receive(MANY + END)
     upstream.pause_writing()
     before = len(upstream.written)
-    stage.settle()
+    harness.settle()
     assert len(upstream.written) == before
     upstream.resume_writing()
-    stage.settle()
+    harness.settle()
     assert payload_of(body_of(bytes(upstream.written))) == PAYLOAD
-    stage.answer()
+    harness.answer()
 
 
 @pytest.mark.parametrize("lost", [None, ConnectionResetError()], ids=["closed", "reset"])
 def test_what_was_read_before_the_connection_was_lost_still_arrives(
-    stage: Stage, lost: Exception | None
+    harness: Harness, lost: Exception | None
 ) -> None:
-    client = stage.ask()
-    stage.upstream.receive(HEAD + MANY + END)
-    stage.upstream.lose(lost)
-    stage.settle()
+    client = harness.ask()
+    harness.upstream.receive(HEAD + MANY + END)
+    harness.upstream.lose(lost)
+    harness.settle()
     assert payload_of(body_of(client.take())) == PAYLOAD
     assert not client.is_closing()
 
 
-def test_after_a_fault_in_what_is_left_the_client_is_refused(stage: Stage) -> None:
-    client = stage.ask(UPLOAD)
+def test_after_a_fault_in_what_is_left_the_client_is_refused(harness: Harness) -> None:
+    client = harness.ask(UPLOAD)
     client.receive(MANY + b"nonsense\r\n")
     assert client.take() == b""
-    stage.settle()
+    harness.settle()
     assert status_of(client.take()) == 400
 
 
-def test_a_client_that_leaves_before_its_turn_leaves_nothing_behind(stage: Stage) -> None:
-    client = stage.ask(UPLOAD)
+def test_a_client_that_leaves_before_its_turn_leaves_nothing_behind(harness: Harness) -> None:
+    client = harness.ask(UPLOAD)
     client.receive(MANY)
     client.lose()
-    stage.settle()
-    assert stage.inflight == [0]
+    harness.settle()
+    assert harness.inflight == [0]
 
 
 @pytest.mark.parametrize("side", ["client", "upstream"])
-def test_after_a_large_read_a_connection_rests_for_a_turn(stage: Stage, side: str) -> None:
-    client = stage.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (2 * LARGE_READ))
-    upstream = stage.upstream
+def test_after_a_large_read_a_connection_rests_for_a_turn(harness: Harness, side: str) -> None:
+    client = harness.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (2 * LARGE_READ))
+    upstream = harness.upstream
     if side == "upstream":
         client.receive(bytes(2 * LARGE_READ))
-        stage.settle()
+        harness.settle()
         upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (2 * LARGE_READ))
     one: FakeTransport = client if side == "client" else upstream
     one.receive(bytes(LARGE_READ))
     assert not one.reading
-    stage.settle()
+    harness.settle()
     assert one.reading
     one.receive(bytes(LARGE_READ - 1))
     assert one.reading
 
 
-def test_of_pipelined_requests_that_end_at_once_only_some_are_answered_in_a_turn(stage: Stage) -> None:
-    stage.tell()  # no upstream: each is 503 at once
-    client = stage.client()
+def test_of_pipelined_requests_that_end_at_once_only_some_are_answered_in_a_turn(harness: Harness) -> None:
+    harness.tell()  # no upstream: each is 503 at once
+    client = harness.client()
     client.receive(GET * 100)
     answered = client.take().count(b"HTTP/1.1 503")
     assert 0 < answered < 50
-    stage.settle()
+    harness.settle()
     assert answered + client.take().count(b"HTTP/1.1 503") == 100
 
 
-def test_one_that_sends_far_ahead_is_read_in_small_pieces_until_all_is_served(stage: Stage) -> None:
+def test_one_that_sends_far_ahead_is_read_in_small_pieces_until_all_is_served(harness: Harness) -> None:
     pipelined = 10_000
-    client = stage.ask()
+    client = harness.ask()
     connection = client.protocol
     assert isinstance(connection, ClientConnection)
     client.receive(GET * 2_000)
@@ -167,21 +167,21 @@ def test_one_that_sends_far_ahead_is_read_in_small_pieces_until_all_is_served(st
     client.receive(GET * (pipelined - 2_000))
     most = 0
     for _ in range(1 + pipelined):
-        stage.answer()
+        harness.answer()
         most = max(most, len(connection._ahead))
     assert client.take().count(b"HTTP/1.1 200") == 1 + pipelined
     assert most < 2_000 * len(GET) + LEAST_READ
     client.receive(GET)
-    stage.settle()
-    stage.answer()
+    harness.settle()
+    harness.answer()
     client.receive(bytes(2 * LARGE_READ))  # in one piece again: it is refused at once
     assert b"HTTP/1.1 400" in client.take()
 
 
 @pytest.mark.parametrize("side", ["client", "upstream"])
-def test_chunks_are_read_in_pieces_that_one_turn_can_decode(stage: Stage, side: str) -> None:
-    client = stage.ask(UPLOAD)
-    upstream = stage.upstream
+def test_chunks_are_read_in_pieces_that_one_turn_can_decode(harness: Harness, side: str) -> None:
+    client = harness.ask(UPLOAD)
+    upstream = harness.upstream
     if side == "upstream":
         client.receive(END)
         upstream.receive(HEAD)
@@ -190,5 +190,5 @@ def test_chunks_are_read_in_pieces_that_one_turn_can_decode(stage: Stage, side: 
     one.receive(b"1\r\na\r\n" * LARGE_READ)
     other.writes.clear()
     one.receive(b"1\r\na\r\n" * LARGE_READ)
-    stage.settle()
+    harness.settle()
     assert max(map(len, other.writes)) <= LARGE_READ // 6 + 10

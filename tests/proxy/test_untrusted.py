@@ -6,14 +6,14 @@ from balancer.clients.untrusted import UntrustedPeers
 from balancer.http.fields import FORWARDING, Field
 from balancer.messages import FromWorker, LogLine
 from tests.fakes.wire import FakeClock
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import Stage
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import Harness
 
 HOUR = 3600.0
 SPOOFED = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: 1.1.1.1\r\n\r\n"
 
 
-class Scene:
+class Peers:
     def __init__(self, trusts_others: bool = False) -> None:
         self.clock = FakeClock()
         self.told: list[LogLine] = []
@@ -31,13 +31,13 @@ class Scene:
         return len(self.told)
 
 
-def test_a_peer_is_told_of_once_with_what_to_set(stage: Stage) -> None:
+def test_a_peer_is_told_of_once_with_what_to_set(harness: Harness) -> None:
     for _ in range(3):
-        client = stage.ask(SPOOFED)
-        stage.answer()
-        stage.ask(SPOOFED, client)
-        stage.answer()
-    (told,) = stage.only_told(LogLine)
+        client = harness.ask(SPOOFED)
+        harness.answer()
+        harness.ask(SPOOFED, client)
+        harness.answer()
+    (told,) = harness.only_told(LogLine)
     assert told == LogLine(
         level="warning",
         once="not trusted: 198.51.100",
@@ -49,21 +49,21 @@ def test_a_peer_is_told_of_once_with_what_to_set(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("trusted", [["198.51.100.7"], ["192.0.2.1"]], ids=["trusted", "another is"])
-def test_a_trusted_peer_is_not_told_of(make_stage: MakeStage, trusted: list[str]) -> None:
-    stage = make_stage(trusted_proxies=trusted)
-    stage.ask(SPOOFED)
-    stage.answer()
+def test_a_trusted_peer_is_not_told_of(make_harness: MakeHarness, trusted: list[str]) -> None:
+    harness = make_harness(trusted_proxies=trusted)
+    harness.ask(SPOOFED)
+    harness.answer()
     remedies = [
         "; behind" in one.message and "add it to BALANCER_TRUSTED" in one.message
-        for one in stage.only_told(LogLine)
+        for one in harness.only_told(LogLine)
     ]
     assert remedies == ([] if trusted == ["198.51.100.7"] else [True])
 
 
-def test_an_ordinary_client_is_not_told_of(stage: Stage) -> None:
-    stage.ask(b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-ID: 1\r\nX_Forwarded_For: 1.1.1.1\r\n\r\n")
-    stage.answer()
-    assert stage.told == []
+def test_an_ordinary_client_is_not_told_of(harness: Harness) -> None:
+    harness.ask(b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-ID: 1\r\nX_Forwarded_For: 1.1.1.1\r\n\r\n")
+    harness.answer()
+    assert harness.told == []
 
 
 @pytest.mark.parametrize(
@@ -76,37 +76,39 @@ def test_an_ordinary_client_is_not_told_of(stage: Stage) -> None:
     ],
 )
 def test_private_networks_are_told_of_once_each(first: str, second: str, both: bool) -> None:
-    scene = Scene()
-    scene.see(first)
-    assert scene.see(second) == 1 + both
-    scene.clock.advance(HOUR)
-    assert scene.see(first) == 1 + both
-    assert {one.level for one in scene.told} == {"warning"}
+    harness = Peers()
+    harness.see(first)
+    assert harness.see(second) == 1 + both
+    harness.clock.advance(HOUR)
+    assert harness.see(first) == 1 + both
+    assert {one.level for one in harness.told} == {"warning"}
 
 
 def test_no_more_than_a_hundred_private_networks_are_told_of() -> None:
-    scene = Scene()
+    harness = Peers()
     for number in range(200):
-        scene.see(f"10.0.{number}.1")
-    assert len(scene.told) == 100
+        harness.see(f"10.0.{number}.1")
+    assert len(harness.told) == 100
 
 
 def test_of_public_ones_one_an_hour_is_told_of() -> None:
-    scene = Scene()
-    assert [scene.see(f"8.8.{number}.8") for number in range(3)] == [1, 1, 1]
-    scene.clock.advance(HOUR - 1)
-    assert scene.see("8.8.9.8") == 1
-    assert scene.see("10.0.0.1") == 2
-    scene.clock.advance(1)
-    assert scene.see("2606:4700::1") == 3
-    assert [one.level for one in scene.told] == ["info", "warning", "info"]
-    assert scene.told[-1].once == "not trusted: 2606:4700:0000:0000"
+    harness = Peers()
+    assert [harness.see(f"8.8.{number}.8") for number in range(3)] == [1, 1, 1]
+    harness.clock.advance(HOUR - 1)
+    assert harness.see("8.8.9.8") == 1
+    assert harness.see("10.0.0.1") == 2
+    harness.clock.advance(1)
+    assert harness.see("2606:4700::1") == 3
+    assert [one.level for one in harness.told] == ["info", "warning", "info"]
+    assert harness.told[-1].once == "not trusted: 2606:4700:0000:0000"
 
 
 def test_what_is_told_is_bounded_and_names_no_ids_and_no_values() -> None:
-    scene = Scene()
-    scene.see("10.0.0.1", "X-Request-ID", "X-Forwarded-" + "a" * 100, *(f"X-Forwarded-{n}" for n in range(9)))
-    (told,) = scene.told
+    harness = Peers()
+    harness.see(
+        "10.0.0.1", "X-Request-ID", "X-Forwarded-" + "a" * 100, *(f"X-Forwarded-{n}" for n in range(9))
+    )
+    (told,) = harness.told
     start = (
         f"10.0.0.1 sends X-Forwarded-{'a' * 28}, X-Forwarded-0, X-Forwarded-1, X-Forwarded-2 and 6 more, but"
     )
@@ -114,4 +116,4 @@ def test_what_is_told_is_bounded_and_names_no_ids_and_no_values() -> None:
 
 
 def test_a_peer_without_an_address_is_not_told_of() -> None:
-    assert Scene().see("") == 0
+    assert Peers().see("") == 0

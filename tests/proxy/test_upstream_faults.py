@@ -6,8 +6,8 @@ import struct
 import pytest
 
 from balancer.errors import Outcome
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import GET, OK, Stage, body_of, head_of, status_of
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import GET, OK, Harness, body_of, head_of, status_of
 
 RESET = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
@@ -33,20 +33,20 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("case", MALFORMED)
-def test_malformed_head_is_502_and_the_connection_is_discarded(stage: Stage, case: str) -> None:
+def test_malformed_head_is_502_and_the_connection_is_discarded(harness: Harness, case: str) -> None:
     response, reason = MALFORMED[case]
-    client = stage.ask()
-    stage.answer(response)
+    client = harness.ask()
+    harness.answer(response)
     sent = client.take()
     assert status_of(sent) == 502
-    assert stage.local_counted(reason) == 1
+    assert harness.local_counted(reason) == 1
     assert any(line.startswith(b"Proxy-Status: balancer; error=") for line in head_of(sent))
-    assert stage.upstream.aborted
+    assert harness.upstream.aborted
     assert not client.is_closing()
-    assert stage.closes() == {"failed": 1}
-    assert stage.logged()["reason"] == reason
-    stage.ask(client=client)
-    stage.answer()
+    assert harness.closes() == {"failed": 1}
+    assert harness.logged()["reason"] == reason
+    harness.ask(client=client)
+    harness.answer()
     assert client.take() == OK
 
 
@@ -68,57 +68,57 @@ ENDS = {
 
 @pytest.mark.parametrize("case", ENDS)
 @pytest.mark.parametrize("minor", [0, 1], ids=["HTTP/1.0", "HTTP/1.1"])
-def test_broken_off(stage: Stage, case: str, minor: int) -> None:
+def test_broken_off(harness: Harness, case: str, minor: int) -> None:
     response, error, status = ENDS[case]
-    client = stage.ask(b"GET / HTTP/1.%d\r\nHost: a\r\n\r\n" % minor)
-    stage.answer(response)
+    client = harness.ask(b"GET / HTTP/1.%d\r\nHost: a\r\n\r\n" % minor)
+    harness.answer(response)
     if error is None:
-        stage.upstream.receive_eof()
+        harness.upstream.receive_eof()
     else:
-        stage.upstream.lose(error)
-    stage.settle()
+        harness.upstream.lose(error)
+    harness.settle()
     sent = client.take()
     if status:
         final = sent[sent.rindex(b"HTTP/1.1 ") :]
         assert status_of(final) == status
-        assert stage.local_counted("upstream_closed") == 1
+        assert harness.local_counted("upstream_closed") == 1
         assert client.socket.options == []
     else:
         assert b"ab" in sent
         assert b"0\r\n\r\n" not in sent
         assert client.aborted
         assert client.socket.options == [RESET]  # a FIN would look like a clean end
-        assert stage.logged()["reason"] == "response_truncated"
-        assert stage.logged()["status"] == 200
-    assert stage.closes() == {"failed": 1}
+        assert harness.logged()["reason"] == "response_truncated"
+        assert harness.logged()["status"] == 200
+    assert harness.closes() == {"failed": 1}
 
 
-def test_malformed_chunk_after_the_head_breaks_off(stage: Stage) -> None:
-    client = stage.ask()
-    stage.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\nzz\r\n")
+def test_malformed_chunk_after_the_head_breaks_off(harness: Harness) -> None:
+    client = harness.ask()
+    harness.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\nzz\r\n")
     sent = client.take()
     assert b"0\r\n\r\n" not in sent
     assert client.socket.options == [RESET]
-    assert stage.upstream.aborted
-    assert stage.logged()["reason"] == "malformed_response"
+    assert harness.upstream.aborted
+    assert harness.logged()["reason"] == "malformed_response"
 
 
-def test_malformed_chunk_later_breaks_off(stage: Stage) -> None:
-    client = stage.ask()
-    stage.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n")
+def test_malformed_chunk_later_breaks_off(harness: Harness) -> None:
+    client = harness.ask()
+    harness.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n")
     assert body_of(client.take()) == b"2\r\nab\r\n"
-    stage.answer(b"-1\r\n")
+    harness.answer(b"-1\r\n")
     assert client.take() == b""
     assert client.socket.options == [RESET]
 
 
-def test_no_byte_follows_a_break(stage: Stage) -> None:
-    client = stage.ask(GET + GET)
-    stage.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 5\r\n\r\nab")
-    stage.upstream.receive_eof()
-    stage.settle()
+def test_no_byte_follows_a_break(harness: Harness) -> None:
+    client = harness.ask(GET + GET)
+    harness.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 5\r\n\r\nab")
+    harness.upstream.receive_eof()
+    harness.settle()
     assert client.take().endswith(b"ab")
-    assert stage.connects() == 1  # the pipelined one was not begun
+    assert harness.connects() == 1  # the pipelined one was not begun
 
 
 EARLY_WORDS = {
@@ -131,24 +131,24 @@ EARLY_WORDS = {
 @pytest.mark.parametrize("case", EARLY_WORDS)
 @pytest.mark.parametrize("upstreams", [1, 2])
 def test_an_upstream_that_speaks_or_ends_before_it_is_asked(
-    make_stage: MakeStage, case: str, upstreams: int
+    make_harness: MakeHarness, case: str, upstreams: int
 ) -> None:
     """Between the connect and the request: nothing was sent, so another one is tried."""
-    stage = make_stage(upstreams)
-    stage.hold(1)
-    client = stage.ask()
-    stage.loop.speak_first["10.0.0.1", 8000] = EARLY_WORDS[case]
-    stage.loop.dials[0].accept()
-    stage.settle()
-    first = stage.loop.transports[0]
+    harness = make_harness(upstreams)
+    harness.hold(1)
+    client = harness.ask()
+    harness.loop.speak_first["10.0.0.1", 8000] = EARLY_WORDS[case]
+    harness.loop.dials[0].accept()
+    harness.settle()
+    first = harness.loop.transports[0]
     assert first.written == b""
     assert first.is_closing()
     if upstreams == 1:
         assert status_of(client.take()) == 502
     else:
-        stage.answer()
+        harness.answer()
         assert client.take() == OK
-        assert stage.dialled == ["10.0.0.1", "10.0.0.2"]
+        assert harness.dialled == ["10.0.0.1", "10.0.0.2"]
 
 
 OUTCOMES = {
@@ -162,12 +162,12 @@ OUTCOMES = {
 
 
 @pytest.mark.parametrize("case", OUTCOMES)
-def test_the_policy_is_told_how_it_ended(make_stage: MakeStage, case: str, told: list[Outcome]) -> None:
+def test_the_policy_is_told_how_it_ended(make_harness: MakeHarness, case: str, told: list[Outcome]) -> None:
     response, ends, outcome = OUTCOMES[case]
-    stage = make_stage(policy="telling")
-    stage.ask()
-    stage.answer(response)
+    harness = make_harness(policy="telling")
+    harness.ask()
+    harness.answer(response)
     if ends:
-        stage.upstream.receive_eof()
-        stage.settle()
+        harness.upstream.receive_eof()
+        harness.settle()
     assert told == [outcome]

@@ -4,22 +4,22 @@ import pytest
 
 from balancer.telemetry.columns import POOL_QUEUE_ABANDONED, POOL_QUEUE_WAIT, POOL_QUEUE_WAIT_SUM
 from tests.fakes.wire import upstream_message
-from tests.proxy.conftest import MakeStage
-from tests.proxy.harness import GET, OK, Stage, body_of, head_of, status_of
+from tests.proxy.conftest import MakeHarness
+from tests.proxy.harness import GET, OK, Harness, body_of, head_of, status_of
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n"
 
 
 @pytest.fixture
-def full(make_stage: MakeStage) -> Stage:
+def full(make_harness: MakeHarness) -> Harness:
     """One upstream that may have one request, and has it; three may wait."""
-    stage = make_stage(1, queue={"size": 3})
-    stage.limit(1)
-    stage.ask()
-    return stage
+    harness = make_harness(1, queue={"size": 3})
+    harness.limit(1)
+    harness.ask()
+    return harness
 
 
-def test_a_request_waits_for_a_place_and_is_served(full: Stage) -> None:
+def test_a_request_waits_for_a_slot_and_is_served(full: Harness) -> None:
     first = full.clients[0]
     client = full.ask()
     assert (full.waiting, full.inflight) == (1, [1])
@@ -34,7 +34,7 @@ def test_a_request_waits_for_a_place_and_is_served(full: Stage) -> None:
     assert full.pool.cells[POOL_QUEUE_WAIT_SUM] == 300_000_000
 
 
-def test_no_task_and_no_timer_beyond_the_one_of_the_queue(full: Stage) -> None:
+def test_no_task_and_no_timer_beyond_the_one_of_the_queue(full: Harness) -> None:
     before = full.loop.armed_timers
     for _ in range(3):
         full.ask()
@@ -42,9 +42,9 @@ def test_no_task_and_no_timer_beyond_the_one_of_the_queue(full: Stage) -> None:
     assert len(full.dialled) == 1
 
 
-def test_first_come_first_served_also_for_those_who_come_when_a_place_is_free(full: Stage) -> None:
+def test_first_come_first_served_also_for_those_who_come_when_a_slot_is_free(full: Harness) -> None:
     waiting = [full.ask(), full.ask()]
-    full.upstream.receive(OK)  # the place is free, and nobody has been served yet
+    full.upstream.receive(OK)  # the slot is free, and nobody has been served yet
     late = full.client()
     late.receive(GET)
     full.settle()
@@ -54,7 +54,7 @@ def test_first_come_first_served_also_for_those_who_come_when_a_place_is_free(fu
         assert client.take() == OK
 
 
-def test_at_the_deadline_it_is_503(full: Stage) -> None:
+def test_at_the_deadline_it_is_503(full: Harness) -> None:
     client = full.ask()
     full.advance(4.99)
     assert client.take() == b""
@@ -75,7 +75,7 @@ def test_at_the_deadline_it_is_503(full: Stage) -> None:
     assert client.take() == OK
 
 
-def test_with_a_full_queue_it_is_503_at_once(full: Stage) -> None:
+def test_with_a_full_queue_it_is_503_at_once(full: Harness) -> None:
     for _ in range(3):
         full.ask()
     client = full.ask()
@@ -87,22 +87,22 @@ def test_with_a_full_queue_it_is_503_at_once(full: Stage) -> None:
     assert full.waiting == 3
 
 
-def test_without_a_queue_it_is_503_at_once(make_stage: MakeStage) -> None:
-    stage = make_stage(1)
-    stage.limit(1)
-    stage.ask()
-    sent = stage.ask().take()
+def test_without_a_queue_it_is_503_at_once(make_harness: MakeHarness) -> None:
+    harness = make_harness(1)
+    harness.limit(1)
+    harness.ask()
+    sent = harness.ask().take()
     assert status_of(sent) == 503
     assert {
         b"Retry-After: 1",
         b'Proxy-Status: balancer; error=connection_limit_reached; details="upstreams_full"',
     } <= set(head_of(sent))
-    assert stage.rejected() == {"full": 1}
-    assert stage.local_counted("upstreams_full") == 1
+    assert harness.rejected() == {"full": 1}
+    assert harness.local_counted("upstreams_full") == 1
 
 
 @pytest.mark.parametrize("how", ["FIN", "reset"])
-def test_a_client_that_leaves_frees_its_place(full: Stage, how: str) -> None:
+def test_a_client_that_leaves_frees_its_slot(full: Harness, how: str) -> None:
     gone, client = full.ask(), full.ask()
     if how == "FIN":
         gone.receive_eof()
@@ -117,66 +117,66 @@ def test_a_client_that_leaves_frees_its_place(full: Stage, how: str) -> None:
     assert gone.take() == b""
 
 
-def test_one_upstream_of_several_that_has_a_place_is_used(make_stage: MakeStage) -> None:
-    stage = make_stage(3, queue={"size": 3})
-    stage.limit(2)
+def test_one_upstream_of_several_that_has_a_slot_is_used(make_harness: MakeHarness) -> None:
+    harness = make_harness(3, queue={"size": 3})
+    harness.limit(2)
     for _ in range(7):
-        stage.ask()
-    assert (stage.inflight, stage.waiting) == ([2, 2, 2], 1)
-    stage.loop.transports[3].receive(OK)
-    stage.settle()
-    assert (stage.inflight, stage.waiting) == ([2, 2, 2], 0)
+        harness.ask()
+    assert (harness.inflight, harness.waiting) == ([2, 2, 2], 1)
+    harness.loop.transports[3].receive(OK)
+    harness.settle()
+    assert (harness.inflight, harness.waiting) == ([2, 2, 2], 0)
 
 
 # --- what else happens meanwhile
 
 
-def test_the_wait_counts_towards_no_timeout_but_its_own(make_stage: MakeStage) -> None:
-    stage = make_stage(1, queue={"size": 3, "timeout": 100.0}, timeouts={"first_byte": 10.0})
-    stage.limit(1)
-    stage.ask()
-    stage.advance(6.0)
-    client = stage.ask()
+def test_the_wait_counts_towards_no_timeout_but_its_own(make_harness: MakeHarness) -> None:
+    harness = make_harness(1, queue={"size": 3, "timeout": 100.0}, timeouts={"first_byte": 10.0})
+    harness.limit(1)
+    harness.ask()
+    harness.advance(6.0)
+    client = harness.ask()
     for _ in range(4):
-        stage.answer(b"HTTP/1.1 103 Hint\r\n\r\n")
-        stage.advance(0.9)
-    stage.answer()
-    assert stage.waiting == 0
-    stage.advance(9.0)
+        harness.answer(b"HTTP/1.1 103 Hint\r\n\r\n")
+        harness.advance(0.9)
+    harness.answer()
+    assert harness.waiting == 0
+    harness.advance(9.0)
     assert client.take() == b""
-    stage.answer()
+    harness.answer()
     assert client.take() == OK
 
 
-def test_its_time_to_the_first_byte_begins_when_it_has_a_place(make_stage: MakeStage) -> None:
-    stage = make_stage(1, queue={"size": 3, "timeout": 100.0}, timeouts={"first_byte": 10.0})
-    stage.limit(1)
-    client = stage.ask()
-    other = stage.ask()
-    stage.advance(10.3)  # the first one is too late
+def test_its_time_to_the_first_byte_begins_when_it_has_a_slot(make_harness: MakeHarness) -> None:
+    harness = make_harness(1, queue={"size": 3, "timeout": 100.0}, timeouts={"first_byte": 10.0})
+    harness.limit(1)
+    client = harness.ask()
+    other = harness.ask()
+    harness.advance(10.3)  # the first one is too late
     assert status_of(client.take()) == 504
-    assert (stage.waiting, stage.inflight) == (0, [1])
-    stage.advance(9.0)
+    assert (harness.waiting, harness.inflight) == (0, [1])
+    harness.advance(9.0)
     assert other.take() == b""
-    stage.advance(1.3)
+    harness.advance(1.3)
     assert status_of(other.take()) == 504
 
 
-def test_the_total_timeout_goes_on(make_stage: MakeStage) -> None:
-    stage = make_stage(1, queue={"size": 3}, timeouts={"total": 2.0})
-    stage.limit(1)
-    stage.ask()
-    stage.advance(1.5)
-    client = stage.ask()
-    stage.advance(2.1)
+def test_the_total_timeout_goes_on(make_harness: MakeHarness) -> None:
+    harness = make_harness(1, queue={"size": 3}, timeouts={"total": 2.0})
+    harness.limit(1)
+    harness.ask()
+    harness.advance(1.5)
+    client = harness.ask()
+    harness.advance(2.1)
     sent = client.take()
     assert status_of(sent) == 504
     assert b"it still waited" in sent
-    assert stage.logged()["reason"] == "total_timeout"
-    assert stage.waiting == 0
+    assert harness.logged()["reason"] == "total_timeout"
+    assert harness.waiting == 0
 
 
-def test_of_a_body_one_piece_is_kept_and_the_rest_stays_with_the_client(full: Stage) -> None:
+def test_of_a_body_one_piece_is_kept_and_the_rest_stays_with_the_client(full: Harness) -> None:
     client = full.ask(POST + b"ab")
     client.receive(b"cd")
     assert not client.reading
@@ -190,22 +190,24 @@ def test_of_a_body_one_piece_is_kept_and_the_rest_stays_with_the_client(full: St
     assert client.take() == OK
 
 
-def test_a_slow_body_is_nobodys_fault_while_it_waits(make_stage: MakeStage) -> None:
-    stage = make_stage(1, queue={"size": 3, "timeout": 200.0}, timeouts={"idle": 5.0, "first_byte": 100.0})
-    stage.limit(1)
-    stage.ask()
-    client = stage.ask(POST + b"ab")
+def test_a_slow_body_is_nobodys_fault_while_it_waits(make_harness: MakeHarness) -> None:
+    harness = make_harness(
+        1, queue={"size": 3, "timeout": 200.0}, timeouts={"idle": 5.0, "first_byte": 100.0}
+    )
+    harness.limit(1)
+    harness.ask()
+    client = harness.ask(POST + b"ab")
     client.receive(b"cd")
-    stage.advance(20.0)
-    stage.advance(20.0)
+    harness.advance(20.0)
+    harness.advance(20.0)
     assert client.take() == b""
-    stage.answer()
-    assert stage.waiting == 0
-    stage.advance(5.3)  # now it does wait for the client
+    harness.answer()
+    assert harness.waiting == 0
+    harness.advance(5.3)  # now it does wait for the client
     assert status_of(client.take()) == 408
 
 
-def test_pipelined_requests_wait_one_by_one(full: Stage) -> None:
+def test_pipelined_requests_wait_one_by_one(full: Harness) -> None:
     client = full.ask(GET * 2)
     assert full.waiting == 1
     full.answer()
@@ -214,7 +216,7 @@ def test_pipelined_requests_wait_one_by_one(full: Stage) -> None:
     assert client.take() == OK * 2
 
 
-def test_the_next_pipelined_request_waits_when_the_first_has_waited_too_long(full: Stage) -> None:
+def test_the_next_pipelined_request_waits_when_the_first_has_waited_too_long(full: Harness) -> None:
     client = full.ask(GET * 2)
     full.advance(5.01)
     assert status_of(client.take()) == 503
@@ -227,7 +229,7 @@ def test_the_next_pipelined_request_waits_when_the_first_has_waited_too_long(ful
 # --- membership
 
 
-def test_a_new_upstream_serves_those_who_wait(full: Stage) -> None:
+def test_a_new_upstream_serves_those_who_wait(full: Harness) -> None:
     client = full.ask()
     full.tell(upstream_message(1, max_inflight=1), upstream_message(2, max_inflight=1))
     full.settle()
@@ -236,7 +238,7 @@ def test_a_new_upstream_serves_those_who_wait(full: Stage) -> None:
     assert client.take() == OK
 
 
-def test_a_raised_limit_serves_those_who_wait(full: Stage) -> None:
+def test_a_raised_limit_serves_those_who_wait(full: Harness) -> None:
     clients = [full.ask() for _ in range(3)]
     full.limit(3)
     full.settle()
@@ -250,7 +252,7 @@ def test_a_raised_limit_serves_those_who_wait(full: Stage) -> None:
     assert all(client.take() == OK for client in clients)
 
 
-def test_when_nobody_is_left_those_who_wait_are_told(full: Stage) -> None:
+def test_when_nobody_is_left_those_who_wait_are_told(full: Harness) -> None:
     client = full.ask()
     full.tell()
     full.settle()
@@ -259,23 +261,23 @@ def test_when_nobody_is_left_those_who_wait_are_told(full: Stage) -> None:
     assert full.waiting == 0
 
 
-def test_a_retry_whose_other_upstreams_left_is_told(make_stage: MakeStage) -> None:
-    stage = make_stage(2, queue={"size": 3})
-    stage.limit(1)
-    stage.ask()
-    stage.refuse(2)
-    client = stage.ask()
-    stage.accept(2)
-    stage.ask()
-    assert (stage.inflight, stage.waiting) == ([1, 1], 1)
-    stage.tell(upstream_message(2, max_inflight=1))
-    stage.settle()
+def test_a_retry_whose_other_upstreams_left_is_told(make_harness: MakeHarness) -> None:
+    harness = make_harness(2, queue={"size": 3})
+    harness.limit(1)
+    harness.ask()
+    harness.refuse(2)
+    client = harness.ask()
+    harness.accept(2)
+    harness.ask()
+    assert (harness.inflight, harness.waiting) == ([1, 1], 1)
+    harness.tell(upstream_message(2, max_inflight=1))
+    harness.settle()
     assert status_of(client.take()) == 502
-    assert (stage.inflight, stage.waiting) == ([1], 0)
-    stage.loop.transports[0].receive(OK)
+    assert (harness.inflight, harness.waiting) == ([1], 0)
+    harness.loop.transports[0].receive(OK)
 
 
-def test_an_attempt_at_one_that_left_frees_no_place(full: Stage) -> None:
+def test_an_attempt_at_one_that_left_frees_no_slot(full: Harness) -> None:
     client = full.ask()
     full.tell(upstream_message(2, max_inflight=1, row=9))
     full.settle()
@@ -295,139 +297,141 @@ def test_an_attempt_at_one_that_left_frees_no_place(full: Stage) -> None:
 # --- dials, races and retries
 
 
-def test_a_dial_holds_a_place_and_gives_it_back_when_it_fails(make_stage: MakeStage) -> None:
-    stage = make_stage(1, queue={"size": 3})
-    stage.limit(1)
-    stage.hold(1)
-    stage.ask()
-    client = stage.ask()
-    assert (stage.waiting, stage.inflight) == (1, [1])
-    stage.accept(1)
-    stage.loop.dials[0].fail(ConnectionRefusedError())
-    stage.settle()
-    assert status_of(stage.clients[0].take()) == 502
-    assert stage.waiting == 0
-    stage.answer()
+def test_a_dial_holds_a_slot_and_gives_it_back_when_it_fails(make_harness: MakeHarness) -> None:
+    harness = make_harness(1, queue={"size": 3})
+    harness.limit(1)
+    harness.hold(1)
+    harness.ask()
+    client = harness.ask()
+    assert (harness.waiting, harness.inflight) == (1, [1])
+    harness.accept(1)
+    harness.loop.dials[0].fail(ConnectionRefusedError())
+    harness.settle()
+    assert status_of(harness.clients[0].take()) == 502
+    assert harness.waiting == 0
+    harness.answer()
     assert client.take() == OK
 
 
-def test_a_race_with_nobody_free_does_not_start(make_stage: MakeStage) -> None:
-    stage = make_stage(2, queue={"size": 3})
-    stage.limit(1)
-    stage.ask()
-    stage.hold(2)
-    stage.ask()
-    stage.advance(0.3)
-    assert stage.dialled == ["10.0.0.1", "10.0.0.2"]
-    assert (stage.waiting, stage.retries()) == (0, {})
+def test_a_race_with_nobody_free_does_not_start(make_harness: MakeHarness) -> None:
+    harness = make_harness(2, queue={"size": 3})
+    harness.limit(1)
+    harness.ask()
+    harness.hold(2)
+    harness.ask()
+    harness.advance(0.3)
+    assert harness.dialled == ["10.0.0.1", "10.0.0.2"]
+    assert (harness.waiting, harness.retries()) == (0, {})
 
 
-def test_what_could_not_be_sent_waits_for_another_upstream(make_stage: MakeStage) -> None:
-    stage = make_stage(2, queue={"size": 3})
-    stage.limit(1)
-    stage.ask()
-    stage.refuse(2)
-    client = stage.ask(POST + b"abcdef")
-    assert (stage.inflight, stage.waiting) == ([1, 0], 1)
-    stage.loop.transports[0].receive(OK)
-    stage.settle()
-    assert (stage.inflight, stage.waiting) == ([1, 0], 0)
-    stage.answer()
+def test_what_could_not_be_sent_waits_for_another_upstream(make_harness: MakeHarness) -> None:
+    harness = make_harness(2, queue={"size": 3})
+    harness.limit(1)
+    harness.ask()
+    harness.refuse(2)
+    client = harness.ask(POST + b"abcdef")
+    assert (harness.inflight, harness.waiting) == ([1, 0], 1)
+    harness.loop.transports[0].receive(OK)
+    harness.settle()
+    assert (harness.inflight, harness.waiting) == ([1, 0], 0)
+    harness.answer()
     assert client.take() == OK
-    assert stage.retries() == {"connect_failed": 1}
+    assert harness.retries() == {"connect_failed": 1}
 
 
-def test_one_that_waits_for_another_upstream_does_not_hold_up_those_behind_it(make_stage: MakeStage) -> None:
-    stage = make_stage(2, queue={"size": 3})
-    stage.limit(1)
-    stage.ask()
-    stage.refuse(2)
-    retried = stage.ask()
-    assert stage.waiting == 1
-    stage.accept(2)
-    client = stage.ask()
-    assert (stage.inflight, stage.waiting) == ([1, 1], 1)
-    stage.answer()
+def test_one_that_waits_for_another_upstream_does_not_hold_up_those_behind_it(
+    make_harness: MakeHarness,
+) -> None:
+    harness = make_harness(2, queue={"size": 3})
+    harness.limit(1)
+    harness.ask()
+    harness.refuse(2)
+    retried = harness.ask()
+    assert harness.waiting == 1
+    harness.accept(2)
+    client = harness.ask()
+    assert (harness.inflight, harness.waiting) == ([1, 1], 1)
+    harness.answer()
     assert client.take() == OK
-    assert stage.waiting == 1
-    stage.loop.transports[0].receive(OK)
-    stage.settle()
-    stage.loop.transports[0].receive(OK)
+    assert harness.waiting == 1
+    harness.loop.transports[0].receive(OK)
+    harness.settle()
+    harness.loop.transports[0].receive(OK)
     assert retried.take() == OK
 
 
-def test_a_retry_waits_too(make_stage: MakeStage) -> None:
-    stage = make_stage(2, queue={"size": 3})
-    stage.limit(1)
-    other = stage.ask()
-    client = stage.ask(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabcdef")
-    stage.loop.transports[1].receive_eof()
-    stage.settle()
-    assert (stage.inflight, stage.waiting, stage.retries()) == ([1, 0], 1, {"upstream_closed": 1})
-    stage.loop.transports[0].take()
-    stage.loop.transports[0].receive(OK)
-    stage.settle()
+def test_a_retry_waits_too(make_harness: MakeHarness) -> None:
+    harness = make_harness(2, queue={"size": 3})
+    harness.limit(1)
+    other = harness.ask()
+    client = harness.ask(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabcdef")
+    harness.loop.transports[1].receive_eof()
+    harness.settle()
+    assert (harness.inflight, harness.waiting, harness.retries()) == ([1, 0], 1, {"upstream_closed": 1})
+    harness.loop.transports[0].take()
+    harness.loop.transports[0].receive(OK)
+    harness.settle()
     assert other.take() == OK
-    assert stage.loop.transports[0].take().endswith(b"abcdef")
-    stage.loop.transports[0].receive(OK)
+    assert harness.loop.transports[0].take().endswith(b"abcdef")
+    harness.loop.transports[0].receive(OK)
     assert client.take() == OK
 
 
-def test_a_retry_without_room_to_wait_fails_as_it_did(make_stage: MakeStage) -> None:
-    stage = make_stage(2, queue={"size": 1})
-    stage.limit(1)
+def test_a_retry_without_room_to_wait_fails_as_it_did(make_harness: MakeHarness) -> None:
+    harness = make_harness(2, queue={"size": 1})
+    harness.limit(1)
     for _ in range(3):
-        stage.ask()
-    stage.hold(1, 2)
-    stage.loop.transports[1].receive_eof()
-    stage.settle()
-    assert status_of(stage.clients[1].take()) == 502
-    assert (stage.logged()["reason"], stage.retries()) == ("upstream_closed", {})
+        harness.ask()
+    harness.hold(1, 2)
+    harness.loop.transports[1].receive_eof()
+    harness.settle()
+    assert status_of(harness.clients[1].take()) == 502
+    assert (harness.logged()["reason"], harness.retries()) == ("upstream_closed", {})
 
 
-def test_an_answer_that_nobody_else_can_better_now_is_passed_on(make_stage: MakeStage) -> None:
-    stage = make_stage(2, queue={"size": 3})
-    stage.limit(1)
-    stage.ask()
-    client = stage.ask()
-    stage.loop.transports[1].receive(b"HTTP/1.1 503 No\r\nDate: x\r\nContent-Length: 0\r\n\r\n")
-    stage.settle()
+def test_an_answer_that_nobody_else_can_better_now_is_passed_on(make_harness: MakeHarness) -> None:
+    harness = make_harness(2, queue={"size": 3})
+    harness.limit(1)
+    harness.ask()
+    client = harness.ask()
+    harness.loop.transports[1].receive(b"HTTP/1.1 503 No\r\nDate: x\r\nContent-Length: 0\r\n\r\n")
+    harness.settle()
     assert status_of(client.take()) == 503
     assert b"Proxy-Status" not in client.take()
-    assert (stage.waiting, stage.retries()) == (0, {})
+    assert (harness.waiting, harness.retries()) == (0, {})
 
 
-def test_a_retry_that_waited_in_vain_tells_why_it_failed_at_first(make_stage: MakeStage) -> None:
-    stage = make_stage(2, queue={"size": 3})
-    stage.limit(1)
-    stage.ask()
-    stage.refuse(2)
-    client = stage.ask()
-    stage.advance(5.01)
+def test_a_retry_that_waited_in_vain_tells_why_it_failed_at_first(make_harness: MakeHarness) -> None:
+    harness = make_harness(2, queue={"size": 3})
+    harness.limit(1)
+    harness.ask()
+    harness.refuse(2)
+    client = harness.ask()
+    harness.advance(5.01)
     assert status_of(client.take()) == 502
-    assert stage.logged()["reason"] == "connect_refused"
-    assert stage.rejected() == {"timeout": 1}
+    assert harness.logged()["reason"] == "connect_refused"
+    assert harness.rejected() == {"timeout": 1}
 
 
-def test_a_stale_connection_keeps_its_place(make_stage: MakeStage) -> None:
-    stage = make_stage(1, queue={"size": 3})
-    stage.limit(1)
-    client, idle = stage.warm()
-    stage.ask(client=client)
-    other = stage.ask()
+def test_a_stale_connection_keeps_its_slot(make_harness: MakeHarness) -> None:
+    harness = make_harness(1, queue={"size": 3})
+    harness.limit(1)
+    client, idle = harness.warm()
+    harness.ask(client=client)
+    other = harness.ask()
     idle.receive_eof()
-    stage.settle()
-    assert (stage.inflight, stage.waiting) == ([1], 1)
-    stage.answer()
+    harness.settle()
+    assert (harness.inflight, harness.waiting) == ([1], 1)
+    harness.answer()
     assert client.take() == OK
-    stage.answer()
+    harness.answer()
     assert other.take() == OK
 
 
 # --- the end
 
 
-def test_during_a_drain_those_who_wait_are_served(full: Stage) -> None:
+def test_during_a_drain_those_who_wait_are_served(full: Harness) -> None:
     client = full.ask()
     full.proxy.drain()
     full.advance(2.0)
@@ -439,7 +443,7 @@ def test_during_a_drain_those_who_wait_are_served(full: Stage) -> None:
     assert full.proxy.connections == 0
 
 
-def test_at_the_end_of_a_drain_those_who_wait_get_503(full: Stage) -> None:
+def test_at_the_end_of_a_drain_those_who_wait_get_503(full: Harness) -> None:
     client = full.ask()
     full.proxy.drain()
     full.proxy.abort_all()
@@ -450,7 +454,7 @@ def test_at_the_end_of_a_drain_those_who_wait_get_503(full: Stage) -> None:
     assert full.loop.armed_timers == 0
 
 
-def test_a_bug_in_one_that_is_served_ends_that_one_alone(full: Stage) -> None:
+def test_a_bug_in_one_that_is_served_ends_that_one_alone(full: Harness) -> None:
     full.expects_bug = True
     broken, client = full.ask(), full.ask()
     broken.protocol.exchange.unsent = [None]  # type: ignore[attr-defined]

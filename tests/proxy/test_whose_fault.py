@@ -9,7 +9,7 @@ import pytest
 
 from balancer.messages import Doubt, Eject, Recovered
 from tests.fakes.wire import FakeTransport, upstream_message
-from tests.proxy.harness import GET, OK, Stage, status_of
+from tests.proxy.harness import GET, OK, Harness, status_of
 from tests.proxy.sticky_session import OWN, Session, tokens
 
 PUT = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nabcd"
@@ -21,7 +21,7 @@ ERROR = b"HTTP/1.1 500 No\r\nDate: x\r\nContent-Length: 2\r\n\r\nno"
 BUSY = b"HTTP/1.1 503 Busy\r\nDate: x\r\nContent-Length: 2\r\n\r\nno"
 
 
-class Scene(Stage):
+class FaultHarness(Harness):
     """Upstreams with fresh connections; those that are `ill` close without an answer."""
 
     def __init__(self, upstreams: int = 3, **changes: Any) -> None:
@@ -58,46 +58,48 @@ class Scene(Stage):
 
 
 @pytest.fixture
-def scene() -> Iterator[Scene]:
-    made = Scene()
+def harness() -> Iterator[FaultHarness]:
+    made = FaultHarness()
     yield made
     made.check_and_close()
 
 
 @pytest.mark.parametrize("request_", [GET, PUT], ids=["GET", "PUT"])
-def test_what_another_upstream_answers_counts_and_one_client_is_enough(scene: Scene, request_: bytes) -> None:
-    scene.ill = {1}
+def test_what_another_upstream_answers_counts_and_one_client_is_enough(
+    harness: FaultHarness, request_: bytes
+) -> None:
+    harness.ill = {1}
     for _ in range(9):
-        assert status_of(scene.request(request_).take()) == 200
-    assert scene.out == [1]
-    assert [(one.symptom, one.count) for one in scene.only_told(Eject)] == [("failures", 3)]
+        assert status_of(harness.request(request_).take()) == 200
+    assert harness.out == [1]
+    assert [(one.symptom, one.count) for one in harness.only_told(Eject)] == [("failures", 3)]
 
 
 def test_two_of_four_that_are_ill_are_found_from_one_address() -> None:
-    scene = Scene(4)
-    scene.ill = {1, 2}
+    harness = FaultHarness(4)
+    harness.ill = {1, 2}
     for _ in range(20):
-        assert status_of(scene.request().take()) == 200
-    assert scene.out == [1, 2]
-    scene.check_and_close()
+        assert status_of(harness.request().take()) == 200
+    assert harness.out == [1, 2]
+    harness.check_and_close()
 
 
-def test_what_fails_everywhere_alike_counts_for_nobody(scene: Scene) -> None:
-    scene.ill = {1, 2, 3}
+def test_what_fails_everywhere_alike_counts_for_nobody(harness: FaultHarness) -> None:
+    harness.ill = {1, 2, 3}
     for number in range(30):
-        assert status_of(scene.request(address=f"203.0.113.{number}").take()) == 502
-        scene.advance(1)  # within the budget for retries
-    assert scene.told == []
-    assert scene.out == []
+        assert status_of(harness.request(address=f"203.0.113.{number}").take()) == 502
+        harness.advance(1)  # within the budget for retries
+    assert harness.told == []
+    assert harness.out == []
 
 
 @pytest.mark.parametrize("answer", [ERROR, BUSY], ids=["500", "503"])
-def test_an_error_of_another_upstream_is_no_answer(scene: Scene, answer: bytes) -> None:
-    scene.ill = {1}
-    scene.good = answer
+def test_an_error_of_another_upstream_is_no_answer(harness: FaultHarness, answer: bytes) -> None:
+    harness.ill = {1}
+    harness.good = answer
     for _ in range(12):
-        scene.request()
-    assert {one.symptom for one in scene.only_told(Eject)} == {"5xx"}
+        harness.request()
+    assert {one.symptom for one in harness.only_told(Eject)} == {"5xx"}
 
 
 # Requests that are sent once only.
@@ -112,245 +114,245 @@ ONCE: dict[str, tuple[bytes, dict[str, Any]]] = {
 @pytest.mark.parametrize("case", ONCE)
 def test_what_was_tried_nowhere_else_is_doubted_however_often_one_client_asks(case: str) -> None:
     request, changes = ONCE[case]
-    scene = Scene(2, **changes)
-    scene.ill = {1}
+    harness = FaultHarness(2, **changes)
+    harness.ill = {1}
     for _ in range(60):
-        scene.request(request)
-        scene.advance(0.1)
-    assert scene.out == []
-    assert set(scene.doubts) == {"app1:8000"}
-    assert 4 <= len(scene.doubts) <= 6  # within six seconds
-    scene.check_and_close()
+        harness.request(request)
+        harness.advance(0.1)
+    assert harness.out == []
+    assert set(harness.doubts) == {"app1:8000"}
+    assert 4 <= len(harness.doubts) <= 6  # within six seconds
+    harness.check_and_close()
 
 
 def test_the_only_one_is_not_doubted() -> None:
-    scene = Scene(1)
-    scene.ill = {1}
+    harness = FaultHarness(1)
+    harness.ill = {1}
     for _ in range(10):
-        scene.request(POST)
-    assert scene.told == []
-    scene.check_and_close()
+        harness.request(POST)
+    assert harness.told == []
+    harness.check_and_close()
 
 
-def test_a_second_client_makes_an_outlier_when_that_has_lasted_for_a_second(scene: Scene) -> None:
-    scene.ill = {1}
+def test_a_second_client_makes_an_outlier_when_that_has_lasted_for_a_second(harness: FaultHarness) -> None:
+    harness.ill = {1}
     for number in range(24):
-        scene.request(POST, f"203.0.113.{number % 2}")
-        scene.advance(0.04)
-    assert scene.out == []
+        harness.request(POST, f"203.0.113.{number % 2}")
+        harness.advance(0.04)
+    assert harness.out == []
     for number in range(9):
-        scene.request(POST, f"203.0.113.{number % 2}")
-        scene.advance(0.04)
-    assert scene.out == [1]
+        harness.request(POST, f"203.0.113.{number % 2}")
+        harness.advance(0.04)
+    assert harness.out == [1]
 
 
-def test_addresses_of_one_household_are_one_client(scene: Scene) -> None:
-    scene.ill = {1}
+def test_addresses_of_one_household_are_one_client(harness: FaultHarness) -> None:
+    harness.ill = {1}
     for number in range(60):
-        scene.request(POST, f"2001:db8:1:2::{number}")
-        scene.advance(0.04)
-    assert scene.out == []
-    scene.request(POST, "2001:db8:1:3::1")
+        harness.request(POST, f"2001:db8:1:2::{number}")
+        harness.advance(0.04)
+    assert harness.out == []
+    harness.request(POST, "2001:db8:1:3::1")
     for _ in range(6):
-        scene.request(POST, "2001:db8:1:2::1")
-    assert scene.out == [1]
+        harness.request(POST, "2001:db8:1:2::1")
+    assert harness.out == [1]
 
 
-def test_ten_clients_whose_requests_fail_everywhere_eject_nobody(scene: Scene) -> None:
+def test_ten_clients_whose_requests_fail_everywhere_eject_nobody(harness: FaultHarness) -> None:
     """POSTs are sent once, but policies send them everywhere: the others do no better."""
-    scene.ill = {1, 2, 3}
+    harness.ill = {1, 2, 3}
     for number in range(300):
-        scene.request(POST, f"203.0.113.{number % 10}")
-        scene.advance(0.02)
+        harness.request(POST, f"203.0.113.{number % 10}")
+        harness.advance(0.02)
         if number % 5 == 0:
-            scene.ill = set()
-            scene.request(address="203.0.113.99")
-            scene.ill = {1, 2, 3}
-    assert scene.out == []
-    assert {one.spared for one in scene.told if isinstance(one, Eject)} <= {"pool_wide"}
+            harness.ill = set()
+            harness.request(address="203.0.113.99")
+            harness.ill = {1, 2, 3}
+    assert harness.out == []
+    assert {one.skip_reason for one in harness.told if isinstance(one, Eject)} <= {"pool_wide"}
 
 
 def test_ten_clients_pinned_to_one_upstream_eject_nobody() -> None:
     """They have chosen it: that the others do better shows nothing. A check is to tell."""
-    scene = Scene(3, sticky=OWN)
-    token = tokens(scene, 3)[0]
-    sessions = [Session(scene, f"203.0.113.{number}") for number in range(10)]
+    harness = FaultHarness(3, sticky=OWN)
+    token = tokens(harness, 3)[0]
+    sessions = [Session(harness, f"203.0.113.{number}") for number in range(10)]
     for number in range(200):
         session = sessions[number % 10]
         session.send(b"pin=" + token, method=b"POST", more=b"Content-Length: 0\r\n")
         assert session.server == 1
         session.serving.receive_eof()
-        scene.settle()
+        harness.settle()
         assert status_of(session.client.take()) == 502
-        scene.advance(0.03)
-    assert scene.out == []
-    assert 4 <= len(scene.doubts) <= 7  # six seconds
-    scene.check_and_close()
+        harness.advance(0.03)
+    assert harness.out == []
+    assert 4 <= len(harness.doubts) <= 7  # six seconds
+    harness.check_and_close()
 
 
 @pytest.mark.parametrize("how", ["closes", "says 500"])
 def test_what_one_pinned_client_brings_counts_once(how: str) -> None:
     """Its session may be what the upstream stumbles over, and nobody else has it."""
-    scene = Scene(3, sticky=OWN, retry={"budget_min_per_second": 100.0})
-    token = tokens(scene, 3)[0]
-    session = Session(scene)
+    harness = FaultHarness(3, sticky=OWN, retry={"budget_min_per_second": 100.0})
+    token = tokens(harness, 3)[0]
+    session = Session(harness)
     for _ in range(30):
         session.send(b"pin=" + token)
         assert session.server == 1
         if how == "closes":
             session.serving.receive_eof()
-            scene.settle()
+            harness.settle()
             session.serving.receive(OK)
         else:
             session.serving.receive(ERROR)
-        scene.settle()
-    assert scene.out == []
-    assert scene.doubts == ["app1:8000"]
+        harness.settle()
+    assert harness.out == []
+    assert harness.doubts == ["app1:8000"]
     others = 2 if how == "closes" else 4
     for number in range(others):
-        other = Session(scene, f"203.0.113.{number}")
+        other = Session(harness, f"203.0.113.{number}")
         other.send(b"pin=" + token)
         other.serving.receive(ERROR if how == "says 500" else b"nonsense\r\n\r\n")
-        scene.settle()
+        harness.settle()
         if how == "closes":
             other.serving.receive(OK)
-            scene.settle()
-    assert scene.out == [1]
-    scene.check_and_close()
+            harness.settle()
+    assert harness.out == [1]
+    harness.check_and_close()
 
 
 @pytest.mark.parametrize("key", ["client_ip", "path"])
 def test_what_one_client_brings_by_its_hash_key_counts_once(key: str) -> None:
-    scene = Scene(3, policy="consistent_hash", hash_key=key)
-    scene.good = ERROR
+    harness = FaultHarness(3, policy="consistent_hash", hash_key=key)
+    harness.good = ERROR
     for _ in range(30):
-        scene.request()
-    assert scene.out == []
-    assert len(scene.doubts) == 1
-    scene.check_and_close()
+        harness.request()
+    assert harness.out == []
+    assert len(harness.doubts) == 1
+    harness.check_and_close()
 
 
-def test_a_client_that_had_not_sent_all_may_be_the_reason(scene: Scene) -> None:
+def test_a_client_that_had_not_sent_all_may_be_the_reason(harness: FaultHarness) -> None:
     """An app that waits in vain for a body closes; when the rest of it comes another one answers."""
     for _ in range(12):
-        client = scene.ask(PUT[:-2])
-        scene.upstream.receive_eof()
-        scene.settle()
+        client = harness.ask(PUT[:-2])
+        harness.upstream.receive_eof()
+        harness.settle()
         client.receive(b"cd")
-        scene.settle()
-        scene.play()
+        harness.settle()
+        harness.play()
         assert status_of(client.take()) == 200
-    assert scene.out == []
+    assert harness.out == []
 
 
-def test_a_response_that_breaks_off_cannot_be_tried_elsewhere(scene: Scene) -> None:
+def test_a_response_that_breaks_off_cannot_be_tried_elsewhere(harness: FaultHarness) -> None:
     for _ in range(30):
-        client = scene.ask()
-        scene.answer(HALF)
-        scene.upstream.receive_eof()
-        scene.settle()
+        client = harness.ask()
+        harness.answer(HALF)
+        harness.upstream.receive_eof()
+        harness.settle()
         assert client.is_closing()
-    assert scene.out == []
-    assert set(scene.doubts) == {"app1:8000", "app2:8000", "app3:8000"}
+    assert harness.out == []
+    assert set(harness.doubts) == {"app1:8000", "app2:8000", "app3:8000"}
 
 
-def test_what_failed_before_a_tunnel_is_judged_when_it_begins(scene: Scene) -> None:
+def test_what_failed_before_a_tunnel_is_judged_when_it_begins(harness: FaultHarness) -> None:
     """Not at its end, which may be hours later."""
     for _ in range(9):
-        scene.ask(UPGRADE)
-        number = int(scene.upstream.protocol.upstream.id[3])  # type: ignore[attr-defined]
+        harness.ask(UPGRADE)
+        number = int(harness.upstream.protocol.upstream.id[3])  # type: ignore[attr-defined]
         if number == 1:
-            scene.upstream.receive(b"nonsense\r\n\r\n")
-            scene.settle()
-        scene.answer(SWITCH)
-    assert scene.tunnels == 9
-    assert scene.out == [1]
+            harness.upstream.receive(b"nonsense\r\n\r\n")
+            harness.settle()
+        harness.answer(SWITCH)
+    assert harness.tunnels == 9
+    assert harness.out == [1]
 
 
-def test_failures_at_the_address_before_say_nothing_of_this_one(scene: Scene) -> None:
+def test_failures_at_the_address_before_say_nothing_of_this_one(harness: FaultHarness) -> None:
     for _ in range(3):
         while True:
-            client = scene.ask()
-            if int(scene.upstream.protocol.upstream.id[3]) == 1:  # type: ignore[attr-defined]
+            client = harness.ask()
+            if int(harness.upstream.protocol.upstream.id[3]) == 1:  # type: ignore[attr-defined]
                 break
-            scene.answer()
-        scene.upstream.receive_eof()
-        scene.settle()
+            harness.answer()
+        harness.upstream.receive_eof()
+        harness.settle()
         assert client.take() == b""
-    scene.move(1, "10.0.0.9")
-    scene.play()
-    assert scene.out == []
+    harness.move(1, "10.0.0.9")
+    harness.play()
+    assert harness.out == []
 
 
 # --- upgrades
 
 
 def test_an_upgrade_takes_a_fresh_connection_and_is_not_sent_again_when_it_is_refused() -> None:
-    stage = Stage(3)
+    harness = Harness(3)
     for _ in range(3):
-        stage.ask()
-    for one in stage.loop.transports:
+        harness.ask()
+    for one in harness.loop.transports:
         one.receive(OK)
-    stage.settle()
-    assert stage.idle == 3
-    client = stage.ask(UPGRADE)
-    assert len(stage.dialled) == 4
-    stage.upstream.receive_eof()
-    stage.settle()
+    harness.settle()
+    assert harness.idle == 3
+    client = harness.ask(UPGRADE)
+    assert len(harness.dialled) == 4
+    harness.upstream.receive_eof()
+    harness.settle()
     assert status_of(client.take()) == 502
-    assert len(stage.dialled) == 4
-    assert stage.idle == 3
-    stage.check_and_close()
+    assert len(harness.dialled) == 4
+    assert harness.idle == 3
+    harness.check_and_close()
 
 
 def test_an_upgrade_that_cannot_be_connected_goes_elsewhere() -> None:
-    stage = Stage(2)
-    stage.refuse(1)
-    client = stage.ask(UPGRADE)
-    stage.answer(SWITCH)
+    harness = Harness(2)
+    harness.refuse(1)
+    client = harness.ask(UPGRADE)
+    harness.answer(SWITCH)
     assert status_of(client.take()) == 101
-    stage.check_and_close()
+    harness.check_and_close()
 
 
 # --- probation
 
 
-def on_probation(scene: Scene, ill: set[int], **changes: Any) -> None:
-    scene.tell(upstream_message(1, on_probation=True), upstream_message(2), upstream_message(3))
-    scene.ill = ill
+def on_probation(harness: FaultHarness, ill: set[int], **changes: Any) -> None:
+    harness.tell(upstream_message(1, on_probation=True), upstream_message(2), upstream_message(3))
+    harness.ill = ill
 
 
-def test_a_trial_that_another_upstream_answers_has_failed(scene: Scene) -> None:
-    on_probation(scene, {1})
-    assert status_of(scene.request().take()) == 200
-    assert scene.out == [1]
-    assert [one.on_probation for one in scene.only_told(Eject)] == [True]
+def test_a_trial_that_another_upstream_answers_has_failed(harness: FaultHarness) -> None:
+    on_probation(harness, {1})
+    assert status_of(harness.request().take()) == 200
+    assert harness.out == [1]
+    assert [one.on_probation for one in harness.only_told(Eject)] == [True]
 
 
-def test_a_trial_that_fails_everywhere_decides_nothing_and_is_repeated(scene: Scene) -> None:
-    on_probation(scene, {1, 2, 3})
-    assert status_of(scene.request().take()) == 502
-    assert scene.told == []
-    scene.ill = set()
-    scene.request()
-    assert [type(one) for one in scene.told] == [Recovered]
+def test_a_trial_that_fails_everywhere_decides_nothing_and_is_repeated(harness: FaultHarness) -> None:
+    on_probation(harness, {1, 2, 3})
+    assert status_of(harness.request().take()) == 502
+    assert harness.told == []
+    harness.ill = set()
+    harness.request()
+    assert [type(one) for one in harness.told] == [Recovered]
 
 
-def test_no_second_trial_while_the_others_have_the_first_one(scene: Scene) -> None:
-    on_probation(scene, set())
-    scene.ask()
-    assert scene.upstream.protocol.upstream.id == "app1:8000"  # type: ignore[attr-defined]
-    scene.upstream.receive_eof()
-    scene.settle()
-    assert scene.inflight[0] == 0
-    scene.ask()
-    assert scene.inflight[0] == 0
-    scene.play()
-    assert scene.out == [1]
+def test_no_second_trial_while_the_others_have_the_first_one(harness: FaultHarness) -> None:
+    on_probation(harness, set())
+    harness.ask()
+    assert harness.upstream.protocol.upstream.id == "app1:8000"  # type: ignore[attr-defined]
+    harness.upstream.receive_eof()
+    harness.settle()
+    assert harness.inflight[0] == 0
+    harness.ask()
+    assert harness.inflight[0] == 0
+    harness.play()
+    assert harness.out == [1]
 
 
-def test_an_upgrade_is_no_trial_as_long_as_there_may_be_others(scene: Scene) -> None:
-    on_probation(scene, {1})
+def test_an_upgrade_is_no_trial_as_long_as_there_may_be_others(harness: FaultHarness) -> None:
+    on_probation(harness, {1})
     for _ in range(3):
-        assert status_of(scene.request(UPGRADE).take()) == 200
-    assert scene.told == []
+        assert status_of(harness.request(UPGRADE).take()) == 200
+    assert harness.told == []

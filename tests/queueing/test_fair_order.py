@@ -81,14 +81,14 @@ def test_one_that_is_passed_over_keeps_its_turn() -> None:
 
 
 @pytest.mark.parametrize(("newest_first", "last"), [(False, "a3"), (True, "a1")])
-def test_who_would_be_served_last_of_the_longest_line(newest_first: bool, last: str) -> None:
+def test_who_would_be_served_last_of_the_longest_queue(newest_first: bool, last: str) -> None:
     order = joined("b1", "a1", "a2", "b2", "a3", "c1")
     assert order.longest == 3
     assert order.last_of_longest(newest_first) == last
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_in_any_order_of_events_turns_are_even_and_the_longest_line_is_known(seed: int) -> None:
+def test_in_any_order_of_events_turns_are_even_and_the_longest_queue_is_known(seed: int) -> None:
     random = Random(seed)
     order: FairOrder[int] = FairOrder()
     waiting: dict[int, str] = {}

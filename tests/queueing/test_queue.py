@@ -1,11 +1,11 @@
-"""PlaceQueue: who waits, in which order they are served, and for how long they wait at most."""
+"""SlotQueue: who waits, in which order they are served, and for how long they wait at most."""
 
 from collections.abc import Callable, Iterable
 
 import pytest
 
-from balancer.errors import QUEUE_FULL, QUEUE_HOPELESS, QUEUE_TIMEOUT, Failure
-from balancer.queueing.queue import PlaceQueue
+from balancer.errors import QUEUE_FULL, QUEUE_TIMEOUT, QUEUE_WOULD_TIME_OUT, Failure
+from balancer.queueing.queue import SlotQueue
 from balancer.telemetry.columns import (
     CELLS_PER_ROW,
     HISTOGRAM_CELLS,
@@ -21,7 +21,7 @@ TIMEOUT = 5.0
 
 
 class Person:
-    """Waits; takes a place when it is offered one, unless it is `picky`."""
+    """Waits; takes a slot when it is offered one, unless it is `picky`."""
 
     def __init__(self, bench: "Bench", name: str, picky: bool = False) -> None:
         self.bench = bench
@@ -37,7 +37,7 @@ class Person:
         self.bench.asked += 1
         if self.picky:
             return False
-        self.bench.places -= 1
+        self.bench.slots -= 1
         self.bench.queue.leave(self, now_ns)
         self.bench.served.append(self.name)
         self.bench.on_served(self.name)
@@ -58,9 +58,9 @@ class Bench:
         self.clock = FakeClock()
         self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
         self.cells = memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
-        self.queue = PlaceQueue(size, TIMEOUT, loop=self.loop, clock=self.clock, cells=self.cells)
-        self.queue.has_place = lambda: self.places > 0
-        self.places = 0
+        self.queue = SlotQueue(size, TIMEOUT, loop=self.loop, clock=self.clock, cells=self.cells)
+        self.queue.has_slot = lambda: self.slots > 0
+        self.slots = 0
         self.asked = 0
         self.served: list[str] = []
         self.late: list[str] = []
@@ -85,9 +85,9 @@ class Bench:
         person.client = client
         return self.queue.join(person)
 
-    def free(self, places: int = 1) -> None:
-        """So many places come free."""
-        self.places += places
+    def free(self, slots: int = 1) -> None:
+        """So many slots come free."""
+        self.slots += slots
         self.queue.wake()
         self.loop.settle()
 
@@ -104,17 +104,17 @@ class Bench:
         return self.cells[POOL_QUEUE_REJECTED + QUEUE_REJECTIONS.index(reason)]
 
 
-def test_a_free_place_goes_to_the_oldest() -> None:
+def test_a_free_slot_goes_to_the_oldest() -> None:
     bench = Bench()
     bench.join("abc")
     bench.free()
     assert (bench.served, bench.length) == (["a"], 2)
     bench.free(5)
     assert (bench.served, bench.length) == (["a", "b", "c"], 0)
-    assert bench.places == 3
+    assert bench.slots == 3
 
 
-def test_nobody_is_asked_while_there_is_no_place() -> None:
+def test_nobody_is_asked_while_there_is_no_slot() -> None:
     bench = Bench()
     bench.join("ab")
     bench.free(0)
@@ -132,10 +132,10 @@ def test_everybody_is_asked_where_some_may_have_nothing_to_wait_for() -> None:
     assert bench.asked == 100
 
 
-def test_nobody_is_served_within_the_call_that_frees_the_place() -> None:
+def test_nobody_is_served_within_the_call_that_frees_the_slot() -> None:
     bench = Bench()
     bench.join("a")
-    bench.places = 1
+    bench.slots = 1
     bench.queue.wake()
     bench.queue.wake()
     assert bench.served == []
@@ -242,14 +242,14 @@ def test_oldest_first_again_once_it_has_been_empty() -> None:
         bench.free()
     bench.free(10)
     assert bench.length == 0
-    bench.places = 0
+    bench.slots = 0
     bench.served.clear()
     bench.join("xyz")
     bench.free(2)
     assert bench.served == ["x", "y"]
 
 
-def test_one_that_cannot_use_the_place_is_passed_over_and_keeps_its_turn() -> None:
+def test_one_that_cannot_use_the_slot_is_passed_over_and_keeps_its_turn() -> None:
     bench = Bench()
     bench.join("a", picky=True)
     bench.join("bc")
@@ -260,7 +260,7 @@ def test_one_that_cannot_use_the_place_is_passed_over_and_keeps_its_turn() -> No
     assert bench.served == ["b", "a"]
 
 
-def test_a_place_that_those_who_wait_cannot_use_goes_to_one_who_joins() -> None:
+def test_a_slot_that_those_who_wait_cannot_use_goes_to_one_who_joins() -> None:
     bench = Bench()
     bench.join("ab", picky=True)
     bench.free()
@@ -321,7 +321,7 @@ def test_the_wait_of_those_served_is_measured(seconds: float, bucket: int) -> No
 def test_closed_it_does_nothing_more() -> None:
     bench = Bench()
     bench.join("ab")
-    bench.places = 1
+    bench.slots = 1
     bench.queue.wake()
     bench.queue.close()
     assert bench.loop.armed_timers == 0
@@ -333,7 +333,7 @@ def test_closed_it_does_nothing_more() -> None:
 
 
 class Rush(Bench):
-    """Requests come and places come free at even rates, by number, every 10 ms."""
+    """Requests come and slots come free at even rates, by number, every 10 ms."""
 
     def __init__(self, size: int = 1000) -> None:
         super().__init__(size)
@@ -350,7 +350,7 @@ class Rush(Bench):
                 if refused is not None:
                     self.refused.append(refused)
             self.leave_who_lost(patience)
-            self.places = 0
+            self.slots = 0
             self.free(int(tick * free / 100) - int((tick - 1) * free / 100))
             self.advance(0.01)
 
@@ -365,9 +365,9 @@ class Rush(Bench):
                     self.queue.consider(now)
 
     def takes_newest(self) -> bool:
-        """Whether the next place goes to the newest."""
+        """Whether the next slot goes to the newest."""
         newest, oldest = next(reversed(self.queue.waiting)), next(iter(self.queue.waiting))
-        self.places = 0
+        self.slots = 0
         self.free()
         assert (newest in self.queue.waiting) is not (oldest in self.queue.waiting)
         return oldest in self.queue.waiting
@@ -392,7 +392,7 @@ def test_newest_first_when_more_comes_than_goes(
     assert rush.takes_newest() is newest
 
 
-def test_as_many_as_there_are_places_for_are_served_in_order_however_long_they_wait() -> None:
+def test_as_many_as_there_are_slots_for_are_served_in_order_however_long_they_wait() -> None:
     """Many clients that each ask again when they have been served: none of them shall starve."""
     rush = Rush()
     rush.run(0.2, 1500, 0)
@@ -419,7 +419,7 @@ def test_after_an_overload_both_ends_are_served_in_turn_and_then_the_oldest() ->
     assert rush.late == []
 
 
-def test_places_that_were_long_in_coming_go_to_the_newest_at_once() -> None:
+def test_slots_that_were_long_in_coming_go_to_the_newest_at_once() -> None:
     rush = Rush()
     rush.run(0.8, 800, 0)
     assert rush.takes_newest()
@@ -449,7 +449,7 @@ def test_it_recovers_when_it_was_forgotten_how_patient_clients_are() -> None:
     rush.run(4.0, 1200, 400, patience=2.0)
     rush.run(3.0, 0, 1000)
     rush.advance(300.0)
-    rush.places = 0
+    rush.slots = 0
     rush.late.clear()
     rush.join("a")
     rush.advance(TIMEOUT - 0.01)
@@ -468,7 +468,7 @@ def test_a_few_who_leave_soon_shorten_nobodys_deadline() -> None:
     now = rush.clock.monotonic_ns()
     rush.queue.patience.learn(now, rush.number, [], [], 0)
     rush.queue.consider(now)
-    assert rush.rejected("hopeless") == 0
+    assert rush.rejected("would_time_out") == 0
 
 
 def test_who_could_not_be_served_in_time_is_refused_at_once() -> None:
@@ -476,8 +476,8 @@ def test_who_could_not_be_served_in_time_is_refused_at_once() -> None:
     rush.run(4.0, 1200, 400, patience=2.0)
     rush.refused.clear()
     rush.run(2.0, 1200, 400, patience=2.0)
-    assert set(rush.refused) == {QUEUE_HOPELESS}
-    assert rush.rejected("hopeless") >= len(rush.refused) > 200
+    assert set(rush.refused) == {QUEUE_WOULD_TIME_OUT}
+    assert rush.rejected("would_time_out") >= len(rush.refused) > 200
     assert 300 < rush.length < 340  # 400/s for 0.8 s
 
 

@@ -1,4 +1,4 @@
-"""PlaceQueue in any order of events: nobody is lost, served twice or kept too long, whatever was learned."""
+"""SlotQueue in any order of events: nobody is lost, served twice or kept too long, whatever was learned."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancer.errors import Failure
-from balancer.queueing.queue import PlaceQueue
+from balancer.queueing.queue import SlotQueue
 from balancer.telemetry.columns import CELLS_PER_ROW, POOL_QUEUE_LENGTH, POOL_QUEUE_REJECTED, QUEUE_REJECTIONS
 from tests.fakes.loop import FakeClock, FakeLoop
 
@@ -18,7 +18,7 @@ SLACK_NS = 60_000_000  # 32 give up in a turn, and the next turn is a millisecon
 
 
 class Client:
-    """Ends once: with a place, or told that there is none, or by leaving."""
+    """Ends once: with a slot, or told that there is none, or by leaving."""
 
     def __init__(self, play: Play) -> None:
         self.play = play
@@ -36,9 +36,9 @@ class Client:
     def offered(self, now_ns: int) -> bool:
         play = self.play
         assert now_ns == play.clock.monotonic_ns()
-        if not play.places or play.chance.random() < play.picky:
+        if not play.slots or play.chance.random() < play.picky:
             return False
-        play.places -= 1
+        play.slots -= 1
         play.queue.leave(self, now_ns)
         self.end()
         if play.chance.random() < 0.1:
@@ -59,9 +59,9 @@ class Play:
         self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
         self.cells = memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
         timeout = TIMEOUT_NS / 1e9
-        self.queue = PlaceQueue(SIZE, timeout, loop=self.loop, clock=self.clock, cells=self.cells)
-        self.queue.has_place = lambda: self.places > 0
-        self.places = 0
+        self.queue = SlotQueue(SIZE, timeout, loop=self.loop, clock=self.clock, cells=self.cells)
+        self.queue.has_slot = lambda: self.slots > 0
+        self.slots = 0
         self.picky = self.chance.choice([0.0, 0.3])
         # One client; or a few, of whom one has most; or many.
         self.names = self.chance.choice([["a"], [*"aaaaaaaabc"], [str(number) for number in range(30)]])
@@ -90,7 +90,7 @@ class Play:
             self.queue.consider(now)
 
     def free(self) -> None:
-        self.places = self.chance.randrange(1, 6)
+        self.slots = self.chance.randrange(1, 6)
         self.queue.wake(everybody=self.chance.random() < 0.1)
 
     def wait(self) -> None:
@@ -129,7 +129,7 @@ def test_in_any_order(seed: int, acts: list[str]) -> None:
             play.wait()
         play.loop.settle()
         play.check()
-    play.places = 0
+    play.slots = 0
     while play.queue.waiting or play.loop.armed_timers:
         play.wait()
         play.check()

@@ -1,11 +1,11 @@
-"""A fleet for each test that asks for a `scene`, unless it makes its own."""
+"""A fleet for each test that asks for a `harness`, unless it makes its own."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from balancer.telemetry.segment import Segment
-from tests.runtime.fleet_harness import Scene
+from tests.runtime.fleet_harness import Harness
 
 
 @pytest.fixture
@@ -16,5 +16,5 @@ def segment() -> Iterator[Segment]:
 
 
 @pytest.fixture
-def scene(segment: Segment) -> Scene:
-    return Scene(segment)
+def harness(segment: Segment) -> Harness:
+    return Harness(segment)

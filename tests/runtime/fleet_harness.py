@@ -39,7 +39,7 @@ class Watcher:
         self.seen.append(("removed", upstream.id))
 
 
-class Scene:
+class Harness:
     """A fleet with one pool of app1 and app2 at 10.0.0.1 and 10.0.0.2."""
 
     def __init__(self, segment: Segment, panic: bool = True, own: Ourselves | None = None) -> None:

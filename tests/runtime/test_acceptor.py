@@ -1,4 +1,4 @@
-"""A worker's doors on real sockets and uvloop: who waits in a queue is served, whoever accepts."""
+"""A worker's listeners on real sockets and uvloop: who waits in a queue is served, whoever accepts."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ import uvloop
 
 from balancer.config.address import Address
 from balancer.messages import Adopt, Release
-from balancer.runtime.acceptor import Doors
+from balancer.runtime.acceptor import Listeners
 from balancer.runtime.sockets import open_listeners
 
 PATIENCE = 10.0
@@ -39,9 +39,9 @@ def listeners() -> Iterator[list[socket.socket]]:
         sock.close()
 
 
-def doors(listeners: list[socket.socket], name: bytes) -> Doors:
+def serve(sockets: list[socket.socket], name: bytes) -> Listeners:
     """What a worker has: descriptors of its own of all listening sockets."""
-    return Doors([sock.dup() for sock in listeners], lambda: Greeter(name))
+    return Listeners([sock.dup() for sock in sockets], lambda: Greeter(name))
 
 
 async def greeting(client: socket.socket) -> bytes:
@@ -66,7 +66,7 @@ async def greetings(clients: list[socket.socket]) -> list[bytes]:
 
 
 async def serves_its_own_and_what_it_adopts(listeners: list[socket.socket]) -> None:
-    worker = doors(listeners, b"one")
+    worker = serve(listeners, b"one")
     await worker.open(0)
     worker.adopt(Adopt(slot=1))
     assert await greetings(connected(listeners[0], 20)) == [b"one"] * 20
@@ -74,7 +74,7 @@ async def serves_its_own_and_what_it_adopts(listeners: list[socket.socket]) -> N
 
 
 async def leaves_a_released_queue_to_its_worker(listeners: list[socket.socket]) -> None:
-    sibling, replacement = doors(listeners, b"sibling"), doors(listeners, b"replacement")
+    sibling, replacement = serve(listeners, b"sibling"), serve(listeners, b"replacement")
     await sibling.open(1)
     sibling.release(Release(slot=1))
     clients = connected(listeners[0], 20)
@@ -86,7 +86,7 @@ async def leaves_a_released_queue_to_its_worker(listeners: list[socket.socket]) 
 
 
 async def adopts_nothing_that_is_released_before_it_is_open(listeners: list[socket.socket]) -> None:
-    sibling, replacement = doors(listeners, b"sibling"), doors(listeners, b"replacement")
+    sibling, replacement = serve(listeners, b"sibling"), serve(listeners, b"replacement")
     sibling.adopt(Adopt(slot=1))
     sibling.release(Release(slot=1))
     await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "adopt"))
@@ -99,7 +99,7 @@ async def adopts_nothing_that_is_released_before_it_is_open(listeners: list[sock
 
 
 async def adopts_again_what_it_had_released(listeners: list[socket.socket]) -> None:
-    worker = doors(listeners, b"one")
+    worker = serve(listeners, b"one")
     await worker.open(0)
     worker.adopt(Adopt(slot=1))
     worker.release(Release(slot=1))
@@ -109,7 +109,7 @@ async def adopts_again_what_it_had_released(listeners: list[socket.socket]) -> N
 
 
 async def serves_who_waits_when_it_shuts(listeners: list[socket.socket]) -> None:
-    worker = doors(listeners, b"one")
+    worker = serve(listeners, b"one")
     for slot in (0, 1):
         await worker.open(slot)
     clients = connected(listeners[0], 20)  # synchronous: the loop has not accepted one of them yet
@@ -118,7 +118,7 @@ async def serves_who_waits_when_it_shuts(listeners: list[socket.socket]) -> None
 
 
 async def ends_the_listening_for_all_who_hold_the_socket(listeners: list[socket.socket]) -> None:
-    worker = doors(listeners, b"one")
+    worker = serve(listeners, b"one")
     for slot in (0, 1):
         await worker.open(slot)
     address = listeners[0].getsockname()
@@ -128,7 +128,7 @@ async def ends_the_listening_for_all_who_hold_the_socket(listeners: list[socket.
 
 
 async def keeps_the_queue_for_others_when_only_it_leaves(listeners: list[socket.socket]) -> None:
-    first, second = doors(listeners, b"first"), doors(listeners, b"second")
+    first, second = serve(listeners, b"first"), serve(listeners, b"second")
     for slot in (0, 1):
         await first.open(slot)
     await first.shut(and_end=False)

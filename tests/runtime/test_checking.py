@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from balancer.runtime.checking import CheckDoors, CheckedFleet
+from balancer.runtime.checking import CheckedFleet, FleetCheckSink
 from balancer.runtime.states import UpstreamState
 from balancer.spec.instance import CheckSpec
 from balancer.upstreams.state import AdminState, Cause, FirstCheck
-from tests.runtime.fleet_harness import Scene
+from tests.runtime.fleet_harness import Harness
 
 SETTINGS: Any = CheckSpec
 
@@ -82,22 +82,22 @@ def test_one_that_goes_in_maintenance_is_forgotten() -> None:
     assert [name for name, _ in checks.calls] == ["remove", "remove"]
 
 
-def test_what_checks_find_goes_through_the_fleets_doors(scene: Scene) -> None:
+def test_what_checks_find_goes_through_the_fleets_doors(harness: Harness) -> None:
     unanswered: list[tuple[str, str]] = []
-    doors = CheckDoors(scene.fleet, scene.ledger, lambda one, why: unanswered.append((one.id, why)))
-    one = scene.upstream(1)
+    sink = FleetCheckSink(harness.fleet, harness.ledger, lambda one, why: unanswered.append((one.id, why)))
+    one = harness.upstream(1)
     one.first_check = FirstCheck.REQUIRED
-    doors.passed_first(one, "200 on /")
+    sink.passed_first(one, "200 on /")
     assert not one.unchecked
-    doors.failing(one, "it fails")
+    sink.failing(one, "it fails")
     assert one.causes == {Cause.ACTIVE_CHECK}
-    doors.unanswered(one, "refused")
+    sink.unanswered(one, "refused")
     assert unanswered == [("app1:8000", "refused")]
-    doors.passing(one, "it passes")
+    sink.passing(one, "it passes")
     assert one.causes == set()
-    doors.draining(one, True, "it says so")
+    sink.draining(one, True, "it says so")
     assert one.admin_state is AdminState.DRAINING
-    assert [(kind, cause) for kind, _, cause in scene.kinds()] == [
+    assert [(kind, cause) for kind, _, cause in harness.kinds()] == [
         ("checked", "active_check"),
         ("ejected", "active_check"),
         ("readmitted", "active_check"),

@@ -9,7 +9,7 @@ from balancer.discovery.member import Member
 from balancer.proxy.loops import TOLD_EVERY
 from balancer.runtime.operator import Operator
 from balancer.telemetry.segment import Segment
-from tests.runtime.fleet_harness import DNS, Scene, member
+from tests.runtime.fleet_harness import DNS, Harness, member
 
 OURS = "10.0.0.5"  # a member there is at port 8000, as all are
 OWN = Ourselves(
@@ -19,101 +19,101 @@ OWN = Ourselves(
 
 
 @pytest.fixture
-def scene(segment: Segment) -> Scene:
-    return Scene(segment, own=OWN)
+def harness(segment: Segment) -> Harness:
+    return Harness(segment, own=OWN)
 
 
 def ourselves() -> Member:
     return Member(f"{OURS}:8000", OURS, 8000, 1, OURS)
 
 
-def at_start(scene: Scene) -> list[str]:
-    return scene.fleet.circles.at_start(scene.fleet.pools.values())
+def at_start(harness: Harness) -> list[str]:
+    return harness.fleet.circles.at_start(harness.fleet.pools.values())
 
 
-def test_a_name_that_leads_back_at_the_start_is_an_error(scene: Scene) -> None:
-    assert at_start(scene) == []
-    scene.fleet.set_address(scene.upstream(1), OURS)
-    (problem,) = at_start(scene)
+def test_a_name_that_leads_back_at_the_start_is_an_error(harness: Harness) -> None:
+    assert at_start(harness) == []
+    harness.fleet.set_address(harness.upstream(1), OURS)
+    (problem,) = at_start(harness)
     assert problem.startswith(
         f"BALANCER_UPSTREAMS: app1:8000 is at {OURS}:8000, which is where this balancer itself listens "
         "(LISTEN 0.0.0.0:8000)"
     )
-    assert scene.kinds() == []  # the error says it
+    assert harness.kinds() == []  # the error says it
 
 
-def test_an_address_of_the_settings_that_was_not_known_to_lead_back(scene: Scene) -> None:
-    scene.upstream(1).address = OURS  # LISTEN had port 0, and took this one
-    assert at_start(scene)[0].startswith("BALANCER_UPSTREAMS: app1:8000 is where this balancer itself")
+def test_an_address_of_the_settings_that_was_not_known_to_lead_back(harness: Harness) -> None:
+    harness.upstream(1).address = OURS  # LISTEN had port 0, and took this one
+    assert at_start(harness)[0].startswith("BALANCER_UPSTREAMS: app1:8000 is where this balancer itself")
 
 
 def test_a_name_that_leads_back_later_gets_no_requests_until_it_moves(
-    scene: Scene, caplog: pytest.LogCaptureFixture
+    harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scene.fleet.established()
-    upstream = scene.upstream(1)
+    harness.fleet.established()
+    upstream = harness.upstream(1)
     for _ in range(3):  # every lookup says so
-        scene.fleet.set_address(upstream, OURS)
+        harness.fleet.set_address(upstream, OURS)
     assert (upstream.address, upstream.is_eligible()) == ("", False)
-    assert [one.host for one in scene.told() or []] == ["", "10.0.0.2"]
-    assert scene.watcher.seen == [("moved", "app1:8000")]
-    assert scene.kinds() == [("loop", "app1:8000", None)]
+    assert [one.host for one in harness.told() or []] == ["", "10.0.0.2"]
+    assert harness.watcher.seen == [("moved", "app1:8000")]
+    assert harness.kinds() == [("loop", "app1:8000", None)]
     (record,) = caplog.records
     text = f"is not used: it is at {OURS}:8000, which is where this balancer itself listens"
     assert record.message.startswith(f"upstream app1:8000 of pool default {text}")
-    scene.fleet.set_address(upstream, "10.0.0.9")
-    scene.fleet.passed_first(upstream, "200 on /")
+    harness.fleet.set_address(upstream, "10.0.0.9")
+    harness.fleet.passed_first(upstream, "200 on /")
     assert upstream.is_eligible()
-    assert [one.host for one in scene.told() or []] == ["10.0.0.9", "10.0.0.2"]
-    scene.fleet.set_address(upstream, OURS)
-    assert [kind for kind, *_ in scene.kinds()] == ["loop", "address", "checked", "loop"]
+    assert [one.host for one in harness.told() or []] == ["10.0.0.9", "10.0.0.2"]
+    harness.fleet.set_address(upstream, OURS)
+    assert [kind for kind, *_ in harness.kinds()] == ["loop", "address", "checked", "loop"]
 
 
 def test_a_member_that_is_this_balancer_is_left_out_and_the_others_serve(
-    scene: Scene, caplog: pytest.LogCaptureFixture
+    harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
-        scene.fleet.set_members("default", DNS, [member(1), ourselves()])
-    assert "10.1.0.1:8000" in scene.pool.upstreams
-    assert f"{OURS}:8000" not in scene.pool.upstreams
-    assert at_start(scene) == []
-    assert [kind for kind, upstream, _ in scene.kinds() if upstream == f"{OURS}:8000"] == ["loop"]
+        harness.fleet.set_members("default", DNS, [member(1), ourselves()])
+    assert "10.1.0.1:8000" in harness.pool.upstreams
+    assert f"{OURS}:8000" not in harness.pool.upstreams
+    assert at_start(harness) == []
+    assert [kind for kind, upstream, _ in harness.kinds() if upstream == f"{OURS}:8000"] == ["loop"]
     said = [record.message for record in caplog.records if record.levelname == "ERROR"]
     assert len(said) == 1
     assert f"{OURS}:8000, found by {DNS}, is not used: it is where this balancer itself listens" in said[0]
-    scene.fleet.set_members("default", DNS, [member(1)])
-    scene.fleet.set_members("default", DNS, [member(1), ourselves()])
+    harness.fleet.set_members("default", DNS, [member(1)])
+    harness.fleet.set_members("default", DNS, [member(1), ourselves()])
     assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 2
 
 
-def test_a_name_that_lists_nobody_else_at_the_start_is_an_error(scene: Scene) -> None:
-    scene.pool.upstreams.clear()
-    scene.fleet.set_members("default", DNS, [ourselves()])
-    (problem,) = at_start(scene)
+def test_a_name_that_lists_nobody_else_at_the_start_is_an_error(harness: Harness) -> None:
+    harness.pool.upstreams.clear()
+    harness.fleet.set_members("default", DNS, [ourselves()])
+    (problem,) = at_start(harness)
     assert problem.startswith(f"BALANCER_UPSTREAMS: {DNS} lists nobody but {OURS}:8000, which is where")
 
 
 @pytest.mark.parametrize("text", [f"{OURS}:8000?weight=2", "127.0.0.1:8000", "0.0.0.0:8000", f"{OURS}:9901"])
-def test_the_api_refuses_to_add_this_balancer(scene: Scene, text: str) -> None:
+def test_the_api_refuses_to_add_this_balancer(harness: Harness, text: str) -> None:
     with pytest.raises(RefusedError, match=r"is where .* listens \((ADMIN_)?LISTEN "):
-        Operator(scene.fleet).add("default", text)
-    assert len(scene.pool.upstreams) == 2
-    assert Operator(scene.fleet).add("default", f"{OURS}:8001") == f"{OURS}:8001"
+        Operator(harness.fleet).add("default", text)
+    assert len(harness.pool.upstreams) == 2
+    assert Operator(harness.fleet).add("default", f"{OURS}:8001") == f"{OURS}:8001"
 
 
 def test_requests_that_come_back_are_said_once_a_minute_for_all_workers(
-    scene: Scene, caplog: pytest.LogCaptureFixture
+    harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    came_back = scene.fleet.circles.came_back
+    came_back = harness.fleet.circles.came_back
     for _ in range(4):
         came_back("default", None, "a request came back")
         came_back("default", "app1:8000", "app1:8000 leads back")
     loops = [("loop", None, None), ("loop", "app1:8000", None)]
-    assert scene.kinds() == loops
+    assert harness.kinds() == loops
     assert [record.message for record in caplog.records] == [
         "pool default: a request came back",
         "pool default: app1:8000 leads back",
     ]
-    scene.clock.advance(TOLD_EVERY)
+    harness.clock.advance(TOLD_EVERY)
     came_back("default", None, "a request came back")
-    assert scene.kinds() == [*loops, loops[0]]
+    assert harness.kinds() == [*loops, loops[0]]

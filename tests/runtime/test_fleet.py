@@ -5,82 +5,82 @@ from collections.abc import Callable
 
 import pytest
 
-from balancer.runtime.pool_updates import TELL_EVERY, News
+from balancer.runtime.pool_updates import TELL_EVERY, PoolUpdates
 from balancer.runtime.states import PoolState, UpstreamState
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.segment import ROWS
 from balancer.upstreams.state import AdminState, Cause
-from balancer.upstreams.traffic_history import Spared
+from balancer.upstreams.traffic_history import SkipReason
 from tests.fakes.loop import FakeClock
 from tests.fakes.specs import pool_spec
-from tests.runtime.fleet_harness import CHECK, DNS, OUTLIER, Scene, member
+from tests.runtime.fleet_harness import CHECK, DNS, OUTLIER, Harness, member
 
 
-def test_the_pool_s_cap_is_told_of_those_that_discovery_finds_too(scene: Scene) -> None:
-    scene.pool.max_inflight = 20
-    scene.fleet.set_members("default", DNS, [member(1)])
-    told = scene.told()
+def test_the_pool_s_cap_is_told_of_those_that_discovery_finds_too(harness: Harness) -> None:
+    harness.pool.max_inflight = 20
+    harness.fleet.set_members("default", DNS, [member(1)])
+    told = harness.told()
     assert told is not None
     assert [one.max_inflight for one in told] == [0, 0, 20]
 
 
-def test_an_ejected_one_is_told_with_its_cause(scene: Scene) -> None:
-    scene.fleet.eject(scene.upstream(1), CHECK, "GET / answered 500")
-    told = scene.told()
+def test_an_ejected_one_is_told_with_its_cause(harness: Harness) -> None:
+    harness.fleet.eject(harness.upstream(1), CHECK, "GET / answered 500")
+    told = harness.told()
     assert told is not None
     assert [(one.id, one.causes, one.admin_state) for one in told] == [
         ("app1:8000", {CHECK}, "active"),
         ("app2:8000", frozenset(), "active"),
     ]
-    (event,) = scene.events.after(0)
+    (event,) = harness.events.after(0)
     assert (event.kind, event.upstream, event.cause, event.revision) == (
         *("ejected", "app1:8000", "active_check"),
-        scene.fleet.revision,
+        harness.fleet.revision,
     )
     assert "GET / answered 500" in event.text
-    assert scene.upstream(1).changes == {("ejected", "active_check"): 1}
-    assert scene.pool.ejections == {"active_check": 1}
+    assert harness.upstream(1).changes == {("ejected", "active_check"): 1}
+    assert harness.pool.ejections == {"active_check": 1}
 
 
-def test_what_is_so_already_is_no_change(scene: Scene) -> None:
-    upstream = scene.upstream(1)
-    scene.fleet.eject(upstream, CHECK, "x")
-    scene.told()
-    before = scene.fleet.revision
-    scene.fleet.eject(upstream, CHECK, "again")
-    scene.fleet.readmit(upstream, OUTLIER, "never had it")
-    scene.fleet.announce(upstream, False, "not draining anyhow")
-    scene.fleet.set_address(upstream, "10.0.0.1")
-    assert scene.fleet.revision == before
-    assert scene.told() is None
+def test_what_is_so_already_is_no_change(harness: Harness) -> None:
+    upstream = harness.upstream(1)
+    harness.fleet.eject(upstream, CHECK, "x")
+    harness.told()
+    before = harness.fleet.revision
+    harness.fleet.eject(upstream, CHECK, "again")
+    harness.fleet.readmit(upstream, OUTLIER, "never had it")
+    harness.fleet.announce(upstream, False, "not draining anyhow")
+    harness.fleet.set_address(upstream, "10.0.0.1")
+    assert harness.fleet.revision == before
+    assert harness.told() is None
 
 
-def test_readmitting_takes_away_its_own_cause_only(scene: Scene) -> None:
-    upstream = scene.upstream(1)
-    scene.fleet.eject(upstream, CHECK, "x")
-    scene.fleet.eject(upstream, OUTLIER, "y")
-    scene.fleet.readmit(upstream, CHECK, "passed twice")
+def test_readmitting_takes_away_its_own_cause_only(harness: Harness) -> None:
+    upstream = harness.upstream(1)
+    harness.fleet.eject(upstream, CHECK, "x")
+    harness.fleet.eject(upstream, OUTLIER, "y")
+    harness.fleet.readmit(upstream, CHECK, "passed twice")
     assert (upstream.causes, upstream.is_eligible()) == (frozenset([OUTLIER]), False)
-    assert "still ejected for outlier" in scene.events.after(0)[-1].text
-    scene.fleet.readmit(upstream, OUTLIER, "time is up")
+    assert "still ejected for outlier" in harness.events.after(0)[-1].text
+    harness.fleet.readmit(upstream, OUTLIER, "time is up")
     assert (upstream.causes, upstream.is_eligible()) == (frozenset(), True)
 
 
-def test_a_change_is_told_at_once_but_not_twenty_times_a_second(scene: Scene) -> None:
-    upstream = scene.upstream(1)
-    scene.fleet.eject(upstream, CHECK, "x")
-    assert scene.delays == [0.0]
-    scene.told()
-    scene.clock.advance(0.02)
-    scene.fleet.readmit(upstream, CHECK, "y")
-    scene.fleet.eject(upstream, OUTLIER, "z")
-    assert scene.delays == [pytest.approx(TELL_EVERY - 0.02)]
-    told = scene.told()
+def test_a_change_is_told_at_once_but_not_twenty_times_a_second(harness: Harness) -> None:
+    upstream = harness.upstream(1)
+    harness.fleet.eject(upstream, CHECK, "x")
+    assert harness.delays == [0.0]
+    harness.told()
+    harness.clock.advance(0.02)
+    harness.fleet.readmit(upstream, CHECK, "y")
+    harness.fleet.eject(upstream, OUTLIER, "z")
+    assert harness.delays == [pytest.approx(TELL_EVERY - 0.02)]
+    told = harness.told()
     assert told is not None
     assert told[0].causes == {OUTLIER}
-    scene.clock.advance(1.0)
-    scene.fleet.readmit(upstream, OUTLIER, "y")
-    assert scene.delays == [0.0]
+    harness.clock.advance(1.0)
+    harness.fleet.readmit(upstream, OUTLIER, "y")
+    assert harness.delays == [0.0]
 
 
 def test_many_upstreams_are_told_of_less_often() -> None:
@@ -91,7 +91,7 @@ def test_many_upstreams_are_told_of_less_often() -> None:
         delays.append(delay)
         tells.append(callback)
 
-    news = News(lambda: 1, clock=clock, call_later=call_later, broadcast=lambda _: None)
+    news = PoolUpdates(lambda: 1, clock=clock, call_later=call_later, broadcast=lambda _: None)
     pool = PoolState(pool_spec(), 0, is_checked=False)
     for number in range(4000):
         pool.upstreams[str(number)] = UpstreamState("default", str(number), "10.0.0.1", 80, 1, 0, "10.0.0.1")
@@ -101,78 +101,78 @@ def test_many_upstreams_are_told_of_less_often() -> None:
     assert delays == [0.0, pytest.approx(4 * TELL_EVERY)]
 
 
-def test_one_that_goes_before_workers_have_heard_of_it_is_told_all_the_same(scene: Scene) -> None:
+def test_one_that_goes_before_workers_have_heard_of_it_is_told_all_the_same(harness: Harness) -> None:
     """A row that they have never heard of they would never give back."""
-    scene.fleet.set_members("default", DNS, [member(1)])
-    scene.fleet.set_members("default", DNS, [])
-    (message,) = scene.sent
+    harness.fleet.set_members("default", DNS, [member(1)])
+    harness.fleet.set_members("default", DNS, [])
+    (message,) = harness.sent
     assert [one.id for one in message.members] == ["app1:8000", "app2:8000", "10.1.0.1:8000"]
-    told = scene.told()
+    told = harness.told()
     assert told is not None
     assert [one.id for one in told] == ["app1:8000", "app2:8000"]
 
 
-def test_changes_of_one_turn_are_told_together(scene: Scene) -> None:
-    scene.fleet.eject(scene.upstream(1), CHECK, "x")
-    scene.fleet.set_address(scene.upstream(2), "10.0.0.9")
-    told = scene.told()
+def test_changes_of_one_turn_are_told_together(harness: Harness) -> None:
+    harness.fleet.eject(harness.upstream(1), CHECK, "x")
+    harness.fleet.set_address(harness.upstream(2), "10.0.0.9")
+    told = harness.told()
     assert told is not None
     assert [(one.host, one.causes) for one in told] == [
         ("10.0.0.1", {CHECK}),
         ("10.0.0.9", frozenset()),
     ]
-    assert scene.told() is None
-    assert len(scene.events.after(0)) == 2
+    assert harness.told() is None
+    assert len(harness.events.after(0)) == 2
 
 
-def test_a_drain_that_the_app_announces(scene: Scene) -> None:
-    upstream = scene.upstream(1)
-    scene.fleet.announce(upstream, True, "its check answered 503")
+def test_a_drain_that_the_app_announces(harness: Harness) -> None:
+    upstream = harness.upstream(1)
+    harness.fleet.announce(upstream, True, "its check answered 503")
     assert (upstream.admin_state, upstream.is_eligible()) == (AdminState.DRAINING, False)
-    told = scene.told()
+    told = harness.told()
     assert told is not None
     assert told[0].admin_state == "draining"
-    scene.fleet.announce(upstream, False, "its check answered 200")
+    harness.fleet.announce(upstream, False, "its check answered 200")
     assert upstream.is_eligible()
-    assert scene.kinds() == [("draining", "app1:8000", "announced"), ("active", "app1:8000", "announced")]
+    assert harness.kinds() == [("draining", "app1:8000", "announced"), ("active", "app1:8000", "announced")]
 
 
 @pytest.mark.parametrize("state", [AdminState.DRAINING, AdminState.MAINTENANCE])
-def test_what_the_operator_wants_is_told_to_all(scene: Scene, state: AdminState) -> None:
-    upstream = scene.upstream(1)
-    scene.fleet.set_admin_state(upstream, state)
-    scene.fleet.set_admin_state(upstream, state)
+def test_what_the_operator_wants_is_told_to_all(harness: Harness, state: AdminState) -> None:
+    upstream = harness.upstream(1)
+    harness.fleet.set_admin_state(upstream, state)
+    harness.fleet.set_admin_state(upstream, state)
     assert (upstream.admin_state, upstream.is_eligible()) == (state, False)
-    told = scene.told()
+    told = harness.told()
     assert told is not None
     assert told[0].admin_state == state
-    scene.fleet.set_admin_state(upstream, AdminState.ACTIVE)
+    harness.fleet.set_admin_state(upstream, AdminState.ACTIVE)
     assert upstream.is_eligible()
-    assert scene.kinds() == [(state, "app1:8000", "operator"), ("active", "app1:8000", "operator")]
-    assert scene.watcher.seen == [("wanted", "app1:8000")] * 2
+    assert harness.kinds() == [(state, "app1:8000", "operator"), ("active", "app1:8000", "operator")]
+    assert harness.watcher.seen == [("wanted", "app1:8000")] * 2
 
 
-def test_the_operator_does_not_overrule_an_app_that_wants_to_end(scene: Scene) -> None:
-    upstream = scene.upstream(1)
-    scene.fleet.announce(upstream, True, "its check answered 503")
-    scene.fleet.set_admin_state(upstream, AdminState.MAINTENANCE)
+def test_the_operator_does_not_overrule_an_app_that_wants_to_end(harness: Harness) -> None:
+    upstream = harness.upstream(1)
+    harness.fleet.announce(upstream, True, "its check answered 503")
+    harness.fleet.set_admin_state(upstream, AdminState.MAINTENANCE)
     states = [upstream.admin_state]
     assert not upstream.leaves_by_itself
-    scene.fleet.set_admin_state(upstream, AdminState.ACTIVE)
+    harness.fleet.set_admin_state(upstream, AdminState.ACTIVE)
     states.append(upstream.admin_state)
     assert states == [AdminState.MAINTENANCE, AdminState.DRAINING]
     assert upstream.leaves_by_itself
 
 
-def test_a_weight_of_the_operators(scene: Scene) -> None:
-    upstream = scene.upstream(1)
-    scene.fleet.set_weight(upstream, 3)
-    scene.fleet.set_weight(upstream, 3)
+def test_a_weight_of_the_operators(harness: Harness) -> None:
+    upstream = harness.upstream(1)
+    harness.fleet.set_weight(upstream, 3)
+    harness.fleet.set_weight(upstream, 3)
     assert (upstream.weight, upstream.settings_weight) == (3, 1)
-    told = scene.told()
+    told = harness.told()
     assert told is not None
     assert told[0].weight == 3
-    assert scene.kinds() == [("weight", "app1:8000", "operator")]
+    assert harness.kinds() == [("weight", "app1:8000", "operator")]
 
 
 ENDED = [
@@ -184,48 +184,48 @@ ENDED = [
 
 @pytest.mark.parametrize(("source", "cause", "state"), ENDED)
 def test_what_the_operator_wanted_ends_with_a_discovered_replica(
-    scene: Scene, source: str, cause: Cause, state: AdminState
+    harness: Harness, source: str, cause: Cause, state: AdminState
 ) -> None:
     """Its address may be another's next."""
-    upstream = scene.upstream(1)
+    upstream = harness.upstream(1)
     upstream.source = source
-    scene.fleet.set_admin_state(upstream, AdminState.DRAINING)
-    scene.fleet.eject(upstream, cause, "x")
+    harness.fleet.set_admin_state(upstream, AdminState.DRAINING)
+    harness.fleet.eject(upstream, cause, "x")
     assert upstream.admin_state is state
 
 
-def test_a_new_address_is_told_to_all(scene: Scene) -> None:
-    scene.fleet.set_address(scene.upstream(1), "10.0.0.9")
-    assert scene.watcher.seen == [("moved", "app1:8000")]
-    assert scene.kinds() == [("address", "app1:8000", None)]
-    assert [one.host for one in scene.told() or []] == ["10.0.0.9", "10.0.0.2"]
+def test_a_new_address_is_told_to_all(harness: Harness) -> None:
+    harness.fleet.set_address(harness.upstream(1), "10.0.0.9")
+    assert harness.watcher.seen == [("moved", "app1:8000")]
+    assert harness.kinds() == [("address", "app1:8000", None)]
+    assert [one.host for one in harness.told() or []] == ["10.0.0.9", "10.0.0.2"]
 
 
 def test_another_address_as_the_one_before_does_not_answer(
-    scene: Scene, caplog: pytest.LogCaptureFixture
+    harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scene.fleet.set_address(scene.upstream(1), "10.0.0.9", "which does not answer: refused")
+    harness.fleet.set_address(harness.upstream(1), "10.0.0.9", "which does not answer: refused")
     text = "is at 10.0.0.9 (before: 10.0.0.1, which does not answer: refused)"
-    assert scene.events.after(0)[-1].text == f"app1:8000 {text}"
+    assert harness.events.after(0)[-1].text == f"app1:8000 {text}"
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert record.getMessage() == f"upstream app1:8000 of pool default {text}"
 
 
-def test_other_addresses_of_a_name_are_told_to_workers_when_they_change(scene: Scene) -> None:
-    scene.fleet.set_other_addresses(scene.upstream(1), ("10.0.0.8", "10.0.0.9"))
-    assert [one.other_hosts for one in scene.told() or []] == [("10.0.0.8", "10.0.0.9"), ()]
-    scene.fleet.set_other_addresses(scene.upstream(1), ("10.0.0.8", "10.0.0.9"))
-    assert scene.told() is None
-    assert scene.kinds() == []
+def test_other_addresses_of_a_name_are_told_to_workers_when_they_change(harness: Harness) -> None:
+    harness.fleet.set_other_addresses(harness.upstream(1), ("10.0.0.8", "10.0.0.9"))
+    assert [one.other_hosts for one in harness.told() or []] == [("10.0.0.8", "10.0.0.9"), ()]
+    harness.fleet.set_other_addresses(harness.upstream(1), ("10.0.0.8", "10.0.0.9"))
+    assert harness.told() is None
+    assert harness.kinds() == []
 
 
-def spare(scene: Scene) -> None:
-    scene.fleet.spare(scene.upstream(1), Spared.POOL_WIDE, "all fail", say=True)
+def spare(harness: Harness) -> None:
+    harness.fleet.skip_ejection(harness.upstream(1), SkipReason.POOL_WIDE, "all fail", say=True)
 
 
 # what is done by a door -> the event's kind, its text; the log has both the upstream's name and the reason
-SAID: dict[str, tuple[Callable[[Scene], object], str, str]] = {
+SAID: dict[str, tuple[Callable[[Harness], object], str, str]] = {
     "eject": (lambda s: s.fleet.eject(s.upstream(1), CHECK, "it fails"), "ejected", "is ejected: it fails"),
     "announce": (lambda s: s.fleet.announce(s.upstream(1), True, "503"), "draining", "is draining: 503"),
     "state": (
@@ -239,18 +239,18 @@ SAID: dict[str, tuple[Callable[[Scene], object], str, str]] = {
         "address",
         "is at 10.0.0.9 (before: 10.0.0.1)",
     ),
-    "spare": (spare, "spared", "is not ejected: all fail"),
+    "spare": (spare, "ejection_skipped", "is not ejected: all fail"),
 }
 
 
 @pytest.mark.parametrize("case", SAID)
 def test_what_a_door_changes_is_an_event_and_a_log_line(
-    scene: Scene, case: str, caplog: pytest.LogCaptureFixture
+    harness: Harness, case: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     act, kind, text = SAID[case]
-    act(scene)
-    (event,) = scene.events.after(0)
+    act(harness)
+    (event,) = harness.events.after(0)
     assert (event.kind, event.upstream) == (kind, "app1:8000")
     assert event.text.startswith(f"app1:8000 {text}")
     (record,) = caplog.records
@@ -259,102 +259,102 @@ def test_what_a_door_changes_is_an_event_and_a_log_line(
 
 
 def test_who_comes_and_goes_is_an_event_and_a_log_line(
-    scene: Scene, caplog: pytest.LogCaptureFixture
+    harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    scene.fleet.set_members("default", DNS, [member(1)])
-    scene.fleet.set_members("default", DNS, [])
+    harness.fleet.set_members("default", DNS, [member(1)])
+    harness.fleet.set_members("default", DNS, [])
     texts = [f"is added: found by {DNS}", f"is removed: {DNS} does not list it any more"]
-    assert scene.kinds() == [("added", "10.1.0.1:8000", None), ("removed", "10.1.0.1:8000", None)]
-    assert [event.text for event in scene.events.after(0)] == [f"10.1.0.1:8000 {text}" for text in texts]
+    assert harness.kinds() == [("added", "10.1.0.1:8000", None), ("removed", "10.1.0.1:8000", None)]
+    assert [event.text for event in harness.events.after(0)] == [f"10.1.0.1:8000 {text}" for text in texts]
     assert [record.getMessage() for record in caplog.records] == [
         f"upstream 10.1.0.1:8000 of pool default {text}" for text in texts
     ]
 
 
-def test_members_come_and_go_and_the_settings_own_stay(scene: Scene) -> None:
-    scene.fleet.set_members("default", DNS, [member(1), member(2)])
-    scene.fleet.set_members("default", DNS, [member(2), member(3)])
-    assert list(scene.pool.upstreams) == ["app1:8000", "app2:8000", "10.1.0.2:8000", "10.1.0.3:8000"]
-    assert scene.watcher.seen == [
+def test_members_come_and_go_and_the_settings_own_stay(harness: Harness) -> None:
+    harness.fleet.set_members("default", DNS, [member(1), member(2)])
+    harness.fleet.set_members("default", DNS, [member(2), member(3)])
+    assert list(harness.pool.upstreams) == ["app1:8000", "app2:8000", "10.1.0.2:8000", "10.1.0.3:8000"]
+    assert harness.watcher.seen == [
         ("added", "10.1.0.1:8000"),
         ("added", "10.1.0.2:8000"),
         ("removed", "10.1.0.1:8000"),
         ("added", "10.1.0.3:8000"),
     ]
-    new = scene.pool.upstreams["10.1.0.3:8000"]
+    new = harness.pool.upstreams["10.1.0.3:8000"]
     assert (new.source, new.unchecked, new.address) == (DNS, True, "10.1.0.3")
-    told = scene.told()
+    told = harness.told()
     assert told is not None
     assert len(told) == 4
 
 
-def test_the_same_members_again_are_no_change(scene: Scene) -> None:
-    scene.fleet.set_members("default", DNS, [member(1)])
-    scene.told()
-    scene.fleet.set_members("default", DNS, [member(1)])
-    assert scene.told() is None
+def test_the_same_members_again_are_no_change(harness: Harness) -> None:
+    harness.fleet.set_members("default", DNS, [member(1)])
+    harness.told()
+    harness.fleet.set_members("default", DNS, [member(1)])
+    assert harness.told() is None
 
 
-def test_one_that_is_found_again_keeps_its_state_while_others_come_and_go(scene: Scene) -> None:
-    scene.fleet.set_members("default", DNS, [member(1), member(2)])
-    upstream = scene.pool.upstreams["10.1.0.1:8000"]
-    scene.fleet.set_admin_state(upstream, AdminState.DRAINING)
-    scene.fleet.eject(upstream, OUTLIER, "x")
+def test_one_that_is_found_again_keeps_its_state_while_others_come_and_go(harness: Harness) -> None:
+    harness.fleet.set_members("default", DNS, [member(1), member(2)])
+    upstream = harness.pool.upstreams["10.1.0.1:8000"]
+    harness.fleet.set_admin_state(upstream, AdminState.DRAINING)
+    harness.fleet.eject(upstream, OUTLIER, "x")
     before = upstream.for_workers()
     assert (before.admin_state, before.causes) == (AdminState.DRAINING, frozenset([OUTLIER]))
-    scene.told()
+    harness.told()
     for found in ([member(3), member(1)], [member(1)]):
-        scene.fleet.set_members("default", DNS, found)
-        assert scene.pool.upstreams["10.1.0.1:8000"] is upstream
-        assert before in (scene.told() or [])
-    assert ("removed", "10.1.0.1:8000") not in scene.watcher.seen
+        harness.fleet.set_members("default", DNS, found)
+        assert harness.pool.upstreams["10.1.0.1:8000"] is upstream
+        assert before in (harness.told() or [])
+    assert ("removed", "10.1.0.1:8000") not in harness.watcher.seen
 
 
-def test_one_that_comes_back_starts_afresh(scene: Scene) -> None:
-    scene.ledger.take_page()  # a worker that has not let go
-    scene.fleet.set_members("default", DNS, [member(1)])
-    before = scene.pool.upstreams["10.1.0.1:8000"]
-    scene.fleet.eject(before, CHECK, "x")
-    scene.fleet.set_members("default", DNS, [])
-    scene.fleet.set_members("default", DNS, [member(1)])
-    after = scene.pool.upstreams["10.1.0.1:8000"]
+def test_one_that_comes_back_starts_afresh(harness: Harness) -> None:
+    harness.ledger.take_page()  # a worker that has not let go
+    harness.fleet.set_members("default", DNS, [member(1)])
+    before = harness.pool.upstreams["10.1.0.1:8000"]
+    harness.fleet.eject(before, CHECK, "x")
+    harness.fleet.set_members("default", DNS, [])
+    harness.fleet.set_members("default", DNS, [member(1)])
+    after = harness.pool.upstreams["10.1.0.1:8000"]
     assert after is not before
     assert (after.causes, after.changes) == (frozenset(), {})
     assert after.row != before.row
 
 
-def test_an_address_that_two_sources_have_belongs_to_the_first(scene: Scene) -> None:
+def test_an_address_that_two_sources_have_belongs_to_the_first(harness: Harness) -> None:
     other = "dns://other:8000"
-    scene.fleet.set_members("default", DNS, [member(1)])
-    scene.fleet.set_members("default", other, [member(1)])
-    assert scene.pool.upstreams["10.1.0.1:8000"].source == DNS
-    scene.fleet.set_members("default", DNS, [])
-    scene.fleet.set_members("default", other, [member(1)])
-    assert scene.pool.upstreams["10.1.0.1:8000"].source == other
+    harness.fleet.set_members("default", DNS, [member(1)])
+    harness.fleet.set_members("default", other, [member(1)])
+    assert harness.pool.upstreams["10.1.0.1:8000"].source == DNS
+    harness.fleet.set_members("default", DNS, [])
+    harness.fleet.set_members("default", other, [member(1)])
+    assert harness.pool.upstreams["10.1.0.1:8000"].source == other
 
 
 def test_more_members_than_fit_are_left_out_and_that_is_said_once(
-    scene: Scene, caplog: pytest.LogCaptureFixture
+    harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number in range(ROWS - 4):
-        scene.ledger.row(Kind.UPSTREAM, "other", str(number))
+        harness.ledger.row(Kind.UPSTREAM, "other", str(number))
     for _ in range(3):
-        scene.fleet.set_members("default", DNS, [member(1), member(2)])
-    assert list(scene.pool.upstreams) == ["app1:8000", "app2:8000", "10.1.0.1:8000"]
+        harness.fleet.set_members("default", DNS, [member(1), member(2)])
+    assert list(harness.pool.upstreams) == ["app1:8000", "app2:8000", "10.1.0.1:8000"]
     errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert len(errors) == 1
     assert DNS in errors[0]
 
 
-def test_a_source_that_does_not_resolve_is_shown_until_it_does(scene: Scene) -> None:
-    scene.fleet.set_problem("default", DNS, "no such name")
-    assert scene.pool.problems == {DNS: "no such name"}
-    scene.fleet.set_problem("default", DNS, "")
-    scene.fleet.set_problem("default", DNS, "")
-    assert scene.pool.problems == {}
-    assert [event.text for event in scene.events.after(0)] == [
+def test_a_source_that_does_not_resolve_is_shown_until_it_does(harness: Harness) -> None:
+    harness.fleet.set_problem("default", DNS, "no such name")
+    assert harness.pool.problems == {DNS: "no such name"}
+    harness.fleet.set_problem("default", DNS, "")
+    harness.fleet.set_problem("default", DNS, "")
+    assert harness.pool.problems == {}
+    assert [event.text for event in harness.events.after(0)] == [
         f"{DNS} does not resolve: no such name",
         f"{DNS} resolves now",
     ]
-    assert scene.told() is None
+    assert harness.told() is None

@@ -3,16 +3,16 @@
 import pytest
 
 from balancer.upstreams.state import AdminState
-from tests.runtime.fleet_harness import CHECK, DNS, OUTLIER, Scene, member
+from tests.runtime.fleet_harness import CHECK, DNS, OUTLIER, Harness, member
 
 
-def ramps(scene: Scene) -> list[float]:
-    return [scene.fleet.effective_weight(one) for one in scene.pool.upstreams.values()]
+def ramps(harness: Harness) -> list[float]:
+    return [harness.fleet.effective_weight(one) for one in harness.pool.upstreams.values()]
 
 
-def slow(scene: Scene) -> None:
-    scene.set(slow_start_ns=10 * 10**9)
-    scene.fleet.established()
+def slow(harness: Harness) -> None:
+    harness.set(slow_start_ns=10 * 10**9)
+    harness.fleet.established()
 
 
 SLOWLY = [
@@ -22,90 +22,90 @@ SLOWLY = [
 
 
 @pytest.mark.parametrize(("state", "share"), SLOWLY)
-def test_slow_start_after_what_the_operator_wanted(scene: Scene, state: AdminState, share: float) -> None:
-    slow(scene)
-    scene.fleet.set_admin_state(scene.upstream(1), state)
-    scene.fleet.set_admin_state(scene.upstream(1), AdminState.ACTIVE)
-    if scene.upstream(1).unchecked:
-        scene.fleet.passed_first(scene.upstream(1), "200 on /")
-    assert ramps(scene) == [share, 1.0]
+def test_slow_start_after_what_the_operator_wanted(harness: Harness, state: AdminState, share: float) -> None:
+    slow(harness)
+    harness.fleet.set_admin_state(harness.upstream(1), state)
+    harness.fleet.set_admin_state(harness.upstream(1), AdminState.ACTIVE)
+    if harness.upstream(1).unchecked:
+        harness.fleet.passed_first(harness.upstream(1), "200 on /")
+    assert ramps(harness) == [share, 1.0]
 
 
-def test_a_readmitted_one_starts_slowly(scene: Scene) -> None:
-    slow(scene)
-    scene.fleet.eject(scene.upstream(1), CHECK, "gone")
-    scene.clock.advance(60)
-    scene.fleet.readmit(scene.upstream(1), CHECK, "back")
-    began = scene.clock.monotonic_ns()
-    assert ramps(scene) == [0.1, 1.0]
-    told = scene.told()
+def test_a_readmitted_one_starts_slowly(harness: Harness) -> None:
+    slow(harness)
+    harness.fleet.eject(harness.upstream(1), CHECK, "gone")
+    harness.clock.advance(60)
+    harness.fleet.readmit(harness.upstream(1), CHECK, "back")
+    began = harness.clock.monotonic_ns()
+    assert ramps(harness) == [0.1, 1.0]
+    told = harness.told()
     assert told is not None
     assert [one.ramp_since_ns for one in told] == [began, 0]
-    scene.clock.advance(5)
-    assert ramps(scene) == [0.5, 1.0]
+    harness.clock.advance(5)
+    assert ramps(harness) == [0.5, 1.0]
     # A worker that is started now goes on with the ramp.
-    assert [one.ramp_since_ns for one in scene.pool.update(1).members] == [began, 0]
-    scene.clock.advance(5)
-    assert ramps(scene) == [1.0, 1.0]
+    assert [one.ramp_since_ns for one in harness.pool.update(1).members] == [began, 0]
+    harness.clock.advance(5)
+    assert ramps(harness) == [1.0, 1.0]
 
 
-def test_it_starts_when_its_last_cause_is_over(scene: Scene) -> None:
-    slow(scene)
-    scene.fleet.eject(scene.upstream(1), CHECK, "gone")
-    scene.fleet.eject(scene.upstream(1), OUTLIER, "bad")
-    scene.fleet.readmit(scene.upstream(1), CHECK, "back")
-    assert ramps(scene) == [1.0, 1.0]
-    scene.fleet.readmit(scene.upstream(1), OUTLIER, "good")
-    assert ramps(scene) == [0.1, 1.0]
+def test_it_starts_when_its_last_cause_is_over(harness: Harness) -> None:
+    slow(harness)
+    harness.fleet.eject(harness.upstream(1), CHECK, "gone")
+    harness.fleet.eject(harness.upstream(1), OUTLIER, "bad")
+    harness.fleet.readmit(harness.upstream(1), CHECK, "back")
+    assert ramps(harness) == [1.0, 1.0]
+    harness.fleet.readmit(harness.upstream(1), OUTLIER, "good")
+    assert ramps(harness) == [0.1, 1.0]
 
 
-def test_an_outlier_starts_slowly_when_its_probation_is_over(scene: Scene) -> None:
+def test_an_outlier_starts_slowly_when_its_probation_is_over(harness: Harness) -> None:
     """Not with the probation, in which it gets one request at a time whatever its weight."""
-    slow(scene)
-    upstream = scene.upstream(1)
-    scene.fleet.eject(upstream, OUTLIER, "bad")
-    scene.fleet.put_on_probation(upstream, "10 s are over")
-    assert ramps(scene) == [1.0, 1.0]
-    scene.clock.advance(60)
-    scene.fleet.trust(upstream, "a request has succeeded")
-    assert ramps(scene) == [0.1, 1.0]
-    assert [one.ramp_since_ns for one in scene.told() or []] == [scene.clock.monotonic_ns(), 0]
+    slow(harness)
+    upstream = harness.upstream(1)
+    harness.fleet.eject(upstream, OUTLIER, "bad")
+    harness.fleet.put_on_probation(upstream, "10 s are over")
+    assert ramps(harness) == [1.0, 1.0]
+    harness.clock.advance(60)
+    harness.fleet.end_probation(upstream, "a request has succeeded")
+    assert ramps(harness) == [0.1, 1.0]
+    assert [one.ramp_since_ns for one in harness.told() or []] == [harness.clock.monotonic_ns(), 0]
 
 
-def test_an_outlier_that_fails_its_checks_too_starts_slowly_when_these_pass(scene: Scene) -> None:
-    slow(scene)
-    upstream = scene.upstream(1)
-    scene.fleet.eject(upstream, OUTLIER, "bad")
-    scene.fleet.put_on_probation(upstream, "10 s are over")
-    scene.fleet.eject(upstream, CHECK, "gone")
-    scene.fleet.trust(upstream, "a request has succeeded")
-    assert ramps(scene) == [1.0, 1.0]
-    scene.fleet.readmit(upstream, CHECK, "back")
-    assert ramps(scene) == [0.1, 1.0]
+def test_an_outlier_that_fails_its_checks_too_starts_slowly_when_these_pass(harness: Harness) -> None:
+    slow(harness)
+    upstream = harness.upstream(1)
+    harness.fleet.eject(upstream, OUTLIER, "bad")
+    harness.fleet.put_on_probation(upstream, "10 s are over")
+    harness.fleet.eject(upstream, CHECK, "gone")
+    harness.fleet.end_probation(upstream, "a request has succeeded")
+    assert ramps(harness) == [1.0, 1.0]
+    harness.fleet.readmit(upstream, CHECK, "back")
+    assert ramps(harness) == [0.1, 1.0]
 
 
-def test_who_is_there_at_the_start_starts_at_once_and_who_comes_later_slowly(scene: Scene) -> None:
-    scene.set(slow_start_ns=10 * 10**9)
-    scene.fleet.set_members("default", DNS, [member(1)])
-    scene.fleet.established()
-    scene.fleet.set_members("default", DNS, [member(1), member(2)])
-    assert ramps(scene) == [1.0, 1.0, 1.0, 1.0], "it does not serve yet"
-    scene.fleet.passed_first(scene.pool.upstreams["10.1.0.2:8000"], "200 on /")
-    assert ramps(scene) == [1.0, 1.0, 1.0, 0.1]
+def test_who_is_there_at_the_start_starts_at_once_and_who_comes_later_slowly(harness: Harness) -> None:
+    harness.set(slow_start_ns=10 * 10**9)
+    harness.fleet.set_members("default", DNS, [member(1)])
+    harness.fleet.established()
+    harness.fleet.set_members("default", DNS, [member(1), member(2)])
+    assert ramps(harness) == [1.0, 1.0, 1.0, 1.0], "it does not serve yet"
+    harness.fleet.passed_first(harness.pool.upstreams["10.1.0.2:8000"], "200 on /")
+    assert ramps(harness) == [1.0, 1.0, 1.0, 0.1]
 
 
 @pytest.mark.parametrize("before", ["", "10.0.0.1"], ids=["its name resolves", "it moves"])
-def test_one_with_a_new_address_starts_slowly(scene: Scene, before: str) -> None:
-    slow(scene)
-    scene.upstream(1).address = before
-    scene.fleet.set_address(scene.upstream(1), "10.0.0.9")
-    scene.fleet.passed_first(scene.upstream(1), "200 on /")
-    assert ramps(scene) == [0.1, 1.0]
+def test_one_with_a_new_address_starts_slowly(harness: Harness, before: str) -> None:
+    slow(harness)
+    harness.upstream(1).address = before
+    harness.fleet.set_address(harness.upstream(1), "10.0.0.9")
+    harness.fleet.passed_first(harness.upstream(1), "200 on /")
+    assert ramps(harness) == [0.1, 1.0]
 
 
-def test_without_slow_start_there_is_no_ramp(scene: Scene) -> None:
-    scene.fleet.established()
-    scene.fleet.eject(scene.upstream(1), CHECK, "gone")
-    scene.fleet.readmit(scene.upstream(1), CHECK, "back")
-    assert scene.upstream(1).ramp_since_ns == 0
-    assert ramps(scene) == [1.0, 1.0]
+def test_without_slow_start_there_is_no_ramp(harness: Harness) -> None:
+    harness.fleet.established()
+    harness.fleet.eject(harness.upstream(1), CHECK, "gone")
+    harness.fleet.readmit(harness.upstream(1), CHECK, "back")
+    assert harness.upstream(1).ramp_since_ns == 0
+    assert ramps(harness) == [1.0, 1.0]

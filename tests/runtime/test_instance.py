@@ -26,7 +26,7 @@ from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.samples import WorkerSample
 from balancer.telemetry.segment import Segment
 from balancer.upstreams.state import Cause
-from balancer.upstreams.traffic_history import Spared
+from balancer.upstreams.traffic_history import SkipReason
 from tests.fakes.loop import FakeClock
 from tests.fakes.messages import failure_record
 from tests.fakes.specs import pool_spec
@@ -63,11 +63,11 @@ class FakeChecks:
 class FakeOutliers:
     """app2 is one, until an hour and ten seconds after the epoch."""
 
-    def sentence(self, upstream: UpstreamState) -> tuple[float, int] | None:
+    def ejection_term(self, upstream: UpstreamState) -> tuple[float, int] | None:
         return (3610.0, 2) if upstream.id == "app2:8000" else None
 
 
-class Scene:
+class Harness:
     """An instance with one pool of app1 and app2, and one live page."""
 
     def __init__(self, segment: Segment, upstreams: int = 2) -> None:
@@ -94,7 +94,7 @@ class Scene:
         self.instance = Instance(
             fleet=self.fleet,
             ledger=self.ledger,
-            crew=self.workers,
+            workers=self.workers,
             checks=self.checks,
             outliers=FakeOutliers(),
             events=events,
@@ -109,44 +109,44 @@ class Scene:
 
 
 @pytest.fixture
-def scene() -> Iterator[Scene]:
+def harness() -> Iterator[Harness]:
     segment = Segment.create(workers=1)
-    yield Scene(segment)
+    yield Harness(segment)
     segment.close()
 
 
-def test_nothing_speaks_against_a_healthy_instance(scene: Scene) -> None:
-    assert scene.instance.unready(strict=True) == []
+def test_nothing_speaks_against_a_healthy_instance(harness: Harness) -> None:
+    assert harness.instance.unready(strict=True) == []
 
 
-def test_everything_that_speaks_against_it_is_told(scene: Scene) -> None:
-    scene.workers.reasons = ["worker 0 is starting"]
-    scene.checks.first_round_done = False
-    scene.instance.stopping = True
+def test_everything_that_speaks_against_it_is_told(harness: Harness) -> None:
+    harness.workers.reasons = ["worker 0 is starting"]
+    harness.checks.first_round_done = False
+    harness.instance.stopping = True
     for number in (1, 2):
-        scene.fleet.eject(scene.upstream(number), Cause.ACTIVE_CHECK, "It answered 500.")
+        harness.fleet.eject(harness.upstream(number), Cause.ACTIVE_CHECK, "It answered 500.")
     plain = ["draining", "worker 0 is starting", "the first active checks are not done"]
-    assert scene.instance.unready() == plain
-    assert scene.instance.unready(strict=True) == [*plain, "pool default has no eligible upstream"]
+    assert harness.instance.unready() == plain
+    assert harness.instance.unready(strict=True) == [*plain, "pool default has no eligible upstream"]
 
 
-async def test_pools_join_states_counts_and_checks(scene: Scene) -> None:
-    scene.fleet.eject(scene.upstream(2), Cause.ACTIVE_CHECK, "It answered 404.")
-    scene.checks.results["app2:8000"] = CHECK
-    cells = scene.page.row(scene.upstream(2).row)
+async def test_pools_join_states_counts_and_checks(harness: Harness) -> None:
+    harness.fleet.eject(harness.upstream(2), Cause.ACTIVE_CHECK, "It answered 404.")
+    harness.checks.results["app2:8000"] = CHECK
+    cells = harness.page.row(harness.upstream(2).row)
     cells[c.CODE_COLUMN[200]], cells[c.CODE_COLUMN[503]] = 4, 1
     cells[c.UPSTREAM_INFLIGHT], cells[c.UPSTREAM_IDLE] = 2, 1
     cells[c.UPSTREAM_FIRST_BYTE + 1] = 5
     cells[c.UPSTREAM_FIRST_BYTE_SUM] = 250_000_000
     cells[c.UPSTREAM_CONNECT_FAILURES] = 6
     cells[c.UPSTREAM_INFLIGHT_LIMIT] = 12
-    line = scene.page.row(scene.pool.row)
+    line = harness.page.row(harness.pool.row)
     line[c.POOL_QUEUE_LENGTH] = 7
     line[c.POOL_QUEUE_REJECTED + c.QUEUE_REJECTIONS.index("timeout")] = 3
     line[c.POOL_QUEUE_ABANDONED] = 4
-    scene.pool.overload = Overloaded(784111770.0, 402.123, 798.0, 1.25)
-    scene.upstream(2).max_inflight = 20
-    (pool,) = await scene.instance.pools()
+    harness.pool.overload = Overloaded(784111770.0, 402.123, 798.0, 1.25)
+    harness.upstream(2).max_inflight = 20
+    (pool,) = await harness.instance.pools()
     assert (pool.name, pool.policy, pool.panic, pool.eligible) == ("default", "random", False, 1)
     assert pool.queue_length == 7
     assert pool.queue_rejected == {**dict.fromkeys(c.QUEUE_REJECTIONS, 0), "timeout": 3}
@@ -172,17 +172,17 @@ async def test_pools_join_states_counts_and_checks(scene: Scene) -> None:
     assert (second.last_check.status, second.last_check.hint) == (404, "404 on /: set another path")
 
 
-async def test_an_upstream_without_address_has_none_to_show(scene: Scene) -> None:
-    scene.fleet.set_address(scene.upstream(1), "")
-    (pool,) = await scene.instance.pools()
+async def test_an_upstream_without_address_has_none_to_show(harness: Harness) -> None:
+    harness.fleet.set_address(harness.upstream(1), "")
+    (pool,) = await harness.instance.pools()
     assert (pool.upstreams[0].address, pool.upstreams[0].eligible) == ("", False)
 
 
-async def test_metrics_show_the_fleet_and_are_rendered_in_a_thread(scene: Scene) -> None:
-    scene.fleet.eject(scene.upstream(2), Cause.ACTIVE_CHECK, "It answered 500.")
-    durations = scene.checks.durations["default"] = Durations()
+async def test_metrics_show_the_fleet_and_are_rendered_in_a_thread(harness: Harness) -> None:
+    harness.fleet.eject(harness.upstream(2), Cause.ACTIVE_CHECK, "It answered 500.")
+    durations = harness.checks.durations["default"] = Durations()
     durations.record(0.002)
-    lines = (await scene.instance.scrape()).decode().splitlines()
+    lines = (await harness.instance.scrape()).decode().splitlines()
     for line in (
         'balancer_upstream_up{pool="default",upstream="app1:8000"} 1.0',
         'balancer_upstream_state{pool="default",state="ejected",upstream="app2:8000"} 1.0',
@@ -192,19 +192,19 @@ async def test_metrics_show_the_fleet_and_are_rendered_in_a_thread(scene: Scene)
         'balancer_active_check_duration_seconds_count{pool="default"} 1.0',
     ):
         assert line in lines
-    assert threading.main_thread() not in scene.workers.sampled_in
+    assert threading.main_thread() not in harness.workers.sampled_in
 
 
-async def test_the_series_of_a_removed_upstream_go_away(scene: Scene) -> None:
-    scene.upstream(2).source = "dns://app:8000"
-    assert b"app2:8000" in await scene.instance.scrape()
-    scene.fleet.set_members("default", "dns://app:8000", [])
-    assert b"app2:8000" not in await scene.instance.scrape()
+async def test_the_series_of_a_removed_upstream_go_away(harness: Harness) -> None:
+    harness.upstream(2).source = "dns://app:8000"
+    assert b"app2:8000" in await harness.instance.scrape()
+    harness.fleet.set_members("default", "dns://app:8000", [])
+    assert b"app2:8000" not in await harness.instance.scrape()
 
 
 async def test_a_scrape_of_1000_upstreams_lets_the_event_loop_run() -> None:
     segment = Segment.create(workers=1)
-    instance = Scene(segment, upstreams=1000).instance
+    instance = Harness(segment, upstreams=1000).instance
     scrape = asyncio.create_task(instance.scrape())
     turns = 0
     while not scrape.done():
@@ -215,27 +215,29 @@ async def test_a_scrape_of_1000_upstreams_lets_the_event_loop_run() -> None:
     segment.close()
 
 
-def test_failures_are_the_last_ones_newest_first(scene: Scene) -> None:
-    scene.instance.failed([failure_record(float(number)) for number in range(FAILURES_KEPT)])
-    scene.instance.failed([failure_record(1000.0, "/login?token=s3cret")])
-    failures = scene.instance.failures()
+def test_failures_are_the_last_ones_newest_first(harness: Harness) -> None:
+    harness.instance.failed([failure_record(float(number)) for number in range(FAILURES_KEPT)])
+    harness.instance.failed([failure_record(1000.0, "/login?token=s3cret")])
+    failures = harness.instance.failures()
     assert len(failures) == FAILURES_KEPT
     assert failures[0] == encode_plain(failure_record(1000.0, "/login?..."))
     assert [failures[1]["time"], failures[-1]["time"]] == [FAILURES_KEPT - 1.0, 1.0]
 
 
-async def test_outliers_are_shown_with_the_end_of_their_time(scene: Scene) -> None:
-    upstream = scene.upstream(2)
-    scene.fleet.eject(upstream, Cause.OUTLIER, "It answered 500.")
-    (pool,) = await scene.instance.pools()
+async def test_outliers_are_shown_with_the_end_of_their_time(harness: Harness) -> None:
+    upstream = harness.upstream(2)
+    harness.fleet.eject(upstream, Cause.OUTLIER, "It answered 500.")
+    (pool,) = await harness.instance.pools()
     first, second = pool.upstreams
     assert (first.outlier, second.on_probation) == (None, False)
     assert second.outlier == OutlierView("1970-01-01T01:00:10.000Z", 2)
-    scene.fleet.put_on_probation(upstream, "10 s are over")
-    scene.fleet.spare(scene.upstream(1), Spared.LAST_ELIGIBLE, "nobody else is left", say=False)
-    (pool,) = await scene.instance.pools()
+    harness.fleet.put_on_probation(upstream, "10 s are over")
+    harness.fleet.skip_ejection(
+        harness.upstream(1), SkipReason.LAST_ELIGIBLE, "nobody else is left", say=False
+    )
+    (pool,) = await harness.instance.pools()
     assert (pool.upstreams[1].causes, pool.upstreams[1].on_probation) == ([], True)
-    lines = (await scene.instance.scrape()).decode().splitlines()
+    lines = (await harness.instance.scrape()).decode().splitlines()
     for line in (
         'balancer_upstream_state{pool="default",state="probation",upstream="app2:8000"} 1.0',
         'balancer_ejections_total{cause="outlier",pool="default"} 1.0',
@@ -249,8 +251,8 @@ def calls_of_a_change(upstreams: int) -> int:
     """How many functions run where one is added, changed, looked at and removed again."""
     segment = Segment.create(workers=1)
     try:
-        scene = Scene(segment, upstreams)
-        instance = scene.instance
+        harness = Harness(segment, upstreams)
+        instance = harness.instance
         calls = 0
 
         def count(frame: FrameType, event: str, argument: object) -> None:
@@ -263,7 +265,7 @@ def calls_of_a_change(upstreams: int) -> int:
             added = instance.add("default", "10.9.9.9:8000")
             instance.upstream("default", added)
             instance.change("default", added, Change(weight=3))
-            scene.pool.upstreams[added].told = True  # the workers hear of it together with others
+            harness.pool.upstreams[added].told = True  # the workers hear of it together with others
             instance.remove("default", added)
         finally:
             sys.setprofile(None)

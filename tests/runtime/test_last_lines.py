@@ -11,7 +11,7 @@ import pytest
 
 from balancer.runtime.launch import LAST_LINES
 from tests.fakes.app_replica import app_replica
-from tests.fakes.forkserver import Process, nursery
+from tests.fakes.forkserver import Process, forkserver
 from tests.fakes.instance import PATIENCE, Balancer, get, gone, until
 
 pytestmark = pytest.mark.integration
@@ -50,7 +50,7 @@ async def test_lines_that_nobody_reads_on_stdout_are_counted_and_given_up(full_p
     async with app_replica() as app:
         ours, stderr = os.pipe()
         process = Process(
-            nursery().start("balancer", environ=environ(app.address), stdout=full_pipe, stderr=stderr)
+            forkserver().start("balancer", environ=environ(app.address), stdout=full_pipe, stderr=stderr)
         )
         os.close(stderr)
         loop = asyncio.get_running_loop()
@@ -81,7 +81,9 @@ async def test_lines_that_nobody_reads_on_stdout_are_counted_and_given_up(full_p
 
 async def test_where_nobody_reads_either_of_them_it_is_one_second_for_both(full_pipe: int) -> None:
     async with app_replica() as app:
-        child = nursery().start("balancer", environ=environ(app.address), stdout=full_pipe, stderr=full_pipe)
+        child = forkserver().start(
+            "balancer", environ=environ(app.address), stdout=full_pipe, stderr=full_pipe
+        )
         process = Process(child)
         try:
 

@@ -6,20 +6,20 @@ import yaml
 from balancer.admin.view import Change, LiveChange, RefusedError
 from balancer.config.export import Exported, as_file
 from balancer.runtime.operator import Operator
-from tests.runtime.fleet_harness import DNS, Scene, member
+from tests.runtime.fleet_harness import DNS, Harness, member
 
 TREE = {"listen": "0.0.0.0:8080", "upstreams": ["app1:8000", "app2:8000?backup=true", "dns://app:8000"]}
 CONFIG = Exported(TREE, {}, as_file(TREE))
 
 
-def test_nothing_changed_is_nothing_to_show(scene: Scene) -> None:
-    operator = Operator(scene.fleet)
+def test_nothing_changed_is_nothing_to_show(harness: Harness) -> None:
+    operator = Operator(harness.fleet)
     assert operator.live_changes() == []
     assert operator.exported(CONFIG) is CONFIG
 
 
-def test_changes_show_until_they_are_taken_back(scene: Scene) -> None:
-    operator = Operator(scene.fleet)
+def test_changes_show_until_they_are_taken_back(harness: Harness) -> None:
+    operator = Operator(harness.fleet)
     operator.change("default", "app1:8000", Change("draining", 3))
     operator.change("default", "app2:8000", Change(weight=2))
     assert operator.live_changes() == [
@@ -38,15 +38,15 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("change", "shown"), CHANGES)
-def test_a_change_leaves_the_rest_as_it_is(scene: Scene, change: Change, shown: LiveChange) -> None:
-    operator = Operator(scene.fleet)
+def test_a_change_leaves_the_rest_as_it_is(harness: Harness, change: Change, shown: LiveChange) -> None:
+    operator = Operator(harness.fleet)
     operator.change("default", "app1:8000", change)
     assert operator.live_changes() == [shown]
 
 
-def test_the_file_has_the_weights_and_tells_of_the_rest(scene: Scene) -> None:
-    scene.fleet.set_members("default", DNS, [member(1), member(2)])
-    operator = Operator(scene.fleet)
+def test_the_file_has_the_weights_and_tells_of_the_rest(harness: Harness) -> None:
+    harness.fleet.set_members("default", DNS, [member(1), member(2)])
+    operator = Operator(harness.fleet)
     operator.change("default", "app1:8000", Change("maintenance", 3))
     operator.change("default", "app2:8000", Change(weight=2))
     operator.change("default", "10.1.0.1:8000", Change(weight=5))
@@ -63,25 +63,25 @@ def test_the_file_has_the_weights_and_tells_of_the_rest(scene: Scene) -> None:
     }
 
 
-def test_a_discovered_one_takes_its_changes_with_it(scene: Scene) -> None:
-    operator = Operator(scene.fleet)
-    scene.fleet.set_members("default", DNS, [member(1)])
+def test_a_discovered_one_takes_its_changes_with_it(harness: Harness) -> None:
+    operator = Operator(harness.fleet)
+    harness.fleet.set_members("default", DNS, [member(1)])
     operator.change("default", "10.1.0.1:8000", Change("draining", 3))
-    scene.fleet.set_members("default", DNS, [])
-    scene.fleet.set_members("default", DNS, [member(1)])
+    harness.fleet.set_members("default", DNS, [])
+    harness.fleet.set_members("default", DNS, [member(1)])
     assert operator.live_changes() == []
 
 
 @pytest.mark.parametrize(("pool", "upstream"), [("x", "app1:8000"), ("default", "app3:8000")])
-def test_one_that_is_not_there(scene: Scene, pool: str, upstream: str) -> None:
+def test_one_that_is_not_there(harness: Harness, pool: str, upstream: str) -> None:
     with pytest.raises(KeyError):
-        Operator(scene.fleet).change(pool, upstream, Change("draining"))
+        Operator(harness.fleet).change(pool, upstream, Change("draining"))
 
 
-def test_one_that_is_added_shows_and_can_be_removed(scene: Scene) -> None:
-    operator = Operator(scene.fleet)
+def test_one_that_is_added_shows_and_can_be_removed(harness: Harness) -> None:
+    operator = Operator(harness.fleet)
     assert operator.add("default", "10.0.0.9:8000?weight=2&backup=true") == "10.0.0.9:8000"
-    told = scene.told()
+    told = harness.told()
     assert told is not None
     assert [(one.id, one.weight, one.backup) for one in told[2:]] == [("10.0.0.9:8000", 2, True)]
     assert operator.live_changes() == [LiveChange("default", "10.0.0.9:8000", None, None, True)]
@@ -91,8 +91,8 @@ def test_one_that_is_added_shows_and_can_be_removed(scene: Scene) -> None:
     assert file["upstreams"] == [*TREE["upstreams"], "10.0.0.9:8000?weight=3&backup=true"]
     operator.remove("default", "10.0.0.9:8000")
     assert operator.live_changes() == []
-    assert scene.watcher.seen == [("added", "10.0.0.9:8000"), ("removed", "10.0.0.9:8000")]
-    assert len(scene.told() or []) == 2
+    assert harness.watcher.seen == [("added", "10.0.0.9:8000"), ("removed", "10.0.0.9:8000")]
+    assert len(harness.told() or []) == 2
     assert TREE["upstreams"] == ["app1:8000", "app2:8000?backup=true", "dns://app:8000"]
 
 
@@ -105,15 +105,15 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("text", "problem"), REFUSED)
-def test_what_cannot_be_added(scene: Scene, text: str, problem: str) -> None:
-    scene.fleet.set_members("default", DNS, [member(1)])
+def test_what_cannot_be_added(harness: Harness, text: str, problem: str) -> None:
+    harness.fleet.set_members("default", DNS, [member(1)])
     with pytest.raises(RefusedError, match=problem):
-        Operator(scene.fleet).add("default", text)
+        Operator(harness.fleet).add("default", text)
 
 
 @pytest.mark.parametrize(("upstream", "whose"), [("app1:8000", "the settings"), ("10.1.0.1:8000", DNS)])
-def test_only_what_was_added_can_be_removed(scene: Scene, upstream: str, whose: str) -> None:
-    scene.fleet.set_members("default", DNS, [member(1)])
+def test_only_what_was_added_can_be_removed(harness: Harness, upstream: str, whose: str) -> None:
+    harness.fleet.set_members("default", DNS, [member(1)])
     with pytest.raises(RefusedError, match=f"comes from {whose}; PATCH .*maintenance"):
-        Operator(scene.fleet).remove("default", upstream)
-    assert upstream in scene.pool.upstreams
+        Operator(harness.fleet).remove("default", upstream)
+    assert upstream in harness.pool.upstreams

@@ -17,14 +17,14 @@ from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.segment import Segment
 from balancer.upstreams.state import Cause
-from balancer.upstreams.traffic_history import Spared, Symptom
+from balancer.upstreams.traffic_history import SkipReason, Symptom
 from tests.fakes.loop import FakeClock
 from tests.fakes.specs import pool_spec
 
 CHECK, OUTLIER = Cause.ACTIVE_CHECK, Cause.OUTLIER
 
 
-class Scene:
+class Harness:
     """A pool of four, at most half of which are ejected; 10 s for the first time, 25 s at most."""
 
     def __init__(self, segment: Segment) -> None:
@@ -78,11 +78,11 @@ class Scene:
         return {"pool": "default", "id": upstream.id, "row": upstream.row, "host": upstream.address}
 
     def found(self, number: int, **changes: Any) -> Eject:
-        seen = {"symptom": Symptom.SERVER_ERRORS, "count": 5, "on_probation": False, "spared": None}
+        seen = {"symptom": Symptom.SERVER_ERRORS, "count": 5, "on_probation": False, "skip_reason": None}
         return Eject(**{**self.about(number), **seen, **changes})
 
     def doubted(self, number: int, **changes: Any) -> Doubt:
-        seen = {"symptom": Symptom.FAILURES, "count": 3, "on_probation": False, "spared": None}
+        seen = {"symptom": Symptom.FAILURES, "count": 3, "on_probation": False, "skip_reason": None}
         return Doubt(**{**self.about(number), **seen, **changes})
 
     def suspect(self, number: int = 1, **changes: Any) -> int | None:
@@ -111,17 +111,17 @@ class Scene:
 
 
 @pytest.fixture
-def scene() -> Iterator[Scene]:
+def harness() -> Iterator[Harness]:
     segment = Segment.create(workers=1)
-    yield Scene(segment)
+    yield Harness(segment)
     segment.close()
 
 
-def test_a_suspect_is_ejected_and_the_worker_is_told_by_which_revision(scene: Scene) -> None:
-    assert scene.suspect(1) == scene.fleet.revision > 0
-    assert scene.upstream(1).causes == {OUTLIER}
-    assert scene.pool.ejections == {"outlier": 1}
-    (event,) = scene.events.after(0)
+def test_a_suspect_is_ejected_and_the_worker_is_told_by_which_revision(harness: Harness) -> None:
+    assert harness.suspect(1) == harness.fleet.revision > 0
+    assert harness.upstream(1).causes == {OUTLIER}
+    assert harness.pool.ejections == {"outlier": 1}
+    (event,) = harness.events.after(0)
     assert (event.kind, event.cause) == ("ejected", "outlier")
     assert "5 responses in a row with 5xx at worker 2; for 10 s" in event.text
 
@@ -135,210 +135,210 @@ def test_a_suspect_is_ejected_and_the_worker_is_told_by_which_revision(scene: Sc
     ],
     ids=["failures", "one failure", "one 5xx"],
 )
-def test_people_are_told_what_was_seen(scene: Scene, changes: dict[str, Any], text: str) -> None:
-    scene.suspect(1, **changes)
-    assert text in scene.events.after(0)[-1].text
+def test_people_are_told_what_was_seen(harness: Harness, changes: dict[str, Any], text: str) -> None:
+    harness.suspect(1, **changes)
+    assert text in harness.events.after(0)[-1].text
 
 
-def test_of_two_workers_the_second_hears_that_it_is_right(scene: Scene) -> None:
-    first = scene.suspect(1)
-    assert scene.suspect(1) == first
-    assert scene.kinds() == ["ejected"]
-    assert scene.pool.ejections == {"outlier": 1}
+def test_of_two_workers_the_second_hears_that_it_is_right(harness: Harness) -> None:
+    first = harness.suspect(1)
+    assert harness.suspect(1) == first
+    assert harness.kinds() == ["ejected"]
+    assert harness.pool.ejections == {"outlier": 1}
 
 
-def test_too_many_are_spared_and_the_worker_is_overruled(scene: Scene) -> None:
+def test_too_many_are_spared_and_the_worker_is_overruled(harness: Harness) -> None:
     for number in (1, 2):
-        assert scene.suspect(number)
-    assert scene.suspect(3) == 0
-    assert scene.upstream(3).causes == frozenset()
-    assert scene.pool.ejections_skipped == {"max_percent": 1}
-    assert scene.kinds() == ["ejected", "ejected", "spared"]
-    assert "OUTLIER__MAX_EJECTION_PERCENT" in scene.events.after(0)[-1].text
+        assert harness.suspect(number)
+    assert harness.suspect(3) == 0
+    assert harness.upstream(3).causes == frozenset()
+    assert harness.pool.ejections_skipped == {"max_percent": 1}
+    assert harness.kinds() == ["ejected", "ejected", "ejection_skipped"]
+    assert "OUTLIER__MAX_EJECTION_PERCENT" in harness.events.after(0)[-1].text
 
 
-def test_the_last_eligible_one_is_spared(scene: Scene) -> None:
+def test_the_last_eligible_one_is_spared(harness: Harness) -> None:
     for number in (2, 3, 4):
-        scene.fleet.eject(scene.upstream(number), CHECK, "x")
-    assert scene.suspect(1) == 0
-    assert scene.pool.ejections_skipped == {"last_eligible": 1}
+        harness.fleet.eject(harness.upstream(number), CHECK, "x")
+    assert harness.suspect(1) == 0
+    assert harness.pool.ejections_skipped == {"last_eligible": 1}
 
 
 @pytest.mark.parametrize("reason", ["pool_wide", "last_eligible"])
-def test_whom_the_worker_has_spared_stays_and_is_counted(scene: Scene, reason: str) -> None:
-    assert scene.suspect(1, spared=reason) is None
-    assert scene.upstream(1).causes == frozenset()
-    assert scene.pool.ejections_skipped == {reason: 1}
+def test_whom_the_worker_has_spared_stays_and_is_counted(harness: Harness, reason: str) -> None:
+    assert harness.suspect(1, skip_reason=reason) is None
+    assert harness.upstream(1).causes == frozenset()
+    assert harness.pool.ejections_skipped == {reason: 1}
 
 
-def test_why_suspects_stay_is_counted_each_time_and_said_once_a_minute(scene: Scene) -> None:
+def test_why_suspects_stay_is_counted_each_time_and_said_once_a_minute(harness: Harness) -> None:
     for _ in range(120):
-        scene.suspect(1, spared=Spared.POOL_WIDE)
-        scene.suspect(2, spared=Spared.POOL_WIDE)
-        scene.advance(1)
-    assert scene.pool.ejections_skipped == {"pool_wide": 240}
-    assert scene.kinds() == ["spared", "spared"]
+        harness.suspect(1, skip_reason=SkipReason.POOL_WIDE)
+        harness.suspect(2, skip_reason=SkipReason.POOL_WIDE)
+        harness.advance(1)
+    assert harness.pool.ejections_skipped == {"pool_wide": 240}
+    assert harness.kinds() == ["ejection_skipped", "ejection_skipped"]
 
 
-def test_what_has_left_or_came_back_is_no_suspect(scene: Scene) -> None:
-    assert scene.outliers.suspected(0, scene.found(1, id="app9:8000")) is not None
-    assert scene.outliers.suspected(0, scene.found(1, pool="gone")) is not None
-    verdict = scene.outliers.suspected(0, scene.found(1, row=99))
+def test_what_has_left_or_came_back_is_no_suspect(harness: Harness) -> None:
+    assert harness.outliers.suspected(0, harness.found(1, id="app9:8000")) is not None
+    assert harness.outliers.suspected(0, harness.found(1, pool="gone")) is not None
+    verdict = harness.outliers.suspected(0, harness.found(1, row=99))
     assert verdict is not None
     assert verdict.until == 0
-    assert scene.kinds() == []
+    assert harness.kinds() == []
 
 
-def test_when_its_time_is_over_it_is_on_probation(scene: Scene) -> None:
-    scene.suspect(1)
-    scene.advance(9.9)
-    assert scene.upstream(1).causes == {OUTLIER}
-    scene.advance(0.1)
-    assert (scene.upstream(1).causes, scene.upstream(1).on_probation) == (frozenset(), True)
-    scene.recover(1)
-    scene.recover(1)  # another worker's
-    assert not scene.upstream(1).on_probation
-    assert scene.kinds() == ["ejected", "probation", "readmitted"]
-    assert scene.upstream(1).changes == {
+def test_when_its_time_is_over_it_is_on_probation(harness: Harness) -> None:
+    harness.suspect(1)
+    harness.advance(9.9)
+    assert harness.upstream(1).causes == {OUTLIER}
+    harness.advance(0.1)
+    assert (harness.upstream(1).causes, harness.upstream(1).on_probation) == (frozenset(), True)
+    harness.recover(1)
+    harness.recover(1)  # another worker's
+    assert not harness.upstream(1).on_probation
+    assert harness.kinds() == ["ejected", "probation", "readmitted"]
+    assert harness.upstream(1).changes == {
         ("ejected", "outlier"): 1,
         ("probation", "outlier"): 1,
         ("readmitted", "outlier"): 1,
     }
 
 
-def test_checks_do_not_shorten_it(scene: Scene) -> None:
-    scene.suspect(1)
-    scene.fleet.eject(scene.upstream(1), CHECK, "x")
-    scene.fleet.readmit(scene.upstream(1), CHECK, "passed")
-    assert scene.upstream(1).causes == {OUTLIER}
+def test_checks_do_not_shorten_it(harness: Harness) -> None:
+    harness.suspect(1)
+    harness.fleet.eject(harness.upstream(1), CHECK, "x")
+    harness.fleet.readmit(harness.upstream(1), CHECK, "passed")
+    assert harness.upstream(1).causes == {OUTLIER}
 
 
-def test_nor_does_its_end_end_what_checks_found(scene: Scene) -> None:
-    scene.suspect(1)
-    scene.fleet.eject(scene.upstream(1), CHECK, "x")
-    scene.advance(10)
-    assert (scene.upstream(1).causes, scene.upstream(1).on_probation) == (frozenset([CHECK]), True)
+def test_nor_does_its_end_end_what_checks_found(harness: Harness) -> None:
+    harness.suspect(1)
+    harness.fleet.eject(harness.upstream(1), CHECK, "x")
+    harness.advance(10)
+    assert (harness.upstream(1).causes, harness.upstream(1).on_probation) == (frozenset([CHECK]), True)
 
 
-def test_a_failure_on_probation_ejects_for_longer(scene: Scene) -> None:
-    scene.suspect(1)
-    scene.advance(10)
-    assert scene.suspect(1, count=1, on_probation=True)
-    assert (scene.upstream(1).causes, scene.upstream(1).on_probation) == (frozenset([OUTLIER]), False)
-    assert "while on probation; for 20 s, time 2 in a row" in scene.events.after(0)[-1].text
-    scene.advance(19.9)
-    assert scene.upstream(1).causes == {OUTLIER}
-    scene.advance(0.1)
-    assert scene.upstream(1).on_probation
+def test_a_failure_on_probation_ejects_for_longer(harness: Harness) -> None:
+    harness.suspect(1)
+    harness.advance(10)
+    assert harness.suspect(1, count=1, on_probation=True)
+    assert (harness.upstream(1).causes, harness.upstream(1).on_probation) == (frozenset([OUTLIER]), False)
+    assert "while on probation; for 20 s, time 2 in a row" in harness.events.after(0)[-1].text
+    harness.advance(19.9)
+    assert harness.upstream(1).causes == {OUTLIER}
+    harness.advance(0.1)
+    assert harness.upstream(1).on_probation
 
 
-def test_a_failure_on_a_probation_that_is_over_is_one_of_five(scene: Scene) -> None:
-    scene.suspect(1)
-    scene.advance(10)
-    scene.recover(1)
-    assert scene.suspect(1, count=1, on_probation=True) == 0
-    assert scene.upstream(1).causes == frozenset()
+def test_a_failure_on_a_probation_that_is_over_is_one_of_five(harness: Harness) -> None:
+    harness.suspect(1)
+    harness.advance(10)
+    harness.recover(1)
+    assert harness.suspect(1, count=1, on_probation=True) == 0
+    assert harness.upstream(1).causes == frozenset()
 
 
-def test_at_another_address_it_is_another(scene: Scene) -> None:
-    upstream = scene.upstream(1)
-    scene.suspect(1)
-    scene.fleet.set_address(upstream, "10.0.0.9")
+def test_at_another_address_it_is_another(harness: Harness) -> None:
+    upstream = harness.upstream(1)
+    harness.suspect(1)
+    harness.fleet.set_address(upstream, "10.0.0.9")
     assert (upstream.causes, upstream.on_probation) == (frozenset(), False)
-    scene.suspect(1)
-    scene.advance(5)
+    harness.suspect(1)
+    harness.advance(5)
     assert upstream.causes == {OUTLIER}
-    assert "for 10 s" in scene.events.after(0)[-1].text
-    scene.advance(5)
-    scene.fleet.set_address(upstream, "10.0.0.1")
+    assert "for 10 s" in harness.events.after(0)[-1].text
+    harness.advance(5)
+    harness.fleet.set_address(upstream, "10.0.0.1")
     assert not upstream.on_probation
 
 
-def test_what_a_worker_saw_at_the_address_before_says_nothing_of_this_one(scene: Scene) -> None:
-    scene.fleet.set_address(scene.upstream(1), "10.0.0.9")
-    assert scene.suspect(1, host="10.0.0.1") == 0
-    assert scene.kinds() == ["address"]
-    assert scene.suspect(1) != 0
+def test_what_a_worker_saw_at_the_address_before_says_nothing_of_this_one(harness: Harness) -> None:
+    harness.fleet.set_address(harness.upstream(1), "10.0.0.9")
+    assert harness.suspect(1, host="10.0.0.1") == 0
+    assert harness.kinds() == ["address"]
+    assert harness.suspect(1) != 0
 
 
-def test_the_time_of_another_address_ends_nothing(scene: Scene) -> None:
-    scene.suspect(1)
-    scene.advance(9)
-    scene.fleet.set_address(scene.upstream(1), "10.0.0.9")
-    scene.suspect(1)
-    scene.advance(1)
-    assert scene.upstream(1).causes == {OUTLIER}
+def test_the_time_of_another_address_ends_nothing(harness: Harness) -> None:
+    harness.suspect(1)
+    harness.advance(9)
+    harness.fleet.set_address(harness.upstream(1), "10.0.0.9")
+    harness.suspect(1)
+    harness.advance(1)
+    assert harness.upstream(1).causes == {OUTLIER}
 
 
-def test_one_that_has_left_comes_back_anew(scene: Scene) -> None:
-    upstream = scene.upstream(1)
-    scene.suspect(1)
-    scene.outliers.removed(upstream)
-    scene.advance(10)
-    assert "probation" not in scene.kinds()
-    assert scene.outliers.sentence(upstream) is None
+def test_one_that_has_left_comes_back_anew(harness: Harness) -> None:
+    upstream = harness.upstream(1)
+    harness.suspect(1)
+    harness.outliers.removed(upstream)
+    harness.advance(10)
+    assert "probation" not in harness.kinds()
+    assert harness.outliers.ejection_term(upstream) is None
 
 
-def test_until_when_and_for_which_time_can_be_asked(scene: Scene) -> None:
-    upstream = scene.upstream(1)
-    assert scene.outliers.sentence(upstream) is None
-    scene.suspect(1)
-    assert scene.outliers.sentence(upstream) == (scene.clock.wall() + 10, 1)
-    scene.advance(10)
-    scene.suspect(1, on_probation=True)
-    scene.advance(5)
-    assert scene.outliers.sentence(upstream) == (scene.clock.wall() + 15, 2)
-    scene.advance(15)
-    assert scene.outliers.sentence(upstream) == (scene.clock.wall(), 2)
-    scene.recover(1)
-    assert scene.outliers.sentence(upstream) is None
+def test_until_when_and_for_which_time_can_be_asked(harness: Harness) -> None:
+    upstream = harness.upstream(1)
+    assert harness.outliers.ejection_term(upstream) is None
+    harness.suspect(1)
+    assert harness.outliers.ejection_term(upstream) == (harness.clock.wall() + 10, 1)
+    harness.advance(10)
+    harness.suspect(1, on_probation=True)
+    harness.advance(5)
+    assert harness.outliers.ejection_term(upstream) == (harness.clock.wall() + 15, 2)
+    harness.advance(15)
+    assert harness.outliers.ejection_term(upstream) == (harness.clock.wall(), 2)
+    harness.recover(1)
+    assert harness.outliers.ejection_term(upstream) is None
 
 
 # --- what a check is to prove
 
 
-def test_who_is_doubted_is_checked_at_once_and_ejected_if_that_fails(scene: Scene) -> None:
-    scene.doubt()
-    assert [upstream for upstream, _ in scene.checks] == [scene.upstream(1)]
-    assert scene.kinds() == []
-    scene.check(Result.CLOSED)
-    assert scene.upstream(1).causes == {OUTLIER}
+def test_who_is_doubted_is_checked_at_once_and_ejected_if_that_fails(harness: Harness) -> None:
+    harness.doubt()
+    assert [upstream for upstream, _ in harness.checks] == [harness.upstream(1)]
+    assert harness.kinds() == []
+    harness.check(Result.CLOSED)
+    assert harness.upstream(1).causes == {OUTLIER}
     seen = "3 failed attempts in a row at worker 2, and a check at once has failed (it was reset); for 10 s"
-    assert seen in scene.events.after(0)[-1].text
-    scene.advance(10)
-    assert scene.upstream(1).on_probation
+    assert seen in harness.events.after(0)[-1].text
+    harness.advance(10)
+    assert harness.upstream(1).on_probation
 
 
 @pytest.mark.parametrize("result", [Result.PASSED, Result.SLOW, Result.LATE, Result.NOT_MADE])
-def test_a_check_that_proves_nothing_ejects_nobody(scene: Scene, result: Result) -> None:
-    scene.doubt()
-    scene.check(result)
-    assert scene.kinds() == []
+def test_a_check_that_proves_nothing_ejects_nobody(harness: Harness, result: Result) -> None:
+    harness.doubt()
+    harness.check(result)
+    assert harness.kinds() == []
 
 
-def test_a_doubt_spares_as_many_as_any_suspicion(scene: Scene) -> None:
+def test_a_doubt_spares_as_many_as_any_suspicion(harness: Harness) -> None:
     for number in (1, 2, 3):
-        scene.doubt(number)
-        scene.check(Result.TIMEOUT)
-    assert scene.kinds() == ["ejected", "ejected", "spared"]
+        harness.doubt(number)
+        harness.check(Result.TIMEOUT)
+    assert harness.kinds() == ["ejected", "ejected", "ejection_skipped"]
 
 
-def test_a_check_of_the_address_before_says_nothing_of_this_one(scene: Scene) -> None:
-    scene.doubt()
-    scene.fleet.set_address(scene.upstream(1), "10.0.0.9")
-    scene.check(Result.CLOSED)
-    assert scene.upstream(1).causes == frozenset()
+def test_a_check_of_the_address_before_says_nothing_of_this_one(harness: Harness) -> None:
+    harness.doubt()
+    harness.fleet.set_address(harness.upstream(1), "10.0.0.9")
+    harness.check(Result.CLOSED)
+    assert harness.upstream(1).causes == frozenset()
 
 
-def test_who_is_out_or_has_left_is_not_checked_for_it(scene: Scene) -> None:
-    scene.suspect(1)
-    scene.doubt(1)
-    scene.outliers.doubted(2, scene.doubted(2, row=99))
-    assert scene.checks == []
+def test_who_is_out_or_has_left_is_not_checked_for_it(harness: Harness) -> None:
+    harness.suspect(1)
+    harness.doubt(1)
+    harness.outliers.doubted(2, harness.doubted(2, row=99))
+    assert harness.checks == []
 
 
-def test_without_active_checks_a_doubt_changes_nothing(scene: Scene) -> None:
+def test_without_active_checks_a_doubt_changes_nothing(harness: Harness) -> None:
     settings = EjectionSpec(time=10, max_time=25, max_percent=50)
-    outliers = Outliers(scene.fleet, settings, clock=scene.clock, call_later=lambda delay, callback: None)
-    outliers.doubted(2, scene.doubted(1))
-    assert scene.kinds() == []
+    outliers = Outliers(harness.fleet, settings, clock=harness.clock, call_later=lambda delay, callback: None)
+    outliers.doubted(2, harness.doubted(1))
+    assert harness.kinds() == []

@@ -21,7 +21,7 @@ from tests.fakes.specs import pool_spec
 LOGGER = "balancer.test.overload"
 
 
-class Scene:
+class Harness:
     """Two pools, of which `busy` has some upstreams; two workers count."""
 
     def __init__(self, segment: Segment, limits: Sequence[tuple[int, int]]) -> None:
@@ -84,33 +84,33 @@ def test_it_is_said_once_with_figures_when_it_begins_and_when_it_ends(
     segment: Segment, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, LOGGER)
-    scene = Scene(segment, limits=[(1, 1), (2, 1), (1, 1), (1, 1)])
-    begun = scene.clock.wall() + LOOK
-    scene.look(ENTERS, served=25, refused=200, waiting=6)
-    assert scene.told() == [
+    harness = Harness(segment, limits=[(1, 1), (2, 1), (1, 1), (1, 1)])
+    begun = harness.clock.wall() + LOOK
+    harness.look(ENTERS, served=25, refused=200, waiting=6)
+    assert harness.told() == [
         (
             "overload",
             "busy",
             None,
-            "saturated: 4 upstreams, limit 2 to 3 each, 400/s served, 800/s refused, 12 wait",
+            "overloaded: 4 upstreams, limit 2 to 3 each, 400/s served, 800/s refused, 12 wait",
         )
     ]
-    assert scene.busy.overload == Overloaded(begun, 400.0, 800.0, 0.0)
-    scene.look(20, served=25, refused=100, waiting=6, left=3)
-    assert scene.busy.overload == Overloaded(begun, 400.0, 400.0, 12.0)
-    scene.look(LEAVES, served=5)
-    assert scene.told()[1:] == [
+    assert harness.busy.overload == Overloaded(begun, 400.0, 800.0, 0.0)
+    harness.look(20, served=25, refused=100, waiting=6, left=3)
+    assert harness.busy.overload == Overloaded(begun, 400.0, 400.0, 12.0)
+    harness.look(LEAVES, served=5)
+    assert harness.told()[1:] == [
         (
             "overload_over",
             "busy",
             None,
-            "no longer saturated, after 11 s: 4,400 served, 4,800 refused, 120 left by their clients",
+            "no longer overloaded, after 11 s: 4,400 served, 4,800 refused, 120 left by their clients",
         )
     ]
-    assert [pool.overload for pool in scene.pools] == [None, None]
+    assert [pool.overload for pool in harness.pools] == [None, None]
     assert [(one.levelname, one.getMessage()) for one in caplog.records] == [
-        ("WARNING", f"pool busy {scene.told()[0][3]}"),
-        ("INFO", f"pool busy {scene.told()[1][3]}"),
+        ("WARNING", f"pool busy {harness.told()[0][3]}"),
+        ("INFO", f"pool busy {harness.told()[1][3]}"),
     ]
 
 
@@ -127,20 +127,20 @@ DESCRIBED: dict[str, tuple[list[tuple[int, int]], int, str]] = {
 
 
 @pytest.mark.parametrize("case", DESCRIBED)
-def test_who_is_saturated_is_described(segment: Segment, case: str) -> None:
+def test_who_is_overloaded_is_described(segment: Segment, case: str) -> None:
     limits, ejected, described = DESCRIBED[case]
-    scene = Scene(segment, limits)
-    for upstream in list(scene.busy.upstreams.values())[:ejected]:
-        scene.fleet.eject(upstream, Cause.ACTIVE_CHECK, "it hangs")
-    scene.look(ENTERS, served=1, refused=1)
-    assert scene.told()[-1][3].startswith(f"saturated: {described}")
+    harness = Harness(segment, limits)
+    for upstream in list(harness.busy.upstreams.values())[:ejected]:
+        harness.fleet.eject(upstream, Cause.ACTIVE_CHECK, "it hangs")
+    harness.look(ENTERS, served=1, refused=1)
+    assert harness.told()[-1][3].startswith(f"overloaded: {described}")
 
 
 def test_who_leaves_is_told_of_beside_who_is_refused(segment: Segment) -> None:
-    scene = Scene(segment, [(1, 1)])
-    scene.look(ENTERS, served=25, refused=1, left=100)
-    assert scene.told()[-1][3] == (
-        "saturated: 1 upstream, limit 2, 100/s served, 4.0/s refused, 400/s left by their clients"
+    harness = Harness(segment, [(1, 1)])
+    harness.look(ENTERS, served=25, refused=1, left=100)
+    assert harness.told()[-1][3] == (
+        "overloaded: 1 upstream, limit 2, 100/s served, 4.0/s refused, 400/s left by their clients"
     )
 
 
@@ -155,6 +155,6 @@ def test_who_leaves_is_told_of_beside_who_is_refused(segment: Segment) -> None:
     ],
 )
 def test_rates_are_short(segment: Segment, served: int, shown: str) -> None:
-    scene = Scene(segment, [(1, 1)])
-    scene.look(ENTERS, served=served, refused=1)
-    assert f", {shown}, " in scene.told()[-1][3]
+    harness = Harness(segment, [(1, 1)])
+    harness.look(ENTERS, served=served, refused=1)
+    assert f", {shown}, " in harness.told()[-1][3]

@@ -1,4 +1,4 @@
-"""The crew: every worker is replaced, no accept queue lingers, a start-up error is not looped."""
+"""The workers: every worker is replaced, no accept queue lingers, a start-up error is not looped."""
 
 import logging
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ from balancer.messages import (
 )
 from balancer.runtime.slot import TICK
 from balancer.runtime.watchdog import SILENT_TICKS, STACK_TICKS
-from balancer.runtime.workers import Crew
+from balancer.runtime.workers import Workers
 from balancer.telemetry import columns as c
 from balancer.telemetry.access_log import PlainRecord
 from balancer.telemetry.columns import Kind
@@ -43,11 +43,16 @@ from tests.fakes.worker_process import FakeProcess, FakeSpawn
 
 UPDATE = PoolUpdate(name="default", revision=7, starting=False, members=())
 ABOUT: dict[str, Any] = {"pool": "default", "id": "app1:8000", "row": 4, "host": "10.0.0.1"}
-SUSPECTED: dict[str, Any] = {"symptom": Symptom.FAILURES, "count": 3, "on_probation": False, "spared": None}
+SUSPECTED: dict[str, Any] = {
+    "symptom": Symptom.FAILURES,
+    "count": 3,
+    "on_probation": False,
+    "skip_reason": None,
+}
 
 
-class Scene:
-    """A crew of fake workers; `said` is what the supervisor was told."""
+class Harness:
+    """Fake workers; `said` is what the supervisor was told."""
 
     def __init__(self, segment: Segment, workers: int) -> None:
         self.segment = segment
@@ -59,7 +64,7 @@ class Scene:
         self.errors: list[FailureRecord] = []
         self.verdict: Verdict | None = None
         self.room = True
-        self.crew = Crew(
+        self.workers = Workers(
             workers,
             spawn=self.spawn,
             start_message=lambda slot, page: start_message(slot=slot, page=page),
@@ -102,7 +107,7 @@ class Scene:
         self.said.append(f"row {message.row} is at {message.other}")
 
     def start_all(self) -> list[FakeProcess]:
-        self.crew.start()
+        self.workers.start()
         for process in self.spawn.processes:
             process.say(Ready())
         return self.spawn.processes
@@ -113,7 +118,7 @@ class Scene:
             for process in self.spawn.processes:
                 if not process.killed:
                     process.say(Heartbeat())
-            self.crew.tick()
+            self.workers.tick()
 
 
 @pytest.fixture
@@ -124,52 +129,52 @@ def segment() -> Iterator[Segment]:
 
 
 @pytest.fixture
-def scene(segment: Segment) -> Scene:
-    return Scene(segment, 3)
+def harness(segment: Segment) -> Harness:
+    return Harness(segment, 3)
 
 
 @pytest.fixture
-def alone(segment: Segment) -> Scene:
-    return Scene(segment, 1)
+def alone(segment: Segment) -> Harness:
+    return Harness(segment, 1)
 
 
-def test_is_established_once_all_are_ready(scene: Scene) -> None:
-    scene.crew.start()
-    first, *others = scene.spawn.processes
+def test_is_established_once_all_are_ready(harness: Harness) -> None:
+    harness.workers.start()
+    first, *others = harness.spawn.processes
     for process in others:
         process.say(Ready())
-    assert (scene.said, scene.crew.unready()) == ([], ["worker 0 is starting"])
+    assert (harness.said, harness.workers.unready()) == ([], ["worker 0 is starting"])
     first.say(Ready())
-    assert (scene.said, scene.crew.unready()) == (["established"], [])
+    assert (harness.said, harness.workers.unready()) == (["established"], [])
 
 
-def test_every_incarnation_has_a_page_of_its_own(scene: Scene) -> None:
-    pages = {process.start.page for process in scene.start_all()}
+def test_every_incarnation_has_a_page_of_its_own(harness: Harness) -> None:
+    pages = {process.start.page for process in harness.start_all()}
     assert len(pages) == 3
     assert 0 not in pages
 
 
-def test_a_crashed_worker_is_replaced_at_once(scene: Scene) -> None:
-    scene.start_all()[1].end()
-    assert scene.spawn.last.slot == 1
-    assert scene.crew.unready() == ["worker 1 is starting"]
-    scene.spawn.last.say(Ready())
-    assert scene.crew.unready() == []
-    assert [sample.restarts for sample in scene.crew.samples()] == [0, 1, 0]
+def test_a_crashed_worker_is_replaced_at_once(harness: Harness) -> None:
+    harness.start_all()[1].end()
+    assert harness.spawn.last.slot == 1
+    assert harness.workers.unready() == ["worker 1 is starting"]
+    harness.spawn.last.say(Ready())
+    assert harness.workers.unready() == []
+    assert [sample.restarts for sample in harness.workers.samples()] == [0, 1, 0]
 
 
-def test_its_counts_stay_and_its_page_is_free_again(scene: Scene) -> None:
-    row = scene.ledger.row(Kind.LISTENER, "x")
+def test_its_counts_stay_and_its_page_is_free_again(harness: Harness) -> None:
+    row = harness.ledger.row(Kind.LISTENER, "x")
     for _ in range(20):
-        process = scene.start_all()[0] if not scene.spawn.processes else scene.spawn.last
-        scene.segment.page(process.start.page).row(row)[c.LISTENER_CONNECTIONS_TOTAL] = 3
+        process = harness.start_all()[0] if not harness.spawn.processes else harness.spawn.last
+        harness.segment.page(process.start.page).row(row)[c.LISTENER_CONNECTIONS_TOTAL] = 3
         process.say(Ready())
-        scene.clock.advance(3600)
+        harness.clock.advance(3600)
         process.end()
-    assert scene.ledger.total(Kind.LISTENER, row)[c.LISTENER_CONNECTIONS_TOTAL] == 60
+    assert harness.ledger.total(Kind.LISTENER, row)[c.LISTENER_CONNECTIONS_TOTAL] == 60
 
 
-def test_repeated_crashes_back_off(alone: Scene) -> None:
+def test_repeated_crashes_back_off(alone: Harness) -> None:
     (first,) = alone.start_all()
     first.end()
     alone.spawn.last.end(1)
@@ -180,181 +185,181 @@ def test_repeated_crashes_back_off(alone: Scene) -> None:
     assert len(alone.spawn.processes) == 3
 
 
-def test_a_queue_without_a_worker_is_adopted_after_a_second_and_given_back(scene: Scene) -> None:
-    sibling, crashing, _ = scene.start_all()
+def test_a_queue_without_a_worker_is_adopted_after_a_second_and_given_back(harness: Harness) -> None:
+    sibling, crashing, _ = harness.start_all()
     crashing.end()
-    scene.pass_time(1.0)
+    harness.pass_time(1.0)
     assert sibling.sent == []
-    scene.pass_time(0.25)
+    harness.pass_time(0.25)
     assert sibling.sent == [Adopt(slot=1)]
-    scene.pass_time(5.0)
+    harness.pass_time(5.0)
     assert len(sibling.sent) == 1
-    scene.spawn.last.say(Ready())
+    harness.spawn.last.say(Ready())
     assert sibling.sent[1:] == [Release(slot=1)]
 
 
 def test_two_orphaned_queues_go_to_different_siblings_where_there_are(segment: Segment) -> None:
-    scene = Scene(segment, 4)
-    one, two, *crashing = scene.start_all()
+    harness = Harness(segment, 4)
+    one, two, *crashing = harness.start_all()
     for process in crashing:
         process.end()
-    scene.pass_time(1.25)
+    harness.pass_time(1.25)
     assert [one.sent, two.sent] == [[Adopt(slot=2)], [Adopt(slot=3)]]
 
 
-def test_when_the_adopting_worker_crashes_another_adopts(scene: Scene) -> None:
-    first, crashing, last = scene.start_all()
+def test_when_the_adopting_worker_crashes_another_adopts(harness: Harness) -> None:
+    first, crashing, last = harness.start_all()
     crashing.end()
-    scene.pass_time(1.25)
+    harness.pass_time(1.25)
     assert first.sent == [Adopt(slot=1)]
     first.end()
-    scene.pass_time(0.25)
+    harness.pass_time(0.25)
     assert last.sent == [Adopt(slot=1)]
 
 
-def test_a_lone_worker_has_nobody_to_adopt_its_queue(alone: Scene) -> None:
+def test_a_lone_worker_has_nobody_to_adopt_its_queue(alone: Harness) -> None:
     alone.start_all()[0].end()
     alone.pass_time(5.0)
     assert alone.spawn.last.sent == []
 
 
-def be_silent(scene: Scene, silent: FakeProcess, ticks: int = SILENT_TICKS) -> None:
+def be_silent(harness: Harness, silent: FakeProcess, ticks: int = SILENT_TICKS) -> None:
     """All others are heard with each tick."""
     for _ in range(ticks):
-        for other in scene.spawn.processes:
+        for other in harness.spawn.processes:
             if other is not silent:
                 other.say(Heartbeat())
-        scene.crew.tick()
+        harness.workers.tick()
 
 
-def test_a_silent_worker_is_asked_for_its_stack(scene: Scene) -> None:
-    process, *others = scene.start_all()
-    be_silent(scene, process, STACK_TICKS - 1)
+def test_a_silent_worker_is_asked_for_its_stack(harness: Harness) -> None:
+    process, *others = harness.start_all()
+    be_silent(harness, process, STACK_TICKS - 1)
     assert process.stacks == 0
-    be_silent(scene, process, 1)
+    be_silent(harness, process, 1)
     assert [each.stacks for each in (process, *others)] == [1, 0, 0]
 
 
-def test_a_stuck_worker_is_killed_when_its_successor_is_ready(scene: Scene) -> None:
-    process, *others = scene.start_all()
-    be_silent(scene, process, SILENT_TICKS - 1)
-    assert len(scene.spawn.processes) == 3
-    be_silent(scene, process, 1)
-    assert (len(scene.spawn.processes), scene.spawn.last.slot, process.killed) == (4, 0, False)
-    scene.spawn.last.say(Ready())
+def test_a_stuck_worker_is_killed_when_its_successor_is_ready(harness: Harness) -> None:
+    process, *others = harness.start_all()
+    be_silent(harness, process, SILENT_TICKS - 1)
+    assert len(harness.spawn.processes) == 3
+    be_silent(harness, process, 1)
+    assert (len(harness.spawn.processes), harness.spawn.last.slot, process.killed) == (4, 0, False)
+    harness.spawn.last.say(Ready())
     assert [each.killed for each in (process, *others)] == [True, False, False]
     process.end(cpu_seconds=1.5)
-    assert scene.crew.unready() == []
-    assert scene.crew.running() == 3
-    assert scene.crew.samples()[0].restarts == 1
-    assert scene.crew.samples()[0].cpu_seconds >= 1.5
+    assert harness.workers.unready() == []
+    assert harness.workers.running() == 3
+    assert harness.workers.samples()[0].restarts == 1
+    assert harness.workers.samples()[0].cpu_seconds >= 1.5
 
 
-def test_a_late_worker_that_counts_is_left_alone(scene: Scene) -> None:
-    row = scene.ledger.row(Kind.LISTENER, "x")
-    process, *_ = scene.start_all()
+def test_a_late_worker_that_counts_is_left_alone(harness: Harness) -> None:
+    row = harness.ledger.row(Kind.LISTENER, "x")
+    process, *_ = harness.start_all()
     for _ in range(2 * SILENT_TICKS):
-        scene.segment.page(process.start.page).row(row)[c.LISTENER_CONNECTIONS_TOTAL] += 1
-        be_silent(scene, process, 1)
-    assert (len(scene.spawn.processes), process.killed, process.stacks) == (3, False, 1)
+        harness.segment.page(process.start.page).row(row)[c.LISTENER_CONNECTIONS_TOTAL] += 1
+        be_silent(harness, process, 1)
+    assert (len(harness.spawn.processes), process.killed, process.stacks) == (3, False, 1)
 
 
-def test_one_that_answers_again_before_its_successor_is_ready_ends_what_it_does(scene: Scene) -> None:
-    process, *_ = scene.start_all()
-    be_silent(scene, process)
+def test_one_that_answers_again_before_its_successor_is_ready_ends_what_it_does(harness: Harness) -> None:
+    process, *_ = harness.start_all()
+    be_silent(harness, process)
     process.say(Heartbeat())
-    scene.spawn.last.say(Ready())
+    harness.spawn.last.say(Ready())
     assert (process.killed, process.sent[-1]) == (False, Retire())
     process.say(Drained())
     process.end(0)
-    assert (scene.crew.running(), len(scene.spawn.processes)) == (3, 4)
+    assert (harness.workers.running(), len(harness.spawn.processes)) == (3, 4)
 
 
-def test_one_that_is_superseded_still_hears_of_changes_and_lets_go_of_rows(scene: Scene) -> None:
-    process, *_ = scene.start_all()
-    be_silent(scene, process)
-    scene.crew.broadcast(UPDATE)
+def test_one_that_is_superseded_still_hears_of_changes_and_lets_go_of_rows(harness: Harness) -> None:
+    process, *_ = harness.start_all()
+    be_silent(harness, process)
+    harness.workers.broadcast(UPDATE)
     assert process.sent[-1] == UPDATE
-    row = scene.ledger.row(Kind.UPSTREAM, "default", "a")
-    scene.ledger.retire(Kind.UPSTREAM, "default", "a")
-    for each in scene.spawn.processes:
-        assert scene.ledger.row(Kind.UPSTREAM, "default", "b") != row
+    row = harness.ledger.row(Kind.UPSTREAM, "default", "a")
+    harness.ledger.retire(Kind.UPSTREAM, "default", "a")
+    for each in harness.spawn.processes:
+        assert harness.ledger.row(Kind.UPSTREAM, "default", "b") != row
         each.say(Released(rows=(row,)))
-    assert scene.ledger.row(Kind.UPSTREAM, "default", "c") == row
+    assert harness.ledger.row(Kind.UPSTREAM, "default", "c") == row
 
 
-def test_without_memory_for_two_a_stuck_worker_is_killed_first(scene: Scene) -> None:
-    scene.room = False
-    process, *_ = scene.start_all()
-    be_silent(scene, process)
-    assert (process.killed, len(scene.spawn.processes)) == (True, 3)
+def test_without_memory_for_two_a_stuck_worker_is_killed_first(harness: Harness) -> None:
+    harness.room = False
+    process, *_ = harness.start_all()
+    be_silent(harness, process)
+    assert (process.killed, len(harness.spawn.processes)) == (True, 3)
     process.end()
-    assert len(scene.spawn.processes) == 4
+    assert len(harness.spawn.processes) == 4
 
 
-def test_a_stuck_worker_is_waited_for_at_the_end_and_killed_with_the_others(scene: Scene) -> None:
-    process, *_ = scene.start_all()
-    be_silent(scene, process)
-    scene.crew.drain()
-    for each in scene.spawn.processes[1:]:
+def test_a_stuck_worker_is_waited_for_at_the_end_and_killed_with_the_others(harness: Harness) -> None:
+    process, *_ = harness.start_all()
+    be_silent(harness, process)
+    harness.workers.drain()
+    for each in harness.spawn.processes[1:]:
         each.end(0)
-    assert scene.said == ["established"]
-    scene.crew.kill()
+    assert harness.said == ["established"]
+    harness.workers.kill()
     assert process.killed
     process.end()
-    assert scene.said == ["established", "gone"]
+    assert harness.said == ["established", "gone"]
 
 
-def test_a_stuck_workers_queue_is_adopted_until_its_successor_is_ready(scene: Scene) -> None:
-    process, sibling, _ = scene.start_all()
-    be_silent(scene, process)
-    scene.pass_time(1.25)
+def test_a_stuck_workers_queue_is_adopted_until_its_successor_is_ready(harness: Harness) -> None:
+    process, sibling, _ = harness.start_all()
+    be_silent(harness, process)
+    harness.pass_time(1.25)
     assert sibling.sent == [Adopt(slot=0)]
-    scene.spawn.last.say(Ready())
+    harness.spawn.last.say(Ready())
     assert sibling.sent[-1] == Release(slot=0)
 
 
-def test_after_a_pause_of_the_supervisor_nobody_is_killed(scene: Scene) -> None:
-    processes = scene.start_all()
-    scene.clock.advance(3600.0)
-    scene.crew.tick()
+def test_after_a_pause_of_the_supervisor_nobody_is_killed(harness: Harness) -> None:
+    processes = harness.start_all()
+    harness.clock.advance(3600.0)
+    harness.workers.tick()
     assert not any(process.killed for process in processes)
 
 
-def test_a_fatal_message_at_first_start_is_the_instances_error(scene: Scene) -> None:
-    scene.crew.start()
-    scene.spawn.processes[0].say(Fatal(error="no policy of that name"))
-    scene.spawn.processes[0].end(1)
-    scene.pass_time(60.0)
-    assert scene.said == ["worker 0 cannot start: no policy of that name"]
-    assert len(scene.spawn.processes) == 3
+def test_a_fatal_message_at_first_start_is_the_instances_error(harness: Harness) -> None:
+    harness.workers.start()
+    harness.spawn.processes[0].say(Fatal(error="no policy of that name"))
+    harness.spawn.processes[0].end(1)
+    harness.pass_time(60.0)
+    assert harness.said == ["worker 0 cannot start: no policy of that name"]
+    assert len(harness.spawn.processes) == 3
 
 
-def test_a_death_before_ready_at_first_start_is_the_instances_error(scene: Scene) -> None:
-    scene.crew.start()
-    scene.spawn.processes[2].end(-11)
-    scene.pass_time(60.0)
-    assert scene.said == ["worker 2 ended before it was ready (signal SIGSEGV)"]
-    assert len(scene.spawn.processes) == 3
+def test_a_death_before_ready_at_first_start_is_the_instances_error(harness: Harness) -> None:
+    harness.workers.start()
+    harness.spawn.processes[2].end(-11)
+    harness.pass_time(60.0)
+    assert harness.said == ["worker 2 ended before it was ready (signal SIGSEGV)"]
+    assert len(harness.spawn.processes) == 3
 
 
-def test_a_process_that_cannot_be_made_at_first_start_is_the_instances_error(alone: Scene) -> None:
+def test_a_process_that_cannot_be_made_at_first_start_is_the_instances_error(alone: Harness) -> None:
     alone.spawn.error = OSError(11, "Resource temporarily unavailable")
-    alone.crew.start()
+    alone.workers.start()
     assert alone.said == ["worker 0 cannot be started: Resource temporarily unavailable"]
 
 
 def test_a_later_start_up_error_is_logged_once_and_tried_less_and_less(
-    alone: Scene, caplog: pytest.LogCaptureFixture
+    alone: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     alone.start_all()[0].end()
     caplog.clear()
     for _ in range(600):
-        if alone.crew.running():
+        if alone.workers.running():
             alone.spawn.last.say(Fatal(error="disk on fire"))
             alone.spawn.last.end(1)
         alone.clock.advance(TICK)
-        alone.crew.tick()
+        alone.workers.tick()
     assert alone.said == ["established"]
     assert [record.getMessage() for record in caplog.records] == [
         "worker 0 cannot start: disk on fire; trying again, less and less often"
@@ -362,61 +367,61 @@ def test_a_later_start_up_error_is_logged_once_and_tried_less_and_less(
     assert 9 <= len(alone.spawn.processes) <= 12  # in 150 s: 0, 0.5, 1, 2, 4, 8, 16, 30, 30 ...
     alone.pass_time(31.0)
     alone.spawn.last.say(Ready())
-    assert alone.crew.unready() == []
+    assert alone.workers.unready() == []
 
 
-def test_a_worker_that_cannot_be_told_a_change_is_killed(scene: Scene) -> None:
-    deaf, *others = scene.start_all()
+def test_a_worker_that_cannot_be_told_a_change_is_killed(harness: Harness) -> None:
+    deaf, *others = harness.start_all()
     deaf.reachable = False
-    scene.crew.broadcast(UPDATE)
+    harness.workers.broadcast(UPDATE)
     assert [each.killed for each in (deaf, *others)] == [True, False, False]
     assert [each.sent for each in others] == [[UPDATE]] * 2
 
 
-def test_draining_workers_are_not_replaced_and_gone_is_said_at_the_last(scene: Scene) -> None:
-    processes = scene.start_all()
-    scene.crew.drain()
+def test_draining_workers_are_not_replaced_and_gone_is_said_at_the_last(harness: Harness) -> None:
+    processes = harness.start_all()
+    harness.workers.drain()
     for process in processes:
         assert process.sent == [Drain()]
-        assert scene.said == ["established"]
+        assert harness.said == ["established"]
         process.say(Drained())
         process.end(0)
-    scene.crew.tick()
-    assert scene.said == ["established", "gone"]
-    assert len(scene.spawn.processes) == 3
+    harness.workers.tick()
+    assert harness.said == ["established", "gone"]
+    assert len(harness.spawn.processes) == 3
 
 
-def test_kill_ends_all_and_gone_follows(scene: Scene) -> None:
-    processes = scene.start_all()
-    scene.crew.kill()
+def test_kill_ends_all_and_gone_follows(harness: Harness) -> None:
+    processes = harness.start_all()
+    harness.workers.kill()
     assert all(process.killed for process in processes)
     for process in processes:
         process.end()
-    assert scene.said == ["established", "gone"]
+    assert harness.said == ["established", "gone"]
 
 
-def test_with_no_worker_left_drain_says_gone_at_once(alone: Scene) -> None:
-    alone.crew.drain()
+def test_with_no_worker_left_drain_says_gone_at_once(alone: Harness) -> None:
+    alone.workers.drain()
     assert alone.said == ["gone"]
 
 
-def test_access_records_are_handed_on(alone: Scene) -> None:
+def test_access_records_are_handed_on(alone: Harness) -> None:
     records = (plain_record("/a"), plain_record("/b"))
     alone.start_all()[0].say(Access(records=records))
     assert alone.records == [*records]
 
 
 def test_a_workers_log_line_is_logged_with_its_traceback(
-    alone: Scene, caplog: pytest.LogCaptureFixture
+    alone: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     alone.start_all()[0].say(LogLine(level="error", message="a bug", traceback="Traceback ...\n"))
     (record,) = caplog.records
     assert (record.levelname, record.getMessage()) == ("ERROR", "worker 0: a bug\nTraceback ...")
 
 
-def test_what_all_workers_find_out_is_said_once(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_all_workers_find_out_is_said_once(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    for process in scene.start_all():
+    for process in harness.start_all():
         for upstream in ("app1", "app2"):
             process.say(LogLine(level="info", message=f"{upstream} is so", once=f"of {upstream}"))
     assert [record.getMessage() for record in caplog.records] == [
@@ -425,51 +430,51 @@ def test_what_all_workers_find_out_is_said_once(scene: Scene, caplog: pytest.Log
     ]
 
 
-def test_errors_of_a_worker_are_handed_on(scene: Scene) -> None:
-    first, *_ = scene.start_all()
+def test_errors_of_a_worker_are_handed_on(harness: Harness) -> None:
+    first, *_ = harness.start_all()
     first.say(Failures(records=(failure_record(1.0),)))
-    assert scene.errors == [failure_record(1.0)]
+    assert harness.errors == [failure_record(1.0)]
 
 
-def test_a_row_is_free_when_every_worker_has_let_go_or_ended(scene: Scene) -> None:
-    row = scene.ledger.row(Kind.UPSTREAM, "default", "a")
-    first, second, third = scene.start_all()
-    scene.ledger.retire(Kind.UPSTREAM, "default", "a")
+def test_a_row_is_free_when_every_worker_has_let_go_or_ended(harness: Harness) -> None:
+    row = harness.ledger.row(Kind.UPSTREAM, "default", "a")
+    first, second, third = harness.start_all()
+    harness.ledger.retire(Kind.UPSTREAM, "default", "a")
     first.say(Released(rows=(row,)))
     second.say(Released(rows=(row,)))
-    assert scene.ledger.row(Kind.UPSTREAM, "default", "b") != row
+    assert harness.ledger.row(Kind.UPSTREAM, "default", "b") != row
     third.end()
-    assert scene.ledger.row(Kind.UPSTREAM, "default", "c") == row
+    assert harness.ledger.row(Kind.UPSTREAM, "default", "c") == row
 
 
-def test_who_reports_an_outlier_is_answered(scene: Scene) -> None:
-    first, second, _ = scene.start_all()
-    scene.verdict = Verdict(pool="default", row=4, until=7)
+def test_who_reports_an_outlier_is_answered(harness: Harness) -> None:
+    first, second, _ = harness.start_all()
+    harness.verdict = Verdict(pool="default", row=4, until=7)
     second.say(Eject(**ABOUT, **SUSPECTED))
-    assert scene.said[-1] == "worker 1 suspects app1:8000"
-    assert second.sent[-1] == scene.verdict
-    assert scene.verdict not in first.sent
+    assert harness.said[-1] == "worker 1 suspects app1:8000"
+    assert second.sent[-1] == harness.verdict
+    assert harness.verdict not in first.sent
 
 
-def test_a_report_may_need_no_answer(scene: Scene) -> None:
-    first, *_ = scene.start_all()
+def test_a_report_may_need_no_answer(harness: Harness) -> None:
+    first, *_ = harness.start_all()
     before = list(first.sent)
     first.say(Eject(**ABOUT, **SUSPECTED))
     first.say(Doubt(**ABOUT, **SUSPECTED))
-    assert scene.said[-1] == "worker 0 doubts app1:8000"
+    assert harness.said[-1] == "worker 0 doubts app1:8000"
     first.say(Recovered(**ABOUT))
-    assert scene.said[-1] == "app1:8000 recovered"
+    assert harness.said[-1] == "app1:8000 recovered"
     assert first.sent == before
 
 
-def test_a_loop_is_told(scene: Scene) -> None:
-    first, *_ = scene.start_all()
+def test_a_loop_is_told(harness: Harness) -> None:
+    first, *_ = harness.start_all()
     first.say(CameBack(pool="default", upstream=None, text="it came back"))
-    assert scene.said[-1] == "a loop in default"
+    assert harness.said[-1] == "a loop in default"
 
 
 def test_an_upstream_that_answers_elsewhere_is_told_of(segment: Segment) -> None:
-    scene = Scene(segment, 1)
-    (process,) = scene.start_all()
+    harness = Harness(segment, 1)
+    (process,) = harness.start_all()
     process.say(Elsewhere(row=4, host="10.0.0.1", other="10.0.0.2", why="connection refused"))
-    assert scene.said[-1] == "row 4 is at 10.0.0.2"
+    assert harness.said[-1] == "row 4 is at 10.0.0.2"

@@ -1,7 +1,7 @@
 """Plays drawn at random, for what nobody thought of: `python -m tests.sim.at_random --help`.
 
 Async apps that do all that comes at once, whose traffic and times change: nobody may be refused. And replicas
-with a line, under an overload: what they can do shall be served.
+with a backlog, under an overload: what they can do shall be served.
 """
 
 import argparse

@@ -14,7 +14,7 @@ from balancer.policies.base import PolicyContext
 from balancer.policies.least_connections import LeastConnections
 from balancer.policies.registry import build as build_policy
 from balancer.pools.pool import UpstreamPool
-from balancer.queueing.queue import PlaceQueue
+from balancer.queueing.queue import SlotQueue
 from balancer.runtime.build import share
 from balancer.telemetry.columns import (
     BUCKET_BOUNDS_NS,
@@ -41,7 +41,7 @@ _SWEEP = 0.25
 @dataclass(frozen=True, slots=True)
 class Settings:
     """As the settings have them. `wire` is how many seconds lie between balancer and replica, one way, with
-    what the balancer itself takes: between an answer and the next request a place has nothing to do.
+    what the balancer itself takes: between an answer and the next request a slot has nothing to do.
     `limit` and `queue` make others' algorithms, to be played in place of the product's."""
 
     max_inflight: int = 0
@@ -88,7 +88,7 @@ class Worker:
             None,
             settings.queue(engine, self.cells)
             if settings.queue
-            else PlaceQueue(queue_size, settings.queue_timeout, loop=engine, clock=engine, cells=self.cells),
+            else SlotQueue(queue_size, settings.queue_timeout, loop=engine, clock=engine, cells=self.cells),
             None,
             self.published or (self._adaptive(settings) if settings.adaptive else None),
         )
@@ -146,7 +146,7 @@ class Exchange:
         queue = self._pool.queue
         if queue is not None and (queue.waiting or self._worker.all_wait):
             self._wait()
-        elif not self._take_place(self._worker.engine.monotonic_ns()):
+        elif not self._take_slot(self._worker.engine.monotonic_ns()):
             self._wait_or_fail()
         if not self._over and patience < float("inf"):
             self._worker.engine.after(patience, self._leave)
@@ -174,7 +174,7 @@ class Exchange:
         return self.route
 
     def offered(self, now_ns: int) -> bool:
-        if self._take_place(now_ns, waited=True):
+        if self._take_slot(now_ns, waited=True):
             return True
         if self._pool.is_full(()):
             return False
@@ -208,7 +208,7 @@ class Exchange:
 
     # --- the upstream
 
-    def _take_place(self, now_ns: int, *, waited: bool = False) -> bool:
+    def _take_slot(self, now_ns: int, *, waited: bool = False) -> bool:
         worker = self._worker
         upstream = self._pool.choose(0, (), now_ns)
         if upstream is None:

@@ -1,4 +1,4 @@
-"""Health checks, which wait in the replica's line like everybody."""
+"""Health checks, which wait in the replica's backlog like everybody."""
 
 from random import Random
 

@@ -24,7 +24,7 @@ LIMITS: dict[str, MakeLimit] = {
     "Envoy": EnvoyGradient,
     "Envoy's example": envoys_example,
 }
-# As published, who finds no place is refused at once.
+# As published, who finds no slot is refused at once.
 FOUND: dict[str, Changes] = {
     "ours": {},
     **{name: {"limit": limit, "queue_size": 0} for name, limit in LIMITS.items()},

@@ -38,7 +38,7 @@ class Gradient2:
     """Netflix's Gradient2: the mean time of a second against a long-run one of some ten minutes.
 
     More than one and a half times the long-run one lowers the limit, at most by a tenth a second; else four
-    places are added, of which a fifth counts. So a wait that lasts becomes the usual one.
+    slots are added, of which a fifth counts. So a wait that lasts becomes the usual one.
     """
 
     least = 20
@@ -89,9 +89,9 @@ class Gradient2:
 
 class Vegas:
     """Netflix's Vegas, the default of its limiters: what is more than the least time of an answer tells what
-    part of the limit stands in a line.
+    part of the limit stands in a backlog.
 
-    After 15 to 30 answers for each place the least time is that of the next answer, whatever it is. Who is
+    After 15 to 30 answers for each slot the least time is that of the next answer, whatever it is. Who is
     dropped lowers the limit.
     """
 

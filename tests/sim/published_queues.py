@@ -12,16 +12,16 @@ from math import sqrt
 from random import Random
 from typing import TypeAlias
 
-from balancer.errors import QUEUE_FULL, QUEUE_HOPELESS, QUEUE_TIMEOUT, Failure
-from balancer.queueing.queue import PlaceQueue, Waiter
+from balancer.errors import QUEUE_FULL, QUEUE_TIMEOUT, QUEUE_WOULD_TIME_OUT, Failure
+from balancer.queueing.queue import SlotQueue, Waiter
 from tests.sim.engine import Engine
 
 _SIZE, _TIMEOUT = 1000, 5.0  # as the product's
 _TARGET, _INTERVAL = 0.005, 0.1  # seconds; CoDel's
-MakeQueue: TypeAlias = Callable[[Engine, memoryview], PlaceQueue]
+MakeQueue: TypeAlias = Callable[[Engine, memoryview], SlotQueue]
 
 
-class Fifo(PlaceQueue):
+class Fifo(SlotQueue):
     """The oldest is served first. Everybody joins, also who could be served at once."""
 
     def __init__(self, engine: Engine, cells: memoryview[int]) -> None:
@@ -33,7 +33,7 @@ class Fifo(PlaceQueue):
         if len(self.waiting) >= _SIZE:
             return QUEUE_FULL
         self.waiting[waiter] = self._engine.monotonic_ns()
-        if self.has_place():
+        if self.has_slot():
             self.wake()
         return None
 
@@ -50,7 +50,7 @@ class Fifo(PlaceQueue):
 
     def _serve(self) -> None:
         self._scheduled = False
-        while self.waiting and self.has_place():
+        while self.waiting and self.has_slot():
             waiter = self._next(self._engine.time())
             if waiter is None or not waiter.offered(self._engine.monotonic_ns()):
                 return
@@ -163,7 +163,7 @@ class Dagor(Fifo):
         priority = self._random.randrange(self._PRIORITIES)
         self._came[priority] += 1
         if priority >= self.admitted:
-            return QUEUE_HOPELESS
+            return QUEUE_WOULD_TIME_OUT
         self._engine.after(self._PATIENCE, self._give_up, waiter)
         return super().join(waiter)
 

@@ -1,4 +1,4 @@
-"""App replicas: how long their work takes, how much of it they do at once, and who waits in their line."""
+"""App replicas: how long their work takes, how much of it they do at once, and who waits in their backlog."""
 
 from collections import deque
 from collections.abc import Callable
@@ -49,7 +49,7 @@ class Replica:
 
     @property
     def has(self) -> int:
-        """Requests that it works on, and those in its line."""
+        """Requests that it works on, and those in its backlog."""
         return self.running + len(self._line)
 
     def begin(self, work: Work) -> None:
@@ -68,9 +68,9 @@ class Replica:
         self._paused_until = self._engine.passed + seconds
 
     def _work(self) -> None:
-        line = self._line
-        while line and self.running < self.at_once:
-            work = line.popleft()
+        backlog = self._line
+        while backlog and self.running < self.at_once:
+            work = backlog.popleft()
             if work.left and self._notices:
                 continue
             self.running += 1

@@ -24,7 +24,7 @@ class Fleet:
     replicas: int = 4
     at_once: int | Sequence[int] = 2
     service: Service | Sequence[Service] = field(default=takes(0.02))
-    notices: bool = False  # that a client has left whose request waits in its line
+    notices: bool = False  # that a client has left whose request waits in its backlog
     checked: bool = True
 
     def make(self, engine: Engine, random: Random) -> list[Replica]:

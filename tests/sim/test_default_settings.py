@@ -70,7 +70,7 @@ def test_ten_times_among_workers_that_find_it_out_one_after_another(seed: int, w
 def test_clients_who_leave_soon(
     times: float, patience: float, served_from: int, workers: int, notices: bool
 ) -> None:
-    """They are gone before a line has been worked off, and what most apps work on then is for nobody."""
+    """They are gone before a backlog has been worked off, and what most apps work on then is for nobody."""
     loads = [Open(((4.0, 300.0), (15.0, 400.0 * times), (8.0, 200.0)), waits(patience))]
     for seed in (1, 2):
         scene = Scene(27.0, loads, Fleet(notices=notices)).having(workers=workers)

@@ -138,9 +138,9 @@ def test_one_that_degrades_is_limited_alone(slowness: float, workers: int) -> No
             assert max(limits.between(FOLLOWED, 39, others)) <= 12 + 2 * workers
 
 
-def test_one_that_degrades_is_limited_for_as_long_though_others_have_places() -> None:
-    """Nobody waits then, as who does not get a place there goes to the others: round robin picks it all the
-    same, so without a limit a quarter of all would stand in its line."""
+def test_one_that_degrades_is_limited_for_as_long_though_others_have_slots() -> None:
+    """Nobody waits then, as who does not get a slot there goes to the others: round robin picks it all the
+    same, so without a limit a quarter of all would stand in its backlog."""
 
     def degrades(replicas: Sequence[Replica]) -> None:
         replicas[0].change(slowness=4.0)
@@ -164,7 +164,7 @@ def test_one_that_degrades_is_limited_for_as_long_though_others_have_places() ->
 )
 def test_when_half_of_what_can_be_done_goes_at_full_speed(at_once: int, rate: float, workers: int) -> None:
     """Nothing was limited before, and no more comes than did: an app that is only slower must not be taken
-    for an overload, so this takes a while, and then what stands in the lines has to be worked off."""
+    for an overload, so this takes a while, and then what stands in the backlogs has to be worked off."""
     loads = [Open(((39.0, rate),), waits(2.0))]
     scene = Scene(40.0, loads, happenings=[all_of_them(at_once=at_once)]).having(workers=workers)
     for seed in (1, 2)[: 3 - workers]:

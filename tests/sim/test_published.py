@@ -16,7 +16,7 @@ from tests.sim.scenes import Scene, play, surge
 
 
 def _gradient2(*windows: tuple[int, float]) -> Gradient2:
-    """After so many windows each with such a mean, with all places taken."""
+    """After so many windows each with such a mean, with all slots taken."""
     limit = Gradient2(Random(1))
     for count, seconds in windows:
         for _ in range(count):
@@ -27,7 +27,7 @@ def _gradient2(*windows: tuple[int, float]) -> Gradient2:
 @pytest.mark.parametrize(
     ("windows", "least", "most"),
     [
-        pytest.param([(50, 0.1)], 59, 60, id="four fifths of a place more a window"),
+        pytest.param([(50, 0.1)], 59, 60, id="four fifths of a slot more a window"),
         pytest.param([(50, 0.1), (5, 0.14)], 63, 64, id="a little slower is tolerated"),
         pytest.param([(50, 0.1), (5, 0.3)], 38, 41, id="much slower lowers it"),
         pytest.param([(50, 0.1), (300, 0.3)], 100, 300, id="a wait that lasts becomes the usual one"),
@@ -61,13 +61,13 @@ def test_gradient2_says_nothing_of_windows_with_few_answers() -> None:
 @pytest.mark.parametrize(
     ("answers", "limit"),
     [
-        pytest.param([(10, 0.1, False)], 20 + 9 * 6, id="no line: six places more with each answer"),
-        pytest.param([(1, 0.1, False), (50, 0.2, False)], 12, id="a line of half of them: fewer"),
-        pytest.param([(1, 0.1, False), (50, 0.12, False)], 20, id="a line of four: enough"),
+        pytest.param([(10, 0.1, False)], 20 + 9 * 6, id="no backlog: six slots more with each answer"),
+        pytest.param([(1, 0.1, False), (50, 0.2, False)], 12, id="a backlog of half of them: fewer"),
+        pytest.param([(1, 0.1, False), (50, 0.12, False)], 20, id="a backlog of four: enough"),
         pytest.param([(1, 0.1, False), (5, 0.1, True)], 15, id="who is dropped counts, whatever it took"),
     ],
 )
-def test_vegas_reckons_the_line(answers: list[tuple[int, float, bool]], limit: int) -> None:
+def test_vegas_reckons_the_backlog(answers: list[tuple[int, float, bool]], limit: int) -> None:
     vegas = Vegas(Random(1))
     for count, took, dropped in answers:
         for _ in range(count):
@@ -75,7 +75,7 @@ def test_vegas_reckons_the_line(answers: list[tuple[int, float, bool]], limit: i
     assert vegas.limit == limit
 
 
-def test_vegas_takes_a_line_for_the_least_time_now_and_then() -> None:
+def test_vegas_takes_a_backlog_for_the_least_time_now_and_then() -> None:
     vegas = Vegas(Random(1))
     vegas.ended(0.0, 0.1, 20, dropped=False)
     for _ in range(600):
@@ -166,6 +166,6 @@ def test_dagor_admits_a_twentieth_less_each_second() -> None:
     for second in (5, 10, 15):
         came = figures.came(second, second + 1)
         at_once = sum(
-            one.reason == "queue_hopeless" for one in figures.records if second <= one.came < second + 1
+            one.reason == "queue_would_time_out" for one in figures.records if second <= one.came < second + 1
         )
         assert 1 - at_once / came.total() == pytest.approx(0.95**second, abs=0.07)

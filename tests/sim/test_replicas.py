@@ -80,7 +80,7 @@ def test_a_body_keeps_the_replica_busy_after_the_first_byte() -> None:
     assert _took(_scene([Burst(0.0, 2)], fleet)) == [0.5, 1.0]
 
 
-def test_checks_wait_in_the_same_line() -> None:
+def test_checks_wait_in_the_same_backlog() -> None:
     fleet = Fleet(replicas=1, at_once=1, service=takes(0.1))
     assert play(_scene([Burst(0.0, 5)], fleet), seed=1).probes_late == []
     assert len(play(_scene([Burst(0.0, 40)], fleet), seed=1).probes_late) >= 1

@@ -78,7 +78,7 @@ SCENES = {
         [Open(((39.0, 20.0),), route="stream"), Open(((39.0, 100.0),), route="fast")],
         fleet(at_once=UNLIMITED, service=by_route({"stream": takes(0.01, 60.0), "fast": takes(0.02)})),
     ),
-    "downloads that take all of a threaded app's places": Scene(
+    "downloads that take all of a threaded app's slots": Scene(
         30.0, [steady(40)], fleet(at_once=16, service=takes(0.02, 1.0))
     ),
     "bimodal routes, and threads enough": Scene(
@@ -89,7 +89,7 @@ SCENES = {
         [steady(200, seconds=39)],
         fleet(at_once=UNLIMITED, service=by_chance((0.8, takes(0.005)), (0.2, takes(2.0)))),
     ),
-    "bimodal routes whose shares change places": Scene(
+    "bimodal routes whose shares change slots": Scene(
         60.0,
         [
             Open(((10.0, 180.0), (10.0, 20.0)) * 3, route="fast"),

@@ -1,15 +1,15 @@
-"""A scene for all tests of metrics."""
+"""A harness for all tests of metrics."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from balancer.telemetry.segment import Segment
-from tests.telemetry.harness import Scene
+from tests.telemetry.harness import Harness
 
 
 @pytest.fixture
-def scene() -> Iterator[Scene]:
+def harness() -> Iterator[Harness]:
     segment = Segment.create(workers=1)
-    yield Scene(segment)
+    yield Harness(segment)
     segment.close()

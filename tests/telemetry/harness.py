@@ -49,7 +49,7 @@ def scraped(text: bytes) -> dict[str, float]:
     }
 
 
-class Scene:
+class Harness:
     """A segment with one entity of each kind and one live page, and a fleet."""
 
     def __init__(self, segment: Segment) -> None:

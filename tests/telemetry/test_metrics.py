@@ -8,7 +8,7 @@ from balancer.telemetry import columns as c
 from balancer.telemetry import fleet_metrics
 from balancer.telemetry.columns import Kind
 from balancer.upstreams.state import AdminState, Cause
-from tests.telemetry.harness import Scene
+from tests.telemetry.harness import Harness
 
 WEB = c.METHOD_COLUMN[b"POST"] + c.CODE_COLUMN[201]
 APP1 = "pool=apps,upstream=app1:8000"
@@ -60,10 +60,10 @@ APP1 = "pool=apps,upstream=app1:8000"
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_a_cell_is_shown_as(
-    scene: Scene, kind: Kind, column: int, value: int, series: str, shown: float
+    harness: Harness, kind: Kind, column: int, value: int, series: str, shown: float
 ) -> None:
-    scene.count(kind, column, value)
-    assert scene.scrape()[f"balancer_{series}"] == shown
+    harness.count(kind, column, value)
+    assert harness.scrape()[f"balancer_{series}"] == shown
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_a_cell_is_shown_as(
         ("build_info{version=1.2.3}", 1),
     ],
 )
-def test_a_worker_process_is_shown_as(scene: Scene, series: str, shown: float) -> None:
-    assert scene.scrape()[f"balancer_{series}"] == shown
+def test_a_worker_process_is_shown_as(harness: Harness, series: str, shown: float) -> None:
+    assert harness.scrape()[f"balancer_{series}"] == shown
 
 
 CODE_SERIES = f"upstream_requests_total{{code=%s,{APP1}}}"
@@ -108,29 +108,29 @@ CODE_SERIES = f"upstream_requests_total{{code=%s,{APP1}}}"
     ],
 )
 def test_a_series_that_rate_and_alerts_need_is_there_before_its_first_event(
-    scene: Scene, series: str
+    harness: Harness, series: str
 ) -> None:
-    assert scene.scrape()[f"balancer_{series}"] == 0
+    assert harness.scrape()[f"balancer_{series}"] == 0
 
 
-def test_a_method_that_a_route_has_seen_has_the_codes_of_alerts(scene: Scene) -> None:
+def test_a_method_that_a_route_has_seen_has_the_codes_of_alerts(harness: Harness) -> None:
     series = "balancer_requests_total{code=500,method=DELETE,route=web}"
-    assert series not in scene.scrape()
-    scene.count(Kind.ROUTE, c.METHOD_COLUMN[b"DELETE"] + c.CODE_COLUMN[204], 1)
-    assert scene.scrape()[series] == 0
+    assert series not in harness.scrape()
+    harness.count(Kind.ROUTE, c.METHOD_COLUMN[b"DELETE"] + c.CODE_COLUMN[204], 1)
+    assert harness.scrape()[series] == 0
 
 
 @pytest.mark.parametrize("part", ["code=404", "code=other", "method=TRACE", "reason=idle_timeout,"])
-def test_what_is_rare_has_no_series_until_it_occurs(scene: Scene, part: str) -> None:
-    assert not [series for series in scene.scrape() if part in series and "local_" not in series]
+def test_what_is_rare_has_no_series_until_it_occurs(harness: Harness, part: str) -> None:
+    assert not [series for series in harness.scrape() if part in series and "local_" not in series]
 
 
-def test_without_active_checks_there_are_no_series_of_them(scene: Scene) -> None:
-    assert not [s for s in scene.scrape() if "active_checks_total" in s and "app3:8000" in s]
+def test_without_active_checks_there_are_no_series_of_them(harness: Harness) -> None:
+    assert not [s for s in harness.scrape() if "active_checks_total" in s and "app3:8000" in s]
 
 
-def test_an_upstream_without_a_limit_has_no_series_of_one(scene: Scene) -> None:
-    assert not [series for series in scene.scrape() if "inflight_limit" in series]
+def test_an_upstream_without_a_limit_has_no_series_of_one(harness: Harness) -> None:
+    assert not [series for series in harness.scrape() if "inflight_limit" in series]
 
 
 @pytest.mark.parametrize(
@@ -158,8 +158,8 @@ def test_an_upstream_without_a_limit_has_no_series_of_one(scene: Scene) -> None:
         ("ejections_total{cause=outlier,pool=apps}", 1),
     ],
 )
-def test_the_state_of_the_fleet_is_shown_as(scene: Scene, series: str, shown: float) -> None:
-    assert scene.scrape()[f"balancer_{series}"] == shown
+def test_the_state_of_the_fleet_is_shown_as(harness: Harness, series: str, shown: float) -> None:
+    assert harness.scrape()[f"balancer_{series}"] == shown
 
 
 def test_words_are_those_of_the_rooms_above() -> None:
@@ -169,16 +169,16 @@ def test_words_are_those_of_the_rooms_above() -> None:
     assert {cause for _, cause in fleet_metrics.FIRST_CHANGES} <= {*Cause, "announced", "operator"}
 
 
-def test_the_series_of_a_removed_upstream_go_away(scene: Scene) -> None:
-    counted = {s for s in scene.scrape() if "upstream=app1:8000" in s and "upstream_inflight{" in s}
+def test_the_series_of_a_removed_upstream_go_away(harness: Harness) -> None:
+    counted = {s for s in harness.scrape() if "upstream=app1:8000" in s and "upstream_inflight{" in s}
     assert counted
-    scene.ledger.retire(Kind.UPSTREAM, "apps", "app1:8000")
-    assert not counted & scene.scrape().keys()
+    harness.ledger.retire(Kind.UPSTREAM, "apps", "app1:8000")
+    assert not counted & harness.scrape().keys()
 
 
-def test_histogram_buckets_are_cumulated(scene: Scene) -> None:
+def test_histogram_buckets_are_cumulated(harness: Harness) -> None:
     for column in range(c.HISTOGRAM_CELLS):
-        scene.count(Kind.UPSTREAM, c.UPSTREAM_FIRST_BYTE + column, 1)
-    shown = scene.scrape()
+        harness.count(Kind.UPSTREAM, c.UPSTREAM_FIRST_BYTE + column, 1)
+    shown = harness.scrape()
     counts = [value for series, value in shown.items() if "first_byte_seconds_bucket" in series]
     assert counts == [float(number) for number in range(1, c.HISTOGRAM_CELLS + 1)]

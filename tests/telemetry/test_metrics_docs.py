@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.telemetry.harness import Scene
+from tests.telemetry.harness import Harness
 
 _DOCS = Path(__file__).parents[2] / "docs/metrics.md"
 _ROW = re.compile(r"^\| `(balancer_\w+)` \| (\w+) \| ([^|]*) \| ([^|]+) \|$", re.MULTILINE)
@@ -32,9 +32,9 @@ def exposed(text: str) -> dict[str, Metric]:
     return {name: (kind, frozenset(labels[name] - {"le"})) for name, kind in kinds.items()}
 
 
-def test_the_table_in_the_docs_is_what_is_exposed(scene: Scene) -> None:
-    scene.count_everything()
-    assert documented() == exposed(scene.text().decode())
+def test_the_table_in_the_docs_is_what_is_exposed(harness: Harness) -> None:
+    harness.count_everything()
+    assert documented() == exposed(harness.text().decode())
 
 
 def test_the_queries_in_the_docs_use_metrics_that_exist() -> None:
@@ -45,15 +45,15 @@ def test_the_queries_in_the_docs_use_metrics_that_exist() -> None:
     assert {name for name in used if name not in known and _OF_HISTOGRAMS.sub("", name) not in known} == set()
 
 
-def test_promtool_finds_no_fault(scene: Scene) -> None:
+def test_promtool_finds_no_fault(harness: Harness) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         missing = "promtool is not installed (Debian: apt-get install --no-install-recommends prometheus)"
         if os.environ.get("REQUIRE_ALL_TESTS") == "1":
             pytest.fail(missing)
         pytest.skip(missing)
-    scene.count_everything()
+    harness.count_everything()
     done = subprocess.run(
-        [promtool, "check", "metrics"], input=scene.text(), capture_output=True, timeout=30, check=False
+        [promtool, "check", "metrics"], input=harness.text(), capture_output=True, timeout=30, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

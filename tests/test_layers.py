@@ -82,11 +82,13 @@ NOT_IN_WORKERS = ("aiohttp", "pydantic", "prometheus_client", "yaml", "typer", "
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """One import: `module` (dotted, under balancer, or a third party's) by `importer`, at `line`."""
+    """One import: `module` (dotted, under balancer, or a third party's) by `importer`, at `line`. `names` of
+    what is taken from it, none where it is the module itself."""
 
     importer: str
     module: str
     line: int
+    names: tuple[str, ...] = ()
 
     @property
     def room(self) -> str:
@@ -96,11 +98,14 @@ class Import:
         return f"balancer.{self.importer}, line {self.line}: imports {self.module}"
 
 
+def _name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
 def _modules() -> Iterator[tuple[str, ast.Module]]:
     for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        name = ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
-        yield name, ast.parse(path.read_text(), str(path))
+        yield _name_of(path), ast.parse(path.read_text(), str(path))
 
 
 def _imports_of(name: str, tree: ast.AST) -> Iterator[Import]:
@@ -114,7 +119,7 @@ def _imports_of(name: str, tree: ast.AST) -> Iterator[Import]:
             if node.module == "balancer":
                 yield from (Import(name, f"balancer.{alias.name}", node.lineno) for alias in node.names)
             else:
-                yield Import(name, node.module, node.lineno)
+                yield Import(name, node.module, node.lineno, tuple(alias.name for alias in node.names))
 
 
 @cache
@@ -157,6 +162,56 @@ def test_every_room_has_its_layer() -> None:
 
 def test_modules_import_only_from_lower_layers() -> None:
     assert [str(one) for one, room in _inside() if not _may_import(one.room, room)] == []
+
+
+def _cycle(graph: dict[str, set[str]]) -> list[str]:
+    """A way through the modules that leads back to where it began, [] where there is none."""
+    done: set[str] = set()
+    for start in sorted(graph):
+        trail: list[str] = []
+        ways = [iter([start])]
+        while ways:
+            module = next(ways[-1], None)
+            if module is None:
+                ways.pop()
+                if trail:
+                    done.add(trail.pop())
+            elif module in trail:
+                return [*trail[trail.index(module) :], module]
+            elif module not in done:
+                trail.append(module)
+                ways.append(iter(sorted(graph[module])))
+    return []
+
+
+def _graph() -> dict[str, set[str]]:
+    """Module -> the modules that it imports, those of a package by their own names."""
+    graph: dict[str, set[str]] = {_name_of(path): set() for path in PACKAGE.rglob("*.py")}
+    for one in _imports():
+        module = one.module.removeprefix("balancer.")
+        parts = {part for name in one.names if (part := f"{module}.{name}") in graph}
+        if module in graph and (len(parts) < len(one.names) or not one.names):
+            parts.add(module)
+        graph[one.importer] |= parts
+    return graph
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert _cycle(_graph()) == []
+
+
+@pytest.mark.parametrize(
+    ("graph", "cycle"),
+    [
+        pytest.param({"a": {"b"}, "b": {"c"}, "c": set()}, [], id="a chain"),
+        pytest.param({"a": {"b", "c"}, "b": {"c"}, "c": set()}, [], id="two ways to the same module"),
+        pytest.param({"a": {"b"}, "b": {"a"}}, ["a", "b", "a"], id="two modules"),
+        pytest.param({"a": {"b"}, "b": {"c"}, "c": {"b"}}, ["b", "c", "b"], id="behind a third"),
+        pytest.param({"a": {"a"}}, ["a", "a"], id="one that imports itself"),
+    ],
+)
+def test_cycles_are_found(graph: dict[str, set[str]], cycle: list[str]) -> None:
+    assert _cycle(graph) == cycle
 
 
 @pytest.mark.parametrize("package", THIRD_PARTY)

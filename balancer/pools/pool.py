@@ -2,19 +2,16 @@
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
-from collections.abc import Callable
 from enum import Enum, auto
-from typing import TypeAlias
 
 from balancer.errors import Outcome
-from balancer.limits.adaptive_limits import AdaptiveLimits
-from balancer.outliers.local_ejector import LATELY_NS, Asker, LocalEjector
+from balancer.outliers.local_ejector import LATELY_NS, Asker
 from balancer.policies.base import NO_KEY, Policy
 from balancer.pools.hash_key import HashKey, hash_key
+from balancer.pools.parts import PoolParts
+from balancer.pools.picker import Picker
 from balancer.pools.retry_budget import RetryBudget
-from balancer.queueing.queue import SlotQueue
 from balancer.spec.worker import PoolSpec
-from balancer.sticky.affinity import Affinity
 from balancer.telemetry.columns import (
     BUCKET_BOUNDS_NS,
     UPSTREAM_FIRST_BYTE,
@@ -36,10 +33,6 @@ _SUCCESS = Outcome.SUCCESS
 _FIRST_BYTES = slice(UPSTREAM_FIRST_BYTE, UPSTREAM_FIRST_BYTE + len(BUCKET_BOUNDS_NS))
 
 
-# A row's number -> its cells in the pages of the other incarnations.
-RemoteRows: TypeAlias = "Callable[[int], list[memoryview[int]]]"
-
-
 class Room(Enum):
     """What a pool has for a request among the upstreams that it has not been sent to."""
 
@@ -56,51 +49,38 @@ class UpstreamPool:
     none may. While it is `starting` no active check has passed yet: its apps may not be up.
     """
 
-    __slots__ = ("_active", "_backups", "_blamed", "_candidates", "_capped", "_chosen", "_free",
-                 "_keyless", "_panic", "_policy", "_remote", "_remote_read_ns", "_remote_rows",
-                 "_report", "_tracks_load", "adaptive", "affinity", "cells", "checked_within_ns",
-                 "ejector", "hash_key", "name", "queue", "retry", "retry_budget", "starting",
-                 "upstreams")  # fmt: skip
+    __slots__ = ("_backups", "_candidates", "_capped", "_chosen", "_free", "_panic", "_picker", "_remote",
+                 "_remote_read_ns", "_remote_rows", "_tracks_load", "adaptive", "affinity", "cells",
+                 "checked_within_ns", "ejector", "hash_key", "name", "queue", "retry", "retry_budget",
+                 "starting", "upstreams")  # fmt: skip
 
     def __init__(
         self,
         spec: PoolSpec,
-        policy: Policy,
-        keyless: Policy,
-        now_ns: int,
+        picker: Picker,
         cells: memoryview[int],
-        report: Callable[[Exception], None],
-        remote_rows: RemoteRows | None = None,
-        affinity: Affinity | None = None,
-        queue: SlotQueue | None = None,
-        ejector: LocalEjector | None = None,
-        adaptive: AdaptiveLimits | None = None,
+        now_ns: int,
+        parts: PoolParts,
     ) -> None:
-        """`keyless` picks for requests that bring no hash key, where `policy` wants one, and for all where
-        `policy` fails; it must not fail itself. `report` is told of a policy's own errors. `remote_rows`
-        gives what other workers count in a row, None where there are no others; `affinity` is for sticky
-        sessions, `ejector` for outliers, `adaptive` for limits that find themselves."""
+        """`cells` is the pool's row."""
         self.name = spec.name
         self.upstreams: list[Upstream] = []
         self.starting = False
         self.retry = spec.retry
         self.retry_budget = RetryBudget(spec.retry.budget_ratio, spec.retry.budget_floor, now_ns)
+        policy = picker.policy
         key_source = policy.key_source or spec.hash_key
         self.hash_key: HashKey | None = hash_key(key_source) if policy.needs_key else None
         self.checked_within_ns = spec.checked_within_ns
         self.cells = cells
-        self.affinity = affinity
-        self.ejector = ejector
-        self.adaptive = adaptive
-        self._policy = policy
-        self._active = keyless  # who picks: `policy`, unless it failed at the last rebuild
-        self._blamed: set[tuple[str, type[Exception]]] = set()
-        self._keyless = keyless
+        self.affinity = parts.affinity
+        self.queue = parts.queue
+        self.ejector = parts.ejector
+        self.adaptive = parts.adaptive
+        self._picker = picker
+        self._tracks_load = picker.tracks_load
         self._panic = spec.panic
-        self._tracks_load = policy.tracks_load
-        self._report = report
-        compares_load = policy.compares_load or (policy.needs_key and keyless.compares_load)
-        self._remote_rows = remote_rows if compares_load else None
+        self._remote_rows = parts.remote_rows if picker.compares_load else None
         self._remote: list[tuple[Upstream, list[memoryview[int]]]] = []
         self._remote_read_ns = 0
         self._chosen: list[Upstream] = []  # the policy's candidates
@@ -108,13 +88,12 @@ class UpstreamPool:
         self._capped = False  # some candidate has a limit; else the two below are empty
         self._candidates: frozenset[Upstream] = frozenset()
         self._free: dict[Upstream, None] = {}  # the candidates that are not full
-        self.queue = queue
-        if queue is not None:
-            queue.has_slot = self.has_slot
-        if adaptive is not None:
-            adaptive.changed = self._take_up_limits
-            if queue is not None:
-                adaptive.is_awaited = queue.has_waiting
+        if self.queue is not None:
+            self.queue.has_slot = self.has_slot
+        if self.adaptive is not None:
+            self.adaptive.changed = self._take_up_limits
+            if self.queue is not None:
+                self.adaptive.is_awaited = self.queue.has_waiting
 
     def set_members(self, upstreams: list[Upstream]) -> None:
         """These are the upstreams from now on. To be called whenever one's state, address, weight or limit
@@ -131,21 +110,13 @@ class UpstreamPool:
         self.rebuild()
 
     def rebuild(self) -> None:
-        """Hand the policy the candidates anew. One that fails at it is passed over until it does not."""
+        """Hand the policy the candidates anew."""
         chosen, _ = candidates(self.upstreams, self._panic)
-        self._blamed.clear()
-        self._keyless.rebuild(chosen)
+        self._picker.rebuild(chosen)
         if self.affinity is not None:
             self.affinity.rebuild(chosen)
         if self.ejector is not None:
             self.ejector.rebuild(self.upstreams, chosen)
-        try:
-            self._policy.rebuild(chosen)
-        except Exception as error:
-            self._active = self._keyless
-            self._blame(error, f"cannot be rebuilt with {len(chosen)} candidates, and is passed over")
-        else:
-            self._active = self._policy
         self._chosen = chosen
         self._backups = standing_by(self.upstreams, chosen, self._panic)
         if self.adaptive is not None:
@@ -172,36 +143,37 @@ class UpstreamPool:
         now_ns: int,
         pinned: Upstream | None = None,
         method: bytes = b"",
+        backup: Upstream | None = None,
     ) -> Upstream | None:
         """An upstream for one attempt, in flight until `finished`; None when there is none left.
 
         `key` is what `hash_key` gives for the request, 0 where that is None. `pinned`, what `affinity` gives,
         goes before the policy's choice where it takes its sessions, is not full and has not been tried.
-        `method`, the request's, says whether it may try one on probation at once. After None `is_full`
-        tells whether waiting would help.
+        `method`, the request's, says whether it may try one on probation at once. `backup` is for
+        `choose_backup`. After None `is_full` tells whether waiting would help.
         """
         if self._remote and now_ns - self._remote_read_ns > _REMOTE_REFRESH_NS:
             self._read_remote(now_ns)
-        kept = None if pinned is None else self._keep(pinned, key, tried)
+        kept = backup if pinned is None else self._keep(pinned, key, tried)
         ejector = self.ejector
         if ejector is not None and ejector.on_probation and kept is None and not tried:
             kept = ejector.on_trial(method, now_ns)
+        picker = self._picker
+        policy = picker.active if key != NO_KEY else picker.keyless
         try:
-            policy = self._active if key != NO_KEY else self._keyless
             upstream = kept or (
                 self._pick_free(policy, key, tried) if self._capped else policy.pick(key, tried)
             )
-            if upstream is not None and self._tracks_load:
+        except Exception as error:
+            if policy is picker.keyless:
+                raise
+            picker.blame(error, "failed at a pick, which went to the least connected instead")
+            return self.choose(NO_KEY, tried, now_ns, pinned, method)
+        if upstream is not None:
+            if self._tracks_load:
                 if self.affinity is not None:
                     self.affinity.diversion.started(upstream)
-                self._policy.started(upstream)
-        except Exception as error:
-            self._blame(error, "failed at a pick, which went to the least connected instead")
-            policy = self._keyless
-            upstream = kept or (
-                self._pick_free(policy, key, tried) if self._capped else policy.pick(key, tried)
-            )
-        if upstream is not None:
+                picker.started(upstream)
             upstream.inflight = inflight = upstream.inflight + 1
             upstream.cells[UPSTREAM_INFLIGHT] = inflight
             if inflight == upstream.inflight_limit:
@@ -219,16 +191,7 @@ class UpstreamPool:
         upstream = min(left, key=lambda one: one.inflight / one.effective_weight)
         self._backups.remove(upstream)
         self._backups.append(upstream)
-        if self._tracks_load:
-            if self.affinity is not None:
-                self.affinity.diversion.started(upstream)
-            try:
-                self._policy.started(upstream)
-            except Exception as error:
-                self._blame(error, "failed where an attempt began")
-        upstream.inflight = inflight = upstream.inflight + 1
-        upstream.cells[UPSTREAM_INFLIGHT] = inflight
-        return upstream
+        return self.choose(NO_KEY, tried, 0, backup=upstream)
 
     def _keep(self, pinned: Upstream, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
         """The upstream a request is pinned to, if it can have it."""
@@ -257,10 +220,7 @@ class UpstreamPool:
         if self._tracks_load:
             if self.affinity is not None:
                 self.affinity.diversion.finished(upstream, latency_ns / 1e9, outcome)
-            try:
-                self._policy.finished(upstream, latency_ns / 1e9, outcome)
-            except Exception as error:
-                self._blame(error, "failed where an attempt ended")
+            self._picker.finished(upstream, latency_ns / 1e9, outcome)
         ejector = self.ejector
         if ejector is not None:
             history = upstream.history
@@ -337,8 +297,8 @@ class UpstreamPool:
         return not self._candidates or bool(self._free)
 
     def _pick_free(self, policy: Policy, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
-        """What `policy` picks of those that are not full. Policies know nothing of limits: the full ones are
-        shown to it as tried, those that it picks."""
+        """What `policy` picks of those that are not full. Policies know nothing of limits: the full ones
+        that it picks are shown to it as tried."""
         free = self._free
         if len(free) < 2:
             return next((one for one in free if one not in tried), None)
@@ -351,14 +311,6 @@ class UpstreamPool:
             passed = (*passed, upstream)
         left = [one for one in free if one not in tried]
         return min(left, key=lambda one: one.inflight / one.effective_weight, default=None)
-
-    def _blame(self, error: Exception, what: str) -> None:
-        """Tell of a policy's bug: the first of a kind until the next rebuild, not one for each request."""
-        kind = (what, type(error))
-        if kind not in self._blamed:
-            self._blamed.add(kind)
-            error.add_note(f"policy {type(self._policy).__name__} of pool {self.name} {what}")
-            self._report(error)
 
     def _read_remote(self, now_ns: int) -> None:
         self._remote_read_ns = now_ns

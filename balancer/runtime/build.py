@@ -29,6 +29,8 @@ from balancer.outliers.local_ejector import LocalEjector
 from balancer.policies.base import Policy, PolicyContext
 from balancer.policies.least_connections import LeastConnections
 from balancer.policies.registry import build as build_policy
+from balancer.pools.parts import PoolParts
+from balancer.pools.picker import Picker
 from balancer.pools.pool import UpstreamPool
 from balancer.pools.slow_start import SlowStart
 from balancer.proxy.context import ProxyContext
@@ -170,16 +172,16 @@ def _pool(spec: PoolSpec, row: int, place: _Place) -> UpstreamPool:
     cells = place.cells(row)
     return UpstreamPool(
         spec,
-        _policy(spec.policy, context),
-        LeastConnections(context),
-        place.clock.monotonic_ns(),
+        Picker(spec.name, _policy(spec.policy, context), LeastConnections(context), place.report),
         cells,
-        place.report,
-        place.remote_rows if place.has_others else None,
-        None if spec.sticky is None else _affinity(spec, spec.sticky, cells, place),
-        _queue(spec, row, place),
-        _ejector(spec, place),
-        _adaptive(spec, row, place),
+        place.clock.monotonic_ns(),
+        PoolParts(
+            affinity=None if spec.sticky is None else _affinity(spec, spec.sticky, cells, place),
+            queue=_queue(spec, row, place),
+            ejector=_ejector(spec, place),
+            adaptive=_adaptive(spec, row, place),
+            remote_rows=place.remote_rows if place.has_others else None,
+        ),
     )
 
 

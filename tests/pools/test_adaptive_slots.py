@@ -6,6 +6,8 @@ from balancer.errors import Outcome
 from balancer.limits.adaptive_limits import AdaptiveLimits
 from balancer.limits.concurrency_limit import ConcurrencyBounds
 from balancer.policies.least_connections import LeastConnections
+from balancer.pools.parts import PoolParts
+from balancer.pools.picker import Picker
 from balancer.pools.pool import UpstreamPool
 from balancer.telemetry.columns import UPSTREAM_INFLIGHT_LIMIT, UPSTREAM_STREAMING
 from tests.fakes.loop import FakeClock, FakeLoop
@@ -25,15 +27,8 @@ def make(*limits: int) -> UpstreamPool:
         clock=clock,
         rows=lambda row: [],
     )
-    pool = UpstreamPool(
-        SPEC,
-        LeastConnections(context()),
-        LeastConnections(context()),
-        0,
-        row(),
-        raises,
-        adaptive=adaptive,
-    )
+    picker = Picker("default", LeastConnections(context()), LeastConnections(context()), raises)
+    pool = UpstreamPool(SPEC, picker, row(), 0, PoolParts(adaptive=adaptive))
     pool.set_members([upstream(number) for number in range(1, len(limits) + 1)])
     for one, limit in zip(pool.upstreams, limits, strict=True):
         one.concurrency_limit = limit

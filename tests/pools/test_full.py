@@ -14,6 +14,8 @@ from balancer.errors import Failure, Outcome
 from balancer.policies.base import Policy, PolicyContext
 from balancer.policies.least_connections import LeastConnections
 from balancer.policies.registry import BUILT_IN, build
+from balancer.pools.parts import PoolParts
+from balancer.pools.picker import Picker
 from balancer.pools.pool import UpstreamPool
 from balancer.queueing.queue import SlotQueue
 from balancer.telemetry.columns import (
@@ -75,11 +77,8 @@ class Bug(Stubborn):
 
 
 def make(*limits: int, policy: Policy | None = None, queue: SlotQueue | None = None) -> UpstreamPool:
-    pool = UpstreamPool(
-        *(SPEC, policy or Stubborn(), LeastConnections(context()), 0, row()),
-        report=lambda error: None,
-        queue=queue,
-    )
+    picker = Picker("default", policy or Stubborn(), LeastConnections(context()), lambda error: None)
+    pool = UpstreamPool(SPEC, picker, row(), 0, PoolParts(queue=queue))
     pool.set_members([upstream(number, limit) for number, limit in enumerate(limits, 1)])
     return pool
 

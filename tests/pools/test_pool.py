@@ -12,7 +12,9 @@ from balancer.errors import Outcome
 from balancer.http.head import RequestHead
 from balancer.policies.base import NO_KEY, Policy, PolicyContext
 from balancer.pools.hash_key import hash_key
-from balancer.pools.pool import RemoteRows, UpstreamPool
+from balancer.pools.parts import PoolParts, RemoteRows
+from balancer.pools.picker import Picker
+from balancer.pools.pool import UpstreamPool
 from balancer.spec.part import replaced
 from balancer.spec.worker import PoolSpec
 from balancer.sticky.affinity import Affinity
@@ -103,7 +105,8 @@ def make(
 ) -> tuple[UpstreamPool, Watching]:
     policy = policy or Watching()
     keyless = Watching()
-    pool = UpstreamPool(spec, policy, keyless, 0, row(), policy.errors.append, remote_rows)
+    picker = Picker("default", policy, keyless, policy.errors.append)
+    pool = UpstreamPool(spec, picker, row(), 0, PoolParts(remote_rows=remote_rows))
     pool.set_members([upstream(number) for number in range(1, count + 1)])
     return pool, policy
 
@@ -192,7 +195,8 @@ class SomeClient:
 
 def test_requests_without_a_key_go_by_the_other_policy() -> None:
     policy, keyless = Hashing(), Watching()
-    pool = UpstreamPool(SPEC, policy, keyless, 0, row(), policy.errors.append)
+    picker = Picker("default", policy, keyless, policy.errors.append)
+    pool = UpstreamPool(SPEC, picker, row(), 0, PoolParts())
     pool.set_members([upstream(1), upstream(2)])
     policy.candidates = policy.candidates[:1]
     keyless.candidates = keyless.candidates[1:]
@@ -288,7 +292,8 @@ def sticky(policy: Watching, count: int = 3, twin: Watching | None = None) -> Up
     cells = row()
     diversion = Diversion(twin or Watching(), cells, policy.errors.append)
     affinity = Affinity("default", b"", BalancerCookie(b"pin", b""), cells, diversion)
-    pool = UpstreamPool(SPEC, policy, Watching(), 0, cells, policy.errors.append, None, affinity)
+    picker = Picker("default", policy, Watching(), policy.errors.append)
+    pool = UpstreamPool(SPEC, picker, cells, 0, PoolParts(affinity=affinity))
     pool.set_members([upstream(number) for number in range(1, count + 1)])
     return pool
 

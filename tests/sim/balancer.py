@@ -13,6 +13,8 @@ from balancer.limits.concurrency_limit import ConcurrencyBounds
 from balancer.policies.base import PolicyContext
 from balancer.policies.least_connections import LeastConnections
 from balancer.policies.registry import build as build_policy
+from balancer.pools.parts import PoolParts
+from balancer.pools.picker import Picker
 from balancer.pools.pool import UpstreamPool
 from balancer.queueing.queue import SlotQueue
 from balancer.runtime.build import share
@@ -77,20 +79,22 @@ class Worker:
         self.published = settings.limit and PublishedLimits(settings.limit, engine, Random(random.random()))
         self.all_wait = settings.queue is not None  # who could be served at once, too: others' queues see all
         queue_size = share(settings.queue_size, workers, slot, 0)
-        self.pool = UpstreamPool(
-            _POOL,
-            build_policy(settings.policy, {}, context),
-            LeastConnections(context),
-            engine.monotonic_ns(),
-            self.cells,
-            _raise,
-            self._remote_rows if workers > 1 else None,
-            None,
+        queue = (
             settings.queue(engine, self.cells)
             if settings.queue
-            else SlotQueue(queue_size, settings.queue_timeout, loop=engine, clock=engine, cells=self.cells),
-            None,
-            self.published or (self._adaptive(settings) if settings.adaptive else None),
+            else SlotQueue(queue_size, settings.queue_timeout, loop=engine, clock=engine, cells=self.cells)
+        )
+        policy = build_policy(settings.policy, {}, context)
+        self.pool = UpstreamPool(
+            _POOL,
+            Picker("default", policy, LeastConnections(context), _raise),
+            self.cells,
+            engine.monotonic_ns(),
+            PoolParts(
+                queue=queue,
+                adaptive=self.published or (self._adaptive(settings) if settings.adaptive else None),
+                remote_rows=self._remote_rows if workers > 1 else None,
+            ),
         )
 
     def _adaptive(self, settings: Settings) -> AdaptiveLimits:

@@ -1,0 +1,68 @@
+"""Who picks in a pool: its policy, or another one where that fails. A policy's bug costs no request.
+
+Beside `UpstreamPool.choose`, which asks the one that is `active` or `keyless`.
+"""
+
+from collections.abc import Callable, Sequence
+
+from balancer.errors import Outcome
+from balancer.policies.base import Policy
+from balancer.upstreams.upstream import Upstream
+
+
+class Picker:
+    """`keyless` picks for requests that bring no hash key, where `policy` wants one, and for all where
+    `policy` fails; it must not fail itself. `active` picks for the others: `policy`, unless it failed at the
+    last rebuild. `report` is told of a policy's own errors: the first of a kind until the next rebuild, not
+    one for each request.
+    """
+
+    __slots__ = ("_blamed", "_pool", "_report", "active", "compares_load", "keyless", "policy",
+                 "tracks_load")  # fmt: skip
+
+    def __init__(
+        self, pool: str, policy: Policy, keyless: Policy, report: Callable[[Exception], None]
+    ) -> None:
+        """`pool` is the name of the pool, for the reports."""
+        self.policy = policy
+        self.tracks_load = policy.tracks_load
+        self.compares_load = policy.compares_load or (policy.needs_key and keyless.compares_load)
+        self._pool = pool
+        self.keyless = keyless
+        self.active = keyless
+        self._report = report
+        self._blamed: set[tuple[str, type[Exception]]] = set()
+
+    def rebuild(self, candidates: Sequence[Upstream]) -> None:
+        """Hand the policy these candidates. One that fails at it is passed over until it does not."""
+        self._blamed.clear()
+        self.keyless.rebuild(candidates)
+        try:
+            self.policy.rebuild(candidates)
+        except Exception as error:
+            self.active = self.keyless
+            self.blame(error, f"cannot be rebuilt with {len(candidates)} candidates, and is passed over")
+        else:
+            self.active = self.policy
+
+    def started(self, upstream: Upstream) -> None:
+        """An attempt begins, not yet in flight. To be told where the policy `tracks_load`."""
+        try:
+            self.policy.started(upstream)
+        except Exception as error:
+            self.blame(error, "failed where an attempt began")
+
+    def finished(self, upstream: Upstream, latency: float, outcome: Outcome) -> None:
+        """An attempt has ended. To be told where the policy `tracks_load`."""
+        try:
+            self.policy.finished(upstream, latency, outcome)
+        except Exception as error:
+            self.blame(error, "failed where an attempt ended")
+
+    def blame(self, error: Exception, what: str) -> None:
+        """Report a bug of the policy's, which did `what`."""
+        kind = (what, type(error))
+        if kind not in self._blamed:
+            self._blamed.add(kind)
+            error.add_note(f"policy {type(self.policy).__name__} of pool {self._pool} {what}")
+            self._report(error)

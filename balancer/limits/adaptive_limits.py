@@ -1,4 +1,4 @@
-"""The adaptive concurrency limits of one pool: when its upstreams are looked at, and what follows."""
+"""The adaptive concurrency limits of one pool: when its upstreams are sampled, and what follows."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -19,8 +19,8 @@ from balancer.telemetry.columns import (
 )
 from balancer.upstreams.upstream import Upstream
 
-# Between two samples at a pool in which something goes on, for up to so many rows; with more it is longer in
-# proportion, so that the samples never cost more than about one part in a hundred of the worker's time. Of
+# Between two samples of a pool in which something goes on, for up to so many rows; with more it is longer in
+# proportion, so that sampling never costs more than about one part in a hundred of the worker's time. Of
 # larger pools only this worker's own rows are read.
 _PERIOD = 0.05
 _ROWS = 256
@@ -30,7 +30,7 @@ _STAYS_BUSY = 4  # sweeps
 # After a longer gap between two samples this worker was late: what it finds then, and in the next sample,
 # when all of that has been read, is its own doing.
 _GAP_NS = 350_000_000
-# What is looked at lies side by side in a row.
+# What a sample reads lies side by side in a row.
 _SAMPLED = slice(UPSTREAM_FIRST_BYTE, UPSTREAM_LEFT + 1)
 _SUM, _INFLIGHT, _STREAMING, _LEFT = (
     column - UPSTREAM_FIRST_BYTE
@@ -39,7 +39,7 @@ _SUM, _INFLIGHT, _STREAMING, _LEFT = (
 
 
 class AdaptiveLimits:
-    """Looks at the pool's candidates at each sweep, and between sweeps while they are busy.
+    """Takes samples of the pool's candidates at each sweep, and between sweeps while they are busy.
 
     An upstream that was no candidate, or has another address, starts afresh: it may be another process. While
     others are limited it starts with the middle one of their limits.

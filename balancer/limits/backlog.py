@@ -1,9 +1,9 @@
-"""Whether requests stand in backlog at an upstream: what is usual there, and what speaks against it (pure).
+"""Whether an upstream has a backlog that only grows: what is usual there, and what differs from it (pure).
 
 A first byte that takes longer than usual may have three causes. The app may be slower: then the times are
-longer at once, or change while answers keep up with requests. Somebody may have sent much at once: then the
-backlog gets shorter. Or more comes than the upstream can do: then it answers no less than usual, while those
-who wait get more, and each waits longer than the one before. Only this is a reason to limit it.
+longer at once, or change while answers keep up with requests. Many requests may have come at once: then the
+backlog gets shorter. Or more come than the upstream can do: then it answers no fewer than usual, while more
+and more wait, each longer than the one before. Only this is a reason to limit it.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from typing import TypeAlias
 
 from balancer.limits.window import Window
 
-# A backlog is one where even the quickest tenth waits so many times as long as usual, and so much longer:
+# There is a backlog where even the quickest tenth waits so many times as long as usual, and so much longer:
 # below that nobody would notice.
 _TIMES_USUAL = 3.0
-_LEAST_WAIT = 0.05
+_LEAST_WAIT_SECONDS = 0.05
 # Growth that chance explains has a deviation of about the square root of the numbers; so many times that.
 _SIGNIFICANT = 3.0
 _LONGER = 1.3  # how much longer those wait who are answered at the end of the growth than those at its start
-_STEADY = 20  # answers over which their rate is averaged
+_STEADY_ANSWERS = 20  # answers over which their rate is averaged
 _UNANSWERED = 0.03  # the least part of the requests that goes into the backlog
 # Where less than so many times the usual comes, it has to grow for so many whiles, of that many seconds or
 # one and a half times what an answer takes; each time by so many deviations.
 _MORE = 1.3
-_A_WHILE, _WHILES = 2.0, 3
+_WHILE_SECONDS, _WHILES = 2.0, 3
 _LIKELY = 3.0
 _AS_MANY_ANSWERS = 0.8  # of the usual number; with fewer it is the upstream that has changed
-_LATELY = 2.0  # seconds in which a rate of answers fades to a third, and below
-_MEMORY = 5.0  # seconds in which what was usual fades to a third
-_CORRECTED = 20.0  # the same for what was found while a limit was in force
-# A growth shows in what is counted before it shows in how long they wait: what was learned in its first
-# moments is forgotten. They last no longer than this, or twice what an answer takes.
-_FIRST_MOMENTS = 1.0
-_SLOW_RISE = 60.0  # seconds in which the unloaded time may triple; fewer while little is known
+_LATELY_SECONDS = 2.0  # seconds in which a rate of answers fades to a third, and below
+_MEMORY_SECONDS = 5.0  # seconds in which what was usual fades to a third
+_CORRECTED_SECONDS = 20.0  # the same for what was found while a limit was in force
+# A growth shows in how many wait before it shows in how long: what was learned in its first moments is
+# forgotten. They last no longer than this, or twice what an answer takes.
+_RECALL_SECONDS = 1.0
+_RISE_SECONDS = 60.0  # seconds in which the unloaded time may triple; fewer while little is known
 
 
 _Usual: TypeAlias = tuple[float, float, float]  # how many wait, answers a second, arrivals a second
@@ -90,7 +90,7 @@ class BacklogDetector:
         """A window has ended; whether by now a backlog is proven that only grows."""
         self._learn(now, window)
         low = window.low
-        if low < _TIMES_USUAL * self.unloaded or low < self.unloaded + _LEAST_WAIT:
+        if low < _TIMES_USUAL * self.unloaded or low < self.unloaded + _LEAST_WAIT_SECONDS:
             if self.suspicious:
                 self.suspicious = False
                 self.swelled = True
@@ -121,7 +121,7 @@ class BacklogDetector:
         if came < _MORE * usual + _SIGNIFICANT * sqrt(usual):
             return self._grows_on(now, window)
         self.swelled = True
-        self._pace += (window.rate - self._pace) * min(1.0, window.answers / _STEADY)
+        self._pace += (window.rate - self._pace) * min(1.0, window.answers / _STEADY_ANSWERS)
         return (
             growth >= _SIGNIFICANT * sqrt(window.awaiting + self._grew_from)
             and growth + self._left >= _UNANSWERED * self._answers
@@ -135,7 +135,7 @@ class BacklogDetector:
         its new number in flight after a while; so the backlog has to go on growing for longer."""
         if not self._checked:
             self._check(now, window, 0)
-        elif now - self._checked >= max(_A_WHILE, 1.5 * window.mean):
+        elif now - self._checked >= max(_WHILE_SECONDS, 1.5 * window.mean):
             before = self._checked_awaiting
             grows = (
                 window.awaiting - before >= _LIKELY * sqrt(window.awaiting + before)
@@ -181,7 +181,7 @@ class BacklogDetector:
         if window.mean < self.service:
             self.service += (window.mean - self.service) / 4
         elif self.service > before:
-            self.service += (before - self.service) * (1 - exp(-window.seconds / _CORRECTED))
+            self.service += (before - self.service) * (1 - exp(-window.seconds / _CORRECTED_SECONDS))
 
     def recall(self) -> None:
         """What was learned in the last moments was of a backlog that had begun to grow."""
@@ -195,7 +195,7 @@ class BacklogDetector:
             self.service = self.usual_awaiting / self.usual_rate
 
     def _remember(self, now: float, mean: float) -> None:
-        if now - self._before_at < max(_FIRST_MOMENTS, 2 * mean):
+        if now - self._before_at < max(_RECALL_SECONDS, 2 * mean):
             return
         usual = self.usual_awaiting, self.usual_rate, self._usual_arrivals
         self._before = usual if self._before is None else self._before[1], usual
@@ -208,8 +208,8 @@ class BacklogDetector:
             self.unloaded = low
             self.rate = self._usual_arrivals = rate
         known = now - self._first + window.seconds
-        part = 1 - exp(-window.seconds / min(_MEMORY, known))
-        if low < _TIMES_USUAL * self.unloaded or low < self.unloaded + _LEAST_WAIT:
+        part = 1 - exp(-window.seconds / min(_MEMORY_SECONDS, known))
+        if low < _TIMES_USUAL * self.unloaded or low < self.unloaded + _LEAST_WAIT_SECONDS:
             came = max(0.0, (window.answers + window.left + window.grown) / window.seconds)
             self._usual_arrivals += (came - self._usual_arrivals) * part
         if low <= 2 * self.unloaded:
@@ -218,9 +218,9 @@ class BacklogDetector:
             # By Little's law, so that those count who are never answered, too, as with long polling.
             self.service = self.usual_awaiting / self.usual_rate
             self._remember(now, window.mean)
-        self.rate += (rate - self.rate) * (1 - exp(-window.seconds / _LATELY))
+        self.rate += (rate - self.rate) * (1 - exp(-window.seconds / _LATELY_SECONDS))
         if low < self.unloaded:
-            self.unloaded += (low - self.unloaded) * (1 - exp(-window.seconds / _LATELY))
+            self.unloaded += (low - self.unloaded) * (1 - exp(-window.seconds / _LATELY_SECONDS))
         else:
-            rise = min(_SLOW_RISE, 2.0 + now - self._first)
+            rise = min(_RISE_SECONDS, 2.0 + now - self._first)
             self.unloaded *= exp(min(log(low / self.unloaded), window.seconds / rise))

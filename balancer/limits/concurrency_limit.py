@@ -1,7 +1,9 @@
 """How many requests an upstream is given at once, found by watching it (pure).
 
-Beside the way of a request: the pool samples at its upstreams some twenty times a second and tells each one's
-limit what it sees; the limit says how many may be there from now on, 0 for as many as come.
+Beside the way of a request: `AdaptiveLimits` takes a sample of each upstream some twenty times a second and
+hands it to that upstream's limit, which returns how many requests may be there from now on, 0 for any number.
+The states, open, trial, held and probing, are drawn in docs/overload.md, where the constants have their
+units.
 """
 
 from __future__ import annotations
@@ -13,28 +15,28 @@ from balancer.limits.trial import Trial, Verdict
 from balancer.limits.wasted_work import WastedWork
 from balancer.limits.window import RunningWindow, Sample, Window
 
-# What a window needs to be judged: seconds and answers. While a limit is in force up to four answers for
-# each slot, as what is decided then costs throughput when it is wrong, and of a probe more.
+# What a window needs to be judged: seconds and answers. While a limit is in force it is up to four answers
+# for each slot, as a wrong decision costs throughput then, and more for a probe.
 _OPEN_SECONDS, _OPEN_ANSWERS = 0.049, 5
 _HELD_SECONDS, _HELD_ANSWERS, _MOST_ANSWERS = 0.099, 10, 40
 _PROBE_ANSWERS = 4  # times as many
-_LONGEST = 2.0  # seconds; of fewer answers in that time nothing can be said
+_LONGEST_SECONDS = 2.0  # nothing can be said of fewer answers in that time
 _FIRST_CUT = 5  # the first limit is so much less than what is there
 _CAREFUL_CUT = 2  # where no more comes than usual, and the app may be slower after all
-_HEADROOM = 1.5  # slots beyond what is being worked on: who waits there keeps the upstream busy
-_QUIET = 1.0  # seconds after an alarm that was none
-_UNPRESSED = 5.0  # the same, before what others do not get is a reason for another
+_HEADROOM = 1.5  # times what is being worked on: a short backlog keeps the upstream busy
+_QUIET_SECONDS = 1.0  # after a trial that found no backlog, before another one
+_UNPRESSED_SECONDS = 5.0  # the same, before what other upstreams do not take is a reason for one
 _CROWDED = 3  # times what is usual; with so many there, what others do not get is a reason for a limit
 _STEP = 0.75  # a limit so much lower than the one before is compared with it
-_DOUBTS = 2  # windows in a row with fewer answers
+_DOUBT_WINDOWS = 2  # windows in a row with fewer answers
 # Part of a higher limit by which the rate has to rise, for the limit to have been too low: as far as the rate
 # rises, or, where it follows, perhaps by more.
 _RISES, _FOLLOWS = 0.4, 0.8
-_PROBES = 4.0  # seconds between two tries whether more would be answered
+_PROBE_SECONDS = 4.0  # between two tries whether more would be answered
 _CHANGED = 0.3  # part of the rate by which it has changed then, and what it was before does not count
 _BINDING = 0.5  # part of the samples that find it full; with fewer a limit says nothing of the upstream
-_UNUSED = 2.0  # seconds in which nobody wants more than it allows, after which there is no limit any more
-_SETTLED_AFTER = 5.0  # seconds at most until what was sent before a limit has been answered
+_UNUSED_SECONDS = 2.0  # in which nobody wants more than it allows: then there is no limit any more
+_SETTLED_SECONDS = 5.0  # at most until what was sent before a limit has been answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +48,21 @@ class ConcurrencyBounds:
 
 
 class ConcurrencyLimit:
-    """One upstream's limit, of one worker: it is found from this worker's part of the traffic.
+    """The limit of one upstream in one worker, found from this worker's part of the traffic.
 
-    No limit until a backlog is proven (`BacklogDetector`), nobody is served (`WastedWork`), or others are
-    full (`press`). Then a part of what is there, and at least twice what is usually being worked on: enough
-    to keep the upstream busy, so that those who wait do it here instead of there and nobody is served later.
-    That is a `Trial`: if the upstream answers fewer than before, then there was no backlog, the app is slower
-    than it was, and the limit goes away. Else the limit goes to what is being worked on by Little's law
-    (answers a second times their time without a backlog) with headroom, and follows that. Each larger step
-    down has to leave the number of answers as it was, or is taken back: then a request takes longer than
-    before, and that is learned. So nothing is ever throttled in order to measure. Where most leave before
-    they are answered, it goes down at once. A limit that is not reached any more goes away.
+    **Open**: there is no limit until a backlog is proven (`BacklogDetector`), work is wasted (`WastedWork`),
+    or other upstreams are full (`press`).
+    **Trial**: the first limit is a part of what is there, and at least twice what is usually being worked on:
+    enough to keep the upstream busy, so that requests wait here instead of there and none is served later. If
+    the upstream answers fewer than before (`Trial`), there was no backlog, the app is slower than it was, and
+    the limit goes away.
+    **Held**: the limit goes to what is being worked on by Little's law (answers a second times their time
+    without a backlog) with headroom, and follows that. Each larger step down has to leave the number of
+    answers as it was, or is taken back: then a request takes longer than before, and that is learned.
+    **Probing**: now and then a higher limit is tried. So nothing is ever throttled in order to measure.
+
+    Where most clients leave before they are answered, the limit goes down at once. One that is not reached
+    any more goes away.
     """
 
     __slots__ = ("_anchor", "_answered_until", "_bounds", "_detector", "_doubts", "_probe_at",
@@ -64,8 +70,8 @@ class ConcurrencyLimit:
                  "_unpressed_until", "_used", "_wasted", "_window", "limit")  # fmt: skip
 
     def __init__(self, bounds: ConcurrencyBounds, like: ConcurrencyLimit | None = None) -> None:
-        """`like`: another upstream's limit, to begin with while that is in force. Who joins a pool that is
-        overloaded would else be given all that waits, before there is anything to compare it with."""
+        """`like`: another upstream's limit, to begin with while that is in force. An upstream that joins an
+        overloaded pool would else be given all that waits, before there is anything to compare it with."""
         self.limit = 0
         self._bounds = bounds
         self._detector = BacklogDetector()
@@ -73,7 +79,7 @@ class ConcurrencyLimit:
         self._wasted: WastedWork | None = None
         self._quiet_until = self._unpressed_until = 0.0
         # while there is a limit
-        self._trial: Trial | None = None  # while the first one has to show that there is a backlog
+        self._trial: Trial | None = None  # while the first one has to show that there was a backlog
         self._used = 0.0  # when it was last reached
         self._settled_by = 0.0  # not later; 0 when what was sent before the limit has been answered
         self._answered_until = -1  # that many answers settle it; -1 while there are more than the limit
@@ -134,7 +140,7 @@ class ConcurrencyLimit:
             self._window = RunningWindow(sample)
             if detector.weigh(sample.now, running.end()) and not is_quiet:
                 self._close(sample, detector.rate_while_suspicious(sample.now))
-        elif seconds > _LONGEST:
+        elif seconds > _LONGEST_SECONDS:
             self._window = RunningWindow(sample)
             detector.begin_anew()
 
@@ -146,7 +152,7 @@ class ConcurrencyLimit:
         self._rate_before = rate
         self._doubts = 0
         self._anchor = self._probed = None
-        self._probe_at = sample.now + _PROBES
+        self._probe_at = sample.now + _PROBE_SECONDS
         self._used = sample.now
         least = self._least_sensible(sample)
         if wasted is not None:
@@ -170,7 +176,7 @@ class ConcurrencyLimit:
             self._steady.observe(sample, full)
         if full:
             self._used = sample.now
-        elif sample.now - self._used > _UNUSED:
+        elif sample.now - self._used > _UNUSED_SECONDS:
             if self._probed is None:
                 self._open(sample)
                 return
@@ -192,14 +198,14 @@ class ConcurrencyLimit:
             else:
                 self._steady = None  # of fewer than it may have
         elif self._trial is not None and running.is_silent:
-            self._window = RunningWindow(sample)  # it may be busy with those who are gone
+            self._window = RunningWindow(sample)  # it may be busy with requests whose clients are gone
 
     def _is_told(self, seconds: float, answers: int) -> bool:
         wanted = max(_HELD_ANSWERS, min(4 * self.limit, _MOST_ANSWERS))
         if self._probed is not None:
             wanted *= _PROBE_ANSWERS
         return (seconds >= _HELD_SECONDS and answers >= wanted) or (
-            seconds >= _LONGEST and answers >= _OPEN_ANSWERS
+            seconds >= _LONGEST_SECONDS and answers >= _OPEN_ANSWERS
         )
 
     def _settle(self, sample: Sample) -> None:
@@ -225,7 +231,7 @@ class ConcurrencyLimit:
             if verdict is not Verdict.BACKLOG:
                 return
             self._trial = None
-            self._probe_at = sample.now + _PROBES
+            self._probe_at = sample.now + _PROBE_SECONDS
         if self._probed is not None:
             self._judge_probe(sample, window, *self._probed)
         elif not self._costs_throughput(sample, window):
@@ -256,7 +262,7 @@ class ConcurrencyLimit:
             if rate < 0.95 * rate_before * (1 + limit / before) / 2:
                 # Nearer to what it would be without a backlog than to what it was. Once may be chance.
                 self._doubts += 1
-                if self._doubts >= _DOUBTS:
+                if self._doubts >= _DOUBT_WINDOWS:
                     self._doubts = 0
                     self._detector.service = max(window.mean, self._detector.service)
                     self._anchor = None
@@ -285,7 +291,7 @@ class ConcurrencyLimit:
     def _probe(self, sample: Sample, without: Window) -> None:
         """Now and then a little more is let in: if that is answered, too, a request takes longer by now than
         was supposed, and the limit was too low."""
-        self._probe_at = sample.now + _PROBES
+        self._probe_at = sample.now + _PROBE_SECONDS
         more = self._bounded(self.limit * _HEADROOM + 1)
         if more > self.limit:
             self._probed = self.limit, without
@@ -299,7 +305,7 @@ class ConcurrencyLimit:
         if not _STEP * self.limit <= limit <= self.limit / _STEP:
             self._steady = None
         if limit < self.limit or not self.limit:
-            self._settled_by = sample.now + _SETTLED_AFTER
+            self._settled_by = sample.now + _SETTLED_SECONDS
             self._answered_until = -1
         self.limit = limit
         self._window = RunningWindow(sample)
@@ -308,8 +314,8 @@ class ConcurrencyLimit:
         """There was no backlog, as `shown`: a request takes so long by now."""
         self._detector.service = max(shown.mean, self._detector.service)
         self._detector.unloaded = max(shown.low, self._detector.unloaded)
-        self._quiet_until = sample.now + _QUIET
-        self._unpressed_until = sample.now + _UNPRESSED
+        self._quiet_until = sample.now + _QUIET_SECONDS
+        self._unpressed_until = sample.now + _UNPRESSED_SECONDS
         self._open(sample)
 
     def _open(self, sample: Sample) -> None:

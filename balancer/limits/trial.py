@@ -1,7 +1,7 @@
 """The first limit of an upstream is a trial: it has to show that there was a backlog (pure).
 
-If there was one, the upstream answers as many as before: others have waited there in vain. If not, the app is
-only slower than it was; then it answers fewer, as fewer are there, and the limit has to go.
+If there was one, the upstream answers as many as before: what was above the limit only waited there. If not,
+the app is only slower than it was: it answers fewer, as fewer are there, and the limit has to go.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from balancer.limits.window import RunningWindow, Sample, Window
 
 _AT_MOST = 0.75  # of the answers as there were before, where the limit is nearly what was there
 _HARDLY = 0.45  # with so much less one window is enough to say that it was none
-_DOUBTS = 2  # windows in a row with fewer answers
-_PATIENCE = 5  # windows in which clients leave, which tell nothing, before it is given up
-_UNJUDGED = 10.0  # seconds at most for which it may be busy with those who are gone
+_DOUBT_WINDOWS = 2  # in a row with fewer answers
+_LEAVING_WINDOWS = 5  # in which clients leave, which tell nothing, before it is given up
+_UNJUDGED_SECONDS = 10.0  # at most, for which it may be busy with requests whose clients are gone
 _DRY_SECONDS, _DRY_ANSWERS = 0.25, 20
 _FEW = 20  # one in so many of those who were there may leave
 
@@ -58,7 +58,7 @@ class Trial:
             self._doubts = 0
             return None
         self._doubts += 1
-        return lately if self._doubts >= _DOUBTS else None
+        return lately if self._doubts >= _DOUBT_WINDOWS else None
 
     def begin_anew(self, sample: Sample) -> None:
         """What was counted until now does not count any more."""
@@ -69,13 +69,13 @@ class Trial:
     def judge(self, now: float, window: Window, may_be_lower: bool) -> Verdict:
         """What `window` shows, which began when what had been sent before the limit was answered, or had its
         time. `may_be_lower`: the limit, if too many leave to tell."""
-        if window.left > window.answers and now - self._began < _UNJUDGED:
+        if window.left > window.answers and now - self._began < _UNJUDGED_SECONDS:
             return Verdict.OPEN
-        if may_be_lower and self._tries < _PATIENCE and window.left > window.answers / 5:
+        if may_be_lower and self._tries < _LEAVING_WINDOWS and window.left > window.answers / 5:
             self._tries += 1
             self._doubts = 0
             return Verdict.LEAVING
         if window.rate >= self._still * self._rate:
             return Verdict.BACKLOG
-        self._doubts += 1 if window.rate > _HARDLY * self._rate else _DOUBTS
-        return Verdict.NONE if self._doubts >= _DOUBTS else Verdict.OPEN
+        self._doubts += 1 if window.rate > _HARDLY * self._rate else _DOUBT_WINDOWS
+        return Verdict.NONE if self._doubts >= _DOUBT_WINDOWS else Verdict.OPEN

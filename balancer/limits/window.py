@@ -1,7 +1,6 @@
 """What one upstream did over a short time, taken from what is counted for it anyway.
 
-Beside the way of a request: adaptive concurrency limits sample from time to time, requests pay nothing for
-it.
+Beside the way of a request: adaptive limits take a sample from time to time, and requests pay nothing for it.
 """
 
 from collections.abc import Sequence
@@ -15,9 +14,10 @@ _BEYOND = 2 * BUCKETS[-1]  # what the histogram's last, open bucket is taken to 
 
 
 class Sample(NamedTuple):
-    """One sample at an upstream, at `now` in seconds. `mine` are this worker's requests whose first byte has
-    not come, `given` its answers so far; the rest is of all workers: `awaiting` as `mine`, and so far the
-    answers by bucket of the histogram, the sum of their times in nanoseconds, and clients who left."""
+    """What was counted of an upstream at `now`, in seconds. `mine` are this worker's requests whose first
+    byte has not come, `given` its answers so far; the rest is of all workers: `awaiting` as `mine`, and so
+    far the answers by bucket of the histogram, the sum of their times in nanoseconds, and clients who
+    left."""
 
     now: float
     mine: int
@@ -57,7 +57,7 @@ class Window:
 
 
 class RunningWindow:
-    """A window that has begun and is looked at until it is long enough."""
+    """A window that has begun, and ends when it is long enough."""
 
     __slots__ = ("_area", "_first", "_full", "_last", "_samples", "_start")
 

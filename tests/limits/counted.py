@@ -1,4 +1,4 @@
-"""What is counted of one upstream, as samples at it."""
+"""What is counted of one upstream, as samples of it."""
 
 from balancer.limits.window import Sample
 from balancer.telemetry.columns import HISTOGRAM_CELLS

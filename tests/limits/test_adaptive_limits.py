@@ -1,4 +1,4 @@
-"""When a pool's upstreams are looked at, and what of other workers counts."""
+"""When a pool's upstreams are sampled, and what of other workers counts."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -27,7 +27,7 @@ def _cells() -> memoryview[int]:
 
 
 class Pool:
-    """Upstreams, another worker's row of them, and the limits that sample at both."""
+    """Upstreams, another worker's row of them, and the limits that read both."""
 
     def __init__(self, count: int = 1) -> None:
         self.clock = FakeClock()

@@ -483,6 +483,9 @@ class ClientConnection(StreamOwner):
         self._state = _CLOSED
         self._ahead.put(b"", 0)
         if self.exchange.active:
+            # For what is still to be written; until now the deadline was the exchange's.
+            context = self._context
+            self.deadline_ns = context.monotonic_ns() + context.timeouts.patience_ns
             try:
                 self.exchange.client_gone()
             except Exception as error:

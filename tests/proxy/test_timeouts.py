@@ -186,6 +186,22 @@ def test_a_reader_that_stopped_after_its_whole_response(harness: Harness) -> Non
     assert client.aborted
 
 
+def test_a_client_that_has_left_may_take_what_was_written_before(harness: Harness) -> None:
+    """The time for that begins when it leaves, however long ago its connection and its request began."""
+    client = harness.ask()
+    harness.answer(PART)
+    for piece in (b"c", b"d"):
+        harness.advance(4)
+        harness.answer(piece)
+    client.pause_writing()
+    client.receive_eof()
+    harness.advance(4.9)
+    assert client.closed
+    assert not client.aborted
+    harness.advance(0.2)
+    assert client.aborted
+
+
 def test_lingering_ends_when_the_client_sends_no_more(harness: Harness) -> None:
     client = harness.ask(b"BAD\r\n\r\n")
     assert status_of(client.take()) == 400

@@ -23,23 +23,24 @@ class RetryBudget:
         self.requests = 0
 
     def has_one(self, now_ns: int) -> bool:
-        """Whether a retry is left."""
-        self._reckon(now_ns)
-        return self._saved >= 1.0
+        """Whether a retry is left; to ask costs nothing."""
+        return self._reckoned(now_ns) >= 1.0
 
     def spend(self, now_ns: int) -> bool:
         """Take one retry out of the budget; False where none is left."""
-        if not self.has_one(now_ns):
+        saved = self._reckoned(now_ns)
+        self._seen = self.requests
+        self._seen_ns = now_ns
+        if saved < 1.0:
+            self._saved = saved
             return False
-        self._saved -= 1.0
+        self._saved = saved - 1.0
         return True
 
-    def _reckon(self, now_ns: int) -> None:
-        """Add what has been earned since the last time."""
+    def _reckoned(self, now_ns: int) -> float:
+        """What is saved, with what has been earned since the last time."""
         passed = now_ns - self._seen_ns
         earned = self._ratio * (self.requests - self._seen) + self._floor * passed
         if passed > _FADE_NS:
             earned *= _FADE_NS / passed  # only what the last of them earned: who asks seldom has no hoard
-        self._saved = self._saved * exp(-passed / _FADE_NS) + earned
-        self._seen = self.requests
-        self._seen_ns = now_ns
+        return self._saved * exp(-passed / _FADE_NS) + earned

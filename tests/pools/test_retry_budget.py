@@ -60,3 +60,12 @@ def test_what_was_earned_fades() -> None:
     budget.requests = 1000
     assert budget.spend(SECOND)
     assert spent(budget, 61 * SECOND) < 5
+
+
+def test_asking_whether_a_retry_is_left_costs_nothing() -> None:
+    asked, other = RetryBudget(0.2, 0.0, 0), RetryBudget(0.2, 0.0, 0)
+    for second in range(1, 11):
+        for budget in (asked, other):
+            budget.requests += 10
+        assert asked.has_one(second * SECOND)
+    assert spent(asked, 10 * SECOND) == spent(other, 10 * SECOND) == 20

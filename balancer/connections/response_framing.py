@@ -153,6 +153,7 @@ class ResponseFraming:
         self._begin_body(reader, head, data, end)
 
     def _begin_body(self, reader: ResponseReader, head: ResponseHead, data: bytes, end: int) -> None:
+        """What follows `head` at `end` of `data` is not just all of its body."""
         length = head.length
         left = len(data) - end
         self.reusable = head.keep_alive
@@ -161,8 +162,6 @@ class ResponseFraming:
                 # Surplus: nobody asked for it. This response is whole, the connection is not trusted again.
                 self.reusable = False
                 reader.response(head, data[end : end + length], True)
-            elif left == length:
-                reader.response(head, data[end:] if left else b"", True)
             else:
                 self.state = _BODY
                 self._left = length - left

@@ -97,9 +97,9 @@ class ResponseReader(ABC):
 class UpstreamSide(Outlet):
     """A connection to an upstream. One reader at a time holds it, for one request with its response.
 
-    `closed`: nothing can be sent any
-    more. `write_paused`: the upstream does not take what is written. `requests` counts those sent so far;
-    times are in ns on the monotonic clock; a `generation` older than its owner's is not used again.
+    `closed`: nothing can be sent any more. `write_paused`: the upstream does not take what is written.
+    `requests` counts those sent so far; times are in ns on the monotonic clock; a `generation` older than its
+    owner's is not used again.
     """
 
     __slots__ = ("closed", "created_ns", "generation", "idle_since_ns", "owner", "requests", "upstream",

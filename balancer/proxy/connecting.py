@@ -173,7 +173,7 @@ class Connecting(DialOwner):
 
     def wait_for_another(self, now: int, reason: str, failure: Failure, detail: str) -> bool:
         """Wait for a slot at an upstream not tried yet, at the cost of one of the pool's retries; False where
-        the queue takes it not. `failure` is what the client is told if the wait is in vain."""
+        the queue refuses it. `failure` is what the client is told if the wait is in vain."""
         pool = self._pool
         pool.retry_budget.spend(now)
         if self._join() is not None:

@@ -4,11 +4,13 @@ import pytest
 
 from balancer.clients.connection import ClientConnection
 from balancer.clients.read_ahead import ReadAhead
+from balancer.clients.stream import Http1Stream
 from balancer.http.fields import Field
 from balancer.http.forwarded import ClientFacts
 from balancer.http.head import RequestHead
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.exchange import Exchange
+from balancer.proxy.replay import Replay
 from tests.proxy.conftest import MakeHarness
 from tests.proxy.harness import GET, OK, Harness, body_of, head_of, status_of
 
@@ -56,7 +58,7 @@ def test_an_idle_client_keeps_nothing_of_a_large_head(harness: Harness, case: st
     assert client.take() == OK
 
 
-_HELD = (ClientConnection, Exchange, RequestHead, ReadAhead, Attempt, Field, ClientFacts)
+_HELD = (ClientConnection, Http1Stream, Replay, Exchange, RequestHead, ReadAhead, Attempt, Field, ClientFacts)
 
 
 def _bytes_held(connection: object) -> int:
@@ -74,7 +76,8 @@ def _bytes_held(connection: object) -> int:
         elif isinstance(one, list | tuple):
             left += one
         elif isinstance(one, _HELD):
-            left += [getattr(one, slot, None) for slot in one.__slots__]
+            slots = [slot for kind in type(one).__mro__ for slot in getattr(kind, "__slots__", ())]
+            left += [getattr(one, slot, None) for slot in slots]
     return total
 
 

@@ -1,0 +1,191 @@
+"""How a client connection ends: with a last response, idle for too long, for another client, or broken off.
+
+The base of `ClientConnection`, which reads. A last response must arrive, so the connection lingers after it.
+A response that is not whole ends in a reset.
+"""
+
+import asyncio
+import select
+import socket
+import struct
+from contextlib import closing
+
+from balancer.clients.context import ClientContext
+from balancer.clients.read_ahead import ReadAhead
+from balancer.clients.stream import Http1Stream, StreamOwner
+from balancer.connections.intake import Intake
+from balancer.connections.last_words import last_words
+from balancer.errors import HEAD_TIMEOUT, INTERNAL_ERROR, ProtocolError
+from balancer.http.head import RequestHead
+
+START = len(b"\r\nHEAD ")  # of a head: enough to tell that it is for HEAD
+_DRAIN_GRACE_NS = 1_000_000_000  # for an idle client's next request, which may be on its way
+_LINGER_NS = 30_000_000_000  # in all, while the client goes on sending
+LINGER_IDLE_NS = 5_000_000_000
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: close sends RST
+
+_LINGERING = 1 << 62  # above the time of any clock, in ns
+
+# What the next bytes are.
+HEAD, BODY, HOLD, TUNNEL, TUNNEL_ENDED, LINGER, CLOSED = range(7)
+
+
+class EndingConnection(StreamOwner):
+    """`_head` is the last request's; `_ahead` what was read behind it."""
+
+    __slots__ = ("_ahead", "_context", "_head", "_intake", "_linger_end_ns", "_state", "_stream", "transport")
+
+    transport: asyncio.Transport
+    _intake: Intake
+    _stream: Http1Stream
+
+    def __init__(self, context: ClientContext) -> None:
+        self._context = context
+        self._state = HEAD
+        self._ahead = ReadAhead()
+        self._linger_end_ns = 0
+        self._head: RequestHead | None = None
+        self.admitted = False
+        self.deadline_ns = 0
+
+    # --- a last response, or none
+
+    def refuse(self, error: ProtocolError, head: bytes = b"") -> None:
+        """Answer what never became an exchange, and close. `head` is how it began."""
+        self._ahead.put(b"", 0)
+        head_only = head[:START].lstrip(b"\r\n").startswith(b"HEAD ")  # RFC 9110 section 9.3.2
+        self.transport.write(self._context.refusal(self.peer, error.failure, error.detail, head_only))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close, but let the response arrive first.
+
+        Closing with unread bytes would send a reset, and that may destroy the response before the client
+        has read it (RFC 9112 section 9.6). So: FIN, and read what comes for a while.
+        """
+        self._ahead.put(b"", 0)
+        self._state = LINGER
+        self._begin_lingering(self._context.monotonic_ns())
+        self._intake.resume()
+        if self.transport.can_write_eof() and not self.transport.is_closing():
+            self.transport.write_eof()
+
+    def _begin_lingering(self, now: int) -> None:
+        self._linger_end_ns = now + _LINGER_NS
+        self.deadline_ns = now + LINGER_IDLE_NS
+
+    def _crashed(self, error: Exception) -> None:
+        """A bug of ours. An exchange that runs is answered; else nobody knows where this connection is."""
+        fresh = self._state == HOLD and not self.exchange.active and not self.exchange.response_begun
+        self.exchange.crashed(error)
+        if fresh:
+            head = self._head
+            self.refuse(ProtocolError(INTERNAL_ERROR, ""), head.method + b" " if head is not None else b"")
+        elif self._state in (HEAD, BODY, HOLD) and not self.exchange.active:
+            self.abort()
+
+    def _leave(self) -> None:
+        self._state = CLOSED
+        self._ahead.put(b"", 0)
+        if self.exchange.active:
+            # For what is still to be written; until now the deadline was the exchange's.
+            context = self._context
+            self.deadline_ns = context.monotonic_ns() + context.timeouts.patience_ns
+            try:
+                self.exchange.client_gone()
+            except Exception as error:
+                self.exchange.crashed(error)
+
+    def break_off(self) -> None:
+        """A FIN would look like the clean end of a close-delimited response."""
+        self._state = CLOSED
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
+
+    def abort(self) -> None:
+        """Close now, without a word."""
+        self._state = CLOSED
+        self.transport.abort()
+
+    def _read_last_words(self) -> None:
+        """What had arrived before the connection broke goes through the tunnel."""
+        try:
+            with closing(last_words(self.transport)) as words:
+                for data in words:
+                    self.exchange.client_data(data)
+        except Exception as error:
+            self.exchange.crashed(error)
+
+    # --- when all slots are taken (Client)
+
+    def spare_rank(self) -> int:
+        """Since when it has been idle, in ns; above all of these, when it ends to linger; -1 where it is
+        neither."""
+        if self._state == HEAD:
+            if self._ahead.holds_head() or self.transport.get_write_buffer_size():
+                return -1
+            timeouts = self._context.timeouts
+            idle_ns = timeouts.request_head_ns if self._head is None else timeouts.client_idle_ns
+            return max(self.deadline_ns - idle_ns, 0)  # below 0 where its deadline was another one
+        return _LINGERING + self._linger_end_ns if self._state == LINGER else -1
+
+    def make_room(self) -> bool:
+        """Close, for another client. Not where a request has come that is only not read yet: closing would
+        answer it with a reset."""
+        if self._state == HEAD:
+            fd = self.transport.get_extra_info("socket").fileno()
+            if fd >= 0:
+                poll = select.poll()
+                poll.register(fd, select.POLLIN | select.POLLRDHUP)
+                for _, events in poll.poll(0):
+                    if events & select.POLLIN and not events & select.POLLRDHUP:
+                        return False
+            self._state = CLOSED
+            self.transport.close()
+        else:
+            self.abort()
+        return True
+
+    # --- the sweep's calls (Client)
+
+    def check_deadline(self, now_ns: int) -> None:
+        stream = self._stream
+        untaken = self.transport.get_write_buffer_size()
+        progress, stream.last_untaken = untaken != stream.last_untaken, untaken
+        if untaken and progress:
+            self.deadline_ns = now_ns + self._context.timeouts.patience_ns  # slow, but it reads
+        elif untaken:
+            self.break_off()  # a part of its response is lost, and it shall know
+        elif self._state == LINGER and progress:
+            self._begin_lingering(now_ns)  # it has only just taken all
+        elif self._state == HEAD and self._ahead.holds_head():
+            self.refuse(ProtocolError(HEAD_TIMEOUT, ""), self._ahead.take())
+        else:
+            self._state = CLOSED
+            self.transport.close()
+
+    def cut_off(self) -> None:
+        if self.exchange.active:
+            self.exchange.cut_off()
+        if self._state != CLOSED:
+            self.abort()
+
+    def drain(self) -> None:
+        if self._state == HEAD and not self._ahead.holds_head():
+            grace = self._context.monotonic_ns() + _DRAIN_GRACE_NS
+            self.deadline_ns = min(self.deadline_ns, grace)
+
+    @property
+    def paused_fd(self) -> int:
+        return self.transport.get_extra_info("socket").fileno() if self._intake.held else -1
+
+    def peer_vanished(self, events: int) -> None:
+        if self._state == TUNNEL:  # a FIN is still to be read, behind what it has sent before
+            tunnel = self.exchange.tunnel
+            if tunnel is not None and not tunnel.has_lost_client(events):
+                return
+            self._read_last_words()
+        self._leave()
+        self.abort()

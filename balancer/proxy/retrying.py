@@ -57,19 +57,19 @@ def next_step(cause: Failure | int, sent: Sent, rules: RetryRules, room: Room, h
 
     | cause | goes again if | |
     |---|---|---|
-    | no connection (UNSENT) | always | costs no budget |
     | a stale connection | it may be repeated | FRESH, costs no budget |
     | a failure before a response (UNREAD) | it may be repeated | |
     | no response in time (DEAD) | the same, and the upstream is dead | not a second time in vain |
     | an answer among `rules.statuses` | it may be repeated | never waits: the client gets the answer |
     | anything else | never | |
+
+    A failed dial is not asked about: nothing was sent, so `connecting` goes on while attempts are left, at no
+    cost to the budget (UNSENT).
     """
     if not sent.attempts_left:
         return Step.GIVE_UP
     if isinstance(cause, Failure):
-        if cause.retry is RetrySafety.UNSENT:
-            return _BY_ROOM[room]
-        if cause.retry is RetrySafety.NEVER:
+        if cause.retry in (RetrySafety.NEVER, RetrySafety.UNSENT):
             return Step.GIVE_UP
         if cause.retry is RetrySafety.DEAD and (sent.in_vain or not sent.dead):
             return Step.GIVE_UP

@@ -8,13 +8,13 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from balancer import __version__
 from balancer.config import Loaded, load_with_origins
 from balancer.config.effective import as_yaml
 from balancer.console.client import AdminClient, find_admin, find_token
@@ -55,7 +55,10 @@ ConfigFile = Annotated[
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"balancer {version('balancer')}")
+        from importlib.metadata import version
+        from platform import python_version
+
+        print(f"balancer {__version__}, Python {python_version()}, uvloop {version('uvloop')}")
         raise typer.Exit
 
 
@@ -64,7 +67,13 @@ def balancer(
     context: typer.Context,
     config: ConfigFile = None,
     show_version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Print the versions of balancer, Python and uvloop.",
+        ),
     ] = False,
 ) -> None:
     """An HTTP load balancer in front of your app replicas.

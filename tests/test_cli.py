@@ -7,9 +7,11 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 
 import pytest
 
+from balancer import __version__
 from tests.fakes.forkserver import run
 
 _GOOD = {"BALANCER_UPSTREAMS": "app1:8000,app2:8000?weight=3", "BALANCER_TIMEOUTS__CONNECT": "250ms"}
@@ -168,7 +170,13 @@ def test_markup_in_a_value_is_shown_as_it_is() -> None:
 
 
 def test_version() -> None:
-    assert _balancer("--version").stdout == f"balancer {version('balancer')}\n"
+    done = _balancer("--version")
+    versions = f"balancer {version('balancer')}, Python {python_version()}, uvloop {version('uvloop')}\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, versions, "")
+
+
+def test_the_version_of_the_package_is_that_of_the_module() -> None:
+    assert version("balancer") == __version__, "run: make setup"
 
 
 def test_help_teaches_the_one_pool_case() -> None:

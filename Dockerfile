@@ -16,7 +16,7 @@ RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb')
 
 # ---- and the package itself
 FROM dependencies AS installed
-COPY README.md .
+COPY LICENSE README.md ./
 COPY balancer/ balancer/
 RUN /opt/venv/bin/python -m pip install --no-deps .
 

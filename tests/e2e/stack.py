@@ -30,7 +30,7 @@ class Stack:
     """One compose project, with the images that are here."""
 
     def __init__(self) -> None:
-        http, admin, prometheus = _free_ports(3)
+        http, admin, prometheus = free_ports(3)
         self.admin = f"http://127.0.0.1:{admin}"
         self.prometheus = f"http://127.0.0.1:{prometheus}"
         self._environ = {
@@ -150,7 +150,8 @@ def until(what: str, ask: Callable[[], T], enough: Callable[[T], bool] = bool) -
         time.sleep(POLL)
 
 
-def _free_ports(count: int) -> Sequence[int]:
+def free_ports(count: int) -> Sequence[int]:
+    """Ports of 127.0.0.1 that nobody listens on."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [one.getsockname()[1] for one in sockets]

@@ -6,13 +6,16 @@ STAMP := $(VENV)/.installed
 # Locust brings gevent and a pytest plug-in: an environment of its own keeps them out of the tests.
 LOAD_VENV := $(VENV)/load
 LOAD_STAMP := $(LOAD_VENV)/.installed
+# So do the tools that build the site.
+DOCS_VENV := $(VENV)/docs
+DOCS_STAMP := $(DOCS_VENV)/.installed
 
 # How many tests `make unit` runs side by side: some wait for other processes, so one more than there are cores.
 TESTERS := $(shell expr $$(nproc) + 1)
 # What has been compiled once need not be compiled again by each of them, and by each process they start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo load test unit slow e2e lint types bench instructions faults hostile overload clean
+.PHONY: help setup demo load docs test unit slow e2e lint types bench instructions faults hostile overload clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -30,16 +33,21 @@ setup: $(STAMP)  ## create .venv and install the project into it
 demo: $(STAMP)  ## run the balancer in front of three demo replicas (LOAD=1: with a gentle load)
 	@$(BIN)/balancer demo $(if $(LOAD),--load)
 
-$(LOAD_STAMP): pyproject.toml | $(STAMP)
-	@$(PYTHON) -m venv $(LOAD_VENV)
-	@echo "installing Locust into $(LOAD_VENV) ..."
+# An environment beside .venv, named as the extra of pyproject.toml that it has.
+$(VENV)/load/.installed $(VENV)/docs/.installed: $(VENV)/%/.installed: pyproject.toml | $(STAMP)
+	@$(PYTHON) -m venv $(@D)
+	@echo "installing what $* needs into $(@D) ..."
 	@$(PYTHON) -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-		print(*project["optional-dependencies"]["load"], sep="\n")' >$(LOAD_VENV)/requirements.txt
-	@$(LOAD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $(LOAD_VENV)/requirements.txt
+		print(*project["optional-dependencies"]["$*"], sep="\n")' >$(@D)/requirements.txt
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $(@D)/requirements.txt
 	@touch $@
 
 load: $(LOAD_STAMP)  ## load the demo for 20 s and give a verdict (HOST=http://...: load that instead)
 	@$(BIN)/python -m loadtests.load --locust $(LOAD_VENV)/bin/locust $(HOST)
+
+docs: $(DOCS_STAMP)  ## build the documentation into build/site; a broken link fails
+	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --clean
+	@echo "open build/site/index.html"
 
 test: lint types unit slow e2e  ## lint, types and all tests
 

@@ -1,6 +1,6 @@
 """What specs and messages are made of (L1): frozen values that cross a process boundary as JSON, strictly.
 
-msgspec's structs rather than dataclasses: docs/decisions.md has what was measured.
+msgspec's structs rather than dataclasses: docs/decisions/0002-msgspec-structs.md has what was measured.
 """
 
 from typing import Any, Generic, TypeVar

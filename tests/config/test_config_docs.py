@@ -35,7 +35,7 @@ _NO_SETTINGS = re.compile(r"BALANCER_(SERVICE_\w*|PORT\w*)")
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", *sorted(f"docs/{each.name}" for each in (_ROOT / "docs").glob("*.md"))]
+    "name", ["README.md", *sorted(str(each.relative_to(_ROOT)) for each in (_ROOT / "docs").rglob("*.md"))]
 )
 def test_every_variable_in_the_docs_is_a_setting(name: str) -> None:
     text = (_ROOT / name).read_text(encoding="utf-8")

@@ -1,32 +1,32 @@
-# The balancer's image (the last stage, and so the default), and beside it two for trying and testing:
+# The balancer's image (the last stage, and so the default), and two more for demos and tests:
 # `--target app`, the app replica of the compose file, and `--target load`, Locust with the load tests.
-# It builds with BuildKit and with the older builder, and needs nothing but a Python image.
+# It builds with BuildKit and with the older builder, and needs only a Python image.
 ARG BASE_IMAGE=python:3.13-slim
 
-# ---- what the package needs, in a virtual environment
+# ---- the package's dependencies, in a virtual environment
 FROM ${BASE_IMAGE} AS dependencies
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python3 -m venv /opt/venv
 WORKDIR /build
 COPY pyproject.toml .
-# Dependencies alone, so that a change of the code does not install them again.
+# Only the dependencies, so that a code change does not reinstall them.
 RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
       > requirements.txt \
     && /opt/venv/bin/python -m pip install --only-binary :all: -r requirements.txt
 
-# ---- and the package itself
+# ---- the package itself
 FROM dependencies AS installed
 COPY LICENSE README.md ./
 COPY balancer/ balancer/
 RUN /opt/venv/bin/python -m pip install --no-deps .
 
-# ---- Locust besides
+# ---- the package with Locust
 FROM installed AS installed-load
 RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['load'], sep='\n')" \
       > requirements-load.txt \
     && /opt/venv/bin/python -m pip install --only-binary :all: -r requirements-load.txt
 
-# ---- common to all images. The user is a number, so that Kubernetes can tell that it is not root.
+# ---- common to all images. They run as a numeric user, so that Kubernetes can tell that it is not root.
 FROM ${BASE_IMAGE} AS runtime
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /srv
@@ -55,7 +55,7 @@ ENTRYPOINT ["locust", "--locustfile", "/srv/loadtests/locustfile.py"]
 FROM runtime AS balancer
 COPY --from=installed /opt/venv /opt/venv
 USER 10001:10001
-# Inside a container the loopback address would hide the admin listener from Prometheus and from probes.
+# On a loopback address Prometheus and probes outside the container could not reach the admin listener.
 ENV BALANCER_ADMIN_LISTEN=0.0.0.0:9901
 EXPOSE 8080 9901
 STOPSIGNAL SIGTERM

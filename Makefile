@@ -1,24 +1,24 @@
-# Every target sets up what it needs: a virtual environment in .venv with the project installed.
+# Every target first sets up what it needs: a virtual environment in .venv with the project installed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Locust brings gevent and a pytest plug-in: an environment of its own keeps them out of the tests.
+# Locust installs gevent and a pytest plug-in: a separate environment keeps them out of the tests.
 LOAD_VENV := $(VENV)/load
 LOAD_STAMP := $(LOAD_VENV)/.installed
 # So do the tools that build the site.
 DOCS_VENV := $(VENV)/docs
 DOCS_STAMP := $(DOCS_VENV)/.installed
 
-# How many tests `make unit` runs side by side: some wait for other processes, so one more than there are cores.
+# Parallel test processes of `make unit`: some wait for other processes, so one more than there are cores.
 TESTERS := $(shell expr $$(nproc) + 1)
-# What has been compiled once need not be compiled again by each of them, and by each process they start.
+# Keep bytecode files, so that the test processes and their children do not compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo load docs test unit slow e2e lint types bench instructions faults hostile overload clean
 
 help:  ## list the targets
-	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -30,7 +30,7 @@ $(STAMP): pyproject.toml
 
 setup: $(STAMP)  ## create .venv and install the project into it
 
-demo: $(STAMP)  ## run the balancer in front of three demo replicas (LOAD=1: with a gentle load)
+demo: $(STAMP)  ## run the balancer in front of three demo replicas (LOAD=1: under a gentle load)
 	@$(BIN)/balancer demo $(if $(LOAD),--load)
 
 # An environment beside .venv, named as the extra of pyproject.toml that it has.
@@ -42,7 +42,7 @@ $(VENV)/load/.installed $(VENV)/docs/.installed: $(VENV)/%/.installed: pyproject
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $(@D)/requirements.txt
 	@touch $@
 
-load: $(LOAD_STAMP)  ## load the demo for 20 s and give a verdict (HOST=http://...: load that instead)
+load: $(LOAD_STAMP)  ## load-test the demo for 20 s, with a verdict (HOST=http://...: that host instead)
 	@$(BIN)/python -m loadtests.load --locust $(LOAD_VENV)/bin/locust $(HOST)
 
 docs: $(DOCS_STAMP)  ## build the documentation into build/site; a broken link fails
@@ -58,29 +58,29 @@ lint: $(STAMP)  ## ruff
 types: $(STAMP)  ## mypy, strict
 	$(BIN)/mypy
 
-unit: $(STAMP)  ## all tests without lint, types, slow ones and containers
+unit: $(STAMP)  ## all fast tests, without containers
 	$(BIN)/pytest -q -n $(TESTERS) --dist worksteal
 
-slow: $(STAMP)  ## tests that take some seconds each: under load, and simulated
+slow: $(STAMP)  ## tests that take seconds each: under load, and simulations
 	$(BIN)/pytest -q -m "slow and not alone" -n 2 --dist worksteal
 	$(BIN)/pytest -q -m "slow and alone"
 
-e2e: $(STAMP)  ## tests with real containers under load (needs Docker; says so where there is none)
+e2e: $(STAMP)  ## tests with real containers under load (skipped with a message if there is no Docker)
 	@$(BIN)/python -m tests.e2e.run
 
-bench: $(STAMP)  ## CPU per request beside nginx and HAProxy (needs wrk, nginx, haproxy)
+bench: $(STAMP)  ## CPU per request compared with nginx and HAProxy (needs wrk, nginx, haproxy)
 	$(BIN)/python -m loadtests.bench
 
-instructions: $(STAMP)  ## instructions per exchange, in a minute (needs valgrind; ARGS=--help)
+instructions: $(STAMP)  ## CPU instructions per exchange, 1 min (needs valgrind; ARGS=--help)
 	$(BIN)/python -m loadtests.instructions $(ARGS)
 
-faults: $(STAMP)  ## what clients notice of ill replicas, in 20 min (VS=nginx,haproxy beside them; ARGS=--help)
+faults: $(STAMP)  ## what clients notice when replicas fail, 20 min (VS=nginx,haproxy to compare; ARGS=--help)
 	$(BIN)/python -m loadtests.faults $(if $(VS),--vs $(VS)) $(ARGS)
 
-hostile: $(STAMP)  ## what good clients notice of attacks, in 7 min (VS=nginx,haproxy beside; ARGS=--help)
+hostile: $(STAMP)  ## what good clients notice of attacks, 7 min (VS=nginx,haproxy to compare; ARGS=--help)
 	$(BIN)/python -m loadtests.hostile $(if $(VS),--vs $(VS)) $(ARGS)
 
-overload: $(STAMP)  ## what clients get when too much comes, in 13 min (VS=nginx,haproxy beside; ARGS=--help)
+overload: $(STAMP)  ## what clients get under overload, 13 min (VS=nginx,haproxy to compare; ARGS=--help)
 	$(BIN)/python -m loadtests.overload $(if $(VS),--vs $(VS)) $(ARGS)
 
 clean:  ## remove the virtual environment and caches

@@ -1,6 +1,6 @@
 """Injected time (L0): the only module of the data plane that reads the system's clocks.
 
-Everything that needs time takes a `Clock`; tests hand in one that they move by hand.
+Everything that needs time takes a `Clock`; tests pass one that they advance by hand.
 """
 
 import time
@@ -11,10 +11,10 @@ _MOST_KEYS = 1024
 
 
 class Clock(Protocol):
-    """Where time comes from. Durations are taken from `monotonic_ns`, timestamps from `wall`."""
+    """The source of time. Use `monotonic_ns` for durations and `wall` for timestamps."""
 
     def monotonic_ns(self) -> int:
-        """Nanoseconds of a clock that never goes back; only differences mean anything."""
+        """Nanoseconds of a clock that never goes backwards; only differences are meaningful."""
 
     def wall(self) -> float:
         """Seconds since the epoch, UTC."""
@@ -25,13 +25,13 @@ class SystemClock:
 
     __slots__ = ()
 
-    # Bound straight to the C functions: the request path reads the clock a few times per exchange.
+    # Bound directly to the C functions: the request path reads the clock a few times per exchange.
     monotonic_ns = staticmethod(time.monotonic_ns)
     wall = staticmethod(time.time)
 
 
 class Seldom:
-    """Whether something may be said again: for each key once in so many seconds."""
+    """Limits messages to one per key every `every` seconds."""
 
     __slots__ = ("_again_ns", "_clock", "_every_ns")
 
@@ -41,7 +41,7 @@ class Seldom:
         self._again_ns: dict[Hashable, int] = {}
 
     def may(self, key: Hashable) -> bool:
-        """Whether it is time; if so, not again for a while."""
+        """Whether a message for `key` may be sent now. If so, the next `every` seconds return False."""
         now = self._clock.monotonic_ns()
         if now < self._again_ns.get(key, 0):
             return False

@@ -1,15 +1,15 @@
-"""What can go wrong (L0): the failures a client can be told of, how an attempt ends, and the error tree.
+"""What can go wrong (L0): the failures reported to clients, the outcomes of attempts, and the exceptions.
 
-A `Failure` knows whose fault it is, the status it becomes, and its RFC 9209 error type: the answer to a
-client, the metric label and the log line all follow from it, in this one place. `SettingsError` and
-`StartupError` are for the operator: they carry one plain sentence with cause and remedy.
+A `Failure` defines the source of the fault, the response status and the RFC 9209 error type. The response,
+the metric label and the log line are all derived from it. `SettingsError` and `StartupError` are for the
+operator: each carries one plain sentence with cause and remedy.
 """
 
 import errno
 from dataclasses import dataclass
 from enum import Enum, IntEnum, StrEnum
 
-# This machine has run out of something: it says nothing about who was to be connected to.
+# This machine has run out of a resource. That says nothing about the peer.
 EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
@@ -22,38 +22,38 @@ class Source(StrEnum):
 
 
 class Outcome(IntEnum):
-    """How one attempt ended, as policies and health logic are told.
+    """How one attempt ended, as reported to policies and health logic.
 
-    `CLIENT_GONE` and `CANCELLED` are not held against the upstream (but see `outliers/local_ejector.py` for
-    one on probation).
+    `CLIENT_GONE` and `CANCELLED` do not count against the upstream (for an upstream on probation, see
+    `outliers/local_ejector.py`).
     """
 
     SUCCESS = 0
-    SERVER_ERROR = 1  # the upstream answered 5xx, but not with what is about the request (`attempt`)
+    SERVER_ERROR = 1  # a 5xx from the upstream, unless it concerns the request itself (`attempt`)
     CONNECT_FAILED = 2
-    FAILED = 3  # reset, malformed, truncated, stopped in mid-response
+    FAILED = 3  # reset, malformed, truncated or stalled response
     CLIENT_GONE = 4
-    CANCELLED = 5  # given up by the balancer itself: lost a connect race, no descriptors left, shutdown
-    TIMED_OUT = 6  # connected, and no response in time, or not all of it
+    CANCELLED = 5  # cancelled by the balancer: lost a connect race, no descriptors left, shutdown
+    TIMED_OUT = 6  # connected, but the response did not arrive or complete in time
 
 
 class RetrySafety(Enum):
-    """What a failure leaves room for: whether the request may be sent once more."""
+    """Whether the request may be sent again after a failure."""
 
-    NEVER = 0  # the client, the balancer, or a response that has begun
-    UNSENT = 1  # there was no connection, so nobody has read anything: any request may
-    UNREAD = 2  # it may have been read: if its method is idempotent, or nobody is proven to have read it
-    DEAD = 3  # as UNREAD, and only if the upstream is known to be dead: else others would be kept busy too
+    NEVER = 0  # caused by the client or the balancer, or a response has begun
+    UNSENT = 1  # no connection, so nothing was read: any request may be sent again
+    UNREAD = 2  # may have been read: only if the method is idempotent, or it is proven unread
+    DEAD = 3  # as UNREAD, and only if the upstream is known to be dead: else it would keep others busy too
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One way an exchange can fail.
 
-    `reason` is the metric label and the access log's word; `proxy_error` the error type of RFC 9209
-    section 2.3, None where none fits; `text` the sentence a client reads. `outcome` is that of the attempt
-    which fails so; one that is `free` has cost no time, and does not count as an attempt. `in_vain`: nobody
-    has answered, so the request may be what keeps its upstreams busy: it is not sent on a second time.
+    `reason` is the metric label and the value in the access log; `proxy_error` is the error type of RFC 9209
+    section 2.3, None if none fits; `text` is the sentence for the client. `outcome` is that of the failed
+    attempt. A `free` failure took no time and does not count as an attempt. `in_vain`: the upstream did not
+    answer, so the request itself may be what keeps upstreams busy: it is not sent a second time.
     """
 
     reason: str
@@ -252,7 +252,7 @@ INTERNAL_ERROR = Failure(
     "internal_error", 500, _BALANCER, "proxy_internal_error", "The balancer failed on this request."
 )
 
-# The closed list behind `local_responses_total{code,reason}`; its order is the column order in the segment.
+# The closed list of `local_responses_total{code,reason}`. Its order is the column order in the segment.
 FAILURES: tuple[Failure, ...] = (
     MALFORMED_REQUEST,
     HEAD_TIMEOUT,
@@ -289,7 +289,7 @@ FAILURES: tuple[Failure, ...] = (
 )
 
 
-# The reasons of requests that were refused for want of a slot: these may come again when slots are free.
+# Reasons for refusing a request because no slot is free. The client may retry when slots are free.
 WANT_OF_A_SLOT = frozenset(
     failure.reason for failure in (UPSTREAMS_FULL, QUEUE_FULL, QUEUE_WOULD_TIME_OUT, QUEUE_TIMEOUT)
 )
@@ -300,9 +300,9 @@ class BalancerError(Exception):
 
 
 class ProtocolError(BalancerError):
-    """A peer sent what HTTP does not allow, or more than a limit; `failure` says what the client is told.
+    """A peer violated HTTP or exceeded a limit; `failure` determines the response to the client.
 
-    `detail` is a few words for the response's body; it never quotes the peer's bytes.
+    `detail` is a short explanation for the response body. It never quotes the peer's bytes.
     """
 
     def __init__(self, failure: Failure, detail: str) -> None:
@@ -312,11 +312,11 @@ class ProtocolError(BalancerError):
 
 
 class OperatorError(BalancerError):
-    """Something the operator must mend: shown as one plain line, never as a traceback."""
+    """An error for the operator to fix: shown as one plain line, never as a traceback."""
 
 
 class SettingsError(OperatorError):
-    """Settings are wrong. `problems` holds a sentence each: the setting, its value, the remedy."""
+    """Settings are invalid. `problems` has one sentence per problem: the setting, its value, the remedy."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
@@ -324,4 +324,4 @@ class SettingsError(OperatorError):
 
 
 class StartupError(OperatorError):
-    """The process cannot start: a port in use, a file that cannot be read, a worker that fails at once."""
+    """The process cannot start: a port is in use, a file is unreadable, or a worker fails at once."""

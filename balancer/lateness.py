@@ -1,11 +1,10 @@
-"""What a worker does about its own lateness (L0): it reads before it judges, and gives back time.
+"""How a worker corrects for its own lateness (L0): it reads before it enforces deadlines, and extends them.
 
-While one turn of the event loop takes long, answers, connects and requests stand unread in the kernel, and
-deadlines pass. When it is over, timers run before anything is read. So two rules hold for deadlines:
+While one turn of the event loop takes long, responses, connects and requests wait unread in the kernel, and
+deadlines pass. After that turn, timers run before anything is read. So two rules hold for deadlines:
 
-* It is judged only when everything that was readable has been read since it was found to have passed
-  (`look_first`).
-* Where the sweep is late, the time since the one before is given back to those who wait (`Lateness`).
+* A deadline that has passed is enforced only after everything readable has been read (`look_first`).
+* If a sweep is late, pending deadlines are extended by the time since the previous sweep (`Lateness`).
 """
 
 import asyncio
@@ -15,16 +14,17 @@ from typing import TypeVarTuple
 Ts = TypeVarTuple("Ts")
 
 SWEEP = 0.25  # seconds between two sweeps
-# Turns of the loop between a deadline and its judgement. What is readable is read in the first two; a dial
-# that has connected ends up to three later, as it goes on by tasks and futures. The rest is for what follows.
+# Turns of the loop between finding a deadline passed and enforcing it. Readable data is read in the first
+# two. A dial that has connected completes up to three turns later, through tasks and futures. The rest is
+# for what follows from these.
 TURNS = 8
-LATE_NS = 50_000_000  # less is given back to nobody: limits are coarser than that
+LATE_NS = 50_000_000  # less lateness is ignored: deadlines are coarser than that
 MOST_OWED_NS = 60_000_000_000
 _SWEEP_NS = round(SWEEP * 1e9)
 
 
 def look_first(loop: asyncio.AbstractEventLoop, judge: Callable[[*Ts], object], *args: *Ts) -> None:
-    """Call `judge` in TURNS turns of the loop. It must look again whether there is anything to judge."""
+    """Call `judge` after TURNS turns of the loop. It must check the deadline again."""
     _turn(loop, TURNS, judge, args)
 
 
@@ -38,11 +38,10 @@ def _turn(
 
 
 class Lateness:
-    """How much of its lateness a worker gives back to those who wait.
+    """How far a worker extends deadlines for its own lateness.
 
-    A loop that is late all the time must not put off deadlines for ever: what is given back beyond
-    MOST_OWED_NS has to be earned by time that was kept. So in the long run no limit lasts more than twice as
-    long.
+    A loop that is always late must not postpone deadlines for ever: extensions are limited to a credit of at
+    most MOST_OWED_NS, which sweeps on time refill. So in the long run no time limit more than doubles.
     """
 
     __slots__ = ("_left_ns",)
@@ -51,15 +50,15 @@ class Lateness:
         self._left_ns = MOST_OWED_NS
 
     def swept(self, late_ns: int) -> int:
-        """The sweep is late by `late_ns`: by how much deadlines move. Where it is late, all the time since
-        the one before may have gone in long turns; where it is not, that time was kept."""
+        """Returns by how much to move deadlines after a sweep that was late by `late_ns`. If it was late, all
+        the time since the previous sweep may have been spent in long turns; if not, that time is credited."""
         if late_ns < LATE_NS:
             self._left_ns = min(self._left_ns + _SWEEP_NS, MOST_OWED_NS)
             return 0
         return self._spend(late_ns + _SWEEP_NS)
 
     def looked(self, took_ns: int) -> bool:
-        """A look took so long: whether it is as if there had been none."""
+        """Whether a check that took `took_ns` was itself late, so that the next sweep must repeat it."""
         return took_ns >= LATE_NS and self._spend(took_ns) > 0
 
     def _spend(self, late_ns: int) -> int:

@@ -1,7 +1,7 @@
-"""What supervisor and workers tell each other (L2): the messages of the control channel, and their parts.
+"""The control channel's messages between supervisor and workers (L2), and their parts.
 
-A message is a frozen value, with its kind on the wire in `type`. A new one is added to a union at the end;
-mypy then names the place that has to handle it. `runtime.channel` carries them.
+A message is a frozen value; on the wire, `type` holds its kind. A new message is added to a union at the end
+of this file; mypy then reports the place that has to handle it. `runtime.channel` transports them.
 """
 
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from balancer.upstreams.traffic_history import SkipReason, Symptom
 
 
 class Message(Part, frozen=True, tag_field="type"):
-    """What can be sent by itself."""
+    """A complete message, as opposed to a part of one."""
 
 
 # Parts of messages
 
 
 class Rows(Part, frozen=True, kw_only=True):
-    """Where a worker counts in the stats segment; `routes` and `pools` are in the order of the spec."""
+    """The worker's rows in the stats segment; `routes` and `pools` are in the order of the spec."""
 
     worker: int
     listener: int
@@ -31,10 +31,11 @@ class Rows(Part, frozen=True, kw_only=True):
 
 
 class MemberState(Part, frozen=True, kw_only=True):
-    """One upstream as the supervisor has it. `row` is its identity: one that left and came back has another.
+    """The supervisor's state of one upstream. `row` is its identity: an upstream that is removed and added
+    again gets a new row.
 
-    `host` is an IP address, empty while its name has not been resolved. `ramp_since_ns` is when its slow
-    start began, on the monotonic clock, 0 where it has none.
+    `host` is an IP address, empty until its name has been resolved. `ramp_since_ns` is when its slow start
+    began, on the monotonic clock, 0 if there is none.
     """
 
     id: str
@@ -47,15 +48,15 @@ class MemberState(Part, frozen=True, kw_only=True):
     causes: frozenset[Cause]
     backup: bool
     ramp_since_ns: int
-    max_inflight: int  # of all workers together, 0 for none
+    max_inflight: int  # for all workers together, 0 = no cap
     on_probation: bool
-    silent_since_ns: int  # on the monotonic clock, 0 where it is not known to answer nobody
+    silent_since_ns: int  # on the monotonic clock, 0 unless it is known to answer nothing
     first_check: FirstCheck
     other_hosts: tuple[str, ...]  # other addresses of its name
 
 
 class AttemptRecord(Part, frozen=True, kw_only=True):
-    """What one attempt of a request came to."""
+    """The result of one attempt of a request."""
 
     upstream: str
     failure: str
@@ -63,8 +64,8 @@ class AttemptRecord(Part, frozen=True, kw_only=True):
 
 
 class FailureRecord(Part, frozen=True, kw_only=True):
-    """One error made here, as `/api/failures` has it. `time` is in seconds since the epoch; None is what is
-    not known, where nothing became an exchange."""
+    """One error response made here, as shown by `/api/failures`. `time` is in seconds since the epoch. None
+    means unknown, because there was no exchange yet."""
 
     time: float
     status: int
@@ -85,7 +86,7 @@ class FailureRecord(Part, frozen=True, kw_only=True):
 
 
 class PoolUpdate(Message, frozen=True, kw_only=True, tag="pool"):
-    """The upstreams that a pool has, by `revision`. `starting`: no check of any of them has passed yet."""
+    """The upstreams of a pool as of `revision`. `starting`: none of them has passed a check yet."""
 
     name: str
     revision: int
@@ -94,7 +95,7 @@ class PoolUpdate(Message, frozen=True, kw_only=True, tag="pool"):
 
 
 class Start(Message, frozen=True, kw_only=True, tag="start"):
-    """The first message: what the worker is, and its place. `pools` are in the order of the spec."""
+    """The first message: the worker's spec, slot, page and rows. `pools` are in the order of the spec."""
 
     spec: WorkerSpec
     slot: int
@@ -104,7 +105,7 @@ class Start(Message, frozen=True, kw_only=True, tag="start"):
 
 
 class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
-    """The answer to `Eject`: by revision `until` it is ejected for all, or, where that is 0, for nobody."""
+    """The answer to `Eject`: all workers have it ejected by revision `until`, or, if 0, it is not ejected."""
 
     pool: str
     row: int
@@ -112,48 +113,48 @@ class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
 
 
 class Adopt(Message, frozen=True, kw_only=True, tag="adopt"):
-    """Serve the socket of a slot that has no worker."""
+    """Accept on the socket of a slot that has no worker."""
 
     slot: int
 
 
 class Release(Message, frozen=True, kw_only=True, tag="release"):
-    """That slot has a worker again."""
+    """Stop accepting for that slot: it has a worker again."""
 
     slot: int
 
 
 class Drain(Message, frozen=True, tag="drain"):
-    """Finish and exit; the listening sockets end with you."""
+    """Finish and exit; the listening sockets close too."""
 
 
 class Retire(Message, frozen=True, tag="retire"):
-    """Finish and exit: a successor serves your socket."""
+    """Finish and exit; a successor serves the socket."""
 
 
 # From a worker
 
 
 class Ready(Message, frozen=True, tag="ready"):
-    """Clients are accepted."""
+    """The worker accepts clients."""
 
 
 class Heartbeat(Message, frozen=True, tag="heartbeat"):
-    """The loop turns."""
+    """The worker's event loop is running."""
 
 
 class Drained(Message, frozen=True, tag="drained"):
-    """The last words: all is done."""
+    """The last message: the worker has finished all exchanges."""
 
 
 class Fatal(Message, frozen=True, kw_only=True, tag="fatal"):
-    """The last words: it cannot start. One sentence."""
+    """The last message: the worker cannot start. `error` is one sentence."""
 
     error: str
 
 
 class LogLine(Message, frozen=True, kw_only=True, tag="log", omit_defaults=True):
-    """A line for the log. What has a key in `once` all workers together say once."""
+    """A line for the log. If `once` is set, it is a key that is logged only once for all workers."""
 
     level: Level
     message: str
@@ -168,19 +169,19 @@ class Access(Message, frozen=True, kw_only=True, tag="access"):
 
 
 class Failures(Message, frozen=True, kw_only=True, tag="failures"):
-    """Errors made here, oldest first."""
+    """Error responses made here, oldest first."""
 
     records: tuple[FailureRecord, ...]
 
 
 class Released(Message, frozen=True, kw_only=True, tag="released"):
-    """Rows of the stats segment that are written to no more."""
+    """Rows of the stats segment that the worker no longer writes to."""
 
     rows: tuple[int, ...]
 
 
 class About(Message, frozen=True, kw_only=True):
-    """Which upstream: by its row, where it was seen."""
+    """Identifies an upstream: its row, and the `host` address at which this was seen."""
 
     pool: str
     id: str
@@ -189,7 +190,7 @@ class About(Message, frozen=True, kw_only=True):
 
 
 class Suspected(About, frozen=True, kw_only=True):
-    """`count` attempts in a row showed `symptom`. `skip_reason`: why it stays all the same, as far as one
+    """`count` consecutive attempts showed `symptom`. `skip_reason`: why it is not ejected, as far as one
     worker can tell."""
 
     symptom: Symptom
@@ -199,19 +200,19 @@ class Suspected(About, frozen=True, kw_only=True):
 
 
 class Eject(Suspected, frozen=True, kw_only=True, tag="eject"):
-    """An outlier was found, and ejected here unless it is `skip_reason`."""
+    """An outlier was found, and ejected in this worker unless `skip_reason` is set."""
 
 
 class Doubt(Suspected, frozen=True, kw_only=True, tag="doubt"):
-    """Failures that may all be a client's doing: a check that fails now would prove them."""
+    """Failures that one client may have caused. A check that fails now would confirm them."""
 
 
 class Recovered(About, frozen=True, kw_only=True, tag="recovered"):
-    """One on probation has answered well."""
+    """An upstream on probation has answered successfully."""
 
 
 class CameBack(Message, frozen=True, kw_only=True, tag="loop"):
-    """A request has come back to this instance; by which upstream, where that is known."""
+    """A request has looped back to this instance; `upstream` is the one that sent it, None if unknown."""
 
     pool: str
     upstream: str | None
@@ -219,7 +220,7 @@ class CameBack(Message, frozen=True, kw_only=True, tag="loop"):
 
 
 class Elsewhere(Message, frozen=True, kw_only=True, tag="elsewhere"):
-    """An upstream does not answer at its address, `host`, but at `other`, which its name has too."""
+    """An upstream does not answer at its address `host`, but at `other`, another address of its name."""
 
     row: int
     host: str
@@ -244,15 +245,15 @@ FromWorker: TypeAlias = (
     | Elsewhere
 )
 
-# Sends a message to the supervisor; False where it was dropped.
+# Sends a message to the supervisor; returns False if it was dropped.
 Tell: TypeAlias = Callable[[FromWorker], bool]
 
 
 def from_supervisor() -> Decoder[FromSupervisor]:
-    """What a worker reads its messages with."""
+    """The decoder for messages to a worker."""
     return Decoder(FromSupervisor)
 
 
 def from_workers() -> Decoder[FromWorker]:
-    """What the supervisor reads its workers' messages with."""
+    """The decoder for messages from workers."""
     return Decoder(FromWorker)

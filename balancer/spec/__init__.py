@@ -1,1 +1,1 @@
-"""What an instance is (L1), as frozen values: `worker` crosses the control channel, `diff` compares two."""
+"""An instance's spec (L1) as frozen values: `worker` crosses the control channel, `diff` compares two."""

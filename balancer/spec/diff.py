@@ -1,7 +1,7 @@
-"""What a reload changes (L1): two instances compared, as a pure function. The contract for whoever reloads.
+"""What a reload changes (L1): a pure function that compares two instance specs. The contract of a reload.
 
-Membership, and all that the supervisor does itself, changes live; a change of what a worker is needs new
-workers. That follows from where a setting stands in `InstanceSpec`, so nobody keeps a list.
+Membership, and everything the supervisor does itself, changes live; a change of the worker's spec needs new
+workers. That follows from the setting's position in `InstanceSpec`, so there is no list to maintain.
 """
 
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ _MEMBERS = ("upstreams", "names")
 
 
 class MemberChange(Part, frozen=True, kw_only=True):
-    """An entry of a pool: added where `before` is None, gone where `after` is; else changed, as by another
-    weight. Who keeps its id keeps its state and its connections."""
+    """An entry of a pool: added if `before` is None, removed if `after` is None, else changed, for example in
+    weight. An entry that keeps its id keeps its state and connections."""
 
     pool: str
     id: str
@@ -25,32 +25,32 @@ class MemberChange(Part, frozen=True, kw_only=True):
 
 
 class SettingChange(Part, frozen=True, kw_only=True):
-    """A setting by its path, `worker.pools[default].retry.max_attempts`; what has come or gone as a whole, by
-    its own: `pools[static]`. Without values, which may be secret. `live`: without new workers."""
+    """A changed setting by its path, `worker.pools[default].retry.max_attempts`; what is added or removed as
+    a whole has its own path: `pools[static]`. No values: they may be secret. `live`: needs no new workers."""
 
     path: str
     live: bool
 
 
 class Diff(Part, frozen=True, kw_only=True):
-    """Everything that differs; in the order of the specs, what has gone before what has come."""
+    """All differences, in the order of the specs, removals before additions."""
 
     members: tuple[MemberChange, ...]
     settings: tuple[SettingChange, ...]
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to do."""
+        """Whether nothing differs."""
         return not self.members and not self.settings
 
     @property
     def needs_new_workers(self) -> bool:
-        """Whether the workers that run cannot be told of it."""
+        """Whether running workers cannot apply the change."""
         return any(not change.live for change in self.settings)
 
 
 def diff(old: InstanceSpec, new: InstanceSpec) -> Diff:
-    """What has to change for `old` to be `new`."""
+    """The changes that turn `old` into `new`."""
     settings = [
         *(SettingChange(path=path, live=False) for path in _differing("worker", old.worker, new.worker)),
         *(SettingChange(path=path, live=True) for path in _differing("pools", old.pools, new.pools)),
@@ -75,7 +75,7 @@ def _entries(spec: InstanceSpec) -> dict[tuple[str, str], Entry]:
 
 
 def _differing(path: str, old: object, new: object) -> Iterator[str]:
-    """The paths of what differs, as deep as both sides have the same parts."""
+    """The paths of differing settings, as deep as both sides have the same structure."""
     if old == new:
         return
     if isinstance(old, Part) and type(old) is type(new):
@@ -88,7 +88,7 @@ def _differing(path: str, old: object, new: object) -> Iterator[str]:
         yield path
         return
     if [name for name in before if name in after] != [name for name in after if name in before]:
-        yield path  # their order, by which routes are tried
+        yield path  # their order differs, and routes are tried in order
     for name in dict.fromkeys((*before, *after)):
         if name in before and name in after:
             yield from _differing(f"{path}[{name}]", before[name], after[name])
@@ -97,7 +97,7 @@ def _differing(path: str, old: object, new: object) -> Iterator[str]:
 
 
 def _by_name(value: object) -> dict[str, Part] | None:
-    """The routes or pools in a tuple by their names; None for what is something else."""
+    """The routes or pools in a tuple by name; None for any other value."""
     if not isinstance(value, tuple):
         return None
     named = {str(getattr(one, "name", "")): one for one in value if isinstance(one, Part)}

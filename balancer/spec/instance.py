@@ -1,6 +1,6 @@
-"""What an instance is (L1): its workers, and what the supervisor does itself.
+"""The spec of an instance (L1): its workers, and what the supervisor does itself.
 
-Made from the settings alone, so that a reload compares two values (`diff`).
+It is derived from the settings alone, so that a reload compares two values (`diff`).
 """
 
 from balancer.spec.part import Part
@@ -8,7 +8,7 @@ from balancer.spec.worker import WorkerSpec
 
 
 class UpstreamSpec(Part, frozen=True, kw_only=True):
-    """One upstream as the settings name it; `host` is a name or an IP address."""
+    """One upstream from the settings; `host` is a name or an IP address."""
 
     id: str
     host: str
@@ -18,7 +18,7 @@ class UpstreamSpec(Part, frozen=True, kw_only=True):
 
 
 class NameSpec(Part, frozen=True, kw_only=True):
-    """A name with an upstream at each of its addresses; looked up every `refresh` seconds."""
+    """A name that resolves to one upstream per address; looked up every `refresh` seconds."""
 
     id: str
     host: str
@@ -31,10 +31,10 @@ class NameSpec(Part, frozen=True, kw_only=True):
 class CheckSpec(Part, frozen=True, kw_only=True):
     """Active checks of a pool; durations in seconds.
 
-    `path` may have a query; it is sent without dot segments, and escaped where it needs to be. `expect` are
-    ranges of status codes, both ends included. `body` is text the response must contain, "" for none. `port`
-    0 is the upstream's own. `headers` are sent besides ours, and win over them. `drain_status` is the status
-    by which an app announces that it wants no new work, 0 for none.
+    `path` may have a query; it is sent without dot segments, and escaped where needed. `expect` has ranges of
+    status codes, inclusive. `body` is text the response must contain, "" for none. `port` 0 is the upstream's
+    own. `headers` are sent in addition to the default ones and override them. `drain_status` is the status by
+    which an app announces that it takes no new work, 0 for none.
     """
 
     path: str
@@ -53,22 +53,22 @@ class CheckSpec(Part, frozen=True, kw_only=True):
         return any(low <= status <= high for low, high in self.expect)
 
     def announces_drain(self, status: int) -> bool:
-        """Whether a response with this status says that the app wants no new work."""
+        """Whether a response with this status announces that the app takes no new work."""
         return self.drain_status != 0 and status == self.drain_status
 
     @property
     def shown_path(self) -> str:
-        """The path for people: without its query, which may hold a secret."""
+        """The path for display: without its query, which may contain a secret."""
         return self.path.partition("?")[0]
 
     @property
     def expected(self) -> str:
-        """The statuses that pass, as the setting spells them."""
+        """The statuses that pass, in the syntax of the setting."""
         return ",".join(f"{low}" if low == high else f"{low}-{high}" for low, high in self.expect)
 
 
 class EjectionSpec(Part, frozen=True, kw_only=True):
-    """How outliers are ejected: times in seconds; `max_percent` of a pool's upstreams."""
+    """How outliers are ejected: times in seconds; at most `max_percent` of a pool's upstreams."""
 
     time: float
     max_time: float
@@ -76,8 +76,8 @@ class EjectionSpec(Part, frozen=True, kw_only=True):
 
 
 class SupervisedPool(Part, frozen=True, kw_only=True):
-    """Who belongs to a pool, and how it is looked after. `max_inflight` is what each upstream may have from
-    all workers together, 0 for no cap. `check` is None where there are no active checks."""
+    """A pool's members, their checks and ejection rules. `max_inflight` is the cap of each upstream for all
+    workers together, 0 for no cap. `check` is None if there are no active checks."""
 
     name: str
     upstreams: tuple[UpstreamSpec, ...]
@@ -88,7 +88,7 @@ class SupervisedPool(Part, frozen=True, kw_only=True):
 
 
 class InstanceSpec(Part, frozen=True, kw_only=True):
-    """`worker` needs new workers where it changes; all else changes while they run. Each pool is in both."""
+    """A change of `worker` needs new workers; all else changes while they run. Each pool is in both."""
 
     worker: WorkerSpec
     pools: tuple[SupervisedPool, ...]

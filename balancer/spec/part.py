@@ -1,6 +1,6 @@
-"""What specs and messages are made of (L1): frozen values that cross a process boundary as JSON, strictly.
+"""The base of specs and messages (L1): frozen values that cross a process boundary as strictly decoded JSON.
 
-msgspec's structs rather than dataclasses: docs/decisions/0002-msgspec-structs.md has what was measured.
+They are msgspec structs, not dataclasses: docs/decisions/0002-msgspec-structs.md has the measurements.
 """
 
 from typing import Any, Generic, TypeVar
@@ -11,16 +11,16 @@ from balancer.errors import BalancerError
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A part of a spec or of a message. Where one is decoded, a field that is missing, unknown or of another
-    type is an error that names its path."""
+    """A part of a spec or message. A missing or unknown field or a wrong type is a decoding error that names
+    its path."""
 
 
 class DecodeError(BalancerError):
-    """What was to be decoded is not JSON."""
+    """The data is not JSON."""
 
 
 class ShapeError(DecodeError):
-    """It is JSON, but does not fit the type. The text says what is wrong, and at which path."""
+    """The data is JSON, but does not fit the type. The text names the problem and its path."""
 
 
 ValueT = TypeVar("ValueT")
@@ -29,26 +29,26 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def encode(part: Part) -> bytes:
-    """As JSON, on one line; bytes are base64."""
+    """Returns JSON on one line; bytes are base64."""
     return _ENCODER.encode(part)
 
 
 def encode_plain(part: Part) -> Any:
-    """As dicts, lists and plain values, for those who show it to people."""
+    """Returns dicts, lists and plain values, for display."""
     return msgspec.to_builtins(part)
 
 
 class Decoder(Generic[ValueT]):
-    """Reads what `encode` has written, of one type or of a union of tagged ones."""
+    """Decodes the output of `encode`, for one type or a union of tagged types."""
 
     __slots__ = ("_decoder",)
 
     def __init__(self, kind: Any) -> None:
-        """`kind` is what `decode` gives; a union cannot be told to mypy as a type."""
+        """`kind` is the type that `decode` returns: Any, as mypy does not accept a union as `type[...]`."""
         self._decoder: msgspec.json.Decoder[ValueT] = msgspec.json.Decoder(kind)
 
     def decode(self, data: bytes) -> ValueT:
-        """Raises DecodeError, ShapeError among them."""
+        """Raises DecodeError, or its subclass ShapeError."""
         try:
             return self._decoder.decode(data)
         except msgspec.ValidationError as error:
@@ -58,5 +58,5 @@ class Decoder(Generic[ValueT]):
 
 
 def replaced(part: PartT, **changes: Any) -> PartT:
-    """`part` with other values; their types are not checked."""
+    """A copy of `part` with `changes` applied; their types are not checked."""
     return msgspec.structs.replace(part, **changes)

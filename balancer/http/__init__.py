@@ -1,1 +1,1 @@
-"""HTTP/1.1 as bytes: heads, message framing, headers, rendering. No sockets here."""
+"""HTTP/1.1 as bytes: heads, message framing, headers, rendering. No sockets."""

@@ -1,4 +1,4 @@
-"""A message body taken off the wire, by its length or chunk by chunk, fed in pieces of any size."""
+"""Decodes a message body, by length or chunked, fed in pieces of any size."""
 
 from balancer.errors import Failure
 from balancer.http.chunked import ChunkedDecoder, body_too_large
@@ -6,7 +6,7 @@ from balancer.http.framing import CHUNKED
 
 
 class LengthDecoder:
-    """Counts a body of known length; to be used as a `ChunkedDecoder` is."""
+    """Counts a body of known length; has the interface of `ChunkedDecoder`."""
 
     __slots__ = ("_left", "done", "more", "surplus", "trailers")
 
@@ -18,7 +18,7 @@ class LengthDecoder:
         self.trailers = b""
 
     def feed(self, data: bytes) -> bytes:
-        """What of `data` belongs to the body."""
+        """The part of `data` that belongs to the body."""
         left = self._left
         size = len(data)
         self._left = left - size
@@ -35,9 +35,9 @@ BodyDecoder = LengthDecoder | ChunkedDecoder
 
 
 def body_decoder(length: int, failure: Failure, trailers_limit: int, payload_limit: int) -> BodyDecoder:
-    """A decoder for `length` as `framing` gives it: bytes, or CHUNKED; the rest as for `ChunkedDecoder`.
+    """A decoder for `length` from `framing`: bytes, or CHUNKED; the rest as for `ChunkedDecoder`.
 
-    Raises ProtocolError where the length alone is above the limit.
+    Raises ProtocolError if the length alone exceeds the limit.
     """
     if length == CHUNKED:
         return ChunkedDecoder(failure, trailers_limit, payload_limit)

@@ -1,4 +1,4 @@
-"""What a response says to caches that many clients share (RFC 9111)."""
+"""Whether a response may be stored by shared caches (RFC 9111)."""
 
 from balancer.http.headers import list_members
 
@@ -9,10 +9,10 @@ _ALLOWS = (b"public", b"max-age=", b"s-maxage=")
 
 
 def shared_caching(lines: list[bytes]) -> bool | None:
-    """Whether Cache-Control lets shared caches keep the response: None where there is no such field.
+    """Whether Cache-Control lets shared caches store the response; None if there is no such field.
 
-    Read as HAProxy does: `no-cache` and an age of 0 count as "no", though RFC 9111 lets a cache keep such a
-    response if it asks again before each use.
+    As in HAProxy, `no-cache` and an age of 0 count as "no", although RFC 9111 lets a cache store such a
+    response if it revalidates before each use.
     """
     said = None
     for line in lines:

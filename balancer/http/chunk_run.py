@@ -1,15 +1,15 @@
-"""Runs of equal chunks, as many apps and hostile clients send them, decoded without a step for each.
+"""Decodes runs of equal chunks, as many apps and hostile clients send them, without a step per chunk.
 
-Chunks of one size repeat with a constant stride, so each byte of their framing is a column of every stride-th
-byte: a slice with a step compares a column, and deletes it, in C.
+Chunks of one size repeat with a constant stride, so each byte of their framing forms a column of every
+stride-th byte: a slice with a step compares or deletes a column in C.
 """
 
-LONGEST = 2048  # bytes of a chunk with its framing: of longer ones there are few in a read
+LONGEST = 2048  # bytes of payload per chunk: a read contains few longer chunks
 
 
 def count_equal(data: bytes, start: int, size_line: bytes, length: int) -> int:
-    """How many whole chunks of `length` bytes follow each other from `start` on, each with the same
-    `size_line` (its CRLF included)."""
+    """How many whole chunks of `length` bytes follow one another from `start`, each with the same `size_line`
+    (including its CRLF)."""
     stride = len(size_line) + length + 2
     count = (len(data) - start) // stride
     last = stride - 2
@@ -28,7 +28,7 @@ def payload_of(data: bytes, start: int, size_line: bytes, length: int, count: in
     if length == 1:
         return data[start + len(size_line) : start + count * stride : stride]
     payload = bytearray(data[start : start + count * stride])
-    for _ in range(2):  # the CRLF behind each
+    for _ in range(2):  # the CRLF after each
         del payload[stride - 1 :: stride]
         stride -= 1
     for _ in range(len(size_line)):

@@ -1,8 +1,8 @@
-"""The chunked transfer coding (RFC 9112 section 7.1): decoded, and encoded anew.
+"""The chunked transfer coding (RFC 9112 section 7.1): decoding and re-encoding.
 
-Chunk extensions are bounded and dropped, trailers are checked in `trailers`. What is sent on is always the
-plain form: nobody sees what another parser might read differently. A client is held to the grammar, an app
-may differ from it where the sizes of its chunks stay clear.
+Chunk extensions are limited and dropped; trailers are checked in `trailers`. The body is always forwarded in
+the plain form, so that no other parser can read it differently. Clients must follow the grammar exactly; apps
+may deviate if their chunk sizes are unambiguous.
 """
 
 import re
@@ -12,16 +12,16 @@ from balancer.http.chunk_run import LONGEST, count_equal, payload_of
 from balancer.http.trailers import TrailerSection
 
 _SIZE_LINE_LIMIT = 1024  # one chunk's size and extensions, CRLF not counted
-_EXTENSIONS_LIMIT = 16 * 1024  # by how much extensions may exceed the payload: they carry nothing
+_EXTENSIONS_LIMIT = 16 * 1024  # bytes by which extensions may exceed the payload: they carry nothing
 
-# Hex digits only (no sign, no 0x, no white space), at most 15: below 2**60. Zeros before them are cut off.
+# Hex digits only (no sign, no 0x, no white space), at most 15: below 2**60. Leading zeros are cut off.
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})([ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 _ZEROS_SIZE_LINE = re.compile(b"0?" + _SIZE_LINE.pattern)
 _PATIENT_SIZE_LINE = re.compile(rb"0?([0-9A-Fa-f]{1,15})[ \t]*(;[\t\x20-\x7e\x80-\xff]*)?")
-# As nearly all chunks begin.
+# The start of nearly all chunks.
 _PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,7})\r\n")
 
-# What one `feed` may cost, in steps of about 1 µs: one for each chunk, or for so many equal ones in a row.
+# The cost limit of one `feed`, in steps of about 1 µs: one per chunk, or per _EQUAL_IN_A_STEP equal chunks.
 _MOST_STEPS = 128
 _EQUAL_IN_A_STEP = 64
 
@@ -29,11 +29,11 @@ _SIZE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
 
 
 class ChunkedDecoder:
-    """Takes the coding off one message body, fed as it arrives in pieces of any size.
+    """Decodes the chunked coding of one message body, fed in pieces of any size.
 
-    After each `feed`: `more` tells that it was too much for one turn of the loop, and that `feed(b"")` is to
-    go on in the next one; `done` whether the body has ended; then `surplus` is what came after it, and
-    `trailers` the field lines to send on, each with its CRLF (empty when there are none).
+    After each `feed`: `more` means that the data was too much for one turn of the loop, and `feed(b"")` must
+    continue in the next turn; `done` means that the body has ended. Then `surplus` is what followed it, and
+    `trailers` are the field lines to forward, each with its CRLF (empty if there are none).
     """
 
     __slots__ = ("_extensions", "_failure", "_left", "_patient", "_payload", "_payload_limit", "_pending",
@@ -43,15 +43,15 @@ class ChunkedDecoder:
     def __init__(
         self, failure: Failure, trailers_limit: int, payload_limit: int = 0, patient: bool = False
     ) -> None:
-        """`failure` is what a fault is reported as.
+        """`failure` is the failure that a fault is reported as.
 
         The limits are in bytes: of the trailer section, and of the payload (0 = none); BODY_TOO_LARGE as soon
-        as a chunk announces more. `patient` takes white space after a chunk's size, bare LF for CRLF, and
-        trailers that can be mended as `patience` mends a head's fields.
+        as a chunk announces more. `patient` accepts white space after a chunk size, bare LF for CRLF, and
+        trailers that can be repaired as `patience` repairs header fields.
         """
         self._failure = failure
         self._patient = patient
-        self._section: TrailerSection | None = None  # where there are trailers
+        self._section: TrailerSection | None = None  # if there are trailers
         self._trailers_limit = trailers_limit
         self._payload_limit = payload_limit
         self._payload = 0  # bytes announced so far
@@ -59,14 +59,14 @@ class ChunkedDecoder:
         self._left = 0
         self._extensions = 0
         self._pending = b""
-        self._steps = 0  # of the present `feed`
+        self._steps = 0  # of the current `feed`
         self.done = False
         self.more = False
         self.surplus = b""
         self.trailers = b""
 
     def feed(self, data: bytes) -> bytes:
-        """The payload in `data`, joined. Raises ProtocolError at the first byte that cannot be right."""
+        """Returns the payload in `data`, joined. Raises ProtocolError at the first invalid byte."""
         if self._pending:
             data = self._pending + data
             self._pending = b""
@@ -127,8 +127,8 @@ class ChunkedDecoder:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _whole_chunks(self, data: bytes, position: int, pieces: list[bytes]) -> int:
-        """Take the chunk that begins at `position`, and those like it behind it, if it is a plain one and all
-        of it is here. Where they end, or 0."""
+        """Take the chunk at `position` and equal ones after it, if it is plain and complete. Returns where
+        they end, or 0."""
         match = _PLAIN_SIZE.match(data, position)
         if match is None:
             return 0
@@ -144,7 +144,7 @@ class ChunkedDecoder:
         if length > LONGEST or not data.startswith(size_line, end):
             return end
         count = count_equal(data, end, size_line, length)
-        if self._payload_limit:  # the one above it is told of by itself
+        if self._payload_limit:  # the chunk that exceeds it is then reported on its own
             count = min(count, (self._payload_limit - self._payload) // length)
         if count:
             self._announced(count * length)
@@ -166,7 +166,7 @@ class ChunkedDecoder:
         self._state = _DATA if self._left else _TRAILERS
 
     def _announced(self, size: int) -> None:
-        """So many bytes of payload are to come, or have come."""
+        """Count `size` bytes of payload that a chunk announces."""
         self._payload += size
         if self._payload_limit and self._payload > self._payload_limit:
             raise body_too_large(self._payload_limit)
@@ -174,7 +174,7 @@ class ChunkedDecoder:
             self._extensions = max(0, self._extensions - size)
 
     def _unusual_size(self, line: bytes) -> re.Match[bytes]:
-        """A size line with more zeros than it needs, or one that patience lets pass."""
+        """Match a size line with many leading zeros, or one that is accepted only if patient."""
         match = None
         if line.endswith(b"\r") or self._patient:
             line = line.removesuffix(b"\r")
@@ -198,7 +198,7 @@ class ChunkedDecoder:
             self.trailers = section.kept
 
     def _hold_line(self, line: bytes, limit: int, detail: str) -> None:
-        """Keep an unfinished line for the next `feed`; what already cannot be right is refused now."""
+        """Keep an unfinished line for the next `feed`; raise now if it is already invalid."""
         if len(line) > limit + 1:
             raise self._fault(detail)
         if b"\r" in line[:-1] and not (self._patient and self._state == _TRAILERS):
@@ -215,17 +215,17 @@ def body_too_large(limit: int) -> ProtocolError:
 
 
 def encode_chunk(data: bytes) -> bytes:
-    """`data` (not empty: an empty chunk would end the body) as one chunk."""
+    """`data` as one chunk. It must not be empty: an empty chunk would end the body."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def encode_end(trailers: bytes) -> bytes:
-    """The last chunk with the raw trailer lines, each of which ends in CRLF."""
+    """The last chunk and the raw trailer lines, each of which ends in CRLF."""
     return b"0\r\n%b\r\n" % trailers
 
 
 def encode_piece(data: bytes, last: bool, trailers: bytes) -> list[bytes]:
-    """The next piece of a body, which may be empty, and with the `last` one the end."""
+    """The next piece of a body, which may be empty, plus the end of the body if it is the `last`."""
     pieces = [encode_chunk(data)] if data else []
     if last:
         pieces.append(encode_end(trailers))

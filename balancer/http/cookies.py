@@ -1,6 +1,6 @@
-"""Cookies as bytes on the wire (RFC 6265): found in a request's lines, taken out of them, set in a response.
+"""Cookies as bytes on the wire (RFC 6265): find or remove them in request lines, set them in responses.
 
-What is not asked for stays byte for byte as it came. Names are case-sensitive.
+All other cookies stay byte for byte as received. Names are case-sensitive.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,13 +11,13 @@ _SPACE = b" \t"
 
 
 def is_cookie_line(line: bytes) -> bool:
-    """Whether a header line is a request's Cookie."""
+    """Whether a header line is a Cookie field."""
     return line[: len(_COOKIE)].lower() == _COOKIE
 
 
 def take_cookie(line: bytes, name: bytes) -> tuple[list[bytes], bytes]:
-    """The values of the cookies called `name` in a Cookie line, in the order sent, and the line without them:
-    empty where nothing else is left."""
+    """The values of the cookies called `name` in a Cookie line, in the order sent, and the line without them,
+    empty if no cookie is left."""
     values = []
     kept = []
     at = len(_COOKIE)
@@ -35,7 +35,7 @@ def take_cookie(line: bytes, name: bytes) -> tuple[list[bytes], bytes]:
 
 
 def change_cookie(line: bytes, name: bytes, change: Callable[[bytes], bytes]) -> bytes:
-    """A Cookie line in which the cookies called `name` have the values that `change` makes of theirs."""
+    """A Cookie line in which `change` has been applied to the values of the cookies called `name`."""
     pieces = []
     at = 0
     for _, first, end in _places(line, name, len(_COOKIE)):
@@ -54,8 +54,8 @@ def cookie_value(cookies: bytes, name: bytes) -> bytes | None:
 
 
 def _places(text: bytes, name: bytes, at: int) -> Iterator[tuple[int, int, int]]:
-    """Where each cookie called `name` begins, where its value does, and where both end. Other cookies are not
-    looked at one by one, as a client can send 30,000 of them."""
+    """The start of each cookie called `name`, the start of its value, and the end of both. Other cookies are
+    not examined one by one, as a client can send 30,000 of them."""
     wanted = name + b"="
     found = text.find(wanted, at)
     while found >= 0:
@@ -70,7 +70,7 @@ def _places(text: bytes, name: bytes, at: int) -> Iterator[tuple[int, int, int]]
 
 
 def set_cookie_value(line: bytes, name: bytes) -> tuple[int, int] | None:
-    """Where in a response's line the value of the cookie `name` stands that it sets: its slice.
+    """The slice (start, end) of the value in a response line that sets the cookie `name`.
 
     None for any other line.
     """
@@ -94,7 +94,7 @@ def sets_cookies(lines: list[bytes]) -> bool:
 def cookie_attributes(
     *, path: str, domain: str, max_age: int, secure: bool, http_only: bool, same_site: str
 ) -> bytes:
-    """What follows name and value in a Set-Cookie line; `max_age` in seconds, 0 for the browser's session."""
+    """The attributes after name and value in a Set-Cookie line; `max_age` in seconds, 0 = session cookie."""
     parts = [f"; Path={path}"]
     if domain:
         parts.append(f"; Domain={domain}")

@@ -1,9 +1,9 @@
-"""Header lines, each looked at once: what a line means to a proxy is a pure function of its bytes.
+"""Header lines, each examined once: the meaning of a line to a proxy is a pure function of its bytes.
 
 Most lines of most heads have been seen before (`Accept: */*`, `Connection: keep-alive`, the Date of this
-second), so meanings are remembered by line. A line is remembered only after httptools has passed a head
-with it; a head of remembered lines needs no second syntax check. What a line means for its message, beside
-the other lines, is decided in `head` for every message.
+second), so meanings are cached by line. A line is cached only after httptools has accepted a head with it;
+a head of cached lines needs no second syntax check. What a line means together with the other lines of its
+message is decided in `head` for every message.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from balancer.http.headers import list_members
 from balancer.http.target import check_host
 from balancer.http.via import balancers_in
 
-# What a field is to a proxy. FORWARDING is what proxies say of the client, and only the trusted are believed.
+# The role of a field for a proxy. FORWARDING: describes the client; only trusted proxies are believed.
 HOST, CONNECTION, LENGTH, CODING, EXPECT, UPGRADE, TE, DROP, FORWARDING, DATE, VIA = range(11)
 _OTHER = -1
 
@@ -29,8 +29,8 @@ REQUEST_KINDS: dict[bytes, int] = {
     b"keep-alive": DROP,
     b"proxy-connection": DROP,
     b"proxy-authorization": DROP,  # meant for us, the next hop (RFC 9110 section 11.7.2)
-    b"proxy": DROP,  # CGI makes HTTP_PROXY of it, which programs take for a setting (httpoxy, CVE-2016-5385)
-    b"client-cert": DROP,  # RFC 9440: only who ends TLS may say it
+    b"proxy": DROP,  # CGI turns it into HTTP_PROXY, which programs use as a setting (httpoxy, CVE-2016-5385)
+    b"client-cert": DROP,  # RFC 9440: only the proxy that terminates TLS may set it
     b"client-cert-chain": DROP,
     b"forwarded": FORWARDING,
     b"x-forwarded-for": FORWARDING,
@@ -53,21 +53,21 @@ RESPONSE_KINDS: dict[bytes, int] = {
 
 _TOKEN_LISTS = frozenset([CONNECTION, UPGRADE, TE])
 _OWN_WORDS = frozenset([HOST, LENGTH, CODING, EXPECT])
-MOST_MEMBERS = 100  # of Connection in a head, and of each other list of tokens
+MOST_MEMBERS = 100  # of all Connection fields of a head, and of each other token list
 
 _REMEMBERED_LINES = 4096
 _REMEMBERED_NAMES = 1024
 _SIGNS = bytes(byte if bytes([byte]).isalnum() else 0x2D for byte in range(256))
-_REMEMBERED_BYTES = 256  # longer lines are mostly cookies and tokens, one client's own
+_REMEMBERED_BYTES = 256  # longer lines are mostly cookies and tokens of a single client
 
 
 class Field:
     """A field that concerns a proxy.
 
-    `line` is the whole line as it goes on: what frames the message, or says for whom it is, in our own
-    words, so that no parser can read it differently. `name` is in lower case, `value` without surrounding
-    white space; `members` are the value's list members in lower case, for fields that are token lists; of Via
-    the balancers in it; for those that proxies send, what `said_in` makes of them.
+    `line` is the whole line as forwarded: framing fields and Host are rewritten in our own words, so that no
+    parser can read them differently. `name` is in lower case, `value` without surrounding white space.
+    `members` are the list members in lower case for token lists, the balancers for Via, and the result of
+    `said_in` for FORWARDING fields.
     """
 
     __slots__ = ("_hops", "kind", "line", "members", "name", "value")
@@ -90,14 +90,14 @@ class Field:
         self._hops: list[Hop] | None = None
 
     def hops(self) -> list[Hop]:
-        """The elements of Forwarded: asked for only where they are believed."""
+        """The elements of Forwarded, parsed only if the peer is trusted."""
         if self._hops is None:
             self._hops = hops_in(self.value)
         return self._hops
 
 
 def _own_words(kind: int, line: bytes, value: bytes) -> bytes:
-    """What is not exact stays as it is: `head` refuses it, or it frames nothing."""
+    """A value that is not exact stays unchanged: `head` refuses it, or it frames nothing."""
     if kind == HOST:
         return b"Host: " + value
     if kind == LENGTH and value.isdigit():  # of bytes: only ASCII digits
@@ -109,16 +109,16 @@ def _own_words(kind: int, line: bytes, value: bytes) -> bytes:
     return line
 
 
-NEW = Field(DROP, b":")  # stands for a line not met before
+NEW = Field(DROP, b":")  # marks a line not seen before
 
 
 class FieldTable:
-    """Field lines of requests or of responses -> what they mean: a `Field`, None for "forward as it is".
+    """Maps field lines of requests or responses to their meaning: a `Field`, or None for "forward unchanged".
 
-    `seen` is read directly by `head`, one lookup per line; a line that is not in there goes through `learn`
-    once httptools has passed the head with it. `told` are names in lower case that are FORWARDING as well,
-    `x-forwarded-*` stands for all that begin so; `kept` are exceptions from it. Trailers are passed where
-    `passes_trailers`. `failure` is what a line that cannot be read is reported as.
+    `head` reads `seen` directly, one lookup per line; a line that is not in it goes through `learn` once
+    httptools has accepted its head. `told` are further FORWARDING names in lower case, `x-forwarded-*` for a
+    prefix; `kept` are exceptions from it. `passes_trailers`: forward trailers. `failure` is the failure that
+    an invalid line is reported as.
     """
 
     __slots__ = ("_by_name", "_failure", "_kept", "_kinds", "_look_alike", "_passes_trailers", "_told",
@@ -142,22 +142,22 @@ class FieldTable:
         self._look_alike = frozenset(
             _plain(name) for name, kind in self._kinds.items() if kind in (FORWARDING, DROP)
         )
-        self._by_name: dict[bytes, int] = {}  # of names met, OTHER for none of them
+        self._by_name: dict[bytes, int] = {}  # kinds of the names seen, _OTHER for the rest
         self.seen: dict[bytes, Field | None] = {}
 
     def learn(self, line: bytes, remembered: bool = True) -> Field | None:
-        """What `line` means, `remembered` from now on. Raises ProtocolError for a Host that is none."""
+        """The meaning of `line`, cached if `remembered`. Raises ProtocolError for an invalid Host."""
         if len(self.seen) >= _REMEMBERED_LINES:
-            self.seen.clear()  # rare enough that nothing finer is worth it: the common lines are back at once
+            self.seen.clear()  # rare, so nothing finer is worth it: common lines are back at once
         field = self._understand(line)
         if remembered and len(line) <= _REMEMBERED_BYTES:
             self.seen[line] = field
         return field
 
     def passed_trailers(self, trailers: bytes) -> bytes:
-        """What of `trailers`, lines with their CRLF, goes on: nothing, unless it was asked for. An app
-        that stops reading at the last chunk would take them for its next request. Never what would pass for a
-        field of the head that we or proxies set: no peer is believed there."""
+        """The lines of `trailers`, each with its CRLF, that are forwarded: none, unless enabled. An app that
+        stops reading at the last chunk would take them for its next request. A field that we or proxies set
+        in heads is never forwarded: no peer is trusted there."""
         if not self._passes_trailers:
             return b""
         lines = trailers.split(b"\r\n")[:-1]
@@ -181,7 +181,7 @@ class FieldTable:
         if kind == HOST:
             check_host(field.value)
         elif kind == VIA and not field.members:
-            return None  # other proxies' lines cost nothing
+            return None  # lines of other proxies cost nothing
         return field
 
     def _kind_of(self, name: bytes) -> int:
@@ -193,11 +193,11 @@ class FieldTable:
             return _OTHER
         if plain.startswith(self._told):
             return FORWARDING if name == plain else DROP
-        # WSGI and CGI take `X_Forwarded_For` or `X.Forwarded.For` for the real one; nobody who is trusted
-        # writes it so.
+        # WSGI and CGI read `X_Forwarded_For` or `X.Forwarded.For` as the real field; no trusted proxy writes
+        # it like that.
         return DROP if plain in self._look_alike else _OTHER
 
 
 def _plain(name: bytes) -> bytes:
-    """What CGI and its like make of `name`: most keep `-` and `_` apart no longer, some no other sign."""
+    """`name` as CGI and the like see it: most do not distinguish `-` from `_`, some no signs at all."""
     return name.translate(_SIGNS)

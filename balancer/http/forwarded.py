@@ -1,7 +1,7 @@
-"""What proxies say of the client, taken apart: `Forwarded` (RFC 7239), and the lists of X-Forwarded-*.
+"""Parses what proxies report about the client: `Forwarded` (RFC 7239) and the X-Forwarded-* lists.
 
-Both are read from the right, as the nearest proxy has written last: whatever a client has begun with, an open
-quote for example, it cannot hide what was added to it. No function here is worse than linear in its input.
+Both are read from the right, as the nearest proxy wrote last: whatever a client starts with, an open quote
+for example, it cannot hide what was appended. No function here is worse than linear in its input.
 """
 
 import ipaddress
@@ -18,7 +18,7 @@ _PAIR = re.compile(
 _BLANK = re.compile(rb"[ \t;]*")
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
 _TOKEN = re.compile(TOKEN)
-# RFC 7239 section 6: an address, or a name that tells nothing; a port of either form.
+# RFC 7239 section 6: an address, or an obfuscated identifier; a port of either form.
 _PORT = rb"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?"
 _ADDRESS = re.compile(rb"(?:[0-9.]{7,15}|\[[0-9A-Fa-f.]{0,45}:[0-9A-Fa-f:.]{1,45}\])" + _PORT)
 _HIDDEN = re.compile(rb"(?:unknown|_[A-Za-z0-9._-]+)" + _PORT, re.IGNORECASE)
@@ -28,11 +28,11 @@ _SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{0,31}")
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+=%-]+|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
 
 
-# How many elements are looked at, the nearest ones: nobody has so many proxies of their own in a row.
+# How many elements are examined, the nearest ones: nobody chains that many proxies of their own.
 MOST_HOPS = 32
 
-# What says https where X-Forwarded-Proto is not sent. http beside it is a contradiction, which gunicorn
-# answers with 400.
+# Fields that signal https if X-Forwarded-Proto is absent. With http beside them they are a contradiction,
+# which gunicorn answers with 400.
 SCHEME_SWITCHES = frozenset(
     b"""x-forwarded-scheme x-forwarded-protocol x-forwarded-ssl x-forwarded-https front-end-https x-scheme
     x-url-scheme x-https""".split()
@@ -41,7 +41,7 @@ _SAY_HTTPS = frozenset([b"https", b"on", b"ssl", b"1"])
 
 
 class ClientFacts:
-    """What is known of a client by what trusted proxies say: its address, and the lines that tell the app."""
+    """A client as reported by trusted proxies: its address, and the header lines for the app."""
 
     __slots__ = ("client", "lines")
 
@@ -51,10 +51,10 @@ class ClientFacts:
 
 
 class Hop(NamedTuple):
-    """One element of `Forwarded`: what one proxy says of the request as it came to it.
+    """One element of `Forwarded`: one proxy's description of the request it received.
 
-    `node` is who sent it, b"" where that is not said; `scheme` and `host` likewise. `rest` are its other
-    parameters as they came, each after a semicolon.
+    `node` is the sender, b"" if not given; `scheme` and `host` likewise. `rest` are its other parameters as
+    received, each after a semicolon.
     """
 
     node: bytes
@@ -67,14 +67,14 @@ _NOTHING = Hop(b"", b"", b"", b"")
 
 
 def members(value: bytes) -> list[bytes]:
-    """The last MOST_HOPS elements of a list without quoted strings, and all that is before them as one; empty
-    ones are none (RFC 9110 section 5.6.1.2)."""
+    """The last MOST_HOPS elements of a list without quoted strings, and everything before them as one; empty
+    ones do not count (RFC 9110 section 5.6.1.2)."""
     return [member for part in value.rsplit(b",", MOST_HOPS) if (member := part.strip(b" \t,"))]
 
 
 def said_in(name: bytes, value: bytes) -> list[bytes]:
-    """What a field that proxies send says, as a list: the chain of X-Forwarded-For; of X-Forwarded-Proto and
-    -Host, and of what other programs send in their place, the one value that counts, if it is one."""
+    """The content of a field set by proxies, as a list: the chain of X-Forwarded-For; for X-Forwarded-Proto
+    and -Host, and other programs' equivalents, the one value that counts, if it is valid."""
     if name in (b"x-forwarded-for", b"x-real-ip"):
         return members(value)
     if name == b"x-forwarded-proto":
@@ -89,7 +89,7 @@ def said_in(name: bytes, value: bytes) -> list[bytes]:
 
 
 def scheme_in(value: bytes) -> bytes:
-    """The scheme that the last element of `value` names, in lower case; b"" where it is no scheme."""
+    """The scheme in the last element of `value`, in lower case; b"" if it is not a scheme."""
     if value == b"https":
         return value
     last = _last(value)
@@ -97,18 +97,18 @@ def scheme_in(value: bytes) -> bytes:
 
 
 def host_in(value: bytes) -> bytes:
-    """The host, with its port if there is one, that the last element of `value` names; b"" if it is none."""
+    """The host in the last element of `value`, with its port if there is one; b"" if it is not a host."""
     last = _last(value)
     return last if _HOST.fullmatch(last) else b""
 
 
 def hops_in(value: bytes) -> list[Hop]:
-    """The last MOST_HOPS elements of `Forwarded`, the nearest proxy's last. A malformed one says nothing."""
+    """The last MOST_HOPS elements of `Forwarded`, the nearest proxy last. A malformed element is empty."""
     return [_hop(element) for part in _elements(value) if (element := part.strip(b" \t"))]
 
 
 def address_in(node: bytes) -> IpAddress | None:
-    """The address of a node, which may have a port or brackets; IPv4 where it is mapped into IPv6."""
+    """The address of a node, which may have a port or brackets. IPv4-mapped IPv6 becomes IPv4."""
     text = node.decode("latin-1")
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -124,7 +124,7 @@ def address_in(node: bytes) -> IpAddress | None:
 
 
 def render_hop(node: bytes, scheme: bytes, host: bytes, rest: bytes = b"") -> bytes:
-    """An element of `Forwarded`; what is b"" is left out."""
+    """An element of `Forwarded`; parameters that are b"" are left out."""
     pairs = [
         b"%b=%b" % (name, value if _TOKEN.fullmatch(value) else b'"%b"' % value)
         for name, value in ((b"for", node), (b"proto", scheme), (b"host", host))
@@ -139,7 +139,7 @@ def node_of(address: str) -> bytes:
 
 
 def node_for(text: bytes, address: str) -> bytes:
-    """The node for an element of X-Forwarded-For, whose address is `address`, "" where it has none."""
+    """The node for an element of X-Forwarded-For with the address `address`, "" if it has none."""
     if address:
         return node_of(address)
     return text if _HIDDEN.fullmatch(text) else b"unknown"
@@ -152,10 +152,10 @@ def _last(value: bytes) -> bytes:
 
 
 def _elements(value: bytes) -> list[bytes]:
-    """`value` at its commas, those in quoted strings excepted: the last MOST_HOPS parts of it. What stands
-    before a quote that nothing opens is one element with it."""
+    """The last MOST_HOPS parts of `value`, split at commas outside quoted strings. Everything before a
+    closing quote without an opening one forms one element with it."""
     found: list[bytes] = []
-    end = at = len(value)  # of the element; of what of it is not looked at yet
+    end = at = len(value)  # of the element; of its part not examined yet
     comma = value.rfind(b",", 0, at)
     while True:
         closing = value.rfind(b'"', comma + 1, at)
@@ -176,7 +176,7 @@ def _elements(value: bytes) -> list[bytes]:
 
 
 def _opening(value: bytes, closing: int) -> int:
-    """Where the quoted string begins that ends at `closing`, -1 where none does."""
+    """The start of the quoted string that ends at `closing`, -1 if there is none."""
     at = value.rfind(b'"', 0, closing)
     while at >= 0:
         before = at

@@ -1,8 +1,8 @@
-"""What the app is told of the client: X-Forwarded-*, X-Real-IP, Forwarded (RFC 7239), Via, X-Request-ID.
+"""Header fields that describe the client to the app: X-Forwarded-*, X-Real-IP, Forwarded (RFC 7239), Via.
 
-A peer outside the trusted proxies is believed nothing: what it says of itself is replaced. What a trusted
-proxy says is believed and added to: by X-Forwarded-* where it speaks that, else by Forwarded, and never by
-both, so that the app, the log and the hash key all have it the same.
+An untrusted peer's claims about itself are replaced. A trusted proxy's are believed and extended: its
+X-Forwarded-* if it sends them, else its Forwarded, never both, so that the app, the log and the hash key all
+agree. Request ids (X-Request-ID) are made here too.
 """
 
 import ipaddress
@@ -25,7 +25,7 @@ from balancer.http.head import RequestHead
 from balancer.http.via import via_lines
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-# Of an untrusted peer: its address, and what it says.
+# Called with an untrusted peer's address and the forwarding fields it sent.
 Untrusted = Callable[[str, Sequence[Field]], None]
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:/+=@\-]{1,128}")
@@ -37,7 +37,7 @@ _KNOWN_PEERS = 1024
 
 
 class RequestIds:
-    """Makes request ids: 16 hex digits of the worker's own, 12 of a counter. Unique, not secret."""
+    """Makes request ids: 16 hex digits of the worker, 12 of a counter. Unique, not secret."""
 
     __slots__ = ("_count", "_prefix")
 
@@ -46,7 +46,7 @@ class RequestIds:
         self._count = 0
 
     def of(self, head: RequestHead) -> bytes:
-        """The client's own id where it sent a sensible one, else a new one."""
+        """The client's own id if it sent a valid one, else a new one."""
         if head.forwarding is not None:
             for field in head.forwarding:
                 if field.name == _ID and _REQUEST_ID.fullmatch(field.value):
@@ -56,9 +56,9 @@ class RequestIds:
 
 
 class Peer:
-    """The other end of client connections from one address, with its forwarding lines rendered once.
+    """The peer of client connections from one address, with its forwarding lines rendered once.
 
-    `address` is its IP address, without zone or port, IPv4 where it is mapped into IPv6.
+    `address` is its IP address, without zone or port; IPv4-mapped IPv6 becomes IPv4.
     """
 
     __slots__ = ("_forwarding", "_lines", "address", "told", "trusted")
@@ -67,14 +67,14 @@ class Peer:
         self.address = address
         self.trusted = forwarding.trusts(address)
         self._forwarding = forwarding
-        self.told = False  # that it is not believed
+        self.told = False  # `untrusted` was called for this connection
         plain = address.encode()
         start = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\nX-Real-IP: %b\r\n" % (plain, plain)
         via = forwarding.via
         self._lines = (start + via[0], start + via[1])
 
     def lines(self, head: RequestHead) -> bytes:
-        """The lines to end the forwarded head with, each with its CRLF, but X-Request-ID."""
+        """The lines to append to the forwarded head, each with its CRLF, except X-Request-ID."""
         if head.forwarding is not None:
             if self.trusted:
                 return self._facts(head, head.forwarding).lines
@@ -90,7 +90,7 @@ class Peer:
         return self._facts(head, head.forwarding).client
 
     def _lines_instead(self, head: RequestHead, sent: list[Field]) -> bytes:
-        """Of what an untrusted one says nothing goes on."""
+        """The lines that replace those of an untrusted peer."""
         lines = self._lines[head.minor]
         if head.host:
             lines = b"%bX-Forwarded-Host: %b\r\n" % (lines, head.host)
@@ -98,7 +98,7 @@ class Peer:
         for field in sent:
             if field.value and field.name != _ID:
                 says_any = True
-                if field.name == b"forwarded":  # only for who speaks it: most apps read X-Forwarded-*
+                if field.name == b"forwarded":  # only if the peer sent it: most apps read X-Forwarded-*
                     lines += b"Forwarded: %b\r\n" % render_hop(node_of(self.address), b"http", head.host)
                     break
         if says_any and not self.told:
@@ -107,7 +107,7 @@ class Peer:
         return lines
 
     def _facts(self, head: RequestHead, sent: list[Field]) -> ClientFacts:
-        """What a trusted one says, understood once for a head and all that repeat it."""
+        """What a trusted peer reports, parsed once for a head and all requests that repeat it."""
         if head.facts is not None:
             return head.facts
         chain: list[bytes] = []
@@ -194,7 +194,8 @@ class Peer:
         chain: list[bytes] = []
         told: list[bytes] = []
         for at, hop in enumerate(hops):
-            # A hop that does not say who is before it stays between them, so that nobody takes one for its.
+            # A hop that does not name its client stays in the chain as "unknown", so that no other address is
+            # taken for it.
             node = hop.node or (b"unknown" if chain else b"")
             if node:
                 chain.append(known(node)[0].encode() or node)
@@ -204,7 +205,7 @@ class Peer:
         return self._worded(head, client, chain, scheme, host, passed + self._forwarded(told, scheme, host))
 
     def _forwarded(self, hops: list[bytes], scheme: bytes, host: bytes) -> bytes:
-        """Our own element repeats scheme and host: some apps take the first of each, some the last."""
+        """Our own element repeats scheme and host: some apps read the first of each, some the last."""
         hops.append(render_hop(node_of(self.address), scheme, host))
         return b"Forwarded: %b\r\n" % b", ".join(hops)
 
@@ -224,9 +225,9 @@ class Peer:
 
 
 class Forwarding:
-    """Makes the `Peer` of each client connection. `trusted` are addresses and CIDR networks; `name` is what
-    Via tells, "" where there is to be none; `untrusted` is told of each connection once that says what only a
-    proxy can know, and is not to be believed."""
+    """Makes the `Peer` of each client connection. `trusted` are addresses and CIDR networks; `name` is ours
+    in Via, "" for no Via; `untrusted` is called once for each untrusted connection that sends fields which
+    only a proxy can know."""
 
     __slots__ = ("_ipv4", "_ipv6", "_known", "_peers", "untrusted", "via")
 
@@ -249,7 +250,7 @@ class Forwarding:
         self.untrusted = untrusted
 
     def peer(self, address: str) -> Peer:
-        """`address` as the socket gives it. Connections from one address share what is known of it."""
+        """The peer at `address`, as the socket returns it. Connections from one address share it."""
         found = self._peers.get(address)
         if found is None:
             plain = address
@@ -259,7 +260,7 @@ class Forwarding:
             if len(self._peers) >= _KNOWN_PEERS:
                 self._peers.clear()
             found = self._peers[address] = Peer(plain, self)
-        found.told = False  # each connection may be told of
+        found.told = False  # each connection is reported once
         return found
 
     def trusts(self, address: str) -> bool:
@@ -267,7 +268,7 @@ class Forwarding:
         return bool(self._ipv4 or self._ipv6) and self.known(address.encode())[1]
 
     def known(self, node: bytes) -> tuple[str, bool]:
-        """The address of a node, "" where it has none, and whether a trusted proxy has it."""
+        """The address of a node, "" if it has none, and whether it is a trusted proxy's."""
         found = self._known.get(node)
         if found is None:
             found = self._look(node)
@@ -278,7 +279,7 @@ class Forwarding:
         return found
 
     def _look(self, node: bytes) -> tuple[str, bool]:
-        if PLAIN_IPV4.fullmatch(node):  # nearly all: ipaddress takes ten times as long
+        if PLAIN_IPV4.fullmatch(node):  # nearly all are: ipaddress takes ten times as long
             return node.decode(), self._trusts_ipv4(int.from_bytes(bytes(map(int, node.split(b".")))))
         address = address_in(node)
         if address is None:
@@ -292,7 +293,7 @@ class Forwarding:
 
 
 def _nearest_hops(forwarded: list[Field]) -> list[Hop]:
-    """The last MOST_HOPS elements of all these fields: no more of them is looked at."""
+    """The last MOST_HOPS elements of all these fields; the others are not parsed."""
     hops: list[Hop] = []
     for field in reversed(forwarded):
         hops = field.hops() + hops
@@ -302,7 +303,7 @@ def _nearest_hops(forwarded: list[Field]) -> list[Hop]:
 
 
 def _network(text: str) -> _Network:
-    """IPv4 where it is mapped into IPv6, as peers are: ::ffff:10.0.0.0/104 is 10.0.0.0/8."""
+    """Maps IPv4-mapped IPv6 to IPv4, as for peers: ::ffff:10.0.0.0/104 is 10.0.0.0/8."""
     network = ipaddress.ip_network(text, strict=False)
     if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
         mapped = network.network_address.ipv4_mapped

@@ -1,8 +1,8 @@
-"""Message boundaries: where a message ends, decided here and nowhere else (RFC 9112 section 6).
+"""Message boundaries: where a message ends is decided here and nowhere else (RFC 9112 section 6).
 
-httptools parses heads but cannot be trusted with boundaries: it takes `Transfer-Encoding: gzip, chunked`,
-a coding in HTTP/1.0, and knows nothing of HEAD. So a head's framing fields come here as bytes, and what
-leaves is one int: the number of body bytes, or one of the two codes below.
+httptools parses heads but cannot be trusted with boundaries: it accepts `Transfer-Encoding: gzip, chunked`
+and a coding in HTTP/1.0, and knows nothing about HEAD. So the functions here take a head's framing fields as
+bytes, and return one int: the number of body bytes, or one of the two codes below.
 """
 
 from balancer.errors import (
@@ -17,16 +17,14 @@ NO_BODY = 0
 CHUNKED = -1
 UNTIL_CLOSE = -2  # responses only
 
-_MAX_DIGITS = (
-    18  # zeros before them not counted: they stay inside a signed 64-bit cell, whatever is added to them
-)
+_MAX_DIGITS = 18  # without leading zeros: lengths fit a signed 64-bit cell, whatever is added to them
 
 
 def request_length(minor: int, content_length: bytes | None, transfer_encoding: bytes | None) -> int:
     """The body of a request: its length in bytes, or CHUNKED.
 
-    `minor` is the HTTP/1.x minor version; the two fields come without surrounding white space, None when
-    absent. Raises ProtocolError for what RFC 9112 section 6.3 calls unrecoverable or a smuggling attempt.
+    `minor` is the HTTP/1.x minor version; the two fields are without surrounding white space, None if absent.
+    Raises ProtocolError for what RFC 9112 section 6.3 calls unrecoverable or a smuggling attempt.
     """
     if transfer_encoding is None:
         if content_length is None:
@@ -34,7 +32,7 @@ def request_length(minor: int, content_length: bytes | None, transfer_encoding: 
         return _number(content_length, MALFORMED_REQUEST)
     if content_length is not None:
         raise ProtocolError(MALFORMED_REQUEST, "both Content-Length and Transfer-Encoding")
-    if minor == 0:  # RFC 9112 section 6.1: its framing is faulty, whatever it says
+    if minor == 0:  # RFC 9112 section 6.1: the framing is faulty, whatever the value
         raise ProtocolError(MALFORMED_REQUEST, "Transfer-Encoding in HTTP/1.0")
     codings = [coding.strip(b" \t").lower() for coding in transfer_encoding.split(b",")]
     if codings == [b"chunked"]:
@@ -49,11 +47,11 @@ def response_length(
 ) -> int:
     """The body of a final response to `method`: its length in bytes, CHUNKED or UNTIL_CLOSE.
 
-    The fields come as for `request_length`. Raises ProtocolError where they are not exact: then `patience`
-    looks at them.
+    The fields are as for `request_length`. Raises ProtocolError if they are not exact; `patience` then tries
+    to repair them.
     """
     if transfer_encoding is not None:
-        # RFC 9112 section 6.3 would read other codings until close; we asked for none, so it is a fault.
+        # RFC 9112 section 6.3 reads other codings until close; we requested none, so they are a fault.
         if minor == 0 or content_length is not None or transfer_encoding.lower() != b"chunked":
             raise ProtocolError(MALFORMED_RESPONSE, "Transfer-Encoding is not just chunked")
         length = CHUNKED

@@ -1,8 +1,8 @@
-"""A message head as bytes -> what the proxy must know of it. Every request and response passes here first.
+"""Parses message heads into what the proxy must know. Every request and response passes here first.
 
-httptools checks the syntax, `fields` knows single lines, and here they are put together: one start line of
-RFC 9112, the fields that frame the message, and the lines to forward: byte for byte as they came, but for
-those that frame it, which go on in our own words.
+httptools checks the syntax and `fields` interprets single lines; this module combines them: the start line
+of RFC 9112, the fields that frame the message, and the lines to forward. These stay byte for byte as
+received, except the framing fields, which are rewritten in our own words.
 """
 
 from balancer.errors import (
@@ -54,7 +54,7 @@ _RESPONSE_FIELDS = FieldTable(RESPONSE_KINDS, failure=MALFORMED_RESPONSE)
 _known_response_field = _RESPONSE_FIELDS.seen.get
 _known_status_line = known_status_lines.get
 
-_BLOCK_LIMIT = 1024  # larger ones are not kept: an idle client must stay cheap
+_BLOCK_LIMIT = 1024  # bytes; larger blocks are not kept: an idle client must stay cheap
 _KEEP_ALIVE = [b"keep-alive"]
 _SLASH = 0x2F
 
@@ -62,15 +62,15 @@ _SLASH = 0x2F
 class RequestHead:
     """A request head that has passed every check.
 
-    `target` is the origin form (or `*`); `host` the authority, empty only in HTTP/1.0. `length` counts the
-    body as `framing` does. `websocket` is an upgrade to be tunnelled. `lines` are the field lines to
-    forward, as they came; what is not among them was hop-by-hop, or is in `forwarding`: what proxies say of
-    the client, and X-Request-ID. `facts` are what was made of it where it is believed. `block` is what stood
-    after the start line, kept to know it again, empty where that is not worth it; `outgoing` the field lines
-    as `wire` has rendered them, which then takes the place of `lines` (not where Host is missing): an idle
-    client keeps its head. `pin` is what `pin_reader` has found in its cookies; both stay with a head that is
-    repeated. `balancers` are the names of those in its Via, None where there are none, as good as always, or
-    none is this one.
+    `target` is the origin form (or `*`); `host` the authority, empty only in HTTP/1.0. `length` is the body
+    length as returned by `framing`. `websocket` is an upgrade to be tunnelled. `lines` are the field lines to
+    forward, as received; lines not among them were hop-by-hop, or are in `forwarding`: what proxies report
+    about the client, and X-Request-ID. `facts` are derived from it if the peer is trusted. `block` is the
+    rest of the head after the start line, kept to recognise a repeated head, empty if not worth it.
+    `outgoing` has the field lines as rendered by `wire`, and then replaces `lines` (not if Host is missing):
+    an idle client keeps its head. `pin` is what `pin_reader` found in the cookies; both stay with a repeated
+    head. `balancers` are the balancers named in Via, None if there are none, which is nearly always so, or if
+    this one is not among them.
     """
 
     __slots__ = ("balancers", "block", "facts", "forwarding", "host", "keep_alive", "length", "lines",
@@ -96,7 +96,8 @@ class RequestHead:
         self.pin_reader: object | None = None
 
     def shed(self) -> None:
-        """Nobody needs it any more, and it is not kept to be known again: an idle client must stay cheap."""
+        """Free what a finished request that will not be recognised again does not need: an idle client must
+        stay cheap."""
         self.target = self.outgoing = self.pin = b""
         self.lines = []
         self.forwarding = self.facts = None
@@ -106,11 +107,11 @@ class RequestHead:
         return find_value(self.forwarded_lines(), name)
 
     def forwarded_lines(self) -> list[bytes]:
-        """The lines that go to the app, in whatever form they are kept. Slow, as `find` is."""
+        """The lines that go to the app, from `outgoing` or `lines`. Slow, like `find`."""
         return self.outgoing[:-2].split(b"\r\n") if self.outgoing else self.lines
 
     def replace_lines(self, changes: dict[bytes, bytes]) -> None:
-        """Forward what `changes` has for a line, nothing where that is empty."""
+        """Replace each line found in `changes` by its value; an empty value removes the line."""
         lines = [new for line in self.forwarded_lines() if (new := changes.get(line, line))]
         if self.outgoing:
             self.outgoing = b"\r\n".join([*lines, b""])
@@ -121,8 +122,8 @@ class RequestHead:
 class ResponseHead:
     """A response head that has passed every check.
 
-    `status_line` is without its CRLF and always HTTP/1.1. `length` counts the body as `framing` does.
-    `lines` are the field lines to forward; `chunked_line`, if any, stands among them.
+    `status_line` is without its CRLF and always HTTP/1.1. `length` is the body length as returned by
+    `framing`. `lines` are the field lines to forward; `chunked_line`, if any, is one of them.
     """
 
     __slots__ = ("chunked_line", "has_date", "keep_alive", "length", "lines", "status",
@@ -146,15 +147,15 @@ def parse_request_head(
     before: RequestHead | None = None,
     fields: FieldTable = REQUEST_FIELDS,
 ) -> RequestHead:
-    """`raw` ends with its first empty line. Raises ProtocolError with the failure to answer.
+    """Parses `raw`, which ends with its first empty line. Raises ProtocolError with the failure to report.
 
-    `before` is the head that came before it on the same connection, and no longer needed: where only the
-    target differs, as with most clients, that is put into it and it is given back.
+    `before` is the previous head on the same connection, no longer needed: if only the target differs, as
+    with most clients, the new target is stored in it and it is returned.
     """
     start, _, block = raw.partition(b"\r\n")
     match = REQUEST_LINE.fullmatch(start)
     if match is None:
-        if not start and block != b"\r\n":  # RFC 9112 section 2.2: one empty line before it is ignored
+        if not start and block != b"\r\n":  # RFC 9112 section 2.2: ignore one empty line before it
             return parse_request_head(block, uri_limit, count_limit, None, fields)
         raise request_line_fault(start, uri_limit)
     method, target, version = match.groups()
@@ -172,7 +173,7 @@ def parse_request_head(
         return before
     if method not in COMMON_METHODS:
         check_method(method)
-    if block.count(b"\n") > count_limit + 1:  # the fields, and the empty line
+    if block.count(b"\n") > count_limit + 1:  # the fields and the empty line
         raise ProtocolError(HEAD_TOO_LARGE, f"more than {count_limit} header fields")
     head = RequestHead(method, target, minor)
     if target[0] == _SLASH and len(block) <= _BLOCK_LIMIT:
@@ -236,7 +237,7 @@ def parse_request_head(
     if options is not None and options != _KEEP_ALIVE:
         head.keep_alive = _persists(options, minor)
         head.lines = without_nominated(kept, options)
-        # RFC 9110 sections 7.8 and 10.1.4: they count only where Connection says so, and not in HTTP/1.0.
+        # RFC 9110 sections 7.8 and 10.1.4: they count only if Connection names them, and not in HTTP/1.0.
         if websocket and b"upgrade" in options and minor == 1 and head.length == NO_BODY:
             head.websocket = method == b"GET"
         head.te_trailers = te_trailers and minor == 1 and b"te" in options
@@ -246,9 +247,9 @@ def parse_request_head(
 
 
 def parse_response_head(raw: bytes, method: bytes, count_limit: int, checked: bool = False) -> ResponseHead:
-    """`raw` ends with its first empty line; `method` is that of the request. Raises ProtocolError.
+    """Parses `raw`, which ends with its first empty line; `method` is the request's. Raises ProtocolError.
 
-    `patience` looks at what is refused, and calls again with what it made of it, which it has `checked`.
+    `patience` repairs what is refused here, and calls again with the repaired head, which it has `checked`.
     """
     start, _, block = raw[:-4].partition(b"\r\n")
     minor, status, status_line = _known_status_line(start) or parse_status_line(start)
@@ -277,7 +278,7 @@ def parse_response_head(raw: bytes, method: bytes, count_limit: int, checked: bo
             kept.append(line)
         elif kind == LENGTH:
             length = field if length is None else _repeated(field, MALFORMED_RESPONSE)
-            if not bodiless:  # there RFC 9110 section 8.6 forbids it, and it would mislead
+            if not bodiless:  # RFC 9110 section 8.6 forbids it there, and it would mislead
                 kept.append(field.line)
         elif kind == CONNECTION:
             options = field.members if options is None else _joined(options, field, MALFORMED_RESPONSE)
@@ -288,7 +289,7 @@ def parse_response_head(raw: bytes, method: bytes, count_limit: int, checked: bo
                 kept.append(field.line)
         elif kind == UPGRADE:
             head.websocket |= status == 101 and b"websocket" in field.members
-            if status == 426:  # here it is the answer, and must reach the client (RFC 9110 section 15.5.22)
+            if status == 426:  # Upgrade is required in a 426 (RFC 9110 section 15.5.22): forward it
                 kept += [line, b"Connection: upgrade"]
     head.length = response_length(
         method, status, minor, length.value if length else None, coding.value if coding else None
@@ -299,7 +300,7 @@ def parse_response_head(raw: bytes, method: bytes, count_limit: int, checked: bo
     elif options is not None:
         head.keep_alive = True
     if bodiless and (coding is not None or (length is not None and length.value.strip(b"0"))):
-        head.keep_alive = False  # an app that announces a body here may send it, before the next response
+        head.keep_alive = False  # an app that announces a body here may send it before the next response
     return head
 
 
@@ -319,7 +320,7 @@ def _persists(options: list[bytes], minor: int) -> bool:
 
 
 def _take_authority(head: RequestHead, host: Field | None) -> Field:
-    """RFC 9112 section 3.2.2: the absolute form's authority is the Host, whatever the field says."""
+    """RFC 9112 section 3.2.2: the authority of the absolute form replaces the Host field."""
     authority, head.target = split_absolute(head.target, head.method)
     line = b"Host: " + authority
     if host is not None:

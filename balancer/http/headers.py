@@ -1,4 +1,4 @@
-"""Field values that are lists, and what Connection may and may not take away."""
+"""List-valued fields, repair of inexact lines, and which fields Connection may remove."""
 
 import re
 
@@ -7,8 +7,8 @@ TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _LOOSE_LINE = re.compile(rb"(%b)[ \t]*:([^\n]*)" % TOKEN)
 _HARMFUL = bytes.maketrans(b"\r\0", b"  ")
 
-# Set here for every request; a client can neither keep them from the app by nominating them in Connection
-# nor, unless it is a trusted proxy, choose their value. Framing and Host are protected for the same reason.
+# Set by us for every request. A client cannot remove them by nominating them in Connection, and only a
+# trusted proxy can choose their value. Framing and Host are protected for the same reason.
 _PROTECTED = frozenset(
     b"""close keep-alive upgrade te host content-length transfer-encoding x-forwarded-for x-forwarded-proto
     x-forwarded-host forwarded via x-request-id date""".split()
@@ -23,7 +23,7 @@ def list_members(value: bytes) -> list[bytes]:
 def without_nominated(lines: list[bytes], options: list[bytes]) -> list[bytes]:
     """`lines` without the fields that Connection nominates (RFC 9110 section 7.6.1).
 
-    Nominating a protected field does nothing. A cold path: hardly anybody nominates.
+    Nominating a protected field has no effect. A cold path: hardly any client nominates.
     """
     nominated = frozenset(options) - _PROTECTED
     if not nominated:
@@ -32,8 +32,8 @@ def without_nominated(lines: list[bytes], options: list[bytes]) -> list[bytes]:
 
 
 def find_value(lines: list[bytes], name: bytes) -> bytes | None:
-    """The value of the first field called `name` (in lower case), or None. Looks at every line: not for
-    the request path."""
+    """The value of the first field called `name` (in lower case), or None. Scans every line: not for the
+    request path."""
     size = len(name)
     for line in lines:
         if line[size : size + 1] == b":" and line[:size].lower() == name:
@@ -42,7 +42,7 @@ def find_value(lines: list[bytes], name: bytes) -> bytes | None:
 
 
 def unfolded_line(line: bytes, folds: list[bytes]) -> bytes:
-    """A field line with its folds, each of which becomes a space (RFC 9112 section 5.2)."""
+    """A field line joined with its folds, each replaced by a space (RFC 9112 section 5.2)."""
     pieces = [piece for fold in folds if (piece := fold.strip(b" \t"))]
     if not folds[-1].strip(b" \t"):
         pieces.append(b"")
@@ -50,8 +50,8 @@ def unfolded_line(line: bytes, folds: list[bytes]) -> bytes:
 
 
 def mended_line(line: bytes) -> bytes | None:
-    """A field line of a response as it may go on, where it was not exact: no white space before the colon
-    (RFC 9112 section 5.1), a space for each CR and NUL (RFC 9110 section 5.5). None where there is no name.
+    """An inexact field line of a response, repaired for forwarding: no white space before the colon (RFC 9112
+    section 5.1), a space for each CR and NUL (RFC 9110 section 5.5). None if there is no name.
     """
     match = _LOOSE_LINE.fullmatch(line)
     return None if match is None else b"%b:%b" % (match[1], match[2].translate(_HARMFUL))

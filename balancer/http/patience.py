@@ -1,8 +1,8 @@
-"""Patience with an app: the head of a response that is not exact is written anew, where that harms nobody.
+"""Repairs inexact response heads of apps where that is harmless.
 
-Only what `head` has refused comes here, and `head` reads again what is made of it: what goes on to the client
-is as exact as ever, and exact apps pay nothing. What leaves a doubt about where the message ends is refused
-all the same. Never for requests: their senders are strangers, and another parser reads them after us.
+Only heads that `head` has refused come here, and `head` parses the repaired head again: the client always
+gets an exact one, and exact apps pay nothing. A head that leaves the end of the message in doubt is still
+refused. Requests are never repaired: their senders are not trusted, and another parser reads them after us.
 """
 
 import re
@@ -11,8 +11,8 @@ from balancer.errors import MALFORMED_RESPONSE, RESPONSE_HEAD_TOO_LARGE, Protoco
 from balancer.http.head import ResponseHead, parse_response_head
 from balancer.http.headers import list_members, mended_line, unfolded_line
 
-# HTTP/1.2 is to be read as 1.1 (RFC 9110 section 2.5); HTTP/2 and 3 are what apps echo of an edge's request.
-# White space as RFC 9112 section 4 allows it.
+# HTTP/1.2 is read as 1.1 (RFC 9110 section 2.5); apps echo HTTP/2 and 3 from an edge's request. White space
+# as RFC 9112 section 4 allows.
 _STATUS_LINE = re.compile(rb"HTTP/(1\.[0-9]|[23](?:\.0)?)[ \t]+([1-9][0-9]{2})(?:[ \t]+(.*))?", re.DOTALL)
 _START = b"HTTP/"
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])
@@ -22,9 +22,9 @@ _TO_SPACE = bytes.maketrans(_CONTROLS, b" " * len(_CONTROLS))
 def read_patiently(
     data: bytes, method: bytes, head_limit: int, count_limit: int
 ) -> tuple[ResponseHead, int] | None:
-    """The head that `data` begins with, and where it ends; None where more of it must come.
+    """Returns the head at the start of `data` and its length; None if it is incomplete.
 
-    `method` is that of the request. Raises ProtocolError as soon as what is here deserves it.
+    `method` is that of the request. Raises ProtocolError as soon as the head is beyond repair.
     """
     first = data.find(b"\n")
     if first < 0:
@@ -38,12 +38,12 @@ def read_patiently(
     last = data.find(line_end * 2, first)
     end = len(data) if last < 0 else last + 2 * len(line_end)
     exact = data.count(b"\r\n", 0, end)
-    # In all lines or in none: a bare LF between lines that end in CRLF has come with a value.
+    # In all lines or in none: a bare LF among lines that end in CRLF came from a value.
     if exact and exact != data.count(b"\n", 0, end):
         raise _malformed("some lines of the head end in CRLF, and some in LF")
     _check_size(end, head_limit)
     if last < 0:
-        if data.count(b"\n") > count_limit + 1:  # the status line is none of them
+        if data.count(b"\n") > count_limit + 1:  # the status line does not count
             raise ProtocolError(RESPONSE_HEAD_TOO_LARGE, f"more than {count_limit} header fields")
         return None
     lines = data[first + len(line_end) : last].split(line_end) if last > first else []
@@ -51,7 +51,7 @@ def read_patiently(
         raise ProtocolError(RESPONSE_HEAD_TOO_LARGE, f"more than {count_limit} header fields")
     bodiless = method == b"HEAD" or status < 200 or status in (204, 304)
     fields, chunked, doubtful = _fields(_unfolded(lines), bodiless)
-    if doubtful or (chunked and minor == 0):  # RFC 9112 section 6: no other response after this one
+    if doubtful or (chunked and minor == 0):  # RFC 9112 section 6: the connection must not be used again
         fields.append(b"Connection: close")
     if chunked:
         minor = 1
@@ -68,9 +68,9 @@ def _status_line(line: bytes) -> tuple[int, int, bytes]:
 
 
 def _unfolded(lines: list[bytes]) -> list[bytes]:
-    """RFC 9112 section 5.2: a fold becomes a space, before the value is looked at."""
+    """RFC 9112 section 5.2: a fold becomes a space before the value is interpreted."""
     unfolded: list[bytes] = []
-    folds: list[bytes] = []  # of the last of them
+    folds: list[bytes] = []  # of the last line
     for line in [*lines, b""]:
         if line[:1] in (b" ", b"\t"):
             if not unfolded:
@@ -85,8 +85,8 @@ def _unfolded(lines: list[bytes]) -> list[bytes]:
 
 
 def _fields(lines: list[bytes], bodiless: bool) -> tuple[list[bytes], bool, bool]:
-    """The lines to send on, with the framing in our own words at their end; whether they say chunked; and
-    whether the framing fields contradicted each other, or said what we do not know."""
+    """Returns the lines to forward, with our own framing field last; whether the body is chunked; and whether
+    the framing fields contradicted each other or were unknown to us."""
     fields: list[bytes] = []
     lengths: list[bytes] = []
     codings: list[bytes] = []
@@ -107,7 +107,7 @@ def _fields(lines: list[bytes], bodiless: bool) -> tuple[list[bytes], bool, bool
     chunked = list_members(b",".join(codings)) == [b"chunked"]
     if chunked and (length is not None or not lengths):
         fields.append(b"Transfer-Encoding: chunked")
-        return fields, True, bool(lengths)  # RFC 9112 section 6.3: it overrides Content-Length
+        return fields, True, bool(lengths)  # RFC 9112 section 6.3: chunked overrides Content-Length
     if not codings and not lengths:
         return fields, False, False
     if not codings and length is not None:
@@ -115,11 +115,11 @@ def _fields(lines: list[bytes], bodiless: bool) -> tuple[list[bytes], bool, bool
         return fields, False, False
     if not bodiless:
         raise _malformed("Content-Length and Transfer-Encoding leave in doubt where the body ends")
-    return fields, False, True  # it ends with its head, whatever they say
+    return fields, False, True  # the message ends with its head, whatever the fields say
 
 
 def _agreed(lengths: list[bytes]) -> bytes | None:
-    """The one length that all fields and their list members name (RFC 9112 section 6.3), if they do."""
+    """The length on which all fields and their list members agree (RFC 9112 section 6.3), or None."""
     named: set[bytes] = set()
     for part in b",".join(lengths).split(b","):
         number = part.strip(b" \t")

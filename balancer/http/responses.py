@@ -1,6 +1,6 @@
-"""Responses made here: one short body per failure, rendered ahead, with Proxy-Status (RFC 9209).
+"""Responses made here: one short body per failure, rendered in advance, with Proxy-Status (RFC 9209).
 
-Under overload most responses are made here, so what is the same for every request is put together only once.
+Under overload most responses are made here, so the parts that never change are rendered once.
 """
 
 from http import HTTPStatus
@@ -12,7 +12,7 @@ from balancer.http.head import RequestHead
 
 LONGEST_RETRY_AFTER = 30  # seconds
 
-# RFC 9110's names where Python still has those of RFC 2616.
+# RFC 9110's phrases, where Python still has those of RFC 2616.
 _PHRASES = {413: "Content Too Large", 414: "URI Too Long"}
 _RETRY_AFTER = [b"Retry-After: %d\r\n" % seconds for seconds in range(LONGEST_RETRY_AFTER + 1)]
 
@@ -22,12 +22,12 @@ def _phrase(status: int) -> str:
 
 
 class _Parts:
-    """What is the same in every response for one failure."""
+    """The constant parts of every response for one failure."""
 
     __slots__ = ("body", "invites", "start")
 
     def __init__(self, failure: Failure) -> None:
-        # RFC 9209 section 2: a list member per proxy.
+        # RFC 9209 section 2: one list member per proxy.
         proxy_status = "balancer"
         if failure.proxy_error is not None:
             proxy_status += f"; error={failure.proxy_error}"
@@ -35,7 +35,7 @@ class _Parts:
         line = f"HTTP/1.1 {failure.status} {_phrase(failure.status)}\r\n"
         self.start = f"{line}Proxy-Status: {proxy_status}\r\n".encode()
         self.body = _page(failure, failure.text)
-        self.invites = failure.status in (429, 503)  # to come again
+        self.invites = failure.status in (429, 503)  # to retry
 
 
 def _page(failure: Failure, message: str) -> bytes:
@@ -46,9 +46,9 @@ _PARTS: dict[str, _Parts] = {failure.reason: _Parts(failure) for failure in FAIL
 
 
 def prefers_json(head: RequestHead) -> bool:
-    """Whether the request asks for JSON rather than a page a person reads."""
+    """Whether the request asks for JSON rather than a page for people."""
     if head.block and b"json" not in head.block.lower():
-        return False  # nor does anything else in it: looking for the field is slow
+        return False  # no field contains it; searching for Accept is slow
     accepted = (head.find(b"accept") or b"").lower()
     return b"json" in accepted and b"text/html" not in accepted
 
@@ -64,11 +64,11 @@ def render_failure(
     request_id: bytes,
     retry_after: int = 1,
 ) -> tuple[bytes, int]:
-    """A whole response, and how many bytes of it are the body. `detail`, if any, says more than the failure's
-    own text.
+    """Returns a whole response, and how many bytes of it are the body. `detail`, if any, is added to the
+    failure's own text.
 
-    `head_only` leaves the body out, as the answer to HEAD; Content-Length stays. `retry_after`, in seconds
-    from 1 to LONGEST_RETRY_AFTER, is told where the failure is a 429 or 503.
+    `head_only` omits the body, for a response to HEAD; Content-Length stays. `retry_after`, in seconds from 1
+    to LONGEST_RETRY_AFTER, is sent if the failure is a 429 or 503.
     """
     parts = _PARTS[failure.reason]
     if as_json:

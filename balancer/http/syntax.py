@@ -1,8 +1,8 @@
-"""The syntax of heads: start lines by regular expressions of ours, field lines by httptools.
+"""Checks the syntax of heads: start lines with our own regular expressions, field lines with httptools.
 
-httptools never sees a start line: it would refuse methods that it has not heard of, and let pass double
-spaces, `#` in a target, HTTP/0.9 and 2.0, RTSP and a status of 099. Nor has it the last word on fields: what
-its releases make of Content-Length and Transfer-Encoding differs, and `framing` decides there.
+httptools never sees a start line: it would refuse unknown methods, and accept double spaces, `#` in a target,
+HTTP/0.9 and 2.0, RTSP and a status of 099. It does not have the last word on fields either: its releases
+treat Content-Length and Transfer-Encoding differently, and there `framing` decides.
 """
 
 import re
@@ -20,23 +20,23 @@ from balancer.errors import (
 )
 from balancer.http.headers import TOKEN
 
-# Any token is a method (RFC 9110 section 9.1), up to a length that nobody needs.
+# Any token is a method (RFC 9110 section 9.1), up to a length far above any in use.
 METHOD_LIMIT = 32
 _METHOD = b"%b{1,%d}" % (TOKEN.removesuffix(b"+"), METHOD_LIMIT)
-# One space between the parts, a visible-ASCII target without fragment, HTTP/1.0 or 1.1 (RFC 9112 section 3).
+# Single spaces, a visible-ASCII target without fragment, HTTP/1.0 or 1.1 (RFC 9112 section 3).
 REQUEST_LINE = re.compile(rb"(%b) ([!\"$-~]+) HTTP/1\.([01])" % _METHOD)
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
 _FIELD_LINE = rb"%b:[\t\x20-\x7e\x80-\xff]*\r\n" % TOKEN  # RFC 9112 section 5, without folds
 _FIELD_LINES = re.compile(rb"(?:%b)*" % _FIELD_LINE)
 _FIELDS = re.compile(rb"(?:%b)*\r\n" % _FIELD_LINE)
 
-# The methods of most requests: for the others `check_method` looks.
+# The methods of most requests; the others go through `check_method`.
 COMMON_METHODS = frozenset([b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"])
-# In upper case, as an app may not care: no tunnels to anywhere, and HTTP/2's preface is no request (RFC 9113
-# section 3.4).
+# Compared in upper case, as an app may ignore case. No tunnels to arbitrary hosts, and HTTP/2's preface is
+# not a request (RFC 9113 section 3.4).
 _NOT_SERVED = frozenset([b"CONNECT", b"PRI"])
 
-# Status lines taken apart once; read directly by `head`.
+# Cache of parsed status lines; read directly by `head`.
 known_status_lines: dict[bytes, tuple[int, int, bytes]] = {}
 _STATUS_LINES = 1024
 _STATUS_LINE_BYTES = 64
@@ -51,7 +51,7 @@ _LINE_TO_TARGET = re.compile(rb"%b ([!\"$-~]+)" % _METHOD)
 
 
 class _Ignore:
-    """httptools wants an object for its callbacks; where none is defined it checks and calls nothing."""
+    """httptools requires an object for its callbacks; without any it only checks."""
 
     __slots__ = ()
 
@@ -60,12 +60,12 @@ _IGNORE = _Ignore()
 
 
 def refuse_early(start: bytes, uri_limit: int, searched: int) -> None:
-    """Raise what the beginning of a request head already deserves, before the rest has come.
+    """Raise ProtocolError if the beginning of a request head is already invalid, before the rest arrives.
 
-    Without this, a TLS handshake or other noise, and a client that ends its head in bare LF, would only be
-    told so by the head's deadline. `searched` bytes of it have been passed before.
+    Without this, a TLS handshake or other noise, and a client that ends its head in bare LF, would only fail
+    at the head's deadline. The first `searched` bytes were accepted before.
     """
-    first = 2 if start.startswith(b"\r\n") else 0  # the empty line that may be before it
+    first = 2 if start.startswith(b"\r\n") else 0  # an empty line may precede it
     end = start.find(b"\r\n", first)
     if end < 0 or end + 1 >= searched:
         if end < 0 and searched > first and _goes_on_in_target(start, first, searched, uri_limit):
@@ -81,12 +81,12 @@ def refuse_early(start: bytes, uri_limit: int, searched: int) -> None:
             check_method(match[1])
     begin = end + 2
     last = start.rfind(b"\n", max(begin, searched)) + 1
-    if last:  # lines have become whole, which are looked at once
+    if last:  # lines have become complete; each is checked once
         begin = max(begin, start.rfind(b"\n", begin, searched) + 1)
         fields = _FIELD_LINES.match(start, begin, last)
         assert fields is not None  # it may be empty
         begin = fields.end()
-        if start.startswith(b"\r\n", begin):  # its end, beyond the limit on heads
+        if start.startswith(b"\r\n", begin):  # the end of the head, beyond the size limit
             return
     carriage_return = start.find(b"\r", max(begin, searched - 1))
     if begin < last or -1 < carriage_return < len(start) - 1:
@@ -94,7 +94,7 @@ def refuse_early(start: bytes, uri_limit: int, searched: int) -> None:
 
 
 def _goes_on_in_target(start: bytes, first: int, searched: int, uri_limit: int) -> bool:
-    """Whether a request line that was good so far has only got more of its target."""
+    """Whether a request line that was valid so far has only received more of its target."""
     if start.count(b" ", first, searched) != 1 or _TARGET_BYTES.fullmatch(start, searched) is None:
         return False
     if len(start) - start.find(b" ", first) - 1 > uri_limit:
@@ -103,13 +103,13 @@ def _goes_on_in_target(start: bytes, first: int, searched: int, uri_limit: int) 
 
 
 def check_method(method: bytes) -> None:
-    """Raise where a method that is no common one is not served at all."""
+    """Raise ProtocolError if an uncommon method is not served at all."""
     if method.upper() in _NOT_SERVED:
         raise ProtocolError(METHOD_NOT_SUPPORTED, "a method that is not for a reverse proxy")
 
 
 def check_request_fields(block: bytes) -> None:
-    """Have the syntax of a request's fields checked: all that follows its start line."""
+    """Check the syntax of a request's fields: everything after the start line."""
     try:
         HttpRequestParser(_IGNORE).feed_data(b"GET / HTTP/1.1\r\n" + block)
     except HttpParserUpgrade:
@@ -119,7 +119,7 @@ def check_request_fields(block: bytes) -> None:
 
 
 def check_response_fields(block: bytes) -> None:
-    """Have the syntax of a response's fields checked: all that follows its status line."""
+    """Check the syntax of a response's fields: everything after the status line."""
     try:
         HttpResponseParser(_IGNORE).feed_data(b"HTTP/1.1 200 OK\r\n" + block)
     except HttpParserUpgrade:
@@ -129,14 +129,14 @@ def check_response_fields(block: bytes) -> None:
 
 
 def _check_grammar(block: bytes, failure: Failure, error: HttpParserError) -> None:
-    """httptools has refused this. It may have done so for what a framing field says, which its releases read
-    differently: that is decided by `framing`, the same whatever is installed."""
+    """Called when httptools has refused `block`. The reason may be the value of a framing field, which its
+    releases read differently; `framing` decides on those, independent of the installed release."""
     if _FIELDS.fullmatch(block) is None:
         raise ProtocolError(failure, str(error)) from None
 
 
 def parse_status_line(line: bytes) -> tuple[int, int, bytes]:
-    """A status line as (minor version, status, the line as it is sent on: always HTTP/1.1)."""
+    """Returns (minor version, status, the line as forwarded, always HTTP/1.1)."""
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
         raise ProtocolError(MALFORMED_RESPONSE, "the status line is not one of HTTP/1.0 or 1.1")
@@ -156,7 +156,7 @@ def _check_target_length(line: bytes, uri_limit: int) -> None:
 
 
 def request_line_fault(line: bytes, uri_limit: int) -> ProtocolError:
-    """The first fault in a line, so that the answer is the same however its bytes arrive."""
+    """The first fault in a line, so that the response does not depend on how its bytes arrive."""
     if _LONG_METHOD.match(line):  # RFC 9112 section 3
         return ProtocolError(METHOD_NOT_SUPPORTED, f"a method of more than {METHOD_LIMIT} bytes")
     _check_target_length(line, uri_limit)

@@ -1,4 +1,4 @@
-"""The trailer section of a chunked body: checked line by line, without the fields that belong in a head."""
+"""The trailer section of a chunked body: checked line by line; fields that belong in a head are dropped."""
 
 import re
 
@@ -7,8 +7,9 @@ from balancer.http.headers import TOKEN, mended_line, unfolded_line
 
 _TRAILER_LINE = re.compile(rb"%b:[\t\x20-\x7e\x80-\xff]*" % TOKEN)
 
-# RFC 9110 section 6.5.1, with the list of RFC 7230 section 4.1.2: fields that frame, route, modify,
-# authenticate or describe make no sense after the content; merged into the head they would be an attack.
+# RFC 9110 section 6.5.1, with the list of RFC 7230 section 4.1.2: fields for framing, routing, request
+# modifiers, authentication or content description make no sense after the content, and merged into the head
+# they would be an attack.
 _NO_TRAILERS = frozenset(
     b"""age authorization cache-control connection content-encoding content-length content-range content-type
     cookie date expect expires forwarded host if-match if-modified-since if-none-match if-range
@@ -22,29 +23,29 @@ _MOST_LINES = 200
 
 
 class TrailerSection:
-    """Takes trailer lines one by one. At its end `kept` are those to send on, each with its CRLF; `size` is
-    how many bytes have come, those of dropped fields included."""
+    """Takes trailer lines one by one. At the end `kept` has the lines to forward, each with its CRLF; `size`
+    is the number of bytes received, including dropped fields."""
 
     __slots__ = ("_drops", "_failure", "_fields", "_folds", "_limit", "_line_end", "_lines", "_patient",
                  "kept", "size")  # fmt: skip
 
     def __init__(self, failure: Failure, limit: int, patient: bool) -> None:
-        """As for `ChunkedDecoder`; `limit` is in bytes."""
+        """Parameters as for `ChunkedDecoder`; `limit` is in bytes."""
         self._failure = failure
         self._limit = limit
         self._patient = patient
         self._line_end = b"\r\n"
-        self._drops = False  # the last field, and so its folds
+        self._drops = False  # the last field is dropped, and so are its folds
         self._fields: list[bytes] = []
-        self._folds: list[bytes] = []  # of the last one
+        self._folds: list[bytes] = []  # of the last field
         self._lines = 0
         self.kept = b""
         self.size = 0
 
     def take(self, line: bytes) -> bool:
-        """Whether `line`, which ends in LF, ends the section. Raises ProtocolError."""
+        """Returns whether `line`, which ends in LF, ends the section. Raises ProtocolError."""
         if self._patient and not self.size and not line.endswith(b"\r\n"):
-            self._line_end = b"\n"  # as in a head: in all lines or in none
+            self._line_end = b"\n"  # as in a head: all lines or none
         field = line.removesuffix(self._line_end)
         if field == line or field.endswith(b"\r"):
             raise self._malformed()

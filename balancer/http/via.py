@@ -1,7 +1,7 @@
-"""Via (RFC 9110 section 7.6.3): the line that a request is sent on with, and which balancers it has passed.
+"""Via (RFC 9110 section 7.6.3): the line added to a request, and the balancers it has passed.
 
-Each instance has a name of its own, so that a request that comes back to it is known at its first return,
-while two balancers in a row are nothing special.
+Each instance has its own name, so that a looping request is detected at its first return, while two
+balancers in a row are fine.
 """
 
 import re
@@ -9,8 +9,8 @@ import re
 from balancer.http.headers import TOKEN
 
 _PREFIX = b"balancer-"
-_MOST_BYTES = 4096  # of a value, from its end: who has passed it on last stands there
-# One member of the list: received-protocol, received-by, and perhaps a comment.
+_MOST_BYTES = 4096  # of a value, from its end, where the nearest proxies are
+# One list member: received-protocol, received-by, optional comment.
 _HOP = re.compile(
     rb"[ \t]*(?:%b/)?%b[ \t]+(%b[0-9a-f]{8})(?::[0-9]*)?(?:[ \t].*)?" % (TOKEN, TOKEN, _PREFIX), re.DOTALL
 )
@@ -18,9 +18,9 @@ _PIECE = re.compile(rb"[()]|\\.|[^()\\]+", re.DOTALL)
 
 
 def via_lines(name: str) -> tuple[bytes, bytes]:
-    """The lines of the balancer `name`, each with its CRLF, for requests that came as HTTP/1.0 and as 1.1.
+    """The lines of the balancer `name`, each with its CRLF, for requests received as HTTP/1.0 and as 1.1.
 
-    Empty ones where `name` is empty: then nothing is said.
+    Both are empty if `name` is empty: then no Via is added.
     """
     if not name:
         return b"", b""
@@ -28,17 +28,17 @@ def via_lines(name: str) -> tuple[bytes, bytes]:
 
 
 def balancers_in(value: bytes) -> list[bytes]:
-    """The names of balancers that the value of a Via field lists, in lower case."""
+    """The names of the balancers in the value of a Via field, in lower case."""
     value = value[-_MOST_BYTES:].lower()
-    if _PREFIX not in value:  # as good as always
+    if _PREFIX not in value:  # nearly always
         return []
     hops = _without_comments(value).split(b",")
     return [match[1] for hop in hops if (match := _HOP.fullmatch(hop)) is not None]
 
 
 def _without_comments(value: bytes) -> bytes:
-    """A comment may have commas, and comments in it. One that is not closed is none: else a client could hide
-    what a proxy adds behind its own."""
+    """Comments may contain commas and nested comments. An unclosed comment is not a comment: else a client
+    could use one to hide what a proxy appends."""
     kept: list[bytes] = []
     depth = 0
     for piece in _PIECE.findall(value):

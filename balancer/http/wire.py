@@ -1,4 +1,4 @@
-"""Heads as they go out: the lines that came in, with a proxy's few changes, in one join."""
+"""Renders heads to be sent: the received lines with the proxy's few changes, in one join."""
 
 from balancer.http.forwarding import Peer
 from balancer.http.framing import UNTIL_CLOSE
@@ -8,7 +8,7 @@ from balancer.http.head import RequestHead, ResponseHead
 def render_request(head: RequestHead, peer: Peer, request_id: bytes, authority: bytes) -> bytes:
     """The request head for an upstream, always HTTP/1.1, with its empty line.
 
-    `peer` is the client; `authority` is the upstream's, for HTTP/1.0 clients that name no Host.
+    `peer` is the client; `authority` is the upstream's, for HTTP/1.0 clients that send no Host.
     """
     fields = head.outgoing
     if not fields:
@@ -34,15 +34,15 @@ def _outgoing(head: RequestHead, forwarding: bytes, authority: bytes) -> bytes:
 def render_response(head: ResponseHead, minor: int, close: bool, date_line: bytes) -> bytes:
     """A final response's head for an HTTP/1.`minor` client, with its empty line.
 
-    `close` announces the end of the client connection. `date_line`, with its CRLF, is added where the
-    upstream sent no Date (RFC 9110 section 6.6.1).
+    `close` announces the end of the client connection. `date_line`, with its CRLF, is added if the upstream
+    sent no Date (RFC 9110 section 6.6.1).
     """
     lines = [head.status_line, *head.lines]
     if minor == 0 and head.chunked_line is not None:
         lines.remove(head.chunked_line)
     tail = b"" if head.has_date else date_line
     if minor == 1 and head.length == UNTIL_CLOSE:
-        tail += b"Transfer-Encoding: chunked\r\n"  # so that the connection can go on
+        tail += b"Transfer-Encoding: chunked\r\n"  # so that the connection can stay open
     if close:
         tail += b"Connection: close\r\n"
     elif minor == 0:
@@ -52,7 +52,7 @@ def render_response(head: ResponseHead, minor: int, close: bool, date_line: byte
 
 
 def render_informational(head: ResponseHead) -> bytes:
-    """A 1xx response's head; for 101 with the upgrade that was agreed on."""
+    """The head of a 1xx response; for 101 with the agreed upgrade."""
     lines = [head.status_line, *head.lines]
     lines.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n" if head.status == 101 else b"\r\n")
     return b"\r\n".join(lines)

@@ -1,1 +1,1 @@
-"""One address requests are sent to, and the states it can be in."""
+"""An upstream: one address that requests are sent to, and its states."""

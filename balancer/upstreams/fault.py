@@ -1,4 +1,4 @@
-"""One attempt that did not succeed, as outlier detection weighs it: how far its upstream is to blame (L1)."""
+"""Failed attempts as seen by outlier detection (L1): how far the upstream is to blame."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -8,19 +8,17 @@ from balancer.errors import Outcome
 
 
 class Proof(Enum):
-    """What an attempt that failed proves against its upstream."""
+    """How strongly a failed attempt counts against its upstream."""
 
-    SURE = (
-        1  # it is the upstream: no connection, an error of its own, or another one answered the same request
-    )
-    UNTRIED = 2  # no other upstream had the request, or the client may have played a part
-    ALIKE = 3  # it failed wherever it was sent: then it is the request
+    SURE = 1  # the upstream's fault: no connection, its own error, or another upstream answered the request
+    UNTRIED = 2  # no other upstream was tried, or the client may have contributed
+    ALIKE = 3  # it failed on every upstream: the request's fault
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`client` is who sent the request, as `client_network` has it, "" where it plays no part. `held`: it is
-    the client, by a cookie or a hash key, who chose the upstream rather than the policy."""
+    """`client` is the sender as returned by `client_network`, "" if it does not matter. `held`: the client
+    chose the upstream, by a cookie or hash key, not the policy."""
 
     outcome: Outcome
     proof: Proof = Proof.SURE
@@ -29,16 +27,17 @@ class Fault:
 
 
 def proof(*, answered: bool, sent_to: int, whole: bool) -> Proof:
-    """What the end of an exchange proves of an attempt that failed on the way there.
+    """What the end of an exchange proves about an earlier failed attempt.
 
     | the request | |
     |---|---|
-    | was answered, below 500, by another upstream | SURE |
-    | the same, but the attempt failed while its client still sent: it may have waited too long | UNTRIED |
-    | was sent to others too, and none answered well | ALIKE |
-    | was sent to nobody else | UNTRIED |
+    | was answered below 500 by another upstream | SURE |
+    | the same, but the attempt failed while the client was still sending: it may have been slow | UNTRIED |
+    | was also sent to others, and none succeeded | ALIKE |
+    | was sent to no other upstream | UNTRIED |
 
-    It was `sent_to` so many upstreams in all; `whole`: all of it had been sent when the attempt failed.
+    `sent_to` is the total number of upstreams tried; `whole`: the request had been sent completely when the
+    attempt failed.
     """
     if answered:
         return Proof.SURE if whole else Proof.UNTRIED
@@ -46,7 +45,7 @@ def proof(*, answered: bool, sent_to: int, whole: bool) -> Proof:
 
 
 def client_network(address: str) -> str:
-    """Who counts as one client: an IPv4 address, or a /64 of IPv6, which is what one household has."""
+    """The network that counts as one client: an IPv4 address, or an IPv6 /64, as one household has."""
     if ":" not in address:
         return address
     try:
@@ -59,11 +58,11 @@ def client_network(address: str) -> str:
 
 
 class Run:
-    """Faults in a row, of one symptom.
+    """Consecutive faults with one symptom.
 
-    `sure` count by themselves. `doubtful` are those that prove little: untried ones, and what a client that
-    holds its upstream brings after its first. `has_second`: at least two clients brought some of them who had
-    not chosen this upstream.
+    `sure` faults count on their own. `doubtful` ones prove little: untried ones, and those after the first of
+    a client that holds its upstream. `has_second`: at least two clients that had not chosen this upstream
+    contributed to the run.
     """
 
     __slots__ = ("_first", "_holders", "doubtful", "has_second", "sure")
@@ -73,11 +72,11 @@ class Run:
 
     @property
     def length(self) -> int:
-        """How many there are."""
+        """The number of faults."""
         return self.sure + self.doubtful
 
     def begin_anew(self) -> None:
-        """The next fault is the first."""
+        """Reset: the next fault is the first."""
         self.sure = 0
         self.doubtful = 0
         self.has_second = False
@@ -85,7 +84,7 @@ class Run:
         self._holders: tuple[str, ...] = ()
 
     def add(self, fault: Fault, most: int) -> None:
-        """One more; `most` in a row are too many, so no more clients than that need be remembered."""
+        """Add a fault. `most` in a row are too many, so at most that many clients are remembered."""
         counted = fault.held and (fault.client in self._holders or len(self._holders) >= most)
         if fault.proof is Proof.UNTRIED or counted:
             self.doubtful += 1

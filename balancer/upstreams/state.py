@@ -1,7 +1,7 @@
-"""In what state an upstream is (L1): what the operator wants, why it is ejected, whether it has been checked.
+"""The state of an upstream (L1): admin state, ejection causes, first check.
 
-Three axes that know nothing of each other. State is changed through the supervisor's doors only, each time
-with a cause; workers are told the result, and both sides ask the one function here what follows from it.
+These axes are independent. State changes only through named functions of the supervisor, always with a cause;
+it sends the result to the workers. Both sides derive eligibility with the one function here.
 """
 
 from collections.abc import Collection, Sequence
@@ -10,20 +10,20 @@ from typing import Protocol, TypeVar
 
 
 class AdminState(StrEnum):
-    """What the operator, or the app itself, wants of an upstream."""
+    """The state that the operator, or the app itself, has set."""
 
     ACTIVE = "active"
-    DRAINING = "draining"  # no new work, running work ends
-    MAINTENANCE = "maintenance"  # fully out, not even checked
+    DRAINING = "draining"  # no new work, current work finishes
+    MAINTENANCE = "maintenance"  # out of service, not even checked
 
 
 def in_words(admin_state: str) -> str:
-    """How a sentence that begins "app1:8000 is" goes on."""
+    """Completes a sentence that begins "app1:8000 is"."""
     return "in maintenance" if admin_state == AdminState.MAINTENANCE else str(admin_state)
 
 
 class Cause(StrEnum):
-    """Why an upstream is ejected. Each is taken away only by who has set it."""
+    """Why an upstream is ejected. Only the mechanism that set a cause removes it."""
 
     ACTIVE_CHECK = "active_check"
     OUTLIER = "outlier"
@@ -31,11 +31,11 @@ class Cause(StrEnum):
 
 
 class FirstCheck(StrEnum):
-    """What active checks know of an upstream, or rather of what is now at its address."""
+    """Whether active checks have a result for whatever is now at the upstream's address."""
 
-    DONE = "done"  # one has passed or failed since it is there; or nobody is checked
-    AWAITED = "awaited"  # none has, and it was there when the instance started: it serves meanwhile
-    REQUIRED = "required"  # none has, and it came later: it serves after the first one that passes
+    DONE = "done"  # a check has passed or failed since it was added; or there are no checks
+    AWAITED = "awaited"  # no result yet, present since the instance started: it serves meanwhile
+    REQUIRED = "required"  # no result yet, added later: it serves once a check has passed
 
 
 def is_eligible(admin_state: AdminState, causes: Collection[Cause], first_check: FirstCheck) -> bool:
@@ -43,18 +43,18 @@ def is_eligible(admin_state: AdminState, causes: Collection[Cause], first_check:
 
     | admin state | no cause, first check done or awaited | no cause, first check required | any cause |
     |---|---|---|---|
-    | active      | yes | no (where none is eligible: yes) | no (in panic: yes) |
+    | active      | yes | no (if none is eligible: yes) | no (in panic: yes) |
     | draining    | no  | no | no |
     | maintenance | no  | no | no |
 
-    At the instance's start all serve until their own first result: else the first one that is checked would
-    get all the traffic.
+    When the instance starts, all serve until their own first result: else the first one checked would get all
+    the traffic.
     """
     return admin_state is AdminState.ACTIVE and not causes and first_check is not FirstCheck.REQUIRED
 
 
 def accepts_pinned(admin_state: AdminState, causes: Collection[Cause], first_check: FirstCheck) -> bool:
-    """Whether an upstream in this state goes on serving the sessions that are pinned to it.
+    """Whether an upstream in this state keeps serving the sessions pinned to it.
 
     | admin state | no cause, first check done or awaited | no cause, first check required | any cause |
     |---|---|---|---|
@@ -67,35 +67,35 @@ def accepts_pinned(admin_state: AdminState, causes: Collection[Cause], first_che
 
 
 class HasState(Protocol):
-    """What `candidates` asks of an upstream; the supervisor's and the workers' both answer."""
+    """The state that `candidates` reads; implemented by the supervisor's and the workers' upstreams."""
 
     @property
     def admin_state(self) -> AdminState:
-        """What is wanted of it."""
+        """The admin state."""
 
     @property
     def causes(self) -> Collection[Cause]:
-        """Why it is ejected; empty when it is not."""
+        """Why it is ejected; empty if it is not."""
 
     @property
     def first_check(self) -> FirstCheck:
-        """Whether anything is known of it."""
+        """Whether active checks have a result."""
 
     @property
     def leaves_by_itself(self) -> bool:
-        """Whether it drains because its app said so, and for no other reason."""
+        """Whether it drains only because its app announced it."""
 
     @property
     def backup(self) -> bool:
-        """Whether it is used only where no other upstream is eligible."""
+        """Whether it is used only if no other upstream is eligible."""
 
     @property
     def on_probation(self) -> bool:
-        """Whether it has been an outlier, and has not answered well since."""
+        """Whether it was an outlier and has not succeeded since."""
 
     @property
     def silent_since_ns(self) -> int:
-        """Since when it has answered nobody while others did, 0 where it is not known to be silent."""
+        """Since when it has answered nothing while others did, 0 if it is not known to be silent."""
 
     def is_reachable(self) -> bool:
         """Whether it has an address and a share of the load."""
@@ -105,14 +105,16 @@ MemberT = TypeVar("MemberT", bound=HasState)
 
 
 def candidates(members: Sequence[MemberT], panic: bool) -> tuple[list[MemberT], bool]:
-    """Who may be picked, and whether that is in panic: none is eligible, so others are used rather than none.
+    """Returns the upstreams that may be picked, and whether in panic: none is eligible, so others are used.
 
-    Backup upstreams only where there is no other: first those that are eligible, before all that follows;
-    then, where there are none but them. Where none is eligible, those that have not been checked come first:
-    nothing is known against them. Then, in panic, those that leave of their own accord, as they still serve;
-    then the ejected ones, and last those of them that answer nobody. An operator's drain and maintenance hold
-    in panic too. `panic` says whether it is allowed. Those on probation are tried with a request now and then
-    (`UpstreamPool.choose`), and are candidates only where there are no others.
+    Within each step, backups are used only if there are no others. The first step that finds any decides:
+    1. Eligible upstreams, backups included. Those on probation only if there are no others: otherwise
+       `UpstreamPool.choose` tries them with a request now and then.
+    2. Unchecked upstreams: nothing is known against them.
+    3. In panic, those draining only because their app announced it: they still serve.
+    4. In panic, ejected upstreams; those that are silent only if there are no others.
+
+    An operator's drain and maintenance hold in panic too. `panic` says whether panic is allowed.
     """
     reachable = [one for one in members if one.is_reachable() and one.admin_state is AdminState.ACTIVE]
     eligible = [one for one in reachable if _is_eligible(one)]
@@ -128,10 +130,10 @@ def candidates(members: Sequence[MemberT], panic: bool) -> tuple[list[MemberT], 
 
 
 def standing_by(members: Sequence[MemberT], chosen: Collection[MemberT], panic: bool) -> list[MemberT]:
-    """Who gets what has failed at all of the candidates, who are `chosen`: the eligible backups.
+    """The upstreams to try after all candidates (`chosen`) have failed: the eligible backups.
 
-    Where the candidates are unchecked the ejected ones, if `panic` allows that: as no upstream is eligible it
-    may be the checks that are wrong, and then these serve, while those that have just come may not be up.
+    If the candidates are unchecked and `panic` allows it, the ejected ones instead: no upstream is eligible,
+    so the checks may be wrong, and these may serve while newly added ones may not be up yet.
     """
     rest = [
         one
@@ -152,7 +154,7 @@ def _first_choice(members: list[MemberT]) -> list[MemberT]:
 
 
 def others_left(suspect: HasState, members: Sequence[HasState]) -> bool:
-    """Whether somebody besides `suspect` may be picked, panic and probation aside."""
+    """Whether any upstream besides `suspect` may be picked, panic and probation aside."""
     return any(
         one is not suspect and one.is_reachable() and _is_eligible(one) and not one.on_probation
         for one in members

@@ -1,4 +1,4 @@
-"""One address that requests are sent to, as the data plane of one worker sees it."""
+"""One address that requests are sent to, as seen by the data plane of one worker."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -11,23 +11,22 @@ _NO_CAUSES: frozenset[Cause] = frozenset()
 class Upstream:
     """An upstream of one pool.
 
-    `id` is its name in the settings and stays when its `host` (an IP address, empty while a name has not
-    been resolved) changes; `other_hosts` are other addresses of that name. `inflight` is this worker's,
-    exact; `remote_inflight` what the other workers had a few milliseconds ago. `cells` is its row in this
-    worker's page of the stats segment (columns in `telemetry.columns`), `row` the number of it, which is the
-    same in every page.
-    `admin_state`, `leaves_by_itself`, `causes`, `first_check`, `backup` and `on_probation` are as the
-    supervisor last said; that it is an outlier this worker may know first. `ramp_since_ns` is when its slow
-    start began, 0 where it has none; `silent_since_ns`, since when it has answered neither checks nor
-    requests while others did, is 0 where it is not known to be silent. `history` is what this worker has seen
-    of it.
+    `id` is its name in the settings and stays when its `host` (an IP address, empty until its name is
+    resolved) changes; `other_hosts` are other addresses of that name. `inflight` is this worker's, exact;
+    `remote_inflight` is that of the other workers a few milliseconds ago. `cells` is its row in this worker's
+    page of the stats segment (columns in `telemetry.columns`), `row` is the row's number, the same in every
+    page.
+    `admin_state`, `leaves_by_itself`, `causes`, `first_check`, `backup` and `on_probation` are as last sent
+    by the supervisor; only an outlier ejection may happen in this worker first. `ramp_since_ns` is when its
+    slow start began, 0 if there is none. `silent_since_ns`: since when it has answered neither checks nor
+    requests while others did, 0 if it is not known to be silent. `history` is what this worker has seen of
+    it.
 
-    `answered_ns` is when it last answered a request of this worker's, on the monotonic clock.
+    `answered_ns` is when it last answered a request of this worker, on the monotonic clock.
 
-    `max_inflight` is this worker's share of how many requests it may have in flight, `concurrency_limit` how
-    many of them may await their first byte; 0 for no limit. `streaming` are those in flight whose response
-    has begun, as far as it did not come whole. `turned_away`: since it was last looked at, it was picked, but
-    full.
+    `max_inflight` is this worker's share of the cap on requests in flight, `concurrency_limit` the cap on
+    those that await their first byte; 0 = no limit. `streaming` counts requests in flight whose response has
+    begun but did not arrive whole. `turned_away`: it was picked while full since the last sample.
     """
 
     __slots__ = ("admin_state", "answered_ns", "authority", "backup", "causes", "cells",
@@ -59,14 +58,14 @@ class Upstream:
         self.max_inflight = 0
         self.concurrency_limit = 0
         self.turned_away = False
-        self.inflight_limit = 0  # what follows from these three: in flight at once, 0 for no limit
+        self.inflight_limit = 0  # derived from the fields above: cap on requests in flight, 0 = no limit
         self.remote_inflight = 0
         self.cells = cells
         self.row = row
         self.set_host(host)
 
     def set_host(self, host: str) -> None:
-        """Its address is `host` from now on."""
+        """Change its address to `host`."""
         self.host = host
         self.authority = f"[{host}]:{self.port}".encode() if ":" in host else f"{host}:{self.port}".encode()
 
@@ -75,7 +74,7 @@ class Upstream:
         return self.host != "" and self.effective_weight > 0
 
     def reckon_limit(self) -> int:
-        """Bring `inflight_limit` up to date; gives the limit in force, which streams do not count towards."""
+        """Update `inflight_limit`. Returns the limit in force, to which streams do not count."""
         limit = self.max_inflight
         adaptive = self.concurrency_limit
         self.inflight_limit = limit
@@ -84,11 +83,11 @@ class Upstream:
         return min(limit, adaptive) if limit and adaptive else limit or adaptive
 
     def is_full(self) -> bool:
-        """Whether it has all the requests that it may have from this worker."""
+        """Whether it has as many requests as it may have from this worker."""
         return 0 < self.inflight_limit <= self.inflight
 
     def is_outlier(self) -> bool:
-        """Whether it is ejected for how requests to it ended."""
+        """Whether outlier detection has ejected it."""
         return Cause.OUTLIER in self.causes
 
     def __repr__(self) -> str:

@@ -1,1 +1,1 @@
-"""The rules that choose an upstream: the seam, the registry, one file per policy."""
+"""Load-balancing policies: the interface, the registry, one file per policy."""

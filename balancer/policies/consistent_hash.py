@@ -1,4 +1,4 @@
-"""Consistent hashing: equal keys go to the same upstream, and few of them move when another comes or goes."""
+"""Consistent hashing: equal keys go to the same upstream; adding or removing another moves few of them."""
 
 from bisect import bisect
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from balancer.policies.base import Policy, PolicyContext
 from balancer.policies.ring import KEY_SHIFT, SLOT_MASK, Ring
 from balancer.upstreams.upstream import Upstream
 
-# How far along the ring the next upstream is looked for, where the key's own will not do. A run of so many
-# points of tried or full upstreams is rare; then the rest is listed.
+# How many points along the ring are searched if the key's own upstream was tried or is full. Longer runs of
+# tried or full upstreams are rare; then the rest is listed.
 _LONGEST_WALK = 256
 _ROUNDING = 1e-9  # 1.05 * 20 is a little more than 21 in floating point
 
@@ -18,7 +18,7 @@ _ROUNDING = 1e-9  # 1.05 * 20 is a little more than 21 in floating point
 class ConsistentHash(Policy):
     """A key belongs to the upstream of the next point on a ring (Karger et al., 1997).
 
-    When one of n upstreams goes, its keys, about 1 / n, are spread over the others, and come back with it.
+    When one of n upstreams leaves, its keys, about 1 / n, are spread over the others, and return with it.
     """
 
     needs_key: ClassVar[bool] = True
@@ -57,11 +57,11 @@ class ConsistentHash(Policy):
 
 
 class BoundedConsistentHash(ConsistentHash):
-    """The same, but an upstream takes no more than `bounded_load` times its share of what is in flight.
+    """The same, but an upstream gets at most `bounded_load` times its share of the requests in flight.
 
-    A key whose upstream is full goes on along the ring to the first that is not (Mirrokni, Thorup and
-    Zadimoghaddam, "Consistent Hashing with Bounded Loads", 2016). Loads and bound are this worker's: where
-    each worker keeps the bound, the instance does.
+    A key whose upstream is full moves along the ring to the first that is not (Mirrokni, Thorup and
+    Zadimoghaddam, "Consistent Hashing with Bounded Loads", 2016). Loads and bound are per worker: if each
+    worker keeps the bound, the instance does.
     """
 
     tracks_load: ClassVar[bool] = True
@@ -71,7 +71,7 @@ class BoundedConsistentHash(ConsistentHash):
     def __init__(self, context: PolicyContext, bounded_load: float) -> None:
         super().__init__(context)
         self.bounded_load = bounded_load
-        self._bounds: dict[Upstream, float] = {}  # the part of all requests in flight that each may have
+        self._bounds: dict[Upstream, float] = {}  # the share of all requests in flight that each may have
         self._total = 0  # requests in flight at candidates
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
@@ -88,8 +88,8 @@ class BoundedConsistentHash(ConsistentHash):
         place = bisect(points, float(key >> KEY_SHIFT))
         bounds = self._bounds
         total = self._total + 1
-        # inflight + 1 <= ceil(bound) is the same as inflight < bound. The bounds add up to more than all
-        # that is in flight, so one at least is below its own, though it may have been tried.
+        # inflight + 1 <= ceil(bound) is the same as inflight < bound. The bounds add up to more than the
+        # requests in flight, so at least one upstream is below its own, though it may have been tried.
         for step in range(min(count, _LONGEST_WALK)):
             upstream = self._owners[int(points[(place + step) % count]) & SLOT_MASK]
             if upstream.inflight < bounds[upstream] * total - _ROUNDING and upstream not in tried:
@@ -105,7 +105,7 @@ class BoundedConsistentHash(ConsistentHash):
 
 
 def consistent_hash(context: PolicyContext, *, bounded_load: float = 0.0) -> ConsistentHash:
-    """`bounded_load`: 0 for none, else how many times its fair share an upstream may have in flight."""
+    """`bounded_load`: 0 = none, else the multiple of its fair share that an upstream may have in flight."""
     if bounded_load == 0.0:
         return ConsistentHash(context)
     if bounded_load <= 1.0:

@@ -6,7 +6,7 @@ from balancer.policies.consistent_hash import ConsistentHash
 
 
 class IpHash(ConsistentHash):
-    """One client address, one upstream, whatever the setting HASH_KEY says."""
+    """One client address, one upstream; ignores the setting HASH_KEY."""
 
     key_source: ClassVar[str | None] = "client_ip"
     summary: ClassVar[str] = "equal client addresses to the same upstream"

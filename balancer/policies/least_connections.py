@@ -1,4 +1,5 @@
-"""Weighted least connections: to whom has the fewest requests in flight for its weight. The default."""
+"""Weighted least connections: picks the upstream with the fewest requests in flight for its weight. The
+default."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -7,28 +8,28 @@ from balancer.policies.base import Policy, PolicyContext
 from balancer.policies.sampling import draw_two
 from balancer.upstreams.upstream import Upstream
 
-# Up to this many every candidate is looked at; above, two at random, so that a pick costs the same
-# whatever their number. Two choices are already near the best (Mitzenmacher, 2001).
+# Up to this many, all candidates are compared; above, two at random, so that the cost of a pick does not
+# depend on their number. Two choices are already near the best (Mitzenmacher, 2001).
 _SCAN_LIMIT = 16
 
 
 class _Turn:
-    """A candidate and where it stands in the rotation."""
+    """A candidate and its place in the rotation."""
 
     __slots__ = ("place", "step", "upstream")
 
     def __init__(self, upstream: Upstream, place: float) -> None:
         self.upstream = upstream
         self.place = place
-        self.step = 1.0 / upstream.effective_weight  # how far one pick moves it on
+        self.step = 1.0 / upstream.effective_weight  # how far one pick advances it
 
 
 class LeastConnections(Policy):
-    """Compares inflight / weight; ties go in turn, by weight too.
+    """Compares inflight / weight; ties rotate, also by weight.
 
-    The turn: each pick moves its upstream on by 1 / weight, and of those that tie the one least far goes.
-    So an idle pool is served by weighted rotation instead of always by the first or the heaviest. Turns that
-    one could not take while it was busy are not owed to it: it moves on from where the last pick stood
+    The rotation: each pick advances its upstream by 1 / weight, and among ties the least advanced is picked.
+    So an idle pool is served in weighted rotation instead of always by the first or the heaviest. Turns that
+    an upstream missed while busy are not made up for: it continues from the place of the last pick
     (start-time fair queueing; Goyal, Vin, Cheng, 1996).
     """
 
@@ -40,14 +41,14 @@ class LeastConnections(Policy):
     def __init__(self, context: PolicyContext) -> None:
         super().__init__(context)
         self._draw = context.random.random
-        self._start = context.slot  # where the first turn begins: several workers do not begin alike
+        self._start = context.slot  # where rotation starts: different in each worker
         self._turns: list[_Turn] = []
-        self._now = 0.0  # where the last picked one stood
+        self._now = 0.0  # the place of the last pick
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
         kept = {turn.upstream: turn.place for turn in self._turns}
         least = min((kept[one] for one in candidates if one in kept), default=0.0)
-        # A newcomer starts level with the least served: neither flooded nor passed over. Places are kept
+        # A new upstream starts level with the least advanced: neither flooded nor starved. Places are kept
         # relative to the least, so that they never grow large.
         self._turns = [_Turn(one, kept.get(one, least) - least) for one in candidates]
         self._now = max(0.0, self._now - least)

@@ -1,4 +1,4 @@
-"""A policy's options: declared by the signature of what builds it, checked against what the settings give."""
+"""A policy's options: declared by its factory's signature, checked against the settings."""
 
 import inspect
 import math
@@ -16,7 +16,7 @@ class DeclarationError(Exception):
 
 
 class OptionError(Exception):
-    """A policy does not take what was given. The text ends a sentence that begins with all that was given."""
+    """A policy refuses its options. The text ends a sentence that begins with all the options given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def _option(parameter: inspect.Parameter) -> Option:
         raise DeclarationError(f"has the option {parameter.name}, which has no name to callers; move the /")
     if parameter.default is parameter.empty:
         raise DeclarationError(f"has the option {parameter.name} without a default; give it one")
-    # A string where the module has `from __future__ import annotations`.
+    # A string if the module has `from __future__ import annotations`.
     annotation, default = parameter.annotation, parameter.default
     found = _TYPES.get(annotation) if isinstance(annotation, str) else annotation
     if not isinstance(found, type) or found not in _WORDS:
@@ -62,7 +62,7 @@ def _option(parameter: inspect.Parameter) -> Option:
 
 
 def values(name: str, options: Sequence[Option], given: Mapping[str, Any]) -> dict[str, Any]:
-    """`given` as the factory of the policy `name` takes it. Raises OptionError."""
+    """`given` as keyword arguments for the factory of the policy `name`. Raises OptionError."""
     known = {each.name: each for each in options}
     if given and not known:
         raise OptionError(f"is more than {name} takes, which has no options; remove it")
@@ -79,7 +79,7 @@ def values(name: str, options: Sequence[Option], given: Mapping[str, Any]) -> di
 def _value(option: Option, value: object) -> object:
     if option.type is float and type(value) is int:
         value = float(value) if abs(value) < 1 << 1000 else math.inf
-    # By exact type: True is an int to Python, but not to those who write settings.
+    # By exact type: True is an int in Python, but not in settings.
     if type(value) is not option.type:
         raise OptionError(f"has a {option.name} that is not {_WORDS[option.type]}; the default is {option}")
     if isinstance(value, float) and not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""Peak EWMA: of two upstreams drawn at random, the one that is expected to answer well sooner."""
+"""Peak EWMA: of two upstreams drawn at random, picks the one expected to succeed sooner."""
 
 from collections.abc import Sequence
 from math import exp
@@ -12,21 +12,21 @@ from balancer.upstreams.upstream import Upstream
 _STEP = 0.125  # how far one outcome moves the success rate
 _LEAST_SUCCESS = (
     1 / 1024
-)  # even at a thousand requests in flight elsewhere, one that always fails is no bargain
-_TYPICAL_STEP = 1 / 32  # how far one answer moves what is typical
-_SHORTEST = 1e-6  # seconds; a latency of zero could not be compared
-_FIRST_GUESS = 1e-3  # seconds, for all alike until the first answer
+)  # an upstream that always fails loses even to one with a thousand requests in flight
+_TYPICAL_STEP = 1 / 32  # how far one response moves the typical latency
+_SHORTEST = 1e-6  # seconds; latencies of zero could not be compared
+_FIRST_GUESS = 1e-3  # seconds, for all upstreams until the first response
 
 
 class _Node:
-    """What is known of one candidate: nothing yet, so what it was seen as counts as long faded."""
+    """What is known about one candidate: initially nothing, as if seen so long ago that it has faded."""
 
     __slots__ = ("latency", "seen_ns", "step", "success", "upstream", "weight")
 
     def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream
         self.weight = 1.0
-        self.step = 1.0  # what one request in flight counts, 1 for an upstream of average weight
+        self.step = 1.0  # the cost of one request in flight, 1 for an upstream of average weight
         self.latency = 0.0  # seconds
         self.success = 1.0  # rate, from 0 to 1
         self.seen_ns = -(1 << 62)
@@ -35,14 +35,14 @@ class _Node:
 class PeakEwma(Policy):
     """Compares latency * (inflight + 1) / success rate, with inflight taken by weight.
 
-    The latency is a moving average that jumps to each slower answer at once and comes down with time
-    (linkerd, Finagle). Two things differ from theirs. What was seen fades towards what is typical of the
-    pool, not towards zero: so one that was slow once is tried again, and neither it nor a newcomer is
-    flooded before its first answer. And a failure never looks fast: it counts as no faster than typical,
-    and the success rate divides, as 1 / rate tries are needed for one good answer.
+    The latency is a moving average that jumps to each slower response at once and decays with time (linkerd,
+    Finagle). Two things differ from theirs. Observations decay towards the pool's typical latency, not
+    towards zero: so an upstream that was slow once is tried again, and neither it nor a new one is flooded
+    before its first response. And a failure never looks fast: it counts as no faster than typical, and the
+    cost is divided by the success rate, as 1 / rate tries are needed for one success.
 
-    A lighter upstream that would win stands back, by chance, in proportion to the weights: so a slow start
-    and small weights hold in a quiet pool too, where nothing is in flight to tell them apart.
+    A lighter upstream that would win yields at random, in proportion to the weights: so slow start and small
+    weights also work in a quiet pool, where nothing is in flight to tell upstreams apart.
     """
 
     tracks_load: ClassVar[bool] = True
@@ -52,7 +52,7 @@ class PeakEwma(Policy):
     __slots__ = ("_answered", "_draw", "_fade", "_nodes", "_now_ns", "_of", "_typical")
 
     def __init__(self, context: PolicyContext, *, decay: float = 10.0) -> None:
-        """`decay`: seconds in which what was seen fades to about a third (1/e)."""
+        """`decay`: seconds in which observations fade to about a third (1/e)."""
         super().__init__(context)
         if decay <= 0:
             raise ValueError(f"decay is {decay:g}; write the seconds in which old latencies fade, such as 10")
@@ -61,11 +61,11 @@ class PeakEwma(Policy):
         self._now_ns = context.clock.monotonic_ns
         self._nodes: list[_Node] = []
         self._of: dict[Upstream, _Node] = {}
-        self._answered = False  # has anyone
-        self._typical = _FIRST_GUESS  # of the nodes' latencies, peaks and all
+        self._answered = False  # whether any upstream has
+        self._typical = _FIRST_GUESS  # seconds; of the nodes' latencies, including peaks
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
-        # One that was gone starts as a newcomer: what it was before it was ejected is no guide.
+        # An upstream that returns starts as new: its latency before the ejection is no guide.
         self._of = {upstream: self._of.get(upstream) or _Node(upstream) for upstream in candidates}
         self._nodes = list(self._of.values())
         mean = sum(one.effective_weight for one in candidates) / (len(candidates) or 1)
@@ -82,7 +82,7 @@ class PeakEwma(Policy):
         cost, other_cost = self._cost(better, now_ns), self._cost(worse, now_ns)
         if other_cost < cost:
             better, worse, cost, other_cost = worse, better, other_cost, cost
-        # The more it is better, the less it stands back: one that hangs must not get its weight's share.
+        # The better it is, the less it yields: an upstream that hangs must not get its weight's share.
         if better.weight < worse.weight and self._draw() * cost * worse.weight > other_cost * better.weight:
             return worse.upstream
         return better.upstream
@@ -102,7 +102,7 @@ class PeakEwma(Policy):
             return
         node = self._of.get(upstream)
         if node is None:
-            return  # it is no candidate any more
+            return  # it is no longer a candidate
         good = 1.0 if outcome is Outcome.SUCCESS else 0.0
         typical = self._typical
         least = _SHORTEST if good else typical
@@ -111,7 +111,7 @@ class PeakEwma(Policy):
         now_ns = self._now_ns()
         kept = exp((now_ns - node.seen_ns) * self._fade)
         node.seen_ns = now_ns
-        # So written that equal latencies stay equal to the last bit: else one of two would always win.
+        # Written so that equal latencies stay equal to the last bit: else one of two would always win.
         faded = latency + (node.latency - latency) * kept
         node.latency = seen = faded if faded > latency else latency
         success = 1.0 + (node.success - 1.0) * kept
@@ -119,7 +119,7 @@ class PeakEwma(Policy):
         node.success = success if success > _LEAST_SUCCESS else _LEAST_SUCCESS
         if good:
             if self._answered:
-                # One very slow answer must not make all the others look fast: it counts as twice the typical.
+                # One very slow response must not make all others look fast: it counts as twice the typical.
                 seen = seen if seen < 2.0 * typical else 2.0 * typical
                 self._typical = typical + (seen - typical) * _TYPICAL_STEP
             else:

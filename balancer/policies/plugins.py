@@ -1,4 +1,4 @@
-"""Policies from elsewhere: `module:attribute` in the settings, and entry points of installed packages."""
+"""External policies: `module:attribute` in the settings, and entry points of installed packages."""
 
 import importlib
 import traceback
@@ -12,14 +12,14 @@ _LONGEST_TEXT = 200
 
 
 class PluginError(Exception):
-    """What was named is there, or is said to be, but is of no use.
+    """A named policy is missing or unusable.
 
     The text has cause and remedy, and ends a sentence that begins with the name.
     """
 
 
 def attribute(name: str) -> object:
-    """What `module:attribute` names. Raises PluginError."""
+    """The object that `module:attribute` names. Raises PluginError."""
     module_name, _, path = name.partition(":")
     if not all(part.isidentifier() for part in [*module_name.split("."), *path.split(".")]):
         raise PluginError("is not module:attribute; write for example my_policies:Fairest")
@@ -42,7 +42,7 @@ def installed() -> list[EntryPoint]:
 
 
 def load(entry: EntryPoint) -> object:
-    """What an entry point names. Raises PluginError."""
+    """The object that an entry point names. Raises PluginError."""
     try:
         return attribute(entry.value.partition("[")[0].replace(" ", ""))
     except PluginError as error:
@@ -50,12 +50,12 @@ def load(entry: EntryPoint) -> object:
 
 
 def origin(entry: EntryPoint) -> str:
-    """The package that brought it, with its version."""
+    """The package that provides `entry`, with its version."""
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else entry.value
 
 
 def described(error: BaseException) -> str:
-    """The traceback in a few words: what was raised, and where."""
+    """A one-line traceback: what was raised, and where."""
     text = " ".join(str(error).split())[:_LONGEST_TEXT]
     told = f"{type(error).__name__}: {text}" if text else type(error).__name__
     place = "" if isinstance(error, SyntaxError) else next(_places(error), "")  # which says so itself

@@ -1,4 +1,4 @@
-"""Power of two choices: of two upstreams drawn at random, the one with fewer requests for its weight."""
+"""Power of two choices: of two upstreams drawn at random, picks that with fewer requests for its weight."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -17,11 +17,11 @@ class _Candidate:
 
 
 class PowerOfTwo(Policy):
-    """Two different ones, all pairs alike; they compare inflight / weight, ties are settled by weight.
+    """Draws two different upstreams, all pairs equally likely; compares inflight / weight, ties by weight.
 
-    Nearly as even as comparing all (Mitzenmacher, 2001), and several balancers that do not know of each
-    other do not all fall upon the same upstream. As pairs are drawn evenly, of n upstreams one gets at most
-    2 / n of the requests, whatever its weight.
+    Nearly as even as comparing all (Mitzenmacher, 2001), and independent balancers do not all pick the same
+    upstream. As pairs are equally likely, one of n upstreams gets at most 2 / n of the requests, whatever its
+    weight.
     """
 
     compares_load: ClassVar[bool] = True
@@ -47,8 +47,8 @@ class PowerOfTwo(Policy):
         others = (other.upstream.inflight + other.upstream.remote_inflight) * one.weight
         if load != others:
             return one.upstream if load < others else other.upstream
-        # Else a quiet pool would be served evenly, whatever the weights. Equal weights need no third draw:
-        # the two come in random order.
+        # Otherwise a quiet pool would be served evenly, whatever the weights. Equal weights need no third
+        # draw: the two are in random order.
         if one.weight == other.weight or self._draw() * (one.weight + other.weight) < one.weight:
             return one.upstream
         return other.upstream

@@ -1,4 +1,4 @@
-"""Which policies there are, by the name in the settings: built in, installed, or `module:attribute`."""
+"""All policies by their name in the settings: built in, installed, or `module:attribute`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ BUILT_IN: dict[str, Factory] = {
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """One policy: `policy` is the class of what `factory` builds without options."""
+    """One policy: `policy` is the class that `factory` builds without options."""
 
     factory: Factory
     policy: type[Policy]
@@ -42,7 +42,7 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One policy as people are told of it: `origin` is the package it came with, `error` why it is no use."""
+    """One policy for display: `origin` is the package that provides it, `error` why it is unusable."""
 
     name: str
     origin: str
@@ -62,19 +62,19 @@ def summary(name: str) -> str:
 
 
 def needs_key(name: str) -> bool:
-    """Whether a policy goes by the request's hash key. Raises SettingsError for what is no policy."""
+    """Whether a policy uses the request's hash key. Raises SettingsError for an unknown policy."""
     return _known(name).policy.needs_key
 
 
 def key_source(name: str) -> str | None:
-    """What a policy's key is made of whatever HASH_KEY says; None where that decides, or none is needed."""
+    """The key source that overrides HASH_KEY; None if HASH_KEY decides or no key is needed."""
     return _known(name).policy.key_source
 
 
 def problem(name: str, options: Mapping[str, Any]) -> tuple[str, str] | None:
-    """What is wrong with this choice, None for nothing.
+    """What is wrong with this policy and its options, or None.
 
-    Gives the setting, `policy` or `policy_options`, and the end of a sentence that begins with its value.
+    Returns the setting, `policy` or `policy_options`, and the end of a sentence that begins with its value.
     """
     try:
         found = _resolve(name)
@@ -93,7 +93,7 @@ def problem(name: str, options: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def build(name: str, options: Mapping[str, Any], context: PolicyContext) -> Policy:
-    """A new policy object. Raises SettingsError where there is a `problem`."""
+    """A new policy object. Raises SettingsError if there is a `problem`."""
     found = problem(name, options)
     if found is not None:
         raise SettingsError([f"{found[0]}: {name if found[0] == 'policy' else dict(options)} {found[1]}"])
@@ -102,7 +102,7 @@ def build(name: str, options: Mapping[str, Any], context: PolicyContext) -> Poli
 
 
 def listing() -> list[Listed]:
-    """Every named policy, built-in ones first. One that cannot be loaded is listed with what is wrong."""
+    """Every named policy, built-in ones first. A policy that cannot be loaded is listed with its error."""
     listed = [_listed(name, "built in", factory) for name, factory in sorted(BUILT_IN.items())]
     taken = dict.fromkeys(BUILT_IN, "built in")
     for entry in plugins.installed():
@@ -139,7 +139,7 @@ def _resolve(name: str) -> Registered:
         return _registered(BUILT_IN[name])
     if ":" in name:
         return _registered(plugins.attribute(name))
-    # Only here are the installed packages looked through, so the built-in ones never wait for that.
+    # Installed packages are searched only here, so built-in policies never wait for that.
     for entry in plugins.installed():
         if entry.name == name:
             return _registered(plugins.load(entry))
@@ -155,7 +155,7 @@ def _resolve(name: str) -> Registered:
 
 
 def _registered(factory: object) -> Registered:
-    """Raises PluginError for what is no policy's factory."""
+    """Raises PluginError if `factory` is not a policy factory."""
     if not callable(factory):
         raise PluginError(f"is no policy but {type(factory).__name__}; name a subclass of Policy")
     if isinstance(factory, type) and not issubclass(factory, Policy):
@@ -184,7 +184,7 @@ def _try_without_candidates(policy: Policy) -> None:
 
 
 def _policy(factory: Factory, context: PolicyContext, options: dict[str, Any]) -> Policy:
-    """Raises ValueError for an option that the factory refuses, PluginError where it is at fault itself."""
+    """Raises ValueError if the factory refuses an option, PluginError if the factory itself fails."""
     try:
         built: object = factory(context, **options)
     except ValueError:
@@ -197,5 +197,5 @@ def _policy(factory: Factory, context: PolicyContext, options: dict[str, Any]) -
 
 
 def _trial_context() -> PolicyContext:
-    """For trying whether a policy can be built. Nothing is ever picked with it."""
+    """The context for checking whether a policy can be built. It never picks anything."""
     return PolicyContext(Random(0), 0, SystemClock())

@@ -1,4 +1,4 @@
-"""The ring of consistent hashing: which upstream comes next, clockwise, from where a key falls."""
+"""The ring of consistent hashing: the next upstream clockwise from a key's position."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from balancer.upstreams.upstream import Upstream
 
 # Points of an upstream of weight 1. The shares of equal upstreams then differ by about 9 % (1 / sqrt(128)).
 POINTS = 128
-# Above this many in all, every upstream gets fewer in proportion: memory and the time of a rebuild stay
-# bounded. An ejection then moves up to twice the keys that it must.
+# Above this total, every upstream gets proportionally fewer: memory and rebuild time stay bounded. An
+# ejection then moves up to twice as many keys as necessary.
 MOST_POINTS = 1 << 17
 
-# A point is a whole number below 2**53 kept as a float, as floats sort and compare about twice as fast as
-# ints of this size: 37 bits of hash, and in the low 16 bits the slot of its upstream.
+# A point is an integer below 2**53 kept as a float, as floats sort and compare about twice as fast as ints of
+# this size: 37 bits of hash, and the slot of its upstream in the low 16 bits.
 # (There are at most 4,096 upstreams.)
 SLOT_MASK = (1 << 16) - 1
 KEY_SHIFT = 64 - 53
@@ -23,7 +23,7 @@ _HASH_SHIFT = 64 - 37
 
 
 class _Points:
-    """The points of one upstream; they follow from its id alone. The first `used` of them are on the ring."""
+    """The points of one upstream, derived from its id alone. The first `used` of them are on the ring."""
 
     __slots__ = ("made", "slot", "used")
 
@@ -33,7 +33,7 @@ class _Points:
         self.used = 0
 
     def make(self, upstream_id: str, wanted: int) -> None:
-        """Have at least `wanted`. More of them begin with the same ones."""
+        """Make at least `wanted` points. A longer list begins with the same points."""
         if wanted > len(self.made):
             hashes = unpack(f">{wanted}Q", shake_128(upstream_id.encode()).digest(8 * wanted))
             slot = self.slot
@@ -41,7 +41,7 @@ class _Points:
 
 
 class Ring:
-    """Points on a circle. A change of one upstream moves only its own points, so only the keys next to them.
+    """Points on a circle. A change of one upstream moves only its own points, and only the keys next to them.
 
     `points` are sorted; `owners[int(point) & SLOT_MASK]` is the upstream of a point.
     """
@@ -55,8 +55,8 @@ class Ring:
         self._unused_slots: list[int] = []
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
-        """Lay out the points of these, by effective weight."""
-        # By the weights in the settings: a slow start ramps the effective one only, and moves no others.
+        """Lay out the points of `candidates` by effective weight."""
+        # By the weights in the settings: slow start changes only the effective weight, and moves no others.
         total = POINTS * sum(one.weight for one in candidates)
         scale = POINTS * min(1.0, MOST_POINTS / max(total, 1))
         gone: list[float] = []
@@ -79,7 +79,7 @@ class Ring:
             self.points = sorted(
                 chain.from_iterable(one.made[: one.used] for one in self._points_of.values())
             )
-        else:  # of 1,000 upstreams one: about a tenth of the time
+        else:  # if one of 1,000 upstreams changes: about a tenth of the time
             self.points = _without(self.points, sorted(gone)) + sorted(come)
             self.points.sort()
 
@@ -94,7 +94,7 @@ class Ring:
 
 
 def _without(points: list[float], gone: list[float]) -> list[float]:
-    """Both are sorted; all of `gone` are among the `points`."""
+    """`points` without `gone`. Both are sorted, and `gone` is a subset of `points`."""
     kept: list[float] = []
     start = 0
     for each in gone:

@@ -9,12 +9,12 @@ from typing import ClassVar
 from balancer.policies.base import Policy, PolicyContext
 from balancer.upstreams.upstream import Upstream
 
-# Above this many turns a round is cut to the nearest smaller proportions: memory stays bounded.
+# A round with more turns is scaled down to this many: memory stays bounded.
 _ROUND_LIMIT = 10_000
 
 
 class RoundRobin(Policy):
-    """The order of one whole round is laid out on change, so that a pick is one step along it."""
+    """The order of one whole round is computed on change, so that a pick is one step along it."""
 
     summary: ClassVar[str] = "in turn, by weight"
 
@@ -23,11 +23,11 @@ class RoundRobin(Policy):
     def __init__(self, context: PolicyContext) -> None:
         super().__init__(context)
         self._round: list[Upstream] = []
-        self._position = context.slot  # several workers do not all begin with the same upstream
+        self._position = context.slot  # each worker starts at another upstream
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
         self._round = _lay_out(candidates)
-        # Going on from where we were keeps a flapping neighbour from sending the first one every request.
+        # Continue at the same position: otherwise a flapping upstream would send all requests to the first.
         self._position %= max(len(self._round), 1)
 
     def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
@@ -46,16 +46,16 @@ class RoundRobin(Policy):
 
 
 def _lay_out(candidates: Sequence[Upstream]) -> list[Upstream]:
-    """One round in which nobody is ever a whole turn ahead of its share, or behind it.
+    """One round in which no upstream is ever a whole turn ahead of or behind its share.
 
-    The k-th turn of one that has n of them is due within the k-th n-th part of the round. Earliest deadline
-    first keeps all such dates, as they leave no room unused (Liu, Layland, 1973).
+    For an upstream with n turns, the k-th is due within the k-th n-th of the round. Earliest deadline first
+    meets all these deadlines, as they add up to exactly the round (Liu, Layland, 1973).
     """
     turns = _turns([upstream.effective_weight for upstream in candidates])
     total = sum(turns)
-    due = [(-(-total // n), index, 0) for index, n in enumerate(turns)]  # end of the part, whose, which one
+    due = [(-(-total // n), index, 0) for index, n in enumerate(turns)]  # deadline, upstream, turn
     heapify(due)
-    later: list[tuple[int, int, int]] = []  # begin of the part, whose, which one
+    later: list[tuple[int, int, int]] = []  # release time, upstream, turn
     order: list[Upstream] = []
     for place in range(total):
         while later and later[0][0] <= place:
@@ -69,7 +69,7 @@ def _lay_out(candidates: Sequence[Upstream]) -> list[Upstream]:
 
 
 def _turns(weights: list[float]) -> list[int]:
-    """How often each goes in one round: the weights as the smallest whole numbers in their proportion."""
+    """The number of turns of each in one round: the weights as the smallest integers in proportion."""
     if not weights:
         return []
     fractions = [Fraction(weight).limit_denominator(100) or Fraction(1, 100) for weight in weights]

@@ -1,17 +1,17 @@
-"""Two different upstreams drawn at random, all pairs alike: how policies choose among many at a flat cost."""
+"""Draws two different upstreams at random, all pairs equally likely: choosing among many at a flat cost."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from balancer.upstreams.upstream import Upstream
 
-# With few tried ones among many, one draw in thousands needs more than two tries. Where most have been tried
-# (all attempts of a request went to a small pool) the rest is listed instead.
+# With few tried upstreams among many, one draw in thousands needs more than two tries. If most have been
+# tried (all attempts of a request went to a small pool), the rest is listed instead.
 _TRIES = 8
 
 
 class Candidate(Protocol):
-    """What a policy keeps of one candidate."""
+    """A policy's own record of one candidate."""
 
     __slots__ = ()
 
@@ -22,9 +22,9 @@ C = TypeVar("C", bound=Candidate)
 
 
 def draw_two(candidates: Sequence[C], tried: tuple[Upstream, ...], draw: Callable[[], float]) -> Sequence[C]:
-    """Two different ones that have not been tried, in random order; fewer only where there are no two.
+    """Two different untried candidates in random order; fewer only if there are no two.
 
-    `draw` gives numbers that are evenly spread over [0, 1).
+    `draw` returns uniformly distributed numbers in [0, 1).
     """
     count = len(candidates)
     if count > 1:

@@ -1,4 +1,4 @@
-"""Weighted random: each pick by chance alone, in proportion to the weights."""
+"""Weighted random: each pick is random, in proportion to the weights."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -6,14 +6,14 @@ from typing import ClassVar
 from balancer.policies.base import Policy, PolicyContext
 from balancer.upstreams.upstream import Upstream
 
-# A tried one that owns nearly all the weight would be drawn again and again.
+# A tried upstream with nearly all the weight would be drawn again and again.
 _TRIES = 16
 
 
 class WeightedRandom(Policy):
-    """The alias method: one draw gives a cell, and the rest of it one of the two that share that cell.
+    """The alias method: one draw selects a cell, and its fraction one of the two upstreams that share it.
 
-    So a pick costs the same whatever the number of upstreams (Walker, 1977; laid out as by Vose, 1991).
+    So the cost of a pick does not depend on the number of upstreams (Walker, 1977; built as by Vose, 1991).
     """
 
     summary: ClassVar[str] = "by chance, by weight"
@@ -24,15 +24,15 @@ class WeightedRandom(Policy):
         super().__init__(context)
         self._draw = context.random.random
         self._candidates: list[Upstream] = []
-        self._shares: list[float] = []  # how much of a cell belongs to the candidate of the same place
-        self._aliases: list[Upstream] = []  # and to whom the rest of it belongs
+        self._shares: list[float] = []  # the part of each cell that belongs to the candidate of that index
+        self._aliases: list[Upstream] = []  # the upstream that owns the rest of each cell
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
         self._candidates = list(candidates)
         self._aliases = list(candidates)
         scale = len(candidates) / (sum(one.effective_weight for one in candidates) or 1.0)
         self._shares = shares = [one.effective_weight * scale for one in candidates]
-        # Each cell holds 1: what a light one leaves free goes to a heavy one, until that is light itself.
+        # Each cell holds 1: the rest of a light one's cell goes to a heavy one, until that is light itself.
         light = [place for place, share in enumerate(shares) if share < 1.0]
         heavy = [place for place, share in enumerate(shares) if share >= 1.0]
         while light and heavy:

@@ -1,4 +1,4 @@
-"""What is counted of one upstream, as samples of it."""
+"""Samples of an invented upstream, from the counts of its answers and departures."""
 
 from balancer.limits.window import Sample
 from balancer.telemetry.columns import HISTOGRAM_CELLS
@@ -7,7 +7,7 @@ BEAT = 0.05  # seconds between two samples
 
 
 class Counted:
-    """An upstream with so many requests, half of them of this worker."""
+    """An upstream with `awaiting` requests in flight, half of them from this worker."""
 
     def __init__(self, awaiting: int = 200) -> None:
         self.now = 100.0
@@ -27,7 +27,7 @@ class Counted:
         )
 
     def beat(self, rate: float, leave: float) -> Sample:
-        """The next sample, when so many a second have been answered and have left."""
+        """The next sample, with `rate` answers and `leave` departures a second."""
         self.now += BEAT
         self.answered += rate * BEAT
         self.left += leave * BEAT

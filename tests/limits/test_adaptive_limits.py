@@ -1,4 +1,4 @@
-"""When a pool's upstreams are sampled, and what of other workers counts."""
+"""When a pool's upstreams are sampled, and which counts of other workers matter."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -27,7 +27,7 @@ def _cells() -> memoryview[int]:
 
 
 class Pool:
-    """Upstreams, another worker's row of them, and the limits that read both."""
+    """Upstreams, another worker's row for them, and the limits that read both."""
 
     def __init__(self, count: int = 1) -> None:
         self.clock = FakeClock()
@@ -44,12 +44,12 @@ class Pool:
         self.limits.rebuild(self.upstreams, self.upstreams)
 
     def has(self, inflight: int, upstream: Upstream | None = None) -> None:
-        """This worker has so many requests there."""
+        """This worker has `inflight` requests at `upstream`."""
         one = upstream or self.upstream
         one.inflight = one.cells[UPSTREAM_INFLIGHT] = inflight
 
     def answer(self, count: int, seconds: float, upstream: Upstream | None = None) -> None:
-        """This worker gets so many answers, each after so long."""
+        """This worker gets `count` answers, each after `seconds`."""
         one = upstream or self.upstream
         nanoseconds = round(seconds * 1e9)
         one.cells[UPSTREAM_FIRST_BYTE + bisect_left(BUCKET_BOUNDS_NS, nanoseconds)] += count
@@ -72,9 +72,9 @@ class Pool:
         self.loop.settle()
 
 
-def test_counts_of_another_worker_that_do_not_fit_together_are_no_error() -> None:
-    """While the page of a worker that has ended is cleared, it may seem to have more streams than requests;
-    that the answers take longer than usual in this moment must not matter."""
+def test_inconsistent_counts_of_another_worker_raise_no_error() -> None:
+    """While the page of an ended worker is being cleared, it may show more streams than requests. Slow
+    answers at that moment must set no limit."""
     pool = Pool()
     pool.has(10)
     pool.limits.sweep()
@@ -89,7 +89,7 @@ def test_counts_of_another_worker_that_do_not_fit_together_are_no_error() -> Non
     pool.limits.close()
 
 
-def test_between_sweeps_only_busy_upstreams_are_looked_at() -> None:
+def test_between_sweeps_only_busy_upstreams_are_sampled() -> None:
     pool = Pool()
     pool.has(1)
     pool.limits.sweep()
@@ -105,8 +105,8 @@ def test_between_sweeps_only_busy_upstreams_are_looked_at() -> None:
 
 
 @pytest.mark.parametrize("overloaded", [0, 1])
-def test_what_a_full_upstream_does_not_take_limits_the_others_in_the_same_look(overloaded: int) -> None:
-    """One sample later it would all have gone there."""
+def test_when_a_full_upstream_overflows_the_others_are_limited_in_the_same_sample(overloaded: int) -> None:
+    """One sample later all of the overflow would have gone there."""
     pool = Pool(2)
     pool.is_as_usual()
     one, other = pool.upstreams[overloaded], pool.upstreams[1 - overloaded]
@@ -133,7 +133,7 @@ def test_what_a_full_upstream_does_not_take_limits_the_others_in_the_same_look(o
         pytest.param(100, 500, False, id="the other worker's limit may be its part of the cap"),
     ],
 )
-def test_what_is_limited_in_another_worker_is_limited_here_where_it_is_crowded(
+def test_a_limit_at_another_worker_applies_here_if_this_upstream_is_crowded(
     inflight: int, cap: int, limited: bool
 ) -> None:
     pool = Pool()
@@ -146,17 +146,19 @@ def test_what_is_limited_in_another_worker_is_limited_here_where_it_is_crowded(
     pool.limits.close()
 
 
-@pytest.mark.parametrize(("samples", "limited"), [(60, True), (1, False)], ids=["the app", "we"])
-def test_what_nobody_was_there_to_read_is_no_work_in_vain(samples: int, limited: bool) -> None:
-    """For three seconds many leave and nobody is answered: the app was busy, or else this worker was, and
-    looked only once."""
+@pytest.mark.parametrize(("samples", "limited"), [(60, True), (1, False)], ids=["app late", "worker late"])
+def test_answers_that_this_worker_was_too_late_to_read_are_not_wasted_work(
+    samples: int, limited: bool
+) -> None:
+    """For three seconds many clients leave and none is answered. Either the app was busy, or this worker was
+    and took only one sample."""
     pool = Pool()
     pool.is_as_usual()
     pool.has(100)
     for _ in range(samples):
         pool.upstream.cells[UPSTREAM_LEFT] += 60 // samples
         pool.passes(3.0 / samples)
-    pool.upstream.cells[UPSTREAM_LEFT] += 60 // samples  # the rest of what is read after that
+    pool.upstream.cells[UPSTREAM_LEFT] += 60 // samples  # read after the stall
     pool.passes(0.05)
     assert (pool.upstream.concurrency_limit > 0) is limited
     pool.limits.close()
@@ -164,10 +166,10 @@ def test_what_nobody_was_there_to_read_is_no_work_in_vain(samples: int, limited:
 
 @pytest.mark.parametrize("every", [0.5, 2.0])
 @pytest.mark.parametrize("stall", [0.1, 0.3, 0.4, 1.5])
-def test_latencies_that_are_the_workers_own_lateness_make_no_limit(stall: float, every: float) -> None:
-    """The app answers each of 200 requests a second after 20 ms. In each `every` seconds of service the loop
-    stands still once: what was answered meanwhile is read that much later, and all that came meanwhile is
-    sent at once. A stall below 350 ms is not taken for one, and still is no reason for a limit."""
+def test_latency_caused_by_the_workers_own_lateness_sets_no_limit(stall: float, every: float) -> None:
+    """The app answers each of 200 requests a second after 20 ms. Once in `every` seconds the event loop
+    stalls: answers are read that much later, and requests that arrived meanwhile are sent at once. A stall
+    below 350 ms is not recognised as one, and still must set no limit."""
     pool = Pool()
     pool.is_as_usual()
     for _ in range(round(10 / every)):
@@ -176,7 +178,7 @@ def test_latencies_that_are_the_workers_own_lateness_make_no_limit(stall: float,
             pool.has(4)
             pool.passes(0.05)
             pool.limits.sweep()
-        pool.passes(stall)  # timers come before what is readable
+        pool.passes(stall)  # timers run before sockets are read
         pool.answer(4, stall)
         pool.has(round(200 * stall))
         pool.passes(0.02)
@@ -186,9 +188,9 @@ def test_latencies_that_are_the_workers_own_lateness_make_no_limit(stall: float,
     pool.limits.close()
 
 
-@pytest.mark.parametrize(("samples", "moves"), [(60, True), (1, False)], ids=["the app", "we"])
-def test_a_limit_in_force_is_not_moved_by_the_workers_own_lateness(samples: int, moves: bool) -> None:
-    """For three seconds a tenth of the usual number is answered, and late: by the app, or by the loop."""
+@pytest.mark.parametrize(("samples", "moves"), [(60, True), (1, False)], ids=["app late", "worker late"])
+def test_the_workers_own_lateness_does_not_move_a_limit(samples: int, moves: bool) -> None:
+    """For three seconds a tenth of the usual number is answered, late because of the app or of the loop."""
     pool = Pool()
     pool.is_as_usual()
     inflight = 4
@@ -197,7 +199,7 @@ def test_a_limit_in_force_is_not_moved_by_the_workers_own_lateness(samples: int,
         pool.has(inflight)
         pool.answer(10, inflight / 600)
         pool.passes(0.05)
-    for _ in range(200):  # it is found, and followed
+    for _ in range(200):  # the limit settles
         limit = pool.upstream.concurrency_limit
         pool.has(limit)
         pool.answer(10, limit / 200)
@@ -209,7 +211,7 @@ def test_a_limit_in_force_is_not_moved_by_the_workers_own_lateness(samples: int,
         pool.answer(60 // samples, 3.0)
         pool.passes(3.0 / samples)
         seen.add(pool.upstream.concurrency_limit)
-    pool.answer(limit, 3.0)  # the rest of what is read after that
+    pool.answer(limit, 3.0)  # read after the stall
     pool.passes(0.05)
     seen.add(pool.upstream.concurrency_limit)
     assert (seen != {limit}) is moves

@@ -1,4 +1,4 @@
-"""What counts as proof of a backlog at an upstream, and what does not."""
+"""BacklogDetector: which traffic proves a backlog at an upstream, and which does not."""
 
 from collections.abc import Callable
 from math import e, log
@@ -12,7 +12,7 @@ _STRETCH = 0.1  # seconds
 
 
 class Watched:
-    """An upstream that answers 200 requests a second after 20 ms each, and has done so for a while."""
+    """An upstream that has answered 200 requests a second after 20 ms each for `seconds`."""
 
     def __init__(self, seconds: float = 20.0, takes: float = 0.02) -> None:
         self.detector = BacklogDetector()
@@ -31,8 +31,8 @@ class Watched:
         grows: float = 0.0,
         leave: float = 0.0,
     ) -> bool:
-        """So it goes on until a backlog is proven: whether it is. `takes` None: as long as those waited who
-        came first into the backlog that grows; `grows` and `leave` are a second."""
+        """Play this traffic until a backlog is proven; returns whether it was. `takes` None: the latency is
+        the waiting time of the oldest requests in the growing backlog. `grows` and `leave` are per second."""
         began = self.now
         while self.now - began < seconds - 1e-9:
             mean = max(0.02, self.awaiting / (rate + grows)) if takes is None else takes
@@ -105,106 +105,108 @@ def _slower_and_slower(watched: Watched) -> bool:
 @pytest.mark.parametrize(
     ("play", "proven"),
     [
-        pytest.param(lambda it: it.goes(1.0, takes=None, grows=400), True, id="more comes than it can do"),
-        pytest.param(lambda it: it.goes(9.0), False, id="all as usual"),
-        pytest.param(_comes_all_at_once, False, id="much at once, that drains"),
-        pytest.param(lambda it: it.goes(9.0, takes=0.2), False, id="slower, answers keep up"),
+        pytest.param(lambda it: it.goes(1.0, takes=None, grows=400), True, id="arrivals exceed capacity"),
+        pytest.param(lambda it: it.goes(9.0), False, id="usual traffic"),
+        pytest.param(_comes_all_at_once, False, id="a burst that drains"),
+        pytest.param(lambda it: it.goes(9.0, takes=0.2), False, id="slower, same answer rate"),
         pytest.param(
-            lambda it: it.goes(1.0, takes=0.2, grows=400), False, id="those answered last waited no longer"
+            lambda it: it.goes(1.0, takes=0.2, grows=400), False, id="backlog grows, latency does not"
         ),
         pytest.param(
             lambda it: it.goes(1.0, takes=None, low=0.02, grows=400),
             False,
-            id="the quickest are as quick as ever",
+            id="the fastest answers are as fast as ever",
         ),
         pytest.param(
             lambda it: it.goes(1.0, takes=None, low=0.065, grows=400),
             False,
-            id="three times the usual time, but nobody notices so little",
+            id="three times the usual latency, but only by 45 ms",
         ),
-        pytest.param(_slower_and_full_again, False, id="slower, and more in flight until that is over"),
+        pytest.param(_slower_and_full_again, False, id="slower, more in flight until it recovers"),
         pytest.param(
             lambda it: it.goes(60.0, rate=100, takes=None, grows=100),
             True,
-            id="it does half, and as much comes",
+            id="half the capacity, usual arrivals",
         ),
         pytest.param(
             lambda it: it.goes(0.9, rate=100, takes=None, grows=100),
             False,
-            id="it does half, for less than a second",
+            id="half the capacity, for less than a second",
         ),
         pytest.param(
             lambda it: it.goes(9.0, takes=None, low=0.05, rate=200, grows=6),
             False,
-            id="a little longer than usual",
+            id="slightly slower than usual",
         ),
         pytest.param(_grows_no_more_than_by_chance, False, id="no more growth than chance explains"),
-        pytest.param(_few_of_many_wait, False, id="next to all are answered"),
+        pytest.param(_few_of_many_wait, False, id="nearly all are answered"),
         pytest.param(
-            _it_answers_faster_than_the_backlog_grows, False, id="the backlog grows, and is shorter in time"
+            _it_answers_faster_than_the_backlog_grows, False, id="the backlog grows, its waiting time falls"
         ),
-        pytest.param(_over_within_one_wait, False, id="growth for less time than one waits"),
+        pytest.param(_over_within_one_wait, False, id="growth for less than one waiting time"),
         pytest.param(
             _grows_on_no_more_than_by_chance,
             False,
-            id="it does half, and no more growth than chance explains",
+            id="half the capacity, no more growth than chance explains",
         ),
         pytest.param(_slower_and_slower, False, id="a request takes 3 to 5 s, for 8 s"),
         pytest.param(
             lambda it: it.goes(60.0, rate=100, takes=0.3, grows=50),
             False,
-            id="more and more are not answered, the others wait no longer",
+            id="ever more go unanswered, the others wait no longer",
         ),
         pytest.param(
             lambda it: it.goes(3.0, takes=0.3, leave=250),
             False,
-            id="many leave, as many as usual are answered",
+            id="many leave, the usual number is answered",
         ),
-        pytest.param(_answers_less_then_more_comes, False, id="it does half, more comes, for a moment"),
+        pytest.param(
+            _answers_less_then_more_comes, False, id="half the capacity, then a short rise of arrivals"
+        ),
         pytest.param(
             lambda it: it.goes(3.0, rate=50, takes=0.3, leave=300),
             False,
-            id="it answers a quarter, and more leave than are answered: `WastedWork` tells of that",
+            id="a quarter is answered, more leave than are answered: a case for `WastedWork`",
         ),
         pytest.param(
             lambda it: it.goes(3.0, rate=50, takes=0.3, grows=300, leave=40),
             False,
-            id="it answers a quarter, and fewer leave than are answered",
+            id="a quarter is answered, fewer leave than are answered",
         ),
     ],
 )
-def test_a_backlog_is_proven_by(play: Callable[[Watched], bool], proven: bool) -> None:
+def test_which_traffic_proves_a_backlog(play: Callable[[Watched], bool], proven: bool) -> None:
     assert play(Watched()) is proven
 
 
-def test_less_than_three_times_the_usual_time_is_no_backlog() -> None:
+def test_latency_below_three_times_the_usual_is_no_backlog() -> None:
     watched = Watched(takes=0.1)
     assert not watched.goes(1.0, takes=None, low=0.28, grows=400)
     assert not watched.detector.suspicious
 
 
-def test_more_than_it_can_do_is_proven_soon() -> None:
+def test_arrivals_above_capacity_prove_a_backlog_within_half_a_second() -> None:
     watched = Watched()
     assert watched.goes(1.0, takes=None, grows=400)
     assert watched.proven_after <= 0.5
     assert watched.detector.swelled
 
 
-def test_where_no_more_comes_than_usual_growth_has_to_go_on_for_three_whiles() -> None:
+def test_at_the_usual_arrival_rate_a_backlog_must_grow_for_over_6s() -> None:
     watched = Watched()
     assert watched.goes(60.0, rate=100, takes=None, grows=100)
     assert watched.proven_after > 6.0
     assert not watched.detector.swelled
 
 
-def test_growth_that_ends_is_counted_from_the_beginning_again() -> None:
+def test_growth_that_stops_is_counted_from_zero_again() -> None:
     watched = Watched()
     for _ in range(4):
         assert not watched.goes(4.0, rate=100, takes=None, grows=50)
         assert not watched.goes(8.0, rate=100, takes=0.5, grows=-25)
 
 
-def test_suspicion_ends_with_the_first_quick_window() -> None:
+def test_the_first_quick_window_ends_a_suspicion() -> None:
     watched = Watched()
     watched.goes(0.2, takes=0.2, grows=400)
     assert watched.detector.suspicious
@@ -212,7 +214,7 @@ def test_suspicion_ends_with_the_first_quick_window() -> None:
     assert not watched.detector.suspicious
 
 
-def test_what_is_usual_is_learned_while_there_is_no_backlog() -> None:
+def test_usual_values_are_learned_while_there_is_no_backlog() -> None:
     detector = Watched().detector
     assert detector.unloaded == pytest.approx(0.02)
     assert detector.rate == pytest.approx(200)
@@ -220,7 +222,7 @@ def test_what_is_usual_is_learned_while_there_is_no_backlog() -> None:
     assert detector.service == pytest.approx(0.02, rel=0.05)
 
 
-def test_what_is_usual_is_not_learned_from_a_backlog() -> None:
+def test_usual_values_are_not_learned_from_a_backlog() -> None:
     watched = Watched()
     watched.goes(0.1, takes=0.2, grows=20)
     before = watched.detector.usual_awaiting
@@ -230,8 +232,8 @@ def test_what_is_usual_is_not_learned_from_a_backlog() -> None:
 
 
 def grown(seconds: float, after: float = 20.0) -> Watched:
-    """A hundred more a second wait, and 300 instead of 200 are answered, all as quick as ever; then the next
-    window is suspicious."""
+    """For `seconds` 100 more a second wait and 300 instead of 200 are answered, at the usual latency; then
+    the next window is suspicious."""
     watched = Watched(after)
     watched.goes(seconds, rate=300, grows=100)
     assert watched.detector.usual_awaiting > 5
@@ -242,19 +244,19 @@ def grown(seconds: float, after: float = 20.0) -> Watched:
 
 
 @pytest.mark.parametrize("after", [20.0, 20.3, 20.6])
-def test_what_was_learned_in_the_moment_before_a_suspicion_is_forgotten(after: float) -> None:
-    """A backlog shows in how many wait before it shows in how long."""
+def test_values_learned_just_before_a_suspicion_are_forgotten(after: float) -> None:
+    """A backlog raises the number of waiting requests before it raises the latency."""
     detector = grown(0.8, after).detector
     assert detector.usual_awaiting == pytest.approx(4, rel=0.01)
     assert detector.usual_rate == pytest.approx(200, rel=0.01)
     assert detector.service == pytest.approx(0.02, rel=0.01)
 
 
-def test_what_was_learned_more_than_two_moments_before_a_suspicion_is_kept() -> None:
+def test_values_learned_long_before_a_suspicion_are_kept() -> None:
     assert grown(4.0).detector.usual_awaiting > 20
 
 
-def test_what_was_forgotten_is_known_again_where_the_suspicion_was_wrong() -> None:
+def test_forgotten_values_are_restored_if_the_suspicion_was_wrong() -> None:
     watched = Watched()
     watched.goes(0.8, rate=300, grows=100)
     detector = watched.detector
@@ -266,7 +268,7 @@ def test_what_was_forgotten_is_known_again_where_the_suspicion_was_wrong() -> No
     assert (detector.usual_awaiting, detector.usual_rate, detector.service) == before
 
 
-def test_the_unloaded_time_falls_to_a_third_of_the_way_in_two_seconds() -> None:
+def test_the_unloaded_time_falls_to_1_over_e_of_the_difference_in_2s() -> None:
     watched = Watched()
     watched.goes(2.0, takes=0.01)
     assert watched.detector.unloaded == pytest.approx(0.01 + 0.01 / e, rel=0.01)
@@ -279,34 +281,34 @@ def test_the_unloaded_time_falls_to_a_third_of_the_way_in_two_seconds() -> None:
         pytest.param(60.0, 60.0 * log(2), id="a minute after it"),
     ],
 )
-def test_the_unloaded_time_doubles(known: float, after: float) -> None:
+def test_the_unloaded_time_doubles_in_the_documented_time(known: float, after: float) -> None:
     watched = Watched(known)
     watched.goes(after, takes=0.1)
     assert watched.detector.unloaded == pytest.approx(0.04, rel=0.05)
 
 
-def test_the_unloaded_time_rises_to_what_it_is() -> None:
+def test_the_unloaded_time_rises_to_the_real_latency() -> None:
     watched = Watched()
     watched.goes(180.0, takes=0.1)
     assert watched.detector.unloaded == pytest.approx(0.1)
 
 
-def test_requests_that_are_never_answered_count_into_the_time_of_one() -> None:
-    """By Little's law: 100 long polls lie there beside 200 answers a second."""
+def test_requests_that_are_never_answered_count_in_the_service_time() -> None:
+    """By Little's law: 100 long polls are in flight besides 200 answers a second."""
     watched = Watched(0.1)
     watched.awaiting = 100
     watched.goes(60.0)
     assert watched.detector.service == pytest.approx(0.5, rel=0.01)
 
 
-def test_the_rate_while_suspicious_is_that_of_the_backlog() -> None:
+def test_rate_while_suspicious_is_the_rate_of_the_backlog() -> None:
     watched = Watched()
     assert watched.detector.rate_while_suspicious(watched.now) == pytest.approx(200)
     watched.goes(0.5, rate=120, takes=0.2)
     assert watched.detector.rate_while_suspicious(watched.now) == pytest.approx(120)
 
 
-def test_begun_like_another_what_is_usual_there_is_usual_here() -> None:
+def test_a_detector_begun_like_another_copies_its_usual_values() -> None:
     other = Watched().detector
     detector = BacklogDetector()
     detector.begin_like(other)
@@ -318,7 +320,7 @@ def test_begun_like_another_what_is_usual_there_is_usual_here() -> None:
     )
 
 
-def test_begun_anew_as_many_wait_usually_as_the_time_of_one_says() -> None:
+def test_a_detector_begun_anew_derives_the_usual_number_from_the_service_time() -> None:
     watched = Watched()
     watched.goes(0.2, takes=0.2, grows=400)
     watched.detector.service = 0.1
@@ -331,14 +333,14 @@ def held(mean: float, seconds: float = 1.0) -> Window:
     return Window(seconds, 200, 200.0, mean, mean, 8, 8.0, 0, 0, 1.0)
 
 
-def test_under_a_limit_a_request_takes_no_longer_than_those_it_lets_in() -> None:
+def test_under_a_limit_the_service_time_is_at_most_the_observed_latency() -> None:
     detector = Watched().detector
     for _ in range(30):
         detector.held(held(0.01))
     assert detector.service == pytest.approx(0.01, rel=0.01)
 
 
-def test_what_a_request_was_found_to_take_under_a_limit_fades() -> None:
+def test_a_service_time_found_under_a_limit_decays() -> None:
     detector = Watched().detector
     detector.service = 0.1
     detector.held(held(0.2))
@@ -347,8 +349,8 @@ def test_what_a_request_was_found_to_take_under_a_limit_fades() -> None:
     assert detector.service == pytest.approx(0.02, rel=0.05)
 
 
-def test_that_far_fewer_wait_all_at_once_is_no_arrivals_below_none() -> None:
-    """As when an app restarts that held many long polls: what is usual then is nothing, and not less."""
+def test_a_sudden_drop_of_waiting_requests_is_not_a_negative_arrival_rate() -> None:
+    """An app that held many long polls restarts: the usual number of arrivals becomes zero, not negative."""
     watched = Watched()
     watched.awaiting = 4004
     watched.goes(5.0)

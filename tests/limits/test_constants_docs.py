@@ -14,16 +14,16 @@ ROWS = {
 
 
 @pytest.mark.parametrize("constant", ROWS)
-def test_a_constant_has_the_value_that_is_written(constant: str) -> None:
+def test_each_constant_has_its_documented_value(constant: str) -> None:
     module, _, name = constant.partition(".")
     assert str(getattr(import_module(f"balancer.limits.{module}"), name)) == ROWS[constant][0]
 
 
 @pytest.mark.parametrize("constant", [one for one in ROWS if one.endswith("_SECONDS")])
-def test_seconds_are_told_as_seconds(constant: str) -> None:
+def test_seconds_are_documented_as_seconds(constant: str) -> None:
     assert re.search(r"\bseconds\b|\bthe same\b", ROWS[constant][1])
 
 
 @pytest.mark.parametrize("module", ["backlog", "concurrency_limit", "trial", "wasted_work"])
-def test_every_module_is_there(module: str) -> None:
+def test_every_module_is_documented(module: str) -> None:
     assert any(constant.startswith(f"{module}.") for constant in ROWS)

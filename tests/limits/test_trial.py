@@ -1,4 +1,4 @@
-"""What the first limit of an upstream shows: that there was a backlog, or not."""
+"""The trial of an upstream's first limit: it proves that there was a backlog, or that there was none."""
 
 import pytest
 
@@ -10,7 +10,7 @@ RATE = 200.0  # answers a second before the limit
 
 
 class Tried:
-    """The trial of an upstream where 100 requests of this worker are, and 200 of all."""
+    """The trial of an upstream with 200 requests in flight, 100 of them from this worker."""
 
     def __init__(self, *, limit: int = 20, rate: float = RATE, left_before: int = 0) -> None:
         self.counted = Counted(200)
@@ -18,12 +18,12 @@ class Tried:
         self.trial = Trial(self.counted.sample(), limit=limit, rate=rate, left=left_before)
 
     def judge(self, rate: float, *, left: int = 0, after: float = 1.0, may_be_lower: bool = True) -> Verdict:
-        """Of a second with so many answers, so long after the limit."""
+        """Judge a window of one second with this answer rate, `after` seconds after the limit was set."""
         window = Window(1.0, round(rate), rate, 0.1, 0.1, 20, 20.0, 0, left, 1.0)
         return self.trial.judge(self.counted.now + after, window, may_be_lower)
 
     def drains(self, seconds: float, rate: float, leave: float = 0.0) -> Window | None:
-        """What was sent before is answered at this rate."""
+        """Requests sent before the limit are answered at this rate; the window in which the trial ran dry."""
         for _ in range(round(seconds / BEAT)):
             if (dry := self.trial.runs_dry(self.counted.beat(rate, leave))) is not None:
                 return dry
@@ -33,29 +33,29 @@ class Tried:
 @pytest.mark.parametrize(
     ("limit", "mark"),
     [
-        pytest.param(2, 0.51, id="hardly anybody is let in"),
+        pytest.param(2, 0.51, id="a limit of two"),
         pytest.param(20, 0.6, id="a fifth"),
         pytest.param(50, 0.75, id="half"),
-        pytest.param(90, 0.75, id="nearly all: no more is asked for"),
+        pytest.param(90, 0.75, id="nearly all: the mark stays at three quarters"),
     ],
 )
-def test_it_was_a_backlog_where_more_are_answered_than_half_way_to_what_is_let_in(
+def test_a_trial_proves_a_backlog_above_the_midpoint_of_limit_and_former_rate(
     limit: int, mark: float
 ) -> None:
     assert Tried(limit=limit).judge(mark * RATE + 1) is Verdict.BACKLOG
     assert Tried(limit=limit).judge(mark * RATE - 1) is Verdict.OPEN
 
 
-def test_it_was_none_where_far_fewer_are_answered_once() -> None:
+def test_one_window_with_far_fewer_answers_disproves_a_backlog() -> None:
     assert Tried().judge(89) is Verdict.NONE
 
 
-def test_it_was_none_where_fewer_are_answered_twice() -> None:
+def test_two_windows_with_fewer_answers_disprove_a_backlog() -> None:
     tried = Tried()
     assert [tried.judge(91), tried.judge(91)] == [Verdict.OPEN, Verdict.NONE]
 
 
-def test_fewer_answers_once_may_be_chance() -> None:
+def test_one_window_with_fewer_answers_proves_nothing() -> None:
     tried = Tried()
     assert [tried.judge(100), tried.judge(RATE)] == [Verdict.OPEN, Verdict.BACKLOG]
 
@@ -67,11 +67,11 @@ def test_fewer_answers_once_may_be_chance() -> None:
         pytest.param(16, Verdict.NONE, id="a fifth"),
     ],
 )
-def test_where_many_leave_nothing_is_shown(left: int, verdict: Verdict) -> None:
+def test_a_window_in_which_many_clients_leave_is_inconclusive(left: int, verdict: Verdict) -> None:
     assert Tried().judge(80, left=left) is verdict
 
 
-def test_where_many_leave_five_times_it_is_judged_all_the_same() -> None:
+def test_after_five_windows_with_many_departures_the_sixth_is_judged() -> None:
     tried = Tried()
     assert [tried.judge(80, left=40) for _ in range(5)] == [Verdict.LEAVING] * 5
     assert tried.judge(80, left=40) is Verdict.NONE
@@ -80,19 +80,19 @@ def test_where_many_leave_five_times_it_is_judged_all_the_same() -> None:
 @pytest.mark.parametrize(
     ("left", "after", "verdict"),
     [
-        pytest.param(81, 9.9, Verdict.OPEN, id="more than are answered"),
-        pytest.param(80, 9.9, Verdict.LEAVING, id="as many"),
-        pytest.param(81, 10.1, Verdict.LEAVING, id="more, for ten seconds"),
+        pytest.param(81, 9.9, Verdict.OPEN, id="more leave than are answered"),
+        pytest.param(80, 9.9, Verdict.LEAVING, id="as many leave as are answered"),
+        pytest.param(81, 10.1, Verdict.LEAVING, id="more leave, for over 10 s"),
     ],
 )
-def test_it_is_open_while_more_leave_than_are_answered_for_ten_seconds_at_most(
+def test_a_trial_stays_open_for_at_most_10s_while_more_clients_leave_than_are_answered(
     left: int, after: float, verdict: Verdict
 ) -> None:
     tried = Tried()
     assert {tried.judge(80, left=left, after=after) for _ in range(5)} == {verdict}
 
 
-def test_a_trial_runs_dry_where_twice_in_a_row_far_fewer_are_answered() -> None:
+def test_a_trial_runs_dry_after_two_windows_in_a_row_with_far_fewer_answers() -> None:
     tried = Tried()
     assert tried.drains(0.3, 180) is None
     assert tried.drains(0.4, 80) is None
@@ -105,11 +105,11 @@ def test_a_trial_runs_dry_where_twice_in_a_row_far_fewer_are_answered() -> None:
 @pytest.mark.parametrize(
     ("rate", "dry"), [pytest.param(85, True, id="far fewer"), pytest.param(95, False, id="half as many")]
 )
-def test_a_trial_runs_dry_with_less_than_nearly_half_of_the_answers(rate: float, dry: bool) -> None:
+def test_a_trial_runs_dry_below_nearly_half_of_the_former_answers(rate: float, dry: bool) -> None:
     assert (Tried().drains(5.0, rate) is not None) is dry
 
 
-def test_far_fewer_answers_now_and_then_do_not_end_a_trial() -> None:
+def test_isolated_windows_with_far_fewer_answers_do_not_end_a_trial() -> None:
     tried = Tried()
     for _ in range(5):
         assert tried.drains(6 * BEAT, 40) is None
@@ -120,14 +120,14 @@ def test_far_fewer_answers_now_and_then_do_not_end_a_trial() -> None:
     ("left", "dry"),
     [pytest.param(10, True, id="one in twenty"), pytest.param(11, False, id="more")],
 )
-def test_a_trial_does_not_run_dry_where_clients_have_left(left: int, dry: bool) -> None:
-    """It may be busy with them."""
+def test_a_trial_does_not_run_dry_after_clients_have_left(left: int, dry: bool) -> None:
+    """The upstream may be busy with their requests."""
     tried = Tried()
     tried.counted.left = left
     assert (tried.drains(3.0, 20) is not None) is dry
 
 
-def test_those_who_left_just_before_the_limit_count_as_well() -> None:
+def test_departures_just_before_the_limit_count_as_well() -> None:
     assert Tried(left_before=11).drains(3.0, 20) is None
     assert Tried(left_before=10).drains(3.0, 20) is not None
 
@@ -138,12 +138,12 @@ def test_a_trial_does_not_run_dry_while_few_answers_are_expected() -> None:
     assert tried.drains(0.3, 0) is not None
 
 
-def test_where_the_limit_cannot_be_lower_it_is_judged_though_many_leave() -> None:
+def test_at_the_lowest_limit_a_trial_is_judged_despite_departures() -> None:
     tried = Tried()
     assert tried.judge(100.0, left=50, may_be_lower=False) is not Verdict.LEAVING
 
 
-def test_what_was_counted_before_a_worker_was_replaced_does_not_count() -> None:
+def test_counts_from_before_a_worker_was_replaced_are_ignored() -> None:
     tried = Tried()
     tried.drains(0.2, RATE)
     tried.counted = Counted(200)

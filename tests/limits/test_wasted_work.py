@@ -1,4 +1,4 @@
-"""When an upstream is taken to be busy with requests whose clients have left."""
+"""WastedWork: when an upstream counts as busy with requests whose clients have left."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.limits.counted import BEAT, Counted
 
 
 class Watched:
-    """An upstream that usually answers so many requests a second."""
+    """An upstream that usually answers `usual` requests a second."""
 
     def __init__(self, usual: float = 200.0) -> None:
         self.counted = Counted()
@@ -17,7 +17,7 @@ class Watched:
         self.took = 0.0
 
     def goes(self, seconds: float, *, rate: float, leave: float) -> Window | None:
-        """So many a second are answered and leave, until that is in vain; it `took` so long."""
+        """Play this traffic (rates per second) until work counts as wasted; `took` is how long that took."""
         self.took = 0.0
         while self.took < seconds - 1e-9:
             self.took += BEAT
@@ -29,21 +29,21 @@ class Watched:
 @pytest.mark.parametrize(
     ("rate", "leave", "wasted"),
     [
-        pytest.param(0, 100, True, id="nobody is answered"),
+        pytest.param(0, 100, True, id="no answers"),
         pytest.param(95, 100, True, id="less than half as many as usual"),
         pytest.param(105, 300, False, id="more than half as many"),
         pytest.param(200, 300, False, id="as many as usual"),
         pytest.param(95, 85, False, id="fewer leave than are answered"),
-        pytest.param(0, 0, False, id="nobody leaves"),
+        pytest.param(0, 0, False, id="no client leaves"),
     ],
 )
-def test_work_is_in_vain_where_more_leave_than_are_answered_and_half_of_the_answers_are_missing(
+def test_work_is_wasted_if_more_leave_than_are_answered_and_half_of_the_answers_are_missing(
     rate: float, leave: float, wasted: bool
 ) -> None:
     assert (Watched().goes(12.0, rate=rate, leave=leave) is not None) is wasted
 
 
-def test_what_is_shown_is_what_went_on_for_half_a_second() -> None:
+def test_wasted_work_is_reported_after_half_a_second() -> None:
     watched = Watched()
     shown = watched.goes(1.0, rate=40, leave=100)
     assert shown is not None
@@ -55,9 +55,7 @@ def test_what_is_shown_is_what_went_on_for_half_a_second() -> None:
     ("leave", "seconds", "wasted"),
     [pytest.param(1.0, 11.0, True, id="ten in ten seconds"), pytest.param(0.85, 30.0, False, id="fewer")],
 )
-def test_of_few_who_leave_nothing_is_said_and_ten_seconds_are_waited_for_more(
-    leave: float, seconds: float, wasted: bool
-) -> None:
+def test_wasted_work_needs_ten_departures_within_10s(leave: float, seconds: float, wasted: bool) -> None:
     assert (Watched().goes(seconds, rate=0, leave=leave) is not None) is wasted
 
 
@@ -65,18 +63,16 @@ def test_of_few_who_leave_nothing_is_said_and_ten_seconds_are_waited_for_more(
     ("usual", "rate", "seconds"),
     [
         pytest.param(1, 1, 60.0, id="as many answers as usual"),
-        pytest.param(1, 0, 3.5, id="by chance none for three seconds"),
+        pytest.param(1, 0, 3.5, id="no answers for three seconds by chance"),
         pytest.param(2, 1.2, 60.0, id="more than half as many"),
     ],
 )
-def test_leaving_is_not_in_vain_at_long_polling_where_few_are_ever_answered(
-    usual: float, rate: float, seconds: float
-) -> None:
+def test_departures_under_long_polling_are_not_wasted_work(usual: float, rate: float, seconds: float) -> None:
     assert Watched(usual).goes(seconds, rate=rate, leave=20) is None
 
 
-def test_nothing_is_in_vain_where_nobody_knows_how_many_are_usually_answered() -> None:
-    """It has just been started, or answers so few that no window tells of them."""
+def test_no_work_counts_as_wasted_while_the_usual_rate_is_unknown() -> None:
+    """The upstream has just started, or answers too few requests to fill a window."""
     assert Watched(usual=0).goes(12.0, rate=0, leave=20) is None
 
 
@@ -87,21 +83,21 @@ def test_nothing_is_in_vain_where_nobody_knows_how_many_are_usually_answered() -
         pytest.param(2, 0.8, 4.0, id="two answers a second"),
     ],
 )
-def test_where_little_happens_it_is_looked_at_for_longer(usual: float, rate: float, at_least: float) -> None:
+def test_at_low_rates_wasted_work_is_observed_for_longer(usual: float, rate: float, at_least: float) -> None:
     watched = Watched(usual)
     assert watched.goes(12.0, rate=rate, leave=40) is not None
     assert at_least < watched.took <= 10.0
 
 
 @pytest.mark.parametrize("leave", [5, 300], ids=["few left", "more left than were answered"])
-def test_good_times_do_not_hide_what_comes_after(leave: float) -> None:
+def test_earlier_good_traffic_does_not_hide_wasted_work(leave: float) -> None:
     watched = Watched()
     assert watched.goes(5.2, rate=200, leave=leave) is None
     assert watched.goes(1.5, rate=0, leave=300) is not None
     assert watched.took <= 1.0
 
 
-def test_after_it_was_told_it_is_looked_at_anew() -> None:
+def test_observation_starts_anew_after_each_report() -> None:
     watched = Watched()
     assert watched.goes(1.0, rate=0, leave=100) is not None
     assert watched.wasted.left == 0

@@ -1,4 +1,4 @@
-"""An upstream as its adaptive limit sees it, written down sample by sample."""
+"""Samples of an invented upstream, as its adaptive limit sees it."""
 
 from bisect import bisect_left
 from collections.abc import Callable
@@ -11,7 +11,7 @@ BEAT = 0.05  # seconds between two samples
 
 
 class Watched:
-    """An upstream that answers 200 requests a second after 20 ms each, and what its limit sees of it."""
+    """An upstream that by default answers 200 requests a second after 20 ms each, and its limit."""
 
     def __init__(self, least: int = 1, most: int = 1000, like: ConcurrencyLimit | None = None) -> None:
         self.limit = ConcurrencyLimit(ConcurrencyBounds(least, most), like)
@@ -20,8 +20,8 @@ class Watched:
         self.answers = [0] * HISTOGRAM_CELLS
         self.answered_ns = 0
         self.left = 0
-        self.owed = 0.0  # a part of an answer
-        self.share = 1  # this worker has one of so many requests
+        self.owed = 0.0  # the fraction of an answer that is left over
+        self.share = 1  # this worker has one in `share` requests
 
     def goes(
         self,
@@ -33,7 +33,7 @@ class Watched:
         pressed: bool = False,
         waited_for: bool = True,
     ) -> list[int]:
-        """So it goes on; gives the limit after each sample."""
+        """Play this traffic; returns the limit after each sample."""
         limits = []
         for _ in range(round(seconds / BEAT)):
             self.now += BEAT
@@ -57,7 +57,8 @@ class Watched:
         return limits
 
     def overloaded(self) -> int:
-        """For ten seconds all is as usual, then three times as much comes, until there is a limit: which."""
+        """Ten seconds of usual traffic, then three times the request rate until a limit is set; returns
+        it."""
         self.goes(10.0)
         while not self.limit.limit:
             assert self.awaiting < 1000
@@ -68,7 +69,7 @@ class Watched:
     def full(
         self, seconds: float, *, rate: Callable[[int], float] = lambda _: 200.0, leave: float = 0.0
     ) -> list[int]:
-        """All slots are taken all the time; `rate` is what it answers with so many."""
+        """All slots are taken throughout; `rate` maps the requests in flight to the answer rate."""
         limits: list[int] = []
         for _ in range(round(seconds / BEAT)):
             self.awaiting = self.limit.limit * self.share
@@ -79,8 +80,8 @@ class Watched:
 
 
 def in_trial(left: int = 0) -> Watched:
-    """What was there before the limit has just been answered: from now on it is judged. So many have left
-    before."""
+    """A limit on trial: the requests sent before it have been answered, so that the trial is judged from now
+    on. `left` clients have left before."""
     watched = Watched()
     watched.left = left
     assert watched.overloaded() == 17
@@ -89,7 +90,7 @@ def in_trial(left: int = 0) -> Watched:
 
 
 def held() -> Watched:
-    """The limit is at what it stays at."""
+    """An upstream whose limit has settled."""
     watched = Watched()
     watched.overloaded()
     watched.full(3.0)

@@ -1,4 +1,4 @@
-"""Adaptive limits in a pool: what counts towards them, beside a cap, and that slots are not lost."""
+"""Adaptive limits in a pool: what counts towards them, how a cap combines with them, and no lost slots."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def raises(error: Exception) -> None:
 
 
 def make(*limits: int) -> UpstreamPool:
-    """A pool of upstreams that have these adaptive limits."""
+    """A pool of upstreams with these adaptive limits."""
     clock = FakeClock()
     adaptive = AdaptiveLimits(
         ConcurrencyBounds(1, 100),
@@ -39,23 +39,23 @@ def make(*limits: int) -> UpstreamPool:
 @pytest.mark.parametrize(
     ("cap", "adaptive", "streaming", "may_have", "shown"),
     [
-        pytest.param(0, 0, 3, 0, 0, id="none"),
+        pytest.param(0, 0, 3, 0, 0, id="no limit"),
         pytest.param(5, 0, 3, 5, 5, id="a cap counts streams"),
-        pytest.param(0, 4, 0, 4, 4, id="an adaptive one"),
-        pytest.param(0, 4, 3, 7, 4, id="an adaptive one does not"),
+        pytest.param(0, 4, 0, 4, 4, id="adaptive"),
+        pytest.param(0, 4, 3, 7, 4, id="an adaptive limit does not count streams"),
         pytest.param(5, 4, 0, 4, 4, id="the lower of both"),
         pytest.param(5, 4, 3, 5, 4, id="the lower of both, with streams"),
         pytest.param(5, 9, 0, 5, 5, id="the cap is the lower one"),
     ],
 )
-def test_what_is_in_force(cap: int, adaptive: int, streaming: int, may_have: int, shown: int) -> None:
+def test_which_limit_is_in_force(cap: int, adaptive: int, streaming: int, may_have: int, shown: int) -> None:
     one = upstream(1, cap)
     one.concurrency_limit = adaptive
     one.streaming = streaming
     assert (one.reckon_limit(), one.inflight_limit) == (shown, may_have)
 
 
-def test_a_response_that_has_begun_gives_its_slot_to_another() -> None:
+def test_a_slot_is_free_for_another_request_once_a_response_has_begun() -> None:
     pool = make(1)
     (one,) = pool.upstreams
     assert one.cells[UPSTREAM_INFLIGHT_LIMIT] == 1
@@ -75,7 +75,7 @@ def test_a_response_that_has_begun_gives_its_slot_to_another() -> None:
     assert pool.choose(0, (), 0) is one
 
 
-def test_who_has_no_limit_gets_what_a_full_one_does_not() -> None:
+def test_overflow_of_a_full_upstream_goes_to_one_without_a_limit() -> None:
     pool = make(1, 0)
     chosen = [pool.choose(0, (), 0) for _ in range(6)]
     assert chosen.count(pool.upstreams[0]) == 1
@@ -83,7 +83,7 @@ def test_who_has_no_limit_gets_what_a_full_one_does_not() -> None:
     assert not pool.is_full(())
 
 
-def test_a_limit_that_has_gone_is_in_nobodys_way() -> None:
+def test_a_limit_that_was_removed_blocks_nothing() -> None:
     pool = make(1)
     (one,) = pool.upstreams
     pool.choose(0, (), 0)

@@ -1,4 +1,4 @@
-"""UpstreamPool with limits: who is full, who is chosen then, and that no slot is lost or given twice."""
+"""UpstreamPool with limits: which upstream is full, which is chosen then; no slot is lost or given twice."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -47,7 +47,7 @@ def context() -> PolicyContext:
 
 
 class Stubborn(Policy):
-    """Always wants the first that was not tried; counts how often it is asked."""
+    """Always picks the first that was not tried; counts how often it is asked."""
 
     tracks_load: ClassVar[bool] = True
 
@@ -84,12 +84,12 @@ def make(*limits: int, policy: Policy | None = None, queue: SlotQueue | None = N
 
 
 def taken(pool: UpstreamPool, count: int, tried: tuple[Upstream, ...] = ()) -> list[int]:
-    """The rows of so many choices, 0 for none."""
+    """The rows of `count` choices, 0 for none."""
     choices = [pool.choose(0, tried, 0) for _ in range(count)]
     return [0 if one is None else one.row for one in choices]
 
 
-def test_a_full_one_is_passed_over_until_one_of_its_own_ends() -> None:
+def test_a_full_upstream_is_passed_over_until_one_of_its_requests_ends() -> None:
     pool = make(2, 1)
     first = pool.upstreams[0]
     assert taken(pool, 4) == [1, 1, 2, 0]
@@ -100,7 +100,7 @@ def test_a_full_one_is_passed_over_until_one_of_its_own_ends() -> None:
     assert taken(pool, 2) == [1, 0]
 
 
-def test_the_policy_is_told_of_the_one_chosen_only() -> None:
+def test_only_the_chosen_upstream_is_reported_to_the_policy() -> None:
     policy = Stubborn()
     pool = make(1, 1, 1, policy=policy)
     taken(pool, 3)
@@ -117,7 +117,7 @@ def test_without_limits_the_policy_is_asked_once_and_nothing_is_full() -> None:
     assert not pool.is_full(tuple(pool.upstreams))
 
 
-def test_a_stubborn_policy_is_asked_a_bounded_number_of_times() -> None:
+def test_a_policy_that_insists_on_a_full_upstream_is_asked_a_bounded_number_of_times() -> None:
     policy = Stubborn()
     pool = make(*[1] * 100, policy=policy)
     for _ in range(98):
@@ -127,7 +127,7 @@ def test_a_stubborn_policy_is_asked_a_bounded_number_of_times() -> None:
     assert policy.asked <= 10
 
 
-def test_when_the_policy_gives_up_the_least_loaded_is_taken() -> None:
+def test_if_the_policy_gives_up_the_least_loaded_is_chosen() -> None:
     pool = make(*[1] * 20, 9, 9)
     heavy, light = pool.upstreams[20:]
     for _ in range(20):
@@ -136,8 +136,8 @@ def test_when_the_policy_gives_up_the_least_loaded_is_taken() -> None:
     assert taken(pool, 1) == [light.row]
 
 
-def test_a_full_one_is_not_what_tried_is() -> None:
-    """Where all that was not tried is full, waiting helps; where all was tried, nothing does."""
+def test_full_differs_from_tried() -> None:
+    """Waiting helps if every untried upstream is full; it does not if all were tried."""
     pool = make(1, 1)
     first, second = pool.upstreams
     pool.choose(0, (first,), 0)
@@ -147,12 +147,12 @@ def test_a_full_one_is_not_what_tried_is() -> None:
     assert not pool.is_full((first, second))
 
 
-def test_one_without_a_limit_among_others_is_never_full() -> None:
+def test_an_upstream_without_a_limit_is_never_full() -> None:
     pool = make(1, 0)
     assert taken(pool, 5) == [1, 2, 2, 2, 2]
 
 
-def test_the_limit_holds_also_where_the_policy_fails() -> None:
+def test_the_limit_holds_also_if_the_policy_fails() -> None:
     pool = make(1, 1, policy=Bug())
     assert sorted(taken(pool, 3)) == [0, 1, 2]
 
@@ -166,7 +166,7 @@ def test_the_limit_holds_under_every_policy(policy: str) -> None:
     assert pool.choose(5, (), 0) is None
 
 
-def test_ejected_and_drained_ones_have_no_slots() -> None:
+def test_ejected_and_drained_upstreams_have_no_slots() -> None:
     pool = make(5, 5, 1)
     pool.upstreams[0].causes = frozenset([Cause.ACTIVE_CHECK])
     pool.upstreams[1].admin_state = AdminState.DRAINING
@@ -179,7 +179,7 @@ def test_ejected_and_drained_ones_have_no_slots() -> None:
     assert taken(pool, 1) == [1]
 
 
-def test_with_nobody_left_there_is_nothing_to_wait_for() -> None:
+def test_without_eligible_upstreams_there_is_nothing_to_wait_for() -> None:
     pool = make(1)
     taken(pool, 1)
     pool.set_members([])
@@ -187,7 +187,7 @@ def test_with_nobody_left_there_is_nothing_to_wait_for() -> None:
     assert not pool.is_full(())
 
 
-def test_a_lowered_limit_is_kept_as_soon_as_enough_have_ended() -> None:
+def test_a_lowered_limit_holds_once_enough_requests_have_ended() -> None:
     pool = make(3)
     one = pool.upstreams[0]
     taken(pool, 3)
@@ -199,7 +199,7 @@ def test_a_lowered_limit_is_kept_as_soon_as_enough_have_ended() -> None:
     assert taken(pool, 2) == [1, 0]
 
 
-def test_a_raised_limit_gives_slots_at_once() -> None:
+def test_a_raised_limit_frees_slots_at_once() -> None:
     pool = make(1)
     taken(pool, 1)
     pool.upstreams[0].max_inflight = 3
@@ -207,7 +207,7 @@ def test_a_raised_limit_gives_slots_at_once() -> None:
     assert taken(pool, 3) == [1, 1, 0]
 
 
-def test_the_limit_in_force_is_shown() -> None:
+def test_the_limit_in_force_is_exported() -> None:
     pool = make(3, 0)
     assert [one.cells[UPSTREAM_INFLIGHT_LIMIT] for one in pool.upstreams] == [3, 0]
     pool.upstreams[0].max_inflight = 0
@@ -227,7 +227,7 @@ class Request:
     def begin(self) -> None:
         queue = self.pool.queue
         assert queue is not None
-        behind_others = bool(queue.waiting) and not self.tried  # a retry is not: it asks
+        behind_others = bool(queue.waiting) and not self.tried  # a retry does not queue behind others
         if not behind_others and self.chooses():
             self.state = "running"
         elif behind_others or self.pool.is_full(self.tried):
@@ -259,7 +259,7 @@ class Request:
 
 
 class Traffic:
-    """Requests come, end, leave and wait for too long; upstreams come, go, and change state and limit."""
+    """Requests arrive, end, leave and time out; upstreams are added, removed, and change state and limit."""
 
     def __init__(self, policy: str) -> None:
         self.clock = FakeClock()
@@ -324,7 +324,7 @@ class Traffic:
         assert self.cells[POOL_QUEUE_LENGTH] == len(waiting) <= 5
 
     def check_settled(self) -> None:
-        """Nobody waits who could be served, and no slot is taken for one that is not."""
+        """No request waits that could be served, and every taken slot has its request."""
         self.check()
         for one in self.of("waiting"):
             assert self.pool.choose(0, one.tried, 0) is None
@@ -344,7 +344,7 @@ def test_no_slot_is_lost_or_given_twice(policy: str, acts: list[tuple[str, int]]
         before = {one: one.inflight for one in traffic.all}
         getattr(traffic, act)(number)
         traffic.check()
-        for one in traffic.all:  # a limit that was lowered is exceeded by what runs, never by what begins
+        for one in traffic.all:  # running requests may exceed a lowered limit, new ones never do
             assert one.inflight <= max(before.get(one, 0), one.inflight_limit or 999)
     traffic.loop.settle()
     traffic.check_settled()

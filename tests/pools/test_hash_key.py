@@ -1,4 +1,4 @@
-"""What requests are hashed by: equal values give equal keys, and what is missing gives none."""
+"""Hash keys: equal values have equal keys, and a missing value has none."""
 
 import pytest
 from hypothesis import given
@@ -29,7 +29,7 @@ def key(source: str, target: str = "/", *fields: str, client: str = "192.0.2.1")
     return hash_key(source)(head, Client(client))
 
 
-# Two requests (target, fields, client) that shall have the same key, or not
+# Two requests (target, fields, client), and whether they must have the same key
 Request = tuple[str, list[str], str]
 A, B = "192.0.2.1", "192.0.2.2"
 PAIRS: dict[str, tuple[str, Request, Request, bool]] = {
@@ -72,7 +72,7 @@ MISSING: dict[str, tuple[str, str, list[str]]] = {
 
 
 @pytest.mark.parametrize("case", MISSING)
-def test_what_is_missing_gives_no_key(case: str) -> None:
+def test_a_missing_value_has_no_key(case: str) -> None:
     source, target, fields = MISSING[case]
     assert key(source, target, *fields) == NO_KEY
 
@@ -85,13 +85,13 @@ def test_an_unknown_source_is_an_error(source: str) -> None:
 
 @given(value=st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1))
 def test_a_key_is_the_same_in_every_process(value: str) -> None:
-    """A fixed hash, not Python's: workers and instances must agree."""
+    """A fixed hash instead of Python's: workers and instances must agree."""
     assert key("header:x", "/", f"x: {value}") == key("cookie:x", "/", f"Cookie: x={value}")
     assert key("header:x", "/", "x: app") == 0xCF78DF9A35BD0126
 
 
 @pytest.mark.parametrize("target", ["/?%zz=1&user=%f", "/?&&&=&user", "/?user=%00"])
-def test_odd_queries_do_no_harm(target: str) -> None:
+def test_odd_queries_are_handled(target: str) -> None:
     assert key("query:user", target) >= NO_KEY
 
 
@@ -99,10 +99,10 @@ def test_odd_queries_do_no_harm(target: str) -> None:
 @pytest.mark.parametrize(
     "name", ["X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Forwarded", "X-Forwarded-Prefix", "X-User"]
 )
-def test_a_header_is_what_the_app_gets_and_the_same_for_a_head_that_is_repeated(
+def test_a_header_key_is_computed_from_the_fields_the_app_gets_also_for_a_repeated_head(
     name: str, trusted: list[str]
 ) -> None:
-    """What proxies say is not among a head's own lines, but among those that are sent."""
+    """Fields added by proxies are not among a head's own lines, but among those that are sent."""
     peer = Forwarding(trusted).peer("192.0.2.1")
     by = hash_key(f"header:{name}")
     block = (

@@ -1,4 +1,4 @@
-"""UpstreamPool: candidates, inflight, and the load that other workers report."""
+"""UpstreamPool: candidates, requests in flight, and the load that other workers report."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -30,7 +30,7 @@ MILLISECOND = 1_000_000
 
 
 class Watching(Policy):
-    """Picks the first that was not tried; keeps what it is told."""
+    """Picks the first that was not tried; records what it is told."""
 
     compares_load: ClassVar[bool] = True
 
@@ -39,7 +39,7 @@ class Watching(Policy):
         self.candidates: list[Upstream] = []
         self.rebuilds = 0
         self.told: list[tuple[str, str, float, Outcome | None]] = []
-        self.errors: list[Exception] = []  # what its pool has reported
+        self.errors: list[Exception] = []  # errors reported by its pool
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
         self.candidates = list(candidates)
@@ -60,7 +60,7 @@ class Tracking(Watching):
 
 
 class Failing(Tracking):
-    """Has a bug in each of the methods named."""
+    """Raises in each of the methods named."""
 
     def __init__(self, *where: str) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ def make(
     return pool, policy
 
 
-def test_choosing_counts_in_flight_and_finishing_gives_back() -> None:
+def test_choosing_counts_in_flight_and_finishing_uncounts() -> None:
     pool, _ = make()
     one = pool.choose(0, (), 0)
     two = pool.choose(0, (), 0)
@@ -124,7 +124,7 @@ def test_choosing_counts_in_flight_and_finishing_gives_back() -> None:
     assert (one.inflight, one.cells[UPSTREAM_INFLIGHT]) == (0, 0)
 
 
-def test_none_left() -> None:
+def test_pick_returns_none_without_candidates() -> None:
     pool, _ = make(2)
     assert pool.choose(0, tuple(pool.upstreams), 0) is None
     assert [upstream.inflight for upstream in pool.upstreams] == [0, 0]
@@ -160,7 +160,7 @@ EJECTED: dict[str, tuple[list[set[Cause]], bool, list[int]]] = {
 
 
 @pytest.mark.parametrize("case", EJECTED)
-def test_ejected_ones_are_no_candidates_but_in_panic(case: str) -> None:
+def test_ejected_upstreams_are_candidates_only_in_panic(case: str) -> None:
     causes, panic, expected = EJECTED[case]
     pool, policy = make(2, spec=replaced(SPEC, panic=panic))
     for one, its in zip(pool.upstreams, causes, strict=True):
@@ -169,7 +169,7 @@ def test_ejected_ones_are_no_candidates_but_in_panic(case: str) -> None:
     assert [one.row for one in policy.candidates] == expected
 
 
-def test_new_members_rebuild_and_those_that_left_are_no_candidates() -> None:
+def test_a_change_of_members_rebuilds_and_removed_members_are_no_candidates() -> None:
     pool, policy = make(2)
     first, second = pool.upstreams
     pool.set_members([second, upstream(3)])
@@ -193,7 +193,7 @@ class SomeClient:
         return b""
 
 
-def test_requests_without_a_key_go_by_the_other_policy() -> None:
+def test_requests_without_a_key_use_the_fallback_policy() -> None:
     policy, keyless = Hashing(), Watching()
     picker = Picker("default", policy, keyless, policy.errors.append)
     pool = UpstreamPool(SPEC, picker, row(), 0, PoolParts())
@@ -207,9 +207,9 @@ def test_requests_without_a_key_go_by_the_other_policy() -> None:
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [(Watching, None), (Hashing, "path"), (HashingClients, "client_ip")],
-    ids=["needs none", "by the setting", "by the policy's own"],
+    ids=["no key needed", "key of the setting", "key of the policy"],
 )
-def test_what_requests_are_hashed_by(policy: type[Watching], expected: str | None) -> None:
+def test_requests_are_hashed_by_the_configured_key(policy: type[Watching], expected: str | None) -> None:
     pool, _ = make(policy=policy())
     head = RequestHead(b"GET", b"/a", 1)
     by = None if pool.hash_key is None else pool.hash_key(head, SomeClient())
@@ -217,7 +217,7 @@ def test_what_requests_are_hashed_by(policy: type[Watching], expected: str | Non
 
 
 @pytest.mark.parametrize("tracks", [False, True])
-def test_only_policies_that_track_load_are_told(tracks: bool) -> None:
+def test_only_policies_that_track_load_are_notified(tracks: bool) -> None:
     pool, policy = make(policy=Tracking() if tracks else Watching())
     upstream = pool.choose(0, (), 0)
     assert upstream is not None
@@ -227,7 +227,7 @@ def test_only_policies_that_track_load_are_told(tracks: bool) -> None:
 
 
 @pytest.mark.parametrize("where", ["rebuild", "pick", "started", "finished"])
-def test_a_policy_that_fails_loses_no_request_and_is_reported_once(where: str) -> None:
+def test_a_failing_policy_loses_no_request_and_is_reported_once(where: str) -> None:
     pool, policy = make(policy=Failing(where))
     for _ in range(3):
         upstream = pool.choose(0, (), 0)
@@ -239,7 +239,7 @@ def test_a_policy_that_fails_loses_no_request_and_is_reported_once(where: str) -
     assert "policy Failing of pool default" in error.__notes__[0]
 
 
-def test_a_policy_that_could_be_rebuilt_again_is_used_again() -> None:
+def test_a_policy_that_failed_is_used_again_after_a_successful_rebuild() -> None:
     policy = Failing("rebuild")
     pool, _ = make(2, policy)
     first, second = pool.upstreams
@@ -257,7 +257,7 @@ def watched(count: int) -> tuple[UpstreamPool, dict[int, list[memoryview[int]]]]
     return pool, rows
 
 
-def test_others_load_is_summed_over_their_pages() -> None:
+def test_remote_load_is_summed_over_pages() -> None:
     pool, rows = watched(2)
     rows[1][0][UPSTREAM_INFLIGHT] = 3
     rows[1][1][UPSTREAM_INFLIGHT] = 4
@@ -266,7 +266,7 @@ def test_others_load_is_summed_over_their_pages() -> None:
     assert [upstream.remote_inflight for upstream in pool.upstreams] == [7, 1]
 
 
-def test_others_load_is_read_at_most_every_five_milliseconds() -> None:
+def test_remote_load_is_read_at_most_every_5ms() -> None:
     pool, rows = watched(1)
     cell = rows[1][0]
     seen = []
@@ -277,7 +277,7 @@ def test_others_load_is_read_at_most_every_five_milliseconds() -> None:
     assert seen == [10, 10, 10, 16, 16, 16, 22]
 
 
-def test_others_load_is_not_read_in_large_pools() -> None:
+def test_remote_load_is_not_read_in_large_pools() -> None:
     pool, rows = watched(17)
     rows[1][0][UPSTREAM_INFLIGHT] = 3
     pool.choose(0, (), 10 * MILLISECOND)
@@ -288,7 +288,8 @@ def test_others_load_is_not_read_in_large_pools() -> None:
 
 
 def sticky(policy: Watching, count: int = 3, twin: Watching | None = None) -> UpstreamPool:
-    """A pool whose requests may be pinned; the twin of its policy picks the first, as it does."""
+    """A pool whose requests may be pinned; the twin of its policy picks the first upstream, as the policy
+    does."""
     cells = row()
     diversion = Diversion(twin or Watching(), cells, policy.errors.append)
     affinity = Affinity("default", b"", BalancerCookie(b"pin", b""), cells, diversion)
@@ -299,7 +300,7 @@ def sticky(policy: Watching, count: int = 3, twin: Watching | None = None) -> Up
 
 
 @pytest.mark.parametrize("policy", [Tracking(), Failing("pick"), Failing("started")], ids=["well", "1", "2"])
-def test_the_pinned_one_goes_before_the_policys_choice_whatever_that_is(policy: Watching) -> None:
+def test_a_pinned_upstream_overrides_the_policys_choice(policy: Watching) -> None:
     pool = sticky(policy)
     pinned = pool.upstreams[2]
     assert pool.choose(0, (), 0, pinned) is pinned
@@ -307,7 +308,7 @@ def test_the_pinned_one_goes_before_the_policys_choice_whatever_that_is(policy: 
     assert pool.choose(0, (pinned,), 0, pinned) is pool.upstreams[0]
 
 
-def test_the_policy_is_told_of_what_it_did_not_choose() -> None:
+def test_the_policy_is_notified_of_a_pinned_upstream_it_did_not_choose() -> None:
     policy, twin = Tracking(), Tracking()
     pool = sticky(policy, twin=twin)
     pinned = pool.upstreams[2]
@@ -317,7 +318,7 @@ def test_the_policy_is_told_of_what_it_did_not_choose() -> None:
     assert twin.told == policy.told
 
 
-def test_one_that_has_left_is_not_chosen_though_a_request_is_pinned_to_it() -> None:
+def test_a_removed_upstream_is_not_chosen_even_if_a_request_is_pinned_to_it() -> None:
     pool = sticky(Watching())
     gone = pool.upstreams[2]
     pool.set_members(pool.upstreams[:2])

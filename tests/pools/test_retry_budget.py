@@ -1,4 +1,4 @@
-"""The retry budget: a share of the requests, a floor, and no hoard."""
+"""The retry budget: a share of the requests, a floor, and no hoarding."""
 
 import pytest
 
@@ -8,25 +8,25 @@ SECOND = 1_000_000_000
 
 
 def spent(budget: RetryBudget, now_ns: int, most: int = 10_000) -> int:
-    """How many retries it allows at once."""
+    """How many retries the budget allows at once."""
     return next((count for count in range(most) if not budget.spend(now_ns)), most)
 
 
 @pytest.mark.parametrize("floor", [0.0, 1.0, 10.0])
-def test_the_floor_is_there_without_any_request(floor: float) -> None:
+def test_the_floor_is_available_without_any_request(floor: float) -> None:
     budget = RetryBudget(0.2, floor, 0)
     assert spent(budget, 0) == floor
     assert spent(budget, SECOND) == floor
 
 
-def test_requests_earn_their_share() -> None:
+def test_requests_earn_their_share_of_the_budget() -> None:
     budget = RetryBudget(0.2, 0.0, 0)
     budget.requests = 100
     assert spent(budget, SECOND) == 20
     assert spent(budget, 2 * SECOND) == 0
 
 
-def test_over_time_it_is_the_share_and_the_floor() -> None:
+def test_over_time_the_budget_is_share_plus_floor() -> None:
     budget = RetryBudget(0.1, 5.0, 0)
     allowed = 0
     for second in range(1, 61):
@@ -35,19 +35,19 @@ def test_over_time_it_is_the_share_and_the_floor() -> None:
     assert allowed == pytest.approx(60 * (10 + 5), rel=0.02)
 
 
-def test_quiet_hours_save_up_no_more_than_some_seconds() -> None:
+def test_quiet_hours_save_up_only_seconds_of_budget() -> None:
     budget = RetryBudget(0.2, 10.0, 0)
     assert spent(budget, 3600 * SECOND) == 100
 
 
-def test_nor_do_busy_hours_in_which_nothing_was_retried() -> None:
-    """An outage begins with ten seconds' worth of retries, however long all was well before it."""
+def test_busy_hours_without_retries_save_up_only_seconds_of_budget() -> None:
+    """An outage starts with ten seconds' worth of retries, however long all was well before it."""
     budget = RetryBudget(0.2, 10.0, 0)
     budget.requests = 3600 * 1000
     assert spent(budget, 3600 * SECOND) == 10 * 200 + 10 * 10
 
 
-def test_nor_do_retries_now_and_then_keep_a_hoard() -> None:
+def test_occasional_retries_do_not_build_up_a_hoard() -> None:
     budget = RetryBudget(0.2, 0.0, 0)
     for minute in range(1, 61):
         budget.requests += 60 * 1000
@@ -55,7 +55,7 @@ def test_nor_do_retries_now_and_then_keep_a_hoard() -> None:
     assert spent(budget, 3600 * SECOND) == pytest.approx(10 * 200, rel=0.01)
 
 
-def test_what_was_earned_fades() -> None:
+def test_earned_budget_decays() -> None:
     budget = RetryBudget(0.2, 0.0, 0)
     budget.requests = 1000
     assert budget.spend(SECOND)

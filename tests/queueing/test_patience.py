@@ -1,4 +1,4 @@
-"""Patience: at what age clients are known to give up, and who does not count for it."""
+"""Patience: the age at which clients give up, and which departures do not count."""
 
 from dataclasses import dataclass, field
 
@@ -12,13 +12,15 @@ SECOND = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Second:
-    """What happened in one: ages in seconds, each so many times."""
+    """The events of one second: age in seconds -> how many."""
 
     left: dict[float, int] = field(default_factory=dict)
     stayed: dict[float, int] = field(default_factory=dict)
-    waiting: dict[float, int] = field(default_factory=dict)  # at its end
-    first_bytes: dict[float, int] = field(default_factory=dict)  # by bucket, of those that never waited here
-    others: int = 0  # that wait elsewhere
+    waiting: dict[float, int] = field(default_factory=dict)  # at the end of the second
+    first_bytes: dict[float, int] = field(
+        default_factory=dict
+    )  # by bucket, of requests that did not wait here
+    others: int = 0  # requests that wait at other workers
     requests: int = 100
 
 
@@ -53,27 +55,27 @@ class Bench:
 @pytest.mark.parametrize(
     ("second", "expected"),
     [
-        pytest.param(Second(), 0.0, id="nobody leaves"),
-        pytest.param(Second(left={2.0: 60}, stayed={0.01: 40}), 2.0, id="all who wait that long"),
+        pytest.param(Second(), 0.0, id="no departures"),
+        pytest.param(Second(left={2.0: 60}, stayed={0.01: 40}), 2.0, id="all that wait that long leave"),
         pytest.param(Second(left={2.0: 60, 0.03: 5}, stayed={0.01: 40}), 2.0, id="and a few scanners"),
         pytest.param(Second(left={2.0: 30, 0.03: 20}, stayed={0.01: 40}), 2.0, id="and many scanners"),
         pytest.param(Second(left={0.03: 20}, stayed={1.0: 80}), 0.0, id="scanners, others are refused"),
         pytest.param(Second(left={0.03: 20}, waiting={1.5: 500}), 0.0, id="scanners, others wait"),
         pytest.param(Second(left={0.03: 20}, others=300), 0.0, id="scanners, others wait elsewhere"),
-        pytest.param(Second(left={0.5: 20}, first_bytes={2.5: 80}), 0.0, id="few of those of a slow route"),
-        pytest.param(Second(left={0.5: 70}, first_bytes={2.5: 30}), 0.5, id="most of those of a slow route"),
+        pytest.param(Second(left={0.5: 20}, first_bytes={2.5: 80}), 0.0, id="few clients of a slow route"),
+        pytest.param(Second(left={0.5: 70}, first_bytes={2.5: 30}), 0.5, id="most clients of a slow route"),
         pytest.param(Second(left={0.5: 9}), 0.0, id="fewer than one in ten"),
-        pytest.param(Second(left={1.2: 20, 1.8: 20, 2.4: 20, 2.9: 20}), 1.5, id="people, each with theirs"),
+        pytest.param(Second(left={1.2: 20, 1.8: 20, 2.4: 20, 2.9: 20}), 1.5, id="people of different patience"),
         pytest.param(Second(left={30.0: 60}), 30.0, id="long polling"),
     ],
 )  # fmt: skip
-def test_the_age_at_which_half_have_left(second: Second, expected: float) -> None:
+def test_patience_is_the_age_at_which_half_of_the_clients_have_left(second: Second, expected: float) -> None:
     bench = Bench()
     bench.live(second, 3)
     assert bench.give_up() == pytest.approx(expected)
 
 
-def test_a_few_are_chance() -> None:
+def test_a_few_departures_teach_nothing() -> None:
     bench = Bench()
     bench.live(Second(left={2.0: 12}, requests=20), 1)
     assert bench.give_up() == 0.0
@@ -82,7 +84,7 @@ def test_a_few_are_chance() -> None:
 
 
 @pytest.mark.parametrize(("count", "known_for"), [(40, 30.0), (1000, 170.0)])
-def test_what_was_learned_is_forgotten(count: int, known_for: float) -> None:
+def test_learned_patience_is_forgotten_when_it_is_old(count: int, known_for: float) -> None:
     bench = Bench()
     bench.live(Second(left={2.0: count}, requests=count), 1)
     assert bench.give_up(known_for) == pytest.approx(2.0)
@@ -90,14 +92,14 @@ def test_what_was_learned_is_forgotten(count: int, known_for: float) -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [(2.0, 0.4), (0.4, 2.0)])
-def test_other_clients_are_learned_of_in_seconds(before: float, after: float) -> None:
+def test_a_change_of_patience_is_learned_in_seconds(before: float, after: float) -> None:
     bench = Bench()
     bench.live(Second(left={before: 800}, requests=1200), 60)
     bench.live(Second(left={after: 800}, requests=1200), 3)
     assert bench.give_up() == pytest.approx(after, rel=0.01)
 
 
-def test_there_is_something_to_learn_twice_a_second() -> None:
+def test_learning_is_due_at_most_twice_a_second() -> None:
     patience = Patience()
     now = 1000 * SECOND
     patience.learn(now, 0, [], [], 0)
@@ -105,7 +107,7 @@ def test_there_is_something_to_learn_twice_a_second() -> None:
     assert patience.left(SECOND, now + SECOND // 2)
 
 
-def test_an_upstream_that_was_removed_takes_its_counts_along() -> None:
+def test_a_removed_upstream_takes_its_counts_with_it() -> None:
     bench = Bench()
     bench.live(Second(left={2.0: 60}, first_bytes={0.01: 40}), 1)
     bench.totals = dict.fromkeys(BUCKETS, 0)
@@ -113,7 +115,7 @@ def test_an_upstream_that_was_removed_takes_its_counts_along() -> None:
     assert bench.give_up() == pytest.approx(2.0)
 
 
-def test_who_leaves_after_a_week_is_counted_like_others() -> None:
+def test_a_client_that_leaves_after_a_week_counts_like_any_other() -> None:
     bench = Bench()
     week = 7 * 86_400.0
     bench.live(Second(left={week: 100}, stayed={week: 10}, waiting={week: 1}), 1)

@@ -1,4 +1,4 @@
-"""SlotQueue: who waits, in which order they are served, and for how long they wait at most."""
+"""SlotQueue: the order in which waiting requests are served, and how long they wait at most."""
 
 from collections.abc import Callable, Iterable
 
@@ -21,14 +21,14 @@ TIMEOUT = 5.0
 
 
 class Person:
-    """Waits; takes a slot when it is offered one, unless it is `picky`."""
+    """A waiter that takes a slot when it is offered one, unless it is `picky`."""
 
     def __init__(self, bench: "Bench", name: str, picky: bool = False) -> None:
         self.bench = bench
         self.name = name
         self.picky = picky
         self.client = ""
-        self.gave_way: list[str] | None = None  # where it is expected to
+        self.gave_way: list[str] | None = None  # set if eviction is expected
 
     def network(self) -> str:
         return self.client
@@ -74,7 +74,7 @@ class Bench:
             assert self.queue.join(self.people[name]) is None
 
     def join_of(self, client: str, names: Iterable[str], gave_way: list[str] | None = None) -> None:
-        """Requests of one client. Where they may have to give way, their names go to `gave_way`."""
+        """Requests of one client. The names of those that are evicted go to `gave_way`."""
         for name in names:
             self.people[name] = person = Person(self, name)
             person.client, person.gave_way = client, gave_way
@@ -86,7 +86,7 @@ class Bench:
         return self.queue.join(person)
 
     def free(self, slots: int = 1) -> None:
-        """So many slots come free."""
+        """This many slots become free."""
         self.slots += slots
         self.queue.wake()
         self.loop.settle()
@@ -114,14 +114,14 @@ def test_a_free_slot_goes_to_the_oldest() -> None:
     assert bench.slots == 3
 
 
-def test_nobody_is_asked_while_there_is_no_slot() -> None:
+def test_no_waiter_is_asked_while_no_slot_is_free() -> None:
     bench = Bench()
     bench.join("ab")
     bench.free(0)
     assert (bench.asked, bench.length) == (0, 2)
 
 
-def test_everybody_is_asked_where_some_may_have_nothing_to_wait_for() -> None:
+def test_wake_everybody_asks_all_waiters() -> None:
     bench = Bench()
     for number in range(100):
         assert bench.queue.join(Person(bench, str(number), picky=True)) is None
@@ -132,7 +132,7 @@ def test_everybody_is_asked_where_some_may_have_nothing_to_wait_for() -> None:
     assert bench.asked == 100
 
 
-def test_nobody_is_served_within_the_call_that_frees_the_slot() -> None:
+def test_no_waiter_is_served_within_the_call_that_frees_the_slot() -> None:
     bench = Bench()
     bench.join("a")
     bench.slots = 1
@@ -143,7 +143,7 @@ def test_nobody_is_served_within_the_call_that_frees_the_slot() -> None:
     assert bench.served == ["a"]
 
 
-def test_when_it_is_full_there_is_no_room() -> None:
+def test_a_full_queue_refuses() -> None:
     bench = Bench(size=2)
     bench.join("ab")
     assert bench.queue.join(Person(bench, "c")) is QUEUE_FULL
@@ -153,7 +153,7 @@ def test_when_it_is_full_there_is_no_room() -> None:
     assert bench.length == 2
 
 
-def test_one_that_leaves_makes_room_and_is_not_served() -> None:
+def test_a_waiter_that_leaves_makes_room_and_is_not_served() -> None:
     bench = Bench(size=2)
     bench.join("ab")
     bench.queue.leave(bench.people["a"])
@@ -162,7 +162,7 @@ def test_one_that_leaves_makes_room_and_is_not_served() -> None:
     assert bench.served == ["b", "c"]
 
 
-def test_each_waits_until_its_own_deadline() -> None:
+def test_each_waiter_has_its_own_deadline() -> None:
     bench = Bench()
     for name in "abc":
         bench.join(name)
@@ -178,7 +178,7 @@ def test_each_waits_until_its_own_deadline() -> None:
     assert bench.served == []
 
 
-def test_one_that_joins_anew_as_it_gives_up_does_not_delay_the_others_deadline() -> None:
+def test_joining_again_while_giving_up_does_not_delay_the_deadline_of_others() -> None:
     bench = Bench()
     bench.on_late = lambda name: bench.join("c") if name == "a" else None  # a pipelined request
     bench.join("a")
@@ -193,7 +193,7 @@ def test_one_that_joins_anew_as_it_gives_up_does_not_delay_the_others_deadline()
     assert bench.loop.armed_timers == 0
 
 
-def test_one_timer_for_all_and_none_for_nobody() -> None:
+def test_all_waiters_share_one_timer_and_an_empty_queue_has_none() -> None:
     bench = Bench()
     assert bench.loop.armed_timers == 0
     bench.join("abcdefgh")
@@ -206,7 +206,7 @@ def test_one_timer_for_all_and_none_for_nobody() -> None:
     assert (bench.loop.armed_timers, bench.late) == (0, [])
 
 
-def test_the_timer_left_by_others_does_not_cut_a_wait_short() -> None:
+def test_a_timer_left_by_others_does_not_shorten_a_wait() -> None:
     bench = Bench()
     bench.join("a")
     bench.advance(3.0)
@@ -218,11 +218,11 @@ def test_the_timer_left_by_others_does_not_cut_a_wait_short() -> None:
     assert bench.late == ["b"]
 
 
-def test_newest_first_when_it_has_not_been_empty_for_longer_than_the_timeout() -> None:
+def test_newest_first_after_the_queue_was_not_empty_for_longer_than_the_timeout() -> None:
     bench = Bench()
     names = iter("abcdefghijklmnop")
     bench.join(next(names) + next(names))
-    for _ in range(5):  # it is never empty, and always two or three wait
+    for _ in range(5):  # the queue is never empty: two or three always wait
         bench.advance(1.0)
         bench.join(next(names))
         bench.free()
@@ -233,7 +233,7 @@ def test_newest_first_when_it_has_not_been_empty_for_longer_than_the_timeout() -
     assert bench.served[-2:] == ["z", "y"]
 
 
-def test_oldest_first_again_once_it_has_been_empty() -> None:
+def test_oldest_first_again_after_the_queue_was_empty() -> None:
     bench = Bench()
     bench.join("a")
     for name in "bcdefg":
@@ -249,7 +249,7 @@ def test_oldest_first_again_once_it_has_been_empty() -> None:
     assert bench.served == ["x", "y"]
 
 
-def test_one_that_cannot_use_the_slot_is_passed_over_and_keeps_its_turn() -> None:
+def test_a_waiter_that_cannot_use_the_slot_is_passed_over_and_keeps_its_turn() -> None:
     bench = Bench()
     bench.join("a", picky=True)
     bench.join("bc")
@@ -260,7 +260,7 @@ def test_one_that_cannot_use_the_slot_is_passed_over_and_keeps_its_turn() -> Non
     assert bench.served == ["b", "a"]
 
 
-def test_a_slot_that_those_who_wait_cannot_use_goes_to_one_who_joins() -> None:
+def test_a_slot_that_no_waiter_can_use_goes_to_the_next_to_join() -> None:
     bench = Bench()
     bench.join("ab", picky=True)
     bench.free()
@@ -271,7 +271,7 @@ def test_a_slot_that_those_who_wait_cannot_use_goes_to_one_who_joins() -> None:
     assert bench.served == ["c"]
 
 
-def test_a_turn_asks_a_bounded_number() -> None:
+def test_each_turn_asks_a_bounded_number_of_waiters() -> None:
     bench = Bench()
     for number in range(500):
         assert bench.queue.join(Person(bench, str(number), picky=True)) is None
@@ -279,7 +279,7 @@ def test_a_turn_asks_a_bounded_number() -> None:
     assert bench.asked == 32
 
 
-def test_all_are_served_though_a_turn_is_bounded() -> None:
+def test_all_are_served_although_each_turn_is_bounded() -> None:
     bench = Bench()
     for number in range(500):
         assert bench.queue.join(Person(bench, str(number))) is None
@@ -287,7 +287,7 @@ def test_all_are_served_though_a_turn_is_bounded() -> None:
     assert (len(bench.served), bench.length) == (499, 1)
 
 
-def test_one_that_leaves_while_another_is_served_is_not_asked() -> None:
+def test_a_waiter_that_leaves_while_another_is_served_is_not_asked() -> None:
     bench = Bench()
     bench.join("abc")
     bench.on_served = lambda name: bench.queue.leave(bench.people["b"]) if name == "a" else None
@@ -295,7 +295,7 @@ def test_one_that_leaves_while_another_is_served_is_not_asked() -> None:
     assert bench.served == ["a", "c"]
 
 
-def test_one_that_joins_while_another_is_served_has_its_turn() -> None:
+def test_a_waiter_that_joins_while_another_is_served_has_its_turn() -> None:
     bench = Bench()
     bench.join("ab")
     bench.on_served = lambda name: bench.join("c") if name == "a" else None
@@ -306,7 +306,7 @@ def test_one_that_joins_while_another_is_served_has_its_turn() -> None:
 @pytest.mark.parametrize(
     ("seconds", "bucket"), [(0.0, 0), (0.003, 2), (0.3, 8), (4.9, 11)], ids=lambda value: str(value)
 )
-def test_the_wait_of_those_served_is_measured(seconds: float, bucket: int) -> None:
+def test_the_wait_of_served_requests_is_measured(seconds: float, bucket: int) -> None:
     bench = Bench()
     bench.join("ab")
     bench.advance(seconds)
@@ -318,7 +318,7 @@ def test_the_wait_of_those_served_is_measured(seconds: float, bucket: int) -> No
     assert bench.cells[POOL_QUEUE_WAIT_SUM] == round(seconds * 1e9)
 
 
-def test_closed_it_does_nothing_more() -> None:
+def test_a_closed_queue_does_nothing() -> None:
     bench = Bench()
     bench.join("ab")
     bench.slots = 1
@@ -333,7 +333,7 @@ def test_closed_it_does_nothing_more() -> None:
 
 
 class Rush(Bench):
-    """Requests come and slots come free at even rates, by number, every 10 ms."""
+    """Requests arrive and slots become free at even rates, every 10 ms."""
 
     def __init__(self, size: int = 1000) -> None:
         super().__init__(size)
@@ -365,7 +365,7 @@ class Rush(Bench):
                     self.queue.consider(now)
 
     def takes_newest(self) -> bool:
-        """Whether the next slot goes to the newest."""
+        """Whether the next slot goes to the newest waiter."""
         newest, oldest = next(reversed(self.queue.waiting)), next(iter(self.queue.waiting))
         self.slots = 0
         self.free()
@@ -376,15 +376,15 @@ class Rush(Bench):
 @pytest.mark.parametrize(
     ("seconds", "came", "free", "newest"),
     [
-        pytest.param(0.3, 1200, 400, False, id="three times, for a moment"),
-        pytest.param(1.0, 1200, 400, True, id="three times"),
-        pytest.param(2.5, 600, 400, True, id="half as much again"),
-        pytest.param(4.0, 410, 400, False, id="hardly more, and all wait shortly"),
+        pytest.param(0.3, 1200, 400, False, id="three times the capacity, briefly"),
+        pytest.param(1.0, 1200, 400, True, id="three times the capacity"),
+        pytest.param(2.5, 600, 400, True, id="1.5 times the capacity"),
+        pytest.param(4.0, 410, 400, False, id="hardly more, with short waits"),
         pytest.param(3.0, 3, 1, False, id="too few to tell"),
         pytest.param(6.0, 3, 1, True, id="too few to tell, for longer than the timeout"),
     ],
 )
-def test_newest_first_when_more_comes_than_goes(
+def test_newest_first_while_arrivals_exceed_free_slots(
     seconds: float, came: float, free: float, newest: bool
 ) -> None:
     rush = Rush()
@@ -392,8 +392,8 @@ def test_newest_first_when_more_comes_than_goes(
     assert rush.takes_newest() is newest
 
 
-def test_as_many_as_there_are_slots_for_are_served_in_order_however_long_they_wait() -> None:
-    """Many clients that each ask again when they have been served: none of them shall starve."""
+def test_oldest_first_while_slots_match_arrivals_however_long_they_wait() -> None:
+    """Many clients that each ask again when they have been served: none may starve."""
     rush = Rush()
     rush.run(0.2, 1500, 0)
     rush.run(20.0, 400, 400)
@@ -419,7 +419,7 @@ def test_after_an_overload_both_ends_are_served_in_turn_and_then_the_oldest() ->
     assert rush.late == []
 
 
-def test_slots_that_were_long_in_coming_go_to_the_newest_at_once() -> None:
+def test_slots_that_become_free_late_go_to_the_newest_at_once() -> None:
     rush = Rush()
     rush.run(0.8, 800, 0)
     assert rush.takes_newest()
@@ -435,7 +435,7 @@ def test_the_deadline_is_well_below_the_age_at_which_clients_leave() -> None:
     assert 0.6 < max(now - since for since in rush.queue.waiting.values()) / 1e9 <= 0.81
 
 
-def test_who_leaves_at_once_does_not_end_all_waiting() -> None:
+def test_impatient_clients_do_not_end_all_waiting() -> None:
     rush = Rush()
     rush.run(4.0, 1200, 400, patience=0.1)
     assert rush.late == []
@@ -444,7 +444,7 @@ def test_who_leaves_at_once_does_not_end_all_waiting() -> None:
     assert 0.4 < max(now - since for since in rush.queue.waiting.values()) / 1e9 <= 0.51
 
 
-def test_it_recovers_when_it_was_forgotten_how_patient_clients_are() -> None:
+def test_the_full_timeout_holds_again_when_patience_was_forgotten() -> None:
     rush = Rush()
     rush.run(4.0, 1200, 400, patience=2.0)
     rush.run(3.0, 0, 1000)
@@ -458,7 +458,7 @@ def test_it_recovers_when_it_was_forgotten_how_patient_clients_are() -> None:
     assert rush.late == ["a"]
 
 
-def test_a_few_who_leave_soon_shorten_nobodys_deadline() -> None:
+def test_a_few_early_departures_shorten_no_deadline() -> None:
     rush = Rush()
     for _ in range(30):
         rush.run(0.1, 1200, 400)
@@ -471,7 +471,7 @@ def test_a_few_who_leave_soon_shorten_nobodys_deadline() -> None:
     assert rush.rejected("would_time_out") == 0
 
 
-def test_who_could_not_be_served_in_time_is_refused_at_once() -> None:
+def test_requests_that_could_not_be_served_in_time_are_refused_at_once() -> None:
     rush = Rush()
     rush.run(4.0, 1200, 400, patience=2.0)
     rush.refused.clear()
@@ -481,13 +481,13 @@ def test_who_could_not_be_served_in_time_is_refused_at_once() -> None:
     assert 300 < rush.length < 340  # 400/s for 0.8 s
 
 
-def test_one_may_always_wait() -> None:
+def test_one_request_may_always_wait() -> None:
     rush = Rush()
     rush.run(60.0, 2, 0.5, patience=1.0)
     assert rush.queue.join(Person(rush, "a")) is None or rush.length
 
 
-def test_many_who_are_late_at_once_do_not_hold_up_the_loop() -> None:
+def test_many_late_waiters_at_once_do_not_hold_up_the_loop() -> None:
     bench = Bench()
     for number in range(100):
         assert bench.queue.join(Person(bench, str(number))) is None
@@ -502,7 +502,7 @@ def test_many_who_are_late_at_once_do_not_hold_up_the_loop() -> None:
     ("came", "free", "least", "most"),
     [(1200, 400, 2, 4), (4000, 400, 8, 15), (8, 2, 2, 30), (4000, 40, 30, 30)],
 )
-def test_retry_after_is_when_those_before_can_have_been_served(
+def test_retry_after_is_the_time_to_serve_the_waiting_requests(
     came: float, free: float, least: int, most: int
 ) -> None:
     rush = Rush()
@@ -516,7 +516,7 @@ def test_retry_after_is_when_those_before_can_have_been_served(
 # --- clients
 
 
-def test_each_client_has_its_turn_whoever_has_most_waiting() -> None:
+def test_each_client_has_its_turn_whichever_has_most_waiting() -> None:
     bench = Bench()
     bench.join_of("a", ["a1", "a2", "a3", "a4"])
     bench.join_of("b", ["b1"])
@@ -525,21 +525,21 @@ def test_each_client_has_its_turn_whoever_has_most_waiting() -> None:
     assert bench.served == ["a1", "b1", "c1", "a2", "c2", "a3", "a4"]
 
 
-def test_where_it_is_full_the_newcomer_has_the_place_of_the_client_with_most() -> None:
+def test_a_full_queue_evicts_the_last_request_of_the_client_with_most() -> None:
     bench = Bench(size=4)
     gave_way: list[str] = []
     bench.join_of("a", ["a1", "a2", "a3", "a4"], gave_way)
     bench.join_of("b", ["b1", "b2"])
-    assert bench.refused_of("b") is QUEUE_FULL  # it would have as many as they
+    assert bench.refused_of("b") is QUEUE_FULL  # with it `b` would have as many as `a`
     assert bench.refused_of("a") is QUEUE_FULL
-    assert gave_way == []  # not inside another's call
+    assert gave_way == []  # not within another waiter's call
     bench.loop.settle()
     assert (gave_way, bench.length, bench.rejected("full")) == (["a4", "a3"], 4, 4)
     bench.free(4)
     assert bench.served == ["a1", "b1", "a2", "b2"]
 
 
-def test_one_whose_client_leaves_before_it_has_given_way_is_not_told() -> None:
+def test_a_request_that_leaves_before_it_is_evicted_is_not_told() -> None:
     bench = Bench(size=2)
     gave_way: list[str] = []
     bench.join_of("a", ["a1", "a2"], gave_way)
@@ -549,7 +549,7 @@ def test_one_whose_client_leaves_before_it_has_given_way_is_not_told() -> None:
     assert (gave_way, bench.length, bench.rejected("full")) == ([], 2, 0)
 
 
-def test_one_that_joins_anew_as_it_gives_way_is_refused() -> None:
+def test_a_request_that_joins_again_while_being_evicted_is_refused() -> None:
     bench = Bench(size=2)
     gave_way: list[str] = []
     bench.join_of("a", ["a1", "a2"], gave_way)

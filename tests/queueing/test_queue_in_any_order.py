@@ -1,4 +1,4 @@
-"""SlotQueue in any order of events: nobody is lost, served twice or kept too long, whatever was learned."""
+"""SlotQueue in any order of events: no request is lost, served twice or kept past its deadline."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -14,11 +14,11 @@ from tests.fakes.loop import FakeClock, FakeLoop
 
 TIMEOUT_NS = 2_000_000_000
 SIZE = 40
-SLACK_NS = 60_000_000  # 32 give up in a turn, and the next turn is a millisecond later
+SLACK_NS = 60_000_000  # 32 give up in each turn, and the next turn is a millisecond later
 
 
 class Client:
-    """Ends once: with a slot, or told that there is none, or by leaving."""
+    """A request that ends exactly once: with a slot, with a refusal, or by leaving."""
 
     def __init__(self, play: Play) -> None:
         self.play = play
@@ -63,7 +63,7 @@ class Play:
         self.queue.has_slot = lambda: self.slots > 0
         self.slots = 0
         self.picky = self.chance.choice([0.0, 0.3])
-        # One client; or a few, of whom one has most; or many.
+        # One client; a few, one of which has most requests; or many.
         self.names = self.chance.choice([["a"], [*"aaaaaaaabc"], [str(number) for number in range(30)]])
         self.came = self.late = self.refused = 0
 
@@ -74,7 +74,7 @@ class Play:
             self.refused += 1
 
     def leave(self) -> None:
-        """Some client that waits, more likely an old one, or one that waits elsewhere."""
+        """A waiting client, more likely an old one, or one that waits at another worker."""
         now = self.clock.monotonic_ns()
         waiting = list(self.queue.waiting)
         waited = self.chance.choice([1_000, 30_000_000, 700_000_000])
@@ -113,7 +113,7 @@ class Play:
 
 
 @given(st.integers(0, 1 << 30), st.lists(st.sampled_from("jjjjllfwJ"), min_size=5, max_size=120))
-def test_in_any_order(seed: int, acts: list[str]) -> None:
+def test_slot_queue_invariants_hold_in_any_order_of_events(seed: int, acts: list[str]) -> None:
     play = Play(seed)
     for act in acts:
         if act == "j":

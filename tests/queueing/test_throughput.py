@@ -1,4 +1,4 @@
-"""Throughput: how fast a queue is worked off, and whether it grows, by invented arrivals and slots."""
+"""Throughput: how fast a queue is served and whether it grows, by invented arrivals and slots."""
 
 import pytest
 
@@ -8,7 +8,7 @@ MS = 1_000_000
 
 
 class Bench:
-    """A queue into which and out of which requests go at even rates."""
+    """A queue that requests join and leave at even rates."""
 
     def __init__(self) -> None:
         self.throughput = Throughput()
@@ -34,7 +34,7 @@ class Bench:
             waited = [one - int(one + 1e-9) for one in waited]
 
 
-def test_nothing_is_known_at_first() -> None:
+def test_no_rate_is_known_at_first() -> None:
     bench = Bench()
     bench.run(0.2, 1200, 400)
     assert (bench.throughput.per_second, bench.throughput.is_growing, bench.throughput.is_steady) == (
@@ -47,16 +47,16 @@ def test_nothing_is_known_at_first() -> None:
 @pytest.mark.parametrize(
     ("seconds", "came", "served", "growing", "steady"),
     [
-        pytest.param(0.6, 1200, 400, True, False, id="three times"),
-        pytest.param(0.6, 600, 400, True, False, id="half as much again"),
-        pytest.param(0.3, 1200, 400, False, False, id="for a moment"),
-        pytest.param(0.6, 400, 400, False, True, id="as much"),
-        pytest.param(0.6, 100, 400, False, True, id="less"),
+        pytest.param(0.6, 1200, 400, True, False, id="three times the served rate"),
+        pytest.param(0.6, 600, 400, True, False, id="1.5 times the served rate"),
+        pytest.param(0.3, 1200, 400, False, False, id="too short to tell"),
+        pytest.param(0.6, 400, 400, False, True, id="arrivals match"),
+        pytest.param(0.6, 100, 400, False, True, id="fewer arrivals"),
         pytest.param(3.0, 4, 1, False, False, id="too few to tell"),
         pytest.param(9.0, 20, 1, True, False, id="slow work"),
     ],
 )
-def test_whether_more_comes_than_goes(
+def test_is_growing_while_arrivals_exceed_the_served(
     seconds: float, came: float, served: float, growing: bool, steady: bool
 ) -> None:
     bench = Bench()
@@ -67,18 +67,20 @@ def test_whether_more_comes_than_goes(
 @pytest.mark.parametrize(
     ("left", "growing"),
     [
-        pytest.param(120, True, id="many"),
-        pytest.param(40, False, id="one in ten"),
-        pytest.param(0, False, id="nobody"),
+        pytest.param(120, True, id="many leave"),
+        pytest.param(40, False, id="one in ten leaves"),
+        pytest.param(0, False, id="none leave"),
     ],
 )
-def test_who_leaves_has_not_been_served_though_the_slot_went_to_the_next(left: float, growing: bool) -> None:
+def test_departures_do_not_count_as_served_although_their_slots_go_to_others(
+    left: float, growing: bool
+) -> None:
     bench = Bench()
     bench.run(0.8, 400, 380, left=left)
     assert (bench.throughput.is_growing, bench.throughput.is_steady) == (growing, not growing)
 
 
-def test_the_rate_and_the_refused() -> None:
+def test_the_rates_of_served_and_refused_requests() -> None:
     bench = Bench()
     bench.run(2.0, 1200, 400, refused=800)
     assert bench.throughput.per_second == pytest.approx(400, rel=0.05)
@@ -89,7 +91,7 @@ def test_the_rate_and_the_refused() -> None:
     assert bench.throughput.per_second == pytest.approx(400, rel=0.1)
 
 
-def test_a_rate_is_believed_when_it_has_shown_for_a_while() -> None:
+def test_a_rate_counts_after_it_has_lasted() -> None:
     bench = Bench()
     bench.run(0.4, 300, 30)
     assert bench.throughput.per_second == 0.0
@@ -97,7 +99,7 @@ def test_a_rate_is_believed_when_it_has_shown_for_a_while() -> None:
     assert bench.throughput.per_second == pytest.approx(400, rel=0.05)
 
 
-def test_time_in_which_nobody_waits_does_not_count() -> None:
+def test_time_without_waiting_requests_does_not_count() -> None:
     bench = Bench()
     for _ in range(20):
         bench.run(0.05, 400, 400)
@@ -108,7 +110,7 @@ def test_time_in_which_nobody_waits_does_not_count() -> None:
     assert not bench.throughput.is_growing
 
 
-def test_slots_that_were_not_to_be_had_at_first_are_no_rate() -> None:
+def test_an_initial_lack_of_slots_is_not_a_rate() -> None:
     bench = Bench()
     bench.run(1.0, 1200, 0)
     bench.run(0.01, 1200, 400)
@@ -118,7 +120,7 @@ def test_slots_that_were_not_to_be_had_at_first_are_no_rate() -> None:
 
 
 @pytest.mark.parametrize(("pause", "known"), [(1_900, True), (2_100, False)])
-def test_after_a_pause_nothing_is_known(pause: int, known: bool) -> None:
+def test_a_pause_of_over_2s_resets_throughput(pause: int, known: bool) -> None:
     bench = Bench()
     bench.run(1.0, 1200, 400)
     bench.throughput.ends(bench.now)

@@ -56,7 +56,7 @@ class Bench:
     ("second", "expected"),
     [
         pytest.param(Second(), 0.0, id="no departures"),
-        pytest.param(Second(left={2.0: 60}, stayed={0.01: 40}), 2.0, id="all that wait that long leave"),
+        pytest.param(Second(left={2.0: 60}, stayed={0.01: 40}), 2.0, id="all leave at 2 s"),
         pytest.param(Second(left={2.0: 60, 0.03: 5}, stayed={0.01: 40}), 2.0, id="and a few scanners"),
         pytest.param(Second(left={2.0: 30, 0.03: 20}, stayed={0.01: 40}), 2.0, id="and many scanners"),
         pytest.param(Second(left={0.03: 20}, stayed={1.0: 80}), 0.0, id="scanners, others are refused"),

@@ -4,8 +4,8 @@
 
     print(play(OVERLOAD, seed=1).table())
 
-What decides is the product's own: `UpstreamPool`, `SlotQueue`, the policies. What surrounds them is made up:
-replicas that take their time (`replicas.py`), requests that arrive (`arrivals.py`), clients that leave
-(`clients.py`). `python -m tests.sim --help` plays one by hand, `python -m tests.sim.published`
-what others have published beside the product's own.
+The decisions are the product's own: `UpstreamPool`, `SlotQueue`, the policies. Their surroundings are
+invented: replicas that take their time (`replicas.py`), requests that arrive (`arrivals.py`), clients that
+leave (`clients.py`). `python -m tests.sim --help` plays one by hand, `python -m tests.sim.published` compares
+published algorithms with the product's own.
 """

@@ -1,4 +1,4 @@
-"""When requests come: at random, evenly, all at once, or each when the one before has ended."""
+"""Arrivals: at random, evenly, all at once, or each after the one before has ended."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,13 +16,13 @@ class Load(Protocol):
     """One source of requests."""
 
     def begin(self, engine: Engine, random: Random, ask: Ask) -> None:
-        """From now on they come."""
+        """Start the arrivals now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """`phases` follow one another: (seconds, requests per second). They come whatever became of others: at
-    random (a Poisson process), or `evenly`."""
+    """`phases` follow one another: (seconds, requests per second). They arrive whether or not others have
+    ended: at random (a Poisson process), or `evenly`."""
 
     phases: tuple[tuple[float, float], ...]
     patience: Patience = field(default=waits(FOREVER))
@@ -65,8 +65,8 @@ class Burst:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """`clients` that each ask again `think` seconds after the end of their request before, drawn from an
-    exponential distribution, between `begins` and `ends`."""
+    """`clients` that each ask again `think` seconds (the mean of an exponential distribution) after their
+    last request has ended, between `begins` and `ends`."""
 
     clients: int
     think: float
@@ -87,5 +87,5 @@ class Closed:
             ask(self.route, self.patience(random), lambda: self._again(engine, random, ask))
 
     def _again(self, engine: Engine, random: Random, ask: Ask) -> None:
-        # At least a moment: without it a refusal at once would be asked again in the same instant, for ever.
+        # A minimum: otherwise a refused request would be repeated in the same instant, for ever.
         engine.after(max(self._pause(random), 0.001), self._one, engine, random, ask)

@@ -1,7 +1,7 @@
-"""Plays drawn at random, for what nobody thought of: `python -m tests.sim.at_random --help`.
+"""Scenes drawn at random, for cases that nobody thought of: `python -m tests.sim.at_random --help`.
 
-Async apps that do all that comes at once, whose traffic and times change: nobody may be refused. And replicas
-with a backlog, under an overload: what they can do shall be served.
+Async apps that work on all requests at once, with changing traffic and latency: no request may be refused.
+And replicas with a backlog, under an overload: they must be used to capacity.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from tests.sim.replicas import UNLIMITED, Replica, Service, spreads, takes
 from tests.sim.scenes import Fleet, Happening, Scene, play
 
 _BEGINS, _LASTS, _SETTLED = 8, 30, 10  # of the overload, in seconds
-_SERVED = 0.85  # of what can be done
+_SERVED = 0.85  # of the capacity
 _MOST = 4000.0  # requests a second
 
 
@@ -27,7 +27,7 @@ def _become(at: float, slowness: float) -> Happening:
 
 
 def async_app(seed: int) -> tuple[Scene, str]:
-    """Three to six phases, each with its rate; in most of them it becomes slower or faster."""
+    """Three to six phases, each with its rate; in most of them the app becomes slower or faster."""
     random = Random(seed)
     replicas, mean = random.choice([1, 2, 4]), 10 ** random.uniform(-2.3, 0.3)
     spread = random.choice([0.1, 0.5, 1.0, 2.0])
@@ -56,7 +56,7 @@ def async_app(seed: int) -> tuple[Scene, str]:
 
 
 def overload(seed: int) -> tuple[Scene, str, float]:
-    """8 s of what can be done, 30 s of too much, 8 s of little. Gives what can be done in a second, too."""
+    """8 s at capacity, 30 s of overload, 8 s of light load. Also returns the capacity per second."""
     random = Random(seed + 1000)
     replicas, mean = random.choice([1, 2, 4]), 10 ** random.uniform(-2.3, -0.2)
     spread = random.choice([0.0, 0.2, 0.5, 1.0])

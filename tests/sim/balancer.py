@@ -1,4 +1,4 @@
-"""The balancer: workers with the product's own pool and queue, and what the proxy does around these."""
+"""The balancer: workers with the product's own pool and queue, and the proxy's part around them."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -42,9 +42,9 @@ _SWEEP = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """As the settings have them. `wire` is how many seconds lie between balancer and replica, one way, with
-    what the balancer itself takes: between an answer and the next request a slot has nothing to do.
-    `limit` and `queue` make others' algorithms, to be played in place of the product's."""
+    """Settings under their public names. `wire` is the delay between balancer and replica in seconds, one
+    way, with the balancer's own time: a slot is idle that long between an answer and the next request.
+    `limit` and `queue` build published algorithms that replace the product's."""
 
     max_inflight: int = 0
     queue_size: int = 1000
@@ -77,7 +77,9 @@ class Worker:
             upstream.max_inflight = share(settings.max_inflight, workers, slot, upstream.row)
         context = PolicyContext(random, slot, engine)
         self.published = settings.limit and PublishedLimits(settings.limit, engine, Random(random.random()))
-        self.all_wait = settings.queue is not None  # who could be served at once, too: others' queues see all
+        self.all_wait = (
+            settings.queue is not None
+        )  # even if it could be served at once: published queues see all requests
         queue_size = share(settings.queue_size, workers, slot, 0)
         queue = (
             settings.queue(engine, self.cells)
@@ -102,7 +104,7 @@ class Worker:
         return AdaptiveLimits(bounds, loop=self.engine, clock=self.engine, rows=self._remote_rows)
 
     def meet(self, others: Sequence[Worker]) -> None:
-        """These are all the workers: the pool can begin."""
+        """All workers exist: the pool can begin."""
         self._others = [one for one in others if one is not self]
         self.pool.set_members(self.upstreams)
         self._sweep()
@@ -119,7 +121,7 @@ class Worker:
 class Exchange:
     """One request from its client's point of view: waits in the queue, runs at a replica, or is over.
 
-    It does what the proxy's `connecting` and `attempt` do where nothing goes wrong on the wire.
+    It does what the proxy's `connecting` and `attempt` do when nothing goes wrong on the wire.
     """
 
     __slots__ = ("_came", "_figures", "_first_byte_ns", "_inflight", "_on_end", "_over", "_pool", "_sent_ns",
@@ -138,14 +140,14 @@ class Exchange:
         self._streaming = False
         self._upstream: Upstream | None = None
         self._sent_ns = 0
-        self._inflight = 0  # at its upstream when it was sent, itself among them
+        self._inflight = 0  # in flight at its upstream when it was sent, including itself
         self._first_byte_ns = -1
         self.route = route
 
     # --- the client
 
     def begin(self, patience: float) -> None:
-        """The request has come; its client leaves after `patience` seconds."""
+        """The request arrives; its client leaves after `patience` seconds."""
         self._pool.retry_budget.requests += 1
         queue = self._pool.queue
         if queue is not None and (queue.waiting or self._worker.all_wait):

@@ -1,4 +1,4 @@
-"""Health checks, which wait in the replica's backlog like everybody."""
+"""Health checks, which wait in the replica's backlog like requests."""
 
 from random import Random
 
@@ -22,7 +22,7 @@ class Checks:
         self._timeout = timeout
 
     def begin(self, replica: Replica) -> None:
-        """Check this one from now on."""
+        """Check `replica` from now on."""
         probe = _Probe()
         replica.begin(probe)
         self._engine.after(self._timeout, self._due, probe)

@@ -1,4 +1,4 @@
-"""Who asks: how long clients wait before they leave."""
+"""Clients: how long they wait before they leave."""
 
 from collections.abc import Callable
 from random import Random
@@ -9,15 +9,15 @@ FOREVER = float("inf")
 
 
 def waits(seconds: float) -> Patience:
-    """Everybody leaves after `seconds`."""
+    """All clients leave after `seconds`."""
     return lambda random: seconds
 
 
 def waits_between(least: float, most: float) -> Patience:
-    """People: each has a patience of its own."""
+    """People: each has their own patience."""
     return lambda random: random.uniform(least, most)
 
 
 def mostly(patience: Patience, share: float, others: Patience) -> Patience:
-    """A `share` of the clients are `others`: port scanners, somebody's health checks, pages called off."""
+    """A `share` of the clients are `others`: port scanners, external health checks, cancelled page loads."""
     return lambda random: others(random) if random.random() < share else patience(random)

@@ -11,8 +11,8 @@ _START_NS = 1_000_000_000_000
 
 
 class Engine(asyncio.AbstractEventLoop):
-    """A `Clock`, and of asyncio's loop what the pools use. Events of one instant run in the order in which
-    they were asked for."""
+    """A `Clock`, and the part of asyncio's loop that pools use. Events of one instant run in the order in
+    which they were scheduled."""
 
     def __init__(self) -> None:
         self._now_ns = _START_NS
@@ -22,7 +22,7 @@ class Engine(asyncio.AbstractEventLoop):
         self._error: BaseException | None = None
 
     def run(self, seconds: float) -> None:
-        """Play what happens in the next `seconds`."""
+        """Run the events of the next `seconds`."""
         events = self._events
         end = self._now_ns + round(seconds * 1e9)
         while events and events[0][0] <= end:
@@ -33,7 +33,8 @@ class Engine(asyncio.AbstractEventLoop):
         self._now_ns = end
 
     def after(self, seconds: float, call: Callable[[*Ts], object], *args: *Ts) -> None:
-        """Let it happen `seconds` from now. What may be called off finds out by itself that it was."""
+        """Call it `seconds` from now. There is no cancelling: a callback checks for itself whether it still
+        applies."""
         self._count += 1
         heappush(self._events, (self._now_ns + round(seconds * 1e9), self._count, call, args))
 

@@ -1,4 +1,4 @@
-"""What became of the requests, second by second."""
+"""The outcomes of the requests, second by second."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -7,20 +7,20 @@ from typing import NamedTuple
 
 
 class End(StrEnum):
-    """How a request ended, as its client saw it."""
+    """How a request ended, from its client's view."""
 
     SERVED = "served"
     REFUSED = "refused"  # 503 made by the balancer
-    LEFT = "left"  # the client did not wait any longer
+    LEFT = "left"  # the client left
 
 
 class Record(NamedTuple):
-    """One request; times in seconds from the beginning."""
+    """One request; times in seconds from the start."""
 
     came: float
     ended: float
     end: End
-    reason: str  # why it was refused
+    reason: str  # the reason of a refusal
     route: str
 
     @property
@@ -29,18 +29,18 @@ class Record(NamedTuple):
 
 
 class Figures:
-    """All requests of a scene, and the health checks beside them."""
+    """All requests of a scene, and its late health checks."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
-        self.probes_late: list[float] = []  # when a health check was given up
+        self.probes_late: list[float] = []  # when a health check timed out
 
     def came(self, begin: float, end: float) -> Counter[End]:
-        """What became of those that came between the two."""
+        """The outcomes of the requests that arrived between the two."""
         return Counter(one.end for one in self.records if begin <= one.came < end)
 
     def ended(self, begin: float, end: float) -> Counter[End]:
-        """How those ended that ended between the two."""
+        """The outcomes of the requests that ended between the two."""
         return Counter(one.end for one in self.records if begin <= one.ended < end)
 
     def goodput(self, begin: int, end: int) -> list[int]:
@@ -49,7 +49,7 @@ class Figures:
         return [served[second] for second in range(begin, end)]
 
     def latency(self, share: float, begin: float = 0.0, end: float = float("inf")) -> float:
-        """By what time this share of those was served that were served between the two."""
+        """The latency quantile of the requests served between the two."""
         return percentile(self._took(lambda one: begin <= one.ended < end), share)
 
     def reasons(self) -> Counter[str]:
@@ -58,14 +58,14 @@ class Figures:
 
     @property
     def last_failure(self) -> float:
-        """When the last request ended that was not served; 0 if all were."""
+        """When the last unserved request ended; 0 if all were served."""
         return max((one.ended for one in self.records if one.end is not End.SERVED), default=0.0)
 
     def _took(self, counts: Callable[[Record], bool]) -> list[float]:
         return sorted(one.took for one in self.records if one.end is End.SERVED and counts(one))
 
     def table(self) -> str:
-        """For people: a line a second."""
+        """A readable table: one line per second."""
         last = int(max((one.ended for one in self.records), default=0.0))
         lines = ["  s   came served refused   left  p50 ms  p99 ms"]
         by_second: list[list[Record]] = [[] for _ in range(last + 1)]
@@ -85,7 +85,7 @@ class Figures:
 
 
 def percentile(ordered: list[float], share: float) -> float:
-    """0 where there is nothing."""
+    """0 if there are none."""
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0
 
 

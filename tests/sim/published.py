@@ -1,4 +1,4 @@
-"""Play what others have published beside the product's own, in two tables: python -m tests.sim.published"""
+"""Compare published algorithms with the product's own, in two tables: python -m tests.sim.published"""
 
 import argparse
 import sys
@@ -24,7 +24,7 @@ LIMITS: dict[str, MakeLimit] = {
     "Envoy": EnvoyGradient,
     "Envoy's example": envoys_example,
 }
-# As published, who finds no slot is refused at once.
+# As published: a request without a free slot is refused at once.
 FOUND: dict[str, Changes] = {
     "ours": {},
     **{name: {"limit": limit, "queue_size": 0} for name, limit in LIMITS.items()},
@@ -46,8 +46,8 @@ def _halves(replicas: Sequence[Replica]) -> None:
 
 
 class Overload(NamedTuple):
-    """A scene with an overload; whether replicas work on two at a time in it throughout; from when its worst
-    second counts, and until when, in seconds."""
+    """A scene with an overload; whether its replicas work on two requests at a time throughout; from when and
+    until when its worst second counts, in seconds."""
 
     scene: Scene
     two: bool
@@ -66,7 +66,7 @@ OVERLOADS = {
     "x10": Overload(surge(10.0), True, 7, 19),
     "halves": Overload(_HALVED, False, 25, 30),
 }
-# Some are longer than in the tests: whoever has to learn shall have had the time to.
+# Some are longer than in the tests, so that every algorithm has had time to learn.
 CALM = {
     "2,000 in flight": Scene(21.0, [Open(((20.0, 4000.0),))], ASYNC),
     "all of a sudden": Scene(21.0, [Open(((12.0, 100.0), (8.0, 4000.0)))], ASYNC),

@@ -1,9 +1,9 @@
-"""Concurrency limits as others have published them, to be played in place of the product's.
+"""Published concurrency limits, played in place of the product's.
 
 Written anew from what their sources of 2026 do: Netflix's concurrency-limits (`Gradient2Limit` in a
-`WindowedLimit`, `VegasLimit`) and Envoy's adaptive concurrency filter (`gradient_controller.cc`). They are
-set as by default, but for Gradient2's highest limit, which is the others': its 200 alone would refuse much
-of what an async app is given.
+`WindowedLimit`, `VegasLimit`) and Envoy's adaptive concurrency filter (`gradient_controller.cc`). They have
+their default settings, except for Gradient2's highest limit, which is that of the others: its own 200 would
+refuse much of an async app's traffic.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,23 +22,23 @@ _BEAT = 0.1  # seconds; what Envoy's documentation sets as `concurrency_update_i
 
 
 class Limit(Protocol):
-    """One upstream's. Times in seconds; `limit` is at least 1."""
+    """The limit of one upstream. Times in seconds; `limit` is at least 1."""
 
     limit: int
 
     def ended(self, now: float, took: float, inflight: int, dropped: bool) -> None:
-        """A request is over that took so long and found so many in flight, itself among them. `dropped`: its
-        client did not wait for it."""
+        """A request has ended after this time; when it was sent this many were in flight, including itself.
+        `dropped`: its client had left."""
 
     def beat(self, now: float) -> None:
-        """Another tenth of a second has passed."""
+        """A tenth of a second has passed."""
 
 
 class Gradient2:
-    """Netflix's Gradient2: the mean time of a second against a long-run one of some ten minutes.
+    """Netflix's Gradient2: the mean latency of a second, compared with a long-run mean of some ten minutes.
 
-    More than one and a half times the long-run one lowers the limit, at most by a tenth a second; else four
-    slots are added, of which a fifth counts. So a wait that lasts becomes the usual one.
+    More than one and a half times the long-run mean lowers the limit, at most by a tenth a second; otherwise
+    four slots are added, of which a fifth counts. So a wait that lasts becomes the usual one.
     """
 
     least = 20
@@ -69,7 +69,7 @@ class Gradient2:
             self._sum = 0.0
 
     def window(self, mean: float, inflight: int) -> None:
-        """A window is over: the mean of its times, and the most in flight."""
+        """A window has ended: its mean latency, and the most requests in flight."""
         self._windows += 1
         factor = 1 / self._windows if self._windows <= self._WARM else 2 / (self._LONG + 1)
         self.long_run = long_run = self.long_run * (1 - factor) + mean * factor
@@ -88,11 +88,11 @@ class Gradient2:
 
 
 class Vegas:
-    """Netflix's Vegas, the default of its limiters: what is more than the least time of an answer tells what
-    part of the limit stands in a backlog.
+    """Netflix's Vegas, the default of its limiters: the latency above the least latency shows which part of
+    the limit stands in a backlog.
 
-    After 15 to 30 answers for each slot the least time is that of the next answer, whatever it is. Who is
-    dropped lowers the limit.
+    After 15 to 30 answers for each slot the least latency is that of the next answer, whatever it is. A
+    dropped request lowers the limit.
     """
 
     _PROBES = 30  # limits
@@ -135,19 +135,19 @@ class Vegas:
 
 
 class EnvoyGradient:
-    """Envoy's gradient controller: a percentile of each tenth of a second against the one that was measured
-    last with few in flight, with a quarter more.
+    """Envoy's gradient controller: a percentile of each tenth of a second, compared with the last one
+    measured with few in flight plus a quarter.
 
-    It measures at first, some 60 s after each measurement, and when the limit has been the least one six
-    times in a row: for 50 requests. Meanwhile the limit is `pinned`, or stays what it is where that is 0. Who
-    is dropped is no sample. The limit grows while it is not reached, too.
+    It measures at the start, some 60 s after each measurement, and when the limit has been at its minimum six
+    times in a row: for 50 requests. Meanwhile the limit is `pinned`, or unchanged if that is 0. A dropped
+    request is no sample. The limit also grows while it is not reached.
     """
 
     _INTERVAL, _JITTER, _REQUESTS, _BUFFER = 60.0, 0.15, 50, 0.25
 
     def __init__(self, random: Random, *, share: float = 0.5, least: int = 3, pinned: int = 3) -> None:
         self.limit = least
-        self.floor = 0.0  # what was measured, in seconds
+        self.floor = 0.0  # the measured latency in seconds
         self._random = random
         self._share = share
         self._least = least
@@ -155,7 +155,7 @@ class EnvoyGradient:
         self._samples: list[float] = []
         self._measures = False
         self._measures_at = float("inf")
-        self._since = 0.0  # who was sent before the measurement began is no sample
+        self._since = 0.0  # a request sent before the measurement began is no sample
         self._before = 0
         self._at_least = 0  # times in a row
         self._measure(0.0)
@@ -203,7 +203,7 @@ class EnvoyGradient:
 
 
 def envoys_example(random: Random) -> EnvoyGradient:
-    """As the example in the filter's documentation: it does not lower the limit in order to measure."""
+    """As in the example of the filter's documentation: measuring does not lower the limit."""
     return EnvoyGradient(random, share=0.9, least=25, pinned=0)
 
 
@@ -211,7 +211,7 @@ MakeLimit: TypeAlias = Callable[[Random], Limit]
 
 
 class PublishedLimits(AdaptiveLimits):
-    """One for each candidate, of its own: as if each replica had its own filter before it."""
+    """One limit for each candidate, as if each replica had its own filter in front of it."""
 
     __slots__ = ("_engine", "_limit_of", "_make", "_random")
 
@@ -230,10 +230,10 @@ class PublishedLimits(AdaptiveLimits):
             one.concurrency_limit = self._limit_of[one].limit if one in self._limit_of else 0
 
     def sweep(self) -> None:
-        """It has beats of its own."""
+        """Unused: it has beats of its own."""
 
     def ended(self, upstream: Upstream, sent: float, inflight: int, dropped: bool) -> None:
-        """A request is over that was sent then, as the `inflight`th there."""
+        """A request sent at that time, as the `inflight`th there, has ended."""
         limit = self._limit_of.get(upstream)
         if limit is not None:
             now = self._engine.time()

@@ -1,8 +1,8 @@
-"""What others have published on queues, to be played in place of the product's, before a limit set by hand.
+"""Published queueing algorithms, played in place of the product's, in front of a limit set by hand.
 
-They judge by how long one waits in a queue of theirs. Without a limit a proxy has none: the wait is at the
-app, where it cannot be told from the work, and nobody can be dropped. So they do not find a limit; they say
-who is served once there is one.
+They judge by the waiting time in their queue. Without a limit a proxy has no queue: requests wait at the app,
+where waiting cannot be told from work, and none can be dropped. So these algorithms find no limit; they
+decide which request is served once there is one.
 """
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
@@ -22,7 +22,7 @@ MakeQueue: TypeAlias = Callable[[Engine, memoryview], SlotQueue]
 
 
 class Fifo(SlotQueue):
-    """The oldest is served first. Everybody joins, also who could be served at once."""
+    """The oldest is served first. Every request joins, even if it could be served at once."""
 
     def __init__(self, engine: Engine, cells: memoryview[int]) -> None:
         super().__init__(_SIZE, _TIMEOUT, loop=engine, clock=engine, cells=cells)
@@ -56,23 +56,25 @@ class Fifo(SlotQueue):
                 return
 
     def _next(self, now: float) -> Waiter | None:
-        """Who is served."""
+        """The request to be served next."""
         return next(iter(self.waiting), None)
 
     def _give_up(self, waiter: Waiter) -> None:
-        """If it still waits."""
+        """Refuse it if it still waits."""
         if waiter in self.waiting:
             del self.waiting[waiter]
             waiter.gave_up(QUEUE_TIMEOUT)
 
 
 class CoDel(Fifo):
-    """RFC 8289: once everybody has waited for more than 5 ms for 100 ms the oldest is dropped, and from then
-    on one after another, by the square root of their number sooner, until it is less."""
+    """RFC 8289: once all waits have exceeded 5 ms for 100 ms the oldest is dropped, then further ones at
+    intervals that shrink with the square root of their number, until waits are shorter."""
 
     def __init__(self, engine: Engine, cells: memoryview[int]) -> None:
         super().__init__(engine, cells)
-        self._above_at = 0.0  # when the wait will have been above for long; 0 while it is not
+        self._above_at = (
+            0.0  # when waits will have been too long for a whole interval; 0 while they are short
+        )
         self._dropping = False
         self._drop_at = 0.0
         self._count = self._last_count = 0
@@ -110,7 +112,7 @@ class CoDel(Fifo):
 
 
 class FacebooksCoDel(Fifo):
-    """As in "Fail at Scale" (ACM Queue, 2015): who comes may wait for 100 ms, or for 5 ms where the queue has
+    """As in "Fail at Scale" (ACM Queue, 2015): a request may wait for 100 ms, or for 5 ms if the queue has
     not been empty in the last 100 ms; then the newest is served first, too."""
 
     def __init__(self, engine: Engine, cells: memoryview[int]) -> None:
@@ -133,11 +135,12 @@ class FacebooksCoDel(Fifo):
 
 
 class Dagor(Fifo):
-    """WeChat's DAGOR (SoCC 2018): after each second, or 2,000 requests, it looks whether they waited for more
-    than 20 ms on average. If so 5 % fewer than were admitted shall be, else 1 % more. The least important go.
+    """WeChat's DAGOR (SoCC 2018): after each second, or 2,000 requests, it checks whether they waited for
+    more than 20 ms on average. If so 5 % fewer are admitted next, else 1 % more. The least important are
+    refused.
 
-    Here everybody has an importance at random, as users have there, and gives up after 500 ms, as tasks do
-    there. Its other half, that servers tell their callers whom they admit, needs apps that do.
+    Here each request has a random importance, as users have there, and gives up after 500 ms, as tasks do
+    there. Its other half, servers that tell their callers which requests they admit, needs the apps' support.
     """
 
     _SECONDS, _REQUESTS, _LONG = 1.0, 2000, 0.02
@@ -148,14 +151,14 @@ class Dagor(Fifo):
     def __init__(self, engine: Engine, cells: memoryview[int]) -> None:
         super().__init__(engine, cells)
         self._random = Random(1)
-        self.admitted = self._PRIORITIES  # priorities below this are
+        self.admitted = self._PRIORITIES  # lower priorities are admitted
         self._begin()
 
     def _begin(self) -> None:
         self._ends = self._engine.time() + self._SECONDS
         self._came = [0] * self._PRIORITIES
         self._served = 0
-        self._waited = 0.0  # seconds, all that were served together
+        self._waited = 0.0  # seconds, summed over the requests served
 
     def join(self, waiter: Waiter) -> Failure | None:
         if self._engine.time() >= self._ends or sum(self._came) >= self._REQUESTS:

@@ -1,4 +1,4 @@
-"""App replicas: how long their work takes, how much of it they do at once, and who waits in their backlog."""
+"""App replicas: how long their work takes, how many requests they work on at once, and their backlog."""
 
 from collections import deque
 from collections.abc import Callable
@@ -8,28 +8,28 @@ from typing import Protocol, TypeAlias
 from tests.sim.engine import Engine
 
 UNLIMITED = 1 << 60
-# What one request of a route takes: seconds until its first byte, and from there to its last.
+# The service time of a route's request: seconds until its first byte, and from there to its last.
 Service: TypeAlias = Callable[[str, Random], tuple[float, float]]
 
 
 class Work(Protocol):
-    """A request as a replica has it."""
+    """A request, as seen by a replica."""
 
     route: str
 
     @property
     def left(self) -> bool:
-        """Whether nobody waits for the answer any more."""
+        """Whether the client no longer waits for the answer."""
 
     def answered(self, body: float) -> None:
-        """Here is the answer's head; the rest takes `body` seconds."""
+        """The head of the answer is sent; the rest takes `body` seconds."""
 
 
 class Replica:
-    """Works on `at_once` requests at a time, and on the others in the order in which they came.
+    """Works on `at_once` requests at a time, in the order of their arrival.
 
-    A sync server does not see that a client has left while its request waits; `notices`: this one does.
-    `slowness` is by how much longer everything takes that begins now.
+    A sync server does not see that a client has left while its request waits; with `notices` it does.
+    `slowness` is the factor by which work takes longer if it begins now.
     """
 
     def __init__(
@@ -45,26 +45,26 @@ class Replica:
         self.slowness = 1.0
         self.running = 0
         self.done = 0
-        self.in_vain = 0  # of those done: nobody waited any more
+        self.in_vain = 0  # of those done: the client had left
 
     @property
     def has(self) -> int:
-        """Requests that it works on, and those in its backlog."""
+        """Requests in work and in the backlog."""
         return self.running + len(self._line)
 
     def begin(self, work: Work) -> None:
-        """A request has come."""
+        """A request arrives."""
         self._line.append(work)
         self._work()
 
     def change(self, *, at_once: int | None = None, slowness: float | None = None) -> None:
-        """It does more or less at a time from now on, or takes longer for each."""
+        """From now on it works on more or fewer requests at a time, or takes longer for each."""
         self.at_once = self.at_once if at_once is None else at_once
         self.slowness = self.slowness if slowness is None else slowness
         self._work()
 
     def pause(self, seconds: float) -> None:
-        """Stop everything for so long, as a garbage collector does: what would end then ends after it."""
+        """Stop all work for so long, as a garbage collector does: work due during the pause ends after it."""
         self._paused_until = self._engine.passed + seconds
 
     def _work(self) -> None:
@@ -99,28 +99,28 @@ class Replica:
 
 
 def takes(seconds: float, body: float = 0.0) -> Service:
-    """Always the same."""
+    """A constant time."""
     return lambda route, random: (seconds, body)
 
 
 def spreads(mean: float, spread: float) -> Service:
-    """Gamma: `spread` is the standard deviation by the mean; 1 is exponential, 0.2 a steady app."""
+    """Gamma: `spread` is the standard deviation divided by the mean; 1 is exponential, 0.2 a steady app."""
     shape = 1.0 / spread**2
     return lambda route, random: (random.gammavariate(shape, mean / shape), 0.0)
 
 
 def ranges(least: float, most: float) -> Service:
-    """Evenly between the two, as long-polling is answered."""
+    """Uniform between the two, as for long polling."""
     return lambda route, random: (random.uniform(least, most), 0.0)
 
 
 def by_route(services: dict[str, Service]) -> Service:
-    """Each route has its own."""
+    """Each route has its own service time."""
     return lambda route, random: services[route](route, random)
 
 
 def by_chance(*services: tuple[float, Service]) -> Service:
-    """One of these, by their shares, whatever the route: what one cannot tell by the request."""
+    """One of these, by their shares, whatever the route: the request does not show which."""
 
     def draw(route: str, random: Random) -> tuple[float, float]:
         at = random.random()

@@ -1,4 +1,4 @@
-"""Scenes: who is there and what happens. Played with a seed, each gives the same figures every time."""
+"""Scenes: replicas, loads and events. With the same seed each gives the same figures every time."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,18 +13,18 @@ from tests.sim.engine import Engine
 from tests.sim.figures import Figures
 from tests.sim.replicas import Replica, Service, takes
 
-# What happens to the replicas at a certain time, in seconds from the beginning.
+# A change of the replicas, and when, in seconds from the start.
 Happening: TypeAlias = tuple[float, Callable[[Sequence[Replica]], None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """`replicas` alike, or as `at_once` and `services` have them one by one."""
+    """`replicas` equal ones, or one for each entry of `at_once` and `services`."""
 
     replicas: int = 4
     at_once: int | Sequence[int] = 2
     service: Service | Sequence[Service] = field(default=takes(0.02))
-    notices: bool = False  # that a client has left whose request waits in its backlog
+    notices: bool = False  # that the client of a request in its backlog has left
     checked: bool = True
 
     def make(self, engine: Engine, random: Random) -> list[Replica]:
@@ -43,7 +43,7 @@ _SETTINGS = Settings()
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """`loads` come side by side; `happenings` befall the replicas."""
+    """`loads` run at the same time; `happenings` change the replicas."""
 
     seconds: float
     loads: Sequence[Load]
@@ -57,7 +57,7 @@ class Scene:
 
 
 def play(scene: Scene, seed: int, watch: Callable[[float, Sequence[Worker]], None] | None = None) -> Figures:
-    """What becomes of it. `watch` is shown the workers every tenth of a second."""
+    """Play the scene; returns its figures. `watch` is called with the workers every tenth of a second."""
     engine = Engine()  # type: ignore[abstract]  # it has what is used, not all of asyncio
     figures = Figures()
     random = Random(seed)
@@ -90,11 +90,11 @@ def play(scene: Scene, seed: int, watch: Callable[[float, Sequence[Worker]], Non
     return figures
 
 
-# --- the day traffic grows: four replicas that do 400/s in all
+# --- a traffic surge: four replicas with a capacity of 400/s in all
 
 
 def surge(times: float, fleet: Fleet = _FLEET) -> Scene:
-    """300/s for 4 s, then for 15 s `times` what the replicas can do, then 200/s; clients leave after 2 s."""
+    """300/s for 4 s, then for 15 s `times` the capacity, then 200/s; clients leave after 2 s."""
     phases = ((4.0, 300.0), (15.0, 400.0 * times), (8.0, 200.0))
     return Scene(27.0, [Open(phases, waits(2.0))], fleet)
 

@@ -1,4 +1,4 @@
-"""The seeds with which a scene is played: one with every test run, the others with the slow ones."""
+"""The seeds of a scene: one in every test run, the others in the slow runs."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The day traffic grows, with default settings: what an expert would have reached who knows the capacity."""
+"""A traffic surge with default settings does as well as an expert who knows the capacity."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def _check_what_surrounds_it(figures: Figures) -> None:
 
 @pytest.mark.parametrize("fleet", FLEETS.values(), ids=FLEETS.keys())
 @pytest.mark.parametrize("seed", range(1, 6))
-def test_three_times_what_the_replicas_can_do(seed: int, fleet: Fleet) -> None:
+def test_throughput_and_latency_hold_at_3x_capacity(seed: int, fleet: Fleet) -> None:
     figures = play(make_surge(3.0, fleet), seed)
     assert least(figures.goodput(BEGINS, ENDS)) >= 370
     assert figures.latency(0.99, BEGINS) < 1.0
@@ -38,8 +38,8 @@ def test_three_times_what_the_replicas_can_do(seed: int, fleet: Fleet) -> None:
 
 @pytest.mark.parametrize("notices", [False, True], ids=["works for those who left", "notices who left"])
 @pytest.mark.parametrize("seed", range(1, 6))
-def test_ten_times(seed: int, notices: bool) -> None:
-    """In the moment that it takes to tell that it is too much they have been given work for seconds."""
+def test_throughput_holds_at_10x_capacity(seed: int, notices: bool) -> None:
+    """Before the overload is recognised the replicas have been given work for seconds."""
     figures = play(make_surge(10.0, Fleet(notices=notices)), seed)
     assert least(figures.goodput(BEGINS + 3, ENDS)) >= 350
     assert figures.latency(0.99, BEGINS + 6.0) < 1.0
@@ -48,7 +48,7 @@ def test_ten_times(seed: int, notices: bool) -> None:
 
 @pytest.mark.parametrize("workers", [2, 4])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_each_worker_finds_its_part(seed: int, workers: int) -> None:
+def test_each_worker_finds_its_share_of_the_limit(seed: int, workers: int) -> None:
     figures = play(make_surge(3.0).having(workers=workers), seed)
     assert least(figures.goodput(BEGINS + 3, ENDS)) >= 370
     assert figures.latency(0.99, BEGINS) < 1.0
@@ -57,8 +57,10 @@ def test_each_worker_finds_its_part(seed: int, workers: int) -> None:
 
 @pytest.mark.parametrize("workers", [2, 4])
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_ten_times_among_workers_that_find_it_out_one_after_another(seed: int, workers: int) -> None:
-    """Who is the last gets what the others do not take: the replicas have a second of work more."""
+def test_throughput_holds_at_10x_capacity_if_workers_find_the_limit_one_after_another(
+    seed: int, workers: int
+) -> None:
+    """The last worker to limit gets the overflow of the others: the replicas have one more second of work."""
     figures = play(make_surge(10.0).having(workers=workers), seed)
     assert least(figures.goodput(BEGINS + 4, ENDS)) >= 350
     _check_what_surrounds_it(figures)
@@ -67,10 +69,10 @@ def test_ten_times_among_workers_that_find_it_out_one_after_another(seed: int, w
 @pytest.mark.parametrize("notices", [False, True], ids=["works for those who left", "notices who left"])
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(("times", "patience", "served_from"), [(3.0, 0.3, 3), (3.0, 0.1, 4), (10.0, 0.5, 5)])
-def test_clients_who_leave_soon(
+def test_throughput_holds_with_impatient_clients(
     times: float, patience: float, served_from: int, workers: int, notices: bool
 ) -> None:
-    """They are gone before a backlog has been worked off, and what most apps work on then is for nobody."""
+    """They leave before a backlog has been worked off, so most of the work in it is wasted."""
     loads = [Open(((4.0, 300.0), (15.0, 400.0 * times), (8.0, 200.0)), waits(patience))]
     for seed in (1, 2):
         scene = Scene(27.0, loads, Fleet(notices=notices)).having(workers=workers)

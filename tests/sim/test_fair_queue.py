@@ -1,4 +1,4 @@
-"""One client sends ten times what each of nine others does: they are served as without it."""
+"""One client sends ten times the rate of each of nine others: these are served as without it."""
 
 import pytest
 
@@ -14,7 +14,7 @@ WITHIN = (7.0, 15.0)
 
 
 def _played(rate: float, greedy: float, settings: Settings, seed: int) -> Figures:
-    """Replicas can do 400/s. Each of the others sends `rate`, one client `greedy`, from second 4 on."""
+    """The capacity is 400/s. From second 4 on each of the others sends `rate`, one client `greedy`."""
     loads: list[Load] = [
         Open(((15.0, rate),), waits(2.0), route=f"other {number}") for number in range(OTHERS)
     ]
@@ -23,7 +23,7 @@ def _played(rate: float, greedy: float, settings: Settings, seed: int) -> Figure
 
 
 def _served(figures: Figures, others: bool) -> tuple[float, float]:
-    """How many came a second, and how many of them were served."""
+    """Arrivals per second, and how many of them were served."""
     came = [
         one
         for one in figures.records
@@ -40,17 +40,15 @@ def _served(figures: Figures, others: bool) -> tuple[float, float]:
 )
 @pytest.mark.parametrize("greedy", [300.0, 3000.0], ids=["ten times", "a hundred times"])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_those_with_less_than_their_share_are_all_served(
-    seed: int, greedy: float, settings: Settings
-) -> None:
+def test_clients_below_their_share_are_fully_served(seed: int, greedy: float, settings: Settings) -> None:
     figures = _played(30.0, greedy, settings, seed)
     came, served = _served(figures, others=True)
     assert served >= 0.99 * came
-    assert _served(figures, others=False)[1] >= 100  # what they leave is not lost
+    assert _served(figures, others=False)[1] >= 100  # capacity that they leave is used
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_where_all_want_more_than_their_share_each_has_it(seed: int) -> None:
+def test_if_all_exceed_their_share_each_gets_its_share(seed: int) -> None:
     figures = _played(60.0, 600.0, Settings(max_inflight=2), seed)
     assert _served(figures, others=True)[1] >= 0.95 * 360
     assert 30 <= _served(figures, others=False)[1] <= 60

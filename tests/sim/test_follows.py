@@ -1,4 +1,4 @@
-"""An adaptive limit follows what the replicas can do while more comes than they can: within ten seconds."""
+"""Under an overload an adaptive limit follows the capacity of the replicas within ten seconds."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,8 +13,8 @@ from tests.sim.scenes import Fleet, Happening, Scene, play
 
 pytestmark = pytest.mark.slow  # some minutes of simulated time each
 
-CHANGES = 20.0  # when the replicas change
-FOLLOWED = 30  # by then the limits have
+CHANGES = 20.0  # seconds: when the replicas change
+FOLLOWED = 30  # seconds: by then the limits have followed
 
 
 def all_of_them(*, at_once: int | None = None, slowness: float | None = None) -> Happening:
@@ -26,7 +26,7 @@ def all_of_them(*, at_once: int | None = None, slowness: float | None = None) ->
 
 
 class Limits:
-    """The limits in force, a tenth of a second by a tenth, summed over workers for each upstream."""
+    """The limits in force every tenth of a second, summed over workers, for each upstream."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[float, list[int]]] = []
@@ -36,7 +36,7 @@ class Limits:
         self.seen.append((now, [sum(one) for one in zip(*limits, strict=True)]))
 
     def between(self, begin: float, end: float, upstream: int | None = None) -> list[int]:
-        """All that were in force in that time."""
+        """All limits that were in force in that time."""
         return [
             limit
             for now, limits in self.seen
@@ -46,15 +46,15 @@ class Limits:
 
 
 def overload(service: Service, at_once: int, rates: tuple[float, float], change: Happening) -> Scene:
-    """Three quarters of what can be done at first, and two and a half times the most of it from 5 s on;
-    `rates` are what can be done before the change and after it."""
+    """Three quarters of the initial capacity, and two and a half times the larger one from 5 s on; `rates`
+    are the capacities before and after the change."""
     loads = [Open(((5.0, 0.75 * rates[0]), (34.0, 2.5 * max(rates))), waits(2.0))]
     return Scene(40.0, loads, Fleet(at_once=at_once, service=service), happenings=[change])
 
 
-# The scene, what can be done after it, and what a replica does at a time then: the least that may be in
-# force in the end. The most is so many times that: more where a request took longer before, and where
-# times differ so much that chance looks like a rise.
+# The scene, the capacity after its change, and how many requests a replica then works on at a time: the
+# lowest limit allowed in the end. The highest is MOST times that: more if a request took longer before, or if
+# times vary so much that chance looks like a rise.
 MOST, MOST_OF = 6, {"twice as fast": 8, "half, where times differ": 20}
 CASES = {
     "twice as many at a time": (overload(takes(0.02), 2, (400, 800), all_of_them(at_once=4)), 800, 4),
@@ -74,7 +74,7 @@ CASES = {
 
 @pytest.mark.parametrize("workers", [1, 2], ids=["one worker", "two workers"])
 @pytest.mark.parametrize("name", CASES)
-def test_when_all_replicas_change(name: str, workers: int) -> None:
+def test_limits_follow_when_all_replicas_change(name: str, workers: int) -> None:
     scene, rate, at_once = CASES[name]
     for seed in (1, 2)[: 3 - workers]:
         limits = Limits()
@@ -88,7 +88,7 @@ def test_when_all_replicas_change(name: str, workers: int) -> None:
 
 
 def members(counts: tuple[int, int], limits: Limits) -> Callable[[float, Sequence[Worker]], None]:
-    """The first so many replicas are the pool's, and so many others after the change."""
+    """The pool has the first `counts[0]` replicas, and `counts[1]` after the change."""
     told = 0
 
     def watch(now: float, workers: Sequence[Worker]) -> None:
@@ -107,8 +107,8 @@ def members(counts: tuple[int, int], limits: Limits) -> Callable[[float, Sequenc
 @pytest.mark.parametrize(
     "counts", [(2, 4), (4, 2), (1, 8)], ids=["twice as many", "half as many", "eight for one"]
 )
-def test_when_replicas_come_and_go(counts: tuple[int, int], workers: int) -> None:
-    """One that comes begins with what the others may have."""
+def test_limits_follow_when_replicas_are_added_and_removed(counts: tuple[int, int], workers: int) -> None:
+    """A new replica starts with the limit of the others."""
     before, after = (count * 100 for count in counts)
     loads = [Open(((5.0, 0.75 * before), (34.0, 2.5 * max(before, after))), waits(2.0))]
     scene = Scene(40.0, loads, Fleet(replicas=max(counts))).having(workers=workers)
@@ -123,7 +123,7 @@ def test_when_replicas_come_and_go(counts: tuple[int, int], workers: int) -> Non
 
 @pytest.mark.parametrize("workers", [1, 2], ids=["one worker", "two workers"])
 @pytest.mark.parametrize("slowness", [2.0, 4.0, 10.0])
-def test_one_that_degrades_is_limited_alone(slowness: float, workers: int) -> None:
+def test_a_degraded_replica_alone_is_limited(slowness: float, workers: int) -> None:
     def degrades(replicas: Sequence[Replica]) -> None:
         replicas[0].change(slowness=slowness)
 
@@ -138,9 +138,9 @@ def test_one_that_degrades_is_limited_alone(slowness: float, workers: int) -> No
             assert max(limits.between(FOLLOWED, 39, others)) <= 12 + 2 * workers
 
 
-def test_one_that_degrades_is_limited_for_as_long_though_others_have_slots() -> None:
-    """Nobody waits then, as who does not get a slot there goes to the others: round robin picks it all the
-    same, so without a limit a quarter of all would stand in its backlog."""
+def test_a_degraded_replica_stays_limited_even_if_others_have_free_slots() -> None:
+    """No request waits then: without a slot there it goes to another replica. But round robin still picks the
+    degraded one, so without a limit a quarter of all requests would stand in its backlog."""
 
     def degrades(replicas: Sequence[Replica]) -> None:
         replicas[0].change(slowness=4.0)
@@ -160,11 +160,13 @@ def test_one_that_degrades_is_limited_for_as_long_though_others_have_slots() -> 
 
 @pytest.mark.parametrize("workers", [1, 2], ids=["one worker", "two workers"])
 @pytest.mark.parametrize(
-    ("at_once", "rate"), [(1, 300.0), (1, 380.0)], ids=["half of it goes", "just before it is full"]
+    ("at_once", "rate"), [(1, 300.0), (1, 380.0)], ids=["at three quarters", "just below capacity"]
 )
-def test_when_half_of_what_can_be_done_goes_at_full_speed(at_once: int, rate: float, workers: int) -> None:
-    """Nothing was limited before, and no more comes than did: an app that is only slower must not be taken
-    for an overload, so this takes a while, and then what stands in the backlogs has to be worked off."""
+def test_limits_are_found_after_capacity_halves_at_usual_traffic(
+    at_once: int, rate: float, workers: int
+) -> None:
+    """There was no limit before, and arrivals do not grow: an app that is only slower must not be taken for
+    an overloaded one, so this takes a while, and then the backlogs have to be worked off."""
     loads = [Open(((39.0, rate),), waits(2.0))]
     scene = Scene(40.0, loads, happenings=[all_of_them(at_once=at_once)]).having(workers=workers)
     for seed in (1, 2)[: 3 - workers]:
@@ -176,7 +178,7 @@ def test_when_half_of_what_can_be_done_goes_at_full_speed(at_once: int, rate: fl
 
 
 @pytest.mark.parametrize("workers", [1, 2], ids=["one worker", "two workers"])
-def test_a_limit_that_is_not_reached_any_more_goes_away(workers: int) -> None:
+def test_a_limit_that_is_no_longer_reached_is_removed(workers: int) -> None:
     scene = Scene(30.0, [Open(((4.0, 300.0), (10.0, 1200.0), (15.0, 200.0)), waits(2.0))])
     for seed in (1, 2)[: 3 - workers]:
         limits = Limits()

@@ -1,4 +1,4 @@
-"""What others have published does here what it is known for: else a comparison with it says nothing."""
+"""Each published algorithm behaves here as it is known to; otherwise a comparison with it proves nothing."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -16,7 +16,7 @@ from tests.sim.scenes import Scene, play, surge
 
 
 def _gradient2(*windows: tuple[int, float]) -> Gradient2:
-    """After so many windows each with such a mean, with all slots taken."""
+    """The limit after these windows (count, mean latency), with all slots taken."""
     limit = Gradient2(Random(1))
     for count, seconds in windows:
         for _ in range(count):
@@ -29,17 +29,17 @@ def _gradient2(*windows: tuple[int, float]) -> Gradient2:
     [
         pytest.param([(50, 0.1)], 59, 60, id="four fifths of a slot more a window"),
         pytest.param([(50, 0.1), (5, 0.14)], 63, 64, id="a little slower is tolerated"),
-        pytest.param([(50, 0.1), (5, 0.3)], 38, 41, id="much slower lowers it"),
+        pytest.param([(50, 0.1), (5, 0.3)], 38, 41, id="much slower lowers the limit"),
         pytest.param([(50, 0.1), (300, 0.3)], 100, 300, id="a wait that lasts becomes the usual one"),
     ],
 )
-def test_gradient2_compares_with_the_long_run(
+def test_gradient2_compares_with_the_long_run_mean(
     windows: list[tuple[int, float]], least: int, most: int
 ) -> None:
     assert least <= _gradient2(*windows).limit <= most
 
 
-def test_gradient2_does_not_grow_while_half_of_it_is_enough() -> None:
+def test_gradient2_does_not_grow_while_half_of_its_slots_are_used() -> None:
     limit = _gradient2()
     for _ in range(50):
         limit.window(0.1, 9)
@@ -53,7 +53,7 @@ def _gradient2_takes_windows(answers: int) -> float:
     return limit.long_run
 
 
-def test_gradient2_says_nothing_of_windows_with_few_answers() -> None:
+def test_gradient2_ignores_windows_with_few_answers() -> None:
     assert _gradient2_takes_windows(answers=20) == 0.0
     assert _gradient2_takes_windows(answers=100) == pytest.approx(0.1)
 
@@ -64,10 +64,12 @@ def test_gradient2_says_nothing_of_windows_with_few_answers() -> None:
         pytest.param([(10, 0.1, False)], 20 + 9 * 6, id="no backlog: six slots more with each answer"),
         pytest.param([(1, 0.1, False), (50, 0.2, False)], 12, id="a backlog of half of them: fewer"),
         pytest.param([(1, 0.1, False), (50, 0.12, False)], 20, id="a backlog of four: enough"),
-        pytest.param([(1, 0.1, False), (5, 0.1, True)], 15, id="who is dropped counts, whatever it took"),
+        pytest.param(
+            [(1, 0.1, False), (5, 0.1, True)], 15, id="a dropped request counts, whatever its latency"
+        ),
     ],
 )
-def test_vegas_reckons_the_backlog(answers: list[tuple[int, float, bool]], limit: int) -> None:
+def test_vegas_estimates_the_backlog(answers: list[tuple[int, float, bool]], limit: int) -> None:
     vegas = Vegas(Random(1))
     for count, took, dropped in answers:
         for _ in range(count):
@@ -75,7 +77,7 @@ def test_vegas_reckons_the_backlog(answers: list[tuple[int, float, bool]], limit
     assert vegas.limit == limit
 
 
-def test_vegas_takes_a_backlog_for_the_least_time_now_and_then() -> None:
+def test_vegas_eventually_takes_a_backlog_for_the_least_time() -> None:
     vegas = Vegas(Random(1))
     vegas.ended(0.0, 0.1, 20, dropped=False)
     for _ in range(600):
@@ -117,7 +119,7 @@ def test_envoy_measures_with_three_in_flight_and_again_after_a_minute() -> None:
     assert limit.limit == 3
 
 
-def test_envoy_lowers_its_limit_by_half_at_most() -> None:
+def test_envoy_halves_its_limit_at_most() -> None:
     limits = _envoy(6.0, lambda now: 0.02 if now < 3 else 1.0, EnvoyGradient)
     assert max(limits) == 1000
     falls = limits[limits.index(1000) :]
@@ -125,7 +127,7 @@ def test_envoy_lowers_its_limit_by_half_at_most() -> None:
     assert falls[:3] == [522, 277, 150]
 
 
-def test_envoy_hears_nothing_of_those_who_are_dropped() -> None:
+def test_envoy_ignores_dropped_requests() -> None:
     limit = EnvoyGradient(Random(1))
     for _ in range(1000):
         limit.ended(1.0, 2.0, 3, dropped=True)
@@ -134,7 +136,7 @@ def test_envoy_hears_nothing_of_those_who_are_dropped() -> None:
 
 
 @pytest.mark.parametrize("name", LIMITS)
-def test_each_finds_a_limit_for_three_times_what_can_be_done(name: str) -> None:
+def test_each_finds_a_limit_at_3x_capacity(name: str) -> None:
     figures = play(surge(3.0).having(limit=LIMITS[name], queue_size=0), seed=1)
     assert least(figures.goodput(7, 19)) >= 370
     assert figures.came(0.0, 3.0).keys() == {End.SERVED}
@@ -144,8 +146,8 @@ def _by_hand(name: str, scene: Scene) -> Figures:
     return play(scene.having(**BY_HAND[name]), seed=1)
 
 
-def test_codel_drops_sooner_and_sooner_while_the_wait_is_long() -> None:
-    """One a second more than can be done: dropped after 100 ms, then 100 ms by the root of 1, 2, 3 later."""
+def test_codel_drops_at_ever_shorter_intervals_during_a_long_wait() -> None:
+    """Above capacity: a drop after 100 ms, then further ones 100 ms over the root of 1, 2, 3 later."""
     scene = Scene(2.0, [Burst(0.0, 100), Open(((2.0, 400.0),), evenly=True)])
     dropped = [one.ended for one in _by_hand("limit 2, CoDel", scene).records if one.end is End.REFUSED]
     pauses = [after - before for before, after in pairwise(dropped[:6])]
@@ -153,14 +155,14 @@ def test_codel_drops_sooner_and_sooner_while_the_wait_is_long() -> None:
     assert pauses == pytest.approx([0.1, 0.1 / 2**0.5, 0.1 / 3**0.5, 0.05, 0.1 / 5**0.5], abs=0.03)
 
 
-def test_facebooks_lets_nobody_wait_for_long() -> None:
+def test_facebooks_codel_bounds_every_wait() -> None:
     figures = _by_hand("limit 2, Facebook's CoDel", surge(3.0))
     waited = [one.took for one in figures.records if one.end is End.REFUSED]
     assert max(waited) == pytest.approx(0.1)
     assert sorted(waited)[len(waited) // 2] == pytest.approx(0.005)
 
 
-def test_dagor_admits_a_twentieth_less_each_second() -> None:
+def test_dagor_admits_5_percent_fewer_each_second() -> None:
     scene = Scene(20.0, [Open(((20.0, 1200.0),), waits(2.0))], settings=Settings())
     figures = _by_hand("limit 2, DAGOR", scene)
     for second in (5, 10, 15):

@@ -1,4 +1,4 @@
-"""The queue under overload, when each replica is given what it can do, with clients of all kinds."""
+"""The queue under overload, with each replica limited to its capacity, and clients of all kinds."""
 
 from collections.abc import Sequence
 
@@ -18,9 +18,7 @@ LIMITED = Settings(max_inflight=2)
 @pytest.mark.parametrize("workers", [1, 2], ids=["one worker", "two workers"])
 @pytest.mark.parametrize("times", [1.5, 3.0, 10.0])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_in_a_surge_replicas_work_for_clients_that_are_still_there(
-    seed: int, times: float, workers: int
-) -> None:
+def test_in_a_surge_replicas_work_for_clients_that_still_wait(seed: int, times: float, workers: int) -> None:
     figures = play(make_surge(times).having(max_inflight=2, workers=workers), seed)
     assert figures.came(0.0, 3.0).keys() == {End.SERVED}
     assert least(figures.goodput(5, 19)) >= 370
@@ -33,16 +31,18 @@ def test_in_a_surge_replicas_work_for_clients_that_are_still_there(
 @pytest.mark.parametrize(
     ("patience", "deadline"),
     [
-        pytest.param(waits(2.0), (0.75, 0.85), id="all the same"),
-        pytest.param(waits_between(1.0, 3.0), (0.5, 1.0), id="people"),
+        pytest.param(waits(2.0), (0.75, 0.85), id="equal patience"),
+        pytest.param(waits_between(1.0, 3.0), (0.5, 1.0), id="patience varies"),
         pytest.param(mostly(waits(2.0), 0.05, waits_between(0.0, 0.1)), (0.75, 0.85), id="a few scanners"),
         pytest.param(mostly(waits(2.0), 0.3, waits_between(0.0, 0.1)), (0.75, 0.85), id="many scanners"),
         pytest.param(waits(60.0), (5.0, 5.0), id="very patient"),
-        pytest.param(waits(0.6), (0.49, 0.51), id="hardly patient"),
+        pytest.param(waits(0.6), (0.49, 0.51), id="impatient"),
     ],
 )
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_deadline_that_is_learned(patience: Patience, deadline: tuple[float, float], seed: int) -> None:
+def test_the_deadline_is_learned_from_the_clients_patience(
+    patience: Patience, deadline: tuple[float, float], seed: int
+) -> None:
     waited: list[float] = []
 
     def watch(now: float, workers: Sequence[Worker]) -> None:
@@ -66,9 +66,9 @@ def _play(loads: Sequence[Load], seconds: float = 10.0) -> Figures:
     ("loads", "slowest"),
     [
         pytest.param([Burst(0.5, 300), Open(((5.0, 100.0),))], 0.8, id="a burst"),
-        pytest.param([Closed(400, 0.0, ends=8.0)], 1.1, id="many clients at once, each asks again"),
-        pytest.param([Closed(800, 0.5, ends=8.0)], 5.0, id="and thinks first"),
-        pytest.param([Open(((10.0, 380.0),))], 0.5, id="nearly too much"),
+        pytest.param([Closed(400, 0.0, ends=8.0)], 1.1, id="closed loop"),
+        pytest.param([Closed(800, 0.5, ends=8.0)], 5.0, id="closed loop with think time"),
+        pytest.param([Open(((10.0, 380.0),))], 0.5, id="just below capacity"),
     ],
 )
 def test_patient_clients_are_all_served(loads: Sequence[Load], slowest: float) -> None:
@@ -78,7 +78,7 @@ def test_patient_clients_are_all_served(loads: Sequence[Load], slowest: float) -
     assert figures.latency(1.0) < slowest
 
 
-def test_for_a_few_who_leave_at_once_nobody_else_is_given_up() -> None:
+def test_a_few_clients_that_leave_at_once_cause_no_refusals() -> None:
     scanners = Open(((10.0, 40.0),), waits(0.015))
     figures = _play([scanners, Open(((10.0, 200.0),)), Burst(5.0, 500)])
     assert figures.ended(0.0, 10.0)[End.SERVED] >= 2400

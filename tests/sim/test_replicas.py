@@ -1,4 +1,4 @@
-"""The simulation's own parts: what it says of replicas, clients and time must be right before the rest is."""
+"""The simulation's own parts: replicas, clients and time."""
 
 from collections.abc import Sequence
 from random import Random
@@ -17,7 +17,7 @@ ONE = Fleet(replicas=1, at_once=1, service=takes(0.1), checked=False)
 DIRECT = Settings(wire=0.0)
 
 
-def test_events_happen_in_order_of_time_and_then_of_asking() -> None:
+def test_events_run_in_order_of_time_and_then_of_request() -> None:
     engine = Engine()  # type: ignore[abstract]  # it has what is used, not all of asyncio
     seen: list[str] = []
     engine.after(0.2, seen.append, "late")
@@ -31,7 +31,7 @@ def test_events_happen_in_order_of_time_and_then_of_asking() -> None:
     assert seen[-1] == "late"
 
 
-def test_a_bug_in_a_callback_ends_the_play() -> None:
+def test_a_bug_in_a_callback_ends_the_simulation() -> None:
     engine = Engine()  # type: ignore[abstract]  # it has what is used, not all of asyncio
     engine.call_soon(int, "x")
     with pytest.raises(ValueError, match="invalid literal"):
@@ -48,16 +48,16 @@ def _scene(
     return Scene(seconds, loads, fleet, DIRECT, happenings)
 
 
-def test_a_replica_works_on_one_after_another() -> None:
+def test_a_replica_serves_its_requests_one_after_another() -> None:
     assert _took(_scene([Burst(0.0, 3)])) == [0.1, 0.2, 0.3]
 
 
-def test_one_that_has_left_is_worked_on_all_the_same() -> None:
+def test_a_replica_works_on_requests_whose_clients_have_left() -> None:
     scene = _scene([Burst(0.0, 1), Burst(0.01, 1, waits(0.05)), Burst(0.02, 1)])
     assert _took(scene) == [0.1, 0.28]
 
 
-def test_unless_the_replica_notices() -> None:
+def test_a_replica_that_notices_departures_skips_those_requests() -> None:
     fleet = Fleet(replicas=1, at_once=1, service=takes(0.1), checked=False, notices=True)
     assert _took(_scene([Burst(0.0, 1), Burst(0.01, 1, waits(0.05)), Burst(0.02, 1)], fleet)) == [0.1, 0.18]
 
@@ -67,11 +67,11 @@ def test_unless_the_replica_notices() -> None:
     [
         pytest.param((0.05, lambda all: all[0].pause(0.2)), [0.25, 0.35, 0.45], id="a pause"),
         pytest.param((0.05, lambda all: all[0].change(slowness=2.0)), [0.1, 0.3, 0.5], id="slower"),
-        pytest.param((0.05, lambda all: all[0].change(at_once=2)), [0.1, 0.15, 0.2], id="more at once"),
-        pytest.param((0.15, lambda all: all[0].change(at_once=0)), [0.1, 0.2], id="no more at all"),
+        pytest.param((0.05, lambda all: all[0].change(at_once=2)), [0.1, 0.15, 0.2], id="more at a time"),
+        pytest.param((0.15, lambda all: all[0].change(at_once=0)), [0.1, 0.2], id="stopped"),
     ],
 )
-def test_what_befalls_a_replica(happening: Happening, took: list[float]) -> None:
+def test_happenings_change_a_replica(happening: Happening, took: list[float]) -> None:
     assert _took(_scene([Burst(0.0, 3)], happenings=[happening])) == took
 
 
@@ -94,7 +94,7 @@ def test_checks_wait_in_the_same_backlog() -> None:
         pytest.param(Burst(2.5, 30), [0, 0, 30, 0, 0, 0, 0, 0], id="burst"),
     ],
 )
-def test_when_requests_come(load: Load, came: list[int]) -> None:
+def test_loads_produce_their_arrivals(load: Load, came: list[int]) -> None:
     fleet = Fleet(replicas=1, at_once=UNLIMITED, service=takes(0.099), checked=False)
     figures = play(_scene([load], fleet), seed=1)
     counted = [figures.came(second - 1e-6, second + 1 - 1e-6).total() for second in range(8)]
@@ -117,12 +117,12 @@ def test_an_open_load_at_random_has_its_rate() -> None:
         pytest.param(by_route({"a": takes(0.3)}), 0.3, id="by route"),
     ],
 )
-def test_how_long_work_takes(service: Service, mean: float) -> None:
+def test_service_times_have_their_mean(service: Service, mean: float) -> None:
     random = Random(1)
     assert sum(service("a", random)[0] for _ in range(10_000)) / 10_000 == pytest.approx(mean, rel=0.05)
 
 
-def test_how_long_clients_wait() -> None:
+def test_patience_is_drawn_from_its_distribution() -> None:
     random = Random(1)
     patience = mostly(waits_between(1.0, 3.0), 0.1, waits(0.01))
     drawn = [patience(random) for _ in range(10_000)]

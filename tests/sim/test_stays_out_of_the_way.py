@@ -1,4 +1,4 @@
-"""Where there is no overload an adaptive limit is not noticed: every request ends as it does without one."""
+"""Without an overload adaptive limits change nothing: every request ends as it does without them."""
 
 from collections.abc import Sequence
 from statistics import mean
@@ -25,7 +25,7 @@ def steady(rate: float, route: str = "any", seconds: float = 30.0) -> Open:
 
 
 def change(at: float, slowness: float) -> Happening:
-    """All replicas take so many times as long from then on."""
+    """From then on all replicas take `slowness` times as long."""
 
     def happens(replicas: Sequence[Replica]) -> None:
         for one in replicas:
@@ -45,7 +45,7 @@ def pause(at: float, who: int) -> Happening:
 
 
 def pauses(every: float, together: bool) -> list[Happening]:
-    """It does so with each of four, again and again."""
+    """The collector stops each of four replicas, again and again."""
     apart = 0.0 if together else every / 4
     return [
         pause(3.0 + turn * every + who * apart, who) for turn in range(int(25 / every)) for who in range(4)
@@ -170,16 +170,16 @@ SCENES = {
 
 @pytest.mark.parametrize("workers", [1, 2], ids=["one worker", "two workers"])
 @pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES.keys())
-def test_no_request_is_refused_or_delayed(scene: Scene, workers: int) -> None:
+def test_adaptive_limits_refuse_and_delay_nothing_without_an_overload(scene: Scene, workers: int) -> None:
     for seed in (1, 2)[: 3 - workers]:
         limited = play(scene.having(workers=workers), seed)
         assert End.REFUSED not in limited.came(0.0, scene.seconds)
         assert limited.records == play(scene.having(workers=workers, adaptive=False), seed).records
 
 
-def test_a_burst_that_is_limited_needlessly_only_waits_elsewhere() -> None:
-    """In its first moments it cannot be told from the beginning of an overload. The queue may serve the
-    newest first then, so some wait longer and most do not; on average it is the same."""
+def test_a_needless_limit_during_a_burst_only_moves_the_waiting() -> None:
+    """The first moments of a burst look like the start of an overload. The queue may serve the newest first
+    then, so some requests wait longer and most do not; the average is the same."""
     bursts = [Open(((at, 0.0), (0.25, 1200.0))) for at in (5.0, 15.0, 25.0)]
     loads = [steady(100, seconds=29), *bursts]
     for seed in range(1, 6):
@@ -196,10 +196,10 @@ def test_a_burst_that_is_limited_needlessly_only_waits_elsewhere() -> None:
     ("takes_then", "rate", "times", "replicas"),
     [(0.2, 60, 10, 1), (0.2, 60, 20, 1), (0.5, 100, 10, 4), (0.5, 400, 10, 4), (0.1, 200, 20, 2)],
 )
-def test_an_async_app_that_becomes_slower_whose_times_differ_much(
+def test_an_async_app_with_growing_and_varying_latency_is_never_refused(
     takes_then: float, rate: float, times: float, replicas: int, spread: float
 ) -> None:
-    """Its answers of 2 to 5 s are late for long before one can know that no more of them are missing."""
+    """Answers that take 2 to 5 s are late for long before it is certain that none is missing."""
     slows = [*gradually(10.0, 3.0, times), change(25.0, 1.0)]
     scene = Scene(
         45.0,

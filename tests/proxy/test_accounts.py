@@ -29,7 +29,7 @@ FULL = (
 )
 
 
-def test_a_record_of_everything(harness: Harness) -> None:
+def test_a_record_has_every_field(harness: Harness) -> None:
     harness.hold(1)
     client = harness.ask(FULL)
     harness.clock.advance(0.1)
@@ -84,7 +84,7 @@ RECORDS: dict[str, tuple[bytes, bytes, dict[str, object]]] = {
 
 
 @pytest.mark.parametrize("case", RECORDS)
-def test_record(harness: Harness, case: str) -> None:
+def test_access_record(harness: Harness, case: str) -> None:
     request, response, expected = RECORDS[case]
     harness.warm()
     harness.clock.advance(0.001)
@@ -98,14 +98,14 @@ def test_record(harness: Harness, case: str) -> None:
     }
 
 
-def test_record_of_what_could_not_be_parsed(harness: Harness) -> None:
+def test_record_of_a_malformed_request(harness: Harness) -> None:
     harness.ask(b"nonsense\r\n\r\n")
     record = harness.logged()
     assert (record["status"], record["reason"], record["method"]) == (400, "malformed_request", None)
     assert (record["route"], record["upstream"], record["attempts"]) == (None, None, 0)
 
 
-def test_a_failed_attempt_after_a_good_exchange_is_its_own(harness: Harness) -> None:
+def test_a_failed_attempt_after_a_good_exchange_has_its_own_record(harness: Harness) -> None:
     """Nothing of the connection's last exchange shows in the record of the next."""
     client, upstream = harness.warm()
     harness.clock.advance(0.001)
@@ -119,14 +119,14 @@ def test_a_failed_attempt_after_a_good_exchange_is_its_own(harness: Harness) -> 
     assert record["response_bytes"] > 0  # of the body made here
 
 
-def test_the_client_address_is_that_behind_trusted_proxies(make_harness: MakeHarness) -> None:
+def test_the_client_address_is_taken_from_trusted_proxies(make_harness: MakeHarness) -> None:
     harness = make_harness(trusted_proxies=["198.51.100.0/24"])
     harness.ask(b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n")
     harness.answer()
     assert harness.logged()["client"] == "203.0.113.9"
 
 
-def test_no_record_where_the_log_is_off(harness: Harness) -> None:
+def test_no_record_if_the_log_is_off(harness: Harness) -> None:
     harness.records.enabled = False
     harness.warm()
     harness.ask(b"nonsense\r\n\r\n")
@@ -136,7 +136,7 @@ def test_no_record_where_the_log_is_off(harness: Harness) -> None:
 # --- counters
 
 
-def test_requests_by_method_and_code(harness: Harness) -> None:
+def test_requests_are_counted_by_method_and_code(harness: Harness) -> None:
     client = harness.client()
     for method in (b"GET", b"HEAD", b"PURGE", b"PROPFIND"):
         for code in (200, 404, 299):
@@ -195,7 +195,7 @@ def test_a_scan_of_bogus_methods_hosts_paths_and_cookies_adds_no_series(make_har
     assert counted() == before
 
 
-def test_durations_and_first_bytes(harness: Harness) -> None:
+def test_durations_and_first_bytes_are_counted(harness: Harness) -> None:
     client = harness.client()
     for first, rest in [(0.0005, 0.0), (0.02, 0.02), (0.3, 2.0), (3.0, 40.0)]:
         harness.ask(client=client)
@@ -215,7 +215,7 @@ def test_durations_and_first_bytes(harness: Harness) -> None:
     assert route[ROUTE_DURATION_SUM] == 45_340_500_000
 
 
-def test_bytes(harness: Harness) -> None:
+def test_bytes_are_counted(harness: Harness) -> None:
     harness.ask(FULL)
     harness.answer()
     harness.ask(FULL)
@@ -225,7 +225,7 @@ def test_bytes(harness: Harness) -> None:
     assert harness.route.cells[ROUTE_RESPONSE_BYTES] == 4
 
 
-def test_gauges(harness: Harness) -> None:
+def test_gauges_are_kept(harness: Harness) -> None:
     client = harness.client()
     cells = harness.upstreams[0].cells
     harness.ask(client=client)
@@ -238,7 +238,7 @@ def test_gauges(harness: Harness) -> None:
     assert harness.route.cells[ROUTE_INFLIGHT] == 0
 
 
-def test_listener(harness: Harness) -> None:
+def test_listener_connections_are_counted(harness: Harness) -> None:
     one, _ = harness.client(), harness.client()
     row = harness.page.row(1)
     assert (row[LISTENER_CONNECTIONS], row[LISTENER_CONNECTIONS_TOTAL]) == (2, 2)
@@ -247,7 +247,7 @@ def test_listener(harness: Harness) -> None:
     assert (row[LISTENER_CONNECTIONS], row[LISTENER_CONNECTIONS_TOTAL]) == (1, 2)
 
 
-def test_connects_and_reuses(harness: Harness) -> None:
+def test_connects_and_reuses_are_counted(harness: Harness) -> None:
     client, _ = harness.warm()
     for _ in range(3):
         harness.ask(client=client)
@@ -255,13 +255,13 @@ def test_connects_and_reuses(harness: Harness) -> None:
     assert (harness.connects(), harness.reuses()) == (1, 3)
 
 
-def test_a_refused_dial_is_no_connect(harness: Harness) -> None:
+def test_a_refused_dial_is_not_counted_as_a_connect(harness: Harness) -> None:
     harness.refuse(1)
     harness.ask()
     assert harness.connects() == 0
 
 
-def test_local_responses_by_reason(harness: Harness) -> None:
+def test_local_responses_are_counted_by_reason(harness: Harness) -> None:
     harness.refuse(1)
     for _ in range(3):
         harness.ask()
@@ -270,7 +270,7 @@ def test_local_responses_by_reason(harness: Harness) -> None:
     assert harness.local_counted("malformed_request") == 1
 
 
-def test_the_last_counts_are_there_after_the_end(make_harness: MakeHarness) -> None:
+def test_the_last_counts_are_written_without_another_sweep(make_harness: MakeHarness) -> None:
     """No sweep may come any more between the last exchange and the end of the worker."""
     harness = make_harness()
     client, _ = harness.warm()

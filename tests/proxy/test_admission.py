@@ -41,7 +41,7 @@ def warm(harness: Harness) -> FakeTransport:
 # --- who goes
 
 
-def test_who_has_been_idle_for_longest_goes_first(make_harness: MakeHarness) -> None:
+def test_the_connection_idle_for_longest_is_closed_first(make_harness: MakeHarness) -> None:
     harness = make_harness(limits={"max_connections": 4})
     silent = harness.client()
     harness.advance(1.0)
@@ -60,7 +60,7 @@ def test_who_has_been_idle_for_longest_goes_first(make_harness: MakeHarness) -> 
     assert (reclaimed(harness), harness.proxy.connections) == (4, 4)
 
 
-def test_a_client_without_an_idle_timeout_is_idle_too(make_harness: MakeHarness) -> None:
+def test_without_idle_timeouts_idle_clients_are_still_closed_for_new_ones(make_harness: MakeHarness) -> None:
     harness = make_harness(limits={"max_connections": 2}, timeouts={"client_idle": 0.0, "request_head": 0.0})
     one = warm(harness)
     harness.advance(1.0)
@@ -99,7 +99,9 @@ BUSY = [in_flight, uploads, has_begun_a_head, has_not_taken_its_response, pipeli
 
 
 @pytest.mark.parametrize("busy", BUSY, ids=lambda one: one.__name__)
-def test_nobody_goes_who(make_harness: MakeHarness, busy: Callable[[Harness, FakeTransport], None]) -> None:
+def test_no_connection_is_closed_that_is_busy(
+    make_harness: MakeHarness, busy: Callable[[Harness, FakeTransport], None]
+) -> None:
     harness = make_harness(limits={"max_connections": 1})
     client = harness.client()
     busy(harness, client)
@@ -109,14 +111,14 @@ def test_nobody_goes_who(make_harness: MakeHarness, busy: Callable[[Harness, Fak
     assert (reclaimed(harness), harness.local_counted("too_many_connections")) == (0, 1)
 
 
-def test_an_empty_line_is_no_head(make_harness: MakeHarness) -> None:
+def test_an_empty_line_does_not_begin_a_head(make_harness: MakeHarness) -> None:
     harness = make_harness(limits={"max_connections": 1})
     client = harness.ask(b"\r\n")
     assert is_served(harness, harness.client())
     assert client.closed
 
 
-def test_those_that_linger_go_when_nobody_is_idle(make_harness: MakeHarness) -> None:
+def test_lingering_connections_are_closed_if_none_is_idle(make_harness: MakeHarness) -> None:
     harness = make_harness(limits={"max_connections": 3})
     lingering = harness.ask(BAD)
     harness.advance(0.3)
@@ -132,7 +134,7 @@ def test_those_that_linger_go_when_nobody_is_idle(make_harness: MakeHarness) -> 
     assert status_of(harness.client().take()) == 503
 
 
-def test_a_request_that_is_only_not_read_yet_keeps_its_connection(make_harness: MakeHarness) -> None:
+def test_an_unread_request_keeps_its_connection(make_harness: MakeHarness) -> None:
     """Closing now would answer it with a reset."""
     harness = make_harness(limits={"max_connections": 2})
     ours, theirs = socket.socketpair()
@@ -146,7 +148,9 @@ def test_a_request_that_is_only_not_read_yet_keeps_its_connection(make_harness: 
         assert (asking.is_closing(), idle.closed) == (False, True)
 
 
-def test_one_whose_client_has_left_goes_though_its_end_is_not_read_yet(make_harness: MakeHarness) -> None:
+def test_a_connection_whose_client_has_left_is_closed_before_its_end_is_read(
+    make_harness: MakeHarness,
+) -> None:
     harness = make_harness(limits={"max_connections": 1})
     ours, theirs = socket.socketpair()
     with ours:
@@ -163,7 +167,7 @@ def busy_client(harness: Harness) -> FakeTransport:
     return harness.ask(GET[:9])
 
 
-def test_the_surplus_client_is_refused_politely(make_harness: MakeHarness) -> None:
+def test_the_surplus_client_gets_a_503(make_harness: MakeHarness) -> None:
     harness = make_harness(limits={"max_connections": 2})
     one, two = busy_client(harness), busy_client(harness)
     three = harness.client()
@@ -180,7 +184,7 @@ def test_the_surplus_client_is_refused_politely(make_harness: MakeHarness) -> No
         assert client.take() == OK
 
 
-def test_room_is_made_by_those_that_leave(make_harness: MakeHarness) -> None:
+def test_a_client_that_leaves_makes_room(make_harness: MakeHarness) -> None:
     harness = make_harness(limits={"max_connections": 1})
     one = busy_client(harness)
     refused = harness.client()
@@ -190,7 +194,7 @@ def test_room_is_made_by_those_that_leave(make_harness: MakeHarness) -> None:
     assert is_served(harness, harness.client())
 
 
-def test_of_many_surplus_clients_only_so_many_linger(make_harness: MakeHarness) -> None:
+def test_at_most_100_surplus_clients_linger(make_harness: MakeHarness) -> None:
     """Each one that lingers holds a descriptor, which those who were admitted need."""
     harness = make_harness(1, limits={"max_connections": 1})
     first = busy_client(harness)
@@ -206,7 +210,7 @@ def test_of_many_surplus_clients_only_so_many_linger(make_harness: MakeHarness) 
 # --- how many of one address
 
 
-def test_one_address_may_have_so_many(make_harness: MakeHarness) -> None:
+def test_connections_per_client_limits_each_address(make_harness: MakeHarness) -> None:
     harness = make_harness(limits={"connections_per_client": 2})
     one, two = harness.client("198.51.100.1"), harness.client("198.51.100.1")
     sent = harness.client("198.51.100.1").take()
@@ -233,7 +237,9 @@ def test_one_address_may_have_so_many(make_harness: MakeHarness) -> None:
         pytest.param(("192.0.2.1", "192.0.2.1"), 200, id="a trusted proxy"),
     ],
 )
-def test_what_one_client_is(make_harness: MakeHarness, addresses: tuple[str, str], status: int) -> None:
+def test_which_addresses_are_one_client(
+    make_harness: MakeHarness, addresses: tuple[str, str], status: int
+) -> None:
     harness = make_harness(limits={"connections_per_client": 1}, trusted_proxies=["192.0.2.0/24"])
     harness.client(addresses[0])
     second = harness.client(addresses[1])
@@ -243,14 +249,14 @@ def test_what_one_client_is(make_harness: MakeHarness, addresses: tuple[str, str
     assert status_of(second.take()) == status
 
 
-def test_nobody_is_closed_for_one_that_has_too_many(make_harness: MakeHarness) -> None:
+def test_a_client_over_its_limit_evicts_no_connection(make_harness: MakeHarness) -> None:
     harness = make_harness(limits={"max_connections": 2, "connections_per_client": 1})
     idle = [harness.client("198.51.100.1"), harness.client("198.51.100.2")]
     assert status_of(harness.client("198.51.100.1").take()) == 429
     assert not any(client.is_closing() for client in idle)
 
 
-def test_one_closed_for_another_counts_no_more(make_harness: MakeHarness) -> None:
+def test_a_connection_closed_for_another_no_longer_counts(make_harness: MakeHarness) -> None:
     harness = make_harness(limits={"max_connections": 1, "connections_per_client": 1})
     for _ in range(3):
         for address in ("198.51.100.1", "198.51.100.2"):
@@ -303,14 +309,14 @@ class Crowd:
         return failure
 
 
-def test_a_flood_of_connections_looks_at_a_few_others_for_each() -> None:
+def test_each_connection_of_a_flood_examines_few_others() -> None:
     crowd = Crowd(5000, idle=True)
     for _ in range(5000):
         assert crowd.comes(True) is None
     assert Someone.looked_at / 5000 < 20
 
 
-def test_where_nobody_is_idle_all_are_looked_at_only_now_and_then() -> None:
+def test_without_idle_connections_all_are_examined_only_now_and_then() -> None:
     crowd = Crowd(5000, idle=False)
     for _ in range(2000):
         assert crowd.comes(False) is not None
@@ -318,7 +324,7 @@ def test_where_nobody_is_idle_all_are_looked_at_only_now_and_then() -> None:
     assert Someone.looked_at <= 5 * 5000  # in 0.2 s
 
 
-def test_who_becomes_idle_is_soon_found() -> None:
+def test_a_connection_that_becomes_idle_is_soon_found() -> None:
     crowd = Crowd(5000, idle=False)
     assert crowd.comes(False) is not None
     next(iter(crowd.clients)).rank = 1  # type: ignore[attr-defined]  # of Someone

@@ -215,7 +215,7 @@ def seen(seed: int) -> set[object]:
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, 20))
-def test_any_order(first: int) -> None:
+def test_invariants_hold_in_any_order_of_events(first: int) -> None:
     for seed in range(first, first + 20):
         try:
             seen(seed)
@@ -224,7 +224,7 @@ def test_any_order(first: int) -> None:
             raise
 
 
-def test_the_play_gets_everywhere() -> None:
+def test_the_random_events_reach_every_state() -> None:
     """Else it would prove nothing."""
     assert set().union(*(seen(seed) for seed in range(250))) >= {
         *(101, 200, 204, 400, 499, 502, 503, 504),

@@ -62,7 +62,7 @@ def test_several_rounds_both_ways(harness: Harness) -> None:
     assert harness.idle == 1
 
 
-def test_a_paused_upstream_connection_goes_back_unpaused(harness: Harness) -> None:
+def test_a_paused_upstream_connection_returns_unpaused_to_the_pool(harness: Harness) -> None:
     """The last piece fills the client's buffer: the exchange is over, the connection reads again."""
     client = harness.ask()
     harness.upstream.receive(PART)
@@ -78,7 +78,7 @@ def test_a_paused_upstream_connection_goes_back_unpaused(harness: Harness) -> No
     assert body_of(client.take()) == b"abcdef"
 
 
-def test_an_upstream_that_has_not_taken_the_request_is_not_kept(harness: Harness) -> None:
+def test_a_connection_whose_upstream_has_not_taken_the_request_is_not_kept(harness: Harness) -> None:
     """It answered early; our write buffer still holds the old request."""
     client = harness.ask(POST + b"23456789")
     harness.upstream.pause_writing()
@@ -88,7 +88,7 @@ def test_an_upstream_that_has_not_taken_the_request_is_not_kept(harness: Harness
     assert harness.idle == 0
 
 
-def test_a_client_still_paused_when_its_next_response_comes(harness: Harness) -> None:
+def test_a_client_still_paused_when_its_next_response_begins(harness: Harness) -> None:
     """Its first response is still in our buffer; the pipelined second request waits until it reads."""
     client, upstream = harness.warm()
     client.receive(GET + GET)
@@ -120,7 +120,7 @@ def test_a_pause_that_begins_before_there_is_a_connection(harness: Harness) -> N
     assert harness.idle == 1
 
 
-def test_paused_both_ways_at_once(harness: Harness) -> None:
+def test_both_sides_may_be_paused_at_once(harness: Harness) -> None:
     client = harness.ask(POST)
     harness.answer(PART)
     client.pause_writing()

@@ -28,7 +28,9 @@ def with_backup(
 
 
 @pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
-def test_what_cannot_be_connected_goes_to_the_backup(make_harness: MakeHarness, request_: bytes) -> None:
+def test_a_request_that_could_not_connect_goes_to_the_backup(
+    make_harness: MakeHarness, request_: bytes
+) -> None:
     harness = with_backup(make_harness)
     harness.refuse(1)
     client = harness.ask(request_)
@@ -40,7 +42,7 @@ def test_what_cannot_be_connected_goes_to_the_backup(make_harness: MakeHarness, 
 
 
 @pytest.mark.parametrize("how", ["closed", "busy"])
-def test_what_may_be_sent_again_goes_to_the_backup(make_harness: MakeHarness, how: str) -> None:
+def test_a_request_that_may_be_sent_again_goes_to_the_backup(make_harness: MakeHarness, how: str) -> None:
     harness = with_backup(make_harness)
     client = harness.ask()
     if how == "busy":
@@ -54,7 +56,7 @@ def test_what_may_be_sent_again_goes_to_the_backup(make_harness: MakeHarness, ho
     assert harness.inflight == [0, 0]
 
 
-def test_what_may_not_be_sent_again_does_not(make_harness: MakeHarness) -> None:
+def test_a_request_that_may_not_be_sent_again_does_not_go_to_the_backup(make_harness: MakeHarness) -> None:
     harness = with_backup(make_harness)
     client = harness.ask(POST)
     harness.upstream.receive_eof()
@@ -63,7 +65,7 @@ def test_what_may_not_be_sent_again_does_not(make_harness: MakeHarness) -> None:
     assert harness.dialled == [PRIMARY]
 
 
-def test_attempts_are_bounded_as_ever(make_harness: MakeHarness) -> None:
+def test_attempts_at_backups_count_towards_max_attempts(make_harness: MakeHarness) -> None:
     harness = with_backup(make_harness, backups=3, retry={"max_attempts": 2})
     client = harness.ask()
     harness.answer(BUSY)
@@ -72,7 +74,7 @@ def test_attempts_are_bounded_as_ever(make_harness: MakeHarness) -> None:
     assert harness.dialled == [PRIMARY, BACKUP]
 
 
-def test_so_is_the_budget(make_harness: MakeHarness) -> None:
+def test_retries_at_backups_use_the_budget(make_harness: MakeHarness) -> None:
     harness = with_backup(make_harness, retry={"budget_ratio": 0.0, "budget_min_per_second": 0.0})
     client = harness.ask()
     harness.answer(BUSY)
@@ -81,7 +83,7 @@ def test_so_is_the_budget(make_harness: MakeHarness) -> None:
     assert (harness.dialled, harness.inflight) == ([PRIMARY], [0, 0])
 
 
-def test_candidates_come_first(make_harness: MakeHarness) -> None:
+def test_candidates_are_tried_before_backups(make_harness: MakeHarness) -> None:
     harness = make_harness(3)
     harness.tell(upstream_message(1), upstream_message(2, backup=True), upstream_message(3))
     harness.refuse(1, 3)
@@ -92,7 +94,7 @@ def test_candidates_come_first(make_harness: MakeHarness) -> None:
     assert set(harness.dialled[:2]) == {"10.0.0.1", "10.0.0.3"}
 
 
-def test_a_backup_that_fails_too_is_followed_by_the_next(make_harness: MakeHarness) -> None:
+def test_if_a_backup_fails_the_next_one_is_tried(make_harness: MakeHarness) -> None:
     harness = with_backup(make_harness, backups=2)
     harness.refuse(1, 2, 3)
     client = harness.ask()
@@ -120,14 +122,14 @@ def test_backups_take_turns(make_harness: MakeHarness) -> None:
     ],
     ids=str,
 )
-def test_one_that_is_not_well_is_not_asked(make_harness: MakeHarness, backup: dict[str, Any]) -> None:
+def test_an_unhealthy_backup_is_not_used(make_harness: MakeHarness, backup: dict[str, Any]) -> None:
     harness = with_backup(make_harness, backup=backup)
     harness.refuse(1)
     assert status_of(harness.ask().take()) == 502
     assert harness.dialled == [PRIMARY]
 
 
-def test_a_full_one_is_not_asked(make_harness: MakeHarness) -> None:
+def test_a_full_backup_is_not_used(make_harness: MakeHarness) -> None:
     harness = with_backup(make_harness, backup={"max_inflight": 1})
     harness.refuse(1)
     first, second = harness.ask(), harness.ask()
@@ -136,7 +138,7 @@ def test_a_full_one_is_not_asked(make_harness: MakeHarness) -> None:
     assert first.take() == OK
 
 
-def test_a_slow_dial_is_no_reason(make_harness: MakeHarness) -> None:
+def test_a_slow_dial_does_not_use_a_backup(make_harness: MakeHarness) -> None:
     """A backup may be no more than an excuse in nice words; it joins no connect race."""
     harness = with_backup(make_harness)
     harness.hold(1)
@@ -147,7 +149,7 @@ def test_a_slow_dial_is_no_reason(make_harness: MakeHarness) -> None:
     assert harness.dialled == [PRIMARY, BACKUP]
 
 
-def test_who_waits_at_a_full_candidate_goes_on_waiting_for_it(make_harness: MakeHarness) -> None:
+def test_a_request_waiting_for_a_full_candidate_keeps_waiting_for_it(make_harness: MakeHarness) -> None:
     harness = make_harness(3, queue={"size": 3})
     harness.tell(upstream_message(1), upstream_message(2, backup=True), upstream_message(3, max_inflight=1))
     harness.refuse(1)
@@ -165,7 +167,7 @@ def test_who_waits_at_a_full_candidate_goes_on_waiting_for_it(make_harness: Make
     assert BACKUP not in harness.dialled
 
 
-def test_policies_are_told_of_it(make_harness: MakeHarness, told: list[Outcome]) -> None:
+def test_policies_are_told_of_backups(make_harness: MakeHarness, told: list[Outcome]) -> None:
     harness = with_backup(make_harness, policy="telling")
     harness.ask()
     harness.answer(BUSY)

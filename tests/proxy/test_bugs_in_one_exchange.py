@@ -36,7 +36,7 @@ def assert_lives_on(harness: Harness, bugs: set[str]) -> None:
 
 
 @pytest.mark.parametrize("pipelined", [False, True], ids=["alone", "pipelined"])
-def test_before_anything_was_sent(harness: Harness, bugs: set[str], pipelined: bool) -> None:
+def test_a_bug_before_anything_was_sent(harness: Harness, bugs: set[str], pipelined: bool) -> None:
     bugs.add("pick")
     client = harness.ask(GET + GET if pipelined else GET)
     sent = client.take()
@@ -51,7 +51,7 @@ def test_before_anything_was_sent(harness: Harness, bugs: set[str], pipelined: b
     assert_lives_on(harness, bugs)
 
 
-def test_in_the_second_of_two_pipelined(harness: Harness, bugs: set[str]) -> None:
+def test_a_bug_in_the_second_of_two_pipelined_requests(harness: Harness, bugs: set[str]) -> None:
     client = harness.ask(GET + GET)
     bugs.add("pick")
     harness.answer()
@@ -62,7 +62,7 @@ def test_in_the_second_of_two_pipelined(harness: Harness, bugs: set[str]) -> Non
     assert_lives_on(harness, bugs)
 
 
-def test_when_a_dial_fails(harness: Harness, bugs: set[str]) -> None:
+def test_a_bug_when_a_dial_fails(harness: Harness, bugs: set[str]) -> None:
     """The policy fails in choosing the next one, in the callback of the dial."""
     harness.hold(1)
     client = harness.ask()
@@ -75,7 +75,7 @@ def test_when_a_dial_fails(harness: Harness, bugs: set[str]) -> None:
     assert_lives_on(harness, bugs)
 
 
-def test_when_a_race_would_begin(harness: Harness, bugs: set[str]) -> None:
+def test_a_bug_when_a_race_would_begin(harness: Harness, bugs: set[str]) -> None:
     """In the callback of a timer."""
     harness.hold(1)
     client = harness.ask()
@@ -89,7 +89,7 @@ def test_when_a_race_would_begin(harness: Harness, bugs: set[str]) -> None:
     assert_lives_on(harness, bugs)
 
 
-def test_when_a_stale_connection_is_replaced(harness: Harness, bugs: set[str]) -> None:
+def test_a_bug_when_a_stale_connection_is_replaced(harness: Harness, bugs: set[str]) -> None:
     client = harness.client()
     for _ in range(2):  # one warm connection to each
         harness.ask(client=client)
@@ -106,7 +106,7 @@ def test_when_a_stale_connection_is_replaced(harness: Harness, bugs: set[str]) -
 
 
 @pytest.mark.parametrize("response", [OK, PART], ids=["at its end", "in its body"])
-def test_when_the_upstream_is_let_go(harness: Harness, bugs: set[str], response: bytes) -> None:
+def test_a_bug_when_the_upstream_is_released(harness: Harness, bugs: set[str], response: bytes) -> None:
     """`finished` fails: after a whole response, or when the client leaves in the middle."""
     client = harness.ask()
     bugs.add("finished")
@@ -123,7 +123,7 @@ def test_when_the_upstream_is_let_go(harness: Harness, bugs: set[str], response:
 
 
 @pytest.mark.parametrize("how", ["truncated", "timeout"])
-def test_when_an_attempt_fails(harness: Harness, bugs: set[str], how: str) -> None:
+def test_a_bug_when_an_attempt_fails(harness: Harness, bugs: set[str], how: str) -> None:
     client = harness.ask(POST)
     bugs.add("finished")
     if how == "truncated":
@@ -138,7 +138,7 @@ def test_when_an_attempt_fails(harness: Harness, bugs: set[str], how: str) -> No
     assert_lives_on(harness, bugs)
 
 
-def test_when_a_race_is_won(harness: Harness, bugs: set[str]) -> None:
+def test_a_bug_when_a_race_is_won(harness: Harness, bugs: set[str]) -> None:
     """The loser's `finished` fails: the winner must not suffer, or be left hanging."""
     harness.hold(1)
     client = harness.ask()
@@ -153,7 +153,7 @@ def test_when_a_race_is_won(harness: Harness, bugs: set[str]) -> None:
     assert_lives_on(harness, bugs)
 
 
-def test_others_are_not_touched(harness: Harness, bugs: set[str]) -> None:
+def test_other_exchanges_are_not_affected(harness: Harness, bugs: set[str]) -> None:
     other = harness.ask()
     harness.answer(PART)
     bugs.add("pick")

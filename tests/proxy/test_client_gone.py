@@ -81,7 +81,7 @@ HOW: dict[str, Callable[[FakeTransport], None]] = {
 
 @pytest.mark.parametrize("when", WHEN)
 @pytest.mark.parametrize("how", HOW)
-def test_the_upstream_request_is_cancelled(
+def test_a_client_that_leaves_cancels_its_upstream_request(
     make_harness: MakeHarness, when: str, how: str, told: list[Outcome]
 ) -> None:
     harness = make_harness(2, policy="telling")
@@ -114,7 +114,7 @@ def test_an_idle_client_leaves_without_a_record(harness: Harness) -> None:
     assert not upstream.is_closing()  # the upstream connection is nobody's
 
 
-def test_a_client_that_leaves_in_its_head_is_no_request(harness: Harness) -> None:
+def test_a_client_that_leaves_within_its_head_is_not_counted_as_a_request(harness: Harness) -> None:
     client = harness.ask(GET[:10])
     client.receive_eof()
     harness.settle()
@@ -122,14 +122,14 @@ def test_a_client_that_leaves_in_its_head_is_no_request(harness: Harness) -> Non
     assert harness.records.records == []
 
 
-def test_the_connections_are_counted_as_closed_for_it(harness: Harness) -> None:
+def test_connections_are_counted_as_closed_by_the_client(harness: Harness) -> None:
     client = harness.ask()
     client.receive_eof()
     harness.settle()
     assert harness.closes() == {"client_gone": 1}
 
 
-def test_a_connection_that_comes_too_late_is_closed(harness: Harness) -> None:
+def test_a_connection_that_is_made_too_late_is_closed(harness: Harness) -> None:
     """The client leaves in the instant between connecting and the news of it."""
     harness.hold(1)
     client = harness.ask()
@@ -146,7 +146,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 
 @pytest.mark.parametrize("paused_by", ["upload", "reading ahead"])
-def test_a_client_that_is_not_read_is_polled(
+def test_a_client_that_is_not_being_read_is_polled(
     harness: Harness, paused_by: str, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     """Reading is paused, so nothing tells of its end but the sweep's poll."""

@@ -6,7 +6,7 @@ from tests.proxy.harness import GET, OK, status_of
 UPLOAD = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n"
 
 
-def test_the_client_is_read_again_when_an_idle_connection_takes_over(make_harness: MakeHarness) -> None:
+def test_reading_resumes_when_an_idle_connection_takes_over(make_harness: MakeHarness) -> None:
     harness = make_harness(2, policy="round_robin")
     harness.warm()  # to the first
     harness.hold(2)
@@ -25,7 +25,7 @@ def test_the_client_is_read_again_when_an_idle_connection_takes_over(make_harnes
     harness.accept(2)
 
 
-def test_an_idle_connection_elsewhere_wins_the_race_at_once(make_harness: MakeHarness) -> None:
+def test_an_idle_connection_to_another_upstream_wins_the_race_at_once(make_harness: MakeHarness) -> None:
     harness = make_harness(2, policy="round_robin")
     harness.warm()
     harness.hold(2)
@@ -63,7 +63,7 @@ def test_a_slow_reader_gets_its_last_response_whole(make_harness: MakeHarness) -
     assert client.is_closing()  # the empty line alone is no reason to linger: what is written goes out
 
 
-def test_a_slow_reader_gets_its_last_response_whole_also_where_the_connection_lingers(
+def test_a_slow_reader_gets_its_last_response_whole_also_if_the_connection_lingers(
     make_harness: MakeHarness,
 ) -> None:
     harness = make_harness(1)

@@ -18,7 +18,7 @@ class Bench:
         self.loop.settle()
 
 
-def test_each_is_due_one_delay_later_in_order() -> None:
+def test_each_item_is_due_one_delay_later_in_order() -> None:
     bench = Bench()
     for item in "abc":
         bench.queue.push(item)
@@ -44,7 +44,7 @@ def test_never_early_and_at_most_a_millisecond_late() -> None:
     assert bench.due == ["a", "b"]
 
 
-def test_one_timer_for_all() -> None:
+def test_all_items_share_one_timer() -> None:
     bench = Bench()
     for number in range(1000):
         bench.queue.push(str(number))
@@ -54,7 +54,7 @@ def test_one_timer_for_all() -> None:
     assert bench.loop.armed_timers == 0
 
 
-def test_armed_again_after_it_ran_empty() -> None:
+def test_the_timer_is_armed_again_after_the_queue_was_empty() -> None:
     bench = Bench()
     for item in "ab":
         bench.queue.push(item)
@@ -62,7 +62,7 @@ def test_armed_again_after_it_ran_empty() -> None:
     assert bench.due == ["a", "b"]
 
 
-def test_what_is_due_may_push() -> None:
+def test_a_due_item_may_push_another() -> None:
     bench = Bench()
     queue: DelayQueue[int]
     seen: list[int] = []
@@ -80,7 +80,7 @@ def test_what_is_due_may_push() -> None:
     assert bench.loop.armed_timers == 0
 
 
-def test_close_forgets_all() -> None:
+def test_close_drops_all_items() -> None:
     bench = Bench()
     bench.queue.push("a")
     bench.queue.close()
@@ -89,7 +89,7 @@ def test_close_forgets_all() -> None:
     assert bench.due == []
 
 
-def test_one_that_fails_does_not_stop_the_others() -> None:
+def test_one_failing_item_does_not_stop_the_others() -> None:
     bench = Bench()
 
     def due(item: str) -> None:

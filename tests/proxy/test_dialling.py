@@ -21,7 +21,9 @@ ERRORS: dict[str, tuple[Exception, int, str]] = {
 
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("request_", REQUESTS)
-def test_the_next_one_is_tried(make_harness: MakeHarness, error: str, request_: str) -> None:
+def test_after_a_failed_dial_the_next_upstream_is_tried(
+    make_harness: MakeHarness, error: str, request_: str
+) -> None:
     harness = make_harness(2)
     harness.refuse(1, error=ERRORS[error][0])
     client = harness.ask(REQUESTS[request_])
@@ -36,7 +38,7 @@ def test_the_next_one_is_tried(make_harness: MakeHarness, error: str, request_: 
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_all_fail_and_the_last_failure_is_answered(make_harness: MakeHarness, error: str) -> None:
+def test_if_all_dials_fail_the_last_failure_is_answered(make_harness: MakeHarness, error: str) -> None:
     exception, status, reason = ERRORS[error]
     harness = make_harness(2)
     harness.refuse(1, error=ConnectionRefusedError())
@@ -51,7 +53,7 @@ def test_all_fail_and_the_last_failure_is_answered(make_harness: MakeHarness, er
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 3])
-def test_no_more_than_max_attempts(make_harness: MakeHarness, attempts: int) -> None:
+def test_dials_are_bounded_by_max_attempts(make_harness: MakeHarness, attempts: int) -> None:
     harness = make_harness(5, retry={"max_attempts": attempts})
     harness.refuse(1, 2, 3, 4, 5, error=OSError(113, "no route"))
     client = harness.ask()
@@ -61,7 +63,7 @@ def test_no_more_than_max_attempts(make_harness: MakeHarness, attempts: int) -> 
 
 
 @pytest.mark.parametrize(("attempts", "dials"), [(1, 1), (2, 5), (3, 5)])
-def test_refusals_do_not_count_but_where_nothing_goes_again(
+def test_refused_dials_do_not_count_as_attempts_unless_retries_are_off(
     make_harness: MakeHarness, attempts: int, dials: int
 ) -> None:
     """While most of a pool is gone and not yet ejected, who is left must be found."""
@@ -74,7 +76,7 @@ def test_refusals_do_not_count_but_where_nothing_goes_again(
         assert status_of(client.take()) == 200
 
 
-def test_of_very_many_not_all_are_asked(make_harness: MakeHarness) -> None:
+def test_in_a_large_pool_not_all_upstreams_are_dialled(make_harness: MakeHarness) -> None:
     harness = make_harness(100)
     harness.refuse(*range(1, 101))
     client = harness.ask()
@@ -82,7 +84,7 @@ def test_of_very_many_not_all_are_asked(make_harness: MakeHarness) -> None:
     assert len(harness.loop.dials) == 3 + 32
 
 
-def test_no_upstream_has_an_address(make_harness: MakeHarness) -> None:
+def test_without_any_address_the_answer_is_503(make_harness: MakeHarness) -> None:
     harness = make_harness(2)
     for number in (1, 2):
         harness.move(number, "")
@@ -99,7 +101,7 @@ def test_no_upstream_has_an_address(make_harness: MakeHarness) -> None:
     assert client.take() == OK
 
 
-def test_connect_timeout(make_harness: MakeHarness) -> None:
+def test_connect_timeout_tries_the_next_upstream(make_harness: MakeHarness) -> None:
     harness = make_harness(1)
     harness.hold(1)
     client = harness.ask()
@@ -111,7 +113,7 @@ def test_connect_timeout(make_harness: MakeHarness) -> None:
     assert not harness.loop.dials[0].pending
 
 
-def test_connect_timeout_of_the_race_too(make_harness: MakeHarness) -> None:
+def test_connect_timeout_applies_to_a_race_too(make_harness: MakeHarness) -> None:
     harness = make_harness(2)
     harness.hold(1, 2)
     client = harness.ask()
@@ -121,7 +123,7 @@ def test_connect_timeout_of_the_race_too(make_harness: MakeHarness) -> None:
     assert harness.inflight == [0, 0]
 
 
-def test_connect_timeout_off_waits_for_the_first_byte_timeout(make_harness: MakeHarness) -> None:
+def test_without_connect_timeout_the_first_byte_timeout_applies(make_harness: MakeHarness) -> None:
     harness = make_harness(1, timeouts={"connect": 0.0})
     harness.hold(1)
     client = harness.ask()
@@ -136,7 +138,7 @@ def test_connect_timeout_off_waits_for_the_first_byte_timeout(make_harness: Make
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
-def test_after_250_ms_a_second_one_joins_and_wins(
+def test_after_250ms_a_second_dial_joins_and_wins(
     make_harness: MakeHarness, request_: str, told: list[Outcome]
 ) -> None:
     harness = make_harness(2, policy="telling")
@@ -156,7 +158,7 @@ def test_after_250_ms_a_second_one_joins_and_wins(
     assert harness.logged()["upstream"] == "app2:8000"
 
 
-def test_the_first_one_may_win_the_race(make_harness: MakeHarness) -> None:
+def test_the_first_dial_may_win_the_race(make_harness: MakeHarness) -> None:
     harness = make_harness(2)
     harness.hold(1, 2)
     client = harness.ask()
@@ -171,7 +173,7 @@ def test_the_first_one_may_win_the_race(make_harness: MakeHarness) -> None:
     assert harness.logged()["upstream"] == "app1:8000"
 
 
-def test_both_connect_in_the_same_instant(make_harness: MakeHarness) -> None:
+def test_both_dials_connect_in_the_same_instant(make_harness: MakeHarness) -> None:
     harness = make_harness(2)
     harness.hold(1, 2)
     client = harness.ask()
@@ -188,7 +190,9 @@ def test_both_connect_in_the_same_instant(make_harness: MakeHarness) -> None:
     assert client.take() == OK
 
 
-def test_one_fails_and_the_other_goes_on_with_a_third_beside_it(make_harness: MakeHarness) -> None:
+def test_if_one_dial_of_a_race_fails_the_other_goes_on_with_a_third_beside_it(
+    make_harness: MakeHarness,
+) -> None:
     """The first may be swallowed: it is not left alone again."""
     harness = make_harness(3)
     harness.hold(1, 2, 3)
@@ -204,7 +208,7 @@ def test_one_fails_and_the_other_goes_on_with_a_third_beside_it(make_harness: Ma
     assert client.take() == OK
 
 
-def test_both_fail_and_a_third_is_tried(make_harness: MakeHarness) -> None:
+def test_if_both_dials_fail_a_third_upstream_is_tried(make_harness: MakeHarness) -> None:
     harness = make_harness(3)
     harness.hold(1, 2)
     client = harness.ask()
@@ -238,7 +242,7 @@ def test_no_race_beyond_max_attempts(make_harness: MakeHarness) -> None:
     assert len(harness.loop.dials) == 1
 
 
-def test_a_dial_that_was_done_in_time_starts_no_race(make_harness: MakeHarness) -> None:
+def test_a_dial_that_ended_in_time_starts_no_race(make_harness: MakeHarness) -> None:
     harness = make_harness(2)
     client = harness.ask()
     harness.advance(0.5)
@@ -248,7 +252,7 @@ def test_a_dial_that_was_done_in_time_starts_no_race(make_harness: MakeHarness) 
     assert harness.loop.armed_timers == 0
 
 
-def test_each_retry_may_race_anew(make_harness: MakeHarness) -> None:
+def test_each_retry_may_race_again(make_harness: MakeHarness) -> None:
     harness = make_harness(3)
     harness.refuse(1)
     harness.hold(2)
@@ -269,7 +273,7 @@ def test_many_dials_share_one_timer(make_harness: MakeHarness) -> None:
     assert harness.loop.armed_timers == 1
 
 
-def test_an_upstream_with_a_new_address_while_it_is_dialled(make_harness: MakeHarness) -> None:
+def test_an_upstream_changes_its_address_while_it_is_dialled(make_harness: MakeHarness) -> None:
     """The connection to the old address may serve this request, and is not kept."""
     harness = make_harness()
     harness.hold(1)
@@ -282,7 +286,7 @@ def test_an_upstream_with_a_new_address_while_it_is_dialled(make_harness: MakeHa
     assert harness.idle == 0
 
 
-def test_ipv6_upstream_without_a_host_from_the_client(make_harness: MakeHarness) -> None:
+def test_an_ipv6_upstream_gets_a_host_field_if_the_client_sent_none(make_harness: MakeHarness) -> None:
     harness = make_harness()
     harness.move(1, "fd00::1")
     harness.ask(b"GET / HTTP/1.0\r\n\r\n")

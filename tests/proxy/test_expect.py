@@ -4,7 +4,7 @@ from tests.proxy.conftest import MakeHarness
 from tests.proxy.harness import status_of
 
 
-def test_silence_before_the_body_is_the_upstreams(make_harness: MakeHarness) -> None:
+def test_a_timeout_before_the_body_is_the_upstreams_fault(make_harness: MakeHarness) -> None:
     harness = make_harness(1)
     client = harness.ask(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
     harness.advance(61)
@@ -12,7 +12,7 @@ def test_silence_before_the_body_is_the_upstreams(make_harness: MakeHarness) -> 
     assert harness.logged()["reason"] == "first_byte_timeout"
 
 
-def test_silence_in_the_middle_of_the_body_is_the_clients(make_harness: MakeHarness) -> None:
+def test_a_timeout_within_the_body_is_the_clients_fault(make_harness: MakeHarness) -> None:
     harness = make_harness(1)
     client = harness.ask(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nx")
     harness.advance(61)

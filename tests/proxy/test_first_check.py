@@ -24,7 +24,9 @@ def ask_all(harness: Harness, count: int = 12) -> set[str]:
 
 
 @pytest.mark.parametrize("policy", registry.names())
-def test_one_that_came_later_gets_nothing_until_it_has_passed(make_harness: MakeHarness, policy: str) -> None:
+def test_a_new_upstream_gets_no_requests_until_it_has_passed_a_check(
+    make_harness: MakeHarness, policy: str
+) -> None:
     """No request of its own, none that another failed at, none in a connect race."""
     harness = make_harness(2, policy=policy, keepalive={"max_idle": 0})
     harness.tell(upstream_message(1), upstream_message(2, **REQUIRED))
@@ -37,14 +39,14 @@ def test_one_that_came_later_gets_nothing_until_it_has_passed(make_harness: Make
     assert set(harness.dialled) == {"10.0.0.1"}
 
 
-def test_it_serves_as_soon_as_it_has_passed(make_harness: MakeHarness) -> None:
+def test_a_new_upstream_serves_as_soon_as_it_has_passed(make_harness: MakeHarness) -> None:
     harness = make_harness(2)
     harness.tell(upstream_message(1), upstream_message(2, **REQUIRED))
     harness.tell(upstream_message(1), upstream_message(2))
     assert ask_all(harness, 2) == {"10.0.0.1", "10.0.0.2"}
 
 
-def test_those_of_the_start_serve_before_their_first_check(make_harness: MakeHarness) -> None:
+def test_upstreams_present_at_the_start_serve_before_their_first_check(make_harness: MakeHarness) -> None:
     harness = make_harness(3)
     harness.tell(upstream_message(1), *(upstream_message(number, **AWAITED) for number in (2, 3)))
     assert ask_all(harness, 3) == {"10.0.0.1", "10.0.0.2", "10.0.0.3"}
@@ -59,7 +61,7 @@ def test_those_of_the_start_serve_before_their_first_check(make_harness: MakeHar
         pytest.param([{**REQUIRED, "backup": True}], "10.0.0.1", id="before an unchecked backup"),
     ],
 )
-def test_where_none_is_eligible_it_is_used(
+def test_an_unchecked_upstream_is_used_if_none_is_eligible(
     make_harness: MakeHarness, others: list[dict[str, Any]], expected: str, panic: bool
 ) -> None:
     harness = make_harness(3, panic=panic)
@@ -71,7 +73,7 @@ def test_where_none_is_eligible_it_is_used(
 
 
 @pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
-def test_what_cannot_be_connected_there_goes_to_the_ejected_in_panic(
+def test_after_a_failed_connect_at_an_unchecked_upstream_panic_uses_the_ejected(
     make_harness: MakeHarness, request_: bytes
 ) -> None:
     """All fail their checks for a wrong path, and serve well; one more comes, whose app is not up yet."""
@@ -84,7 +86,7 @@ def test_what_cannot_be_connected_there_goes_to_the_ejected_in_panic(
     assert harness.dialled == ["10.0.0.2", "10.0.0.1"]
 
 
-def test_on_probation_and_unchecked_it_gets_no_trial(make_harness: MakeHarness) -> None:
+def test_an_unchecked_upstream_on_probation_gets_no_trial(make_harness: MakeHarness) -> None:
     harness = make_harness(2, outlier={"enabled": True})
     unknown = {"on_probation": True, **REQUIRED}
     harness.tell(upstream_message(1), upstream_message(2, **unknown))
@@ -104,7 +106,7 @@ UNCONNECTED = {
 
 @pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
 @pytest.mark.parametrize("how", UNCONNECTED)
-def test_while_apps_are_starting_a_connect_that_fails_is_503_with_retry_after(
+def test_while_apps_are_starting_a_failed_connect_is_503_with_retry_after(
     make_harness: MakeHarness, how: str, request_: bytes
 ) -> None:
     harness = make_harness(2, starting=True)
@@ -119,7 +121,7 @@ def test_while_apps_are_starting_a_connect_that_fails_is_503_with_retry_after(
     assert status_of(harness.ask(request_).take()) in (502, 504), "one has passed: it is no start any more"
 
 
-def test_an_app_that_is_up_serves_while_nobody_has_passed(make_harness: MakeHarness) -> None:
+def test_a_started_app_serves_although_none_has_passed_a_check(make_harness: MakeHarness) -> None:
     harness = make_harness(2, starting=True)
     harness.refuse(1)
     client = harness.ask()
@@ -127,7 +129,9 @@ def test_an_app_that_is_up_serves_while_nobody_has_passed(make_harness: MakeHarn
     assert client.take() == OK
 
 
-def test_what_was_connected_fails_as_ever(make_harness: MakeHarness) -> None:
+def test_while_apps_are_starting_failures_after_connecting_are_answered_as_usual(
+    make_harness: MakeHarness,
+) -> None:
     harness = make_harness(1, starting=True)
     client = harness.ask(POST)
     harness.upstream.receive_eof()

@@ -67,7 +67,9 @@ def test_a_fin_ends_a_body_without_a_length(harness: Harness, minor: int, how: H
 
 @minors
 @pytest.mark.parametrize("how", BROKEN.values(), ids=list(BROKEN))
-def test_nothing_else_does(make_harness: MakeHarness, told: list[Outcome], minor: int, how: How) -> None:
+def test_no_other_end_completes_a_body_without_a_length(
+    make_harness: MakeHarness, told: list[Outcome], minor: int, how: How
+) -> None:
     harness = make_harness(policy="telling")
     client = answer(harness, minor, how, HEAD + b"\r\nhalf")
     assert body_of(client.take()) == (b"4\r\nhalf\r\n" if minor else b"half")
@@ -81,7 +83,7 @@ def test_nothing_else_does(make_harness: MakeHarness, told: list[Outcome], minor
 @minors
 @every_how
 @pytest.mark.parametrize("framing", FRAMED)
-def test_a_body_that_is_there_to_its_end_is_whole(
+def test_a_body_that_was_received_to_its_end_is_whole(
     harness: Harness, minor: int, how: How, framing: str
 ) -> None:
     client = answer(harness, minor, how, FRAMED[framing])
@@ -92,13 +94,13 @@ def test_a_body_that_is_there_to_its_end_is_whole(
 
 @every_how
 @pytest.mark.parametrize("framing", FRAMED)
-def test_a_body_that_lacks_a_byte_is_not(harness: Harness, how: How, framing: str) -> None:
+def test_a_body_that_lacks_a_byte_is_not_whole(harness: Harness, how: How, framing: str) -> None:
     client = answer(harness, 1, how, FRAMED[framing][:-1])
     assert client.aborted
     assert harness.logged()["reason"] == "response_truncated"
 
 
-def test_the_last_words_may_be_many(harness: Harness) -> None:
+def test_everything_in_the_kernels_buffer_is_read_at_the_end(harness: Harness) -> None:
     """As many as the kernel's buffer holds: a download that is paused fills it."""
     body = bytes(6 << 20)
     client = harness.ask(POST % 1)
@@ -109,7 +111,7 @@ def test_the_last_words_may_be_many(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("how", [*ORDERLY, *BROKEN])
-def test_what_breaks_off_is_no_proof_that_a_post_was_not_read(harness: Harness, how: str) -> None:
+def test_a_broken_connection_does_not_prove_that_a_post_was_not_read(harness: Harness, how: str) -> None:
     """On a connection that was idle, and with nothing acknowledged: a FIN would prove it."""
     client, idle = harness.warm()
     client.receive(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
@@ -121,7 +123,7 @@ def test_what_breaks_off_is_no_proof_that_a_post_was_not_read(harness: Harness, 
     assert status_of(client.take()) == (200 if how in ORDERLY else 502)
 
 
-def test_a_fin_ends_the_response_also_while_the_request_is_still_being_written(harness: Harness) -> None:
+def test_a_fin_ends_the_response_while_the_request_is_still_being_written(harness: Harness) -> None:
     """The app takes its time over the rest of it; its transport cannot close before that."""
     client = harness.ask(POST % 1)
     harness.upstream.receive(HEAD + b"\r\nwhole")

@@ -32,7 +32,7 @@ FRESH = [
 
 
 @pytest.mark.parametrize(("request_bytes", "idle", "fresh"), FRESH)
-def test_near_the_learned_time_a_request_gets_a_fresh_connection(
+def test_near_the_learned_idle_time_a_request_gets_a_fresh_connection(
     harness: Harness, request_bytes: bytes, idle: float, fresh: bool
 ) -> None:
     learn(harness)
@@ -45,7 +45,7 @@ def test_near_the_learned_time_a_request_gets_a_fresh_connection(
     assert client.take() == OK
 
 
-def test_without_learning_all_use_what_is_idle(make_harness: MakeHarness) -> None:
+def test_without_a_learned_idle_time_requests_use_idle_connections(make_harness: MakeHarness) -> None:
     harness = make_harness(keepalive={"learn": False})
     for _ in range(3):
         _, upstream = harness.warm()
@@ -62,7 +62,7 @@ def test_without_learning_all_use_what_is_idle(make_harness: MakeHarness) -> Non
     assert status_of(client.take()) == 200
 
 
-def test_an_upstream_that_moves_keeps_what_was_learned(harness: Harness) -> None:
+def test_an_upstream_that_changes_its_address_keeps_its_learned_idle_time(harness: Harness) -> None:
     """It is the same app with the same settings; if not, a connection that outlives the time will tell."""
     learn(harness)
     harness.move(1, "10.0.0.9")

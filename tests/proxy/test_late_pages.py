@@ -41,7 +41,7 @@ KNOWN = {
 
 
 @pytest.mark.parametrize("case", KNOWN)
-def test_whether_an_upstream_that_is_late_is_found_dead(case: str) -> None:
+def test_when_a_late_upstream_counts_as_dead(case: str) -> None:
     answered, said, checked_within, dead = KNOWN[case]
     sent = 2000 * SECOND
     upstream = Upstream("app1:8000", "10.0.0.1", 8000, 1, memoryview(bytearray(8)).cast("q"))
@@ -58,7 +58,7 @@ def ask_slow(harness: Harness, request: bytes = SLOW) -> FakeTransport:
     return client
 
 
-def test_a_slow_page_of_an_upstream_that_passes_its_checks_is_run_once(make_harness: MakeHarness) -> None:
+def test_a_slow_page_runs_once_if_the_upstream_passes_its_checks(make_harness: MakeHarness) -> None:
     harness = make_harness(3, checked_within=6.0)
     client = ask_slow(harness)
     harness.advance(30.1)
@@ -67,7 +67,7 @@ def test_a_slow_page_of_an_upstream_that_passes_its_checks_is_run_once(make_harn
     assert harness.retries() == {}
 
 
-def test_a_slow_page_of_an_upstream_that_answers_others_is_run_once(make_harness: MakeHarness) -> None:
+def test_a_slow_page_runs_once_if_the_upstream_answers_other_requests(make_harness: MakeHarness) -> None:
     harness = make_harness(3)
     client = ask_slow(harness)
     for _ in range(3):  # to each in turn
@@ -79,7 +79,7 @@ def test_a_slow_page_of_an_upstream_that_answers_others_is_run_once(make_harness
     assert harness.dialled.count("10.0.0.1") == 2
 
 
-def test_one_that_is_an_outlier_is_asked_no_longer(make_harness: MakeHarness) -> None:
+def test_a_slow_request_leaves_an_outlier(make_harness: MakeHarness) -> None:
     harness = make_harness(3, checked_within=6.0)
     client = ask_slow(harness)
     harness.advance(10)
@@ -89,7 +89,7 @@ def test_one_that_is_an_outlier_is_asked_no_longer(make_harness: MakeHarness) ->
     assert client.take() == OK
 
 
-def test_a_slow_page_of_one_that_answers_its_checks_with_errors_is_run_once(
+def test_a_slow_page_runs_once_if_checks_are_answered_with_errors(
     make_harness: MakeHarness,
 ) -> None:
     harness = make_harness(3, checked_within=6.0)
@@ -101,7 +101,7 @@ def test_a_slow_page_of_one_that_answers_its_checks_with_errors_is_run_once(
     assert harness.dialled == ["10.0.0.1"]
 
 
-def test_a_page_that_silences_who_works_on_it_is_run_twice_at_most(make_harness: MakeHarness) -> None:
+def test_a_page_that_silences_its_upstream_runs_at_most_twice(make_harness: MakeHarness) -> None:
     harness = make_harness(3, checked_within=6.0)
     client = ask_slow(harness)
     silent = {**EJECTED, "silent_since_ns": 1}
@@ -114,7 +114,9 @@ def test_a_page_that_silences_who_works_on_it_is_run_twice_at_most(make_harness:
     assert harness.dialled == ["10.0.0.1", "10.0.0.3"]
 
 
-def test_one_that_was_late_elsewhere_does_not_leave_a_silent_upstream(make_harness: MakeHarness) -> None:
+def test_a_request_that_was_late_elsewhere_does_not_leave_a_silent_upstream(
+    make_harness: MakeHarness,
+) -> None:
     harness = make_harness(3, checked_within=60.0)
     client = ask_slow(harness)
     harness.advance(30.1)
@@ -127,7 +129,7 @@ def test_one_that_was_late_elsewhere_does_not_leave_a_silent_upstream(make_harne
     assert client.take() == OK
 
 
-def test_where_nothing_is_known_a_second_one_is_tried_but_no_third(make_harness: MakeHarness) -> None:
+def test_if_nothing_is_known_a_second_upstream_is_tried_but_no_third(make_harness: MakeHarness) -> None:
     harness = make_harness(3)
     client = ask_slow(harness)
     harness.advance(30.1)
@@ -156,7 +158,7 @@ def test_body_failure_and_log_name_the_setting_and_its_value(
     assert setting in line.message
 
 
-def test_the_log_tells_of_late_requests_once_a_minute(make_harness: MakeHarness) -> None:
+def test_late_requests_are_logged_once_a_minute(make_harness: MakeHarness) -> None:
     harness = make_harness(1)
     for _ in range(10):
         harness.ask(SLOW)

@@ -84,7 +84,7 @@ WAITS = {
 
 
 @pytest.mark.parametrize("wait", WAITS)
-def test_what_came_in_time_is_read_before_its_deadline_is_judged(harness: Harness, wait: str) -> None:
+def test_data_that_arrived_in_time_is_read_before_its_deadline_is_judged(harness: Harness, wait: str) -> None:
     begin, arrives = WAITS[wait]
     client = begin(harness)
     stall(harness, 4.0)
@@ -99,7 +99,7 @@ def test_what_came_in_time_is_read_before_its_deadline_is_judged(harness: Harnes
 
 
 @pytest.mark.parametrize("wait", WAITS)
-def test_where_nothing_came_the_same_sweep_judges(harness: Harness, wait: str) -> None:
+def test_without_new_data_the_same_sweep_judges(harness: Harness, wait: str) -> None:
     client = WAITS[wait][0](harness)
     stall(harness, 4.0)
     harness.settle()
@@ -108,7 +108,7 @@ def test_where_nothing_came_the_same_sweep_judges(harness: Harness, wait: str) -
 
 
 @pytest.mark.parametrize("wait", WAITS)
-def test_what_the_sweep_was_late_is_given_back(harness: Harness, wait: str) -> None:
+def test_the_sweeps_own_lateness_is_added_to_the_deadline(harness: Harness, wait: str) -> None:
     client = WAITS[wait][0](harness)
     client.take()
     stall(harness, 4.0, late=3.75)
@@ -120,7 +120,7 @@ def test_what_the_sweep_was_late_is_given_back(harness: Harness, wait: str) -> N
     assert client.is_closing() or client.eof_written or status_of(client.take()) == 504
 
 
-def test_the_total_timeout_is_judged_after_a_look_and_has_time_given_back(make_harness: MakeHarness) -> None:
+def test_the_total_timeout_is_judged_after_reading_and_is_extended_too(make_harness: MakeHarness) -> None:
     harness = make_harness(timeouts={"total": 2.0})
     answered, left = harness.ask(), harness.upstream
     client = harness.ask()
@@ -141,7 +141,7 @@ def test_the_total_timeout_is_judged_after_a_look_and_has_time_given_back(make_h
     assert status_of(client.take()) == 504
 
 
-def test_a_deadline_that_is_late_for_nobodys_fault_ejects_nobody(make_harness: MakeHarness) -> None:
+def test_a_deadline_missed_by_the_workers_lateness_ejects_no_upstream(make_harness: MakeHarness) -> None:
     outlier = {"enabled": True, "consecutive_5xx": 5, "consecutive_failures": 1}
     harness = make_harness(2, timeouts=SHORT, outlier=outlier)
     clients = [harness.ask() for _ in range(6)]
@@ -153,7 +153,7 @@ def test_a_deadline_that_is_late_for_nobodys_fault_ejects_nobody(make_harness: M
     assert not any(upstream.causes for upstream in harness.upstreams)
 
 
-def test_a_dial_that_has_connected_meanwhile_is_used(harness: Harness) -> None:
+def test_a_dial_that_connected_meanwhile_is_used(harness: Harness) -> None:
     harness.hold(1)
     client = harness.ask()
     harness.clock.advance(2.5)  # its timer and the connection come in one turn, in this order
@@ -165,7 +165,7 @@ def test_a_dial_that_has_connected_meanwhile_is_used(harness: Harness) -> None:
     assert harness.retries() == {}
 
 
-def test_a_dial_that_has_connected_meanwhile_is_not_raced(make_harness: MakeHarness) -> None:
+def test_a_dial_that_connected_meanwhile_starts_no_race(make_harness: MakeHarness) -> None:
     harness = make_harness(2)
     harness.hold(1, 2)
     client = harness.ask()
@@ -178,7 +178,9 @@ def test_a_dial_that_has_connected_meanwhile_is_not_raced(make_harness: MakeHarn
     assert client.take() == OK
 
 
-def test_one_that_waits_gets_the_place_of_who_was_answered_meanwhile(make_harness: MakeHarness) -> None:
+def test_a_waiting_request_gets_the_slot_of_one_that_was_answered_meanwhile(
+    make_harness: MakeHarness,
+) -> None:
     harness = make_harness(1, queue={"size": 3, "timeout": 2.0})
     harness.limit(1)
     harness.ask()
@@ -202,7 +204,9 @@ def test_closes_seen_late_teach_no_idle_time(make_harness: MakeHarness) -> None:
     assert harness.told == []
 
 
-def test_an_idle_connection_found_closed_late_outlives_no_learned_time(make_harness: MakeHarness) -> None:
+def test_an_idle_connection_found_closed_late_does_not_refute_the_learned_time(
+    make_harness: MakeHarness,
+) -> None:
     harness = make_harness()
     for _ in range(2):
         _, upstream = harness.warm()
@@ -224,7 +228,7 @@ def test_an_idle_connection_found_closed_late_outlives_no_learned_time(make_harn
     assert client.take() == OK
 
 
-def test_where_the_look_takes_long_itself_the_next_sweep_judges(harness: Harness) -> None:
+def test_if_reading_itself_takes_long_the_next_sweep_judges(harness: Harness) -> None:
     client = harness.ask()
     stall(harness, 4.0)
     harness.clock.advance(0.2)  # in one of the turns in which all is read
@@ -244,7 +248,7 @@ def test_nothing_is_judged_twice(harness: Harness) -> None:
     assert harness.local_counted("first_byte_timeout") == 1
 
 
-def test_what_is_given_back_has_to_be_earned_in_the_long_run() -> None:
+def test_extensions_are_limited_by_good_time() -> None:
     lateness = Lateness()
     assert lateness.swept(LATE_NS - 1) == 0
     assert lateness.swept(LATE_NS) == LATE_NS + SWEEP * 1e9

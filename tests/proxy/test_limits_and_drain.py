@@ -41,7 +41,9 @@ AT_THE_LIMIT = {
 
 @pytest.mark.parametrize("case", AT_THE_LIMIT)
 @pytest.mark.parametrize("size", [None, 97], ids=["at once", "in pieces"])
-def test_limit(make_harness: MakeHarness, case: str, size: int | None) -> None:
+def test_each_limit_is_answered_with_its_status(
+    make_harness: MakeHarness, case: str, size: int | None
+) -> None:
     request, status, reason = AT_THE_LIMIT[case]
     harness = make_harness(limits=LIMITS)
     client = harness.client()
@@ -62,7 +64,7 @@ def test_limit(make_harness: MakeHarness, case: str, size: int | None) -> None:
         assert client.take() == OK
 
 
-def test_chunks_that_grow_too_large_on_the_way(make_harness: MakeHarness) -> None:
+def test_chunked_bodies_are_limited_while_they_arrive(make_harness: MakeHarness) -> None:
     harness = make_harness(limits=LIMITS)
     client = harness.ask(CHUNKED + b"a\r\n0123456789\r\n" * 2)
     assert harness.upstream.take().endswith(b"14\r\n01234567890123456789\r\n")
@@ -82,7 +84,7 @@ def test_a_refused_request_never_reaches_an_app(make_harness: MakeHarness) -> No
 # --- drain
 
 
-def test_idle_clients_are_closed_after_a_grace(harness: Harness) -> None:
+def test_idle_clients_are_closed_after_a_grace_period(harness: Harness) -> None:
     fresh = harness.client()
     used, upstream = harness.warm()
     harness.proxy.drain()
@@ -97,7 +99,7 @@ def test_idle_clients_are_closed_after_a_grace(harness: Harness) -> None:
     assert not upstream.is_closing()
 
 
-def test_a_running_exchange_is_the_last(harness: Harness) -> None:
+def test_the_running_exchange_is_the_last_of_its_connection(harness: Harness) -> None:
     client = harness.ask()
     harness.proxy.drain()
     harness.settle()
@@ -120,7 +122,7 @@ def test_a_response_that_had_begun_ends_its_connection_too(harness: Harness) -> 
     assert client.closed
 
 
-def test_a_request_on_its_way_when_the_drain_begins_is_served(harness: Harness) -> None:
+def test_a_request_in_transit_when_the_drain_begins_is_served(harness: Harness) -> None:
     client, _ = harness.warm()
     harness.proxy.drain()
     harness.advance(0.5)
@@ -133,7 +135,7 @@ def test_a_request_on_its_way_when_the_drain_begins_is_served(harness: Harness) 
     assert client.closed
 
 
-def test_a_failure_made_here_is_the_last(harness: Harness) -> None:
+def test_a_local_failure_is_the_last_response_of_its_connection(harness: Harness) -> None:
     client = harness.ask()
     harness.proxy.drain()
     harness.upstream.receive_eof()
@@ -155,7 +157,7 @@ def test_a_head_that_has_begun_is_still_served(harness: Harness) -> None:
     assert client.closed
 
 
-def test_a_pipelined_request_of_a_response_that_had_begun_is_served(harness: Harness) -> None:
+def test_a_request_pipelined_behind_a_response_that_had_begun_is_served(harness: Harness) -> None:
     client = harness.ask(GET)
     harness.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 4\r\n\r\nab")
     client.receive(GET)

@@ -18,7 +18,7 @@ def loops(harness: Harness) -> list[CameBack]:
     return [message for message in harness.told if isinstance(message, CameBack)]
 
 
-def test_a_request_that_comes_back_gets_508_and_no_upstream(harness: Harness) -> None:
+def test_a_request_that_comes_back_gets_508_without_an_upstream(harness: Harness) -> None:
     client = harness.ask(BACK)
     answer = client.take()
     assert status_of(answer) == 508
@@ -36,7 +36,7 @@ def test_a_request_that_comes_back_gets_508_and_no_upstream(harness: Harness) ->
     assert (failure.reason, failure.source, failure.target) == ("loop_detected", "balancer", "/x")
 
 
-def test_the_connection_goes_on_and_the_next_return_is_known_too(harness: Harness) -> None:
+def test_the_connection_stays_open_and_later_loops_are_found_too(harness: Harness) -> None:
     client = harness.ask(BACK)
     assert not client.is_closing()
     client.take()
@@ -56,26 +56,26 @@ def test_the_connection_goes_on_and_the_next_return_is_known_too(harness: Harnes
         pytest.param(b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n", id="trailers"),
     ],
 )
-def test_with_a_body(harness: Harness, request_bytes: bytes) -> None:
+def test_a_loop_with_a_body_is_answered_508(harness: Harness, request_bytes: bytes) -> None:
     client = harness.ask(b"POST / HTTP/1.1\r\nHost: a\r\nVia: 1.1 %b\r\n%b" % (NAME, request_bytes))
     assert status_of(client.take()) == 508
     assert harness.dialled == []
 
 
-def test_with_a_body_that_is_still_coming_the_connection_ends(harness: Harness) -> None:
+def test_a_loop_with_an_incomplete_body_closes_the_connection(harness: Harness) -> None:
     client = harness.ask(b"POST / HTTP/1.1\r\nHost: a\r\nVia: 1.1 %b\r\nContent-Length: 9\r\n\r\nabc" % NAME)
     answer = client.take()
     assert status_of(answer) == 508
     assert b"Connection: close" in head_of(answer)
 
 
-def test_a_tunnel_that_leads_back(harness: Harness) -> None:
+def test_a_looping_tunnel_is_answered_508(harness: Harness) -> None:
     upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
     client = harness.ask(b"GET / HTTP/1.1\r\nHost: a\r\n%bVia: 1.1 %b\r\n\r\n" % (upgrade, NAME))
     assert status_of(client.take()) == 508
 
 
-def test_what_this_balancer_sends_is_what_it_knows_again(harness: Harness) -> None:
+def test_the_balancer_recognises_its_own_via(harness: Harness) -> None:
     harness.ask()
     sent = harness.upstream.take()
     harness.answer()
@@ -83,7 +83,7 @@ def test_what_this_balancer_sends_is_what_it_knows_again(harness: Harness) -> No
     assert status_of(harness.ask(sent).take()) == 508
 
 
-def test_another_balancer_in_front_is_nothing_special(harness: Harness) -> None:
+def test_another_balancer_in_front_is_no_loop(harness: Harness) -> None:
     client = harness.client()
     for _ in range(3):
         harness.ask(b"GET / HTTP/1.1\r\nHost: a\r\nVia: 1.1 balancer-89abcdef\r\n\r\n", client)
@@ -94,7 +94,7 @@ def test_another_balancer_in_front_is_nothing_special(harness: Harness) -> None:
         assert status_of(client.take()) == 200
 
 
-def test_without_via_nothing_is_said_and_nothing_known(make_harness: MakeHarness) -> None:
+def test_without_via_loops_are_not_found(make_harness: MakeHarness) -> None:
     harness = make_harness(via="")
     client = harness.ask(BACK)
     sent = harness.upstream.take()
@@ -105,7 +105,7 @@ def test_without_via_nothing_is_said_and_nothing_known(make_harness: MakeHarness
     assert status_of(client.take()) == 200
 
 
-def test_people_are_told_once_a_minute(harness: Harness) -> None:
+def test_loops_are_logged_once_a_minute(harness: Harness) -> None:
     for _ in range(50):
         harness.ask(BACK)
         harness.advance(1.0)
@@ -126,7 +126,7 @@ def our_508(harness: Harness) -> bytes:
     return answer
 
 
-def test_an_upstream_that_leads_here_is_named_and_ejected(make_harness: MakeHarness) -> None:
+def test_an_upstream_that_leads_back_is_named_and_ejected(make_harness: MakeHarness) -> None:
     harness = make_harness(2, outlier=OUTLIER, keepalive={"max_idle": 0})
     answer = our_508(harness)
     for _ in range(10):
@@ -138,7 +138,7 @@ def test_an_upstream_that_leads_here_is_named_and_ejected(make_harness: MakeHarn
     assert told.text.startswith("app1:8000 leads back to this balancer")
 
 
-def test_a_508_of_another_balancer_is_about_its_request(make_harness: MakeHarness) -> None:
+def test_a_508_of_another_balancer_does_not_eject(make_harness: MakeHarness) -> None:
     # Whoever knows that one's name can provoke it at will.
     harness = make_harness(2, outlier=OUTLIER, keepalive={"max_idle": 0})
     answer = our_508(harness).replace(NAME, b"balancer-89abcdef")
@@ -153,7 +153,7 @@ def test_a_508_of_another_balancer_is_about_its_request(make_harness: MakeHarnes
 OK_NOW = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-def test_the_reason_in_json(harness: Harness) -> None:
+def test_a_508_in_json_has_its_reason(harness: Harness) -> None:
     answer = harness.ask(BACK.replace(b"\r\n\r\n", b"\r\nAccept: application/json\r\n\r\n")).take()
     told = json.loads(body_of(answer))
     assert (told["status"], told["reason"]) == (508, "loop_detected")

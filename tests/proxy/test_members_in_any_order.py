@@ -146,7 +146,7 @@ def play(seed: int) -> None:
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, 20))
-def test_members_in_any_order(first: int) -> None:
+def test_slots_are_kept_under_any_order_of_membership_changes(first: int) -> None:
     for seed in range(first, first + 20):
         try:
             play(seed)

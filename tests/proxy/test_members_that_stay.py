@@ -21,9 +21,7 @@ STILL_THERE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", STILL_THERE)
-def test_one_that_keeps_its_address_keeps_all_that_is_known_of_it(
-    make_harness: MakeHarness, case: str
-) -> None:
+def test_an_upstream_that_keeps_its_address_keeps_its_state(make_harness: MakeHarness, case: str) -> None:
     """Each message tells of the whole pool, so most upstreams in it have not changed at all."""
     harness = make_harness(1, outlier={"enabled": True}, slow_start=6.0)
     ramp = harness.clock.monotonic_ns()
@@ -48,7 +46,7 @@ def test_one_that_keeps_its_address_keeps_all_that_is_known_of_it(
     assert (harness.inflight, harness.idle, harness.closes(2)) == ([0, 0], 2, {})
 
 
-def test_an_ejected_one_stays_so_where_others_come_and_go(harness: Harness) -> None:
+def test_an_ejected_upstream_stays_ejected_while_others_come_and_go(harness: Harness) -> None:
     out = upstream_message(1, causes=["outlier"])
     harness.tell(out, upstream_message(2))
     before = harness.upstreams[0]
@@ -65,7 +63,7 @@ ALL = {"app1:8000": 5, "app2:8000": 10, "app3:8000": 15}
 BUT_ONE = {"app2:8000": 12, "app3:8000": 18}
 
 
-def test_weights_go_with_their_upstreams_whatever_place_these_have(harness: Harness) -> None:
+def test_weights_follow_their_upstreams_not_their_positions(harness: Harness) -> None:
     one, two, three = (upstream_message(number, weight=number) for number in (1, 2, 3))
     out = upstream_message(1, weight=1, causes=["active_check"])
     for members, shares in (

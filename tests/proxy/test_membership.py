@@ -25,7 +25,7 @@ def test_a_new_upstream_is_used(harness: Harness) -> None:
     harness.answer()
 
 
-def test_one_that_left_ends_what_it_runs_and_gets_nothing_new(harness: Harness) -> None:
+def test_a_removed_upstream_ends_its_requests_and_gets_no_new_ones(harness: Harness) -> None:
     busy = harness.ask()
     first = harness.upstream
     harness.tell(upstream_message(2))
@@ -38,13 +38,13 @@ def test_one_that_left_ends_what_it_runs_and_gets_nothing_new(harness: Harness) 
     assert first.is_closing()
 
 
-def test_its_idle_connections_are_closed(harness: Harness) -> None:
+def test_idle_connections_of_a_removed_upstream_are_closed(harness: Harness) -> None:
     _, idle = harness.warm()
     harness.tell(upstream_message(2))
     assert idle.is_closing()
 
 
-def test_its_row_is_let_go_when_nothing_runs_at_it_any_more(harness: Harness) -> None:
+def test_the_row_of_a_removed_upstream_is_released_after_its_last_request(harness: Harness) -> None:
     harness.ask()
     running = harness.upstream
     harness.tell(upstream_message(2))
@@ -61,7 +61,7 @@ def test_its_row_is_let_go_when_nothing_runs_at_it_any_more(harness: Harness) ->
     assert harness.page.row(4)[UPSTREAM_INFLIGHT] == 0
 
 
-def test_one_that_comes_back_is_another_one(harness: Harness) -> None:
+def test_an_upstream_that_comes_back_is_a_new_one(harness: Harness) -> None:
     harness.ask()
     old = harness.upstreams[0]
     running = harness.upstream
@@ -75,7 +75,7 @@ def test_one_that_comes_back_is_another_one(harness: Harness) -> None:
     assert (old.inflight, new.inflight) == (0, 0)
 
 
-def test_the_same_one_keeps_what_runs(harness: Harness) -> None:
+def test_an_unchanged_upstream_keeps_its_requests(harness: Harness) -> None:
     harness.ask()
     before = harness.upstreams[0]
     harness.tell(upstream_message(1, weight=3), upstream_message(2))
@@ -93,7 +93,7 @@ STATES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", STATES)
-def test_one_that_is_not_eligible_gets_nothing(harness: Harness, case: str) -> None:
+def test_an_ineligible_upstream_gets_no_requests(harness: Harness, case: str) -> None:
     harness.tell(upstream_message(1, **STATES[case]), upstream_message(2))
     for _ in range(3):
         harness.ask()
@@ -101,14 +101,14 @@ def test_one_that_is_not_eligible_gets_nothing(harness: Harness, case: str) -> N
     assert set(harness.dialled) == {"10.0.0.2"}
 
 
-def test_in_panic_the_ejected_ones_are_used(harness: Harness) -> None:
+def test_in_panic_ejected_upstreams_are_used(harness: Harness) -> None:
     harness.tell(upstream_message(1, causes=["active_check"]))
     client = harness.ask()
     harness.answer()
     assert client.take() == OK
 
 
-def test_without_any_it_is_503(harness: Harness) -> None:
+def test_without_any_upstream_the_answer_is_503(harness: Harness) -> None:
     harness.tell()
     assert harness.ask().take().startswith(b"HTTP/1.1 503 ")
 
@@ -121,7 +121,7 @@ def test_an_unknown_pool_is_a_key_error(harness: Harness) -> None:
         membership.apply(PoolUpdate(name="default", revision=1, starting=False, members=()))
 
 
-def test_a_failure_is_told_with_its_attempts(harness: Harness) -> None:
+def test_a_failure_is_reported_with_its_attempts(harness: Harness) -> None:
     harness.tell(upstream_message(1), upstream_message(2))
     harness.refuse(1, 2)
     harness.ask(b"GET /a?b HTTP/1.1\r\nHost: example\r\nX-Request-ID: r1\r\n\r\n")
@@ -147,7 +147,7 @@ def test_a_failure_is_told_with_its_attempts(harness: Harness) -> None:
     assert harness.proxy.take_failures() == []
 
 
-def test_a_refusal_is_told_too(harness: Harness) -> None:
+def test_a_refusal_is_reported_too(harness: Harness) -> None:
     client = harness.client()
     client.receive(b"GET / HTTP/1.1\r\n\r\n")
     harness.settle()
@@ -155,7 +155,7 @@ def test_a_refusal_is_told_too(harness: Harness) -> None:
     assert (failure.reason, failure.method, failure.attempts) == ("malformed_request", None, ())
 
 
-def test_an_attempt_that_broke_off_is_told(harness: Harness) -> None:
+def test_an_attempt_that_broke_off_is_reported(harness: Harness) -> None:
     harness.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
     harness.upstream.receive_eof()
     harness.settle()
@@ -163,7 +163,7 @@ def test_an_attempt_that_broke_off_is_told(harness: Harness) -> None:
     assert [each.failure for each in failure.attempts] == ["upstream_closed"]
 
 
-def test_what_is_told_is_bounded(harness: Harness) -> None:
+def test_reported_failures_are_bounded(harness: Harness) -> None:
     harness.tell()
     for number in range(250):
         harness.ask(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number)
@@ -190,7 +190,7 @@ def test_failed_connects_are_counted_per_upstream(harness: Harness, error: Excep
 
 
 @pytest.mark.parametrize("policy", registry.names())
-def test_a_readmitted_one_gets_its_ramps_share_under_every_policy(
+def test_a_readmitted_upstream_gets_its_ramps_share_under_every_policy(
     make_harness: MakeHarness, policy: str
 ) -> None:
     """In the first tenth of its slow start: neither none of 2,000 requests nor as many as the others."""
@@ -215,7 +215,7 @@ def test_a_readmitted_one_gets_its_ramps_share_under_every_policy(
     assert min(counts[f"app{number}:8000"] for number in (1, 3, 4)) > 2 * counts["app2:8000"]
 
 
-def test_a_ramp_goes_on_in_the_sweep(make_harness: MakeHarness) -> None:
+def test_the_sweep_advances_a_ramp(make_harness: MakeHarness) -> None:
     harness = make_harness(2, slow_start=10.0)
     harness.tell(upstream_message(1), upstream_message(2, ramp_since_ns=harness.clock.monotonic_ns()))
     shares = []
@@ -247,7 +247,7 @@ def test_a_tunnel_outlasts_a_drain(make_harness: MakeHarness, admin_state: str) 
     harness.settle()
 
 
-def test_a_backup_is_used_when_no_other_is_eligible(make_harness: MakeHarness) -> None:
+def test_a_backup_is_used_if_no_other_upstream_is_eligible(make_harness: MakeHarness) -> None:
     harness = make_harness(2)
     spare = upstream_message(2, backup=True)
     harness.tell(upstream_message(1), spare)

@@ -10,7 +10,7 @@ METHODS = [b"LIST", b"VERSION-CONTROL", b"RPC_IN_DATA", b"BAN", b"get"]
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_it_is_passed_on_and_counted_as_other(harness: Harness, method: bytes) -> None:
+def test_an_unknown_method_is_passed_on_and_counted_as_other(harness: Harness, method: bytes) -> None:
     client = harness.ask(method + b" /a HTTP/1.1\r\nHost: a\r\n\r\n")
     assert harness.upstream.take().startswith(method + b" /a HTTP/1.1\r\n")
     harness.answer()
@@ -21,7 +21,7 @@ def test_it_is_passed_on_and_counted_as_other(harness: Harness, method: bytes) -
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_it_is_not_sent_twice(make_harness: MakeHarness, method: bytes) -> None:
+def test_an_unknown_method_is_not_sent_twice(make_harness: MakeHarness, method: bytes) -> None:
     harness = make_harness(2)
     client = harness.ask(method + b" /a HTTP/1.1\r\nHost: a\r\n\r\n")
     harness.upstream.receive_eof()
@@ -30,7 +30,7 @@ def test_it_is_not_sent_twice(make_harness: MakeHarness, method: bytes) -> None:
     assert len(harness.loop.dials) == 1
 
 
-def test_it_is_sent_twice_where_the_settings_say_so(make_harness: MakeHarness) -> None:
+def test_an_unknown_method_is_sent_twice_if_the_settings_allow(make_harness: MakeHarness) -> None:
     harness = make_harness(2, retry={"methods": ["LIST"]})
     client = harness.ask(b"LIST /a HTTP/1.1\r\nHost: a\r\n\r\n")
     harness.upstream.receive_eof()

@@ -38,7 +38,7 @@ def leave(harness: Harness, client: FakeTransport, error: Exception | None = Non
 @pytest.mark.parametrize(
     "when", ["silent", "in a head", "idle", "in a request", "in an upload", "in a tunnel"]
 )
-def test_a_client_that_has_left_is_free_at_once(harness: Harness, when: str) -> None:
+def test_a_closed_connection_is_freed_without_the_garbage_collector(harness: Harness, when: str) -> None:
     before = alive()
     client = harness.client()
     match when:

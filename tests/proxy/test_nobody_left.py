@@ -27,7 +27,7 @@ ALL_GONE: dict[str, list[dict[str, Any]]] = {
 
 @pytest.mark.parametrize("case", ALL_GONE)
 @pytest.mark.parametrize("policy", registry.names())
-def test_when_all_are_gone_or_draining_there_is_none_in_bounded_steps(
+def test_if_all_are_gone_or_draining_pick_returns_none_in_bounded_steps(
     make_harness: MakeHarness, policy: str, case: str
 ) -> None:
     """Also for one that was pinned; and they are used again when they are back."""

@@ -65,7 +65,7 @@ def harness() -> Iterator[OutlierHarness]:
     made.check_and_close()
 
 
-def test_it_gets_no_more_requests_from_the_fifth_5xx_on(harness: OutlierHarness) -> None:
+def test_an_upstream_gets_no_more_requests_after_the_fifth_5xx(harness: OutlierHarness) -> None:
     asked = harness.play(30)
     assert asked.count("1") == 5
     assert asked.endswith("2" * 20)
@@ -87,7 +87,7 @@ def test_the_supervisor_is_told_once(harness: OutlierHarness) -> None:
     ]
 
 
-def test_dials_that_fail_count(harness: OutlierHarness) -> None:
+def test_failed_dials_count(harness: OutlierHarness) -> None:
     harness.refuse(1)
     for _ in range(10):
         harness.ask()
@@ -97,7 +97,7 @@ def test_dials_that_fail_count(harness: OutlierHarness) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
-def test_what_this_machine_has_run_out_of_is_nobodys_fault(harness: OutlierHarness, number: int) -> None:
+def test_a_shortage_on_this_machine_is_not_the_upstreams_fault(harness: OutlierHarness, number: int) -> None:
     harness.refuse(1, error=OSError(number, "none left"))
     for _ in range(10):
         harness.ask()
@@ -112,7 +112,9 @@ SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
 
 
 @pytest.mark.parametrize("kind", ["downloads", "tunnels"])
-def test_what_began_well_before_does_not_hide_what_fails_now(harness: OutlierHarness, kind: str) -> None:
+def test_successes_that_began_earlier_do_not_hide_present_failures(
+    harness: OutlierHarness, kind: str
+) -> None:
     """Long responses and tunnels end all the time; that says how the upstream was when they began."""
     older: list[FakeTransport] = []
     while len(older) < 20:
@@ -132,14 +134,14 @@ def test_what_began_well_before_does_not_hide_what_fails_now(harness: OutlierHar
     assert asked.count("1") == 5
 
 
-def test_501_is_about_the_request(harness: OutlierHarness) -> None:
+def test_a_501_does_not_count(harness: OutlierHarness) -> None:
     for _ in range(30):
         harness.begin()
         harness.answer(b"HTTP/1.1 501 No\r\nContent-Length: 0\r\n\r\n")
     assert harness.told == []
 
 
-def test_who_is_spared_here_is_told_of_but_stays() -> None:
+def test_an_upstream_spared_here_is_reported_but_stays() -> None:
     harness = OutlierHarness(1, keepalive={"max_idle": 0})
     assert harness.play(20) == "1" * 20
     assert [one.skip_reason for one in harness.only_told(Eject)] == ["last_eligible"]
@@ -147,14 +149,14 @@ def test_who_is_spared_here_is_told_of_but_stays() -> None:
     harness.check_and_close()
 
 
-def test_who_cannot_be_reported_stays(harness: OutlierHarness) -> None:
+def test_an_upstream_that_cannot_be_reported_stays(harness: OutlierHarness) -> None:
     harness.hears = False
     assert harness.play(30).count("1") == 15
     harness.hears = True
     assert harness.play(30).count("1") < 15
 
 
-def test_turned_off_nothing_is_watched() -> None:
+def test_without_outlier_detection_nothing_is_watched() -> None:
     harness = Harness(2, keepalive={"max_idle": 0})
     for _ in range(20):
         harness.ask()
@@ -167,7 +169,7 @@ def test_turned_off_nothing_is_watched() -> None:
 # --- the supervisor's word
 
 
-def test_news_from_before_the_report_does_not_undo_it(harness: OutlierHarness) -> None:
+def test_updates_from_before_the_report_do_not_undo_the_ejection(harness: OutlierHarness) -> None:
     harness.ejected_here()
     harness.say({}, revision=7)  # it was on its way
     assert harness.upstreams[0].is_outlier()
@@ -181,7 +183,7 @@ def test_news_from_before_the_report_does_not_undo_it(harness: OutlierHarness) -
     assert "1" in harness.play(2)
 
 
-def test_news_may_come_before_the_verdict(harness: OutlierHarness) -> None:
+def test_an_update_may_arrive_before_the_verdict(harness: OutlierHarness) -> None:
     harness.ejected_here()
     harness.say(OUTLIER, revision=9)
     harness.judged(until=9)
@@ -190,7 +192,7 @@ def test_news_may_come_before_the_verdict(harness: OutlierHarness) -> None:
     assert not harness.upstreams[0].is_outlier()
 
 
-def test_overruled_it_is_used_again(harness: OutlierHarness) -> None:
+def test_an_overruled_upstream_is_used_again(harness: OutlierHarness) -> None:
     harness.ejected_here()
     harness.judged(until=0)
     assert not harness.upstreams[0].is_outlier()
@@ -201,7 +203,7 @@ def test_overruled_it_is_used_again(harness: OutlierHarness) -> None:
     assert len(harness.told) == 2
 
 
-def test_overruled_it_keeps_its_other_causes(harness: OutlierHarness) -> None:
+def test_an_overruled_upstream_keeps_its_other_causes(harness: OutlierHarness) -> None:
     harness.ejected_here()
     harness.say({"causes": ["active_check"]})
     assert harness.upstreams[0].causes == {Cause.ACTIVE_CHECK, Cause.OUTLIER}
@@ -210,13 +212,13 @@ def test_overruled_it_keeps_its_other_causes(harness: OutlierHarness) -> None:
 
 
 @pytest.mark.parametrize("row", [4, 99], ids=["one that nobody ejected here", "one that has left"])
-def test_a_verdict_that_nobody_waits_for_changes_nothing(harness: OutlierHarness, row: int) -> None:
+def test_an_unexpected_verdict_changes_nothing(harness: OutlierHarness, row: int) -> None:
     harness.say(OUTLIER)
     harness.judge(row, 0)
     assert harness.upstreams[0].is_outlier()
 
 
-def test_another_address_begins_anew(harness: OutlierHarness) -> None:
+def test_a_new_address_starts_afresh(harness: OutlierHarness) -> None:
     harness.play(8)
     harness.move(1, "10.0.0.9")
     assert harness.play(8).count("1") == 4
@@ -226,7 +228,7 @@ def test_another_address_begins_anew(harness: OutlierHarness) -> None:
 # --- probation
 
 
-def test_on_probation_one_request_is_tried_and_a_success_ends_it(harness: OutlierHarness) -> None:
+def test_on_probation_one_request_is_a_trial_and_a_success_ends_it(harness: OutlierHarness) -> None:
     harness.say(ON_PROBATION)
     harness.ill = False
     assert harness.begin() == 1
@@ -238,13 +240,13 @@ def test_on_probation_one_request_is_tried_and_a_success_ends_it(harness: Outlie
     assert "1" in harness.play(2)
 
 
-def test_on_probation_one_failure_is_enough(harness: OutlierHarness) -> None:
+def test_on_probation_one_failure_ejects(harness: OutlierHarness) -> None:
     harness.say(ON_PROBATION)
     assert harness.play(10) == "1222222222"
     assert [(one.count, one.on_probation) for one in harness.only_told(Eject)] == [(1, True)]
 
 
-def test_a_trial_that_its_client_left_is_repeated(harness: OutlierHarness) -> None:
+def test_a_trial_whose_client_left_is_repeated(harness: OutlierHarness) -> None:
     harness.say(ON_PROBATION)
     assert harness.begin() == 1
     harness.clients[-1].lose()
@@ -254,7 +256,7 @@ def test_a_trial_that_its_client_left_is_repeated(harness: OutlierHarness) -> No
     harness.answer(OK)
 
 
-def test_a_trial_whose_connection_is_swallowed_has_failed(harness: OutlierHarness) -> None:
+def test_a_trial_whose_connect_is_swallowed_has_failed(harness: OutlierHarness) -> None:
     harness.hold(1)
     harness.say(ON_PROBATION)
     assert harness.begin() == 1
@@ -264,7 +266,7 @@ def test_a_trial_whose_connection_is_swallowed_has_failed(harness: OutlierHarnes
     assert [(one.symptom, one.on_probation) for one in harness.only_told(Eject)] == [("failures", True)]
 
 
-def test_no_trial_where_there_is_no_place(harness: OutlierHarness) -> None:
+def test_a_full_upstream_gets_no_trial(harness: OutlierHarness) -> None:
     while harness.begin() != 1:
         harness.answer(OK)
     harness.tell(upstream_message(1, max_inflight=1, **ON_PROBATION), upstream_message(2))
@@ -272,7 +274,7 @@ def test_no_trial_where_there_is_no_place(harness: OutlierHarness) -> None:
     assert harness.play(2) == "22"
 
 
-def test_a_backup_on_probation_is_not_tried_while_it_stands_by(harness: OutlierHarness) -> None:
+def test_a_backup_on_probation_gets_no_trial_while_it_stands_by(harness: OutlierHarness) -> None:
     harness.say({"backup": True, **ON_PROBATION})
     assert harness.play(3) == "222"
     harness.tell(
@@ -281,7 +283,7 @@ def test_a_backup_on_probation_is_not_tried_while_it_stands_by(harness: OutlierH
     assert harness.play(1) == "1"
 
 
-def test_backups_stand_in_for_one_on_probation(harness: OutlierHarness) -> None:
+def test_backups_serve_while_the_only_candidate_is_on_probation(harness: OutlierHarness) -> None:
     harness.ill = False
     harness.tell(upstream_message(1, **ON_PROBATION), upstream_message(2, backup=True))
     assert harness.begin() == 1
@@ -292,7 +294,7 @@ def test_backups_stand_in_for_one_on_probation(harness: OutlierHarness) -> None:
     assert harness.play(2) == "11"
 
 
-def test_requests_that_cannot_be_sent_again_try_it_only_after_a_while(harness: OutlierHarness) -> None:
+def test_requests_that_cannot_be_retried_become_trials_only_after_a_delay(harness: OutlierHarness) -> None:
     harness.say(ON_PROBATION)
     harness.ill = False
     assert harness.play(3, POST) == "222"
@@ -300,7 +302,7 @@ def test_requests_that_cannot_be_sent_again_try_it_only_after_a_while(harness: O
     assert harness.one(POST) == 1
 
 
-def test_what_runs_from_before_is_waited_for_but_not_for_long(harness: OutlierHarness) -> None:
+def test_a_trial_waits_for_earlier_requests_but_not_for_long(harness: OutlierHarness) -> None:
     while harness.begin() != 1:
         harness.answer(OK)
     harness.say(OUTLIER)
@@ -311,7 +313,7 @@ def test_what_runs_from_before_is_waited_for_but_not_for_long(harness: OutlierHa
     harness.answer(OK)
 
 
-def test_what_ends_from_before_decides_nothing(harness: OutlierHarness) -> None:
+def test_earlier_requests_decide_nothing(harness: OutlierHarness) -> None:
     older = [harness.begin() for _ in range(2)].index(1)
     before = harness.loop.transports[older]
     harness.say(OUTLIER)
@@ -326,7 +328,7 @@ def test_what_ends_from_before_decides_nothing(harness: OutlierHarness) -> None:
     assert [type(one) for one in harness.told] == [Recovered]
 
 
-def test_news_of_others_does_not_begin_a_probation_anew(harness: OutlierHarness) -> None:
+def test_updates_about_others_do_not_restart_a_probation(harness: OutlierHarness) -> None:
     harness.say(ON_PROBATION)
     assert harness.begin() == 1
     waiting = harness.upstream
@@ -339,7 +341,7 @@ def test_news_of_others_does_not_begin_a_probation_anew(harness: OutlierHarness)
     assert [type(one) for one in harness.told] == [Recovered]
 
 
-def test_what_ends_from_before_while_a_trial_runs_decides_nothing(harness: OutlierHarness) -> None:
+def test_earlier_requests_that_end_during_a_trial_decide_nothing(harness: OutlierHarness) -> None:
     older = [harness.begin() for _ in range(4)].index(1)
     before = harness.loop.transports[older]
     before.receive(STREAM)
@@ -359,7 +361,7 @@ def test_what_ends_from_before_while_a_trial_runs_decides_nothing(harness: Outli
     assert [one.on_probation for one in harness.only_told(Eject)] == [True]
 
 
-def test_a_trial_that_takes_long_is_joined_by_another(harness: OutlierHarness) -> None:
+def test_a_slow_trial_is_joined_by_another(harness: OutlierHarness) -> None:
     harness.ill = False
     harness.say(ON_PROBATION)
     assert harness.begin() == 1
@@ -370,7 +372,7 @@ def test_a_trial_that_takes_long_is_joined_by_another(harness: OutlierHarness) -
     assert [type(one) for one in harness.told] == [Recovered]
 
 
-def test_a_second_attempt_is_no_trial(harness: OutlierHarness) -> None:
+def test_a_second_attempt_is_not_a_trial(harness: OutlierHarness) -> None:
     harness.tell(upstream_message(1, **ON_PROBATION), upstream_message(2), upstream_message(3))
     _, second, third = harness.upstreams
     chosen = harness.pool.choose(0, (second,), 0, None, b"GET")
@@ -378,7 +380,7 @@ def test_a_second_attempt_is_no_trial(harness: OutlierHarness) -> None:
     harness.pool.finished(chosen, 0, Outcome.CANCELLED)
 
 
-def test_alone_on_probation_it_serves_all(harness: OutlierHarness) -> None:
+def test_a_single_upstream_on_probation_serves_all(harness: OutlierHarness) -> None:
     harness.ill = False
     harness.tell(upstream_message(1, **ON_PROBATION), upstream_message(2, causes=["active_check"]))
     assert [harness.begin(), harness.begin()] == [1, 1]
@@ -386,7 +388,7 @@ def test_alone_on_probation_it_serves_all(harness: OutlierHarness) -> None:
     assert [type(one) for one in harness.told] == [Recovered]
 
 
-def test_clients_get_what_a_trial_brought(harness: OutlierHarness) -> None:
+def test_clients_get_the_response_of_a_trial(harness: OutlierHarness) -> None:
     harness.say(ON_PROBATION)
     harness.one()
     assert status_of(harness.clients[-1].take()) == 500
@@ -397,7 +399,9 @@ def test_clients_get_what_a_trial_brought(harness: OutlierHarness) -> None:
     [((1,), [True, False]), ((2,), [False, True]), ((1, 2), [False, False])],
     ids=["the first", "the second", "all, as under overload"],
 )
-def test_who_does_not_answer_in_time_while_the_other_does(hung: tuple[int, ...], out: list[bool]) -> None:
+def test_late_responses_count_while_the_other_upstream_answers(
+    hung: tuple[int, ...], out: list[bool]
+) -> None:
     harness = OutlierHarness(timeouts={"first_byte": 1.0}, keepalive={"max_idle": 0})
     for time in range(40):
         before = list(harness.inflight)

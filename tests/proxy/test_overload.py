@@ -43,7 +43,9 @@ def test_clients_that_leave_the_queue_shorten_the_deadline(full: Harness) -> Non
     assert full.logged()["reason"] == "queue_timeout"
 
 
-def test_so_do_those_that_leave_before_the_response_begins(make_harness: MakeHarness) -> None:
+def test_clients_that_leave_before_the_response_begins_shorten_the_deadline(
+    make_harness: MakeHarness,
+) -> None:
     harness = make_harness(1, queue={"size": 1000})
     for _ in range(3):
         _leave(harness, 1.5, 20)
@@ -55,7 +57,9 @@ def test_so_do_those_that_leave_before_the_response_begins(make_harness: MakeHar
 
 
 @pytest.mark.parametrize("how", ["in mid-response", "in mid-request"])
-def test_not_those_that_leave_in_the_middle(make_harness: MakeHarness, how: str) -> None:
+def test_clients_that_leave_within_a_response_do_not_shorten_the_deadline(
+    make_harness: MakeHarness, how: str
+) -> None:
     harness = make_harness(1, queue={"size": 1000})
     for _ in range(3):
         clients = []
@@ -74,7 +78,7 @@ def test_not_those_that_leave_in_the_middle(make_harness: MakeHarness, how: str)
     assert client.take() == b""
 
 
-def test_with_more_waiting_than_can_be_served_in_time_it_is_503_at_once(full: Harness) -> None:
+def test_requests_that_could_not_be_served_in_time_are_503_at_once(full: Harness) -> None:
     for _ in range(40):  # ten slots a second
         for _ in range(3):
             full.ask()
@@ -94,7 +98,7 @@ def test_with_more_waiting_than_can_be_served_in_time_it_is_503_at_once(full: Ha
     assert (full.waiting, full.logged()["reason"]) == (waiting, "queue_would_time_out")
 
 
-def test_a_connection_that_was_refused_on_goes_on(full: Harness) -> None:
+def test_a_connection_stays_open_after_a_refusal(full: Harness) -> None:
     full.limit(1)
     for _ in range(1000):
         full.ask()
@@ -107,7 +111,7 @@ def test_a_connection_that_was_refused_on_goes_on(full: Harness) -> None:
     assert client.take() == OK
 
 
-def test_retry_after_of_other_failures_is_a_second(full: Harness) -> None:
+def test_retry_after_of_other_failures_is_1s(full: Harness) -> None:
     for _ in range(40):
         for _ in range(3):
             full.ask()
@@ -119,5 +123,5 @@ def test_retry_after_of_other_failures_is_a_second(full: Harness) -> None:
     assert {_retry_after(data) for data in sent} == {1}
 
 
-def test_the_failures_that_tell_when_to_come_again() -> None:
+def test_which_failures_have_a_retry_after() -> None:
     assert {"upstreams_full", "queue_full", "queue_would_time_out", "queue_timeout"} == WANT_OF_A_SLOT

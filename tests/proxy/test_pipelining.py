@@ -34,7 +34,7 @@ def small_client(harness: Harness) -> SmallTransport:
 
 
 @pytest.mark.parametrize("size", [1, 7, 10_000], ids=["byte by byte", "in sevens", "at once"])
-def test_in_order_and_one_at_a_time(harness: Harness, size: int) -> None:
+def test_responses_come_in_order_and_one_at_a_time(harness: Harness, size: int) -> None:
     client = harness.client()
     data = b"".join(get(number) for number in range(5))
     for place in range(0, len(data), size):
@@ -49,7 +49,7 @@ def test_in_order_and_one_at_a_time(harness: Harness, size: int) -> None:
     assert len(harness.loop.transports) == 1
 
 
-def test_requests_with_bodies(harness: Harness) -> None:
+def test_pipelined_requests_may_have_bodies(harness: Harness) -> None:
     post = b"POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n%03d"
     chunked = b"POST /%d HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n%03d\r\n0\r\n\r\n"
     client = harness.ask(post % (0, 0) + chunked % (1, 1) + get(2) + post % (3, 3))
@@ -61,7 +61,7 @@ def test_requests_with_bodies(harness: Harness) -> None:
         assert client.take() == ok(number)
 
 
-def test_what_follows_a_closing_request_is_not_served(harness: Harness) -> None:
+def test_requests_behind_a_closing_request_are_not_served(harness: Harness) -> None:
     client = harness.ask(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" + GET)
     harness.answer()
     assert b"Connection: close" in head_of(client.take())
@@ -80,7 +80,7 @@ def test_a_bad_request_waits_for_its_turn(harness: Harness) -> None:
     assert client.eof_written
 
 
-def test_thousand_answered_here_without_recursion(harness: Harness) -> None:
+def test_a_thousand_local_responses_without_recursion(harness: Harness) -> None:
     """No upstream has an address: each gets its 503 at once, all in one read."""
     harness.move(1, "")
     client = harness.ask(GET * 1000)
@@ -89,7 +89,7 @@ def test_thousand_answered_here_without_recursion(harness: Harness) -> None:
     assert harness.local_counted("no_upstream") == 1000
 
 
-def test_thousand_answered_upstream(harness: Harness) -> None:
+def test_a_thousand_pipelined_requests_are_answered_upstream(harness: Harness) -> None:
     client = harness.ask(GET * 1000)
     for _ in range(1000):
         harness.answer()
@@ -111,7 +111,7 @@ def test_read_ahead_is_bounded(harness: Harness) -> None:
     assert client.reading
 
 
-def test_client_that_does_not_read_is_not_served_more(harness: Harness) -> None:
+def test_a_client_that_does_not_read_is_served_no_further(harness: Harness) -> None:
     """Answered here, so that nothing else could slow it down."""
     harness.move(1, "")
     client = small_client(harness)
@@ -138,7 +138,7 @@ HELD = {
 
 
 @pytest.mark.parametrize("case", HELD)
-def test_goes_on_when_the_client_reads_again(harness: Harness, case: str) -> None:
+def test_serving_resumes_when_the_client_reads_again(harness: Harness, case: str) -> None:
     held, later = HELD[case]
     client, upstream = harness.warm()
     client.receive(GET)

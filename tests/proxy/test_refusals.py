@@ -19,7 +19,7 @@ CHUNKED = b"POST /up HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
         pytest.param(CHUNKED + b"xyz\r\n", 400, "malformed_request", id="malformed chunks"),
     ],
 )
-def test_a_body_that_cannot_be_taken(
+def test_a_body_that_cannot_be_accepted_is_refused(
     make_harness: MakeHarness, request_bytes: bytes, status: int, reason: str
 ) -> None:
     harness = make_harness(1, limits={"body_bytes": 10})
@@ -35,7 +35,7 @@ def test_a_body_that_cannot_be_taken(
     assert harness.requests_counted(b"POST", status) == 1
 
 
-def test_in_the_form_that_the_client_asks_for(make_harness: MakeHarness) -> None:
+def test_refusals_have_the_form_that_the_client_prefers(make_harness: MakeHarness) -> None:
     harness = make_harness(1, limits={"body_bytes": 10})
     client = harness.ask(TOO_LARGE)
     assert body_of(client.take()).startswith(b"{")

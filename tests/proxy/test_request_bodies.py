@@ -36,7 +36,7 @@ BODIES: dict[str, tuple[bytes, list[bytes], bytes]] = {
 
 @pytest.mark.parametrize("case", BODIES)
 @pytest.mark.parametrize("connected", [True, False], ids=["connected", "while dialling"])
-def test_body(harness: Harness, case: str, connected: bool) -> None:
+def test_body_framing_on_a_new_connection(harness: Harness, case: str, connected: bool) -> None:
     head, pieces, expected = BODIES[case]
     if not connected:
         harness.hold(1)
@@ -55,7 +55,7 @@ def test_body(harness: Harness, case: str, connected: bool) -> None:
 
 
 @pytest.mark.parametrize("case", BODIES)
-def test_body_on_a_warm_connection(harness: Harness, case: str) -> None:
+def test_body_framing_on_a_warm_connection(harness: Harness, case: str) -> None:
     head, pieces, expected = BODIES[case]
     client, upstream = harness.warm()
     client.receive(head + pieces[0])
@@ -67,7 +67,7 @@ def test_body_on_a_warm_connection(harness: Harness, case: str) -> None:
     assert harness.idle == 1
 
 
-def test_body_is_relayed_as_it_comes(harness: Harness) -> None:
+def test_a_body_is_relayed_as_it_arrives(harness: Harness) -> None:
     client = harness.ask(LENGTH_10 + b"01")
     assert body_of(harness.upstream.take()) == b"01"
     client.receive(b"234")
@@ -77,7 +77,7 @@ def test_body_is_relayed_as_it_comes(harness: Harness) -> None:
     harness.answer()
 
 
-def test_body_does_not_pile_up_while_dialling(harness: Harness) -> None:
+def test_a_body_does_not_pile_up_while_dialling(harness: Harness) -> None:
     """One read is kept; then the client is not read until there is a connection."""
     harness.hold(1)
     client = harness.ask(LENGTH_10)
@@ -107,7 +107,7 @@ def test_bytes_after_the_body_are_the_next_request(harness: Harness) -> None:
 EXPECT = POST + b"Content-Length: 3\r\nExpect: 100-continue\r\n\r\n"
 
 
-def test_the_upstream_is_asked_whether_to_continue(harness: Harness) -> None:
+def test_expect_100_continue_is_passed_to_the_upstream(harness: Harness) -> None:
     client = harness.ask(EXPECT)
     assert b"Expect: 100-continue" in head_of(harness.upstream.take())
     harness.answer(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -120,14 +120,14 @@ def test_the_upstream_is_asked_whether_to_continue(harness: Harness) -> None:
     assert harness.idle == 1
 
 
-def test_a_client_need_not_wait_for_the_continue(harness: Harness) -> None:
+def test_a_client_need_not_wait_for_the_100(harness: Harness) -> None:
     client = harness.ask(EXPECT + b"abc")
     assert body_of(harness.upstream.take()) == b"abc"
     harness.answer(b"HTTP/1.1 100 Continue\r\n\r\n" + OK)
     assert client.take() == b"HTTP/1.1 100 Continue\r\n\r\n" + OK
 
 
-def test_a_final_answer_instead_of_continue_closes(harness: Harness) -> None:
+def test_a_final_response_instead_of_100_closes(harness: Harness) -> None:
     client = harness.ask(EXPECT)
     harness.answer(b"HTTP/1.1 417 No\r\nDate: x\r\nContent-Length: 0\r\n\r\n")
     assert b"Connection: close" in head_of(client.take())
@@ -146,7 +146,7 @@ def test_expect_in_http_1_0_is_not_passed_on(harness: Harness) -> None:
 EARLY = b"HTTP/1.1 413 No\r\nDate: x\r\nContent-Length: 3\r\n\r\nbig"
 
 
-def test_early_answer_ends_the_client_connection_gently(harness: Harness) -> None:
+def test_an_early_response_closes_the_client_connection_gently(harness: Harness) -> None:
     """With FIN first, and what still comes thrown away: a reset could destroy the answer."""
     client = harness.ask(LENGTH_10 + b"01")
     harness.answer(EARLY)
@@ -174,7 +174,7 @@ def test_the_wait_for_the_clients_end_is_bounded(harness: Harness) -> None:
     assert client.is_closing()
 
 
-def test_early_answer_with_a_body_that_goes_on(harness: Harness) -> None:
+def test_an_early_response_whose_body_goes_on(harness: Harness) -> None:
     """The upstream begins to answer before it has read everything: both bodies flow."""
     client = harness.ask(LENGTH_10 + b"01")
     harness.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 4\r\n\r\nab")
@@ -188,7 +188,7 @@ def test_early_answer_with_a_body_that_goes_on(harness: Harness) -> None:
     assert harness.idle == 1
 
 
-def test_a_continuing_upload_after_the_answer_is_not_sent_on(make_harness: MakeHarness) -> None:
+def test_an_upload_after_the_final_response_is_not_sent_on(make_harness: MakeHarness) -> None:
     harness = make_harness(2)
     client = harness.ask(CHUNKED + b"3\r\nabc\r\n")
     harness.upstream.take()
@@ -209,7 +209,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("case", BROKEN)
 @pytest.mark.parametrize("split", [False, True], ids=["with the head", "later"])
-def test_broken_body_never_ends_well_upstream(harness: Harness, case: str, split: bool) -> None:
+def test_a_broken_body_is_never_completed_upstream(harness: Harness, case: str, split: bool) -> None:
     head, body, status = BROKEN[case]
     client = harness.ask(head if split else head + body)
     if split:
@@ -223,7 +223,7 @@ def test_broken_body_never_ends_well_upstream(harness: Harness, case: str, split
     assert harness.local_counted("malformed_request") == 1
 
 
-def test_body_broken_after_the_response_began_resets_the_client(harness: Harness) -> None:
+def test_a_body_that_breaks_after_the_response_began_resets_the_client(harness: Harness) -> None:
     client = harness.ask(CHUNKED + b"3\r\nabc\r\n")
     harness.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 4\r\n\r\nab")
     client.receive(b"zz\r\n")

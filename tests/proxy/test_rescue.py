@@ -55,7 +55,7 @@ def asked(harness: Harness, request: bytes, was_before: bool = AFTER) -> tuple[F
 
 @pytest.mark.parametrize("was_before", [BEFORE, AFTER], ids=["before", "after"])
 @pytest.mark.parametrize("request_", [GET, PUT, UPGRADE], ids=["GET", "PUT", "upgrade"])
-def test_what_may_be_sent_twice_goes_elsewhere_at_once(
+def test_an_idempotent_request_goes_elsewhere_at_once(
     harness: Harness, request_: bytes, was_before: bool
 ) -> None:
     client, since = asked(harness, request_, was_before)
@@ -84,7 +84,9 @@ BOUND: dict[str, tuple[bytes, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", BOUND)
-def test_what_may_not_fails_at_once_with_the_reason(make_harness: MakeHarness, case: str) -> None:
+def test_a_request_that_may_not_be_sent_again_fails_at_once_with_the_reason(
+    make_harness: MakeHarness, case: str
+) -> None:
     request, retry = BOUND[case]
     harness = make_harness(2, retry=retry)
     client, since = asked(harness, request)
@@ -109,7 +111,7 @@ def test_what_may_not_fails_at_once_with_the_reason(make_harness: MakeHarness, c
 
 
 @pytest.mark.parametrize("case", BOUND)
-def test_what_may_not_and_was_there_before_keeps_its_time(make_harness: MakeHarness, case: str) -> None:
+def test_a_request_sent_before_the_failed_check_keeps_its_time(make_harness: MakeHarness, case: str) -> None:
     """It may be what the app is working on: with one worker it answers no check meanwhile."""
     request, retry = BOUND[case]
     harness = make_harness(2, retry=retry)
@@ -129,7 +131,7 @@ BEGUN = {
 
 
 @pytest.mark.parametrize("case", BEGUN)
-def test_what_has_begun_is_left_alone(harness: Harness, case: str) -> None:
+def test_a_response_that_has_begun_is_left_alone(harness: Harness, case: str) -> None:
     request, response, more = BEGUN[case]
     client, since = asked(harness, request, BEFORE)
     harness.answer(response)
@@ -141,7 +143,7 @@ def test_what_has_begun_is_left_alone(harness: Harness, case: str) -> None:
     assert harness.dialled == ["10.0.0.1"]
 
 
-def test_after_an_informational_response_nothing_is_sent_again(harness: Harness) -> None:
+def test_after_an_informational_response_a_request_is_not_sent_again(harness: Harness) -> None:
     client, since = asked(harness, GET)
     harness.answer(EARLY_HINTS)
     client.take()
@@ -167,7 +169,7 @@ NOBODY: dict[str, dict[str, Any] | None] = {
 @pytest.mark.parametrize("panic", [True, False], ids=["panic", "no panic"])
 @pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
 @pytest.mark.parametrize("case", NOBODY)
-def test_where_no_other_is_eligible_they_go_on_waiting(
+def test_if_no_other_upstream_is_eligible_requests_keep_waiting(
     make_harness: MakeHarness, case: str, request_: bytes, panic: bool
 ) -> None:
     other = NOBODY[case]
@@ -183,7 +185,9 @@ def test_where_no_other_is_eligible_they_go_on_waiting(
 
 
 @pytest.mark.parametrize("case", NOBODY)
-def test_when_another_comes_they_go_there(make_harness: MakeHarness, case: str) -> None:
+def test_waiting_requests_move_as_soon_as_another_upstream_is_eligible(
+    make_harness: MakeHarness, case: str
+) -> None:
     other = NOBODY[case]
     harness = make_harness(2)
     client, since = asked(harness, GET)
@@ -194,7 +198,7 @@ def test_when_another_comes_they_go_there(make_harness: MakeHarness, case: str) 
     assert harness.logged()["upstream"] == "app2:8000"
 
 
-def test_one_that_came_in_panic_goes_as_well(harness: Harness) -> None:
+def test_a_request_sent_there_in_panic_moves_too(harness: Harness) -> None:
     since = harness.clock.monotonic_ns()
     tell(harness, silent(since), {"admin_state": "maintenance"})
     client = harness.ask()
@@ -205,7 +209,7 @@ def test_one_that_came_in_panic_goes_as_well(harness: Harness) -> None:
     assert harness.logged()["tried"] == ["app1:8000", "app2:8000"]
 
 
-def test_in_panic_one_that_is_ejected_otherwise_is_used_rather(harness: Harness) -> None:
+def test_panic_prefers_upstreams_ejected_for_other_causes(harness: Harness) -> None:
     tell(harness, silent(), EJECTED)
     for _ in range(4):
         harness.ask()
@@ -213,7 +217,7 @@ def test_in_panic_one_that_is_ejected_otherwise_is_used_rather(harness: Harness)
     assert set(harness.dialled) == {"10.0.0.2"}
 
 
-def test_a_backup_will_do(harness: Harness) -> None:
+def test_a_request_may_move_to_a_backup(harness: Harness) -> None:
     tell(harness, {}, {"backup": True})
     client, since = asked(harness, GET)
     tell(harness, silent(since), {"backup": True})
@@ -223,7 +227,7 @@ def test_a_backup_will_do(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("state", [EJECTED, OUTLIER, {"admin_state": "draining"}], ids=str)
-def test_who_is_ejected_or_drains_without_being_silent_keeps_its_requests(
+def test_requests_stay_at_an_ejected_or_draining_upstream_that_is_not_silent(
     harness: Harness, state: dict[str, Any]
 ) -> None:
     client, _ = asked(harness, GET)
@@ -237,7 +241,7 @@ def test_who_is_ejected_or_drains_without_being_silent_keeps_its_requests(
 # --- how many, and how often
 
 
-def test_not_a_second_time(make_harness: MakeHarness) -> None:
+def test_a_request_moves_only_once(make_harness: MakeHarness) -> None:
     """It may be this request that silences them: a slow page, and apps with one worker each."""
     harness = make_harness(3)
     client, since = asked(harness, GET)
@@ -253,7 +257,7 @@ def test_not_a_second_time(make_harness: MakeHarness) -> None:
     assert client.take() == OK
 
 
-def test_it_has_as_much_time_there_as_it_had_before(harness: Harness) -> None:
+def test_a_moved_request_has_its_full_timeout_again(harness: Harness) -> None:
     client, since = asked(harness, GET)
     harness.clock.advance(20.0)
     tell(harness, silent(since), {})
@@ -263,7 +267,7 @@ def test_it_has_as_much_time_there_as_it_had_before(harness: Harness) -> None:
     assert client.take() == OK
 
 
-def test_who_finds_no_budget_fails_at_once_and_the_first_to_come_have_it(make_harness: MakeHarness) -> None:
+def test_without_budget_requests_fail_at_once_and_the_oldest_use_it_first(make_harness: MakeHarness) -> None:
     harness = make_harness(2, retry={"budget_ratio": 0.0, "budget_min_per_second": 3.0})
     tell(harness, {}, EJECTED)
     since = harness.clock.monotonic_ns()
@@ -280,7 +284,7 @@ def test_who_finds_no_budget_fails_at_once_and_the_first_to_come_have_it(make_ha
     assert harness.local_counted("upstream_unresponsive") == 5
 
 
-def test_many_are_taken_away_in_some_turns_of_the_loop(make_harness: MakeHarness) -> None:
+def test_many_requests_are_moved_over_several_turns_of_the_loop(make_harness: MakeHarness) -> None:
     harness = make_harness(2, retry={"budget_min_per_second": 1000.0})
     tell(harness, {}, EJECTED)
     since = harness.clock.monotonic_ns()
@@ -294,7 +298,7 @@ def test_many_are_taken_away_in_some_turns_of_the_loop(make_harness: MakeHarness
     assert [status_of(client.take()) for client in clients[:500:5]] == [504] * 100
 
 
-def test_nobody_is_taken_away_from_one_that_is_heard_again_meanwhile(make_harness: MakeHarness) -> None:
+def test_moving_stops_when_the_upstream_answers_again(make_harness: MakeHarness) -> None:
     harness = make_harness(2, retry={"budget_min_per_second": 1000.0})
     tell(harness, {}, EJECTED)
     since = harness.clock.monotonic_ns()
@@ -306,7 +310,7 @@ def test_nobody_is_taken_away_from_one_that_is_heard_again_meanwhile(make_harnes
     assert harness.inflight == [50, 100]
 
 
-def test_where_all_others_are_full_they_wait_in_the_queue(make_harness: MakeHarness) -> None:
+def test_if_all_others_are_full_moved_requests_wait_in_the_queue(make_harness: MakeHarness) -> None:
     harness = make_harness(2, queue={"size": 1})
     since = harness.clock.monotonic_ns()
     harness.limit(2)
@@ -321,7 +325,7 @@ def test_where_all_others_are_full_they_wait_in_the_queue(make_harness: MakeHarn
     assert sum(client.take() == OK for client in clients) == 1
 
 
-def test_where_another_has_failed_it_already_its_own_word_is_passed_on(harness: Harness) -> None:
+def test_after_a_failure_elsewhere_that_upstreams_own_response_is_passed_on(harness: Harness) -> None:
     client = harness.ask()
     harness.answer(BUSY)
     assert harness.inflight == [0, 1]
@@ -330,7 +334,7 @@ def test_where_another_has_failed_it_already_its_own_word_is_passed_on(harness: 
     assert harness.logged()["tried"] == ["app1:8000", "app2:8000"]
 
 
-def test_it_is_not_held_against_the_upstream_once_more(
+def test_a_moved_request_does_not_count_against_the_upstream(
     make_harness: MakeHarness, told: list[Outcome]
 ) -> None:
     harness = make_harness(2, policy="telling", outlier={"enabled": True, "consecutive_failures": 1})
@@ -344,7 +348,7 @@ def test_it_is_not_held_against_the_upstream_once_more(
 # --- uploads
 
 
-def test_an_upload_that_the_client_is_slow_with_goes_on_until_it_is_the_upstreams_turn(
+def test_a_slow_upload_continues_until_the_upstream_has_to_answer(
     harness: Harness,
 ) -> None:
     client, since = asked(harness, UPLOAD)
@@ -357,7 +361,7 @@ def test_an_upload_that_the_client_is_slow_with_goes_on_until_it_is_the_upstream
     assert not client.eof_written  # the request is whole, so the connection can be used again
 
 
-def test_one_that_the_upstream_does_not_take_fails(harness: Harness) -> None:
+def test_an_upload_that_the_upstream_does_not_read_fails(harness: Harness) -> None:
     client, since = asked(harness, UPLOAD)
     harness.upstream.pause_writing()
     tell(harness, silent(since), {})
@@ -365,7 +369,7 @@ def test_one_that_the_upstream_does_not_take_fails(harness: Harness) -> None:
     assert client.eof_written
 
 
-def test_one_that_is_kept_goes_on_elsewhere(harness: Harness) -> None:
+def test_a_buffered_upload_continues_elsewhere(harness: Harness) -> None:
     client, since = asked(harness, PUT[:-2])
     harness.upstream.pause_writing()
     tell(harness, silent(since), {})
@@ -378,7 +382,7 @@ def test_one_that_is_kept_goes_on_elsewhere(harness: Harness) -> None:
 # --- beside
 
 
-def test_a_dial_is_left_to_its_own_deadline(harness: Harness) -> None:
+def test_a_dial_keeps_its_own_deadline(harness: Harness) -> None:
     harness.hold(1)
     since = harness.clock.monotonic_ns()
     client = harness.ask(POST)
@@ -389,7 +393,7 @@ def test_a_dial_is_left_to_its_own_deadline(harness: Harness) -> None:
     assert client.take() == OK
 
 
-def test_a_bug_in_one_request_does_not_keep_the_others(
+def test_a_bug_in_one_request_does_not_stop_the_others(
     make_harness: MakeHarness, told: list[Outcome], bugs: set[str]
 ) -> None:
     harness = make_harness(2, policy="telling")

@@ -166,7 +166,7 @@ WHOLE: dict[str, tuple[bytes, bytes, bytes, bool, bool]] = {
 
 
 @pytest.mark.parametrize("case", WHOLE)
-def test_whole_response(harness: Harness, case: str) -> None:
+def test_a_whole_response(harness: Harness, case: str) -> None:
     request, response, expected, stays, kept = WHOLE[case]
     client = harness.ask(request)
     harness.answer(response)
@@ -181,7 +181,7 @@ def test_whole_response(harness: Harness, case: str) -> None:
 
 
 @pytest.mark.parametrize("case", WHOLE)
-def test_response_byte_by_byte(harness: Harness, case: str) -> None:
+def test_a_response_byte_by_byte(harness: Harness, case: str) -> None:
     """As it comes: the head as soon as it is whole, then each byte of the body at once."""
     request, response, expected, stays, kept = WHOLE[case]
     client = harness.ask(request)
@@ -201,7 +201,7 @@ def test_response_byte_by_byte(harness: Harness, case: str) -> None:
     assert harness.idle == kept
 
 
-def test_body_is_relayed_as_it_comes(harness: Harness) -> None:
+def test_a_body_is_relayed_as_it_arrives(harness: Harness) -> None:
     client = harness.ask()
     harness.answer(DATE + b"Content-Length: 6\r\n\r\nab")
     assert body_of(client.take()) == b"ab"
@@ -212,7 +212,7 @@ def test_body_is_relayed_as_it_comes(harness: Harness) -> None:
     assert harness.idle == 1
 
 
-def test_large_body_goes_out_without_being_joined_to_its_head(harness: Harness) -> None:
+def test_a_large_body_is_written_without_joining_it_to_its_head(harness: Harness) -> None:
     client = harness.ask()
     body = b"x" * 100_000
     harness.answer(DATE + b"Content-Length: 100000\r\n\r\n" + body)
@@ -220,7 +220,7 @@ def test_large_body_goes_out_without_being_joined_to_its_head(harness: Harness) 
     assert body_of(client.take()) == body
 
 
-def test_close_delimited_becomes_chunked_and_the_client_stays(harness: Harness) -> None:
+def test_a_close_delimited_response_becomes_chunked_and_the_client_stays(harness: Harness) -> None:
     client = harness.ask()
     harness.answer(DATE + b"\r\nab")
     assert client.take() == DATE + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n"
@@ -236,7 +236,7 @@ def test_close_delimited_becomes_chunked_and_the_client_stays(harness: Harness) 
     assert client.take() == OK
 
 
-def test_close_delimited_to_http_1_0_ends_with_the_connection(harness: Harness) -> None:
+def test_a_close_delimited_response_to_http_1_0_ends_with_the_connection(harness: Harness) -> None:
     client = harness.ask(GET_10_ALIVE)
     harness.answer(DATE + b"\r\nab")
     harness.answer(b"cd")
@@ -248,7 +248,7 @@ def test_close_delimited_to_http_1_0_ends_with_the_connection(harness: Harness) 
     assert not client.aborted
 
 
-def test_close_delimited_without_a_body(harness: Harness) -> None:
+def test_a_close_delimited_response_without_a_body(harness: Harness) -> None:
     client = harness.ask()
     harness.answer(DATE + b"\r\n")
     harness.upstream.receive_eof()
@@ -256,7 +256,7 @@ def test_close_delimited_without_a_body(harness: Harness) -> None:
     assert client.take() == DATE + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
 
 
-def test_date_is_added_where_the_upstream_gave_none(harness: Harness) -> None:
+def test_date_is_added_if_the_upstream_sent_none(harness: Harness) -> None:
     client = harness.ask()
     harness.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     assert b"Date: Sun, 06 Nov 1994 08:49:37 GMT" in head_of(client.take())
@@ -281,7 +281,7 @@ def test_informational_responses_are_relayed(harness: Harness, case: str, at_onc
 
 
 @pytest.mark.parametrize("at_once", [False, True], ids=["apart", "in one read"])
-def test_informational_responses_without_an_end_are_502(harness: Harness, at_once: bool) -> None:
+def test_endless_informational_responses_are_502(harness: Harness, at_once: bool) -> None:
     hint = b"HTTP/1.1 103 Early Hints\r\n\r\n"
     client = harness.ask()
     for piece in [hint * 1000] if at_once else [hint] * 101:
@@ -293,7 +293,7 @@ def test_informational_responses_without_an_end_are_502(harness: Harness, at_onc
     assert harness.upstream.aborted
 
 
-def test_informational_responses_are_bounded_for_each_request(harness: Harness) -> None:
+def test_informational_responses_are_bounded_per_request(harness: Harness) -> None:
     client = harness.client()
     hints = b"HTTP/1.1 103 Early Hints\r\n\r\n" * INFORMATIONAL_LIMIT
     for _ in range(3):
@@ -303,13 +303,13 @@ def test_informational_responses_are_bounded_for_each_request(harness: Harness) 
     assert len(harness.loop.dials) == 1
 
 
-def test_informational_responses_are_not_for_http_1_0(harness: Harness) -> None:
+def test_informational_responses_are_not_sent_to_http_1_0(harness: Harness) -> None:
     client = harness.ask(GET_10)
     harness.answer(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK)
     assert status_of(client.take()) == 200
 
 
-def test_an_upstream_that_only_hints_and_ends_is_502(harness: Harness) -> None:
+def test_an_upstream_that_closes_after_a_103_is_502(harness: Harness) -> None:
     client = harness.ask()
     harness.answer(b"HTTP/1.1 103 Early Hints\r\n\r\n")
     assert status_of(client.take()) == 103

@@ -71,20 +71,20 @@ def test_an_idempotent_request_goes_to_another_upstream(harness: Harness, reques
 
 
 @pytest.mark.parametrize("how", REASONS)
-def test_another_request_does_not(harness: Harness, how: str) -> None:
+def test_a_request_that_is_not_idempotent_is_not_retried(harness: Harness, how: str) -> None:
     client = harness.ask(POST)
     fail(harness, harness.upstream, how)
     assert harness.dialled == ["10.0.0.1"]
     assert status_of(client.take()) == (503 if how == "busy" else 504 if how == "hangs" else 502)
 
 
-def test_an_answer_that_is_not_listed_is_passed_on(harness: Harness) -> None:
+def test_a_status_that_is_not_listed_is_passed_on(harness: Harness) -> None:
     client = harness.ask()
     harness.answer(ERROR)
     assert client.take() == ERROR
 
 
-def test_statuses_and_methods_are_settings(make_harness: MakeHarness) -> None:
+def test_retried_statuses_and_methods_are_settings(make_harness: MakeHarness) -> None:
     retry = {"statuses": [500], "methods": ["POST"]}
     harness = make_harness(3, retry=retry)
     client = harness.ask(POST)
@@ -97,7 +97,7 @@ def test_statuses_and_methods_are_settings(make_harness: MakeHarness) -> None:
     assert client.take() == ERROR
 
 
-def test_the_last_upstreams_own_answer_is_passed_on(harness: Harness) -> None:
+def test_the_last_upstreams_own_response_is_passed_on(harness: Harness) -> None:
     client = harness.ask()
     for number in (1, 2, 3):
         assert client.take() == b""
@@ -106,7 +106,7 @@ def test_the_last_upstreams_own_answer_is_passed_on(harness: Harness) -> None:
     assert harness.retries() == {"status": 2}
 
 
-def test_an_answer_is_better_than_none(harness: Harness) -> None:
+def test_a_response_is_preferred_to_a_failure(harness: Harness) -> None:
     """The first said 503, and nobody else could be reached: its own answer is passed on, not ours."""
     client = harness.ask()
     harness.refuse(2, 3)
@@ -116,7 +116,7 @@ def test_an_answer_is_better_than_none(harness: Harness) -> None:
     assert harness.local_counted("connect_refused") == 0
 
 
-def test_where_there_is_no_other_upstream_the_answer_is_passed_on(make_harness: MakeHarness) -> None:
+def test_without_another_upstream_the_response_is_passed_on(make_harness: MakeHarness) -> None:
     harness = make_harness(1)
     client = harness.ask()
     harness.answer(BUSY)
@@ -124,7 +124,7 @@ def test_where_there_is_no_other_upstream_the_answer_is_passed_on(make_harness: 
     assert harness.retries() == {}
 
 
-def test_never_more_than_max_attempts(make_harness: MakeHarness) -> None:
+def test_attempts_never_exceed_max_attempts(make_harness: MakeHarness) -> None:
     harness = make_harness(3, retry={"max_attempts": 2})
     client = harness.ask()
     harness.answer(BUSY)
@@ -133,7 +133,7 @@ def test_never_more_than_max_attempts(make_harness: MakeHarness) -> None:
     assert len(harness.dialled) == 2
 
 
-def test_nothing_goes_again_once_a_response_has_begun(harness: Harness) -> None:
+def test_no_retry_after_a_response_has_begun(harness: Harness) -> None:
     client = harness.ask()
     harness.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 9\r\n\r\nhalf")
     harness.upstream.receive_eof()
@@ -142,7 +142,7 @@ def test_nothing_goes_again_once_a_response_has_begun(harness: Harness) -> None:
     assert client.is_closing()
 
 
-def test_nothing_goes_again_once_the_client_was_told_anything(harness: Harness) -> None:
+def test_no_retry_after_any_byte_to_the_client(harness: Harness) -> None:
     client = harness.ask(PUT.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")[:-4])
     harness.upstream.receive(b"HTTP/1.1 100 Continue\r\n\r\n")
     client.receive(b"abcd")
@@ -151,7 +151,7 @@ def test_nothing_goes_again_once_the_client_was_told_anything(harness: Harness) 
     assert len(harness.dialled) == 1
 
 
-def test_an_upload_goes_on_at_the_next_upstream(harness: Harness) -> None:
+def test_an_upload_continues_at_the_next_upstream(harness: Harness) -> None:
     client = harness.ask(PUT[:-2])
     fail(harness, harness.upstream, "closed")
     client.receive(b"cd")
@@ -162,9 +162,7 @@ def test_an_upload_goes_on_at_the_next_upstream(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("how", ["stale", "reset", "busy"])
-def test_an_upload_that_was_paused_goes_on_by_the_next_connection(
-    make_harness: MakeHarness, how: str
-) -> None:
+def test_a_paused_upload_continues_on_the_next_connection(make_harness: MakeHarness, how: str) -> None:
     """The one that failed had not taken all that was written to it."""
     harness = make_harness(1 if how == "stale" else 2)
     client = harness.warm()[0] if how == "stale" else harness.client()
@@ -192,7 +190,9 @@ def test_a_chunked_upload_is_replayed_as_it_was_sent(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize(("kept", "again"), [(4, True), (3, False), (0, False)])
-def test_a_body_goes_again_only_if_it_was_kept(make_harness: MakeHarness, kept: int, again: bool) -> None:
+def test_a_body_is_sent_again_only_if_it_was_buffered(
+    make_harness: MakeHarness, kept: int, again: bool
+) -> None:
     harness = make_harness(2, retry={"replay_bytes": kept})
     client = harness.ask(PUT)
     assert harness.proxy.context.replay_memory.bytes == (4 if again else 0)
@@ -204,7 +204,7 @@ def test_a_body_goes_again_only_if_it_was_kept(make_harness: MakeHarness, kept: 
     assert harness.proxy.context.replay_memory.bytes == 0
 
 
-def test_what_all_bodies_keep_is_bounded(harness: Harness) -> None:
+def test_the_total_of_buffered_bodies_is_bounded(harness: Harness) -> None:
     harness.proxy.context.replay_memory.bytes = (64 << 20) - 3
     client = harness.ask(PUT)
     fail(harness, harness.upstream, "closed")
@@ -214,7 +214,7 @@ def test_what_all_bodies_keep_is_bounded(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("waits_for", ["a connection", "a slot"])
-def test_what_is_kept_counts_also_while_it_waits(make_harness: MakeHarness, waits_for: str) -> None:
+def test_buffered_bodies_count_also_while_they_wait(make_harness: MakeHarness, waits_for: str) -> None:
     harness = make_harness(2, queue={"size": 1})
     client = harness.ask(PUT)
     first = harness.upstream
@@ -237,7 +237,7 @@ def test_what_is_kept_counts_also_while_it_waits(make_harness: MakeHarness, wait
     assert harness.proxy.context.replay_memory.bytes == 0
 
 
-def test_a_body_is_kept_until_the_response_begins(harness: Harness) -> None:
+def test_a_body_is_buffered_until_the_response_begins(harness: Harness) -> None:
     harness.ask(PUT)
     assert harness.proxy.context.replay_memory.bytes == 4
     harness.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 2\r\n\r\n")
@@ -245,14 +245,14 @@ def test_a_body_is_kept_until_the_response_begins(harness: Harness) -> None:
     harness.answer(b"ok")
 
 
-def test_a_client_that_leaves_frees_what_was_kept(harness: Harness) -> None:
+def test_a_client_that_leaves_frees_its_buffered_body(harness: Harness) -> None:
     client = harness.ask(PUT)
     client.receive_eof()
     harness.settle()
     assert harness.proxy.context.replay_memory.bytes == 0
 
 
-def test_a_retry_has_as_much_time_as_the_first(harness: Harness) -> None:
+def test_a_retry_has_the_full_timeout_again(harness: Harness) -> None:
     client = harness.ask()
     fail(harness, harness.upstream, "hangs")
     harness.advance(25)
@@ -276,7 +276,7 @@ def test_the_budget_bounds_retries(make_harness: MakeHarness) -> None:
     assert harness.inflight == [0, 0]
 
 
-def test_what_could_not_be_connected_does_not_count(make_harness: MakeHarness) -> None:
+def test_failed_connects_do_not_use_the_budget(make_harness: MakeHarness) -> None:
     harness = make_harness(2, retry={"budget_ratio": 0.0, "budget_min_per_second": 0.0})
     harness.refuse(1)
     client = harness.ask()
@@ -292,7 +292,7 @@ def test_policies_are_told_of_each_attempt(make_harness: MakeHarness, told: list
     assert told == [Outcome.SERVER_ERROR, Outcome.SUCCESS]
 
 
-def test_a_connection_that_answered_whole_is_used_again(harness: Harness) -> None:
+def test_a_connection_with_a_whole_response_is_reused(harness: Harness) -> None:
     client = harness.ask()
     busy = harness.upstream
     harness.answer(BUSY)
@@ -301,7 +301,7 @@ def test_a_connection_that_answered_whole_is_used_again(harness: Harness) -> Non
     assert not busy.is_closing()
 
 
-def test_one_whose_answer_was_cut_short_is_not(harness: Harness) -> None:
+def test_a_connection_with_a_truncated_response_is_not_reused(harness: Harness) -> None:
     client = harness.ask()
     busy = harness.upstream
     harness.answer(BUSY[:-2])
@@ -310,7 +310,7 @@ def test_one_whose_answer_was_cut_short_is_not(harness: Harness) -> None:
     assert client.take() == OK
 
 
-def test_one_that_answered_before_it_had_read_the_request_is_not(harness: Harness) -> None:
+def test_a_connection_answered_before_the_request_was_read_is_not_reused(harness: Harness) -> None:
     client = harness.ask(PUT[:-2])
     busy = harness.upstream
     harness.answer(BUSY)
@@ -321,7 +321,7 @@ def test_one_that_answered_before_it_had_read_the_request_is_not(harness: Harnes
     assert client.take() == OK
 
 
-def test_an_answer_that_was_cut_short_is_not_passed_on(harness: Harness) -> None:
+def test_a_truncated_response_is_not_passed_on(harness: Harness) -> None:
     client = harness.ask()
     harness.refuse(2, 3)
     harness.answer(BUSY[:-2])
@@ -337,7 +337,7 @@ UNREAD = {
 
 
 @pytest.mark.parametrize("case", UNREAD)
-def test_a_post_goes_again_only_with_proof_that_nobody_has_read_it(
+def test_a_post_is_sent_again_only_with_proof_that_it_was_not_read(
     make_harness: MakeHarness, case: str
 ) -> None:
     acked, state, again = UNREAD[case]
@@ -359,7 +359,7 @@ def test_a_post_goes_again_only_with_proof_that_nobody_has_read_it(
         assert status_of(client.take()) == 502
 
 
-def test_a_reset_is_no_proof(make_harness: MakeHarness) -> None:
+def test_a_reset_is_not_proof(make_harness: MakeHarness) -> None:
     """An app may have read the request and crashed, before its kernel acknowledged any of it."""
     harness = make_harness(1)
     client, idle = harness.warm()
@@ -371,7 +371,7 @@ def test_a_reset_is_no_proof(make_harness: MakeHarness) -> None:
     assert len(harness.dialled) == 1
 
 
-def test_what_is_proven_of_one_connection_says_nothing_of_the_next(make_harness: MakeHarness) -> None:
+def test_proof_of_one_connection_does_not_apply_to_the_next(make_harness: MakeHarness) -> None:
     harness = make_harness(2)
     client, idle = harness.warm()
     harness.ask(GET, client)
@@ -387,7 +387,7 @@ def test_what_is_proven_of_one_connection_says_nothing_of_the_next(make_harness:
     assert status_of(client.take()) == 502
 
 
-def test_a_post_on_a_fresh_connection_never_goes_again(make_harness: MakeHarness) -> None:
+def test_a_post_on_a_fresh_connection_is_never_sent_again(make_harness: MakeHarness) -> None:
     harness = make_harness(2)
     client = harness.ask(POST)
     harness.upstream.socket.state = 7
@@ -396,7 +396,7 @@ def test_a_post_on_a_fresh_connection_never_goes_again(make_harness: MakeHarness
     assert len(harness.dialled) == 1
 
 
-def test_pipelined_requests_are_each_retried(harness: Harness) -> None:
+def test_each_pipelined_request_is_retried(harness: Harness) -> None:
     client = harness.ask(GET + GET)
     for _ in range(2):
         say(harness, BUSY)

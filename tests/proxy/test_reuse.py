@@ -8,7 +8,7 @@ from tests.proxy.harness import GET, OK, Harness, body_of, status_of
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
 
 
-def test_a_second_request_takes_the_warm_connection(harness: Harness) -> None:
+def test_a_second_request_uses_the_warm_connection(harness: Harness) -> None:
     client, upstream = harness.warm()
     harness.ask(client=client)
     assert upstream.take().startswith(b"GET / ")
@@ -18,7 +18,7 @@ def test_a_second_request_takes_the_warm_connection(harness: Harness) -> None:
     assert harness.reuses() == 1
 
 
-def test_another_clients_request_takes_it_too(harness: Harness) -> None:
+def test_another_clients_request_uses_it_too(harness: Harness) -> None:
     _, upstream = harness.warm()
     other = harness.ask()
     assert upstream.take().startswith(b"GET / ")
@@ -26,7 +26,7 @@ def test_another_clients_request_takes_it_too(harness: Harness) -> None:
     assert other.take() == OK
 
 
-def test_no_task_and_no_dial_on_a_warm_connection(harness: Harness) -> None:
+def test_a_warm_connection_needs_no_task_and_no_dial(harness: Harness) -> None:
     """Everything happens in the data callback: the request is out before the loop runs."""
     client, upstream = harness.warm()
     client.receive(GET)
@@ -45,7 +45,7 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize("case", ENDINGS)
-def test_a_connection_that_ended_while_idle_is_not_taken(harness: Harness, case: str) -> None:
+def test_a_connection_that_ended_while_idle_is_not_used(harness: Harness, case: str) -> None:
     client, upstream = harness.warm()
     ENDINGS[case](upstream)
     harness.settle()
@@ -60,7 +60,7 @@ def test_a_connection_that_ended_while_idle_is_not_taken(harness: Harness, case:
     assert client.take() == OK
 
 
-def test_a_connection_that_is_closing_is_not_taken(harness: Harness) -> None:
+def test_a_connection_that_is_closing_is_not_used(harness: Harness) -> None:
     """The FIN has been read, the transport closes itself, and connection_lost is still to come."""
     client, upstream = harness.warm()
     upstream.receive_eof()
@@ -81,7 +81,7 @@ SURPLUS = {
 
 @pytest.mark.parametrize("case", SURPLUS)
 @pytest.mark.parametrize("split", [None, -1, -5, -len(OK) - 1], ids=["at once", "1", "5", "at the end"])
-def test_surplus_reaches_no_other_exchange(harness: Harness, case: str, split: int | None) -> None:
+def test_surplus_bytes_reach_no_other_exchange(harness: Harness, case: str, split: int | None) -> None:
     response = SURPLUS[case]
     client, upstream = harness.warm()
     client.receive(GET + GET)
@@ -97,7 +97,7 @@ def test_surplus_reaches_no_other_exchange(harness: Harness, case: str, split: i
     assert harness.idle == 1
 
 
-def test_surplus_after_a_head_response(harness: Harness) -> None:
+def test_surplus_bytes_after_a_head_response(harness: Harness) -> None:
     client = harness.ask(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
     harness.answer(OK)  # with the body that HEAD must not have
     assert body_of(client.take()) == b""
@@ -109,7 +109,7 @@ def test_surplus_after_a_head_response(harness: Harness) -> None:
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"PUT"])
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-def test_stale_connection_an_idempotent_request_goes_again(
+def test_stale_connection_an_idempotent_request_is_sent_again(
     harness: Harness, method: bytes, reset: bool
 ) -> None:
     client, upstream = harness.warm()
@@ -126,7 +126,7 @@ def test_stale_connection_an_idempotent_request_goes_again(
     assert harness.logged()["reused"] is False
 
 
-def test_stale_connection_again_on_a_fresh_one_though_others_are_idle(harness: Harness) -> None:
+def test_stale_connection_the_retry_uses_a_fresh_one_although_others_are_idle(harness: Harness) -> None:
     """A second idle one might be just as stale."""
     one, two = harness.ask(), harness.ask()
     for upstream in harness.loop.transports:
@@ -159,9 +159,7 @@ NEVER_TWICE = {
 
 
 @pytest.mark.parametrize("case", NEVER_TWICE)
-def test_stale_connection_what_is_not_idempotent_is_never_sent_twice(
-    make_harness: MakeHarness, case: str
-) -> None:
+def test_stale_connection_other_requests_are_never_sent_twice(make_harness: MakeHarness, case: str) -> None:
     harness = make_harness(2)
     client = harness.ask()
     harness.answer()
@@ -179,7 +177,7 @@ def test_stale_connection_what_is_not_idempotent_is_never_sent_twice(
     assert harness.local_counted("upstream_closed") == 1
 
 
-def test_not_again_once_the_response_has_begun(harness: Harness) -> None:
+def test_no_retry_on_a_stale_connection_after_the_response_has_begun(harness: Harness) -> None:
     client, upstream = harness.warm()
     client.receive(GET)
     upstream.receive(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 5\r\n\r\nab")
@@ -190,7 +188,7 @@ def test_not_again_once_the_response_has_begun(harness: Harness) -> None:
     assert harness.connects() == 1
 
 
-def test_stale_connection_and_nobody_there_any_more(harness: Harness) -> None:
+def test_stale_connection_if_the_upstream_is_gone_the_retry_fails(harness: Harness) -> None:
     client, upstream = harness.warm()
     harness.refuse(1)
     client.receive(GET)
@@ -236,7 +234,7 @@ def test_the_cap_on_idle_connections_counts_idle_ones_only(make_harness: MakeHar
     assert (harness.idle, harness.closes()) == (2, {"max_idle": 4})
 
 
-def test_idle_timeout_is_held_by_the_sweep(harness: Harness) -> None:
+def test_the_sweep_enforces_the_idle_timeout(harness: Harness) -> None:
     _, upstream = harness.warm()
     harness.advance(3.9)
     assert not upstream.is_closing()

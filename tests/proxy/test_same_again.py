@@ -19,7 +19,7 @@ def ids_of(sent: bytes) -> list[bytes]:
     return [line for line in head_of(sent) if line.startswith(b"X-Request-ID: ")]
 
 
-def test_each_request_has_an_id_of_its_own(harness: Harness) -> None:
+def test_each_request_has_its_own_id(harness: Harness) -> None:
     client = harness.client()
     ids = []
     for _ in range(5):
@@ -29,7 +29,7 @@ def test_each_request_has_an_id_of_its_own(harness: Harness) -> None:
     assert len(set(ids)) == 5
 
 
-def test_an_id_of_the_clients_is_kept(harness: Harness) -> None:
+def test_a_request_id_of_the_client_is_kept(harness: Harness) -> None:
     client = harness.client()
     for name in (b"one", b"two", b"two"):
         harness.ask(b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-ID: %b\r\n\r\n" % name, client)
@@ -81,7 +81,7 @@ def _bytes_held(connection: object) -> int:
     return total
 
 
-def test_only_the_target_differs(harness: Harness) -> None:
+def test_a_head_that_differs_only_in_its_target(harness: Harness) -> None:
     client = harness.client()
     for target in (b"/a", b"/b?c", b"/a"):
         harness.ask(b"GET %b HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n" % target, client)
@@ -99,7 +99,7 @@ SEQUENCES = {
 
 
 @pytest.mark.parametrize("case", SEQUENCES)
-def test_the_start_line_differs(harness: Harness, case: str) -> None:
+def test_a_head_that_differs_in_its_start_line(harness: Harness, case: str) -> None:
     client = harness.client()
     for start in SEQUENCES[case]:
         harness.ask(start + b"\r\nHost: a\r\n\r\n", client)
@@ -109,7 +109,7 @@ def test_the_start_line_differs(harness: Harness, case: str) -> None:
         harness.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 0\r\n\r\n")
 
 
-def test_a_limit_on_the_target_holds_for_the_second_too(make_harness: MakeHarness) -> None:
+def test_a_limit_on_the_target_applies_to_the_second_request_too(make_harness: MakeHarness) -> None:
     harness = make_harness(limits={"uri_bytes": 10})
     client = harness.ask()
     harness.answer()
@@ -118,7 +118,7 @@ def test_a_limit_on_the_target_holds_for_the_second_too(make_harness: MakeHarnes
     assert status_of(client.take()) == 414
 
 
-def test_a_bad_target_is_bad_the_second_time_too(harness: Harness) -> None:
+def test_a_bad_target_is_refused_the_second_time_too(harness: Harness) -> None:
     client = harness.ask()
     harness.answer()
     client.take()
@@ -126,7 +126,7 @@ def test_a_bad_target_is_bad_the_second_time_too(harness: Harness) -> None:
     assert status_of(client.take()) == 400
 
 
-def test_the_same_head_with_other_bodies(harness: Harness) -> None:
+def test_the_same_head_with_different_bodies(harness: Harness) -> None:
     head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n"
     client = harness.ask(head + b"abc" + head + b"def" + head)
     for body in (b"abc", b"def", b""):
@@ -138,7 +138,7 @@ def test_the_same_head_with_other_bodies(harness: Harness) -> None:
     assert client.take() == OK * 3
 
 
-def test_a_client_without_host_gets_that_of_each_upstream(make_harness: MakeHarness) -> None:
+def test_without_host_each_upstream_gets_its_own(make_harness: MakeHarness) -> None:
     harness = make_harness(2)
     request = b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
     client = harness.client()
@@ -151,7 +151,7 @@ def test_a_client_without_host_gets_that_of_each_upstream(make_harness: MakeHarn
     assert hosts == [b"Host: 10.0.0.1:8000", b"Host: 10.0.0.2:8000"] * 2
 
 
-def test_close_counts_for_its_own_request_only(harness: Harness) -> None:
+def test_close_applies_to_its_own_request_only(harness: Harness) -> None:
     client = harness.ask(GET)
     harness.answer()
     harness.ask(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", client)
@@ -161,7 +161,7 @@ def test_close_counts_for_its_own_request_only(harness: Harness) -> None:
     assert client.closed
 
 
-def test_a_failure_does_not_follow_the_connection(make_harness: MakeHarness) -> None:
+def test_a_failure_does_not_affect_the_next_request(make_harness: MakeHarness) -> None:
     harness = make_harness(1)
     harness.refuse(1)
     client = harness.ask()
@@ -185,7 +185,7 @@ def test_a_failure_answers_head_without_a_body(harness: Harness) -> None:
     assert not client.is_closing()
 
 
-def test_a_failure_answers_in_json_where_that_is_preferred(harness: Harness) -> None:
+def test_a_failure_is_answered_in_json_if_preferred(harness: Harness) -> None:
     harness.refuse(1)
     client = harness.ask(b"GET / HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n")
     sent = client.take()
@@ -194,7 +194,7 @@ def test_a_failure_answers_in_json_where_that_is_preferred(harness: Harness) -> 
 
 
 @pytest.mark.parametrize("connection", [b"", b"Connection: keep-alive\r\n"], ids=["plain", "keep-alive"])
-def test_a_failure_is_understood_by_http_1_0(harness: Harness, connection: bytes) -> None:
+def test_a_failure_is_answered_to_http_1_0(harness: Harness, connection: bytes) -> None:
     """It stays only where it is told so."""
     harness.refuse(1)
     client = harness.ask(b"GET / HTTP/1.0\r\n" + connection + b"\r\n")
@@ -203,7 +203,7 @@ def test_a_failure_is_understood_by_http_1_0(harness: Harness, connection: bytes
     assert (b"Connection: keep-alive" in lines) is not client.is_closing()
 
 
-def test_a_failure_while_the_body_still_comes_closes(harness: Harness) -> None:
+def test_a_failure_with_an_incomplete_body_closes(harness: Harness) -> None:
     harness.refuse(1)
     client = harness.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
     sent = client.take()

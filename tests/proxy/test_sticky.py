@@ -30,7 +30,7 @@ def test_the_first_response_pins_and_the_pin_holds(harness: Harness) -> None:
     assert counted(harness) == {"new": 1, "hit": 5}
 
 
-def test_each_upstream_has_a_token_of_its_own(harness: Harness) -> None:
+def test_each_upstream_has_its_own_token(harness: Harness) -> None:
     found = tokens(harness, 3)
     assert len(set(found)) == 3
     session = Session(harness)
@@ -41,7 +41,7 @@ def test_each_upstream_has_a_token_of_its_own(harness: Harness) -> None:
     assert counted(harness) == {"hit": 3}
 
 
-def test_off_there_are_no_cookies(make_harness: MakeHarness) -> None:
+def test_without_stickiness_there_are_no_cookies(make_harness: MakeHarness) -> None:
     harness = make_harness(2)
     session = Session(harness)
     session.send(b"pin=abc")
@@ -64,7 +64,7 @@ GONE: dict[str, dict[int, Any]] = {
 
 
 @pytest.mark.parametrize("case", GONE)
-def test_fallback_served_at_once_by_another_and_re_pinned(harness: Harness, case: str) -> None:
+def test_fallback_is_served_at_once_by_another_and_re_pinned(harness: Harness, case: str) -> None:
     token = tokens(harness, 3)[1]
     states(harness, GONE[case])
     session = Session(harness)
@@ -80,7 +80,7 @@ def test_fallback_served_at_once_by_another_and_re_pinned(harness: Harness, case
     assert counted(harness) == {"repinned": 1, "hit": 1}
 
 
-def test_fallback_a_pin_to_one_that_is_back_is_good_again(harness: Harness) -> None:
+def test_fallback_a_pin_to_a_readmitted_upstream_is_valid_again(harness: Harness) -> None:
     """Its client has not asked meanwhile."""
     token = tokens(harness, 3)[1]
     states(harness, {2: None})
@@ -107,7 +107,7 @@ def test_fallback_draining_keeps_its_sessions_and_gets_no_new_ones(harness: Harn
     assert counted(harness) == {"hit": 1, "new": 6}
 
 
-def test_fallback_in_panic_the_ejected_one_keeps_its_sessions(harness: Harness) -> None:
+def test_fallback_in_panic_the_ejected_upstream_keeps_its_sessions(harness: Harness) -> None:
     token = tokens(harness, 3)[1]
     states(harness, {n: {"causes": ["active_check"]} for n in (1, 2, 3)})
     session = Session(harness)
@@ -117,7 +117,7 @@ def test_fallback_in_panic_the_ejected_one_keeps_its_sessions(harness: Harness) 
     assert counted(harness) == {"hit": 1}
 
 
-def test_fallback_without_panic_the_ejected_one_does_not(make_harness: MakeHarness) -> None:
+def test_fallback_without_panic_the_ejected_upstream_loses_its_sessions(make_harness: MakeHarness) -> None:
     harness = make_harness(3, sticky=OWN, panic=False)
     token = tokens(harness, 3)[1]
     states(harness, {n: {"causes": ["active_check"]} for n in (1, 2, 3)})
@@ -146,7 +146,7 @@ def test_fallback_a_failed_connect_goes_elsewhere_and_the_pin_stays(harness: Har
 
 
 @pytest.mark.parametrize("state", ["active", "draining", "active, by an adaptive limit"])
-def test_fallback_a_full_one_does_not_get_the_request_and_the_pin_stays(
+def test_fallback_a_full_upstream_does_not_get_the_request_and_the_pin_stays(
     make_harness: MakeHarness, state: str
 ) -> None:
     harness = make_harness(3, sticky=OWN, adaptive={"enabled": True})
@@ -173,7 +173,7 @@ def test_fallback_a_full_one_does_not_get_the_request_and_the_pin_stays(
     assert counted(harness) == {"overflow": 1, "hit": 2}
 
 
-def test_who_is_pinned_to_one_that_is_well_tries_none_on_probation(make_harness: MakeHarness) -> None:
+def test_pinned_to_a_healthy_upstream_a_request_is_no_trial_for_another(make_harness: MakeHarness) -> None:
     harness = make_harness(2, sticky=OWN, outlier={"enabled": True})
     token = tokens(harness, 2)[0]
     states(harness, {2: {"on_probation": True}}, count=2)
@@ -185,7 +185,7 @@ def test_who_is_pinned_to_one_that_is_well_tries_none_on_probation(make_harness:
         harness.settle()
 
 
-def test_who_is_pinned_to_one_with_a_place_does_not_wait_behind_others(make_harness: MakeHarness) -> None:
+def test_pinned_to_an_upstream_with_a_free_slot_a_request_does_not_queue(make_harness: MakeHarness) -> None:
     harness = make_harness(2, sticky=OWN, queue={"size": 3})
     token = tokens(harness, 2)[1]
     states(harness, {1: {"max_inflight": 1}, 2: {"max_inflight": 1, "admin_state": "draining"}}, count=2)
@@ -204,7 +204,9 @@ def test_who_is_pinned_to_one_with_a_place_does_not_wait_behind_others(make_harn
 
 
 @pytest.mark.parametrize("case", ["ejected", "in maintenance", "on probation"])
-def test_who_is_pinned_to_one_that_is_out_waits_behind_others(make_harness: MakeHarness, case: str) -> None:
+def test_pinned_to_an_ejected_upstream_a_request_queues_behind_others(
+    make_harness: MakeHarness, case: str
+) -> None:
     """Also where a slot has just come free, and who waits is asked in the loop's next turn."""
     harness = make_harness(2, sticky=OWN, queue={"size": 3})
     token = tokens(harness, 2)[1]
@@ -224,7 +226,7 @@ def test_who_is_pinned_to_one_that_is_out_waits_behind_others(make_harness: Make
     first.receive(OK)
 
 
-def test_fallback_a_failed_connect_and_then_ejected_is_re_pinned(harness: Harness) -> None:
+def test_fallback_a_failed_connect_and_then_an_ejection_re_pins(harness: Harness) -> None:
     token = tokens(harness, 3)[1]
     states(harness, {2: {"host": "10.9.9.9"}})
     harness.loop.answers["10.9.9.9", 8000] = ConnectionRefusedError()
@@ -239,7 +241,7 @@ def test_fallback_a_failed_connect_and_then_ejected_is_re_pinned(harness: Harnes
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nDate: x\r\nContent-Length: 2\r\n\r\nno"
 
 
-def test_fallback_a_status_that_is_retried_goes_elsewhere_and_the_pin_stays(harness: Harness) -> None:
+def test_fallback_a_retried_status_goes_elsewhere_and_the_pin_stays(harness: Harness) -> None:
     token = tokens(harness, 3)[1]
     session = Session(harness)
     session.send(b"pin=" + token)
@@ -254,7 +256,7 @@ def test_fallback_a_status_that_is_retried_goes_elsewhere_and_the_pin_stays(harn
     assert counted(harness) == {"overflow": 1}
 
 
-def test_an_answer_that_was_set_aside_pins_to_who_has_given_it(make_harness: MakeHarness) -> None:
+def test_a_kept_response_pins_to_the_upstream_that_sent_it(make_harness: MakeHarness) -> None:
     """The others do not answer, so the client gets it after all."""
     harness = make_harness(2, sticky=OWN)
     session = Session(harness)
@@ -271,7 +273,9 @@ def test_an_answer_that_was_set_aside_pins_to_who_has_given_it(make_harness: Mak
     session.serving.receive(OK)
 
 
-def test_fallback_an_outliers_clients_are_re_pinned_as_soon_as_it_is_out(make_harness: MakeHarness) -> None:
+def test_fallback_clients_of_an_outlier_are_re_pinned_as_soon_as_it_is_ejected(
+    make_harness: MakeHarness,
+) -> None:
     """The worker has seen it itself; the supervisor has not said anything yet."""
     harness = make_harness(3, sticky=OWN, outlier={"enabled": True})
     token = tokens(harness, 3)[1]
@@ -289,7 +293,7 @@ def test_fallback_an_outliers_clients_are_re_pinned_as_soon_as_it_is_out(make_ha
     assert counted(harness) == {"hit": 5, "repinned": 1}
 
 
-def test_a_stale_connection_goes_again_to_the_pinned_one(harness: Harness) -> None:
+def test_a_stale_connection_is_retried_at_the_pinned_upstream(harness: Harness) -> None:
     """The upstream closed an idle connection just as it was taken: no failure of its."""
     token = tokens(harness, 3)[1]
     session = Session(harness)
@@ -304,7 +308,7 @@ def test_a_stale_connection_goes_again_to_the_pinned_one(harness: Harness) -> No
     assert counted(harness) == {"hit": 1}
 
 
-def test_a_response_that_comes_after_its_upstream_has_left_pins_to_nobody(harness: Harness) -> None:
+def test_a_response_of_a_removed_upstream_does_not_pin(harness: Harness) -> None:
     session = Session(harness)
     session.send()
     number, serving = session.server, session.serving
@@ -326,7 +330,7 @@ FORGED = {
 
 
 @pytest.mark.parametrize("case", FORGED)
-def test_forged_is_ignored_counted_and_pinned_anew(harness: Harness, case: str) -> None:
+def test_a_forged_token_is_ignored_counted_and_replaced(harness: Harness, case: str) -> None:
     session = Session(harness)
     session.send(b"pin=" + FORGED[case])
     assert b"ookie" not in session.serving.take()
@@ -335,7 +339,7 @@ def test_forged_is_ignored_counted_and_pinned_anew(harness: Harness, case: str) 
     assert counted(harness) == ({"invalid": 1} if FORGED[case] else {"new": 1})
 
 
-def test_of_two_cookies_the_good_one_counts(harness: Harness) -> None:
+def test_of_two_cookies_the_valid_one_counts(harness: Harness) -> None:
     """As after a change of STICKY__PATH: browsers send the one with the longer path first."""
     token = tokens(harness, 3)[1]
     session = Session(harness)

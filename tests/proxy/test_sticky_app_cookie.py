@@ -48,7 +48,7 @@ UNPINNED = {
 
 
 @pytest.mark.parametrize("case", UNPINNED)
-def test_app_cookie_without_a_token_is_not_pinned_and_stays_as_it_is(app_harness: Harness, case: str) -> None:
+def test_app_cookie_without_a_token_is_not_pinned_and_unchanged(app_harness: Harness, case: str) -> None:
     session = Session(app_harness)
     session.send(UNPINNED[case])
     cookie = b"Cookie: %b\r\n" % UNPINNED[case] if UNPINNED[case] else b""
@@ -58,7 +58,7 @@ def test_app_cookie_without_a_token_is_not_pinned_and_stays_as_it_is(app_harness
     assert counted(app_harness) == {}
 
 
-def test_app_cookie_of_a_stale_token_reaches_the_app_all_the_same(app_harness: Harness) -> None:
+def test_app_cookie_with_a_stale_token_reaches_the_app(app_harness: Harness) -> None:
     session = Session(app_harness)
     session.send(b"SID=AAAAAAAAAAAAAAAAAAAAAA~abc")
     assert b"Cookie: SID=abc\r\n" in session.serving.take()
@@ -67,7 +67,7 @@ def test_app_cookie_of_a_stale_token_reaches_the_app_all_the_same(app_harness: H
     assert counted(app_harness) == {"invalid": 1}
 
 
-def test_app_cookie_set_again_pins_to_who_has_set_it(app_harness: Harness) -> None:
+def test_app_cookie_that_is_set_again_pins_to_the_upstream_that_set_it(app_harness: Harness) -> None:
     session, number, value = login(app_harness)
     states(app_harness, {number: {"causes": ["active_check"]}})
     session.send(b"SID=" + value)
@@ -103,7 +103,7 @@ def test_app_cookie_in_a_response(app_harness: Harness, case: str) -> None:
     assert len(line) == len(expected) + (21 if b"T~" in expected else 0)
 
 
-def test_app_cookie_in_quotes_comes_back(app_harness: Harness) -> None:
+def test_app_cookie_in_quotes_is_recognised(app_harness: Harness) -> None:
     session = Session(app_harness)
     response = session.ask(response=LOGIN.replace(b"SID=abc", b'SID="abc"'))
     value = given(response)[0][16:].partition(b";")[0]

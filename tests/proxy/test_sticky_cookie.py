@@ -31,7 +31,7 @@ def test_the_app_does_not_see_the_balancers_cookie(harness: Harness) -> None:
         session.client.take()
 
 
-def test_repeated_heads_each_get_what_is_theirs(harness: Harness) -> None:
+def test_repeated_heads_each_get_their_own_pin(harness: Harness) -> None:
     """The second of two equal heads on a connection is not read again: its pin must stay, and no other's."""
     one, two, _ = tokens(harness, 3)
     session = Session(harness)
@@ -54,7 +54,7 @@ def test_repeated_heads_each_get_what_is_theirs(harness: Harness) -> None:
         assert session.client.take() == OK
 
 
-def test_repeated_heads_follow_the_state(harness: Harness) -> None:
+def test_repeated_heads_follow_changes_of_state(harness: Harness) -> None:
     token = tokens(harness, 3)[1]
     session = Session(harness)
     for changes, expected in (({}, True), ({2: {"causes": ["active_check"]}}, False), ({}, True)):
@@ -133,13 +133,13 @@ NOT_PINNING = {
 
 
 @pytest.mark.parametrize("case", NOT_PINNING)
-def test_a_response_for_all_or_with_such_a_cookie_does_not_pin(harness: Harness, case: str) -> None:
+def test_a_cacheable_response_or_one_with_such_a_cookie_does_not_pin(harness: Harness, case: str) -> None:
     response = b"HTTP/1.1 200 OK\r\n" + NOT_PINNING[case] + _LENGTH + b"\r\nok"
     assert Session(harness).ask(response=response) == response
     assert counted(harness) == {}
 
 
-def test_head_pins_too(harness: Harness) -> None:
+def test_a_response_to_head_pins_too(harness: Harness) -> None:
     response = Session(harness).ask(method=b"HEAD", response=b"HTTP/1.1 200 OK\r\n" + _LENGTH + b"\r\n")
     assert len(given(response)) == 1
 
@@ -170,7 +170,7 @@ def test_an_upgrade_pins(harness: Harness) -> None:
     other.serving.receive(OK)
 
 
-def test_errors_made_here_do_not_pin(make_harness: MakeHarness) -> None:
+def test_local_errors_do_not_pin(make_harness: MakeHarness) -> None:
     harness = make_harness(1, sticky=OWN)
     harness.refuse(1)
     session = Session(harness)
@@ -180,7 +180,7 @@ def test_errors_made_here_do_not_pin(make_harness: MakeHarness) -> None:
     assert counted(harness) == {}
 
 
-def test_pipelined_requests_each_with_its_own_pin(harness: Harness) -> None:
+def test_pipelined_requests_each_have_their_own_pin(harness: Harness) -> None:
     one, two, _ = tokens(harness, 3)
     session = Session(harness)
     request = b"GET / HTTP/1.1\r\nHost: a\r\nCookie: pin=%b\r\n\r\n"
@@ -194,5 +194,5 @@ def test_pipelined_requests_each_with_its_own_pin(harness: Harness) -> None:
     assert session.client.take() == OK * 3
 
 
-def test_body_and_length_are_untouched(harness: Harness) -> None:
+def test_body_and_length_are_unchanged(harness: Harness) -> None:
     assert body_of(Session(harness).ask()) == b"ok"

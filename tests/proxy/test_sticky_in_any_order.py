@@ -35,7 +35,7 @@ def keeps(now: dict[int, str], number: int) -> bool:
 
 @given(st.lists(st.one_of(_CHANGE, _ASK), max_size=25))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_pins_hold_while_they_can_and_move_when_they_must(steps: list[tuple[int, str]]) -> None:
+def test_pins_hold_while_they_can_in_any_order_of_changes(steps: list[tuple[int, str]]) -> None:
     harness = Harness(COUNT, sticky=OWN)
     session = Session(harness)
     now = dict.fromkeys(range(1, COUNT + 1), "well")

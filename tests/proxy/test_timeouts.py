@@ -37,7 +37,7 @@ def still_after(harness: Harness, seconds: float, client: FakeTransport) -> None
     harness.advance(0.02)
 
 
-def test_first_byte(harness: Harness) -> None:
+def test_first_byte_timeout(harness: Harness) -> None:
     client = harness.ask()
     still_after(harness, 2.99, client)
     assert status_of(client.take()) == 504
@@ -47,7 +47,7 @@ def test_first_byte(harness: Harness) -> None:
     assert harness.inflight == [0]
 
 
-def test_first_byte_counts_from_the_end_of_the_request(harness: Harness) -> None:
+def test_first_byte_timeout_counts_from_the_end_of_the_request(harness: Harness) -> None:
     client = harness.ask(POST)
     for _ in range(10):
         harness.advance(2)
@@ -56,7 +56,7 @@ def test_first_byte_counts_from_the_end_of_the_request(harness: Harness) -> None
     assert status_of(client.take()) == 504
 
 
-def test_first_byte_while_dialling(harness: Harness) -> None:
+def test_first_byte_timeout_while_dialling(harness: Harness) -> None:
     harness.hold(1)
     client = harness.ask()
     still_after(harness, 2.99, client)
@@ -64,7 +64,7 @@ def test_first_byte_while_dialling(harness: Harness) -> None:
     assert not harness.loop.dials[0].pending
 
 
-def test_idle_within_a_response_is_a_break(harness: Harness) -> None:
+def test_idle_within_a_response_breaks_it_off(harness: Harness) -> None:
     client = harness.ask()
     harness.answer(PART)
     assert body_of(client.take()) == b"ab"
@@ -77,7 +77,7 @@ def test_idle_within_a_response_is_a_break(harness: Harness) -> None:
     assert harness.logged()["reason"] == "idle_timeout"
 
 
-def test_a_body_that_does_not_come(harness: Harness) -> None:
+def test_a_body_that_does_not_arrive_times_out(harness: Harness) -> None:
     client = harness.ask(POST + b"01")
     harness.advance(4)
     client.receive(b"2")
@@ -91,7 +91,7 @@ def test_a_body_that_does_not_come(harness: Harness) -> None:
     assert harness.closes() == {"client_gone": 1}  # not the upstream's fault
 
 
-def test_an_upstream_that_does_not_take_the_body(harness: Harness) -> None:
+def test_an_upstream_that_does_not_read_the_body_times_out(harness: Harness) -> None:
     """The client would go on, but we do not read it: the upstream's fault."""
     client = harness.ask(POST + b"01")
     harness.upstream.pause_writing()
@@ -100,7 +100,7 @@ def test_an_upstream_that_does_not_take_the_body(harness: Harness) -> None:
     assert harness.closes() == {"failed": 1}
 
 
-def test_a_head_that_trickles_in(harness: Harness) -> None:
+def test_a_head_that_trickles_in_times_out(harness: Harness) -> None:
     client = harness.ask(GET[:3])
     for place in range(3, 9):
         harness.advance(1)
@@ -114,7 +114,7 @@ def test_a_head_that_trickles_in(harness: Harness) -> None:
     assert harness.logged()["status"] == 408
 
 
-def test_a_second_head_that_trickles_in(harness: Harness) -> None:
+def test_a_second_head_that_trickles_in_times_out(harness: Harness) -> None:
     client, _ = harness.warm()
     harness.advance(2)
     client.receive(GET[:3])
@@ -122,7 +122,7 @@ def test_a_second_head_that_trickles_in(harness: Harness) -> None:
     assert status_of(client.take()) == 408
 
 
-def test_a_client_that_says_nothing_at_first(harness: Harness) -> None:
+def test_a_client_that_sends_nothing_at_first_is_closed(harness: Harness) -> None:
     client = harness.client()
     harness.advance(6.99)
     assert not client.is_closing()
@@ -132,14 +132,14 @@ def test_a_client_that_says_nothing_at_first(harness: Harness) -> None:
     assert harness.records.records == []
 
 
-def test_a_client_that_says_nothing_more(harness: Harness) -> None:
+def test_a_client_that_sends_nothing_more_is_closed(harness: Harness) -> None:
     client, _ = harness.warm()
     still_after(harness, 10.99, client)
     assert client.is_closing()
     assert client.take() == b""
 
 
-def test_each_request_gives_a_client_new_time(harness: Harness) -> None:
+def test_each_request_restarts_the_idle_time_of_its_client(harness: Harness) -> None:
     client = harness.client()
     for _ in range(5):
         harness.advance(6)
@@ -148,7 +148,7 @@ def test_each_request_gives_a_client_new_time(harness: Harness) -> None:
         assert client.take() == OK
 
 
-def test_a_slow_reader_may_take_its_time_while_it_reads(harness: Harness) -> None:
+def test_a_slow_reader_is_not_timed_out_while_it_reads(harness: Harness) -> None:
     client = harness.ask()
     harness.answer(PART)
     client.take()
@@ -162,7 +162,7 @@ def test_a_slow_reader_may_take_its_time_while_it_reads(harness: Harness) -> Non
     assert client.take() == b"cdef"
 
 
-def test_a_reader_that_stopped_is_as_good_as_gone(harness: Harness) -> None:
+def test_a_reader_that_stopped_counts_as_gone(harness: Harness) -> None:
     client = harness.ask()
     harness.answer(PART)
     client.take()
@@ -175,7 +175,7 @@ def test_a_reader_that_stopped_is_as_good_as_gone(harness: Harness) -> None:
     assert harness.closes() == {"client_gone": 1}
 
 
-def test_a_reader_that_stopped_after_its_whole_response(harness: Harness) -> None:
+def test_a_reader_that_stopped_after_its_whole_response_is_closed(harness: Harness) -> None:
     client = harness.ask()
     client.pause_writing(buffered=10_000)
     harness.upstream.resume_reading()
@@ -214,7 +214,7 @@ def test_lingering_ends_when_the_client_sends_no_more(harness: Harness) -> None:
     assert client.is_closing()
 
 
-def test_lingering_ends_though_the_client_goes_on(harness: Harness) -> None:
+def test_lingering_ends_although_the_client_goes_on_sending(harness: Harness) -> None:
     client = harness.ask(b"BAD\r\n\r\n")
     for _ in range(32):
         harness.advance(1)
@@ -222,7 +222,7 @@ def test_lingering_ends_though_the_client_goes_on(harness: Harness) -> None:
     assert client.is_closing()
 
 
-def test_total(make_harness: MakeHarness) -> None:
+def test_total_timeout_within_a_response(make_harness: MakeHarness) -> None:
     harness = make_harness(timeouts={**SHORT, "total": 8.0})
     client = harness.ask()
     for _ in range(3):
@@ -234,7 +234,7 @@ def test_total(make_harness: MakeHarness) -> None:
     assert harness.logged()["reason"] == "total_timeout"
 
 
-def test_total_before_a_response(make_harness: MakeHarness) -> None:
+def test_total_timeout_before_a_response(make_harness: MakeHarness) -> None:
     harness = make_harness(timeouts={**SHORT, "first_byte": 60.0, "total": 8.0})
     client = harness.ask()
     still_after(harness, 7.99, client)
@@ -242,7 +242,7 @@ def test_total_before_a_response(make_harness: MakeHarness) -> None:
     assert harness.local_counted("total_timeout") == 1
 
 
-def test_total_is_not_for_idle_clients(make_harness: MakeHarness) -> None:
+def test_total_timeout_does_not_apply_to_idle_clients(make_harness: MakeHarness) -> None:
     harness = make_harness(timeouts={**SHORT, "total": 2.0})
     client, _ = harness.warm()
     harness.advance(10)
@@ -250,7 +250,7 @@ def test_total_is_not_for_idle_clients(make_harness: MakeHarness) -> None:
 
 
 @pytest.mark.parametrize("timeout", ["first_byte", "idle", "request_head", "client_idle"])
-def test_off(make_harness: MakeHarness, timeout: str) -> None:
+def test_a_timeout_of_zero_never_fires(make_harness: MakeHarness, timeout: str) -> None:
     """0 means: never."""
     harness = make_harness(timeouts={**SHORT, timeout: 0.0})
     client = harness.client()
@@ -268,7 +268,7 @@ def test_off(make_harness: MakeHarness, timeout: str) -> None:
     assert not client.is_closing()
 
 
-def test_a_sweep_ends_many_at_once(harness: Harness) -> None:
+def test_one_sweep_ends_many_requests(harness: Harness) -> None:
     clients = [harness.ask() for _ in range(50)]
     harness.advance(3.01)
     assert [status_of(client.take()) for client in clients] == [504] * 50

@@ -93,7 +93,7 @@ def test_a_record_names_every_upstream_that_was_tried(make_harness: MakeHarness,
     assert (record["tried"], record["upstream"]) == (tried, upstream)
 
 
-def test_the_same_upstream_twice_is_one_upstream(harness: Harness) -> None:
+def test_an_upstream_tried_twice_is_named_once(harness: Harness) -> None:
     client, upstream = harness.warm()
     client.receive(GET)
     upstream.lose()
@@ -103,7 +103,7 @@ def test_the_same_upstream_twice_is_one_upstream(harness: Harness) -> None:
     assert (harness.logged()["attempts"], harness.logged()["tried"]) == (2, None)
 
 
-def test_nothing_of_the_request_before_is_named(make_harness: MakeHarness) -> None:
+def test_upstreams_of_the_previous_request_are_not_named(make_harness: MakeHarness) -> None:
     harness = make_harness(2)
     harness.refuse(1)
     client = harness.ask()
@@ -114,7 +114,7 @@ def test_nothing_of_the_request_before_is_named(make_harness: MakeHarness) -> No
     assert harness.logged()["tried"] is None
 
 
-def test_the_line_has_a_list_of_names(make_harness: MakeHarness) -> None:
+def test_tried_is_written_as_a_list(make_harness: MakeHarness) -> None:
     harness = make_harness(2)
     refused(harness)
     log = AccessLog(True, 1.0, Random(1))

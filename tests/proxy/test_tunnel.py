@@ -11,7 +11,7 @@ UPGRADE = b"GET /ws HTTP/1.1\r\nHost: a\r\n" + FIELDS + b"Sec-WebSocket-Key: k\r
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 
 
-def test_the_upgrade_is_asked_for_and_agreed_on(harness: Harness) -> None:
+def test_an_upgrade_is_forwarded_and_accepted(harness: Harness) -> None:
     client = harness.ask(UPGRADE)
     lines = head_of(harness.upstream.take())
     assert {b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: k"} <= set(lines)
@@ -35,7 +35,7 @@ def test_bytes_pass_both_ways(harness: Harness) -> None:
     assert harness.upstream.take() == b"\r\n\r\n"
 
 
-def test_what_was_read_ahead_belongs_to_the_tunnel(harness: Harness) -> None:
+def test_read_ahead_bytes_belong_to_the_tunnel(harness: Harness) -> None:
     client = harness.ask(UPGRADE + b"early")
     client.receive(b" bird")
     assert not harness.upstream.take().endswith(b"bird")
@@ -44,7 +44,7 @@ def test_what_was_read_ahead_belongs_to_the_tunnel(harness: Harness) -> None:
     assert harness.upstream.take() == b"early bird"
 
 
-def test_much_that_was_read_ahead(harness: Harness) -> None:
+def test_many_read_ahead_bytes_belong_to_the_tunnel(harness: Harness) -> None:
     client = harness.ask(UPGRADE)
     harness.upstream.take()
     client.receive(b"x" * 70_000)
@@ -54,7 +54,7 @@ def test_much_that_was_read_ahead(harness: Harness) -> None:
     assert harness.upstream.take() == b"x" * 70_000
 
 
-def test_idle_timeout(make_harness: MakeHarness) -> None:
+def test_a_tunnel_has_its_own_idle_timeout(make_harness: MakeHarness) -> None:
     harness = make_harness(timeouts={"tunnel_idle": 100.0, "total": 1.0})
     client = harness.ask(UPGRADE)
     harness.answer(SWITCH)
@@ -100,7 +100,7 @@ def test_no_exchange_follows_a_tunnel(harness: Harness) -> None:
 # --- where there is no tunnel
 
 
-def test_an_upstream_that_declines_just_answers(harness: Harness) -> None:
+def test_a_declined_upgrade_is_a_normal_response(harness: Harness) -> None:
     client = harness.ask(UPGRADE)
     harness.answer(OK)
     assert client.take() == OK
@@ -108,7 +108,7 @@ def test_an_upstream_that_declines_just_answers(harness: Harness) -> None:
     assert harness.idle == 1
 
 
-def test_a_declined_upgrade_and_what_was_read_ahead(harness: Harness) -> None:
+def test_read_ahead_bytes_after_a_declined_upgrade_are_the_next_request(harness: Harness) -> None:
     """It was no tunnel, so what the client sent meanwhile is its next request."""
     client = harness.ask(UPGRADE + b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
     harness.upstream.take()
@@ -137,7 +137,7 @@ def test_other_upgrades_are_stripped(harness: Harness, case: str) -> None:
     assert harness.tunnels == 0
 
 
-def test_an_upgrade_is_retried_where_nothing_was_sent(make_harness: MakeHarness) -> None:
+def test_an_upgrade_is_retried_if_nothing_was_sent(make_harness: MakeHarness) -> None:
     harness = make_harness(2)
     harness.refuse(1)
     client = harness.ask(UPGRADE + b"early")
@@ -155,7 +155,7 @@ class Small(FakeTransport):
         self.pause_writing(buffered=self.buffered + len(data))
 
 
-def test_what_was_read_ahead_can_fill_the_upstream(harness: Harness) -> None:
+def test_read_ahead_bytes_can_fill_the_upstreams_buffer(harness: Harness) -> None:
     client = harness.ask(UPGRADE)
     client.receive(b"x" * 100_000)  # more than is read ahead: reading pauses
     assert not client.is_reading()
@@ -170,7 +170,7 @@ def test_what_was_read_ahead_can_fill_the_upstream(harness: Harness) -> None:
     harness.settle()
 
 
-def test_an_upstream_that_takes_nothing_after_the_tunnels_end_is_cut(harness: Harness) -> None:
+def test_an_upstream_that_reads_nothing_after_the_tunnels_end_is_cut(harness: Harness) -> None:
     client = harness.ask(UPGRADE)
     harness.answer(SWITCH)
     harness.upstream.pause_writing(buffered=300_000)

@@ -61,7 +61,7 @@ def test_a_fin_is_passed_on_and_the_other_direction_goes_on(harness: Harness, si
 
 
 @either
-def test_a_fin_is_passed_on_behind_what_was_read_with_it(harness: Harness, side: str) -> None:
+def test_a_fin_is_passed_on_behind_the_bytes_read_with_it(harness: Harness, side: str) -> None:
     """And a slow end is given all of it first: its transport sends the FIN when it has sent the rest."""
     client = tunnel(harness)
     one, other = ends(harness, client, side)
@@ -92,7 +92,7 @@ def test_back_pressure_in_the_direction_that_goes_on(harness: Harness, side: str
 
 
 @either
-def test_an_end_that_was_slow_is_not_read_again_after_its_fin(harness: Harness, side: str) -> None:
+def test_a_slow_end_is_not_read_again_after_its_fin(harness: Harness, side: str) -> None:
     """uvloop would read the FIN once more."""
     client = tunnel(harness)
     one, other = ends(harness, client, side)
@@ -167,7 +167,9 @@ def test_after_a_fin_the_other_direction_has_the_idle_timeout(make_harness: Make
 
 
 @either
-def test_also_where_it_is_the_longer_one(make_harness: MakeHarness, side: str) -> None:
+def test_after_a_fin_the_idle_timeout_applies_also_if_it_is_longer(
+    make_harness: MakeHarness, side: str
+) -> None:
     harness = make_harness(timeouts={"idle": 60.0, "tunnel_idle": 5.0})
     one, _ = ends(harness, tunnel(harness), side)
     one.receive_eof()
@@ -178,7 +180,7 @@ def test_also_where_it_is_the_longer_one(make_harness: MakeHarness, side: str) -
 
 
 @pytest.mark.parametrize("half_closed", [False, True], ids=["open", "half closed"])
-def test_an_upstream_that_takes_some_of_what_was_written_is_not_silent(
+def test_an_upstream_that_reads_some_of_the_data_is_not_idle(
     make_harness: MakeHarness, half_closed: bool
 ) -> None:
     harness = make_harness(timeouts={"idle": 60.0, "tunnel_idle": 60.0})
@@ -196,7 +198,7 @@ def test_an_upstream_that_takes_some_of_what_was_written_is_not_silent(
     assert harness.tunnels == 0
 
 
-def test_the_end_of_the_drain_time_ends_half_a_tunnel_too(harness: Harness) -> None:
+def test_the_end_of_the_drain_time_ends_a_half_closed_tunnel_too(harness: Harness) -> None:
     client = tunnel(harness)
     client.receive_eof()
     harness.proxy.drain()
@@ -212,7 +214,7 @@ def test_the_end_of_the_drain_time_ends_half_a_tunnel_too(harness: Harness) -> N
 
 
 @either
-def test_a_reset_ends_it(harness: Harness, side: str) -> None:
+def test_a_reset_ends_both_directions(harness: Harness, side: str) -> None:
     client = tunnel(harness)
     client.receive(b"request")
     harness.upstream.receive(b"response")
@@ -230,7 +232,7 @@ def test_a_reset_ends_it(harness: Harness, side: str) -> None:
 
 @either
 @pytest.mark.parametrize("error", [ConnectionResetError(), BrokenPipeError()], ids=["reset", "after a FIN"])
-def test_what_had_come_before_a_reset_that_a_write_met_goes_out(
+def test_data_received_before_a_reset_met_by_a_write_is_passed_on(
     harness: Harness, side: str, error: Exception
 ) -> None:
     client = tunnel(harness)
@@ -242,7 +244,7 @@ def test_what_had_come_before_a_reset_that_a_write_met_goes_out(
     assert harness.tunnels == 0
 
 
-def test_the_101_may_be_among_the_last_words(harness: Harness) -> None:
+def test_the_101_may_be_among_the_data_received_before_a_reset(harness: Harness) -> None:
     client = harness.ask(UPGRADE + b"early")
     harness.upstream.lose(BrokenPipeError(), SWITCH + b"bye")
     harness.settle()
@@ -252,7 +254,7 @@ def test_the_101_may_be_among_the_last_words(harness: Harness) -> None:
 
 
 @either
-def test_a_reset_that_was_read_as_a_fin_ends_it(harness: Harness, side: str) -> None:
+def test_a_reset_that_was_read_as_a_fin_ends_the_tunnel(harness: Harness, side: str) -> None:
     client = tunnel(harness)
     one, other = ends(harness, client, side)
     one.receive_reset(b"close frame")
@@ -263,7 +265,7 @@ def test_a_reset_that_was_read_as_a_fin_ends_it(harness: Harness, side: str) -> 
 
 
 @either
-def test_a_reset_after_a_fin_ends_it(harness: Harness, side: str) -> None:
+def test_a_reset_after_a_fin_ends_the_tunnel(harness: Harness, side: str) -> None:
     one, other = ends(harness, tunnel(harness), side)
     one.receive_eof()
     one.lose(BrokenPipeError())

@@ -46,7 +46,7 @@ def pair() -> Iterator[Ends]:
 
 
 @either
-def test_a_reset_of_the_side_that_has_ended_is_polled_for(harness: Harness, pair: Ends, side: str) -> None:
+def test_a_side_that_has_sent_its_fin_is_polled_for_a_reset(harness: Harness, pair: Ends, side: str) -> None:
     client = tunnel(harness)
     one, other = ends(harness, client, side)
     one.has_socket(pair.ours)
@@ -61,7 +61,7 @@ def test_a_reset_of_the_side_that_has_ended_is_polled_for(harness: Harness, pair
     assert other.closed
 
 
-def test_a_client_that_is_not_read_has_not_left_with_a_fin(harness: Harness, pair: Ends) -> None:
+def test_a_fin_does_not_mean_that_an_unread_client_has_left(harness: Harness, pair: Ends) -> None:
     """What it has sent before, and its FIN, are still to be read."""
     client = tunnel(harness)
     client.has_socket(pair.ours)
@@ -76,7 +76,7 @@ def test_a_client_that_is_not_read_has_not_left_with_a_fin(harness: Harness, pai
     assert (harness.upstream.take(), harness.upstream.eof_written) == (b"last words", True)
 
 
-def test_nor_where_the_upstreams_fin_has_gone_out_before(harness: Harness, pair: Ends) -> None:
+def test_nor_does_a_fin_after_the_upstreams_own(harness: Harness, pair: Ends) -> None:
     """Both directions of its connection are closed: the kernel calls that POLLHUP, as after a reset."""
     client = tunnel(harness)
     client.has_socket(pair.ours)
@@ -95,7 +95,7 @@ def test_nor_where_the_upstreams_fin_has_gone_out_before(harness: Harness, pair:
 
 
 @pytest.mark.parametrize("after", [None, "the upstream's FIN"])
-def test_it_has_with_a_reset_and_what_it_had_sent_goes_out(
+def test_a_reset_means_that_an_unread_client_has_left_and_its_data_is_passed_on(
     harness: Harness, pair: Ends, after: str | None
 ) -> None:
     client = tunnel(harness)
@@ -114,7 +114,7 @@ def test_it_has_with_a_reset_and_what_it_had_sent_goes_out(
     harness.settle()
 
 
-def test_both_sides_may_be_gone_in_one_sweep(harness: Harness, pair: Ends) -> None:
+def test_both_sides_may_be_found_gone_in_one_sweep(harness: Harness, pair: Ends) -> None:
     other_pair = Ends()
     client = tunnel(harness)
     client.has_socket(pair.ours)

@@ -41,14 +41,14 @@ def test_an_upload_in_small_chunks_takes_many_turns_and_arrives_whole(harness: H
     assert status_of(client.take()) == 200
 
 
-def test_one_that_comes_with_its_head_as_well(harness: Harness) -> None:
+def test_small_chunks_read_together_with_their_head_take_many_turns_too(harness: Harness) -> None:
     client = harness.ask(UPLOAD + MANY + END)
     assert payload_of(body_of(harness.upstream.take())) == PAYLOAD
     harness.answer()
     assert status_of(client.take()) == 200
 
 
-def test_others_have_their_turn_meanwhile(harness: Harness) -> None:
+def test_other_connections_have_their_turn_meanwhile(harness: Harness) -> None:
     busy = harness.ask(UPLOAD)
     upstream = harness.upstream
     other = harness.client()
@@ -73,7 +73,7 @@ def test_a_response_in_small_chunks_takes_many_turns_and_arrives_whole(harness: 
     assert harness.idle == 1, "the connection is kept"
 
 
-def test_a_client_that_does_not_keep_up_holds_what_is_left(harness: Harness) -> None:
+def test_a_slow_client_holds_back_the_rest(harness: Harness) -> None:
     client = harness.ask()
     harness.upstream.receive(HEAD + MANY[: len(MANY) // 2])
     client.pause_writing()
@@ -87,7 +87,7 @@ def test_a_client_that_does_not_keep_up_holds_what_is_left(harness: Harness) -> 
     assert payload_of(body_of(bytes(client.written))) == PAYLOAD
 
 
-def test_an_upstream_that_does_not_keep_up_holds_what_is_left(harness: Harness) -> None:
+def test_a_slow_upstream_holds_back_the_rest(harness: Harness) -> None:
     client = harness.ask(UPLOAD)
     upstream = harness.upstream
     upstream.take()
@@ -103,7 +103,7 @@ def test_an_upstream_that_does_not_keep_up_holds_what_is_left(harness: Harness) 
 
 
 @pytest.mark.parametrize("lost", [None, ConnectionResetError()], ids=["closed", "reset"])
-def test_what_was_read_before_the_connection_was_lost_still_arrives(
+def test_data_read_before_the_connection_was_lost_still_arrives(
     harness: Harness, lost: Exception | None
 ) -> None:
     client = harness.ask()
@@ -114,7 +114,7 @@ def test_what_was_read_before_the_connection_was_lost_still_arrives(
     assert not client.is_closing()
 
 
-def test_after_a_fault_in_what_is_left_the_client_is_refused(harness: Harness) -> None:
+def test_after_a_fault_in_the_rest_the_client_is_refused(harness: Harness) -> None:
     client = harness.ask(UPLOAD)
     client.receive(MANY + b"nonsense\r\n")
     assert client.take() == b""
@@ -147,7 +147,7 @@ def test_after_a_large_read_a_connection_rests_for_a_turn(harness: Harness, side
     assert one.reading
 
 
-def test_of_pipelined_requests_that_end_at_once_only_some_are_answered_in_a_turn(harness: Harness) -> None:
+def test_of_pipelined_requests_that_end_at_once_only_some_are_answered_per_turn(harness: Harness) -> None:
     harness.tell()  # no upstream: each is 503 at once
     client = harness.client()
     client.receive(GET * 100)
@@ -157,7 +157,7 @@ def test_of_pipelined_requests_that_end_at_once_only_some_are_answered_in_a_turn
     assert answered + client.take().count(b"HTTP/1.1 503") == 100
 
 
-def test_one_that_sends_far_ahead_is_read_in_small_pieces_until_all_is_served(harness: Harness) -> None:
+def test_a_client_that_sends_far_ahead_is_read_in_small_pieces(harness: Harness) -> None:
     pipelined = 10_000
     client = harness.ask()
     connection = client.protocol

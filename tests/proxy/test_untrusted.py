@@ -31,7 +31,7 @@ class Peers:
         return len(self.told)
 
 
-def test_a_peer_is_told_of_once_with_what_to_set(harness: Harness) -> None:
+def test_an_untrusted_proxy_is_reported_once_with_the_setting(harness: Harness) -> None:
     for _ in range(3):
         client = harness.ask(SPOOFED)
         harness.answer()
@@ -49,7 +49,7 @@ def test_a_peer_is_told_of_once_with_what_to_set(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("trusted", [["198.51.100.7"], ["192.0.2.1"]], ids=["trusted", "another is"])
-def test_a_trusted_peer_is_not_told_of(make_harness: MakeHarness, trusted: list[str]) -> None:
+def test_a_trusted_peer_is_not_reported(make_harness: MakeHarness, trusted: list[str]) -> None:
     harness = make_harness(trusted_proxies=trusted)
     harness.ask(SPOOFED)
     harness.answer()
@@ -60,7 +60,7 @@ def test_a_trusted_peer_is_not_told_of(make_harness: MakeHarness, trusted: list[
     assert remedies == ([] if trusted == ["198.51.100.7"] else [True])
 
 
-def test_an_ordinary_client_is_not_told_of(harness: Harness) -> None:
+def test_an_ordinary_client_is_not_reported(harness: Harness) -> None:
     harness.ask(b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-ID: 1\r\nX_Forwarded_For: 1.1.1.1\r\n\r\n")
     harness.answer()
     assert harness.told == []
@@ -75,7 +75,7 @@ def test_an_ordinary_client_is_not_told_of(harness: Harness) -> None:
         ("fd00::1", "fd00:0:0:1::1", True),
     ],
 )
-def test_private_networks_are_told_of_once_each(first: str, second: str, both: bool) -> None:
+def test_each_private_network_is_reported_once(first: str, second: str, both: bool) -> None:
     harness = Peers()
     harness.see(first)
     assert harness.see(second) == 1 + both
@@ -84,14 +84,14 @@ def test_private_networks_are_told_of_once_each(first: str, second: str, both: b
     assert {one.level for one in harness.told} == {"warning"}
 
 
-def test_no_more_than_a_hundred_private_networks_are_told_of() -> None:
+def test_at_most_a_hundred_private_networks_are_reported() -> None:
     harness = Peers()
     for number in range(200):
         harness.see(f"10.0.{number}.1")
     assert len(harness.told) == 100
 
 
-def test_of_public_ones_one_an_hour_is_told_of() -> None:
+def test_at_most_one_public_peer_an_hour_is_reported() -> None:
     harness = Peers()
     assert [harness.see(f"8.8.{number}.8") for number in range(3)] == [1, 1, 1]
     harness.clock.advance(HOUR - 1)
@@ -103,7 +103,7 @@ def test_of_public_ones_one_an_hour_is_told_of() -> None:
     assert harness.told[-1].once == "not trusted: 2606:4700:0000:0000"
 
 
-def test_what_is_told_is_bounded_and_names_no_ids_and_no_values() -> None:
+def test_reports_are_bounded_and_contain_no_ids_and_no_values() -> None:
     harness = Peers()
     harness.see(
         "10.0.0.1", "X-Request-ID", "X-Forwarded-" + "a" * 100, *(f"X-Forwarded-{n}" for n in range(9))
@@ -115,5 +115,5 @@ def test_what_is_told_is_bounded_and_names_no_ids_and_no_values() -> None:
     assert told.message.startswith(start)
 
 
-def test_a_peer_without_an_address_is_not_told_of() -> None:
+def test_a_peer_without_an_address_is_not_reported() -> None:
     assert Peers().see("") == 0

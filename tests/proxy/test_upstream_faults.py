@@ -33,7 +33,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("case", MALFORMED)
-def test_malformed_head_is_502_and_the_connection_is_discarded(harness: Harness, case: str) -> None:
+def test_a_malformed_head_is_502_and_the_connection_is_discarded(harness: Harness, case: str) -> None:
     response, reason = MALFORMED[case]
     client = harness.ask()
     harness.answer(response)
@@ -68,7 +68,7 @@ ENDS = {
 
 @pytest.mark.parametrize("case", ENDS)
 @pytest.mark.parametrize("minor", [0, 1], ids=["HTTP/1.0", "HTTP/1.1"])
-def test_broken_off(harness: Harness, case: str, minor: int) -> None:
+def test_a_response_that_breaks_off(harness: Harness, case: str, minor: int) -> None:
     response, error, status = ENDS[case]
     client = harness.ask(b"GET / HTTP/1.%d\r\nHost: a\r\n\r\n" % minor)
     harness.answer(response)
@@ -93,7 +93,7 @@ def test_broken_off(harness: Harness, case: str, minor: int) -> None:
     assert harness.closes() == {"failed": 1}
 
 
-def test_malformed_chunk_after_the_head_breaks_off(harness: Harness) -> None:
+def test_a_malformed_chunk_read_with_the_head_breaks_off(harness: Harness) -> None:
     client = harness.ask()
     harness.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\nzz\r\n")
     sent = client.take()
@@ -103,7 +103,7 @@ def test_malformed_chunk_after_the_head_breaks_off(harness: Harness) -> None:
     assert harness.logged()["reason"] == "malformed_response"
 
 
-def test_malformed_chunk_later_breaks_off(harness: Harness) -> None:
+def test_a_malformed_chunk_read_later_breaks_off(harness: Harness) -> None:
     client = harness.ask()
     harness.answer(b"HTTP/1.1 200 OK\r\nDate: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n")
     assert body_of(client.take()) == b"2\r\nab\r\n"
@@ -130,7 +130,7 @@ EARLY_WORDS = {
 
 @pytest.mark.parametrize("case", EARLY_WORDS)
 @pytest.mark.parametrize("upstreams", [1, 2])
-def test_an_upstream_that_speaks_or_ends_before_it_is_asked(
+def test_an_upstream_that_sends_or_closes_before_the_request(
     make_harness: MakeHarness, case: str, upstreams: int
 ) -> None:
     """Between the connect and the request: nothing was sent, so another one is tried."""
@@ -162,7 +162,7 @@ OUTCOMES = {
 
 
 @pytest.mark.parametrize("case", OUTCOMES)
-def test_the_policy_is_told_how_it_ended(make_harness: MakeHarness, case: str, told: list[Outcome]) -> None:
+def test_the_policy_is_told_the_outcome(make_harness: MakeHarness, case: str, told: list[Outcome]) -> None:
     response, ends, outcome = OUTCOMES[case]
     harness = make_harness(policy="telling")
     harness.ask()

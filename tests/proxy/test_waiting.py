@@ -34,7 +34,7 @@ def test_a_request_waits_for_a_slot_and_is_served(full: Harness) -> None:
     assert full.pool.cells[POOL_QUEUE_WAIT_SUM] == 300_000_000
 
 
-def test_no_task_and_no_timer_beyond_the_one_of_the_queue(full: Harness) -> None:
+def test_waiting_needs_no_task_and_no_timer_beyond_the_queues_one(full: Harness) -> None:
     before = full.loop.armed_timers
     for _ in range(3):
         full.ask()
@@ -42,7 +42,7 @@ def test_no_task_and_no_timer_beyond_the_one_of_the_queue(full: Harness) -> None
     assert len(full.dialled) == 1
 
 
-def test_first_come_first_served_also_for_those_who_come_when_a_slot_is_free(full: Harness) -> None:
+def test_first_come_first_served_even_if_a_slot_is_free_on_arrival(full: Harness) -> None:
     waiting = [full.ask(), full.ask()]
     full.upstream.receive(OK)  # the slot is free, and nobody has been served yet
     late = full.client()
@@ -54,7 +54,7 @@ def test_first_come_first_served_also_for_those_who_come_when_a_slot_is_free(ful
         assert client.take() == OK
 
 
-def test_at_the_deadline_it_is_503(full: Harness) -> None:
+def test_at_the_deadline_the_answer_is_503(full: Harness) -> None:
     client = full.ask()
     full.advance(4.99)
     assert client.take() == b""
@@ -75,7 +75,7 @@ def test_at_the_deadline_it_is_503(full: Harness) -> None:
     assert client.take() == OK
 
 
-def test_with_a_full_queue_it_is_503_at_once(full: Harness) -> None:
+def test_with_a_full_queue_the_answer_is_503_at_once(full: Harness) -> None:
     for _ in range(3):
         full.ask()
     client = full.ask()
@@ -87,7 +87,7 @@ def test_with_a_full_queue_it_is_503_at_once(full: Harness) -> None:
     assert full.waiting == 3
 
 
-def test_without_a_queue_it_is_503_at_once(make_harness: MakeHarness) -> None:
+def test_without_a_queue_the_answer_is_503_at_once(make_harness: MakeHarness) -> None:
     harness = make_harness(1)
     harness.limit(1)
     harness.ask()
@@ -117,7 +117,7 @@ def test_a_client_that_leaves_frees_its_slot(full: Harness, how: str) -> None:
     assert gone.take() == b""
 
 
-def test_one_upstream_of_several_that_has_a_slot_is_used(make_harness: MakeHarness) -> None:
+def test_an_upstream_with_a_free_slot_is_used(make_harness: MakeHarness) -> None:
     harness = make_harness(3, queue={"size": 3})
     harness.limit(2)
     for _ in range(7):
@@ -131,7 +131,7 @@ def test_one_upstream_of_several_that_has_a_slot_is_used(make_harness: MakeHarne
 # --- what else happens meanwhile
 
 
-def test_the_wait_counts_towards_no_timeout_but_its_own(make_harness: MakeHarness) -> None:
+def test_waiting_counts_towards_no_other_timeout(make_harness: MakeHarness) -> None:
     harness = make_harness(1, queue={"size": 3, "timeout": 100.0}, timeouts={"first_byte": 10.0})
     harness.limit(1)
     harness.ask()
@@ -148,7 +148,7 @@ def test_the_wait_counts_towards_no_timeout_but_its_own(make_harness: MakeHarnes
     assert client.take() == OK
 
 
-def test_its_time_to_the_first_byte_begins_when_it_has_a_slot(make_harness: MakeHarness) -> None:
+def test_the_first_byte_timeout_starts_when_the_request_has_a_slot(make_harness: MakeHarness) -> None:
     harness = make_harness(1, queue={"size": 3, "timeout": 100.0}, timeouts={"first_byte": 10.0})
     harness.limit(1)
     client = harness.ask()
@@ -162,7 +162,7 @@ def test_its_time_to_the_first_byte_begins_when_it_has_a_slot(make_harness: Make
     assert status_of(other.take()) == 504
 
 
-def test_the_total_timeout_goes_on(make_harness: MakeHarness) -> None:
+def test_the_total_timeout_includes_waiting(make_harness: MakeHarness) -> None:
     harness = make_harness(1, queue={"size": 3}, timeouts={"total": 2.0})
     harness.limit(1)
     harness.ask()
@@ -176,7 +176,7 @@ def test_the_total_timeout_goes_on(make_harness: MakeHarness) -> None:
     assert harness.waiting == 0
 
 
-def test_of_a_body_one_piece_is_kept_and_the_rest_stays_with_the_client(full: Harness) -> None:
+def test_one_piece_of_a_body_is_kept_and_the_rest_stays_with_the_client(full: Harness) -> None:
     client = full.ask(POST + b"ab")
     client.receive(b"cd")
     assert not client.reading
@@ -190,7 +190,7 @@ def test_of_a_body_one_piece_is_kept_and_the_rest_stays_with_the_client(full: Ha
     assert client.take() == OK
 
 
-def test_a_slow_body_is_nobodys_fault_while_it_waits(make_harness: MakeHarness) -> None:
+def test_a_slow_body_is_not_a_fault_while_the_request_waits(make_harness: MakeHarness) -> None:
     harness = make_harness(
         1, queue={"size": 3, "timeout": 200.0}, timeouts={"idle": 5.0, "first_byte": 100.0}
     )
@@ -216,7 +216,7 @@ def test_pipelined_requests_wait_one_by_one(full: Harness) -> None:
     assert client.take() == OK * 2
 
 
-def test_the_next_pipelined_request_waits_when_the_first_has_waited_too_long(full: Harness) -> None:
+def test_the_next_pipelined_request_waits_after_the_first_has_timed_out(full: Harness) -> None:
     client = full.ask(GET * 2)
     full.advance(5.01)
     assert status_of(client.take()) == 503
@@ -229,7 +229,7 @@ def test_the_next_pipelined_request_waits_when_the_first_has_waited_too_long(ful
 # --- membership
 
 
-def test_a_new_upstream_serves_those_who_wait(full: Harness) -> None:
+def test_a_new_upstream_serves_waiting_requests(full: Harness) -> None:
     client = full.ask()
     full.tell(upstream_message(1, max_inflight=1), upstream_message(2, max_inflight=1))
     full.settle()
@@ -238,7 +238,7 @@ def test_a_new_upstream_serves_those_who_wait(full: Harness) -> None:
     assert client.take() == OK
 
 
-def test_a_raised_limit_serves_those_who_wait(full: Harness) -> None:
+def test_a_raised_limit_serves_waiting_requests(full: Harness) -> None:
     clients = [full.ask() for _ in range(3)]
     full.limit(3)
     full.settle()
@@ -252,7 +252,7 @@ def test_a_raised_limit_serves_those_who_wait(full: Harness) -> None:
     assert all(client.take() == OK for client in clients)
 
 
-def test_when_nobody_is_left_those_who_wait_are_told(full: Harness) -> None:
+def test_if_the_last_upstream_is_removed_waiting_requests_fail(full: Harness) -> None:
     client = full.ask()
     full.tell()
     full.settle()
@@ -261,7 +261,7 @@ def test_when_nobody_is_left_those_who_wait_are_told(full: Harness) -> None:
     assert full.waiting == 0
 
 
-def test_a_retry_whose_other_upstreams_left_is_told(make_harness: MakeHarness) -> None:
+def test_a_waiting_retry_fails_if_its_other_upstreams_are_removed(make_harness: MakeHarness) -> None:
     harness = make_harness(2, queue={"size": 3})
     harness.limit(1)
     harness.ask()
@@ -277,7 +277,7 @@ def test_a_retry_whose_other_upstreams_left_is_told(make_harness: MakeHarness) -
     harness.loop.transports[0].receive(OK)
 
 
-def test_an_attempt_at_one_that_left_frees_no_slot(full: Harness) -> None:
+def test_an_attempt_at_a_removed_upstream_frees_no_slot(full: Harness) -> None:
     client = full.ask()
     full.tell(upstream_message(2, max_inflight=1, row=9))
     full.settle()
@@ -297,7 +297,7 @@ def test_an_attempt_at_one_that_left_frees_no_slot(full: Harness) -> None:
 # --- dials, races and retries
 
 
-def test_a_dial_holds_a_slot_and_gives_it_back_when_it_fails(make_harness: MakeHarness) -> None:
+def test_a_dial_holds_a_slot_and_returns_it_when_it_fails(make_harness: MakeHarness) -> None:
     harness = make_harness(1, queue={"size": 3})
     harness.limit(1)
     harness.hold(1)
@@ -313,7 +313,7 @@ def test_a_dial_holds_a_slot_and_gives_it_back_when_it_fails(make_harness: MakeH
     assert client.take() == OK
 
 
-def test_a_race_with_nobody_free_does_not_start(make_harness: MakeHarness) -> None:
+def test_no_race_starts_if_no_upstream_has_a_free_slot(make_harness: MakeHarness) -> None:
     harness = make_harness(2, queue={"size": 3})
     harness.limit(1)
     harness.ask()
@@ -324,7 +324,7 @@ def test_a_race_with_nobody_free_does_not_start(make_harness: MakeHarness) -> No
     assert (harness.waiting, harness.retries()) == (0, {})
 
 
-def test_what_could_not_be_sent_waits_for_another_upstream(make_harness: MakeHarness) -> None:
+def test_a_request_that_could_not_connect_waits_for_another_upstream(make_harness: MakeHarness) -> None:
     harness = make_harness(2, queue={"size": 3})
     harness.limit(1)
     harness.ask()
@@ -339,7 +339,7 @@ def test_what_could_not_be_sent_waits_for_another_upstream(make_harness: MakeHar
     assert harness.retries() == {"connect_failed": 1}
 
 
-def test_one_that_waits_for_another_upstream_does_not_hold_up_those_behind_it(
+def test_a_request_waiting_for_another_upstream_does_not_block_the_queue(
     make_harness: MakeHarness,
 ) -> None:
     harness = make_harness(2, queue={"size": 3})
@@ -377,7 +377,7 @@ def test_a_retry_waits_too(make_harness: MakeHarness) -> None:
     assert client.take() == OK
 
 
-def test_a_retry_without_room_to_wait_fails_as_it_did(make_harness: MakeHarness) -> None:
+def test_a_retry_with_a_full_queue_fails_as_it_did_before(make_harness: MakeHarness) -> None:
     harness = make_harness(2, queue={"size": 1})
     harness.limit(1)
     for _ in range(3):
@@ -389,7 +389,7 @@ def test_a_retry_without_room_to_wait_fails_as_it_did(make_harness: MakeHarness)
     assert (harness.logged()["reason"], harness.retries()) == ("upstream_closed", {})
 
 
-def test_an_answer_that_nobody_else_can_better_now_is_passed_on(make_harness: MakeHarness) -> None:
+def test_a_kept_response_is_passed_on_if_no_other_upstream_can_be_tried(make_harness: MakeHarness) -> None:
     harness = make_harness(2, queue={"size": 3})
     harness.limit(1)
     harness.ask()
@@ -401,7 +401,7 @@ def test_an_answer_that_nobody_else_can_better_now_is_passed_on(make_harness: Ma
     assert (harness.waiting, harness.retries()) == (0, {})
 
 
-def test_a_retry_that_waited_in_vain_tells_why_it_failed_at_first(make_harness: MakeHarness) -> None:
+def test_a_retry_that_timed_out_in_the_queue_reports_its_first_failure(make_harness: MakeHarness) -> None:
     harness = make_harness(2, queue={"size": 3})
     harness.limit(1)
     harness.ask()
@@ -431,7 +431,7 @@ def test_a_stale_connection_keeps_its_slot(make_harness: MakeHarness) -> None:
 # --- the end
 
 
-def test_during_a_drain_those_who_wait_are_served(full: Harness) -> None:
+def test_during_a_drain_waiting_requests_are_served(full: Harness) -> None:
     client = full.ask()
     full.proxy.drain()
     full.advance(2.0)
@@ -443,7 +443,7 @@ def test_during_a_drain_those_who_wait_are_served(full: Harness) -> None:
     assert full.proxy.connections == 0
 
 
-def test_at_the_end_of_a_drain_those_who_wait_get_503(full: Harness) -> None:
+def test_at_the_end_of_a_drain_waiting_requests_get_503(full: Harness) -> None:
     client = full.ask()
     full.proxy.drain()
     full.proxy.abort_all()
@@ -454,7 +454,7 @@ def test_at_the_end_of_a_drain_those_who_wait_get_503(full: Harness) -> None:
     assert full.loop.armed_timers == 0
 
 
-def test_a_bug_in_one_that_is_served_ends_that_one_alone(full: Harness) -> None:
+def test_a_bug_in_one_served_request_ends_only_that_request(full: Harness) -> None:
     full.expects_bug = True
     broken, client = full.ask(), full.ask()
     broken.protocol.exchange.unsent = [None]  # type: ignore[attr-defined]

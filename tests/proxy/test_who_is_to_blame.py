@@ -11,7 +11,7 @@ UPLOAD = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"
 PART = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 4\r\n\r\nab"
 
 
-def test_the_total_timeout_of_an_upload_that_trickles(make_harness: MakeHarness, told: list[Outcome]) -> None:
+def test_total_timeout_of_an_upload_that_trickles_in(make_harness: MakeHarness, told: list[Outcome]) -> None:
     harness = make_harness(1, policy="telling", **TOTAL)
     client = harness.ask(UPLOAD + b"x")
     harness.advance(20.5)
@@ -20,9 +20,7 @@ def test_the_total_timeout_of_an_upload_that_trickles(make_harness: MakeHarness,
     assert told == [Outcome.CLIENT_GONE]
 
 
-def test_the_total_timeout_of_a_response_that_is_not_read(
-    make_harness: MakeHarness, told: list[Outcome]
-) -> None:
+def test_total_timeout_of_a_response_that_is_not_read(make_harness: MakeHarness, told: list[Outcome]) -> None:
     harness = make_harness(1, policy="telling", **TOTAL)
     client = harness.ask()
     harness.answer(PART)
@@ -51,7 +49,7 @@ def test_an_idle_connection_that_ends_as_it_is_taken(
         assert told == [Outcome.CANCELLED]
 
 
-def test_the_total_timeout_of_a_slow_upstream(make_harness: MakeHarness, told: list[Outcome]) -> None:
+def test_total_timeout_of_a_slow_upstream(make_harness: MakeHarness, told: list[Outcome]) -> None:
     harness = make_harness(1, policy="telling", **TOTAL)
     client = harness.ask()
     harness.advance(20.5)
@@ -59,9 +57,7 @@ def test_the_total_timeout_of_a_slow_upstream(make_harness: MakeHarness, told: l
     assert told == [Outcome.TIMED_OUT]
 
 
-def test_an_upload_goes_on_under_a_response_that_has_begun(
-    make_harness: MakeHarness, told: list[Outcome]
-) -> None:
+def test_an_upload_goes_on_during_the_response(make_harness: MakeHarness, told: list[Outcome]) -> None:
     harness = make_harness(1, policy="telling", timeouts={"idle": 10.0})
     client = harness.ask(UPLOAD)
     harness.answer(PART)
@@ -75,9 +71,7 @@ def test_an_upload_goes_on_under_a_response_that_has_begun(
 
 
 @pytest.mark.parametrize("attempts", [1, 2])
-def test_a_stale_connection_is_retried_within_the_allowed_attempts(
-    make_harness: MakeHarness, attempts: int
-) -> None:
+def test_a_stale_connection_is_retried_within_max_attempts(make_harness: MakeHarness, attempts: int) -> None:
     harness = make_harness(1, retry={"max_attempts": attempts})
     client, upstream = harness.warm()
     client.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -92,7 +86,7 @@ def test_a_stale_connection_is_retried_within_the_allowed_attempts(
         assert client.take().endswith(b"ok")
 
 
-def test_nothing_is_sent_again_once_the_client_has_read_an_informational_response(
+def test_nothing_is_sent_again_after_the_client_got_an_informational_response(
     make_harness: MakeHarness,
 ) -> None:
     harness = make_harness(1)
@@ -108,7 +102,7 @@ def test_nothing_is_sent_again_once_the_client_has_read_an_informational_respons
     assert len(harness.loop.dials) == 1
 
 
-def test_a_client_that_was_told_100_and_sends_nothing(make_harness: MakeHarness, told: list[Outcome]) -> None:
+def test_a_client_that_got_100_and_sends_nothing(make_harness: MakeHarness, told: list[Outcome]) -> None:
     harness = make_harness(1, policy="telling", timeouts={"idle": 10.0})
     client = harness.ask(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
     harness.advance(9)
@@ -120,7 +114,7 @@ def test_a_client_that_was_told_100_and_sends_nothing(make_harness: MakeHarness,
     assert told == [Outcome.CLIENT_GONE]
 
 
-def test_an_upload_that_was_held_up_gets_its_time_anew(make_harness: MakeHarness) -> None:
+def test_a_delayed_upload_gets_its_full_time(make_harness: MakeHarness) -> None:
     harness = make_harness(1, timeouts={"idle": 10.0})
     client = harness.ask(UPLOAD + b"x")
     harness.upstream.pause_writing()
@@ -132,7 +126,7 @@ def test_an_upload_that_was_held_up_gets_its_time_anew(make_harness: MakeHarness
     assert status_of(client.take()) == 408
 
 
-def test_an_upstream_that_takes_an_upload_slowly(make_harness: MakeHarness, told: list[Outcome]) -> None:
+def test_an_upstream_that_reads_an_upload_slowly(make_harness: MakeHarness, told: list[Outcome]) -> None:
     harness = make_harness(1, policy="telling", timeouts={"idle": 10.0})
     client = harness.ask(UPLOAD + b"x")
     harness.upstream.pause_writing(buffered=50_000)
@@ -154,7 +148,7 @@ def test_an_upload_while_its_upstream_is_being_dialled(make_harness: MakeHarness
     harness.accept(1)
 
 
-def test_a_client_that_takes_nothing_is_not_waited_for_after_a_tunnel(make_harness: MakeHarness) -> None:
+def test_after_a_tunnel_a_client_that_reads_nothing_is_not_waited_for(make_harness: MakeHarness) -> None:
     harness = make_harness(1, timeouts={"tunnel_idle": 0.0})
     client = harness.ask(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
     harness.answer(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")

@@ -65,7 +65,7 @@ def harness() -> Iterator[FaultHarness]:
 
 
 @pytest.mark.parametrize("request_", [GET, PUT], ids=["GET", "PUT"])
-def test_what_another_upstream_answers_counts_and_one_client_is_enough(
+def test_a_failure_that_another_upstream_answers_counts_even_with_one_client(
     harness: FaultHarness, request_: bytes
 ) -> None:
     harness.ill = {1}
@@ -75,7 +75,7 @@ def test_what_another_upstream_answers_counts_and_one_client_is_enough(
     assert [(one.symptom, one.count) for one in harness.only_told(Eject)] == [("failures", 3)]
 
 
-def test_two_of_four_that_are_ill_are_found_from_one_address() -> None:
+def test_two_failing_upstreams_of_four_are_found_from_one_address() -> None:
     harness = FaultHarness(4)
     harness.ill = {1, 2}
     for _ in range(20):
@@ -84,7 +84,7 @@ def test_two_of_four_that_are_ill_are_found_from_one_address() -> None:
     harness.check_and_close()
 
 
-def test_what_fails_everywhere_alike_counts_for_nobody(harness: FaultHarness) -> None:
+def test_requests_that_fail_at_every_upstream_count_against_none(harness: FaultHarness) -> None:
     harness.ill = {1, 2, 3}
     for number in range(30):
         assert status_of(harness.request(address=f"203.0.113.{number}").take()) == 502
@@ -94,7 +94,7 @@ def test_what_fails_everywhere_alike_counts_for_nobody(harness: FaultHarness) ->
 
 
 @pytest.mark.parametrize("answer", [ERROR, BUSY], ids=["500", "503"])
-def test_an_error_of_another_upstream_is_no_answer(harness: FaultHarness, answer: bytes) -> None:
+def test_an_error_of_another_upstream_is_not_an_answer(harness: FaultHarness, answer: bytes) -> None:
     harness.ill = {1}
     harness.good = answer
     for _ in range(12):
@@ -112,7 +112,7 @@ ONCE: dict[str, tuple[bytes, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", ONCE)
-def test_what_was_tried_nowhere_else_is_doubted_however_often_one_client_asks(case: str) -> None:
+def test_failures_tried_nowhere_else_stay_doubtful_if_all_are_from_one_client(case: str) -> None:
     request, changes = ONCE[case]
     harness = FaultHarness(2, **changes)
     harness.ill = {1}
@@ -125,7 +125,7 @@ def test_what_was_tried_nowhere_else_is_doubted_however_often_one_client_asks(ca
     harness.check_and_close()
 
 
-def test_the_only_one_is_not_doubted() -> None:
+def test_a_single_upstream_is_not_doubted() -> None:
     harness = FaultHarness(1)
     harness.ill = {1}
     for _ in range(10):
@@ -134,7 +134,7 @@ def test_the_only_one_is_not_doubted() -> None:
     harness.check_and_close()
 
 
-def test_a_second_client_makes_an_outlier_when_that_has_lasted_for_a_second(harness: FaultHarness) -> None:
+def test_failures_of_a_second_client_that_last_for_a_second_make_an_outlier(harness: FaultHarness) -> None:
     harness.ill = {1}
     for number in range(24):
         harness.request(POST, f"203.0.113.{number % 2}")
@@ -146,7 +146,7 @@ def test_a_second_client_makes_an_outlier_when_that_has_lasted_for_a_second(harn
     assert harness.out == [1]
 
 
-def test_addresses_of_one_household_are_one_client(harness: FaultHarness) -> None:
+def test_addresses_of_one_ipv6_64_are_one_client(harness: FaultHarness) -> None:
     harness.ill = {1}
     for number in range(60):
         harness.request(POST, f"2001:db8:1:2::{number}")
@@ -158,7 +158,7 @@ def test_addresses_of_one_household_are_one_client(harness: FaultHarness) -> Non
     assert harness.out == [1]
 
 
-def test_ten_clients_whose_requests_fail_everywhere_eject_nobody(harness: FaultHarness) -> None:
+def test_ten_clients_whose_requests_fail_everywhere_eject_nothing(harness: FaultHarness) -> None:
     """POSTs are sent once, but policies send them everywhere: the others do no better."""
     harness.ill = {1, 2, 3}
     for number in range(300):
@@ -172,7 +172,7 @@ def test_ten_clients_whose_requests_fail_everywhere_eject_nobody(harness: FaultH
     assert {one.skip_reason for one in harness.told if isinstance(one, Eject)} <= {"pool_wide"}
 
 
-def test_ten_clients_pinned_to_one_upstream_eject_nobody() -> None:
+def test_ten_clients_pinned_to_one_upstream_eject_nothing() -> None:
     """They have chosen it: that the others do better shows nothing. A check is to tell."""
     harness = FaultHarness(3, sticky=OWN)
     token = tokens(harness, 3)[0]
@@ -191,7 +191,7 @@ def test_ten_clients_pinned_to_one_upstream_eject_nobody() -> None:
 
 
 @pytest.mark.parametrize("how", ["closes", "says 500"])
-def test_what_one_pinned_client_brings_counts_once(how: str) -> None:
+def test_failures_of_one_pinned_client_count_once(how: str) -> None:
     """Its session may be what the upstream stumbles over, and nobody else has it."""
     harness = FaultHarness(3, sticky=OWN, retry={"budget_min_per_second": 100.0})
     token = tokens(harness, 3)[0]
@@ -222,7 +222,7 @@ def test_what_one_pinned_client_brings_counts_once(how: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["client_ip", "path"])
-def test_what_one_client_brings_by_its_hash_key_counts_once(key: str) -> None:
+def test_failures_of_one_client_by_hash_key_count_once(key: str) -> None:
     harness = FaultHarness(3, policy="consistent_hash", hash_key=key)
     harness.good = ERROR
     for _ in range(30):
@@ -232,7 +232,7 @@ def test_what_one_client_brings_by_its_hash_key_counts_once(key: str) -> None:
     harness.check_and_close()
 
 
-def test_a_client_that_had_not_sent_all_may_be_the_reason(harness: FaultHarness) -> None:
+def test_a_client_that_had_not_sent_its_whole_body_may_be_the_cause(harness: FaultHarness) -> None:
     """An app that waits in vain for a body closes; when the rest of it comes another one answers."""
     for _ in range(12):
         client = harness.ask(PUT[:-2])
@@ -256,7 +256,7 @@ def test_a_response_that_breaks_off_cannot_be_tried_elsewhere(harness: FaultHarn
     assert set(harness.doubts) == {"app1:8000", "app2:8000", "app3:8000"}
 
 
-def test_what_failed_before_a_tunnel_is_judged_when_it_begins(harness: FaultHarness) -> None:
+def test_a_failure_before_a_tunnel_is_judged_when_the_tunnel_begins(harness: FaultHarness) -> None:
     """Not at its end, which may be hours later."""
     for _ in range(9):
         harness.ask(UPGRADE)
@@ -269,7 +269,7 @@ def test_what_failed_before_a_tunnel_is_judged_when_it_begins(harness: FaultHarn
     assert harness.out == [1]
 
 
-def test_failures_at_the_address_before_say_nothing_of_this_one(harness: FaultHarness) -> None:
+def test_failures_at_a_former_address_do_not_count(harness: FaultHarness) -> None:
     for _ in range(3):
         while True:
             client = harness.ask()
@@ -287,7 +287,7 @@ def test_failures_at_the_address_before_say_nothing_of_this_one(harness: FaultHa
 # --- upgrades
 
 
-def test_an_upgrade_takes_a_fresh_connection_and_is_not_sent_again_when_it_is_refused() -> None:
+def test_an_upgrade_uses_a_fresh_connection_and_is_not_sent_again_after_a_refusal() -> None:
     harness = Harness(3)
     for _ in range(3):
         harness.ask()
@@ -305,7 +305,7 @@ def test_an_upgrade_takes_a_fresh_connection_and_is_not_sent_again_when_it_is_re
     harness.check_and_close()
 
 
-def test_an_upgrade_that_cannot_be_connected_goes_elsewhere() -> None:
+def test_an_upgrade_that_cannot_connect_goes_elsewhere() -> None:
     harness = Harness(2)
     harness.refuse(1)
     client = harness.ask(UPGRADE)
@@ -338,7 +338,7 @@ def test_a_trial_that_fails_everywhere_decides_nothing_and_is_repeated(harness: 
     assert [type(one) for one in harness.told] == [Recovered]
 
 
-def test_no_second_trial_while_the_others_have_the_first_one(harness: FaultHarness) -> None:
+def test_no_second_trial_while_others_retry_the_first(harness: FaultHarness) -> None:
     on_probation(harness, set())
     harness.ask()
     assert harness.upstream.protocol.upstream.id == "app1:8000"  # type: ignore[attr-defined]
@@ -351,7 +351,7 @@ def test_no_second_trial_while_the_others_have_the_first_one(harness: FaultHarne
     assert harness.out == [1]
 
 
-def test_an_upgrade_is_no_trial_as_long_as_there_may_be_others(harness: FaultHarness) -> None:
+def test_an_upgrade_is_no_trial_while_other_requests_may_arrive(harness: FaultHarness) -> None:
     on_probation(harness, {1})
     for _ in range(3):
         assert status_of(harness.request(UPGRADE).take()) == 200

@@ -56,7 +56,7 @@ class Bench:
     ("second", "expected"),
     [
         pytest.param(Second(), 0.0, id="no departures"),
-        pytest.param(Second(left={2.0: 60}, stayed={0.01: 40}), 2.0, id="all leave at 2 s"),
+        pytest.param(Second(left={2.0: 60}, stayed={0.01: 40}), 2.0, id="all leave after 2 s"),
         pytest.param(Second(left={2.0: 60, 0.03: 5}, stayed={0.01: 40}), 2.0, id="and a few scanners"),
         pytest.param(Second(left={2.0: 30, 0.03: 20}, stayed={0.01: 40}), 2.0, id="and many scanners"),
         pytest.param(Second(left={0.03: 20}, stayed={1.0: 80}), 0.0, id="scanners, others are refused"),
@@ -65,7 +65,7 @@ class Bench:
         pytest.param(Second(left={0.5: 20}, first_bytes={2.5: 80}), 0.0, id="few clients of a slow route"),
         pytest.param(Second(left={0.5: 70}, first_bytes={2.5: 30}), 0.5, id="most clients of a slow route"),
         pytest.param(Second(left={0.5: 9}), 0.0, id="fewer than one in ten"),
-        pytest.param(Second(left={1.2: 20, 1.8: 20, 2.4: 20, 2.9: 20}), 1.5, id="people of different patience"),
+        pytest.param(Second(left={1.2: 20, 1.8: 20, 2.4: 20, 2.9: 20}), 1.5, id="patience varies"),
         pytest.param(Second(left={30.0: 60}), 30.0, id="long polling"),
     ],
 )  # fmt: skip

@@ -33,7 +33,7 @@ async def test_healthz_is_ok_also_when_not_ready(client: AdminClient, instance: 
 
 
 @pytest.mark.parametrize("path", ["/readyz", "/readyz?strict=0", "/readyz?strict=1"])
-async def test_readyz_is_200_when_nothing_speaks_against_it(client: AdminClient, path: str) -> None:
+async def test_readyz_is_200_for_a_healthy_instance(client: AdminClient, path: str) -> None:
     response = await client.get(path)
     assert (response.status, await response.json()) == (200, {"status": "ready"})
 
@@ -49,7 +49,7 @@ async def test_readyz_is_503_with_the_reasons(client: AdminClient, instance: Fak
 
 
 @pytest.mark.parametrize(("query", "status"), [("", 200), ("?strict=0", 200), ("?strict=1", 503)])
-async def test_readyz_asks_for_eligible_upstreams_only_when_strict(
+async def test_readyz_requires_eligible_upstreams_only_when_strict(
     client: AdminClient, instance: FakeInstance, query: str, status: int
 ) -> None:
     instance.strict_reasons = ["pool default has no eligible upstream"]
@@ -91,7 +91,7 @@ async def test_pools_show_their_upstreams(client: AdminClient) -> None:
     assert upstream["last_check"]["hint"] == "404 on /: set a path"
 
 
-async def test_one_pool_and_one_upstream_can_be_asked_for(client: AdminClient) -> None:
+async def test_one_pool_and_one_upstream_can_be_requested(client: AdminClient) -> None:
     pool = await (await client.get("/api/pools/default")).json()
     assert pool["name"] == "default"
     upstreams = (await (await client.get("/api/pools/default/upstreams")).json())["upstreams"]
@@ -113,7 +113,9 @@ async def test_one_pool_and_one_upstream_can_be_asked_for(client: AdminClient) -
         ),
     ],
 )
-async def test_what_is_not_there_is_404_and_names_what_is(client: AdminClient, path: str, error: str) -> None:
+async def test_an_unknown_resource_is_404_and_lists_the_known_ones(
+    client: AdminClient, path: str, error: str
+) -> None:
     response = await client.get(path)
     assert (response.status, await response.json()) == (404, {"error": error})
 
@@ -146,7 +148,7 @@ async def test_the_overview_names_every_path(client: AdminClient) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_every_answer_ends_its_line_and_names_no_library(client: AdminClient, path: str) -> None:
+async def test_every_response_ends_its_line_and_names_no_library(client: AdminClient, path: str) -> None:
     response = await client.get(path)
     assert response.headers["Server"] == "balancer"
     text = await response.text()
@@ -167,7 +169,9 @@ async def test_every_answer_ends_its_line_and_names_no_library(client: AdminClie
         pytest.param("GET", "/api/failures?last=3", 400, id="parameter where there is none"),
     ],
 )
-async def test_other_requests(client: AdminClient, method: str, path: str, status: int) -> None:
+async def test_requests_for_other_paths_methods_and_parameters_have_their_status(
+    client: AdminClient, method: str, path: str, status: int
+) -> None:
     response = await client.request(method, path)
     assert response.status == status
     assert response.content_type == "application/json"
@@ -181,7 +185,7 @@ async def test_an_unknown_path_lists_the_paths(client: AdminClient) -> None:
     assert {"/metrics", "/api/pools/{pool}/upstreams/{id}"} <= {*body["paths"]}
 
 
-async def test_a_method_that_is_not_taken_is_told_which_are(client: AdminClient) -> None:
+async def test_a_method_that_is_not_allowed_is_405_with_allow(client: AdminClient) -> None:
     response = await client.delete("/api/events")
     assert response.headers["Allow"] == "GET, HEAD"
     assert await response.json() == {"error": "/api/events takes GET, HEAD, not DELETE"}

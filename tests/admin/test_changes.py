@@ -36,7 +36,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("body", "change"), CHANGES)
-async def test_a_change_is_made_and_answered_with_the_upstream(
+async def test_a_change_is_applied_and_answered_with_the_upstream(
     client: AdminClient, instance: FakeInstance, body: dict[str, Any], change: Change
 ) -> None:
     response = await client.patch(PATH, json=body)
@@ -68,7 +68,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("path", "body", "status", "problem"), MISTAKES)
-async def test_a_mistake_is_told_and_changes_nothing(
+async def test_an_invalid_change_is_refused_and_changes_nothing(
     client: AdminClient, instance: FakeInstance, path: str, body: str, status: int, problem: str
 ) -> None:
     response = await client.patch(path, data=body, headers=JSON)
@@ -84,7 +84,7 @@ BODIES = [
 
 
 @pytest.mark.parametrize(("body", "headers", "status", "problem"), BODIES)
-async def test_a_body_that_cannot_be_read_is_told_as_all_else(
+async def test_an_unreadable_body_is_refused_like_other_mistakes(
     client: AdminClient,
     instance: FakeInstance,
     body: bytes,
@@ -113,7 +113,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize(("headers", "reason"), FOREIGN)
-async def test_without_a_token_only_programs_on_this_machine_may(
+async def test_without_a_token_only_local_programs_may_make_changes(
     client: AdminClient, instance: FakeInstance, headers: dict[str, str], reason: str
 ) -> None:
     response = await client.patch(PATH, data=DRAIN, headers={**JSON, **headers})
@@ -137,7 +137,7 @@ async def test_without_a_token_only_programs_on_this_machine_may(
         "127.1.2.3",
     ],
 )
-async def test_names_of_this_machine(client: AdminClient, host: str) -> None:
+async def test_which_hosts_are_local(client: AdminClient, host: str) -> None:
     assert (await client.patch(PATH, data=DRAIN, headers={**JSON, "Host": host})).status == 200
 
 
@@ -171,7 +171,7 @@ def test_both_ends_must_be_loopback(peer: str | None, own: str) -> None:
 
 
 @pytest.mark.parametrize(("peer", "own"), [("::1", "::1"), ("::ffff:127.0.0.1", "::ffff:127.0.0.1")])
-def test_loopback_by_ipv6_is_one_too(peer: str, own: str) -> None:
+def test_ipv6_loopback_is_local(peer: str, own: str) -> None:
     assert why_not_local(Ends(peer, own)) is None  # type: ignore[arg-type]  # as far as it is asked
 
 
@@ -179,7 +179,7 @@ TYPES = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data
 
 
 @pytest.mark.parametrize("content_type", TYPES)
-async def test_what_a_form_could_send_is_refused(
+async def test_requests_that_a_form_could_send_are_refused(
     client: AdminClient, instance: FakeInstance, content_type: str
 ) -> None:
     response = await client.patch(PATH, data=DRAIN.encode(), headers={"Content-Type": content_type})
@@ -204,7 +204,7 @@ AUTHORIZATIONS = [
 
 
 @pytest.mark.parametrize(("authorization", "status"), AUTHORIZATIONS)
-async def test_with_a_token_nobody_may_without_it(
+async def test_if_a_token_is_set_changes_need_it(
     guarded: AdminClient, instance: FakeInstance, authorization: str | None, status: int
 ) -> None:
     headers = JSON if authorization is None else {**JSON, "Authorization": authorization}
@@ -216,7 +216,7 @@ async def test_with_a_token_nobody_may_without_it(
         assert TOKEN not in await response.text()
 
 
-async def test_with_the_token_it_may_come_from_anywhere(guarded: AdminClient) -> None:
+async def test_with_the_token_changes_may_come_from_any_address(guarded: AdminClient) -> None:
     headers = {
         **JSON,
         "Authorization": f"Bearer {TOKEN}",
@@ -244,7 +244,7 @@ async def test_an_upstream_is_added(client: AdminClient, instance: FakeInstance)
 
 
 @pytest.mark.parametrize("body", ["", "{}", '{"upstream": 1}', '{"weight": 1}'])
-async def test_a_body_without_an_upstream_is_told(
+async def test_a_body_without_an_upstream_is_refused(
     client: AdminClient, instance: FakeInstance, body: str
 ) -> None:
     response = await client.post(POOL, data=body, headers=JSON)
@@ -258,13 +258,13 @@ async def test_an_upstream_is_removed(client: AdminClient, instance: FakeInstanc
     assert instance.removed == [("default", "app1:8000")]
 
 
-async def test_what_cannot_be_is_409(client: AdminClient, instance: FakeInstance) -> None:
+async def test_an_impossible_change_is_409(client: AdminClient, instance: FakeInstance) -> None:
     instance.refusal = "app1:8000 comes from the settings"
     for response in (await client.post(POOL, json={"upstream": "x"}), await client.delete(PATH)):
         assert (response.status, await response.json()) == (409, {"error": instance.refusal})
 
 
-async def test_adding_and_removing_need_leave(client: AdminClient, guarded: AdminClient) -> None:
+async def test_adding_and_removing_need_authorization(client: AdminClient, guarded: AdminClient) -> None:
     page = {"Origin": "http://evil.example"}
     assert (await client.delete(PATH, headers=page)).status == 403
     assert (await client.post(POOL, json={"upstream": "x"}, headers=page)).status == 403
@@ -273,7 +273,7 @@ async def test_adding_and_removing_need_leave(client: AdminClient, guarded: Admi
     assert (await guarded.post(POOL, json={"upstream": "x"})).status == 401
 
 
-async def test_an_unknown_method_is_refused_as_such(client: AdminClient) -> None:
+async def test_an_unknown_method_is_405(client: AdminClient) -> None:
     response = await client.put(PATH)
     assert response.status == 405
     assert json.loads(await response.text())["error"] == f"{PATH} takes DELETE, GET, HEAD, PATCH, not PUT"
@@ -281,7 +281,7 @@ async def test_an_unknown_method_is_refused_as_such(client: AdminClient) -> None
 
 @pytest.mark.parametrize("given", [TOKEN, f"{TOKEN[:-1]}x", "x", "\u00e9" * len(TOKEN)])
 @pytest.mark.parametrize("verdict", [True, False])
-async def test_a_comparison_in_constant_time_decides_on_a_token(
+async def test_tokens_are_compared_in_constant_time(
     guarded: AdminClient, monkeypatch: pytest.MonkeyPatch, given: str, verdict: bool
 ) -> None:
     compared: list[tuple[bytes, bytes]] = []

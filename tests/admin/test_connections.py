@@ -70,7 +70,7 @@ async def ended(reader: asyncio.StreamReader) -> None:
         assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
 
 
-async def test_where_there_are_too_many_the_longest_idle_one_is_closed_for_a_new_one(
+async def test_at_the_limit_the_longest_idle_connection_is_closed_for_a_new_one(
     listener: Listener, caplog: pytest.LogCaptureFixture
 ) -> None:
     readers = [(await listener.connect())[0] for _ in range(MOST)]
@@ -83,7 +83,7 @@ async def test_where_there_are_too_many_the_longest_idle_one_is_closed_for_a_new
     assert "the admin listener has as many connections as it may" in record.getMessage()
 
 
-async def test_a_request_that_waits_is_kept_before_idle_ones(listener: Listener) -> None:
+async def test_a_waiting_request_is_kept_rather_than_idle_connections(listener: Listener) -> None:
     events, _ = await listener.connect(b"GET /api/events?after=0&wait=20 HTTP/1.1\r\nHost: localhost\r\n\r\n")
     await listener.readyz()  # by now that request is being answered
     for _ in range(3 * MOST):
@@ -93,7 +93,7 @@ async def test_a_request_that_waits_is_kept_before_idle_ones(listener: Listener)
     assert (await asyncio.wait_for(events.readuntil(b"\r\n\r\n"), PATIENCE)).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_a_body_that_does_not_come_is_answered_with_408(
+async def test_a_body_that_does_not_arrive_is_408(
     listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("balancer.admin.answers.BODY_TIMEOUT", 0.05)
@@ -163,7 +163,7 @@ PHASES = [
 
 
 @pytest.mark.parametrize(("act", "limit"), PHASES)
-async def test_each_phase_has_its_time(
+async def test_each_phase_has_its_timeout(
     harness: Harness, act: Callable[[Peer, FakeTransport], None], limit: float | None
 ) -> None:
     peer, transport = harness.peer()
@@ -174,7 +174,7 @@ async def test_each_phase_has_its_time(
     assert transport.aborted == (limit is not None)
 
 
-async def test_a_head_has_its_time_from_its_first_byte(harness: Harness) -> None:
+async def test_a_head_has_its_timeout_from_its_first_byte(harness: Harness) -> None:
     peer, transport = harness.peer()
     idle(peer, transport)
     for _ in range(round(HEAD_TIMEOUT) + 1):
@@ -184,7 +184,7 @@ async def test_a_head_has_its_time_from_its_first_byte(harness: Harness) -> None
     assert transport.aborted
 
 
-async def test_a_response_that_is_taken_slowly_has_an_end_as_well(harness: Harness) -> None:
+async def test_a_slowly_read_response_has_a_timeout_as_well(harness: Harness) -> None:
     peer, transport = harness.peer()
     answered(peer, transport)
     for _ in range(round(ANSWER_TIMEOUT)):
@@ -195,7 +195,7 @@ async def test_a_response_that_is_taken_slowly_has_an_end_as_well(harness: Harne
     assert transport.aborted
 
 
-async def test_who_is_closed_first(harness: Harness) -> None:
+async def test_which_connection_is_closed_first(harness: Harness) -> None:
     order = [idle, lambda *_: None, part_of_a_head, answered, being_served, being_served]
     peers = []
     for act in order:
@@ -212,7 +212,7 @@ async def test_who_is_closed_first(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("act", [answered, being_served, part_of_a_head], ids=["answered", "served", "head"])
-async def test_one_that_is_new_gets_in_whatever_the_others_are_at(
+async def test_a_new_connection_is_admitted_whatever_the_others_do(
     harness: Harness, act: Callable[[Peer, FakeTransport], None]
 ) -> None:
     others = []
@@ -225,7 +225,7 @@ async def test_one_that_is_new_gets_in_whatever_the_others_are_at(
     assert [other.aborted for _, other in others] == [True, False, False]
 
 
-async def test_where_no_descriptor_is_left_the_spare_one_lets_a_probe_in(listener: Listener) -> None:
+async def test_without_descriptors_the_spare_one_admits_a_probe(listener: Listener) -> None:
     # Clients are connected before: their ends are in this process too.
     waiting = [socket.create_connection(listener.address) for _ in range(2)]
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

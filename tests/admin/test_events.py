@@ -19,7 +19,7 @@ async def revisions(client: AdminClient, query: str) -> list[int]:
     return [each["revision"] for each in body["events"]]
 
 
-async def test_events_are_shown_with_when_what_and_why(client: AdminClient, instance: FakeInstance) -> None:
+async def test_events_are_shown_with_time_kind_and_cause(client: AdminClient, instance: FakeInstance) -> None:
     instance.events.append(event(7))
     assert await (await client.get("/api/events")).json() == {
         "started": "1994-11-06T08:49:37.000Z",
@@ -50,7 +50,7 @@ async def test_events_are_shown_with_when_what_and_why(client: AdminClient, inst
         pytest.param("?after=6&wait=60", [], id="ahead of the log: of another instance, answered at once"),
     ],
 )
-async def test_those_after_a_revision(
+async def test_events_after_a_revision(
     client: AdminClient, instance: FakeInstance, query: str, expected: list[int]
 ) -> None:
     for revision in (2, 3, 5):
@@ -59,7 +59,7 @@ async def test_those_after_a_revision(
         assert await revisions(client, query) == expected
 
 
-async def test_waits_for_the_next_one(client: AdminClient, instance: FakeInstance) -> None:
+async def test_a_request_waits_for_the_next_event(client: AdminClient, instance: FakeInstance) -> None:
     async with asyncio.timeout(PATIENCE):
         waiting = asyncio.create_task(revisions(client, "?after=0&wait=60"))
         assert await revisions(client, "") == []
@@ -67,12 +67,12 @@ async def test_waits_for_the_next_one(client: AdminClient, instance: FakeInstanc
         assert await waiting == [1]
 
 
-async def test_waits_no_longer_than_asked(client: AdminClient) -> None:
+async def test_a_request_waits_no_longer_than_asked(client: AdminClient) -> None:
     async with asyncio.timeout(PATIENCE):
         assert await revisions(client, "?wait=0.01") == []
 
 
-async def test_the_end_of_the_server_ends_the_waiting(client: AdminClient, instance: FakeInstance) -> None:
+async def test_shutdown_ends_the_waiting(client: AdminClient, instance: FakeInstance) -> None:
     async with asyncio.timeout(PATIENCE):
         waiting = asyncio.create_task(revisions(client, "?wait=60"))
         await revisions(client, "")
@@ -97,7 +97,7 @@ async def test_the_end_of_the_server_ends_the_waiting(client: AdminClient, insta
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else "",
 )
-async def test_bad_parameters_are_400_with_a_sentence(
+async def test_invalid_parameters_are_400_with_an_explanation(
     client: AdminClient, query: str, error: str | None
 ) -> None:
     response = await client.get(f"/api/events{query}")

@@ -84,13 +84,13 @@ async def test_a_listener_on_loopback_answers_for_loopback_names_and_addresses(h
 
 
 @pytest.mark.parametrize("host", FOREIGN)
-async def test_a_listener_on_loopback_answers_for_nothing_else(host: str) -> None:
+async def test_a_listener_on_loopback_refuses_other_hosts(host: str) -> None:
     assert await ask("127.0.0.1", get(host)) == refused(host)
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PATCH", "DELETE", "POST"])
-async def test_whatever_is_asked_a_foreign_host_is_refused(path: str, method: str) -> None:
+async def test_a_foreign_host_is_refused_for_every_resource(path: str, method: str) -> None:
     request = (
         f"{method} {path} HTTP/1.1\r\nHost: evil.example\r\nContent-Type: application/json\r\n"
         "Content-Length: 2\r\n\r\n{}"
@@ -99,7 +99,7 @@ async def test_whatever_is_asked_a_foreign_host_is_refused(path: str, method: st
     assert (status, problem) == (403, "" if method == "HEAD" else refused("evil.example")[1])
 
 
-async def test_by_ipv6_loopback_it_is_the_same() -> None:
+async def test_on_ipv6_loopback_the_same_hosts_are_accepted() -> None:
     assert await ask("::1", get("[::1]:PORT")) == (200, "")
     assert await ask("::1", get("evil.example")) == refused("evil.example")
 
@@ -129,7 +129,7 @@ async def test_admin_hosts_adds_names_and_addresses() -> None:
     assert await ask("127.0.0.1", get("www.lb.example"), names) == refused("www.lb.example")
 
 
-async def test_elsewhere_than_on_loopback_any_name_will_do_until_names_are_given() -> None:
+async def test_off_loopback_any_host_is_accepted_until_hosts_are_configured() -> None:
     everywhere = "0.0.0.0"
     assert await ask(everywhere, get("balancer:9901"), through="127.0.0.1") == (200, "")
     assert await ask(everywhere, get("balancer:9901"), ["balancer"], "127.0.0.1") == (200, "")
@@ -138,7 +138,7 @@ async def test_elsewhere_than_on_loopback_any_name_will_do_until_names_are_given
     assert await ask(everywhere, get("evil.example"), ["balancer"], "127.0.0.1") == refused("evil.example")
 
 
-async def test_names_of_admin_hosts_do_not_allow_changes_without_a_token() -> None:
+async def test_admin_hosts_do_not_allow_changes_without_a_token() -> None:
     request = (
         "PATCH /api/pools/default/upstreams/app1:8000 HTTP/1.1\r\nHost: lb.example\r\n"
         'Content-Type: application/json\r\nContent-Length: 13\r\n\r\n{"weight": 3}'
@@ -150,7 +150,7 @@ async def test_names_of_admin_hosts_do_not_allow_changes_without_a_token() -> No
     )
 
 
-def test_a_host_is_compared_without_case_port_and_last_dot() -> None:
+def test_hosts_are_compared_without_case_port_and_trailing_dot() -> None:
     hosts = Hosts(frozenset(["lb.example"]), is_loopback=True)
     assert hosts.answers_for("LB.Example.:80")
     assert host_of("LB.Example.:80") == "lb.example"

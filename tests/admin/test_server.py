@@ -16,7 +16,7 @@ PATIENCE = 20.0
     [b"what is this?\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"\x16\x03\x01\r\n\r\n"],
     ids=["words", "two hosts", "tls"],
 )
-async def test_what_is_no_http_is_refused_without_a_traceback(
+async def test_a_request_that_is_not_http_is_refused_without_a_traceback(
     request_: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     listener = socket.create_server(("127.0.0.1", 0))

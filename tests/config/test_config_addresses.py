@@ -27,7 +27,7 @@ from balancer.config.upstream_spec import DnsSpec, Spec, UpstreamSpec, parse_ups
         pytest.param("dns://app:8000?refresh=0.1239", DnsSpec("app", 8000, 1, 0.124), id="refresh_in_ms"),
     ],
 )
-def test_upstream_is_read(text: str, expected: Spec) -> None:
+def test_an_upstream_is_parsed(text: str, expected: Spec) -> None:
     assert parse_upstream(text) == expected
 
 
@@ -78,7 +78,7 @@ def test_upstream_is_read(text: str, expected: Spec) -> None:
         pytest.param(8000, "is not host:port", id="number"),
     ],
 )
-def test_what_is_no_upstream_is_refused(text: object, problem: str) -> None:
+def test_an_invalid_upstream_is_refused(text: object, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         parse_upstream(text)
 
@@ -103,7 +103,7 @@ def test_what_is_no_upstream_is_refused(text: object, problem: str) -> None:
         ),
     ],
 )
-def test_the_same_upstream_twice_is_refused(texts: list[str], problem: str) -> None:
+def test_duplicate_upstreams_are_refused(texts: list[str], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         refuse_duplicates(tuple(parse_upstream(text) for text in texts))
 
@@ -172,7 +172,7 @@ def test_any_text_is_an_upstream_or_a_value_error(text: str) -> None:
         pytest.param("localhost:0", Address("127.0.0.1", 0), id="localhost_any_port"),
     ],
 )
-def test_listen_address_is_read(text: str, expected: Address) -> None:
+def test_a_listen_address_is_parsed(text: str, expected: Address) -> None:
     assert parse_listen(text) == expected
 
 
@@ -186,7 +186,7 @@ def test_listen_address_is_read(text: str, expected: Address) -> None:
         pytest.param(8080, "is not host:port; write 0.0.0.0:8080", id="number"),
     ],
 )
-def test_what_is_no_listen_address_is_refused(text: object, problem: str) -> None:
+def test_an_invalid_listen_address_is_refused(text: object, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         parse_listen(text)
 
@@ -202,6 +202,6 @@ def test_what_is_no_listen_address_is_refused(text: object, problem: str) -> Non
         pytest.param("127.0.0.1:0", "127.0.0.1:0", False, id="any_free_port"),
     ],
 )
-def test_listeners_that_clash(one: str, other: str, clash: bool) -> None:
+def test_which_listen_addresses_clash(one: str, other: str, clash: bool) -> None:
     assert parse_listen(one).clashes_with(parse_listen(other)) is clash
     assert parse_listen(other).clashes_with(parse_listen(one)) is clash

@@ -60,5 +60,5 @@ def test_usable_cpus(tmp_path: Path, files: dict[str, str], affinity: int, cpus:
     assert usable_cpus(tmp_path, affinity) == cpus
 
 
-def test_this_machine_has_some() -> None:
+def test_this_machine_has_cpus() -> None:
     assert usable_cpus() >= 1

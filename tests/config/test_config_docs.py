@@ -61,7 +61,7 @@ def test_every_setting_has_a_row_and_a_meaning() -> None:
         assert setting.field.description.endswith("."), setting.variable
 
 
-def test_no_setting_is_both_there_and_still_to_come() -> None:
+def test_no_setting_is_both_implemented_and_planned() -> None:
     assert not NOT_YET & {*BY_PATH, *GROUPS}
 
 
@@ -95,7 +95,7 @@ def test_exported_yaml_gives_the_same_settings(tmp_path: Path) -> None:
     assert load({}, str(file)) == settings.model_copy(update={"config": str(file)})
 
 
-def test_what_may_be_secret_is_not_shown() -> None:
+def test_possible_secrets_are_not_shown() -> None:
     environ = {
         **_ENVIRON,
         "BALANCER_HEALTH_CHECK__HEADERS": '{"Authorization": "Bearer s3cret"}',
@@ -104,7 +104,7 @@ def test_what_may_be_secret_is_not_shown() -> None:
     assert "s3cret" not in repr(effective(load_with_origins(environ)))
 
 
-def test_effective_settings_are_shown_as_one_writes_them() -> None:
+def test_effective_settings_are_shown_in_input_form() -> None:
     shown = {each.variable: (each.value, each.origin) for each in effective(load_with_origins(_ENVIRON))}
     assert len(shown) == len(SETTINGS)
     assert shown["BALANCER_UPSTREAMS"] == ("a:1, [::1]:2?weight=3", "environment")

@@ -21,14 +21,14 @@ def _loaded(**changes: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return settings.forwarded.told, settings.forwarded.kept
 
 
-def test_names_are_in_lower_case() -> None:
+def test_names_are_lower_case() -> None:
     told, kept = _loaded()
     assert told == tuple(name.lower() for name in ONLY_PROXIES_MAY_SEND)
     assert kept == ()
     assert len(set(told)) == len(told)
 
 
-def test_names_and_patterns_are_added_and_names_are_taken_out() -> None:
+def test_names_and_patterns_are_added_and_names_are_removed() -> None:
     told, kept = _loaded(drop="X-Acme-User, X-ACME-Group-*", keep="X-Forwarded-Prefix,x_acme_group_id")
     assert told[-2:] == ("x-acme-user", "x-acme-group-*")
     assert kept == ("x-forwarded-prefix", "x_acme_group_id")
@@ -56,12 +56,12 @@ def test_names_and_patterns_are_added_and_names_are_taken_out() -> None:
         pytest.param({"keep": "X-A", "drop": "x-a"}, "which FORWARDED__DROP has too", id="in both"),
     ],
 )
-def test_what_changes_nothing_or_breaks_something_is_an_error(changes: dict[str, str], problem: str) -> None:
+def test_a_useless_or_harmful_change_is_an_error(changes: dict[str, str], problem: str) -> None:
     with pytest.raises(OperatorError, match=re.escape(problem)):
         _loaded(**changes)
 
 
-def test_what_the_balancer_sets_or_never_passes_on_is_not_in_the_list() -> None:
+def test_fields_set_or_never_forwarded_by_the_balancer_are_not_in_the_list() -> None:
     special = {name.decode() for name, kind in REQUEST_KINDS.items() if kind in (FORWARDING, DROP)}
     told, _ = _loaded()
     assert not special & set(told)

@@ -46,14 +46,14 @@ def test_one_variable_is_enough() -> None:
         pytest.param("BALANCER_POLICY", "", "least_connections", id="empty_is_not_set"),
     ],
 )
-def test_variable_sets(variable: str, value: str, expected: object) -> None:
+def test_a_variable_sets_its_setting(variable: str, value: str, expected: object) -> None:
     loaded: Any = load({**_UPSTREAMS, variable: value})
     for part in BY_VARIABLE[variable].path:
         loaded = getattr(loaded, part)
     assert loaded == expected
 
 
-def test_file_gives_the_same_tree_and_environment_wins(tmp_path: Path) -> None:
+def test_a_file_gives_the_same_settings_and_the_environment_wins(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text(
         "upstreams: [a:1, 'b:2?weight=3']\ntimeouts: {connect: 2, idle: 500ms}\nretry:\n"
@@ -75,7 +75,7 @@ def test_file_gives_the_same_tree_and_environment_wins(tmp_path: Path) -> None:
     }
 
 
-def test_file_of_the_command_line_wins(tmp_path: Path) -> None:
+def test_the_file_of_the_command_line_wins(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("upstreams: a:1")
     loaded = load_with_origins({"BALANCER_CONFIG": "/nowhere.yaml"}, str(file))
@@ -96,7 +96,7 @@ def test_file_of_the_command_line_wins(tmp_path: Path) -> None:
         pytest.param("OTHER_LISTEN", "x", id="other_prefix"),
     ],
 )
-def test_what_the_platform_injects_is_passed_over(variable: str, value: str) -> None:
+def test_variables_injected_by_platforms_are_ignored(variable: str, value: str) -> None:
     assert load({**_UPSTREAMS, variable: value}) == load(_UPSTREAMS)
 
 
@@ -130,7 +130,7 @@ _CHANGES_NOTHING = (
     ],
     ids=["used", "unused", "overruled", "unknown_policy"],
 )
-def test_a_hash_key_that_nothing_goes_by_is_told(policy: str, problems: list[str]) -> None:
+def test_an_unused_hash_key_is_reported(policy: str, problems: list[str]) -> None:
     environ = {**_UPSTREAMS, "BALANCER_POLICY": policy, "BALANCER_HASH_KEY": "path"}
     if not problems:
         assert load(environ, policies=_Policies()).hash_key == "path"
@@ -140,7 +140,7 @@ def test_a_hash_key_that_nothing_goes_by_is_told(policy: str, problems: list[str
     assert caught.value.problems == problems
 
 
-def test_policy_is_checked_by_the_one_who_knows_policies() -> None:
+def test_the_policy_is_checked_by_the_injected_registry() -> None:
     environ = {**_UPSTREAMS, "BALANCER_POLICY": "fair", "BALANCER_WORKERS": "x"}
     with pytest.raises(SettingsError) as caught:
         load(environ, policies=_Policies())
@@ -155,7 +155,9 @@ def test_policy_is_checked_by_the_one_who_knows_policies() -> None:
     ],
     ids=["policy", "policy_options"],
 )
-def test_a_policy_from_a_file_is_told_with_its_place(tmp_path: Path, line: str, problem: str) -> None:
+def test_a_bad_policy_in_a_file_is_reported_with_its_position(
+    tmp_path: Path, line: str, problem: str
+) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text(f"upstreams: a:1\n{line}")
     with pytest.raises(SettingsError) as caught:

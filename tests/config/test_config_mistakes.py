@@ -207,11 +207,11 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
         ),
     ],
 )
-def test_mistake_in_the_environment_is_told(variable: str, value: str, problem: str) -> None:
+def test_a_mistake_in_the_environment_is_reported(variable: str, value: str, problem: str) -> None:
     assert _problems({**_UPSTREAMS, variable: value}) == [f"{variable}: {problem}"]
 
 
-def test_no_upstreams_is_told_with_an_example() -> None:
+def test_missing_upstreams_are_reported_with_an_example() -> None:
     assert _problems({}) == [
         "BALANCER_UPSTREAMS: is not set; name your app replicas, "
         "for example BALANCER_UPSTREAMS=app1:8000,app2:8000"
@@ -302,11 +302,11 @@ _NEVER_414 = "a longer target would be a head too large, never a 414; lower it, 
         ),
     ],
 )
-def test_settings_that_cannot_work_together_are_refused(environ: dict[str, str], problem: str) -> None:
+def test_incompatible_settings_are_refused(environ: dict[str, str], problem: str) -> None:
     assert _problems({**_UPSTREAMS, **environ}) == [problem]
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     problems = _problems({"BALANCER_WORKERS": "x", "BALANCER_LIMITS__URI_BYTES": "x", "BALANCER_XYZ": "x"})
     assert [problem.partition(":")[0] for problem in problems] == [
         "BALANCER_XYZ",
@@ -372,7 +372,7 @@ def test_every_problem_is_told_at_once() -> None:
         ),
     ],
 )
-def test_mistake_in_the_file_is_told(tmp_path: Path, content: str, problem: str) -> None:
+def test_a_mistake_in_the_file_is_reported(tmp_path: Path, content: str, problem: str) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text(content)
     assert _problems({} if "upstreams" in content else _UPSTREAMS, file) == [f"{file}{problem}"]
@@ -383,7 +383,7 @@ def test_mistake_in_the_file_is_told(tmp_path: Path, content: str, problem: str)
     [("missing.yaml", "no such file or directory"), ("", "is a directory")],
     ids=["missing", "folder"],
 )
-def test_file_that_cannot_be_read_is_the_one_problem(tmp_path: Path, name: str, reason: str) -> None:
+def test_an_unreadable_file_is_the_only_problem_reported(tmp_path: Path, name: str, reason: str) -> None:
     file = str(tmp_path / name)
     expected = f'BALANCER_CONFIG: "{file}" cannot be read ({reason}); correct the path or mount the file'
     assert _problems({"BALANCER_CONFIG": file}) == [expected]
@@ -404,7 +404,7 @@ def test_file_that_cannot_be_read_is_the_one_problem(tmp_path: Path, name: str, 
         ),
     ).map(lambda tree: yaml.safe_dump(tree).encode())
 )
-def test_any_file_gives_settings_or_sentences(tmp_path: Path, content: bytes) -> None:
+def test_any_file_gives_settings_or_error_sentences(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "any.yaml"
     file.write_bytes(content)
     problems = []
@@ -416,7 +416,7 @@ def test_any_file_gives_settings_or_sentences(tmp_path: Path, content: bytes) ->
     assert all(problem.isprintable() for problem in problems)
 
 
-def test_deep_nesting_is_no_crash(tmp_path: Path) -> None:
+def test_deep_nesting_does_not_crash(tmp_path: Path) -> None:
     file = tmp_path / "deep.yaml"
     file.write_text("[" * 600)
     assert "is not valid YAML" in _problems(_UPSTREAMS, file)[0]

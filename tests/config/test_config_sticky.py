@@ -28,7 +28,7 @@ AGES = {"session": 0, " Session ": 0, "1s": 1, "30m": 1800, "9600h": 34_560_000}
 
 
 @pytest.mark.parametrize("text", AGES)
-def test_max_age(text: str) -> None:
+def test_max_age_is_parsed(text: str) -> None:
     assert load({**ON, "BALANCER_STICKY__MAX_AGE": text}).sticky.max_age == AGES[text]
 
 
@@ -45,7 +45,7 @@ def test_a_secret_is_text_whatever_it_looks_like() -> None:
         pytest.param({"STICKY__ENABLED": "false"}, (), id="off"),
     ],
 )
-def test_what_a_secret_adds_is_told_where_there_is_none(
+def test_a_missing_secret_is_reported_with_its_benefit(
     settings: dict[str, str], told: tuple[str, ...]
 ) -> None:
     environ = ON | {f"BALANCER_{name}": value for name, value in settings.items()}
@@ -125,7 +125,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refused(case: str) -> None:
+def test_invalid_sticky_settings_are_refused(case: str) -> None:
     variable, settings, text = REFUSED[case]
     (problem,) = problems(**settings)
     place, _, rest = problem.partition(": ")
@@ -134,7 +134,7 @@ def test_refused(case: str) -> None:
 
 
 @pytest.mark.parametrize("secret", [{"a": "s3cret"}, ["s3cret"]])
-def test_a_secret_that_is_none_is_not_quoted(tmp_path: Path, secret: object) -> None:
+def test_an_invalid_secret_is_not_quoted(tmp_path: Path, secret: object) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text(json.dumps({"upstreams": ["a:1"], "sticky": {"enabled": True, "secret": secret}}))
     with pytest.raises(SettingsError) as caught:
@@ -143,7 +143,7 @@ def test_a_secret_that_is_none_is_not_quoted(tmp_path: Path, secret: object) -> 
     assert problem.endswith("sticky.secret: ********** is not text; put it in quotes")
 
 
-def test_what_does_nothing_while_sessions_are_not_sticky() -> None:
+def test_settings_without_effect_are_reported_while_stickiness_is_off() -> None:
     with pytest.raises(SettingsError) as caught:
         load({"BALANCER_UPSTREAMS": "a:1", "BALANCER_STICKY__SECRET": "s3cret"})
     assert caught.value.problems == [
@@ -152,6 +152,6 @@ def test_what_does_nothing_while_sessions_are_not_sticky() -> None:
     ]
 
 
-def test_turned_off_in_so_many_words_the_rest_may_stay() -> None:
+def test_if_stickiness_is_turned_off_explicitly_its_settings_may_stay() -> None:
     settings = load(ON | {"BALANCER_STICKY__ENABLED": "false", "BALANCER_STICKY__COOKIE": "pin"})
     assert (settings.sticky.enabled, settings.sticky.cookie) == (False, "pin")

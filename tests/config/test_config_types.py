@@ -31,7 +31,7 @@ from balancer.config.types import (
         pytest.param(0.25, 0.25, id="float_of_yaml"),
     ],
 )
-def test_duration_is_read(text: object, seconds: float) -> None:
+def test_a_duration_is_parsed(text: object, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
@@ -41,7 +41,7 @@ def test_duration_is_read(text: object, seconds: float) -> None:
      [1], -2, float("nan"), float("inf"), "9" * 10],
     ids=repr,
 )  # fmt: skip
-def test_what_is_no_duration_is_refused(text: object) -> None:
+def test_an_invalid_duration_is_refused(text: object) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(text)
 
@@ -81,14 +81,14 @@ def test_duration_is_shown_short(seconds: float, text: str) -> None:
         pytest.param(512, 512, id="int_of_yaml"),
     ],
 )
-def test_size_is_read(text: object, size: int) -> None:
+def test_a_size_is_parsed(text: object, size: int) -> None:
     assert parse_size(text) == size
 
 
 @pytest.mark.parametrize(
     "text", ["", "big", "-1", "1.5k", "8kb", "8KiB", "1T", "0x10", True, None, 1.5], ids=repr
 )
-def test_what_is_no_size_is_refused(text: object) -> None:
+def test_an_invalid_size_is_refused(text: object) -> None:
     with pytest.raises(ValueError, match="is not a size"):
         parse_size(text)
 
@@ -111,26 +111,26 @@ def test_size_survives_a_round_trip(size: int) -> None:
         pytest.param(["a"], ["a"], id="yaml_list"),
     ],
 )
-def test_list_is_split(text: object, items: list[str]) -> None:
+def test_a_list_is_split(text: object, items: list[str]) -> None:
     assert split_list(text) == items
 
 
 @pytest.mark.parametrize("method", ["LIST", "VERSION-CONTROL", "RPC_IN_DATA", "M-SEARCH", "X" * 32])
-def test_any_method_in_capitals_may_be_named(method: str) -> None:
+def test_any_upper_case_method_may_be_named(method: str) -> None:
     assert parse_methods(f"GET,{method}") == ("GET", method)
 
 
 @pytest.mark.parametrize("method", ["get", "Get", "GE T", "GET/", "X" * 33, "\u00c4", 5])
-def test_what_no_request_can_have_is_refused(method: object) -> None:
+def test_an_impossible_method_is_refused(method: object) -> None:
     with pytest.raises(ValueError, match="methods are in capitals"):
         parse_methods(["GET", method])
 
 
 @pytest.mark.parametrize("text", ["[a, b]", '["a"', "[" * 100_000], ids=["unquoted", "unclosed", "deep"])
-def test_broken_json_list_is_refused(text: str) -> None:
+def test_a_broken_json_list_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not valid JSON; write "):
         split_list(text)
 
 
-def test_json_object_is_read() -> None:
+def test_a_json_object_is_parsed() -> None:
     assert parse_object('{"choices": 2}') == {"choices": 2}

@@ -39,7 +39,7 @@ def warnings(**environ: str) -> list[str]:
 
 
 @pytest.mark.parametrize("group", OTHERS)
-def test_every_setting_of_a_group_that_is_switched_off_is_told(group: str) -> None:
+def test_every_setting_of_a_disabled_group_is_reported(group: str) -> None:
     named = {path[1] for path in BY_PATH if path[0] == group} - {"enabled", "app_cookie"}
     assert named == set(OTHERS[group])
     switch = {variable((group, "enabled")).removeprefix("BALANCER_"): "false"}
@@ -136,7 +136,7 @@ TOLD: dict[str, tuple[dict[str, str], str, str]] = {
 
 
 @pytest.mark.parametrize("case", TOLD)
-def test_what_changes_nothing_is_told(case: str) -> None:
+def test_settings_without_effect_are_reported(case: str) -> None:
     environ, setting, why = TOLD[case]
     assert warnings(**environ) == [f'BALANCER_{setting}: "{environ[setting]}" changes nothing {why}']
 
@@ -158,18 +158,18 @@ def test_what_changes_nothing_is_told(case: str) -> None:
         pytest.param({"PANIC": "off", "OUTLIER__ENABLED": "false"}, id="checks eject"),
     ],
 )
-def test_what_has_an_effect_or_was_not_set_is_not_told(environ: dict[str, str]) -> None:
+def test_settings_with_an_effect_or_unset_are_not_reported(environ: dict[str, str]) -> None:
     assert warnings(**environ) == []
 
 
-def test_a_query_that_may_hold_a_secret_is_not_told() -> None:
+def test_a_query_that_may_hold_a_secret_is_not_quoted() -> None:
     assert warnings(HEALTH_CHECK__ENABLED="false", HEALTH_CHECK__PATH="/up?token=s3cret") == [
         'BALANCER_HEALTH_CHECK__PATH: "/up?**********" changes nothing while HEALTH_CHECK__ENABLED is false; '
         "set it to true, or remove this"
     ]
 
 
-def test_an_exported_file_repeats_defaults_and_is_not_told_of_them(tmp_path: Path) -> None:
+def test_defaults_repeated_by_an_exported_file_are_not_reported(tmp_path: Path) -> None:
     file = tmp_path / "exported.yaml"
     environ = {
         **UPSTREAMS,
@@ -181,7 +181,7 @@ def test_an_exported_file_repeats_defaults_and_is_not_told_of_them(tmp_path: Pat
     assert load_with_origins({}, str(file)).warnings == ()
 
 
-def test_what_is_told_of_a_file_names_its_place(tmp_path: Path) -> None:
+def test_a_report_about_a_file_names_the_position(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("upstreams: a:1\ntimeouts: {total: 5, first_byte: 10}\n")
     assert load_with_origins({}, str(file)).warnings == (
@@ -211,13 +211,13 @@ def test_what_is_told_of_a_file_names_its_place(tmp_path: Path) -> None:
     ],
     ids=["drains all", "passes none", "more than is kept", "a bound in its unit"],
 )
-def test_what_can_never_have_been_meant_is_refused(environ: dict[str, str], problem: str) -> None:
+def test_settings_that_can_never_be_intended_are_refused(environ: dict[str, str], problem: str) -> None:
     with pytest.raises(SettingsError) as caught:
         warnings(**environ)
     assert caught.value.problems == [f"BALANCER_{problem}"]
 
 
-def test_bounds_that_settings_repeat_are_those_of_the_layers_above() -> None:
+def test_bounds_in_the_settings_match_those_of_higher_layers() -> None:
     replay: Any = BY_PATH["retry", "replay_bytes"].field.metadata
     assert [each.le for each in replay if hasattr(each, "le")] == [MOST_KEPT]
     assert MOST_ENTITIES == ROWS

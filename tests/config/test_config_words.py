@@ -69,7 +69,7 @@ ADDRESSES = {
 
 
 @pytest.mark.parametrize("text", ADDRESSES)
-def test_an_upstream_written_wrongly_is_told_how_it_is_written(text: str) -> None:
+def test_a_malformed_upstream_is_reported_with_the_right_form(text: str) -> None:
     (problem,) = problems({"BALANCER_UPSTREAMS": text})
     assert problem == f'BALANCER_UPSTREAMS: "{text}" {ADDRESSES[text]}'
 
@@ -77,7 +77,7 @@ def test_an_upstream_written_wrongly_is_told_how_it_is_written(text: str) -> Non
 @pytest.mark.parametrize(
     "text", ["httpbin:80", "http-app:80", "dns1:53", "http:80", "dnsmasq:8000", "[::]:80"]
 )
-def test_an_upstream_whose_name_looks_like_a_mistake_is_taken(text: str) -> None:
+def test_an_upstream_name_that_only_looks_like_a_mistake_is_accepted(text: str) -> None:
     assert problems({"BALANCER_UPSTREAMS": text}) == []
 
 
@@ -182,7 +182,7 @@ MISTAKES = [
 @pytest.mark.parametrize(
     ("setting", "value", "said"), MISTAKES, ids=[f"{one[0]}={one[1]}" for one in MISTAKES]
 )
-def test_a_setting_written_wrongly_is_told_what_to_write(setting: str, value: str, said: str) -> None:
+def test_a_malformed_setting_is_reported_with_the_right_form(setting: str, value: str, said: str) -> None:
     assert problems({**UPSTREAMS, f"BALANCER_{setting}": value}) == [f"BALANCER_{setting}: {said}"]
 
 
@@ -190,11 +190,11 @@ def test_a_setting_written_wrongly_is_told_what_to_write(setting: str, value: st
     ("setting", "value"),
     [("RETRY__METHODS", "GET,VERSION-CONTROL"), ("LISTEN", "*:80"), ("RETRY__BUDGET_RATIO", "0.25")],
 )
-def test_what_means_one_thing_only_is_taken(setting: str, value: str) -> None:
+def test_unambiguous_spellings_are_accepted(setting: str, value: str) -> None:
     assert problems({**UPSTREAMS, f"BALANCER_{setting}": value}) == []
 
 
-def test_a_hash_key_is_read_as_people_write_headers() -> None:
+def test_a_hash_key_accepts_the_usual_spellings_of_a_header() -> None:
     environ = {**UPSTREAMS, "BALANCER_POLICY": "consistent_hash", "BALANCER_HASH_KEY": "Header: X-User"}
     assert load(environ, policies=registry).hash_key == "header:X-User"
 
@@ -225,7 +225,7 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("variable", TEXTS)
-def test_white_space_around_a_value_is_no_part_of_it(tmp_path: Path, variable: str) -> None:
+def test_white_space_around_a_value_is_ignored(tmp_path: Path, variable: str) -> None:
     key, value = TEXTS[variable]
     base = {**UPSTREAMS, "BALANCER_STICKY__ENABLED": "true"}
     clean = load({**base, f"BALANCER_{variable}": value})
@@ -241,7 +241,7 @@ def test_white_space_around_a_value_is_no_part_of_it(tmp_path: Path, variable: s
     assert load(base, str(file)).model_copy(update={"config": None}) == clean
 
 
-def test_white_space_around_a_field_of_the_checks_is_no_part_of_it(tmp_path: Path) -> None:
+def test_white_space_around_a_field_of_the_checks_is_ignored(tmp_path: Path) -> None:
     environ = {**UPSTREAMS, "BALANCER_HEALTH_CHECK__HEADERS": '{"Authorization": "Basic eDp5\\n"}\n'}
     assert load(environ).health_check.headers == {"Authorization": "Basic eDp5"}
     file = tmp_path / "settings.yaml"

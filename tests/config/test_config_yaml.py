@@ -53,7 +53,7 @@ SCALARS = [
 
 
 @pytest.mark.parametrize(("content", "said"), SCALARS, ids=[content for content, _ in SCALARS])
-def test_what_yaml_reads_otherwise_than_people_is_told(file: Path, content: str, said: str) -> None:
+def test_yaml_that_is_not_read_as_written_is_reported(file: Path, content: str, said: str) -> None:
     file.write_text(content)
     assert problems(file) == [f"{file}: {said}"]
 
@@ -156,7 +156,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("content", "line", "what", "remedy"), BROKEN, ids=[one[0] for one in BROKEN])
-def test_a_file_that_is_not_yaml_is_told_where_and_the_fitting_remedy(
+def test_invalid_yaml_is_reported_with_position_and_remedy(
     file: Path, content: str, line: int, what: str, remedy: str
 ) -> None:
     file.write_text(content)
@@ -171,12 +171,14 @@ def test_a_file_that_is_not_yaml_is_told_where_and_the_fitting_remedy(
     ],
     ids=["deep", "latin-1"],
 )
-def test_a_file_that_is_no_text_of_settings(file: Path, content: bytes, what: str, remedy: str) -> None:
+def test_a_file_that_contains_no_settings_is_refused(
+    file: Path, content: bytes, what: str, remedy: str
+) -> None:
     file.write_bytes(content)
     assert problems(file) == [f"{file}: is not valid YAML ({what}); {remedy}"]
 
 
-def test_a_plain_scalar_is_the_text_that_is_written(file: Path) -> None:
+def test_a_plain_scalar_is_read_as_its_text(file: Path) -> None:
     file.write_text(
         "upstreams: a:1\nadmin_token: 0123456789\npanic: off\n"
         "sticky: {enabled: yes, secret: 1e5, cookie: on}\n"

@@ -53,12 +53,12 @@ REACHED = [
 
 
 @pytest.mark.parametrize(("listen", "host", "reached"), REACHED)
-def test_whether_a_connection_arrives_at_our_own_listener(listen: str, host: str, reached: bool) -> None:
+def test_whether_a_connection_reaches_our_own_listener(listen: str, host: str, reached: bool) -> None:
     assert (own(listen).at(host, 80) is not None) is reached
     assert own(listen).at(host, 81) is None
 
 
-def test_an_ipv6_socket_may_be_for_ipv6_only() -> None:
+def test_an_ipv6_socket_may_be_ipv6_only() -> None:
     assert own("[::]:80", dual=False).at("127.0.0.1", 80) is None
     assert own("[::]:80", dual=False).at("::1", 80) is not None
 
@@ -66,11 +66,11 @@ def test_an_ipv6_socket_may_be_for_ipv6_only() -> None:
 @pytest.mark.parametrize(
     ("listen", "known"), [("0.0.0.0:80", True), ("[::]:80", True), ("10.0.0.7:80", False)]
 )
-def test_the_name_of_this_machine(listen: str, known: bool) -> None:
+def test_the_name_of_this_machine_is_recognised(listen: str, known: bool) -> None:
     assert (own(listen).at(socket.gethostname().upper(), 80) is not None) is known
 
 
-def test_addresses_are_asked_for_only_where_the_port_is_the_same() -> None:
+def test_addresses_are_resolved_only_if_the_port_is_the_same() -> None:
     def never() -> frozenset[str]:
         raise AssertionError("asked")
 
@@ -78,11 +78,11 @@ def test_addresses_are_asked_for_only_where_the_port_is_the_same() -> None:
     assert one.at("10.0.0.6", 81) is None
 
 
-def test_a_port_that_is_not_known_yet_is_nobodys() -> None:
+def test_an_unknown_port_is_not_ours() -> None:
     assert ourselves(Address("0.0.0.0", 0), Address("127.0.0.1", 0)).listeners == ()
 
 
-def test_the_kernel_tells_the_addresses_of_this_machine() -> None:
+def test_the_kernel_knows_the_addresses_of_this_machine() -> None:
     found = own_addresses()
     assert "127.0.0.1" in found
     for address in found:
@@ -128,7 +128,7 @@ CIRCLES: list[tuple[Mapping[str, str], str]] = [
 @pytest.mark.parametrize(
     ("environ", "line"), [pytest.param(*each, id=",".join(each[0].values())) for each in CIRCLES]
 )
-def test_settings_that_lead_back_are_an_error(environ: Mapping[str, str], line: str) -> None:
+def test_upstreams_that_lead_back_are_an_error(environ: Mapping[str, str], line: str) -> None:
     with pytest.raises(SettingsError) as caught:
         load({f"BALANCER_{name}": value for name, value in environ.items()})
     (problem,) = caught.value.problems
@@ -147,5 +147,5 @@ def test_settings_that_lead_back_are_an_error(environ: Mapping[str, str], line: 
         pytest.param({"UPSTREAMS": "192.0.2.77:8080"}, id="another machine"),
     ],
 )
-def test_settings_that_lead_elsewhere_are_good(environ: Mapping[str, str]) -> None:
+def test_upstreams_that_lead_elsewhere_are_accepted(environ: Mapping[str, str]) -> None:
     load({f"BALANCER_{name}": value for name, value in environ.items()})

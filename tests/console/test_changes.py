@@ -62,7 +62,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize(("named", "target"), NAMES)
-def test_any_name_is_asked_for_as_it_is(named: str, target: str) -> None:
+def test_any_upstream_name_is_requested_as_it_is(named: str, target: str) -> None:
     harness = Harness(0, named=named)
     harness.changes.want("active")
     assert harness.client.targets == [f"/api/pools/{target}"]
@@ -76,7 +76,7 @@ SAID = [
 
 
 @pytest.mark.parametrize(("wanted", "running", "said"), SAID)
-def test_what_came_of_it_is_said(wanted: str, running: int, said: str) -> None:
+def test_the_result_of_a_change_is_printed(wanted: str, running: int, said: str) -> None:
     harness = Harness(running)
     harness.changes.want(wanted)
     assert harness.said == said
@@ -87,7 +87,7 @@ def test_what_came_of_it_is_said(wanted: str, running: int, said: str) -> None:
     [(True, "go to those that are ejected"), (False, "are answered with 503")],
     ids=["panic", "nobody"],
 )
-def test_who_takes_out_the_last_one_is_told_what_becomes_of_requests(panic: bool, then: str) -> None:
+def test_draining_the_last_upstream_explains_the_consequence(panic: bool, then: str) -> None:
     harness = Harness(0, named="web/app1:8000")
     harness.client.pool = {"eligible": 0, "panic": panic}
     harness.changes.want("draining")
@@ -97,14 +97,14 @@ def test_who_takes_out_the_last_one_is_told_what_becomes_of_requests(panic: bool
     assert harness.client.targets[-1] == "/api/pools/web"
 
 
-def test_one_that_is_ejected_is_not_back_by_being_active() -> None:
+def test_an_active_but_ejected_upstream_is_not_reported_as_serving() -> None:
     harness = Harness(0)
     harness.client.causes = ["active_check"]
     harness.changes.want("active")
     assert harness.said == "app1:8000 is active, but still ejected; balancer status says why\n"
 
 
-def test_nothing_in_flight_is_believed_only_after_workers_have_heard_of_the_drain() -> None:
+def test_drain_is_complete_only_after_workers_have_heard_of_it() -> None:
     harness = Harness(0, 2, 1, 0)
     harness.changes.want("draining")
     harness.changes.wait(30)
@@ -113,7 +113,7 @@ def test_nothing_in_flight_is_believed_only_after_workers_have_heard_of_the_drai
 
 
 @pytest.mark.parametrize(("most", "passed"), [(0, POLL), (1.2, 3 * POLL)])
-def test_what_takes_longer_is_an_error(most: float, passed: float) -> None:
+def test_a_timeout_is_an_error(most: float, passed: float) -> None:
     harness = Harness(2, 2, 2, 2)
     with pytest.raises(StillBusyError, match=rf"still has 2 in flight after {most:g} s"):
         harness.changes.wait(most)

@@ -33,13 +33,13 @@ from balancer.errors import OperatorError
         pytest.param("[::1]:9000", {}, "[::1]:9000", id="IPv6"),
     ],
 )
-def test_the_place_is_the_named_one_or_that_of_the_settings(
+def test_the_address_is_the_option_or_that_of_the_settings(
     named: str | None, environ: dict[str, str], place: str
 ) -> None:
     assert str(find_admin(named, environ, None)) == place
 
 
-def test_a_file_tells_the_place_unless_the_environment_does(tmp_path: Path) -> None:
+def test_a_file_gives_the_address_unless_the_environment_does(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("admin_listen: 0.0.0.0:9000\n")
     assert str(find_admin(None, {}, str(file))) == "127.0.0.1:9000"
@@ -65,7 +65,7 @@ def test_a_file_tells_the_place_unless_the_environment_does(tmp_path: Path) -> N
         (None, {"BALANCER_CONFIG": "/nonexistent.yaml"}, "cannot be read"),
     ],
 )
-def test_a_place_that_cannot_be_is_told(named: str | None, environ: dict[str, str], error: str) -> None:
+def test_an_invalid_address_is_reported(named: str | None, environ: dict[str, str], error: str) -> None:
     with pytest.raises(OperatorError) as raised:
         find_admin(named, environ, None)
     assert error in str(raised.value)
@@ -109,7 +109,7 @@ def says(request: pytest.FixtureRequest) -> Iterator[AdminClient]:
 
 
 @pytest.mark.parametrize("says", [http(b'{"pools": []}\n')], indirect=True, ids=["answer"])
-def test_the_answer_is_what_was_asked_for(says: AdminClient) -> None:
+def test_the_response_is_returned(says: AdminClient) -> None:
     assert says.get("/api/pools", "pools") == {"pools": []}
 
 
@@ -129,7 +129,7 @@ def test_the_answer_is_what_was_asked_for(says: AdminClient) -> None:
     ],
     indirect=["says"],
 )
-def test_what_is_no_balancer_is_told(says: AdminClient, error: str) -> None:
+def test_a_server_that_is_no_balancer_is_reported(says: AdminClient, error: str) -> None:
     with pytest.raises(NotABalancerError, match=error):
         says.get("/api/pools", "pools")
 
@@ -143,12 +143,12 @@ def test_what_is_no_balancer_is_told(says: AdminClient, error: str) -> None:
     ],
     indirect=["says"],
 )
-def test_what_does_not_answer_is_told(says: AdminClient, error: str) -> None:
+def test_a_server_that_does_not_answer_is_reported(says: AdminClient, error: str) -> None:
     with pytest.raises(UnreachableError, match=error):
         says.get("/api/pools", "pools", patience=0.05 if "silent" in error or "within" in error else 20.0)
 
 
-def test_where_nothing_listens_the_remedy_is_told() -> None:
+def test_a_refused_connection_is_reported_with_the_remedy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         place = Place(*server.getsockname())
     with pytest.raises(UnreachableError, match=f"nothing answers on {place}; is the balancer running?"):
@@ -166,7 +166,7 @@ TOKENS = [
 
 
 @pytest.mark.parametrize(("environ", "settings", "token"), TOKENS)
-def test_the_token_is_that_of_the_settings(
+def test_the_token_is_read_from_the_settings(
     tmp_path: Path, environ: dict[str, str], settings: str, token: str
 ) -> None:
     (tmp_path / "token").write_text("from-file\n")
@@ -176,7 +176,7 @@ def test_the_token_is_that_of_the_settings(
 
 
 @pytest.mark.parametrize("content", [None, "", "two words", "\xe9"], ids=["none", "empty", "words", "bytes"])
-def test_a_file_without_a_token_is_told(tmp_path: Path, content: str | None) -> None:
+def test_a_file_without_a_token_is_reported(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "token").write_text(content)
     with pytest.raises(OperatorError, match=r"BALANCER_ADMIN_TOKEN_FILE: .*token"):

@@ -69,7 +69,7 @@ class Harness:
         return self._notices.getvalue().splitlines()
 
 
-def test_an_event_is_a_line_however_long() -> None:
+def test_each_event_is_one_line_however_long() -> None:
     harness = Harness(
         answer(FIRST, event(1, text=f"app1:8000 is ejected: {'x' * 100}"), event(2, "panic_over"))
     )
@@ -81,27 +81,27 @@ def test_an_event_is_a_line_however_long() -> None:
     assert harness.notices == []
 
 
-def test_where_nothing_has_happened_that_is_said_beside_the_output() -> None:
+def test_an_empty_log_is_reported_on_stderr() -> None:
     harness = Harness(answer(FIRST))
     harness.events.show()
     assert harness.out == []
     assert harness.notices == [f"nothing has changed since the balancer started at {FIRST}"]
 
 
-def test_json_is_a_line_per_event(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_a_line_per_event(capsys: pytest.CaptureFixture[str]) -> None:
     harness = Harness(answer(FIRST, event(1), event(2)), as_json=True)
     harness.events.show()
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [event(1), event(2)]
 
 
-def test_following_asks_for_what_comes_after_the_last_one() -> None:
+def test_following_asks_for_events_after_the_last_one() -> None:
     harness = Harness(answer(FIRST, event(1)), {**answer(FIRST), "last": 2}, answer(FIRST, event(3)))
     harness.follow()
     assert harness.client.asked == ["after=0&wait=0", "after=1&wait=25", "after=2&wait=25"]
     assert len(harness.out) == 2
 
 
-def test_a_balancer_that_was_out_of_reach_is_taken_up_where_it_was() -> None:
+def test_following_resumes_where_it_was_after_an_outage() -> None:
     harness = Harness(answer(FIRST, event(1)), AWAY, AWAY, answer(FIRST, event(2)))
     harness.follow()
     assert harness.client.asked == ["after=0&wait=0", "after=1&wait=25", "after=1&wait=0", "after=1&wait=0"]
@@ -114,7 +114,7 @@ def test_a_balancer_that_was_out_of_reach_is_taken_up_where_it_was() -> None:
 
 
 @pytest.mark.parametrize("seen_away", [True, False])
-def test_of_a_balancer_that_was_started_anew_all_events_are_shown(seen_away: bool) -> None:
+def test_after_a_restart_of_the_balancer_all_events_are_shown(seen_away: bool) -> None:
     away = [AWAY] if seen_away else []
     harness = Harness(
         answer(FIRST, event(1)), *away, answer(SECOND, event(3)), answer(SECOND, event(1), event(2), event(3))
@@ -125,7 +125,7 @@ def test_of_a_balancer_that_was_started_anew_all_events_are_shown(seen_away: boo
     assert harness.notices[-1] == f"the balancer was started anew at {SECOND}"
 
 
-def test_one_that_goes_away_again_while_it_is_asked_anew_is_waited_for() -> None:
+def test_a_second_outage_during_the_recovery_is_waited_out() -> None:
     harness = Harness(
         answer(FIRST, event(1)), AWAY, answer(SECOND), AWAY, answer(SECOND), answer(SECOND, event(1))
     )
@@ -137,7 +137,7 @@ def test_one_that_goes_away_again_while_it_is_asked_anew_is_waited_for() -> None
     ]
 
 
-def test_events_that_the_balancer_no_longer_has_are_told_of() -> None:
+def test_events_that_the_balancer_has_dropped_are_reported() -> None:
     harness = Harness(answer(FIRST, event(1)), answer(FIRST, event(5)))
     harness.follow()
     assert harness.notices == ["3 events are missing: the balancer keeps the last ones only"]

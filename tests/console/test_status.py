@@ -60,7 +60,7 @@ def test_a_pool_has_a_heading_and_a_row_per_upstream() -> None:
     assert cells(lines, "app2:8000") == ["app2:8000", "ejected", "1", "0", "25", "5", "2%", "500,", "2", "ms"]
 
 
-def test_a_cap_stands_beside_what_is_in_flight_and_who_waits_in_the_heading() -> None:
+def test_a_cap_is_shown_beside_inflight_and_waiting_requests_in_the_heading() -> None:
     capped = [
         upstream("app1:8000", inflight=20, inflight_limit=20),
         upstream("app2:8000", inflight=7, inflight_limit=12, max_inflight=20),
@@ -76,7 +76,7 @@ def test_a_cap_stands_beside_what_is_in_flight_and_who_waits_in_the_heading() ->
     [(0.0, ""), (0.3, ""), (12.4, ", 12/s left by their clients")],
     ids=["all wait", "next to none leaves", "some leave"],
 )
-def test_an_overloaded_pool_says_since_when_and_what_becomes_of_requests(left: float, leaving: str) -> None:
+def test_an_overloaded_pool_shows_since_when_and_the_outcomes(left: float, leaving: str) -> None:
     overload = {
         "since": "2026-02-01T12:00:07.120Z",
         "served_per_second": 401.6,
@@ -104,7 +104,7 @@ def test_an_overloaded_pool_says_since_when_and_what_becomes_of_requests(left: f
         pytest.param({"admin_state": "maintenance"}, "maintenance", id="maintenance"),
     ],
 )
-def test_the_state_is_what_most_keeps_it_from_requests(other: dict[str, Any], state: str) -> None:
+def test_the_state_shown_is_the_one_that_matters_most(other: dict[str, Any], state: str) -> None:
     one = upstream("app1:8000", **other)
     assert state_of(one) == state
     assert cells(shown(pools(one)), "app1:8000")[1] == state
@@ -155,15 +155,15 @@ def test_the_state_is_what_most_keeps_it_from_requests(other: dict[str, Any], st
         ),
     ],
 )
-def test_an_upstream_that_is_not_well_has_a_line_that_says_why(one: dict[str, Any], note: str) -> None:
+def test_an_unhealthy_upstream_has_a_line_with_the_cause(one: dict[str, Any], note: str) -> None:
     assert note in shown(pools(one), width=160)
 
 
-def test_upstreams_that_are_well_need_no_lines() -> None:
+def test_healthy_upstreams_have_no_extra_lines() -> None:
     assert not [line for line in shown(pools(upstream("app1:8000"), upstream("app2:8000"))) if ": " in line]
 
 
-def test_a_name_that_does_not_resolve_is_told_with_what_to_do() -> None:
+def test_an_unresolved_name_is_shown_with_a_remedy() -> None:
     lines = shown(pools(problems={"dns://app:8000": "Name or service not known"}), width=160)
     assert lines[1] == (
         "dns://app:8000: does not resolve: Name or service not known; "
@@ -180,7 +180,7 @@ def test_a_pool_that_answers_503_says_so_in_the_heading() -> None:
 NEW = {"unchecked": True, "eligible": False, "last_check": None}
 
 
-def test_one_that_is_not_checked_yet_is_told_of_and_that_it_is_used_where_there_is_no_other() -> None:
+def test_an_unchecked_upstream_is_shown_as_used_only_without_others() -> None:
     note = "app2:8000: not checked yet: it serves after its first check that passes"
     lines = shown(pools(upstream("app1:8000"), upstream("app2:8000", **NEW)), width=160)
     assert lines[0].endswith("1 of 2 eligible")
@@ -190,7 +190,7 @@ def test_one_that_is_not_checked_yet_is_told_of_and_that_it_is_used_where_there_
     assert note in lines
 
 
-def test_at_the_start_an_unchecked_one_serves_and_there_is_nothing_to_tell() -> None:
+def test_at_the_start_an_unchecked_upstream_serves_without_a_note() -> None:
     lines = shown(pools(upstream("app1:8000", unchecked=True, last_check=None)), width=160)
     assert not any("not checked yet" in line for line in lines)
 
@@ -210,7 +210,7 @@ def test_panic_and_an_empty_pool_are_in_the_heading() -> None:
         (160, "[2001:db8:1111:2222:3333:4444:5555:6666]:8000"),
     ],
 )
-def test_a_row_is_one_line_that_fits(width: int, name: str) -> None:
+def test_a_row_fits_on_one_line(width: int, name: str) -> None:
     one = upstream(name, requests=1_234_567, codes={"500": 123}, address="", inflight=100)
     lines = shown(pools(one), width)
     assert max(map(len, lines)) <= width
@@ -225,11 +225,11 @@ def test_a_name_that_is_too_long_is_folded_not_cut() -> None:
     assert "".join(line.split()[0] for line in lines[first : first + 2]) == name
 
 
-def test_the_share_of_a_pool_without_requests_is_open() -> None:
+def test_without_requests_the_share_is_a_dash() -> None:
     assert cells(shown(pools(upstream("app1:8000", last_check=None))), "app1:8000")[-2:] == ["-", "-"]
 
 
-def test_a_weight_that_is_on_its_way_shows_both() -> None:
+def test_a_weight_during_slow_start_shows_both_values() -> None:
     one = upstream("app1:8000", weight=3, effective_weight=0.5)
     assert cells(shown(pools(one)), "app1:8000")[2] == "0.5/3"
 
@@ -245,7 +245,7 @@ def fitted(answer: dict[str, Any], height: int) -> list[str]:
     return ["".join(segment.text for segment in line).rstrip() for line in lines]
 
 
-def test_what_fits_is_shown_whole_and_in_its_order() -> None:
+def test_rows_that_fit_are_all_shown_in_order() -> None:
     answer = pools(upstream("app1:8000"), EJECTED)
     whole = fitted(answer, 100)
     assert whole == shown(answer, 100)
@@ -254,7 +254,7 @@ def test_what_fits_is_shown_whole_and_in_its_order() -> None:
 
 
 @pytest.mark.parametrize("height", [9, 20, 50])
-def test_of_what_does_not_fit_the_worst_are_shown_and_the_rest_is_counted(height: int) -> None:
+def test_if_rows_do_not_fit_the_worst_are_shown_and_the_rest_is_counted(height: int) -> None:
     several = [upstream(f"app{number}:8000", requests=10) for number in range(10, 110)]
     errs = upstream("bad:8000", requests=10, codes={"500": 3})
     answer = pools(*several, errs, EJECTED)
@@ -268,7 +268,7 @@ def test_of_what_does_not_fit_the_worst_are_shown_and_the_rest_is_counted(height
     assert any(line.startswith("app2:8000: ejected by active check") for line in lines)
 
 
-def test_each_pool_shows_some() -> None:
+def test_each_pool_shows_some_rows() -> None:
     one = pools(*[upstream(f"app{number}:8000") for number in range(10, 60)])
     (pool,) = one["pools"]
     both = {"pools": [pool, {**pool, "name": "other"}]}

@@ -22,7 +22,9 @@ def row(requests: str) -> Row:
         pytest.param([(0.0, "1"), (0.5, "2"), (1.9, "3"), (2.0, "4")], ["1", "4"], id="one in two seconds"),
     ],
 )
-def test_plain_blocks(shown: list[tuple[float, str]], expected: list[str]) -> None:
+def test_plain_blocks_are_printed_on_changes_two_seconds_apart(
+    shown: list[tuple[float, str]], expected: list[str]
+) -> None:
     output = StringIO()
     with PlainDisplay(Console(file=output)) as display:
         for now, requests in shown:
@@ -51,5 +53,5 @@ def test_a_terminal_gets_a_table() -> None:
     ("terminal", "kind"),
     [pytest.param(True, LiveDisplay, id="terminal"), pytest.param(False, PlainDisplay, id="file")],
 )
-def test_the_display_suits_the_output(terminal: bool, kind: type) -> None:
+def test_the_display_depends_on_the_output(terminal: bool, kind: type) -> None:
     assert isinstance(display_for(Console(file=StringIO(), force_terminal=terminal)), kind)

@@ -57,7 +57,7 @@ async def test_a_replica_ends_with_the_demo(client: aiohttp.ClientSession, tmp_p
 
 
 @pytest.mark.integration
-async def test_last_words_are_the_end_of_what_was_printed(tmp_path: Path) -> None:
+async def test_last_words_are_the_end_of_the_output(tmp_path: Path) -> None:
     children = Children(tmp_path)
     child = children.start_balancer({"BALANCER_LISTEN": "nonsense"})
     try:
@@ -73,13 +73,13 @@ async def replica() -> AsyncIterator[Client]:
         yield client
 
 
-async def test_a_body_is_counted(replica: Client) -> None:
+async def test_a_request_body_is_counted(replica: Client) -> None:
     async with replica.post("/orders", data=b"x" * 100_000) as response:
         answer = await response.json()
     assert answer == {"replica": "app1", "method": "POST", "path": "/orders", "received": 100_000}
 
 
-async def test_the_stream_comes_in_lines(replica: Client) -> None:
+async def test_the_stream_arrives_in_lines(replica: Client) -> None:
     async with replica.get("/stream") as response:
         lines = (await response.text()).splitlines()
     assert len(lines) == STREAM_CHUNKS
@@ -93,7 +93,7 @@ async def test_the_websocket_echoes(replica: Client) -> None:
         assert await websocket.receive_bytes() == b"\x00\xff"
 
 
-async def test_an_ill_replica_answers_500_until_it_is_well(replica: Client) -> None:
+async def test_a_failing_replica_answers_500_until_it_recovers(replica: Client) -> None:
     statuses = []
     for path in ("/ill", "/well"):
         async with replica.post(path) as response:

@@ -23,7 +23,7 @@ BOUNDS = (0.01, 0.1, 1.0)
         pytest.param(1.0, (0, 10, 0, 0), 0.1, id="q 1 is the upper end"),
     ],
 )
-def test_quantile(q: float, counts: tuple[int, ...], expected: float | None) -> None:
+def test_quantiles(q: float, counts: tuple[int, ...], expected: float | None) -> None:
     assert quantile(q, BOUNDS, counts) == (None if expected is None else pytest.approx(expected))
 
 
@@ -40,12 +40,12 @@ def test_a_row_has_the_share_and_the_quantiles() -> None:
     assert second.cells == ("127.0.0.1:2", "active", "1,000", "25%", "2", "1.00 s", "1.00 s")
 
 
-def test_before_the_first_request_nothing_is_made_up() -> None:
+def test_without_requests_no_figures_are_shown() -> None:
     (row,) = rows([stats("127.0.0.1:1", 0)], {})
     assert (row.share, row.p50, row.p95) == ("-", "-", "-")
 
 
-def test_plain_lines_stand_in_columns() -> None:
+def test_plain_lines_are_aligned() -> None:
     lines = plain_lines(rows([stats("127.0.0.1:1", 12345), stats("127.0.0.1:2", 0)], {"127.0.0.1:1": "app1"}))
     assert lines == [
         "replica      state   requests  share  inflight  p50  p95",
@@ -90,6 +90,6 @@ def test_stats_are_read_from_every_pool() -> None:
     ],
     ids=str,
 )
-def test_states(changes: dict[str, Any], state: str) -> None:
+def test_states_are_named(changes: dict[str, Any], state: str) -> None:
     (one,) = read_stats(api_pools([api_upstream(1, **changes)]))
     assert one.state == state

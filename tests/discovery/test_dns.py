@@ -52,7 +52,7 @@ def test_each_address_is_a_member(
     assert list(harness.fleet.members["shop", spec.id]) == members
 
 
-def test_replicas_that_come_and_go_are_told_at_the_next_refresh(harness: Harness) -> None:
+def test_added_and_removed_replicas_are_reported_at_the_next_refresh(harness: Harness) -> None:
     harness.discovery.watch_dns("default", APP)
     for addresses in (("10.0.0.2", "10.0.0.3"), ("10.0.0.3", "10.0.0.4", "10.0.0.5"), ("10.0.0.5",)):
         harness.resolver.answers["app"] = Answer(addresses)
@@ -63,7 +63,7 @@ def test_replicas_that_come_and_go_are_told_at_the_next_refresh(harness: Harness
         assert harness.addresses() == list(addresses)
 
 
-def test_shuffled_answers_are_the_same_members_told_again(harness: Harness) -> None:
+def test_shuffled_answers_report_the_same_members(harness: Harness) -> None:
     harness.discovery.watch_dns("default", APP)
     harness.resolver.answers["app"] = Answer(("10.0.0.2", "10.0.0.3"))
     harness.start()
@@ -73,7 +73,7 @@ def test_shuffled_answers_are_the_same_members_told_again(harness: Harness) -> N
     assert first is second
 
 
-def test_entries_of_one_name_are_apart(harness: Harness) -> None:
+def test_entries_of_one_name_are_independent(harness: Harness) -> None:
     harness.discovery.watch_dns("default", APP)
     harness.discovery.watch_dns("default", dns("app", 9000, weight=2))
     harness.discovery.watch_dns("admin", APP)
@@ -86,7 +86,7 @@ def test_entries_of_one_name_are_apart(harness: Harness) -> None:
     }
 
 
-def test_a_failure_keeps_the_last_good_members_and_is_said_once(
+def test_a_failure_keeps_the_last_good_members_and_is_logged_once(
     harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -108,7 +108,7 @@ def test_a_failure_keeps_the_last_good_members_and_is_said_once(
     ]
 
 
-def test_a_name_that_does_not_resolve_at_start_holds_nothing_up(
+def test_an_unresolved_name_does_not_block_the_start(
     harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     harness.discovery.watch_dns("default", APP)
@@ -126,7 +126,7 @@ def test_a_name_that_does_not_resolve_at_start_holds_nothing_up(
     assert harness.fleet.problems == {("default", "dns://app:8000"): ""}
 
 
-def test_a_resolver_that_hangs_holds_the_start_up_no_longer_than_the_timeout(
+def test_a_hanging_resolver_blocks_the_start_for_the_timeout_at_most(
     harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     harness.discovery.watch_dns("default", APP)
@@ -141,7 +141,7 @@ def test_a_resolver_that_hangs_holds_the_start_up_no_longer_than_the_timeout(
     ]
 
 
-def test_a_lookup_that_hangs_is_not_doubled_and_its_late_answer_counts(harness: Harness) -> None:
+def test_a_hanging_lookup_is_not_repeated_and_its_late_answer_counts(harness: Harness) -> None:
     harness.discovery.watch_dns("default", APP)
     harness.discovery.watch_dns("default", dns("other", 8000))
     harness.resolver.answers["other"] = Answer(("10.0.1.2",))
@@ -165,7 +165,7 @@ def test_a_lookup_that_hangs_is_not_doubled_and_its_late_answer_counts(harness: 
         pytest.param(5.0, 3.0, [0, 5, 10], id="longer_than_the_timeout"),
     ],
 )
-def test_lookups_keep_their_rhythm(
+def test_lookups_keep_their_interval(
     harness: Harness, refresh: float, delay: float, starts: list[float]
 ) -> None:
     harness.discovery.watch_dns("default", dns("app", 8000, refresh=refresh))
@@ -178,7 +178,7 @@ def test_lookups_keep_their_rhythm(
     assert harness.addresses() == ["10.0.0.2"]
 
 
-def test_a_machine_that_slept_does_not_catch_up(harness: Harness) -> None:
+def test_after_a_suspend_missed_lookups_are_not_made_up_for(harness: Harness) -> None:
     harness.discovery.watch_dns("default", APP)
     harness.resolver.answers["app"] = Answer(("10.0.0.2",))
     harness.start()

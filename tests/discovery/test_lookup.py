@@ -59,7 +59,7 @@ def test_a_name_has_the_addresses_of_one_family(
     assert resolve("app", getaddrinfo) == expected
 
 
-def test_the_system_knows_localhost() -> None:
+def test_the_system_resolves_localhost() -> None:
     assert "127.0.0.1" in resolve("localhost").addresses
 
 
@@ -92,7 +92,7 @@ def _resolver(nameserver: Nameserver, max_threads: int = 8) -> Iterator[SystemRe
             assert not thread.is_alive()
 
 
-async def test_a_name_that_hangs_is_in_nobodys_way_and_is_not_looked_up_twice() -> None:
+async def test_a_hanging_name_blocks_no_other_and_is_not_looked_up_twice() -> None:
     nameserver = Nameserver()
     with _resolver(nameserver) as resolver:
         hanging = resolver.look_up("hang")
@@ -105,7 +105,7 @@ async def test_a_name_that_hangs_is_in_nobodys_way_and_is_not_looked_up_twice() 
         assert nameserver.asked == ["hang", "app", "app", "app"]
 
 
-async def test_threads_are_used_again() -> None:
+async def test_threads_are_reused() -> None:
     nameserver = Nameserver()
     before = threading.active_count()
     with _resolver(nameserver) as resolver:
@@ -125,13 +125,13 @@ async def test_threads_are_bounded() -> None:
         assert [answer.addresses[0].split()[-1] for answer in answers] == ["hang1", "hang2", "app1", "app2"]
 
 
-async def test_no_thread_to_be_had_is_a_failed_lookup() -> None:
+async def test_a_failure_to_start_a_thread_is_a_failed_lookup() -> None:
     with _resolver(Nameserver(), max_threads=0) as resolver:
         for _ in range(2):
             assert await resolver.look_up("app") == Answer(problem="no thread could be started for it")
 
 
-async def test_a_fault_of_ours_is_raised() -> None:
+async def test_a_bug_is_raised() -> None:
     def broken(name: str) -> Answer:
         raise ZeroDivisionError
 
@@ -141,7 +141,7 @@ async def test_a_fault_of_ours_is_raised() -> None:
     resolver.close()
 
 
-def test_a_lookup_that_hangs_does_not_delay_the_exit() -> None:
+def test_a_hanging_lookup_does_not_delay_the_exit() -> None:
     code = """if True:
         import asyncio, threading
         from balancer.discovery.lookup import SystemResolver

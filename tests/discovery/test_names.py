@@ -26,7 +26,7 @@ def test_every_upstream_of_a_name_gets_its_address(harness: Harness, replicas: l
     assert [name for _, name in harness.resolver.asked] == ["app1", "app2"]
 
 
-def test_only_a_change_is_told(harness: Harness, replicas: list[Replica]) -> None:
+def test_only_a_change_is_reported(harness: Harness, replicas: list[Replica]) -> None:
     harness.start()
     harness.fleet.moves.clear()
     harness.advance(REFRESH)
@@ -62,7 +62,7 @@ def test_the_last_good_address_is_kept(
     ]
 
 
-def test_a_name_that_does_not_resolve_at_start_is_a_warning(
+def test_an_unresolved_name_at_the_start_is_a_warning(
     harness: Harness, replicas: list[Replica], caplog: pytest.LogCaptureFixture
 ) -> None:
     harness.resolver.answers["app2"] = NOT_KNOWN
@@ -74,7 +74,7 @@ def test_a_name_that_does_not_resolve_at_start_is_a_warning(
     ]
 
 
-def test_a_resolver_that_hangs_holds_up_nobody_and_is_not_asked_twice(
+def test_a_hanging_resolver_blocks_nothing_and_is_not_asked_twice(
     harness: Harness, replicas: list[Replica]
 ) -> None:
     del harness.resolver.answers["app2"]
@@ -112,7 +112,7 @@ def several(harness: Harness, *addresses: str) -> Replica:
     return replica
 
 
-def test_one_that_does_not_answer_moves_to_the_next_address_at_once(harness: Harness) -> None:
+def test_an_upstream_that_does_not_answer_moves_to_the_next_address_at_once(harness: Harness) -> None:
     replica = several(harness, B, A, C)
     assert replica.address == B
     harness.discovery.unanswered(replica, "connection refused")
@@ -120,7 +120,7 @@ def test_one_that_does_not_answer_moves_to_the_next_address_at_once(harness: Har
     assert harness.fleet.reasons == ["which does not answer: connection refused"]
 
 
-def test_it_stays_there_when_the_first_one_is_listed_and_well_again(harness: Harness) -> None:
+def test_it_stays_there_when_the_first_address_is_listed_and_well_again(harness: Harness) -> None:
     replica = several(harness, A, B)
     harness.discovery.unanswered(replica, "refused")
     for _ in range(10):
@@ -128,7 +128,7 @@ def test_it_stays_there_when_the_first_one_is_listed_and_well_again(harness: Har
     assert harness.fleet.moves == [("app", B)]
 
 
-def test_where_none_answers_each_is_tried_and_then_no_more_than_every_30_s(harness: Harness) -> None:
+def test_if_no_address_answers_each_is_tried_once_and_then_one_every_30s_at_most(harness: Harness) -> None:
     replica = several(harness, A, B, C)
     tried = [(0.0, A)]
     for second in range(100):
@@ -144,13 +144,13 @@ def test_where_none_answers_each_is_tried_and_then_no_more_than_every_30_s(harne
     assert len(tried) <= 3 + 3 * 100 / AGAIN
 
 
-def test_one_with_a_single_address_stays(harness: Harness) -> None:
+def test_an_upstream_with_one_address_stays(harness: Harness) -> None:
     replica = several(harness, A)
     harness.discovery.unanswered(replica, "refused")
     assert (harness.fleet.moves, harness.fleet.others) == ([], {"app": ()})
 
 
-def test_where_it_is_known_to_answer_it_is_moved_there(harness: Harness) -> None:
+def test_an_upstream_moves_to_an_address_known_to_answer(harness: Harness) -> None:
     replica = several(harness, A, B, C)
     harness.discovery.unanswered(replica, "refused", C)
     assert replica.address == C
@@ -160,7 +160,7 @@ def test_where_it_is_known_to_answer_it_is_moved_there(harness: Harness) -> None
     assert replica.address == A, "that is not listed any more"
 
 
-def test_an_address_that_did_not_answer_is_the_last_choice_when_its_own_is_gone(harness: Harness) -> None:
+def test_an_address_that_did_not_answer_is_the_last_choice(harness: Harness) -> None:
     replica = several(harness, A, B)
     harness.discovery.unanswered(replica, "refused")
     harness.resolver.answers["app"] = Answer((A, C))
@@ -171,7 +171,7 @@ def test_an_address_that_did_not_answer_is_the_last_choice_when_its_own_is_gone(
     assert replica.address == A, "there is no other"
 
 
-def test_the_others_are_told_from_its_own_on_and_rotation_is_no_news(harness: Harness) -> None:
+def test_workers_get_the_other_addresses_in_order_and_rotation_is_not_reported(harness: Harness) -> None:
     replica = several(harness, B, A, C)
     assert harness.fleet.others == {"app": (C, A)}
     harness.resolver.answers["app"] = Answer((A, C, B))
@@ -184,7 +184,7 @@ def test_the_others_are_told_from_its_own_on_and_rotation_is_no_news(harness: Ha
     assert len(harness.fleet.others["app"]) == MOST_OTHERS
 
 
-def test_upstreams_of_one_name_move_each_for_itself(harness: Harness) -> None:
+def test_upstreams_of_one_name_move_independently(harness: Harness) -> None:
     first, second = Replica("app"), Replica("app")  # two ports
     harness.discovery.watch_names([first, second])
     harness.resolver.answers["app"] = Answer((A, B))
@@ -193,13 +193,13 @@ def test_upstreams_of_one_name_move_each_for_itself(harness: Harness) -> None:
     assert (first.address, second.address) == (B, A)
 
 
-def test_what_has_no_name_is_left_alone(harness: Harness) -> None:
+def test_an_upstream_without_a_name_is_left_alone(harness: Harness) -> None:
     several(harness, A)
     harness.discovery.unanswered(Replica("10.0.0.1", "10.0.0.1"), "refused")
     assert harness.fleet.moves == []
 
 
-def test_an_address_of_our_own_is_passed_over(harness: Harness) -> None:
+def test_an_address_of_our_own_is_skipped(harness: Harness) -> None:
     harness.fleet.ours = frozenset([A, C])
     replica = several(harness, A, B, C)
     assert (replica.address, harness.fleet.others) == (B, {"app": ()})

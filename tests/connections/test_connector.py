@@ -42,7 +42,7 @@ class Bench:
         return self.upstream.cells[UPSTREAM_CONNECTS]
 
 
-def test_a_new_connection() -> None:
+def test_a_new_connection_is_returned() -> None:
     bench = Bench()
     connection = bench.dial().result()
     assert connection.upstream is bench.upstream
@@ -78,7 +78,7 @@ def test_errors_are_classified(case: str) -> None:
     assert bench.loop.armed_timers == 0
 
 
-def test_timeout() -> None:
+def test_connect_timeout() -> None:
     bench = Bench(timeout=1.0)
     task = bench.dial(FakeLoop.HOLD)
     bench.clock.advance(0.99)
@@ -93,7 +93,7 @@ def test_timeout() -> None:
     assert bench.loop.transports == []
 
 
-def test_no_timeout_of_ours() -> None:
+def test_without_a_timeout_a_dial_waits_for_ever() -> None:
     bench = Bench(timeout=None)
     task = bench.dial(FakeLoop.HOLD)
     assert bench.loop.armed_timers == 0
@@ -117,7 +117,7 @@ def test_cancelling_leaves_nothing() -> None:
     assert bench.connects == 0
 
 
-def test_take_put_and_expire_go_to_the_upstreams_own_pool() -> None:
+def test_take_put_and_expire_use_the_upstreams_own_pool() -> None:
     bench = Bench()
     connection = bench.dial().result()
     connection._framing.reusable = True
@@ -129,7 +129,7 @@ def test_take_put_and_expire_go_to_the_upstreams_own_pool() -> None:
     assert bench.connector.take(bench.upstream, 0, False) is None
 
 
-def test_close_ends_all_idle_ones() -> None:
+def test_close_ends_all_idle_connections() -> None:
     bench = Bench()
     connections = [bench.dial().result() for _ in range(3)]
     for connection in connections:
@@ -148,7 +148,7 @@ def test_the_sweep_reaches_every_pool() -> None:
     assert connection.closed
 
 
-def test_a_connection_is_of_the_generation_in_which_its_dial_began() -> None:
+def test_a_connection_has_the_generation_in_which_its_dial_began() -> None:
     bench = Bench()
     task = bench.dial(FakeLoop.HOLD)
     bench.connector.expire(bench.upstream)
@@ -160,7 +160,7 @@ def test_a_connection_is_of_the_generation_in_which_its_dial_began() -> None:
     assert connection.closed
 
 
-def test_what_is_learned_of_an_upstream_is_said_once() -> None:
+def test_a_learned_idle_time_is_reported_once() -> None:
     bench = Bench(learn=True)
     for _ in range(4):
         connection = bench.dial().result()

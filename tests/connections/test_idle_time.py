@@ -38,7 +38,7 @@ TEACHES: dict[str, tuple[list[list[float]], float]] = {
 
 
 @pytest.mark.parametrize("case", TEACHES)
-def test_closes_that_teach(case: str) -> None:
+def test_closes_that_teach_an_idle_time(case: str) -> None:
     closes, learned = TEACHES[case]
     bench = Bench()
     for ages in closes:
@@ -65,7 +65,7 @@ def test_closes_that_teach_nothing(case: str) -> None:
         assert bench.learned == 0
 
 
-def test_the_closes_of_one_restart_do_not_confirm_each_other() -> None:
+def test_closes_of_one_restart_do_not_confirm_each_other() -> None:
     bench = Bench()
     bench.hears(500)
     bench.hears(510, after=TICK)
@@ -75,14 +75,14 @@ def test_the_closes_of_one_restart_do_not_confirm_each_other() -> None:
     assert bench.learned == 500
 
 
-def test_while_an_older_one_is_open_a_close_is_no_timeout() -> None:
+def test_a_close_is_no_timeout_while_an_older_connection_is_open() -> None:
     bench = Bench()
     for _ in range(3):
         bench.hears(500, oldest=2000)
     assert bench.learned == 0
 
 
-def test_what_was_seen_is_dropped_when_a_connection_outlives_it() -> None:
+def test_an_unconfirmed_time_is_dropped_if_a_connection_outlives_it() -> None:
     bench = Bench()
     bench.hears(500)
     bench.hears(oldest=2000)
@@ -97,7 +97,7 @@ OUTLIVED: dict[str, tuple[list[float], float]] = {
 
 
 @pytest.mark.parametrize("case", OUTLIVED)
-def test_what_was_learned_is_forgotten_when_a_connection_outlives_it(case: str) -> None:
+def test_a_learned_time_is_forgotten_if_a_connection_outlives_it(case: str) -> None:
     ages, oldest = OUTLIVED[case]
     bench = Bench()
     bench.hears(500)
@@ -107,7 +107,7 @@ def test_what_was_learned_is_forgotten_when_a_connection_outlives_it(case: str) 
     assert bench.learned == 0
 
 
-def test_a_shorter_time_is_learned_in_its_place() -> None:
+def test_a_shorter_time_replaces_the_learned_one() -> None:
     bench = Bench()
     for age in (3000, 3000, 500):
         bench.hears(age)
@@ -116,14 +116,14 @@ def test_a_shorter_time_is_learned_in_its_place() -> None:
     assert bench.learned == 500
 
 
-def test_a_restart_does_not_change_what_was_learned() -> None:
+def test_a_restart_does_not_change_a_learned_time() -> None:
     bench = Bench()
     for ages in ([500], [500], [110, 120, 480], [130]):
         bench.hears(*ages)
     assert bench.learned == 500
 
 
-def test_what_nothing_confirms_is_forgotten() -> None:
+def test_an_unconfirmed_time_is_forgotten() -> None:
     bench = Bench()
     bench.hears(500)
     bench.hears(500)
@@ -135,7 +135,7 @@ def test_what_nothing_confirms_is_forgotten() -> None:
     assert bench.learned == 0
 
 
-def test_one_seen_long_ago_confirms_nothing() -> None:
+def test_an_old_close_confirms_nothing() -> None:
     bench = Bench()
     bench.hears(500)
     bench.hears(500, after=601_000)
@@ -145,7 +145,9 @@ def test_one_seen_long_ago_confirms_nothing() -> None:
 @pytest.mark.parametrize(
     ("learned", "usable", "careful"), [(100, 80, 0), (150, 120, 50), (500, 400, 250), (5000, 4000, 2500)]
 )
-def test_margins(learned: float, usable: float, careful: float) -> None:
+def test_a_learned_time_has_a_margin_and_a_larger_one_for_careful_use(
+    learned: float, usable: float, careful: float
+) -> None:
     bench = Bench()
     bench.hears(learned)
     bench.hears(learned)

@@ -79,7 +79,7 @@ def test_a_rest_lasts_for_one_turn() -> None:
     assert (harness.reading, harness.turns) == (True, 1)
 
 
-def test_to_rest_twice_in_a_turn_is_to_rest_once() -> None:
+def test_resting_twice_in_a_turn_is_resting_once() -> None:
     harness = Harness()
     harness.intake.rest()
     harness.intake.rest()
@@ -87,14 +87,14 @@ def test_to_rest_twice_in_a_turn_is_to_rest_once() -> None:
     assert (harness.reading, harness.turns) == (True, 1)
 
 
-def test_what_goes_on_may_rest_again() -> None:
+def test_a_connection_that_resumes_may_rest_again() -> None:
     harness = Harness(lambda harness: harness.intake.rest() if harness.turns < 5 else None)
     harness.intake.rest()
     harness.loop.settle()
     assert (harness.reading, harness.turns) == (True, 5)
 
 
-def test_what_goes_on_may_be_held() -> None:
+def test_a_connection_that_resumes_may_be_held() -> None:
     harness = Harness(lambda harness: harness.intake.hold())
     harness.intake.rest()
     harness.loop.settle()
@@ -103,7 +103,7 @@ def test_what_goes_on_may_be_held() -> None:
     assert harness.reading
 
 
-def test_while_it_is_held_nothing_goes_on_and_afterwards_first_what_was_left() -> None:
+def test_a_held_connection_reads_nothing_and_then_continues_with_the_rest() -> None:
     harness = Harness()
     harness.intake.rest()
     harness.intake.hold()
@@ -116,7 +116,7 @@ def test_while_it_is_held_nothing_goes_on_and_afterwards_first_what_was_left() -
 
 
 @pytest.mark.parametrize("order", list(permutations(("hold", "resume", "rest"))), ids="-".join)
-def test_in_any_order_it_is_read_once_nothing_speaks_against_it(order: tuple[str, ...]) -> None:
+def test_reading_resumes_once_every_hold_and_rest_is_over_in_any_order(order: tuple[str, ...]) -> None:
     harness = Harness()
     for one in order:
         getattr(harness.intake, one)()
@@ -144,7 +144,7 @@ def test_a_closed_connection_is_left_alone(act: str) -> None:
     [(4 * MOST_READ, MOST_READ), (200_000, 175_000), (0, LEAST_READ), (None, LEAST_READ)],
     ids=["all", "what the outlet takes", "the outlet takes nothing", "no outlet"],
 )
-def test_after_a_rest_no_more_is_read_at_once_than_goes_out(room: int | None, read: int) -> None:
+def test_after_a_rest_reads_are_limited_to_what_is_written(room: int | None, read: int) -> None:
     harness = Harness()
     if room is None:
         harness.outlet = None
@@ -160,7 +160,7 @@ def test_after_a_rest_no_more_is_read_at_once_than_goes_out(room: int | None, re
     assert harness.reading
 
 
-def test_nor_more_than_what_was_too_much_for_one_turn() -> None:
+def test_after_a_rest_reads_are_limited_to_what_one_turn_can_handle() -> None:
     harness = Harness()
     harness.intake.rest(LARGE_READ)
     harness.intake.rest()
@@ -170,7 +170,7 @@ def test_nor_more_than_what_was_too_much_for_one_turn() -> None:
     assert harness.reader.read == [LARGE_READ, LARGE_READ]
 
 
-def test_an_outlet_that_has_closed_takes_nothing() -> None:
+def test_a_closed_outlet_accepts_nothing() -> None:
     harness = Harness()
     assert harness.outlet is not None
     harness.outlet.abort()
@@ -180,7 +180,7 @@ def test_an_outlet_that_has_closed_takes_nothing() -> None:
     assert harness.reader.read == [LEAST_READ]
 
 
-def test_the_next_message_is_read_as_before() -> None:
+def test_the_next_message_is_read_at_full_speed() -> None:
     harness = Harness()
     harness.intake.rest()
     harness.loop.settle()
@@ -190,7 +190,7 @@ def test_the_next_message_is_read_as_before() -> None:
     assert harness.reader.read == [3 * LARGE_READ]
 
 
-def test_read_at_anothers_pace_its_protocol_is_told_of_all_the_rest() -> None:
+def test_the_whole_rest_of_a_paced_read_reaches_the_protocol() -> None:
     harness = Harness()
     harness.intake.rest()
     harness.loop.settle()
@@ -202,7 +202,7 @@ def test_read_at_anothers_pace_its_protocol_is_told_of_all_the_rest() -> None:
 
 
 @pytest.mark.parametrize("before", ["held", "resting"])
-def test_a_message_that_ends_while_it_is_not_read_does_not_make_it_read(before: str) -> None:
+def test_a_message_that_ends_while_unread_does_not_resume_reading(before: str) -> None:
     harness = Harness()
     harness.intake.rest()
     if before == "held":
@@ -218,7 +218,7 @@ def test_a_message_that_ends_while_it_is_not_read_does_not_make_it_read(before: 
 
 
 @pytest.mark.parametrize("act", ["rest", "hold"])
-def test_what_is_held_or_read_at_anothers_pace_is_strained(act: str) -> None:
+def test_a_held_or_paced_connection_is_strained(act: str) -> None:
     harness = Harness()
     assert not harness.intake.strained
     getattr(harness.intake, act)()
@@ -253,7 +253,7 @@ class Crowd:
     [(0.0, 8), (0.0001, 5), (1.0, 1)],
     ids=["some, however cheap", "as many as there is time for", "one, however dear"],
 )
-def test_of_many_that_rest_only_some_go_on_in_a_turn(cost: float, at_once: int) -> None:
+def test_of_many_resting_connections_only_some_resume_in_a_turn(cost: float, at_once: int) -> None:
     crowd = Crowd(20, cost)
     for intake in crowd.intakes:
         intake.rest()
@@ -265,7 +265,7 @@ def test_of_many_that_rest_only_some_go_on_in_a_turn(cost: float, at_once: int) 
     assert all(harness.reading for harness in crowd.harnesses)
 
 
-def test_where_the_kernel_takes_less_than_it_has_room_for_less_is_read_of_all() -> None:
+def test_reads_shrink_for_all_if_the_kernel_takes_less_than_expected() -> None:
     harness, other = Harness(), Harness()
     other.intake = Intake(other.reader, harness.intake.turns)
     for one in (harness, other):

@@ -81,13 +81,13 @@ class Bench:
         self.loop.settle()
 
 
-def test_the_last_one_put_is_the_first_one_taken() -> None:
+def test_the_last_connection_put_is_the_first_taken() -> None:
     bench = Bench()
     a, b, c = (bench.idle() for _ in range(3))
     assert [bench.pool.take(0, False) for _ in range(4)] == [c, b, a, None]
 
 
-def test_a_taken_one_goes_back_on_top() -> None:
+def test_a_taken_connection_goes_back_on_top() -> None:
     bench = Bench()
     a, b = bench.idle(), bench.idle()
     assert bench.pool.take(0, False) is b
@@ -97,7 +97,7 @@ def test_a_taken_one_goes_back_on_top() -> None:
     assert bench.pool.take(0, False) is a
 
 
-def test_the_cap_counts_idle_ones_only() -> None:
+def test_the_cap_counts_idle_connections_only() -> None:
     """With active ones present: they are not in here."""
     bench = Bench(max_idle=2)
     active = [bench.busy() for _ in range(5)]
@@ -124,7 +124,7 @@ def test_a_cap_of_zero_keeps_none() -> None:
 
 @pytest.mark.parametrize(("waited", "kept"), [(4 * SECOND, True), (4 * SECOND + 1, False)])
 @pytest.mark.parametrize("swept", [False, True])
-def test_idle_timeout(waited: int, kept: bool, swept: bool) -> None:
+def test_idle_timeout_ends_a_connection(waited: int, kept: bool, swept: bool) -> None:
     bench = Bench()
     connection = bench.idle(now=7)
     if swept:
@@ -135,7 +135,7 @@ def test_idle_timeout(waited: int, kept: bool, swept: bool) -> None:
     assert len(bench.pool) == 0
 
 
-def test_the_sweep_closes_the_old_ones_at_the_bottom() -> None:
+def test_the_sweep_closes_old_connections_at_the_bottom() -> None:
     bench = Bench()
     connections = [bench.idle(now=second * SECOND) for second in range(6)]
     bench.pool.sweep(7 * SECOND)
@@ -145,7 +145,7 @@ def test_the_sweep_closes_the_old_ones_at_the_bottom() -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-def test_max_requests(limit: int) -> None:
+def test_max_requests_ends_a_connection(limit: int) -> None:
     bench = Bench(max_requests=limit)
     connection = bench.busy()
     for _ in range(limit - 1):
@@ -157,7 +157,7 @@ def test_max_requests(limit: int) -> None:
     assert bench.closes() == {"max_requests": 1}
 
 
-def test_max_lifetime_when_it_comes_back() -> None:
+def test_max_lifetime_ends_a_connection_when_it_returns() -> None:
     bench = Bench(max_lifetime_ns=10 * SECOND)
     young, old = bench.busy(created=1, now=10 * SECOND), bench.busy(created=0, now=10 * SECOND)
     bench.done(young)
@@ -167,7 +167,7 @@ def test_max_lifetime_when_it_comes_back() -> None:
     assert bench.closes() == {"max_lifetime": 1}
 
 
-def test_max_lifetime_of_idle_ones_wherever_they_lie() -> None:
+def test_max_lifetime_ends_idle_connections_at_any_depth() -> None:
     bench = Bench(max_lifetime_ns=10 * SECOND)
     young = bench.idle(now=8 * SECOND, created=5 * SECOND)
     old = bench.idle(now=9 * SECOND, created=0)
@@ -176,7 +176,7 @@ def test_max_lifetime_of_idle_ones_wherever_they_lie() -> None:
     assert len(bench.pool) == 1
 
 
-def test_expire_all_ends_the_idle_now_and_the_busy_when_they_come_back() -> None:
+def test_expire_all_ends_idle_connections_now_and_busy_ones_when_they_return() -> None:
     bench = Bench()
     idle, busy = bench.idle(), bench.busy()
     bench.pool.expire_all()
@@ -201,7 +201,7 @@ ENDS: dict[str, tuple[Callable[[FakeTransport], None], str]] = {
 
 @pytest.mark.parametrize("case", ENDS)
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_an_idle_one_that_says_or_ends_anything_is_discarded(case: str, place: int) -> None:
+def test_an_idle_connection_that_receives_anything_is_discarded(case: str, place: int) -> None:
     end, reason = ENDS[case]
     bench = Bench()
     connections = [bench.idle() for _ in range(3)]
@@ -218,7 +218,7 @@ def test_an_idle_one_that_says_or_ends_anything_is_discarded(case: str, place: i
     ]
 
 
-def test_discarding_what_is_not_idle_counts_nothing() -> None:
+def test_discarding_a_busy_connection_counts_nothing() -> None:
     bench = Bench()
     connection = bench.busy()
     connection.release()
@@ -228,7 +228,7 @@ def test_discarding_what_is_not_idle_counts_nothing() -> None:
     assert connection.closed
 
 
-def test_one_whose_transport_closes_is_not_taken() -> None:
+def test_a_connection_whose_transport_closes_is_not_taken() -> None:
     bench = Bench()
     below, top = bench.idle(), bench.idle()
     bench.transports[1].closed = True  # connection_lost is still to come
@@ -237,7 +237,7 @@ def test_one_whose_transport_closes_is_not_taken() -> None:
     assert bench.closes() == {"upstream_closed": 1}
 
 
-def test_one_that_must_not_go_on_is_closed() -> None:
+def test_a_connection_that_must_not_be_reused_is_closed() -> None:
     bench = Bench()
     connection = bench.busy()
     connection.data_received(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
@@ -245,7 +245,7 @@ def test_one_that_must_not_go_on_is_closed() -> None:
     assert bench.closes() == {"not_reusable": 1}
 
 
-def test_one_that_cannot_write_is_closed() -> None:
+def test_a_connection_that_cannot_write_is_closed() -> None:
     """The last request has not gone out yet, so the next could not either."""
     bench = Bench()
     connection = bench.busy()
@@ -255,7 +255,7 @@ def test_one_that_cannot_write_is_closed() -> None:
     assert bench.closes() == {"not_reusable": 1}
 
 
-def test_counters() -> None:
+def test_counters_are_kept() -> None:
     bench = Bench()
     bench.idle(), bench.idle()
     bench.pool.take(0, False)
@@ -303,7 +303,7 @@ AGES = [
 
 @pytest.mark.parametrize(("waited", "taken", "taken_with_care"), AGES)
 @pytest.mark.parametrize("careful", [False, True])
-def test_a_learned_time_bounds_the_age_of_what_is_taken(
+def test_a_learned_time_bounds_the_age_of_taken_connections(
     waited: int, taken: bool, taken_with_care: bool, careful: bool
 ) -> None:
     bench = Learned()
@@ -314,7 +314,7 @@ def test_a_learned_time_bounds_the_age_of_what_is_taken(
     assert not connection.closed
 
 
-def test_the_sweep_closes_what_is_near_its_end_but_for_a_witness() -> None:
+def test_the_sweep_closes_connections_near_the_learned_time_except_a_witness() -> None:
     bench = Learned()
     witness, old, young = (bench.idle(now=bench.now + age * MS) for age in (0, 1, 300))
     bench.wait(450)
@@ -324,7 +324,7 @@ def test_the_sweep_closes_what_is_near_its_end_but_for_a_witness() -> None:
     assert bench.closes() == {"upstream_closed": 2, "idle_timeout": 1}
 
 
-def test_a_witness_that_lives_on_ends_the_caution() -> None:
+def test_a_witness_that_outlives_the_time_refutes_it() -> None:
     bench = Learned()
     witness = bench.idle(now=bench.now)
     bench.wait(850)
@@ -334,7 +334,7 @@ def test_a_witness_that_lives_on_ends_the_caution() -> None:
     assert bench.pool.take(bench.now, True) is witness
 
 
-def test_a_witness_takes_nobodys_place() -> None:
+def test_a_witness_does_not_count_towards_the_cap() -> None:
     bench = Learned(max_idle=1)
     witness = bench.idle(now=bench.now)
     bench.wait(450)
@@ -343,7 +343,7 @@ def test_a_witness_takes_nobodys_place() -> None:
     assert bench.pool.take(bench.now, True) is fresh
 
 
-def test_the_setting_bounds_what_was_learned() -> None:
+def test_the_setting_bounds_a_learned_time() -> None:
     bench = Learned(idle_timeout_ns=600 * MS)
     assert (bench.pool.usable_ns, bench.pool.careful_ns) == (400 * MS, 250 * MS)
     connection = bench.idle(now=bench.now)
@@ -351,7 +351,7 @@ def test_the_setting_bounds_what_was_learned() -> None:
     assert connection.closed
 
 
-def test_one_that_is_found_closing_when_taken_teaches_too() -> None:
+def test_a_connection_found_closing_when_taken_teaches_too() -> None:
     bench = Bench(learn=True)
     for second in (10, 20):
         bench.idle(now=second * SECOND)

@@ -68,7 +68,7 @@ def test_while_its_own_address_answers_no_other_is_dialled() -> None:
     assert (bench.dialled, bench.moves) == ([A], [])
 
 
-def test_one_that_refuses_is_followed_by_the_next_at_once() -> None:
+def test_after_a_refusal_the_next_address_is_dialled_at_once() -> None:
     bench = Bench(a=refused(), b=refused())
     connection = bench.dial().result()
     assert connection.transport is bench.loop.transports[0]
@@ -77,7 +77,7 @@ def test_one_that_refuses_is_followed_by_the_next_at_once() -> None:
     assert bench.loop.armed_timers == 0
 
 
-def test_one_that_swallows_is_joined_by_the_next() -> None:
+def test_a_swallowed_dial_is_joined_by_one_to_the_next_address() -> None:
     bench = Bench(a=HOLD)
     task = bench.dial()
     bench.advance(STAGGER)
@@ -86,7 +86,7 @@ def test_one_that_swallows_is_joined_by_the_next() -> None:
     assert not any(dial.pending for dial in bench.loop.dials), "no dial outlives the attempt"
 
 
-def test_one_that_swallows_for_a_second_is_taken_for_dead() -> None:
+def test_an_address_that_swallows_for_a_second_counts_as_dead() -> None:
     bench = Bench(a=HOLD)
     for _ in range(4):
         bench.dial()
@@ -97,7 +97,7 @@ def test_one_that_swallows_for_a_second_is_taken_for_dead() -> None:
     assert bench.moves == [(B, "no connection within 250 ms, again and again")]
 
 
-def test_one_that_is_slow_now_and_then_is_not_left() -> None:
+def test_an_address_that_is_slow_now_and_then_is_kept() -> None:
     bench = Bench()
     for _ in range(20):
         bench.loop.answers[A, 8000] = HOLD
@@ -109,7 +109,7 @@ def test_one_that_is_slow_now_and_then_is_not_left() -> None:
     assert bench.moves == []
 
 
-def test_where_none_connects_its_own_failure_is_told() -> None:
+def test_if_no_address_connects_the_failure_of_its_own_is_reported() -> None:
     bench = Bench(a=refused(), b=OSError("no route"), c=refused())
     error = bench.dial().exception()
     assert isinstance(error, DialError)
@@ -117,7 +117,7 @@ def test_where_none_connects_its_own_failure_is_told() -> None:
     assert (bench.dialled, bench.moves) == ([A, B, C], [])
 
 
-def test_it_is_told_once_a_second_and_not_of_an_address_that_it_has_left() -> None:
+def test_a_move_is_reported_once_a_second_and_not_for_a_former_address() -> None:
     bench = Bench(a=refused())
     for _ in range(3):
         bench.dial().result()
@@ -134,14 +134,14 @@ def test_it_is_told_once_a_second_and_not_of_an_address_that_it_has_left() -> No
     assert len(bench.moves) == 2
 
 
-def test_what_this_machine_has_run_out_of_is_no_reason_to_move() -> None:
+def test_a_shortage_on_this_machine_is_no_reason_to_move() -> None:
     bench = Bench(a=OSError(24, "Too many open files"))
     bench.dial().result()
     assert bench.moves == []
 
 
 @pytest.mark.parametrize("connects", [False, True], ids=["in mid-dial", "just connected"])
-def test_cancelled_no_connection_is_left(connects: bool) -> None:
+def test_cancelling_leaves_no_connection(connects: bool) -> None:
     bench = Bench(a=HOLD, b=HOLD, c=HOLD)
     task = bench.dial()
     bench.advance(STAGGER)
@@ -156,7 +156,7 @@ def test_cancelled_no_connection_is_left(connects: bool) -> None:
     assert not any(dial.pending for dial in bench.loop.dials)
 
 
-def test_of_two_that_connect_at_once_one_is_used() -> None:
+def test_of_two_dials_that_connect_at_once_one_is_used() -> None:
     bench = Bench(a=HOLD, b=HOLD)
     task = bench.dial()
     bench.advance(STAGGER)

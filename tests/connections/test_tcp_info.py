@@ -29,7 +29,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
-def test_what_a_closed_peer_refuses_is_neither_acknowledged_nor_taken(
+def test_bytes_refused_by_a_closed_peer_are_neither_acknowledged_nor_taken(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, theirs = pair
@@ -43,7 +43,7 @@ def test_what_a_closed_peer_refuses_is_neither_acknowledged_nor_taken(
     assert (before.closed, after.closed, after.acked) == (False, True, before.acked)
 
 
-def test_what_the_peer_has_taken_is_acknowledged(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_bytes_taken_by_the_peer_are_acknowledged(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     before = taken(ours)
     ours.sendall(b"POST")
@@ -56,7 +56,7 @@ def test_what_the_peer_has_taken_is_acknowledged(pair: tuple[socket.socket, sock
     assert after.acked - before.acked == 4
 
 
-def test_of_what_is_no_tcp_socket_nothing_is_known() -> None:
+def test_nothing_is_known_of_other_sockets() -> None:
     one, other = socket.socketpair()
     with one, other:
         assert taken(one) is None
@@ -72,7 +72,7 @@ def transport_of(sock: socket.socket) -> asyncio.Transport:
     return Transport({"socket": sock})
 
 
-def test_of_what_there_is_room_for_seven_eighths_are_taken_at_once(
+def test_seven_eighths_of_the_send_buffer_are_usable_at_once(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, _ = pair

@@ -42,12 +42,12 @@ def test_the_corpus_is_large_and_its_ids_are_unique() -> None:
 
 
 @every_case
-def test_in_one_piece(case: Case) -> None:
+def test_responses_in_one_piece(case: Case) -> None:
     check(case, observe(case, [case.sent]))
 
 
 @every_case
-def test_in_two_pieces_and_byte_by_byte(case: Case) -> None:
+def test_responses_in_two_pieces_and_byte_by_byte(case: Case) -> None:
     """Split at every byte where the case is short."""
     sent = case.sent
     for cut in cuts(case, every_byte_below=400, coarse=20):
@@ -58,7 +58,7 @@ def test_in_two_pieces_and_byte_by_byte(case: Case) -> None:
 
 @settings(max_examples=200)
 @given(st.sampled_from(CASES), st.data())
-def test_in_any_pieces(case: Case, data: st.DataObject) -> None:
+def test_responses_in_any_pieces(case: Case, data: st.DataObject) -> None:
     size = len(case.sent)
     places = sorted(data.draw(st.sets(st.integers(1, size), max_size=6)) | {0, size})
     check(case, observe(case, [case.sent[a:b] for a, b in pairwise(places)]))
@@ -102,7 +102,7 @@ def test_damaged_responses(mutation: tuple[Case, bytes, int]) -> None:
     ],
 )
 @pytest.mark.parametrize("end", ["close", "reset", "broken pipe"])
-def test_truncation_is_seen_wherever_it_happens(sent: bytes, end: str) -> None:
+def test_truncation_is_detected_at_every_byte(sent: bytes, end: str) -> None:
     head_end = sent.index(b"\r\n\r\n") + 4
     for size in range(1, len(sent)):
         seen = Recorder(Setup(end=end)).run([sent[:size]])

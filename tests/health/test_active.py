@@ -26,7 +26,7 @@ def test_all_first_checks_run_at_once() -> None:
     harness.close()
 
 
-def test_no_more_than_the_cap_run_at_a_time_and_none_is_left_out() -> None:
+def test_concurrent_checks_are_capped_and_none_is_left_out() -> None:
     harness = Harness(at_once=8)
     names = [f"app{number}" for number in range(50)]
     harness.add(*names)
@@ -42,7 +42,7 @@ def test_no_more_than_the_cap_run_at_a_time_and_none_is_left_out() -> None:
     harness.close()
 
 
-def test_the_beat_is_jittered_and_never_slower_than_the_interval() -> None:
+def test_the_interval_is_jittered_and_never_exceeded() -> None:
     harness = Harness()
     names = [f"app{number}" for number in range(20)]
     harness.add(*names)
@@ -60,7 +60,7 @@ def test_the_beat_is_jittered_and_never_slower_than_the_interval() -> None:
     harness.close()
 
 
-def test_a_thousand_upstreams_do_not_beat_in_step() -> None:
+def test_checks_of_a_thousand_upstreams_are_spread_out() -> None:
     harness = Harness()
     names = [f"app{number}" for number in range(1000)]
     harness.add(*names)
@@ -87,7 +87,7 @@ def test_a_new_upstream_is_checked_at_once() -> None:
 
 
 @pytest.mark.parametrize("answer", [OK, HANG], ids=["at rest", "while its check runs"])
-def test_of_a_removed_upstream_nothing_is_heard(answer: object) -> None:
+def test_a_removed_upstream_is_not_reported_again(answer: object) -> None:
     harness = Harness()
     [upstream] = harness.add("app1")
     harness.probes["app1"].script.extend([OK, answer])  # type: ignore[list-item]  # the table's type is wide
@@ -105,7 +105,7 @@ def test_of_a_removed_upstream_nothing_is_heard(answer: object) -> None:
     harness.close()
 
 
-def test_an_upstream_removed_while_it_waits_for_its_turn_is_not_checked() -> None:
+def test_an_upstream_removed_while_waiting_for_its_check_is_not_checked() -> None:
     harness = Harness(at_once=1)
     _, second, _ = harness.add("app1", "app2", "app3", interval=60.0)
     harness.probes["app1"].script.append(HANG)
@@ -118,7 +118,7 @@ def test_an_upstream_removed_while_it_waits_for_its_turn_is_not_checked() -> Non
     harness.close()
 
 
-def test_an_upstream_without_an_address_is_not_checked_until_it_has_one() -> None:
+def test_an_upstream_without_an_address_is_checked_once_it_has_one() -> None:
     harness = Harness()
     upstream = FakeUpstream("app1", address="")
     harness.checks.add(upstream, SETTINGS)
@@ -133,7 +133,7 @@ def test_an_upstream_without_an_address_is_not_checked_until_it_has_one() -> Non
     harness.close()
 
 
-def test_an_address_that_comes_without_a_word_is_noticed() -> None:
+def test_a_silently_changed_address_is_noticed() -> None:
     harness = Harness()
     upstream = FakeUpstream("app1", address="")
     harness.checks.add(upstream, SETTINGS)
@@ -153,7 +153,9 @@ def test_an_address_that_comes_without_a_word_is_noticed() -> None:
         pytest.param([ERROR, OK], ["failing", "checked"], id="ill before"),
     ],
 )
-def test_a_moved_upstream_is_checked_at_once_and_begins_anew(script: list[Reply], told: list[str]) -> None:
+def test_after_a_new_address_a_check_runs_at_once_and_counts_start_afresh(
+    script: list[Reply], told: list[str]
+) -> None:
     harness = Harness()
     [upstream] = harness.add("app1")
     harness.probes["app1"].script.extend(script)
@@ -168,7 +170,7 @@ def test_a_moved_upstream_is_checked_at_once_and_begins_anew(script: list[Reply]
     harness.close()
 
 
-def test_a_check_of_an_address_it_no_longer_has_says_nothing() -> None:
+def test_a_check_of_a_former_address_is_ignored() -> None:
     harness = Harness()
     [upstream] = harness.add("app1", fall=1)
     harness.probes["app1"].script.append(HANG)
@@ -182,7 +184,7 @@ def test_a_check_of_an_address_it_no_longer_has_says_nothing() -> None:
     harness.close()
 
 
-def test_an_answer_that_was_on_its_way_while_it_moved_says_nothing() -> None:
+def test_a_late_answer_from_a_former_address_is_ignored() -> None:
     harness = Harness()
     [upstream] = harness.add("app1", fall=1)
 
@@ -199,7 +201,7 @@ def test_an_answer_that_was_on_its_way_while_it_moved_says_nothing() -> None:
     harness.close()
 
 
-def test_the_port_of_the_settings_wins() -> None:
+def test_the_port_of_the_settings_overrides_the_upstreams() -> None:
     harness = Harness()
     harness.add("app1", port=9000)
     harness.checks.start()
@@ -208,7 +210,7 @@ def test_the_port_of_the_settings_wins() -> None:
     harness.close()
 
 
-def test_one_check_of_an_upstream_at_a_time_where_the_timeout_is_longer_than_the_interval() -> None:
+def test_checks_of_one_upstream_never_overlap_even_if_the_timeout_exceeds_the_interval() -> None:
     harness = Harness()
     harness.add("app1", interval=0.5, timeout=2.0)
     harness.probes["app1"].always = HANG
@@ -231,7 +233,7 @@ def test_a_bug_in_a_check_does_not_end_the_checks(caplog: pytest.LogCaptureFixtu
     harness.close()
 
 
-def test_a_door_that_raises_does_not_end_the_checks() -> None:
+def test_a_sink_that_raises_does_not_end_the_checks() -> None:
     harness = Harness()
     harness.add("app1", fall=1)
     harness.probes["app1"].script.append(ERROR)
@@ -251,7 +253,7 @@ def test_a_door_that_raises_does_not_end_the_checks() -> None:
     harness.close()
 
 
-def test_a_door_may_remove_the_upstream() -> None:
+def test_the_sink_may_remove_the_upstream() -> None:
     harness = Harness()
     [upstream] = harness.add("app1", fall=1)
     harness.probes["app1"].always = ERROR
@@ -269,7 +271,7 @@ def test_a_door_may_remove_the_upstream() -> None:
     harness.close()
 
 
-def test_close_ends_checks_that_run_and_closes_every_connection() -> None:
+def test_close_ends_running_checks_and_closes_every_connection() -> None:
     harness = Harness(at_once=2)
     harness.add("app1", "app2", "app3")
     for name in ("app1", "app2", "app3"):

@@ -57,7 +57,9 @@ def take(harness: Harness, members: dict[str, FakeUpstream], step: tuple[object,
 
 @settings(max_examples=150, deadline=None)
 @given(STEPS)
-def test_never_two_checks_of_one_and_never_none_for_long(steps: list[tuple[object, ...]]) -> None:
+def test_each_upstream_is_checked_one_at_a_time_and_without_long_gaps(
+    steps: list[tuple[object, ...]],
+) -> None:
     harness = Harness(at_once=AT_ONCE)
     members = {one.id: one for one in harness.add("app1", "app2", "app3")}
     harness.busy.update(members)

@@ -33,7 +33,7 @@ class Harness:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_lag_is_how_late_the_swings_were(case: str) -> None:
+def test_lag_is_the_sum_of_late_swings(case: str) -> None:
     spans, expected = CASES[case]
     harness = Harness()
     for span in spans:
@@ -41,7 +41,7 @@ def test_lag_is_how_late_the_swings_were(case: str) -> None:
     assert harness.beat.lag_ns() / 1e9 == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_reading_takes_in_a_swing_that_is_overdue() -> None:
+def test_reading_the_lag_includes_an_overdue_swing() -> None:
     harness = Harness()
     harness.clock.advance(BEAT + 1.0)
     before = harness.beat.lag_ns()
@@ -49,7 +49,7 @@ def test_a_reading_takes_in_a_swing_that_is_overdue() -> None:
     assert before == harness.beat.lag_ns() == 1_000_000_000
 
 
-def test_a_stall_is_one_swing_and_the_end_is_the_end() -> None:
+def test_a_stall_is_one_swing_and_stopping_stops() -> None:
     harness = Harness()
     harness.turn(BEAT)
     harness.turn(10 * BEAT)

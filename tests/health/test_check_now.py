@@ -27,7 +27,7 @@ def started(harness: Harness, **changes: object) -> FakeUpstream:
     return upstream
 
 
-def test_it_is_made_at_the_next_beat_and_counts_like_any_other() -> None:
+def test_a_requested_check_runs_at_the_next_beat_and_counts_like_any_other() -> None:
     harness = Harness()
     upstream = started(harness)
     asked = Asked(harness)
@@ -43,7 +43,7 @@ def test_it_is_made_at_the_next_beat_and_counts_like_any_other() -> None:
     harness.close()
 
 
-def test_one_that_runs_will_do_and_the_last_to_ask_is_told() -> None:
+def test_a_running_check_serves_a_request_and_the_last_requester_is_told() -> None:
     harness = Harness()
     upstream = started(harness)
     first, second = Asked(harness), Asked(harness)
@@ -57,7 +57,7 @@ def test_one_that_runs_will_do_and_the_last_to_ask_is_told() -> None:
     harness.close()
 
 
-def test_after_one_that_timed_out_another_is_made() -> None:
+def test_after_a_timed_out_check_a_request_starts_another() -> None:
     harness = Harness()
     upstream = started(harness)
     asked = Asked(harness)
@@ -69,7 +69,7 @@ def test_after_one_that_timed_out_another_is_made() -> None:
     harness.close()
 
 
-def test_who_is_not_checked_is_not_asked() -> None:
+def test_an_upstream_that_is_not_checked_gets_no_requested_check() -> None:
     harness = Harness()
     asked = Asked(harness)
     (upstream,) = harness.add("app1")
@@ -82,7 +82,7 @@ def test_who_is_not_checked_is_not_asked() -> None:
     harness.close()
 
 
-def test_an_upstream_that_moved_is_asked_at_its_new_address() -> None:
+def test_after_a_move_a_requested_check_uses_the_new_address() -> None:
     harness = Harness()
     upstream = started(harness)
     asked = Asked(harness)

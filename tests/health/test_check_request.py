@@ -24,11 +24,11 @@ from tests.health.harness import SETTINGS
         ('/a"b<c>?d^{e}', "/a%22b%3Cc%3E?d%5E%7Be%7D"),
     ],
 )
-def test_the_target_has_no_dot_segments_and_is_escaped_where_it_has_to_be(path: str, target: str) -> None:
+def test_the_target_has_no_dot_segments_and_is_escaped(path: str, target: str) -> None:
     assert target_of(path) == target
 
 
-def test_fields_of_the_settings_win() -> None:
+def test_configured_fields_override_the_defaults() -> None:
     settings = replaced(SETTINGS, headers=(("host", "shop.example"), ("X-Name", "Zoë")))
     lines = render_check("app1:8000", settings, "balancer-1").decode().split("\r\n")
     assert lines[0] == "GET / HTTP/1.1"

@@ -114,7 +114,7 @@ def babbles(server: RawServer) -> None:
         (babbles, Result.MALFORMED),
     ],
 )
-async def test_a_replica_that_goes_bad_is_failing_and_passes_when_it_is_well(
+async def test_a_replica_is_reported_failing_and_passing_over_real_sockets(
     goes_bad: Callable[[RawServer], None], result: Result
 ) -> None:
     async with instance() as one:
@@ -127,14 +127,14 @@ async def test_a_replica_that_goes_bad_is_failing_and_passes_when_it_is_well(
         await one.hears("passing")
 
 
-async def test_a_removed_upstreams_connection_is_closed() -> None:
+async def test_the_connection_of_a_removed_upstream_is_closed() -> None:
     async with instance() as one:
         one.checks.remove(one.upstream)
         async with asyncio.timeout(PATIENCE):
             await one.server.idle()
 
 
-async def test_nothing_is_left_open_after_the_end() -> None:
+async def test_no_connection_is_left_after_the_end() -> None:
     async with instance() as one:
         hangs(one.server)
         await one.checks.close()

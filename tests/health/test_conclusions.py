@@ -8,7 +8,7 @@ from tests.health.harness import CLOSED, ERROR, HANG, OK, REFUSED, After, Answer
 ENDING = Reply(Result.PASSED, 503, "503 on /: it wants no new work")
 
 
-def test_a_replica_that_answers_500_is_failing_within_fall_times_interval() -> None:
+def test_a_replica_that_answers_500_fails_within_fall_times_interval() -> None:
     """Whatever the beat: turned bad at any moment, for several seeds."""
     for seed in range(20):
         harness = Harness(seed=seed)
@@ -21,7 +21,7 @@ def test_a_replica_that_answers_500_is_failing_within_fall_times_interval() -> N
         harness.close()
 
 
-def test_one_that_hangs_is_failing_within_fall_times_interval_and_one_timeout() -> None:
+def test_a_hanging_replica_fails_within_fall_times_interval_and_one_timeout() -> None:
     for seed in range(20):
         harness = Harness(seed=seed)
         harness.add("app1")
@@ -33,7 +33,7 @@ def test_one_that_hangs_is_failing_within_fall_times_interval_and_one_timeout() 
         harness.close()
 
 
-def test_an_upstream_may_still_be_starting_until_it_has_passed_where_it_is() -> None:
+def test_an_upstream_may_be_starting_until_it_has_passed_at_its_address() -> None:
     not_found = Reply(Result.STATUS, 404, "404 on /")
     harness = Harness()
     (upstream,) = harness.add("app1:8000")
@@ -60,7 +60,7 @@ def test_an_upstream_may_still_be_starting_until_it_has_passed_where_it_is() -> 
     harness.close()
 
 
-def test_failing_and_passing_say_why() -> None:
+def test_failing_and_passing_report_the_cause() -> None:
     harness = Harness()
     harness.add("app1")
     harness.probes["app1"].script.extend([OK, ERROR, ERROR])
@@ -115,7 +115,7 @@ FIRST: dict[str, tuple[list[Answer], list[str]]] = {
 
 
 @pytest.mark.parametrize("case", FIRST)
-def test_until_one_has_passed_every_check_decides(case: str) -> None:
+def test_until_a_check_has_passed_every_result_decides(case: str) -> None:
     answers, told = FIRST[case]
     harness = Harness()
     harness.checks.start()
@@ -128,7 +128,7 @@ def test_until_one_has_passed_every_check_decides(case: str) -> None:
     harness.close()
 
 
-def test_one_failed_first_check_is_said_to_be_the_first() -> None:
+def test_a_failed_first_check_is_reported_as_the_first() -> None:
     harness = Harness()
     harness.probes["app1"].script.extend([ERROR, OK])
     harness.add("app1")
@@ -142,7 +142,7 @@ def test_one_failed_first_check_is_said_to_be_the_first() -> None:
     harness.close()
 
 
-def test_a_first_check_that_may_stand_behind_live_requests_is_one_of_fall() -> None:
+def test_a_first_check_that_may_have_queued_behind_requests_counts_towards_fall() -> None:
     """At the start of the instance all are used before they are checked, and some are busy at once."""
     harness = Harness()
     harness.add("app1")
@@ -160,7 +160,7 @@ def test_a_first_check_that_may_stand_behind_live_requests_is_one_of_fall() -> N
 # --- slow is not dead
 
 
-def test_timeouts_while_live_requests_succeed_count_for_nothing() -> None:
+def test_timeouts_while_live_requests_succeed_do_not_count() -> None:
     harness = Harness()
     [upstream] = harness.add("app1", fall=1)
     harness.probes["app1"].always = HANG
@@ -187,7 +187,7 @@ def test_timeouts_while_live_requests_succeed_count_for_nothing() -> None:
         pytest.param(After(0.5, CLOSED), id="closed after a while"),
     ],
 )
-def test_live_requests_do_not_excuse_any_other_failure(answer: Answer) -> None:
+def test_live_requests_do_not_excuse_other_failures(answer: Answer) -> None:
     harness = Harness()
     harness.add("app1")
     harness.probes["app1"].always = answer
@@ -210,7 +210,7 @@ def test_live_requests_before_the_check_prove_nothing() -> None:
     harness.close()
 
 
-def test_quick_checks_do_not_read_the_live_responses() -> None:
+def test_fast_checks_do_not_read_live_responses() -> None:
     harness = Harness()
     harness.add("app1")
     harness.checks.start()
@@ -222,7 +222,7 @@ def test_quick_checks_do_not_read_the_live_responses() -> None:
 # --- late ourselves
 
 
-def test_a_connection_closed_while_we_were_late_counts_for_nothing() -> None:
+def test_a_connection_closed_during_our_own_stall_does_not_count() -> None:
     """A server may give up on a client that connects and then says nothing."""
     harness = Harness()
     [upstream] = harness.add("app1", fall=1)
@@ -248,7 +248,7 @@ def test_an_answer_counts_however_late_we_were() -> None:
 # --- draining
 
 
-def test_an_app_announces_that_it_wants_no_new_work_and_takes_it_back() -> None:
+def test_an_app_can_announce_its_draining_and_take_it_back() -> None:
     harness = Harness()
     harness.add("app1", drain_status=503)
     harness.probes["app1"].script.extend([OK, ENDING, ENDING, ERROR, OK, OK])
@@ -275,7 +275,7 @@ def test_the_drain_status_counts_as_alive() -> None:
     harness.close()
 
 
-def test_what_had_announced_before_can_take_it_back() -> None:
+def test_a_draining_announced_earlier_can_be_taken_back() -> None:
     harness = Harness()
     [upstream] = harness.add("app1")
     settings = harness.checks._watches["default", "app1"].settings
@@ -301,7 +301,7 @@ UNANSWERED: dict[str, tuple[list[Answer], int]] = {
 
 
 @pytest.mark.parametrize("case", UNANSWERED)
-def test_one_that_is_failing_without_any_answer_may_be_found_elsewhere(case: str) -> None:
+def test_an_unreachable_failing_upstream_may_be_found_at_another_address(case: str) -> None:
     answers, times = UNANSWERED[case]
     harness = Harness()
     harness.probes["app1"].script.extend(answers)
@@ -315,7 +315,7 @@ def test_one_that_is_failing_without_any_answer_may_be_found_elsewhere(case: str
 
 
 @pytest.mark.parametrize("answer", [REFUSED, HANG], ids=["refused", "silent"])
-def test_one_that_is_moved_when_it_does_not_answer_is_checked_there_at_once(answer: Answer) -> None:
+def test_an_upstream_moved_because_it_does_not_answer_is_checked_there_at_once(answer: Answer) -> None:
     """The sink that says so: also while the check that has timed out still waits."""
     harness = Harness()
     harness.add("app1", interval=60.0)

@@ -30,7 +30,7 @@ from balancer.health.result import Result
         pytest.param(errno.ENFILE, Result.NOT_MADE, "no check could be made", id="the machine's open files"),
     ],
 )
-def test_no_connection(number: int, result: Result, piece: str) -> None:
+def test_failures_without_a_connection_have_their_result(number: int, result: Result, piece: str) -> None:
     reply = not_connected(OSError(number, os.strerror(number)), "10.0.0.1:8000")
     assert (reply.result, reply.status) == (result, 0)
     assert piece in reply.detail
@@ -52,6 +52,8 @@ def test_no_connection(number: int, result: Result, piece: str) -> None:
         ),
     ],
 )
-def test_no_whole_response(failure: Failure, result: Result, detail: str) -> None:
+def test_failures_without_a_whole_response_have_their_result(
+    failure: Failure, result: Result, detail: str
+) -> None:
     reply = fault_of(failure, "what was said")
     assert (reply.result, reply.status, reply.detail) == (result, 0, detail)

@@ -95,7 +95,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("port", "has_passed"), REFUSED)
-def test_what_has_passed_before_has_the_right_address(port: int, has_passed: bool) -> None:
+def test_an_upstream_that_has_passed_before_has_the_right_address(port: int, has_passed: bool) -> None:
     asked = Asked(replaced(SETTINGS, port=port), NAME, has_passed)
     assert hint(Reply(Result.REFUSED, 0, "refused"), asked) == f"refused: {REFUSED[port, has_passed]}"
 

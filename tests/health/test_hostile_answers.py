@@ -102,7 +102,7 @@ class Turns:
 
 @on_both_loops
 @pytest.mark.parametrize("case", FLOODS)
-def test_a_flood_has_an_end_and_a_name(run: Run, case: str) -> None:
+def test_an_endless_response_is_bounded_and_named(run: Run, case: str) -> None:
     first, unit, changes, result, piece = FLOODS[case]
     settings = replaced(SETTINGS, **changes)
 
@@ -125,7 +125,7 @@ def test_a_flood_has_an_end_and_a_name(run: Run, case: str) -> None:
 
 
 @pytest.mark.parametrize("case", DRIPS)
-async def test_a_drip_is_ended_by_timeout_which_says_what_has_come(case: str) -> None:
+async def test_a_slow_endless_response_ends_by_timeout_with_its_content(case: str) -> None:
     first, unit, piece = DRIPS[case]
     told: asyncio.Queue[CheckResult] = asyncio.Queue()
     settings = replaced(SETTINGS, interval=PATIENCE, timeout=0.3)

@@ -19,7 +19,7 @@ def connected() -> tuple[Line, FakeTransport]:
 
 
 @pytest.mark.parametrize("pieces", [[OK, ERROR], [OK + ERROR], [OK[:-1], b"k" + ERROR]])
-async def test_a_second_response_is_nobodys_and_ends_the_connection(pieces: list[bytes]) -> None:
+async def test_a_second_response_belongs_to_no_check_and_ends_the_connection(pieces: list[bytes]) -> None:
     line, transport = connected()
     answer = line.ask(b"GET / HTTP/1.1\r\n\r\n", searched=False)
     for piece in pieces:  # all before whoever waits for the answer has their turn
@@ -30,7 +30,7 @@ async def test_a_second_response_is_nobodys_and_ends_the_connection(pieces: list
     assert transport.aborted
 
 
-async def test_a_whole_answer_leaves_the_connection_to_the_next_check() -> None:
+async def test_a_whole_response_leaves_the_connection_to_the_next_check() -> None:
     line, _ = connected()
     for status, response in ((200, OK), (500, ERROR)):
         answer = line.ask(b"GET / HTTP/1.1\r\n\r\n", searched=False)
@@ -41,7 +41,7 @@ async def test_a_whole_answer_leaves_the_connection_to_the_next_check() -> None:
     assert line.checks == 2
 
 
-async def test_what_comes_unasked_ends_the_connection() -> None:
+async def test_unrequested_bytes_end_the_connection() -> None:
     line, _ = connected()
     line.data_received(b"H")
     assert line.closed

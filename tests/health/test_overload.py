@@ -84,7 +84,7 @@ def test_an_overload_begins_and_ends(case: str) -> None:
     assert Harness().play(looks) == expected
 
 
-def test_a_pool_at_ease_costs_no_sums() -> None:
+def test_a_pool_without_overload_needs_no_sums() -> None:
     harness = Harness()
     harness.play("." * 100)
     assert harness.asked == 0
@@ -92,7 +92,7 @@ def test_a_pool_at_ease_costs_no_sums() -> None:
     assert harness.asked == 2
 
 
-def test_figures_are_of_the_time_it_took_to_be_sure_and_then_of_the_whole() -> None:
+def test_figures_cover_first_the_detection_time_and_then_the_whole_overload() -> None:
     harness = Harness()
     harness.play("." + "r" * 20 + "..r" + CALM)
     (_, _, first), (_, _, whole) = harness.events
@@ -101,7 +101,7 @@ def test_figures_are_of_the_time_it_took_to_be_sure_and_then_of_the_whole() -> N
     assert whole == Figures(22 * LOOK, 22 * SERVED, 20 * 400, 20 * 7), "its end is where it was last seen"
 
 
-def test_the_present_rates_are_those_of_two_seconds() -> None:
+def test_the_present_rates_cover_two_seconds() -> None:
     harness = Harness()
     harness.play(".rrrr")
     for refused in (0, 0, 100, 300):
@@ -109,7 +109,7 @@ def test_the_present_rates_are_those_of_two_seconds() -> None:
     assert harness.overload.now == Figures(2.0, 4 * SERVED, 400, 0)
 
 
-def test_an_upstream_that_goes_with_its_counts_makes_no_negative_figures() -> None:
+def test_a_removed_upstream_makes_no_negative_figures() -> None:
     harness = Harness()
     harness.play(".r")
     harness.served = -10 * SERVED
@@ -118,5 +118,5 @@ def test_an_upstream_that_goes_with_its_counts_makes_no_negative_figures() -> No
     assert (kind, figures.served) == ("begins", 0)
 
 
-def test_two_looks_at_one_moment_are_no_division_by_zero() -> None:
+def test_two_looks_at_one_moment_divide_by_nothing() -> None:
     assert Figures(0.0, 5, 5, 5).rates() == (0.0, 0.0, 0.0)

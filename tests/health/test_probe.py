@@ -53,7 +53,7 @@ class Checker:
             return await self.probe.check("127.0.0.1", self.server.port)
 
 
-async def test_what_is_sent(server: RawServer) -> None:
+async def test_the_request_of_a_check(server: RawServer) -> None:
     async with Checker(server, path="/up%2Fall?full=1&x=a+b%26") as checker:
         assert await checker.check() == Reply(Result.PASSED, 200, "200 on /up%2Fall")
     lines = server.heads[0].split("\r\n")
@@ -88,7 +88,7 @@ async def test_via_names_the_instance(server: RawServer) -> None:
         pytest.param(NAME.encode(), "", Result.STATUS, "a proxy whose requests come back", id="without Via"),
     ],
 )
-async def test_a_check_that_comes_back(
+async def test_a_check_that_returns_to_us_fails(
     server: RawServer, body: bytes, via: str, result: Result, piece: str
 ) -> None:
     server.answer = [LOOPED % (len(body), body)]
@@ -98,13 +98,13 @@ async def test_a_check_that_comes_back(
     assert piece in hint(reply, Asked(SETTINGS, "app1", has_passed=True))
 
 
-async def test_a_check_that_comes_back_does_not_pass_for_an_expected_status(server: RawServer) -> None:
+async def test_a_check_that_returns_does_not_pass_for_an_expected_status(server: RawServer) -> None:
     server.answer = [LOOPED % (len(NAME), NAME.encode())]
     async with Checker(server, via=NAME, expect=((200, 599),)) as checker:
         assert (await checker.check()).result is Result.LOOP
 
 
-async def test_own_headers_win(server: RawServer) -> None:
+async def test_configured_headers_override_the_defaults(server: RawServer) -> None:
     headers = (("host", "shop.example"), ("Authorization", "Bearer x"), ("USER-AGENT", "me"))
     async with Checker(server, headers=headers) as checker:
         await checker.check()
@@ -118,7 +118,7 @@ async def test_own_headers_win(server: RawServer) -> None:
 
 
 @on_both_loops
-def test_the_connection_is_kept_and_every_tenth_check_has_a_fresh_one(run: Run) -> None:
+def test_the_connection_is_kept_and_every_tenth_check_uses_a_fresh_one(run: Run) -> None:
     async def main() -> None:
         async with raw_server() as server, Checker(server) as checker:
             for number in range(25):
@@ -132,7 +132,7 @@ def test_the_connection_is_kept_and_every_tenth_check_has_a_fresh_one(run: Run) 
     run(main())
 
 
-async def test_a_replica_that_serves_only_its_old_connections_is_noticed(server: RawServer) -> None:
+async def test_a_replica_that_serves_only_old_connections_is_noticed(server: RawServer) -> None:
     async with Checker(server) as checker:
         for _ in range(CHECKS_PER_CONNECTION):
             assert (await checker.check()).result is Result.PASSED
@@ -140,7 +140,7 @@ async def test_a_replica_that_serves_only_its_old_connections_is_noticed(server:
         assert [(await checker.check()).result for _ in range(3)] == [Result.CLOSED] * 3
 
 
-async def test_a_connection_closed_while_idle_is_no_failure(server: RawServer) -> None:
+async def test_a_connection_closed_while_idle_is_not_a_failure(server: RawServer) -> None:
     async with Checker(server) as checker:
         assert (await checker.check()).result is Result.PASSED
         server.hang_up()
@@ -151,7 +151,7 @@ async def test_a_connection_closed_while_idle_is_no_failure(server: RawServer) -
 
 
 @on_both_loops
-def test_a_connection_closed_just_as_it_is_used_is_no_failure(run: Run) -> None:
+def test_a_connection_closed_just_as_it_is_used_is_not_a_failure(run: Run) -> None:
     async def main() -> None:
         async with raw_server() as server, Checker(server) as checker:
             for number in range(5):
@@ -172,7 +172,7 @@ def test_a_connection_closed_just_as_it_is_used_is_no_failure(run: Run) -> None:
     ],
     ids=["in two writes", "chunked", "without a body", "after an interim response"],
 )
-async def test_a_connection_is_kept_however_the_response_comes(server: RawServer, parts: list[bytes]) -> None:
+async def test_a_connection_is_kept_whatever_the_framing(server: RawServer, parts: list[bytes]) -> None:
     server.answer = parts
     async with Checker(server) as checker:
         assert [(await checker.check()).result for _ in range(3)] == [Result.PASSED] * 3
@@ -226,7 +226,7 @@ ANSWERS: dict[str, tuple[dict[str, object], bytes, Result, str]] = {
 
 @on_both_loops
 @pytest.mark.parametrize("case", ANSWERS)
-def test_what_an_answer_is_called(run: Run, case: str) -> None:
+def test_each_fault_has_its_name(run: Run, case: str) -> None:
     async def main() -> None:
         async with raw_server() as server:
             changes, answer, result, piece = ANSWERS[case]
@@ -255,7 +255,7 @@ RESET = {
 
 @on_both_loops
 @pytest.mark.parametrize("case", RESET)
-def test_a_reset_does_not_end_a_response_without_a_length(run: Run, case: str) -> None:
+def test_a_reset_does_not_complete_a_response_without_a_length(run: Run, case: str) -> None:
     async def main() -> None:
         async with raw_server() as server:
             answer, whole = RESET[case]
@@ -281,7 +281,7 @@ LONG = b"x" * BODY_LIMIT
     ],
     ids=["length", "chunked"],
 )
-async def test_of_a_huge_body_only_the_start_is_read(server: RawServer, head: bytes, body: str) -> None:
+async def test_only_the_start_of_a_huge_body_is_read(server: RawServer, head: bytes, body: str) -> None:
     server.answer = [head, b"yyy", LONG, b"zzz", LONG]  # and the rest never comes
     async with Checker(server, body=body) as checker:
         assert (await checker.check()).result is Result.PASSED
@@ -289,14 +289,14 @@ async def test_of_a_huge_body_only_the_start_is_read(server: RawServer, head: by
             await server.idle()  # its connection is of no more use
 
 
-async def test_what_stands_behind_the_limit_is_not_found(server: RawServer) -> None:
+async def test_expected_text_beyond_the_limit_is_not_found(server: RawServer) -> None:
     server.answer = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (BODY_LIMIT + 3), LONG, b"yyy"]
     async with Checker(server, body="yyy") as checker:
         assert (await checker.check()).result is Result.BODY
 
 
 @on_both_loops
-def test_a_check_that_is_cancelled_closes_its_connection(run: Run) -> None:
+def test_a_cancelled_check_closes_its_connection(run: Run) -> None:
     async def main() -> None:
         async with raw_server() as server:
             server.answer = None
@@ -316,7 +316,7 @@ def test_a_check_that_is_cancelled_closes_its_connection(run: Run) -> None:
 
 
 @on_both_loops
-def test_nothing_listens(run: Run) -> None:
+def test_a_port_without_a_listener_is_refused(run: Run) -> None:
     async def main() -> None:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))  # bound, so that nobody else gets it, but not listening
@@ -330,7 +330,7 @@ def test_nothing_listens(run: Run) -> None:
 
 
 @on_both_loops
-def test_no_way_there(run: Run) -> None:
+def test_an_unreachable_address_is_reported(run: Run) -> None:
     async def main() -> None:
         probe = Probes()("app1", SETTINGS)
         reply = await probe.check(
@@ -353,7 +353,7 @@ async def test_a_changed_address_closes_the_old_connection(server: RawServer) ->
         await checker.probe.close()
 
 
-async def test_ipv6() -> None:
+async def test_checks_work_over_ipv6() -> None:
     if not socket.has_ipv6:
         pytest.skip("this Python has no IPv6")
     try:
@@ -386,7 +386,7 @@ INEXACT = {
 
 @on_both_loops
 @pytest.mark.parametrize("case", INEXACT)
-def test_what_the_proxy_understands_is_no_fault(run: Run, case: str) -> None:
+def test_responses_the_proxy_accepts_are_not_faults(run: Run, case: str) -> None:
     async def main() -> None:
         async with raw_server() as server, Checker(server, path="/up%2F?x=a+b", body="ok") as checker:
             server.answer = [INEXACT[case]]
@@ -413,7 +413,9 @@ def test_what_the_proxy_understands_is_no_fault(run: Run, case: str) -> None:
         pytest.param(b"HTTP/1.2 103 X\r\n\r\n" * 101, Result.TOO_MUCH, id="hints without an end"),
     ],
 )
-async def test_an_inexact_upstream_is_judged_as_any(server: RawServer, answer: bytes, result: Result) -> None:
+async def test_an_inexact_response_is_judged_like_any_other(
+    server: RawServer, answer: bytes, result: Result
+) -> None:
     server.answer = [INEXACT["HTTP/1.2"]]
     server.close_after = True
     async with Checker(server, body="ok") as checker:
@@ -430,7 +432,7 @@ async def test_large_fields_are_no_fault(server: RawServer) -> None:
         assert (await checker.check()).result is Result.PASSED
 
 
-async def test_for_a_connection_too_many_the_one_kept_for_longest_is_closed(server: RawServer) -> None:
+async def test_at_the_cap_the_longest_kept_connection_is_closed(server: RawServer) -> None:
     open_probe = Probes(most=2)
     first, second, third = probes = [open_probe(f"app{number}", SETTINGS) for number in range(3)]
     for probe in (first, second, first, third):  # the second has kept its own for longest by now
@@ -444,7 +446,7 @@ async def test_for_a_connection_too_many_the_one_kept_for_longest_is_closed(serv
         await probe.close()
 
 
-async def test_while_as_many_wait_as_may_no_check_is_made(server: RawServer) -> None:
+async def test_no_check_runs_while_too_many_still_wait_for_answers(server: RawServer) -> None:
     server.answer = None
     open_probe = Probes(most=1)
     hangs, other = open_probe("app0", SETTINGS), open_probe("app1", SETTINGS)

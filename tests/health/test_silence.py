@@ -63,7 +63,7 @@ def told_of(harness: Harness, name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_who_is_known_to_be_silent(case: str) -> None:
+def test_when_an_upstream_counts_as_silent(case: str) -> None:
     checks, expected = CASES[case]
     harness = Harness()
     play(harness, checks)
@@ -71,7 +71,7 @@ def test_who_is_known_to_be_silent(case: str) -> None:
     harness.close()
 
 
-def test_it_is_silent_since_the_first_check_that_was_not_answered_was_waiting() -> None:
+def test_silence_begins_with_the_first_unanswered_check() -> None:
     harness = Harness()
     play(harness, [(HANG, ""), (HANG, "")])
     asked = round(harness.probes["app1"].asked[1][0] * 1e9)
@@ -82,7 +82,7 @@ def test_it_is_silent_since_the_first_check_that_was_not_answered_was_waiting() 
     harness.close()
 
 
-def test_a_check_that_is_answered_late_ends_it() -> None:
+def test_a_late_answer_to_a_check_ends_silence() -> None:
     harness = Harness()
     harness.add("app1", "app2")
     harness.probes["app1"].script.extend([OK, HANG, After(1.2, ERROR)])
@@ -97,7 +97,7 @@ def test_a_check_that_is_answered_late_ends_it() -> None:
 
 
 @pytest.mark.parametrize("answer", [OK, ERROR, HANG, REFUSED], ids=["well", "ill", "silent", "refusing"])
-def test_it_takes_another_one_that_is_well(answer: Answer) -> None:
+def test_silence_requires_another_healthy_upstream(answer: Answer) -> None:
     """When none is, it is likely to be what all of them wait for; and there is nowhere to go."""
     harness = Harness()
     harness.add("app1", "app2")
@@ -112,7 +112,7 @@ def test_it_takes_another_one_that_is_well(answer: Answer) -> None:
     harness.close()
 
 
-def test_another_one_of_another_pool_is_none() -> None:
+def test_a_healthy_upstream_of_another_pool_does_not_count() -> None:
     harness = Harness()
     first, second = harness.add("app1", "app2")
     harness.checks.remove(second)
@@ -126,7 +126,7 @@ def test_another_one_of_another_pool_is_none() -> None:
     harness.close()
 
 
-def test_where_all_hang_and_one_comes_back_the_others_are_silent() -> None:
+def test_if_all_hang_and_one_recovers_the_others_are_silent() -> None:
     harness = Harness()
     harness.add("app1", "app2")
     for name in ("app1", "app2"):
@@ -142,7 +142,7 @@ def test_where_all_hang_and_one_comes_back_the_others_are_silent() -> None:
     harness.close()
 
 
-def test_one_that_is_slow_counts_as_well() -> None:
+def test_a_slow_healthy_upstream_counts_as_well() -> None:
     """Its checks wait behind requests, which are answered."""
     harness = Harness()
     harness.add("app1", "app2")
@@ -158,7 +158,7 @@ def test_one_that_is_slow_counts_as_well() -> None:
     harness.close()
 
 
-def test_another_machine_at_its_address_is_not() -> None:
+def test_a_new_address_is_not_silent() -> None:
     harness = Harness()
     upstream, _ = harness.add("app1", "app2")
     harness.probes["app1"].script.append(OK)
@@ -174,7 +174,7 @@ def test_another_machine_at_its_address_is_not() -> None:
 
 
 @pytest.mark.parametrize("fall", [1, 2, 3, 5])
-def test_it_is_known_with_the_ejection(fall: int) -> None:
+def test_silence_is_reported_with_the_ejection(fall: int) -> None:
     for seed in range(20):
         harness = Harness(seed=seed)
         harness.add("app1", "app2", fall=fall)
@@ -196,7 +196,7 @@ def test_it_is_known_with_the_ejection(fall: int) -> None:
 BEGINS = Reading(100, 7)
 
 
-def test_checks_in_a_row_without_an_answer_are_counted() -> None:
+def test_consecutive_unanswered_checks_are_counted() -> None:
     silence = Silence()
     silence.goes_on(BEGINS, 7)
     assert (silence.checks, silence.since_ns) == (1, 100)
@@ -206,14 +206,14 @@ def test_checks_in_a_row_without_an_answer_are_counted() -> None:
     assert (silence.checks, silence.since_ns) == (0, 0)
 
 
-def test_an_answer_between_two_checks_begins_anew() -> None:
+def test_an_answer_between_two_checks_resets_the_count() -> None:
     silence = Silence()
     silence.goes_on(BEGINS, 7)
     silence.goes_on(Reading(200, 8), 8)
     assert (silence.checks, silence.since_ns) == (1, 200)
 
 
-def test_one_during_a_check_ends_it() -> None:
+def test_an_answer_during_a_check_ends_silence() -> None:
     silence = Silence()
     silence.goes_on(BEGINS, 7)
     silence.goes_on(Reading(200, 7), 8)

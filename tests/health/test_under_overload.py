@@ -23,7 +23,7 @@ def run_live(harness: Harness, seconds: float, every: float, random: Random) -> 
 
 
 @pytest.mark.parametrize("every", [0.01, 0.3, 0.8, 1.0, 1.5, 2.0, 2.3], ids=lambda every: f"{every}s")
-def test_a_replica_that_serves_stays_however_slow_its_checks_are(every: float) -> None:
+def test_a_serving_replica_stays_however_slow_its_checks_are(every: float) -> None:
     """Two requests of three seconds at a time are one answer every 1.5 s, and none during many a check."""
     for seed in range(8):
         harness = Harness(seed=seed)
@@ -38,7 +38,7 @@ def test_a_replica_that_serves_stays_however_slow_its_checks_are(every: float) -
 
 @pytest.mark.parametrize("busy", [False, True], ids=["at ease", "busy"])
 @pytest.mark.parametrize("every", [0.01, 0.3, 1.0, 2.0], ids=lambda every: f"{every}s")
-def test_one_that_hangs_after_a_time_of_overload_goes_in_the_usual_time(every: float, busy: bool) -> None:
+def test_after_an_overload_a_hanging_replica_is_ejected_in_the_usual_time(every: float, busy: bool) -> None:
     for seed in range(20):
         harness = Harness(seed=seed)
         harness.add("app1")
@@ -77,7 +77,7 @@ STREAKS: dict[str, tuple[list[tuple[Answer, bool]], list[str]]] = {
 
 
 @pytest.mark.parametrize("case", STREAKS)
-def test_what_live_requests_say_between_two_checks(case: str) -> None:
+def test_live_responses_between_two_checks_decide_about_timeouts(case: str) -> None:
     checks, expected = STREAKS[case]
     harness = Harness()
     harness.add("app1")
@@ -112,7 +112,7 @@ LATE_ANSWERS: dict[str, tuple[Answer, bool, bool]] = {
 
 
 @pytest.mark.parametrize("case", LATE_ANSWERS)
-def test_a_check_that_waits_behind_requests_and_is_answered_late_is_none_that_failed(case: str) -> None:
+def test_a_check_that_queues_behind_requests_and_is_answered_late_did_not_fail(case: str) -> None:
     always, busy, expected = LATE_ANSWERS[case]
     for seed in range(5):
         harness = Harness(seed=seed)
@@ -129,7 +129,7 @@ def test_a_check_that_waits_behind_requests_and_is_answered_late_is_none_that_fa
         harness.close()
 
 
-def test_an_answer_after_all_is_shown() -> None:
+def test_a_late_answer_is_shown() -> None:
     harness = Harness()
     [upstream] = harness.add("app1", interval=60.0)
     harness.probes["app1"].always = After(1.5, OK)
@@ -143,7 +143,7 @@ def test_an_answer_after_all_is_shown() -> None:
     harness.close()
 
 
-def test_one_that_is_failing_has_to_pass_in_time_to_come_back() -> None:
+def test_a_failing_upstream_must_pass_in_time_to_be_readmitted() -> None:
     harness = Harness()
     harness.add("app1")
     harness.probes["app1"].script.append(ERROR)
@@ -156,7 +156,7 @@ def test_one_that_is_failing_has_to_pass_in_time_to_come_back() -> None:
 
 
 @pytest.mark.parametrize("what", ["removed", "moved", "closed"])
-def test_a_check_that_still_waits_for_its_answer_ends_when_it_is(what: str) -> None:
+def test_a_check_still_waiting_for_its_answer_ends_when_the_upstream_is_removed(what: str) -> None:
     harness = Harness()
     [upstream] = harness.add("app1", interval=60.0)
     probe = harness.probes["app1"]
@@ -177,7 +177,7 @@ def test_a_check_that_still_waits_for_its_answer_ends_when_it_is(what: str) -> N
     assert (probe.running, probe.closed) == (0, True)
 
 
-def test_a_check_that_stands_in_for_the_next_one_is_still_the_same_request() -> None:
+def test_a_late_check_that_replaces_the_next_one_is_the_same_request() -> None:
     harness = Harness()
     [upstream] = harness.add("app1")
     harness.probes["app1"].script.extend([OK, After(2.5, OK)])
@@ -197,7 +197,7 @@ def test_a_check_that_stands_in_for_the_next_one_is_still_the_same_request() -> 
     harness.close()
 
 
-def test_checks_that_still_wait_for_their_answers_keep_nobody_waiting() -> None:
+def test_checks_still_waiting_for_answers_block_no_others() -> None:
     harness = Harness(at_once=1)
     harness.add("app1", "app2", interval=60.0)
     harness.probes["app1"].always = HANG
@@ -239,7 +239,7 @@ STALLS: dict[str, tuple[float, float, float, str]] = {
 
 
 @pytest.mark.parametrize("case", STALLS)
-def test_a_check_has_its_timeout_of_our_good_time(case: str) -> None:
+def test_a_check_has_its_timeout_in_good_time(case: str) -> None:
     answered, stalled, length, expected = STALLS[case]
     harness = checked_once(After(answered, OK))
     harness.run(stalled)
@@ -257,7 +257,9 @@ def test_a_check_has_its_timeout_of_our_good_time(case: str) -> None:
     [(0.0, "timeout", 1.02), (0.01, "timeout", 1.3), (0.05, "timeout", 2.11), (0.2, "late", 2.26)],
     ids=["on time", "a little late", "as late as a beat is long", "hardly there"],
 )
-def test_a_loop_that_is_always_late_still_finds_who_hangs(late: float, expected: str, by: float) -> None:
+def test_a_loop_that_is_always_late_still_finds_a_hanging_upstream(
+    late: float, expected: str, by: float
+) -> None:
     """Late with every beat, as under a CPU quota. Only where it is hardly there at all it cannot tell."""
     harness = checked_once(HANG)
     while not results(harness):

@@ -43,7 +43,7 @@ def observe(verdict: Verdict, letter: str) -> Flip | None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_results_change_the_verdict(case: str) -> None:
+def test_rise_and_fall_change_the_verdict(case: str) -> None:
     rise, fall, results, flips = CASES[case]
     verdict = Verdict(rise, fall)
     assert "".join(FLIPS[observe(verdict, letter)] for letter in results) == flips
@@ -59,7 +59,7 @@ def test_one_passed_check_is_remembered(results: str, has_passed: bool) -> None:
     assert verdict.has_passed is has_passed
 
 
-def test_a_new_count_begins_at_nothing() -> None:
+def test_counts_restart_at_zero() -> None:
     verdict = Verdict(2, 2)
     for letter in "pf":
         observe(verdict, letter)
@@ -68,7 +68,7 @@ def test_a_new_count_begins_at_nothing() -> None:
 
 
 @given(st.integers(1, 4), st.integers(1, 4), st.lists(st.sampled_from(Result), max_size=60))
-def test_the_verdict_is_what_the_last_long_enough_row_says(
+def test_the_verdict_follows_the_last_run_that_was_long_enough(
     rise: int, fall: int, results: list[Result]
 ) -> None:
     """Against the definition, taken literally: look back at the results that count."""

@@ -25,7 +25,7 @@ def failure_of(pieces: list[bytes]) -> Failure | None:
 
 
 @pytest.mark.parametrize(("data", "failure"), CASES.values(), ids=CASES.keys())
-def test_of_chunked_bodies(data: bytes, failure: Failure | None) -> None:
+def test_limit_on_chunked_bodies(data: bytes, failure: Failure | None) -> None:
     assert failure_of([data]) == failure
     assert failure_of([data[place : place + 1] for place in range(len(data))]) == failure
     for cut in range(1, len(data)):
@@ -33,7 +33,7 @@ def test_of_chunked_bodies(data: bytes, failure: Failure | None) -> None:
 
 
 @pytest.mark.parametrize(("length", "allowed"), [(10, True), (11, False)])
-def test_of_a_length(length: int, allowed: bool) -> None:
+def test_limit_on_bodies_with_a_length(length: int, allowed: bool) -> None:
     if allowed:
         assert body_decoder(length, MALFORMED_REQUEST, 1000, 10).feed(b"x" * length) == b"x" * length
     else:

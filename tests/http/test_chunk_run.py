@@ -14,7 +14,7 @@ def chunk(payload: bytes) -> bytes:
 
 
 @given(length=SIZES, count=st.integers(0, 30), before=st.binary(max_size=9), after=st.binary(max_size=60))
-def test_whole_chunks_of_the_same_size_line_are_counted(
+def test_whole_chunks_with_the_same_size_line_are_counted(
     length: int, count: int, before: bytes, after: bytes
 ) -> None:
     payloads = [bytes([65 + number]) * length for number in range(count)]
@@ -38,7 +38,7 @@ def test_whole_chunks_of_the_same_size_line_are_counted(
 
 
 @pytest.mark.parametrize("spoilt", range(6))
-def test_a_wrong_byte_of_the_framing_ends_the_run_before_its_chunk(spoilt: int) -> None:
+def test_a_wrong_framing_byte_ends_the_run_before_its_chunk(spoilt: int) -> None:
     good = chunk(b"a")
     bad = bytearray(good)
     bad[spoilt] = ord("!")
@@ -47,6 +47,6 @@ def test_a_wrong_byte_of_the_framing_ends_the_run_before_its_chunk(spoilt: int) 
     assert count_equal(data, 0, b"1\r\n", 1) == (11 if is_payload else 5)
 
 
-def test_a_size_line_in_other_digits_is_another_one() -> None:
+def test_a_size_line_with_other_digits_ends_the_run() -> None:
     assert count_equal(b"a\r\n" + b"x" * 10 + b"\r\n" + b"A\r\n", 0, b"a\r\n", 10) == 1
     assert count_equal(b"01\r\nx\r\n1\r\nx\r\n", 0, b"01\r\n", 1) == 1

@@ -31,7 +31,7 @@ def decoder(trailers_limit: int = 1000) -> ChunkedDecoder:
         pytest.param(b"0\r\nA: 1\r\n\r\n\r\n", b"", b"A: 1\r\n", b"\r\n", id="surplus-after-trailers"),
     ],
 )
-def test_decodes(sent: bytes, payload: bytes, trailers: bytes, surplus: bytes) -> None:
+def test_valid_bodies_are_decoded(sent: bytes, payload: bytes, trailers: bytes, surplus: bytes) -> None:
     chunks = decoder()
     assert chunks.feed(sent) == payload
     assert (chunks.done, chunks.trailers, chunks.surplus) == (True, trailers, surplus)
@@ -43,7 +43,7 @@ def test_decodes(sent: bytes, payload: bytes, trailers: bytes, surplus: bytes) -
     surplus=st.binary(max_size=8),
     cuts=st.lists(st.integers(0, 300), max_size=10),
 )
-def test_what_is_encoded_is_decoded_in_any_pieces(
+def test_encoded_bodies_are_decoded_in_any_pieces(
     payloads: list[bytes], trailers: bytes, surplus: bytes, cuts: list[int]
 ) -> None:
     sent = b"".join(map(encode_chunk, payloads)) + encode_end(trailers)
@@ -56,7 +56,7 @@ def test_what_is_encoded_is_decoded_in_any_pieces(
 
 
 @given(st.binary(max_size=60))
-def test_noise_is_refused_or_not_yet_decided_but_never_a_body_of_another_size(noise: bytes) -> None:
+def test_noise_is_never_decoded_to_a_body_of_another_size(noise: bytes) -> None:
     chunks = decoder()
     try:
         payload = chunks.feed(noise)
@@ -70,14 +70,14 @@ def test_noise_is_refused_or_not_yet_decided_but_never_a_body_of_another_size(no
     [b"{}", b" 1", b"1 ", b"1\t", b"+1", b"-1", b"0x1", b"1_0", b"", b";x", b"g", b"\xb2", b"1\x00", b"1\x0b",
      b"1\rx", b"1;\x7f", b"1;\r", b"1" * 16, b"0" * 20 + b"1" * 16],
 )  # fmt: skip
-def test_refuses_size_line(sent: bytes) -> None:
+def test_invalid_size_lines_are_refused(sent: bytes) -> None:
     with pytest.raises(ProtocolError):
         decoder().feed(sent + b"\r\n")
 
 
 @pytest.mark.parametrize("sent", [b"1 ", b"1\t", b"1 \t;x", b"0" * 1000 + b"1", b"00001 "])
 @pytest.mark.parametrize("end", [b"\r\n", b"\n"])
-def test_patience_with_a_size_line(sent: bytes, end: bytes) -> None:
+def test_a_patient_decoder_accepts_padded_size_lines(sent: bytes, end: bytes) -> None:
     chunks = ChunkedDecoder(MALFORMED_RESPONSE, 1000, patient=True)
     assert feed_all(chunks, [sent + end, b"a" + end, b"000 " + end, end]) == b"a"
     assert chunks.done
@@ -89,7 +89,7 @@ def test_patience_with_a_size_line(sent: bytes, end: bytes) -> None:
      b"1 1", b"0 1", b"1\r", b" ", b"0" * 20 + b"1" * 16],
 )  # fmt: skip
 @pytest.mark.parametrize("end", [b"\r\n", b"\n"])
-def test_patience_has_an_end(sent: bytes, end: bytes) -> None:
+def test_a_patient_decoder_still_refuses_broken_size_lines(sent: bytes, end: bytes) -> None:
     if sent == b"1\r" and end == b"\n":
         return  # that is CRLF
     with pytest.raises(ProtocolError):
@@ -97,7 +97,7 @@ def test_patience_has_an_end(sent: bytes, end: bytes) -> None:
 
 
 @given(st.binary(max_size=80), st.integers(0, 80))
-def test_patience_is_the_same_however_bytes_arrive(noise: bytes, cut: int) -> None:
+def test_a_patient_decoder_decides_alike_however_bytes_arrive(noise: bytes, cut: int) -> None:
     sent = b"1\na\r\n0\r\n" + noise
     outcomes = []
     for pieces in ([sent], [sent[:cut], sent[cut:]], [sent[i : i + 1] for i in range(len(sent))]):
@@ -118,7 +118,7 @@ def test_patience_is_the_same_however_bytes_arrive(noise: bytes, cut: int) -> No
     ("limit", "accepted"), [pytest.param(6, True, id="at"), pytest.param(5, False, id="above")]
 )
 @pytest.mark.parametrize("piece", [1, 100], ids=["bytes", "whole"])
-def test_trailers_are_bounded_in_sum(limit: int, accepted: bool, piece: int) -> None:
+def test_trailers_are_bounded_in_total(limit: int, accepted: bool, piece: int) -> None:
     chunks = decoder(trailers_limit=limit * 2)
     sent = b"0\r\n" + b"A: 1\r\n" * 2 + b"\r\n"
     pieces = [sent[i : i + piece] for i in range(0, len(sent), piece)]
@@ -131,7 +131,7 @@ def test_trailers_are_bounded_in_sum(limit: int, accepted: bool, piece: int) -> 
 
 
 @pytest.mark.parametrize("sent", [b"5" + b";" * 2000, b"5;a\rb", b"0\r\nX: " + b"y" * 2000])
-def test_a_line_that_never_ends_is_refused_on_the_way(sent: bytes) -> None:
+def test_an_endless_line_is_refused_before_its_end(sent: bytes) -> None:
     with pytest.raises(ProtocolError):
         feed_all(decoder(), (sent[i : i + 1] for i in range(len(sent))))
 
@@ -144,7 +144,7 @@ def test_extensions_are_bounded_over_the_whole_body() -> None:
         chunks.feed(chunk)
 
 
-def test_a_large_chunk_passes_on_as_it_comes() -> None:
+def test_a_large_chunk_is_passed_on_as_it_arrives() -> None:
     chunks = decoder()
     assert chunks.feed(b"fffffffffffffff\r\nabc") == b"abc"
     assert chunks.feed(b"x" * 70_000) == b"x" * 70_000
@@ -152,7 +152,7 @@ def test_a_large_chunk_passes_on_as_it_comes() -> None:
 
 
 @pytest.mark.parametrize("limit", [0, 20])
-def test_of_equal_chunks_the_one_beyond_the_limit_is_refused(limit: int) -> None:
+def test_among_equal_chunks_the_one_beyond_the_limit_is_refused(limit: int) -> None:
     decoder = ChunkedDecoder(MALFORMED_REQUEST, 1000, payload_limit=limit)
     assert decoder.feed(b"2\r\nab\r\n" * 10) == b"ab" * 10
     if limit:
@@ -163,7 +163,7 @@ def test_of_equal_chunks_the_one_beyond_the_limit_is_refused(limit: int) -> None
 
 
 @pytest.mark.parametrize("sizes", [[1], [1, 2, 3], [64], [1000, 1], [3000]], ids=str)
-def test_what_is_too_much_for_one_turn_goes_on_in_the_next(sizes: list[int]) -> None:
+def test_work_beyond_one_turn_continues_in_the_next(sizes: list[int]) -> None:
     payloads = [bytes([97 + number % 26]) * size for number in range(3000) for size in sizes]
     data = b"".join(b"%x\r\n%b\r\n" % (len(one), one) for one in payloads) + b"0\r\nX: 1\r\n\r\nmore"
     decoder = ChunkedDecoder(MALFORMED_REQUEST, 1000)

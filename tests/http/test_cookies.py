@@ -37,7 +37,7 @@ LINES = {
 
 
 @pytest.mark.parametrize("case", LINES)
-def test_values_are_found_and_taken_out(case: str) -> None:
+def test_cookie_values_are_found_and_removed(case: str) -> None:
     line, values, rest = LINES[case]
     assert take_cookie(line, b"pin") == (values, rest)
 
@@ -53,7 +53,7 @@ _PAIRS = st.lists(
 
 
 @given(_PAIRS, st.sampled_from([b"; ", b";", b" ; "]))
-def test_the_other_cookies_keep_every_byte(pairs: list[bytes], between: bytes) -> None:
+def test_other_cookies_keep_every_byte(pairs: list[bytes], between: bytes) -> None:
     line = b"Cookie: " + between.join(pairs)
     values, rest = take_cookie(line, b"pin")
     others = [
@@ -78,7 +78,7 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("case", CHANGED)
-def test_a_value_is_changed_in_its_place(case: str) -> None:
+def test_a_value_is_replaced_in_place(case: str) -> None:
     line, changed = CHANGED[case]
     assert change_cookie(line, b"pin", lambda value: value.removeprefix(b"T~")) == changed
 
@@ -87,7 +87,7 @@ COOKIE_LINES = {b"Cookie: a": True, b"cOOKIE:": True, b"Cookies: a": False, b"X-
 
 
 @pytest.mark.parametrize("line", COOKIE_LINES)
-def test_what_a_cookie_line_is(line: bytes) -> None:
+def test_which_lines_are_cookie_lines(line: bytes) -> None:
     assert is_cookie_line(line) is COOKIE_LINES[line]
 
 
@@ -107,13 +107,13 @@ SET = {
 
 
 @pytest.mark.parametrize("case", SET)
-def test_where_a_set_cookie_line_has_its_value(case: str) -> None:
+def test_the_position_of_the_value_in_a_set_cookie_line(case: str) -> None:
     line, value = SET[case]
     place = set_cookie_value(line, b"SID")
     assert (None if place is None else line[place[0] : place[1]]) == value
 
 
-def test_attributes_in_full_and_at_their_least() -> None:
+def test_attributes_complete_and_minimal() -> None:
     full = cookie_attributes(
         path="/shop", domain="a.example", max_age=60, secure=True, http_only=True, same_site="none"
     )
@@ -140,6 +140,6 @@ CACHING: dict[str, tuple[list[bytes], bool | None]] = {
 
 
 @pytest.mark.parametrize("case", CACHING)
-def test_whether_shared_caches_may_keep_it(case: str) -> None:
+def test_whether_shared_caches_may_store_a_response(case: str) -> None:
     lines, expected = CACHING[case]
     assert shared_caching(lines) is expected

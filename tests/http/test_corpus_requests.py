@@ -43,12 +43,12 @@ def test_the_corpus_is_large_and_its_ids_are_unique() -> None:
 
 
 @every_case
-def test_in_one_piece(case: Case, bench: RequestBench) -> None:
+def test_requests_in_one_piece(case: Case, bench: RequestBench) -> None:
     check(verdict_of(case), bench.run([case.sent]))
 
 
 @every_case
-def test_in_two_pieces_and_byte_by_byte(case: Case, bench: RequestBench) -> None:
+def test_requests_in_two_pieces_and_byte_by_byte(case: Case, bench: RequestBench) -> None:
     """Split at every byte where the case is short; the observation must be the very same each time."""
     sent = case.sent
     whole = _without_request_ids(bench.run([sent]))
@@ -59,7 +59,7 @@ def test_in_two_pieces_and_byte_by_byte(case: Case, bench: RequestBench) -> None
 
 
 @pytest.mark.parametrize("case", LASTING, ids=[case.id for case in LASTING])
-def test_again_on_the_same_connection(case: Case, bench: RequestBench) -> None:
+def test_requests_again_on_the_same_connection(case: Case, bench: RequestBench) -> None:
     """What a connection remembers of one request changes nothing for the next."""
     once = _without_request_ids(bench.run([case.sent])).forwarded
     twice = _without_request_ids(bench.run([case.sent, case.sent + case.sent]))
@@ -69,7 +69,7 @@ def test_again_on_the_same_connection(case: Case, bench: RequestBench) -> None:
 
 @settings(max_examples=200)
 @given(st.sampled_from(CASES), st.data())
-def test_in_any_pieces(case: Case, data: st.DataObject) -> None:
+def test_requests_in_any_pieces(case: Case, data: st.DataObject) -> None:
     size = len(case.sent)
     places = sorted(data.draw(st.sets(st.integers(1, size), max_size=6)) | {0, size})
     bench = RequestBench(case)

@@ -26,7 +26,7 @@ def exchange(wire: Wire, setup: Setup, sent: bytes) -> FakeTransport:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
-def test_what_the_client_sees(case: Case) -> None:
+def test_each_response_reaches_the_client_with_its_verdict(case: Case) -> None:
     setup, wanted = setup_of(case), verdict_of(case).response
     limits = {"header_bytes": setup.header_bytes, "header_count": setup.header_count}
     wire = Wire(start_message(1, limits=limits))

@@ -43,7 +43,7 @@ def told(address: str, *lines: bytes, trusted: list[str] = TRUSTED) -> dict[byte
         ("", False),
     ],
 )
-def test_who_is_trusted(address: str, trusted: bool) -> None:
+def test_which_peers_are_trusted(address: str, trusted: bool) -> None:
     assert Forwarding(TRUSTED).peer(address).trusted is trusted
     assert Forwarding([]).peer(address).trusted is False
 
@@ -61,7 +61,7 @@ def test_who_is_trusted(address: str, trusted: bool) -> None:
         pytest.param("2001:db8::/96", "2001:db8::1", True, id="no mapped network"),
     ],
 )
-def test_mapped_networks_are_those_of_ipv4(network: str, address: str, trusted: bool) -> None:
+def test_ipv4_mapped_networks_are_those_of_ipv4(network: str, address: str, trusted: bool) -> None:
     assert Forwarding([network]).peer(address).trusted is trusted
 
 
@@ -75,14 +75,14 @@ def test_mapped_networks_are_those_of_ipv4(network: str, address: str, trusted: 
         ("::1", "::1"),
     ],
 )
-def test_the_peers_address_in_plain_form(address: str, plain: str) -> None:
+def test_the_peers_address_is_normalised(address: str, plain: str) -> None:
     assert Forwarding([]).peer(address).address == plain
     assert told(address)[b"X-Forwarded-For"] == plain.encode()
     assert told(address)[b"X-Real-IP"] == plain.encode()
 
 
 @pytest.mark.parametrize("address", [CLIENT, PROXY], ids=["untrusted", "trusted"])
-def test_what_is_always_said(address: str) -> None:
+def test_fields_that_are_always_sent(address: str) -> None:
     assert told(address) == {
         b"X-Forwarded-For": address.encode(),
         b"X-Forwarded-Proto": b"http",
@@ -99,7 +99,7 @@ SPOOF = [
 ]  # fmt: skip
 
 
-def test_an_untrusted_peer_is_believed_nothing() -> None:
+def test_an_untrusted_peer_is_not_believed() -> None:
     assert told(CLIENT, *SPOOF) == {
         b"X-Forwarded-For": b"203.0.113.5",
         b"X-Forwarded-Proto": b"http",
@@ -110,7 +110,7 @@ def test_an_untrusted_peer_is_believed_nothing() -> None:
     }
 
 
-def test_a_trusted_peer_is_believed_and_added_to() -> None:
+def test_a_trusted_peer_is_believed_and_appended() -> None:
     assert told(PROXY, *SPOOF) == {
         b"X-Forwarded-For": b"1.1.1.1, 2.2.2.2, 10.0.0.1",
         b"X-Forwarded-Proto": b"https",
@@ -133,7 +133,7 @@ def test_a_trusted_peer_is_believed_and_added_to() -> None:
      b"X~Real~IP: 1.1.1.1", b"Front.End.Https: on", b"X-Forwarded.Port: 443"],
 )  # fmt: skip
 @pytest.mark.parametrize("address", [CLIENT, PROXY], ids=["untrusted", "trusted"])
-def test_look_alikes_empty_ones_and_what_nobody_may_send_say_nothing(address: str, line: bytes) -> None:
+def test_look_alikes_empty_fields_and_forbidden_fields_are_ignored(address: str, line: bytes) -> None:
     said = told(address, line)
     said.pop(b"Forwarded", None)  # there for who sends one, whatever is in it
     assert said == told(address)
@@ -157,7 +157,7 @@ def test_look_alikes_empty_ones_and_what_nobody_may_send_say_nothing(address: st
         pytest.param(["script_name"], [], b"SCRIPT_NAME: 1", False, id="really with an underscore"),
     ],
 )
-def test_what_is_passed_on_of_an_untrusted_peer(
+def test_fields_forwarded_from_an_untrusted_peer(
     told_names: list[str], kept_names: list[str], line: bytes, passed: bool
 ) -> None:
     table = FieldTable(REQUEST_KINDS, told_names, kept_names)
@@ -168,7 +168,7 @@ def test_what_is_passed_on_of_an_untrusted_peer(
         assert line not in Forwarding([]).peer(CLIENT).lines(parsed)
 
 
-def test_a_really_underscored_name_is_passed_on_from_the_trusted() -> None:
+def test_a_name_with_underscores_is_forwarded_from_a_trusted_peer() -> None:
     assert told(PROXY, b"SCRIPT_NAME: /shop")[b"SCRIPT_NAME"] == b"/shop"
 
 
@@ -191,7 +191,7 @@ def test_a_really_underscored_name_is_passed_on_from_the_trusted() -> None:
         pytest.param(PROXY, b"\xff\xfe", PROXY, id="obs-text"),
     ],
 )
-def test_the_clients_address(address: str, chain: bytes, client: str) -> None:
+def test_the_clients_address_is_found_in_the_chain(address: str, chain: bytes, client: str) -> None:
     peer = Forwarding(TRUSTED).peer(address)
     sent = head(b"X-Forwarded-For: " + chain)
     assert peer.client_address(sent) == client
@@ -202,7 +202,7 @@ def test_the_clients_address_without_a_chain() -> None:
     assert Forwarding(TRUSTED).peer(PROXY).client_address(head()) == PROXY
 
 
-def test_several_chains_are_one() -> None:
+def test_several_chain_lines_are_joined() -> None:
     peer = Forwarding(TRUSTED).peer(PROXY)
     several = head(b"X-Forwarded-For: 6.6.6.6", b"X-Forwarded-For: 1.1.1.1", b"X-Forwarded-For: 10.0.0.2")
     assert peer.client_address(several) == "1.1.1.1"
@@ -287,7 +287,7 @@ FACTS: dict[str, tuple[list[bytes], tuple[str, bytes, bytes]]] = {
 
 
 @pytest.mark.parametrize("case", FACTS)
-def test_client_scheme_and_host_come_from_one_notation_and_both_say_the_same(case: str) -> None:
+def test_client_scheme_and_host_come_from_one_notation_and_both_agree(case: str) -> None:
     lines, (client, scheme, host) = FACTS[case]
     peer = Forwarding(TRUSTED).peer(PROXY)
     sent = head(*lines)
@@ -348,16 +348,16 @@ def test_client_scheme_and_host_come_from_one_notation_and_both_say_the_same(cas
         ),
     ],
 )
-def test_how_forwarded_is_written_anew(lines: list[bytes], forwarded: bytes) -> None:
+def test_forwarded_is_rewritten(lines: list[bytes], forwarded: bytes) -> None:
     assert told(PROXY, *lines)[b"Forwarded"] == forwarded
 
 
-def test_an_unknown_peer_and_ipv6_in_forwarded() -> None:
+def test_unknown_peers_and_ipv6_in_forwarded() -> None:
     assert told("2001:db8::5", b"Forwarded: x")[b"Forwarded"] == b'for="[2001:db8::5]";proto=http;host=a'
     assert told("", b"Forwarded: x")[b"Forwarded"] == b"for=unknown;proto=http;host=a"
 
 
-def test_of_a_head_that_is_repeated_nothing_is_looked_at_again() -> None:
+def test_a_repeated_head_is_not_parsed_again() -> None:
     raw = b"GET /%b HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.1.1.1\r\n\r\n"
     peer = Forwarding(TRUSTED).peer(PROXY)
     first = parse_request_head(raw % b"1", 8192, 100)
@@ -390,7 +390,7 @@ def test_remembered_nodes_are_bounded() -> None:
         pytest.param(PROXY, [b"X-Forwarded-Proto: https"], False, id="trusted"),
     ],
 )
-def test_an_untrusted_connection_is_told_of_once(address: str, lines: list[bytes], seen: bool) -> None:
+def test_an_untrusted_connection_is_reported_once(address: str, lines: list[bytes], seen: bool) -> None:
     heard: list[tuple[str, list[bytes]]] = []
 
     def hear(address: str, sent: Sequence[Field]) -> None:
@@ -405,7 +405,7 @@ def test_an_untrusted_connection_is_told_of_once(address: str, lines: list[bytes
     assert len(heard) == 2 * seen
 
 
-def test_via_says_what_the_client_spoke() -> None:
+def test_via_has_the_clients_protocol_version() -> None:
     for lines in ([], [b"X-Forwarded-Port: 1"]):
         for address in (CLIENT, PROXY):
             rendered = Forwarding(TRUSTED).peer(address).lines(head(*lines, version=b"1.0"))
@@ -428,7 +428,7 @@ def test_via_says_what_the_client_spoke() -> None:
         (b"<x>", False),
     ],
 )
-def test_request_ids_of_the_client(sent: bytes, kept: bool) -> None:
+def test_request_ids_of_the_client_are_kept_if_valid(sent: bytes, kept: bool) -> None:
     made = RequestIds(0xABC).of(head(b"X-Request-ID: " + sent))
     assert made == (sent if kept else b"0000000000000abc000000000001")
 

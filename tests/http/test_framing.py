@@ -38,7 +38,7 @@ BAD_LENGTHS = [
 
 
 @pytest.mark.parametrize(("coding", "failure"), CODINGS)
-def test_request_coding(coding: bytes, failure: Failure | None) -> None:
+def test_request_transfer_coding(coding: bytes, failure: Failure | None) -> None:
     if failure is None:
         assert request_length(1, None, coding) == CHUNKED
         return
@@ -49,7 +49,7 @@ def test_request_coding(coding: bytes, failure: Failure | None) -> None:
 
 @pytest.mark.parametrize("coding", [coding for coding, _ in CODINGS])
 @pytest.mark.parametrize(("minor", "length"), [(1, b"0"), (1, b"5"), (0, None), (0, b"5")])
-def test_coding_with_a_length_or_in_1_0_is_always_malformed(
+def test_transfer_coding_with_a_length_or_in_1_0_is_always_malformed(
     minor: int, length: bytes | None, coding: bytes
 ) -> None:
     with pytest.raises(ProtocolError) as caught:
@@ -65,7 +65,7 @@ def test_request_length(length: bytes | None, size: int) -> None:
 
 
 @pytest.mark.parametrize("length", BAD_LENGTHS)
-def test_refuses_length(length: bytes) -> None:
+def test_invalid_lengths_are_refused(length: bytes) -> None:
     with pytest.raises(ProtocolError):
         request_length(1, length, None)
     for method, status in ((b"GET", 200), (b"HEAD", 200), (b"GET", 304)):
@@ -89,7 +89,7 @@ def test_refuses_length(length: bytes) -> None:
         pytest.param(b"GET", 205, b"0", None, NO_BODY, id="205"),
     ],
 )
-def test_response(
+def test_response_framing(
     method: bytes, status: int, length: bytes | None, coding: bytes | None, expected: int
 ) -> None:
     assert response_length(method, status, 1, length, coding) == expected
@@ -101,7 +101,7 @@ def test_response(
      (1, None, b"chunked, chunked"), (1, None, b"")],
 )  # fmt: skip
 @pytest.mark.parametrize(("method", "status"), [(b"GET", 200), (b"HEAD", 200), (b"GET", 304), (b"GET", 204)])
-def test_response_in_doubt(
+def test_ambiguous_response_framing(
     method: bytes, status: int, minor: int, length: bytes | None, coding: bytes
 ) -> None:
     with pytest.raises(ProtocolError) as caught:

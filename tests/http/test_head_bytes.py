@@ -45,7 +45,7 @@ def never_seen() -> bytes:
     "name",
     [b"X-Any", b"Connection", b"Upgrade", b"TE", b"Expect", b"Keep-Alive", b"Forwarded", b"User-Agent"],
 )
-def test_bytes_of_values(name: bytes, place: bytes) -> None:
+def test_bytes_allowed_in_values(name: bytes, place: bytes) -> None:
     lines = {byte: name + b":" + place % bytes([byte]) for byte in range(256)}
     assert {byte for byte, line in lines.items() if request(line) is None} == VALUE_BYTES
     assert {byte for byte, line in lines.items() if response(line) is None} == VALUE_BYTES
@@ -63,14 +63,14 @@ def test_bytes_never_allowed_in_framing_fields(name: bytes, place: bytes) -> Non
 @pytest.mark.parametrize(
     "place", [b"%bX: y", b"X%b: y", b"X%bZ: y", b"Content-Length%b: 0", b"%bTransfer-Encoding: x"]
 )
-def test_bytes_of_names(place: bytes) -> None:
+def test_bytes_allowed_in_names(place: bytes) -> None:
     lines = {byte: place % bytes([byte]) for byte in range(256) if byte != ord(":")}
     assert {byte for byte, line in lines.items() if request(line) is None} == TOKEN_BYTES
     assert {byte for byte, line in lines.items() if response(line) is None} == TOKEN_BYTES
 
 
 @pytest.mark.parametrize("place", [b"/%b", b"/a%bb", b"/a?%bb"])
-def test_bytes_of_targets(place: bytes) -> None:
+def test_bytes_allowed_in_targets(place: bytes) -> None:
     starts = {byte: b"GET %b HTTP/1.1" % (place % bytes([byte])) for byte in range(256)}
     for lines in ([], [never_seen()]):
         accepted = {byte for byte, start in starts.items() if request(*lines, start=start) is None}
@@ -113,7 +113,7 @@ def request_facts(
 
 
 @given(st.sampled_from(STARTS), st.lists(st.sampled_from(REQUEST_LINES), max_size=6))
-def test_a_request_is_judged_alike_whatever_was_seen_before(start: bytes, lines: list[bytes]) -> None:
+def test_the_verdict_on_a_request_does_not_depend_on_earlier_heads(start: bytes, lines: list[bytes]) -> None:
     cold = request_facts(start, [*lines, never_seen()])
     request_facts(start, lines)
     assert request_facts(start, lines) == cold
@@ -123,7 +123,7 @@ heads = st.tuples(st.sampled_from(STARTS), st.lists(st.sampled_from(REQUEST_LINE
 
 
 @given(heads, heads)
-def test_a_request_is_judged_alike_whatever_came_before_on_the_connection(
+def test_the_verdict_on_a_request_does_not_depend_on_its_connections_past(
     first: tuple[bytes, list[bytes]], second: tuple[bytes, list[bytes]]
 ) -> None:
     cold = request_facts(second[0], [*second[1], never_seen()])
@@ -156,7 +156,7 @@ def response_facts(method: bytes, start: bytes, lines: list[bytes]) -> object:
     st.sampled_from(RESPONSE_STARTS),
     st.lists(st.sampled_from([*REQUEST_LINES, b"Date: x", b"date: y", b"Set-Cookie: a"]), max_size=6),
 )
-def test_a_response_is_judged_alike_whatever_was_seen_before(
+def test_the_verdict_on_a_response_does_not_depend_on_earlier_heads(
     method: bytes, start: bytes, lines: list[bytes]
 ) -> None:
     cold = response_facts(method, start, [*lines, never_seen()])
@@ -164,7 +164,7 @@ def test_a_response_is_judged_alike_whatever_was_seen_before(
     assert response_facts(method, start, lines) == cold
 
 
-def test_a_refused_head_teaches_nothing() -> None:
+def test_a_refused_head_is_not_remembered() -> None:
     line = b"X-Taught-By-Refused: 1"
     assert request(line, b"bad line") is not None
     assert request(line, b"Host: b") is not None
@@ -192,6 +192,6 @@ def test_remembered_lines_are_bounded() -> None:
         (b"Connection: A , b", b"connection", b"A , b", [b"a", b"b"]),
     ],
 )
-def test_a_field_taken_apart(line: bytes, name: bytes, value: bytes, members: list[bytes]) -> None:
+def test_a_field_is_split(line: bytes, name: bytes, value: bytes, members: list[bytes]) -> None:
     field = Field(CONNECTION, line)
     assert (field.line, field.name, field.value, field.members) == (line, name, value, members)

@@ -234,22 +234,22 @@ BY_BYTES: dict[str, Callable[[int], object]] = {
 
 
 @pytest.mark.parametrize("case", AT_ONCE)
-def test_a_parser_executes_no_more_than_in_proportion(case: str) -> None:
+def test_a_parser_executes_a_linear_number_of_instructions(case: str) -> None:
     assert_linear(AT_ONCE[case], 2 * KIB)
 
 
 @pytest.mark.parametrize("case", BY_BYTES)
-def test_what_comes_byte_by_byte_is_looked_at_once(case: str) -> None:
+def test_input_byte_by_byte_is_examined_once(case: str) -> None:
     assert_linear(BY_BYTES[case], KIB // 2)
 
 
 @pytest.mark.parametrize("case", AT_ONCE)
-def test_64_kib_at_once_take_a_parser_no_longer(case: str) -> None:
+def test_parsing_64_kib_at_once_stays_below_its_time(case: str) -> None:
     assert seconds(AT_ONCE[case], 64 * KIB) < MOST_SECONDS
 
 
 @pytest.mark.parametrize("case", BY_BYTES)
-def test_16_kib_byte_by_byte_take_a_parser_no_longer(case: str) -> None:
+def test_parsing_16_kib_byte_by_byte_stays_below_its_time(case: str) -> None:
     assert seconds(BY_BYTES[case], 16 * KIB) < MOST_SECONDS_BYTES
 
 

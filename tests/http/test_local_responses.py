@@ -54,7 +54,7 @@ def render(
 
 
 @every_failure
-def test_as_text(failure: Failure) -> None:
+def test_local_response_as_text(failure: Failure) -> None:
     status, fields, body = render(failure)
     assert re.fullmatch(rb"HTTP/1\.1 %d [A-Z][A-Za-z -]+" % failure.status, status)
     assert int(fields[b"Content-Length"]) == len(body)
@@ -66,7 +66,7 @@ def test_as_text(failure: Failure) -> None:
 
 
 @every_failure
-def test_as_json(failure: Failure) -> None:
+def test_local_response_as_json(failure: Failure) -> None:
     _, fields, body = render(failure, as_json=True)
     assert fields[b"Content-Type"] == b"application/json"
     assert int(fields[b"Content-Length"]) == len(body)
@@ -87,13 +87,13 @@ def test_proxy_status(failure: Failure) -> None:
 
 
 @every_failure
-def test_retry_after_comes_with_every_503_and_429(failure: Failure) -> None:
+def test_every_503_and_429_has_retry_after(failure: Failure) -> None:
     _, fields, _ = render(failure)
     assert (b"Retry-After" in fields) is (failure.status in (429, 503))
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_the_answer_to_head_has_the_length_and_no_body(as_json: bool) -> None:
+def test_the_response_to_head_has_the_length_and_no_body(as_json: bool) -> None:
     _, fields, body = render(NO_UPSTREAM, as_json=as_json)
     _, head_fields, nothing = render(NO_UPSTREAM, as_json=as_json, head_only=True)
     assert nothing == b""
@@ -105,7 +105,7 @@ def test_closing_is_announced() -> None:
     assert render(MALFORMED_REQUEST, close=True)[1][b"Connection"] == b"close"
 
 
-def test_without_a_request_id() -> None:
+def test_without_a_request_id_none_is_shown() -> None:
     assert b"request id" not in render(MALFORMED_REQUEST, request_id=b"")[2]
 
 
@@ -121,13 +121,13 @@ def test_without_a_request_id() -> None:
         (b"X-Accept: application/json", False),
     ],
 )
-def test_who_prefers_json(line: bytes, json_wanted: bool) -> None:
+def test_which_clients_prefer_json(line: bytes, json_wanted: bool) -> None:
     head = parse_request_head(b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % line, 8192, 100)
     assert prefers_json(head) is json_wanted
 
 
 @pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
-def test_the_detail_is_told(as_json: bool) -> None:
+def test_the_detail_is_included(as_json: bool) -> None:
     _, fields, body = render(FAILURES[0], as_json=as_json, detail='two "Host" fields')
     assert int(fields[b"Content-Length"]) == len(body)
     told = orjson.loads(body)["message"] if as_json else body.decode()

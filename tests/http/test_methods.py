@@ -30,7 +30,7 @@ def test_any_token_is_a_method(method: bytes) -> None:
 
 
 @pytest.mark.parametrize("method", NOT_SERVED)
-def test_a_method_that_is_not_served_is_501_as_soon_as_it_is_known(method: bytes) -> None:
+def test_an_unsupported_method_is_501_as_soon_as_it_is_known(method: bytes) -> None:
     with pytest.raises(ProtocolError) as whole:
         parse_request_head(head_of(method), 8192, 100)
     with pytest.raises(ProtocolError) as early:
@@ -38,7 +38,7 @@ def test_a_method_that_is_not_served_is_501_as_soon_as_it_is_known(method: bytes
     assert whole.value.failure is early.value.failure is METHOD_NOT_SUPPORTED
 
 
-def test_nothing_grows_by_the_methods_that_clients_make_up() -> None:
+def test_memory_does_not_grow_with_invented_methods() -> None:
     before = sizes()
     for number in range(5000):
         parse_request_head(head_of(b"M%d" % number), 8192, 100)

@@ -22,7 +22,7 @@ from balancer.http.target import check_host, split_absolute
         (b"http://a?c", b"OPTIONS", (b"a", b"/?c")),
     ],
 )
-def test_split(target: bytes, method: bytes, expected: tuple[bytes, bytes]) -> None:
+def test_targets_are_split(target: bytes, method: bytes, expected: tuple[bytes, bytes]) -> None:
     assert split_absolute(target, method) == expected
 
 
@@ -32,7 +32,7 @@ def test_split(target: bytes, method: bytes, expected: tuple[bytes, bytes]) -> N
      b"http://u@a/", b"http://u:p@a/", b"http://@a/", b"ftp://a/", b"ws://a/", b"httpx://a/", b"xhttp://a/",
      b"http://a\\b/", b"http://a:b/", b"http://[::1/", b"http://a|b/", b"?x", b"x"],
 )  # fmt: skip
-def test_refuses_target(target: bytes) -> None:
+def test_invalid_targets_are_refused(target: bytes) -> None:
     with pytest.raises(ProtocolError) as caught:
         split_absolute(target, b"GET")
     assert caught.value.failure is MALFORMED_REQUEST
@@ -43,7 +43,7 @@ def test_refuses_target(target: bytes) -> None:
     [b"a", b"A.example", b"a.example:80", b"a:", b"127.0.0.1", b"127.0.0.1:8080", b"[::1]", b"[::1]:80",
      b"[::ffff:1.2.3.4]", b"my_app", b"x--y", b"%41", b"a.", b"a!$&'()*+,;=~b"],
 )  # fmt: skip
-def test_accepts_host(host: bytes) -> None:
+def test_valid_hosts_are_accepted(host: bytes) -> None:
     check_host(host)
 
 
@@ -54,7 +54,7 @@ def test_accepts_host(host: bytes) -> None:
      b"[fe80::1%25e]", b"%", b"%4", b"%zz", b"\xe9", b"a\x00", b"a\x7f", b"a\n", b"a\r\nX: y", b'"a"', b"<a>",
      b"a|b", b"http://a"],
 )  # fmt: skip
-def test_refuses_host(host: bytes) -> None:
+def test_invalid_hosts_are_refused(host: bytes) -> None:
     with pytest.raises(ProtocolError) as caught:
         check_host(host)
     assert caught.value.failure is MALFORMED_REQUEST

@@ -44,12 +44,12 @@ def test_a_balancer_is_found_in_via(value: bytes) -> None:
 
 
 @pytest.mark.parametrize("value", NOT_NAMED)
-def test_what_only_looks_like_a_balancer(value: bytes) -> None:
+def test_look_alikes_of_a_balancer_are_not_found(value: bytes) -> None:
     assert balancers_in(value) == []
 
 
 @pytest.mark.parametrize("value", [b"(" * 30000, b"()" * 15000, b"(" * 15000 + b")" * 15000])
-def test_a_long_comment_takes_no_longer_than_its_length(value: bytes) -> None:
+def test_a_long_comment_is_parsed_in_linear_time(value: bytes) -> None:
     # Quadratic, it would take minutes.
     assert balancers_in(b"1.1 x " + value + b", 1.1 " + OURS) == [OURS]
 
@@ -60,7 +60,7 @@ def head(*lines: bytes, before: RequestHead | None = None) -> RequestHead:
     )
 
 
-def test_several_lines_are_one_list_and_all_go_on() -> None:
+def test_several_via_lines_are_one_list_and_all_are_forwarded() -> None:
     lines = [b"Via: 1.1 balancer-00000001, 1.1 cdn", b"VIA: 1.1 x", b"via: 1.0 balancer-00000002"]
     parsed = head(*lines)
     assert parsed.balancers == [b"balancer-00000001", b"balancer-00000002"]
@@ -74,20 +74,20 @@ def test_a_line_means_the_same_each_time() -> None:
         assert head().balancers is None
 
 
-def test_a_repeated_head_has_passed_the_same_ones() -> None:
+def test_a_repeated_head_has_passed_the_same_balancers() -> None:
     first = head(b"Via: 1.1 balancer-00000001")
     again = head(b"Via: 1.1 balancer-00000001", before=first)
     assert again is first
     assert again.balancers == [b"balancer-00000001"]
 
 
-def test_a_client_cannot_take_it_away_by_connection() -> None:
+def test_a_client_cannot_remove_via_by_connection() -> None:
     parsed = head(b"Connection: via", b"Via: 1.1 balancer-00000001")
     assert parsed.balancers == [b"balancer-00000001"]
     assert b"Via: 1.1 balancer-00000001" in parsed.lines
 
 
-def test_a_name_makes_the_lines_that_it_is_found_in() -> None:
+def test_a_name_produces_lines_in_which_it_is_found() -> None:
     for line in via_lines(OURS.decode()):
         assert balancers_in(line.removeprefix(b"Via: ").removesuffix(b"\r\n")) == [OURS]
     assert via_lines("") == (b"", b"")

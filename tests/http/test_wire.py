@@ -64,7 +64,7 @@ def test_the_request_line_is_always_1_1_and_origin_form(start: bytes, line: byte
     assert rendered(head).split(b"\r\n")[0] == line
 
 
-def test_the_authority_takes_the_place_of_host() -> None:
+def test_the_authority_replaces_host() -> None:
     head = parse_request_head(b"GET http://b:8/ HTTP/1.1\r\nA: 1\r\nHOST:a\r\nB: 2\r\n\r\n", 8192, 100)
     assert rendered(head) == b"GET / HTTP/1.1\r\nA: 1\r\nHost: b:8\r\nB: 2\r\n"
 
@@ -76,7 +76,7 @@ def test_an_http_1_0_request_without_host_gets_the_upstreams() -> None:
         assert sent == b"GET / HTTP/1.1\r\nA: 1\r\nHost: %b\r\n" % authority
 
 
-def test_a_head_used_again_takes_its_new_target() -> None:
+def test_a_reused_head_gets_its_new_target() -> None:
     raw = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n"
     head = parse_request_head(raw % b"/1", 8192, 100)
     assert rendered(head) == (raw % b"/1")[:-2]
@@ -123,5 +123,5 @@ def test_response_framing_and_connection(sent: bytes, minor: int, close: bool, t
         ),
     ],
 )
-def test_informational(raw: bytes, rendered: bytes) -> None:
+def test_informational_heads(raw: bytes, rendered: bytes) -> None:
     assert render_informational(parse_response_head(raw, b"GET", 100)) == rendered

@@ -89,13 +89,13 @@ RUNS: dict[str, tuple[str, list[tuple[Symptom, int]]]] = {
 
 
 @pytest.mark.parametrize("case", RUNS)
-def test_runs_make_suspects(case: str) -> None:
+def test_consecutive_failures_make_a_suspect(case: str) -> None:
     outcomes, expected = RUNS[case]
     assert symptoms(Harness().play(outcomes)) == expected
 
 
 @pytest.mark.parametrize(("answered_after", "left"), [(-1.0, 3), (0.5, 1)], ids=["before", "between"])
-def test_a_success_is_as_old_as_its_response(answered_after: float, left: int) -> None:
+def test_a_success_counts_from_the_begin_of_its_response(answered_after: float, left: int) -> None:
     """One whose response began before the run did does not end it; one that began since then does."""
     harness = Harness()
     history = harness.members[0].history
@@ -108,20 +108,20 @@ def test_a_success_is_as_old_as_its_response(answered_after: float, left: int) -
     assert run.length == left
 
 
-def test_upstreams_have_runs_of_their_own() -> None:
+def test_each_upstream_is_counted_separately() -> None:
     harness = Harness()
     assert harness.play("5555", 1) == []
     assert harness.play("5555", 2) == []
     assert harness.play("5", 1) != []
 
 
-def test_what_still_ran_at_an_ejected_one_changes_nothing() -> None:
+def test_requests_that_still_ran_at_an_ejected_upstream_change_nothing() -> None:
     harness = Harness()
     harness.members[0].causes = OUTLIER
     assert harness.play("5555555555") == []
 
 
-def test_one_failure_of_a_trial_is_too_many() -> None:
+def test_one_failure_on_probation_makes_a_suspect() -> None:
     harness = Harness()
     first = harness.members[0]
     assert harness.detector.ended(first, Fault(Outcome.CLIENT_GONE), harness.members, on_trial=True) is None
@@ -144,7 +144,7 @@ POOL_WIDE: dict[str, tuple[list[str], bool]] = {
 
 
 @pytest.mark.parametrize("case", POOL_WIDE)
-def test_where_the_others_answer_5xx_too_it_is_the_app(case: str) -> None:
+def test_if_the_others_answer_5xx_too_the_app_is_to_blame(case: str) -> None:
     others, expected = POOL_WIDE[case]
     harness = Harness()
     for number, outcomes in enumerate(others, 2):
@@ -155,7 +155,7 @@ def test_where_the_others_answer_5xx_too_it_is_the_app(case: str) -> None:
 
 
 @pytest.mark.parametrize("failures", ["fff", "ccc"], ids=["reset", "refused"])
-def test_failures_are_never_the_app(failures: str) -> None:
+def test_connection_failures_are_never_blamed_on_the_app(failures: str) -> None:
     harness = Harness()
     harness.play("ffttt", 2)
     harness.play("5555tt", 3)
@@ -177,7 +177,7 @@ ALL_LATE: dict[str, tuple[list[str], bool]] = {
 
 
 @pytest.mark.parametrize("case", ALL_LATE)
-def test_where_the_others_are_late_too_it_is_the_load(case: str) -> None:
+def test_if_the_others_are_late_too_the_load_is_to_blame(case: str) -> None:
     others, expected = ALL_LATE[case]
     harness = Harness()
     for number, outcomes in enumerate(others, 2):
@@ -186,7 +186,7 @@ def test_where_the_others_are_late_too_it_is_the_load(case: str) -> None:
     assert suspicion.skip_reason is (SkipReason.POOL_WIDE if expected else None)
 
 
-def test_errors_of_long_ago_are_not_held_against_the_others() -> None:
+def test_old_errors_of_the_others_do_not_count() -> None:
     harness = Harness()
     harness.play("5555", 2)
     harness.clock.advance(60)
@@ -194,7 +194,7 @@ def test_errors_of_long_ago_are_not_held_against_the_others() -> None:
     assert suspicion.skip_reason is None
 
 
-def test_successes_of_long_ago_do_not_hide_that_all_fail_now() -> None:
+def test_old_successes_do_not_hide_that_all_fail_now() -> None:
     harness = Harness()
     for number in (1, 2, 3):
         harness.play("+" * 100_000, number)
@@ -215,7 +215,7 @@ LAST = {
 
 @pytest.mark.parametrize("outcomes", ["55555", "fff"])
 @pytest.mark.parametrize("case", LAST)
-def test_the_last_one_is_spared_where_the_others_are(case: str, outcomes: str) -> None:
+def test_the_last_upstream_is_spared_once_the_others_are_ejected(case: str, outcomes: str) -> None:
     harness = Harness()
     for other in harness.members[1:]:
         other.causes, other.admin_state, other.on_probation = LAST[case]
@@ -223,13 +223,13 @@ def test_the_last_one_is_spared_where_the_others_are(case: str, outcomes: str) -
     assert suspicion.skip_reason is SkipReason.LAST_ELIGIBLE
 
 
-def test_the_only_one_is_spared() -> None:
+def test_a_single_upstream_is_spared() -> None:
     (suspicion,) = Harness(count=1).play("fff")
     assert suspicion.skip_reason is SkipReason.LAST_ELIGIBLE
 
 
 @pytest.mark.parametrize("by_whom", ["here", "by the supervisor"])
-def test_who_was_spared_is_not_judged_again_at_once(by_whom: str) -> None:
+def test_a_spared_upstream_is_not_judged_again_at_once(by_whom: str) -> None:
     harness = Harness(count=1 if by_whom == "here" else 2)
     assert len(harness.play("fff")) == 1
     if by_whom != "here":

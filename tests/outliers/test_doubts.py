@@ -44,7 +44,7 @@ class Harness:
             self.members[number - 1].history.succeeded(self.clock.monotonic_ns())
 
 
-def test_one_client_asks_for_a_check_and_makes_no_suspect() -> None:
+def test_failures_of_one_client_request_a_check_and_make_no_suspect() -> None:
     harness = Harness()
     found = []
     for _ in range(100):
@@ -65,7 +65,7 @@ def test_a_success_ends_a_doubt() -> None:
         harness.serve()
 
 
-def test_two_clients_make_a_suspect_when_that_has_lasted_for_a_second() -> None:
+def test_failures_of_two_clients_for_over_a_second_make_a_suspect() -> None:
     harness = Harness()
     for _ in range(2):
         harness.fail("a")
@@ -88,7 +88,7 @@ OTHERS = {
 
 @pytest.mark.parametrize("alike", [True, False], ids=["at several of them", "at one each"])
 @pytest.mark.parametrize("case", OTHERS)
-def test_where_the_others_do_no_better_it_is_the_request(case: str, alike: bool) -> None:
+def test_if_the_others_do_no_better_the_request_is_to_blame(case: str, alike: bool) -> None:
     failed, served, spared = OTHERS[case]
     harness = Harness()
     harness.serve(1, 10)
@@ -104,7 +104,7 @@ def test_where_the_others_do_no_better_it_is_the_request(case: str, alike: bool)
     assert suspicion.skip_reason is (SkipReason.POOL_WIDE if spared else None)
 
 
-def test_what_failed_everywhere_begins_no_run() -> None:
+def test_a_request_that_failed_everywhere_starts_no_run() -> None:
     harness = Harness()
     for _ in range(50):
         assert harness.fail("a", ALIKE) is None
@@ -113,7 +113,7 @@ def test_what_failed_everywhere_begins_no_run() -> None:
     assert not harness.members[0].history.watched
 
 
-def test_those_who_chose_their_upstream_leave_it_to_the_check() -> None:
+def test_for_clients_that_chose_their_upstream_the_check_decides() -> None:
     harness = Harness()
     found = []
     for number in range(100):
@@ -122,7 +122,7 @@ def test_those_who_chose_their_upstream_leave_it_to_the_check() -> None:
     assert {one.doubted for one in found if one is not None} == {True}
 
 
-def test_of_those_who_chose_their_upstream_each_counts_once() -> None:
+def test_each_client_that_chose_its_upstream_counts_once() -> None:
     harness = Harness()
     error = Outcome.SERVER_ERROR
     found = [harness.fail(client, SURE, outcome=error, held=True) for client in "aaaaabbbbcccd"]
@@ -132,7 +132,7 @@ def test_of_those_who_chose_their_upstream_each_counts_once() -> None:
     )
 
 
-def test_sure_ones_need_nobody_else() -> None:
+def test_certain_failures_need_no_second_client() -> None:
     harness = Harness()
     assert harness.fail(proven=SURE) is None
     assert harness.fail(proven=SURE) is None
@@ -140,14 +140,14 @@ def test_sure_ones_need_nobody_else() -> None:
 
 
 @pytest.mark.parametrize("case", ["alone", "the others are ejected"])
-def test_the_last_one_is_not_doubted(case: str) -> None:
+def test_the_last_upstream_is_not_doubted(case: str) -> None:
     harness = Harness(1 if case == "alone" else 3)
     for other in harness.members[1:]:
         other.causes = frozenset([Cause.OUTLIER])
     assert [harness.fail() for _ in range(10)] == [None] * 10
 
 
-def test_who_is_late_where_all_are_is_not_checked_for_it() -> None:
+def test_if_all_are_late_no_check_is_requested_for_lateness() -> None:
     """Under overload checks are late, too."""
     harness = Harness()
     for _ in range(10):

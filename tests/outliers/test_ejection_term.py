@@ -73,7 +73,7 @@ VERDICTS: dict[str, tuple[One, list[One], int, SkipReason | None]] = {
 
 
 @pytest.mark.parametrize("case", VERDICTS)
-def test_who_is_spared(case: str) -> None:
+def test_which_suspects_are_spared(case: str) -> None:
     suspect, others, percent, expected = VERDICTS[case]
     assert skip_reason(suspect, [suspect, *others], percent) is expected
 
@@ -92,7 +92,7 @@ SENTENCES: dict[str, tuple[list[float | None], list[float]]] = {
 
 
 @pytest.mark.parametrize("case", SENTENCES)
-def test_how_long(case: str) -> None:
+def test_how_long_an_ejection_lasts(case: str) -> None:
     pauses, expected = SENTENCES[case]
     term = EjectionTerm(EjectionSpec(time=10, max_time=55, max_percent=50))
     now = 5 * SECOND
@@ -106,7 +106,7 @@ def test_how_long(case: str) -> None:
     assert lasted == expected
 
 
-def test_what_is_left_of_it() -> None:
+def test_the_time_left_of_an_ejection() -> None:
     term = EjectionTerm(EjectionSpec(time=10, max_time=55, max_percent=50))
     term.begin(5 * SECOND)
     assert [term.left(at * SECOND) for at in (5, 8, 15, 100)] == [10.0, 7.0, 0.0, 0.0]

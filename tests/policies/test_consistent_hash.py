@@ -26,7 +26,7 @@ def owners(policy: ConsistentHash) -> list[str]:
     return [one.id for key in KEYS if (one := policy.pick(key, ())) is not None]
 
 
-def test_where_a_key_goes_is_the_same_in_every_process_and_version() -> None:
+def test_keys_map_to_the_same_upstream_in_every_process_and_version() -> None:
     """Written down: with a change here most clients would change upstreams on the day of the upgrade."""
     policy = ConsistentHash(context())
     policy.rebuild(made(5))
@@ -35,7 +35,7 @@ def test_where_a_key_goes_is_the_same_in_every_process_and_version() -> None:
     assert picked == [f"app{number}:8000" for number in (2, 4, 4, 3, 3, 2)]
 
 
-def test_the_address_does_not_matter_only_the_id() -> None:
+def test_only_the_id_matters_not_the_address() -> None:
     """A name that resolves anew keeps its keys."""
     policy, upstreams = ConsistentHash(context()), made(5)
     policy.rebuild(upstreams)
@@ -46,7 +46,7 @@ def test_the_address_does_not_matter_only_the_id() -> None:
     assert owners(policy) == before
 
 
-def test_keys_of_an_ejected_one_are_spread_over_all_others() -> None:
+def test_keys_of_an_ejected_upstream_are_spread_over_all_others() -> None:
     policy, upstreams = ConsistentHash(context()), made(5)
     policy.rebuild(upstreams)
     before = owners(policy)
@@ -68,7 +68,7 @@ def test_a_retry_of_a_key_goes_to_the_same_second_choice() -> None:
         policy.rebuild(upstreams)
 
 
-def test_equal_weights_whatever_their_size_share_equally() -> None:
+def test_equal_weights_share_equally_whatever_their_size() -> None:
     for weight in (1.0, 100.0):
         policy = ConsistentHash(context())
         policy.rebuild(made(4, weight))
@@ -86,7 +86,7 @@ CHANGES: dict[str, Callable[[list[Upstream]], list[Upstream]]] = {
 
 
 @pytest.mark.parametrize("case", CHANGES)
-def test_a_ring_that_was_changed_is_as_one_built_anew(case: str) -> None:
+def test_a_changed_ring_equals_a_new_one(case: str) -> None:
     upstreams = [upstream(number, 1 + number % 3) for number in range(20)]
     changed, fresh = Ring(), Ring()
     changed.rebuild(upstreams)
@@ -104,7 +104,7 @@ def layout(ring: Ring) -> list[tuple[int, str]]:
     return [(int(point) & ~SLOT_MASK, ring.owners[int(point) & SLOT_MASK].id) for point in ring.points]
 
 
-def test_points_are_by_weight() -> None:
+def test_points_are_proportional_to_weights() -> None:
     ring = Ring()
     ring.rebuild([upstream(0, 1.0), upstream(1, 2.5), upstream(2, 0.001)])
     counts = Counter(name for _, name in layout(ring))
@@ -130,7 +130,7 @@ def test_above_the_bound_an_ejection_moves_at_most_twice_the_keys() -> None:
 
 
 @pytest.mark.parametrize("bounded_load", [1.05, 1.25, 2.0])
-def test_a_key_that_everybody_asks_for_is_spread_as_far_as_the_bound_says(bounded_load: float) -> None:
+def test_a_hot_key_is_spread_as_far_as_the_bound_says(bounded_load: float) -> None:
     policy, upstreams = consistent_hash(context(), bounded_load=bounded_load), made(10)
     policy.rebuild(upstreams)
     for _ in range(1000):
@@ -138,7 +138,7 @@ def test_a_key_that_everybody_asks_for_is_spread_as_far_as_the_bound_says(bounde
     assert max(one.inflight for one in upstreams) == pytest.approx(bounded_load * 100, abs=2)
 
 
-def test_a_full_one_is_left_for_the_same_second_choice() -> None:
+def test_a_full_upstream_is_left_for_the_same_second_choice() -> None:
     policy, upstreams = BoundedConsistentHash(context(), 1.25), made(5)
     policy.rebuild(upstreams)
     plain = ConsistentHash(context())
@@ -152,7 +152,7 @@ def test_a_full_one_is_left_for_the_same_second_choice() -> None:
         first.inflight -= 20
 
 
-def test_requests_at_one_that_was_ejected_do_not_widen_the_bound_of_the_others() -> None:
+def test_requests_at_an_ejected_upstream_do_not_raise_the_bound_of_the_others() -> None:
     policy, upstreams = BoundedConsistentHash(context(), 1.5), made(3)
     upstreams[0].inflight = 1000
     policy.rebuild(upstreams[1:])
@@ -173,10 +173,10 @@ def take(policy: ConsistentHash, key: int) -> None:
 
 
 @pytest.mark.parametrize("bounded_load", [1.0, 0.5, -1.25])
-def test_a_bound_that_cannot_be_is_refused(bounded_load: float) -> None:
+def test_an_invalid_bound_is_refused(bounded_load: float) -> None:
     with pytest.raises(ValueError, match=f"bounded_load is {bounded_load:g}; write 0 for none"):
         consistent_hash(context(), bounded_load=bounded_load)
 
 
-def test_ip_hash_goes_by_the_client_address() -> None:
+def test_ip_hash_uses_the_client_address() -> None:
     assert (IpHash.needs_key, IpHash.key_source, ConsistentHash.key_source) == (True, "client_ip", None)

@@ -40,7 +40,7 @@ PICKS: dict[str, tuple[list[Shape], int]] = {
 
 @pytest.mark.parametrize("case", PICKS)
 @pytest.mark.parametrize("start", [0, 1, 5])
-def test_pick(case: str, start: int) -> None:
+def test_the_least_loaded_is_picked(case: str, start: int) -> None:
     shapes, expected = PICKS[case]
     policy, upstreams = built(*shapes, start=start)
     assert [policy.pick(0, ()) for _ in range(20)] == [upstreams[expected]] * 20
@@ -51,13 +51,13 @@ def test_ties_rotate() -> None:
     assert [policy.pick(0, ()) for _ in range(6)] == upstreams * 2
 
 
-def test_ties_rotate_beside_a_busier_one() -> None:
+def test_ties_rotate_besides_a_busier_upstream() -> None:
     policy, (a, busy, c) = built((1, 0, 0), (1, 7, 0), (1, 0, 0))
     assert [policy.pick(0, ()) for _ in range(4)] == [a, c, a, c]
     assert policy.pick(0, (a, c)) is busy
 
 
-def test_idle_ones_take_turns_by_weight() -> None:
+def test_idle_upstreams_take_turns_by_weight() -> None:
     """Else the heaviest would get every request of a quiet hour."""
     policy, (light, heavy) = built((1, 0, 0), (3, 0, 0))
     seen = [policy.pick(0, ()) for _ in range(40)]
@@ -65,7 +65,7 @@ def test_idle_ones_take_turns_by_weight() -> None:
         assert Counter(seen[place : place + 4]) == {light: 1, heavy: 3}
 
 
-def test_one_that_was_busy_for_long_is_not_flooded_when_it_is_free() -> None:
+def test_an_upstream_that_was_busy_for_long_is_not_flooded_when_it_is_free() -> None:
     """The turns it could not take are not owed to it."""
     policy, (busy, other) = built((1, 5, 0), (1, 0, 0))
     assert {policy.pick(0, ()) for _ in range(1000)} == {other}
@@ -73,7 +73,7 @@ def test_one_that_was_busy_for_long_is_not_flooded_when_it_is_free() -> None:
     assert Counter(policy.pick(0, ()) for _ in range(100))[busy] in (50, 51)
 
 
-def test_among_many_one_that_was_busy_for_long_is_not_flooded_when_it_is_free() -> None:
+def test_in_a_large_pool_an_upstream_that_was_busy_for_long_is_not_flooded() -> None:
     policy, upstreams = built(*[(1, 0, 0)] * (SCAN_LIMIT + 4))
     upstreams[0].inflight = 5
     for _ in range(20_000):
@@ -83,7 +83,7 @@ def test_among_many_one_that_was_busy_for_long_is_not_flooded_when_it_is_free() 
     assert seen[upstreams[0]] == pytest.approx(100, abs=30)
 
 
-def test_a_newcomer_is_not_flooded() -> None:
+def test_a_new_upstream_is_not_flooded() -> None:
     policy, upstreams = built(*[(1, 0, 0)] * 2)
     for _ in range(1001):
         policy.pick(0, ())
@@ -92,18 +92,18 @@ def test_a_newcomer_is_not_flooded() -> None:
     assert Counter(policy.pick(0, ()) for _ in range(30))[newcomer] in (10, 11)
 
 
-def test_the_rotation_begins_at_the_slot() -> None:
+def test_the_rotation_starts_at_the_workers_slot() -> None:
     for start in range(3):
         policy, upstreams = built(*[(1, 0, 0)] * 3, start=start)
         assert policy.pick(0, ()) is upstreams[start]
 
 
-def test_up_to_the_limit_the_least_is_always_found() -> None:
+def test_up_to_the_size_limit_the_minimum_is_always_found() -> None:
     policy, upstreams = built(*[(1, 5, 0)] * (SCAN_LIMIT - 1), (1, 4, 0))
     assert {policy.pick(0, ()) for _ in range(100)} == {upstreams[-1]}
 
 
-def test_above_the_limit_two_are_sampled() -> None:
+def test_above_the_size_limit_two_are_sampled() -> None:
     """The idle one wins when it is in the sample: 2 of n times, not always, and the rest is spread."""
     count, picks = 20, 20_000
     policy, upstreams = built(*[(1, 5, 0)] * (count - 1), (1, 0, 0))
@@ -131,7 +131,7 @@ LOADS = st.tuples(st.integers(0, 50), st.integers(0, 50), st.integers(1, 20))
 
 @settings(deadline=None)
 @given(st.lists(LOADS, min_size=1, max_size=SCAN_LIMIT), st.data())
-def test_nobody_untried_has_less_load(shapes: list[tuple[int, int, int]], data: st.DataObject) -> None:
+def test_no_untried_upstream_has_less_load(shapes: list[tuple[int, int, int]], data: st.DataObject) -> None:
     policy, upstreams = built(*[(weight, inflight, remote) for inflight, remote, weight in shapes])
     tried = tuple(data.draw(st.lists(st.sampled_from(upstreams), unique=True, max_size=len(upstreams) - 1)))
 

@@ -46,7 +46,9 @@ OPTIONS = (
         pytest.param(postponed, OPTIONS[:1], id="postponed"),
     ],
 )
-def test_the_signature_declares(factory: Callable[..., object], expected: tuple[Option, ...]) -> None:
+def test_options_are_declared_by_the_signature(
+    factory: Callable[..., object], expected: tuple[Option, ...]
+) -> None:
     assert declared(factory) == expected
 
 
@@ -86,7 +88,7 @@ def context_by_keyword(*, context: object) -> None: ...
         pytest.param(type, "has no signature that could be read; wrap it in a function", id="builtin"),
     ],
 )
-def test_what_a_signature_must_not_be(factory: Callable[..., object], text: str) -> None:
+def test_invalid_signatures_are_refused(factory: Callable[..., object], text: str) -> None:
     with pytest.raises(DeclarationError) as caught:
         declared(factory)
     assert str(caught.value) == text
@@ -100,7 +102,7 @@ def test_what_a_signature_must_not_be(factory: Callable[..., object], text: str)
         pytest.param({"ratio": 2}, id="a_whole_number_is_a_number"),
     ],
 )
-def test_good_values_are_taken(given: dict[str, Any]) -> None:
+def test_valid_values_are_accepted(given: dict[str, Any]) -> None:
     taken = values("p", OPTIONS, given)
     assert taken == given
     assert all(type(taken[each.name]) is each.type for each in OPTIONS if each.name in taken)
@@ -137,12 +139,12 @@ def test_good_values_are_taken(given: dict[str, Any]) -> None:
         pytest.param({"mode": None}, "has a mode that is not text; the default is mode=a", id="null"),
     ],
 )
-def test_bad_values_are_refused(given: dict[str, Any], text: str) -> None:
+def test_invalid_values_are_refused(given: dict[str, Any], text: str) -> None:
     with pytest.raises(OptionError) as caught:
         values("p", OPTIONS, given)
     assert str(caught.value) == text
 
 
-def test_a_policy_without_options_takes_none() -> None:
+def test_a_policy_without_options_accepts_none() -> None:
     with pytest.raises(OptionError, match="is more than p takes, which has no options; remove it"):
         values("p", (), {"size": 1})

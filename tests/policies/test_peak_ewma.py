@@ -75,13 +75,13 @@ class Harness:
 
 
 @pytest.mark.parametrize("clients", [1, 10, 100])
-def test_of_five_equal_ones_none_starves(clients: int) -> None:
+def test_none_of_five_equal_upstreams_starves(clients: int) -> None:
     harness = Harness(*[usual] * 5)
     counts = harness.serve(20_000, clients)
     assert min(counts[one] for one in harness.upstreams) > 20_000 / 5 / 2
 
 
-def test_the_faster_one_is_preferred() -> None:
+def test_the_faster_upstream_is_preferred() -> None:
     harness = Harness(usual, usual)
     slow, fast = harness.upstreams
     harness.teach(slow, 0.05)
@@ -113,7 +113,7 @@ def test_one_slow_answer_counts_at_once() -> None:
     assert harness.picks() == {b: 1000}
 
 
-def test_one_slow_answer_is_forgotten_by_good_ones() -> None:
+def test_good_answers_outweigh_one_slow_answer() -> None:
     harness = Harness(usual, usual)
     a, b = harness.upstreams
     harness.teach(a, 0.1)
@@ -124,7 +124,7 @@ def test_one_slow_answer_is_forgotten_by_good_ones() -> None:
     assert harness.picks() == {a: 1000}
 
 
-def test_one_that_was_slow_once_recovers_when_idle() -> None:
+def test_an_upstream_that_was_slow_once_recovers_when_idle() -> None:
     harness = Harness(*[usual] * 5)
     harness.serve(500)
     slow = harness.upstreams[0]
@@ -134,7 +134,7 @@ def test_one_that_was_slow_once_recovers_when_idle() -> None:
     assert harness.serve(2000, clients=5)[slow] > 2000 / 5 / 2
 
 
-def test_one_that_comes_back_from_idleness_is_not_flooded() -> None:
+def test_an_upstream_that_was_idle_is_not_flooded() -> None:
     """What is not known is taken for typical, not for fast."""
     harness = Harness(*[usual] * 5)
     harness.serve(500)
@@ -147,7 +147,7 @@ def test_one_that_comes_back_from_idleness_is_not_flooded() -> None:
     assert 2 <= idle.inflight <= 15  # of 50 among five; drawn for two in five pairs, it could have had 20
 
 
-def test_a_newcomer_is_not_flooded_and_gets_its_share() -> None:
+def test_a_new_upstream_is_not_flooded_and_gets_its_share() -> None:
     harness = Harness(*[usual] * 5)
     harness.serve(500)
     newcomer = upstream(9)
@@ -158,7 +158,7 @@ def test_a_newcomer_is_not_flooded_and_gets_its_share() -> None:
     assert harness.serve(6000, clients=6)[newcomer] > 6000 / 6 / 2
 
 
-def test_a_slower_one_gets_less_and_not_nothing() -> None:
+def test_a_slower_upstream_gets_less_but_not_nothing() -> None:
     def slower(random: Random) -> Answer:
         return 4 * usual(random)[0], Outcome.SUCCESS
 
@@ -169,14 +169,14 @@ def test_a_slower_one_gets_less_and_not_nothing() -> None:
 
 @pytest.mark.parametrize("clients", [1, 10, 50])
 @pytest.mark.parametrize("outcome", FAILURES, ids=lambda outcome: str(outcome.name))
-def test_one_that_fails_fast_does_not_attract_traffic(outcome: Outcome, clients: int) -> None:
+def test_an_upstream_that_fails_fast_does_not_attract_traffic(outcome: Outcome, clients: int) -> None:
     """Its failures free its connections at once, and take a thousandth of the time."""
     harness = Harness(*[usual] * 4, lambda random: (0.00002, outcome))
     counts = harness.serve(20_000, clients)
     assert counts[harness.upstreams[4]] / 20_000 < 0.1
 
 
-def test_one_that_failed_gets_its_chance_again() -> None:
+def test_an_upstream_that_failed_is_tried_again() -> None:
     harness = Harness(*[usual] * 5)
     bad = harness.upstreams[4]
     harness.apps[bad] = lambda random: (0.001, Outcome.SERVER_ERROR)
@@ -186,7 +186,7 @@ def test_one_that_failed_gets_its_chance_again() -> None:
     assert harness.serve(5000, clients=5)[bad] > 5000 / 5 / 2
 
 
-def test_where_all_fail_alike_all_are_used() -> None:
+def test_if_all_fail_alike_all_are_used() -> None:
     harness = Harness(*[lambda random: (0.001, Outcome.SERVER_ERROR)] * 5)
     counts = harness.serve(5000, clients=5)
     assert min(counts[one] for one in harness.upstreams) > 5000 / 5 / 2
@@ -194,7 +194,7 @@ def test_where_all_fail_alike_all_are_used() -> None:
 
 @pytest.mark.parametrize("outcome", TEACHES_NOTHING, ids=lambda outcome: str(outcome.name))
 @pytest.mark.parametrize("latency", [0.0001, 60.0], ids=["soon", "late"])
-def test_what_is_not_the_upstreams_doing_teaches_nothing(outcome: Outcome, latency: float) -> None:
+def test_outcomes_not_caused_by_the_upstream_are_ignored(outcome: Outcome, latency: float) -> None:
     taught, untaught = Harness(*[usual] * 5), Harness(*[usual] * 5)
     for harness in (taught, untaught):
         harness.serve(500)
@@ -207,13 +207,13 @@ def test_what_is_not_the_upstreams_doing_teaches_nothing(outcome: Outcome, laten
 
 
 @pytest.mark.parametrize("clients", [1, 8])
-def test_weights_hold_whether_quiet_or_busy(clients: int) -> None:
+def test_weights_hold_under_low_and_high_load(clients: int) -> None:
     harness = Harness(usual, usual, usual, weights=(1.0, 1.0, 0.2))
     counts = harness.serve(20_000, clients)
     assert 0.02 < counts[harness.upstreams[2]] / 20_000 < 0.2
 
 
-def test_a_light_one_takes_over_from_a_heavy_one_that_hangs() -> None:
+def test_a_light_upstream_takes_over_from_a_heavy_one_that_hangs() -> None:
     harness = Harness(usual, usual, weights=(1.0, 10.0))
     light, heavy = harness.upstreams
     harness.teach(light, 0.01)
@@ -221,7 +221,7 @@ def test_a_light_one_takes_over_from_a_heavy_one_that_hangs() -> None:
     assert harness.picks() == {light: 1000}
 
 
-def test_what_ends_after_its_upstream_has_gone_is_of_no_account() -> None:
+def test_requests_that_end_after_their_upstream_was_removed_are_ignored() -> None:
     harness = Harness(usual, usual)
     gone, stays = harness.upstreams
     harness.policy.rebuild([stays])
@@ -231,6 +231,6 @@ def test_what_ends_after_its_upstream_has_gone_is_of_no_account() -> None:
 
 
 @pytest.mark.parametrize("decay", [0.0, -1.0])
-def test_a_decay_that_cannot_be_is_refused(decay: float) -> None:
+def test_an_invalid_decay_is_refused(decay: float) -> None:
     with pytest.raises(ValueError, match="write the seconds"):
         PeakEwma(context(), decay=decay)

@@ -82,14 +82,14 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 
 @pytest.mark.parametrize("name", ["plug:Turns", "plug:Outer.Inner", "plug:by_function"])
-def test_module_and_attribute(install: Install, name: str) -> None:
+def test_a_plug_in_is_loaded_by_module_and_attribute(install: Install, name: str) -> None:
     install(plug=GOOD)
     assert registry.problem(name, {"first": 3}) is None
     assert registry.build(name, {"first": 3}, context()).first == 3  # type: ignore[attr-defined]  # the plug-in's
 
 
 @pytest.mark.parametrize("name", ["plug:Keyed", "plug:by_function"])
-def test_what_a_plug_in_says_of_itself(install: Install, name: str) -> None:
+def test_name_and_description_of_a_plug_in(install: Install, name: str) -> None:
     install(plug=GOOD)
     assert registry.needs_key(name)
     assert registry.key_source(name) == "path"
@@ -131,7 +131,7 @@ BAD: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_of_no_use_says_why(install: Install, name: str) -> None:
+def test_an_unusable_plug_in_is_refused_with_the_cause(install: Install, name: str) -> None:
     install(
         plug=GOOD,
         hungry="import absent",
@@ -142,7 +142,7 @@ def test_what_is_of_no_use_says_why(install: Install, name: str) -> None:
     assert registry.problem(name, {}) == BAD[name]
 
 
-def test_a_constructor_that_fails_is_the_policys_fault(install: Install) -> None:
+def test_an_error_in_the_constructor_is_reported_as_the_policys(install: Install) -> None:
     install(plug=GOOD)
     found = registry.problem("plug:Fails", {})
     assert found is not None
@@ -167,7 +167,7 @@ class Second(Policy):
 
 
 @pytest.mark.parametrize("name", ["First", "Second"])
-def test_one_that_fails_without_candidates_is_told_before_it_matters(install: Install, name: str) -> None:
+def test_a_policy_that_fails_without_candidates_is_reported_at_the_start(install: Install, name: str) -> None:
     install(plug=WITHOUT_CANDIDATES)
     found = registry.problem(f"plug:{name}", {})
     assert found is not None
@@ -195,7 +195,7 @@ def test_an_entry_point_is_a_name_like_any_other(install: Install) -> None:
     assert registry.problem("turn", {}) == ("policy", "is not a policy; did you mean turns?")
 
 
-def test_an_entry_point_that_cannot_be_loaded_says_who_brought_it(install: Install) -> None:
+def test_an_entry_point_that_cannot_be_loaded_names_its_distribution(install: Install) -> None:
     install({"lost": "absent:Policy [fast]"})
     assert registry.problem("lost", {}) == (
         "policy",
@@ -204,7 +204,7 @@ def test_an_entry_point_that_cannot_be_loaded_says_who_brought_it(install: Insta
     )
 
 
-def test_one_that_is_broken_does_not_break_the_others(install: Install) -> None:
+def test_a_broken_plug_in_does_not_break_the_others(install: Install) -> None:
     install(
         {"lost": "broken:Policy", "no_policy": "plug:number", "random": "plug:Turns", "turns": "plug:Turns"},
         plug=GOOD,
@@ -229,14 +229,14 @@ def test_one_that_is_broken_does_not_break_the_others(install: Install) -> None:
     assert isinstance(registry.build("round_robin", {}, context()), registry.BUILT_IN["round_robin"])  # type: ignore[arg-type]  # a class
 
 
-def test_built_in_ones_do_not_look_for_others(install: Install) -> None:
+def test_built_in_policies_load_no_plug_ins(install: Install) -> None:
     install({"lost": "broken:Policy"}, broken="1 / 0")
     for name in registry.BUILT_IN:
         registry.build(name, {}, context())
     assert "broken" not in sys.modules
 
 
-def test_the_table_shows_all_with_options_and_origin(install: Install) -> None:
+def test_the_table_lists_all_policies_with_options_and_origin(install: Install) -> None:
     install({"lost": "broken:Policy", "turns": "plug:Turns"}, plug=GOOD, broken="1 / 0")
     console = Console(width=200, highlight=False, markup=False, color_system=None)
     with console.capture() as capture:

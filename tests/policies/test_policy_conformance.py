@@ -27,7 +27,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(
     ("name", "options"), VARIANTS, ids=["-".join([name, *map(str, o.values())]) for name, o in VARIANTS]
 )
-def test_registered_policy(name: str, options: dict[str, Any], check: Check) -> None:
+def test_registered_policies_conform(name: str, options: dict[str, Any], check: Check) -> None:
     check(lambda context: registry.build(name, options, context))
 
 
@@ -227,7 +227,7 @@ BAD: list[tuple[type[Policy], str]] = [
 
 
 @pytest.mark.parametrize(("policy", "check"), BAD, ids=[f"{p.__name__}-{name}" for p, name in BAD])
-def test_the_suite_finds(policy: type[Policy], check: str) -> None:
+def test_the_suite_finds_each_fault(policy: type[Policy], check: str) -> None:
     with pytest.raises(NonConformance):
         BY_NAME[check](policy)
 

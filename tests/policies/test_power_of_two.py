@@ -35,7 +35,7 @@ WINNERS: dict[str, tuple[Shape, Shape]] = {  # of a pair the first one always wi
 
 
 @pytest.mark.parametrize("case", WINNERS)
-def test_of_two_the_less_loaded_wins(case: str) -> None:
+def test_the_less_loaded_of_two_is_picked(case: str) -> None:
     winner, loser = WINNERS[case]
     for shapes, place in (((winner, loser), 0), ((loser, winner), 1)):
         policy, upstreams = built(*shapes)
@@ -64,7 +64,7 @@ def test_all_pairs_are_drawn_evenly(count: int) -> None:
 
 
 @pytest.mark.parametrize("left", [0, 1, 2, 3])
-def test_pairs_of_those_left_are_drawn_evenly(left: int) -> None:
+def test_pairs_of_the_untried_are_drawn_evenly(left: int) -> None:
     draw = context().random.random
     seats = [Seat(number) for number in range(40)]
     tried = tuple(seat.upstream for seat in seats[left:])
@@ -74,7 +74,7 @@ def test_pairs_of_those_left_are_drawn_evenly(left: int) -> None:
     assert min(drawn.values()) > 0.9 * 3000 / len(sets)
 
 
-def test_with_loads_all_different_all_but_the_busiest_are_used() -> None:
+def test_with_distinct_loads_all_but_the_busiest_are_used() -> None:
     """Upstream k wins against the k that are busier (chi-square); the busiest never does."""
     count, picks = 10, 45_000
     policy, upstreams = built(*[(1, count - number, 0) for number in range(count)])
@@ -87,7 +87,7 @@ def test_with_loads_all_different_all_but_the_busiest_are_used() -> None:
     assert chi_square < 31.8  # 8 degrees of freedom: once in 10,000 times
 
 
-def test_idle_ones_are_picked_by_weight() -> None:
+def test_idle_upstreams_are_picked_by_weight() -> None:
     policy, (light, _) = built((1, 0, 0), (3, 0, 0))
     seen = Counter(policy.pick(0, ()) for _ in range(10_000))
     assert seen[light] / 10_000 == pytest.approx(0.25, abs=0.02)

@@ -13,7 +13,7 @@ from tests.policies.contexts import context
 ALL = "consistent_hash, ip_hash, least_connections, peak_ewma, power_of_two, random, round_robin"
 
 
-def test_the_built_in_ones() -> None:
+def test_the_built_in_policies_are_registered() -> None:
     assert ", ".join(registry.names()) == ALL
 
 
@@ -70,7 +70,7 @@ def test_the_built_in_ones() -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_a_choice(
+def test_mistakes_in_a_choice_are_reported(
     name: str, options: dict[str, Any], problem: tuple[str, str] | None
 ) -> None:
     assert registry.problem(name, options) == problem
@@ -88,31 +88,31 @@ def test_a_choice_is_built() -> None:
         pytest.param("random", {"a": 1}, "policy_options: {'a': 1} is more than random takes", id="options"),
     ],
 )
-def test_a_wrong_choice_is_not_built(name: str, options: dict[str, Any], text: str) -> None:
+def test_an_invalid_choice_is_not_built(name: str, options: dict[str, Any], text: str) -> None:
     with pytest.raises(SettingsError) as caught:
         registry.build(name, options, context())
     assert str(caught.value).startswith(text)
 
 
 @pytest.mark.parametrize("name", registry.names())
-def test_every_policy_says_what_it_does(name: str) -> None:
+def test_every_policy_has_a_description(name: str) -> None:
     assert registry.summary(name)
 
 
 @pytest.mark.parametrize("name", registry.names())
-def test_what_a_policy_says_of_keys_holds_for_every_choice_of_options(name: str) -> None:
+def test_uses_keys_is_the_same_for_every_choice_of_options(name: str) -> None:
     built = registry.build(name, {}, context())
     assert (registry.needs_key(name), registry.key_source(name)) == (built.needs_key, built.key_source)
     assert registry.needs_key(name) == (name in {"consistent_hash", "ip_hash"})
     assert registry.key_source(name) == ("client_ip" if name == "ip_hash" else None)
 
 
-def test_keys_of_what_is_no_policy_are_not_known() -> None:
+def test_whether_an_unknown_policy_uses_keys_is_unknown() -> None:
     with pytest.raises(SettingsError, match="policy: fair is not a policy"):
         registry.needs_key("fair")
 
 
-def test_what_has_slots_has_no_dictionary() -> None:
+def test_classes_with_slots_have_no_dict() -> None:
     """Hot objects: an attribute that is not declared would be found too late."""
     for name in registry.names():
         assert not hasattr(registry.build(name, {}, context()), "__dict__"), name

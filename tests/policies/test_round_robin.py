@@ -40,7 +40,7 @@ ORDERS: dict[str, tuple[tuple[float, ...], str]] = {
 
 
 @pytest.mark.parametrize("case", ORDERS)
-def test_order(case: str) -> None:
+def test_upstreams_are_picked_in_smooth_weighted_order(case: str) -> None:
     weights, expected = ORDERS[case]
     policy, upstreams = built(*weights)
     seen = turns(policy, upstreams, len(expected))
@@ -49,14 +49,14 @@ def test_order(case: str) -> None:
 
 
 @pytest.mark.parametrize(("start", "expected"), [(0, "abc"), (1, "bca"), (2, "cab"), (3, "abc"), (7, "bca")])
-def test_workers_begin_apart(start: int, expected: str) -> None:
+def test_workers_start_at_different_upstreams(start: int, expected: str) -> None:
     policy, upstreams = built(1, 1, 1, start=start)
     assert turns(policy, upstreams, 3) == expected
 
 
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 12), min_size=2, max_size=8))
-def test_every_stretch_is_near_its_share(weights: list[int]) -> None:
+def test_every_window_is_close_to_its_share(weights: list[int]) -> None:
     """Smoothness: at no moment is anybody a whole turn ahead of its share, or behind it."""
     policy, upstreams = built(*weights)
     total = sum(weights)
@@ -70,7 +70,7 @@ def test_every_stretch_is_near_its_share(weights: list[int]) -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=8))
-def test_one_round_gives_everyone_exactly_its_turns(weights: list[int]) -> None:
+def test_one_round_gives_each_upstream_exactly_its_turns(weights: list[int]) -> None:
     policy, upstreams = built(*weights)
     seen = Counter(policy.pick(0, ()) for _ in range(sum(weights)))
     assert [seen[one] for one in upstreams] == weights
@@ -78,20 +78,20 @@ def test_one_round_gives_everyone_exactly_its_turns(weights: list[int]) -> None:
 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.floats(0.001, 1e6), min_size=1, max_size=50))
-def test_any_weights_make_a_bounded_round_that_serves_all(weights: list[float]) -> None:
+def test_any_weights_give_a_bounded_round_that_serves_all(weights: list[float]) -> None:
     policy, upstreams = built(*weights)
     seen = {policy.pick(0, ()) for _ in range(20_000)}
     assert seen == set(upstreams)
 
 
-def test_a_tried_one_is_passed_over_and_its_turn_comes_again() -> None:
+def test_a_tried_upstream_is_skipped_and_its_turn_comes_again() -> None:
     policy, (a, b, c) = built(1, 1, 1)
     assert policy.pick(0, (a,)) is b
     assert [policy.pick(0, ()) for _ in range(3)] == [c, a, b]
 
 
 @pytest.mark.parametrize("start", [0, 1, 3])
-def test_a_rebuild_goes_on_where_it_was(start: int) -> None:
+def test_a_rebuild_continues_the_rotation(start: int) -> None:
     """Else a neighbour that flaps would send every request to the first one."""
     policy, upstreams = built(1, 1, 1, 1, start=start)
     seen = []

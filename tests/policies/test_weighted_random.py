@@ -39,7 +39,7 @@ def test_shares_are_those_of_the_weights(case: str) -> None:
     assert chi_square < most
 
 
-def test_of_those_left_the_weights_hold_too() -> None:
+def test_weights_hold_among_the_untried_too() -> None:
     """Where the tried one has nearly all the weight, the rest is drawn from by weight."""
     policy, (heavy, light, middle) = built(1e9, 1, 3)
     seen = Counter(policy.pick(0, (heavy,)) for _ in range(10_000))

@@ -88,19 +88,19 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("case", OTHERS)
-def test_others_tokens_are_worth_nothing(case: str) -> None:
+def test_tokens_of_other_secrets_are_invalid(case: str) -> None:
     other = Side(**OTHERS[case])  # type: ignore[arg-type]  # each has its own type
     side = Side()
     assert side.affinity.pinned(request(b"pin=" + other.token("b:1"))) is None
 
 
-def test_tokens_stay_as_they_are() -> None:
+def test_tokens_are_stable() -> None:
     """Another version must give the same: clients keep them for as long as MAX_AGE says."""
     assert make_token(b"", "default", "app1:8000") == b"6bk5DUDqKpQarDmuH_tZT-"
     assert make_token(b"s3cret", "default", "app1:8000") == b"bJPSpeVTYlh70vhetMXwbm"
 
 
-def test_without_a_secret_each_guess_is_dear_and_many_upstreams_are_not() -> None:
+def test_without_a_secret_guessing_is_expensive_and_many_upstreams_are_not() -> None:
     """CPU of this thread: 0.1 ms each where it was measured, and 0.8 µs by a plain hash."""
     before = time.thread_time()
     for number in range(100):
@@ -112,7 +112,7 @@ _NAMES = st.text(min_size=1, max_size=12)
 
 
 @given(st.tuples(_NAMES, _NAMES), st.tuples(_NAMES, _NAMES), st.binary(max_size=8))
-def test_tokens_differ_where_pool_or_upstream_does(
+def test_tokens_differ_by_pool_and_upstream(
     one: tuple[str, str], two: tuple[str, str], secret: bytes
 ) -> None:
     assert (make_token(secret, *one) == make_token(secret, *two)) is (one == two)
@@ -123,7 +123,7 @@ def test_tokens_differ_where_pool_or_upstream_does(
 @pytest.mark.parametrize("causes", [(), (Cause.OUTLIER,)], ids=["well", "ejected"])
 @pytest.mark.parametrize("first_check", FirstCheck)
 @pytest.mark.parametrize("is_candidate", [True, False])
-def test_who_keeps_its_sessions(
+def test_which_upstreams_keep_their_sessions(
     admin_state: AdminState, causes: tuple[Cause, ...], first_check: FirstCheck, is_candidate: bool
 ) -> None:
     side = Side()
@@ -143,7 +143,7 @@ def test_on_probation_sessions_stay_only_with_a_candidate(is_candidate: bool) ->
     assert side.affinity.accepts(one) is is_candidate
 
 
-def test_tokens_of_those_that_left_are_stale_not_forged() -> None:
+def test_tokens_of_removed_upstreams_are_stale_not_forged() -> None:
     side = Side()
     token = side.token("b:1")
     side.has("a:1")
@@ -153,7 +153,7 @@ def test_tokens_of_those_that_left_are_stale_not_forged() -> None:
     assert side.counts == {"new": 1, "repinned": 1}
 
 
-def test_of_many_that_left_the_oldest_are_forgotten() -> None:
+def test_of_many_removed_upstreams_the_oldest_are_forgotten() -> None:
     side = Side()
     tokens = {}
     for number in range(1100):
@@ -181,7 +181,7 @@ def forwarded(head: RequestHead) -> bytes:
     return render_request(head, Nobody(), b"id", b"u")  # type: ignore[arg-type]  # all that is asked of it
 
 
-def test_a_repeated_head_does_not_carry_one_pools_pin_to_another() -> None:
+def test_a_repeated_head_does_not_carry_the_pin_of_one_pool_to_another() -> None:
     one, two = Side(), Side(pool="api", cookie=BalancerCookie(b"pin2", b""))
     cookies = b"pin=%b; a=1; pin2=%b" % (one.token("a:1"), make_token(b"s3cret", "api", "b:1"))
     head = request(cookies)
@@ -195,7 +195,7 @@ def test_a_repeated_head_does_not_carry_one_pools_pin_to_another() -> None:
     assert b"\r\nCookie: a=1\r\nVia: x\r\n" in forwarded(head)
 
 
-def test_a_head_rendered_before_it_was_asked_about() -> None:
+def test_a_head_rendered_before_its_pin_is_looked_up() -> None:
     """As when a route without sticky sessions has had it first."""
     side = Side()
     cookies = b"pin=" + side.token("a:1")
@@ -216,7 +216,7 @@ _LINES = st.lists(
 
 
 @given(_LINES, st.booleans(), st.booleans())
-def test_whatever_lines_there_are_only_our_cookies_are_taken_out(
+def test_only_our_own_cookies_are_removed_from_any_lines(
     lines: list[tuple[bytes, list[bytes]]], is_large: bool, is_named: bool
 ) -> None:
     """Also of heads too large to be remembered, and where Connection names Cookie."""
@@ -258,7 +258,7 @@ _PAIRS = st.lists(
 
 
 @given(_PAIRS)
-def test_app_cookie_takes_off_what_was_put_on_and_nothing_else(pairs: list[bytes]) -> None:
+def test_app_cookie_removes_exactly_what_was_added(pairs: list[bytes]) -> None:
     side = Side(cookie=AppCookie(b"SID"))
     token = make_token(b"s3cret", "default", "b:1")
     pinned = b"; ".join(pairs).replace(b"T~", token + b"~")

@@ -73,7 +73,7 @@ def context() -> PolicyContext:
     return PolicyContext(Random(7), 0, FakeClock())
 
 
-def test_one_in_sixteen_is_asked_and_counts_sixteen() -> None:
+def test_one_pinned_request_in_sixteen_is_sampled_and_counts_sixteen() -> None:
     twin = Twin()
     case = Case(twin)
     assert case.stay(2, 15) == 0
@@ -91,7 +91,7 @@ def test_least_connections_a_tie_is_no_diversion() -> None:
     assert case.stay(2, 10 * SAMPLE) == 0
 
 
-def test_least_connections_goes_by_weight() -> None:
+def test_least_connections_respects_weights() -> None:
     case = Case(LeastConnections(context()))
     for upstream, weight, inflight in zip(case.upstreams, (4.0, 2.0, 1.0), (4, 2, 1), strict=True):
         upstream.effective_weight, upstream.inflight = weight, inflight
@@ -99,7 +99,7 @@ def test_least_connections_goes_by_weight() -> None:
     assert case.stay(1, 10 * SAMPLE) == 0
 
 
-def test_a_hash_says_for_each_key() -> None:
+def test_a_hash_is_compared_for_each_key() -> None:
     policy = ConsistentHash(context())
     case = Case(policy)
     keys = [Random(n).getrandbits(64) for n in range(50)]
@@ -109,12 +109,12 @@ def test_a_hash_says_for_each_key() -> None:
     assert case.stay(1, key=NO_KEY) == 0  # there is nothing to compare with
 
 
-def test_a_rotation_would_send_its_share_elsewhere() -> None:
+def test_round_robin_diverts_its_share() -> None:
     case = Case(RoundRobin(context()))
     assert case.stay(1, 30 * SAMPLE) == 20 * SAMPLE
 
 
-def test_no_candidates_no_diversion() -> None:
+def test_without_candidates_there_is_no_diversion() -> None:
     case = Case(Twin())
     case.diversion.rebuild([])
     assert case.stay(1) == 0
@@ -129,7 +129,7 @@ CALLS: dict[str, Callable[[Case], object]] = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_twin_that_fails_is_told_of_once_and_left_alone_until_the_next_rebuild(name: str) -> None:
+def test_a_failing_twin_is_reported_once_and_not_used_until_the_next_rebuild(name: str) -> None:
     twin = Twin(name)
     case = Case(twin)
     case.errors.clear()

@@ -18,7 +18,7 @@ PROOFS = {
 
 
 @pytest.mark.parametrize("case", PROOFS)
-def test_what_the_end_of_an_exchange_proves(case: str) -> None:
+def test_what_an_exchange_proves_about_a_failure(case: str) -> None:
     answered, sent_to, whole, expected = PROOFS[case]
     assert proof(answered=answered, sent_to=sent_to, whole=whole) is expected
 
@@ -36,7 +36,7 @@ CLIENTS = {
 
 
 @pytest.mark.parametrize("address", CLIENTS)
-def test_an_ipv4_address_or_a_64_of_ipv6_is_one_client(address: str) -> None:
+def test_an_ipv4_address_or_an_ipv6_64_is_one_client(address: str) -> None:
     assert client_network(address) == CLIENTS[address]
 
 
@@ -64,7 +64,7 @@ RUNS = {
 
 
 @pytest.mark.parametrize("case", RUNS)
-def test_which_faults_in_a_row_count(case: str) -> None:
+def test_which_consecutive_faults_make_a_suspect(case: str) -> None:
     codes, sure, doubtful, second = RUNS[case]
     run = Run()
     for code in codes.split():
@@ -74,7 +74,7 @@ def test_which_faults_in_a_row_count(case: str) -> None:
     assert (run.length, run.has_second) == (0, False)
 
 
-def test_no_connection_plays_no_part_in_who_the_clients_are() -> None:
+def test_connect_failures_do_not_count_clients() -> None:
     run = Run()
     for _ in range(3):
         run.add(Fault(Outcome.CONNECT_FAILED), 5)
@@ -95,7 +95,7 @@ FAULTS = st.lists(
 
 
 @given(FAULTS, st.integers(1, 8))
-def test_in_any_order(faults: list[Fault], most: int) -> None:
+def test_fault_counts_hold_in_any_order(faults: list[Fault], most: int) -> None:
     """Each fault is counted once, who holds its upstream is sure at most once, and memory is bounded."""
     run = Run()
     for one in faults:

@@ -38,7 +38,7 @@ CAUSES: list[list[Cause]] = [[], [CHECK], [OUTLIER], [STUCK], [CHECK, OUTLIER]]
 @pytest.mark.parametrize("causes", CAUSES, ids=str)
 @pytest.mark.parametrize("first_check", FirstCheck)
 @pytest.mark.parametrize("admin_state", AdminState)
-def test_what_follows_from_a_state(
+def test_consequences_of_each_state(
     admin_state: AdminState, first_check: FirstCheck, causes: list[Cause]
 ) -> None:
     eligible, keeps = TABLE[admin_state, first_check]
@@ -131,7 +131,7 @@ CASES: dict[str, tuple[list[One], bool, list[One], bool]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_candidates(case: str) -> None:
+def test_candidates_of_a_pool(case: str) -> None:
     members, panic, expected, in_panic = CASES[case]
     assert candidates(members, panic) == (expected, in_panic)
 
@@ -151,7 +151,7 @@ LEFT = {
 
 
 @pytest.mark.parametrize("case", LEFT)
-def test_whether_others_are_left(case: str) -> None:
+def test_whether_other_upstreams_are_left(case: str) -> None:
     others, expected = LEFT[case]
     assert others_left(SUSPECT, [SUSPECT, *others]) is expected
 
@@ -168,7 +168,7 @@ def test_whether_others_are_left(case: str) -> None:
         pytest.param([ILL, SPARE], [], id="one that is a candidate already"),
     ],
 )
-def test_who_stands_by(members: list[One], expected: list[One]) -> None:
+def test_which_backups_stand_by(members: list[One], expected: list[One]) -> None:
     chosen, _ = candidates(members, True)
     assert standing_by(members, chosen, True) == expected
 
@@ -185,7 +185,7 @@ def test_who_stands_by(members: list[One], expected: list[One]) -> None:
         pytest.param([NEW, WELL], True, [], id="nobody behind one that is well"),
     ],
 )
-def test_who_stands_by_where_the_candidates_are_unchecked(
+def test_which_backups_stand_by_if_the_candidates_are_unchecked(
     members: list[One], panic: bool, expected: list[One]
 ) -> None:
     chosen, _ = candidates(members, panic)

@@ -79,7 +79,7 @@ def test_a_replica_that_turns_to_500_is_ejected_and_readmitted(stack: Stack, loa
     until("requests to it again", lambda: served(stack)[address] - before[address] >= 20)
 
 
-def test_a_killed_replica_costs_no_more_than_what_ran_there(stack: Stack, load: Load) -> None:
+def test_a_killed_replica_costs_only_its_running_requests(stack: Stack, load: Load) -> None:
     ip, container = next(iter(stack.addresses("app").items()))
     upstream = stack.upstreams()[ip + PORT]["id"]
     revision, errors = stack.last_event(), server_errors(stack)

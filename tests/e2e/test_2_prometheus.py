@@ -13,7 +13,7 @@ def test_the_target_is_up(stack: Stack) -> None:
     assert labels["instance"] == "balancer:9901"
 
 
-def test_its_sums_are_what_locust_saw(stack: Stack, load: Load) -> None:
+def test_its_sums_match_those_of_locust(stack: Stack, load: Load) -> None:
     seen = load.end()
     counted = stack.responses()
     until(

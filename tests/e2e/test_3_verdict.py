@@ -22,7 +22,7 @@ def test_a_good_run_with_the_shares_of_all_workers(stack: Stack, load: Load) -> 
     assert counts.replicas.total() == counts.requests
 
 
-def test_failures_are_told_and_give_their_exit_code(stack: Stack, load: Load) -> None:
+def test_failures_are_reported_and_set_the_exit_code(stack: Stack, load: Load) -> None:
     load.end()
     container = stack.containers("app")[0]
     stack.switch(container, error_rate=0.5)

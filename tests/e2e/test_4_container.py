@@ -18,14 +18,14 @@ def container(stack: Stack) -> str:
     return container
 
 
-def test_it_is_healthy(container: str) -> None:
+def test_the_container_is_healthy(container: str) -> None:
     def health() -> str:
         return run("docker", "inspect", "--format", "{{.State.Health.Status}}", container).strip()
 
     until("the engine calls it healthy", health, lambda status: status == "healthy")
 
 
-def test_it_has_no_rights_that_it_does_not_need(container: str) -> None:
+def test_the_container_has_no_needless_rights(container: str) -> None:
     status = run("docker", "exec", container, "cat", "/proc/1/status")
     fields = dict(line.split(":\t", 1) for line in status.splitlines())
     assert fields["Uid"].split() == ["10001"] * 4
@@ -35,7 +35,7 @@ def test_it_has_no_rights_that_it_does_not_need(container: str) -> None:
     assert inspected["HostConfig"]["ReadonlyRootfs"] is True
 
 
-def test_its_status_is_shown_inside_it(stack: Stack, container: str) -> None:
+def test_its_status_can_be_shown_inside_it(stack: Stack, container: str) -> None:
     shown = run("docker", "exec", container, "balancer", "status")
     assert [address for address in stack.upstreams() if address not in shown] == []
 

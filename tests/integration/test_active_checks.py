@@ -66,7 +66,7 @@ async def tells(balancer: Balancer, reason: str) -> bool:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_one_that_fails_its_checks_gets_no_requests_until_it_is_well(workers: str) -> None:
+async def test_an_upstream_that_fails_its_checks_gets_no_requests_until_it_passes(workers: str) -> None:
     async with AsyncExitStack() as stack:
         well, ill = apps = await replicas(stack, 2)
         balancer = await stack.enter_async_context(
@@ -91,7 +91,7 @@ async def test_one_that_fails_its_checks_gets_no_requests_until_it_is_well(worke
         assert well.checks > 0
 
 
-async def test_when_all_fail_their_checks_they_are_used_all_the_same() -> None:
+async def test_if_all_fail_their_checks_all_are_used() -> None:
     async with AsyncExitStack() as stack:
         apps = await replicas(stack, 2)
         balancer = await stack.enter_async_context(
@@ -103,7 +103,7 @@ async def test_when_all_fail_their_checks_they_are_used_all_the_same() -> None:
         assert await balancer.metric('balancer_pool_panic{pool="default"}') == 1.0
 
 
-async def test_without_panic_there_is_nobody_left() -> None:
+async def test_without_panic_no_upstream_is_left() -> None:
     async with AsyncExitStack() as stack:
         apps = await replicas(stack, 1)
         balancer = await stack.enter_async_context(
@@ -114,7 +114,7 @@ async def test_without_panic_there_is_nobody_left() -> None:
         await until(lambda: tells(balancer, "no_upstream"))
 
 
-async def test_an_app_that_announces_its_end_gets_no_new_requests() -> None:
+async def test_an_app_that_announces_its_draining_gets_no_new_requests() -> None:
     async with AsyncExitStack() as stack:
         _, leaving = apps = await replicas(stack, 2)
         balancer = await stack.enter_async_context(

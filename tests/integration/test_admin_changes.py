@@ -66,7 +66,7 @@ async def one_that_holds(balancer: Balancer, apps: list[AppReplica]) -> AppRepli
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_a_drain_lets_end_what_runs_and_sends_nothing_new(workers: str) -> None:
+async def test_a_drain_lets_running_requests_end_and_sends_no_new_ones(workers: str) -> None:
     async with AsyncExitStack() as stack:
         apps = [await stack.enter_async_context(app_replica(f"app{number}")) for number in range(2)]
         upstreams = ",".join(app.address for app in apps)
@@ -94,7 +94,7 @@ async def test_a_drain_lets_end_what_runs_and_sends_nothing_new(workers: str) ->
         await used(balancer, app)
 
 
-async def test_maintenance_ends_checks_too_and_weights_take_effect() -> None:
+async def test_maintenance_stops_checks_and_weights_take_effect() -> None:
     async with AsyncExitStack() as stack:
         out, other = apps = [await stack.enter_async_context(app_replica(f"app{n}")) for n in range(2)]
         upstreams = ",".join(app.address for app in apps)
@@ -134,7 +134,7 @@ async def test_maintenance_ends_checks_too_and_weights_take_effect() -> None:
         assert f"- {out.address}?weight=3" in text
 
 
-async def test_with_a_token_changes_need_it() -> None:
+async def test_if_a_token_is_set_changes_need_it() -> None:
     async with AsyncExitStack() as stack:
         app = await stack.enter_async_context(app_replica())
         balancer = await stack.enter_async_context(running(UPSTREAMS=app.address, ADMIN_TOKEN=TOKEN))
@@ -154,7 +154,7 @@ async def test_with_a_token_changes_need_it() -> None:
         assert json.loads(config.body)["settings"]["admin_token"] == "*" * 10
 
 
-async def test_an_upstream_that_is_added_serves_until_it_is_removed() -> None:
+async def test_an_added_upstream_serves_until_it_is_removed() -> None:
     async with AsyncExitStack() as stack:
         first, second = [await stack.enter_async_context(app_replica(f"app{n}")) for n in range(2)]
         balancer = await stack.enter_async_context(running(UPSTREAMS=first.address, **CHECKS))

@@ -36,7 +36,9 @@ def open_files(pid: int) -> int:
     "sends", ["", "/healthz", "/api/events?wait=60&after=LAST"], ids=["silent", "idle", "waiting"]
 )
 @pytest.mark.parametrize("limit", [FEW_FILES, 1024])
-async def test_a_flood_keeps_neither_probes_out_nor_workers_down(limit: int, sends: str) -> None:
+async def test_a_flood_of_the_admin_listener_stops_neither_probes_nor_worker_starts(
+    limit: int, sends: str
+) -> None:
     async with AsyncExitStack() as stack:
         app = await stack.enter_async_context(app_replica())
         balancer = await stack.enter_async_context(running(UPSTREAMS=app.address, WORKERS="1"))

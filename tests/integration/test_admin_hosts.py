@@ -10,7 +10,7 @@ from tests.fakes.instance import running
 pytestmark = pytest.mark.integration
 
 
-async def test_a_rebound_name_is_refused_until_admin_hosts_has_it() -> None:
+async def test_a_rebound_name_is_refused_until_it_is_in_admin_hosts() -> None:
     async with app_replica() as app, running(UPSTREAMS=app.address, ADMIN_HOSTS="lb.example\n") as balancer:
         answers = {}
         async with aiohttp.ClientSession() as session:
@@ -23,7 +23,7 @@ async def test_a_rebound_name_is_refused_until_admin_hosts_has_it() -> None:
         assert (done.returncode, app.address in done.stdout) == (0, True)
 
 
-async def test_what_changes_nothing_is_a_warning_of_the_start() -> None:
+async def test_settings_without_effect_are_warned_of_at_the_start() -> None:
     async with (
         app_replica() as app,
         running(UPSTREAMS=app.address, TIMEOUTS__TOTAL="5s", TIMEOUTS__CONNECT="9s") as balancer,

@@ -65,7 +65,7 @@ async def admin(balancer: Balancer, target: str) -> Any:
     return (await get(balancer.admin_port, target)).json()
 
 
-async def test_sums_agree_over_four_workers_also_when_one_is_killed(app: AppReplica) -> None:
+async def test_sums_agree_over_four_workers_even_after_one_is_killed(app: AppReplica) -> None:
     async with running(UPSTREAMS=app.address, WORKERS="4", ACCESS_LOG__ENABLED="false") as balancer:
         clients = [await balancer.connect() for _ in range(24)]
 
@@ -145,7 +145,7 @@ async def test_thousands_of_bogus_methods_hosts_and_paths_add_no_series(app: App
         assert answered == BOGUS + 10
 
 
-async def test_an_upstream_that_is_ejected_shows_everywhere(app: AppReplica, dead: str) -> None:
+async def test_an_ejected_upstream_is_shown_everywhere(app: AppReplica, dead: str) -> None:
     settings = {"HEALTH_CHECK__INTERVAL": "100ms", "UPSTREAMS": f"{app.address},{dead}"}
     async with running(**settings) as balancer:
         async with asyncio.timeout(PATIENCE):
@@ -185,7 +185,7 @@ async def status(balancer: Balancer, *options: str) -> str:
     return done.stdout
 
 
-async def test_the_commands_show_what_a_running_instance_tells(app: AppReplica, dead: str) -> None:
+async def test_the_commands_show_a_running_instance(app: AppReplica, dead: str) -> None:
     settings = {"HEALTH_CHECK__INTERVAL": "100ms", "UPSTREAMS": f"{app.address},{dead}"}
     async with running(**settings) as balancer, asyncio.timeout(PATIENCE):
         await admin(balancer, "/api/events?after=0&wait=15")
@@ -217,7 +217,7 @@ async def failures(balancer: Balancer) -> list[Any]:
     return found
 
 
-async def test_an_error_made_here_is_told_with_its_attempts(dead: str) -> None:
+async def test_a_local_error_is_shown_with_its_attempts(dead: str) -> None:
     async with running(UPSTREAMS=dead, HEALTH_CHECK__ENABLED="false") as balancer:
         assert (await get(balancer.port, "/cart?secret=1")).status == 502
 
@@ -236,7 +236,7 @@ async def test_an_error_made_here_is_told_with_its_attempts(dead: str) -> None:
         assert pool["upstreams"][0]["connect_failures"]["refused"] >= 1
 
 
-async def test_who_waits_for_events_does_not_hold_up_the_end(app: AppReplica) -> None:
+async def test_a_client_waiting_for_events_does_not_delay_the_exit(app: AppReplica) -> None:
     async with running(UPSTREAMS=app.address) as balancer:
         waiting = asyncio.create_task(get(balancer.admin_port, "/api/events?after=0&wait=60"))
         await balancer.readiness()
@@ -271,7 +271,7 @@ def test_the_docs_have_an_example_of_every_path() -> None:
     }
 
 
-async def test_examples_in_the_docs_look_like_the_real_answers(app: AppReplica, dead: str) -> None:
+async def test_examples_in_the_docs_have_the_keys_of_real_responses(app: AppReplica, dead: str) -> None:
     settings = {"HEALTH_CHECK__INTERVAL": "100ms", "UPSTREAMS": f"{dead},{app.address}"}
     async with running(**settings) as balancer:
         await admin(balancer, "/api/events?after=0&wait=15")

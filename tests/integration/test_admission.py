@@ -22,7 +22,7 @@ async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @on_uvloop
-async def test_slots_full_of_idle_clients_keep_nobody_out() -> None:
+async def test_idle_clients_in_every_slot_block_no_new_client() -> None:
     """Half of them have had a response, half have never said anything."""
     async with real_sockets(hello, limits={"max_connections": SLOTS}) as harness:
         idle = []
@@ -76,7 +76,7 @@ async def test_a_flood_of_connections_ends_no_request() -> None:
             writer.close()
 
 
-async def test_one_address_may_have_so_many_connections() -> None:
+async def test_connections_per_address_are_limited() -> None:
     async with (
         app_replica("one") as app,
         running(UPSTREAMS=app.address, LIMITS__CONNECTIONS_PER_CLIENT="3") as balancer,
@@ -104,7 +104,7 @@ async def test_one_address_may_have_so_many_connections() -> None:
             await client.close()
 
 
-async def test_connections_of_a_trusted_proxy_have_no_such_limit() -> None:
+async def test_connections_of_a_trusted_proxy_are_not_limited() -> None:
     settings = {"LIMITS__CONNECTIONS_PER_CLIENT": "1", "TRUSTED_PROXIES": "127.0.0.0/8"}
     async with app_replica("one") as app, running(UPSTREAMS=app.address, **settings) as balancer:
         for client in [await balancer.connect() for _ in range(5)]:

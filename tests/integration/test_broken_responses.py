@@ -94,7 +94,7 @@ every_version = pytest.mark.parametrize("version", REQUESTS)
 
 @every_version
 @pytest.mark.parametrize("seen_first", [True, False], ids=["then a reset", "with a reset at once"])
-async def test_a_reset_does_not_end_a_response_without_a_length(version: str, seen_first: bool) -> None:
+async def test_a_reset_does_not_complete_a_response_without_a_length(version: str, seen_first: bool) -> None:
     half_seen = asyncio.Event()
 
     async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -128,7 +128,7 @@ sys.stdin.read()
 
 
 @every_version
-async def test_nor_does_the_death_of_an_app_that_has_not_read_all_of_the_request(version: str) -> None:
+async def test_nor_does_the_death_of_an_app_that_left_a_part_of_the_request_unread(version: str) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", KILLED, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
@@ -163,7 +163,7 @@ WHOLE = {
 
 @every_version
 @pytest.mark.parametrize("framing", WHOLE)
-async def test_a_reset_behind_a_whole_response_does_no_harm(version: str, framing: str) -> None:
+async def test_a_reset_after_a_whole_response_does_no_harm(version: str, framing: str) -> None:
     async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
         writer.write(WHOLE[framing])
@@ -180,7 +180,7 @@ async def test_a_reset_behind_a_whole_response_does_no_harm(version: str, framin
 
 @pytest.mark.parametrize("end", ["closed", "reset"])
 @on_uvloop
-async def test_the_end_of_a_response_that_a_write_met_first(end: str) -> None:
+async def test_the_end_of_a_response_is_kept_when_a_write_meets_the_reset(end: str) -> None:
     """The client does not read, so the app's end stands unread behind what it has sent, when more of the
     request is written to it: after a FIN that is a broken pipe, and all of the response is there."""
     ended = asyncio.Event()
@@ -228,7 +228,7 @@ async def test_the_end_of_a_response_that_a_write_met_first(end: str) -> None:
 
 @every_version
 @on_uvloop
-async def test_a_reset_that_is_there_with_the_last_bytes(version: str) -> None:
+async def test_a_reset_that_arrives_with_the_last_bytes(version: str) -> None:
     """The event loop finds both in the same turn."""
     loop = asyncio.get_running_loop()
     with socket.create_server(("127.0.0.1", 0)) as listening:

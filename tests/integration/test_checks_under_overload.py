@@ -62,7 +62,7 @@ async def checks(balancer: Balancer, app: AppReplica, result: str) -> float:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("leaving", [0, LEAVING], ids=["all wait", "some leave"])
-async def test_who_serves_stays_and_who_hangs_goes(leaving: int, workers: str) -> None:
+async def test_a_serving_replica_stays_and_a_hanging_one_is_ejected(leaving: int, workers: str) -> None:
     async with overloaded(leaving, workers) as (balancer, apps):
 
         async def all_slow() -> bool:

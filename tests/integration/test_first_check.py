@@ -156,7 +156,7 @@ async def upstream_of(harness: Harness, app: AppReplica) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "starts", [answers(404), answers(503), says_nothing], ids=["404", "503", "says nothing"]
 )
-async def test_not_one_request_before_it_is_ready(
+async def test_a_new_replica_gets_no_request_before_its_app_is_ready(
     harness: Harness,
     come: Callable[[Harness], Awaitable[Callable[[], Awaitable[None]]]],
     starts: Callable[[AppReplica], None],
@@ -190,7 +190,7 @@ async def test_not_one_request_before_it_is_ready(
     assert before > 0
 
 
-async def test_it_is_checked_at_once_when_it_appears(harness: Harness) -> None:
+async def test_a_new_replica_is_checked_at_once(harness: Harness) -> None:
     """Not after an interval: one that is ready serves within the time that a check takes."""
     harness.names.say(app=[OLD, OTHER])
     new = await harness.replica()
@@ -211,7 +211,7 @@ async def test_it_is_checked_at_once_when_it_appears(harness: Harness) -> None:
     assert (new.checks, new.passed) == (1, 1)
 
 
-async def test_all_of_the_start_serve_before_their_first_check(harness: Harness) -> None:
+async def test_upstreams_present_at_the_start_serve_before_their_first_check(harness: Harness) -> None:
     """Else the first one that is checked would get everything."""
     harness.names.say(app=[OLD, OTHER])
     harness.other.hangs = True  # its check is not answered
@@ -226,7 +226,7 @@ async def test_all_of_the_start_serve_before_their_first_check(harness: Harness)
     assert (shown["unchecked"], shown["eligible"]) == (True, True)
 
 
-async def test_while_all_apps_are_starting_clients_are_told_to_come_again(harness: Harness) -> None:
+async def test_while_all_apps_are_starting_clients_get_503_with_retry_after(harness: Harness) -> None:
     for app in (harness.old, harness.other):
         await app.leave()
     await harness.start(f"{OLD}:PORT,{OTHER}:PORT")

@@ -62,7 +62,7 @@ async def ask(balancer: Balancer, lines: Iterable[bytes], body: bytes = b"") -> 
         await writer.wait_closed()
 
 
-async def test_of_a_stranger_nothing_is_believed_and_one_log_line_says_what_to_set() -> None:
+async def test_a_stranger_is_not_believed_and_one_log_line_names_the_setting() -> None:
     app = App()
     async with before(app, FORWARDED__DROP="X-Acme-*", FORWARDED__KEEP="X-Forwarded-Prefix") as balancer:
         for _ in range(5):
@@ -81,7 +81,7 @@ async def test_of_a_stranger_nothing_is_believed_and_one_log_line_says_what_to_s
         assert sum("TRUSTED_PROXIES" in one for one in balancer.stderr) == 1
 
 
-async def test_a_trusted_proxy_is_believed_and_the_app_and_the_log_have_it_alike() -> None:
+async def test_a_trusted_proxy_is_believed_and_app_and_log_agree() -> None:
     app = App()
     async with before(app, TRUSTED_PROXIES="::ffff:127.0.0.0/104", FORWARDED__DROP="X-Acme-*") as balancer:
         await ask(balancer, SENT)
@@ -105,7 +105,7 @@ async def test_a_trusted_proxy_is_believed_and_the_app_and_the_log_have_it_alike
 
 
 @pytest.mark.parametrize("trusted", ["127.0.0.1", "10.0.0.0/8"])
-async def test_trailers_bring_nothing_that_only_proxies_may_send(trusted: str) -> None:
+async def test_trailers_do_not_carry_fields_reserved_for_proxies(trusted: str) -> None:
     app = App()
     async with before(
         app, TRUSTED_PROXIES=trusted, FORWARDED__DROP="X-Acme-*", REQUEST_TRAILERS="on"

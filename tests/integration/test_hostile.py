@@ -18,7 +18,7 @@ MOST_KIB = {"reads-nothing": 64.0, "untaken": 64.0}
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
-def test_good_clients_are_served_during(attack: Attack) -> None:
+def test_good_clients_are_served_during_every_attack(attack: Attack) -> None:
     run = perform(OURS, attack, RATE, SECONDS, seed=1, pauses=PAUSES)
     assert run.requests > 0
     assert not run.failures

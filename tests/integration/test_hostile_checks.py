@@ -32,7 +32,9 @@ def _cpu_seconds(pid: int) -> float:
         pytest.param(CHUNKED, b"1\r\na\r\n2\r\nab\r\n", "", id="tiny chunks"),
     ],
 )
-async def test_the_supervisor_is_there_for_all_others(first: bytes, unit: bytes, said: str) -> None:
+async def test_endless_check_responses_delay_no_other_task_of_the_supervisor(
+    first: bytes, unit: bytes, said: str
+) -> None:
     with Flood.running(first, unit, count=HOSTILE) as flood:
         async with app_replica("well") as well:
             upstreams = ",".join([well.address, *(f"127.0.0.1:{port}" for port in flood.ports)])

@@ -69,7 +69,7 @@ async def pauses(play: Callable[[], Awaitable[None]]) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @on_uvloop
-async def test_no_request_fails_once_the_time_is_known(method: str) -> None:
+async def test_no_request_fails_once_the_idle_time_is_known(method: str) -> None:
     async with real_sockets(app) as one:
         await learned(one)
         (text,) = news(one)
@@ -85,7 +85,7 @@ async def test_no_request_fails_once_the_time_is_known(method: str) -> None:
 
 
 @on_uvloop
-async def test_a_get_does_not_fail_before_that_either() -> None:
+async def test_a_get_does_not_fail_before_the_idle_time_is_known() -> None:
     async with real_sockets(app, keepalive={"learn": False}) as one:
         statuses: list[int] = []
 

@@ -16,7 +16,7 @@ FIRST_BYTE = "1200ms"  # checks have found by then who is dead
 
 
 @pytest.mark.parametrize("alive", ["its checks", "others"])
-async def test_a_slow_page_is_run_by_one_replica_and_the_setting_is_named(alive: str) -> None:
+async def test_a_slow_page_runs_at_one_replica_and_the_setting_is_named(alive: str) -> None:
     settings = CHECKS if alive == "its checks" else {"HEALTH_CHECK__ENABLED": "false"}
     async with AsyncExitStack() as stack:
         apps = [await stack.enter_async_context(app_replica(f"app{number}")) for number in range(3)]

@@ -71,14 +71,14 @@ async def nobody_is_blamed(balancer: Balancer, apps: list[AppReplica], requests:
     assert sum(app.requests for app in apps) == CLIENTS * requests
 
 
-async def test_answers_and_connects_that_came_in_time_count_however_late_they_are_read() -> None:
+async def test_answers_and_connects_that_arrived_in_time_count_however_late_they_are_read() -> None:
     """Each pick takes 200 ms, and each request dials."""
     settings = {"KEEPALIVE__MAX_IDLE": "0", "HEALTH_CHECK__ENABLED": "false"}
     async with late('{"stall": 0.2}', **settings) as (balancer, apps):
         await nobody_is_blamed(balancer, apps, 2)
 
 
-async def test_one_long_turn_under_load_is_held_against_nobody() -> None:
+async def test_one_long_turn_under_load_counts_against_no_upstream() -> None:
     """Once in 120 requests the loop stands still for a second, seven times the first-byte timeout, while
     checks go on."""
     checks = {"HEALTH_CHECK__INTERVAL": "200ms", "HEALTH_CHECK__TIMEOUT": "150ms"}

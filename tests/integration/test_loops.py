@@ -35,7 +35,7 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-async def test_a_request_that_comes_back_by_a_relay_gets_508_at_its_first_return() -> None:
+async def test_a_request_that_returns_by_a_relay_gets_508_at_its_first_return() -> None:
     async with relay() as way, running(UPSTREAMS=way.address, **NO_CHECKS) as balancer:
         way.lead_to(balancer.port)
         answer = await get(balancer.port, "/x")
@@ -55,7 +55,7 @@ async def test_a_request_that_comes_back_by_a_relay_gets_508_at_its_first_return
 
 
 @pytest.mark.parametrize("listener", ["clients'", "admin"])
-async def test_checks_that_come_back_fail_with_the_reason(listener: str) -> None:
+async def test_checks_that_return_fail_with_the_reason(listener: str) -> None:
     async with relay() as way, running(UPSTREAMS=way.address, **CHECKS) as balancer:
         way.lead_to(balancer.port if listener == "clients'" else balancer.admin_port)
 
@@ -71,7 +71,7 @@ async def test_checks_that_come_back_fail_with_the_reason(listener: str) -> None
         await balancer.says(f"upstream {way.address} of pool default is ejected: its first check has failed")
 
 
-async def test_two_in_a_row_are_no_loop() -> None:
+async def test_two_balancers_in_a_row_are_no_loop() -> None:
     async with AsyncExitStack() as stack:
         app = await stack.enter_async_context(app_replica())
         second = await stack.enter_async_context(running(UPSTREAMS=app.address, **CHECKS))
@@ -104,7 +104,7 @@ SEEN = ["127.0.0.1", "localhost", "0.0.0.0", "[::ffff:127.0.0.1]", "dns://localh
 
 @pytest.mark.parametrize("command", ["run", "check"])
 @pytest.mark.parametrize("name", SEEN)
-async def test_what_the_settings_themselves_show_is_one_line_and_exit_1(name: str, command: str) -> None:
+async def test_a_loop_in_the_settings_is_one_line_and_exit_1(name: str, command: str) -> None:
     port = free_port()
     environ = {"BALANCER_UPSTREAMS": f"{name}:{port}", "BALANCER_LISTEN": f"127.0.0.1:{port}"}
     done = await asyncio.to_thread(run, "balancer", command, environ=environ)
@@ -125,14 +125,14 @@ async def test_a_name_that_resolves_to_ourselves_is_one_line_and_exit_1() -> Non
     )
 
 
-async def test_a_dns_entry_that_lists_nobody_but_ourselves_is_exit_1() -> None:
+async def test_a_dns_entry_that_lists_only_ourselves_is_exit_1() -> None:
     port = free_port()
     async with launched(UPSTREAMS=f"dns://0x7f000001:{port}", LISTEN=f"127.0.0.1:{port}") as balancer:
         assert await balancer.exit_code() == 1
     assert f"dns://0x7f000001:{port} lists nobody but 127.0.0.1:{port}" in balancer.stderr[-1]
 
 
-async def test_where_a_dns_entry_lists_ourselves_the_others_serve() -> None:
+async def test_if_a_dns_entry_lists_ourselves_the_others_serve() -> None:
     port = free_port()
     async with app_replica() as app:
         upstreams = f"{app.address},dns://0x7f000001:{port}"
@@ -184,11 +184,11 @@ async def test_via_is_the_same_in_requests_and_checks() -> None:
     assert sent[0].startswith("Via: 1.1 balancer-")
 
 
-async def test_via_off_says_nothing() -> None:
+async def test_with_via_off_none_is_sent() -> None:
     assert await heads_sent("off") == []
 
 
-async def test_check_says_what_via_off_gives_up() -> None:
+async def test_check_explains_what_via_off_disables() -> None:
     environ = {"BALANCER_UPSTREAMS": "app1:8000", "BALANCER_VIA": "off"}
     done = await asyncio.to_thread(run, "balancer", "check", environ=environ)
     assert done.returncode == 0

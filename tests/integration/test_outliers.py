@@ -55,7 +55,7 @@ async def has_become(balancer: Balancer, *kinds: str) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-async def test_who_answers_500_to_everything_is_pulled_at_once(workers: int) -> None:
+async def test_an_upstream_that_answers_500_to_everything_is_ejected_at_once(workers: int) -> None:
     async with before(4, WORKERS=str(workers), **FOR_LONG) as (balancer, apps):
         assert await statuses(balancer, 20) == {200: 20}
         ill = apps[1]
@@ -71,7 +71,7 @@ async def test_who_answers_500_to_everything_is_pulled_at_once(workers: int) -> 
         assert await balancer.metric('balancer_ejections_total{cause="outlier",pool="default"}') == 1.0
 
 
-async def test_what_one_worker_finds_all_know_within_a_tenth_of_a_second() -> None:
+async def test_an_outlier_found_by_one_worker_is_known_to_all_within_a_tenth_of_a_second() -> None:
     async with before(2, WORKERS="2", **FOR_LONG) as (balancer, apps):
         clients = [await balancer.connect() for _ in range(12)]  # hardly all at one worker
 
@@ -88,7 +88,7 @@ async def test_what_one_worker_finds_all_know_within_a_tenth_of_a_second() -> No
         assert apps[0].requests == CONSECUTIVE
 
 
-async def test_none_of_it_reaches_clients_where_500_is_retried() -> None:
+async def test_clients_see_no_500_if_500_is_retried() -> None:
     async with before(4, RETRY__STATUSES="500,502,503,504", **FOR_LONG) as (balancer, apps):
         apps[1].status = 500
         assert await statuses(balancer, 60) == {200: 60}
@@ -96,7 +96,7 @@ async def test_none_of_it_reaches_clients_where_500_is_retried() -> None:
         assert apps[1].requests == CONSECUTIVE
 
 
-async def test_those_in_flight_reach_clients_too_and_no_more() -> None:
+async def test_responses_in_flight_at_the_ejection_reach_clients_and_no_more() -> None:
     async with before(2, **FOR_LONG) as (balancer, apps):
         apps[0].status = 500
         waiting = 20
@@ -113,7 +113,7 @@ async def test_those_in_flight_reach_clients_too_and_no_more() -> None:
         assert later == {200: 20}
 
 
-async def test_who_refuses_is_pulled_and_clients_notice_nothing() -> None:
+async def test_an_upstream_that_refuses_is_ejected_and_clients_notice_nothing() -> None:
     async with before(2, **FOR_LONG) as (balancer, apps):
         gone = apps[0].address
         await apps[0].leave()
@@ -124,7 +124,7 @@ async def test_who_refuses_is_pulled_and_clients_notice_nothing() -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_after_its_time_one_request_decides(workers: str) -> None:
+async def test_after_the_ejection_one_request_decides(workers: str) -> None:
     async with before(2, WORKERS=workers, **FOR_A_MOMENT) as (balancer, apps):
         ill = apps[0]
         ill.status = 500
@@ -145,7 +145,7 @@ async def test_after_its_time_one_request_decides(workers: str) -> None:
         assert kinds == ["ejected", "probation", "ejected", "probation", "readmitted"]
 
 
-async def test_the_last_one_stays() -> None:
+async def test_the_last_upstream_stays() -> None:
     async with before(2, **FOR_LONG) as (balancer, apps):
         for app in apps:
             app.status = 500
@@ -155,7 +155,7 @@ async def test_the_last_one_stays() -> None:
         assert 'balancer_pool_panic{pool="default"} 0.0' in text
 
 
-async def test_when_all_answer_500_it_is_the_app() -> None:
+async def test_if_all_answer_500_none_is_ejected() -> None:
     async with before(4, **FOR_LONG) as (balancer, apps):
         assert await statuses(balancer, 20) == {200: 20}
         for app in apps:
@@ -167,21 +167,21 @@ async def test_when_all_answer_500_it_is_the_app() -> None:
         )
 
 
-async def test_501_says_nothing_of_the_replica() -> None:
+async def test_501_does_not_count() -> None:
     async with before(2, **FOR_LONG) as (balancer, apps):
         apps[0].status = 501
         assert await statuses(balancer, 40) == {200: 20, 501: 20}
         assert await events(balancer) == []
 
 
-async def test_it_can_be_turned_off() -> None:
+async def test_outlier_detection_can_be_turned_off() -> None:
     async with before(2, OUTLIER__ENABLED="false") as (balancer, apps):
         apps[0].status = 500
         assert await statuses(balancer, 40) == {200: 20, 500: 20}
         assert await events(balancer) == []
 
 
-async def test_a_new_worker_knows_who_is_ejected() -> None:
+async def test_a_new_worker_knows_the_ejected_upstreams() -> None:
     async with before(2, **FOR_LONG) as (balancer, apps):
         apps[0].status = 500
         await statuses(balancer, 20)

@@ -20,7 +20,7 @@ SEED = 1
 SCENE = scenes.overload("short", "a few seconds", 3 * CAPACITY, CAPACITY / 2, scale=0.4)
 
 
-def test_as_much_is_served_as_can_be_and_the_rest_is_refused() -> None:
+def test_goodput_is_at_capacity_and_the_rest_is_refused() -> None:
     run = perform(BALANCERS[OURS], SCENE, SEED)
     assert run.warm is not None
     assert run.goodput is not None
@@ -33,7 +33,7 @@ def test_as_much_is_served_as_can_be_and_the_rest_is_refused() -> None:
     assert run.recovery < SCENE.phases[-1].seconds / 2, run
 
 
-def test_the_command_compares_ours_with_itself_where_nothing_is_to_be_refused() -> None:
+def test_the_command_compares_two_balancers_without_refusals() -> None:
     command = [sys.executable, "-m", "loadtests.overload", "--only", "trickle"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=90)
     assert "1/2  balancer, trickle: 0 refused, 0 timeouts, 0 others" in done.stdout

@@ -134,13 +134,13 @@ async def attack(
 
 
 @pytest.mark.parametrize("attackers", [1, 10])
-async def test_all_kinds_of_poison_in_turn(attackers: int) -> None:
+async def test_poison_of_all_kinds_in_turn_ejects_nothing(attackers: int) -> None:
     async with before(3, TIMEOUTS__FIRST_BYTE="1s", **STICKY, **CHECKS) as (balancer, _):
         await attack(balancer, list(WORST.values()), attackers, SECONDS)
 
 
 @pytest.mark.parametrize("attackers", [1, 10])
-async def test_poison_that_is_all_sent_to_one_replica(attackers: int) -> None:
+async def test_poison_pinned_to_one_replica_ejects_nothing(attackers: int) -> None:
     """The attackers have a session there, or a cookie of somebody who has."""
     async with before(3, TIMEOUTS__FIRST_BYTE="1s", **STICKY, **CHECKS) as (balancer, _):
         session = Session(balancer)
@@ -152,14 +152,14 @@ async def test_poison_that_is_all_sent_to_one_replica(attackers: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("attackers", [1, 10])
 @pytest.mark.parametrize("what", WORST)
-async def test_one_kind_of_poison(what: str, attackers: int) -> None:
+async def test_one_kind_of_poison_ejects_nothing(what: str, attackers: int) -> None:
     async with before(3, TIMEOUTS__FIRST_BYTE="1s", **STICKY, **CHECKS) as (balancer, _):
         await attack(balancer, [WORST[what]], attackers, 4.0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("attackers", [1, 10])
-async def test_all_kinds_of_poison_for_long_where_no_check_can_tell(attackers: int) -> None:
+async def test_lasting_poison_without_checks_ejects_nothing(attackers: int) -> None:
     async with before(3, TIMEOUTS__FIRST_BYTE="1s", **STICKY, **NO_CHECKS) as (balancer, _):
         await attack(balancer, list(WORST.values()), attackers, 20.0)
 
@@ -179,7 +179,7 @@ GET, POST = "GET / HTTP/1.1\r\n", f"POST / HTTP/1.1\r\n{_EMPTY}"
 
 @pytest.mark.parametrize("ill", ["close", "reset", "nonsense", "500"])
 @pytest.mark.parametrize("sticky", [{}, STICKY], ids=["", "sticky"])
-async def test_two_of_four_that_are_ill_are_out_though_all_come_from_one_address(
+async def test_two_ill_replicas_of_four_are_ejected_though_all_requests_share_an_address(
     ill: str, sticky: dict[str, str]
 ) -> None:
     async with before(4, **NO_CHECKS, **sticky) as (balancer, apps):
@@ -192,7 +192,7 @@ async def test_two_of_four_that_are_ill_are_out_though_all_come_from_one_address
 
 
 @pytest.mark.parametrize("ill", ["close", "reset", "half", "nonsense"])
-async def test_a_check_at_once_finds_it_where_requests_cannot_be_tried_elsewhere(ill: str) -> None:
+async def test_a_check_at_once_finds_an_ill_replica_if_requests_cannot_be_retried(ill: str) -> None:
     """All POSTs of one client; the check's own time would come in minutes."""
     settings = {"HEALTH_CHECK__INTERVAL": "5m", "HEALTH_CHECK__TIMEOUT": "1s"}
     async with before(2, **settings) as (balancer, apps):
@@ -207,7 +207,7 @@ async def test_a_check_at_once_finds_it_where_requests_cannot_be_tried_elsewhere
 
 
 @pytest.mark.parametrize("checks", [CHECKS, NO_CHECKS], ids=["checks that pass", "no checks"])
-async def test_a_second_client_makes_an_outlier_of_one_that_fails_all_posts(checks: dict[str, str]) -> None:
+async def test_a_second_client_confirms_a_replica_that_fails_all_posts(checks: dict[str, str]) -> None:
     async with before(2, **checks) as (balancer, apps):
         apps[0].ill, apps[0].passes_checks = "close", True
         sessions = [Session(balancer, f"127.0.0.{11 + number}") for number in range(3)]

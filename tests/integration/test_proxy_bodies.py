@@ -49,7 +49,7 @@ def written_ahead(client: Client) -> int:
 
 @pytest.mark.parametrize("framing", FRAMINGS)
 @on_uvloop
-async def test_large_response(framing: str) -> None:
+async def test_a_large_response(framing: str) -> None:
     async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             await read_head(reader)
@@ -74,7 +74,7 @@ async def test_large_response(framing: str) -> None:
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @on_uvloop
-async def test_large_request(framing: str) -> None:
+async def test_a_large_request(framing: str) -> None:
     async def app(request: web.Request) -> web.Response:
         digest = hashlib.sha256()
         async for piece in request.content.iter_any():
@@ -106,7 +106,7 @@ async def test_large_request(framing: str) -> None:
 
 
 @on_uvloop
-async def test_slow_reader_slows_the_app_down() -> None:
+async def test_a_slow_reader_slows_the_app_down() -> None:
     written = 0
 
     async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -141,7 +141,7 @@ async def test_slow_reader_slows_the_app_down() -> None:
 
 
 @on_uvloop
-async def test_slow_app_slows_the_client_down() -> None:
+async def test_a_slow_app_slows_the_client_down() -> None:
     go_on = asyncio.Event()
 
     async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -182,7 +182,7 @@ async def test_slow_app_slows_the_client_down() -> None:
 
 @pytest.mark.parametrize("size", [1 * MIB, SIZE], ids=["1 MiB", "20 MiB"])
 @on_uvloop
-async def test_early_answer_reaches_a_client_that_still_sends(size: int) -> None:
+async def test_an_early_response_reaches_a_client_that_still_sends(size: int) -> None:
     """http.client reads nothing before it has sent everything."""
 
     async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -230,7 +230,7 @@ BREAKS = {
 
 @pytest.mark.parametrize("case", BREAKS)
 @on_uvloop
-async def test_truncation_is_a_reset(case: str) -> None:
+async def test_a_truncated_response_is_a_reset(case: str) -> None:
     request, response = BREAKS[case]
     seen = asyncio.Event()
 
@@ -257,7 +257,7 @@ EARLY = {
 
 @pytest.mark.parametrize("case", EARLY)
 @on_uvloop
-async def test_early_answer_of_an_app_that_closes_at_once(case: str) -> None:
+async def test_an_early_response_of_an_app_that_closes_at_once(case: str) -> None:
     """It resets the connection, as it has not read the body. Its answer must not be lost; but that this was
     all of it can be told by a length only."""
     framing, seen, reason = EARLY[case]
@@ -287,7 +287,7 @@ async def test_early_answer_of_an_app_that_closes_at_once(case: str) -> None:
 
 
 @on_uvloop
-async def test_an_early_answer_ends_with_its_fin_though_the_app_reads_no_more() -> None:
+async def test_an_early_response_ends_with_its_fin_although_the_app_reads_no_more() -> None:
     """What is still to be written to it must not hold the end of its answer back."""
 
     async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

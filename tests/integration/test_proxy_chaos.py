@@ -65,7 +65,7 @@ async def a_client(harness: RealSockets, random: Random) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 @on_uvloop
-async def test_bad_manners_on_both_sides(seed: int) -> None:
+async def test_a_worker_survives_misbehaviour_on_both_sides(seed: int) -> None:
     random = Random(seed)
 
     async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -59,7 +59,7 @@ LEAVES = {
 
 @pytest.mark.parametrize("case", LEAVES)
 @on_uvloop
-async def test_client_that_leaves_cancels_its_request(case: str) -> None:
+async def test_a_client_that_leaves_cancels_its_request(case: str) -> None:
     say, body, reset = LEAVES[case]
     app = Listening(say)
     async with real_sockets(app) as harness:
@@ -81,7 +81,7 @@ async def test_client_that_leaves_cancels_its_request(case: str) -> None:
 
 @pytest.mark.parametrize("how", ["FIN", "RST"])
 @on_uvloop
-async def test_client_that_leaves_while_it_is_not_read_is_noticed(how: str) -> None:
+async def test_a_client_that_leaves_while_unread_is_noticed(how: str) -> None:
     """Its upload is paused, since the app does not read: only POLLRDHUP in the sweep tells."""
     app = Listening(read=False)
     async with real_sockets(app) as harness:
@@ -110,7 +110,7 @@ async def test_client_that_leaves_while_it_is_not_read_is_noticed(how: str) -> N
 
 
 @on_uvloop
-async def test_client_that_leaves_without_reading_its_response() -> None:
+async def test_a_client_that_leaves_without_reading_its_response() -> None:
     async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n")
@@ -169,7 +169,7 @@ async def test_connect_timeout() -> None:
 
 
 @on_uvloop
-async def test_refused_goes_to_another_and_all_refused_is_502() -> None:
+async def test_after_a_refusal_another_upstream_serves_and_if_all_refuse_it_is_502() -> None:
     async with real_sockets(unused_port(), hello) as harness:
         reader, writer = await harness.connect()
         for _ in range(4):
@@ -185,7 +185,7 @@ async def test_refused_goes_to_another_and_all_refused_is_502() -> None:
 
 @pytest.mark.parametrize("speaks", [b"", OK], ids=["closes", "speaks"])
 @on_uvloop
-async def test_app_that_closes_or_speaks_at_once(speaks: bytes) -> None:
+async def test_an_app_that_closes_or_sends_at_once(speaks: bytes) -> None:
     async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(speaks)
 
@@ -201,7 +201,7 @@ async def test_app_that_closes_or_speaks_at_once(speaks: bytes) -> None:
 
 
 @on_uvloop
-async def test_stale_connections() -> None:
+async def test_stale_connections_are_retried() -> None:
     """The app closes after each response without saying so: the proxy may find out only as it asks."""
     served = 0
 
@@ -221,7 +221,7 @@ async def test_stale_connections() -> None:
 
 
 @on_uvloop
-async def test_thousand_pipelined_requests_in_order() -> None:
+async def test_a_thousand_pipelined_requests_are_answered_in_order() -> None:
     async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             target = (await read_head(reader)).split(b" ")[1]
@@ -259,7 +259,7 @@ async def test_surplus_clients_can_read_their_refusal() -> None:
 
 
 @on_uvloop
-async def test_malformed_request_can_read_its_refusal() -> None:
+async def test_a_client_can_read_the_refusal_of_a_malformed_request() -> None:
     async with real_sockets(hello) as harness:
         reader, writer = await harness.connect()
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" + BLOCK * 4)
@@ -269,7 +269,7 @@ async def test_malformed_request_can_read_its_refusal() -> None:
 
 
 @on_uvloop
-async def test_drain_closes_idle_clients_and_lets_the_running_end() -> None:
+async def test_a_drain_closes_idle_clients_and_lets_running_requests_end() -> None:
     go_on = asyncio.Event()
     asked = asyncio.Event()
 

@@ -86,7 +86,7 @@ async def test_http_client_on_one_connection() -> None:
 
 
 @on_uvloop
-async def test_many_at_once_with_aiohttp() -> None:
+async def test_many_aiohttp_requests_at_once() -> None:
     async with (
         aiohttp_app() as one,
         aiohttp_app() as two,
@@ -144,7 +144,7 @@ async def test_websocket_echo_through_the_tunnel() -> None:
 
 
 @on_uvloop
-async def test_websocket_closed_by_the_client() -> None:
+async def test_a_websocket_closed_by_the_client() -> None:
     async with (
         aiohttp_app() as app,
         real_sockets(app) as harness,

@@ -56,7 +56,7 @@ async def test_two_workers_keep_one_cap(apps: tuple[AppReplica, AppReplica]) -> 
         assert await balancer.metric('balancer_queue_length{pool="default"}') == 0
 
 
-async def test_who_replaces_a_worker_has_its_share_of_the_cap_and_no_more(
+async def test_a_replacement_worker_has_its_share_of_the_cap(
     apps: tuple[AppReplica, AppReplica],
 ) -> None:
     settings = {"WORKERS": "2", "LIMITS__MAX_INFLIGHT": "3", "LIMITS__QUEUE_TIMEOUT": "1m"}
@@ -87,7 +87,7 @@ async def test_who_replaces_a_worker_has_its_share_of_the_cap_and_no_more(
             app.release.set()
 
 
-async def test_who_finds_no_slot_is_told_to_come_back(apps: tuple[AppReplica, AppReplica]) -> None:
+async def test_a_request_without_a_slot_is_503_with_retry_after(apps: tuple[AppReplica, AppReplica]) -> None:
     app, _ = apps
     settings = {"MAX_INFLIGHT": "1", "QUEUE_SIZE": "1", "QUEUE_TIMEOUT": "500ms"}
     limits = {f"LIMITS__{name}": value for name, value in settings.items()}
@@ -114,7 +114,7 @@ async def test_who_finds_no_slot_is_told_to_come_back(apps: tuple[AppReplica, Ap
             assert await balancer.metric(rejected) == 1
 
 
-async def test_during_a_drain_those_who_wait_are_served(apps: tuple[AppReplica, AppReplica]) -> None:
+async def test_during_a_drain_waiting_requests_are_served(apps: tuple[AppReplica, AppReplica]) -> None:
     app, _ = apps
     cap = {"LIMITS__MAX_INFLIGHT": "1"}
     async with running(UPSTREAMS=app.address, HEALTH_CHECK__ENABLED="false", **cap) as balancer:
@@ -139,7 +139,7 @@ async def ask_on(balancer: Balancer) -> None:
 @pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_an_overload_is_told_of_when_it_begins_and_when_it_ends(workers: str) -> None:
+async def test_an_overload_is_logged_when_it_begins_and_ends(workers: str) -> None:
     limits = {"LIMITS__MAX_INFLIGHT": "2", "LIMITS__QUEUE_TIMEOUT": "100ms", "WORKERS": workers}
     async with app_replica("one") as app:
         app.takes = 0.02

@@ -27,7 +27,7 @@ async def harness(stack: AsyncExitStack, **settings: str) -> tuple[Balancer, App
     return balancer, apps[0], apps[1]
 
 
-async def test_what_one_cannot_answer_another_does() -> None:
+async def test_a_request_that_one_replica_cannot_answer_is_answered_by_another() -> None:
     async with AsyncExitStack() as stack:
         balancer, ill, well = await harness(stack)
         ill.status = 503
@@ -39,7 +39,7 @@ async def test_what_one_cannot_answer_another_does() -> None:
         assert await balancer.metric(retries) == ill.requests
 
 
-async def test_when_all_say_no_the_last_ones_word_is_passed_on() -> None:
+async def test_if_all_replicas_refuse_the_last_response_is_passed_on() -> None:
     async with AsyncExitStack() as stack:
         balancer, first, second = await harness(stack)
         first.status = second.status = 503
@@ -59,7 +59,7 @@ async def test_retries_stay_within_their_budget() -> None:
         assert await balancer.metric('balancer_retry_budget_exhausted_total{pool="default"}') == ill.requests
 
 
-async def test_a_backup_saves_every_request_while_the_only_other_dies() -> None:
+async def test_a_backup_saves_every_request_while_the_only_replica_dies() -> None:
     async with AsyncExitStack() as stack:
         primary = await stack.enter_async_context(app_replica("primary"))
         backup = await stack.enter_async_context(app_replica("backup"))
@@ -93,7 +93,7 @@ class Crashing:
             writer.transport.abort()
 
 
-async def test_a_post_that_was_read_before_a_reset_is_not_sent_again() -> None:
+async def test_a_post_read_before_a_reset_is_not_sent_again() -> None:
     app = Crashing()
     server = await asyncio.start_server(app.serve, "127.0.0.1", 0)
     async with server, AsyncExitStack() as stack:

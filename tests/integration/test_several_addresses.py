@@ -60,7 +60,9 @@ async def address_event(balancer: Balancer) -> str:
 
 @pytest.mark.parametrize("checks", ["on", "off"])
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_no_request_is_lost_when_it_refuses(harness: Harness, workers: str, checks: str) -> None:
+async def test_no_request_is_lost_when_an_address_refuses(
+    harness: Harness, workers: str, checks: str
+) -> None:
     settings = {"HEALTH_CHECK__ENABLED": checks, "HEALTH_CHECK__INTERVAL": "1h", "WORKERS": workers}
     balancer = await harness.balancer(**settings)
     assert await post(balancer) == (200, b"first")
@@ -79,7 +81,7 @@ async def test_no_request_is_lost_when_it_refuses(harness: Harness, workers: str
     await until(is_there)
 
 
-async def test_one_that_swallows_costs_a_quarter_of_a_second_and_is_left(harness: Harness) -> None:
+async def test_an_address_that_swallows_costs_a_quarter_of_a_second_and_is_left(harness: Harness) -> None:
     """As a machine that has gone does: nobody says no."""
     await harness.first.leave()
     with ExitStack() as sockets:
@@ -98,7 +100,7 @@ async def test_one_that_swallows_costs_a_quarter_of_a_second_and_is_left(harness
         )
 
 
-async def test_one_that_accepts_and_says_nothing_is_left_when_its_checks_fail(harness: Harness) -> None:
+async def test_an_address_that_accepts_and_is_silent_is_left_when_its_checks_fail(harness: Harness) -> None:
     balancer = await harness.balancer(HEALTH_CHECK__INTERVAL="200ms", HEALTH_CHECK__TIMEOUT="100ms")
     await balancer.becomes_ready()
     harness.first.hangs = True
@@ -116,7 +118,7 @@ async def test_one_that_accepts_and_says_nothing_is_left_when_its_checks_fail(ha
     await until(ask)
 
 
-async def test_at_the_start_the_first_one_may_be_dead(harness: Harness) -> None:
+async def test_at_the_start_the_first_address_may_be_dead(harness: Harness) -> None:
     await harness.first.leave()
     balancer = await harness.balancer()
     for _ in range(5):
@@ -124,7 +126,7 @@ async def test_at_the_start_the_first_one_may_be_dead(harness: Harness) -> None:
     await balancer.says(f"is at {SECOND} (before: {FIRST}, which does not answer: ")
 
 
-async def test_an_error_is_an_answer_and_no_reason_to_move(harness: Harness) -> None:
+async def test_an_error_response_is_no_reason_to_change_the_address(harness: Harness) -> None:
     """Else a wrong HEALTH_CHECK__PATH would send the clients to and fro."""
     harness.first.status = harness.second.status = 404
     balancer = await harness.balancer(HEALTH_CHECK__INTERVAL="100ms", HEALTH_CHECK__TIMEOUT="100ms")
@@ -137,7 +139,7 @@ async def test_an_error_is_an_answer_and_no_reason_to_move(harness: Harness) -> 
     assert harness.second.checks == 0
 
 
-async def test_who_waits_at_a_frozen_address_goes_elsewhere_as_the_name_moves(
+async def test_requests_waiting_at_a_frozen_address_move_with_the_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is moved within the conclusion from the check that shows its silence: that must not be lost."""

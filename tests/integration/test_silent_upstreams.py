@@ -96,7 +96,7 @@ def seconds(moment: str) -> float:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_who_waits_at_a_frozen_replica_is_sent_elsewhere_or_told(tmp_path: Path, workers: str) -> None:
+async def test_requests_waiting_at_a_frozen_replica_move_or_fail(tmp_path: Path, workers: str) -> None:
     async with harness(tmp_path, WORKERS=workers) as (balancer, (ill, well)):
         await frozen(balancer, ill)
         asked = [asyncio.create_task(ask(balancer, method)) for method in ["GET"] * 20 + ["POST"] * 20]
@@ -135,7 +135,7 @@ async def test_who_waits_at_a_frozen_replica_is_sent_elsewhere_or_told(tmp_path:
         assert await balancer.metric(local) == len(lost)
 
 
-async def test_a_request_that_fails_at_the_next_one_as_well_is_told_with_both(tmp_path: Path) -> None:
+async def test_a_request_that_fails_at_the_next_replica_too_is_reported_with_both(tmp_path: Path) -> None:
     async with harness(tmp_path, OUTLIER__ENABLED="false") as (balancer, (ill, well)):
         await frozen(balancer, ill)
         answers = await asyncio.gather(*(ask(balancer, target="/drop") for _ in range(4)))
@@ -154,7 +154,7 @@ async def test_a_request_that_fails_at_the_next_one_as_well_is_told_with_both(tm
         await until(are_told)
 
 
-async def test_a_request_that_an_app_with_one_worker_works_on_is_left_to_it(tmp_path: Path) -> None:
+async def test_a_request_in_work_at_a_single_worker_app_is_left_to_it(tmp_path: Path) -> None:
     """From outside it looks the same: checks time out, and nobody is answered. It was there before them."""
     async with harness(tmp_path) as (balancer, (first, second)):
         asked = asyncio.create_task(ask(balancer, "POST", "/hold"))
@@ -166,7 +166,7 @@ async def test_a_request_that_an_app_with_one_worker_works_on_is_left_to_it(tmp_
         assert (answer.status, answer.body) == (200, apps[busy].name.encode())
 
 
-async def test_a_slow_page_is_begun_at_two_apps_with_one_worker_and_not_at_all_of_them(
+async def test_a_slow_page_starts_at_two_single_worker_apps_but_not_at_all(
     tmp_path: Path,
 ) -> None:
     async with harness(tmp_path, count=3) as (balancer, apps):
@@ -181,7 +181,7 @@ async def test_a_slow_page_is_begun_at_two_apps_with_one_worker_and_not_at_all_o
         assert (line["tried"], line["upstream"]) == ([first, second], second)
 
 
-async def test_where_all_are_frozen_whoever_waits_goes_on_waiting(tmp_path: Path) -> None:
+async def test_if_all_replicas_are_frozen_waiting_requests_keep_waiting(tmp_path: Path) -> None:
     async with harness(tmp_path) as (balancer, apps):
         for app in apps:
             await stop(app.pid)
@@ -200,7 +200,7 @@ async def event_of_pool(balancer: Balancer, kind: str) -> None:
     await until(has_come)
 
 
-async def test_who_is_ejected_for_what_it_answers_keeps_what_it_works_on(tmp_path: Path) -> None:
+async def test_a_replica_ejected_for_its_responses_keeps_its_running_requests(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         apps = [await stack.enter_async_context(app_replica(f"app{number}")) for number in (1, 2)]
         upstreams = ",".join(app.address for app in apps)

@@ -148,7 +148,7 @@ async def test_two_balancers_with_one_secret_agree(harness: Harness) -> None:
     assert await results(two, "new") == 0.0
 
 
-async def test_with_another_secret_they_do_not(harness: Harness) -> None:
+async def test_balancers_with_different_secrets_do_not_agree(harness: Harness) -> None:
     one, two = await harness.balancer(), await harness.balancer(STICKY__SECRET="of the second")
     (each,) = await harness.browsers(1)
     await each.login(one)
@@ -170,7 +170,7 @@ async def test_sessions_outlive_a_worker(harness: Harness) -> None:
     assert [await one.owner(balancer) for one in browsers] == owners
 
 
-async def test_an_ejected_replicas_clients_are_served_by_another_and_stay_there(harness: Harness) -> None:
+async def test_clients_of_an_ejected_replica_move_to_another_and_stay_there(harness: Harness) -> None:
     balancer = await harness.balancer(WORKERS="2")
     (one,) = await harness.browsers(1)
     first = await one.login(balancer)
@@ -196,7 +196,7 @@ async def test_an_ejected_replicas_clients_are_served_by_another_and_stay_there(
     assert [await one.owner(balancer) for _ in range(3)] == [second] * 3
 
 
-async def test_a_killed_replicas_clients_are_served_at_once(harness: Harness) -> None:
+async def test_clients_of_a_killed_replica_are_served_at_once(harness: Harness) -> None:
     balancer = await harness.balancer()
     browsers = await harness.browsers(3)
     owners = [await one.login(balancer) for one in browsers]
@@ -224,7 +224,7 @@ async def test_a_draining_replica_keeps_its_sessions_and_gets_no_new_ones(harnes
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_app_cookie(harness: Harness, workers: str) -> None:
+async def test_stickiness_by_the_apps_cookie(harness: Harness, workers: str) -> None:
     balancer = await harness.balancer(WORKERS=workers, STICKY__APP_COOKIE="session")
     browsers = await harness.browsers(4)
     owners = [await one.login(balancer) for one in browsers]
@@ -237,7 +237,7 @@ async def test_app_cookie(harness: Harness, workers: str) -> None:
     assert [await one.owner(other) for one in browsers] == owners
 
 
-async def test_the_secret_is_shown_nowhere(harness: Harness) -> None:
+async def test_the_secret_is_not_shown_anywhere(harness: Harness) -> None:
     balancer = await harness.balancer(STICKY__SECRET="n0b0dy", LOG_LEVEL="debug")
     for path in ("/api/config", "/api/pools", "/api/events"):
         assert b"n0b0dy" not in (await get(balancer.admin_port, path)).body

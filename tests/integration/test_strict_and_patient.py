@@ -27,7 +27,7 @@ async def app_that_answers(reader: asyncio.StreamReader, writer: asyncio.StreamW
 
 @pytest.mark.parametrize("case", BARE_LF)
 @on_uvloop
-async def test_a_head_in_bare_lf_is_400_at_once(case: str) -> None:
+async def test_a_head_with_bare_lf_is_400_at_once(case: str) -> None:
     async with real_sockets(
         app_that_answers
     ) as harness:  # its deadline for heads is 10 s: nothing waits for that
@@ -62,7 +62,7 @@ async def test_a_refused_head_gets_no_body(sent: bytes) -> None:
 
 
 @on_uvloop
-async def test_a_method_of_the_apps_own() -> None:
+async def test_an_apps_own_method_is_passed_on() -> None:
     heads: list[bytes] = []
 
     async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -124,7 +124,7 @@ PATIENCE: dict[str, tuple[bytes, bool, bytes, dict[str, str]]] = {
 
 @pytest.mark.parametrize("case", PATIENCE)
 @on_uvloop
-async def test_a_strict_client_reads_what_an_inexact_app_said(case: str) -> None:
+async def test_a_strict_client_can_read_the_response_of_an_inexact_app(case: str) -> None:
     sent, closes, body, fields = PATIENCE[case]
 
     async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -154,7 +154,7 @@ async def test_a_strict_client_reads_what_an_inexact_app_said(case: str) -> None
 
 
 @on_uvloop
-async def test_heads_as_large_as_browsers_and_apps_make_them() -> None:
+async def test_heads_as_large_as_those_of_browsers_and_apps_are_passed_on() -> None:
     fields = b"X-A: 1\r\n" * 150 + b"Cookie: %b\r\n" % (b"x" * 40_960)
 
     async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -42,7 +42,7 @@ HIDDEN = b"GET: /report-of-bob HTTP/1.1\r\nX: 1\r\n"
 
 @pytest.mark.parametrize("pieces", [1, 2], ids=["with-the-head", "later"])
 @pytest.mark.parametrize("passed", [False, True], ids=["off", "on"])
-async def test_a_trailer_is_no_request(passed: bool, pieces: int) -> None:
+async def test_a_trailer_never_becomes_a_request(passed: bool, pieces: int) -> None:
     app = App(reads_trailers=passed)
     async with (
         origin(app) as port,
@@ -81,7 +81,7 @@ async def test_a_trailer_is_no_request(passed: bool, pieces: int) -> None:
         pytest.param(b"1.0", b"TE: trailers\r\nConnection: TE, keep-alive\r\n", False, id="http-1-0"),
     ],
 )
-async def test_trailers_of_a_response_reach_who_asks_for_them(
+async def test_trailers_of_a_response_reach_clients_that_accept_them(
     version: bytes, fields: bytes, gets: bool
 ) -> None:
     asked: list[bytes] = []

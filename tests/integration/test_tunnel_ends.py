@@ -142,7 +142,7 @@ def has_ended(fd: int) -> bool:
 
 
 @on_uvloop
-async def test_a_server_that_closes_when_its_client_has_ends_it_at_once() -> None:
+async def test_a_server_that_closes_after_its_client_ends_the_tunnel_at_once() -> None:
     server = Tunnelling()
     async with real_sockets(server) as harness:
         (await tunnel(harness)).close()
@@ -154,7 +154,7 @@ async def test_a_server_that_closes_when_its_client_has_ends_it_at_once() -> Non
 
 
 @on_uvloop
-async def test_a_client_that_has_really_closed_is_found_out_by_the_servers_next_words() -> None:
+async def test_a_client_that_fully_closed_is_detected_by_the_servers_next_bytes() -> None:
     """Its kernel answers them with a reset; then nobody waits for the server to end."""
     server = Tunnelling()
     async with real_sockets(server) as harness:
@@ -169,7 +169,7 @@ async def test_a_client_that_has_really_closed_is_found_out_by_the_servers_next_
 
 
 @on_uvloop
-async def test_what_a_client_sends_before_it_closes_arrives() -> None:
+async def test_data_sent_before_a_client_closes_arrives() -> None:
     server = Tunnelling()
     async with real_sockets(server) as harness:
         client = await tunnel(harness)
@@ -181,7 +181,7 @@ async def test_what_a_client_sends_before_it_closes_arrives() -> None:
 
 
 @on_uvloop
-async def test_a_client_that_resets_ends_it_at_once() -> None:
+async def test_a_client_reset_ends_the_tunnel_at_once() -> None:
     server = Tunnelling()
     async with real_sockets(server) as harness:
         client = await tunnel(harness)
@@ -193,7 +193,7 @@ async def test_a_client_that_resets_ends_it_at_once() -> None:
 
 
 @on_uvloop
-async def test_a_server_that_says_no_more_to_a_client_that_has_ended_is_left_after_the_idle_timeout() -> None:
+async def test_a_silent_server_is_left_after_the_idle_timeout_once_its_client_has_ended() -> None:
     server = Tunnelling()
     async with real_sockets(server, timeouts={"idle": 0.2, "tunnel_idle": 3600.0}) as harness:
         with await tunnel(harness) as client:
@@ -205,7 +205,7 @@ async def test_a_server_that_says_no_more_to_a_client_that_has_ended_is_left_aft
 
 
 @on_uvloop
-async def test_a_client_that_leaves_while_the_server_takes_nothing_more_is_noticed_by_its_reset() -> None:
+async def test_a_client_reset_is_noticed_while_the_server_reads_nothing() -> None:
     """It is not read then, and what it has sent before stands in front of its end."""
     listening = asyncio.Event()
 

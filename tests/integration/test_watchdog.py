@@ -57,7 +57,7 @@ async def balancer(places: Path, app: AppReplica) -> AsyncIterator[Balancer]:
         yield started
 
 
-async def test_one_that_does_not_answer_logs_where_it_is(balancer: Balancer, places: Path) -> None:
+async def test_a_worker_that_does_not_answer_logs_its_stack(balancer: Balancer, places: Path) -> None:
     (silent,) = balancer.workers()
     (places / "STUCK").touch()
     hanging = asyncio.create_task(get(balancer.port))
@@ -68,7 +68,7 @@ async def test_one_that_does_not_answer_logs_where_it_is(balancer: Balancer, pla
     assert balancer.workers() == [silent]
 
 
-async def test_one_that_is_stuck_is_replaced(balancer: Balancer, places: Path) -> None:
+async def test_a_stuck_worker_is_replaced(balancer: Balancer, places: Path) -> None:
     (stuck,) = balancer.workers()
     (places / "STUCK").touch()
     hanging = asyncio.create_task(get(balancer.port))
@@ -83,7 +83,7 @@ async def test_one_that_is_stuck_is_replaced(balancer: Balancer, places: Path) -
     assert stuck not in balancer.workers()
 
 
-async def test_one_that_is_late_answers_all(balancer: Balancer, places: Path) -> None:
+async def test_a_late_worker_answers_all_requests(balancer: Balancer, places: Path) -> None:
     (late,) = balancer.workers()
     (places / "LATE").touch()
     answers = await asyncio.gather(*(get(balancer.port) for _ in range(REQUESTS)))

@@ -77,7 +77,7 @@ ANSWERS: dict[str, tuple[str, str, int, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", ANSWERS)
-async def test_answers(client: Client, case: str) -> None:
+async def test_routes_answer(client: Client, case: str) -> None:
     method, path, expected, body = ANSWERS[case]
     async with client.request(method, path, data=b"body" if method == "POST" else None) as response:
         assert response.status == expected
@@ -92,7 +92,7 @@ async def test_a_download_has_the_size_asked_for(client: Client, size: int) -> N
         assert len(await response.read()) == size
 
 
-async def test_a_session_is_known_to_its_replica_alone(client: Client) -> None:
+async def test_a_session_is_known_only_to_its_replica(client: Client) -> None:
     async with client.post("/login") as response:
         session = (await response.json())["session"]
     async with client.get("/session") as first, client.get("/session") as second:
@@ -113,7 +113,7 @@ TROUBLE: dict[str, tuple[dict[str, Any], int, int]] = {
 
 
 @pytest.mark.parametrize("case", TROUBLE)
-async def test_trouble(client: Client, case: str) -> None:
+async def test_each_switch_causes_its_trouble(client: Client, case: str) -> None:
     changes, of_requests, of_checks = TROUBLE[case]
     await switch(client, **changes)
     assert (await status(client, "/"), await status(client, CHECK_PATH)) == (of_requests, of_checks)
@@ -121,7 +121,7 @@ async def test_trouble(client: Client, case: str) -> None:
     assert (await status(client, "/"), await status(client, CHECK_PATH)) == (200, 200)
 
 
-async def test_errors_by_chance_come_at_their_rate(client: Client) -> None:
+async def test_random_errors_have_their_rate(client: Client) -> None:
     await switch(client, error_rate=0.3)
     failed = [await status(client, "/") for _ in range(200)].count(500)
     assert 40 <= failed <= 80
@@ -138,20 +138,20 @@ async def test_requests_hang_until_switched_back(client: Client) -> None:
     assert await asyncio.gather(*hanging) == [200, 200]
 
 
-async def test_the_check_hangs_as_well(client: Client) -> None:
+async def test_hanging_applies_to_the_check_as_well(client: Client) -> None:
     await switch(client, mode="hanging")
     hanging = asyncio.create_task(status(client, CHECK_PATH))
     await switch(client, mode="failing")
     assert await hanging == 500
 
 
-async def test_while_starting_everything_but_the_control_is_503(replica: Replica, client: Client) -> None:
+async def test_while_starting_all_paths_but_the_control_are_503(replica: Replica, client: Client) -> None:
     replica.starting = True
     await switch(client, check_status=200)
     assert [await status(client, path) for path in ("/", CHECK_PATH, CONTROL_PATH)] == [503, 503, 200]
 
 
-async def test_service_time_is_slept_for_requests_alone(client: Client, pauses: Pauses) -> None:
+async def test_only_requests_take_the_service_time(client: Client, pauses: Pauses) -> None:
     await switch(client, service_time="uniform:10ms-20ms")
     await status(client, CHECK_PATH)
     await status(client, "/")
@@ -159,7 +159,7 @@ async def test_service_time_is_slept_for_requests_alone(client: Client, pauses: 
     assert 0.010 <= asked <= 0.020
 
 
-def test_cpu_work_lasts_as_long_as_asked_by_its_clock() -> None:
+def test_cpu_work_takes_as_much_time_of_its_clock_as_asked() -> None:
     readings = iter([5.0, 5.001, 5.002, 5.0031])
     burn(0.003, lambda: next(readings))
     assert next(readings, None) is None
@@ -184,7 +184,7 @@ async def test_the_control_shows_the_state(client: Client) -> None:
         }
 
 
-async def test_the_state_that_is_shown_is_taken_back(client: Client) -> None:
+async def test_the_shown_state_can_be_sent_back(client: Client) -> None:
     await switch(client, mode="failing", service_time="uniform:1ms-2ms")
     async with client.get(CONTROL_PATH) as response:
         shown = (await response.json())["switches"]
@@ -212,7 +212,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-async def test_a_bad_switch_is_refused_and_changes_nothing(client: Client, case: str) -> None:
+async def test_an_invalid_switch_is_refused_and_changes_nothing(client: Client, case: str) -> None:
     body, problem = REFUSED[case]
     async with client.post(CONTROL_PATH, data=body) as response:
         assert response.status == 400
@@ -233,7 +233,7 @@ def options(start_delay: float = 0.0, closed_at_first: bool = True) -> Options:
     return Options("app1", "127.0.0.1", 0, start_delay, closed_at_first, Switches())
 
 
-async def test_it_stays_closed_through_the_start_delay_and_ends_in_it(
+async def test_the_port_stays_closed_through_the_start_delay_and_a_signal_ends_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     stop = asyncio.Event()
@@ -246,7 +246,7 @@ async def test_it_stays_closed_through_the_start_delay_and_ends_in_it(
     assert capsys.readouterr().out == ""
 
 
-async def test_it_says_when_it_listens_and_answers_503_through_the_start_delay(
+async def test_the_replica_says_when_it_listens_and_answers_503_through_the_start_delay(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     replica, stop = Replica("app1", Switches(), Random(1)), asyncio.Event()
@@ -274,7 +274,7 @@ async def process(*arguments: str, **environ: str) -> AsyncIterator[Process]:
         await started.communicate()
 
 
-async def test_the_process_answers_what_runs_before_it_ends() -> None:
+async def test_the_process_answers_running_requests_before_it_ends() -> None:
     async with (
         process(REPLICA_LISTEN="127.0.0.1:0", REPLICA_SERVICE_TIME="200ms") as running,
         ClientSession() as session,
@@ -287,7 +287,7 @@ async def test_the_process_answers_what_runs_before_it_ends() -> None:
         assert await asyncio.wait_for(running.wait(), WAIT) == 0
 
 
-async def test_the_control_command_turns_the_switches_of_the_replica_here() -> None:
+async def test_the_control_command_turns_the_switches_of_the_local_replica() -> None:
     async with process(REPLICA_LISTEN="127.0.0.1:0") as running:
         address = (await asyncio.wait_for(running.stdout.readline(), WAIT)).decode().split()[-1]
         async with process("control", '{"mode": "failing"}', REPLICA_LISTEN=address) as control:
@@ -309,7 +309,7 @@ WRONG_ENVIRONMENTS = {
 
 
 @pytest.mark.parametrize("case", WRONG_ENVIRONMENTS)
-async def test_a_wrong_environment_is_told_in_one_line(case: str) -> None:
+async def test_an_invalid_environment_is_reported_in_one_line(case: str) -> None:
     name, value, problem = WRONG_ENVIRONMENTS[case]
     async with process(**{name: value}) as ended:
         _, said = await asyncio.wait_for(ended.communicate(), WAIT)

@@ -20,13 +20,13 @@ MEANS = {
 
 
 @pytest.mark.parametrize("text", MEANS)
-def test_the_mean_is_the_one_given(text: str) -> None:
+def test_the_mean_is_the_given_one(text: str) -> None:
     rng = Random(11)
     distribution = parse(text)
     assert fmean(distribution.draw(rng) for _ in range(DRAWS)) == pytest.approx(MEANS[text], rel=0.03)
 
 
-def test_a_uniform_one_stays_within_its_bounds() -> None:
+def test_a_uniform_time_stays_within_its_bounds() -> None:
     rng = Random(12)
     distribution = parse("uniform:10ms-30ms")
     drawn = [distribution.draw(rng) for _ in range(DRAWS)]
@@ -34,7 +34,7 @@ def test_a_uniform_one_stays_within_its_bounds() -> None:
     assert 0.029 < max(drawn) <= 0.030
 
 
-def test_a_lognormal_one_has_a_long_tail() -> None:
+def test_a_lognormal_time_has_a_long_tail() -> None:
     rng = Random(13)
     distribution = parse("lognormal:20ms")
     assert quantiles((distribution.draw(rng) for _ in range(DRAWS)), n=100)[-1] == pytest.approx(
@@ -43,12 +43,12 @@ def test_a_lognormal_one_has_a_long_tail() -> None:
 
 
 @pytest.mark.parametrize("kind", ["fixed", "exponential", "lognormal"])
-def test_zero_is_no_time(kind: str) -> None:
+def test_zero_takes_no_time(kind: str) -> None:
     assert parse(f"{kind}:0").draw(Random(14)) == 0.0
 
 
 @pytest.mark.parametrize("text", MEANS)
-def test_it_reads_back(text: str) -> None:
+def test_a_service_time_round_trips(text: str) -> None:
     assert parse(str(parse(text))) == parse(text)
 
 
@@ -69,6 +69,6 @@ WRONG = [
 
 
 @pytest.mark.parametrize("text", WRONG)
-def test_what_is_no_service_time_is_refused(text: str) -> None:
+def test_an_invalid_service_time_is_refused(text: str) -> None:
     with pytest.raises(SwitchError, match="is not a"):
         parse(text)

@@ -24,17 +24,17 @@ FIELDS = "S 17 42 42 0 -1 4194304 1210 0 0 0 100 20 3 4 20 0 5 0 1833 33984512 2
     ["nginx", "nginx: worker process", "a) R 1 1 (b", "()", ""],
     ids=["plain", "spaces", "parentheses and a state", "only parentheses", "empty"],
 )
-def test_a_stat_line_is_read_whatever_the_command_is_called(name: str) -> None:
+def test_a_stat_line_is_parsed_whatever_the_name_of_the_command(name: str) -> None:
     assert parse_stat(f"42 ({name}) {FIELDS}\n") == ProcessStat(pid=42, parent=17, ticks=127)
 
 
-def test_a_tree_holds_all_descendants_and_no_others() -> None:
+def test_a_tree_has_all_descendants_and_no_others() -> None:
     parents = {1: 0, 10: 1, 11: 10, 12: 10, 13: 12, 20: 1, 21: 20}
     stats = [ProcessStat(pid, parent, 1) for pid, parent in reversed(parents.items())]
     assert {stat.pid for stat in descendants(10, stats)} == {10, 11, 12, 13}
 
 
-def test_a_process_that_is_gone_has_no_tree() -> None:
+def test_an_ended_process_has_no_tree() -> None:
     assert descendants(99, [ProcessStat(1, 0, 1)]) == []
 
 
@@ -51,7 +51,7 @@ assert before - tolerance <= seen <= after + tolerance, (before, seen, after)
 """
 
 
-def test_our_own_time_is_what_the_system_says() -> None:
+def test_our_own_time_matches_the_systems() -> None:
     subprocess.run([sys.executable, "-c", OWN_TIME], check=True)  # the tests' own process may have children
 
 
@@ -63,7 +63,7 @@ def test_a_core_is_busy_when_it_is_not_idle() -> None:
     assert parse_core_time(stat, 1) == expected
 
 
-def test_a_core_that_is_not_there_is_an_error() -> None:
+def test_an_unknown_core_is_an_error() -> None:
     with pytest.raises(ValueError, match="no core 7"):
         parse_core_time("cpu0 1 1 1 1 1 1 1 1 0 0\n", 7)
 
@@ -78,6 +78,6 @@ def test_a_core_that_is_not_there_is_an_error() -> None:
         pytest.param(4.9, 0.0, 5.0, 0.0, id="ticks are coarse"),
     ],
 )
-def test_what_others_used_of_the_core(busy: float, stolen: float, own: float, others: float) -> None:
+def test_the_share_of_a_core_used_by_others(busy: float, stolen: float, own: float, others: float) -> None:
     after = CoreTime(100.0 + busy, 10.0 + stolen)
     assert time_of_others(CoreTime(100.0, 10.0), after, own) == pytest.approx(others)

@@ -20,7 +20,7 @@ ROUNDS = [
 ]  # fmt: skip
 
 
-def test_the_ratio_is_of_medians_and_its_range_of_neighbours() -> None:
+def test_the_ratio_is_of_medians_and_its_range_of_neighbouring_rounds() -> None:
     nginx, ours = summarise(ROUNDS)
     assert (nginx.proxy, ours.proxy) == ("nginx", "ours")
     assert nginx.cpu_per_request == pytest.approx(50e-6)
@@ -43,13 +43,13 @@ def test_the_rate_counts_only_at_saturation(cpu: float, saturated: bool) -> None
 
 
 @pytest.mark.parametrize(("others", "disturbed"), [(0.0, False), (0.10, False), (0.3, True)])
-def test_a_machine_that_is_not_quiet_is_told_of(others: float, disturbed: bool) -> None:
+def test_a_machine_that_is_not_quiet_is_reported(others: float, disturbed: bool) -> None:
     (summary,) = summarise([one("ours", 0.99, others)])
     assert summary.is_disturbed is disturbed
     assert any("quiet" in remark for remark in report.remarks([summary])) is disturbed
 
 
-def test_the_json_file_has_everything(tmp_path: Path) -> None:
+def test_the_json_file_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "bench.json"
     report.write_json(path, {"rounds": 3}, ROUNDS, summarise(ROUNDS))
     document = json.loads(path.read_text())

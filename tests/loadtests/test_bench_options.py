@@ -5,7 +5,7 @@ import pytest
 from loadtests.options import parse
 
 
-def test_the_defaults() -> None:
+def test_the_default_options() -> None:
     options = parse([])
     assert options.proxies == ("nginx", "haproxy", "ours")
     assert (options.rounds, options.seconds, options.connections, options.body) == (5, 5, 64, 100)
@@ -28,7 +28,9 @@ def test_sizes(text: str, size: int) -> None:
         pytest.param(["--proxies", "ours", "--max-ratio", "1.5"], "both must be", id="ratio without nginx"),
     ],
 )
-def test_what_is_wrong_is_said(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_options_are_refused(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as exit_:
         parse(argv)
     assert exit_.value.code == 2

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.integration
 CORE = min(os.sched_getaffinity(0))
 
 
-def test_a_whole_tree_is_ended(tmp_path: Path) -> None:
+def test_the_whole_process_tree_is_ended(tmp_path: Path) -> None:
     with Processes(tmp_path) as processes:
         pid = processes.start("tree", ["sh", "-c", "trap 'kill $!' TERM; sleep 60 & wait"], CORE)
         assert running_tree(pid)
@@ -35,7 +35,7 @@ def test_a_process_is_ended_when_the_benchmark_fails(tmp_path: Path) -> None:
     assert running_tree(pid) == []
 
 
-def test_what_ends_at_its_start_is_an_error_with_its_output(tmp_path: Path) -> None:
+def test_a_process_that_ends_at_its_start_is_an_error_with_its_output(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     with Processes(tmp_path) as processes:
         pid = processes.start("proxy", ["sh", "-c", "echo no such upstream; exit 3"], CORE)
@@ -52,13 +52,13 @@ def test_free_ports_differ() -> None:
     assert len(set(free_ports(20))) == 20
 
 
-def test_a_line_of_the_output_is_waited_for(tmp_path: Path) -> None:
+def test_start_waits_for_a_line_of_the_output(tmp_path: Path) -> None:
     with Processes(tmp_path) as processes:
         pid = processes.start("talker", ["sh", "-c", "echo hello; echo port 80; exec sleep 60"], None)
         assert processes.wait_for_line("talker", pid, "port ") == "80"
 
 
-def test_a_line_that_cannot_come_any_more_is_an_error_with_the_output(tmp_path: Path) -> None:
+def test_a_line_that_can_no_longer_appear_is_an_error_with_the_output(tmp_path: Path) -> None:
     with Processes(tmp_path) as processes:
         pid = processes.start("talker", ["sh", "-c", "echo hello; exit 3"], None)
         with pytest.raises(BenchError, match=r"(?s)exited with 3 at start:.*hello"):
@@ -66,7 +66,7 @@ def test_a_line_that_cannot_come_any_more_is_an_error_with_the_output(tmp_path: 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_one_process_is_ended(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_single_process_is_ended(tmp_path: Path, number: signal.Signals) -> None:
     with Processes(tmp_path) as processes:
         pid = processes.start("sleep", ["sleep", "60"], None)
         processes.end(pid, number)

@@ -49,12 +49,12 @@ def test_a_report_is_read_with_its_errors(extra: str, errors: tuple[str, ...]) -
     [("900.00ms", 0.9), ("5.00s", 5.0), ("1.50m", 90.0)],
     ids=["milliseconds", "seconds", "minutes"],
 )
-def test_every_unit_of_the_duration(duration: str, seconds: float) -> None:
+def test_every_unit_of_the_duration_is_read(duration: str, seconds: float) -> None:
     assert wrk.parse(CLEAN.replace("5.01s", duration)).seconds == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("output", ["", "unable to connect to 127.0.0.1:1 Connection refused\n"])
-def test_no_report_is_an_error(output: str) -> None:
+def test_a_missing_report_is_an_error(output: str) -> None:
     with pytest.raises(BenchError, match="wrk printed no result"):
         wrk.parse(output)
 

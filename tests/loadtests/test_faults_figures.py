@@ -31,7 +31,7 @@ def run(**changes: object) -> Run:
     return replace(whole, **changes)  # type: ignore[arg-type]  # tests name fields
 
 
-def test_a_run_is_divided() -> None:
+def test_a_run_is_split_into_phases() -> None:
     timeline = Timeline.of(30)
     assert (timeline.warm_up, timeline.before, timeline.fault, timeline.after) == pytest.approx((3, 6, 12, 9))
     assert timeline.whole == pytest.approx(30)
@@ -49,7 +49,7 @@ def test_percentiles_are_by_nearest_rank(seconds: list[float], expected: Latency
     assert latency(seconds) == expected
 
 
-def test_what_is_under_way_at_the_onset_belongs_to_the_fault() -> None:
+def test_requests_in_flight_at_the_onset_belong_to_the_fault() -> None:
     seen = [
         record(0, 5.0, took=9.0),  # warming up
         record(1, 15.0, took=0.1),
@@ -62,7 +62,7 @@ def test_what_is_under_way_at_the_onset_belongs_to_the_fault() -> None:
     assert measured.during == Latency(0.2, 2.0, 2.0)
 
 
-def test_failures_are_counted_by_method_and_kind_whenever_they_are() -> None:
+def test_failures_are_counted_by_method_and_kind_in_all_phases() -> None:
     seen = [
         record(0, 12.0, Kind.RESET),
         record(1, 22.0, Kind.STATUS),
@@ -76,7 +76,7 @@ def test_failures_are_counted_by_method_and_kind_whenever_they_are() -> None:
     assert measured.last_failure == pytest.approx(4.5)
 
 
-def test_a_failure_before_the_onset_is_not_the_last_one_after_it() -> None:
+def test_a_failure_before_the_onset_is_not_the_last_failure_after_it() -> None:
     assert measure(("balancer", "kill"), [record(0, 12.0, Kind.RESET)], [[]], WINDOW, 0).last_failure is None
 
 
@@ -96,7 +96,7 @@ def test_the_share_of_the_ill_replica(ill: int | None, share: float | None) -> N
         pytest.param([[Entry("GET", 1)], [Entry("GET", 1)]], set(), id="a GET may be"),
     ],
 )
-def test_posts_that_were_read_twice(ledgers: list[list[Entry]], twice: set[int]) -> None:
+def test_posts_read_twice_are_counted(ledgers: list[list[Entry]], twice: set[int]) -> None:
     assert ledger.posts_read_twice(ledgers) == twice
 
 
@@ -107,13 +107,13 @@ def test_a_ledger_outlives_its_replica(tmp_path: Path) -> None:
     assert ledger.read(tmp_path / "ledger") == [Entry("POST", 1), Entry("POST", 2)]
 
 
-def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
+def test_records_round_trip(tmp_path: Path) -> None:
     seen = [record(0, 1.5), record(1, 2.5, Kind.STATUS, "POST")]
     records.write(tmp_path / "records", seen)
     assert records.read(tmp_path / "records") == seen
 
 
-def test_runs_are_put_together() -> None:
+def test_runs_are_combined() -> None:
     runs = [
         run(gets=Counter({"reset": 1}), last_failure=2.0, ill_share=0.1, lag=0.01),
         run(gets=Counter({"reset": 2}), during=Latency(0.01, 0.5, 0.9), ill_share=0.3, posts_read_twice=1),
@@ -147,7 +147,7 @@ def test_runs_are_put_together() -> None:
         pytest.param({"balancer": "nginx", "lag": 1.0}, ["invalid"], id="others' runs may not be invalid"),
     ],
 )
-def test_the_verdict(changes: dict[str, object], sentences: list[str]) -> None:
+def test_fault_verdict(changes: dict[str, object], sentences: list[str]) -> None:
     found = broken_promises([run(**changes)])
     assert len(found) == len(sentences)
     assert all(part in sentence for part, sentence in zip(sentences, found, strict=True))
@@ -161,7 +161,7 @@ def test_failures_are_shown_by_kind(counts: Counter[str], text: str) -> None:
     assert report.failures(counts) == text
 
 
-def test_the_table_has_it_all() -> None:
+def test_the_table_is_complete() -> None:
     rows = [
         run(gets=Counter({"status 500": 7}), last_failure=1.25),
         run(balancer="nginx", lag=1.0, ill_share=None),

@@ -6,14 +6,14 @@ from loadtests.faults.catalogue import FAULTS
 from loadtests.faults.options import parse
 
 
-def test_the_defaults_are_what_is_reported() -> None:
+def test_the_default_options_are_those_of_the_report() -> None:
     options = parse([])
     assert options.faults == tuple(FAULTS)
     assert options.balancers == ("balancer",)
     assert (options.seconds, options.runs, options.rate, options.json) == (30, 3, 600, None)
 
 
-def test_others_come_beside_ours() -> None:
+def test_other_balancers_are_compared_with_ours() -> None:
     options = parse(["--vs", "nginx,haproxy", "--only", "kill, hang"])
     assert options.balancers == ("balancer", "nginx", "haproxy")
     assert options.faults == ("kill", "hang")
@@ -29,14 +29,16 @@ def test_others_come_beside_ours() -> None:
         pytest.param(["--rate", "fast"], "from 10 to 5000", id="not a number"),
     ],
 )
-def test_what_is_wrong_is_said(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_options_are_refused(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as exit_:
         parse(argv)
     assert exit_.value.code == 2
     assert message in capsys.readouterr().err
 
 
-def test_the_help_tells_every_fault(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_lists_every_fault(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(["--help"])
     told = capsys.readouterr().out

@@ -58,46 +58,46 @@ def seat(tmp_path: Path) -> Iterator[Seat]:
         yield Seat(tmp_path, processes)
 
 
-def test_a_healthy_one_says_which_request_it_answers_and_writes_it_down(seat: Seat) -> None:
+def test_a_healthy_replica_names_the_request_it_answers_and_records_it(seat: Seat) -> None:
     head, _, body = seat.ask().partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 ")
     assert body == b"7".ljust(100)
     assert ledger.read(seat.ledger) == [Entry("GET", 7)]
 
 
-def test_checks_stand_in_no_ledger(seat: Seat) -> None:
+def test_checks_are_not_recorded(seat: Seat) -> None:
     assert seat.ask("/health").endswith(b"ok")
     assert ledger.read(seat.ledger) == []
 
 
 @pytest.mark.parametrize(("healthy", "status"), [(True, b"200"), (False, b"500")])
-def test_the_check_of_one_that_fails(seat: Seat, healthy: bool, status: bytes) -> None:
+def test_the_check_response_of_each_fault(seat: Seat, healthy: bool, status: bytes) -> None:
     seat.behave(Behaviour(status=500, healthy_check=healthy))
     assert seat.ask().split(b" ")[1] == b"500"
     assert seat.ask("/health").split(b" ")[1] == status
 
 
-def test_half_a_response_ends_in_its_middle(seat: Seat) -> None:
+def test_a_truncated_response_ends_in_its_middle(seat: Seat) -> None:
     seat.behave(Behaviour(answer=Answer.HALF))
     head, _, body = seat.ask().partition(b"\r\n\r\n")
     assert b"Content-Length: 100" in head
     assert len(body) == 50
 
 
-def test_a_reset_is_no_clean_end(seat: Seat) -> None:
+def test_a_reset_is_not_a_clean_end(seat: Seat) -> None:
     seat.behave(Behaviour(answer=Answer.RESET))
     with pytest.raises(ConnectionResetError):
         seat.ask()
 
 
-def test_one_that_hangs_has_read_the_request(seat: Seat) -> None:
+def test_a_hanging_replica_has_read_the_request(seat: Seat) -> None:
     seat.behave(Behaviour(answer=Answer.NEVER))
     with pytest.raises(TimeoutError):
         seat.ask()
     assert ledger.read(seat.ledger) == [Entry("GET", 7)]
 
 
-def test_a_closed_door_refuses_and_ends_what_is_idle(seat: Seat) -> None:
+def test_a_closed_port_refuses_and_ends_idle_connections(seat: Seat) -> None:
     with seat.connect() as idle:
         assert seat.ask()  # a turn of its loop later: the idle connection has been accepted
         seat.behave(Behaviour(door=Door.CLOSED))
@@ -108,7 +108,7 @@ def test_a_closed_door_refuses_and_ends_what_is_idle(seat: Seat) -> None:
     assert seat.ask()
 
 
-def test_a_full_door_swallows(seat: Seat) -> None:
+def test_a_full_backlog_swallows_connects(seat: Seat) -> None:
     seat.behave(Behaviour(door=Door.FULL))
     with pytest.raises(TimeoutError):
         seat.connect(SILENCE)
@@ -116,7 +116,7 @@ def test_a_full_door_swallows(seat: Seat) -> None:
     assert seat.ask()
 
 
-def test_a_namespace_swallows_and_is_gone_afterwards() -> None:
+def test_a_namespace_swallows_packets_and_is_removed_afterwards() -> None:
     if not namespace.are_possible():
         pytest.skip("no network namespaces here")
     with Namespace() as inside:

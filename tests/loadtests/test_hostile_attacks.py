@@ -20,19 +20,19 @@ NEVER_WHOLE = "header-bytes"
 ALLOWED = [one for one in ATTACKS.values() if one.opening and one.name not in (TOO_MANY, NEVER_WHOLE)]
 
 
-def test_more_tokens_than_anybody_needs_are_refused() -> None:
+def test_too_many_connection_tokens_are_refused() -> None:
     with pytest.raises(ProtocolError):
         parse_request_head(ATTACKS[TOO_MANY].opening, LIMIT, 100, None)
 
 
 @pytest.mark.parametrize("attack", ALLOWED, ids=lambda attack: attack.name)
-def test_an_opening_is_a_request_that_http_allows(attack: Attack) -> None:
+def test_every_opening_is_a_valid_request(attack: Attack) -> None:
     head = parse_request_head(attack.opening, LIMIT, 100, None)
     assert head.minor == 1
 
 
 @pytest.mark.parametrize("name", ["tiny-chunks", "mixed-chunks", "small-chunks", "chunks"])
-def test_an_upload_goes_on_for_ever_and_is_well_formed(name: str) -> None:
+def test_an_upload_is_endless_and_well_formed(name: str) -> None:
     decoder = ChunkedDecoder(MALFORMED_REQUEST, LIMIT)
     assert decoder.feed(ATTACKS[name].endless * 2)
     assert not decoder.done
@@ -63,7 +63,7 @@ def test_a_good_request_is_answered_with_its_number(peer: socket.socket) -> None
 @pytest.mark.parametrize(
     "path", [path for path in replica.ENDLESS if path.endswith(("chunks", "extensions"))]
 )
-def test_a_hostile_answer_is_well_formed(peer: socket.socket, path: str) -> None:
+def test_a_hostile_response_is_well_formed(peer: socket.socket, path: str) -> None:
     peer.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
     received = b""
     while len(received) < 100_000:
@@ -75,12 +75,12 @@ def test_a_hostile_answer_is_well_formed(peer: socket.socket, path: str) -> None
     assert not decoder.done
 
 
-def test_options_are_all_attacks_on_ours_by_default() -> None:
+def test_by_default_all_attacks_run_against_ours() -> None:
     chosen = options.parse([])
     assert (chosen.attacks, chosen.balancers) == (tuple(ATTACKS), ("balancer",))
 
 
-def test_others_are_attacked_where_asked_for() -> None:
+def test_other_balancers_are_attacked_if_asked_for() -> None:
     assert options.parse(["--vs", "nginx,haproxy"]).balancers == BALANCERS
 
 
@@ -90,7 +90,7 @@ def test_an_unknown_attack_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
     assert "'nuclear' is none of tiny-chunks" in capsys.readouterr().err
 
 
-def test_attacks_over_more_connections_than_usual_are_on_ours_alone() -> None:
+def test_attacks_with_many_connections_run_against_ours_only() -> None:
     attack = replace(ATTACKS["closes-at-once"], connections=2 * SLOTS)
     assert [suffers(name, attack) for name in BALANCERS] == [name == "balancer" for name in BALANCERS]
     assert slots_for(attack) > attack.connections

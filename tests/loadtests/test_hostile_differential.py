@@ -34,7 +34,7 @@ CHUNKED = b"transfer-encoding: chunked\r\n\r\n"
         pytest.param(b"GET", b"", "", False, False, id="nothing"),
     ],
 )
-def test_what_is_said_of_it(
+def test_an_observation_in_words(
     method: bytes, received: bytes, said: str, whole: bool, until_close: bool
 ) -> None:
     assert read(received, method) == (said, whole, until_close)

@@ -32,7 +32,7 @@ def test_only_requests_begun_during_the_attack_count() -> None:
     assert (before.max, during.p50, during.max, lag) == (0.004, 0.010, 0.020, 0.002)
 
 
-def test_growth_is_told_for_each_connection() -> None:
+def test_growth_is_reported_per_connection() -> None:
     assert GOOD.kib_each == 5.0
 
 
@@ -46,14 +46,14 @@ def test_growth_is_told_for_each_connection() -> None:
     ],
     ids=["failure", "worker", "unready", "late"],
 )
-def test_each_kind_of_harm_is_told(change: dict[str, object], sentence: str) -> None:
+def test_each_kind_of_harm_is_reported(change: dict[str, object], sentence: str) -> None:
     assert broken_promises([replace(GOOD, **change)], "balancer") == [sentence]  # type: ignore[arg-type]  # of a table
 
 
-def test_what_the_load_itself_was_late_is_not_held_against_the_balancer() -> None:
+def test_lateness_of_the_load_generator_does_not_count() -> None:
     assert broken_promises([replace(GOOD, during=Latency(0.0, 0.021, 0.03), lag=0.002)], "balancer") == []
 
 
-def test_others_promise_nothing() -> None:
+def test_other_balancers_have_no_bounds_to_keep() -> None:
     run = replace(GOOD, balancer="nginx", failures=Counter(reset=2), replaced=True)
     assert broken_promises([run], "balancer") == []

@@ -6,18 +6,18 @@ from loadtests import instructions
 
 
 @pytest.mark.parametrize("kind", instructions.KINDS)
-def test_each_kind_is_a_whole_exchange_each_time(kind: str) -> None:
+def test_each_kind_is_a_whole_exchange_every_time(kind: str) -> None:
     instructions.play(kind, 3)
 
 
-def test_an_unknown_kind_is_an_error_that_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_kind_is_an_error_that_lists_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         instructions.main(["small"])
     assert ended.value.code == 2
     assert "no such kind: small; there are same, another" in capsys.readouterr().err
 
 
-def test_without_valgrind_it_says_what_to_install(
+def test_without_valgrind_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
@@ -25,7 +25,7 @@ def test_without_valgrind_it_says_what_to_install(
     assert "apt-get install valgrind" in capsys.readouterr().err
 
 
-def test_more_than_the_bound_is_an_error(
+def test_a_count_above_the_bound_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda _: "valgrind")

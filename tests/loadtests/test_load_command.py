@@ -29,11 +29,11 @@ def locust(tmp_path: Path) -> str:
 
 @pytest.mark.slow
 @pytest.mark.alone
-def test_a_demo_is_there_for_the_load(locust: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_demo_is_started_for_the_load(locust: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["--locust", locust]) == 7
     assert "answered by app" in capfd.readouterr().out
 
 
-def test_what_is_missing_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_program_is_reported(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["http://127.0.0.1:1", "--locust", "/nowhere/locust"]) == 1
     assert capfd.readouterr().err == "load: /nowhere/locust is not installed; `make load` installs it\n"

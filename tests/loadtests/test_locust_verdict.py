@@ -52,7 +52,7 @@ VERDICTS = {
 
 
 @pytest.mark.parametrize("case", VERDICTS)
-def test_verdict(case: str) -> None:
+def test_verdict_of_each_bound(case: str) -> None:
     run, bounds, codes = VERDICTS[case]
     assert [finding.code for finding in judge(run, bounds)] == codes
 
@@ -112,18 +112,18 @@ def test_empty_variables_count_as_not_set() -> None:
     ("name", "meant"),
     [("LOAD_MAXP95", "did you mean LOAD_MAX_P95?"), ("LOAD_XYZZY", "remove it")],
 )
-def test_an_unknown_name_is_told(name: str, meant: str) -> None:
+def test_an_unknown_name_is_reported(name: str, meant: str) -> None:
     with pytest.raises(BoundsError) as caught:
         read_bounds({name: "1"})
     assert str(caught.value) == f"{name}: no such setting of the load test; {meant}"
 
 
 @pytest.mark.parametrize(("text", "on"), [("true", True), ("1", True), ("", False), ("off", False)])
-def test_switches(text: str, on: bool) -> None:
+def test_switches_are_parsed(text: str, on: bool) -> None:
     assert switched_on({"LOAD_JSON": text}, "JSON") is on
 
 
-def test_a_switch_that_says_neither_is_told() -> None:
+def test_an_ambiguous_switch_is_reported() -> None:
     with pytest.raises(BoundsError, match="LOAD_JSON: 'maybe' is neither true nor false"):
         switched_on({"LOAD_JSON": "maybe"}, "JSON")
 
@@ -139,7 +139,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_bound_is_told_with_its_name(case: str) -> None:
+def test_an_invalid_bound_is_reported_with_its_name(case: str) -> None:
     name, value, problem = WRONG[case]
     with pytest.raises(BoundsError) as caught:
         read_bounds({f"LOAD_{name}": value})

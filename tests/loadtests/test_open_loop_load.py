@@ -91,7 +91,7 @@ def play(port: int, directory: Path, reuse: bool = True) -> list[Record]:
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_what_a_client_saw(name: str, tmp_path: Path) -> None:
+def test_what_the_client_records(name: str, tmp_path: Path) -> None:
     answer, expected = ANSWERS[name]
     with server(answer) as (port, _):
         seen = play(port, tmp_path, reuse=False)
@@ -104,33 +104,35 @@ def test_what_a_client_saw(name: str, tmp_path: Path) -> None:
     [("its own", "ok"), ("until the connection ends", "cut")],
     ids=["whole", "no length"],
 )
-def test_what_a_reset_ends_is_whole_only_by_its_length(name: str, expected: str, tmp_path: Path) -> None:
+def test_a_response_ended_by_a_reset_is_whole_only_with_its_length(
+    name: str, expected: str, tmp_path: Path
+) -> None:
     with server(ANSWERS[name][0], resets=True) as (port, _):
         seen = play(port, tmp_path, reuse=False)
     assert [one.failure for one in seen] == [expected] * 3
 
 
-def test_a_client_leaves_when_its_patience_is_over(tmp_path: Path) -> None:
+def test_a_client_leaves_when_its_patience_ends(tmp_path: Path) -> None:
     with server(None) as (port, _):
         seen = play(port, tmp_path)
     assert [one.failure for one in seen] == ["timeout"] * 3
     assert all(one.took >= PATIENCE for one in seen)
 
 
-def test_nobody_listens(tmp_path: Path) -> None:
+def test_a_refused_connection_is_recorded(tmp_path: Path) -> None:
     with create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     seen = play(port, tmp_path, reuse=False)
     assert [one.failure for one in seen] == ["reset"] * 3
 
 
-def test_each_request_has_a_connection_of_its_own_if_it_shall(tmp_path: Path) -> None:
+def test_each_request_may_use_its_own_connection(tmp_path: Path) -> None:
     with server(served) as (port, used):
         play(port, tmp_path, reuse=False)
     assert len(set(map(id, used))) == 3
 
 
-def test_an_order_is_read_as_it_was_written() -> None:
+def test_an_order_round_trips() -> None:
     given = Order(
         80, [Phase(5, 1, (Sort("/a/", 0.5), Sort("/b/", 0.5, "POST")), 7)], 2.0, 3, Path("f"), False
     )

@@ -59,7 +59,7 @@ def run(**changes: object) -> Run:
     return replace(good, **changes)  # type: ignore[arg-type]  # tests name fields
 
 
-def test_goodput_is_counted_by_the_second_in_which_the_answer_came() -> None:
+def test_goodput_counts_each_answer_in_the_second_of_its_arrival() -> None:
     seen = [record(0.5), record(1.95), *[record(2.1)] * 4, *[record(3.2)] * 6, record(5.0)]
     measured = measure(SCENE, "balancer", seen, START, 0, CPU)
     assert measured.by_second == (1, 0, 5, 6, 0, 1)
@@ -67,21 +67,21 @@ def test_goodput_is_counted_by_the_second_in_which_the_answer_came() -> None:
     assert measured.warm == (2, 2)
 
 
-def test_what_failed_is_told_apart() -> None:
+def test_failures_are_told_apart() -> None:
     seen = [record(1.0), refusal(2.5), record(2.6, Ended.TIMEOUT), record(2.7, Ended.CUT), refusal(4.5)]
     measured = measure(SCENE, "balancer", seen, START, None, CPU)
     assert (measured.refused, measured.timeouts, measured.others) == (2, 1, {"cut": 1})
     assert measured.recovery == pytest.approx(0.5)
 
 
-def test_cpu_is_shared_out_between_served_and_refused() -> None:
+def test_cpu_time_is_divided_between_served_and_refused() -> None:
     seen = [*[record(0.5)] * 100, *[record(2.1)] * 200, *[refusal(2.2)] * 1000]
     measured = measure(SCENE, "balancer", seen, START, 0, CPU)
     assert measured.cpu_served == pytest.approx(1e-3)  # 0.12 s less 2 s of idling, for 100
     assert measured.cpu_refused == pytest.approx(0.28e-3)  # what 200 served ones and idling leave of 0.5 s
 
 
-def test_where_many_time_out_nobody_knows_what_a_refusal_costs() -> None:
+def test_with_many_timeouts_the_cost_of_a_refusal_is_unknown() -> None:
     seen = [record(0.5), refusal(2.1), record(2.2, Ended.TIMEOUT)]
     assert measure(SCENE, "balancer", seen, START, 0, CPU).cpu_refused is None
 
@@ -99,12 +99,12 @@ def test_where_many_time_out_nobody_knows_what_a_refusal_costs() -> None:
         pytest.param({"scene": "burst", "goodput": None}, "12000 requests failed", id="in the way"),
     ],
 )
-def test_what_is_missed_is_said(changes: dict[str, object], message: str) -> None:
+def test_missed_bounds_are_reported(changes: dict[str, object], message: str) -> None:
     (sentence,) = missed_aims([run(**changes)])
     assert message in sentence
 
 
-def test_nothing_is_asked_of_the_others_and_of_killed_replicas() -> None:
+def test_other_balancers_and_killed_replicas_have_no_bounds() -> None:
     assert missed_aims([run()]) == []
     assert missed_aims([run(balancer="nginx", goodput=Goodput(0, 0))]) == []
     assert missed_aims([run(scene="replicas-halve", ejections=2)]) == []
@@ -118,7 +118,7 @@ def test_nothing_is_asked_of_the_others_and_of_killed_replicas() -> None:
         pytest.param(Latency(0.02, 0.08, 0.1), "p99 is 80 ms, and 50 without", id="p99"),
     ],
 )
-def test_a_delay_is_what_would_not_be_there_without_a_limit(took: Latency, message: str | None) -> None:
+def test_a_delay_is_compared_with_the_run_without_a_limit(took: Latency, message: str | None) -> None:
     quiet = run(scene="burst", goodput=None, refused=0)
     without = replace(quiet, balancer="without limit", served=Latency(0.02, 0.05, 0.1))
     missed = missed_aims([replace(quiet, served=took), without])
@@ -136,7 +136,7 @@ def test_the_table_has_a_row_for_each_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_scenes_hold_together(name: str) -> None:
+def test_scenes_are_consistent(name: str) -> None:
     scene = SCENES[name]
     assert all(sum(sort.share for sort in phase.sorts) == pytest.approx(1) for phase in scene.phases)
     assert all(0 <= step.at < scene.seconds for step in scene.steps)
@@ -145,7 +145,7 @@ def test_scenes_hold_together(name: str) -> None:
         assert 0 < scene.window.begins <= scene.window.counts < scene.window.ends <= scene.seconds
 
 
-def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_line_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert parse([]).scenes == tuple(SCENES)
     assert parse(["--vs", "nginx"]).balancers(SCENES["tenfold"]) == ("balancer", "nginx")
     assert parse(["--vs", "nginx"]).balancers(SCENES["burst"]) == ("balancer", "without limit")

@@ -17,7 +17,7 @@ def record(at: float, took: float = 0.02, kind: Kind = Kind.OK, status: int = 20
     return Record(0, "GET", at, 0.0, took, kind, status)
 
 
-def test_goodput_is_what_was_served_while_requests_came() -> None:
+def test_goodput_is_what_was_served_while_requests_arrived() -> None:
     seen = [
         record(10.5),  # while queues fill
         *(record(11.0 + number / 100, took=0.005) for number in range(200)),
@@ -38,7 +38,7 @@ def test_goodput_is_what_was_served_while_requests_came() -> None:
     [(200, Kind.STATUS, True), (189, Kind.STATUS, False), (200, Kind.TIMEOUT, False)],
     ids=["all of it", "less than 95 %", "a client that waited in vain"],
 )
-def test_the_verdict(served: int, kind: Kind, well: bool) -> None:
+def test_goodput_verdict(served: int, kind: Kind, well: bool) -> None:
     seen = [record(11.0 + number / 200) for number in range(served)]
     seen.append(record(11.5, kind=kind, status=503))
     outcome = judge(seen, 10.0, 2.0, 2, [replica(), replica()])

@@ -28,7 +28,7 @@ MOST_SHARE = 0.15
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_no_idempotent_request_fails_that_could_be_saved(name: str) -> None:
+def test_no_idempotent_request_fails_that_could_be_retried(name: str) -> None:
     fault = FAULTS[name]
     run = perform(BALANCERS[OURS], fault, TIMELINE, RATE, SEED, namespaces=False)
     kinds = set(run.gets)
@@ -40,7 +40,7 @@ def test_no_idempotent_request_fails_that_could_be_saved(name: str) -> None:
     assert run.posts_read_twice == 0, run
 
 
-def test_the_command_shows_and_writes_what_it_measured(tmp_path: Path) -> None:
+def test_the_command_prints_and_writes_its_results(tmp_path: Path) -> None:
     file = tmp_path / "faults.json"
     arguments = ["--only", "kill", "--seconds", "2", "--runs", "1", "--rate", "50", "--json", str(file)]
     command = [sys.executable, "-m", "loadtests.faults", *arguments]

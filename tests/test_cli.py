@@ -63,7 +63,7 @@ def test_check_reads_the_token_file_as_the_start_does(
     assert done.stderr == f'balancer: BALANCER_ADMIN_TOKEN_FILE: "{file}" {problem}\n'
 
 
-def test_a_token_file_of_the_settings_file_is_told_by_its_place(tmp_path: Path) -> None:
+def test_a_token_file_of_the_settings_file_is_reported_with_its_position(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("upstreams: a:1\nadmin_token_file: /nowhere/token\n")
     assert _balancer("check", "--config", str(file)).stderr == (
@@ -72,7 +72,7 @@ def test_a_token_file_of_the_settings_file_is_told_by_its_place(tmp_path: Path) 
     )
 
 
-def test_check_tells_on_stderr_what_changes_nothing(tmp_path: Path) -> None:
+def test_check_warns_on_stderr_of_settings_without_effect(tmp_path: Path) -> None:
     environ = {**_GOOD, "BALANCER_OUTLIER__ENABLED": "false", "BALANCER_OUTLIER__EJECTION_TIME": "20s"}
     done = _balancer("check", "--yaml", environ=environ)
     assert (done.returncode, done.stderr) == (
@@ -83,7 +83,7 @@ def test_check_tells_on_stderr_what_changes_nothing(tmp_path: Path) -> None:
     assert "ejection_time: 20s" in done.stdout
 
 
-def test_check_tells_what_this_machine_would_refuse() -> None:
+def test_check_reports_what_this_machine_would_refuse() -> None:
     done = _balancer("check", environ={**_GOOD, "BALANCER_LISTEN": "192.0.2.1:8080"})
     assert (done.returncode, done.stderr) == (
         0,
@@ -92,14 +92,14 @@ def test_check_tells_what_this_machine_would_refuse() -> None:
     )
 
 
-def test_check_says_nothing_of_a_port_that_the_running_balancer_may_have() -> None:
+def test_check_does_not_report_a_port_that_the_running_balancer_may_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         done = _balancer("check", environ={**_GOOD, "BALANCER_LISTEN": listen})
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_more_upstreams_than_there_is_room_for_are_refused_before_the_start(tmp_path: Path) -> None:
+def test_too_many_upstreams_are_refused_before_the_start(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("upstreams:\n" + "".join(f"- 10.{n // 250}.{n % 250}.1:80\n" for n in range(4093)))
     (line,) = _balancer("check", "--config", str(file)).stderr.splitlines()
@@ -111,7 +111,7 @@ def test_more_upstreams_than_there_is_room_for_are_refused_before_the_start(tmp_
     [("--config", "{}", "check", "--yaml"), ("check", "--config", "{}", "--yaml")],
     ids=["before", "after"],
 )
-def test_check_prints_yaml_that_it_takes_again(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_check_prints_yaml_that_it_accepts(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("upstreams: app1:8000\nlimits: {body_bytes: 64M}\n")
     first = _balancer(*(each.format(file) for each in arguments))
@@ -122,7 +122,7 @@ def test_check_prints_yaml_that_it_takes_again(tmp_path: Path, arguments: tuple[
 
 
 @pytest.mark.parametrize("command", [(), ("run",), ("check",)], ids=["default", "run", "check"])
-def test_every_mistake_is_a_line_on_stderr(command: tuple[str, ...]) -> None:
+def test_every_mistake_is_one_line_on_stderr(command: tuple[str, ...]) -> None:
     environ = {"BALANCER_LISTEN": "8080", "BALANCER_TIMEOUT__CONNECT": "1s"}
     done = _balancer(*command, environ=environ)
     assert (done.returncode, done.stdout) == (1, "")
@@ -145,7 +145,7 @@ def test_every_mistake_is_a_line_on_stderr(command: tuple[str, ...]) -> None:
         ),
     ],
 )
-def test_policy_is_checked_against_the_registry(environ: dict[str, str], name: str, hint: str) -> None:
+def test_the_policy_is_checked_against_the_registry(environ: dict[str, str], name: str, hint: str) -> None:
     done = _balancer("check", environ={**_GOOD, **environ})
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
@@ -153,7 +153,7 @@ def test_policy_is_checked_against_the_registry(environ: dict[str, str], name: s
     assert hint in line
 
 
-def test_port_in_use_is_one_line() -> None:
+def test_a_port_in_use_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         done = _balancer(environ={**_GOOD, "BALANCER_LISTEN": listen, "BALANCER_ADMIN_LISTEN": "127.0.0.1:0"})
@@ -162,7 +162,7 @@ def test_port_in_use_is_one_line() -> None:
     assert f"cannot listen on {listen}: the port is in use" in line
 
 
-def test_markup_in_a_value_is_shown_as_it_is() -> None:
+def test_markup_in_a_value_is_printed_verbatim() -> None:
     done = _balancer("check", environ={**_GOOD, "BALANCER_POLICY": "[bold]x", "BALANCER_LOG_LEVEL": "[/red]"})
     assert "[bold]x" in done.stderr
     assert '"[/red]" is not known' in done.stderr
@@ -179,7 +179,7 @@ def test_the_version_of_the_package_is_that_of_the_module() -> None:
     assert version("balancer") == __version__, "run: make setup"
 
 
-def test_help_teaches_the_one_pool_case() -> None:
+def test_help_explains_the_case_of_one_pool() -> None:
     done = _balancer("--help")
     assert done.returncode == 0
     assert "BALANCER_UPSTREAMS=app1:8000,app2:8000 balancer" in done.stdout
@@ -187,14 +187,14 @@ def test_help_teaches_the_one_pool_case() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_a_help(command: str) -> None:
+def test_every_command_has_a_help_text(command: str) -> None:
     done = _balancer(command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert f"balancer {command}" in done.stdout
 
 
 @pytest.mark.parametrize("command", [("status",), ("status", "--watch"), ("events",), ("events", "--follow")])
-def test_a_balancer_that_does_not_run_is_a_line_with_the_remedy(command: tuple[str, ...]) -> None:
+def test_a_balancer_that_does_not_run_is_one_line_with_the_remedy(command: tuple[str, ...]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         place = f"127.0.0.1:{server.getsockname()[1]}"
     done = _balancer(*command, environ={"BALANCER_ADMIN_LISTEN": place})
@@ -223,7 +223,7 @@ def test_wrong_command_line_is_exit_code_2(arguments: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_standard_descriptors_are_not_taken_by_others(closed: str) -> None:
+def test_closed_standard_descriptors_are_not_reused_by_other_files(closed: str) -> None:
     """The next file opened would get what is meant for them."""
     script = "import os, balancer.cli as cli; cli._open_standard_descriptors(); [*map(os.fstat, range(3))]"
     command = f'exec {sys.executable} -c "{script}" {closed}'
@@ -252,7 +252,7 @@ def test_closed_standard_descriptors_are_not_taken_by_others(closed: str) -> Non
         ),
     ],
 )
-def test_what_workers_could_not_be_told_is_refused(environ: dict[str, str], problem: str) -> None:
+def test_settings_too_large_for_workers_are_refused(environ: dict[str, str], problem: str) -> None:
     """They would never have become ready."""
     done = _balancer("check", environ={**_GOOD, **environ})
     assert (done.returncode, done.stderr) == (1, f"balancer: {problem}\n")

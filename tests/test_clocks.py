@@ -78,7 +78,7 @@ def _restricted() -> list[Path]:
     return [path for path in paths if not path.relative_to(PACKAGE).as_posix().startswith(FREE)]
 
 
-def test_the_machine_is_asked_for_time_and_chance_only_in_its_places() -> None:
+def test_only_listed_places_read_the_machines_time_and_randomness() -> None:
     offences = [
         f"{path.relative_to(PACKAGE.parent)}, {offence}"
         for path in _restricted()
@@ -102,6 +102,6 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_search_finds(case: str) -> None:
+def test_the_search_finds_every_use(case: str) -> None:
     code, expected = CASES[case]
     assert list(_offences(ast.parse(code))) == expected

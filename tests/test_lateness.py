@@ -66,5 +66,5 @@ async def _reads_and_dials() -> None:
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-def test_after_a_long_turn_all_is_read_before_the_judgement(loop: str) -> None:
+def test_after_a_long_turn_everything_is_read_before_the_judgement(loop: str) -> None:
     _run(loop, _reads_and_dials())

@@ -196,7 +196,7 @@ def _graph() -> dict[str, set[str]]:
     return graph
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
+def test_no_import_cycles_exist() -> None:
     assert _cycle(_graph()) == []
 
 
@@ -215,7 +215,7 @@ def test_cycles_are_found(graph: dict[str, set[str]], cycle: list[str]) -> None:
 
 
 @pytest.mark.parametrize("package", THIRD_PARTY)
-def test_third_parties_stay_in_their_rooms(package: str) -> None:
+def test_third_party_packages_stay_in_their_rooms(package: str) -> None:
     homes = THIRD_PARTY[package]
     strays = [
         str(one)
@@ -225,7 +225,7 @@ def test_third_parties_stay_in_their_rooms(package: str) -> None:
     assert strays == []
 
 
-def test_only_listed_third_parties_are_imported() -> None:
+def test_only_listed_third_party_packages_are_imported() -> None:
     known = {"balancer", *THIRD_PARTY, *sys.stdlib_module_names}
     assert [str(one) for one in _imports() if one.module.partition(".")[0] not in known] == []
 
@@ -238,7 +238,7 @@ def test_pure_rooms_do_no_io(room: str) -> None:
 
 
 @pytest.mark.parametrize("module", ["balancer", "balancer.runtime.worker"])
-def test_workers_load_nothing_heavy(module: str) -> None:
+def test_workers_load_no_heavy_modules(module: str) -> None:
     code = f"import {module}, sys; print(*sys.modules, sep='\\n')"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     loaded = {name.partition(".")[0] for name in run.stdout.split()}

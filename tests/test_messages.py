@@ -89,10 +89,10 @@ def test_a_message_of_a_worker_survives_the_wire(message: FromWorker) -> None:
         from_supervisor().decode(encode(message))
 
 
-def test_these_are_all() -> None:
+def test_every_message_is_in_its_union() -> None:
     assert {type(message) for message in DOWN} == set(get_args(FromSupervisor))
     assert {type(message) for message in UP} == set(get_args(FromWorker))
 
 
-def test_a_line_says_no_more_than_it_must() -> None:
+def test_a_line_omits_defaults() -> None:
     assert encode(LogLine(level="info", message="x")) == b'{"type":"log","level":"info","message":"x"}'

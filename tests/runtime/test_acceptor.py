@@ -153,6 +153,8 @@ async def keeps_the_queue_for_others_when_only_it_leaves(listeners: list[socket.
     ids=lambda scenario: scenario.__name__.replace("_", " "),
 )
 @pytest.mark.integration
-def test_a_worker(listeners: list[socket.socket], scenario: Scenario) -> None:
+def test_a_worker_accepts_from_its_own_and_adopted_queues(
+    listeners: list[socket.socket], scenario: Scenario
+) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(scenario(listeners))

@@ -37,7 +37,7 @@ def pool_of(**values: Any) -> PoolSpec:
     return pool
 
 
-def test_the_worker_is_told_everything_but_its_place() -> None:
+def test_the_worker_spec_has_every_setting_but_the_workers_place() -> None:
     worker = made(access_log={"sample": 0.5, "fields": "time,status"}, log_level="debug").worker
     assert (worker.workers, worker.via, worker.drain, worker.log_level) == (
         *(3, "balancer-0123abcd", 25.0, "debug"),
@@ -47,7 +47,7 @@ def test_the_worker_is_told_everything_but_its_place() -> None:
     assert worker.listener.limits.max_connections == 100  # of all workers
 
 
-def test_a_listener_has_nanoseconds_and_bytes() -> None:
+def test_a_listener_spec_is_in_nanoseconds_and_bytes() -> None:
     listener = made(
         listen="127.0.0.1:0",
         timeouts={"connect": "500ms", "first_byte": "2s", "total": "1m", "client_idle": "0.001s"},
@@ -68,7 +68,7 @@ def test_a_listener_has_nanoseconds_and_bytes() -> None:
     assert listener.request_trailers
 
 
-def test_a_timeout_that_is_off_never_comes() -> None:
+def test_a_disabled_timeout_never_fires() -> None:
     names = ("connect", "first_byte", "idle", "total", "request_head", "client_idle", "tunnel_idle")
     timeouts = made(timeouts=dict.fromkeys(names, 0)).worker.listener.timeouts
     assert timeouts.connect is None
@@ -152,13 +152,13 @@ POOL: dict[str, tuple[dict[str, Any], str, object]] = {
 
 
 @pytest.mark.parametrize("case", POOL)
-def test_a_setting_of_the_pool_becomes(case: str) -> None:
+def test_pool_settings_become_their_spec(case: str) -> None:
     values, field, expected = POOL[case]
     assert getattr(pool_of(**values), field) == expected
 
 
 @pytest.mark.parametrize("value", ["[1]", "null", '{"b": 1}'])
-def test_an_option_that_no_policy_takes_is_no_spec(value: str) -> None:
+def test_an_unknown_policy_option_is_refused(value: str) -> None:
     with pytest.raises(SettingsError, match="BALANCER_POLICY_OPTIONS: a is no number"):
         made(policy_options=f'{{"a": {value}}}')
 
@@ -174,7 +174,7 @@ def test_members_are_upstreams_and_names_to_look_up() -> None:
     )
 
 
-def test_how_a_pool_is_looked_after_is_the_supervisors() -> None:
+def test_checks_and_discovery_of_a_pool_belong_to_the_supervisor() -> None:
     (pool,) = made(
         limits={"max_inflight": 20},
         outlier={"ejection_time": "5s", "max_ejection_percent": 30},
@@ -202,12 +202,12 @@ def test_how_a_pool_is_looked_after_is_the_supervisors() -> None:
     )
 
 
-def test_without_checks_there_is_none() -> None:
+def test_without_checks_the_spec_has_none() -> None:
     (pool,) = made(health_check={"enabled": False}).pools
     assert pool.check is None
 
 
-def test_the_same_settings_make_the_same_spec_and_it_survives_the_wire() -> None:
+def test_equal_settings_give_equal_specs_that_survive_the_wire() -> None:
     values: dict[str, Any] = {"sticky": {"enabled": True, "secret": "s"}, "retry": {"methods": "PUT,GET"}}
     spec = made(**values)
     assert spec == made(**values)

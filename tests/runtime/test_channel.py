@@ -19,7 +19,7 @@ from balancer.spec.part import ShapeError
     lines=st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")), max_size=8),
     cuts=st.lists(st.integers(0, 180), max_size=10),
 )
-def test_lines_come_out_as_they_went_in_wherever_they_are_cut(lines: list[bytes], cuts: list[int]) -> None:
+def test_lines_survive_any_cut_of_the_bytes(lines: list[bytes], cuts: list[int]) -> None:
     stream = b"".join(line + b"\n" for line in lines)
     places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
     splitter = LineSplitter()
@@ -45,7 +45,7 @@ def test_a_line_beyond_the_limit_is_an_error(pieces: list[bytes]) -> None:
         splitter.feed(last)
 
 
-def test_a_line_at_the_limit_is_none() -> None:
+def test_a_line_at_the_limit_is_accepted() -> None:
     splitter = LineSplitter(max_line=10)
     assert splitter.feed(b"x" * 10 + b"\n" + b"y" * 10) == [b"x" * 10]
     assert splitter.feed(b"\n") == [b"y" * 10]
@@ -94,7 +94,7 @@ async def raw() -> AsyncIterator[tuple[End, socket.socket]]:
         await end.lost.wait()
 
 
-async def test_messages_go_both_ways_in_order(ends: tuple[End, End]) -> None:
+async def test_messages_pass_both_ways_in_order(ends: tuple[End, End]) -> None:
     here, there = ends
     for number in range(50):
         assert here.channel.send(line(f"{number}: a\nb\u00e9"))
@@ -103,7 +103,7 @@ async def test_messages_go_both_ways_in_order(ends: tuple[End, End]) -> None:
     assert await here.heard.get() == Ready()
 
 
-async def test_what_was_sent_arrives_before_the_end(ends: tuple[End, End]) -> None:
+async def test_sent_messages_arrive_before_the_end(ends: tuple[End, End]) -> None:
     here, there = ends
     last = line("x" * 1_000_000)
     here.channel.send(last)
@@ -112,7 +112,7 @@ async def test_what_was_sent_arrives_before_the_end(ends: tuple[End, End]) -> No
     assert await there.heard.get() == last
 
 
-async def test_a_lost_channel_says_so_and_sends_no_more(raw: tuple[End, socket.socket]) -> None:
+async def test_a_lost_channel_reports_it_and_sends_no_more(raw: tuple[End, socket.socket]) -> None:
     end, theirs = raw
     theirs.close()
     await end.lost.wait()
@@ -126,7 +126,7 @@ async def test_a_peer_that_does_not_read_costs_bounded_memory(raw: tuple[End, so
     assert MAX_BUFFERED >> 20 <= sent <= (MAX_BUFFERED >> 20) + 2
 
 
-async def test_a_message_too_long_for_the_other_end_is_not_sent(raw: tuple[End, socket.socket]) -> None:
+async def test_a_message_too_long_for_the_receiver_is_not_sent(raw: tuple[End, socket.socket]) -> None:
     end, _ = raw
     assert not end.channel.send(line("x" * MAX_LINE))
     assert end.channel.send(Heartbeat())
@@ -147,7 +147,9 @@ def test_a_full_batch_of_access_records_fits_a_message() -> None:
     assert RECORDS_PER_MESSAGE * 60_000 < channel_module.MAX_LINE
 
 
-async def test_what_a_handler_raises_is_told_and_the_next_message_heard(ends: tuple[End, End]) -> None:
+async def test_an_exception_of_a_handler_is_reported_and_the_next_message_is_handled(
+    ends: tuple[End, End],
+) -> None:
     ours, theirs = ends
     ours.channel.send(Released(rows=(1,)))
     ours.channel.send(Ready())
@@ -168,7 +170,7 @@ async def test_what_a_handler_raises_is_told_and_the_next_message_heard(ends: tu
         (b'{"type":"released","rows":[],"why":""}', "unknown field `why`"),
     ],
 )
-async def test_what_is_no_message_is_told_with_its_path_and_the_next_one_heard(
+async def test_an_invalid_message_is_reported_with_its_path_and_the_next_one_is_handled(
     raw: tuple[End, socket.socket], bad: bytes, text: str
 ) -> None:
     end, theirs = raw

@@ -40,7 +40,7 @@ BACK = [
 
 
 @pytest.mark.parametrize(("state", "call"), BACK)
-def test_in_maintenance_it_is_not_checked(state: dict[str, Any], call: tuple[str, bool]) -> None:
+def test_in_maintenance_an_upstream_is_not_checked(state: dict[str, Any], call: tuple[str, bool]) -> None:
     checks = Recorder()
     watcher = CheckedFleet(checks, SETTINGS)  # type: ignore[arg-type]  # it is asked for no more than this
     one = upstream(**state)
@@ -51,7 +51,7 @@ def test_in_maintenance_it_is_not_checked(state: dict[str, Any], call: tuple[str
     assert checks.calls == [("remove", False), call]
 
 
-def test_who_comes_is_checked_and_who_moves_is_checked_anew() -> None:
+def test_new_and_moved_upstreams_are_checked() -> None:
     checks = Recorder()
     watcher = CheckedFleet(checks, SETTINGS)  # type: ignore[arg-type]  # it is asked for no more than this
     one = upstream()
@@ -70,7 +70,7 @@ def test_a_drain_changes_nothing_about_checks() -> None:
     assert checks.calls == []
 
 
-def test_one_that_goes_in_maintenance_is_forgotten() -> None:
+def test_an_upstream_removed_in_maintenance_is_forgotten() -> None:
     checks = Recorder()
     watcher = CheckedFleet(checks, SETTINGS)  # type: ignore[arg-type]  # it is asked for no more than this
     one = upstream()
@@ -82,7 +82,7 @@ def test_one_that_goes_in_maintenance_is_forgotten() -> None:
     assert [name for name, _ in checks.calls] == ["remove", "remove"]
 
 
-def test_what_checks_find_goes_through_the_fleets_doors(harness: Harness) -> None:
+def test_results_of_checks_pass_through_the_fleet(harness: Harness) -> None:
     unanswered: list[tuple[str, str]] = []
     sink = FleetCheckSink(harness.fleet, harness.ledger, lambda one, why: unanswered.append((one.id, why)))
     one = harness.upstream(1)

@@ -42,7 +42,7 @@ def test_a_name_that_leads_back_at_the_start_is_an_error(harness: Harness) -> No
     assert harness.kinds() == []  # the error says it
 
 
-def test_an_address_of_the_settings_that_was_not_known_to_lead_back(harness: Harness) -> None:
+def test_an_address_of_the_settings_may_turn_out_to_lead_back(harness: Harness) -> None:
     harness.upstream(1).address = OURS  # LISTEN had port 0, and took this one
     assert at_start(harness)[0].startswith("BALANCER_UPSTREAMS: app1:8000 is where this balancer itself")
 
@@ -86,7 +86,7 @@ def test_a_member_that_is_this_balancer_is_left_out_and_the_others_serve(
     assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 2
 
 
-def test_a_name_that_lists_nobody_else_at_the_start_is_an_error(harness: Harness) -> None:
+def test_a_name_that_lists_only_this_balancer_at_the_start_is_an_error(harness: Harness) -> None:
     harness.pool.upstreams.clear()
     harness.fleet.set_members("default", DNS, [ourselves()])
     (problem,) = at_start(harness)
@@ -101,7 +101,7 @@ def test_the_api_refuses_to_add_this_balancer(harness: Harness, text: str) -> No
     assert Operator(harness.fleet).add("default", f"{OURS}:8001") == f"{OURS}:8001"
 
 
-def test_requests_that_come_back_are_said_once_a_minute_for_all_workers(
+def test_loops_are_logged_once_a_minute_for_all_workers(
     harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     came_back = harness.fleet.circles.came_back

@@ -16,7 +16,7 @@ from tests.fakes.specs import pool_spec
 from tests.runtime.fleet_harness import CHECK, DNS, OUTLIER, Harness, member
 
 
-def test_the_pool_s_cap_is_told_of_those_that_discovery_finds_too(harness: Harness) -> None:
+def test_discovered_upstreams_get_the_pools_cap(harness: Harness) -> None:
     harness.pool.max_inflight = 20
     harness.fleet.set_members("default", DNS, [member(1)])
     told = harness.told()
@@ -24,7 +24,7 @@ def test_the_pool_s_cap_is_told_of_those_that_discovery_finds_too(harness: Harne
     assert [one.max_inflight for one in told] == [0, 0, 20]
 
 
-def test_an_ejected_one_is_told_with_its_cause(harness: Harness) -> None:
+def test_an_ejection_is_broadcast_with_its_cause(harness: Harness) -> None:
     harness.fleet.eject(harness.upstream(1), CHECK, "GET / answered 500")
     told = harness.told()
     assert told is not None
@@ -42,7 +42,7 @@ def test_an_ejected_one_is_told_with_its_cause(harness: Harness) -> None:
     assert harness.pool.ejections == {"active_check": 1}
 
 
-def test_what_is_so_already_is_no_change(harness: Harness) -> None:
+def test_a_change_to_the_present_state_is_none(harness: Harness) -> None:
     upstream = harness.upstream(1)
     harness.fleet.eject(upstream, CHECK, "x")
     harness.told()
@@ -55,7 +55,7 @@ def test_what_is_so_already_is_no_change(harness: Harness) -> None:
     assert harness.told() is None
 
 
-def test_readmitting_takes_away_its_own_cause_only(harness: Harness) -> None:
+def test_readmitting_removes_only_its_own_cause(harness: Harness) -> None:
     upstream = harness.upstream(1)
     harness.fleet.eject(upstream, CHECK, "x")
     harness.fleet.eject(upstream, OUTLIER, "y")
@@ -66,7 +66,7 @@ def test_readmitting_takes_away_its_own_cause_only(harness: Harness) -> None:
     assert (upstream.causes, upstream.is_eligible()) == (frozenset(), True)
 
 
-def test_a_change_is_told_at_once_but_not_twenty_times_a_second(harness: Harness) -> None:
+def test_the_first_change_is_broadcast_at_once_and_later_ones_are_combined(harness: Harness) -> None:
     upstream = harness.upstream(1)
     harness.fleet.eject(upstream, CHECK, "x")
     assert harness.delays == [0.0]
@@ -83,7 +83,7 @@ def test_a_change_is_told_at_once_but_not_twenty_times_a_second(harness: Harness
     assert harness.delays == [0.0]
 
 
-def test_many_upstreams_are_told_of_less_often() -> None:
+def test_large_pools_are_broadcast_less_often() -> None:
     clock, delays = FakeClock(), list[float]()
     tells: list[Callable[[], None]] = []
 
@@ -101,7 +101,7 @@ def test_many_upstreams_are_told_of_less_often() -> None:
     assert delays == [0.0, pytest.approx(4 * TELL_EVERY)]
 
 
-def test_one_that_goes_before_workers_have_heard_of_it_is_told_all_the_same(harness: Harness) -> None:
+def test_an_upstream_removed_before_workers_heard_of_it_is_broadcast_all_the_same(harness: Harness) -> None:
     """A row that they have never heard of they would never give back."""
     harness.fleet.set_members("default", DNS, [member(1)])
     harness.fleet.set_members("default", DNS, [])
@@ -112,7 +112,7 @@ def test_one_that_goes_before_workers_have_heard_of_it_is_told_all_the_same(harn
     assert [one.id for one in told] == ["app1:8000", "app2:8000"]
 
 
-def test_changes_of_one_turn_are_told_together(harness: Harness) -> None:
+def test_changes_within_one_turn_are_broadcast_together(harness: Harness) -> None:
     harness.fleet.eject(harness.upstream(1), CHECK, "x")
     harness.fleet.set_address(harness.upstream(2), "10.0.0.9")
     told = harness.told()
@@ -125,7 +125,7 @@ def test_changes_of_one_turn_are_told_together(harness: Harness) -> None:
     assert len(harness.events.after(0)) == 2
 
 
-def test_a_drain_that_the_app_announces(harness: Harness) -> None:
+def test_a_drain_announced_by_the_app(harness: Harness) -> None:
     upstream = harness.upstream(1)
     harness.fleet.announce(upstream, True, "its check answered 503")
     assert (upstream.admin_state, upstream.is_eligible()) == (AdminState.DRAINING, False)
@@ -138,7 +138,7 @@ def test_a_drain_that_the_app_announces(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("state", [AdminState.DRAINING, AdminState.MAINTENANCE])
-def test_what_the_operator_wants_is_told_to_all(harness: Harness, state: AdminState) -> None:
+def test_an_operators_change_is_broadcast_to_all(harness: Harness, state: AdminState) -> None:
     upstream = harness.upstream(1)
     harness.fleet.set_admin_state(upstream, state)
     harness.fleet.set_admin_state(upstream, state)
@@ -152,7 +152,7 @@ def test_what_the_operator_wants_is_told_to_all(harness: Harness, state: AdminSt
     assert harness.watcher.seen == [("wanted", "app1:8000")] * 2
 
 
-def test_the_operator_does_not_overrule_an_app_that_wants_to_end(harness: Harness) -> None:
+def test_the_operator_does_not_overrule_an_app_that_drains(harness: Harness) -> None:
     upstream = harness.upstream(1)
     harness.fleet.announce(upstream, True, "its check answered 503")
     harness.fleet.set_admin_state(upstream, AdminState.MAINTENANCE)
@@ -164,7 +164,7 @@ def test_the_operator_does_not_overrule_an_app_that_wants_to_end(harness: Harnes
     assert upstream.leaves_by_itself
 
 
-def test_a_weight_of_the_operators(harness: Harness) -> None:
+def test_a_weight_set_by_the_operator(harness: Harness) -> None:
     upstream = harness.upstream(1)
     harness.fleet.set_weight(upstream, 3)
     harness.fleet.set_weight(upstream, 3)
@@ -183,7 +183,7 @@ ENDED = [
 
 
 @pytest.mark.parametrize(("source", "cause", "state"), ENDED)
-def test_what_the_operator_wanted_ends_with_a_discovered_replica(
+def test_operator_changes_end_with_a_discovered_replica(
     harness: Harness, source: str, cause: Cause, state: AdminState
 ) -> None:
     """Its address may be another's next."""
@@ -194,14 +194,14 @@ def test_what_the_operator_wanted_ends_with_a_discovered_replica(
     assert upstream.admin_state is state
 
 
-def test_a_new_address_is_told_to_all(harness: Harness) -> None:
+def test_a_new_address_is_broadcast_to_all(harness: Harness) -> None:
     harness.fleet.set_address(harness.upstream(1), "10.0.0.9")
     assert harness.watcher.seen == [("moved", "app1:8000")]
     assert harness.kinds() == [("address", "app1:8000", None)]
     assert [one.host for one in harness.told() or []] == ["10.0.0.9", "10.0.0.2"]
 
 
-def test_another_address_as_the_one_before_does_not_answer(
+def test_a_move_because_the_former_address_does_not_answer(
     harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     harness.fleet.set_address(harness.upstream(1), "10.0.0.9", "which does not answer: refused")
@@ -212,7 +212,7 @@ def test_another_address_as_the_one_before_does_not_answer(
     assert record.getMessage() == f"upstream app1:8000 of pool default {text}"
 
 
-def test_other_addresses_of_a_name_are_told_to_workers_when_they_change(harness: Harness) -> None:
+def test_other_addresses_of_a_name_are_broadcast_when_they_change(harness: Harness) -> None:
     harness.fleet.set_other_addresses(harness.upstream(1), ("10.0.0.8", "10.0.0.9"))
     assert [one.other_hosts for one in harness.told() or []] == [("10.0.0.8", "10.0.0.9"), ()]
     harness.fleet.set_other_addresses(harness.upstream(1), ("10.0.0.8", "10.0.0.9"))
@@ -244,7 +244,7 @@ SAID: dict[str, tuple[Callable[[Harness], object], str, str]] = {
 
 
 @pytest.mark.parametrize("case", SAID)
-def test_what_a_door_changes_is_an_event_and_a_log_line(
+def test_each_state_change_is_an_event_and_a_log_line(
     harness: Harness, case: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -258,7 +258,7 @@ def test_what_a_door_changes_is_an_event_and_a_log_line(
     assert text in record.getMessage()
 
 
-def test_who_comes_and_goes_is_an_event_and_a_log_line(
+def test_each_membership_change_is_an_event_and_a_log_line(
     harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -272,7 +272,7 @@ def test_who_comes_and_goes_is_an_event_and_a_log_line(
     ]
 
 
-def test_members_come_and_go_and_the_settings_own_stay(harness: Harness) -> None:
+def test_members_are_added_and_removed_and_those_of_the_settings_stay(harness: Harness) -> None:
     harness.fleet.set_members("default", DNS, [member(1), member(2)])
     harness.fleet.set_members("default", DNS, [member(2), member(3)])
     assert list(harness.pool.upstreams) == ["app1:8000", "app2:8000", "10.1.0.2:8000", "10.1.0.3:8000"]
@@ -289,14 +289,14 @@ def test_members_come_and_go_and_the_settings_own_stay(harness: Harness) -> None
     assert len(told) == 4
 
 
-def test_the_same_members_again_are_no_change(harness: Harness) -> None:
+def test_reporting_the_same_members_again_changes_nothing(harness: Harness) -> None:
     harness.fleet.set_members("default", DNS, [member(1)])
     harness.told()
     harness.fleet.set_members("default", DNS, [member(1)])
     assert harness.told() is None
 
 
-def test_one_that_is_found_again_keeps_its_state_while_others_come_and_go(harness: Harness) -> None:
+def test_a_rediscovered_upstream_keeps_its_state_while_others_come_and_go(harness: Harness) -> None:
     harness.fleet.set_members("default", DNS, [member(1), member(2)])
     upstream = harness.pool.upstreams["10.1.0.1:8000"]
     harness.fleet.set_admin_state(upstream, AdminState.DRAINING)
@@ -311,7 +311,7 @@ def test_one_that_is_found_again_keeps_its_state_while_others_come_and_go(harnes
     assert ("removed", "10.1.0.1:8000") not in harness.watcher.seen
 
 
-def test_one_that_comes_back_starts_afresh(harness: Harness) -> None:
+def test_an_upstream_that_comes_back_starts_afresh(harness: Harness) -> None:
     harness.ledger.take_page()  # a worker that has not let go
     harness.fleet.set_members("default", DNS, [member(1)])
     before = harness.pool.upstreams["10.1.0.1:8000"]
@@ -324,7 +324,7 @@ def test_one_that_comes_back_starts_afresh(harness: Harness) -> None:
     assert after.row != before.row
 
 
-def test_an_address_that_two_sources_have_belongs_to_the_first(harness: Harness) -> None:
+def test_an_address_in_two_sources_belongs_to_the_first(harness: Harness) -> None:
     other = "dns://other:8000"
     harness.fleet.set_members("default", DNS, [member(1)])
     harness.fleet.set_members("default", other, [member(1)])
@@ -334,7 +334,7 @@ def test_an_address_that_two_sources_have_belongs_to_the_first(harness: Harness)
     assert harness.pool.upstreams["10.1.0.1:8000"].source == other
 
 
-def test_more_members_than_fit_are_left_out_and_that_is_said_once(
+def test_surplus_members_are_left_out_and_logged_once(
     harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number in range(ROWS - 4):
@@ -347,7 +347,7 @@ def test_more_members_than_fit_are_left_out_and_that_is_said_once(
     assert DNS in errors[0]
 
 
-def test_a_source_that_does_not_resolve_is_shown_until_it_does(harness: Harness) -> None:
+def test_an_unresolved_source_is_shown_until_it_resolves(harness: Harness) -> None:
     harness.fleet.set_problem("default", DNS, "no such name")
     assert harness.pool.problems == {DNS: "no such name"}
     harness.fleet.set_problem("default", DNS, "")

@@ -56,7 +56,7 @@ came = pytest.mark.parametrize("come", CAME.values(), ids=CAME)
 
 
 @came
-def test_who_comes_to_an_instance_that_runs_serves_after_one_passed_check(
+def test_an_upstream_added_to_a_running_instance_serves_after_one_passed_check(
     harness: Harness, come: Callable[[Harness], UpstreamState]
 ) -> None:
     harness.fleet.established()
@@ -73,7 +73,7 @@ def test_who_comes_to_an_instance_that_runs_serves_after_one_passed_check(
 
 
 @came
-def test_one_failed_first_check_keeps_it_out(
+def test_one_failed_first_check_keeps_an_upstream_out(
     harness: Harness, come: Callable[[Harness], UpstreamState]
 ) -> None:
     harness.fleet.established()
@@ -86,7 +86,7 @@ def test_one_failed_first_check_keeps_it_out(
 
 
 @came
-def test_where_nobody_is_checked_it_serves_at_once(
+def test_without_checks_a_new_upstream_serves_at_once(
     harness: Harness, come: Callable[[Harness], UpstreamState]
 ) -> None:
     harness.pool.is_checked = False
@@ -97,7 +97,7 @@ def test_where_nobody_is_checked_it_serves_at_once(
 
 
 @pytest.mark.parametrize("come", [found, resolved], ids=["found by discovery", "its name resolves"])
-def test_who_is_there_at_the_start_serves_meanwhile(
+def test_upstreams_present_at_the_start_serve_before_their_first_check(
     harness: Harness, come: Callable[[Harness], UpstreamState]
 ) -> None:
     one = come(harness)
@@ -113,7 +113,7 @@ def test_who_is_there_at_the_start_serves_meanwhile(
 
 
 @pytest.mark.parametrize("come", [moved, back], ids=["at another address", "back from maintenance"])
-def test_what_checks_had_shown_before_is_forgotten(
+def test_after_a_new_address_earlier_check_results_are_forgotten(
     harness: Harness, come: Callable[[Harness], UpstreamState]
 ) -> None:
     harness.fleet.established()
@@ -129,7 +129,7 @@ def test_what_checks_had_shown_before_is_forgotten(
     assert "so it is checked anew" in readmitted[0].text
 
 
-def test_an_announcement_was_of_the_machine_before(harness: Harness) -> None:
+def test_after_a_new_address_an_announced_drain_is_forgotten(harness: Harness) -> None:
     harness.fleet.established()
     harness.fleet.announce(harness.upstream(1), True, "503 on /")
     one = moved(harness)
@@ -137,7 +137,7 @@ def test_an_announcement_was_of_the_machine_before(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("panic", [True, False], ids=["panic", "no panic"])
-def test_where_no_other_is_eligible_it_is_used_unchecked(harness: Harness, panic: bool) -> None:
+def test_if_no_other_is_eligible_an_unchecked_upstream_is_used(harness: Harness, panic: bool) -> None:
     harness.set(panic=panic)
     harness.fleet.established()
     for number in (1, 2):
@@ -151,7 +151,7 @@ def test_where_no_other_is_eligible_it_is_used_unchecked(harness: Harness, panic
     assert [event.kind for event in harness.events.after(0)[before:]] == ["checked"]
 
 
-def test_a_first_check_that_fails_is_no_end_of_panic(harness: Harness) -> None:
+def test_a_failed_first_check_does_not_end_panic(harness: Harness) -> None:
     """Between unchecked and ejected it must not look well."""
     harness.fleet.established()
     for number in (1, 2):
@@ -181,7 +181,7 @@ def test_a_pool_is_starting_until_its_first_check_has_passed(harness: Harness) -
 
 
 @came
-def test_its_slow_start_begins_when_it_first_serves(
+def test_slow_start_begins_with_the_first_request_served(
     harness: Harness, come: Callable[[Harness], UpstreamState]
 ) -> None:
     harness.set(slow_start_ns=10 * 10**9)

@@ -21,7 +21,7 @@ def told(harness: Harness) -> list[int] | None:
     return None if update is None else [one.silent_since_ns for one in update]
 
 
-def test_workers_and_people_are_told_once(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
+def test_silence_is_broadcast_and_logged_once(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
     sink = FleetCheckSink(harness.fleet, harness.ledger, unanswered)
     harness.clock.advance(8.0 - harness.clock.monotonic_ns() / 1e9)
     sink.silent(harness.upstream(1), SINCE)
@@ -35,7 +35,7 @@ def test_workers_and_people_are_told_once(harness: Harness, caplog: pytest.LogCa
     assert told(harness) is None
 
 
-def test_workers_hear_of_it_together_with_the_ejection(harness: Harness) -> None:
+def test_silence_is_broadcast_together_with_the_ejection(harness: Harness) -> None:
     sink = FleetCheckSink(harness.fleet, harness.ledger, unanswered)
     sink.failing(harness.upstream(1), "it fails")
     sink.silent(harness.upstream(1), SINCE)
@@ -43,7 +43,7 @@ def test_workers_hear_of_it_together_with_the_ejection(harness: Harness) -> None
     assert (first.causes, first.silent_since_ns) == (frozenset([CHECK]), SINCE)
 
 
-def test_that_it_is_over_is_news_for_workers_only(harness: Harness) -> None:
+def test_the_end_of_silence_is_broadcast_to_workers_only(harness: Harness) -> None:
     sink = FleetCheckSink(harness.fleet, harness.ledger, unanswered)
     sink.silent(harness.upstream(1), SINCE)
     told(harness)
@@ -54,13 +54,13 @@ def test_that_it_is_over_is_news_for_workers_only(harness: Harness) -> None:
     assert told(harness) is None
 
 
-def test_another_address_is_another_machine(harness: Harness) -> None:
+def test_a_new_address_ends_silence(harness: Harness) -> None:
     FleetCheckSink(harness.fleet, harness.ledger, unanswered).silent(harness.upstream(1), SINCE)
     harness.fleet.set_address(harness.upstream(1), "10.0.0.9")
     assert told(harness) == [0, 0]
 
 
-def test_all_responses_of_all_workers_count_as_answers_whatever_their_status(
+def test_responses_of_all_workers_count_as_answers_whatever_their_status(
     harness: Harness, segment: Segment
 ) -> None:
     sink, one = FleetCheckSink(harness.fleet, harness.ledger, unanswered), harness.upstream(1)

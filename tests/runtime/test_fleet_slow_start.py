@@ -22,7 +22,7 @@ SLOWLY = [
 
 
 @pytest.mark.parametrize(("state", "share"), SLOWLY)
-def test_slow_start_after_what_the_operator_wanted(harness: Harness, state: AdminState, share: float) -> None:
+def test_slow_start_after_an_operators_change(harness: Harness, state: AdminState, share: float) -> None:
     slow(harness)
     harness.fleet.set_admin_state(harness.upstream(1), state)
     harness.fleet.set_admin_state(harness.upstream(1), AdminState.ACTIVE)
@@ -31,7 +31,7 @@ def test_slow_start_after_what_the_operator_wanted(harness: Harness, state: Admi
     assert ramps(harness) == [share, 1.0]
 
 
-def test_a_readmitted_one_starts_slowly(harness: Harness) -> None:
+def test_a_readmitted_upstream_starts_slowly(harness: Harness) -> None:
     slow(harness)
     harness.fleet.eject(harness.upstream(1), CHECK, "gone")
     harness.clock.advance(60)
@@ -49,7 +49,7 @@ def test_a_readmitted_one_starts_slowly(harness: Harness) -> None:
     assert ramps(harness) == [1.0, 1.0]
 
 
-def test_it_starts_when_its_last_cause_is_over(harness: Harness) -> None:
+def test_slow_start_begins_when_the_last_cause_ends(harness: Harness) -> None:
     slow(harness)
     harness.fleet.eject(harness.upstream(1), CHECK, "gone")
     harness.fleet.eject(harness.upstream(1), OUTLIER, "bad")
@@ -59,7 +59,7 @@ def test_it_starts_when_its_last_cause_is_over(harness: Harness) -> None:
     assert ramps(harness) == [0.1, 1.0]
 
 
-def test_an_outlier_starts_slowly_when_its_probation_is_over(harness: Harness) -> None:
+def test_an_outlier_starts_slowly_after_its_probation(harness: Harness) -> None:
     """Not with the probation, in which it gets one request at a time whatever its weight."""
     slow(harness)
     upstream = harness.upstream(1)
@@ -72,7 +72,7 @@ def test_an_outlier_starts_slowly_when_its_probation_is_over(harness: Harness) -
     assert [one.ramp_since_ns for one in harness.told() or []] == [harness.clock.monotonic_ns(), 0]
 
 
-def test_an_outlier_that_fails_its_checks_too_starts_slowly_when_these_pass(harness: Harness) -> None:
+def test_an_outlier_that_also_fails_its_checks_starts_slowly_when_they_pass(harness: Harness) -> None:
     slow(harness)
     upstream = harness.upstream(1)
     harness.fleet.eject(upstream, OUTLIER, "bad")
@@ -84,7 +84,7 @@ def test_an_outlier_that_fails_its_checks_too_starts_slowly_when_these_pass(harn
     assert ramps(harness) == [0.1, 1.0]
 
 
-def test_who_is_there_at_the_start_starts_at_once_and_who_comes_later_slowly(harness: Harness) -> None:
+def test_upstreams_present_at_the_start_have_no_slow_start_and_later_ones_do(harness: Harness) -> None:
     harness.set(slow_start_ns=10 * 10**9)
     harness.fleet.set_members("default", DNS, [member(1)])
     harness.fleet.established()
@@ -95,7 +95,7 @@ def test_who_is_there_at_the_start_starts_at_once_and_who_comes_later_slowly(har
 
 
 @pytest.mark.parametrize("before", ["", "10.0.0.1"], ids=["its name resolves", "it moves"])
-def test_one_with_a_new_address_starts_slowly(harness: Harness, before: str) -> None:
+def test_an_upstream_with_a_new_address_starts_slowly(harness: Harness, before: str) -> None:
     slow(harness)
     harness.upstream(1).address = before
     harness.fleet.set_address(harness.upstream(1), "10.0.0.9")
@@ -103,7 +103,7 @@ def test_one_with_a_new_address_starts_slowly(harness: Harness, before: str) -> 
     assert ramps(harness) == [0.1, 1.0]
 
 
-def test_without_slow_start_there_is_no_ramp(harness: Harness) -> None:
+def test_if_slow_start_is_off_there_is_no_ramp(harness: Harness) -> None:
     harness.fleet.established()
     harness.fleet.eject(harness.upstream(1), CHECK, "gone")
     harness.fleet.readmit(harness.upstream(1), CHECK, "back")

@@ -115,11 +115,11 @@ def harness() -> Iterator[Harness]:
     segment.close()
 
 
-def test_nothing_speaks_against_a_healthy_instance(harness: Harness) -> None:
+def test_a_healthy_instance_is_ready(harness: Harness) -> None:
     assert harness.instance.unready(strict=True) == []
 
 
-def test_everything_that_speaks_against_it_is_told(harness: Harness) -> None:
+def test_every_reason_against_readiness_is_listed(harness: Harness) -> None:
     harness.workers.reasons = ["worker 0 is starting"]
     harness.checks.first_round_done = False
     harness.instance.stopping = True
@@ -130,7 +130,7 @@ def test_everything_that_speaks_against_it_is_told(harness: Harness) -> None:
     assert harness.instance.unready(strict=True) == [*plain, "pool default has no eligible upstream"]
 
 
-async def test_pools_join_states_counts_and_checks(harness: Harness) -> None:
+async def test_pools_combine_states_counts_and_checks(harness: Harness) -> None:
     harness.fleet.eject(harness.upstream(2), Cause.ACTIVE_CHECK, "It answered 404.")
     harness.checks.results["app2:8000"] = CHECK
     cells = harness.page.row(harness.upstream(2).row)
@@ -172,7 +172,7 @@ async def test_pools_join_states_counts_and_checks(harness: Harness) -> None:
     assert (second.last_check.status, second.last_check.hint) == (404, "404 on /: set another path")
 
 
-async def test_an_upstream_without_address_has_none_to_show(harness: Harness) -> None:
+async def test_an_upstream_without_an_address_shows_none(harness: Harness) -> None:
     harness.fleet.set_address(harness.upstream(1), "")
     (pool,) = await harness.instance.pools()
     assert (pool.upstreams[0].address, pool.upstreams[0].eligible) == ("", False)
@@ -195,14 +195,14 @@ async def test_metrics_show_the_fleet_and_are_rendered_in_a_thread(harness: Harn
     assert threading.main_thread() not in harness.workers.sampled_in
 
 
-async def test_the_series_of_a_removed_upstream_go_away(harness: Harness) -> None:
+async def test_the_series_of_a_removed_upstream_disappear(harness: Harness) -> None:
     harness.upstream(2).source = "dns://app:8000"
     assert b"app2:8000" in await harness.instance.scrape()
     harness.fleet.set_members("default", "dns://app:8000", [])
     assert b"app2:8000" not in await harness.instance.scrape()
 
 
-async def test_a_scrape_of_1000_upstreams_lets_the_event_loop_run() -> None:
+async def test_a_scrape_of_1000_upstreams_does_not_block_the_event_loop() -> None:
     segment = Segment.create(workers=1)
     instance = Harness(segment, upstreams=1000).instance
     scrape = asyncio.create_task(instance.scrape())
@@ -215,7 +215,7 @@ async def test_a_scrape_of_1000_upstreams_lets_the_event_loop_run() -> None:
     segment.close()
 
 
-def test_failures_are_the_last_ones_newest_first(harness: Harness) -> None:
+def test_failures_are_the_latest_newest_first(harness: Harness) -> None:
     harness.instance.failed([failure_record(float(number)) for number in range(FAILURES_KEPT)])
     harness.instance.failed([failure_record(1000.0, "/login?token=s3cret")])
     failures = harness.instance.failures()
@@ -224,7 +224,7 @@ def test_failures_are_the_last_ones_newest_first(harness: Harness) -> None:
     assert [failures[1]["time"], failures[-1]["time"]] == [FAILURES_KEPT - 1.0, 1.0]
 
 
-async def test_outliers_are_shown_with_the_end_of_their_time(harness: Harness) -> None:
+async def test_outliers_are_shown_with_the_end_of_their_ejection(harness: Harness) -> None:
     upstream = harness.upstream(2)
     harness.fleet.eject(upstream, Cause.OUTLIER, "It answered 500.")
     (pool,) = await harness.instance.pools()

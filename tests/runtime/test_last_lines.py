@@ -46,7 +46,7 @@ def environ(upstream: str) -> dict[str, str]:
     }
 
 
-async def test_lines_that_nobody_reads_on_stdout_are_counted_and_given_up(full_pipe: int) -> None:
+async def test_unread_log_lines_are_counted_and_dropped_at_the_exit(full_pipe: int) -> None:
     async with app_replica() as app:
         ours, stderr = os.pipe()
         process = Process(
@@ -79,7 +79,7 @@ async def test_lines_that_nobody_reads_on_stdout_are_counted_and_given_up(full_p
             await balancer.end()
 
 
-async def test_where_nobody_reads_either_of_them_it_is_one_second_for_both(full_pipe: int) -> None:
+async def test_two_unread_outputs_together_delay_the_exit_by_one_second(full_pipe: int) -> None:
     async with app_replica() as app:
         child = forkserver().start(
             "balancer", environ=environ(app.address), stdout=full_pipe, stderr=full_pipe

@@ -29,7 +29,7 @@ from balancer.runtime.memory import WORKER_BYTES
         "odd",
     ],
 )
-def test_the_smaller_one_counts(
+def test_the_smaller_limit_counts(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     machine: str | None,
@@ -47,5 +47,5 @@ def test_the_smaller_one_counts(
     assert memory.room_for_a_worker() is (available is None or available >= WORKER_BYTES)
 
 
-def test_this_machine_says_something() -> None:
+def test_this_machine_reports_memory() -> None:
     assert memory.available_bytes()

@@ -53,7 +53,7 @@ def test_connections_fit_the_limit(wanted: int, open_files: int, affordable: int
         pytest.param(None, 64, 1, logging.WARNING, id="one is left"),
     ],
 )
-def test_who_has_asked_for_more_is_warned_and_others_where_few_are_left(
+def test_a_setting_that_does_not_fit_is_warned_of_and_so_is_a_low_limit(
     setting: str | None, open_files: int, affordable: int, level: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     environ = {"BALANCER_UPSTREAMS": "app1:8000"}
@@ -81,11 +81,11 @@ def test_who_has_asked_for_more_is_warned_and_others_where_few_are_left(
         pytest.param(16, 1, Shares(4, 8, 1), id="too few"),
     ],
 )
-def test_the_supervisors_descriptors_are_shared_out(open_files: int, workers: int, expected: Shares) -> None:
+def test_the_supervisors_descriptors_are_divided(open_files: int, workers: int, expected: Shares) -> None:
     assert shares(open_files, workers) == expected
 
 
-def test_the_reserve_can_be_had_while_it_is_lent_and_is_taken_back() -> None:
+def test_the_reserve_can_be_lent_and_taken_back() -> None:
     before = _open_files()
     reserve = Reserve(4)
     assert _open_files() == before + 4
@@ -96,7 +96,7 @@ def test_the_reserve_can_be_had_while_it_is_lent_and_is_taken_back() -> None:
     assert _open_files() == before
 
 
-def test_a_reserve_that_cannot_be_had_is_an_error_and_what_is_missing_is_refilled(lowered: int) -> None:
+def test_an_unavailable_reserve_is_an_error_and_missing_descriptors_are_refilled(lowered: int) -> None:
     reserve = Reserve(4)
     with reserve.lent():
         before = _open_files()

@@ -12,13 +12,13 @@ TREE = {"listen": "0.0.0.0:8080", "upstreams": ["app1:8000", "app2:8000?backup=t
 CONFIG = Exported(TREE, {}, as_file(TREE))
 
 
-def test_nothing_changed_is_nothing_to_show(harness: Harness) -> None:
+def test_without_changes_there_is_nothing_to_show(harness: Harness) -> None:
     operator = Operator(harness.fleet)
     assert operator.live_changes() == []
     assert operator.exported(CONFIG) is CONFIG
 
 
-def test_changes_show_until_they_are_taken_back(harness: Harness) -> None:
+def test_changes_are_shown_until_they_are_reverted(harness: Harness) -> None:
     operator = Operator(harness.fleet)
     operator.change("default", "app1:8000", Change("draining", 3))
     operator.change("default", "app2:8000", Change(weight=2))
@@ -44,7 +44,7 @@ def test_a_change_leaves_the_rest_as_it_is(harness: Harness, change: Change, sho
     assert operator.live_changes() == [shown]
 
 
-def test_the_file_has_the_weights_and_tells_of_the_rest(harness: Harness) -> None:
+def test_the_exported_file_has_the_weights_and_mentions_the_rest(harness: Harness) -> None:
     harness.fleet.set_members("default", DNS, [member(1), member(2)])
     operator = Operator(harness.fleet)
     operator.change("default", "app1:8000", Change("maintenance", 3))
@@ -63,7 +63,7 @@ def test_the_file_has_the_weights_and_tells_of_the_rest(harness: Harness) -> Non
     }
 
 
-def test_a_discovered_one_takes_its_changes_with_it(harness: Harness) -> None:
+def test_a_removed_discovered_upstream_takes_its_changes_with_it(harness: Harness) -> None:
     operator = Operator(harness.fleet)
     harness.fleet.set_members("default", DNS, [member(1)])
     operator.change("default", "10.1.0.1:8000", Change("draining", 3))
@@ -73,12 +73,12 @@ def test_a_discovered_one_takes_its_changes_with_it(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize(("pool", "upstream"), [("x", "app1:8000"), ("default", "app3:8000")])
-def test_one_that_is_not_there(harness: Harness, pool: str, upstream: str) -> None:
+def test_an_unknown_upstream_is_an_error(harness: Harness, pool: str, upstream: str) -> None:
     with pytest.raises(KeyError):
         Operator(harness.fleet).change(pool, upstream, Change("draining"))
 
 
-def test_one_that_is_added_shows_and_can_be_removed(harness: Harness) -> None:
+def test_an_added_upstream_is_shown_and_can_be_removed(harness: Harness) -> None:
     operator = Operator(harness.fleet)
     assert operator.add("default", "10.0.0.9:8000?weight=2&backup=true") == "10.0.0.9:8000"
     told = harness.told()
@@ -105,14 +105,14 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("text", "problem"), REFUSED)
-def test_what_cannot_be_added(harness: Harness, text: str, problem: str) -> None:
+def test_invalid_additions_are_refused(harness: Harness, text: str, problem: str) -> None:
     harness.fleet.set_members("default", DNS, [member(1)])
     with pytest.raises(RefusedError, match=problem):
         Operator(harness.fleet).add("default", text)
 
 
 @pytest.mark.parametrize(("upstream", "whose"), [("app1:8000", "the settings"), ("10.1.0.1:8000", DNS)])
-def test_only_what_was_added_can_be_removed(harness: Harness, upstream: str, whose: str) -> None:
+def test_only_added_upstreams_can_be_removed(harness: Harness, upstream: str, whose: str) -> None:
     harness.fleet.set_members("default", DNS, [member(1)])
     with pytest.raises(RefusedError, match=f"comes from {whose}; PATCH .*maintenance"):
         Operator(harness.fleet).remove("default", upstream)

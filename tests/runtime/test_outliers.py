@@ -117,7 +117,7 @@ def harness() -> Iterator[Harness]:
     segment.close()
 
 
-def test_a_suspect_is_ejected_and_the_worker_is_told_by_which_revision(harness: Harness) -> None:
+def test_a_suspect_is_ejected_and_the_worker_learns_the_revision(harness: Harness) -> None:
     assert harness.suspect(1) == harness.fleet.revision > 0
     assert harness.upstream(1).causes == {OUTLIER}
     assert harness.pool.ejections == {"outlier": 1}
@@ -135,19 +135,19 @@ def test_a_suspect_is_ejected_and_the_worker_is_told_by_which_revision(harness: 
     ],
     ids=["failures", "one failure", "one 5xx"],
 )
-def test_people_are_told_what_was_seen(harness: Harness, changes: dict[str, Any], text: str) -> None:
+def test_the_cause_of_an_ejection_is_logged(harness: Harness, changes: dict[str, Any], text: str) -> None:
     harness.suspect(1, **changes)
     assert text in harness.events.after(0)[-1].text
 
 
-def test_of_two_workers_the_second_hears_that_it_is_right(harness: Harness) -> None:
+def test_a_second_worker_that_suspects_the_same_is_confirmed(harness: Harness) -> None:
     first = harness.suspect(1)
     assert harness.suspect(1) == first
     assert harness.kinds() == ["ejected"]
     assert harness.pool.ejections == {"outlier": 1}
 
 
-def test_too_many_are_spared_and_the_worker_is_overruled(harness: Harness) -> None:
+def test_suspects_beyond_the_limit_are_spared_and_the_worker_is_overruled(harness: Harness) -> None:
     for number in (1, 2):
         assert harness.suspect(number)
     assert harness.suspect(3) == 0
@@ -157,7 +157,7 @@ def test_too_many_are_spared_and_the_worker_is_overruled(harness: Harness) -> No
     assert "OUTLIER__MAX_EJECTION_PERCENT" in harness.events.after(0)[-1].text
 
 
-def test_the_last_eligible_one_is_spared(harness: Harness) -> None:
+def test_the_last_eligible_upstream_is_spared(harness: Harness) -> None:
     for number in (2, 3, 4):
         harness.fleet.eject(harness.upstream(number), CHECK, "x")
     assert harness.suspect(1) == 0
@@ -165,13 +165,13 @@ def test_the_last_eligible_one_is_spared(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("reason", ["pool_wide", "last_eligible"])
-def test_whom_the_worker_has_spared_stays_and_is_counted(harness: Harness, reason: str) -> None:
+def test_an_upstream_spared_by_a_worker_stays_and_is_counted(harness: Harness, reason: str) -> None:
     assert harness.suspect(1, skip_reason=reason) is None
     assert harness.upstream(1).causes == frozenset()
     assert harness.pool.ejections_skipped == {reason: 1}
 
 
-def test_why_suspects_stay_is_counted_each_time_and_said_once_a_minute(harness: Harness) -> None:
+def test_skipped_ejections_are_counted_each_time_and_logged_once_a_minute(harness: Harness) -> None:
     for _ in range(120):
         harness.suspect(1, skip_reason=SkipReason.POOL_WIDE)
         harness.suspect(2, skip_reason=SkipReason.POOL_WIDE)
@@ -180,7 +180,7 @@ def test_why_suspects_stay_is_counted_each_time_and_said_once_a_minute(harness: 
     assert harness.kinds() == ["ejection_skipped", "ejection_skipped"]
 
 
-def test_what_has_left_or_came_back_is_no_suspect(harness: Harness) -> None:
+def test_a_removed_or_returned_upstream_is_no_suspect(harness: Harness) -> None:
     assert harness.outliers.suspected(0, harness.found(1, id="app9:8000")) is not None
     assert harness.outliers.suspected(0, harness.found(1, pool="gone")) is not None
     verdict = harness.outliers.suspected(0, harness.found(1, row=99))
@@ -189,7 +189,7 @@ def test_what_has_left_or_came_back_is_no_suspect(harness: Harness) -> None:
     assert harness.kinds() == []
 
 
-def test_when_its_time_is_over_it_is_on_probation(harness: Harness) -> None:
+def test_after_its_time_an_outlier_is_on_probation(harness: Harness) -> None:
     harness.suspect(1)
     harness.advance(9.9)
     assert harness.upstream(1).causes == {OUTLIER}
@@ -206,14 +206,14 @@ def test_when_its_time_is_over_it_is_on_probation(harness: Harness) -> None:
     }
 
 
-def test_checks_do_not_shorten_it(harness: Harness) -> None:
+def test_passed_checks_do_not_shorten_an_ejection(harness: Harness) -> None:
     harness.suspect(1)
     harness.fleet.eject(harness.upstream(1), CHECK, "x")
     harness.fleet.readmit(harness.upstream(1), CHECK, "passed")
     assert harness.upstream(1).causes == {OUTLIER}
 
 
-def test_nor_does_its_end_end_what_checks_found(harness: Harness) -> None:
+def test_the_end_of_an_ejection_does_not_end_what_checks_found(harness: Harness) -> None:
     harness.suspect(1)
     harness.fleet.eject(harness.upstream(1), CHECK, "x")
     harness.advance(10)
@@ -232,7 +232,7 @@ def test_a_failure_on_probation_ejects_for_longer(harness: Harness) -> None:
     assert harness.upstream(1).on_probation
 
 
-def test_a_failure_on_a_probation_that_is_over_is_one_of_five(harness: Harness) -> None:
+def test_a_failure_after_probation_counts_like_any_other(harness: Harness) -> None:
     harness.suspect(1)
     harness.advance(10)
     harness.recover(1)
@@ -240,7 +240,7 @@ def test_a_failure_on_a_probation_that_is_over_is_one_of_five(harness: Harness) 
     assert harness.upstream(1).causes == frozenset()
 
 
-def test_at_another_address_it_is_another(harness: Harness) -> None:
+def test_at_a_new_address_an_upstream_is_another_one(harness: Harness) -> None:
     upstream = harness.upstream(1)
     harness.suspect(1)
     harness.fleet.set_address(upstream, "10.0.0.9")
@@ -254,14 +254,14 @@ def test_at_another_address_it_is_another(harness: Harness) -> None:
     assert not upstream.on_probation
 
 
-def test_what_a_worker_saw_at_the_address_before_says_nothing_of_this_one(harness: Harness) -> None:
+def test_reports_about_a_former_address_are_ignored(harness: Harness) -> None:
     harness.fleet.set_address(harness.upstream(1), "10.0.0.9")
     assert harness.suspect(1, host="10.0.0.1") == 0
     assert harness.kinds() == ["address"]
     assert harness.suspect(1) != 0
 
 
-def test_the_time_of_another_address_ends_nothing(harness: Harness) -> None:
+def test_the_ejection_time_of_a_former_address_ends_nothing(harness: Harness) -> None:
     harness.suspect(1)
     harness.advance(9)
     harness.fleet.set_address(harness.upstream(1), "10.0.0.9")
@@ -270,7 +270,7 @@ def test_the_time_of_another_address_ends_nothing(harness: Harness) -> None:
     assert harness.upstream(1).causes == {OUTLIER}
 
 
-def test_one_that_has_left_comes_back_anew(harness: Harness) -> None:
+def test_a_removed_upstream_comes_back_afresh(harness: Harness) -> None:
     upstream = harness.upstream(1)
     harness.suspect(1)
     harness.outliers.removed(upstream)
@@ -279,7 +279,7 @@ def test_one_that_has_left_comes_back_anew(harness: Harness) -> None:
     assert harness.outliers.ejection_term(upstream) is None
 
 
-def test_until_when_and_for_which_time_can_be_asked(harness: Harness) -> None:
+def test_end_and_number_of_the_ejection_can_be_queried(harness: Harness) -> None:
     upstream = harness.upstream(1)
     assert harness.outliers.ejection_term(upstream) is None
     harness.suspect(1)
@@ -297,7 +297,7 @@ def test_until_when_and_for_which_time_can_be_asked(harness: Harness) -> None:
 # --- what a check is to prove
 
 
-def test_who_is_doubted_is_checked_at_once_and_ejected_if_that_fails(harness: Harness) -> None:
+def test_a_doubted_upstream_is_checked_at_once_and_ejected_if_the_check_fails(harness: Harness) -> None:
     harness.doubt()
     assert [upstream for upstream, _ in harness.checks] == [harness.upstream(1)]
     assert harness.kinds() == []
@@ -310,7 +310,7 @@ def test_who_is_doubted_is_checked_at_once_and_ejected_if_that_fails(harness: Ha
 
 
 @pytest.mark.parametrize("result", [Result.PASSED, Result.SLOW, Result.LATE, Result.NOT_MADE])
-def test_a_check_that_proves_nothing_ejects_nobody(harness: Harness, result: Result) -> None:
+def test_an_inconclusive_check_ejects_nothing(harness: Harness, result: Result) -> None:
     harness.doubt()
     harness.check(result)
     assert harness.kinds() == []
@@ -323,14 +323,14 @@ def test_a_doubt_spares_as_many_as_any_suspicion(harness: Harness) -> None:
     assert harness.kinds() == ["ejected", "ejected", "ejection_skipped"]
 
 
-def test_a_check_of_the_address_before_says_nothing_of_this_one(harness: Harness) -> None:
+def test_a_check_of_a_former_address_is_ignored(harness: Harness) -> None:
     harness.doubt()
     harness.fleet.set_address(harness.upstream(1), "10.0.0.9")
     harness.check(Result.CLOSED)
     assert harness.upstream(1).causes == frozenset()
 
 
-def test_who_is_out_or_has_left_is_not_checked_for_it(harness: Harness) -> None:
+def test_an_ejected_or_removed_upstream_is_not_checked_for_a_doubt(harness: Harness) -> None:
     harness.suspect(1)
     harness.doubt(1)
     harness.outliers.doubted(2, harness.doubted(2, row=99))

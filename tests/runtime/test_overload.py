@@ -80,7 +80,7 @@ def segment() -> Iterator[Segment]:
     made.close()
 
 
-def test_it_is_said_once_with_figures_when_it_begins_and_when_it_ends(
+def test_an_overload_is_logged_with_figures_when_it_begins_and_ends(
     segment: Segment, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, LOGGER)
@@ -127,7 +127,7 @@ DESCRIBED: dict[str, tuple[list[tuple[int, int]], int, str]] = {
 
 
 @pytest.mark.parametrize("case", DESCRIBED)
-def test_who_is_overloaded_is_described(segment: Segment, case: str) -> None:
+def test_the_overloaded_upstreams_are_described(segment: Segment, case: str) -> None:
     limits, ejected, described = DESCRIBED[case]
     harness = Harness(segment, limits)
     for upstream in list(harness.busy.upstreams.values())[:ejected]:
@@ -136,7 +136,7 @@ def test_who_is_overloaded_is_described(segment: Segment, case: str) -> None:
     assert harness.told()[-1][3].startswith(f"overloaded: {described}")
 
 
-def test_who_leaves_is_told_of_beside_who_is_refused(segment: Segment) -> None:
+def test_departures_are_reported_besides_refusals(segment: Segment) -> None:
     harness = Harness(segment, [(1, 1)])
     harness.look(ENTERS, served=25, refused=1, left=100)
     assert harness.told()[-1][3] == (

@@ -49,17 +49,17 @@ def start(ledger: Ledger, slot: int = 0, **values: Any) -> Start:
     return Places(made.worker, fleet_of(made, ledger), ledger).start_message(slot, 2)
 
 
-def test_says_what_the_worker_is_and_where(ledger: Ledger) -> None:
+def test_the_start_message_has_the_worker_spec_and_its_place(ledger: Ledger) -> None:
     message = start(ledger, slot=1)
     assert (message.slot, message.page, message.spec) == (1, 2, spec().worker)
 
 
-def test_survives_the_wire(ledger: Ledger) -> None:
+def test_the_start_message_survives_the_wire(ledger: Ledger) -> None:
     message = start(ledger, sticky={"enabled": True, "secret": "grün"})
     assert from_supervisor().decode(encode(message)) == message
 
 
-def test_a_name_has_no_address_until_it_is_resolved_and_what_dns_finds_is_not_there(ledger: Ledger) -> None:
+def test_a_name_has_no_address_until_it_resolves_and_discovered_members_are_absent(ledger: Ledger) -> None:
     (pool,) = start(ledger).pools
     assert [(one.id, one.host, one.port, one.weight) for one in pool.members] == [
         ("app1:8000", "", 8000, 1),
@@ -68,7 +68,7 @@ def test_a_name_has_no_address_until_it_is_resolved_and_what_dns_finds_is_not_th
     ]
 
 
-def test_every_entity_has_a_row_of_its_own(ledger: Ledger) -> None:
+def test_every_entity_has_its_own_row(ledger: Ledger) -> None:
     made = spec()
     places = Places(made.worker, fleet_of(made, ledger), ledger)
     starts = [places.start_message(slot, slot + 1) for slot in range(3)]
@@ -78,7 +78,7 @@ def test_every_entity_has_a_row_of_its_own(ledger: Ledger) -> None:
     assert len(set(rows)) == len(rows) == 9
 
 
-def test_a_later_worker_is_told_of_the_pools_as_they_are_by_then(ledger: Ledger) -> None:
+def test_a_later_worker_gets_the_present_state_of_the_pools(ledger: Ledger) -> None:
     made = spec()
     fleet = fleet_of(made, ledger)
     places = Places(made.worker, fleet, ledger)
@@ -90,13 +90,13 @@ def test_a_later_worker_is_told_of_the_pools_as_they_are_by_then(ledger: Ledger)
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_upstreams_are_unchecked_where_there_are_checks(ledger: Ledger, enabled: bool) -> None:
+def test_upstreams_are_unchecked_if_there_are_checks(ledger: Ledger, enabled: bool) -> None:
     (pool,) = pool_states(spec(health_check={"enabled": enabled}), ledger)
     assert {upstream.unchecked for upstream in pool.upstreams.values()} == {enabled}
     assert pool.is_checked is enabled
 
 
 @pytest.mark.parametrize("cap", [0, 100])
-def test_a_cap_is_told_whole(ledger: Ledger, cap: int) -> None:
+def test_a_cap_is_sent_undivided(ledger: Ledger, cap: int) -> None:
     (pool,) = start(ledger, limits={"max_inflight": cap}).pools
     assert {one.max_inflight for one in pool.members} == {cap}

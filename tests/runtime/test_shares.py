@@ -24,7 +24,7 @@ def test_the_surplus_goes_to_other_workers_for_other_limits() -> None:
 
 
 @pytest.mark.parametrize("workers", [2, 3, 8])
-def test_over_all_limits_no_worker_is_the_poorer(workers: int) -> None:
+def test_over_all_limits_workers_have_equal_sums(workers: int) -> None:
     sums = [
         sum(share(workers + 1, workers, slot, index) for index in range(workers)) for slot in range(workers)
     ]

@@ -38,13 +38,13 @@ async def app() -> AsyncIterator[AppReplica]:
         yield replica
 
 
-def test_every_signal_is_thought_of() -> None:
+def test_every_signal_is_handled() -> None:
     default = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}  # is to do nothing
     python = {signal.SIGPIPE, signal.SIGXFSZ}  # ignored by the interpreter
     assert set(ALL) == {*signals.STOPPING, *signals.WITHOUT_EFFECT, *default, *python}
 
 
-async def test_the_supervisor_lives_through_all_others_and_says_so(app: AppReplica) -> None:
+async def test_the_supervisor_survives_all_other_signals_and_logs_them(app: AppReplica) -> None:
     async with running(UPSTREAMS=app.address) as balancer:
         workers = balancer.workers()
         for number in LIVED_THROUGH:
@@ -56,7 +56,7 @@ async def test_the_supervisor_lives_through_all_others_and_says_so(app: AppRepli
 
 
 @pytest.mark.parametrize("number", signals.STOPPING, ids=signals.name_of)
-async def test_it_drains(app: AppReplica, number: signal.Signals) -> None:
+async def test_term_and_its_like_drain(app: AppReplica, number: signal.Signals) -> None:
     async with running(UPSTREAMS=app.address) as balancer:
         client = await balancer.connect()
         client.send("/hold")
@@ -68,7 +68,7 @@ async def test_it_drains(app: AppReplica, number: signal.Signals) -> None:
         assert await balancer.exit_code() == 0
 
 
-async def test_workers_take_no_notice(app: AppReplica) -> None:
+async def test_workers_ignore_signals(app: AppReplica) -> None:
     async with running(UPSTREAMS=app.address) as balancer:
         (worker,) = balancer.workers()
         assert os.getpgid(worker) != os.getpgid(balancer.pid)
@@ -78,7 +78,7 @@ async def test_workers_take_no_notice(app: AppReplica) -> None:
         assert balancer.workers() == [worker]
 
 
-async def test_nor_do_workers_that_have_only_just_been_started(app: AppReplica) -> None:
+async def test_workers_that_have_just_started_ignore_signals_too(app: AppReplica) -> None:
     async with launched(UPSTREAMS=app.address) as balancer:
         await until(lambda: has_worker(balancer))
         (worker,) = balancer.workers()
@@ -97,7 +97,7 @@ def without_core(pid: int) -> None:
 
 
 @pytest.mark.parametrize("number", sorted(CRASHES), ids=signals.name_of)
-async def test_a_crash_says_where_it_was(app: AppReplica, number: signal.Signals) -> None:
+async def test_a_crash_logs_its_position(app: AppReplica, number: signal.Signals) -> None:
     async with running(UPSTREAMS=app.address) as balancer:
         (worker,) = balancer.workers()
         for pid in (worker, balancer.pid):
@@ -127,7 +127,7 @@ os.kill(os.getpid(), int(sys.argv[1]))
 
 
 @pytest.mark.parametrize("number", signals.STOPPING, ids=signals.name_of)
-async def test_before_it_serves_it_exits_at_once_with_a_word(number: signal.Signals) -> None:
+async def test_before_it_serves_the_supervisor_exits_at_once_with_a_message(number: signal.Signals) -> None:
     done = await asyncio.to_thread(
         subprocess.run,
         [sys.executable, "-c", ALONE, str(int(number))],

@@ -23,7 +23,7 @@ def test_backoff(lives: list[float], delays: list[float]) -> None:
     assert [backoff.ended(life) for life in lives] == delays
 
 
-def test_life_counts_from_ready_not_from_start() -> None:
+def test_life_counts_from_ready_not_from_the_start() -> None:
     slot = Slot(0)
     slot.started(life())
     assert slot.vacated(100.0) == 0.0
@@ -31,7 +31,7 @@ def test_life_counts_from_ready_not_from_start() -> None:
     assert slot.vacated(300.0) == 0.5  # it took 200 s to start, and was never ready
 
 
-def test_is_due_when_its_delay_is_over() -> None:
+def test_a_slot_is_due_when_its_delay_has_passed() -> None:
     slot = Slot(0)
     for _ in range(2):
         slot.started(life())
@@ -39,7 +39,7 @@ def test_is_due_when_its_delay_is_over() -> None:
     assert [slot.is_due(now) for now in (100.0, 100.49, 100.5)] == [False, False, True]
 
 
-def test_lingers_when_nobody_accepts_for_a_second() -> None:
+def test_a_queue_without_a_worker_for_a_second_lingers() -> None:
     slot = Slot(0)
     slot.started(life())
     assert not slot.is_lingering(1e9, 1.0)  # at first start there is no queue yet to wait in

@@ -22,7 +22,7 @@ def listeners(stack: ExitStack, address: Address, slots: int) -> list[socket.soc
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_all_slots_listen_on_the_port_that_the_first_got(stack: ExitStack, host: str) -> None:
+def test_all_slots_listen_on_the_port_of_the_first(stack: ExitStack, host: str) -> None:
     addresses = {bound_address(sock) for sock in listeners(stack, Address(host, 0), 3)}
     assert len(addresses) == 1
     (address,) = addresses
@@ -62,6 +62,6 @@ def test_connections_in_time_wait_do_not_keep_a_port(stack: ExitStack) -> None:
     listeners(stack, address, 2)
 
 
-def test_an_address_of_another_machine_is_refused_in_words() -> None:
+def test_an_address_of_another_machine_is_refused_with_an_explanation() -> None:
     with pytest.raises(StartupError, match=r"192\.0\.2\.1:8080: this machine does not have that address"):
         open_listeners(Address("192.0.2.1", 8080), 1)

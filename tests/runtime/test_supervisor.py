@@ -32,7 +32,7 @@ async def is_refused(port: int) -> bool:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_starts_serves_counts_logs_and_ends(app: AppReplica, workers: str) -> None:
+async def test_an_instance_starts_serves_counts_logs_and_ends(app: AppReplica, workers: str) -> None:
     async with running(UPSTREAMS=app.address, WORKERS=workers) as balancer:
         assert len(balancer.workers()) == int(workers)
         assert (await balancer.readiness()).json() == {"status": "ready"}
@@ -47,7 +47,7 @@ async def test_starts_serves_counts_logs_and_ends(app: AppReplica, workers: str)
         assert await balancer.exit_code() == 0
 
 
-async def test_a_response_that_breaks_off_is_counted_and_logged_alike(app: AppReplica) -> None:
+async def test_a_broken_off_response_is_counted_and_logged_alike(app: AppReplica) -> None:
     async with running(UPSTREAMS=app.address) as balancer:
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             await get(balancer.port, "/cut")
@@ -67,13 +67,13 @@ async def test_a_response_that_breaks_off_is_counted_and_logged_alike(app: AppRe
         assert {series: await balancer.metric(series) for series in counts} == counts
 
 
-async def test_listens_on_ipv6(app: AppReplica) -> None:
+async def test_an_instance_listens_on_ipv6(app: AppReplica) -> None:
     async with running(UPSTREAMS=app.address, LISTEN="[::1]:0", WORKERS="2") as balancer:
         assert balancer.host == "::1"
         assert (await get(balancer.port, host="::1")).status == 200
 
 
-async def test_a_named_upstream_is_resolved_by_the_supervisor(app: AppReplica) -> None:
+async def test_the_supervisor_resolves_upstream_names(app: AppReplica) -> None:
     async with running(UPSTREAMS=f"localhost:{app.port},nowhere.invalid:80") as balancer:
         await balancer.says("nowhere.invalid does not resolve")
         (pool,) = (await get(balancer.admin_port, "/api/pools")).json()["pools"]
@@ -81,7 +81,7 @@ async def test_a_named_upstream_is_resolved_by_the_supervisor(app: AppReplica) -
         assert (await get(balancer.port)).status == 200
 
 
-async def test_a_replacement_serves_who_waited_in_the_killed_workers_queue(app: AppReplica) -> None:
+async def test_a_replacement_serves_clients_waiting_in_the_killed_workers_queue(app: AppReplica) -> None:
     async with running(UPSTREAMS=app.address) as balancer:
         (worker,) = balancer.workers()
         await stop(worker)
@@ -96,7 +96,7 @@ async def test_a_replacement_serves_who_waited_in_the_killed_workers_queue(app: 
         assert await balancer.metric('balancer_worker_restarts_total{worker="0"}') == 1
 
 
-async def test_counts_of_a_killed_worker_stay(app: AppReplica) -> None:
+async def test_counts_of_a_killed_worker_are_kept(app: AppReplica) -> None:
     series = f'balancer_upstream_requests_total{{code="200",pool="default",upstream="{app.address}"}}'
     async with running(UPSTREAMS=app.address) as balancer:
         for _ in range(3):
@@ -108,7 +108,7 @@ async def test_counts_of_a_killed_worker_stay(app: AppReplica) -> None:
         assert await balancer.metric(series) == 4
 
 
-async def test_traffic_goes_on_while_workers_are_killed(app: AppReplica) -> None:
+async def test_traffic_continues_while_workers_are_killed(app: AppReplica) -> None:
     async with running(UPSTREAMS=app.address, WORKERS="2") as balancer:
         for victim in balancer.workers():
             await stop(victim)  # so that no request is half served when it dies
@@ -141,7 +141,7 @@ async def test_term_lets_running_requests_finish_and_refuses_new_ones(app: AppRe
         assert len(balancer.stdout) == 2
 
 
-async def test_term_serves_who_waits_in_the_accept_queue(app: AppReplica) -> None:
+async def test_term_serves_clients_waiting_in_the_accept_queue(app: AppReplica) -> None:
     async with running(UPSTREAMS=app.address) as balancer:
         (worker,) = balancer.workers()
         await stop(worker)
@@ -155,7 +155,7 @@ async def test_term_serves_who_waits_in_the_accept_queue(app: AppReplica) -> Non
         assert await balancer.exit_code() == 0
 
 
-async def test_accepts_during_the_drain_delay_while_readyz_fails(app: AppReplica) -> None:
+async def test_during_the_drain_delay_connections_are_accepted_and_readyz_fails(app: AppReplica) -> None:
     async with running(UPSTREAMS=app.address, TIMEOUTS__DRAIN_DELAY="1h") as balancer:
         balancer.signal(signal.SIGTERM)
         await balancer.says("draining")
@@ -168,7 +168,7 @@ async def test_accepts_during_the_drain_delay_while_readyz_fails(app: AppReplica
             await gone(pid)
 
 
-async def test_what_outlasts_the_drain_time_is_answered_503(app: AppReplica) -> None:
+async def test_requests_that_outlast_the_drain_time_get_503(app: AppReplica) -> None:
     async with running(UPSTREAMS=app.address, TIMEOUTS__DRAIN="50ms") as balancer:
         client = await balancer.connect()
         client.send("/hold")
@@ -192,7 +192,7 @@ async def test_a_second_signal_exits_at_once(app: AppReplica) -> None:
             await gone(pid)
 
 
-async def test_workers_finish_and_leave_when_the_supervisor_is_killed(app: AppReplica) -> None:
+async def test_workers_finish_and_exit_when_the_supervisor_is_killed(app: AppReplica) -> None:
     async with running(UPSTREAMS=app.address, WORKERS="2") as balancer:
         client = await balancer.connect()
         client.send("/hold")
@@ -228,7 +228,7 @@ async def test_a_port_is_free_again_after_a_restart(app: AppReplica) -> None:
         assert (await get(second.port)).status == 200
 
 
-async def test_a_workers_start_up_error_is_one_line_and_exit_1() -> None:
+async def test_a_start_up_error_of_a_worker_is_one_line_and_exit_1() -> None:
     async with launched("tests.runtime.unknown_policy") as balancer:
         assert await balancer.exit_code() == 1
     (line,) = balancer.stderr

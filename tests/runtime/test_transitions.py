@@ -16,7 +16,7 @@ def test_panic_begins_and_ends_with_an_event(harness: Harness) -> None:
     assert harness.pool.eligible() == 1
 
 
-def test_when_all_leave_of_their_own_accord_they_are_used_all_the_same(harness: Harness) -> None:
+def test_if_all_apps_announce_a_drain_all_are_used(harness: Harness) -> None:
     """A database that is down makes every replica answer DRAIN_STATUS: that must not be an outage."""
     for number in (1, 2):
         harness.fleet.announce(harness.upstream(number), True, "its check answered 503")
@@ -24,7 +24,7 @@ def test_when_all_leave_of_their_own_accord_they_are_used_all_the_same(harness: 
     assert not harness.pool.out
 
 
-def test_a_pool_that_nobody_serves_is_told_of(segment: Segment) -> None:
+def test_a_pool_without_any_upstream_to_serve_is_logged(segment: Segment) -> None:
     harness = Harness(segment, panic=False)
     for number in (1, 2):
         harness.fleet.eject(harness.upstream(number), CHECK, "x")
@@ -34,7 +34,7 @@ def test_a_pool_that_nobody_serves_is_told_of(segment: Segment) -> None:
     assert [kind for kind, upstream, _ in harness.kinds() if upstream is None] == ["out", "out_over"]
 
 
-def test_without_panic_there_is_none(segment: Segment) -> None:
+def test_without_panic_there_is_no_panic_event(segment: Segment) -> None:
     harness = Harness(segment, panic=False)
     for number in (1, 2):
         harness.fleet.eject(harness.upstream(number), CHECK, "x")
@@ -54,7 +54,7 @@ def test_backup_upstreams_take_over_with_an_event(harness: Harness) -> None:
     assert [one.backup for one in told] == [False, True]
 
 
-def test_an_operators_word_holds_in_panic_whatever_the_app_says(harness: Harness) -> None:
+def test_in_panic_an_operators_drain_holds_whatever_the_app_announces(harness: Harness) -> None:
     upstream = harness.upstream(1)
     harness.fleet.announce(upstream, True, "its check answered 503")
     assert upstream.leaves_by_itself

@@ -24,7 +24,7 @@ SECOND = 1_000_000_000
     ids=["they stay", "less than half leave", "half leave", "all leave", "a few", "a hundred", "two waves",
          "one after the other"],
 )  # fmt: skip
-def test_memory_is_given_back_when_a_wave_is_over(connections: list[int], times: int) -> None:
+def test_memory_is_returned_after_a_wave_of_connections(connections: list[int], times: int) -> None:
     given: list[None] = []
     trimming = Trimming(lambda: given.append(None))
     for number, count in enumerate(connections):
@@ -32,7 +32,7 @@ def test_memory_is_given_back_when_a_wave_is_over(connections: list[int], times:
     assert len(given) == times
 
 
-def test_that_happens_every_ten_seconds_at_most() -> None:
+def test_memory_is_returned_every_ten_seconds_at_most() -> None:
     given: list[int] = []
     now = 0
     trimming = Trimming(lambda: given.append(now))
@@ -42,5 +42,5 @@ def test_that_happens_every_ten_seconds_at_most() -> None:
     assert min(after - before for before, after in pairwise(given)) >= 10 * SECOND
 
 
-def test_any_c_library_will_do() -> None:
+def test_any_c_library_is_accepted() -> None:
     give_back()

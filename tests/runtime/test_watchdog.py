@@ -38,18 +38,20 @@ def watchdog(marks: Iterator[int], ready: bool = True) -> Watchdog:
         pytest.param(repeat(0), False, [(STARTING_TICKS, Finding.STUCK)], id="is not ready yet"),
     ],
 )
-def test_what_silence_means(marks: Iterator[int], ready: bool, expected: list[tuple[int, Finding]]) -> None:
+def test_silence_is_judged_by_the_workers_counter(
+    marks: Iterator[int], ready: bool, expected: list[tuple[int, Finding]]
+) -> None:
     assert findings(watchdog(marks, ready), 2 * MOST_TICKS) == expected
 
 
-def test_one_that_was_late_and_stops_counting_is_stuck() -> None:
+def test_a_late_worker_that_stops_counting_is_stuck() -> None:
     marks = [*range(40), *repeat(40, 40)]
     found = findings(watchdog(iter(marks)), STACK_TICKS + len(marks) - 1)
     assert [finding for _, finding in found] == [Finding.SILENT, Finding.LATE, Finding.STUCK]
 
 
 @pytest.mark.parametrize("after", [STACK_TICKS - 1, SILENT_TICKS - 1], ids=["before its stack", "after it"])
-def test_being_heard_ends_a_silence(after: int) -> None:
+def test_a_message_ends_silence(after: int) -> None:
     dog = watchdog(repeat(7))
     findings(dog, after)
     dog.heard()
@@ -58,7 +60,7 @@ def test_being_heard_ends_a_silence(after: int) -> None:
     assert not dog.is_well
 
 
-def test_nobody_looks_at_counters_while_all_is_well() -> None:
+def test_counters_are_not_read_while_all_workers_answer() -> None:
     def never() -> int:
         raise AssertionError
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.integration
 PATIENCE = 20.0
 
 
-async def test_one_that_has_ended_may_be_killed_before_anybody_has_noticed() -> None:
+async def test_a_worker_that_has_just_ended_may_be_killed() -> None:
     """As when a change is told to a worker that has just died."""
     segment = Segment.create(1)
     ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
@@ -45,7 +45,7 @@ async def test_one_that_has_ended_may_be_killed_before_anybody_has_noticed() -> 
         segment.close()
 
 
-async def test_a_worker_that_cannot_read_what_it_is_says_why_and_ends() -> None:
+async def test_a_worker_that_cannot_read_its_spec_reports_why_and_ends() -> None:
     """As where supervisor and workers are of two versions, after an upgrade in place."""
     ours, theirs = socket.socketpair()
     segment = Segment.create(1)

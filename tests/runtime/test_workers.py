@@ -138,7 +138,7 @@ def alone(segment: Segment) -> Harness:
     return Harness(segment, 1)
 
 
-def test_is_established_once_all_are_ready(harness: Harness) -> None:
+def test_the_instance_is_established_once_all_workers_are_ready(harness: Harness) -> None:
     harness.workers.start()
     first, *others = harness.spawn.processes
     for process in others:
@@ -148,7 +148,7 @@ def test_is_established_once_all_are_ready(harness: Harness) -> None:
     assert (harness.said, harness.workers.unready()) == (["established"], [])
 
 
-def test_every_incarnation_has_a_page_of_its_own(harness: Harness) -> None:
+def test_every_incarnation_has_its_own_page(harness: Harness) -> None:
     pages = {process.start.page for process in harness.start_all()}
     assert len(pages) == 3
     assert 0 not in pages
@@ -163,7 +163,7 @@ def test_a_crashed_worker_is_replaced_at_once(harness: Harness) -> None:
     assert [sample.restarts for sample in harness.workers.samples()] == [0, 1, 0]
 
 
-def test_its_counts_stay_and_its_page_is_free_again(harness: Harness) -> None:
+def test_counts_of_a_crashed_worker_stay_and_its_page_is_free_again(harness: Harness) -> None:
     row = harness.ledger.row(Kind.LISTENER, "x")
     for _ in range(20):
         process = harness.start_all()[0] if not harness.spawn.processes else harness.spawn.last
@@ -198,7 +198,7 @@ def test_a_queue_without_a_worker_is_adopted_after_a_second_and_given_back(harne
     assert sibling.sent[1:] == [Release(slot=1)]
 
 
-def test_two_orphaned_queues_go_to_different_siblings_where_there_are(segment: Segment) -> None:
+def test_two_orphaned_queues_go_to_different_siblings_if_possible(segment: Segment) -> None:
     harness = Harness(segment, 4)
     one, two, *crashing = harness.start_all()
     for process in crashing:
@@ -207,7 +207,7 @@ def test_two_orphaned_queues_go_to_different_siblings_where_there_are(segment: S
     assert [one.sent, two.sent] == [[Adopt(slot=2)], [Adopt(slot=3)]]
 
 
-def test_when_the_adopting_worker_crashes_another_adopts(harness: Harness) -> None:
+def test_if_the_adopting_worker_crashes_another_one_adopts(harness: Harness) -> None:
     first, crashing, last = harness.start_all()
     crashing.end()
     harness.pass_time(1.25)
@@ -217,7 +217,7 @@ def test_when_the_adopting_worker_crashes_another_adopts(harness: Harness) -> No
     assert last.sent == [Adopt(slot=1)]
 
 
-def test_a_lone_worker_has_nobody_to_adopt_its_queue(alone: Harness) -> None:
+def test_the_queue_of_a_single_worker_is_adopted_by_none(alone: Harness) -> None:
     alone.start_all()[0].end()
     alone.pass_time(5.0)
     assert alone.spawn.last.sent == []
@@ -255,7 +255,7 @@ def test_a_stuck_worker_is_killed_when_its_successor_is_ready(harness: Harness) 
     assert harness.workers.samples()[0].cpu_seconds >= 1.5
 
 
-def test_a_late_worker_that_counts_is_left_alone(harness: Harness) -> None:
+def test_a_late_worker_whose_counter_advances_is_left_alone(harness: Harness) -> None:
     row = harness.ledger.row(Kind.LISTENER, "x")
     process, *_ = harness.start_all()
     for _ in range(2 * SILENT_TICKS):
@@ -264,7 +264,7 @@ def test_a_late_worker_that_counts_is_left_alone(harness: Harness) -> None:
     assert (len(harness.spawn.processes), process.killed, process.stacks) == (3, False, 1)
 
 
-def test_one_that_answers_again_before_its_successor_is_ready_ends_what_it_does(harness: Harness) -> None:
+def test_a_worker_that_answers_before_its_successor_is_ready_finishes_its_requests(harness: Harness) -> None:
     process, *_ = harness.start_all()
     be_silent(harness, process)
     process.say(Heartbeat())
@@ -275,7 +275,7 @@ def test_one_that_answers_again_before_its_successor_is_ready_ends_what_it_does(
     assert (harness.workers.running(), len(harness.spawn.processes)) == (3, 4)
 
 
-def test_one_that_is_superseded_still_hears_of_changes_and_lets_go_of_rows(harness: Harness) -> None:
+def test_a_superseded_worker_still_gets_changes_and_releases_rows(harness: Harness) -> None:
     process, *_ = harness.start_all()
     be_silent(harness, process)
     harness.workers.broadcast(UPDATE)
@@ -297,7 +297,7 @@ def test_without_memory_for_two_a_stuck_worker_is_killed_first(harness: Harness)
     assert len(harness.spawn.processes) == 4
 
 
-def test_a_stuck_worker_is_waited_for_at_the_end_and_killed_with_the_others(harness: Harness) -> None:
+def test_shutdown_waits_for_a_stuck_worker_and_kills_it_with_the_others(harness: Harness) -> None:
     process, *_ = harness.start_all()
     be_silent(harness, process)
     harness.workers.drain()
@@ -319,14 +319,14 @@ def test_a_stuck_workers_queue_is_adopted_until_its_successor_is_ready(harness: 
     assert sibling.sent[-1] == Release(slot=0)
 
 
-def test_after_a_pause_of_the_supervisor_nobody_is_killed(harness: Harness) -> None:
+def test_after_a_pause_of_the_supervisor_no_worker_is_killed(harness: Harness) -> None:
     processes = harness.start_all()
     harness.clock.advance(3600.0)
     harness.workers.tick()
     assert not any(process.killed for process in processes)
 
 
-def test_a_fatal_message_at_first_start_is_the_instances_error(harness: Harness) -> None:
+def test_a_fatal_message_at_the_first_start_is_the_instances_error(harness: Harness) -> None:
     harness.workers.start()
     harness.spawn.processes[0].say(Fatal(error="no policy of that name"))
     harness.spawn.processes[0].end(1)
@@ -335,7 +335,7 @@ def test_a_fatal_message_at_first_start_is_the_instances_error(harness: Harness)
     assert len(harness.spawn.processes) == 3
 
 
-def test_a_death_before_ready_at_first_start_is_the_instances_error(harness: Harness) -> None:
+def test_a_death_before_ready_at_the_first_start_is_the_instances_error(harness: Harness) -> None:
     harness.workers.start()
     harness.spawn.processes[2].end(-11)
     harness.pass_time(60.0)
@@ -343,13 +343,13 @@ def test_a_death_before_ready_at_first_start_is_the_instances_error(harness: Har
     assert len(harness.spawn.processes) == 3
 
 
-def test_a_process_that_cannot_be_made_at_first_start_is_the_instances_error(alone: Harness) -> None:
+def test_a_failed_spawn_at_the_first_start_is_the_instances_error(alone: Harness) -> None:
     alone.spawn.error = OSError(11, "Resource temporarily unavailable")
     alone.workers.start()
     assert alone.said == ["worker 0 cannot be started: Resource temporarily unavailable"]
 
 
-def test_a_later_start_up_error_is_logged_once_and_tried_less_and_less(
+def test_a_later_start_up_error_is_logged_once_and_retried_with_backoff(
     alone: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     alone.start_all()[0].end()
@@ -370,7 +370,7 @@ def test_a_later_start_up_error_is_logged_once_and_tried_less_and_less(
     assert alone.workers.unready() == []
 
 
-def test_a_worker_that_cannot_be_told_a_change_is_killed(harness: Harness) -> None:
+def test_a_worker_that_cannot_receive_a_change_is_killed(harness: Harness) -> None:
     deaf, *others = harness.start_all()
     deaf.reachable = False
     harness.workers.broadcast(UPDATE)
@@ -378,7 +378,7 @@ def test_a_worker_that_cannot_be_told_a_change_is_killed(harness: Harness) -> No
     assert [each.sent for each in others] == [[UPDATE]] * 2
 
 
-def test_draining_workers_are_not_replaced_and_gone_is_said_at_the_last(harness: Harness) -> None:
+def test_draining_workers_are_not_replaced_and_gone_is_reported_last(harness: Harness) -> None:
     processes = harness.start_all()
     harness.workers.drain()
     for process in processes:
@@ -391,7 +391,7 @@ def test_draining_workers_are_not_replaced_and_gone_is_said_at_the_last(harness:
     assert len(harness.spawn.processes) == 3
 
 
-def test_kill_ends_all_and_gone_follows(harness: Harness) -> None:
+def test_kill_ends_all_workers_and_gone_follows(harness: Harness) -> None:
     processes = harness.start_all()
     harness.workers.kill()
     assert all(process.killed for process in processes)
@@ -400,7 +400,7 @@ def test_kill_ends_all_and_gone_follows(harness: Harness) -> None:
     assert harness.said == ["established", "gone"]
 
 
-def test_with_no_worker_left_drain_says_gone_at_once(alone: Harness) -> None:
+def test_without_workers_drain_reports_gone_at_once(alone: Harness) -> None:
     alone.workers.drain()
     assert alone.said == ["gone"]
 
@@ -419,7 +419,9 @@ def test_a_workers_log_line_is_logged_with_its_traceback(
     assert (record.levelname, record.getMessage()) == ("ERROR", "worker 0: a bug\nTraceback ...")
 
 
-def test_what_all_workers_find_out_is_said_once(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_lines_common_to_all_workers_are_logged_once(
+    harness: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO")
     for process in harness.start_all():
         for upstream in ("app1", "app2"):
@@ -436,7 +438,7 @@ def test_errors_of_a_worker_are_handed_on(harness: Harness) -> None:
     assert harness.errors == [failure_record(1.0)]
 
 
-def test_a_row_is_free_when_every_worker_has_let_go_or_ended(harness: Harness) -> None:
+def test_a_row_is_free_when_every_worker_has_released_it_or_ended(harness: Harness) -> None:
     row = harness.ledger.row(Kind.UPSTREAM, "default", "a")
     first, second, third = harness.start_all()
     harness.ledger.retire(Kind.UPSTREAM, "default", "a")
@@ -447,7 +449,7 @@ def test_a_row_is_free_when_every_worker_has_let_go_or_ended(harness: Harness) -
     assert harness.ledger.row(Kind.UPSTREAM, "default", "c") == row
 
 
-def test_who_reports_an_outlier_is_answered(harness: Harness) -> None:
+def test_a_worker_that_reports_an_outlier_gets_a_verdict(harness: Harness) -> None:
     first, second, _ = harness.start_all()
     harness.verdict = Verdict(pool="default", row=4, until=7)
     second.say(Eject(**ABOUT, **SUSPECTED))
@@ -456,7 +458,7 @@ def test_who_reports_an_outlier_is_answered(harness: Harness) -> None:
     assert harness.verdict not in first.sent
 
 
-def test_a_report_may_need_no_answer(harness: Harness) -> None:
+def test_a_report_may_have_no_answer(harness: Harness) -> None:
     first, *_ = harness.start_all()
     before = list(first.sent)
     first.say(Eject(**ABOUT, **SUSPECTED))
@@ -467,13 +469,13 @@ def test_a_report_may_need_no_answer(harness: Harness) -> None:
     assert first.sent == before
 
 
-def test_a_loop_is_told(harness: Harness) -> None:
+def test_a_loop_is_reported(harness: Harness) -> None:
     first, *_ = harness.start_all()
     first.say(CameBack(pool="default", upstream=None, text="it came back"))
     assert harness.said[-1] == "a loop in default"
 
 
-def test_an_upstream_that_answers_elsewhere_is_told_of(segment: Segment) -> None:
+def test_an_upstream_that_answers_at_another_address_is_reported(segment: Segment) -> None:
     harness = Harness(segment, 1)
     (process,) = harness.start_all()
     process.say(Elsewhere(row=4, host="10.0.0.1", other="10.0.0.2", why="connection refused"))

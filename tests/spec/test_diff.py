@@ -58,7 +58,7 @@ OLD = InstanceSpec(
 Change: TypeAlias = Callable[[], InstanceSpec]
 
 
-def test_the_same_is_no_change() -> None:
+def test_equal_specs_have_no_difference() -> None:
     changes = diff(OLD, OLD)
     assert (changes.is_empty, changes.needs_new_workers) == (True, False)
 
@@ -162,7 +162,7 @@ SETTINGS: dict[str, tuple[InstanceSpec, list[str], bool]] = {
 
 
 @pytest.mark.parametrize("case", SETTINGS)
-def test_settings_change_live_unless_they_are_what_a_worker_is(case: str) -> None:
+def test_settings_change_live_unless_they_belong_to_the_worker(case: str) -> None:
     new, paths, needs_new_workers = SETTINGS[case]
     changes = diff(OLD, new)
     assert [one.path for one in changes.settings] == paths
@@ -172,7 +172,7 @@ def test_settings_change_live_unless_they_are_what_a_worker_is(case: str) -> Non
     assert (changes.members, changes.needs_new_workers) == ((), needs_new_workers)
 
 
-def test_a_pool_that_comes_brings_its_members_and_new_workers() -> None:
+def test_an_added_pool_brings_its_members_and_new_workers() -> None:
     new = InstanceSpec(
         worker=worker_spec(WEB, STATIC, pool_spec("api")),
         pools=(*OLD.pools, supervised("api", upstream("api1"))),
@@ -186,7 +186,7 @@ def test_a_pool_that_comes_brings_its_members_and_new_workers() -> None:
     )
 
 
-def test_the_way_back_is_the_opposite() -> None:
+def test_the_reverse_difference_is_the_opposite() -> None:
     new = web(upstreams=(APP2, upstream("app3")), max_inflight=3)
     there, back = diff(OLD, new), diff(new, OLD)
     assert back.settings == there.settings

@@ -26,13 +26,13 @@ DECODER = Decoder[WorkerSpec](WorkerSpec)
 Break: TypeAlias = Callable[[Any], object]
 
 
-def test_what_was_encoded_comes_back() -> None:
+def test_an_encoded_spec_is_decoded_to_itself() -> None:
     again = DECODER.decode(encode(FULL))
     assert again == FULL
     assert [type(value) for _, value in again.pools[0].policy.options] == [int, float, bool, str]
 
 
-def test_it_is_one_line() -> None:
+def test_an_encoded_spec_is_one_line() -> None:
     assert b"\n" not in encode(worker_spec(pool_spec(hash_key="header:a\nb")))
 
 
@@ -73,7 +73,7 @@ BROKEN: dict[str, tuple[Break, str]] = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_what_does_not_fit_is_an_error_with_its_path(case: str) -> None:
+def test_a_mismatch_is_an_error_with_its_path(case: str) -> None:
     change, text = BROKEN[case]
     tree = json.loads(encode(FULL))
     change(tree)
@@ -83,13 +83,13 @@ def test_what_does_not_fit_is_an_error_with_its_path(case: str) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b'{"via":"\xff"}'])
-def test_what_is_not_even_json_is_another_error(data: bytes) -> None:
+def test_invalid_json_is_another_error(data: bytes) -> None:
     with pytest.raises(DecodeError) as caught:
         DECODER.decode(data)
     assert not isinstance(caught.value, ShapeError)
 
 
-def test_a_spec_does_not_change_and_a_changed_one_is_another() -> None:
+def test_a_spec_is_frozen_and_a_changed_copy_differs() -> None:
     with pytest.raises(AttributeError):
         FULL.via = "other"  # type: ignore[misc]  # that it is frozen is the point
     other = replaced(FULL, via="other")
@@ -97,5 +97,5 @@ def test_a_spec_does_not_change_and_a_changed_one_is_another() -> None:
     assert other != FULL
 
 
-def test_for_people_it_is_plain() -> None:
+def test_a_spec_is_shown_as_plain_data() -> None:
     assert encode_plain(FULL.access_log) == {"enabled": True, "sample": 1.0}

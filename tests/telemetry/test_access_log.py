@@ -49,7 +49,7 @@ def test_a_record_becomes_a_json_line() -> None:
     ]
 
 
-def test_what_is_not_known_is_left_out() -> None:
+def test_unknown_fields_are_omitted() -> None:
     (line,) = lines([UNPARSED])
     assert line.keys() == {
         *("time", "client", "protocol", "status", "reason", "attempts", "reused"),
@@ -57,13 +57,13 @@ def test_what_is_not_known_is_left_out() -> None:
     }
 
 
-def test_only_the_chosen_fields_are_written_in_their_order() -> None:
+def test_only_the_chosen_fields_are_written_in_order() -> None:
     (line,) = lines([RECORD], ("status", "client"))
     assert list(line.items()) == [("status", 200), ("client", "192.0.2.7")]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
-def test_every_record_has_a_line_of_its_own(count: int) -> None:
+def test_every_record_has_its_own_line(count: int) -> None:
     records: list[Record] = [(RECORD[0] + number, *RECORD[1:]) for number in range(count)]
     assert [line["time"] for line in lines(records)] == [
         f"2023-11-14T22:13:2{number}.124Z" for number in range(count)

@@ -38,45 +38,43 @@ def revisions(events: list[Event]) -> list[int]:
         pytest.param([2, 5, 5, 5], 5, [], id="all of a revision are known"),
     ],
 )
-def test_after_a_revision_come_the_later_ones_oldest_first(
-    kept: list[int], after: int, expected: list[int]
-) -> None:
+def test_events_after_a_revision_come_oldest_first(kept: list[int], after: int, expected: list[int]) -> None:
     assert revisions(log_of(*kept).after(after)) == expected
 
 
-def test_only_the_newest_are_kept() -> None:
+def test_only_the_newest_events_are_kept() -> None:
     log = log_of(*range(1, 11), kept=3)
     assert revisions(log.after(0)) == [8, 9, 10]
     assert log.last == 10
 
 
-def test_a_log_without_events_has_no_last_one() -> None:
+def test_an_empty_log_has_no_last_event() -> None:
     assert EventLog().last == 0
 
 
-def test_revisions_never_go_back() -> None:
+def test_revisions_never_decrease() -> None:
     with pytest.raises(ValueError, match="event 4 comes after event 5"):
         log_of(5, 4)
 
 
-async def test_waiting_ends_at_once_where_there_are_later_ones() -> None:
+async def test_waiting_ends_at_once_if_there_are_later_events() -> None:
     async with asyncio.timeout(PATIENCE):
         assert revisions(await log_of(1, 2).wait(1, AGES)) == [2]
 
 
-async def test_waiting_ends_without_events_when_its_time_is_over() -> None:
+async def test_waiting_ends_without_events_at_its_timeout() -> None:
     async with asyncio.timeout(PATIENCE):
         assert await log_of(1).wait(1, 0.01) == []
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0])
-async def test_waiting_for_no_time_is_asking(seconds: float) -> None:
+async def test_waiting_for_zero_seconds_only_asks(seconds: float) -> None:
     log = log_of(1)
     assert await log.wait(1, seconds) == []
     assert revisions(await log.wait(0, seconds)) == [1]
 
 
-async def test_an_event_wakes_everyone_who_waits() -> None:
+async def test_an_event_wakes_all_waiters() -> None:
     log = EventLog()
     waiting = [asyncio.create_task(log.wait(0, AGES)) for _ in range(3)]
     await asyncio.sleep(0)

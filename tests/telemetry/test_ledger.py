@@ -56,7 +56,7 @@ def test_total_without_any_incarnation_is_zero(ledger: Ledger) -> None:
     assert ledger.total(Kind.POOL, row) == [0] * WIDTH[Kind.POOL]
 
 
-def test_a_fold_keeps_counters_and_forgets_gauges(segment: Segment, ledger: Ledger) -> None:
+def test_a_fold_keeps_counters_and_drops_gauges(segment: Segment, ledger: Ledger) -> None:
     row = ledger.row(Kind.UPSTREAM, "default", "a")
     for _ in range(2):
         page = ledger.take_page()
@@ -93,7 +93,7 @@ def test_without_a_free_page_no_incarnation_starts(segment: Segment, ledger: Led
 # --- entities that are gone
 
 
-def test_a_retired_entity_is_listed_no_more_and_starts_from_nothing(segment: Segment, ledger: Ledger) -> None:
+def test_a_retired_entity_is_not_listed_and_restarts_at_zero(segment: Segment, ledger: Ledger) -> None:
     row = ledger.row(Kind.UPSTREAM, "default", "a")
     cells = segment.page(ledger.take_page()).row(row)
     cells[c.UPSTREAM_CONNECTS] = 5
@@ -104,7 +104,7 @@ def test_a_retired_entity_is_listed_no_more_and_starts_from_nothing(segment: Seg
     assert ledger.total(Kind.UPSTREAM, again) == [0] * WIDTH[Kind.UPSTREAM]
 
 
-def test_a_row_is_used_again_only_when_all_have_let_go(segment: Segment, ledger: Ledger) -> None:
+def test_a_row_is_reused_only_after_all_workers_have_released_it(segment: Segment, ledger: Ledger) -> None:
     pages = [ledger.take_page() for _ in range(3)]
     row = ledger.row(Kind.UPSTREAM, "default", "a")
     segment.page(pages[0]).row(row)[0] = 7
@@ -126,7 +126,7 @@ def test_without_workers_a_row_is_free_at_once(ledger: Ledger) -> None:
     assert ledger.row(Kind.UPSTREAM, "default", "b") == row
 
 
-def test_what_ended_workers_counted_is_forgotten_too(segment: Segment, ledger: Ledger) -> None:
+def test_counts_of_ended_workers_are_forgotten_too(segment: Segment, ledger: Ledger) -> None:
     row = ledger.row(Kind.UPSTREAM, "default", "a")
     page = ledger.take_page()
     segment.page(page).row(row)[0] = 7
@@ -136,20 +136,20 @@ def test_what_ended_workers_counted_is_forgotten_too(segment: Segment, ledger: L
     assert ledger.total(Kind.UPSTREAM, row)[0] == 0
 
 
-def test_letting_go_of_what_is_in_use_does_nothing(ledger: Ledger) -> None:
+def test_releasing_a_row_in_use_has_no_effect(ledger: Ledger) -> None:
     row, page = ledger.row(Kind.UPSTREAM, "default", "a"), ledger.take_page()
     ledger.release(page, [row, 99])
     assert ledger.entities(Kind.UPSTREAM) == [(("default", "a"), row)]
 
 
-def test_endless_coming_and_going_fits(ledger: Ledger) -> None:
+def test_endless_changes_of_membership_fit(ledger: Ledger) -> None:
     for number in range(2 * ROWS):
         ledger.row(Kind.UPSTREAM, "default", str(number))
         ledger.retire(Kind.UPSTREAM, "default", str(number))
     assert ledger.entities(Kind.UPSTREAM) == []
 
 
-def test_a_fingerprint_changes_with_what_its_owner_counts(ledger: Ledger, segment: Segment) -> None:
+def test_a_fingerprint_changes_with_its_owners_counts(ledger: Ledger, segment: Segment) -> None:
     row = ledger.row(Kind.LISTENER, "x")
     first, second = ledger.take_page(), ledger.take_page()
     before = ledger.fingerprint(first)

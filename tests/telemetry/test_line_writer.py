@@ -29,7 +29,7 @@ def wait_then(event: Event, data: bytes) -> bytes:
     return data
 
 
-def test_writes_in_order(pipe: tuple[int, int]) -> None:
+def test_lines_are_written_in_order(pipe: tuple[int, int]) -> None:
     reading, writing = pipe
     writer = LineWriter(writing)
     for number in range(100):
@@ -51,7 +51,7 @@ def test_a_full_queue_drops_and_counts(pipe: tuple[int, int]) -> None:
     assert (os.read(reading, 4096), writer.dropped) == (b"first\nfits\n", 5)
 
 
-def test_a_reader_that_is_gone_is_counted_and_not_raised(pipe: tuple[int, int]) -> None:
+def test_a_closed_reader_is_counted_and_not_raised(pipe: tuple[int, int]) -> None:
     reading, writing = pipe
     os.close(reading)
     writer = LineWriter(writing)
@@ -75,7 +75,7 @@ def fails(error: Exception) -> bytes:
         pytest.param(OSError(errno.EBADF, "closed"), b"", id="closed"),
     ],
 )
-def test_only_a_descriptor_that_is_gone_ends_the_writing(
+def test_only_a_closed_descriptor_ends_the_writing(
     pipe: tuple[int, int], error: Exception, later: bytes
 ) -> None:
     reading, writing = pipe
@@ -87,7 +87,7 @@ def test_only_a_descriptor_that_is_gone_ends_the_writing(
     assert (os.read(reading, 4096), writer.dropped) == (later, 2 if later else 3)
 
 
-def test_a_full_disk_costs_only_what_it_cannot_take() -> None:
+def test_a_full_disk_loses_only_what_does_not_fit() -> None:
     with open("/dev/full", "wb", buffering=0) as full:
         writer = LineWriter(full.fileno())
         for _ in range(3):
@@ -96,7 +96,7 @@ def test_a_full_disk_costs_only_what_it_cannot_take() -> None:
         assert writer.dropped == 3
 
 
-def test_a_reader_that_blocks_does_not_hold_up_the_exit(pipe: tuple[int, int]) -> None:
+def test_a_blocked_reader_does_not_delay_the_exit(pipe: tuple[int, int]) -> None:
     reading, writing = pipe
     writer = LineWriter(writing)
     writer.write(lambda: b"x" * (1 << 20))

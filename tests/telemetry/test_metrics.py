@@ -59,7 +59,7 @@ APP1 = "pool=apps,upstream=app1:8000"
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
-def test_a_cell_is_shown_as(
+def test_each_cell_has_its_series(
     harness: Harness, kind: Kind, column: int, value: int, series: str, shown: float
 ) -> None:
     harness.count(kind, column, value)
@@ -77,7 +77,7 @@ def test_a_cell_is_shown_as(
         ("build_info{version=1.2.3}", 1),
     ],
 )
-def test_a_worker_process_is_shown_as(harness: Harness, series: str, shown: float) -> None:
+def test_each_worker_process_has_its_series(harness: Harness, series: str, shown: float) -> None:
     assert harness.scrape()[f"balancer_{series}"] == shown
 
 
@@ -107,13 +107,13 @@ CODE_SERIES = f"upstream_requests_total{{code=%s,{APP1}}}"
         "upstream_up{pool=apps,upstream=app2:8000}",
     ],
 )
-def test_a_series_that_rate_and_alerts_need_is_there_before_its_first_event(
+def test_series_needed_by_rate_and_alerts_exist_before_their_first_event(
     harness: Harness, series: str
 ) -> None:
     assert harness.scrape()[f"balancer_{series}"] == 0
 
 
-def test_a_method_that_a_route_has_seen_has_the_codes_of_alerts(harness: Harness) -> None:
+def test_a_method_seen_by_a_route_has_the_codes_of_alerts(harness: Harness) -> None:
     series = "balancer_requests_total{code=500,method=DELETE,route=web}"
     assert series not in harness.scrape()
     harness.count(Kind.ROUTE, c.METHOD_COLUMN[b"DELETE"] + c.CODE_COLUMN[204], 1)
@@ -121,7 +121,7 @@ def test_a_method_that_a_route_has_seen_has_the_codes_of_alerts(harness: Harness
 
 
 @pytest.mark.parametrize("part", ["code=404", "code=other", "method=TRACE", "reason=idle_timeout,"])
-def test_what_is_rare_has_no_series_until_it_occurs(harness: Harness, part: str) -> None:
+def test_rare_series_exist_only_after_their_first_event(harness: Harness, part: str) -> None:
     assert not [series for series in harness.scrape() if part in series and "local_" not in series]
 
 
@@ -129,7 +129,7 @@ def test_without_active_checks_there_are_no_series_of_them(harness: Harness) -> 
     assert not [s for s in harness.scrape() if "active_checks_total" in s and "app3:8000" in s]
 
 
-def test_an_upstream_without_a_limit_has_no_series_of_one(harness: Harness) -> None:
+def test_an_upstream_without_a_limit_has_no_series_of_it(harness: Harness) -> None:
     assert not [series for series in harness.scrape() if "inflight_limit" in series]
 
 
@@ -158,25 +158,25 @@ def test_an_upstream_without_a_limit_has_no_series_of_one(harness: Harness) -> N
         ("ejections_total{cause=outlier,pool=apps}", 1),
     ],
 )
-def test_the_state_of_the_fleet_is_shown_as(harness: Harness, series: str, shown: float) -> None:
+def test_each_state_of_the_fleet_has_its_series(harness: Harness, series: str, shown: float) -> None:
     assert harness.scrape()[f"balancer_{series}"] == shown
 
 
-def test_words_are_those_of_the_rooms_above() -> None:
+def test_label_values_are_those_of_higher_layers() -> None:
     assert set(fleet_metrics.ADMIN_STATES) == {*AdminState}
     assert set(fleet_metrics.FIRST_RESULTS) <= {*Result}
     assert set(fleet_metrics.FIRST_EJECTIONS) <= {*Cause}
     assert {cause for _, cause in fleet_metrics.FIRST_CHANGES} <= {*Cause, "announced", "operator"}
 
 
-def test_the_series_of_a_removed_upstream_go_away(harness: Harness) -> None:
+def test_the_series_of_a_removed_upstream_disappear(harness: Harness) -> None:
     counted = {s for s in harness.scrape() if "upstream=app1:8000" in s and "upstream_inflight{" in s}
     assert counted
     harness.ledger.retire(Kind.UPSTREAM, "apps", "app1:8000")
     assert not counted & harness.scrape().keys()
 
 
-def test_histogram_buckets_are_cumulated(harness: Harness) -> None:
+def test_histogram_buckets_are_cumulative(harness: Harness) -> None:
     for column in range(c.HISTOGRAM_CELLS):
         harness.count(Kind.UPSTREAM, c.UPSTREAM_FIRST_BYTE + column, 1)
     shown = harness.scrape()

@@ -32,12 +32,12 @@ def exposed(text: str) -> dict[str, Metric]:
     return {name: (kind, frozenset(labels[name] - {"le"})) for name, kind in kinds.items()}
 
 
-def test_the_table_in_the_docs_is_what_is_exposed(harness: Harness) -> None:
+def test_the_table_in_the_docs_matches_the_exposed_metrics(harness: Harness) -> None:
     harness.count_everything()
     assert documented() == exposed(harness.text().decode())
 
 
-def test_the_queries_in_the_docs_use_metrics_that_exist() -> None:
+def test_the_queries_in_the_docs_use_existing_metrics() -> None:
     queries = re.findall(r"```promql\n(.*?)```", _DOCS.read_text(encoding="utf-8"), re.DOTALL)
     assert len(queries) >= 5
     used = {name for query in queries for name in re.findall(r"balancer_\w+", query)}

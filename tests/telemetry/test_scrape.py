@@ -53,7 +53,7 @@ async def test_the_snapshot_is_taken_on_the_loop_and_rendered_in_another_thread(
     assert threading.main_thread() not in rendering.threads
 
 
-async def test_who_comes_during_a_rendering_shares_the_next_one(rendering: Rendering) -> None:
+async def test_scrapes_that_arrive_during_a_rendering_share_the_next_one(rendering: Rendering) -> None:
     async with asyncio.timeout(PATIENCE):
         first = asyncio.create_task(rendering.scrape.result())
         await rendering.begun.acquire()
@@ -67,7 +67,7 @@ async def test_who_comes_during_a_rendering_shares_the_next_one(rendering: Rende
     assert len(rendering.threads) == 2
 
 
-async def test_who_gives_up_disturbs_nobody_else(rendering: Rendering) -> None:
+async def test_a_cancelled_scrape_disturbs_no_other(rendering: Rendering) -> None:
     async with asyncio.timeout(PATIENCE):
         impatient = asyncio.create_task(rendering.scrape.result())
         patient = asyncio.create_task(rendering.scrape.result())

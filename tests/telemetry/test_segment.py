@@ -20,7 +20,7 @@ def memory_in_use(fd: int) -> int:
     return os.fstat(fd).st_blocks * 512
 
 
-def test_has_a_base_page_and_room_for_draining_incarnations(segment: Segment) -> None:
+def test_a_segment_has_a_base_page_and_room_for_draining_incarnations(segment: Segment) -> None:
     assert segment.pages == page_count(2) == 7
 
 

@@ -48,7 +48,7 @@ def test_check_shows_every_setting_with_its_origin() -> None:
         ("", "holds no token; write one line of visible ASCII into it"),
         ("two words", "holds no token; write one line of visible ASCII into it"),
         ("s\u00e9cret", "holds no token; write one line of visible ASCII into it"),
-        ("*" * 10, "holds the mask that is shown in place of a secret; write the secret itself into it"),
+        ("*" * 10, "holds the mask that replaces a secret in output; write the secret itself into it"),
     ],
     ids=["missing", "empty", "two words", "not ASCII", "mask"],
 )
@@ -77,8 +77,10 @@ def test_check_warns_on_stderr_of_settings_without_effect(tmp_path: Path) -> Non
     done = _balancer("check", "--yaml", environ=environ)
     assert (done.returncode, done.stderr) == (
         0,
-        'balancer: BALANCER_OUTLIER__EJECTION_TIME: "20s" changes nothing while OUTLIER__ENABLED is false; '
-        "set it to true, or remove this\n",
+        (
+            'balancer: BALANCER_OUTLIER__EJECTION_TIME: "20s" has no effect while OUTLIER__ENABLED is '
+            "false; set it to true, or remove this\n"
+        ),
     )
     assert "ejection_time: 20s" in done.stdout
 
@@ -235,19 +237,19 @@ def test_closed_standard_descriptors_are_not_reused_by_other_files(closed: str) 
     [
         pytest.param(
             {"BALANCER_STICKY__ENABLED": "true", "BALANCER_STICKY__SECRET": "\udcff"},
-            "BALANCER_STICKY__SECRET: has characters that are no UTF-8 text; write it anew",
+            "BALANCER_STICKY__SECRET: has characters that are not UTF-8 text; write it again",
             id="bytes that are no text",
         ),
         pytest.param(
             {"BALANCER_POLICY": "peak_ewma", "BALANCER_POLICY_OPTIONS": '{"decay": 99999999999999999999}'},
-            'BALANCER_POLICY_OPTIONS: "{\\"decay\\": 99999999999999999999}" has a number of more than 64 '
-            "bits, or what is no text; write it anew",
+            'BALANCER_POLICY_OPTIONS: "{\\"decay\\": 99999999999999999999}" has a number of more '
+            "than 64 bits, or invalid text; write it again",
             id="an option of more than 64 bits",
         ),
         pytest.param(
             {"BALANCER_OUTLIER__CONSECUTIVE_5XX": "99999999999999999999"},
-            'BALANCER_OUTLIER__CONSECUTIVE_5XX: "99999999999999999999" is too large; the most is '
-            "9007199254740992",
+            'BALANCER_OUTLIER__CONSECUTIVE_5XX: "99999999999999999999" is too large; the maximum '
+            "is 9007199254740992",
             id="a count of more than 64 bits",
         ),
     ],

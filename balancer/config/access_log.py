@@ -19,7 +19,7 @@ ACCESS_LOG_FIELDS = (
 def _check_log_fields(fields: tuple[str, ...]) -> tuple[str, ...]:
     for field in fields:
         if field == "all":
-            raise ValueError("names all beside others; write all by itself, or the fields without it")
+            raise ValueError("combines all with field names; write all alone, or only the names")
         if not set(field.split()) - set(ACCESS_LOG_FIELDS) and " " in field:
             raise ValueError(f"has no commas between its fields; write {','.join(field.split())}")
         if field not in ACCESS_LOG_FIELDS:
@@ -57,7 +57,7 @@ class AccessLogSettings(Group):
 
     enabled: bool = Field(default=True, description="Write one JSON line per request to stdout.")
     fields: LogFields = Field(
-        default=ACCESS_LOG_FIELDS, description="Which fields, in this order: a list, or `all`."
+        default=ACCESS_LOG_FIELDS, description="Fields of a line, in this order: a list, or `all`."
     )
     sample: Number = Field(
         default=1.0, ge=0, le=1, allow_inf_nan=False, description="Share of requests logged, from 0 to 1."

@@ -95,11 +95,9 @@ def parse_listen(value: object, example: str = "0.0.0.0:8080") -> Address:
     if "://" in text:
         raise ValueError(f"is a URL; write {text.partition('://')[2].rstrip('/')}")
     if text.lower() in ("off", "none", "no", "false", "disabled"):
-        raise ValueError(f"is no address, and a listener cannot be turned off; write {example}")
+        raise ValueError(f"is not an address, and a listener cannot be turned off; write {example}")
     if "," in text:
-        raise ValueError(
-            "is more than one address; write one: where IPv6 is on, [::]:8080 takes IPv4 as well"
-        )
+        raise ValueError("is more than one address; write one: with IPv6, [::]:8080 accepts IPv4 as well")
     host, port = split_host_port(text, example)
     host = {"": "0.0.0.0", "*": "0.0.0.0", "localhost": "127.0.0.1"}.get(host, host)
     if port is None:
@@ -117,14 +115,14 @@ def parse_host_name(text: str) -> str:
     if "://" in text or "/" in text:
         raise ValueError("is a URL; write the name alone: lb.example")
     if "*" in text:
-        raise ValueError("has a wildcard, which names of the admin listener do not; write each name")
+        raise ValueError("has a wildcard, which ADMIN_HOSTS does not support; write each name")
     if is_ip(text.strip("[]")):
         return str(ip_address(text.strip("[]")))
     host, port = split_host_port(text, "lb.example or 10.0.0.2")
     if port is not None:
         raise ValueError(f"has a port, which does not matter here; write {host}")
     if _NAME.fullmatch(host) is None:
-        raise ValueError("is no host name; write lb.example or 10.0.0.2")
+        raise ValueError("is not a host name; write lb.example or 10.0.0.2")
     return host.removesuffix(".")
 
 

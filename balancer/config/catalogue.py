@@ -88,7 +88,7 @@ def about_unknown_variable(name: str) -> str:
     path = tuple(name[len(PREFIX) :].lower().split("__"))
     if path in GROUPS:
         example = next(variable(each) for each in BY_PATH if each[:-1] == path)
-        return f"{name}: is a group, not a setting; set what is in it, for example {example}"
+        return f"{name}: is a group, not a setting; set one of its settings, for example {example}"
     return f"{name}: {_about_unknown(path, variable)}"
 
 

@@ -56,7 +56,7 @@ def _parse_names(value: object) -> object:
     if isinstance(value, list | tuple):
         for name in value:
             if not isinstance(name, str) or _NAME.fullmatch(name.removesuffix("*")) is None:
-                raise ValueError(f"has no name of a header field ({name}); write X-Acme-User, or X-Acme-*")
+                raise ValueError(f"has an invalid header field name ({name}); write X-Acme-User, or X-Acme-*")
     return value
 
 
@@ -68,13 +68,13 @@ class ForwardedSettings(Group):
 
     drop: Names = Field(
         default=(),
-        description="More header fields that only a trusted proxy may send, as those listed below: "
-        "`X-Acme-User`, or all that begin so, `X-Acme-*`. Clients' own are dropped.",
+        description="Header fields that only a trusted proxy may send, besides those listed below: "
+        "`X-Acme-User`, or by prefix `X-Acme-*`. From other peers they are dropped.",
     )
     keep: Names = Field(
         default=(),
-        description="Of those fields, the ones that are passed on from everybody nevertheless: "
-        "`X-Forwarded-Prefix`. Safe only where the app does not believe them.",
+        description="Fields of that list to pass on from every peer nevertheless: `X-Forwarded-Prefix`. "
+        "Safe only if the app does not trust them.",
     )
 
     @field_validator("drop")
@@ -97,8 +97,8 @@ class ForwardedSettings(Group):
                 raise ValueError(f"has {name}; write out the names, so that no other is kept")
             if plain in _SET_HERE:
                 raise ValueError(
-                    f"has {name}, which the balancer sets itself; where a proxy in front shall set it, put "
-                    "that into TRUSTED_PROXIES"
+                    f"has {name}, which the balancer sets itself; if a proxy in front sets it, "
+                    "add that proxy to TRUSTED_PROXIES"
                 )
             if plain in _NEVER:
                 raise ValueError(f"has {name}, which is never passed on; remove it")

@@ -31,7 +31,7 @@ def _lower(value: object) -> object:
 def _check_token(token: SecretStr) -> SecretStr:
     text = token.get_secret_value()
     if text == MASK:
-        raise ValueError("is the mask that is shown in place of a secret; write the secret itself")
+        raise ValueError("is the mask that replaces a secret in output; write the secret itself")
     if not all("!" <= each <= "~" for each in text):
         raise ValueError("has characters that a header cannot carry; write visible ASCII, without spaces")
     return token
@@ -50,10 +50,11 @@ class InstanceTimeouts(Group):
 
     drain: Duration = Field(
         default=25.0,
-        description="After TERM, how long running exchanges may take to end; 0 cuts them off at once.",
+        description="After TERM, time for running exchanges to finish; 0 cuts them off at once.",
     )
     drain_delay: Duration = Field(
-        default=0.0, description="After TERM, how long to go on accepting while `/readyz` already fails."
+        default=0.0,
+        description="After TERM, time to keep accepting connections while `/readyz` already fails.",
     )
 
 
@@ -61,26 +62,25 @@ class InstanceSettings(Group):
     """What there is once, whatever listeners, routes and pools there are."""
 
     config: str | None = Field(
-        default=None, description="A YAML file with the same tree; the environment wins over it."
+        default=None, description="YAML file with the same tree; the environment takes precedence."
     )
     admin_listen: AdminAddress = Field(
         default=Address("127.0.0.1", 9901),
         validate_default=True,
-        description="Where `/healthz`, `/readyz`, `/metrics` and the admin API are served.",
+        description="Address of `/healthz`, `/readyz`, `/metrics` and the admin API.",
     )
     admin_token: Annotated[SecretStr, AfterValidator(_check_token)] = Field(
         default=SecretStr(""),
-        description="What changes by the admin API need; without one only programs on this machine may make "
-        "them.",
+        description="Token for admin API changes. If unset, only local processes may make changes.",
     )
     admin_token_file: str = Field(
-        default="", description="A file that holds what ADMIN_TOKEN would, read at the start."
+        default="", description="File with the admin token, instead of ADMIN_TOKEN; read at start."
     )
     admin_hosts: Annotated[tuple[HostName, ...], CommaList] = Field(
         default=(),
-        description="Names by which the admin listener may be asked besides loopback ones, such as "
-        "`lb.example`. If unset, a listener on loopback answers for loopback names alone, and any other for "
-        "all.",
+        description="Host names that the admin listener accepts besides loopback ones, such as "
+        "`lb.example`. If unset, a listener on loopback accepts only loopback names, any other "
+        "accepts all.",
     )
     workers: Annotated[Count, BeforeValidator(_parse_workers)] = Field(
         default=1,
@@ -90,12 +90,12 @@ class InstanceSettings(Group):
     )
     via: Switch = Field(
         default=True,
-        description="`on`: requests go on with a `Via` that names this instance (RFC 9110 section 7.6.3), by "
-        "which one that comes back to it is recognised. `off`: without.",
+        description="`on`: forwarded requests carry a `Via` that names this instance (RFC 9110 section "
+        "7.6.3), so that it recognises a request that loops back. `off`: no `Via` is added.",
     )
     access_log: AccessLogSettings = AccessLogSettings()
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
-        default="info", description="What the balancer says on stderr: `debug`, `info`, `warning` or `error`."
+        default="info", description="Log level on stderr: `debug`, `info`, `warning` or `error`."
     )
 
     @field_validator("admin_token_file")
@@ -103,5 +103,5 @@ class InstanceSettings(Group):
     def _one_token(cls, file: str, info: ValidationInfo) -> str:
         token = info.data.get("admin_token")
         if file and token is not None and token.get_secret_value():
-            raise ValueError("is set beside ADMIN_TOKEN; keep one of them")
+            raise ValueError("is set together with ADMIN_TOKEN; keep one of them")
         return file

@@ -31,11 +31,13 @@ Network = Annotated[str, BeforeValidator(_parse_network)]
 class ListenerTimeouts(Group):
     """Deadlines for clients."""
 
-    request_head: Duration = Field(default=10.0, description="For a client to send a complete request head.")
+    request_head: Duration = Field(
+        default=10.0, description="Time for a client to send a complete request head."
+    )
     client_idle: Duration = Field(
         default=75.0,
-        description="A client connection's wait for its next request; longer than a load balancer in front "
-        "keeps idle connections.",
+        description="Time a client connection may wait for its next request; set it above the idle "
+        "timeout of a load balancer in front.",
     )
 
 
@@ -46,27 +48,30 @@ class ListenerLimits(Group):
         default=20000,
         ge=1,
         le=10_000_000,
-        description="Open client connections, shared out among the workers. For more, those that have been "
-        "idle for longest are closed; where none is, they are refused with 503.",
+        description="Open client connections, divided among the workers. At the limit, a new connection "
+        "closes the one that has been idle for longest; if none is idle, the new one is refused "
+        "with 503.",
     )
     connections_per_client: Count = Field(
         default=0,
         ge=0,
         le=10_000_000,
-        description="Open connections from one client address (IPv6: /64) to each worker; more are refused "
-        "with 429. Not for TRUSTED_PROXIES. 0 = no limit.",
+        description="Open connections from one client address (IPv6: /64) to each worker; more are "
+        "refused with 429. Does not apply to TRUSTED_PROXIES. 0 = no limit.",
     )
     header_bytes: Size = Field(
-        default=64 * 1024, ge=256, description="Size of a head; more is 431, in a response 502."
+        default=64 * 1024,
+        ge=256,
+        description="Size of a message head; a larger request gets 431, a larger response 502.",
     )
     header_count: Count = Field(
-        default=200, ge=1, description="Header lines in a head; more is 431, in a response 502."
+        default=200, ge=1, description="Header lines in a head; a request with more gets 431, a response 502."
     )
     uri_bytes: Size = Field(
         default=8 * 1024,
         ge=64,
         validate_default=True,
-        description="Length of a request target; more is 414. Less than HEADER_BYTES.",
+        description="Length of a request target; a longer one gets 414. Less than HEADER_BYTES.",
     )
 
     @field_validator("uri_bytes")
@@ -75,8 +80,8 @@ class ListenerLimits(Group):
         header_bytes = info.data.get("header_bytes")
         if header_bytes is not None and uri_bytes >= header_bytes:
             raise ValueError(
-                f"is not below LIMITS__HEADER_BYTES ({format_size(header_bytes)}): a longer target would be "
-                "a head too large, never a 414; lower it, or raise LIMITS__HEADER_BYTES"
+                f"is not below LIMITS__HEADER_BYTES ({format_size(header_bytes)}): a longer "
+                "target would get 431, never 414; lower it, or raise LIMITS__HEADER_BYTES"
             )
         return uri_bytes
 
@@ -86,17 +91,17 @@ class ListenerSettings(Group):
 
     listen: ListenAddress = Field(
         default=Address("0.0.0.0", 8080),
-        description="Where clients connect: `host:port`; port 0 takes any free one.",
+        description="Address for clients: `host:port`; port 0 takes any free port.",
     )
     trusted_proxies: Annotated[tuple[Network, ...], CommaList] = Field(
         default=(),
-        description="Networks (CIDR) of the proxies in front. What they say of the client in "
-        "`X-Forwarded-*`, `Forwarded` and the like is believed; of all others it is dropped.",
+        description="Networks (CIDR) of the proxies in front. Their `X-Forwarded-*`, `Forwarded` and "
+        "similar fields are trusted; those of other peers are dropped.",
     )
     request_trailers: Switch = Field(
         default=False,
-        description="`on`: trailer fields of request bodies go on, but those that belong in a head. Only "
-        "where all apps read trailers: another would take them for its next request. `off`: checked, and "
-        "dropped.",
+        description="`on`: trailer fields of request bodies are forwarded, except those that belong in a "
+        "head. Only if every app reads trailers: others would take them for the next request. "
+        "`off`: they are checked and dropped.",
     )
     forwarded: ForwardedSettings = ForwardedSettings()

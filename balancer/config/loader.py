@@ -112,8 +112,8 @@ def _circles(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str
             yield about_value(("upstreams",), spec.id, why, origins)
         elif check_port and (listener := own.at(spec.host, check_port)) is not None:
             text = (
-                f"makes the checks of {spec.id} ask this balancer itself "
-                f"({listener.setting} {listener.address}); write the app's port, or 0 for the upstream's own"
+                f"makes the checks of {spec.id} go to this balancer itself ({listener.setting} "
+                f"{listener.address}); write the app's port, or 0 for the upstream's own"
             )
             yield about_value(("health_check", "port"), check_port, text, origins)
 
@@ -121,7 +121,7 @@ def _circles(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str
 def _text_problems(tree: Mapping[str, Any], origins: Mapping[Path, Origin]) -> list[str]:
     """Bytes that are not UTF-8, and halves of surrogate pairs: no worker could be told of them."""
     return [
-        f"{origin.where}: has characters that are no UTF-8 text; write it anew"
+        f"{origin.where}: has characters that are not UTF-8 text; write it again"
         for path, origin in origins.items()
         if not is_text(as_written(path, tree))
     ]
@@ -152,11 +152,11 @@ def _policy_problems(
     if hash_key == default:
         return []
     if not policies.needs_key(policy):
-        text = f"changes nothing: policy {policy} does not hash; remove it, or set POLICY to consistent_hash"
+        text = f"has no effect: policy {policy} does not hash; remove it, or set POLICY to consistent_hash"
     elif (source := policies.key_source(policy)) is not None:
         text = (
-            f"changes nothing: policy {policy} always goes by {source}; "
-            "remove it, or set POLICY to consistent_hash"
+            f"has no effect: policy {policy} always hashes {source}; remove it, or set POLICY to "
+            "consistent_hash"
         )
     else:
         return []

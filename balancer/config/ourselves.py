@@ -38,7 +38,7 @@ class Ourselves:
             return ""
         what = "this balancer itself listens" if found.setting == "LISTEN" else "its own admin API listens"
         return (
-            f"is where {what} ({found.setting} {found.address}): requests would come back for ever; "
+            f"is where {what} ({found.setting} {found.address}): requests would loop forever; "
             f"write the app's own address, or give {found.setting} another port"
         )
 

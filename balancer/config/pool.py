@@ -29,7 +29,7 @@ Upstream = Annotated[Spec, BeforeValidator(parse_upstream), PlainSerializer(str,
 class PoolTimeouts(Group):
     """Deadlines on the upstream's side."""
 
-    connect: Duration = Field(default=1.0, description="To open a connection to an upstream.")
+    connect: Duration = Field(default=1.0, description="Time to open a connection to an upstream.")
 
 
 class PoolLimits(Group):
@@ -39,21 +39,21 @@ class PoolLimits(Group):
         default=0,
         ge=0,
         le=10_000_000,
-        description="Requests that an upstream is given at once, by all workers together; more wait. 0 = no "
-        "cap.",
+        description="Requests in flight at one upstream, across all workers; more wait. 0 = no cap.",
     )
     queue_size: Count = Field(
         default=1000,
         ge=0,
         le=10_000_000,
-        description="Requests of a pool that may wait while all upstreams are at their limits, shared out "
-        "among the workers; more get 503. 0 = none waits.",
+        description="Requests of a pool that may wait while all upstreams are at their limits, divided "
+        "among the workers; more get 503. 0 = no queue.",
     )
     queue_timeout: Duration = Field(
         default=5.0,
         ge=0.01,
-        description="How long one may wait before it gets 503: less where clients have been giving up "
-        "sooner. A queue that grows, or has not been empty for that long, serves the newest first.",
+        description="Time a request may wait before it gets 503; less if clients have been giving up "
+        "sooner. A queue that grows, or has not been empty for that long, serves the newest "
+        "first.",
     )
 
 
@@ -61,29 +61,30 @@ class PoolSettings(Group):
     """The upstreams of a pool, and how they are used and looked after."""
 
     upstreams: Annotated[tuple[Upstream, ...], AfterValidator(refuse_duplicates), CommaList] = Field(
-        description="The app replicas: `app1:8000,10.0.0.2:8000?weight=3,http://app3:8000,[::1]:8000`, or "
-        "one per address of a name: `dns://app:8000?refresh=2s`. `?backup=true`: used only where no other is "
-        "eligible, and for what has failed at all others."
+        description="The app replicas: `app1:8000,10.0.0.2:8000?weight=3,http://app3:8000,[::1]:8000`, "
+        "or one per address of a name: `dns://app:8000?refresh=2s`. `?backup=true`: used only if "
+        "no other is eligible, and for requests that failed at all others."
     )
     policy: str = Field(
         default="least_connections",
         min_length=1,
-        description="Which upstream gets a request: one of `balancer policies`, or `module:attribute`.",
+        description="How the upstream of a request is chosen: a name that `balancer policies` lists, or "
+        "`module:attribute`.",
     )
-    policy_options: JsonObject = Field(default={}, description="The policy's own options, a JSON object.")
+    policy_options: JsonObject = Field(default={}, description="Options of the policy, a JSON object.")
     hash_key: Annotated[str, AfterValidator(check_hash_key)] = Field(
         default="client_ip",
-        description="What policies that hash go by: `client_ip`, `header:NAME`, `cookie:NAME`, "
-        "`query:NAME` or `path`.",
+        description="Key of policies that hash: `client_ip`, `header:NAME`, `cookie:NAME`, `query:NAME` "
+        "or `path`.",
     )
     panic: Switch = Field(
         default=True,
-        description="`on`: when no upstream is eligible, the ejected ones are used rather than none.",
+        description="`on`: if no upstream is eligible, requests go to the ejected ones.",
     )
     slow_start: Duration = Field(
         default=0.0,
-        description="Time in which an upstream that has come back, or was added, gets from a tenth of its "
-        "weight to all of it. 0 = at once.",
+        description="Time over which the weight of an added or readmitted upstream rises from a tenth to "
+        "full. 0 = at once.",
     )
     health_check: HealthCheckSettings = HealthCheckSettings()
     outlier: OutlierSettings = OutlierSettings()
@@ -102,6 +103,6 @@ class PoolSettings(Group):
         ):
             raise MisfitError(
                 "cookie",
-                "is the balancer's own, and nothing for HASH_KEY to go by; give one of them another name",
+                "is the balancer's own cookie, which HASH_KEY cannot use; give one of them another name",
             )
         return sticky

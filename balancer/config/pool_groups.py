@@ -27,61 +27,69 @@ from balancer.config.types import (
 class KeepaliveSettings(Group):
     """Idle connections kept open to an upstream, counted per upstream and worker."""
 
-    max_idle: Count = Field(default=64, ge=0, description="Idle connections kept open; 0 keeps none.")
+    max_idle: Count = Field(
+        default=64, ge=0, description="Idle connections kept open, per upstream and worker; 0 keeps none."
+    )
     idle_timeout: Duration = Field(
         default=4.0,
-        description="Age at which an idle one is closed; keep it below the app's own. 0 = never.",
+        description="Idle time after which a connection is closed; keep it below the app's own. 0 = never.",
     )
     max_requests: Count = Field(default=0, ge=0, description="Requests a connection may serve. 0 = no cap.")
-    max_lifetime: Duration = Field(default=0.0, description="Age at which one is used no more. 0 = no cap.")
+    max_lifetime: Duration = Field(
+        default=0.0, description="Age at which a connection is no longer used. 0 = no cap."
+    )
     learn: bool = Field(
         default=True,
-        description="Learn after what time an upstream closes idle connections, and use them for less.",
+        description="Learn after how long an upstream closes idle connections, and use them for less "
+        "than that.",
     )
 
 
 class HealthCheckSettings(Group):
     """Active checks: the supervisor asks every upstream how it is, one GET per interval."""
 
-    enabled: bool = Field(default=True, description="Check the upstreams; `false` counts all as healthy.")
+    enabled: bool = Field(default=True, description="Check the upstreams; `false` treats all as healthy.")
     path: Annotated[str, AfterValidator(check_path)] = Field(
-        default="/", description="What is asked for, with its query if it needs one."
+        default="/", description="Path to request, with its query if it needs one."
     )
     interval: Duration = Field(
-        default=2.0, ge=0.1, description="Between two checks of one upstream; spread by a tenth at random."
+        default=2.0,
+        ge=0.1,
+        description="Time between two checks of one upstream; varied at random by a tenth.",
     )
     timeout: Duration = Field(
-        default=1.0, ge=0.01, description="For the whole check, from connecting to the answer."
+        default=1.0, ge=0.01, description="Time for the whole check, from connecting to the answer."
     )
     rise: Count = Field(
         default=2,
         ge=1,
         le=100,
-        description="Checks passed in a row that readmit an ejected upstream; one if none has passed before.",
+        description="Checks in a row that must pass to readmit an ejected upstream; one if none has "
+        "passed before.",
     )
     fall: Count = Field(
         default=2,
         ge=1,
         le=100,
-        description="Checks failed in a row that eject an upstream; one if none has passed before.",
+        description="Checks in a row that must fail to eject an upstream; one if none has passed before.",
     )
     expect: StatusRanges = Field(
         default=((200, 399),), description="Statuses that pass: codes and ranges, `200-399` or `200,204`."
     )
-    body: str = Field(default="", description="Text that the answer's first 64 KiB must contain.")
+    body: str = Field(default="", description="Text that the first 64 KiB of the response body must contain.")
     port: Count = Field(default=0, ge=0, le=65535, description="Port to check; 0 = the upstream's own.")
     headers: Headers = Field(default={}, description='Header fields to send, `{"Host": "app.example"}`.')
     drain_status: Count = Field(
         default=0,
-        description="A status by which an app says that it wants no new requests; best one that it uses for "
-        "nothing else. 0 = none.",
+        description="Status by which an app asks for no new requests; use one that has no other meaning. "
+        "0 = none.",
     )
 
     @field_validator("expect")
     @classmethod
     def _can_be_answered(cls, expect: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
         if all(high < 200 for _, high in expect):
-            raise ValueError("names no status that ends a check, as those below 200 do not; write 200-399")
+            raise ValueError("names only statuses below 200, which never end a check; write 200-399")
         return expect
 
     @field_validator("drain_status")
@@ -91,8 +99,8 @@ class HealthCheckSettings(Group):
             raise ValueError("is not a status; write one from 200 to 599, or 0 for none")
         if status and info.data.get("expect") == ((status, status),):
             raise ValueError(
-                "is the only status that passes: every upstream would be drained; let HEALTH_CHECK__EXPECT "
-                "name the status of an upstream that is well"
+                "is the only status that passes: every upstream would be drained; let "
+                "HEALTH_CHECK__EXPECT name the status of a healthy upstream"
             )
         return status
 
@@ -100,29 +108,33 @@ class HealthCheckSettings(Group):
 class OutlierSettings(Group):
     """Outlier detection: an upstream is ejected by how the requests to it end. Counts are per worker."""
 
-    enabled: bool = Field(default=True, description="Eject upstreams by live traffic.")
+    enabled: bool = Field(default=True, description="Eject upstreams that fail live traffic.")
     consecutive_5xx: Count = Field(
-        default=5, ge=1, description="Responses with 5xx in a row that eject; 501 and 505 do not count."
+        default=5,
+        ge=1,
+        description="5xx responses in a row that eject an upstream; 501 and 505 do not count.",
     )
     consecutive_failures: Count = Field(
-        default=3, ge=1, description="Attempts in a row without a valid response that eject."
+        default=3, ge=1, description="Attempts in a row without a valid response that eject an upstream."
     )
     ejection_time: Duration = Field(
         default=10.0,
         ge=0.1,
-        description="How long the first time; twice that the second time in a row, and so on.",
+        description="Length of the first ejection; the second in a row lasts twice as long, the third "
+        "three times, and so on.",
     )
     max_ejection_time: Duration = Field(
         default=300.0,
         ge=0.1,
         validate_default=True,
-        description="How long at most. Not less than EJECTION_TIME.",
+        description="Longest ejection. Not less than EJECTION_TIME.",
     )
     max_ejection_percent: Count = Field(
         default=50,
         ge=1,
         le=100,
-        description="Of a pool's upstreams, rounded down but at least one; never the last eligible one.",
+        description="Share of a pool's upstreams that may be ejected, rounded down but at least one; "
+        "never the last eligible one.",
     )
 
     @field_validator("max_ejection_time")
@@ -142,22 +154,22 @@ class AdaptiveSettings(Group):
 
     enabled: bool = Field(
         default=True,
-        description="Limit how many requests an upstream is given where it answers no more of them, only "
-        "later; the others wait in the queue. `LIMITS__MAX_INFLIGHT` holds besides.",
+        description="When requests queue inside an upstream, find a concurrency limit for it; further "
+        "requests wait in the balancer's queue. `LIMITS__MAX_INFLIGHT` applies as well.",
     )
     min_limit: Count = Field(
         default=1,
         ge=1,
         le=10_000_000,
-        description="An upstream is never given less than so many at once, by all workers together, and one "
-        "by each.",
+        description="Lower bound of an upstream's limit, across all workers; each worker may always send "
+        "it one request.",
     )
     max_limit: Count = Field(
         default=10_000,
         ge=1,
         le=10_000_000,
         validate_default=True,
-        description="A limit in force is never more, by all workers together. Not less than MIN_LIMIT.",
+        description="Upper bound of an upstream's limit, across all workers. Not less than MIN_LIMIT.",
     )
 
     @field_validator("max_limit")
@@ -175,36 +187,36 @@ class RetrySettings(Group):
     """When a request is sent again, to another upstream."""
 
     max_attempts: Count = Field(
-        default=3, ge=1, le=100, description="Tries per request, the first one included; 1 never retries."
+        default=3, ge=1, le=100, description="Attempts per request, including the first; 1 = no retries."
     )
     statuses: Statuses = Field(
         default=(502, 503, 504),
-        description="Answers of an upstream for which another one is asked; the last one's own answer is "
-        "passed on. `[]` for none.",
+        description="Response statuses for which another upstream is tried; the last upstream's own "
+        "response is passed on. `[]` = none.",
     )
     methods: Methods = Field(
         default=IDEMPOTENT,
-        description="Methods that may reach an app twice; the others go again only with proof that nobody "
-        "has read them.",
+        description="Methods that may reach an app twice; others are sent again only with proof that no "
+        "app has read them.",
     )
     budget_ratio: Number = Field(
         default=0.2,
         ge=0,
         le=10,
         allow_inf_nan=False,
-        description="Retries per request, over the last seconds. What could not be connected does not count, "
-        "nor what had an idle connection closed under it.",
+        description="Retries per request over the last seconds. Failed connects do not count, nor "
+        "requests whose idle connection was closed under them.",
     )
     budget_min_per_second: Number = Field(
         default=10.0,
         ge=0,
         le=1_000_000,
         allow_inf_nan=False,
-        description="Retries a second that are allowed in any case, in each worker.",
+        description="Retries per second that are always allowed, in each worker.",
     )
     replay_bytes: Size = Field(
         default=64 * 1024,
         le=64 << 20,
-        description="Of a request's body, kept to send it again; 64M in all in each worker. A larger one "
-        "goes once.",
+        description="Bytes of a request body kept to send it again, 64M in all per worker. A larger body "
+        "is sent once.",
     )

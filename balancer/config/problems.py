@@ -20,20 +20,20 @@ _LONGEST_VALUE = 80
 # pydantic's error type -> the sentence after the value, filled from the error's context
 _SENTENCES = {
     "int_parsing": "is not a whole number",
-    "int_parsing_size": "is not a whole number of sensible size",
+    "int_parsing_size": "is not a whole number of reasonable size",
     "int_type": "is not a whole number",
     "int_from_float": "is not a whole number",
     "float_parsing": "is not a number",
     "float_type": "is not a number",
     "finite_number": "is not a finite number",
-    "bool_parsing": "is neither; write true or false",
-    "bool_type": "is neither; write true or false",
+    "bool_parsing": "is not a boolean; write true or false",
+    "bool_type": "is not a boolean; write true or false",
     "string_type": "is not text; put it in quotes",
     "string_too_short": "is empty; give it a value or remove it",
     "tuple_type": "is not a list; write a,b or [a, b]",
     "dict_type": "is not a mapping of names to values",
-    "greater_than_equal": "is too small; the least is {ge}",
-    "less_than_equal": "is too large; the most is {le}",
+    "greater_than_equal": "is too small; the minimum is {ge}",
+    "less_than_equal": "is too large; the maximum is {le}",
     "literal_error": "is not known; write {expected}",
 }
 

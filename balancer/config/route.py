@@ -14,18 +14,23 @@ class RouteTimeouts(Group):
 
     first_byte: Duration = Field(
         default=55.0,
-        description="From the request's start, or its body's last byte, to the response head, dials "
-        "included; a retry has as long again.",
+        description="Time from the request's start, or its body's last byte, to the response head, "
+        "connecting included; a retry gets the full time again.",
     )
-    idle: Duration = Field(default=60.0, description="Between two pieces of a body, in either direction.")
-    total: Duration = Field(default=0.0, description="For the whole exchange, from head to last byte.")
+    idle: Duration = Field(
+        default=60.0, description="Time between two pieces of a body, in either direction."
+    )
+    total: Duration = Field(default=0.0, description="Time for the whole exchange, from head to last byte.")
     tunnel_idle: Duration = Field(
         default=3600.0,
-        description="Silence both ways that closes a tunnel; once one side has ended, `IDLE` does.",
+        description="Time without data in both directions after which a tunnel is closed; once one side "
+        "has ended, `IDLE` applies.",
     )
 
 
 class RouteLimits(Group):
     """What an exchange may carry."""
 
-    body_bytes: Size = Field(default=0, description="Size of a request body; more is 413. 0 = no cap.")
+    body_bytes: Size = Field(
+        default=0, description="Size of a request body; a larger one gets 413. 0 = no cap."
+    )

@@ -51,7 +51,7 @@ class Settings(PoolSettings, InstanceSettings, ListenerSettings, BaseSettings):
     def _listeners_differ(cls, admin: Address, info: ValidationInfo) -> Address:
         listen = info.data.get("listen")
         if isinstance(listen, Address) and admin.clashes_with(listen):
-            raise ValueError(f"takes the port that LISTEN ({listen}) has; give one of them another port")
+            raise ValueError(f"has the same port as LISTEN ({listen}); give one of them another port")
         return admin
 
     @field_validator("upstreams")
@@ -73,8 +73,8 @@ class Settings(PoolSettings, InstanceSettings, ListenerSettings, BaseSettings):
             if value != LimitSettings.model_fields[name].default:
                 raise MisfitError(
                     name,
-                    "changes nothing: nobody waits without LIMITS__MAX_INFLIGHT or ADAPTIVE__ENABLED; "
-                    "set one of them",
+                    "has no effect: no request waits without LIMITS__MAX_INFLIGHT or "
+                    "ADAPTIVE__ENABLED; set one of them",
                 )
         return limits
 

@@ -20,25 +20,25 @@ def _parse_max_age(value: object) -> int:
         return 0
     seconds = parse_duration(value)
     if seconds != int(seconds) or not 1 <= seconds <= _MOST_SECONDS:
-        raise ValueError("is not a cookie's age; write session, or whole seconds up to 9600h: 30m, 12h")
+        raise ValueError("is not a cookie age; write session, or whole seconds up to 9600h: 30m, 12h")
     return int(seconds)
 
 
 def _check_path(path: str) -> str:
     if _PATH.fullmatch(path) is None:
-        raise ValueError("is no path of a cookie; write / or /shop, without semicolons")
+        raise ValueError("is not a cookie path; write / or /shop, without semicolons")
     return path
 
 
 def _check_domain(domain: str) -> str:
     if domain and (_DOMAIN.fullmatch(domain) is None or domain.rpartition(".")[2].isdigit()):
-        raise ValueError("is no domain of a cookie; write a name such as example.com, without a leading dot")
+        raise ValueError("is not a cookie domain; write a name such as example.com, without a leading dot")
     return domain
 
 
 def _check_secret(secret: SecretStr) -> SecretStr:
     if secret.get_secret_value() == MASK:
-        raise ValueError("is the mask that is shown in place of a secret; write the secret itself")
+        raise ValueError("is the mask that replaces a secret in output; write the secret itself")
     return secret
 
 
@@ -56,8 +56,9 @@ CookieName = Annotated[str, AfterValidator(check_token)]
 
 # What is told at start where stickiness is on without a secret.
 NO_SECRET = (
-    "BALANCER_STICKY__SECRET is not set: from the sticky cookie clients can find out the upstream's name or "
-    "address by trying, and choose an upstream; with a secret, the same for all instances, they cannot"
+    "BALANCER_STICKY__SECRET is not set: clients can guess an upstream's name or address from "
+    "the sticky cookie, and choose an upstream; set a secret, the same for all instances, to "
+    "prevent that"
 )
 
 
@@ -65,18 +66,19 @@ class StickySettings(Group):
     """Sticky sessions: a client's requests go to the upstream that served it before, while that is well."""
 
     enabled: bool = Field(
-        default=False, description="Send a client to the upstream that served it before, by a cookie."
+        default=False, description="Use a cookie to send a client to the upstream that served it before."
     )
     cookie: CookieName = Field(
-        default="balancer_sticky", min_length=1, description="The name of the balancer's cookie."
+        default="balancer_sticky", min_length=1, description="Name of the balancer's cookie."
     )
     secret: Annotated[SecretStr, AfterValidator(_check_secret)] = Field(
         default=SecretStr(""),
-        description="Keys the cookie's values, so that no client can choose its upstream; the same for all "
-        "instances.",
+        description="Secret that keys the cookie's values, so that clients cannot choose their upstream; "
+        "the same for all instances.",
     )
     max_age: MaxAge = Field(
-        default=0, description="How long browsers keep the cookie, such as `12h`; `session` = until they end."
+        default=0,
+        description="How long browsers keep the cookie, such as `12h`; `session` = until they are closed.",
     )
     secure: bool = Field(default=False, description="`Secure`: browsers send the cookie over TLS only.")
     http_only: bool = Field(default=True, description="`HttpOnly`: scripts in the page cannot read it.")
@@ -84,15 +86,17 @@ class StickySettings(Group):
         default="lax", description="`SameSite`: `lax`, `strict` or `none`, which needs SECURE."
     )
     path: Annotated[str, AfterValidator(_check_path)] = Field(
-        default="/", description="`Path`: below which the cookie is sent."
+        default="/", description="`Path`: the cookie is sent for this path and below."
     )
     domain: Annotated[str, AfterValidator(_check_domain)] = Field(
-        default="", description="`Domain`: also for its subdomains; without it for the host asked alone."
+        default="",
+        description="`Domain`: the cookie is sent to its subdomains as well. If unset, only "
+        "to the host that set it.",
     )
     app_cookie: Annotated[str, AfterValidator(lambda name: check_token(name) if name else name)] = Field(
         default="",
-        description="Instead of a cookie of the balancer's: the app's own, such as `JSESSIONID`, gets a "
-        "token before its value, which the app does not see.",
+        description="Use the app's own cookie, such as `JSESSIONID`, instead: its value gets a token in "
+        "front, which the app does not see.",
     )
 
     @model_validator(mode="after")
@@ -103,15 +107,15 @@ class StickySettings(Group):
         if "enabled" not in self.model_fields_set and given:
             raise MisfitError(
                 given[0],
-                "changes nothing while sticky sessions are off; set STICKY__ENABLED to true, or remove it",
+                "has no effect while sticky sessions are off; set STICKY__ENABLED to true, or remove it",
             )
         if self.app_cookie:
             for name in ("cookie", "max_age", "secure", "http_only", "same_site", "path", "domain"):
                 if name in given:
                     raise MisfitError(
                         name,
-                        f"is of the balancer's own cookie, and STICKY__APP_COOKIE ({self.app_cookie}) takes "
-                        "its place; remove one of them",
+                        "applies to the balancer's own cookie, which STICKY__APP_COOKIE "
+                        f"({self.app_cookie}) replaces; remove one of them",
                     )
         if self.same_site == "none" and not self.secure:
             raise MisfitError(

@@ -28,7 +28,7 @@ def read_token_file(file: str) -> str:
     except ValueError:  # not ASCII, or a path with a NUL in it
         text = ""
     if text == MASK:
-        raise ValueError("holds the mask that is shown in place of a secret; write the secret itself into it")
+        raise ValueError("holds the mask that replaces a secret in output; write the secret itself into it")
     if not text or not all("!" <= each <= "~" for each in text):
         raise ValueError("holds no token; write one line of visible ASCII into it")
     return text

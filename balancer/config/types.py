@@ -31,7 +31,7 @@ def parse_duration(value: object) -> float:
     refuse_leading_zero(text.rstrip("msh "))
     match = _DURATION.fullmatch(text)
     if match is None and text.lower() in _NO_LIMIT:
-        raise ValueError("is not a duration; where a time can be turned off, 0 does that")
+        raise ValueError("is not a duration; if the time can be turned off, 0 does that")
     if match is None:
         raise ValueError("is not a duration; write seconds (2, 0.5) or 500ms, 2s, 1m, 1h")
     number, unit = float(match[1]), match[2]
@@ -56,12 +56,12 @@ def parse_size(value: object) -> int:
     refuse_leading_zero(text.rstrip("kKmMgG "))
     match = _SIZE.fullmatch(text)
     if match is None and text.lower() in _NO_LIMIT:
-        raise ValueError("is not a size; where there need be no cap, 0 means none")
+        raise ValueError("is not a size; if the setting may have no cap, write 0")
     if match is None:
         raise ValueError("is not a size; write bytes (8192) or 8k, 64M, 1G (k = 1024)")
     size = int(match[1]) * _BYTES.get((match[2] or "").lower(), 1)
     if size > MOST:
-        raise ValueError(f"is too large; the most is {format_size(MOST)}")
+        raise ValueError(f"is too large; the maximum is {format_size(MOST)}")
     return size
 
 
@@ -157,10 +157,14 @@ def parse_statuses(value: object) -> object:
             continue
         text = str(item).strip()
         if _CLASS.fullmatch(text):
-            raise ValueError(f"has no status or range of them ({item}); write {text[0]}00-{text[0]}99")
+            raise ValueError(
+                f"has an item that is neither a status nor a range ({item}); write {text[0]}00-{text[0]}99"
+            )
         match = _STATUSES.fullmatch(text)
         if match is None:
-            raise ValueError(f"has no status or range of them ({item}); write 200-399 or 200,204")
+            raise ValueError(
+                f"has an item that is neither a status nor a range ({item}); write 200-399 or 200,204"
+            )
         low, high = int(match[1]), int(match[2] or match[1])
         if low > high:
             raise ValueError(f"has a range that runs backwards ({item}); write {high}-{low}")
@@ -178,7 +182,9 @@ def parse_status_list(value: object) -> object:
         if _CLASS.fullmatch(str(item)) or (match is not None and match[2]):
             raise ValueError(f"has a range of statuses ({item}); write each of them: 502,503")
         if match is None or int(match[1]) < 400:
-            raise ValueError(f"has no status of an error ({item}); write 502,503, or [] for none")
+            raise ValueError(
+                f"has an item that is not an error status ({item}); write 502,503, or [] for none"
+            )
     return tuple(int(str(item)) for item in items)
 
 
@@ -189,7 +195,7 @@ def parse_methods(value: object) -> object:
         raise ValueError("is not a list of methods; write GET,HEAD")
     for item in items:
         if not isinstance(item, str) or _METHOD.fullmatch(item) is None:
-            raise ValueError(f"has no method ({item}); methods are in capitals: GET,HEAD")
+            raise ValueError(f"has an item that is not a method ({item}); methods are in capitals: GET,HEAD")
     return tuple(items)
 
 
@@ -206,7 +212,7 @@ def check_path(path: str) -> str:
     if not path.startswith("/"):
         raise ValueError(f"is not a path; write /{path}")
     if _VISIBLE.fullmatch(path) is None or "#" in path:
-        raise ValueError("has characters that no path may have; write them percent-encoded")
+        raise ValueError("has characters that a path cannot have; percent-encode them")
     return path
 
 
@@ -214,18 +220,18 @@ def check_fields(fields: dict[str, str]) -> dict[str, str]:
     """Header fields that can be sent as they are (RFC 9110 section 5), and leave the framing alone."""
     for name, value in fields.items():
         if name.lower() in _FRAMING:
-            raise ValueError(f"has {name}, which is the check's own to set; remove it")
+            raise ValueError(f"has {name}, which the check sets itself; remove it")
         if _TOKEN.fullmatch(name) is None:
-            raise ValueError(f"has a field name that is none ({name})")
+            raise ValueError(f"has an invalid field name ({name})")
         if _FIELD_VALUE.fullmatch(value) is None:
-            raise ValueError(f"has characters in {name} that a field cannot carry")
+            raise ValueError(f"has characters in {name} that a header field cannot have")
     return fields
 
 
 def check_token(text: str) -> str:
     """A token (RFC 9110 section 5.6.2), as names of fields and of cookies are."""
     if _TOKEN.fullmatch(text) is None:
-        raise ValueError("has characters that no name of a cookie may have; write letters, digits, _ and -")
+        raise ValueError("has characters that a cookie name cannot have; write letters, digits, _ and -")
     return text
 
 
@@ -255,7 +261,7 @@ def check_options(options: dict[str, Any]) -> dict[str, Any]:
     try:
         orjson.dumps(options)
     except TypeError:
-        raise ValueError("has a number of more than 64 bits, or what is no text; write it anew") from None
+        raise ValueError("has a number of more than 64 bits, or invalid text; write it again") from None
     return options
 
 

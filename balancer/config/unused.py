@@ -38,7 +38,7 @@ def _sooner(path: str, limit: str) -> _Why:
         if not 0 < most <= value:
             return None
         name = _name(limit)
-        return f"as {name} ({format_duration(most)}) is reached no later; raise {name}, or lower this"
+        return f"because {name} ({format_duration(most)}) is not longer; raise {name}, or lower this"
 
     return why
 
@@ -114,14 +114,14 @@ _RULES: tuple[_Rule, ...] = (
         ("adaptive.max_limit",),
         _when(
             lambda s: s.adaptive.enabled and 0 < s.limits.max_inflight <= s.adaptive.max_limit,
-            "as LIMITS__MAX_INFLIGHT is reached first; lower this, or remove it",
+            "because LIMITS__MAX_INFLIGHT is reached first; lower this, or remove it",
         ),
     ),
     _Rule(
         ("adaptive.min_limit",),
         _when(
             lambda s: s.adaptive.enabled and 0 < s.limits.max_inflight <= s.adaptive.min_limit,
-            "as LIMITS__MAX_INFLIGHT is reached first: no adaptive limit is ever in force; lower this",
+            "because LIMITS__MAX_INFLIGHT is reached first: no adaptive limit is ever in force; lower this",
         ),
     ),
     _Rule(
@@ -154,4 +154,4 @@ def _sentences(settings: Settings, origins: Mapping[Path, Origin], tree: Mapping
             why = rule.why(settings)
             if why is not None:
                 told.add(path)
-                yield about_value(path, as_written(path, tree), f"changes nothing {why}", origins)
+                yield about_value(path, as_written(path, tree), f"has no effect {why}", origins)

@@ -28,7 +28,7 @@ _MISTAKES = (
     (r"([^\s;&?]+)[\s;&]+((?:weight|backup|refresh)=.*)", "has its options without a question mark; write "
      "{0}?{1}"),
     (r"([0-9]+)", "is a port without a name; write app1:{0}"),
-    (r"[^?]*\$.*", "has a variable in it that nothing has replaced; write the name itself"),
+    (r"[^?]*\$.*", "contains a variable that was not replaced; write the name itself"),
 )  # fmt: skip
 
 
@@ -105,8 +105,8 @@ def parse_upstream(value: object) -> Spec:
         raise ValueError("has a user name in it, which is not supported; write host:port")
     if authority.count(":") > 1 and "%" in authority:
         raise ValueError(
-            "is a link-local address with a zone, which upstreams cannot have; write an address of the "
-            "replica that needs none"
+            "is a link-local address with a zone, which upstreams cannot have; write another "
+            "address of the replica"
         )
     host, port = split_host_port(authority)
     check_host(host)
@@ -142,8 +142,8 @@ def refuse_duplicates(upstreams: tuple[Spec, ...]) -> tuple[Spec, ...]:
         raise ValueError("names no upstream; write app1:8000,app2:8000")
     if all(upstream.backup for upstream in upstreams):
         raise ValueError(
-            "names backup upstreams only, which are for when no other is eligible; remove ?backup=true from "
-            "those that serve otherwise"
+            "names only backup upstreams, which serve only if no other is eligible; remove "
+            "?backup=true from the regular ones"
         )
     if twice := _repeated(upstream.id for upstream in upstreams):
         raise ValueError(f"names {', '.join(twice)} twice; for a larger share write {twice[0]}?weight=2")
@@ -164,8 +164,8 @@ def _options(query: str) -> dict[str, str]:
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in ("weight", "backup", "refresh"):
             raise ValueError(
-                f"has an unknown option ({name}); there is ?weight=3, ?backup=true, "
-                "and for dns:// ?refresh=2s"
+                f"has an unknown option ({name}); the options are ?weight=3, ?backup=true, and "
+                "for dns:// ?refresh=2s"
             )
         if name in options:
             raise ValueError(f"has more than one {name}")

@@ -54,7 +54,7 @@ def parse_whole(value: object) -> object:
         if _WHOLE.fullmatch(text) is None:
             raise ValueError("is not a whole number")
     if isinstance(value, str | int) and abs(int(value)) > MOST:
-        raise ValueError(f"is too large; the most is {MOST}")
+        raise ValueError(f"is too large; the maximum is {MOST}")
     return value
 
 

@@ -68,7 +68,7 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key_node, yaml.ScalarNode) and key_node.value != "<<":
                 if key_node.value in seen:
                     raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key_node.value} is there twice", key_node.start_mark
+                        None, None, f"the key {key_node.value} is given twice", key_node.start_mark
                     )
                 seen.add(key_node.value)
         return super().construct_mapping(node, deep)
@@ -110,7 +110,7 @@ _declare()
 
 # A part of the parser's words, and the remedy. The first one that fits; `{}` is what stands at the mark.
 _REMEDIES: tuple[tuple[str, str], ...] = (
-    ("is there twice", "keep one of them"),
+    ("is given twice", "keep one of them"),
     (r"character '\t'", "indent with spaces, not with tabs"),
     ("could not find expected ':'", "write name: value, with a space after the colon"),
     ("mapping values are not allowed", "put text with a colon and a space in it in quotes, and begin the "

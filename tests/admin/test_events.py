@@ -93,7 +93,7 @@ async def test_shutdown_ends_the_waiting(client: AdminClient, instance: FakeInst
         ("?wait=nan", "wait='nan' is not a number of seconds from 0 to 60"),
         ("?wait=soon", "wait='soon' is not a number of seconds from 0 to 60"),
         ("?since=4", "unknown parameter 'since'; there is after and wait"),
-        ("?after=1&after=2", "parameter after is there twice"),
+        ("?after=1&after=2", "parameter after is given twice"),
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else "",
 )

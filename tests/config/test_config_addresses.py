@@ -109,7 +109,7 @@ def test_duplicate_upstreams_are_refused(texts: list[str], problem: str) -> None
 
 
 def test_backup_upstreams_alone_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"names backup upstreams only.* remove \?backup=true"):
+    with pytest.raises(ValueError, match=r"names only backup upstreams.* remove \?backup=true"):
         refuse_duplicates((parse_upstream("app:80?backup=true"), parse_upstream("dns://b:80?backup=true")))
 
 

@@ -115,17 +115,15 @@ class _Policies:
         return "client_ip" if name == "by_client" else None
 
 
-_CHANGES_NOTHING = (
-    'BALANCER_HASH_KEY: "path" changes nothing: policy {}; remove it, or set POLICY to consistent_hash'
-)
+_NO_EFFECT = 'BALANCER_HASH_KEY: "path" has no effect: policy {}; remove it, or set POLICY to consistent_hash'
 
 
 @pytest.mark.parametrize(
     ("policy", "problems"),
     [
         ("ring", []),
-        ("least_connections", [_CHANGES_NOTHING.format("least_connections does not hash")]),
-        ("by_client", [_CHANGES_NOTHING.format("by_client always goes by client_ip")]),
+        ("least_connections", [_NO_EFFECT.format("least_connections does not hash")]),
+        ("by_client", [_NO_EFFECT.format("by_client always hashes client_ip")]),
         ("fair", ['BALANCER_POLICY: "fair" is not a policy']),
     ],
     ids=["used", "unused", "overruled", "unknown_policy"],

@@ -14,7 +14,9 @@ from balancer.errors import SettingsError
 
 _UPSTREAMS = {"BALANCER_UPSTREAMS": "app1:8000"}
 _LATER = "not part of this version yet; remove it"
-_NO_QUEUE = "changes nothing: nobody waits without LIMITS__MAX_INFLIGHT or ADAPTIVE__ENABLED; set one of them"
+_NO_QUEUE = (
+    "has no effect: no request waits without LIMITS__MAX_INFLIGHT or ADAPTIVE__ENABLED; set one of them"
+)
 _HASH_KEYS = "is not known; write client_ip, header:NAME, cookie:NAME, query:NAME or path"
 _NOT_SETTINGS = "not settings; write lines such as upstreams: app1:8000, with a space after the name's colon"
 _DURATIONS = "is not a duration; write seconds (2, 0.5) or 500ms, 2s, 1m, 1h"
@@ -53,7 +55,7 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
         pytest.param(
             "BALANCER_TIMEOUTS",
             "2s",
-            "is a group, not a setting; set what is in it, for example BALANCER_TIMEOUTS__CONNECT",
+            "is a group, not a setting; set one of its settings, for example BALANCER_TIMEOUTS__CONNECT",
             id="group",
         ),
         pytest.param("BALANCER_STUCK__ENABLED", "true", _LATER, id="later_group"),
@@ -66,16 +68,19 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
             id="typo_of_a_secret_hides_its_value",
         ),
         pytest.param("BALANCER_WORKERS", "many", '"many" is not a whole number', id="workers"),
-        pytest.param("BALANCER_WORKERS", "0", '"0" is too small; the least is 1', id="no_workers"),
+        pytest.param("BALANCER_WORKERS", "0", '"0" is too small; the minimum is 1', id="no_workers"),
         pytest.param(
-            "BALANCER_WORKERS", "1000", '"1000" is too large; the most is 256', id="too_many_workers"
+            "BALANCER_WORKERS", "1000", '"1000" is too large; the maximum is 256', id="too_many_workers"
         ),
         pytest.param("BALANCER_LISTEN", "x", '"x" has no port; write 0.0.0.0:8080', id="listen"),
         pytest.param(
-            "BALANCER_LIMITS__MAX_INFLIGHT", "-1", '"-1" is too small; the least is 0', id="negative_cap"
+            "BALANCER_LIMITS__MAX_INFLIGHT", "-1", '"-1" is too small; the minimum is 0', id="negative_cap"
         ),
         pytest.param(
-            "BALANCER_LIMITS__QUEUE_TIMEOUT", "0", '"0" is too small; the least is 10ms', id="no_wait_at_all"
+            "BALANCER_LIMITS__QUEUE_TIMEOUT",
+            "0",
+            '"0" is too small; the minimum is 10ms',
+            id="no_wait_at_all",
         ),
         pytest.param(
             "BALANCER_UPSTREAMS", "app1:8000,app2", '"app2" has no port; write app2:8000', id="upstream"
@@ -106,9 +111,11 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
             id="size",
         ),
         pytest.param(
-            "BALANCER_LIMITS__HEADER_BYTES", "1", '"1" is too small; the least is 256', id="head_too_small"
+            "BALANCER_LIMITS__HEADER_BYTES", "1", '"1" is too small; the minimum is 256', id="head_too_small"
         ),
-        pytest.param("BALANCER_RETRY__MAX_ATTEMPTS", "0", '"0" is too small; the least is 1', id="attempts"),
+        pytest.param(
+            "BALANCER_RETRY__MAX_ATTEMPTS", "0", '"0" is too small; the minimum is 1', id="attempts"
+        ),
         pytest.param("BALANCER_KEEPALIVE__MAX_IDLE", "1.5", '"1.5" is not a whole number', id="fraction"),
         pytest.param(
             "BALANCER_TRUSTED_PROXIES",
@@ -123,7 +130,10 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
             id="network_with_host_bits",
         ),
         pytest.param(
-            "BALANCER_ACCESS_LOG__ENABLED", "maybe", '"maybe" is neither; write true or false', id="bool"
+            "BALANCER_ACCESS_LOG__ENABLED",
+            "maybe",
+            '"maybe" is not a boolean; write true or false',
+            id="bool",
         ),
         pytest.param(
             "BALANCER_ACCESS_LOG__FIELDS",
@@ -143,7 +153,7 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
             "[] names no field; write all, or turn the log off with ACCESS_LOG__ENABLED=false",
             id="no_field",
         ),
-        pytest.param("BALANCER_ACCESS_LOG__SAMPLE", "2", '"2" is too large; the most is 1', id="share"),
+        pytest.param("BALANCER_ACCESS_LOG__SAMPLE", "2", '"2" is too large; the maximum is 1', id="share"),
         pytest.param("BALANCER_ACCESS_LOG__SAMPLE", "nan", '"nan" is not a finite number', id="share_nan"),
         pytest.param(
             "BALANCER_LOG_LEVEL",
@@ -151,7 +161,7 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
             "\"loud\" is not known; write 'debug', 'info', 'warning' or 'error'",
             id="log_level",
         ),
-        pytest.param("BALANCER_PANIC", "maybe", '"maybe" is neither; write true or false', id="switch"),
+        pytest.param("BALANCER_PANIC", "maybe", '"maybe" is not a boolean; write true or false', id="switch"),
         pytest.param("BALANCER_HASH_KEY", "ip", f'"ip" {_HASH_KEYS}', id="hash_key"),
         pytest.param("BALANCER_HASH_KEY", "cookies:a", f'"cookies:a" {_HASH_KEYS}', id="hash_key_kind"),
         pytest.param(
@@ -166,7 +176,7 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
         pytest.param(
             "BALANCER_HEALTH_CHECK__PATH",
             "/a b",
-            '"/a b" has characters that no path may have; write them percent-encoded',
+            '"/a b" has characters that a path cannot have; percent-encode them',
             id="check_path_with_space",
         ),
         pytest.param(
@@ -178,25 +188,25 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
         pytest.param(
             "BALANCER_HEALTH_CHECK__EXPECT",
             "200,ok",
-            '"200,ok" has no status or range of them (ok); write 200-399 or 200,204',
+            '"200,ok" has an item that is neither a status nor a range (ok); write 200-399 or 200,204',
             id="no_status",
         ),
         pytest.param(
             "BALANCER_HEALTH_CHECK__HEADERS",
             '{"Host x": "a"}',
-            "********** has a field name that is none (Host x)",
+            "********** has an invalid field name (Host x)",
             id="field_name",
         ),
         pytest.param(
             "BALANCER_HEALTH_CHECK__HEADERS",
             '{"Host": "a\\r\\nb"}',
-            "********** has characters in Host that a field cannot carry",
+            "********** has characters in Host that a header field cannot have",
             id="field_value",
         ),
         pytest.param(
             "BALANCER_HEALTH_CHECK__HEADERS",
             '{"Content-Length": "1"}',
-            "********** has Content-Length, which is the check's own to set; remove it",
+            "********** has Content-Length, which the check sets itself; remove it",
             id="framing_field",
         ),
         pytest.param(
@@ -223,14 +233,14 @@ def test_missing_upstreams_are_reported_with_an_example() -> None:
     [
         pytest.param(
             {"BALANCER_LISTEN": "127.0.0.1:80", "BALANCER_ADMIN_LISTEN": "127.0.0.1:80"},
-            'BALANCER_ADMIN_LISTEN: "127.0.0.1:80" takes the port that LISTEN (127.0.0.1:80) has; '
+            'BALANCER_ADMIN_LISTEN: "127.0.0.1:80" has the same port as LISTEN (127.0.0.1:80); '
             "give one of them another port",
             id="both_set",
         ),
         pytest.param(
             {"BALANCER_LISTEN": "0.0.0.0:9901"},
-            'BALANCER_ADMIN_LISTEN (the default): "127.0.0.1:9901" takes the port that LISTEN '
-            "(0.0.0.0:9901) has; give one of them another port",
+            'BALANCER_ADMIN_LISTEN (the default): "127.0.0.1:9901" has the same port as LISTEN '
+            "(0.0.0.0:9901); give one of them another port",
             id="the_default_of_the_other",
         ),
     ],
@@ -239,7 +249,7 @@ def test_listeners_on_one_port_are_refused(environ: dict[str, str], problem: str
     assert _problems({**_UPSTREAMS, **environ}) == [problem]
 
 
-_NEVER_414 = "a longer target would be a head too large, never a 414; lower it, or raise LIMITS__HEADER_BYTES"
+_NEVER_414 = "a longer target would get 431, never 414; lower it, or raise LIMITS__HEADER_BYTES"
 
 
 @pytest.mark.parametrize(
@@ -361,7 +371,7 @@ def test_all_problems_are_reported_at_once() -> None:
         ),
         pytest.param(
             "policy: a\npolicy: b",
-            ", line 2: is not valid YAML (the key policy is there twice); keep one of them",
+            ", line 2: is not valid YAML (the key policy is given twice); keep one of them",
             id="key_twice",
         ),
         pytest.param("- a:1", f": holds a list, {_NOT_SETTINGS}", id="list"),

@@ -11,11 +11,11 @@ from balancer.config.sticky import NO_SECRET
 from balancer.errors import SettingsError
 
 ON = {"BALANCER_UPSTREAMS": "app1:8000", "BALANCER_STICKY__ENABLED": "true"}
-_NO_TOKEN = "has characters that no name of a cookie may have; write letters, digits, _ and -"
-_NO_AGE = "is not a cookie's age; write session, or whole seconds up to 9600h: 30m, 12h"
+_NO_TOKEN = "has characters that a cookie name cannot have; write letters, digits, _ and -"
+_NO_AGE = "is not a cookie age; write session, or whole seconds up to 9600h: 30m, 12h"
 _NEEDS_SECURE = "is refused by browsers without Secure; set STICKY__SECURE to true"
-_IS_OURS = "is of the balancer's own cookie, and STICKY__APP_COOKIE (SID) takes its place; remove one of them"
-_NO_DOMAIN = "is no domain of a cookie; write a name such as example.com, without a leading dot"
+_IS_OURS = "applies to the balancer's own cookie, which STICKY__APP_COOKIE (SID) replaces; remove one of them"
+_NO_DOMAIN = "is not a cookie domain; write a name such as example.com, without a leading dot"
 
 
 def problems(**settings: str) -> list[str]:
@@ -87,12 +87,12 @@ REFUSED = {
     "a path with an attribute in it": (
         "STICKY__PATH",
         {"STICKY__PATH": "/;Secure"},
-        '"/;Secure" is no path of a cookie; write / or /shop, without semicolons',
+        '"/;Secure" is not a cookie path; write / or /shop, without semicolons',
     ),
     "a path with a line break": (
         "STICKY__PATH",
         {"STICKY__PATH": "/a\r\nX: y"},
-        '"/a\\r\\nX: y" is no path of a cookie; write / or /shop, without semicolons',
+        '"/a\\r\\nX: y" is not a cookie path; write / or /shop, without semicolons',
     ),
     "a domain with an attribute in it": (
         "STICKY__DOMAIN",
@@ -114,12 +114,12 @@ REFUSED = {
     "a hash key that is taken out": (
         "STICKY__COOKIE",
         {"POLICY": "consistent_hash", "HASH_KEY": "cookie:pin", "STICKY__COOKIE": "pin"},
-        '"pin" is the balancer\'s own, and nothing for HASH_KEY to go by; give one of them another name',
+        '"pin" is the balancer\'s own cookie, which HASH_KEY cannot use; give one of them another name',
     ),
     "the mask as secret": (
         "STICKY__SECRET",
         {"STICKY__SECRET": "**********"},
-        "********** is the mask that is shown in place of a secret; write the secret itself",
+        "********** is the mask that replaces a secret in output; write the secret itself",
     ),
 }
 
@@ -147,8 +147,10 @@ def test_settings_without_effect_are_reported_while_stickiness_is_off() -> None:
     with pytest.raises(SettingsError) as caught:
         load({"BALANCER_UPSTREAMS": "a:1", "BALANCER_STICKY__SECRET": "s3cret"})
     assert caught.value.problems == [
-        "BALANCER_STICKY__SECRET: ********** changes nothing while sticky sessions are off; "
-        "set STICKY__ENABLED to true, or remove it"
+        (
+            "BALANCER_STICKY__SECRET: ********** has no effect while sticky sessions are off; set "
+            "STICKY__ENABLED to true, or remove it"
+        )
     ]
 
 

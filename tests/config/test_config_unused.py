@@ -1,4 +1,4 @@
-"""What is set and changes nothing is told; a default that is merely not used is not."""
+"""A setting that is set and has no effect is reported; an unused default is not."""
 
 from pathlib import Path
 from typing import Any
@@ -47,15 +47,17 @@ def test_every_setting_of_a_disabled_group_is_reported(group: str) -> None:
         setting = variable((group, name))
         shown = "**********" if name in ("secret", "headers") else f'"{value}"'
         assert warnings(**switch, **{setting.removeprefix("BALANCER_"): value}) == [
-            f"{setting}: {shown} changes nothing while {group.upper()}__ENABLED is false; set it to true, or "
-            "remove this"
+            (
+                f"{setting}: {shown} has no effect while {group.upper()}__ENABLED is false; set it to "
+                "true, or remove this"
+            )
         ]
 
 
-TOTAL = "as TIMEOUTS__TOTAL (10s) is reached no later; raise TIMEOUTS__TOTAL, or lower this"
+TOTAL = "because TIMEOUTS__TOTAL (10s) is not longer; raise TIMEOUTS__TOTAL, or lower this"
 RETRY = "while RETRY__MAX_ATTEMPTS is 1: nothing is sent again; raise it, or remove this"
 IDLE = "while KEEPALIVE__MAX_IDLE is 0: no connection is kept; raise it, or remove this"
-# What is set, the setting of it that changes nothing, why.
+# What is set, the setting of it that has no effect, why.
 TOLD: dict[str, tuple[dict[str, str], str, str]] = {
     "statuses without retries": (
         {"RETRY__MAX_ATTEMPTS": "1", "RETRY__STATUSES": "503"}, "RETRY__STATUSES", RETRY,
@@ -95,7 +97,7 @@ TOLD: dict[str, tuple[dict[str, str], str, str]] = {
     "idle for longer than it lives": (
         {"KEEPALIVE__MAX_LIFETIME": "10s", "KEEPALIVE__IDLE_TIMEOUT": "20s"},
         "KEEPALIVE__IDLE_TIMEOUT",
-        "as KEEPALIVE__MAX_LIFETIME (10s) is reached no later; raise KEEPALIVE__MAX_LIFETIME, or lower this",
+        "because KEEPALIVE__MAX_LIFETIME (10s) is not longer; raise KEEPALIVE__MAX_LIFETIME, or lower this",
     ),
     "a wait where nobody may wait": (
         {"LIMITS__QUEUE_SIZE": "0", "LIMITS__QUEUE_TIMEOUT": "2s"},
@@ -105,12 +107,12 @@ TOLD: dict[str, tuple[dict[str, str], str, str]] = {
     "an adaptive limit above the cap": (
         {"LIMITS__MAX_INFLIGHT": "5", "ADAPTIVE__MAX_LIMIT": "100"},
         "ADAPTIVE__MAX_LIMIT",
-        "as LIMITS__MAX_INFLIGHT is reached first; lower this, or remove it",
+        "because LIMITS__MAX_INFLIGHT is reached first; lower this, or remove it",
     ),
     "a least adaptive limit at the cap": (
         {"LIMITS__MAX_INFLIGHT": "5", "ADAPTIVE__MIN_LIMIT": "5"},
         "ADAPTIVE__MIN_LIMIT",
-        "as LIMITS__MAX_INFLIGHT is reached first: no adaptive limit is ever in force; lower this",
+        "because LIMITS__MAX_INFLIGHT is reached first: no adaptive limit is ever in force; lower this",
     ),
     "panic where nothing is ejected": (
         {"PANIC": "off", "OUTLIER__ENABLED": "false", "HEALTH_CHECK__ENABLED": "false"},
@@ -138,7 +140,7 @@ TOLD: dict[str, tuple[dict[str, str], str, str]] = {
 @pytest.mark.parametrize("case", TOLD)
 def test_settings_without_effect_are_reported(case: str) -> None:
     environ, setting, why = TOLD[case]
-    assert warnings(**environ) == [f'BALANCER_{setting}: "{environ[setting]}" changes nothing {why}']
+    assert warnings(**environ) == [f'BALANCER_{setting}: "{environ[setting]}" has no effect {why}']
 
 
 @pytest.mark.parametrize(
@@ -164,8 +166,10 @@ def test_settings_with_an_effect_or_unset_are_not_reported(environ: dict[str, st
 
 def test_a_query_that_may_hold_a_secret_is_not_quoted() -> None:
     assert warnings(HEALTH_CHECK__ENABLED="false", HEALTH_CHECK__PATH="/up?token=s3cret") == [
-        'BALANCER_HEALTH_CHECK__PATH: "/up?**********" changes nothing while HEALTH_CHECK__ENABLED is false; '
-        "set it to true, or remove this"
+        (
+            'BALANCER_HEALTH_CHECK__PATH: "/up?**********" has no effect while HEALTH_CHECK__ENABLED '
+            "is false; set it to true, or remove this"
+        )
     ]
 
 
@@ -185,8 +189,8 @@ def test_a_report_about_a_file_names_the_position(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("upstreams: a:1\ntimeouts: {total: 5, first_byte: 10}\n")
     assert load_with_origins({}, str(file)).warnings == (
-        f'{file}: timeouts.first_byte: "10" changes nothing as TIMEOUTS__TOTAL (5s) is reached no later; '
-        "raise TIMEOUTS__TOTAL, or lower this",
+        f'{file}: timeouts.first_byte: "10" has no effect because TIMEOUTS__TOTAL (5s) is not '
+        "longer; raise TIMEOUTS__TOTAL, or lower this",
     )
 
 
@@ -195,18 +199,22 @@ def test_a_report_about_a_file_names_the_position(tmp_path: Path) -> None:
     [
         (
             {"HEALTH_CHECK__EXPECT": "204", "HEALTH_CHECK__DRAIN_STATUS": "204"},
-            'HEALTH_CHECK__DRAIN_STATUS: "204" is the only status that passes: every upstream would be '
-            "drained; let HEALTH_CHECK__EXPECT name the status of an upstream that is well",
+            (
+                'HEALTH_CHECK__DRAIN_STATUS: "204" is the only status that passes: every upstream '
+                "would be drained; let HEALTH_CHECK__EXPECT name the status of a healthy upstream"
+            ),
         ),
         (
             {"HEALTH_CHECK__EXPECT": "100-199"},
-            'HEALTH_CHECK__EXPECT: "100-199" names no status that ends a check, as those below 200 do not; '
-            "write 200-399",
+            (
+                'HEALTH_CHECK__EXPECT: "100-199" names only statuses below 200, which never end a '
+                "check; write 200-399"
+            ),
         ),
-        ({"RETRY__REPLAY_BYTES": "1G"}, 'RETRY__REPLAY_BYTES: "1G" is too large; the most is 64M'),
+        ({"RETRY__REPLAY_BYTES": "1G"}, 'RETRY__REPLAY_BYTES: "1G" is too large; the maximum is 64M'),
         (
             {"HEALTH_CHECK__INTERVAL": "10ms"},
-            'HEALTH_CHECK__INTERVAL: "10ms" is too small; the least is 100ms',
+            'HEALTH_CHECK__INTERVAL: "10ms" is too small; the minimum is 100ms',
         ),
     ],
     ids=["drains all", "passes none", "more than is kept", "a bound in its unit"],

@@ -11,8 +11,7 @@ from balancer.policies import registry
 UPSTREAMS = {"BALANCER_UPSTREAMS": "app1:8000"}
 IS_V6 = "is an IPv6 address without brackets"
 HAS_ZONE = (
-    "is a link-local address with a zone, which upstreams cannot have; write an address of the replica that "
-    "needs none"
+    "is a link-local address with a zone, which upstreams cannot have; write another address of the replica"
 )
 NO_UNIX = "is a unix socket, which this version does not support yet; let the app listen on a port, and write"
 QUOTES = "has quotes that are part of the value; remove them"
@@ -60,8 +59,8 @@ ADDRESSES = {
     "a:1&weight=3": "has its options without a question mark; write a:1?weight=3",
     "a:1 weight=3": "has its options without a question mark; write a:1?weight=3",
     "8000": "is a port without a name; write app1:8000",
-    "${APP}:80": "has a variable in it that nothing has replaced; write the name itself",
-    "$APP": "has a variable in it that nothing has replaced; write the name itself",
+    "${APP}:80": "contains a variable that was not replaced; write the name itself",
+    "$APP": "contains a variable that was not replaced; write the name itself",
     "'app1:8000'": QUOTES,
     "a:1?weight=0": "has the weight 0; leave it out, or take it out of a running balancer with balancer "
     "maintenance",
@@ -96,20 +95,19 @@ MISTAKES = [
     (
         "LISTEN",
         "0.0.0.0:80,[::]:80",
-        '"0.0.0.0:80,[::]:80" is more than one address; write one: where IPv6 is on, [::]:8080 takes IPv4 as '
-        "well",
+        '"0.0.0.0:80,[::]:80" is more than one address; write one: with IPv6, [::]:8080 accepts IPv4 as well',
     ),
     ("ADMIN_LISTEN", "127.0.0.1", '"127.0.0.1" has no port; write 127.0.0.1:9901'),
     ("ADMIN_LISTEN", "9901", '"9901" is a port without an address; write 127.0.0.1:9901'),
     (
         "ADMIN_LISTEN",
         "off",
-        '"off" is no address, and a listener cannot be turned off; write 127.0.0.1:9901',
+        '"off" is not an address, and a listener cannot be turned off; write 127.0.0.1:9901',
     ),
     (
         "STICKY__MAX_AGE",
         "12h",
-        '"12h" changes nothing while sticky sessions are off; set STICKY__ENABLED to true, or remove it',
+        '"12h" has no effect while sticky sessions are off; set STICKY__ENABLED to true, or remove it',
     ),
     (
         "HEALTH_CHECK__HEADERS",
@@ -128,9 +126,17 @@ MISTAKES = [
     ),
     ("HEALTH_CHECK__HEADERS", '\'{"Host": "x"}\'', f"********** {QUOTES}"),
     ("HEALTH_CHECK__PATH", "http://app:8000/up", '"http://app:8000/up" is a URL; write its path alone: /up'),
-    ("HEALTH_CHECK__EXPECT", "2xx", '"2xx" has no status or range of them (2xx); write 200-299'),
+    (
+        "HEALTH_CHECK__EXPECT",
+        "2xx",
+        ('"2xx" has an item that is neither a status nor a range (2xx); write 200-299'),
+    ),
     ("RETRY__STATUSES", "5xx", '"5xx" has a range of statuses (5xx); write each of them: 502,503'),
-    ("RETRY__STATUSES", "none", '"none" has no status of an error (none); write 502,503, or [] for none'),
+    (
+        "RETRY__STATUSES",
+        "none",
+        ('"none" has an item that is not an error status (none); write 502,503, or [] for none'),
+    ),
     ("RETRY__BUDGET_RATIO", "20%", '"20%" is not a number; write 0.2'),
     ("POLICY_OPTIONS", "choices=2", '"choices=2" is not valid JSON; write {"choices": 2}'),
     ("WORKERS", "010", '"010" begins with 0, which some programs read as octal; write 10 or 8'),
@@ -139,18 +145,18 @@ MISTAKES = [
     (
         "KEEPALIVE__MAX_REQUESTS",
         "99999999999999999999",
-        '"99999999999999999999" is too large; the most is 9007199254740992',
+        '"99999999999999999999" is too large; the maximum is 9007199254740992',
     ),
-    ("LIMITS__BODY_BYTES", "999999999999G", '"999999999999G" is too large; the most is 8388608G'),
+    ("LIMITS__BODY_BYTES", "999999999999G", '"999999999999G" is too large; the maximum is 8388608G'),
     ("WORKERS", "2.0", '"2.0" is not a whole number'),
     ("LIMITS__MAX_CONNECTIONS", "20_000", '"20_000" is not a whole number; write 20000'),
     ("LIMITS__MAX_CONNECTIONS", "20,000", '"20,000" is not a whole number; write 20000'),
     (
         "LIMITS__BODY_BYTES",
         "unlimited",
-        '"unlimited" is not a size; where there need be no cap, 0 means none',
+        '"unlimited" is not a size; if the setting may have no cap, write 0',
     ),
-    ("TIMEOUTS__IDLE", "off", '"off" is not a duration; where a time can be turned off, 0 does that'),
+    ("TIMEOUTS__IDLE", "off", '"off" is not a duration; if the time can be turned off, 0 does that'),
     ("TIMEOUTS__IDLE", "010s", '"010s" begins with 0, which some programs read as octal; write 10 or 8'),
     ("TIMEOUTS__IDLE", "1:30", f'"1:30" {DURATIONS}'),
     ("TIMEOUTS__IDLE", '"30s"', f'"\\"30s\\"" {QUOTES}'),
@@ -162,7 +168,7 @@ MISTAKES = [
     (
         "ACCESS_LOG__FIELDS",
         "all,time",
-        '["all", "time"] names all beside others; write all by itself, or the fields without it',
+        '["all", "time"] combines all with field names; write all alone, or only the names',
     ),
     ("HEALTH_CHECK__HOST", "x", "no such setting; did you mean BALANCER_HEALTH_CHECK__HEADERS?"),
     (

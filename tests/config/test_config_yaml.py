@@ -43,10 +43,13 @@ SCALARS = [
     ("health_check: {drain_status: 0503}", f'health_check.drain_status: "0503" {OCTAL} 503 or 323'),
     (
         "retry: {statuses: [0502]}",
-        'retry.statuses: ["0502"] has no status of an error (0502); write 502,503, or [] for none',
+        (
+            'retry.statuses: ["0502"] has an item that is not an error status (0502); write 502,503, '
+            "or [] for none"
+        ),
     ),
     ("log_level: off", "log_level: \"off\" is not known; write 'debug', 'info', 'warning' or 'error'"),
-    ("sticky: {enabled: 010}", 'sticky.enabled: "010" is neither; write true or false'),
+    ("sticky: {enabled: 010}", 'sticky.enabled: "010" is not a boolean; write true or false'),
     ("access_log: off", "access_log: is a group, not a setting; write access_log: {enabled: off}"),
     ("timeouts: off", "timeouts: is a group, not a setting; write its settings indented below it"),
 ]
@@ -114,7 +117,7 @@ BROKEN = [
         "found character '\\t' that cannot start any token",
         "indent with spaces, not with tabs",
     ),
-    ("workers: 1\nworkers: 2", 2, "the key workers is there twice", "keep one of them"),
+    ("workers: 1\nworkers: 2", 2, "the key workers is given twice", "keep one of them"),
     (
         "limits:\n  uri_bytes: 8k\n body_bytes: 1",
         3,

@@ -97,8 +97,11 @@ def test_the_kernel_knows_the_addresses_of_this_machine() -> None:
 CIRCLES: list[tuple[Mapping[str, str], str]] = [
     (
         {"UPSTREAMS": "app1:8000,127.0.0.1:8080"},
-        'BALANCER_UPSTREAMS: "127.0.0.1:8080" is where this balancer itself listens (LISTEN 0.0.0.0:8080): '
-        "requests would come back for ever; write the app's own address, or give LISTEN another port",
+        (
+            'BALANCER_UPSTREAMS: "127.0.0.1:8080" is where this balancer itself listens (LISTEN '
+            "0.0.0.0:8080): requests would loop forever; write the app's own address, or give LISTEN "
+            "another port"
+        ),
     ),
     (
         {"UPSTREAMS": "localhost:81?weight=2", "LISTEN": "[::]:81"},
@@ -115,12 +118,14 @@ CIRCLES: list[tuple[Mapping[str, str], str]] = [
     (
         {"UPSTREAMS": "127.0.0.1:9901"},
         'BALANCER_UPSTREAMS: "127.0.0.1:9901" is where its own admin API listens '
-        "(ADMIN_LISTEN 127.0.0.1:9901): requests would come back for ever",
+        "(ADMIN_LISTEN 127.0.0.1:9901): requests would loop forever",
     ),
     (
         {"UPSTREAMS": "127.0.0.1:8000", "HEALTH_CHECK__PORT": "9901"},
-        "BALANCER_HEALTH_CHECK__PORT: 9901 makes the checks of 127.0.0.1:8000 ask this balancer itself "
-        "(ADMIN_LISTEN 127.0.0.1:9901); write the app's port, or 0 for the upstream's own",
+        (
+            "BALANCER_HEALTH_CHECK__PORT: 9901 makes the checks of 127.0.0.1:8000 go to this balancer "
+            "itself (ADMIN_LISTEN 127.0.0.1:9901); write the app's port, or 0 for the upstream's own"
+        ),
     ),
 ]
 

@@ -28,8 +28,8 @@ async def test_settings_without_effect_are_warned_of_at_the_start() -> None:
         app_replica() as app,
         running(UPSTREAMS=app.address, TIMEOUTS__TOTAL="5s", TIMEOUTS__CONNECT="9s") as balancer,
     ):
-        line = await balancer.says("changes nothing")
+        line = await balancer.says("has no effect")
         assert line.partition(" WARNING ")[2] == (
-            'BALANCER_TIMEOUTS__CONNECT: "9s" changes nothing as TIMEOUTS__TOTAL (5s) is reached no later; '
-            "raise TIMEOUTS__TOTAL, or lower this"
+            'BALANCER_TIMEOUTS__CONNECT: "9s" has no effect because TIMEOUTS__TOTAL (5s) is not '
+            "longer; raise TIMEOUTS__TOTAL, or lower this"
         )

@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Locust installs gevent and a pytest plug-in: a separate environment keeps them out of the tests.
 LOAD_VENV := $(VENV)/load
 LOAD_STAMP := $(LOAD_VENV)/.installed
-# So do the tools that build the site.
+# The tools that build the site get one too.
 DOCS_VENV := $(VENV)/docs
 DOCS_STAMP := $(DOCS_VENV)/.installed
 
@@ -33,10 +33,10 @@ setup: $(STAMP)  ## create .venv and install the project into it
 demo: $(STAMP)  ## run the balancer in front of three demo replicas (LOAD=1: under a gentle load)
 	@$(BIN)/balancer demo $(if $(LOAD),--load)
 
-# An environment beside .venv, named as the extra of pyproject.toml that it has.
+# An environment below .venv with the packages of one extra of pyproject.toml, which gives it its name.
 $(VENV)/load/.installed $(VENV)/docs/.installed: $(VENV)/%/.installed: pyproject.toml | $(STAMP)
 	@$(PYTHON) -m venv $(@D)
-	@echo "installing what $* needs into $(@D) ..."
+	@echo "installing the packages for $* into $(@D) ..."
 	@$(PYTHON) -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
 		print(*project["optional-dependencies"]["$*"], sep="\n")' >$(@D)/requirements.txt
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $(@D)/requirements.txt

@@ -1,1 +1,1 @@
-"""What the balancer tells: the stats segment, the access log, the metrics."""
+"""Telemetry: the stats segment, the access log, events and metrics."""

@@ -1,7 +1,7 @@
 """The access log (L2): one tuple per exchange in the worker, one JSON line per exchange on stdout.
 
-The request path pays for a single `append` of raw values. Once per sweep the worker turns the batch into
-plain JSON types and sends it up; the supervisor, which alone writes stdout, makes the lines.
+The request path pays only for one `append` of raw values. Once per sweep the worker converts the batch to
+plain JSON types and sends it to the supervisor, which renders the lines and alone writes to stdout.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -36,9 +36,9 @@ FIELDS: tuple[str, ...] = (
 )
 
 # In the order of FIELDS: time (seconds since the epoch), client (address without port), method, target,
-# protocol (HTTP minor version), host, status (499 where the client left), reason (`Failure.reason`), route,
-# pool, upstream, tried (all upstreams that were, where it was more than one), attempts, reused, request and
-# response bytes, duration (ns), first_byte (ns, -1 where none came), request_id, user_agent, referer.
+# protocol (HTTP minor version), host, status (499 if the client left), reason (`Failure.reason`), route,
+# pool, upstream, tried (all upstreams tried, if more than one), attempts, reused, request and response bytes,
+# duration (ns), first_byte (ns, -1 if there was none), request_id, user_agent, referer.
 Record: TypeAlias = tuple[
     float,
     str,
@@ -62,7 +62,7 @@ Record: TypeAlias = tuple[
     bytes | None,
     bytes | None,
 ]
-# The same as plain JSON types, as it goes over the control channel: text for bytes, `HTTP/1.1`, and seconds.
+# The same as plain JSON types for the control channel: text for bytes, `HTTP/1.1`, and seconds.
 PlainRecord: TypeAlias = tuple[
     float,
     str,
@@ -87,24 +87,24 @@ PlainRecord: TypeAlias = tuple[
     str | None,
 ]
 
-MAX_BATCH = 20_000
-# Longer values are cut: clients choose them, and with the number of waiting lines this bounds the memory.
+MAX_BATCH = 20_000  # records
+# Bytes. Longer values are cut: clients choose them, and with the number of queued lines this bounds memory.
 MAX_VALUE = 1024
 _NEWLINE = orjson.Fragment(b"\n")
 
 
 class RecordSink(Protocol):
-    """What the request path sees of the access log."""
+    """The access log as seen by the request path."""
 
-    enabled: bool  # where False, the caller need not build the record
+    enabled: bool  # if False, the caller need not build the record
 
     @property
     def append(self) -> Callable[[Record], None]:
-        """Take one finished exchange; the callable never changes, so it may be kept."""
+        """Record one finished exchange. The callable never changes, so it may be kept."""
 
 
 class AccessLog:
-    """The worker's side: collects records between two sweeps.
+    """The worker's side: collects records between sweeps.
 
     `sample` is the share of records kept, 0.0 to 1.0; it is applied to the batch, not per exchange.
     """
@@ -116,12 +116,12 @@ class AccessLog:
         self._sample = sample
         self._random = rng
         self.enabled = enabled
-        # Bound once and for all to the one list, which `take` empties in place.
+        # Bound once to the one list, which `take` empties in place.
         self.append: Callable[[Record], None] = self._batch.append
-        self.dropped = 0  # records lost to the cap since the start
+        self.dropped = 0  # records beyond the cap since the start
 
     def take(self) -> list[PlainRecord]:
-        """Empty the batch and give it in plain types; beyond `MAX_BATCH` records are counted and lost."""
+        """Empty the batch and return it in plain types; records over `MAX_BATCH` are dropped and counted."""
         batch = self._batch
         if not batch:
             return []
@@ -168,7 +168,7 @@ def _plain(record: Record) -> PlainRecord:
 
 
 def _text(value: bytes | None) -> str | None:
-    """Header bytes as text: latin-1 maps each byte to one character. What is cut ends in three dots."""
+    """Header bytes as text: latin-1 maps each byte to one character. A cut value ends in three dots."""
     if value is None:
         return None
     if len(value) > MAX_VALUE:
@@ -177,7 +177,7 @@ def _text(value: bytes | None) -> str | None:
 
 
 class Renderer:
-    """The supervisor's side: a JSON line per record, with `fields` in the order given, nulls left out.
+    """The supervisor's side: a JSON line per record, with `fields` in the given order, nulls left out.
 
     `time` becomes ISO 8601 in UTC. Used from one thread.
     """
@@ -185,11 +185,11 @@ class Renderer:
     def __init__(self, fields: Sequence[str]) -> None:
         self._fields = tuple(fields)
         self._columns = [FIELDS.index(name) for name in fields]
-        self._second = -1  # most records share their second with the one before
+        self._second = -1  # most records share their second with the previous one
         self._second_text = ""
 
     def render(self, records: Sequence[PlainRecord]) -> bytes:
-        """The lines. One `dumps` for all: one per line would take 4 us each instead of 0.5."""
+        """Returns the lines. One `dumps` for all: one per line would take 4 us each instead of 0.5."""
         if not records:
             return b""
         fields, columns = self._fields, self._columns

@@ -1,7 +1,7 @@
-"""The columns of the stats segment: which 64-bit cell of an entity's row counts what.
+"""The columns of the stats segment: the meaning of each 64-bit cell in an entity's row.
 
-Written by workers as plain integer stores (`cells[column] += 1`), read by the supervisor at scrape.
-Durations are nanoseconds, sizes bytes. A histogram is `len(BUCKETS) + 1` counters, the last one for
+Workers write them as plain integer stores (`cells[column] += 1`), the supervisor reads them at a scrape.
+Durations are in nanoseconds, sizes in bytes. A histogram is `len(BUCKETS) + 1` counters, the last one for
 everything above the largest bound; its count is their sum.
 """
 
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from balancer.errors import FAILURES
 
-CELLS_PER_ROW = 512  # 4 KiB: a row is one page of memory, touched only when used
+CELLS_PER_ROW = 512  # 4 KiB: a row is one memory page, touched only when used
 
 BUCKETS: tuple[float, ...] = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
@@ -29,7 +29,7 @@ CODES: tuple[str, ...] = (
 
 
 class Kind(StrEnum):
-    """What an entity is; it decides the meaning of its row's columns."""
+    """The kind of an entity; it determines the meaning of its row's columns."""
 
     WORKER = "worker"
     LISTENER = "listener"
@@ -63,7 +63,7 @@ UPSTREAM_FIRST_BYTE_SUM = UPSTREAM_FIRST_BYTE + HISTOGRAM_CELLS
 UPSTREAM_INFLIGHT = UPSTREAM_FIRST_BYTE_SUM + 1  # gauge
 UPSTREAM_IDLE = UPSTREAM_INFLIGHT + 1  # gauge
 UPSTREAM_INFLIGHT_LIMIT = UPSTREAM_IDLE + 1  # gauge: the worker's limit in force, 0 for none
-UPSTREAM_STREAMING = UPSTREAM_INFLIGHT_LIMIT + 1  # gauge: in flight, and the response has begun
+UPSTREAM_STREAMING = UPSTREAM_INFLIGHT_LIMIT + 1  # gauge: in flight, response has begun
 UPSTREAM_LEFT = UPSTREAM_STREAMING + 1  # attempts whose client left before the response began
 UPSTREAM_CONNECTS = UPSTREAM_LEFT + 1
 UPSTREAM_REUSES = UPSTREAM_CONNECTS + 1
@@ -75,7 +75,7 @@ CLOSE_REASONS: tuple[str, ...] = (
     "max_idle",
     "max_requests",
     "max_lifetime",
-    "not_reusable",  # the response ended it: close-delimited, Connection: close, HTTP/1.0
+    "not_reusable",  # ended by the response: close-delimited, Connection: close, HTTP/1.0
     "client_gone",
     "failed",  # reset, timed out, malformed, truncated
     "tunnel_ended",
@@ -92,7 +92,7 @@ RETRY_REASONS: tuple[str, ...] = (
     "connect_timeout",
     "connect_race",
     "stale_connection",
-    "status",  # an answer among RETRY__STATUSES
+    "status",  # a response among RETRY__STATUSES
     "upstream_closed",
     "first_byte_timeout",
     "malformed_response",
@@ -114,7 +114,7 @@ POOL_QUEUE_ABANDONED = POOL_QUEUE_REJECTED + len(QUEUE_REJECTIONS)
 # --- listener
 LISTENER_CONNECTIONS = 0  # gauge
 LISTENER_CONNECTIONS_TOTAL = 1
-LISTENER_CONNECTIONS_RECLAIMED = 2  # closed while idle, for others
+LISTENER_CONNECTIONS_RECLAIMED = 2  # closed while idle, to make room for others
 
 # --- worker
 WORKER_LOOP_LAG_NS = 0  # gauge: how late the last sweep ran

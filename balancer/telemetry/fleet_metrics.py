@@ -1,6 +1,6 @@
-"""The metrics that the supervisor knows by itself (L2): states, active checks, worker processes.
+"""The supervisor's own metrics (L2): states, active checks, worker processes.
 
-Counters begin at 0 with what can happen by now, for the sake of `rate()`.
+Counters of everything that can happen in this version start at 0, for the sake of `rate()`.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
@@ -33,7 +33,7 @@ KeyT = TypeVar("KeyT", bound=Hashable)
 
 
 def families(fleet: FleetSample, workers: Iterable[WorkerSample], version: str) -> Iterator[Family]:
-    """All of them."""
+    """All families of this module."""
     yield from _upstreams(fleet)
     yield from _pools(fleet)
     yield from _processes(workers)

@@ -1,8 +1,8 @@
-"""Who owns what in the stats segment (L2): the supervisor's book of rows and pages, and the sums.
+"""Ownership of rows and pages in the stats segment (L2), kept by the supervisor, and the totals.
 
-Rows belong to entities, the same row in every page; pages belong to worker incarnations. When one ends, its
-counters are folded into the base page, so that totals never go back. The row of an entity that is gone is
-given to another only when every incarnation that may know it has let go of it.
+Rows belong to entities, the same row in every page; pages belong to worker incarnations. When an incarnation
+ends, its counters are folded into the base page, so that totals never decrease. The row of a removed entity
+is reused only after every incarnation that may know it has released it.
 """
 
 import threading
@@ -27,10 +27,10 @@ _EMPTY_ROW = memoryview(bytes(columns.CELLS_PER_ROW * CELL_BYTES)).cast("q")
 
 
 class Ledger:
-    """Allocation of rows and pages, and reading of totals.
+    """Allocates rows and pages, and reads totals.
 
-    `total` and `totals` may be called from another thread than the rest: a lock keeps a fold from being seen
-    half done.
+    `total` and `totals` may be called from another thread than the rest: a lock prevents them from seeing a
+    half-done fold.
     """
 
     def __init__(self, segment: Segment) -> None:
@@ -38,15 +38,15 @@ class Ledger:
         self._rows: dict[tuple[Kind, Labels], int] = {}
         self._next_row = 0
         self._free_rows: list[int] = []
-        self._leaving: dict[int, set[int]] = {}  # row of a gone entity -> pages whose owners hold it still
+        self._leaving: dict[int, set[int]] = {}  # row of a removed entity -> pages whose owners still hold it
         self._free_pages = list(range(segment.pages - 1, BASE_PAGE, -1))
         self._base = segment.page(BASE_PAGE)
         self._live: dict[int, Page] = {}
-        self._folded = False  # until then the base page is a hole, and reading it would fill it
+        self._folded = False  # until then the base page is a hole, and reading would allocate it
         self._lock = threading.Lock()
 
     def row(self, kind: Kind, *labels: str) -> int:
-        """The row of an entity, allocated when first asked for. Raises StartupError when all are taken."""
+        """The row of an entity, allocated on first use. Raises StartupError if all are taken."""
         entity = (kind, labels)
         row = self._rows.get(entity)
         if row is None:
@@ -61,9 +61,9 @@ class Ledger:
         return row
 
     def retire(self, kind: Kind, *labels: str) -> None:
-        """The entity is gone: its counts are forgotten, and its row is free once all live pages release it.
+        """Remove the entity: its counts are dropped, and its row is free once all live pages release it.
 
-        Asked for again, it starts from nothing in another row. Raises KeyError for an unknown entity.
+        If added again, it starts from zero in another row. Raises KeyError for an unknown entity.
         """
         with self._lock:
             row = self._rows.pop((kind, labels))
@@ -71,7 +71,7 @@ class Ledger:
             self._free_if_released(row)
 
     def release(self, index: int, rows: Iterable[int]) -> None:
-        """The owner of page `index` writes to these rows of gone entities no more."""
+        """The owner of page `index` no longer writes to these rows of removed entities."""
         with self._lock:
             for row in rows:
                 if row in self._leaving:
@@ -91,7 +91,7 @@ class Ledger:
         return [(labels, row) for (k, labels), row in list(self._rows.items()) if k is kind]
 
     def take_page(self) -> int:
-        """A cleared page for a new incarnation. Raises StartupError when all are owned."""
+        """A cleared page for a new incarnation. Raises StartupError if all are owned."""
         with self._lock:
             if not self._free_pages:
                 raise StartupError("all pages of the stats segment are owned: too many workers are draining")
@@ -100,10 +100,10 @@ class Ledger:
         return index
 
     def fold(self, index: int) -> None:
-        """The incarnation that owned page `index` has ended: keep its counters, forget its gauges."""
+        """The incarnation that owned page `index` has ended: keep its counters, drop its gauges."""
         with self._lock:
             page = self._live.pop(index)
-            for (kind, _), row in self._rows.items():  # what a gone entity had counted goes with it
+            for (kind, _), row in self._rows.items():  # counts of removed entities are dropped
                 width = WIDTH[kind]
                 counted = page.row(row)[:width].tolist()
                 if not any(counted):
@@ -121,7 +121,7 @@ class Ledger:
                 self._free_if_released(row)
 
     def fingerprint(self, index: int) -> int:
-        """A number that is nearly surely another one once the owner of page `index` has counted anything."""
+        """A checksum that almost certainly changes when the owner of page `index` counts anything."""
         page = self._live[index]
         total = 0
         for (kind, _), row in self._rows.items():
@@ -129,12 +129,12 @@ class Ledger:
         return total
 
     def total(self, kind: Kind, row: int) -> list[int]:
-        """The row's cells summed over the base page and all live ones; `WIDTH[kind]` numbers."""
+        """The row's cells summed over the base page and all live pages; `WIDTH[kind]` numbers."""
         with self._lock:
             return self._sum(kind, row)
 
     def part(self, row: int, first: int, end: int) -> list[int]:
-        """As `total`, of the cells from `first` to before `end` only."""
+        """As `total`, but only for the cells from `first` up to, not including, `end`."""
         with self._lock:
             pages = [self._base, *self._live.values()] if self._folded else self._live.values()
             parts = [page.row(row)[first:end].tolist() for page in pages]
@@ -145,7 +145,7 @@ class Ledger:
         totals = []
         for labels, row in self.entities(kind):
             with self._lock:
-                if self._rows.get((kind, labels)) == row:  # it may have gone since
+                if self._rows.get((kind, labels)) == row:  # it may have been removed since
                     totals.append((labels, self._sum(kind, row)))
         return totals
 

@@ -1,4 +1,4 @@
-"""Lines to a file descriptor from a thread of its own (L2): a blocked stdout never stalls an event loop."""
+"""Writes lines to a file descriptor in its own thread (L2): a blocked stdout never stalls an event loop."""
 
 import errno
 import os
@@ -7,22 +7,23 @@ import select
 import threading
 from collections.abc import Callable
 
-GONE = frozenset([errno.EPIPE, errno.EBADF])  # nobody can ever read again; a full disk may get room
+GONE = frozenset([errno.EPIPE, errno.EBADF])  # permanent: nothing reads any more; a full disk may get space
 
 Render = Callable[[], bytes]
 
 
 class LineWriter:
-    """Writes lines in order, in a daemon thread; what exceeds the queue is dropped and counted.
+    """Writes lines in order, in a daemon thread; lines that exceed the queue are dropped and counted.
 
-    `write` never blocks and is called from one thread only. Lines are made (`render`) in the writer's thread.
+    `write` never blocks and is called from one thread only. `render` is called in the writer's thread.
     """
 
     def __init__(self, fd: int, max_lines: int = 20_000) -> None:
         self._fd = fd
         self._max_lines = max_lines
         self._queue: queue.SimpleQueue[tuple[Render, int] | None] = queue.SimpleQueue()
-        # Each counter has one writing thread: accepted the caller's, settled and lost this one's.
+        # Each counter is written by one thread: `_accepted` and `_refused` by the caller's, `_settled` and
+        # `_lost` by the writer's.
         self._accepted = 0
         self._settled = 0
         self._refused = 0
@@ -32,11 +33,11 @@ class LineWriter:
 
     @property
     def dropped(self) -> int:
-        """Lines dropped since the start: no room in the queue, or they could not be made or written."""
+        """Lines dropped since the start: the queue was full, or rendering or writing failed."""
         return self._refused + self._lost
 
     def write(self, render: Render, lines: int = 1) -> None:
-        """Queue `lines` lines that `render` gives, newlines included."""
+        """Queue `lines` lines that `render` returns, newlines included."""
         if self._accepted - self._settled + lines > self._max_lines:
             self._refused += lines
             return
@@ -44,8 +45,8 @@ class LineWriter:
         self._queue.put((render, lines))
 
     def close(self, timeout: float) -> int:
-        """Write what is queued, for at most `timeout` seconds; the descriptor stays open. Gives how many
-        lines are left then."""
+        """Write the queued lines, for at most `timeout` seconds; the descriptor stays open. Returns how many
+        lines are left."""
         self._queue.put(None)
         self._thread.join(timeout)
         return self._accepted - self._settled
@@ -61,7 +62,7 @@ class LineWriter:
                     written = True
                 except OSError as error:
                     gone = error.errno in GONE
-                except Exception:  # a bug in `render` costs its own lines, not all that follow
+                except Exception:  # a bug in `render` loses its own lines, not all that follow
                     written = False
             if not written:
                 self._lost += lines
@@ -72,7 +73,7 @@ class LineWriter:
         while view:
             try:
                 view = view[os.write(self._fd, view) :]
-            except BlockingIOError:  # someone made the shared descriptor non-blocking
+            except BlockingIOError:  # another process made the shared descriptor non-blocking
                 poller = select.poll()
                 poller.register(self._fd, select.POLLOUT)
                 poller.poll()

@@ -1,7 +1,7 @@
-"""The kinds of metric and their text format (L2): the only module that imports prometheus_client.
+"""The metric types and their text format (L2): the only module that imports prometheus_client.
 
-Nothing of prometheus_client's process-wide state is used: the families are made anew at each scrape from
-what is counted elsewhere (`segment_metrics`, `fleet_metrics`).
+prometheus_client's process-wide state is not used: the families are rebuilt at each scrape from counts kept
+elsewhere (`segment_metrics`, `fleet_metrics`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,7 +28,7 @@ Family: TypeAlias = Metric
 
 
 def counter(name: str, text: str, labels: Sequence[str] = ()) -> CounterMetricFamily:
-    """A counter; its series end in `_total`, which `name` leaves out."""
+    """A counter; its series end in `_total`, which is not part of `name`."""
     return CounterMetricFamily(_PREFIX + name, text, labels=labels)
 
 
@@ -43,14 +43,14 @@ def histogram(name: str, text: str, labels: Sequence[str] = ()) -> HistogramMetr
 
 
 def info(name: str, text: str, labels: dict[str, str]) -> InfoMetricFamily:
-    """A gauge that is always 1 and tells by its labels; its series ends in `_info`."""
+    """A gauge that is always 1, with the information in its labels; its series ends in `_info`."""
     return InfoMetricFamily(_PREFIX + name, text, labels)
 
 
 def observe(
     family: HistogramMetricFamily, labels: Sequence[str], counts: Sequence[int], seconds: float
 ) -> None:
-    """Add a series: counts per bucket, not cumulated, the last one for all above, and the values' sum."""
+    """Add a series: counts per bucket, not cumulative, the last one for all above, and the sum of values."""
     buckets = list(zip(_BOUNDS, accumulate(counts), strict=True))
     family.add_metric(labels, buckets, seconds)
 
@@ -64,7 +64,7 @@ class _Families(Collector):
 
 
 def render(families: Iterable[Family]) -> bytes:
-    """The exposition in text format 0.0.4. Takes long where there are many upstreams: call it in a thread."""
+    """The exposition in text format 0.0.4. Takes long with many upstreams: call it in a thread."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Families(families))
     return generate_latest(registry)

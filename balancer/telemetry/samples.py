@@ -1,7 +1,7 @@
-"""What the supervisor knows besides the segment's counts, taken at one moment for a scrape (L2).
+"""A snapshot of the supervisor's own state for a scrape, beside the segment's counts (L2).
 
-Plain tuples, since a snapshot of 1,000 upstreams is taken on the event loop and has to be cheap there; the
-rendering in a thread then never touches what the loop goes on changing.
+Plain tuples, as a snapshot of 1,000 upstreams is taken on the event loop and must be cheap; the rendering in
+a thread never touches state that the loop changes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,8 +31,8 @@ class UpstreamSample(NamedTuple):
     unchecked: bool
     eligible: bool  # by its states; panic does not count
     effective_weight: float
-    changes: Mapping[tuple[str, str], int]  # (to, cause) -> how often
-    checks: Mapping[str, int] | None  # result -> how many active checks; None where they are off
+    changes: Mapping[tuple[str, str], int]  # (to, cause) -> count
+    checks: Mapping[str, int] | None  # result -> number of active checks; None if they are off
 
 
 class PoolSample(NamedTuple):
@@ -43,9 +43,9 @@ class PoolSample(NamedTuple):
     panic: bool
     on_backup: bool
     overloaded: bool
-    ejections: Mapping[str, int]  # cause -> how often
-    ejections_skipped: Mapping[str, int]  # reason -> how often
-    check_durations: Sequence[int]  # a histogram: counts per bucket, not cumulated
+    ejections: Mapping[str, int]  # cause -> count
+    ejections_skipped: Mapping[str, int]  # reason -> count
+    check_durations: Sequence[int]  # a histogram: counts per bucket, not cumulative
     check_seconds: float  # their sum
 
 

@@ -1,14 +1,14 @@
-"""How a scrape keeps off the event loop (L2): a snapshot is taken on it, the text is made in a thread."""
+"""Keeps scrapes off the event loop (L2): the snapshot is taken on it, the text is rendered in a thread."""
 
 import asyncio
 from collections.abc import Callable
 
 
 class Scrape:
-    """One rendering at a time, however many ask.
+    """One rendering at a time, however many scrapes arrive.
 
-    Whoever asks while one runs shares the next one with all who came meanwhile, so that nobody is shown a
-    state from before his question, and there is never more than one running and one waiting.
+    Scrapes that arrive while one runs share the next one, so that none gets a state from before its request,
+    and at most one rendering runs and one waits.
     """
 
     def __init__(self, snapshot: Callable[[], Callable[[], bytes]]) -> None:
@@ -18,12 +18,12 @@ class Scrape:
         self._next: asyncio.Task[bytes] | None = None
 
     async def result(self) -> bytes:
-        """The text of the next rendering to begin. Who gives up waiting disturbs nobody else."""
+        """The text of the next rendering to begin. Cancelling one caller does not affect the others."""
         if self._next is None:
             self._next = asyncio.get_running_loop().create_task(self._render())
         return await asyncio.shield(self._next)
 
     async def _render(self) -> bytes:
         async with self._one_at_a_time:
-            self._next = None  # who asks from here on comes too late for this snapshot
+            self._next = None  # later callers are too late for this snapshot
             return await asyncio.to_thread(self._snapshot())

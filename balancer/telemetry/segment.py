@@ -1,10 +1,10 @@
 """The stats segment (L2): one block of shared memory in which workers count and the supervisor reads.
 
-A memfd of 64-bit cells: page 0 is the base page (what ended incarnations counted), then one page per
-worker incarnation; in a page one row per entity. Only the owning incarnation writes its page, with plain
-stores (an aligned 64-bit store is seen whole or not at all), so there are no locks. The segment is sparse:
-it is sized once for the most there can be, and unused rows cost nothing until they are touched. Reading
-an unused row through the mapping touches it too, so nobody reads rows that no entity uses.
+A memfd of 64-bit cells: page 0 is the base page (counts of ended incarnations), then one page per worker
+incarnation; in a page one row per entity. Only the owning incarnation writes its page, with plain stores (an
+aligned 64-bit store is seen whole or not at all), so there are no locks. The segment is sparse: it is sized
+once for the maximum, and unused rows cost nothing until they are touched. Reading an unused row through the
+mapping touches it too, so rows that no entity uses are never read.
 """
 
 import mmap
@@ -21,8 +21,8 @@ PAGE_BYTES = ROWS * _ROW_BYTES  # 16 MiB of address space
 
 
 def page_count(workers: int) -> int:
-    """How many pages a segment for `workers` slots has: the base page, and room for 2 x workers + 2
-    incarnations, since one that drains keeps its page until it ends."""
+    """The number of pages for `workers` slots: the base page, and room for 2 x workers + 2 incarnations, as a
+    draining one keeps its page until it ends."""
     return 1 + 2 * workers + 2
 
 
@@ -56,14 +56,14 @@ class Segment:
 
     @classmethod
     def create(cls, workers: int) -> "Segment":
-        """Make the shared memory for `workers` slots. The descriptor is close-on-exec: pass it by name."""
+        """Create the shared memory for `workers` slots. The descriptor is close-on-exec: pass it explicitly."""
         fd = os.memfd_create("balancer-stats", os.MFD_CLOEXEC)
         os.ftruncate(fd, page_count(workers) * PAGE_BYTES)
         return cls(fd, workers)
 
     @classmethod
     def attach(cls, fd: int, workers: int) -> "Segment":
-        """Map what `create` made; takes over `fd`. `workers` must be the number it was made for."""
+        """Map what `create` made; takes ownership of `fd`. `workers` must be the number given to `create`."""
         return cls(fd, workers)
 
     def page(self, index: int) -> Page:
@@ -74,10 +74,10 @@ class Segment:
         return Page(self._cells[start : start + _PAGE_CELLS], index)
 
     def clear(self, index: int) -> None:
-        """Zero a page and give its memory back to the machine; for a page without a live owner."""
+        """Zero a page and return its memory to the system; only for a page without a live owner."""
         self._map.madvise(mmap.MADV_REMOVE, index * PAGE_BYTES, PAGE_BYTES)
 
     def close(self) -> None:
-        """Close the descriptor and let go of the mapping, which ends with the last row view in use."""
+        """Close the descriptor and release the mapping, which ends with the last row view in use."""
         os.close(self.fd)
         self._cells.release()

@@ -1,7 +1,7 @@
-"""The metrics that workers count (L2): the sums of the stats segment's pages under their public names.
+"""Metrics counted by workers (L2): the sums of the stats segment's pages under their public names.
 
-A series has to be there before its first event, or `rate()` misses that one; so those with few label values
-begin at 0. Of codes, only the ones that alerts ask for do. Others appear when they first occur.
+A series must exist before its first event, or `rate()` misses that event; so series with few label values
+start at 0. Of status codes, only those used by alerts do. Others appear when they first occur.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import Labels, Ledger
 from balancer.telemetry.metrics import Family, counter, gauge, histogram, observe
 
-# Shown also where they have not occurred: of every upstream, and of every method that a route has seen.
+# Exported even before they occur: for every upstream, and for every method that a route has seen.
 FIRST_CODES = frozenset(["200", "500", "502", "503", "504"])
 FIRST_METHODS = frozenset(["GET", "POST"])
 _POOL_UPSTREAM = ("pool", "upstream")
@@ -21,7 +21,7 @@ Row = tuple[Labels, list[int]]
 
 
 def families(ledger: Ledger, log_dropped: int) -> Iterator[Family]:
-    """All of them. `log_dropped` is what the supervisor's writer lost; workers count their own losses."""
+    """All families. `log_dropped` counts records lost by the supervisor's writer; workers count their own."""
     yield from _routes(ledger.totals(Kind.ROUTE))
     yield from _upstreams(ledger.totals(Kind.UPSTREAM))
     yield from _pools(ledger.totals(Kind.POOL))
@@ -153,6 +153,6 @@ def _workers(rows: list[Row], log_dropped: int) -> Iterator[Family]:
 
 
 def _histogram(cells: list[int], first: int) -> tuple[list[int], float]:
-    """Its counts and its sum in seconds; the sum's cell follows the counts."""
+    """The counts and the sum in seconds; the sum's cell follows the counts."""
     end = first + c.HISTOGRAM_CELLS
     return cells[first:end], cells[end] / 1e9

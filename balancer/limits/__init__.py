@@ -1,1 +1,1 @@
-"""Adaptive concurrency limits: how many requests an upstream is given at once, found by watching it."""
+"""Adaptive concurrency limits: how many requests an upstream gets at once, found by observing it."""

@@ -1,4 +1,4 @@
-"""The adaptive concurrency limits of one pool: when its upstreams are sampled, and what follows."""
+"""The adaptive concurrency limits of one pool: samples its upstreams and applies the limits."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -19,18 +19,18 @@ from balancer.telemetry.columns import (
 )
 from balancer.upstreams.upstream import Upstream
 
-# Between two samples of a pool in which something goes on, for up to so many rows; with more it is longer in
-# proportion, so that sampling never costs more than about one part in a hundred of the worker's time. Of
-# larger pools only this worker's own rows are read.
+# A busy pool is sampled every _PERIOD seconds for up to _ROWS rows; with more rows the period is
+# proportionally longer, so that sampling costs at most about 1 % of the worker's time. In pools of more than
+# _SHARED upstreams only this worker's own rows are read.
 _PERIOD = 0.05
 _ROWS = 256
-_SHARED = 64  # upstreams
-_BUSY = 2  # requests in flight at one upstream
+_SHARED = 64
+_BUSY = 2  # requests in flight at one upstream make its pool busy
 _STAYS_BUSY = 4  # sweeps
-# After a longer gap between two samples this worker was late: what it finds then, and in the next sample,
-# when all of that has been read, is its own doing.
+# After a longer gap between two samples this worker was late. That distorts this sample and the next one, by
+# which all that was waiting has been read.
 _GAP_NS = 350_000_000
-# What a sample reads lies side by side in a row.
+# The cells that a sample reads are adjacent in a row.
 _SAMPLED = slice(UPSTREAM_FIRST_BYTE, UPSTREAM_LEFT + 1)
 _SUM, _INFLIGHT, _STREAMING, _LEFT = (
     column - UPSTREAM_FIRST_BYTE
@@ -39,10 +39,10 @@ _SUM, _INFLIGHT, _STREAMING, _LEFT = (
 
 
 class AdaptiveLimits:
-    """Takes samples of the pool's candidates at each sweep, and between sweeps while they are busy.
+    """Samples the pool's candidates at each sweep, and between sweeps while they are busy.
 
-    An upstream that was no candidate, or has another address, starts afresh: it may be another process. While
-    others are limited it starts with the middle one of their limits.
+    An upstream that was not a candidate before, or has a new address, starts afresh: it may be another
+    process. While others are limited, it starts with the median of their limits.
     """
 
     __slots__ = (
@@ -68,22 +68,22 @@ class AdaptiveLimits:
         clock: Clock,
         rows: Callable[[int], list[memoryview[int]]],
     ) -> None:
-        """`rows` gives what other workers count in a row."""
-        self.changed: Callable[[], None] = _nobody  # set by the pool: other limits are in force from now on
+        """`rows` returns the cells of a row in other workers' pages."""
+        self.changed: Callable[[], None] = _nobody  # set by the pool; called when limits have changed
         self.is_awaited: Callable[[], bool] = _always  # set by the pool: whether requests wait for a slot
         self._bounds = bounds
         self._loop = loop
         self._clock = clock
         self._rows_of = rows
-        self._rows = 0  # that are read in one sample
+        self._rows = 0  # rows read in one sample
         self._limits: dict[Upstream, tuple[str, ConcurrencyLimit, list[memoryview[int]]]] = {}
         self._armed: asyncio.TimerHandle | None = None
         self._sampled_ns = clock.monotonic_ns()
-        self._late = False  # at the last sample
-        self._busy = 0  # sweeps for which it counts as busy
+        self._late = False  # whether the last sample was
+        self._busy = 0  # sweeps for which the pool still counts as busy
 
     def rebuild(self, upstreams: Sequence[Upstream], candidates: Sequence[Upstream]) -> None:
-        """These are the pool's upstreams and candidates now."""
+        """Set the pool's current upstreams and candidates."""
         before = self._limits
         limited = [limit for one, (_, limit, _) in before.items() if limit.limit and one in candidates]
         like = sorted(limited, key=lambda limit: limit.limit)[len(limited) // 2] if limited else None
@@ -101,7 +101,7 @@ class AdaptiveLimits:
             one.concurrency_limit = 0 if entry is None else entry[1].limit
 
     def sweep(self) -> None:
-        """To be called every quarter of a second."""
+        """Call this every quarter of a second."""
         if any(one.inflight >= _BUSY or one.concurrency_limit for one in self._limits):
             self._busy = _STAYS_BUSY
         elif self._busy:
@@ -111,7 +111,7 @@ class AdaptiveLimits:
             self._arm()
 
     def close(self) -> None:
-        """Forget the timer."""
+        """Cancel the timer."""
         if self._armed is not None:
             self._armed.cancel()
             self._armed = None
@@ -143,7 +143,7 @@ class AdaptiveLimits:
             changed |= _takes_up(one, limit.observe(sample, waited_for or one.turned_away))
             one.turned_away = False
             samples.append(sample)
-        # What an upstream does not take any more, here or from another worker, would come to the others.
+        # Load that an upstream no longer takes, from this or another worker, would move to the others.
         full = any(0 < one.concurrency_limit <= one.inflight - one.streaming for one in self._limits)
         for sample, (one, (_, limit, others)) in zip(samples, self._limits.items(), strict=True):
             if full or (not one.max_inflight and any(cells[UPSTREAM_INFLIGHT_LIMIT] for cells in others)):
@@ -152,12 +152,13 @@ class AdaptiveLimits:
             self.changed()
 
     def _is_crowded(self) -> bool:
-        """Whether one of several has all the slots: then no policy is asked, and nobody is turned away."""
+        """Whether only one of several upstreams has free slots: then the policy is not asked, and no request
+        is turned away."""
         return len(self._limits) > 1 and sum(not one.is_full() for one in self._limits) == 1
 
 
 def _takes_up(upstream: Upstream, limit: int) -> bool:
-    """Whether that is another limit than before."""
+    """Apply the limit; returns whether it has changed."""
     before = upstream.concurrency_limit
     upstream.concurrency_limit = limit
     return limit != before
@@ -175,7 +176,7 @@ def _take_sample(now: float, upstream: Upstream, others: Sequence[memoryview[int
         now=now,
         mine=mine,
         given=given,
-        # Others write theirs meanwhile: one count may be of a moment before the other.
+        # Other workers write meanwhile: one count may be slightly older than the other.
         awaiting=max(0, counts[_INFLIGHT] - counts[_STREAMING]),
         answers=counts[:HISTOGRAM_CELLS],
         answered_ns=counts[_SUM],

@@ -1,9 +1,9 @@
-"""Whether an upstream has a backlog that only grows: what is usual there, and what differs from it (pure).
+"""Detects an upstream's growing backlog: learns what is usual there, and what differs from it (pure).
 
-A first byte that takes longer than usual may have three causes. The app may be slower: then the times are
-longer at once, or change while answers keep up with requests. Many requests may have come at once: then the
-backlog gets shorter. Or more come than the upstream can do: then it answers no fewer than usual, while more
-and more wait, each longer than the one before. Only this is a reason to limit it.
+A slower first byte than usual may have three causes. The app may be slower: then latency rises at once, or
+changes while responses keep up with requests. A burst may have arrived: then the backlog shrinks. Or load
+exceeds the upstream's capacity: then it answers as many as usual, while more and more requests wait, each
+longer than the one before. Only this is a reason to limit it.
 """
 
 from __future__ import annotations
@@ -13,40 +13,40 @@ from typing import TypeAlias
 
 from balancer.limits.window import Window
 
-# There is a backlog where even the quickest tenth waits so many times as long as usual, and so much longer:
-# below that nobody would notice.
+# There is a backlog if even the fastest tenth waits _TIMES_USUAL times as long as usual, and at least this
+# much longer: a smaller delay is not noticeable.
 _TIMES_USUAL = 3.0
 _LEAST_WAIT_SECONDS = 0.05
-# Growth that chance explains has a deviation of about the square root of the numbers; so many times that.
+# Random growth has a standard deviation of about the square root of the counts. This many are significant.
 _SIGNIFICANT = 3.0
-_LONGER = 1.3  # how much longer those wait who are answered at the end of the growth than those at its start
+_LONGER = 1.3  # the latency at the end of the growth must be this many times that at its start
 _STEADY_ANSWERS = 20  # answers over which their rate is averaged
-_UNANSWERED = 0.03  # the least part of the requests that goes into the backlog
-# Where less than so many times the usual comes, it has to grow for so many whiles, of that many seconds or
-# one and a half times what an answer takes; each time by so many deviations.
+_UNANSWERED = 0.03  # the smallest share of the requests that goes into the backlog
+# If the request rate is below _MORE times the usual, the backlog must grow over _WHILES periods in a row,
+# each of _WHILE_SECONDS or 1.5 times the latency, and each time by _LIKELY deviations.
 _MORE = 1.3
 _WHILE_SECONDS, _WHILES = 2.0, 3
 _LIKELY = 3.0
 _AS_MANY_ANSWERS = 0.8  # of the usual number; with fewer it is the upstream that has changed
-_LATELY_SECONDS = 2.0  # seconds in which a rate of answers fades to a third, and below
+_LATELY_SECONDS = 2.0  # seconds in which the recent answer rate fades to a third, and a lower unloaded time
 _MEMORY_SECONDS = 5.0  # seconds in which what was usual fades to a third
-_CORRECTED_SECONDS = 20.0  # the same for what was found while a limit was in force
-# A growth shows in how many wait before it shows in how long: what was learned in its first moments is
-# forgotten. They last no longer than this, or twice what an answer takes.
+_CORRECTED_SECONDS = 20.0  # the same for corrections made while a limit was in force
+# Growth shows in the number of waiting requests before it shows in latency: what was learned in its first
+# moments is discarded. They last at most this long, or twice the latency.
 _RECALL_SECONDS = 1.0
 _RISE_SECONDS = 60.0  # seconds in which the unloaded time may triple; fewer while little is known
 
 
-_Usual: TypeAlias = tuple[float, float, float]  # how many wait, answers a second, arrivals a second
+_Usual: TypeAlias = tuple[float, float, float]  # requests waiting, answers per second, arrivals per second
 
 
 class BacklogDetector:
-    """Told of each window in which the upstream had no limit, and of those in which it had one (`held`).
+    """Takes each window in which the upstream had no limit (`weigh`), and those in which it had one (`held`).
 
-    `unloaded` is what its quickest answers take, in seconds; `service` how long a request is on average from
-    being sent to its first byte while there is no backlog. `rate` is how many it answers a second, lately;
-    `usual_rate` while there is no backlog, with `usual_awaiting` for their first byte on average.
-    `suspicious` says that the last window looked like a backlog, `swelled` that more came then than usual.
+    `unloaded` is the latency of its fastest answers, in seconds; `service` the average time in seconds from
+    sending a request to its first byte while there is no backlog. `rate` is its recent rate of answers per
+    second, `usual_rate` that without a backlog, with on average `usual_awaiting` requests waiting for their
+    first byte. `suspicious`: the last window looked like a backlog; `swelled`: with more arrivals than usual.
     """
 
     __slots__ = ("_answers", "_before", "_before_at", "_began", "_began_with", "_calm", "_checked",
@@ -62,12 +62,12 @@ class BacklogDetector:
         self.suspicious = False
         self.swelled = True
         self.usual_awaiting = 0.0
-        self._usual_arrivals = 0.0  # a second
-        self._before: tuple[_Usual, _Usual] | None = None  # what was usual, as of some time ago
+        self._usual_arrivals = 0.0  # per second
+        self._before: tuple[_Usual, _Usual] | None = None  # what was usual some time ago
         self._before_at = self._first = 0.0
         self._recent: _Usual = (0.0, 0.0, 0.0)
-        self._calm = 0.0  # when no more than usual waited
-        # since it is suspicious
+        self._calm = 0.0  # when the number of waiting requests was last usual
+        # since it became suspicious
         self._began = 0.0
         self._answers = 0
         self._left = 0
@@ -76,18 +76,18 @@ class BacklogDetector:
         self._waited = 0.0
         self._pace = 0.0
         self._to_wait = 0.0
-        self._checked = 0.0  # when it was last looked at whether the backlog grows on; 0 when not yet
+        self._checked = 0.0  # when further growth of the backlog was last checked; 0 = not yet
         self._checked_awaiting = 0
         self._checked_mean = 0.0
-        self._grown = 0  # times in a row it had
+        self._grown = 0  # consecutive checks that found growth
 
     def observe(self, now: float, awaiting: int) -> None:
-        """So many wait for their first byte."""
+        """`awaiting` requests wait for their first byte."""
         if awaiting <= 2 * self.usual_awaiting + 1:
             self._calm = now
 
     def weigh(self, now: float, window: Window) -> bool:
-        """A window has ended; whether by now a backlog is proven that only grows."""
+        """A window has ended. Returns whether a growing backlog is now proven."""
         self._learn(now, window)
         low = window.low
         if low < _TIMES_USUAL * self.unloaded or low < self.unloaded + _LEAST_WAIT_SECONDS:
@@ -111,7 +111,7 @@ class BacklogDetector:
         lasted = now - self._began
         growth = window.awaiting - self._grew_from
         if self._answers < _AS_MANY_ANSWERS * self.rate * lasted:
-            # It answers less than it did: growth counts from where that has become usual.
+            # It answers fewer than before: growth counts from here, where that has become usual.
             self._grew_from = window.awaiting
             growth = 0
             self._waited = window.mean
@@ -127,12 +127,12 @@ class BacklogDetector:
             and growth + self._left >= _UNANSWERED * self._answers
             and window.mean >= _LONGER * self._waited
             and window.awaiting / self._pace >= _LONGER * self._to_wait
-            and now - self._calm >= window.mean  # a change that is over within one wait is none
+            and now - self._calm >= window.mean  # a change that is over within one wait does not count
         )
 
     def _grows_on(self, now: float, window: Window) -> bool:
-        """No more comes than usual: either it does less than it did, or it is slower. Who is only slower has
-        its new number in flight after a while; so the backlog has to go on growing for longer."""
+        """Load is as usual, so the upstream either answers fewer, or is slower. If it is only slower, the
+        number in flight soon settles at a new level; so the backlog has to keep growing for longer."""
         if not self._checked:
             self._check(now, window, 0)
         elif now - self._checked >= max(_WHILE_SECONDS, 1.5 * window.mean):
@@ -152,12 +152,12 @@ class BacklogDetector:
         self._grown = grown
 
     def rate_while_suspicious(self, now: float) -> float:
-        """Answers a second since it is suspicious, or lately where it is not."""
+        """Answers per second since it became suspicious, or recently if it is not."""
         lasted = now - self._began
         return self._answers / lasted if self.suspicious and lasted > 0 and self._answers else self.rate
 
     def begin_like(self, other: BacklogDetector) -> None:
-        """What is usual there is supposed here, too, until more is known."""
+        """Assume what is usual for `other` until more is known."""
         self.unloaded = other.unloaded
         self.service = other.service
         self.rate = other.rate
@@ -166,7 +166,7 @@ class BacklogDetector:
         self.usual_awaiting = other.usual_awaiting
 
     def begin_anew(self) -> None:
-        """What comes next is judged for itself, and by `service` as it is now."""
+        """Judge what follows on its own, with the current `service`."""
         self.suspicious = False
         self.swelled = True
         self.usual_awaiting = self.service * self.usual_rate
@@ -175,8 +175,8 @@ class BacklogDetector:
             self._before = usual, usual
 
     def held(self, window: Window) -> None:
-        """A window in which a limit was in force has ended: `service` cannot be more than `mean`. What it
-        was corrected to fades, as it may have been chance."""
+        """A window in which a limit was in force has ended: `service` cannot exceed its `mean`. Corrections
+        of `service` fade, as they may have been chance."""
         before = self.usual_awaiting / self.usual_rate if self.usual_rate else 0.0
         if window.mean < self.service:
             self.service += (window.mean - self.service) / 4
@@ -184,7 +184,7 @@ class BacklogDetector:
             self.service += (before - self.service) * (1 - exp(-window.seconds / _CORRECTED_SECONDS))
 
     def recall(self) -> None:
-        """What was learned in the last moments was of a backlog that had begun to grow."""
+        """Discard what was learned in the last moments: the backlog had already begun to grow."""
         self._recent = self.usual_awaiting, self.usual_rate, self._usual_arrivals
         if self._before is not None:
             self._take_for_usual(self._before[0])
@@ -215,7 +215,7 @@ class BacklogDetector:
         if low <= 2 * self.unloaded:
             self.usual_awaiting += (window.mean_awaiting - self.usual_awaiting) * part
             self.usual_rate += (rate - self.usual_rate) * part
-            # By Little's law, so that those count who are never answered, too, as with long polling.
+            # By Little's law, so that requests that are never answered count too, as with long polling.
             self.service = self.usual_awaiting / self.usual_rate
             self._remember(now, window.mean)
         self.rate += (rate - self.rate) * (1 - exp(-window.seconds / _LATELY_SECONDS))

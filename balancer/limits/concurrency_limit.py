@@ -1,9 +1,8 @@
-"""How many requests an upstream is given at once, found by watching it (pure).
+"""The concurrency limit of one upstream, found by observing it (pure).
 
-Beside the way of a request: `AdaptiveLimits` takes a sample of each upstream some twenty times a second and
-hands it to that upstream's limit, which returns how many requests may be there from now on, 0 for any number.
-The states, open, trial, held and probing, are drawn in docs/overload.md, where the constants have their
-units.
+Off the request path: `AdaptiveLimits` samples each upstream about twenty times a second and passes the sample
+to its limit, which returns how many requests may be there from now on, 0 = unlimited. docs/overload.md draws
+the states open, trial, held and probing, and lists the constants with their units.
 """
 
 from __future__ import annotations
@@ -15,33 +14,33 @@ from balancer.limits.trial import Trial, Verdict
 from balancer.limits.wasted_work import WastedWork
 from balancer.limits.window import RunningWindow, Sample, Window
 
-# What a window needs to be judged: seconds and answers. While a limit is in force it is up to four answers
-# for each slot, as a wrong decision costs throughput then, and more for a probe.
+# The seconds and answers a window needs to be judged. While a limit is in force it is up to four answers per
+# slot, as a wrong decision costs throughput then, and more for a probe.
 _OPEN_SECONDS, _OPEN_ANSWERS = 0.049, 5
 _HELD_SECONDS, _HELD_ANSWERS, _MOST_ANSWERS = 0.099, 10, 40
-_PROBE_ANSWERS = 4  # times as many
-_LONGEST_SECONDS = 2.0  # nothing can be said of fewer answers in that time
-_FIRST_CUT = 5  # the first limit is so much less than what is there
-_CAREFUL_CUT = 2  # where no more comes than usual, and the app may be slower after all
-_HEADROOM = 1.5  # times what is being worked on: a short backlog keeps the upstream busy
+_PROBE_ANSWERS = 4  # times as many for a probe
+_LONGEST_SECONDS = 2.0  # with fewer answers in this time, a window shows nothing
+_FIRST_CUT = 5  # divides the number of requests there for the first limit
+_CAREFUL_CUT = 2  # the same if load is as usual, and the app may just be slower
+_HEADROOM = 1.5  # times the requests being worked on: a short backlog keeps the upstream busy
 _QUIET_SECONDS = 1.0  # after a trial that found no backlog, before another one
-_UNPRESSED_SECONDS = 5.0  # the same, before what other upstreams do not take is a reason for one
-_CROWDED = 3  # times what is usual; with so many there, what others do not get is a reason for a limit
-_STEP = 0.75  # a limit so much lower than the one before is compared with it
-_DOUBT_WINDOWS = 2  # windows in a row with fewer answers
-# Part of a higher limit by which the rate has to rise, for the limit to have been too low: as far as the rate
-# rises, or, where it follows, perhaps by more.
+_UNPRESSED_SECONDS = 5.0  # the same, before load moved from other upstreams is a reason for one
+_CROWDED = 3  # times the usual number of requests, above which load moved from others is a reason for a limit
+_STEP = 0.75  # a limit lower than this part of the previous one is compared with it
+_DOUBT_WINDOWS = 2  # consecutive windows with fewer answers
+# The part of a limit's increase by which the rate must rise for the old limit to have been too low: from
+# _RISES on, the limit is raised as far as the rate rose; from _FOLLOWS on, perhaps further.
 _RISES, _FOLLOWS = 0.4, 0.8
-_PROBE_SECONDS = 4.0  # between two tries whether more would be answered
-_CHANGED = 0.3  # part of the rate by which it has changed then, and what it was before does not count
-_BINDING = 0.5  # part of the samples that find it full; with fewer a limit says nothing of the upstream
-_UNUSED_SECONDS = 2.0  # in which nobody wants more than it allows: then there is no limit any more
-_SETTLED_SECONDS = 5.0  # at most until what was sent before a limit has been answered
+_PROBE_SECONDS = 4.0  # between two probes
+_CHANGED = 0.3  # relative change of the rate at a probe, above which the rate before does not count
+_BINDING = 0.5  # share of samples that find the limit reached; with fewer, a window shows nothing about it
+_UNUSED_SECONDS = 2.0  # without demand for more than the limit, after which it is removed
+_SETTLED_SECONDS = 5.0  # at most, until requests sent before a limit have been answered
 
 
 @dataclass(frozen=True, slots=True)
 class ConcurrencyBounds:
-    """Between what a limit is found, in requests; `least` is at least 1."""
+    """The bounds of a limit, in requests; `least` is at least 1."""
 
     least: int
     most: int
@@ -52,17 +51,17 @@ class ConcurrencyLimit:
 
     **Open**: there is no limit until a backlog is proven (`BacklogDetector`), work is wasted (`WastedWork`),
     or other upstreams are full (`press`).
-    **Trial**: the first limit is a part of what is there, and at least twice what is usually being worked on:
-    enough to keep the upstream busy, so that requests wait here instead of there and none is served later. If
-    the upstream answers fewer than before (`Trial`), there was no backlog, the app is slower than it was, and
-    the limit goes away.
-    **Held**: the limit goes to what is being worked on by Little's law (answers a second times their time
-    without a backlog) with headroom, and follows that. Each larger step down has to leave the number of
-    answers as it was, or is taken back: then a request takes longer than before, and that is learned.
+    **Trial**: the first limit is a fraction of the requests there, and at least twice the number usually
+    being worked on: enough to keep the upstream busy, so that requests wait here instead of there and none is
+    served later. If the upstream answers fewer than before (`Trial`), there was no backlog, the app has
+    become slower, and the limit is removed.
+    **Held**: the limit moves to the number being worked on by Little's law (answers per second times their
+    latency without a backlog) plus headroom, and follows it. A larger step down that costs answers is undone:
+    requests take longer than before, and that is learned.
     **Probing**: now and then a higher limit is tried. So nothing is ever throttled in order to measure.
 
-    Where most clients leave before they are answered, the limit goes down at once. One that is not reached
-    any more goes away.
+    If most clients leave before they are answered, the limit drops at once. A limit that is no longer reached
+    is removed.
     """
 
     __slots__ = ("_anchor", "_answered_until", "_bounds", "_detector", "_doubts", "_probe_at",
@@ -70,8 +69,8 @@ class ConcurrencyLimit:
                  "_unpressed_until", "_used", "_wasted", "_window", "limit")  # fmt: skip
 
     def __init__(self, bounds: ConcurrencyBounds, like: ConcurrencyLimit | None = None) -> None:
-        """`like`: another upstream's limit, to begin with while that is in force. An upstream that joins an
-        overloaded pool would else be given all that waits, before there is anything to compare it with."""
+        """`like`: another upstream's limit to start with, if in force. Otherwise an upstream that joins an
+        overloaded pool would get everything that waits, before there is anything to compare with."""
         self.limit = 0
         self._bounds = bounds
         self._detector = BacklogDetector()
@@ -79,16 +78,16 @@ class ConcurrencyLimit:
         self._wasted: WastedWork | None = None
         self._quiet_until = self._unpressed_until = 0.0
         # while there is a limit
-        self._trial: Trial | None = None  # while the first one has to show that there was a backlog
+        self._trial: Trial | None = None  # while the first limit has to prove that there was a backlog
         self._used = 0.0  # when it was last reached
-        self._settled_by = 0.0  # not later; 0 when what was sent before the limit has been answered
-        self._answered_until = -1  # that many answers settle it; -1 while there are more than the limit
+        self._settled_by = 0.0  # the latest time; 0 once requests sent before the limit have been answered
+        self._answered_until = -1  # total of answers that settles it; -1 while more are there than the limit
         self._rate_before = 0.0
         self._doubts = 0
-        self._anchor: tuple[int, float] | None = None  # a limit, and the rate it had
-        self._probed: tuple[int, Window] | None = None  # the same, before a higher one that is only tried
+        self._anchor: tuple[int, float] | None = None  # a limit, and the rate at that limit
+        self._probed: tuple[int, Window] | None = None  # limit and window before the higher limit of a probe
         self._probe_at = 0.0
-        self._steady: RunningWindow | None = None  # since the limit has been about the same
+        self._steady: RunningWindow | None = None  # over the time with about the same limit
         if like is not None and like.limit:
             self.limit = like.limit
             self._used = like._used
@@ -96,8 +95,8 @@ class ConcurrencyLimit:
             self._detector.begin_like(like._detector)
 
     def observe(self, sample: Sample, waited_for: bool = True) -> int:
-        """Take `sample` into account; gives the limit from now on. `waited_for`: somebody waits for a slot,
-        or went elsewhere for want of one here."""
+        """Take `sample` into account; returns the new limit. `waited_for`: requests wait for a slot, or went
+        elsewhere for lack of one here."""
         running, wasted_work = self._window, self._wasted
         if running is None or wasted_work is None or running.went_back(sample):
             self.begin_anew(sample)
@@ -110,7 +109,7 @@ class ConcurrencyLimit:
         return self.limit
 
     def begin_anew(self, sample: Sample) -> None:
-        """What went on until `sample` says nothing."""
+        """Discard everything before `sample`."""
         self._window = RunningWindow(sample)
         self._wasted = WastedWork(sample)
         self._steady = None
@@ -119,8 +118,8 @@ class ConcurrencyLimit:
             self._trial.begin_anew(sample)
 
     def press(self, sample: Sample) -> int:
-        """Another upstream of the pool is full by a limit of its own, or this one has another worker's, so
-        what is not taken there comes here; to be told after `sample`. Gives the limit from now on."""
+        """To be called after `observe` if another upstream of the pool is at its own limit, or this one is
+        limited by another worker, so that excess load moves here. Returns the new limit."""
         detector = self._detector
         crowded = sample.awaiting > _CROWDED * (detector.usual_awaiting + 1)
         if not self.limit and crowded and detector.usual_rate and sample.now >= self._unpressed_until:
@@ -145,7 +144,7 @@ class ConcurrencyLimit:
             detector.begin_anew()
 
     def _close(self, sample: Sample, rate: float, wasted: Window | None = None) -> None:
-        """It answers `rate` a second by now."""
+        """Set the first limit. The upstream currently answers `rate` requests per second."""
         detector = self._detector
         if not detector.suspicious:
             detector.recall()
@@ -164,7 +163,7 @@ class ConcurrencyLimit:
         self._trial = Trial(sample, limit=self.limit, rate=rate, left=left)
 
     def _least_sensible(self, sample: Sample) -> float:
-        """Twice what was being worked on before the backlog, this worker's part of it."""
+        """This worker's part of twice the number of requests being worked on before the backlog."""
         part = sample.mine / sample.awaiting if sample.awaiting else 1.0
         return 2 * max(self._rate_before, self._detector.usual_rate) * self._detector.service * part
 
@@ -180,13 +179,13 @@ class ConcurrencyLimit:
             if self._probed is None:
                 self._open(sample)
                 return
-            # More than is wanted is no answer to a probe; what there was before it may still be wanted.
+            # Load below the probed limit does not decide a probe; the limit before it may still be needed.
             self._used = sample.now
             before, _ = self._probed
             self._probed = None
             self._set(before, sample)
         if wasted and (least := self._bounded(self._least_sensible(sample))) < self.limit:
-            self._anchor = self._probed = None  # what it did until then tells nothing any more
+            self._anchor = self._probed = None  # earlier rates are no longer meaningful
             self._set(least, sample)
         elif self._settled_by:
             self._settle(sample)
@@ -196,9 +195,9 @@ class ConcurrencyLimit:
             if window.full >= _BINDING:
                 self._judge(sample, window)
             else:
-                self._steady = None  # of fewer than it may have
+                self._steady = None  # the limit was not reached
         elif self._trial is not None and running.is_silent:
-            self._window = RunningWindow(sample)  # it may be busy with requests whose clients are gone
+            self._window = RunningWindow(sample)  # it may be busy with requests whose clients have left
 
     def _is_told(self, seconds: float, answers: int) -> bool:
         wanted = max(_HELD_ANSWERS, min(4 * self.limit, _MOST_ANSWERS))
@@ -209,7 +208,7 @@ class ConcurrencyLimit:
         )
 
     def _settle(self, sample: Sample) -> None:
-        """What was sent before the limit tells nothing of it: wait until that has been answered."""
+        """Requests sent before the limit show nothing about it: wait until they have been answered."""
         self._window = RunningWindow(sample)
         if self._trial is not None and (dry := self._trial.runs_dry(sample)) is not None:
             self._take_back(sample, dry)
@@ -243,24 +242,24 @@ class ConcurrencyLimit:
         if rise < 1 + _RISES * (most - 1):
             self._set(before, sample)
         elif rise < 1 + _FOLLOWS * (most - 1):
-            # There was no backlog at the limit before, and it has slots for as many more as the rate has
+            # There was no backlog at the previous limit, and there is room for as many more as the rate has
             # risen.
             self._detector.service = max(without.mean, self._detector.service)
             self._anchor = None
             self._set(before * rise, sample)
         else:
-            # It does more where it may, and perhaps would do still more.
+            # The rate follows the limit, and may rise further.
             self._detector.service = max(window.mean, self._detector.service)
             self._anchor = self.limit, window.rate
             self._probe(sample, window)
 
     def _costs_throughput(self, sample: Sample, window: Window) -> bool:
-        """Whether fewer are answered than before a larger step down; it is taken back then."""
+        """Whether a larger step down has reduced the answers; it is then undone."""
         limit, rate = self.limit, window.rate
         if self._anchor is not None and limit <= _STEP * self._anchor[0]:
             before, rate_before = self._anchor
             if rate < 0.95 * rate_before * (1 + limit / before) / 2:
-                # Nearer to what it would be without a backlog than to what it was. Once may be chance.
+                # Nearer to the rate expected without a backlog than to the old one. Once may be chance.
                 self._doubts += 1
                 if self._doubts >= _DOUBT_WINDOWS:
                     self._doubts = 0
@@ -289,8 +288,8 @@ class ConcurrencyLimit:
         self._set(max(limit / 3, min(limit * 1.5 + 1, goal)), sample)
 
     def _probe(self, sample: Sample, without: Window) -> None:
-        """Now and then a little more is let in: if that is answered, too, a request takes longer by now than
-        was supposed, and the limit was too low."""
+        """Now and then the limit is raised a little: if the rate rises too, requests take longer than
+        assumed, and the limit was too low."""
         self._probe_at = sample.now + _PROBE_SECONDS
         more = self._bounded(self.limit * _HEADROOM + 1)
         if more > self.limit:
@@ -311,7 +310,7 @@ class ConcurrencyLimit:
         self._window = RunningWindow(sample)
 
     def _take_back(self, sample: Sample, shown: Window) -> None:
-        """There was no backlog, as `shown`: a request takes so long by now."""
+        """Remove the limit: `shown` proves that there was no backlog, and how long requests take now."""
         self._detector.service = max(shown.mean, self._detector.service)
         self._detector.unloaded = max(shown.low, self._detector.unloaded)
         self._quiet_until = sample.now + _QUIET_SECONDS

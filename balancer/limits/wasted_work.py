@@ -1,8 +1,8 @@
 """Whether an upstream is busy with requests whose clients have left (pure).
 
-Most apps do not see that a client has left while its request stands in their backlog, and work on it all the
-same. Where the backlog is longer than the clients' patience nobody is served any more, and it stays so for as
-long as the backlog is fed.
+Most apps do not notice that a client has left while its request is in their backlog, and process it all the
+same. If the backlog takes longer than clients wait, goodput drops to zero, and stays there for as long as the
+backlog is fed.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from math import sqrt
 from balancer.limits.window import RunningWindow, Sample, Window
 
 _WINDOW_SECONDS = 0.5
-_LONGEST_SECONDS = 10.0  # where little happens it takes so long to tell
-_FEW_CLIENTS = 10  # that have left
-_SIGNIFICANT = 2.0  # deviations by which fewer are answered than usually
-_SURE_ANSWERS = 36.0  # answers that would have come; of so many half is significant by three deviations
+_LONGEST_SECONDS = 10.0  # longest window, if there is little traffic
+_FEW_CLIENTS = 10  # least number of clients that left
+_SIGNIFICANT = 2.0  # deviations by which answers are fewer than usual
+_SURE_ANSWERS = 36.0  # expected answers; of this many, half is three deviations
 
 
 class WastedWork:
-    """Told of each sample of the upstream."""
+    """Takes each sample of the upstream."""
 
     __slots__ = ("_lately",)
 
@@ -28,13 +28,13 @@ class WastedWork:
 
     @property
     def left(self) -> int:
-        """Clients who left in the last half second, or longer where little happens."""
+        """Clients that left in the last half second, or longer if there is little traffic."""
         return self._lately.left
 
     def observe(self, sample: Sample, usual_rate: float) -> Window | None:
-        """What went on lately, if it was in vain: as many left as were answered, some at least, and no more
-        than half as many were answered as usually (`usual_rate` a second). Who is answered then is answered
-        too late, so fewer at a time cost nothing, however few."""
+        """Returns the recent window if its work was wasted: at least as many clients left as were answered,
+        at least a few, and at most half as many were answered as usual (`usual_rate` per second). Answers
+        then come too late, so a limit costs nothing, however low."""
         lately = self._lately
         seconds, answers = lately.observe(sample, False)
         if seconds < _WINDOW_SECONDS:

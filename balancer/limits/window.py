@@ -1,6 +1,6 @@
-"""What one upstream did over a short time, taken from what is counted for it anyway.
+"""What one upstream did over a short time, from counters that are kept anyway.
 
-Beside the way of a request: adaptive limits take a sample from time to time, and requests pay nothing for it.
+Off the request path: adaptive limits take a sample from time to time, at no cost to requests.
 """
 
 from collections.abc import Sequence
@@ -9,15 +9,14 @@ from typing import NamedTuple
 
 from balancer.telemetry.columns import BUCKETS
 
-_LOW = 0.1
-_BEYOND = 2 * BUCKETS[-1]  # what the histogram's last, open bucket is taken to reach to
+_LOW = 0.1  # quantile
+_BEYOND = 2 * BUCKETS[-1]  # seconds; assumed upper bound of the histogram's last, open bucket
 
 
 class Sample(NamedTuple):
-    """What was counted of an upstream at `now`, in seconds. `mine` are this worker's requests whose first
-    byte has not come, `given` its answers so far; the rest is of all workers: `awaiting` as `mine`, and so
-    far the answers by bucket of the histogram, the sum of their times in nanoseconds, and clients who
-    left."""
+    """The counters of an upstream at `now`, in seconds. `mine` are this worker's requests that await their
+    first byte, `given` its answers so far. The rest is for all workers: `awaiting` as `mine`, and so far the
+    `answers` by histogram bucket, the sum of their latencies in nanoseconds, and the clients that left."""
 
     now: float
     mine: int
@@ -30,13 +29,12 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """`seconds` of an upstream's life: `answers` first bytes came, to this worker `own_rate` a second.
+    """`seconds` of traffic at an upstream, with `answers` first bytes; this worker got `own_rate` per second.
 
-    `mean` and `low` (below which a tenth lies, as well as buckets tell) are times to the first byte in
-    seconds, 0 without answers. Of the requests that await theirs: how many there are at the end (`awaiting`),
-    on average (`mean_awaiting`), and how many more than at the beginning (`grown`). `left` clients went
-    without an answer. `full` is the part of the samples that found as many of this worker's as its limit
-    allows.
+    `mean` and `low` (the first decile, as exact as buckets allow) are times to the first byte in seconds, 0
+    without answers. Requests that await their first byte: their number at the end (`awaiting`), on average
+    (`mean_awaiting`), and the increase since the start (`grown`). `left` clients left without an answer.
+    `full` is the share of samples in which this worker's requests were at its limit.
     """
 
     seconds: float
@@ -52,12 +50,12 @@ class Window:
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
+        """Answers per second."""
         return self.answers / self.seconds
 
 
 class RunningWindow:
-    """A window that has begun, and ends when it is long enough."""
+    """A window in progress, which ends when it is long enough."""
 
     __slots__ = ("_area", "_first", "_full", "_last", "_samples", "_start")
 
@@ -69,12 +67,11 @@ class RunningWindow:
         self._full = 0
 
     def went_back(self, sample: Sample) -> bool:
-        """Whether `sample` counts less than was counted: a worker has been replaced, and its counts with
-        it."""
+        """Whether `sample` has lower counts than before: a worker was replaced, and its counts with it."""
         return sample.answered_ns < self._last.answered_ns or sample.left < self._last.left
 
     def observe(self, sample: Sample, full: bool) -> tuple[float, int]:
-        """Go on to `sample`. Gives the seconds and the answers since the beginning."""
+        """Extend the window to `sample`. Returns the seconds and the answers since its start."""
         last = self._last
         self._area += (sample.awaiting + last.awaiting) / 2 * (sample.now - last.now)
         self._last = sample
@@ -84,16 +81,16 @@ class RunningWindow:
 
     @property
     def is_silent(self) -> bool:
-        """Whether nobody has been answered since the beginning."""
+        """Whether there was no answer since the start."""
         return sum(self._last.answers) == self._start
 
     @property
     def left(self) -> int:
-        """Clients who left since the beginning."""
+        """Clients that left since the start."""
         return self._last.left - self._first.left
 
     def end(self) -> Window:
-        """The window up to the last sample."""
+        """Returns the window up to the last sample."""
         first, last = self._first, self._last
         by_bucket = [now - then for now, then in zip(last.answers, first.answers, strict=True)]
         answers = sum(by_bucket)

@@ -17,7 +17,9 @@ from typing import cast
 from aiohttp import web
 
 from balancer.admin.answers import Handler
+from balancer.admin.reading import Facade, Reading
 from balancer.clock import Clock, Seldom
+from balancer.connections.intake import Turns
 
 HEAD_TIMEOUT = 10.0  # seconds from the first byte of a request to the last of its head; as much for the first
 IDLE_TIMEOUT = 75.0  # seconds without a request; Prometheus scrapes once a minute
@@ -41,12 +43,13 @@ class Phase(IntEnum):
     SERVED = 3  # a request is being answered, its body read
 
 
-class Peer(asyncio.Protocol):
+class Peer(asyncio.BufferedProtocol):
     """One connection: aiohttp's protocol for it, and what it is at since when."""
 
     __slots__ = (
         "_connections",
         "_phase",
+        "_reading",
         "_server",
         "_unsent",
         "_used",
@@ -56,6 +59,7 @@ class Peer(asyncio.Protocol):
     )
 
     transport: asyncio.Transport
+    _reading: Reading
 
     def __init__(self, server: asyncio.Protocol, connections: "Connections") -> None:
         self._server = server
@@ -107,19 +111,24 @@ class Peer(asyncio.Protocol):
         self._used = True
         self.enter(Phase.ANSWERED)
 
-    # asyncio.Protocol
+    # asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serve it, and make room for it where there is none."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
-        self._server.connection_made(transport)
+        self._reading = Reading(self.transport, self._connections.turns)
+        self._server.connection_made(cast(asyncio.Transport, Facade(self.transport, self._reading)))
         self._connections.opened(self, self._server)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where what comes next goes."""
+        return self._reading.buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
         """A request begins, or goes on."""
         if self.phase() is Phase.IDLE:
             self.enter(Phase.HEAD)
-        self._server.data_received(data)
+        self._server.data_received(self._reading.read(nbytes))
 
     def eof_received(self) -> bool | None:
         """aiohttp decides."""
@@ -154,6 +163,7 @@ class Connections:
         self._at_once = max(1, min(ACCEPTED_AT_ONCE, most // 4))
         self._peers: dict[object, Peer] = {}  # by the protocol that serves it
         self._loop = asyncio.get_running_loop()
+        self.turns = Turns(self._loop, clock)
         self._tasks: set[asyncio.Task[object]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._paused: asyncio.TimerHandle | None = None

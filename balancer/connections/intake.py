@@ -88,6 +88,13 @@ class _PacedReads(asyncio.BufferedProtocol):
         self.protocol.resume_writing()
 
 
+class Resting(Protocol):
+    """A connection that waits for its turn."""
+
+    def go_on(self) -> None:
+        """It has come: be read again."""
+
+
 class Turns:
     """The connections of one event loop that rest: in each turn those go on that have waited for longest, as
     many as there is time for. `most` bytes of each are read at once."""
@@ -97,7 +104,7 @@ class Turns:
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
         self._loop = loop
         self._clock = clock
-        self._resting: deque[Intake] = deque()
+        self._resting: deque[Resting] = deque()
         self._coming = False  # the next turn
         self.most = MOST_READ
 
@@ -109,9 +116,9 @@ class Turns:
         else:
             self.most = max(self.most // 2, LEAST_READ)
 
-    def add(self, intake: "Intake") -> None:
+    def add(self, connection: Resting) -> None:
         """This one rests."""
-        self._resting.append(intake)
+        self._resting.append(connection)
         self._await_turn()
 
     def _await_turn(self) -> None:

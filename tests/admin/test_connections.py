@@ -21,6 +21,7 @@ from balancer.admin.connections import (
     Phase,
     least_missed,
 )
+from balancer.admin.reading import READ
 from balancer.admin.server import AdminServer
 from tests.admin.harness import FakeInstance
 from tests.fakes.loop import FakeClock
@@ -33,14 +34,14 @@ READY = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 class Listener:
-    """A real admin listener that may have MOST connections, and raw clients of it."""
+    """A real admin listener that may have `most` connections, and raw clients of it."""
 
-    def __init__(self, stack: AsyncExitStack) -> None:
+    def __init__(self, stack: AsyncExitStack, most: int = MOST) -> None:
         self._stack = stack
         self._sock = socket.create_server(("127.0.0.1", 0))
         self.address = self._sock.getsockname()
         self.instance = FakeInstance()
-        self.server = AdminServer(self.instance, "", "", most=MOST)
+        self.server = AdminServer(self.instance, "", "", most=most)
 
     async def start(self) -> None:
         await self.server.start(self._sock)
@@ -107,7 +108,21 @@ async def test_a_body_that_does_not_arrive_is_408(
 
 
 class Served(asyncio.Protocol):
-    """Stands in for aiohttp's protocol of a connection."""
+    """Stands in for aiohttp's protocol of a connection: with room for `room` reads, when it has had them."""
+
+    transport: asyncio.Transport
+
+    def __init__(self) -> None:
+        self.reads: list[int] = []  # bytes
+        self.room = 1_000_000
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]  # as asyncio's stub says
+
+    def data_received(self, data: bytes) -> None:
+        self.reads.append(len(data))
+        if len(self.reads) == self.room:
+            self.transport.pause_reading()
 
 
 class Harness:
@@ -135,13 +150,13 @@ async def harness() -> AsyncIterator[Harness]:
 
 
 def idle(peer: Peer, transport: FakeTransport) -> None:
-    peer.data_received(b"GET / HTTP/1.1\r\n\r\n")
+    transport.receive(b"GET / HTTP/1.1\r\n\r\n")
     peer.enter(Phase.SERVED)
     peer.answered()
 
 
 def part_of_a_head(peer: Peer, transport: FakeTransport) -> None:
-    peer.data_received(b"GET")
+    transport.receive(b"GET")
 
 
 def answered(peer: Peer, transport: FakeTransport) -> None:
@@ -179,7 +194,7 @@ async def test_a_head_has_its_timeout_from_its_first_byte(harness: Harness) -> N
     idle(peer, transport)
     for _ in range(round(HEAD_TIMEOUT) + 1):
         assert not transport.aborted
-        peer.data_received(b"G")
+        transport.receive(b"G")
         harness.wait(1)
     assert transport.aborted
 
@@ -193,6 +208,45 @@ async def test_a_slowly_read_response_has_a_timeout_as_well(harness: Harness) ->
     assert not transport.aborted
     harness.wait(1)
     assert transport.aborted
+
+
+async def turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_after_a_whole_piece_a_connection_rests_for_a_turn(
+    harness: Harness,
+) -> None:
+    served = Served()
+    peer = Peer(served, harness.connections)
+    transport = FakeTransport(asyncio.get_running_loop(), peer)
+    transport.receive(bytes(2 * READ + 1))
+    assert served.reads == [READ]
+    assert not transport.reading
+    await turns(5)
+    assert served.reads == [READ, READ, 1]
+    assert transport.reading
+
+
+async def test_what_aiohttp_has_no_room_for_is_not_read_when_its_turn_comes(harness: Harness) -> None:
+    served = Served()
+    served.room = 2
+    transport = FakeTransport(asyncio.get_running_loop(), Peer(served, harness.connections))
+    transport.receive(bytes(3 * READ))
+    await turns(9)
+    assert served.reads == [READ, READ]
+    served.transport.resume_reading()
+    await turns(5)
+    assert served.reads == [READ, READ, READ]
+
+
+async def test_a_turn_that_comes_after_the_end_reads_nothing(harness: Harness) -> None:
+    _, transport = harness.peer()
+    transport.receive(bytes(READ))
+    transport.abort()
+    await turns(5)
+    assert not transport.reading
 
 
 async def test_which_connection_is_closed_first(harness: Harness) -> None:

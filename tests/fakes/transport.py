@@ -81,7 +81,7 @@ class FakeTransport(asyncio.Transport):
     def __init__(
         self,
         loop: Soon,
-        protocol: asyncio.Protocol,
+        protocol: asyncio.Protocol | asyncio.BufferedProtocol,
         *,
         peername: tuple[str, int] = (CLIENT_ADDRESS, 50000),
         socket: object | None = None,
@@ -94,7 +94,7 @@ class FakeTransport(asyncio.Transport):
         self._eof_unread = False
         self._eof_received = False
         self.eofs = 0
-        self.protocol = protocol
+        self.protocol = cast(asyncio.Protocol, protocol)  # what tests look at
         self._receiver: asyncio.BaseProtocol = protocol  # the same, or what stands before it
         self.high_water: int | None = None
         self.written = bytearray()

@@ -26,7 +26,10 @@ IDLE_TIMEOUT = 75.0  # seconds without a request; Prometheus scrapes once a minu
 STALL_TIMEOUT = 10.0  # seconds in which nothing of a response is taken
 ANSWER_TIMEOUT = 60.0  # seconds in which all of it has to be taken
 SWEEP = 1.0  # seconds
-ACCEPTED_AT_ONCE = 8  # in a turn of the event loop: who has been let in has to get its turn as well
+ACCEPTED_AT_ONCE = 8
+# Turns of the event loop until others are accepted. From accepting to the handler it takes aiohttp seven; who
+# has asked already must not be closed for those that come meanwhile.
+SETTLING = 8
 PAUSE = 0.1  # seconds without accepting, where no descriptor could be had
 _TOLD_EVERY = 60.0  # seconds
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds
@@ -52,10 +55,10 @@ class Peer(asyncio.BufferedProtocol):
         "_reading",
         "_server",
         "_unsent",
-        "_used",
         "since_ns",
         "stalled_ns",
         "transport",
+        "used",
     )
 
     transport: asyncio.Transport
@@ -65,7 +68,7 @@ class Peer(asyncio.BufferedProtocol):
         self._server = server
         self._connections = connections
         self._phase = Phase.IDLE
-        self._used = False  # it has had a response
+        self.used = False  # it has had an answer
         self._unsent = 0
         self.since_ns = self.stalled_ns = connections.now_ns()
 
@@ -86,7 +89,7 @@ class Peer(asyncio.BufferedProtocol):
         now_ns = self._connections.now_ns()
         match self.phase():
             case Phase.IDLE:
-                return now_ns - self.since_ns > (IDLE_TIMEOUT if self._used else HEAD_TIMEOUT) * 1e9
+                return now_ns - self.since_ns > (IDLE_TIMEOUT if self.used else HEAD_TIMEOUT) * 1e9
             case Phase.HEAD:
                 return now_ns - self.since_ns > HEAD_TIMEOUT * 1e9
             case Phase.ANSWERED:
@@ -108,7 +111,7 @@ class Peer(asyncio.BufferedProtocol):
 
     def answered(self) -> None:
         """There is a response to its request."""
-        self._used = True
+        self.used = True
         self.enter(Phase.ANSWERED)
 
     # asyncio.BufferedProtocol
@@ -160,13 +163,14 @@ class Connections:
         self._clock = clock
         self._most = most
         self._newest = max(1, most // 10)
-        self._at_once = max(1, min(ACCEPTED_AT_ONCE, most // 4))
+        self._at_once = min(ACCEPTED_AT_ONCE, self._newest)
         self._peers: dict[object, Peer] = {}  # by the protocol that serves it
         self._loop = asyncio.get_running_loop()
         self.turns = Turns(self._loop, clock)
         self._tasks: set[asyncio.Task[object]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._paused: asyncio.TimerHandle | None = None
+        self._settling = 0  # turns that are left
         self._spare = -1  # a descriptor that is given up where none can be had, so that one can
         self._seldom = Seldom(clock, _TOLD_EVERY)
 
@@ -232,6 +236,9 @@ class Connections:
         self._timer = self._loop.call_later(SWEEP, self._sweep)
 
     def _accept(self) -> None:
+        self._loop.remove_reader(self._sock)
+        self._settling = SETTLING
+        self._loop.call_soon(self._settle)
         for _ in range(self._at_once):
             try:
                 sock = self._sock.accept()[0]
@@ -248,6 +255,13 @@ class Connections:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def _settle(self) -> None:
+        self._settling -= 1
+        if self._settling:
+            self._loop.call_soon(self._settle)
+        elif self._paused is None and self._sock.fileno() >= 0:
+            self._loop.add_reader(self._sock, self._accept)
+
     async def _open(self, sock: socket.socket) -> None:
         try:
             await self._loop.connect_accepted_socket(lambda: Peer(self._serve(), self), sock)
@@ -259,10 +273,9 @@ class Connections:
         if not self._peers and self._spare >= 0:
             os.close(self._spare)
             self._spare = -1
-            return  # the socket is still readable: in the next turn it gets that descriptor
+            return  # the socket is still readable: the next one that is accepted gets that descriptor
         for _ in range(self._at_once):
             self._make_room()
-        self._loop.remove_reader(self._sock)
         self._paused = self._loop.call_later(PAUSE, self._go_on)
 
     def _freed(self) -> None:
@@ -273,7 +286,8 @@ class Connections:
         if self._paused is not None:
             self._paused.cancel()
             self._paused = None
-            self._loop.add_reader(self._sock, self._accept)
+            if not self._settling:
+                self._loop.add_reader(self._sock, self._accept)
 
     def _keep_spare(self) -> None:
         if self._spare < 0 and self._sock.fileno() >= 0:
@@ -299,8 +313,10 @@ class Connections:
 
 
 def least_missed(peers: Iterable[Peer], newest: int) -> Peer | None:
-    """Whom to close: the one that has been without a whole request for longest. Where no more than `newest`
-    are without one, these may be about to ask, and the one goes whose answer has taken longest."""
+    """Whom to close: the one that has been without a whole request for longest; where none is without one,
+    the one whose answer has taken longest. The `newest` that have never asked are spared: they may be about
+    to, while those that had answers ask again and again."""
     order = sorted(peers, key=lambda peer: (max(peer.phase(), Phase.HEAD), peer.since_ns))
-    asking = sum(peer.phase() <= Phase.HEAD for peer in order)
-    return next(iter(order if asking > newest else order[asking:] or order), None)
+    strangers = [peer for peer in order if not peer.used and peer.phase() <= Phase.HEAD]
+    spared = strangers[max(0, len(strangers) - newest) :]
+    return next((peer for peer in order if peer not in spared), order[0] if order else None)

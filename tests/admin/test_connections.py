@@ -215,9 +215,7 @@ async def turns(count: int) -> None:
         await asyncio.sleep(0)
 
 
-async def test_after_a_whole_piece_a_connection_rests_for_a_turn(
-    harness: Harness,
-) -> None:
+async def test_after_a_whole_piece_a_connection_rests_for_a_turn(harness: Harness) -> None:
     served = Served()
     peer = Peer(served, harness.connections)
     transport = FakeTransport(asyncio.get_running_loop(), peer)
@@ -277,6 +275,29 @@ async def test_a_new_connection_is_admitted_whatever_the_others_do(
     _, transport = harness.peer()
     assert not transport.aborted
     assert [other.aborted for _, other in others] == [True, False, False]
+
+
+async def test_a_newcomer_is_kept_rather_than_those_that_ask_again_and_again(
+    harness: Harness,
+) -> None:
+    stranger, _ = harness.peer()
+    harness.clock.advance(1.0)
+    again, transport = harness.peer()
+    idle(again, transport)
+    assert least_missed([stranger, again], 1) is again
+    assert least_missed([stranger, again], 0) is stranger
+    assert least_missed([stranger], 1) is stranger
+
+
+async def test_who_has_asked_by_the_time_it_is_accepted_is_answered_however_many_wait() -> None:
+    async with AsyncExitStack() as stack:
+        listener = Listener(stack, most=20)
+        readers = [(await listener.connect(READY))[0] for _ in range(100)]
+        await listener.start()
+        stack.push_async_callback(listener.server.stop)
+        for reader in readers:
+            async with asyncio.timeout(PATIENCE):
+                assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_without_descriptors_the_spare_one_admits_a_probe(listener: Listener) -> None:

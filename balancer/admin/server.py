@@ -20,7 +20,8 @@ UNREAD = 1.0  # seconds in which the rest of a body that nobody wants is read, s
 
 
 def _logger() -> logging.Logger:
-    """aiohttp's, without a traceback for each request that is not HTTP: it has been answered with 400."""
+    """aiohttp's, without a traceback for each request that is not HTTP, as that has been answered with 400,
+    nor for each client that has left before its answer."""
     logger = logging.getLogger("balancer.admin")
     logger.addFilter(_is_no_clients_fault)
     return logger
@@ -28,7 +29,7 @@ def _logger() -> logging.Logger:
 
 def _is_no_clients_fault(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, HttpProcessingError)
+    return not isinstance(error, HttpProcessingError | ConnectionResetError)
 
 
 class AdminServer:

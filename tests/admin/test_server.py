@@ -1,6 +1,7 @@
 """The admin listener's own log: what is not HTTP is answered, and worth no traceback."""
 
 import asyncio
+import logging
 import socket
 
 import pytest
@@ -32,3 +33,18 @@ async def test_a_request_that_is_not_http_is_refused_without_a_traceback(
     finally:
         await server.stop()
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("error", "is_told"),
+    [(ConnectionResetError("it has left"), False), (RuntimeError("ours"), True)],
+    ids=["the client has left", "an error of ours"],
+)
+async def test_an_answer_to_a_client_that_has_left_is_worth_no_traceback(
+    error: Exception, is_told: bool
+) -> None:
+    AdminServer(FakeInstance(), "", "", most=100)
+    logger = logging.getLogger("balancer.admin")
+    exc_info = (type(error), error, None)
+    record = logger.makeRecord(logger.name, logging.ERROR, __file__, 1, "as aiohttp says", (), exc_info)
+    assert bool(logger.filter(record)) == is_told

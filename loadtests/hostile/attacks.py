@@ -172,5 +172,24 @@ ATTACKS: dict[str, Attack] = {
             reads=False,
             target=Target.ADMIN,
         ),
+        Attack("admin-scrapes", "metrics, again and again", 150, _SCRAPE, again=True, target=Target.ADMIN),
+        Attack(
+            "admin-heads",
+            "heads without an end",
+            20,
+            _get("/readyz", "X-Long: ").removesuffix(b"\r\n").replace(b"hostile.test", b"localhost"),
+            _blob(b"a"),
+            target=Target.ADMIN,
+        ),
+        Attack(
+            "admin-chunks",
+            "bodies without an end, in chunks of 1 byte",
+            20,
+            _post("/api/pools/default/upstreams", "Transfer-Encoding: chunked\r\n").replace(
+                b"hostile.test", b"localhost"
+            ),
+            _blob(_chunk(1)),
+            target=Target.ADMIN,
+        ),
     )
 }

@@ -20,9 +20,10 @@ class Admission:
     """Counts those `admitted`, at most `most`, and at most `per_client` (0: no limit) from one address or
     IPv6 /64, trusted proxies excepted: behind these are many.
 
-    When all slots are taken the connection that has been idle for longest is closed for the one that comes,
-    then those that linger with their last response; only where there is none of either is it refused. Idle is
-    who has said nothing yet, or not since its last response was taken.
+    When all slots are taken, the connection that has been idle longest is closed for the new one, then those
+    that linger with their last response, then those whose request head has been incomplete for too long. If
+    there is none of these, the new one is refused. A connection is idle if it has sent nothing yet, or nothing
+    since its last response was taken.
     """
 
     __slots__ = ("_clients", "_looked_ns", "_most", "_of_network", "_per_client", "_reclaimed",

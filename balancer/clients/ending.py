@@ -24,7 +24,11 @@ _LINGER_NS = 30_000_000_000  # in all, while the client goes on sending
 LINGER_IDLE_NS = 5_000_000_000
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: close sends RST
 
-_LINGERING = 1 << 62  # above the time of any clock, in ns
+_SLOW_HEAD_NS = 1_000_000_000  # a client that sends its head so slowly may be closed for another one
+
+# Above the time of any clock, in ns.
+_LINGERING = 1 << 62
+_SLOW = 1 << 63
 
 # What the next bytes are.
 HEAD, BODY, HOLD, TUNNEL, TUNNEL_ENDED, LINGER, CLOSED = range(7)
@@ -121,12 +125,16 @@ class EndingConnection(StreamOwner):
     # --- when all slots are taken (Client)
 
     def spare_rank(self) -> int:
-        """Since when it has been idle, in ns; above all of these, when it ends to linger; -1 where it is
-        neither."""
+        """Since when it has been idle, in ns; above all of these, when it stops lingering; above all of these,
+        since when it has sent only a part of a head, if that is long enough; -1 if it is none of these."""
         if self._state == HEAD:
-            if self._ahead.holds_head() or self.transport.get_write_buffer_size():
+            if self.transport.get_write_buffer_size():
                 return -1
             timeouts = self._context.timeouts
+            if self._ahead.holds_head():
+                begun_ns = self.deadline_ns - timeouts.request_head_ns
+                is_slow = self._context.monotonic_ns() - begun_ns >= _SLOW_HEAD_NS
+                return _SLOW + max(begun_ns, 0) if is_slow else -1
             idle_ns = timeouts.request_head_ns if self._head is None else timeouts.client_idle_ns
             return max(self.deadline_ns - idle_ns, 0)  # below 0 where its deadline was another one
         return _LINGERING + self._linger_end_ns if self._state == LINGER else -1

@@ -111,6 +111,24 @@ def test_no_connection_is_closed_that_is_busy(
     assert (reclaimed(harness), harness.local_counted("too_many_connections")) == (0, 1)
 
 
+def test_the_slowest_heads_are_closed_if_no_connection_is_idle_or_lingers(make_harness: MakeHarness) -> None:
+    harness = make_harness(limits={"max_connections": 3})
+    slow = harness.ask(GET[:9])
+    harness.advance(0.3)
+    later = harness.ask(GET[:9])
+    harness.advance(0.8)
+    lingering = harness.ask(BAD)
+    gone = []
+    for _ in range(2):
+        harness.ask()
+        gone.append([one.is_closing() for one in (lingering, slow, later)])
+    assert gone == [[True, False, False], [True, True, False]]
+    assert status_of(harness.client().take()) == 503  # a head may take a second
+    harness.advance(0.3)
+    harness.ask()
+    assert later.is_closing()
+
+
 def test_an_empty_line_does_not_begin_a_head(make_harness: MakeHarness) -> None:
     harness = make_harness(limits={"max_connections": 1})
     client = harness.ask(b"\r\n")

@@ -37,19 +37,19 @@ def families(fleet: FleetSample, workers: Iterable[WorkerSample], version: str) 
     yield from _upstreams(fleet)
     yield from _pools(fleet)
     yield from _processes(workers)
-    yield info("build", "The version that runs.", {"version": version})
+    yield info("build", "The running version.", {"version": version})
 
 
 def _upstreams(fleet: FleetSample) -> Iterator[Family]:
     state = gauge(
         "upstream_state",
-        "1 for the admin state it has, and for ejected, probation, unchecked where it is that as well.",
+        "1 for its admin state, and for ejected, probation and unchecked if they apply.",
         (*_POOL_UPSTREAM, "state"),
     )
     up = gauge(
-        "upstream_up", "1 while its states let it have requests; panic does not count.", _POOL_UPSTREAM
+        "upstream_up", "1 while its state lets it have requests; panic does not count.", _POOL_UPSTREAM
     )
-    weight = gauge("upstream_effective_weight", "The weight that policies go by.", _POOL_UPSTREAM)
+    weight = gauge("upstream_effective_weight", "Weight that policies use.", _POOL_UPSTREAM)
     changes = counter("upstream_state_changes", "Changes of state.", (*_POOL_UPSTREAM, "to", "cause"))
     checks = counter("active_checks", "Active checks by result.", (*_POOL_UPSTREAM, "result"))
     for one in fleet.upstreams:
@@ -70,13 +70,15 @@ def _upstreams(fleet: FleetSample) -> Iterator[Family]:
 
 
 def _pools(fleet: FleetSample) -> Iterator[Family]:
-    eligible = gauge("pool_eligible_upstreams", "Upstreams whose states let them have requests.", ("pool",))
-    panic = gauge("pool_panic", "1 while ejected upstreams are used, because none is eligible.", ("pool",))
-    backup = gauge("pool_backup", "1 while backup upstreams are used, as no other is eligible.", ("pool",))
-    overloaded = gauge("pool_overloaded", "1 while more comes than its upstreams can do.", ("pool",))
+    eligible = gauge("pool_eligible_upstreams", "Upstreams whose state lets them have requests.", ("pool",))
+    panic = gauge("pool_panic", "1 while ejected upstreams are used because none is eligible.", ("pool",))
+    backup = gauge(
+        "pool_backup", "1 while backup upstreams are used because no other is eligible.", ("pool",)
+    )
+    overloaded = gauge("pool_overloaded", "1 while the load is more than its upstreams can serve.", ("pool",))
     ejections = counter("ejections", "Upstreams ejected, by cause.", ("pool", "cause"))
-    skipped = counter("ejections_skipped", "Outliers that were not ejected, and why.", ("pool", "reason"))
-    durations = histogram("active_check_duration_seconds", "How long active checks took.", ("pool",))
+    skipped = counter("ejections_skipped", "Outliers that were not ejected, by reason.", ("pool", "reason"))
+    durations = histogram("active_check_duration_seconds", "Duration of active checks.", ("pool",))
     for one in fleet.pools:
         labels = (one.pool,)
         eligible.add_metric(labels, one.eligible)

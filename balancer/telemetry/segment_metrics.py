@@ -31,7 +31,9 @@ def families(ledger: Ledger, log_dropped: int) -> Iterator[Family]:
 
 def _routes(rows: list[Row]) -> Iterator[Family]:
     requests = counter("requests", "Requests answered.", ("route", "method", "code"))
-    duration = histogram("request_duration_seconds", "From head to last byte.", ("route",))
+    duration = histogram(
+        "request_duration_seconds", "Time from the request's head to the response's last byte.", ("route",)
+    )
     inflight = gauge("requests_inflight", "Requests being served.", ("route",))
     received = counter(
         "request_bytes", "Bytes of request bodies received from clients; heads do not count.", ("route",)
@@ -57,10 +59,14 @@ def _routes(rows: list[Row]) -> Iterator[Family]:
 def _upstreams(rows: list[Row]) -> Iterator[Family]:
     requests = counter("upstream_requests", "Responses received.", (*_POOL_UPSTREAM, "code"))
     first_byte = histogram(
-        "upstream_first_byte_seconds", "From request sent to first byte of the response.", _POOL_UPSTREAM
+        "upstream_first_byte_seconds", "Time from request sent to first byte of the response.", _POOL_UPSTREAM
     )
-    inflight = gauge("upstream_inflight", "Requests now at the upstream.", _POOL_UPSTREAM)
-    limit = gauge("upstream_inflight_limit", "Requests it may have at once, where limited.", _POOL_UPSTREAM)
+    inflight = gauge("upstream_inflight", "Requests in flight at the upstream.", _POOL_UPSTREAM)
+    limit = gauge(
+        "upstream_inflight_limit",
+        "Requests that it may have in flight, if a limit is in force.",
+        _POOL_UPSTREAM,
+    )
     idle = gauge("upstream_idle_connections", "Idle keepalive connections.", _POOL_UPSTREAM)
     left = counter(
         "upstream_abandoned", "Requests whose client left before a response began.", _POOL_UPSTREAM
@@ -96,15 +102,21 @@ def _upstreams(rows: list[Row]) -> Iterator[Family]:
 
 
 def _pools(rows: list[Row]) -> Iterator[Family]:
-    retries = counter("retries", "Requests sent again elsewhere.", ("pool", "reason"))
+    retries = counter(
+        "retries", "Requests sent again, to another upstream or on a fresh connection.", ("pool", "reason")
+    )
     exhausted = counter(
-        "retry_budget_exhausted", "Retries that were not made because too many had been.", ("pool",)
+        "retry_budget_exhausted", "Retries not made because the retry budget was exhausted.", ("pool",)
     )
     tunnels = gauge("tunnels", "WebSocket tunnels open.", ("pool",))
     sticky = counter("sticky_requests", "Requests of pools with sticky sessions.", ("pool", "result"))
-    diverted = counter("sticky_diverted", "Pinned requests the policy would send elsewhere.", ("pool",))
+    diverted = counter(
+        "sticky_diverted", "Pinned requests that the policy would have sent elsewhere.", ("pool",)
+    )
     queued = gauge("queue_length", "Requests that wait because every upstream is full.", ("pool",))
-    waits = histogram("queue_wait_seconds", "How long requests waited that then got a slot.", ("pool",))
+    waits = histogram(
+        "queue_wait_seconds", "Time that requests waited for the slot that they got.", ("pool",)
+    )
     rejected = counter(
         "queue_rejected", "Requests answered with 503 instead of a slot, by reason.", ("pool", "reason")
     )
@@ -128,7 +140,7 @@ def _pools(rows: list[Row]) -> Iterator[Family]:
 def _listeners(rows: list[Row]) -> Iterator[Family]:
     now = gauge("client_connections", "Client connections open.", ("listener",))
     ever = counter("client_connections", "Client connections accepted.", ("listener",))
-    text = "Client connections closed while idle or lingering, as others came and all slots were taken."
+    text = "Client connections closed while idle or lingering, to make room for new ones."
     reclaimed = counter("client_connections_reclaimed", text, ("listener",))
     for labels, cells in rows:
         now.add_metric(labels, cells[c.LISTENER_CONNECTIONS])

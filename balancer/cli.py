@@ -1,6 +1,6 @@
-"""The command `balancer` (L7): run (the default), check, policies, status, events, drain and its like, demo.
+"""The command `balancer` (L7): run (the default), check, policies, status, events, drain and the like, demo.
 
-What the operator must mend is said on stderr, a line each, with exit code 1; a wrong command line is 2.
+Problems that the operator must fix go to stderr, one line each, with exit code 1; a wrong command line is 2.
 """
 
 import os
@@ -24,7 +24,7 @@ from balancer.policies import registry
 if TYPE_CHECKING:
     from balancer.console.changes import Changes
 
-# Where nothing tells the width, as in a pipe or a container's log, lines are better long than folded.
+# If the width is unknown, as in a pipe or a container's log, long lines are better than folded ones.
 _WIDTH_OF_A_PIPE = 160
 _STDERR = 2
 
@@ -40,12 +40,16 @@ Admin = Annotated[
     str | None,
     typer.Option(
         metavar="HOST:PORT",
-        help="The admin listener of the running balancer, instead of ADMIN_LISTEN as set here.",
+        help="Admin listener of the running balancer. If unset, ADMIN_LISTEN of the settings here.",
         show_default=False,
     ),
 ]
 UpstreamName = Annotated[
-    str, typer.Argument(metavar="UPSTREAM", help="As balancer status shows it, POOL/UPSTREAM in other pools.")
+    str,
+    typer.Argument(
+        metavar="UPSTREAM",
+        help="Name as balancer status shows it; POOL/UPSTREAM in pools other than default.",
+    ),
 ]
 ConfigFile = Annotated[
     str | None,
@@ -82,10 +86,10 @@ def balancer(
 
     [green]BALANCER_UPSTREAMS=app1:8000,app2:8000 balancer[/green]
 
-    Clients then connect to port 8080. It tells of itself on 127.0.0.1:9901, under /readyz and /metrics.
+    Clients then connect to port 8080. /readyz and /metrics are served on 127.0.0.1:9901.
 
-    [green]balancer check[/green] shows every setting, and says what is wrong.
-    [green]balancer status[/green] shows how the upstreams of a running one are.
+    [green]balancer check[/green] shows every setting and reports mistakes.
+    [green]balancer status[/green] shows the upstreams of a running balancer.
     """
     context.obj = config
     if context.invoked_subcommand is None:
@@ -111,13 +115,13 @@ def check(
     config: ConfigFile = None,
     yaml: Annotated[bool, typer.Option("--yaml", help="Print a settings file instead of a table.")] = False,
 ) -> None:
-    """Show the settings that would take effect, or all that is wrong with them.
+    """Show the effective settings, or everything that is wrong with them.
 
-    It reads every file that a start reads, and loads the policy. What was set
-    and changes nothing is told on stderr, as is what this machine would
-    refuse. It does not see whether the ports are free, whether names resolve,
-    and whether the app replicas answer: [green]balancer status[/green] shows
-    those of a running balancer.
+    It reads every file that a start reads, and loads the policy. Settings that
+    have no effect, or that this machine would refuse, are reported on stderr.
+    It does not check whether ports are free, names resolve, or app replicas
+    answer: [green]balancer status[/green] shows the replicas of a running
+    balancer.
     """
     from balancer.runtime.here import troubles
 
@@ -134,7 +138,7 @@ def check(
 
 @app.command()
 def demo(
-    load: Annotated[bool, typer.Option("--load", help="Send it a gentle load as well.")] = False,
+    load: Annotated[bool, typer.Option("--load", help="Also send it a light load.")] = False,
 ) -> None:
     """Run in front of three small demo replicas on this machine."""
     from balancer.demo.app import run as run_demo
@@ -147,23 +151,23 @@ def status(
     context: typer.Context,
     admin: Admin = None,
     config: ConfigFile = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it every second, until Ctrl-C.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what GET /api/pools answers.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every second until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the JSON of GET /api/pools.")] = False,
 ) -> None:
     """Show the upstreams of a running balancer: states, requests, last checks.
 
-    It is asked on its admin listener: the one of the settings here, so that
-    this works without options in its container, or the one that is named:
+    The command asks the admin listener in the settings here, so that it needs
+    no options inside the container, or the one that --admin names:
 
     [green]docker compose exec balancer balancer status[/green]
 
     [green]balancer status --admin 10.0.0.5:9901 --watch[/green]
 
-    An upstream that is not well has a line below the table that says why, and
-    what to do about it. What is counted is counted since the start. inflight
-    3/8: of 8 that it may have at once. weight 0.5/2: in a slow start to 2.
-    A pool that is overloaded is asked for more than it can do: add replicas;
-    what clients get in the meantime is in docs/overload.md.
+    An unhealthy upstream has a line below the table with the reason and the
+    remedy. Counts are since the start. inflight 3/8: 3 in flight, of at most
+    8. weight 0.5/2: in a slow start to 2. An overloaded pool gets more load
+    than it can serve: add replicas; docs/overload.md says what clients get
+    in the meantime.
     """
     from balancer.console import status as shown
 
@@ -182,22 +186,22 @@ def events(
     admin: Admin = None,
     config: ConfigFile = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with the next ones as they come, until Ctrl-C.")
+        bool, typer.Option("--follow", "-f", help="Keep printing new events until Ctrl-C.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
-    """Print what has changed in a running balancer: upstreams ejected, readmitted, added, and why.
+    """Print the changes in a running balancer: upstreams ejected, readmitted, added, and why.
 
     [green]balancer events --follow[/green]
 
-    It keeps the last 10,000 changes since its start. Following goes on when the
-    balancer is restarted. Only events go to stdout.
+    The balancer keeps the last 10,000 changes since its start. --follow
+    continues after a restart of the balancer. Only events go to stdout.
     """
     from balancer.console.events import Events
 
     shown = Events(_client(context, admin, config), _console(), _console(stderr=True), as_json=as_json)
-    # Not by KeyboardInterrupt: one that is raised in a destructor is lost, and following would go on. Each
-    # line has been flushed, so there is nothing to bring in order.
+    # Not KeyboardInterrupt: one raised in a destructor is lost, and following would go on. Each line has been
+    # flushed, so nothing needs to be cleaned up.
     signal.signal(signal.SIGINT, lambda number, frame: os._exit(128 + number))
     shown.show()
     if follow:
@@ -215,24 +219,24 @@ def drain(
         typer.Option(
             metavar="SECONDS",
             min=0,
-            help="Wait until nothing runs there any more; exit 1 if it takes longer.",
+            help="Wait until it has nothing in flight; exit 1 if that takes longer.",
         ),
     ] = None,
 ) -> None:
-    """Send an upstream no new requests; what runs there ends.
+    """Send an upstream no new requests; those in flight finish.
 
-    Running requests and WebSocket tunnels go on to their end, and it is still
-    checked. Clients that a sticky session pins to it keep using it: where
-    they shall move, use maintenance. To replace a replica without losing a
-    request:
+    Requests and WebSocket tunnels in flight run to their end, and active
+    checks continue. Clients that a sticky session pins to the upstream keep
+    using it: use maintenance to move them. To replace a replica without
+    losing a request:
 
     [green]balancer drain app1:8000 --wait 30 && docker compose restart app1[/green]
     [green]balancer activate app1:8000[/green]
 
-    Where SLOW_START is set, put it into maintenance before the restart: it
-    then gets requests little by little.
+    If SLOW_START is set, use maintenance before the restart: the upstream then
+    gets its load gradually.
 
-    Where the balancer has an ADMIN_TOKEN, BALANCER_ADMIN_TOKEN or
+    If the balancer has an ADMIN_TOKEN, BALANCER_ADMIN_TOKEN or
     BALANCER_ADMIN_TOKEN_FILE must be set here as well.
     """
     changes = _changes(context, admin, config, upstream)
@@ -246,9 +250,9 @@ def drain(
 def maintenance(
     context: typer.Context, upstream: UpstreamName, admin: Admin = None, config: ConfigFile = None
 ) -> None:
-    """Take an upstream fully out: no new requests, no active checks.
+    """Take an upstream out completely: no new requests, no active checks.
 
-    What runs there may end, as with [green]balancer drain[/green]. It comes back with
+    Requests in flight may finish, as with [green]balancer drain[/green]. To bring it back:
 
     [green]balancer activate app1:8000[/green]
     """
@@ -261,8 +265,8 @@ def activate(
 ) -> None:
     """Send an upstream requests again after a drain or maintenance.
 
-    It gets them at once, unless its active checks have found it ill, and after
-    maintenance little by little where SLOW_START is set.
+    It gets them at once, unless its active checks fail. After maintenance it
+    gets its load gradually if SLOW_START is set.
     """
     _changes(context, admin, config, upstream).want("active")
 
@@ -292,7 +296,7 @@ def _changes(context: typer.Context, admin: str | None, config: str | None, upst
 
 @contextmanager
 def _quiet_interrupt() -> Iterator[None]:
-    """Ctrl-C is how one ends what goes on for ever."""
+    """Ctrl-C ends an endless command without a traceback."""
     try:
         yield
     except KeyboardInterrupt:
@@ -311,14 +315,14 @@ def _console(stderr: bool = False) -> Console:
 
 
 def _open_standard_descriptors() -> None:
-    """Where 0, 1 or 2 was closed, the next file opened would take its number, and what is meant for it."""
+    """If 0, 1 or 2 is closed, the next file opened would take its number, and get the output meant for it."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
 
 
 def main() -> None:
-    """The entry point: what an operator must mend becomes plain lines, never a traceback."""
+    """The entry point: errors that the operator must fix become plain lines, never a traceback."""
     _open_standard_descriptors()
     try:
         app(prog_name="balancer")

@@ -20,7 +20,7 @@ DEMO = "127.0.0.1", 8080  # where a demo serves that somebody runs already
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 _SERVES = re.compile(r"balancer\s+(http://\S+?)/?\s*$")
-_READY = "Ctrl-C stops it all."
+_READY = "Ctrl-C stops everything."
 
 
 class LoadError(Exception):

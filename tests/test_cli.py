@@ -35,8 +35,8 @@ def test_check_shows_every_setting_with_its_origin() -> None:
     assert ["BALANCER_TIMEOUTS__CONNECT", "250ms", "environment"] in rows
     assert ["BALANCER_LIMITS__HEADER_BYTES", "64k", "default"] in rows
     assert done.stdout.splitlines()[-2:] == [
-        "Not looked at: whether the ports are free, names resolve, and the app replicas answer.",
-        "The settings are good: 2 upstreams, policy least_connections, clients connect to 0.0.0.0:8080.",
+        "Not checked: whether ports are free, names resolve, and app replicas answer.",
+        "The settings are valid: 2 upstreams, policy least_connections, clients connect to 0.0.0.0:8080.",
     ]
 
 
@@ -202,8 +202,8 @@ def test_a_balancer_that_does_not_run_is_one_line_with_the_remedy(command: tuple
     done = _balancer(*command, environ={"BALANCER_ADMIN_LISTEN": place})
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        f"balancer: nothing answers on {place}; is the balancer running? Where its ADMIN_LISTEN is another, "
-        "name that: --admin HOST:PORT\n"
+        f"balancer: nothing answers on {place}; is the balancer running? If its ADMIN_LISTEN "
+        "differs, use --admin HOST:PORT\n"
     )
 
 

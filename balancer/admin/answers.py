@@ -49,10 +49,10 @@ class Query:
         self._given: dict[str, str] = {}
         for name, value in request.query.items():
             if name not in known:
-                remedy = f"there is {' and '.join(known)}" if known else "there are none here"
+                remedy = f"this path takes {' and '.join(known)}" if known else "this path takes none"
                 raise BadRequestError(f"unknown parameter {name!r}; {remedy}")
             if name in self._given:
-                raise BadRequestError(f"parameter {name} is there twice")
+                raise BadRequestError(f"parameter {name} is given twice")
             self._given[name] = value
 
     def count(self, name: str, default: int) -> int:
@@ -61,7 +61,7 @@ class Query:
         if text is None:
             return default
         if not (text.isascii() and text.isdigit() and len(text) < _LONGEST_NUMBER):
-            raise BadRequestError(f"{name}={text!r} is not a whole number from 0 on; write {name}=42")
+            raise BadRequestError(f"{name}={text!r} is not a whole number of 0 or more; write {name}=42")
         return int(text)
 
     def seconds(self, name: str, most: float) -> float:
@@ -115,7 +115,9 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         late.force_close()
         return late
     except web.RequestPayloadError:
-        return error("the body could not be read: it broke off, or is not of its Content-Encoding", 400)
+        return error(
+            "the body could not be read: it is incomplete, or does not match its Content-Encoding", 400
+        )
     except web.HTTPRequestEntityTooLarge:
         return error(f"the body is longer than {request.client_max_size} bytes", 413)
 

@@ -302,8 +302,8 @@ class Connections:
             return
         if self._seldom.may("full"):
             log.warning(
-                "the admin listener has as many connections as it may (%d): for each new one the one that "
-                "has been idle for longest is closed",
+                "the admin listener is at its limit of %d connections: each new one closes the "
+                "one that has been idle for longest",
                 self._most,
             )
         peer.end()

@@ -37,8 +37,8 @@ async def meant_for_this_listener(request: web.Request, handler: Handler) -> web
     for field in asked_for(request):
         if not hosts.answers_for(field):
             return error(
-                f"this asks for {field}, which is no name of this listener: ask for localhost or 127.0.0.1, "
-                "or add the name to ADMIN_HOSTS",
+                f"{field} is not a name of this listener: use localhost or 127.0.0.1, or add the "
+                "name to ADMIN_HOSTS",
                 403,
             )
     return await handler(request)
@@ -52,7 +52,7 @@ async def not_from_ourselves(request: web.Request, handler: Handler) -> web.Stre
     if name:
         for value in request.headers.getall("Via", ()):
             if name in balancers_in(value.encode("utf-8", "surrogateescape")):
-                text = f"an upstream leads to this balancer's own admin listener: Via names {name.decode()}"
+                text = f"an upstream points to this balancer's own admin listener: Via names {name.decode()}"
                 return error(text, LOOP_DETECTED.status)
     return await handler(request)
 
@@ -65,14 +65,14 @@ async def changes_need_leave(request: web.Request, handler: Handler) -> web.Stre
     token = request.app[TOKEN]
     if request.method != "DELETE" and request.content_type != JSON:
         # A page in a browser cannot send this type to another site unasked, nor a DELETE.
-        return error(f"a change is sent as JSON: set Content-Type to {JSON}", 415)
+        return error(f"a change must be sent as JSON: set Content-Type to {JSON}", 415)
     if token:
         if not _has_token(request, token):
-            refusal = error("this needs the ADMIN_TOKEN, in Authorization: Bearer TOKEN", 401)
+            refusal = error("this request needs the ADMIN_TOKEN: send Authorization: Bearer TOKEN", 401)
             refusal.headers["WWW-Authenticate"] = 'Bearer realm="balancer"'
             return refusal
     elif (reason := why_not_local(request)) is not None:
-        return error(f"{reason}: set ADMIN_TOKEN to allow changes from elsewhere than this machine", 403)
+        return error(f"{reason}: set ADMIN_TOKEN to allow changes from other machines", 403)
     return await handler(request)
 
 
@@ -95,15 +95,15 @@ def why_not_local(request: web.Request) -> str | None:
     transport = request.transport
     ends = [transport.get_extra_info(which) for which in ("peername", "sockname")] if transport else []
     if not ends or not all(end and is_loopback(end[0]) for end in ends):
-        return "this does not come from 127.0.0.1"
+        return "the request does not come from 127.0.0.1"
     if any(name in request.headers for name in _OF_PROXIES):
-        return "this came through a proxy"
+        return "the request came through a proxy"
     if "Origin" in request.headers:
-        return "this came from a page in a browser"
+        return "the request came from a page in a browser"
     named = asked_for(request)
     if not named:
-        return "this names no host"
+        return "the request names no host"
     for field in named:
         if not is_loopback(host_of(field)):
-            return f"this asks for {field}, not for 127.0.0.1 or localhost"
+            return f"the request asks for {field}, not for 127.0.0.1 or localhost"
     return None

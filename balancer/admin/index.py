@@ -1,4 +1,4 @@
-"""`/` (L6): what there is, for who looks in with a browser or curl."""
+"""`/` (L6): the list of endpoints, for people with a browser or curl."""
 
 from aiohttp import web
 
@@ -7,15 +7,15 @@ from balancer import __version__
 _TEXT = f"""\
 balancer {__version__}
 
-/healthz                               is it alive
-/readyz                                should it get traffic; ?strict=1: has every pool an eligible upstream
-/metrics                               for Prometheus
+/healthz                               liveness
+/readyz                                readiness for traffic; ?strict=1 also requires an eligible upstream in every pool
+/metrics                               metrics for Prometheus
 /api/pools                             pools and upstreams: states, weights, counts, last checks
 /api/pools/POOL                        one pool
 /api/pools/POOL/upstreams              its upstreams; POST adds one
 /api/pools/POOL/upstreams/ID           one upstream; PATCH changes it, DELETE removes an added one
 /api/events                            state changes; ?after=REVISION&wait=SECONDS waits for the next
-/api/failures                          the last errors made here: when, what, why
+/api/failures                          the last errors that the balancer itself returned: when, what, why
 /api/config                            the effective settings; ?format=yaml: as a settings file
 
 In a shell: balancer status, balancer events --follow, balancer drain UPSTREAM

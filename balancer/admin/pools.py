@@ -77,10 +77,10 @@ def _fields(body: bytes, known: tuple[str, ...], example: str) -> dict[str, Any]
     except orjson.JSONDecodeError:
         given = None
     if not isinstance(given, dict) or not given:
-        raise BadRequestError(f"the body is not what is asked for; write {example}")
+        raise BadRequestError(f"the body has the wrong form; write {example}")
     for name in given:
         if name not in known:
-            raise BadRequestError(f"unknown field {name!r}; there is {' and '.join(known)}")
+            raise BadRequestError(f"unknown field {name!r}; known: {', '.join(known)}")
     return given
 
 
@@ -111,14 +111,14 @@ def _asked_upstream(request: web.Request) -> UpstreamView:
         return instance.upstream(pool, wanted)
     except KeyError:
         names = _listed(instance.names()[pool])
-        raise NotFoundError(f"there is no upstream {wanted!r} in pool {pool}; it has {names}") from None
+        raise NotFoundError(f"pool {pool} has no upstream {wanted!r}; it has {names}") from None
 
 
 def _asked_name(request: web.Request) -> str:
     """The name of the pool that is asked for, which there is."""
     wanted, names = request.match_info["pool"], request.app[INSTANCE].names()
     if wanted not in names:
-        raise NotFoundError(f"there is no pool {wanted!r}; there is {_listed(names)}")
+        raise NotFoundError(f"there is no pool {wanted!r}; the pools: {_listed(names)}")
     return wanted
 
 

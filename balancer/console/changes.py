@@ -49,9 +49,9 @@ class Changes:
         """Ask for this state, and say what came of it."""
         now = self._client.patch(self._target, {"admin_state": admin_state}, "admin_state")
         state, running = now["admin_state"], _running(now)
-        more = ", as its active check announces" if state != admin_state else ""
+        more = ", announced by its active check" if state != admin_state else ""
         if state != "active":
-            more += f"; {running} in flight may end" if running else ""
+            more += f"; {running} in flight may finish" if running else ""
         elif now["causes"]:
             more += ", but still ejected; balancer status says why"
         self._console.print(Text.assemble((self._id, "bold"), f" is {in_words(state)}{more}"))
@@ -62,7 +62,7 @@ class Changes:
         """Say what becomes of requests where the one taken out was the last."""
         pool = self._client.get(self._pool_target, "eligible")
         if not pool["eligible"]:
-            then = "go to those that are ejected" if pool["panic"] else "are answered with 503"
+            then = "go to the ejected ones" if pool["panic"] else "get 503"
             text = f"no upstream of pool {self._pool} is eligible now: requests {then}"
             self._console.print(Text(text, style="bold red"))
 

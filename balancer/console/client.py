@@ -76,8 +76,8 @@ def _parse(named: str) -> Place:
 def _reachable(address: Address, setting: str) -> Place:
     if not address.port:
         raise OperatorError(
-            f"{setting}: {address} means any free port; the balancer's log says which one it took, "
-            f"name it with --admin 127.0.0.1:PORT"
+            f"{setting}: {address} means any free port; the balancer's log has the port that it "
+            "took: use --admin 127.0.0.1:PORT"
         )
     ip = ip_address(address.host)
     if not ip.is_unspecified:
@@ -145,37 +145,37 @@ class AdminClient:
         place = self.place
         if isinstance(error, ConnectionRefusedError):
             return UnreachableError(
-                f"nothing answers on {place}; is the balancer running? Where its ADMIN_LISTEN is another, "
-                "name that: --admin HOST:PORT"
+                f"nothing answers on {place}; is the balancer running? If its ADMIN_LISTEN "
+                "differs, use --admin HOST:PORT"
             )
         if isinstance(error, TimeoutError):
             return UnreachableError(
-                f"{place} did not answer within {patience:g} s; is it the balancer's ADMIN_LISTEN, and is "
-                "that machine in reach?"
+                f"{place} did not answer within {patience:g} s; is it the balancer's "
+                "ADMIN_LISTEN, and is that machine reachable?"
             )
         if isinstance(error, socket.gaierror):
             return UnreachableError(f"the name {place.host} does not resolve; correct --admin")
         if isinstance(error, ConnectionError | http.client.IncompleteRead):
             return UnreachableError(
-                f"{place} closed the connection in mid-answer or before; is the balancer stopping?"
+                f"{place} closed the connection before its response was complete; is the balancer stopping?"
             )
         if isinstance(error, OSError):
             reason = (error.strerror or str(error)).lower()
             return UnreachableError(f"{place} cannot be reached ({reason}); correct --admin, or the network")
         return NotABalancerError(
-            f"what answers on {place} does not speak HTTP; name the ADMIN_LISTEN: --admin"
+            f"the server on {place} does not speak HTTP; name the balancer's ADMIN_LISTEN with --admin"
         )
 
     def _surprise(self, method: str, target: str, status: int, answer: Any) -> str:
         if status == http.client.UNAUTHORIZED:
-            what = "another ADMIN_TOKEN than this shell's" if self._token else "an ADMIN_TOKEN"
+            what = "a different ADMIN_TOKEN from this shell's" if self._token else "an ADMIN_TOKEN"
             return (
-                f"the balancer on {self.place} wants {what}: set BALANCER_ADMIN_TOKEN or "
-                "BALANCER_ADMIN_TOKEN_FILE here, to what it has"
+                f"the balancer on {self.place} requires {what}: set BALANCER_ADMIN_TOKEN or "
+                "BALANCER_ADMIN_TOKEN_FILE here to its value"
             )
         if isinstance(answer, dict) and "error" in answer:
             return f"the balancer on {self.place} answers {status}: {str(answer['error'])[:_LONGEST_QUOTE]}"
         return (
-            f"what answers on {self.place} is not the admin API of a balancer ({method} {target}: {status}); "
-            "--admin names ADMIN_LISTEN, not the port that clients connect to"
+            f"the server on {self.place} is not the admin API of a balancer ({method} {target}: "
+            f"{status}); --admin takes ADMIN_LISTEN, not the port for clients"
         )

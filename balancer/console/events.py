@@ -74,7 +74,7 @@ class Events:
                 self._take(self._ask(0.0 if self._away else WAIT))
             except UnreachableError:
                 if not self._away:
-                    self._notice(f"the balancer on {self._client.place} is away; waiting for it")
+                    self._notice(f"the balancer on {self._client.place} does not answer; waiting for it")
                 self._away = True
                 self._sleep(RETRY)
 
@@ -87,7 +87,7 @@ class Events:
             # Its revisions began anew as well: what came after ours is not all there is.
             self._last = 0
             answer = self._ask(0.0)
-            self._notice(f"the balancer was started anew at {answer['started']}")
+            self._notice(f"the balancer restarted at {answer['started']}")
         elif self._away:
             self._notice("the balancer answers again")
         self._away = False
@@ -95,7 +95,7 @@ class Events:
         events = answer["events"]
         if events and (lost := events[0]["revision"] - self._last - 1) > 0:
             count = "1 event is" if lost == 1 else f"{lost:,} events are"
-            self._notice(f"{count} missing: the balancer keeps the last ones only")
+            self._notice(f"{count} missing: the balancer keeps only the latest")
         for event in events:
             self._print(event)
         self._last = answer["last"]

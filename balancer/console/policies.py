@@ -20,4 +20,4 @@ def print_policies(console: Console) -> None:
         options = ", ".join(map(str, each.options)) or "-"
         table.add_row(Text(each.name), told, Text(options), Text(each.origin))
     console.print(table)
-    console.print("BALANCER_POLICY takes one of these names, or module:attribute for a policy of your own.")
+    console.print("BALANCER_POLICY takes one of these names, or module:attribute for your own policy.")

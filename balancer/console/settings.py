@@ -22,12 +22,12 @@ def print_settings(loaded: Loaded, console: Console) -> None:
     console.print(table)
     if not settings.via:
         console.print(
-            "BALANCER_VIA is off: an upstream that leads back to this balancer is noticed only where its "
-            "address is one of this machine's, at the start and when names are looked up."
+            "BALANCER_VIA is off: an upstream that points back to this balancer is detected only "
+            "if its address belongs to this machine, at start and at name look-ups."
         )
-    console.print("Not looked at: whether the ports are free, names resolve, and the app replicas answer.")
+    console.print("Not checked: whether ports are free, names resolve, and app replicas answer.")
     count = len(settings.upstreams)
     console.print(
-        f"The settings are good: {count} upstream{'s' * (count != 1)}, policy {settings.policy}, "
+        f"The settings are valid: {count} upstream{'s' * (count != 1)}, policy {settings.policy}, "
         f"clients connect to {settings.listen}."
     )

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from balancer.console.client import AdminClient, UnreachableError
+from balancer.outliers.ejection_term import in_a_row
 
 PATH = "/api/pools"
 REFRESH = 1.0  # seconds
@@ -75,7 +76,7 @@ def _next(client: AdminClient, before: Answer) -> tuple[Answer, str]:
     try:
         return client.get(PATH, "pools"), ""
     except UnreachableError as error:
-        return before, f"{error} What is above is old."
+        return before, f"{error} The figures above are out of date."
 
 
 def status(answer: Answer, width: int, most: int | None = None) -> RenderableType:
@@ -118,7 +119,7 @@ def _pool(pool: Answer, width: int, most: int | None) -> Iterator[RenderableType
     if overload is not None:
         served, lost = overload["served_per_second"], overload["refused_per_second"]
         since, left = overload["since"][11:19], round(overload["left_per_second"])
-        leaving = f", {left:,}/s left by their clients" if left else ""
+        leaving = f", {left:,}/s abandoned by clients" if left else ""
         yield Text(
             f"overloaded since {since} UTC: {served:,.0f}/s served, {lost:,.0f}/s refused{leaving}",
             style="bold red",
@@ -145,10 +146,10 @@ def _pool(pool: Answer, width: int, most: int | None) -> Iterator[RenderableType
 def _why_none(pool: Answer) -> str:
     """What becomes of requests while no upstream is eligible."""
     if pool["panic"]:
-        return "   PANIC: none is eligible, so the ejected ones are used"
+        return "   PANIC: no upstream is eligible, so ejected ones are used"
     if any(_waits_for_check(each) and each["address"] for each in pool["upstreams"]):
-        return "   none is eligible, so those that are not checked yet are used"
-    return "   OUT: none may be used, so requests get 503"
+        return "   no upstream is eligible, so unchecked ones are used"
+    return "   OUT: no upstream may be used, so requests get 503"
 
 
 def _waits_for_check(upstream: Answer) -> bool:
@@ -233,11 +234,11 @@ def _duration(seconds: float) -> str:
 
 
 def _sentence(outlier: Answer, on_probation: bool) -> str:
-    times = f", ejection {outlier['in_a_row']} in a row" if outlier["in_a_row"] > 1 else ""
+    times = in_a_row(outlier["in_a_row"])
     if on_probation:
-        return f"one request at a time until one succeeds{times}"
+        return f"gets one request at a time until one succeeds{times}"
     until = outlier["until"][11:19]
-    return f"ejected by outlier detection until {until} UTC{times} (balancer events says why)"
+    return f"ejected by outlier detection until {until} UTC{times}; balancer events says why"
 
 
 def _note(upstream: Answer) -> str:
@@ -249,18 +250,19 @@ def _note(upstream: Answer) -> str:
     if upstream["outlier"] is not None:
         notes.append(_sentence(upstream["outlier"], upstream["on_probation"]))
     if upstream["announced"]:
-        notes.append("draining, as its active check announces")
+        notes.append("draining, announced by its active check")
     if not upstream["address"]:
         notes.append(
-            f"its name has not resolved, or leads back here (see the log), so it gets no requests; {_CORRECT}"
+            "its name does not resolve, or points to this balancer (see the log), so it gets no "
+            f"requests; {_CORRECT}"
         )
     check = upstream["last_check"]
     if upstream["address"] and not upstream["eligible"] and _waits_for_check(upstream):
-        notes.append("not checked yet: it serves after its first check that passes")
+        notes.append("not checked yet: it serves once it has passed a check")
     if check is not None and check["hint"]:
         notes.append(f"last check: {check['hint']}")
     failures = upstream["connect_failures"]
     if failures and upstream["causes"]:
         counts = ", ".join(f"{count:,} {reason}" for reason, count in failures.items())
-        notes.append(f"connections that failed so far: {counts}")
+        notes.append(f"failed connections so far: {counts}")
     return "; ".join(notes)

@@ -96,7 +96,7 @@ class Demo:
             admin = free_port(ADMIN_PORT)
             for wanted, got in ((LISTEN_PORT, listen), (ADMIN_PORT, admin)):
                 if got != wanted:
-                    self._console.print(f"port {wanted} is in use: taking {got}")
+                    self._console.print(f"port {wanted} is in use: using {got}")
             balancer = self._children.start_balancer(
                 {
                     "BALANCER_LISTEN": f"127.0.0.1:{listen}",
@@ -136,7 +136,7 @@ class Demo:
             f"try        curl -i http://127.0.0.1:{listen}/",
             f"           curl -X POST http://{first}/ill    (answers 500; then /well)",
             f"           {_command()} events --follow --admin http://127.0.0.1:{admin}",
-            "Ctrl-C stops it all.",
+            "Ctrl-C stops everything.",
         ):
             self._console.print(line)
 

@@ -22,6 +22,14 @@ def skip_reason(suspect: HasState, members: Sequence[HasState], max_percent: int
     return None
 
 
+def in_a_row(times: int) -> str:
+    """(2nd in a row) and the like, with the space before it; "" for the first time."""
+    if times < 2:
+        return ""
+    last = 0 if times % 100 in (11, 12, 13) else times % 10
+    return f" ({times}{('th', 'st', 'nd', 'rd')[last if last < 4 else 0]} in a row)"
+
+
 class EjectionTerm:
     """How long an upstream is out: longer each time, and shorter again after good time.
 

@@ -104,12 +104,12 @@ async def test_one_pool_and_one_upstream_can_be_requested(client: AdminClient) -
 @pytest.mark.parametrize(
     ("path", "error"),
     [
-        ("/api/pools/web", "there is no pool 'web'; there is default"),
-        ("/api/pools/web/upstreams", "there is no pool 'web'; there is default"),
-        ("/api/pools/web/upstreams/app1:8000", "there is no pool 'web'; there is default"),
+        ("/api/pools/web", "there is no pool 'web'; the pools: default"),
+        ("/api/pools/web/upstreams", "there is no pool 'web'; the pools: default"),
+        ("/api/pools/web/upstreams/app1:8000", "there is no pool 'web'; the pools: default"),
         (
             "/api/pools/default/upstreams/app2:8000",
-            "there is no upstream 'app2:8000' in pool default; it has app1:8000",
+            "pool default has no upstream 'app2:8000'; it has app1:8000",
         ),
     ],
 )

@@ -48,10 +48,10 @@ async def test_a_change_is_applied_and_answered_with_the_upstream(
 
 
 MISTAKES = [
-    pytest.param(PATH, "", 400, "the body is not what is asked for; write {", id="empty"),
-    pytest.param(PATH, "[]", 400, "the body is not what is asked for", id="list"),
-    pytest.param(PATH, "{}", 400, "the body is not what is asked for", id="nothing in it"),
-    pytest.param(PATH, '{"state": 1}', 400, "unknown field 'state'; there is admin_state", id="field"),
+    pytest.param(PATH, "", 400, "the body has the wrong form; write {", id="empty"),
+    pytest.param(PATH, "[]", 400, "the body has the wrong form", id="list"),
+    pytest.param(PATH, "{}", 400, "the body has the wrong form", id="nothing in it"),
+    pytest.param(PATH, '{"state": 1}', 400, "unknown field 'state'; known: admin_state", id="field"),
     pytest.param(
         PATH, '{"admin_state": "off"}', 400, "'off' is not known; write active, draining", id="state"
     ),
@@ -60,9 +60,15 @@ MISTAKES = [
     pytest.param(PATH, '{"weight": 1001}', 400, "weight 1001 is not", id="too heavy"),
     pytest.param(PATH, '{"weight": true}', 400, "weight True is not", id="bool"),
     pytest.param(PATH, '{"weight": 1.5}', 400, "weight 1.5 is not", id="fraction"),
-    pytest.param("/api/pools/x/upstreams/a", DRAIN, 404, "there is no pool 'x'; there is default", id="pool"),
     pytest.param(
-        "/api/pools/default/upstreams/a", DRAIN, 404, "no upstream 'a' in pool default; it has", id="upstream"
+        "/api/pools/x/upstreams/a", DRAIN, 404, "there is no pool 'x'; the pools: default", id="pool"
+    ),
+    pytest.param(
+        "/api/pools/default/upstreams/a",
+        DRAIN,
+        404,
+        "pool default has no upstream 'a'; it has",
+        id="upstream",
     ),
 ]
 
@@ -99,10 +105,10 @@ async def test_an_unreadable_body_is_refused_like_other_mistakes(
 
 
 FOREIGN = [
-    pytest.param({"Host": "evil.example:9901"}, "this asks for evil.example:9901", id="rebound name"),
-    pytest.param({"Host": "10.0.0.5"}, "this asks for 10.0.0.5", id="other address"),
-    pytest.param({"Host": "evil@127.0.0.1:9901"}, "this asks for evil@127.0.0.1:9901", id="user name"),
-    pytest.param({"Host": "0.0.0.0:9901"}, "this asks for 0.0.0.0:9901", id="any address"),
+    pytest.param({"Host": "evil.example:9901"}, "the request asks for evil.example:9901", id="rebound name"),
+    pytest.param({"Host": "10.0.0.5"}, "the request asks for 10.0.0.5", id="other address"),
+    pytest.param({"Host": "evil@127.0.0.1:9901"}, "the request asks for evil@127.0.0.1:9901", id="user name"),
+    pytest.param({"Host": "0.0.0.0:9901"}, "the request asks for 0.0.0.0:9901", id="any address"),
     pytest.param({"Origin": "http://evil.example"}, "came from a page in a browser", id="page"),
     pytest.param({"Origin": "null"}, "came from a page in a browser", id="page without origin"),
     pytest.param({"X-Forwarded-For": "10.0.0.9"}, "came through a proxy", id="proxy"),
@@ -167,7 +173,7 @@ class Ends:
     ],
 )
 def test_both_ends_must_be_loopback(peer: str | None, own: str) -> None:
-    assert why_not_local(Ends(peer, own)) == "this does not come from 127.0.0.1"  # type: ignore[arg-type]  # as far as it is asked
+    assert why_not_local(Ends(peer, own)) == "the request does not come from 127.0.0.1"  # type: ignore[arg-type]  # as far as it is asked
 
 
 @pytest.mark.parametrize(("peer", "own"), [("::1", "::1"), ("::ffff:127.0.0.1", "::ffff:127.0.0.1")])

@@ -59,8 +59,7 @@ def get(host: str, path: str = "/healthz") -> str:
 
 def refused(host: str) -> tuple[int, str]:
     return 403, (
-        f"this asks for {host}, which is no name of this listener: ask for localhost or 127.0.0.1, or add "
-        "the name to ADMIN_HOSTS"
+        f"{host} is not a name of this listener: use localhost or 127.0.0.1, or add the name to ADMIN_HOSTS"
     )
 
 
@@ -145,8 +144,10 @@ async def test_admin_hosts_do_not_allow_changes_without_a_token() -> None:
     )
     assert await ask("127.0.0.1", request, ["lb.example"]) == (
         403,
-        "this asks for lb.example, not for 127.0.0.1 or localhost: set ADMIN_TOKEN to allow changes from "
-        "elsewhere than this machine",
+        (
+            "the request asks for lb.example, not for 127.0.0.1 or localhost: set ADMIN_TOKEN to allow "
+            "changes from other machines"
+        ),
     )
 
 

@@ -64,9 +64,7 @@ def pools(*upstreams: dict[str, Any], **other: Any) -> dict[str, Any]:
     return {"first_byte_bounds": [], "pools": [{**pool, "upstreams": list(upstreams), **other}]}
 
 
-def event(
-    revision: int, kind: str = "ejected", text: str = "app1:8000 is ejected: it fails"
-) -> dict[str, Any]:
+def event(revision: int, kind: str = "ejected", text: str = "app1:8000 ejected: it fails") -> dict[str, Any]:
     """One change of state."""
     return {
         "revision": revision,

@@ -69,7 +69,7 @@ def test_any_upstream_name_is_requested_as_it_is(named: str, target: str) -> Non
 
 
 SAID = [
-    pytest.param("draining", 3, "app1:8000 is draining; 3 in flight may end\n", id="some run"),
+    pytest.param("draining", 3, "app1:8000 is draining; 3 in flight may finish\n", id="some run"),
     pytest.param("maintenance", 0, "app1:8000 is in maintenance\n", id="none runs"),
     pytest.param("active", 3, "app1:8000 is active\n", id="they may stay"),
 ]
@@ -84,7 +84,7 @@ def test_the_result_of_a_change_is_printed(wanted: str, running: int, said: str)
 
 @pytest.mark.parametrize(
     ("panic", "then"),
-    [(True, "go to those that are ejected"), (False, "are answered with 503")],
+    [(True, "go to the ejected ones"), (False, "get 503")],
     ids=["panic", "nobody"],
 )
 def test_draining_the_last_upstream_explains_the_consequence(panic: bool, then: str) -> None:

@@ -122,7 +122,7 @@ def test_the_response_is_returned(says: AdminClient) -> None:
         pytest.param(http(b'{"error": "no such"}', b"404 Not Found"), "answers 404: no such", id="its error"),
         pytest.param(
             http(b'{"error": "it needs"}', b"401 Unauthorized"),
-            "wants an ADMIN_TOKEN: set BALANCER_ADMIN_TOKEN or BALANCER_ADMIN_TOKEN_FILE here",
+            "requires an ADMIN_TOKEN: set BALANCER_ADMIN_TOKEN or BALANCER_ADMIN_TOKEN_FILE here",
             id="no token",
         ),
         pytest.param(b"SSH-2.0-OpenSSH\r\n", "does not speak HTTP", id="another protocol"),
@@ -137,7 +137,7 @@ def test_a_server_that_is_no_balancer_is_reported(says: AdminClient, error: str)
 @pytest.mark.parametrize(
     ("says", "error"),
     [
-        pytest.param(b"", "closed the connection in mid-answer or before", id="closed"),
+        pytest.param(b"", "closed the connection before its response was complete", id="closed"),
         pytest.param(http(b"{}")[:-1], "closed the connection", id="cut off"),
         pytest.param(None, r"did not answer within 0\.05 s", id="silent"),
     ],

@@ -73,7 +73,7 @@ def test_a_cap_is_shown_beside_inflight_and_waiting_requests_in_the_heading() ->
 
 @pytest.mark.parametrize(
     ("left", "leaving"),
-    [(0.0, ""), (0.3, ""), (12.4, ", 12/s left by their clients")],
+    [(0.0, ""), (0.3, ""), (12.4, ", 12/s abandoned by clients")],
     ids=["all wait", "next to none leaves", "some leave"],
 )
 def test_an_overloaded_pool_shows_since_when_and_the_outcomes(left: float, leaving: str) -> None:
@@ -115,26 +115,26 @@ def test_the_state_shown_is_the_one_that_matters_most(other: dict[str, Any], sta
     [
         pytest.param(
             EJECTED,
-            "app2:8000: ejected by active check; last check: 500 on /: the app fails; look at its log; "
-            "connections that failed so far: 1,200 refused",
+            "app2:8000: ejected by active check; last check: 500 on /: the app fails; look at its "
+            "log; failed connections so far: 1,200 refused",
             id="ejected",
         ),
         pytest.param(
             upstream("app1:8000", causes=["outlier"], outlier={"until": UNTIL, "in_a_row": 1}),
-            "app1:8000: ejected by outlier detection until 12:00:10 UTC (balancer events says why)",
+            "app1:8000: ejected by outlier detection until 12:00:10 UTC; balancer events says why",
             id="outlier",
         ),
         pytest.param(
             upstream(
                 "app1:8000", causes=["active_check", "outlier"], outlier={"until": UNTIL, "in_a_row": 2}
             ),
-            "app1:8000: ejected by active check; ejected by outlier detection until 12:00:10 UTC, "
-            "ejection 2 in a row (balancer events says why)",
+            "app1:8000: ejected by active check; ejected by outlier detection until 12:00:10 UTC "
+            "(2nd in a row); balancer events says why",
             id="both",
         ),
         pytest.param(
             upstream("app1:8000", on_probation=True, outlier={"until": UNTIL, "in_a_row": 3}),
-            "app1:8000: one request at a time until one succeeds, ejection 3 in a row",
+            "app1:8000: gets one request at a time until one succeeds (3rd in a row)",
             id="probation",
         ),
         pytest.param(
@@ -144,13 +144,13 @@ def test_the_state_shown_is_the_one_that_matters_most(other: dict[str, Any], sta
         ),
         pytest.param(
             upstream("app1:8000", address="", last_check=None),
-            "app1:8000: its name has not resolved, or leads back here (see the log), so it gets no requests; "
-            "correct it in BALANCER_UPSTREAMS, or start what it names",
+            "app1:8000: its name does not resolve, or points to this balancer (see the log), so it "
+            "gets no requests; correct it in BALANCER_UPSTREAMS, or start what it names",
             id="no address",
         ),
         pytest.param(
             upstream("app1:8000", admin_state="draining", announced=True),
-            "app1:8000: draining, as its active check announces",
+            "app1:8000: draining, announced by its active check",
             id="announced",
         ),
     ],
@@ -174,19 +174,19 @@ def test_an_unresolved_name_is_shown_with_a_remedy() -> None:
 def test_a_pool_that_answers_503_says_so_in_the_heading() -> None:
     one = upstream("app1:8000", admin_state="maintenance", eligible=False)
     heading = shown(pools(one), width=160)[0]
-    assert heading.endswith("0 of 1 eligible   OUT: none may be used, so requests get 503")
+    assert heading.endswith("0 of 1 eligible   OUT: no upstream may be used, so requests get 503")
 
 
 NEW = {"unchecked": True, "eligible": False, "last_check": None}
 
 
 def test_an_unchecked_upstream_is_shown_as_used_only_without_others() -> None:
-    note = "app2:8000: not checked yet: it serves after its first check that passes"
+    note = "app2:8000: not checked yet: it serves once it has passed a check"
     lines = shown(pools(upstream("app1:8000"), upstream("app2:8000", **NEW)), width=160)
     assert lines[0].endswith("1 of 2 eligible")
     assert note in lines
     lines = shown(pools(EJECTED, upstream("app2:8000", **NEW)), width=160)
-    assert lines[0].endswith("   none is eligible, so those that are not checked yet are used")
+    assert lines[0].endswith("   no upstream is eligible, so unchecked ones are used")
     assert note in lines
 
 
@@ -197,7 +197,7 @@ def test_at_the_start_an_unchecked_upstream_serves_without_a_note() -> None:
 
 def test_panic_and_an_empty_pool_are_in_the_heading() -> None:
     heading = shown(pools(EJECTED, panic=True), width=160)[0]
-    assert heading.endswith("0 of 1 eligible   PANIC: none is eligible, so the ejected ones are used")
+    assert heading.endswith("0 of 1 eligible   PANIC: no upstream is eligible, so ejected ones are used")
     assert shown(pools())[0] == "pool default   policy least_connections   no upstreams"
 
 

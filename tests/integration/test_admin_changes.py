@@ -75,7 +75,7 @@ async def test_a_drain_lets_running_requests_end_and_sends_no_new_ones(workers: 
         client.send("/hold")
         app = await one_that_holds(balancer, apps)
         code, said = await command(balancer, "drain", app.address)
-        assert (code, said) == (0, f"{app.address} is draining; 1 in flight may end\n")
+        assert (code, said) == (0, f"{app.address} is draining; 1 in flight may finish\n")
         await spared(balancer, app)
         checks = app.checks
 
@@ -143,10 +143,10 @@ async def test_if_a_token_is_set_changes_need_it() -> None:
         assert await change(balancer, app, drain, Authorization=f"Bearer {TOKEN}") == 200
         code, said = await command(balancer, "activate", app.address)
         assert code == 1
-        assert "wants an ADMIN_TOKEN: set BALANCER_ADMIN_TOKEN" in said
+        assert "requires an ADMIN_TOKEN: set BALANCER_ADMIN_TOKEN" in said
         code, said = await command(balancer, "activate", app.address, BALANCER_ADMIN_TOKEN=f"no {TOKEN}")
         assert code == 1
-        assert "wants another ADMIN_TOKEN than this shell's: set BALANCER_ADMIN_TOKEN" in said
+        assert "requires a different ADMIN_TOKEN from this shell's: set BALANCER_ADMIN_TOKEN" in said
         code, said = await command(balancer, "activate", app.address, BALANCER_ADMIN_TOKEN=TOKEN)
         assert (code, said) == (0, f"{app.address} is active\n")
         config = await get(balancer.admin_port, "/api/config")

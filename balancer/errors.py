@@ -94,17 +94,21 @@ CODING_NOT_SUPPORTED = Failure(
     "coding_not_supported", 501, _CLIENT, "http_request_error", "This transfer coding is not supported here."
 )
 VERSION_NOT_SUPPORTED = Failure(
-    "version_not_supported", 505, _CLIENT, "http_request_error", "Only HTTP/1.0 and HTTP/1.1 are spoken here."
+    "version_not_supported",
+    505,
+    _CLIENT,
+    "http_request_error",
+    "Only HTTP/1.0 and HTTP/1.1 are supported here.",
 )
 TOO_MANY_CONNECTIONS = Failure(
-    "too_many_connections", 503, _BALANCER, None, "Too many client connections; try again shortly."
+    "too_many_connections", 503, _BALANCER, None, "Too many client connections. Please retry shortly."
 )
 TOO_MANY_FROM_CLIENT = Failure(
     "too_many_from_client",
     429,
     _CLIENT,
     "http_request_denied",
-    "Too many connections from this address; close some, or use them again.",
+    "Too many connections from this address. Please close or reuse some.",
 )
 NO_UPSTREAM = Failure(
     "no_upstream", 503, _BALANCER, "destination_unavailable", "No upstream is available for this request."
@@ -114,29 +118,28 @@ UPSTREAMS_FULL = Failure(
     503,
     _BALANCER,
     "connection_limit_reached",
-    "Too busy: every upstream has as many requests at once as it may have. Please try again.",
+    "All upstreams are at their concurrency limit. Please retry.",
 )
 QUEUE_FULL = Failure(
     "queue_full",
     503,
     _BALANCER,
     "connection_limit_reached",
-    "Too busy: every upstream has as many requests at once as it may have, and the queue is full. "
-    "Please try again.",
+    "All upstreams are at their concurrency limit and the queue is full. Please retry.",
 )
 QUEUE_WOULD_TIME_OUT = Failure(
     "queue_would_time_out",
     503,
     _BALANCER,
     "connection_limit_reached",
-    "Too busy: more requests wait already than the upstreams can serve in time. Please try again.",
+    "More requests are waiting than the upstreams can serve in time. Please retry.",
 )
 QUEUE_TIMEOUT = Failure(
     "queue_timeout",
     503,
     _BALANCER,
     "connection_limit_reached",
-    "Too busy: this request has waited, and no upstream was free for it in time. Please try again.",
+    "No upstream had a free slot for this request in time. Please retry.",
 )
 CONNECT_REFUSED = Failure(
     "connect_refused",
@@ -171,15 +174,15 @@ APPS_STARTING = Failure(
     503,
     _UPSTREAM,
     "destination_unavailable",
-    "No upstream can be connected to, and none has passed a check yet: the app may still be starting. "
-    "Please try again.",
+    "No upstream accepts connections, and none has passed a check yet: the app may still be "
+    "starting. Please retry.",
 )
 UPSTREAM_CLOSED = Failure(
     "upstream_closed",
     502,
     _UPSTREAM,
     "connection_terminated",
-    "The upstream closed before it answered.",
+    "The upstream closed the connection before it responded.",
     retry=RetrySafety.UNREAD,
 )
 RESPONSE_TRUNCATED = Failure(
@@ -201,7 +204,11 @@ RESPONSE_HEAD_TOO_LARGE = Failure(
     "The upstream's response head is larger than allowed here.",
 )
 UPGRADE_FAILED = Failure(
-    "upgrade_failed", 502, _UPSTREAM, "http_upgrade_failed", "The upstream switched protocols unasked."
+    "upgrade_failed",
+    502,
+    _UPSTREAM,
+    "http_upgrade_failed",
+    "The upstream switched protocols without being asked.",
 )
 FIRST_BYTE_TIMEOUT = Failure(
     "first_byte_timeout",
@@ -228,7 +235,7 @@ IDLE_TIMEOUT = Failure(
     504,
     _UPSTREAM,
     "connection_read_timeout",
-    "The upstream stopped in mid-response.",
+    "The upstream stopped in the middle of its response.",
 )
 TOTAL_TIMEOUT = Failure(
     "total_timeout",
@@ -239,14 +246,14 @@ TOTAL_TIMEOUT = Failure(
     outcome=Outcome.TIMED_OUT,
 )
 DRAIN_TIMEOUT = Failure(
-    "drain_timeout", 503, _BALANCER, None, "The balancer was stopped before this request was done."
+    "drain_timeout", 503, _BALANCER, None, "The balancer stopped before this request was complete."
 )
 LOOP_DETECTED = Failure(  # RFC 5842 section 7.2
     "loop_detected",
     508,
     _BALANCER,
     "proxy_loop_detected",
-    "The request has come back to the balancer that sent it on.",
+    "The request has looped back to the balancer that forwarded it.",
 )
 INTERNAL_ERROR = Failure(
     "internal_error", 500, _BALANCER, "proxy_internal_error", "The balancer failed on this request."

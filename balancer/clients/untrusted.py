@@ -66,7 +66,8 @@ class UntrustedPeers:
             else f"set BALANCER_TRUSTED_PROXIES={address}"
         )
         return (
-            f"{address} sends {', '.join(names[:_NAMES])}{more}, but is not in TRUSTED_PROXIES: the app is "
-            f"told that the client is {address} and its scheme http. If {address} is a proxy of yours, "
-            f"{remedy}; behind one that ends TLS, an app that redirects http to https would do so for ever"
+            f"{address} sends {', '.join(names[:_NAMES])}{more}, but is not in TRUSTED_PROXIES: "
+            f"the app sees {address} as the client and http as its scheme. If {address} is a "
+            f"proxy of yours, {remedy}; otherwise, if that proxy terminates TLS, an app that "
+            "redirects http to https redirects forever"
         )

@@ -131,7 +131,7 @@ class Connector:
                 return
             why = error.detail
         elif now - slow_since >= _SLOW_NS:
-            why = f"no connection within {STAGGER * 1e3:.0f} ms, again and again"
+            why = f"no connection within {STAGGER * 1e3:.0f} ms, repeatedly"
         else:
             return
         if now - told >= _TELL_EVERY_NS and self._elsewhere is not None:
@@ -197,8 +197,9 @@ class Connector:
         learned, usable, careful = (ns / 1e9 for ns in (pool.learned_ns, pool.usable_ns, pool.careful_ns))
         self._say(
             pool.upstream.id,
-            f"upstream {pool.upstream.id} closes idle connections after {learned:.3g} s: from now on they "
-            f"are used for {usable:.3g} s, and for {careful:.3g} s by requests that cannot be sent again",
+            f"upstream {pool.upstream.id} closes idle connections after {learned:.3g} s: from now "
+            f"on they are reused for up to {usable:.3g} s, and for up to {careful:.3g} s by "
+            "requests that cannot be sent again",
         )
 
     def remove(self, upstream: Upstream) -> None:

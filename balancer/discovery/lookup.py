@@ -53,7 +53,7 @@ def resolve(name: str, getaddrinfo: GetAddrInfo = socket.getaddrinfo) -> Answer:
     except OSError as error:
         return Answer(problem=error.strerror or str(error))
     except UnicodeError:
-        return Answer(problem="it is no valid name")
+        return Answer(problem="it is not a valid name")
     addresses = tuple(filter(_is_usable, dict.fromkeys(str(entry[4][0]) for entry in found)))
     return Answer(addresses) if addresses else Answer(problem="it has no usable address")
 

@@ -48,7 +48,7 @@ class Conclusions(Generic[UpstreamT]):
     def time_out(self, watch: Watch[UpstreamT]) -> None:
         """Its check has taken too long; it may still be answered."""
         if watch.present_address() == watch.where:
-            detail = f"no whole response within {watch.settings.timeout:g}s"
+            detail = f"no complete response within {watch.settings.timeout:g}s"
             if came := watch.probe.so_far:
                 detail = f"{detail}, only {came}"
             self._conclude(watch, Reply(Result.TIMEOUT, 0, detail))
@@ -172,7 +172,7 @@ class Conclusions(Generic[UpstreamT]):
         if not had_passed and verdict.has_passed and not watch.removed:
             self._sink.passed_first(watch.upstream, last.detail)
         if flip is Flip.FAILING:
-            checks = "its first check has" if not had_passed and needed == 1 else _checks(needed)
+            checks = "its first check" if not had_passed and needed == 1 else _checks(needed)
             self._sink.failing(watch.upstream, f"{checks} failed; {last.hint}")
         elif flip is Flip.PASSING:
             self._sink.passing(watch.upstream, f"{_checks(needed)} passed; {last.detail}")
@@ -181,4 +181,4 @@ class Conclusions(Generic[UpstreamT]):
 
 
 def _checks(times: int) -> str:
-    return "a check has" if times == 1 else f"{times} checks in a row have"
+    return "a check" if times == 1 else f"{times} checks in a row"

@@ -23,7 +23,7 @@ def fault_of(failure: Failure, detail: str) -> Reply:
 
 def too_much(what: str) -> Reply:
     """The reply to an upstream that sends without an end, and no response among it."""
-    return Reply(Result.TOO_MUCH, 0, f"{what} came, and no response")
+    return Reply(Result.TOO_MUCH, 0, f"{what} came without a final response")
 
 
 def not_connected(error: OSError, where: str) -> Reply:

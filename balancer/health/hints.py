@@ -49,19 +49,19 @@ def hint(reply: Reply, asked: Asked) -> str:
 def _another_path(asked: Asked) -> str:
     path = f"set {_PATH} to a path that answers {asked.settings.expected}"
     if asked.has_passed:
-        return f"it has passed before; look at what has changed in the app, or {path}"
+        return f"it passed before; find out what has changed in the app, or {path}"
     if asked.own_host:
         return f"is the app still starting? If not, {path}"
     return (
-        f"is the app still starting? If not, {path}, or, where the app is known by another Host than "
+        f"is the app still starting? If not, {path}, or, if the app expects another Host than "
         f"{asked.name}, {asked.another_host}"
     )
 
 
 def _another_status(asked: Asked) -> str:
     return (
-        f"only {asked.settings.expected} passes; set BALANCER_HEALTH_CHECK__EXPECT if this status means that "
-        f"all is well, or another {_PATH}"
+        f"only {asked.settings.expected} passes; set BALANCER_HEALTH_CHECK__EXPECT if this status "
+        f"means healthy, or another {_PATH}"
     )
 
 
@@ -84,15 +84,15 @@ def _not_allowed(asked: Asked) -> str:
 
 def _not_ready(asked: Asked) -> str:
     if asked.has_passed:
-        return "the app says that it is not ready; look at its log"
-    return "the app says that it is not ready; is it still starting? If not, look at its log"
+        return "the app reports that it is not ready; look at its log"
+    return "the app reports that it is not ready; is it still starting? If not, look at its log"
 
 
 def _refused(asked: Asked) -> str:
     if asked.has_passed:
-        return "what answered there before has stopped, or starts anew; look at the app's log"
+        return "the app has stopped or is restarting; look at its log"
     if asked.settings.port:
-        return "correct BALANCER_HEALTH_CHECK__PORT, or start what should answer there"
+        return "correct BALANCER_HEALTH_CHECK__PORT, or start the server that should listen there"
     return (
         "start the app, or correct the address in BALANCER_UPSTREAMS; an app in a container must listen on "
         "0.0.0.0, not on 127.0.0.1"
@@ -108,12 +108,12 @@ _BY_STATUS: dict[int, _Remedy] = {
     410: _another_path,
     421: _host,
     429: lambda _: (
-        "the app limits how often it is asked; exempt the check, or raise BALANCER_HEALTH_CHECK__INTERVAL"
+        "the app limits the request rate; exempt the check, or raise BALANCER_HEALTH_CHECK__INTERVAL"
     ),
-    502: lambda _: "what answers there is a proxy that cannot reach the app; look at the app's log",
+    502: lambda _: "a proxy at this address cannot reach the app; look at the app's log",
     503: _not_ready,
-    504: lambda _: "what answers there is a proxy that waited in vain for the app; look at the app's log",
-    508: lambda _: "what answers there is a proxy whose requests come back to it; look where it sends them",
+    504: lambda _: "a proxy at this address got no response from the app in time; look at the app's log",
+    508: lambda _: "a proxy at this address found a request loop; look where it sends requests",
 }
 _BY_CLASS: dict[int, _Remedy] = {
     3: lambda asked: (
@@ -123,31 +123,33 @@ _BY_CLASS: dict[int, _Remedy] = {
 }
 _BY_RESULT: dict[Result, _Remedy] = {
     Result.BODY: lambda _: (
-        "look at the app, or correct BALANCER_HEALTH_CHECK__BODY (the first 64 KiB are searched)"
+        "look at the app, or correct BALANCER_HEALTH_CHECK__BODY (the first 64 KiB of the body are searched)"
     ),
     Result.TIMEOUT: lambda _: "raise BALANCER_HEALTH_CHECK__TIMEOUT or look at the app",
     Result.REFUSED: _refused,
-    Result.UNREACHABLE: lambda _: "the machine is off, or no route or a firewall is in between",
+    Result.UNREACHABLE: lambda _: "the machine is off, there is no route to it, or a firewall blocks it",
     Result.CLOSED: lambda asked: (
         f"look at the app's log; it may have crashed on {asked.settings.shown_path}, "
         "or speak TLS or another protocol there"
     ),
-    Result.MALFORMED: lambda _: "the port may be another program's, or speak TLS; correct the port",
+    Result.MALFORMED: lambda _: "the port may belong to another program, or speak TLS; correct the port",
     Result.TOO_MUCH: lambda asked: (
         f"look at what the app sends on {asked.settings.shown_path}; a check reads one response and its "
         "informational ones (1xx), 128 KiB in all"
     ),
     Result.LOOP: lambda _: (
-        "this upstream leads back to this balancer; correct its address in BALANCER_UPSTREAMS, or what the "
-        "proxy there does"
+        "this upstream points back to this balancer; correct its address in BALANCER_UPSTREAMS, "
+        "or the proxy there"
     ),
     Result.SLOW: lambda _: (
-        "it waits behind live requests, which are answered, so it counts for nothing; "
-        "a lighter BALANCER_HEALTH_CHECK__PATH or a higher BALANCER_HEALTH_CHECK__TIMEOUT would make it "
-        "certain"
+        "it waited behind live requests, which succeed, so it does not count; a lighter "
+        "BALANCER_HEALTH_CHECK__PATH or a higher BALANCER_HEALTH_CHECK__TIMEOUT gives a certain "
+        "result"
     ),
     Result.LATE: lambda _: (
-        "the balancer's own process was late, so it counts for nothing; give it more CPU if this repeats"
+        "the balancer's own process ran late, so it does not count; give it more CPU if this recurs"
     ),
-    Result.NOT_MADE: lambda _: "the fault is here, so it counts for nothing; look at the balancer's log",
+    Result.NOT_MADE: lambda _: (
+        "the fault is in the balancer, so it does not count; look at the balancer's log"
+    ),
 }

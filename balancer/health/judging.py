@@ -8,7 +8,7 @@ def judge(settings: CheckSpec, status: int, body: bytes) -> Reply:
     """Judge a response by its status and, where BODY is set, by the start of its body."""
     on = f"{status} on {settings.shown_path}"
     if settings.announces_drain(status):
-        return Reply(Result.PASSED, status, f"{on}: it wants no new work")
+        return Reply(Result.PASSED, status, f"{on}: it asks for no new requests")
     if not settings.expects(status):
         return Reply(Result.STATUS, status, on)
     if settings.body and settings.body.encode() not in body:

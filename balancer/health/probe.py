@@ -68,7 +68,7 @@ class HttpProbe(Tenant):
     async def check(self, address: str, port: int) -> Reply:
         """Make one check of what listens on `port` of the IP address `address`."""
         if not self._room.enter(self):
-            return Reply(Result.NOT_MADE, 0, "no check could be made (too many wait for an answer)")
+            return Reply(Result.NOT_MADE, 0, "no check could be made (too many are waiting for a response)")
         try:
             return await self._check(address, port)
         finally:

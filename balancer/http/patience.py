@@ -114,7 +114,7 @@ def _fields(lines: list[bytes], bodiless: bool) -> tuple[list[bytes], bool, bool
         fields.append(b"Content-Length: %b" % length)
         return fields, False, False
     if not bodiless:
-        raise _malformed("Content-Length and Transfer-Encoding leave in doubt where the body ends")
+        raise _malformed("Content-Length and Transfer-Encoding disagree about where the body ends")
     return fields, False, True  # the message ends with its head, whatever the fields say
 
 

@@ -30,7 +30,7 @@ def split_absolute(target: bytes, method: bytes) -> tuple[bytes, bytes]:
     """
     match = _ABSOLUTE.fullmatch(target)
     if match is None:
-        raise ProtocolError(MALFORMED_REQUEST, "the request target has no form that HTTP allows")
+        raise ProtocolError(MALFORMED_REQUEST, "the request target is not in a form that HTTP allows")
     authority, rest = match[1], match[2]
     check_host(authority)
     if method == b"OPTIONS" and not rest:

@@ -22,7 +22,9 @@ class ConsistentHash(Policy):
     """
 
     needs_key: ClassVar[bool] = True
-    summary: ClassVar[str] = "equal HASH_KEYs to the same upstream; few move when one goes or comes"
+    summary: ClassVar[str] = (
+        "equal HASH_KEYs to the same upstream; few keys move when one is added or removed"
+    )
 
     __slots__ = ("_candidates", "_owners", "_points", "_ring")
 

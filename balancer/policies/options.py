@@ -65,7 +65,7 @@ def values(name: str, options: Sequence[Option], given: Mapping[str, Any]) -> di
     """`given` as keyword arguments for the factory of the policy `name`. Raises OptionError."""
     known = {each.name: each for each in options}
     if given and not known:
-        raise OptionError(f"is more than {name} takes, which has no options; remove it")
+        raise OptionError(f"is not empty, but {name} takes no options; remove it")
     result = {}
     for key, value in given.items():
         if key not in known:

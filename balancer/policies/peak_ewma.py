@@ -47,7 +47,7 @@ class PeakEwma(Policy):
 
     tracks_load: ClassVar[bool] = True
     compares_load: ClassVar[bool] = True
-    summary: ClassVar[str] = "of two drawn at random the one that answers sooner, by recent latency and load"
+    summary: ClassVar[str] = "of two drawn at random, the one that answers sooner, by recent latency and load"
 
     __slots__ = ("_answered", "_draw", "_fade", "_nodes", "_now_ns", "_of", "_typical")
 

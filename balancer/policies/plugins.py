@@ -70,7 +70,7 @@ def _places(error: BaseException) -> Iterator[str]:
 
 def _why_not(error: BaseException, module_name: str) -> str:
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
-        return f"{described(error)}; mend the module"
+        return f"{described(error)}; fix the module"
     if f"{module_name}.".startswith(f"{error.name}."):
         return f"there is no module {error.name}; install it, or name its folder in PYTHONPATH"
-    return f"it needs the module {error.name}, which is not there; install that too"
+    return f"it needs the module {error.name}, which is not installed; install that too"

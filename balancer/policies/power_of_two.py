@@ -25,7 +25,7 @@ class PowerOfTwo(Policy):
     """
 
     compares_load: ClassVar[bool] = True
-    summary: ClassVar[str] = "of two drawn at random the one with fewer requests in flight, by weight"
+    summary: ClassVar[str] = "of two drawn at random, the one with fewer requests in flight, by weight"
 
     __slots__ = ("_candidates", "_draw")
 

@@ -148,7 +148,7 @@ def _resolve(name: str) -> Registered:
     if close:
         remedy = f"did you mean {close[0]}?"
     elif "." in name:
-        remedy = f"one of your own is written module:attribute, {':'.join(name.rsplit('.', 1))}"
+        remedy = f"write your own as module:attribute, {':'.join(name.rsplit('.', 1))}"
     else:
         remedy = f"write {', '.join(known[:-1])}, {known[-1]}, or module:attribute for one of your own"
     raise PluginError(f"is not a policy; {remedy}")
@@ -157,9 +157,9 @@ def _resolve(name: str) -> Registered:
 def _registered(factory: object) -> Registered:
     """Raises PluginError if `factory` is not a policy factory."""
     if not callable(factory):
-        raise PluginError(f"is no policy but {type(factory).__name__}; name a subclass of Policy")
+        raise PluginError(f"is not a policy but {type(factory).__name__}; name a subclass of Policy")
     if isinstance(factory, type) and not issubclass(factory, Policy):
-        raise PluginError("is no policy; it must be a subclass of balancer.policies.base.Policy")
+        raise PluginError("is not a policy; it must be a subclass of balancer.policies.base.Policy")
     try:
         options = declared(factory)
     except DeclarationError as error:
@@ -178,9 +178,9 @@ def _try_without_candidates(policy: Policy) -> None:
         policy.rebuild([])
         picked = policy.pick(0, ())
     except Exception as error:
-        raise PluginError(f"fails without candidates: {plugins.described(error)}; mend it") from error
+        raise PluginError(f"fails without candidates: {plugins.described(error)}; fix it") from error
     if picked is not None:
-        raise PluginError("picks something without candidates; it must give None")
+        raise PluginError("picks something without candidates; it must return None")
 
 
 def _policy(factory: Factory, context: PolicyContext, options: dict[str, Any]) -> Policy:
@@ -190,9 +190,9 @@ def _policy(factory: Factory, context: PolicyContext, options: dict[str, Any]) -
     except ValueError:
         raise
     except Exception as error:
-        raise PluginError(f"cannot be built: {plugins.described(error)}; mend it") from error
+        raise PluginError(f"cannot be built: {plugins.described(error)}; fix it") from error
     if not isinstance(built, Policy):
-        raise PluginError(f"builds no policy but {type(built).__name__}; it must return a Policy")
+        raise PluginError(f"builds {type(built).__name__}, not a policy; it must return a Policy")
     return built
 
 

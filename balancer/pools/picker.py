@@ -41,7 +41,7 @@ class Picker:
             self.policy.rebuild(candidates)
         except Exception as error:
             self.active = self.keyless
-            self.blame(error, f"cannot be rebuilt with {len(candidates)} candidates, and is passed over")
+            self.blame(error, f"cannot be rebuilt with {len(candidates)} candidates, and is bypassed")
         else:
             self.active = self.policy
 
@@ -50,14 +50,14 @@ class Picker:
         try:
             self.policy.started(upstream)
         except Exception as error:
-            self.blame(error, "failed where an attempt began")
+            self.blame(error, "failed at the start of an attempt")
 
     def finished(self, upstream: Upstream, latency: float, outcome: Outcome) -> None:
         """An attempt has ended. To be told where the policy `tracks_load`."""
         try:
             self.policy.finished(upstream, latency, outcome)
         except Exception as error:
-            self.blame(error, "failed where an attempt ended")
+            self.blame(error, "failed at the end of an attempt")
 
     def blame(self, error: Exception, what: str) -> None:
         """Report a bug of the policy's, which did `what`."""

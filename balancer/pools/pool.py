@@ -167,7 +167,7 @@ class UpstreamPool:
         except Exception as error:
             if policy is picker.keyless:
                 raise
-            picker.blame(error, "failed at a pick, which went to the least connected instead")
+            picker.blame(error, "failed in a pick; the least connected upstream was used instead")
             return self.choose(NO_KEY, tried, now_ns, pinned, method)
         if upstream is not None:
             if self._tracks_load:

@@ -78,9 +78,9 @@ def late_in_words(exchange: ExchangeState, detail: str) -> str:
     head = exchange.head
     tried = [one.upstream.id for one in exchange.connecting.failed_attempts]
     return (
-        f"{_text(head.method)} {_text(head.target)} of route {exchange.route.name} was answered 504 after "
-        f"{' and '.join(tried)}: {detail}; such requests are told of once a minute, "
-        "and each is in /api/failures"
+        f"{_text(head.method)} {_text(head.target)} of route {exchange.route.name} was answered "
+        f"504 after {' and '.join(tried)}: {detail}; this is logged once a minute, /api/failures "
+        "lists every such request"
     )
 
 

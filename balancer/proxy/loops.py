@@ -39,8 +39,8 @@ class Loops:
                 CameBack(
                     pool=pool,
                     upstream=None,
-                    text=f"a request came back to this balancer from {peer} "
-                    f"({self.detail}) and got 508: an upstream, or a proxy behind one, leads here",
+                    text=f"a request looped back to this balancer from {peer} ({self.detail}) and got "
+                    "508: an upstream, or a proxy behind one, points here",
                 )
             )
         return True
@@ -58,8 +58,8 @@ class Loops:
                 CameBack(
                     pool=pool,
                     upstream=upstream,
-                    text=f"{upstream} leads back to this balancer, where what it is sent gets 508; "
-                    "correct its address in BALANCER_UPSTREAMS, or what the proxy there does",
+                    text=f"{upstream} points back to this balancer, so its requests get 508; correct "
+                    "its address in BALANCER_UPSTREAMS, or the proxy there",
                 )
             )
         return True

@@ -40,9 +40,7 @@ def total_passed(exchange: ExchangeState, now: int) -> None:
     if phase is Phase.TUNNEL:
         return
     if phase is Phase.QUEUED:
-        exchange.upstream_failed(
-            TOTAL_TIMEOUT, f"it still waited for an upstream that is not full; {setting}"
-        )
+        exchange.upstream_failed(TOTAL_TIMEOUT, f"it was still waiting for a slot; {setting}")
     elif RULES[phase].blames is Source.CLIENT:
         exchange.client_failed(TOTAL_TIMEOUT, f"the client was too slow; {setting}")
     else:
@@ -73,5 +71,5 @@ def leave_silent(exchange: ExchangeState, now: int) -> bool:
     if not can_leave and attempt.started_ns < silent_since_ns:
         return False
     seconds = (now - silent_since_ns) / 1e9
-    exchange.upstream_failed(UPSTREAM_UNRESPONSIVE, f"it has answered nobody for {seconds:.1f} s")
+    exchange.upstream_failed(UPSTREAM_UNRESPONSIVE, f"it has answered no request for {seconds:.1f} s")
     return True

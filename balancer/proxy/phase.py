@@ -81,7 +81,7 @@ RULES: dict[Phase, Rule] = {
     Phase.QUEUED: Rule(Limit.NONE, _BALANCER),
     Phase.DIALLING: Rule(Limit.FIRST_BYTE, _UPSTREAM, CONNECT_TIMEOUT, "no connection"),
     Phase.DIALLING_EARLY: Rule(Limit.IDLE, _UPSTREAM, CONNECT_TIMEOUT, "no connection"),
-    Phase.UPLOADING: Rule(Limit.IDLE, _CLIENT, BODY_TIMEOUT, "no more of it"),
+    Phase.UPLOADING: Rule(Limit.IDLE, _CLIENT, BODY_TIMEOUT, "no more of the body"),
     Phase.UNTAKEN: Rule(Limit.IDLE, _UPSTREAM, FIRST_BYTE_TIMEOUT, _NO_HEAD),
     Phase.EXPECTING: Rule(Limit.IDLE, _UPSTREAM, FIRST_BYTE_TIMEOUT, _NO_HEAD),
     Phase.AWAITING: Rule(Limit.FIRST_BYTE, _UPSTREAM, FIRST_BYTE_TIMEOUT, _NO_HEAD),

@@ -112,7 +112,7 @@ def _options(given: Mapping[str, object]) -> tuple[tuple[str, PolicyOption], ...
     options = []
     for name, value in sorted(given.items()):
         if not isinstance(value, bool | int | float | str):
-            raise SettingsError([f"BALANCER_POLICY_OPTIONS: {name} is no number, text, true or false"])
+            raise SettingsError([f"BALANCER_POLICY_OPTIONS: {name} is not a number, text, true or false"])
         options.append((name, value))
     return tuple(options)
 

@@ -47,7 +47,7 @@ class Circles:
                     found.append(f"{one.id} {why}")
             for (name, source), left_out in self._left_out.items():
                 if name == pool.name and left_out and not pool.upstreams:
-                    found.append(f"{source} lists nobody but {_first(left_out)}")
+                    found.append(f"{source} lists only {_first(left_out)}")
         return [f"BALANCER_UPSTREAMS: {sentence}" for sentence in found]
 
     def hold(self, upstream: UpstreamState, address: str, *, say: bool) -> bool:

@@ -76,8 +76,8 @@ class Fleet:
 
     # The doors
 
-    def eject(self, upstream: UpstreamState, cause: Cause, why: str) -> None:
-        """No new requests for it, until `readmit` with the same cause."""
+    def eject(self, upstream: UpstreamState, cause: Cause, why: str, *, term: str = "") -> None:
+        """No new requests for it, until `readmit` with the same cause. `term`: " for 10 s", where known."""
         if cause in upstream.causes:
             return
         upstream.causes |= {cause}
@@ -86,12 +86,17 @@ class Fleet:
         elif cause is Cause.ACTIVE_CHECK:
             upstream.first_check = FirstCheck.DONE
         self.pools[upstream.pool].ejections[cause] += 1
-        self._log.warning("upstream %s of pool %s is ejected: %s", upstream.id, upstream.pool, why)
-        self._became(upstream, "ejected", cause, f"{upstream.id} is ejected: {why}")
+        self._log.warning("upstream %s of pool %s ejected%s: %s", upstream.id, upstream.pool, term, why)
+        self._became(upstream, "ejected", cause, f"{upstream.id} ejected{term}: {why}")
         found = upstream.source not in ("", API)
         if found and cause is Cause.ACTIVE_CHECK and upstream.wanted is not AdminState.ACTIVE:
             # Container engines give the address of one that has gone to the next replica at once.
-            self._want(upstream, AdminState.ACTIVE, GONE, "it was ejected, and may be another replica next")
+            self._want(
+                upstream,
+                AdminState.ACTIVE,
+                GONE,
+                "it was ejected, and its address may pass to another replica",
+            )
 
     def readmit(self, upstream: UpstreamState, cause: Cause, why: str) -> None:
         """This cause is over; other causes may still keep it out."""
@@ -101,8 +106,8 @@ class Fleet:
         if not upstream.causes:
             self._begin_ramp(upstream)
         still = f"; still ejected for {', '.join(sorted(upstream.causes))}" if upstream.causes else ""
-        self._log.info("upstream %s of pool %s is readmitted: %s%s", upstream.id, upstream.pool, why, still)
-        self._became(upstream, "readmitted", cause, f"{upstream.id} is readmitted: {why}{still}")
+        self._log.info("upstream %s of pool %s readmitted: %s%s", upstream.id, upstream.pool, why, still)
+        self._became(upstream, "readmitted", cause, f"{upstream.id} readmitted: {why}{still}")
 
     def put_on_probation(self, upstream: UpstreamState, why: str) -> None:
         """Its time as an outlier is over; it gets one request at a time until `end_probation`."""
@@ -110,8 +115,8 @@ class Fleet:
             return
         upstream.causes -= {Cause.OUTLIER}
         upstream.on_probation = True
-        self._log.info("upstream %s of pool %s is on probation: %s", upstream.id, upstream.pool, why)
-        self._became(upstream, "probation", Cause.OUTLIER, f"{upstream.id} is on probation: {why}")
+        self._log.info("upstream %s of pool %s on probation: %s", upstream.id, upstream.pool, why)
+        self._became(upstream, "probation", Cause.OUTLIER, f"{upstream.id} on probation: {why}")
 
     def end_probation(self, upstream: UpstreamState, why: str) -> None:
         """Its probation is over."""
@@ -120,14 +125,14 @@ class Fleet:
         upstream.on_probation = False
         if not upstream.causes:
             self._begin_ramp(upstream)
-        self._log.info("upstream %s of pool %s is readmitted: %s", upstream.id, upstream.pool, why)
-        self._became(upstream, "readmitted", Cause.OUTLIER, f"{upstream.id} is readmitted: {why}")
+        self._log.info("upstream %s of pool %s readmitted: %s", upstream.id, upstream.pool, why)
+        self._became(upstream, "readmitted", Cause.OUTLIER, f"{upstream.id} readmitted: {why}")
 
     def skip_ejection(self, upstream: UpstreamState, reason: SkipReason, why: str, *, say: bool) -> None:
         """It would be ejected as an outlier but for `reason`; people are told where `say`."""
         self.pools[upstream.pool].ejections_skipped[reason] += 1
         if say:
-            text = f"{upstream.id} is not ejected: {why}"
+            text = f"{upstream.id} not ejected: {why}"
             self._log.warning("pool %s: %s", upstream.pool, text)
             self._event("ejection_skipped", upstream, Cause.OUTLIER, text)
 
@@ -147,20 +152,20 @@ class Fleet:
             return
         upstream.announced = draining
         state = upstream.admin_state
-        self._log.info("upstream %s of pool %s is %s: %s", upstream.id, upstream.pool, state, why)
-        self._became(upstream, state, ANNOUNCED, f"{upstream.id} is {state}: {why}")
+        self._log.info("upstream %s of pool %s %s: %s", upstream.id, upstream.pool, state, why)
+        self._became(upstream, state, ANNOUNCED, f"{upstream.id} {state}: {why}")
 
     def set_admin_state(self, upstream: UpstreamState, state: AdminState) -> None:
         """The operator wants this of it, whatever the app announces."""
         if upstream.wanted is not state:
-            self._want(upstream, state, OPERATOR, "the operator wants it so")
+            self._want(upstream, state, OPERATOR, "operator request")
 
     def set_weight(self, upstream: UpstreamState, weight: int) -> None:
         """The operator wants it to have another share of the load."""
         if upstream.weight == weight:
             return
         before, upstream.weight = upstream.weight, weight
-        text = f"has the weight {weight} (before: {before}): the operator wants it so"
+        text = f"weight changed from {before} to {weight}: operator request"
         self._log.info("upstream %s of pool %s %s", upstream.id, upstream.pool, text)
         self._event("weight", upstream, OPERATOR, f"{upstream.id} {text}")
         self._changed(self.pools[upstream.pool])
@@ -176,18 +181,18 @@ class Fleet:
     def remove(self, upstream: UpstreamState) -> None:
         """The operator wants one that he has added to be gone; what runs there ends."""
         pool = self.pools[upstream.pool]
-        self._members.remove(pool, upstream, "the operator wants it so")
+        self._members.remove(pool, upstream, "operator request")
         self._changed(pool)
 
     def _want(self, upstream: UpstreamState, state: AdminState, cause: str, why: str) -> None:
         before, upstream.wanted = upstream.wanted, state
         if before is AdminState.MAINTENANCE:
-            self._begin_anew(upstream, "it comes back from maintenance")
+            self._begin_anew(upstream, "it returns from maintenance")
         now = upstream.admin_state
         said = in_words(now)
-        still = ", as its check announces" if now is not state else ""
-        self._log.info("upstream %s of pool %s is %s: %s%s", upstream.id, upstream.pool, said, why, still)
-        self._became(upstream, now, cause, f"{upstream.id} is {said}: {why}{still}")
+        still = "; its check announces draining" if now is not state else ""
+        self._log.info("upstream %s of pool %s %s: %s%s", upstream.id, upstream.pool, said, why, still)
+        self._became(upstream, now, cause, f"{upstream.id} {said}: {why}{still}")
         for watcher in self.watchers:
             watcher.wanted(upstream)
 
@@ -203,7 +208,7 @@ class Fleet:
         if before is FirstCheck.REQUIRED:
             if not upstream.causes:
                 self._begin_ramp(upstream)
-            text = f"has passed its first check: {what}"
+            text = f"passed its first check: {what}"
             self._log.info("upstream %s of pool %s %s", upstream.id, upstream.pool, text)
             self._event("checked", upstream, Cause.ACTIVE_CHECK, f"{upstream.id} {text}")
             self._changed(pool)
@@ -217,7 +222,9 @@ class Fleet:
         upstream.silent_since_ns = since_ns
         if since_ns:
             seconds = (self._clock.monotonic_ns() - since_ns) / 1e9
-            text = f"has answered nobody for {seconds:.1f} s: requests that wait there go elsewhere, or fail"
+            text = (
+                f"has answered no request for {seconds:.1f} s: requests waiting there go elsewhere, or fail"
+            )
             self._log.warning("upstream %s of pool %s %s", upstream.id, upstream.pool, text)
             self._event("silent", upstream, Cause.ACTIVE_CHECK, f"{upstream.id} {text}")
         self._changed(self.pools[upstream.pool])

@@ -39,7 +39,7 @@ class Members:
         gone = [u for u in pool.upstreams.values() if u.source == source and u.id not in wanted]
         new = [member for member in wanted.values() if member.id not in pool.upstreams]
         for upstream in gone:
-            self.remove(pool, upstream, f"{source} does not list it any more")
+            self.remove(pool, upstream, f"{source} no longer lists it")
         for member in new:
             if not self.add(pool, source, member):
                 break
@@ -54,7 +54,7 @@ class Members:
         except StartupError as error:
             if (pool.name, source) not in self._left_out:
                 self._left_out.add((pool.name, source))
-                self._log.error("%s: not all of it can be used: %s", source, error)
+                self._log.error("%s: not all of its upstreams can be used: %s", source, error)
             return False
         upstream = UpstreamState(
             pool=pool.name,
@@ -70,9 +70,9 @@ class Members:
         )
         self._begin(upstream, "it is new")
         pool.upstreams[upstream.id] = upstream
-        why = "the operator wants it so" if source == API else f"found by {source}"
-        self._log.info("upstream %s of pool %s is added: %s", upstream.id, pool.name, why)
-        self._event("added", upstream, None, f"{upstream.id} is added: {why}")
+        why = "operator request" if source == API else f"found by {source}"
+        self._log.info("upstream %s of pool %s added: %s", upstream.id, pool.name, why)
+        self._event("added", upstream, None, f"{upstream.id} added: {why}")
         for watcher in self._watchers:
             watcher.added(upstream)
         return True
@@ -84,7 +84,7 @@ class Members:
         )  # a row that workers have never heard of they would never give back
         del pool.upstreams[upstream.id]
         self._ledger.retire(Kind.UPSTREAM, pool.name, upstream.id)
-        self._log.info("upstream %s of pool %s is removed: %s", upstream.id, pool.name, why)
-        self._event("removed", upstream, None, f"{upstream.id} is removed: {why}")
+        self._log.info("upstream %s of pool %s removed: %s", upstream.id, pool.name, why)
+        self._event("removed", upstream, None, f"{upstream.id} removed: {why}")
         for watcher in self._watchers:
             watcher.removed(upstream)

@@ -36,7 +36,7 @@ class Operator:
         except ValueError as error:
             raise RefusedError(f"{text!r} {error}") from None
         if not isinstance(spec, UpstreamSpec) or not is_ip(spec.host):
-            raise RefusedError(f"{text!r} has no IP address; names are looked up where UPSTREAMS has them")
+            raise RefusedError(f"{text!r} has no IP address; names can be used only in UPSTREAMS")
         if spec.id in self._fleet.pools[pool].upstreams:
             raise RefusedError(f"pool {pool} has {spec.id} already; PATCH changes it")
         if why := self._fleet.circles.why_not(spec.host, spec.port):
@@ -44,9 +44,7 @@ class Operator:
         if not self._fleet.add(
             pool, Member(spec.id, spec.host, spec.port, spec.weight, spec.host, spec.backup)
         ):
-            raise RefusedError(
-                f"there is no room for {spec.id}: the instance has as many upstreams as it can"
-            )
+            raise RefusedError(f"there is no room for {spec.id}: the instance is at its limit of upstreams")
         return spec.id
 
     def remove(self, pool: str, upstream: str) -> None:

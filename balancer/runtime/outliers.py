@@ -7,7 +7,7 @@ from typing import TypeAlias
 from balancer.clock import Clock
 from balancer.health.result import CheckResult
 from balancer.messages import About, Doubt, Eject, Recovered, Suspected, Verdict
-from balancer.outliers.ejection_term import EjectionTerm, skip_reason
+from balancer.outliers.ejection_term import EjectionTerm, in_a_row, skip_reason
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.states import UpstreamState
 from balancer.spec.instance import EjectionSpec
@@ -16,15 +16,15 @@ from balancer.upstreams.traffic_history import SkipReason, Symptom
 
 _SAY_EVERY_NS = 60_000_000_000
 _SYMPTOMS = {
-    Symptom.SERVER_ERRORS: ("response with 5xx", "responses in a row with 5xx"),
-    Symptom.FAILURES: ("failed attempt", "failed attempts in a row"),
+    Symptom.SERVER_ERRORS: ("a 5xx response", "consecutive 5xx responses"),
+    Symptom.FAILURES: ("a failed attempt", "consecutive failed attempts"),
 }
 _REASONS = {
     SkipReason.MAX_PERCENT: (
-        "BALANCER_OUTLIER__MAX_EJECTION_PERCENT of the pool are out or on probation already"
+        "BALANCER_OUTLIER__MAX_EJECTION_PERCENT of the pool is already ejected or on probation"
     ),
     SkipReason.LAST_ELIGIBLE: "no other upstream is eligible",
-    SkipReason.POOL_WIDE: "the others do no better, so it is the app or the load rather than this upstream",
+    SkipReason.POOL_WIDE: "the other upstreams do no better, so the app or the load is at fault",
 }
 
 # Checks an upstream at once, and tells what came of it.
@@ -73,13 +73,13 @@ class Outliers:
     def _checked(self, worker: int, message: Doubt, last: CheckResult) -> None:
         upstream = self._upstream(message)  # it may have left, or moved
         if upstream is not None and last.result.counts and not last.passed:
-            self._judge(upstream, worker, message, f", and a check at once has failed ({last.detail})")
+            self._judge(upstream, worker, message, f", and an immediate check failed ({last.detail})")
 
     def recovered(self, message: Recovered) -> None:
         """A request to one on probation has succeeded."""
         upstream = self._upstream(message)
         if upstream is not None and upstream.on_probation:
-            self._fleet.end_probation(upstream, "a request to it has succeeded")
+            self._fleet.end_probation(upstream, "a request succeeded")
             self._terms[upstream].end(self._clock.monotonic_ns())
 
     # What the admin application asks
@@ -127,7 +127,7 @@ class Outliers:
         if message.on_probation and not upstream.on_probation:
             return 0  # another worker's request has succeeded meanwhile
         one, many = _SYMPTOMS[message.symptom]
-        seen = f"{message.count} {one if message.count == 1 else many} at worker {worker}"
+        seen = f"{one if message.count == 1 else f'{message.count} {many}'} at worker {worker}"
         if message.on_probation:
             seen += " while on probation"
         seen += also
@@ -141,8 +141,7 @@ class Outliers:
         now = self._clock.monotonic_ns()
         term = self._terms.setdefault(upstream, EjectionTerm(self._spec))
         seconds = term.begin(now)
-        row = f", time {term.in_a_row} in a row" if term.in_a_row > 1 else ""
-        self._fleet.eject(upstream, Cause.OUTLIER, f"{seen}; for {seconds:g} s{row}")
+        self._fleet.eject(upstream, Cause.OUTLIER, seen, term=f" for {seconds:g} s{in_a_row(term.in_a_row)}")
         self._call_later(seconds, partial(self._time_is_over, upstream, term, seconds))
         return self._fleet.revision
 
@@ -164,5 +163,5 @@ class Outliers:
     def _time_is_over(self, upstream: UpstreamState, term: EjectionTerm, seconds: float) -> None:
         # An upstream that moved has another term, or none; one is begun only when the one before is over.
         if self._terms.get(upstream) is term:
-            why = f"{seconds:g} s are over; one request at a time until one succeeds"
+            why = f"{seconds:g} s are over; it gets one request at a time until one succeeds"
             self._fleet.put_on_probation(upstream, why)

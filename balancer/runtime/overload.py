@@ -32,7 +32,7 @@ class OverloadWatch:
                 self._fleet.overloaded(pool, f"overloaded: {self._described(pool, change, load.waiting)}")
             elif change is not None:
                 pool.overload = None
-                left = f", {change.left:,} left by their clients" if change.left else ""
+                left = f", {change.left:,} abandoned by clients" if change.left else ""
                 text = f"{change.seconds:.0f} s: {change.served:,} served, {change.refused:,} refused{left}"
                 self._fleet.overload_over(pool, f"no longer overloaded, after {text}")
             elif pool.overload is not None and seen.now is not None:
@@ -65,9 +65,9 @@ class OverloadWatch:
         served, refused, left = figures.rates()
         parts += [f"{_rate(served)} served", f"{_rate(refused)} refused"]
         if left:
-            parts.append(f"{_rate(left)} left by their clients")
+            parts.append(f"{_rate(left)} abandoned by clients")
         if waiting:
-            parts.append(f"{waiting:,} wait")
+            parts.append(f"{waiting:,} waiting")
         return ", ".join(parts)
 
 

@@ -17,12 +17,12 @@ STDERR = 2
 # the CPU time of `ulimit -t` is nearly used up, and KILL follows.
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGPWR, signal.SIGXCPU)
 
-_NOTHING = "it means nothing here"
+_NOTHING = "it has no meaning here"
 # These are ignored, and said so.
 WITHOUT_EFFECT: dict[int, str] = {
     signal.SIGHUP: "settings are read at start only; restart to apply new ones",
-    signal.SIGUSR1: "logs go to stdout and stderr, there is no file to open anew",
-    signal.SIGUSR2: "there is no upgrade in place; start a new instance, then stop this one by TERM",
+    signal.SIGUSR1: "logs go to stdout and stderr; there is no file to reopen",
+    signal.SIGUSR2: "in-place upgrades are not supported; start a new instance, then stop this one with TERM",
     **dict.fromkeys(
         (signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGSTKFLT), _NOTHING
     ),

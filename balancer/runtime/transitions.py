@@ -31,14 +31,14 @@ _BACKUP = _Situation(
 _PANIC = _Situation(
     "panic",
     logging.ERROR,
-    "no upstream is eligible: requests go to those that are not, rather than nowhere",
+    "panic: no upstream is eligible, so requests go to the ejected ones",
     "panic is over",
 )
 _OUT = _Situation(
     "out",
     logging.ERROR,
     "no upstream may be used: requests are answered with 503",
-    "there are upstreams again",
+    "upstreams are available again",
 )
 
 

@@ -138,7 +138,7 @@ class Workers:
                 self._log.warning("worker %d (pid %d) does not answer; its stack goes to stderr", *who)
                 life.process.ask_for_stack()
             case Finding.LATE:
-                self._log.warning("worker %d (pid %d) is late, but at work: it is left alone", *who)
+                self._log.warning("worker %d (pid %d) is late, but works: it is left alone", *who)
             case Finding.STUCK if life is slot.life and self._may_supersede(slot):
                 self._log.error("worker %d (pid %d) is stuck; its successor takes over", *who)
                 self._supersede(slot, life, now)
@@ -259,7 +259,7 @@ class Workers:
             self._stopping = True  # an error in start-up is reported once, not looped
             self._events.failed(error)
         elif slot.fatal != error:  # the same error is said once, not at each attempt
-            self._log.error("%s; trying again, less and less often", error)
+            self._log.error("%s; trying again, with growing delays", error)
         slot.fatal = error
 
     def _check_gone(self) -> None:

@@ -72,7 +72,7 @@ class Diversion:
 
     def _failed(self, error: Exception) -> None:
         self._fails = True
-        error.add_note(f"policy {type(self._twin).__name__} failed while only asked what it would have done")
+        error.add_note(f"policy {type(self._twin).__name__} failed when asked what it would have picked")
         self._report(error)
 
 

@@ -94,7 +94,7 @@ class Ledger:
         """A cleared page for a new incarnation. Raises StartupError if all are owned."""
         with self._lock:
             if not self._free_pages:
-                raise StartupError("all pages of the stats segment are owned: too many workers are draining")
+                raise StartupError("all pages of the stats segment are in use: too many workers are draining")
             index = self._free_pages.pop()
             self._live[index] = self._segment.page(index)
         return index

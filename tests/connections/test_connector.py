@@ -174,7 +174,9 @@ def test_a_learned_idle_time_is_reported_once() -> None:
     assert bench.said == [
         (
             "app:8000",
-            "upstream app:8000 closes idle connections after 0.5 s: from now on they are used for 0.4 s, and "
-            "for 0.25 s by requests that cannot be sent again",
+            (
+                "upstream app:8000 closes idle connections after 0.5 s: from now on they are reused "
+                "for up to 0.4 s, and for up to 0.25 s by requests that cannot be sent again"
+            ),
         )
     ]

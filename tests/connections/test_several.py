@@ -94,7 +94,7 @@ def test_an_address_that_swallows_for_a_second_counts_as_dead() -> None:
     assert bench.moves == []
     bench.dial()
     bench.advance(STAGGER)
-    assert bench.moves == [(B, "no connection within 250 ms, again and again")]
+    assert bench.moves == [(B, "no connection within 250 ms, repeatedly")]
 
 
 def test_an_address_that_is_slow_now_and_then_is_kept() -> None:

@@ -41,7 +41,7 @@ AGAIN = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"
             ["0.0.0.0", "224.0.0.1"], NONE, Answer(problem="it has no usable address"), id="no_usable"
         ),
         pytest.param(
-            UnicodeError("label too long"), NONE, Answer(problem="it is no valid name"), id="no_name"
+            UnicodeError("label too long"), NONE, Answer(problem="it is not a valid name"), id="no_name"
         ),
     ],
 )

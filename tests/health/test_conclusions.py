@@ -5,7 +5,7 @@ import pytest
 from balancer.health.result import Reply, Result
 from tests.health.harness import CLOSED, ERROR, HANG, OK, REFUSED, After, Answer, FakeUpstream, Harness
 
-ENDING = Reply(Result.PASSED, 503, "503 on /: it wants no new work")
+ENDING = Reply(Result.PASSED, 503, "503 on /: it asks for no new requests")
 
 
 def test_a_replica_that_answers_500_fails_within_fall_times_interval() -> None:
@@ -56,7 +56,7 @@ def test_an_upstream_may_be_starting_until_it_has_passed_at_its_address() -> Non
     upstream.address = "10.0.0.2"  # another machine, of which nothing is known
     check(not_found)
     starting = " is the app still starting? If not"
-    assert hints == [starting, "", " it has passed before", starting]
+    assert hints == [starting, "", " it passed before", starting]
     harness.close()
 
 
@@ -69,8 +69,8 @@ def test_failing_and_passing_report_the_cause() -> None:
     assert harness.told == ["app1 checked", "app1 failing", "app1 passing"]
     assert harness.whys == [
         "200 on /",
-        "2 checks in a row have failed; 500 on /: the app fails on this path; look at its log",
-        "2 checks in a row have passed; 200 on /",
+        "2 checks in a row failed; 500 on /: the app fails on this path; look at its log",
+        "2 checks in a row passed; 200 on /",
     ]
     harness.close()
 
@@ -87,8 +87,10 @@ def test_the_last_result_is_kept() -> None:
     assert (last.passed, last.result, last.status) == (False, Result.TIMEOUT, 0)
     assert 0.99 < last.seconds < 1.02
     assert 0.08 < harness.clock.wall() - last.time < 0.12
-    assert last.detail == "no whole response within 1s"
-    assert last.hint == "no whole response within 1s: raise BALANCER_HEALTH_CHECK__TIMEOUT or look at the app"
+    assert last.detail == "no complete response within 1s"
+    assert last.hint == (
+        "no complete response within 1s: raise BALANCER_HEALTH_CHECK__TIMEOUT or look at the app"
+    )
     harness.run(60)
     last = harness.checks.last(upstream)
     assert last is not None
@@ -135,9 +137,9 @@ def test_a_failed_first_check_is_reported_as_the_first() -> None:
     harness.checks.start()
     harness.run(3)
     assert harness.whys == [
-        "its first check has failed; 500 on /: the app fails on this path; look at its log",
+        "its first check failed; 500 on /: the app fails on this path; look at its log",
         "200 on /",
-        "a check has passed; 200 on /",
+        "a check passed; 200 on /",
     ]
     harness.close()
 
@@ -153,7 +155,7 @@ def test_a_first_check_that_may_have_queued_behind_requests_counts_towards_fall(
     assert harness.told == []
     harness.run(5.0)
     assert harness.told == ["app1 failing"]
-    assert harness.whys[0].startswith("2 checks in a row have failed; no whole response within 1s")
+    assert harness.whys[0].startswith("2 checks in a row failed; no complete response within 1s")
     harness.close()
 
 
@@ -173,7 +175,7 @@ def test_timeouts_while_live_requests_succeed_do_not_count() -> None:
     assert set(harness.checks.counts(upstream)) == {"slow"}
     last = harness.checks.last(upstream)
     assert last is not None
-    assert "it waits behind live requests" in last.hint
+    assert "it waited behind live requests" in last.hint
     harness.run(3)  # no live requests any more
     assert harness.told == ["app1 failing"]
     harness.close()
@@ -255,7 +257,7 @@ def test_an_app_can_announce_its_draining_and_take_it_back() -> None:
     harness.checks.start()
     harness.run(14)
     assert harness.told == ["app1 checked", "app1 draining on", "app1 draining off"]
-    assert harness.whys[1] == "503 on /: it wants no new work"
+    assert harness.whys[1] == "503 on /: it asks for no new requests"
     harness.close()
 
 

@@ -42,7 +42,10 @@ def test_failures_without_a_connection_have_their_result(number: int, result: Re
         pytest.param(UPSTREAM_CLOSED, Result.CLOSED, "what was said", id="closed"),
         pytest.param(RESPONSE_TRUNCATED, Result.CLOSED, "its response broke off", id="broken off"),
         pytest.param(
-            RESPONSE_HEAD_TOO_LARGE, Result.TOO_MUCH, "what was said came, and no response", id="large head"
+            RESPONSE_HEAD_TOO_LARGE,
+            Result.TOO_MUCH,
+            "what was said came without a final response",
+            id="large head",
         ),
         pytest.param(
             MALFORMED_RESPONSE,

@@ -20,28 +20,28 @@ UNKNOWN = f"the app may not know the Host that the check sends, {NAME};"
 SET = f'set {HEADERS}={{"Host": "app.example"}}'
 ADD = f'add "Host": "app.example" to {HEADERS}'
 NO_LOGIN = f"the check sends no credentials; set {HEADERS}, or BALANCER_HEALTH_CHECK__PATH to an open path"
-NOT_READY = "503 on /: the app says that it is not ready;"
+NOT_READY = "503 on /: the app reports that it is not ready;"
 
 # Settings changed, status, whether it has passed a check before, the hint.
 STATUSES: dict[str, tuple[dict[str, Any], int, bool, str]] = {
     "not found, never passed": (
         {}, 404, False,
-        f"404 on /: {STARTING} {PATH} 200-399, or, where the app is known by another Host than {NAME}, {SET}",
+        f"404 on /: {STARTING} {PATH} 200-399, or, if the app expects another Host than {NAME}, {SET}",
     ),
     "not found with credentials": (
         {"headers": (LOGIN,)}, 404, False,
-        f"404 on /: {STARTING} {PATH} 200-399, or, where the app is known by another Host than {NAME}, {ADD}",
+        f"404 on /: {STARTING} {PATH} 200-399, or, if the app expects another Host than {NAME}, {ADD}",
     ),
     "not found by a Host of the settings": (
         {"headers": (HOST,)}, 404, False, f"404 on /: {STARTING} {PATH} 200-399",
     ),
     "not found, though it has passed": (
         {}, 404, True,
-        f"404 on /: it has passed before; look at what has changed in the app, or {PATH} 200-399",
+        f"404 on /: it passed before; find out what has changed in the app, or {PATH} 200-399",
     ),
     "the path and the statuses are the settings'": (
         {"path": "/up?token=s3cret", "expect": ((200, 200), (204, 299))}, 410, True,
-        f"410 on /up: it has passed before; look at what has changed in the app, or {PATH} 200,204-299",
+        f"410 on /up: it passed before; find out what has changed in the app, or {PATH} 200,204-299",
     ),
     "a Host that the app refuses": ({}, 400, False, f"400 on /: {UNKNOWN} {SET}"),
     "a Host that no virtual host has": ({}, 421, False, f"421 on /: {UNKNOWN} {SET}"),
@@ -65,13 +65,13 @@ STATUSES: dict[str, tuple[dict[str, Any], int, bool, str]] = {
     "any other error": ({}, 500, False, "500 on /: the app fails on this path; look at its log"),
     "another status": (
         {}, 418, False,
-        "418 on /: only 200-399 passes; set BALANCER_HEALTH_CHECK__EXPECT if this status means that all is "
-        "well, or another BALANCER_HEALTH_CHECK__PATH",
+        ("418 on /: only 200-399 passes; set BALANCER_HEALTH_CHECK__EXPECT if this status means "
+        "healthy, or another BALANCER_HEALTH_CHECK__PATH"),
     ),
     "a good one that is not expected": (
         {"expect": ((204, 204),)}, 200, False,
-        "200 on /: only 204 passes; set BALANCER_HEALTH_CHECK__EXPECT if this status means that all is well, "
-        "or another BALANCER_HEALTH_CHECK__PATH",
+        ("200 on /: only 204 passes; set BALANCER_HEALTH_CHECK__EXPECT if this status means "
+        "healthy, or another BALANCER_HEALTH_CHECK__PATH"),
     ),
 }  # fmt: skip
 
@@ -88,9 +88,9 @@ def test_a_status_has_its_remedy(case: str) -> None:
 REFUSED = {
     (0, False): "start the app, or correct the address in BALANCER_UPSTREAMS; an app in a container must "
     "listen on 0.0.0.0, not on 127.0.0.1",
-    (9000, False): "correct BALANCER_HEALTH_CHECK__PORT, or start what should answer there",
-    (0, True): "what answered there before has stopped, or starts anew; look at the app's log",
-    (9000, True): "what answered there before has stopped, or starts anew; look at the app's log",
+    (9000, False): "correct BALANCER_HEALTH_CHECK__PORT, or start the server that should listen there",
+    (0, True): "the app has stopped or is restarting; look at its log",
+    (9000, True): "the app has stopped or is restarting; look at its log",
 }
 
 

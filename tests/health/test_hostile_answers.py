@@ -38,11 +38,12 @@ _BOMB = gzip.compress(bytes(30 << 20))
 # What comes first, and what follows without an end; settings changed; result; a piece of the detail.
 FLOODS: dict[str, tuple[bytes, bytes, dict[str, object], Result, str]] = {
     "informational responses": (b"", HINT, {}, Result.TOO_MUCH, "more than 100 informational responses"),
-    "large informational responses": (b"", _FAT_HINT, {}, Result.TOO_MUCH, "128 KiB came, and no response"),
-    "header fields": (_OK, b"A: b\r\n", {}, Result.TOO_MUCH, "came, and no response"),
+    "large informational responses": (b"", _FAT_HINT, {}, Result.TOO_MUCH, ("128 KiB came without a "
+        "final response")),
+    "header fields": (_OK, b"A: b\r\n", {}, Result.TOO_MUCH, "came without a final response"),
     "one field": (_OK + b"A: ", b"b", {}, Result.TOO_MUCH, "more than 65536 bytes of head came"),
     "fields that are not exact": (
-        b"HTTP/1.2 200 OK\n", b"A : b\n", {}, Result.TOO_MUCH, "came, and no response"
+        b"HTTP/1.2 200 OK\n", b"A : b\n", {}, Result.TOO_MUCH, "came without a final response"
     ),
     "a status line": (b"HTTP/1.1 200 ", b"x", {}, Result.TOO_MUCH, "more than 65536 bytes of head came"),
     "no HTTP": (b"", b"x", {}, Result.MALFORMED, "not valid HTTP"),
@@ -71,7 +72,7 @@ FLOODS: dict[str, tuple[bytes, bytes, dict[str, object], Result, str]] = {
 
 # The same, so slowly that no limit is met: TIMEOUT ends it, and says what has come.
 DRIPS: dict[str, tuple[bytes, bytes, str]] = {
-    "nothing": (b"", b"", "no whole response within 0.3s"),
+    "nothing": (b"", b"", "no complete response within 0.3s"),
     "informational responses": (b"", HINT, ", only "),
     "a head": (_OK, b"A", " bytes of a head"),
     "a body": (_OK + b"Content-Length: 1000\r\n\r\n", b"x", "only 200 and "),
@@ -145,6 +146,6 @@ async def test_a_slow_endless_response_ends_by_timeout_with_its_content(case: st
         await checks.close()
     for last in lasts:
         assert last.result is Result.TIMEOUT
-        assert last.detail.startswith("no whole response within 0.3s")
+        assert last.detail.startswith("no complete response within 0.3s")
         assert piece in last.detail
         assert last.seconds < 2.0

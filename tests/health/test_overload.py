@@ -20,7 +20,7 @@ class Harness:
         self.events: list[tuple[int, str, Figures]] = []
 
     def look(self, refused: int = 0, waiting: int = 0, served: int = SERVED, left: int = 0) -> None:
-        """So many more were refused, served and left by their clients, and so many wait now."""
+        """So many more were refused, served and abandoned by clients, and so many wait now."""
         self.looks += 1
         self.now += LOOK
         self.served += served

@@ -79,13 +79,15 @@ async def test_via_names_the_instance(server: RawServer) -> None:
     ("body", "via", "result", "piece"),
     [
         pytest.param(
-            NAME.encode(), NAME, Result.LOOP, "508 on /: this upstream leads back to this balancer", id="ours"
+            NAME.encode(),
+            NAME,
+            Result.LOOP,
+            "508 on /: this upstream points back to this balancer",
+            id="ours",
         ),
-        pytest.param(
-            b"balancer-89abcdef", NAME, Result.STATUS, "a proxy whose requests come", id="another's"
-        ),
-        pytest.param(b"", NAME, Result.STATUS, "a proxy whose requests come back to it", id="nobody's"),
-        pytest.param(NAME.encode(), "", Result.STATUS, "a proxy whose requests come back", id="without Via"),
+        pytest.param(b"balancer-89abcdef", NAME, Result.STATUS, "found a request loop", id="another's"),
+        pytest.param(b"", NAME, Result.STATUS, "found a request loop", id="nobody's"),
+        pytest.param(NAME.encode(), "", Result.STATUS, "found a request loop", id="without Via"),
     ],
 )
 async def test_a_check_that_returns_to_us_fails(

@@ -139,7 +139,7 @@ def test_a_late_answer_is_shown() -> None:
     last = harness.checks.last(upstream)
     assert last is not None
     assert (last.result, last.passed) == (Result.SLOW, False)
-    assert last.hint.startswith("200 on / after 1.5s: it waits behind live requests, which are answered")
+    assert last.hint.startswith("200 on / after 1.5s: it waited behind live requests, which succeed")
     harness.close()
 
 
@@ -191,7 +191,7 @@ def test_a_late_check_that_replaces_the_next_one_is_the_same_request() -> None:
     last = harness.checks.last(upstream)
     assert last is not None
     assert (last.result, round(last.seconds, 1)) == (Result.SLOW, 2.5)
-    assert last.hint.startswith("200 on / after 2.5s: it waits behind live requests")
+    assert last.hint.startswith("200 on / after 2.5s: it waited behind live requests")
     harness.run(2.0)
     assert len(harness.probes["app1"].asked) == 3
     harness.close()
@@ -267,5 +267,5 @@ def test_a_loop_that_is_always_late_still_finds_a_hanging_upstream(
     last = harness.checks._watches["default", "app1"].last
     assert last is not None
     assert (last.result, last.seconds <= by) == (expected, True)
-    assert ("was late" in last.hint) is (expected == "late")
+    assert ("ran late" in last.hint) is (expected == "late")
     harness.close()

@@ -255,8 +255,8 @@ async def test_while_all_apps_are_starting_clients_get_503_with_retry_after(harn
             return (await refused()).status == 200
 
         await until(is_up_now)
-        await harness.balancer.says("is readmitted: a check has passed")
-    await harness.balancer.says("is ejected: 2 checks in a row have failed")
+        await harness.balancer.says("readmitted: a check passed")
+    await harness.balancer.says("ejected: 2 checks in a row failed")
 
     async def is_gone() -> bool:
         return (await refused()).status == 502

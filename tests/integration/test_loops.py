@@ -45,8 +45,8 @@ async def test_a_request_that_returns_by_a_relay_gets_508_at_its_first_return() 
         inner, outer = await balancer.logs_access(2)
         assert (inner["status"], inner["reason"]) == (508, "loop_detected")
         assert (outer["status"], outer.get("reason"), outer["upstream"]) == (508, None, way.address)
-        await balancer.says("a request came back to this balancer from 127.0.0.1 (its Via names balancer-")
-        await balancer.says(f"{way.address} leads back to this balancer")
+        await balancer.says("a request looped back to this balancer from 127.0.0.1 (its Via names balancer-")
+        await balancer.says(f"{way.address} points back to this balancer")
         assert (await kinds(balancer)).count("loop") == 2
         (failure, *_) = (await get(balancer.admin_port, "/api/failures")).json()["failures"]
         assert (failure["reason"], failure["source"], failure["status"]) == ("loop_detected", "balancer", 508)
@@ -66,9 +66,9 @@ async def test_checks_that_return_fail_with_the_reason(listener: str) -> None:
         await until(is_known)
         upstream = await upstream_of(balancer)
         assert upstream["last_check"]["hint"].startswith(
-            "508 on /: this upstream leads back to this balancer"
+            "508 on /: this upstream points back to this balancer"
         )
-        await balancer.says(f"upstream {way.address} of pool default is ejected: its first check has failed")
+        await balancer.says(f"upstream {way.address} of pool default ejected: its first check failed")
 
 
 async def test_two_balancers_in_a_row_are_no_loop() -> None:
@@ -94,7 +94,7 @@ async def test_a_ring_of_two_ends_at_the_first_return() -> None:
         way.lead_to(first.port)
         assert (await get(first.port)).status == 508
         assert way.connections == 1
-        await first.says(f"127.0.0.1:{second.port} leads back to this balancer")
+        await first.says(f"127.0.0.1:{second.port} points back to this balancer")
         assert "loop" not in await kinds(second)
 
 
@@ -129,7 +129,7 @@ async def test_a_dns_entry_that_lists_only_ourselves_is_exit_1() -> None:
     port = free_port()
     async with launched(UPSTREAMS=f"dns://0x7f000001:{port}", LISTEN=f"127.0.0.1:{port}") as balancer:
         assert await balancer.exit_code() == 1
-    assert f"dns://0x7f000001:{port} lists nobody but 127.0.0.1:{port}" in balancer.stderr[-1]
+    assert f"dns://0x7f000001:{port} lists only 127.0.0.1:{port}" in balancer.stderr[-1]
 
 
 async def test_if_a_dns_entry_lists_ourselves_the_others_serve() -> None:

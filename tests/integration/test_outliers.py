@@ -120,7 +120,7 @@ async def test_an_upstream_that_refuses_is_ejected_and_clients_notice_nothing() 
         assert await statuses(balancer, 20) == {200: 20}
         (ejected,) = await events(balancer)
         assert (ejected["kind"], ejected["upstream"], ejected["cause"]) == ("ejected", gone, "outlier")
-        assert "3 failed attempts in a row" in ejected["text"]
+        assert "3 consecutive failed attempts" in ejected["text"]
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -203,7 +203,7 @@ async def test_a_check_at_once_finds_an_ill_replica_if_requests_cannot_be_retrie
         await ejected(balancer, apps[0])
         assert apps[0].requests == 3
         assert [await session.ask(POST) for _ in range(6)] == [200] * 6
-        assert "a check at once has failed" in (await events(balancer))[-1]
+        assert "an immediate check failed" in (await events(balancer))[-1]
 
 
 @pytest.mark.parametrize("checks", [CHECKS, NO_CHECKS], ids=["checks that pass", "no checks"])

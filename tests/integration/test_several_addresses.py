@@ -91,12 +91,12 @@ async def test_an_address_that_swallows_costs_a_quarter_of_a_second_and_is_left(
 
         async def has_moved() -> bool:
             assert await post(balancer) == (200, b"second")
-            return any("no connection within 250 ms, again and again" in line for line in balancer.stderr)
+            return any("no connection within 250 ms, repeatedly" in line for line in balancer.stderr)
 
         await until(has_moved)
         assert await address_event(balancer) == (
-            f"app:{harness.first.port} is at {SECOND} (before: {FIRST}, which does not answer: "
-            "no connection within 250 ms, again and again)"
+            f"app:{harness.first.port} is at {SECOND} (before: {FIRST}, which does not answer: no "
+            "connection within 250 ms, repeatedly)"
         )
 
 

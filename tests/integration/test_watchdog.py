@@ -88,5 +88,5 @@ async def test_a_late_worker_answers_all_requests(balancer: Balancer, places: Pa
     (places / "LATE").touch()
     answers = await asyncio.gather(*(get(balancer.port) for _ in range(REQUESTS)))
     assert [answer.status for answer in answers] == [200] * REQUESTS
-    assert await balancer.says(f"worker 0 (pid {late}) is late, but at work: it is left alone")
+    assert await balancer.says(f"worker 0 (pid {late}) is late, but works: it is left alone")
     assert balancer.workers() == [late]

@@ -146,5 +146,5 @@ def test_invalid_values_are_refused(given: dict[str, Any], text: str) -> None:
 
 
 def test_a_policy_without_options_accepts_none() -> None:
-    with pytest.raises(OptionError, match="is more than p takes, which has no options; remove it"):
+    with pytest.raises(OptionError, match="is not empty, but p takes no options; remove it"):
         values("p", (), {"size": 1})

@@ -107,25 +107,25 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "hungry:Policy": (
         "policy",
-        "cannot be imported: it needs the module absent, which is not there; install that too",
+        "cannot be imported: it needs the module absent, which is not installed; install that too",
     ),
     "typo:Policy": (
         "policy",
-        "cannot be imported: SyntaxError: invalid syntax (typo.py, line 2); mend the module",
+        "cannot be imported: SyntaxError: invalid syntax (typo.py, line 2); fix the module",
     ),
     "broken:Policy": (
         "policy",
-        "cannot be imported: ZeroDivisionError: division by zero (broken.py, line 3); mend the module",
+        "cannot be imported: ZeroDivisionError: division by zero (broken.py, line 3); fix the module",
     ),
-    "leaving:Policy": ("policy", "cannot be imported: SystemExit: 3 (leaving.py, line 1); mend the module"),
+    "leaving:Policy": ("policy", "cannot be imported: SystemExit: 3 (leaving.py, line 1); fix the module"),
     "plug:Truns": ("policy", "is not there: plug has no Truns; did you mean Turns?"),
     "plug:Outer.Deep": ("policy", "is not there: plug has no Outer.Deep; name what it defines"),
     "plug:": ("policy", "is not module:attribute; write for example my_policies:Fairest"),
     ":Turns": ("policy", "is not module:attribute; write for example my_policies:Fairest"),
     "a b:Turns": ("policy", "is not module:attribute; write for example my_policies:Fairest"),
-    "plug:number": ("policy", "is no policy but int; name a subclass of Policy"),
-    "plug:Stranger": ("policy", "is no policy; it must be a subclass of balancer.policies.base.Policy"),
-    "plug:returns_none": ("policy", "builds no policy but NoneType; it must return a Policy"),
+    "plug:number": ("policy", "is not a policy but int; name a subclass of Policy"),
+    "plug:Stranger": ("policy", "is not a policy; it must be a subclass of balancer.policies.base.Policy"),
+    "plug:returns_none": ("policy", "builds NoneType, not a policy; it must return a Policy"),
     "plug:picky": ("policy", "refuses its own defaults: size is 0"),
 }
 
@@ -148,7 +148,7 @@ def test_an_error_in_the_constructor_is_reported_as_the_policys(install: Install
     assert found is not None
     assert found[0] == "policy"
     assert found[1].startswith("cannot be built: RuntimeError: no luck (plug.py, line ")
-    assert found[1].endswith("); mend it")
+    assert found[1].endswith("); fix it")
 
 
 WITHOUT_CANDIDATES = """
@@ -222,7 +222,7 @@ def test_a_broken_plug_in_does_not_break_the_others(install: Install) -> None:
         "is registered by fine-policies 1.2 as broken"
     )
     assert errors == {
-        ("no_policy", "fine-policies 1.2"): "is no policy but int; name a subclass of Policy",
+        ("no_policy", "fine-policies 1.2"): "is not a policy but int; name a subclass of Policy",
         ("random", "fine-policies 1.2"): "the one that is built in is used",
         ("turns", "other-policies 1.2"): "the one that is from fine-policies 1.2 is used",
     }

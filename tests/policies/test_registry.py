@@ -35,13 +35,13 @@ def test_the_built_in_policies_are_registered() -> None:
         pytest.param(
             "my.policies.Fair",
             {},
-            ("policy", "is not a policy; one of your own is written module:attribute, my.policies:Fair"),
+            ("policy", "is not a policy; write your own as module:attribute, my.policies:Fair"),
             id="a_dot_for_the_colon",
         ),
         pytest.param(
             "round_robin",
             {"spin": 1},
-            ("policy_options", "is more than round_robin takes, which has no options; remove it"),
+            ("policy_options", "is not empty, but round_robin takes no options; remove it"),
             id="options_nobody_takes",
         ),
         pytest.param(
@@ -85,7 +85,12 @@ def test_a_choice_is_built() -> None:
     ("name", "options", "text"),
     [
         pytest.param("fair", {}, "policy: fair is not a policy", id="name"),
-        pytest.param("random", {"a": 1}, "policy_options: {'a': 1} is more than random takes", id="options"),
+        pytest.param(
+            "random",
+            {"a": 1},
+            "policy_options: {'a': 1} is not empty, but random takes no options",
+            id="options",
+        ),
     ],
 )
 def test_an_invalid_choice_is_not_built(name: str, options: dict[str, Any], text: str) -> None:

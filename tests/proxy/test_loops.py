@@ -116,7 +116,7 @@ def test_loops_are_logged_once_a_minute(harness: Harness) -> None:
     assert first == second
     assert (first.pool, first.upstream) == ("default", None)
     assert first.text.startswith(
-        f"a request came back to this balancer from {CLIENT_ADDRESS} (its Via names {VIA})"
+        f"a request looped back to this balancer from {CLIENT_ADDRESS} (its Via names {VIA})"
     )
 
 
@@ -135,7 +135,7 @@ def test_an_upstream_that_leads_back_is_named_and_ejected(make_harness: MakeHarn
     assert [one.is_outlier() for one in harness.upstreams] == [True, False]
     (told,) = loops(harness)
     assert told.upstream == "app1:8000"
-    assert told.text.startswith("app1:8000 leads back to this balancer")
+    assert told.text.startswith("app1:8000 points back to this balancer")
 
 
 def test_a_508_of_another_balancer_does_not_eject(make_harness: MakeHarness) -> None:

@@ -1,4 +1,4 @@
-"""Upstreams that are known to answer nobody: requests that wait there go elsewhere, or fail, at once."""
+"""Upstreams that are known to answer nobody: requests waiting there go elsewhere, or fail, at once."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -93,7 +93,7 @@ def test_a_request_that_may_not_be_sent_again_fails_at_once_with_the_reason(
     tell(harness, silent(since), {})
     answer = client.take()
     assert status_of(answer) == 504
-    assert b"it failed its checks while this request waited. (it has answered nobody for 2.0 s)" in answer
+    assert b"it failed its checks while this request waited. (it has answered no request for 2.0 s)" in answer
     assert harness.inflight == [0, 0]
     assert harness.dialled == ["10.0.0.1"]
     assert harness.local_counted("upstream_unresponsive") == 1
@@ -105,7 +105,7 @@ def test_a_request_that_may_not_be_sent_again_fails_at_once_with_the_reason(
         AttemptRecord(
             upstream="app1:8000",
             failure="upstream_unresponsive",
-            detail="it has answered nobody for 2.0 s",
+            detail="it has answered no request for 2.0 s",
         ),
     )
 

@@ -41,10 +41,10 @@ def test_an_untrusted_proxy_is_reported_once_with_the_setting(harness: Harness) 
     assert told == LogLine(
         level="warning",
         once="not trusted: 198.51.100",
-        message="198.51.100.7 sends X-Forwarded-Proto, X-Forwarded-For, but is not in TRUSTED_PROXIES: "
-        "the app is told that the client is 198.51.100.7 and its scheme http. If 198.51.100.7 is a proxy of "
-        "yours, set BALANCER_TRUSTED_PROXIES=198.51.100.7; behind one that ends TLS, an app that redirects "
-        "http to https would do so for ever",
+        message="198.51.100.7 sends X-Forwarded-Proto, X-Forwarded-For, but is not in "
+        "TRUSTED_PROXIES: the app sees 198.51.100.7 as the client and http as its scheme. If "
+        "198.51.100.7 is a proxy of yours, set BALANCER_TRUSTED_PROXIES=198.51.100.7; otherwise, "
+        "if that proxy terminates TLS, an app that redirects http to https redirects forever",
     )
 
 
@@ -54,7 +54,7 @@ def test_a_trusted_peer_is_not_reported(make_harness: MakeHarness, trusted: list
     harness.ask(SPOOFED)
     harness.answer()
     remedies = [
-        "; behind" in one.message and "add it to BALANCER_TRUSTED" in one.message
+        "; otherwise" in one.message and "add it to BALANCER_TRUSTED" in one.message
         for one in harness.only_told(LogLine)
     ]
     assert remedies == ([] if trusted == ["198.51.100.7"] else [True])

@@ -171,7 +171,7 @@ def test_the_total_timeout_includes_waiting(make_harness: MakeHarness) -> None:
     harness.advance(2.1)
     sent = client.take()
     assert status_of(sent) == 504
-    assert b"it still waited" in sent
+    assert b"it was still waiting" in sent
     assert harness.logged()["reason"] == "total_timeout"
     assert harness.waiting == 0
 

@@ -159,7 +159,7 @@ def test_pool_settings_become_their_spec(case: str) -> None:
 
 @pytest.mark.parametrize("value", ["[1]", "null", '{"b": 1}'])
 def test_an_unknown_policy_option_is_refused(value: str) -> None:
-    with pytest.raises(SettingsError, match="BALANCER_POLICY_OPTIONS: a is no number"):
+    with pytest.raises(SettingsError, match="BALANCER_POLICY_OPTIONS: a is not a number"):
         made(policy_options=f'{{"a": {value}}}')
 
 

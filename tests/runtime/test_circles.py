@@ -90,7 +90,7 @@ def test_a_name_that_lists_only_this_balancer_at_the_start_is_an_error(harness: 
     harness.pool.upstreams.clear()
     harness.fleet.set_members("default", DNS, [ourselves()])
     (problem,) = at_start(harness)
-    assert problem.startswith(f"BALANCER_UPSTREAMS: {DNS} lists nobody but {OURS}:8000, which is where")
+    assert problem.startswith(f"BALANCER_UPSTREAMS: {DNS} lists only {OURS}:8000, which is where")
 
 
 @pytest.mark.parametrize("text", [f"{OURS}:8000?weight=2", "127.0.0.1:8000", "0.0.0.0:8000", f"{OURS}:9901"])

@@ -226,20 +226,20 @@ def spare(harness: Harness) -> None:
 
 # what is done by a door -> the event's kind, its text; the log has both the upstream's name and the reason
 SAID: dict[str, tuple[Callable[[Harness], object], str, str]] = {
-    "eject": (lambda s: s.fleet.eject(s.upstream(1), CHECK, "it fails"), "ejected", "is ejected: it fails"),
-    "announce": (lambda s: s.fleet.announce(s.upstream(1), True, "503"), "draining", "is draining: 503"),
+    "eject": (lambda s: s.fleet.eject(s.upstream(1), CHECK, "it fails"), "ejected", "ejected: it fails"),
+    "announce": (lambda s: s.fleet.announce(s.upstream(1), True, "503"), "draining", "draining: 503"),
     "state": (
         lambda s: s.fleet.set_admin_state(s.upstream(1), AdminState.MAINTENANCE),
         "maintenance",
-        "is in maintenance: the operator wants it so",
+        "in maintenance: operator request",
     ),
-    "weight": (lambda s: s.fleet.set_weight(s.upstream(1), 3), "weight", "has the weight 3 (before: 1)"),
+    "weight": (lambda s: s.fleet.set_weight(s.upstream(1), 3), "weight", "weight changed from 1 to 3"),
     "address": (
         lambda s: s.fleet.set_address(s.upstream(1), "10.0.0.9"),
         "address",
         "is at 10.0.0.9 (before: 10.0.0.1)",
     ),
-    "spare": (spare, "ejection_skipped", "is not ejected: all fail"),
+    "spare": (spare, "ejection_skipped", "not ejected: all fail"),
 }
 
 
@@ -264,7 +264,7 @@ def test_each_membership_change_is_an_event_and_a_log_line(
     caplog.set_level("INFO")
     harness.fleet.set_members("default", DNS, [member(1)])
     harness.fleet.set_members("default", DNS, [])
-    texts = [f"is added: found by {DNS}", f"is removed: {DNS} does not list it any more"]
+    texts = [f"added: found by {DNS}", f"removed: {DNS} no longer lists it"]
     assert harness.kinds() == [("added", "10.1.0.1:8000", None), ("removed", "10.1.0.1:8000", None)]
     assert [event.text for event in harness.events.after(0)] == [f"10.1.0.1:8000 {text}" for text in texts]
     assert [record.getMessage() for record in caplog.records] == [

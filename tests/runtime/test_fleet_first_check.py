@@ -69,7 +69,7 @@ def test_an_upstream_added_to_a_running_instance_serves_after_one_passed_check(
     assert [it.first_check for it in harness.told() or [] if it.id == one.id] == ["done"]
     event = harness.events.after(0)[-1]
     assert (event.kind, event.cause) == ("checked", "active_check")
-    assert event.text == f"{one.id} has passed its first check: 200 on /"
+    assert event.text == f"{one.id} passed its first check: 200 on /"
 
 
 @came
@@ -78,10 +78,10 @@ def test_one_failed_first_check_keeps_an_upstream_out(
 ) -> None:
     harness.fleet.established()
     one = come(harness)
-    harness.fleet.eject(one, CHECK, "its first check has failed")
+    harness.fleet.eject(one, CHECK, "its first check failed")
     assert (one.first_check, set(one.causes), one.is_eligible()) == (DONE, {CHECK}, False)
     harness.fleet.passed_first(one, "200 on /")
-    harness.fleet.readmit(one, CHECK, "a check has passed")
+    harness.fleet.readmit(one, CHECK, "a check passed")
     assert one.is_eligible()
 
 
@@ -169,7 +169,7 @@ def test_a_pool_is_starting_until_its_first_check_has_passed(harness: Harness) -
         harness.upstream(number).first_check = AWAITED
     harness.fleet.established()
     assert harness.pool.update(1).starting is True
-    harness.fleet.eject(harness.upstream(1), CHECK, "its first check has failed")
+    harness.fleet.eject(harness.upstream(1), CHECK, "its first check failed")
     harness.told()
     assert harness.sent[0].starting is True
     harness.fleet.passed_first(harness.upstream(2), "200 on /")

@@ -26,7 +26,7 @@ def test_silence_is_broadcast_and_logged_once(harness: Harness, caplog: pytest.L
     harness.clock.advance(8.0 - harness.clock.monotonic_ns() / 1e9)
     sink.silent(harness.upstream(1), SINCE)
     assert told(harness) == [SINCE, 0]
-    text = "has answered nobody for 3.0 s: requests that wait there go elsewhere, or fail"
+    text = "has answered no request for 3.0 s: requests waiting there go elsewhere, or fail"
     (event,) = harness.events.after(0)
     assert (event.kind, event.cause, event.text) == ("silent", CHECK, f"app1:8000 {text}")
     (record,) = caplog.records

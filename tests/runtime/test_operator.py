@@ -97,7 +97,7 @@ def test_an_added_upstream_is_shown_and_can_be_removed(harness: Harness) -> None
 
 
 REFUSED = [
-    pytest.param("app9:8000", "has no IP address; names are looked up where UPSTREAMS has them", id="name"),
+    pytest.param("app9:8000", "has no IP address; names can be used only in UPSTREAMS", id="name"),
     pytest.param("dns://app:8000", "has no IP address", id="discovery"),
     pytest.param("10.0.0.9", "has no port; write 10.0.0.9:8000", id="no port"),
     pytest.param("10.1.0.1:8000", "has 10.1.0.1:8000 already; PATCH changes it", id="there already"),

@@ -123,15 +123,15 @@ def test_a_suspect_is_ejected_and_the_worker_learns_the_revision(harness: Harnes
     assert harness.pool.ejections == {"outlier": 1}
     (event,) = harness.events.after(0)
     assert (event.kind, event.cause) == ("ejected", "outlier")
-    assert "5 responses in a row with 5xx at worker 2; for 10 s" in event.text
+    assert "ejected for 10 s: 5 consecutive 5xx responses at worker 2" in event.text
 
 
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"symptom": Symptom.FAILURES, "count": 3}, "3 failed attempts in a row"),
-        ({"symptom": Symptom.FAILURES, "count": 1}, "1 failed attempt at"),
-        ({"count": 1}, "1 response with 5xx at"),
+        ({"symptom": Symptom.FAILURES, "count": 3}, "3 consecutive failed attempts"),
+        ({"symptom": Symptom.FAILURES, "count": 1}, "a failed attempt at"),
+        ({"count": 1}, "a 5xx response at"),
     ],
     ids=["failures", "one failure", "one 5xx"],
 )
@@ -225,7 +225,10 @@ def test_a_failure_on_probation_ejects_for_longer(harness: Harness) -> None:
     harness.advance(10)
     assert harness.suspect(1, count=1, on_probation=True)
     assert (harness.upstream(1).causes, harness.upstream(1).on_probation) == (frozenset([OUTLIER]), False)
-    assert "while on probation; for 20 s, time 2 in a row" in harness.events.after(0)[-1].text
+    assert (
+        "for 20 s (2nd in a row): a 5xx response at worker 2 while on probation"
+        in harness.events.after(0)[-1].text
+    )
     harness.advance(19.9)
     assert harness.upstream(1).causes == {OUTLIER}
     harness.advance(0.1)
@@ -303,8 +306,9 @@ def test_a_doubted_upstream_is_checked_at_once_and_ejected_if_the_check_fails(ha
     assert harness.kinds() == []
     harness.check(Result.CLOSED)
     assert harness.upstream(1).causes == {OUTLIER}
-    seen = "3 failed attempts in a row at worker 2, and a check at once has failed (it was reset); for 10 s"
-    assert seen in harness.events.after(0)[-1].text
+    text = harness.events.after(0)[-1].text
+    assert "ejected for 10 s: 3 consecutive failed attempts at worker 2" in text
+    assert text.endswith(", and an immediate check failed (it was reset)")
     harness.advance(10)
     assert harness.upstream(1).on_probation
 

@@ -92,7 +92,7 @@ def test_an_overload_is_logged_with_figures_when_it_begins_and_ends(
             "overload",
             "busy",
             None,
-            "overloaded: 4 upstreams, limit 2 to 3 each, 400/s served, 800/s refused, 12 wait",
+            "overloaded: 4 upstreams, limit 2 to 3 each, 400/s served, 800/s refused, 12 waiting",
         )
     ]
     assert harness.busy.overload == Overloaded(begun, 400.0, 800.0, 0.0)
@@ -104,7 +104,7 @@ def test_an_overload_is_logged_with_figures_when_it_begins_and_ends(
             "overload_over",
             "busy",
             None,
-            "no longer overloaded, after 11 s: 4,400 served, 4,800 refused, 120 left by their clients",
+            "no longer overloaded, after 11 s: 4,400 served, 4,800 refused, 120 abandoned by clients",
         )
     ]
     assert [pool.overload for pool in harness.pools] == [None, None]
@@ -140,7 +140,7 @@ def test_departures_are_reported_besides_refusals(segment: Segment) -> None:
     harness = Harness(segment, [(1, 1)])
     harness.look(ENTERS, served=25, refused=1, left=100)
     assert harness.told()[-1][3] == (
-        "overloaded: 1 upstream, limit 2, 100/s served, 4.0/s refused, 400/s left by their clients"
+        "overloaded: 1 upstream, limit 2, 100/s served, 4.0/s refused, 400/s abandoned by clients"
     )
 
 

@@ -362,7 +362,7 @@ def test_a_later_start_up_error_is_logged_once_and_retried_with_backoff(
         alone.workers.tick()
     assert alone.said == ["established"]
     assert [record.getMessage() for record in caplog.records] == [
-        "worker 0 cannot start: disk on fire; trying again, less and less often"
+        "worker 0 cannot start: disk on fire; trying again, with growing delays"
     ]
     assert 9 <= len(alone.spawn.processes) <= 12  # in 150 s: 0, 0.5, 1, 2, 4, 8, 16, 30, 30 ...
     alone.pass_time(31.0)

@@ -8,7 +8,7 @@ _TEXT = f"""\
 balancer {__version__}
 
 /healthz                               liveness
-/readyz                                readiness for traffic; ?strict=1 also requires an eligible upstream in every pool
+/readyz                                readiness; ?strict=1 also requires an eligible upstream in every pool
 /metrics                               metrics for Prometheus
 /api/pools                             pools and upstreams: states, weights, counts, last checks
 /api/pools/POOL                        one pool

@@ -109,7 +109,7 @@ class Channel(asyncio.Protocol, Generic[HeardT]):
             return
         for message in heard:
             if isinstance(message, ShapeError):
-                self._on_error("of no known kind", message)
+                self._on_error("of unknown kind", message)
                 continue
             try:
                 self._on_message(message)

@@ -246,8 +246,8 @@ class Fleet:
         level = logging.WARNING if why else logging.INFO if before else logging.DEBUG
         self._log.log(level, "upstream %s of pool %s is at %s%s", upstream.id, upstream.pool, address, moved)
         self._event("address", upstream, None, f"{upstream.id} is at {address}{moved}")
-        self._begin_anew(upstream, "it has another address")
-        self.announce(upstream, False, "it has another address")
+        self._begin_anew(upstream, "its address changed")
+        self.announce(upstream, False, "its address changed")
         for watcher in self.watchers:
             watcher.moved(upstream)
         self._changed(self.pools[upstream.pool])
@@ -287,7 +287,7 @@ class Fleet:
         """Another process than before is there, of which nothing is known; or the upstream itself is new."""
         if self.pools[upstream.pool].is_checked:
             upstream.first_check = FirstCheck.REQUIRED if self._established else FirstCheck.AWAITED
-            self.readmit(upstream, Cause.ACTIVE_CHECK, f"{why}, so it is checked anew")
+            self.readmit(upstream, Cause.ACTIVE_CHECK, f"{why}, so it is checked again")
         if not upstream.causes:
             self._begin_ramp(upstream)
 

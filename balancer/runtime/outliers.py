@@ -100,8 +100,8 @@ class Outliers:
     def moved(self, upstream: UpstreamState) -> None:
         """What was known of the other address says nothing about this one."""
         if self._terms.pop(upstream, None) is not None:
-            self._fleet.readmit(upstream, Cause.OUTLIER, "it has another address")
-            self._fleet.end_probation(upstream, "it has another address")
+            self._fleet.readmit(upstream, Cause.OUTLIER, "its address changed")
+            self._fleet.end_probation(upstream, "its address changed")
 
     def wanted(self, upstream: UpstreamState) -> None:
         """What the operator wants does not end a term."""

@@ -93,7 +93,7 @@ class Serving:
         await self._gone
         if self._proxy.connections:
             count = self._proxy.connections
-            self._uplink.log("warning", f"the drain time is over: {count} client connections are cut")
+            self._uplink.log("warning", f"{count} client connections cut: the drain time is over")
             self._proxy.abort_all()
             await asyncio.sleep(GONE_POLL)
         self._proxy.close()

@@ -177,5 +177,5 @@ async def test_an_invalid_message_is_reported_with_its_path_and_the_next_one_is_
     theirs.sendall(bad + b'\n{"type":"ready"}\n')
     assert await end.heard.get() == Ready()
     ((what, error),) = end.errors
-    assert (what, type(error)) == ("of no known kind", ShapeError)
+    assert (what, type(error)) == ("of unknown kind", ShapeError)
     assert text in str(error)

@@ -126,7 +126,7 @@ def test_after_a_new_address_earlier_check_results_are_forgotten(
     )
     readmitted = [event for event in harness.events.after(0) if event.kind == "readmitted"]
     assert [event.cause for event in readmitted] == [CHECK]
-    assert "so it is checked anew" in readmitted[0].text
+    assert "so it is checked again" in readmitted[0].text
 
 
 def test_after_a_new_address_an_announced_drain_is_forgotten(harness: Harness) -> None:

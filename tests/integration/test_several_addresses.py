@@ -104,7 +104,7 @@ async def test_an_address_that_accepts_and_is_silent_is_left_when_its_checks_fai
     balancer = await harness.balancer(HEALTH_CHECK__INTERVAL="200ms", HEALTH_CHECK__TIMEOUT="100ms")
     await balancer.becomes_ready()
     harness.first.hangs = True
-    said = await balancer.says(f"is at {SECOND} (before: {FIRST}, which does not answer: no whole response")
+    said = await balancer.says(f"is at {SECOND} (before: {FIRST}, which does not answer: no complete response")
     assert "WARNING" in said
 
     async def serves() -> bool:
@@ -114,7 +114,7 @@ async def test_an_address_that_accepts_and_is_silent_is_left_when_its_checks_fai
         assert await post(balancer) == (200, b"second")
         return await serves()
 
-    await balancer.says("has passed its first check")
+    await balancer.says("passed its first check")
     await until(ask)
 
 

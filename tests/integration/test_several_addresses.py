@@ -104,7 +104,9 @@ async def test_an_address_that_accepts_and_is_silent_is_left_when_its_checks_fai
     balancer = await harness.balancer(HEALTH_CHECK__INTERVAL="200ms", HEALTH_CHECK__TIMEOUT="100ms")
     await balancer.becomes_ready()
     harness.first.hangs = True
-    said = await balancer.says(f"is at {SECOND} (before: {FIRST}, which does not answer: no complete response")
+    said = await balancer.says(
+        f"is at {SECOND} (before: {FIRST}, which does not answer: no complete response"
+    )
     assert "WARNING" in said
 
     async def serves() -> bool:

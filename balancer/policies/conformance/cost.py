@@ -25,7 +25,8 @@ def a_pick_costs_the_same_among_many(factory: Factory) -> None:
     for size in (40, 200, 1000):
         many = _lines_per_pick(factory, size)
         require(
-            many <= 2 * few + _MOST_MORE, f"a pick takes {few:.0f} lines among 2, {many:.0f} among {size}"
+            many <= 2 * few + _MOST_MORE,
+            f"a pick runs {few:.0f} lines with 2 candidates, {many:.0f} with {size}",
         )
 
 

@@ -36,11 +36,12 @@ def a_newcomer_takes_only_its_share_of_the_keys(factory: Factory) -> None:
         after = _owners(bench.policy)
         moved = [new for old, new in zip(before, after, strict=True) if new is not old]
         share = len(moved) / _KEYS
-        require(set(moved) <= {newcomer}, f"of {size}, keys moved between two that had been there before")
+        require(set(moved) <= {newcomer}, f"of {size}, keys moved between two existing upstreams")
         require(0.5 / size <= share <= 1.7 / size, f"a {size}th upstream took {share:.3f} of the keys")
         bench.rebuild(without=[newcomer])
         require(
-            _owners(bench.policy) == before, f"of {size}, keys did not come back when the newcomer had gone"
+            _owners(bench.policy) == before,
+            f"of {size}, keys did not return after the new upstream was removed",
         )
 
 
@@ -57,7 +58,8 @@ def a_changed_weight_moves_only_its_own_keys(factory: Factory) -> None:
         after = _owners(bench.policy)
         moved = {new for old, new in zip(before or after, after, strict=True) if new is not old}
         require(
-            moved <= {slow}, f"at a weight of {slow.effective_weight}, keys moved to one that had not changed"
+            moved <= {slow},
+            f"at a weight of {slow.effective_weight}, keys moved to an upstream that had not changed",
         )
         before = after
 
@@ -71,7 +73,8 @@ def the_order_of_candidates_does_not_matter(factory: Factory) -> None:
     other.policy.rebuild(other.upstreams[::-1])
     ids = [[one and one.id for one in _owners(each.policy)] for each in (bench, other)]
     require(
-        ids[0] == ids[1], "built twice with the same candidates in another order, it gives keys to others"
+        ids[0] == ids[1],
+        "built twice with the same candidates in another order, it maps keys to other upstreams",
     )
 
 
@@ -93,7 +96,10 @@ def a_bound_on_load_is_kept(factory: Factory) -> None:
                 assert chosen is not None
                 running += 1
                 most = ceil(bound * running * chosen.effective_weight / sum(weights) - 1e-9)
-                require(chosen.inflight <= most, f"{chosen.inflight} in flight at one that may have {most}")
+                require(
+                    chosen.inflight <= most,
+                    f"{chosen.inflight} in flight at an upstream that may have {most}",
+                )
                 while running > 0 and order.random() < (0.4 if turn < 2000 else 0.6):
                     bench.finish(order.choice([one for one in bench.upstreams if one.inflight]))
                     running -= 1

@@ -24,9 +24,9 @@ def no_candidates_give_none(factory: Factory) -> None:
     require(bench.choose() is None, "picked an upstream though there are no candidates")
     bench.upstreams = [upstream(1)]
     bench.rebuild()
-    require(bench.choose() is not None, "found none after candidates had come")
+    require(bench.choose() is not None, "returned None after candidates were added")
     bench.policy.rebuild([])
-    require(bench.choose() is None, "picked an upstream after all candidates had gone")
+    require(bench.choose() is None, "picked an upstream after all candidates were removed")
 
 
 def a_single_candidate_is_picked(factory: Factory) -> None:
@@ -36,7 +36,7 @@ def a_single_candidate_is_picked(factory: Factory) -> None:
         only = bench.upstreams[0]
         for _ in range(50):
             require(_soon(bench) is only, f"the only candidate (weight {weight}) was not picked")
-        require(_soon(bench, (only,)) is None, "the only candidate was tried, and yet something was picked")
+        require(_soon(bench, (only,)) is None, "the only candidate was already tried, but was picked")
 
 
 def only_candidates_are_picked(factory: Factory) -> None:
@@ -47,8 +47,10 @@ def only_candidates_are_picked(factory: Factory) -> None:
         candidates = bench.rebuild(without=gone)
         for _ in range(100):
             chosen = bench.choose()
-            require(chosen not in gone, f"of {size}: picked one that is no candidate any more")
-            require(chosen is not None or not candidates, f"of {size}: found none, though there are some")
+            require(chosen not in gone, f"of {size}: picked a former candidate")
+            require(
+                chosen is not None or not candidates, f"of {size}: returned None, though there are candidates"
+            )
 
 
 def tried_ones_are_not_picked_again(factory: Factory) -> None:
@@ -58,9 +60,9 @@ def tried_ones_are_not_picked_again(factory: Factory) -> None:
         tried: tuple[Upstream, ...] = ()
         for left in range(len(bench.upstreams), 0, -1):
             chosen = _soon(bench, tried)
-            require(chosen is not None, f"found none though {left} were not yet tried")
+            require(chosen is not None, f"returned None though {left} were not yet tried")
             assert chosen is not None
-            require(chosen not in tried, "picked one that was tried already")
+            require(chosen not in tried, "picked one that was already tried")
             tried = (*tried, chosen)
 
 
@@ -70,7 +72,7 @@ def all_tried_gives_none_in_bounded_steps(factory: Factory) -> None:
         bench = Bench(factory, [1.0 + number % 3 for number in range(size)])
         tried = tuple(bench.upstreams)
         chosen = _soon(bench, tried)
-        require(chosen is None, f"all {size} were tried, and yet something was picked")
+        require(chosen is None, f"all {size} were tried, but one was picked")
 
 
 def the_last_one_left_is_found(factory: Factory) -> None:
@@ -80,7 +82,7 @@ def the_last_one_left_is_found(factory: Factory) -> None:
         for last in bench.upstreams:
             tried = tuple(one for one in bench.upstreams if one is not last)
             chosen = _soon(bench, tried)
-            require(chosen is last, f"of {size}: did not find the last one left")
+            require(chosen is last, f"of {size}: did not pick the last one left")
 
 
 def rebuild_in_use_loses_nothing(factory: Factory) -> None:
@@ -103,7 +105,7 @@ def rebuild_in_use_loses_nothing(factory: Factory) -> None:
     bench.rebuild()
     counts = bench.held(5000)
     for one in bench.upstreams:
-        require(counts[one] > 250, f"after all that, one of five equal ones got {counts[one]} of 5000")
+        require(counts[one] > 250, f"at the end, one of five equal upstreams got {counts[one]} of 5000")
 
 
 def the_same_seed_gives_the_same_picks(factory: Factory) -> None:
@@ -125,7 +127,7 @@ def every_outcome_is_taken(factory: Factory) -> None:
             for chosen in [bench.choose(), bench.choose()]:
                 if chosen is not None:
                     bench.finish(chosen, latency, outcome)
-    require(len(bench.held(10_000)) == 2, "after failures, one of two gets nothing any more")
+    require(len(bench.held(10_000)) == 2, "after failures, one of two gets no more requests")
 
 
 def upstreams_are_left_as_they_are(factory: Factory) -> None:

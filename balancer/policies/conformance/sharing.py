@@ -23,7 +23,8 @@ def none_of_equal_candidates_starves(factory: Factory) -> None:
         counts = bench.sequential(1000 * size)
         for one in bench.upstreams:
             require(
-                counts[one] > 500, f"of {size} equal ones, one got {counts[one]} of {1000 * size} requests"
+                counts[one] > 500,
+                f"of {size} equal upstreams, one got {counts[one]} of {1000 * size} requests",
             )
 
 
@@ -49,7 +50,7 @@ def an_ejected_one_leaves_the_others_their_weights(factory: Factory) -> None:
     for gone in bench.upstreams:
         candidates = bench.rebuild(without=[gone])
         counts = bench.held(12_000)
-        require(counts[gone] == 0, "picked the ejected one")
+        require(counts[gone] == 0, "picked the ejected upstream")
         require_shares(bench, counts, candidates)
     bench.rebuild()
     require_shares(bench, bench.held(12_000), bench.upstreams)
@@ -75,7 +76,7 @@ def chance_is_even(factory: Factory) -> None:
         most = _chi_square_limit(size - 1)
         require(
             chi_square <= most,
-            f"of {size} equal ones, the shares give a chi-square of {chi_square:.0f} > {most:.0f}",
+            f"of {size} equal upstreams, the shares give a chi-square of {chi_square:.0f} > {most:.0f}",
         )
 
 

@@ -56,7 +56,7 @@ class Segment:
 
     @classmethod
     def create(cls, workers: int) -> "Segment":
-        """Create the shared memory for `workers` slots. The descriptor is close-on-exec: pass it explicitly."""
+        """Create shared memory for `workers` slots. The descriptor is close-on-exec: pass it explicitly."""
         fd = os.memfd_create("balancer-stats", os.MFD_CLOEXEC)
         os.ftruncate(fd, page_count(workers) * PAGE_BYTES)
         return cls(fd, workers)

@@ -1,1 +1,1 @@
-"""The queue for a slot: who waits, in which order, for how long, and who is refused."""
+"""The queue for a slot: admission, order, deadlines and refusals."""

@@ -1,7 +1,6 @@
-"""Whose turn it is among the clients that wait: a queue for each client, and these are served in rounds.
+"""Fair order among waiting clients: one queue per client, served in rounds.
 
-Asked by `SlotQueue`, which knows who waits. A client that has sent more requests than another has a longer
-queue, not more turns.
+Used by `SlotQueue`. A client that sends more requests than others has a longer queue, not more turns.
 """
 
 from collections import OrderedDict, deque
@@ -14,7 +13,7 @@ Waiter = TypeVar("Waiter")
 
 
 class ClientQueue(Generic[Waiter]):
-    """The requests of one client, in the order in which they came. `joined` orders queues by their newest."""
+    """The requests of one client, in order of arrival. `joined` orders queues by their newest request."""
 
     __slots__ = ("client", "joined", "waiting")
 
@@ -25,38 +24,37 @@ class ClientQueue(Generic[Waiter]):
 
 
 class FairOrder(Generic[Waiter]):
-    """**A round**: a client that was served in it has its next turn in the next one. It is over when no
-    client waits that has not been served, or after as many services as there were clients at its first one:
-    so a client that has had its turn waits for a bounded time, however many others come.
+    """**A round**: a client served in it has its next turn in the next round. It ends when all waiting
+    clients have been served, or after as many services as there were clients at its first: so a client that
+    has had its turn waits for a bounded time, however many others arrive.
 
-    Within a round the client goes first that has waited for longest, or the one whose newest request came
-    last; the same within its own queue. With one client, or where no client waits twice, that is the order in
-    which all requests came.
+    Within a round the client that has waited longest goes first, or the one with the newest request; the same
+    within its own queue. With one client, or if no client waits twice, this is the order of arrival.
 
-    `longest` is how many wait of the client that has most. Everything here takes constant time but the end of
-    a round, which takes time for each client after about as many services.
+    `longest` is the length of the longest client queue. All operations take constant time, except the end of
+    a round: it takes time for each client, after about as many services.
     """
 
     __slots__ = ("_by_first", "_by_last", "_by_length", "_length", "_longest", "_next", "_number",
                  "_queue_of", "_queues", "_served")  # fmt: skip
 
     def __init__(self) -> None:
-        self._queues: dict[str, ClientQueue[Waiter]] = {}  # with somebody in them
+        self._queues: dict[str, ClientQueue[Waiter]] = {}  # non-empty ones
         self._queue_of: dict[Waiter, ClientQueue[Waiter]] = {}
-        # of this round, with somebody in them
+        # of this round, non-empty
         self._by_first: OrderedDict[ClientQueue[Waiter], None] = OrderedDict()
         self._by_last: OrderedDict[ClientQueue[Waiter], None] = OrderedDict()
-        self._length = 0  # services after which it is over; 0 before its first
+        self._length = 0  # services until it ends; 0 before its first
         self._number = 0  # joins so far
-        # of the next
+        # of the next round
         self._next: dict[ClientQueue[Waiter], None] = {}
-        self._served: set[str] = set()  # clients that have had their turn in this one, and nothing waiting
-        # queues by how many wait in them
+        self._served: set[str] = set()  # clients that had their turn in this round and have nothing waiting
+        # queues by their length
         self._by_length: dict[int, dict[ClientQueue[Waiter], None]] = {}
         self._longest = 0
 
     def join(self, waiter: Waiter, client: str) -> None:
-        """It waits, as the newest."""
+        """Add `waiter` as the newest."""
         self._number += 1
         queue = self._queues.get(client)
         if queue is None:
@@ -74,7 +72,7 @@ class FairOrder(Generic[Waiter]):
         self._moved(queue, 1)
 
     def leave(self, waiter: Waiter, served: bool) -> None:
-        """It does not wait any more. `served`: its client has had its turn."""
+        """Remove `waiter`. `served`: its client has had its turn."""
         queue = self._queue_of.pop(waiter)
         del queue.waiting[waiter]
         self._moved(queue, -1)
@@ -100,22 +98,23 @@ class FairOrder(Generic[Waiter]):
         return waiter in self._queue_of
 
     def waiting_of(self, client: str) -> int:
-        """How many wait of this client."""
+        """The length of this client's queue."""
         queue = self._queues.get(client)
         return 0 if queue is None else len(queue.waiting)
 
     @property
     def longest(self) -> int:
-        """How many wait of the client that has most."""
+        """The length of the longest client queue."""
         return self._longest
 
     def last_of_longest(self, newest_first: bool) -> Waiter:
-        """Of these the one that would be served last."""
+        """The waiter that would be served last in the longest queue."""
         queue = next(iter(self._by_length[self._longest]))
         return next(iter(queue.waiting) if newest_first else reversed(queue.waiting))
 
     def in_order(self, most: int, newest_first: bool) -> Iterator[Waiter]:
-        """Who is to be asked, at most so many; as it was when it began, but each may leave meanwhile."""
+        """At most `most` waiters in order of service, as of the start of the iteration; each may leave
+        meanwhile."""
         turns = deque(islice(reversed(self._by_last) if newest_first else self._by_first, most))
         turns.extend(islice(self._next, most))
         asked: deque[Iterator[Waiter]] = deque()
@@ -145,7 +144,7 @@ class FairOrder(Generic[Waiter]):
         self._length = 0
 
     def _moved(self, queue: ClientQueue[Waiter], by: int) -> None:
-        """`queue` has one more or one less."""
+        """The length of `queue` has changed by `by`: 1 or -1."""
         lengths = self._by_length
         now = len(queue.waiting)
         before = lengths.get(now - by)

@@ -1,6 +1,6 @@
-"""At what age the clients of a pool give up, learned from those that left while they waited for us.
+"""How long the clients of a pool wait before they give up, learned from those that left while waiting.
 
-Told by the queue and the pool where a wait ends; the queue takes its deadline from it.
+The queue and the pool report the end of each wait; the queue derives its deadline from the result.
 """
 
 import math
@@ -8,24 +8,24 @@ from collections.abc import Iterable, Sequence
 
 from balancer.telemetry.columns import BUCKET_BOUNDS_NS
 
-_OCTAVES = 64  # of nanoseconds: for any age that the clock can tell
+_OCTAVES = 64  # of nanoseconds: enough for any age
 _WINDOW_NS = 500_000_000
-# A window in which fewer of its requests than this left is like any other: port scanners, pages called off.
+# A smaller share of a window's requests being abandoned is normal: port scanners, cancelled page loads.
 _NOTABLE = 0.1
-# Half of those who have waited for so long have left by then.
+# The share of clients that have left by the age we look for.
 _GIVEN_UP = 0.5
-# So many must have been there to leave, or it may be chance.
+# At least this many must still have been waiting at an age, or it may be chance.
 _FEW = 16.0
-_MANY = 1024.0  # old evidence must not outweigh new for ever
+_MANY = 1024.0  # cap on old evidence: it must not outweigh new evidence for ever
 _HALF_LIFE_NS = 30_000_000_000
 
 
 class Patience:
-    """A survival estimate (Kaplan, Meier, 1958): of those who still waited at an age, how many left before
-    they were twice as old. Who was served or refused, or waits yet, has not shown at what age it would leave,
-    but that it had not by then; so a few who never wait for long say nothing of the others.
+    """A survival estimate (Kaplan, Meier, 1958): of the clients still waiting at an age, the share that left
+    before twice that age. Clients that were served or refused, or still wait, have only shown that they had
+    not left by then; so a few that never wait for long say nothing about the others.
 
-    What was learned fades, by half in 30 s. When too little is left of it nothing is known again.
+    Evidence fades by half in 30 s. If too little is left, the age is unknown again.
     """
 
     __slots__ = ("_evidence", "_learned_ns", "_left", "_left_sum", "_requests", "_since_ns", "_stayed",
@@ -37,20 +37,20 @@ class Patience:
         self._stayed = [0] * _OCTAVES
         self._left = [0] * _OCTAVES
         self._left_sum = [0] * _OCTAVES
-        # at its beginning
+        # at its start
         self._requests = 0
         self._totals: Sequence[int] = ()
-        # of all windows that taught something: who stayed, who left, and the sum of their ages
+        # of all notable windows: how many stayed, how many left, and the sum of the latter's ages
         self._evidence = [[0.0] * _OCTAVES for _ in range(3)]
         self._waiting = [0] * _OCTAVES  # at the end of the last of them
         self._learned_ns = 0
 
     def stayed(self, age_ns: int) -> None:
-        """One has waited for so long and not left: it was served, or refused."""
+        """A client has waited for `age_ns` without leaving: it was served or refused."""
         self._stayed[age_ns.bit_length()] += 1
 
     def left(self, age_ns: int, now_ns: int) -> bool:
-        """One has left that waited for so long; True when it is time to `learn`."""
+        """A client has left after `age_ns`; returns True if it is time to `learn`."""
         octave = age_ns.bit_length()
         self._left[octave] += 1
         self._left_sum[octave] += age_ns
@@ -59,15 +59,15 @@ class Patience:
     def learn(
         self, now_ns: int, requests: int, first_bytes: Sequence[int], ages: Iterable[int], others: int
     ) -> None:
-        """Conclude from the time since this was last called.
+        """Evaluate the time since the last call.
 
-        `requests`: how many the pool has had, ever; `first_bytes`: how long they waited for these, as a
-        histogram over BUCKETS. `ages` of those who wait now, and how many `others` do of unknown age.
+        `requests`: the pool's requests so far; `first_bytes`: their times to the first byte, as a histogram
+        over BUCKETS. `ages` (ns) of those waiting now, and the number of `others` waiting, of unknown age.
         """
         left = sum(self._left)
         if left and left >= _NOTABLE * (requests - self._requests):
             for bound, total, before in zip(BUCKET_BOUNDS_NS, first_bytes, self._totals, strict=False):
-                self._stayed[bound.bit_length()] += max(0, total - before)  # less, where one was removed
+                self._stayed[bound.bit_length()] += max(0, total - before)  # lower if an upstream was removed
             self._keep(now_ns)
             self._waiting = [0] * _OCTAVES
             self._waiting[-1] = others
@@ -91,7 +91,7 @@ class Patience:
         return math.exp2((self._learned_ns - now_ns) / _HALF_LIFE_NS)
 
     def give_up_ns(self, now_ns: int) -> int:
-        """The age at which half of the clients have left; 0 where that is not known."""
+        """The age in ns at which half of the clients have left; 0 if unknown."""
         kept = self._faded(now_ns)
         all_stayed, all_left, sums = self._evidence
         there = kept * (sum(all_stayed) + sum(all_left) + sum(self._waiting))

@@ -1,7 +1,7 @@
-"""Where requests wait while every upstream that they may go to is full: bounded, and each with a deadline.
+"""The queue for requests while all their upstreams are full: bounded, and each request has a deadline.
 
-Between an exchange that found no slot and the next slot that comes free in its pool. The end of an attempt
-wakes nobody by itself: that end belongs to another exchange, which has to be finished first.
+It stands between an exchange that found no slot and the next free slot in its pool. The end of an attempt
+does not serve the queue directly: it belongs to another exchange, which has to finish first.
 """
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
@@ -30,20 +30,20 @@ from balancer.telemetry.columns import (
     QUEUE_REJECTIONS,
 )
 
-# How many are asked in one turn of the loop, unless everybody is, and how many give up in one. It bounds what
-# a turn costs, and how many are passed over who cannot use the slot that is free, as they have tried that
-# upstream already.
+# How many requests are offered a slot in one turn of the loop, unless all are, and how many time out in one.
+# It bounds the cost of a turn, and how many requests are skipped that cannot use the free slot, as they have
+# already tried that upstream.
 _AT_ONCE = 32
-# What was learned of the clients is looked at again after so long without news.
+# Deadline and room are derived again after this long without news.
 _STALE_NS = 1_000_000_000
-# The deadline by the age at which clients give up, but not less than this: a few shall not end all waiting.
-# Who gives up sooner makes room by that.
+# The deadline as a fraction of the age at which clients give up, but at least _SHORTEST_NS: a few impatient
+# clients must not end all waiting. Those that give up sooner make room anyway.
 _NUMERATOR, _DENOMINATOR = 2, 5
 _SHORTEST_NS = 500_000_000
-# For so long a wait is bearable in any case: a part of the deadline, at most this.
+# A wait is always bearable up to deadline / _PART, at most _BEARABLE_NS.
 _PART = 10
 _BEARABLE_NS = 500_000_000
-_GOLDEN = 0.618034  # its multiples are spread evenly over the fractions
+_GOLDEN = 0.618034  # the fractional parts of its multiples are evenly distributed
 
 _FULL, _TIMEOUT, _WOULD_TIME_OUT = (
     POOL_QUEUE_REJECTED + QUEUE_REJECTIONS.index(reason) for reason in ("full", "timeout", "would_time_out")
@@ -51,36 +51,36 @@ _FULL, _TIMEOUT, _WOULD_TIME_OUT = (
 
 
 class Waiter(Protocol):
-    """One that waits. Its methods do not raise."""
+    """A waiting request. Its methods do not raise."""
 
     def network(self) -> str:
-        """Whose request it is, as `client_network` has it."""
+        """The client, as returned by `client_network`."""
 
     def offered(self, now_ns: int) -> bool:
-        """There may be a slot: take it and `leave` the queue, or say False to go on waiting."""
+        """There may be a slot: take it and `leave` the queue, or return False to keep waiting."""
 
     def gave_up(self, failure: Failure) -> None:
-        """It has left the queue without a slot."""
+        """It has been removed from the queue without a slot."""
 
 
 class SlotQueue:
-    """The requests of one pool and worker that wait, `waiting` in the order in which they came.
+    """The waiting requests of one pool and worker, `waiting` in order of arrival.
 
-    **The deadline** is the timeout of the settings, or two fifths of the age at which clients have been
-    giving up (`Patience`) where that is shorter: the rest is for the app, and for the less patient.
+    **The deadline** is the timeout from the settings, or two fifths of the age at which clients have been
+    giving up (`Patience`) if shorter: the rest is for the app, and for less patient clients.
 
-    **The order**: the oldest first, so that everybody waits about the same. Under overload everybody would
-    then wait until just before or just after the deadline. So when the oldest has waited for more than a
-    tenth of it, or many leave, and besides more comes than goes, or the queue has not been empty for longer
-    than the timeout, or a wait has been in vain, the newest goes first: some are served at once, and the
-    oldest give up. Once no more comes than goes, and nobody is known to leave, both ends are served in turn,
-    until little waits.
+    **The order**: oldest first, so that all wait about equally long. Under overload all would then wait until
+    just before or just after the deadline. So the newest goes first if (a) the oldest has waited for more
+    than a tenth of the deadline, or many clients leave, and (b) more requests arrive than are served, or the
+    queue has not been empty for longer than the timeout, or a request has timed out in it. Some are then
+    served at once, and the oldest time out. Once no more requests arrive than are served, and clients are not
+    known to leave, both ends are served alternately, until the queue is short.
 
-    **Clients take turns** (`FairOrder`): that order is the one among their turns, and within each. Where only
-    one waits, or none twice, it is the order of all.
+    **Clients take turns** (`FairOrder`): this order applies to their turns, and within each client's queue.
+    With one client, or if none waits twice, it is the order of all requests.
 
-    **Refused at once** is who finds so many waiting that some cannot be served before their deadlines. But
-    where another client has more waiting the newcomer has that one's place, whose last in turn gives up.
+    **Refused at once**: a request that finds so many waiting that some cannot be served before their
+    deadlines. But if another client has more waiting, the last in turn of that client is refused instead.
     """
 
     __slots__ = ("_armed", "_busy_since_ns", "_cells", "_clock", "_considered_ns", "_deadline_ns",
@@ -97,10 +97,10 @@ class SlotQueue:
         clock: Clock,
         cells: memoryview[int],
     ) -> None:
-        """At most `size` wait, each for at most `timeout` seconds. `cells` is the pool's row."""
+        """At most `size` requests wait, each for at most `timeout` seconds. `cells` is the pool's row."""
         self.waiting: OrderedDict[Waiter, int] = OrderedDict()  # since when, in ns
-        self._fair: FairOrder[Waiter] = FairOrder()  # the same, but for those that give way
-        self._gives_way: dict[Waiter, None] = {}  # to be told so in the next turn: they may join anew then
+        self._fair: FairOrder[Waiter] = FairOrder()  # the same, except `_gives_way`
+        self._gives_way: dict[Waiter, None] = {}  # refused in the loop's next turn: they may rejoin then
         self.has_slot: Callable[[], bool] = _always  # set by the pool
         self.patience = Patience()
         self._size = size
@@ -109,20 +109,20 @@ class SlotQueue:
         self._clock = clock
         self._cells = cells
         self._throughput = Throughput()
-        self._deadline_ns = self._timeout_ns  # for how long one waits
-        self._room = size  # for how many: who comes then is refused
+        self._deadline_ns = self._timeout_ns  # longest wait
+        self._room = size  # most requests that may wait; more are refused
         self._considered_ns = 0  # when these two were last derived
         self._busy_since_ns = 0  # when it was last empty
         self._newest_first = False
-        self._old_in_turn = False  # when both ends are served
-        self._in_vain = False  # a wait has been, since the queue was last empty
+        self._old_in_turn = False  # whether the old end was first, if both ends are served
+        self._in_vain = False  # a request has timed out since the queue was last empty
         self._spread = 0.0
-        self._everybody = False  # shall be asked in the next turn, not only those whom a slot may be for
+        self._everybody = False  # offer to all in the next turn, even without a slot
         self._armed: asyncio.TimerHandle | None = None  # for the oldest one's deadline, or an earlier time
         self._woken: asyncio.Handle | None = None
 
     def join(self, waiter: Waiter) -> Failure | None:
-        """Wait for a slot; a failure where there is no room to."""
+        """Wait for a slot. Returns a failure if there is no room."""
         waiting = self.waiting
         throughput = self._throughput
         throughput.came += 1
@@ -140,12 +140,13 @@ class SlotQueue:
         self._cells[POOL_QUEUE_LENGTH] = len(waiting)
         if self._armed is None:
             self._arm(self._deadline_ns)
-        if self.has_slot():  # those who wait already cannot use it: this one may
+        if self.has_slot():  # the others waiting cannot use it, but this one may
             self.wake()
         return None
 
     def _find_room(self, client: str) -> bool:
-        """In the longest client's queue, unless the client's own would become as long as that one."""
+        """Make room by removing a request from the longest client queue, unless the client's own would become
+        as long."""
         fair = self._fair
         if fair.longest < 2 or fair.longest < fair.waiting_of(client) + 2:
             return False
@@ -157,7 +158,7 @@ class SlotQueue:
 
     def _give_way(self, now_ns: int) -> None:
         for waiter in list(self._gives_way):
-            if waiter in self._gives_way:  # else its client has left meanwhile
+            if waiter in self._gives_way:  # otherwise its client has left meanwhile
                 waited = now_ns - self.waiting[waiter]
                 failure = self._refuse()
                 self.leave(waiter)
@@ -173,7 +174,7 @@ class SlotQueue:
         return QUEUE_WOULD_TIME_OUT
 
     def leave(self, waiter: Waiter, served_ns: int = -1) -> None:
-        """It does not wait any more: it has a slot since `served_ns`, or its client has left."""
+        """Remove `waiter`: it got a slot at `served_ns`, or, if -1, its client has left."""
         waiting = self.waiting
         since = waiting.pop(waiter)
         if waiter in self._gives_way:
@@ -193,20 +194,20 @@ class SlotQueue:
             self._newest_first = self._in_vain = False
 
     def client_left(self, waited_ns: int, now_ns: int) -> bool:
-        """A client has left that waited for so long, here or elsewhere; whether to call `patience.learn`
+        """A client has left after `waited_ns`, here or elsewhere. Returns whether to call `patience.learn`
         now, and then `consider`."""
         self._throughput.left += 1
         return self.patience.left(waited_ns, now_ns)
 
     def wake(self, *, everybody: bool = False) -> None:
-        """There may be a slot: ask those who wait in the loop's next turn. `everybody`: also where there is
-        none, as some may have nothing to wait for any more."""
+        """There may be a slot: offer it in the loop's next turn. `everybody`: to all, even if there is none,
+        as some may have nothing left to wait for."""
         self._everybody |= everybody
         if self._woken is None:
             self._woken = self._loop.call_soon(self._serve)
 
     def consider(self, now_ns: int) -> None:
-        """Derive the deadline and the room from what has been learned by now."""
+        """Derive the deadline and the room from what has been learned so far."""
         self._considered_ns = now_ns
         before = self._deadline_ns
         deadline = self._timeout_ns
@@ -220,12 +221,12 @@ class SlotQueue:
             self._arm_anew(now_ns)
 
     def has_waiting(self) -> bool:
-        """Whether anybody waits."""
+        """Whether any request waits."""
         return bool(self.waiting)
 
     def retry_after(self) -> int:
-        """After how many seconds who is refused may come again: when those who wait, and as many as are
-        refused in a second, can have been served. It varies, so that they do not come all at once."""
+        """Seconds after which a refused client may retry: when all waiting requests, and those refused in a
+        second, could have been served. It varies, so that they do not all return at once."""
         throughput = self._throughput
         if not throughput.per_second:
             return 1
@@ -234,7 +235,7 @@ class SlotQueue:
         return min(max(ceil(seconds * (0.75 + self._spread / 2)), 1), LONGEST_RETRY_AFTER)
 
     def close(self) -> None:
-        """Forget the timers."""
+        """Cancel the timers."""
         for handle in (self._armed, self._woken):
             if handle is not None:
                 handle.cancel()
@@ -259,17 +260,17 @@ class SlotQueue:
         for waiter in self._in_order(most):
             if not everybody and not self.has_slot():
                 return
-            if waiter in self._fair:  # serving another one may have ended it
+            if waiter in self._fair:  # serving another one may have removed it
                 served |= waiter.offered(now)
         if served and waiting and self.has_slot():
             self.wake()
 
     def _in_order(self, most: int) -> Iterable[Waiter]:
-        """Whom to ask, at most so many."""
+        """The waiters to offer a slot, in order; at most `most` from each end that is served."""
         newest = self._fair.in_order(most, self._newest_first)
         if not self._newest_first or not self._throughput.is_steady or self._deadline_ns < self._timeout_ns:
             return newest
-        # One from the old end for each from the new end, beginning with either in turn.
+        # One from the old end for each from the new end, starting with either alternately.
         self._old_in_turn = not self._old_in_turn
         oldest = self._fair.in_order(most, False)
         pairs = zip(oldest, newest, strict=False) if self._old_in_turn else zip(newest, oldest, strict=False)
@@ -291,7 +292,7 @@ class SlotQueue:
         self._armed = self._loop.call_later(max(delay_ns / 1e9, 0.001), self._expire)
 
     def _arm_anew(self, now_ns: int) -> None:
-        """Whatever it was armed for: it shall fire at the oldest one's deadline, if there is one."""
+        """Set the timer to the oldest waiter's deadline, if there is one."""
         if self._armed is not None:
             self._armed.cancel()
             self._armed = None
@@ -299,13 +300,13 @@ class SlotQueue:
             self._arm(next(iter(self.waiting.values())) + self._deadline_ns - now_ns)
 
     def _expire(self) -> None:
-        look_first(self._loop, self._expired)  # what has been answered meanwhile has left a slot
+        look_first(self._loop, self._expired)  # responses that have arrived meanwhile have freed a slot
 
     def _expired(self) -> None:
         if self._armed is None:
-            return  # closed, or nobody waits any more
-        # `_armed` is kept until the end: one that gives up may join anew at once, and shall not set a timer
-        # of its own while older ones still wait.
+            return  # closed, or the queue is empty
+        # `_armed` is kept until the end: a request that times out may rejoin at once, and must not set its
+        # own timer while older ones still wait.
         now = self._clock.monotonic_ns()
         waiting = self.waiting
         for _ in range(_AT_ONCE):

@@ -1,1 +1,1 @@
-"""Sticky sessions: which upstream a client is pinned to, and the cookie that says so."""
+"""Sticky sessions: which upstream a client is pinned to, and the cookie that carries the pin."""

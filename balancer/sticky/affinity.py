@@ -1,8 +1,8 @@
-"""Sticky sessions of one pool: which upstream a request is pinned to, and what its response is given.
+"""Sticky sessions of one pool: which upstream a request is pinned to, and the pin set in its response.
 
-Between the head of a request and the pool's choice, and again before the head of its response goes out. A
-pin is a token for an upstream: a hash, keyed by the secret, so workers, and instances with the same secret,
-agree without telling each other. What can be made beforehand is made when the upstreams change.
+Runs between the request head and the pool's choice, and again before the response head is sent. A pin is a
+token for an upstream: a hash, keyed by the secret, so workers, and instances with the same secret, agree
+without communicating. Whatever can be precomputed is computed when the upstreams change.
 """
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
@@ -22,17 +22,17 @@ from balancer.upstreams.state import accepts_pinned
 from balancer.upstreams.upstream import Upstream
 
 _HIT, _NEW, _REPINNED, _OVERFLOW, _INVALID = range(POOL_STICKY, POOL_STICKY + len(STICKY_RESULTS))
-_REMEMBERED_GONE = 1024  # tokens of upstreams that have left: theirs are no forgeries
-# scrypt's N, of blocks of 1 KiB: 32 KiB of memory and 0.1 ms of CPU, so that 1,000 upstreams take 0.1 s of a
-# worker's start. Another value is another cookie for everybody.
+_REMEMBERED_GONE = 1024  # tokens of removed upstreams: these are not forged
+# scrypt's N, in blocks of 1 KiB: 32 KiB of memory and 0.1 ms of CPU, so that 1,000 upstreams take 0.1 s of a
+# worker's start. Changing it invalidates all cookies.
 _SLOW = 32
 
 
 def make_token(secret: bytes, pool: str, upstream: str) -> bytes:
-    """The token of an upstream, fit to be a cookie's value.
+    """The token of an upstream, valid as a cookie value.
 
-    Without a secret anyone can make it who knows the upstream, and try names and addresses until one has the
-    token that a cookie shows: each try is to cost as much as we can afford for each upstream.
+    Without a secret, anyone who knows the upstream can compute it, and can try names and addresses until one
+    yields the token in a cookie: each try should cost as much as we can afford per upstream.
     """
     message = f"{len(pool)}:{pool}:{upstream}".encode()
     if secret:
@@ -43,7 +43,7 @@ def make_token(secret: bytes, pool: str, upstream: str) -> bytes:
 
 
 class Affinity:
-    """The pins of one pool. A head asked about is examined once, however often its connection repeats it."""
+    """The pins of one pool. A head is examined once, however often its connection repeats it."""
 
     __slots__ = ("_accepting", "_cells", "_cookie", "_gone", "_marks", "_pool", "_secret", "_tokens",
                  "_upstreams", "diversion")  # fmt: skip
@@ -58,15 +58,15 @@ class Affinity:
         self._cookie = cookie
         self._cells = cells
         self._tokens: dict[Upstream, bytes] = {}
-        self._marks: dict[Upstream, bytes] = {}  # what a response gets that pins to it
+        self._marks: dict[Upstream, bytes] = {}  # what a response gets to pin its client
         self._upstreams: dict[bytes, Upstream] = {}
         self._accepting: frozenset[Upstream] = frozenset()
-        self._gone: dict[bytes, None] = {}  # in the order in which they left
+        self._gone: dict[bytes, None] = {}  # in order of removal
 
     # --- on change
 
     def set_members(self, upstreams: Sequence[Upstream]) -> None:
-        """These are the pool's upstreams from now on; `rebuild` is to follow."""
+        """Set the pool's upstreams; call `rebuild` afterwards."""
         before = self._tokens
         self._tokens = {
             one: before.get(one) or make_token(self._secret, self._pool, one.id) for one in upstreams
@@ -82,9 +82,9 @@ class Affinity:
             del self._gone[token]
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
-        """States have changed. `candidates` may be picked, in panic the ejected ones.
+        """States have changed. `candidates` may be picked; in panic they are ejected ones.
 
-        One on probation gets one request at a time, so it is none to send its sessions to.
+        An upstream on probation gets one request at a time, so it does not get its sessions.
         """
         keeping = [
             one
@@ -99,20 +99,20 @@ class Affinity:
     # --- for each request
 
     def pinned(self, head: RequestHead) -> Upstream | None:
-        """The upstream that a request is pinned to, whatever its state. None where it brings no pin of ours.
+        """The upstream that a request is pinned to, whatever its state. None if it has no valid pin.
 
-        From here on the head is what the app shall get: without our part in its cookies.
+        Afterwards the head is as the app gets it: without our part of its cookies.
         """
         if head.pin_reader is not self:
             self._examine(head)
         return self._upstreams.get(head.pin) if head.pin else None
 
     def accepts(self, upstream: Upstream) -> bool:
-        """Whether an upstream takes the requests pinned to it."""
+        """Whether an upstream accepts the requests pinned to it."""
         return upstream in self._accepting
 
     def answered(self, head: RequestHead, response: ResponseHead, served: Upstream) -> None:
-        """`served` has answered a request that `pinned` was asked about: pin its client where that is due."""
+        """`served` has answered a request that went through `pinned`: pin the client if needed."""
         token = head.pin
         pinned = self._upstreams.get(token) if token else None
         if pinned is served:
@@ -133,10 +133,10 @@ class Affinity:
 
     def _give(self, response: ResponseHead, served: Upstream) -> bool:
         mark = self._marks.get(served)
-        return mark is not None and self._cookie.give(response, mark)  # None: it has left meanwhile
+        return mark is not None and self._cookie.give(response, mark)  # None: removed meanwhile
 
     def _examine(self, head: RequestHead) -> None:
-        """Find the pin of a head not met before, and take our part out of what is forwarded."""
+        """Find the pin of a new head, and remove our part from the lines to forward."""
         is_first = head.pin_reader is None
         head.pin_reader = self
         head.pin = b""
@@ -150,17 +150,17 @@ class Affinity:
                 changes[line] = forwarded
         if not tokens:
             return
-        if not is_first:  # another pool has taken its part out of the same lines
+        if not is_first:  # another pool has removed its part from the same lines
             changes = {line: read(line)[1] for line in filter(is_cookie_line, head.forwarded_lines())}
         head.replace_lines(changes)
-        # A browser may have two of one name, as of two paths: one that is good is better than the first.
+        # A browser may have two of one name, for example for two paths: prefer a valid one to the first.
         head.pin = next((token for token in tokens if token in self._upstreams), tokens[0])
 
     def _lines(self, head: RequestHead) -> list[bytes]:
-        """The Cookie lines that may have something for us, as the client sent them."""
+        """The Cookie lines that may contain our pin, as the client sent them."""
         search = self._cookie.search
         block = head.block
-        if not block:  # then it is new, and nobody has changed its lines
+        if not block:  # then it is new, and its lines are unchanged
             return [line for line in head.lines if search in line and is_cookie_line(line)]
         lines = []
         at = block.find(search)

@@ -1,7 +1,7 @@
-"""What sticky sessions cost the balance: which pinned requests the policy would have sent elsewhere.
+"""How far sticky sessions disturb the balance: counts pinned requests that the policy would send elsewhere.
 
-To ask the policy itself would move its rotation on for a request that it does not get. So a twin is asked:
-the same class with the same options, told the same things, with a rotation of its own.
+Asking the policy itself would advance its rotation for a request that it does not place. So a twin is asked:
+the same class with the same options and inputs, and its own rotation.
 """
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
@@ -13,11 +13,11 @@ from balancer.policies.base import NO_KEY, Policy
 from balancer.telemetry.columns import POOL_STICKY_DIVERTED
 from balancer.upstreams.upstream import Upstream
 
-SAMPLE = 16  # one in so many is asked about, and counts as so many
+SAMPLE = 16  # one in this many requests is checked, and counts as this many
 
 
 class Diversion:
-    """Counts into the pool's row. A twin that fails is not asked again until the next rebuild."""
+    """Counts in the pool's row. A twin that fails is not asked again until the next rebuild."""
 
     __slots__ = ("_by_load_alone", "_cells", "_fails", "_report", "_seen", "_twin")
 
@@ -30,7 +30,7 @@ class Diversion:
         self._fails = True  # not built yet
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
-        """Hand the twin what the policy is handed."""
+        """Give the twin the policy's candidates."""
         self._fails = False
         try:
             self._twin.rebuild(candidates)
@@ -38,7 +38,7 @@ class Diversion:
             self._failed(error)
 
     def stayed(self, pinned: Upstream, key: int) -> None:
-        """A request goes to the upstream it is pinned to, which does not count it in flight yet."""
+        """A request goes to the upstream it is pinned to; `inflight` does not count it yet."""
         self._seen = seen = self._seen + 1
         if seen < SAMPLE or self._fails or key == NO_KEY:
             return
@@ -50,12 +50,12 @@ class Diversion:
             return
         if picked is None or picked is pinned:
             return
-        # To a policy that goes by load alone those with equal load are the same: its choice was by turn.
+        # A policy that only compares load has no preference among equally loaded ones: it just rotates.
         if not self._by_load_alone or _load(picked) != _load(pinned):
             self._cells[POOL_STICKY_DIVERTED] += SAMPLE
 
     def started(self, upstream: Upstream) -> None:
-        """As the policy is told."""
+        """As `Policy.started`."""
         if not self._fails:
             try:
                 self._twin.started(upstream)
@@ -63,7 +63,7 @@ class Diversion:
                 self._failed(error)
 
     def finished(self, upstream: Upstream, latency: float, outcome: Outcome) -> None:
-        """As the policy is told."""
+        """As `Policy.finished`."""
         if not self._fails:
             try:
                 self._twin.finished(upstream, latency, outcome)

@@ -1,6 +1,6 @@
-"""Which cookie carries a client's pin, and how: one of ours, or the app's own with a token before its value.
+"""The cookie that carries a client's pin: one of ours, or the app's own with a token before its value.
 
-A pin is a token for an upstream. These know how it travels; `affinity` knows what it means.
+A pin is a token for an upstream. This module transports it; `affinity` interprets it.
 """
 
 import re
@@ -16,23 +16,23 @@ _PRIVATE = b"Cache-Control: private"
 
 
 class PinCookie(Protocol):
-    """How a pin travels. `search` is in every head that carries one, and in few others."""
+    """How a pin is transported. `search` occurs in every head that carries one, and in few others."""
 
     search: bytes
-    follows_app: bool  # it is given when the app sets its cookie, not when we would like to
+    follows_app: bool  # a pin can be set only when the app sets its cookie
 
     def read(self, line: bytes) -> tuple[list[bytes], bytes]:
-        """The tokens that a Cookie line brings, and the line as the app gets it; empty for none."""
+        """The tokens in a Cookie line, and the line as the app gets it, empty if nothing is left."""
 
     def mark(self, token: bytes) -> bytes:
-        """What `give` puts into a response for `token`, rendered once."""
+        """The bytes that `give` adds to a response for `token`, rendered once."""
 
     def give(self, response: ResponseHead, mark: bytes) -> bool:
-        """Put a pin into a response; False where that is not possible."""
+        """Add a pin to a response; returns False if that is not possible."""
 
 
 class BalancerCookie:
-    """A cookie of our own. The app does not see it."""
+    """Our own cookie. The app does not see it."""
 
     __slots__ = ("_attributes", "_name", "follows_app", "search")
 
@@ -49,9 +49,9 @@ class BalancerCookie:
         return b"Set-Cookie: %b=%b%b" % (self._name, token, self._attributes)
 
     def give(self, response: ResponseHead, mark: bytes) -> bool:
-        """Not beside a cookie of the same name that the app sets, and not in what shared caches keep: they
-        would hand one client's pin to all. Where the app itself sets a cookie, it is one client's anyway;
-        where it says nothing of caches, we do."""
+        """Refuses if the app sets a cookie of the same name, or shared caches may store the response: they
+        would give one client's pin to all. A response that sets an app's cookie is for one client anyway. To
+        others without Cache-Control we add `private`."""
         lines = response.lines
         if not sets_cookies(lines):
             shared = shared_caching(lines)
@@ -66,9 +66,9 @@ class BalancerCookie:
 
 
 class AppCookie:
-    """The app's own cookie, `TOKEN~value`: the client keeps both, the app gets its value alone.
+    """The app's own cookie, `TOKEN~value`: the client keeps both, the app gets only its value.
 
-    As HAProxy's `cookie NAME prefix`. Nothing is stored here, so all workers and instances agree.
+    Like HAProxy's `cookie NAME prefix`. Nothing is stored here, so all workers and instances agree.
     """
 
     __slots__ = ("_name", "follows_app", "search")
@@ -94,7 +94,7 @@ class AppCookie:
         return token + b"~"
 
     def give(self, response: ResponseHead, mark: bytes) -> bool:
-        """Where the app sets its cookie, and not to nothing; within the quotes if it has some."""
+        """Only if the app sets its cookie to a non-empty value; inside the quotes, if any."""
         given = False
         lines = response.lines
         for at, line in enumerate(lines):

@@ -1,1 +1,1 @@
-"""Outlier detection by live traffic: who is suspect, who is ejected, and for how long."""
+"""Outlier detection by live traffic: which upstreams are suspect or ejected, and for how long."""

@@ -1,8 +1,8 @@
-"""Outlier detection in a worker: which upstream is suspect, by how the attempts at it end. Pure.
+"""Outlier detection in a worker: finds suspect upstreams by how their attempts end. Pure.
 
-It is fed where an attempt ends, or its exchange, where another upstream may have the request. `LocalEjector`
-acts on what it finds at once and reports it; the supervisor, which sees all workers, has the last word
-(`outliers/ejection_term.py`). What it only doubts an active check decides, made at once.
+It is called when an attempt ends, or when its exchange ends, if another upstream may get the request.
+`LocalEjector` acts on a suspicion at once and reports it; the supervisor, which sees all workers, has the
+last word (`outliers/ejection_term.py`). An immediate active check decides about a mere doubt.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,16 +17,16 @@ from balancer.upstreams.state import others_left
 from balancer.upstreams.traffic_history import SkipReason, Symptom, TrafficHistory
 from balancer.upstreams.upstream import Upstream
 
-# Recent counts are halved that often. Long enough for a few requests to each upstream, short enough that an
-# ejected one stops being held against the others soon.
+# Interval at which recent counts are halved. Long enough for a few requests to each upstream, short enough
+# that the failures of an ejected upstream soon stop counting against the pool.
 _HALF_LIFE_NS = 5_000_000_000
-# A suspect whose ejection was skipped is not judged again at once: it would be with every run of errors.
+# A suspect whose ejection was skipped is not judged again at once: otherwise every run of errors would do so.
 _QUIET_NS = 1_000_000_000
-# Requests that were sent together time out together, within one sweep, and one upstream's may all come before
+# Requests sent together time out together, within one sweep, and all those of one upstream may come before
 # the others'. So a run of timeouts is judged only when it has lasted longer than that.
 _LASTS_NS = 300_000_000
-# What could not be tried elsewhere is judged when the run has lasted for so long: requests that make any app
-# fail have come to the others by then, and clients who fare well have ended the run.
+# Requests that could not be tried elsewhere are judged when the run has lasted this long: by then, requests
+# that make any app fail have reached the others, and successful clients have ended the run.
 _DOUBT_LASTS_NS = 1_000_000_000
 _Recent: TypeAlias = Callable[[TrafficHistory], tuple[int, int]]
 _SYMPTOMS = {
@@ -39,8 +39,8 @@ _SYMPTOMS = {
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
-    """`count` attempts in a row showed `symptom`. `skip_reason`: why it stays all the same, as far as one
-    worker can tell. `doubted`: they may all be a client's doing; a check that fails now would prove them."""
+    """`count` consecutive attempts showed `symptom`. `skip_reason`: why it is not ejected, as far as one
+    worker can tell. `doubted`: one client may have caused them all; a check that fails now confirms them."""
 
     symptom: Symptom
     count: int
@@ -50,7 +50,7 @@ class Suspicion:
 
 
 class OutlierDetector:
-    """Watches the upstreams of one pool. Their successes are counted by the pool itself."""
+    """Watches the upstreams of one pool. The pool itself counts their successes."""
 
     __slots__ = ("_clock", "_faded_ns", "_thresholds")
 
@@ -65,10 +65,10 @@ class OutlierDetector:
     def ended(
         self, upstream: Upstream, fault: Fault, members: Sequence[Upstream], on_trial: bool = False
     ) -> Suspicion | None:
-        """An attempt at `upstream`, one of `members`, did not succeed; what that makes of it.
+        """An attempt at `upstream`, one of `members`, failed; returns the resulting suspicion, if any.
 
-        `on_trial`: it was to decide on a probation, so one failure is too many, unless it is the request's
-        own. What was still running at one that is ejected already changes nothing.
+        `on_trial`: it decides on a probation, so one failure is too many, unless the request is to blame.
+        Attempts that were still running at an already ejected upstream change nothing.
         """
         symptom = _SYMPTOMS.get(fault.outcome)
         if symptom is None:
@@ -97,13 +97,13 @@ class OutlierDetector:
         return suspicion
 
     def overruled(self, upstream: Upstream) -> None:
-        """The supervisor has skipped its ejection."""
+        """The supervisor has refused its ejection."""
         upstream.history.quiet_until_ns = self._clock.monotonic_ns() + _QUIET_NS
 
     def _doubt(
         self, upstream: Upstream, outcome: Outcome, run: Run, members: Sequence[Upstream], now: int
     ) -> Suspicion | None:
-        """It is to be checked at once, if that was not asked for a moment ago, and would change anything."""
+        """Ask for an immediate check, unless one was just requested or it would change nothing."""
         history = upstream.history
         if history.doubted_ns and now - history.doubted_ns < _QUIET_NS:
             return None
@@ -124,7 +124,7 @@ class OutlierDetector:
         return None
 
     def _fade(self, members: Sequence[Upstream], now: int) -> None:
-        """Counts fade when an attempt fails, not while all is well: that costs nothing then."""
+        """Counts fade only when an attempt fails, so that it costs nothing while all succeed."""
         halvings = (now - self._faded_ns) // _HALF_LIFE_NS
         if halvings:
             self._faded_ns += halvings * _HALF_LIFE_NS
@@ -144,8 +144,8 @@ def _recent_timeouts(history: TrafficHistory) -> tuple[int, int]:
     return history.recent_timeouts, history.recent_timeouts + history.recent_responses
 
 
-# What all upstreams of a pool may do at once, so that it is the app or the load rather than one of them: how
-# many attempts ended so lately, and of how many.
+# Outcomes that may affect a whole pool, because of the app or the load rather than one upstream. Functions
+# that return how many recent attempts ended like that, and out of how many.
 _RECENT: dict[Outcome, _Recent] = {
     Outcome.SERVER_ERROR: _recent_errors,
     Outcome.TIMED_OUT: _recent_timeouts,
@@ -153,7 +153,7 @@ _RECENT: dict[Outcome, _Recent] = {
 
 
 def _is_pool_wide(suspect: Upstream, members: Sequence[Upstream], recent: _Recent) -> bool:
-    """Whether the others' recent share of such ends is not under half of the suspect's own."""
+    """Whether the others' recent share of such outcomes is at least half of the suspect's own."""
     own_bad, own = recent(suspect.history)
     others = [recent(upstream.history) for upstream in members if upstream is not suspect]
     bad = sum(bad for bad, _ in others)

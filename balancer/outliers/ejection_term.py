@@ -10,8 +10,8 @@ from balancer.upstreams.traffic_history import SkipReason
 def skip_reason(suspect: HasState, members: Sequence[HasState], max_percent: int) -> SkipReason | None:
     """Why `suspect`, one of `members`, is not ejected; None if it is.
 
-    `max_percent` is of those that are reachable and that nobody wants out, rounded down, but never less than
-    one upstream. Those on probation count as ejected: they are not known to be well.
+    `max_percent` is a share of the reachable upstreams in the admin state ACTIVE, rounded down, but at least
+    one upstream. Upstreams on probation count as ejected: they are not known to be healthy.
     """
     if not others_left(suspect, members):
         return SkipReason.LAST_ELIGIBLE
@@ -31,10 +31,10 @@ def in_a_row(times: int) -> str:
 
 
 class EjectionTerm:
-    """How long an upstream is out: longer each time, and shorter again after good time.
+    """How long an upstream stays ejected: longer each time, and shorter again after a good period.
 
-    The n-th ejection in a row lasts n times `time`, at most `max_time`. Each `time` that passes after a
-    readmission without another ejection takes one off n.
+    The n-th ejection in a row lasts n times `time`, at most `max_time`. Each period of `time` after a
+    readmission without another ejection reduces n by one.
     """
 
     __slots__ = ("_readmitted_ns", "_spec", "_until_ns", "in_a_row")
@@ -46,7 +46,7 @@ class EjectionTerm:
         self._readmitted_ns: int | None = None  # the end of its last probation
 
     def begin(self, now_ns: int) -> float:
-        """It is ejected; for so many seconds."""
+        """Start an ejection; returns its length in seconds."""
         spec = self._spec
         if self._readmitted_ns is not None:
             good = int((now_ns - self._readmitted_ns) / 1e9 / spec.time)
@@ -58,9 +58,9 @@ class EjectionTerm:
         return seconds
 
     def end(self, now_ns: int) -> None:
-        """Its probation is over, well."""
+        """Its probation has ended successfully."""
         self._readmitted_ns = now_ns
 
     def left(self, now_ns: int) -> float:
-        """Seconds until its time is over; 0 where it is."""
+        """Seconds until the ejection ends; 0 if it has."""
         return max(0.0, (self._until_ns - now_ns) / 1e9)

@@ -1,4 +1,4 @@
-"""What a worker does about outliers in one pool: it ejects and reports them, and tries those on probation."""
+"""Handles outliers of one pool in a worker: ejects and reports them, and tries those on probation."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -12,33 +12,33 @@ from balancer.upstreams.state import Cause, is_eligible
 from balancer.upstreams.traffic_history import TrafficHistory
 from balancer.upstreams.upstream import Upstream
 
-# For so long an upstream on probation is tried only by requests that can be sent again, and when nothing from
-# before its ejection runs there any more; then by any.
+# For this long an upstream on probation is tried only by requests that can be sent again, and only when no
+# request from before its ejection is running there; then by any.
 _PATIENCE_NS = 1_000_000_000
-# One request at a time decides on a probation. Where it takes longer, as a tunnel does, another one may try.
+# One request at a time decides on a probation. If it takes longer, as a tunnel does, another one may try.
 _TRIAL_NS = 5_000_000_000
-# A trial that was given up after so long has lost a connect race: nobody answers there.
+# A trial cancelled after at least this long has lost a connect race: the upstream does not answer.
 _LOST_NS = 200_000_000
 _UNTIL_TOLD = 1 << 62  # later than every revision
-# With a connection there is a request that another upstream may have: only that tells whose fault it was.
+# After connecting, another upstream may get the request: only its result shows whose fault the failure was.
 JUDGED_LATER = (Outcome.FAILED, Outcome.TIMED_OUT)
-LATELY_NS = 1 << 62  # when what ended as a dial began: dials are short, and what they show is new
+LATELY_NS = 1 << 62  # start time of attempts that end as a dial: dials are short, so their result is recent
 
 
 class Asker(Protocol):
-    """Whose request an attempt was."""
+    """The origin of an attempt's request."""
 
     def network(self) -> str:
-        """The client, as `client_network` has it."""
+        """The client, as returned by `client_network`."""
 
     def holds(self, upstream: Upstream) -> bool:
-        """Whether the client, by a cookie or a hash key, chose `upstream` rather than the policy."""
+        """Whether the client chose `upstream`, by a cookie or hash key, not the policy."""
 
 
 class LocalEjector:
-    """Asked by the pool where an attempt begins while somebody is `on_probation`, and where one ends that was
-    no plain success: what failed at an upstream with a connection, when its exchange has shown whose fault
-    that was."""
+    """Called by the pool when an attempt begins while any upstream is `on_probation`, and when one ends other
+    than as a plain success. A failure after connecting is judged once its exchange has shown whose fault it
+    was."""
 
     __slots__ = ("_clock", "_detector", "_members", "_methods", "_pool", "_tell", "on_probation")
 
@@ -52,7 +52,7 @@ class LocalEjector:
         self._methods = methods
         self._tell = tell
         self._members: Sequence[Upstream] = ()
-        self.on_probation: list[Upstream] = []  # whom policies do not know, as there are others
+        self.on_probation: list[Upstream] = []  # not candidates, as there are others
 
     def rebuild(self, members: Sequence[Upstream], candidates: Sequence[Upstream]) -> None:
         """States have changed."""
@@ -73,7 +73,8 @@ class LocalEjector:
         ]
 
     def on_trial(self, method: bytes, now_ns: int) -> Upstream | None:
-        """One on probation whose turn it is to be tried: with one request at a time."""
+        """An upstream on probation that should be tried now, with one request at a time; None if there is
+        none."""
         for upstream in self.on_probation:
             history = upstream.history
             running = history.trial_ns > 0 and now_ns - history.trial_ns < _TRIAL_NS
@@ -90,12 +91,12 @@ class LocalEjector:
     def weigh(
         self, upstream: Upstream, outcome: Outcome, began_ns: int, latency_ns: int, asker: Asker | None
     ) -> bool:
-        """An attempt has ended, that began at `began_ns`; whether its upstream's state is another one now.
-        `asker` is whose it was, None where nothing was sent."""
+        """An attempt that began at `began_ns` has ended; returns whether its upstream's state has changed.
+        `asker` is its origin, None if nothing was sent."""
         if outcome in JUDGED_LATER:
             return False
         history = upstream.history
-        # What began before its ejection may end there still, and decides nothing.
+        # Attempts from before its ejection may still end there; they decide nothing.
         decides = upstream.on_probation and began_ns >= history.probation_ns
         if began_ns >= history.trial_ns:
             if outcome is Outcome.CANCELLED and self._has_lost(history.trial_ns):
@@ -115,8 +116,8 @@ class LocalEjector:
         return self._is_out(upstream, Fault(outcome), decides)
 
     def judge(self, upstream: Upstream, history: TrafficHistory, fault: Fault, began_ns: int) -> bool:
-        """The exchange of an attempt that failed with a connection is over, and shows whose fault that was;
-        whether the upstream's state is another one now. `history` was its when the attempt failed."""
+        """The exchange of an attempt that failed after connecting has ended, and shows whose fault it was.
+        Returns whether the upstream's state has changed. `history` was its when the attempt failed."""
         if history is not upstream.history:
             return False  # it is another machine now
         decides = upstream.on_probation and began_ns >= history.probation_ns
@@ -131,7 +132,7 @@ class LocalEjector:
         if suspicion.doubted:
             self._tell(self._found(Doubt, upstream, suspicion))
             return False
-        # Who cannot be reported stays: nobody would ever say that its time is over.
+        # If it cannot be reported, it is not ejected: the supervisor would never end the ejection.
         if not self._tell(self._found(Eject, upstream, suspicion)) or suspicion.skip_reason is not None:
             return False
         upstream.history.held_until = _UNTIL_TOLD
@@ -139,7 +140,7 @@ class LocalEjector:
         return True
 
     def overruled(self, upstream: Upstream) -> None:
-        """The supervisor does not eject it."""
+        """The supervisor has refused its ejection."""
         self._detector.overruled(upstream)
         upstream.causes -= {Cause.OUTLIER}
 

@@ -1,1 +1,1 @@
-"""Groups of upstreams that share a policy, checks and limits."""
+"""Upstream pools: groups of upstreams that share a policy, checks and limits."""

@@ -1,4 +1,4 @@
-"""What a request is hashed by, for the policies that send equal keys to the same upstream."""
+"""The hash key of a request, for policies that send equal keys to the same upstream."""
 
 import re
 from collections.abc import Callable
@@ -13,23 +13,23 @@ from balancer.policies.base import NO_KEY
 
 
 class Client(Protocol):
-    """Who sent the request."""
+    """The client that sent the request."""
 
     def client_address(self, head: RequestHead) -> str:
         """The client's IP address, seen through trusted proxies."""
 
     def lines(self, head: RequestHead) -> bytes:
-        """What the app is told of the client, as header lines with their CRLF."""
+        """The header lines that describe the client to the app, each with its CRLF."""
 
 
-# The key of a request as an unsigned 64-bit number, or NO_KEY where it does not bring what is asked for.
+# The key of a request as an unsigned 64-bit number, or NO_KEY if the request lacks the value.
 HashKey = Callable[[RequestHead, Client], int]
 
 _ENCODED = re.compile(rb"[%+]")
 
 
 def hash_key(source: str) -> HashKey:
-    """`source` as HASH_KEY has it: `client_ip`, `path`, `header:NAME`, `cookie:NAME` or `query:NAME`.
+    """The function for `source`: `client_ip`, `path`, `header:NAME`, `cookie:NAME` or `query:NAME`.
 
     Raises ValueError for anything else.
     """
@@ -54,7 +54,7 @@ def _number(value: bytes) -> int:
 
 
 def _header(head: RequestHead, client: Client, name: bytes) -> bytes | None:
-    """As the app sees it, with what it is told of the client: a head that is repeated is rendered already."""
+    """As the app sees it, including our lines about the client. A repeated head is already rendered."""
     name = name.lower()
     value = head.find(name)
     if value is None and not head.outgoing:
@@ -68,7 +68,7 @@ def _cookie(head: RequestHead, client: Client, name: bytes) -> bytes | None:
 
 
 def _query(head: RequestHead, client: Client, name: bytes) -> bytes | None:
-    """The first parameter of this name, however it is encoded: `a%20b` and `a+b` are the same key."""
+    """The first parameter called `name`, however it is encoded: `a%20b` and `a+b` are the same key."""
     for pair in head.target.partition(b"?")[2].split(b"&"):
         found, _, value = pair.partition(b"=")
         if found == name or (_ENCODED.search(found) and _decoded(found) == name):

@@ -1,4 +1,4 @@
-"""What a pool has of the lower rooms."""
+"""The parts of a pool that come from lower layers."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -17,10 +17,9 @@ RemoteRows: TypeAlias = "Callable[[int], list[memoryview[int]]]"
 
 @dataclass(frozen=True, slots=True)
 class PoolParts:
-    """What a pool may have besides its policy, None for what it does without: `affinity` for sticky sessions,
-    the `queue` where requests wait while all upstreams are full, `ejector` for outliers, `adaptive` for
-    limits that find themselves. `remote_rows` returns what other workers count in a row, None where there
-    are no others."""
+    """The optional parts of a pool, None = off: `affinity` for sticky sessions, `queue` for requests while
+    all upstreams are full, `ejector` for outliers, `adaptive` for adaptive concurrency limits. `remote_rows`
+    returns the cells of a row in other workers' pages, None if there are no other workers."""
 
     affinity: Affinity | None = None
     queue: SlotQueue | None = None

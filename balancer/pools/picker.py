@@ -1,6 +1,6 @@
-"""Who picks in a pool: its policy, or another one where that fails. A policy's bug costs no request.
+"""Chooses which policy picks in a pool: its own, or a fallback if it fails, so that a bug costs no request.
 
-Beside `UpstreamPool.choose`, which asks the one that is `active` or `keyless`.
+`UpstreamPool.choose` asks the `active` or the `keyless` policy.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,10 +11,10 @@ from balancer.upstreams.upstream import Upstream
 
 
 class Picker:
-    """`keyless` picks for requests that bring no hash key, where `policy` wants one, and for all where
-    `policy` fails; it must not fail itself. `active` picks for the others: `policy`, unless it failed at the
-    last rebuild. `report` is told of a policy's own errors: the first of a kind until the next rebuild, not
-    one for each request.
+    """`keyless` picks for requests without a hash key if `policy` needs one, and for all requests if `policy`
+    fails; it must not fail itself. `active` picks for the others: `policy`, unless it failed at the last
+    rebuild. `report` gets a policy's own errors: the first of each kind until the next rebuild, not one per
+    request.
     """
 
     __slots__ = ("_blamed", "_pool", "_report", "active", "compares_load", "keyless", "policy",
@@ -23,7 +23,7 @@ class Picker:
     def __init__(
         self, pool: str, policy: Policy, keyless: Policy, report: Callable[[Exception], None]
     ) -> None:
-        """`pool` is the name of the pool, for the reports."""
+        """`pool` is the pool's name, for the reports."""
         self.policy = policy
         self.tracks_load = policy.tracks_load
         self.compares_load = policy.compares_load or (policy.needs_key and keyless.compares_load)
@@ -34,7 +34,7 @@ class Picker:
         self._blamed: set[tuple[str, type[Exception]]] = set()
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
-        """Hand the policy these candidates. One that fails at it is passed over until it does not."""
+        """Give the policy these candidates. A policy that fails at this is not used until it succeeds."""
         self._blamed.clear()
         self.keyless.rebuild(candidates)
         try:
@@ -46,21 +46,21 @@ class Picker:
             self.active = self.policy
 
     def started(self, upstream: Upstream) -> None:
-        """An attempt begins, not yet in flight. To be told where the policy `tracks_load`."""
+        """An attempt begins, not yet in flight. Called only if the policy `tracks_load`."""
         try:
             self.policy.started(upstream)
         except Exception as error:
             self.blame(error, "failed at the start of an attempt")
 
     def finished(self, upstream: Upstream, latency: float, outcome: Outcome) -> None:
-        """An attempt has ended. To be told where the policy `tracks_load`."""
+        """An attempt has ended. Called only if the policy `tracks_load`."""
         try:
             self.policy.finished(upstream, latency, outcome)
         except Exception as error:
             self.blame(error, "failed at the end of an attempt")
 
     def blame(self, error: Exception, what: str) -> None:
-        """Report a bug of the policy's, which did `what`."""
+        """Report a bug of the policy; `what` completes the sentence "policy ... of pool ..."."""
         kind = (what, type(error))
         if kind not in self._blamed:
             self._blamed.add(kind)

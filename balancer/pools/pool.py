@@ -1,4 +1,4 @@
-"""A group of upstreams that share one policy: where a request's upstream is chosen."""
+"""A pool of upstreams that share one policy: chooses the upstream of each request."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -24,29 +24,29 @@ from balancer.upstreams.state import candidates, standing_by
 from balancer.upstreams.traffic_history import TrafficHistory
 from balancer.upstreams.upstream import Upstream
 
-# Above this many upstreams the others' load is not read: policies sample there, and reading costs per row.
+# With more upstreams, other workers' load is not read: policies sample there, and each row read costs.
 _REMOTE_LIMIT = 16
 _REMOTE_REFRESH_NS = 5_000_000
-# How often a policy is asked again that picks full upstreams; then the pool takes the least loaded one.
+# How often a policy that picks full upstreams is asked; then the pool takes the least loaded free one.
 _ASKS = 8
 _SUCCESS = Outcome.SUCCESS
 _FIRST_BYTES = slice(UPSTREAM_FIRST_BYTE, UPSTREAM_FIRST_BYTE + len(BUCKET_BOUNDS_NS))
 
 
 class Room(Enum):
-    """What a pool has for a request among the upstreams that it has not been sent to."""
+    """Whether a pool has room for a request at the upstreams that have not been tried."""
 
-    FREE = auto()  # one takes it
-    FULL = auto()  # all that there are have as many requests as they may
-    NONE = auto()  # there is none
+    FREE = auto()  # one has room
+    FULL = auto()  # all have as many requests as they may
+    NONE = auto()  # there are none
 
 
 class UpstreamPool:
     """The upstreams of one pool and the policy that picks among them.
 
     Every attempt passes `choose` when it begins and `finished` when it ends: inflight counts stay right
-    because nothing else touches them. `queue` is where requests wait while all upstreams are full, None where
-    none may. While it is `starting` no active check has passed yet: its apps may not be up.
+    because nothing else changes them. `queue` is where requests wait while all upstreams are full, None if
+    queueing is off. While it is `starting` no active check has passed yet: its apps may not be up.
     """
 
     __slots__ = ("_backups", "_candidates", "_capped", "_chosen", "_free", "_panic", "_picker", "_remote",
@@ -84,8 +84,8 @@ class UpstreamPool:
         self._remote: list[tuple[Upstream, list[memoryview[int]]]] = []
         self._remote_read_ns = 0
         self._chosen: list[Upstream] = []  # the policy's candidates
-        self._backups: list[Upstream] = []  # those that stand by; who was taken last is at the end
-        self._capped = False  # some candidate has a limit; else the two below are empty
+        self._backups: list[Upstream] = []  # those standing by; the last one used is at the end
+        self._capped = False  # whether any candidate has a limit; if not, the two below are empty
         self._candidates: frozenset[Upstream] = frozenset()
         self._free: dict[Upstream, None] = {}  # the candidates that are not full
         if self.queue is not None:
@@ -96,8 +96,8 @@ class UpstreamPool:
                 self.adaptive.is_awaited = self.queue.has_waiting
 
     def set_members(self, upstreams: list[Upstream]) -> None:
-        """These are the upstreams from now on. To be called whenever one's state, address, weight or limit
-        changed, too: here alone the policy is handed its candidates."""
+        """Set the upstreams. Also call this whenever the state, address, weight or limit of one has changed:
+        it updates the policy's candidates."""
         self.upstreams = upstreams
         self._remote = []
         if self._remote_rows is not None and len(upstreams) <= _REMOTE_LIMIT:
@@ -110,7 +110,7 @@ class UpstreamPool:
         self.rebuild()
 
     def rebuild(self) -> None:
-        """Hand the policy the candidates anew."""
+        """Determine the candidates again and give them to the policy."""
         chosen, _ = candidates(self.upstreams, self._panic)
         self._picker.rebuild(chosen)
         if self.affinity is not None:
@@ -145,12 +145,12 @@ class UpstreamPool:
         method: bytes = b"",
         backup: Upstream | None = None,
     ) -> Upstream | None:
-        """An upstream for one attempt, in flight until `finished`; None when there is none left.
+        """An upstream for one attempt, in flight until `finished`; None if there is none left.
 
-        `key` is what `hash_key` gives for the request, 0 where that is None. `pinned`, what `affinity` gives,
-        goes before the policy's choice where it takes its sessions, is not full and has not been tried.
-        `method`, the request's, says whether it may try one on probation at once. `backup` is for
-        `choose_backup`. After None `is_full` tells whether waiting would help.
+        `key` is the result of `hash_key`, 0 if that is None. `pinned`, the result of `affinity`, takes
+        precedence over the policy if it accepts its sessions, is not full and has not been tried. The
+        request's `method` decides whether it may try an upstream on probation at once. `backup` is for
+        `choose_backup`. After None, `is_full` tells whether waiting would help.
         """
         if self._remote and now_ns - self._remote_read_ns > _REMOTE_REFRESH_NS:
             self._read_remote(now_ns)
@@ -182,7 +182,7 @@ class UpstreamPool:
 
     def choose_backup(self, tried: tuple[Upstream, ...]) -> Upstream | None:
         """A backup for one attempt of a request that has failed at every candidate, in flight until
-        `finished`. None where a candidate is left, full or not, and where no backup has a slot."""
+        `finished`. None if a candidate is left, full or not, or if no backup has a slot."""
         if not self._backups or any(one not in tried for one in self._chosen):
             return None
         left = [one for one in self._backups if one not in tried and not one.is_full()]
@@ -194,7 +194,7 @@ class UpstreamPool:
         return self.choose(NO_KEY, tried, 0, backup=upstream)
 
     def _keep(self, pinned: Upstream, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
-        """The upstream a request is pinned to, if it can have it."""
+        """The upstream a request is pinned to, if it can take the request."""
         affinity = self.affinity
         if affinity is None or pinned in tried or not self.keeps(pinned):
             return None
@@ -209,8 +209,8 @@ class UpstreamPool:
         began_ns: int = LATELY_NS,
         asker: Asker | None = None,
     ) -> None:
-        """The attempt that `choose` began is over. It was sent at `began_ns`, for `asker`; its response, if
-        any, began `latency_ns` after that. One that failed with a connection `judge` weighs later."""
+        """The attempt that `choose` began has ended. It was sent at `began_ns`, for `asker`; its response, if
+        any, began `latency_ns` later. A failure after connecting is judged later, by `judge`."""
         upstream.inflight = inflight = upstream.inflight - 1
         upstream.cells[UPSTREAM_INFLIGHT] = inflight
         if self._capped and inflight < upstream.inflight_limit and upstream in self._candidates:
@@ -230,13 +230,13 @@ class UpstreamPool:
                 self.rebuild()
 
     def judge(self, upstream: Upstream, history: TrafficHistory, fault: Fault, began_ns: int) -> None:
-        """An exchange has shown whose fault it was that its attempt at `upstream` failed, which was sent at
-        `began_ns` and ended under `history`."""
+        """An exchange has shown whose fault the failure of an attempt at `upstream` was. The attempt was sent
+        at `began_ns`; `history` was the upstream's when it ended."""
         if self.ejector is not None and self.ejector.judge(upstream, history, fault, began_ns):
             self.rebuild()
 
     def stream_began(self, upstream: Upstream) -> None:
-        """The response to an attempt has begun, and more of it is to come."""
+        """The response to an attempt has begun, but has not arrived whole."""
         upstream.streaming = streaming = upstream.streaming + 1
         upstream.cells[UPSTREAM_STREAMING] = streaming
         if upstream.concurrency_limit:
@@ -247,14 +247,14 @@ class UpstreamPool:
                     self.queue.wake()
 
     def stream_ended(self, upstream: Upstream) -> None:
-        """It is at its end; `finished` comes next."""
+        """The streamed response has ended; `finished` is called next."""
         upstream.streaming = streaming = upstream.streaming - 1
         upstream.cells[UPSTREAM_STREAMING] = streaming
         if upstream.concurrency_limit:
             upstream.reckon_limit()
 
     def client_left(self, waited_ns: int, now_ns: int) -> None:
-        """A client has left that had waited for so long, in the queue or for its response to begin."""
+        """A client has left after `waited_ns`, in the queue or before its response began."""
         queue = self.queue
         if queue is not None and queue.client_left(waited_ns, now_ns):
             upstreams = self.upstreams
@@ -266,30 +266,30 @@ class UpstreamPool:
             queue.consider(now_ns)
 
     def retry_after(self) -> int:
-        """After how many seconds a request that was refused for want of a slot may come again."""
+        """Seconds after which a request that was refused for lack of a slot may be retried."""
         return 1 if self.queue is None else self.queue.retry_after()
 
     def overruled(self, upstream: Upstream) -> None:
-        """The supervisor does not eject what was ejected here as an outlier."""
+        """The supervisor has refused an outlier ejection made here."""
         if self.ejector is not None:
             self.ejector.overruled(upstream)
             self.rebuild()
 
     def room(self, tried: tuple[Upstream, ...]) -> Room:
-        """For a request that has failed at those `tried`; backups count where no candidate is left."""
+        """The room for a request that has failed at `tried`; backups count if no candidate is left."""
         if any(one not in tried for one in self._chosen):
             return Room.FULL if self.is_full(tried) else Room.FREE
         standing_by = any(one not in tried and not one.is_full() for one in self._backups)
         return Room.FREE if standing_by else Room.NONE
 
     def is_full(self, tried: tuple[Upstream, ...]) -> bool:
-        """Whether there are upstreams that have not been tried, and all of them are full."""
+        """Whether there are untried upstreams, and all of them are full."""
         if any(one not in tried for one in self._free):
             return False
         return any(one not in tried for one in self._candidates)
 
     def keeps(self, pinned: Upstream) -> bool:
-        """Whether an upstream has a slot for the requests pinned to it, and takes them."""
+        """Whether an upstream has a slot for the requests pinned to it, and accepts them."""
         return not pinned.is_full() and self.affinity is not None and self.affinity.accepts(pinned)
 
     def has_slot(self) -> bool:
@@ -297,8 +297,8 @@ class UpstreamPool:
         return not self._candidates or bool(self._free)
 
     def _pick_free(self, policy: Policy, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
-        """What `policy` picks of those that are not full. Policies know nothing of limits: the full ones
-        that it picks are shown to it as tried."""
+        """The pick of `policy` among upstreams that are not full. Policies know nothing of limits: full ones
+        that it picks are passed to it as tried."""
         free = self._free
         if len(free) < 2:
             return next((one for one in free if one not in tried), None)

@@ -1,15 +1,15 @@
-"""How many of a pool's requests may be sent again: retries must not become an outage's load."""
+"""Limits how many of a pool's requests may be sent again: retries must not multiply load in an outage."""
 
 from math import exp
 
-# What was saved up fades: a burst of retries draws on the last ten seconds or so.
+# Savings decay: a burst of retries can use the budget of about the last ten seconds.
 _FADE_NS = 10_000_000_000
 
 
 class RetryBudget:
-    """Retries are at most `ratio` of the requests, and `floor` a second whatever their number (Finagle).
+    """Retries are at most `ratio` of the requests, plus `floor` per second whatever their number (Finagle).
 
-    `requests` is counted up by who begins one; the rest is reckoned when a retry is asked for.
+    The caller increments `requests` for each request; the rest is computed when a retry is requested.
     """
 
     __slots__ = ("_floor", "_ratio", "_saved", "_seen", "_seen_ns", "requests")
@@ -23,11 +23,11 @@ class RetryBudget:
         self.requests = 0
 
     def has_one(self, now_ns: int) -> bool:
-        """Whether a retry is left; to ask costs nothing."""
+        """Whether a retry is left. Does not change the budget."""
         return self._reckoned(now_ns) >= 1.0
 
     def spend(self, now_ns: int) -> bool:
-        """Take one retry out of the budget; False where none is left."""
+        """Take one retry out of the budget; False if none is left."""
         saved = self._reckoned(now_ns)
         self._seen = self.requests
         self._seen_ns = now_ns
@@ -38,9 +38,9 @@ class RetryBudget:
         return True
 
     def _reckoned(self, now_ns: int) -> float:
-        """What is saved, with what has been earned since the last time."""
+        """The savings, including what has been earned since the last `spend`."""
         passed = now_ns - self._seen_ns
         earned = self._ratio * (self.requests - self._seen) + self._floor * passed
         if passed > _FADE_NS:
-            earned *= _FADE_NS / passed  # only what the last of them earned: who asks seldom has no hoard
+            earned *= _FADE_NS / passed  # only the last _FADE_NS count: rare calls must not hoard a budget
         return self._saved * exp(-passed / _FADE_NS) + earned

@@ -1,9 +1,9 @@
-"""Slow start (L4): an upstream that has come back gets its share of the load little by little.
+"""Slow start (L4): an upstream that has returned gets its share of the load gradually.
 
 A process that has just started has cold caches, no connections and code still to be compiled. Its effective
-weight grows in a straight line from a tenth of its weight, as in HAProxy and Envoy. The supervisor says when
-a ramp began; its clock and the workers' are one (CLOCK_MONOTONIC), so a worker that is replaced goes on
-where the one before was.
+weight grows linearly from a tenth of its weight, as in HAProxy and Envoy. The supervisor sends when a ramp
+began; it shares its clock with the workers (CLOCK_MONOTONIC), so a replacement worker continues where its
+predecessor was.
 """
 
 from collections.abc import Iterable
@@ -11,15 +11,15 @@ from collections.abc import Iterable
 from balancer.clock import Clock
 from balancer.upstreams.upstream import Upstream
 
-# Shares of the weight. A policy is rebuilt at each step, which costs a ring of 1,000 upstreams 4 ms or more.
+# In twentieths of the weight. The policy is rebuilt at each step, which takes 4 ms or more for a ring of
+# 1,000 upstreams.
 FIRST = 2
 STEPS = 20
 
 
 def ramp(since_ns: int, now_ns: int, duration_ns: int) -> float:
-    """The share of its weight that an upstream has `now_ns`, from 0.1 to 1.0, if its ramp began `since_ns`.
-
-    `since_ns` 0 means that it has none.
+    """The share of its weight that an upstream has at `now_ns`, from 0.1 to 1.0, if its ramp began at
+    `since_ns`, 0 = no ramp.
     """
     if not since_ns or now_ns - since_ns >= duration_ns:
         return 1.0
@@ -27,7 +27,7 @@ def ramp(since_ns: int, now_ns: int, duration_ns: int) -> float:
 
 
 class SlowStart:
-    """The ramps of one pool's upstreams in one worker. Costs nothing while there are none."""
+    """The ramps of one pool's upstreams in one worker. No cost while there are none."""
 
     __slots__ = ("_clock", "_duration_ns", "_ramping")
 
@@ -37,7 +37,7 @@ class SlowStart:
         self._ramping: list[Upstream] = []
 
     def begin(self, upstreams: Iterable[Upstream]) -> None:
-        """These are the upstreams; each is given the weight that it has at this moment."""
+        """Set the upstreams; each gets the weight that is due now."""
         now_ns = self._clock.monotonic_ns()
         self._ramping = []
         for upstream in upstreams:
@@ -47,7 +47,7 @@ class SlowStart:
                 self._ramping.append(upstream)
 
     def step(self) -> bool:
-        """Bring the weights up to date; whether one has changed."""
+        """Update the weights; returns whether one has changed."""
         ramping = self._ramping
         if not ramping:
             return False

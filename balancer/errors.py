@@ -43,7 +43,7 @@ class RetrySafety(Enum):
     NEVER = 0  # caused by the client or the balancer, or a response has begun
     UNSENT = 1  # no connection, so nothing was read: any request may be sent again
     UNREAD = 2  # may have been read: only if the method is idempotent, or it is proven unread
-    DEAD = 3  # as UNREAD, and only if the upstream is known to be dead: else it would keep others busy too
+    DEAD = 3  # as UNREAD, but only if the upstream is known to be dead: it might keep others busy too
 
 
 @dataclass(frozen=True, slots=True)

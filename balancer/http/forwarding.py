@@ -161,7 +161,7 @@ class Peer:
         known = self._forwarding.known
         client = self.address
         near = chain[-MOST_HOPS:]
-        first = len(near)  # of those that a trusted proxy has added
+        first = len(near)  # index of the first node that a trusted proxy has added
         for node in reversed(near):
             first -= 1
             address, trusted = known(node)
@@ -180,7 +180,7 @@ class Peer:
         known = self._forwarding.known
         client = self.address
         scheme = host = b""
-        first = len(hops)  # of those that a trusted proxy has added
+        first = len(hops)  # index of the first hop that a trusted proxy has added
         for hop in reversed(hops):
             first -= 1
             scheme = scheme or hop.scheme

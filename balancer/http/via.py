@@ -37,8 +37,8 @@ def balancers_in(value: bytes) -> list[bytes]:
 
 
 def _without_comments(value: bytes) -> bytes:
-    """Comments may contain commas and nested comments. An unclosed comment is not a comment: else a client
-    could use one to hide what a proxy appends."""
+    """Comments may contain commas and nested comments. An unclosed comment does not count: a client could use
+    one to hide what a proxy appends."""
     kept: list[bytes] = []
     depth = 0
     for piece in _PIECE.findall(value):

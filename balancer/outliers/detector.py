@@ -20,7 +20,7 @@ from balancer.upstreams.upstream import Upstream
 # Interval at which recent counts are halved. Long enough for a few requests to each upstream, short enough
 # that the failures of an ejected upstream soon stop counting against the pool.
 _HALF_LIFE_NS = 5_000_000_000
-# A suspect whose ejection was skipped is not judged again at once: otherwise every run of errors would do so.
+# A suspect whose ejection was skipped is not judged again for this long, so not at every run of errors.
 _QUIET_NS = 1_000_000_000
 # Requests sent together time out together, within one sweep, and all those of one upstream may come before
 # the others'. So a run of timeouts is judged only when it has lasted longer than that.

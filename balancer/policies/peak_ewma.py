@@ -111,7 +111,7 @@ class PeakEwma(Policy):
         now_ns = self._now_ns()
         kept = exp((now_ns - node.seen_ns) * self._fade)
         node.seen_ns = now_ns
-        # Written so that equal latencies stay equal to the last bit: else one of two would always win.
+        # Written so that equal latencies stay equal to the last bit: otherwise one of two would always win.
         faded = latency + (node.latency - latency) * kept
         node.latency = seen = faded if faded > latency else latency
         success = 1.0 + (node.success - 1.0) * kept

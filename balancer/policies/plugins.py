@@ -58,7 +58,7 @@ def described(error: BaseException) -> str:
     """A one-line traceback: what was raised, and where."""
     text = " ".join(str(error).split())[:_LONGEST_TEXT]
     told = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    place = "" if isinstance(error, SyntaxError) else next(_places(error), "")  # which says so itself
+    place = "" if isinstance(error, SyntaxError) else next(_places(error), "")  # its text has the place
     return f"{told} ({place})" if place else told
 
 

@@ -15,8 +15,8 @@ _MEMBERS = ("upstreams", "names")
 
 
 class MemberChange(Part, frozen=True, kw_only=True):
-    """An entry of a pool: added if `before` is None, removed if `after` is None, else changed, for example in
-    weight. An entry that keeps its id keeps its state and connections."""
+    """An entry of a pool: added if `before` is None, removed if `after` is None, otherwise changed (weight,
+    for example). An entry that keeps its id keeps its state and connections."""
 
     pool: str
     id: str

@@ -1,7 +1,7 @@
 """The state of an upstream (L1): admin state, ejection causes, first check.
 
 These axes are independent. State changes only through named functions of the supervisor, always with a cause;
-it sends the result to the workers. Both sides derive eligibility with the one function here.
+it sends the result to the workers. Both sides derive eligibility with the same functions, which are here.
 """
 
 from collections.abc import Collection, Sequence
@@ -47,8 +47,8 @@ def is_eligible(admin_state: AdminState, causes: Collection[Cause], first_check:
     | draining    | no  | no | no |
     | maintenance | no  | no | no |
 
-    When the instance starts, all serve until their own first result: else the first one checked would get all
-    the traffic.
+    When the instance starts, all serve until their own first result: otherwise the first one checked would
+    get all the traffic.
     """
     return admin_state is AdminState.ACTIVE and not causes and first_check is not FirstCheck.REQUIRED
 

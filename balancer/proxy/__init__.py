@@ -1,1 +1,1 @@
-"""The way of a request between its two sides: exchange, attempt, retries, tunnels (L5)."""
+"""A request's path between client side and upstream side: exchange, attempt, retries, tunnels (L5)."""

@@ -1,8 +1,7 @@
 """One try of an exchange at one upstream, from the request's first byte written to the response's last read.
 
-It stands between the upstream connection, which tells it what arrives, and its owner, the exchange, which
-answers the client; what concerns only the upstream (its counters, its outcome, its connection's fate) ends
-here.
+It stands between the upstream connection, which reports what arrives, and its owner, the exchange, which
+answers the client. It handles what concerns only the upstream: counters, outcome, reuse of the connection.
 """
 
 from bisect import bisect_left
@@ -23,17 +22,17 @@ from balancer.telemetry.columns import (
 )
 from balancer.upstreams.upstream import Upstream
 
-# 5xx that say what the app thinks of the method, the version or the way of the request (anybody can write a
-# Via that names the next balancer), and nothing of how it is.
+# 5xx about the request's method, version or path through proxies (anybody can write a Via that names the
+# next balancer). They say nothing about the upstream's health.
 _ABOUT_THE_REQUEST = (501, 505, 508)
 
 
 class Attempt(ResponseReader):
     """Holds an upstream connection for its owner.
 
-    Used again for the owner's next request: that is safe because a connection calls its reader only, and
-    `end` takes the reader away. `first_byte_ns` counts from `started_ns`, -1 before the response;
-    `streaming`: the response has begun and did not come whole.
+    Reused for the owner's next request: that is safe because a connection calls only its reader, and `end`
+    removes the reader. `first_byte_ns` counts from `started_ns`, -1 before the response; `streaming`: the
+    response has begun, but its end did not arrive with its head.
     """
 
     __slots__ = ("_asker", "_connector", "_monotonic_ns", "_owner", "_pool", "connection", "first_byte_ns",
@@ -57,7 +56,7 @@ class Attempt(ResponseReader):
     def begin(
         self, pool: UpstreamPool, upstream: Upstream, connection: UpstreamSide, reused: bool, now_ns: int
     ) -> None:
-        """Send the owner's request by `connection` to `upstream`, which `pool` has chosen."""
+        """Send the owner's request over `connection` to `upstream`, which `pool` has chosen."""
         self._pool = pool
         self.upstream = upstream
         self.connection = connection
@@ -68,7 +67,7 @@ class Attempt(ResponseReader):
         connection.send(self, owner, reused and owner.head.method not in pool.retry.methods)
 
     def end(self, outcome: Outcome, now_ns: int, close_reason: str | None) -> None:
-        """Let go of the connection: back to the keepalive pool, or closed where `close_reason` says why."""
+        """Put the connection back into the keepalive pool, or close it if there is a `close_reason`."""
         connection = self.connection
         if close_reason is None:
             connection.owner.put(connection, now_ns)
@@ -80,7 +79,7 @@ class Attempt(ResponseReader):
         self._pool.finished(self.upstream, latency, outcome, self.started_ns, self._asker)
 
     def end_tunnel(self) -> None:
-        """Let go of a connection that became a tunnel; what was written to it still goes out."""
+        """Close a connection that became a tunnel, after what was written to it has gone out."""
         self._connector.close_when_written(self.connection, "tunnel_ended")
         self._stream_ended()
         self._pool.finished(self.upstream, self.first_byte_ns, Outcome.SUCCESS, self.started_ns)

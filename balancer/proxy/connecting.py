@@ -1,8 +1,7 @@
-"""Which upstream each attempt of an exchange goes to, and by which connection.
+"""Which upstream each attempt of an exchange goes to, and over which connection.
 
-Between the exchange, which wants its request sent, and the pool, the keepalive connections and the dials.
-Until a connection is handed over nothing has been sent: whatever fails here may be tried elsewhere, for
-any method.
+It stands between the exchange and the pool, the keepalive connections and the dials. Nothing is sent before
+a connection is handed over: whatever fails here may be tried elsewhere, for any method.
 """
 
 from typing import NamedTuple
@@ -37,16 +36,16 @@ from balancer.upstreams.upstream import Upstream
 
 _MOST_FREE = 32  # attempts that cost nothing and do not count
 _NO_ROOM = POOL_QUEUE_REJECTED + QUEUE_REJECTIONS.index("full")
-# What a retry after a failed dial is called; other failures are connect_failed.
+# The reason of a retry after a failed dial; all other failures are connect_failed.
 _DIAL_REASONS = {CONNECT_TIMEOUT.reason: "connect_timeout"}
 
 
 class FailedAttempt(NamedTuple):
-    """An attempt that did not succeed, and why in more words.
+    """An attempt that did not succeed; `detail` is for people.
 
-    One that failed with a connection is judged when the exchange has shown whose fault it was: `history` is
-    then its upstream's at that time, else None; `began_ns` when it was sent; `whole`: the client had sent all
-    of the request.
+    An attempt that failed with a connection is judged later, when the exchange has shown whose fault it was:
+    `history` is then its upstream's at the time of the failure, else None. `began_ns`: when it was sent.
+    `whole`: the client had sent the whole request.
     """
 
     upstream: Upstream
@@ -59,12 +58,12 @@ class FailedAttempt(NamedTuple):
 
 
 class Connecting(DialOwner):
-    """Answers each `start`, `retry`, `retry_fresh` and `connect` with `send` or `fail` of its seeker, at once
-    or later.
+    """Answers each `start`, `retry`, `retry_fresh` and `connect` by calling its seeker's `send` or `fail`, at
+    once or later.
 
-    `tried` are the upstreams chosen so far, in order; `attempts` how many times one was; `failed_attempts`
-    what came of those that failed. While all upstreams are full it is `waiting` in the pool's queue, a first
-    attempt and any other alike; what holds while dialling holds then too.
+    `tried`: the upstreams chosen so far, in order. `attempts`: how often an upstream was chosen.
+    `failed_attempts`: the attempts that failed. While all upstreams are full it is `waiting` in the pool's
+    queue, for the first attempt as for later ones; the rules are then the same as while dialling.
     """
 
     __slots__ = ("_context", "_detail", "_failure", "_key", "_pinned", "_pool", "_seeker",
@@ -86,7 +85,7 @@ class Connecting(DialOwner):
         self.waiting = False
 
     def start(self, pool: UpstreamPool, now: int) -> None:
-        """The first attempt of a new exchange."""
+        """Make the first attempt of a new exchange."""
         self._pool = pool
         pool.retry_budget.requests += 1
         self.tried = ()
@@ -97,22 +96,22 @@ class Connecting(DialOwner):
         head = seeker.head
         affinity = pool.affinity
         hash_key = pool.hash_key
-        # Before the hash key: it goes by the cookies as the app sees them.
+        # Before the hash key, which is computed from the cookies as the app sees them.
         self._pinned = pinned = None if affinity is None else affinity.pinned(head)
         self._key = key = 0 if hash_key is None else hash_key(head, seeker.client.peer)
         queue = pool.queue
         if queue is not None and queue.waiting and (pinned is None or not pool.keeps(pinned)):
-            self._wait()  # those who came before go first
+            self._wait()  # requests that arrived earlier go first
             return
-        # As `retry`, without its calls: nearly every attempt of all is this one.
-        method = b"" if head.websocket else head.method  # no upgrade is sent again
+        # Like `retry`, with its calls inlined: nearly all attempts are first ones.
+        method = b"" if head.websocket else head.method  # an upgrade is never sent again
         upstream = pool.choose(key, (), now, pinned, method)
         if upstream is None:
             self._found_none()
             return
         self.tried = (upstream,)
         self.attempts = 1
-        # An app that refuses an upgrade by closing must not look like one that closed while idle.
+        # An upgrade always dials: if the app refuses it by closing, that must not look like an idle close.
         careful = method not in pool.retry.methods
         connection = self._context.connector.take(upstream, now, careful) if method else None
         if connection is not None:
@@ -121,7 +120,7 @@ class Connecting(DialOwner):
             self._dial(upstream)
 
     def reset(self) -> None:
-        """Forget the exchange before."""
+        """Forget the previous exchange."""
         self._failure = None
         self._detail = ""
         self.tried = ()
@@ -131,8 +130,8 @@ class Connecting(DialOwner):
     def may_go_on(self) -> bool:
         """Whether another attempt is allowed.
 
-        An upstream that refused the connection has cost nobody anything, least of all time: while a part of
-        the pool is gone and not yet ejected, those that are left must still be found.
+        Attempts that were refused a connection are free, because they cost no time: while a part of the pool
+        is down and not yet ejected, the others must still be found.
         """
         most = self._pool.retry.max_attempts
         free = sum(failed.failure.free for failed in self.failed_attempts)
@@ -140,7 +139,7 @@ class Connecting(DialOwner):
         return counted < most and (most > 1 or self.attempts == 0)
 
     def retry(self, now: int) -> None:
-        """An attempt at an upstream not tried yet, at no cost to the retry budget."""
+        """Make an attempt at an upstream not tried yet, at no cost to the retry budget."""
         upstream = self._pick(now)
         if upstream is None:
             self._found_none()
@@ -148,9 +147,9 @@ class Connecting(DialOwner):
             self.connect(upstream, now)
 
     def retry_fresh(self, stale: Upstream, now: int) -> None:
-        """An attempt by a new connection: an idle one to `stale` ended just as it was taken.
+        """Make an attempt over a new connection: an idle one to `stale` was closed just as it was taken.
 
-        That is not its failure, so it may be chosen again; another idle one might be just as stale.
+        That is not the upstream's failure, so it may be chosen again. Its other idle ones may be stale too.
         """
         self._pool.cells[RETRY_COLUMN["stale_connection"]] += 1
         self.tried = tuple(upstream for upstream in self.tried if upstream is not stale)
@@ -161,8 +160,8 @@ class Connecting(DialOwner):
             self._dial(upstream)
 
     def next_upstream(self, now: int, reason: str) -> Upstream | None:
-        """An upstream not tried yet, to `connect` to after an attempt that had its chance: it costs one of
-        the pool's retries, which must be there. None where the policy finds none."""
+        """Choose an upstream not tried yet, to `connect` to after an attempt that was sent. This spends one
+        retry of the pool's budget, which must have one. None if the policy finds no upstream."""
         pool = self._pool
         upstream = pool.choose(self._key, self.tried, now) or pool.choose_backup(self.tried)
         if upstream is not None:
@@ -172,8 +171,8 @@ class Connecting(DialOwner):
         return upstream
 
     def wait_for_another(self, now: int, reason: str, failure: Failure, detail: str) -> bool:
-        """Wait for a slot at an upstream not tried yet, at the cost of one of the pool's retries; False where
-        the queue refuses it. `failure` is what the client is told if the wait is in vain."""
+        """Wait for a slot at an upstream not tried yet. This spends one retry of the pool's budget. False if
+        the queue refuses it. `failure` is what the client gets if no slot becomes free in time."""
         pool = self._pool
         pool.retry_budget.spend(now)
         if self._join() is not None:
@@ -184,11 +183,11 @@ class Connecting(DialOwner):
         return True
 
     def over_budget(self) -> None:
-        """A retry was not to be had."""
+        """Count a retry that the retry budget did not allow."""
         self._pool.cells[POOL_RETRY_BUDGET_EXHAUSTED] += 1
 
     def connect(self, upstream: Upstream, now: int) -> None:
-        """An attempt at `upstream`, which has been chosen for it."""
+        """Make an attempt at `upstream`, which has already been chosen for it."""
         connection = self._take(upstream, now)
         if connection is not None:
             self._seeker.send(upstream, connection, True, now)
@@ -196,7 +195,7 @@ class Connecting(DialOwner):
             self._dial(upstream)
 
     def cancel(self, outcome: Outcome) -> None:
-        """No connection is wanted any more."""
+        """Stop dialling or queueing: no connection is needed any more."""
         if self.dialling is not None:
             dialling, self.dialling = self.dialling, None
             dialling.cancel(outcome)
@@ -208,18 +207,18 @@ class Connecting(DialOwner):
     # --- whose request it is (outliers.local_ejector.Asker)
 
     def network(self) -> str:
-        """The client, as `client_network` has it."""
+        """The client's network, see `client_network`."""
         return client_network(self._seeker.client.peer.client_address(self._seeker.head))
 
     def holds(self, upstream: Upstream) -> bool:
-        """Whether it is the client who chose `upstream`."""
+        """Whether the client chose `upstream`, by its cookie or hash key."""
         return upstream is self._pinned or (self._pool.hash_key is not None and self._key != NO_KEY)
 
     # --- picking
 
     def _pick(self, now: int) -> Upstream | None:
         upstream = self._pool.choose(self._key, self.tried, now, self._pinned, self._method())
-        # A backup is for a request that has failed; not in a connect race: a dial may only be slow.
+        # Backups are for requests that have failed, not for connect races: there the dial may only be slow.
         if upstream is None and self.tried:
             upstream = self._pool.choose_backup(self.tried)
         if upstream is not None:
@@ -231,7 +230,7 @@ class Connecting(DialOwner):
         self.attempts += 1
 
     def _method(self) -> bytes:
-        """Of a request that may be sent again if it fails, as far as its method says so: no upgrade is."""
+        """The method, which decides if the request may be sent again; empty for upgrades, which may not."""
         head = self._seeker.head
         return b"" if head.websocket else head.method
 
@@ -273,7 +272,7 @@ class Connecting(DialOwner):
         queue.leave(self, served_ns)
 
     def offered(self, now_ns: int) -> bool:
-        """There may be a slot: take it, or say False to go on waiting."""
+        """There may be a slot: take it, or return False to keep waiting."""
         try:
             upstream = self._pick(now_ns)
             if upstream is not None:
@@ -337,7 +336,7 @@ class Connecting(DialOwner):
 
     def connected(self, upstream: Upstream, connection: UpstreamSide) -> None:
         self.dialling = None
-        if connection.closed or connection.is_closing():  # it ended, or spoke unasked, before its use
+        if connection.closed or connection.is_closing():  # it closed, or sent data unasked, before its use
             self._context.connector.close_now(connection, "upstream_closed")
             self.give_back(upstream, Outcome.CONNECT_FAILED)
             detail = "the connection ended before it was used"
@@ -351,7 +350,7 @@ class Connecting(DialOwner):
 
     def failed(self, failure: Failure, detail: str) -> None:
         self.dialling = None
-        # While no app has passed a check it is no news that none can be reached: that is no bad gateway.
+        # While no app has passed a check, unreachable upstreams are expected: not a bad gateway.
         is_starting = self._pool.starting and failure.retry is RetrySafety.UNSENT
         self._failure = APPS_STARTING if is_starting else failure
         self._detail = detail

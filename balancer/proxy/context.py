@@ -1,4 +1,4 @@
-"""What all exchanges of a worker share."""
+"""The objects that all exchanges of a worker share."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from balancer.spec.worker import Timeouts
 
 
 class ProxyContext:
-    """Built once per worker. `report` is told of our own bugs."""
+    """Built once per worker. `report` is called with exceptions that are our own bugs."""
 
     __slots__ = ("connect_races", "connector", "loop", "loops", "monotonic_ns", "replay_memory", "report",
                  "request_ids", "router", "timeouts")  # fmt: skip

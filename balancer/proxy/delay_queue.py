@@ -1,4 +1,4 @@
-"""Many short delays of one fixed length for the price of one timer."""
+"""Many short delays of one fixed length, at the cost of one timer."""
 
 import asyncio
 from collections import deque
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 class DelayQueue(Generic[T]):
     """Calls `due(item)` for each pushed item `delay` seconds later, or some turns of the loop after that:
-    what has come meanwhile is read first.
+    data that has arrived by then is read first.
 
-    As all delays are equal, the items are in order of their deadlines: one timer, armed for the first, is
-    enough. Items are not taken out: `due` finds out by itself whether one still matters.
+    All delays are equal, so the items are in order of their deadlines and one timer, armed for the first, is
+    enough. Items are not removed: `due` checks whether an item still matters.
     """
 
     __slots__ = ("_clock", "_delay", "_due", "_fired_ns", "_items", "_loop", "_timer")
@@ -33,7 +33,7 @@ class DelayQueue(Generic[T]):
         self._fired_ns = 0
 
     def push(self, item: T) -> None:
-        """Let `item` be due one delay from now."""
+        """Make `item` due one delay from now."""
         self._items.append((self._clock.monotonic_ns() + round(self._delay * 1e9), item))
         if self._timer is None:
             self._timer = self._loop.call_later(self._delay, self._fire)
@@ -43,7 +43,7 @@ class DelayQueue(Generic[T]):
         look_first(self._loop, self._looked)
 
     def _looked(self) -> None:
-        """All is read that had come when the timer fired."""
+        """Everything that had arrived when the timer fired has been read."""
         if self._timer is None:
             return  # closed
         self._timer = None
@@ -52,7 +52,7 @@ class DelayQueue(Generic[T]):
         try:
             while items and items[0][0] <= now:
                 self._due(items.popleft()[1])
-        finally:  # one that raises must not keep the others waiting for ever
+        finally:  # if one raises, the others must still become due
             if items and self._timer is None:
                 wait = max((items[0][0] - now) / 1e9, 0.001)
                 self._timer = self._loop.call_later(wait, self._fire)

@@ -1,8 +1,8 @@
-"""New connections for one attempt: one dial, and if that takes long a race of two.
+"""New connections for one attempt: one dial, and if it is slow a race of two.
 
-A killed container does not refuse, it swallows. So a dial that is not done after CONNECT_RACE_DELAY is
-joined by one to another upstream, and the first to connect gets the request. Nothing has been sent yet,
-so this is right for every method.
+A killed container does not refuse connections, its packets are dropped. So if a dial is not done after
+CONNECT_RACE_DELAY, a dial to another upstream joins it, and the first to connect gets the request. Nothing
+has been sent yet, so this is safe for every method.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ CONNECT_RACE_DELAY = 0.25  # seconds
 
 
 class DialOwner(ABC):
-    """For whom is dialled: told of every dial's end, and of the last one's by `connected` or `failed`."""
+    """Is called at the end of every dial, and at the end of the last one with `connected` or `failed`."""
 
     __slots__ = ()
 
     @abstractmethod
     def join_race(self, dialling: "Dialling") -> None:
-        """It takes long, or one of two has failed: `dialling.start` another upstream, if there is one."""
+        """A dial is slow, or one of two has failed: `dialling.start` another upstream, if there is one."""
 
     @abstractmethod
     def attempt_failed(self, upstream: Upstream, failure: Failure, detail: str) -> None:
@@ -31,15 +31,15 @@ class DialOwner(ABC):
 
     @abstractmethod
     def give_back(self, upstream: Upstream, outcome: Outcome) -> None:
-        """A dial did not win: its upstream is not in use."""
+        """A dial did not win: release its upstream's slot."""
 
     @abstractmethod
     def connected(self, upstream: Upstream, connection: UpstreamSide) -> None:
-        """This one has won."""
+        """This dial was the first to connect."""
 
     @abstractmethod
     def failed(self, failure: Failure, detail: str) -> None:
-        """All have failed; this is how the last one did."""
+        """All dials have failed; these are the last one's failure and detail."""
 
     @abstractmethod
     def dial_crashed(self, upstream: Upstream, error: Exception) -> None:
@@ -47,10 +47,10 @@ class DialOwner(ABC):
 
 
 class Dialling:
-    """The running dials of one attempt; ends by `connected`, `failed` or `cancel`.
+    """The running dials of one attempt; it ends with `connected`, `failed` or `cancel`.
 
-    Each dialled upstream has been counted in flight by `choose`; those that do not win are given back here.
-    Made anew each time, so that a dial that ends late finds its own, dead object instead of a reused one.
+    `choose` has counted each dialled upstream as in flight; the ones that do not win are given back here.
+    Never reused, so that a dial that ends late finds its own finished object, not that of a later attempt.
     """
 
     __slots__ = ("_connector", "_dials", "_loop", "_owner")
@@ -68,12 +68,12 @@ class Dialling:
         task.add_done_callback(self._done)
 
     def race(self) -> None:
-        """The race delay has passed since `start`: a second dial, if the first is still alone."""
+        """The race delay has passed since `start`: ask for a second dial if the first still runs alone."""
         if self._owner is not None and len(self._dials) == 1:
             self._owner.join_race(self)
 
     def cancel(self, outcome: Outcome) -> None:
-        """No connection is wanted any more."""
+        """Stop all dials: no connection is needed any more."""
         owner = self._owner
         self._owner = None
         if owner is not None:
@@ -90,7 +90,7 @@ class Dialling:
         if error is None:
             connection = task.result()
             if owner is None:
-                # It came too late: cancelled between connecting and this call.
+                # Too late: cancelled between the connect and this call.
                 self._connector.close_now(connection, "expired")
                 return
             self.cancel(Outcome.CANCELLED)
@@ -101,7 +101,7 @@ class Dialling:
             owner.give_back(upstream, error.outcome)
             owner.attempt_failed(upstream, error.failure, error.detail)
             if self._dials:
-                owner.join_race(self)  # the other one may be swallowed
+                owner.join_race(self)  # the other dial may never be answered
             else:
                 self._owner = None
                 owner.failed(error.failure, error.detail)

@@ -1,7 +1,7 @@
-"""One request with its response: from the parsed head to the last byte relayed, whatever happens between.
+"""One request with its response: from the parsed head to the last byte relayed, whatever happens in between.
 
 It stands between a client side, which frames the request and renders the response, and the attempt at an
-upstream, which `connecting` finds. Every way it can end passes through `_end`, once.
+upstream, which `connecting` finds. Every exchange ends with exactly one call of `_end`.
 """
 
 from bisect import bisect_left
@@ -36,11 +36,11 @@ from balancer.telemetry.columns import (
 )
 from balancer.upstreams.upstream import Upstream
 
-CLIENT_GONE_STATUS = 499  # nginx's word in logs; never sent
+CLIENT_GONE_STATUS = 499  # as in nginx's logs; never sent
 
 
 class Exchange(ExchangeState):
-    """Used again for each request of its client side; `active` between `start` and `_end`."""
+    """Reused for each request of its client side; `active` between `start` and `_end`."""
 
     __slots__ = ("_journal",)
 
@@ -49,13 +49,13 @@ class Exchange(ExchangeState):
         self._journal = journal
 
     def dissolve(self) -> None:
-        """The client side is gone, and with it all that refers to this."""
+        """Break the reference cycles: the client side is gone."""
         del self.client, self.connecting, self.own_attempt
 
     # --- the client side's calls
 
     def start(self, head: RequestHead, body: bytes, whole: bool) -> None:
-        """A request begins. `body` is what of its body came with the head; `whole` if that was all."""
+        """A request begins. `body`: the part of its body that arrived with the head; `whole`: that is all."""
         now = self._begin(head, len(body), whole)
         if head.balancers is not None:
             pool, peer = self.route.pool.name, self.client.peer.address
@@ -63,7 +63,7 @@ class Exchange(ExchangeState):
                 self.connecting.reset()
                 self.fail(LOOP_DETECTED, self.context.loops.detail)
                 return
-            head.balancers = None  # nor will it, where the same head comes again
+            head.balancers = None  # the answer is the same if this parsed head is used again
         if body:
             self.unsent = (body,)
         timeouts = self.context.timeouts
@@ -71,7 +71,7 @@ class Exchange(ExchangeState):
         self.connecting.start(self.route.pool, now)
 
     def refuse(self, head: RequestHead, error: ProtocolError) -> None:
-        """A request whose head is good, but not what follows it."""
+        """Refuse a request whose head is valid, but not what follows it."""
         self.connecting.reset()
         self._begin(head, 0, False)
         self.fail(error.failure, error.detail)
@@ -113,7 +113,7 @@ class Exchange(ExchangeState):
         attempt.connection.more(body, whole, trailers)
 
     def client_paused(self, paused: bool) -> None:
-        """The client does not keep up with the response, or does again."""
+        """The client does not keep up with the response (`paused`), or keeps up again."""
         attempt = self.attempt
         if attempt is None or attempt.connection.closed:
             return
@@ -124,12 +124,12 @@ class Exchange(ExchangeState):
             attempt.connection.pace(False)
             self.deadline_ns = self.context.monotonic_ns() + self.context.timeouts.idle_ns
         else:
-            if not tunnel.upstream_ended:  # else its FIN would be read once more
+            if not tunnel.upstream_ended:  # else its FIN would be read again
                 attempt.connection.pace(False)
             tunnel.stay()
 
     def client_gone(self) -> None:
-        """The client has left (FIN or reset): its upstream request is cancelled, and nobody is blamed."""
+        """The client has left (FIN or reset): cancel the upstream request; it does not count as failed."""
         if self.tunnel is not None:
             self.tunnel.end()
             return
@@ -144,12 +144,12 @@ class Exchange(ExchangeState):
         self._end(now)
 
     def client_failed(self, failure: Failure, detail: str) -> None:
-        """No more of the request reaches the app, which is not to blame."""
+        """The rest of the request will not arrive; the upstream is not to blame."""
         self.let_go(Outcome.CLIENT_GONE, "client_gone")
         self.fail(failure, detail)
 
     def cut_off(self) -> None:
-        """The time to drain is over."""
+        """The drain timeout has passed."""
         if self.tunnel is not None:
             self.tunnel.end()
         else:
@@ -157,7 +157,7 @@ class Exchange(ExchangeState):
             self.fail(DRAIN_TIMEOUT, "")
 
     def crashed(self, error: Exception) -> None:
-        """A bug of ours: this exchange ends with 500 and a logged traceback, the worker lives on."""
+        """A bug of ours: this exchange ends with 500 and a logged traceback, the worker keeps running."""
         self.context.report(error)
         if self.tunnel is not None:
             self.tunnel.end()
@@ -183,11 +183,11 @@ class Exchange(ExchangeState):
             self.client.read_on(True)  # while there was no connection, one piece was enough
 
     def fail(self, failure: Failure, detail: str) -> None:
-        """Answer the client ourselves, or break its connection off where a response has begun."""
+        """Answer the client ourselves, or reset its connection if a response has begun."""
         now = self.context.monotonic_ns()
         client = self.client
         if self.own_answer is not None and failure.source is Source.UPSTREAM:
-            # An upstream had said no, and nobody else says anything: its own word is better than ours.
+            # An upstream answered with an error and no other one answered: that answer is better than ours.
             head, body, upstream = self.own_answer
             self._begin_response(head, upstream)
             self.response_bytes = len(body)
@@ -227,7 +227,7 @@ class Exchange(ExchangeState):
                 attempt.outcome = Outcome.SERVER_ERROR
             if asks_another(self, attempt, head, body, last, now_ns):
                 return
-        # As `_begin_response`, without the call.
+        # `_begin_response`, inlined.
         affinity = self.route.pool.affinity
         if affinity is not None:
             affinity.answered(self.head, head, attempt.upstream)
@@ -244,7 +244,7 @@ class Exchange(ExchangeState):
             self.deadline_ns = now_ns + self.context.timeouts.idle_ns
 
     def _begin_response(self, head: ResponseHead, served: Upstream) -> None:
-        """The final response, of `served`, begins: no other can follow."""
+        """The final response begins, from the upstream `served`: no other can follow."""
         affinity = self.route.pool.affinity
         if affinity is not None:
             affinity.answered(self.head, head, served)
@@ -266,7 +266,7 @@ class Exchange(ExchangeState):
     def pace(self, paused: bool) -> None:
         self.upstream_paused = paused
         if self.attempt is not None:
-            self.attempt.connection.takes()  # from here on progress counts
+            self.attempt.connection.takes()  # progress is counted from here on
         if not paused and not self.request_whole:
             self.deadline_ns = self.context.monotonic_ns() + self.context.timeouts.idle_ns
         if self.tunnel is not None:
@@ -275,7 +275,7 @@ class Exchange(ExchangeState):
 
     def upstream_failed(self, failure: Failure, detail: str) -> None:
         attempt = self.attempt
-        if attempt is None:  # while it was queued, or dialled: the total time may pass just after that began
+        if attempt is None:  # queued or dialling when the total timeout passed
             given_up = failure.source is Source.BALANCER
             self.let_go(Outcome.CANCELLED if given_up else failure.outcome, "failed")
             self.fail(failure, detail)
@@ -293,7 +293,7 @@ class Exchange(ExchangeState):
         self.tunnel.begin(head, data)
 
     def client_data(self, data: bytes) -> None:
-        """More from the client, in a tunnel."""
+        """More data from the client, in a tunnel."""
         assert self.tunnel is not None
         self.request_bytes += len(data)
         self.tunnel.from_client(data)
@@ -333,7 +333,7 @@ class Exchange(ExchangeState):
         client = self.client
         if client.paused:
             attempt.connection.pace(False)  # else it would be paused for its next exchange
-        # A request cut short leaves its connection in mid-message: it cannot serve another.
+        # If the request was cut short, the connection is in mid-message and cannot be reused.
         attempt.end(attempt.outcome, now, None if self.request_whole else "not_reusable")
         self._end(now)
         client.ended(now)

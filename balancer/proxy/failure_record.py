@@ -1,7 +1,7 @@
-"""What `/api/failures` tells of one error made here: when, what, why, and what each attempt came to.
+"""What `/api/failures` shows of one error answered here: when, what, why, and how each attempt ended.
 
-Under overload errors are made by the thousand, and a few are asked for now and then: so what is noted of each
-is little more than references, and put into words only when asked for.
+Under overload there are thousands of errors, and few are ever asked for: so a note holds little more than
+references, and is rendered only on request.
 """
 
 from typing import NamedTuple
@@ -12,12 +12,12 @@ from balancer.messages import AttemptRecord, FailureRecord
 from balancer.proxy.connecting import FailedAttempt
 from balancer.proxy.state import ExchangeState
 
-_LONGEST = 256  # bytes kept of what a client sent
+_LONGEST = 256  # bytes kept of each value that a client sent
 
 
 class FailureNote(NamedTuple):
-    """One error. `wall` is the time in seconds since the epoch; None is what is not known, where nothing
-    became an exchange."""
+    """One error. `wall` is the time in seconds since the epoch. Fields are None if they are unknown, because
+    the request never became an exchange."""
 
     failure: Failure
     detail: str
@@ -32,7 +32,7 @@ class FailureNote(NamedTuple):
     attempts: tuple[FailedAttempt, ...] = ()
 
     def in_words(self) -> FailureRecord:
-        """As the API has it."""
+        """The record that the API shows."""
         failure = self.failure
         return FailureRecord(
             time=self.wall,
@@ -74,7 +74,7 @@ def exchange_failure(exchange: ExchangeState, failure: Failure, detail: str, wal
 
 
 def late_in_words(exchange: ExchangeState, detail: str) -> str:
-    """What the log tells of a request that no upstream has answered in time; `detail` names the setting."""
+    """The log line for a request that no upstream has answered in time; `detail` names the setting."""
     head = exchange.head
     tried = [one.upstream.id for one in exchange.connecting.failed_attempts]
     return (
@@ -85,7 +85,7 @@ def late_in_words(exchange: ExchangeState, detail: str) -> str:
 
 
 def refusal_failure(peer: Peer, failure: Failure, detail: str, wall: float) -> FailureNote:
-    """For what never became an exchange: no head was understood, so little is known."""
+    """For a request that never became an exchange: its head was not understood, so little is known."""
     return FailureNote(failure, detail, wall, peer.address)
 
 

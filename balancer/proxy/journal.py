@@ -1,4 +1,4 @@
-"""Where a worker notes what its exchanges came to: the access log, and the errors that were made here."""
+"""Where a worker records how its exchanges ended: the access log, and the errors that were answered here."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -20,7 +20,7 @@ from balancer.proxy.state import ExchangeState
 from balancer.telemetry.access_log import RecordSink
 from balancer.telemetry.columns import WORKER_LOCAL_RESPONSES
 
-# What the admin API shows of errors; one worker's part is taken four times a second.
+# Errors for the admin API, per worker; the supervisor collects them four times a second.
 _FAILURES_KEPT = 200
 _WARN_EVERY_NS = 60_000_000_000
 _LOCAL_COLUMN: dict[str, int] = {
@@ -29,7 +29,7 @@ _LOCAL_COLUMN: dict[str, int] = {
 
 
 class Journal:
-    """`records` is the access log; where that is not `enabled`, `exchange_ended` need not be called."""
+    """`records` is the access log; if it is not `enabled`, `exchange_ended` need not be called."""
 
     __slots__ = ("_clock", "_failures", "_warn", "_warned", "_worker_cells", "records")
 
@@ -40,12 +40,12 @@ class Journal:
         clock: Clock,
         warn: Callable[[str, str], object],
     ) -> None:
-        """`warn` tells the operator; its second argument names what all workers together tell only once."""
+        """`warn` logs for the operator; its second argument is a key that all workers together log once."""
         self.records = records
         self._worker_cells = worker_cells
         self._clock = clock
         self._warn = warn
-        self._warned = -1  # the last minute in which the operator was told of a first-byte timeout
+        self._warned = -1  # the last minute in which a first-byte timeout was logged
         self._failures: deque[FailureNote] = deque(maxlen=_FAILURES_KEPT)
 
     def exchange_ended(self, exchange: ExchangeState, duration: int) -> None:
@@ -53,7 +53,7 @@ class Journal:
         self.records.append(exchange_record(exchange, duration, self._clock.wall()))
 
     def exchange_failed(self, exchange: ExchangeState, failure: Failure, detail: str) -> None:
-        """A response was made here, or broken off here."""
+        """An error was answered here, or a response was reset here."""
         self._count(failure)
         self._failures.append(exchange_failure(exchange, failure, detail, self._clock.wall()))
         if failure is FIRST_BYTE_TIMEOUT:
@@ -63,7 +63,7 @@ class Journal:
                 self._warn(late_in_words(exchange, detail), f"first-byte timeout, minute {minute}")
 
     def refused(self, peer: Peer, failure: Failure, detail: str) -> None:
-        """What did not become an exchange was answered here."""
+        """A request that did not become an exchange was answered here."""
         self._count(failure)
         wall = self._clock.wall()
         self._failures.append(refusal_failure(peer, failure, detail, wall))
@@ -71,7 +71,7 @@ class Journal:
             self.records.append(refusal_record(peer, failure, wall))
 
     def take_failures(self) -> list[FailureRecord]:
-        """The newest errors made here since last asked, oldest first."""
+        """The newest errors since the last call, oldest first."""
         failures = [note.in_words() for note in self._failures]
         self._failures.clear()
         return failures

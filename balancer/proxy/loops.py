@@ -1,7 +1,7 @@
 """Requests that come back to the balancer that sent them: an upstream, or a proxy behind one, leads here.
 
-Recognised by the instance's own name in Via, at the first return. Answered with 508, which on its way back
-shows who it was that led here.
+A loop is recognised at the first return, by the instance's own name in Via. It is answered with 508, and
+that response on its way back shows which upstream leads here.
 """
 
 from collections.abc import Collection
@@ -11,11 +11,11 @@ from balancer.errors import LOOP_DETECTED
 from balancer.messages import CameBack, Tell
 
 STATUS = LOOP_DETECTED.status
-TOLD_EVERY = 60.0  # seconds; anybody can send a Via with our name, once an app has shown it
+TOLD_EVERY = 60.0  # seconds; anybody can send a Via with our name, once an app has revealed it
 
 
 class Loops:
-    """`name` is the instance's in Via, "" where it says none: then nothing is recognised."""
+    """`name` is the instance's name in Via, "" if it writes none: then loops are not recognised."""
 
     __slots__ = ("_name", "_seldom", "_tell")
 
@@ -26,12 +26,12 @@ class Loops:
 
     @property
     def detail(self) -> str:
-        """What the 508 says besides, and `is_ours` finds again."""
+        """The detail in the body of the 508, which `leads_back` looks for."""
         return f"its Via names {self._name.decode()}"
 
     def closes(self, balancers: Collection[bytes], pool: str, peer: str) -> bool:
-        """Whether a request whose Via names these `balancers`, from the address `peer`, has been here before.
-        People are told, now and then."""
+        """Whether a request from the address `peer`, whose Via names these `balancers`, has been here before.
+        If so, it is reported, at most once per TOLD_EVERY."""
         if self._name not in balancers:
             return False
         if self._seldom.may(pool):
@@ -46,10 +46,10 @@ class Loops:
         return True
 
     def leads_back(self, pool: str, upstream: str, body: bytes) -> bool:
-        """Whether a response of `upstream` with 508 is this instance's own: then it leads here. People are
-        told.
+        """Whether a 508 from `upstream` is this instance's own: then the upstream leads here, and that is
+        reported.
 
-        Another's 508 is about its request: whoever knows that balancer's name could have provoked it.
+        A 508 of another balancer is about the request: any client that knows its name could provoke it.
         """
         if not self._name or self._name not in body:
             return False

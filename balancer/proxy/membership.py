@@ -1,4 +1,4 @@
-"""Which upstreams the pools of this worker have: what the supervisor says, applied to what is in use."""
+"""Which upstreams the pools of this worker have: applies the supervisor's updates to the pools in use."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -15,10 +15,10 @@ from balancer.upstreams.upstream import Upstream
 
 
 class Membership:
-    """The upstreams of all pools, by the rows they count in.
+    """The upstreams of all pools, by the rows of their counters.
 
-    One that has left gets no new requests; what runs at it ends. When nothing does any more, its row is let
-    go: from then on nobody here writes to it.
+    A removed upstream gets no new requests; its running ones go on to their end. After the last one its row
+    is released: this worker does not write to it any more.
     """
 
     __slots__ = ("_cells", "_connector", "_idle", "_leaving", "_members", "_pools", "_share", "_silent")
@@ -29,8 +29,8 @@ class Membership:
         cells: Callable[[int], memoryview[int]],
         share: Callable[[int, int], int],
     ) -> None:
-        """`cells` gives the cells of a row in this worker's page; `share` this worker's part of a cap on what
-        counts in a row."""
+        """`cells` returns the cells of a row in this worker's page; `share` returns this worker's share of a
+        row's cap on requests in flight."""
         self._connector = connector
         self._cells = cells
         self._share = share
@@ -38,18 +38,18 @@ class Membership:
         self._members: dict[str, dict[int, Upstream]] = {}
         self._leaving: dict[int, Upstream] = {}
         self._silent: dict[str, list[Upstream]] = {}  # by pool, where there are any
-        self._idle: dict[int, Upstream] = {}  # of those leaving: nothing ran at them when last looked at
+        self._idle: dict[int, Upstream] = {}  # leaving, and without requests at the last sweep
 
     def add_pool(self, pool: UpstreamPool, keepalive: KeepaliveSpec, slow_start: SlowStart) -> None:
-        """A pool, without upstreams so far."""
+        """Add a pool, without upstreams so far."""
         self._pools[pool.name] = pool, keepalive, slow_start
         self._members[pool.name] = {}
 
     def apply(self, news: PoolUpdate) -> None:
-        """The pool has these upstreams, in these states. Raises KeyError for an unknown pool.
+        """Set a pool's upstreams and their states. Raises KeyError for an unknown pool.
 
-        An outlier that was ejected here stays so as long as the supervisor had not heard of it at the news'
-        revision.
+        An outlier ejected by this worker stays ejected if the update is older than the supervisor's knowledge
+        of that ejection.
         """
         pool, keepalive, slow_start = self._pools[news.name]
         pool.starting = news.starting
@@ -63,7 +63,7 @@ class Membership:
                 self._connector.add(upstream, keepalive)
             elif upstream.host != state.host:
                 upstream.set_host(state.host)
-                upstream.history = TrafficHistory()  # it was another machine's
+                upstream.history = TrafficHistory()  # the old one is about another machine
                 self._connector.expire(upstream)
             upstream.other_hosts = state.other_hosts
             upstream.weight = state.weight
@@ -96,8 +96,8 @@ class Membership:
         pool.set_members(list(members.values()))
 
     def unresponsive(self) -> set[Upstream]:
-        """Where requests wait in vain while they could be answered elsewhere: at upstreams that are known to
-        answer nobody, and are not the last ones."""
+        """Upstreams at which requests wait in vain while others could answer: each is known to be silent, and
+        is not one of the last ones."""
         return {
             one
             for name, silent in self._silent.items()
@@ -106,7 +106,7 @@ class Membership:
         }
 
     def close(self) -> None:
-        """Nobody is served from the queues any more."""
+        """Close the queues: nothing is served from them any more."""
         for pool, _, _ in self._pools.values():
             if pool.adaptive is not None:
                 pool.adaptive.close()
@@ -114,7 +114,7 @@ class Membership:
                 pool.queue.close()
 
     def judged(self, verdict: Verdict) -> None:
-        """The supervisor's word on an outlier ejected here. Raises KeyError for an unknown pool."""
+        """Apply the supervisor's verdict on an outlier ejected here. Raises KeyError for an unknown pool."""
         pool = self._pools[verdict.pool][0]
         upstream = self._members[verdict.pool].get(verdict.row)
         if upstream is None or not upstream.history.held_until:
@@ -124,10 +124,10 @@ class Membership:
             pool.overruled(upstream)
 
     def sweep(self) -> list[int]:
-        """Go on with slow starts, look at how busy upstreams are. Gives the rows let go since the last sweep.
+        """Advance slow starts and adaptive limits. Returns the rows released since the last sweep.
 
-        A cancelled dial may still count for a turn of the loop after its attempt has ended, so an upstream
-        must be found idle in two sweeps.
+        A cancelled dial may count as in flight for one turn of the loop after its attempt has ended, so an
+        upstream must be idle in two sweeps.
         """
         for pool, _, slow_start in self._pools.values():
             if slow_start.step():

@@ -1,6 +1,6 @@
-"""What a passed deadline means for an exchange, and for one that waits at an upstream which answers nobody.
+"""What happens to an exchange whose deadline has passed, or whose upstream has become silent.
 
-Beside the way of a request: the sweep's calls.
+Called by the sweep, not in the path of a request.
 """
 
 from balancer.errors import TOTAL_TIMEOUT, UPSTREAM_UNRESPONSIVE, Source
@@ -11,7 +11,7 @@ from balancer.spec.worker import FOREVER_NS
 
 
 def deadline_passed(exchange: ExchangeState, now: int) -> None:
-    """`deadline_ns` has: what that means depends on the phase, unless somebody is only slow."""
+    """`deadline_ns` has passed: act by the phase, unless the peer is slow but makes progress."""
     timeouts = exchange.context.timeouts
     attempt = exchange.attempt
     phase = phase_of(exchange)
@@ -24,7 +24,7 @@ def deadline_passed(exchange: ExchangeState, now: int) -> None:
         exchange.deadline_ns = FOREVER_NS  # the queue has a deadline of its own
     elif exchange.upstream_paused and attempt is not None and attempt.connection.takes():
         exchange.deadline_ns = now + timeouts.idle_ns
-    elif rule.failure is None:  # the client has neither read nor sent for so long: as good as gone
+    elif rule.failure is None:  # the client has neither read nor sent anything: treated as gone
         exchange.client_gone()
         exchange.client.reset()
     elif rule.blames is Source.CLIENT:
@@ -34,7 +34,7 @@ def deadline_passed(exchange: ExchangeState, now: int) -> None:
 
 
 def total_passed(exchange: ExchangeState, now: int) -> None:
-    """The exchange has taken longer than a whole one may. Tunnels are exempt."""
+    """The exchange has taken longer than the total timeout. Tunnels are exempt."""
     phase = phase_of(exchange)
     setting = f"BALANCER_TIMEOUTS__TOTAL is {exchange.context.timeouts.total_ns / 1e9:g} s"
     if phase is Phase.TUNNEL:
@@ -48,17 +48,16 @@ def total_passed(exchange: ExchangeState, now: int) -> None:
 
 
 def waits_for_upstream(exchange: ExchangeState) -> bool:
-    """Whether it is the upstream that keeps an exchange waiting for its response: one that takes an upload
-    does not."""
+    """Whether the upstream keeps the exchange waiting for a response; not so while it takes an upload."""
     return not exchange.response_begun and RULES[phase_of(exchange)].blames is Source.UPSTREAM
 
 
 def leave_silent(exchange: ExchangeState, now: int) -> bool:
-    """Its upstream is known to answer nobody: whether the request does not wait for it any more.
+    """Stop waiting for a silent upstream, if the rules allow it. Returns whether they do.
 
-    A request that can go elsewhere does so, but not twice: then it may be what silences them. Any other fails
-    if it came later than the check that was the first to fail: nobody has begun to work on it. One that was
-    there before may be what the app is working on, and keeps its time.
+    A request that can go elsewhere does so, but only once: the request itself may be what silences upstreams.
+    Any other request fails if it was sent after the first failed check: the app has not begun to work on it.
+    A request sent before that check may be what the app is working on, and keeps its timeout.
     """
     attempt = exchange.attempt
     if attempt is None:

@@ -1,16 +1,16 @@
-"""What an exchange is waiting for, and so what it means when its deadline passes: one table.
+"""What an exchange is waiting for, and what it means if its deadline passes: one table.
 
 | phase | it waits for | limit | failure | to blame |
 |---|---|---|---|---|
 | QUEUED | a slot | the queue's own | | nobody |
 | DIALLING, DIALLING_EARLY | a connection | FIRST_BYTE, IDLE | connect_timeout | upstream |
 | UPLOADING | more of the request | IDLE | body_timeout | client |
-| UNTAKEN | the upstream to take it | IDLE | first_byte_timeout | upstream |
+| UNTAKEN | the upstream to read the request | IDLE | first_byte_timeout | upstream |
 | EXPECTING | the 100 that the client waits for | IDLE | first_byte_timeout | upstream |
 | AWAITING | the response | FIRST_BYTE | first_byte_timeout | upstream |
 | RELAYING | more of the response | IDLE | idle_timeout | upstream |
-| DUPLEX | either side: the request is not whole either | IDLE | (the client is as good as gone) | client |
-| UNREAD | the client to take it | IDLE | (the client is as good as gone) | client |
+| DUPLEX | more of the response or of the request | IDLE | (the client is treated as gone) | client |
+| UNREAD | the client to read the response | IDLE | (the client is treated as gone) | client |
 | TUNNEL | either side | TUNNEL_IDLE, IDLE | (the tunnel ends) | nobody |
 """
 
@@ -46,11 +46,11 @@ class Phase(Enum):
 
 
 class Limit(Enum):
-    """The setting that says how long."""
+    """The timeout setting that applies."""
 
     FIRST_BYTE = auto()
     IDLE = auto()
-    NONE = auto()  # somebody else watches it
+    NONE = auto()  # the queue or the tunnel has its own deadline
 
     def of(self, timeouts: Timeouts) -> int:
         """In ns."""
@@ -61,7 +61,7 @@ class Limit(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a passed deadline means in a phase. `lack` says what there was none of."""
+    """What a passed deadline means in a phase. `lack` names what did not arrive."""
 
     limit: Limit
     blames: Source
@@ -69,7 +69,7 @@ class Rule:
     lack: str = ""
 
     def detail(self, timeouts: Timeouts) -> str:
-        """What the client is told besides: the setting whose time has passed, which is what to change."""
+        """The detail for the client: it names the timeout setting, which is what to change."""
         seconds = self.limit.of(timeouts) / 1e9
         return f"{self.lack} within BALANCER_TIMEOUTS__{self.limit.name} ({seconds:g} s)"
 
@@ -93,7 +93,7 @@ RULES: dict[Phase, Rule] = {
 
 
 def phase_of(exchange: ExchangeState) -> Phase:
-    """The phase follows from what has come and gone so far; nothing stores it."""
+    """The phase follows from what has been received and sent so far; it is not stored."""
     if exchange.tunnel is not None:
         return Phase.TUNNEL
     whole = exchange.request_whole

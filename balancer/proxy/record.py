@@ -1,4 +1,4 @@
-"""Access-log records: what is known of an exchange at its end, in the order of `access_log.FIELDS`."""
+"""Access-log records: what is known about an exchange at its end, in the order of `access_log.FIELDS`."""
 
 from balancer.errors import Failure
 from balancer.http.forwarding import Peer
@@ -49,16 +49,16 @@ def exchange_record(exchange: ExchangeState, duration: int, wall: float) -> Reco
 
 
 def _all_tried(connecting: Connecting) -> list[str] | None:
-    """The names of all upstreams that were tried, where it was more than one."""
+    """The ids of all upstreams that were tried; None if there was only one."""
     tried = connecting.tried
-    # One whose idle connection ended as it was taken may be chosen again, so it is not among `tried`.
+    # An upstream whose idle connection was stale may be chosen again, so it is not in `tried`.
     stale = [one.upstream for one in connecting.failed_attempts if one.upstream not in tried]
     names = list(dict.fromkeys([upstream.id for upstream in (*stale, *tried)]))
     return names if len(names) > 1 else None
 
 
 def refusal_record(peer: Peer, failure: Failure, wall: float) -> Record:
-    """For what never became an exchange: no head was understood, so little is known."""
+    """For a request that never became an exchange: its head was not understood, so little is known."""
     unknown = None
     return (
         wall, peer.address, unknown, unknown, 1, unknown, failure.status, failure.reason, unknown, unknown,

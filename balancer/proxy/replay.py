@@ -1,17 +1,17 @@
-"""What is kept of a request's body, raw, so that it can be sent to another upstream.
+"""The raw request body, kept so that it can be sent to another upstream.
 
-Beside the way of a request: the exchange keeps what it writes to an upstream, until a response has begun.
+The exchange keeps what it writes to an upstream until a response has begun.
 """
 
 from collections.abc import Sequence
 
-# Of all requests of a worker together: what is kept for replay must not become its memory's problem.
+# Bytes, for all requests of a worker together: bounds the memory that replay takes.
 MOST_KEPT = 64 << 20
-_NOTHING: list[bytes] = []  # what most keep, and nobody changes
+_NOTHING: list[bytes] = []  # shared by all replays without a body; never changed
 
 
 class ReplayMemory:
-    """How many bytes of request bodies a worker keeps."""
+    """How many bytes of request bodies a worker currently keeps."""
 
     __slots__ = ("bytes",)
 
@@ -20,7 +20,7 @@ class ReplayMemory:
 
 
 class Replay:
-    """Of one exchange at a time. `dropped`: the body was too large to be kept, so it cannot go again."""
+    """For one exchange at a time. `dropped`: the body was too large to keep, so it cannot be sent again."""
 
     __slots__ = ("_memory", "_pieces", "_size", "dropped")
 
@@ -31,11 +31,11 @@ class Replay:
         self.dropped = False
 
     def keep(self, pieces: Sequence[bytes], most: int) -> None:
-        """These are being written to an upstream; keep at most `most` bytes in all."""
+        """Keep `pieces`, which are being written to an upstream; at most `most` bytes in all."""
         if self.dropped:
             return
         if not self._pieces:
-            self._forget()  # what was taken for the next upstream is now among these
+            self._forget()  # `pieces` contain what `take` returned for this upstream
             self._pieces = []
         size = sum(map(len, pieces))
         if self._size + size > most or self._memory.bytes + size > MOST_KEPT:
@@ -46,13 +46,13 @@ class Replay:
         self._memory.bytes += size
 
     def take(self) -> list[bytes]:
-        """What is to be written to the next upstream: kept anew when that happens, and counted as kept until
-        then."""
+        """Take out the body to write it to the next upstream. It still counts as kept until `keep` is called
+        for that write."""
         pieces, self._pieces = self._pieces, _NOTHING
         return pieces
 
     def drop(self) -> None:
-        """It is kept no more."""
+        """Stop keeping this body."""
         self._forget()
         self.dropped = True
 

@@ -1,7 +1,7 @@
-"""Sends the request of an exchange once more, where `retrying` says so, and keeps what that takes.
+"""Sends the request of an exchange again if `retrying` decides so, and keeps what is needed for it.
 
-Beside the way of a request: entered where an attempt has failed, or an upstream has answered with an error,
-and left to `connecting`, which answers the exchange.
+Entered when an attempt has failed or an upstream has answered with an error; it hands over to `connecting`,
+which answers the exchange.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from balancer.upstreams.upstream import Upstream
 
 
 def keep(exchange: ExchangeState, pieces: Sequence[bytes]) -> None:
-    """These pieces of the body are being written to an upstream."""
+    """Keep these pieces of the body, which are being written to an upstream."""
     exchange.holds = True
     rules = exchange.route.pool.retry
     if rules.max_attempts == 1:
@@ -27,8 +27,8 @@ def keep(exchange: ExchangeState, pieces: Sequence[bytes]) -> None:
 
 
 def settle(exchange: ExchangeState) -> None:
-    """A response has begun, or the exchange is over: nothing is sent once more, and it shows whose fault it
-    was that attempts failed."""
+    """A response has begun, or the exchange is over: nothing is sent again, and it is now known whose fault
+    the failed attempts were."""
     exchange.replay.end()
     if exchange.unjudged:
         _judge(exchange)
@@ -40,8 +40,8 @@ def settle(exchange: ExchangeState) -> None:
 def asks_another(
     exchange: ExchangeState, attempt: Attempt, head: ResponseHead, body: bytes, last: bool, now: int
 ) -> bool:
-    """An upstream answered with an error: whether the request goes to another one instead of this answer to
-    the client, who gets it if no better one comes."""
+    """After an error answer: send the request to another upstream, if the rules allow it. Returns whether
+    they do. The client gets this answer if no better one follows."""
     if head.status not in exchange.route.pool.retry.statuses:
         return False
     if _next_step(exchange, head.status, sent_of(exchange, attempt), now) is not Step.ANOTHER:
@@ -59,8 +59,8 @@ def asks_another(
 
 
 def goes_again(exchange: ExchangeState, attempt: Attempt, failure: Failure, detail: str) -> bool:
-    """The attempt failed, or took too long, and ends here: whether the request goes out once more, now or
-    when there is a slot for it."""
+    """End an attempt that failed or took too long. Returns whether the request is sent again, now or when
+    there is a slot for it."""
     now = exchange.context.monotonic_ns()
     connecting = exchange.connecting
     sent = sent_of(exchange, attempt, failure, now)
@@ -93,7 +93,7 @@ def goes_again(exchange: ExchangeState, attempt: Attempt, failure: Failure, deta
 
 
 def sent_of(exchange: ExchangeState, attempt: Attempt, failure: Failure | None = None, now: int = 0) -> Sent:
-    """What is known of the request of this attempt, which has failed by `failure` at `now`, or was
+    """What is known about the request of this attempt, which failed with `failure` at `now`, or was
     answered."""
     connecting = exchange.connecting
     pool = exchange.route.pool
@@ -123,20 +123,20 @@ def _next_step(exchange: ExchangeState, cause: Failure | int, sent: Sent, now: i
 
 
 def _go(exchange: ExchangeState, upstream: Upstream, now: int) -> None:
-    """The request goes to `upstream`, as far as it has come, and has as much time as before."""
+    """Send to `upstream` what has arrived of the request so far, with the full timeout again."""
     exchange.begin_anew(now)
     _take_back(exchange)
     exchange.connecting.connect(upstream, now)
 
 
 def _take_back(exchange: ExchangeState) -> None:
-    """What was written is unsent again; how well the upstream took it matters no more."""
+    """Mark what was written as unsent again, and forget the last upstream's back-pressure."""
     exchange.upstream_paused = False
     exchange.unsent = tuple(exchange.replay.take())
 
 
 def _judge(exchange: ExchangeState) -> None:
-    """Another upstream has answered now, or none will: tell the pool what attempts that failed prove."""
+    """Another upstream has answered, or none will: tell the pool what the failed attempts prove."""
     failed, exchange.unjudged = exchange.unjudged, ()
     answering = exchange.attempt
     answered = answering is not None and answering.outcome is Outcome.SUCCESS

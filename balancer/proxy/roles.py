@@ -1,7 +1,7 @@
-"""The roles around an exchange (L5): the client's side, and those for whom attempts are connected and made.
+"""The roles around an exchange (L5): the client side, and the owners of connecting and of attempts.
 
-They name no protocol and no transport: a second protocol to clients implements `ClientSide`, and the
-exchange does not notice.
+They name no protocol and no transport: a second client protocol implements `ClientSide`, and the exchange
+stays as it is.
 """
 
 from abc import abstractmethod
@@ -14,7 +14,7 @@ from balancer.upstreams.upstream import Upstream
 
 
 class ClientSide(Outlet):
-    """Where one exchange's response goes, and its request comes from. `paused`: the client does not keep up
+    """Where an exchange's request comes from and its response goes to. `paused`: the client does not keep up
     with what is written."""
 
     __slots__ = ("paused", "peer")
@@ -31,19 +31,19 @@ class ClientSide(Outlet):
 
     @abstractmethod
     def respond(self, head: ResponseHead, body: bytes, last: bool) -> None:
-        """Begin the final response, with what has come of its body; `last` if that is all."""
+        """Begin the final response, with the part of its body that has arrived; `last` if that is all."""
 
     @abstractmethod
     def more(self, body: bytes, last: bool, trailers: bytes) -> None:
-        """More of its body, or of what a tunnel carries; with the last piece its trailers."""
+        """Write more of the body, with the last piece its trailers; or more of a tunnel's data."""
 
     @abstractmethod
     def refuse(self, failure: Failure, detail: str, request_id: bytes, retry_after: int) -> int:
-        """Answer with an error of our own. Returns the bytes of its body; `retry_after` in seconds."""
+        """Answer with an error of our own. Returns the body's size in bytes; `retry_after` is in seconds."""
 
     @abstractmethod
     def reset(self) -> None:
-        """Break the response off, visibly: it is not whole."""
+        """Cut the response off so that the client sees that it is incomplete."""
 
     @abstractmethod
     def ended(self, now_ns: int) -> None:
@@ -55,23 +55,23 @@ class ClientSide(Outlet):
 
     @abstractmethod
     def takes(self) -> bool:
-        """Whether the client has taken some of what was written since this was last asked, and not all."""
+        """Whether the client has taken some, but not all, of what was written since the last call."""
 
     # --- the request
 
     @abstractmethod
     def read_on(self, wanted: bool) -> None:
-        """Whether more of the request's body, or of the tunnel, can be used now."""
+        """Start or stop reading: whether more of the request's body, or of the tunnel, is `wanted`."""
 
     # --- a tunnel
 
     @abstractmethod
     def switch(self, head: ResponseHead) -> None:
-        """Pass on the 101: from here on bytes go both ways as they are. Those already here come at once."""
+        """Pass on the 101: from here on bytes are relayed unchanged, those already received at once."""
 
     @abstractmethod
     def end_writing(self) -> bool:
-        """A FIN behind what was written; False where that is not possible."""
+        """Send a FIN after what was written; False if that is not possible."""
 
     @property
     @abstractmethod
@@ -80,8 +80,7 @@ class ClientSide(Outlet):
 
 
 class ConnectionSeeker(OutgoingRequest):
-    """The request for which an upstream is chosen and connected: answered with `send` or `fail`, at once or
-    later."""
+    """The request that needs a connection to an upstream. It gets `send` or `fail`, at once or later."""
 
     __slots__ = ("client", "deadline_ns")
 
@@ -90,15 +89,15 @@ class ConnectionSeeker(OutgoingRequest):
 
     @abstractmethod
     def send(self, upstream: Upstream, connection: UpstreamSide, reused: bool, now_ns: int) -> None:
-        """Here is a connection to `upstream`; `reused`: it was idle."""
+        """`connection` to `upstream` is ready; `reused`: it was idle before."""
 
     @abstractmethod
     def fail(self, failure: Failure, detail: str) -> None:
-        """There is none."""
+        """There is no connection."""
 
     @abstractmethod
     def begin_anew(self, now_ns: int) -> None:
-        """An upstream is asked that was not before: it has as much time as the first one had."""
+        """Another upstream is tried: the timeout starts again."""
 
     @abstractmethod
     def crashed(self, error: Exception) -> None:
@@ -106,13 +105,13 @@ class ConnectionSeeker(OutgoingRequest):
 
 
 class AttemptOwner(ConnectionSeeker):
-    """For whom an attempt is made: told of the response as it comes, times in ns."""
+    """The owner of an attempt, called as the response arrives; times in ns."""
 
     __slots__ = ()
 
     @abstractmethod
     def informational(self, head: ResponseHead) -> None:
-        """A 1xx response but 101."""
+        """A 1xx response other than 101."""
 
     @abstractmethod
     def response(self, head: ResponseHead, body: bytes, last: bool, now_ns: int) -> None:
@@ -124,11 +123,11 @@ class AttemptOwner(ConnectionSeeker):
 
     @abstractmethod
     def switched(self, head: ResponseHead, data: bytes) -> None:
-        """101: a tunnel from here on. `data` is the upstream's first of it."""
+        """101: a tunnel from here on. `data` is the first that the upstream sent in it."""
 
     @abstractmethod
     def tunnel_data(self, data: bytes) -> None:
-        """More from the upstream."""
+        """More data from the upstream."""
 
     @abstractmethod
     def tunnel_half_closed(self) -> None:
@@ -140,12 +139,12 @@ class AttemptOwner(ConnectionSeeker):
 
     @abstractmethod
     def upstream_failed(self, failure: Failure, detail: str) -> None:
-        """The attempt has failed, or takes too long."""
+        """The attempt has failed, or has timed out."""
 
     @abstractmethod
     def pace(self, paused: bool) -> None:
-        """The upstream does not keep up with the request, or does again."""
+        """The upstream does not keep up with the request (`paused`), or keeps up again."""
 
     @abstractmethod
     def tunnel_over(self) -> None:
-        """The tunnel has let go of both sides."""
+        """The tunnel has released both sides."""

@@ -1,4 +1,4 @@
-"""Which route a request takes, and with it which pool serves it."""
+"""Which route a request takes, and so which pool serves it."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -8,7 +8,7 @@ from balancer.telemetry.columns import ROUTE_INFLIGHT, ROUTE_REQUEST_BYTES, ROUT
 
 
 class Route:
-    """A name (the metric label), the pool behind it, and its counters.
+    """Its name (the metric label), its pool, and its counters.
 
     `inflight` and the byte counts are plain attributes, stored into `cells` by `flush` once per sweep.
     """
@@ -24,7 +24,7 @@ class Route:
         self.response_bytes = 0
 
     def flush(self) -> None:
-        """Bring the row in the stats segment up to date."""
+        """Update the row in the stats segment."""
         cells = self.cells
         cells[ROUTE_INFLIGHT] = self.inflight
         cells[ROUTE_REQUEST_BYTES] = self.request_bytes
@@ -32,7 +32,7 @@ class Route:
 
 
 class Router:
-    """The routes in the order in which they are tried; the last one takes what is left."""
+    """The routes in the order in which they are matched; the last one matches every request."""
 
     __slots__ = ("_last", "routes")
 

@@ -1,4 +1,4 @@
-"""What is known of one exchange, for those who judge, describe or log it, and how they may end it."""
+"""The state of one exchange, for the code that judges, describes or logs it, and the ways to end it."""
 
 from abc import abstractmethod
 
@@ -16,7 +16,7 @@ from balancer.upstreams.upstream import Upstream
 
 
 class ExchangeState(AttemptOwner):
-    """Times are in ns on the monotonic clock; `deadline_ns` is looked at by the sweep."""
+    """Times are in ns on the monotonic clock; the sweep checks `deadline_ns`."""
 
     __slots__ = ("active", "attempt", "connecting", "context", "failure", "holds", "informed", "late_ns",
                  "own_answer", "own_attempt", "refused", "replay", "request_bytes", "response_begun",
@@ -37,8 +37,8 @@ class ExchangeState(AttemptOwner):
         self.active = False
         self.deadline_ns = FOREVER_NS
         self.started_ns = 0
-        self.late_ns = 0  # by how much the worker was late since then
-        self.attempt: Attempt | None = None  # holding an upstream connection
+        self.late_ns = 0  # how long the worker itself was late since then
+        self.attempt: Attempt | None = None  # while it holds an upstream connection
         self.tunnel: Tunnel | None = None
         self.request_id = b""
         self.request_whole = True  # the client has sent all of it
@@ -47,24 +47,24 @@ class ExchangeState(AttemptOwner):
         self.unsent = ()  # while there is no connection
         self.upstream_paused = False
         self.response_begun = False  # bytes of the final response have gone to the client
-        self.informed = False  # bytes of any response have come, an informational one too
+        self.informed = False  # bytes of a response have arrived, informational ones included
         self.response_bytes = 0
         self.status = 0
         self.failure: Failure | None = None
-        # for attempts that did not succeed; while it `holds` anything of these, or of `replay`
-        self.holds = False
+        # for attempts that did not succeed
+        self.holds = False  # any of these, or of `replay`, is set
         self.unjudged: tuple[FailedAttempt, ...] = ()  # they failed with a connection
-        self.refused = False  # an upstream answered with an error, for which another one was asked
-        # That answer, whole: passed on if no better one comes.
+        self.refused = False  # an upstream answered with an error, and another one was tried
+        # That answer, if it is whole: passed on if no better one follows.
         self.own_answer: tuple[ResponseHead, bytes, Upstream] | None = None
 
     def exceeds(self, total_ns: int, now_ns: int) -> bool:
-        """Whether it runs, and has taken longer than `total_ns`; what the worker was late does not count."""
+        """Whether it is running for longer than `total_ns`; time the worker was late does not count."""
         return self.active and now_ns - self.started_ns - self.late_ns > total_ns
 
     @abstractmethod
     def let_go(self, outcome: Outcome, close_reason: str) -> None:
-        """Give up the attempt or the dials, whichever there are; `close_reason` is one of CLOSE_REASONS."""
+        """Give up the attempt or the dials, if any; `close_reason` is one of CLOSE_REASONS."""
 
     @abstractmethod
     def client_failed(self, failure: Failure, detail: str) -> None:

@@ -1,4 +1,4 @@
-"""After an upgrade: bytes pass both ways as they come, with back-pressure, until both sides have ended."""
+"""After an upgrade: bytes are relayed both ways, with back-pressure, until both sides have ended."""
 
 import select
 
@@ -11,11 +11,11 @@ from balancer.telemetry.columns import POOL_TUNNELS
 
 
 class Tunnel:
-    """What an exchange, its owner, turns into with 101. Silence both ways for `tunnel_idle` ends it.
+    """What an exchange, its owner, becomes after 101. Silence in both directions for `tunnel_idle` ends it.
 
-    A side that ends its own direction may still want the other's last words: its FIN is passed on behind what
-    it has sent, and the other direction goes on until its own end. A plain close looks just the same, so that
-    direction has only `idle` from byte to byte, and the sweep polls the side that has ended.
+    A side that ends its own direction may still wait for the other's last data: its FIN is passed on after
+    what it has sent, and the other direction goes on until its own end. A plain close looks the same, so the
+    other direction then has the timeout `idle` between bytes, and the sweep polls the side that has ended.
     """
 
     __slots__ = ("_attempt", "_cells", "_client", "_context", "_idle_ns", "_over", "_owner", "client_ended",
@@ -37,7 +37,7 @@ class Tunnel:
         cells[POOL_TUNNELS] += 1
 
     def begin(self, head: ResponseHead, data: bytes) -> None:
-        """Pass on the 101, and `data`, the upstream's first of what follows."""
+        """Pass on the 101, and `data`, what the upstream sent after it."""
         self._attempt.connection.switch()
         self.stay()
         self._client.switch(head)
@@ -45,7 +45,7 @@ class Tunnel:
             self.from_upstream(data)
 
     def stay(self) -> None:
-        """There is life in it: the idle time begins anew."""
+        """There was activity: restart the idle timeout."""
         self._owner.deadline_ns = self._context.monotonic_ns() + self._idle_ns
 
     def from_client(self, data: bytes) -> None:
@@ -69,7 +69,7 @@ class Tunnel:
         self._pass_on_end(self._client)
 
     def _pass_on_end(self, to: ClientSide | UpstreamSide) -> None:
-        """A FIN goes out behind all that was written, and the other direction goes on."""
+        """Send a FIN after all that was written; the other direction goes on."""
         if (self.client_ended and self.upstream_ended) or not to.end_writing():
             self.end()
             return
@@ -77,24 +77,24 @@ class Tunnel:
         self.stay()
 
     def has_lost_client(self, events: int) -> bool:
-        """Whether polling says so, of one that is not being read. After both FINs there is a POLLHUP too."""
+        """Whether poll `events` of a client that is not being read show it gone. Two FINs set POLLHUP too."""
         return bool(events & (select.POLLERR if self.upstream_ended else select.POLLERR | select.POLLHUP))
 
     @property
     def ended_fd(self) -> int:
-        """The descriptor of the side that has ended: nothing reads it, so only polling tells of a reset. -1
-        where neither has."""
+        """The descriptor of the side that has ended: nothing reads it, so only polling shows a reset. -1 if
+        neither has ended."""
         if self.client_ended:
             return self._client.fd
         return self._attempt.connection.fd if self.upstream_ended else -1
 
     def side_vanished(self, events: int) -> None:
-        """What polling says of the side that has ended. It has not been sent a FIN, so POLLHUP is a reset."""
+        """Handle poll `events` of the side that has ended. It was not sent a FIN, so POLLHUP is a reset."""
         if events & (select.POLLERR | select.POLLHUP) and not self._over:
             self.end()
 
     def silent(self) -> None:
-        """No byte has come for too long; but a slow upstream may have taken some of what was written."""
+        """The idle timeout has passed: end the tunnel, unless a slow upstream is still taking data."""
         connection = self._attempt.connection
         if connection.takes() and connection.untaken():
             self.stay()
@@ -102,7 +102,7 @@ class Tunnel:
             self.end()
 
     def end(self) -> None:
-        """Both sides have ended, or one has broken off, or both were silent for too long. What was written
+        """End it: both sides have ended, one was reset, or both were silent for too long. What was written
         still goes out."""
         self._over = True
         self._cells[POOL_TUNNELS] -= 1

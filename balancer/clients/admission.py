@@ -22,8 +22,8 @@ class Admission:
 
     When all slots are taken, the connection that has been idle longest is closed for the new one, then those
     that linger with their last response, then those whose request head has been incomplete for too long. If
-    there is none of these, the new one is refused. A connection is idle if it has sent nothing yet, or nothing
-    since its last response was taken.
+    there is none of these, the new one is refused. A connection is idle if it has sent nothing yet, or
+    nothing since its last response was taken.
     """
 
     __slots__ = ("_clients", "_looked_ns", "_most", "_of_network", "_per_client", "_reclaimed",

@@ -125,8 +125,8 @@ class EndingConnection(StreamOwner):
     # --- when all slots are taken (Client)
 
     def spare_rank(self) -> int:
-        """Since when it has been idle, in ns; above all of these, when it stops lingering; above all of these,
-        since when it has sent only a part of a head, if that is long enough; -1 if it is none of these."""
+        """Since when it has been idle, in ns. Above all of these: when it stops lingering. Above those: since
+        when it has sent only a part of a head, if that is long enough. -1 if none of these applies."""
         if self._state == HEAD:
             if self.transport.get_write_buffer_size():
                 return -1

@@ -1,1 +1,1 @@
-"""Connections to upstreams: the protocol, the keepalive pool, the dialling."""
+"""Connections to upstreams: protocol, keepalive pool, dialling."""

@@ -34,14 +34,14 @@ _REFUSALS, _TIMEOUTS, _UNREACHABLE = (
     UPSTREAM_CONNECT_FAILURES + CONNECT_FAILURE_REASONS.index(reason)
     for reason in ("refused", "timeout", "unreachable")
 )
-_TELL_EVERY_NS = 1_000_000_000  # of one upstream
+_TELL_EVERY_NS = 1_000_000_000  # per upstream
 _SLOW_NS = 1_000_000_000
 _CLOSING_NS = 10_000_000_000  # for the last bytes of a tunnel to go out
 
 
 class DialError(BalancerError):
-    """An upstream could not be connected to. Nothing was sent: another one may be tried. `outcome` is that of
-    the attempt."""
+    """Connecting to an upstream failed. Nothing was sent, so another one may be tried. `outcome` is the
+    attempt's."""
 
     def __init__(self, failure: Failure, detail: str, outcome: Outcome = Outcome.CONNECT_FAILED) -> None:
         super().__init__(detail)
@@ -66,9 +66,9 @@ class Connector:
         say: Callable[[str, str], object],
         elsewhere: Callable[[Upstream, str, str], object] | None = None,
     ) -> None:
-        """`connect_timeout` in seconds, None for the kernel's; the limits are those of response heads; `say`
-        tells the operator what has been learned of an upstream, whose id comes first; `elsewhere` is told
-        that one connects at this other address of its name, and what is wrong with its own."""
+        """`connect_timeout` is in seconds, None for the kernel's; the limits apply to response heads.
+        `say(upstream id, text)` logs what was learned about an upstream. `elsewhere(upstream, host, reason)`
+        is called when it connects at another address of its name; the reason is what failed at its own."""
         self.turns = Turns(loop, clock)  # of all connections, to clients as well
         self._loop = loop
         self._clock = clock
@@ -77,11 +77,11 @@ class Connector:
         self._count_limit = count_limit
         self._say = say
         self._elsewhere = elsewhere
-        # Those that do not connect at their own address: since when, and when `elsewhere` was told of it.
+        # Upstreams that do not connect at their own address: since when, and the last call of `elsewhere`.
         self._unanswered: dict[Upstream, tuple[int, int]] = {}
-        self._told: set[Upstream] = set()  # whose idle timeout has been told of
+        self._told: set[Upstream] = set()  # upstreams whose idle timeout has been logged
         self._pools: dict[Upstream, KeepalivePool] = {}
-        # Closing, with the last bytes on their way: an upstream that reads nothing would keep them for ever.
+        # Closing while the last bytes go out, by deadline: an upstream that reads nothing never takes them.
         self._closing: deque[tuple[int, UpstreamSide]] = deque()
 
     def add(self, upstream: Upstream, settings: KeepaliveSpec) -> None:
@@ -89,7 +89,7 @@ class Connector:
         self._pools[upstream] = KeepalivePool(upstream, settings, self._clock)
 
     def take(self, upstream: Upstream, now_ns: int, careful: bool) -> UpstreamSide | None:
-        """A warm connection, or None: then dial. `careful`: for a request that cannot be sent again."""
+        """An idle connection, or None: then dial. `careful`: for a request that cannot be sent again."""
         return self._pools[upstream].take(now_ns, careful)
 
     def close_now(self, connection: UpstreamSide, reason: str) -> None:
@@ -98,14 +98,14 @@ class Connector:
         connection.cancel()
 
     def close_when_written(self, connection: UpstreamSide, reason: str) -> None:
-        """As `close_now`, but what has been written still goes out."""
+        """Like `close_now`, but what has been written still goes out."""
         connection.upstream.cells[CLOSE_COLUMN[reason]] += 1
         connection.close_when_written()
         self._closing.append((self._clock.monotonic_ns() + _CLOSING_NS, connection))
 
     async def dial(self, upstream: Upstream) -> UpstreamSide:
-        """A new connection, by another address of its name if its own does not answer. Raises DialError; when
-        cancelled, no connection is left behind."""
+        """A new connection, to another address of the upstream's name if its own does not answer. Raises
+        DialError. If cancelled, no connection is left open."""
         own = upstream.host
         if not upstream.other_hosts:
             return await self._dial(upstream, own)
@@ -122,8 +122,8 @@ class Connector:
         return connection
 
     def _failed_over(self, upstream: Upstream, host: str, error: Exception | None) -> None:
-        """It has connected at `host`; its own address has failed by `error`, or is slow. The supervisor is
-        told at once where it has failed, and when it has been slow for _SLOW_NS: one lost SYN is no death."""
+        """The upstream has connected at `host`; its own address has failed with `error`, or is slow. Failure
+        is reported at once, slowness only after _SLOW_NS: one lost SYN does not mean that it is dead."""
         now = self._clock.monotonic_ns()
         slow_since, told = self._unanswered.setdefault(upstream, (now, -_TELL_EVERY_NS))
         if isinstance(error, DialError):
@@ -140,7 +140,7 @@ class Connector:
 
     async def _dial(self, upstream: Upstream, host: str) -> UpstreamConnection:
         pool = self._pools[upstream]
-        generation = pool.generation  # of the address that is dialled: it may change meanwhile
+        generation = pool.generation  # read before the dial: the address may change meanwhile
 
         def protocol() -> UpstreamConnection:
             created_ns = self._clock.monotonic_ns()
@@ -155,7 +155,7 @@ class Connector:
                 passed = self._passes(limit)
                 try:
                     _, connection = await self._loop.create_connection(
-                        protocol,  # type: ignore[type-var]  # it has a protocol's methods, which is all that is asked
+                        protocol,  # type: ignore[type-var]  # it has a protocol's methods, all that asyncio needs
                         host,
                         upstream.port,
                     )
@@ -177,14 +177,14 @@ class Connector:
         return connection
 
     def _passes(self, limit: asyncio.Timeout) -> asyncio.TimerHandle | None:
-        """Let `limit` be over when the connect timeout has passed, and whoever has connected is known."""
+        """Expire `limit` when the connect timeout has passed and all connects finished by then are known."""
         if self._connect_timeout is None:
             return None
         return self._loop.call_later(self._connect_timeout, look_first, self._loop, _is_over, limit)
 
     def sweep(self, now_ns: int, *, late: bool = False) -> None:
-        """Close idle connections whose time is up, and those that do not come to their end. `late`: closes
-        have been seen late since the last one."""
+        """Close connections that have been idle too long, and those whose closing takes too long. `late`: the
+        worker was late, so closes since the last sweep were seen late."""
         while self._closing and self._closing[0][0] < now_ns:
             self._closing.popleft()[1].cancel()
         for pool in self._pools.values():
@@ -192,7 +192,7 @@ class Connector:
                 self._tell(pool)
 
     def _tell(self, pool: KeepalivePool) -> None:
-        """Say once what concerns the operator: a longer time set in the app saves connections."""
+        """Log the learned timeout once, for the operator: a longer one set in the app saves connections."""
         self._told.add(pool.upstream)
         learned, usable, careful = (ns / 1e9 for ns in (pool.learned_ns, pool.usable_ns, pool.careful_ns))
         self._say(
@@ -203,9 +203,9 @@ class Connector:
         )
 
     def remove(self, upstream: Upstream) -> None:
-        """Nothing of this upstream is in use any more: keep nothing for it, write to its row no more.
+        """Drop everything kept for this upstream, and do not write to its row any more.
 
-        To be called some turns of the loop after its last attempt has ended.
+        Call this some turns of the loop after its last attempt has ended.
         """
         pool = self._pools.pop(upstream)
         self._told.discard(upstream)
@@ -213,12 +213,12 @@ class Connector:
         pool.expire_all()
 
     def expire(self, upstream: Upstream) -> None:
-        """Let every connection to this upstream end: its address has changed."""
+        """End every connection to this upstream: its address has changed."""
         self._unanswered.pop(upstream, None)
         self._pools[upstream].expire_all()
 
     def close(self) -> None:
-        """Close all idle connections: the worker ends."""
+        """Close all idle connections: the worker is stopping."""
         while self._closing:
             self._closing.popleft()[1].cancel()
         for pool in self._pools.values():

@@ -1,26 +1,26 @@
-"""How long an upstream leaves idle connections open, learned from those that it closes (L3).
+"""How long an upstream leaves idle connections open, learned from the connections it closes (L3).
 
 An app that closes idle connections sooner than we do closes some of them just as a request is on its way:
-the commonest 502 in front of gunicorn, uvicorn and Node. Nothing announces the time it waits, but every
-idle connection that it closes tells: so old was it then.
+the commonest 502 in front of gunicorn, uvicorn and Node. The app does not announce its idle timeout, but the
+age of each idle connection that it closes shows it.
 
-Not every close is of that kind. A restart closes all connections at once, at any age; so closes count only
-where they agree, and never while an older connection is still open. What was learned is forgotten when a
-connection outlives it, or when nothing has confirmed it for a while.
+Not every close is a timeout. A restart closes all connections at once, at any age. So closes count only if
+they agree, and never while an older connection is still open. A learned time is forgotten when a connection
+outlives it, or when no close has confirmed it for UNCONFIRMED_NS.
 """
 
-SHORTEST_NS = 100_000_000  # younger ones are closed for other reasons: nobody waits less for a request
-UNCONFIRMED_NS = 600_000_000_000  # what no close has confirmed for so long is forgotten
-APART_NS = 1_000_000_000  # two closes that confirm each other; those of one restart come closer together
+SHORTEST_NS = 100_000_000  # at a younger age the reason is another one: no server has so short a timeout
+UNCONFIRMED_NS = 600_000_000_000
+APART_NS = 1_000_000_000  # least time between two closes that confirm each other: one restart is faster
 _SLACK_NS = 100_000_000
 _CAREFUL_MARGIN_NS = 100_000_000
 
 
 class IdleTime:
-    """One upstream's own idle timeout, as far as it is known: `learned_ns`, 0 while it is not.
+    """One upstream's own idle timeout: `learned_ns`, 0 while it is unknown.
 
-    `closed` is told of each close, `judge` draws the conclusions a few times a second. It takes two closes
-    that are not of the same moment to learn a time, and the shortest that was seen counts.
+    Call `closed` for each close; `judge` draws the conclusions a few times a second. A time is learned from
+    two closes at least APART_NS apart; the shortest age seen counts.
     """
 
     __slots__ = ("_learned_at_ns", "_longest_ns", "_seen_at_ns", "_seen_ns", "_shortest_ns", "learned_ns")
@@ -28,9 +28,9 @@ class IdleTime:
     def __init__(self) -> None:
         self.learned_ns = 0
         self._learned_at_ns = 0  # when a close last confirmed it
-        self._seen_ns = 0  # an age that waits to be confirmed, 0 when there is none
+        self._seen_ns = 0  # an age not yet confirmed by a second close, 0 if there is none
         self._seen_at_ns = 0
-        # of those closed since `judge` was last asked
+        # ages of the connections closed since the last `judge`
         self._shortest_ns = 0
         self._longest_ns = 0
 
@@ -42,11 +42,11 @@ class IdleTime:
             self._longest_ns = age_ns
 
     def disregard(self) -> None:
-        """The ages told since `judge` was last asked say nothing."""
+        """Ignore the closes since the last `judge`: their ages are not reliable."""
         self._shortest_ns = self._longest_ns = 0
 
     def judge(self, now_ns: int, oldest_ns: int) -> bool:
-        """Whether `learned_ns` has changed. `oldest_ns` is the greatest age of those still open, or 0."""
+        """Update `learned_ns`; whether it has changed. `oldest_ns`: age of the oldest open idle one, or 0."""
         before = self.learned_ns
         shortest, longest = self._shortest_ns, max(self._longest_ns, oldest_ns)
         self._shortest_ns = self._longest_ns = 0
@@ -59,7 +59,7 @@ class IdleTime:
         return self.learned_ns != before
 
     def _agreed(self, age_ns: int, now_ns: int) -> None:
-        """All that is open or was closed speaks for an idle timeout of about `age_ns`."""
+        """All open and closed connections are consistent with an idle timeout of about `age_ns`."""
         if self.learned_ns and _agree(min(self.learned_ns, age_ns), max(self.learned_ns, age_ns)):
             self._learn(min(self.learned_ns, age_ns), now_ns)
         elif not self._seen_ns:
@@ -76,7 +76,7 @@ class IdleTime:
         self._seen_ns = 0
 
     def usable_ns(self) -> int:
-        """How long a connection may have been idle for a request that can be sent again."""
+        """Longest idle time at which a connection is used for a request that can be sent again."""
         return self.learned_ns * 4 // 5
 
     def surely_usable_ns(self) -> int:
@@ -85,5 +85,5 @@ class IdleTime:
 
 
 def _agree(short_ns: int, long_ns: int) -> bool:
-    """Whether two ages may come from one timeout: servers look at their connections once a second or so."""
+    """Whether two ages may come from one timeout: servers check their connections about once a second."""
     return long_ns <= short_ns + short_ns // 2 + _SLACK_NS

@@ -1,9 +1,9 @@
-"""Bounds what reading one connection may cost in one turn of the event loop, and take in memory (L3).
+"""Bounds the time that reading one connection takes in one turn of the event loop, and the memory (L3).
 
-libuv reads a socket up to 32 times in a row as long as each read fills its buffer, and a protocol may have a
-thousand pieces in one read. So after a large read, or so many pieces, a connection rests: reading goes on in
-the next turn, after all others had theirs. From then on it is read no faster than the other side takes,
-until its message has ended: what a peer does not take, or we cannot use yet, is kept in memory.
+libuv reads a socket up to 32 times in a row while each read fills its buffer, and one read may hold a
+thousand protocol pieces. So after a large read, or that many pieces, a connection rests: reading goes on in
+the next turn, after all others had theirs. From then until its message has ended it is read no faster than
+the other side takes data, because what the other side does not take, or we cannot use yet, stays in memory.
 """
 
 import asyncio
@@ -14,19 +14,19 @@ from balancer.clock import Clock
 from balancer.connections.roles import Outlet
 
 # Bytes. uvloop reads up to MOST_READ at once. After a read of LARGE_READ a connection rests, and is read into
-# a buffer of our own from then on: that costs 3,000 instructions a read, which is much for a small message,
-# and nothing for a large one. Of chunks no more than LARGE_READ are read then: one turn can decode as much.
+# our own buffer from then on: that costs 3,000 instructions a read, which is much for a small message and
+# negligible for a large one. A chunked body is then read LARGE_READ at a time: one turn can decode as much.
 MOST_READ = 256_000
 LARGE_READ = 64 * 1024
 LEAST_READ = 16 * 1024
 
-# What all that rest may cost in one turn: so many go on, and no more once so much time is over. Each of them
-# is read once, as well.
+# Limits per turn for all resting connections: at most this many go on, and none after this time. Each of them
+# is also read once.
 _GO_ON_AT_ONCE = 8
 _TURN_NS = 500_000
-_MORE = 4096  # bytes by which reads grow with each one that is taken
+_MORE = 4096  # bytes by which the read size grows after each read that was taken
 
-# Of all connections: what has been read is copied at once.
+# Shared by all connections: what has been read is copied at once.
 _buffer = bytearray(MOST_READ)
 _view = memoryview(_buffer)
 
@@ -37,18 +37,18 @@ class Owner(Protocol):
     transport: asyncio.Transport
 
     def go_on(self) -> None:
-        """The next turn: take up what was left of the last read."""
+        """The next turn has come: process what was left of the last read."""
 
     def outlet(self) -> Outlet | None:
-        """Where what is read now goes to at once; None where it is kept."""
+        """Where data read now is written at once; None if it is kept."""
 
 
 class _PacedReads(asyncio.BufferedProtocol):
-    """Stands before a connection's protocol while that is read as the other side takes.
+    """Replaces a connection's protocol while it is read at the pace of the other side.
 
-    No more is read than `most`, nor than seven eighths of what the other side's kernel has room for, as that
-    counts more than bytes. So a read is written at once; of one that is not, all is kept until its last byte
-    is taken.
+    A read is at most `most` bytes, and at most seven eighths of the room in the other side's kernel, which
+    counts overhead too. So all of it can be written at once; if not, all of it is kept until its last byte is
+    taken.
     """
 
     __slots__ = ("_intake", "_read", "most", "protocol")
@@ -92,12 +92,12 @@ class Resting(Protocol):
     """A connection that waits for its turn."""
 
     def go_on(self) -> None:
-        """It has come: be read again."""
+        """Its turn has come: read it again."""
 
 
 class Turns:
-    """The connections of one event loop that rest: in each turn those go on that have waited for longest, as
-    many as there is time for. `most` bytes of each are read at once."""
+    """The resting connections of one event loop: in each turn those that have waited longest go on, as many
+    as there is time for. `most`: the read size of each, in bytes."""
 
     __slots__ = ("_clock", "_coming", "_loop", "_resting", "most")
 
@@ -105,19 +105,19 @@ class Turns:
         self._loop = loop
         self._clock = clock
         self._resting: deque[Resting] = deque()
-        self._coming = False  # the next turn
+        self._coming = False  # the next turn is scheduled
         self.most = MOST_READ
 
     def was_taken(self, whole: bool) -> None:
-        """Whether the kernel took what it had room for. Where it did not it is short of memory: then less is
-        read of all, as what is not taken is kept."""
+        """`whole`: the kernel took all that it had room for. If not, it is short of memory: read less from
+        all connections then, because what is not taken stays in our memory."""
         if whole:
             self.most = min(self.most + _MORE, MOST_READ)
         else:
             self.most = max(self.most // 2, LEAST_READ)
 
     def add(self, connection: Resting) -> None:
-        """This one rests."""
+        """Let this connection rest until a later turn."""
         self._resting.append(connection)
         self._await_turn()
 
@@ -131,7 +131,7 @@ class Turns:
         resting = self._resting
         end = self._clock.monotonic_ns() + _TURN_NS
         for _ in range(min(len(resting), _GO_ON_AT_ONCE)):
-            resting.popleft().go_on()  # one that rests again comes behind all others
+            resting.popleft().go_on()  # if it rests again, it goes to the end of the queue
             if self._clock.monotonic_ns() >= end:
                 break
         if resting:
@@ -139,10 +139,10 @@ class Turns:
 
 
 class Intake:
-    """Whether, and how, a connection is being read: not while it is held (by back-pressure) or rests.
+    """Whether and how a connection is being read: not while it is held (by back-pressure) or rests.
 
-    `owner.go_on` is called in a later turn after `rest`, or when reading is no longer held after that; it may
-    `rest` again. `strained`: it is held, or read at the other side's pace.
+    After `rest`, `owner.go_on` is called in a later turn, or once reading is no longer held; it may `rest`
+    again. `strained`: it is held, or read at the other side's pace.
     """
 
     __slots__ = ("_owes", "_paced", "_rests", "held", "owner", "strained", "turns")
@@ -157,7 +157,7 @@ class Intake:
         self.strained = False
 
     def hold(self) -> None:
-        """Read no more, until `resume`."""
+        """Stop reading until `resume`."""
         transport = self.owner.transport
         if not self.held and not transport.is_closing():
             self.held = self.strained = True
@@ -165,7 +165,7 @@ class Intake:
                 transport.pause_reading()
 
     def resume(self) -> None:
-        """Read on, if it does not rest."""
+        """Continue reading, unless it rests."""
         if not self.held or self.owner.transport.is_closing():
             return
         self.held = False
@@ -178,8 +178,7 @@ class Intake:
             self.owner.transport.resume_reading()
 
     def rest(self, most: int = MOST_READ) -> None:
-        """Enough for this turn of the loop. Until the message ends no more than `most` bytes are read at
-        once."""
+        """Read no more in this turn of the loop, and at most `most` bytes at once until the message ends."""
         transport = self.owner.transport
         if transport.is_closing():
             return
@@ -196,7 +195,7 @@ class Intake:
             self._paced.most = most
 
     def relax(self) -> None:
-        """The message has ended: the next one may be small."""
+        """The message has ended: read normally again, as the next one may be small."""
         paced, self._paced = self._paced, None
         self.strained = self.held
         transport = self.owner.transport

@@ -1,4 +1,4 @@
-"""Idle reusable connections of one upstream: a stack, the warmest on top."""
+"""Idle reusable connections of one upstream: a stack, the most recently used on top."""
 
 from balancer.clock import Clock
 from balancer.connections.idle_time import IdleTime
@@ -11,14 +11,14 @@ CLOSE_COLUMN: dict[str, int] = {reason: UPSTREAM_CLOSES + i for i, reason in enu
 
 
 class KeepalivePool(IdleOwner):
-    """Idle connections of one upstream. Busy ones are not in here, and not counted against `max_idle`.
+    """Idle connections of one upstream. Busy ones are not in it, and do not count towards `max_idle`.
 
-    The last one put is the first one taken, so that what is not needed grows old at the bottom.
-    `expire_all` makes every connection of today too old, in O(1) for the busy ones.
+    The last one put is the first one taken, so that connections that are not needed age at the bottom.
+    `expire_all` expires every present connection, in O(1) for the busy ones.
 
-    Where the upstream's own idle timeout has been learned, connections are used only while they have been
-    idle for less, and closed after that, all but the oldest: it is the witness, which shows by its end
-    whether the time still holds.
+    Once the upstream's own idle timeout has been learned, connections are used only while they have been idle
+    for less, and closed after that, except the oldest: it stays as a witness, and its close shows whether the
+    learned time still holds.
     """
 
     __slots__ = ("_careful_ns", "_cells", "_clock", "_generation", "_idle", "_idle_time", "_reuses",
@@ -33,7 +33,7 @@ class KeepalivePool(IdleOwner):
         self._generation = 0
         self._reuses = 0
         self._idle_time = IdleTime() if settings.learn else None
-        # How long a connection may have been idle to be taken: with care, and without.
+        # Longest idle time at which a connection is taken: for careful requests, and for others.
         self._careful_ns = self._usable_ns = settings.idle_timeout_ns
 
     def __len__(self) -> int:
@@ -41,26 +41,26 @@ class KeepalivePool(IdleOwner):
 
     @property
     def generation(self) -> int:
-        """What new connections are to be marked with."""
+        """The generation to mark new connections with."""
         return self._generation
 
     @property
     def learned_ns(self) -> int:
-        """The upstream's own idle timeout, 0 while it is not known."""
+        """The upstream's own idle timeout, 0 while it is unknown."""
         return self._idle_time.learned_ns if self._idle_time is not None else 0
 
     @property
     def usable_ns(self) -> int:
-        """How long a connection may have been idle to be taken."""
+        """Longest idle time at which a connection is taken."""
         return self._usable_ns
 
     @property
     def careful_ns(self) -> int:
-        """How long a connection may have been idle to be taken with care."""
+        """Longest idle time at which a connection is taken for a careful request."""
         return self._careful_ns
 
     def take(self, now_ns: int, careful: bool) -> UpstreamSide | None:
-        """The warmest idle connection that may still be used, or None.
+        """The most recently used idle connection that may still be used, or None.
 
         `careful`: for a request that could not be sent again if the upstream closed at this moment.
         """
@@ -70,11 +70,11 @@ class KeepalivePool(IdleOwner):
             connection = idle.pop()
             idle_ns = now_ns - connection.idle_since_ns
             if idle_ns > self._settings.idle_timeout_ns:
-                # The warmest is too old, so all are. The sweep would find them too, but later.
+                # The youngest is too old, so all are. The sweep would close them too, but later.
                 self._close(connection, "idle_timeout")
             elif idle_ns > usable_ns:
                 idle.append(connection)
-                return None  # so are the others below it: they wait for the sweep
+                return None  # those below it are older still: the sweep closes them
             elif connection.is_closing():
                 self._closed_by_upstream(connection, now_ns)
                 self._close(connection, "upstream_closed")
@@ -84,7 +84,7 @@ class KeepalivePool(IdleOwner):
         return None
 
     def put(self, connection: UpstreamSide, now_ns: int) -> None:
-        """Take back a connection whose exchange is over, or close it where a limit says so."""
+        """Take back a connection whose exchange is over, or close it if a limit requires it."""
         settings = self._settings
         if not connection.release():
             self._close(connection, "not_reusable")
@@ -101,20 +101,20 @@ class KeepalivePool(IdleOwner):
             self._idle.append(connection)
 
     def discard(self, connection: UpstreamSide, reason: str) -> None:
-        """A connection that no attempt holds has ended or said something unasked."""
+        """A connection that no attempt holds was closed, or sent data unasked."""
         if connection in self._idle:
             self._idle.remove(connection)
             if reason == "upstream_closed":
                 self._closed_by_upstream(connection, self._clock.monotonic_ns())
             self._close(connection, reason)
         else:
-            connection.cancel()  # new and not yet used, or on its way out
+            connection.cancel()  # new and not yet used, or being closed
 
     def sweep(self, now_ns: int, *, late: bool = False) -> bool:
-        """Close what has been idle too long or lived too long, and bring the counters up to date. `late`:
-        this worker was, so nobody knows when those closed that have done so since the last sweep.
+        """Close connections that are idle or alive for too long, and update the counters. `late`: the worker
+        was late, so the ages of the connections closed since the last sweep are unknown.
 
-        Whether the upstream's own idle timeout has just been learned, or learned anew.
+        Returns whether the upstream's own idle timeout has just been learned or has changed.
         """
         settings = self._settings
         idle = self._idle
@@ -139,14 +139,14 @@ class KeepalivePool(IdleOwner):
         return news
 
     def expire_all(self) -> None:
-        """Close the idle ones now, and the busy ones when they come back."""
+        """Close the idle ones now, and the busy ones when they are put back."""
         self._generation += 1
         for connection in self._idle:
             self._close(connection, "expired")
         self._idle.clear()
 
     def _close_old(self, first: int, since_ns: int) -> None:
-        """Close those idle since before `since_ns`; the `first` oldest ones stay."""
+        """Close connections idle since before `since_ns`, except the `first` oldest ones."""
         idle = self._idle
         old = first
         while old < len(idle) and idle[old].idle_since_ns < since_ns:
@@ -156,7 +156,7 @@ class KeepalivePool(IdleOwner):
         del idle[first:old]
 
     def _makes_room(self, now_ns: int) -> bool:
-        """Whether the oldest idle one could go, being there as a witness only."""
+        """Close the oldest idle one if it is only a witness; whether it was."""
         if not self._idle or now_ns - self._idle[0].idle_since_ns <= self._usable_ns:
             return False
         self._close(self._idle.pop(0), "idle_timeout")
@@ -167,7 +167,7 @@ class KeepalivePool(IdleOwner):
             self._idle_time.closed(now_ns - connection.idle_since_ns)
 
     def _adopt(self, idle_time: IdleTime) -> bool:
-        """Go by what has been learned, or by the setting again; whether something was learned."""
+        """Use the learned time, or the setting if there is none; whether there is one."""
         self._usable_ns = self._careful_ns = self._settings.idle_timeout_ns
         if idle_time.learned_ns:
             self._usable_ns = min(self._usable_ns, idle_time.usable_ns())

@@ -1,7 +1,7 @@
-"""Takes the responses of one connection apart: where each begins and ends, and who is told of it (L3).
+"""Splits what one connection receives into responses, and passes them to their reader (L3).
 
-Behind `UpstreamConnection`, which hands it what arrives. It owns the boundaries of responses; what goes
-beyond them makes the connection unfit for another request.
+`UpstreamConnection` hands it the data that arrives. It owns the boundaries of responses; data beyond them
+makes the connection not reusable.
 """
 
 from balancer.connections.roles import ResponseReader
@@ -17,24 +17,24 @@ from balancer.http.framing import CHUNKED, NO_BODY, UNTIL_CLOSE
 from balancer.http.head import HEAD_END, ResponseHead, parse_response_head
 from balancer.http.patience import read_patiently
 
-INFORMATIONAL_LIMIT = 100  # 1xx responses to one request: an app that sends them without end never answers
+INFORMATIONAL_LIMIT = 100  # 1xx responses to one request: an app could send them endlessly
 
-_START_KNOWN = 5  # bytes by which a head is known to begin with HTTP/
+_START_KNOWN = 5  # bytes of a head that show that it begins with HTTP/
 
-# What comes next.
+# What is expected next.
 HEAD, _BODY, _TUNNEL = range(3)
 
 
 class ResponseFraming:
-    """`reader` is who is told, None while nobody has asked; after a response `reusable` says whether another
-    request may follow. The methods that read raise ProtocolError at what cannot be right. Where `chunks.more`
-    is set, a read was too much for one turn of the loop, and `read(b"")` is to go on in the next."""
+    """`reader` gets the response, None while there is no request. After a response `reusable` says whether
+    another request may follow. The reading methods raise ProtocolError for invalid data. If `chunks.more` is
+    set, a read was too much for one turn of the loop: call `read(b"")` in the next one to go on."""
 
     __slots__ = ("_buffer", "_count_limit", "_head_limit", "_informed", "_left", "_method",
                  "_searched", "_upgrading", "chunks", "reader", "reusable", "state")  # fmt: skip
 
     def __init__(self, head_limit: int, count_limit: int) -> None:
-        """The limits are those of a response's head: bytes, and fields."""
+        """The limits apply to a response's head: its bytes, and its number of fields."""
         self._head_limit = head_limit
         self._count_limit = count_limit
         self.reader: ResponseReader | None = None
@@ -47,10 +47,10 @@ class ResponseFraming:
         self._informed = 0  # 1xx responses so far
         self.chunks: ChunkedDecoder | None = None  # of a chunked body
         self._buffer = b""
-        self._searched = 0  # bytes of it in which no line ends that was not looked at
+        self._searched = 0  # bytes of it that hold no line end not yet examined
 
     def expect(self, reader: ResponseReader, method: bytes, upgrading: bool) -> None:
-        """The response to a request of this method comes next, for `reader`."""
+        """Expect the response to a request with this method, for `reader`."""
         self.reader = reader
         self.reusable = False
         self.state = HEAD
@@ -74,7 +74,7 @@ class ResponseFraming:
             reader.tunnel_data(data)
 
     def read_rest(self, reader: ResponseReader) -> None:
-        """Read all that was left for other turns: there will be none."""
+        """Read at once what was left for later turns: there will be none."""
         while self.reader is reader and self.chunks is not None and self.chunks.more:
             self._read_body(reader, b"")
 
@@ -83,13 +83,13 @@ class ResponseFraming:
         if self.state == _TUNNEL:
             reader.tunnel_half_closed()
         elif self.state == _BODY and self._left == UNTIL_CLOSE:
-            self.end(reader, was_reset=False)  # now: the app may be slow to take the rest of the request
+            self.end(reader, was_reset=False)  # at once: the app may be slow to read the rest of the request
 
     def end(self, reader: ResponseReader, *, was_reset: bool) -> None:
-        """Nothing more will come.
+        """The connection has ended.
 
-        A response without a length ends where its connection does, but only by a FIN: what broke off is a
-        part of it, and nobody may take it for the whole (RFC 9112 section 8).
+        A response without a length ends with its connection, but only with a FIN: after a reset it is
+        incomplete, and must not pass for a whole one (RFC 9112 section 8).
         """
         if self.state == _TUNNEL:
             reader.tunnel_ended()
@@ -119,7 +119,7 @@ class ResponseFraming:
                     )
                 except ProtocolError:
                     head = None
-            if head is None:  # not whole, or not exact
+            if head is None:  # incomplete, or not in the exact form
                 read = None
                 if (
                     end >= 4
@@ -146,7 +146,7 @@ class ResponseFraming:
             searched = 0
             if not data or self.reader is not reader:
                 return
-        if head.length == len(data) - end:  # all of it is here, as nearly always
+        if head.length == len(data) - end:  # it is complete, as nearly always
             self.reusable = head.keep_alive
             reader.response(head, data[end:], True)
             return
@@ -159,7 +159,7 @@ class ResponseFraming:
         self.reusable = head.keep_alive
         if length >= NO_BODY:
             if left > length:
-                # Surplus: nobody asked for it. This response is whole, the connection is not trusted again.
+                # Surplus data that nobody asked for. The response is whole, the connection is not reused.
                 self.reusable = False
                 reader.response(head, data[end : end + length], True)
             else:
@@ -180,7 +180,7 @@ class ResponseFraming:
             try:
                 body = chunks.feed(data[end:])
             except ProtocolError as error:
-                # It is raised after the head has been passed on, so that the client sees that it is cut off.
+                # Raised only after the head has been passed on, so that the client sees a cut-off response.
                 fault = error
         if chunks.surplus:
             self.reusable = False

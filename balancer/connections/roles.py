@@ -1,6 +1,6 @@
 """The roles on the upstream side (L3): a connection, its reader while it is busy, its owner while it is idle.
 
-They name no protocol: a second one to upstreams implements `UpstreamSide`, and nothing above notices.
+They name no protocol: a second upstream protocol implements `UpstreamSide`, and nothing above changes.
 """
 
 from abc import ABC, abstractmethod
@@ -12,13 +12,13 @@ from balancer.upstreams.upstream import Upstream
 
 
 class Outlet(ABC):
-    """Where what is read goes to."""
+    """Where data that is read is written to."""
 
     __slots__ = ()
 
     @abstractmethod
     def room(self) -> int:
-        """Bytes that the kernel would take now; 0 where that cannot be told."""
+        """Bytes that the kernel would take now; 0 if that is unknown."""
 
     @abstractmethod
     def untaken(self) -> int:
@@ -26,7 +26,7 @@ class Outlet(ABC):
 
 
 class OutgoingRequest(ABC):
-    """A request as far as it has come: `unsent` are the pieces of its body that are to be written now. With
+    """A request as far as it has arrived: `unsent` are the pieces of its body to be written now. If
     `request_whole` there will be no more, and `request_trailers` end it."""
 
     __slots__ = ("head", "peer", "request_id", "request_trailers", "request_whole", "unsent")
@@ -40,22 +40,22 @@ class OutgoingRequest(ABC):
 
 
 class ResponseReader(ABC):
-    """Holds a connection, and is told of the response to its request, in order, until the last call.
+    """Holds a connection, and gets the response to its request, in order, until the last call.
 
     The last call is one of `response(..., last=True)`, `response_body(..., last=True)`, `upstream_failed` and
-    `crashed`; a tunnel ends with `tunnel_ended`. Before that `tunnel_half_closed` may say that no more data
-    come.
+    `crashed`; a tunnel ends with `tunnel_ended`. Before that, `tunnel_half_closed` may announce that no more
+    data follows.
     """
 
     __slots__ = ()
 
     @abstractmethod
     def informational(self, head: ResponseHead) -> None:
-        """A 1xx response but 101."""
+        """A 1xx response other than 101."""
 
     @abstractmethod
     def response(self, head: ResponseHead, body: bytes, last: bool) -> None:
-        """The final response begins; `body` is what came of it with the head, `last` if that was all."""
+        """The final response begins; `body` is what arrived with the head, `last` if that is all."""
 
     @abstractmethod
     def response_body(self, body: bytes, last: bool, trailers: bytes) -> None:
@@ -63,11 +63,11 @@ class ResponseReader(ABC):
 
     @abstractmethod
     def switched(self, head: ResponseHead, data: bytes) -> None:
-        """101 as agreed: from here on a tunnel. `data` is the first of it."""
+        """101 to an upgrade: a tunnel from here on. `data` is the first received in it."""
 
     @abstractmethod
     def tunnel_data(self, data: bytes) -> None:
-        """More in the tunnel."""
+        """More data in the tunnel."""
 
     @abstractmethod
     def tunnel_half_closed(self) -> None:
@@ -79,27 +79,27 @@ class ResponseReader(ABC):
 
     @abstractmethod
     def upstream_failed(self, failure: Failure, detail: str) -> None:
-        """No whole response will come."""
+        """There will be no complete response."""
 
     @abstractmethod
     def upstream_paused(self, paused: bool) -> None:
-        """The upstream does not keep up with what is written, or does again."""
+        """The upstream does not keep up with what is written (`paused`), or keeps up again."""
 
     @abstractmethod
     def crashed(self, error: Exception) -> None:
-        """A bug of ours, in anything that was called from here."""
+        """A bug of ours, in anything called from the connection."""
 
     @abstractmethod
     def outlet(self) -> Outlet | None:
-        """Where the response goes to at once; None where it is kept."""
+        """Where the response is written at once; None if it is kept."""
 
 
 class UpstreamSide(Outlet):
     """A connection to an upstream. One reader at a time holds it, for one request with its response.
 
     `closed`: nothing can be sent any more. `write_paused`: the upstream does not take what is written.
-    `requests` counts those sent so far; times are in ns on the monotonic clock; a `generation` older than its
-    owner's is not used again.
+    `requests` counts the requests sent so far; times are in ns on the monotonic clock; a connection with a
+    `generation` older than its owner's is not used again.
     """
 
     __slots__ = ("closed", "created_ns", "generation", "idle_since_ns", "owner", "requests", "upstream",
@@ -118,20 +118,20 @@ class UpstreamSide(Outlet):
 
     @abstractmethod
     def send(self, reader: ResponseReader, request: OutgoingRequest, careful: bool) -> None:
-        """`reader` takes the connection, and `request` is written. `careful`: it may not be read twice, so
-        whether it was read at all must be provable (`proves_unread`)."""
+        """`reader` takes the connection, and `request` is written. `careful`: the request must not be read
+        twice, so `proves_unread` must be able to prove that it was not read."""
 
     @abstractmethod
     def more(self, body: bytes, last: bool, trailers: bytes) -> None:
-        """Write more of the request's body, or of what a tunnel carries, if there is anybody to read it."""
+        """Write more of the request's body, or of a tunnel's data, unless the connection is closed."""
 
     @abstractmethod
     def pace(self, paused: bool) -> None:
-        """Read no more of the response, or go on reading."""
+        """Stop reading the response (`paused`), or go on."""
 
     @abstractmethod
     def takes(self) -> bool:
-        """Whether `untaken` has changed since this was last asked."""
+        """Whether `untaken` has changed since the last call."""
 
     @abstractmethod
     def proves_unread(self) -> bool:
@@ -141,11 +141,11 @@ class UpstreamSide(Outlet):
 
     @abstractmethod
     def switch(self) -> None:
-        """From here on bytes go out as they are."""
+        """From here on bytes are sent unchanged, without chunk framing."""
 
     @abstractmethod
     def end_writing(self) -> bool:
-        """A FIN behind what was written; False where that is not possible."""
+        """Send a FIN after what was written; False if that is not possible."""
 
     @property
     @abstractmethod
@@ -156,8 +156,8 @@ class UpstreamSide(Outlet):
 
     @abstractmethod
     def release(self) -> bool:
-        """The response is over, and the reader lets go: what arrives from now on is none of its business.
-        Returns whether another request may follow."""
+        """The response is over: the reader gives up the connection and gets no more calls. Returns whether
+        another request may follow."""
 
     @abstractmethod
     def cancel(self) -> None:
@@ -165,22 +165,22 @@ class UpstreamSide(Outlet):
 
     @abstractmethod
     def close_when_written(self) -> None:
-        """Close when all that was written has gone out."""
+        """Close after all that was written has gone out."""
 
     @abstractmethod
     def is_closing(self) -> bool:
-        """Whether its end has begun, though nobody here has been told yet."""
+        """Whether it is closing, even if `closed` is not set yet."""
 
 
 class IdleOwner(ABC):
-    """Keeps idle connections: given them back, and told when one of them can no longer be used."""
+    """Keeps idle connections: they are put back here, and discarded when they can no longer be used."""
 
     __slots__ = ()
 
     @abstractmethod
     def put(self, connection: UpstreamSide, now_ns: int) -> None:
-        """Its exchange is over: keep it, or close it."""
+        """The connection's exchange is over: keep it, or close it."""
 
     @abstractmethod
     def discard(self, connection: UpstreamSide, reason: str) -> None:
-        """It has ended, or said something unasked, while nobody held it; `reason` is one of CLOSE_REASONS."""
+        """It was closed, or sent data unasked, while no reader held it; `reason` is one of CLOSE_REASONS."""

@@ -1,7 +1,7 @@
-"""An upstream whose name has several addresses: one after the other until one connects (RFC 1123 2.3).
+"""An upstream whose name has several addresses: dial one after the other until one connects (RFC 1123 2.3).
 
-What is dead refuses, or swallows: so an address that has not connected after STAGGER is joined by the next
-one, and the first to connect is used.
+A dead address refuses, or does not answer at all: so after STAGGER without a connection the next address is
+dialled too, and the first to connect is used.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ async def first_to_connect(
 ) -> tuple[ConnectionT, str, Exception | None]:
     """The first connection, its host, and the error of the first of `hosts`, if it has failed by then.
 
-    Raises the error of the first one where none connects. No dial goes on after that, nor when this is
-    cancelled, and connections that are one too many are discarded.
+    Raises the error of the first host if none connects. No dial goes on after the return or a cancellation,
+    and surplus connections are discarded.
     """
     left = list(hosts)
     running: dict[asyncio.Task[ConnectionT], str] = {}

@@ -1,4 +1,4 @@
-"""What the kernel knows of a connection: has the peer taken what was sent? (tcp(7), TCP_INFO; SO_MEMINFO)"""
+"""What the kernel knows about a connection: how much the peer has taken (tcp(7), TCP_INFO; SO_MEMINFO)."""
 
 import asyncio
 import socket
@@ -8,20 +8,20 @@ from typing import NamedTuple
 _TCP_CLOSE = 7
 # struct tcp_info of linux/tcp.h: the state in its first byte, tcpi_bytes_acked after 8 bytes and 24 words.
 _ACKED = struct.Struct("=120xQ")
-# The words of linux/sock_diag.h: in the fourth the size of the send buffer, in the sixth what it holds.
+# The words of linux/sock_diag.h: the fourth is the size of the send buffer, the sixth what it holds.
 _SO_MEMINFO = 55
 _SEND_BUFFER = struct.Struct("=12xI4xI")
 
 
 class Taken(NamedTuple):
-    """`acked` bytes in all have reached the peer's kernel; `closed`: nothing goes either way any more."""
+    """`acked`: bytes in all that the peer's kernel has acknowledged; `closed`: in both directions."""
 
     acked: int
     closed: bool
 
 
 def taken(sock: socket.socket | None) -> Taken | None:
-    """The present state of a TCP socket; None where it cannot be told."""
+    """The present state of a TCP socket; None if it is unknown."""
     if sock is None:
         return None
     try:
@@ -34,7 +34,7 @@ def taken(sock: socket.socket | None) -> Taken | None:
 
 
 def send_room(transport: asyncio.Transport) -> int:
-    """Bytes that the kernel would take for a transport's peer now; 0 where it cannot be told."""
+    """Bytes that the kernel would take for a transport's peer now; 0 if that is unknown."""
     if transport.is_closing():
         return 0
     sock = transport.get_extra_info("socket")

@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection to an upstream: renders and sends requests, hands what arrives to its framing (L3).
 
-In the way of a request this stands behind `Attempt`, which holds it as its reader for one request with its
-response. What arrives while nobody has asked ends the connection.
+In a request's path it stands behind `Attempt`, which holds it as its reader for one request with its
+response. Data that arrives without a request ends the connection.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from balancer.upstreams.upstream import Upstream
 
 
 class UpstreamConnection(UpstreamSide):
-    """To asyncio it is a protocol, by its methods; `owner` has it while it has no `reader`."""
+    """An asyncio protocol by its methods, not by inheritance; `owner` has it while it has no `reader`."""
 
     __slots__ = ("_before", "_chunked", "_framing", "_turns", "_untaken", "intake", "transport", "was_reset")
 
@@ -36,7 +36,7 @@ class UpstreamConnection(UpstreamSide):
         count_limit: int,
         created_ns: int,
     ) -> None:
-        """The limits are those of a response's head: bytes, and fields."""
+        """The limits apply to a response's head: its bytes, and its number of fields."""
         # for the connection's life
         self.upstream = upstream
         self.owner = owner
@@ -46,18 +46,18 @@ class UpstreamConnection(UpstreamSide):
         self.generation = 0
         self.requests = 0
         self.closed = False
-        self.was_reset = False  # it broke off: its peer had not ended it before
+        self.was_reset = False  # it was cut off: its peer had not ended it with a FIN before
         self.write_paused = False
         # while idle
         self.idle_since_ns = 0
         # for one request
         self._chunked = False
         self._before: Taken | None = None  # what the peer had taken before a careful request
-        self._untaken = 0  # when it was last asked
+        self._untaken = 0  # at the last `takes`
 
     @property
     def reader(self) -> ResponseReader | None:
-        """Who holds it for a request; None while it is idle."""
+        """The holder, while it is busy with a request; None while it is idle."""
         return self._framing.reader
 
     # --- the attempt's calls (UpstreamSide)
@@ -80,7 +80,7 @@ class UpstreamConnection(UpstreamSide):
         self.transport.write(data)
 
     def send_rendered(self, reader: ResponseReader, request: bytes) -> None:
-        """`reader` takes the connection, and a GET is written as it is: a check."""
+        """`reader` takes the connection, and a rendered GET is written: a check."""
         self.requests += 1
         self._framing.expect(reader, b"GET", False)
         self.transport.write(request)
@@ -113,9 +113,9 @@ class UpstreamConnection(UpstreamSide):
         return progress
 
     def proves_unread(self) -> bool:
-        """Its kernel has acknowledged nothing of the request, and refuses all. A reset without a FIN before
-        it proves nothing: an app may read, and then crash, and Linux acknowledges what was read up to 40 ms
-        later, or never."""
+        """Whether the upstream's kernel has acknowledged nothing of the request and the connection is closed.
+        A reset without a FIN before it proves nothing: an app may read and then crash, and Linux acknowledges
+        what was read up to 40 ms later, or never."""
         before = self._before
         if before is None or self.was_reset:
             return False
@@ -162,7 +162,7 @@ class UpstreamConnection(UpstreamSide):
         """The dial has connected."""
         self.transport = transport  # type: ignore[assignment]  # asyncio's stub says BaseTransport
         self.intake = Intake(self, self._turns)
-        # What the app does not take is not taken from the client.
+        # No write buffer: what the app does not take is not read from the client.
         self.transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:
@@ -170,7 +170,7 @@ class UpstreamConnection(UpstreamSide):
         framing = self._framing
         reader = framing.reader
         if reader is None:
-            if not self.closed:  # nobody has asked: idle, or not yet used
+            if not self.closed:  # no request was sent: idle, or not yet used
                 self.owner.discard(self, "unexpected_data")
             return
         try:
@@ -196,13 +196,13 @@ class UpstreamConnection(UpstreamSide):
             self.data_received(b"")
 
     def outlet(self) -> Outlet | None:
-        """The client, where what is read goes to it."""
+        """The client, if what is read goes to it."""
         reader = self._framing.reader
         return None if reader is None else reader.outlet()
 
     def eof_received(self) -> bool:
-        """A FIN: nothing more will come. The transport closes itself after this, when what was written has
-        gone out; not in a tunnel, whose other direction goes on while the reader holds the connection."""
+        """The upstream sent a FIN. The transport then closes itself, after what was written has gone out; but
+        not in a tunnel: its other direction goes on while the reader holds the connection."""
         self.was_reset = broke_at_end(self.transport)
         framing = self._framing
         reader = framing.reader
@@ -216,7 +216,7 @@ class UpstreamConnection(UpstreamSide):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone, by an error or, with None, as either side has closed it."""
+        """The connection is gone, with an error, or with None if either side has closed it."""
         self.closed = True
         self.was_reset |= is_break(exc)
         framing = self._framing
@@ -239,7 +239,7 @@ class UpstreamConnection(UpstreamSide):
         """Read what had arrived before the connection was lost.
 
         An app may answer early and close while the request is still being written. Then the write fails
-        first, and the event loop gives up the connection with the answer unread.
+        first, and the event loop drops the connection with the answer unread.
         """
         framing = self._framing
         with closing(last_words(self.transport)) as words:
@@ -254,7 +254,7 @@ class UpstreamConnection(UpstreamSide):
         self._pace(True)
 
     def resume_writing(self) -> None:
-        """It has taken all."""
+        """The upstream has taken all of it."""
         self._pace(False)
 
     def _pace(self, paused: bool) -> None:

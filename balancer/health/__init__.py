@@ -1,1 +1,1 @@
-"""Whether upstreams are fit for work: active checks, made by the supervisor."""
+"""Active checks of upstreams, made by the supervisor."""

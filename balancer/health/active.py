@@ -1,11 +1,11 @@
 """Active checks (L5): when each upstream is checked.
 
-One for the whole instance, in the supervisor: callbacks and short decisions on its event loop. A check itself
-is the probe's, one task while it runs; what its result means is said in `conclusions`.
+There is one object for the whole instance, in the supervisor: callbacks and short decisions on its event
+loop. The probe makes the check, as one task; `conclusions` decides what its result means.
 
-There is no timer per upstream: what is due by the next beat is begun at this one, and deadlines are looked at
-then too. Checks that start together have their responses together, and a loop that is woken 20 times a second
-instead of 1,000 times needs less CPU (1,000 upstreams at 2 s: 3.4 % of a core).
+There is no timer per upstream: each beat begins what is due before the next one, and looks at deadlines. So
+checks that start together are answered together, and a loop that wakes up 20 times a second instead of 1,000
+times needs less CPU (1,000 upstreams at 2 s: 3.4 % of a core).
 """
 
 import asyncio
@@ -27,16 +27,16 @@ from balancer.health.silence import Reading
 from balancer.health.watch import NEVER, Watch
 from balancer.spec.instance import CheckSpec
 
-# Checks running at a time, of all pools; more wait in order. Those that have timed out do not count. 1,000
-# upstreams that are checked every 2 s, and all hang for a TIMEOUT of 1 s, are 500 at a time.
+# Most checks running at a time, for all pools together; more wait in order. Checks that have timed out do not
+# count. 1,000 upstreams checked every 2 s that all hang for a TIMEOUT of 1 s need 500 at a time.
 AT_ONCE = 512
 # A period, from start to start, is drawn between this share of INTERVAL and INTERVAL, and begins up to a beat
-# early, never late: checks do not fall into step, and FALL failures are in within FALL x INTERVAL. The first
-# period is drawn from nearly the whole of INTERVAL, which spreads what has started at once.
+# early, never late: so checks do not synchronise, and FALL failures take at most FALL x INTERVAL. The first
+# period is drawn from nearly the whole of INTERVAL, to spread checks that started at the same time.
 SHORTEST_PERIOD = 0.9
 SHORTEST_FIRST_PERIOD = 0.1
-# Live responses are read at the first beat after this share of TIMEOUT: hardly any check takes that long, and
-# to read them is to add up a row of every worker.
+# Live responses are counted at the first beat after this share of TIMEOUT: few checks take that long, and a
+# count sums a row over all workers.
 QUICK = 0.1
 
 _BEAT_NS = round(BEAT * 1e9)
@@ -45,8 +45,8 @@ _BEAT_NS = round(BEAT * 1e9)
 class ActiveChecks(Generic[UpstreamT]):
     """Checks upstreams from `start` to `close`: all at once at first, then each at its own times.
 
-    Never more than one check of an upstream at a time. An upstream that is added later is checked at once; of
-    a removed one nothing is heard any more. A deadline is kept to within a beat.
+    An upstream has at most one check at a time. An upstream added later is checked at once; for a removed one
+    nothing is reported any more. Deadlines are precise to one beat.
     """
 
     def __init__(
@@ -69,14 +69,14 @@ class ActiveChecks(Generic[UpstreamT]):
         self._conclusions = Conclusions(clock, self._beat, sink)
         self._watches: dict[tuple[str, str], Watch[UpstreamT]] = {}
         self._waiting: deque[Watch[UpstreamT]] = deque()
-        self._first: set[Watch[UpstreamT]] = set()  # there at start, with an address, and not checked yet
+        self._first: set[Watch[UpstreamT]] = set()  # added before start, with an address, not checked yet
         self._tasks: set[asyncio.Task[Reply] | asyncio.Task[None]] = set()
         self._started = False
 
-    # --- whom to check
+    # --- what to check
 
     def start(self) -> None:
-        """Begin: the first checks of all upstreams that are there, at once."""
+        """Begin with the first checks of all present upstreams, at once."""
         self._started = True
         self._beat.start()
         self._first.update(watch for watch in self._watches.values() if watch.upstream.address)
@@ -85,7 +85,7 @@ class ActiveChecks(Generic[UpstreamT]):
     def add(self, upstream: UpstreamT, settings: CheckSpec, *, draining: bool = False) -> None:
         """Check this upstream from now on; the first time at once.
 
-        `draining` says what its app has announced, if it was removed for a while.
+        `draining`: what its app had announced, if the upstream was removed for a while.
         """
         probe = self._open_probe(upstream.id, settings)
         watch = Watch(upstream, settings, probe, draining)
@@ -95,7 +95,7 @@ class ActiveChecks(Generic[UpstreamT]):
             self._due([watch])
 
     def remove(self, upstream: UpstreamT) -> None:
-        """Check it no more: a check that runs is cancelled, its connection closed, its counts forgotten."""
+        """Stop checking it: cancel a running check, close its connection, forget its counts."""
         watch = self._watches.pop((upstream.pool, upstream.id), None)
         if watch is None:
             return
@@ -107,17 +107,18 @@ class ActiveChecks(Generic[UpstreamT]):
             watch.task.cancel()
 
     def moved(self, upstream: UpstreamT) -> None:
-        """Its address has changed: check it at once. Without this call the next check notices."""
+        """Its address has changed: check it at once. Without this call the next check notices the change."""
         watch = self._watches.get((upstream.pool, upstream.id))
         if watch is None or not self._started or watch.next_ns == NEVER:
-            return  # it has not begun, or waits for its turn
-        if not self._ends_first(watch):  # what it would bring says nothing about the new address
+            return  # not started, or waiting for its turn
+        if not self._ends_first(watch):  # the result of a running check would be about the old address
             self._due([watch])
 
     def check_now(self, upstream: UpstreamT, asks: Callable[[CheckResult], None]) -> None:
-        """Check it at the next beat, and tell `asks` what comes of it; where a check runs, of that one.
+        """Check it at the next beat, and call `asks` with the result; if a check is running, with that one's.
 
-        Nothing is told where it is not checked, and of several who ask at once only the last is told."""
+        `asks` is not called if the upstream is not checked. If there are several calls before the result,
+        only the last `asks` gets it."""
         watch = self._watches.get((upstream.pool, upstream.id))
         if watch is None or not self._started:
             return
@@ -126,7 +127,7 @@ class ActiveChecks(Generic[UpstreamT]):
             watch.next_ns = self._clock.monotonic_ns()
 
     async def close(self) -> None:
-        """Check no more, and wait until every connection is closed."""
+        """Stop all checks, and wait until every connection is closed."""
         self._beat.stop()
         for watch in list(self._watches.values()):
             self.remove(watch.upstream)
@@ -138,31 +139,31 @@ class ActiveChecks(Generic[UpstreamT]):
 
     @property
     def first_round_done(self) -> bool:
-        """Whether every upstream that was there at start, and had an address, has been checked once.
+        """Whether every upstream that was present at start, and had an address, has been checked once.
 
-        A result that counts for nothing will do: readiness must not wait for an upstream that is slow.
+        A result that does not count is enough: readiness must not wait for a slow upstream.
         """
         return self._started and not self._first
 
     def last(self, upstream: UpstreamT) -> CheckResult | None:
-        """Its last check; None before the first, and where it is not checked."""
+        """Its last check; None before the first one, or if it is not checked."""
         watch = self._watches.get((upstream.pool, upstream.id))
         return watch.last if watch is not None else None
 
     def counts(self, upstream: UpstreamT) -> Mapping[str, int]:
-        """How often its checks ended in which result; results that have not come yet are left out."""
+        """The number of its checks by result; results that have not occurred are left out."""
         watch = self._watches.get((upstream.pool, upstream.id))
         return watch.counts if watch is not None else {}
 
     @property
     def durations(self) -> Mapping[str, Durations]:
-        """How long checks took, by pool; without those that were not made."""
+        """How long checks took, by pool; checks that were not made are left out."""
         return self._conclusions.durations
 
     # --- one check
 
     def _look(self) -> None:
-        """The beat: end what has taken too long, begin what is due before the next one."""
+        """The beat: end checks that take too long, begin those due before the next beat."""
         now = self._clock.monotonic_ns()
         for watch in [one for one in self._watches.values() if one.deadline_ns <= now]:
             self._overdue(watch, now)
@@ -206,12 +207,12 @@ class ActiveChecks(Generic[UpstreamT]):
         task.add_done_callback(partial(self._ended, watch))
 
     def _overdue(self, watch: Watch[UpstreamT], now: int) -> None:
-        """It is not a quick one; or it has taken too long altogether."""
+        """The check has run for QUICK of its timeout, or for all of it."""
         if watch.served is None:
             self._read_live(watch, now)
             watch.deadline_ns = self._ends_ns(watch)
         elif (ends_ns := self._ends_ns(watch)) > now:
-            watch.deadline_ns = ends_ns  # a response may be here already, and nobody has looked
+            watch.deadline_ns = ends_ns  # we were late: a response may have arrived that is not read yet
         elif watch.task is not None and not watch.task.done():
             watch.overstays = True
             self._ended_its_time(watch)
@@ -222,7 +223,7 @@ class ActiveChecks(Generic[UpstreamT]):
         watch.reading = Reading(now, self._sink.answers(watch.upstream))
 
     def _ends_ns(self, watch: Watch[UpstreamT]) -> int:
-        """When it has had its time: as long as we were late nobody looked, and to look takes a turn."""
+        """When its timeout is over. Time that we were late is added, and one beat in which to read it."""
         timeout_ns = round(watch.settings.timeout * 1e9)
         lag_ns = self._beat.lag_ns() - watch.lag_ns
         late_ns = lag_ns + _BEAT_NS if lag_ns > _BEAT_NS else 0
@@ -234,9 +235,8 @@ class ActiveChecks(Generic[UpstreamT]):
         self._first.discard(watch)
 
     def _stands_in(self, watch: Watch[UpstreamT]) -> bool:
-        """Whether the check before stands in for the one that is due: it waits behind live requests and keeps
-        its position in their backlog, as a new one would begin at the end of it. It can time out once
-        more."""
+        """Whether the previous check replaces the one that is due: it waits behind live requests and keeps
+        its position in the backlog, while a new one would start at its end. It can time out once more."""
         if not watch.overstays or not watch.may_be_taken_back() or watch.verdict.failing or self._room <= 0:
             return False
         self._room -= 1
@@ -250,7 +250,7 @@ class ActiveChecks(Generic[UpstreamT]):
         return True
 
     def _ends_first(self, watch: Watch[UpstreamT]) -> bool:
-        """Whether the check before still waits for its answer: it ends, and then the next one begins."""
+        """Whether the previous check is still running: then cancel it, and the next one begins after that."""
         if watch.task is None:
             return False
         watch.next_ns = 0
@@ -267,9 +267,9 @@ class ActiveChecks(Generic[UpstreamT]):
             self._close_probe(watch)
         try:
             self._conclusions.draw(watch, task, overstayed)
-        finally:  # a sink that raises must not end the checks
+        finally:  # an exception in the sink must not end the checks
             if watch.next_ns == 0 and not watch.removed:
-                self._due([watch])  # it has moved
+                self._due([watch])  # `_ends_first` has cancelled the one before
             else:
                 self._begin_what_fits()
 

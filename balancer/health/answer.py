@@ -1,7 +1,7 @@
-"""The answer to one check (L5), as it comes off the wire: whole, or as much of it as a check reads.
+"""The answer to one check (L5), as received: whole, or as much of it as a check reads.
 
-The proxy's own reader tells it what came (`connections.roles.ResponseReader`): an app that is served must not
-fail its checks for what its clients never see, and what clients never get must not pass.
+It is read by the proxy's own code (as a `connections.roles.ResponseReader`): a response passes a check only
+if the proxy would pass it on to clients, and does not fail one for a reason that clients never see.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ from balancer.health.faults import fault_of, too_much
 from balancer.health.result import Reply
 from balancer.http.head import ResponseHead
 
-# What is read for one check, in bytes: a response that has not begun by then has failed it, and of a body no
-# more is looked at. There may be more than one head: informational ones come before the response.
+# Bytes read for one check: a response that has not begun by then fails it, and a longer body is cut off.
+# There may be several heads: informational ones precede the response.
 READ_LIMIT = 128 * 1024
 HEAD_LIMIT = 64 * 1024  # bytes of one head
 COUNT_LIMIT = 1_000  # fields of one head
@@ -23,28 +23,28 @@ BODY_LIMIT = 64 * 1024  # bytes of a body that are kept, and searched
 
 
 class Answer(ResponseReader):
-    """Of one check.
+    """The answer to one check.
 
-    `done` gets what is wrong with it, or None: then `status` and `body` are the response's, and `whole` says
-    that all of it was read. After that nothing changes any more.
+    `done` gets the fault, or None: then `status` and `body` are the response's, and `whole` says whether all
+    of it was read. After that nothing changes any more.
     """
 
     __slots__ = ("_ended", "_informed", "_searched", "body", "bytes_read", "done", "status", "whole")
 
     def __init__(self, done: asyncio.Future[Reply | None], searched: bool, ended: Callable[[], None]) -> None:
-        """`searched`: the body is asked for; `ended` is called at once when nothing changes any more."""
+        """`searched`: the body is needed; `ended` is called at once when the answer is final."""
         self.done = done
         self._searched = searched
         self._ended = ended
         self._informed = 0
-        self.bytes_read = 0  # of all that came, as it came
+        self.bytes_read = 0  # bytes received, heads and framing included
         self.status = 0
         self.body = b""
         self.whole = False
 
     @property
     def so_far(self) -> str:
-        """What has come, for people; "" for nothing."""
+        """What has arrived, for people; "" for nothing."""
         if self.status:
             return f"{self.status} and {_count(len(self.body), 'byte')} of its body"
         if self._informed:
@@ -52,7 +52,7 @@ class Answer(ResponseReader):
         return f"{_count(self.bytes_read, 'byte')} of a head" if self.bytes_read else ""
 
     def enough(self) -> None:
-        """As much has come as a check reads."""
+        """READ_LIMIT bytes have arrived."""
         self._end(None if self.status else too_much(f"{READ_LIMIT // 1024} KiB"))
 
     def _end(self, fault: Reply | None) -> None:
@@ -60,7 +60,7 @@ class Answer(ResponseReader):
             self.done.set_result(fault)
             self._ended()
 
-    # --- as `ResponseReader`
+    # --- the connection's calls (ResponseReader)
 
     def informational(self, head: ResponseHead) -> None:
         self._informed += 1
@@ -104,7 +104,7 @@ class Answer(ResponseReader):
         return None
 
     def upstream_paused(self, paused: bool) -> None:
-        """The request is small: what the upstream does not take waits."""
+        """Ignored: the request is small, so unsent bytes may wait in memory."""
 
     def switched(self, head: ResponseHead, data: bytes) -> None:
         """Never: no check asks for an upgrade."""

@@ -9,10 +9,10 @@ BEAT = 0.05  # seconds
 
 
 class Beat:
-    """Calls `swing` every BEAT seconds from `start` to `stop`, and adds up how late that was.
+    """Calls `swing` every BEAT seconds from `start` to `stop`, and sums up how late the calls were.
 
-    The lag during a span of time is the difference of two readings of `lag_ns`. A reading takes in a call
-    that is overdue right now, so it does not matter what runs first after a stall.
+    The lag during a span of time is the difference between two readings of `lag_ns`. A reading includes a
+    call that is overdue right now, so it does not matter what runs first after a stall.
     """
 
     __slots__ = ("_clock", "_due_ns", "_handle", "_lag_ns", "_loop", "_swing")
@@ -31,13 +31,13 @@ class Beat:
         self._handle = self._loop.call_later(BEAT, self._beat)
 
     def stop(self) -> None:
-        """No more calls."""
+        """Stop the calls."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
 
     def lag_ns(self) -> int:
-        """All the lag since `start`, in nanoseconds."""
+        """The total lag since `start`, in nanoseconds."""
         return self._lag_ns + max(0, self._clock.monotonic_ns() - self._due_ns)
 
     def _beat(self) -> None:

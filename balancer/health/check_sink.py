@@ -1,10 +1,10 @@
-"""Whom active checks look at, and where their results go (L5)."""
+"""What active checks check, and where their results go (L5)."""
 
 from typing import Protocol, TypeVar
 
 
 class Checked(Protocol):
-    """An upstream that is checked. `address` and `port` are read anew for each check; they may change."""
+    """An upstream that is checked. `address` and `port` are read again for each check; they may change."""
 
     @property
     def pool(self) -> str:
@@ -20,7 +20,7 @@ class Checked(Protocol):
 
     @property
     def port(self) -> int:
-        """Where it takes requests."""
+        """The port on which it accepts requests."""
 
 
 UpstreamT = TypeVar("UpstreamT", bound=Checked)
@@ -28,32 +28,32 @@ UpstreamT_contra = TypeVar("UpstreamT_contra", bound=Checked, contravariant=True
 
 
 class CheckSink(Protocol[UpstreamT_contra]):
-    """Through which results change the state of upstreams. They may add and remove upstreams to check."""
+    """Gets the results, which change the state of upstreams. Its methods may add and remove checked ones."""
 
     def failing(self, upstream: UpstreamT_contra, why: str) -> None:
-        """FALL checks in a row have failed; or the first one, and all since."""
+        """FALL checks in a row have failed, or its very first check."""
 
     def passing(self, upstream: UpstreamT_contra, why: str) -> None:
-        """RISE checks in a row have passed, after it was failing; or the first one that ever did."""
+        """RISE checks in a row have passed after it was failing, or its first check that ever passed."""
 
     def draining(self, upstream: UpstreamT_contra, on: bool, why: str) -> None:
-        """Its check announces that it wants no new work, or no longer does so."""
+        """Its check announces that it wants no new work (`on`), or no longer announces it."""
 
     def passed_first(self, upstream: UpstreamT_contra, what: str) -> None:
-        """Its first check has passed: `what` came. Where others failed before, `passing` follows."""
+        """A check has passed for the first time, with `what`. If checks failed before, `passing` follows."""
 
     def unanswered(self, upstream: UpstreamT_contra, why: str) -> None:
-        """It is failing, and this check had no answer at all."""
+        """It is failing, and this check got no answer at all."""
 
     def served(self, upstream: UpstreamT_contra) -> int:
-        """Live responses below 500 of this upstream so far."""
+        """The number of live responses below 500 from this upstream so far."""
 
     def answers(self, upstream: UpstreamT_contra) -> int:
-        """Live responses of this upstream so far, whatever their status."""
+        """The number of live responses from this upstream so far, whatever their status."""
 
     def silent(self, upstream: UpstreamT_contra, since_ns: int) -> None:
-        """It is failing, and has answered nobody since then, while another one of its pool passed a check;
-        0: that is not so."""
+        """It is failing, and has answered nothing since `since_ns`, while another upstream of its pool passed
+        a check; 0 if that is not so."""
 
     def is_busy(self, upstream: UpstreamT_contra) -> bool:
-        """Whether live requests are in flight there."""
+        """Whether live requests are in flight at it."""

@@ -1,4 +1,4 @@
-"""What a check that has ended says about its upstream, and what is done about it (L5)."""
+"""What the result of a check means for its upstream, and what is done about it (L5)."""
 
 import asyncio
 import logging
@@ -14,9 +14,9 @@ from balancer.health.silence import SAYS_NOTHING, Reading
 from balancer.health.verdict import Flip
 from balancer.health.watch import Watch
 
-# What a late event loop of ours may have caused counts for nothing: a connection that was closed where it was
-# late by more than this share of TIMEOUT, in sum, while the check ran; no response in time where of TIMEOUT
-# more than this share is missing to the time in which we were there to see one.
+# Results that our own late event loop may have caused do not count: a closed connection, if the loop was late
+# by more than this share of TIMEOUT in sum during the check; a timeout, if the time in which the loop could
+# have seen a response was shorter than TIMEOUT by more than this share.
 LATE = 0.25
 
 log = logging.getLogger(__name__)
@@ -30,12 +30,12 @@ class Conclusions(Generic[UpstreamT]):
         self._beat = beat
         self._sink = sink
         self.durations: dict[str, Durations] = {}  # by pool
-        self._well_ns: dict[str, int] = {}  # by pool: when the last check began that showed one at work
+        self._well_ns: dict[str, int] = {}  # by pool: start of the last check that showed a working upstream
 
     def draw(self, watch: Watch[UpstreamT], task: asyncio.Task[Reply], overstayed: bool) -> None:
         """The check that was `task` has ended; `overstayed`: after it had timed out."""
         reply = self._reply_of(watch, task)
-        # An answer from where it no longer is says nothing.
+        # An answer from its old address says nothing about it.
         if reply is None or watch.removed or watch.present_address() != watch.where:
             return
         if overstayed:
@@ -46,7 +46,7 @@ class Conclusions(Generic[UpstreamT]):
             self._conclude(watch, reply)
 
     def time_out(self, watch: Watch[UpstreamT]) -> None:
-        """Its check has taken too long; it may still be answered."""
+        """Its check has timed out; it may still be answered."""
         if watch.present_address() == watch.where:
             detail = f"no complete response within {watch.settings.timeout:g}s"
             if came := watch.probe.so_far:
@@ -64,8 +64,8 @@ class Conclusions(Generic[UpstreamT]):
         if fair.result is Result.PASSED or fair.result is Result.SLOW:
             self._well_ns[watch.upstream.pool] = watch.started_ns
         self._report(watch, last)
-        # Even if it has just been moved to another address of its name: who waits for the one before is to be
-        # sent elsewhere, and nobody gets to the new one before the check there, which ends this.
+        # Also if it has just moved to another address of its name: requests that wait at the old one must go
+        # elsewhere, and none is sent to the new one before the check there, which ends the silence.
         if not watch.removed:
             self._sink.silent(watch.upstream, self._silent_since(watch, fair.result))
         asks, watch.asks = watch.asks, None
@@ -73,8 +73,8 @@ class Conclusions(Generic[UpstreamT]):
             asks(last)
 
     def _answered_late(self, watch: Watch[UpstreamT], reply: Reply) -> None:
-        """It passed after all. Where there were requests that it may have waited behind, its timeout is taken
-        back: a backlog that long is no death. Else TIMEOUT means what it says."""
+        """It was answered after its timeout. If it may have waited behind live requests, a pass revokes the
+        timeout: a long backlog does not mean that the upstream is dead. Else the timeout stands."""
         if reply.result not in SAYS_NOTHING:
             watch.silence.end()
             self._sink.silent(watch.upstream, 0)
@@ -87,7 +87,7 @@ class Conclusions(Generic[UpstreamT]):
         return Reply(Result.SLOW, 0, f"{reply.detail} after {self._seconds(watch):.2g}s")
 
     def _reply_of(self, watch: Watch[UpstreamT], task: asyncio.Task[Reply]) -> Reply | None:
-        """None where it was cancelled: removed, moved, or the next check is due."""
+        """None if the check was cancelled: removed, moved, or the next check is due."""
         if task.cancelled():
             return None
         if (error := task.exception()) is not None:
@@ -96,7 +96,7 @@ class Conclusions(Generic[UpstreamT]):
         return task.result()
 
     def _fair(self, watch: Watch[UpstreamT], reply: Reply) -> Reply:
-        """The reply, or one that counts for nothing where it would blame the upstream without proof."""
+        """The reply, or one that does not count if the reply would blame the upstream without proof."""
         if reply.result not in TIME_PLAYED_A_PART:
             return reply
         timeout_ns = watch.settings.timeout * 1e9
@@ -113,10 +113,10 @@ class Conclusions(Generic[UpstreamT]):
         return reply
 
     def _serves(self, watch: Watch[UpstreamT]) -> bool:
-        """Whether live requests on this upstream have succeeded while the check waited.
+        """Whether live requests at this upstream have succeeded while the check waited.
 
-        Where they have since the last timeout that counted, that one was none either: a replica that needs
-        seconds for each request answers none during many a check.
+        If some succeeded since the last timeout that counted, that timeout is revoked: a replica that needs
+        seconds per request may answer none during a check.
         """
         served = self._sink.served(watch.upstream)
         if watch.served is not None and served > watch.served:
@@ -128,8 +128,8 @@ class Conclusions(Generic[UpstreamT]):
         return False
 
     def _silent_since(self, watch: Watch[UpstreamT], result: Result) -> int:
-        """0 where it may only be slow: it was heard of before FALL checks had failed, or none of its pool is
-        known to be well since then, as when all wait for the same database."""
+        """Since when it is silent; 0 if it may only be slow: it answered something before FALL checks had
+        failed, or no other upstream of its pool has worked since, as when all wait for the same database."""
         silence = watch.silence
         if result in SAYS_NOTHING:
             answers = self._sink.answers(watch.upstream)
@@ -158,7 +158,7 @@ class Conclusions(Generic[UpstreamT]):
     def _report(self, watch: Watch[UpstreamT], last: CheckResult) -> None:
         verdict = watch.verdict
         had_passed = verdict.has_passed
-        # One that times out may have stood behind live requests.
+        # A check that times out may have waited behind live requests.
         in_doubt = last.result is Result.TIMEOUT and watch.may_be_taken_back()
         needed = verdict.needed(last.passed, in_doubt)
         flip = verdict.observe(last.result, in_doubt)
@@ -166,7 +166,7 @@ class Conclusions(Generic[UpstreamT]):
         changes_drain = last.passed and watch.draining is not on
         if changes_drain:
             watch.draining = on
-        # The watch is as it should be before anything is reported: the sink may remove the upstream.
+        # The watch is updated before anything is reported: the sink may remove the upstream.
         if changes_drain:
             self._sink.draining(watch.upstream, on, last.detail)
         if not had_passed and verdict.has_passed and not watch.removed:

@@ -1,4 +1,4 @@
-"""How long the checks of a pool took (L5): the cells behind `active_check_duration_seconds{pool}`."""
+"""How long the checks of a pool took (L5): the cells of `active_check_duration_seconds{pool}`."""
 
 from bisect import bisect_left
 
@@ -6,7 +6,7 @@ from balancer.telemetry.columns import BUCKETS, HISTOGRAM_CELLS
 
 
 class Durations:
-    """A histogram: `cells` has a count per bound of `BUCKETS` and one for all above; `sum` is in seconds."""
+    """A histogram: `cells` has one count per bound of `BUCKETS` and one above them; `sum` is in seconds."""
 
     __slots__ = ("cells", "sum")
 

@@ -1,4 +1,4 @@
-"""What it means that a check got no whole response (L5): from failures and errors to our closed list."""
+"""The result of a check without a whole response (L5): maps failures and errors to our closed list."""
 
 from balancer.errors import (
     EXHAUSTED,
@@ -11,7 +11,7 @@ from balancer.health.result import Reply, Result
 
 
 def fault_of(failure: Failure, detail: str) -> Reply:
-    """The reply that stands for a `failure` of reading the response; `detail` is what its reader said."""
+    """The reply for a `failure` to read the response; `detail` is the reader's."""
     if failure is RESPONSE_TRUNCATED:
         return Reply(Result.CLOSED, 0, "its response broke off")
     if failure is UPSTREAM_CLOSED:
@@ -22,12 +22,12 @@ def fault_of(failure: Failure, detail: str) -> Reply:
 
 
 def too_much(what: str) -> Reply:
-    """The reply to an upstream that sends without an end, and no response among it."""
+    """The reply for an upstream that sends too much without a response."""
     return Reply(Result.TOO_MUCH, 0, f"{what} came without a final response")
 
 
 def not_connected(error: OSError, where: str) -> Reply:
-    """The reply that stands for an `error` of connecting; `where` is the address and port that was asked."""
+    """The reply for an `error` of connecting; `where` is the address and port that was dialled."""
     if isinstance(error, ConnectionRefusedError):
         return Reply(Result.REFUSED, 0, f"refused: nothing listens on {where}")
     reason = error.strerror or str(error)

@@ -1,4 +1,4 @@
-"""What people can do about a check that did not pass (L5): one table."""
+"""What the operator can do about a check that did not pass (L5): one table."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from balancer.spec.instance import CheckSpec
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What was asked, and of whom: the upstream `name`, and whether it has passed a check since it has been
-    where it is now."""
+    """What was checked: the settings, the upstream's `name`, and whether it has passed a check at its present
+    address."""
 
     settings: CheckSpec
     name: str
@@ -19,12 +19,12 @@ class Asked:
 
     @property
     def own_host(self) -> str:
-        """The Host that the settings have for the check, "" where they have none."""
+        """The Host that the settings set for the check, "" if they set none."""
         return next((value for header, value in self.settings.headers if header.lower() == "host"), "")
 
     @property
     def another_host(self) -> str:
-        """How to send another Host than the upstream's name."""
+        """How to send a Host other than the upstream's name."""
         if self.settings.headers:
             return f'add "Host": "app.example" to {_HEADERS}'
         return f'set {_HEADERS}={{"Host": "app.example"}}'
@@ -78,7 +78,7 @@ def _credentials(asked: Asked) -> str:
 
 
 def _not_allowed(asked: Asked) -> str:
-    # Rails answers so to a Host that it does not know.
+    # Rails answers 403 to a Host that it does not know.
     return f"{_credentials(asked)}; or {_host(asked)}"
 
 

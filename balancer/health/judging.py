@@ -5,7 +5,7 @@ from balancer.spec.instance import CheckSpec
 
 
 def judge(settings: CheckSpec, status: int, body: bytes) -> Reply:
-    """Judge a response by its status and, where BODY is set, by the start of its body."""
+    """Judge a response by its status and, if BODY is set, by the start of its body."""
     on = f"{status} on {settings.shown_path}"
     if settings.announces_drain(status):
         return Reply(Result.PASSED, status, f"{on}: it asks for no new requests")

@@ -1,7 +1,7 @@
-"""The connection over which an upstream is checked (L5): the proxy's own, with a bound on all that is read.
+"""The connection over which an upstream is checked (L5): the proxy's own kind, with a limit on what is read.
 
-An upstream may send whatever it likes, and the supervisor, which checks all of them, must not be late for it.
-So a check reads READ_LIMIT bytes at most: more is not taken from the kernel, and the connection is closed.
+An upstream may send any amount of data, and the supervisor, which checks all upstreams, must not become late.
+So a check reads READ_LIMIT bytes at most: then it stops reading, and the connection is closed.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _NO_CELLS = memoryview(bytearray()).cast("q")
 class Line(IdleOwner):
     """One connection: one check at a time, from `ask` to the end of its answer, or `hang_up`.
 
-    It stands before the `UpstreamConnection`, which reads the responses, and owns it while it is idle.
+    It wraps the `UpstreamConnection`, which reads the responses, and owns it while it is idle.
     """
 
     __slots__ = ("_answer", "_connection", "_loop", "checks")
@@ -35,15 +35,15 @@ class Line(IdleOwner):
             0,
         )
         self._answer: Answer | None = None
-        self.checks = 0  # that it was used for
+        self.checks = 0  # number of checks it was used for
 
     @property
     def closed(self) -> bool:
-        """Whether it can be used no more."""
+        """Whether it can no longer be used."""
         return self._connection.closed
 
     def ask(self, request: bytes, searched: bool) -> Answer:
-        """Send `request`; what comes is told to the answer. `searched`: its body is asked for."""
+        """Send `request`; the returned answer gets the response. `searched`: its body is needed."""
         self.checks += 1
         self._answer = answer = Answer(self._loop.create_future(), searched, self._ended)
         self._connection.send_rendered(answer, request)
@@ -56,8 +56,8 @@ class Line(IdleOwner):
             self._connection.cancel()
 
     def _ended(self) -> None:
-        """The answer has ended. Now, and not when whoever waits for it has their turn: what comes until then
-        belongs to no check, and more would be read."""
+        """The answer is final: release the connection at once, not in the turn of the waiting task, as data
+        that arrives in between belongs to no check and would be read."""
         answer, self._answer = self._answer, None
         connection = self._connection
         if answer is None or not answer.whole or not connection.release():
@@ -94,8 +94,8 @@ class Line(IdleOwner):
     # --- as `IdleOwner`
 
     def put(self, connection: UpstreamSide, now_ns: int) -> None:
-        """Never: it stays here."""
+        """Never called: the connection stays here."""
 
     def discard(self, connection: UpstreamSide, reason: str) -> None:
-        """The upstream has closed it while it was idle, or said something that nobody asked for."""
+        """The upstream has closed it while it was idle, or sent data unasked."""
         self.hang_up()

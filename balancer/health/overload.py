@@ -1,37 +1,37 @@
-"""When a pool has more to do than its upstreams can (L5). Pure; the supervisor looks, and tells."""
+"""When a pool is overloaded: its load exceeds its capacity (L5). Pure; the supervisor samples and reports."""
 
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-LOOK = 0.5  # seconds between two looks
-# So many looks in a row with requests refused, or with a standing queue, are an overload; so many in a row
-# without either are its end. A burst is over before the first, a pause in the overload before the second.
+LOOK = 0.5  # seconds between two samples
+# ENTERS samples in a row with refused requests or with a standing queue begin an overload; LEAVES samples in
+# a row without either end it. A burst is shorter than the first, a pause within an overload than the second.
 ENTERS = 3
 LEAVES = 10
-# A queue stands where there is work in it for so many seconds, by how fast the upstreams answer (Little's
-# law); a shorter one is a pool well used. How long those have waited who get a slot would not tell: with the
-# newest first they have hardly waited at all.
+# A queue is standing if it holds work for this many seconds, at the upstreams' present throughput (Little's
+# law); with a shorter one the pool is well used. The waiting time of served requests would not show it: if
+# the newest are served first, they have hardly waited.
 STANDING = 0.25
-_SHOWN = 5  # looks that the present rates are taken from
+_SHOWN = 5  # samples from which the present rates are computed
 
 
 class Load(NamedTuple):
-    """What has come to a pool's queue: requests refused so far, and waiting now."""
+    """A pool's queue: requests refused so far, and waiting now."""
 
     refused: int
     waiting: int
 
 
 class Ends(NamedTuple):
-    """How else requests have ended so far: served, and left by their clients before a response began."""
+    """Other ends of requests so far: served, and abandoned by their clients before a response began."""
 
     served: int
     left: int
 
 
 class Mark(NamedTuple):
-    """How far things were at a moment."""
+    """The counters at one moment."""
 
     now_ns: int
     served: int
@@ -40,7 +40,7 @@ class Mark(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """What happened in so many seconds."""
+    """What happened within `seconds`."""
 
     seconds: float
     served: int
@@ -49,13 +49,13 @@ class Figures(NamedTuple):
 
     @classmethod
     def between(cls, first: Mark, last: Mark) -> "Figures":
-        """Upstreams that have gone took their counts with them: `served` may be too low, never negative."""
+        """The difference. Counts of removed upstreams are lost: `served` may be too low, but not negative."""
         seconds = (last.now_ns - first.now_ns) / 1e9
         served = max(0, last.served - first.served)
         return cls(seconds, served, last.refused - first.refused, last.left - first.left)
 
     def rates(self) -> tuple[float, float, float]:
-        """Served, refused and left per second; 0 where no time has passed."""
+        """Served, refused and left per second; 0 if no time has passed."""
         seconds = self.seconds
         if seconds <= 0:
             return 0.0, 0.0, 0.0
@@ -63,23 +63,23 @@ class Figures(NamedTuple):
 
 
 class Overload:
-    """Whether one pool is overloaded. `now` has the figures of the last seconds, None where it is not."""
+    """Whether one pool is overloaded. `now` has the figures of the last samples, None if it is not."""
 
     __slots__ = ("_before", "_begin", "_last", "_looks", "_marks", "now")
 
     def __init__(self) -> None:
         self._before: Load | None = None
-        self._looks = 0  # in a row that speak against what is thought now
-        self._begin: Mark | None = None  # of the overload, or of what may become one
-        self._last: Mark | None = None  # when it was last seen
-        self._marks: deque[Mark] = deque(maxlen=_SHOWN)  # of the last looks; none while all is quiet
+        self._looks = 0  # samples in a row that contradict the present state
+        self._begin: Mark | None = None  # of the overload, or of a possible one
+        self._last: Mark | None = None  # the last sample under pressure
+        self._marks: deque[Mark] = deque(maxlen=_SHOWN)  # of the last samples; empty without pressure
         self.now: Figures | None = None
 
     def look(self, now_ns: int, load: Load, ends: Callable[[], Ends]) -> Figures | None:
-        """Look at it, every LOOK seconds. Gives figures where it has become overloaded (`now` is set then) or
-        has ceased to be (`now` is None): of the time it took to be sure, or of the whole overload.
+        """Take a sample, every LOOK seconds. Returns figures if an overload has begun (`now` is set then;
+        they cover the time until it was certain) or ended (`now` is None then; they cover all of it).
 
-        `ends` is asked only where needed.
+        `ends` is called only if needed.
         """
         before, self._before = self._before, load
         refuses = before is not None and load.refused > before.refused

@@ -1,4 +1,4 @@
-"""One check of one upstream (L5): a GET over a kept connection, read as the proxy reads."""
+"""One check of one upstream (L5): a GET over a kept connection, read as the proxy reads responses."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from balancer.health.result import Reply, Result
 from balancer.health.room import Room, Tenant
 from balancer.spec.instance import CheckSpec
 
-# Every so many checks one starts on a fresh connection, so that a replica that serves its old connections
-# only is noticed. The old one is closed before: where no new one can be had, the checks after it fail too.
+# After this many checks a fresh connection is made, to notice a replica that serves only its old connections.
+# The old one is closed first: if no new one can be made, the following checks fail too.
 CHECKS_PER_CONNECTION = 10
 
 
@@ -24,10 +24,10 @@ class Probe(Protocol):
 
     @property
     def so_far(self) -> str:
-        """What has come of the answer to the check that runs, for people; "" for nothing."""
+        """What has arrived of the running check's answer, for people; "" for nothing."""
 
     async def check(self, address: str, port: int) -> Reply:
-        """Make one check; cancelling it ends it at once. Never raises but for a bug."""
+        """Make one check; cancelling it ends it at once. Raises only on a bug."""
 
     async def close(self) -> None:
         """Close its connection."""
@@ -40,8 +40,8 @@ class HttpProbe(Tenant):
     """Checks one upstream by HTTP, on a connection of its own.
 
     A response must be complete to pass, as far as a check reads (`answer`). Redirects are not followed,
-    cookies not kept, and bodies not decoded. A kept connection that the upstream closes just as it is used is
-    no failure: it is asked once more, on a fresh one.
+    cookies not kept, and bodies not decoded. If the upstream closes a kept connection just as it is used,
+    that is no failure: the check is repeated on a fresh one.
     """
 
     __slots__ = ("_answer", "_line", "_loop", "_name", "_request", "_room", "_settings", "_via",
@@ -62,11 +62,11 @@ class HttpProbe(Tenant):
 
     @property
     def so_far(self) -> str:
-        """What has come of the answer to the check that runs, for people; "" for nothing."""
+        """What has arrived of the running check's answer, for people; "" for nothing."""
         return self._answer.so_far if self._answer is not None else ""
 
     async def check(self, address: str, port: int) -> Reply:
-        """Make one check of what listens on `port` of the IP address `address`."""
+        """Make one check of the app on `port` of the IP address `address`."""
         if not self._room.enter(self):
             return Reply(Result.NOT_MADE, 0, "no check could be made (too many are waiting for a response)")
         try:
@@ -112,7 +112,7 @@ class HttpProbe(Tenant):
         return line
 
     async def _ask(self, line: Line, kept: bool) -> Reply | None:
-        """None where a `kept` connection was closed just as it was used."""
+        """None if a `kept` connection was closed just as it was used."""
         self._answer = answer = line.ask(self._request, searched=bool(self._settings.body))
         try:
             fault = await answer.done
@@ -129,8 +129,8 @@ class HttpProbe(Tenant):
 
 
 class Probes:
-    """Opens the probes of one instance, in the running event loop. `via` is the name that Via tells, "" where
-    there is to be none; `most` is how many connections they may have together."""
+    """Opens the probes of one instance, in the running event loop. `via`: the instance's name in Via, "" for
+    no Via; `most`: how many connections they may have together."""
 
     def __init__(self, via: str = "", most: int = 1 << 30) -> None:
         self._via = via

@@ -6,7 +6,7 @@ from urllib.parse import quote
 from balancer import __version__
 from balancer.spec.instance import CheckSpec
 
-# What RFC 3986 allows in a path, and what it allows besides in a query; a % that begins an escape is one.
+# What RFC 3986 allows in a path, and additionally in a query; a % that begins an escape is kept.
 _IN_PATH = "/-._~!$&'()*+,;=:@%"
 _IN_QUERY = _IN_PATH + "?"
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -14,7 +14,7 @@ _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 def render_check(name: str, settings: CheckSpec, via: str) -> bytes:
     """A GET for the upstream `name`; `via` is the instance's name, "" for no Via."""
-    # Host is the upstream's name, as in the settings: an address would not get far with virtual hosts.
+    # Host is the upstream's name from the settings: an IP address would not match a virtual host.
     ours = {"Host": name, "User-Agent": f"balancer-check/{__version__}", "Accept": "*/*"}
     if via:
         ours["Via"] = f"1.1 {via}"

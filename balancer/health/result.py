@@ -7,9 +7,9 @@ from enum import StrEnum
 class Result(StrEnum):
     """How one check ended; the value is the metric label.
 
-    Three count neither as passed nor as failed, because they say nothing about the upstream:
-    `SLOW`: no answer in time, but live requests on that upstream succeeded meanwhile: slow is not dead.
-    `LATE`: no answer in time, but our own event loop was late for too much of it to tell.
+    Three results count neither as passed nor as failed, because they prove nothing about the upstream:
+    `SLOW`: no answer in time, but live requests at that upstream succeeded meanwhile: slow is not dead.
+    `LATE`: no answer in time, but our own event loop was late for too much of that time.
     `NOT_MADE`: no check was made: no file descriptor or memory left here, or a bug of ours.
     """
 
@@ -18,11 +18,11 @@ class Result(StrEnum):
     BODY = "body"  # the text of BODY is not in the response
     TIMEOUT = "timeout"  # no whole response in time, the time to connect included
     REFUSED = "refused"  # nothing listens there
-    UNREACHABLE = "unreachable"  # no way there: no route, network down, the kernel gave up connecting
-    CLOSED = "closed"  # closed or reset before the whole response was here
-    MALFORMED = "malformed"  # what came is not an HTTP/1.1 response
-    TOO_MUCH = "too_much"  # more than a check reads, and no response among it
-    LOOP = "loop"  # it came back to this very balancer
+    UNREACHABLE = "unreachable"  # no route, network down, or the kernel gave up connecting
+    CLOSED = "closed"  # closed or reset before the whole response had arrived
+    MALFORMED = "malformed"  # the data received is not an HTTP/1.1 response
+    TOO_MUCH = "too_much"  # more data than a check reads, without a response
+    LOOP = "loop"  # the check came back to this balancer
     SLOW = "slow"
     LATE = "late"
     NOT_MADE = "not_made"
@@ -34,17 +34,17 @@ class Result(StrEnum):
 
 
 _FOR_NOTHING = frozenset((Result.SLOW, Result.LATE, Result.NOT_MADE))
-# What a late event loop can cause: too little of the time given was the upstream's.
+# Results that a late event loop can cause: the upstream had too little of the time given.
 TIME_PLAYED_A_PART = frozenset((Result.TIMEOUT, Result.CLOSED))
 
 
-# Nothing there speaks HTTP, or nothing is there.
+# Nothing at the address answered.
 NO_ANSWER = frozenset((Result.TIMEOUT, Result.REFUSED, Result.UNREACHABLE, Result.CLOSED))
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What one check brought; `status` is 0 where no response came, `detail` says in words what happened."""
+    """The outcome of one check; `status` is 0 without a response, `detail` is for people."""
 
     result: Result
     status: int
@@ -55,7 +55,7 @@ class Reply:
 class CheckResult:
     """The last check of an upstream, for people: `time` is when it ended (seconds since the epoch).
 
-    `hint` is one sentence with what happened and what to do about it, "" when it passed.
+    `hint` is one sentence: what happened and what to do about it, "" if it passed.
     """
 
     time: float

@@ -5,25 +5,25 @@ from itertools import islice
 
 
 class Tenant(ABC):
-    """Has at most one connection: while it checks, and while it keeps it."""
+    """Has at most one connection: during a check, and while it keeps it for the next one."""
 
     @abstractmethod
     def hang_up(self) -> None:
-        """Close it."""
+        """Close the kept connection."""
 
 
 class Room:
-    """For a new connection, the one that has been kept for longest is closed."""
+    """At most `most` connections: for a new one, the one that has been kept longest is closed."""
 
     __slots__ = ("_checking", "_keeping", "_most")
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._checking: set[Tenant] = set()
-        self._keeping: dict[Tenant, None] = {}  # the one that has kept its own for longest is the first
+        self._keeping: dict[Tenant, None] = {}  # the longest kept connection first
 
     def enter(self, tenant: Tenant) -> bool:
-        """Whether it may have a connection now; if so, it says `leave` at the end of its check."""
+        """Whether it may have a connection now; if so, it calls `leave` at the end of its check."""
         self._keeping.pop(tenant, None)
         if len(self._checking) >= self._most:
             return False
@@ -35,7 +35,7 @@ class Room:
         return True
 
     def leave(self, tenant: Tenant, *, keeps: bool) -> None:
-        """Its check has ended; whether it keeps its connection for the next one."""
+        """Its check has ended; `keeps`: it keeps its connection for the next one."""
         self._checking.discard(tenant)
         if keeps:
             self._keeping[tenant] = None

@@ -2,12 +2,11 @@
 
 from balancer.spec.instance import CheckSpec
 
-# A check has TIMEOUT of our own good time: what our event loop is late, by more than a beat, is added to it.
-# But no more than this many times TIMEOUT in all.
+# If our event loop is late by more than a beat, that time is added to a check's TIMEOUT, up to this many
+# times TIMEOUT in all.
 MOST_TIMEOUTS = 2
 
 
 def found_within(check: CheckSpec) -> float:
-    """Seconds after which an upstream that answers nothing any more has been ejected, our own lateness
-    included."""
+    """Seconds within which checks eject an upstream that has stopped answering, our own lateness included."""
     return check.fall * check.interval + MOST_TIMEOUTS * check.timeout

@@ -1,4 +1,4 @@
-"""Rise and fall (L5): when results in a row change what we think of an upstream. Pure: no time, no I/O."""
+"""Rise and fall (L5): when results in a row change the verdict on an upstream. Pure: no time, no I/O."""
 
 from enum import Enum, auto
 
@@ -15,10 +15,10 @@ class Flip(Enum):
 class Verdict:
     """What the checks of one upstream have shown so far.
 
-    `FALL` failures in a row make it failing, `RISE` passed checks in a row make it passing again; a result of
-    the other kind starts the count anew, one that counts for nothing leaves it as it is. Until a check has
-    passed one result decides, whichever it is: nothing speaks for an upstream that fails its first check, and
-    once it passes one there is no reason to wait for more.
+    `FALL` failures in a row make it failing, `RISE` passed checks in a row make it passing again. A result of
+    the other kind restarts the count; a result that does not count leaves it as it is. Until a check has
+    passed, one result decides: there is no evidence for an upstream that fails its first check, and after its
+    first pass no reason to wait for more.
     """
 
     __slots__ = ("_fall", "_rise", "_streak", "failing", "has_passed")
@@ -26,19 +26,19 @@ class Verdict:
     def __init__(self, rise: int, fall: int) -> None:
         self._rise = rise
         self._fall = fall
-        self._streak = 0  # results in a row that speak against `failing`
+        self._streak = 0  # results in a row that contradict `failing`
         self.failing = False
         self.has_passed = False
 
     def needed(self, passed: bool, in_doubt: bool = False) -> int:
-        """How many results of this kind in a row change the verdict. `in_doubt`: it may have failed for other
-        reasons than the upstream's death."""
+        """How many results of this kind in a row change the verdict. `in_doubt`: the check may have failed
+        although the upstream is alive."""
         if not self.has_passed and not in_doubt:
             return 1
         return self._rise if passed else self._fall
 
     def observe(self, result: Result, in_doubt: bool = False) -> Flip | None:
-        """Take in the next result; what it changed, if it did."""
+        """Count the next result; returns the change of the verdict, if any."""
         if not result.counts:
             return None
         passed = result is Result.PASSED
@@ -55,5 +55,5 @@ class Verdict:
         return Flip.PASSING if passed else Flip.FAILING
 
     def restart(self) -> None:
-        """The results so far prove nothing any more: count anew, from the same verdict."""
+        """The last results prove nothing any more: restart the count, keep the verdict."""
         self._streak = 0

@@ -13,11 +13,11 @@ from balancer.health.verdict import Verdict
 from balancer.spec.instance import CheckSpec
 
 NEVER = 1 << 63  # nanoseconds
-_NOWHERE = ("", 0)  # where the first check has yet to go
+_NOWHERE = ("", 0)  # before the first check
 
 
 class Watch(Generic[UpstreamT]):
-    """One upstream under checks."""
+    """One upstream that is checked."""
 
     __slots__ = ("asked_ns", "asks", "counts", "deadline_ns", "draining", "lag_ns", "last", "next_ns",
                  "overstays", "passed_at", "probe", "reading", "removed", "served", "served_at_timeout",
@@ -30,40 +30,38 @@ class Watch(Generic[UpstreamT]):
         self.probe = probe
         self.verdict = Verdict(settings.rise, settings.fall)
         self.draining = draining  # its last passed check announced it
-        # Live responses when the last check timed out, where that counted and nothing has since.
+        # Live responses at the last check's timeout, if that counted and no result has counted since.
         self.served_at_timeout: int | None = None
         self.silence = Silence()
-        self.was_busy = False  # there were live requests in flight then
+        self.was_busy = False  # live requests were in flight then
         self.counts: Counter[str] = Counter()
         self.last: CheckResult | None = None
         self.passed_at: tuple[str, int] | None = None  # where it was when it last passed
         self.removed = False
-        self.asks: Callable[[CheckResult], None] | None = None  # who is to hear of the next result
+        self.asks: Callable[[CheckResult], None] | None = None  # to be called with the next result
         self.next_ns = 0  # when its next check is due: 0 at once, NEVER while it waits for its turn
         # --- of the running check, or the last one
         self.task: asyncio.Task[Reply] | None = None
         self.where = _NOWHERE
         self.asked_ns = 0
-        self.started_ns = 0  # the same, or since when it stands in for the next one
-        self.stands_in = False
-        self.deadline_ns = NEVER  # when to look at it
+        self.started_ns = 0  # the same, or since when it replaces the next one
+        self.stands_in = False  # it replaces the next one
+        self.deadline_ns = NEVER  # when `_overdue` looks at it
         self.lag_ns = 0  # our own lag when it started
-        self.served: int | None = None  # live responses when it turned out not to be a quick one
+        self.served: int | None = None  # live responses below 500 when it had run for QUICK of TIMEOUT
         self.reading: Reading | None = None  # of all live responses, at the same moment
-        self.overstays = (
-            False  # it has taken too long, and runs on until the next one: it may yet be answered
-        )
+        self.overstays = False  # it has timed out, and runs on until the next one: it may still be answered
 
     def is_idle(self) -> bool:
-        """Whether the next check may begin when it is due: none runs, or one that has had its time."""
+        """Whether the next check may begin when due: none is running, or only one that has timed out."""
         return self.task is None or self.overstays
 
     def may_be_taken_back(self) -> bool:
-        """Whether its check may yet show that its timeout was none: requests were there to wait behind."""
+        """Whether a late answer may revoke the timeout: the check may have waited behind live requests."""
         return self.served_at_timeout is not None and self.was_busy
 
     def moves(self, where: tuple[str, int]) -> None:
-        """Its checks go there from now on; what they have shown so far was of another machine."""
+        """Check it at `where` from now on; the results so far are about another machine."""
         if self.where != _NOWHERE:
             self.verdict = Verdict(self.settings.rise, self.settings.fall)
             self.draining = False

@@ -1,1 +1,1 @@
-"""Finding upstreams (L5): the addresses of names, kept current, and the upstreams that a name stands for."""
+"""Finding upstreams (L5): keeps the addresses of names current, and finds the upstreams behind a name."""

@@ -1,4 +1,4 @@
-"""Discovery (L5): all names of an instance, each looked up in its own rhythm, told by the fleet's doors."""
+"""Discovery (L5): looks up all names of an instance, each at its own interval, and reports to the fleet."""
 
 import asyncio
 import logging
@@ -14,11 +14,11 @@ from balancer.spec.instance import NameSpec
 
 
 class MembershipSink(AddressSink[NamedT_contra], MembersSink, Protocol[NamedT_contra]):
-    """Where discovery tells what it found; an error of theirs ends it."""
+    """Where discovery reports what it found; an exception raised by a sink ends discovery."""
 
 
 class Discovery(Generic[NamedT]):
-    """Watches names from `run` on; what is to be watched is told before."""
+    """Watches names while `run` is running; call `watch_names` and `watch_dns` before."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Discovery(Generic[NamedT]):
         self._names: dict[NamedT, NameSource[NamedT]] = {}
 
     def watch_names(self, upstreams: Iterable[NamedT]) -> None:
-        """Keep the addresses of these upstreams current: each name is looked up once for all that have it."""
+        """Keep the addresses of these upstreams current: upstreams with the same name share one lookup."""
         by_name: dict[str, list[NamedT]] = {}
         for upstream in upstreams:
             by_name.setdefault(upstream.host, []).append(upstream)
@@ -53,14 +53,14 @@ class Discovery(Generic[NamedT]):
         self._sources.append(DnsSource(pool, spec, self._sink, self._resolver, self._log, self._timeout))
 
     def unanswered(self, upstream: NamedT, why: str, other: str = "") -> None:
-        """Nothing answers at its address. Where its name has others it is moved to one of these: to `other`,
-        if that is known to answer."""
+        """Nothing answers at its address. If its name has other addresses it is moved to one of them: to
+        `other`, if that is known to answer."""
         source = self._names.get(upstream)
         if source is not None:
             source.unanswered(upstream, why, other)
 
     async def run(self) -> None:
-        """Look up until cancelled, then let go of the resolver. Ends at once if there is nothing to watch."""
+        """Look up until cancelled, then close the resolver. Ends at once if there is nothing to watch."""
         try:
             async with asyncio.TaskGroup() as group:
                 for source in self._sources:
@@ -69,6 +69,6 @@ class Discovery(Generic[NamedT]):
             self._resolver.close()
 
     async def asked(self) -> None:
-        """Wait until every name has its first answer, or has had `timeout` seconds for it. `run` must run."""
+        """Wait until every name has an answer, or has had `timeout` seconds for it. `run` must be running."""
         for source in self._sources:
             await source.asked.wait()

@@ -1,4 +1,4 @@
-"""Upstreams by DNS (L5): `dns://app:8000` stands for an upstream at each address of the name."""
+"""Upstreams by DNS (L5): `dns://app:8000` means one upstream at each address of the name."""
 
 import logging
 from collections.abc import Sequence
@@ -13,20 +13,20 @@ from balancer.spec.instance import NameSpec
 
 
 class MembersSink(Protocol):
-    """Where the upstreams that were found are told."""
+    """Where the found upstreams are reported."""
 
     def set_members(self, pool: str, source: str, members: Sequence[Member], /) -> None:
-        """These are all the members that `source` has; those of it that are not among them are gone."""
+        """These are all members of `source`; earlier ones that are not among them are gone."""
 
     def set_problem(self, pool: str, source: str, why: str, /) -> None:
-        """`source` cannot be resolved, for this reason; "" when it can again."""
+        """`source` cannot be resolved, for this reason; "" once it can again."""
 
 
 class DnsSource(Source):
-    """One `dns://` entry of a pool: tells the members after every lookup that gave any, changed or not.
+    """One `dns://` entry of a pool: reports the members after every lookup that found any, changed or not.
 
-    Told each time, a sink that left one out, because another source had it, takes it in when it may. A name
-    without addresses changes nothing: the nameserver's trouble is likelier than the end of all replicas.
+    So a sink that left a member out, because another source had it, can add it later. A name without
+    addresses changes nothing: a nameserver problem is more likely than the loss of all replicas.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class DnsSource(Source):
         self._addresses: frozenset[str] = frozenset()
 
     def found(self, addresses: tuple[str, ...]) -> None:
-        """Tell the members at these addresses, in the order of the addresses' numbers."""
+        """Report the members at these addresses, in numerical order of the addresses."""
         if self._addresses != set(addresses):
             self._addresses = frozenset(addresses)
             in_order = sorted(self._addresses, key=lambda address: int(ip_address(address)))
@@ -55,7 +55,7 @@ class DnsSource(Source):
         self._sink.set_members(self._pool, self._spec.id, self._members)
 
     def problem(self, why: str) -> None:
-        """Told where people look for the members."""
+        """Report it to the sink, which shows it next to the members."""
         self._sink.set_problem(self._pool, self._spec.id, why)
 
     def what_is_kept(self) -> str:

@@ -1,7 +1,7 @@
-"""Lookups of names (L5): one after the other for each name, by the system's resolver, in threads of its own.
+"""Lookups of names (L5): one at a time for each name, by the system's resolver, in separate threads.
 
-The loop's own threads would not do: uvloop has four of them, so four names that hang would stop every other
-lookup, and the loop waits for its threads at exit, up to half a minute where a nameserver is dead.
+The loop's own threads would not do: uvloop has four of them, so four hanging names would block every other
+lookup, and the loop waits for its threads at exit, up to half a minute if a nameserver is dead.
 """
 
 import asyncio
@@ -14,34 +14,34 @@ from ipaddress import ip_address
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-THREADS = 64  # made as needed: one each for the names that are being looked up at the same time
+THREADS = 64  # at most; started as needed, one for each name that is being looked up at the same time
 
 GetAddrInfo = Callable[[str, None, int, int], Sequence[tuple[int, int, int, str, tuple[Any, ...]]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a lookup gave: distinct addresses in the resolver's order, or else the `problem`, a few words."""
+    """The result of a lookup: distinct addresses in the resolver's order, or the `problem` in a few words."""
 
     addresses: tuple[str, ...] = ()
     problem: str = ""
 
 
 class Resolver(Protocol):
-    """Who is asked for addresses."""
+    """Looks up the addresses of names."""
 
     def look_up(self, name: str, /) -> asyncio.Future[Answer]:
-        """The lookup of `name` that runs, or a new one. Others may wait for it too: do not cancel it."""
+        """The running lookup of `name`, or a new one. Others may wait for it too: do not cancel it."""
 
     def close(self) -> None:
-        """Let go of what it holds; nothing is asked afterwards."""
+        """Release its resources; it must not be used afterwards."""
 
 
 def resolve(name: str, getaddrinfo: GetAddrInfo = socket.getaddrinfo) -> Answer:
-    """The IPv4 addresses of a name or, only where it has none, its IPv6 addresses. Blocks.
+    """The IPv4 addresses of a name or, only if it has none, its IPv6 addresses. Blocks.
 
-    Both families of a dual-stack replica would be one replica counted twice. IPv6 is asked for second and
-    only after a certain "none": a nameserver in trouble must not turn one family into the other.
+    With both families a dual-stack replica would count twice. IPv6 is looked up only after a definite "none"
+    for IPv4: a failing nameserver must not switch the family.
     """
     try:
         try:
@@ -59,7 +59,7 @@ def resolve(name: str, getaddrinfo: GetAddrInfo = socket.getaddrinfo) -> Answer:
 
 
 def _is_usable(address: str) -> bool:
-    # 0.0.0.0 is how filtering nameservers say no, and a connect to it comes back to this very machine.
+    # Filtering nameservers answer 0.0.0.0 to block a name, and a connect to it reaches this machine.
     ip = ip_address(address)
     return not (ip.is_unspecified or ip.is_multicast)
 
@@ -67,7 +67,7 @@ def _is_usable(address: str) -> bool:
 class SystemResolver:
     """The system's resolver: /etc/hosts, search domains, DNS. Belongs to one event loop.
 
-    A name has at most one lookup at a time. The threads are daemons: one that hangs does not delay the exit.
+    A name has at most one lookup at a time. The threads are daemons: a hanging one does not delay the exit.
     """
 
     def __init__(self, resolve: Callable[[str], Answer] = resolve, max_threads: int = THREADS) -> None:
@@ -78,12 +78,12 @@ class SystemResolver:
         self._running: dict[str, asyncio.Future[Answer]] = {}
 
     def look_up(self, name: str) -> asyncio.Future[Answer]:
-        """See Resolver. An answer, of whatever kind, comes when the system gives one."""
+        """See Resolver. There is no timeout: the answer comes when the system returns."""
         running = self._running.get(name)
         if running is not None:
             return running
         job: Future[Answer] = Future()
-        # Counted with this one: as long as there are no fewer threads, none waits behind another that hangs.
+        # One thread per lookup, this one included, so that none waits behind another that hangs.
         if self._threads <= len(self._running) and self._threads < self._max_threads:
             self._add_thread()
         if not self._threads:
@@ -96,7 +96,7 @@ class SystemResolver:
         return answer
 
     def close(self) -> None:
-        """Let the threads end, each after the lookup that it is in."""
+        """End the threads, each after its present lookup."""
         for _ in range(self._threads):
             self._jobs.put(None)
 
@@ -105,7 +105,7 @@ class SystemResolver:
         try:
             thread.start()
         except RuntimeError:
-            return  # the container's limit of processes: those there are will do, and it is tried again
+            return  # the container's limit of processes: go on with the present threads; retried next time
         self._threads += 1
 
     def _work(self) -> None:

@@ -1,4 +1,4 @@
-"""What discovery finds (L5): an upstream that the settings do not name themselves."""
+"""What discovery finds (L5): an upstream that is not named in the settings."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Names of upstreams (L5): `app1:8000` is one upstream, known by its name, whose address may change."""
+"""Names of upstreams (L5): `app1:8000` is one upstream, identified by its name; its address may change."""
 
 import logging
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from balancer.discovery.lookup import Resolver
 from balancer.discovery.source import TIMEOUT, Source
 
 REFRESH = 5.0  # seconds from one lookup to the next
-AGAIN = 30.0  # seconds
-MOST_OTHERS = 3  # addresses that one connect tries besides
+AGAIN = 30.0  # seconds without another try at an address that did not answer
+MOST_OTHERS = 3  # further addresses that one connect tries
 
 
 class Named(Protocol):
@@ -28,24 +28,24 @@ NamedT_contra = TypeVar("NamedT_contra", bound=Named, contravariant=True)
 
 
 class AddressSink(Protocol[NamedT_contra]):
-    """Where addresses are told."""
+    """Where addresses are reported."""
 
     def may_use(self, upstream: NamedT_contra, address: str, /) -> bool:
-        """Whether requests may be sent there: False where they would come back to this balancer."""
+        """Whether requests may be sent there: False if they would come back to this balancer."""
 
     def set_address(self, upstream: NamedT_contra, address: str, why: str = "", /) -> None:
-        """The upstream is at a new address. `why` is what is wrong with the one before, if anything is."""
+        """The upstream has a new address. `why`: what is wrong with the old one, if anything."""
 
     def set_other_addresses(self, upstream: NamedT_contra, others: tuple[str, ...], /) -> None:
-        """Its name has these addresses besides, in the order in which they are to be tried."""
+        """Its name also has these addresses, in the order in which to try them."""
 
 
 class NameSource(Source, Generic[NamedT]):
     """Keeps the address of the upstreams behind one name current.
 
-    Of several addresses the present one is kept, so that a resolver that rotates its answers does not move
-    the upstreams about. Where it does not answer the next one that is listed is used (RFC 1123 section 2.3);
-    an address is not tried again for AGAIN seconds after it has not answered.
+    If a name has several addresses, the present one is kept, so that a resolver that rotates its answers does
+    not move upstreams. If it does not answer, the next listed one is used (RFC 1123 section 2.3); an address
+    that did not answer is not tried again for AGAIN seconds.
     """
 
     def __init__(
@@ -63,12 +63,12 @@ class NameSource(Source, Generic[NamedT]):
         self._upstreams = upstreams
         self._sink = sink
         self._clock = clock
-        self._listed: list[str] = []  # by their numbers
-        # When which address did not answer, by upstream: they differ in their ports.
+        self._listed: list[str] = []  # in numerical order
+        # When an address did not answer, by upstream, as upstreams differ in their ports.
         self._failed_ns: dict[NamedT, dict[str, int]] = {upstream: {} for upstream in upstreams}
 
     def found(self, addresses: tuple[str, ...]) -> None:
-        """Move those upstreams whose address is no longer among them."""
+        """Move the upstreams whose address is no longer among `addresses`."""
         self._listed = sorted(addresses, key=lambda address: int(ip_address(address)))
         for upstream in self._upstreams:
             failed = self._failed_ns[upstream]
@@ -80,7 +80,7 @@ class NameSource(Source, Generic[NamedT]):
             self._tell_others(upstream)
 
     def unanswered(self, upstream: NamedT, why: str, other: str = "") -> None:
-        """Nothing answers where it is: move it to the next address that may, or to `other`, which does."""
+        """Its address does not answer: move it to the next one that may, or to `other`, which does."""
         failed = self._failed_ns[upstream]
         failed[upstream.address] = self._clock.monotonic_ns()
         if other:
@@ -93,7 +93,7 @@ class NameSource(Source, Generic[NamedT]):
                 return
 
     def problem(self, why: str) -> None:
-        """An upstream without an address tells of itself."""
+        """Not reported: the upstream itself shows that it has no address."""
 
     def what_is_kept(self) -> str:
         """The last good address, if there was one."""
@@ -107,7 +107,7 @@ class NameSource(Source, Generic[NamedT]):
         return failed_ns is None or self._clock.monotonic_ns() - failed_ns >= AGAIN * 1e9
 
     def _others(self, upstream: NamedT) -> list[str]:
-        """All that are listed but its own, from that on."""
+        """All other listed addresses that may be used, starting after its own."""
         listed = self._listed
         at = listed.index(upstream.address) if upstream.address in listed else -1
         others = [*listed[at + 1 :], *listed[: max(0, at)]]

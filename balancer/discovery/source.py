@@ -1,4 +1,4 @@
-"""A name that is looked up again and again (L5): when, and what is said of it when it does not resolve."""
+"""A name that is looked up periodically (L5): when, and what is logged if it does not resolve."""
 
 import asyncio
 import logging
@@ -10,12 +10,12 @@ TIMEOUT = 2.0  # seconds without an answer after which a name counts as not reso
 
 
 class Source(ABC):
-    """One name. A failed lookup changes nothing: what was found last stays."""
+    """One name. A failed lookup changes nothing: the last result stays."""
 
     def __init__(
         self, name: str, refresh: float, resolver: Resolver, log: logging.Logger, timeout: float = TIMEOUT
     ) -> None:
-        self.label = name  # what the log calls it
+        self.label = name  # its name in the log
         self.asked = asyncio.Event()  # the first lookup has ended, or has taken `timeout` seconds
         self._name = name
         self._refresh = refresh
@@ -25,7 +25,7 @@ class Source(ABC):
         self._fails = False
 
     async def run(self) -> None:
-        """Look the name up every `refresh` seconds from start to start, at once where one took longer."""
+        """Look the name up every `refresh` seconds, from start to start; at once if a lookup took longer."""
         loop = asyncio.get_running_loop()
         while True:
             started = loop.time()
@@ -38,18 +38,18 @@ class Source(ABC):
 
     @abstractmethod
     def what_is_kept(self) -> str:
-        """The end of the sentence that says that the name does not resolve: what that means."""
+        """The end of the log line about a name that does not resolve: the consequence."""
 
     @abstractmethod
     def problem(self, why: str) -> None:
-        """The name does not resolve any more: why, in a few words; "" when it does again."""
+        """The name does not resolve any more: the reason in a few words; "" once it does again."""
 
     async def _ask(self) -> None:
         lookup = self._resolver.look_up(self._name)
         await asyncio.wait((lookup,), timeout=self._timeout)
         if not lookup.done():
             self._failed(f"no answer within {self._timeout:g} s")
-            # A second lookup would hang like the first, and when this one ends its answer is good.
+            # A second lookup would hang like the first, and this one's answer is still valid when it comes.
             await asyncio.wait((lookup,))
         answer = lookup.result()
         if answer.addresses:
@@ -64,7 +64,7 @@ class Source(ABC):
 
     def _failed(self, why: str) -> None:
         self.asked.set()
-        if not self._fails:  # said once, until it resolves again
+        if not self._fails:  # logged once, until it resolves again
             self._fails = True
             self.problem(why)
             self._log.warning("%s does not resolve (%s); %s", self.label, why, self.what_is_kept())

@@ -1,4 +1,4 @@
-"""How every answer of the admin API looks (L6): JSON that ends with a newline, errors as one sentence."""
+"""The format of all answers of the admin API (L6): JSON that ends with a newline, errors as one sentence."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,15 +26,15 @@ class BadRequestError(Exception):
 
 
 class NotFoundError(Exception):
-    """There is no such thing: one sentence that names what there is."""
+    """The resource does not exist: one sentence that lists what does."""
 
 
 class LateBodyError(Exception):
-    """The body of the request is not here after BODY_TIMEOUT."""
+    """The request body has not arrived within BODY_TIMEOUT."""
 
 
 async def body_of(request: web.Request) -> bytes:
-    """The whole body; MOST_BODY at most, and in time."""
+    """The whole body, MOST_BODY at most. Raises LateBodyError after BODY_TIMEOUT."""
     try:
         async with asyncio.timeout(BODY_TIMEOUT):
             return await request.read()
@@ -56,7 +56,7 @@ class Query:
             self._given[name] = value
 
     def count(self, name: str, default: int) -> int:
-        """A whole number from 0 on."""
+        """A whole number, 0 or more."""
         text = self._given.get(name)
         if text is None:
             return default
@@ -76,7 +76,7 @@ class Query:
         return seconds
 
     def choice(self, name: str, *choices: str) -> str:
-        """One of these words; the first one is the default."""
+        """One of `choices`; the first one is the default."""
         text = self._given.get(name, choices[0])
         if text not in choices:
             raise BadRequestError(f"{name}={text!r} is not known; write {' or '.join(choices)}")
@@ -93,7 +93,7 @@ def error(sentence: str, status: int, **more: Any) -> web.Response:
 
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """What a handler raises becomes an answer; aiohttp's own pages for 404 and 405 too."""
+    """Turns the exceptions of handlers into answers, and aiohttp's own 404 and 405 pages too."""
     try:
         return await handler(request)
     except BadRequestError as problem:
@@ -123,5 +123,5 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
 
 
 async def name_server(request: web.Request, response: web.StreamResponse) -> None:
-    """Which library serves this, in which version, is nobody's business."""
+    """Set Server, so that it does not reveal the library and its version."""
     response.headers["Server"] = SERVER

@@ -11,9 +11,9 @@ from balancer.admin.view import Instance
 def build_app(
     instance: Instance, token: str = "", via: str = "", hosts: Hosts | None = None
 ) -> web.Application:
-    """The aiohttp application over `instance`; the caller serves it. Who has `token` may change things; where
-    there is none, programs on this machine may. `via` is the instance's name in Via. `hosts` says for which
-    names it answers, None for all."""
+    """The aiohttp application for `instance`; the caller serves it. Changes need `token`; if it is empty,
+    only programs on this machine may make changes. `via` is the instance's name in Via. `hosts` are the names
+    it answers for, None for all."""
     app = web.Application(
         client_max_size=answers.MOST_BODY,
         middlewares=[

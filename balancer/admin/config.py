@@ -8,7 +8,7 @@ from balancer.admin.keys import INSTANCE
 
 async def show(request: web.Request) -> web.Response:
     """`{"settings": {...}, "origins": {"timeouts.connect": "environment", ...}, "live_changes": [...]}`;
-    `?format=yaml` gives a settings file, with live changes as far as one can hold them."""
+    `?format=yaml` returns a settings file, with the live changes that such a file can express."""
     instance = request.app[INSTANCE]
     config = instance.config
     if Query(request, "format").choice("format", "json", "yaml") == "yaml":

@@ -1,8 +1,8 @@
-"""The connections of the admin listener (L6): how many there may be, and how long each may take.
+"""The connections of the admin listener (L6): limits on their number, and timeouts.
 
-They share the supervisor's file descriptors with whatever starts workers, so strangers must not use them up.
-A new connection is always accepted: `/readyz` has to get in. Where there are too many, the one that is missed
-least is closed. aiohttp serves them; here they are accepted by hand, and watched from outside.
+They share the supervisor's file descriptors with the starting of workers, so clients must not use them up.
+A new connection is always accepted, because `/readyz` must be reachable. If there are too many, the least
+needed one is closed. aiohttp serves them; this module accepts them and watches them from outside.
 """
 
 import asyncio
@@ -21,16 +21,16 @@ from balancer.admin.reading import Facade, Reading
 from balancer.clock import Clock, Seldom
 from balancer.connections.intake import Turns
 
-HEAD_TIMEOUT = 10.0  # seconds from the first byte of a request to the last of its head; as much for the first
+HEAD_TIMEOUT = 10.0  # seconds for a request's head from its first byte, and before the first request
 IDLE_TIMEOUT = 75.0  # seconds without a request; Prometheus scrapes once a minute
-STALL_TIMEOUT = 10.0  # seconds in which nothing of a response is taken
-ANSWER_TIMEOUT = 60.0  # seconds in which all of it has to be taken
+STALL_TIMEOUT = 10.0  # seconds in which the peer reads nothing of a response
+ANSWER_TIMEOUT = 60.0  # seconds in which the peer must read the whole response
 SWEEP = 1.0  # seconds
 ACCEPTED_AT_ONCE = 8
-# Turns of the event loop until others are accepted. From accepting to the handler it takes aiohttp seven; who
-# has asked already must not be closed for those that come meanwhile.
+# Turns of the event loop until more connections are accepted. aiohttp needs seven from accepting to the
+# handler; a connection with a request must not be closed for others that arrive meanwhile.
 SETTLING = 8
-PAUSE = 0.1  # seconds without accepting, where no descriptor could be had
+PAUSE = 0.1  # seconds without accepting after running out of descriptors
 _TOLD_EVERY = 60.0  # seconds
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds
 
@@ -38,16 +38,16 @@ log = logging.getLogger(__name__)
 
 
 class Phase(IntEnum):
-    """What a connection is at; the later, the more is missed where it is closed."""
+    """The phase of a connection; the higher, the more is lost if it is closed."""
 
-    IDLE = 0  # no byte of a request is here
+    IDLE = 0  # no byte of a request has arrived
     HEAD = 1  # a request has begun
-    ANSWERED = 2  # there is a response, which the peer has not taken yet
-    SERVED = 3  # a request is being answered, its body read
+    ANSWERED = 2  # a response was written that the peer has not read fully
+    SERVED = 3  # a request is being handled, its body read
 
 
 class Peer(asyncio.BufferedProtocol):
-    """One connection: aiohttp's protocol for it, and what it is at since when."""
+    """One connection: aiohttp's protocol for it, its phase, and since when it is in that phase."""
 
     __slots__ = (
         "_connections",
@@ -73,19 +73,19 @@ class Peer(asyncio.BufferedProtocol):
         self.since_ns = self.stalled_ns = connections.now_ns()
 
     def phase(self) -> Phase:
-        """What it is at now."""
+        """Its present phase."""
         if self._phase is Phase.ANSWERED and not self.transport.get_write_buffer_size():
             return Phase.IDLE
         return self._phase
 
     def enter(self, phase: Phase) -> None:
-        """It is at something else from now on."""
+        """Change to this phase now."""
         self._phase = phase
         self.since_ns = self.stalled_ns = self._connections.now_ns()
         self._unsent = 0
 
     def is_overdue(self) -> bool:
-        """Whether it has had its time; to be asked regularly, as that shows whether it takes its response."""
+        """Whether its timeout has passed. Call it regularly: it notes whether the peer reads the response."""
         now_ns = self._connections.now_ns()
         match self.phase():
             case Phase.IDLE:
@@ -100,31 +100,31 @@ class Peer(asyncio.BufferedProtocol):
                 stalled = now_ns - self.stalled_ns > STALL_TIMEOUT * 1e9
                 return stalled or now_ns - self.since_ns > ANSWER_TIMEOUT * 1e9
             case Phase.SERVED:
-                return False  # every handler has an end of its own
+                return False  # every handler has its own timeout
 
     def end(self) -> None:
         """Close it at once."""
         if self.phase() is Phase.ANSWERED:
-            # With a reset: else the kernel would keep its part of the response for a peer that never reads.
+            # With a reset: else the kernel would keep its part of the response for a peer that does not read.
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
 
     def answered(self) -> None:
-        """There is a response to its request."""
+        """Its request has been answered."""
         self.used = True
         self.enter(Phase.ANSWERED)
 
     # asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Serve it, and make room for it where there is none."""
+        """Serve it, and close another one if there are too many."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
         self._reading = Reading(self.transport, self._connections.turns)
         self._server.connection_made(cast(asyncio.Transport, Facade(self.transport, self._reading)))
         self._connections.opened(self, self._server)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where what comes next goes."""
+        """The buffer for the next read."""
         return self._reading.buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -138,21 +138,21 @@ class Peer(asyncio.BufferedProtocol):
         return self._server.eof_received()
 
     def pause_writing(self) -> None:
-        """The peer takes its response slowly."""
+        """The peer reads its response slowly."""
         self._server.pause_writing()
 
     def resume_writing(self) -> None:
-        """It has taken some."""
+        """The peer has read some of it."""
         self._server.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Its descriptor is free."""
+        """The connection is gone."""
         self._connections.closed(self._server)
         self._server.connection_lost(exc)
 
 
 class Connections:
-    """Accepts at most `most` connections on `sock`, in the running event loop, and ends each in time."""
+    """Accepts at most `most` connections on `sock`, in the running event loop, and applies the timeouts."""
 
     def __init__(
         self, sock: socket.socket, serve: Callable[[], asyncio.Protocol], clock: Clock, most: int
@@ -170,19 +170,19 @@ class Connections:
         self._tasks: set[asyncio.Task[object]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._paused: asyncio.TimerHandle | None = None
-        self._settling = 0  # turns that are left
-        self._spare = -1  # a descriptor that is given up where none can be had, so that one can
+        self._settling = 0  # turns left until more connections are accepted
+        self._spare = -1  # a reserve descriptor, closed to accept a connection when no other is left
         self._seldom = Seldom(clock, _TOLD_EVERY)
 
     def start(self) -> None:
-        """Accept from now on."""
+        """Begin to accept."""
         self._sock.setblocking(False)
         self._keep_spare()
         self._loop.add_reader(self._sock, self._accept)
         self._timer = self._loop.call_later(SWEEP, self._sweep)
 
     def stop(self) -> None:
-        """Accept nobody any more, and close the socket; who is connected stays so."""
+        """Stop accepting and close the socket; open connections stay."""
         for timer in (self._timer, self._paused):
             if timer is not None:
                 timer.cancel()
@@ -194,11 +194,11 @@ class Connections:
             self._spare = -1
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of connections."""
         return len(self._peers)
 
     def now_ns(self) -> int:
-        """By the monotonic clock."""
+        """Now, on the monotonic clock."""
         return self._clock.monotonic_ns()
 
     @web.middleware
@@ -214,19 +214,19 @@ class Connections:
             peer.answered()
 
     def opened(self, peer: Peer, server: asyncio.Protocol) -> None:
-        """There is one more."""
+        """A connection was opened."""
         self._peers[server] = peer
         for _ in range(len(self._open_ones()) - self._most):
             self._make_room()
 
     def closed(self, server: asyncio.Protocol) -> None:
-        """There is one less."""
+        """A connection was closed."""
         self._peers.pop(server, None)
-        # Not before the descriptor is free, which it is once this callback has returned.
+        # Later: the descriptor is free only after this callback has returned.
         self._loop.call_soon(self._freed)
 
     def end_overdue(self) -> None:
-        """Close those that have had their time."""
+        """Close the connections whose timeout has passed."""
         for peer in [peer for peer in self._peers.values() if peer.is_overdue()]:
             peer.end()
 
@@ -244,13 +244,13 @@ class Connections:
                 sock = self._sock.accept()[0]
             except (BlockingIOError, InterruptedError):
                 return
-            except ConnectionAbortedError:  # it left while it waited
+            except ConnectionAbortedError:  # the client left before it was accepted
                 continue
             except OSError:
                 self._without_descriptors()
                 return
             sock.setblocking(False)
-            # Opened by a task each: one that fails must not keep the others out.
+            # One task for each, so that a failure does not affect the others.
             task = self._loop.create_task(self._open(sock), name="admin connection")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -265,15 +265,15 @@ class Connections:
     async def _open(self, sock: socket.socket) -> None:
         try:
             await self._loop.connect_accepted_socket(lambda: Peer(self._serve(), self), sock)
-        except OSError:  # it is gone already
+        except OSError:  # the client has already left
             sock.close()
 
     def _without_descriptors(self) -> None:
-        """Others have used up what there is: some of ours go for those that wait, or the spare one does."""
+        """No descriptor is left: close some connections, or the spare one, for those that wait."""
         if not self._peers and self._spare >= 0:
             os.close(self._spare)
             self._spare = -1
-            return  # the socket is still readable: the next one that is accepted gets that descriptor
+            return  # the socket is still readable: the next accept gets that descriptor
         for _ in range(self._at_once):
             self._make_room()
         self._paused = self._loop.call_later(PAUSE, self._go_on)
@@ -313,9 +313,9 @@ class Connections:
 
 
 def least_missed(peers: Iterable[Peer], newest: int) -> Peer | None:
-    """Whom to close: the one that has been without a whole request for longest; where none is without one,
-    the one whose answer has taken longest. The `newest` that have never asked are spared: they may be about
-    to, while those that had answers ask again and again."""
+    """Which connection to close: the one that has been without a whole request for longest; if all have one,
+    the one whose answer has taken longest. The `newest` without a request so far are spared: they may be
+    about to send their first one, while others have already had answers."""
     order = sorted(peers, key=lambda peer: (max(peer.phase(), Phase.HEAD), peer.since_ns))
     strangers = [peer for peer in order if not peer.used and peer.phase() <= Phase.HEAD]
     spared = strangers[max(0, len(strangers) - newest) :]

@@ -14,8 +14,8 @@ MOST_WAIT = 60.0
 async def list_events(request: web.Request) -> web.Response:
     """`{"started": TIME, "last": REVISION, "events": [...]}`, oldest first: those after `?after=REVISION`.
 
-    Where there are none yet, `&wait=SECONDS` waits for one. Revisions begin anew with each instance, whose
-    start is `started`; a reader that is ahead of the log has seen another instance and is answered at once.
+    If there are none yet, `&wait=SECONDS` waits for one. Revisions restart with each instance, whose start is
+    `started`; a reader that is ahead of the log has seen another instance and is answered at once.
     """
     query = Query(request, "after", "wait")
     after, wait = query.count("after", 0), query.seconds("wait", MOST_WAIT)
@@ -32,5 +32,5 @@ async def list_events(request: web.Request) -> web.Response:
 
 
 async def let_go(app: web.Application) -> None:
-    """The server stops: it would wait for those who wait for events."""
+    """End the long polls: the stopping server would wait for them."""
     app[INSTANCE].events.close()

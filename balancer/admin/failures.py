@@ -1,4 +1,4 @@
-"""`/api/failures` (L6): the last errors that were made here, not by an upstream."""
+"""`/api/failures` (L6): the last errors that the balancer itself answered, not an upstream."""
 
 from aiohttp import web
 

@@ -1,6 +1,6 @@
-"""Who may ask, and who may change things, by the admin API (L6).
+"""Who may read, and who may make changes, through the admin API (L6).
 
-Reading is open to whoever reaches the listener and means it: on loopback a page in a browser may not.
+Every client that can reach the listener may read, except, on loopback, a page in a browser.
 """
 
 import hmac
@@ -15,7 +15,7 @@ from balancer.errors import LOOP_DETECTED
 from balancer.http.via import balancers_in
 
 _READING = frozenset(["GET", "HEAD", "OPTIONS"])
-# What a proxy in front of the listener adds: then the peer's address is not the client's.
+# Headers that a proxy in front of the listener adds: then the peer's address is not the client's.
 _OF_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 _SCHEME = "bearer "
 JSON = "application/json"
@@ -23,7 +23,7 @@ _ABSOLUTE = re.compile(r"(?i:https?)://([^/?#]*)")
 
 
 def asked_for(request: web.Request) -> list[str]:
-    """What a request says it is meant for: its Host, and the authority of a target in absolute form."""
+    """The hosts that a request names: its Host, and the authority of a target in absolute form."""
     named = [field for field in request.headers.getall("Host", ()) if field.strip()]
     if match := _ABSOLUTE.match(request.raw_path):
         named.append(match[1])
@@ -32,7 +32,7 @@ def asked_for(request: web.Request) -> list[str]:
 
 @web.middleware
 async def meant_for_this_listener(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuses what asks for another name. A request without a Host is no browser's: they always send one."""
+    """Refuses requests for another name. One without a Host is not from a browser: they always send it."""
     hosts = request.app[HOSTS]
     for field in asked_for(request):
         if not hosts.answers_for(field):
@@ -46,8 +46,8 @@ async def meant_for_this_listener(request: web.Request, handler: Handler) -> web
 
 @web.middleware
 async def not_from_ourselves(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuses what this balancer itself has sent on, or asks as a check: an upstream leads to its admin
-    listener, and would pass every check."""
+    """Refuses requests and checks of this balancer itself: an upstream leads to its admin listener, and would
+    pass every check."""
     name = request.app[VIA].encode()
     if name:
         for value in request.headers.getall("Via", ()):
@@ -59,12 +59,12 @@ async def not_from_ourselves(request: web.Request, handler: Handler) -> web.Stre
 
 @web.middleware
 async def changes_need_leave(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuses what would change something and may not."""
+    """Refuses changes that are not allowed."""
     if request.method in _READING or request.match_info.http_exception is not None:
         return await handler(request)
     token = request.app[TOKEN]
     if request.method != "DELETE" and request.content_type != JSON:
-        # A page in a browser cannot send this type to another site unasked, nor a DELETE.
+        # Without a CORS preflight, a page in a browser cannot send this type, or a DELETE, to another site.
         return error(f"a change must be sent as JSON: set Content-Type to {JSON}", 415)
     if token:
         if not _has_token(request, token):
@@ -86,11 +86,11 @@ def _has_token(request: web.Request, token: str) -> bool:
 
 
 def why_not_local(request: web.Request) -> str | None:
-    """What speaks against the request coming from a program on this machine; None when nothing does.
+    """Why the request may not come from a program on this machine; None if it does.
 
-    Both ends of the connection are loopback addresses, no proxy has passed it on, and it is meant for this
-    machine by name: a page in a browser here can send requests to a name of its own that resolves to
-    127.0.0.1, and says which page it is by its Origin.
+    It does if both ends of the connection are loopback addresses, no proxy has passed it on, it has no
+    Origin, and it names this machine: a page in a browser here could send requests to its own name, resolved
+    to 127.0.0.1, and browsers identify the page by Origin.
     """
     transport = request.transport
     ends = [transport.get_extra_info(which) for which in ("peername", "sockname")] if transport else []

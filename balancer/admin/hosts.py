@@ -1,31 +1,31 @@
 """For which names the admin listener answers (L6).
 
-A page in a browser on this machine can reach what listens on 127.0.0.1, and where its own name resolves to
-that address it can read the answers (DNS rebinding). It cannot choose the Host that the browser sends: so a
-listener on loopback answers for loopback names and addresses alone, and for those that ADMIN_HOSTS adds.
+A page in a browser on this machine can reach a listener on 127.0.0.1, and if the page's own name resolves to
+that address it can read the answers (DNS rebinding). It cannot choose the Host that the browser sends. So a
+listener on loopback answers only for loopback names and addresses, and for those that ADMIN_HOSTS adds.
 """
 
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-# uri-host [ ":" port ] (RFC 9110 section 7.2), as far as it can name a machine: no user name before it.
+# uri-host [ ":" port ] (RFC 9110 section 7.2), limited to what can name a machine: no user name before it.
 _FIELD = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]*)?")
 _LOCALHOST = "localhost"
 
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """`names` are those of ADMIN_HOSTS, in lower case; `is_loopback`: the listener is."""
+    """`names` are those of ADMIN_HOSTS, in lower case; `is_loopback`: the listener is on loopback."""
 
     names: frozenset[str] = frozenset()
     is_loopback: bool = False
 
     def answers_for(self, field: str) -> bool:
-        """Whether a request may be meant for this listener by this Host.
+        """Whether a request with this Host may be meant for this listener.
 
-        Elsewhere than on loopback nothing is asked of it, unless names are given; then an address is still as
-        good as a name: it cannot be rebound, and probes and Prometheus ask by it.
+        A listener that is not on loopback accepts any Host, unless names are given; then it also accepts any
+        IP address, which cannot be rebound and which probes and Prometheus use.
         """
         if not self.names and not self.is_loopback:
             return True
@@ -36,7 +36,7 @@ class Hosts:
 
 
 def host_of(field: str) -> str:
-    """The host in a Host field, in lower case and without its port; "" where it has none."""
+    """The host in a Host field, in lower case and without its port; "" if there is none."""
     match = _FIELD.fullmatch(field.strip())
     if match is None:
         return ""
@@ -46,7 +46,7 @@ def host_of(field: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine by name: localhost (RFC 6761 section 6.3) or a loopback address."""
+    """Whether a host names this machine: localhost (RFC 6761 section 6.3) or a loopback address."""
     if host == _LOCALHOST or host.endswith(f".{_LOCALHOST}"):
         return True
     address = _address(host)

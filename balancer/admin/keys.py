@@ -5,7 +5,7 @@ from aiohttp import web
 from balancer.admin.hosts import Hosts
 from balancer.admin.view import Instance
 
-TOKEN: web.AppKey[str] = web.AppKey("token", str)  # "" where none is set
-VIA: web.AppKey[str] = web.AppKey("via", str)  # the instance's name in Via, "" where it says none
+TOKEN: web.AppKey[str] = web.AppKey("token", str)  # "" if none is set
+VIA: web.AppKey[str] = web.AppKey("via", str)  # the instance's name in Via, "" if it writes none
 INSTANCE: web.AppKey[Instance] = web.AppKey("instance", Instance)
 HOSTS: web.AppKey[Hosts] = web.AppKey("hosts", Hosts)

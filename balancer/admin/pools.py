@@ -1,4 +1,4 @@
-"""`/api/pools` (L6): what the pools and their upstreams are doing."""
+"""`/api/pools` (L6): the state of pools and upstreams, and changes to upstreams."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -15,7 +15,7 @@ from balancer.telemetry.columns import BUCKETS
 from balancer.upstreams.state import AdminState
 
 ADMIN_STATES = tuple(state.value for state in AdminState)
-_MOST_NAMES = 20  # that a message lists
+_MOST_NAMES = 20  # listed in a message
 _TAKES = ("admin_state", "weight")
 _NEW_EXAMPLE = '{"upstream": "10.0.0.9:8000"}'
 _EXAMPLE = '{"admin_state": "draining"} or {"weight": 3}'
@@ -44,7 +44,7 @@ async def one_upstream(request: web.Request) -> web.Response:
 
 
 async def change_upstream(request: web.Request) -> web.Response:
-    """`{"admin_state": "draining", "weight": 3}`, either or both; answers with the upstream as it is then."""
+    """`{"admin_state": "draining", "weight": 3}`, either or both; answers with the changed upstream."""
     change = _change(await body_of(request))
     _asked_upstream(request)
     request.app[INSTANCE].change(request.match_info["pool"], request.match_info["id"], change)
@@ -52,7 +52,7 @@ async def change_upstream(request: web.Request) -> web.Response:
 
 
 async def add_upstream(request: web.Request) -> web.Response:
-    """`{"upstream": "10.0.0.9:8000?weight=2"}`; answers with the upstream, and where it is."""
+    """`{"upstream": "10.0.0.9:8000?weight=2"}`; answers with the upstream, and its path in Location."""
     pool = _asked_name(request)
     given = _fields(await body_of(request), ("upstream",), _NEW_EXAMPLE)["upstream"]
     if not isinstance(given, str):
@@ -64,7 +64,7 @@ async def add_upstream(request: web.Request) -> web.Response:
 
 
 async def remove_upstream(request: web.Request) -> web.Response:
-    """Answers with the upstream as it was."""
+    """Remove an upstream; answers with its last state."""
     upstream = _asked_upstream(request)
     request.app[INSTANCE].remove(request.match_info["pool"], upstream.id)
     return answer(upstream)
@@ -115,7 +115,7 @@ def _asked_upstream(request: web.Request) -> UpstreamView:
 
 
 def _asked_name(request: web.Request) -> str:
-    """The name of the pool that is asked for, which there is."""
+    """The name of the requested pool. Raises NotFoundError if there is none."""
     wanted, names = request.match_info["pool"], request.app[INSTANCE].names()
     if wanted not in names:
         raise NotFoundError(f"there is no pool {wanted!r}; the pools: {_listed(names)}")

@@ -7,14 +7,14 @@ from balancer.admin.keys import INSTANCE
 
 
 async def healthz(request: web.Request) -> web.Response:
-    """The supervisor's event loop runs."""
+    """200 while the supervisor's event loop is running."""
     return answer({"status": "ok"})
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """200 when all workers are ready, first checks are done and nothing drains, else 503 with the reasons.
+    """200 if all workers are ready, the first checks are done and it is not draining, else 503 with reasons.
 
-    `?strict=1`: and every pool that has a route has an eligible upstream.
+    With `?strict=1` every pool that has a route must also have an eligible upstream.
     """
     strict = Query(request, "strict").choice("strict", "0", "1") == "1"
     reasons = request.app[INSTANCE].unready(strict)

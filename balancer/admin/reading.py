@@ -1,8 +1,8 @@
-"""How a connection of the admin listener is read (L5): in small pieces, and in turns with the others.
+"""Reads a connection of the admin listener (L5) in small pieces, taking turns with the others.
 
-aiohttp takes whatever it is given at once, however long that takes and however much it makes of it, and the
-supervisor must not be late for strangers. So it gets READ bytes at a time; after such a piece the connection
-rests until the others had their turn.
+aiohttp processes all that it is given at once, however long that takes and however much memory, and clients
+must not make the supervisor late. So it gets READ bytes at a time; after a full piece the connection rests
+until the others had their turn.
 """
 
 import asyncio
@@ -10,14 +10,14 @@ from typing import Any
 
 from balancer.connections.intake import Turns
 
-READ = 4096  # bytes; of nothing but small chunks aiohttp takes about a millisecond for that
+READ = 4096  # bytes; if they are nothing but small chunks, aiohttp needs about a millisecond for them
 
-_buffer = bytearray(READ)  # of all connections: what has been read is copied at once
+_buffer = bytearray(READ)  # shared by all connections: what has been read is copied at once
 _view = memoryview(_buffer)
 
 
 class Reading:
-    """Whether `transport` is being read: not while aiohttp holds it, nor while it rests."""
+    """Whether `transport` is being read: neither while aiohttp holds it, nor while it rests."""
 
     __slots__ = ("_held", "_rests", "_transport", "_turns")
 
@@ -28,11 +28,11 @@ class Reading:
         self._rests = False
 
     def buffer(self) -> memoryview:
-        """Where the next piece goes."""
+        """The buffer for the next piece."""
         return _view
 
     def read(self, size: int) -> bytes:
-        """The piece that has come; after a whole one the connection rests."""
+        """The piece that has arrived; after a full one the connection rests."""
         if size == READ and not self._rests and not self._transport.is_closing():
             self._rests = True
             self._transport.pause_reading()
@@ -40,26 +40,26 @@ class Reading:
         return bytes(_view[:size])
 
     def hold(self) -> None:
-        """aiohttp has no room for more."""
+        """aiohttp pauses reading."""
         self._held = True
         if not self._rests:
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        """It has."""
+        """aiohttp resumes reading."""
         self._held = False
         if not self._rests:
             self._transport.resume_reading()
 
     def go_on(self) -> None:
-        """Its turn has come."""
+        """Its turn has come: read on."""
         self._rests = False
         if not self._held and not self._transport.is_closing():
             self._transport.resume_reading()
 
 
 class Facade:
-    """The transport as aiohttp has it: all of it, but that two have to agree on whether it is read."""
+    """The transport for aiohttp: unchanged, but aiohttp's pauses and our rests are combined by `reading`."""
 
     def __init__(self, transport: asyncio.Transport, reading: Reading) -> None:
         self._transport = transport

@@ -15,13 +15,13 @@ from balancer.admin.keys import HOSTS
 from balancer.admin.view import Instance
 from balancer.clock import Clock, SystemClock
 
-LAST_ANSWERS = 1.0  # seconds that running requests may take when the server stops
-UNREAD = 1.0  # seconds in which the rest of a body that nobody wants is read, so that the answer is seen
+LAST_ANSWERS = 1.0  # seconds that running requests may still take when the server stops
+UNREAD = 1.0  # seconds for reading the rest of an unused body, so that the client sees the answer
 
 
 def _logger() -> logging.Logger:
-    """aiohttp's, without a traceback for each request that is not HTTP, as that has been answered with 400,
-    nor for each client that has left before its answer."""
+    """aiohttp's logger, without a traceback for each request that is not HTTP, which was answered with 400,
+    and for each client that has left before its answer."""
     logger = logging.getLogger("balancer.admin")
     logger.addFilter(_is_no_clients_fault)
     return logger
@@ -35,7 +35,7 @@ def _is_no_clients_fault(record: logging.LogRecord) -> bool:
 class AdminServer:
     """The admin listener's HTTP server, in the running event loop.
 
-    `hosts` are the names of ADMIN_HOSTS; `most` is how many connections there may be.
+    `hosts` are the names of ADMIN_HOSTS; `most` is the limit on connections.
     """
 
     def __init__(
@@ -71,12 +71,12 @@ class AdminServer:
         self._connections.start()
 
     async def stop(self) -> None:
-        """Answer what runs, and close."""
+        """Finish running requests, and close."""
         if self._connections is not None:
             self._connections.stop()
         await self._runner.cleanup()
 
     def _serve(self) -> asyncio.Protocol:
         server = self._runner.server
-        assert server is not None  # it is set up before anybody is accepted
+        assert server is not None  # it is set up before connections are accepted
         return server()

@@ -1,4 +1,4 @@
-"""What the admin application sees of the instance (L6): asked for, never reached into."""
+"""What the admin application sees of the instance (L6): a protocol and records, not its own objects."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,32 +17,32 @@ class CheckView:
     time: str  # when it ended, ISO 8601 in UTC
     passed: bool
     result: str  # `health.result.Result`
-    status: int | None  # None where no response came
+    status: int | None  # None without a response
     seconds: float
     text: str  # what happened
-    hint: str  # what to do about it, "" when it passed
+    hint: str  # what to do about it, "" if it passed
 
 
 @dataclass(frozen=True, slots=True)
 class OutlierView:
-    """The ejection of an upstream by live traffic."""
+    """The ejection of an upstream by outlier detection."""
 
-    until: str  # its end, ISO 8601 in UTC; past for one that is on probation
-    in_a_row: int  # which ejection in a row it is
+    until: str  # its end, ISO 8601 in UTC; in the past if the upstream is on probation
+    in_a_row: int  # the number of this ejection in a row
 
 
 @dataclass(frozen=True, slots=True)
 class OverloadView:
-    """A pool has more to do than its upstreams can."""
+    """The overload of a pool."""
 
     since: str  # ISO 8601 in UTC
     served_per_second: float  # in the last two seconds
     refused_per_second: float
-    left_per_second: float  # by their clients, while they waited
+    left_per_second: float  # requests whose client left while they waited
 
 
 def moment(seconds: float) -> str:
-    """Seconds since the epoch as ISO 8601 in UTC, as the access log has it."""
+    """Seconds since the epoch as ISO 8601 in UTC, as in the access log."""
     text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
     return text.removesuffix("+00:00") + "Z"
 
@@ -53,24 +53,24 @@ def _no_durations() -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamView:
-    """One upstream now. Counts are sums over all workers since the upstream came to the instance."""
+    """One upstream now. Counts are sums over all workers since the upstream was added to the instance."""
 
     id: str
     address: str  # IP address and port, "" while its name has not resolved
-    source: str  # the entry of UPSTREAMS that discovery found it by, "" where it is named itself
+    source: str  # the entry of UPSTREAMS by which discovery found it, "" if it is named there itself
     admin_state: str
-    announced: bool  # whether it is draining because its active check says so
-    causes: list[str]  # of its ejection, none where it is not ejected
-    outlier: OutlierView | None  # where it is ejected by live traffic, or on probation
+    announced: bool  # whether it is draining because its active check announced it
+    causes: list[str]  # of its ejection, empty if it is not ejected
+    outlier: OutlierView | None  # if outlier detection has ejected it, or it is on probation
     on_probation: bool
     unchecked: bool
     eligible: bool
     weight: int
     effective_weight: float
-    backup: bool  # used only where no other upstream is eligible
+    backup: bool  # used only if no other upstream is eligible
     max_inflight: int  # requests it may have at once, 0 for no cap
     last_check: CheckView | None
-    # Counted by workers; as they are here until the segment has been summed.
+    # Counted by workers; these defaults hold until the segment has been summed.
     inflight: int = 0
     inflight_limit: int = 0  # the limit in force, 0 for none
     idle_connections: int = 0
@@ -90,7 +90,7 @@ class PoolView:
     panic: bool
     eligible: int
     problems: dict[str, str]  # discovery source -> why it does not resolve
-    overload: OverloadView | None  # while more comes than can be done
+    overload: OverloadView | None  # while it is overloaded
     queue_length: int  # requests that wait because all upstreams are full; counted by workers
     queue_rejected: dict[str, int]  # reason -> requests that got no slot; counted by workers
     queue_abandoned: int  # requests whose client left while they waited; counted by workers
@@ -99,7 +99,7 @@ class PoolView:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What an operator wants of an upstream; None leaves it as it is."""
+    """An operator's change to an upstream; None leaves a value as it is."""
 
     admin_state: str | None = None
     weight: int | None = None
@@ -107,7 +107,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class LiveChange:
-    """How an upstream differs from what the settings say; None where it does not."""
+    """How an upstream differs from the settings; None for no difference."""
 
     pool: str
     upstream: str
@@ -117,15 +117,15 @@ class LiveChange:
 
 
 class RefusedError(Exception):
-    """The operator's wish cannot be fulfilled: one sentence that says why, and what can be done."""
+    """The operator's change is not possible: one sentence with the reason, and what can be done."""
 
 
 class Instance(Protocol):
-    """The running instance, asked on its event loop."""
+    """The running instance; call it on its event loop."""
 
     @property
     def started(self) -> float:
-        """When it began, seconds since the epoch: revisions of events begin anew with it."""
+        """Its start, in seconds since the epoch: revisions of events restart with it."""
 
     @property
     def events(self) -> EventLog:
@@ -136,20 +136,20 @@ class Instance(Protocol):
         """The effective settings."""
 
     def change(self, pool: str, upstream: str, change: Change) -> None:
-        """Do what the operator wants. Raises LookupError where the upstream is not there any more."""
+        """Apply the operator's change. Raises LookupError if the upstream does not exist any more."""
 
     def add(self, pool: str, upstream: str) -> str:
-        """Add an upstream, as an entry of UPSTREAMS spells it; gives its id. Raises RefusedError."""
+        """Add an upstream, written like an entry of UPSTREAMS; returns its id. Raises RefusedError."""
 
     def remove(self, pool: str, upstream: str) -> None:
-        """Take away an upstream that was added. Raises RefusedError for others, KeyError where it is gone."""
+        """Remove an added upstream. Raises RefusedError for others, KeyError if it does not exist."""
 
     def live_changes(self) -> Sequence[LiveChange]:
-        """What the operator has changed, over what the settings say."""
+        """The operator's changes, relative to the settings."""
 
     def unready(self, strict: bool = False) -> list[str]:
-        """A sentence for each reason why it should get no traffic; none when ready. `strict`: also for each
-        pool without an eligible upstream."""
+        """One sentence for each reason why it should get no traffic; empty if it is ready. `strict`: also for
+        each pool without an eligible upstream."""
 
     async def pools(self) -> list[PoolView]:
         """The state of all pools; sums the stats segment, in a thread."""
@@ -158,10 +158,10 @@ class Instance(Protocol):
         """The ids of the upstreams of each pool; a live view."""
 
     def upstream(self, pool: str, upstream: str) -> UpstreamView:
-        """The state of one upstream, at the cost of one. Raises KeyError where there is none."""
+        """The state of one upstream, computed for it alone. Raises KeyError if there is none."""
 
     async def scrape(self) -> bytes:
         """The metrics in Prometheus' text format; rendered in a thread."""
 
     def failures(self) -> Sequence[Mapping[str, Any]]:
-        """The last errors made here, newest first; `docs/admin.md` names their fields."""
+        """The last errors answered here, newest first; `docs/admin.md` describes their fields."""

@@ -1,1 +1,1 @@
-"""What the commands print about a balancer, mostly a running one."""
+"""What the commands print, mostly about a running balancer."""

@@ -1,4 +1,4 @@
-"""`balancer drain`, `maintenance` and `activate` (L7): what the operator wants of an upstream, by PATCH."""
+"""`balancer drain`, `maintenance` and `activate` (L7): set an upstream's admin state, by PATCH."""
 
 import time
 from collections.abc import Callable
@@ -13,18 +13,18 @@ from balancer.console.client import AdminClient
 from balancer.errors import OperatorError
 from balancer.upstreams.state import in_words
 
-# Seconds. Longer than workers take to hear of a change (50 ms, and a turn of their loops): until then they
+# Seconds. Longer than a change takes to reach the workers (50 ms, and a turn of their loops): until then they
 # may send a draining upstream another request.
 POLL = 0.5
 DEFAULT_POOL = "default"
 
 
 class StillBusyError(OperatorError):
-    """The time to wait is over, and requests still run."""
+    """The waiting time has passed, and requests are still running."""
 
 
 class Changes:
-    """One upstream, `UPSTREAM` or `POOL/UPSTREAM`, as `balancer status` shows it."""
+    """Changes to one upstream, `UPSTREAM` or `POOL/UPSTREAM`, named as in `balancer status`."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Changes:
         self._sleep = sleep
 
     def want(self, admin_state: str) -> None:
-        """Ask for this state, and say what came of it."""
+        """Set this state, and print the result."""
         now = self._client.patch(self._target, {"admin_state": admin_state}, "admin_state")
         state, running = now["admin_state"], _running(now)
         more = ", announced by its active check" if state != admin_state else ""
@@ -59,7 +59,7 @@ class Changes:
             self._tell_of_the_last()
 
     def _tell_of_the_last(self) -> None:
-        """Say what becomes of requests where the one taken out was the last."""
+        """Print what happens to requests, if this was the last eligible upstream."""
         pool = self._client.get(self._pool_target, "eligible")
         if not pool["eligible"]:
             then = "go to the ejected ones" if pool["panic"] else "get 503"
@@ -67,7 +67,7 @@ class Changes:
             self._console.print(Text(text, style="bold red"))
 
     def wait(self, most: float) -> None:
-        """Wait until nothing runs there any more, for `most` seconds, but for one POLL at least. Raises
+        """Wait until it has no requests in flight, for `most` seconds, but at least one POLL. Raises
         StillBusyError."""
         deadline_ns = self._clock.monotonic_ns() + round(most * 1e9)
         self._sleep(POLL)

@@ -1,4 +1,4 @@
-"""The commands' side of the admin API (L7): where the running balancer answers, and asking it."""
+"""The commands' client of the admin API (L7): finds the running balancer's listener, and sends requests."""
 
 import http.client
 import json
@@ -20,16 +20,16 @@ _LAST_PORT = 65535
 
 
 class UnreachableError(OperatorError):
-    """Nothing answers there, now."""
+    """Nothing answers at this address now."""
 
 
 class NotABalancerError(OperatorError):
-    """Something answers there, but not what a balancer of this version says."""
+    """Something answers at this address, but not like a balancer of this version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the admin API is, as one connects to it."""
+    """Host and port to connect to for the admin API."""
 
     host: str
     port: int
@@ -39,7 +39,7 @@ class Place:
 
 
 def find_admin(named: str | None, environ: Mapping[str, str], config_file: str | None) -> Place:
-    """The place that `--admin` names; else where a balancer with this environment and file listens."""
+    """The place that `--admin` names, else that of a balancer with this environment and file."""
     if named is not None:
         return _parse(named)
     setting, value = "BALANCER_ADMIN_LISTEN", environ.get("BALANCER_ADMIN_LISTEN", "").strip()
@@ -86,7 +86,7 @@ def _reachable(address: Address, setting: str) -> Place:
 
 
 def find_token(environ: Mapping[str, str], config_file: str | None) -> str:
-    """The token of a balancer with this environment and file, "" where it has none."""
+    """The token of a balancer with this environment and file, "" if it has none."""
     tree: Mapping[str, Any] = {}
     name = config_file or environ.get("BALANCER_CONFIG", "").strip()
     if name:
@@ -99,21 +99,21 @@ def find_token(environ: Mapping[str, str], config_file: str | None) -> str:
 
 
 class AdminClient:
-    """Asks one instance; each question has a connection of its own. `token` is sent with changes only."""
+    """Sends requests to one instance, each on its own connection. `token` is sent only with changes."""
 
     def __init__(self, place: Place, token: str = "") -> None:
         self.place = place
         self._token = token
 
     def get(self, target: str, field: str, patience: float = PATIENCE) -> Mapping[str, Any]:
-        """The JSON object that it answers, which has to have `field`.
+        """The JSON object in the answer, which must have `field`. `patience` is the timeout in seconds.
 
         Raises UnreachableError or NotABalancerError with one plain sentence.
         """
         return self._ask("GET", target, None, field, patience)
 
     def patch(self, target: str, change: Mapping[str, Any], field: str) -> Mapping[str, Any]:
-        """Change something; the rest as in `get`."""
+        """Make a change; otherwise like `get`."""
         return self._ask("PATCH", target, json.dumps(change), field, PATIENCE)
 
     def _ask(

@@ -1,4 +1,4 @@
-"""`balancer events` (L7): state changes as lines, and with `--follow` the next ones as they come."""
+"""`balancer events` (L7): state changes as lines, and with `--follow` the next ones as they happen."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ from rich.text import Text
 from balancer.console.client import PATIENCE, AdminClient, UnreachableError
 
 WAIT = 25.0  # seconds of one long poll
-RETRY = 1.0  # seconds between two attempts to reach a balancer that is away
+RETRY = 1.0  # seconds between two attempts to reach a balancer that does not answer
 _COLOURS = {
     "ejected": "bold red",
     "probation": "yellow",
@@ -40,7 +40,7 @@ Answer: TypeAlias = Mapping[str, Any]
 
 
 class Events:
-    """What has been shown so far, and of which instance."""
+    """Prints events, and keeps which were printed and of which instance."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Events:
         as_json: bool,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`out` gets the events, `notices` what is said about the connection."""
+        """`out` gets the events, `notices` messages about the connection."""
         self._client = client
         self._out = out
         self._notices = notices
@@ -62,13 +62,13 @@ class Events:
         self._away = False
 
     def show(self) -> None:
-        """The events that the balancer has kept, oldest first."""
+        """Print the events that the balancer has kept, oldest first."""
         self._take(self._ask(0.0))
         if not self._last:
             self._notice(f"nothing has changed since the balancer started at {self._started}")
 
     def follow(self) -> None:
-        """The next ones as they come, until interrupted; a balancer that is away is waited for."""
+        """Print the next events as they happen, until interrupted; keep trying if the balancer is away."""
         while True:
             try:
                 self._take(self._ask(0.0 if self._away else WAIT))
@@ -84,7 +84,7 @@ class Events:
 
     def _take(self, answer: Answer) -> None:
         if self._started and answer["started"] != self._started:
-            # Its revisions began anew as well: what came after ours is not all there is.
+            # Another instance with revisions from 1 on: the answer may lack some of its events.
             self._last = 0
             answer = self._ask(0.0)
             self._notice(f"the balancer restarted at {answer['started']}")

@@ -1,4 +1,4 @@
-"""What `balancer policies` prints (L7): every policy there is, with its options and where it comes from."""
+"""What `balancer policies` prints (L7): every policy, with its options and its origin."""
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -9,7 +9,7 @@ from balancer.policies import registry
 
 
 def print_policies(console: Console) -> None:
-    """A row for each policy; one that cannot be used says why."""
+    """Print a row for each policy; if it cannot be used, the reason."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     table.add_column("policy", no_wrap=True)
     table.add_column("which upstream a request gets", overflow="fold")

@@ -1,4 +1,4 @@
-"""What `balancer check` prints (L7): every setting as it takes effect, and what set it."""
+"""What `balancer check` prints (L7): the effective value of every setting, and what set it."""
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -10,7 +10,7 @@ from balancer.config.effective import effective
 
 
 def print_settings(loaded: Loaded, console: Console) -> None:
-    """A row for each setting; what is a default is dim."""
+    """Print a row for each setting; defaults are dim."""
     settings = loaded.settings
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     table.add_column("setting", no_wrap=True)

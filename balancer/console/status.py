@@ -1,4 +1,4 @@
-"""`balancer status` (L7): the answer of `GET /api/pools` in, a table per pool out."""
+"""`balancer status` (L7): renders the answer of `GET /api/pools` as one table per pool."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ _COLOURS = {
     "ejected": "bold red",
     "unresolved": "red",
 }
-# From what least needs to be seen.
+# From the least to the most important to see.
 _BADNESS = (
     "active",
     "backup",
@@ -57,7 +57,7 @@ def show(client: AdminClient, console: Console, *, as_json: bool) -> None:
 
 
 def watch(client: AdminClient, console: Console) -> None:
-    """Show the state again and again, until interrupted; a balancer that is away is waited for."""
+    """Show the state every REFRESH seconds, until interrupted; keep trying if the balancer is away."""
     answer = client.get(PATH, "pools")
     if not console.is_terminal:
         while True:
@@ -80,12 +80,12 @@ def _next(client: AdminClient, before: Answer) -> tuple[Answer, str]:
 
 
 def status(answer: Answer, width: int, most: int | None = None) -> RenderableType:
-    """All pools, for a console of that width. `most`: of each pool at most so many upstreams, the worst."""
+    """All pools, for a console of that width. `most`: upstreams shown of each pool at most, the worst."""
     return Group(*(part for pool in answer["pools"] for part in _pool(pool, width, most)))
 
 
 def fitting(answer: Answer, console: Console, height: int) -> RenderableType:
-    """All pools in at most `height` lines, where that can be done."""
+    """All pools in at most `height` lines, if possible."""
 
     def fits(most: int | None) -> bool:
         return len(console.render_lines(status(answer, console.width, most), pad=False)) <= height
@@ -144,7 +144,7 @@ def _pool(pool: Answer, width: int, most: int | None) -> Iterator[RenderableType
 
 
 def _why_none(pool: Answer) -> str:
-    """What becomes of requests while no upstream is eligible."""
+    """What happens to requests while no upstream is eligible."""
     if pool["panic"]:
         return "   PANIC: no upstream is eligible, so ejected ones are used"
     if any(_waits_for_check(each) and each["address"] for each in pool["upstreams"]):
@@ -153,12 +153,12 @@ def _why_none(pool: Answer) -> str:
 
 
 def _waits_for_check(upstream: Answer) -> bool:
-    """Whether it is to serve as soon as it has passed its first check."""
+    """Whether it will serve as soon as it has passed its first check."""
     return bool(upstream["unchecked"] and upstream["admin_state"] == "active" and not upstream["causes"])
 
 
 def _badness(upstream: Answer) -> tuple[int, bool, int, int]:
-    """How much an operator wants to see it: by its state, a failed check, errors, and requests in flight."""
+    """Its importance for an operator: by its state, a failed check, errors, and requests in flight."""
     check = upstream["last_check"]
     failed = check is not None and not check["passed"]
     return _BADNESS.index(state_of(upstream)), failed, _errors(upstream), upstream["inflight"]
@@ -210,7 +210,7 @@ def _inflight(upstream: Answer) -> Text:
 
 
 def state_of(upstream: Answer) -> str:
-    """One word for the state: what most keeps it from getting requests."""
+    """One word for the state: the strongest reason why it gets no requests, or fewer."""
     if upstream["admin_state"] != "active":
         return str(upstream["admin_state"])
     if upstream["causes"]:
@@ -242,7 +242,7 @@ def _sentence(outlier: Answer, on_probation: bool) -> str:
 
 
 def _note(upstream: Answer) -> str:
-    """What to know about an upstream that is not well; nothing about one that is."""
+    """What to know about an upstream with a problem; "" if it has none."""
     notes = []
     others = [cause.replace("_", " ") for cause in upstream["causes"] if cause != "outlier"]
     if others:

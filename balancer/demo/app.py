@@ -1,4 +1,4 @@
-"""`balancer demo`: the balancer in front of three app replicas of its own, watched live (L7)."""
+"""`balancer demo`: the balancer in front of three demo app replicas, with a live table (L7)."""
 
 import asyncio
 import signal
@@ -17,14 +17,14 @@ from balancer.demo.processes import Child, Children
 from balancer.demo.table import read_stats, rows
 from balancer.errors import StartupError
 
-# Name and service time in seconds. At fifty requests a second the slow one is busy often enough for the
-# default policy, least_connections, to give it visibly less than a third.
+# Name and service time in seconds. At fifty requests a second the slow one is busy often enough that the
+# default policy, least_connections, sends it visibly less than a third.
 REPLICAS = (("app1", 0.005), ("app2", 0.005), ("app3", 0.080))
 LISTEN_PORT, ADMIN_PORT = 8080, 9901
 PORTS_TRIED = 50
 START_SECONDS = 20.0
 REFRESH = 0.5  # seconds
-# All that end a process and may be sent by a terminal or by hand: else its children would go on without it.
+# All signals that end a process and may come from a terminal or a user: unhandled, the children would go on.
 _STOPPING = (
     signal.SIGINT,
     signal.SIGTERM,
@@ -43,20 +43,20 @@ def run(load: bool) -> int:
     except StartupError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:  # in the instant before the handlers are set
+    except KeyboardInterrupt:  # before the handlers are set
         return 0
     return 0
 
 
 async def _run(load: bool, console: Console) -> None:
-    """Run until a signal comes or the demo fails; ends every child either way."""
+    """Run until a signal or until the demo fails; ends every child in either case."""
     stop = asyncio.Event()
     with tempfile.TemporaryDirectory(prefix="balancer-demo-") as directory:
         children = Children(Path(directory))
 
         def stop_or_kill() -> None:
             if stop.is_set():
-                children.kill()  # the second signal: no more patience
+                children.kill()  # the second signal: at once
             stop.set()
 
         loop = asyncio.get_running_loop()
@@ -72,7 +72,7 @@ async def _run(load: bool, console: Console) -> None:
             results = await asyncio.gather(demo, stopped, return_exceptions=True)
             await children.stop()
     if console.is_terminal and not sys.stdout.isatty():
-        return  # hung up: there is nobody to tell
+        return  # the terminal has hung up: nobody would see it
     if isinstance(results[0], Exception):
         raise results[0]
     console.print("stopped")
@@ -84,11 +84,11 @@ class Demo:
     def __init__(self, console: Console, children: Children) -> None:
         self._console = console
         self._children = children
-        self._names: dict[str, str] = {}  # address -> what the table calls the replica
+        self._names: dict[str, str] = {}  # address -> the replica's name in the table
         self._replicas: list[Child] = []
 
     async def run(self, with_load: bool) -> None:
-        """Start everything and show it until cancelled; `StartupError` when the balancer fails."""
+        """Start everything and show it until cancelled; `StartupError` if the balancer fails."""
         timeout = aiohttp.ClientTimeout(total=2.0)
         async with aiohttp.ClientSession(timeout=timeout) as session, AsyncExitStack() as stack:
             await self._start_replicas(session)
@@ -105,7 +105,7 @@ class Demo:
                     "BALANCER_ACCESS_LOG__ENABLED": "false",
                     "BALANCER_HEALTH_CHECK__INTERVAL": "1s",
                     "BALANCER_TIMEOUTS__DRAIN": "3s",
-                    # Few enough for any open-file limit: a warning about it would tell nothing here.
+                    # Few enough for any open-file limit: a warning about it would be of no use here.
                     "BALANCER_LIMITS__MAX_CONNECTIONS": "200",
                 }
             )
@@ -146,7 +146,7 @@ class Demo:
         loop = asyncio.get_running_loop()
         terminal = sys.stdout.isatty()
         with display_for(self._console) as display:
-            # A terminal that hangs up need not send us HUP: under make it goes to make, which waits for us.
+            # If the terminal hangs up we may not get HUP: under make it goes to make, which waits for us.
             while sys.stdout.isatty() is terminal:
                 _require_running(balancer)
                 try:
@@ -154,7 +154,7 @@ class Demo:
                         response.raise_for_status()
                         stats = read_stats(await response.json())
                 except (aiohttp.ClientError, TimeoutError):
-                    pass  # busy or ending: the next turn tells
+                    pass  # busy or ending: the next turn shows which
                 else:
                     display.show(rows(stats, self._names), self._note(load), loop.time())
                 await asyncio.sleep(REFRESH)
@@ -167,13 +167,13 @@ class Demo:
 
 
 def _command() -> str:
-    """How this very program was called, so that what is printed can be typed."""
+    """How this program was called, so that the printed commands can be typed."""
     name = sys.argv[0]
     return "python -m balancer" if name.endswith("__main__.py") else name
 
 
 def free_port(first: int) -> int:
-    """The first loopback port from `first` on that nobody listens on; `StartupError` after PORTS_TRIED."""
+    """The first free loopback port from `first` on; `StartupError` after PORTS_TRIED ports."""
     for port in range(first, first + PORTS_TRIED):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # old connections do not matter
@@ -188,7 +188,7 @@ def free_port(first: int) -> int:
 
 
 async def _wait_until_ok(session: aiohttp.ClientSession, url: str, child: Child) -> None:
-    """Wait until `url` answers 200; `StartupError` when its process ends before, or after START_SECONDS."""
+    """Wait until `url` answers 200; `StartupError` if its process ends before, or after START_SECONDS."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + START_SECONDS
     while loop.time() < deadline:

@@ -1,4 +1,4 @@
-"""Where the demo's table goes: a live table on a terminal, plain blocks of lines anywhere else (L7)."""
+"""How the demo's table is shown: live on a terminal, as plain blocks of lines anywhere else (L7)."""
 
 from collections.abc import Sequence
 from types import TracebackType
@@ -11,11 +11,11 @@ from rich.text import Text
 
 from balancer.demo.table import HEADINGS, Row, plain_lines
 
-PLAIN_INTERVAL = 2.0  # seconds between two blocks at least
+PLAIN_INTERVAL = 2.0  # least seconds between two blocks
 
 
 class Display(Protocol):
-    """A context in which `show` may be called as often as there is news; `now` is monotonic seconds."""
+    """A context in which `show` may be called at every change; `now` is monotonic, in seconds."""
 
     def __enter__(self) -> Self: ...
 
@@ -24,11 +24,11 @@ class Display(Protocol):
     ) -> None: ...
 
     def show(self, rows: Sequence[Row], note: str, now: float) -> None:
-        """Show the rows, with one line of further news, "" for none."""
+        """Show the rows, and `note` as one more line, "" for none."""
 
 
 class LiveDisplay:
-    """The table, drawn again in place."""
+    """The table, redrawn in place."""
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, auto_refresh=False)
@@ -77,5 +77,5 @@ class PlainDisplay:
 
 
 def display_for(console: Console) -> Display:
-    """The display that suits where the output goes."""
+    """The display for this kind of output."""
     return LiveDisplay(console) if console.is_terminal else PlainDisplay(console)

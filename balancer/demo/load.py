@@ -4,13 +4,13 @@ import asyncio
 
 import aiohttp
 
-CLIENTS = 10  # so many requests are open at most
+CLIENTS = 10  # also the most requests in flight
 INTERVAL = 0.2  # seconds between two requests of one client
 REQUEST_TIMEOUT = 10.0
 
 
 class Load:
-    """Keep-alive clients of one URL. `sent` counts the finished requests, `failed` those that went wrong."""
+    """Keep-alive clients of one URL. `sent` counts finished requests, `failed` the failed ones of them."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -34,7 +34,7 @@ class Load:
         while True:
             await asyncio.sleep(at - loop.time())
             await self._request(session)
-            # A slow answer makes the client late, never hasty: missed turns are left out.
+            # After a slow answer the client does not catch up: missed turns are skipped.
             at = max(at + INTERVAL, loop.time())
 
     async def _request(self, session: aiohttp.ClientSession) -> None:

@@ -59,7 +59,7 @@ class Children:
             child.process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 await asyncio.to_thread(child.process.wait, STOP_SECONDS)
-            child.process.kill()  # of what has ended already nothing is killed
+            child.process.kill()  # no effect on one that has already ended
             child.process.wait()
             if child.process.stdin is not None:
                 child.process.stdin.close()
@@ -77,12 +77,12 @@ class Children:
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, *argv],
-                stdin=subprocess.PIPE,  # its end tells a replica that the demo is gone
+                stdin=subprocess.PIPE,  # its EOF tells a replica that the demo has ended
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=dict(environment),
                 pass_fds=descriptors,
-                start_new_session=True,  # a Ctrl-C reaches the demo alone, which ends them in order
+                start_new_session=True,  # Ctrl-C reaches only the demo, which ends its children in order
             )
         child = Child(name, process, log)
         self._children.append(child)

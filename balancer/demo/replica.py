@@ -1,7 +1,7 @@
-"""One app replica of the demo, a process of its own: `python -m balancer.demo.replica NAME DELAY FD` (L7).
+"""One app replica of the demo, a separate process: `python -m balancer.demo.replica NAME DELAY FD` (L7).
 
-It serves the listening socket FD that it inherits, and ends on TERM or when its standard input does: so it
-never outlives the demo, however that ended.
+It serves the inherited listening socket FD, and ends on TERM or at EOF of its standard input: so it never
+outlives the demo, however that ended.
 """
 
 import asyncio
@@ -19,10 +19,10 @@ STREAM_INTERVAL = 0.1  # seconds
 
 
 class Replica:
-    """The application: JSON that names the replica on every path, `/stream` in pieces, `/ws` as an echo.
+    """The application: JSON with the replica's name on every path, `/stream` in pieces, `/ws` as an echo.
 
-    `delay` is the service time in seconds, give or take a fifth. After a POST to `/ill` every answer is 500,
-    until one to `/well`.
+    `delay` is the service time in seconds, plus or minus a fifth. After a POST to `/ill` every answer is 500,
+    until a POST to `/well`.
     """
 
     def __init__(self, name: str, delay: float, rng: Random) -> None:
@@ -32,7 +32,7 @@ class Replica:
         self._ill = False
 
     def application(self) -> web.Application:
-        """The aiohttp application, ready to be served."""
+        """The aiohttp application, ready to serve."""
         app = web.Application()
         app.on_response_prepare.append(self.sign)
         app.router.add_get("/ws", self.echo)
@@ -43,11 +43,11 @@ class Replica:
         return app
 
     async def sign(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Name the replica in the response's head."""
+        """Add the replica's name to the response's head."""
         response.headers[NAME_HEADER] = self._name
 
     async def answer(self, request: web.Request) -> web.Response:
-        """Who answers, and what was asked, after the service time."""
+        """Answer after the service time, with the replica's name and the request."""
         received = 0
         async for chunk in request.content.iter_chunked(65536):
             received += len(chunk)
@@ -56,17 +56,17 @@ class Replica:
         return web.json_response(answer, status=500 if self._ill else 200)
 
     async def fall_ill(self, request: web.Request) -> web.Response:
-        """Everything is answered with 500 from now on."""
+        """Answer every request with 500 from now on."""
         self._ill = True
         return web.json_response({"replica": self._name, "now": "ill"})
 
     async def get_well(self, request: web.Request) -> web.Response:
-        """It serves again."""
+        """Serve normally again."""
         self._ill = False
         return web.json_response({"replica": self._name, "now": "well"})
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        """STREAM_CHUNKS lines, one every STREAM_INTERVAL."""
+        """Send STREAM_CHUNKS lines, one every STREAM_INTERVAL."""
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
         for number in range(1, STREAM_CHUNKS + 1):
@@ -77,7 +77,7 @@ class Replica:
         return response
 
     async def echo(self, request: web.Request) -> web.WebSocketResponse:
-        """A WebSocket whose messages come back, texts with the replica's name."""
+        """Echo WebSocket messages, texts with the replica's name."""
         websocket = web.WebSocketResponse()
         await websocket.prepare(request)
         async for message in websocket:
@@ -89,7 +89,7 @@ class Replica:
 
 
 async def serve(replica: Replica, listener: socket.socket, stdin: int) -> None:
-    """Serve until TERM, or until something can be read from `stdin`: its end."""
+    """Serve until TERM, or until `stdin` is readable: its EOF."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
@@ -105,7 +105,7 @@ async def serve(replica: Replica, listener: socket.socket, stdin: int) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """The process: NAME, DELAY in seconds, FD of the listening socket."""
+    """Run the process; the arguments are NAME, DELAY in seconds, FD of the listening socket."""
     name, delay, descriptor = argv
     listener = socket.socket(fileno=int(descriptor))
     asyncio.run(serve(Replica(name, float(delay), Random()), listener, sys.stdin.fileno()))

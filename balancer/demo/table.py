@@ -1,4 +1,4 @@
-"""The demo's table as pure functions: the answer of `GET /api/pools` in, rows of text out (L7)."""
+"""The demo's table, pure: turns the answer of `GET /api/pools` into rows of text (L7)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ PROBATION = "probation"
 class ReplicaStats:
     """What the balancer has counted for one app replica since it started.
 
-    `bounds` are the upper bounds of the first-byte histogram in seconds; `counts` has one more, for
+    `bounds` are the upper bounds of the first-byte histogram in seconds; `counts` has one more element, for
     everything above the last bound, and is not cumulative.
     """
 
@@ -44,7 +44,7 @@ class Row:
 
 
 def read_stats(pools: Mapping[str, Any]) -> list[ReplicaStats]:
-    """The upstreams of all pools in an answer of `GET /api/pools`; KeyError where a field is missing."""
+    """The upstreams of all pools in an answer of `GET /api/pools`; KeyError if a field is missing."""
     return [
         ReplicaStats(
             address=upstream["address"],
@@ -68,7 +68,7 @@ def _state(upstream: Mapping[str, Any]) -> str:
 
 
 def rows(stats: Sequence[ReplicaStats], names: Mapping[str, str]) -> list[Row]:
-    """A row per replica in the order given; `names` maps an address to what the replica is called."""
+    """One row per replica in the order given; `names` maps an address to the replica's name."""
     total = sum(one.requests for one in stats)
     return [
         Row(
@@ -85,10 +85,10 @@ def rows(stats: Sequence[ReplicaStats], names: Mapping[str, str]) -> list[Row]:
 
 
 def quantile(q: float, bounds: Sequence[float], counts: Sequence[int]) -> float | None:
-    """The q-quantile of a histogram as Prometheus' histogram_quantile estimates it; None of an empty one.
+    """The q-quantile of a histogram, estimated as by Prometheus' histogram_quantile; None if it is empty.
 
-    Values are taken as spread evenly over their bucket, the first bucket starting at 0; above the last bound
-    nothing is known, so that bound is the answer.
+    Values are assumed to be spread evenly over their bucket, the first one starting at 0; above the last
+    bound nothing is known, so the result is that bound.
     """
     total = sum(counts)
     if total == 0:
@@ -105,7 +105,7 @@ def quantile(q: float, bounds: Sequence[float], counts: Sequence[int]) -> float 
 
 
 def plain_lines(table: Sequence[Row]) -> list[str]:
-    """The heading and a line per replica, in columns: for output that is not a terminal."""
+    """The heading and one line per replica, in columns: for output that is not a terminal."""
     lines = [HEADINGS, *(row.cells for row in table)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
     return [

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 from balancer.config.group import Group
 from balancer.config.types import CommaList, Number
 
-# The fields of an access-log record. Telemetry, which writes them, is a layer above: a test compares.
+# The fields of an access-log record. Telemetry, a layer above, writes them: a test compares both lists.
 ACCESS_LOG_FIELDS = (
     "time", "client", "method", "target", "protocol", "host", "status", "reason", "route", "pool", "upstream",
     "tried", "attempts", "reused", "request_bytes", "response_bytes", "duration", "first_byte", "request_id",

@@ -1,4 +1,4 @@
-"""Addresses (L1): `host:port` as settings spell it, for the listeners and, in part, for upstreams."""
+"""Addresses (L1): `host:port` as written in settings, for listeners and, in part, for upstreams."""
 
 import re
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ _LAST_LABEL_NUMERIC = re.compile(r"(?:.*\.)?[0-9]+\.?")
 def split_host_port(
     text: str, example: str = "app1:8000, 10.0.0.2:8000 or [::1]:8000"
 ) -> tuple[str, int | None]:
-    """Host (without brackets, in lower case, IPv6 in its short form) and port (None where none is given).
+    """Host (without brackets, in lower case, IPv6 in its short form) and port (None if there is none).
 
-    Raises ValueError with the end of a sentence when the text is neither name, IPv4 nor [IPv6].
+    Raises ValueError with the end of a sentence if the text is neither name, IPv4 nor [IPv6].
     """
     match = _HOST_PORT.fullmatch(text)
     if match is None:
@@ -37,13 +37,13 @@ def split_host_port(
 
 
 def _bare(text: str) -> str:
-    """An IPv6 address without a port behind it."""
+    """An IPv6 address without the port after it."""
     address, _, port = text.rpartition(":")
     return address if _PORT.fullmatch(port) and _is_v6(address) else text
 
 
 def _bracketed(text: str) -> str:
-    """How to write an IPv6 address, with the port that stands behind it, if any does."""
+    """How to write an IPv6 address, with the port after it, if there is one."""
     address = _bare(text)
     if address == text:
         return f"[{text}]:8000"
@@ -52,7 +52,7 @@ def _bracketed(text: str) -> str:
 
 
 def check_host(host: str) -> None:
-    """Raise ValueError unless `host` is an IP address or could be a name in DNS."""
+    """Raise ValueError unless `host` is an IP address or a possible DNS name."""
     if is_ip(host):
         return
     if _LAST_LABEL_NUMERIC.fullmatch(host):
@@ -68,7 +68,7 @@ def join_host_port(host: str, port: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a listener listens: an IP address, and a port that may be 0 for any free one."""
+    """A listener's address: an IP address, and a port, 0 for any free one."""
 
     host: str
     port: int
@@ -77,7 +77,7 @@ class Address:
         return join_host_port(self.host, self.port)
 
     def clashes_with(self, other: "Address") -> bool:
-        """Whether both cannot be listened on at once: the same port, on the same or on every address."""
+        """Whether listening on both is impossible: the same port, on the same address or on all addresses."""
         if self.port != other.port or self.port == 0:
             return False
         return self.host == other.host or any(ip_address(a.host).is_unspecified for a in (self, other))
@@ -111,7 +111,7 @@ def parse_listen(value: object, example: str = "0.0.0.0:8080") -> Address:
 
 
 def parse_host_name(text: str) -> str:
-    """A name or an IP address as a Host field has it, without port, brackets and last dot, in lower case."""
+    """A name or IP address as in a Host field, without port, brackets and final dot, in lower case."""
     if "://" in text or "/" in text:
         raise ValueError("is a URL; write the name alone: lb.example")
     if "*" in text:

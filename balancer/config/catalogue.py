@@ -1,6 +1,6 @@
-"""Every setting by name (L1): how it is spelt in the environment and in a file, and what a typo meant.
+"""Every setting by name (L1): its spelling in the environment and in a file, and the meaning of typos.
 
-Derived from the models, so that a new field is known here, in the docs and in `balancer check` at once.
+Derived from the models, so that a new field appears here, in the docs and in `balancer check` at once.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from balancer.config.settings import Settings
 PREFIX = "BALANCER_"
 Path: TypeAlias = tuple[str, ...]  # ("timeouts", "connect")
 
-# Settings of the design that later versions bring; a path stands for everything beneath it too.
+# Settings of the design planned for later versions; a path includes everything below it.
 NOT_YET: frozenset[Path] = frozenset(
     tuple(key.split("."))
     for key in (
@@ -26,7 +26,7 @@ NOT_YET: frozenset[Path] = frozenset(
 )  # fmt: skip
 
 
-# What other programs call a setting, and no spelling would lead to.
+# Names of settings in other programs that are not similar in spelling to ours.
 _OTHER_WORDS: dict[Path, Path] = {
     **{(word,): ("listen",) for word in ("port", "host", "bind", "address", "listen_port", "http_port")},
     **{(word,): ("admin_listen",) for word in ("admin", "admin_port", "admin_host", "admin_address")},
@@ -59,12 +59,12 @@ class Setting:
 
 
 def variable(path: Path) -> str:
-    """How the environment spells a path."""
+    """The spelling of a path in the environment."""
     return PREFIX + "__".join(path).upper()
 
 
 def key(path: Path) -> str:
-    """How messages spell a path in a file: `timeouts.connect`."""
+    """The spelling in messages of a path in a file: `timeouts.connect`."""
     return ".".join(path)
 
 
@@ -84,7 +84,7 @@ BY_VARIABLE: dict[str, Setting] = {setting.variable: setting for setting in SETT
 
 
 def about_unknown_variable(name: str) -> str:
-    """One sentence on a BALANCER_ variable that is no setting. Its value may be a secret: it is not shown."""
+    """One sentence about a BALANCER_ variable that is not a setting. Its value may be secret: not shown."""
     path = tuple(name[len(PREFIX) :].lower().split("__"))
     if path in GROUPS:
         example = next(variable(each) for each in BY_PATH if each[:-1] == path)
@@ -93,7 +93,7 @@ def about_unknown_variable(name: str) -> str:
 
 
 def about_unknown_key(path: Path) -> str:
-    """The rest of a sentence on a key in a file that is no setting."""
+    """The rest of a sentence about a key in a file that is not a setting."""
     return _about_unknown(path, key)
 
 
@@ -119,9 +119,9 @@ def _is_later(path: Path) -> bool:
 
 
 def _closest(path: Path) -> Path | None:
-    """The setting or group that was meant: one spelt alike, else the only one of that name in any group.
+    """The setting or group that was meant: a similar spelling, else the only one of that name in any group.
 
-    In a group that exists only the name in it is compared: with the group's before it all look alike.
+    In an existing group only the names within it are compared: with the group's name all would look similar.
     """
     if path[:-1] in GROUPS:
         close = get_close_matches(

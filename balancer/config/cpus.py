@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def usable_cpus(root: Path = Path("/"), affinity: int | None = None) -> int:
-    """At least 1. `root` is where /proc and /sys are found, `affinity` the CPUs the scheduler allows."""
+    """At least 1. `root` is the directory of /proc and /sys, `affinity` the CPUs the scheduler allows."""
     allowed = len(os.sched_getaffinity(0)) if affinity is None else affinity
     quota = _quota_v2(root)
     if quota is None:
@@ -42,8 +42,8 @@ def _own_group(root: Path, controller: str) -> str:
 
 
 def _groups(mount: Path, own: str) -> list[Path]:
-    # The tightest of a group and its parents counts. In a container's own cgroup namespace, or where the
-    # path is the host's and not visible here, only the mount point itself is left.
+    # The tightest limit of a group and its parents counts. In a container's own cgroup namespace, or if the
+    # path is the host's and not visible here, only the mount point itself exists.
     group = mount / own
     return [group, *(parent for parent in group.parents if parent.is_relative_to(mount))]
 

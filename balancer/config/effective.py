@@ -1,7 +1,7 @@
-"""Settings as they took effect (L1): one line each with its origin, or the whole tree as YAML.
+"""The effective settings (L1): one line each with its origin, or the whole tree as YAML.
 
-Lines are for people to look at and to pass on, so what may be secret is masked. The YAML is for use: there
-only what is declared as SecretStr is masked, as in every JSON dump.
+The lines are for people to read and pass on, so everything that may be secret is masked. The YAML is for use:
+there only values declared as SecretStr are masked, as in every JSON dump.
 """
 
 import json
@@ -39,13 +39,13 @@ def effective(loaded: Loaded) -> list[EffectiveSetting]:
 
 
 def as_yaml(settings: Settings) -> str:
-    """The tree as a settings file that gives the same settings again, but for masked secrets."""
+    """The tree as a settings file that yields the same settings, except for masked secrets."""
     tree = settings.model_dump(mode="json", exclude={"config"})
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
 def value_at(tree: dict[str, Any], path: Path) -> Any:
-    """What a dumped tree holds at a path."""
+    """The value at a path of a dumped tree."""
     value: Any = tree
     for part in path:
         value = value[part]
@@ -53,7 +53,7 @@ def value_at(tree: dict[str, Any], path: Path) -> Any:
 
 
 def shown(value: object) -> str:
-    """A dumped value as one writes it in a variable; nothing for none and for an empty list."""
+    """A dumped value as written in a variable; "" for None and for an empty list."""
     if value is None:
         return ""
     if isinstance(value, list):

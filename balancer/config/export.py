@@ -1,4 +1,4 @@
-"""The settings as the admin API shows them (L1): plain data, without secrets, to whoever may read."""
+"""The settings as the admin API shows them (L1): plain data without secrets."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +14,13 @@ from balancer.config.masking import masked
 class Exported:
     """The effective settings; nothing in it changes."""
 
-    settings: dict[str, Any]  # the tree, as a settings file spells it
+    settings: dict[str, Any]  # the tree, as in a settings file
     origins: dict[str, str]  # "timeouts.connect" -> `default` or an `Origin.kind`
     yaml: str  # the tree as a settings file
 
 
 def export(loaded: Loaded) -> Exported:
-    """What may be shown of the settings."""
+    """The settings, with secrets masked."""
     tree = masked(loaded.settings.model_dump(mode="json", exclude={"config"}))
     origins: dict[str, str] = {}
     for setting in SETTINGS:

@@ -1,4 +1,4 @@
-"""Which header fields only a trusted proxy may send (L1), as some app or framework believes each of them."""
+"""Header fields that only a trusted proxy may send (L1): some app or framework trusts each of them."""
 
 import re
 from typing import Annotated
@@ -8,32 +8,32 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from balancer.config.group import Group
 from balancer.config.types import CommaList
 
-# Dropped of whoever is not in TRUSTED_PROXIES; `*` stands for all that begin so. Spelt as they are really
-# sent: look-alikes with other signs for `-` and `_` are dropped of everybody. Without what we set ourselves.
+# Dropped unless the sender is in TRUSTED_PROXIES; `*` matches every ending. In the spelling that is really
+# sent: look-alikes with other characters for `-` and `_` are dropped from everyone. Without those we set.
 ONLY_PROXIES_MAY_SEND: tuple[str, ...] = (
-    # Everybody believes one of these: -Port, -Prefix, -Ssl, -Scheme, -Server, -Uri, -User, -Client-Cert.
+    # Many apps trust these: -Port, -Prefix, -Ssl, -Scheme, -Server, -Uri, -User, -Client-Cert.
     "X-Forwarded-*",
-    # The client's address: Rails (Client-IP), PHP programs, request-ip and its like of Node, mod_wsgi,
+    # The client's address: Rails (Client-IP), PHP programs, request-ip and similar Node packages, mod_wsgi,
     # ASP.NET; set by CDNs, clouds, Envoy, ingress-nginx and WebLogic's plug-ins.
     "X-Forwarded", "Forwarded-For", "X-Client-IP", "Client-IP", "True-Client-IP", "X-Cluster-Client-IP",
     "X-Original-For", "X-Original-Forwarded-For", "CF-Connecting-IP", "CF-Connecting-IPv6", "CF-Pseudo-IPv4",
     "Fastly-Client-IP", "Fly-Client-IP", "X-Envoy-External-Address", "X-Azure-ClientIP", "X-Azure-SocketIP",
     "X-AppEngine-User-IP", "CloudFront-Viewer-Address", "Proxy-Client-IP", "WL-Proxy-Client-IP",
-    # The scheme: Tornado, mod_wsgi, Plack, IIS, Pylons programs.
+    # The scheme: Tornado, mod_wsgi, Plack, IIS, Pylons.
     "X-Scheme", "X-Url-Scheme", "X-Https", "Front-End-Https", "X-Original-Proto", "X-ARR-SSL", "CF-Visitor",
     "Fastly-SSL", "CloudFront-Forwarded-Proto", "WL-Proxy-SSL",
-    # The host and the path: Symfony of old, IIS, ASP.NET, mod_wsgi, gunicorn (the two with underscores).
+    # The host and the path: old Symfony, IIS, ASP.NET, mod_wsgi, gunicorn (the two with underscores).
     "X-Host", "X-Original-Host", "X-Original-URL", "X-Original-URI", "X-Original-Prefix", "X-Rewrite-URL",
     "X-Script-Name", "SCRIPT_NAME", "PATH_INFO",
-    # Who has logged in: Django, Authelia, oauth2-proxy, Grafana, Kubernetes.
+    # The user that has logged in: Django, Authelia, oauth2-proxy, Grafana, Kubernetes.
     "Remote-User", "Remote-Groups", "Remote-Name", "Remote-Email", "X-Remote-User", "X-Remote-Group",
     "X-WebAuth-User", "X-Auth-Request-*",
-    # The client's certificate, as nginx is told to name it, IIS, ALB.
+    # The client's certificate: usual names in nginx configurations, IIS, ALB.
     "X-Client-Cert", "X-SSL-Client-*", "SSL-Client-*", "X-ARR-ClientCert", "X-Amzn-Mtls-*",
 )  # fmt: skip
 _SET_HERE = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "forwarded")
 _NEVER = ("proxy", "client-cert", "client-cert-chain")
-# What these mean is understood, or used, before it is asked who sent them.
+# The balancer itself needs these, whoever has sent them.
 _NEEDED = (
     "connection", "content-length", "cookie", "date", "expect", "host", "keep-alive", "proxy-authorization",
     "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "via", "x-request-id",
@@ -43,7 +43,7 @@ _NAME = re.compile(r"[!#$%&'+\-.^_`|~0-9A-Za-z]+")
 
 
 def _plain(name: str) -> str:
-    """As `http/fields` compares names: all signs are alike to some apps."""
+    """The name in the form that `http/fields` compares: some apps treat all punctuation alike."""
     return _SIGN.sub("-", name.lower())
 
 
@@ -64,7 +64,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_parse_names), CommaList]
 
 
 class ForwardedSettings(Group):
-    """Exceptions from, and additions to, what only a trusted proxy may send."""
+    """Exceptions from, and additions to, the fields that only a trusted proxy may send."""
 
     drop: Names = Field(
         default=(),
@@ -110,7 +110,7 @@ class ForwardedSettings(Group):
 
     @property
     def told(self) -> tuple[str, ...]:
-        """All names and patterns of what only a trusted proxy may send, in lower case."""
+        """All names and patterns of fields that only a trusted proxy may send, in lower case."""
         return tuple(name.lower() for name in (*ONLY_PROXIES_MAY_SEND, *self.drop))
 
     @property

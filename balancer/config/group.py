@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class MisfitError(ValueError):
-    """A group's setting `name` that does not go with a setting outside the group."""
+    """A group's setting `name` conflicts with a setting outside the group, or with another one in it."""
 
     def __init__(self, name: str, text: str) -> None:
         super().__init__(text)

@@ -1,4 +1,4 @@
-"""The settings of an instance (L1): its processes, its admin listener, and what it says."""
+"""The settings of an instance (L1): its processes, its admin listener, and its logs."""
 
 from functools import partial
 from typing import Annotated, Literal
@@ -46,7 +46,7 @@ AdminAddress = Annotated[
 
 
 class InstanceTimeouts(Group):
-    """How long its end may take."""
+    """Timeouts for its shutdown."""
 
     drain: Duration = Field(
         default=25.0,
@@ -59,7 +59,7 @@ class InstanceTimeouts(Group):
 
 
 class InstanceSettings(Group):
-    """What there is once, whatever listeners, routes and pools there are."""
+    """Settings that exist once, for all listeners, routes and pools."""
 
     config: str | None = Field(
         default=None, description="YAML file with the same tree; the environment takes precedence."

@@ -1,4 +1,4 @@
-"""The settings of a listener (L1): where clients connect, and what holds for what they send."""
+"""The settings of a listener (L1): where clients connect, and the limits on what they send."""
 
 from ipaddress import ip_network
 from typing import Annotated
@@ -42,7 +42,7 @@ class ListenerTimeouts(Group):
 
 
 class ListenerLimits(Group):
-    """How many clients may come, and how large their heads may be."""
+    """Limits on the number of clients, and on the size of heads."""
 
     max_connections: Count = Field(
         default=20000,
@@ -87,7 +87,7 @@ class ListenerLimits(Group):
 
 
 class ListenerSettings(Group):
-    """Where clients connect, and whom of them is believed what."""
+    """Where clients connect, and which of them are trusted proxies."""
 
     listen: ListenAddress = Field(
         default=Address("0.0.0.0", 8080),

@@ -1,7 +1,7 @@
-"""Bring environment and file together (L1): read both, check the names, validate once, report everything.
+"""Merge environment and file (L1): read both, check the names, validate once, report every problem.
 
-The file lies beneath, the environment wins. Policies are a layer above this one, so the composition root
-hands in the registry.
+The environment overrides the file. Policies are a layer above this one, so the composition root passes in the
+registry.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,23 +23,23 @@ from balancer.errors import SettingsError
 
 
 class Policies(Protocol):
-    """What is asked of the policies; the registry answers."""
+    """What the loader needs to know about policies; the registry implements it."""
 
     def problem(self, name: str, options: Mapping[str, Any]) -> tuple[str, str] | None:
         """What is wrong with this choice: the setting that is wrong ("policy" or "policy_options") and the
-        end of a sentence that begins with its value. None for nothing."""
+        end of a sentence that begins with its value. None if nothing is wrong."""
 
     def needs_key(self, name: str) -> bool:
-        """Whether a policy goes by a hash key."""
+        """Whether a policy uses a hash key."""
 
     def key_source(self, name: str) -> str | None:
-        """What that is made of, where the policy decides it."""
+        """The source of the hash key, if the policy fixes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, and where each value that is not a default was set; `warnings` are sentences on what was set
-    and changes nothing, or lets clients find out more than it has to."""
+    """Settings, and the origin of each value that is not a default; `warnings` are sentences about settings
+    that change nothing, or that reveal more to clients than necessary."""
 
     settings: Settings
     origins: Mapping[Path, Origin]
@@ -51,7 +51,7 @@ def load(
 ) -> Settings:
     """The settings of this instance. `config_file`, from the command line, wins over BALANCER_CONFIG.
 
-    Raises SettingsError with every problem there is.
+    Raises SettingsError with all problems.
     """
     return load_with_origins(environ, config_file, policies).settings
 
@@ -59,7 +59,7 @@ def load(
 def load_with_origins(
     environ: Mapping[str, str], config_file: str | None = None, policies: Policies | None = None
 ) -> Loaded:
-    """As `load`, with what is needed to show where each value comes from."""
+    """Like `load`, with the origin of each value."""
     environment = read_environment(environ)
     if config_file:
         environment.tree["config"] = config_file
@@ -72,7 +72,7 @@ def load_with_origins(
     try:
         settings = Settings(**tree)
     except ValidationError as error:
-        # A file that cannot be read may well name the upstreams: its own problem is enough.
+        # An unreadable file may contain the upstreams: reporting the file is enough.
         problems += sentences(error, origins, name, tree, blame_missing=not file.unreadable)
         options = {}
     else:
@@ -90,7 +90,7 @@ def load_with_origins(
 
 
 def _printable(sentence: str) -> str:
-    # Keys and values are quoted in it: a line break or an escape sequence in them must not reach a terminal.
+    # It quotes keys and values: a line break or an escape sequence in them must not reach a terminal.
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in sentence)
 
 
@@ -104,7 +104,7 @@ def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def _circles(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]:
-    """Upstreams, and checks, that lead back to this balancer, as far as that can be seen without a lookup."""
+    """Upstreams and checks that lead back to this balancer, as far as this is visible without a lookup."""
     own = ourselves(settings.listen, settings.admin_listen)
     check_port = settings.health_check.port if settings.health_check.enabled else 0
     for spec in settings.upstreams:
@@ -119,7 +119,7 @@ def _circles(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str
 
 
 def _text_problems(tree: Mapping[str, Any], origins: Mapping[Path, Origin]) -> list[str]:
-    """Bytes that are not UTF-8, and halves of surrogate pairs: no worker could be told of them."""
+    """Bytes that are not UTF-8, and lone surrogates: they could not be sent to workers."""
     return [
         f"{origin.where}: has characters that are not UTF-8 text; write it again"
         for path, origin in origins.items()
@@ -128,7 +128,7 @@ def _text_problems(tree: Mapping[str, Any], origins: Mapping[Path, Origin]) -> l
 
 
 def _file_problems(settings: Settings, origins: Mapping[Path, Origin]) -> list[str]:
-    """What is wrong with the files that the start reads besides the settings file."""
+    """Problems with the other files that are read at start."""
     if not settings.admin_token_file:
         return []
     try:

@@ -1,4 +1,4 @@
-"""What of the settings is not shown (L1): to a terminal, to a log, or over the network."""
+"""Which values of the settings are masked (L1): on a terminal, in a log, and over the network."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,13 +7,13 @@ from balancer.config.types import MASK
 
 # Settings whose value is never quoted in a message.
 MASKED = frozenset([("health_check", "headers")])
-# Settings of whose value a message quotes all but the query.
+# Settings whose value is quoted in messages without its query.
 MASKED_QUERIES = frozenset([("health_check", "path")])
 _OPEN_FIELDS = frozenset(["accept", "host", "user-agent"])  # header fields that hold no secrets
 
 
 def masked(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A dumped tree of settings without what may be secret in the active checks' headers and path."""
+    """A dumped tree of settings, with possible secrets in the active checks' headers and path masked."""
     check = dict(tree["health_check"])
     check["headers"] = {
         name: value if name.lower() in _OPEN_FIELDS else MASK for name, value in check["headers"].items()

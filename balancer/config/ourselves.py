@@ -1,4 +1,4 @@
-"""Where this balancer itself listens (L1): an upstream there would get its own requests back, for ever."""
+"""Where this balancer itself listens (L1): an upstream at that address would be an endless loop."""
 
 import socket
 from collections.abc import Callable, Collection
@@ -13,7 +13,7 @@ _LOOPBACK: dict[int, IPv4Address | IPv6Address] = {4: IPv4Address("127.0.0.1"), 
 
 @dataclass(frozen=True, slots=True)
 class OwnListener:
-    """One listener of ours: the setting that says where it is, and where that came out."""
+    """One listener of ours: its setting, and its actual address."""
 
     setting: str  # LISTEN or ADMIN_LISTEN
     address: Address
@@ -21,8 +21,8 @@ class OwnListener:
 
 @dataclass(frozen=True, slots=True)
 class Ourselves:
-    """All listeners of this instance. `addresses` tells those of this machine, `dual` whether `[::]` takes
-    IPv4 too; they are asked only where a port is the same."""
+    """All listeners of this instance. `addresses` returns this machine's, `dual` whether `[::]` takes IPv4
+    too; they are called only if a port is the same."""
 
     listeners: tuple[OwnListener, ...]
     addresses: Callable[[], Collection[str]] = own_addresses
@@ -31,7 +31,7 @@ class Ourselves:
     def why(self, host: str, port: int) -> str:
         """Why nothing may be sent to this IP address and port: the end of a sentence that begins with them.
 
-        "" where that is somebody else.
+        "" if the address is not ours.
         """
         found = self.at(host, port)
         if found is None:
@@ -43,8 +43,8 @@ class Ourselves:
         )
 
     def at(self, host: str, port: int) -> OwnListener | None:
-        """Which listener takes what is sent to this IP address and port. Names are known only where nobody
-        needs to be asked: `localhost`, and the one of this machine."""
+        """Which listener gets connections to this IP address and port. The only names that are recognised are
+        those known without a lookup: `localhost`, and this machine's."""
         same_port = [one for one in self.listeners if one.address.port == port]
         if not same_port:
             return None
@@ -54,7 +54,7 @@ class Ourselves:
         if is_ip(host):
             target = _connected(host)
             return next((one for one in same_port if self._takes(_plain(one.address.host), target)), None)
-        if name == socket.gethostname().lower():  # at one of its addresses, whichever
+        if name == socket.gethostname().lower():  # resolves to one of this machine's addresses
             return next((one for one in same_port if ip_address(one.address.host).is_unspecified), None)
         return None
 
@@ -67,7 +67,7 @@ class Ourselves:
 
 
 def ourselves(listen: Address, admin_listen: Address) -> Ourselves:
-    """As the settings, or the sockets, have them; where a port is 0 nothing is known yet."""
+    """The listeners, from the settings or from the sockets; those with port 0 are left out: not known yet."""
     both = (OwnListener("LISTEN", listen), OwnListener("ADMIN_LISTEN", admin_listen))
     return Ourselves(tuple(one for one in both if one.address.port))
 
@@ -80,7 +80,7 @@ def _plain(host: str) -> IPv4Address | IPv6Address:
 
 
 def _connected(host: str) -> IPv4Address | IPv6Address:
-    """Where a connection to it arrives: the unspecified address is this machine."""
+    """Where a connection to `host` arrives: the unspecified address is this machine."""
     address = _plain(host)
     if address.is_unspecified:
         return _LOOPBACK[address.version]

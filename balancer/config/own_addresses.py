@@ -1,11 +1,11 @@
-"""The addresses that this machine has (L1), as the kernel tells them by netlink (rtnetlink(7))."""
+"""The addresses of this machine (L1), from the kernel by netlink (rtnetlink(7))."""
 
 import socket
 import struct
 from collections.abc import Iterator
 from ipaddress import ip_address
 
-# kube-proxy puts the address of every Service there; what is sent to one goes to that Service's pods.
+# kube-proxy puts the address of every Service there; connections to them go to that Service's pods.
 _NOT_OURS = frozenset(["kube-ipvs0"])
 _PATIENCE = 1.0  # seconds; the kernel answers at once, or not at all
 
@@ -15,11 +15,11 @@ _ATTRIBUTE = struct.Struct("=HH")  # length, type
 _NETLINK_ROUTE = 0
 _GET, _NEW, _DUMP = 22, 20, 0x301  # RTM_GETADDR, RTM_NEWADDR, NLM_F_REQUEST | NLM_F_DUMP
 _ERROR, _DONE = 2, 3
-_PEER, _LOCAL = 1, 2  # IFA_ADDRESS, which is the other end's where there is an IFA_LOCAL beside it
+_PEER, _LOCAL = 1, 2  # IFA_ADDRESS is the other end's if there is an IFA_LOCAL
 
 
 def own_addresses() -> frozenset[str]:
-    """The IP addresses of all interfaces. Empty where the kernel is not allowed to tell."""
+    """The IP addresses of all interfaces. Empty if netlink is not permitted."""
     try:
         return frozenset(_ask())
     except OSError:
@@ -68,7 +68,7 @@ def _address_in(message: bytes) -> Iterator[str]:
 def _name_of(interface: int) -> str:
     try:
         return socket.if_indextoname(interface)
-    except OSError:  # it has gone
+    except OSError:  # the interface was removed
         return ""
 
 

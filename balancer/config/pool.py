@@ -1,4 +1,4 @@
-"""The settings of a pool (L1). Those at the top of the tree are the defaults of every pool."""
+"""The settings of a pool (L1). At the top of the tree they are the defaults of every pool."""
 
 from typing import Annotated
 
@@ -33,7 +33,7 @@ class PoolTimeouts(Group):
 
 
 class PoolLimits(Group):
-    """What the upstreams of a pool are given, and who waits."""
+    """Limits on requests in flight at the upstreams of a pool, and on its queue."""
 
     max_inflight: Count = Field(
         default=0,
@@ -58,7 +58,7 @@ class PoolLimits(Group):
 
 
 class PoolSettings(Group):
-    """The upstreams of a pool, and how they are used and looked after."""
+    """The upstreams of a pool, and how they are used and checked."""
 
     upstreams: Annotated[tuple[Upstream, ...], AfterValidator(refuse_duplicates), CommaList] = Field(
         description="The app replicas: `app1:8000,10.0.0.2:8000?weight=3,http://app3:8000,[::1]:8000`, "

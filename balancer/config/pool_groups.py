@@ -46,7 +46,7 @@ class KeepaliveSettings(Group):
 
 
 class HealthCheckSettings(Group):
-    """Active checks: the supervisor asks every upstream how it is, one GET per interval."""
+    """Active checks: the supervisor sends every upstream one GET per interval."""
 
     enabled: bool = Field(default=True, description="Check the upstreams; `false` treats all as healthy.")
     path: Annotated[str, AfterValidator(check_path)] = Field(
@@ -106,7 +106,7 @@ class HealthCheckSettings(Group):
 
 
 class OutlierSettings(Group):
-    """Outlier detection: an upstream is ejected by how the requests to it end. Counts are per worker."""
+    """Outlier detection: ejects an upstream by the outcome of its requests. Counts are per worker."""
 
     enabled: bool = Field(default=True, description="Eject upstreams that fail live traffic.")
     consecutive_5xx: Count = Field(
@@ -150,7 +150,7 @@ class OutlierSettings(Group):
 
 
 class AdaptiveSettings(Group):
-    """A limit per upstream that finds itself: in force only where an upstream has a backlog."""
+    """A concurrency limit per upstream, found by the balancer: in force only while it has a backlog."""
 
     enabled: bool = Field(
         default=True,

@@ -1,4 +1,4 @@
-"""From validation errors to sentences an operator can act on (L1): the setting, its value, the remedy."""
+"""Turns validation errors into sentences an operator can act on (L1): setting, value, remedy."""
 
 import json
 from collections.abc import Mapping
@@ -46,8 +46,8 @@ def sentences(
     *,
     blame_missing: bool,
 ) -> list[str]:
-    """One sentence per problem. `file` is what unknown keys were read from, the environment's being known;
-    `tree` holds the values as they were written."""
+    """One sentence per problem. `file` is where unknown keys were read from: those of the environment are
+    already reported. `tree` holds the values as written."""
     return [
         _sentence(each, origins, file, tree)
         for each in error.errors(include_url=False)
@@ -69,7 +69,7 @@ def _sentence(
     if error["type"] == "missing":
         name = variable(path)
         return f"{name}: is not set; name your app replicas, for example {name}=app1:8000,app2:8000"
-    if where == path and not isinstance(value, list):  # a list is shown as it was read, and its items
+    if where == path and not isinstance(value, list):  # a list and its items are shown as they were read
         value = as_written(path, tree)
     if error["type"] == "value_error":
         text = str(context["error"])
@@ -84,7 +84,7 @@ def _sentence(
 
 
 def _shown(path: Path, bound: object) -> object:
-    """A bound as one writes it in that setting: 100ms, 64k."""
+    """A bound as written in that setting: 100ms, 64k."""
     for each in BY_PATH[path].field.metadata:
         if isinstance(each, PlainSerializer) and isinstance(bound, int | float):
             return each.func(bound)  # type: ignore[call-arg]  # it may take more, and ours do not
@@ -96,7 +96,7 @@ _BRACKETS = frozenset("[{")
 
 
 def _about_quotes(value: str) -> str | None:
-    # As `docker run --env-file` has them: a shell and YAML would have taken them away.
+    # From `docker run --env-file`: a shell and YAML would have removed them.
     if value[:1] in _QUOTES or (value[-1:] in _QUOTES and value[:1] not in _BRACKETS):
         return "has quotes that are part of the value; remove them"
     return None
@@ -114,7 +114,7 @@ def as_written(path: Path, tree: Mapping[str, Any]) -> object:
 
 @cache
 def _default(path: Path) -> object:
-    # Upstreams are the one setting without a default; any will do to see the others'.
+    # Only upstreams have no default; any value will do to get the other defaults.
     value: Any = Settings.model_validate({"upstreams": "app:1"}).model_dump(mode="json")
     for part in path:
         value = value[part]
@@ -122,12 +122,12 @@ def _default(path: Path) -> object:
 
 
 def about_value(path: Path, value: object, text: str, origins: Mapping[Path, Origin]) -> str:
-    """The sentence on a setting's value: where it was set, the value, and what is wrong (`text`)."""
+    """The sentence about a setting's value: where it was set, the value, and what is wrong (`text`)."""
     return f"{_place(path, origins)}: {MASK if _is_secret(path) else _quoted(_open(path, value))} {text}"
 
 
 def _open(path: Path, value: object) -> object:
-    """A value without what may be secret in it: the query of the path that checks ask for."""
+    """A value with possible secrets masked: the query of the checks' path."""
     if path not in MASKED_QUERIES or not isinstance(value, str):
         return value
     start, mark, _ = value.partition("?")

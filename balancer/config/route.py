@@ -1,4 +1,4 @@
-"""The settings of a route (L1): what holds for an exchange, once it is known which route it takes.
+"""The settings of a route (L1): they apply to an exchange once its route is known.
 
 So far there is one route, so only the top of the tree has them.
 """

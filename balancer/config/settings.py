@@ -1,8 +1,8 @@
 """The settings (L1): one tree of frozen models, with every default, bound and meaning.
 
-A `Settings` object is built from what it is given and reads nothing by itself; `loader` brings environment
-and file together. It is an instance's, a listener's and a pool's settings at once: what stands at the top of
-the tree holds for all of them. Models end at the supervisor's composition root (`runtime.blueprint`). The
+A `Settings` object is built from its arguments and reads nothing by itself; `loader` merges environment and
+file. It holds the settings of an instance, a listener, a route and a pool together: the top of the tree
+applies to all of them. Models are used up to the supervisor's composition root (`runtime.blueprint`). The
 field descriptions are the settings table of the docs.
 """
 
@@ -17,8 +17,8 @@ from balancer.config.pool import PoolLimits, PoolSettings, PoolTimeouts
 from balancer.config.route import RouteLimits, RouteTimeouts
 from balancer.config.upstream_spec import Spec
 
-# Rows of the stats segment, which is a layer above: a test compares. Each worker, the listener, the pool and
-# the route have one, and each upstream.
+# Rows of the stats segment, which is in a layer above: a test compares. Each worker, the listener, the pool,
+# the route and each upstream has one.
 MOST_ENTITIES = 4096
 OTHER_ENTITIES = 3
 
@@ -28,7 +28,7 @@ class TimeoutSettings(InstanceTimeouts, ListenerTimeouts, RouteTimeouts, PoolTim
 
 
 class LimitSettings(RouteLimits, PoolLimits, ListenerLimits):
-    """What a client may send, and how many may come."""
+    """Limits on clients, requests and upstreams."""
 
 
 class Settings(PoolSettings, InstanceSettings, ListenerSettings, BaseSettings):
@@ -37,8 +37,8 @@ class Settings(PoolSettings, InstanceSettings, ListenerSettings, BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="BALANCER_",
         env_nested_delimiter="__",
-        case_sensitive=True,  # keys of a file are lower case; variables are checked before they come here
-        enable_decoding=False,  # our types read lists and JSON themselves, from the file as well
+        case_sensitive=True,  # keys of a file are lower case; variables were checked before
+        enable_decoding=False,  # our types parse lists and JSON themselves, also those from the file
         extra="forbid",
         frozen=True,
     )
@@ -102,5 +102,5 @@ class Settings(PoolSettings, InstanceSettings, ListenerSettings, BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what the constructor is given: `loader` reads the sources, so that it can name them."""
+        """Only the constructor's arguments: `loader` reads the sources, so that it can name them."""
         return (init_settings,)

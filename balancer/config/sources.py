@@ -32,7 +32,7 @@ _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://.*")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value was set, if not by default; `where` is how a message names the place."""
+    """Where a value was set, if it is not a default; `where` is the place's name in messages."""
 
     kind: Literal["file", "environment", "command line"]
     where: str
@@ -40,7 +40,7 @@ class Origin:
 
 @dataclass(slots=True)
 class Reading:
-    """What one source gave: the tree of raw values, each value's origin, and a sentence per problem."""
+    """What was read from one source: the raw values, each one's origin, and a sentence per problem."""
 
     tree: dict[str, Any] = field(default_factory=dict)
     origins: dict[Path, Origin] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Reading:
 
 
 def read_environment(environ: Mapping[str, str]) -> Reading:
-    """The variables with our prefix. An empty one counts as not set, as compose files pass unset ones on."""
+    """The variables with our prefix. An empty one counts as unset: compose files pass unset ones as empty."""
     reading = Reading()
     given = {}
     for name, value in environ.items():
@@ -66,7 +66,7 @@ def read_environment(environ: Mapping[str, str]) -> Reading:
 
 
 def read_file(name: str, named_by: str) -> Reading:
-    """A YAML file; `named_by` is the setting or option that names it. Unknown keys are left in the tree."""
+    """A YAML file; `named_by` is the setting or option that names it. Unknown keys stay in the tree."""
     try:
         content = read_yaml(FilePath(name).read_bytes())
     except OSError as error:
@@ -93,7 +93,7 @@ def _from_mapping(name: str, content: dict[object, object]) -> Reading:
     reading = Reading()
     for raw_key, raw_value in content.items():
         group = (str(raw_key),)
-        # The options of a policy have types of their own, and the policy says what their white space means.
+        # A policy's options have their own types, and the policy decides what their white space means.
         value = typed(raw_value) if group == ("policy_options",) else trimmed(raw_value)
         if group not in GROUPS:
             reading.tree[group[0]] = value

@@ -1,4 +1,4 @@
-"""Settings of sticky sessions (L1): the cookie by which a client stays with its upstream."""
+"""Settings of sticky sessions (L1): the cookie that keeps a client at its upstream."""
 
 import re
 from typing import Annotated, Literal, Self
@@ -9,7 +9,7 @@ from balancer.config.group import Group, MisfitError
 from balancer.config.types import MASK, check_token, format_duration, parse_duration
 
 _SESSION = "session"
-_MOST_SECONDS = 400 * 24 * 3600  # what browsers cut longer ages to (RFC 6265bis section 5.5)
+_MOST_SECONDS = 400 * 24 * 3600  # browsers shorten longer ages to this (RFC 6265bis section 5.5)
 _PATH = re.compile(r"/[\x20-\x3a\x3c-\x7e]*")
 _DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
 
@@ -54,7 +54,7 @@ MaxAge = Annotated[
 CookieName = Annotated[str, AfterValidator(check_token)]
 
 
-# What is told at start where stickiness is on without a secret.
+# The warning at start if stickiness is on without a secret.
 NO_SECRET = (
     "BALANCER_STICKY__SECRET is not set: clients can guess an upstream's name or address from "
     "the sticky cookie, and choose an upstream; set a secret, the same for all instances, to "
@@ -63,7 +63,7 @@ NO_SECRET = (
 
 
 class StickySettings(Group):
-    """Sticky sessions: a client's requests go to the upstream that served it before, while that is well."""
+    """Sticky sessions: a client's requests go to the upstream that served it before, while it is healthy."""
 
     enabled: bool = Field(
         default=False, description="Use a cookie to send a client to the upstream that served it before."
@@ -101,7 +101,7 @@ class StickySettings(Group):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        """Raise MisfitError for what browsers would refuse, and for what would do nothing."""
+        """Raise MisfitError for settings that browsers would refuse, and for those without effect."""
         given = [name for name, field in type(self).model_fields.items()
                  if getattr(self, name) != field.default]  # fmt: skip
         if "enabled" not in self.model_fields_set and given:
@@ -121,7 +121,7 @@ class StickySettings(Group):
             raise MisfitError(
                 "same_site", "is refused by browsers without Secure; set STICKY__SECURE to true"
             )
-        prefixed = self.cookie.lower()  # as browsers compare it
+        prefixed = self.cookie.lower()  # browsers ignore case here
         if prefixed.startswith(("__host-", "__secure-")) and not self.secure:
             raise MisfitError("cookie", "is refused by browsers without Secure; set STICKY__SECURE to true")
         if prefixed.startswith("__host-") and (self.path != "/" or self.domain):

@@ -1,6 +1,6 @@
 """The settings table of the docs, from the models (L1): `python -m balancer.config.table [FILE ...]`.
 
-Prints the table, or rewrites what stands between the two marker lines of each file.
+Prints the table, or rewrites the text between the two marker lines of each file.
 """
 
 import sys
@@ -17,7 +17,7 @@ END = "<!-- settings:end -->"
 
 def table() -> str:
     """All settings as a Markdown table: name in the environment, default, meaning."""
-    # Upstreams are the one setting without a default; any will do to see the others'.
+    # Only upstreams have no default; any value will do to get the other defaults.
     defaults = Settings.model_validate({"upstreams": "app:1"}).model_dump(mode="json")
     rows = ["| setting | default | meaning |", "|---|---|---|"]
     for setting in SETTINGS:
@@ -28,7 +28,7 @@ def table() -> str:
 
 
 def rewritten(text: str) -> str:
-    """`text` with the current table between its markers. Raises OperatorError where it has none."""
+    """`text` with the current table between its markers. Raises OperatorError if it has none."""
     before, start, rest = text.partition(f"{START}\n")
     _, end, after = rest.partition(END)
     if not (start and end):

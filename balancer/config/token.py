@@ -1,4 +1,4 @@
-"""The token that changes by the admin API need (L1): set itself, or the content of a file."""
+"""The token for changes through the admin API (L1): set directly, or read from a file."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ _SETTING = "BALANCER_ADMIN_TOKEN_FILE"
 
 
 def read_token(token: str, file: str) -> str:
-    """The token of the settings, "" where there is none. Raises OperatorError for a file that holds none."""
+    """The token of the settings, "" if there is none. Raises OperatorError for a file without a token."""
     if not file:
         return token
     try:

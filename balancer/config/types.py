@@ -1,6 +1,6 @@
-"""What a value in the settings may look like (L1): durations, sizes, statuses, lists, JSON objects, names.
+"""The formats of values in the settings (L1): durations, sizes, statuses, lists, JSON objects, names.
 
-Every validator here raises a `ValueError` whose text continues the sentence that `problems` starts with the
+Every validator here raises a `ValueError` whose text continues the sentence that `problems` begins with the
 setting's name and value: `BALANCER_TIMEOUTS__CONNECT: "fast"` + ` is not a duration; ...`.
 """
 
@@ -21,7 +21,7 @@ _LARGEST = 10**9  # numbers have at most nine digits
 _SECONDS = {"m": 60, "h": 3600}
 _NO_LIMIT = frozenset(["off", "none", "never", "no", "disabled", "infinity", "inf", "unlimited"])
 _SIZE = re.compile(r"([0-9]{1,12})\s*([kKmMgG])?")
-_METHOD = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]{1,32}")  # what the proxy passes on, but in capitals
+_METHOD = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]{1,32}")  # as the proxy accepts them, but only capitals
 _BYTES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -46,7 +46,7 @@ def format_duration(seconds: float) -> str:
     milliseconds = round(seconds * 1000)
     if 0 < milliseconds < _LARGEST and milliseconds / 1000 == seconds:
         return f"{milliseconds}ms"
-    # repr() is the shortest decimal that reads back as the same float; Decimal spells it without exponent.
+    # repr() is the shortest decimal that reads back as the same float; Decimal writes it without exponent.
     return f"{Decimal(repr(float(seconds))):f}s" if seconds else "0s"
 
 
@@ -77,7 +77,7 @@ _BARE = re.compile(r"\[[0-9A-Fa-f]*:[0-9A-Fa-f.]*:")  # a bare list may begin wi
 
 
 def split_list(value: object) -> object:
-    """The items of `a, b` or of the JSON list `["a", "b"]`; what is no string passes as it is."""
+    """The items of `a, b` or of the JSON list `["a", "b"]`; a value of another type is returned as is."""
     if not isinstance(value, str):
         return value
     text = value.strip()
@@ -87,18 +87,18 @@ def split_list(value: object) -> object:
 
 
 def _as_list(text: str) -> str:
-    """How to write what was meant by a list in brackets that is not JSON."""
+    """The correct spelling of a list in brackets that is not JSON."""
     items = [item.strip().strip("\"'") for item in text.strip("[] ").split(",")]
     if not all(re.fullmatch(r"[^\s\"'\[\]{}]+", item) for item in items) or len(text) > _LONGEST_REMEDY:
         return 'write a,b or ["a", "b"]'
     return f"write {','.join(items)} or {json.dumps(items)}"
 
 
-_LONGEST_REMEDY = 100  # characters that are repeated
+_LONGEST_REMEDY = 100  # characters of a value that a remedy repeats
 
 
 def parse_object(value: object) -> object:
-    """The mapping behind a JSON object in a string; what is no string passes as it is."""
+    """The mapping from a JSON object in a string; a value of another type is returned as is."""
     return _from_json(value, _as_object(value)) if isinstance(value, str) else value
 
 
@@ -109,7 +109,7 @@ def _as_object(text: str) -> str:
 
 
 def parse_fields(value: object) -> object:
-    """Header fields from a mapping, or from a JSON object in a string. White space around a value is no part
+    """Header fields from a mapping, or from a JSON object in a string. White space around a value is not part
     of it (RFC 9110 section 5.5)."""
     if isinstance(value, str):
         value = _from_json(value, _as_fields(value))
@@ -205,7 +205,7 @@ def format_statuses(ranges: tuple[tuple[int, int], ...]) -> str:
 
 
 def check_path(path: str) -> str:
-    """An origin-form target (RFC 9112 section 3.2.1), as far as one can tell without knowing the app."""
+    """An origin-form target (RFC 9112 section 3.2.1), checked as far as possible without knowing the app."""
     if "://" in path.partition("?")[0]:
         rest = path.partition("://")[2]
         raise ValueError(f"is a URL; write its path alone: /{rest.partition('/')[2]}")
@@ -217,7 +217,7 @@ def check_path(path: str) -> str:
 
 
 def check_fields(fields: dict[str, str]) -> dict[str, str]:
-    """Header fields that can be sent as they are (RFC 9110 section 5), and leave the framing alone."""
+    """Header fields that can be sent unchanged (RFC 9110 section 5), and do not affect the framing."""
     for name, value in fields.items():
         if name.lower() in _FRAMING:
             raise ValueError(f"has {name}, which the check sets itself; remove it")
@@ -229,7 +229,7 @@ def check_fields(fields: dict[str, str]) -> dict[str, str]:
 
 
 def check_token(text: str) -> str:
-    """A token (RFC 9110 section 5.6.2), as names of fields and of cookies are."""
+    """A token (RFC 9110 section 5.6.2), such as the name of a field or a cookie."""
     if _TOKEN.fullmatch(text) is None:
         raise ValueError("has characters that a cookie name cannot have; write letters, digits, _ and -")
     return text
@@ -257,7 +257,7 @@ Number = Annotated[float, BeforeValidator(parse_number)]
 
 
 def check_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Options that a worker can be told of: its messages are JSON with numbers of 64 bits."""
+    """Options that can be sent to a worker: messages are JSON with 64-bit numbers."""
     try:
         orjson.dumps(options)
     except TypeError:
@@ -273,9 +273,9 @@ StatusRanges = Annotated[
     BeforeValidator(parse_statuses),
     PlainSerializer(format_statuses, when_used="json"),
 ]
-# What may reach an app twice (RFC 9110 section 9.2.2).
+# Methods of requests that may reach an app twice (RFC 9110 section 9.2.2).
 IDEMPOTENT = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")
 Methods = Annotated[tuple[str, ...], BeforeValidator(parse_methods)]
 Statuses = Annotated[tuple[int, ...], BeforeValidator(parse_status_list)]
-# `on` and `off`, as YAML and people write it; pydantic reads both.
+# Shown as `on` and `off`, as in YAML; pydantic reads them, and true and false.
 Switch = Annotated[bool, PlainSerializer(lambda on: "on" if on else "off", when_used="json")]

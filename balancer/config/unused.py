@@ -1,8 +1,8 @@
-"""Settings that are taken and change nothing (L1): one table, told by `balancer check` and at the start.
+"""Settings that are accepted but change nothing (L1): one table, reported by `balancer check` and at start.
 
-Only what was set to something else than its default is told of: a default that is merely not used is nobody's
-mistake, nor is a value that an exported file repeats. What can never have been meant is an error, and stands
-with the models; these may be meant for later, as when a group is switched off for a while.
+Only values other than the default are reported: an unused default is no mistake, nor is a value that an
+exported file repeats. Settings that can never be intended are errors, defined with the models; these may be
+intended for later, for example while a group is switched off.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +20,7 @@ _Why: TypeAlias = Callable[[Settings], str | None]
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """These settings change nothing where `why` says something: a reason with a remedy."""
+    """These settings change nothing if `why` returns text: a reason with a remedy."""
 
     paths: tuple[str, ...]
     why: _Why
@@ -31,7 +31,7 @@ def _when(condition: Callable[[Settings], bool], text: str) -> _Why:
 
 
 def _sooner(path: str, limit: str) -> _Why:
-    """The timeout at `path` is never reached, as that at `limit` ends the same exchange no later."""
+    """The timeout at `path` is never reached if the one at `limit` ends the same exchange no later."""
 
     def why(settings: Settings) -> str | None:
         value, most = (_at(settings, each) for each in (path, limit))
@@ -140,7 +140,7 @@ _RULES: tuple[_Rule, ...] = (
 
 
 def unused(settings: Settings, origins: Mapping[Path, Origin], tree: Mapping[str, Any]) -> list[str]:
-    """A sentence for each setting that was set and changes nothing. `tree` holds the values as written."""
+    """One sentence for each setting that was set and changes nothing. `tree` holds the values as written."""
     return list(_sentences(settings, origins, tree))
 
 

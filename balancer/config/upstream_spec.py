@@ -17,7 +17,7 @@ _LATER_SCHEMES = {
     "https": "use http:// or plain host:port",
     "unix": "let the app listen on a port, and write host:port",
 }
-# What is often written, and the remedy; {0}, {1} ... are the pattern's groups.
+# Frequent mistakes, and the remedy; {0}, {1} ... are the pattern's groups.
 _MISTAKES = (
     (r"(?i:unix:|/(?!/)(?!.*:[0-9]+\Z)).*", "is a unix socket, which this version does not support yet; let "
      "the app listen on a port, and write host:port"),
@@ -34,16 +34,16 @@ _MISTAKES = (
 
 @dataclass(frozen=True, slots=True)
 class UpstreamSpec:
-    """An upstream as the settings name it: `host` is an IP address or a name that is still to be resolved."""
+    """An upstream as written in the settings: `host` is an IP address or a name not yet resolved."""
 
     host: str
     port: int
     weight: int = 1
-    backup: bool = False  # used only where no other upstream is eligible
+    backup: bool = False  # used only if no other upstream is eligible
 
     @property
     def id(self) -> str:
-        """The identity under which state is kept, across reloads too: `app1:8000`."""
+        """The key under which state is kept, also across reloads: `app1:8000`."""
         return join_host_port(self.host, self.port)
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class UpstreamSpec:
 
 @dataclass(frozen=True, slots=True)
 class DnsSpec:
-    """A name whose every address is an upstream of that `weight`; looked up every `refresh` seconds."""
+    """A name of which every address is an upstream with that `weight`; looked up every `refresh` seconds."""
 
     host: str
     port: int
@@ -62,7 +62,7 @@ class DnsSpec:
 
     @property
     def id(self) -> str:
-        """What the upstreams it finds are known to come from: `dns://app:8000`."""
+        """The source of the upstreams it finds, as shown to people: `dns://app:8000`."""
         return f"dns://{join_host_port(self.host, self.port)}"
 
     def __str__(self) -> str:
@@ -137,7 +137,7 @@ def _refuse_what_is_not_one(text: str) -> None:
 
 
 def refuse_duplicates(upstreams: tuple[Spec, ...]) -> tuple[Spec, ...]:
-    """Raise ValueError when two entries are the same upstream or name, or when none serves by itself."""
+    """Raise ValueError if there is none, all are backups, or two entries are the same upstream or name."""
     if not upstreams:
         raise ValueError("names no upstream; write app1:8000,app2:8000")
     if all(upstream.backup for upstream in upstreams):
@@ -205,4 +205,4 @@ def _refresh(text: str) -> float:
         seconds = 0.0
     if not MIN_REFRESH <= seconds <= MAX_REFRESH:
         raise ValueError(f"has a refresh that is not a duration from 100ms to 1h ({text}); write ?refresh=2s")
-    return round(seconds, 3)  # finer than a millisecond could not be told apart, nor be written back
+    return round(seconds, 3)  # the finest step that is written back is a millisecond

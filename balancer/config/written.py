@@ -1,6 +1,6 @@
-"""What is written, before a setting's own type reads it (L1): text without white space around, and numbers.
+"""Raw values, before a setting's own type parses them (L1): text without white space around it, and numbers.
 
-Numbers are what people read: `010` is 8 to some programs and 10 to others, `1_0` is 10 to Python alone.
+Numbers must be unambiguous: some programs read `010` as 8, others as 10; only Python reads `1_0` as 10.
 """
 
 import re
@@ -10,7 +10,7 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,4000}")
 _NUMBER = re.compile(r"(?i:[+-]?(?:[0-9]{1,300}(?:\.[0-9]{1,300})?(?:e[+-]?[0-9]{1,3})?|nan|inf))")
 _GROUPED = re.compile(r"[0-9]{1,3}(?:[_,' ][0-9]{3})+")
 _OCTAL = 8
-# What JSON, and so the channel to the workers, carries exactly.
+# The largest whole number that JSON, and so the channel to the workers, carries exactly.
 MOST = 1 << 53
 
 
@@ -33,7 +33,7 @@ def is_text(value: object) -> bool:
 
 
 def refuse_leading_zero(text: str) -> None:
-    """Raise ValueError for what some programs read as octal."""
+    """Raise ValueError for a number that some programs read as octal."""
     if _LEADING_ZERO.fullmatch(text) is None:
         return
     decimal = str(int(text))
@@ -43,7 +43,7 @@ def refuse_leading_zero(text: str) -> None:
 
 
 def parse_whole(value: object) -> object:
-    """A whole number, from its digits alone where it is text."""
+    """A whole number; if it is text, from decimal digits only."""
     if isinstance(value, bool):
         raise ValueError("is not a whole number")
     if isinstance(value, str):
@@ -59,7 +59,7 @@ def parse_whole(value: object) -> object:
 
 
 def parse_number(value: object) -> object:
-    """A number with or without a fraction, in decimal where it is text."""
+    """A number with or without a fraction; if it is text, in decimal."""
     if isinstance(value, bool):
         raise ValueError("is not a number")
     if isinstance(value, str):

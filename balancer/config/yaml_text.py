@@ -1,8 +1,8 @@
-"""A YAML settings file as text (L1): every plain scalar is what is written there, as in the environment.
+"""A YAML settings file as text (L1): every plain scalar stays as it is written, as in the environment.
 
-YAML 1.1 reads `010` as 8, `1_0` as 10, `1:30` as 90, `no` as false and `2024-01-01` as a date, without a
-word. Here they stay text, and the setting's own type says what it takes. Only `policy_options`, whose types a
-policy declares, are read as numbers and booleans (`typed`).
+YAML 1.1 silently reads `010` as 8, `1_0` as 10, `1:30` as 90, `no` as false and `2024-01-01` as a date. Here
+they stay text, and the setting's own type parses them. Only `policy_options`, whose types a policy declares,
+are read as numbers and booleans (`typed`).
 """
 
 import re
@@ -13,7 +13,7 @@ import yaml
 
 
 class Scalar(str):
-    """What is written, and what it means where types are asked for."""
+    """The text as written, and its value if types are needed (`typed`)."""
 
     __slots__ = ("meaning",)
     meaning: int | float | bool
@@ -25,7 +25,7 @@ class Scalar(str):
 
 
 def typed(value: object) -> object:
-    """`value` with numbers and booleans for what is written as such without quotes."""
+    """`value` with numbers and booleans where they are written without quotes."""
     if isinstance(value, Scalar):
         return value.meaning
     if isinstance(value, dict):
@@ -49,8 +49,8 @@ def read_yaml(content: bytes) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key given twice in one mapping, where PyYAML would quietly take the last, and what
-    contains itself."""
+    """YAML that refuses duplicate keys in a mapping, of which PyYAML would silently take the last, and values
+    that contain themselves."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]  # a variable of instances in the stubs
     yaml_constructors: ClassVar[dict[Any, Any]] = {
@@ -60,7 +60,7 @@ class _Loader(yaml.SafeLoader):
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
-        self.deep_construct = True  # else an alias could stand for what it is in
+        self.deep_construct = True  # else an alias could refer to the value that contains it
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -108,7 +108,7 @@ def _constructor(
 
 _declare()
 
-# A part of the parser's words, and the remedy. The first one that fits; `{}` is what stands at the mark.
+# A part of the parser's message, and the remedy; the first match counts.
 _REMEDIES: tuple[tuple[str, str], ...] = (
     ("is given twice", "keep one of them"),
     (r"character '\t'", "indent with spaces, not with tabs"),

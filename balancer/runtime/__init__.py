@@ -1,1 +1,1 @@
-"""Processes: the supervisor, the workers, and what passes between them."""
+"""Processes: the supervisor, the workers, and the messages between them."""

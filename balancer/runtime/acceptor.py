@@ -1,4 +1,4 @@
-"""A listening socket as a worker serves it (L7): uvloop accepts, and the last who wait are taken by hand."""
+"""A worker's listening sockets (L7): uvloop accepts; at the end the rest of the queue is accepted by hand."""
 
 import asyncio
 import socket
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from balancer.messages import Adopt, Release
 
-BACKLOG = 4096  # uvloop listens again with a backlog of its own choice
+BACKLOG = 4096  # uvloop listens again, and would choose its own backlog
 
 ProtocolFactory = Callable[[], asyncio.Protocol]
 
@@ -21,8 +21,8 @@ class Acceptor:
         self._server: asyncio.AbstractServer | None = None
 
     async def start(self, factory: ProtocolFactory) -> None:
-        """Accept clients from now on."""
-        # uvloop closes the socket object it is given when its server closes; ours stays open beside it.
+        """Start to accept clients."""
+        # uvloop closes its socket object with its server; ours stays open.
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(factory, sock=self._sock.dup(), backlog=BACKLOG)
 
@@ -32,16 +32,16 @@ class Acceptor:
         return self._server is not None
 
     def stop(self) -> None:
-        """Leave the socket, and who waits in its queue, to another worker."""
+        """Leave the socket, and the clients in its queue, to another worker."""
         if self._server is not None:
             self._server.close()
             self._server = None
 
     def take_waiting(self, *, and_end: bool) -> list[socket.socket]:
-        """Stop, and accept all who wait in the queue.
+        """Stop, and accept all clients that wait in the queue.
 
         `and_end` ends the listening for every process that holds the socket, right after the last accept:
-        who comes later is refused instead of waiting in a queue that nobody serves.
+        later clients are refused instead of waiting in a queue that no worker serves.
         """
         if self._server is None:
             return []
@@ -65,19 +65,19 @@ class Acceptor:
                 return self._sock.accept()[0]
             except BlockingIOError:
                 return None
-            except ConnectionAbortedError:  # it left while it waited
+            except ConnectionAbortedError:  # the client left while it waited
                 continue
             except OSError:  # no descriptors left: the rest cannot be served
                 return None
 
 
 class Listeners:
-    """All listening sockets of the instance as one worker has them: its own, and those it adopted."""
+    """All listening sockets of the instance in one worker: it serves its own, and those it has adopted."""
 
     def __init__(self, sockets: list[socket.socket], factory: ProtocolFactory) -> None:
         self._acceptors = [Acceptor(sock) for sock in sockets]
         self._factory = factory
-        self._wanted: set[int] = set()  # the slots to be served; opening one takes a while
+        self._wanted: set[int] = set()  # the slots to serve; opening one is asynchronous
         self._opening = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -94,12 +94,12 @@ class Listeners:
         task.add_done_callback(self._tasks.discard)
 
     def release(self, message: Release) -> None:
-        """That slot has a worker again, who serves the queue from now on."""
+        """Stop serving that slot: it has its own worker again."""
         self._wanted.discard(message.slot)
         self._acceptors[message.slot].stop()
 
     async def shut(self, *, and_end: bool) -> None:
-        """Stop accepting on all sockets, with who waits in their queues served."""
+        """Stop accepting on all sockets; clients that wait in their queues are still served."""
         loop = asyncio.get_running_loop()
         self._wanted.clear()
         taken = [client for acceptor in self._acceptors for client in acceptor.take_waiting(and_end=and_end)]
@@ -114,5 +114,5 @@ class Listeners:
         async with self._opening:
             if slot in self._wanted and not acceptor.accepting:
                 await acceptor.start(self._factory)
-                if slot not in self._wanted:  # it was released, or all were shut, while it opened
+                if slot not in self._wanted:  # it was released, or all were shut, meanwhile
                     acceptor.stop()

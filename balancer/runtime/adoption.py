@@ -1,4 +1,4 @@
-"""Accept queues that no worker serves (L7): a sibling accepts for their slots until these have one again."""
+"""Accept queues without a worker (L7): another worker accepts for these slots until they have one again."""
 
 import logging
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from balancer.runtime.slot import Slot, SlotState
 
 
 def adopt(slots: Sequence[Slot], slot: Slot, log: logging.Logger) -> None:
-    """A worker that is ready, the one that has adopted the fewest, accepts for `slot`, if there is one."""
+    """Let a ready worker accept for `slot`, if there is one: the one that has adopted the fewest slots."""
     ready = [sibling for sibling in slots if sibling.state is SlotState.READY]
     adopted = [each.adopted_by for each in slots]
     for sibling in sorted(ready, key=lambda each: adopted.count(each.number)):
@@ -20,7 +20,7 @@ def adopt(slots: Sequence[Slot], slot: Slot, log: logging.Logger) -> None:
 
 
 def abandon(slots: Sequence[Slot], gone: Slot) -> None:
-    """What the worker of slot `gone` had adopted needs another one."""
+    """The worker of slot `gone` has ended: the slots it had adopted need another one."""
     for slot in slots:
         if slot.adopted_by == gone.number:
             slot.adopted_by = None

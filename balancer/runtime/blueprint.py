@@ -1,4 +1,4 @@
-"""From settings to specs (L7): here pydantic models end, and a setting's two declarations are joined.
+"""From settings to specs (L7): the only place that knows both declarations of a setting, model and spec.
 
 Pure, so that a reload can compare two results.
 """
@@ -43,8 +43,8 @@ DEFAULT = "default"  # the pool that UPSTREAMS defines, and the route to it
 
 
 def instance_spec(settings: Settings, *, via: str, max_connections: int) -> InstanceSpec:
-    """What these settings make. `via` is the name that Via tells, "" where there is to be none;
-    `max_connections` are affordable, for all workers together."""
+    """The spec of these settings. `via` is the instance's name in Via, "" for no Via; `max_connections` is
+    what the open-file limit allows, for all workers together."""
     return InstanceSpec(
         worker=WorkerSpec(
             workers=settings.workers,
@@ -64,7 +64,7 @@ def _listener(
     settings: ListenerSettings, timeouts: TimeoutSettings, limits: LimitSettings, max_connections: int
 ) -> ListenerSpec:
     return ListenerSpec(
-        # The setting, not the port that 0 became: a label from a closed list.
+        # The setting, not the actual port if it is 0: the label must be from a closed list.
         name=str(settings.listen),
         timeouts=Timeouts(
             connect=timeouts.connect or None,
@@ -108,7 +108,7 @@ def _pool(name: str, settings: PoolSettings, limits: PoolLimits) -> PoolSpec:
 
 
 def _options(given: Mapping[str, object]) -> tuple[tuple[str, PolicyOption], ...]:
-    """Raises SettingsError for a value that no policy takes; `config.loader` has refused it before."""
+    """Raises SettingsError for a value that no policy accepts; `config.loader` refuses it earlier."""
     options = []
     for name, value in sorted(given.items()):
         if not isinstance(value, bool | int | float | str):
@@ -141,7 +141,7 @@ def _retry(settings: PoolSettings) -> RetryRules:
 
 
 def _queue(settings: PoolSettings, limits: PoolLimits) -> QueueSpec | None:
-    """None where no upstream can be full, or none may wait for it."""
+    """None if upstreams cannot be full, or no request may wait."""
     if not (limits.max_inflight or settings.adaptive.enabled) or not limits.queue_size:
         return None
     return QueueSpec(size=limits.queue_size, timeout=limits.queue_timeout)
@@ -230,5 +230,5 @@ def _ns(seconds: float) -> int:
 
 
 def _timeout_ns(seconds: float) -> int:
-    """A timeout of the settings, where 0 turns it off."""
+    """A timeout from the settings, in which 0 turns it off."""
     return _ns(seconds) if seconds else FOREVER_NS

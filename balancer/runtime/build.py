@@ -1,6 +1,6 @@
 """Builds a worker's data plane from the `start` message (L7): the only place that knows all its parts.
 
-One function for each room that has something to build.
+One function for each package that has something to build.
 """
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
@@ -47,14 +47,14 @@ from balancer.sticky.pin_cookie import AppCookie, BalancerCookie, PinCookie
 from balancer.telemetry.access_log import RecordSink
 from balancer.telemetry.segment import Segment
 
-# Tells the operator: how grave it is, what it is, and the traceback of a bug.
+# Logs for the operator: level, message, and the traceback of a bug.
 Log: TypeAlias = Callable[[Level, str, str | None], None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """What of a worker's surroundings its parts are given. `remote_rows` gives what the other incarnations
-    count in a row, also those of this slot; `part` this worker's share of a cap on what counts in a row."""
+    """A worker's environment, for its parts. `remote_rows` returns a row in the pages of all other
+    incarnations, also those of this slot; `part` returns this worker's share of a cap on a row's count."""
 
     loop: asyncio.AbstractEventLoop
     clock: Clock
@@ -83,7 +83,7 @@ def build_data_plane(
     log: Log,
     tell: Tell,
 ) -> DataPlane:
-    """What serves this worker's clients. `tell` sends a message to the supervisor."""
+    """The part that serves this worker's clients. `tell` sends a message to the supervisor."""
 
     def report(error: Exception) -> None:
         log("error", f"internal error: {error!r}", "".join(traceback.format_exception(error)))
@@ -159,7 +159,7 @@ def _connector(listener: ListenerSpec, place: _Place) -> Connector:
         listener.timeouts.connect,
         listener.limits.header_bytes,
         listener.limits.header_count,
-        # All workers find out, each by itself.
+        # Each worker learns it by itself: log it once.
         lambda upstream, text: tell(LogLine(level="info", message=text, once=f"idle timeout of {upstream}")),
         lambda upstream, host, why: tell(
             Elsewhere(row=upstream.row, host=upstream.host, other=host, why=why)
@@ -190,7 +190,7 @@ def _policy(spec: PolicySpec, context: PolicyContext) -> Policy:
 
 
 def _queue(spec: PoolSpec, row: int, place: _Place) -> SlotQueue | None:
-    """Where requests wait for a slot; None where this worker's part of it is nothing."""
+    """Where requests wait for a slot; None if this worker's share of it is 0."""
     size = 0 if spec.queue is None else place.part(spec.queue.size, row)
     if spec.queue is None or not size:
         return None
@@ -198,13 +198,13 @@ def _queue(spec: PoolSpec, row: int, place: _Place) -> SlotQueue | None:
 
 
 def _affinity(spec: PoolSpec, sticky: StickySpec, cells: memoryview[int], place: _Place) -> Affinity:
-    # The twin's chance is its own: the policy's draws stay what they would be without it.
+    # The twin has its own random numbers, so that it does not change the policy's draws.
     twin = _policy(spec.policy, PolicyContext(Random(os.urandom(16)), 0, place.clock))
     return Affinity(spec.name, sticky.secret, pin_cookie(sticky), cells, Diversion(twin, cells, place.report))
 
 
 def pin_cookie(sticky: StickySpec) -> PinCookie:
-    """The cookie that carries a pin: ours, or the app's own."""
+    """The cookie that carries a pin: ours, or the app's."""
     if sticky.app_cookie:
         return AppCookie(sticky.app_cookie)
     attributes = cookie_attributes(
@@ -238,10 +238,10 @@ def _no_rows(row: int) -> list[memoryview[int]]:
 
 
 def share(total: int, workers: int, slot: int, index: int) -> int:
-    """The part of `total` for the worker of `slot`; the parts of all slots add up to `total`.
+    """The share of `total` for the worker of `slot`; the shares of all slots add up to `total`.
 
-    What cannot be divided goes to other workers for another `index` (a row of the stats segment, for
-    example), so that over many limits none is always the poorer.
+    The indivisible rest goes to different workers for different `index` (a row of the stats segment, for
+    example), so that no worker gets less of every limit.
     """
     each, surplus = divmod(total, workers)
     return each + ((slot - index) % workers < surplus)

@@ -16,11 +16,11 @@ MAX_BUFFERED = 8 << 20
 
 
 class ChannelError(BalancerError):
-    """The other end sent what is no message; the channel is given up."""
+    """The other end sent something that is not a message; the channel is closed."""
 
 
 class LineSplitter:
-    """Cuts a stream of bytes into lines, however the bytes come in pieces."""
+    """Splits a stream of bytes into lines, whatever pieces the bytes arrive in."""
 
     __slots__ = ("_held", "_max_line", "_pieces")
 
@@ -30,7 +30,7 @@ class LineSplitter:
         self._held = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that `data` completes, without their newline. Raises ChannelError on one too long."""
+        """The lines that `data` completes, without newline. Raises ChannelError if one is too long."""
         *complete, rest = data.split(b"\n")
         if complete and self._pieces:
             complete[0] = b"".join((*self._pieces, complete[0]))
@@ -45,12 +45,12 @@ class LineSplitter:
 
 
 class Channel(asyncio.Protocol, Generic[HeardT]):
-    """One end. `on_message` gets each message, `on_lost` is called once, when the channel has ended. What
-    `on_message` raises is a bug there, and so is JSON that is no message: `on_error` is told what it was
-    about, and the messages after it are still heard.
+    """One end. `on_message` gets each message; `on_lost` is called once, when the channel has ended. An
+    exception in `on_message` is a bug, as is JSON that is not a message: `on_error` is called with what it
+    was about, and later messages are still processed.
 
-    What is sent while more than `MAX_BUFFERED` bytes wait is dropped: the other end has stopped reading,
-    and memory must not grow for it.
+    Messages sent while more than `MAX_BUFFERED` bytes wait are dropped: the other end has stopped reading,
+    and memory must not grow because of that.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Channel(asyncio.Protocol, Generic[HeardT]):
         on_lost: Callable[[], None],
         on_error: Callable[[str, Exception], None],
     ) -> None:
-        """`decoder` knows what may be heard at this end (`messages`)."""
+        """`decoder` knows the messages that this end may receive (`messages`)."""
         self._decoder = decoder
         self._on_message = on_message
         self._on_error = on_error
@@ -74,7 +74,7 @@ class Channel(asyncio.Protocol, Generic[HeardT]):
         await loop.create_unix_connection(lambda: self, sock=sock)
 
     def send(self, message: Message) -> bool:
-        """Queue a message; False where it was dropped (channel ended or full, message too long)."""
+        """Queue a message; False if it was dropped (channel ended or full, message too long)."""
         transport = self._transport
         if transport is None or transport.is_closing() or transport.get_write_buffer_size() > MAX_BUFFERED:
             return False
@@ -90,7 +90,7 @@ class Channel(asyncio.Protocol, Generic[HeardT]):
             self._transport.close()
 
     def abort(self) -> None:
-        """End the channel and forget what was not written yet; `on_lost` follows."""
+        """End the channel and drop what was not written yet; `on_lost` follows."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -101,7 +101,7 @@ class Channel(asyncio.Protocol, Generic[HeardT]):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
 
     def data_received(self, data: bytes) -> None:
-        """Hand on the messages that `data` completes; what is not even JSON ends the channel."""
+        """Pass on the messages that `data` completes; anything but JSON ends the channel."""
         try:
             heard = [self._decode(line) for line in self._splitter.feed(data)]
         except (ChannelError, DecodeError):

@@ -1,4 +1,4 @@
-"""Joins active checks with the fleet (L7): who is checked, and what the results change."""
+"""Connects active checks with the fleet (L7): which upstreams are checked, and what the results change."""
 
 from collections.abc import Callable
 
@@ -20,12 +20,12 @@ _FIRST_SERVER_ERROR = CODE_COLUMN[500]
 
 
 class FleetCheckSink:
-    """What checks find goes through here (`health.check_sink.CheckSink`)."""
+    """Applies the results of checks to the fleet (`health.check_sink.CheckSink`)."""
 
     def __init__(
         self, fleet: Fleet, ledger: Ledger, unanswered: Callable[[UpstreamState, str], None]
     ) -> None:
-        """`unanswered` is told of one that does not answer where it is: it may be found elsewhere."""
+        """`unanswered` is called if an upstream does not answer at its address: its name may have others."""
         self._fleet = fleet
         self._ledger = ledger
         self._unanswered = unanswered
@@ -39,7 +39,7 @@ class FleetCheckSink:
         self._fleet.readmit(upstream, Cause.ACTIVE_CHECK, why)
 
     def draining(self, upstream: UpstreamState, on: bool, why: str) -> None:
-        """The app announces that it wants no new work, or wants it again."""
+        """The app announces that it wants no new work (`on`), or wants it again."""
         self._fleet.announce(upstream, on, why)
 
     def passed_first(self, upstream: UpstreamState, what: str) -> None:
@@ -51,7 +51,7 @@ class FleetCheckSink:
         self._unanswered(upstream, why)
 
     def served(self, upstream: UpstreamState) -> int:
-        """Responses below 500 so far. Codes that are not listed do not count: they may be anything."""
+        """Responses below 500 so far. Unlisted codes do not count: they may be of any class."""
         return sum(self._ledger.total(Kind.UPSTREAM, upstream.row)[:_FIRST_SERVER_ERROR])
 
     def answers(self, upstream: UpstreamState) -> int:
@@ -60,16 +60,16 @@ class FleetCheckSink:
         return sum(self._ledger.part(upstream.row, UPSTREAM_FIRST_BYTE, end))
 
     def silent(self, upstream: UpstreamState, since_ns: int) -> None:
-        """It has answered nobody since then, while others did; 0: that is not so."""
+        """It has answered nothing since `since_ns`, while others have; 0 if that is not so."""
         self._fleet.set_silent(upstream, since_ns)
 
     def is_busy(self, upstream: UpstreamState) -> bool:
-        """Whether any worker has requests there now."""
+        """Whether any worker has requests in flight at it."""
         return self._ledger.total(Kind.UPSTREAM, upstream.row)[UPSTREAM_INFLIGHT] > 0
 
 
 class CheckedFleet:
-    """Keeps the checks in step with the fleet (`states.FleetWatcher`)."""
+    """Keeps the checks in sync with the fleet (`states.FleetWatcher`)."""
 
     def __init__(self, checks: ActiveChecks[UpstreamState], settings: CheckSpec) -> None:
         self._checks = checks
@@ -81,11 +81,11 @@ class CheckedFleet:
         self._checks.add(upstream, self._settings)
 
     def moved(self, upstream: UpstreamState) -> None:
-        """What was known of the other address says nothing about this one."""
+        """Check it again: results of the old address say nothing about the new one."""
         self._checks.moved(upstream)
 
     def wanted(self, upstream: UpstreamState) -> None:
-        """In maintenance it is not checked; afterwards it is checked anew, at once."""
+        """In maintenance it is not checked; afterwards its checks start again, at once."""
         if upstream.admin_state is AdminState.MAINTENANCE:
             self._out.add(upstream)
             self._checks.remove(upstream)
@@ -94,6 +94,6 @@ class CheckedFleet:
             self._checks.add(upstream, self._settings, draining=upstream.announced)
 
     def removed(self, upstream: UpstreamState) -> None:
-        """It is checked no more."""
+        """Stop checking it."""
         self._out.discard(upstream)
         self._checks.remove(upstream)

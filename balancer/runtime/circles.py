@@ -1,4 +1,4 @@
-"""What leads back to this instance (L7): found by its addresses, or by a request that has come back."""
+"""Upstreams that lead back to this instance (L7): found by address, or by a request that comes back."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -22,8 +22,8 @@ class Say(Protocol):
 
 
 class Circles:
-    """Asked by the fleet before an address is used. In the settings' own words a circle is an error at the
-    start; what discovery finds later, or beside others, is left out, with a log line and an event."""
+    """Used by the fleet before it uses an address. A loop written in the settings is an error at start; one
+    that discovery finds later, or along with others, is left out, with a log line and an event."""
 
     def __init__(self, own: Ourselves, clock: Clock, log: logging.Logger, say: Say) -> None:
         self._own = own
@@ -33,11 +33,11 @@ class Circles:
         self._left_out: dict[tuple[str, str], Mapping[str, str]] = {}  # by pool and source: ids, and why
 
     def why_not(self, address: str, port: int) -> str:
-        """Why nothing may be sent there: the end of a sentence that begins with it, "" where it may."""
+        """Why nothing may be sent to the address: the end of a sentence that begins with it, "" if it may."""
         return self._own.why(address, port)
 
     def at_start(self, pools: Iterable[PoolState]) -> list[str]:
-        """What leads back of that by which the settings name upstreams: a sentence each."""
+        """The entries of the settings that lead back: one sentence each."""
         found = []
         for pool in pools:
             for one in pool.upstreams.values():
@@ -51,7 +51,7 @@ class Circles:
         return [f"BALANCER_UPSTREAMS: {sentence}" for sentence in found]
 
     def hold(self, upstream: UpstreamState, address: str, *, say: bool) -> bool:
-        """Whether an upstream whose name has this address leads back to us. People are told, where `say`."""
+        """Whether an upstream whose name has this address leads back to us; reported if `say`."""
         why = self.why_not(address, upstream.port)
         where = f"{join_host_port(address, upstream.port)}, which {why}" if why else ""
         if where and where != upstream.leads_back and say:
@@ -62,7 +62,7 @@ class Circles:
         return bool(where)
 
     def without(self, pool: str, source: str, members: list[Member]) -> list[Member]:
-        """The members but ourselves: the others can serve. Said once, until we are listed no more."""
+        """The members without ourselves: the others can serve. Reported once, until not listed any more."""
         left_out = {one.id: why for one in members if (why := self.why_not(one.address, one.port))}
         before = self._left_out.get((pool, source), {})
         self._left_out[pool, source] = left_out
@@ -73,7 +73,7 @@ class Circles:
         return [one for one in members if one.id not in left_out]
 
     def came_back(self, pool: str, upstream: str | None, text: str) -> None:
-        """A worker has been sent what this instance had sent. All workers say so, time and again."""
+        """A worker got a request that this instance had sent. All workers report that, repeatedly."""
         if self._seldom.may((pool, upstream)):
             self._log.error("pool %s: %s", pool, text)
             self._say(KIND, pool, upstream, None, text)

@@ -1,7 +1,7 @@
 """The authoritative state of every pool and upstream (L7), in the supervisor.
 
-A state changes through the doors here and nowhere else. Each change has a revision, an event with its cause,
-and a log line; the workers are told the whole pool (`pool_updates`).
+State changes only through the methods here. Each change has a revision, an event with its cause, and a log
+line; the workers get the whole pool (`pool_updates`).
 """
 
 import logging
@@ -22,7 +22,7 @@ from balancer.telemetry.ledger import Ledger
 from balancer.upstreams.state import AdminState, Cause, FirstCheck, in_words
 from balancer.upstreams.traffic_history import SkipReason
 
-# The causes of admin states: the app itself asked for a drain, the operator wants it, or his word has ended.
+# The causes of admin states: the app asked for a drain, the operator set it, or the operator's setting ended.
 ANNOUNCED, OPERATOR, GONE = "announced", "operator", "ejected"
 
 
@@ -66,18 +66,18 @@ class Fleet:
         return [upstream for pool in self.pools.values() for upstream in pool.upstreams.values()]
 
     def established(self) -> None:
-        """The instance serves from now on: who comes later is new among those that run."""
+        """The instance begins to serve: upstreams added later are new among running ones."""
         self._established = True
 
     def effective_weight(self, upstream: UpstreamState) -> float:
-        """Its share of the load against the others', at this moment."""
+        """Its weight at this moment, reduced during slow start."""
         duration_ns = self.pools[upstream.pool].spec.slow_start_ns
         return upstream.weight * ramp(upstream.ramp_since_ns, self._clock.monotonic_ns(), duration_ns)
 
-    # The doors
+    # --- state changes
 
     def eject(self, upstream: UpstreamState, cause: Cause, why: str, *, term: str = "") -> None:
-        """No new requests for it, until `readmit` with the same cause. `term`: " for 10 s", where known."""
+        """Send it no new requests until `readmit` with the same cause. `term`: " for 10 s", if known."""
         if cause in upstream.causes:
             return
         upstream.causes |= {cause}
@@ -90,7 +90,7 @@ class Fleet:
         self._became(upstream, "ejected", cause, f"{upstream.id} ejected{term}: {why}")
         found = upstream.source not in ("", API)
         if found and cause is Cause.ACTIVE_CHECK and upstream.wanted is not AdminState.ACTIVE:
-            # Container engines give the address of one that has gone to the next replica at once.
+            # Container engines reuse the address of a removed replica for the next one at once.
             self._want(
                 upstream,
                 AdminState.ACTIVE,
@@ -99,7 +99,7 @@ class Fleet:
             )
 
     def readmit(self, upstream: UpstreamState, cause: Cause, why: str) -> None:
-        """This cause is over; other causes may still keep it out."""
+        """This cause is over; other causes may still keep it ejected."""
         if cause not in upstream.causes:
             return
         upstream.causes -= {cause}
@@ -110,7 +110,7 @@ class Fleet:
         self._became(upstream, "readmitted", cause, f"{upstream.id} readmitted: {why}{still}")
 
     def put_on_probation(self, upstream: UpstreamState, why: str) -> None:
-        """Its time as an outlier is over; it gets one request at a time until `end_probation`."""
+        """Its ejection as an outlier has ended; it gets one request at a time until `end_probation`."""
         if Cause.OUTLIER not in upstream.causes:
             return
         upstream.causes -= {Cause.OUTLIER}
@@ -129,7 +129,7 @@ class Fleet:
         self._became(upstream, "readmitted", Cause.OUTLIER, f"{upstream.id} readmitted: {why}")
 
     def skip_ejection(self, upstream: UpstreamState, reason: SkipReason, why: str, *, say: bool) -> None:
-        """It would be ejected as an outlier but for `reason`; people are told where `say`."""
+        """It is not ejected as an outlier because of `reason`; logged if `say`."""
         self.pools[upstream.pool].ejections_skipped[reason] += 1
         if say:
             text = f"{upstream.id} not ejected: {why}"
@@ -137,17 +137,17 @@ class Fleet:
             self._event("ejection_skipped", upstream, Cause.OUTLIER, text)
 
     def overloaded(self, pool: PoolState, text: str) -> None:
-        """The pool has more to do than it can."""
+        """The pool is overloaded."""
         self._log.warning("pool %s %s", pool.name, text)
         self._say("overload", pool.name, None, None, text)
 
     def overload_over(self, pool: PoolState, text: str) -> None:
-        """It has no more to do than it can."""
+        """The pool is no longer overloaded."""
         self._log.info("pool %s %s", pool.name, text)
         self._say("overload_over", pool.name, None, None, text)
 
     def announce(self, upstream: UpstreamState, draining: bool, why: str) -> None:
-        """The app says that it wants no new requests, or wants them again."""
+        """The app announces that it wants no new requests (`draining`), or wants them again."""
         if upstream.announced == draining:
             return
         upstream.announced = draining
@@ -156,12 +156,12 @@ class Fleet:
         self._became(upstream, state, ANNOUNCED, f"{upstream.id} {state}: {why}")
 
     def set_admin_state(self, upstream: UpstreamState, state: AdminState) -> None:
-        """The operator wants this of it, whatever the app announces."""
+        """The operator sets this state, whatever the app announces."""
         if upstream.wanted is not state:
             self._want(upstream, state, OPERATOR, "operator request")
 
     def set_weight(self, upstream: UpstreamState, weight: int) -> None:
-        """The operator wants it to have another share of the load."""
+        """The operator sets another weight."""
         if upstream.weight == weight:
             return
         before, upstream.weight = upstream.weight, weight
@@ -171,7 +171,7 @@ class Fleet:
         self._changed(self.pools[upstream.pool])
 
     def add(self, pool_name: str, member: Member) -> bool:
-        """The operator wants this upstream to be there; False where it cannot be: no room is left."""
+        """The operator adds this upstream; False if no row is left for it."""
         pool = self.pools[pool_name]
         if not self._members.add(pool, API, member):
             return False
@@ -179,7 +179,7 @@ class Fleet:
         return True
 
     def remove(self, upstream: UpstreamState) -> None:
-        """The operator wants one that he has added to be gone; what runs there ends."""
+        """The operator removes an upstream that was added; its running requests go on to their end."""
         pool = self.pools[upstream.pool]
         self._members.remove(pool, upstream, "operator request")
         self._changed(pool)
@@ -197,9 +197,9 @@ class Fleet:
             watcher.wanted(upstream)
 
     def passed_first(self, upstream: UpstreamState, what: str) -> None:
-        """Its first check has passed: `what` came. Where others failed before, `readmit` follows.
+        """A check has passed for the first time, with `what`. If checks failed before, `readmit` follows.
 
-        An upstream of the instance's start serves all the while, so workers need not be told of it.
+        An upstream present at the instance's start serves already, so workers need no update for it.
         """
         pool = self.pools[upstream.pool]
         before, upstream.first_check = upstream.first_check, FirstCheck.DONE
@@ -216,7 +216,8 @@ class Fleet:
             self._updates.changed(pool)
 
     def set_silent(self, upstream: UpstreamState, since_ns: int) -> None:
-        """It has answered nobody since then, while others did, so nobody need wait there; 0: that is over."""
+        """It has answered nothing since `since_ns`, while others have, so requests should not wait for it; 0
+        if that is over."""
         if upstream.silent_since_ns == since_ns:
             return
         upstream.silent_since_ns = since_ns
@@ -230,18 +231,18 @@ class Fleet:
         self._changed(self.pools[upstream.pool])
 
     def may_use(self, upstream: UpstreamState, address: str) -> bool:
-        """Whether requests may be sent there: not to ourselves."""
+        """Whether requests may be sent to this address: not if it is our own."""
         return not self.circles.why_not(address, upstream.port)
 
     def set_address(self, upstream: UpstreamState, address: str, why: str = "") -> None:
-        """Its name has this address now; `why` says what is wrong with the one before, if that is known."""
+        """Its name has this address now; `why`: what is wrong with the old one, if known."""
         if upstream.address == address:
             return
         if self.circles.hold(upstream, address, say=self._established):
             self._set_no_address(upstream)
             return
         before, upstream.address = upstream.address, address
-        upstream.silent_since_ns = 0  # that was another machine
+        upstream.silent_since_ns = 0  # it was about another machine
         moved = f" (before: {before}{why and f', {why}'})" if before else ""
         level = logging.WARNING if why else logging.INFO if before else logging.DEBUG
         self._log.log(level, "upstream %s of pool %s is at %s%s", upstream.id, upstream.pool, address, moved)
@@ -260,20 +261,21 @@ class Fleet:
             self._changed(self.pools[upstream.pool])
 
     def set_other_addresses(self, upstream: UpstreamState, others: tuple[str, ...]) -> None:
-        """Its name has these as well: workers try them where its own address does not answer."""
+        """Its name has these addresses too: workers try them if its own address does not answer."""
         if upstream.other_addresses != others:
             upstream.other_addresses = others
             self._updates.changed(self.pools[upstream.pool])
 
     def set_members(self, pool_name: str, source: str, members: Sequence[Member]) -> None:
-        """What a discovery source has found. Others' upstreams stay, and win over it at the same address."""
+        """Set what a discovery source has found. Upstreams of others stay, and take precedence over it at the
+        same address."""
         pool = self.pools[pool_name]
         others = self.circles.without(pool_name, source, list(members))
         if self._members.replace(pool, source, others):
             self._changed(pool)
 
     def set_problem(self, pool_name: str, source: str, why: str) -> None:
-        """A discovery source does not resolve, for this reason; "" when it does again. Discovery logs it."""
+        """A discovery source does not resolve, for this reason; "" once it does again. Discovery logs it."""
         pool = self.pools[pool_name]
         if why:
             pool.problems[source] = why
@@ -281,10 +283,10 @@ class Fleet:
         elif pool.problems.pop(source, ""):
             self._say("resolved", pool_name, None, None, f"{source} resolves now")
 
-    # What follows from a change
+    # --- consequences of a change
 
     def _begin_anew(self, upstream: UpstreamState, why: str) -> None:
-        """Another process than before is there, of which nothing is known; or the upstream itself is new."""
+        """The upstream is new, or a process at its address of which nothing is known."""
         if self.pools[upstream.pool].is_checked:
             upstream.first_check = FirstCheck.REQUIRED if self._established else FirstCheck.AWAITED
             self.readmit(upstream, Cause.ACTIVE_CHECK, f"{why}, so it is checked again")
@@ -292,7 +294,8 @@ class Fleet:
             self._begin_ramp(upstream)
 
     def _begin_ramp(self, upstream: UpstreamState) -> None:
-        """It comes, or comes back, to a pool that runs; where it has to pass a check first, when it has."""
+        """Start slow start for an upstream that joins, or rejoins, a serving pool; if it must pass a check
+        first, that happens after the check."""
         required = upstream.first_check is FirstCheck.REQUIRED
         if self._established and self.pools[upstream.pool].spec.slow_start_ns and not required:
             upstream.ramp_since_ns = self._clock.monotonic_ns()

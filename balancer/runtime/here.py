@@ -1,4 +1,4 @@
-"""What of the settings this machine would refuse at a start (L7), as far as it can be seen without one."""
+"""Settings that this machine would refuse at start (L7), as far as this is visible without a start."""
 
 from balancer.config.loader import Loaded
 from balancer.runtime.open_files import affordable_connections, hard_limit, is_alarming, lowered
@@ -6,7 +6,7 @@ from balancer.runtime.sockets import why_not_here
 
 
 def troubles(loaded: Loaded) -> list[str]:
-    """A sentence each. Whether a port is free is not among them: the running balancer may have it."""
+    """One sentence for each. Ports in use are not reported: the running balancer may have them."""
     settings = loaded.settings
     found = [why_not_here(address) for address in (settings.listen, settings.admin_listen)]
     wanted, open_files = settings.limits.max_connections, hard_limit()

@@ -1,4 +1,4 @@
-"""The running instance as the admin application sees it (L7): state, counts, checks and events joined."""
+"""The running instance for the admin application (L7): combines state, counts, checks and events."""
 
 import asyncio
 from collections import deque
@@ -42,17 +42,17 @@ FAILURES_KEPT = 200
 
 
 class WorkerReports(Protocol):
-    """What is asked of the workers; see `runtime.workers.Workers`."""
+    """What it needs from the workers; see `runtime.workers.Workers`."""
 
     def unready(self) -> list[str]:
-        """A sentence for each worker that is not ready."""
+        """One sentence for each worker that is not ready."""
 
     def samples(self) -> Sequence[WorkerSample]:
-        """For the metrics; called in a thread."""
+        """Samples for the metrics; called in a thread."""
 
 
 class Checks(Protocol):
-    """What is asked of the active checks; see `health.active.ActiveChecks`."""
+    """What it needs from the active checks; see `health.active.ActiveChecks`."""
 
     @property
     def first_round_done(self) -> bool:
@@ -66,21 +66,21 @@ class Checks(Protocol):
         """The last check of an upstream."""
 
     def counts(self, upstream: UpstreamState) -> Mapping[str, int]:
-        """How often its checks ended in which result."""
+        """The number of its checks by result."""
 
 
 class Outliers(Protocol):
-    """What is asked of outlier detection; see `runtime.outliers.Outliers`."""
+    """What it needs from outlier detection; see `runtime.outliers.Outliers`."""
 
     def ejection_term(self, upstream: UpstreamState) -> tuple[float, int] | None:
-        """Until when it is ejected, in seconds since the epoch, and for which time in a row."""
+        """The end of its ejection, in seconds since the epoch, and the ejection's number in a row."""
 
 
 class Instance:
-    """Everything that can be read of a running balancer. For its event loop only.
+    """Everything that can be read of a running balancer. Call it on the event loop only.
 
-    States are read on the loop, which alone changes them, and in one go; the segment is summed and text is
-    made in threads. `checks` is None where active checks are off.
+    States are read on the loop, which alone changes them, without an await in between; threads sum the
+    segment and render text. `checks` is None if active checks are off.
     """
 
     def __init__(
@@ -110,40 +110,40 @@ class Instance:
         self._failures: deque[FailureRecord] = deque(maxlen=FAILURES_KEPT)
         self._scrape = Scrape(lambda: partial(self._render, self.sample()))
 
-    # What the supervisor tells
+    # --- the supervisor's calls
 
     def failed(self, records: Iterable[FailureRecord]) -> None:
-        """Errors that a worker has made, oldest first."""
+        """Errors that a worker has answered, oldest first."""
         for record in records:
-            # Whoever reaches the admin listener reads this, and queries may hold secrets.
+            # Everyone who can reach the admin listener can read this, and queries may hold secrets.
             path, mark, _ = (record.target or "").partition("?")
             self._failures.append(replaced(record, target=path + "?...") if mark else record)
 
-    # What the admin application asks
+    # --- the admin application's calls
 
     @property
     def config(self) -> Exported:
-        """The effective settings; as YAML with what the operator has changed."""
+        """The effective settings; their YAML includes the operator's changes."""
         return self._operator.exported(self._config)
 
     def change(self, pool: str, upstream: str, change: Change) -> None:
-        """Do what the operator wants of an upstream."""
+        """Apply the operator's change to an upstream."""
         self._operator.change(pool, upstream, change)
 
     def add(self, pool: str, upstream: str) -> str:
-        """Add an upstream; gives its id."""
+        """Add an upstream; returns its id."""
         return self._operator.add(pool, upstream)
 
     def remove(self, pool: str, upstream: str) -> None:
-        """Take away an upstream that was added."""
+        """Remove an upstream that was added."""
         self._operator.remove(pool, upstream)
 
     def live_changes(self) -> list[LiveChange]:
-        """What the operator has changed."""
+        """The operator's changes."""
         return self._operator.live_changes()
 
     def unready(self, strict: bool = False) -> list[str]:
-        """Why the instance should get no traffic; `strict`: also for want of eligible upstreams."""
+        """Why the instance should get no traffic; `strict`: also if a pool has no eligible upstream."""
         reasons = ["draining"] if self.stopping else []
         reasons += self._workers.unready()
         if self._checks is not None and not self._checks.first_round_done:
@@ -163,7 +163,7 @@ class Instance:
         return {pool.name: pool.upstreams.keys() for pool in self._fleet.pools.values()}
 
     def upstream(self, pool: str, upstream: str) -> UpstreamView:
-        """One upstream. Its sums cost as much as those of one check, so they need no thread."""
+        """One upstream. Its sums are as cheap as those for one check, so they need no thread."""
         state = self._fleet.pools[pool].upstreams[upstream]
         totals: dict[Labels, list[int]] = {(pool, upstream): self._ledger.total(Kind.UPSTREAM, state.row)}
         return _counted(pool, self._upstream(state), totals)
@@ -173,7 +173,7 @@ class Instance:
         return await self._scrape.result()
 
     def failures(self) -> list[Mapping[str, Any]]:
-        """The last errors made here, newest first."""
+        """The last errors answered here, newest first."""
         return [encode_plain(record) for record in reversed(self._failures)]
 
     def sample(self) -> FleetSample:

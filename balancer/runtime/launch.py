@@ -1,4 +1,4 @@
-"""From settings to a running instance (L7): what outlives the event loop is opened and closed here."""
+"""From settings to a running instance (L7): opens and closes everything that outlives the event loop."""
 
 import logging
 import socket
@@ -20,8 +20,8 @@ STDOUT = 1
 
 
 def run(loaded: Loaded) -> int:
-    """Run an instance until it is told to stop. Gives the exit code: 0 after a drain, 1 where it could not
-    start (one line on stderr says why), 128 + the signal's number where a second signal cut it short."""
+    """Run an instance until it is told to stop. Returns the exit code: 0 after a drain, 1 if it could not
+    start (the reason is one line on stderr), 128 + the signal's number if a second signal ended the drain."""
     settings = loaded.settings
     log, log_writer = open_log(settings.log_level)
     access_writer = LineWriter(STDOUT)
@@ -49,7 +49,7 @@ def run(loaded: Loaded) -> int:
 
 
 def close_logs(log: logging.Logger, log_writer: LineWriter, access_writer: LineWriter) -> None:
-    """Write what is queued. Where nobody reads any more it is lost, but does not keep us."""
+    """Write what is queued, for LAST_LINES at most: if nobody reads it, it is lost."""
     end = time.monotonic() + LAST_LINES
     lost = access_writer.close(LAST_LINES)
     if lost:
@@ -58,7 +58,7 @@ def close_logs(log: logging.Logger, log_writer: LineWriter, access_writer: LineW
 
 
 def fit_connections(loaded: Loaded, open_files: int, log: logging.Logger) -> int:
-    """How many client connections there may be with a limit of `open_files`."""
+    """How many client connections a limit of `open_files` allows; logged if that is less than wanted."""
     wanted = loaded.settings.limits.max_connections
     affordable = affordable_connections(wanted, open_files, loaded.settings.workers)
     if affordable < wanted:

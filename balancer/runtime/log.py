@@ -1,4 +1,4 @@
-"""The supervisor's own log (L7): a line per event on stderr, written off the event loop."""
+"""The supervisor's own log (L7): one line per event on stderr, written outside the event loop."""
 
 import logging
 import time
@@ -15,7 +15,7 @@ class LineHandler(logging.Handler):
         self._writer = writer
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Format here, where the record's arguments cannot have changed yet; write there."""
+        """Format here, before the record's arguments can change; write in the thread."""
         self._writer.write(partial(_encode, self.format(record)))
 
 
@@ -29,7 +29,7 @@ class _Formatter(logging.Formatter):
 
 
 def open_log(level: str, fd: int = 2) -> tuple[logging.Logger, LineWriter]:
-    """The logger, and its writer, to be closed last. The logs of asyncio and aiohttp go the same way."""
+    """The logger, and its writer, to be closed last. The logs of asyncio and aiohttp use it too."""
     writer = LineWriter(fd, max_lines=10_000)
     handler = LineHandler(writer)
     handler.setFormatter(_Formatter())

@@ -1,4 +1,4 @@
-"""Upstreams that come and go while the instance runs (L7): the fleet's doors for discovery and API."""
+"""Adds and removes upstreams while the instance runs (L7), for discovery and the admin API."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from balancer.telemetry.ledger import Ledger
 
 
 class Members:
-    """Adds upstreams to pools, with a row each in the stats segment, and takes them away."""
+    """Adds upstreams to pools, each with a row in the stats segment, and removes them."""
 
     def __init__(
         self,
@@ -24,17 +24,17 @@ class Members:
         begin: Callable[[UpstreamState, str], None],
         event: Callable[[str, UpstreamState, str | None, str], None],
     ) -> None:
-        """`begin` is told of one that is new, before anybody else is; `event` makes an event."""
+        """`begin` is called first with a new upstream; `event` makes an event."""
         self._ledger = ledger
         self._updates = updates
         self._log = log
         self._watchers = watchers
         self._begin = begin
         self._event = event
-        self._left_out: set[tuple[str, str]] = set()  # of too many upstreams; said once
+        self._left_out: set[tuple[str, str]] = set()  # pool and source with too many upstreams; logged once
 
     def replace(self, pool: PoolState, source: str, members: Sequence[Member]) -> bool:
-        """What `source` has from now on; whether anything has changed."""
+        """Set the members of `source`; whether anything has changed."""
         wanted = {member.id: member for member in members}
         gone = [u for u in pool.upstreams.values() if u.source == source and u.id not in wanted]
         new = [member for member in wanted.values() if member.id not in pool.upstreams]
@@ -48,7 +48,7 @@ class Members:
         return bool(gone or new)
 
     def add(self, pool: PoolState, source: str, member: Member) -> bool:
-        """False where no room is left."""
+        """Add one upstream; False if no row is left."""
         try:
             row = self._ledger.row(Kind.UPSTREAM, pool.name, member.id)
         except StartupError as error:
@@ -78,10 +78,9 @@ class Members:
         return True
 
     def remove(self, pool: PoolState, upstream: UpstreamState, why: str) -> None:
-        """It gets no requests any more; what runs there ends."""
-        self._updates.tell_of(
-            pool, upstream
-        )  # a row that workers have never heard of they would never give back
+        """Remove an upstream: no new requests; its running ones go on to their end."""
+        # Workers release only rows that they know of.
+        self._updates.tell_of(pool, upstream)
         del pool.upstreams[upstream.id]
         self._ledger.retire(Kind.UPSTREAM, pool.name, upstream.id)
         self._log.info("upstream %s of pool %s removed: %s", upstream.id, pool.name, why)

@@ -1,11 +1,11 @@
-"""How much memory this machine, or the container, still has (L7)."""
+"""How much memory is available on this machine, or in the container (L7)."""
 
 from pathlib import Path
 
-WORKER_BYTES = 96 << 20  # a worker that starts, and twice what it takes at rest
+WORKER_BYTES = 96 << 20  # enough for a starting worker; twice what an idle one takes
 
 _MEMINFO = Path("/proc/meminfo")
-# Version 2 and version 1 of control groups, as a container sees its own: the limit, and what is in use.
+# cgroup v2 and v1, as a container sees its own: the limit, and the usage.
 _GROUPS = (
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
     (
@@ -16,13 +16,13 @@ _GROUPS = (
 
 
 def room_for_a_worker() -> bool:
-    """Whether one more worker fits. True where nothing is known."""
+    """Whether one more worker fits. True if the available memory is unknown."""
     available = available_bytes()
     return available is None or available >= WORKER_BYTES
 
 
 def available_bytes() -> int | None:
-    """What may still be taken, by the machine and by the control group; None where neither says."""
+    """Available memory, limited by the machine and by the cgroup; None if both are unknown."""
     found = [_available_here(), *(_left_of_group(limit, used) for limit, used in _GROUPS)]
     known = [one for one in found if one is not None]
     return min(known) if known else None

@@ -1,8 +1,8 @@
-"""The name of an instance (L7), which its Via tells (`http/via.py`): told apart from all others by chance."""
+"""The name of an instance in its Via (L7, `http/via.py`): random, so that instances differ."""
 
 import os
 
 
 def make_name() -> str:
-    """A new one."""
+    """A new name."""
     return f"balancer-{os.urandom(4).hex()}"

@@ -1,7 +1,7 @@
 """The open-file limit (L7): raised at start, for the supervisor and the workers that inherit it.
 
-The supervisor must always be able to start a worker. So what others may make it open is bounded (`shares`),
-and some descriptors are held back (`Reserve`).
+The supervisor must always be able to start a worker. So the descriptors that clients and upstreams may use up
+are limited (`shares`), and some are held in reserve (`Reserve`).
 """
 
 import os
@@ -15,29 +15,29 @@ from balancer.errors import StartupError
 
 MOST_ADMIN = 100  # connections to the admin listener
 
-# For what is no client: listeners, idle upstream connections, and surplus clients on their way out (up to
-# 100 a worker, see `clients.connection`).
+# For everything but served clients: listeners, idle upstream connections, and surplus clients that are being
+# closed (up to 100 per worker, see `clients.connection`).
 RESERVE = 200
 
 
-# Descriptors of the supervisor that are there from the start (output, the admin listener, the segment, the
-# event loop's own), and those that are open for a moment: files of /proc.
+# Descriptors that the supervisor has from the start (output, the admin listener, the segment, the event
+# loop's own), and those that are open for a moment: files of /proc.
 _OWN = 32
 _PER_WORKER = 5  # its listener; channel and pidfd, twice, as its predecessor may drain
-_PER_LOOKUP = 2  # a file or socket, and a second one where a nameserver is asked twice
-_ADMIN_ON_THE_WAY = 24  # connections that are just accepted, or just closed, beside those that may be there
+_PER_LOOKUP = 2  # a file or socket, and a second one if two queries are made
+_ADMIN_ON_THE_WAY = 24  # connections just being accepted or closed, in addition to the limit
 _LEAST_ADMIN = 4
 _LEAST_CHECKS = 8
-# What it takes to start a worker: a socketpair, Popen's pipe and /dev/null, a pidfd; and two to spare.
+# Descriptors for starting a worker: a socketpair, Popen's pipe and /dev/null, a pidfd; and two to spare.
 SPAWNING = 8
 
-# Fewer clients than this are a handful of browsers, or a proxy's idle connections: nobody wants that unasked.
+# Fewer clients than this are a few browsers, or a proxy's idle connections: worth a warning in any case.
 FEW = 1000
 _ENDLESS = 1 << 30
 
 
 def raise_limit() -> int:
-    """Raise the soft limit on open files to the hard one, and give what it is then."""
+    """Raise the soft limit on open files to the hard one, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -45,13 +45,13 @@ def raise_limit() -> int:
 
 
 def hard_limit() -> int:
-    """What `raise_limit` would give."""
+    """What `raise_limit` would return."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return hard if hard != resource.RLIM_INFINITY else _ENDLESS
 
 
 def lowered(wanted: int, affordable: int, open_files: int, workers: int) -> str:
-    """The sentence on a limit that allows no more than `affordable` of the client connections wanted."""
+    """The sentence about a limit that allows only `affordable` of the client connections wanted."""
     return (
         f"the open-file limit is {open_files}: BALANCER_LIMITS__MAX_CONNECTIONS is lowered from {wanted} to "
         f"{affordable}; to keep it, raise the hard limit (ulimit -Hn, or ulimits: nofile: of the container) "
@@ -60,13 +60,13 @@ def lowered(wanted: int, affordable: int, open_files: int, workers: int) -> str:
 
 
 def is_alarming(affordable: int, asked_for: bool) -> bool:
-    """Whether that is a warning, to who has asked for more, and where few are left; else it is news."""
+    """Whether it is a warning: if more was asked for, or few are left. Else it is information."""
     return asked_for or affordable < FEW
 
 
 def affordable_connections(max_connections: int, open_files: int, workers: int) -> int:
-    """How many client connections the limit allows: each needs a descriptor for itself and one upstream. It
-    is a limit of each process, and the connections are shared out among the workers.
+    """How many client connections the limit allows: each needs one descriptor for itself and one for its
+    upstream. The limit applies to each process, and the connections are divided among the workers.
 
     At least one for each worker, so that the workers' shares add up to it.
     """
@@ -76,13 +76,13 @@ def affordable_connections(max_connections: int, open_files: int, workers: int) 
 
 
 def open_files_for(max_connections: int, workers: int) -> int:
-    """The limit that allows so many client connections."""
+    """The limit that this number of client connections needs."""
     return 2 * -(-max_connections // workers)
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How many connections and threads the supervisor may have for what, so that all fit its open files."""
+    """How many connections and threads the supervisor may have per purpose, to stay within its open files."""
 
     admin: int  # connections to the admin listener
     checks: int  # connections of active checks
@@ -90,7 +90,7 @@ class Shares:
 
 
 def shares(open_files: int, workers: int) -> Shares:
-    """Of a limit of `open_files`. Where that is lower than about 100 not even the least of each fits."""
+    """The shares for a limit of `open_files`. Below about 100 not even the minimum of each fits."""
     left = max(0, open_files - _OWN - _PER_WORKER * workers - SPAWNING)
     admin = max(_LEAST_ADMIN, min(MOST_ADMIN, left // 4))
     lookups = max(1, min(THREADS, left // 16))
@@ -99,10 +99,10 @@ def shares(open_files: int, workers: int) -> Shares:
 
 
 class Reserve:
-    """Descriptors that are held for what must not fail for want of them. Not for threads."""
+    """Descriptors held in reserve for actions that must not fail for lack of them. Not thread-safe."""
 
     def __init__(self, size: int = SPAWNING) -> None:
-        """Raises StartupError where they cannot be had."""
+        """Raises StartupError if they cannot be opened."""
         self._size = size
         self._held: list[int] = []
         self.refill()
@@ -115,7 +115,7 @@ class Reserve:
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Within this they can be had by others; afterwards, as far as they can, they are taken back."""
+        """Release them inside the context; afterwards take them back, as far as possible."""
         self.close()
         try:
             yield
@@ -123,7 +123,7 @@ class Reserve:
             self.refill()
 
     def refill(self) -> None:
-        """Take back what is missing, as far as that can be had; to be called now and then."""
+        """Take back missing ones, as far as possible; call it periodically."""
         try:
             while len(self._held) < self._size:
                 self._held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
@@ -131,6 +131,6 @@ class Reserve:
             return
 
     def close(self) -> None:
-        """Hold none."""
+        """Release all."""
         while self._held:
             os.close(self._held.pop())

@@ -1,6 +1,6 @@
-"""What an operator wants of upstreams while the instance runs (L7): live changes, over what the settings say.
+"""The operator's live changes to upstreams (L7), which override the settings.
 
-They last as long as the instance; an upstream that discovery found takes its own with it when it goes.
+They last as long as the instance; those of an upstream that discovery found end when it is removed.
 """
 
 from dataclasses import replace
@@ -16,13 +16,13 @@ from balancer.upstreams.state import AdminState, in_words
 
 
 class Operator:
-    """Changes by the operator, and what they are at this moment."""
+    """Applies the operator's changes, and lists the present ones."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
 
     def change(self, pool: str, upstream: str, change: Change) -> None:
-        """Through the fleet's doors. Raises KeyError where there is no such upstream any more."""
+        """Apply a change to the fleet. Raises KeyError if the upstream does not exist any more."""
         found = self._fleet.pools[pool].upstreams[upstream]
         if change.weight is not None:
             self._fleet.set_weight(found, change.weight)
@@ -30,7 +30,7 @@ class Operator:
             self._fleet.set_admin_state(found, AdminState(change.admin_state))
 
     def add(self, pool: str, text: str) -> str:
-        """The id of the upstream that `text`, an entry of UPSTREAMS, names. Raises RefusedError."""
+        """Add the upstream that `text`, an entry of UPSTREAMS, names; returns its id. Raises RefusedError."""
         try:
             spec = parse_upstream(text)
         except ValueError as error:
@@ -48,7 +48,7 @@ class Operator:
         return spec.id
 
     def remove(self, pool: str, upstream: str) -> None:
-        """Raises RefusedError for one that was not added by `add`, KeyError where there is none."""
+        """Remove an upstream. Raises RefusedError if `add` did not add it, KeyError if there is none."""
         found = self._fleet.pools[pool].upstreams[upstream]
         if found.source != API:
             whose = found.source or "the settings"
@@ -58,11 +58,11 @@ class Operator:
         self._fleet.remove(found)
 
     def live_changes(self) -> list[LiveChange]:
-        """What differs from the settings."""
+        """The differences from the settings."""
         return [_difference(one) for one in self._fleet.upstreams() if _is_changed(one)]
 
     def exported(self, config: Exported) -> Exported:
-        """`config` with its YAML as a settings file that brings the present weights."""
+        """`config` with its YAML changed to the present weights and added upstreams."""
         changes = self.live_changes()
         if not changes:
             return config
@@ -99,7 +99,7 @@ def _difference(upstream: UpstreamState) -> LiveChange:
 
 
 def _in_words(change: LiveChange, named: set[str]) -> str:
-    """What of it a settings file cannot say."""
+    """The part of the change that a settings file cannot express."""
     words = []
     if change.admin_state is not None:
         words.append(f"is {in_words(change.admin_state)}")

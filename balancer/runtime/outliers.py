@@ -1,4 +1,4 @@
-"""Joins outlier detection with the fleet (L7): what workers find, what is made of it, and for how long."""
+"""Connects outlier detection with the fleet (L7): decides on what workers report, and for how long."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -27,12 +27,12 @@ _REASONS = {
     SkipReason.POOL_WIDE: "the other upstreams do no better, so the app or the load is at fault",
 }
 
-# Checks an upstream at once, and tells what came of it.
+# Checks an upstream at once, and calls back with the result.
 CheckNow: TypeAlias = Callable[[UpstreamState, Callable[[CheckResult], None]], None]
 
 
 class Outliers:
-    """The supervisor's word on what workers find. Is a `states.FleetWatcher`."""
+    """The supervisor's verdicts on outliers that workers report. A `states.FleetWatcher`."""
 
     def __init__(
         self,
@@ -43,21 +43,21 @@ class Outliers:
         call_later: Callable[[float, Callable[[], None]], object],
         check_now: CheckNow | None = None,
     ) -> None:
-        """`check_now` is None where there are no active checks."""
+        """`check_now` is None if there are no active checks."""
         self._fleet = fleet
         self._spec = spec
         self._clock = clock
         self._call_later = call_later
         self._check_now = check_now
         self._terms: dict[UpstreamState, EjectionTerm] = {}
-        self._said: dict[tuple[str, SkipReason], int] = {}  # when it was last said why a pool's suspects stay
+        self._said: dict[tuple[str, SkipReason], int] = {}  # when each skip reason of a pool was last logged
 
-    # What workers say
+    # --- reports of workers
 
     def suspected(self, worker: int, message: Eject) -> Verdict | None:
-        """A worker found an outlier, and ejected it unless it says why not (`skip_reason`). The answer, where
-        it needs one: until which revision it must not believe that the upstream is not ejected, 0 for
-        none."""
+        """A worker found an outlier, and ejected it unless it gives a `skip_reason`. Returns the answer, if
+        one is needed: the revision before which pool updates do not know of this ejection yet, 0 if the
+        upstream is not ejected."""
         upstream = self._upstream(message)
         until = 0 if upstream is None else self._judge(upstream, worker, message)
         if message.skip_reason is not None:
@@ -65,7 +65,7 @@ class Outliers:
         return Verdict(pool=message.pool, row=message.row, until=until)
 
     def doubted(self, worker: int, message: Doubt) -> None:
-        """A worker has seen failures that may all be a client's doing: a check that fails now proves them."""
+        """A worker has seen failures that one client may have caused: a failed check now would prove them."""
         upstream = self._upstream(message)
         if upstream is not None and self._check_now is not None and Cause.OUTLIER not in upstream.causes:
             self._check_now(upstream, partial(self._checked, worker, message))
@@ -76,56 +76,56 @@ class Outliers:
             self._judge(upstream, worker, message, f", and an immediate check failed ({last.detail})")
 
     def recovered(self, message: Recovered) -> None:
-        """A request to one on probation has succeeded."""
+        """A request to an upstream on probation has succeeded."""
         upstream = self._upstream(message)
         if upstream is not None and upstream.on_probation:
             self._fleet.end_probation(upstream, "a request succeeded")
             self._terms[upstream].end(self._clock.monotonic_ns())
 
-    # What the admin application asks
+    # --- the admin application's call
 
     def ejection_term(self, upstream: UpstreamState) -> tuple[float, int] | None:
-        """Until when it is ejected, in seconds since the epoch, and for which time in a row; None where it
-        is not ejected as an outlier, nor on probation. The first is past for one on probation."""
+        """The end of its ejection, in seconds since the epoch, and the ejection's number in a row; None if it
+        is neither ejected as an outlier nor on probation. On probation the end is in the past."""
         term = self._terms.get(upstream)
         if term is None or not (Cause.OUTLIER in upstream.causes or upstream.on_probation):
             return None
         return self._clock.wall() + term.left(self._clock.monotonic_ns()), term.in_a_row
 
-    # What the fleet says
+    # --- the fleet's calls (FleetWatcher)
 
     def added(self, upstream: UpstreamState) -> None:
-        """Nothing is known of it."""
+        """Ignored: nothing is known about it yet."""
 
     def moved(self, upstream: UpstreamState) -> None:
-        """What was known of the other address says nothing about this one."""
+        """End its ejection: it was about the old address."""
         if self._terms.pop(upstream, None) is not None:
             self._fleet.readmit(upstream, Cause.OUTLIER, "its address changed")
             self._fleet.end_probation(upstream, "its address changed")
 
     def wanted(self, upstream: UpstreamState) -> None:
-        """What the operator wants does not end a term."""
+        """Ignored: the operator's changes do not end an ejection."""
 
     def removed(self, upstream: UpstreamState) -> None:
-        """It is gone."""
+        """Forget it."""
         self._terms.pop(upstream, None)
 
-    # The verdict
+    # --- the verdict
 
     def _upstream(self, about: About) -> UpstreamState | None:
         pool = self._fleet.pools.get(about.pool)
         upstream = None if pool is None else pool.upstreams.get(about.id)
         if upstream is None or upstream.row != about.row:
             return None
-        # A worker that has not heard of a new address yet speaks of the machine that was there before.
+        # A worker that does not know a new address yet reports about the previous machine.
         return upstream if upstream.address == about.host else None
 
     def _judge(self, upstream: UpstreamState, worker: int, message: Suspected, also: str = "") -> int:
-        """The revision by which it is ejected, 0 where it is not. `also`: what else was seen."""
-        if Cause.OUTLIER in upstream.causes:  # another worker was faster
+        """The revision as of which it is ejected, 0 if it is not. `also`: further evidence."""
+        if Cause.OUTLIER in upstream.causes:  # another worker reported it first
             return self._fleet.revision
         if message.on_probation and not upstream.on_probation:
-            return 0  # another worker's request has succeeded meanwhile
+            return 0  # a request of another worker has succeeded meanwhile
         one, many = _SYMPTOMS[message.symptom]
         seen = f"{one if message.count == 1 else f'{message.count} {many}'} at worker {worker}"
         if message.on_probation:
@@ -161,7 +161,7 @@ class Outliers:
         return True
 
     def _time_is_over(self, upstream: UpstreamState, term: EjectionTerm, seconds: float) -> None:
-        # An upstream that moved has another term, or none; one is begun only when the one before is over.
+        # An upstream that has moved has another term, or none; a term begins only after the one before.
         if self._terms.get(upstream) is term:
             why = f"{seconds:g} s are over; it gets one request at a time until one succeeds"
             self._fleet.put_on_probation(upstream, why)

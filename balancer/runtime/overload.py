@@ -1,4 +1,4 @@
-"""Watches for pools that have more to do than they can (L7): asks the segment, tells the fleet."""
+"""Watches for overloaded pools (L7): reads the stats segment, reports to the fleet."""
 
 from functools import partial
 
@@ -11,7 +11,7 @@ from balancer.telemetry.ledger import Ledger
 
 
 class OverloadWatch:
-    """Looks at all pools; to be called every `health.overload.LOOK` seconds."""
+    """Looks at all pools; call `look` every `health.overload.LOOK` seconds."""
 
     def __init__(self, fleet: Fleet, ledger: Ledger, clock: Clock) -> None:
         self._fleet = fleet
@@ -20,7 +20,7 @@ class OverloadWatch:
         self._seen = {name: Overload() for name in fleet.pools}
 
     def look(self) -> None:
-        """See who has become overloaded, and who is so no longer."""
+        """Find pools that have become overloaded, or are no longer."""
         now = self._clock.monotonic_ns()
         for pool in self._fleet.pools.values():
             seen = self._seen[pool.name]
@@ -52,7 +52,7 @@ class OverloadWatch:
         return Ends(served, left)
 
     def _described(self, pool: PoolState, figures: Figures, waiting: int) -> str:
-        """ "4 upstreams, limit 2 to 3 each, 402/s served, 798/s refused, 12 wait" and the like."""
+        """For example "4 upstreams, limit 2 to 3 each, 402/s served, 798/s refused, 12 wait"."""
         used = [one for one in pool.upstreams.values() if one.is_eligible()] or list(pool.upstreams.values())
         column = c.UPSTREAM_INFLIGHT_LIMIT
         limits = [limit for one in used if (limit := self._ledger.part(one.row, column, column + 1)[0])]

@@ -1,5 +1,5 @@
-"""Where everything that counts has its row in the stats segment (L7), and so what each worker is told at its
-start besides what it is."""
+"""Assigns rows of the stats segment (L7) to everything with counters, and builds the `start` message of each
+worker."""
 
 from balancer.config.address import is_ip
 from balancer.messages import Rows, Start
@@ -13,7 +13,7 @@ from balancer.upstreams.state import FirstCheck
 
 
 def pool_states(spec: InstanceSpec, ledger: Ledger) -> list[PoolState]:
-    """The pools as they are at first: names have no address, and what discovery has to find is not there."""
+    """The pools at start: names have no address yet, and discovery has found nothing yet."""
     supervised = {pool.name: pool for pool in spec.pools}
     return [_pool_state(pool, supervised[pool.name], ledger) for pool in spec.worker.pools]
 
@@ -53,7 +53,7 @@ class Places:
         self._routes = tuple(ledger.row(Kind.ROUTE, route.name) for route in spec.routes)
 
     def start_message(self, slot: int, page: int) -> Start:
-        """For the worker of `slot`, whose page of the segment is `page`."""
+        """The message for the worker of `slot`, whose page of the segment is `page`."""
         pools = [self._fleet.pools[pool.name] for pool in self._spec.pools]
         return Start(
             spec=self._spec,

@@ -1,4 +1,4 @@
-"""Sends pools that have changed to the workers (L7): the whole pool each time, and many changes together."""
+"""Sends changed pools to the workers (L7): the whole pool each time, with many changes together."""
 
 from collections.abc import Callable
 
@@ -6,16 +6,15 @@ from balancer.clock import Clock
 from balancer.messages import PoolUpdate
 from balancer.runtime.states import PoolState, UpstreamState
 
-# Seconds. A worker needs 6 to 16 ms to take in a pool of 1,000 upstreams, in which it serves nobody: when
-# many change one after the other, it is told of them together.
+# Seconds. A worker needs 6 to 16 ms to apply a pool of 1,000 upstreams, and serves nothing meanwhile: so many
+# changes in a row are sent together.
 TELL_EVERY = 0.05
-TELL_EVERY_UPSTREAM = TELL_EVERY / 1000  # more than 1,000 have it less often: as much of the time at most
+TELL_EVERY_UPSTREAM = TELL_EVERY / 1000  # above 1,000 upstreams less often, for the same share of time
 
 
 class PoolUpdates:
-    """Pools whose changes have yet to be sent. They are sent at once, but no sooner than TELL_EVERY after the
-    last time (TELL_EVERY_UPSTREAM for each upstream that was sent then, where that is more), and as they are
-    by then."""
+    """Pools with changes to send. They are sent at once, but no sooner than TELL_EVERY after the last time
+    (TELL_EVERY_UPSTREAM for each upstream sent then, if that is more), in their state at that moment."""
 
     def __init__(
         self,
@@ -31,17 +30,17 @@ class PoolUpdates:
         self._broadcast = broadcast
         self._untold: dict[str, PoolState] = {}
         self._told_ns = -1 << 62
-        self._pause = TELL_EVERY  # seconds after that
+        self._pause = TELL_EVERY  # least seconds after that
 
     def changed(self, pool: PoolState) -> None:
-        """The workers have to hear of this."""
+        """Schedule an update of this pool to the workers."""
         if not self._untold:
             since = (self._clock.monotonic_ns() - self._told_ns) / 1e9
             self._call_later(max(0.0, self._pause - since), self._tell)
         self._untold[pool.name] = pool
 
     def tell_of(self, pool: PoolState, upstream: UpstreamState) -> None:
-        """If they may never have heard of this upstream of the pool they are told now."""
+        """If the workers may not know this upstream of the pool yet, send the update now."""
         if not upstream.told and pool.name in self._untold:
             self._tell()
 

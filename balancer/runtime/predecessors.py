@@ -1,4 +1,4 @@
-"""Incarnations that are superseded, and still there (L7), until they have ended what they do."""
+"""Incarnations that were superseded and are still running (L7), until their work has ended."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from balancer.runtime.slot import Life, Slot
 
 
 class Predecessors:
-    """Of all slots. What one of them has counted, sent and accepted may still come to a good end."""
+    """The superseded incarnations of all slots. Their counts, requests and connections may still end well."""
 
     __slots__ = ("_lives",)
 
@@ -18,11 +18,11 @@ class Predecessors:
         return iter(self._lives)
 
     def add(self, slot: Slot, life: Life) -> None:
-        """It serves the slot no more; its successor is about to."""
+        """`life` no longer serves the slot; its successor is about to."""
         self._lives.append((slot, life))
 
     def dismiss(self, slot: Slot) -> None:
-        """The slot is served again: those before end what they do, if they do anything."""
+        """The slot is served again: tell its predecessors to finish, and kill those that do not respond."""
         for of, life in self._lives:
             if of is slot and not (life.watchdog.is_well and life.process.send(Retire())):
                 life.process.kill()

@@ -1,4 +1,4 @@
-"""What /proc says of a worker process (L7), read at scrape."""
+"""Resource usage of a worker process, from /proc (L7); read at scrape."""
 
 import os
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ _PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class ProcessStats:
-    """Use of resources by one process."""
+    """Resource usage of one process."""
 
     cpu_seconds: float = 0.0
     resident_bytes: int = 0
@@ -20,7 +20,7 @@ def read_stats(pid: int) -> ProcessStats:
     """All zero for a process that has ended."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            # The command's name, in parentheses, may hold anything; utime is the 14th field, stime the 15th.
+            # The command's name, in parentheses, may contain anything; utime is field 14, stime field 15.
             fields = file.read().rpartition(b") ")[2].split()
         with open(f"/proc/{pid}/statm", "rb") as file:
             resident = int(file.read().split()[1])

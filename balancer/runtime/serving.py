@@ -1,4 +1,4 @@
-"""What runs in a worker while clients are served (L7): the sweep, and the way out."""
+"""What runs in a worker while it serves clients (L7): the sweep, and the shutdown."""
 
 import asyncio
 import traceback
@@ -14,38 +14,38 @@ from balancer.telemetry.access_log import AccessLog
 from balancer.telemetry.columns import WORKER_LOG_DROPPED, WORKER_LOOP_LAG_NS
 
 SWEEPS_PER_HEARTBEAT = 4
-RECORDS_PER_MESSAGE = 256  # with every header at its limit a message still fits the channel
+RECORDS_PER_MESSAGE = 256  # even with every header at its limit a message fits the channel
 GONE_POLL = 0.02
 
 
 class Served(Protocol):
-    """What is asked of the proxy here."""
+    """What it needs from the data plane."""
 
     @property
     def connections(self) -> int:
         """Open client connections."""
 
     def sweep(self, late_ns: int) -> None:
-        """Deadlines and gauges."""
+        """Check deadlines and update gauges."""
 
     def take_released(self) -> list[int]:
-        """Rows of the stats segment that are written to no more, since last asked."""
+        """Rows of the stats segment that are no longer written to, since the last call."""
 
     def take_failures(self) -> list[FailureRecord]:
-        """The newest errors made here, since last asked."""
+        """The newest errors answered here, since the last call."""
 
     def drain(self) -> None:
-        """Close idle clients, let running exchanges be the last of their connections."""
+        """Close idle clients; running exchanges become the last of their connections."""
 
     def abort_all(self) -> None:
-        """Cut every client connection."""
+        """Abort every client connection."""
 
     def close(self) -> None:
-        """Bring the counts up to date, and let go of the rest."""
+        """Update the counts, and release everything else."""
 
 
 class Serving:
-    """One worker's time of service."""
+    """The serving phase of one worker."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Serving:
         self._gone: asyncio.Future[None] = self._loop.create_future()
 
     def sweep(self) -> None:
-        """Do what is done four times a second, and arm the next."""
+        """Do the periodic work, four times a second, and schedule the next sweep."""
         late_ns = self._row[WORKER_LOOP_LAG_NS] = max(0, self._clock.monotonic_ns() - self._due)
         try:
             self._proxy.sweep(late_ns)
@@ -84,9 +84,9 @@ class Serving:
         self._loop.call_later(SWEEP, self.sweep)
 
     async def shut_down(self, drain: float, *, and_end: bool) -> None:
-        """Take no more clients, and wait until the last is served, for at most `drain` seconds."""
+        """Accept no more clients, and wait until the last is served, for at most `drain` seconds."""
         await self._listeners.shut(and_end=and_end)
-        # Requests that arrived with those accepted last are read before idle clients are closed.
+        # So that requests of the clients accepted last are read before idle clients are closed.
         await asyncio.sleep(GONE_POLL)
         self._proxy.drain()
         self._watch(self._loop.time() + drain)
@@ -115,7 +115,7 @@ class Serving:
         failures = self._proxy.take_failures()
         if failures:
             self._uplink.send(Failures(records=tuple(failures)))
-        # A row that the supervisor does not hear of stays unused until this incarnation ends.
+        # If this message is dropped, the rows stay unused until this incarnation ends.
         released = self._proxy.take_released()
         if released:
             self._uplink.send(Released(rows=tuple(released)))

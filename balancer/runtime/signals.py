@@ -1,6 +1,6 @@
-"""What signals do (L7). By default nearly all of them end a process without a word; here none does but KILL.
+"""What signals do (L7). By default nearly all of them end a process silently; here only KILL does.
 
-Only the supervisor acts on them: workers are told by their channel, and take no notice.
+Only the supervisor acts on them: workers ignore them, and get their orders over the channel.
 """
 
 import faulthandler
@@ -13,12 +13,12 @@ from typing import NoReturn
 
 STDERR = 2
 
-# These drain. QUIT is what nginx's images are stopped by; PWR is how LXC stops a container; XCPU says that
-# the CPU time of `ulimit -t` is nearly used up, and KILL follows.
+# These drain. nginx's images are stopped with QUIT; LXC stops containers with PWR; XCPU means that the CPU
+# time of `ulimit -t` is nearly used up, and KILL follows.
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGPWR, signal.SIGXCPU)
 
 _NOTHING = "it has no meaning here"
-# These are ignored, and said so.
+# These are ignored, with a log line.
 WITHOUT_EFFECT: dict[int, str] = {
     signal.SIGHUP: "settings are read at start only; restart to apply new ones",
     signal.SIGUSR1: "logs go to stdout and stderr; there is no file to reopen",
@@ -28,25 +28,25 @@ WITHOUT_EFFECT: dict[int, str] = {
     ),
     **dict.fromkeys(range(signal.SIGRTMIN, signal.SIGRTMAX + 1), _NOTHING),
 }
-# Of a bug, or of a debugger: they end the process as ever, but Python says where it was.
+# From a bug or a debugger: they end the process as usual, but with a Python traceback.
 _CRASHES = (signal.SIGTRAP, signal.SIGSYS)
 
-# By which the supervisor asks a worker for its stack.
+# With this signal the supervisor asks a worker for its stack.
 STACK = signal.SIGUSR1
 
 _ALL = (*STOPPING, *WITHOUT_EFFECT)
-_HELD = (*_ALL, signal.SIGPIPE, signal.SIGXFSZ)  # the interpreter ignores these two, as soon as it runs
+_HELD = (*_ALL, signal.SIGPIPE, signal.SIGXFSZ)  # the interpreter ignores these two once it runs
 
 
 def name_of(number: int) -> str:
-    """SIGTERM, SIGRTMIN+3."""
+    """The signal's name: SIGTERM, SIGRTMIN+3."""
     if signal.SIGRTMIN < number < signal.SIGRTMAX:
         return f"SIGRTMIN+{number - signal.SIGRTMIN}"
     return signal.Signals(number).name
 
 
 def outside_the_loop() -> None:
-    """Before the supervisor's event loop runs, and after it: there is nothing to drain."""
+    """Handlers for before and after the supervisor's event loop: exit at once, there is nothing to drain."""
     for number in STOPPING:
         signal.signal(number, _exit_at_once)
     for ignored in WITHOUT_EFFECT:
@@ -54,8 +54,8 @@ def outside_the_loop() -> None:
 
 
 def ignore_all() -> None:
-    """In a worker, also when a whole process or control group is signalled. At STACK it writes its stack to
-    stderr, whatever it is doing."""
+    """Handlers of a worker: it ignores signals, also those sent to a whole process group or cgroup. At STACK
+    it writes its stack to stderr, whatever it is doing."""
     for number in _ALL:
         signal.signal(number, signal.SIG_IGN)
     faulthandler.register(STACK, STDERR, all_threads=False)
@@ -65,8 +65,8 @@ def ignore_all() -> None:
 
 @contextmanager
 def held() -> Iterator[None]:
-    """Signals come later. A process that is started meanwhile does not get them until it says so itself:
-    else they would end it before it can ignore them."""
+    """Block signals inside the context. A process started in it does not get them until it unblocks them
+    itself: else they would end it before it can ignore them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
     try:
         yield
@@ -75,14 +75,14 @@ def held() -> Iterator[None]:
 
 
 def say_crashes() -> None:
-    """A crash leaves a traceback on stderr. Costs nothing until then."""
+    """Make crashes leave a traceback on stderr. Costs nothing until then."""
     faulthandler.enable(STDERR)
     for number in _CRASHES:
         faulthandler.register(number, STDERR, chain=True)
 
 
 def stderr_is_read() -> bool:
-    """Whether a few KiB can be written there: what nobody reads would stop the process that writes."""
+    """Whether a few KiB can be written to stderr: if nobody reads it, the write would block the process."""
     poller = select.poll()
     poller.register(STDERR, select.POLLOUT)
     return bool(poller.poll(0))

@@ -21,14 +21,14 @@ class Process(Protocol):
         """Queue a message."""
 
     def ask_for_stack(self) -> None:
-        """Have it write what it is doing to stderr, even in the middle of a turn of its loop."""
+        """Make it write its stack to stderr, even in the middle of a turn of its loop."""
 
     def kill(self) -> None:
         """End it at once."""
 
 
 class Life:
-    """One incarnation: its page of the stats segment, its process once that is started, and its watchdog."""
+    """One incarnation: its page of the stats segment, its process once started, and its watchdog."""
 
     __slots__ = ("incarnation", "page", "process", "watchdog")
 
@@ -41,7 +41,7 @@ class Life:
 
 
 class Backoff:
-    """The wait before a replacement: 0 s, then 0.5 s doubling to 30 s; a minute of good life resets it."""
+    """The delay before a replacement: 0 s, then 0.5 s doubling to 30 s; a minute of being ready resets it."""
 
     __slots__ = ("_failures",)
 
@@ -58,7 +58,7 @@ class Backoff:
 
 
 class SlotState(Enum):
-    """Where a slot is in its circle."""
+    """The phase of a slot's life cycle."""
 
     EMPTY = "waiting to be started"
     STARTING = "starting"
@@ -66,7 +66,7 @@ class SlotState(Enum):
 
 
 class Slot:
-    """The state of one slot. All times are seconds of a monotonic clock, given by the caller."""
+    """The state of one slot. All times are seconds on a monotonic clock, passed by the caller."""
 
     __slots__ = (
         "_backoff",
@@ -84,12 +84,12 @@ class Slot:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.incarnation = 0  # how many lives it had
+        self.incarnation = 0  # how many it has had
         self.state = SlotState.EMPTY
-        self.life: Life | None = None  # the incarnation that serves it, or is about to
+        self.life: Life | None = None  # the incarnation that serves it, or will once it is ready
         self.ready_at = 0.0
         self.restart_at = 0.0
-        self.down_since: float | None = None  # since when nobody serves it; None while ready, or before start
+        self.down_since: float | None = None  # since when it is not served; None while ready, or before start
         self.adopted_by: int | None = None  # the slot whose worker accepts for this one
         self.fatal: str | None = None  # the start-up error last logged; None again once ready
         self.cpu_seconds = 0.0  # of ended incarnations
@@ -101,7 +101,7 @@ class Slot:
         return max(0, self.incarnation - 1)
 
     def started(self, life: Life) -> None:
-        """A new incarnation runs."""
+        """A new incarnation is running."""
         self.life = life
         self.state = SlotState.STARTING
 
@@ -115,7 +115,7 @@ class Slot:
         self.fatal = None
 
     def vacated(self, now: float) -> float:
-        """Its incarnation has ended, or serves it no more. The delay after which the next one shall start."""
+        """Its incarnation has ended or was superseded. Returns the delay before the next one starts."""
         good_life = now - self.ready_at if self.state is SlotState.READY else 0.0
         delay = self._backoff.ended(good_life)
         self.state = SlotState.EMPTY
@@ -126,7 +126,7 @@ class Slot:
         return delay
 
     def is_due(self, now: float) -> bool:
-        """Whether the next incarnation shall start now."""
+        """Whether to start the next incarnation now."""
         return self.state is SlotState.EMPTY and now >= self.restart_at
 
     def is_lingering(self, now: float, patience: float) -> bool:

@@ -9,11 +9,11 @@ from balancer.config.address import Address, join_host_port
 from balancer.errors import StartupError
 
 BACKLOG = 4096  # the kernel lowers it to net.core.somaxconn
-ADMIN_BACKLOG = 1024  # a probe's SYN must not be dropped where others connect in a burst
+ADMIN_BACKLOG = 1024  # a probe's SYN must not be dropped while others connect in a burst
 
 
 class ListenError(StartupError):
-    """An address cannot be had; `number` is the errno."""
+    """Listening on an address failed; `number` is the errno."""
 
     def __init__(self, text: str, number: int) -> None:
         super().__init__(text)
@@ -23,13 +23,13 @@ class ListenError(StartupError):
 def open_listeners(address: Address, slots: int) -> list[socket.socket]:
     """One SO_REUSEPORT socket per worker slot, all on `address`, listening.
 
-    They listen from here on, so that clients wait in the queue while workers start, and a second instance
-    that starts at the same time is turned away. Port 0 takes any free port, the same for all. Raises
-    StartupError where the address cannot be had.
+    They listen from now on, so that clients wait in the queue while workers start, and a second instance
+    that starts at the same time is refused. Port 0 takes any free port, the same for all. Raises
+    StartupError if the address is not available.
     """
     if address.port:
-        # A socket with SO_REUSEPORT would share the port with a stranger's without an error. One with only
-        # SO_REUSEADDR is refused as long as anyone listens, but not for connections in TIME_WAIT.
+        # A socket with SO_REUSEPORT would silently share the port with another program. One with only
+        # SO_REUSEADDR is refused while anyone listens, but not because of connections in TIME_WAIT.
         _bind(address, reuse_port=False).close()
     sockets: list[socket.socket] = []
     try:
@@ -48,7 +48,7 @@ def open_listeners(address: Address, slots: int) -> list[socket.socket]:
 
 
 def open_admin(address: Address) -> socket.socket:
-    """The admin listener: the supervisor's alone. Raises StartupError where the address cannot be had."""
+    """The admin listener, for the supervisor only. Raises StartupError if the address is not available."""
     sock = _bind(address, reuse_port=False)
     try:
         sock.listen(ADMIN_BACKLOG)
@@ -59,7 +59,7 @@ def open_admin(address: Address) -> socket.socket:
 
 
 def why_not_here(address: Address) -> str:
-    """Why nobody can listen there on this machine; "" where one can, now or when the port is free."""
+    """Why listening on the address is impossible on this machine; "" if it is not, once the port is free."""
     try:
         _bind(address, reuse_port=False).close()
     except ListenError as error:
@@ -68,7 +68,7 @@ def why_not_here(address: Address) -> str:
 
 
 def bound_address(sock: socket.socket) -> Address:
-    """Where a socket really listens: the port is known also where 0 was asked for."""
+    """The address on which a socket really listens, with the actual port if 0 was requested."""
     host, port = sock.getsockname()[:2]
     return Address(host, port)
 
@@ -79,7 +79,7 @@ def _bind(address: Address, *, reuse_port: bool) -> socket.socket:
     try:
         sock = socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET, socket.SOCK_STREAM)
         sock.setblocking(False)
-        # Without it on the listeners, connections they left in TIME_WAIT would refuse the next start's probe.
+        # Else connections that the listeners left in TIME_WAIT would make the next start's probe fail.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -1,4 +1,4 @@
-"""What the supervisor holds of each pool and upstream (L7): plain state, changed by the fleet's doors."""
+"""The supervisor's state of each pool and upstream (L7): plain data, changed only by the fleet's methods."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,11 +13,10 @@ API = "api"  # the source of upstreams that the operator has added
 
 @dataclass(slots=True, eq=False)
 class UpstreamState:
-    """One upstream: `host` as the settings have it, `address` the IP address it has now, "" while unknown.
+    """One upstream: `host` as in the settings, `address` its present IP address, "" while unknown.
 
-    `source` is the discovery entry that found it, "" for one of the settings' own, API where the operator
-    has added it. `changes` counts what happened to it, by what it became and why. Changed by the fleet's
-    doors only.
+    `source` is the discovery entry that found it, "" if it is in the settings, API if the operator has added
+    it. `changes` counts state changes by new state and cause.
     """
 
     pool: str
@@ -28,36 +27,36 @@ class UpstreamState:
     row: int
     address: str
     source: str = ""
-    backup: bool = False  # used only where no other is eligible
-    ramp_since_ns: int = 0  # when its slow start began, 0 where it has had none
+    backup: bool = False  # used only if no other is eligible
+    ramp_since_ns: int = 0  # when its slow start began, 0 if it has had none
     max_inflight: int = 0  # requests it may have from all workers together, 0 for no cap
     causes: frozenset[Cause] = frozenset()
-    on_probation: bool = False  # was an outlier, its time is over, and no request to it has succeeded yet
-    wanted: AdminState = AdminState.ACTIVE  # by the operator
+    on_probation: bool = False  # its ejection as an outlier is over, and no request to it has succeeded yet
+    wanted: AdminState = AdminState.ACTIVE  # as set by the operator
     announced: bool = False  # its check answered DRAIN_STATUS
-    leads_back: str = ""  # where its name leads instead of to an address, as that is one of our own; and why
-    # Since when it has answered neither checks nor requests while others did, on the monotonic clock; 0 where
-    # it is not known to be silent.
+    leads_back: str = ""  # if its name resolves to a listener of ours: the address, and why it is not used
+    # Since when it has answered neither checks nor requests while others did, on the monotonic clock; 0 if it
+    # is not known to be silent.
     silent_since_ns: int = 0
     first_check: FirstCheck = FirstCheck.DONE
-    other_addresses: tuple[str, ...] = ()  # that its name has besides
+    other_addresses: tuple[str, ...] = ()  # further addresses of its name
     changes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    told: bool = False  # all workers have been told of it since it was added
-    settings_weight: int = 0  # as the settings, or discovery, have it
+    told: bool = False  # all workers have got it since it was added
+    settings_weight: int = 0  # from the settings, or from discovery
 
     def __post_init__(self) -> None:
         self.settings_weight = self.weight
 
     @property
     def admin_state(self) -> AdminState:
-        """What is wanted of it, by the operator or else by the app itself."""
+        """The state set by the operator, or else announced by the app."""
         if self.wanted is AdminState.ACTIVE and self.announced:
             return AdminState.DRAINING
         return self.wanted
 
     @property
     def leaves_by_itself(self) -> bool:
-        """Whether it drains because its app said so, and for no other reason."""
+        """Whether it is draining only because its app has announced it."""
         return self.announced and self.wanted is AdminState.ACTIVE
 
     def is_reachable(self) -> bool:
@@ -74,7 +73,7 @@ class UpstreamState:
         return self.first_check is not FirstCheck.DONE
 
     def for_workers(self) -> MemberState:
-        """As workers are told of it."""
+        """Its state in the form that is sent to workers."""
         return MemberState(
             id=self.id,
             host=self.address,
@@ -95,24 +94,24 @@ class UpstreamState:
 
 
 class FleetWatcher(Protocol):
-    """Who wants to know which upstreams there are."""
+    """Gets changes of the set of upstreams."""
 
     def added(self, upstream: UpstreamState) -> None:
-        """There is a new one."""
+        """It is new."""
 
     def moved(self, upstream: UpstreamState) -> None:
         """It has another address."""
 
     def wanted(self, upstream: UpstreamState) -> None:
-        """The operator wants something else of it."""
+        """The operator has set another admin state."""
 
     def removed(self, upstream: UpstreamState) -> None:
-        """It is gone, and never comes back: the same address found again is a new one."""
+        """It was removed, for good: the same address found again is a new upstream."""
 
 
 class Overloaded(NamedTuple):
-    """Since when a pool is overloaded (seconds since the epoch), and how many requests per second are served,
-    refused, and left by their clients while they wait, just now."""
+    """Since when a pool is overloaded (seconds since the epoch), and the present rates, per second, of
+    requests served, refused, and abandoned by their clients while waiting."""
 
     since: float
     served: float
@@ -122,7 +121,7 @@ class Overloaded(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class PoolState:
-    """One upstream pool; `spec` is what workers make of it."""
+    """One upstream pool; `spec` is what workers build from."""
 
     spec: PoolSpec
     row: int
@@ -132,8 +131,8 @@ class PoolState:
     upstreams: dict[str, UpstreamState] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)  # discovery source -> why it does not resolve
     panics: bool = False
-    out: bool = False  # nobody may be used
-    on_backup: bool = False  # its backup upstreams are used, as no other is eligible
+    out: bool = False  # no upstream may be used
+    on_backup: bool = False  # its backup upstreams are used, because no other is eligible
     overload: Overloaded | None = None
     ejections: Counter[str] = field(default_factory=Counter)  # by cause
     ejections_skipped: Counter[str] = field(default_factory=Counter)  # by reason
@@ -153,7 +152,7 @@ class PoolState:
         return sum(upstream.is_eligible() for upstream in self.upstreams.values())
 
     def update(self, revision: int) -> PoolUpdate:
-        """What workers are told of its upstreams as they are by `revision`."""
+        """The update for workers: its upstreams' states as of `revision`."""
         return PoolUpdate(
             name=self.name,
             revision=revision,

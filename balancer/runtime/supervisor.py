@@ -1,4 +1,4 @@
-"""The supervisor (L7): the composition root of the control plane, and the life of the instance."""
+"""The supervisor (L7): the composition root of the control plane, and the life cycle of the instance."""
 
 import asyncio
 import gc
@@ -57,11 +57,11 @@ from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.line_writer import LineWriter
 from balancer.telemetry.segment import Segment
 
-DRAIN_MARGIN = 2.0  # how much longer than its drain time a worker may take to end
+DRAIN_MARGIN = 2.0  # seconds that a worker may take to end beyond its drain timeout
 
 
 class Supervisor:
-    """Joins the parts, and leads the instance from start to stop."""
+    """Connects the parts, and runs the instance from start to stop."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class Supervisor:
         return checks
 
     async def run(self) -> int:
-        """From start to stop; gives the exit code (`launch`). Raises StartupError."""
+        """Run from start to stop; returns the exit code (`launch`). Raises StartupError."""
         loop = asyncio.get_running_loop()
         for number in signals.STOPPING:
             loop.add_signal_handler(number, self._on_signal, number)
@@ -181,7 +181,7 @@ class Supervisor:
     def _on_other_signal(self, number: int, why: str) -> None:
         self._log.warning("%s is ignored: %s", signals.name_of(number), why)
 
-    # Events of the workers
+    # --- the workers' events (WorkerEvents)
 
     def established(self) -> None:
         """All workers are ready for the first time."""
@@ -195,7 +195,7 @@ class Supervisor:
         )
 
     def failed(self, error: str) -> None:
-        """A worker could not start at first start: nor can the instance."""
+        """A worker failed before all were ready for the first time: the instance cannot start."""
         if not self._exit.done():
             self._exit.set_exception(StartupError(error))
 
@@ -204,12 +204,12 @@ class Supervisor:
         self._all_gone.set()
 
     def access(self, message: Access) -> None:
-        """Access-log records of a worker, to be made into lines and written by the writer's thread."""
+        """Access-log records of a worker; the writer's thread renders and writes them."""
         records = message.records
         self._access_writer.write(partial(self._renderer.render, records), len(records))
 
     def failures(self, message: Failures) -> None:
-        """Errors that a worker has made."""
+        """Errors that a worker has answered."""
         self._instance.failed(message.records)
 
     def suspected(self, worker: int, message: Eject) -> Verdict | None:
@@ -217,11 +217,11 @@ class Supervisor:
         return self._outliers.suspected(worker, message)
 
     def doubted(self, worker: int, message: Doubt) -> None:
-        """A worker has seen failures that may be a client's doing."""
+        """A worker has seen failures that one client may have caused."""
         self._outliers.doubted(worker, message)
 
     def recovered(self, message: Recovered) -> None:
-        """An upstream on probation has answered a worker well."""
+        """A worker's request to an upstream on probation has succeeded."""
         self._outliers.recovered(message)
 
     def looped(self, message: CameBack) -> None:
@@ -229,12 +229,12 @@ class Supervisor:
         self._fleet.circles.came_back(message.pool, message.upstream, message.text)
 
     def elsewhere(self, message: Elsewhere) -> None:
-        """An upstream answers a worker at another address of its name than its own."""
+        """An upstream answers a worker at another address of its name."""
         for upstream in self._fleet.upstreams():
             if (upstream.row, upstream.address) == (message.row, message.host):
                 self._discovery.unanswered(upstream, message.why, message.other)
 
-    # The life of the instance
+    # --- the life cycle of the instance
 
     async def _operate(self) -> None:
         self._in_background(self._discovery.run(), "discovery")
@@ -258,10 +258,10 @@ class Supervisor:
             self._reserve.refill()
             try:
                 self._workers.tick()
-            except Exception:  # one bad tick must not leave the workers without any
+            except Exception:  # one failed tick must not end the ticks
                 self._log.exception("watching the workers failed")
             if not frozen and not self._instance.unready():
-                # What is alive now stays alive: with 1,000 upstreams a whole collection took 60 to 96 ms.
+                # Objects alive now stay alive: with 1,000 upstreams a full collection took 60 to 96 ms.
                 gc.collect()
                 gc.freeze()
                 frozen = True
@@ -271,7 +271,7 @@ class Supervisor:
             await asyncio.sleep(LOOK)
             try:
                 self._overload.look()
-            except Exception:  # what is only told must not end what serves
+            except Exception:  # mere reporting must not end the instance
                 self._log.exception("looking for overloaded pools failed")
 
     def _on_signal(self, number: int) -> None:
@@ -329,6 +329,6 @@ class Supervisor:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not self._exit.done():
-            # A part of the control plane that has failed cannot be done without.
+            # The instance cannot go on without a part of the control plane.
             self._log.error("the supervisor's task %s failed", task.get_name(), exc_info=error)
             self._exit.set_result(1)

@@ -1,4 +1,4 @@
-"""States that a pool as a whole enters and leaves (L7), as its upstreams change: backup, panic, nobody."""
+"""States that a pool as a whole enters and leaves (L7) as its upstreams change: backup, panic, out."""
 
 import logging
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from balancer.upstreams.state import candidates
 
 
 class Transition(NamedTuple):
-    """One that was just made: the event's kind, the log's level, and what people are told."""
+    """A change of state: the event's kind, the log level, and the text for people."""
 
     kind: str
     level: int
@@ -16,7 +16,7 @@ class Transition(NamedTuple):
 
 
 class _Situation(NamedTuple):
-    kind: str  # of the event where it begins; with `_over` at the end where it ends
+    kind: str  # of the event when it begins; with `_over` appended when it ends
     level: int
     begins: str
     ends: str
@@ -43,9 +43,9 @@ _OUT = _Situation(
 
 
 def take_transitions(pool: PoolState) -> list[Transition]:
-    """Bring the pool's own state up to date with its upstreams'; what is new about it."""
+    """Update the pool's own state from its upstreams'; returns the changes."""
     if any(map(_serves_anyway, pool.upstreams.values())):
-        on_backup = panics = out = False  # what `candidates` comes to, without a look at all of them
+        on_backup = panics = out = False  # as `candidates` would find, without looking at all of them
     else:
         chosen, panics = candidates(list(pool.upstreams.values()), pool.spec.panic)
         on_backup, out = bool(chosen) and chosen[0].backup, not chosen

@@ -1,26 +1,26 @@
-"""Gives memory back to the system after many clients have left (L7).
+"""Returns memory to the system after many clients have left (L7).
 
-What is freed stays with the C library, between what is still in use, until it is asked for it.
+The C library keeps freed memory, between blocks still in use, until it is told to return it.
 """
 
 import ctypes
 from collections.abc import Callable
 
-_WAVE = 100  # connections: fewer hold too little
+_WAVE = 100  # connections: fewer hold too little memory
 _EVERY_NS = 10_000_000_000
 
 
 class Trimming:
-    """Looks at the number of connections, four times a second; when it has fallen by half, and by a wave,
-    `give_back` is called, at most every ten seconds."""
+    """Looks at the number of connections four times a second. If it has fallen by half, and by at least
+    _WAVE, it calls `give_back`, at most every ten seconds."""
 
     def __init__(self, give_back: Callable[[], None]) -> None:
         self._give_back = give_back
-        self._most = 0  # connections since the last time
+        self._most = 0  # most connections since the last call of `give_back`
         self._not_before_ns = 0
 
     def look(self, connections: int, now_ns: int) -> None:
-        """So many connections there are now."""
+        """Check the present number of connections."""
         self._most = max(self._most, connections)
         fallen = self._most - connections
         if fallen >= _WAVE and fallen >= connections and now_ns >= self._not_before_ns:
@@ -30,8 +30,7 @@ class Trimming:
 
 
 def give_back() -> None:
-    """Have the C library return what is free. That takes half a millisecond; one that is not glibc is left
-    alone."""
+    """Make the C library return free memory. That takes half a millisecond; does nothing without glibc."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -1,4 +1,4 @@
-"""What a worker tells the supervisor besides its access log (L7)."""
+"""A worker's messages and log lines to the supervisor (L7)."""
 
 from typing import get_args
 
@@ -10,7 +10,7 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 
 
 class Uplink:
-    """The worker's way up. Nothing here blocks or raises: what the channel cannot take is dropped."""
+    """Sends to the supervisor. Nothing here blocks or raises: what the channel cannot take is dropped."""
 
     __slots__ = ("_channel", "_level")
 
@@ -19,14 +19,14 @@ class Uplink:
         self._level = 0
 
     def set_level(self, level: Level) -> None:
-        """Log lines below `level` are not sent from now on."""
+        """Stop sending log lines below `level`."""
         self._level = LEVELS.index(level)
 
     def send(self, message: FromWorker) -> bool:
-        """Send a message; False where it was dropped."""
+        """Send a message; False if it was dropped."""
         return self._channel.send(message)
 
     def log(self, level: Level, message: str, traceback_text: str | None = None) -> None:
-        """A line for the supervisor's log."""
+        """Send a line for the supervisor's log."""
         if LEVELS.index(level) >= self._level:
             self.send(LogLine(level=level, message=message, traceback=traceback_text))

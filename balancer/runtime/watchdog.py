@@ -1,8 +1,8 @@
-"""Tells a worker that is stuck from one that is late (L7). Pure: what it finds `Workers` acts on.
+"""Distinguishes a stuck worker from a late one (L7). Pure: `Workers` acts on its findings.
 
-A worker sends a heartbeat from a timer of its loop, so silence means that one turn of the loop has not ended.
-In that turn it may be stuck, in code that never returns, or late, as very many connections have something for
-it to do. One that is late goes on counting in its page of the stats segment; one that is stuck does not.
+A worker sends heartbeats from a timer of its loop, so silence means that one turn of the loop has not ended.
+In that turn it may be stuck, in code that never returns, or late, because very many connections have work for
+it. A late worker goes on counting in its page of the stats segment; a stuck one does not.
 
     well ---(STACK_TICKS of silence)---> SILENT: it is asked for its stack
     SILENT ---(SILENT_TICKS, and counting)---> LATE: it is left alone
@@ -13,28 +13,28 @@ it to do. One that is late goes on counting in its page of the stats segment; on
 from collections.abc import Callable
 from enum import Enum, auto
 
-# In ticks of `slot.TICK` (0.25 s), not in time: when the supervisor itself was stopped for a while, one tick
-# has passed, and no worker is blamed for it.
+# In ticks of `slot.TICK` (0.25 s), not in time: if the supervisor itself was stopped for a while, only one
+# tick has passed, and no worker is blamed for it.
 HEARTBEAT_TICKS = 4
-STACK_TICKS = 20  # of silence, after which it is asked what it is doing
+STACK_TICKS = 20  # of silence, after which it is asked for its stack
 SILENT_TICKS = 40  # of silence, after which it may be stuck
-STILL_TICKS = 16  # without anything counted: no single call of ours takes 4 s
-MOST_TICKS = 240  # of silence, after which being late is no better than being stuck
-STARTING_TICKS = 120  # of silence, for one that has never been ready: it counts nothing yet
+STILL_TICKS = 16  # without any change in its counts: no single call of ours takes 4 s
+MOST_TICKS = 240  # of silence, after which a late worker counts as stuck
+STARTING_TICKS = 120  # of silence, for a worker that has never been ready: it counts nothing yet
 
 
 class Finding(Enum):
-    """What a tick has shown; each is found once for each silence."""
+    """The result of a tick; each is returned once per silence."""
 
     NOTHING = auto()
-    SILENT = auto()  # it shall tell its stack
-    LATE = auto()  # silent for as long as one that is stuck, but at work
+    SILENT = auto()  # ask it for its stack
+    LATE = auto()  # silent for as long as a stuck one, but working
     STUCK = auto()
 
 
 class Watchdog:
-    """Watches one incarnation. `progress` returns a number that is another one when the worker has counted
-    anything; it is called only while the worker is silent."""
+    """Watches one incarnation. `progress` returns a number that changes when the worker has counted anything;
+    it is called only while the worker is silent."""
 
     __slots__ = ("_found", "_mark", "_progress", "_silent", "_still", "ready")
 
@@ -48,16 +48,16 @@ class Watchdog:
 
     @property
     def is_well(self) -> bool:
-        """Whether it has been heard lately."""
+        """Whether the last message is recent."""
         return self._silent <= 2 * HEARTBEAT_TICKS
 
     def heard(self) -> None:
-        """The worker has said something."""
+        """The worker has sent a message."""
         self._silent = self._still = 0
         self._found = Finding.NOTHING
 
     def tick(self) -> Finding:
-        """A quarter of a second has passed; what is new."""
+        """A tick has passed; returns a new finding, or NOTHING."""
         self._silent += 1
         finding = self._look()
         if finding is self._found or self._found is Finding.STUCK:

@@ -1,7 +1,7 @@
 """A worker process (L7): `python -m balancer.runtime.worker CHANNEL_FD SEGMENT_FD LISTENER_FD...`.
 
-The composition root of the data plane: takes what the supervisor passed, builds the proxy, serves, and
-shuts it down. One event loop, no threads; everything it knows comes by the control channel.
+The composition root of the data plane: takes over what the supervisor passed, builds the data plane, serves,
+and shuts down. One event loop, no threads; all its configuration comes over the control channel.
 """
 
 import asyncio
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
     from balancer.clients.data_plane import DataPlane
 
 _ToProxy: TypeAlias = PoolUpdate | Verdict | Adopt | Release
-LAST_WORDS = 1.0  # seconds that the last message to the supervisor may take
+LAST_WORDS = 1.0  # seconds for sending the last message to the supervisor
 
 
 class Worker:
-    """One life of a worker, from the `start` message to the last client."""
+    """One incarnation of a worker, from the `start` message to the last client."""
 
     def __init__(self, channel_fd: int, segment_fd: int, listener_fds: list[int]) -> None:
         self._channel_socket = socket.socket(fileno=channel_fd)
@@ -61,13 +61,13 @@ class Worker:
         self._uplink = Uplink(self._channel)
         self._lost = asyncio.Event()
         self._start: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
-        # Set to whether the listening sockets shall be ended for all processes (see Acceptor).
+        # Its result: whether to end the listening sockets for all processes (see Acceptor).
         self._leave: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._early: list[_ToProxy] = []  # what came before there was a proxy to tell
+        self._early: list[_ToProxy] = []  # messages that arrived before the data plane was built
         self._parts: tuple[DataPlane, Listeners] | None = None
 
     async def run(self) -> int:
-        """Serve until told to leave, or until the supervisor is gone. Gives the exit code."""
+        """Serve until told to leave, or until the supervisor is gone. Returns the exit code."""
         await self._channel.open(self._channel_socket)
         try:
             start = await self._start
@@ -85,7 +85,7 @@ class Worker:
         return 0
 
     async def _build(self, start: Start) -> Serving:
-        # Imported here so that an error in it is reported through the channel, as one line.
+        # Imported here so that an error in it is reported over the channel, as one line.
         from balancer.runtime.build import build_data_plane
 
         spec = start.spec
@@ -108,7 +108,7 @@ class Worker:
         for message in self._early:
             self._tell(proxy, listeners, message)
         await listeners.open(start.slot)
-        # What is alive now stays alive: collections need not look at it again.
+        # Objects alive now stay alive: the collector need not look at them again.
         gc.collect()
         gc.freeze()
         row = segment.page(start.page).row(start.rows.worker)
@@ -119,7 +119,7 @@ class Worker:
     async def _say_last(self, message: FromWorker) -> None:
         self._uplink.send(message)
         self._channel.close()
-        with suppress(TimeoutError):  # the supervisor does not read: it has to do without
+        with suppress(TimeoutError):  # the supervisor does not read: the message is lost
             async with asyncio.timeout(LAST_WORDS):
                 await self._lost.wait()
 
@@ -151,7 +151,7 @@ class Worker:
                 assert_never(message)
 
     def _on_message_error(self, what: str, error: Exception) -> None:
-        # What it was about stays as it was: old state serves better than no worker.
+        # The old state stays: it is better than no worker.
         if self._start.done():
             text = "".join(traceback.format_exception(error))
             self._uplink.log("error", f"the message {what} could not be applied: {error!r}", text)
@@ -183,7 +183,7 @@ async def _run(channel_fd: int, segment_fd: int, *listener_fds: int) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """The process: exit code 0 when shut down, 1 after a start-up error."""
+    """Run the process; exit code 0 after a shutdown, 1 after a start-up error."""
     signals.ignore_all()
     return uvloop.run(_run(*map(int, arguments)))
 

@@ -1,21 +1,22 @@
-"""What workers say becomes lines of the instance's log (L7)."""
+"""Writes the log lines of workers to the instance's log (L7)."""
 
 import logging
 
 from balancer.messages import LogLine
 
-_SAID_KEPT = 4096  # of what is said once; then it is forgotten
+_SAID_KEPT = 4096  # keys of lines logged once; then all are forgotten
 
 
 class WorkerLog:
-    """Takes their lines."""
+    """The workers' part of the log."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
-        self._said: set[str] = set()  # what all workers would say, and one has said
+        self._said: set[str] = set()  # keys of lines that any worker may send, and one has sent
 
     def take(self, number: int, line: LogLine) -> None:
-        """Worker `number` has a line, with a traceback or without; what has a key in `once` is said once."""
+        """Log a line of worker `number`, with its traceback if there is one; one with a key in `once` is
+        logged once."""
         once = line.once
         if once is not None:
             if once in self._said:

@@ -1,4 +1,4 @@
-"""One incarnation of a worker as the supervisor sees it (L7): a process, its control channel, its end."""
+"""One incarnation of a worker on the supervisor's side (L7): its process, control channel, and end."""
 
 import asyncio
 import os
@@ -37,15 +37,15 @@ class Ended:
 
 
 OnEnded = Callable[[Ended], None]
-OnError = Callable[[str, Exception], None]  # what a message was about, and what handling it has raised
+OnError = Callable[[str, Exception], None]  # the kind of message, and the exception from handling it
 
 
 class WorkerProcess:
     """A fresh interpreter that runs `balancer.runtime.worker`.
 
-    `on_message` gets what it says. `on_ended` is called once, when the process has ended and everything it
-    said before has been handed on; it is never called from within the constructor or a method. `on_error` is
-    told of what `on_message` raises.
+    `on_message` gets its messages. `on_ended` is called once, when the process has ended and all its messages
+    have been passed on; it is never called from within the constructor or a method. `on_error` gets the
+    exceptions of `on_message`.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class WorkerProcess:
                         stdin=subprocess.DEVNULL,
                         stdout=2,  # stdout is the access log's
                         env=worker_environment(os.environ),
-                        # Its own session: an INT typed at the terminal goes to the supervisor alone.
+                        # Its own session: an INT typed at the terminal goes only to the supervisor.
                         start_new_session=True,
                     )
             except OSError:
@@ -88,21 +88,21 @@ class WorkerProcess:
         self._opening = self._loop.create_task(self._open(ours), name=f"channel of worker {self.pid}")
 
     def send(self, message: FromSupervisor) -> bool:
-        """Queue a message to the worker; False where it will not get it."""
+        """Queue a message to the worker; False if it will not get it."""
         if self._unsent:
             self._unsent.append(message)
             return True
         return self._channel.send(message)
 
     def ask_for_stack(self) -> None:
-        """Have it write what it is doing to stderr, even in the middle of a turn of its loop."""
+        """Make it write its stack to stderr, even in the middle of a turn of its loop."""
         if self._ended is None and signals.stderr_is_read():
             signal.pidfd_send_signal(self._pidfd, signals.STACK)
 
     def kill(self) -> None:
         """End it at once, whatever it does; `on_ended` follows."""
         if self._ended is None:
-            # Not Popen.kill, which reaps a process that has ended, and then nobody would learn how.
+            # Not Popen.kill: it reaps a process that has ended, and its exit code would be lost.
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     async def _open(self, sock: socket.socket) -> None:
@@ -120,7 +120,7 @@ class WorkerProcess:
         self._process.returncode = os.waitstatus_to_exitcode(status)
         self._ended = Ended(self._process.returncode, usage.ru_utime + usage.ru_stime)
         if not self._channel_lost:
-            # What it said last is still to be read, up to the end of the channel.
+            # Its last messages are still to be read, up to the end of the channel.
             self._last_grace = self._loop.call_later(LAST_GRACE, self._lost)
         self._report()
 
@@ -131,7 +131,7 @@ class WorkerProcess:
             self._last_grace.cancel()
         self._channel_lost = True
         self._channel.abort()
-        # A worker that closes its channel is about to exit. One that lives on cannot be led any more.
+        # A worker that closes its channel is about to exit. If it does not, it cannot be controlled any more.
         if self._ended is None:
             self._last_grace = self._loop.call_later(LAST_GRACE, self.kill)
         self._report()
@@ -142,10 +142,10 @@ class WorkerProcess:
 
 
 def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a worker inherits: its settings come by the channel, and it needs no secret among them.
+    """The environment of a worker, without our settings, which may be secret: they come over the channel.
 
-    It looks for modules where the supervisor does (`-P` keeps the working directory out unless it is the
-    supervisor's first place as well), so that what the supervisor has checked is what the worker finds.
+    It searches for modules where the supervisor does (`-P` excludes the working directory, unless it is first
+    in the supervisor's path too), so that the worker finds the modules that the supervisor has checked.
     """
     inherited = {name: value for name, value in environ.items() if not name.startswith("BALANCER_")}
     if not sys.flags.safe_path:

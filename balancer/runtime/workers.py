@@ -1,4 +1,4 @@
-"""The workers of this instance (L7): started, watched, replaced, and shut down at the end."""
+"""Starts, watches, replaces and finally shuts down the workers of this instance (L7)."""
 
 import logging
 from collections.abc import Callable
@@ -41,14 +41,14 @@ ADOPT_AFTER = 1.0
 
 
 class Spawn(Protocol):
-    """Starts a worker process. Raises OSError where the machine does not let it."""
+    """Starts a worker process. Raises OSError if the machine does not allow it."""
 
     def __call__(self, start: Start, *, on_message: OnMessage, on_ended: OnEnded) -> Process:
         """The running process."""
 
 
 class WorkerEvents(Protocol):
-    """What the supervisor is told."""
+    """Events for the supervisor."""
 
     def established(self) -> None:
         """All workers are ready for the first time."""
@@ -63,26 +63,26 @@ class WorkerEvents(Protocol):
         """Access-log records of a worker."""
 
     def failures(self, message: Failures) -> None:
-        """Errors that a worker has made, oldest first."""
+        """Errors that a worker has answered, oldest first."""
 
     def suspected(self, worker: int, message: Eject) -> Verdict | None:
-        """A worker has found an outlier; what it is answered."""
+        """A worker has found an outlier; returns the answer to it."""
 
     def doubted(self, worker: int, message: Doubt) -> None:
-        """A worker has seen failures that a check is to prove."""
+        """A worker has seen failures that a check should confirm."""
 
     def recovered(self, message: Recovered) -> None:
-        """An upstream on probation has answered a worker well."""
+        """A worker's request to an upstream on probation has succeeded."""
 
     def looped(self, message: CameBack) -> None:
-        """A request has come back to a worker that has sent it on, or to another of them."""
+        """A request has come back to the worker that sent it, or to another one."""
 
     def elsewhere(self, message: Elsewhere) -> None:
-        """An upstream does not answer at its address, but at another one that its name has."""
+        """An upstream does not answer at its own address, but at another one of its name."""
 
 
 class Workers:
-    """All slots. `tick` is to be called every `slot.TICK` seconds; time comes from `clock` alone."""
+    """All slots. Call `tick` every `slot.TICK` seconds; time comes only from `clock`."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class Workers:
             self._start(slot)
 
     def tick(self) -> None:
-        """Look after who is silent, start who is due, find a sibling for sockets that nobody serves."""
+        """Watch for silent workers, start due ones, let another worker adopt sockets that are not served."""
         now = self._now()
         for slot, life in self._lives():
             self._watch(slot, life, now)
@@ -147,8 +147,8 @@ class Workers:
                 life.process.kill()
 
     def _may_supersede(self, slot: Slot) -> bool:
-        """Whether the successor can be ready before the one that is stuck goes: what that one has counted,
-        sent and accepted may still come to a good end."""
+        """Whether a successor can start while the stuck worker is still running: its counts, requests and
+        connections may still end well."""
         return slot.state is SlotState.READY and not self._stopping and self._has_room()
 
     def _supersede(self, slot: Slot, life: Life, now: float) -> None:
@@ -157,7 +157,7 @@ class Workers:
         abandon(self._slots, slot)
 
     def broadcast(self, message: FromSupervisor) -> None:
-        """Send a change to all workers. One that cannot take it would work on old state, so it is killed."""
+        """Send a change to all workers. One that cannot take it would use old state, so it is killed."""
         for slot, life in self._lives():
             self._send(slot, life, message)
 
@@ -180,11 +180,11 @@ class Workers:
         self._check_gone()
 
     def running(self) -> int:
-        """How many worker processes there are."""
+        """The number of worker processes."""
         return len(self._lives())
 
     def unready(self) -> list[str]:
-        """A sentence for each worker that is not ready; none when all are."""
+        """One sentence for each worker that is not ready; empty if all are."""
         return [
             f"worker {slot.number} is {slot.state.value}"
             for slot in self._slots
@@ -192,7 +192,7 @@ class Workers:
         ]
 
     def samples(self) -> list[WorkerSample]:
-        """For the metrics; reads /proc. May be called from another thread."""
+        """Samples for the metrics; reads /proc. May be called from another thread."""
         samples = []
         for slot in self._slots:
             life = slot.life
@@ -256,9 +256,9 @@ class Workers:
 
     def _startup_error(self, slot: Slot, error: str) -> None:
         if not self._established:
-            self._stopping = True  # an error in start-up is reported once, not looped
+            self._stopping = True  # a start-up error is reported once, without a restart loop
             self._events.failed(error)
-        elif slot.fatal != error:  # the same error is said once, not at each attempt
+        elif slot.fatal != error:  # the same error is logged once, not at each attempt
             self._log.error("%s; trying again, with growing delays", error)
         slot.fatal = error
 
@@ -269,13 +269,13 @@ class Workers:
     def _now(self) -> float:
         return self._clock.monotonic_ns() / 1e9
 
-    # Messages of workers
+    # --- messages of workers
 
     def _message(self, slot: Slot, life: Life, message: FromWorker) -> None:
         life.watchdog.heard()
         match message:
             case Heartbeat() | Drained():
-                pass  # having been heard is all
+                pass  # it only shows that the worker is alive
             case Access():
                 self._events.access(message)
             case Failures():

@@ -1,4 +1,4 @@
-"""The command `balancer` (L7): run (the default), check, policies, status, events, drain and the like, demo.
+"""The command `balancer` (L7): run (default), check, policies, status, events, drain and similar ones, demo.
 
 Problems that the operator must fix go to stderr, one line each, with exit code 1; a wrong command line is 2.
 """
@@ -200,8 +200,8 @@ def events(
     from balancer.console.events import Events
 
     shown = Events(_client(context, admin, config), _console(), _console(stderr=True), as_json=as_json)
-    # Not KeyboardInterrupt: one raised in a destructor is lost, and following would go on. Each line has been
-    # flushed, so nothing needs to be cleaned up.
+    # Not with KeyboardInterrupt: if it is raised in a destructor it is lost, and following would go on. Each
+    # line has been flushed, so no clean-up is needed.
     signal.signal(signal.SIGINT, lambda number, frame: os._exit(128 + number))
     shown.show()
     if follow:
@@ -296,7 +296,7 @@ def _changes(context: typer.Context, admin: str | None, config: str | None, upst
 
 @contextmanager
 def _quiet_interrupt() -> Iterator[None]:
-    """Ctrl-C ends an endless command without a traceback."""
+    """Exit without a traceback on Ctrl-C: it is the normal way to end a command that runs for ever."""
     try:
         yield
     except KeyboardInterrupt:
@@ -315,14 +315,14 @@ def _console(stderr: bool = False) -> Console:
 
 
 def _open_standard_descriptors() -> None:
-    """If 0, 1 or 2 is closed, the next file opened would take its number, and get the output meant for it."""
+    """Open 0, 1 and 2 if they are closed: else the next file opened would get that number, and its output."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
 
 
 def main() -> None:
-    """The entry point: errors that the operator must fix become plain lines, never a traceback."""
+    """The entry point: problems that the operator must fix become plain lines, never a traceback."""
     _open_standard_descriptors()
     try:
         app(prog_name="balancer")

@@ -49,8 +49,8 @@ class ListenerLimits(Group):
         ge=1,
         le=10_000_000,
         description="Open client connections, divided among the workers. At the limit, a new connection "
-        "closes the one that has been idle for longest; if none is idle, the new one is refused "
-        "with 503.",
+        "closes the one that has been idle for longest, then one that lingers, then one whose request "
+        "head has been incomplete for a second; if there is none, the new one is refused with 503.",
     )
     connections_per_client: Count = Field(
         default=0,

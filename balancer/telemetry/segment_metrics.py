@@ -140,7 +140,7 @@ def _pools(rows: list[Row]) -> Iterator[Family]:
 def _listeners(rows: list[Row]) -> Iterator[Family]:
     now = gauge("client_connections", "Client connections open.", ("listener",))
     ever = counter("client_connections", "Client connections accepted.", ("listener",))
-    text = "Client connections closed while idle or lingering, to make room for new ones."
+    text = "Client connections closed to make room for new ones."
     reclaimed = counter("client_connections_reclaimed", text, ("listener",))
     for labels, cells in rows:
         now.add_metric(labels, cells[c.LISTENER_CONNECTIONS])

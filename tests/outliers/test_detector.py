@@ -1,4 +1,4 @@
-"""OutlierDetector: whom it suspects, by how attempts ended, and whom it spares."""
+"""OutlierDetector: which upstreams it suspects, by the outcomes of attempts, and which it spares."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -42,7 +42,7 @@ class Harness:
         ]
 
     def play(self, outcomes: str, number: int = 1) -> list[Suspicion]:
-        """What becomes of it when attempts at one upstream end so, one after the other; `.` is 100 ms."""
+        """Play these outcomes of attempts at one upstream; `.` is 100 ms. Returns the suspicions."""
         upstream = self.members[number - 1]
         found = []
         for one in outcomes:
@@ -61,7 +61,7 @@ def symptoms(found: Sequence[Suspicion]) -> list[tuple[Symptom, int]]:
     return [(one.symptom, one.count) for one in found]
 
 
-# How attempts at one upstream end, and what it is suspected for.
+# The outcomes of attempts at one upstream, and the suspicions.
 RUNS: dict[str, tuple[str, list[tuple[Symptom, int]]]] = {
     "nothing": ("", []),
     "four": ("5555", []),
@@ -72,7 +72,7 @@ RUNS: dict[str, tuple[str, list[tuple[Symptom, int]]]] = {
     "two failures": ("ff", []),
     "three failures": ("fff", [(FAILURES, 3)]),
     "three refused": ("ccc", [(FAILURES, 3)]),
-    "refused and reset alike": ("cfc", [(FAILURES, 3)]),
+    "refused and reset mixed": ("cfc", [(FAILURES, 3)]),
     "failures with a success between": ("ff+f", []),
     "a failure does not end a run of 5xx": ("5555f5", [(SERVER_ERRORS, 5)]),
     "a 5xx does not end a run of failures": ("ff5f", [(FAILURES, 3)]),
@@ -96,7 +96,7 @@ def test_consecutive_failures_make_a_suspect(case: str) -> None:
 
 @pytest.mark.parametrize(("answered_after", "left"), [(-1.0, 3), (0.5, 1)], ids=["before", "between"])
 def test_a_success_counts_from_the_begin_of_its_response(answered_after: float, left: int) -> None:
-    """One whose response began before the run did does not end it; one that began since then does."""
+    """A success whose response began before the run does not end it; one that began later does."""
     harness = Harness()
     history = harness.members[0].history
     answered = harness.clock.monotonic_ns() + round(answered_after * 1e9)
@@ -129,8 +129,8 @@ def test_one_failure_on_probation_makes_a_suspect() -> None:
     assert suspicion == Suspicion(SERVER_ERRORS, 1, True, None)
 
 
-# What the others answered meanwhile, and whether it is the app rather than the replica. The suspect answered
-# ten requests well and then five with 5xx: a third of its responses.
+# What the others answered meanwhile, and whether the app rather than the replica is to blame. The suspect
+# answered ten requests well and then five with 5xx: a third of its responses.
 POOL_WIDE: dict[str, tuple[list[str], bool]] = {
     "nothing at all": (["", ""], False),
     "well": (["+" * 15, "+" * 15], False),

@@ -1,4 +1,4 @@
-"""Faults that may be a client's doing: whom they make suspect, whom a check is asked about, who is spared."""
+"""Faults that a client may have caused: which upstreams they make suspect, check or spare."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -77,12 +77,12 @@ def test_failures_of_two_clients_for_over_a_second_make_a_suspect() -> None:
 
 
 # How many requests of all clients failed at the others meanwhile, and how many they answered; the suspect
-# answered ten before. Whether it is the request rather than the replica.
+# answered ten before. Whether the request rather than the replica is to blame.
 OTHERS = {
-    "all well": (0, 20, False),
-    "half as bad": (4, 20, True),
-    "a little": (1, 20, False),
-    "just as bad": (10, 20, True),
+    "none fail": (0, 20, False),
+    "half as many fail": (4, 20, True),
+    "few fail": (1, 20, False),
+    "as many fail": (10, 20, True),
 }
 
 
@@ -174,7 +174,7 @@ EVENTS = st.lists(
 
 @given(EVENTS)
 def test_no_single_client_makes_a_suspect_in_any_order(events: list[tuple[str, int, Outcome]]) -> None:
-    """Whatever one client does, as long as no other upstream answers what one has failed at."""
+    """Whatever one client does, as long as no other upstream answers a request that one has failed."""
     harness = Harness()
     for kind, number, outcome in events:
         if kind == "time":

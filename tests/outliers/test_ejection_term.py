@@ -14,7 +14,7 @@ SECOND = 1_000_000_000
 
 @dataclass(frozen=True, eq=False)
 class One:
-    """A member of the pool; each is itself only."""
+    """A member of the pool, compared by identity."""
 
     admin_state: AdminState = AdminState.ACTIVE
     causes: frozenset[Cause] = frozenset()
@@ -39,7 +39,7 @@ def out(count: int, cause: Cause = Cause.OUTLIER) -> list[One]:
 
 TRIED = One(on_probation=True)
 LEAVING = One(AdminState.DRAINING)
-# The suspect, the others, the setting in percent -> why it stays
+# The suspect, the others, the setting in percent -> why it is spared
 VERDICTS: dict[str, tuple[One, list[One], int, SkipReason | None]] = {
     "one of two": (One(), well(1), 50, None),
     "one of three": (One(), well(2), 50, None),
@@ -48,22 +48,22 @@ VERDICTS: dict[str, tuple[One, list[One], int, SkipReason | None]] = {
     "three of four": (One(), [*well(1), *out(2)], 50, SkipReason.MAX_PERCENT),
     "nine of ten": (One(), [*well(1), *out(8)], 90, None),
     "at least one": (One(), well(1), 1, None),
-    "but no more than that": (One(), [*well(8), *out(1)], 1, SkipReason.MAX_PERCENT),
-    "all of them never": (One(), out(3), 100, SkipReason.LAST_ELIGIBLE),
+    "at most one": (One(), [*well(8), *out(1)], 1, SkipReason.MAX_PERCENT),
+    "never all": (One(), out(3), 100, SkipReason.LAST_ELIGIBLE),
     "the only one": (One(), [], 100, SkipReason.LAST_ELIGIBLE),
-    "beside one not checked yet": (
+    "the other is unchecked": (
         One(),
         [One(first_check=FirstCheck.REQUIRED)],
         100,
         SkipReason.LAST_ELIGIBLE,
     ),
     "others fail their checks": (One(), out(3, Cause.ACTIVE_CHECK), 100, SkipReason.LAST_ELIGIBLE),
-    "checks' ejections do not count": (One(), [*well(1), *out(2, Cause.ACTIVE_CHECK)], 25, None),
+    "ejections by checks do not count": (One(), [*well(1), *out(2, Cause.ACTIVE_CHECK)], 25, None),
     "one on probation counts as ejected": (One(), [*well(1), TRIED], 50, SkipReason.MAX_PERCENT),
-    "and not as eligible": (One(), [TRIED], 100, SkipReason.LAST_ELIGIBLE),
+    "one on probation is not eligible": (One(), [TRIED], 100, SkipReason.LAST_ELIGIBLE),
     "the suspect itself does not count twice": (TRIED, [*well(2), *out(1)], 50, None),
-    "those who leave are no part of the pool": (One(), [*well(2), *out(1), LEAVING], 50, None),
-    "nor is who has no address": (
+    "draining upstreams do not count": (One(), [*well(2), *out(1), LEAVING], 50, None),
+    "upstreams without an address do not count": (
         One(),
         [*well(1), *out(1), One(reachable=False)],
         50,
@@ -78,16 +78,16 @@ def test_which_suspects_are_spared(case: str) -> None:
     assert skip_reason(suspect, [suspect, *others], percent) is expected
 
 
-# Seconds of good time before each further ejection, None where it failed on probation -> seconds of each
+# Seconds of good time before each further ejection, None if it failed on probation -> seconds of each
 SENTENCES: dict[str, tuple[list[float | None], list[float]]] = {
     "the first": ([], [10]),
-    "again and again on probation": ([None, None, None], [10, 20, 30, 40]),
+    "repeatedly on probation": ([None, None, None], [10, 20, 30, 40]),
     "soon after": ([1, 9], [10, 20, 30]),
-    "good time takes one off": ([None, None, 10], [10, 20, 30, 30]),
-    "and more of it more": ([None, None, 25], [10, 20, 30, 20]),
+    "good time removes one": ([None, None, 10], [10, 20, 30, 30]),
+    "more good time removes more": ([None, None, 25], [10, 20, 30, 20]),
     "long after": ([None, None, 1000], [10, 20, 30, 10]),
-    "time on probation is no good time": ([None, 15, None], [10, 20, 20, 30]),
-    "at most": ([None] * 6, [10, 20, 30, 40, 50, 55, 55]),
+    "time on probation is not good time": ([None, 15, None], [10, 20, 20, 30]),
+    "up to the maximum": ([None] * 6, [10, 20, 30, 40, 50, 55, 55]),
 }
 
 

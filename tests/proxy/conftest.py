@@ -1,4 +1,4 @@
-"""A harness for each test; what every test must leave behind is looked at when it ends."""
+"""A harness for each test; at the end of each test it is checked that nothing is left behind."""
 
 from collections.abc import Callable, Iterator
 from typing import ClassVar, cast
@@ -17,7 +17,7 @@ MakeHarness = Callable[..., Harness]
 
 @pytest.fixture
 def make_harness() -> Iterator[MakeHarness]:
-    """Builds stages with settings of their own."""
+    """Builds harnesses with given settings."""
     stages: list[Harness] = []
 
     def make(*args: object, **changes: object) -> Harness:
@@ -36,7 +36,7 @@ def harness(make_harness: MakeHarness) -> Harness:
 
 
 class Garbage:
-    """What a policy has no business to answer with: an upstream is expected, and its first use fails."""
+    """An invalid answer of a policy: not an upstream, so its first use fails."""
 
     id = "garbage"
 
@@ -46,7 +46,7 @@ class Garbage:
 
 
 class Telling(RoundRobin):
-    """Keeps how attempts ended, and can be made to fail: to pick garbage, or to raise."""
+    """Records the outcomes of attempts, and can be made to fail: to pick garbage, or to raise."""
 
     tracks_load: ClassVar[bool] = True
 
@@ -74,7 +74,7 @@ def bugs() -> set[str]:
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch, bugs: set[str]) -> list[Outcome]:
-    """Registers the policy `telling`; gives the outcomes that it is told."""
+    """Registers the policy `telling`; returns the outcomes that it is told."""
     outcomes: list[Outcome] = []
     monkeypatch.setitem(registry.BUILT_IN, "telling", lambda context: Telling(context, outcomes, bugs))
     return outcomes

@@ -1,4 +1,4 @@
-"""What the tests of the proxy play on: a `Wire` with the words that they have in common."""
+"""The harness of the proxy tests: a `Wire` with the operations that they share."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -38,16 +38,16 @@ OK = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 2\r\n\r\nok"
 
 
 class Harness(Wire):
-    """A real proxy before `upstreams` upstreams; `changes` are those of `start_message`."""
+    """A real proxy in front of `upstreams` upstreams; `changes` are those of `start_message`."""
 
     def __init__(self, upstreams: int = 1, **changes: Any) -> None:
         super().__init__(start_message(upstreams, **changes))
         self.clients: list[FakeTransport] = []
         self.cap = 0  # `max_inflight` of every upstream
         self.in_any_order = False
-        self.expects_bug = False  # a test that plants one: then tracebacks may be logged
+        self.expects_bug = False  # set by a test that plants a bug: then tracebacks may be logged
 
-    # --- playing
+    # --- actions
 
     def client(self, address: str = CLIENT_ADDRESS) -> FakeTransport:
         """A new client connection."""
@@ -63,12 +63,12 @@ class Harness(Wire):
         return client
 
     def answer(self, response: bytes = OK) -> None:
-        """The newest upstream connection gives `response`."""
+        """The newest upstream connection sends `response`."""
         self.upstream.receive(response)
         self.settle()
 
     def warm(self, request: bytes = GET) -> tuple[FakeTransport, FakeTransport]:
-        """One whole exchange: gives the client, and the upstream connection that is idle now."""
+        """One whole exchange: returns the client, and the upstream connection that is idle now."""
         client = self.ask(request)
         self.answer()
         assert client.take().endswith(b"ok")
@@ -77,7 +77,7 @@ class Harness(Wire):
         return client, self.upstream
 
     def hold(self, *numbers: int) -> None:
-        """Dials to these upstreams (the first is 1) wait for the test's word."""
+        """Dials to these upstreams (the first is 1) stay open until the test decides."""
         for number in numbers:
             self.loop.answers[f"10.0.0.{number}", 8000] = self.loop.HOLD
 
@@ -92,11 +92,11 @@ class Harness(Wire):
             self.loop.answers.pop((f"10.0.0.{number}", 8000), None)
 
     def move(self, number: int, host: str) -> None:
-        """The supervisor says that this upstream (the first is 1) is at `host` now."""
+        """The supervisor sends that this upstream (the first is 1) is at `host` now."""
         self._tell_hosts({one.row: one.host for one in self.upstreams} | {3 + number: host})
 
     def limit(self, cap: int) -> None:
-        """The supervisor says that every upstream may have `cap` requests at once."""
+        """The supervisor sends that every upstream may have `cap` requests at once."""
         self.cap = cap
         self._tell_hosts({one.row: one.host for one in self.upstreams})
 
@@ -104,7 +104,7 @@ class Harness(Wire):
         caps = {"max_inflight": self.cap}
         self.tell(*(upstream_message(row - 3, host=host, **caps) for row, host in hosts.items()))
 
-    # --- looking
+    # --- observations
 
     @property
     def pool(self) -> UpstreamPool:
@@ -132,7 +132,7 @@ class Harness(Wire):
 
     @property
     def dialled(self) -> list[str]:
-        """The hosts dialled so far."""
+        """The hosts dialled so far, in order."""
         return [dial.host for dial in self.loop.dials]
 
     def requests_counted(self, method: bytes, status: int) -> int:
@@ -159,7 +159,7 @@ class Harness(Wire):
         return self.pool.cells[POOL_QUEUE_LENGTH]
 
     def rejected(self) -> dict[str, int]:
-        """Reason -> how many requests did not get a slot, without zeros."""
+        """Reason -> how many requests got no slot, without zeros."""
         cells = self.pool.cells
         return {
             reason: n for i, reason in enumerate(QUEUE_REJECTIONS) if (n := cells[POOL_QUEUE_REJECTED + i])
@@ -183,7 +183,7 @@ class Harness(Wire):
     # --- after each test
 
     def check_and_close(self) -> None:
-        """All clients leave; then nothing may be counted, held or running any more."""
+        """All clients leave; then nothing may be counted, held or running."""
         assert self.expects_bug or self.logs == []
         for upstream in self.loop.transports:
             if upstream.protocol.reader is None and not upstream.is_closing():  # type: ignore[attr-defined]
@@ -210,7 +210,7 @@ class Harness(Wire):
         assert still_open == self.idle == sum(upstream.cells[UPSTREAM_IDLE] for upstream in self.upstreams)
         transports = [*self.clients, *self.loop.transports]
         assert not any(transport.writes_after_loss for transport in transports)
-        # In the instant between a peer's FIN and connection_lost a write is thrown away, and no harm.
+        # Between a peer's FIN and connection_lost a write is discarded, which does no harm.
         assert self.in_any_order or not any(transport.late_writes for transport in transports)
         self.close()
         assert all(transport.is_closing() for transport in self.loop.transports)

@@ -1,4 +1,4 @@
-"""A proxy on real sockets in this process, on uvloop as in a worker, before origins that a test scripts."""
+"""A proxy on real sockets in this process, on uvloop as in a worker, in front of scripted origins."""
 
 import asyncio
 import functools
@@ -19,7 +19,7 @@ from tests.fakes.wire import Records, start_message, upstream_message
 P = ParamSpec("P")
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
-LIMIT = 30.0  # seconds; only a failing test takes that long
+LIMIT = 30.0  # seconds; only failing tests take that long
 SWEEP = 0.02
 
 
@@ -88,7 +88,7 @@ class RealSockets:
             await self._swept.wait()
 
     async def sweeps(self, count: int) -> None:
-        """Returns when so many more have been made."""
+        """Returns after this many more sweeps."""
         for _ in range(count):
             await self._swept.wait()
 
@@ -122,7 +122,8 @@ class RealSockets:
 
 @asynccontextmanager
 async def real_sockets(*origins: Handler | int, **changes: Any) -> AsyncIterator[RealSockets]:
-    """A proxy before `origins`, each a handler of connections or the port of a server; `changes` as ever."""
+    """A proxy in front of `origins`, each a connection handler or the port of a server; `changes` as
+    usual."""
     async with AsyncExitStack() as stack:
         ports = [
             one if isinstance(one, int) else await stack.enter_async_context(origin(one)) for one in origins
@@ -137,7 +138,7 @@ async def real_sockets(*origins: Handler | int, **changes: Any) -> AsyncIterator
 
 @asynccontextmanager
 async def origin(handler: Handler) -> AsyncIterator[int]:
-    """A server of `handler` on a free port. What is still being served at the end is cancelled."""
+    """A server of `handler` on a free port. Handlers that still run at the end are cancelled."""
     serving: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -168,7 +169,7 @@ async def read_head(reader: asyncio.StreamReader) -> bytes:
 
 
 def unused_port() -> int:
-    """A port on which nobody listens."""
+    """A port without a listener."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])

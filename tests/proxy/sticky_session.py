@@ -1,4 +1,4 @@
-"""What the tests of sticky sessions have in common: a client with cookies, and who serves it."""
+"""Shared by the tests of sticky sessions: a client with cookies, and which upstream serves it."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -31,7 +31,7 @@ class Session:
         self.client = harness.client(address)
 
     def ask(self, cookie: bytes = b"", *, method: bytes = b"GET", response: bytes = OK) -> bytes:
-        """One exchange; gives the response. `cookie` is the whole Cookie value."""
+        """One exchange; returns the response. `cookie` is the whole Cookie value."""
         self.send(cookie, method=method)
         self.serving.receive(response)
         self.harness.settle()
@@ -66,13 +66,13 @@ def token_in(response: bytes) -> bytes:
 
 
 def counted(harness: Harness) -> dict[str, int]:
-    """Results and how often, without zeros."""
+    """Result -> how often, without zeros."""
     cells = harness.pool.cells
     return {result: n for i, result in enumerate(STICKY_RESULTS) if (n := cells[POOL_STICKY + i])}
 
 
 def tokens(harness: Harness, count: int) -> list[bytes]:
-    """The tokens of the upstreams, in their order, as clients get them in turn."""
+    """The tokens of the upstreams in order, as successive clients get them."""
     session = Session(harness)
     found: dict[int, bytes] = {}
     for _ in range(count):
@@ -94,7 +94,7 @@ def forget(harness: Harness) -> None:
 
 
 def states(harness: Harness, changes: dict[int, Any], count: int = 3) -> None:
-    """The supervisor tells of upstreams 1 to `count`, some of them changed, those with None gone."""
+    """The supervisor sends upstreams 1 to `count`, some of them changed; those with None are removed."""
     harness.tell(
         *(
             upstream_message(n, **changes.get(n, {}))

@@ -1,4 +1,4 @@
-"""What is counted in the stats segment, and what an access-log record says."""
+"""Counters in the stats segment, and the fields of an access-log record."""
 
 import pytest
 
@@ -78,7 +78,7 @@ RECORDS: dict[str, tuple[bytes, bytes, dict[str, object]]] = {
     "chunked": (
         b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: y\r\n\r\n",
-        {"request_bytes": 3, "response_bytes": 2},  # bodies, without their framing
+        {"request_bytes": 3, "response_bytes": 2},  # bodies without their framing
     ),
 }
 
@@ -106,7 +106,7 @@ def test_record_of_a_malformed_request(harness: Harness) -> None:
 
 
 def test_a_failed_attempt_after_a_good_exchange_has_its_own_record(harness: Harness) -> None:
-    """Nothing of the connection's last exchange shows in the record of the next."""
+    """The record of an exchange has nothing of the connection's previous one."""
     client, upstream = harness.warm()
     harness.clock.advance(0.001)
     upstream.receive_eof()
@@ -116,7 +116,7 @@ def test_a_failed_attempt_after_a_good_exchange_has_its_own_record(harness: Harn
     record = harness.logged()
     assert (record["upstream"], record["reused"], record["first_byte"]) == ("app1:8000", False, -1)
     assert (record["status"], record["reason"]) == (502, "connect_refused")
-    assert record["response_bytes"] > 0  # of the body made here
+    assert record["response_bytes"] > 0  # of the local body
 
 
 def test_the_client_address_is_taken_from_trusted_proxies(make_harness: MakeHarness) -> None:
@@ -154,7 +154,7 @@ UNLISTED = (b"PROPFIND", b"PURGE", b"MKCOL", b"REPORT", b"LOCK", b"SEARCH", b"NO
 
 
 def scanned(number: int) -> list[bytes]:
-    """Requests of a scanner that never asks for the same thing twice."""
+    """Requests of a scanner that never repeats one."""
     n = b"%d" % number
     host = b"Host: h%b.test\r\n" % n
     return [
@@ -168,7 +168,7 @@ def scanned(number: int) -> list[bytes]:
 
 
 def test_a_scan_of_bogus_methods_hosts_paths_and_cookies_adds_no_series(make_harness: MakeHarness) -> None:
-    """Series are made of cells: what is asked for later counts in the cells of what was asked for first."""
+    """Series are made of cells: later requests count in the cells of the first ones."""
     harness = make_harness(
         2, sticky=OWN, keepalive={"max_idle": 0}
     )  # so that the newest is the one to answer on
@@ -271,7 +271,7 @@ def test_local_responses_are_counted_by_reason(harness: Harness) -> None:
 
 
 def test_the_last_counts_are_written_without_another_sweep(make_harness: MakeHarness) -> None:
-    """No sweep may come any more between the last exchange and the end of the worker."""
+    """No sweep may run between the last exchange and the end of the worker."""
     harness = make_harness()
     client, _ = harness.warm()
     harness.ask(client=client)

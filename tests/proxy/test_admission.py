@@ -1,4 +1,4 @@
-"""How many clients there may be: who goes when all slots are taken, and who is refused."""
+"""Limits on client connections: which is closed when all slots are taken, and which is refused."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -38,7 +38,7 @@ def warm(harness: Harness) -> FakeTransport:
     return client
 
 
-# --- who goes
+# --- which connection is closed
 
 
 def test_the_connection_idle_for_longest_is_closed_first(make_harness: MakeHarness) -> None:
@@ -49,7 +49,7 @@ def test_the_connection_idle_for_longest_is_closed_first(make_harness: MakeHarne
     harness.advance(1.0)
     fresh = harness.client()
     harness.advance(1.0)
-    assert is_served(harness, used[0])  # it is the last of all now
+    assert is_served(harness, used[0])  # it is the most recent one now
     gone = []
     for _ in range(4):
         harness.advance(0.1)
@@ -178,7 +178,7 @@ def test_a_connection_whose_client_has_left_is_closed_before_its_end_is_read(
         assert left.closed
 
 
-# --- who is refused
+# --- which connection is refused
 
 
 def busy_client(harness: Harness) -> FakeTransport:
@@ -208,12 +208,12 @@ def test_a_client_that_leaves_makes_room(make_harness: MakeHarness) -> None:
     refused = harness.client()
     one.receive_eof()
     harness.settle()
-    assert status_of(refused.take()) == 503  # it lingers, but takes no room
+    assert status_of(refused.take()) == 503  # it lingers, but takes no slot
     assert is_served(harness, harness.client())
 
 
 def test_at_most_100_surplus_clients_linger(make_harness: MakeHarness) -> None:
-    """Each one that lingers holds a descriptor, which those who were admitted need."""
+    """Each lingering connection holds a descriptor, which admitted connections need."""
     harness = make_harness(1, limits={"max_connections": 1})
     first = busy_client(harness)
     surplus = [harness.client() for _ in range(120)]
@@ -225,7 +225,7 @@ def test_at_most_100_surplus_clients_linger(make_harness: MakeHarness) -> None:
     assert body_of(first.take()) == b"ok"
 
 
-# --- how many of one address
+# --- connections per address
 
 
 def test_connections_per_client_limits_each_address(make_harness: MakeHarness) -> None:
@@ -282,11 +282,11 @@ def test_a_connection_closed_for_another_no_longer_counts(make_harness: MakeHarn
             harness.advance(0.01)
 
 
-# --- what it costs
+# --- costs
 
 
 class Someone(Guest):
-    """A guest that counts how often guests are looked at."""
+    """A connection that counts how often connections are examined."""
 
     looked_at = 0
 
@@ -304,7 +304,7 @@ class Someone(Guest):
 
 
 class Crowd:
-    """`count` connections, all slots; the first is `idle` for longest, or none is."""
+    """`count` connections in all slots; the first is `idle` for longest, or none is."""
 
     def __init__(self, count: int, idle: bool) -> None:
         self.clients: set[Guest] = set()

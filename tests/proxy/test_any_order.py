@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order: nothing leaks, nothing is written too late, no reader stays behind."""
+"""Any events in any order: nothing leaks, nothing is written too late, no reader is left behind."""
 
 from collections.abc import Callable
 from random import Random
@@ -72,7 +72,7 @@ SEEDS = 200
 
 
 class Play:
-    """Does at random what the outside world may do. Mostly what fits, sometimes what does not."""
+    """Plays random events of the outside world: mostly plausible ones, sometimes not."""
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
@@ -197,7 +197,7 @@ class Play:
 
 
 def seen(seed: int) -> set[object]:
-    """Plays one seed, checks the end, and gives the statuses and reasons that were logged."""
+    """Plays one seed, checks the end, and returns the statuses and reasons that were logged."""
     play = Play(seed)
     drain_at = play.random.randrange(2 * STEPS)
     for step in range(STEPS):
@@ -225,7 +225,7 @@ def test_invariants_hold_in_any_order_of_events(first: int) -> None:
 
 
 def test_the_random_events_reach_every_state() -> None:
-    """Else it would prove nothing."""
+    """Otherwise the random events would prove nothing."""
     assert set().union(*(seen(seed) for seed in range(250))) >= {
         *(101, 200, 204, 400, 499, 502, 503, 504),
         *("queue_full", "queue_timeout", "upstreams_full"),

@@ -1,4 +1,4 @@
-"""Back-pressure: who does not keep up slows the other side down, and nothing is left paused behind."""
+"""Back-pressure: a side that does not keep up slows the other down, and no connection stays paused."""
 
 import pytest
 
@@ -63,12 +63,12 @@ def test_several_rounds_both_ways(harness: Harness) -> None:
 
 
 def test_a_paused_upstream_connection_returns_unpaused_to_the_pool(harness: Harness) -> None:
-    """The last piece fills the client's buffer: the exchange is over, the connection reads again."""
+    """The last piece fills the client's buffer: the exchange has ended, the connection reads again."""
     client = harness.ask()
     harness.upstream.receive(PART)
     harness.upstream.receive(b"cd")
     client.pause_writing()
-    harness.upstream.resume_reading()  # what was on its way arrives all the same
+    harness.upstream.resume_reading()  # bytes in transit still arrive
     harness.upstream.receive(b"ef")
     assert harness.idle == 1
     assert harness.upstream.reading
@@ -79,7 +79,7 @@ def test_a_paused_upstream_connection_returns_unpaused_to_the_pool(harness: Harn
 
 
 def test_a_connection_whose_upstream_has_not_taken_the_request_is_not_kept(harness: Harness) -> None:
-    """It answered early; our write buffer still holds the old request."""
+    """The upstream answered early; our write buffer still holds the old request."""
     client = harness.ask(POST + b"23456789")
     harness.upstream.pause_writing()
     harness.answer()
@@ -89,7 +89,8 @@ def test_a_connection_whose_upstream_has_not_taken_the_request_is_not_kept(harne
 
 
 def test_a_client_still_paused_when_its_next_response_begins(harness: Harness) -> None:
-    """Its first response is still in our buffer; the pipelined second request waits until it reads."""
+    """The first response is still in our buffer; the pipelined second request waits until the client
+    reads."""
     client, upstream = harness.warm()
     client.receive(GET + GET)
     upstream.take()
@@ -105,7 +106,7 @@ def test_a_client_still_paused_when_its_next_response_begins(harness: Harness) -
 
 
 def test_a_pause_that_begins_before_there_is_a_connection(harness: Harness) -> None:
-    """The client has stopped reading when the dial is done: its upstream is paused from the start."""
+    """The client has stopped reading when the dial ends: its upstream is paused from the start."""
     harness.hold(1)
     client = harness.ask()
     client.pause_writing()
@@ -146,7 +147,7 @@ def test_a_client_paused_by_its_upload_is_read_again_at_the_end(harness: Harness
         harness.answer(b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n")
     else:
         harness.upstream.lose(ConnectionResetError())
-    assert client.reading  # lingering: what comes is thrown away
+    assert client.reading  # lingering: received bytes are discarded
     assert client.eof_written
     assert status_of(client.take()) == (413 if ended_by == "response" else 502)
     client.receive(b"23456789")

@@ -1,4 +1,4 @@
-"""A request that has failed at every candidate goes to a backup that stands by, by the rules of any retry."""
+"""A request that has failed at every candidate goes to a standby backup, by the rules of any retry."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -139,7 +139,7 @@ def test_a_full_backup_is_not_used(make_harness: MakeHarness) -> None:
 
 
 def test_a_slow_dial_does_not_use_a_backup(make_harness: MakeHarness) -> None:
-    """A backup may be no more than an excuse in nice words; it joins no connect race."""
+    """A backup may be a mere sorry server; it joins no connect race."""
     harness = with_backup(make_harness)
     harness.hold(1)
     harness.ask()

@@ -63,7 +63,7 @@ def test_a_bug_in_the_second_of_two_pipelined_requests(harness: Harness, bugs: s
 
 
 def test_a_bug_when_a_dial_fails(harness: Harness, bugs: set[str]) -> None:
-    """The policy fails in choosing the next one, in the callback of the dial."""
+    """The policy fails when it picks the next upstream, in the callback of the dial."""
     harness.hold(1)
     client = harness.ask()
     bugs.add("pick")
@@ -131,7 +131,7 @@ def test_a_bug_when_an_attempt_fails(harness: Harness, bugs: set[str], how: str)
         harness.settle()
     else:
         harness.advance(31)
-    assert status_of(client.take()) == (502 if how == "truncated" else 504)  # told as if there were no bug
+    assert status_of(client.take()) == (502 if how == "truncated" else 504)  # called as if there were no bug
     assert harness.inflight == [0, 0]
     assert harness.route.inflight == 0
     assert_logged(harness, "finished")
@@ -139,7 +139,7 @@ def test_a_bug_when_an_attempt_fails(harness: Harness, bugs: set[str], how: str)
 
 
 def test_a_bug_when_a_race_is_won(harness: Harness, bugs: set[str]) -> None:
-    """The loser's `finished` fails: the winner must not suffer, or be left hanging."""
+    """The loser's `finished` fails: the winner must not fail or hang."""
     harness.hold(1)
     client = harness.ask()
     bugs.add("finished")

@@ -1,4 +1,5 @@
-"""A client that leaves: its upstream request is cancelled at once, logged as 499, and nobody is blamed."""
+"""A client that leaves: its upstream request is cancelled at once and logged as 499; no upstream is
+blamed."""
 
 import os
 import socket
@@ -100,7 +101,7 @@ def test_a_client_that_leaves_cancels_its_upstream_request(
         harness.requests_counted(GET[:3] if "load" not in when and "body" not in when else b"POST", 499) == 1
     )
     assert len(harness.records.records) == 1
-    harness.advance(61)  # one that has not read its response keeps its connection for a while
+    harness.advance(61)  # the client has not read its response, so its connection is kept for a while
     harness.advance(61)
     assert harness.proxy.connections == 0
 
@@ -111,7 +112,7 @@ def test_an_idle_client_leaves_without_a_record(harness: Harness) -> None:
     harness.settle()
     assert harness.proxy.connections == 0
     assert len(harness.records.records) == 1
-    assert not upstream.is_closing()  # the upstream connection is nobody's
+    assert not upstream.is_closing()  # the upstream connection is in no use
 
 
 def test_a_client_that_leaves_within_its_head_is_not_counted_as_a_request(harness: Harness) -> None:
@@ -130,7 +131,7 @@ def test_connections_are_counted_as_closed_by_the_client(harness: Harness) -> No
 
 
 def test_a_connection_that_is_made_too_late_is_closed(harness: Harness) -> None:
-    """The client leaves in the instant between connecting and the news of it."""
+    """The client leaves between the connect and its callback."""
     harness.hold(1)
     client = harness.ask()
     harness.loop.dials[0].accept()
@@ -149,7 +150,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
 def test_a_client_that_is_not_being_read_is_polled(
     harness: Harness, paused_by: str, pair: tuple[socket.socket, socket.socket]
 ) -> None:
-    """Reading is paused, so nothing tells of its end but the sweep's poll."""
+    """Reading is paused, so only the sweep's poll can notice that the client has left."""
     ours, theirs = pair
     with ours, theirs:
         client = harness.connect(socket=ours)

@@ -1,4 +1,4 @@
-"""A request whose body is still coming, while its upstream is being found."""
+"""A request whose body is still arriving while its upstream is being connected."""
 
 from tests.proxy.conftest import MakeHarness
 from tests.proxy.harness import GET, OK, status_of
@@ -10,7 +10,7 @@ def test_reading_resumes_when_an_idle_connection_takes_over(make_harness: MakeHa
     harness = make_harness(2, policy="round_robin")
     harness.warm()  # to the first
     harness.hold(2)
-    client = harness.ask(UPLOAD)  # to the second, who does not answer
+    client = harness.ask(UPLOAD)  # to the second, which does not answer
     client.receive(b"ab")
     client.receive(b"cd")
     assert not client.is_reading()
@@ -55,12 +55,12 @@ def test_a_bug_in_a_dial_is_logged_and_answered_500(make_harness: MakeHarness) -
 
 
 def test_a_slow_reader_gets_its_last_response_whole(make_harness: MakeHarness) -> None:
-    """`Connection: close`, and something came after the request: the connection lingers."""
+    """`Connection: close`, and bytes followed the request: the connection lingers."""
     harness = make_harness(1)
     client = harness.ask(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n\r\n")
     client.buffered = 50_000
     harness.answer()
-    assert client.is_closing()  # the empty line alone is no reason to linger: what is written goes out
+    assert client.is_closing()  # an empty line alone is no reason to linger: written bytes go out
 
 
 def test_a_slow_reader_gets_its_last_response_whole_also_if_the_connection_lingers(

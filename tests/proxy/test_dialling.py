@@ -1,4 +1,5 @@
-"""Dialling: failures lead to another upstream, slow ones to a race; nothing was sent, so for any method."""
+"""Dialling: a failure leads to another upstream, a slow dial to a race; for any method, as nothing was
+sent."""
 
 import errno
 
@@ -15,7 +16,7 @@ ERRORS: dict[str, tuple[Exception, int, str]] = {
     "refused": (ConnectionRefusedError(), 502, "connect_refused"),
     "unreachable": (OSError(errno.EHOSTUNREACH, "no route"), 502, "connect_failed"),
     "reset": (ConnectionResetError(), 502, "connect_failed"),
-    "no more ports": (OSError(errno.EADDRNOTAVAIL, "no port"), 502, "connect_failed"),
+    "out of ports": (OSError(errno.EADDRNOTAVAIL, "no port"), 502, "connect_failed"),
 }
 
 
@@ -66,7 +67,7 @@ def test_dials_are_bounded_by_max_attempts(make_harness: MakeHarness, attempts: 
 def test_refused_dials_do_not_count_as_attempts_unless_retries_are_off(
     make_harness: MakeHarness, attempts: int, dials: int
 ) -> None:
-    """While most of a pool is gone and not yet ejected, who is left must be found."""
+    """While most of a pool is down and not yet ejected, the remaining upstreams must be found."""
     harness = make_harness(5, retry={"max_attempts": attempts})
     harness.refuse(1, 2, 3, 4)
     client = harness.ask()
@@ -148,7 +149,7 @@ def test_after_250ms_a_second_dial_joins_and_wins(
     assert harness.dialled == ["10.0.0.1"]
     harness.advance(0.02)
     assert harness.dialled == ["10.0.0.1", "10.0.0.2"]
-    assert harness.inflight == [0, 1]  # the loser's is given back
+    assert harness.inflight == [0, 1]  # the loser's connection is put back
     assert not harness.loop.dials[0].pending
     assert body_of(harness.upstream.take()) == body_of(REQUESTS[request_])
     harness.answer()
@@ -193,7 +194,7 @@ def test_both_dials_connect_in_the_same_instant(make_harness: MakeHarness) -> No
 def test_if_one_dial_of_a_race_fails_the_other_goes_on_with_a_third_beside_it(
     make_harness: MakeHarness,
 ) -> None:
-    """The first may be swallowed: it is not left alone again."""
+    """The first dial may be swallowed: it does not stay without a rival."""
     harness = make_harness(3)
     harness.hold(1, 2, 3)
     client = harness.ask()

@@ -1,4 +1,4 @@
-"""`Expect: 100-continue` to an upstream that says nothing: its silence, not the client's."""
+"""`Expect: 100-continue` to an upstream that sends nothing: its silence, not the client's."""
 
 from tests.proxy.conftest import MakeHarness
 from tests.proxy.harness import status_of

@@ -1,4 +1,4 @@
-"""Upstreams of which no check has passed yet: who gets requests, and what clients are told meanwhile."""
+"""Upstreams without a passed check: which get requests, and what clients are answered meanwhile."""
 
 import errno
 from typing import Any
@@ -16,7 +16,7 @@ EJECTED = {"causes": ["active_check"]}
 
 
 def ask_all(harness: Harness, count: int = 12) -> set[str]:
-    """Where so many requests at once go."""
+    """The upstreams of this many concurrent requests."""
     before = len(harness.dialled)
     for _ in range(count):
         harness.ask()
@@ -27,7 +27,7 @@ def ask_all(harness: Harness, count: int = 12) -> set[str]:
 def test_a_new_upstream_gets_no_requests_until_it_has_passed_a_check(
     make_harness: MakeHarness, policy: str
 ) -> None:
-    """No request of its own, none that another failed at, none in a connect race."""
+    """No request of its own, no retry from another upstream, none in a connect race."""
     harness = make_harness(2, policy=policy, keepalive={"max_idle": 0})
     harness.tell(upstream_message(1), upstream_message(2, **REQUIRED))
     assert ask_all(harness) == {"10.0.0.1"}
@@ -76,7 +76,7 @@ def test_an_unchecked_upstream_is_used_if_none_is_eligible(
 def test_after_a_failed_connect_at_an_unchecked_upstream_panic_uses_the_ejected(
     make_harness: MakeHarness, request_: bytes
 ) -> None:
-    """All fail their checks for a wrong path, and serve well; one more comes, whose app is not up yet."""
+    """All fail their checks because of a wrong path, but serve; a new one joins whose app is not up yet."""
     harness = make_harness(2)
     harness.tell(upstream_message(1, **EJECTED), upstream_message(2, **REQUIRED))
     harness.refuse(2)
@@ -95,7 +95,7 @@ def test_an_unchecked_upstream_on_probation_gets_no_trial(make_harness: MakeHarn
     assert ask_all(harness) == {"10.0.0.1", "10.0.0.2"}
 
 
-# --- nobody has passed yet
+# --- no upstream has passed yet
 
 UNCONNECTED = {
     "refused": ConnectionRefusedError(),

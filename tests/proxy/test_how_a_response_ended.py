@@ -1,4 +1,4 @@
-"""A response without a length ends with a FIN; what broke off is never taken for the whole."""
+"""A response without a length ends with a FIN; a truncated one is never taken for the whole."""
 
 import errno
 import socket
@@ -17,7 +17,7 @@ POST = b"POST / HTTP/1.%d\r\nHost: a\r\nContent-Length: 10\r\n\r\n01"
 HEAD = b"HTTP/1.1 200 OK\r\nDate: x\r\n"
 PIPE, PEER = BrokenPipeError(errno.EPIPE, "Broken pipe"), ConnectionResetError(errno.ECONNRESET, "Reset")
 
-# How the connection ends, with what is the last of the response.
+# How the connection ends, with the last bytes of the response.
 How = Callable[[FakeTransport, bytes], None]
 
 
@@ -101,7 +101,7 @@ def test_a_body_that_lacks_a_byte_is_not_whole(harness: Harness, how: How, frami
 
 
 def test_everything_in_the_kernels_buffer_is_read_at_the_end(harness: Harness) -> None:
-    """As many as the kernel's buffer holds: a download that is paused fills it."""
+    """The kernel's buffer is full: a paused download fills it."""
     body = bytes(6 << 20)
     client = harness.ask(POST % 1)
     harness.upstream.lose(PEER, HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
@@ -112,7 +112,7 @@ def test_everything_in_the_kernels_buffer_is_read_at_the_end(harness: Harness) -
 
 @pytest.mark.parametrize("how", [*ORDERLY, *BROKEN])
 def test_a_broken_connection_does_not_prove_that_a_post_was_not_read(harness: Harness, how: str) -> None:
-    """On a connection that was idle, and with nothing acknowledged: a FIN would prove it."""
+    """The connection was idle and nothing is acknowledged: with a FIN that would be proof."""
     client, idle = harness.warm()
     client.receive(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
     idle.socket.state = 7  # closed
@@ -124,7 +124,7 @@ def test_a_broken_connection_does_not_prove_that_a_post_was_not_read(harness: Ha
 
 
 def test_a_fin_ends_the_response_while_the_request_is_still_being_written(harness: Harness) -> None:
-    """The app takes its time over the rest of it; its transport cannot close before that."""
+    """The app is slow to read the rest of the request; its transport cannot close before that."""
     client = harness.ask(POST % 1)
     harness.upstream.receive(HEAD + b"\r\nwhole")
     harness.upstream.pause_writing()

@@ -1,4 +1,4 @@
-"""Requests around the moment at which an app closes idle connections."""
+"""Requests around the time at which an app closes idle connections."""
 
 import pytest
 
@@ -63,7 +63,7 @@ def test_without_a_learned_idle_time_requests_use_idle_connections(make_harness:
 
 
 def test_an_upstream_that_changes_its_address_keeps_its_learned_idle_time(harness: Harness) -> None:
-    """It is the same app with the same settings; if not, a connection that outlives the time will tell."""
+    """It is the same app with the same settings; if not, a connection that outlives the time refutes it."""
     learn(harness)
     harness.move(1, "10.0.0.9")
     client, _ = harness.warm()

@@ -1,4 +1,4 @@
-"""A first-byte timeout is the request's unless the upstream is found dead: a slow page is run once."""
+"""A first-byte timeout is blamed on the request unless the upstream is dead: a slow page runs once."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -19,24 +19,24 @@ POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"
 EJECTED = {"causes": ["active_check"]}
 OUTLIER = {"causes": ["outlier"]}
 
-# What is known of an upstream, 30 s after a request was sent to it: when it last answered another one, in
-# seconds after that was sent; what the supervisor says of it; within how many seconds checks would have
-# ejected it; whether it is dead.
+# The state of an upstream 30 s after a request was sent to it: when it last answered another request, in
+# seconds after that; the state sent by the supervisor; within how many seconds checks would have ejected it;
+# whether it counts as dead.
 KNOWN = {
-    "it answers others": (29.0, "", 0.0, False),
-    "it does so in the second half of the time": (15.1, "", 0.0, False),
-    "it did so in the first half": (15.0, "", 0.0, True),
-    "it did so, and answers its checks": (15.0, "", 6.0, False),
-    "it did so, and checks need longer than it is silent": (15.0, "", 20.0, True),
-    "what it answered was its last": (0.01, "", 31.0, True),
-    "it answers others, and is an outlier": (29.0, "outlier", 0.0, False),
-    "it is an outlier": (-1.0, "outlier", 6.0, True),
-    "it is silent": (-1.0, "silent", 6.0, True),
-    "it fails its checks by what it answers": (-1.0, "active_check", 6.0, False),
-    "it answers its checks": (-1.0, "", 6.0, False),
-    "checks need longer than that": (-1.0, "", 31.0, True),
-    "there are no checks": (-1.0, "", 0.0, True),
-    "it has never answered anybody": (-1000.0, "", 0.0, True),
+    "answers others": (29.0, "", 0.0, False),
+    "answered in the second half of the time": (15.1, "", 0.0, False),
+    "answered in the first half": (15.0, "", 0.0, True),
+    "answered in the first half, passes its checks": (15.0, "", 6.0, False),
+    "answered in the first half, checks need longer than its silence": (15.0, "", 20.0, True),
+    "answered only at first, checks need longer": (0.01, "", 31.0, True),
+    "answers others, is an outlier": (29.0, "outlier", 0.0, False),
+    "an outlier": (-1.0, "outlier", 6.0, True),
+    "silent": (-1.0, "silent", 6.0, True),
+    "answers its checks with failures": (-1.0, "active_check", 6.0, False),
+    "passes its checks": (-1.0, "", 6.0, False),
+    "checks need longer": (-1.0, "", 31.0, True),
+    "no checks": (-1.0, "", 0.0, True),
+    "has never answered": (-1000.0, "", 0.0, True),
 }
 
 
@@ -168,10 +168,10 @@ def test_late_requests_are_logged_once_a_minute(make_harness: MakeHarness) -> No
     harness.ask(SLOW)
     harness.advance(30.1)
     first, second = harness.only_told(LogLine)
-    assert first.once != second.once  # by which several workers tell it once
+    assert first.once != second.once  # by which several workers log it once
 
 
-# What was waited for -> the setting whose time has passed.
+# What was waited for -> the setting of the timeout that fired.
 SETTINGS = {
     "a connection": "BALANCER_TIMEOUTS__FIRST_BYTE (30 s)",
     "more of the response": "BALANCER_TIMEOUTS__IDLE (60 s)",

@@ -1,4 +1,4 @@
-"""A worker that was late: what came meanwhile is read before a judgement, and lost time is given back."""
+"""A worker that was late reads what arrived meanwhile before it judges deadlines, and extends them."""
 
 from collections.abc import Callable
 
@@ -30,8 +30,8 @@ def harness(make_harness: MakeHarness) -> Harness:
 
 
 def stall(harness: Harness, seconds: float, late: float = 0.0) -> None:
-    """One turn of the loop takes so long, and then the sweep runs before anything is read. `late`: what it
-    knows of that."""
+    """One turn of the loop takes `seconds`, and then the sweep runs before anything is read. `late`: the
+    lateness that it knows of."""
     harness.clock.advance(seconds)
     harness.proxy.sweep(round(late * 1e9))
 
@@ -89,7 +89,7 @@ def test_data_that_arrived_in_time_is_read_before_its_deadline_is_judged(harness
     client = begin(harness)
     stall(harness, 4.0)
     assert not client.is_closing()
-    arrives(harness, client)  # it was there already, and nobody had looked
+    arrives(harness, client)  # it was there already, unread
     harness.settle()
     assert not client.is_closing()
     if wait not in ("for more of a response", "for a byte in a tunnel"):
@@ -113,7 +113,7 @@ def test_the_sweeps_own_lateness_is_added_to_the_deadline(harness: Harness, wait
     client.take()
     stall(harness, 4.0, late=3.75)
     harness.settle()
-    harness.advance(2.9)  # 6.9 s, of which 4 do not count
+    harness.advance(2.9)  # 6.9 s, 4 of which do not count
     assert client.take() == b""
     assert not client.is_closing()
     harness.advance(0.2)
@@ -136,7 +136,7 @@ def test_the_total_timeout_is_judged_after_reading_and_is_extended_too(make_harn
     assert client.take() == b""
     harness.advance(0.2)
     assert status_of(client.take()) == 504
-    harness.ask(client=client)  # what was given back to that exchange is not this one's
+    harness.ask(client=client)  # the extension was that exchange's, not this one's
     harness.advance(2.1)
     assert status_of(client.take()) == 504
 
@@ -156,7 +156,7 @@ def test_a_deadline_missed_by_the_workers_lateness_ejects_no_upstream(make_harne
 def test_a_dial_that_connected_meanwhile_is_used(harness: Harness) -> None:
     harness.hold(1)
     client = harness.ask()
-    harness.clock.advance(2.5)  # its timer and the connection come in one turn, in this order
+    harness.clock.advance(2.5)  # its timer and the connection are handled in one turn, in this order
     harness.loop.run_due()
     harness.loop.dials[0].accept()
     harness.settle()
@@ -199,7 +199,7 @@ def test_closes_seen_late_teach_no_idle_time(make_harness: MakeHarness) -> None:
     for _ in range(3):
         _, upstream = harness.warm()
         stall(harness, 2.0, late=1.75)
-        upstream.receive_eof()  # when, nobody knows
+        upstream.receive_eof()  # when is unknown
         harness.settle()
     assert harness.told == []
 
@@ -223,7 +223,7 @@ def test_an_idle_connection_found_closed_late_does_not_refute_the_learned_time(
     connects = harness.connects()
     harness.advance(0.45, sweep=False)
     harness.ask(client=client)
-    assert harness.connects() == connects + 1  # it still is known that such an old one may be closing
+    assert harness.connects() == connects + 1  # an idle connection that old is still known to be unsafe
     harness.answer()
     assert client.take() == OK
 
@@ -239,7 +239,7 @@ def test_if_reading_itself_takes_long_the_next_sweep_judges(harness: Harness) ->
 
 
 def test_nothing_is_judged_twice(harness: Harness) -> None:
-    """Two sweeps may come before the first one's judgement."""
+    """Two sweeps may run before the judgement of the first."""
     client = harness.ask()
     stall(harness, 4.0)
     stall(harness, 0.01)

@@ -13,7 +13,7 @@ START = b"GET / HTTP/1.1\r\nHost: a\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 LIMITS = {"header_bytes": 1000, "header_count": 10, "uri_bytes": 100, "body_bytes": 20}
 
-# name: (request, status or 0 where it is served, reason)
+# name: (request, status or 0 if it is served, reason)
 AT_THE_LIMIT = {
     "head as large as allowed": (START + b"A: " + b"x" * 968 + b"\r\n\r\n", 0, ""),
     "head one byte larger": (START + b"A: " + b"x" * 969 + b"\r\n\r\n", 431, "head_too_large"),

@@ -1,4 +1,4 @@
-"""Requests that come back: 508 at the first return, said now and then, and held against who leads here."""
+"""Requests that come back get 508 at the first return; the upstream that leads back is logged and ejected."""
 
 import json
 
@@ -40,7 +40,7 @@ def test_the_connection_stays_open_and_later_loops_are_found_too(harness: Harnes
     client = harness.ask(BACK)
     assert not client.is_closing()
     client.take()
-    for _ in range(2):  # byte for byte the same, so it is not read again
+    for _ in range(2):  # byte for byte the same, so it is not parsed again
         harness.ask(BACK, client)
         assert status_of(client.take()) == 508
     harness.ask(GET, client)
@@ -139,7 +139,7 @@ def test_an_upstream_that_leads_back_is_named_and_ejected(make_harness: MakeHarn
 
 
 def test_a_508_of_another_balancer_does_not_eject(make_harness: MakeHarness) -> None:
-    # Whoever knows that one's name can provoke it at will.
+    # Anyone who knows that balancer's name can provoke it.
     harness = make_harness(2, outlier=OUTLIER, keepalive={"max_idle": 0})
     answer = our_508(harness).replace(NAME, b"balancer-89abcdef")
     for _ in range(10):

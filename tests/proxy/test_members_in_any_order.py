@@ -42,7 +42,7 @@ COOKIES = [b"Cookie: pin=" + make_token(b"", "default", f"app{number}:8000") + b
 
 
 class MembersPlay(Play):
-    """The supervisor changes its mind as well. `gone` are the upstreams that have left, by their rows."""
+    """The supervisor changes members and states as well. `gone` are the removed upstreams by row."""
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
@@ -97,7 +97,7 @@ class MembersPlay(Play):
         self.tell()
 
     def verdict(self) -> None:
-        """The supervisor has judged those that were ejected here."""
+        """The supervisor has judged the upstreams that were ejected here."""
         until = self.random.choice([0, self.harness.revision, self.harness.revision + 1])
         for upstream in self.harness.upstreams:
             self.harness.judge(upstream.row, until)

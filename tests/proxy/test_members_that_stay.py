@@ -1,4 +1,4 @@
-"""Upstreams that stay while others come and go: what is known of them, and what runs at them, stays too."""
+"""Upstreams that stay while others are added and removed keep their state and their requests."""
 
 from collections import Counter
 from typing import Any
@@ -11,7 +11,7 @@ from tests.fakes.wire import upstream_message
 from tests.proxy.conftest import MakeHarness
 from tests.proxy.harness import OK, Harness
 
-# What is told of the first of two upstreams: itself again, or as another message of the whole pool has it
+# The first of two upstreams in the message: itself again, or an equal copy
 STILL_THERE: dict[str, dict[str, Any]] = {
     "the same again": {},
     "ejected meanwhile": {"causes": ["active_check"]},
@@ -22,7 +22,7 @@ STILL_THERE: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("case", STILL_THERE)
 def test_an_upstream_that_keeps_its_address_keeps_its_state(make_harness: MakeHarness, case: str) -> None:
-    """Each message tells of the whole pool, so most upstreams in it have not changed at all."""
+    """Each message has the whole pool, so most upstreams in it have not changed."""
     harness = make_harness(1, outlier={"enabled": True}, slow_start=6.0)
     ramp = harness.clock.monotonic_ns()
     harness.tell(upstream_message(1, ramp_since_ns=ramp))

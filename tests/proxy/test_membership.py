@@ -1,4 +1,4 @@
-"""Upstreams that come, go and change state while requests run; and what is told of failed attempts."""
+"""Upstreams are added, removed and change state while requests run; and reports of failed attempts."""
 
 from collections import Counter, deque
 from hashlib import sha256
@@ -263,7 +263,7 @@ def test_a_backup_is_used_if_no_other_upstream_is_eligible(make_harness: MakeHar
     harness.tell(upstream_message(1), spare)
     for _ in range(3):
         harness.ask()
-    assert harness.inflight == [3, 1]  # what the backup has begun it ends
+    assert harness.inflight == [3, 1]  # the backup finishes what it has begun
     assert late.take() == b""
     for upstream in harness.loop.transports:
         upstream.receive(OK)

@@ -1,4 +1,4 @@
-"""What becomes of a request whose method we have never heard of."""
+"""Requests with an unknown method."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a closed connection held is free at once, without the garbage collector, which stops everything."""
+"""A closed connection is freed at once, without the garbage collector, which would stop the worker."""
 
 import gc
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Pools in which nobody may be picked, under every policy."""
+"""Pools without an upstream to pick, under every policy."""
 
 from functools import partial
 from hashlib import sha256
@@ -30,7 +30,7 @@ ALL_GONE: dict[str, list[dict[str, Any]]] = {
 def test_if_all_are_gone_or_draining_pick_returns_none_in_bounded_steps(
     make_harness: MakeHarness, policy: str, case: str
 ) -> None:
-    """Also for one that was pinned; and they are used again when they are back."""
+    """Also for a pinned request; and the upstreams are used again when they are back."""
     harness = make_harness(5, policy=policy, sticky=OWN)
     members = [upstream_message(number) for number in range(1, 6)]
     pinned = harness.upstreams[2]

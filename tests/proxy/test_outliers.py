@@ -1,4 +1,4 @@
-"""What a worker does about an outlier: out at once, reported, held against older news, tried on probation."""
+"""A worker ejects an outlier at once, reports it, ignores older updates, and tries it on probation."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -38,18 +38,18 @@ class OutlierHarness(Harness):
         return number
 
     def begin(self, request: bytes = GET) -> int:
-        """A request that is not answered yet; which upstream has it."""
+        """Begin a request and leave it unanswered; returns its upstream."""
         before = list(self.inflight)
         self.ask(request)
         return next(n for n, one in enumerate(self.upstreams, 1) if one.inflight > before[n - 1])
 
     def ejected_here(self) -> None:
-        """The first upstream has shown what it is."""
+        """The first upstream fails until it is ejected here."""
         while not self.upstreams[0].is_outlier():
             self.one()
 
     def say(self, first: dict[str, Any], revision: int = 0) -> None:
-        """The supervisor tells of the pool, in which the first upstream is in this state."""
+        """The supervisor sends the pool with the first upstream in this state."""
         self.revision = revision - 1 if revision else self.revision
         self.tell(upstream_message(1, **first), upstream_message(2))
 
@@ -115,7 +115,7 @@ SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
 def test_successes_that_began_earlier_do_not_hide_present_failures(
     harness: OutlierHarness, kind: str
 ) -> None:
-    """Long responses and tunnels end all the time; that says how the upstream was when they began."""
+    """Long responses and tunnels end all the time; their outcome is that of their begin."""
     older: list[FakeTransport] = []
     while len(older) < 20:
         number = harness.begin(GET if kind == "downloads" else UPGRADE)
@@ -166,7 +166,7 @@ def test_without_outlier_detection_nothing_is_watched() -> None:
     harness.check_and_close()
 
 
-# --- the supervisor's word
+# --- the supervisor's verdict
 
 
 def test_updates_from_before_the_report_do_not_undo_the_ejection(harness: OutlierHarness) -> None:
@@ -197,7 +197,7 @@ def test_an_overruled_upstream_is_used_again(harness: OutlierHarness) -> None:
     harness.judged(until=0)
     assert not harness.upstreams[0].is_outlier()
     assert sorted(harness.play(20)) == ["1"] * 10 + ["2"] * 10
-    assert len(harness.told) == 1  # it is left alone for a second
+    assert len(harness.told) == 1  # it is not judged again for a second
     harness.advance(1)
     harness.ejected_here()
     assert len(harness.told) == 2
@@ -211,7 +211,7 @@ def test_an_overruled_upstream_keeps_its_other_causes(harness: OutlierHarness) -
     assert harness.upstreams[0].causes == {Cause.ACTIVE_CHECK}
 
 
-@pytest.mark.parametrize("row", [4, 99], ids=["one that nobody ejected here", "one that has left"])
+@pytest.mark.parametrize("row", [4, 99], ids=["not ejected here", "removed"])
 def test_an_unexpected_verdict_changes_nothing(harness: OutlierHarness, row: int) -> None:
     harness.say(OUTLIER)
     harness.judge(row, 0)

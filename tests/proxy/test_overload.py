@@ -1,4 +1,4 @@
-"""Overload as clients see it: who is refused and what it is told, and what is learned of those who leave."""
+"""Overload as seen by clients: which requests are refused, with which response, and learned patience."""
 
 import pytest
 
@@ -11,7 +11,7 @@ POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n"
 
 @pytest.fixture
 def full(make_harness: MakeHarness) -> Harness:
-    """One upstream that may have one request, and has it."""
+    """One upstream with a limit of one request, which it has."""
     harness = make_harness(1, queue={"size": 1000})
     harness.limit(1)
     harness.ask()
@@ -19,7 +19,7 @@ def full(make_harness: MakeHarness) -> Harness:
 
 
 def _leave(harness: Harness, seconds: float, number: int) -> None:
-    """So many clients ask, wait for so long, and leave."""
+    """`number` clients send a request, wait for `seconds`, and leave."""
     clients = [harness.ask() for _ in range(number)]
     harness.advance(seconds)
     for client in clients:

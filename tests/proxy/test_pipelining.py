@@ -1,4 +1,4 @@
-"""Pipelined requests: answered in order, one at a time, and only as fast as the client reads."""
+"""Pipelined requests are answered in order, one at a time, and only as fast as the client reads."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def ok(number: int) -> bytes:
 
 
 class SmallTransport(FakeTransport):
-    """A client that takes nothing: after `capacity` bytes the protocol is told to pause."""
+    """A client that reads nothing: after `capacity` bytes the protocol is told to pause."""
 
     capacity = 1000
 
@@ -112,7 +112,7 @@ def test_read_ahead_is_bounded(harness: Harness) -> None:
 
 
 def test_a_client_that_does_not_read_is_served_no_further(harness: Harness) -> None:
-    """Answered here, so that nothing else could slow it down."""
+    """Answered locally, so that nothing else can slow it down."""
     harness.move(1, "")
     client = small_client(harness)
     client.receive(GET * 200)
@@ -127,7 +127,7 @@ def test_a_client_that_does_not_read_is_served_no_further(harness: Harness) -> N
     assert harness.local_counted("no_upstream") == 200
 
 
-# What is held back when the client has to read first; what comes after it read.
+# What is held back until the client reads; what follows after that.
 HELD = {
     "part of a head": (get(1)[:10], get(1)[10:]),
     "a head, and part of another": (get(1) + get(2)[:10], get(2)[10:]),
@@ -171,7 +171,7 @@ def test_each_client_has_its_own_order(make_harness: MakeHarness) -> None:
 
 
 def test_reading_ahead_is_bounded_however_many_requests_wait(harness: Harness) -> None:
-    """Each served request makes room for its few bytes, not for another whole read."""
+    """Each served request frees its few bytes, not room for another whole read."""
     client = harness.client()
     client.receive(GET * 1000)
     harness.settle()

@@ -1,4 +1,4 @@
-"""What is refused after its head was understood says so: to the client, in the log, and to no app."""
+"""A request refused after its head was parsed is answered and logged, and reaches no app."""
 
 import pytest
 
@@ -42,7 +42,7 @@ def test_refusals_have_the_form_that_the_client_prefers(make_harness: MakeHarnes
 
 
 class FailingOnce(Router):
-    """Has a bug for the first request."""
+    """Raises for the first request."""
 
     __slots__ = ("failed",)
 

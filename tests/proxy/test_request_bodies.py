@@ -1,4 +1,4 @@
-"""Request bodies relayed: as they come, in every framing, and what an early answer does to them."""
+"""Request bodies are relayed as they arrive, in every framing; and the effect of an early response."""
 
 import pytest
 
@@ -9,7 +9,7 @@ POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
 LENGTH_10 = POST + b"Content-Length: 10\r\n\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 
-# name: (what comes after the head, in pieces; the body as the upstream gets it)
+# name: (the pieces after the head; the body as the upstream gets it)
 BODIES: dict[str, tuple[bytes, list[bytes], bytes]] = {
     "length, with the head": (LENGTH_10, [b"0123456789"], b"0123456789"),
     "length, in pieces": (LENGTH_10, [b"012", b"345", b"6789"], b"0123456789"),
@@ -78,7 +78,7 @@ def test_a_body_is_relayed_as_it_arrives(harness: Harness) -> None:
 
 
 def test_a_body_does_not_pile_up_while_dialling(harness: Harness) -> None:
-    """One read is kept; then the client is not read until there is a connection."""
+    """One read is kept; then the client is not read until the upstream is connected."""
     harness.hold(1)
     client = harness.ask(LENGTH_10)
     assert client.reading
@@ -147,7 +147,7 @@ EARLY = b"HTTP/1.1 413 No\r\nDate: x\r\nContent-Length: 3\r\n\r\nbig"
 
 
 def test_an_early_response_closes_the_client_connection_gently(harness: Harness) -> None:
-    """With FIN first, and what still comes thrown away: a reset could destroy the answer."""
+    """FIN first, and later bytes are discarded: a reset could destroy the response."""
     client = harness.ask(LENGTH_10 + b"01")
     harness.answer(EARLY)
     sent = client.take()
@@ -160,7 +160,7 @@ def test_an_early_response_closes_the_client_connection_gently(harness: Harness)
     client.receive(b"x" * 100_000)
     assert not client.is_closing()
     harness.settle()
-    assert len(harness.loop.transports) == 1  # nothing of it became a request
+    assert len(harness.loop.transports) == 1  # none of it became a request
     client.receive_eof()
     assert client.closed
 
@@ -184,7 +184,7 @@ def test_an_early_response_whose_body_goes_on(harness: Harness) -> None:
     assert harness.upstream.take() == b"23456789"
     harness.answer(b"cd")
     assert client.take() == b"cd"
-    assert client.is_closing()  # it has been told so in the head
+    assert client.is_closing()  # the head has announced it
     assert harness.idle == 1
 
 
@@ -203,7 +203,7 @@ def test_an_upload_after_the_final_response_is_not_sent_on(make_harness: MakeHar
 BROKEN = {
     "a bad chunk size": (CHUNKED, b"3\r\nabc\r\nzz\r\n", 400),
     "a missing CRLF": (CHUNKED, b"3\r\nabcX", 400),
-    "a line in the trailers that is no field": (CHUNKED, b"0\r\nContent-Length 3\r\n\r\n", 400),
+    "a trailer line that is no field": (CHUNKED, b"0\r\nContent-Length 3\r\n\r\n", 400),
 }
 
 

@@ -1,4 +1,4 @@
-"""Upstreams that are known to answer nobody: requests waiting there go elsewhere, or fail, at once."""
+"""Silent upstreams: requests waiting there move to another upstream, or fail, at once."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -24,7 +24,7 @@ EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\n\r\n"
 PART = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 4\r\n\r\nab"
 EJECTED = {"causes": ["active_check"]}
 OUTLIER = {"causes": ["outlier"]}
-BEFORE, AFTER = True, False  # whether requests were there before the check that was the first to fail
+BEFORE, AFTER = True, False  # whether the request was sent before the first check that failed
 
 
 @pytest.fixture
@@ -33,18 +33,18 @@ def harness(make_harness: MakeHarness) -> Harness:
 
 
 def silent(since_ns: int = 1) -> dict[str, Any]:
-    """The state of an upstream that has answered nobody since then."""
+    """The state of an upstream that has been silent since then."""
     return {**EJECTED, "silent_since_ns": since_ns}
 
 
 def tell(harness: Harness, *states: dict[str, Any]) -> None:
-    """The supervisor says that the upstreams are in these states, and that is done."""
+    """The supervisor sends these states of the upstreams, and they are applied."""
     harness.tell(*(upstream_message(number, **state) for number, state in enumerate(states, 1)))
     harness.settle()
 
 
 def asked(harness: Harness, request: bytes, was_before: bool = AFTER) -> tuple[FakeTransport, int]:
-    """A client that waits at the first upstream, and since when that one is silent."""
+    """A client waiting at the first upstream, and since when that upstream is silent."""
     since = harness.clock.monotonic_ns()
     harness.clock.advance(1.0)
     client = harness.ask(request)
@@ -74,7 +74,7 @@ def test_an_idempotent_request_goes_elsewhere_at_once(
     assert (record["tried"], record["upstream"]) == (["app1:8000", "app2:8000"], "app2:8000")
 
 
-# What cannot go elsewhere, by its settings.
+# Requests that cannot move, and the settings.
 BOUND: dict[str, tuple[bytes, dict[str, Any]]] = {
     "a POST": (POST, {}),
     "a body that is not kept": (PUT, {"replay_bytes": 3}),
@@ -112,7 +112,7 @@ def test_a_request_that_may_not_be_sent_again_fails_at_once_with_the_reason(
 
 @pytest.mark.parametrize("case", BOUND)
 def test_a_request_sent_before_the_failed_check_keeps_its_time(make_harness: MakeHarness, case: str) -> None:
-    """It may be what the app is working on: with one worker it answers no check meanwhile."""
+    """It may be the request that the app is working on: with one worker it answers no check meanwhile."""
     request, retry = BOUND[case]
     harness = make_harness(2, retry=retry)
     client, since = asked(harness, request, BEFORE)
@@ -152,12 +152,12 @@ def test_after_an_informational_response_a_request_is_not_sent_again(harness: Ha
     assert harness.dialled == ["10.0.0.1"]
 
 
-# --- nowhere to go
+# --- no other upstream
 
 NOBODY: dict[str, dict[str, Any] | None] = {
-    "it is the only one": None,
-    "the other is ejected as well": EJECTED,
-    "the other is silent as well": silent(),
+    "it is the only upstream": None,
+    "the other is ejected too": EJECTED,
+    "the other is silent too": silent(),
     "the other is an outlier": OUTLIER,
     "the other is on probation": {"on_probation": True},
     "the other drains": {"admin_state": "draining"},
@@ -238,11 +238,11 @@ def test_requests_stay_at_an_ejected_or_draining_upstream_that_is_not_silent(
     assert harness.dialled == ["10.0.0.1"]
 
 
-# --- how many, and how often
+# --- bounds
 
 
 def test_a_request_moves_only_once(make_harness: MakeHarness) -> None:
-    """It may be this request that silences them: a slow page, and apps with one worker each."""
+    """This request may be what silences them: a slow page, and apps with one worker each."""
     harness = make_harness(3)
     client, since = asked(harness, GET)
     tell(harness, silent(since), {}, {})
@@ -317,7 +317,7 @@ def test_if_all_others_are_full_moved_requests_wait_in_the_queue(make_harness: M
     clients = [harness.ask() for _ in range(4)]
     tell(harness, {**silent(since), "max_inflight": 2}, {"max_inflight": 2})
     assert (harness.inflight, harness.waiting) == ([0, 2], 1)
-    assert harness.local_counted("upstream_unresponsive") == 1  # for the other one there is no room to wait
+    assert harness.local_counted("upstream_unresponsive") == 1  # for the other request the queue is full
     (busy,) = [one for one in harness.loop.transports if one.protocol.reader is not None][:1]  # type: ignore[attr-defined]
     busy.receive(OK)
     harness.settle()
@@ -358,7 +358,7 @@ def test_a_slow_upload_continues_until_the_upstream_has_to_answer(
     client.receive(b"cd")
     harness.advance(0.25)
     assert status_of(client.take()) == 504
-    assert not client.eof_written  # the request is whole, so the connection can be used again
+    assert not client.eof_written  # the request is complete, so the connection can be reused
 
 
 def test_an_upload_that_the_upstream_does_not_read_fails(harness: Harness) -> None:
@@ -379,7 +379,7 @@ def test_a_buffered_upload_continues_elsewhere(harness: Harness) -> None:
     assert client.take() == OK
 
 
-# --- beside
+# --- other cases
 
 
 def test_a_dial_keeps_its_own_deadline(harness: Harness) -> None:
@@ -388,7 +388,7 @@ def test_a_dial_keeps_its_own_deadline(harness: Harness) -> None:
     client = harness.ask(POST)
     tell(harness, silent(since), {})
     assert client.take() == b""
-    harness.advance(0.26)  # it is joined by one to another upstream
+    harness.advance(0.26)  # a dial to another upstream joins it
     harness.answer()
     assert client.take() == OK
 

@@ -1,4 +1,4 @@
-"""Responses relayed: every way a body can be framed, to every kind of client."""
+"""Responses are relayed: every framing of a body, to every kind of client."""
 
 import pytest
 
@@ -12,7 +12,7 @@ GET_10_ALIVE = b"GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n"
 GET_CLOSE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 HEAD = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"
 
-# name: (request, response, what the client gets, client stays open, upstream is kept)
+# name: (request, response, what the client receives, client stays open, upstream is kept)
 WHOLE: dict[str, tuple[bytes, bytes, bytes, bool, bool]] = {
     "length": (
         GET,
@@ -42,7 +42,7 @@ WHOLE: dict[str, tuple[bytes, bytes, bytes, bool, bool]] = {
         True,
         True,
     ),
-    "chunked with trailers to who sends TE without Connection": (
+    "chunked with trailers to a client with TE without Connection": (
         b"GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n",
         DATE + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 1\r\n\r\n",
         DATE + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
@@ -63,7 +63,7 @@ WHOLE: dict[str, tuple[bytes, bytes, bytes, bool, bool]] = {
         True,
         True,
     ),
-    "chunked with trailers to who takes them": (
+    "chunked with trailers to a client that accepts them": (
         b"GET / HTTP/1.1\r\nHost: a\r\nTE: deflate;q=0.5, Trailers\r\nConnection: keep-alive, TE\r\n\r\n",
         DATE + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 1\r\n\r\n",
         DATE + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 1\r\n\r\n",
@@ -182,7 +182,7 @@ def test_a_whole_response(harness: Harness, case: str) -> None:
 
 @pytest.mark.parametrize("case", WHOLE)
 def test_a_response_byte_by_byte(harness: Harness, case: str) -> None:
-    """As it comes: the head as soon as it is whole, then each byte of the body at once."""
+    """The head is relayed as soon as it is whole, then each byte of the body at once."""
     request, response, expected, stays, kept = WHOLE[case]
     client = harness.ask(request)
     upstream = harness.upstream

@@ -1,4 +1,4 @@
-"""A failed request goes to another upstream where that is safe, and its client never learns of it."""
+"""A failed request goes to another upstream if that is safe, unnoticed by its client."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -37,7 +37,7 @@ def fail(harness: Harness, upstream: FakeTransport, how: str) -> None:
 
 
 def say(harness: Harness, response: bytes) -> None:
-    """Whichever upstream connection is in use gives `response`."""
+    """The upstream connection in use sends `response`."""
     (used,) = [one for one in harness.loop.transports if one.protocol.reader is not None]  # type: ignore[attr-defined]
     used.receive(response)
     harness.settle()
@@ -107,7 +107,7 @@ def test_the_last_upstreams_own_response_is_passed_on(harness: Harness) -> None:
 
 
 def test_a_response_is_preferred_to_a_failure(harness: Harness) -> None:
-    """The first said 503, and nobody else could be reached: its own answer is passed on, not ours."""
+    """The first answered 503 and no other could be reached: its own response is passed on, not ours."""
     client = harness.ask()
     harness.refuse(2, 3)
     harness.answer(BUSY)
@@ -163,7 +163,7 @@ def test_an_upload_continues_at_the_next_upstream(harness: Harness) -> None:
 
 @pytest.mark.parametrize("how", ["stale", "reset", "busy"])
 def test_a_paused_upload_continues_on_the_next_connection(make_harness: MakeHarness, how: str) -> None:
-    """The one that failed had not taken all that was written to it."""
+    """The failed connection had not sent everything that was written to it."""
     harness = make_harness(1 if how == "stale" else 2)
     client = harness.warm()[0] if how == "stale" else harness.client()
     harness.ask(PUT[:-2], client)
@@ -328,7 +328,7 @@ def test_a_truncated_response_is_not_passed_on(harness: Harness) -> None:
     assert status_of(client.take()) == 502
 
 
-# What the kernel knows when an idle connection, taken for a POST, turns out to be closed -> is it sent again
+# The kernel's state when an idle connection, taken for a POST, turns out to be closed -> is it sent again
 UNREAD = {
     "closed, and nothing of it acknowledged": (0, 7, True),
     "closed, but it had arrived": (99, 7, False),

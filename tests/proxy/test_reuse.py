@@ -1,4 +1,4 @@
-"""Upstream connections used again: when they are, when they must not be, and those that have gone stale."""
+"""Reuse of upstream connections: when they are reused, when they must not be, and stale ones."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_another_clients_request_uses_it_too(harness: Harness) -> None:
 
 
 def test_a_warm_connection_needs_no_task_and_no_dial(harness: Harness) -> None:
-    """Everything happens in the data callback: the request is out before the loop runs."""
+    """All within the data callback: the request is written before the loop runs."""
     client, upstream = harness.warm()
     client.receive(GET)
     assert upstream.take().startswith(b"GET / ")
@@ -91,7 +91,7 @@ def test_surplus_bytes_reach_no_other_exchange(harness: Harness, case: str, spli
     sent = client.take()
     assert sent.count(b"HTTP/1.1 ") == 1
     assert upstream.aborted
-    assert harness.connects() == 2  # the second request has gone to a fresh one
+    assert harness.connects() == 2  # the second request used a fresh one
     harness.answer()
     assert client.take() == OK
     assert harness.idle == 1
@@ -99,7 +99,7 @@ def test_surplus_bytes_reach_no_other_exchange(harness: Harness, case: str, spli
 
 def test_surplus_bytes_after_a_head_response(harness: Harness) -> None:
     client = harness.ask(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
-    harness.answer(OK)  # with the body that HEAD must not have
+    harness.answer(OK)  # with a body, which a response to HEAD must not have
     assert body_of(client.take()) == b""
     assert harness.upstream.aborted
 
@@ -118,7 +118,7 @@ def test_stale_connection_an_idempotent_request_is_sent_again(
     upstream.lose(ConnectionResetError() if reset else None)
     harness.settle()
     assert harness.upstream is not upstream
-    assert harness.upstream.take() == first  # the request id too: it is the same request
+    assert harness.upstream.take() == first  # including the request id: it is the same request
     harness.answer(b"HTTP/1.1 204 No Content\r\nDate: x\r\n\r\n")
     assert status_of(client.take()) == 204
     assert harness.retries() == {"stale_connection": 1}
@@ -127,7 +127,7 @@ def test_stale_connection_an_idempotent_request_is_sent_again(
 
 
 def test_stale_connection_the_retry_uses_a_fresh_one_although_others_are_idle(harness: Harness) -> None:
-    """A second idle one might be just as stale."""
+    """A second idle connection might be just as stale."""
     one, two = harness.ask(), harness.ask()
     for upstream in harness.loop.transports:
         upstream.receive(OK)
@@ -214,7 +214,8 @@ def test_max_requests_ends_a_connection(make_harness: MakeHarness) -> None:
 
 
 def test_the_cap_on_idle_connections_counts_idle_ones_only(make_harness: MakeHarness) -> None:
-    """With active ones present: a busy upstream would else keep none, and dial for every request."""
+    """With active connections present: otherwise a busy upstream would keep none and dial for every
+    request."""
     harness = make_harness(keepalive={"max_idle": 2})
     for _ in range(6):
         harness.ask()

@@ -1,4 +1,4 @@
-"""One request after the other on one client connection: what is remembered of a head, and what is not."""
+"""Successive requests on one client connection: what is remembered of a head, and what is not."""
 
 import pytest
 
@@ -62,7 +62,7 @@ _HELD = (ClientConnection, Http1Stream, Replay, Exchange, RequestHead, ReadAhead
 
 
 def _bytes_held(connection: object) -> int:
-    """How many bytes of strings a client connection holds, with its exchange and its heads."""
+    """Bytes of all strings held by a client connection, its exchange and its heads."""
     total = 0
     seen: set[int] = set()
     left: list[object] = [connection]
@@ -173,7 +173,7 @@ def test_a_failure_does_not_affect_the_next_request(make_harness: MakeHarness) -
     assert harness.logged()["reason"] is None
 
 
-# --- answers made here, by what was asked
+# --- local responses, by the request
 
 
 def test_a_failure_answers_head_without_a_body(harness: Harness) -> None:
@@ -195,7 +195,7 @@ def test_a_failure_is_answered_in_json_if_preferred(harness: Harness) -> None:
 
 @pytest.mark.parametrize("connection", [b"", b"Connection: keep-alive\r\n"], ids=["plain", "keep-alive"])
 def test_a_failure_is_answered_to_http_1_0(harness: Harness, connection: bytes) -> None:
-    """It stays only where it is told so."""
+    """The connection stays open only if the client asks for it."""
     harness.refuse(1)
     client = harness.ask(b"GET / HTTP/1.0\r\n" + connection + b"\r\n")
     lines = head_of(client.take())

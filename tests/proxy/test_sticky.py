@@ -1,4 +1,4 @@
-"""Sticky sessions through the whole proxy: who serves a pinned request, and what becomes of the pin."""
+"""Sticky sessions through the whole proxy: which upstream serves a pinned request, and when the pin moves."""
 
 from typing import Any
 
@@ -81,7 +81,7 @@ def test_fallback_is_served_at_once_by_another_and_re_pinned(harness: Harness, c
 
 
 def test_fallback_a_pin_to_a_readmitted_upstream_is_valid_again(harness: Harness) -> None:
-    """Its client has not asked meanwhile."""
+    """The client has sent no request meanwhile."""
     token = tokens(harness, 3)[1]
     states(harness, {2: None})
     harness.tell(*(upstream_message(n, row=20) if n == 2 else upstream_message(n) for n in (1, 2, 3)))
@@ -129,7 +129,7 @@ def test_fallback_without_panic_the_ejected_upstream_loses_its_sessions(make_har
 
 
 def test_fallback_a_failed_connect_goes_elsewhere_and_the_pin_stays(harness: Harness) -> None:
-    """A single failure does not end a session; where the upstream is really gone it will be ejected."""
+    """A single failure does not end a session; an upstream that is really gone will be ejected."""
     token = tokens(harness, 3)[1]
     states(harness, {2: {"host": "10.9.9.9"}})  # its idle connections end
     harness.loop.answers["10.9.9.9", 8000] = ConnectionRefusedError()
@@ -207,7 +207,7 @@ def test_pinned_to_an_upstream_with_a_free_slot_a_request_does_not_queue(make_ha
 def test_pinned_to_an_ejected_upstream_a_request_queues_behind_others(
     make_harness: MakeHarness, case: str
 ) -> None:
-    """Also where a slot has just come free, and who waits is asked in the loop's next turn."""
+    """Also if a slot has just become free and the queue is woken in the loop's next turn."""
     harness = make_harness(2, sticky=OWN, queue={"size": 3})
     token = tokens(harness, 2)[1]
     states(harness, {1: {"max_inflight": 1}, **GONE[case]}, count=2)
@@ -251,13 +251,13 @@ def test_fallback_a_retried_status_goes_elsewhere_and_the_pin_stays(harness: Har
         session.serving.receive(response)
         harness.settle()
     assert served[0] == 2
-    assert sorted(served) == [1, 2, 3]  # nobody is asked twice
+    assert sorted(served) == [1, 2, 3]  # no upstream is asked twice
     assert session.client.take() == OK
     assert counted(harness) == {"overflow": 1}
 
 
 def test_a_kept_response_pins_to_the_upstream_that_sent_it(make_harness: MakeHarness) -> None:
-    """The others do not answer, so the client gets it after all."""
+    """The others do not answer, so the client gets the kept response after all."""
     harness = make_harness(2, sticky=OWN)
     session = Session(harness)
     session.send()
@@ -276,7 +276,7 @@ def test_a_kept_response_pins_to_the_upstream_that_sent_it(make_harness: MakeHar
 def test_fallback_clients_of_an_outlier_are_re_pinned_as_soon_as_it_is_ejected(
     make_harness: MakeHarness,
 ) -> None:
-    """The worker has seen it itself; the supervisor has not said anything yet."""
+    """The worker has ejected it itself; the supervisor has sent nothing yet."""
     harness = make_harness(3, sticky=OWN, outlier={"enabled": True})
     token = tokens(harness, 3)[1]
     error = b"HTTP/1.1 500 Oh\r\nDate: x\r\nContent-Length: 2\r\n\r\nno"
@@ -294,7 +294,7 @@ def test_fallback_clients_of_an_outlier_are_re_pinned_as_soon_as_it_is_ejected(
 
 
 def test_a_stale_connection_is_retried_at_the_pinned_upstream(harness: Harness) -> None:
-    """The upstream closed an idle connection just as it was taken: no failure of its."""
+    """The upstream closed an idle connection just as it was taken: that is not a failure."""
     token = tokens(harness, 3)[1]
     session = Session(harness)
     session.send(b"pin=" + token)
@@ -340,7 +340,7 @@ def test_a_forged_token_is_ignored_counted_and_replaced(harness: Harness, case: 
 
 
 def test_of_two_cookies_the_valid_one_counts(harness: Harness) -> None:
-    """As after a change of STICKY__PATH: browsers send the one with the longer path first."""
+    """As after a change of STICKY__PATH: browsers send the cookie with the longer path first."""
     token = tokens(harness, 3)[1]
     session = Session(harness)
     session.send(b"pin=stale; a=1; pin=" + token)

@@ -1,4 +1,4 @@
-"""Sticky sessions by the app's own cookie: a token before its value, which the app does not see."""
+"""Sticky sessions by the app's own cookie: a token in front of its value, which the app does not see."""
 
 import pytest
 
@@ -16,7 +16,7 @@ LOGIN = b"HTTP/1.1 200 OK\r\nDate: x\r\nSet-Cookie: SID=abc; Path=/\r\nContent-L
 
 
 def login(harness: Harness) -> tuple[Session, int, bytes]:
-    """A session, who has made it, and the cookie's value."""
+    """A session, the upstream that created it, and the cookie's value."""
     session = Session(harness)
     session.send()
     number = session.server

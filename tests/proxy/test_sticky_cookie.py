@@ -1,4 +1,4 @@
-"""The balancer's sticky cookie: what the app sees of it, and which responses carry it."""
+"""The balancer's sticky cookie: the app does not see it, and which responses carry it."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def test_the_app_does_not_see_the_balancers_cookie(harness: Harness) -> None:
 
 
 def test_repeated_heads_each_get_their_own_pin(harness: Harness) -> None:
-    """The second of two equal heads on a connection is not read again: its pin must stay, and no other's."""
+    """The second of two equal heads on a connection is not parsed again: it must keep its own pin."""
     one, two, _ = tokens(harness, 3)
     session = Session(harness)
     for cookie, server, forwarded in (
@@ -66,7 +66,7 @@ def test_repeated_heads_follow_changes_of_state(harness: Harness) -> None:
 
 
 def test_repeated_heads_of_http_1_0(harness: Harness) -> None:
-    """Without Host a head keeps its lines instead of their rendering."""
+    """A head without Host keeps its lines instead of their rendering."""
     token = tokens(harness, 3)[1]
     session = Session(harness)
     for _ in range(2):

@@ -23,13 +23,13 @@ _ASK = st.tuples(st.just(0), st.sampled_from(["one", "two", "three"]))
 
 
 def takes_new(now: dict[int, str]) -> set[int]:
-    """Whom a policy may pick."""
+    """The upstreams that a policy may pick."""
     well = {number for number, state in now.items() if state == "well"}
     return well or {number for number, state in now.items() if state == "ejected"}
 
 
 def keeps(now: dict[int, str], number: int) -> bool:
-    """Whether it serves those pinned to it."""
+    """Whether it serves requests pinned to it."""
     return now[number] in ("well", "draining") or number in takes_new(now)
 
 
@@ -47,7 +47,7 @@ def test_pins_hold_while_they_can_in_any_order_of_changes(steps: list[tuple[int,
             states(harness, {each: STATES[state] for each, state in now.items()})
             continue
         if not takes_new(now):
-            continue  # there would be nobody to send a new client to
+            continue  # otherwise there is no upstream for a new client
         pinned, token = pins.get(what, (0, b""))
         session.send(b"pin=" + token if token else b"")
         served = session.server

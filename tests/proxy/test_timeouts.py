@@ -1,4 +1,4 @@
-"""Deadlines, held by the sweep: every wait has one, and each says whose fault it was."""
+"""Deadlines, enforced by the sweep: every wait has one, and each is blamed on the right side."""
 
 import socket
 import struct
@@ -13,7 +13,7 @@ RESET = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n"
 PART = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 6\r\n\r\nab"
 
-# Short ones, all different: which one strikes shows.
+# Short and all different, so that the firing one is known.
 SHORT = {
     "connect": 0.0,
     "first_byte": 3.0,
@@ -30,7 +30,7 @@ def harness(make_harness: MakeHarness) -> Harness:
 
 
 def still_after(harness: Harness, seconds: float, client: FakeTransport) -> None:
-    """Nothing happens to `client` for so long; it does in the second after."""
+    """Nothing happens to `client` for `seconds`; it does in the second after."""
     harness.advance(seconds)
     assert client.take() == b""
     assert not client.is_closing()
@@ -92,7 +92,7 @@ def test_a_body_that_does_not_arrive_times_out(harness: Harness) -> None:
 
 
 def test_an_upstream_that_does_not_read_the_body_times_out(harness: Harness) -> None:
-    """The client would go on, but we do not read it: the upstream's fault."""
+    """The client would continue, but we do not read it: the upstream's fault."""
     client = harness.ask(POST + b"01")
     harness.upstream.pause_writing()
     harness.advance(5.01)
@@ -167,7 +167,7 @@ def test_a_reader_that_stopped_counts_as_gone(harness: Harness) -> None:
     harness.answer(PART)
     client.take()
     client.pause_writing(buffered=10_000)
-    harness.advance(5.01)  # it may have taken some before: looked at again one idle timeout later
+    harness.advance(5.01)  # it may have read some before: checked again one idle timeout later
     harness.advance(5.01)
     assert client.socket.options == [RESET]
     assert client.aborted
@@ -251,7 +251,7 @@ def test_total_timeout_does_not_apply_to_idle_clients(make_harness: MakeHarness)
 
 @pytest.mark.parametrize("timeout", ["first_byte", "idle", "request_head", "client_idle"])
 def test_a_timeout_of_zero_never_fires(make_harness: MakeHarness, timeout: str) -> None:
-    """0 means: never."""
+    """0 means never."""
     harness = make_harness(timeouts={**SHORT, timeout: 0.0})
     client = harness.client()
     if timeout == "client_idle":

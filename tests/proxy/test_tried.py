@@ -1,4 +1,4 @@
-"""Which upstreams an access-log record names: all that were tried, not only the one that answered."""
+"""An access-log record names all upstreams that were tried, not only the one that answered."""
 
 import json
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def left_by_its_client(harness: Harness) -> None:
 
 
 def stale(harness: Harness) -> None:
-    """The idle connection that it takes ends at that moment, and another upstream is chosen."""
+    """The idle connection ends as it is taken, and another upstream is chosen."""
     client, upstream = harness.warm()
     for _ in range(2):  # it is the turn of the first one again
         harness.ask()

@@ -1,4 +1,4 @@
-"""WebSocket upgrades: after 101 bytes pass as they come, in both directions."""
+"""WebSocket upgrades: after the 101, bytes pass unchanged in both directions."""
 
 import pytest
 
@@ -83,7 +83,7 @@ def test_a_slow_end_pauses_the_other(harness: Harness, slow: str) -> None:
     harness.settle()
     assert other.reading
     assert end.take() == b"later"
-    harness.advance(3599)  # the tunnel's own idle time, not that of a body
+    harness.advance(3599)  # the tunnel's own idle timeout, not that of a body
     assert not client.is_closing()
 
 
@@ -97,7 +97,7 @@ def test_no_exchange_follows_a_tunnel(harness: Harness) -> None:
     assert harness.connects() == 1
 
 
-# --- where there is no tunnel
+# --- without a tunnel
 
 
 def test_a_declined_upgrade_is_a_normal_response(harness: Harness) -> None:
@@ -109,7 +109,7 @@ def test_a_declined_upgrade_is_a_normal_response(harness: Harness) -> None:
 
 
 def test_read_ahead_bytes_after_a_declined_upgrade_are_the_next_request(harness: Harness) -> None:
-    """It was no tunnel, so what the client sent meanwhile is its next request."""
+    """There is no tunnel, so the bytes that the client sent meanwhile are its next request."""
     client = harness.ask(UPGRADE + b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
     harness.upstream.take()
     harness.answer(OK)
@@ -148,7 +148,7 @@ def test_an_upgrade_is_retried_if_nothing_was_sent(make_harness: MakeHarness) ->
 
 
 class Small(FakeTransport):
-    """An upstream that takes nothing: a write makes it ask for a pause, as a full buffer does."""
+    """An upstream that reads nothing: a write makes it ask for a pause, as a full buffer does."""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         super().write(data)

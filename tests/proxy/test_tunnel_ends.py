@@ -1,4 +1,4 @@
-"""How tunnels end: each side ends its own direction; the other one goes on until its end, or for `idle`."""
+"""How tunnels end: each side ends its own direction; the other goes on until its end, or for `idle`."""
 
 import pytest
 
@@ -12,7 +12,7 @@ either = pytest.mark.parametrize("side", SIDES)
 
 
 def tunnel(harness: Harness, client: FakeTransport | None = None) -> FakeTransport:
-    """The client of a new tunnel, in which nothing has been said yet."""
+    """The client of a new tunnel without any bytes yet."""
     client = harness.ask(UPGRADE, client)
     harness.answer(SWITCH)
     client.take()
@@ -21,7 +21,7 @@ def tunnel(harness: Harness, client: FakeTransport | None = None) -> FakeTranspo
 
 
 def ends(harness: Harness, client: FakeTransport, side: str) -> tuple[FakeTransport, FakeTransport]:
-    """`side` of a tunnel, and the other one."""
+    """`side` of a tunnel, and the other side."""
     return (client, harness.upstream) if side == "client" else (harness.upstream, client)
 
 
@@ -62,7 +62,7 @@ def test_a_fin_is_passed_on_and_the_other_direction_goes_on(harness: Harness, si
 
 @either
 def test_a_fin_is_passed_on_behind_the_bytes_read_with_it(harness: Harness, side: str) -> None:
-    """And a slow end is given all of it first: its transport sends the FIN when it has sent the rest."""
+    """A slow end gets all of it first: its transport sends the FIN after the rest."""
     client = tunnel(harness)
     one, other = ends(harness, client, side)
     other.pause_writing()
@@ -93,7 +93,7 @@ def test_back_pressure_in_the_direction_that_goes_on(harness: Harness, side: str
 
 @either
 def test_a_slow_end_is_not_read_again_after_its_fin(harness: Harness, side: str) -> None:
-    """uvloop would read the FIN once more."""
+    """uvloop would read the FIN again."""
     client = tunnel(harness)
     one, other = ends(harness, client, side)
     one.receive_eof()
@@ -109,7 +109,7 @@ def test_a_slow_end_is_not_read_again_after_its_fin(harness: Harness, side: str)
 def test_a_connection_that_cannot_be_half_closed_is_closed(
     harness: Harness, side: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As those of TLS."""
+    """Like TLS connections."""
     monkeypatch.setattr(FakeTransport, "can_write_eof", lambda _: False)
     client = tunnel(harness)
     one, _ = ends(harness, client, side)
@@ -144,7 +144,7 @@ def test_a_fin_right_behind_the_101(harness: Harness) -> None:
     assert harness.tunnels == 0
 
 
-# --- a plain close looks the same, so the other direction has less time
+# --- a full close looks the same, so the other direction has less time
 
 
 @either
@@ -222,7 +222,7 @@ def test_a_reset_ends_both_directions(harness: Harness, side: str) -> None:
     one.lose(ConnectionResetError())
     harness.settle()
     assert other.closed
-    assert not other.aborted  # what was written still goes out
+    assert not other.aborted  # written bytes still go out
     assert client.take() == b"response"
     assert harness.upstream.take() == b"request"
     assert harness.tunnels == 0

@@ -1,4 +1,4 @@
-"""Sides of a tunnel that are not being read: the sweep polls them, and only a reset says that they left."""
+"""Unread sides of a tunnel: the sweep polls them, and only a reset means that they have left."""
 
 import select
 import socket
@@ -62,7 +62,7 @@ def test_a_side_that_has_sent_its_fin_is_polled_for_a_reset(harness: Harness, pa
 
 
 def test_a_fin_does_not_mean_that_an_unread_client_has_left(harness: Harness, pair: Ends) -> None:
-    """What it has sent before, and its FIN, are still to be read."""
+    """Its earlier bytes and its FIN are still unread."""
     client = tunnel(harness)
     client.has_socket(pair.ours)
     harness.upstream.pause_writing()

@@ -1,4 +1,4 @@
-"""What one connection may cost in a turn of the loop is bounded; the rest goes on in the next turns."""
+"""The cost of one connection per turn of the loop is bounded; the rest continues in the next turns."""
 
 import pytest
 
@@ -11,14 +11,14 @@ from tests.proxy.harness import GET, Harness, body_of, status_of
 
 UPLOAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 HEAD = b"HTTP/1.1 200 OK\r\nDate: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-# No two neighbours are equal: each costs a step.
+# No two neighbours are equal, so each costs a step.
 MANY = b"".join(b"%x\r\n%b\r\n" % (1 + number % 3, b"abc"[: 1 + number % 3]) for number in range(6000))
 PAYLOAD = b"".join(b"abc"[: 1 + number % 3] for number in range(6000))
 END = b"0\r\n\r\n"
 
 
 def payload_of(sent: bytes) -> bytes:
-    """What a chunked body, or a part of one, says."""
+    """The decoded data of a chunked body, or of a part of one."""
     decoder = ChunkedDecoder(MALFORMED_REQUEST, 1000)
     payload = decoder.feed(sent)
     while decoder.more:

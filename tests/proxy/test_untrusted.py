@@ -1,4 +1,4 @@
-"""Who sends what only proxies can know, and is not trusted: told once, with what to set."""
+"""Untrusted peers that send fields of proxies are reported once, with the setting."""
 
 import pytest
 
@@ -25,7 +25,7 @@ class Peers:
         return True
 
     def see(self, address: str, *names: str) -> int:
-        """How often it has been told of anybody by now."""
+        """The number of reports so far."""
         fields = [Field(FORWARDING, f"{name}: x".encode()) for name in names or ("X-Forwarded-Proto",)]
         self.peers.seen(address, fields)
         return len(self.told)

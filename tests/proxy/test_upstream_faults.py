@@ -1,4 +1,4 @@
-"""Upstreams that answer badly or break off: 502 while nothing has been sent, else a visible break."""
+"""Upstreams that answer badly or break off: 502 while nothing has been sent, otherwise a visible break."""
 
 import socket
 import struct
@@ -25,7 +25,7 @@ MALFORMED = {
         STATUS + b"Content-Length: 1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
         BAD,
     ),
-    "a coding nobody asked for": (STATUS + b"Transfer-Encoding: gzip\r\n\r\n", BAD),
+    "an unrequested coding": (STATUS + b"Transfer-Encoding: gzip\r\n\r\n", BAD),
     "101 unasked": (b"HTTP/1.1 101 Switch\r\n" + WEBSOCKET, "upgrade_failed"),
     "an endless head": (STATUS + b"A: b\r\n" * 16000, LARGE),
     "too many fields": (STATUS + b"A: b\r\n" * 201 + b"\r\n", LARGE),
@@ -133,7 +133,7 @@ EARLY_WORDS = {
 def test_an_upstream_that_sends_or_closes_before_the_request(
     make_harness: MakeHarness, case: str, upstreams: int
 ) -> None:
-    """Between the connect and the request: nothing was sent, so another one is tried."""
+    """Between the connect and the request: nothing was sent, so another upstream is tried."""
     harness = make_harness(upstreams)
     harness.hold(1)
     client = harness.ask()

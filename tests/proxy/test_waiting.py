@@ -1,4 +1,4 @@
-"""Requests that wait because every upstream is full: who is served when, and every way a wait can end."""
+"""Requests that wait because every upstream is full: their order, and every way a wait can end."""
 
 import pytest
 
@@ -12,7 +12,7 @@ POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n"
 
 @pytest.fixture
 def full(make_harness: MakeHarness) -> Harness:
-    """One upstream that may have one request, and has it; three may wait."""
+    """One upstream with a limit of one request, which it has; three may wait."""
     harness = make_harness(1, queue={"size": 3})
     harness.limit(1)
     harness.ask()
@@ -29,7 +29,7 @@ def test_a_request_waits_for_a_slot_and_is_served(full: Harness) -> None:
     assert (full.waiting, full.inflight) == (0, [1])
     full.answer()
     assert client.take() == OK
-    assert len(full.dialled) == 1  # on the connection that had just come free
+    assert len(full.dialled) == 1  # on the connection that has just become free
     assert full.pool.cells[POOL_QUEUE_WAIT + 8] == 1
     assert full.pool.cells[POOL_QUEUE_WAIT_SUM] == 300_000_000
 
@@ -44,7 +44,7 @@ def test_waiting_needs_no_task_and_no_timer_beyond_the_queues_one(full: Harness)
 
 def test_first_come_first_served_even_if_a_slot_is_free_on_arrival(full: Harness) -> None:
     waiting = [full.ask(), full.ask()]
-    full.upstream.receive(OK)  # the slot is free, and nobody has been served yet
+    full.upstream.receive(OK)  # the slot is free, but none has been served yet
     late = full.client()
     late.receive(GET)
     full.settle()
@@ -128,7 +128,7 @@ def test_an_upstream_with_a_free_slot_is_used(make_harness: MakeHarness) -> None
     assert (harness.inflight, harness.waiting) == ([2, 2, 2], 0)
 
 
-# --- what else happens meanwhile
+# --- other events meanwhile
 
 
 def test_waiting_counts_towards_no_other_timeout(make_harness: MakeHarness) -> None:
@@ -203,7 +203,7 @@ def test_a_slow_body_is_not_a_fault_while_the_request_waits(make_harness: MakeHa
     assert client.take() == b""
     harness.answer()
     assert harness.waiting == 0
-    harness.advance(5.3)  # now it does wait for the client
+    harness.advance(5.3)  # now it waits for the client
     assert status_of(client.take()) == 408
 
 

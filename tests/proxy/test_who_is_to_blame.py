@@ -1,4 +1,4 @@
-"""A deadline is held against the one who was waited for, whatever the policies are told of."""
+"""A deadline is blamed on the side that was waited for, whatever the policies are told."""
 
 import pytest
 
@@ -107,7 +107,7 @@ def test_a_client_that_got_100_and_sends_nothing(make_harness: MakeHarness, told
     client = harness.ask(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
     harness.advance(9)
     harness.answer(b"HTTP/1.1 100 Continue\r\n\r\n")
-    harness.advance(9)  # it has its time from the 100 on
+    harness.advance(9)  # its time starts with the 100
     assert client.take() == b"HTTP/1.1 100 Continue\r\n\r\n"
     harness.advance(1.3)
     assert status_of(client.take()) == 408

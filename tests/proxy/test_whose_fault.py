@@ -1,4 +1,4 @@
-"""Whose fault a failed attempt was: judged by what the other upstreams make of the same request."""
+"""Whether an upstream is to blame for a failed attempt, judged by the others' answers to the same request."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -37,7 +37,7 @@ class FaultHarness(Harness):
         return client
 
     def play(self) -> None:
-        """The upstreams do what is theirs to do with each attempt."""
+        """Each upstream answers, or fails if it is ill, at each attempt."""
         while used := [one for one in self.loop.transports if one.protocol.reader is not None]:  # type: ignore[attr-defined]
             number = int(used[-1].protocol.upstream.id[3])  # type: ignore[attr-defined]
             if number in self.ill:
@@ -48,12 +48,12 @@ class FaultHarness(Harness):
 
     @property
     def out(self) -> list[int]:
-        """The numbers of those that this worker has ejected."""
+        """The numbers of the upstreams that this worker has ejected."""
         return [number for number, one in enumerate(self.upstreams, 1) if one.is_outlier()]
 
     @property
     def doubts(self) -> list[str]:
-        """Whom the supervisor was asked to check at once."""
+        """The upstreams that the supervisor was asked to check at once."""
         return [one.id for one in self.told if isinstance(one, Doubt)]
 
 
@@ -102,7 +102,7 @@ def test_an_error_of_another_upstream_is_not_an_answer(harness: FaultHarness, an
     assert {one.symptom for one in harness.only_told(Eject)} == {"5xx"}
 
 
-# Requests that are sent once only.
+# Requests that are sent only once.
 ONCE: dict[str, tuple[bytes, dict[str, Any]]] = {
     "POST": (POST, {}),
     "an upgrade": (UPGRADE, {}),
@@ -159,7 +159,7 @@ def test_addresses_of_one_ipv6_64_are_one_client(harness: FaultHarness) -> None:
 
 
 def test_ten_clients_whose_requests_fail_everywhere_eject_nothing(harness: FaultHarness) -> None:
-    """POSTs are sent once, but policies send them everywhere: the others do no better."""
+    """POSTs are sent once, but policies spread them: the others do no better."""
     harness.ill = {1, 2, 3}
     for number in range(300):
         harness.request(POST, f"203.0.113.{number % 10}")
@@ -173,7 +173,7 @@ def test_ten_clients_whose_requests_fail_everywhere_eject_nothing(harness: Fault
 
 
 def test_ten_clients_pinned_to_one_upstream_eject_nothing() -> None:
-    """They have chosen it: that the others do better shows nothing. A check is to tell."""
+    """The clients chose the upstream, so better results of the others prove nothing. A check decides."""
     harness = FaultHarness(3, sticky=OWN)
     token = tokens(harness, 3)[0]
     sessions = [Session(harness, f"203.0.113.{number}") for number in range(10)]
@@ -192,7 +192,7 @@ def test_ten_clients_pinned_to_one_upstream_eject_nothing() -> None:
 
 @pytest.mark.parametrize("how", ["closes", "says 500"])
 def test_failures_of_one_pinned_client_count_once(how: str) -> None:
-    """Its session may be what the upstream stumbles over, and nobody else has it."""
+    """The upstream may fail because of the client's session, which no other has."""
     harness = FaultHarness(3, sticky=OWN, retry={"budget_min_per_second": 100.0})
     token = tokens(harness, 3)[0]
     session = Session(harness)
@@ -233,7 +233,7 @@ def test_failures_of_one_client_by_hash_key_count_once(key: str) -> None:
 
 
 def test_a_client_that_had_not_sent_its_whole_body_may_be_the_cause(harness: FaultHarness) -> None:
-    """An app that waits in vain for a body closes; when the rest of it comes another one answers."""
+    """An app that waits in vain for a body closes; when the rest arrives another app answers."""
     for _ in range(12):
         client = harness.ask(PUT[:-2])
         harness.upstream.receive_eof()
@@ -257,7 +257,7 @@ def test_a_response_that_breaks_off_cannot_be_tried_elsewhere(harness: FaultHarn
 
 
 def test_a_failure_before_a_tunnel_is_judged_when_the_tunnel_begins(harness: FaultHarness) -> None:
-    """Not at its end, which may be hours later."""
+    """The tunnel's end may be hours later."""
     for _ in range(9):
         harness.ask(UPGRADE)
         number = int(harness.upstream.protocol.upstream.id[3])  # type: ignore[attr-defined]

@@ -181,7 +181,7 @@ def test_a_pool_is_starting_until_its_first_check_has_passed(harness: Harness) -
 
 
 @came
-def test_slow_start_begins_with_the_first_request_served(
+def test_slow_start_begins_when_the_first_check_has_passed(
     harness: Harness, come: Callable[[Harness], UpstreamState]
 ) -> None:
     harness.set(slow_start_ns=10 * 10**9)

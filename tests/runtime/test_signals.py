@@ -68,7 +68,7 @@ async def test_term_and_its_like_drain(app: AppReplica, number: signal.Signals) 
         assert await balancer.exit_code() == 0
 
 
-async def test_workers_ignore_signals(app: AppReplica) -> None:
+async def test_workers_ignore_every_signal_they_can(app: AppReplica) -> None:
     async with running(UPSTREAMS=app.address) as balancer:
         (worker,) = balancer.workers()
         assert os.getpgid(worker) != os.getpgid(balancer.pid)

@@ -1,4 +1,4 @@
-"""What a failed attempt proves, who counts as one client, and which faults in a row count."""
+"""What a failed attempt proves, which addresses are one client, and which consecutive faults count."""
 
 import pytest
 from hypothesis import given
@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from balancer.errors import Outcome
 from balancer.upstreams.fault import Fault, Proof, Run, client_network, proof
 
-# (answered by another one, sent to so many, the client had sent all)
+# (answered by another upstream, number of upstreams tried, the client had sent all) -> proof
 PROOFS = {
     "another one answered": (True, 2, True, Proof.SURE),
     "another one answered, but the client had still been sending": (True, 2, False, Proof.UNTRIED),
-    "it was sent to nobody else": (False, 1, True, Proof.UNTRIED),
-    "two failed alike": (False, 2, True, Proof.ALIKE),
-    "all failed alike": (False, 3, False, Proof.ALIKE),
+    "it was sent nowhere else": (False, 1, True, Proof.UNTRIED),
+    "two failed": (False, 2, True, Proof.ALIKE),
+    "all failed": (False, 3, False, Proof.ALIKE),
 }
 
 
@@ -41,25 +41,25 @@ def test_an_ipv4_address_or_an_ipv6_64_is_one_client(address: str) -> None:
 
 
 def fault(code: str) -> Fault:
-    """`+` sure, `?` untried; upper case: the client `a`, `b`, ... holds its upstream."""
+    """`+` sure, `?` untried; upper case: the client `a`, `b`, ... is held to its upstream."""
     kind, client = code[0], code[1]
     proven = Proof.SURE if kind == "+" else Proof.UNTRIED
     return Fault(Outcome.FAILED, proven, client.lower(), client.isupper())
 
 
-# Faults in a row, of which five are too many: how many are sure, how many are doubtful, and whether a second
-# client has come.
+# Consecutive faults, five of which are too many: how many are sure, how many are doubtful, and whether there
+# was a second client.
 RUNS = {
     "none": ("", 0, 0, False),
-    "one client that others answer": ("+a +a +a", 3, 0, False),
-    "two of them": ("+a +b", 2, 0, True),
-    "untried ones": ("?a ?a", 0, 2, False),
-    "untried ones of two": ("?a ?b ?a", 0, 3, True),
-    "one that holds it counts once": ("+A +A +A", 1, 2, False),
-    "each that holds it counts once": ("+A +B +A +B +C", 3, 2, False),
-    "untried ones that hold it never make a second": ("?A ?B ?C", 0, 3, False),
-    "held and not": ("?A ?b +a", 1, 2, True),
-    "more than five who hold it": ("+A +B +C +D +E +F +G", 5, 2, False),
+    "one client, answered elsewhere": ("+a +a +a", 3, 0, False),
+    "two clients, answered elsewhere": ("+a +b", 2, 0, True),
+    "untried": ("?a ?a", 0, 2, False),
+    "untried, two clients": ("?a ?b ?a", 0, 3, True),
+    "a held client counts once": ("+A +A +A", 1, 2, False),
+    "each held client counts once": ("+A +B +A +B +C", 3, 2, False),
+    "held untried clients are never a second one": ("?A ?B ?C", 0, 3, False),
+    "held and free": ("?A ?b +a", 1, 2, True),
+    "more than five held clients": ("+A +B +C +D +E +F +G", 5, 2, False),
 }
 
 
@@ -96,7 +96,7 @@ FAULTS = st.lists(
 
 @given(FAULTS, st.integers(1, 8))
 def test_fault_counts_hold_in_any_order(faults: list[Fault], most: int) -> None:
-    """Each fault is counted once, who holds its upstream is sure at most once, and memory is bounded."""
+    """Each fault counts once, a client held to its upstream is sure at most once, and memory is bounded."""
     run = Run()
     for one in faults:
         run.add(one, most)

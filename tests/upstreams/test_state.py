@@ -1,4 +1,4 @@
-"""The eligibility truth table, and who is left when nobody is eligible."""
+"""The eligibility truth table, and the candidates if no upstream is eligible."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ ACTIVE, DRAINING, MAINTENANCE = AdminState
 CHECK, OUTLIER, STUCK = Cause
 DONE, AWAITED, REQUIRED = FirstCheck
 
-# Every admin state and first check, each without a cause: what follows. With any cause the answer is no.
+# Every admin state and first check, without a cause. With any cause the upstream is not eligible.
 # (admin state, first check) -> eligible, keeps its sessions
 TABLE = {
     (ACTIVE, DONE): (True, True),
@@ -74,59 +74,59 @@ GOING_NOWHERE = One(DRAINING, reachable=False, leaves_by_itself=True)
 GOING_ILL = One(DRAINING, frozenset([CHECK]), leaves_by_itself=True)
 # members, whether panic is allowed -> candidates, in panic
 CASES: dict[str, tuple[list[One], bool, list[One], bool]] = {
-    "nobody": ([], True, [], False),
-    "all well": ([WELL, WELL], True, [WELL, WELL], False),
-    "one ill": ([ILL, WELL], True, [WELL], False),
-    "all ill": ([ILL, ILL], True, [ILL, ILL], True),
-    "all ill, without panic": ([ILL, ILL], False, [], False),
-    "panic leaves out whom somebody wants out": ([ILL, LEAVING, OUT], True, [ILL], True),
-    "no panic for them alone": ([LEAVING, OUT], True, [], False),
+    "an empty pool": ([], True, [], False),
+    "all healthy": ([WELL, WELL], True, [WELL, WELL], False),
+    "one ejected": ([ILL, WELL], True, [WELL], False),
+    "all ejected": ([ILL, ILL], True, [ILL, ILL], True),
+    "all ejected, without panic": ([ILL, ILL], False, [], False),
+    "panic leaves out upstreams taken out by operators": ([ILL, LEAVING, OUT], True, [ILL], True),
+    "no panic for those alone": ([LEAVING, OUT], True, [], False),
     "without an address": ([NOWHERE, WELL], True, [WELL], False),
     "no panic without an address": ([NOWHERE], True, [], False),
     "a backup stands by": ([WELL, SPARE], True, [WELL], False),
     "a backup stands by while one other is left": ([ILL, WELL, SPARE], True, [WELL], False),
     "a backup takes over before panic": ([ILL, SPARE, ILL_SPARE], True, [SPARE], False),
-    "a backup takes over from those that are out": ([LEAVING, OUT, NOWHERE, SPARE], False, [SPARE], False),
-    "panic is for the others": ([ILL, ILL_SPARE], True, [ILL], True),
-    "panic with nobody but backups": ([OUT, ILL_SPARE], True, [ILL_SPARE], True),
-    "those on probation come only where there are no others": ([TRIED, WELL], True, [WELL], False),
-    "before the ejected": ([TRIED, ILL], True, [TRIED], False),
-    "on probation and ill": ([One(causes=frozenset([CHECK]), on_probation=True)], False, [], False),
-    "one that leaves of its own accord is spared": ([GOING, WELL], True, [WELL], False),
-    "in panic it is better than one that is ill": ([GOING, ILL], True, [GOING], True),
-    "and better than an ill backup": ([GOING, ILL_SPARE], True, [GOING], True),
-    "if it is ill as well it is no better": ([GOING_ILL, ILL], True, [ILL], True),
-    "but not without an address": ([GOING_NOWHERE, ILL], True, [ILL], True),
-    "one that answers nobody is no help": ([SILENT, ILL], True, [ILL], True),
-    "unless there is no other": ([SILENT, SILENT, OUT], True, [SILENT, SILENT], True),
-    "a backup that answers is better": ([SILENT, ILL_SPARE], True, [ILL_SPARE], True),
-    "without panic it is left alone": ([GOING, ILL], False, [], False),
+    "a backup takes over if all are taken out": ([LEAVING, OUT, NOWHERE, SPARE], False, [SPARE], False),
+    "panic prefers non-backups": ([ILL, ILL_SPARE], True, [ILL], True),
+    "panic with backups only": ([OUT, ILL_SPARE], True, [ILL_SPARE], True),
+    "on probation beside a healthy one": ([TRIED, WELL], True, [WELL], False),
+    "on probation before the ejected": ([TRIED, ILL], True, [TRIED], False),
+    "on probation and ejected": ([One(causes=frozenset([CHECK]), on_probation=True)], False, [], False),
+    "a drain announced by the app is respected": ([GOING, WELL], True, [WELL], False),
+    "in panic an announced drain is better than an ejection": ([GOING, ILL], True, [GOING], True),
+    "in panic an announced drain is better than an ejected backup": ([GOING, ILL_SPARE], True, [GOING], True),
+    "an announced drain with an ejection is no better": ([GOING_ILL, ILL], True, [ILL], True),
+    "an announced drain without an address": ([GOING_NOWHERE, ILL], True, [ILL], True),
+    "panic leaves out a silent upstream": ([SILENT, ILL], True, [ILL], True),
+    "panic with silent upstreams only": ([SILENT, SILENT, OUT], True, [SILENT, SILENT], True),
+    "an ejected backup is better than a silent upstream": ([SILENT, ILL_SPARE], True, [ILL_SPARE], True),
+    "without panic an announced drain is respected": ([GOING, ILL], False, [], False),
     "unchecked at the start": ([EARLY, WELL], True, [EARLY, WELL], False),
-    "the first one that is checked does not take all": (
+    "the first checked upstream does not get all": (
         [WELL, EARLY, EARLY],
         True,
         [WELL, EARLY, EARLY],
         False,
     ),
-    "unchecked and come later": ([NEW, WELL], True, [WELL], False),
-    "beside one that is unchecked since the start": ([NEW, EARLY], True, [EARLY], False),
-    "it comes before the ejected": ([NEW, ILL], True, [NEW], False),
-    "without panic too": ([NEW, ILL], False, [NEW], False),
-    "all have come later": ([NEW, NEW], True, [NEW, NEW], False),
-    "it comes after one on probation": ([NEW, TRIED], True, [TRIED], False),
-    "after an eligible backup": ([NEW, ILL, SPARE], True, [SPARE], False),
-    "before a backup that is unchecked as well": ([NEW, NEW_SPARE], True, [NEW], False),
-    "an unchecked backup comes before the ejected": ([ILL, NEW_SPARE], False, [NEW_SPARE], False),
-    "and before those that leave": ([GOING, NEW], True, [NEW], False),
-    "not if it drains": ([One(DRAINING, first_check=REQUIRED), ILL], False, [], False),
-    "nor without an address": ([One(reachable=False, first_check=REQUIRED)], True, [], False),
+    "unchecked, added later": ([NEW, WELL], True, [WELL], False),
+    "added later, beside one unchecked since the start": ([NEW, EARLY], True, [EARLY], False),
+    "added later, before the ejected": ([NEW, ILL], True, [NEW], False),
+    "added later, before the ejected, without panic": ([NEW, ILL], False, [NEW], False),
+    "all added later": ([NEW, NEW], True, [NEW, NEW], False),
+    "added later, after one on probation": ([NEW, TRIED], True, [TRIED], False),
+    "added later, after an eligible backup": ([NEW, ILL, SPARE], True, [SPARE], False),
+    "added later, before an unchecked backup": ([NEW, NEW_SPARE], True, [NEW], False),
+    "an unchecked backup before the ejected": ([ILL, NEW_SPARE], False, [NEW_SPARE], False),
+    "added later, before an announced drain": ([GOING, NEW], True, [NEW], False),
+    "unchecked and draining": ([One(DRAINING, first_check=REQUIRED), ILL], False, [], False),
+    "unchecked without an address": ([One(reachable=False, first_check=REQUIRED)], True, [], False),
     "unchecked and ejected is ejected": (
         [One(causes=frozenset([OUTLIER]), first_check=REQUIRED)],
         False,
         [],
         False,
     ),
-    "ill and draining": ([One(DRAINING, frozenset([CHECK]))], True, [], False),
+    "ejected and draining": ([One(DRAINING, frozenset([CHECK]))], True, [], False),
 }
 
 
@@ -138,14 +138,14 @@ def test_candidates_of_a_pool(case: str) -> None:
 
 SUSPECT = One()
 LEFT = {
-    "nobody": ([], False),
-    "one who is well": ([WELL], True),
+    "none": ([], False),
+    "a healthy one": ([WELL], True),
     "an ejected one": ([ILL], False),
     "one on probation": ([TRIED], False),
-    "one who leaves": ([LEAVING], False),
+    "a draining one": ([LEAVING], False),
     "one without an address": ([NOWHERE], False),
     "one unchecked since the start": ([EARLY], True),
-    "one unchecked that came later": ([NEW], False),
+    "an unchecked one added later": ([NEW], False),
     "one of many": ([ILL, LEAVING, WELL], True),
 }
 
@@ -159,13 +159,13 @@ def test_whether_other_upstreams_are_left(case: str) -> None:
 @pytest.mark.parametrize(
     ("members", "expected"),
     [
-        pytest.param([WELL, SPARE], [SPARE], id="a well one beside others"),
-        pytest.param([WELL, ILL_SPARE], [], id="an ill one"),
-        pytest.param([WELL, One(DRAINING, backup=True)], [], id="one that drains"),
+        pytest.param([WELL, SPARE], [SPARE], id="a healthy one"),
+        pytest.param([WELL, ILL_SPARE], [], id="an ejected one"),
+        pytest.param([WELL, One(DRAINING, backup=True)], [], id="a draining one"),
         pytest.param([WELL, One(reachable=False, backup=True)], [], id="one without an address"),
         pytest.param([WELL, One(backup=True, on_probation=True)], [], id="one on probation"),
-        pytest.param([WELL, NEW_SPARE], [], id="one unchecked that came later"),
-        pytest.param([ILL, SPARE], [], id="one that is a candidate already"),
+        pytest.param([WELL, NEW_SPARE], [], id="an unchecked one added later"),
+        pytest.param([ILL, SPARE], [], id="one that is already a candidate"),
     ],
 )
 def test_which_backups_stand_by(members: list[One], expected: list[One]) -> None:
@@ -176,13 +176,13 @@ def test_which_backups_stand_by(members: list[One], expected: list[One]) -> None
 @pytest.mark.parametrize(
     ("members", "panic", "expected"),
     [
-        pytest.param([NEW, ILL], True, [ILL], id="the ejected"),
-        pytest.param([NEW, ILL], False, [], id="not without panic"),
-        pytest.param([NEW, ILL, ILL_SPARE], True, [ILL], id="before ejected backups"),
-        pytest.param([NEW, ILL_SPARE], True, [ILL_SPARE], id="which are better than nobody"),
-        pytest.param([NEW, NEW_SPARE], True, [NEW_SPARE], id="as is an unchecked backup"),
-        pytest.param([NEW, LEAVING, OUT, NOWHERE], True, [], id="but none that somebody wants out"),
-        pytest.param([NEW, WELL], True, [], id="nobody behind one that is well"),
+        pytest.param([NEW, ILL], True, [ILL], id="the ejected in panic"),
+        pytest.param([NEW, ILL], False, [], id="none without panic"),
+        pytest.param([NEW, ILL, ILL_SPARE], True, [ILL], id="ejected ones before ejected backups"),
+        pytest.param([NEW, ILL_SPARE], True, [ILL_SPARE], id="ejected backups"),
+        pytest.param([NEW, NEW_SPARE], True, [NEW_SPARE], id="unchecked backups"),
+        pytest.param([NEW, LEAVING, OUT, NOWHERE], True, [], id="none that an operator took out"),
+        pytest.param([NEW, WELL], True, [], id="none behind a healthy candidate"),
     ],
 )
 def test_which_backups_stand_by_if_the_candidates_are_unchecked(

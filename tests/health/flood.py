@@ -1,20 +1,20 @@
-"""Apps that answer a request without an end."""
+"""Apps whose responses never end."""
 
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-PATIENCE = 20.0  # seconds until they serve, and until they have ended
+PATIENCE = 20.0  # seconds to start, and to end
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 HINT = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 
 
 class Flood:
-    """Servers that send `first`, and then `unit` for as long as it is taken; in a thread of their own."""
+    """Servers that send `first`, and then `unit` for as long as it is read; in their own thread."""
 
     def __init__(self, first: bytes, unit: bytes, count: int, every: float) -> None:
-        """`every` is in seconds; 0: as fast as it is taken. `count` of them, each on a port of its own."""
+        """`every` is in seconds; 0 is as fast as it is read. `count` servers, each on its own port."""
         self._first = first
         self._unit = unit if every else unit * max(1, 65536 // len(unit))
         self._every = every
@@ -60,7 +60,7 @@ class Flood:
     @classmethod
     @contextmanager
     def running(cls, first: bytes, unit: bytes, count: int, every: float = 0.0) -> "Iterator[Flood]":
-        """They serve until the end of the block."""
+        """The servers run until the end of the block."""
         flood = cls(first, unit, count, every)
         thread = threading.Thread(target=lambda: asyncio.run(flood._run()))
         thread.start()

@@ -30,8 +30,8 @@ HANG = None  # no answer at all
 
 @dataclass(frozen=True)
 class After:
-    """An answer that takes its time. Who was not looking when it came finds it after all timers that are due,
-    as in a loop that runs timers before it looks at sockets."""
+    """An answer after a delay. It is seen after all timers that are due, as in a loop that runs timers before
+    it reads sockets."""
 
     seconds: float
     reply: Reply
@@ -52,16 +52,16 @@ class FakeUpstream:
 
 @dataclass(eq=False)
 class ScriptedProbe:
-    """Answers from its script, then `always`; HANG is no answer."""
+    """Answers from its script, then with `always`; HANG is no answer."""
 
     script: deque[Answer] = field(default_factory=deque)
     always: Answer = OK
     asked: list[tuple[float, str, int]] = field(default_factory=list)  # when, where
     running: int = 0
     closed: bool = False
-    then: Callable[[], None] | None = None  # called once, as soon as there is an answer
+    then: Callable[[], None] | None = None  # called once, when the answer arrives
     clock: FakeClock = field(default_factory=FakeClock)
-    at_once: list[int] = field(default_factory=list)  # one cell, shared: how many checks run now
+    at_once: list[int] = field(default_factory=list)  # one shared cell: the number of running checks
 
     @property
     def so_far(self) -> str:
@@ -89,7 +89,7 @@ class ScriptedProbe:
                 return answer.reply
             if answer is not None:
                 if self.then is not None:
-                    # Runs when the check is done and before anybody has looked at it.
+                    # Runs when the check has ended and before its result is read.
                     asyncio.get_running_loop().call_soon(self.then)
                     self.then = None
                 return answer
@@ -105,12 +105,12 @@ class ScriptedProbe:
 
 
 def _come(future: "asyncio.Future[None]") -> None:
-    if not future.done():  # cancelled in the turn in which its time came
+    if not future.done():  # cancelled in the turn in which it was due
         future.set_result(None)
 
 
 class Harness:
-    """Active checks of some upstreams, whose probes are scripted; `told` is what went through the sink."""
+    """Active checks of upstreams with scripted probes; `told` is what the sink received."""
 
     def __init__(self, at_once: int = AT_ONCE, seed: int = 1) -> None:
         self.clock = FakeClock()
@@ -122,7 +122,7 @@ class Harness:
         self.unanswering: list[str] = []
         self.live: defaultdict[str, int] = defaultdict(int)
         self.errors: defaultdict[str, int] = defaultdict(int)  # live responses of 500 and above
-        self.silences: dict[str, int] = {}  # since when, of those that are known to be silent
+        self.silences: dict[str, int] = {}  # silent upstream -> since when
         self.busy: set[str] = set()
         self.served_reads = 0
         self.checks = ActiveChecks[FakeUpstream](
@@ -146,14 +146,14 @@ class Harness:
         return upstreams
 
     def run(self, seconds: float) -> None:
-        """Let time pass, the loop being on time."""
+        """Let time pass, with the loop on time."""
         self.loop.settle()
         for _ in range(round(seconds / STEP)):
             self.clock.advance(STEP)
             self.loop.settle()
 
     def stall(self, seconds: float) -> None:
-        """Let time pass while the loop does nothing."""
+        """Let time pass while the loop is stalled."""
         self.clock.advance(seconds)
         self.loop.settle()
 

@@ -1,4 +1,4 @@
-"""A server that answers checks with bytes from the test's hand, on real sockets."""
+"""A server that answers checks with the test's bytes, on real sockets."""
 
 import asyncio
 import socket
@@ -10,10 +10,10 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 class RawServer:
-    """Answers every request with `answer` (all its parts, each in a write of its own).
+    """Answers every request with `answer` (each of its parts in its own write).
 
-    A connection is closed after its answer where `close_after` is set, reset where `reset_after` is, and
-    closed before it reads anything where `close_new` is; an answer of None is no answer at all.
+    A connection is closed after its answer if `close_after` is set, reset if `reset_after` is, and closed
+    before anything is read if `close_new` is; an answer of None is no answer.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class RawServer:
         self.port = 0
         self.connections = 0
         self.heads: list[str] = []
-        self.asked = asyncio.Event()  # the first request is here
+        self.asked = asyncio.Event()  # the first request has arrived
         self.open: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

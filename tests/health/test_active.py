@@ -1,4 +1,4 @@
-"""When upstreams are checked: at once at start, then each at its own beat."""
+"""When upstreams are checked: at once at the start, then each at its own interval."""
 
 from collections import Counter
 
@@ -68,7 +68,7 @@ def test_checks_of_a_thousand_upstreams_are_spread_out() -> None:
     harness.run(6)
     begun = min(starts(harness, names[0]))
     beats = Counter(int((when - begun) / 0.1) for name in names for when in starts(harness, name))
-    # After the first round 1,000 checks in 2 s are 50 in a tenth of a second, were they spread evenly.
+    # After the first round, 1,000 checks in 2 s are 50 in a tenth of a second if spread evenly.
     assert max(count for beat, count in beats.items() if beat >= 2) < 110
     harness.close()
 
@@ -101,7 +101,7 @@ def test_a_removed_upstream_is_not_reported_again(answer: object) -> None:
     assert harness.probes["app1"].closed
     assert len(starts(harness, "app1")) == 2
     assert harness.told == told
-    harness.checks.remove(upstream)  # once more does nothing
+    harness.checks.remove(upstream)  # a second call does nothing
     harness.close()
 
 
@@ -148,9 +148,11 @@ def test_a_silently_changed_address_is_noticed() -> None:
 @pytest.mark.parametrize(
     ("script", "told"),
     [
-        pytest.param([OK, OK], ["checked", "checked"], id="well before and after"),
-        pytest.param([OK, ERROR, ERROR, OK], ["checked", "failing", "checked", "passing"], id="ill after"),
-        pytest.param([ERROR, OK], ["failing", "checked"], id="ill before"),
+        pytest.param([OK, OK], ["checked", "checked"], id="passing before and after"),
+        pytest.param(
+            [OK, ERROR, ERROR, OK], ["checked", "failing", "checked", "passing"], id="failing after"
+        ),
+        pytest.param([ERROR, OK], ["failing", "checked"], id="failing before"),
     ],
 )
 def test_after_a_new_address_a_check_runs_at_once_and_counts_start_afresh(

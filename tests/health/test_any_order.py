@@ -1,4 +1,4 @@
-"""Checks under any order of answers, silence, live traffic, stalls of ours, moves and removals."""
+"""Checks under any order of answers, silence, live traffic, our own stalls, moves and removals."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,7 +25,7 @@ STEPS = st.lists(
     ),
     max_size=40,
 )
-# Until the next check begins: INTERVAL, and where checks of others hold the room, what these may take.
+# Until the next check begins: INTERVAL, and if other checks are at the cap, the time that these may take.
 LONGEST = SETTINGS.interval + 3 * 2 * SETTINGS.timeout
 
 
@@ -69,7 +69,7 @@ def test_each_upstream_is_checked_one_at_a_time_and_without_long_gaps(
     for step in steps:
         take(harness, members, step)
         assert 0 <= harness.checks._room <= AT_ONCE
-    # Whoever is there is checked on, and what is true by now is found out.
+    # Every member is still checked, and its present state is found.
     for name in members:
         harness.probes[name].always = ERROR if name == "app2" else OK
     begun = {name: len(harness.probes[name].asked) for name in members}
@@ -79,7 +79,7 @@ def test_each_upstream_is_checked_one_at_a_time_and_without_long_gaps(
     for name in members:
         assert harness.checks._watches["default", name].verdict.failing is (name == "app2")
     assert harness.checks.first_round_done
-    # With nobody asked any more, all room is free again.
+    # Without any members no check runs.
     for name in members:
         harness.checks.remove(members[name])
     harness.loop.settle()

@@ -1,11 +1,11 @@
-"""The beat, and our own lag: what stalls of the loop add up to."""
+"""The beat, and our own lag: the sum of the loop's stalls."""
 
 import pytest
 
 from balancer.health.beat import BEAT, Beat
 from tests.fakes.loop import FakeClock, FakeLoop
 
-# Spans of time, each followed by one turn of the loop; lag in all, in seconds.
+# Spans of time, each followed by one turn of the loop; the total lag in seconds.
 CASES = {
     "on time": ([BEAT] * 20, 0.0),
     "one stall": ([BEAT, BEAT + 0.3, BEAT], 0.3),

@@ -1,11 +1,11 @@
-"""A check that somebody asks for: at the next beat, and the result told once."""
+"""A requested check runs at the next beat, and its result is reported once."""
 
 from balancer.health.result import CheckResult, Result
 from tests.health.harness import CLOSED, ERROR, HANG, OK, FakeUpstream, Harness
 
 
 class Asked:
-    """What those who asked were told."""
+    """The results reported to the requesters."""
 
     def __init__(self, harness: Harness) -> None:
         self.harness = harness

@@ -1,4 +1,4 @@
-"""Active checks from end to end: real sockets, the real clock, and a sink that a test waits at."""
+"""Active checks end to end: real sockets, the real clock, and a sink that a test can wait for."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -49,7 +49,7 @@ class Instance:
         self.told.put_nowait("checked")
 
     def unanswered(self, upstream: FakeUpstream, why: str) -> None:
-        """`failing` says enough."""
+        """Not needed: `failing` is enough."""
 
     def served(self, upstream: FakeUpstream) -> int:
         return 0

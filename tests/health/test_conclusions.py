@@ -1,4 +1,4 @@
-"""What checks lead to: ejected, readmitted, draining; and what is not held against an upstream."""
+"""Conclusions from checks: ejection, readmission, draining; and results that do not count."""
 
 import pytest
 
@@ -9,7 +9,7 @@ ENDING = Reply(Result.PASSED, 503, "503 on /: it asks for no new requests")
 
 
 def test_a_replica_that_answers_500_fails_within_fall_times_interval() -> None:
-    """Whatever the beat: turned bad at any moment, for several seeds."""
+    """Whatever the phase: it starts failing at any moment, for several seeds."""
     for seed in range(20):
         harness = Harness(seed=seed)
         harness.add("app1")
@@ -53,7 +53,7 @@ def test_an_upstream_may_be_starting_until_it_has_passed_at_its_address() -> Non
     check(not_found)
     check(OK)
     check(not_found)
-    upstream.address = "10.0.0.2"  # another machine, of which nothing is known
+    upstream.address = "10.0.0.2"  # another machine with an unknown state
     check(not_found)
     starting = " is the app still starting? If not"
     assert hints == [starting, "", " it passed before", starting]
@@ -101,7 +101,7 @@ def test_the_last_result_is_kept() -> None:
 # --- the first check
 
 
-# What a new upstream's checks bring, and what is told: with FALL and RISE of 2 it takes one of each.
+# The results of a new upstream's checks, and what is reported: with FALL and RISE of 2 it takes one of each.
 FIRST: dict[str, tuple[list[Answer], list[str]]] = {
     "it passes": ([OK], ["checked"]),
     "its app is not there yet": ([REFUSED, REFUSED, OK], ["failing", "checked", "passing"]),
@@ -145,7 +145,8 @@ def test_a_failed_first_check_is_reported_as_the_first() -> None:
 
 
 def test_a_first_check_that_may_have_queued_behind_requests_counts_towards_fall() -> None:
-    """At the start of the instance all are used before they are checked, and some are busy at once."""
+    """At the start of the instance all upstreams are used before they are checked, and some are busy at
+    once."""
     harness = Harness()
     harness.add("app1")
     harness.probes["app1"].always = HANG
@@ -159,7 +160,7 @@ def test_a_first_check_that_may_have_queued_behind_requests_counts_towards_fall(
     harness.close()
 
 
-# --- slow is not dead
+# --- a slow upstream is not a dead one
 
 
 def test_timeouts_while_live_requests_succeed_do_not_count() -> None:
@@ -221,11 +222,11 @@ def test_fast_checks_do_not_read_live_responses() -> None:
     harness.close()
 
 
-# --- late ourselves
+# --- our own lateness
 
 
 def test_a_connection_closed_during_our_own_stall_does_not_count() -> None:
-    """A server may give up on a client that connects and then says nothing."""
+    """A server may close on a client that connects and then sends nothing."""
     harness = Harness()
     [upstream] = harness.add("app1", fall=1)
     harness.probes["app1"].script.append(CLOSED)
@@ -291,7 +292,7 @@ def test_a_draining_announced_earlier_can_be_taken_back() -> None:
     harness.close()
 
 
-# What checks bring, and how often it is told that nothing answers where it is.
+# The results of checks, and how often a lack of answers at the address is reported.
 UNANSWERED: dict[str, tuple[list[Answer], int]] = {
     "refused, the first and again": ([REFUSED, REFUSED], 2),
     "closed": ([CLOSED], 1),
@@ -318,7 +319,7 @@ def test_an_unreachable_failing_upstream_may_be_found_at_another_address(case: s
 
 @pytest.mark.parametrize("answer", [REFUSED, HANG], ids=["refused", "silent"])
 def test_an_upstream_moved_because_it_does_not_answer_is_checked_there_at_once(answer: Answer) -> None:
-    """The sink that says so: also while the check that has timed out still waits."""
+    """The sink reports it also while the check that has timed out still waits."""
     harness = Harness()
     harness.add("app1", interval=60.0)
     harness.probes["app1"].script.extend([answer, OK])

@@ -1,4 +1,4 @@
-"""A check that got no whole response: whose fault that is, and what it is called."""
+"""A check without a whole response: who is to blame, and the name of the fault."""
 
 import errno
 import os

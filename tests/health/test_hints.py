@@ -1,4 +1,4 @@
-"""What people are told about a check that did not pass."""
+"""Hints for operators about a check that did not pass."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ ADD = f'add "Host": "app.example" to {HEADERS}'
 NO_LOGIN = f"the check sends no credentials; set {HEADERS}, or BALANCER_HEALTH_CHECK__PATH to an open path"
 NOT_READY = "503 on /: the app reports that it is not ready;"
 
-# Settings changed, status, whether it has passed a check before, the hint.
+# Changed settings, status, whether the upstream has passed a check before, the hint.
 STATUSES: dict[str, tuple[dict[str, Any], int, bool, str]] = {
     "not found, never passed": (
         {}, 404, False,
@@ -45,7 +45,7 @@ STATUSES: dict[str, tuple[dict[str, Any], int, bool, str]] = {
     ),
     "a Host that the app refuses": ({}, 400, False, f"400 on /: {UNKNOWN} {SET}"),
     "a Host that no virtual host has": ({}, 421, False, f"421 on /: {UNKNOWN} {SET}"),
-    "such a Host beside credentials": ({"headers": (LOGIN,)}, 421, False, f"421 on /: {UNKNOWN} {ADD}"),
+    "a configured Host and credentials": ({"headers": (LOGIN,)}, 421, False, f"421 on /: {UNKNOWN} {ADD}"),
     "a Host of the settings that the app refuses": (
         {"headers": (LOGIN, HOST)}, 400, False,
         f"400 on /: the app may not know the Host in {HEADERS}, shop.example; correct it",
@@ -68,7 +68,7 @@ STATUSES: dict[str, tuple[dict[str, Any], int, bool, str]] = {
         ("418 on /: only 200-399 passes; set BALANCER_HEALTH_CHECK__EXPECT if this status means "
         "healthy, or another BALANCER_HEALTH_CHECK__PATH"),
     ),
-    "a good one that is not expected": (
+    "a success status that is not expected": (
         {"expect": ((204, 204),)}, 200, False,
         ("200 on /: only 204 passes; set BALANCER_HEALTH_CHECK__EXPECT if this status means "
         "healthy, or another BALANCER_HEALTH_CHECK__PATH"),
@@ -112,14 +112,14 @@ def test_a_passed_check_needs_no_hint() -> None:
     assert hint(judge(SETTINGS, 204, b""), Asked(SETTINGS, NAME, False)) == ""
 
 
-# Settings changed, status, body, result.
+# Changed settings, status, body, result.
 JUDGED: dict[str, tuple[dict[str, Any], int, bytes, Result]] = {
     "expected": ({}, 399, b"", Result.PASSED),
     "below": ({}, 199, b"", Result.STATUS),
     "above": ({}, 400, b"", Result.STATUS),
     "body found": ({"body": "grün"}, 200, "alles grün.".encode(), Result.PASSED),
     "body lacks it": ({"body": "grün"}, 200, b"red", Result.BODY),
-    "the status comes first": ({"body": "grün"}, 500, b"red", Result.STATUS),
+    "the status is judged first": ({"body": "grün"}, 500, b"red", Result.STATUS),
     "the drain status needs nothing else": ({"body": "grün", "drain_status": 503}, 503, b"", Result.PASSED),
     "no drain status": ({"expect": ()}, 0, b"", Result.STATUS),
 }

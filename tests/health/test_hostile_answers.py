@@ -1,4 +1,4 @@
-"""What a hostile app sends to a check: it has an end, a name, and a bound on what is read of it."""
+"""Responses of a hostile app to a check are bounded in size and time, and each fault has a name."""
 
 import asyncio
 import gzip
@@ -23,7 +23,7 @@ from tests.health.harness import SETTINGS
 PATIENCE = 20.0  # seconds after which a test has failed
 UPSTREAMS = 4
 MOST_TURN = 0.1  # CPU seconds in one turn of the loop: ten times as much as it takes
-# What the kernels of both sides hold, and what the event loops do: all that may be sent in vain.
+# What the kernels and event loops of both sides hold: all that may be sent without being read.
 BUFFERS = 12 << 20
 
 pytestmark = pytest.mark.integration
@@ -35,7 +35,7 @@ _OK = b"HTTP/1.1 200 OK\r\n"
 _FAT_HINT = b"HTTP/1.1 103 Early Hints\r\n" + b"Link: </a>\r\n" * 200 + b"\r\n"
 _BOMB = gzip.compress(bytes(30 << 20))
 
-# What comes first, and what follows without an end; settings changed; result; a piece of the detail.
+# The first bytes, and what follows endlessly; changed settings; result; a part of the detail.
 FLOODS: dict[str, tuple[bytes, bytes, dict[str, object], Result, str]] = {
     "informational responses": (b"", HINT, {}, Result.TOO_MUCH, "more than 100 informational responses"),
     "large informational responses": (b"", _FAT_HINT, {}, Result.TOO_MUCH, ("128 KiB came without a "
@@ -51,7 +51,7 @@ FLOODS: dict[str, tuple[bytes, bytes, dict[str, object], Result, str]] = {
     "trailers": (CHUNKED + b"0\r\n", b"A: b\r\n", {}, Result.MALFORMED, "trailer"),
     "chunk extensions": (CHUNKED, b"1;a=" + b"x" * 900 + b"\r\na\r\n", {}, Result.MALFORMED, "extensions"),
     "one chunk extension": (CHUNKED + b"1;", b"x", {}, Result.MALFORMED, "too long"),
-    # Of a body the start is enough, as ever; the connection is of no more use.
+    # The start of a body is enough, as always; the connection cannot be reused.
     "a body": (_OK + b"\r\n", b"x", {}, Result.PASSED, "200 on /"),
     "a body that is searched": (_OK + b"\r\n", b"x", {"body": "ok"}, Result.BODY, "lacks 'ok'"),
     "a long body": (_OK + b"Content-Length: 999999999999\r\n\r\n", b"x", {}, Result.PASSED, "200 on /"),
@@ -70,7 +70,7 @@ FLOODS: dict[str, tuple[bytes, bytes, dict[str, object], Result, str]] = {
     ),
 }  # fmt: skip
 
-# The same, so slowly that no limit is met: TIMEOUT ends it, and says what has come.
+# The same, so slowly that no limit is reached: TIMEOUT ends it and reports what has arrived.
 DRIPS: dict[str, tuple[bytes, bytes, str]] = {
     "nothing": (b"", b"", "no complete response within 0.3s"),
     "informational responses": (b"", HINT, ", only "),

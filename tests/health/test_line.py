@@ -1,4 +1,4 @@
-"""The connection of checks: what comes after an answer belongs to no check."""
+"""The connection of checks: bytes after a response belong to no check."""
 
 import asyncio
 from typing import cast
@@ -22,7 +22,7 @@ def connected() -> tuple[Line, FakeTransport]:
 async def test_a_second_response_belongs_to_no_check_and_ends_the_connection(pieces: list[bytes]) -> None:
     line, transport = connected()
     answer = line.ask(b"GET / HTTP/1.1\r\n\r\n", searched=False)
-    for piece in pieces:  # all before whoever waits for the answer has their turn
+    for piece in pieces:  # all before the waiting check has its turn
         line.data_received(piece)
     assert await answer.done is None
     assert (answer.status, answer.body, answer.whole) == (200, b"ok", True)

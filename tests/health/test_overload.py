@@ -1,4 +1,4 @@
-"""When a pool counts as overloaded, and since when not any more; and with what figures."""
+"""When a pool's overload begins and ends, and its figures."""
 
 import pytest
 
@@ -8,7 +8,7 @@ SERVED = 200  # in a look
 
 
 class Harness:
-    """A pool that is looked at; `events` are what has been said, by the number of the look."""
+    """An observed pool; `events` are the reports by the number of the look."""
 
     def __init__(self) -> None:
         self.overload = Overload()
@@ -20,7 +20,7 @@ class Harness:
         self.events: list[tuple[int, str, Figures]] = []
 
     def look(self, refused: int = 0, waiting: int = 0, served: int = SERVED, left: int = 0) -> None:
-        """So many more were refused, served and abandoned by clients, and so many wait now."""
+        """Add this many refused, served and abandoned requests, and set how many wait now."""
         self.looks += 1
         self.now += LOOK
         self.served += served
@@ -32,7 +32,8 @@ class Harness:
             self.events.append((self.looks, kind, figures))
 
     def play(self, looks: str) -> list[tuple[int, str]]:
-        """`r` refuses 400, `w` has a queue of a second, `s` one of an eighth, `h` one that nobody leaves."""
+        """`r` refuses 400, `w` has a queue of one second, `s` of an eighth, `h` a queue that does not
+        move."""
         for one in looks:
             match one:
                 case "r":
@@ -53,16 +54,16 @@ class Harness:
 
 
 CALM = "." * LEAVES
-# What the looks show, one after the other; when an overload begins and ends.
+# The successive looks; when an overload begins and ends.
 CASES: dict[str, tuple[str, list[tuple[int, str]]]] = {
     "nothing": ("." * 50, []),
     "refusals": (".rrr", [(4, "begins")]),
     "a burst": (".rr..rr..r.", []),
     "now and then one": (".r...r.r..r.r", []),
-    "what was refused before the first look": ("r...", []),
+    "refusals before the first look": ("r...", []),
     "a standing queue": (".wwww", [(5, "begins")]),
     "a queue that is short": (".ssssssssss", []),
-    "a queue that nobody leaves": (".hhhh", [(5, "begins")]),
+    "a queue that does not move": (".hhhh", [(5, "begins")]),
     "a queue that empties in between": (".www.www.www", []),
     "a queue that is short in between": (".wwwswwwswww", []),
     "a queue, then refusals": (".wwrr", [(5, "begins")]),

@@ -1,4 +1,4 @@
-"""One check over real sockets: what is sent, what is kept, and what each fault is called."""
+"""One check over real sockets: what is sent, what is kept, and the name of each fault."""
 
 import asyncio
 import socket
@@ -23,7 +23,7 @@ PATIENCE = 20.0  # seconds after which a test has failed
 pytestmark = pytest.mark.integration
 
 
-# The supervisor runs on uvloop; the other tests here on asyncio's loop. Errors differ most between the two.
+# The supervisor runs on uvloop; the other tests here use asyncio's loop. Errors differ most between the two.
 on_both_loops = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 Run: TypeAlias = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -86,7 +86,7 @@ async def test_via_names_the_instance(server: RawServer) -> None:
             id="ours",
         ),
         pytest.param(b"balancer-89abcdef", NAME, Result.STATUS, "found a request loop", id="another's"),
-        pytest.param(b"", NAME, Result.STATUS, "found a request loop", id="nobody's"),
+        pytest.param(b"", NAME, Result.STATUS, "found a request loop", id="unnamed"),
         pytest.param(NAME.encode(), "", Result.STATUS, "found a request loop", id="without Via"),
     ],
 )
@@ -181,7 +181,7 @@ async def test_a_connection_is_kept_whatever_the_framing(server: RawServer, part
     assert server.connections == 1
 
 
-# Settings changed, what the server writes before it closes, result, and a piece of the detail.
+# Changed settings, what the server writes before it closes, result, and a part of the detail.
 ANSWERS: dict[str, tuple[dict[str, object], bytes, Result, str]] = {
     "an error": ({}, b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n", Result.STATUS, "500 on /"),
     "a redirect is not followed": (
@@ -244,7 +244,7 @@ def test_each_fault_has_its_name(run: Run, case: str) -> None:
     run(main())
 
 
-# What the server writes before it resets the connection -> whether that was a response.
+# What the server writes before it resets the connection -> whether that is a response.
 RESET = {
     "a body without a length": (b"HTTP/1.0 200 OK\r\n\r\nall", False),
     "no body, and no length": (b"HTTP/1.1 200 OK\r\n\r\n", False),
@@ -284,11 +284,11 @@ LONG = b"x" * BODY_LIMIT
     ids=["length", "chunked"],
 )
 async def test_only_the_start_of_a_huge_body_is_read(server: RawServer, head: bytes, body: str) -> None:
-    server.answer = [head, b"yyy", LONG, b"zzz", LONG]  # and the rest never comes
+    server.answer = [head, b"yyy", LONG, b"zzz", LONG]  # and the rest never arrives
     async with Checker(server, body=body) as checker:
         assert (await checker.check()).result is Result.PASSED
         async with asyncio.timeout(PATIENCE):
-            await server.idle()  # its connection is of no more use
+            await server.idle()  # its connection cannot be reused
 
 
 async def test_expected_text_beyond_the_limit_is_not_found(server: RawServer) -> None:
@@ -321,7 +321,7 @@ def test_a_cancelled_check_closes_its_connection(run: Run) -> None:
 def test_a_port_without_a_listener_is_refused(run: Run) -> None:
     async def main() -> None:
         with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))  # bound, so that nobody else gets it, but not listening
+            taken.bind(("127.0.0.1", 0))  # bound, so that no other process gets it, but not listening
             port = taken.getsockname()[1]
             probe = Probes()("app1", SETTINGS)
             reply = await probe.check("127.0.0.1", port)
@@ -337,7 +337,7 @@ def test_an_unreachable_address_is_reported(run: Run) -> None:
         probe = Probes()("app1", SETTINGS)
         reply = await probe.check(
             "255.255.255.255", 9
-        )  # no TCP to a broadcast address: the kernel says so at once
+        )  # no TCP to a broadcast address: the kernel fails it at once
         await probe.close()
         assert reply.result is Result.UNREACHABLE
         assert "255.255.255.255:9" in reply.detail
@@ -368,7 +368,7 @@ async def test_checks_work_over_ipv6() -> None:
         pytest.skip("this machine has no IPv6")
 
 
-# What is not exact, but understood by the proxy (`tests/corpus/responses.txt`).
+# Responses that are not exact, but accepted by the proxy (`tests/corpus/responses.txt`).
 INEXACT = {
     "white space before the colon": b"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok",
     "bare LF": b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
@@ -437,7 +437,7 @@ async def test_large_fields_are_no_fault(server: RawServer) -> None:
 async def test_at_the_cap_the_longest_kept_connection_is_closed(server: RawServer) -> None:
     open_probe = Probes(most=2)
     first, second, third = probes = [open_probe(f"app{number}", SETTINGS) for number in range(3)]
-    for probe in (first, second, first, third):  # the second has kept its own for longest by now
+    for probe in (first, second, first, third):  # the second has kept its connection for longest by now
         assert (await probe.check("127.0.0.1", server.port)).result is Result.PASSED
     assert server.connections == 3
     assert (await first.check("127.0.0.1", server.port)).result is Result.PASSED

@@ -1,4 +1,4 @@
-"""Who answers neither checks nor requests is known to be silent, and since when; who is only slow is not."""
+"""An upstream that answers neither checks nor requests is silent, since a known time; a slow one is not."""
 
 import pytest
 
@@ -10,7 +10,7 @@ UNREACHABLE = Reply(Result.UNREACHABLE, 0, "no route to host")
 REFUSED = Reply(Result.REFUSED, 0, "refused: nothing listens there")
 
 
-# What the checks of one upstream bring, beside another one that is well; what requests in flight are answered
+# The results of one upstream's checks, beside a healthy one; what requests in flight are answered
 # in the second before each of them; and after how many of them it is known to be silent, and until which.
 CASES: dict[str, tuple[list[tuple[Answer, str]], list[str]]] = {
     "two timeouts": ([(HANG, ""), (HANG, "")], ["failing", "silent"]),
@@ -44,7 +44,7 @@ CASES: dict[str, tuple[list[tuple[Answer, str]], list[str]]] = {
 
 
 def play(harness: Harness, checks: list[tuple[Answer, str]]) -> None:
-    """The checks of app1, one after the other; the first one passes."""
+    """The successive checks of app1; the first one passes."""
     harness.add("app1", "app2")
     harness.probes["app1"].script.extend([OK, *(answer for answer, _ in checks)])
     harness.probes["app1"].always = HANG
@@ -96,9 +96,11 @@ def test_a_late_answer_to_a_check_ends_silence() -> None:
     harness.close()
 
 
-@pytest.mark.parametrize("answer", [OK, ERROR, HANG, REFUSED], ids=["well", "ill", "silent", "refusing"])
+@pytest.mark.parametrize(
+    "answer", [OK, ERROR, HANG, REFUSED], ids=["passing", "failing", "silent", "refusing"]
+)
 def test_silence_requires_another_healthy_upstream(answer: Answer) -> None:
-    """When none is, it is likely to be what all of them wait for; and there is nowhere to go."""
+    """If none is healthy, the cause is likely a shared dependency; and requests cannot move."""
     harness = Harness()
     harness.add("app1", "app2")
     harness.probes["app1"].script.append(OK)
@@ -143,7 +145,7 @@ def test_if_all_hang_and_one_recovers_the_others_are_silent() -> None:
 
 
 def test_a_slow_healthy_upstream_counts_as_well() -> None:
-    """Its checks wait behind requests, which are answered."""
+    """Its checks queue behind requests, which are answered."""
     harness = Harness()
     harness.add("app1", "app2")
     for name in ("app1", "app2"):
@@ -185,7 +187,7 @@ def test_silence_is_reported_with_the_ejection(fall: int) -> None:
             harness.run(STEP)
         if fall > 1:
             assert "app1 silent" in harness.told, seed
-        else:  # the other one may not have been asked meanwhile
+        else:  # the other one may not have been checked meanwhile
             harness.run(3.1)
             assert "app1 silent" in harness.told, seed
         harness.close()

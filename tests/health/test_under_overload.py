@@ -1,4 +1,4 @@
-"""Checks under overload: whoever is slow stays, whoever is dead goes, and whether it is us who are late."""
+"""Checks under overload: a slow upstream stays, a dead one is ejected, and our own lateness is recognised."""
 
 from random import Random
 
@@ -7,13 +7,13 @@ import pytest
 from balancer.health.result import Result
 from tests.health.harness import CLOSED, ERROR, HANG, OK, REFUSED, STEP, After, Answer, Harness
 
-USUAL = 2 * 2.0 + 1.0  # FALL x INTERVAL + TIMEOUT: how long one that hangs may stay
+USUAL = 2 * 2.0 + 1.0  # FALL x INTERVAL + TIMEOUT: how long a hanging upstream may stay
 
-# --- slow is not dead
+# --- a slow upstream is not a dead one
 
 
 def run_live(harness: Harness, seconds: float, every: float, random: Random) -> None:
-    """Time passes, in which the replica answers a live request `every` so many seconds, more or less."""
+    """Let time pass, with an answered live request about `every` so many seconds."""
     due = 0.0
     for step in range(round(seconds / STEP)):
         if step * STEP >= due:
@@ -24,7 +24,7 @@ def run_live(harness: Harness, seconds: float, every: float, random: Random) -> 
 
 @pytest.mark.parametrize("every", [0.01, 0.3, 0.8, 1.0, 1.5, 2.0, 2.3], ids=lambda every: f"{every}s")
 def test_a_serving_replica_stays_however_slow_its_checks_are(every: float) -> None:
-    """Two requests of three seconds at a time are one answer every 1.5 s, and none during many a check."""
+    """Two concurrent requests of three seconds give an answer every 1.5 s, and none during many checks."""
     for seed in range(8):
         harness = Harness(seed=seed)
         harness.add("app1")
@@ -53,8 +53,8 @@ def test_after_an_overload_a_hanging_replica_is_ejected_in_the_usual_time(every:
         harness.close()
 
 
-# What the checks of one upstream bring, whether live requests were answered in the second before each, and
-# what comes of it; FALL is 2, RISE is 2.
+# The results of one upstream's checks, whether live requests were answered in the second before each, and the
+# conclusions; FALL is 2, RISE is 2.
 STREAKS: dict[str, tuple[list[tuple[Answer, bool]], list[str]]] = {
     "two timeouts": ([(HANG, False), (HANG, False)], ["failing"]),
     "two, with answers before the first only": ([(HANG, True), (HANG, False)], ["failing"]),
@@ -65,7 +65,7 @@ STREAKS: dict[str, tuple[list[tuple[Answer, bool]], list[str]]] = {
     "closed twice, with answers in between": ([(CLOSED, False), (CLOSED, True)], ["failing"]),
     "an answer other than 200, then silence": ([(ERROR, True), (HANG, True)], ["failing"]),
     "silence, then an answer other than 200": ([(HANG, True), (ERROR, True)], ["failing"]),
-    "silence before one that passed": (
+    "silence before a passed check": (
         [(HANG, False), (OK, False), (ERROR, True), (HANG, True)],
         ["failing"],
     ),
@@ -93,9 +93,9 @@ def test_live_responses_between_two_checks_decide_about_timeouts(case: str) -> N
     harness.close()
 
 
-# --- answered after all
+# --- late answers
 
-# What every check brings, whether live requests are in flight, and whether that is failing.
+# The result of every check, whether live requests are in flight, and whether the upstream is failing.
 LATE_ANSWERS: dict[str, tuple[Answer, bool, bool]] = {
     "behind live requests": (After(1.5, OK), True, False),
     "just before the next check": (After(1.75, OK), True, False),
@@ -207,11 +207,11 @@ def test_checks_still_waiting_for_answers_block_no_others() -> None:
     harness.close()
 
 
-# --- late ourselves
+# --- our own lateness
 
 
 def checked_once(answer: Answer) -> Harness:
-    """A check of one upstream has begun; FALL is 1, and the next one is far away."""
+    """A check of one upstream has begun; FALL is 1, and the next check is far away."""
     harness = Harness()
     harness.add("app1", fall=1, interval=60.0)
     harness.probes["app1"].script.append(answer)
@@ -224,7 +224,7 @@ def results(harness: Harness) -> dict[str, int]:
     return dict(harness.checks._watches["default", "app1"].counts)
 
 
-# When the answer came; when our loop stood still, and for how long; the result.
+# When the answer came; when our loop stalled, and for how long; the result.
 STALLS: dict[str, tuple[float, float, float, str]] = {
     "here when we woke after the deadline": (0.9, 0.8, 0.4, "passed"),
     "here in a short pause over the deadline": (0.97, 0.95, 0.15, "passed"),
@@ -260,7 +260,7 @@ def test_a_check_has_its_timeout_in_good_time(case: str) -> None:
 def test_a_loop_that_is_always_late_still_finds_a_hanging_upstream(
     late: float, expected: str, by: float
 ) -> None:
-    """Late with every beat, as under a CPU quota. Only where it is hardly there at all it cannot tell."""
+    """Late with every beat, as under a CPU quota. Only with hardly any CPU can it not tell."""
     harness = checked_once(HANG)
     while not results(harness):
         harness.stall(0.05 + late)

@@ -1,4 +1,4 @@
-"""Rise and fall: what results in a row change."""
+"""Rise and fall: which consecutive results change the verdict."""
 
 import pytest
 from hypothesis import given
@@ -12,33 +12,33 @@ FLIPS = {None: ".", Flip.FAILING: "F", Flip.PASSING: "P"}
 
 # rise, fall, results, and what each changed: F failing, P passing, . nothing.
 CASES = {
-    "one failed check does not eject who has passed one": (2, 2, "pf", ".."),
-    "two in a row do": (2, 2, "pff", "..F"),
-    "any failure counts alike": (2, 3, "pftf", "...F"),
+    "one failed check after a passed one is not enough": (2, 2, "pf", ".."),
+    "two in a row are enough": (2, 2, "pff", "..F"),
+    "all failures count alike": (2, 3, "pftf", "...F"),
     "failures must be in a row": (2, 2, "pfpfpf", "......"),
-    "said once": (2, 2, "pffff", "..F.."),
+    "reported once": (2, 2, "pffff", "..F.."),
     "passed checks must be in a row": (2, 2, "pffpfpp", "..F...P"),
-    "and back again": (2, 2, "pffppff", "..F.P.F"),
-    "at the first": (1, 1, "pfpf", ".FPF"),
+    "failing and back": (2, 2, "pffppff", "..F.P.F"),
+    "fall 1, rise 1": (1, 1, "pfpf", ".FPF"),
     "rise and fall differ": (3, 2, "pffppp", "..F..P"),
-    "what counts for nothing does not fail": (1, 1, "pslsl", "....."),
-    "what counts for nothing does not break a row": (2, 2, "pfsf", "...F"),
-    "nor one of passed checks": (2, 2, "pffplp", "..F..P"),
+    "ignored results do not fail": (1, 1, "pslsl", "....."),
+    "ignored results do not break a row": (2, 2, "pfsf", "...F"),
+    "ignored results do not break a row of passed checks": (2, 2, "pffplp", "..F..P"),
     "one failed first check is enough": (2, 2, "f", "F"),
-    "a timeout too": (2, 2, "t", "F"),
-    "but not one that may stand behind live requests": (2, 2, "d", "."),
-    "two of these are": (2, 2, "dd", ".F"),
-    "or one and something certain": (2, 3, "df", ".F"),
-    "it is said once": (2, 2, "ffdf", "F..."),
-    "what counts for nothing is no first result": (2, 2, "slf", "..F"),
-    "after failed checks one that passes is enough": (3, 2, "fffp", "F..P"),
-    "and then as many as ever": (3, 2, "fpffpp", "FP.F.."),
+    "a first timeout is enough": (2, 2, "t", "F"),
+    "a doubtful first timeout is not enough": (2, 2, "d", "."),
+    "two doubtful first timeouts are enough": (2, 2, "dd", ".F"),
+    "a doubtful timeout and a certain failure are enough": (2, 3, "df", ".F"),
+    "a failed first check is reported once": (2, 2, "ffdf", "F..."),
+    "ignored results are no first result": (2, 2, "slf", "..F"),
+    "after failed first checks one passed check is enough": (3, 2, "fffp", "F..P"),
+    "after the first passed check rise applies": (3, 2, "fpffpp", "FP.F.."),
     "doubt or not": (2, 2, "pdf", "..F"),
 }
 
 
 def observe(verdict: Verdict, letter: str) -> Flip | None:
-    """`d` is a timeout in doubt."""
+    """`d` is a doubtful timeout."""
     return verdict.observe(Result.TIMEOUT, True) if letter == "d" else verdict.observe(LETTERS[letter])
 
 
@@ -71,7 +71,7 @@ def test_counts_restart_at_zero() -> None:
 def test_the_verdict_follows_the_last_run_that_was_long_enough(
     rise: int, fall: int, results: list[Result]
 ) -> None:
-    """Against the definition, taken literally: look back at the results that count."""
+    """Compare with the literal definition: look back at the results that count."""
     verdict = Verdict(rise, fall)
     history: list[bool] = []
     failing = False

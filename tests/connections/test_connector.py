@@ -1,4 +1,4 @@
-"""Connector: dials classified, bounded in time, and nothing left behind when cancelled."""
+"""Connector: dials are classified and bounded in time, and leave nothing behind when cancelled."""
 
 import asyncio
 import errno

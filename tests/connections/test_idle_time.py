@@ -5,7 +5,7 @@ import pytest
 from balancer.connections.idle_time import IdleTime
 
 MS = 1_000_000
-TICK = 250  # ms between two judgements, as in the worker's sweep
+TICK = 250  # ms between two sweeps, as in the worker
 
 
 class Bench:
@@ -16,7 +16,8 @@ class Bench:
         self.now = 10_000
 
     def hears(self, *ages: float, oldest: float = 0, after: float = 2000) -> bool:
-        """`after` more milliseconds connections of these ages are closed, and one of `oldest` stays open."""
+        """After `after` more milliseconds connections of these ages are closed; one of age `oldest` stays
+        open."""
         self.now += round(after)
         for age in ages:
             self.time.closed(round(age * MS))

@@ -1,4 +1,4 @@
-"""When a connection is read: not while it is held, nor for the rest of a turn in which it has had enough."""
+"""When a connection is read: not while it is held, and not for the rest of a turn in which it rests."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from tests.fakes.transport import FakeTransport, TransportOutlet
 
 
 class Reader(asyncio.Protocol):
-    """Notes what it is told; its `intake` as soon as it has a transport."""
+    """Records what it is told; has its `intake` as soon as it has a transport."""
 
     transport: asyncio.Transport
 
@@ -50,7 +50,7 @@ class Reader(asyncio.Protocol):
 
 
 class Harness:
-    """An intake on a fake transport; `turns` counts how often it was to go on."""
+    """An intake on a fake transport; `turns` counts how often it was told to go on."""
 
     def __init__(self, then: Callable[["Harness"], None] = lambda harness: None) -> None:
         self.clock = FakeClock()
@@ -142,7 +142,7 @@ def test_a_closed_connection_is_left_alone(act: str) -> None:
 @pytest.mark.parametrize(
     ("room", "read"),
     [(4 * MOST_READ, MOST_READ), (200_000, 175_000), (0, LEAST_READ), (None, LEAST_READ)],
-    ids=["all", "what the outlet takes", "the outlet takes nothing", "no outlet"],
+    ids=["the outlet takes all", "the outlet takes a part", "the outlet takes nothing", "no outlet"],
 )
 def test_after_a_rest_reads_are_limited_to_what_is_written(room: int | None, read: int) -> None:
     harness = Harness()
@@ -230,7 +230,7 @@ def test_a_held_or_paced_connection_is_strained(act: str) -> None:
 
 
 class Crowd:
-    """Many readers that share their turns; each `go_on` takes `cost` seconds."""
+    """Many readers that share turns; each `go_on` takes `cost` seconds."""
 
     def __init__(self, count: int, cost: float) -> None:
         self.clock = FakeClock()

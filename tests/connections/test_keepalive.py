@@ -32,7 +32,7 @@ class Reader:
     now: int
 
     def upstream_paused(self, paused: bool) -> None:
-        """Nothing is being relayed."""
+        """Nothing to do: nothing is being relayed."""
 
     def response(self, head: object, body: bytes, last: bool) -> None:
         self.pool.put(self.connection, self.now)
@@ -65,7 +65,7 @@ class Bench:
         send_request(connection, Reader(self.pool, connection, now))  # type: ignore[arg-type]  # it is told of nothing else
 
     def done(self, connection: UpstreamConnection) -> None:
-        """Its response arrives; it goes back."""
+        """Its response arrives; it is put back."""
         connection.data_received(OK)
 
     def idle(self, now: int = 0, created: int = 0) -> UpstreamConnection:
@@ -98,7 +98,7 @@ def test_a_taken_connection_goes_back_on_top() -> None:
 
 
 def test_the_cap_counts_idle_connections_only() -> None:
-    """With active ones present: they are not in here."""
+    """With active connections present: they are not in the pool."""
     bench = Bench(max_idle=2)
     active = [bench.busy() for _ in range(5)]
     bench.done(active[0])
@@ -246,7 +246,7 @@ def test_a_connection_that_must_not_be_reused_is_closed() -> None:
 
 
 def test_a_connection_that_cannot_write_is_closed() -> None:
-    """The last request has not gone out yet, so the next could not either."""
+    """The last request has not been sent yet, so the next could not be either."""
     bench = Bench()
     connection = bench.busy()
     connection.pause_writing()
@@ -265,7 +265,8 @@ def test_counters_are_kept() -> None:
 
 
 class Learned(Bench):
-    """The upstream closes what is idle for half a second, and that is known: 400 ms, 250 ms with care."""
+    """The upstream closes connections idle for 500 ms, which has been learned: 400 ms usable, 250 ms for
+    sure."""
 
     def __init__(self, **settings: int) -> None:
         super().__init__(learn=True, **settings)
@@ -283,7 +284,7 @@ class Learned(Bench):
         return self.pool.sweep(self.now)
 
     def closes_after(self, milliseconds: int) -> None:
-        """A connection is idle for so long, and then closed by the upstream."""
+        """A connection is idle for this long, and then closed by the upstream."""
         self.idle(now=self.now)
         self.clock.advance(milliseconds / 1000)
         self.transports[-1].receive_eof()

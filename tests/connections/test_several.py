@@ -1,4 +1,4 @@
-"""A name with several addresses: what is dead costs a request nothing, and the supervisor is told."""
+"""A name with several addresses: a dead one costs a request nothing, and the supervisor is told."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ Dialled = asyncio.Task[UpstreamConnection]
 
 
 class Bench:
-    """`app:8000` at A; its name has B and C besides."""
+    """`app:8000` at A; its name also has B and C."""
 
     def __init__(self, **answers: object) -> None:
         self.clock = FakeClock()
@@ -128,7 +128,7 @@ def test_a_move_is_reported_once_a_second_and_not_for_a_former_address() -> None
     bench.advance(1.0)
     bench.loop.answers[A, 8000] = HOLD
     task = bench.dial()
-    bench.upstream.set_host(B)  # the supervisor has moved it meanwhile
+    bench.upstream.set_host(B)  # meanwhile the supervisor has moved it
     bench.advance(STAGGER)
     assert task.result()
     assert len(bench.moves) == 2

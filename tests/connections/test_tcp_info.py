@@ -1,4 +1,4 @@
-"""What the kernel tells of a connection, with real sockets."""
+"""What the kernel reports about a connection, with real sockets."""
 
 import asyncio
 import socket
@@ -21,7 +21,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     ):
         ours.settimeout(10.0)
         theirs.settimeout(10.0)
-        # One exchange, whose answer acknowledges what was sent.
+        # One exchange, whose response acknowledges the request.
         ours.sendall(b"GET")
         assert theirs.recv(3) == b"GET"
         theirs.sendall(b"ok")
@@ -36,7 +36,7 @@ def test_bytes_refused_by_a_closed_peer_are_neither_acknowledged_nor_taken(
     before = taken(ours)
     theirs.close()
     ours.sendall(b"POST")
-    assert ours.recv(1) == b""  # its FIN; its reset follows what we sent, and both are there on loopback
+    assert ours.recv(1) == b""  # its FIN; its reset answers our bytes; on loopback both have arrived
     after = taken(ours)
     assert before is not None
     assert after is not None

@@ -1,4 +1,4 @@
-"""Every raw response of the corpus gets its verdict from the real connection, however its bytes arrive."""
+"""Every raw response of the corpus has its verdict from the real connection, however its bytes arrive."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -26,7 +26,7 @@ def check(case: Case, seen: Response) -> None:
         assert getattr(seen, name) == getattr(wanted, name), name
     if wanted.status:
         assert (seen.status, seen.framing) == (wanted.status, wanted.framing)
-    if seen.begun and seen.failure:  # a fault may come with bytes that are then not passed on
+    if seen.begun and seen.failure:  # bytes that arrive with a fault may not be passed on
         assert wanted.body.startswith(seen.body)
     else:
         assert seen.body == wanted.body
@@ -48,7 +48,7 @@ def test_responses_in_one_piece(case: Case) -> None:
 
 @every_case
 def test_responses_in_two_pieces_and_byte_by_byte(case: Case) -> None:
-    """Split at every byte where the case is short."""
+    """Short cases are split at every byte."""
     sent = case.sent
     for cut in cuts(case, every_byte_below=400, coarse=20):
         check(case, observe(case, [sent[:cut], sent[cut:]]))
@@ -76,14 +76,14 @@ PIECES = [
 @settings(max_examples=300)
 @given(mutations(CASES, PIECES))
 def test_damaged_responses(mutation: tuple[Case, bytes, int]) -> None:
-    """Whatever an upstream sends: the same comes of it however it arrives, and lines hold no line ends."""
+    """Whatever an upstream sends has the same result however it arrives, and lines contain no line ends."""
     case, sent, cut = mutation
     whole = observe(case, [sent] if sent else [])
     split = observe(case, [piece for piece in (sent[:cut], sent[cut:]) if piece])
-    if whole.begun and whole.failure:  # a fault may come with bytes that are then not passed on
+    if whole.begun and whole.failure:  # bytes that arrive with a fault may not be passed on
         whole = replace(whole, body=split.body)
     if "response_head_too_large" in (whole.failure, split.failure) and not whole.begun:
-        split = replace(split, failure=whole.failure)  # too large, or malformed: what is seen first
+        split = replace(split, failure=whole.failure)  # too large or malformed, whichever is seen first
     assert split == whole
     for line in whole.lines:
         assert not set(line) & set(b"\r\n\0")

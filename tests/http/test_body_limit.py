@@ -1,4 +1,4 @@
-"""The limit on bodies: the first fault decides, however the bytes arrive."""
+"""The limit on bodies: the first fault decides, however bytes arrive."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Runs of equal chunks are counted and decoded as one by one, whatever stands behind them."""
+"""Runs of equal chunks are counted and decoded as they would be one by one, whatever follows them."""
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ def test_whole_chunks_with_the_same_size_line_are_counted(
     data = before + b"".join(map(chunk, payloads)) + after
     size_line = b"%x\r\n" % length
     found = count_equal(data, len(before), size_line, length)
-    # What is behind may happen to be one more.
+    # The bytes behind the run may happen to be one more chunk.
     stride = len(size_line) + length + 2
     expected = 0
     at = len(before)

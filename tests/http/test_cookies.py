@@ -1,4 +1,4 @@
-"""Cookies in header lines: what is found, what is taken out, and that the rest keeps every byte."""
+"""Cookies in header lines are found and removed, and the rest keeps every byte."""
 
 import pytest
 from hypothesis import given

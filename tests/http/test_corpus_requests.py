@@ -1,4 +1,4 @@
-"""Every raw request of the corpus gets its verdict from the real proxy, however its bytes arrive."""
+"""Every raw request of the corpus has its verdict from the real proxy, however its bytes arrive."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -49,7 +49,7 @@ def test_requests_in_one_piece(case: Case, bench: RequestBench) -> None:
 
 @every_case
 def test_requests_in_two_pieces_and_byte_by_byte(case: Case, bench: RequestBench) -> None:
-    """Split at every byte where the case is short; the observation must be the very same each time."""
+    """Short cases are split at every byte; the observation must be the same each time."""
     sent = case.sent
     whole = _without_request_ids(bench.run([sent]))
     for cut in cuts(case, every_byte_below=400, coarse=20):
@@ -60,7 +60,7 @@ def test_requests_in_two_pieces_and_byte_by_byte(case: Case, bench: RequestBench
 
 @pytest.mark.parametrize("case", LASTING, ids=[case.id for case in LASTING])
 def test_requests_again_on_the_same_connection(case: Case, bench: RequestBench) -> None:
-    """What a connection remembers of one request changes nothing for the next."""
+    """What a connection remembers of one request does not change the next."""
     once = _without_request_ids(bench.run([case.sent])).forwarded
     twice = _without_request_ids(bench.run([case.sent, case.sent + case.sent]))
     assert twice.forwarded == once * 3
@@ -91,13 +91,14 @@ PIECES = [
 @settings(max_examples=300)
 @given(mutations(CASES, PIECES))
 def test_damaged_requests(mutation: tuple[Case, bytes, int]) -> None:
-    """Whatever is sent: what goes on has one meaning only (the driver sees to that), however it came."""
+    """Whatever is sent, what is forwarded has only one meaning (the driver checks that), however it
+    arrived."""
     case, sent, cut = mutation
     bench = RequestBench(case)
     try:
         whole = _without_request_ids(bench.run([sent]))
         split = _without_request_ids(bench.run([sent[:cut], sent[cut:]]))
-        if 431 in whole.statuses or 431 in split.statuses:  # too large, or malformed: what is seen first
+        if 431 in whole.statuses or 431 in split.statuses:  # too large or malformed, whichever is seen first
             split = replace(split, statuses=whole.statuses)
         assert split == whole
         assert not [status for status in whole.statuses if status not in STATUSES]

@@ -1,4 +1,4 @@
-"""What a client sees of every raw response of the corpus, through the whole proxy."""
+"""What a client receives of every raw response of the corpus, through the whole proxy."""
 
 import re
 import socket
@@ -14,7 +14,7 @@ CASES = [case for case in read_cases("responses.txt") if "upgrading" not in case
 
 
 def exchange(wire: Wire, setup: Setup, sent: bytes) -> FakeTransport:
-    """The client end, after one request was answered with `sent`."""
+    """The client end after one request that was answered with `sent`."""
     client = wire.connect()
     version = b"HTTP/1.0\r\nConnection: keep-alive" if setup.client_minor == 0 else b"HTTP/1.1"
     client.receive(b"%b / %b\r\nHost: a\r\nTE: trailers\r\nConnection: te\r\n\r\n" % (setup.method, version))
@@ -54,7 +54,7 @@ def test_each_response_reaches_the_client_with_its_verdict(case: Case) -> None:
 
 
 def payload(setup: Setup, head: bytes, body: bytes) -> tuple[bytes, bytes]:
-    """Body and trailers as the client must read them from what it got."""
+    """Body and trailers as the client must parse them."""
     if setup.method == b"HEAD" or re.match(rb"HTTP/1\.1 (204|304)", head):
         return body, b""
     if re.search(rb"\r\ntransfer-encoding: chunked", head, re.IGNORECASE):

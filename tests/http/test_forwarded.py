@@ -1,4 +1,5 @@
-"""What proxies say of the client, read strictly and from the right: RFC 7239, and lists of X-Forwarded-*."""
+"""Fields of proxies about the client, parsed strictly and from the right: RFC 7239 and X-Forwarded-*
+lists."""
 
 from ipaddress import IPv4Address, IPv6Address
 
@@ -36,7 +37,7 @@ FORWARDED: dict[str, tuple[bytes, list[Hop]]] = {
     "unknown in capitals": (b"for=Unknown", [hop(b"Unknown")]),
     "obfuscated": (b"for=_gazonk", [hop(b"_gazonk")]),
     "obfuscated with an obfuscated port": (b'for="_gazonk:_p"', [hop(b"_gazonk:_p")]),
-    "quoted where it need not be": (b'for="192.0.2.43"', [hop(b"192.0.2.43")]),
+    "quoted needlessly": (b'for="192.0.2.43"', [hop(b"192.0.2.43")]),
     "quoted pair": (b'for="192\\.0.2.43"', [hop(b"192.0.2.43")]),
     "all parameters": (
         b"for=192.0.2.60;proto=http;by=203.0.113.43;host=a.example",
@@ -199,7 +200,7 @@ def test_any_value_is_read_without_error(value: bytes) -> None:
     ],
 )  # fmt: skip
 def test_parsing_is_linear_in_the_length(value: bytes) -> None:
-    """A quadratic reader would take minutes for these, and the test with it."""
+    """A quadratic parser would take minutes for these."""
     for _ in range(3):
         hops_in(value)
         hops_in(value + b", for=_a")

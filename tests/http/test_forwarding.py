@@ -1,4 +1,4 @@
-"""What an app is told of the client, and who is believed."""
+"""What an app is told about the client, and which peers are trusted."""
 
 from collections.abc import Sequence
 
@@ -135,7 +135,7 @@ def test_a_trusted_peer_is_believed_and_appended() -> None:
 @pytest.mark.parametrize("address", [CLIENT, PROXY], ids=["untrusted", "trusted"])
 def test_look_alikes_empty_fields_and_forbidden_fields_are_ignored(address: str, line: bytes) -> None:
     said = told(address, line)
-    said.pop(b"Forwarded", None)  # there for who sends one, whatever is in it
+    said.pop(b"Forwarded", None)  # present if the client sends one, whatever its value
     assert said == told(address)
     assert line not in head(line).lines
 
@@ -162,7 +162,7 @@ def test_fields_forwarded_from_an_untrusted_peer(
 ) -> None:
     table = FieldTable(REQUEST_KINDS, told_names, kept_names)
     raw = b"\r\n".join([b"GET / HTTP/1.1", b"Host: a", line, b"", b""])
-    for _ in range(2):  # also where it has been met before
+    for _ in range(2):  # also if it has been seen before
         parsed = parse_request_head(raw, 8192, 100, None, table)
         assert (line in parsed.lines) is passed
         assert line not in Forwarding([]).peer(CLIENT).lines(parsed)
@@ -208,13 +208,13 @@ def test_several_chain_lines_are_joined() -> None:
     assert peer.client_address(several) == "1.1.1.1"
 
 
-# What a trusted proxy sends -> client, scheme and host, in whatever is told of them.
+# What a trusted proxy sends -> client, scheme and host, in every field about them.
 FACTS: dict[str, tuple[list[bytes], tuple[str, bytes, bytes]]] = {
     "Forwarded alone": (
         [b"Forwarded: for=203.0.113.9;proto=https;host=shop.example"],
         ("203.0.113.9", b"https", b"shop.example"),
     ),
-    "both: X-Forwarded-* decides, also on what it does not say": (
+    "both: X-Forwarded-* decides, also on what it omits": (
         [b"Forwarded: for=1.1.1.1;proto=https;host=shop", b"X-Forwarded-For: 2.2.2.2"],
         ("2.2.2.2", b"http", b"a"),
     ),
@@ -265,7 +265,7 @@ FACTS: dict[str, tuple[list[bytes], tuple[str, bytes, bytes]]] = {
         [b"Forwarded: for=6.6.6.6;proto=ftp;host=evil, for=1.1.1.1;proto=https;host=shop, for=10.0.0.2"],
         ("1.1.1.1", b"https", b"shop"),
     ),
-    "what the client itself has said of scheme and host": (
+    "scheme and host as sent by the client itself": (
         [b"Forwarded: for=6.6.6.6;proto=https;host=evil, for=1.1.1.1"], ("1.1.1.1", b"http", b"a"),
     ),
     "the nearest proxy that says it": (
@@ -303,7 +303,7 @@ def test_client_scheme_and_host_come_from_one_notation_and_both_agree(case: str)
         by_forwarded = told(PROXY, b"Forwarded: " + said[b"Forwarded"])
         for name in (b"X-Forwarded-Proto", b"X-Forwarded-Host", b"X-Real-IP"):
             assert by_forwarded[name] == said[name]
-        # Whoever takes the first of each, and whoever takes the last.
+        # For apps that take the first of each, and for apps that take the last.
         values = {
             name: {
                 pair.removeprefix(name + b"=").strip(b'"')
@@ -339,7 +339,7 @@ def test_client_scheme_and_host_come_from_one_notation_and_both_agree(case: str)
         pytest.param(
             [b"Forwarded: proto=https, for=1.1.1.1, by=_a"],
             b"for=1.1.1.1, for=unknown;proto=http;host=a;by=_a, for=10.0.0.1;proto=http;host=a",
-            id="a hop that does not say who is before it",
+            id="a hop without its predecessor",
         ),
         pytest.param(
             [b"Forwarded: for=x", b"X-Forwarded-Host: shop:80"],

@@ -1,4 +1,4 @@
-"""Which bytes may stand where in a head; and that what is remembered of lines never changes a verdict."""
+"""Which bytes are allowed where in a head; and remembered lines never change a verdict."""
 
 from contextlib import suppress
 from itertools import count
@@ -19,7 +19,7 @@ unique = count()
 
 
 def request(*lines: bytes, start: bytes = b"GET / HTTP/1.1") -> Failure | None:
-    """The failure of a request head, None where it is accepted."""
+    """The failure of a request head, None if it is accepted."""
     try:
         parse_request_head(b"\r\n".join([start, b"Host: a", *lines, b"", b""]), 8192, 100)
     except ProtocolError as error:
@@ -36,7 +36,7 @@ def response(*lines: bytes, start: bytes = b"HTTP/1.1 200 OK") -> Failure | None
 
 
 def never_seen() -> bytes:
-    """A line that no head has had before: with it, a head is checked by httptools whatever else it has."""
+    """A line that no head has had before, so that httptools checks the head, whatever its other lines."""
     return b"X-Never-Seen: %d" % next(unique)
 
 

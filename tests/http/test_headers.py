@@ -1,4 +1,4 @@
-"""Lists in field values, and which fields Connection can take away."""
+"""Lists in field values, and which fields Connection can remove."""
 
 import pytest
 

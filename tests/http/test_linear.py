@@ -1,7 +1,7 @@
-"""No parser is worse than linear in its input: what it executes is counted, as no time is the same twice.
+"""No parser is worse than linear in its input: its instructions are counted, as times vary from run to run.
 
-What C code does is not seen by that: so each has a time as well, far above what it takes, and far below what
-it would take if it were quadratic.
+That does not see C code, so each parser has a time limit as well, far above its real time and far below a
+quadratic one.
 """
 
 import sys
@@ -44,7 +44,7 @@ def filled(start: bytes, piece: bytes, end: bytes, size: int) -> bytes:
 
 
 def request(start: bytes, piece: bytes, end: bytes = b"\r\n\r\n") -> Callable[[int], object]:
-    """Parses a head in which `piece` is repeated, sent on by what a trusted proxy has said."""
+    """Parses a head in which `piece` is repeated, forwarded with the fields of a trusted proxy."""
 
     def parse(size: int) -> object:
         lines = b"GET / HTTP/1.1\r\nHost: a\r\nX-New: %d\r\n" % next(unique)
@@ -262,14 +262,14 @@ def test_a_head_of_30000_members_and_190_lines_costs_less_than_2_ms(
 
 
 def assert_linear(make: Callable[[int], object], size: int) -> None:
-    """What is executed for twice as much is no more than twice as much."""
-    executed(make(size))  # what is done once
+    """Twice the input executes at most twice the instructions."""
+    executed(make(size))  # constant overhead
     once, twice, four_times = (executed(make(size * factor)) for factor in (1, 2, 4))
     assert four_times - twice <= 2.2 * max(0, twice - once) + 500
 
 
 def executed(call: Any) -> int:
-    """How many instructions of Python `call` takes."""
+    """The number of Python instructions that `call` executes."""
     number = 0
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
@@ -290,7 +290,7 @@ def executed(call: Any) -> int:
 
 
 def seconds(make: Callable[[int], object], size: int) -> float:
-    """Of this thread, the least of three."""
+    """CPU seconds of this thread, the least of three."""
     return min(_seconds(make(size)) for _ in range(3))
 
 

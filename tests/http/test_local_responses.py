@@ -1,4 +1,4 @@
-"""Responses made here: whole, short, and with the error types of RFC 9209."""
+"""Local responses: complete, short, and with the error types of RFC 9209."""
 
 import json
 import re

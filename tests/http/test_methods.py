@@ -1,4 +1,4 @@
-"""Methods: any token goes through, and nothing is kept of those that clients make up."""
+"""Methods: any token is forwarded, and nothing is kept of invented ones."""
 
 import sys
 from collections.abc import Sized
@@ -48,7 +48,7 @@ def test_memory_does_not_grow_with_invented_methods() -> None:
 
 
 def sizes() -> dict[str, int]:
-    """The size of whatever has one and lives as long as the room's modules do."""
+    """The size of every container that lives as long as the modules of this room."""
     found: dict[str, int] = {}
     for name, module in list(sys.modules.items()):
         if not name.startswith(ROOM):

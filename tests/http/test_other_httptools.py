@@ -1,8 +1,8 @@
-"""What is served does not depend on the release of httptools that pip has found.
+"""What is served does not depend on the installed release of httptools.
 
-Releases have differed in what they make of Content-Length and Transfer-Encoding (0.6.4 refuses a tab after
-the number, 0.9.0 an empty Transfer-Encoding), and in the methods they know. None has let pass what the
-grammar does not; `test_head_bytes` holds the installed one to that.
+Releases differ in how they parse Content-Length and Transfer-Encoding (0.6.4 refuses a tab after the number,
+0.9.0 an empty Transfer-Encoding), and in the methods they know. None has accepted anything outside the
+grammar; `test_head_bytes` checks that of the installed one.
 """
 
 import pytest
@@ -20,7 +20,7 @@ from tests.http.test_corpus_requests import check as check_request
 
 
 class RefusesAll:
-    """A parser as strict as can be."""
+    """The strictest possible parser."""
 
     def __init__(self, callbacks: object) -> None:
         pass
@@ -33,7 +33,7 @@ class RefusesAll:
 def _strictest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(syntax, "HttpRequestParser", RefusesAll)
     monkeypatch.setattr(syntax, "HttpResponseParser", RefusesAll)
-    # As if no line had been met before: then each head is checked.
+    # As if no line had been seen before, so that each head is checked.
     learn = FieldTable.learn
     monkeypatch.setattr(FieldTable, "learn", lambda table, line, **_: learn(table, line, remembered=False))
     monkeypatch.setattr(head, "_known_response_field", lambda line, new: new)

@@ -1,4 +1,4 @@
-"""Targets in absolute form, and what may stand in Host."""
+"""Targets in absolute form, and valid values of Host."""
 
 import pytest
 

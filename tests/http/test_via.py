@@ -1,4 +1,4 @@
-"""Which balancers a request has passed, by its Via (RFC 9110 section 7.6.3)."""
+"""The balancers that a request has passed, by its Via (RFC 9110 section 7.6.3)."""
 
 import pytest
 
@@ -50,7 +50,7 @@ def test_look_alikes_of_a_balancer_are_not_found(value: bytes) -> None:
 
 @pytest.mark.parametrize("value", [b"(" * 30000, b"()" * 15000, b"(" * 15000 + b")" * 15000])
 def test_a_long_comment_is_parsed_in_linear_time(value: bytes) -> None:
-    # Quadratic, it would take minutes.
+    # A quadratic parser would take minutes.
     assert balancers_in(b"1.1 x " + value + b", 1.1 " + OURS) == [OURS]
 
 

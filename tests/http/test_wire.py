@@ -1,4 +1,4 @@
-"""Heads on their way out: what concerns no proxy leaves as it came."""
+"""Outgoing heads: fields that do not concern proxies are forwarded unchanged."""
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ DATE = b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
 
 
 def rendered(head: RequestHead, authority: bytes = b"10.0.0.1:8000") -> bytes:
-    """The head as sent on, without what is said of the client: that stands at its end."""
+    """The forwarded head without the fields about the client, which stand at its end."""
     first = render_request(head, PEER, b"id-1", authority)
     assert render_request(head, PEER, b"id-2", authority) == first.replace(b"id-1", b"id-2")
     said = PEER.lines(head) + b"X-Request-ID: id-1\r\n\r\n"
@@ -29,7 +29,7 @@ values = st.lists(st.sampled_from([b"\t", b" ", b"a", b"Z", b":", b",", b"\x80",
 
 
 def line_of(reserved: dict[bytes, int]) -> st.SearchStrategy[bytes]:
-    """A header line of any form, that is none of the `reserved` fields or their look-alikes."""
+    """A header line of any form, other than the `reserved` fields and their look-alikes."""
     other = names.filter(lambda name: name.lower().replace(b"_", b"-") not in reserved)
     return st.builds(lambda name, value: name + b":" + value, other, values)
 

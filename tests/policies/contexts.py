@@ -1,4 +1,4 @@
-"""What policies are built with in tests: seeded chance, and a clock that the test moves."""
+"""The context of policies in tests: seeded randomness, and a clock that the test moves."""
 
 from random import Random
 
@@ -8,5 +8,5 @@ from balancer.policies.conformance import BenchClock
 
 
 def context(seed: int = 1, slot: int = 0, clock: Clock | None = None) -> PolicyContext:
-    """A context of its own for each policy."""
+    """A new context for each policy."""
     return PolicyContext(Random(seed), slot, clock or BenchClock())

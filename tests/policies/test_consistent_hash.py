@@ -1,4 +1,4 @@
-"""consistent_hash and ip_hash: where keys go, who moves, and what a rebuild does not do again."""
+"""consistent_hash and ip_hash: where keys go, which keys move, and what a rebuild reuses."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def owners(policy: ConsistentHash) -> list[str]:
 
 
 def test_keys_map_to_the_same_upstream_in_every_process_and_version() -> None:
-    """Written down: with a change here most clients would change upstreams on the day of the upgrade."""
+    """Pinned values: with a change here most clients would change upstreams on an upgrade."""
     policy = ConsistentHash(context())
     policy.rebuild(made(5))
     keys = [0, 1 << 60, 1 << 61, 1 << 62, 1 << 63, (1 << 64) - 1]
@@ -36,7 +36,7 @@ def test_keys_map_to_the_same_upstream_in_every_process_and_version() -> None:
 
 
 def test_only_the_id_matters_not_the_address() -> None:
-    """A name that resolves anew keeps its keys."""
+    """A name with a new address keeps its keys."""
     policy, upstreams = ConsistentHash(context()), made(5)
     policy.rebuild(upstreams)
     before = owners(policy)
@@ -64,7 +64,7 @@ def test_a_retry_of_a_key_goes_to_the_same_second_choice() -> None:
         assert first is not None
         second = policy.pick(key, (first,))
         policy.rebuild([one for one in upstreams if one is not first])
-        assert policy.pick(key, ()) is second  # who has its keys if it is ejected, too
+        assert policy.pick(key, ()) is second  # the upstream that also gets its keys if it is ejected
         policy.rebuild(upstreams)
 
 

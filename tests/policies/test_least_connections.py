@@ -1,4 +1,4 @@
-"""least_connections: the fewest in flight for its weight; ties in turn; a sample of two among many."""
+"""least_connections: the fewest in flight by weight; ties in turn; a sample of two in large pools."""
 
 from collections import Counter
 
@@ -58,7 +58,7 @@ def test_ties_rotate_besides_a_busier_upstream() -> None:
 
 
 def test_idle_upstreams_take_turns_by_weight() -> None:
-    """Else the heaviest would get every request of a quiet hour."""
+    """Otherwise the heaviest would get every request of a quiet hour."""
     policy, (light, heavy) = built((1, 0, 0), (3, 0, 0))
     seen = [policy.pick(0, ()) for _ in range(40)]
     for place in range(0, 40, 4):
@@ -66,7 +66,7 @@ def test_idle_upstreams_take_turns_by_weight() -> None:
 
 
 def test_an_upstream_that_was_busy_for_long_is_not_flooded_when_it_is_free() -> None:
-    """The turns it could not take are not owed to it."""
+    """Turns that it could not take are not made up for."""
     policy, (busy, other) = built((1, 5, 0), (1, 0, 0))
     assert {policy.pick(0, ()) for _ in range(1000)} == {other}
     busy.inflight = 0
@@ -104,7 +104,7 @@ def test_up_to_the_size_limit_the_minimum_is_always_found() -> None:
 
 
 def test_above_the_size_limit_two_are_sampled() -> None:
-    """The idle one wins when it is in the sample: 2 of n times, not always, and the rest is spread."""
+    """The idle upstream wins when it is in the sample: 2 of n times, not always, and the rest is spread."""
     count, picks = 20, 20_000
     policy, upstreams = built(*[(1, 5, 0)] * (count - 1), (1, 0, 0))
     seen = Counter(policy.pick(0, ()) for _ in range(picks))
@@ -113,7 +113,7 @@ def test_above_the_size_limit_two_are_sampled() -> None:
 
 
 def test_all_pairs_are_sampled_evenly() -> None:
-    """Chi-square over who wins with loads all different: upstream k wins against k lesser ones of n - 1."""
+    """Chi-square over the winners with distinct loads: upstream k wins against k lesser ones of n - 1."""
     count, picks = 20, 40_000
     policy, upstreams = built(*[(1, count - number, 0) for number in range(count)])
     seen = Counter(policy.pick(0, ()) for _ in range(picks))
@@ -122,7 +122,7 @@ def test_all_pairs_are_sampled_evenly() -> None:
         expected = picks * number / (count * (count - 1) / 2)
         if expected:
             chi_square += (seen[one] - expected) ** 2 / expected
-    assert seen[upstreams[0]] == 0  # the busiest loses against everyone
+    assert seen[upstreams[0]] == 0  # the busiest always loses
     assert chi_square < 45.0  # 18 degrees of freedom: 1 in 2,000
 
 

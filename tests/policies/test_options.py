@@ -1,4 +1,4 @@
-"""A policy's options: declared by its signature, checked, told in plain words."""
+"""A policy's options: declared by its signature, checked, described in plain words."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,11 +17,11 @@ def none_at_all(context: object) -> None:
 
 
 def positional(context: object, size: int = 3) -> None:
-    """Can be given by position as well."""
+    """Its option can be given by position as well."""
 
 
 def open_ended(context: object, *more: int, size: int = 3, **others: int) -> None:
-    """Only what is named is an option."""
+    """Only named parameters are options."""
 
 
 def postponed(context: "object", size: "int" = 3) -> None:
@@ -55,8 +55,8 @@ def test_options_are_declared_by_the_signature(
 def no_default(context: object, *, size: int) -> None: ...
 def only_by_position(context: object, size: int = 3, /) -> None: ...
 def of_another_type(context: object, size: list[int] | None = None) -> None: ...
-def not_annotated(context: object, size=3) -> None: ...  # type: ignore[no-untyped-def]  # that is the case
-def default_of_another_type(context: object, size: int = "3") -> None: ...  # type: ignore[assignment]  # that too
+def not_annotated(context: object, size=3) -> None: ...  # type: ignore[no-untyped-def]  # on purpose
+def default_of_another_type(context: object, size: int = "3") -> None: ...  # type: ignore[assignment]  # on purpose
 def no_context() -> None: ...
 def context_by_keyword(*, context: object) -> None: ...
 

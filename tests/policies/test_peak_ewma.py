@@ -1,4 +1,4 @@
-"""peak_ewma: who answers slowly or badly gets less, and gets its chance again."""
+"""peak_ewma: an upstream that is slow or fails gets less traffic, and is tried again."""
 
 import heapq
 from collections import Counter
@@ -13,7 +13,7 @@ from balancer.policies.peak_ewma import PeakEwma
 from balancer.upstreams.upstream import Upstream
 from tests.policies.contexts import context
 
-Answer = tuple[float, Outcome]  # latency in seconds, and how it ends
+Answer = tuple[float, Outcome]  # latency in seconds, and outcome
 App = Callable[[Random], Answer]
 TEACHES_NOTHING = (Outcome.CLIENT_GONE, Outcome.CANCELLED)
 FAILURES = (Outcome.SERVER_ERROR, Outcome.CONNECT_FAILED, Outcome.FAILED)
@@ -37,7 +37,7 @@ class Harness:
         self._random = Random(7)
 
     def serve(self, requests: int, clients: int = 1) -> "Counter[Upstream]":
-        """How many each upstream gets."""
+        """The number of requests for each upstream."""
         counts: Counter[Upstream] = Counter()
         running: list[tuple[float, int, Upstream, Answer]] = []
         now = 0.0
@@ -70,7 +70,7 @@ class Harness:
         self.end(one, latency, outcome)
 
     def picks(self, count: int = 1000) -> "Counter[Upstream]":
-        """Who is picked while nothing changes."""
+        """The picks while nothing changes."""
         return Counter(self.policy.pick(0, ()) or self.upstreams[0] for _ in range(count))
 
 
@@ -103,7 +103,7 @@ def test_load_counts_as_much_as_latency() -> None:
 
 
 def test_one_slow_answer_counts_at_once() -> None:
-    """The peak: a mean over many answers would go on sending requests to one that has begun to hang."""
+    """The peak: a mean over many answers would keep sending requests to an upstream that begins to hang."""
     harness = Harness(usual, usual)
     a, b = harness.upstreams
     for _ in range(100):
@@ -135,7 +135,7 @@ def test_an_upstream_that_was_slow_once_recovers_when_idle() -> None:
 
 
 def test_an_upstream_that_was_idle_is_not_flooded() -> None:
-    """What is not known is taken for typical, not for fast."""
+    """An unknown latency is taken as typical, not as fast."""
     harness = Harness(*[usual] * 5)
     harness.serve(500)
     idle, *others = harness.upstreams
@@ -144,7 +144,7 @@ def test_an_upstream_that_was_idle_is_not_flooded() -> None:
         harness.teach(one, 0.02)
     for _ in range(50):
         harness.begin()
-    assert 2 <= idle.inflight <= 15  # of 50 among five; drawn for two in five pairs, it could have had 20
+    assert 2 <= idle.inflight <= 15  # of 50 among five; drawn in two of five pairs, it could have had 20
 
 
 def test_a_new_upstream_is_not_flooded_and_gets_its_share() -> None:
@@ -170,7 +170,7 @@ def test_a_slower_upstream_gets_less_but_not_nothing() -> None:
 @pytest.mark.parametrize("clients", [1, 10, 50])
 @pytest.mark.parametrize("outcome", FAILURES, ids=lambda outcome: str(outcome.name))
 def test_an_upstream_that_fails_fast_does_not_attract_traffic(outcome: Outcome, clients: int) -> None:
-    """Its failures free its connections at once, and take a thousandth of the time."""
+    """Its failures take a thousandth of the time and free its connections at once."""
     harness = Harness(*[usual] * 4, lambda random: (0.00002, outcome))
     counts = harness.serve(20_000, clients)
     assert counts[harness.upstreams[4]] / 20_000 < 0.1

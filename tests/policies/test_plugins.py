@@ -1,4 +1,4 @@
-"""Policies from elsewhere: found, refused with cause and remedy, and none of them breaks the others."""
+"""Plug-in policies are found, or refused with cause and remedy, and none breaks the others."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -60,7 +60,7 @@ number = 7
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Writes modules where Python finds them, and a distribution with entry points if any are given."""
+    """Writes importable modules, and a distribution with entry points if any are given."""
     monkeypatch.syspath_prepend(tmp_path)
     before = set(sys.modules)
 

@@ -1,4 +1,4 @@
-"""Every registered policy keeps to the conformance suite; and the suite finds what is wrong with bad ones."""
+"""Every registered policy passes the conformance suite; and the suite finds the faults of bad ones."""
 
 from collections.abc import Callable, Sequence
 from itertools import cycle
@@ -32,7 +32,7 @@ def test_registered_policies_conform(name: str, options: dict[str, Any], check: 
 
 
 class FirstUntried(Policy):
-    """The base of the bad ones: always the first that was not tried."""
+    """The base of the bad ones: always picks the first untried."""
 
     __slots__ = ("candidates",)
 
@@ -48,14 +48,14 @@ class FirstUntried(Policy):
 
 
 class Forgetful(FirstUntried):
-    """Takes no notice of `tried`."""
+    """Ignores `tried`."""
 
     def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
         return self.candidates[0] if self.candidates else None
 
 
 class Endless(FirstUntried):
-    """Searches until it finds one."""
+    """Searches without end until it finds an untried one."""
 
     def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
         for one in cycle(self.candidates):
@@ -65,7 +65,7 @@ class Endless(FirstUntried):
 
 
 class Pairing(FirstUntried):
-    """Draws until it has two that were not tried."""
+    """Draws without end until it has two untried ones."""
 
     def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
         found: set[Upstream] = set()
@@ -78,7 +78,7 @@ class Pairing(FirstUntried):
 
 
 class Clinging(FirstUntried):
-    """Keeps the candidates it had."""
+    """Keeps its former candidates."""
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
         self.candidates += [one for one in candidates if one not in self.candidates]
@@ -93,7 +93,7 @@ class Unweighted(FirstUntried):
 
 
 class SelfSeeded(FirstUntried):
-    """Chance of its own."""
+    """Has its own randomness."""
 
     def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
         Random().shuffle(self.candidates)
@@ -111,7 +111,7 @@ class Meddling(FirstUntried):
 
 
 class Fickle(FirstUntried):
-    """Asks for a key and does not heed it."""
+    """Asks for a key and ignores it."""
 
     needs_key: ClassVar[bool] = True
 
@@ -145,7 +145,7 @@ class Positional(FirstUntried):
 
 
 class Modulo(FirstUntried):
-    """By the key, but with a remainder: nearly all keys move when one joins."""
+    """Uses the key modulo the size: nearly all keys move when an upstream is added."""
 
     needs_key: ClassVar[bool] = True
 
@@ -155,14 +155,14 @@ class Modulo(FirstUntried):
 
 
 class WeightedModulo(Modulo):
-    """The same, with each one as often as its weight says."""
+    """The same, with each upstream repeated by its weight."""
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
         self.candidates = [one for one in candidates for _ in range(round(10 * one.effective_weight))]
 
 
 class Scanning(FirstUntried):
-    """Looks at every candidate."""
+    """Examines every candidate."""
 
     def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
         best = None
@@ -173,7 +173,7 @@ class Scanning(FirstUntried):
 
 
 class Lopsided(FirstUntried):
-    """By chance, but the first one somewhat more often."""
+    """Random, but the first one somewhat more often."""
 
     def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
         left = [one for one in self.candidates if one not in tried]
@@ -182,13 +182,13 @@ class Lopsided(FirstUntried):
 
 
 class Unbounded(Modulo):
-    """Has a bound and does not keep it."""
+    """Has a bound and exceeds it."""
 
     bounded_load = 1.25
 
 
 class Ramping(FirstUntried):
-    """In turn, but gives one of less weight nothing at all."""
+    """In turn, but never picks an upstream of lower weight."""
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
         most = max((one.effective_weight for one in candidates), default=0.0)

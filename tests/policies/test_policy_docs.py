@@ -1,4 +1,4 @@
-"""The worked example of docs/policies.md is a policy like any other, and what is written there holds."""
+"""The worked example of docs/policies.md is a policy like any other, and its statements hold."""
 
 import os
 import re
@@ -19,7 +19,7 @@ EXAMPLE, OWN_TEST = re.findall(r"^```python\n(.*?)^```$", DOCS, re.MULTILINE | r
 
 @pytest.fixture
 def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in Python's path with the example in it."""
+    """A folder on Python's path that contains the example."""
     (tmp_path / "my_policies.py").write_text(EXAMPLE)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "my_policies", raising=False)
@@ -29,7 +29,7 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: str(check.__name__))
 @pytest.mark.usefixtures("example")
 def test_the_example_conforms_with_its_option(check: Callable[[Factory], None]) -> None:
-    """Without it, its own test shows that."""
+    """Without the option, the example's own test covers it."""
     check(lambda context: registry.build("my_policies:BestOf", {"choices": 2}, context))
 
 
@@ -74,7 +74,7 @@ def test_a_module_that_is_not_found_is_reported_with_its_remedy(tmp_path: Path) 
 
 def _run(*arguments: str, folder: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("BALANCER_")}
-    inherited.pop("COLUMNS", None)  # the width of somebody's terminal
+    inherited.pop("COLUMNS", None)  # the width of a terminal
     return subprocess.run(
         [sys.executable, *arguments],
         env={**inherited, "PYTHONPATH": str(folder), **settings},

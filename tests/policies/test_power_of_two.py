@@ -1,4 +1,4 @@
-"""power_of_two: all pairs alike, and of a pair the one with less load for its weight."""
+"""power_of_two: all pairs are equally likely, and the less loaded of a pair by weight is picked."""
 
 from collections import Counter
 from itertools import combinations
@@ -51,7 +51,7 @@ class Seat:
 
 @pytest.mark.parametrize("count", [2, 3, 5, 16])
 def test_all_pairs_are_drawn_evenly(count: int) -> None:
-    """In both orders, too: what ties are left to."""
+    """Both orders of each pair too: the order decides ties."""
     draw = context().random.random
     seats = [Seat(number) for number in range(count)]
     drawn: Counter[tuple[Seat, ...]] = Counter(tuple(draw_two(seats, (), draw)) for _ in range(60_000))
@@ -75,7 +75,7 @@ def test_pairs_of_the_untried_are_drawn_evenly(left: int) -> None:
 
 
 def test_with_distinct_loads_all_but_the_busiest_are_used() -> None:
-    """Upstream k wins against the k that are busier (chi-square); the busiest never does."""
+    """Upstream k wins against the k busier ones (chi-square); the busiest never wins."""
     count, picks = 10, 45_000
     policy, upstreams = built(*[(1, count - number, 0) for number in range(count)])
     seen = Counter(policy.pick(0, ()) for _ in range(picks))

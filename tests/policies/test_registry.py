@@ -1,4 +1,4 @@
-"""What the registry says of names and options, whoever brought the policy."""
+"""The registry's names and options, whatever the origin of the policy."""
 
 from typing import Any
 

@@ -57,7 +57,7 @@ def test_workers_start_at_different_upstreams(start: int, expected: str) -> None
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 12), min_size=2, max_size=8))
 def test_every_window_is_close_to_its_share(weights: list[int]) -> None:
-    """Smoothness: at no moment is anybody a whole turn ahead of its share, or behind it."""
+    """Smoothness: at no time is an upstream a whole turn ahead of its share, or behind it."""
     policy, upstreams = built(*weights)
     total = sum(weights)
     seen = [policy.pick(0, ()) for _ in range(2 * total)]
@@ -92,7 +92,7 @@ def test_a_tried_upstream_is_skipped_and_its_turn_comes_again() -> None:
 
 @pytest.mark.parametrize("start", [0, 1, 3])
 def test_a_rebuild_continues_the_rotation(start: int) -> None:
-    """Else a neighbour that flaps would send every request to the first one."""
+    """Otherwise a flapping neighbour would send every request to the first upstream."""
     policy, upstreams = built(1, 1, 1, 1, start=start)
     seen = []
     for _ in range(40):

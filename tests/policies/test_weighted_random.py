@@ -1,4 +1,4 @@
-"""random: by chance alone, exactly by weight."""
+"""random: shares are exactly proportional to the weights."""
 
 from collections import Counter
 
@@ -17,7 +17,9 @@ def built(*weights: float, seed: int = 1) -> tuple[WeightedRandom, list[Upstream
     return policy, upstreams
 
 
-WEIGHTS: dict[str, tuple[tuple[float, ...], float]] = {  # with what chi-square exceeds once in 10,000 times
+WEIGHTS: dict[
+    str, tuple[tuple[float, ...], float]
+] = {  # with the value that chi-square exceeds once in 10,000 times
     "equal": ((1, 1, 1, 1, 1), 23.5),
     "one of each": ((1, 2, 3, 4, 5), 23.5),
     "fractions": ((0.1, 0.25, 1, 1), 21.1),
@@ -40,7 +42,7 @@ def test_shares_are_those_of_the_weights(case: str) -> None:
 
 
 def test_weights_hold_among_the_untried_too() -> None:
-    """Where the tried one has nearly all the weight, the rest is drawn from by weight."""
+    """If the tried one has nearly all the weight, the rest is drawn by weight."""
     policy, (heavy, light, middle) = built(1e9, 1, 3)
     seen = Counter(policy.pick(0, (heavy,)) for _ in range(10_000))
     assert seen[middle] / 10_000 == pytest.approx(0.75, abs=0.02)

@@ -1,4 +1,4 @@
-"""What a reload changes: who comes and goes, which settings differ, and whether it takes new workers."""
+"""What a reload changes: added and removed pools and members, settings, and whether it takes new workers."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -64,7 +64,7 @@ def test_equal_specs_have_no_difference() -> None:
 
 
 def web(**changes: Any) -> InstanceSpec:
-    """The pool web is looked after in another way."""
+    """The supervisor's settings of the pool web change."""
     return replaced(OLD, pools=(replaced(OLD.pools[0], **changes), OLD.pools[1]))
 
 

@@ -1,4 +1,4 @@
-"""Specs as bytes: what was encoded comes back, and what is not exactly that is an error with its path."""
+"""Specs as bytes: encoding round-trips, and any mismatch is an error with its path."""
 
 import json
 from collections.abc import Callable
@@ -91,7 +91,7 @@ def test_invalid_json_is_another_error(data: bytes) -> None:
 
 def test_a_spec_is_frozen_and_a_changed_copy_differs() -> None:
     with pytest.raises(AttributeError):
-        FULL.via = "other"  # type: ignore[misc]  # that it is frozen is the point
+        FULL.via = "other"  # type: ignore[misc]  # the test needs to break the rule
     other = replaced(FULL, via="other")
     assert (other.via, other.pools) == ("other", FULL.pools)
     assert other != FULL

@@ -1,4 +1,4 @@
-"""Affinity by itself: tokens that all instances agree on, and what is made of them when upstreams change."""
+"""Affinity on its own: tokens that all instances agree on, and their meaning when upstreams change."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -52,7 +52,7 @@ class Side:
         self.affinity.rebuild(list(self.upstreams.values()))
 
     def token(self, name: str) -> bytes:
-        """What a client gets that is served by this upstream."""
+        """The token of a client served by this upstream."""
         head = request()
         assert self.affinity.pinned(head) is None
         answer = response()
@@ -95,13 +95,13 @@ def test_tokens_of_other_secrets_are_invalid(case: str) -> None:
 
 
 def test_tokens_are_stable() -> None:
-    """Another version must give the same: clients keep them for as long as MAX_AGE says."""
+    """Every version must give the same tokens: clients keep them for MAX_AGE."""
     assert make_token(b"", "default", "app1:8000") == b"6bk5DUDqKpQarDmuH_tZT-"
     assert make_token(b"s3cret", "default", "app1:8000") == b"bJPSpeVTYlh70vhetMXwbm"
 
 
 def test_without_a_secret_guessing_is_expensive_and_many_upstreams_are_not() -> None:
-    """CPU of this thread: 0.1 ms each where it was measured, and 0.8 µs by a plain hash."""
+    """CPU of this thread: measured 0.1 ms each, and 0.8 µs with a plain hash."""
     before = time.thread_time()
     for number in range(100):
         make_token(b"", "default", f"10.0.0.{number}:8000")
@@ -120,7 +120,7 @@ def test_tokens_differ_by_pool_and_upstream(
 
 
 @pytest.mark.parametrize("admin_state", AdminState)
-@pytest.mark.parametrize("causes", [(), (Cause.OUTLIER,)], ids=["well", "ejected"])
+@pytest.mark.parametrize("causes", [(), (Cause.OUTLIER,)], ids=["healthy", "ejected"])
 @pytest.mark.parametrize("first_check", FirstCheck)
 @pytest.mark.parametrize("is_candidate", [True, False])
 def test_which_upstreams_keep_their_sessions(
@@ -167,7 +167,7 @@ def test_of_many_removed_upstreams_the_oldest_are_forgotten() -> None:
         assert side.counts[result] == 1
 
 
-# --- one connection whose requests go to two pools
+# --- one connection with requests to two pools
 
 
 class Nobody:
@@ -196,7 +196,7 @@ def test_a_repeated_head_does_not_carry_the_pin_of_one_pool_to_another() -> None
 
 
 def test_a_head_rendered_before_its_pin_is_looked_up() -> None:
-    """As when a route without sticky sessions has had it first."""
+    """As if a route without sticky sessions had had it first."""
     side = Side()
     cookies = b"pin=" + side.token("a:1")
     head = request(cookies)
@@ -219,7 +219,7 @@ _LINES = st.lists(
 def test_only_our_own_cookies_are_removed_from_any_lines(
     lines: list[tuple[bytes, list[bytes]]], is_large: bool, is_named: bool
 ) -> None:
-    """Also of heads too large to be remembered, and where Connection names Cookie."""
+    """Also for heads too large to be remembered, and if Connection names Cookie."""
     side = Side()
     token = make_token(b"s3cret", "default", "c:1")
 
@@ -234,7 +234,7 @@ def test_only_our_own_cookies_are_removed_from_any_lines(
         if len(rest) == len(pairs):
             kept.append(name + b"; ".join(pairs))
         elif rest:
-            # What separated the first pair from the name goes with it.
+            # The separator in front of the first pair is removed with it.
             start = name if pairs[0] == rest[0] else name.rstrip() + b" "
             kept.append(start + b"; ".join(rest))
     kept = [line for line in block(kept) if not (is_named and line.lower().startswith(b"cookie"))]

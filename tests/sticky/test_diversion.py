@@ -1,4 +1,4 @@
-"""Which pinned requests the policy would have sent elsewhere, without disturbing it."""
+"""Pinned requests that the policy would have sent elsewhere are counted, without disturbing the policy."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -23,7 +23,7 @@ def row() -> memoryview[int]:
 
 
 class Twin(Policy):
-    """Picks the first; fails where it is told to."""
+    """Picks the first upstream; fails if told to."""
 
     def __init__(self, *fails: str) -> None:
         super().__init__(PolicyContext(Random(1), 0, FakeClock()))
@@ -62,7 +62,7 @@ class Case:
         self.diversion.rebuild(self.upstreams)
 
     def stay(self, number: int, times: int = SAMPLE, key: int = 0) -> int:
-        """So many requests stay with this upstream; gives how many were counted as diverted."""
+        """`count` requests stay with this upstream; returns how many were counted as diverted."""
         before = self.cells[POOL_STICKY_DIVERTED]
         for _ in range(times):
             self.diversion.stayed(self.upstreams[number - 1], key)
@@ -80,7 +80,7 @@ def test_one_pinned_request_in_sixteen_is_sampled_and_counts_sixteen() -> None:
     assert case.stay(2, 1) == 16
     assert case.stay(2, 160) == 160
     assert twin.calls.count("pick") == 11
-    assert case.stay(1, 160) == 0  # where it would have sent it too
+    assert case.stay(1, 160) == 0  # the policy would have sent them there too
 
 
 def test_least_connections_a_tie_is_no_diversion() -> None:
@@ -106,7 +106,7 @@ def test_a_hash_is_compared_for_each_key() -> None:
     for key in keys:
         elsewhere = policy.pick(key, ()) is not case.upstreams[0]
         assert case.stay(1, key=key) == (SAMPLE if elsewhere else 0)
-    assert case.stay(1, key=NO_KEY) == 0  # there is nothing to compare with
+    assert case.stay(1, key=NO_KEY) == 0  # nothing to compare with
 
 
 def test_round_robin_diverts_its_share() -> None:

@@ -1,4 +1,4 @@
-"""Something of everything that metrics tell: a segment with an entity of each kind, and a fleet."""
+"""A source of every metric: a segment with an entity of each kind, and a fleet."""
 
 from itertools import chain
 
@@ -67,7 +67,7 @@ class Harness:
         self._page.row(self.rows[kind])[column] = value
 
     def count_everything(self) -> None:
-        """Whatever can happen has happened once."""
+        """Every event has happened once."""
         for kind, row in self.rows.items():
             for column in range(WIDTH[kind]):
                 self._page.row(row)[column] = 1

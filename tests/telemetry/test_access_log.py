@@ -1,4 +1,4 @@
-"""The access log: a tuple in, a JSON line out, with nothing lost but what is counted."""
+"""The access log: a tuple in, a JSON line out; every lost line is counted."""
 
 import json
 from random import Random
@@ -106,7 +106,7 @@ def test_a_sample_keeps_its_share(sample: float, least: int, most: int) -> None:
 
 
 def test_long_values_are_cut() -> None:
-    """Or a client with a large User-Agent could fill the memory while stdout is blocked."""
+    """Otherwise a client with a large User-Agent could fill the memory while stdout is blocked."""
     record = (*RECORD[:19], b"x" * (MAX_VALUE + 1), b"y" * MAX_VALUE)
     (line,) = lines([record])
     assert line["user_agent"] == "x" * MAX_VALUE + "..."

@@ -1,4 +1,4 @@
-"""The log of state changes: what is kept, what is later than a revision, who waits for the next."""
+"""The log of state changes: what is kept, events after a revision, waiting for the next one."""
 
 import asyncio
 
@@ -30,8 +30,8 @@ def revisions(events: list[Event]) -> list[int]:
     [
         pytest.param([], 0, [], id="nothing has happened"),
         pytest.param([2, 5, 7], 0, [2, 5, 7], id="from the beginning"),
-        pytest.param([2, 5, 7], 5, [7], id="after one that is there"),
-        pytest.param([2, 5, 7], 4, [5, 7], id="after one that is not there"),
+        pytest.param([2, 5, 7], 5, [7], id="after a kept one"),
+        pytest.param([2, 5, 7], 4, [5, 7], id="after a missing one"),
         pytest.param([2, 5, 7], 7, [], id="after the last"),
         pytest.param([2, 5, 7], 99, [], id="ahead of the log"),
         pytest.param([2, 5, 5, 5], 2, [5, 5, 5], id="one revision, several events"),

@@ -1,4 +1,4 @@
-"""The ledger: totals never go back, gauges end with their incarnation, rows and pages are never shared."""
+"""The ledger: totals never decrease, gauges end with their incarnation, rows and pages are never shared."""
 
 from collections.abc import Iterator
 
@@ -90,7 +90,7 @@ def test_without_a_free_page_no_incarnation_starts(segment: Segment, ledger: Led
         ledger.take_page()
 
 
-# --- entities that are gone
+# --- removed entities
 
 
 def test_a_retired_entity_is_not_listed_and_restarts_at_zero(segment: Segment, ledger: Ledger) -> None:
@@ -113,7 +113,7 @@ def test_a_row_is_reused_only_after_all_workers_have_released_it(segment: Segmen
     ledger.release(pages[0], [row])
     ledger.release(pages[1], [row])
     assert ledger.row(Kind.UPSTREAM, "default", "b") != row
-    ledger.fold(pages[2])  # ended, and lets go by that
+    ledger.fold(pages[2])  # ended, which releases its rows
     new = ledger.row(Kind.UPSTREAM, "default", "c")
     assert new == row
     assert ledger.total(Kind.UPSTREAM, new) == [0] * WIDTH[Kind.UPSTREAM]

@@ -1,4 +1,4 @@
-"""The line writer: order is kept, a reader that is slow or gone costs lines but never time."""
+"""The line writer: order is kept; a slow or closed reader costs lines, but never time."""
 
 import errno
 import os

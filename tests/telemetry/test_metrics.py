@@ -1,4 +1,4 @@
-"""The metrics: what is counted and known comes out under its public name."""
+"""The metrics: every count and state is exposed under its public name."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is written about the metrics is what there is, and Prometheus' own tool finds no fault with it."""
+"""The documented metrics are the exposed ones, and Prometheus' own tool finds no fault with them."""
 
 import os
 import re

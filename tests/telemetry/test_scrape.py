@@ -1,4 +1,4 @@
-"""A scrape keeps off the event loop, and many scrapes at once cost no more than two."""
+"""A scrape does not block the event loop, and many concurrent scrapes cost no more than two."""
 
 import asyncio
 import threading
@@ -12,7 +12,7 @@ PATIENCE = 20.0
 
 
 class Rendering:
-    """Counts snapshots; each rendering waits in its thread until it is let go."""
+    """Counts snapshots; each rendering waits in its thread until it is released."""
 
     def __init__(self) -> None:
         self.snapshots: list[threading.Thread] = []

@@ -1,4 +1,4 @@
-"""The stats segment: what one process writes the other reads, and unused room costs nothing."""
+"""The stats segment: one process reads what another writes, and unused space costs nothing."""
 
 import os
 from collections.abc import Iterator

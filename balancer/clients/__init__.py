@@ -1,1 +1,1 @@
-"""The client side: connections, what they send and are sent, the data plane that watches them (L6)."""
+"""The client side: connections, their requests and responses, and the data plane that sweeps them (L6)."""

@@ -1,4 +1,4 @@
-"""Which client connections a worker keeps: how many, how many of one client, and who goes when all slots are
+"""Limits on a worker's client connections: in all, per client, and which one is closed if all slots are
 taken."""
 
 from collections.abc import Collection
@@ -8,17 +8,17 @@ from balancer.clients.roles import Guest
 from balancer.errors import TOO_MANY_CONNECTIONS, TOO_MANY_FROM_CLIENT, Failure
 from balancer.upstreams.fault import client_network
 
-# Looking through all connections takes some 0.3 us for each. One look finds a quarter of them and a few,
-# to be closed one by one as others come; if it finds fewer there is no other look before so long for each of
-# them.
+# Looking through all connections takes about 0.3 us for each. One look finds candidates, up to 1/_PART of all
+# plus _A_FEW, that are closed one by one for new clients. If it finds fewer, the next look comes after
+# _PAUSE_NS for each connection at the earliest.
 _PART = 4
 _A_FEW = 8
 _PAUSE_NS = 10_000
 
 
 class Admission:
-    """Counts those `admitted`, at most `most`, and at most `per_client` (0: no limit) from one address or
-    IPv6 /64, trusted proxies excepted: behind these are many.
+    """Counts the `admitted` connections: at most `most`, and at most `per_client` (0: no limit) from one
+    address or IPv6 /64, except for trusted proxies, which stand for many clients.
 
     When all slots are taken, the connection that has been idle longest is closed for the new one, then those
     that linger with their last response, then those whose request head has been incomplete for too long. If
@@ -30,18 +30,18 @@ class Admission:
                  "_spare", "admitted")  # fmt: skip
 
     def __init__(self, most: int, per_client: int, clients: Collection[Guest]) -> None:
-        """`clients`: all that are open, whether admitted or not."""
+        """`clients`: all open connections, admitted or not."""
         self._most = most
         self._per_client = per_client
         self._clients = clients
         self.admitted = 0
         self._reclaimed = 0
-        self._of_network: dict[str, int] = {}  # how many are admitted; only where there is a limit
-        self._spare: list[tuple[int, Guest]] = []  # who may have been idle for longest, the longest last
-        self._looked_ns = 0  # when they may be looked for again
+        self._of_network: dict[str, int] = {}  # admitted per network; only if there is a limit
+        self._spare: list[tuple[int, Guest]] = []  # candidates for closing, highest rank first
+        self._looked_ns = 0  # when the next look is allowed
 
     def admit(self, client: Guest, now_ns: int) -> Failure | None:
-        """Take in a new client; a failure where it is one too many."""
+        """Admit a new client; returns the failure if it is one too many."""
         limited = self._per_client and not client.peer.trusted
         network = client_network(client.peer.address) if limited else ""
         if limited and self._of_network.get(network, 0) >= self._per_client:
@@ -55,7 +55,7 @@ class Admission:
         return None
 
     def left(self, client: Guest) -> None:
-        """Its connection is gone, or goes."""
+        """Its connection is closed or closing."""
         if not client.admitted:
             return
         client.admitted = False
@@ -69,7 +69,7 @@ class Admission:
                 del self._of_network[network]
 
     def take_reclaimed(self) -> int:
-        """How many were closed for others since last asked."""
+        """How many were closed for others since the last call."""
         reclaimed, self._reclaimed = self._reclaimed, 0
         return reclaimed
 
@@ -85,7 +85,7 @@ class Admission:
         spare = self._spare
         while spare:
             rank, client = spare.pop()
-            # It may have gone, or been busy since: then it is not among the oldest any more.
+            # It may have left, or been busy since: then its rank has changed.
             if client.admitted and client.spare_rank() == rank and client.make_room():
                 self.left(client)
                 self._reclaimed += 1

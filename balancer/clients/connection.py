@@ -1,7 +1,7 @@
-"""One HTTP/1.1 client connection: frames requests out of its bytes and starts its exchange, one at a time.
+"""One HTTP/1.1 client connection: parses requests from its bytes and starts its exchange, one at a time.
 
-The first stop in the way of a request. Pipelined requests wait in `_ahead`, so responses go out in order by
-construction. A client is read also while its request is being served: that is how we learn that it left.
+The first stop in a request's path. Pipelined requests wait in `_ahead`, so responses go out in order by
+construction. A client is also read while its request is being served: this shows when it leaves.
 """
 
 import asyncio
@@ -35,21 +35,21 @@ from balancer.http.syntax import refuse_early
 from balancer.proxy.exchange import Exchange
 
 _AHEAD_LIMIT = 32 * 1024  # bytes read ahead of the running exchange: above, reading pauses
-_AHEAD_LOW = 16 * 1024  # at most so many left: it goes on
-_REQUESTS_A_TURN = 16  # that end at once, as refused ones do, before the connection rests
+_AHEAD_LOW = 16 * 1024  # once no more than this is left, reading goes on
+_REQUESTS_A_TURN = 16  # requests per turn that end at once, as refused ones do; then the connection rests
 _SURPLUS_LIMIT = 100  # clients beyond the limits on connections that may linger with their refusal
 
 
 class ClientConnection(EndingConnection):
-    """To asyncio it is a protocol, by its methods. How it ends is in its base class."""
+    """An asyncio protocol by its methods, not by inheritance. How it ends is in its base class."""
 
     __slots__ = ("_body", "_head_started", "_reading", "_searched")
 
     def __init__(self, context: ClientContext) -> None:
         super().__init__(context)
         # for the connection's life
-        self._head_started = False  # a part of a head has come, and its deadline is set
-        self._searched = 0  # bytes of it in which it does not end, and nothing is wrong so far
+        self._head_started = False  # a part of a head has arrived, and its deadline is set
+        self._searched = 0  # bytes of the head already checked: it does not end in them, and they are valid
         self._reading = False  # inside `_read_requests`: an exchange that ends there does not start the next
         # for one request
         self._body: BodyDecoder | None = None
@@ -61,7 +61,7 @@ class ClientConnection(EndingConnection):
         self.transport = transport  # type: ignore[assignment]  # asyncio's stub says BaseTransport
         context = self._context
         self._intake = Intake(self, context.proxy.connector.turns)
-        # What the client does not take is not taken from the app.
+        # No write buffer: what the client does not take is not read from the app.
         self.transport.set_write_buffer_limits(high=0)
         peername = transport.get_extra_info("peername")
         self.peer = context.forwarding.peer(peername[0] if peername else "")
@@ -72,7 +72,7 @@ class ClientConnection(EndingConnection):
         if refused is not None:
             self.refuse(ProtocolError(refused, ""))
             if context.surplus > _SURPLUS_LIMIT:
-                self.transport.close()  # at the risk that it does not see why: lingering takes descriptors
+                self.transport.close()  # lingering takes descriptors; but the client may not see the response
 
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived."""
@@ -89,7 +89,7 @@ class ClientConnection(EndingConnection):
                 self._ahead.put(self._ahead.take() + data, 0)
                 if len(self._ahead) > _AHEAD_LIMIT:
                     self._intake.hold()
-                    self._intake.rest()  # and from then on it is read in small pieces
+                    self._intake.rest()  # from now on it is read in small pieces
             elif state == TUNNEL:
                 self.exchange.client_data(data)
             elif state == LINGER and self.transport.get_write_buffer_size() == 0:
@@ -112,15 +112,15 @@ class ClientConnection(EndingConnection):
             self._crashed(error)
 
     def outlet(self) -> Outlet | None:
-        """The upstream, where what is read goes to it."""
+        """The upstream, if what is read goes to it."""
         attempt = self.exchange.attempt
         if attempt is None or (self._state != BODY and self._state != TUNNEL):
             return None
         return attempt.connection
 
     def eof_received(self) -> bool:
-        """FIN: the client has left, as nginx sees it; after this the transport closes itself. In a tunnel it
-        has ended its own direction only, and the transport stays open for the other one."""
+        """The client sent a FIN: it has left, as nginx also assumes, and the transport closes itself. In a
+        tunnel it has ended only its own direction, and the transport stays open for the other one."""
         if self._state != TUNNEL or broke_at_end(self.transport):
             self._leave()
             return False
@@ -132,12 +132,12 @@ class ClientConnection(EndingConnection):
         return self.exchange.active
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone, by an error or, with None, as either side has closed it."""
+        """The connection is gone, with an error, or with None if either side has closed it."""
         if exc is not None and self._state == TUNNEL:
             self._read_last_words()
         self._leave()
         self._context.closed(self)
-        # Else only a collection would free them: they refer to this connection.
+        # Break the reference cycles: else only the garbage collector would free these.
         self.exchange.dissolve()
         self._intake.relax()
         del self.exchange, self._intake, self._stream
@@ -154,7 +154,7 @@ class ClientConnection(EndingConnection):
             self._crashed(error)
 
     def resume_writing(self) -> None:
-        """It has taken all."""
+        """The client has taken all of it."""
         self._stream.paused = False
         try:
             if self.exchange.active:
@@ -178,7 +178,7 @@ class ClientConnection(EndingConnection):
     def begin_tunnel(self) -> None:
         self._state = TUNNEL
         ahead = self._ahead.take()
-        self._intake.resume()  # before the upstream may ask to pause
+        self._intake.resume()  # first, because the upstream may then pause it
         if ahead:
             self.exchange.client_data(ahead)
 
@@ -222,9 +222,9 @@ class ClientConnection(EndingConnection):
             self._crashed(error)
 
     def _read_requests(self, data: bytes, start: int, search: int) -> None:
-        """Start an exchange for each whole head in `data` from `start` on, as long as they end at once.
+        """Start an exchange for each complete head in `data` from `start` on, as long as they end at once.
 
-        Before `search` the first one does not end.
+        The first head does not end before `search`.
         """
         context = self._context
         limits = context.limits
@@ -235,7 +235,7 @@ class ClientConnection(EndingConnection):
         begun = 0
         try:
             while True:
-                if stream.paused:  # it does not read its responses: no more of them
+                if stream.paused:  # the client does not read its responses: serve no more requests
                     ahead.put(data, start)
                     self._intake.hold()
                     return
@@ -243,7 +243,7 @@ class ClientConnection(EndingConnection):
                 if end < 4 or end - start > limits.header_bytes:
                     self._wait_for_head(data[start:])
                     return
-                # A slice of the whole is no copy.
+                # A slice of all bytes makes no copy.
                 head = self._head = parse_request_head(
                     data[start:end],
                     limits.uri_bytes,
@@ -293,7 +293,7 @@ class ClientConnection(EndingConnection):
         try:
             decoder = body_decoder(head.length, MALFORMED_REQUEST, limits.header_bytes, limits.body_bytes)
             body = decoder.feed(data)
-        except ProtocolError as error:  # before anything of it reaches an app
+        except ProtocolError as error:  # before any of it reaches an app
             self._state = BODY
             self._stream.whole = False
             exchange.refuse(head, error)

@@ -1,4 +1,4 @@
-"""What all client connections of a worker share, and where they are counted."""
+"""The objects that all client connections of a worker share, and their counters."""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -23,8 +23,8 @@ from balancer.telemetry.columns import (
 
 
 class ClientContext:
-    """`clients` are all that are open. While it is `draining`, every connection's next response is its last.
-    `date_line` is a Date field of this second, with its CRLF."""
+    """`clients` are all open connections. While `draining`, the next response of each connection is its last.
+    `date_line` is the present Date field, with its CRLF."""
 
     __slots__ = ("_admission", "_clock", "_listener_cells", "clients", "date_line", "draining", "forwarding",
                  "journal", "limits", "loop", "monotonic_ns", "proxy", "request_fields",
@@ -58,16 +58,16 @@ class ClientContext:
         self.set_date()
 
     def set_date(self) -> None:
-        """To be called at least once a second."""
+        """Update `date_line`; call it at least once a second."""
         self.date_line = f"Date: {formatdate(self._clock.wall(), usegmt=True)}\r\n".encode()
 
     @property
     def surplus(self) -> int:
-        """Clients beyond the limits on connections, which are being sent away."""
+        """The number of clients beyond the limits on connections, which are being refused."""
         return len(self.clients) - self._admission.admitted
 
     def opened(self, client: Client) -> Failure | None:
-        """Take in a new client; a failure where it is one too many, and to be sent away."""
+        """Register a new client; returns the failure to refuse it with if it is one too many."""
         clients = self.clients
         clients.add(client)
         cells = self._listener_cells
@@ -84,7 +84,8 @@ class ClientContext:
         self._listener_cells[LISTENER_CONNECTIONS] = len(self.clients)
 
     def refusal(self, peer: Peer, failure: Failure, detail: str, head_only: bool) -> bytes:
-        """The response to what could not become an exchange, counted and logged. `head_only`: to HEAD."""
+        """The response to a request that did not become an exchange, counted and logged. `head_only`: the
+        request is a HEAD."""
         self.journal.refused(peer, failure, detail)
         return render_failure(
             failure,

@@ -1,4 +1,4 @@
-"""The data plane of one worker: makes and holds its client connections, and sweeps them."""
+"""The data plane of one worker: creates and keeps its client connections, and sweeps them."""
 
 import asyncio
 import select
@@ -21,9 +21,9 @@ from balancer.spec.worker import FOREVER_NS
 
 
 class DataPlane:
-    """Makes client connections (`client_protocol`), and must be swept every quarter of a second.
+    """Creates client connections (`client_protocol`); call `sweep` every quarter of a second.
 
-    Everything in here is for one event loop; nothing is locked.
+    Everything here is for one event loop, without locks.
     """
 
     __slots__ = ("_clients", "_clients_context", "_journal", "_late", "_lateness", "_looking", "_loop",
@@ -48,19 +48,19 @@ class DataPlane:
         self._rescue = Rescue(self._clients, membership, context.loop, clock)
         self._released: list[int] = []
         self._lateness = Lateness()
-        self._late = False  # since what was last judged
-        self._looking = False  # the sweep before has found overdue clients, and what has come is being read
+        self._late = False  # the worker was late since the last `_judge`
+        self._looking = False  # a sweep has found overdue clients, and arrived data is being read first
 
     # --- the worker's calls
 
     def client_protocol(self) -> asyncio.Protocol:
         """The protocol for a newly accepted connection."""
-        # It is one by its methods, which is all that an event loop asks for.
+        # A protocol by its methods, which is all that an event loop needs.
         return ClientConnection(self._clients_context)  # type: ignore[return-value]
 
     def take_update(self, news: PoolUpdate) -> None:
-        """What the supervisor says of a pool's upstreams (`Membership.apply`), and what follows for requests
-        that run."""
+        """Apply the supervisor's update of a pool's upstreams (`Membership.apply`), also to running
+        requests."""
         self.membership.apply(news)
         self._rescue.look()
 
@@ -70,7 +70,7 @@ class DataPlane:
         return len(self._clients)
 
     def sweep(self, late_ns: int = 0) -> None:
-        """Hold everything to its deadline, and bring gauges up to date. Every 0.25 s, but `late_ns` late."""
+        """Enforce deadlines, and update gauges. Call it every 0.25 s; this call is `late_ns` late."""
         now = self._monotonic_ns()
         self._clients_context.set_date()
         given_ns = self._lateness.swept(late_ns)
@@ -101,13 +101,13 @@ class DataPlane:
             client.drain()
 
     def abort_all(self) -> None:
-        """The time to drain is over: close everything now, visibly broken off."""
+        """The drain timeout has passed: close everything now, so that clients see a cut-off response."""
         for client in list(self._clients):
             client.cut_off()
         self.close()
 
     def close(self) -> None:
-        """Let go of idle upstream connections and timers."""
+        """Close idle upstream connections, and cancel timers."""
         self.context.connect_races.close()
         self._rescue.close()
         self.membership.close()
@@ -116,26 +116,26 @@ class DataPlane:
             route.flush()
 
     def take_released(self) -> list[int]:
-        """Rows of upstreams that have left, to which nothing here writes any more, since last asked."""
+        """Rows of removed upstreams that are no longer written to here, since the last call."""
         released, self._released = self._released, []
         return released
 
     def take_failures(self) -> list[FailureRecord]:
-        """The newest errors made here since last asked, oldest first."""
+        """The newest errors answered here since the last call, oldest first."""
         return self._journal.take_failures()
 
     # --- parts of the sweep
 
     def _give_back(self, late_ns: int) -> None:
-        """This worker was late: whoever waits has so much more time."""
+        """This worker was late: extend all deadlines by that time."""
         for client in self._clients:
             client.deadline_ns += late_ns
             client.exchange.deadline_ns += late_ns
             client.exchange.late_ns += late_ns
 
     def _judge(self, overdue: Sequence[Client], too_long: Sequence[Client], now: int) -> None:
-        """All is read that had come by `now`, when these were overdue, or their exchanges too long. Where
-        that took long itself, the next sweep shall judge."""
+        """Act on clients that were overdue, or whose exchanges were too long, at `now`. All data that had
+        arrived by then has been read. If that took long itself, leave it to the next sweep."""
         self._looking = False
         if self._lateness.looked(self._monotonic_ns() - now):
             self._late = True
@@ -160,7 +160,7 @@ class DataPlane:
             exchange.crashed(error)
 
     def _poll_unread(self) -> None:
-        """Find peers that left while not being read: without reading, only polling tells."""
+        """Find peers that left while they were not being read: then only polling shows it."""
         unread: dict[int, Callable[[int], None]] = {}
         for client in self._clients:
             if (fd := client.paused_fd) >= 0:

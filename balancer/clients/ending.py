@@ -1,7 +1,7 @@
-"""How a client connection ends: with a last response, idle for too long, for another client, or broken off.
+"""How a client connection ends: after a last response, idle for too long, for another client, or reset.
 
 The base of `ClientConnection`, which reads. A last response must arrive, so the connection lingers after it.
-A response that is not whole ends in a reset.
+An incomplete response ends with a reset.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from balancer.connections.last_words import last_words
 from balancer.errors import HEAD_TIMEOUT, INTERNAL_ERROR, ProtocolError
 from balancer.http.head import RequestHead
 
-START = len(b"\r\nHEAD ")  # of a head: enough to tell that it is for HEAD
+START = len(b"\r\nHEAD ")  # bytes of a head that show whether its method is HEAD
 _DRAIN_GRACE_NS = 1_000_000_000  # for an idle client's next request, which may be on its way
-_LINGER_NS = 30_000_000_000  # in all, while the client goes on sending
+_LINGER_NS = 30_000_000_000  # in total, while the client goes on sending
 LINGER_IDLE_NS = 5_000_000_000
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: close sends RST
 
@@ -35,7 +35,7 @@ HEAD, BODY, HOLD, TUNNEL, TUNNEL_ENDED, LINGER, CLOSED = range(7)
 
 
 class EndingConnection(StreamOwner):
-    """`_head` is the last request's; `_ahead` what was read behind it."""
+    """`_head` is the last request's; `_ahead` holds what was read after it."""
 
     __slots__ = ("_ahead", "_context", "_head", "_intake", "_linger_end_ns", "_state", "_stream", "transport")
 
@@ -55,7 +55,7 @@ class EndingConnection(StreamOwner):
     # --- a last response, or none
 
     def refuse(self, error: ProtocolError, head: bytes = b"") -> None:
-        """Answer what never became an exchange, and close. `head` is how it began."""
+        """Refuse a request that did not become an exchange, and close. `head` is its beginning."""
         self._ahead.put(b"", 0)
         head_only = head[:START].lstrip(b"\r\n").startswith(b"HEAD ")  # RFC 9110 section 9.3.2
         self.transport.write(self._context.refusal(self.peer, error.failure, error.detail, head_only))
@@ -65,7 +65,7 @@ class EndingConnection(StreamOwner):
         """Close, but let the response arrive first.
 
         Closing with unread bytes would send a reset, and that may destroy the response before the client
-        has read it (RFC 9112 section 9.6). So: FIN, and read what comes for a while.
+        has read it (RFC 9112 section 9.6). So: send a FIN, and go on reading for a while.
         """
         self._ahead.put(b"", 0)
         self._state = LINGER
@@ -79,7 +79,7 @@ class EndingConnection(StreamOwner):
         self.deadline_ns = now + LINGER_IDLE_NS
 
     def _crashed(self, error: Exception) -> None:
-        """A bug of ours. An exchange that runs is answered; else nobody knows where this connection is."""
+        """A bug of ours. A running exchange is answered; else the connection's state is unknown: close it."""
         fresh = self._state == HOLD and not self.exchange.active and not self.exchange.response_begun
         self.exchange.crashed(error)
         if fresh:
@@ -92,7 +92,7 @@ class EndingConnection(StreamOwner):
         self._state = CLOSED
         self._ahead.put(b"", 0)
         if self.exchange.active:
-            # For what is still to be written; until now the deadline was the exchange's.
+            # For the rest of what is to be written; until now the exchange's deadline applied.
             context = self._context
             self.deadline_ns = context.monotonic_ns() + context.timeouts.patience_ns
             try:
@@ -101,7 +101,7 @@ class EndingConnection(StreamOwner):
                 self.exchange.crashed(error)
 
     def break_off(self) -> None:
-        """A FIN would look like the clean end of a close-delimited response."""
+        """Reset: a FIN would look like the clean end of a close-delimited response."""
         self._state = CLOSED
         sock = self.transport.get_extra_info("socket")
         if sock is not None:
@@ -109,12 +109,12 @@ class EndingConnection(StreamOwner):
         self.transport.abort()
 
     def abort(self) -> None:
-        """Close now, without a word."""
+        """Close now, without a response."""
         self._state = CLOSED
         self.transport.abort()
 
     def _read_last_words(self) -> None:
-        """What had arrived before the connection broke goes through the tunnel."""
+        """Pass what had arrived before the connection was lost through the tunnel."""
         try:
             with closing(last_words(self.transport)) as words:
                 for data in words:
@@ -136,12 +136,12 @@ class EndingConnection(StreamOwner):
                 is_slow = self._context.monotonic_ns() - begun_ns >= _SLOW_HEAD_NS
                 return _SLOW + max(begun_ns, 0) if is_slow else -1
             idle_ns = timeouts.request_head_ns if self._head is None else timeouts.client_idle_ns
-            return max(self.deadline_ns - idle_ns, 0)  # below 0 where its deadline was another one
+            return max(self.deadline_ns - idle_ns, 0)  # below 0 if another deadline was set
         return _LINGERING + self._linger_end_ns if self._state == LINGER else -1
 
     def make_room(self) -> bool:
-        """Close, for another client. Not where a request has come that is only not read yet: closing would
-        answer it with a reset."""
+        """Close, for another client; returns whether it did. It does not if a request has arrived that is not
+        read yet: closing would answer it with a reset."""
         if self._state == HEAD:
             fd = self.transport.get_extra_info("socket").fileno()
             if fd >= 0:
@@ -165,9 +165,9 @@ class EndingConnection(StreamOwner):
         if untaken and progress:
             self.deadline_ns = now_ns + self._context.timeouts.patience_ns  # slow, but it reads
         elif untaken:
-            self.break_off()  # a part of its response is lost, and it shall know
+            self.break_off()  # a part of its response is lost, and the client must see that
         elif self._state == LINGER and progress:
-            self._begin_lingering(now_ns)  # it has only just taken all
+            self._begin_lingering(now_ns)  # it has just taken all
         elif self._state == HEAD and self._ahead.holds_head():
             self.refuse(ProtocolError(HEAD_TIMEOUT, ""), self._ahead.take())
         else:
@@ -190,7 +190,7 @@ class EndingConnection(StreamOwner):
         return self.transport.get_extra_info("socket").fileno() if self._intake.held else -1
 
     def peer_vanished(self, events: int) -> None:
-        if self._state == TUNNEL:  # a FIN is still to be read, behind what it has sent before
+        if self._state == TUNNEL:  # a FIN is still to be read, after the data sent before it
             tunnel = self.exchange.tunnel
             if tunnel is not None and not tunnel.has_lost_client(events):
                 return

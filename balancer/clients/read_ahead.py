@@ -1,11 +1,11 @@
-"""What a client has sent ahead of the request being served."""
+"""What a client has sent after the request that is being served."""
 
-# Not yet a request: old clients end a body with CRLF (RFC 9112 section 2.2).
+# Not a request yet: old clients send CRLF after a body (RFC 9112 section 2.2).
 _NO_HEAD = (b"", b"\r", b"\r\n")
 
 
 class ReadAhead:
-    """Bytes read, but not looked at: `data` from `start` on, so that pipelined requests are not copied."""
+    """Bytes read but not parsed: `data` from `start` on, so that pipelined requests are not copied."""
 
     __slots__ = ("data", "start")
 
@@ -17,18 +17,18 @@ class ReadAhead:
         return len(self.data) - self.start
 
     def holds_head(self) -> bool:
-        """Whether some of a request is here."""
+        """Whether a part of a request has arrived."""
         return len(self) > 2 or self.data[self.start :] not in _NO_HEAD
 
     def put(self, data: bytes, start: int) -> None:
-        """Hold `data` from `start` on, in the place of what was held, and no more than twice as much."""
+        """Replace the content by `data` from `start` on. Keeps no more than twice those bytes in memory."""
         if start > len(data) >> 1:
             data, start = data[start:], 0
         self.data = data
         self.start = start
 
     def take(self) -> bytes:
-        """All that is held; nothing is from now on."""
+        """Return the content, and hold nothing."""
         data = self.data[self.start :]
         self.put(b"", 0)
         return data

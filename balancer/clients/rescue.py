@@ -1,7 +1,7 @@
-"""Takes requests away from upstreams that are known to answer nobody: they wait there in vain.
+"""Takes requests away from silent upstreams, where they would wait in vain.
 
-Beside the way of a request. Who waits where is not written down for it: all client connections are looked
-through when the supervisor says that an upstream is silent, and at each sweep while requests wait at one.
+Not in the path of a request, and it needs no bookkeeping there: it looks through all client connections when
+the supervisor reports a silent upstream, and at each sweep while requests wait at one.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ from balancer.proxy.membership import Membership
 from balancer.proxy.overdue import leave_silent, waits_for_upstream
 from balancer.upstreams.upstream import Upstream
 
-# So many are taken away in one turn of the loop: some 5 ms in which nobody else is served.
+# Requests taken away in one turn of the loop: takes about 5 ms in which nothing else is served.
 _AT_ONCE = 100
 
 
 class Rescue:
-    """Of the requests of one worker; `clients` are its client connections at any time."""
+    """For the requests of one worker; `clients` are its present client connections (a live view)."""
 
     __slots__ = ("_armed", "_clients", "_clock", "_loop", "_membership")
 
@@ -37,7 +37,7 @@ class Rescue:
         self._armed: asyncio.Handle | None = None
 
     def look(self) -> None:
-        """Take away whoever waits in vain: at most _AT_ONCE now, and more in the loop's next turns."""
+        """Take away the requests that wait in vain: at most _AT_ONCE now, the rest in later turns."""
         if self._armed is not None:
             self._armed.cancel()
             self._armed = None
@@ -46,7 +46,7 @@ class Rescue:
             return
         now = self._clock.monotonic_ns()
         waiting = [client.exchange for client in self._clients if _waits_at(upstreams, client.exchange)]
-        waiting.sort(key=_age)  # where not all may go, those who came first do
+        waiting.sort(key=_age)  # if not all may go, the oldest do
         left = 0
         for exchange in waiting:
             try:
@@ -58,7 +58,7 @@ class Rescue:
                 return
 
     def close(self) -> None:
-        """Nobody is taken away any more."""
+        """Take no more requests away."""
         if self._armed is not None:
             self._armed.cancel()
             self._armed = None

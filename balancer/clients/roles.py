@@ -1,4 +1,4 @@
-"""The roles of a client connection, for those who hold, count and sweep it (L6)."""
+"""The roles of a client connection for the code that keeps, counts and sweeps it (L6)."""
 
 from abc import ABC, abstractmethod
 
@@ -7,7 +7,7 @@ from balancer.proxy.exchange import Exchange
 
 
 class Guest(ABC):
-    """A client connection, as admission knows it. `admitted`: it counts against the limit on connections."""
+    """A client connection in the view of admission. `admitted`: it counts towards the connection limit."""
 
     __slots__ = ("admitted", "peer")
 
@@ -16,16 +16,16 @@ class Guest(ABC):
 
     @abstractmethod
     def spare_rank(self) -> int:
-        """The lower, the sooner it may be closed for another client; -1 where it may not."""
+        """The lower, the sooner it is closed for another client; -1 if it must not be."""
 
     @abstractmethod
     def make_room(self) -> bool:
-        """Close, for another client; False where it turns out that it may not."""
+        """Close, for another client; False if it must not be closed after all."""
 
 
 class Client(Guest):
-    """A client connection, as the data plane knows it. `deadline_ns` is its own, for while no exchange runs,
-    on the monotonic clock; `exchange` is the one that runs, or the last one that did."""
+    """A client connection in the view of the data plane. `deadline_ns` applies while no exchange is running,
+    on the monotonic clock; `exchange` is the running or the last one."""
 
     __slots__ = ("deadline_ns", "exchange")
 
@@ -34,21 +34,21 @@ class Client(Guest):
 
     @abstractmethod
     def check_deadline(self, now_ns: int) -> None:
-        """`deadline_ns` has passed, and no exchange runs."""
+        """`deadline_ns` has passed, and no exchange is running."""
 
     @abstractmethod
     def drain(self) -> None:
-        """No more requests but one that is on its way: closing at once would lose it."""
+        """Accept no more requests, except one that is on its way: closing at once would lose it."""
 
     @abstractmethod
     def cut_off(self) -> None:
-        """End now: what has not been answered gets 503, what has begun a reset."""
+        """End now: a request without a response gets 503, a response that has begun is reset."""
 
     @property
     @abstractmethod
     def paused_fd(self) -> int:
-        """The descriptor while nothing is read, when only polling tells that the client has left; else -1."""
+        """The descriptor while reading is paused, when only polling shows that the client left; else -1."""
 
     @abstractmethod
     def peer_vanished(self, events: int) -> None:
-        """Polling says that the client has closed while it was not being read."""
+        """Polling shows that the client has closed while it was not being read."""

@@ -1,6 +1,6 @@
-"""One exchange at a time on an HTTP/1.1 client connection: renders its response, says whether it is the last.
+"""One exchange at a time on an HTTP/1.1 client connection: renders its response, decides if it is the last.
 
-Between the exchange, which it serves as its `ClientSide`, and the connection, which frames the request.
+It stands between the exchange, as its `ClientSide`, and the connection, which frames the request.
 """
 
 import asyncio
@@ -23,21 +23,21 @@ _JOIN_LIMIT = 16 * 1024
 
 
 class StreamOwner(Client):
-    """A client connection, as the stream that it carries knows it."""
+    """A client connection in the view of its stream."""
 
     __slots__ = ()
 
     @abstractmethod
     def read_on(self, wanted: bool) -> None:
-        """Whether more of the request's body, or of the tunnel, can be used now."""
+        """Start or stop reading: whether more of the request's body, or of the tunnel, is `wanted`."""
 
     @abstractmethod
     def begin_tunnel(self) -> None:
-        """What was read ahead, and all that follows, belongs to the tunnel."""
+        """Data read ahead, and all that follows, belongs to the tunnel."""
 
     @abstractmethod
     def exchange_ended(self, close: bool, now_ns: int) -> None:
-        """The response is written. `close`: it was the last one on this connection."""
+        """The response is written. `close`: it is the last one on this connection."""
 
     @abstractmethod
     def break_off(self) -> None:
@@ -45,8 +45,8 @@ class StreamOwner(Client):
 
 
 class Http1Stream(ClientSide):
-    """Used again for each request of its connection, which sets `head`, `whole` (all of the request has come)
-    and `closes` (the client wants the connection to end) before it begins."""
+    """Reused for each request of its connection, which first sets `head`, `whole` (all of the request has
+    arrived) and `closes` (the client wants the connection to end)."""
 
     __slots__ = ("_chunked", "_context", "_owner", "_transport", "closes", "head", "last_untaken",
                  "whole")  # fmt: skip
@@ -63,7 +63,7 @@ class Http1Stream(ClientSide):
         self._context = context
         self.peer = peer
         self.paused = False
-        self.last_untaken = 0  # bytes the client had not taken when it was last asked
+        self.last_untaken = 0  # bytes the client had not taken at the last check
         # for one exchange
         self.whole = True
         self.closes = False

@@ -1,6 +1,6 @@
-"""Says in the log which peers send what only proxies can know, and are not trusted (L6).
+"""Logs which peers send fields that only proxies should send, but are not trusted (L6).
 
-Without it nothing would tell why an app that redirects http to https does so for ever, where the proxy in
+Without it nothing would explain why an app that redirects http to https does so endlessly if the proxy in
 front that ends TLS is not in TRUSTED_PROXIES.
 """
 
@@ -12,7 +12,7 @@ from balancer.http.fields import Field
 from balancer.messages import LogLine, Tell
 from balancer.spec.worker import Level
 
-# Proxies of one's own mostly have private addresses; from the internet anybody sends these fields.
+# An operator's own proxies mostly have private addresses; from the internet anybody may send these fields.
 _PRIVATE_NETWORKS = 100
 _PUBLIC_EVERY_NS = 3_600_000_000_000
 _NAMES = 4
@@ -20,8 +20,8 @@ _NAME_LENGTH = 40
 
 
 class UntrustedPeers:
-    """Tells of each network of peers once (IPv4 /24, IPv6 /64): of a hundred private ones, and of one public
-    one an hour. What several workers tell of one network is logged once."""
+    """Reports each network of peers once (IPv4 /24, IPv6 /64): up to a hundred private ones, and one public
+    one per hour. Reports of several workers about one network are logged once."""
 
     __slots__ = ("_clock", "_public_ns", "_said", "_tell", "_trusts_others")
 
@@ -29,8 +29,8 @@ class UntrustedPeers:
         self._tell = tell
         self._clock = clock
         self._trusts_others = trusts_others
-        self._said: set[str] = set()  # of private ones
-        self._public_ns = -1 << 62  # when a public one may be told of
+        self._said: set[str] = set()  # private networks already reported
+        self._public_ns = -1 << 62  # when the next public one may be reported
 
     def seen(self, address: str, sent: Sequence[Field]) -> None:
         """The peer at `address` is not trusted, and has sent these fields."""

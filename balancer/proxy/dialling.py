@@ -62,7 +62,7 @@ class Dialling:
         self._dials: dict[asyncio.Task[UpstreamSide], Upstream] = {}
 
     def start(self, upstream: Upstream) -> None:
-        """Dial `upstream`, beside the dials already running."""
+        """Dial `upstream`, in addition to the dials already running."""
         task = self._loop.create_task(self._connector.dial(upstream))
         self._dials[task] = upstream
         task.add_done_callback(self._done)

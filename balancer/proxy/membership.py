@@ -37,7 +37,7 @@ class Membership:
         self._pools: dict[str, tuple[UpstreamPool, KeepaliveSpec, SlowStart]] = {}
         self._members: dict[str, dict[int, Upstream]] = {}
         self._leaving: dict[int, Upstream] = {}
-        self._silent: dict[str, list[Upstream]] = {}  # by pool, where there are any
+        self._silent: dict[str, list[Upstream]] = {}  # by pool; only pools that have any
         self._idle: dict[int, Upstream] = {}  # leaving, and without requests at the last sweep
 
     def add_pool(self, pool: UpstreamPool, keepalive: KeepaliveSpec, slow_start: SlowStart) -> None:

@@ -31,10 +31,10 @@ class CheckSink(Protocol[UpstreamT_contra]):
     """Gets the results, which change the state of upstreams. Its methods may add and remove checked ones."""
 
     def failing(self, upstream: UpstreamT_contra, why: str) -> None:
-        """FALL checks in a row have failed, or its very first check."""
+        """FALL checks in a row have failed; one is enough if none has passed before."""
 
     def passing(self, upstream: UpstreamT_contra, why: str) -> None:
-        """RISE checks in a row have passed after it was failing, or its first check that ever passed."""
+        """RISE checks in a row have passed after it was failing; one is enough if none had passed before."""
 
     def draining(self, upstream: UpstreamT_contra, on: bool, why: str) -> None:
         """Its check announces that it wants no new work (`on`), or no longer announces it."""

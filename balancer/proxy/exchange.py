@@ -275,7 +275,7 @@ class Exchange(ExchangeState):
 
     def upstream_failed(self, failure: Failure, detail: str) -> None:
         attempt = self.attempt
-        if attempt is None:  # queued or dialling when the total timeout passed
+        if attempt is None:  # queued or dialling when its timeout passed
             given_up = failure.source is Source.BALANCER
             self.let_go(Outcome.CANCELLED if given_up else failure.outcome, "failed")
             self.fail(failure, detail)

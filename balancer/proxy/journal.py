@@ -20,7 +20,7 @@ from balancer.proxy.state import ExchangeState
 from balancer.telemetry.access_log import RecordSink
 from balancer.telemetry.columns import WORKER_LOCAL_RESPONSES
 
-# Errors for the admin API, per worker; the supervisor collects them four times a second.
+# Errors kept for the admin API, per worker; they are sent to the supervisor four times a second.
 _FAILURES_KEPT = 200
 _WARN_EVERY_NS = 60_000_000_000
 _LOCAL_COLUMN: dict[str, int] = {

@@ -103,7 +103,7 @@ class FleetWatcher(Protocol):
         """It has another address."""
 
     def wanted(self, upstream: UpstreamState) -> None:
-        """The operator has set another admin state."""
+        """The admin state set for it has changed."""
 
     def removed(self, upstream: UpstreamState) -> None:
         """It was removed, for good: the same address found again is a new upstream."""

@@ -1,1 +1,1 @@
-"""The tests, room by room as in `balancer`. A package so that all may use `tests.fakes`."""
+"""The tests, room by room as in `balancer`. A package so that all can import `tests.fakes`."""

@@ -1,4 +1,4 @@
-"""The admin application over an instance in the test's hand."""
+"""The admin application over an instance that the test controls."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -58,7 +58,7 @@ FAILURE = {
 
 
 class FakeInstance:
-    """Ready, with one pool, until told otherwise."""
+    """Ready, with one pool, unless changed."""
 
     def __init__(self) -> None:
         self.started = 784111777.0  # Sun, 06 Nov 1994 08:49:37 GMT

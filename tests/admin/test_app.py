@@ -1,4 +1,4 @@
-"""What the admin application answers, resource by resource."""
+"""The responses of the admin application, resource by resource."""
 
 import json
 from dataclasses import asdict
@@ -164,9 +164,9 @@ async def test_every_response_ends_its_line_and_names_no_library(client: AdminCl
         pytest.param("GET", "/nothing", 404, id="unknown path"),
         pytest.param("GET", "/api/pools/", 404, id="slash too many"),
         pytest.param("POST", "/readyz", 405, id="method"),
-        pytest.param("GET", "/readyz?strict=yes", 400, id="word that is not known"),
-        pytest.param("GET", "/api/config?format=toml", 400, id="format that is not known"),
-        pytest.param("GET", "/api/failures?last=3", 400, id="parameter where there is none"),
+        pytest.param("GET", "/readyz?strict=yes", 400, id="unknown value"),
+        pytest.param("GET", "/api/config?format=toml", 400, id="unknown format"),
+        pytest.param("GET", "/api/failures?last=3", 400, id="unexpected parameter"),
     ],
 )
 async def test_requests_for_other_paths_methods_and_parameters_have_their_status(

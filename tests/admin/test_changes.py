@@ -1,4 +1,4 @@
-"""Changes by the admin API: what they do, and who may make them."""
+"""Changes by the admin API: their effect, and which clients may make them."""
 
 import json
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ TOKEN = "s3cret-t0ken"
 
 @pytest.fixture
 async def guarded(instance: FakeInstance) -> AsyncIterator[AdminClient]:
-    """One that has a token."""
+    """A client of an instance with a token."""
     async with TestClient(TestServer(build_app(instance, TOKEN))) as made:
         yield made
 
@@ -148,7 +148,7 @@ async def test_which_hosts_are_local(client: AdminClient, host: str) -> None:
 
 
 class Ends:
-    """A request of which only the connection's ends are known."""
+    """A request with nothing but the two addresses of its connection."""
 
     def __init__(self, peer: str | None, own: str) -> None:
         self.transport = self

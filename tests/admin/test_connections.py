@@ -1,4 +1,4 @@
-"""The admin listener's connections: how many there may be, who is closed for a new one, and when."""
+"""The admin listener's connections: their limit, which is closed for a new one, and when."""
 
 import asyncio
 import os
@@ -90,7 +90,7 @@ async def test_a_waiting_request_is_kept_rather_than_idle_connections(listener: 
     for _ in range(3 * MOST):
         await listener.connect()
     assert (await listener.readyz()).startswith(b"HTTP/1.1 200 ")
-    listener.instance.events.close()  # lets go of who waits
+    listener.instance.events.close()  # releases the waiting requests
     assert (await asyncio.wait_for(events.readuntil(b"\r\n\r\n"), PATIENCE)).startswith(b"HTTP/1.1 200 ")
 
 
@@ -102,7 +102,7 @@ async def test_a_body_that_does_not_arrive_is_408(
         b"POST /api/pools/default/upstreams HTTP/1.1\r\nHost: localhost\r\n"
         b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
     )
-    said = await asyncio.wait_for(reader.read(), PATIENCE)  # up to the end: it is closed
+    said = await asyncio.wait_for(reader.read(), PATIENCE)  # up to the end of the connection
     assert said.startswith(b"HTTP/1.1 408 ")
     assert b"the body did not arrive within" in said
 
@@ -137,7 +137,7 @@ class Harness:
         return peer, FakeTransport(asyncio.get_running_loop(), peer)
 
     def wait(self, seconds: float) -> None:
-        """Time passes, and is looked at each second."""
+        """Time passes, with a sweep each second."""
         for _ in range(round(seconds)):
             self.clock.advance(1.0)
             self.connections.end_overdue()
@@ -171,7 +171,7 @@ def being_served(peer: Peer, transport: FakeTransport) -> None:
 PHASES = [
     pytest.param(being_served, None, id="a request is answered, by a handler that has an end"),
     pytest.param(lambda *_: None, HEAD_TIMEOUT, id="nothing was ever sent"),
-    pytest.param(part_of_a_head, HEAD_TIMEOUT, id="a head goes on and on"),
+    pytest.param(part_of_a_head, HEAD_TIMEOUT, id="an endless head"),
     pytest.param(idle, IDLE_TIMEOUT, id="idle after a request"),
     pytest.param(answered, STALL_TIMEOUT, id="nothing of the response is taken"),
 ]
@@ -185,7 +185,7 @@ async def test_each_phase_has_its_timeout(
     act(peer, transport)
     harness.wait(limit or 10 * IDLE_TIMEOUT)
     assert not transport.aborted
-    harness.wait(2)  # a second to see it, and one to be over it
+    harness.wait(2)  # a second to notice it, and one beyond the limit
     assert transport.aborted == (limit is not None)
 
 
@@ -301,7 +301,7 @@ async def test_who_has_asked_by_the_time_it_is_accepted_is_answered_however_many
 
 
 async def test_without_descriptors_the_spare_one_admits_a_probe(listener: Listener) -> None:
-    # Clients are connected before: their ends are in this process too.
+    # Clients are connected first: their descriptors are in this process too.
     waiting = [socket.create_connection(listener.address) for _ in range(2)]
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     used = os.dup(0)  # the lowest free number
@@ -336,14 +336,14 @@ def test_each_limit_over_real_sockets(
     limit: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Only the limit that is meant is short: that one ends it."""
+    """Only the tested limit is short, so it is the one that ends the connection."""
     monkeypatch.setattr(f"balancer.admin.connections.{limit}", 0.05)
     monkeypatch.setattr("balancer.admin.connections.SWEEP", 0.02)
 
     async def main() -> None:
         async with AsyncExitStack() as stack:
             listener = Listener(stack)
-            listener.instance.scrape = scrape_much  # type: ignore[method-assign]  # more than sockets hold
+            listener.instance.scrape = scrape_much  # type: ignore[method-assign]  # more than socket buffers hold
             await listener.start()
             stack.push_async_callback(listener.server.stop)
             with socket.create_connection(listener.address) as client:

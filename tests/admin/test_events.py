@@ -1,4 +1,4 @@
-"""`/api/events`: all there are, those after a revision, and waiting for the next."""
+"""`/api/events`: all events, those after a revision, and waiting for the next."""
 
 import asyncio
 

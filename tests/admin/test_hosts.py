@@ -1,4 +1,4 @@
-"""For which names the admin listener answers: over real sockets, as its address decides."""
+"""The host names that the admin listener accepts, by its address, over real sockets."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ PATHS = [
 async def ask(
     listen: str, request: str, names: Sequence[str] = (), through: str | None = None
 ) -> tuple[int, str]:
-    """The status and the error of the answer to a request as it is written here."""
+    """The status and the error of the response to this raw request."""
     family = socket.AF_INET6 if ":" in listen else socket.AF_INET
     listener = socket.create_server((listen, 0), family=family)
     port = listener.getsockname()[1]

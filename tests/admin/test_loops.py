@@ -1,4 +1,4 @@
-"""The admin listener as an upstream of its own balancer: requests and checks that come back are refused."""
+"""The admin listener as an upstream of its own balancer: requests and checks that return are refused."""
 
 from collections.abc import AsyncIterator
 
@@ -22,7 +22,7 @@ async def client(instance: FakeInstance) -> AsyncIterator[AdminClient]:
 async def test_requests_sent_by_this_balancer_are_refused(client: AdminClient, path: str, via: str) -> None:
     response = await client.get(path, headers={"Via": via})
     assert response.status == 508
-    assert NAME in (await response.json())["error"]  # by which a check knows that it came back
+    assert NAME in (await response.json())["error"]  # by which a check knows that it has returned
 
 
 @pytest.mark.parametrize("via", ["1.1 balancer-89abcdef", f"1.1 cdn (1.1 {NAME})", "1.1 cdn", ""])

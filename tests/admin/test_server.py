@@ -1,4 +1,4 @@
-"""The admin listener's own log: what is not HTTP is answered, and worth no traceback."""
+"""The admin listener's own log: a request that is not HTTP is answered, without a traceback."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Upstreams and listening addresses, as an operator may write them."""
+"""Upstreams and listen addresses, as operators may write them."""
 
 import pytest
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""CPUs that a container may use, from made-up /proc and /sys trees."""
+"""CPUs that a container may use, from invented /proc and /sys trees."""
 
 from pathlib import Path
 

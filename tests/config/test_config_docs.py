@@ -1,4 +1,4 @@
-"""What is written about the settings agrees with the models."""
+"""The documentation of the settings agrees with the models."""
 
 import re
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_table_in_the_docs_is_current() -> None:
     assert rewritten(text) == text, "run: python -m balancer.config.table docs/settings.md"
 
 
-# Injected names, of which the docs tell that they are passed over.
+# Injected names, which the docs describe as ignored.
 _NO_SETTINGS = re.compile(r"BALANCER_(SERVICE_\w*|PORT\w*)")
 
 

@@ -1,4 +1,4 @@
-"""What the admin API shows of the settings: all of them, where they are from, and no secret."""
+"""The settings shown by the admin API: all of them, with their origin, and without secrets."""
 
 from pathlib import Path
 

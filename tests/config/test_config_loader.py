@@ -1,4 +1,4 @@
-"""Environment and file together: what wins, what is passed over, and what every mistake is told."""
+"""Environment and file together: precedence, ignored variables, and the report of each mistake."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -101,7 +101,8 @@ def test_variables_injected_by_platforms_are_ignored(variable: str, value: str) 
 
 
 class _Policies:
-    """Knows three: the default, `ring`, which hashes, and `by_client`, which hashes its own way."""
+    """Knows three policies: the default, `ring`, which hashes, and `by_client`, which has its own hash
+    key."""
 
     def problem(self, name: str, options: Mapping[str, Any]) -> tuple[str, str] | None:
         if name not in ("least_connections", "ring", "by_client"):

@@ -1,4 +1,4 @@
-"""What every mistake in the environment or in a file is told: one sentence, with place, value and remedy."""
+"""Each mistake in the environment or a file is reported in one sentence with position, value and remedy."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""STICKY: what is accepted, what no browser would take, and what would do nothing."""
+"""STICKY: accepted values, values that no browser would accept, and values without effect."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Durations, sizes, lists and numbers, as an operator may write them."""
+"""Durations, sizes, lists and numbers, as operators may write them."""
 
 import pytest
 from hypothesis import given, settings

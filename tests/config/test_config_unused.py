@@ -1,4 +1,4 @@
-"""A setting that is set and has no effect is reported; an unused default is not."""
+"""Settings without effect are reported; unused defaults are not."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from balancer.proxy.replay import MOST_KEPT
 from balancer.telemetry.segment import ROWS
 
 UPSTREAMS = {"BALANCER_UPSTREAMS": "app1:8000"}
-# A value of each setting of a group with a switch that is not its default.
+# A value other than the default for each setting of a group with a switch.
 OTHERS = {
     "health_check": {
         "path": "/up", "interval": "3s", "timeout": "2s", "rise": "3", "fall": "3", "expect": "200",
@@ -57,7 +57,7 @@ def test_every_setting_of_a_disabled_group_is_reported(group: str) -> None:
 TOTAL = "because TIMEOUTS__TOTAL (10s) is not longer; raise TIMEOUTS__TOTAL, or lower this"
 RETRY = "while RETRY__MAX_ATTEMPTS is 1: nothing is sent again; raise it, or remove this"
 IDLE = "while KEEPALIVE__MAX_IDLE is 0: no connection is kept; raise it, or remove this"
-# What is set, the setting of it that has no effect, why.
+# The settings, the one of them without effect, the reason.
 TOLD: dict[str, tuple[dict[str, str], str, str]] = {
     "statuses without retries": (
         {"RETRY__MAX_ATTEMPTS": "1", "RETRY__STATUSES": "503"}, "RETRY__STATUSES", RETRY,
@@ -99,7 +99,7 @@ TOLD: dict[str, tuple[dict[str, str], str, str]] = {
         "KEEPALIVE__IDLE_TIMEOUT",
         "because KEEPALIVE__MAX_LIFETIME (10s) is not longer; raise KEEPALIVE__MAX_LIFETIME, or lower this",
     ),
-    "a wait where nobody may wait": (
+    "a wait without a queue": (
         {"LIMITS__QUEUE_SIZE": "0", "LIMITS__QUEUE_TIMEOUT": "2s"},
         "LIMITS__QUEUE_TIMEOUT",
         "while LIMITS__QUEUE_SIZE is 0: no request waits; raise it, or remove this",
@@ -114,7 +114,7 @@ TOLD: dict[str, tuple[dict[str, str], str, str]] = {
         "ADAPTIVE__MIN_LIMIT",
         "because LIMITS__MAX_INFLIGHT is reached first: no adaptive limit is ever in force; lower this",
     ),
-    "panic where nothing is ejected": (
+    "panic without ejections": (
         {"PANIC": "off", "OUTLIER__ENABLED": "false", "HEALTH_CHECK__ENABLED": "false"},
         "PANIC",
         "while HEALTH_CHECK__ENABLED and OUTLIER__ENABLED are false: nothing is ejected; set one of them to "
@@ -153,7 +153,7 @@ def test_settings_without_effect_are_reported(case: str) -> None:
             {"OUTLIER__ENABLED": "false", "OUTLIER__EJECTION_TIME": "10"}, id="the default, in words"
         ),
         pytest.param(
-            {"RETRY__MAX_ATTEMPTS": "1", "RETRY__METHODS": "GET"}, id="methods say what is harmless"
+            {"RETRY__MAX_ATTEMPTS": "1", "RETRY__METHODS": "GET"}, id="methods define the safe requests"
         ),
         pytest.param({"LIMITS__MAX_INFLIGHT": "1"}, id="default limits above the cap"),
         pytest.param({"KEEPALIVE__MAX_IDLE": "0"}, id="default times of no connection"),

@@ -1,4 +1,4 @@
-"""No message misleads: what people write by mistake is told whole sentences that lead to what they meant."""
+"""No message misleads: common mistakes are answered with whole sentences that lead to the right setting."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ DURATIONS = "is not a duration; write seconds (2, 0.5) or 500ms, 2s, 1m, 1h"
 
 
 def problems(environ: dict[str, str], file: Path | None = None) -> list[str]:
-    """What is said about these settings; nothing where they are good."""
+    """The report on these settings, empty if they are valid."""
     try:
         load(environ, str(file) if file else None, registry)
     except SettingsError as error:
@@ -27,7 +27,7 @@ def problems(environ: dict[str, str], file: Path | None = None) -> list[str]:
     return []
 
 
-# What is written as an upstream, and what is said about it.
+# An upstream as written, and the report.
 ADDRESSES = {
     "[fe80::1%eth0]:8000": HAS_ZONE,
     "fe80::1%eth0": HAS_ZONE,
@@ -80,7 +80,7 @@ def test_an_upstream_name_that_only_looks_like_a_mistake_is_accepted(text: str) 
     assert problems({"BALANCER_UPSTREAMS": text}) == []
 
 
-# Setting, what is written, what is said.
+# Setting, value as written, report.
 MISTAKES = [
     ("LISTEN", "80", '"80" is a port without an address; write 0.0.0.0:80'),
     ("LISTEN", "http://0.0.0.0:80/", '"http://0.0.0.0:80/" is a URL; write 0.0.0.0:80'),
@@ -205,7 +205,7 @@ def test_a_hash_key_accepts_the_usual_spellings_of_a_header() -> None:
     assert load(environ, policies=registry).hash_key == "header:X-User"
 
 
-# Every text setting, with what a secret or a heredoc leaves behind it.
+# Every text setting, with the white space that a secret file or a heredoc appends.
 TEXTS = {
     "ADMIN_TOKEN": ("admin_token", "s3cret"),
     "POLICY": ("policy", "consistent_hash"),

@@ -1,4 +1,4 @@
-"""A settings file is read as people read it, and what is wrong with it is told with a remedy that fits."""
+"""A settings file is read as people read it, and mistakes are reported with a fitting remedy."""
 
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def test_yaml_that_is_not_read_as_written_is_reported(file: Path, content: str, 
     assert problems(file) == [f"{file}: {said}"]
 
 
-# What is in the file, the line that is wrong, the parser's words, the remedy.
+# The file, the line of the mistake, the parser's words, the remedy.
 BROKEN = [
     (
         "a: [",

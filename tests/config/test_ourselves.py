@@ -1,4 +1,4 @@
-"""Upstreams that are this balancer itself are an error wherever that can be seen."""
+"""Upstreams that are this balancer itself are an error wherever that can be detected."""
 
 import socket
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ def own(listen: str, *, dual: bool = True) -> Ourselves:
     return Ourselves((OwnListener("LISTEN", parse_listen(listen)),), lambda: OWN, lambda: dual)
 
 
-# LISTEN, the upstream's host, whether a connection to it, at the same port, arrives at LISTEN.
+# LISTEN, the upstream's host, whether a connection to that host at the same port reaches LISTEN.
 REACHED = [
     pytest.param("0.0.0.0:80", "127.0.0.1", True, id="every address has loopback"),
     pytest.param("0.0.0.0:80", "127.9.9.9", True, id="all of 127.0.0.0/8 is loopback"),
@@ -45,7 +45,7 @@ REACHED = [
     pytest.param("127.0.0.1:80", "127.0.0.2", False, id="another loopback address is another socket's"),
     pytest.param("127.0.0.1:80", "10.0.0.5", False, id="not listened on"),
     pytest.param("10.0.0.5:80", "10.0.0.5", True, id="an address of its own"),
-    pytest.param("10.0.0.5:80", "127.0.0.1", False, id="an app on loopback beside it"),
+    pytest.param("10.0.0.5:80", "127.0.0.1", False, id="an app on loopback"),
     pytest.param("10.0.0.5:80", "0.0.0.0", False, id="0.0.0.0 is not 10.0.0.5"),
     pytest.param("[::1]:80", "::", True, id="IPv6 unspecified is loopback"),
     pytest.param("[::1]:80", "localhost", False, id="localhost is IPv4 first"),
@@ -87,13 +87,13 @@ def test_the_kernel_knows_the_addresses_of_this_machine() -> None:
     assert "127.0.0.1" in found
     for address in found:
         if "fe80" in address:
-            continue  # they need an interface besides
+            continue  # they also need an interface
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as sock:
             sock.bind((address, 0))
 
 
-# Settings, and the line that they give.
+# Settings, and the resulting line.
 CIRCLES: list[tuple[Mapping[str, str], str]] = [
     (
         {"UPSTREAMS": "app1:8000,127.0.0.1:8080"},

@@ -1,10 +1,10 @@
-"""What the admin API answers, for tests of what is made of it."""
+"""Responses of the admin API, for tests of the console."""
 
 from typing import Any
 
 
 def upstream(name: str, **other: Any) -> dict[str, Any]:
-    """One that is well and idle, but for what is said otherwise."""
+    """A healthy and idle upstream, with the fields in `other` replaced."""
     return {
         "id": name,
         "address": "10.0.0.1:8000",
@@ -34,7 +34,7 @@ def upstream(name: str, **other: Any) -> dict[str, Any]:
 
 
 def check(**other: Any) -> dict[str, Any]:
-    """One that passed, but for what is said otherwise."""
+    """A passed check, with the fields in `other` replaced."""
     return {
         "time": "2026-02-01T12:00:00.000Z",
         "passed": True,
@@ -48,7 +48,7 @@ def check(**other: Any) -> dict[str, Any]:
 
 
 def pools(*upstreams: dict[str, Any], **other: Any) -> dict[str, Any]:
-    """One pool of these."""
+    """One pool of these upstreams."""
     eligible = sum(one["eligible"] for one in upstreams)
     pool = {
         "name": "default",

@@ -1,4 +1,4 @@
-"""What `balancer drain` and its like ask the admin API, and how they wait."""
+"""The requests of `balancer drain` and similar commands, and how they wait."""
 
 from collections.abc import Mapping
 from io import StringIO
@@ -13,7 +13,7 @@ from tests.fakes.loop import FakeClock
 
 
 class ScriptedClient(AdminClient):
-    """Tells of these counts in flight, one for each question, and remembers what it was asked for."""
+    """Answers with these counts in flight, one per request, and records what it was asked for."""
 
     def __init__(self, *running: int) -> None:
         super().__init__(Place("127.0.0.1", 9901))
@@ -55,8 +55,8 @@ NAMES = [
     pytest.param("app1:8000", "default/upstreams/app1%3A8000", id="of the default pool"),
     pytest.param("web/app1:8000", "web/upstreams/app1%3A8000", id="of another pool"),
     pytest.param("[::1]:8000", "default/upstreams/%5B%3A%3A1%5D%3A8000", id="IPv6"),
-    pytest.param("app 1", "default/upstreams/app%201", id="what no URL may have"),
-    pytest.param("a?b#c", "default/upstreams/a%3Fb%23c", id="what means something in one"),
+    pytest.param("app 1", "default/upstreams/app%201", id="not allowed in a URL"),
+    pytest.param("a?b#c", "default/upstreams/a%3Fb%23c", id="reserved in a URL"),
     pytest.param("\u00e4pp", "default/upstreams/%C3%A4pp", id="not ASCII"),
 ]
 
@@ -85,7 +85,7 @@ def test_the_result_of_a_change_is_printed(wanted: str, running: int, said: str)
 @pytest.mark.parametrize(
     ("panic", "then"),
     [(True, "go to the ejected ones"), (False, "get 503")],
-    ids=["panic", "nobody"],
+    ids=["panic", "no upstream"],
 )
 def test_draining_the_last_upstream_explains_the_consequence(panic: bool, then: str) -> None:
     harness = Harness(0, named="web/app1:8000")

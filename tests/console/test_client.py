@@ -1,4 +1,4 @@
-"""Where the running balancer is looked for, and what is said when it does not answer."""
+"""The address of the running balancer, and the message if it does not answer."""
 
 import socket
 import threading
@@ -72,7 +72,7 @@ def test_an_invalid_address_is_reported(named: str | None, environ: dict[str, st
 
 
 class Server:
-    """Takes one connection and says what the test wants, whatever it is asked."""
+    """Accepts one connection and sends the test's bytes, whatever the request."""
 
     def __init__(self, says: bytes | None) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""What `balancer events` prints, and how following outlives the balancer."""
+"""The output of `balancer events`, and how following outlives the balancer."""
 
 import json
 from collections.abc import Mapping
@@ -17,11 +17,11 @@ AWAY = UnreachableError("nothing answers")
 
 
 class EndError(Exception):
-    """The script is over."""
+    """The script has ended."""
 
 
 class ScriptedClient(AdminClient):
-    """Gives these answers in turn, and remembers what it was asked."""
+    """Returns these answers in turn, and records the requests."""
 
     def __init__(self, *answers: Mapping[str, Any] | UnreachableError) -> None:
         super().__init__(Place("127.0.0.1", 9901))

@@ -1,4 +1,4 @@
-"""What `balancer status` shows of an answer, at any width."""
+"""The output of `balancer status` at any width."""
 
 from io import StringIO
 from typing import Any
@@ -264,7 +264,7 @@ def test_if_rows_do_not_fit_the_worst_are_shown_and_the_rest_is_counted(height: 
     assert [row.split()[0] for row in rows[:2]] == ["app2:8000", "bad:8000"][: len(rows)]
     more = 102 - len(rows)
     assert f"... and {more} more (use --json or a taller terminal)" in lines
-    assert cells(lines, "app2:8000")[6] == "2%"  # of all requests, not of those that are shown
+    assert cells(lines, "app2:8000")[6] == "2%"  # of all requests, not only of the rows shown
     assert any(line.startswith("app2:8000: ejected by active check") for line in lines)
 
 

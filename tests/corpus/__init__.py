@@ -1,1 +1,1 @@
-"""Raw requests and responses with the verdict each must get, and what is needed to put them to the test."""
+"""Raw requests and responses with the verdict that each must have, and the drivers that test them."""

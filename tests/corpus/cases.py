@@ -12,7 +12,7 @@ _TITLE = re.compile(r"== ([a-z0-9-]+) \| ((?:RFC [0-9]{4} section [0-9.]+|our ru
 
 @dataclass(frozen=True)
 class Case:
-    """`setup` are its @ lines, `sent` its bytes, `verdict` the lines of what must come of them."""
+    """`setup` are its @ lines, `sent` its bytes, `verdict` the lines of the required outcome."""
 
     id: str
     source: str
@@ -44,7 +44,7 @@ def unescape(text: str) -> bytes:
 
 
 def read_cases(name: str) -> list[Case]:
-    """The cases of one corpus file, in its order."""
+    """The cases of one corpus file, in order."""
     cases: list[Case] = []
     draft: _Draft | None = None
     for number, line in enumerate((Path(__file__).parent / name).read_text("ascii").splitlines(), 1):
@@ -73,7 +73,8 @@ def read_cases(name: str) -> list[Case]:
 
 
 def cuts(case: Case, every_byte_below: int, coarse: int) -> list[int]:
-    """Where to split a case in two: at every byte of a short one, else at `coarse` places and its ends."""
+    """Where to split a case in two: at every byte of a short one, otherwise at `coarse` places and its
+    ends."""
     size = len(case.sent)
     if size < every_byte_below:
         return list(range(1, size))

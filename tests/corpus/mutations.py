@@ -1,4 +1,4 @@
-"""Corpus cases damaged at random: something cut out, put in or doubled."""
+"""Corpus cases damaged at random: bytes removed, inserted or doubled."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from tests.corpus.cases import Case
 
 @st.composite
 def mutations(draw: st.DrawFn, cases: Sequence[Case], pieces: Sequence[bytes]) -> tuple[Case, bytes, int]:
-    """A case, its damaged bytes (`pieces` are what may be put in), and where to split them."""
+    """A case, its damaged bytes (`pieces` may be inserted), and where to split them."""
     case = draw(st.sampled_from(cases))
     sent = case.sent
     for _ in range(draw(st.integers(1, 3))):

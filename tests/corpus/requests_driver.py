@@ -1,7 +1,7 @@
-"""Puts a raw request to the real proxy, and tells what reached the upstream and what the client was told.
+"""Sends a raw request to the real proxy, and reports what reached the upstream and the client.
 
-What is forwarded is read back by a parser of its own, as strict and as simple as can be: only the form in
-which the proxy should write.
+Forwarded requests are read back by a separate parser, as strict and simple as possible: it accepts only the
+form in which the proxy should write.
 """
 
 import re
@@ -40,7 +40,8 @@ class Forwarded:
 
 @dataclass(frozen=True)
 class Observation:
-    """What a case led to: whole requests at the upstream, statuses to the client, is it still connected."""
+    """The outcome of a case: whole requests at the upstream, statuses to the client, is it still
+    connected."""
 
     forwarded: tuple[Forwarded, ...]
     statuses: tuple[int, ...]
@@ -49,7 +50,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the corpus demands. `keeps` and `drops` are (index of the request, line or start of a line)."""
+    """The required outcome. `keeps` and `drops` are (index of the request, line or start of a line)."""
 
     accepted: tuple[tuple[bytes, bytes, str, bytes, bytes], ...]
     keeps: tuple[tuple[int, bytes], ...]
@@ -89,7 +90,7 @@ def verdict_of(case: Case) -> Verdict:
 
 
 class RequestBench:
-    """A proxy with one upstream that answers every whole request with 200. One per case, many runs."""
+    """A proxy with one upstream that answers every whole request with 200. One driver per case, many runs."""
 
     def __init__(self, case: Case) -> None:
         limits: dict[str, int] = {}
@@ -109,7 +110,7 @@ class RequestBench:
         self.wire = Wire(start_message(1, limits=limits, trusted_proxies=trusted, request_trailers=trailers))
 
     def run(self, pieces: Iterable[bytes]) -> Observation:
-        """A client connects, sends `pieces` one by one, and is gone."""
+        """A client connects, sends `pieces` one by one, and leaves."""
         wire = self.wire
         forwarded: list[Forwarded] = []
         if wire.loop.transports:
@@ -146,7 +147,7 @@ class RequestBench:
 
 
 def next_request(upstream: FakeTransport) -> Forwarded | None:
-    """The next whole request that `upstream` has been sent, taken out; None where there is none yet."""
+    """Take the next whole request that was sent to `upstream`; None if there is none yet."""
     data = bytes(upstream.written[upstream.taken :])
     end = data.find(b"\r\n\r\n") + 4
     if end < 4 or upstream.is_closing():
@@ -180,7 +181,8 @@ def next_request(upstream: FakeTransport) -> Forwarded | None:
 
 
 def read_chunked(data: bytes, position: int) -> tuple[bytes, bytes, int] | None:
-    """The payload, the trailers and the end of the chunked body at `position`; None while it is not whole."""
+    """The payload, the trailers and the end of the chunked body at `position`; None while it is
+    incomplete."""
     body = b""
     while chunk := _CHUNK.match(data, position):
         start, size = chunk.end(), int(chunk[1], 16)
@@ -196,7 +198,7 @@ def read_chunked(data: bytes, position: int) -> tuple[bytes, bytes, int] | None:
 
 
 def check_forwarded(fields: list[bytes]) -> None:
-    """What holds for every request that is forwarded. `fields` are its lines in lower case."""
+    """Assert what holds for every forwarded request. `fields` are its lines in lower case."""
     names = [line.partition(b":")[0] for line in fields]
     for name in (b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-real-ip", b"x-request-id"):
         assert names.count(name) == 1, f"{name!r} in {fields}"
@@ -222,7 +224,7 @@ def read_statuses(data: bytes) -> Iterable[int]:
         length = re.search(rb"\r\nContent-Length: ([0-9]+)", head)
         assert length is not None
         size = int(length[1])
-        if rest.startswith(b"HTTP/"):  # the answer to HEAD
+        if rest.startswith(b"HTTP/"):  # the response to HEAD
             size = 0
         if code >= 400:
             assert b"\r\nConnection: close" in head, head

@@ -1,4 +1,4 @@
-"""Puts a raw response to a real UpstreamConnection, and tells what its reader was told."""
+"""Sends a raw response to a real UpstreamConnection, and reports what its reader was told."""
 
 import asyncio
 import re
@@ -27,10 +27,10 @@ _DATE = b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
 
 @dataclass
 class Response:
-    """What was learned of one response, or is demanded.
+    """The observed outcome of one response, or the required one.
 
     `reusable` says whether another request may follow on the connection; `failure` is the reason word;
-    `begun` whether the reader had been given a final head by then. `lines` are the rendered head's.
+    `begun` whether the reader had a final head by then. `lines` are the rendered head's.
     """
 
     informational: list[int] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Response:
 
 @dataclass
 class Verdict:
-    """What the corpus demands of a response case, with the (start of) lines to be kept and dropped."""
+    """The required outcome of a response case, with the (start of) lines to be kept and dropped."""
 
     response: Response
     keeps: list[bytes]
@@ -118,11 +118,11 @@ def setup_of(case: Case) -> Setup:
             setup["upgrading"] = True
         else:
             raise ValueError(f"{case.id}: no such setup: {line}")
-    return Setup(**setup)  # type: ignore[arg-type]  # read from text; a wrong type fails the case
+    return Setup(**setup)  # type: ignore[arg-type]  # parsed from text; a wrong type fails the case
 
 
 def end(transport: FakeTransport, how: str) -> None:
-    """End the connection as an @ end line says."""
+    """End the connection as specified by an @ end line."""
     if how == "close":
         transport.receive_eof()
     elif how == "reset":
@@ -134,8 +134,8 @@ def end(transport: FakeTransport, how: str) -> None:
 
 
 def check_sent(rendered: bytes) -> list[bytes]:
-    """The lines of a head as the client gets it, which is exact whatever the upstream sent: what is framed is
-    framed in one way, and no byte ends a line but CRLF."""
+    """The lines of a head as sent to the client, which are exact whatever the upstream sent: there is one
+    framing, and only CRLF ends a line."""
     match = _SENT.fullmatch(rendered)
     assert match is not None, rendered
     lines = rendered[:-4].split(b"\r\n")
@@ -146,10 +146,10 @@ def check_sent(rendered: bytes) -> list[bytes]:
 
 
 class Recorder(ResponseReader, IdleOwner):
-    """A reader that notes what it is told, and treats the connection as the exchange would.
+    """A reader that records what it is told, and treats the connection as the exchange would.
 
-    It is the connection's idle owner too: after a reusable response the connection is idle, and whatever
-    comes then spoils it.
+    It is also the owner of the idle connection: after a reusable response the connection is idle, and any
+    bytes then spoil it.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -164,7 +164,7 @@ class Recorder(ResponseReader, IdleOwner):
         self._transport = FakeTransport(self.loop, cast(asyncio.Protocol, self._connection))
 
     def run(self, pieces: list[bytes]) -> Response:
-        """One request has been sent; `pieces` arrive one by one, then the end that the case names."""
+        """One request has been sent; `pieces` arrive one by one, then the end specified by the case."""
         connection, transport = self._connection, self._transport
         send_request(connection, self, self._setup.method, self._setup.upgrading)
         for piece in pieces:
@@ -224,7 +224,7 @@ class Recorder(ResponseReader, IdleOwner):
         self.seen.body += data
 
     def tunnel_half_closed(self) -> None:
-        """The other direction is of no interest here."""
+        """The other direction does not matter here."""
 
     def tunnel_ended(self) -> None:
         self.seen.ended = True

@@ -1,4 +1,4 @@
-"""Where the table goes: plain blocks are rare and only news, a terminal gets a drawn table."""
+"""The output of the table: plain blocks, rarely and only on changes; a drawn table on a terminal."""
 
 from io import StringIO
 

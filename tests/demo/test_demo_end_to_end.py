@@ -1,4 +1,4 @@
-"""`balancer demo --load` as a user runs it: the balancer, its replicas, the load, and a clean end."""
+"""`balancer demo --load` as users run it: the balancer, its replicas, the load, and a clean end."""
 
 import re
 import signal
@@ -20,7 +20,7 @@ BUSY = re.compile(r"^(app\d) .*active +[1-9][\d,]* +\d+% +\d+ +[\d.]+ m?s +[\d.]
 
 
 def busy_replicas(output: Iterable[str], wanted: int) -> set[str]:
-    """Read until so many replicas have had a line with requests, or to the end."""
+    """Read until `count` replicas have had a line with requests, or to the end."""
     seen: set[str] = set()
     for text in output:
         line = BUSY.match(text.rstrip())

@@ -38,5 +38,5 @@ async def test_the_load_is_counted_on_few_connections() -> None:
         with suppress(asyncio.CancelledError):
             await task
     assert load.failed == 1
-    assert load.sent >= 2 * CLIENTS - CLIENTS  # those cancelled on their way are not counted
+    assert load.sent >= 2 * CLIENTS - CLIENTS  # cancelled requests are not counted
     assert len(counting.peers) <= CLIENTS

@@ -1,4 +1,4 @@
-"""The demo's own processes, started really: what a replica answers, and that none is left behind."""
+"""The demo's own processes, really started: a replica's responses, and no process is left behind."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -32,7 +32,7 @@ async def test_three_replicas_answer_and_end(client: aiohttp.ClientSession, tmp_
     try:
         names = []
         for _, address in started:
-            # No waiting for readiness: the listening socket is there before the process.
+            # No waiting for readiness: the listening socket exists before the process.
             async with client.get(f"http://{address}/some/path") as response:
                 assert response.status == 200
                 names.append((await response.json())["replica"])
@@ -50,7 +50,7 @@ async def test_a_replica_ends_with_the_demo(client: aiohttp.ClientSession, tmp_p
         async with client.get(f"http://{address}/") as response:
             assert response.status == 200
         assert child.process.stdin is not None
-        child.process.stdin.close()  # what the kernel does when the demo is killed
+        child.process.stdin.close()  # as the kernel does when the demo is killed
         assert await asyncio.to_thread(child.process.wait, WAIT) == 0
     finally:
         await children.stop()

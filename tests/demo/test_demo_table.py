@@ -55,7 +55,7 @@ def test_plain_lines_are_aligned() -> None:
 
 
 def api_upstream(port: int, **changes: Any) -> dict[str, Any]:
-    """The part of an upstream in `/api/pools` that the demo reads."""
+    """The fields of an upstream in `/api/pools` that the demo reads."""
     return {
         "address": f"127.0.0.1:{port}",
         "admin_state": "active",

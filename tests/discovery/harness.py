@@ -1,4 +1,4 @@
-"""What the tests of discovery share: an instance's discovery on a fake loop, and a fleet that writes down."""
+"""Shared by the tests of discovery: an instance's discovery on a fake loop, and a recording fleet."""
 
 import logging
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ NOT_KNOWN = Answer(problem="Name or service not known")
 
 @dataclass(slots=True, eq=False)
 class Replica:
-    """An upstream of the settings that has a name."""
+    """An upstream of the settings with a name."""
 
     host: str
     address: str = ""
@@ -23,7 +23,7 @@ class Replica:
 
 @dataclass
 class FleetBook:
-    """The sink: `members` by (pool, source) as told last, `told` every telling of them."""
+    """The sink: the last `members` by (pool, source), and `told`, every report of them."""
 
     members: dict[tuple[str, str], Sequence[Member]] = field(default_factory=dict)
     told: list[Sequence[Member]] = field(default_factory=list)
@@ -56,7 +56,7 @@ class FleetBook:
 
 
 class Harness:
-    """Discovery as the supervisor has it. `start` and `advance` leave nothing ready on the loop."""
+    """Discovery as used by the supervisor. `start` and `advance` leave nothing ready on the loop."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
@@ -78,7 +78,7 @@ class Harness:
         self.loop.settle()
 
     def stop(self) -> None:
-        """Cancel, and see that nothing is left."""
+        """Cancel, and check that nothing is left."""
         self.asked.cancel()
         self.task.cancel()
         self.loop.settle()
@@ -92,5 +92,5 @@ class Harness:
         return [round(when - self._begin, 3) for when, _ in self.resolver.asked]
 
     def addresses(self, source: str = "dns://app:8000", pool: str = "default") -> list[str]:
-        """Of the members that the fleet was told last."""
+        """Addresses of the members in the last report to the fleet."""
         return [member.address for member in self.fleet.members.get((pool, source), ())]

@@ -1,4 +1,4 @@
-"""dns:// entries: the fleet has an upstream per address, and a nameserver's troubles change nothing."""
+"""dns:// entries: the fleet has an upstream per address, and failures of the name server change nothing."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Lookups: one family, one at a time for each name, and none that hangs is in the way of others."""
+"""Lookups: one address family, one at a time for each name, and a hanging one blocks no other."""
 
 import asyncio
 import socket
@@ -64,7 +64,7 @@ def test_the_system_resolves_localhost() -> None:
 
 
 class Nameserver:
-    """Blocks in a lookup of a name that begins with `hang` until it is let go."""
+    """Blocks lookups of names that begin with `hang` until it is released."""
 
     def __init__(self) -> None:
         self.let_go = threading.Event()
@@ -79,7 +79,7 @@ class Nameserver:
 
 @contextmanager
 def _resolver(nameserver: Nameserver, max_threads: int = 8) -> Iterator[SystemResolver]:
-    """A resolver whose threads are ended again."""
+    """A resolver whose threads are ended after the test."""
     before = set(threading.enumerate())
     resolver = SystemResolver(nameserver, max_threads)
     try:

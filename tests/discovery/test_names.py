@@ -1,4 +1,4 @@
-"""Names of upstreams: addresses are kept current, and a resolver's troubles change nothing that works."""
+"""Names of upstreams: addresses are kept current, and a resolver's failures change nothing that works."""
 
 import pytest
 

@@ -1,1 +1,1 @@
-"""Fakes: parts of the outside world that tests hold in their own hands."""
+"""Fakes: parts of the outside world that tests control."""

@@ -10,10 +10,10 @@ PATIENCE = 20.0  # seconds after which a test has failed
 class AppReplica:
     """Answers with `status` and `name`; `/hold` waits until `release` is set, `/cut` breaks off.
 
-    With `takes` it works on one request at a time, for so many seconds each, and all others wait in its
-    backlog, checks too; while it `hangs` it answers nobody. `requests` counts clients' requests, `checks`
-    those of the balancer's active checks, `passed` the checks that it has answered with 200; `most_held` is
-    how many waited for `release` at once at most.
+    With `takes` it works on one request at a time, for that many seconds each, and all others wait in its
+    backlog, including checks; while it `hangs` it answers nothing. `requests` counts clients' requests,
+    `checks` those of the balancer's active checks, `passed` the checks answered with 200; `most_held` is the
+    largest number of requests that waited for `release` at once.
     """
 
     def __init__(self, name: str = "app", host: str = "127.0.0.1") -> None:
@@ -31,12 +31,12 @@ class AppReplica:
         self.release = asyncio.Event()
         self.server: asyncio.Server | None = None
         self._line = asyncio.Lock()
-        self._held = asyncio.Semaphore(0)  # released once for each request that waits
+        self._held = asyncio.Semaphore(0)  # released once for each waiting request
         self._serving: set[asyncio.Task[None]] = set()
 
     @property
     def address(self) -> str:
-        """As UPSTREAMS spells it."""
+        """The address in the form of UPSTREAMS."""
         return f"{self.host}:{self.port}"
 
     async def holds(self) -> None:
@@ -80,7 +80,7 @@ class AppReplica:
                 writer.write(response % (self.status, len(body), body))
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            return  # the other side has closed, or the test is over
+            return  # the other side has closed, or the test has ended
         finally:
             writer.close()
             with suppress(ConnectionError):
@@ -88,7 +88,7 @@ class AppReplica:
             self._serving.discard(task)
 
     async def leave(self) -> None:
-        """Listen no more, and end all connections."""
+        """Stop listening, and end all connections."""
         if self.server is not None:
             self.server.close()
         await self.stop()
@@ -103,7 +103,7 @@ class AppReplica:
 
 @asynccontextmanager
 async def app_replica(name: str = "app", host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[AppReplica]:
-    """A replica that listens on a free port of 127.0.0.1, or where it is told to."""
+    """A replica that listens on a free port of 127.0.0.1, or at the given address."""
     replica = AppReplica(name, host)
     server = await asyncio.start_server(replica.serve, host, port)
     replica.port = server.sockets[0].getsockname()[1]

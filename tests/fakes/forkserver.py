@@ -1,7 +1,7 @@
-"""Starts modules by forking a process that has already imported them: most of the time of a start is imports.
+"""Starts modules by forking a process that has already imported them, as imports take most of a start's time.
 
-What is started is a process like any other, with its own environment and output; a balancer's workers are
-fresh interpreters, as ever. The forkserver ends when the process that opened it does.
+The started process is like any other, with its own environment and output; a balancer's workers are fresh
+interpreters, as always. The forkserver ends when the process that opened it does.
 """
 
 import asyncio
@@ -29,28 +29,28 @@ _MESSAGE = 1 << 17  # bytes; an environment is far below
 
 
 class Child:
-    """A process that was started. `exit_fd` becomes readable when it has ended."""
+    """A started process. `exit_fd` becomes readable when it has ended."""
 
     def __init__(self, pid: int, exit_fd: int) -> None:
         self.pid = pid
         self.exit_fd = exit_fd
-        self.returncode: int | None = None  # as far as it is known; negative: the signal that ended it
+        self.returncode: int | None = None  # if known; negative: the signal that ended it
 
     def reap(self) -> int:
-        """Its exit code. Blocks until it has ended."""
+        """The exit code. Blocks until the process has ended."""
         if self.returncode is None:
             self.returncode = int(os.read(self.exit_fd, _MESSAGE))
             os.close(self.exit_fd)
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """Unless it is known to have ended."""
+        """Send SIGKILL, unless the process is known to have ended."""
         if self.returncode is None:
             os.kill(self.pid, number)
 
 
 class Process:
-    """A child with its output as streams, for asyncio; the names are those of asyncio's."""
+    """A child with its output as streams, for asyncio; named as in asyncio."""
 
     def __init__(self, child: Child) -> None:
         self._child = child
@@ -74,7 +74,7 @@ class Process:
         return self._child.reap()
 
     async def communicate(self) -> tuple[bytes, bytes]:
-        """What is left of both outputs, when it has ended."""
+        """The rest of both outputs, once the process has ended."""
         stdout, stderr, _ = await asyncio.gather(self.stdout.read(), self.stderr.read(), self.wait())
         return stdout, stderr
 
@@ -86,7 +86,7 @@ class Process:
 
 
 class Forkserver:
-    """The process that forks, as seen by who wants something started."""
+    """The forking process, as seen by the process that starts others."""
 
     def __init__(self) -> None:
         self._asking = threading.Lock()
@@ -101,7 +101,7 @@ class Forkserver:
     def start(
         self, module: str, *arguments: str, environ: Mapping[str, str], stdout: int, stderr: int
     ) -> Child:
-        """`python -m module arguments...`; the two descriptors stay the caller's to close."""
+        """`python -m module arguments...`; the caller closes the two descriptors."""
         ours, theirs = os.pipe()
         message = json.dumps([module, arguments, dict(environ)]).encode()
         try:
@@ -112,14 +112,14 @@ class Forkserver:
             os.close(theirs)
 
     def close(self) -> None:
-        """Nothing can be started any more; what was started goes on."""
+        """Start no more processes; the started ones go on."""
         self._control.close()
         self._process.wait()
 
 
 @cache
 def forkserver() -> Forkserver:
-    """The one of this process."""
+    """The forkserver of this process."""
     opened = Forkserver()
     atexit.register(opened.close)
     return opened
@@ -159,7 +159,7 @@ def run(module: str, *arguments: str, environ: Mapping[str, str]) -> "subprocess
 
 
 def _serve(control: socket.socket) -> None:
-    """Fork what is asked for, and tell how it ended, until nobody can ask any more."""
+    """Fork on request, and report how children ended, until the requesting end is closed."""
     with selectors.DefaultSelector() as selector:
         selector.register(control, selectors.EVENT_READ)
         while True:
@@ -204,7 +204,7 @@ def _become(
         os.close(descriptor)
     os.environ.clear()
     os.environ.update(environ)
-    # A fresh interpreter would look there first; this one has begun with its parent's.
+    # A fresh interpreter would search there first; this one has its parent's path.
     sys.path[:0] = [place for place in environ.get("PYTHONPATH", "").split(os.pathsep) if place]
     sys.argv = [module, *arguments]
     code = 1
@@ -222,7 +222,7 @@ def _become(
 
 
 if __name__ == "__main__":
-    # An INT typed at the terminal is for the tests; this ends when their end of the channel does.
+    # An INT typed at the terminal is for the tests; this process ends when their end of the channel does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in PRELOADED:
         importlib.import_module(name)

@@ -1,4 +1,4 @@
-"""An app replica that some requests break, as requests break real apps, and that can be ill besides."""
+"""An app replica that some requests break, as happens to real apps, and that can also be ill."""
 
 import asyncio
 import re
@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager, suppress
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: close sends RST
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
-# What any replica does with a request for the path of this name.
+# What every replica does with a request for the path of this name.
 POISONS = ("close", "reset", "half", "nonsense", "500", "hang")
 
 
 class FragileReplica:
-    """Does what the path says: one of POISONS breaks it, anything else is answered with its `name`. An
-    upgrade is refused by closing, as node does where the app does not serve any.
+    """The path decides: one of POISONS breaks it, anything else is answered with its `name`. An upgrade is
+    refused by closing, as node does if the app serves none.
 
     While it is `ill`, one of POISONS, it does that to all requests, and to checks too unless `passes_checks`.
     """
@@ -25,7 +25,7 @@ class FragileReplica:
         self.address = ""
         self.ill = ""
         self.passes_checks = False
-        self.requests = 0  # but for checks
+        self.requests = 0  # except checks
         self._serving: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -37,7 +37,7 @@ class FragileReplica:
             while await self._one(reader, writer):
                 pass
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            return  # the other side has closed, or the test is over
+            return  # the other side has closed, or the test has ended
         finally:
             writer.close()
             with suppress(ConnectionError):
@@ -45,7 +45,7 @@ class FragileReplica:
             self._serving.discard(task)
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """One request; whether another may follow on this connection."""
+        """One request; returns whether another may follow on this connection."""
         head = await reader.readuntil(b"\r\n\r\n")
         if length := _LENGTH.search(head):
             await reader.readexactly(int(length[1]))
@@ -89,7 +89,7 @@ class FragileReplica:
 
 @asynccontextmanager
 async def fragile_replica(name: str) -> AsyncIterator[FragileReplica]:
-    """One that listens on a free port of 127.0.0.1."""
+    """A replica on a free port of 127.0.0.1."""
     replica = FragileReplica(name)
     server = await asyncio.start_server(replica.serve, "127.0.0.1", 0, backlog=1024)
     replica.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"

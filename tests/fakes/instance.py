@@ -1,4 +1,4 @@
-"""A whole balancer in processes of its own, for integration tests."""
+"""A whole balancer in its own processes, for integration tests."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.fakes.forkserver import Process, start
 
-PATIENCE = 20.0  # seconds after which a test has failed; nothing waits that long when all is well
+PATIENCE = 20.0  # seconds after which a test has failed; no passing test waits that long
 POLL = 0.02
 _LISTENS = re.compile(r" listens on (\S+):(\d+), admin on (\S+):(\d+);")
 
@@ -31,7 +31,7 @@ class Answer:
 
 
 class Client:
-    """One connection to the balancer; whoever connects it closes it."""
+    """One connection to the balancer; the caller closes it."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -47,7 +47,7 @@ class Client:
         self._writer.write(f"{method} {target} HTTP/1.1\r\nHost: test.localhost\r\n{length}\r\n".encode())
 
     async def answer(self) -> Answer:
-        """The next response; raises IncompleteReadError or ConnectionError where none comes."""
+        """The next response; raises IncompleteReadError or ConnectionError if there is none."""
         async with asyncio.timeout(PATIENCE):
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
             length = re.search(r"(?i)content-length: (\d+)", head)
@@ -55,18 +55,18 @@ class Client:
         return Answer(int(head.split(" ")[1]), head, body)
 
     async def ended(self) -> bytes:
-        """What came before the balancer closed."""
+        """What was received before the balancer closed."""
         async with asyncio.timeout(PATIENCE):
             return await self._reader.read()
 
     async def close(self) -> None:
         self._writer.close()
-        with suppress(ConnectionError):  # it was reset, which is an end as well
+        with suppress(ConnectionError):  # a reset is an end too
             await self._writer.wait_closed()
 
 
 async def get(port: int, target: str = "/", host: str = "127.0.0.1") -> Answer:
-    """One request on a connection of its own."""
+    """One request on its own connection."""
     client = await Client.connect(port, host)
     try:
         client.send(target)
@@ -76,7 +76,7 @@ async def get(port: int, target: str = "/", host: str = "127.0.0.1") -> Answer:
 
 
 class Balancer:
-    """A supervisor's process, its ports, and what it said."""
+    """A supervisor's process, its ports, and its output."""
 
     def __init__(self, process: Process) -> None:
         self.process = process
@@ -104,29 +104,29 @@ class Balancer:
             self._said.notify_all()
 
     async def _has_said(self, enough: Callable[[], bool]) -> None:
-        """Wait for more output until it is enough, or until no more can come."""
+        """Wait for output until `enough` returns true, or until the output has ended."""
         async with asyncio.timeout(PATIENCE), self._said:
             await self._said.wait_for(lambda: enough() or not self._streams_open)
         assert enough(), "it has ended before it said that"
 
     async def says(self, text: str) -> str:
-        """The first line on stderr that has `text` in it, when it comes."""
+        """Wait for the first line on stderr that contains `text`."""
         await self._has_said(lambda: any(text in line for line in self.stderr))
         return next(line for line in self.stderr if text in line)
 
     async def logs_access(self, count: int) -> list[Any]:
-        """The access log, when it has `count` lines."""
+        """The access log, once it has `count` lines."""
         await self._has_said(lambda: len(self.stdout) >= count)
         return [json.loads(line) for line in self.stdout]
 
     async def connect(self) -> Client:
-        """A client; closed when the test is over."""
+        """A client; closed when the test ends."""
         client = await Client.connect(self.port)
         self._clients.push_async_callback(client.close)
         return client
 
     async def established(self) -> None:
-        """Wait until it has said where it listens."""
+        """Wait until it has logged where it listens."""
         match = _LISTENS.search(await self.says(", admin on "))
         assert match is not None
         self.host = match[1].strip("[]")
@@ -142,7 +142,7 @@ class Balancer:
         return (await self.readiness()).status == 200
 
     async def metric(self, series: str) -> float:
-        """The value of a series, 0.0 where it does not exist."""
+        """The value of a series, 0.0 if it does not exist."""
         for line in (await get(self.admin_port, "/metrics")).body.decode().splitlines():
             name, _, value = line.rpartition(" ")
             if name == series:
@@ -158,14 +158,14 @@ class Balancer:
         return [int(pid) for pid in text.split()]
 
     async def exit_code(self) -> int:
-        """How it ends, when it ends; all it said is read by then."""
+        """Wait for the exit; returns the exit code. All output has been read by then."""
         async with asyncio.timeout(PATIENCE):
             code = await self.process.wait()
             await asyncio.gather(*self._reading)
         return code
 
     async def end(self) -> None:
-        """Nothing of it outlives this: its clients are closed, it and its workers are killed."""
+        """Close its clients, and kill it and its workers."""
         try:
             await self._clients.aclose()
         finally:
@@ -175,11 +175,11 @@ class Balancer:
     def _kill(self) -> None:
         if self.process.returncode is not None:
             return
-        with suppress(ProcessLookupError, FileNotFoundError):  # each may end by itself at any time
+        with suppress(ProcessLookupError, FileNotFoundError):  # each may exit by itself at any time
             workers = self.workers()
             self.process.kill()
             for pid in workers:
-                # Workers leave when their supervisor is gone, but not those that a test has stopped.
+                # Workers exit when their supervisor is gone, except those that a test has stopped.
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
@@ -192,7 +192,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def stop(pid: int) -> None:
-    """Stop a process, and wait until it has: a signal is on its way for a while."""
+    """Stop a process, and wait until it has stopped: signal delivery takes a moment."""
     os.kill(pid, signal.SIGSTOP)
 
     async def has_stopped() -> bool:
@@ -206,7 +206,7 @@ def _state(pid: int) -> str:
 
 
 async def gone(pid: int) -> None:
-    """Wait until a process that is no child of ours has ended."""
+    """Wait until a process that is not our child has ended."""
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -224,11 +224,11 @@ async def gone(pid: int) -> None:
 
 @asynccontextmanager
 async def launched(module: str = "balancer", **settings: str) -> AsyncIterator[Balancer]:
-    """A balancer that is being started on free ports; killed, workers included, when the test is over.
-    `module`: what is run instead of the command `balancer`."""
+    """A balancer that is being started on free ports; killed with its workers when the test ends. `module` is
+    run instead of the command `balancer`."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("BALANCER_")}
     environ |= {"BALANCER_LISTEN": "127.0.0.1:0", "BALANCER_ADMIN_LISTEN": "127.0.0.1:0"}
-    # Below any sane open-file limit, so that no warning about it comes between.
+    # Below any sane open-file limit, so that there is no warning about it.
     environ |= {"BALANCER_LIMITS__MAX_CONNECTIONS": "100"}
     environ |= {f"BALANCER_{name}": value for name, value in settings.items()}
     process = await start(module, environ=environ)

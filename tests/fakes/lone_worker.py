@@ -1,9 +1,9 @@
-"""An app with a single worker, as gunicorn has by default: one request at a time, and all others wait in its
-backlog, checks too. In a process of its own, which can be stopped.
+"""An app with a single worker, gunicorn's default: one request at a time, and all others, checks included,
+wait in its backlog. In its own process, which can be stopped.
 
     python -m tests.fakes.lone_worker NAME RELEASE
 
-It prints its port. `/hold` is answered when the file RELEASE is there; on `/drop` it closes the connection.
+It prints its port. `/hold` is answered when the file RELEASE exists; on `/drop` it closes the connection.
 """
 
 import asyncio
@@ -25,21 +25,21 @@ _LOOK = 0.01
 
 @dataclass(frozen=True, slots=True)
 class LoneWorker:
-    """One that runs."""
+    """A running app."""
 
     name: str
     pid: int
-    address: str  # as UPSTREAMS spells it
+    address: str  # in the form of UPSTREAMS
     file: Path
 
     def release(self) -> None:
-        """Whoever is held is answered."""
+        """Answer the held requests."""
         self.file.touch()
 
 
 @asynccontextmanager
 async def lone_worker(name: str, directory: Path) -> AsyncIterator[LoneWorker]:
-    """One on a free port of 127.0.0.1; killed when the test is over."""
+    """An app on a free port of 127.0.0.1; killed when the test ends."""
     file = directory / name
     process = await start("tests.fakes.lone_worker", name, str(file), environ=dict(os.environ))
     try:
@@ -52,7 +52,7 @@ async def lone_worker(name: str, directory: Path) -> AsyncIterator[LoneWorker]:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """HTTP/1.0: a connection that is kept would keep the worker."""
+    """HTTP/1.0: a kept connection would occupy the worker."""
 
     name: ClassVar[str]
     file: ClassVar[Path]
@@ -69,10 +69,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_POST = do_PUT = do_GET  # the names are those of http.server
+    do_POST = do_PUT = do_GET  # named by http.server
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def main(name: str, file: str) -> None:

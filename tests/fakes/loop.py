@@ -1,4 +1,4 @@
-"""A fake event loop: time is the test's, and so is the network behind `create_connection`."""
+"""A fake event loop: the test controls time, and the network behind `create_connection`."""
 
 import asyncio
 import contextvars
@@ -32,7 +32,7 @@ class FakeClock:
 
 
 class Dial:
-    """One `create_connection`: settled by the answer in `FakeLoop.answers`, or by the test."""
+    """One `create_connection`: ended by the answer in `FakeLoop.answers`, or by the test."""
 
     def __init__(self, loop: "FakeLoop", host: str, port: int) -> None:
         self.host = host
@@ -54,11 +54,11 @@ class Dial:
 
 
 class FakeLoop(asyncio.AbstractEventLoop):
-    """An event loop whose time is a FakeClock's and whose network is the test's.
+    """An event loop with a FakeClock's time and the test's network.
 
     `answers` says by (host, port) how a dial ends: None connects (the default), an exception is raised,
     `FakeLoop.HOLD` leaves it to the test (`dials[-1].accept()` or `.fail(error)`). `speak_first` says by
-    (host, port) what an upstream sends as soon as it is connected; if that is nothing, it closes. `dials`
+    (host, port) what an upstream sends as soon as it is connected; if that is empty, it closes. `dials`
     are all the dials, `transports` the upstream ends of all connections made. An exception in a callback
     is raised by `settle`.
     """
@@ -77,7 +77,7 @@ class FakeLoop(asyncio.AbstractEventLoop):
         self._errors: list[BaseException] = []
 
     def settle(self) -> None:
-        """Run what is ready and what that makes ready, timers that are due included, until none is left."""
+        """Run all ready callbacks and the ones they make ready, including due timers, until none is left."""
         asyncio._set_running_loop(self)
         try:
             while True:
@@ -94,7 +94,7 @@ class FakeLoop(asyncio.AbstractEventLoop):
             asyncio._set_running_loop(None)
 
     def run_due(self) -> None:
-        """Run the timers that are due and nothing else, as a loop does before it reads after a long turn."""
+        """Run only the due timers, as a loop does before it reads after a long turn."""
         asyncio._set_running_loop(self)
         try:
             while self._timers and self._timers[0][0] <= self.time():
@@ -106,7 +106,7 @@ class FakeLoop(asyncio.AbstractEventLoop):
 
     @property
     def pending(self) -> bool:
-        """Whether `settle` would find something ready (timers aside)."""
+        """Whether `settle` would find a ready callback (timers aside)."""
         return bool(self._ready)
 
     @property
@@ -114,7 +114,7 @@ class FakeLoop(asyncio.AbstractEventLoop):
         """Timers that would still fire."""
         return sum(not handle.cancelled() for _, _, handle in self._timers)
 
-    # --- asyncio's interface: what the data plane uses of it
+    # --- asyncio's interface, as far as the data plane uses it
 
     def time(self) -> float:
         return self.clock.monotonic_ns() / 1e9

@@ -1,4 +1,4 @@
-"""Messages of the control channel as tests want them, with defaults of their own."""
+"""Messages of the control channel with defaults for tests."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ _POOL_CHANGES = (
 
 
 def upstream_message(number: int, **changes: Any) -> MemberState:
-    """One upstream as workers are told of it: `app1:8000` at 10.0.0.1:8000, and so on."""
+    """One upstream as sent to workers: `app1:8000` at 10.0.0.1:8000, and so on."""
     values: dict[str, Any] = {
         "id": f"app{number}:8000",
         "host": f"10.0.0.{number}",
@@ -64,7 +64,7 @@ def start_message(
 
 
 def failure_record(time: float, target: str | None = None) -> FailureRecord:
-    """An error made here."""
+    """A local error."""
     return FailureRecord(
         time=time,
         status=502,
@@ -83,7 +83,7 @@ def failure_record(time: float, target: str | None = None) -> FailureRecord:
 
 
 def plain_record(target: str) -> PlainRecord:
-    """A record of the access log as it goes over the control channel."""
+    """A record of the access log as sent over the control channel."""
     about: tuple[str, str, str, str, str] = ("192.0.2.1", "GET", target, "HTTP/1.1", "a")
     who = ("default", "default", "app1:8000", None)
     return (1.5, *about, 200, None, *who, 1, True, 0, 5, 0.002, 0.001, "r1", "curl", None)

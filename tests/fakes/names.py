@@ -1,7 +1,7 @@
-"""The command `balancer`, but names are looked up in a file: what DNS says is the test's, all else is real.
+"""The command `balancer` with names looked up in a file: the test controls DNS, everything else is real.
 
-It is read every 0.2 s. Its lines are as in /etc/hosts, `127.0.0.2 app`; a name may have several. `Names` is
-the test's side.
+The file is read every 0.2 s. Its lines are as in /etc/hosts, `127.0.0.2 app`; a name may have several.
+`Names` is the test's side.
 """
 
 import os
@@ -15,12 +15,12 @@ from balancer.discovery import names
 from balancer.discovery.lookup import SystemResolver, resolve
 from balancer.runtime import supervisor
 
-FILE = "NAMES_FILE"  # the environment variable that says where it is
-REFRESH = 0.2  # seconds between two lookups of a name, which are 5 for users
+FILE = "NAMES_FILE"  # the environment variable with its path
+REFRESH = 0.2  # seconds between two lookups of a name; 5 for users
 
 
 class Names:
-    """What names stand for, from now on."""
+    """The names file, as written by the test."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -47,7 +47,7 @@ def _getaddrinfo(
 if __name__ == "__main__":
     from balancer.cli import main
 
-    # The two things that are not as users have them.
+    # The two differences from what users have.
     resolver = partial(SystemResolver, partial(resolve, getaddrinfo=_getaddrinfo))
     with patch.object(supervisor, "SystemResolver", resolver), patch.object(names, "REFRESH", REFRESH):
         main()

@@ -1,4 +1,4 @@
-"""A relay of TCP connections: what stands between a balancer and itself, so that no address gives it away."""
+"""A relay of TCP connections between a balancer and itself, so that addresses do not reveal the loop."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 
 
 class Relay:
-    """Passes on what comes to `port`, byte for byte, to `target` of 127.0.0.1, which may be set at any time.
+    """Forwards bytes from `port` to port `target` of 127.0.0.1, which may be set at any time.
 
-    Until then it accepts, and says nothing. `connections` counts those it has passed on.
+    Until then it accepts, and sends nothing. `connections` counts the forwarded ones.
     """
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class Relay:
 
     @property
     def address(self) -> str:
-        """As UPSTREAMS spells it."""
+        """The address in the form of UPSTREAMS."""
         return f"127.0.0.1:{self.port}"
 
     def lead_to(self, port: int) -> None:
@@ -38,7 +38,7 @@ class Relay:
             finally:
                 back.close()
         except (ConnectionError, asyncio.CancelledError):
-            return  # one side has gone, or the test is over
+            return  # one side has closed, or the test has ended
         finally:
             writer.close()
             self._serving.discard(task)

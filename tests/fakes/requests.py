@@ -1,4 +1,4 @@
-"""Requests for tests that play an attempt: what it would send on a connection of its own."""
+"""Requests for tests that play an attempt on its own connection."""
 
 from balancer.connections.roles import OutgoingRequest, ResponseReader, UpstreamSide
 from balancer.http.fields import REQUEST_KINDS, FieldTable

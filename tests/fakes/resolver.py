@@ -1,4 +1,4 @@
-"""A fake resolver: its answers, and how long they take, are the test's."""
+"""A fake resolver: the test controls its answers and how long they take."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from balancer.discovery.lookup import Answer
 
 
 class FakeResolver:
-    """Answers by `answers`; a name that is not in it hangs until the test calls `answer`.
+    """Answers from `answers`; a name not in it hangs until the test calls `answer`.
 
     `asked` are the names with the loop's time, `delay` is how many seconds an answer takes.
     """
@@ -35,7 +35,7 @@ class FakeResolver:
         return future
 
     def answer(self, name: str, answer: Answer) -> None:
-        """End the lookup of `name` that hangs."""
+        """End the hanging lookup of `name`."""
         self.hanging.pop(name).set_result(answer)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A policy that blocks the worker's event loop, as one that asks something over the network would."""
+"""A policy that blocks the worker's event loop, as one that makes network requests would."""
 
 import time
 
@@ -8,7 +8,7 @@ from balancer.upstreams.upstream import Upstream
 
 
 class Slow(RoundRobin):
-    """Sleeps for `stall` seconds: at each pick, or only `at` the one with this number, counted from 1."""
+    """Sleeps for `stall` seconds at each pick, or only `at` the pick with this number, counted from 1."""
 
     __slots__ = ("_at", "_picks", "_stall")
 

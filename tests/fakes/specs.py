@@ -1,4 +1,4 @@
-"""Specs as tests want them: defaults of their own, changes in the words of the settings, times in seconds."""
+"""Specs with defaults for tests; changes are named as in the settings, with times in seconds."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -72,7 +72,7 @@ _LIMITS: Changes = {
 
 
 def retry_rules(**changes: Any) -> RetryRules:
-    """As the settings have them."""
+    """With the defaults of the settings."""
     values = {**_RETRY, **changes}
     floor = values.pop("budget_min_per_second")
     values["statuses"] = frozenset(values["statuses"])
@@ -81,7 +81,7 @@ def retry_rules(**changes: Any) -> RetryRules:
 
 
 def keepalive(**changes: Any) -> KeepaliveSpec:
-    """As the settings have it."""
+    """With the default of the settings."""
     values = {**_KEEPALIVE, **changes}
     idle_timeout, max_lifetime = values.pop("idle_timeout"), values.pop("max_lifetime")
     return KeepaliveSpec(idle_timeout_ns=_timeout(idle_timeout), max_lifetime_ns=_ns(max_lifetime), **values)
@@ -103,7 +103,7 @@ def pool_spec(
     outlier: Changes | None = None,
     sticky: Changes | None = None,
 ) -> PoolSpec:
-    """A pool without queue, adaptive limits, outlier detection and sticky sessions, unless they are given:
+    """A pool without queue, adaptive limits, outlier detection and sticky sessions, unless given:
     `adaptive` and `outlier` with `enabled`, a queue with `size`."""
     queue = {"size": 0, "timeout": 5.0, **(queue or {})}
     return PoolSpec(
@@ -149,7 +149,7 @@ def worker_spec(
     forwarded: Changes | None = None,
     access_log: Changes | None = None,
 ) -> WorkerSpec:
-    """A worker with a route to each pool, of the same name; without any, to one pool, `default`."""
+    """A worker with a route to each pool, of the same name; without pools, to one pool, `default`."""
     pools = pools or (pool_spec(),)
     names = {"told": [name.lower() for name in ONLY_PROXIES_MAY_SEND], "kept": (), **(forwarded or {})}
     seconds = {**_TIMEOUTS, **(timeouts or {})}

@@ -1,4 +1,4 @@
-"""A fake transport: what a protocol writes is kept, what it reads comes from the test."""
+"""A fake transport: a protocol's writes are recorded, its reads come from the test."""
 
 import asyncio
 import errno
@@ -16,18 +16,18 @@ _SO_MEMINFO = 55
 
 
 class Soon(Protocol):
-    """The part of an event loop that a transport needs: what it reports, it reports later."""
+    """The part of an event loop that a transport needs to report events later."""
 
     def call_soon(self, callback: Callable[[], object], /) -> object: ...
 
 
 class FakeSocket:
-    """What `get_extra_info("socket")` gives: it keeps the options that were set. Its `fileno` is -1.
+    """The result of `get_extra_info("socket")`: it records the options that were set. Its `fileno` is -1.
 
-    TCP_INFO tells what `acked` and `state` (7 is CLOSE) are set to, SO_ERROR tells `error`, once, and
-    SO_MEMINFO a send buffer with `room` for so many bytes. `unread` is
-    what can still be read by a duplicate when the connection is lost. As with the kernel it ends in `b""`, an
-    end of file, whatever the connection was lost by: that error has been told already.
+    TCP_INFO returns `acked` and `state` (7 is CLOSE), SO_ERROR returns `error`, once, and SO_MEMINFO a send
+    buffer with `room` bytes free. `unread` is what a duplicate can still read when the connection is lost. As
+    with the kernel it ends in `b""`, an end of file, whatever the cause of the loss: that error has been
+    reported already.
     """
 
     def __init__(self) -> None:
@@ -66,16 +66,17 @@ class FakeSocket:
         return data[:size]
 
     def close(self) -> None:
-        """The duplicate is closed."""
+        """Close the duplicate."""
 
 
 class FakeTransport(asyncio.Transport):
-    """One end of a connection, as a protocol of ours sees it.
+    """One end of a connection, as seen by a protocol of ours.
 
-    What the protocol did: `written` (all of it; `take` gives what is new, from `taken` on), `writes` (call
-    by call), `reading`, `eof_written`, `closed` (by `close`), `aborted`, `late_writes` (after either, thrown
-    away). What the test does: `receive`, `receive_eof`, `lose`, `pause_writing`, `resume_writing`;
-    `buffered` is how many bytes the peer has not taken, `eofs` how often the protocol was told of its FIN.
+    What the protocol did: `written` (all of it; `take` returns the new part, from `taken` on), `writes` (call
+    by call), `reading`, `eof_written`, `closed` (by `close`), `aborted`, `late_writes` (after either,
+    discarded). What the test does: `receive`, `receive_eof`, `lose`, `pause_writing`, `resume_writing`;
+    `buffered` is the number of bytes not yet read by the peer, `eofs` how often the protocol was told of its
+    FIN.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class FakeTransport(asyncio.Transport):
         self._eof_received = False
         self.eofs = 0
         self.protocol = cast(asyncio.Protocol, protocol)  # what tests look at
-        self._receiver: asyncio.BaseProtocol = protocol  # the same, or what stands before it
+        self._receiver: asyncio.BaseProtocol = protocol  # the same, or what precedes it
         self.high_water: int | None = None
         self.written = bytearray()
         self.writes: list[bytes] = []
@@ -109,11 +110,11 @@ class FakeTransport(asyncio.Transport):
         self.buffered = 0
         protocol.connection_made(self)
 
-    # --- the test's hand
+    # --- the test's side
 
     def receive(self, data: bytes) -> None:
-        """Bytes arrive. While reading is paused they wait, after the transport has closed they vanish, and
-        after the peer's FIN there are none."""
+        """Bytes arrive. While reading is paused they wait, after the transport has closed they are dropped,
+        and after the peer's FIN there are none."""
         if self.is_closing() or self._eof_received:
             return
         if self.reading:
@@ -122,7 +123,7 @@ class FakeTransport(asyncio.Transport):
             self._unread.append(data)
 
     def receive_eof(self) -> None:
-        """The peer's FIN arrives (after what waits); the transport closes itself, as uvloop's does, unless
+        """The peer's FIN arrives (after waiting bytes); the transport closes itself, as uvloop's does, unless
         the protocol wants to go on writing."""
         if self.is_closing() or self._eof_received:
             return
@@ -136,14 +137,15 @@ class FakeTransport(asyncio.Transport):
             self.close()
 
     def receive_reset(self, data: bytes) -> None:
-        """A reset right behind `data`: libuv before 1.52 reads both at once, and takes it for a FIN."""
+        """A reset right behind `data`: libuv before 1.52 reads both at once and takes the reset for a FIN."""
         self.receive(data)
         self.socket.error = errno.ECONNRESET
         self.receive_eof()
 
     def lose(self, exc: Exception | None = None, unread: bytes = b"") -> None:
-        """The connection is gone at once, by `exc` (None: closed from this side), with `unread` behind what
-        had waited (behind a FIN nothing is): an error of a write comes before what is still to be read."""
+        """The connection is lost at once, by `exc` (None: closed from this side), with `unread` behind the
+        waiting bytes (nothing is behind a FIN): the error of a write is reported before the unread bytes are
+        read."""
         if not self.lost:
             self.lost = True
             if isinstance(self.socket, FakeSocket) and not self._eof_received:
@@ -156,7 +158,7 @@ class FakeTransport(asyncio.Transport):
         self._receiver.pause_writing()
 
     def resume_writing(self) -> None:
-        """The peer has taken everything."""
+        """The peer has read everything."""
         self.buffered = 0
         if self.closed:
             self._loop.call_soon(self.lose)
@@ -164,12 +166,12 @@ class FakeTransport(asyncio.Transport):
             self._receiver.resume_writing()
 
     def take(self) -> bytes:
-        """What has been written since the last `take`."""
+        """The bytes written since the last `take`."""
         start, self.taken = self.taken, len(self.written)
         return bytes(self.written[start:])
 
     def has_socket(self, socket: object) -> None:
-        """From now on the kernel answers for it."""
+        """From now on the kernel acknowledges and answers for the peer."""
         self._extra_info["socket"] = socket
 
     @property
@@ -181,7 +183,7 @@ class FakeTransport(asyncio.Transport):
         return cast(asyncio.Protocol | asyncio.BufferedProtocol, self._receiver)
 
     def _read(self, data: bytes) -> None:
-        """What a buffer of the protocol's own cannot take is read next, if that is still wanted."""
+        """Bytes that do not fit the protocol's own buffer are read next, if reading is still wanted."""
         reader = self._reader
         if not isinstance(reader, asyncio.BufferedProtocol):
             reader.data_received(data)
@@ -268,7 +270,7 @@ class FakeTransport(asyncio.Transport):
 
 
 class TransportOutlet(Outlet):
-    """A transport, as what is read goes to it."""
+    """A transport, as needed by reads."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport

@@ -1,7 +1,7 @@
-"""A worker's outside world in the test's hand: clock, event loop, transports, and a proxy built on them.
+"""A worker's outside world under the test's control: clock, event loop, transports, and a proxy on them.
 
-Nothing runs by itself: bytes arrive when the test says so, and callbacks run in `FakeLoop.settle`. For sync
-tests; there is no running event loop beside it.
+Nothing runs by itself: bytes arrive when the test sends them, and callbacks run in `FakeLoop.settle`. For
+sync tests, without a real event loop.
 
     wire = Wire()
     client = wire.connect()
@@ -45,7 +45,7 @@ MessageT = TypeVar("MessageT", bound=Message)
 
 
 class Records:
-    """An access log that keeps its records in a list."""
+    """An access log that records in a list."""
 
     def __init__(self) -> None:
         self.enabled = True
@@ -57,8 +57,8 @@ class Records:
 
 
 class Wire:
-    """A real proxy on a fake loop and network. `logs` holds (level, message, traceback), `told` what the
-    supervisor was told."""
+    """A real proxy on a fake loop and network. `logs` holds (level, message, traceback), `told` the messages
+    to the supervisor."""
 
     def __init__(self, start: Start | None = None) -> None:
         self.clock = FakeClock()
@@ -80,22 +80,22 @@ class Wire:
         )
 
     def tell(self, *upstreams: MemberState, starting: bool = False) -> None:
-        """The supervisor says that the pool has these upstreams; see `upstream_message`. `starting`: none has
-        passed a check yet."""
+        """The supervisor sends that the pool has these upstreams; see `upstream_message`. `starting`: none
+        has passed a check yet."""
         self.revision += 1
         self.proxy.take_update(
             PoolUpdate(name="default", revision=self.revision, starting=starting, members=upstreams)
         )
 
     def only_told(self, kind: type[MessageT]) -> list[MessageT]:
-        """What the supervisor was told, which is all of this kind."""
+        """The messages to the supervisor, all of which must be of this kind."""
         told: list[Message] = [*self.told]
         of_this_kind = [message for message in told if isinstance(message, kind)]
         assert len(of_this_kind) == len(told)
         return of_this_kind
 
     def judge(self, row: int, until: int) -> None:
-        """The supervisor's word on an upstream that was ejected here."""
+        """The supervisor's verdict on an upstream that was ejected here."""
         self.proxy.membership.judged(Verdict(pool="default", row=row, until=until))
 
     def _told(self, message: FromWorker) -> bool:

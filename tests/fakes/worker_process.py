@@ -1,11 +1,11 @@
-"""Worker processes that say and do only what the test tells them."""
+"""Fake worker processes, controlled by the test."""
 
 from balancer.messages import FromSupervisor, FromWorker, Start
 from balancer.runtime.worker_process import Ended, OnEnded, OnMessage
 
 
 class FakeProcess:
-    """One incarnation; `sent` is what the supervisor told it after `start`."""
+    """One incarnation; `sent` are the supervisor's messages after `start`."""
 
     def __init__(self, pid: int, start: Start, on_message: OnMessage, on_ended: OnEnded) -> None:
         self.pid = pid
@@ -34,16 +34,16 @@ class FakeProcess:
         self.killed = True
 
     def say(self, message: FromWorker) -> None:
-        """Send a message up."""
+        """Send a message to the supervisor."""
         self._on_message(message)
 
     def end(self, exit_code: int = -9, cpu_seconds: float = 0.0) -> None:
-        """The process is gone."""
+        """The process ends."""
         self._on_ended(Ended(exit_code, cpu_seconds))
 
 
 class FakeSpawn:
-    """Starts fake processes and remembers them, the newest last. `error` is raised instead, if set."""
+    """Starts fake processes and records them, the newest last. If `error` is set, it is raised instead."""
 
     def __init__(self) -> None:
         self.processes: list[FakeProcess] = []
@@ -58,5 +58,5 @@ class FakeSpawn:
 
     @property
     def last(self) -> FakeProcess:
-        """The newest."""
+        """The newest process."""
         return self.processes[-1]

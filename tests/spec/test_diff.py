@@ -64,7 +64,7 @@ def test_equal_specs_have_no_difference() -> None:
 
 
 def web(**changes: Any) -> InstanceSpec:
-    """The supervisor's settings of the pool web change."""
+    """OLD with `changes` to the pool web's settings at the supervisor."""
     return replaced(OLD, pools=(replaced(OLD.pools[0], **changes), OLD.pools[1]))
 
 

@@ -91,7 +91,7 @@ def test_invalid_json_is_another_error(data: bytes) -> None:
 
 def test_a_spec_is_frozen_and_a_changed_copy_differs() -> None:
     with pytest.raises(AttributeError):
-        FULL.via = "other"  # type: ignore[misc]  # the test needs to break the rule
+        FULL.via = "other"  # type: ignore[misc]  # the assignment must fail
     other = replaced(FULL, via="other")
     assert (other.via, other.pools) == ("other", FULL.pools)
     assert other != FULL

@@ -20,7 +20,7 @@ BUSY = re.compile(r"^(app\d) .*active +[1-9][\d,]* +\d+% +\d+ +[\d.]+ m?s +[\d.]
 
 
 def busy_replicas(output: Iterable[str], wanted: int) -> set[str]:
-    """Read until `count` replicas have had a line with requests, or to the end."""
+    """Read until `wanted` replicas have had a line with requests, or to the end."""
     seen: set[str] = set()
     for text in output:
         line = BUSY.match(text.rstrip())

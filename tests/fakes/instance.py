@@ -187,7 +187,7 @@ class Balancer:
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     """Poll an async condition until it is true."""
     async with asyncio.timeout(PATIENCE):
-        while not await condition():  # noqa: ASYNC110 - what another process does sets no event here
+        while not await condition():  # noqa: ASYNC110 - another process sets no event here
             await asyncio.sleep(POLL)
 
 

@@ -171,7 +171,7 @@ class FakeTransport(asyncio.Transport):
         return bytes(self.written[start:])
 
     def has_socket(self, socket: object) -> None:
-        """From now on the kernel acknowledges and answers for the peer."""
+        """Use a real socket: from now on the kernel answers for it."""
         self._extra_info["socket"] = socket
 
     @property

@@ -1,4 +1,4 @@
-"""Active checks in a whole balancer: who fails them gets no more requests, and gets them again when well."""
+"""Active checks in a whole balancer: a failing upstream gets no requests until it passes again."""
 
 from contextlib import AsyncExitStack
 from typing import Any
@@ -22,7 +22,7 @@ def upstreams(apps: list[AppReplica]) -> str:
 
 
 async def event(balancer: Balancer, kind: str, after: int = 0) -> dict[str, Any]:
-    """The first event of this kind later than the revision `after`, when it comes."""
+    """Wait for the first event of this kind later than the revision `after`."""
     while True:
         answer = await get(balancer.admin_port, f"/api/events?after={after}&wait=20")
         events: list[dict[str, Any]] = answer.json()["events"]
@@ -37,7 +37,7 @@ async def statuses(balancer: Balancer, count: int) -> set[int]:
     return {(await get(balancer.port)).status for _ in range(count)}
 
 
-# A worker hears of a change a moment after the event: there is nothing to wait for but the effect.
+# A worker hears of a change shortly after the event: only the effect can be waited for.
 
 
 async def spared(balancer: Balancer, app: AppReplica) -> None:

@@ -1,4 +1,5 @@
-"""Changes by the admin API in a whole balancer: drains, maintenance, weights, and who may make them."""
+"""Changes by the admin API in a whole balancer: drains, maintenance, weights, and which clients may make
+them."""
 
 import asyncio
 import json
@@ -26,7 +27,7 @@ async def change(balancer: Balancer, app: AppReplica, wish: dict[str, Any], **he
 
 
 async def command(balancer: Balancer, *arguments: str, **environ: str) -> tuple[int, str]:
-    """A `balancer` command against it: the exit code, and what it said."""
+    """Run a `balancer` command against it: the exit code, and the output."""
     place = ("--admin", f"127.0.0.1:{balancer.admin_port}")
     done = await asyncio.to_thread(run, "balancer", *arguments, *place, environ=environ)
     return done.returncode, done.stdout + done.stderr
@@ -56,7 +57,7 @@ async def used(balancer: Balancer, app: AppReplica) -> None:
 
 
 async def one_that_holds(balancer: Balancer, apps: list[AppReplica]) -> AppReplica:
-    """Which of the apps has got the request that waits."""
+    """The app that has the waiting request."""
 
     async def found() -> bool:
         return any(app.requests for app in apps)
@@ -109,7 +110,7 @@ async def test_maintenance_stops_checks_and_weights_take_effect() -> None:
             return other.checks >= other_checks + 3
 
         await until(a_few_checks_later)
-        assert out.checks - out_checks <= 1  # one may have been on its way
+        assert out.checks - out_checks <= 1  # one may have been in transit
         config = (await get(balancer.admin_port, "/api/config")).json()
         assert config["live_changes"] == [
             {

@@ -1,4 +1,4 @@
-"""Strangers at the admin listener of a whole balancer: probes get in, and workers are replaced."""
+"""A flood of the admin listener of a whole balancer: probes are admitted, and workers are replaced."""
 
 import os
 import resource
@@ -12,7 +12,7 @@ from tests.fakes.instance import Balancer, Client, get, gone, running
 
 pytestmark = pytest.mark.integration
 
-FEW_FILES = 96  # of the supervisor: fewer than it has shared out, as if something had used up the others
+FEW_FILES = 96  # of the supervisor: fewer than it has allotted, as if something had used up the others
 FLOOD = 300
 
 

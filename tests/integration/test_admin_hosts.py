@@ -1,4 +1,4 @@
-"""A whole balancer, its admin listener on loopback: the names it answers for, and what its start warns of."""
+"""A whole balancer with its admin listener on loopback: accepted host names, and warnings at the start."""
 
 import aiohttp
 import pytest

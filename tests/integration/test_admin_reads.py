@@ -1,4 +1,4 @@
-"""What a whole instance tells of itself while it runs: counts that add up, events, failures, and the docs."""
+"""What a running instance reports: counts that add up, events, failures, and the docs."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ _EXAMPLE = re.compile(r"^### `GET (\S+)`\n.*?```json\n(.*?)```", re.MULTILINE | 
 
 
 def examples() -> dict[str, Any]:
-    """Path -> example answer; `UPSTREAM` in one stands for the first upstream of the first."""
+    """Path -> example response; `UPSTREAM` in a path stands for the first upstream of the first pool."""
     texts = dict(_EXAMPLE.findall(_DOCS.read_text(encoding="utf-8")))
     (pool,) = json.loads(texts["/api/pools"])["pools"]
     upstream = json.dumps(pool["upstreams"][0])
@@ -45,7 +45,7 @@ async def app() -> AsyncIterator[AppReplica]:
 
 @pytest.fixture
 def dead() -> str:
-    """The address of an upstream at which nothing listens."""
+    """The address of an upstream without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return f"127.0.0.1:{server.getsockname()[1]}"
 
@@ -104,13 +104,13 @@ async def test_sums_agree_over_four_workers_even_after_one_is_killed(app: AppRep
             )
 
         await until(is_replaced)
-        await counted(72)  # what the dead worker had counted is not lost
+        await counted(72)  # counts of the dead worker are not lost
         assert (await get(balancer.port)).status == 200
         await counted(73)
 
 
 async def bogus_methods(balancer: Balancer, start: int, count: int) -> None:
-    """Every second one is passed on, the others are too long."""
+    """Every second request is passed on, the others are too long."""
     for number in range(start, start + count):
         reader, writer = await asyncio.open_connection("127.0.0.1", balancer.port)
         method = b"M%d" % number if number % 2 else b"M%032d" % number
@@ -173,12 +173,12 @@ async def test_an_ejected_upstream_is_shown_everywhere(app: AppReplica, dead: st
 
 
 def place(balancer: Balancer) -> tuple[str, str]:
-    """How the commands find it."""
+    """The environment by which the commands find it."""
     return "--admin", f"127.0.0.1:{balancer.admin_port}"
 
 
 async def status(balancer: Balancer, *options: str) -> str:
-    """What the command says of it."""
+    """The output of the command."""
     command = ("status", *options, *place(balancer))
     done = await asyncio.to_thread(run, "balancer", *command, environ=os.environ)
     assert (done.returncode, done.stderr) == (0, "")
@@ -246,7 +246,7 @@ async def test_a_client_waiting_for_events_does_not_delay_the_exit(app: AppRepli
 
 
 def shape(value: Any) -> Any:
-    """Keys at every depth; of a list, those of its first element. Keys of some maps are open."""
+    """Keys at every depth; for a list, those of its first element. Some maps have arbitrary keys."""
     if isinstance(value, dict):
         return {key: None if key in _OPEN else shape(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -283,7 +283,7 @@ async def test_examples_in_the_docs_have_the_keys_of_real_responses(app: AppRepl
             return bool(await failures(balancer))
 
         await until(has_come)
-        # So that there is a live change to show.
+        # Creates a live change to show.
         url = f"http://127.0.0.1:{balancer.admin_port}/api/pools/default/upstreams/{dead}"
         async with aiohttp.ClientSession() as session, session.patch(url, json={"weight": 2}) as response:
             assert response.status == 200

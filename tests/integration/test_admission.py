@@ -1,4 +1,5 @@
-"""Slots for client connections over real sockets: who goes when all are taken, and who is refused."""
+"""Slots for client connections over real sockets: which is closed when all are taken, and which is
+refused."""
 
 import asyncio
 
@@ -23,7 +24,7 @@ async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @on_uvloop
 async def test_idle_clients_in_every_slot_block_no_new_client() -> None:
-    """Half of them have had a response, half have never said anything."""
+    """Half of them have had a response, half have sent nothing."""
     async with real_sockets(hello, limits={"max_connections": SLOTS}) as harness:
         idle = []
         for number in range(SLOTS):
@@ -50,7 +51,7 @@ async def test_idle_clients_in_every_slot_block_no_new_client() -> None:
 
 @on_uvloop
 async def test_a_flood_of_connections_ends_no_request() -> None:
-    """Each slot is wanted many times over while requests run, and heads arrive in pieces."""
+    """Many connections compete for each slot while requests run, and heads arrive in pieces."""
     go_on = asyncio.Event()
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

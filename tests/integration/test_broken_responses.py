@@ -1,4 +1,4 @@
-"""Responses whose connection breaks: a client must not take a part for the whole, nor lose what is whole."""
+"""Responses whose connection breaks: a client must neither take a part for the whole nor lose a whole one."""
 
 import asyncio
 import os
@@ -22,21 +22,21 @@ BLOCK = bytes(16384)
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
-    """End with a reset, as a machine does whose program is gone."""
+    """End with a reset, as a machine does whose program has died."""
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     writer.transport.abort()
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a client got, and whether it was cut off by a reset."""
+    """What a client received, and whether a reset ended it."""
 
     answer: bytes
     cut: bool
 
 
 async def ask(port: int, request: bytes, half_seen: asyncio.Event | None = None) -> Seen:
-    """Send `request` and read until the end of the connection; `half_seen` is set when `half` has come."""
+    """Send `request` and read until the end of the connection; `half_seen` is set when `half` has arrived."""
     loop = asyncio.get_running_loop()
 
     def on_half() -> None:
@@ -52,7 +52,7 @@ async def ask(port: int, request: bytes, half_seen: asyncio.Event | None = None)
 
 
 def listen(client: socket.socket, on_half: Callable[[], None] = lambda: None) -> Seen:
-    """By hand, as event loops have been known to take a reset for an end."""
+    """On raw sockets, as event loops have been known to take a reset for a FIN."""
     answer = b""
     try:
         while data := client.recv(1 << 20):
@@ -66,13 +66,13 @@ def listen(client: socket.socket, on_half: Callable[[], None] = lambda: None) ->
 
 @asynccontextmanager
 async def before(port: int) -> AsyncIterator[Balancer]:
-    """A balancer in front of what listens there."""
+    """A balancer in front of the server at this port."""
     async with running(UPSTREAMS=f"127.0.0.1:{port}", HEALTH_CHECK__ENABLED="false") as balancer:
         yield balancer
 
 
 async def counted_as_truncated(balancer: Balancer) -> None:
-    """It is counted, logged, and told of where an operator looks for failures."""
+    """The failure is counted, logged, and shown where operators look for failures."""
     (record,) = await balancer.logs_access(1)
     assert (record["status"], record["reason"]) == (200, "response_truncated")
 
@@ -181,8 +181,8 @@ async def test_a_reset_after_a_whole_response_does_no_harm(version: str, framing
 @pytest.mark.parametrize("end", ["closed", "reset"])
 @on_uvloop
 async def test_the_end_of_a_response_is_kept_when_a_write_meets_the_reset(end: str) -> None:
-    """The client does not read, so the app's end stands unread behind what it has sent, when more of the
-    request is written to it: after a FIN that is a broken pipe, and all of the response is there."""
+    """The client does not read, so the app's FIN is unread behind its response when more of the request is
+    written to it: after a FIN that is a broken pipe, and the whole response is there."""
     ended = asyncio.Event()
     sent = 0
 
@@ -213,7 +213,7 @@ async def test_the_end_of_a_response_is_kept_when_a_write_meets_the_reset(end: s
         (client,) = harness.proxy._clients
         exchange = client.exchange
         if end == "closed":
-            client_socket.send(b"56789")  # is answered with a reset, which the next write meets
+            client_socket.send(b"56789")  # is answered with a reset, which the next write sees
             await harness.until(lambda: exchange.request_bytes == 10)
             assert exchange.active
         client_socket.send(b"01234")
@@ -229,7 +229,7 @@ async def test_the_end_of_a_response_is_kept_when_a_write_meets_the_reset(end: s
 @every_version
 @on_uvloop
 async def test_a_reset_that_arrives_with_the_last_bytes(version: str) -> None:
-    """The event loop finds both in the same turn."""
+    """The event loop sees both in the same turn."""
     loop = asyncio.get_running_loop()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)

@@ -1,4 +1,4 @@
-"""Replicas with more to do than they can, whose checks wait in a backlog: slow is not dead, and hung is."""
+"""Overloaded replicas whose checks wait in a backlog: a slow replica stays, a hanging one is ejected."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,9 +12,9 @@ from tests.fakes.instance import PATIENCE, Balancer, get, running, until
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.alone]
 
 # A replica works on each request for 20 ms, one at a time: 30 in its backlog are a wait of 600 ms, in which
-# all checks time out. Those who leave are worked on all the same, so they are a part that leaves room for
-# others. Shorter times would judge this process, which is all of the replicas: one without CPU for two checks
-# did not answer, and is rightly ejected.
+# all checks time out. It also works on requests whose clients have left, so these are few enough to leave
+# capacity for others. Shorter times would test this process, which runs all replicas: one without CPU for two
+# checks does not answer, and is rightly ejected.
 TAKES = 0.02
 CLIENTS = 60
 LEAVING = 12
@@ -25,7 +25,7 @@ SLOW_CHECKS = 6  # three times FALL
 
 @asynccontextmanager
 async def overloaded(leaving: int, workers: str) -> AsyncIterator[tuple[Balancer, list[AppReplica]]]:
-    """A balancer before two replicas, while clients ask again and again. Of them, `leaving` give up soon."""
+    """A balancer in front of two replicas under a closed loop of clients, `leaving` of which give up soon."""
     async with app_replica("one") as one, app_replica("two") as two:
         apps = [one, two]
         upstreams = ",".join(app.address for app in apps)
@@ -43,7 +43,7 @@ async def overloaded(leaving: int, workers: str) -> AsyncIterator[tuple[Balancer
 
 
 async def ask_on(balancer: Balancer, patience: float) -> None:
-    """A client that asks again and again, and leaves whenever it has waited for too long."""
+    """A client that repeats requests, and leaves whenever it has waited for too long."""
     while True:
         with suppress(TimeoutError):
             async with asyncio.timeout(patience):
@@ -84,6 +84,6 @@ async def test_a_serving_replica_stays_and_a_hanging_one_is_ejected(leaving: int
             return await checks(balancer, well, "slow") >= before + SLOW_CHECKS
 
         await until(goes_on)
-        # That the pool has too much to do now, with many who leave, is an event of its own.
+        # The pool's overload, with many departures, is a separate event.
         of_upstreams = [one for one in await events(balancer) if one != ("overload", None)]
         assert of_upstreams == [("ejected", ill.address), ("silent", ill.address)]

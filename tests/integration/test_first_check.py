@@ -1,4 +1,4 @@
-"""A replica that appears while its app still starts gets no request before it has passed a check."""
+"""A new replica whose app is still starting gets no request before it has passed a check."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,7 +20,7 @@ OLD, OTHER, NEW = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 
 
 class Harness:
-    """Two replicas that serve, a balancer before them, and clients that POST all the time."""
+    """Two serving replicas behind a balancer, and clients that POST all the time."""
 
     def __init__(self, stack: AsyncExitStack, names: Names, old: AppReplica, other: AppReplica) -> None:
         self.names = names
@@ -32,7 +32,7 @@ class Harness:
         self._clients: list[asyncio.Task[None]] = []
 
     async def start(self, upstreams: str, **settings: str) -> None:
-        """`PORT` in it is where all listen."""
+        """`PORT` in it stands for the port of all replicas."""
         self.balancer = await self._stack.enter_async_context(
             launched(
                 "tests.fakes.names",
@@ -43,7 +43,7 @@ class Harness:
         await self.balancer.established()
 
     def post(self) -> None:
-        """Four clients, each its next request when it has the answer to the one before."""
+        """Four clients, each of which sends its next request after the response to the previous one."""
         self._clients = [asyncio.create_task(self._post()) for _ in range(4)]
 
     async def _post(self) -> None:
@@ -56,7 +56,7 @@ class Harness:
             await client.close()
 
     async def replica(self) -> AppReplica:
-        """A third one, with the same port."""
+        """A third replica with the same port."""
         return await self._stack.enter_async_context(app_replica("new", NEW, self.old.port))
 
     async def end(self) -> None:
@@ -83,7 +83,7 @@ async def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         yield harness
 
 
-# How the third one comes: what is there before, and what makes it appear.
+# How the third replica is added: the configuration before, and the action that adds it.
 
 
 async def found(harness: Harness) -> Callable[[], Awaitable[None]]:
@@ -111,7 +111,7 @@ async def added(harness: Harness) -> Callable[[], Awaitable[None]]:
 
 
 async def moved(harness: Harness) -> Callable[[], Awaitable[None]]:
-    """A name's replica is made anew elsewhere."""
+    """A name's replica is recreated at another address."""
     harness.names.say(app=[OLD])
     await harness.start(f"app:PORT,{OTHER}:PORT")
 
@@ -127,7 +127,7 @@ async def has_moved(harness: Harness) -> bool:
     return any(one["address"].startswith(NEW) for one in pool["upstreams"])
 
 
-# How its app is while it starts; and when it is up.
+# The state of its app while it starts, and when it is up.
 
 
 def answers(status: int) -> Callable[[AppReplica], None]:
@@ -138,7 +138,7 @@ def answers(status: int) -> Callable[[AppReplica], None]:
 
 
 def says_nothing(app: AppReplica) -> None:
-    """As gunicorn before it has loaded the app."""
+    """Like gunicorn before it has loaded the app."""
     app.hangs = True
 
 
@@ -191,7 +191,7 @@ async def test_a_new_replica_gets_no_request_before_its_app_is_ready(
 
 
 async def test_a_new_replica_is_checked_at_once(harness: Harness) -> None:
-    """Not after an interval: one that is ready serves within the time that a check takes."""
+    """Without waiting for an interval: a ready replica serves within the time of one check."""
     harness.names.say(app=[OLD, OTHER])
     new = await harness.replica()
     await harness.start(f"{OLD}:PORT,{OTHER}:PORT", HEALTH_CHECK__INTERVAL="1h")
@@ -212,7 +212,7 @@ async def test_a_new_replica_is_checked_at_once(harness: Harness) -> None:
 
 
 async def test_upstreams_present_at_the_start_serve_before_their_first_check(harness: Harness) -> None:
-    """Else the first one that is checked would get everything."""
+    """Otherwise the first checked upstream would get all requests."""
     harness.names.say(app=[OLD, OTHER])
     harness.other.hangs = True  # its check is not answered
     await harness.start("dns://app:PORT", HEALTH_CHECK__TIMEOUT="1h", HEALTH_CHECK__INTERVAL="1h")

@@ -1,4 +1,4 @@
-"""What an app gets to know of the client, over real sockets and processes: of a stranger, and of a proxy."""
+"""What an app is told about the client, over real sockets and processes, by a stranger and by a proxy."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -22,7 +22,7 @@ SENT = [
 
 
 class App:
-    """Keeps the header lines of the last request that it got."""
+    """Records the header lines of its last request."""
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
@@ -41,7 +41,7 @@ class App:
 
 @asynccontextmanager
 async def before(app: App, **settings: str) -> AsyncIterator[Balancer]:
-    """A balancer of two workers before one app."""
+    """A balancer with two workers in front of one app."""
     async with (
         origin(app) as port,
         running(
@@ -52,7 +52,7 @@ async def before(app: App, **settings: str) -> AsyncIterator[Balancer]:
 
 
 async def ask(balancer: Balancer, lines: Iterable[bytes], body: bytes = b"") -> None:
-    """One request on a connection of its own, and its answer."""
+    """One request on its own connection, and its response."""
     async with asyncio.timeout(PATIENCE):
         reader, writer = await asyncio.open_connection("127.0.0.1", balancer.port)
         writer.write(b"\r\n".join([b"GET / HTTP/1.1", b"Host: a.example", *lines, b"", body]))

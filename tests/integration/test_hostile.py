@@ -1,4 +1,4 @@
-"""Every attack of `make hostile`, in short: no good request fails, and no worker ends."""
+"""Short runs of every attack of `make hostile`: no good request fails, and no worker ends."""
 
 import pytest
 
@@ -11,10 +11,10 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 RATE = 50  # good requests a second
 SECONDS = 2
 PAUSES = Pauses(warm_up=0.5, calm=0.5, after=0.5)
-# How late they are is for a machine of one's own to say. But a loop that stands still is late anywhere.
+# Latency needs a dedicated machine. But a stalled loop is late on any.
 MOST_P50 = 1.0  # seconds
-# What is kept of each response that its client does not take, and of each upload that its app does not; and
-# what each peer of the admin listener makes aiohttp hold, which was 30,000 and more.
+# KiB kept of each response that its client does not read, and of each upload that its app does not; and what each
+# peer of the admin listener makes aiohttp hold, which was 30,000 and more.
 MOST_KIB = {"reads-nothing": 64.0, "untaken": 64.0, "admin-heads": 2048.0}
 
 

@@ -1,4 +1,4 @@
-"""Apps that answer their checks without an end, in front of a whole balancer: it is not late for anybody."""
+"""Apps with endless responses to checks behind a whole balancer: the supervisor is not delayed."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.integration
 
 HOSTILE = 4
 SECONDS = 3.0  # with the default settings of checks, three checks of each
-# Of a core. It takes 2 to 5 %; reading on took all there was.
+# Of a core. It takes 2 to 5 %; unbounded reading took all of it.
 MOST_CPU = 0.4
 MOST_LATE = 1.0  # seconds until /readyz is answered
 
@@ -42,7 +42,7 @@ async def test_endless_check_responses_delay_no_other_task_of_the_supervisor(
             upstreams = ",".join([well.address, *(f"127.0.0.1:{port}" for port in flood.ports)])
             async with running(UPSTREAMS=upstreams) as balancer:
                 await balancer.becomes_ready()
-                if said:  # they are out, and it is known why
+                if said:  # they are ejected, with the cause
                     for port in flood.ports:
                         assert said in await balancer.says(f"127.0.0.1:{port} of pool default ejected")
                 before = _cpu_seconds(balancer.pid)

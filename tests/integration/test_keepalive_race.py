@@ -1,4 +1,4 @@
-"""An app that closes idle connections, on real sockets, and requests in the instants around that."""
+"""An app that closes idle connections, on real sockets, and requests just before and after that."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -44,7 +44,7 @@ def news(one: RealSockets) -> list[str]:
 
 
 async def learned(one: RealSockets) -> None:
-    """Give the app idle connections to close, until that has been noticed."""
+    """Leave idle connections for the app to close, until the idle time has been learned."""
 
     def closed_or_known(before: int) -> Callable[[], bool]:
         return lambda: bool(news(one)) or closes(one) > before
@@ -60,7 +60,7 @@ def closes(one: RealSockets) -> int:
 
 
 async def pauses(play: Callable[[], Awaitable[None]]) -> None:
-    """Rounds with pauses on both sides of IDLE, closer and closer to it."""
+    """Rounds with pauses just below and above IDLE, ever closer to it."""
     for number in range(ROUNDS):
         await play()
         side = -1 if number % 2 else 1

@@ -1,4 +1,4 @@
-"""A page that takes longer than the first-byte timeout. Over real processes: one replica works on it."""
+"""A page slower than the first-byte timeout, over real processes: one replica works on it."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -12,7 +12,7 @@ from tests.fakes.instance import Client, get, running, until
 pytestmark = pytest.mark.integration
 
 CHECKS = {"HEALTH_CHECK__INTERVAL": "100ms", "HEALTH_CHECK__TIMEOUT": "400ms"}
-FIRST_BYTE = "1200ms"  # checks have found by then who is dead
+FIRST_BYTE = "1200ms"  # by then checks have found any dead replica
 
 
 @pytest.mark.parametrize("alive", ["its checks", "others"])

@@ -1,4 +1,4 @@
-"""A policy that blocks the worker's event loop: what is late by that is held against nobody."""
+"""A policy that blocks the worker's event loop: its lateness is blamed on no upstream."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ def _workers_find_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def late(options: str, **settings: str) -> AsyncIterator[tuple[Balancer, list[AppReplica]]]:
-    """Two apps that answer at once, and one worker, whose policy takes longer than any timeout."""
+    """Two apps that answer at once, and one worker whose policy takes longer than any timeout."""
     async with AsyncExitStack() as stack:
         apps = [await stack.enter_async_context(app_replica(f"app{number}")) for number in range(2)]
         balancer = await stack.enter_async_context(
@@ -49,7 +49,7 @@ async def late(options: str, **settings: str) -> AsyncIterator[tuple[Balancer, l
 
 
 async def statuses(port: int, requests: int) -> list[int]:
-    """One client's, each request after the answer to the one before."""
+    """Requests of one client, each after the response to the previous one."""
     client = await Client.connect(port)
     found = []
     for _ in range(requests):
@@ -60,7 +60,7 @@ async def statuses(port: int, requests: int) -> list[int]:
 
 
 async def nobody_is_blamed(balancer: Balancer, apps: list[AppReplica], requests: int) -> None:
-    """All were answered once, and no failure, retry, ejection or limit has been counted."""
+    """All were answered once, without any counted failure, retry, ejection or limit."""
     answers = await asyncio.gather(*(statuses(balancer.port, requests) for _ in range(CLIENTS)))
     assert [status for each in answers for status in each] == [200] * CLIENTS * requests
     metrics = (await get(balancer.admin_port, "/metrics")).body.decode()
@@ -79,8 +79,8 @@ async def test_answers_and_connects_that_arrived_in_time_count_however_late_they
 
 
 async def test_one_long_turn_under_load_counts_against_no_upstream() -> None:
-    """Once in 120 requests the loop stands still for a second, seven times the first-byte timeout, while
-    checks go on."""
+    """Once in 120 requests the loop stalls for a second, seven times the first-byte timeout, while checks
+    go on."""
     checks = {"HEALTH_CHECK__INTERVAL": "200ms", "HEALTH_CHECK__TIMEOUT": "150ms"}
     async with late('{"stall": 1.0, "at": 50}', KEEPALIVE__MAX_IDLE="10", **checks) as (balancer, apps):
         await nobody_is_blamed(balancer, apps, 30)

@@ -1,5 +1,5 @@
-"""Whole balancers that lead back to themselves, at once or by way of others: found at the start or at the
-first return. And two in a row, which is no loop."""
+"""Whole balancers that lead back to themselves, directly or through others, are found at the start or at the
+first return. Two in a row are no loop."""
 
 import asyncio
 import socket
@@ -98,7 +98,7 @@ async def test_a_ring_of_two_ends_at_the_first_return() -> None:
         assert "loop" not in await kinds(second)
 
 
-# How the settings name the balancer's own port.
+# Ways in which the settings can name the balancer's own port.
 SEEN = ["127.0.0.1", "localhost", "0.0.0.0", "[::ffff:127.0.0.1]", "dns://localhost"]
 
 
@@ -115,7 +115,7 @@ async def test_a_loop_in_the_settings_is_one_line_and_exit_1(name: str, command:
 
 async def test_a_name_that_resolves_to_ourselves_is_one_line_and_exit_1() -> None:
     port = free_port()
-    name = "0x7f000001"  # to getaddrinfo it is 127.0.0.1; nothing before it could know
+    name = "0x7f000001"  # getaddrinfo resolves it to 127.0.0.1; nothing before that can know
     async with launched(UPSTREAMS=f"{name}:{port},127.0.0.1:1", LISTEN=f"127.0.0.1:{port}") as balancer:
         assert await balancer.exit_code() == 1
     (line,) = balancer.stderr
@@ -156,7 +156,7 @@ async def test_the_api_refuses_to_add_the_balancer_itself() -> None:
 
 
 async def heads_sent(via: str) -> list[str]:
-    """The Via lines of a request and of a check, as the app gets them."""
+    """The Via lines of a request and of a check, as received by the app."""
     seen: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""Outlier detection in a whole balancer, without active checks: who answers 500 is pulled, by all workers."""
+"""Outlier detection in a whole balancer, without active checks: all workers eject a failing upstream."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ FOR_A_MOMENT = {"OUTLIER__EJECTION_TIME": "300ms"}
 
 @asynccontextmanager
 async def before(count: int, **settings: str) -> AsyncIterator[tuple[Balancer, list[AppReplica]]]:
-    """A balancer before `count` replicas."""
+    """A balancer in front of `count` replicas."""
     async with AsyncExitStack() as stack:
         apps = [await stack.enter_async_context(app_replica(f"app{number}")) for number in range(count)]
         upstreams = ",".join(app.address for app in apps)
@@ -35,7 +35,7 @@ async def before(count: int, **settings: str) -> AsyncIterator[tuple[Balancer, l
 
 
 async def statuses(balancer: Balancer, count: int) -> Counter[int]:
-    """What `count` requests get, one after the other, each on a connection of its own."""
+    """Status -> number of `count` successive requests, each on its own connection."""
     return Counter([(await get(balancer.port)).status for _ in range(count)])
 
 
@@ -46,7 +46,7 @@ async def events(balancer: Balancer) -> list[dict[str, Any]]:
 
 
 async def has_become(balancer: Balancer, *kinds: str) -> None:
-    """Wait until these events have come, in this order and no others."""
+    """Wait for exactly these events, in this order."""
 
     async def it_has() -> bool:
         return [one["kind"] for one in await events(balancer)] == list(kinds)
@@ -60,7 +60,7 @@ async def test_an_upstream_that_answers_500_to_everything_is_ejected_at_once(wor
         assert await statuses(balancer, 20) == {200: 20}
         ill = apps[1]
         ill.status = 500
-        # Enough for every worker to find out by itself, did it not hear of it from the others.
+        # Enough for every worker to detect it alone if it did not hear of it from the others.
         seen = await statuses(balancer, 40 * CONSECUTIVE * workers)
         assert CONSECUTIVE <= seen[500] <= CONSECUTIVE * workers
         (ejected,) = await events(balancer)
@@ -83,7 +83,7 @@ async def test_an_outlier_found_by_one_worker_is_known_to_all_within_a_tenth_of_
         finder, others = clients[0], clients[1:]
         while apps[0].requests < CONSECUTIVE:
             await ask(finder)
-        await asyncio.sleep(0.1)  # what is promised; no event tells when a worker has heard
+        await asyncio.sleep(0.1)  # the documented bound; no event shows when a worker has heard
         assert {await ask(client) for client in others for _ in range(4)} == {200}
         assert apps[0].requests == CONSECUTIVE
 
@@ -131,7 +131,7 @@ async def test_after_the_ejection_one_request_decides(workers: str) -> None:
         await statuses(balancer, 20 * int(workers))
         await has_become(balancer, "ejected", "probation")
         asked = ill.requests
-        # Each worker tries it once, unless it hears of another's failure first.
+        # Each worker tries it once, unless it first hears of another worker's failure.
         assert 1 <= (await statuses(balancer, 10))[500] <= int(workers)
         assert ill.requests - asked <= int(workers)
         ill.status = 200

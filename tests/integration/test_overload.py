@@ -1,4 +1,4 @@
-"""Three times of what four replicas can do, for some seconds, with default settings: outcomes, not times.
+"""Three times the capacity of four replicas for some seconds, with default settings: outcomes, not times.
 
 `make overload` measures.
 """
@@ -26,7 +26,7 @@ def test_goodput_is_at_capacity_and_the_rest_is_refused() -> None:
     assert run.goodput is not None
     assert run.warm[0] == run.warm[1], run
     assert run.ejections == 0, run
-    assert run.goodput.least >= CAPACITY / 2, run  # a busy machine has its part in it
+    assert run.goodput.least >= CAPACITY / 2, run  # allows for a busy machine
     assert run.refused > run.timeouts, run
     assert not run.others, run
     assert run.recovery is not None

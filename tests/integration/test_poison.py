@@ -1,6 +1,6 @@
-"""Requests that break any app, from one address and from ten: nobody is ejected, and no session moves.
+"""Requests that break any app, from one address and from ten: no replica is ejected, and no session moves.
 
-And next to them: a replica that is really ill is out, from one address too.
+But a replica that is really ill is ejected, even with requests from one address.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ CHECKS = {"HEALTH_CHECK__INTERVAL": "1s", "HEALTH_CHECK__TIMEOUT": "5s"}
 NO_CHECKS = {"HEALTH_CHECK__ENABLED": "false"}
 RATE = 30  # requests a second of one attacker
 GOOD_RATE = 10  # good requests a second
-SECONDS = 1.5  # that an attack lasts; some of its requests a second longer
+SECONDS = 1.5  # duration of an attack; some of its requests take a second longer
 _COOKIE = re.compile(r"(?i)set-cookie: ([^;\r]+)")
 _UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
 _EMPTY = "Content-Length: 0\r\n"
 
-# The head of a request that is not sent again, and breaks whoever gets it.
+# The head of a request that is not sent again, and breaks any replica.
 WORST = {
-    "an upgrade that nobody serves": f"GET /ws HTTP/1.1\r\n{_UPGRADE}",
+    "an upgrade that no app serves": f"GET /ws HTTP/1.1\r\n{_UPGRADE}",
     "POST, closed": f"POST /close HTTP/1.1\r\n{_EMPTY}",
     "POST, reset": f"POST /reset HTTP/1.1\r\n{_EMPTY}",
     "POST, malformed": f"POST /nonsense HTTP/1.1\r\n{_EMPTY}",
@@ -55,7 +55,7 @@ async def before(replicas: int, **settings: str) -> AsyncIterator[tuple[Balancer
 
 
 async def exchange(balancer: Balancer, head: str, address: str = "127.0.0.1", cookie: str = "") -> str:
-    """One request on a connection of its own, from `address`; gives all that came, as far as it came."""
+    """One request on its own connection, from `address`; returns all bytes received."""
     reader, writer = await asyncio.open_connection("127.0.0.1", balancer.port, local_addr=(address, 0))
     try:
         line = f"Cookie: {cookie}\r\n" if cookie else ""
@@ -72,7 +72,7 @@ async def exchange(balancer: Balancer, head: str, address: str = "127.0.0.1", co
 
 @dataclass
 class Session:
-    """A client whose session is at one replica."""
+    """A client with a session at one replica."""
 
     balancer: Balancer
     address: str = "127.0.0.1"
@@ -80,7 +80,7 @@ class Session:
     owners: list[str] = field(default_factory=list)
 
     async def ask(self, head: str = "GET / HTTP/1.1\r\n") -> int:
-        """The status of one exchange; a well answered one says whose the session is."""
+        """The status of one exchange; a successful response names the replica of the session."""
         said = await exchange(self.balancer, head, self.address, self.cookie)
         if cookie := _COOKIE.search(said):
             self.cookie = cookie[1]
@@ -91,7 +91,7 @@ class Session:
 
 
 async def paced(rate: float, seconds: float, send: Callable[[int], object]) -> None:
-    """Calls `send` at this rate, whatever becomes of it."""
+    """Calls `send` at this rate, whatever the outcome."""
     loop = asyncio.get_running_loop()
     begin = loop.time()
     for number in count():
@@ -103,7 +103,7 @@ async def paced(rate: float, seconds: float, send: Callable[[int], object]) -> N
 
 
 async def events(balancer: Balancer) -> list[str]:
-    """What has happened to upstreams."""
+    """The events about upstreams."""
     found = (await get(balancer.admin_port, "/api/events")).json()["events"]
     return [f"{one['kind']} {one['upstream']}: {one['text']}" for one in found]
 
@@ -111,8 +111,8 @@ async def events(balancer: Balancer) -> list[str]:
 async def attack(
     balancer: Balancer, heads: list[str], attackers: int, seconds: float, *, pinned: str = ""
 ) -> None:
-    """`heads` in turn from so many addresses, beside good requests of five sessions: these must not notice.
-    `pinned` is a cookie that the attackers have."""
+    """`heads` in turn from `attackers` addresses, beside good requests of five sessions, which must not be
+    affected. `pinned` is a cookie of the attackers."""
     good = [Session(balancer) for _ in range(5)]
     assert [await one.ask() for one in good] == [200] * 5
     statuses: list[int] = []
@@ -141,7 +141,7 @@ async def test_poison_of_all_kinds_in_turn_ejects_nothing(attackers: int) -> Non
 
 @pytest.mark.parametrize("attackers", [1, 10])
 async def test_poison_pinned_to_one_replica_ejects_nothing(attackers: int) -> None:
-    """The attackers have a session there, or a cookie of somebody who has."""
+    """The attackers have a session there, or the cookie of such a session."""
     async with before(3, TIMEOUTS__FIRST_BYTE="1s", **STICKY, **CHECKS) as (balancer, _):
         session = Session(balancer)
         await session.ask()
@@ -165,7 +165,7 @@ async def test_lasting_poison_without_checks_ejects_nothing(attackers: int) -> N
 
 
 async def ejected(balancer: Balancer, *apps: FragileReplica) -> None:
-    """Wait until these are out."""
+    """Wait until these are ejected."""
 
     async def they_are() -> bool:
         said = await events(balancer)
@@ -193,7 +193,7 @@ async def test_two_ill_replicas_of_four_are_ejected_though_all_requests_share_an
 
 @pytest.mark.parametrize("ill", ["close", "reset", "half", "nonsense"])
 async def test_a_check_at_once_finds_an_ill_replica_if_requests_cannot_be_retried(ill: str) -> None:
-    """All POSTs of one client; the check's own time would come in minutes."""
+    """All POSTs of one client; the next regular check is minutes away."""
     settings = {"HEALTH_CHECK__INTERVAL": "5m", "HEALTH_CHECK__TIMEOUT": "1s"}
     async with before(2, **settings) as (balancer, apps):
         apps[0].ill = ill

@@ -1,4 +1,4 @@
-"""Bodies over real sockets: large ones in both directions, slow readers, early answers, broken ends."""
+"""Bodies over real sockets: large ones in both directions, slow readers, early responses, broken ends."""
 
 import asyncio
 import hashlib
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 MIB = 1024 * 1024
 SIZE = 20 * MIB
 BLOCK = bytes(range(256)) * 256  # 64 KiB
-BUFFER_LIMIT = MIB  # what may wait in this process for one slow connection
+BUFFER_LIMIT = MIB  # bytes that may wait in this process for one slow connection
 
 
 def digest_of(size: int) -> str:
@@ -42,7 +42,7 @@ def framed(framing: str) -> bytes:
 
 
 def written_ahead(client: Client) -> int:
-    """Bytes written to a client that it has not taken."""
+    """Bytes written to a client but not read by it."""
     assert isinstance(client, ClientConnection)
     return client.transport.get_write_buffer_size()
 
@@ -189,7 +189,7 @@ async def test_an_early_response_reaches_a_client_that_still_sends(size: int) ->
         await read_head(reader)
         writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlarge")
         writer.write_eof()
-        await reader.read()  # until the proxy lets go
+        await reader.read()  # until the proxy closes
 
     def upload(port: int) -> tuple[int, bytes]:
         client = http.client.HTTPConnection("127.0.0.1", port)
@@ -258,8 +258,8 @@ EARLY = {
 @pytest.mark.parametrize("case", EARLY)
 @on_uvloop
 async def test_an_early_response_of_an_app_that_closes_at_once(case: str) -> None:
-    """It resets the connection, as it has not read the body. Its answer must not be lost; but that this was
-    all of it can be told by a length only."""
+    """The app resets the connection, as it has not read the body. Its response must not be lost; but only a
+    length shows that it is complete."""
     framing, seen, reason = EARLY[case]
 
     async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -288,7 +288,7 @@ async def test_an_early_response_of_an_app_that_closes_at_once(case: str) -> Non
 
 @on_uvloop
 async def test_an_early_response_ends_with_its_fin_although_the_app_reads_no_more() -> None:
-    """What is still to be written to it must not hold the end of its answer back."""
+    """Bytes still to be written to the app must not delay the end of its response."""
 
     async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
@@ -308,7 +308,7 @@ async def test_an_early_response_ends_with_its_fin_although_the_app_reads_no_mor
 
 
 async def unread_bytes(writer: asyncio.StreamWriter) -> None:
-    """Wait until there are some in the socket."""
+    """Wait until the socket has some bytes."""
     loop = asyncio.get_running_loop()
     there = asyncio.Event()
     with writer.get_extra_info("socket").dup() as sock:

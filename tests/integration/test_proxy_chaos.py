@@ -1,4 +1,5 @@
-"""Real sockets, bad manners on both sides, all at once: the worker lives on, and nothing is left behind."""
+"""Real sockets and misbehaviour on both sides, all at once: the worker survives, and nothing is left
+behind."""
 
 import asyncio
 from itertools import count, islice
@@ -13,9 +14,15 @@ pytestmark = pytest.mark.integration
 CLIENTS = 24
 REQUESTS = 40
 PATIENCE = 30.0  # seconds
-STATUSES = {101, 200, 400, 499, 502}  # what has to have come up; on a busy machine that can take two rounds
-# Small enough to be read to their end, whatever the app does: behind bytes that nobody reads, the kernel
-# cannot deliver a FIN, and a client that has left would be noticed only by the idle timeout.
+STATUSES = {
+    101,
+    200,
+    400,
+    499,
+    502,
+}  # outcomes that must have occurred; on a busy machine that can take two rounds
+# Small enough to be read to their end, whatever the app does: behind unread bytes the kernel cannot deliver a
+# FIN, and a client that has left would be noticed only by the idle timeout.
 REQUEST = [
     b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 5,
@@ -55,7 +62,7 @@ async def a_client(harness: RealSockets, random: Random) -> None:
                 async with asyncio.timeout(random.choice([0.001, 0.02, 0.05])):
                     await reader.readexactly(wanted)
         except (TimeoutError, ConnectionError, asyncio.IncompleteReadError):
-            pass  # that is how it goes here
+            pass  # expected here
         finally:
             if random.random() < 0.5:
                 reset(writer)

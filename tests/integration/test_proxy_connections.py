@@ -1,4 +1,4 @@
-"""Connections over real sockets: clients that leave, dials that hang, stale ones, limits, drain."""
+"""Connections over real sockets: clients that leave, hanging dials, stale connections, limits, drain."""
 
 import asyncio
 import socket
@@ -18,14 +18,14 @@ BLOCK = bytes(65536)
 
 
 async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """An app that answers each request without a body at once."""
+    """An app that immediately answers each request without a body."""
     while True:
         await read_head(reader)
         writer.write(OK)
 
 
 class Listening:
-    """An app that waits in a request, and tells when the proxy has let go of it."""
+    """An app that waits in a request, and reports when the proxy has closed it."""
 
     def __init__(self, say: bytes = b"", read: bool = True) -> None:
         self.asked = asyncio.Event()
@@ -82,7 +82,7 @@ async def test_a_client_that_leaves_cancels_its_request(case: str) -> None:
 @pytest.mark.parametrize("how", ["FIN", "RST"])
 @on_uvloop
 async def test_a_client_that_leaves_while_unread_is_noticed(how: str) -> None:
-    """Its upload is paused, since the app does not read: only POLLRDHUP in the sweep tells."""
+    """Its upload is paused, since the app does not read: only POLLRDHUP in the sweep can notice it."""
     app = Listening(read=False)
     async with real_sockets(app) as harness:
         with socket.create_connection(("127.0.0.1", harness.port)) as client:
@@ -92,7 +92,7 @@ async def test_a_client_that_leaves_while_unread_is_noticed(how: str) -> None:
             await harness.until(lambda: harness.proxy.connections == 1)
             (connection,) = harness.proxy._clients
             sent = 0
-            # No further than it is read: behind bytes that nobody reads, a FIN would not arrive.
+            # No more than is read: behind unread bytes a FIN would not arrive.
             while connection.paused_fd < 0:
                 await loop.sock_sendall(client, BLOCK)
                 sent += len(BLOCK)
@@ -193,7 +193,9 @@ async def test_an_app_that_closes_or_sends_at_once(speaks: bytes) -> None:
         reader, writer = await harness.connect()
         writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")
         status = (await read_head(reader))[9:12]
-        assert status == b"502" or (speaks and status == b"200")  # it may have been asked before it spoke
+        assert status == b"502" or (
+            speaks and status == b"200"
+        )  # the request may have been sent before it spoke
         writer.close()
 
 
@@ -202,7 +204,8 @@ async def test_an_app_that_closes_or_sends_at_once(speaks: bytes) -> None:
 
 @on_uvloop
 async def test_stale_connections_are_retried() -> None:
-    """The app closes after each response without saying so: the proxy may find out only as it asks."""
+    """The app closes after each response without announcing it: the proxy may find out only at the next
+    request."""
     served = 0
 
     async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -243,7 +246,7 @@ async def test_a_thousand_pipelined_requests_are_answered_in_order() -> None:
 
 @on_uvloop
 async def test_surplus_clients_can_read_their_refusal() -> None:
-    """They have sent a request by then: a reset would destroy the answer."""
+    """They have sent a request by then: a reset would destroy the response."""
     async with real_sockets(hello, limits={"max_connections": 1}) as harness:
         _, first = await harness.connect()
         first.write(GET[:9])

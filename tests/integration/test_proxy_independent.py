@@ -1,4 +1,4 @@
-"""Against implementations that are not ours: aiohttp, its WebSockets, and http.client."""
+"""Against independent implementations: aiohttp, its WebSockets, and http.client."""
 
 import asyncio
 import http.client
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.integration
 
 @asynccontextmanager
 async def aiohttp_app() -> AsyncIterator[int]:
-    """An aiohttp server; gives its port."""
+    """An aiohttp server; yields its port."""
 
     async def echo(request: web.Request) -> web.Response:
         body = await request.read()

@@ -1,4 +1,4 @@
-"""A whole instance with a cap: no upstream gets more at once, who comes beyond it waits, and all adds up."""
+"""A whole instance with a cap: no upstream exceeds it, surplus requests wait, and all counts add up."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Retries in a whole balancer: what one replica cannot answer another one does, unknown to the client."""
+"""Retries in a whole balancer: another replica answers for a failing one, unnoticed by the client."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.integration
 
 
 async def harness(stack: AsyncExitStack, **settings: str) -> tuple[Balancer, AppReplica, AppReplica]:
-    """A balancer without checks before two replicas, in turn."""
+    """A balancer without checks in front of two replicas, in turn."""
     apps = [await stack.enter_async_context(app_replica(f"app{number}")) for number in (1, 2)]
     balancer = await stack.enter_async_context(
         running(
@@ -73,7 +73,7 @@ async def test_a_backup_saves_every_request_while_the_only_replica_dies() -> Non
 
 
 class Crashing:
-    """An app that reads a POST, and is reset by its machine before it has answered; all else it answers."""
+    """An app that reads a POST and is reset by its machine before it answers; it answers everything else."""
 
     def __init__(self) -> None:
         self.posts = 0
@@ -106,7 +106,7 @@ async def test_a_post_read_before_a_reset_is_not_sent_again() -> None:
                 HEALTH_CHECK__ENABLED="false",
             )
         )
-        for _ in range(4):  # both have an idle connection, of which the kernel no longer acknowledges at once
+        for _ in range(4):  # both have an idle connection on which the kernel no longer acknowledges at once
             assert (await get(balancer.port)).status == 200
         served = well.requests
         statuses = [(await post(balancer.port)).status for _ in range(2)]

@@ -1,4 +1,4 @@
-"""A name with several addresses whose present one dies: the next that DNS lists is used at once."""
+"""A name with several addresses whose present one dies: the next one listed by DNS is used at once."""
 
 import asyncio
 import socket
@@ -53,7 +53,7 @@ async def post(balancer: Balancer) -> tuple[int, bytes]:
 
 
 async def address_event(balancer: Balancer) -> str:
-    """The last one."""
+    """The last address event."""
     events = (await get(balancer.admin_port, "/api/events")).json()["events"]
     return str([event["text"] for event in events if event["kind"] == "address"][-1])
 
@@ -82,11 +82,11 @@ async def test_no_request_is_lost_when_an_address_refuses(
 
 
 async def test_an_address_that_swallows_costs_a_quarter_of_a_second_and_is_left(harness: Harness) -> None:
-    """As a machine that has gone does: nobody says no."""
+    """Like a machine that is gone: connects are not refused."""
     await harness.first.leave()
     with ExitStack() as sockets:
         full = sockets.enter_context(socket.create_server((FIRST, harness.first.port), backlog=0))
-        sockets.enter_context(socket.create_connection(full.getsockname()))  # it has room for one
+        sockets.enter_context(socket.create_connection(full.getsockname()))  # it has space for one
         balancer = await harness.balancer(HEALTH_CHECK__ENABLED="off", KEEPALIVE__MAX_IDLE="0")
 
         async def has_moved() -> bool:
@@ -129,7 +129,7 @@ async def test_at_the_start_the_first_address_may_be_dead(harness: Harness) -> N
 
 
 async def test_an_error_response_is_no_reason_to_change_the_address(harness: Harness) -> None:
-    """Else a wrong HEALTH_CHECK__PATH would send the clients to and fro."""
+    """Otherwise a wrong HEALTH_CHECK__PATH would move the clients back and forth."""
     harness.first.status = harness.second.status = 404
     balancer = await harness.balancer(HEALTH_CHECK__INTERVAL="100ms", HEALTH_CHECK__TIMEOUT="100ms")
 
@@ -144,7 +144,8 @@ async def test_an_error_response_is_no_reason_to_change_the_address(harness: Har
 async def test_requests_waiting_at_a_frozen_address_move_with_the_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is moved within the conclusion from the check that shows its silence: that must not be lost."""
+    """The upstream is moved while the check that shows its silence is being concluded: that must not be
+    lost."""
     monkeypatch.setenv(FILE, str(tmp_path / "names"))
     Names(tmp_path / "names").say(app=[FIRST, SECOND])
     async with AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Replicas that answer neither checks nor requests any more: who waits there is not left there."""
+"""Replicas that answer neither checks nor requests: requests waiting there are moved."""
 
 import asyncio
 import os
@@ -17,14 +17,14 @@ from tests.fakes.lone_worker import LoneWorker, lone_worker
 
 pytestmark = pytest.mark.integration
 
-# From the first check that times out to the ejection it takes some 0.6 s: enough to send what is to wait.
+# From the first check that times out to the ejection it takes some 0.6 s: enough to send the requests.
 CHECKS = {
     "HEALTH_CHECK__INTERVAL": "300ms",
     "HEALTH_CHECK__TIMEOUT": "200ms",
     "HEALTH_CHECK__FALL": "3",
     "POLICY": "round_robin",
 }
-SOON = 1.0  # seconds: a fraction of one, and what a busy machine adds
+SOON = 1.0  # seconds: a fraction of one, plus a margin for a busy machine
 
 
 @asynccontextmanager
@@ -43,7 +43,7 @@ async def harness(
 
 
 async def event(balancer: Balancer, kind: str, upstream: str) -> dict[str, Any]:
-    """The first event of this kind, when it comes."""
+    """Wait for the first event of this kind."""
     after = 0
     while True:
         events = (await get(balancer.admin_port, f"/api/events?after={after}&wait=20")).json()["events"]
@@ -55,7 +55,7 @@ async def event(balancer: Balancer, kind: str, upstream: str) -> dict[str, Any]:
 
 
 async def silent_ones(balancer: Balancer, count: int = 1) -> list[str]:
-    """The first upstreams that are found to be silent, when they are so many."""
+    """Wait until `count` upstreams have been found silent; returns the first ones."""
     found: list[str] = []
 
     async def are_found() -> bool:
@@ -106,7 +106,7 @@ async def test_requests_waiting_at_a_frozen_replica_move_or_fail(tmp_path: Path,
         gets = [answer for method, answer in answers if method == "GET"]
         assert {(answer.status, answer.body) for answer in gets} == {(200, b"app2")}
         refused = [answer for method, answer in answers if answer.status != 200]
-        assert len(refused) >= 5  # about half of the POSTs: workers take turns each by itself
+        assert len(refused) >= 5  # about half of the POSTs: each worker takes its own turns
         for answer in refused:
             assert answer.status == 504
             assert b"it failed its checks while this request waited" in answer.body
@@ -143,7 +143,7 @@ async def test_a_request_that_fails_at_the_next_replica_too_is_reported_with_bot
         waited, dropped = (ill.address, "upstream_unresponsive"), (well.address, "upstream_closed")
         for line in await balancer.logs_access(4):
             assert sorted(line["tried"]) == sorted([ill.address, well.address])
-            # The last one is whose failure the client is told.
+            # The client is told of the last failure.
             assert (line["upstream"], line["reason"]) == (dropped if line["status"] == 502 else waited)
 
         async def are_told() -> bool:
@@ -155,7 +155,8 @@ async def test_a_request_that_fails_at_the_next_replica_too_is_reported_with_bot
 
 
 async def test_a_request_in_work_at_a_single_worker_app_is_left_to_it(tmp_path: Path) -> None:
-    """From outside it looks the same: checks time out, and nobody is answered. It was there before them."""
+    """It looks the same from outside: checks time out, and no request is answered. But it was sent before
+    them."""
     async with harness(tmp_path) as (balancer, (first, second)):
         asked = asyncio.create_task(ask(balancer, "POST", "/hold"))
         apps = {app.address: app for app in (first, second)}

@@ -1,4 +1,5 @@
-"""Sticky sessions over real processes: the app's sessions are in its memory, so they show who has served."""
+"""Sticky sessions over real processes: the app keeps sessions in memory, so they show which replica
+served."""
 
 import asyncio
 import os
@@ -66,18 +67,18 @@ class Browser:
             return response.status, await response.json()
 
     async def login(self, balancer: Balancer) -> str:
-        """The owner of a new session."""
+        """The replica of a new session."""
         status, answer = await self.get(balancer, "/login")
         assert status == 200
         return str(answer["owner"])
 
     async def owner(self, balancer: Balancer) -> str | None:
-        """Who knows the session; None where the replica asked does not."""
+        """The replica that knows the session; None if the requested replica does not."""
         status, answer = await self.get(balancer, "/session")
         return str(answer["owner"]) if status == 200 else None
 
     def cookies(self) -> dict[str, str]:
-        """All that it has."""
+        """All cookies of the client."""
         return {cookie.key: cookie.value for cookie in self._session.cookie_jar}
 
 
@@ -88,7 +89,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 class Harness:
-    """Three replicas and what else a test wants."""
+    """Three replicas, and the balancer that a test wants."""
 
     def __init__(self, stack: AsyncExitStack, replicas: list[Replica]) -> None:
         self._stack = stack
@@ -129,7 +130,7 @@ async def test_sessions_stay_with_their_replica(harness: Harness, workers: str) 
 
 
 async def test_without_stickiness_sessions_are_lost() -> None:
-    """What the other tests rest on."""
+    """A premise of the other tests."""
     async with AsyncExitStack() as stack:
         replicas = [await stack.enter_async_context(replica(f"app{n}")) for n in (1, 2, 3)]
         harness = Harness(stack, replicas)
@@ -179,7 +180,7 @@ async def test_clients_of_an_ejected_replica_move_to_another_and_stay_there(harn
     async def has_moved() -> bool:
         return (
             await one.owner(balancer) is None
-        )  # at once: another replica answers, which knows nothing of it
+        )  # at once: another replica answers, which does not know the session
 
     await until(has_moved)
     second = await one.login(balancer)
@@ -208,7 +209,7 @@ async def test_clients_of_a_killed_replica_are_served_at_once(harness: Harness) 
 
 
 async def test_a_draining_replica_keeps_its_sessions_and_gets_no_new_ones(harness: Harness) -> None:
-    """Its check says so: it passes its pinned clients on to nobody, until it is gone."""
+    """Announced by its check: it keeps its pinned clients until it is gone."""
     balancer = await harness.balancer(HEALTH_CHECK__DRAIN_STATUS="500")
     (one,) = await harness.browsers(1)
     owner = await one.login(balancer)

@@ -1,4 +1,4 @@
-"""Over real sockets: a client that errs is told so at once, an app that errs harmlessly is understood."""
+"""Over real sockets: malformed requests are refused at once, harmlessly malformed responses are accepted."""
 
 import asyncio
 import http.client
@@ -30,7 +30,7 @@ async def app_that_answers(reader: asyncio.StreamReader, writer: asyncio.StreamW
 async def test_a_head_with_bare_lf_is_400_at_once(case: str) -> None:
     async with real_sockets(
         app_that_answers
-    ) as harness:  # its deadline for heads is 10 s: nothing waits for that
+    ) as harness:  # the deadline for heads is 10 s: nothing waits for that
         reader, writer = await harness.connect()
         async with asyncio.timeout(5):
             writer.write(BARE_LF[case])
@@ -77,7 +77,7 @@ async def test_an_apps_own_method_is_passed_on() -> None:
         writer.close()
 
 
-# name: (what the app sends, whether it closes after it, the body and the fields that a strict client reads)
+# name: (the app's bytes, whether it closes after them, the body and the fields that a strict client reads)
 PATIENCE: dict[str, tuple[bytes, bool, bytes, dict[str, str]]] = {
     "bare LF": (b"HTTP/1.1 200 OK\nX-A: 1\nContent-Length: 4\n\n\r\n\r\n", False, b"\r\n\r\n", {"X-A": "1"}),
     "white space before the colon": (
@@ -136,7 +136,7 @@ async def test_a_strict_client_can_read_the_response_of_an_inexact_app(case: str
 
     def ask(port: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        for _ in range(3):  # on one connection: where each response ends is beyond doubt
+        for _ in range(3):  # on one connection: the end of each response is unambiguous
             connection.request("GET", "/")
             sock = connection.sock
             response = connection.getresponse()

@@ -1,4 +1,4 @@
-"""Trailers, over real sockets: a client's must not become an app's next request, an app's reach who asks."""
+"""Trailers over real sockets: a client's must not become an app's next request, an app's reach the client."""
 
 import asyncio
 
@@ -11,9 +11,9 @@ pytestmark = pytest.mark.integration
 
 
 class App:
-    """Reads requests as some app servers do: a chunked body ends for them behind `0` and CRLF, and one empty
-    line is skipped before a request line, which has three words. `reads_trailers` is one that
-    knows better. Answers with the target."""
+    """Reads requests as some app servers do: a chunked body ends behind `0` and CRLF, and one empty line is
+    skipped before a request line of three words. With `reads_trailers` it reads them correctly. Answers with
+    the target."""
 
     def __init__(self, reads_trailers: bool) -> None:
         self.reads_trailers = reads_trailers

@@ -1,4 +1,4 @@
-"""Tunnels over real sockets: an end of one direction is passed on, and the other goes on until its own."""
+"""Tunnels over real sockets: the end of one direction is passed on, and the other continues until its own."""
 
 import asyncio
 import hashlib
@@ -24,19 +24,19 @@ BLOCK = bytes(range(256)) * 256
 
 Reader: TypeAlias = asyncio.StreamReader
 Writer: TypeAlias = asyncio.StreamWriter
-# One end of a tunnel: what it does once the protocols are switched.
+# One end of a tunnel: its actions once the protocols are switched.
 End = Callable[[Reader, Writer], Awaitable[object]]
 
 
 async def says_goodbye(reader: Reader, writer: Writer) -> bytes:
-    """Ends its direction at once; what the other end says then."""
+    """End this direction at once; returns what the other end then sends."""
     writer.write(CLOSE)
     writer.write_eof()
     return await reader.read()
 
 
 async def has_last_words(reader: Reader, writer: Writer) -> bytes:
-    """What the other end said until its end; only then does it speak."""
+    """Read until the other end's FIN, and only then send."""
     heard = await reader.read()
     writer.write(b"last words")
     await writer.drain()
@@ -54,7 +54,7 @@ async def sends_much(reader: Reader, writer: Writer) -> bytes:
 
 
 async def reads_slowly_and_answers(reader: Reader, writer: Writer) -> bytes:
-    """Says how much it has read, when it has read all of it."""
+    """Read everything, then send how much it was."""
     digest, size = hashlib.sha256(), 0
     while data := await reader.read(100_000):
         digest.update(data)
@@ -104,8 +104,8 @@ async def test_a_half_close_is_passed_on_by_a_whole_balancer(play: str, first: s
 
 
 class Tunnelling:
-    """A server that switches protocols. `said` is what it was told, `ended` the client's FIN; then it says
-    what the test wants, and stays."""
+    """A server that switches protocols. `said` is what it received, `ended` the client's FIN; then it sends
+    the test's bytes, and stays."""
 
     def __init__(self) -> None:
         self.ended = asyncio.Event()
@@ -123,7 +123,7 @@ class Tunnelling:
 
 
 async def tunnel(harness: RealSockets) -> socket.socket:
-    """A client on the raw socket, which nothing reads."""
+    """A client on a raw socket that is not read."""
     client = socket.create_connection(("127.0.0.1", harness.port))
     client.setblocking(False)
     loop = asyncio.get_running_loop()
@@ -135,7 +135,7 @@ async def tunnel(harness: RealSockets) -> socket.socket:
 
 
 def has_ended(fd: int) -> bool:
-    """Whether the peer's FIN is there, read or not."""
+    """Whether the peer's FIN has arrived, read or not."""
     poll = select.poll()
     poll.register(fd, select.POLLRDHUP)
     return bool(poll.poll(0))
@@ -155,7 +155,7 @@ async def test_a_server_that_closes_after_its_client_ends_the_tunnel_at_once() -
 
 @on_uvloop
 async def test_a_client_that_fully_closed_is_detected_by_the_servers_next_bytes() -> None:
-    """Its kernel answers them with a reset; then nobody waits for the server to end."""
+    """Its kernel answers them with a reset; then the server's end is not waited for."""
     server = Tunnelling()
     async with real_sockets(server) as harness:
         (await tunnel(harness)).close()
@@ -206,7 +206,7 @@ async def test_a_silent_server_is_left_after_the_idle_timeout_once_its_client_ha
 
 @on_uvloop
 async def test_a_client_reset_is_noticed_while_the_server_reads_nothing() -> None:
-    """It is not read then, and what it has sent before stands in front of its end."""
+    """It is not read then, and its earlier bytes are unread in front of its end."""
     listening = asyncio.Event()
 
     async def server(reader: Reader, writer: Writer) -> None:
@@ -227,7 +227,7 @@ async def test_a_client_reset_is_noticed_while_the_server_reads_nothing() -> Non
         client.shutdown(socket.SHUT_WR)
         await harness.until(lambda: has_ended(connection.paused_fd))
         await harness.sweeps(3)
-        assert harness.inflight == [1]  # a FIN alone does not say that it has left
+        assert harness.inflight == [1]  # a FIN alone does not mean that it has left
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
         await harness.until(lambda: harness.inflight == [0])

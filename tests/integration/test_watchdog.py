@@ -1,4 +1,4 @@
-"""A real worker that is stuck is replaced with its stack logged; one that is only late loses nothing."""
+"""A real stuck worker is replaced with its stack logged; a late one loses nothing."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -50,7 +50,7 @@ async def app() -> AsyncIterator[AppReplica]:
 
 @pytest.fixture
 async def balancer(places: Path, app: AppReplica) -> AsyncIterator[Balancer]:
-    # Nothing is asked of the policy twice for one request, however late its worker is.
+    # The policy is asked only once per request, however late its worker is.
     patient = {"RETRY__MAX_ATTEMPTS": "1", "TIMEOUTS__CONNECT": "60s"}
     async with running(UPSTREAMS=app.address, POLICY="slow_policy:Slow", WORKERS="1", **patient) as started:
         await started.becomes_ready()
@@ -73,7 +73,7 @@ async def test_a_stuck_worker_is_replaced(balancer: Balancer, places: Path) -> N
     (places / "STUCK").touch()
     hanging = asyncio.create_task(get(balancer.port))
     await balancer.says(f"worker 0 (pid {stuck}) does not answer")
-    (places / "STUCK").unlink()  # it is where it is
+    (places / "STUCK").unlink()  # the worker is already stuck
     await balancer.says(f"worker 0 (pid {stuck}) is stuck; its successor takes over")
     await balancer.says("worker 0 is ready again")
     await gone(stuck)

@@ -1,6 +1,6 @@
 """Each fault for a second, over real processes: outcomes, not times. `make faults` measures under full load.
 
-The black hole is a full backlog here, which needs no rights.
+Here the black hole is a full backlog, which needs no privileges.
 """
 
 import json
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.alone]
 TIMELINE = Timeline(warm_up=0.2, before=0.3, fault=1.0, after=0.5)
 SEED = 1
 RATE = 150  # requests per second: error answers alone would use up the retry budget
-# Errors are quick, and would draw more than a quarter of the requests. An ejected replica gets none.
+# Errors are fast and would attract more than a quarter of the requests. An ejected replica gets none.
 ERRORS = ("500-sick-check", "500-healthy-check", "503", "half")
 MOST_SHARE = 0.15
 
@@ -47,5 +47,5 @@ def test_the_command_prints_and_writes_its_results(tmp_path: Path) -> None:
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert "1/1  balancer  kill" in done.stdout
     assert json.loads(file.read_text())["runs"][0]["requests"] == 100
-    # A busy machine may be too slow for the load, and that is told.
+    # A busy machine may be too slow for the load, which is reported.
     assert done.returncode == 0 or "invalid" in done.stdout, done

@@ -1,4 +1,4 @@
-"""What the operator sees of the command `balancer`, run as a real process."""
+"""The command `balancer` as seen by operators, run as a real process."""
 
 import os
 import socket
@@ -226,7 +226,7 @@ def test_wrong_command_line_is_exit_code_2(arguments: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_standard_descriptors_are_not_reused_by_other_files(closed: str) -> None:
-    """The next file opened would get what is meant for them."""
+    """Otherwise the next opened file would get their output."""
     script = "import os, balancer.cli as cli; cli._open_standard_descriptors(); [*map(os.fstat, range(3))]"
     command = f'exec {sys.executable} -c "{script}" {closed}'
     assert subprocess.run(["/bin/sh", "-c", command], check=False).returncode == 0
@@ -255,6 +255,6 @@ def test_closed_standard_descriptors_are_not_reused_by_other_files(closed: str) 
     ],
 )
 def test_settings_too_large_for_workers_are_refused(environ: dict[str, str], problem: str) -> None:
-    """They would never have become ready."""
+    """Workers would never become ready."""
     done = _balancer("check", environ={**_GOOD, **environ})
     assert (done.returncode, done.stderr) == (1, f"balancer: {problem}\n")

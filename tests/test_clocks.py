@@ -1,4 +1,4 @@
-"""Time and randomness come in by constructor: only a few places may ask the machine for them."""
+"""Time and randomness are constructor arguments: only a few places may read the machine's own."""
 
 import ast
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ import pytest
 import balancer
 
 PACKAGE = Path(balancer.__file__).parent
-# The one module that reads the clocks, and the composition roots, which hand clocks and generators out.
-# The conformance suite is a test, and a trial picks nothing: their generators are seeded with a constant.
+# The one module that reads the clocks, and the composition roots, which pass clocks and generators on.
+# The conformance suite is a test, and a trial build picks nothing: their generators have a constant seed.
 FREE = (
     "clock.py",
     "runtime/",
@@ -21,7 +21,7 @@ FREE = (
     "policies/registry.py",
 )
 
-# Types that are injected, and may therefore be named everywhere.
+# Injected types, which may therefore be named everywhere.
 INJECTED = {"random.Random", "datetime.datetime", "datetime.timedelta", "datetime.UTC", "datetime.timezone"}
 MODULES = ("time", "random", "datetime", "secrets", "uuid")
 NOW = ("now", "utcnow", "today")
@@ -69,7 +69,7 @@ def _dotted(node: ast.Name | ast.Attribute, aliases: dict[str, str]) -> str | No
 
 
 def _is_called(node: ast.AST, tree: ast.AST) -> bool:
-    """`Random()` makes a generator of its own, where one should have been handed in."""
+    """`Random()` creates a generator that should have been passed in."""
     return any(isinstance(call, ast.Call) and call.func is node for call in ast.walk(tree))
 
 

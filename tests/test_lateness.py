@@ -1,4 +1,4 @@
-"""What is readable is read, and a dial that has connected has ended, before a look is over: on real loops."""
+"""Before a look ends, readable data has been read and connected dials have ended, on real loops."""
 
 import asyncio
 import socket
@@ -43,7 +43,7 @@ async def _reads_and_dials() -> None:
                 late, _ = await loop.create_connection(Reader, *address)
             late.close()
 
-        async def outer() -> None:  # as a dial to a name with several addresses
+        async def outer() -> None:  # like a dial to a name with several addresses
             await asyncio.wait([asyncio.ensure_future(dial())])
 
         def judge(dialled: "asyncio.Task[None]") -> None:

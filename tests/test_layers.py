@@ -1,4 +1,4 @@
-"""The architecture as a test: who may import whom (docs/request-life.md), and what a worker must not load."""
+"""The architecture as a test: allowed imports (docs/request-life.md), and what a worker must not load."""
 
 import ast
 import gc
@@ -47,8 +47,8 @@ LAYERS: dict[str, int] = {
 # Rooms that may import less than their layer allows.
 ONLY: dict[str, frozenset[str]] = {"policies": frozenset(["errors", "clock", "upstreams"])}
 NEVER: dict[str, frozenset[str]] = {"proxy": frozenset(["clients", "health", "discovery", "admin", "config"])}
-# Who stands on the same layer as another room, above it: messages carry what telemetry records; cli, demo and
-# the entry point start what is in runtime.
+# Rooms above another room of the same layer: messages carry the records of telemetry; cli, demo and the entry
+# point start what is in runtime.
 ABOVE: dict[str, frozenset[str]] = {
     "messages": frozenset(["telemetry"]),
     "cli": frozenset(["runtime", "demo", "console"]),
@@ -70,20 +70,20 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "orjson": frozenset(["http", "telemetry", "admin", "config"]),
     "uvloop": frozenset(["runtime", "cli", "demo"]),
 }
-# Packages that a room must not import, though they are everybody's otherwise.
+# Packages that a room must not import, although all others may.
 BANNED: dict[str, frozenset[str]] = {
     "policies": frozenset(["asyncio"]),
     "http": frozenset(["asyncio", "socket", "ssl"]),
     "upstreams": frozenset(["asyncio", "socket", "ssl"]),
 }
-# What a worker may not load: it costs start-up time and memory in every worker.
+# Modules that a worker may not load: they cost start-up time and memory in every worker.
 NOT_IN_WORKERS = ("aiohttp", "pydantic", "prometheus_client", "yaml", "typer", "rich")
 
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """One import: `module` (dotted, under balancer, or a third party's) by `importer`, at `line`. `names` of
-    what is taken from it, none where it is the module itself."""
+    """One import: `module` (dotted, under balancer, or a third party's) by `importer`, at `line`. `names` are
+    the imported names, empty if it is the module itself."""
 
     importer: str
     module: str
@@ -109,7 +109,8 @@ def _modules() -> Iterator[tuple[str, ast.Module]]:
 
 
 def _imports_of(name: str, tree: ast.AST) -> Iterator[Import]:
-    """Everywhere in the module, in functions and under TYPE_CHECKING too: a cycle in types is a cycle."""
+    """Imports anywhere in the module, in functions and under TYPE_CHECKING too: a cycle in types is a
+    cycle."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (Import(name, alias.name, node.lineno) for alias in node.names)
@@ -124,8 +125,8 @@ def _imports_of(name: str, tree: ast.AST) -> Iterator[Import]:
 
 @cache
 def _imports() -> tuple[Import, ...]:
-    """All of them; parsed when first asked for, not by every process that collects tests. In 3.11 ast.parse
-    fails when the collector interrupts it with a finaliser that formats a traceback, as the warning about
+    """All imports; parsed on first use, not by every process that collects tests. In 3.11 ast.parse fails
+    when the garbage collector interrupts it with a finaliser that formats a traceback, as the warning about
     another test's leak does."""
     gc.disable()
     try:
@@ -165,7 +166,7 @@ def test_modules_import_only_from_lower_layers() -> None:
 
 
 def _cycle(graph: dict[str, set[str]]) -> list[str]:
-    """A way through the modules that leads back to where it began, [] where there is none."""
+    """A path through the modules that leads back to its start, [] if there is none."""
     done: set[str] = set()
     for start in sorted(graph):
         trail: list[str] = []
@@ -185,7 +186,7 @@ def _cycle(graph: dict[str, set[str]]) -> list[str]:
 
 
 def _graph() -> dict[str, set[str]]:
-    """Module -> the modules that it imports, those of a package by their own names."""
+    """Module -> the modules that it imports, modules of a package by their own names."""
     graph: dict[str, set[str]] = {_name_of(path): set() for path in PACKAGE.rglob("*.py")}
     for one in _imports():
         module = one.module.removeprefix("balancer.")
@@ -207,7 +208,7 @@ def test_no_import_cycles_exist() -> None:
         pytest.param({"a": {"b", "c"}, "b": {"c"}, "c": set()}, [], id="two ways to the same module"),
         pytest.param({"a": {"b"}, "b": {"a"}}, ["a", "b", "a"], id="two modules"),
         pytest.param({"a": {"b"}, "b": {"c"}, "c": {"b"}}, ["b", "c", "b"], id="behind a third"),
-        pytest.param({"a": {"a"}}, ["a", "a"], id="one that imports itself"),
+        pytest.param({"a": {"a"}}, ["a", "a"], id="a module that imports itself"),
     ],
 )
 def test_cycles_are_found(graph: dict[str, set[str]], cycle: list[str]) -> None:

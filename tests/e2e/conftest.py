@@ -1,4 +1,4 @@
-"""One stack and one load for all end-to-end tests: each leaves behind what the next one starts from."""
+"""One stack and one load for all end-to-end tests: each starts from the state that the previous one left."""
 
 from collections.abc import Generator, Iterator
 
@@ -29,7 +29,7 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def load(stack: Stack) -> Load:
-    """Locust, running since before the first test; it goes down with the stack."""
+    """Locust, started before the first test; it ends with the stack."""
     return Load(stack)
 
 
@@ -37,7 +37,7 @@ def load(stack: Stack) -> Load:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A failure shows what the containers said."""
+    """A failure shows the output of the containers."""
     report = yield
     stack = item.config.stash.get(_STACK, None)
     if report.failed and stack is not None:

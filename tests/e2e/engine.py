@@ -1,4 +1,4 @@
-"""The container engine and the images: what the end-to-end tests need before the first of them."""
+"""The container engine and the images: the prerequisites of the end-to-end tests."""
 
 import os
 import subprocess
@@ -8,18 +8,19 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 BASE_IMAGE = "python:3.13-slim"
 PROMETHEUS_IMAGE = "prom/prometheus:v3.5.0"
-# Target -> tag. With the older builder every stage above a target is built too, so the last one comes last.
+# Target -> tag. The older builder also builds every stage above a target, so the last stage comes last.
 TARGETS = {"app": "balancer-app:dev", "load": "balancer-load:dev", "balancer": "balancer:dev"}
 PULL_SECONDS = 300.0
 BUILD_SECONDS = 600.0
 
 
 class EngineError(Exception):
-    """The end-to-end tests cannot run here; the text is one line with the reason."""
+    """The end-to-end tests cannot run here; the message is one line with the reason."""
 
 
 def run(*command: str, seconds: float = 60.0, environ: dict[str, str] | None = None) -> str:
-    """Run a command to its end and give what it printed; `EngineError` with the end of it where it failed."""
+    """Run a command to its end and return its output; if it fails, `EngineError` with the end of the
+    output."""
     try:
         done = subprocess.run(
             command,
@@ -40,7 +41,7 @@ def run(*command: str, seconds: float = 60.0, environ: dict[str, str] | None = N
 
 
 def require_engine() -> None:
-    """`EngineError` where no engine answers."""
+    """`EngineError` if no engine answers."""
     try:
         run("docker", "version", "--format", "{{.Server.Version}}", seconds=20.0)
     except EngineError as error:
@@ -60,7 +61,7 @@ def compose_command() -> tuple[str, ...]:
 
 
 def require_image(name: str) -> None:
-    """Pull an image that is not here yet."""
+    """Pull an image that is not present yet."""
     try:
         run("docker", "image", "inspect", name)
     except EngineError:
@@ -71,7 +72,7 @@ def require_image(name: str) -> None:
 
 
 def build_images() -> None:
-    """Build the project's images, from the cache where nothing has changed."""
+    """Build the project's images, from the cache if nothing has changed."""
     base = os.environ.get("BASE_IMAGE") or BASE_IMAGE
     require_image(base)
     require_image(os.environ.get("PROMETHEUS_IMAGE") or PROMETHEUS_IMAGE)
@@ -87,5 +88,5 @@ def build_images() -> None:
             tag,
             ".",
         )
-        # The older builder is there with every engine, and needs nothing from a registry.
+        # Every engine has the older builder, which needs nothing from a registry.
         run(*command, seconds=BUILD_SECONDS, environ={"DOCKER_BUILDKIT": "0"})

@@ -1,4 +1,4 @@
-"""Locust beside the tests: runs while they change the stack, and tells at its end what it saw."""
+"""Locust besides the tests: it runs while they change the stack, and reports at its end."""
 
 import json
 from collections import Counter
@@ -14,7 +14,7 @@ END_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What Locust counted. Statuses are text; `none` stands for no answer at all."""
+    """Locust's counts. Statuses are text; `none` is no response."""
 
     requests: int
     failures: int
@@ -33,7 +33,7 @@ class Load:
         self._seen: Seen | None = None
 
     def end(self) -> Seen:
-        """Stop it: what runs is finished first. A second call gives the same again."""
+        """Stop it after its running requests. A second call returns the same result."""
         if self._seen is None:
             self._stack.signal(self._master, "TERM")
             run("docker", "wait", self._master, seconds=END_SECONDS)

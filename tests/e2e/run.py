@@ -12,7 +12,7 @@ from tests.e2e.engine import EngineError, build_images, compose_command, require
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Prepare and run pytest with these arguments besides; gives the exit code."""
+    """Prepare, and run pytest with these additional arguments; returns the exit code."""
     try:
         require_engine()
         compose_command()

@@ -1,4 +1,4 @@
-"""The compose stack as the tests drive it: containers by label, admin API and Prometheus over loopback."""
+"""The compose stack, controlled by the tests: containers by label, admin API and Prometheus over loopback."""
 
 import json
 import os
@@ -27,7 +27,7 @@ _REQUESTS = re.compile(r'balancer_requests_total\{.*code="(?P<code>\w+)".*\} (?P
 
 
 class Stack:
-    """One compose project, with the images that are here."""
+    """One compose project, with the local images."""
 
     def __init__(self) -> None:
         http, admin, prometheus = free_ports(3)
@@ -47,16 +47,16 @@ class Stack:
         self._compose = (*compose_command(), *files, *profiles)
 
     def up(self, *services: str, environ: Mapping[str, str] | None = None, **scale: int) -> None:
-        """Start services, or bring them to another number of replicas; what runs already stays."""
+        """Start services, or change their number of replicas; running containers stay."""
         scales = [f"--scale={service}={count}" for service, count in scale.items()]
         self._run("up", "--detach", "--no-build", "--no-recreate", *scales, *services, environ=environ)
 
     def down(self) -> None:
-        """End all of it, and whatever an earlier run has left."""
+        """Remove the whole stack, and leftovers of an earlier run."""
         self._run("down", "--volumes", "--remove-orphans", "--timeout", "2")
 
     def run_load(self, **environ: str) -> tuple[int, str]:
-        """Run the load service to its end, with workers; its exit code and what it printed."""
+        """Run the load service to its end, with workers; returns its exit code and output."""
         command = (*self._compose, "run", "--rm", "--use-aliases", "-T", "load")
         settings = {**self._environ, **environ}
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, env=settings)
@@ -69,7 +69,7 @@ class Stack:
         return run("docker", "ps", "--quiet", *filters).split()
 
     def addresses(self, service: str) -> dict[str, str]:
-        """Address as the balancer sees it -> id, of a service's running containers."""
+        """Address as seen by the balancer -> id, of a service's running containers."""
         format = f'{{{{(index .NetworkSettings.Networks "{PROJECT}_apps").IPAddress}}}}'
         ids = self.containers(service)
         return {run("docker", "inspect", "--format", format, one).strip(): one for one in ids}
@@ -101,7 +101,7 @@ class Stack:
         return int(fetch(f"{self.admin}/api/events?after=1000000000")["last"])
 
     def event(self, after: int, kind: str, address: str, cause: str | None = None) -> dict[str, Any]:
-        """The first event of this kind and cause about this upstream after a revision, when it comes."""
+        """Wait for the first event of this kind and cause about this upstream after a revision."""
         deadline = time.monotonic() + PATIENCE
         seen: list[str] = []
         while time.monotonic() < deadline:
@@ -119,7 +119,7 @@ class Stack:
         return [(one["metric"], float(one["value"][1])) for one in answer["data"]["result"]]
 
     def logs(self) -> str:
-        """The end of what every container said."""
+        """The end of every container's output."""
         try:
             return self._run("logs", "--no-color", "--tail=40")
         except EngineError as error:
@@ -136,12 +136,12 @@ def fetch(url: str) -> Any:
 
 
 def until(what: str, ask: Callable[[], T], enough: Callable[[T], bool] = bool) -> T:
-    """Ask until the answer is enough, and give it; the last answer is in the failure's message."""
+    """Poll until the answer is enough, and return it; the failure message has the last answer."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
             answer: T | OSError = ask()
-        except OSError as error:  # not up yet, or just gone
+        except OSError as error:  # not up yet, or just stopped
             answer = error
         if not isinstance(answer, OSError) and enough(answer):
             return answer

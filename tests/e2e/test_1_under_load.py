@@ -1,4 +1,4 @@
-"""What the balancer does with its app replicas under load. (The files run in their numbers' order.)"""
+"""The balancer and its app replicas under load. (The files run in the order of their numbers.)"""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -11,9 +11,9 @@ from tests.e2e.stack import Stack, until
 pytestmark = pytest.mark.e2e
 
 PORT = ":8000"
-# FALL (2) x INTERVAL (0.5 s), and what it takes to turn the switch from outside.
+# FALL (2) x INTERVAL (0.5 s), and the time to turn the switch from outside.
 EJECTED_WITHIN = timedelta(seconds=2.5)
-# Requests that may run at a replica in the instant in which it is killed: those are lost.
+# Requests that may run at a replica when it is killed: those are lost.
 LOST_AT_A_KILL = 5
 
 
@@ -23,7 +23,7 @@ def served(stack: Stack) -> Counter[str]:
 
 
 def served_since(stack: Stack, before: Counter[str], at_least: int) -> Counter[str]:
-    """Responses by upstream since `before`, when there are enough in all."""
+    """Wait until there are enough responses since `before`; returns them by upstream."""
     return until(
         f"{at_least} more requests",
         lambda: Counter({address: count - before[address] for address, count in served(stack).items()}),
@@ -32,7 +32,7 @@ def served_since(stack: Stack, before: Counter[str], at_least: int) -> Counter[s
 
 
 def everyone_serves(stack: Stack, at_least: int) -> None:
-    """Wait until every eligible upstream has given so many responses more."""
+    """Wait until every eligible upstream has sent `at_least` more responses."""
     before = served(stack)
 
     def fewest() -> int:
@@ -43,7 +43,7 @@ def everyone_serves(stack: Stack, at_least: int) -> None:
 
 
 def server_errors(stack: Stack) -> float:
-    """Responses of 5xx to clients so far, whoever made them."""
+    """5xx responses to clients so far, of upstreams and local."""
     return sum(count for code, count in stack.responses().items() if code.startswith("5"))
 
 

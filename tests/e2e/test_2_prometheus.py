@@ -1,4 +1,4 @@
-"""Prometheus beside the balancer: it has the target, and its sums are what Locust saw."""
+"""Prometheus scrapes the balancer, and its sums match Locust's counts."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_its_sums_match_those_of_locust(stack: Stack, load: Load) -> None:
         lambda series: [value for _, value in series] == [counted.total()],
     )
     assert seen.requests > 1000
-    # Locust calls a request without an answer an error, the balancer one whose client left a 499.
+    # A request without a response is an error for Locust; for the balancer, a client that left is a 499.
     assert abs(counted.total() - seen.requests) <= seen.statuses["none"] + counted["499"]
     answered = {status: count for status, count in seen.statuses.items() if status != "none"}
     assert counted == {**answered, **({"499": counted["499"]} if counted["499"] else {})}

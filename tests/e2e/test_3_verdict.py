@@ -1,4 +1,4 @@
-"""The load test as a user runs it: its table, its sentence and its exit code."""
+"""The load test as users run it: its table, its sentence and its exit code."""
 
 import pytest
 

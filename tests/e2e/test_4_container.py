@@ -1,4 +1,4 @@
-"""The balancer's container: what it may do, what is asked inside it, and its end."""
+"""The balancer's container: its privileges, commands run inside it, and its end."""
 
 import json
 

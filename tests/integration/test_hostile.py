@@ -13,8 +13,8 @@ SECONDS = 2
 PAUSES = Pauses(warm_up=0.5, calm=0.5, after=0.5)
 # Latency needs a dedicated machine. But a stalled loop is late on any.
 MOST_P50 = 1.0  # seconds
-# KiB kept of each response that its client does not read, and of each upload that its app does not; and what each
-# peer of the admin listener makes aiohttp hold, which was 30,000 and more.
+# KiB kept of each response that its client does not read, and of each upload that its app does not; and what
+# each peer of the admin listener makes aiohttp hold, which was 30,000 and more.
 MOST_KIB = {"reads-nothing": 64.0, "untaken": 64.0, "admin-heads": 2048.0}
 
 

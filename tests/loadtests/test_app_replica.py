@@ -1,4 +1,4 @@
-"""The app replica over real sockets: what each switch does, what the shop answers, and its start and end."""
+"""The app replica over real sockets: the effect of each switch, the shop's routes, and its start and end."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ WAIT = 15.0  # seconds; only a failing test takes that long
 
 
 class Pauses:
-    """In place of asyncio.sleep: keeps what was asked for, and passes at once."""
+    """Replaces asyncio.sleep: records the duration, and returns at once."""
 
     def __init__(self) -> None:
         self.asked: list[float] = []
@@ -132,7 +132,7 @@ async def test_requests_hang_until_switched_back(client: Client) -> None:
     hanging = [asyncio.create_task(status(client, path)) for path in ("/", "/items/1")]
     await _inflight(client, 2)
     assert await status(client, CHECK_PATH) == 200
-    await switch(client, mode="hanging")  # a change that changes nothing for them
+    await switch(client, mode="hanging")  # a change that does not affect them
     await _inflight(client, 2)
     await switch(client, mode="normal")
     assert await asyncio.gather(*hanging) == [200, 200]
@@ -203,7 +203,7 @@ REFUSED = {
     "mode of another type": (b'{"mode": [1]}', "mode: [1] is none of normal"),
     "status": (b'{"check_status": 99}', "check_status: 99 is neither a status from 200 to 599 nor 0"),
     "rate above 1": (b'{"error_rate": 1.5}', "error_rate: 1.5 is not a share from 0 to 1"),
-    "rate that is no number": (b'{"error_rate": NaN}', "error_rate: nan is not a share from 0 to 1"),
+    "rate is not a number": (b'{"error_rate": NaN}', "error_rate: nan is not a share from 0 to 1"),
     "rate as a truth": (b'{"error_rate": true}', "error_rate: True is neither a number nor a string"),
     "distribution": (b'{"service_time": "pareto:1s"}', "'pareto:1s' is not a service time, such as 20ms"),
     "bounds": (b'{"service_time": "uniform:2s-1s"}', "'uniform:2s-1s' is not a service time"),
@@ -221,7 +221,7 @@ async def test_an_invalid_switch_is_refused_and_changes_nothing(client: Client, 
 
 
 async def _inflight(client: Client, wanted: int) -> None:
-    """Wait until so many requests are held."""
+    """Wait until this many requests are held."""
     async with asyncio.timeout(WAIT):
         while True:
             async with client.get(CONTROL_PATH) as response:

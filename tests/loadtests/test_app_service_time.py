@@ -1,4 +1,4 @@
-"""The app replica's service times: what is read, and what is drawn."""
+"""The app replica's service times: parsing and drawing."""
 
 from random import Random
 from statistics import fmean, quantiles

@@ -1,4 +1,4 @@
-"""CPU accounting: /proc/PID/stat as it really looks, and the process tree."""
+"""CPU accounting: real /proc/PID/stat lines, and the process tree."""
 
 import subprocess
 import sys
@@ -52,7 +52,7 @@ assert before - tolerance <= seen <= after + tolerance, (before, seen, after)
 
 
 def test_our_own_time_matches_the_systems() -> None:
-    subprocess.run([sys.executable, "-c", OWN_TIME], check=True)  # the tests' own process may have children
+    subprocess.run([sys.executable, "-c", OWN_TIME], check=True)  # this process may have children
 
 
 def test_a_core_is_busy_when_it_is_not_idle() -> None:

@@ -1,4 +1,4 @@
-"""Medians, the ratio to nginx, and which figures are valid."""
+"""Medians, the ratio to nginx, and the validity of figures."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The benchmark's command line: bounded numbers, sizes, and what does not go together."""
+"""The benchmark's command line: bounded numbers, sizes, and incompatible options."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The benchmark's processes, started really: none is left, and a failure says what was printed."""
+"""The benchmark's processes, really started: none is left, and a failure contains the output."""
 
 import os
 import signal

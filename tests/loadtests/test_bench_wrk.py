@@ -1,4 +1,4 @@
-"""What is read from wrk's report."""
+"""Parsing wrk's report."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The figures of fault runs, from records and ledgers, the verdict on them, and how both are shown."""
+"""The figures of fault runs from records and ledgers, the verdict, and the presentation of both."""
 
 import json
 from collections import Counter
@@ -130,7 +130,7 @@ def test_runs_are_combined() -> None:
 @pytest.mark.parametrize(
     ("changes", "sentences"),
     [
-        pytest.param({}, [], id="all is well"),
+        pytest.param({}, [], id="no failures"),
         pytest.param({"gets": Counter({"reset": 1})}, ["1 GET requests failed"], id="a GET failed"),
         pytest.param({"posts": Counter({"status 502": 9})}, [], id="a POST may fail"),
         pytest.param({"posts_read_twice": 2}, ["2 POST requests were read twice"], id="a POST read twice"),

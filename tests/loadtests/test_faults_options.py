@@ -1,4 +1,4 @@
-"""The command line of the faults, and what it lists."""
+"""The command line of `make faults`, and its list of faults."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The replica that goes wrong, as it is seen on the wire."""
+"""The faulty replica, as seen on the wire."""
 
 import socket
 import subprocess
@@ -19,7 +19,7 @@ from loadtests.stage import READY
 pytestmark = pytest.mark.integration
 
 PATIENCE = 10.0
-SILENCE = 0.2  # seconds after which nothing is taken for nothing
+SILENCE = 0.2  # seconds of silence that count as no answer
 
 
 class Seat:
@@ -40,7 +40,7 @@ class Seat:
         return socket.create_connection(("127.0.0.1", self.port), patience)
 
     def ask(self, target: str = "/r/7") -> bytes:
-        """All that comes on a connection, until it ends or says no more."""
+        """All bytes received on a connection, until it ends or is silent."""
         with self.connect() as connection:
             connection.sendall(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
             received = b""
@@ -99,7 +99,7 @@ def test_a_hanging_replica_has_read_the_request(seat: Seat) -> None:
 
 def test_a_closed_port_refuses_and_ends_idle_connections(seat: Seat) -> None:
     with seat.connect() as idle:
-        assert seat.ask()  # a turn of its loop later: the idle connection has been accepted
+        assert seat.ask()  # a turn of its loop later, when the idle connection has been accepted
         seat.behave(Behaviour(door=Door.CLOSED))
         assert idle.recv(1) == b""
     with pytest.raises(ConnectionRefusedError):

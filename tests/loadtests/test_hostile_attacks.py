@@ -1,4 +1,4 @@
-"""The attacks do what they say: what is sent, and what the hostile app answers."""
+"""The bytes of the attacks and of the hostile app's responses are as described."""
 
 import socket
 import threading
@@ -15,7 +15,7 @@ from loadtests.hostile.attacks import ATTACKS, Attack
 from loadtests.hostile.balancers import BALANCERS, SLOTS, slots_for, suffers
 
 LIMIT = 64 * 1024
-TOO_MANY = "tokens"  # in Connection: that attack is refused by now, which is to stay so
+TOO_MANY = "tokens"  # in Connection: that attack is refused by now, and must stay refused
 NEVER_WHOLE = ("header-bytes", "admin-heads")
 ALLOWED = [one for one in ATTACKS.values() if one.opening and one.name not in (TOO_MANY, *NEVER_WHOLE)]
 
@@ -40,7 +40,7 @@ def test_an_upload_is_endless_and_well_formed(name: str) -> None:
 
 @pytest.fixture
 def peer() -> Iterator[socket.socket]:
-    """A connection to the replica's code, served by a thread as in its process."""
+    """A connection to the replica's code, served by a thread as in the replica's process."""
     ours, theirs = socket.socketpair()
     ours.settimeout(10.0)
     thread = threading.Thread(target=replica.Connection(theirs).serve, daemon=True)

@@ -1,4 +1,4 @@
-"""What a client sees of a response, in words: the two that are the same in them are the same."""
+"""A client's view of a response in words: equal words mean equal views."""
 
 import pytest
 

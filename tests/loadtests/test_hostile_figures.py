@@ -1,4 +1,4 @@
-"""What a run of `make hostile` has shown, and which of it is a promise broken."""
+"""The figures of a run of `make hostile`, and which of them break a promise."""
 
 from collections import Counter
 from dataclasses import replace

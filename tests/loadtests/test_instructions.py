@@ -1,4 +1,4 @@
-"""`make instructions` plays whole exchanges of each kind; what they cost is cachegrind's to count."""
+"""`make instructions` plays whole exchanges of each kind; cachegrind counts their cost."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`make load` without Locust: a stand-in shows what it is run against, and what becomes of its exit code."""
+"""`make load` without Locust: a stand-in shows the target of the load, and the use of its exit code."""
 
 import sys
 from pathlib import Path

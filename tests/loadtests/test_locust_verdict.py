@@ -1,4 +1,4 @@
-"""The load test's verdict: which bounds are broken by which figures, and what the environment may say."""
+"""The load test's verdict: the bounds broken by given figures, and settings from the environment."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def figures(failures: int = 0, p95: float = 0.02, exceptions: int = 0, **replica
 
 
 VERDICTS = {
-    "all well": (figures(), Bounds(), []),
+    "within all bounds": (figures(), Bounds(), []),
     "one failure": (figures(failures=1), Bounds(), [TOO_MANY_FAILURES]),
     "as many failures as allowed": (figures(failures=10), Bounds(max_fail_ratio=0.01), []),
     "one failure more": (figures(failures=11), Bounds(max_fail_ratio=0.01), [TOO_MANY_FAILURES]),
@@ -44,7 +44,7 @@ VERDICTS = {
         Bounds(share_tolerance=0.9, weights={"b": 0.5}),
         [WRONG_SHARES],
     ),
-    "nobody is named": (figures(), Bounds(share_tolerance=0.1), [WRONG_SHARES]),
+    "no upstream is named": (figures(), Bounds(share_tolerance=0.1), [WRONG_SHARES]),
     "as many replicas": (figures(a=1, b=1), Bounds(replicas=2), []),
     "too few replicas": (figures(a=1), Bounds(replicas=2), [WRONG_SHARES]),
     "nothing was sent": (Figures(0, 0, 0.0, 0.0, 0.0, Tally()), Bounds(), [NOTHING_SENT]),

@@ -1,4 +1,4 @@
-"""The arrival schedule: an exact rate, at random, the same for the same seed."""
+"""The arrival schedule: random, at an exact rate, the same for the same seed."""
 
 from itertools import pairwise
 from random import Random
@@ -28,7 +28,7 @@ def test_a_phase_begins_where_the_previous_one_ends() -> None:
 def test_arrivals_are_a_poisson_process() -> None:
     plan = arrivals([Phase(600, 30, ONE)], Random(1))
     gaps = sorted(after.at - before.at for before, after in pairwise(plan))
-    # Of exponential gaps half are shorter than ln 2 times the mean.
+    # Half of all exponential gaps are shorter than ln 2 times the mean.
     assert gaps[len(gaps) // 2] * 600 == pytest.approx(0.693, rel=0.05)
 
 

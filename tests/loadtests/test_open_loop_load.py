@@ -1,4 +1,4 @@
-"""The load on the wire: what it makes of what a scripted server does, and that it keeps its patience."""
+"""The load on the wire: its records of a scripted server's behaviour, and its patience."""
 
 import struct
 import subprocess
@@ -48,8 +48,8 @@ ANSWERS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 def server(
     answer: Callable[[bytes], bytes] | None, resets: bool = False
 ) -> Iterator[tuple[int, list[socket]]]:
-    """Its port, and the connections on which something came; without an answer it says nothing. `resets`: it
-    ends a connection by a reset behind its answer."""
+    """A server's port, and its connections that received data; without an answer it sends nothing. `resets`:
+    it ends each connection with a reset behind its answer."""
     listening = create_server(("127.0.0.1", 0), backlog=64)
     used: list[socket] = []
 

@@ -1,4 +1,4 @@
-"""The figures of the overload's runs, the verdict on them, and how they are shown."""
+"""The figures of overload runs, the verdict, and their presentation."""
 
 import json
 from collections import Counter
@@ -38,7 +38,7 @@ def refusal(at: float) -> Record:
 
 
 def run(**changes: object) -> Run:
-    """One in which all is as it should be."""
+    """A run that meets every bound, with `changes`."""
     good = Run(
         scene="threefold",
         balancer="balancer",
@@ -77,8 +77,10 @@ def test_failures_are_told_apart() -> None:
 def test_cpu_time_is_divided_between_served_and_refused() -> None:
     seen = [*[record(0.5)] * 100, *[record(2.1)] * 200, *[refusal(2.2)] * 1000]
     measured = measure(SCENE, "balancer", seen, START, 0, CPU)
-    assert measured.cpu_served == pytest.approx(1e-3)  # 0.12 s less 2 s of idling, for 100
-    assert measured.cpu_refused == pytest.approx(0.28e-3)  # what 200 served ones and idling leave of 0.5 s
+    assert measured.cpu_served == pytest.approx(1e-3)  # 0.12 s minus 2 s of idling, for 100
+    assert measured.cpu_refused == pytest.approx(
+        0.28e-3
+    )  # the rest of 0.5 s after 200 served requests and idling
 
 
 def test_with_many_timeouts_the_cost_of_a_refusal_is_unknown() -> None:

@@ -1,4 +1,4 @@
-"""The measurement of pick costs runs, and its table is complete."""
+"""The measurement of pick costs runs, and has a complete table."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The measurement of goodput: how it judges what clients saw, and a short run of the whole."""
+"""The measurement of goodput: its verdict on clients' records, and a short complete run."""
 
 import pytest
 
@@ -19,9 +19,9 @@ def record(at: float, took: float = 0.02, kind: Kind = Kind.OK, status: int = 20
 
 def test_goodput_is_what_was_served_while_requests_arrived() -> None:
     seen = [
-        record(10.5),  # while queues fill
+        record(10.5),  # during the ramp-up of queues
         *(record(11.0 + number / 100, took=0.005) for number in range(200)),
-        record(12.99, took=0.5),  # too late to count
+        record(12.99, took=0.5),  # too late to be counted
         record(11.5, kind=Kind.STATUS, status=503),
         record(11.5, kind=Kind.TIMEOUT, status=0),
     ]
@@ -49,7 +49,7 @@ def test_goodput_verdict(served: int, kind: Kind, well: bool) -> None:
 @pytest.mark.slow
 @pytest.mark.alone
 def test_a_short_run(capsys: pytest.CaptureFixture[str]) -> None:
-    """Whether it is well depends on the machine; that a replica never has more than it may does not."""
+    """The goodput depends on the machine; that a replica never exceeds its limit does not."""
     assert queue_goodput.main(["--seconds", "2"]) in (0, 1)
     said = capsys.readouterr().out
     assert "a replica had 2 at once at most" in said

@@ -1,4 +1,4 @@
-"""A fleet for each test that asks for a `harness`, unless it makes its own."""
+"""A fleet for each test that uses `harness`, unless it makes its own."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""A fleet with everything around it in the test's hand."""
+"""A fleet whose surroundings are controlled by the test."""
 
 import logging
 from collections.abc import Callable
@@ -48,7 +48,7 @@ class Harness:
         self.watcher = Watcher()
         self.sent: list[PoolUpdate] = []
         self.clock = FakeClock()
-        self.delays: list[float] = []  # of what is due
+        self.delays: list[float] = []  # of due callbacks
         self._due: list[Callable[[], None]] = []
         pool = PoolState(pool_spec(panic=panic), self.ledger.row(Kind.POOL, "default"), is_checked=True)
         for number in (1, 2):
@@ -74,7 +74,7 @@ class Harness:
         self._due.append(callback)
 
     def set(self, **changes: Any) -> None:
-        """The pool has other settings; see `replaced`."""
+        """Change the pool's settings; see `replaced`."""
         self.pool.spec = replaced(self.pool.spec, **changes)
 
     @property
@@ -85,7 +85,7 @@ class Harness:
         return self.pool.upstreams[f"app{number}:8000"]
 
     def told(self) -> tuple[MemberState, ...] | None:
-        """When what is due has run: what the workers are told of the pool's upstreams, if anything."""
+        """Run what is due; returns the messages to workers about the pool's upstreams, if any."""
         self.sent.clear()
         self.delays.clear()
         due, self._due[:] = list(self._due), []

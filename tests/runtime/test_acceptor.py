@@ -1,4 +1,5 @@
-"""A worker's listeners on real sockets and uvloop: who waits in a queue is served, whoever accepts."""
+"""A worker's listeners on real sockets and uvloop: clients in a queue are served, whichever worker
+accepts."""
 
 import asyncio
 import socket
@@ -17,7 +18,7 @@ PATIENCE = 10.0
 
 
 class Greeter(asyncio.Protocol):
-    """Says its name to whoever connects."""
+    """Sends its name to every client."""
 
     def __init__(self, name: bytes) -> None:
         self._name = name
@@ -40,7 +41,7 @@ def listeners() -> Iterator[list[socket.socket]]:
 
 
 def serve(sockets: list[socket.socket], name: bytes) -> Listeners:
-    """What a worker has: descriptors of its own of all listening sockets."""
+    """A worker's own descriptors of all listening sockets."""
     return Listeners([sock.dup() for sock in sockets], lambda: Greeter(name))
 
 
@@ -54,7 +55,7 @@ async def greeting(client: socket.socket) -> bytes:
 
 
 def connected(sock: socket.socket, count: int) -> list[socket.socket]:
-    """Clients that wait in a queue: which of the two, the kernel has chosen."""
+    """Clients waiting in a queue; the kernel has chosen which of the two."""
     clients = [socket.create_connection(sock.getsockname(), PATIENCE) for _ in range(count)]
     for client in clients:
         client.setblocking(False)
@@ -91,7 +92,7 @@ async def adopts_nothing_that_is_released_before_it_is_open(listeners: list[sock
     sibling.release(Release(slot=1))
     await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "adopt"))
     clients = connected(listeners[0], 20)
-    await sibling.shut(and_end=False)  # would serve who waits on a socket it had adopted
+    await sibling.shut(and_end=False)  # would serve clients waiting on an adopted socket
     for slot in (0, 1):
         await replacement.open(slot)
     assert await greetings(clients) == [b"replacement"] * 20

@@ -1,4 +1,4 @@
-"""From settings to specs: what each setting becomes, in the units of those who use it."""
+"""From settings to specs: the field and unit of each setting."""
 
 from typing import Any
 
@@ -75,7 +75,7 @@ def test_a_disabled_timeout_never_fires() -> None:
     assert {getattr(timeouts, f"{name}_ns") for name in names if name != "connect"} == {FOREVER_NS}
 
 
-# Settings -> the field of the pool, and what it is.
+# Settings -> the field of the pool spec, and its value.
 POOL: dict[str, tuple[dict[str, Any], str, object]] = {
     "policy": (
         {"policy": "consistent_hash", "policy_options": '{"replicas": 3, "bounded_load": 1.5}'},
@@ -116,8 +116,8 @@ POOL: dict[str, tuple[dict[str, Any], str, object]] = {
         "queue",
         QueueSpec(size=50, timeout=2.0),
     ),
-    "nobody may wait": ({"limits": {"max_inflight": 10, "queue_size": 0}}, "queue", None),
-    "nobody can be full": ({"adaptive": {"enabled": False}}, "queue", None),
+    "no request may wait": ({"limits": {"max_inflight": 10, "queue_size": 0}}, "queue", None),
+    "no upstream can be full": ({"adaptive": {"enabled": False}}, "queue", None),
     "without adaptive limits a cap is as good a reason": (
         {"adaptive": {"enabled": False}, "limits": {"max_inflight": 10}},
         "queue",

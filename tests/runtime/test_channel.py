@@ -1,4 +1,4 @@
-"""The control channel: messages survive any cut of the bytes, and a peer that misbehaves costs no memory."""
+"""The control channel: messages survive any cut of the bytes, and a misbehaving peer costs no memory."""
 
 import asyncio
 import socket
@@ -56,7 +56,7 @@ def line(text: str) -> LogLine:
 
 
 class End:
-    """One end of a channel with what it heard."""
+    """One end of a channel, with the messages it received."""
 
     def __init__(self) -> None:
         self.heard: asyncio.Queue[FromWorker] = asyncio.Queue()
@@ -163,7 +163,7 @@ async def test_an_exception_of_a_handler_is_reported_and_the_next_message_is_han
     [
         (b"7", "Expected `object`, got `int`"),
         (b'{"type":"gossip"}', "Invalid value 'gossip' - at `$.type`"),
-        (b'{"type":"drain"}', "Invalid value 'drain' - at `$.type`"),  # which goes the other way
+        (b'{"type":"drain"}', "Invalid value 'drain' - at `$.type`"),  # a message of the other direction
         (b'{"rows":[]}', "missing required field `type`"),
         (b'{"type":"released"}', "missing required field `rows`"),
         (b'{"type":"released","rows":[1,"2"]}', "Expected `int`, got `str` - at `$.rows[1]`"),

@@ -1,4 +1,4 @@
-"""Who is checked, and what checks find. Maintenance ends them; afterwards they begin anew."""
+"""Which upstreams are checked, and the results. Maintenance ends checks; afterwards they start afresh."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ SETTINGS: Any = CheckSpec
 
 
 class Recorder:
-    """In the place of `ActiveChecks`."""
+    """Stands in for `ActiveChecks`."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, bool]] = []
@@ -34,7 +34,7 @@ def upstream(**changes: Any) -> UpstreamState:
 
 
 BACK = [
-    pytest.param({}, ("add", False), id="well"),
+    pytest.param({}, ("add", False), id="passing"),
     pytest.param({"announced": True}, ("add", True), id="announced its end"),
 ]
 

@@ -1,4 +1,5 @@
-"""What discovery, the API or a worker find to lead back to this instance: not used, and said."""
+"""Upstreams that lead back to this instance, found by discovery, API or worker, are not used, and
+reported."""
 
 import pytest
 
@@ -39,11 +40,11 @@ def test_a_name_that_leads_back_at_the_start_is_an_error(harness: Harness) -> No
         f"BALANCER_UPSTREAMS: app1:8000 is at {OURS}:8000, which is where this balancer itself listens "
         "(LISTEN 0.0.0.0:8000)"
     )
-    assert harness.kinds() == []  # the error says it
+    assert harness.kinds() == []  # the error reports it
 
 
 def test_an_address_of_the_settings_may_turn_out_to_lead_back(harness: Harness) -> None:
-    harness.upstream(1).address = OURS  # LISTEN had port 0, and took this one
+    harness.upstream(1).address = OURS  # LISTEN had port 0, and got this one
     assert at_start(harness)[0].startswith("BALANCER_UPSTREAMS: app1:8000 is where this balancer itself")
 
 
@@ -52,7 +53,7 @@ def test_a_name_that_leads_back_later_gets_no_requests_until_it_moves(
 ) -> None:
     harness.fleet.established()
     upstream = harness.upstream(1)
-    for _ in range(3):  # every lookup says so
+    for _ in range(3):  # every lookup reports it
         harness.fleet.set_address(upstream, OURS)
     assert (upstream.address, upstream.is_eligible()) == ("", False)
     assert [one.host for one in harness.told() or []] == ["", "10.0.0.2"]

@@ -1,4 +1,4 @@
-"""The fleet's doors: what each changes, and what workers, watchers and people are told of it."""
+"""The fleet's methods: the state change of each, and the reports to workers, watchers and people."""
 
 import logging
 from collections.abc import Callable
@@ -102,7 +102,7 @@ def test_large_pools_are_broadcast_less_often() -> None:
 
 
 def test_an_upstream_removed_before_workers_heard_of_it_is_broadcast_all_the_same(harness: Harness) -> None:
-    """A row that they have never heard of they would never give back."""
+    """Workers would never release a row that they have never heard of."""
     harness.fleet.set_members("default", DNS, [member(1)])
     harness.fleet.set_members("default", DNS, [])
     (message,) = harness.sent
@@ -186,7 +186,7 @@ ENDED = [
 def test_operator_changes_end_with_a_discovered_replica(
     harness: Harness, source: str, cause: Cause, state: AdminState
 ) -> None:
-    """Its address may be another's next."""
+    """Its address may next belong to another replica."""
     upstream = harness.upstream(1)
     upstream.source = source
     harness.fleet.set_admin_state(upstream, AdminState.DRAINING)
@@ -224,7 +224,7 @@ def spare(harness: Harness) -> None:
     harness.fleet.skip_ejection(harness.upstream(1), SkipReason.POOL_WIDE, "all fail", say=True)
 
 
-# what is done by a door -> the event's kind, its text; the log has both the upstream's name and the reason
+# a state change -> the event's kind and text; the log has both the upstream's name and the reason
 SAID: dict[str, tuple[Callable[[Harness], object], str, str]] = {
     "eject": (lambda s: s.fleet.eject(s.upstream(1), CHECK, "it fails"), "ejected", "ejected: it fails"),
     "announce": (lambda s: s.fleet.announce(s.upstream(1), True, "503"), "draining", "draining: 503"),
@@ -312,7 +312,7 @@ def test_a_rediscovered_upstream_keeps_its_state_while_others_come_and_go(harnes
 
 
 def test_an_upstream_that_comes_back_starts_afresh(harness: Harness) -> None:
-    harness.ledger.take_page()  # a worker that has not let go
+    harness.ledger.take_page()  # a worker that has not released it
     harness.fleet.set_members("default", DNS, [member(1)])
     before = harness.pool.upstreams["10.1.0.1:8000"]
     harness.fleet.eject(before, CHECK, "x")

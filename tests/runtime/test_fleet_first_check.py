@@ -1,4 +1,4 @@
-"""An upstream before its first check, by how it came: what the fleet does, and whom it tells."""
+"""An upstream before its first check, by how it was added: the fleet's actions and reports."""
 
 from collections.abc import Callable
 
@@ -152,7 +152,7 @@ def test_if_no_other_is_eligible_an_unchecked_upstream_is_used(harness: Harness,
 
 
 def test_a_failed_first_check_does_not_end_panic(harness: Harness) -> None:
-    """Between unchecked and ejected it must not look well."""
+    """It must not look healthy between unchecked and ejected."""
     harness.fleet.established()
     for number in (1, 2):
         harness.fleet.set_admin_state(harness.upstream(number), AdminState.MAINTENANCE)

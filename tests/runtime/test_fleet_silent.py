@@ -1,4 +1,4 @@
-"""Upstreams that answer nobody: what is counted of them, and who is told."""
+"""Silent upstreams: what is counted, and who is told."""
 
 import pytest
 
@@ -12,11 +12,11 @@ SINCE = 5_000_000_000
 
 
 def unanswered(upstream: UpstreamState, why: str) -> None:
-    """It stays where it is."""
+    """The address stays."""
 
 
 def told(harness: Harness) -> list[int] | None:
-    """Since when the upstreams are silent by the update for workers, if there are any."""
+    """Since when upstreams are silent according to the update for workers, if there is one."""
     update = harness.told()
     return None if update is None else [one.silent_since_ns for one in update]
 

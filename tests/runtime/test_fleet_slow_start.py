@@ -1,4 +1,4 @@
-"""When a slow start begins, by what has become of an upstream."""
+"""When a slow start begins, by the state changes of an upstream."""
 
 import pytest
 
@@ -43,7 +43,7 @@ def test_a_readmitted_upstream_starts_slowly(harness: Harness) -> None:
     assert [one.ramp_since_ns for one in told] == [began, 0]
     harness.clock.advance(5)
     assert ramps(harness) == [0.5, 1.0]
-    # A worker that is started now goes on with the ramp.
+    # A worker that starts now continues the ramp.
     assert [one.ramp_since_ns for one in harness.pool.update(1).members] == [began, 0]
     harness.clock.advance(5)
     assert ramps(harness) == [1.0, 1.0]
@@ -60,7 +60,7 @@ def test_slow_start_begins_when_the_last_cause_ends(harness: Harness) -> None:
 
 
 def test_an_outlier_starts_slowly_after_its_probation(harness: Harness) -> None:
-    """Not with the probation, in which it gets one request at a time whatever its weight."""
+    """Not with the probation, in which an upstream gets one request at a time whatever its weight."""
     slow(harness)
     upstream = harness.upstream(1)
     harness.fleet.eject(upstream, OUTLIER, "bad")

@@ -1,4 +1,4 @@
-"""What a running instance tells of itself: states, counts, checks and failures joined."""
+"""The reports of a running instance: states, counts, checks and failures combined."""
 
 import asyncio
 import logging
@@ -61,7 +61,7 @@ class FakeChecks:
 
 
 class FakeOutliers:
-    """app2 is one, until an hour and ten seconds after the epoch."""
+    """app2 is an outlier, until an hour and ten seconds after the epoch."""
 
     def ejection_term(self, upstream: UpstreamState) -> tuple[float, int] | None:
         return (3610.0, 2) if upstream.id == "app2:8000" else None
@@ -211,7 +211,7 @@ async def test_a_scrape_of_1000_upstreams_does_not_block_the_event_loop() -> Non
         await asyncio.sleep(0)
         turns += 1
     assert (await scrape).count(b'balancer_upstream_up{pool="default"') == 1000
-    assert turns > 20  # rendered on the loop, it would be a handful
+    assert turns > 20  # a handful if it were rendered on the loop
     segment.close()
 
 
@@ -248,7 +248,7 @@ async def test_outliers_are_shown_with_the_end_of_their_ejection(harness: Harnes
 
 
 def calls_of_a_change(upstreams: int) -> int:
-    """How many functions run where one is added, changed, looked at and removed again."""
+    """The number of function calls to add, change, show and remove an upstream."""
     segment = Segment.create(workers=1)
     try:
         harness = Harness(segment, upstreams)
@@ -259,13 +259,13 @@ def calls_of_a_change(upstreams: int) -> int:
             nonlocal calls
             calls += event in ("call", "c_call")
 
-        instance.add("default", "10.9.9.8:8000")  # what is done once for all that follow
+        instance.add("default", "10.9.9.8:8000")  # one-time work
         sys.setprofile(count)
         try:
             added = instance.add("default", "10.9.9.9:8000")
             instance.upstream("default", added)
             instance.change("default", added, Change(weight=3))
-            harness.pool.upstreams[added].told = True  # the workers hear of it together with others
+            harness.pool.upstreams[added].told = True  # the workers hear of it together with other changes
             instance.remove("default", added)
         finally:
             sys.setprofile(None)

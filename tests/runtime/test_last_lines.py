@@ -1,4 +1,4 @@
-"""The exit waits a second for the logs to be read, and no longer: for both of them together."""
+"""The exit waits at most one second, for both outputs together, until the logs are read."""
 
 import asyncio
 import os
@@ -16,12 +16,12 @@ from tests.fakes.instance import PATIENCE, Balancer, get, gone, until
 
 pytestmark = pytest.mark.integration
 
-MARGIN = 0.8  # seconds for the rest of the exit, on a machine that has other things to do
+MARGIN = 0.8  # seconds for the rest of the exit, on a busy machine
 
 
 @pytest.fixture
 def full_pipe() -> Iterator[int]:
-    """The end to write to, of a pipe that is full and that nobody reads."""
+    """The writing end of a full pipe without a reader."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     with suppress(BlockingIOError):
@@ -90,12 +90,12 @@ async def test_two_unread_outputs_together_delay_the_exit_by_one_second(full_pip
             async def is_checked() -> bool:
                 return app.checks > 0
 
-            await until(is_checked)  # so it runs, and its signals are in its own hands
+            await until(is_checked)  # so it runs and handles its signals
             begun = time.monotonic()
             process.send_signal(signal.SIGTERM)
             async with asyncio.timeout(PATIENCE):
                 assert await process.wait() == 0
-            # Nobody was served, so there is nothing else to wait for.
+            # No client was served, so there is nothing else to wait for.
             assert time.monotonic() - begun < LAST_LINES * 1.1 + MARGIN
         finally:
             process.kill()

@@ -1,4 +1,4 @@
-"""Whether one more worker fits: by the machine's memory and by the container's limit."""
+"""Whether one more worker fits the machine's memory and the container's limit."""
 
 from pathlib import Path
 

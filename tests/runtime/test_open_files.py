@@ -1,4 +1,4 @@
-"""The open-file limit: it is raised as far as allowed, and connections fit it."""
+"""The open-file limit is raised as far as allowed, and connections fit it."""
 
 import logging
 import os
@@ -33,7 +33,7 @@ def test_the_soft_limit_is_raised_to_the_hard_one(lowered: int) -> None:
     [
         (20_000, 1 << 20, 20_000),
         (20_000, 40_000, 20_000),
-        (20_000, 13_334, 20_000),  # a process has a third of them
+        (20_000, 13_334, 20_000),  # each process has a third of them
         (20_000, 13_333, 19_698),  # less the reserve
         (20_000, 1024, 1236),
         (20_000, 4, 3),  # one for each worker

@@ -1,4 +1,4 @@
-"""Live changes over the settings: shown, exported, and gone with the upstream."""
+"""Live changes on top of the settings are shown, exported, and removed with the upstream."""
 
 import pytest
 import yaml

@@ -1,4 +1,5 @@
-"""The supervisor's word on outliers: who is ejected, for how long, and what workers and people are told."""
+"""The supervisor's verdict on outliers: which are ejected, for how long, and the reports to workers and
+people."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ CHECK, OUTLIER = Cause.ACTIVE_CHECK, Cause.OUTLIER
 
 
 class Harness:
-    """A pool of four, at most half of which are ejected; 10 s for the first time, 25 s at most."""
+    """A pool of four, at most half of which are ejected; 10 s the first time, 25 s at most."""
 
     def __init__(self, segment: Segment) -> None:
         self.clock = FakeClock()
@@ -86,7 +87,7 @@ class Harness:
         return Doubt(**{**self.about(number), **seen, **changes})
 
     def suspect(self, number: int = 1, **changes: Any) -> int | None:
-        """A worker suspects this upstream; until which revision it is told to hold it."""
+        """A worker suspects this upstream; returns the revision until which it is told to keep it ejected."""
         verdict = self.outliers.suspected(2, self.found(number, **changes))
         if verdict is None:
             return None
@@ -99,7 +100,7 @@ class Harness:
         self.outliers.doubted(2, self.doubted(number))
 
     def check(self, result: Result) -> None:
-        """The check that was asked for last ends so."""
+        """The check requested last has this result."""
         _, asks = self.checks[-1]
         asks(CheckResult(0.0, result is Result.PASSED, result, 0, 0.0, "it was reset", ""))
 
@@ -297,7 +298,7 @@ def test_end_and_number_of_the_ejection_can_be_queried(harness: Harness) -> None
     assert harness.outliers.ejection_term(upstream) is None
 
 
-# --- what a check is to prove
+# --- doubts decided by a check
 
 
 def test_a_doubted_upstream_is_checked_at_once_and_ejected_if_the_check_fails(harness: Harness) -> None:

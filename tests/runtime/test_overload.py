@@ -1,4 +1,4 @@
-"""What is said of a pool that has more to do than it can: the log line, the event, the present figures."""
+"""Reports on an overloaded pool: the log line, the event, the present figures."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ LOGGER = "balancer.test.overload"
 
 
 class Harness:
-    """Two pools, of which `busy` has some upstreams; two workers count."""
+    """Two pools, `busy` of which has upstreams, and two workers."""
 
     def __init__(self, segment: Segment, limits: Sequence[tuple[int, int]]) -> None:
         """`limits` are those of each upstream, by worker."""
@@ -56,7 +56,7 @@ class Harness:
         self.watch.look()
 
     def look(self, times: int, served: int = 0, refused: int = 0, waiting: int = 0, left: int = 0) -> None:
-        """So often; each upstream and worker has served so many more, each worker refused and lost some."""
+        """Look `times` times; before each, all upstreams and workers have served, refused and lost more."""
         for _ in range(times):
             self.clock.advance(LOOK)
             for page in self.pages:
@@ -114,10 +114,10 @@ def test_an_overload_is_logged_with_figures_when_it_begins_and_ends(
     ]
 
 
-# The limits of the upstreams by worker, how many are ejected, and how that is said.
+# The limits of the upstreams by worker, how many are ejected, and the description.
 DESCRIBED: dict[str, tuple[list[tuple[int, int]], int, str]] = {
     "one upstream": ([(4, 4)], 0, "1 upstream, limit 8, "),
-    "all the same": ([(4, 4)] * 3, 0, "3 upstreams, limit 8 each, "),
+    "equal limits": ([(4, 4)] * 3, 0, "3 upstreams, limit 8 each, "),
     "unequal": ([(4, 4), (500, 600)], 0, "2 upstreams, limit 8 to 1,100 each, "),
     "none has one any more": ([(0, 0)] * 2, 0, "2 upstreams, "),
     "one has none": ([(0, 0), (2, 2)], 0, "2 upstreams, limit 4 at 1 of them, "),

@@ -1,4 +1,5 @@
-"""The `start` message: every entity with a row, names without an address, the pools as they are now."""
+"""The `start` message: every entity with its row, names without an address, the pools in their present
+state."""
 
 import logging
 from collections.abc import Iterator

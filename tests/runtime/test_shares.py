@@ -1,4 +1,4 @@
-"""What a worker may have of a limit."""
+"""A worker's share of a limit."""
 
 import pytest
 

@@ -1,5 +1,5 @@
-"""Every signal there is, sent to real processes: what drains, what is ignored, and that nothing ends one
-without a word."""
+"""Every signal, sent to real processes: which ones drain, which are ignored, and none ends a process without
+a log line."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ CRASHES = {
     signal.SIGTRAP,
     signal.SIGSYS,
 }
-# Nobody can do anything about the first two; the others stop a process, they do not end it.
+# The first two cannot be handled; the others stop a process, they do not end it.
 NOT_OURS = {signal.SIGKILL, signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
 ALL = sorted(signal.valid_signals() - CRASHES - NOT_OURS)
 LIVED_THROUGH = [number for number in ALL if number not in signals.STOPPING]
@@ -39,7 +39,7 @@ async def app() -> AsyncIterator[AppReplica]:
 
 
 def test_every_signal_is_handled() -> None:
-    default = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}  # is to do nothing
+    default = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}  # must have no effect
     python = {signal.SIGPIPE, signal.SIGXFSZ}  # ignored by the interpreter
     assert set(ALL) == {*signals.STOPPING, *signals.WITHOUT_EFFECT, *default, *python}
 

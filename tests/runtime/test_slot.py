@@ -1,4 +1,4 @@
-"""The state of one worker slot, with time in the test's hand."""
+"""The state of one worker slot, with the test's time."""
 
 import pytest
 

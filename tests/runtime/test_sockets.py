@@ -1,4 +1,4 @@
-"""Listening sockets: one per slot on the same port, and never a port that someone else has."""
+"""Listening sockets: one per slot on the same port, and never a port in use by another process."""
 
 import socket
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Whole instances, with real processes, signals and sockets: what an operator and a client see."""
+"""Whole instances with real processes, signals and sockets, as seen by operators and clients."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ async def is_refused(port: int) -> bool:
         client = await Client.connect(port)
     except ConnectionRefusedError:
         return True
-    except ConnectionResetError:  # it was in the queue in the instant at which the listening ended
+    except ConnectionResetError:  # it was in the queue when the listening ended
         return False
     await client.close()
     return False

@@ -1,4 +1,4 @@
-"""What a pool as a whole comes into, and leaves: panic, its backups, nobody at all."""
+"""State changes of a whole pool: panic, backups in use, no upstream at all."""
 
 from balancer.telemetry.segment import Segment
 from balancer.upstreams.state import AdminState

@@ -1,4 +1,4 @@
-"""Memory is given back when a wave of connections is over, and not more often than it can matter."""
+"""Memory is returned after a wave of connections, and not more often than useful."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""A worker that is stuck is told from one that is late, and from one that has not begun yet."""
+"""A stuck worker is told from a late one, and from one that has not started yet."""
 
 from collections.abc import Iterator
 from itertools import count, repeat
@@ -9,7 +9,7 @@ from balancer.runtime.watchdog import MOST_TICKS, SILENT_TICKS, STACK_TICKS, STA
 
 
 def findings(watchdog: Watchdog, ticks: int) -> list[tuple[int, Finding]]:
-    """What is found, and at which tick of silence."""
+    """The findings, each with its tick of silence."""
     found = [(number, watchdog.tick()) for number in range(1, ticks + 1)]
     return [(number, finding) for number, finding in found if finding is not Finding.NOTHING]
 
@@ -33,7 +33,7 @@ def watchdog(marks: Iterator[int], ready: bool = True) -> Watchdog:
             count(),
             True,
             [(STACK_TICKS, Finding.SILENT), (SILENT_TICKS, Finding.LATE), (MOST_TICKS, Finding.STUCK)],
-            id="goes on counting",
+            id="keeps counting",
         ),
         pytest.param(repeat(0), False, [(STARTING_TICKS, Finding.STUCK)], id="is not ready yet"),
     ],

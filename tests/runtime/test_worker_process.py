@@ -1,4 +1,4 @@
-"""A worker's process: its end is told once, whatever happens at the same moment."""
+"""A worker's process: its end is reported once, whatever happens at the same time."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ PATIENCE = 20.0
 
 
 async def test_a_worker_that_has_just_ended_may_be_killed() -> None:
-    """As when a change is told to a worker that has just died."""
+    """As when a change is sent to a worker that has just died."""
     segment = Segment.create(1)
     ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
     try:
@@ -34,7 +34,7 @@ async def test_a_worker_that_has_just_ended_may_be_killed() -> None:
             on_error=lambda message, error: None,
         )
         os.kill(process.pid, signal.SIGKILL)
-        # Dead, and reaped by nobody: any other way to wait for it would reap it. It takes no time.
+        # Dead, but not reaped: any other way to wait for it would reap it. It takes no time.
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - see above
         process.kill()
         process.kill()
@@ -46,7 +46,7 @@ async def test_a_worker_that_has_just_ended_may_be_killed() -> None:
 
 
 async def test_a_worker_that_cannot_read_its_spec_reports_why_and_ends() -> None:
-    """As where supervisor and workers are of two versions, after an upgrade in place."""
+    """As when supervisor and workers have different versions, after an upgrade in place."""
     ours, theirs = socket.socketpair()
     segment = Segment.create(1)
     heard: asyncio.Queue[FromWorker] = asyncio.Queue()

@@ -1,4 +1,5 @@
-"""The workers: every worker is replaced, no accept queue lingers, a start-up error is not looped."""
+"""The workers: every worker is replaced, no accept queue lingers, a start-up error is not repeated for
+ever."""
 
 import logging
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ SUSPECTED: dict[str, Any] = {
 
 
 class Harness:
-    """Fake workers; `said` is what the supervisor was told."""
+    """Fake workers; `said` are the reports to the supervisor."""
 
     def __init__(self, segment: Segment, workers: int) -> None:
         self.segment = segment
@@ -224,7 +225,7 @@ def test_the_queue_of_a_single_worker_is_adopted_by_none(alone: Harness) -> None
 
 
 def be_silent(harness: Harness, silent: FakeProcess, ticks: int = SILENT_TICKS) -> None:
-    """All others are heard with each tick."""
+    """All others answer with each tick."""
     for _ in range(ticks):
         for other in harness.spawn.processes:
             if other is not silent:

@@ -1,4 +1,4 @@
-"""Starts an instance whose workers cannot start: its settings were never checked."""
+"""Starts an instance whose workers cannot start, because its settings were not checked."""
 
 import sys
 

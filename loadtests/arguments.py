@@ -1,4 +1,4 @@
-"""Types of command-line arguments that several measurements share."""
+"""Types of command-line arguments shared by several measurements."""
 
 import argparse
 from collections.abc import Callable, Collection

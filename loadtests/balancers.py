@@ -1,4 +1,4 @@
-"""A balancer under test in front of replicas: its name, what it needs, and how it is started."""
+"""A balancer under test in front of replicas: its name, program, and how it is started."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -13,14 +13,14 @@ OURS = "balancer"
 
 @dataclass(frozen=True, slots=True)
 class Balancer:
-    """`prepare` is given a directory, the port to listen on, a spare port, and the replicas' addresses."""
+    """`prepare` takes a directory, the port to listen on, a spare port, and the replicas' addresses."""
 
     name: str
-    program: str  # "" = it is there anyway
+    program: str  # "" = always installed
     package: str
     prepare: Callable[[Path, int, int, Sequence[str]], Launch]
 
     def require(self) -> None:
-        """`BenchError` with the remedy where it is not installed."""
+        """`BenchError` with the remedy if it is not installed."""
         if self.program and shutil.which(self.program) is None:
             raise BenchError(f"{self.program} not found: on Debian, apt-get install {self.package}")

@@ -1,4 +1,4 @@
-"""What the load generator's users do (Locust): shoppers of the app replica, visitors of one's own app."""
+"""The load generator's users (Locust): shoppers of the app replica, visitors of your own app."""
 
 import os
 
@@ -11,7 +11,7 @@ ORDER = b'{"item": 7, "count": 2}' + b" " * 2000
 
 
 def _rate() -> float:
-    """Requests a second of one user, as long as the answers come in time."""
+    """Requests a second of one user, as long as responses arrive in time."""
     text = os.environ.get(f"{PREFIX}RATE", "") or "5"
     try:
         rate = float(text)
@@ -23,10 +23,10 @@ def _rate() -> float:
 
 
 class Shopper(FastHttpUser):
-    """Browses, looks at items, orders, comes back to a session, downloads: all paths of `loadtests.app`."""
+    """Browses, views items, orders, returns to a session, downloads: all paths of `loadtests.app`."""
 
     wait_time = constant_throughput(_rate())
-    # With sticky sessions on, an answer of a replica that does not know the session is a failure.
+    # With sticky sessions, a response of a replica that does not know the session is a failure.
     sticky = switched_on(os.environ, "STICKY")
 
     def on_start(self) -> None:
@@ -63,7 +63,7 @@ class Shopper(FastHttpUser):
 
 
 class Visitor(FastHttpUser):
-    """Asks for LOAD_PATHS one after the other, for an app of one's own."""
+    """Requests LOAD_PATHS in turn, for your own app."""
 
     wait_time = constant_throughput(_rate())
     paths = tuple(filter(None, map(str.strip, os.environ.get(f"{PREFIX}PATHS", "").split(","))))

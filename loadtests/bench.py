@@ -2,8 +2,8 @@
 
 wrk and the nginx origin share the first core; the proxy under load has the second one to itself, as the
 other proxies are idle meanwhile. Rounds are interleaved (nginx, haproxy, ours, nginx, ...), figures are
-medians. The one that counts is CPU time of the proxy's whole process tree per request, as a ratio to nginx.
-Exits 0 when all went well, 1 on any error or when --max-ratio is exceeded, 130 on Ctrl-C.
+medians. The main figure is the CPU time of the proxy's whole process tree per request, as a ratio to nginx.
+Exits 0 on success, 1 on any error or if --max-ratio is exceeded, 130 on Ctrl-C.
 """
 
 import os
@@ -30,7 +30,7 @@ WRK_GRACE_SECONDS = 15.0  # wrk waits for its last responses
 
 
 class Bench:
-    """One benchmark: the origin and the proxies run, and are loaded one at a time."""
+    """One benchmark: the origin and all proxies run; the proxies are loaded one at a time."""
 
     def __init__(
         self, options: Options, processes: Processes, cores: tuple[int, int], console: Console
@@ -43,7 +43,7 @@ class Bench:
         self._pids: dict[str, int] = {}
 
     def start(self, directory: Path, proxies: Sequence[Proxy]) -> None:
-        """Start the origin and every proxy; each has answered once when this returns."""
+        """Start the origin and every proxy; returns when each has answered once."""
         upstreams = free_ports(UPSTREAMS + 2 * len(proxies))
         spares = [upstreams.pop() for _ in proxies]
         ports = [upstreams.pop() for _ in proxies]
@@ -132,7 +132,7 @@ def _available(options: Options, console: Console) -> list[Proxy]:
         "wrk": "wrk",
         "nginx": "nginx-light",
         "taskset": "util-linux",
-    }  # nginx is the origin in any case
+    }  # nginx is always the origin
     needed |= {proxy.program: proxy.package for proxy in proxies if not proxy.optional and proxy.package}
     missing = [program for program in needed if shutil.which(program) is None]
     if missing:

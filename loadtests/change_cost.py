@@ -1,10 +1,10 @@
-"""What a live change costs: the time of each POST of an upstream, the first and the thousandth.
+"""The cost of a live change: the time of each POST of an upstream, from the first to the thousandth.
 
     python -m loadtests.change_cost [--upstreams 1000] [--batch 200] [--workers 2] [--without-checks]
 
-A balancer as a process of its own gets upstreams by its admin API, one after the other over one connection.
-All of them are addresses of one program, which answers the checks. Prints for each batch how long it took,
-and the balancer's CPU time in it. Exits 1 where a POST of the last batch takes more than --max-growth times
+Upstreams are added to a balancer in its own process by its admin API, one after the other over one
+connection. All of them are addresses of one program, which answers the checks. Prints for each batch its
+duration and the balancer's CPU time. Exits 1 if a POST of the last batch takes more than --max-growth times
 as long as one of the first, by their medians.
 """
 
@@ -43,7 +43,7 @@ async def serve(port):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some POSTs in a row: seconds of each, and of the CPU of the balancer's processes for all of them."""
+    """Successive POSTs: seconds of each, and CPU seconds of the balancer's processes for all of them."""
 
     first: int
     seconds: list[float]
@@ -56,7 +56,7 @@ class Batch:
 
 
 def address(number: int) -> str:
-    """A loopback address of its own for each upstream."""
+    """A different loopback address for each upstream."""
     return f"127.1.{number // 250}.{number % 250 + 1}"
 
 

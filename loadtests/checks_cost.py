@@ -1,9 +1,9 @@
-"""What active checks cost: the share of a core that the supervisor needs to check many upstreams.
+"""The cost of active checks: the share of a core that the supervisor needs to check many upstreams.
 
     python -m loadtests.checks_cost [--upstreams 1000] [--interval 2] [--seconds 20] [--replicas well]
 
-The replicas run in processes of their own (a port each, on loopback) and are not counted; the checker has
-this process to itself, on uvloop as in the supervisor. Exits 1 when the share is above --max-share.
+The replicas run in separate processes (a port each, on loopback) and are not counted; this process runs only
+the checker, on uvloop as in the supervisor. Exits 1 if the share is above --max-share.
 """
 
 import argparse
@@ -36,7 +36,7 @@ ERROR = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
 
 
 class Replica(asyncio.Protocol):
-    """Answers each piece of data as one request: a check is one small segment."""
+    """Answers each received segment as one request, as a check is one small segment."""
 
     def __init__(self, answer: bytes, close: bool) -> None:
         self._answer = answer
@@ -73,7 +73,7 @@ class Upstream:
 
 
 class NoSink:
-    """State is not what is measured."""
+    """Unused: state is not measured."""
 
     def failing(self, upstream: Upstream, why: str) -> None: ...
     def passing(self, upstream: Upstream, why: str) -> None: ...
@@ -92,7 +92,7 @@ class NoSink:
 
 
 async def serve(count: int, kind: str) -> None:
-    """A process of replicas: says their ports in one line, and ends with its standard input."""
+    """A process of replicas: prints their ports in one line, and ends with its standard input."""
     loop = asyncio.get_running_loop()
     servers = [await loop.create_server(REPLICAS[kind], "127.0.0.1", 0) for _ in range(count)]
     print(*(server.sockets[0].getsockname()[1] for server in servers), flush=True)
@@ -100,7 +100,7 @@ async def serve(count: int, kind: str) -> None:
 
 
 def start_replicas(count: int, kind: str, stack: ExitStack) -> list[int]:
-    """Start `count` replicas; returns their ports. They end with the stack."""
+    """Start `count` replicas, which end with the stack; returns their ports."""
     ports: list[int] = []
     for number in range(REPLICA_PROCESSES):
         share = count // REPLICA_PROCESSES + (number < count % REPLICA_PROCESSES)
@@ -113,7 +113,7 @@ def start_replicas(count: int, kind: str, stack: ExitStack) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """CPU seconds of this process, when, and how its checks have ended so far."""
+    """CPU seconds of this process, the time, and the results of its checks so far."""
 
     time: float
     cpu: float
@@ -121,7 +121,7 @@ class Usage:
 
 
 async def measure(ports: Sequence[int], interval: float, seconds: float) -> tuple[float, Usage, Usage]:
-    """The seconds until all were checked once, and the usage when `seconds` begin and end."""
+    """The seconds until all were checked once, and the usage at the begin and end of `seconds`."""
     loop = asyncio.get_running_loop()
     timeout = min(1.0, interval)
     settings = CheckSpec(
@@ -147,7 +147,7 @@ async def measure(ports: Sequence[int], interval: float, seconds: float) -> tupl
     while not checks.first_round_done:  # noqa: ASYNC110  # it is looked at, as /readyz does; nobody is told
         await asyncio.sleep(0.01)
     first_round = loop.time() - begin
-    await asyncio.sleep(2 * interval)  # until the beats have spread
+    await asyncio.sleep(2 * interval)  # until the checks have spread out
     before = usage()
     await asyncio.sleep(seconds)
     after = usage()
@@ -168,7 +168,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Measure, print, and say by the exit code whether it was within bounds."""
+    """Measure and print; the exit code says whether the share is within its bound."""
     options = parse()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

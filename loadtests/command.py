@@ -1,4 +1,4 @@
-"""How a measurement runs as a command: 0 or 1 as it says, 1 on errors, 130 on Ctrl-C."""
+"""Runs a measurement as a command: its own exit code 0 or 1, 1 on errors, 130 on Ctrl-C."""
 
 import signal
 import sys
@@ -10,7 +10,7 @@ from loadtests.errors import BenchError
 
 
 def run(name: str, measure: Callable[[], int]) -> int:
-    """The exit code; `measure` gives it where nothing goes wrong. SIGTERM is taken for Ctrl-C."""
+    """The exit code, that of `measure` unless it fails. SIGTERM counts as Ctrl-C."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:

@@ -1,4 +1,4 @@
-"""How a running replica is told something: a line over a Unix socket, answered when it is done."""
+"""Commands to a running replica: a line over a Unix socket, answered when it is done."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ PATIENCE = 5.0  # seconds
 
 
 def tell(control: Path, line: bytes) -> None:
-    """Tell the replica behind a control socket; returns when it has done so."""
+    """Send a command to the replica behind a control socket; returns when it is done."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(PATIENCE)
         connection.connect(str(control))
@@ -20,7 +20,7 @@ def tell(control: Path, line: bytes) -> None:
 
 
 async def listen(control: Path, obey: Callable[[bytes], Awaitable[None]]) -> asyncio.Server:
-    """The replica's side: `obey` is called with each line. The socket of a life before it is replaced."""
+    """The replica's side: `obey` is called with each line. The socket of an earlier life is replaced."""
 
     async def told(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await obey(await reader.readline())

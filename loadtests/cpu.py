@@ -1,4 +1,4 @@
-"""How much CPU time a process and all its descendants have used, and how busy a core was, from /proc."""
+"""The CPU time of a process and all its descendants, and the load of a core, from /proc."""
 
 import os
 import time
@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-_SCHEDULED = 2  # the kernel's CPUCLOCK_SCHED: a process's CPU clock is known by its pid and this
+_SCHEDULED = 2  # the kernel's CPUCLOCK_SCHED: pid and this identify a process's CPU clock
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessStat:
-    """The fields of one /proc/PID/stat line that matter here.
+    """The fields of a /proc/PID/stat line that matter here.
 
     `ticks` is user and system time of the process, and of its children that have ended and been waited for.
     """
@@ -24,7 +24,7 @@ class ProcessStat:
 
 
 def parse_stat(line: str) -> ProcessStat:
-    """Read one /proc/PID/stat line, proc(5). The command name may hold spaces and parentheses."""
+    """Read one /proc/PID/stat line, proc(5). The command name may contain spaces and parentheses."""
     head, _, tail = line.rpartition(")")
     fields = tail.split()  # from field 3 of proc(5), the state
     return ProcessStat(
@@ -35,7 +35,7 @@ def parse_stat(line: str) -> ProcessStat:
 
 
 def descendants(root: int, stats: Iterable[ProcessStat]) -> list[ProcessStat]:
-    """The process `root`, its children, their children, and so on; empty when `root` is not there."""
+    """The process `root`, its children, their children, and so on; empty if `root` does not exist."""
     children: defaultdict[int, list[ProcessStat]] = defaultdict(list)
     found: list[ProcessStat] = []
     for stat in stats:
@@ -58,7 +58,7 @@ def cpu_seconds(root: int) -> float:
 
 
 def tree_seconds(root: int) -> float:
-    """The same without those that have ended, to the nanosecond: each process's own CPU clock."""
+    """The same without ended processes, to the nanosecond: each process's own CPU clock."""
     total = 0.0
     for stat in running_tree(root):
         try:
@@ -70,7 +70,7 @@ def tree_seconds(root: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class CoreTime:
-    """Seconds since the start that a core was not idle, and those of them that the host took away."""
+    """Seconds since the start that a core was not idle, and how many of them the host has stolen."""
 
     busy: float
     stolen: float
@@ -95,7 +95,7 @@ def core_time(core: int) -> CoreTime:
 def time_of_others(before: CoreTime, after: CoreTime, own: float) -> float:
     """Seconds of a core that did not go to the process that used `own` seconds of it.
 
-    Some kernels count stolen time as the running process's own, so the stolen time is the least it can be.
+    Some kernels count stolen time as the running process's own, so the result is at least the stolen time.
     """
     return max(after.stolen - before.stolen, after.busy - before.busy - own, 0.0)
 

@@ -1,5 +1,5 @@
-"""What the benchmark tells its user instead of a traceback."""
+"""The benchmark's errors, shown instead of a traceback."""
 
 
 class BenchError(Exception):
-    """The benchmark cannot go on; the text is one plain sentence with cause and remedy."""
+    """The benchmark cannot continue; the message is one plain sentence with cause and remedy."""

@@ -1,12 +1,12 @@
-"""From rounds to figures: medians per proxy, the ratio to nginx, and which figures are valid."""
+"""From rounds to figures: medians per proxy, the ratio to nginx, and the validity of figures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
 BASELINE = "nginx"
-DISTURBED = 0.10  # above this share of the proxy's core used by others, figures of CPU are coarse
-SATURATED = 0.95  # below this share of its core, requests/s says more about the load than about the proxy
+DISTURBED = 0.10  # if others use more than this share of the proxy's core, CPU figures are coarse
+SATURATED = 0.95  # below this share of its core, requests/s is a figure of the load rather than of the proxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class Round:
 
     @property
     def core_share(self) -> float:
-        """The share of its core that the proxy used; 1.0 is all of it."""
+        """The share of its core used by the proxy; 1.0 is all of it."""
         return self.cpu / self.seconds
 
     @property
     def others_share(self) -> float:
-        """The share of the proxy's core that others used."""
+        """The share of the proxy's core used by others."""
         return self.others / self.seconds
 
 
@@ -62,12 +62,12 @@ class Summary:
 
     @property
     def is_saturated(self) -> bool:
-        """Whether requests/s is a figure of the proxy. CPU per request is valid either way."""
+        """Whether requests/s is a figure of the proxy. CPU per request is always valid."""
         return self.core_share >= SATURATED
 
     @property
     def is_disturbed(self) -> bool:
-        """Whether others used so much of the core that CPU per request, through caches, suffers too."""
+        """Whether others used so much of the core that, through caches, CPU per request suffers too."""
         return self.others_share > DISTURBED
 
 
@@ -86,7 +86,7 @@ def _summary(proxy: str, own: Sequence[Round], baseline: Sequence[Round] | None)
     ratio_range: tuple[float, float] | None = None
     if baseline is not None:
         ratio = cpu_per_request / median(one.cpu_per_request for one in baseline)
-        # Neighbours in time are compared, so that a disturbance of the machine falls on both.
+        # Neighbouring rounds are compared, so that a disturbance of the machine affects both.
         pairs = [a.cpu_per_request / b.cpu_per_request for a, b in zip(own, baseline, strict=False)]
         ratio_range = min(pairs), max(pairs)
     return Summary(

@@ -1,4 +1,4 @@
-"""`python -m loadtests.app` serves a replica; `... control` turns the switches of the one that runs here."""
+"""`python -m loadtests.app` serves a replica; `... control` turns the switches of the local one."""
 
 import sys
 

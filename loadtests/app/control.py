@@ -7,7 +7,7 @@ from loadtests.app.switches import CONTROL_PATH
 
 
 def control(changes: str | None) -> int:
-    """Send the changes, a JSON object, to the replica that runs here, or ask for its state; prints it."""
+    """Send the changes, a JSON object, to the local replica, or request its state; prints it."""
     port = int(os.environ.get("REPLICA_LISTEN", "0.0.0.0:8000").rpartition(":")[2])
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:

@@ -1,5 +1,5 @@
-"""What the app replica tells its user instead of a traceback."""
+"""The app replica's errors, shown instead of a traceback."""
 
 
 class SwitchError(ValueError):
-    """A switch has a value that cannot be; the text is one plain sentence with name, value and remedy."""
+    """A switch has an invalid value; the message is one plain sentence with name, value and remedy."""

@@ -1,4 +1,4 @@
-"""The app replica's application: a small shop whose every request goes through the switches first."""
+"""The app replica's application: a small shop; every request passes through the switches first."""
 
 import asyncio
 import json
@@ -23,14 +23,14 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 def burn(seconds: float, cpu_clock: Callable[[], float] = time.thread_time) -> None:
-    """Use that much CPU time, and keep the event loop busy with it as Python code of an app would."""
+    """Use this much CPU time and block the event loop with it, as an app's Python code would."""
     end = cpu_clock() + seconds
     while cpu_clock() < end:
         pass
 
 
 class Replica:
-    """One app replica. `starting` is true until the caller ends it: so long every request gets a 503."""
+    """One app replica. While `starting` is true, until the caller clears it, every request gets a 503."""
 
     def __init__(self, name: str, switches: Switches, rng: Random, sleep: Sleep = asyncio.sleep) -> None:
         self.starting = False
@@ -39,12 +39,12 @@ class Replica:
         self._random = rng
         self._sleep = sleep
         self._sessions = Sessions(rng)
-        self._switched = asyncio.Event()  # set, and replaced, at every change of the switches
+        self._switched = asyncio.Event()  # set and replaced at every change of the switches
         self._inflight = 0
         self._served = 0
 
     def application(self) -> web.Application:
-        """The aiohttp application, ready to be served. What is no path of the shop is the demo's."""
+        """The aiohttp application, ready to be served. Other paths than the shop's are those of the demo."""
         demo = DemoReplica(self._name, 0.0, self._random)
 
         @web.middleware  # it marks a function; a method cannot be marked
@@ -71,7 +71,7 @@ class Replica:
         return app
 
     async def _with_trouble(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """What the switches do to a request, before or instead of its handler."""
+        """Apply the switches to a request, before or instead of its handler."""
         if request.path == CONTROL_PATH:
             return await handler(request)
         if self.starting:
@@ -88,7 +88,7 @@ class Replica:
             self._served += 1
 
     async def _trouble(self) -> web.Response | None:
-        """Wait while the mode is hanging; the answer when it is failing."""
+        """Wait while the mode is hanging; the response if it is failing."""
         while self._switches.mode is Mode.HANGING:
             await self._switched.wait()
         if self._switches.mode is Mode.FAILING:
@@ -96,7 +96,7 @@ class Replica:
         return None
 
     async def _work(self) -> web.Response | None:
-        """Take the time of one request; the answer when it is one that fails."""
+        """Take the time of one request; the response if it fails."""
         delay = self._switches.service_time.draw(self._random)
         if delay:
             await self._sleep(delay)
@@ -110,7 +110,7 @@ class Replica:
         return self._answer({**state, "sessions": len(self._sessions)})
 
     async def _control(self, request: web.Request) -> web.Response:
-        """`{"mode": "failing"}` and the like: what is not named stays as it is."""
+        """Apply `{"mode": "failing"}` and the like; other switches stay as they are."""
         try:
             changes: Any = json.loads(await request.text())
             if not isinstance(changes, dict):

@@ -1,4 +1,4 @@
-"""How long the app replica works on a request: a distribution written as text, such as `lognormal:20ms`."""
+"""The app replica's service time: a distribution written as text, such as `lognormal:20ms`."""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _FORMS = "such as 20ms, fixed:20ms, uniform:5ms-40ms, exponential:20ms or lognor
 
 
 def seconds(text: str) -> float:
-    """A duration such as `0.5`, `20ms` or `2s` in seconds; `SwitchError` where it is none."""
+    """A duration such as `0.5`, `20ms` or `2s` in seconds; `SwitchError` if it is none."""
     found = _DURATION.fullmatch(text.strip())
     value = float(found[1]) / (1000.0 if found[2] == "ms" else 1.0) if found else -1.0
     if not 0.0 <= value <= LONGEST:
@@ -25,7 +25,8 @@ def seconds(text: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class ServiceTime:
-    """A distribution of service times. `low` and `high` are the bounds if `uniform`, else both the mean."""
+    """A distribution of service times. `low` and `high` are the bounds if `uniform`, otherwise both the
+    mean."""
 
     kind: str
     low: float
@@ -39,7 +40,7 @@ class ServiceTime:
             case "exponential":
                 return rng.expovariate(1.0 / self.low) if self.low else 0.0
             case "lognormal":
-                # exp(N(mu, sigma)) has the mean exp(mu + sigma**2 / 2): divide by what the spread adds.
+                # exp(N(mu, sigma)) has the mean exp(mu + sigma**2 / 2): divide by the part of the spread.
                 return self.low * exp(rng.gauss(0.0, SIGMA) - SIGMA**2 / 2)
             case _:
                 return self.low
@@ -50,7 +51,7 @@ class ServiceTime:
 
 
 def parse(text: str) -> ServiceTime:
-    """Read a distribution; `SwitchError` where it is none."""
+    """Parse a distribution; `SwitchError` if it is none."""
     kind, colon, rest = text.partition(":")
     if not colon:
         kind, rest = "fixed", text

@@ -17,8 +17,8 @@ LAST_ANSWERS = 10.0  # seconds that running requests may take after TERM
 
 
 async def serve(options: Options, replica: Replica, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set; what runs then is answered first, within LAST_ANSWERS."""
-    # A handler ends with its client: one left hanging would wait for a change of the switches for ever.
+    """Serve until `stop` is set; running requests are answered first, within LAST_ANSWERS."""
+    # A handler ends with its client: otherwise a hanging one would wait for a change of the switches for ever.
     runner = web.AppRunner(
         replica.application(), access_log=None, shutdown_timeout=LAST_ANSWERS, handler_cancellation=True
     )
@@ -60,7 +60,7 @@ async def _run(options: Options) -> None:
 
 
 def main() -> int:
-    """The process; a wrong environment is told in one line, with exit code 1."""
+    """The process; an invalid environment is reported in one line, with exit code 1."""
     try:
         options = read_environment(os.environ, socket.gethostname())
         asyncio.run(_run(options))

@@ -1,4 +1,4 @@
-"""The app replica's sessions: in its memory alone, so that only sticky balancing makes them last."""
+"""The app replica's sessions: only in its memory, so that they last only with sticky sessions."""
 
 from random import Random
 
@@ -25,7 +25,7 @@ class Sessions:
         return session
 
     def visit(self, session: str) -> int | None:
-        """Count a visit; `None` where this replica does not know the session."""
+        """Count a visit; `None` if this replica does not know the session."""
         if session not in self._visits:
             return None
         self._visits[session] += 1

@@ -1,4 +1,4 @@
-"""The app replica's switches: set by environment at start, and by the control path at any time."""
+"""The app replica's switches: set by the environment at the start, and by the control path at any time."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ CONTROL_PATH = "/_control"
 
 
 class Mode(StrEnum):
-    """What happens to requests, the health check's included unless `check_status` says otherwise."""
+    """What happens to requests, including health checks unless `check_status` is set."""
 
     NORMAL = "normal"
     FAILING = "failing"  # every request is answered with 500
@@ -27,13 +27,13 @@ class Switches:
     """The state of all switches."""
 
     mode: Mode = Mode.NORMAL
-    check_status: int = 0  # status of the health check's path; 0 = as the mode has it
+    check_status: int = 0  # status of the health check's path; 0 = by the mode
     error_rate: float = 0.0  # share of requests answered with 500, from 0 to 1
     service_time: ServiceTime = ServiceTime("fixed", 0.0, 0.0)  # noqa: RUF009 - it is frozen
     cpu: float = 0.0  # seconds of CPU time that each request burns, on the replica's one event loop
 
     def as_json(self) -> dict[str, str | int | float]:
-        """The switches as the control path shows them, and takes them back."""
+        """The switches as the control path shows and accepts them."""
         return {
             "mode": self.mode.value,
             "check_status": self.check_status,
@@ -43,9 +43,9 @@ class Switches:
         }
 
     def changed(self, changes: Mapping[str, Any], label: Callable[[str], str] = str) -> "Switches":
-        """A copy with these changes; `SwitchError` that names each unknown switch or impossible value.
+        """A copy with these changes; `SwitchError` names each unknown switch or invalid value.
 
-        `label` says how the user wrote a switch's name.
+        `label` maps a switch's name to the form in which the user wrote it.
         """
         problems: list[str] = []
         values: dict[str, Any] = {}
@@ -106,18 +106,18 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is fixed at start. Through `start_delay` seconds the replica is closed, or it answers 503."""
+    """Options fixed at the start. For `start_delay` seconds the replica is closed, or it answers 503."""
 
     name: str
     host: str
-    port: int  # 0 takes any free one
+    port: int  # 0 is any free one
     start_delay: float
     closed_at_first: bool
     switches: Switches
 
 
 def read_environment(environ: Mapping[str, str], hostname: str) -> Options:
-    """Read REPLICA_* from the environment, where an empty one counts as not set; else `SwitchError`."""
+    """Read REPLICA_* from the environment; empty ones count as unset. `SwitchError` if one is invalid."""
     given = {name: value for name, value in environ.items() if name.startswith(PREFIX) and value}
     host, _, port = given.pop("REPLICA_LISTEN", "0.0.0.0:8000").rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:

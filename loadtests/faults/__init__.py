@@ -1,1 +1,1 @@
-"""What goes wrong with an app replica, and what clients notice of it (`make faults`)."""
+"""Faults of an app replica, and their effect on clients (`make faults`)."""

@@ -1,7 +1,6 @@
-"""`make faults`: every fault in front of the balancer, and of others if asked for, and one table at the end.
+"""`make faults`: every fault behind the balancer, and behind others if asked for, and one table at the end.
 
-Exits 0 when all is as it should be, 1 where it is not (`loadtests.faults.verdict`) or on any error, 130 on
-Ctrl-C.
+Exits 0 if all bounds hold, 1 if one does not (`loadtests.faults.verdict`) or on any error, 130 on Ctrl-C.
 """
 
 import sys
@@ -20,8 +19,8 @@ from loadtests.faults.options import Options
 from loadtests.faults.performance import perform
 from loadtests.faults.verdict import broken_promises
 
-SET_UP = 2.5  # seconds that a run takes beyond its own time, about
-WIDTH = 160  # columns where nobody says how wide the output is
+SET_UP = 2.5  # approximate overhead of a run in seconds
+WIDTH = 160  # columns, if the width of the output is unknown
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,9 +58,9 @@ def _run(options: Options, console: Console) -> int:
 
 
 def _perform_all(options: Options, console: Console, runs: list[Run], total: int, namespaces: bool) -> None:
-    """Append to `runs` as they are finished."""
+    """Append each finished run to `runs`."""
     timeline = Timeline.of(options.seconds)
-    # One run of each, then the next: a busy minute of the machine spoils a few of many.
+    # One run of each, then the next: a busy minute of the machine affects only a few.
     for number in range(options.runs):
         for fault in options.faults:
             for name in options.balancers:
@@ -71,7 +70,7 @@ def _perform_all(options: Options, console: Console, runs: list[Run], total: int
 
 
 def _show(options: Options, console: Console, runs: Sequence[Run]) -> list[Run]:
-    """Print the table, write the file if there is to be one, and give the table's rows."""
+    """Print the table, write the file if requested, and return the table's rows."""
     names = [(fault, name) for fault in options.faults for name in options.balancers]
     sorted_runs = [[run for run in runs if (run.fault, run.balancer) == name] for name in names]
     rows = [together(of_one) for of_one in sorted_runs if of_one]

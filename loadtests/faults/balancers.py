@@ -1,7 +1,7 @@
-"""The balancers under test: each as a competent operator would set it for this app, with the same deadlines.
+"""The balancers under test, each configured as by a competent operator of this app, with the same deadlines.
 
-What they have in common: least connections, idle connections kept, 1 s to connect, 2 s for an answer, three
-tries for what is idempotent, also after 500, 502, 503 and 504. Those that check do so every 2 s on /health.
+Common settings: least connections, idle connections kept, 1 s to connect, 2 s for a response, three attempts
+for idempotent requests, also after 500, 502, 503 and 504. Active checks, if any, run every 2 s on /health.
 """
 
 from collections.abc import Sequence

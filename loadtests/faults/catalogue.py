@@ -1,4 +1,4 @@
-"""The faults: what happens to whom, and when within the time of the fault."""
+"""The faults: what happens to which replica, and when."""
 
 import signal
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from loadtests.faults.stage import REPLICAS, FaultStage
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What is done at one moment: `at` from 0, the onset, to 1, the end of the fault."""
+    """An action at one moment: `at` from 0, the onset, to 1, the end of the fault."""
 
     at: float
     act: Callable[[FaultStage], None]
@@ -18,13 +18,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault. Where not one replica is ill but each in turn, there is no share of an ill one."""
+    """One fault. If each replica is ill in turn, there is no share of an ill one."""
 
     name: str
     summary: str
     steps: Sequence[Step]
     has_ill_replica: bool = True
-    may_break_responses: bool = False  # what no balancer can save: part of the response is at the client
+    may_break_responses: bool = False  # no balancer can save these: the client has part of the response
     wants_namespace: bool = False
 
 

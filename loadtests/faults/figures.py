@@ -1,4 +1,4 @@
-"""The figures of a run, from what clients saw and what replicas have read."""
+"""The figures of a run, from clients' records and replicas' ledgers."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from loadtests.open_loop.records import Kind, Record
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """How long each part of a run takes, in seconds."""
+    """The length of each phase of a run in seconds."""
 
     warm_up: float
     before: float
@@ -21,7 +21,7 @@ class Timeline:
 
     @classmethod
     def of(cls, seconds: float) -> "Timeline":
-        """The usual division: a tenth, two, four and three tenths."""
+        """The usual phases: one, two, four and three tenths."""
         return cls(0.1 * seconds, 0.2 * seconds, 0.4 * seconds, 0.3 * seconds)
 
     @property
@@ -35,9 +35,9 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """When things happened really, by the monotonic clock: the baseline, the onset, the fault's end.
+    """The real times of the baseline, the onset and the fault's end, by the monotonic clock.
 
-    A request that was under way at the onset belongs to the fault.
+    A request in flight at the onset belongs to the fault.
     """
 
     baseline: float
@@ -47,10 +47,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run. `gets` and `posts` count client-visible failures by what the client saw.
+    """One run. `gets` and `posts` count client-visible failures by kind.
 
-    `last_failure` is when the last of the failed requests was begun, in seconds after the onset; None where
-    none failed after it. `ill_share` is the share of the requests of the fault that the ill replica has
+    `last_failure` is when the last failed request was begun, in seconds after the onset; None if none failed
+    after it. `ill_share` is the share of the requests of the fault that the ill replica has
     read. `lag` is the 99th percentile of how late the load sent its requests.
     """
 
@@ -68,7 +68,7 @@ class Run:
 
     @property
     def is_valid(self) -> bool:
-        """Whether the load kept its rate."""
+        """Whether the load generator kept its rate."""
         return self.lag <= MAX_LAG
 
 
@@ -81,7 +81,7 @@ def measure(
 ) -> Run:
     """The figures of one run. `name` is the balancer's and the fault's.
 
-    `ill` says which ledger is the ill replica's. All failures count, whenever they were.
+    `ill` is the index of the ill replica's ledger. All failures count, in every phase.
     """
     failed = [one for one in records if one.kind is not Kind.OK]
     before = [one for one in records if window.baseline <= one.begun and one.ended < window.onset]
@@ -108,7 +108,7 @@ def _share(records: Sequence[Record], ledger: Sequence[Entry]) -> float:
 
 
 def together(runs: Sequence[Run]) -> Run:
-    """Several runs as one: sums of counts, medians of percentiles and shares, the worst of the rest."""
+    """Combine runs: sums of counts, medians of percentiles and shares, the worst of the rest."""
     shares = [one.ill_share for one in runs if one.ill_share is not None]
     return Run(
         runs[0].balancer,

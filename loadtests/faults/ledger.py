@@ -1,4 +1,4 @@
-"""What a replica has read in full: a line in a file for each request, which outlives the replica."""
+"""The requests that a replica has read in full: one line of a file each, which outlives the replica."""
 
 import os
 from collections.abc import Iterable
@@ -30,12 +30,12 @@ class Ledger:
         os.close(self._fd)
 
     def enter(self, method: bytes, target: bytes) -> None:
-        """Write one down; one write, so that a kill leaves no half of a line."""
+        """Record one request, in one write, so that a kill leaves no partial line."""
         os.write(self._fd, method + b" " + target + b"\n")
 
 
 def read(path: Path) -> list[Entry]:
-    """All that a replica has read, under all its lives."""
+    """All requests that a replica has read, in all its lives."""
     found = []
     for line in path.read_text().splitlines():
         method, _, target = line.partition(" ")
@@ -44,7 +44,7 @@ def read(path: Path) -> list[Entry]:
 
 
 def posts_read_twice(ledgers: Iterable[Iterable[Entry]]) -> set[int]:
-    """Numbers of POST requests that were read more than once, by one replica or by two."""
+    """Numbers of the POST requests that were read more than once, by one replica or by two."""
     once: set[int] = set()
     twice: set[int] = set()
     for ledger in ledgers:

@@ -1,4 +1,4 @@
-"""A network namespace for one replica, so that its packets can be dropped as those of a dead machine are."""
+"""A network namespace for one replica, so that its packets can be dropped like those of a dead machine."""
 
 import os
 import shutil
@@ -13,9 +13,9 @@ _LIMIT = 10.0  # seconds for one command
 
 
 class Namespace:
-    """A context: a namespace joined to ours by a pair of virtual interfaces; gone when it is left.
+    """A context with a namespace joined to ours by a pair of virtual interfaces, removed at its end.
 
-    The addresses are of the net that RFC 2544 sets aside for measurements; the process id keeps runs apart.
+    The addresses are from the net that RFC 2544 reserves for measurements; the process id separates runs.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Namespace:
             _run("ip", "link", "set", self._ours, "up")
             self._inside("ip", "address", "add", f"{self.address}/29", "dev", self._theirs)
             self._inside("ip", "link", "set", self._theirs, "up")
-            self.swallow(True)  # a machine without this table is told apart here, not in the middle of a run
+            self.swallow(True)  # a machine without this table is detected here, not in the middle of a run
             self.swallow(False)
         except BaseException:
             self.__exit__(None, None, None)
@@ -44,17 +44,17 @@ class Namespace:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # The interfaces first: those of a deleted namespace go some time later.
+        # The interfaces first: those of a deleted namespace disappear only later.
         for command in (["ip", "link", "delete", self._ours], ["ip", "netns", "delete", self._name]):
             subprocess.run(command, check=False, capture_output=True, timeout=_LIMIT)
 
     @property
     def prefix(self) -> list[str]:
-        """What to put before a command that shall run inside."""
+        """The prefix of a command that runs inside."""
         return ["ip", "netns", "exec", self._name]
 
     def swallow(self, begin: bool) -> None:
-        """Drop every packet that comes in, without a word, or stop doing so."""
+        """Silently drop every incoming packet, or stop doing so."""
         self._inside("iptables", "-I" if begin else "-D", "INPUT", "-j", "DROP")
 
     def _inside(self, *command: str) -> None:
@@ -62,7 +62,7 @@ class Namespace:
 
 
 def are_possible() -> bool:
-    """Whether namespaces can be made here: by root, with the programs, and where nothing forbids it."""
+    """Whether namespaces can be made here: as root, with the programs installed, and permitted."""
     if os.geteuid() != 0 or any(shutil.which(one) is None for one in _PROGRAMS):
         return False
     try:

@@ -1,4 +1,4 @@
-"""One run: the stage is set, the load begins, the fault comes and goes, and the figures are taken."""
+"""One run: start the processes and the load, play the fault, and take the figures."""
 
 import tempfile
 import time
@@ -13,14 +13,14 @@ from loadtests.faults.stage import PATIENCE, FaultStage
 from loadtests.open_loop import records
 from loadtests.processes import Processes
 
-GRACE = 15.0  # seconds beyond the load's own time after which it has failed
-SETTLING = 0.2  # seconds for replicas to read what is on its way
+GRACE = 15.0  # seconds beyond the load's own duration after which it has failed
+SETTLING = 0.2  # seconds for replicas to read requests in transit
 
 
 def perform(
     balancer: Balancer, fault: Fault, timeline: Timeline, rate: int, seed: int, namespaces: bool
 ) -> Run:
-    """Play one fault in front of one balancer, on processes of its own."""
+    """Play one fault behind one balancer, with new processes."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="balancer-faults-")))
         namespace = stack.enter_context(Namespace()) if namespaces and fault.wants_namespace else None
@@ -37,7 +37,7 @@ def perform(
 
 
 def _play(stage: FaultStage, fault: Fault, timeline: Timeline, start: float) -> Window:
-    """Take the fault's steps, each at its time; gives the times at which it came and went."""
+    """Take the fault's steps, each at its time; returns the times of its onset and end."""
     planned = start + timeline.onset
     _sleep_until(planned)
     onset = time.monotonic()

@@ -1,9 +1,9 @@
-"""The app replica that goes wrong on the wire: raw asyncio, for an HTTP server would mend half of it.
+"""The app replica that fails on the wire: raw asyncio, as an HTTP server would correct half of the faults.
 
     python -m loadtests.faults.replica HOST PORT CONTROL_SOCKET LEDGER
 
 It serves GET and POST with a Content-Length; `/health` is the check's path. SIGTERM ends it at once, without
-a drain: that is what the rolling restart does to it.
+a drain, as in the rolling restart.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 
 
 class Connection(asyncio.Protocol):
-    """One connection: a request at a time, each read in full before anything is done about it."""
+    """One connection: one request at a time, each read in full before it is handled."""
 
     def __init__(self, replica: "Replica") -> None:
         self._replica = replica
@@ -51,7 +51,7 @@ class Connection(asyncio.Protocol):
         self._read_request()
 
     def freeze(self, frozen: bool) -> None:
-        """Read nothing and say nothing, or go on."""
+        """Stop or resume reading and writing."""
         self.frozen = frozen
         if self._transport is not None and not self._transport.is_closing():
             if frozen:
@@ -64,7 +64,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def answer(self, behaviour: Behaviour, body: bytes) -> None:
-        """What comes of the request, after its time."""
+        """Handle the request, after its service time."""
         if self._transport is None or self.frozen:
             return
         if behaviour.answer is Answer.RESET:
@@ -84,7 +84,7 @@ class Connection(asyncio.Protocol):
             self._read_request()
 
     def _read_request(self) -> None:
-        """Take the next whole request, if there is one and no other is being served."""
+        """Take the next whole request, if there is one and none is being served."""
         end = self._received.find(b"\r\n\r\n")
         if self.busy or end < 0:
             return
@@ -100,14 +100,16 @@ class Connection(asyncio.Protocol):
 
 
 class Replica:
-    """The listening socket, its connections, and how it behaves."""
+    """The listening socket, its connections, and its behaviour."""
 
     def __init__(self, host: str, port: int, ledger: Ledger) -> None:
         self._address = (host, port)
         self._ledger = ledger
         self._behaviour = HEALTHY
         self._server: asyncio.Server | None = None
-        self._full: list[socket.socket] = []  # the socket whose backlog is full, and what fills it
+        self._full: list[
+            socket.socket
+        ] = []  # the socket whose backlog is full, and the connections that fill it
         self.connections: set[Connection] = set()
 
     @property
@@ -115,7 +117,7 @@ class Replica:
         return self._behaviour.door is Door.CLOSED
 
     def serve(self, connection: Connection, method: bytes, target: bytes) -> None:
-        """Begin with one request that was read."""
+        """Begin to serve a request that was read."""
         behaviour = self._behaviour
         body = b"ok"
         if target.startswith(TARGET.encode()):
@@ -128,7 +130,7 @@ class Replica:
             loop.call_later(behaviour.delay, connection.answer, behaviour, body)
 
     async def behave(self, behaviour: Behaviour) -> None:
-        """Behave so from now on; the door first."""
+        """Apply this behaviour from now on, to the listening socket first."""
         self._behaviour = behaviour
         match behaviour.door:
             case Door.OPEN:

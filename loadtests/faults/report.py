@@ -1,4 +1,4 @@
-"""What is shown: a line for each run, the table at the end, and the JSON file."""
+"""The output: a line for each run, the table at the end, and the JSON file."""
 
 import json
 from collections import Counter
@@ -75,5 +75,5 @@ def write_json(path: Path, settings: dict[str, int | str], rows: Sequence[Run], 
 
 def _plain(run: Run) -> dict[str, object]:
     counts = {"gets": dict(run.gets), "posts": dict(run.posts)}
-    # asdict would copy a Counter from pairs, which counts the pairs.
+    # asdict would rebuild a Counter from pairs, and count the pairs.
     return asdict(replace(run, gets=Counter(), posts=Counter())) | counts | {"is_valid": run.is_valid}

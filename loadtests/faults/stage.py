@@ -1,4 +1,4 @@
-"""One stage: four replicas, of which the first is the one that falls ill, and a balancer in front of them."""
+"""The processes of one run: four replicas, the first of which falls ill, and a balancer in front of them."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ SORTS = (Sort(TARGET, 0.9), Sort(TARGET, 0.1, "POST"))
 
 
 class FaultStage(Stage):
-    """The processes of one run. The first replica is the ill one; in a namespace, where there is one."""
+    """The processes of one run. The first replica is the ill one, in a namespace if there is one."""
 
     def __init__(self, processes: Processes, directory: Path, namespace: Namespace | None = None) -> None:
         super().__init__(processes, directory, REPLICAS)
@@ -40,23 +40,23 @@ class FaultStage(Stage):
         return [*module, replica.host, str(replica.port), str(replica.control), str(self._ledger(replica))]
 
     def order(self, rate: int, seconds: float, seed: int) -> Order:
-        """What the load is to do."""
+        """The order for the load."""
         return Order(self.port, [Phase(rate, seconds, SORTS)], PATIENCE, seed, self.records)
 
     def ledgers(self) -> list[list[Entry]]:
-        """What each replica has read, the ill one's first."""
+        """The requests read by each replica, the ill one's first."""
         return [ledger.read(self._ledger(replica)) for replica in self.replicas]
 
     def tell(self, change: Behaviour) -> None:
-        """Tell the ill replica how to behave."""
+        """Set the ill replica's behaviour."""
         control.tell(self.ill.control, behaviour.encode(change))
 
     def send(self, number: signal.Signals) -> None:
-        """Send the ill replica a signal that it outlives."""
+        """Send the ill replica a signal that does not end it."""
         os.kill(self.ill.pid, number)
 
     def swallow(self, begin: bool) -> None:
-        """Drop the ill replica's packets, or stop it; without a namespace it swallows SYNs by itself."""
+        """Drop the ill replica's packets, or stop dropping; without a namespace it swallows SYNs itself."""
         if self._namespace is not None:
             self._namespace.swallow(begin)
         else:

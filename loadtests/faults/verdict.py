@@ -1,4 +1,4 @@
-"""What must not be: a sentence for each, and any sentence is an exit code of 1."""
+"""The verdict: a sentence for each broken bound; any sentence means exit code 1."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from loadtests.open_loop.records import Kind
 
 
 def broken_promises(runs: Sequence[Run]) -> list[str]:
-    """Of our balancer's runs alone, but for runs that are invalid, whoever's they are."""
+    """Broken bounds of our balancer's runs, and invalid runs of any balancer."""
     found = []
     for run in runs:
         name = f"{run.balancer}, {run.fault}"

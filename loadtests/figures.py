@@ -11,8 +11,8 @@ SATURATED = 0.95  # below this share of its core, requests/s is a figure of the 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One proxy under load once, for `seconds`; `cpu` is seconds of its whole process tree, `others` seconds
-    of its core that went to anything else: other processes, other machines on the same host.
+    """One proxy loaded once, for `seconds`; `cpu` is the CPU seconds of its whole process tree, `others`
+    those of its core used by anything else: other processes, other machines on the same host.
     """
 
     proxy: str

@@ -1,10 +1,10 @@
 """User instructions per exchange, counted by cachegrind (`make instructions`).
 
 The count is free of noise: run it before and after each change of the request path. The real proxy runs on
-the tests' scripted wire, so sockets, uvloop and the kernel are not in it, only our own code and a little of
-the wire. Each kind of traffic is played twice, for a short and for a longer while, and the difference is
-divided by the exchanges between them, so start-up and warm-up do not count. The same code and interpreter
-give the same figure within some hundredths of a percent.
+the tests' scripted wire, so the count has only our own code and a little of the wire, without sockets, uvloop
+and the kernel. Each kind of traffic is played twice, with few and with more exchanges, and the difference is
+divided by the additional exchanges, so start-up and warm-up do not count. The same code and interpreter give
+the same figure within some hundredths of a percent.
 """
 
 import argparse
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 UPSTREAMS = 4
 SHORT, LONG = 500, 2_500  # exchanges
-_SECONDS = 600.0  # the longest that one count may take; one takes some 10 s
+_SECONDS = 600.0  # seconds: the limit for one count, which takes some 10 s
 _FIELDS = "".join(f"{line}\r\n" for line in REQUEST_HEADERS)
 _RESPONSE = (
     b"HTTP/1.1 200 OK\r\nServer: app\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: text/html\r\n"
@@ -65,8 +65,8 @@ KINDS: dict[str, tuple[Callable[[int], bytes], bytes, str]] = {
 
 
 def play(kind: str, exchanges: int) -> None:
-    """So many exchanges of a kind, one after the other on one client connection."""
-    # Imported here, as only the counted process needs them; `tests` is there in a checkout.
+    """Play `count` exchanges of a kind, one after the other on one client connection."""
+    # Imported here, as only the counted process needs them; a checkout has `tests`.
     from tests.fakes.wire import Wire, start_message
 
     request, response, _ = KINDS[kind]
@@ -96,7 +96,7 @@ def play(kind: str, exchanges: int) -> None:
 
 
 def _spare(transport: "FakeTransport") -> None:
-    """What the tests' transport does beyond keeping what is written must not be counted."""
+    """The work of the tests' transport beyond recording writes must not be counted."""
     transport.write = transport.writes.append  # type: ignore[method-assign,assignment]  # of this one
 
 
@@ -132,7 +132,7 @@ def _count(kind: str, exchanges: int) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Count, print a table, and return the exit code: 1 where --most is exceeded."""
+    """Count, print a table, and return the exit code: 1 if --most is exceeded."""
     parser = argparse.ArgumentParser(
         prog="python -m loadtests.instructions", description=__doc__.splitlines()[0]
     )

@@ -1,12 +1,11 @@
-"""The keepalive race: an app that closes idle connections, and requests that come around that moment.
+"""The keepalive race: an app that closes idle connections, and requests that arrive at about that moment.
 
     python -m loadtests.keepalive_race [--requests 10000] [--idle 0.5] [--clients 100] [--methods GET,POST]
 
-One app replica closes each connection that has been idle for --idle seconds. The clients send one request
-each, all at once, again and again, with random pauses around that: from none to twice that, or as close to
-it as --spread says. For each method a balancer of its own; exits 1 when a GET failed, when a POST failed
-after the idle time was known, or when the replica has seen a POST twice. `--no-learn` shows what it would
-be without.
+One app replica closes each connection that has been idle for --idle seconds. The clients repeatedly send one
+request each, all at once, with random pauses around that time: from zero to twice that, or closer to it with
+--spread. Each method has its own balancer; exits 1 if a GET failed, if a POST failed after the idle time was
+known, or if the replica has seen a POST twice. `--no-learn` shows the figures without learning.
 """
 
 import argparse
@@ -24,7 +23,7 @@ from typing import cast
 
 import uvloop
 
-SERVICE = 0.02  # seconds; long enough for all requests of a moment to need connections of their own
+SERVICE = 0.02  # seconds; long enough that all requests of a moment need separate connections
 START = 20.0
 _LISTENS = re.compile(rb" listens on \S+:(\d+), admin on \S+:(\d+);")
 _STALE = re.compile(rb'^balancer_retries_total{.*reason="stale_connection".*} (\S+)$', re.MULTILINE)
@@ -33,7 +32,7 @@ _TARGET = re.compile(rb"^\S+ /(\d+) ")
 
 
 class Replica(asyncio.Protocol):
-    """Answers after SERVICE seconds, and closes when `idle` seconds have passed since."""
+    """Answers after SERVICE seconds, and closes `idle` seconds after that."""
 
     def __init__(self, idle: float, seen: Counter[int]) -> None:
         self._idle = idle
@@ -64,19 +63,19 @@ class Replica(asyncio.Protocol):
 
 @dataclass
 class Outcome:
-    """What became of the requests of one method."""
+    """The outcomes of the requests of one method."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     failed_unknowing: int = 0  # before the idle time was known
     failed_knowing: int = 0
     known_after: float | None = None  # seconds
     known: bytes = b""  # in the balancer's words
-    stale: int = 0  # requests that met a connection which was being closed, and were sent again
+    stale: int = 0  # requests sent on a connection that was being closed, and sent again
     twice: int = 0  # requests that the replica has seen more than once
 
 
 class Race:
-    """One balancer before one replica, and the clients."""
+    """One balancer in front of one replica, and the clients."""
 
     def __init__(self, options: argparse.Namespace, method: str) -> None:
         self._options = options
@@ -166,7 +165,7 @@ async def _count_stale(admin_port: int) -> int:
 
 
 def _report(method: str, outcome: Outcome) -> bool:
-    """Print what became of it; whether it is as it should be."""
+    """Print the outcome; returns whether it is within bounds."""
     statuses = ", ".join(f"{count} x {status}" for status, count in sorted(outcome.statuses.items()))
     known = "never" if outcome.known_after is None else f"after {outcome.known_after:.1f} s"
     print(

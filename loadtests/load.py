@@ -1,6 +1,6 @@
 """`make load`: Locust against a target for some seconds, by default against a demo that is started for it.
 
-Its exit code is the verdict's (`loadtests.verdict`), or 1 where the load could not be made.
+Its exit code is that of the verdict (`loadtests.verdict`), or 1 if the load could not be generated.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-DEMO = "127.0.0.1", 8080  # where a demo serves that somebody runs already
+DEMO = "127.0.0.1", 8080  # the address of a demo that is already running
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 _SERVES = re.compile(r"balancer\s+(http://\S+?)/?\s*$")
@@ -24,11 +24,11 @@ _READY = "Ctrl-C stops everything."
 
 
 class LoadError(Exception):
-    """The load could not be made; the text is one plain sentence."""
+    """The load could not be generated; the message is one plain sentence."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the load; gives the exit code."""
+    """Run the load; returns the exit code."""
     options = _parse(argv)
     try:
         if options.host:
@@ -78,7 +78,7 @@ def _locust(options: argparse.Namespace, host: str) -> int:
 
 @contextmanager
 def _demo() -> Iterator[str]:
-    """The address of a demo: of one that runs already, else of one that runs until the end of the block."""
+    """The address of a demo: of a running one, otherwise of one that runs until the end of the block."""
     if _is_demo(*DEMO):
         yield "http://{}:{}".format(*DEMO)
         return
@@ -97,7 +97,7 @@ def _demo() -> Iterator[str]:
             else:
                 raise LoadError("the demo did not start; `make demo` shows why")
             watchdog.cancel()
-            # Nobody reads its table, but it must not wait for a reader either.
+            # Its table is not read, but it must not wait for a reader either.
             reader = threading.Thread(target=process.stdout.read, daemon=True)
             reader.start()
             yield url

@@ -1,7 +1,7 @@
 """The load test (Locust), with a verdict by exit code: see docs/load-tests.md for its settings.
 
-Every process that makes load keeps a tally; in distributed mode the workers' tallies travel to the master
-with Locust's own reports, and the master alone judges.
+Every load process keeps a tally; in distributed mode the workers' tallies are sent to the master with
+Locust's own reports, and only the master judges.
 """
 
 import json
@@ -20,7 +20,7 @@ from loadtests.verdict import PREFIX, BoundsError, Figures, judge, read_bounds, 
 REPORT_KEY = "balancer_tally"
 REPLICA_HEADER = os.environ.get(f"{PREFIX}REPLICA_HEADER", "") or "X-Replica"
 
-# Locust runs the user classes that it finds here.
+# Locust runs the user classes that it finds in this module.
 user_classes = [Visitor if Visitor.paths else Shopper]
 del Shopper, Visitor
 User = user_classes[0]
@@ -34,7 +34,7 @@ except BoundsError as error:
 
 @events.request.add_listener
 def count(response: Any, **_: Any) -> None:
-    """One request has ended, in whatever way."""
+    """One request has ended, successfully or not."""
     headers = getattr(response, "headers", None)
     replica = headers.get(REPLICA_HEADER) if headers is not None else None
     tally.count(getattr(response, "status_code", 0) or 0, replica)
@@ -42,24 +42,24 @@ def count(response: Any, **_: Any) -> None:
 
 @events.report_to_master.add_listener
 def send_tally(data: dict[str, Any], **_: Any) -> None:
-    """On a worker: what was counted since the last report."""
+    """On a worker: add the counts since the last report."""
     data[REPORT_KEY] = tally.take()
 
 
 @events.worker_report.add_listener
 def add_tally(data: dict[str, Any], **_: Any) -> None:
-    """On the master: what a worker has counted."""
+    """On the master: add the counts of a worker."""
     tally.add(data[REPORT_KEY])
 
 
 @events.quitting.add_listener
 def decide(environment: Any, **_: Any) -> None:
-    """Set the exit code, when all counts are in."""
+    """Set the exit code, once all counts have arrived."""
     runner = environment.runner
     if runner is None or isinstance(runner, WorkerRunner):
         return
     if runner.state in (STATE_SPAWNING, STATE_RUNNING):
-        runner.stop()  # ended by a signal: what still runs is counted, as at the end of the run time
+        runner.stop()  # ended by a signal: running requests are counted, as at the end of the run time
     total = environment.stats.total
     p50, p95, p99 = (total.get_response_time_percentile(share) / 1e3 for share in (0.5, 0.95, 0.99))
     exceptions = sum(entry["count"] for entry in runner.exceptions.values())
@@ -69,7 +69,7 @@ def decide(environment: Any, **_: Any) -> None:
 
     @environment.events.quit.add_listener
     def tell(**_: Any) -> None:
-        """After Locust's own tables, so that the verdict is the last that is read."""
+        """After Locust's own tables, so that the verdict comes last."""
         console_logger.info("\n" + report(figures, bounds, findings))
         if switched_on(os.environ, "JSON"):
             counts = {"requests": figures.requests, "failures": figures.failures, **tally.take()}

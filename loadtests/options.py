@@ -27,7 +27,7 @@ class Options:
 
 
 def parse(argv: Sequence[str] | None = None) -> Options:
-    """Read the command line; exits with a usage message when it is wrong."""
+    """Parse the command line; exits with a usage message if it is invalid."""
     parser = argparse.ArgumentParser(
         prog="python -m loadtests.bench",
         description="CPU per request of balancer beside nginx and HAProxy, on one core, in one run.",

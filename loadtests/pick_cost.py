@@ -1,7 +1,7 @@
-"""What a pick costs by the clock, and a rebuild after an ejection: `python -m loadtests.pick_cost`.
+"""The time of a pick, and of a rebuild after an ejection: `python -m loadtests.pick_cost`.
 
-Upstreams have from none to four requests in flight, so that ties alone decide nothing. Figures are the best
-of many short rounds: what the code costs, without what else the machine did meanwhile.
+Upstreams have zero to four requests in flight, so that not all are ties. Figures are the best of many short
+rounds: the cost of the code, without other work of the machine.
 """
 
 import sys
@@ -31,7 +31,7 @@ VARIANTS: tuple[tuple[str, Mapping[str, Any]], ...] = (
 
 
 def attempt_ns(policy: Policy, upstreams: list[Upstream], rounds: int = ROUNDS) -> tuple[float, float]:
-    """Nanoseconds for one pick, and for the `started` and `finished` that belong to it (0 if not wanted)."""
+    """Nanoseconds for one pick, and for its `started` and `finished` (0 if not used)."""
     random = Random(1)
     for one in upstreams:
         policy.finished(one, 0.001 + random.random() / 100, Outcome.SUCCESS)
@@ -57,7 +57,7 @@ def _told(policy: Policy, one: Upstream) -> None:
 
 
 def rebuild_ms(policy: Policy, upstreams: list[Upstream]) -> float:
-    """Milliseconds for a rebuild after one is ejected, or after its return, whichever takes longer."""
+    """Milliseconds for a rebuild after an ejection or a readmission, whichever takes longer."""
     ejected = _ns(lambda: policy.rebuild(upstreams[1:]))
     return max(ejected, _ns(lambda: policy.rebuild(upstreams))) / 1e6
 

@@ -1,4 +1,4 @@
-"""The processes of one measurement: started on a core, waited for, and all ended by pid."""
+"""The processes of a measurement: started on a core, waited for, and all ended by pid."""
 
 import http.client
 import os
@@ -29,7 +29,7 @@ def free_ports(count: int) -> list[int]:
 
 
 class Processes:
-    """A context that ends every process started through it, and their children, however it is left."""
+    """A context that ends every process started through it, and its children, however the context ends."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -52,9 +52,9 @@ class Processes:
     def start(
         self, name: str, argv: Sequence[str], core: int | None, environment: Mapping[str, str] = os.environ
     ) -> int:
-        """Start `argv` on one core, or on any, its output into a file of the directory; returns its pid.
+        """Start `argv` on one core, or on any, with its output in a file of the directory; returns its pid.
 
-        The core is inherited by every process that it starts itself.
+        Its child processes inherit the core.
         """
         pinned = [] if core is None else ["taskset", "--cpu-list", str(core)]
         with self._log(name).open("wb") as log:
@@ -64,7 +64,7 @@ class Processes:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=dict(environment),
-                start_new_session=True,  # a Ctrl-C reaches us alone, and we end them in order
+                start_new_session=True,  # a Ctrl-C reaches only us, and we end them in order
             )
         self._running.append(process)
         return process.pid
@@ -74,7 +74,7 @@ class Processes:
         return self.wait(name, self.start(name, argv, core), limit)
 
     def wait(self, name: str, pid: int, limit: float) -> str:
-        """Wait at most `limit` seconds for a process to end well, and return its output."""
+        """Wait at most `limit` seconds for a process to succeed, and return its output."""
         process = self._of(pid)
         try:
             process.wait(limit)
@@ -91,7 +91,7 @@ class Processes:
         process = self._of(pid)
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            ended = process.poll() is not None  # before the read: its last words are not missed
+            ended = process.poll() is not None  # before the read, so that its last output is not missed
             for line in self._log(name).read_text(errors="replace").splitlines(keepends=True):
                 if line.startswith(start) and line.endswith("\n"):
                     return line.removeprefix(start).strip()
@@ -101,7 +101,7 @@ class Processes:
         raise BenchError(f"{name} did not say {start!r} within {START_SECONDS:.0f} s:{self._tail(name)}")
 
     def end(self, pid: int, number: signal.Signals) -> None:
-        """End a process by a signal that cannot fail to, and wait until it has ended."""
+        """End a process by a signal that certainly ends it, and wait until it has ended."""
         process = self._of(pid)
         process.send_signal(number)
         try:
@@ -131,7 +131,7 @@ class Processes:
         )
 
     def require_running(self, name: str, pid: int) -> None:
-        """`BenchError` with the log when the process has ended."""
+        """`BenchError` with the log if the process has ended."""
         process = self._of(pid)
         if process.poll() is not None:
             raise BenchError(
@@ -152,7 +152,7 @@ class Processes:
         trees = [stat.pid for one in self._running if one.poll() is None for stat in running_tree(one.pid)]
         for process in reversed(self._running):
             process.terminate()
-            process.send_signal(signal.SIGCONT)  # a stopped one would not notice
+            process.send_signal(signal.SIGCONT)  # a stopped process would not react
         deadline = time.monotonic() + STOP_SECONDS
         for process in self._running:
             try:

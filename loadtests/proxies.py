@@ -1,4 +1,4 @@
-"""The proxies under test and the origin: how each is configured and started."""
+"""The proxies under test and the origin: their configuration and start."""
 
 import os
 import sys
@@ -8,8 +8,8 @@ from pathlib import Path
 from string import Template
 
 HERE = Path(__file__).parent
-# Bytes up to which the origin's body stands in its settings: one write and no file, for wrk and the origin
-# together must be faster than the proxy. nginx takes at most 4,096 in one word.
+# Up to this size the origin's body is part of its settings: one write and no file, as wrk and the origin
+# together must be faster than the proxy. nginx accepts at most 4,096 bytes in one word.
 INLINE_BODY = 2048
 
 
@@ -21,7 +21,7 @@ class _FileTemplate(Template):
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What to start: the command, and its environment."""
+    """The command to start, and its environment."""
 
     argv: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
@@ -29,9 +29,9 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy under test. `program` must be on the path; `package` brings it, "" when it is there anyway.
+    """A proxy under test. `program` must be on the path; `package` installs it, "" if it is always there.
 
-    `prepare` is given a directory of its own, the port to listen on, a spare port, and the origin's ports.
+    `prepare` takes its own directory, the port to listen on, a spare port, and the origin's ports.
     """
 
     name: str
@@ -54,8 +54,8 @@ def origin(directory: Path, ports: Sequence[int], body: int) -> Launch:
 
 
 def nginx(template: Path, directory: Path, **values: str) -> Launch:
-    """An nginx with the settings of `template`, told its directory and user besides `values`."""
-    # nginx started by root drops to another user, who could not enter our directory.
+    """An nginx with the settings of `template`, filled in with `values`, its directory and user."""
+    # nginx started by root changes to another user, which could not enter our directory.
     user = "user root;" if os.geteuid() == 0 else ""
     settings = render(template, directory, user=user, directory=str(directory), **values)
     return Launch(["nginx", "-e", "stderr", "-p", str(directory), "-c", str(settings)])
@@ -81,7 +81,7 @@ def balancer(listen: int, admin: int, upstreams: Sequence[str], **settings: str)
 
 
 def render(template: Path, into: Path, /, **values: str) -> Path:
-    """Write the settings file that comes of `NAME.template` into a directory."""
+    """Write the settings file made from `NAME.template` into a directory."""
     settings = into / template.stem
     settings.write_text(_FileTemplate(template.read_text()).substitute(values))
     return settings

@@ -1,15 +1,15 @@
-"""What is served in time when three times as much comes as the app replicas can do.
+"""Goodput at three times the capacity of the app replicas.
 
     python -m loadtests.queue_goodput [--seconds 20] [--times 3] [--queue-timeout 500ms] [--max-inflight 2]
 
-Four app replicas, each of which works on --at-once requests of 20 ms at a time and keeps the others waiting,
-first come first served. Requests leave when their time has come, whatever became of those before them, and a
-client waits 5 s. The balancer gives each replica what it can work on (--max-inflight, 0 to let all through).
+Four app replicas each work on --at-once requests of 20 ms at a time; the others wait, first come first
+served. Requests are sent at their planned times, whatever happens to earlier ones, and a client waits 5 s.
+The balancer limits each replica to what it can work on (--max-inflight, 0 for no limit).
 
-Goodput is what clients got 200 for, per second from the second second to the last arrival. Capacity is what
-the replicas can do if they are never without work: by the clock their 20 ms are a little more, as timers and
-a busy machine have it, so what they really needed is measured. Exits 1 where goodput is below 95 % of that,
-or where a client saw anything but 200 and 503.
+Goodput is the number of 200s per second, from the second second to the last arrival. Capacity is the
+throughput of replicas that are never idle: their 20 ms are really a little more, because of timers and a busy
+machine, so the real time is measured. Exits 1 if goodput is below 95 % of capacity, or if a client saw
+anything but 200 and 503.
 """
 
 import argparse
@@ -37,19 +37,20 @@ from loadtests.open_loop.records import Kind, Record
 REPLICAS = 4
 SERVICE = 0.02  # seconds
 START = 20.0
-PATIENCE = 5.0  # seconds a client waits
+PATIENCE = 5.0  # seconds: the patience of a client
 SORTS = (Sort(TARGET, 0.9), Sort(TARGET, 0.1, "POST"))
 LEAST = 0.95  # of capacity
-SKIPPED = 1.0  # seconds at the beginning: queues fill
+SKIPPED = 1.0  # seconds at the start, in which queues fill
 _LISTENS = re.compile(rb" listens on \S+:(\d+), admin on ")
 _REQUEST = re.compile(rb"^\S+ %b(\d+) .*?\r\n\r\n" % TARGET.encode(), re.DOTALL)
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 
 
 class Replica:
-    """Works on `at_once` requests at a time; `most` is how many it has had at once, with those waiting.
+    """Works on `at_once` requests at a time; `most` is the largest number it has had at once, waiting
+    included.
 
-    `done` requests have taken it `worked` seconds, in which others were worked on too.
+    `done` requests have taken `worked` seconds, summed over requests.
     """
 
     def __init__(self, at_once: int) -> None:
@@ -61,7 +62,7 @@ class Replica:
         self.worked = 0.0
 
     def begin(self, connection: "Connection") -> None:
-        """A request has come."""
+        """A request arrives."""
         self._has += 1
         self.most = max(self.most, self._has)
         if self._free:
@@ -79,7 +80,7 @@ class Replica:
         self.worked += time.monotonic() - begun
         connection.answer()
         if self._waiting:
-            self._work(self._waiting.popleft())  # also for one that has left: an app does not know
+            self._work(self._waiting.popleft())  # also for a client that has left: an app does not know
         else:
             self._free += 1
 
@@ -111,7 +112,7 @@ class Connection(asyncio.Protocol):
         self._transport = None
 
     def answer(self) -> None:
-        """The work is done."""
+        """The work has ended."""
         if self._transport is not None:
             number = self._number
             self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(number), number))
@@ -119,22 +120,22 @@ class Connection(asyncio.Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What clients saw. Times in seconds."""
+    """The results for clients. Times in seconds."""
 
-    nominal: float  # requests per second, if each took SERVICE
-    capacity: float  # by the time that they really took
+    nominal: float  # requests per second if each took SERVICE
+    capacity: float  # by their real service time
     goodput: float
     p50: float
     p99: float
-    others: Counter[str]  # what they saw instead of 200
-    lag: float  # the 99th percentile of how much later than planned a request left
-    most: int  # that a replica has had at once
+    others: Counter[str]  # outcomes other than 200
+    lag: float  # the 99th percentile of how much later than planned a request was sent
+    most: int  # the most requests that a replica has had at once
 
 
 def judge(
     seen: Sequence[Record], begins: float, seconds: float, at_once: int, replicas: Sequence[Replica]
 ) -> Outcome:
-    """`begins`: when the first request was due, by the monotonic clock; `seconds`: for how long they came."""
+    """`begins`: when the first request was due, by the monotonic clock; `seconds`: the length of the load."""
     done = sum(replica.done for replica in replicas)
     service = sum(replica.worked for replica in replicas) / done if done else SERVICE
     served = [one for one in seen if one.kind is Kind.OK]
@@ -186,7 +187,7 @@ async def _balancer(options: argparse.Namespace, ports: Sequence[int]) -> AsyncI
         "BALANCER_WORKERS": str(options.workers),
         "BALANCER_UPSTREAMS": ",".join(f"127.0.0.1:{port}" for port in ports),
         "BALANCER_HEALTH_CHECK__ENABLED": "false",
-        "BALANCER_ADAPTIVE__ENABLED": "false",  # what the queue does with a given limit
+        "BALANCER_ADAPTIVE__ENABLED": "false",  # the queue is measured with a given limit
         "BALANCER_ACCESS_LOG__ENABLED": "false",
     }
     if options.max_inflight:
@@ -203,7 +204,7 @@ async def _balancer(options: argparse.Namespace, ports: Sequence[int]) -> AsyncI
             while (match := _LISTENS.search(line := await process.stderr.readline())) is None:
                 if not line:
                     sys.exit("the balancer did not start")
-        reading = asyncio.create_task(process.stderr.read())  # else it would wait for a reader
+        reading = asyncio.create_task(process.stderr.read())  # otherwise it would wait for a reader
         yield int(match[1])
     finally:
         with suppress(ProcessLookupError):
@@ -214,7 +215,7 @@ async def _balancer(options: argparse.Namespace, ports: Sequence[int]) -> AsyncI
 
 
 def report(outcome: Outcome) -> bool:
-    """Print what became of it; whether it is as it should be."""
+    """Print the outcome; returns whether it is within bounds."""
     share = outcome.goodput / outcome.capacity
     others = ", ".join(f"{count} x {what}" for what, count in sorted(outcome.others.items())) or "nothing"
     print(

@@ -1,12 +1,11 @@
-"""What a refusal costs beside a request that is served: CPU time of the balancer's whole process tree.
+"""The cost of a refusal compared with a served request: CPU time of the balancer's whole process tree.
 
     python -m loadtests.refusal_cost [--rounds 5] [--seconds 3] [--connections 64]
 
-One balancer has an upstream that never answers and may have one request, so that everybody else is refused
-at once: the path of nearly all requests on the day ten times as many come as can be served. Another one
-serves the same requests from four upstreams. They are loaded in turn, by wrk with eight request headers;
-checks and access log are off. Exits 1 where a refusal costs as much as a served request, or --max-share of
-that.
+One balancer has an upstream that never answers, with a limit of one request, so that all others are refused
+at once: the path of nearly all requests at ten times the capacity. Another one serves the same requests from
+four upstreams. They are loaded in turn by wrk with eight request headers; checks and access log are off.
+Exits 1 if a refusal costs as much as a served request, or --max-share of that.
 """
 
 import argparse
@@ -41,7 +40,7 @@ class Cost:
         self._running: dict[str, tuple[int, int]] = {}
 
     def start(self, directory: Path) -> None:
-        """When this returns the one serves, and the other refuses."""
+        """Start both; returns when one serves and the other refuses."""
         *upstreams, first, second, third, fourth = free_ports(8)
         launch = origin(directory, upstreams, BODY)
         pid = self._processes.start("origin", launch.argv, self._load_core, launch.environment)

@@ -1,4 +1,4 @@
-"""What the benchmark shows: a line per round, the table at the end, and the JSON file."""
+"""The output of the benchmark: a line per round, the table at the end, and the JSON file."""
 
 import json
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ def table(summaries: Sequence[Summary], title: str) -> Table:
 
 
 def remarks(summaries: Sequence[Summary]) -> list[str]:
-    """What the reader of the table must know of its figures."""
+    """Notes on the validity of the figures in the table."""
     found = []
     unsaturated = [one.proxy for one in summaries if not one.is_saturated]
     if unsaturated:

@@ -1,9 +1,9 @@
-"""What a scrape costs the supervisor: time on its event loop, time in the thread, and how late the loop gets.
+"""The cost of a scrape for the supervisor: time on its event loop, time in the thread, and the loop's lag.
 
     python -m loadtests.scrape_cost [--upstreams 1000] [--scrapes 5]
 
-Everything runs in this process, on uvloop as in the supervisor; no worker counts meanwhile. Exits 1 when the
-snapshot, the only part that the event loop waits for, takes longer than --max-snapshot milliseconds.
+Everything runs in this process, on uvloop as in the supervisor; no worker counts meanwhile. Exits 1 if the
+snapshot, the only part that blocks the event loop, takes longer than --max-snapshot milliseconds.
 """
 
 import argparse
@@ -33,11 +33,11 @@ from tests.fakes.specs import pool_spec
 
 WORKERS = 2
 POOL = "default"
-TICK = 0.001  # seconds between two looks at the event loop's lag
+TICK = 0.001  # seconds between two samples of the event loop's lag
 
 
 class Workers:
-    """Two that are up."""
+    """Two running workers."""
 
     def unready(self) -> list[str]:
         return []
@@ -47,7 +47,7 @@ class Workers:
 
 
 class Checks:
-    """Every upstream has been checked."""
+    """Every upstream has a check result."""
 
     first_round_done = True
 
@@ -63,14 +63,14 @@ class Checks:
 
 
 class Outliers:
-    """There are none."""
+    """Unused: there are none."""
 
     def ejection_term(self, upstream: UpstreamState) -> tuple[float, int] | None:
         return None
 
 
 def build(segment: Segment, count: int) -> Instance:
-    """An instance with one pool, whose upstreams have all had requests on both workers."""
+    """An instance with one pool; all its upstreams have had requests from both workers."""
     ledger = Ledger(segment)
     pool = PoolState(pool_spec(POOL), ledger.row(Kind.POOL, POOL), is_checked=True)
     pages = [segment.page(ledger.take_page()) for _ in range(WORKERS)]
@@ -106,7 +106,7 @@ def build(segment: Segment, count: int) -> Instance:
 
 
 async def lags(until: asyncio.Future[bytes]) -> list[float]:
-    """How late the event loop was, looked at every millisecond until the scrape is done; seconds."""
+    """The event loop's lag in seconds, sampled every millisecond until the scrape has ended."""
     late = []
     while not until.done():
         before = time.perf_counter()
@@ -116,7 +116,7 @@ async def lags(until: asyncio.Future[bytes]) -> list[float]:
 
 
 async def measure(count: int, scrapes: int) -> float:
-    """Print a line per scrape; gives the best snapshot's milliseconds."""
+    """Print a line per scrape; returns the milliseconds of the fastest snapshot."""
     segment = Segment.create(WORKERS)
     instance = build(segment, count)
     snapshots = []

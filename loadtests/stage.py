@@ -11,7 +11,7 @@ from loadtests.open_loop.order import BEGINS, Order
 from loadtests.processes import Processes, free_ports
 
 FIRST_ANSWER = len(b"ok")
-READY = "serves on "  # what a replica prints when it does, and its address
+READY = "serves on "  # printed by a replica when it listens, with its address
 
 
 @dataclass(slots=True)
@@ -55,15 +55,15 @@ class Stage(ABC):
 
     @abstractmethod
     def command(self, replica: RunningReplica) -> Sequence[str]:
-        """What starts a replica."""
+        """The command of a replica."""
 
     @property
     def records(self) -> Path:
-        """Where the load writes what its clients saw."""
+        """The file for the records of the load's clients."""
         return self._directory / "records"
 
     def start(self, balancer: Balancer) -> None:
-        """Start all; the balancer has answered through a replica when this returns."""
+        """Start all; returns when the balancer has answered through a replica."""
         for replica in self.replicas:
             self._launch(replica)
         for replica in self.replicas:
@@ -76,12 +76,12 @@ class Stage(ABC):
         self._processes.wait_for_body(balancer.name, self.balancer_pid, self.port, FIRST_ANSWER)
 
     def start_load(self, order: Order) -> tuple[int, float]:
-        """Start the load; gives its pid, and the moment at which it begins, by the monotonic clock."""
+        """Start the load; returns its pid, and when it begins, by the monotonic clock."""
         pid = self._processes.start("load", order.command, None)
         return pid, float(self._processes.wait_for_line("load", pid, BEGINS))
 
     def wait_for_load(self, pid: int, limit: float) -> None:
-        """Wait until the load has ended, and see that the balancer has not."""
+        """Wait until the load has ended, and check that the balancer has not."""
         self._processes.wait("load", pid, limit)
         self._processes.require_running(self._balancer_name, self.balancer_pid)
 

@@ -1,4 +1,5 @@
-"""The verdict on a load test: figures against bounds, a sentence and an exit code for each one broken."""
+"""The verdict on a load test: figures against bounds, with a sentence and an exit code for each broken
+one."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,7 +9,7 @@ from difflib import get_close_matches
 from loadtests.tally import Tally
 
 PREFIX = "LOAD_"
-# What follows it; the last ones are the compose file's and make's.
+# Known names without the prefix; the last ones are those of the compose file and make.
 NAMES = (
     *("MAX_FAIL_RATIO", "MAX_P95", "SHARE_TOLERANCE", "WEIGHTS", "REPLICAS", "REPLICA_HEADER"),
     *("RATE", "STICKY", "PATHS", "JSON"),
@@ -19,27 +20,27 @@ NOTHING_SENT, TOO_MANY_FAILURES, TOO_SLOW, WRONG_SHARES = 10, 11, 12, 13
 
 
 class BoundsError(ValueError):
-    """A bound in the environment cannot be read; the text is one plain sentence."""
+    """An invalid bound in the environment; the message is one plain sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a good run keeps. Shares are judged only where `share_tolerance` is above 0.
+    """The bounds of a good run. Shares are judged only if `share_tolerance` is above 0.
 
-    `share_tolerance` is relative: 0.2 lets a replica that should have 30 % have 24 % to 36 %. `weights` gives
-    replicas by name; every other one has the weight 1.
+    `share_tolerance` is relative: with 0.2 a replica with an expected share of 30 % may have 24 % to 36 %.
+    `weights` are by replica name; every other one has the weight 1.
     """
 
     max_fail_ratio: float = 0.0
     max_p95: float = 1.0  # seconds
     share_tolerance: float = 0.0
     weights: Mapping[str, float] | None = None
-    replicas: int = 0  # how many must have answered; 0 = any number
+    replicas: int = 0  # number of replicas that must have answered; 0 = any number
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a run came to; times in seconds."""
+    """The results of a run; times in seconds."""
 
     requests: int
     failures: int
@@ -59,7 +60,7 @@ class Finding:
 
 
 def read_bounds(environ: Mapping[str, str]) -> Bounds:
-    """The bounds from LOAD_*; an empty variable counts as not set. BoundsError for unknown names, too."""
+    """The bounds from LOAD_*; an empty variable counts as not set. BoundsError also for unknown names."""
     for name in environ:
         if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in NAMES:
             close = get_close_matches(name.removeprefix(PREFIX), NAMES, 1, 0.5)
@@ -76,7 +77,7 @@ def read_bounds(environ: Mapping[str, str]) -> Bounds:
 
 
 def judge(figures: Figures, bounds: Bounds) -> list[Finding]:
-    """Every broken bound, the gravest first; none when all is well."""
+    """Every broken bound, the gravest first; empty for a good run."""
     if not figures.requests:
         return [Finding(NOTHING_SENT, "no request was made: does the load generator reach its target?")]
     findings = []
@@ -94,7 +95,7 @@ def judge(figures: Figures, bounds: Bounds) -> list[Finding]:
 
 
 def expected_shares(replicas: Sequence[str], weights: Mapping[str, float] | None) -> dict[str, float]:
-    """The share of each replica by its weight."""
+    """The expected share of each replica by its weight."""
     by_name = {name: (weights or {}).get(name, 1.0) for name in replicas}
     total = sum(by_name.values())
     return {name: weight / total for name, weight in by_name.items()}
@@ -148,7 +149,7 @@ def _ms(seconds: float) -> str:
 
 
 def switched_on(environ: Mapping[str, str], name: str) -> bool:
-    """Whether LOAD_NAME says yes. Raises BoundsError where it says neither yes nor no."""
+    """Whether LOAD_NAME is true. Raises BoundsError if it is neither true nor false."""
     text = environ.get(PREFIX + name, "").strip().lower()
     if text not in ("", "true", "1", "yes", "on", "false", "0", "no", "off"):
         raise BoundsError(f"{PREFIX}{name}: {text!r} is neither true nor false")

@@ -1,4 +1,4 @@
-"""The load generator: wrk's command line, and what its report says."""
+"""The load generator: wrk's command line and report."""
 
 import re
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _BAD_STATUS = re.compile(r"Non-2xx or 3xx responses: (\d+)")
 
 @dataclass(frozen=True, slots=True)
 class WrkReport:
-    """One run of wrk. Times are seconds; `errors` has a sentence for each kind of error seen."""
+    """One run of wrk. Times in seconds; `errors` has a sentence for each kind of error seen."""
 
     requests: int
     seconds: float
@@ -53,7 +53,7 @@ def command(port: int, connections: int, seconds: int) -> list[str]:
 
 
 def parse(output: str) -> WrkReport:
-    """Read wrk's report; `BenchError` when it is none."""
+    """Parse wrk's report; `BenchError` if it is none."""
     total = _TOTAL.search(output)
     if total is None:
         raise BenchError(f"wrk printed no result: {output.strip()[-300:] or 'nothing at all'}")

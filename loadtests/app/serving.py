@@ -18,7 +18,7 @@ LAST_ANSWERS = 10.0  # seconds that running requests may take after TERM
 
 async def serve(options: Options, replica: Replica, stop: asyncio.Event) -> None:
     """Serve until `stop` is set; running requests are answered first, within LAST_ANSWERS."""
-    # A handler ends with its client: otherwise a hanging one would wait for a change of the switches for ever.
+    # A handler ends with its client: otherwise a hanging one would wait for ever for a change of switches.
     runner = web.AppRunner(
         replica.application(), access_log=None, shutdown_timeout=LAST_ANSWERS, handler_cancellation=True
     )

@@ -11,18 +11,18 @@ from loadtests.faults.balancers import BALANCERS
 from loadtests.faults.catalogue import FAULTS
 
 _DESCRIPTION = """\
-What clients notice when one of four replicas falls ill. Requests arrive at a fixed rate, whatever becomes of
-those before them, at the balancer and, with --vs, at others in the same way. Each run has a warm-up, a
-baseline, the fault, and a time after it.
+The effect on clients when one of four replicas fails. Requests arrive at a fixed rate, whatever happens to
+earlier ones, at the balancer and, with --vs, at others in the same way. Each run has a warm-up, a baseline,
+the fault, and a time after it.
 """
 _EPILOG = """\
 examples:
   python -m loadtests.faults --only kill,hang --seconds 10 --runs 1
   python -m loadtests.faults --vs nginx,haproxy --json faults.json
 
-exit code: 0, or 1 where a GET failed for its client (but for responses cut by the fault `half`), a POST was
-read twice by replicas, the load could not keep its rate, or something could not be started; 2 for a wrong
-command line. The others' failures are shown, and do not count. docs/faults.md says how to read the table.
+exit code: 0, or 1 if a GET failed for its client (except responses truncated by the fault `half`), a POST was
+read twice by replicas, the load could not keep its rate, or something could not be started; 2 for an invalid
+command line. Failures of other balancers are shown, but do not count. docs/faults.md explains the table.
 """
 
 
@@ -39,7 +39,7 @@ class Options:
 
 
 def parse(argv: Sequence[str] | None = None) -> Options:
-    """Read the command line; exits with a usage message when it is wrong."""
+    """Parse the command line; exits with a usage message if it is invalid."""
     width = max(map(len, FAULTS))
     faults = "\n".join(f"  {fault.name:<{width}}  {fault.summary}" for fault in FAULTS.values())
     parser = argparse.ArgumentParser(

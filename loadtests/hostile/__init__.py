@@ -1,1 +1,1 @@
-"""What good clients notice while somebody is hostile: a client, an app, or a peer of the admin listener."""
+"""The service of good clients during attacks by a client, an app, or a peer of the admin listener."""

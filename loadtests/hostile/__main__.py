@@ -1,6 +1,6 @@
 """`make hostile`: every attack on the balancer, and on others if asked for, and one table at the end.
 
-Exits 0 when all is as it should be, 1 where it is not or on any error, 130 on Ctrl-C.
+Exits 0 if all bounds hold, 1 if one does not or on any error, 130 on Ctrl-C.
 """
 
 import sys
@@ -20,8 +20,8 @@ from loadtests.hostile.figures import Run, broken_promises
 from loadtests.hostile.options import Options
 from loadtests.hostile.performance import PAUSES, perform
 
-SET_UP = 3.0  # seconds that a run takes beyond its own time, about
-WIDTH = 160  # columns where nobody says how wide the output is
+SET_UP = 3.0  # approximate overhead of a run in seconds
+WIDTH = 160  # columns, if the width of the output is unknown
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,7 +48,7 @@ def _run(options: Options, console: Console) -> int:
             console.print(report.run_line(number, len(plan), runs[-1]), highlight=False)
     except (BenchError, KeyboardInterrupt):
         if runs:
-            _show(options, console, runs)  # what was measured is not lost
+            _show(options, console, runs)  # the figures so far are not lost
         raise
     _show(options, console, runs)
     found = broken_promises(runs, OURS)

@@ -1,8 +1,8 @@
-"""The attacker: one attack for some seconds, on raw sockets and one epoll, as fast as it can.
+"""The attacker: one attack for some seconds, on raw sockets and one epoll, as fast as possible.
 
     python -m loadtests.hostile.attacker ATTACK PORT SECONDS CONNECTIONS
 
-It prints when it begins, and at the end how many connections it has opened and how many bytes were taken.
+It prints when it begins, and at the end how many connections it opened and how many bytes were accepted.
 """
 
 import errno
@@ -23,15 +23,15 @@ from loadtests.open_loop.order import BEGINS
 
 HOST = "127.0.0.1"
 _READ = 1 << 18
-_OPENED_AT_ONCE = 64  # connections opened between two looks at those that are there
-_OPENED_AGAIN = 500  # a second at most, where they are not opened to be ended
+_OPENED_AT_ONCE = 64  # connections opened between two looks at the open ones
+_OPENED_AGAIN = 500  # new connections per second at most, unless they are opened to be closed
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: close sends RST
 _UNDER_WAY = (0, errno.EINPROGRESS)
-_SOURCE = "127.2.0.{}"  # one address has too few ports for as many as are closed here
+_SOURCE = "127.2.0.{}"  # one address has too few ports for all the connections closed here
 
 
 class Peer:
-    """One connection of the attacker's."""
+    """One connection of the attacker."""
 
     __slots__ = ("_attack", "_opening", "_unsent", "due", "fd", "sent", "socket")
 
@@ -52,7 +52,7 @@ class Peer:
             raise OSError(error, errno.errorcode[error])
 
     def send(self) -> bool:
-        """Send what is next; whether there is more to be sent when there is room. OSError when it is over."""
+        """Send what is next; returns whether more is to be sent. OSError when the connection has ended."""
         if not self._unsent:
             self._unsent = memoryview(self._attack.endless)
             self._opening = False
@@ -66,7 +66,7 @@ class Peer:
         return bool(self._unsent or self._attack.endless)
 
     def read(self) -> bool:
-        """Read what has come; whether the opening is to be sent once more. OSError when it is over."""
+        """Read; returns whether the opening is to be sent again. OSError when the connection has ended."""
         data = self.socket.recv(_READ)
         if not data:
             raise OSError(errno.ECONNRESET, "closed")
@@ -76,12 +76,12 @@ class Peer:
         return False
 
     def ask(self) -> None:
-        """The opening is what is sent next."""
+        """Send the opening next."""
         self._unsent = memoryview(self._attack.opening)
         self.due += self._attack.every
 
     def end(self) -> None:
-        """End it as the attack says."""
+        """End the connection as the attack requires."""
         if self._attack.ends is Ends.RESET:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.socket.close()
@@ -102,7 +102,7 @@ class Attacker:
         self.taken = 0
 
     def run(self, seconds: float) -> None:
-        """Attack, and return when the time is over."""
+        """Attack until the time is over."""
         begin = time.monotonic()
         while (now := time.monotonic()) < begin + seconds:
             if not self._attack.together or now < begin + seconds / 2:

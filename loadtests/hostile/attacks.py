@@ -1,10 +1,10 @@
-"""The attacks: what a hostile client sends, or asks a hostile app for, over how many connections."""
+"""The attacks: what a hostile client sends, or requests from a hostile app, and over how many connections."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 # Paths of `loadtests.hostile.replica`.
-SINK = "/sink"  # reads the request's body to its end, and throws it away
+SINK = "/sink"  # reads the request's body to its end, and discards it
 STUCK = "/stuck"  # never reads any of the request's body
 WORK = "/work/"  # works on each request for a while
 WORK_SECONDS = 0.01
@@ -18,20 +18,20 @@ TINY, SMALL, MIXED, EXTENDED, HINTS, UNBOUNDED, LARGE = (
     "/large",
 )
 MANY = 2_000  # connections; more than a balancer of this run may have
-_HEAD_BYTES = 30_000  # of a large head: what every balancer in the run takes
-_BLOB_BYTES = 1 << 20  # what is handed to the kernel at once
+_HEAD_BYTES = 30_000  # of a large head: accepted by every balancer in the run
+_BLOB_BYTES = 1 << 20  # bytes passed to the kernel at once
 _HOST = "Host: hostile.test\r\n"
 
 
 class Target(StrEnum):
-    """Which listener is attacked."""
+    """The attacked listener."""
 
     CLIENTS = "clients"
     ADMIN = "admin"
 
 
 class Ends(StrEnum):
-    """How a connection is ended by the attacker once its opening has been sent."""
+    """How the attacker ends a connection after its opening has been sent."""
 
     NEVER = "never"
     CLOSE = "close"
@@ -40,18 +40,17 @@ class Ends(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """One attack over some `connections`, each of which is opened anew when the balancer closes it.
+    """One attack over some `connections`, each of which is opened again when the balancer closes it.
 
-    `opening` is sent on each; then `endless`, again and again, as fast as it is taken. `reads`: what comes is
-    read and thrown away. `again`: each response is followed by the opening once more. `every`: the opening is
-    sent again after so many seconds, at first after a random part of them. `piece`: of what is endless, so
-    many bytes at a time. `together`: all are opened, and at half time all are ended at once. `addresses`: how
-    many clients it seems to be.
+    `opening` is sent on each; then `endless`, repeatedly, as fast as it is accepted. `reads`: received bytes
+    are read and discarded. `again`: each response is followed by the opening again. `every`: the opening is
+    sent again after this many seconds, at first after a random part of them. `piece`: bytes of `endless` at a
+    time. `together`: all are opened, and at half time all are ended at once. `addresses`: the number of
+    client addresses.
 
-    `slots`: how many client connections the balancer may have (0: as many as for the others); then good
-    clients open one for each request, as latecomers do. `places`: how many requests an upstream may have at
-    once (0: any number); then good requests are for WORK.
-    `checks`: the path that the balancer's active checks ask for.
+    `slots`: the balancer's limit of client connections (0: the usual one); then good clients open one for
+    each request, as new clients do. `places`: an upstream's limit of concurrent requests (0: none); then good
+    requests are for WORK. `checks`: the path of the balancer's active checks.
     """
 
     name: str

@@ -1,6 +1,6 @@
-"""The balancers under attack: as they come, with the same number of client connections, one worker each.
+"""The balancers under attack: default settings, the same limit of client connections, one worker each.
 
-More connections than one process may have files for take more workers of ours, and more attackers.
+More connections than one process's open-file limit take more workers of ours, and more attackers.
 """
 
 import resource
@@ -14,8 +14,8 @@ from loadtests.hostile.attacks import Attack, Target
 from loadtests.proxies import Launch
 
 HERE = Path(__file__).parent
-SLOTS = 4_000  # client connections that each balancer may have, where an attack does not say otherwise
-_SPARE_FILES = 1_000  # of a process, that are no clients
+SLOTS = 4_000  # each balancer's limit of client connections, unless an attack sets one
+_SPARE_FILES = 1_000  # files of a process that are not clients
 
 
 def _ours(attack: Attack, _directory: Path, port: int, spare: int, upstreams: Sequence[str]) -> Launch:
@@ -35,7 +35,7 @@ def _ours(attack: Attack, _directory: Path, port: int, spare: int, upstreams: Se
 
 def _nginx(attack: Attack, directory: Path, port: int, _spare: int, upstreams: Sequence[str]) -> Launch:
     servers = "\n        ".join(f"server {one};" for one in upstreams)
-    # It counts those to upstreams too.
+    # It counts connections to upstreams too.
     values = {"port": str(port), "servers": servers, "connections": str(slots_for(attack) + 200)}
     return proxies.nginx(HERE / "nginx.conf.template", directory, **values)
 
@@ -55,23 +55,23 @@ BALANCERS = tuple(_PREPARE)
 
 
 def balancer(name: str, attack: Attack) -> Balancer:
-    """The balancer of that name as it is set for an attack."""
+    """The balancer of that name with the settings for an attack."""
     return Balancer(name, *_PACKAGES[name], partial(_PREPARE[name], attack))
 
 
 def slots_for(attack: Attack) -> int:
-    """How many client connections a balancer may have: as the attack says, or some more than it has, as the
-    kernel deals them out to workers at random."""
+    """A balancer's limit of client connections: the attack's `slots`, or some more than the attack has, as
+    the kernel distributes them to workers at random."""
     return attack.slots or max(SLOTS, attack.connections * 9 // 8)
 
 
 def connections_of_a_process() -> int:
-    """How many sockets one process may have."""
+    """The number of sockets that one process may have."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1] - _SPARE_FILES
 
 
 def suffers(name: str, attack: Attack) -> bool:
-    """Whether this balancer has what is attacked: nginx as Debian has it has no queue."""
+    """Whether this balancer has the attacked feature: Debian's nginx has no queue."""
     if name == OURS:
         return True
     one_process = attack.connections <= SLOTS

@@ -1,10 +1,10 @@
-"""What a client sees of strange responses: through the balancer, nginx and HAProxy, side by side.
+"""What clients receive of malformed responses, through the balancer, nginx and HAProxy side by side.
 
     python -m loadtests.hostile.differential [NAME...]
 
 One app, in threads of this process, plays the corpus of responses (`tests/corpus/responses.txt`) to each of
-them. What a client reads by the rules of RFC 9112 is compared: statuses, body, and whether that is whole. A
-row is shown where they differ. NAME: only these cases, whether they differ or not.
+them. What a client reads by the rules of RFC 9112 is compared: statuses, body, and whether that is whole.
+Rows that differ are shown. NAME: only these cases, whether they differ or not.
 """
 
 import re
@@ -31,10 +31,10 @@ from loadtests.processes import Processes, free_ports
 from tests.corpus.cases import Case, read_cases
 from tests.corpus.responses_driver import setup_of
 
-PATIENCE = 1.0  # seconds without a byte after which a response is taken to be open
+PATIENCE = 1.0  # seconds without a byte after which a response counts as open
 SHOWN = 40  # bytes of a body
-WIDTH = 160  # columns where nobody says how wide the output is
-_TAKEN = 0.05  # seconds before a reset, in which what was sent is read: a reset throws away what was not
+WIDTH = 160  # columns, if the width of the output is unknown
+_TAKEN = 0.05  # seconds for sent bytes to be read before a reset, which discards unread bytes
 _PATH = "/case/"
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 _OWN = re.compile(r"(.* )?(50[0-9])")
@@ -42,13 +42,13 @@ _HEAD = re.compile(rb"HTTP/1\.([01]) ([0-9]{3})[^\n]*\r\n(?:[^\r\n]+\r\n)*\r\n")
 
 
 def playable(case: Case) -> bool:
-    """Not upgrades, which others have to be told of, nor limits, which differ by settings."""
+    """Without upgrades, which others need settings for, and limits, which differ by settings."""
     setup = setup_of(case)
     return not setup.upgrading and not any(line.startswith("limit") for line in case.setup)
 
 
 class App:
-    """Answers `/case/ID` with the bytes of that case, and ends as it says; anything else with "ok"."""
+    """Answers `/case/ID` with the bytes and the end of that case, anything else with "ok"."""
 
     def __init__(self, cases: Sequence[Case]) -> None:
         self._cases = {case.id: case for case in cases}
@@ -77,7 +77,7 @@ class App:
 
 
 def _end(peer: socket.socket, how: str) -> bool:
-    """End the connection as a case says; whether it has ended."""
+    """End the connection as the case requires; returns whether it has ended."""
     if how in ("reset", "broken pipe"):
         time.sleep(_TAKEN)
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -85,7 +85,7 @@ def _end(peer: socket.socket, how: str) -> bool:
 
 
 def ask(port: int, case: Case) -> str:
-    """What a client sees of a case: statuses, the body, and how it ended where it is not whole."""
+    """What a client receives of a case: statuses, the body, and how it ended if it is not whole."""
     setup = setup_of(case)
     received, ended = b"", "open"
     with socket.create_connection(("127.0.0.1", port)) as client:
@@ -109,7 +109,8 @@ def ask(port: int, case: Case) -> str:
 
 
 def read(received: bytes, method: bytes) -> tuple[str, bool, bool]:
-    """What there is of a response, whether it is whole, and whether it goes on until the connection ends."""
+    """The received part of a response, whether it is whole, and whether it lasts until the connection
+    ends."""
     statuses: list[str] = []
     while match := _HEAD.match(received):
         received = received[match.end() :]

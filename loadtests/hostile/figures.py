@@ -1,4 +1,4 @@
-"""What one run has shown: what good clients saw before and during the attack, and the balancer's memory."""
+"""The figures of one run: good clients before and during the attack, and the balancer's memory."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from loadtests.hostile.attacks import ATTACKS, WORK_SECONDS
 from loadtests.open_loop.figures import Latency, latency
 from loadtests.open_loop.records import Kind, Record
 
-MOST_P99 = 0.020  # seconds: what good clients may see beside an attack, and twice what the app works
+MOST_P99 = 0.020  # seconds: the bound on good clients' p99 during an attack, and twice the app's service time
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One attack on one balancer. `attacker` is what it says of itself; `lag` the load's own lateness (p99);
-    `replaced` whether a process of the balancer's has ended; `unready` how many probes of `/readyz` failed.
+    """One attack on one balancer. `attacker` is its own report; `lag` the load's own lateness (p99);
+    `replaced` whether a process of the balancer has ended; `unready` how many probes of `/readyz` failed.
     """
 
     attack: str
@@ -41,13 +41,13 @@ class Run:
 
     @property
     def kib_each(self) -> float:
-        """KiB by which the balancer grew for each connection of the attack."""
+        """The balancer's growth in KiB per connection of the attack."""
         return max(0, self.memory.peak - self.memory.before) / self.connections
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """When the good load was at rest, and when the attack ran, by the monotonic clock."""
+    """The times of the undisturbed load and of the attack, by the monotonic clock."""
 
     calm: float
     onset: float
@@ -70,7 +70,7 @@ def seen(records: Sequence[Record], window: Window) -> tuple[int, Counter[str], 
 
 
 def broken_promises(runs: Sequence[Run], ours: str) -> list[str]:
-    """A sentence for each thing of ours that is not as it should be."""
+    """A sentence for each broken bound of our balancer."""
     found = []
     for run in runs:
         if run.balancer != ours:

@@ -11,8 +11,8 @@ from loadtests.hostile.attacks import ATTACKS
 from loadtests.hostile.balancers import BALANCERS
 
 _DESCRIPTION = """\
-What good clients notice while somebody is hostile. Good requests arrive at a fixed rate, whatever becomes of
-those before them; after three seconds the attack begins. With --vs others are attacked in the same way.
+The service of good clients during attacks. Good requests arrive at a fixed rate, whatever happens to earlier
+ones; after three seconds the attack begins. With --vs other balancers are attacked in the same way.
 """
 _EPILOG = """\
 examples:
@@ -20,16 +20,16 @@ examples:
   python -m loadtests.hostile --vs nginx,haproxy --json hostile.json
   python -m loadtests.hostile --only closes-at-once,resets-at-once --connections 100000 --seconds 40
 
-exit code: 0, or 1 where a good request of ours failed, their 99th percentile was above 20 ms, a worker ended,
-or something could not be started; 2 for a wrong command line. The others' failures are shown, and do not
-count.
+exit code: 0, or 1 if at our balancer a good request failed, their 99th percentile was above 20 ms or a worker
+ended, or if something could not be started; 2 for an invalid command line. Failures of other balancers are
+shown, but do not count.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to run; `seconds` is the length of each attack, `connections` how many each has instead of its own
-    number (0: that)."""
+    """What to run; `seconds` is the length of each attack, `connections` replaces each attack's own number
+    (0: keeps it)."""
 
     attacks: tuple[str, ...]
     balancers: tuple[str, ...]
@@ -40,7 +40,7 @@ class Options:
 
 
 def parse(argv: Sequence[str] | None = None) -> Options:
-    """Read the command line; exits with a usage message when it is wrong."""
+    """Parse the command line; exits with a usage message if it is invalid."""
     width = max(map(len, ATTACKS))
     attacks = "\n".join(
         f"  {one.name:<{width}}  {one.connections:>5} x  {one.summary}" for one in ATTACKS.values()
@@ -73,7 +73,7 @@ def parse(argv: Sequence[str] | None = None) -> Options:
         type=number(1, 1_000_000),
         default=0,
         metavar="N",
-        help="each attack over so many; above 4,000 with more attackers, and more workers of ours alone",
+        help="connections of each attack; above 4,000 with more attackers and workers, of ours only",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure to this file")
     values = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""One run: the stage is set, good requests come, the attack begins and ends, and the figures are taken."""
+"""One run: start the processes and the good load, attack, and take the figures."""
 
 import http.client
 import tempfile
@@ -17,16 +17,16 @@ from loadtests.open_loop.arrivals import Phase, Sort
 from loadtests.open_loop.order import Order
 from loadtests.processes import Processes
 
-PATIENCE = 5.0  # seconds that a good client waits
+PATIENCE = 5.0  # seconds: the patience of a good client
 GOOD = "/good/"
-LOOK = 0.1  # seconds between two looks at the memory
+LOOK = 0.1  # seconds between two samples of the memory
 GRACE = 20.0
-PROBE_PATIENCE = 1.0  # seconds, as Kubernetes' probes have
+PROBE_PATIENCE = 1.0  # seconds, as for Kubernetes' probes
 
 
 @dataclass(frozen=True, slots=True)
 class Pauses:
-    """Seconds of good requests around an attack: until figures count, before it, and after it."""
+    """Seconds of good requests around an attack: warm-up, before it, and after it."""
 
     warm_up: float = 1.0
     calm: float = 2.0
@@ -41,7 +41,7 @@ PAUSES = Pauses()
 
 
 def perform(name: str, attack: Attack, rate: int, seconds: int, seed: int, pauses: Pauses = PAUSES) -> Run:
-    """Play one attack on one balancer, on processes of their own."""
+    """Play one attack on one balancer, with new processes."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="balancer-hostile-")))
         processes = stack.enter_context(Processes(directory))
@@ -71,7 +71,7 @@ def perform(name: str, attack: Attack, rate: int, seconds: int, seed: int, pause
 
 
 def _watch(pid: int, end: float, probed: int | None) -> tuple[int, int]:
-    """The most that the tree under `pid` holds until `end`, in KiB; and how many probes of `/readyz` on the
+    """The largest memory of the tree under `pid` until `end`, in KiB; and how many probes of `/readyz` on the
     port `probed` have failed."""
     peak = failed = 0
     while time.monotonic() < end:
@@ -82,7 +82,7 @@ def _watch(pid: int, end: float, probed: int | None) -> tuple[int, int]:
 
 
 def _is_ready(port: int) -> bool:
-    """As an orchestrator asks: on a connection of its own, and with some patience."""
+    """Probe as an orchestrator does: on a new connection, with a timeout."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PROBE_PATIENCE)
     try:
         connection.request("GET", "/readyz")

@@ -1,8 +1,8 @@
-"""The app replica: it serves good requests at once, and has paths on which it is hostile, or only peculiar.
+"""The app replica: it serves good requests at once, and has paths with hostile or merely odd responses.
 
     python -m loadtests.hostile.replica HOST PORT
 
-Each connection has a thread of its own, so that an answer without an end leaves the others to the balancer.
+Each connection has its own thread, so that an endless response does not block the others.
 """
 
 import re
@@ -45,7 +45,7 @@ def _blob(unit: bytes) -> bytes:
     return unit * (_BLOB_BYTES // len(unit))
 
 
-# Path: the head, and what follows without an end.
+# Path: the head, and what follows endlessly.
 ENDLESS = {
     TINY: (b"Transfer-Encoding: chunked\r\n\r\n", _blob(_chunk(1))),
     MIXED: (b"Transfer-Encoding: chunked\r\n\r\n", _blob(_chunk(1) + _chunk(2) + _chunk(3))),
@@ -58,14 +58,14 @@ _HINT = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
 
 
 class Connection:
-    """One connection, served to its end by its thread."""
+    """One connection, served to its end by its own thread."""
 
     def __init__(self, peer: socket.socket) -> None:
         self._socket = peer
         self._received = b""
 
     def serve(self) -> None:
-        """Answer requests until one side has had enough."""
+        """Answer requests until one side closes."""
         with self._socket, suppress(OSError, EOFError):
             while True:
                 self._answer()
@@ -95,7 +95,7 @@ class Connection:
     def _read_body(self, head: bytes, drains: bool) -> None:
         length = _LENGTH.search(head)
         if _CHUNKED.search(head) or (drains and length):
-            while True:  # of an attack, which does not end
+            while True:  # of an attack: endless
                 self._received = b""
                 self._more()
         size = int(length[1]) if length else 0

@@ -1,4 +1,4 @@
-"""What is shown: a line for each run, the table at the end, and the JSON file."""
+"""The output: a line for each run, the table at the end, and the JSON file."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""One stage: two replicas, a balancer in front of them, good clients, and the attacker."""
+"""The processes of one run: two replicas, a balancer in front of them, good clients, and the attacker."""
 
 import sys
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class HostileStage(Stage):
         return [sys.executable, "-m", "loadtests.hostile.replica", replica.host, str(replica.port)]
 
     def attack(self, processes: Processes, attack: Attack, seconds: float) -> dict[str, int]:
-        """Begin the attack; the pids of its processes by the names of their logs."""
+        """Begin the attack; returns the pids of its processes by the names of their logs."""
         port = self.port if attack.target is Target.CLIENTS else self.spare
         most = connections_of_a_process()
         pids = {}

@@ -1,1 +1,2 @@
-"""Load that keeps its rate whatever becomes of it, and what its clients saw (faults, overload, goodput)."""
+"""Open-loop load, which keeps its rate whatever happens, and its clients' records (faults, overload,
+goodput)."""

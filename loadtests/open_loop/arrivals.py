@@ -1,4 +1,4 @@
-"""When requests arrive: at random, at a rate that is exact over each phase, whatever becomes of them."""
+"""Arrivals: at random, at a rate that is exact over each phase, whatever happens to the requests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from random import Random
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """One sort of request: its target is `path` and the request's number. `share` of all, from 0 to 1."""
+    """One kind of request: its target is `path` and the request's number. `share` of all, from 0 to 1."""
 
     path: str
     share: float = 1.0
@@ -16,7 +16,7 @@ class Sort:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """`rate` requests a second for some seconds, and `burst` more at its beginning, all at once.
+    """`rate` requests a second for some seconds, and `burst` more at its start, all at once.
 
     The shares of `sorts` add up to 1.
     """
@@ -36,7 +36,7 @@ class Arrival:
 
 
 def arrivals(phases: Sequence[Phase], rng: Random) -> list[Arrival]:
-    """All phases' arrivals in order: a Poisson process of which the number is known is just that."""
+    """All phases' arrivals in order: uniform times are a Poisson process with a given number of events."""
     found = []
     begins = 0.0
     for phase in phases:

@@ -1,4 +1,4 @@
-"""One client connection on a raw socket that never blocks: a request at a time, and its response."""
+"""One client connection on a raw non-blocking socket: one request at a time, and its response."""
 
 import errno
 import re
@@ -20,7 +20,7 @@ _UNDER_WAY = (0, errno.EINPROGRESS)
 
 
 class State(Enum):
-    """What a connection is doing."""
+    """The state of a connection."""
 
     CONNECTING = auto()
     BUSY = auto()  # the request is on the wire
@@ -29,7 +29,7 @@ class State(Enum):
 
 
 class Request:
-    """A request on its way. `connection` is None when it has ended; times by the monotonic clock."""
+    """A request in flight. `connection` is None once it has ended; times by the monotonic clock."""
 
     __slots__ = ("begun", "connection", "lag", "method", "number", "path")
 
@@ -43,7 +43,7 @@ class Request:
 
     @property
     def body(self) -> bytes:
-        """What the response to it must say."""
+        """The required body of its response."""
         return b"%d" % self.number
 
     def encode(self) -> bytes:
@@ -55,7 +55,7 @@ class Request:
 
 
 class Connection:
-    """A socket and where it stands. `OSError` when it is made: this machine has no more files or ports."""
+    """A socket and its state. Creating it raises `OSError` if this machine is out of files or ports."""
 
     __slots__ = ("_received", "_socket", "fd", "request", "state")
 
@@ -69,12 +69,12 @@ class Connection:
         self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
         self._socket.bind((next(_SOURCES), 0))
         error = self._socket.connect_ex((HOST, port))
-        if error not in _UNDER_WAY and error != errno.ECONNREFUSED:  # the poll tells of a refusal
+        if error not in _UNDER_WAY and error != errno.ECONNREFUSED:  # the poll reports a refusal
             self._socket.close()
             raise OSError(error, errno.errorcode[error])
 
     def send(self) -> bool:
-        """Put the request on the wire; False where the connection is not there yet, or not any more."""
+        """Send the request; False if the connection is not yet made, or already closed."""
         assert self.request is not None
         try:
             self._socket.send(self.request.encode())
@@ -84,7 +84,7 @@ class Connection:
         return True
 
     def receive(self) -> tuple[Kind, int] | None:
-        """Read what has come; what became of the request, and its status, once that is clear.
+        """Read; returns the outcome of the request and its status, once known.
 
         Then the connection is idle or closed.
         """
@@ -104,7 +104,7 @@ class Connection:
         if length is None or len(received) < end + 4 + int(length[1]):
             return None
         outcome = self._judge(received, end)
-        if _CLOSE.search(received, 0, end) or self.request is None:  # or a response that nobody asked for
+        if _CLOSE.search(received, 0, end) or self.request is None:  # or an unrequested response
             self.close()
         else:
             self.state = State.IDLE
@@ -112,7 +112,7 @@ class Connection:
         return outcome
 
     def close(self) -> None:
-        """Nobody waits for anything here any more; the peer sees FIN."""
+        """Close the connection; the peer sees FIN."""
         self.state = State.CLOSED
         self._socket.close()
 

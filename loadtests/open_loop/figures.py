@@ -1,14 +1,14 @@
-"""Figures of what clients saw: percentiles, and whether the load kept its rate."""
+"""Figures of clients' records: percentiles, and whether the load kept its rate."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MAX_LAG = 0.05  # seconds; a load whose 99th percentile of lag is above did not keep its rate
+MAX_LAG = 0.05  # seconds; with a higher 99th percentile of lag the load did not keep its rate
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Seconds from when a request should have been sent to its end."""
+    """Seconds from the planned time of a request to its end."""
 
     p50: float
     p99: float
@@ -16,7 +16,7 @@ class Latency:
 
 
 def latency(seconds: Sequence[float]) -> Latency:
-    """Percentiles by nearest rank; zeros of nothing."""
+    """Percentiles by nearest rank; zeros if there are no values."""
     if not seconds:
         return Latency(0.0, 0.0, 0.0)
     ranked = sorted(seconds)

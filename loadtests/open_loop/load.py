@@ -1,9 +1,9 @@
-"""The load: requests leave when their time has come, whatever became of those before them.
+"""The load: requests are sent at their planned times, whatever happens to earlier ones.
 
     python -m loadtests.open_loop.load ORDER
 
 A process of its own; `loadtests.open_loop.order` writes its order. It prints when it begins (seconds of the
-monotonic clock), and writes what became of every request when the last one has ended. On raw sockets and one
+monotonic clock), and writes the outcome of every request when the last one has ended. On raw sockets and one
 epoll: 4,000 requests a second that each open and close a connection are half a core's work.
 """
 
@@ -21,16 +21,16 @@ from loadtests.open_loop.connection import Connection, Request, State
 from loadtests.open_loop.order import BEGINS, Order
 from loadtests.open_loop.records import Kind, Record
 
-CONNECTIONS = 32  # open before the load begins, where they are used again
-BEGUN = 64  # requests at once: a load that is late must still give up and read
-EVENTS = 64  # read at once: then it is time to look whether requests are due
-LONGEST_WAIT = 0.1  # seconds; what is due is looked for at least so often
+CONNECTIONS = 32  # connections opened before the load begins, if they are reused
+BEGUN = 64  # requests at once: a late load must still time out and read
+EVENTS = 64  # reads at once, before due requests are sent
+LONGEST_WAIT = 0.1  # seconds between two looks for due requests, at most
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 
 
 class Load:
-    """All requests, those on their way, and the idle connections."""
+    """All requests, those in flight, and the idle connections."""
 
     def __init__(self, order: Order) -> None:
         self._port = order.port
@@ -41,12 +41,12 @@ class Load:
         self._start = 0.0
         self._idle: list[Connection] = []
         self._connections: dict[int, Connection] = {}  # open ones by descriptor
-        self._under_way: deque[Request] = deque()  # the oldest first; ended ones leave from the front
+        self._under_way: deque[Request] = deque()  # oldest first; ended ones are removed from the front
         self._epoll = select.epoll()
         self.records: list[Record] = []
 
     def run(self) -> None:
-        """Make all requests, and return when the last one has ended."""
+        """Send all requests, and return when the last one has ended."""
         if self._reuse:
             for _ in range(CONNECTIONS):
                 self._put(self._open())
@@ -57,12 +57,12 @@ class Load:
             self._begin_due(now)
             self._give_up(now)
             for fd, events in self._epoll.poll(self._wait(), EVENTS):
-                # One that was closed a moment ago may still be among the events.
+                # A connection that has just been closed may still be among the events.
                 if (connection := self._connections.get(fd)) is not None:
                     self._serve(connection, events)
 
     def _begin_due(self, now: float) -> None:
-        """Begin with requests whose time has come, then look what others are doing."""
+        """Send due requests, then handle events of others."""
         for _ in range(BEGUN):
             if self._next == len(self._plan) or self._start + self._plan[self._next].at > now:
                 break
@@ -73,7 +73,7 @@ class Load:
             self._next += 1
 
     def _give_up(self, now: float) -> None:
-        """End the requests whose clients have waited long enough; they close their connections."""
+        """End the requests whose clients' patience has ended; they close their connections."""
         under_way = self._under_way
         while under_way and (under_way[0].connection is None or under_way[0].begun + self._patience <= now):
             connection = under_way.popleft().connection
@@ -82,7 +82,7 @@ class Load:
                 self._finish(connection, Kind.TIMEOUT, 0)
 
     def _wait(self) -> float:
-        """Seconds until something is to be done of our own accord."""
+        """Seconds until the next request or timeout is due."""
         moments = []
         if self._next < len(self._plan):
             moments.append(self._start + self._plan[self._next].at)
@@ -102,7 +102,7 @@ class Load:
                 return
         connection = self._open()
         self._attach(connection, request)
-        if not connection.send():  # on loopback it nearly always is connected at once
+        if not connection.send():  # on loopback it nearly always connects at once
             self._epoll.modify(connection.fd, WRITE)
 
     def _attach(self, connection: Connection, request: Request) -> None:
@@ -116,16 +116,16 @@ class Load:
         return connection
 
     def _put(self, connection: Connection) -> None:
-        """The connection may be used again."""
+        """Keep the connection for reuse."""
         connection.state = State.IDLE
         self._idle.append(connection)
 
     def _drop(self, connection: Connection) -> None:
-        del self._connections[connection.fd]  # before the descriptor can be another's
+        del self._connections[connection.fd]  # before the descriptor can be reused
         connection.close()
 
     def _serve(self, connection: Connection, events: int) -> None:
-        """Something has happened on a connection."""
+        """Handle an event of a connection."""
         if connection.state is State.CONNECTING and events == WRITE:
             if connection.send():
                 self._epoll.modify(connection.fd, READ)
@@ -160,7 +160,8 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     load = Load(given)
-    # A collection stops all requests at once. Requests and connections part when they end, so nothing leaks.
+    # A garbage collection would stop all requests. Requests and connections are unlinked at their end, so
+    # nothing leaks.
     gc.collect()
     gc.disable()
     load.run()

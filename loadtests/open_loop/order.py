@@ -1,4 +1,4 @@
-"""What the load is to do: one argument of JSON on its command line."""
+"""The order for the load: one argument of JSON on its command line."""
 
 import json
 import sys
@@ -13,10 +13,10 @@ BEGINS = "begins at "  # and seconds of the monotonic clock: what the load print
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Requests for `port` of 127.0.0.1 by clients who wait `patience` seconds for the whole response.
+    """Requests to `port` of 127.0.0.1 by clients that wait `patience` seconds for the whole response.
 
     With `reuse` a client takes the idle connection that was used last, as HTTP clients do, or else opens one;
-    without, each opens its own. `records` is the file for what they saw.
+    without, each opens its own. `records` is the file for their records.
     """
 
     port: int
@@ -33,13 +33,13 @@ class Order:
 
     @property
     def command(self) -> list[str]:
-        """What starts the load's process."""
+        """The command of the load's process."""
         values = asdict(self) | {"records": str(self.records)}
         return [sys.executable, "-m", "loadtests.open_loop.load", json.dumps(values)]
 
 
 def decode(argument: str) -> Order:
-    """The order in a command's last argument."""
+    """Parse the order in a command's last argument."""
     values = json.loads(argument)
     phases = [
         Phase(**(phase | {"sorts": tuple(Sort(**sort) for sort in phase["sorts"])}))

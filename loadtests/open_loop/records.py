@@ -1,4 +1,4 @@
-"""What a client saw of each request: one line of JSON for each, from the load's process to the harness."""
+"""Clients' records of requests: one line of JSON for each, from the load's process to the harness."""
 
 import json
 from collections.abc import Iterable
@@ -11,19 +11,19 @@ class Kind(StrEnum):
     """How a request ended for its client."""
 
     OK = "ok"
-    STATUS = "status"  # a whole response with another status than 200
+    STATUS = "status"  # a whole response with a status other than 200
     RESET = "reset"  # the connection was refused, reset or closed before any of the response
     CUT = "cut"  # the same after the response had begun
-    TIMEOUT = "timeout"  # the client's patience was over
-    WRONG = "wrong"  # a response that belongs to another request
+    TIMEOUT = "timeout"  # the client's patience ended
+    WRONG = "wrong"  # the response to another request
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One request. Times in seconds: `begun` is when it should have been sent, by the monotonic clock.
+    """One request. Times in seconds: `begun` is its planned time, by the monotonic clock.
 
-    `lag` is how much later it was sent, and `took` runs from `begun`, so a client that comes late is counted
-    with what it made its user wait.
+    `lag` is how much later it was sent, and `took` counts from `begun`, so a late request includes the time
+    that its user waited.
     """
 
     number: int
@@ -41,7 +41,7 @@ class Record:
 
     @property
     def failure(self) -> str:
-        """What the client saw, such as `status 503` or `timeout`."""
+        """The outcome for the client, such as `status 503` or `timeout`."""
         return f"status {self.status}" if self.kind is Kind.STATUS else self.kind.value
 
 
@@ -51,7 +51,7 @@ def write(path: Path, records: Iterable[Record]) -> None:
 
 
 def read(path: Path) -> list[Record]:
-    """What `write` wrote."""
+    """Read the file of `write`."""
     found = []
     for line in path.read_text().splitlines():
         number, method, begun, lag, took, kind, status = json.loads(line)

@@ -1,1 +1,2 @@
-"""What clients get when more comes than app replicas can do, and when only it looks so (`make overload`)."""
+"""The service of clients when app replicas are overloaded, and when they only seem to be (`make
+overload`)."""

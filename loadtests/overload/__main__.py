@@ -1,7 +1,7 @@
 """`make overload`: every scene in front of the balancer, and of others if asked for, and one table.
 
-Exits 0 when nothing that is aimed at was missed (`loadtests.overload.verdict`), 1 where it was or on any
-error, 130 on Ctrl-C.
+Exits 0 if every aim was met (`loadtests.overload.verdict`), 1 if one was missed or on any error, 130 on
+Ctrl-C.
 """
 
 import sys
@@ -20,8 +20,8 @@ from loadtests.overload.performance import perform
 from loadtests.overload.scenes import SCENES
 from loadtests.overload.verdict import missed_aims
 
-SET_UP = 5.0  # seconds that a run takes beyond its own time, about
-WIDTH = 190  # columns where nobody says how wide the output is
+SET_UP = 5.0  # approximate overhead of a run in seconds
+WIDTH = 190  # columns, if the width of the output is unknown
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +45,7 @@ def _run(options: Options, console: Console) -> int:
     runs: list[Run] = []
     try:
         for scene, balancer in plan:
-            # The same seed for all: they are compared with each other.
+            # The same seed for all, as they are compared with each other.
             seed = sum((one.scene, one.balancer) == (scene.name, balancer.name) for one in runs)
             runs.append(perform(balancer, scene, seed))
             console.print(report.run_lines(len(runs), len(plan), runs[-1]), highlight=False)
@@ -61,7 +61,7 @@ def _run(options: Options, console: Console) -> int:
 
 
 def _show(options: Options, console: Console, runs: Sequence[Run]) -> None:
-    """Print the table, and write the file if there is to be one."""
+    """Print the table, and write the file if requested."""
     console.print(report.table(runs, "overload: four replicas, default settings"))
     lag = max(run.lag for run in runs)
     console.print(f"in the worst run the load was late by {lag * 1e3:.0f} ms (p99)", highlight=False)

@@ -1,4 +1,5 @@
-"""The balancers under test: each as it comes, but for `haproxy-tuned`, whose operator knows the replicas."""
+"""The balancers under test, with default settings except `haproxy-tuned`, whose operator knows the
+replicas."""
 
 import os
 import re
@@ -12,7 +13,7 @@ from loadtests.overload.stage import OverloadStage
 from loadtests.proxies import Launch
 
 HERE = Path(__file__).parent
-WITHOUT_LIMIT = "without limit"  # ours; beside it what the limit delays would show
+WITHOUT_LIMIT = "without limit"  # ours; compared with it, delays caused by the limit show
 LIMIT = 5.0  # seconds for /metrics
 _EJECTIONS = re.compile(r"^balancer_ejections_total\{.*\} (\S+)$", re.MULTILINE)
 _DOWN = re.compile(r"Server \S+ is DOWN")
@@ -71,7 +72,7 @@ BALANCERS: dict[str, Balancer] = {
 
 
 def ejections(name: str, stage: OverloadStage) -> int | None:
-    """How many times replicas were ejected; None where the balancer does not say."""
+    """The number of ejections; None if the balancer does not report it."""
     if name in (OURS, WITHOUT_LIMIT):
         with urllib.request.urlopen(f"http://127.0.0.1:{stage.spare}/metrics", timeout=LIMIT) as answer:
             return int(sum(float(value) for value in _EJECTIONS.findall(answer.read().decode())))

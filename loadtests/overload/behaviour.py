@@ -1,12 +1,12 @@
-"""How a replica works, and the line of JSON that tells it so."""
+"""A replica's behaviour, and the line of JSON that sets it."""
 
 import json
 from dataclasses import asdict, dataclass
 
 PLAIN = "/r/"  # takes the replica's service time
 SLOW = "/slow/"  # takes SLOW_TIME of the same backlog
-POLL = "/poll/"  # is answered after POLL_TIME, and occupies nobody
-STREAM = "/stream/"  # begins at once and lasts STREAM_TIME, and occupies nobody
+POLL = "/poll/"  # is answered after POLL_TIME, and occupies no slot
+STREAM = "/stream/"  # begins at once and lasts STREAM_TIME, and occupies no slot
 SLOW_TIME = 2.0  # seconds
 POLL_TIME = 3.0
 STREAM_TIME = 3.0
@@ -17,8 +17,8 @@ class Behaviour:
     """Works on `at_once` requests at a time (0: on all), each in `service` seconds; the others wait in its
     backlog.
 
-    One that `notices` who has left passes over those in its backlog; a sync server does not.
-    Every `pause_every` seconds (0: never) nothing happens for `pause` seconds, as in a garbage collection.
+    With `notices` it skips requests in its backlog whose clients have left; a sync server does not.
+    Every `pause_every` seconds (0: never) it stops for `pause` seconds, as in a garbage collection.
     """
 
     at_once: int = 2
@@ -29,10 +29,10 @@ class Behaviour:
 
 
 def encode(behaviour: Behaviour) -> bytes:
-    """The line that tells it."""
+    """The line that sets it."""
     return json.dumps(asdict(behaviour)).encode() + b"\n"
 
 
 def decode(line: bytes) -> Behaviour:
-    """What `encode` wrote."""
+    """Parse the line of `encode`."""
     return Behaviour(**json.loads(line))

@@ -1,4 +1,4 @@
-"""The figures of a run, from what clients saw."""
+"""The figures of a run, from clients' records."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from loadtests.overload.scenes import Kind as Group
 from loadtests.overload.scenes import Scene, Window
 
 REFUSED = 503
-LAST = 5  # seconds at the end of the overload of which the mean is taken
-MIXED = 0.1  # of what was not served: more that was not refused at once, and nobody knows what a refusal cost
+LAST = 5  # seconds at the end of the overload, for the mean goodput
+MIXED = 0.1  # of the requests not served: if more were not refused at once, the cost of a refusal is unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Cpu:
 
 @dataclass(frozen=True, slots=True)
 class Goodput:
-    """Answers of 200 within the clients' patience, per second: the `least` of any second that counts."""
+    """Responses of 200 within the clients' patience, per second: `least` is the worst second that counts."""
 
     least: int
     last: float
@@ -36,9 +36,9 @@ class Goodput:
 class Run:
     """One run. Times in seconds.
 
-    `by_second` has the goodput of each second of the load. `warm` is how many of the requests before the
-    overload were served, and how many there were. `recovery` is when the last failed request after the
-    overload was begun, counted from its end: 0 where none failed. `ejections` is None where it is not known.
+    `by_second` is the goodput of each second of the load. `warm` is the number of served requests before the
+    overload, and of all. `recovery` is when the last failed request after the overload was begun, counted
+    from its end: 0 if none failed. `ejections` is None if unknown.
     """
 
     scene: str
@@ -113,10 +113,10 @@ def _goodput(seconds: Sequence[int], window: Window) -> Goodput:
 def _costs(
     scene: Scene, during: Sequence[Record], warm: tuple[int, int] | None, cpu: Cpu
 ) -> tuple[float | None, float | None]:
-    """CPU seconds per request served and refused; None where it cannot be told.
+    """CPU seconds per request served and refused; None if unknown.
 
-    What a request costs that is served is taken from before the overload, when nothing else happened; what is
-    left of the overload's CPU time is shared by the refused ones.
+    The cost of a served request is measured before the overload, when nothing else happened; the rest of the
+    overload's CPU time is divided by the refused requests.
     """
     window = scene.window
     if warm is None or window is None or not warm[0]:

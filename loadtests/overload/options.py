@@ -11,17 +11,17 @@ from loadtests.overload.balancers import BALANCERS, WITHOUT_LIMIT
 from loadtests.overload.scenes import SCENES, Kind, Scene
 
 _DESCRIPTION = """\
-What clients get when more comes than four replicas can do, and whether the balancer stays out of the way when
-it only looks so. Requests arrive at random moments, whatever becomes of those before them, at the balancer
-with its default settings and, with --vs, at others.
+The service of clients when four replicas are overloaded, and whether the balancer changes nothing when they
+only seem to be. Requests arrive at random times, whatever happens to earlier ones, at the balancer with its
+default settings and, with --vs, at others.
 """
 _EPILOG = """\
 examples:
   python -m loadtests.overload --only threefold,tenfold --vs nginx,haproxy,haproxy-tuned
   python -m loadtests.overload --only burst,pauses --runs 3
 
-exit code: 0, or 1 where our balancer missed an aim, the load could not keep its rate, or something could
-not be started; 2 for a wrong command line. docs/overload.md says what is aimed at and how to read the table.
+exit code: 0, or 1 if our balancer missed an aim, the load could not keep its rate, or something could not be
+started; 2 for an invalid command line. docs/overload.md has the aims and explains the table.
 """
 
 
@@ -35,12 +35,12 @@ class Options:
     json: Path | None
 
     def balancers(self, scene: Scene) -> tuple[str, ...]:
-        """Where there is no overload ours is compared with itself."""
+        """Without an overload ours is compared with itself."""
         return (OURS, WITHOUT_LIMIT) if scene.kind is Kind.AWAY else (OURS, *self.others)
 
 
 def parse(argv: Sequence[str] | None = None) -> Options:
-    """Read the command line; exits with a usage message when it is wrong."""
+    """Parse the command line; exits with a usage message if it is invalid."""
     width = max(map(len, SCENES))
     scenes = "\n".join(f"  {scene.name:<{width}}  {scene.summary}" for scene in SCENES.values())
     others = [name for name in BALANCERS if name not in (OURS, WITHOUT_LIMIT)]

@@ -1,4 +1,4 @@
-"""One run: the stage is set, the load begins, the replicas change if they are to; the figures are taken."""
+"""One run: start the processes and the load, change the replicas if required, and take the figures."""
 
 import tempfile
 import time
@@ -15,13 +15,13 @@ from loadtests.overload.scenes import Scene, Step
 from loadtests.overload.stage import OverloadStage
 from loadtests.processes import Processes
 
-GRACE = 30.0  # seconds beyond the load's own time after which it has failed
-SETTLING = 1.0  # seconds after the start in which a balancer may have something left to do
-IDLE = 1.0  # seconds in which nothing comes, to know what the balancer uses by itself
+GRACE = 30.0  # seconds beyond the load's own duration after which it has failed
+SETTLING = 1.0  # seconds after the start in which a balancer may still be busy
+IDLE = 1.0  # seconds without requests, to measure what the balancer uses by itself
 
 
 def perform(balancer: Balancer, scene: Scene, seed: int) -> Run:
-    """Play one scene in front of one balancer, on processes of its own."""
+    """Play one scene with one balancer and new processes."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="balancer-overload-")))
         processes = stack.enter_context(Processes(directory))
@@ -37,7 +37,7 @@ def perform(balancer: Balancer, scene: Scene, seed: int) -> Run:
 
 
 def _play(stage: OverloadStage, scene: Scene, start: float, idle: float) -> Cpu:
-    """Take the scene's steps, each at its time, and the CPU times at the overload's beginning and end."""
+    """Take the scene's steps, each at its time, and the CPU times at the overload's start and end."""
     taken: list[float] = []
 
     def take(stage: OverloadStage) -> None:
@@ -56,7 +56,7 @@ def _play(stage: OverloadStage, scene: Scene, start: float, idle: float) -> Cpu:
 
 
 def _idle_cpu(pid: int) -> float:
-    """CPU seconds a second that a balancer uses with nothing to do but its checks."""
+    """CPU seconds per second of an idle balancer, including its checks."""
     time.sleep(SETTLING)
     before = tree_seconds(pid)
     time.sleep(IDLE)

@@ -1,10 +1,10 @@
-"""The app replica: a backlog of requests, and so many at a time that are worked on, as in a sync server.
+"""The app replica: it works on a number of requests at a time and has a backlog, like a sync server.
 
     python -m loadtests.overload.replica HOST PORT CONTROL_SOCKET BEHAVIOUR
 
-Health checks wait in the same backlog. Work whose client has gone is still done, unless the behaviour says
-otherwise: a sync server finds out only when it writes. The work is a sleep, so a replica costs the machine
-next to nothing.
+Health checks wait in the same backlog. Work for clients that have left is still done, unless the behaviour
+says otherwise: a sync server finds out only when it writes. The work is a sleep, so a replica costs the
+machine next to nothing.
 """
 
 import asyncio
@@ -34,8 +34,8 @@ from loadtests.stage import READY
 BACKLOG = 4096
 BODY_BYTES = 100
 PIECES = 10  # of a stream
-# By how much a timer may be late without making the next one's work begin late: timers count whole
-# milliseconds, and a replica that loses one with each request would have less capacity than it is said to.
+# How late a timer may be without delaying the next request's work: timers count whole milliseconds, and a
+# replica that lost one with each request would have less than its nominal capacity.
 TIMER_GRAIN = 0.002
 _CLOSES = re.compile(rb"(?i) HTTP/1\.0\r\n|\r\nconnection: *close\r\n")
 
@@ -70,24 +70,24 @@ class Connection(asyncio.Protocol):
         self._replica.serve(self, f"{path}/", number.encode())
 
     def answer(self, body: bytes) -> None:
-        """The response, whole."""
+        """Send the whole response."""
         self.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
         self.end()
 
     def write(self, data: bytes) -> None:
-        """Part of the response; lost where the client has gone."""
+        """Send a part of the response; it is lost if the client has left."""
         if self._transport is not None:
             self._transport.write(data)
 
     def end(self) -> None:
-        """The response is whole."""
+        """End the response."""
         if self._closes and self._transport is not None:
             self._transport.close()
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is to be done for a request; `seconds` None: whatever a request takes when it is begun."""
+    """The work for a request; `seconds` None: the service time when it begins."""
 
     connection: Connection
     body: bytes
@@ -95,7 +95,7 @@ class Work:
 
 
 class Replica:
-    """The backlog, and what is being worked on."""
+    """The backlog, and the requests in work."""
 
     def __init__(self, behaviour: Behaviour) -> None:
         self._behaviour = behaviour
@@ -105,25 +105,25 @@ class Replica:
         self._plan_pause()
 
     def behave(self, behaviour: Behaviour) -> None:
-        """Behave so from now on; what is being worked on takes its time."""
+        """Apply this behaviour from now on; requests in work are not affected."""
         self._behaviour = behaviour
         self._plan_pause()
         self._take_next(time.monotonic())
 
     def serve(self, connection: Connection, path: str, number: bytes) -> None:
-        """A request has come."""
+        """A request arrives."""
         if path == POLL:
             self._loop.call_later(POLL_TIME, connection.answer, number.ljust(BODY_BYTES))
         elif path == STREAM:
             connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (PIECES * BODY_BYTES))
             self._stream(connection, number, PIECES)
         else:
-            body = number.ljust(BODY_BYTES) if number.isdigit() else b"ok"  # of a check, or at start
+            body = number.ljust(BODY_BYTES) if number.isdigit() else b"ok"  # of a check, or at the start
             self._line.append(Work(connection, body, SLOW_TIME if path == SLOW else None))
             self._take_next(time.monotonic())
 
     def _take_next(self, now: float) -> None:
-        """Begin to work on those whose turn it is; as of `now`."""
+        """Begin to work on the next requests, as of `now`."""
         behaviour = self._behaviour
         while self._line and (self._busy < behaviour.at_once or not behaviour.at_once):
             work = self._line.popleft()
@@ -151,7 +151,7 @@ class Replica:
 
     def _pause(self, behaviour: Behaviour) -> None:
         if behaviour is self._behaviour:
-            time.sleep(behaviour.pause)  # the whole process stands still
+            time.sleep(behaviour.pause)  # the whole process stops
             self._plan_pause()
 
 

@@ -1,4 +1,4 @@
-"""What is shown: lines for each run, the table at the end, and the JSON file."""
+"""The output: lines for each run, the table at the end, and the JSON file."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from rich.table import Table
 from loadtests.overload.figures import Run
 from loadtests.overload.scenes import SCENES, Scene
 
-NEVER = 0.5  # seconds before the end: who still fails then has not recovered
+NEVER = 0.5  # seconds before the end: failures in them mean no recovery
 _COLUMNS = (
     "warm",
     "least/s",
@@ -82,5 +82,5 @@ def write_json(path: Path, runs: Sequence[Run]) -> None:
 
 
 def _plain(run: Run) -> dict[str, object]:
-    # asdict would copy a Counter from pairs, which counts the pairs.
+    # asdict would rebuild a Counter from pairs, and count the pairs.
     return asdict(run) | {"others": dict(run.others), "is_valid": run.is_valid}

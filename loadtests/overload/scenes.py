@@ -1,6 +1,6 @@
-"""The scenes: how much comes when, and what the replicas are like.
+"""The scenes: the request rate over time, and the replicas.
 
-Four replicas that work on two requests of 20 ms at a time can do 400 requests a second.
+Four replicas that work on two requests of 20 ms at a time have a capacity of 400 requests a second.
 """
 
 import signal
@@ -17,24 +17,24 @@ SYNC = Behaviour()
 ASYNC = Behaviour(at_once=0)
 CAPACITY = 400.0  # requests per second of four SYNC ones
 WARM = 4.0  # seconds of load before an overload
-IMPATIENT = 2.0  # seconds a client waits where more comes than can be done
+IMPATIENT = 2.0  # seconds: the clients' patience under overload
 PATIENT = 20.0
-ADJUSTED = 10.0  # seconds after a change of capacity from which on goodput counts
+ADJUSTED = 10.0  # seconds after a change of capacity until goodput counts
 SETTLED = 3.0  # the same after the onset of the overload
 ONE = (Sort(PLAIN),)
 
 
 class Kind(StrEnum):
-    """What is asked of a balancer in a scene."""
+    """The aim for a balancer in a scene."""
 
-    OVERLOAD = "overload"  # serve what can be done, refuse the rest
-    FOLLOWS = "follows"  # the same when what can be done changes
+    OVERLOAD = "overload"  # serve at capacity, refuse the rest
+    FOLLOWS = "follows"  # the same while the capacity changes
     AWAY = "stays away"  # refuse and delay nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What is done to the replicas, `at` seconds after the start of the load."""
+    """A change of the replicas, `at` seconds after the start of the load."""
 
     at: float
     act: Callable[[OverloadStage], None]
@@ -42,17 +42,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The overload, in seconds after the start of the load; from `counts` on each second's goodput counts."""
+    """The overload, in seconds after the start of the load; each second's goodput counts from `counts` on."""
 
     begins: float
     counts: float
     ends: float
-    least: float  # goodput a second that is asked for
+    least: float  # the required goodput per second
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One scene. `replicas`: how each works at first."""
+    """One scene. `replicas`: the initial behaviour of each."""
 
     name: str
     summary: str
@@ -64,7 +64,7 @@ class Scene:
     patience: float = IMPATIENT
     reuse: bool = True
     may_eject: bool = False  # replicas die
-    p99: float | None = None  # seconds that is asked for of what is served
+    p99: float | None = None  # seconds: the required p99 of served requests
 
     @property
     def seconds(self) -> float:
@@ -110,7 +110,7 @@ def _follows(
     adjusted: float = ADJUSTED,
     may_eject: bool = False,
 ) -> Scene:
-    """`warm` requests a second for 4 s, then `rate`; what can be done changes at CHANGE to `capacity`."""
+    """`warm` requests a second for 4 s, then `rate`; the capacity changes at CHANGE to `capacity`."""
     phases = [Phase(warm, WARM, ONE), Phase(rate, _END - WARM, ONE)]
     least = 0.925 * min(capacity, rate)
     window = Window(WARM, CHANGE + adjusted, _END, least)
@@ -190,8 +190,8 @@ SCENES: dict[str, Scene] = {
             CAPACITY / 2,
             _all_are(replace(SYNC, at_once=1)),
             rate=300,
-            adjusted=13.0,  # the limit is found sooner, and then the backlogs are worked off, for nobody
-            may_eject=True,  # its checks wait there, too, while nobody is answered
+            adjusted=13.0,  # the limit is found sooner, and then the backlogs are worked off, as wasted work
+            may_eject=True,  # its checks wait there too, while no request is answered
         ),
         _follows(
             "capacity-doubles",

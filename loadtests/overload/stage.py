@@ -1,4 +1,4 @@
-"""One stage: replicas that work each in its way, and a balancer in front of them."""
+"""The processes of one run: replicas, each with its behaviour, and a balancer in front of them."""
 
 import sys
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from loadtests.stage import RunningReplica, Stage
 
 
 class OverloadStage(Stage):
-    """The processes of one run. A replica that is started again works as it did at first."""
+    """The processes of one run. A restarted replica has its initial behaviour again."""
 
     def __init__(self, processes: Processes, directory: Path, behaviours: Sequence[Behaviour]) -> None:
         super().__init__(processes, directory, len(behaviours))
@@ -24,9 +24,9 @@ class OverloadStage(Stage):
         return [*module, replica.host, str(replica.port), str(replica.control), works]
 
     def tell(self, number: int, change: Behaviour) -> None:
-        """Tell one replica, counted from 0, how to work from now on."""
+        """Set the behaviour of one replica, counted from 0."""
         control.tell(self.replicas[number].control, behaviour.encode(change))
 
     def log_of(self, name: str) -> str:
-        """What a process has said so far."""
+        """The output of a process so far."""
         return (self._directory / f"{name}.log").read_text(errors="replace")

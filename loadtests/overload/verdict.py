@@ -1,4 +1,4 @@
-"""What was aimed at and missed: a sentence for each, and any sentence is an exit code of 1."""
+"""The verdict: a sentence for each missed aim; any sentence means exit code 1."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,13 @@ from loadtests.overload.figures import Run
 from loadtests.overload.scenes import SCENES, Kind, Scene
 
 RECOVERY = 1.0  # seconds after the overload in which requests may still fail
-# What is noise: a share, and seconds, whichever is more, of p50 and of p99.
+# Noise of p50 and of p99: a share or seconds, whichever is more.
 NOISE_P50 = (0.1, 0.002)
 NOISE_P99 = (0.25, 0.02)
 
 
 def missed_aims(runs: Sequence[Run]) -> list[str]:
-    """Of our balancer's runs alone, but for runs that are invalid, whoever's they are."""
+    """Missed aims of our balancer's runs, and invalid runs of any balancer."""
     found = []
     for run in runs:
         name = f"{run.balancer}, {run.scene}"
@@ -32,7 +32,8 @@ def missed_aims(runs: Sequence[Run]) -> list[str]:
 
 
 def _delays(scene: str, runs: Sequence[Run]) -> list[str]:
-    """Whether requests took longer than without a limit, by the best of runs: a busy machine only adds."""
+    """Whether requests took longer than without a limit, by the best runs, as a busy machine only adds
+    time."""
     ours = [run.served for run in runs if run.balancer == OURS]
     without = [run.served for run in runs if run.balancer == WITHOUT_LIMIT]
     if not ours or not without:

@@ -10,8 +10,8 @@ LOAD_STAMP := $(LOAD_VENV)/.installed
 DOCS_VENV := $(VENV)/docs
 DOCS_STAMP := $(DOCS_VENV)/.installed
 
-# Parallel test processes of `make unit`: some wait for other processes, so one more than there are cores.
-TESTERS := $(shell expr $$(nproc) + 1)
+# Parallel test processes of `make unit`: some wait for other processes, so three more than there are cores.
+TESTERS := $(shell expr $$(nproc) + 3)
 # Keep bytecode files, so that the test processes and their children do not compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
 

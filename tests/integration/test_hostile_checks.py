@@ -30,8 +30,14 @@ def _cpu_seconds(pid: int) -> float:
         pytest.param(
             b"", HINT, "more than 100 informational responses came without a final response", id="hints"
         ),
-        pytest.param(b"HTTP/1.1 200 OK\r\n", b"A: b\r\n", "came without a final response", id="fields"),
-        pytest.param(CHUNKED, b"1\r\na\r\n2\r\nab\r\n", "", id="tiny chunks"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\n",
+            b"A: b\r\n",
+            "came without a final response",
+            id="fields",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(CHUNKED, b"1\r\na\r\n2\r\nab\r\n", "", id="tiny chunks", marks=pytest.mark.slow),
     ],
 )
 async def test_endless_check_responses_delay_no_other_task_of_the_supervisor(

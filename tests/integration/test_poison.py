@@ -133,13 +133,13 @@ async def attack(
     assert not {"ejected", "probation"} & set(kinds), await events(balancer)
 
 
-@pytest.mark.parametrize("attackers", [1, 10])
+@pytest.mark.parametrize("attackers", [1, pytest.param(10, marks=pytest.mark.slow)])
 async def test_poison_of_all_kinds_in_turn_ejects_nothing(attackers: int) -> None:
     async with before(3, TIMEOUTS__FIRST_BYTE="1s", **STICKY, **CHECKS) as (balancer, _):
         await attack(balancer, list(WORST.values()), attackers, SECONDS)
 
 
-@pytest.mark.parametrize("attackers", [1, 10])
+@pytest.mark.parametrize("attackers", [pytest.param(1, marks=pytest.mark.slow), 10])
 async def test_poison_pinned_to_one_replica_ejects_nothing(attackers: int) -> None:
     """The attackers have a session there, or the cookie of such a session."""
     async with before(3, TIMEOUTS__FIRST_BYTE="1s", **STICKY, **CHECKS) as (balancer, _):

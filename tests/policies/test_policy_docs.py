@@ -33,6 +33,7 @@ def test_the_example_conforms_with_its_option(check: Callable[[Factory], None]) 
     check(lambda context: registry.build("my_policies:BestOf", {"choices": 2}, context))
 
 
+@pytest.mark.slow
 def test_the_test_of_the_example_passes(example: Path) -> None:
     (example / "test_best_of.py").write_text(OWN_TEST)
     command = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_best_of.py")

@@ -59,7 +59,7 @@ class Shopper(FastHttpUser):
             length = len(response.content or b"")
             named = response.headers.get("Content-Length") if response.headers else None
             if response.status_code == 200 and named != str(length):
-                response.failure(f"{length} bytes came of {named}")
+                response.failure(f"{length} of {named} bytes arrived")
 
 
 class Visitor(FastHttpUser):

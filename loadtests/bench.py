@@ -121,7 +121,7 @@ def _cores() -> tuple[int, int]:
     allowed = sorted(os.sched_getaffinity(0))
     if len(allowed) < 2:
         raise BenchError(
-            "two cores are needed, one for the load and one for the proxy; this machine allows one"
+            "the benchmark needs two cores, one for the load and one for the proxy; only one is available"
         )
     return allowed[0], allowed[1]
 
@@ -141,7 +141,7 @@ def _available(options: Options, console: Console) -> list[Proxy]:
     for proxy in proxies:
         if shutil.which(proxy.program) is None:
             console.print(
-                f"{proxy.name} is not installed and left out (on Debian: apt-get install {proxy.package})",
+                f"{proxy.name} is not installed; left out (on Debian: apt-get install {proxy.package})",
                 highlight=False,
             )
     return [proxy for proxy in proxies if shutil.which(proxy.program) is not None]

@@ -95,7 +95,7 @@ def _ready(admin: int) -> http.client.HTTPConnection:
             pass
         connection.close()
         time.sleep(0.05)
-    raise BenchError("the balancer does not get ready")
+    raise BenchError("the balancer did not become ready")
 
 
 def _add(connection: http.client.HTTPConnection, upstream: str) -> float:
@@ -118,11 +118,13 @@ def main(arguments: Sequence[str]) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--upstreams", type=int, default=1000, help="that are added (default 1000)")
+    parser.add_argument("--upstreams", type=int, default=1000, help="upstreams to add (default 1000)")
     parser.add_argument("--batch", type=int, default=200, help="POSTs per line (default 200)")
     parser.add_argument("--workers", type=int, default=2, help="(default 2)")
-    parser.add_argument("--without-checks", action="store_true", help="no active checks meanwhile")
-    parser.add_argument("--max-growth", type=float, default=2.0, help="last against first (default 2)")
+    parser.add_argument("--without-checks", action="store_true", help="without active checks")
+    parser.add_argument(
+        "--max-growth", type=float, default=2.0, help="last batch relative to the first (default 2)"
+    )
     options = parser.parse_args(arguments)
     try:
         batches = measure(options)
@@ -136,7 +138,7 @@ def main(arguments: Sequence[str]) -> int:
             f"{batch.median * 1e3:6.2f} ms (at most {max(batch.seconds) * 1e3:.0f}), {batch.cpu:.2f} s of CPU"
         )
     growth = batches[-1].median / batches[0].median
-    print(f"the last batch's take {growth:.1f} times as long as the first's")
+    print(f"POSTs of the last batch take {growth:.1f} times as long as those of the first")
     return 0 if growth <= options.max_growth else 1
 
 

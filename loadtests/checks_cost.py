@@ -159,10 +159,12 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.checks_cost", description=__doc__)
     parser.add_argument("--upstreams", type=int, default=1000)
-    parser.add_argument("--interval", type=float, default=2.0, help="seconds between two checks of one")
+    parser.add_argument(
+        "--interval", type=float, default=2.0, help="seconds between two checks of an upstream"
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="how long to measure")
     parser.add_argument("--replicas", choices=[*REPLICAS, "gone"], default="well")
-    parser.add_argument("--max-share", type=float, default=0.2, help="of a core; more is an error")
+    parser.add_argument("--max-share", type=float, default=0.2, help="bound on the share of a core")
     parser.add_argument("--serve", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -193,8 +195,8 @@ def main() -> int:
     kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(f"{options.upstreams} upstreams ({options.replicas}) every {options.interval:g} s")
     print(f"first round   {first_round:.2f} s")
-    print(f"checks        {results.total() / seconds:.0f} a second: {dict(results)}")
-    print(f"CPU a check   {cpu / max(1, results.total()) * 1e6:.0f} µs")
+    print(f"checks        {results.total() / seconds:.0f} per second: {dict(results)}")
+    print(f"CPU per check   {cpu / max(1, results.total()) * 1e6:.0f} µs")
     print(f"memory        {kib / 1024:.0f} MiB at most")
     print(f"CPU           {share:.1%} of a core (at most {options.max_share:.0%})")
     return 0 if share <= options.max_share else 1

@@ -16,7 +16,7 @@ def tell(control: Path, line: bytes) -> None:
         connection.connect(str(control))
         connection.sendall(line)
         if connection.recv(16) != DONE:
-            raise ConnectionError(f"the replica did not say that it is done ({control})")
+            raise ConnectionError(f"the replica did not confirm the command ({control})")
 
 
 async def listen(control: Path, obey: Callable[[bytes], Awaitable[None]]) -> asyncio.Server:

@@ -137,13 +137,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m loadtests.instructions", description=__doc__.splitlines()[0]
     )
     parser.add_argument("kinds", nargs="*", help=f"what to count: {', '.join(KINDS)} (default: all)")
-    parser.add_argument("--most", type=int, metavar="N", help="fail where `same` takes more instructions")
+    parser.add_argument("--most", type=int, metavar="N", help="fail if `same` takes more instructions")
     parser.add_argument("--play", choices=list(KINDS), help=argparse.SUPPRESS)
     parser.add_argument("--exchanges", type=int, default=LONG, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     unknown = [kind for kind in options.kinds if kind not in KINDS]
     if unknown:
-        parser.error(f"no such kind: {', '.join(unknown)}; there are {', '.join(KINDS)}")
+        parser.error(f"unknown kind: {', '.join(unknown)}; there are {', '.join(KINDS)}")
     if options.play is not None:
         play(options.play, options.exchanges)
         return 0

@@ -184,15 +184,15 @@ def _report(method: str, outcome: Outcome) -> bool:
 def main(arguments: Sequence[str]) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.keepalive_race", description=__doc__)
-    parser.add_argument("--requests", type=int, default=10_000, help="for each method (default 10000)")
+    parser.add_argument("--requests", type=int, default=10_000, help="requests per method (default 10000)")
     parser.add_argument("--idle", type=float, default=0.5, help="the app's idle timeout (default 0.5 s)")
-    parser.add_argument("--clients", type=int, default=100, help="requests at one moment (default 100)")
+    parser.add_argument("--clients", type=int, default=100, help="simultaneous requests (default 100)")
     parser.add_argument(
         "--spread", type=float, default=1.0, help="pauses are idle x (1 - spread) to idle x (1 + spread)"
     )
     parser.add_argument("--methods", default="GET,POST", help="GET, POST or both (default both)")
     parser.add_argument("--no-learn", dest="learn", action="store_false", help="with KEEPALIVE__LEARN=false")
-    parser.add_argument("--seed", type=int, default=1, help="of the pauses (default 1)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the pauses (default 1)")
     options = parser.parse_args(arguments)
     well = True
     for method in options.methods.split(","):

@@ -45,20 +45,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m loadtests.load",
-        description="Load a target with Locust and give a verdict.",
+        description="Load a target with Locust and judge the run.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument(
-        "host", nargs="?", help="the target, such as http://127.0.0.1:8080; without it a demo"
-    )
+    parser.add_argument("host", nargs="?", help="the target, such as http://127.0.0.1:8080; default: a demo")
     seconds = os.environ.get("LOAD_TIME", "").removesuffix("s") or 20
-    parser.add_argument("--seconds", type=int, default=seconds, help="how long (or LOAD_TIME)")
+    parser.add_argument("--seconds", type=int, default=seconds, help="seconds of load (or LOAD_TIME)")
     users = os.environ.get("LOAD_USERS") or 20
-    parser.add_argument("--users", type=int, default=users, help="how many users at once (or LOAD_USERS)")
+    parser.add_argument("--users", type=int, default=users, help="concurrent users (or LOAD_USERS)")
     parser.add_argument("--locust", default="locust", help="the command")
     options = parser.parse_args(argv)
     if options.host and not options.host.startswith(("http://", "https://")):
-        parser.error(f"{options.host} is no address of a target; write http://{options.host}")
+        parser.error(f"{options.host} is not a target URL; write http://{options.host}")
     return options
 
 

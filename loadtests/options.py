@@ -30,11 +30,11 @@ def parse(argv: Sequence[str] | None = None) -> Options:
     """Parse the command line; exits with a usage message if it is invalid."""
     parser = argparse.ArgumentParser(
         prog="python -m loadtests.bench",
-        description="CPU per request of balancer beside nginx and HAProxy, on one core, in one run.",
+        description="CPU per request of balancer, nginx and HAProxy side by side, on one core.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
-        "--proxies", type=names(PROXIES), default=",".join(PROXIES), help="which, in this order"
+        "--proxies", type=names(PROXIES), default=",".join(PROXIES), help="proxies to run, in this order"
     )
     parser.add_argument("--rounds", type=number(1, 50), default=5, help="rounds; figures are their medians")
     parser.add_argument(
@@ -42,7 +42,7 @@ def parse(argv: Sequence[str] | None = None) -> Options:
     )
     parser.add_argument("--connections", type=number(1, 4000), default=64, help="keep-alive connections")
     parser.add_argument(
-        "--body", type=_size, default="100", help="size of the response body, such as 100, 8k, 1M"
+        "--body", type=_size, default="100", help="size of the response body, such as 100, 8k or 1M"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure to this file")
     parser.add_argument("--max-ratio", type=float, help="exit 1 if ours costs more than this times nginx")

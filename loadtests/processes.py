@@ -96,9 +96,9 @@ class Processes:
                 if line.startswith(start) and line.endswith("\n"):
                     return line.removeprefix(start).strip()
             if ended:
-                raise BenchError(f"{name} exited with {process.returncode} at start:{self._tail(name)}")
+                raise BenchError(f"{name} exited with {process.returncode} at the start:{self._tail(name)}")
             time.sleep(0.01)
-        raise BenchError(f"{name} did not say {start!r} within {START_SECONDS:.0f} s:{self._tail(name)}")
+        raise BenchError(f"{name} did not print {start!r} within {START_SECONDS:.0f} s:{self._tail(name)}")
 
     def end(self, pid: int, number: signal.Signals) -> None:
         """End a process by a signal that certainly ends it, and wait until it has ended."""
@@ -117,7 +117,7 @@ class Processes:
         seen = "no connection"
         while time.monotonic() < deadline:
             if process.poll() is not None:
-                raise BenchError(f"{name} exited with {process.returncode} at start:{self._tail(name)}")
+                raise BenchError(f"{name} exited with {process.returncode} at the start:{self._tail(name)}")
             try:
                 seen = _get(port)
             except (OSError, http.client.HTTPException) as error:
@@ -127,7 +127,7 @@ class Processes:
             time.sleep(0.05)
         raise BenchError(
             f"{name} did not answer 200 with {length} bytes within {START_SECONDS:.0f} s "
-            f"(last: {seen}):{self._tail(name)}"
+            f"(last response: {seen}):{self._tail(name)}"
         )
 
     def require_running(self, name: str, pid: int) -> None:

@@ -220,7 +220,7 @@ def report(outcome: Outcome) -> bool:
     others = ", ".join(f"{count} x {what}" for what, count in sorted(outcome.others.items())) or "nothing"
     print(
         f"goodput {outcome.goodput:.0f}/s, {share:.1%} of the {outcome.capacity:.0f} that the replicas "
-        f"could do ({outcome.nominal:.0f} by the book); what was served took "
+        f"could do ({outcome.nominal:.0f} by the book); served requests took "
         f"p50 {outcome.p50 * 1e3:.0f} ms, p99 {outcome.p99 * 1e3:.0f} ms; besides {others}; "
         f"a replica had {outcome.most} at once at most; the load was {outcome.lag * 1e3:.0f} ms late (p99)",
         flush=True,
@@ -235,14 +235,18 @@ def main(arguments: Sequence[str]) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--seconds", type=float, default=20.0, help="of load, from 2 on (default 20)")
-    parser.add_argument("--times", type=float, default=3.0, help="load in capacities (default 3)")
-    parser.add_argument("--at-once", type=int, default=2, help="that a replica works on (default 2)")
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="seconds of load, at least 2 (default 20)"
+    )
+    parser.add_argument(
+        "--times", type=float, default=3.0, help="load as a multiple of the capacity (default 3)"
+    )
+    parser.add_argument("--at-once", type=int, default=2, help="concurrent requests of a replica (default 2)")
     parser.add_argument("--max-inflight", type=int, default=2, help="LIMITS__MAX_INFLIGHT (default 2)")
     parser.add_argument("--queue-size", type=int, default=1000, help="LIMITS__QUEUE_SIZE (default 1000)")
     parser.add_argument("--queue-timeout", default="500ms", help="LIMITS__QUEUE_TIMEOUT (default 500ms)")
     parser.add_argument("--workers", type=int, default=1, help="WORKERS (default 1)")
-    parser.add_argument("--seed", type=int, default=1, help="of the arrivals (default 1)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the arrivals (default 1)")
     options = parser.parse_args(arguments)
     if options.seconds < 2:
         parser.error("--seconds: at least 2")

@@ -78,7 +78,7 @@ class Cost:
                 return self._stack.enter_context(socket.create_connection(("127.0.0.1", port)))
             except ConnectionRefusedError:
                 if time.monotonic() > until:
-                    raise BenchError(f"nobody listens on port {port}") from None
+                    raise BenchError(f"no process listens on port {port}") from None
                 time.sleep(0.05)
 
     def round(self, name: str, connections: int, seconds: int) -> float:
@@ -120,9 +120,16 @@ def main(arguments: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--rounds", type=int, default=5, help="figures are medians (default 5)")
-    parser.add_argument("--seconds", type=int, default=3, help="of load per round and balancer (default 3)")
+    parser.add_argument(
+        "--seconds", type=int, default=3, help="seconds of load per round and balancer (default 3)"
+    )
     parser.add_argument("--connections", type=int, default=64, help="keep-alive connections (default 64)")
-    parser.add_argument("--max-share", type=float, default=1.0, help="of a served request (default 1)")
+    parser.add_argument(
+        "--max-share",
+        type=float,
+        default=1.0,
+        help="bound on the cost of a refusal, in served requests (default 1)",
+    )
     options = parser.parse_args(arguments)
     try:
         costs = measure(options)

@@ -79,7 +79,9 @@ def read_bounds(environ: Mapping[str, str]) -> Bounds:
 def judge(figures: Figures, bounds: Bounds) -> list[Finding]:
     """Every broken bound, the gravest first; empty for a good run."""
     if not figures.requests:
-        return [Finding(NOTHING_SENT, "no request was made: does the load generator reach its target?")]
+        return [
+            Finding(NOTHING_SENT, "no request was sent; check that the load generator reaches its target")
+        ]
     findings = []
     ratio = figures.failures / figures.requests
     if ratio > bounds.max_fail_ratio:
@@ -119,7 +121,7 @@ def report(figures: Figures, bounds: Bounds, findings: Sequence[Finding]) -> str
             f"replica {name:{width}}   {replicas[name]:>9,}   {share:6.1%}   by weight {expected[name]:.1%}"
         )
     if not replicas:
-        lines.append("replicas   no answer named one in X-Replica: the shares are not known")
+        lines.append("replicas   no response named one in X-Replica: the shares are unknown")
     lines += [f"verdict: BAD: {finding.sentence}" for finding in findings]
     return "\n".join(lines if findings else [*lines, "verdict: good"])
 
@@ -127,17 +129,17 @@ def report(figures: Figures, bounds: Bounds, findings: Sequence[Finding]) -> str
 def _broken_shares(tally: Tally, bounds: Bounds) -> list[str]:
     names = sorted({*tally.replicas, *(bounds.weights or {})})
     if bounds.replicas and len(tally.replicas) != bounds.replicas:
-        return [f"{len(tally.replicas)} replicas have answered; {bounds.replicas} should have"]
+        return [f"{len(tally.replicas)} replicas have answered; expected {bounds.replicas}"]
     total = tally.replicas.total()
     if not bounds.share_tolerance:
         return []
     if not total:
-        return ["no answer named its replica in X-Replica, so that the shares cannot be judged"]
+        return ["no response named its replica in X-Replica, so the shares cannot be judged"]
     broken = []
     for name, expected in expected_shares(names, bounds.weights).items():
         share = tally.replicas[name] / total
         if abs(share - expected) > bounds.share_tolerance * expected:
-            allowed = f"give or take {bounds.share_tolerance:.0%} of that"
+            allowed = f"within {bounds.share_tolerance:.0%} of that"
             broken.append(
                 f"{name} answered {share:.1%} of the requests; by weight it is {expected:.1%}, {allowed}"
             )

@@ -92,7 +92,7 @@ class Replica:
         while self._switches.mode is Mode.HANGING:
             await self._switched.wait()
         if self._switches.mode is Mode.FAILING:
-            return self._answer({"error": "failing, as switched"}, 500)
+            return self._answer({"error": "failing, by its switch"}, 500)
         return None
 
     async def _work(self) -> web.Response | None:
@@ -102,7 +102,7 @@ class Replica:
             await self._sleep(delay)
         burn(self._switches.cpu)
         if self._random.random() < self._switches.error_rate:
-            return self._answer({"error": "failed by chance"}, 500)
+            return self._answer({"error": "failed at random"}, 500)
         return None
 
     async def _show(self, request: web.Request) -> web.Response:

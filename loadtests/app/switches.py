@@ -53,7 +53,7 @@ class Switches:
             reader = _READERS.get(name)
             if reader is None:
                 known = ", ".join(map(label, _READERS))
-                problems.append(f"{label(name)} is no switch; there are {known}")
+                problems.append(f"{label(name)} is not a switch; the switches are {known}")
                 continue
             try:
                 values[name] = reader(value)
@@ -73,7 +73,7 @@ def _mode(value: Any) -> Mode:
 def _check_status(value: Any) -> int:
     text = _text(value)
     if text != "0" and not re.fullmatch(r"[2-5]\d\d", text):
-        raise SwitchError(f"{value!r} is neither a status from 200 to 599 nor 0, for as the mode has it")
+        raise SwitchError(f"{value!r} is neither a status from 200 to 599 nor 0 (status of the mode)")
     return int(text)
 
 

@@ -41,7 +41,7 @@ def _run(options: Options, console: Console) -> int:
     )
     if not namespaces and any(FAULTS[name].wants_namespace for name in options.faults):
         console.print(
-            "no network namespaces here (they need root, ip and iptables): the black hole is a full backlog",
+            "no network namespaces here (they need root, ip and iptables): a full backlog is the black hole",
             highlight=False,
         )
     runs: list[Run] = []

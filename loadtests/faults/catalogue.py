@@ -62,23 +62,23 @@ def _restart(number: int) -> Step:
 FAULTS: dict[str, Fault] = {
     fault.name: fault
     for fault in (
-        _told("latency", "answers after 500 ms instead of 8 ms, to checks too", Behaviour(delay=0.5)),
+        _told("latency", "answers after 500 ms instead of 8 ms, checks included", Behaviour(delay=0.5)),
         _told(
             "500-sick-check",
-            "answers 500 to everything within 1 ms, to checks too",
+            "answers 500 to everything, including checks, within 1 ms",
             Behaviour(status=500, delay=ERROR_TIME),
         ),
         _told(
             "500-healthy-check",
-            "answers 500 to everything within 1 ms, but 200 to checks",
+            "answers 500 to all requests within 1 ms, but 200 to checks",
             Behaviour(status=500, delay=ERROR_TIME, healthy_check=True),
         ),
         _told(
             "503",
-            "answers 503 to everything within 1 ms, to checks too",
+            "answers 503 to everything, including checks, within 1 ms",
             Behaviour(status=503, delay=ERROR_TIME),
         ),
-        _told("hang", "accepts and reads, and never answers", Behaviour(answer=Answer.NEVER)),
+        _told("hang", "accepts and reads, but never answers", Behaviour(answer=Answer.NEVER)),
         _told("reset", "reads the request, and resets the connection", Behaviour(answer=Answer.RESET)),
         _told(
             "refuse",
@@ -95,13 +95,13 @@ FAULTS: dict[str, Fault] = {
         Fault("kill", "its process is killed (SIGKILL)", [Step(0.0, _kill), Step(1.0, _revive)]),
         Fault(
             "black-hole",
-            "its packets are swallowed, SYNs too, as those of a machine that lost its power",
+            "its packets, SYNs included, are dropped, like those of a machine without power",
             [Step(0.0, lambda stage: stage.swallow(True)), Step(1.0, lambda stage: stage.swallow(False))],
             wants_namespace=True,
         ),
         Fault(
             "rolling-restart",
-            "every replica in turn ends at once (SIGTERM, no drain) and is started again",
+            "each replica in turn ends at once (SIGTERM, no drain) and is restarted",
             [_restart(number) for number in range(REPLICAS)],
             has_ill_replica=False,
         ),

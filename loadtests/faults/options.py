@@ -49,7 +49,11 @@ def parse(argv: Sequence[str] | None = None) -> Options:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--only", type=names(FAULTS), default=tuple(FAULTS), metavar="FAULT,...", help="these faults (all)"
+        "--only",
+        type=names(FAULTS),
+        default=tuple(FAULTS),
+        metavar="FAULT,...",
+        help="only these faults (all)",
     )
     parser.add_argument(
         "--vs", type=_others, default=(), metavar="NAME,...", help="also run nginx, haproxy or both"

@@ -16,8 +16,8 @@ def broken_promises(runs: Sequence[Run]) -> list[str]:
         name = f"{run.balancer}, {run.fault}"
         if not run.is_valid:
             found.append(
-                f"{name}: invalid, for the load was late by {run.lag * 1e3:.0f} ms (p99; at most "
-                f"{MAX_LAG * 1e3:.0f}); run it again when the machine is less busy"
+                f"{name}: invalid, as the load was late by {run.lag * 1e3:.0f} ms (p99; at most "
+                f"{MAX_LAG * 1e3:.0f}); repeat it when the machine is less busy"
             )
         if run.balancer != OURS:
             continue
@@ -29,5 +29,5 @@ def broken_promises(runs: Sequence[Run]) -> list[str]:
             found.append(f"{name}: {run.posts_read_twice} POST requests were read twice by replicas")
         wrong = run.posts[Kind.WRONG]
         if wrong:
-            found.append(f"{name}: {wrong} POST requests got the response to another one")
+            found.append(f"{name}: {wrong} POST requests got the response to another request")
     return found

@@ -93,11 +93,11 @@ _ENDLESS = f"Content-Length: {1 << 40}\r\n"
 
 
 def _upload(name: str, unit: bytes, what: str) -> Attack:
-    return Attack(name, f"POSTs without an end, {what}", 4, _CHUNKED, _blob(unit))
+    return Attack(name, f"endless POSTs, {what}", 4, _CHUNKED, _blob(unit))
 
 
 def _asks(name: str, path: str, what: str) -> Attack:
-    return Attack(name, f"the app answers without an end, {what}", 4, _get(path))
+    return Attack(name, f"endless responses of the app, {what}", 4, _get(path))
 
 
 def _head(name: str, field: str, unit: str, what: str) -> Attack:
@@ -112,14 +112,14 @@ ATTACKS: dict[str, Attack] = {
         _upload("mixed-chunks", _chunk(1) + _chunk(2) + _chunk(3), "in chunks of 1 to 3 bytes"),
         _upload("small-chunks", _chunk(64), "in chunks of 64 bytes"),
         _upload("chunks", _chunk(1024), "in chunks of 1 KiB"),
-        Attack("upload", "POSTs without an end, of known length", 4, _post(SINK, _ENDLESS), _blob(b"a")),
+        Attack("upload", "endless POSTs of known length", 4, _post(SINK, _ENDLESS), _blob(b"a")),
         _asks("app-tiny-chunks", TINY, "in chunks of 1 byte"),
         _asks("app-mixed-chunks", MIXED, "in chunks of 1 to 3 bytes"),
         _asks("app-small-chunks", SMALL, "in chunks of 64 bytes"),
         _asks("app-extensions", EXTENDED, "in chunks with an extension of 1,000 bytes each"),
         _asks("app-hints", HINTS, "with 103 only"),
         _asks("app-unbounded", UNBOUNDED, "until it closes"),
-        Attack("app-checks", "the app answers its checks without an end", 1, _get("/"), checks=HINTS),
+        Attack("app-checks", "endless responses of the app to checks", 1, _get("/"), checks=HINTS),
         _head("tokens", "Connection", "a,", "of tokens in Connection"),
         _head("forwarded-for", "X-Forwarded-For", "127.0.0.1, ", "of trusted addresses in X-Forwarded-For"),
         _head("cookies", "Cookie", "a=b; ", "of cookies"),
@@ -131,17 +131,17 @@ ATTACKS: dict[str, Attack] = {
             b"a",
             piece=1,
         ),
-        Attack("pipelines", "pipelined requests, and nobody reads", 20, b"", _blob(_get("/")), reads=False),
-        Attack("reads-nothing", "a large response, and nobody reads", 100, _get(LARGE), reads=False),
-        Attack("untaken", "an upload that the app does not take", 100, _post(STUCK, _ENDLESS), _blob(b"a")),
+        Attack("pipelines", "pipelined requests, responses not read", 20, b"", _blob(_get("/")), reads=False),
+        Attack("reads-nothing", "large responses, not read", 100, _get(LARGE), reads=False),
+        Attack("untaken", "uploads that the app does not read", 100, _post(STUCK, _ENDLESS), _blob(b"a")),
         Attack(
             "ahead", "bytes sent ahead of a slow request", 100, _get(STUCK), _blob(_get("/")), reads=False
         ),
         Attack("idle", "idle connections on every slot", MANY, _get("/"), slots=500),
-        Attack("silent", "connections that say nothing on every slot", MANY, b"", slots=500),
+        Attack("silent", "silent connections on every slot", MANY, b"", slots=500),
         Attack(
             "once-a-minute",
-            "clients that ask once a minute on every slot",
+            "clients with one request a minute on every slot",
             1_000,
             _get("/"),
             every=60.0,
@@ -149,7 +149,7 @@ ATTACKS: dict[str, Attack] = {
         ),
         Attack(
             "greedy",
-            "one client asks as fast as it can, for more than can be done",
+            "one client sends as fast as it can, above capacity",
             300,
             _get(WORK),
             again=True,
@@ -165,7 +165,7 @@ ATTACKS: dict[str, Attack] = {
         Attack("admin", "idle connections to the admin listener", MANY, b"", target=Target.ADMIN),
         Attack(
             "admin-unread",
-            "metrics, and nobody reads them",
+            "/metrics requests, responses not read",
             MANY,
             _SCRAPE,
             reads=False,

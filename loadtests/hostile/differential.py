@@ -156,7 +156,7 @@ def main(argv: Sequence[str]) -> int:
     """Play all, and print the table."""
     cases = [case for case in read_cases("responses.txt") if playable(case)]
     chosen = [case for case in cases if case.id in argv] if argv else cases
-    table = Table("case", *BALANCERS, title="responses that do not look alike", show_lines=True)
+    table = Table("case", *BALANCERS, title="responses seen differently", show_lines=True)
     with tempfile.TemporaryDirectory(prefix="balancer-differential-") as directory:
         for case, seen in zip(chosen, _play(chosen, Path(directory)), strict=True):
             if argv or len(set(seen)) > 1:

@@ -56,7 +56,7 @@ def parse(argv: Sequence[str] | None = None) -> Options:
         type=names(ATTACKS),
         default=tuple(ATTACKS),
         metavar="ATTACK,...",
-        help="these attacks (all)",
+        help="only these attacks (all)",
     )
     others = [name for name in BALANCERS if name != OURS]
     parser.add_argument(

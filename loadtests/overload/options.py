@@ -55,7 +55,7 @@ def parse(argv: Sequence[str] | None = None) -> Options:
         type=names(SCENES),
         default=tuple(SCENES),
         metavar="SCENE,...",
-        help="these scenes (all); those without overload run twice, with adaptive limits and without",
+        help="only these scenes (all); those without overload run twice, with and without adaptive limits",
     )
     parser.add_argument(
         "--vs", type=names(others), default=(), metavar="NAME,...", help=f"also run {', '.join(others)}"

@@ -159,10 +159,10 @@ _BIMODAL = (Sort(PLAIN, 0.9), Sort(SLOW, 0.1))
 SCENES: dict[str, Scene] = {
     scene.name: scene
     for scene in (
-        overload("threefold", "1,200 requests/s, three times what can be done", 1200, 370, p99=1.0),
+        overload("threefold", "1,200 requests/s, three times the capacity", 1200, 370, p99=1.0),
         overload(
             "threefold-noticed",
-            "the same, and replicas notice who has left their backlog",
+            "the same, and replicas skip requests whose clients have left",
             1200,
             370,
             replicas=replace(SYNC, notices=True),
@@ -177,16 +177,16 @@ SCENES: dict[str, Scene] = {
             patience=0.3,
         ),
         overload("tenfold", "4,000 requests/s", 4000, 350),
-        overload("tenfold-anew", "4,000 requests/s, each on a connection of its own", 4000, 350, reuse=False),
+        overload("tenfold-anew", "4,000 requests/s, each on its own connection", 4000, 350, reuse=False),
         _follows(
             "capacity-halves",
-            "each replica works on one at a time from second 10 on",
+            "each replica works on one request at a time from second 10 on",
             CAPACITY / 2,
             _all_are(replace(SYNC, at_once=1)),
         ),
         _follows(
             "capacity-halves-unsaid",
-            "the same at 300 requests/s, so that nothing was limited before",
+            "the same at 300 requests/s, without a limit before",
             CAPACITY / 2,
             _all_are(replace(SYNC, at_once=1)),
             rate=300,
@@ -195,7 +195,7 @@ SCENES: dict[str, Scene] = {
         ),
         _follows(
             "capacity-doubles",
-            "each replica works on four at a time from second 10 on",
+            "each replica works on four requests at a time from second 10 on",
             CAPACITY * 2,
             _all_are(replace(SYNC, at_once=4)),
         ),
@@ -237,38 +237,38 @@ SCENES: dict[str, Scene] = {
         ),
         _away(
             "long-polling",
-            "of 200 requests/s a fifth long polls and a fifth streams, of 3 s each",
+            "200 requests/s, a fifth long polls and a fifth streams, of 3 s each",
             Phase(200, 15, _POLLED),
         ),
         _away(
             "bimodal",
-            "of 300 requests/s to an async app nine in ten take 5 ms, the others 2 s",
+            "300 requests/s to an async app, nine in ten take 5 ms, the others 2 s",
             Phase(300, 15, _BIMODAL),
             replicas=[replace(ASYNC, service=0.005)] * REPLICAS,
         ),
         _away(
             "cold-cache",
-            "80 requests/s, which take 80 ms for the first 15 s, then 20 ms",
+            "80 requests/s that take 80 ms for the first 15 s, then 20 ms",
             Phase(80, 22, ONE),
             replicas=[replace(SYNC, service=0.08)] * REPLICAS,
             steps=[replace(_all_are(SYNC), at=15.0)],
         ),
         _away(
             "app-slows",
-            "200 requests/s to an async app, which take 100 ms for 10 s, then 1 s",
+            "200 requests/s to an async app that take 100 ms for 10 s, then 1 s",
             Phase(200, 20, ONE),
             replicas=[replace(ASYNC, service=0.1)] * REPLICAS,
             steps=[_all_are(replace(ASYNC, service=1.0))],
         ),
         _away(
             "burst",
-            "2 requests/s, and three times 300 at once",
+            "2 requests/s, and three bursts of 300",
             Phase(2, 4, ONE),
             *[Phase(2, 4, ONE, burst=300)] * 3,
         ),
         _away(
             "pauses",
-            "200 requests/s; each replica stands still for 200 ms every 2 s",
+            "200 requests/s; each replica stops for 200 ms every 2 s",
             Phase(200, 15, ONE),
             replicas=[replace(SYNC, pause=0.2, pause_every=2.0)] * REPLICAS,
         ),

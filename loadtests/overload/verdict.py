@@ -21,8 +21,8 @@ def missed_aims(runs: Sequence[Run]) -> list[str]:
         name = f"{run.balancer}, {run.scene}"
         if not run.is_valid:
             found.append(
-                f"{name}: invalid, for the load was late by {run.lag * 1e3:.0f} ms (p99; at most "
-                f"{MAX_LAG * 1e3:.0f}); run it again when the machine is less busy"
+                f"{name}: invalid, as the load was late by {run.lag * 1e3:.0f} ms (p99; at most "
+                f"{MAX_LAG * 1e3:.0f}); repeat it when the machine is less busy"
             )
         elif run.balancer == OURS:
             found += [f"{name}: {sentence}" for sentence in _missed(run, SCENES[run.scene])]
@@ -49,7 +49,7 @@ def _delays(scene: str, runs: Sequence[Run]) -> list[str]:
 def _missed(run: Run, scene: Scene) -> list[str]:
     found = []
     if run.ejections and not scene.may_eject:
-        found.append(f"{run.ejections} ejections of replicas that are well")
+        found.append(f"{run.ejections} ejections of healthy replicas")
     if run.warm is not None and run.warm[0] < run.warm[1]:
         found.append(f"{run.warm[1] - run.warm[0]} requests failed before the overload")
     if scene.window is not None and run.goodput is not None and run.goodput.least < scene.window.least:
@@ -57,7 +57,7 @@ def _missed(run: Run, scene: Scene) -> list[str]:
             f"goodput {run.goodput.least}/s in the worst second that counts, not {scene.window.least:.0f}"
         )
     if scene.p99 is not None and run.served.p99 > scene.p99:
-        found.append(f"what was served took {run.served.p99:.1f} s (p99), not {scene.p99:.0f}")
+        found.append(f"served requests took {run.served.p99:.1f} s (p99), not {scene.p99:.0f}")
     if scene.kind is Kind.AWAY:
         failed = run.refused + run.timeouts + run.others.total()
         if failed:

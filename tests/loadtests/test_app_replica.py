@@ -198,7 +198,7 @@ REFUSED = {
     "no JSON": (b"mode=failing", "the body is not JSON"),
     "no object": (b"[1]", "not a JSON object"),
     "not UTF-8": (b"\xff", "the body is not JSON"),
-    "unknown switch": (b'{"moed": 1}', "moed is no switch; there are mode, check_status"),
+    "unknown switch": (b'{"moed": 1}', "moed is not a switch; the switches are mode, check_status"),
     "unknown mode": (b'{"mode": "sick"}', "mode: 'sick' is none of normal, failing, hanging"),
     "mode of another type": (b'{"mode": [1]}', "mode: [1] is none of normal"),
     "status": (b'{"check_status": 99}', "check_status: 99 is neither a status from 200 to 599 nor 0"),
@@ -300,7 +300,7 @@ async def test_the_control_command_turns_the_switches_of_the_local_replica() -> 
 
 
 WRONG_ENVIRONMENTS = {
-    "unknown": ("REPLICA_MOED", "failing", "REPLICA_MOED is no switch; there are REPLICA_MODE"),
+    "unknown": ("REPLICA_MOED", "failing", "REPLICA_MOED is not a switch; the switches are REPLICA_MODE"),
     "mode": ("REPLICA_MODE", "sick", "REPLICA_MODE: 'sick' is none of normal"),
     "listen": ("REPLICA_LISTEN", "8000", "REPLICA_LISTEN is not an address and a port"),
     "starting": ("REPLICA_STARTING", "later", "REPLICA_STARTING: 'later' is neither closed nor 503"),

@@ -39,7 +39,7 @@ def test_a_process_that_ends_at_its_start_is_an_error_with_its_output(tmp_path: 
     (port,) = free_ports(1)
     with Processes(tmp_path) as processes:
         pid = processes.start("proxy", ["sh", "-c", "echo no such upstream; exit 3"], CORE)
-        with pytest.raises(BenchError, match=r"proxy exited with 3 at start:\n  no such upstream"):
+        with pytest.raises(BenchError, match=r"proxy exited with 3 at the start:\n  no such upstream"):
             processes.wait_for_body("proxy", pid, port, 100)
 
 
@@ -61,7 +61,7 @@ def test_start_waits_for_a_line_of_the_output(tmp_path: Path) -> None:
 def test_a_line_that_can_no_longer_appear_is_an_error_with_the_output(tmp_path: Path) -> None:
     with Processes(tmp_path) as processes:
         pid = processes.start("talker", ["sh", "-c", "echo hello; exit 3"], None)
-        with pytest.raises(BenchError, match=r"(?s)exited with 3 at start:.*hello"):
+        with pytest.raises(BenchError, match=r"(?s)exited with 3 at the start:.*hello"):
             processes.wait_for_line("talker", pid, "port ")
 
 

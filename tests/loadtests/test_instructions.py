@@ -14,7 +14,7 @@ def test_an_unknown_kind_is_an_error_that_lists_the_known_ones(capsys: pytest.Ca
     with pytest.raises(SystemExit) as ended:
         instructions.main(["small"])
     assert ended.value.code == 2
-    assert "no such kind: small; there are same, another" in capsys.readouterr().err
+    assert "unknown kind: small; there are same, another" in capsys.readouterr().err
 
 
 def test_without_valgrind_the_error_says_what_to_install(

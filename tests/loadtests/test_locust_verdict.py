@@ -74,7 +74,7 @@ def test_the_report_has_a_sentence_for_each_broken_bound() -> None:
     run = figures(failures=250, p95=1.5)
     lines = report(run, Bounds(), judge(run, Bounds())).splitlines()
     assert lines[-3:] == [
-        "replicas   no answer named one in X-Replica: the shares are not known",
+        "replicas   no response named one in X-Replica: the shares are unknown",
         "verdict: BAD: 250 of 1,000 requests failed (25.00%); at most 0.00% may",
         "verdict: BAD: the p95 is 1,500 ms; at most 1,000 ms is allowed",
     ]

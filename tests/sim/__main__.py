@@ -10,7 +10,9 @@ from tests.sim.scenes import Scene, play, surge
 def main(arguments: Sequence[str]) -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__)
-    parser.add_argument("--times", type=float, default=3.0, help="load in capacities (default 3)")
+    parser.add_argument(
+        "--times", type=float, default=3.0, help="load as a multiple of the capacity (default 3)"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--max-inflight", type=int, default=0, help="LIMITS__MAX_INFLIGHT (default 0: none)")
     parser.add_argument("--queue-size", type=int, default=1000, help="LIMITS__QUEUE_SIZE (default 1000)")

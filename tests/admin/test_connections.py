@@ -289,7 +289,7 @@ async def test_a_newcomer_is_kept_rather_than_those_that_ask_again_and_again(
     assert least_missed([stranger], 1) is stranger
 
 
-async def test_who_has_asked_by_the_time_it_is_accepted_is_answered_however_many_wait() -> None:
+async def test_a_request_sent_before_its_connection_is_accepted_is_answered_however_many_wait() -> None:
     async with AsyncExitStack() as stack:
         listener = Listener(stack, most=20)
         readers = [(await listener.connect(READY))[0] for _ in range(100)]

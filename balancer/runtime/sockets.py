@@ -9,7 +9,7 @@ from balancer.config.address import Address, join_host_port
 from balancer.errors import StartupError
 
 BACKLOG = 4096  # the kernel lowers it to net.core.somaxconn
-ADMIN_BACKLOG = 1024  # a probe's SYN must not be dropped while others connect in a burst
+ADMIN_BACKLOG = 4096  # a probe's SYN must not be dropped while thousands of others connect in a burst
 
 
 class ListenError(StartupError):

@@ -27,6 +27,7 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: str(check.__name__))
+@pytest.mark.slow
 @pytest.mark.usefixtures("example")
 def test_the_example_conforms_with_its_option(check: Callable[[Factory], None]) -> None:
     """Without the option, the example's own test covers it."""

@@ -9,6 +9,8 @@ from tests.sim.figures import End, Figures
 from tests.sim.scenes import Scene, play
 from tests.sim.seeds import SEEDS
 
+pytestmark = pytest.mark.slow
+
 OTHERS = 9
 WITHIN = (7.0, 15.0)
 

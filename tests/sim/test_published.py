@@ -135,6 +135,7 @@ def test_envoy_ignores_dropped_requests() -> None:
     assert (limit.limit, limit.floor) == (3, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIMITS)
 def test_each_finds_a_limit_at_3x_capacity(name: str) -> None:
     figures = play(surge(3.0).having(limit=LIMITS[name], queue_size=0), seed=1)
@@ -155,6 +156,7 @@ def test_codel_drops_at_ever_shorter_intervals_during_a_long_wait() -> None:
     assert pauses == pytest.approx([0.1, 0.1 / 2**0.5, 0.1 / 3**0.5, 0.05, 0.1 / 5**0.5], abs=0.03)
 
 
+@pytest.mark.slow
 def test_facebooks_codel_bounds_every_wait() -> None:
     figures = _by_hand("limit 2, Facebook's CoDel", surge(3.0))
     waited = [one.took for one in figures.records if one.end is End.REFUSED]

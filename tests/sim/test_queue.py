@@ -12,6 +12,8 @@ from tests.sim.scenes import Scene, play
 from tests.sim.scenes import surge as make_surge
 from tests.sim.seeds import SEEDS
 
+pytestmark = pytest.mark.slow
+
 LIMITED = Settings(max_inflight=2)
 
 

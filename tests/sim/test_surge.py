@@ -9,6 +9,8 @@ from tests.sim.scenes import OVERLOAD, Fleet, Scene, play
 from tests.sim.scenes import surge as make_surge
 from tests.sim.seeds import SEEDS
 
+pytestmark = pytest.mark.slow
+
 UNLIMITED = {"adaptive": False}
 BRIEF = Scene(3.0, [Open(((1.0, 300.0), (2.0, 1200.0)))])
 TUNED = {"max_inflight": 2, "queue_timeout": 0.5, "adaptive": False}

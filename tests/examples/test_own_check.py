@@ -8,11 +8,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.fakes.instance import PATIENCE, Balancer, get, running, until
+from tests.fakes.instance import PATIENCE, Balancer, event, get, running, until
 
 pytestmark = pytest.mark.integration
 
@@ -49,18 +48,6 @@ async def app(database: Path, leave_seconds: float = 0.0) -> AsyncIterator[App]:
         if process.returncode is None:
             process.kill()
         await process.wait()
-
-
-async def event(balancer: Balancer, kind: str, after: int = 0) -> dict[str, Any]:
-    """The first event of this kind later than the revision `after`, when it comes."""
-    while True:
-        answer = await get(balancer.admin_port, f"/api/events?after={after}&wait=20")
-        events: list[dict[str, Any]] = answer.json()["events"]
-        assert events, f"nothing happened for 20 s, and nothing was {kind}"
-        for one in events:
-            if one["kind"] == kind:
-                return one
-        after = events[-1]["revision"]
 
 
 async def test_a_replica_without_its_database_gets_no_requests_until_it_is_back(tmp_path: Path) -> None:

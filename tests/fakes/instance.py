@@ -248,3 +248,15 @@ async def running(**settings: str) -> AsyncIterator[Balancer]:
     async with launched(**settings) as balancer:
         await balancer.established()
         yield balancer
+
+
+async def event(balancer: Balancer, kind: str, after: int = 0) -> dict[str, Any]:
+    """The first event of this kind later than the revision `after`, when it comes."""
+    while True:
+        answer = await get(balancer.admin_port, f"/api/events?after={after}&wait=20")
+        events: list[dict[str, Any]] = answer.json()["events"]
+        assert events, f"nothing happened for 20 s, and nothing was {kind}"
+        for one in events:
+            if one["kind"] == kind:
+                return one
+        after = events[-1]["revision"]

@@ -1,12 +1,11 @@
 """Active checks in a whole balancer: a failing upstream gets no requests until it passes again."""
 
 from contextlib import AsyncExitStack
-from typing import Any
 
 import pytest
 
 from tests.fakes.app_replica import AppReplica, app_replica
-from tests.fakes.instance import Balancer, get, running, until
+from tests.fakes.instance import Balancer, event, get, running, until
 
 pytestmark = pytest.mark.integration
 
@@ -19,18 +18,6 @@ async def replicas(stack: AsyncExitStack, count: int) -> list[AppReplica]:
 
 def upstreams(apps: list[AppReplica]) -> str:
     return ",".join(app.address for app in apps)
-
-
-async def event(balancer: Balancer, kind: str, after: int = 0) -> dict[str, Any]:
-    """Wait for the first event of this kind later than the revision `after`."""
-    while True:
-        answer = await get(balancer.admin_port, f"/api/events?after={after}&wait=20")
-        events: list[dict[str, Any]] = answer.json()["events"]
-        assert events, f"nothing happened for 20 s, and nothing was {kind}"
-        for one in events:
-            if one["kind"] == kind:
-                return one
-        after = events[-1]["revision"]
 
 
 async def statuses(balancer: Balancer, count: int) -> set[int]:

@@ -135,8 +135,9 @@ class DataPlane:
         """This worker was late: extend all deadlines by that time."""
         for client in self._clients:
             client.deadline_ns += late_ns
-            client.exchange.deadline_ns += late_ns
-            client.exchange.late_ns += late_ns
+            if client.exchange.active:
+                client.exchange.deadline_ns += late_ns
+                client.exchange.late_ns += late_ns
 
     def _judge(self, overdue: Sequence[Client], too_long: Sequence[Client], now: int) -> None:
         """Act on clients that were overdue, or whose exchanges were too long, at `now`. All data that had

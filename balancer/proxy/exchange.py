@@ -25,6 +25,7 @@ from balancer.proxy.resending import asks_another, goes_again, keep, settle
 from balancer.proxy.roles import ClientSide
 from balancer.proxy.state import ExchangeState
 from balancer.proxy.tunnel import Tunnel
+from balancer.spec.worker import FOREVER_NS
 from balancer.telemetry.columns import (
     BUCKET_BOUNDS_NS,
     CODE_COLUMN,
@@ -348,6 +349,7 @@ class Exchange(ExchangeState):
     def _end(self, now: int) -> None:
         """Count and log. After this the exchange may be started again."""
         self.active = False
+        self.deadline_ns = FOREVER_NS
         if self.unsent:
             self.unsent = ()
         if self.holds:

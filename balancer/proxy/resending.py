@@ -10,6 +10,7 @@ from balancer.errors import UPSTREAM_CLOSED, Failure, Outcome
 from balancer.http.head import ResponseHead
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.connecting import FailedAttempt
+from balancer.proxy.replay import Replay
 from balancer.proxy.retrying import Sent, Step, is_found_dead, next_step
 from balancer.proxy.state import ExchangeState
 from balancer.upstreams.fault import Fault, proof
@@ -19,17 +20,21 @@ from balancer.upstreams.upstream import Upstream
 def keep(exchange: ExchangeState, pieces: Sequence[bytes]) -> None:
     """Keep these pieces of the body, which are being written to an upstream."""
     exchange.holds = True
+    replay = exchange.replay
+    if replay is None:
+        replay = exchange.replay = Replay(exchange.context.replay_memory)
     rules = exchange.route.pool.retry
     if rules.max_attempts == 1:
-        exchange.replay.drop()
+        replay.drop()
     else:
-        exchange.replay.keep(pieces, rules.replay_bytes)
+        replay.keep(pieces, rules.replay_bytes)
 
 
 def settle(exchange: ExchangeState) -> None:
     """A response has begun, or the exchange is over: nothing is sent again, and it is now known whose fault
     the failed attempts were."""
-    exchange.replay.end()
+    if exchange.replay is not None:
+        exchange.replay.end()
     if exchange.unjudged:
         _judge(exchange)
     exchange.refused = False
@@ -101,7 +106,7 @@ def sent_of(exchange: ExchangeState, attempt: Attempt, failure: Failure | None =
     return Sent(
         attempts_left=connecting.may_go_on(),
         repeatable=exchange.head.method in pool.retry.methods or connection.proves_unread(),
-        kept=not exchange.replay.dropped,
+        kept=exchange.replay is None or not exchange.replay.dropped,
         answered=exchange.response_begun or exchange.informed,
         upgrade_refused=exchange.head.websocket and connection.closed,
         # An upstream may close an idle connection just as we take it.
@@ -132,7 +137,7 @@ def _go(exchange: ExchangeState, upstream: Upstream, now: int) -> None:
 def _take_back(exchange: ExchangeState) -> None:
     """Mark what was written as unsent again, and forget the last upstream's back-pressure."""
     exchange.upstream_paused = False
-    exchange.unsent = tuple(exchange.replay.take())
+    exchange.unsent = () if exchange.replay is None else tuple(exchange.replay.take())
 
 
 def _judge(exchange: ExchangeState) -> None:

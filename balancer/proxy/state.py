@@ -32,7 +32,7 @@ class ExchangeState(AttemptOwner):
         self.context = context
         self.connecting = Connecting(self, context)
         self.own_attempt = Attempt(self, self.connecting, context)  # the last one that was begun
-        self.replay = Replay(context.replay_memory)
+        self.replay: Replay | None = None  # made with the first body: most clients send none
         # for one exchange
         self.active = False
         self.deadline_ns = FOREVER_NS

@@ -5,9 +5,9 @@ Everything that needs time takes a `Clock`; tests pass one that they advance by 
 
 import time
 from collections.abc import Hashable
-from typing import Protocol
+from typing import Final, Protocol
 
-_MOST_KEYS = 1024
+_MOST_KEYS: Final = 1024
 
 
 class Clock(Protocol):

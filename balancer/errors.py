@@ -8,9 +8,10 @@ operator: each carries one plain sentence with cause and remedy.
 import errno
 from dataclasses import dataclass
 from enum import Enum, IntEnum, StrEnum
+from typing import Final
 
 # This machine has run out of a resource. That says nothing about the peer.
-EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
 class Source(StrEnum):
@@ -67,81 +68,83 @@ class Failure:
     in_vain: bool = False
 
 
-_CLIENT, _UPSTREAM, _BALANCER = Source.CLIENT, Source.UPSTREAM, Source.BALANCER
+_CLIENT: Final = Source.CLIENT
+_UPSTREAM: Final = Source.UPSTREAM
+_BALANCER: Final = Source.BALANCER
 
-MALFORMED_REQUEST = Failure(
+MALFORMED_REQUEST: Final = Failure(
     "malformed_request", 400, _CLIENT, "http_request_error", "The request is not valid HTTP/1.1."
 )
-HEAD_TIMEOUT = Failure(
+HEAD_TIMEOUT: Final = Failure(
     "head_timeout", 408, _CLIENT, "http_request_error", "The request head did not arrive in time."
 )
-BODY_TIMEOUT = Failure(
+BODY_TIMEOUT: Final = Failure(
     "body_timeout", 408, _CLIENT, "http_request_error", "The request body did not arrive in time."
 )
-BODY_TOO_LARGE = Failure(
+BODY_TOO_LARGE: Final = Failure(
     "body_too_large", 413, _CLIENT, "http_request_denied", "The request body is larger than allowed here."
 )
-URI_TOO_LONG = Failure(
+URI_TOO_LONG: Final = Failure(
     "uri_too_long", 414, _CLIENT, "http_request_denied", "The request target is longer than allowed here."
 )
-HEAD_TOO_LARGE = Failure(
+HEAD_TOO_LARGE: Final = Failure(
     "head_too_large", 431, _CLIENT, "http_request_denied", "The request head is larger than allowed here."
 )
-METHOD_NOT_SUPPORTED = Failure(
+METHOD_NOT_SUPPORTED: Final = Failure(
     "method_not_supported", 501, _CLIENT, "http_request_error", "This method is not supported here."
 )
-CODING_NOT_SUPPORTED = Failure(
+CODING_NOT_SUPPORTED: Final = Failure(
     "coding_not_supported", 501, _CLIENT, "http_request_error", "This transfer coding is not supported here."
 )
-VERSION_NOT_SUPPORTED = Failure(
+VERSION_NOT_SUPPORTED: Final = Failure(
     "version_not_supported",
     505,
     _CLIENT,
     "http_request_error",
     "Only HTTP/1.0 and HTTP/1.1 are supported here.",
 )
-TOO_MANY_CONNECTIONS = Failure(
+TOO_MANY_CONNECTIONS: Final = Failure(
     "too_many_connections", 503, _BALANCER, None, "Too many client connections. Please retry shortly."
 )
-TOO_MANY_FROM_CLIENT = Failure(
+TOO_MANY_FROM_CLIENT: Final = Failure(
     "too_many_from_client",
     429,
     _CLIENT,
     "http_request_denied",
     "Too many connections from this address. Please close or reuse some.",
 )
-NO_UPSTREAM = Failure(
+NO_UPSTREAM: Final = Failure(
     "no_upstream", 503, _BALANCER, "destination_unavailable", "No upstream is available for this request."
 )
-UPSTREAMS_FULL = Failure(
+UPSTREAMS_FULL: Final = Failure(
     "upstreams_full",
     503,
     _BALANCER,
     "connection_limit_reached",
     "All upstreams are at their concurrency limit. Please retry.",
 )
-QUEUE_FULL = Failure(
+QUEUE_FULL: Final = Failure(
     "queue_full",
     503,
     _BALANCER,
     "connection_limit_reached",
     "All upstreams are at their concurrency limit and the queue is full. Please retry.",
 )
-QUEUE_WOULD_TIME_OUT = Failure(
+QUEUE_WOULD_TIME_OUT: Final = Failure(
     "queue_would_time_out",
     503,
     _BALANCER,
     "connection_limit_reached",
     "More requests are waiting than the upstreams can serve in time. Please retry.",
 )
-QUEUE_TIMEOUT = Failure(
+QUEUE_TIMEOUT: Final = Failure(
     "queue_timeout",
     503,
     _BALANCER,
     "connection_limit_reached",
     "No upstream had a free slot for this request in time. Please retry.",
 )
-CONNECT_REFUSED = Failure(
+CONNECT_REFUSED: Final = Failure(
     "connect_refused",
     502,
     _UPSTREAM,
@@ -151,7 +154,7 @@ CONNECT_REFUSED = Failure(
     outcome=Outcome.CONNECT_FAILED,
     free=True,
 )
-CONNECT_FAILED = Failure(
+CONNECT_FAILED: Final = Failure(
     "connect_failed",
     502,
     _UPSTREAM,
@@ -160,7 +163,7 @@ CONNECT_FAILED = Failure(
     retry=RetrySafety.UNSENT,
     outcome=Outcome.CONNECT_FAILED,
 )
-CONNECT_TIMEOUT = Failure(
+CONNECT_TIMEOUT: Final = Failure(
     "connect_timeout",
     504,
     _UPSTREAM,
@@ -169,7 +172,7 @@ CONNECT_TIMEOUT = Failure(
     retry=RetrySafety.UNSENT,
     outcome=Outcome.CONNECT_FAILED,
 )
-APPS_STARTING = Failure(
+APPS_STARTING: Final = Failure(
     "apps_starting",
     503,
     _UPSTREAM,
@@ -177,7 +180,7 @@ APPS_STARTING = Failure(
     "No upstream accepts connections, and none has passed a check yet: the app may still be "
     "starting. Please retry.",
 )
-UPSTREAM_CLOSED = Failure(
+UPSTREAM_CLOSED: Final = Failure(
     "upstream_closed",
     502,
     _UPSTREAM,
@@ -185,10 +188,10 @@ UPSTREAM_CLOSED = Failure(
     "The upstream closed the connection before it responded.",
     retry=RetrySafety.UNREAD,
 )
-RESPONSE_TRUNCATED = Failure(
+RESPONSE_TRUNCATED: Final = Failure(
     "response_truncated", 502, _UPSTREAM, "http_response_incomplete", "The upstream's response broke off."
 )
-MALFORMED_RESPONSE = Failure(
+MALFORMED_RESPONSE: Final = Failure(
     "malformed_response",
     502,
     _UPSTREAM,
@@ -196,21 +199,21 @@ MALFORMED_RESPONSE = Failure(
     "The upstream's response is not valid HTTP/1.1.",
     retry=RetrySafety.UNREAD,
 )
-RESPONSE_HEAD_TOO_LARGE = Failure(
+RESPONSE_HEAD_TOO_LARGE: Final = Failure(
     "response_head_too_large",
     502,
     _UPSTREAM,
     "http_response_header_section_size",
     "The upstream's response head is larger than allowed here.",
 )
-UPGRADE_FAILED = Failure(
+UPGRADE_FAILED: Final = Failure(
     "upgrade_failed",
     502,
     _UPSTREAM,
     "http_upgrade_failed",
     "The upstream switched protocols without being asked.",
 )
-FIRST_BYTE_TIMEOUT = Failure(
+FIRST_BYTE_TIMEOUT: Final = Failure(
     "first_byte_timeout",
     504,
     _UPSTREAM,
@@ -220,7 +223,7 @@ FIRST_BYTE_TIMEOUT = Failure(
     outcome=Outcome.TIMED_OUT,
     in_vain=True,
 )
-UPSTREAM_UNRESPONSIVE = Failure(
+UPSTREAM_UNRESPONSIVE: Final = Failure(
     "upstream_unresponsive",
     504,
     _UPSTREAM,
@@ -230,14 +233,14 @@ UPSTREAM_UNRESPONSIVE = Failure(
     outcome=Outcome.CANCELLED,  # its checks have ejected it already
     in_vain=True,
 )
-IDLE_TIMEOUT = Failure(
+IDLE_TIMEOUT: Final = Failure(
     "idle_timeout",
     504,
     _UPSTREAM,
     "connection_read_timeout",
     "The upstream stopped in the middle of its response.",
 )
-TOTAL_TIMEOUT = Failure(
+TOTAL_TIMEOUT: Final = Failure(
     "total_timeout",
     504,
     _BALANCER,
@@ -245,22 +248,22 @@ TOTAL_TIMEOUT = Failure(
     "The exchange took longer than allowed here.",
     outcome=Outcome.TIMED_OUT,
 )
-DRAIN_TIMEOUT = Failure(
+DRAIN_TIMEOUT: Final = Failure(
     "drain_timeout", 503, _BALANCER, None, "The balancer stopped before this request was complete."
 )
-LOOP_DETECTED = Failure(  # RFC 5842 section 7.2
+LOOP_DETECTED: Final = Failure(  # RFC 5842 section 7.2
     "loop_detected",
     508,
     _BALANCER,
     "proxy_loop_detected",
     "The request has looped back to the balancer that forwarded it.",
 )
-INTERNAL_ERROR = Failure(
+INTERNAL_ERROR: Final = Failure(
     "internal_error", 500, _BALANCER, "proxy_internal_error", "The balancer failed on this request."
 )
 
 # The closed list of `local_responses_total{code,reason}`. Its order is the column order in the segment.
-FAILURES: tuple[Failure, ...] = (
+FAILURES: Final[tuple[Failure, ...]] = (
     MALFORMED_REQUEST,
     HEAD_TIMEOUT,
     BODY_TIMEOUT,
@@ -297,7 +300,7 @@ FAILURES: tuple[Failure, ...] = (
 
 
 # Reasons for refusing a request because no slot is free. The client may retry when slots are free.
-WANT_OF_A_SLOT = frozenset(
+WANT_OF_A_SLOT: Final = frozenset(
     failure.reason for failure in (UPSTREAMS_FULL, QUEUE_FULL, QUEUE_WOULD_TIME_OUT, QUEUE_TIMEOUT)
 )
 

@@ -9,18 +9,18 @@ deadlines pass. After that turn, timers run before anything is read. So two rule
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVarTuple
+from typing import Final, TypeVarTuple
 
 Ts = TypeVarTuple("Ts")
 
-SWEEP = 0.25  # seconds between two sweeps
+SWEEP: Final = 0.25  # seconds between two sweeps
 # Turns of the loop between finding a deadline passed and enforcing it. Readable data is read in the first
 # two. A dial that has connected completes up to three turns later, through tasks and futures. The rest is
 # for what follows from these.
-TURNS = 8
-LATE_NS = 50_000_000  # less lateness is ignored: deadlines are coarser than that
-MOST_OWED_NS = 60_000_000_000
-_SWEEP_NS = round(SWEEP * 1e9)
+TURNS: Final = 8
+LATE_NS: Final = 50_000_000  # less lateness is ignored: deadlines are coarser than that
+MOST_OWED_NS: Final = 60_000_000_000
+_SWEEP_NS: Final = round(SWEEP * 1e9)
 
 
 def look_first(loop: asyncio.AbstractEventLoop, judge: Callable[[*Ts], object], *args: *Ts) -> None:

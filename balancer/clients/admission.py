@@ -3,6 +3,7 @@ taken."""
 
 from collections.abc import Collection
 from operator import itemgetter
+from typing import Final
 
 from balancer.clients.roles import Guest
 from balancer.errors import TOO_MANY_CONNECTIONS, TOO_MANY_FROM_CLIENT, Failure
@@ -11,9 +12,9 @@ from balancer.upstreams.fault import client_network
 # Looking through all connections takes about 0.3 us for each. One look finds candidates, up to 1/_PART of all
 # plus _A_FEW, that are closed one by one for new clients. If it finds fewer, the next look comes after
 # _PAUSE_NS for each connection at the earliest.
-_PART = 4
-_A_FEW = 8
-_PAUSE_NS = 10_000
+_PART: Final = 4
+_A_FEW: Final = 8
+_PAUSE_NS: Final = 10_000
 
 
 class Admission:

@@ -5,6 +5,7 @@ construction. A client is also read while its request is being served: this show
 """
 
 import asyncio
+from typing import Final
 
 from balancer.clients.context import ClientContext
 from balancer.clients.ending import (
@@ -34,10 +35,11 @@ from balancer.http.head import HEAD_END, RequestHead, parse_request_head
 from balancer.http.syntax import refuse_early
 from balancer.proxy.exchange import Exchange
 
-_AHEAD_LIMIT = 32 * 1024  # bytes read ahead of the running exchange: above, reading pauses
-_AHEAD_LOW = 16 * 1024  # once no more than this is left, reading goes on
-_REQUESTS_A_TURN = 16  # requests per turn that end at once, as refused ones do; then the connection rests
-_SURPLUS_LIMIT = 100  # clients beyond the limits on connections that may linger with their refusal
+_AHEAD_LIMIT: Final = 32 * 1024  # bytes read ahead of the running exchange: above, reading pauses
+_AHEAD_LOW: Final = 16 * 1024  # once no more than this is left, reading goes on
+# requests per turn that end at once, as refused ones do; then the connection rests
+_REQUESTS_A_TURN: Final = 16
+_SURPLUS_LIMIT: Final = 100  # clients beyond the limits on connections that may linger with their refusal
 
 
 class ClientConnection(EndingConnection):

@@ -9,6 +9,7 @@ import select
 import socket
 import struct
 from contextlib import closing
+from typing import Final
 
 from balancer.clients.context import ClientContext
 from balancer.clients.read_ahead import ReadAhead
@@ -18,26 +19,33 @@ from balancer.connections.last_words import last_words
 from balancer.errors import HEAD_TIMEOUT, INTERNAL_ERROR, ProtocolError
 from balancer.http.head import RequestHead
 
-START = len(b"\r\nHEAD ")  # bytes of a head that show whether its method is HEAD
-_DRAIN_GRACE_NS = 1_000_000_000  # for an idle client's next request, which may be on its way
-_LINGER_NS = 30_000_000_000  # in total, while the client goes on sending
-LINGER_IDLE_NS = 5_000_000_000
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: close sends RST
+START: Final = len(b"\r\nHEAD ")  # bytes of a head that show whether its method is HEAD
+_DRAIN_GRACE_NS: Final = 1_000_000_000  # for an idle client's next request, which may be on its way
+_LINGER_NS: Final = 30_000_000_000  # in total, while the client goes on sending
+LINGER_IDLE_NS: Final = 5_000_000_000
+_RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: close sends RST
 
-_SLOW_HEAD_NS = 1_000_000_000  # a client that sends its head so slowly may be closed for another one
+_SLOW_HEAD_NS: Final = 1_000_000_000  # a client that sends its head so slowly may be closed for another one
 
 # Above the time of any clock, in ns.
-_LINGERING = 1 << 62
-_SLOW = 1 << 63
+_LINGERING: Final = 1 << 62
+_SLOW: Final = 1 << 63
 
 # What the next bytes are.
-HEAD, BODY, HOLD, TUNNEL, TUNNEL_ENDED, LINGER, CLOSED = range(7)
+HEAD: Final = 0
+BODY: Final = 1
+HOLD: Final = 2
+TUNNEL: Final = 3
+TUNNEL_ENDED: Final = 4
+LINGER: Final = 5
+CLOSED: Final = 6
 
 
 class EndingConnection(StreamOwner):
     """`_head` is the last request's; `_ahead` holds what was read after it."""
 
     __slots__ = ("_ahead", "_context", "_head", "_intake", "_linger_end_ns", "_state", "_stream", "transport")
+    __deletable__ = ("_intake", "_stream")
 
     transport: asyncio.Transport
     _intake: Intake

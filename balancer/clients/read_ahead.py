@@ -1,7 +1,9 @@
 """What a client has sent after the request that is being served."""
 
+from typing import Final
+
 # Not a request yet: old clients send CRLF after a body (RFC 9112 section 2.2).
-_NO_HEAD = (b"", b"\r", b"\r\n")
+_NO_HEAD: Final = (b"", b"\r", b"\r\n")
 
 
 class ReadAhead:

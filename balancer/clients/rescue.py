@@ -6,6 +6,7 @@ the supervisor reports a silent upstream, and at each sweep while requests wait 
 
 import asyncio
 from collections.abc import Collection
+from typing import Final
 
 from balancer.clients.roles import Client
 from balancer.clock import Clock
@@ -15,7 +16,7 @@ from balancer.proxy.overdue import leave_silent, waits_for_upstream
 from balancer.upstreams.upstream import Upstream
 
 # Requests taken away in one turn of the loop: takes about 5 ms in which nothing else is served.
-_AT_ONCE = 100
+_AT_ONCE: Final = 100
 
 
 class Rescue:

@@ -28,6 +28,7 @@ class Client(Guest):
     on the monotonic clock; `exchange` is the running or the last one."""
 
     __slots__ = ("deadline_ns", "exchange")
+    __deletable__ = ("exchange",)
 
     deadline_ns: int
     exchange: Exchange

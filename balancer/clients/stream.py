@@ -5,6 +5,7 @@ It stands between the exchange, as its `ClientSide`, and the connection, which f
 
 import asyncio
 from abc import abstractmethod
+from typing import Final
 
 from balancer.clients.context import ClientContext
 from balancer.clients.roles import Client
@@ -19,7 +20,7 @@ from balancer.http.wire import render_informational, render_response
 from balancer.proxy.roles import ClientSide
 
 # Up to this size head and body go out as one buffer: copying is cheaper than a second iovec.
-_JOIN_LIMIT = 16 * 1024
+_JOIN_LIMIT: Final = 16 * 1024
 
 
 class StreamOwner(Client):

@@ -6,6 +6,7 @@ front that ends TLS is not in TRUSTED_PROXIES.
 
 from collections.abc import Sequence
 from ipaddress import IPv6Address, ip_address
+from typing import Final
 
 from balancer.clock import Clock
 from balancer.http.fields import Field
@@ -13,10 +14,10 @@ from balancer.messages import LogLine, Tell
 from balancer.spec.worker import Level
 
 # An operator's own proxies mostly have private addresses; from the internet anybody may send these fields.
-_PRIVATE_NETWORKS = 100
-_PUBLIC_EVERY_NS = 3_600_000_000_000
-_NAMES = 4
-_NAME_LENGTH = 40
+_PRIVATE_NETWORKS: Final = 100
+_PUBLIC_EVERY_NS: Final = 3_600_000_000_000
+_NAMES: Final = 4
+_NAME_LENGTH: Final = 40
 
 
 class UntrustedPeers:

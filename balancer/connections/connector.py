@@ -5,6 +5,7 @@ import errno
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 from balancer.clock import Clock
 from balancer.connections.intake import Turns
@@ -30,13 +31,12 @@ from balancer.telemetry.columns import (
 )
 from balancer.upstreams.upstream import Upstream
 
-_REFUSALS, _TIMEOUTS, _UNREACHABLE = (
-    UPSTREAM_CONNECT_FAILURES + CONNECT_FAILURE_REASONS.index(reason)
-    for reason in ("refused", "timeout", "unreachable")
-)
-_TELL_EVERY_NS = 1_000_000_000  # per upstream
-_SLOW_NS = 1_000_000_000
-_CLOSING_NS = 10_000_000_000  # for the last bytes of a tunnel to go out
+_REFUSALS: Final = UPSTREAM_CONNECT_FAILURES + CONNECT_FAILURE_REASONS.index("refused")
+_TIMEOUTS: Final = UPSTREAM_CONNECT_FAILURES + CONNECT_FAILURE_REASONS.index("timeout")
+_UNREACHABLE: Final = UPSTREAM_CONNECT_FAILURES + CONNECT_FAILURE_REASONS.index("unreachable")
+_TELL_EVERY_NS: Final = 1_000_000_000  # per upstream
+_SLOW_NS: Final = 1_000_000_000
+_CLOSING_NS: Final = 10_000_000_000  # for the last bytes of a tunnel to go out
 
 
 class DialError(BalancerError):

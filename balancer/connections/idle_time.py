@@ -9,11 +9,15 @@ they agree, and never while an older connection is still open. A learned time is
 outlives it, or when no close has confirmed it for UNCONFIRMED_NS.
 """
 
-SHORTEST_NS = 100_000_000  # at a younger age the reason is another one: no server has so short a timeout
-UNCONFIRMED_NS = 600_000_000_000
-APART_NS = 1_000_000_000  # least time between two closes that confirm each other: one restart is faster
-_SLACK_NS = 100_000_000
-_CAREFUL_MARGIN_NS = 100_000_000
+from typing import Final
+
+# at a younger age the reason is another one: no server has so short a timeout
+SHORTEST_NS: Final = 100_000_000
+UNCONFIRMED_NS: Final = 600_000_000_000
+# least time between two closes that confirm each other: one restart is faster
+APART_NS: Final = 1_000_000_000
+_SLACK_NS: Final = 100_000_000
+_CAREFUL_MARGIN_NS: Final = 100_000_000
 
 
 class IdleTime:

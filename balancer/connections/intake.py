@@ -8,7 +8,7 @@ the other side takes data, because what the other side does not take, or we cann
 
 import asyncio
 from collections import deque
-from typing import Protocol
+from typing import Final, Protocol
 
 from balancer.clock import Clock
 from balancer.connections.roles import Outlet
@@ -16,19 +16,19 @@ from balancer.connections.roles import Outlet
 # Bytes. uvloop reads up to MOST_READ at once. After a read of LARGE_READ a connection rests, and is read into
 # our own buffer from then on: that costs 3,000 instructions a read, which is much for a small message and
 # negligible for a large one. A chunked body is then read LARGE_READ at a time: one turn can decode as much.
-MOST_READ = 256_000
-LARGE_READ = 64 * 1024
-LEAST_READ = 16 * 1024
+MOST_READ: Final = 256_000
+LARGE_READ: Final = 64 * 1024
+LEAST_READ: Final = 16 * 1024
 
 # Limits per turn for all resting connections: at most this many go on, and none after this time. Each of them
 # is also read once.
-_GO_ON_AT_ONCE = 8
-_TURN_NS = 500_000
-_MORE = 4096  # bytes by which the read size grows after each read that was taken
+_GO_ON_AT_ONCE: Final = 8
+_TURN_NS: Final = 500_000
+_MORE: Final = 4096  # bytes by which the read size grows after each read that was taken
 
 # Shared by all connections: what has been read is copied at once.
-_buffer = bytearray(MOST_READ)
-_view = memoryview(_buffer)
+_buffer: Final = bytearray(MOST_READ)
+_view: Final = memoryview(_buffer)
 
 
 class Owner(Protocol):

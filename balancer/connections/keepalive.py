@@ -1,5 +1,7 @@
 """Idle reusable connections of one upstream: a stack, the most recently used on top."""
 
+from typing import Final
+
 from balancer.clock import Clock
 from balancer.connections.idle_time import IdleTime
 from balancer.connections.roles import IdleOwner, UpstreamSide
@@ -7,7 +9,7 @@ from balancer.spec.worker import KeepaliveSpec
 from balancer.telemetry.columns import CLOSE_REASONS, UPSTREAM_CLOSES, UPSTREAM_IDLE, UPSTREAM_REUSES
 from balancer.upstreams.upstream import Upstream
 
-CLOSE_COLUMN: dict[str, int] = {reason: UPSTREAM_CLOSES + i for i, reason in enumerate(CLOSE_REASONS)}
+CLOSE_COLUMN: Final[dict[str, int]] = {reason: UPSTREAM_CLOSES + i for i, reason in enumerate(CLOSE_REASONS)}
 
 
 class KeepalivePool(IdleOwner):

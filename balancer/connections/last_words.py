@@ -4,8 +4,9 @@ import asyncio
 import errno
 import socket
 from collections.abc import Generator
+from typing import Final
 
-_LAST_READ_SIZE = 64 * 1024
+_LAST_READ_SIZE: Final = 64 * 1024
 
 
 def is_break(exc: BaseException | None) -> bool:

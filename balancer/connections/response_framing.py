@@ -4,6 +4,8 @@
 makes the connection not reusable.
 """
 
+from typing import Final
+
 from balancer.connections.roles import ResponseReader
 from balancer.errors import (
     MALFORMED_RESPONSE,
@@ -17,12 +19,14 @@ from balancer.http.framing import CHUNKED, NO_BODY, UNTIL_CLOSE
 from balancer.http.head import HEAD_END, ResponseHead, parse_response_head
 from balancer.http.patience import read_patiently
 
-INFORMATIONAL_LIMIT = 100  # 1xx responses to one request: an app could send them endlessly
+INFORMATIONAL_LIMIT: Final = 100  # 1xx responses to one request: an app could send them endlessly
 
-_START_KNOWN = 5  # bytes of a head that show that it begins with HTTP/
+_START_KNOWN: Final = 5  # bytes of a head that show that it begins with HTTP/
 
 # What is expected next.
-HEAD, _BODY, _TUNNEL = range(3)
+HEAD: Final = 0
+_BODY: Final = 1
+_TUNNEL: Final = 2
 
 
 class ResponseFraming:

@@ -7,9 +7,9 @@ dialled too, and the first to connect is used.
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-STAGGER = 0.25  # seconds
+STAGGER: Final = 0.25  # seconds
 
 ConnectionT = TypeVar("ConnectionT")
 

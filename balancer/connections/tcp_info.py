@@ -3,14 +3,14 @@
 import asyncio
 import socket
 import struct
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-_TCP_CLOSE = 7
+_TCP_CLOSE: Final = 7
 # struct tcp_info of linux/tcp.h: the state in its first byte, tcpi_bytes_acked after 8 bytes and 24 words.
-_ACKED = struct.Struct("=120xQ")
+_ACKED: Final = struct.Struct("=120xQ")
 # The words of linux/sock_diag.h: the fourth is the size of the send buffer, the sixth what it holds.
-_SO_MEMINFO = 55
-_SEND_BUFFER = struct.Struct("=12xI4xI")
+_SO_MEMINFO: Final = 55
+_SEND_BUFFER: Final = struct.Struct("=12xI4xI")
 
 
 class Taken(NamedTuple):

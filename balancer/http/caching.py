@@ -1,11 +1,13 @@
 """Whether a response may be stored by shared caches (RFC 9111)."""
 
+from typing import Final
+
 from balancer.http.headers import list_members
 
-_CACHE_CONTROL = b"cache-control:"
-_FORBIDS = (b"private", b"no-store", b"no-cache")  # also with arguments
-_NOT_FRESH = frozenset([b"max-age=0", b"s-maxage=0"])
-_ALLOWS = (b"public", b"max-age=", b"s-maxage=")
+_CACHE_CONTROL: Final = b"cache-control:"
+_FORBIDS: Final = (b"private", b"no-store", b"no-cache")  # also with arguments
+_NOT_FRESH: Final = frozenset([b"max-age=0", b"s-maxage=0"])
+_ALLOWS: Final = (b"public", b"max-age=", b"s-maxage=")
 
 
 def shared_caching(lines: list[bytes]) -> bool | None:

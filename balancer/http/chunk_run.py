@@ -4,7 +4,9 @@ Chunks of one size repeat with a constant stride, so each byte of their framing 
 stride-th byte: a slice with a step compares or deletes a column in C.
 """
 
-LONGEST = 2048  # bytes of payload per chunk: a read contains few longer chunks
+from typing import Final
+
+LONGEST: Final = 2048  # bytes of payload per chunk: a read contains few longer chunks
 
 
 def count_equal(data: bytes, start: int, size_line: bytes, length: int) -> int:

@@ -6,26 +6,31 @@ may deviate if their chunk sizes are unambiguous.
 """
 
 import re
+from typing import Final
 
 from balancer.errors import BODY_TOO_LARGE, Failure, ProtocolError
 from balancer.http.chunk_run import LONGEST, count_equal, payload_of
 from balancer.http.trailers import TrailerSection
 
-_SIZE_LINE_LIMIT = 1024  # one chunk's size and extensions, CRLF not counted
-_EXTENSIONS_LIMIT = 16 * 1024  # bytes by which extensions may exceed the payload: they carry nothing
+_SIZE_LINE_LIMIT: Final = 1024  # one chunk's size and extensions, CRLF not counted
+_EXTENSIONS_LIMIT: Final = 16 * 1024  # bytes by which extensions may exceed the payload: they carry nothing
 
 # Hex digits only (no sign, no 0x, no white space), at most 15: below 2**60. Leading zeros are cut off.
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})([ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
-_ZEROS_SIZE_LINE = re.compile(b"0?" + _SIZE_LINE.pattern)
-_PATIENT_SIZE_LINE = re.compile(rb"0?([0-9A-Fa-f]{1,15})[ \t]*(;[\t\x20-\x7e\x80-\xff]*)?")
+_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})([ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
+_ZEROS_SIZE_LINE: Final = re.compile(b"0?" + _SIZE_LINE.pattern)
+_PATIENT_SIZE_LINE: Final = re.compile(rb"0?([0-9A-Fa-f]{1,15})[ \t]*(;[\t\x20-\x7e\x80-\xff]*)?")
 # The start of nearly all chunks.
-_PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,7})\r\n")
+_PLAIN_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,7})\r\n")
 
 # The cost limit of one `feed`, in steps of about 1 µs: one per chunk, or per _EQUAL_IN_A_STEP equal chunks.
-_MOST_STEPS = 128
-_EQUAL_IN_A_STEP = 64
+_MOST_STEPS: Final = 128
+_EQUAL_IN_A_STEP: Final = 64
 
-_SIZE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
+_SIZE: Final = 0
+_DATA: Final = 1
+_DATA_END: Final = 2
+_TRAILERS: Final = 3
+_DONE: Final = 4
 
 
 class ChunkedDecoder:

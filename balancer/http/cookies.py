@@ -4,10 +4,11 @@ All other cookies stay byte for byte as received. Names are case-sensitive.
 """
 
 from collections.abc import Callable, Iterator
+from typing import Final
 
-_COOKIE = b"cookie:"
-_SET_COOKIE = b"set-cookie:"
-_SPACE = b" \t"
+_COOKIE: Final = b"cookie:"
+_SET_COOKIE: Final = b"set-cookie:"
+_SPACE: Final = b" \t"
 
 
 def is_cookie_line(line: bytes) -> bool:

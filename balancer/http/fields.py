@@ -7,6 +7,7 @@ message is decided in `head` for every message.
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 from balancer.errors import MALFORMED_REQUEST, Failure, ProtocolError
 from balancer.http.forwarded import Hop, hops_in, said_in
@@ -15,10 +16,20 @@ from balancer.http.target import check_host
 from balancer.http.via import balancers_in
 
 # The role of a field for a proxy. FORWARDING: describes the client; only trusted proxies are believed.
-HOST, CONNECTION, LENGTH, CODING, EXPECT, UPGRADE, TE, DROP, FORWARDING, DATE, VIA = range(11)
-_OTHER = -1
+HOST: Final = 0
+CONNECTION: Final = 1
+LENGTH: Final = 2
+CODING: Final = 3
+EXPECT: Final = 4
+UPGRADE: Final = 5
+TE: Final = 6
+DROP: Final = 7
+FORWARDING: Final = 8
+DATE: Final = 9
+VIA: Final = 10
+_OTHER: Final = -1
 
-REQUEST_KINDS: dict[bytes, int] = {
+REQUEST_KINDS: Final[dict[bytes, int]] = {
     b"host": HOST,
     b"connection": CONNECTION,
     b"content-length": LENGTH,
@@ -40,7 +51,7 @@ REQUEST_KINDS: dict[bytes, int] = {
     b"x-request-id": FORWARDING,
     b"via": VIA,
 }
-RESPONSE_KINDS: dict[bytes, int] = {
+RESPONSE_KINDS: Final[dict[bytes, int]] = {
     b"connection": CONNECTION,
     b"content-length": LENGTH,
     b"transfer-encoding": CODING,
@@ -51,14 +62,14 @@ RESPONSE_KINDS: dict[bytes, int] = {
     b"date": DATE,
 }
 
-_TOKEN_LISTS = frozenset([CONNECTION, UPGRADE, TE])
-_OWN_WORDS = frozenset([HOST, LENGTH, CODING, EXPECT])
-MOST_MEMBERS = 100  # of all Connection fields of a head, and of each other token list
+_TOKEN_LISTS: Final = frozenset([CONNECTION, UPGRADE, TE])
+_OWN_WORDS: Final = frozenset([HOST, LENGTH, CODING, EXPECT])
+MOST_MEMBERS: Final = 100  # of all Connection fields of a head, and of each other token list
 
-_REMEMBERED_LINES = 4096
-_REMEMBERED_NAMES = 1024
-_SIGNS = bytes(byte if bytes([byte]).isalnum() else 0x2D for byte in range(256))
-_REMEMBERED_BYTES = 256  # longer lines are mostly cookies and tokens of a single client
+_REMEMBERED_LINES: Final = 4096
+_REMEMBERED_NAMES: Final = 1024
+_SIGNS: Final = bytes(byte if bytes([byte]).isalnum() else 0x2D for byte in range(256))
+_REMEMBERED_BYTES: Final = 256  # longer lines are mostly cookies and tokens of a single client
 
 
 class Field:
@@ -109,7 +120,7 @@ def _own_words(kind: int, line: bytes, value: bytes) -> bytes:
     return line
 
 
-NEW = Field(DROP, b":")  # marks a line not seen before
+NEW: Final = Field(DROP, b":")  # marks a line not seen before
 
 
 class FieldTable:

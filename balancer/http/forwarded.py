@@ -6,38 +6,38 @@ for example, it cannot hide what was appended. No function here is worse than li
 
 import ipaddress
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from balancer.http.headers import TOKEN
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-_PAIR = re.compile(
+_PAIR: Final = re.compile(
     rb'(%b)=(?:(%b)|"((?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*)")[ \t]*(?:;|\Z)' % (TOKEN, TOKEN)
 )
-_BLANK = re.compile(rb"[ \t;]*")
-_QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
-_TOKEN = re.compile(TOKEN)
+_BLANK: Final = re.compile(rb"[ \t;]*")
+_QUOTED_PAIR: Final = re.compile(rb"\\(.)", re.DOTALL)
+_TOKEN: Final = re.compile(TOKEN)
 # RFC 7239 section 6: an address, or an obfuscated identifier; a port of either form.
-_PORT = rb"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?"
-_ADDRESS = re.compile(rb"(?:[0-9.]{7,15}|\[[0-9A-Fa-f.]{0,45}:[0-9A-Fa-f:.]{1,45}\])" + _PORT)
-_HIDDEN = re.compile(rb"(?:unknown|_[A-Za-z0-9._-]+)" + _PORT, re.IGNORECASE)
-_OCTET = rb"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-PLAIN_IPV4 = re.compile(rb"(?:%b\.){3}%b" % (_OCTET, _OCTET))
-_SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{0,31}")
-_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+=%-]+|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
+_PORT: Final = rb"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?"
+_ADDRESS: Final = re.compile(rb"(?:[0-9.]{7,15}|\[[0-9A-Fa-f.]{0,45}:[0-9A-Fa-f:.]{1,45}\])" + _PORT)
+_HIDDEN: Final = re.compile(rb"(?:unknown|_[A-Za-z0-9._-]+)" + _PORT, re.IGNORECASE)
+_OCTET: Final = rb"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+PLAIN_IPV4: Final = re.compile(rb"(?:%b\.){3}%b" % (_OCTET, _OCTET))
+_SCHEME: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{0,31}")
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+=%-]+|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
 
 
 # How many elements are examined, the nearest ones: nobody chains that many proxies of their own.
-MOST_HOPS = 32
+MOST_HOPS: Final = 32
 
 # Fields that signal https if X-Forwarded-Proto is absent. With http beside them they are a contradiction,
 # which gunicorn answers with 400.
-SCHEME_SWITCHES = frozenset(
+SCHEME_SWITCHES: Final = frozenset(
     b"""x-forwarded-scheme x-forwarded-protocol x-forwarded-ssl x-forwarded-https front-end-https x-scheme
     x-url-scheme x-https""".split()
 )
-_SAY_HTTPS = frozenset([b"https", b"on", b"ssl", b"1"])
+_SAY_HTTPS: Final = frozenset([b"https", b"on", b"ssl", b"1"])
 
 
 class ClientFacts:
@@ -63,7 +63,7 @@ class Hop(NamedTuple):
     rest: bytes
 
 
-_NOTHING = Hop(b"", b"", b"", b"")
+_NOTHING: Final = Hop(b"", b"", b"", b"")
 
 
 def members(value: bytes) -> list[bytes]:

@@ -8,6 +8,7 @@ agree. Request ids (X-Request-ID) are made here too.
 import ipaddress
 import re
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from balancer.http.fields import Field
 from balancer.http.forwarded import (
@@ -28,12 +29,12 @@ _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # Called with an untrusted peer's address and the forwarding fields it sent.
 Untrusted = Callable[[str, Sequence[Field]], None]
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:/+=@\-]{1,128}")
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~:/+=@\-]{1,128}")
 
-_ID = b"x-request-id"
-_KNOWN_NODES = 4096
-_KNOWN_BYTES = 64
-_KNOWN_PEERS = 1024
+_ID: Final = b"x-request-id"
+_KNOWN_NODES: Final = 4096
+_KNOWN_BYTES: Final = 64
+_KNOWN_PEERS: Final = 1024
 
 
 class RequestIds:

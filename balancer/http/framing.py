@@ -5,6 +5,8 @@ and a coding in HTTP/1.0, and knows nothing about HEAD. So the functions here ta
 bytes, and return one int: the number of body bytes, or one of the two codes below.
 """
 
+from typing import Final
+
 from balancer.errors import (
     CODING_NOT_SUPPORTED,
     MALFORMED_REQUEST,
@@ -13,11 +15,11 @@ from balancer.errors import (
     ProtocolError,
 )
 
-NO_BODY = 0
-CHUNKED = -1
-UNTIL_CLOSE = -2  # responses only
+NO_BODY: Final = 0
+CHUNKED: Final = -1
+UNTIL_CLOSE: Final = -2  # responses only
 
-_MAX_DIGITS = 18  # without leading zeros: lengths fit a signed 64-bit cell, whatever is added to them
+_MAX_DIGITS: Final = 18  # without leading zeros: lengths fit a signed 64-bit cell, whatever is added to them
 
 
 def request_length(minor: int, content_length: bytes | None, transfer_encoding: bytes | None) -> int:

@@ -5,6 +5,8 @@ of RFC 9112, the fields that frame the message, and the lines to forward. These 
 received, except the framing fields, which are rewritten in our own words.
 """
 
+from typing import Final
+
 from balancer.errors import (
     HEAD_TOO_LARGE,
     MALFORMED_REQUEST,
@@ -47,16 +49,16 @@ from balancer.http.syntax import (
 )
 from balancer.http.target import split_absolute
 
-HEAD_END = b"\r\n\r\n"
+HEAD_END: Final = b"\r\n\r\n"
 
-REQUEST_FIELDS = FieldTable(REQUEST_KINDS)
-_RESPONSE_FIELDS = FieldTable(RESPONSE_KINDS, failure=MALFORMED_RESPONSE)
-_known_response_field = _RESPONSE_FIELDS.seen.get
-_known_status_line = known_status_lines.get
+REQUEST_FIELDS: Final = FieldTable(REQUEST_KINDS)
+_RESPONSE_FIELDS: Final = FieldTable(RESPONSE_KINDS, failure=MALFORMED_RESPONSE)
+_known_response_field: Final = _RESPONSE_FIELDS.seen.get
+_known_status_line: Final = known_status_lines.get
 
-_BLOCK_LIMIT = 1024  # bytes; larger blocks are not kept: an idle client must stay cheap
-_KEEP_ALIVE = [b"keep-alive"]
-_SLASH = 0x2F
+_BLOCK_LIMIT: Final = 1024  # bytes; larger blocks are not kept: an idle client must stay cheap
+_KEEP_ALIVE: Final = [b"keep-alive"]
+_SLASH: Final = 0x2F
 
 
 class RequestHead:

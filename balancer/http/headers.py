@@ -1,15 +1,16 @@
 """List-valued fields, repair of inexact lines, and which fields Connection may remove."""
 
 import re
+from typing import Final
 
-TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 
-_LOOSE_LINE = re.compile(rb"(%b)[ \t]*:([^\n]*)" % TOKEN)
-_HARMFUL = bytes.maketrans(b"\r\0", b"  ")
+_LOOSE_LINE: Final = re.compile(rb"(%b)[ \t]*:([^\n]*)" % TOKEN)
+_HARMFUL: Final = bytes.maketrans(b"\r\0", b"  ")
 
 # Set by us for every request. A client cannot remove them by nominating them in Connection, and only a
 # trusted proxy can choose their value. Framing and Host are protected for the same reason.
-_PROTECTED = frozenset(
+_PROTECTED: Final = frozenset(
     b"""close keep-alive upgrade te host content-length transfer-encoding x-forwarded-for x-forwarded-proto
     x-forwarded-host forwarded via x-request-id date""".split()
 )

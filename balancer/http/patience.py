@@ -6,6 +6,7 @@ refused. Requests are never repaired: their senders are not trusted, and another
 """
 
 import re
+from typing import Final
 
 from balancer.errors import MALFORMED_RESPONSE, RESPONSE_HEAD_TOO_LARGE, ProtocolError
 from balancer.http.head import ResponseHead, parse_response_head
@@ -13,10 +14,12 @@ from balancer.http.headers import list_members, mended_line, unfolded_line
 
 # HTTP/1.2 is read as 1.1 (RFC 9110 section 2.5); apps echo HTTP/2 and 3 from an edge's request. White space
 # as RFC 9112 section 4 allows.
-_STATUS_LINE = re.compile(rb"HTTP/(1\.[0-9]|[23](?:\.0)?)[ \t]+([1-9][0-9]{2})(?:[ \t]+(.*))?", re.DOTALL)
-_START = b"HTTP/"
-_CONTROLS = bytes([*range(9), *range(10, 32), 127])
-_TO_SPACE = bytes.maketrans(_CONTROLS, b" " * len(_CONTROLS))
+_STATUS_LINE: Final = re.compile(
+    rb"HTTP/(1\.[0-9]|[23](?:\.0)?)[ \t]+([1-9][0-9]{2})(?:[ \t]+(.*))?", re.DOTALL
+)
+_START: Final = b"HTTP/"
+_CONTROLS: Final = bytes([*range(9), *range(10, 32), 127])
+_TO_SPACE: Final = bytes.maketrans(_CONTROLS, b" " * len(_CONTROLS))
 
 
 def read_patiently(

@@ -4,17 +4,18 @@ Under overload most responses are made here, so the parts that never change are 
 """
 
 from http import HTTPStatus
+from typing import Final
 
 import orjson
 
 from balancer.errors import FAILURES, Failure
 from balancer.http.head import RequestHead
 
-LONGEST_RETRY_AFTER = 30  # seconds
+LONGEST_RETRY_AFTER: Final = 30  # seconds
 
 # RFC 9110's phrases, where Python still has those of RFC 2616.
-_PHRASES = {413: "Content Too Large", 414: "URI Too Long"}
-_RETRY_AFTER = [b"Retry-After: %d\r\n" % seconds for seconds in range(LONGEST_RETRY_AFTER + 1)]
+_PHRASES: Final = {413: "Content Too Large", 414: "URI Too Long"}
+_RETRY_AFTER: Final = [b"Retry-After: %d\r\n" % seconds for seconds in range(LONGEST_RETRY_AFTER + 1)]
 
 
 def _phrase(status: int) -> str:
@@ -42,7 +43,7 @@ def _page(failure: Failure, message: str) -> bytes:
     return f"{failure.status} {_phrase(failure.status)}\n{message}\n".encode()
 
 
-_PARTS: dict[str, _Parts] = {failure.reason: _Parts(failure) for failure in FAILURES}
+_PARTS: Final[dict[str, _Parts]] = {failure.reason: _Parts(failure) for failure in FAILURES}
 
 
 def prefers_json(head: RequestHead) -> bool:

@@ -6,6 +6,7 @@ treat Content-Length and Transfer-Encoding differently, and there `framing` deci
 """
 
 import re
+from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
@@ -21,33 +22,33 @@ from balancer.errors import (
 from balancer.http.headers import TOKEN
 
 # Any token is a method (RFC 9110 section 9.1), up to a length far above any in use.
-METHOD_LIMIT = 32
-_METHOD = b"%b{1,%d}" % (TOKEN.removesuffix(b"+"), METHOD_LIMIT)
+METHOD_LIMIT: Final = 32
+_METHOD: Final = b"%b{1,%d}" % (TOKEN.removesuffix(b"+"), METHOD_LIMIT)
 # Single spaces, a visible-ASCII target without fragment, HTTP/1.0 or 1.1 (RFC 9112 section 3).
-REQUEST_LINE = re.compile(rb"(%b) ([!\"$-~]+) HTTP/1\.([01])" % _METHOD)
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
-_FIELD_LINE = rb"%b:[\t\x20-\x7e\x80-\xff]*\r\n" % TOKEN  # RFC 9112 section 5, without folds
-_FIELD_LINES = re.compile(rb"(?:%b)*" % _FIELD_LINE)
-_FIELDS = re.compile(rb"(?:%b)*\r\n" % _FIELD_LINE)
+REQUEST_LINE: Final = re.compile(rb"(%b) ([!\"$-~]+) HTTP/1\.([01])" % _METHOD)
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
+_FIELD_LINE: Final = rb"%b:[\t\x20-\x7e\x80-\xff]*\r\n" % TOKEN  # RFC 9112 section 5, without folds
+_FIELD_LINES: Final = re.compile(rb"(?:%b)*" % _FIELD_LINE)
+_FIELDS: Final = re.compile(rb"(?:%b)*\r\n" % _FIELD_LINE)
 
 # The methods of most requests; the others go through `check_method`.
-COMMON_METHODS = frozenset([b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"])
+COMMON_METHODS: Final = frozenset([b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"])
 # Compared in upper case, as an app may ignore case. No tunnels to arbitrary hosts, and HTTP/2's preface is
 # not a request (RFC 9113 section 3.4).
-_NOT_SERVED = frozenset([b"CONNECT", b"PRI"])
+_NOT_SERVED: Final = frozenset([b"CONNECT", b"PRI"])
 
 # Cache of parsed status lines; read directly by `head`.
-known_status_lines: dict[bytes, tuple[int, int, bytes]] = {}
-_STATUS_LINES = 1024
-_STATUS_LINE_BYTES = 64
+known_status_lines: Final[dict[bytes, tuple[int, int, bytes]]] = {}
+_STATUS_LINES: Final = 1024
+_STATUS_LINE_BYTES: Final = 64
 
-_STARTED_LINE = re.compile(
+_STARTED_LINE: Final = re.compile(
     rb"\r?|%b(?: (?:[!\"$-~]+(?: (?:H(?:T(?:T(?:P(?:/[0-9.]*\r?)?)?)?)?)?)?)?)?" % _METHOD
 )
-_LONG_METHOD = re.compile(rb"%b{%d}" % (TOKEN.removesuffix(b"+"), METHOD_LIMIT + 1))
-_OTHER_VERSION = re.compile(rb"%b [!\"$-~]+ HTTP/[0-9]\.[0-9]" % _METHOD)
-_TARGET_BYTES = re.compile(rb"[!\"$-~]*")
-_LINE_TO_TARGET = re.compile(rb"%b ([!\"$-~]+)" % _METHOD)
+_LONG_METHOD: Final = re.compile(rb"%b{%d}" % (TOKEN.removesuffix(b"+"), METHOD_LIMIT + 1))
+_OTHER_VERSION: Final = re.compile(rb"%b [!\"$-~]+ HTTP/[0-9]\.[0-9]" % _METHOD)
+_TARGET_BYTES: Final = re.compile(rb"[!\"$-~]*")
+_LINE_TO_TARGET: Final = re.compile(rb"%b ([!\"$-~]+)" % _METHOD)
 
 
 class _Ignore:
@@ -56,7 +57,7 @@ class _Ignore:
     __slots__ = ()
 
 
-_IGNORE = _Ignore()
+_IGNORE: Final = _Ignore()
 
 
 def refuse_early(start: bytes, uri_limit: int, searched: int) -> None:

@@ -5,16 +5,17 @@ origin form is forwarded.
 """
 
 import re
+from typing import Final
 
 from balancer.errors import MALFORMED_REQUEST, ProtocolError
 
 # uri-host [":" port] of RFC 3986: a reg-name, an IPv4 address, or an IP literal in brackets. No userinfo
 # (an error by RFC 9110 section 4.2.4), and not empty (section 4.2.1).
-_HOST = re.compile(
+_HOST: Final = re.compile(
     rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+(?::[0-9]{0,5})?"
     rb"|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{0,5})?"
 )
-_ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
+_ABSOLUTE: Final = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
 def check_host(host: bytes) -> None:

@@ -1,16 +1,17 @@
 """The trailer section of a chunked body: checked line by line; fields that belong in a head are dropped."""
 
 import re
+from typing import Final
 
 from balancer.errors import Failure, ProtocolError
 from balancer.http.headers import TOKEN, mended_line, unfolded_line
 
-_TRAILER_LINE = re.compile(rb"%b:[\t\x20-\x7e\x80-\xff]*" % TOKEN)
+_TRAILER_LINE: Final = re.compile(rb"%b:[\t\x20-\x7e\x80-\xff]*" % TOKEN)
 
 # RFC 9110 section 6.5.1, with the list of RFC 7230 section 4.1.2: fields for framing, routing, request
 # modifiers, authentication or content description make no sense after the content, and merged into the head
 # they would be an attack.
-_NO_TRAILERS = frozenset(
+_NO_TRAILERS: Final = frozenset(
     b"""age authorization cache-control connection content-encoding content-length content-range content-type
     cookie date expect expires forwarded host if-match if-modified-since if-none-match if-range
     if-unmodified-since keep-alive location max-forwards pragma proxy-authenticate proxy-authorization
@@ -19,7 +20,7 @@ _NO_TRAILERS = frozenset(
 )
 
 
-_MOST_LINES = 200
+_MOST_LINES: Final = 200
 
 
 class TrailerSection:

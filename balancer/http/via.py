@@ -5,16 +5,17 @@ balancers in a row are fine.
 """
 
 import re
+from typing import Final
 
 from balancer.http.headers import TOKEN
 
-_PREFIX = b"balancer-"
-_MOST_BYTES = 4096  # of a value, from its end, where the nearest proxies are
+_PREFIX: Final = b"balancer-"
+_MOST_BYTES: Final = 4096  # of a value, from its end, where the nearest proxies are
 # One list member: received-protocol, received-by, optional comment.
-_HOP = re.compile(
+_HOP: Final = re.compile(
     rb"[ \t]*(?:%b/)?%b[ \t]+(%b[0-9a-f]{8})(?::[0-9]*)?(?:[ \t].*)?" % (TOKEN, TOKEN, _PREFIX), re.DOTALL
 )
-_PIECE = re.compile(rb"[()]|\\.|[^()\\]+", re.DOTALL)
+_PIECE: Final = re.compile(rb"[()]|\\.|[^()\\]+", re.DOTALL)
 
 
 def via_lines(name: str) -> tuple[bytes, bytes]:

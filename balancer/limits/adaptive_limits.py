@@ -4,6 +4,7 @@ from __future__ import annotations  # memoryview[int] is not subscriptable at ru
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from balancer.clock import Clock
 from balancer.limits.concurrency_limit import ConcurrencyBounds, ConcurrencyLimit
@@ -22,20 +23,20 @@ from balancer.upstreams.upstream import Upstream
 # A busy pool is sampled every _PERIOD seconds for up to _ROWS rows; with more rows the period is
 # proportionally longer, so that sampling costs at most about 1 % of the worker's time. In pools of more than
 # _SHARED upstreams only this worker's own rows are read.
-_PERIOD = 0.05
-_ROWS = 256
-_SHARED = 64
-_BUSY = 2  # requests in flight at one upstream make its pool busy
-_STAYS_BUSY = 4  # sweeps
+_PERIOD: Final = 0.05
+_ROWS: Final = 256
+_SHARED: Final = 64
+_BUSY: Final = 2  # requests in flight at one upstream make its pool busy
+_STAYS_BUSY: Final = 4  # sweeps
 # After a longer gap between two samples this worker was late. That distorts this sample and the next one, by
 # which all that was waiting has been read.
-_GAP_NS = 350_000_000
+_GAP_NS: Final = 350_000_000
 # The cells that a sample reads are adjacent in a row.
-_SAMPLED = slice(UPSTREAM_FIRST_BYTE, UPSTREAM_LEFT + 1)
-_SUM, _INFLIGHT, _STREAMING, _LEFT = (
-    column - UPSTREAM_FIRST_BYTE
-    for column in (UPSTREAM_FIRST_BYTE_SUM, UPSTREAM_INFLIGHT, UPSTREAM_STREAMING, UPSTREAM_LEFT)
-)
+_SAMPLED: Final = slice(UPSTREAM_FIRST_BYTE, UPSTREAM_LEFT + 1)
+_SUM: Final = UPSTREAM_FIRST_BYTE_SUM - UPSTREAM_FIRST_BYTE
+_INFLIGHT: Final = UPSTREAM_INFLIGHT - UPSTREAM_FIRST_BYTE
+_STREAMING: Final = UPSTREAM_STREAMING - UPSTREAM_FIRST_BYTE
+_LEFT: Final = UPSTREAM_LEFT - UPSTREAM_FIRST_BYTE
 
 
 class AdaptiveLimits:

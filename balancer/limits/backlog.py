@@ -9,32 +9,34 @@ longer than the one before. Only this is a reason to limit it.
 from __future__ import annotations
 
 from math import exp, log, sqrt
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from balancer.limits.window import Window
 
 # There is a backlog if even the fastest tenth waits _TIMES_USUAL times as long as usual, and at least this
 # much longer: a smaller delay is not noticeable.
-_TIMES_USUAL = 3.0
-_LEAST_WAIT_SECONDS = 0.05
+_TIMES_USUAL: Final = 3.0
+_LEAST_WAIT_SECONDS: Final = 0.05
 # Random growth has a standard deviation of about the square root of the counts. This many are significant.
-_SIGNIFICANT = 3.0
-_LONGER = 1.3  # the latency at the end of the growth must be this many times that at its start
-_STEADY_ANSWERS = 20  # answers over which their rate is averaged
-_UNANSWERED = 0.03  # the smallest share of the requests that goes into the backlog
+_SIGNIFICANT: Final = 3.0
+_LONGER: Final = 1.3  # the latency at the end of the growth must be this many times that at its start
+_STEADY_ANSWERS: Final = 20  # answers over which their rate is averaged
+_UNANSWERED: Final = 0.03  # the smallest share of the requests that goes into the backlog
 # If the request rate is below _MORE times the usual, the backlog must grow over _WHILES periods in a row,
 # each of _WHILE_SECONDS or 1.5 times the latency, and each time by _LIKELY deviations.
-_MORE = 1.3
-_WHILE_SECONDS, _WHILES = 2.0, 3
-_LIKELY = 3.0
-_AS_MANY_ANSWERS = 0.8  # of the usual number; with fewer it is the upstream that has changed
-_LATELY_SECONDS = 2.0  # seconds in which the recent answer rate fades to a third, and a lower unloaded time
-_MEMORY_SECONDS = 5.0  # seconds in which what was usual fades to a third
-_CORRECTED_SECONDS = 20.0  # the same for corrections made while a limit was in force
+_MORE: Final = 1.3
+_WHILE_SECONDS: Final = 2.0
+_WHILES: Final = 3
+_LIKELY: Final = 3.0
+_AS_MANY_ANSWERS: Final = 0.8  # of the usual number; with fewer it is the upstream that has changed
+# seconds in which the recent answer rate fades to a third, and a lower unloaded time
+_LATELY_SECONDS: Final = 2.0
+_MEMORY_SECONDS: Final = 5.0  # seconds in which what was usual fades to a third
+_CORRECTED_SECONDS: Final = 20.0  # the same for corrections made while a limit was in force
 # Growth shows in the number of waiting requests before it shows in latency: what was learned in its first
 # moments is discarded. They last at most this long, or twice the latency.
-_RECALL_SECONDS = 1.0
-_RISE_SECONDS = 60.0  # seconds in which the unloaded time may triple; fewer while little is known
+_RECALL_SECONDS: Final = 1.0
+_RISE_SECONDS: Final = 60.0  # seconds in which the unloaded time may triple; fewer while little is known
 
 
 _Usual: TypeAlias = tuple[float, float, float]  # requests waiting, answers per second, arrivals per second

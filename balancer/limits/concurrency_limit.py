@@ -8,6 +8,7 @@ the states open, trial, held and probing, and lists the constants with their uni
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from balancer.limits.backlog import BacklogDetector
 from balancer.limits.trial import Trial, Verdict
@@ -16,26 +17,32 @@ from balancer.limits.window import RunningWindow, Sample, Window
 
 # The seconds and answers a window needs to be judged. While a limit is in force it is up to four answers per
 # slot, as a wrong decision costs throughput then, and more for a probe.
-_OPEN_SECONDS, _OPEN_ANSWERS = 0.049, 5
-_HELD_SECONDS, _HELD_ANSWERS, _MOST_ANSWERS = 0.099, 10, 40
-_PROBE_ANSWERS = 4  # times as many for a probe
-_LONGEST_SECONDS = 2.0  # with fewer answers in this time, a window shows nothing
-_FIRST_CUT = 5  # divides the number of requests there for the first limit
-_CAREFUL_CUT = 2  # the same if load is as usual, and the app may just be slower
-_HEADROOM = 1.5  # times the requests being worked on: a short backlog keeps the upstream busy
-_QUIET_SECONDS = 1.0  # after a trial that found no backlog, before another one
-_UNPRESSED_SECONDS = 5.0  # the same, before load moved from other upstreams is a reason for one
-_CROWDED = 3  # times the usual number of requests, above which load moved from others is a reason for a limit
-_STEP = 0.75  # a limit lower than this part of the previous one is compared with it
-_DOUBT_WINDOWS = 2  # consecutive windows with fewer answers
+_OPEN_SECONDS: Final = 0.049
+_OPEN_ANSWERS: Final = 5
+_HELD_SECONDS: Final = 0.099
+_HELD_ANSWERS: Final = 10
+_MOST_ANSWERS: Final = 40
+_PROBE_ANSWERS: Final = 4  # times as many for a probe
+_LONGEST_SECONDS: Final = 2.0  # with fewer answers in this time, a window shows nothing
+_FIRST_CUT: Final = 5  # divides the number of requests there for the first limit
+_CAREFUL_CUT: Final = 2  # the same if load is as usual, and the app may just be slower
+_HEADROOM: Final = 1.5  # times the requests being worked on: a short backlog keeps the upstream busy
+_QUIET_SECONDS: Final = 1.0  # after a trial that found no backlog, before another one
+_UNPRESSED_SECONDS: Final = 5.0  # the same, before load moved from other upstreams is a reason for one
+# times the usual number of requests, above which load moved from others is a reason for a limit
+_CROWDED: Final = 3
+_STEP: Final = 0.75  # a limit lower than this part of the previous one is compared with it
+_DOUBT_WINDOWS: Final = 2  # consecutive windows with fewer answers
 # The part of a limit's increase by which the rate must rise for the old limit to have been too low: from
 # _RISES on, the limit is raised as far as the rate rose; from _FOLLOWS on, perhaps further.
-_RISES, _FOLLOWS = 0.4, 0.8
-_PROBE_SECONDS = 4.0  # between two probes
-_CHANGED = 0.3  # relative change of the rate at a probe, above which the rate before does not count
-_BINDING = 0.5  # share of samples that find the limit reached; with fewer, a window shows nothing about it
-_UNUSED_SECONDS = 2.0  # without demand for more than the limit, after which it is removed
-_SETTLED_SECONDS = 5.0  # at most, until requests sent before a limit have been answered
+_RISES: Final = 0.4
+_FOLLOWS: Final = 0.8
+_PROBE_SECONDS: Final = 4.0  # between two probes
+_CHANGED: Final = 0.3  # relative change of the rate at a probe, above which the rate before does not count
+# share of samples that find the limit reached; with fewer, a window shows nothing about it
+_BINDING: Final = 0.5
+_UNUSED_SECONDS: Final = 2.0  # without demand for more than the limit, after which it is removed
+_SETTLED_SECONDS: Final = 5.0  # at most, until requests sent before a limit have been answered
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,19 @@ the app has just become slower: it answers fewer, as fewer are there, and the li
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import Final
 
 from balancer.limits.window import RunningWindow, Sample, Window
 
-_AT_MOST = 0.75  # the largest share of the earlier rate that a trial has to keep
-_HARDLY = 0.45  # below this share of the earlier rate one window proves that there was no backlog
-_DOUBT_WINDOWS = 2  # consecutive windows with fewer answers
-_LEAVING_WINDOWS = 5  # inconclusive windows, as clients leave, before the trial is decided all the same
-_UNJUDGED_SECONDS = 10.0  # at most, in which it may be busy with requests whose clients have left
-_DRY_SECONDS, _DRY_ANSWERS = 0.25, 20
-_FEW = 20  # one in this many of the requests that were there may be abandoned
+_AT_MOST: Final = 0.75  # the largest share of the earlier rate that a trial has to keep
+_HARDLY: Final = 0.45  # below this share of the earlier rate one window proves that there was no backlog
+_DOUBT_WINDOWS: Final = 2  # consecutive windows with fewer answers
+# inconclusive windows, as clients leave, before the trial is decided all the same
+_LEAVING_WINDOWS: Final = 5
+_UNJUDGED_SECONDS: Final = 10.0  # at most, in which it may be busy with requests whose clients have left
+_DRY_SECONDS: Final = 0.25
+_DRY_ANSWERS: Final = 20
+_FEW: Final = 20  # one in this many of the requests that were there may be abandoned
 
 
 class Verdict(Enum):

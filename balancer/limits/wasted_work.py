@@ -8,14 +8,15 @@ backlog is fed.
 from __future__ import annotations
 
 from math import sqrt
+from typing import Final
 
 from balancer.limits.window import RunningWindow, Sample, Window
 
-_WINDOW_SECONDS = 0.5
-_LONGEST_SECONDS = 10.0  # longest window, if there is little traffic
-_FEW_CLIENTS = 10  # least number of clients that left
-_SIGNIFICANT = 2.0  # deviations by which answers are fewer than usual
-_SURE_ANSWERS = 36.0  # expected answers; of this many, half is three deviations
+_WINDOW_SECONDS: Final = 0.5
+_LONGEST_SECONDS: Final = 10.0  # longest window, if there is little traffic
+_FEW_CLIENTS: Final = 10  # least number of clients that left
+_SIGNIFICANT: Final = 2.0  # deviations by which answers are fewer than usual
+_SURE_ANSWERS: Final = 36.0  # expected answers; of this many, half is three deviations
 
 
 class WastedWork:

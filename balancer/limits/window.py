@@ -5,12 +5,12 @@ Off the request path: adaptive limits take a sample from time to time, at no cos
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from balancer.telemetry.columns import BUCKETS
 
-_LOW = 0.1  # quantile
-_BEYOND = 2 * BUCKETS[-1]  # seconds; assumed upper bound of the histogram's last, open bucket
+_LOW: Final = 0.1  # quantile
+_BEYOND: Final = 2 * BUCKETS[-1]  # seconds; assumed upper bound of the histogram's last, open bucket
 
 
 class Sample(NamedTuple):

@@ -7,7 +7,7 @@ last word (`outliers/ejection_term.py`). An immediate active check decides about
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from balancer.clock import Clock
 from balancer.errors import Outcome
@@ -19,17 +19,17 @@ from balancer.upstreams.upstream import Upstream
 
 # Interval at which recent counts are halved. Long enough for a few requests to each upstream, short enough
 # that the failures of an ejected upstream soon stop counting against the pool.
-_HALF_LIFE_NS = 5_000_000_000
+_HALF_LIFE_NS: Final = 5_000_000_000
 # A suspect whose ejection was skipped is not judged again for this long, so not at every run of errors.
-_QUIET_NS = 1_000_000_000
+_QUIET_NS: Final = 1_000_000_000
 # Requests sent together time out together, within one sweep, and all those of one upstream may come before
 # the others'. So a run of timeouts is judged only when it has lasted longer than that.
-_LASTS_NS = 300_000_000
+_LASTS_NS: Final = 300_000_000
 # Requests that could not be tried elsewhere are judged when the run has lasted this long: by then, requests
 # that make any app fail have reached the others, and successful clients have ended the run.
-_DOUBT_LASTS_NS = 1_000_000_000
+_DOUBT_LASTS_NS: Final = 1_000_000_000
 _Recent: TypeAlias = Callable[[TrafficHistory], tuple[int, int]]
-_SYMPTOMS = {
+_SYMPTOMS: Final = {
     Outcome.SERVER_ERROR: Symptom.SERVER_ERRORS,
     Outcome.CONNECT_FAILED: Symptom.FAILURES,
     Outcome.FAILED: Symptom.FAILURES,
@@ -146,7 +146,7 @@ def _recent_timeouts(history: TrafficHistory) -> tuple[int, int]:
 
 # Outcomes that may affect a whole pool, because of the app or the load rather than one upstream. Functions
 # that return how many recent attempts ended like that, and out of how many.
-_RECENT: dict[Outcome, _Recent] = {
+_RECENT: Final[dict[Outcome, _Recent]] = {
     Outcome.SERVER_ERROR: _recent_errors,
     Outcome.TIMED_OUT: _recent_timeouts,
 }

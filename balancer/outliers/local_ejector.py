@@ -1,7 +1,7 @@
 """Handles outliers of one pool in a worker: ejects and reports them, and tries those on probation."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from balancer.clock import Clock
 from balancer.errors import Outcome
@@ -14,15 +14,16 @@ from balancer.upstreams.upstream import Upstream
 
 # For this long an upstream on probation is tried only by requests that can be sent again, and only when no
 # request from before its ejection is running there; then by any.
-_PATIENCE_NS = 1_000_000_000
+_PATIENCE_NS: Final = 1_000_000_000
 # One request at a time decides on a probation. If it takes longer, as a tunnel does, another one may try.
-_TRIAL_NS = 5_000_000_000
+_TRIAL_NS: Final = 5_000_000_000
 # A trial cancelled after at least this long has lost a connect race: the upstream does not answer.
-_LOST_NS = 200_000_000
-_UNTIL_TOLD = 1 << 62  # later than every revision
+_LOST_NS: Final = 200_000_000
+_UNTIL_TOLD: Final = 1 << 62  # later than every revision
 # After connecting, another upstream may get the request: only its result shows whose fault the failure was.
-JUDGED_LATER = (Outcome.FAILED, Outcome.TIMED_OUT)
-LATELY_NS = 1 << 62  # start time of attempts that end as a dial: dials are short, so their result is recent
+JUDGED_LATER: Final = (Outcome.FAILED, Outcome.TIMED_OUT)
+# Start time of attempts that end as a dial: dials are short, so their result is recent.
+LATELY_NS: Final = 1 << 62
 
 
 class Asker(Protocol):

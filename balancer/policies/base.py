@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 from balancer.clock import Clock
 from balancer.errors import Outcome
@@ -20,7 +20,7 @@ class PolicyContext:
 
 
 # The key of a request without the value that HASH_KEY names. No policy sees it.
-NO_KEY = -1
+NO_KEY: Final = -1
 
 
 class Policy:

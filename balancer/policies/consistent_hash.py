@@ -2,7 +2,7 @@
 
 from bisect import bisect
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from balancer.errors import Outcome
 from balancer.policies.base import Policy, PolicyContext
@@ -11,8 +11,8 @@ from balancer.upstreams.upstream import Upstream
 
 # How many points along the ring are searched if the key's own upstream was tried or is full. Longer runs of
 # tried or full upstreams are rare; then the rest is listed.
-_LONGEST_WALK = 256
-_ROUNDING = 1e-9  # 1.05 * 20 is a little more than 21 in floating point
+_LONGEST_WALK: Final = 256
+_ROUNDING: Final = 1e-9  # 1.05 * 20 is a little more than 21 in floating point
 
 
 class ConsistentHash(Policy):

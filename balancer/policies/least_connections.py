@@ -2,7 +2,7 @@
 default."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from balancer.policies.base import Policy, PolicyContext
 from balancer.policies.sampling import draw_two
@@ -10,7 +10,7 @@ from balancer.upstreams.upstream import Upstream
 
 # Up to this many, all candidates are compared; above, two at random, so that the cost of a pick does not
 # depend on their number. Two choices are already near the best (Mitzenmacher, 2001).
-_SCAN_LIMIT = 16
+_SCAN_LIMIT: Final = 16
 
 
 class _Turn:

@@ -5,10 +5,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Final
 
-_TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
-_WORDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_TYPES: Final[dict[str, type]] = {"int": int, "float": float, "bool": bool, "str": str}
+_WORDS: Final[dict[type, str]] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+}
 
 
 class DeclarationError(Exception):

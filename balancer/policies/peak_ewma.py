@@ -2,20 +2,19 @@
 
 from collections.abc import Sequence
 from math import exp
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from balancer.errors import Outcome
 from balancer.policies.base import Policy, PolicyContext
 from balancer.policies.sampling import draw_two
 from balancer.upstreams.upstream import Upstream
 
-_STEP = 0.125  # how far one outcome moves the success rate
-_LEAST_SUCCESS = (
-    1 / 1024
-)  # an upstream that always fails loses even to one with a thousand requests in flight
-_TYPICAL_STEP = 1 / 32  # how far one response moves the typical latency
-_SHORTEST = 1e-6  # seconds; latencies of zero could not be compared
-_FIRST_GUESS = 1e-3  # seconds, for all upstreams until the first response
+_STEP: Final = 0.125  # how far one outcome moves the success rate
+# An upstream that always fails loses even to one with a thousand requests in flight.
+_LEAST_SUCCESS: Final = 1 / 1024
+_TYPICAL_STEP: Final = 1 / 32  # how far one response moves the typical latency
+_SHORTEST: Final = 1e-6  # seconds; latencies of zero could not be compared
+_FIRST_GUESS: Final = 1e-3  # seconds, for all upstreams until the first response
 
 
 class _Node:

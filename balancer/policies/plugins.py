@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import Final
 
-GROUP = "balancer.policies"
-_LONGEST_TEXT = 200
+GROUP: Final = "balancer.policies"
+_LONGEST_TEXT: Final = 200
 
 
 class PluginError(Exception):

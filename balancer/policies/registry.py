@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from balancer.clock import SystemClock
 from balancer.errors import SettingsError
@@ -20,7 +20,7 @@ from balancer.policies.power_of_two import PowerOfTwo
 from balancer.policies.round_robin import RoundRobin
 from balancer.policies.weighted_random import WeightedRandom
 
-BUILT_IN: dict[str, Factory] = {
+BUILT_IN: Final[dict[str, Factory]] = {
     "consistent_hash": consistent_hash,
     "ip_hash": IpHash,
     "least_connections": LeastConnections,

@@ -5,21 +5,22 @@ from collections.abc import Sequence
 from hashlib import shake_128
 from itertools import chain
 from struct import unpack
+from typing import Final
 
 from balancer.upstreams.upstream import Upstream
 
 # Points of an upstream of weight 1. The shares of equal upstreams then differ by about 9 % (1 / sqrt(128)).
-POINTS = 128
+POINTS: Final = 128
 # Above this total, every upstream gets proportionally fewer: memory and rebuild time stay bounded. An
 # ejection then moves up to twice as many keys as necessary.
-MOST_POINTS = 1 << 17
+MOST_POINTS: Final = 1 << 17
 
 # A point is an integer below 2**53 kept as a float, as floats sort and compare about twice as fast as ints of
 # this size: 37 bits of hash, and the slot of its upstream in the low 16 bits.
 # (There are at most 4,096 upstreams.)
-SLOT_MASK = (1 << 16) - 1
-KEY_SHIFT = 64 - 53
-_HASH_SHIFT = 64 - 37
+SLOT_MASK: Final = (1 << 16) - 1
+KEY_SHIFT: Final = 64 - 53
+_HASH_SHIFT: Final = 64 - 37
 
 
 class _Points:

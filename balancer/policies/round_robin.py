@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from fractions import Fraction
 from heapq import heapify, heappop, heappush
 from math import gcd, lcm
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from balancer.policies.base import Policy, PolicyContext
 from balancer.upstreams.upstream import Upstream
 
 # A round with more turns is scaled down to this many: memory stays bounded.
-_ROUND_LIMIT = 10_000
+_ROUND_LIMIT: Final = 10_000
 
 
 class RoundRobin(Policy):

@@ -1,13 +1,13 @@
 """Draws two different upstreams at random, all pairs equally likely: choosing among many at a flat cost."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from balancer.upstreams.upstream import Upstream
 
 # With few tried upstreams among many, one draw in thousands needs more than two tries. If most have been
 # tried (all attempts of a request went to a small pool), the rest is listed instead.
-_TRIES = 8
+_TRIES: Final = 8
 
 
 class Candidate(Protocol):

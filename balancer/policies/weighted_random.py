@@ -1,13 +1,13 @@
 """Weighted random: each pick is random, in proportion to the weights."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from balancer.policies.base import Policy, PolicyContext
 from balancer.upstreams.upstream import Upstream
 
 # A tried upstream with nearly all the weight would be drawn again and again.
-_TRIES = 16
+_TRIES: Final = 16
 
 
 class WeightedRandom(Policy):

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import Protocol
+from typing import Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 from balancer.http.cookies import cookie_value
@@ -25,7 +25,7 @@ class Client(Protocol):
 # The key of a request as an unsigned 64-bit number, or NO_KEY if the request lacks the value.
 HashKey = Callable[[RequestHead, Client], int]
 
-_ENCODED = re.compile(rb"[%+]")
+_ENCODED: Final = re.compile(rb"[%+]")
 
 
 def hash_key(source: str) -> HashKey:
@@ -80,4 +80,4 @@ def _decoded(text: bytes) -> bytes:
     return unquote_to_bytes(text.replace(b"+", b" ")) if _ENCODED.search(text) else text
 
 
-_NAMED = {"header": _header, "cookie": _cookie, "query": _query}
+_NAMED: Final = {"header": _header, "cookie": _cookie, "query": _query}

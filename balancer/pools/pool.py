@@ -3,6 +3,7 @@
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
 from enum import Enum, auto
+from typing import Final
 
 from balancer.errors import Outcome
 from balancer.outliers.local_ejector import LATELY_NS, Asker
@@ -25,12 +26,12 @@ from balancer.upstreams.traffic_history import TrafficHistory
 from balancer.upstreams.upstream import Upstream
 
 # With more upstreams, other workers' load is not read: policies sample there, and each row read costs.
-_REMOTE_LIMIT = 16
-_REMOTE_REFRESH_NS = 5_000_000
+_REMOTE_LIMIT: Final = 16
+_REMOTE_REFRESH_NS: Final = 5_000_000
 # How often a policy that picks full upstreams is asked; then the pool takes the least loaded free one.
-_ASKS = 8
-_SUCCESS = Outcome.SUCCESS
-_FIRST_BYTES = slice(UPSTREAM_FIRST_BYTE, UPSTREAM_FIRST_BYTE + len(BUCKET_BOUNDS_NS))
+_ASKS: Final = 8
+_SUCCESS: Final = Outcome.SUCCESS
+_FIRST_BYTES: Final = slice(UPSTREAM_FIRST_BYTE, UPSTREAM_FIRST_BYTE + len(BUCKET_BOUNDS_NS))
 
 
 class Room(Enum):

@@ -1,9 +1,10 @@
 """Limits how many of a pool's requests may be sent again: retries must not multiply load in an outage."""
 
 from math import exp
+from typing import Final
 
 # Savings decay: a burst of retries can use the budget of about the last ten seconds.
-_FADE_NS = 10_000_000_000
+_FADE_NS: Final = 10_000_000_000
 
 
 class RetryBudget:

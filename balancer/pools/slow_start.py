@@ -7,14 +7,15 @@ predecessor was.
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 from balancer.clock import Clock
 from balancer.upstreams.upstream import Upstream
 
 # In twentieths of the weight. The policy is rebuilt at each step, which takes 4 ms or more for a ring of
 # 1,000 upstreams.
-FIRST = 2
-STEPS = 20
+FIRST: Final = 2
+STEPS: Final = 20
 
 
 def ramp(since_ns: int, now_ns: int, duration_ns: int) -> float:

@@ -5,6 +5,7 @@ answers the client. It handles what concerns only the upstream: counters, outcom
 """
 
 from bisect import bisect_left
+from typing import Final
 
 from balancer.connections.connector import Connector
 from balancer.connections.roles import Outlet, ResponseReader, UpstreamSide
@@ -24,7 +25,7 @@ from balancer.upstreams.upstream import Upstream
 
 # 5xx about the request's method, version or path through proxies (anybody can write a Via that names the
 # next balancer). They say nothing about the upstream's health.
-_ABOUT_THE_REQUEST = (501, 505, 508)
+_ABOUT_THE_REQUEST: Final = (501, 505, 508)
 
 
 class Attempt(ResponseReader):

@@ -4,7 +4,7 @@ It stands between the exchange and the pool, the keepalive connections and the d
 a connection is handed over: whatever fails here may be tried elsewhere, for any method.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from balancer.connections.roles import UpstreamSide
 from balancer.errors import (
@@ -34,10 +34,10 @@ from balancer.upstreams.fault import client_network
 from balancer.upstreams.traffic_history import TrafficHistory
 from balancer.upstreams.upstream import Upstream
 
-_MOST_FREE = 32  # attempts that cost nothing and do not count
-_NO_ROOM = POOL_QUEUE_REJECTED + QUEUE_REJECTIONS.index("full")
+_MOST_FREE: Final = 32  # attempts that cost nothing and do not count
+_NO_ROOM: Final = POOL_QUEUE_REJECTED + QUEUE_REJECTIONS.index("full")
 # The reason of a retry after a failed dial; all other failures are connect_failed.
-_DIAL_REASONS = {CONNECT_TIMEOUT.reason: "connect_timeout"}
+_DIAL_REASONS: Final = {CONNECT_TIMEOUT.reason: "connect_timeout"}
 
 
 class FailedAttempt(NamedTuple):

@@ -7,13 +7,14 @@ has been sent yet, so this is safe for every method.
 
 import asyncio
 from abc import ABC, abstractmethod
+from typing import Final
 
 from balancer.connections.connector import Connector, DialError
 from balancer.connections.roles import UpstreamSide
 from balancer.errors import Failure, Outcome
 from balancer.upstreams.upstream import Upstream
 
-CONNECT_RACE_DELAY = 0.25  # seconds
+CONNECT_RACE_DELAY: Final = 0.25  # seconds
 
 
 class DialOwner(ABC):

@@ -5,6 +5,7 @@ upstream, which `connecting` finds. Every exchange ends with exactly one call of
 """
 
 from bisect import bisect_left
+from typing import Final
 
 from balancer.connections.roles import UpstreamSide
 from balancer.errors import (
@@ -37,7 +38,7 @@ from balancer.telemetry.columns import (
 )
 from balancer.upstreams.upstream import Upstream
 
-CLIENT_GONE_STATUS = 499  # as in nginx's logs; never sent
+CLIENT_GONE_STATUS: Final = 499  # as in nginx's logs; never sent
 
 
 class Exchange(ExchangeState):

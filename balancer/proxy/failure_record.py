@@ -4,7 +4,7 @@ Under overload there are thousands of errors, and few are ever asked for: so a n
 references, and is rendered only on request.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from balancer.errors import Failure
 from balancer.http.forwarding import Peer
@@ -12,7 +12,7 @@ from balancer.messages import AttemptRecord, FailureRecord
 from balancer.proxy.connecting import FailedAttempt
 from balancer.proxy.state import ExchangeState
 
-_LONGEST = 256  # bytes kept of each value that a client sent
+_LONGEST: Final = 256  # bytes kept of each value that a client sent
 
 
 class FailureNote(NamedTuple):

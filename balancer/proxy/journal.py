@@ -4,6 +4,7 @@ from __future__ import annotations  # memoryview[int] is not subscriptable at ru
 
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from balancer.clock import Clock
 from balancer.errors import FAILURES, FIRST_BYTE_TIMEOUT, Failure
@@ -21,9 +22,9 @@ from balancer.telemetry.access_log import RecordSink
 from balancer.telemetry.columns import WORKER_LOCAL_RESPONSES
 
 # Errors kept for the admin API, per worker; they are sent to the supervisor four times a second.
-_FAILURES_KEPT = 200
-_WARN_EVERY_NS = 60_000_000_000
-_LOCAL_COLUMN: dict[str, int] = {
+_FAILURES_KEPT: Final = 200
+_WARN_EVERY_NS: Final = 60_000_000_000
+_LOCAL_COLUMN: Final[dict[str, int]] = {
     failure.reason: WORKER_LOCAL_RESPONSES + column for column, failure in enumerate(FAILURES)
 }
 

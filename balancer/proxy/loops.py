@@ -5,13 +5,14 @@ that response on its way back shows which upstream leads here.
 """
 
 from collections.abc import Collection
+from typing import Final
 
 from balancer.clock import Clock, Seldom
 from balancer.errors import LOOP_DETECTED
 from balancer.messages import CameBack, Tell
 
-STATUS = LOOP_DETECTED.status
-TOLD_EVERY = 60.0  # seconds; anybody can send a Via with our name, once an app has revealed it
+STATUS: Final = LOOP_DETECTED.status
+TOLD_EVERY: Final = 60.0  # seconds; anybody can send a Via with our name, once an app has revealed it
 
 
 class Loops:

@@ -16,6 +16,7 @@
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Final
 
 from balancer.errors import (
     BODY_TIMEOUT,
@@ -74,10 +75,12 @@ class Rule:
         return f"{self.lack} within BALANCER_TIMEOUTS__{self.limit.name} ({seconds:g} s)"
 
 
-_CLIENT, _UPSTREAM, _BALANCER = Source.CLIENT, Source.UPSTREAM, Source.BALANCER
-_NO_HEAD = "no response head"
+_CLIENT: Final = Source.CLIENT
+_UPSTREAM: Final = Source.UPSTREAM
+_BALANCER: Final = Source.BALANCER
+_NO_HEAD: Final = "no response head"
 
-RULES: dict[Phase, Rule] = {
+RULES: Final[dict[Phase, Rule]] = {
     Phase.QUEUED: Rule(Limit.NONE, _BALANCER),
     Phase.DIALLING: Rule(Limit.FIRST_BYTE, _UPSTREAM, CONNECT_TIMEOUT, "no connection"),
     Phase.DIALLING_EARLY: Rule(Limit.IDLE, _UPSTREAM, CONNECT_TIMEOUT, "no connection"),

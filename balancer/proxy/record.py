@@ -59,7 +59,7 @@ def _all_tried(connecting: Connecting) -> list[str] | None:
 
 def refusal_record(peer: Peer, failure: Failure, wall: float) -> Record:
     """For a request that never became an exchange: its head was not understood, so little is known."""
-    unknown = None
+    unknown: None = None
     return (
         wall, peer.address, unknown, unknown, 1, unknown, failure.status, failure.reason, unknown, unknown,
         unknown, unknown, 0, False, 0, 0, 0, -1, unknown, unknown, unknown,

@@ -4,10 +4,11 @@ The exchange keeps what it writes to an upstream until a response has begun.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 # Bytes, for all requests of a worker together: bounds the memory that replay takes.
-MOST_KEPT = 64 << 20
-_NOTHING: list[bytes] = []  # shared by all replays without a body; never changed
+MOST_KEPT: Final = 64 << 20
+_NOTHING: Final[list[bytes]] = []  # shared by all replays without a body; never changed
 
 
 class ReplayMemory:

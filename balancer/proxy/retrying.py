@@ -8,6 +8,7 @@ A request is sent again only while no byte of a response has reached the client.
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Final
 
 from balancer.errors import Failure, RetrySafety
 from balancer.pools.pool import Room
@@ -83,7 +84,7 @@ def next_step(cause: Failure | int, sent: Sent, rules: RetryRules, room: Room, h
     return step if has_budget or step is Step.GIVE_UP else Step.OVER_BUDGET
 
 
-_BY_ROOM = {Room.FREE: Step.ANOTHER, Room.FULL: Step.WAIT, Room.NONE: Step.GIVE_UP}
+_BY_ROOM: Final = {Room.FREE: Step.ANOTHER, Room.FULL: Step.WAIT, Room.NONE: Step.GIVE_UP}
 
 
 def is_found_dead(upstream: Upstream, sent_ns: int, now_ns: int, checked_within_ns: int) -> bool:

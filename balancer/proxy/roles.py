@@ -83,6 +83,7 @@ class ConnectionSeeker(OutgoingRequest):
     """The request that needs a connection to an upstream. It gets `send` or `fail`, at once or later."""
 
     __slots__ = ("client", "deadline_ns")
+    __deletable__ = ("client",)
 
     client: ClientSide
     deadline_ns: int

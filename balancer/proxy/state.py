@@ -22,6 +22,7 @@ class ExchangeState(AttemptOwner):
                  "own_answer", "own_attempt", "refused", "replay", "request_bytes", "response_begun",
                  "response_bytes", "route", "started_ns", "status", "tunnel", "unjudged",
                  "upstream_paused")  # fmt: skip
+    __deletable__ = ("connecting", "own_attempt")
 
     route: Route
 

@@ -5,19 +5,20 @@ The queue and the pool report the end of each wait; the queue derives its deadli
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from balancer.telemetry.columns import BUCKET_BOUNDS_NS
 
-_OCTAVES = 64  # of nanoseconds: enough for any age
-_WINDOW_NS = 500_000_000
+_OCTAVES: Final = 64  # of nanoseconds: enough for any age
+_WINDOW_NS: Final = 500_000_000
 # A smaller share of a window's requests being abandoned is normal: port scanners, cancelled page loads.
-_NOTABLE = 0.1
+_NOTABLE: Final = 0.1
 # The share of clients that have left by the age we look for.
-_GIVEN_UP = 0.5
+_GIVEN_UP: Final = 0.5
 # At least this many must still have been waiting at an age, or it may be chance.
-_FEW = 16.0
-_MANY = 1024.0  # cap on old evidence: it must not outweigh new evidence for ever
-_HALF_LIFE_NS = 30_000_000_000
+_FEW: Final = 16.0
+_MANY: Final = 1024.0  # cap on old evidence: it must not outweigh new evidence for ever
+_HALF_LIFE_NS: Final = 30_000_000_000
 
 
 class Patience:

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from itertools import chain
 from math import ceil
-from typing import Protocol
+from typing import Final, Protocol
 
 from balancer.clock import Clock
 from balancer.errors import QUEUE_FULL, QUEUE_TIMEOUT, QUEUE_WOULD_TIME_OUT, Failure
@@ -33,21 +33,22 @@ from balancer.telemetry.columns import (
 # How many requests are offered a slot in one turn of the loop, unless all are, and how many time out in one.
 # It bounds the cost of a turn, and how many requests are skipped that cannot use the free slot, as they have
 # already tried that upstream.
-_AT_ONCE = 32
+_AT_ONCE: Final = 32
 # Deadline and room are derived again after this long without news.
-_STALE_NS = 1_000_000_000
+_STALE_NS: Final = 1_000_000_000
 # The deadline as a fraction of the age at which clients give up, but at least _SHORTEST_NS: a few impatient
 # clients must not end all waiting. Those that give up sooner make room anyway.
-_NUMERATOR, _DENOMINATOR = 2, 5
-_SHORTEST_NS = 500_000_000
+_NUMERATOR: Final = 2
+_DENOMINATOR: Final = 5
+_SHORTEST_NS: Final = 500_000_000
 # A wait is always bearable up to deadline / _PART, at most _BEARABLE_NS.
-_PART = 10
-_BEARABLE_NS = 500_000_000
-_GOLDEN = 0.618034  # the fractional parts of its multiples are evenly distributed
+_PART: Final = 10
+_BEARABLE_NS: Final = 500_000_000
+_GOLDEN: Final = 0.618034  # the fractional parts of its multiples are evenly distributed
 
-_FULL, _TIMEOUT, _WOULD_TIME_OUT = (
-    POOL_QUEUE_REJECTED + QUEUE_REJECTIONS.index(reason) for reason in ("full", "timeout", "would_time_out")
-)
+_FULL: Final = POOL_QUEUE_REJECTED + QUEUE_REJECTIONS.index("full")
+_TIMEOUT: Final = POOL_QUEUE_REJECTED + QUEUE_REJECTIONS.index("timeout")
+_WOULD_TIME_OUT: Final = POOL_QUEUE_REJECTED + QUEUE_REJECTIONS.index("would_time_out")
 
 
 class Waiter(Protocol):

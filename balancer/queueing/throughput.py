@@ -1,13 +1,15 @@
 """Measures how fast a queue is served, and whether it grows: the queue's rules are derived from that."""
 
-_WINDOW_NS = 250_000_000
-_LONGEST_NS = 4_000_000_000  # longest window, if few are served
-_FEW = 8
-_SURE = 3  # windows; in the first, slots may be missing because an upstream still works off a backlog
-_FORGOTTEN_NS = 2_000_000_000  # after this long without waiting, the old rate is outdated
+from typing import Final
+
+_WINDOW_NS: Final = 250_000_000
+_LONGEST_NS: Final = 4_000_000_000  # longest window, if few are served
+_FEW: Final = 8
+_SURE: Final = 3  # windows; in the first, slots may be missing because an upstream still works off a backlog
+_FORGOTTEN_NS: Final = 2_000_000_000  # after this long without waiting, the old rate is outdated
 # Arrivals must exceed services by a tenth and two, in each of two windows: a single one may be a burst.
-_MORE = 1.1
-_AT_LEAST = 2
+_MORE: Final = 1.1
+_AT_LEAST: Final = 2
 
 
 class Throughput:

@@ -5,13 +5,13 @@ workers. That follows from the setting's position in `InstanceSpec`, so there is
 """
 
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from balancer.spec.instance import InstanceSpec, NameSpec, SupervisedPool, UpstreamSpec
 from balancer.spec.part import Part
 
 Entry: TypeAlias = UpstreamSpec | NameSpec
-_MEMBERS = ("upstreams", "names")
+_MEMBERS: Final = ("upstreams", "names")
 
 
 class MemberChange(Part, frozen=True, kw_only=True):

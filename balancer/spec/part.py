@@ -3,7 +3,7 @@
 They are msgspec structs, not dataclasses: docs/decisions/0002-msgspec-structs.md has the measurements.
 """
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -25,7 +25,7 @@ class ShapeError(DecodeError):
 
 ValueT = TypeVar("ValueT")
 PartT = TypeVar("PartT", bound=Part)
-_ENCODER = msgspec.json.Encoder()
+_ENCODER: Final = msgspec.json.Encoder()
 
 
 def encode(part: Part) -> bytes:

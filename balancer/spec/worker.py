@@ -5,7 +5,7 @@ no process. Each setting is declared both in the models of `config` and here; `r
 the other, and a setting missing on either side is a type error there.
 """
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from balancer.spec.part import Part
 
@@ -13,8 +13,8 @@ Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 SameSite: TypeAlias = Literal["lax", "strict", "none"]
 PolicyOption: TypeAlias = bool | int | float | str
 
-_PATIENCE_NS = 60_000_000_000  # if no shorter idle timeout is set
-FOREVER_NS = 1 << 62  # a deadline that never comes: what a timeout of 0 means
+_PATIENCE_NS: Final = 60_000_000_000  # if no shorter idle timeout is set
+FOREVER_NS: Final = 1 << 62  # a deadline that never comes: what a timeout of 0 means
 
 
 class Timeouts(Part, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ import hmac
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from itertools import islice
+from typing import Final
 
 from balancer.http.cookies import is_cookie_line
 from balancer.http.head import RequestHead, ResponseHead
@@ -21,11 +22,15 @@ from balancer.telemetry.columns import POOL_STICKY, STICKY_RESULTS
 from balancer.upstreams.state import accepts_pinned
 from balancer.upstreams.upstream import Upstream
 
-_HIT, _NEW, _REPINNED, _OVERFLOW, _INVALID = range(POOL_STICKY, POOL_STICKY + len(STICKY_RESULTS))
-_REMEMBERED_GONE = 1024  # tokens of removed upstreams: these are not forged
+_HIT: Final = POOL_STICKY + STICKY_RESULTS.index("hit")
+_NEW: Final = POOL_STICKY + STICKY_RESULTS.index("new")
+_REPINNED: Final = POOL_STICKY + STICKY_RESULTS.index("repinned")
+_OVERFLOW: Final = POOL_STICKY + STICKY_RESULTS.index("overflow")
+_INVALID: Final = POOL_STICKY + STICKY_RESULTS.index("invalid")
+_REMEMBERED_GONE: Final = 1024  # tokens of removed upstreams: these are not forged
 # scrypt's N, in blocks of 1 KiB: 32 KiB of memory and 0.1 ms of CPU, so that 1,000 upstreams take 0.1 s of a
 # worker's start. Changing it invalidates all cookies.
-_SLOW = 32
+_SLOW: Final = 32
 
 
 def make_token(secret: bytes, pool: str, upstream: str) -> bytes:

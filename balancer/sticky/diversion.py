@@ -7,13 +7,14 @@ the same class with the same options and inputs, and its own rotation.
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from balancer.errors import Outcome
 from balancer.policies.base import NO_KEY, Policy
 from balancer.telemetry.columns import POOL_STICKY_DIVERTED
 from balancer.upstreams.upstream import Upstream
 
-SAMPLE = 16  # one in this many requests is checked, and counts as this many
+SAMPLE: Final = 16  # one in this many requests is checked, and counts as this many
 
 
 class Diversion:

@@ -4,15 +4,15 @@ A pin is a token for an upstream. This module transports it; `affinity` interpre
 """
 
 import re
-from typing import Protocol
+from typing import Final, Protocol
 
 from balancer.http.caching import shared_caching
 from balancer.http.cookies import change_cookie, set_cookie_value, sets_cookies, take_cookie
 from balancer.http.head import ResponseHead
 
-TOKEN_LENGTH = 22  # of base64url: 132 bits
-_PREFIXED = re.compile(rb'("?)([A-Za-z0-9_-]{%d})~' % TOKEN_LENGTH)
-_PRIVATE = b"Cache-Control: private"
+TOKEN_LENGTH: Final = 22  # of base64url: 132 bits
+_PREFIXED: Final = re.compile(rb'("?)([A-Za-z0-9_-]{%d})~' % TOKEN_LENGTH)
+_PRIVATE: Final = b"Cache-Control: private"
 
 
 class PinCookie(Protocol):

@@ -7,11 +7,11 @@ plain JSON types and sends it to the supervisor, which renders the lines and alo
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from random import Random
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import orjson
 
-FIELDS: tuple[str, ...] = (
+FIELDS: Final[tuple[str, ...]] = (
     "time",
     "client",
     "method",
@@ -87,10 +87,10 @@ PlainRecord: TypeAlias = tuple[
     str | None,
 ]
 
-MAX_BATCH = 20_000  # records
+MAX_BATCH: Final = 20_000  # records
 # Bytes. Longer values are cut: clients choose them, and with the number of queued lines this bounds memory.
-MAX_VALUE = 1024
-_NEWLINE = orjson.Fragment(b"\n")
+MAX_VALUE: Final = 1024
+_NEWLINE: Final = orjson.Fragment(b"\n")
 
 
 class RecordSink(Protocol):

@@ -6,20 +6,21 @@ everything above the largest bound; its count is their sum.
 """
 
 from enum import StrEnum
+from typing import Final
 
 from balancer.errors import FAILURES
 
-CELLS_PER_ROW = 512  # 4 KiB: a row is one memory page, touched only when used
+CELLS_PER_ROW: Final = 512  # 4 KiB: a row is one memory page, touched only when used
 
-BUCKETS: tuple[float, ...] = (
+BUCKETS: Final[tuple[float, ...]] = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 )  # fmt: skip
-BUCKET_BOUNDS_NS: tuple[int, ...] = tuple(round(bound * 1e9) for bound in BUCKETS)
-HISTOGRAM_CELLS = len(BUCKETS) + 1
+BUCKET_BOUNDS_NS: Final[tuple[int, ...]] = tuple(round(bound * 1e9) for bound in BUCKETS)
+HISTOGRAM_CELLS: Final = len(BUCKETS) + 1
 
-OTHER = "other"
-METHODS: tuple[str, ...] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", OTHER)
-CODES: tuple[str, ...] = (
+OTHER: Final = "other"
+METHODS: Final[tuple[str, ...]] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", OTHER)
+CODES: Final[tuple[str, ...]] = (
     "101", "200", "201", "202", "203", "204", "205", "206", "207",
     "300", "301", "302", "303", "304", "307", "308",
     "400", "401", "402", "403", "404", "405", "406", "408", "409", "410", "411", "412", "413", "414", "415",
@@ -44,31 +45,33 @@ def _code_columns() -> tuple[int, ...]:
 
 
 # Status code (0 to 999) -> its column among CODES.
-CODE_COLUMN: tuple[int, ...] = _code_columns()
+CODE_COLUMN: Final[tuple[int, ...]] = _code_columns()
 # Method -> the first of its CODES columns in a route's row; unknown methods use METHOD_OTHER.
-METHOD_COLUMN: dict[bytes, int] = {m.encode(): i * len(CODES) for i, m in enumerate(METHODS) if m != OTHER}
-METHOD_OTHER = (len(METHODS) - 1) * len(CODES)
+METHOD_COLUMN: Final[dict[bytes, int]] = {
+    m.encode(): i * len(CODES) for i, m in enumerate(METHODS) if m != OTHER
+}
+METHOD_OTHER: Final = (len(METHODS) - 1) * len(CODES)
 
 # --- route: METHODS x CODES counters, then
-ROUTE_DURATION = len(METHODS) * len(CODES)  # histogram
-ROUTE_DURATION_SUM = ROUTE_DURATION + HISTOGRAM_CELLS
-ROUTE_REQUEST_BYTES = ROUTE_DURATION_SUM + 1
-ROUTE_RESPONSE_BYTES = ROUTE_REQUEST_BYTES + 1
-ROUTE_INFLIGHT = ROUTE_RESPONSE_BYTES + 1  # gauge
+ROUTE_DURATION: Final = len(METHODS) * len(CODES)  # histogram
+ROUTE_DURATION_SUM: Final = ROUTE_DURATION + HISTOGRAM_CELLS
+ROUTE_REQUEST_BYTES: Final = ROUTE_DURATION_SUM + 1
+ROUTE_RESPONSE_BYTES: Final = ROUTE_REQUEST_BYTES + 1
+ROUTE_INFLIGHT: Final = ROUTE_RESPONSE_BYTES + 1  # gauge
 assert ROUTE_INFLIGHT < CELLS_PER_ROW
 
 # --- upstream: CODES counters (responses received, by code), then
-UPSTREAM_FIRST_BYTE = len(CODES)  # histogram
-UPSTREAM_FIRST_BYTE_SUM = UPSTREAM_FIRST_BYTE + HISTOGRAM_CELLS
-UPSTREAM_INFLIGHT = UPSTREAM_FIRST_BYTE_SUM + 1  # gauge
-UPSTREAM_IDLE = UPSTREAM_INFLIGHT + 1  # gauge
-UPSTREAM_INFLIGHT_LIMIT = UPSTREAM_IDLE + 1  # gauge: the worker's limit in force, 0 for none
-UPSTREAM_STREAMING = UPSTREAM_INFLIGHT_LIMIT + 1  # gauge: in flight, response has begun
-UPSTREAM_LEFT = UPSTREAM_STREAMING + 1  # attempts whose client left before the response began
-UPSTREAM_CONNECTS = UPSTREAM_LEFT + 1
-UPSTREAM_REUSES = UPSTREAM_CONNECTS + 1
-UPSTREAM_CLOSES = UPSTREAM_REUSES + 1  # one counter per CLOSE_REASONS
-CLOSE_REASONS: tuple[str, ...] = (
+UPSTREAM_FIRST_BYTE: Final = len(CODES)  # histogram
+UPSTREAM_FIRST_BYTE_SUM: Final = UPSTREAM_FIRST_BYTE + HISTOGRAM_CELLS
+UPSTREAM_INFLIGHT: Final = UPSTREAM_FIRST_BYTE_SUM + 1  # gauge
+UPSTREAM_IDLE: Final = UPSTREAM_INFLIGHT + 1  # gauge
+UPSTREAM_INFLIGHT_LIMIT: Final = UPSTREAM_IDLE + 1  # gauge: the worker's limit in force, 0 for none
+UPSTREAM_STREAMING: Final = UPSTREAM_INFLIGHT_LIMIT + 1  # gauge: in flight, response has begun
+UPSTREAM_LEFT: Final = UPSTREAM_STREAMING + 1  # attempts whose client left before the response began
+UPSTREAM_CONNECTS: Final = UPSTREAM_LEFT + 1
+UPSTREAM_REUSES: Final = UPSTREAM_CONNECTS + 1
+UPSTREAM_CLOSES: Final = UPSTREAM_REUSES + 1  # one counter per CLOSE_REASONS
+CLOSE_REASONS: Final[tuple[str, ...]] = (
     "upstream_closed",  # by the upstream, while idle
     "unexpected_data",  # something arrived on an idle connection
     "idle_timeout",
@@ -81,13 +84,14 @@ CLOSE_REASONS: tuple[str, ...] = (
     "tunnel_ended",
     "expired",  # removed from the pool, draining, shutdown
 )
-UPSTREAM_CONNECT_FAILURES = UPSTREAM_CLOSES + len(CLOSE_REASONS)  # one counter per CONNECT_FAILURE_REASONS
-CONNECT_FAILURE_REASONS: tuple[str, ...] = ("refused", "timeout", "unreachable")
+# One counter per CONNECT_FAILURE_REASONS.
+UPSTREAM_CONNECT_FAILURES: Final = UPSTREAM_CLOSES + len(CLOSE_REASONS)
+CONNECT_FAILURE_REASONS: Final[tuple[str, ...]] = ("refused", "timeout", "unreachable")
 assert UPSTREAM_CONNECT_FAILURES + len(CONNECT_FAILURE_REASONS) < CELLS_PER_ROW
 
 # --- pool
-POOL_RETRIES = 0  # one counter per RETRY_REASONS
-RETRY_REASONS: tuple[str, ...] = (
+POOL_RETRIES: Final = 0  # one counter per RETRY_REASONS
+RETRY_REASONS: Final[tuple[str, ...]] = (
     "connect_failed",
     "connect_timeout",
     "connect_race",
@@ -98,32 +102,32 @@ RETRY_REASONS: tuple[str, ...] = (
     "malformed_response",
     "upstream_unresponsive",  # it failed its checks while the request waited
 )
-RETRY_COLUMN: dict[str, int] = {reason: POOL_RETRIES + i for i, reason in enumerate(RETRY_REASONS)}
-POOL_RETRY_BUDGET_EXHAUSTED = POOL_RETRIES + len(RETRY_REASONS)
-POOL_TUNNELS = POOL_RETRY_BUDGET_EXHAUSTED + 1  # gauge
-POOL_STICKY = POOL_TUNNELS + 1  # one counter per STICKY_RESULTS
-STICKY_RESULTS: tuple[str, ...] = ("hit", "new", "repinned", "overflow", "invalid")
-POOL_STICKY_DIVERTED = POOL_STICKY + len(STICKY_RESULTS)
-POOL_QUEUE_LENGTH = POOL_STICKY_DIVERTED + 1  # gauge
-POOL_QUEUE_WAIT = POOL_QUEUE_LENGTH + 1  # histogram
-POOL_QUEUE_WAIT_SUM = POOL_QUEUE_WAIT + HISTOGRAM_CELLS
-POOL_QUEUE_REJECTED = POOL_QUEUE_WAIT_SUM + 1  # one counter per QUEUE_REJECTIONS
-QUEUE_REJECTIONS: tuple[str, ...] = ("full", "timeout", "would_time_out")
-POOL_QUEUE_ABANDONED = POOL_QUEUE_REJECTED + len(QUEUE_REJECTIONS)
+RETRY_COLUMN: Final[dict[str, int]] = {reason: POOL_RETRIES + i for i, reason in enumerate(RETRY_REASONS)}
+POOL_RETRY_BUDGET_EXHAUSTED: Final = POOL_RETRIES + len(RETRY_REASONS)
+POOL_TUNNELS: Final = POOL_RETRY_BUDGET_EXHAUSTED + 1  # gauge
+POOL_STICKY: Final = POOL_TUNNELS + 1  # one counter per STICKY_RESULTS
+STICKY_RESULTS: Final[tuple[str, ...]] = ("hit", "new", "repinned", "overflow", "invalid")
+POOL_STICKY_DIVERTED: Final = POOL_STICKY + len(STICKY_RESULTS)
+POOL_QUEUE_LENGTH: Final = POOL_STICKY_DIVERTED + 1  # gauge
+POOL_QUEUE_WAIT: Final = POOL_QUEUE_LENGTH + 1  # histogram
+POOL_QUEUE_WAIT_SUM: Final = POOL_QUEUE_WAIT + HISTOGRAM_CELLS
+POOL_QUEUE_REJECTED: Final = POOL_QUEUE_WAIT_SUM + 1  # one counter per QUEUE_REJECTIONS
+QUEUE_REJECTIONS: Final[tuple[str, ...]] = ("full", "timeout", "would_time_out")
+POOL_QUEUE_ABANDONED: Final = POOL_QUEUE_REJECTED + len(QUEUE_REJECTIONS)
 
 # --- listener
-LISTENER_CONNECTIONS = 0  # gauge
-LISTENER_CONNECTIONS_TOTAL = 1
-LISTENER_CONNECTIONS_RECLAIMED = 2  # closed while idle, to make room for others
+LISTENER_CONNECTIONS: Final = 0  # gauge
+LISTENER_CONNECTIONS_TOTAL: Final = 1
+LISTENER_CONNECTIONS_RECLAIMED: Final = 2  # closed while idle, to make room for others
 
 # --- worker
-WORKER_LOOP_LAG_NS = 0  # gauge: how late the last sweep ran
-WORKER_LOG_DROPPED = 1
-WORKER_LOCAL_RESPONSES = 2  # one counter per errors.FAILURES
+WORKER_LOOP_LAG_NS: Final = 0  # gauge: how late the last sweep ran
+WORKER_LOG_DROPPED: Final = 1
+WORKER_LOCAL_RESPONSES: Final = 2  # one counter per errors.FAILURES
 assert WORKER_LOCAL_RESPONSES + len(FAILURES) < CELLS_PER_ROW
 
 # Zeroed, not folded, when an incarnation ends.
-GAUGES: dict[Kind, tuple[int, ...]] = {
+GAUGES: Final[dict[Kind, tuple[int, ...]]] = {
     Kind.WORKER: (WORKER_LOOP_LAG_NS,),
     Kind.LISTENER: (LISTENER_CONNECTIONS,),
     Kind.ROUTE: (ROUTE_INFLIGHT,),

@@ -10,10 +10,11 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Final
 
-KEPT = 10_000  # events; more than twice the maximum number of upstreams: a few MB
+KEPT: Final = 10_000  # events; more than twice the maximum number of upstreams: a few MB
 
-_revision = attrgetter("revision")
+_revision: Final = attrgetter("revision")
 
 
 @dataclass(frozen=True, slots=True)

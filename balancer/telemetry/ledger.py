@@ -7,6 +7,7 @@ is reused only after every incarnation that may know it has released it.
 
 import threading
 from collections.abc import Iterable
+from typing import Final
 from zlib import crc32
 
 from balancer.errors import FAILURES, StartupError
@@ -15,7 +16,7 @@ from balancer.telemetry.columns import GAUGES, Kind
 from balancer.telemetry.segment import BASE_PAGE, CELL_BYTES, ROWS, Page, Segment
 
 # How many cells of a row each kind uses; the rest of the row is never read.
-WIDTH: dict[Kind, int] = {
+WIDTH: Final[dict[Kind, int]] = {
     Kind.WORKER: columns.WORKER_LOCAL_RESPONSES + len(FAILURES),
     Kind.LISTENER: columns.LISTENER_CONNECTIONS_RECLAIMED + 1,
     Kind.ROUTE: columns.ROUTE_INFLIGHT + 1,
@@ -23,7 +24,7 @@ WIDTH: dict[Kind, int] = {
     Kind.UPSTREAM: columns.UPSTREAM_CONNECT_FAILURES + len(columns.CONNECT_FAILURE_REASONS),
 }
 Labels = tuple[str, ...]
-_EMPTY_ROW = memoryview(bytes(columns.CELLS_PER_ROW * CELL_BYTES)).cast("q")
+_EMPTY_ROW: Final = memoryview(bytes(columns.CELLS_PER_ROW * CELL_BYTES)).cast("q")
 
 
 class Ledger:

@@ -9,15 +9,16 @@ mapping touches it too, so rows that no entity uses are never read.
 
 import mmap
 import os
+from typing import Final
 
 from balancer.telemetry.columns import CELLS_PER_ROW
 
-ROWS = 4096
-CELL_BYTES = 8
-BASE_PAGE = 0
-_ROW_BYTES = CELLS_PER_ROW * CELL_BYTES
-_PAGE_CELLS = ROWS * CELLS_PER_ROW
-PAGE_BYTES = ROWS * _ROW_BYTES  # 16 MiB of address space
+ROWS: Final = 4096
+CELL_BYTES: Final = 8
+BASE_PAGE: Final = 0
+_ROW_BYTES: Final = CELLS_PER_ROW * CELL_BYTES
+_PAGE_CELLS: Final = ROWS * CELLS_PER_ROW
+PAGE_BYTES: Final = ROWS * _ROW_BYTES  # 16 MiB of address space
 
 
 def page_count(workers: int) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
+from typing import Final
+
 from balancer.upstreams.state import AdminState, Cause, FirstCheck
 from balancer.upstreams.traffic_history import TrafficHistory
 
-_NO_CAUSES: frozenset[Cause] = frozenset()
+_NO_CAUSES: Final[frozenset[Cause]] = frozenset()
 
 
 class Upstream:

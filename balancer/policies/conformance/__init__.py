@@ -14,7 +14,7 @@ Checks raise `NonConformance`, an AssertionError that says in words what was see
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from balancer.policies.base import Factory
 from balancer.policies.conformance import cost, keys, picking, sharing
@@ -22,7 +22,7 @@ from balancer.policies.conformance.bench import Bench, BenchClock, NonConformanc
 
 __all__ = ["CHECKS", "Bench", "BenchClock", "NonConformance", "check_policy", "upstream"]
 
-CHECKS: tuple[Callable[[Factory], None], ...] = (
+CHECKS: Final[tuple[Callable[[Factory], None], ...]] = (
     *picking.CHECKS,
     *sharing.CHECKS,
     *keys.CHECKS,

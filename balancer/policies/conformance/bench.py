@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from random import Random
+from typing import Final
 
 from balancer.errors import Outcome
 from balancer.policies.base import Factory, Policy, PolicyContext
 from balancer.upstreams.upstream import Upstream
 
-SEED = 20240607
-LATENCY = 0.01  # seconds
+SEED: Final = 20240607
+LATENCY: Final = 0.01  # seconds
 
 
 class NonConformance(AssertionError):
@@ -107,7 +108,7 @@ def upstream(number: int, weight: float = 1.0, inflight: int = 0) -> Upstream:
     return made
 
 
-_CELLS = memoryview(bytearray(8)).cast("q")
+_CELLS: Final = memoryview(bytearray(8)).cast("q")
 
 
 def require(holds: bool, what: str) -> None:

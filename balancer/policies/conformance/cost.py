@@ -3,15 +3,15 @@
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 from balancer.policies.base import Factory
 from balancer.policies.conformance.bench import Bench, NonConformance, require
 from balancer.upstreams.upstream import Upstream
 
-_PICKS = 200
+_PICKS: Final = 200
 # More than a search by halves takes, and less than a look at every candidate.
-_MOST_MORE = 60
+_MOST_MORE: Final = 60
 
 
 def within(call: Callable[[], Upstream | None], lines: int) -> Upstream | None:
@@ -59,4 +59,4 @@ def _counted(call: Callable[[], Upstream | None], most: int) -> tuple[Upstream |
         sys.settrace(before)
 
 
-CHECKS: tuple[Callable[[Factory], None], ...] = (a_pick_costs_the_same_among_many,)
+CHECKS: Final[tuple[Callable[[Factory], None], ...]] = (a_pick_costs_the_same_among_many,)

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from math import ceil
 from random import Random
+from typing import Final
 
 from balancer.policies.base import Factory, Policy
 from balancer.policies.conformance.bench import SEED, Bench, require
 from balancer.upstreams.upstream import Upstream
 
-_KEYS = 5000
+_KEYS: Final = 5000
 
 
 def a_key_stays_with_its_upstream(factory: Factory) -> None:
@@ -117,7 +118,7 @@ def _owners(policy: Policy) -> list[Upstream | None]:
     return [policy.pick(keys.getrandbits(64), ()) for _ in range(_KEYS)]
 
 
-CHECKS: tuple[Callable[[Factory], None], ...] = (
+CHECKS: Final[tuple[Callable[[Factory], None], ...]] = (
     a_key_stays_with_its_upstream,
     a_newcomer_takes_only_its_share_of_the_keys,
     a_changed_weight_moves_only_its_own_keys,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from random import Random
+from typing import Final
 
 from balancer.errors import Outcome
 from balancer.policies.base import Factory
@@ -10,7 +11,7 @@ from balancer.policies.conformance.cost import within
 from balancer.upstreams.upstream import Upstream
 
 # Around the sizes at which policies change their ways: none, one, a pair, a scan, a sample, many.
-SIZES = (1, 2, 5, 16, 17, 40, 1000)
+SIZES: Final = (1, 2, 5, 16, 17, 40, 1000)
 
 
 def _soon(bench: Bench, tried: tuple[Upstream, ...] = ()) -> Upstream | None:
@@ -142,7 +143,7 @@ def upstreams_are_left_as_they_are(factory: Factory) -> None:
     require(state == [(0, 1.0), (0, 2.5), (0, 4.0)], f"inflight or weights were changed: {state}")
 
 
-CHECKS: tuple[Callable[[Factory], None], ...] = (
+CHECKS: Final[tuple[Callable[[Factory], None], ...]] = (
     no_candidates_give_none,
     a_single_candidate_is_picked,
     only_candidates_are_picked,

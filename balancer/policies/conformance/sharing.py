@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from math import sqrt
+from typing import Final
 
 from balancer.policies.base import Factory
 from balancer.policies.conformance.bench import LATENCY, Bench, require, require_shares
@@ -117,7 +118,7 @@ def a_slow_start_gets_its_ramp(factory: Factory) -> None:
         )
 
 
-CHECKS: tuple[Callable[[Factory], None], ...] = (
+CHECKS: Final[tuple[Callable[[Factory], None], ...]] = (
     equal_candidates_share_equally,
     none_of_equal_candidates_starves,
     load_follows_the_weights,

@@ -31,7 +31,7 @@ from balancer.errors import (
 )
 from balancer.http.body import BodyDecoder, body_decoder
 from balancer.http.framing import CHUNKED, NO_BODY
-from balancer.http.head import HEAD_END, RequestHead, parse_request_head
+from balancer.http.head import HEAD_END, RequestHead, repeats
 from balancer.http.syntax import refuse_early
 from balancer.proxy.exchange import Exchange
 
@@ -241,18 +241,21 @@ class ClientConnection(EndingConnection):
                     ahead.put(data, start)
                     self._intake.hold()
                     return
-                end = data.find(HEAD_END, search) + 4
-                if end < 4 or end - start > limits.header_bytes:
-                    self._wait_for_head(data[start:])
-                    return
-                # A slice of all bytes makes no copy.
-                head = self._head = parse_request_head(
-                    data[start:end],
-                    limits.uri_bytes,
-                    limits.header_count,
-                    self._head,
-                    context.request_fields,
-                )
+                head = self._head
+                if (
+                    head is not None
+                    and not start
+                    and len(data) <= limits.header_bytes
+                    and repeats(head, data, limits.uri_bytes)
+                ):
+                    end = len(data)
+                else:
+                    end = data.find(HEAD_END, search) + 4
+                    if end < 4 or end - start > limits.header_bytes:
+                        self._wait_for_head(data[start:])
+                        return
+                    # A slice of all bytes makes no copy.
+                    head = self._head = context.request_heads.parse(data[start:end])
                 stream.head = head
                 stream.closes = not head.keep_alive
                 if head.length == NO_BODY:

@@ -11,6 +11,7 @@ from balancer.clock import Clock
 from balancer.errors import Failure
 from balancer.http.fields import FieldTable
 from balancer.http.forwarding import Forwarding, Peer
+from balancer.http.head_memory import RequestHeads
 from balancer.http.responses import render_failure
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.journal import Journal
@@ -28,7 +29,7 @@ class ClientContext:
 
     __slots__ = ("_admission", "_clock", "_listener_cells", "clients", "date_line", "draining", "forwarding",
                  "journal", "limits", "loop", "monotonic_ns", "proxy", "request_fields",
-                 "timeouts")  # fmt: skip
+                 "request_heads", "timeouts")  # fmt: skip
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class ClientContext:
         self.timeouts: Timeouts = proxy.timeouts
         self.forwarding = forwarding
         self.request_fields = request_fields
+        self.request_heads = RequestHeads(request_fields, limits.uri_bytes, limits.header_count)
         self.limits = limits
         self.clients: set[Client] = set()
         self.draining = False

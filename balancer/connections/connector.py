@@ -22,6 +22,7 @@ from balancer.errors import (
     Failure,
     Outcome,
 )
+from balancer.http.head_memory import ResponseHeads
 from balancer.lateness import look_first
 from balancer.spec.worker import KeepaliveSpec
 from balancer.telemetry.columns import (
@@ -53,8 +54,8 @@ class DialError(BalancerError):
 class Connector:
     """The keepalive pools of all upstreams of this worker, and the dialling of new connections."""
 
-    __slots__ = ("_clock", "_closing", "_connect_timeout", "_count_limit", "_elsewhere", "_head_limit",
-                 "_loop", "_pools", "_say", "_told", "_unanswered", "turns")  # fmt: skip
+    __slots__ = ("_clock", "_closing", "_connect_timeout", "_elsewhere", "_head_limit",
+                 "_heads", "_loop", "_pools", "_say", "_told", "_unanswered", "turns")  # fmt: skip
 
     def __init__(
         self,
@@ -74,7 +75,7 @@ class Connector:
         self._clock = clock
         self._connect_timeout = connect_timeout
         self._head_limit = head_limit
-        self._count_limit = count_limit
+        self._heads = ResponseHeads(count_limit)
         self._say = say
         self._elsewhere = elsewhere
         # Upstreams that do not connect at their own address: since when, and the last call of `elsewhere`.
@@ -145,7 +146,7 @@ class Connector:
         def protocol() -> UpstreamConnection:
             created_ns = self._clock.monotonic_ns()
             connection = UpstreamConnection(
-                upstream, pool, self.turns, self._head_limit, self._count_limit, created_ns
+                upstream, pool, self.turns, self._heads, self._head_limit, created_ns
             )
             connection.generation = generation
             return connection

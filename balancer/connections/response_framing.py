@@ -16,11 +16,13 @@ from balancer.errors import (
 )
 from balancer.http.chunked import ChunkedDecoder
 from balancer.http.framing import CHUNKED, NO_BODY, UNTIL_CLOSE
-from balancer.http.head import HEAD_END, ResponseHead, parse_response_head
+from balancer.http.head import HEAD_END, ResponseHead
+from balancer.http.head_memory import ResponseHeads
 from balancer.http.patience import read_patiently
 
 INFORMATIONAL_LIMIT: Final = 100  # 1xx responses to one request: an app could send them endlessly
 
+_HEAD_METHOD: Final = b"HEAD"  # its responses announce a body that does not follow
 _START_KNOWN: Final = 5  # bytes of a head that show that it begins with HTTP/
 
 # What is expected next.
@@ -34,13 +36,14 @@ class ResponseFraming:
     another request may follow. The reading methods raise ProtocolError for invalid data. If `chunks.more` is
     set, a read was too much for one turn of the loop: call `read(b"")` in the next one to go on."""
 
-    __slots__ = ("_buffer", "_count_limit", "_head_limit", "_informed", "_left", "_method",
+    __slots__ = ("_buffer", "_head_limit", "_heads", "_informed", "_last", "_left", "_method",
                  "_searched", "_upgrading", "chunks", "reader", "reusable", "state")  # fmt: skip
 
-    def __init__(self, head_limit: int, count_limit: int) -> None:
-        """The limits apply to a response's head: its bytes, and its number of fields."""
+    def __init__(self, heads: ResponseHeads, head_limit: int) -> None:
+        """`heads` parses response heads, of at most `head_limit` bytes."""
+        self._heads = heads
         self._head_limit = head_limit
-        self._count_limit = count_limit
+        self._last: ResponseHead | None = None  # the last remembered one: it is likely to come again
         self.reader: ResponseReader | None = None
         self.reusable = False
         # for one response
@@ -107,6 +110,15 @@ class ResponseFraming:
 
     def read_head(self, reader: ResponseReader, data: bytes) -> None:
         """`data` has arrived while `state` is HEAD."""
+        last = self._last
+        if (
+            last is not None
+            and not self._buffer
+            and data.startswith(last.raw)
+            and self._method != _HEAD_METHOD
+        ):
+            self._begin(reader, last, data, len(last.raw))
+            return
         searched = 0
         if self._buffer:
             data = self._buffer + data
@@ -118,9 +130,7 @@ class ResponseFraming:
                 head = None
             else:
                 try:
-                    head = parse_response_head(
-                        data if end == len(data) else data[:end], self._method, self._count_limit
-                    )
+                    head = self._heads.parse(data if end == len(data) else data[:end], self._method)
                 except ProtocolError:
                     head = None
             if head is None:  # incomplete, or not in the exact form
@@ -131,7 +141,7 @@ class ResponseFraming:
                     or len(data) > self._head_limit
                     or data.find(b"\n", searched) >= 0
                 ):
-                    read = read_patiently(data, self._method, self._head_limit, self._count_limit)
+                    read = read_patiently(data, self._method, self._head_limit, self._heads.count_limit)
                 if read is None:
                     self._buffer = data
                     self._searched = max(len(data) - 3, 0)
@@ -150,6 +160,12 @@ class ResponseFraming:
             searched = 0
             if not data or self.reader is not reader:
                 return
+        if head.raw:
+            self._last = head
+        self._begin(reader, head, data, end)
+
+    def _begin(self, reader: ResponseReader, head: ResponseHead, data: bytes, end: int) -> None:
+        """`data` begins with `head`, the final one, of `end` bytes."""
         if head.length == len(data) - end:  # it is complete, as nearly always
             self.reusable = head.keep_alive
             reader.response(head, data[end:], True)

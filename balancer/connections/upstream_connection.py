@@ -15,6 +15,7 @@ from balancer.connections.tcp_info import Taken, send_room, taken
 from balancer.errors import ProtocolError
 from balancer.http.chunked import encode_chunk, encode_end, encode_piece
 from balancer.http.framing import CHUNKED
+from balancer.http.head_memory import ResponseHeads
 from balancer.http.wire import render_request
 from balancer.upstreams.upstream import Upstream
 
@@ -32,16 +33,16 @@ class UpstreamConnection(UpstreamSide):
         upstream: Upstream,
         owner: IdleOwner,
         turns: Turns,
+        heads: ResponseHeads,
         head_limit: int,
-        count_limit: int,
         created_ns: int,
     ) -> None:
-        """The limits apply to a response's head: its bytes, and its number of fields."""
+        """`heads` parses response heads, of at most `head_limit` bytes."""
         # for the connection's life
         self.upstream = upstream
         self.owner = owner
         self._turns = turns
-        self._framing = ResponseFraming(head_limit, count_limit)
+        self._framing = ResponseFraming(heads, head_limit)
         self.created_ns = created_ns
         self.generation = 0
         self.requests = 0

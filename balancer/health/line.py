@@ -11,6 +11,7 @@ from balancer.connections.intake import Turns
 from balancer.connections.roles import IdleOwner, UpstreamSide
 from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.health.answer import COUNT_LIMIT, HEAD_LIMIT, READ_LIMIT, Answer
+from balancer.http.head_memory import ResponseHeads
 from balancer.upstreams.upstream import Upstream
 
 _NO_CELLS = memoryview(bytearray()).cast("q")
@@ -30,8 +31,8 @@ class Line(IdleOwner):
             Upstream(name, address, port, 1, _NO_CELLS),
             self,
             Turns(loop, SystemClock()),
+            ResponseHeads(COUNT_LIMIT),
             HEAD_LIMIT,
-            COUNT_LIMIT,
             0,
         )
         self._answer: Answer | None = None

@@ -12,6 +12,7 @@ from typing import Final
 from balancer.errors import MALFORMED_REQUEST, Failure, ProtocolError
 from balancer.http.forwarded import Hop, hops_in, said_in
 from balancer.http.headers import list_members
+from balancer.http.syntax import is_field_value
 from balancer.http.target import check_host
 from balancer.http.via import balancers_in
 
@@ -68,6 +69,8 @@ MOST_MEMBERS: Final = 100  # of all Connection fields of a head, and of each oth
 
 _REMEMBERED_LINES: Final = 4096
 _REMEMBERED_NAMES: Final = 1024
+# Names with more lines than this carry ids, cookies or tokens, of which nearly none comes twice.
+_LINES_OF_A_NAME: Final = 256
 _SIGNS: Final = bytes(byte if bytes([byte]).isalnum() else 0x2D for byte in range(256))
 _REMEMBERED_BYTES: Final = 256  # longer lines are mostly cookies and tokens of a single client
 
@@ -123,16 +126,25 @@ def _own_words(kind: int, line: bytes, value: bytes) -> bytes:
 NEW: Final = Field(DROP, b":")  # marks a line not seen before
 
 
+class _Name:
+    """A field name that httptools has accepted: what the field is, and how many lines with it are cached."""
+
+    __slots__ = ("kind", "lines")
+
+    def __init__(self, kind: int) -> None:
+        self.kind = kind
+        self.lines = 0
+
+
 class FieldTable:
     """Maps field lines of requests or responses to their meaning: a `Field`, or None for "forward unchanged".
 
-    `head` reads `seen` directly, one lookup per line; a line that is not in it goes through `learn` once
-    httptools has accepted its head. `told` are further FORWARDING names in lower case, `x-forwarded-*` for a
-    prefix; `kept` are exceptions from it. `passes_trailers`: forward trailers. `failure` is the failure that
-    an invalid line is reported as.
-    """
+    `head` reads `seen` directly, one lookup per line. A line that is not in it goes through `examine`, and if
+    its name is new through `learn`, once httptools has accepted its head. `told` are further FORWARDING names
+    in lower case, `x-forwarded-*` for a prefix; `kept` are exceptions from it. `passes_trailers`: forward
+    trailers. `failure` is the failure that an invalid line is reported as. """
 
-    __slots__ = ("_by_name", "_failure", "_kept", "_kinds", "_look_alike", "_passes_trailers", "_told",
+    __slots__ = ("_failure", "_kept", "_kinds", "_look_alike", "_names", "_passes_trailers", "_told",
                  "seen")  # fmt: skip
 
     def __init__(
@@ -153,17 +165,29 @@ class FieldTable:
         self._look_alike = frozenset(
             _plain(name) for name, kind in self._kinds.items() if kind in (FORWARDING, DROP)
         )
-        self._by_name: dict[bytes, int] = {}  # kinds of the names seen, _OTHER for the rest
+        self._names: dict[bytes, _Name] = {}  # as received
         self.seen: dict[bytes, Field | None] = {}
 
+    def examine(self, line: bytes) -> Field | None:
+        """The meaning of a line that is not in `seen`. NEW if it is to be checked by httptools first: its
+        name is new, or it is invalid. Raises ProtocolError for an invalid Host."""
+        colon = line.find(b":")
+        if colon < 1 or (name := self._names.get(line[:colon])) is None or not is_field_value(line):
+            return NEW
+        return self._understand(line, name, True)
+
     def learn(self, line: bytes, remembered: bool = True) -> Field | None:
-        """The meaning of `line`, cached if `remembered`. Raises ProtocolError for an invalid Host."""
-        if len(self.seen) >= _REMEMBERED_LINES:
-            self.seen.clear()  # rare, so nothing finer is worth it: common lines are back at once
-        field = self._understand(line)
-        if remembered and len(line) <= _REMEMBERED_BYTES:
-            self.seen[line] = field
-        return field
+        """The meaning of a line that httptools has accepted; cached if `remembered`. Raises ProtocolError for
+        an invalid Host."""
+        text = line[: line.index(b":")]
+        name = self._names.get(text)
+        if name is None:
+            name = _Name(self._kind_of(text.lower()))
+            if remembered and len(text) <= _REMEMBERED_BYTES:
+                if len(self._names) >= _REMEMBERED_NAMES:
+                    self._names.clear()
+                self._names[text] = name
+        return self._understand(line, name, remembered)
 
     def passed_trailers(self, trailers: bytes) -> bytes:
         """The lines of `trailers`, each with its CRLF, that are forwarded: none, unless enabled. An app that
@@ -175,18 +199,23 @@ class FieldTable:
         kept = [line for line in lines if self._kind_of(line[: line.index(b":")].lower()) == _OTHER]
         return b"".join([line + b"\r\n" for line in kept])
 
-    def _understand(self, line: bytes) -> Field | None:
-        name = line[: line.index(b":")].lower()
-        kind = self._by_name.get(name)
-        if kind is None:
-            if len(self._by_name) >= _REMEMBERED_NAMES:
-                self._by_name.clear()
-            kind = self._kind_of(name)
-            if len(name) <= _REMEMBERED_BYTES:
-                self._by_name[name] = kind
-        if kind == _OTHER:
-            return None
+    def _understand(self, line: bytes, name: _Name, remembered: bool) -> Field | None:
+        field = None if name.kind == _OTHER else self._parse(line, name.kind)
+        is_common = name.lines < _LINES_OF_A_NAME or name.kind == DATE
+        if remembered and is_common and len(line) <= _REMEMBERED_BYTES:
+            name.lines += 1
+            seen = self.seen
+            if len(seen) >= _REMEMBERED_LINES:
+                # Rare, so nothing finer is worth it: common lines are back at once.
+                seen.clear()
+                for one in self._names.values():
+                    one.lines = 0
+            seen[line] = field
+        return field
+
+    def _parse(self, line: bytes, kind: int) -> Field | None:
         if kind in _TOKEN_LISTS and line.count(b",") >= MOST_MEMBERS:
+            name = line[: line.index(b":")].lower()
             raise ProtocolError(self._failure, f"more than {MOST_MEMBERS} members in {name.decode()}")
         field = Field(kind, line)
         if kind == HOST:

@@ -44,6 +44,7 @@ from balancer.http.syntax import (
     check_request_fields,
     check_response_fields,
     known_status_lines,
+    origin_target,
     parse_status_line,
     request_line_fault,
 )
@@ -52,9 +53,7 @@ from balancer.http.target import split_absolute
 HEAD_END: Final = b"\r\n\r\n"
 
 REQUEST_FIELDS: Final = FieldTable(REQUEST_KINDS)
-_RESPONSE_FIELDS: Final = FieldTable(RESPONSE_KINDS, failure=MALFORMED_RESPONSE)
-_known_response_field: Final = _RESPONSE_FIELDS.seen.get
-_known_status_line: Final = known_status_lines.get
+RESPONSE_FIELDS: Final = FieldTable(RESPONSE_KINDS, failure=MALFORMED_RESPONSE)
 
 _BLOCK_LIMIT: Final = 1024  # bytes; larger blocks are not kept: an idle client must stay cheap
 _KEEP_ALIVE: Final = [b"keep-alive"]
@@ -67,17 +66,17 @@ class RequestHead:
     `target` is the origin form (or `*`); `host` the authority, empty only in HTTP/1.0. `length` is the body
     length as returned by `framing`. `websocket` is an upgrade to be tunnelled. `lines` are the field lines to
     forward, as received; lines not among them were hop-by-hop, or are in `forwarding`: what proxies report
-    about the client, and X-Request-ID. `facts` are derived from it if the peer is trusted. `block` is the
-    rest of the head after the start line, kept to recognise a repeated head, empty if not worth it.
-    `outgoing` has the field lines as rendered by `wire`, and then replaces `lines` (not if Host is missing):
-    an idle client keeps its head. `pin` is what `pin_reader` found in the cookies; both stay with a repeated
-    head. `balancers` are the balancers named in Via, None if there are none, which is nearly always so, or if
-    this one is not among them.
-    """
+    about the client, and X-Request-ID. `facts` are derived from it if the peer is trusted. `line` is the
+    request line with its CRLF if the target is in origin form, else empty. `block` is the rest of the head,
+    kept to recognise a repeated head, empty if not worth it. `outgoing` has the field lines as rendered by
+    `wire`, and then replaces `lines` (not if Host is missing): an idle client keeps its head. `known` is the
+    remembered head with the same fields, if `head_memory` has one. `pin` is what `pin_reader` found in the
+    cookies; both stay with a repeated head. `balancers` are the balancers named in Via, None if there are
+    none, which is nearly always so, or if this one is not among them. """
 
-    __slots__ = ("balancers", "block", "facts", "forwarding", "host", "keep_alive", "length", "lines",
-                 "method", "minor", "outgoing", "pin", "pin_reader", "target", "te_trailers",
-                 "websocket")  # fmt: skip
+    __slots__ = ("balancers", "block", "facts", "forwarding", "host", "keep_alive", "known", "length",
+                 "line", "lines", "method", "minor", "outgoing", "pin", "pin_reader", "target",
+                 "te_trailers", "websocket")  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, minor: int) -> None:
         self.method = method
@@ -89,8 +88,10 @@ class RequestHead:
         self.websocket = False
         self.te_trailers = False
         self.lines: list[bytes] = []
+        self.line = b""
         self.block = b""
         self.outgoing = b""
+        self.known: RememberedHead | None = None
         self.forwarding: list[Field] | None = None
         self.facts: ClientFacts | None = None
         self.balancers: list[bytes] | None = None
@@ -100,7 +101,7 @@ class RequestHead:
     def shed(self) -> None:
         """Free what a finished request that will not be recognised again does not need: an idle client must
         stay cheap."""
-        self.target = self.outgoing = self.pin = b""
+        self.target = self.line = self.outgoing = self.pin = b""
         self.lines = []
         self.forwarding = self.facts = None
 
@@ -115,23 +116,61 @@ class RequestHead:
     def replace_lines(self, changes: dict[bytes, bytes]) -> None:
         """Replace each line found in `changes` by its value; an empty value removes the line."""
         lines = [new for line in self.forwarded_lines() if (new := changes.get(line, line))]
+        self.known = None  # its fields are no longer the same
         if self.outgoing:
             self.outgoing = b"\r\n".join([*lines, b""])
         else:
             self.lines = lines
 
 
+class RememberedHead:
+    """The fields of a request head that has come more than once. `outgoing` and `facts` are for `peer`."""
+
+    __slots__ = ("facts", "head", "outgoing", "peer")
+
+    def __init__(self, head: RequestHead) -> None:
+        """`head` is kept as it is now."""
+        self.head = _copy(head, b"", b"")
+        self.outgoing = b""
+        self.facts: ClientFacts | None = None
+        self.peer: object | None = None
+
+    def with_target(self, line: bytes, target: bytes) -> RequestHead:
+        """A new head with these fields, and a request line that differs in its target at most."""
+        head = _copy(self.head, line, target)
+        head.known = self
+        return head
+
+
+def _copy(head: RequestHead, line: bytes, target: bytes) -> RequestHead:
+    copy = RequestHead(head.method, target, head.minor)
+    copy.line = line
+    copy.host = head.host
+    copy.length = head.length
+    copy.keep_alive = head.keep_alive
+    copy.websocket = head.websocket
+    copy.te_trailers = head.te_trailers
+    copy.lines = head.lines
+    copy.block = head.block
+    copy.forwarding = head.forwarding
+    copy.balancers = head.balancers
+    return copy
+
+
 class ResponseHead:
-    """A response head that has passed every check.
+    """A response head that has passed every check. It is not changed: `with_lines` makes another one.
 
     `status_line` is without its CRLF and always HTTP/1.1. `length` is the body length as returned by
-    `framing`. `lines` are the field lines to forward; `chunked_line`, if any, is one of them.
-    """
+    `framing`. `lines` are the field lines to forward; `chunked_line`, if any, is one of them. `raw` is the
+    head as received if `head_memory` keeps it, else empty. `rendered` and `rendered_date` are for `wire`. """
 
-    __slots__ = ("chunked_line", "has_date", "keep_alive", "length", "lines", "status",
-                 "status_line", "websocket")  # fmt: skip
+    __slots__ = ("chunked_line", "has_date", "keep_alive", "length", "lines", "raw", "rendered",
+                 "rendered_date", "status", "status_line", "websocket")  # fmt: skip
 
     def __init__(self, status: int, status_line: bytes, keep_alive: bool) -> None:
+        self.raw = b""
+        self.rendered = b""
+        self.rendered_date = b""
         self.status = status
         self.status_line = status_line
         self.keep_alive = keep_alive
@@ -140,6 +179,33 @@ class ResponseHead:
         self.has_date = False
         self.chunked_line: bytes | None = None
         self.lines: list[bytes] = []
+
+    def with_lines(self, lines: list[bytes]) -> "ResponseHead":
+        """The same head with other field lines."""
+        head = ResponseHead(self.status, self.status_line, self.keep_alive)
+        head.length = self.length
+        head.websocket = self.websocket
+        head.has_date = self.has_date
+        head.chunked_line = self.chunked_line
+        head.lines = lines
+        return head
+
+
+def repeats(before: RequestHead, data: bytes, uri_limit: int) -> bool:
+    """Whether `data` is exactly one head, and differs from `before` at most in its target, as most requests
+    of a client do. If so, `before` is made to be that head."""
+    block = before.block
+    if not block or not data.endswith(block):
+        return False
+    line = data[: len(data) - len(block)]
+    if line == before.line:
+        return True
+    target = origin_target(line, before.method, before.minor)
+    if not target or len(target) > uri_limit:
+        return False
+    before.line = line
+    before.target = target
+    return True
 
 
 def parse_request_head(
@@ -151,9 +217,10 @@ def parse_request_head(
 ) -> RequestHead:
     """Parses `raw`, which ends with its first empty line. Raises ProtocolError with the failure to report.
 
-    `before` is the previous head on the same connection, no longer needed: if only the target differs, as
-    with most clients, the new target is stored in it and it is returned.
+    `before` is the previous head on the same connection, no longer needed: it is returned if it `repeats`.
     """
+    if before is not None and repeats(before, raw, uri_limit):
+        return before
     start, _, block = raw.partition(b"\r\n")
     match = REQUEST_LINE.fullmatch(start)
     if match is None:
@@ -164,24 +231,17 @@ def parse_request_head(
     minor = 1 if version == b"1" else 0
     if len(target) > uri_limit:
         raise ProtocolError(URI_TOO_LONG, f"the request target is longer than {uri_limit} bytes")
-    if (
-        before is not None
-        and before.block == block
-        and before.method == method
-        and before.minor == minor
-        and target[0] == _SLASH
-    ):
-        before.target = target
-        return before
     if method not in COMMON_METHODS:
         check_method(method)
     if block.count(b"\n") > count_limit + 1:  # the fields and the empty line
         raise ProtocolError(HEAD_TOO_LARGE, f"more than {count_limit} header fields")
     head = RequestHead(method, target, minor)
-    if target[0] == _SLASH and len(block) <= _BLOCK_LIMIT:
-        head.block = block
+    if target[0] == _SLASH:
+        head.line = raw[: len(start) + 2]
+        if len(block) <= _BLOCK_LIMIT:
+            head.block = block
     kept = head.lines
-    known = fields.seen.get
+    seen = fields.seen
     host: Field | None = None
     length: Field | None = None
     coding: Field | None = None
@@ -189,12 +249,14 @@ def parse_request_head(
     websocket = te_trailers = False
     unchecked = True
     for line in block[:-4].split(b"\r\n") if len(block) > 2 else ():
-        field = known(line, NEW)
+        field = seen.get(line, NEW)
         if field is NEW:
-            if unchecked:
-                check_request_fields(block)
-                unchecked = False
-            field = fields.learn(line)
+            field = fields.examine(line)
+            if field is NEW:
+                if unchecked:
+                    check_request_fields(block)
+                    unchecked = False
+                field = fields.learn(line)
         if field is None:
             kept.append(line)
             continue
@@ -254,23 +316,26 @@ def parse_response_head(raw: bytes, method: bytes, count_limit: int, checked: bo
     `patience` repairs what is refused here, and calls again with the repaired head, which it has `checked`.
     """
     start, _, block = raw[:-4].partition(b"\r\n")
-    minor, status, status_line = _known_status_line(start) or parse_status_line(start)
+    minor, status, status_line = known_status_lines.get(start) or parse_status_line(start)
     if block.count(b"\n") >= count_limit:
         raise ProtocolError(RESPONSE_HEAD_TOO_LARGE, f"more than {count_limit} header fields")
     head = ResponseHead(status, status_line, minor == 1)
     kept = head.lines
     bodiless = status < 200 or status == 204
     unchecked = not checked
+    seen = RESPONSE_FIELDS.seen
     length: Field | None = None
     coding: Field | None = None
     options: list[bytes] | None = None
     for line in block.split(b"\r\n") if block else ():
-        field = _known_response_field(line, NEW)
+        field = seen.get(line, NEW)
         if field is NEW:
-            if unchecked:
-                check_response_fields(raw[len(start) + 2 :])
-                unchecked = False
-            field = _RESPONSE_FIELDS.learn(line, remembered=not checked)
+            field = RESPONSE_FIELDS.examine(line)
+            if field is NEW:
+                if unchecked:
+                    check_response_fields(raw[len(start) + 2 :])
+                    unchecked = False
+                field = RESPONSE_FIELDS.learn(line, not checked)
         if field is None:
             kept.append(line)
             continue

@@ -51,6 +51,20 @@ _TARGET_BYTES: Final = re.compile(rb"[!\"$-~]*")
 _LINE_TO_TARGET: Final = re.compile(rb"%b ([!\"$-~]+)" % _METHOD)
 
 
+# Translated, a byte that may not occur becomes another one: what stays equal is valid. `translate` returns
+# the same object then, so that the comparison costs nothing.
+_TARGET_TABLE: Final = bytes(
+    byte if byte == 0x22 or (0x21 <= byte <= 0x7E and byte != 0x23) else byte ^ 1 for byte in range(256)
+)
+_FIELD_TABLE: Final = bytes(
+    byte if byte == 0x09 or 0x20 <= byte <= 0x7E or byte >= 0x80 else byte ^ 1 for byte in range(256)
+)
+_LINE_ENDS: Final = (b" HTTP/1.0\r\n", b" HTTP/1.1\r\n")
+_LINE_END_BYTES: Final = 11
+_SPACE: Final = 0x20
+_SLASH: Final = 0x2F
+
+
 class _Ignore:
     """httptools requires an object for its callbacks; without any it only checks."""
 
@@ -101,6 +115,30 @@ def _goes_on_in_target(start: bytes, first: int, searched: int, uri_limit: int) 
     if len(start) - start.find(b" ", first) - 1 > uri_limit:
         raise ProtocolError(URI_TOO_LONG, f"the request target is longer than {uri_limit} bytes")
     return True
+
+
+def origin_target(line: bytes, method: bytes, minor: int) -> bytes:
+    """The target of a request line with this method and version, if it is in origin form and valid; else b"".
+
+    `line` is with its CRLF. A shortcut: what it refuses may be valid, and is for REQUEST_LINE to judge.
+    """
+    space = len(method)
+    if not line.endswith(_LINE_ENDS[minor]) or not line.startswith(method):
+        return b""
+    target = line[space + 1 : -_LINE_END_BYTES]
+    if (
+        not target
+        or line[space] != _SPACE
+        or target[0] != _SLASH
+        or target.translate(_TARGET_TABLE) != target
+    ):
+        return b""
+    return target
+
+
+def is_field_value(text: bytes) -> bool:
+    """Whether all bytes may occur in a field value (RFC 9110 section 5.5), and so in a field line."""
+    return text.translate(_FIELD_TABLE) == text
 
 
 def check_method(method: bytes) -> None:

@@ -12,10 +12,21 @@ def render_request(head: RequestHead, peer: Peer, request_id: bytes, authority: 
     """
     fields = head.outgoing
     if not fields:
-        fields = _outgoing(head, peer.lines(head), authority)
+        known = head.known
+        if known is not None and known.peer is peer:
+            fields = known.outgoing
+            head.facts = known.facts
+        else:
+            fields = _outgoing(head, peer.lines(head), authority)
+            if known is not None and head.host:
+                known.outgoing = fields
+                known.facts = head.facts
+                known.peer = peer
         if head.host:
             head.outgoing = fields
             head.lines = []
+    if head.line and head.minor == 1:
+        return b"%b%bX-Request-ID: %b\r\n\r\n" % (head.line, fields, request_id)
     return b"%b %b HTTP/1.1\r\n%bX-Request-ID: %b\r\n\r\n" % (head.method, head.target, fields, request_id)
 
 
@@ -37,6 +48,9 @@ def render_response(head: ResponseHead, minor: int, close: bool, date_line: byte
     `close` announces the end of the client connection. `date_line`, with its CRLF, is added if the upstream
     sent no Date (RFC 9110 section 6.6.1).
     """
+    plain = minor == 1 and not close
+    if plain and head.rendered and (head.has_date or head.rendered_date == date_line):
+        return head.rendered
     lines = [head.status_line, *head.lines]
     if minor == 0 and head.chunked_line is not None:
         lines.remove(head.chunked_line)
@@ -48,7 +62,11 @@ def render_response(head: ResponseHead, minor: int, close: bool, date_line: byte
     elif minor == 0:
         tail += b"Connection: keep-alive\r\n"
     lines.append(tail + b"\r\n")
-    return b"\r\n".join(lines)
+    rendered = b"\r\n".join(lines)
+    if plain and head.raw:
+        head.rendered = rendered
+        head.rendered_date = date_line
+    return rendered
 
 
 def render_informational(head: ResponseHead) -> bytes:

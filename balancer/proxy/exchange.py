@@ -191,7 +191,7 @@ class Exchange(ExchangeState):
         if self.own_answer is not None and failure.source is Source.UPSTREAM:
             # An upstream answered with an error and no other one answered: that answer is better than ours.
             head, body, upstream = self.own_answer
-            self._begin_response(head, upstream)
+            head = self._begin_response(head, upstream)
             self.response_bytes = len(body)
             client.respond(head, body, True)
             self._end(now)
@@ -232,7 +232,7 @@ class Exchange(ExchangeState):
         # `_begin_response`, inlined.
         affinity = self.route.pool.affinity
         if affinity is not None:
-            affinity.answered(self.head, head, attempt.upstream)
+            head = affinity.answered(self.head, head, attempt.upstream)
         self.status = head.status
         self.failure = None
         self.response_begun = self.informed = True
@@ -245,16 +245,18 @@ class Exchange(ExchangeState):
         else:
             self.deadline_ns = now_ns + self.context.timeouts.idle_ns
 
-    def _begin_response(self, head: ResponseHead, served: Upstream) -> None:
-        """The final response begins, from the upstream `served`: no other can follow."""
+    def _begin_response(self, head: ResponseHead, served: Upstream) -> ResponseHead:
+        """The final response begins, from the upstream `served`: no other can follow. Returns the head for
+        the client."""
         affinity = self.route.pool.affinity
         if affinity is not None:
-            affinity.answered(self.head, head, served)
+            head = affinity.answered(self.head, head, served)
         self.status = head.status
         self.failure = None  # that of an earlier attempt
         self.response_begun = self.informed = True
         if self.holds:
             settle(self)
+        return head
 
     def response_body(self, body: bytes, last: bool, trailers: bytes) -> None:
         self.response_bytes += len(body)
@@ -289,7 +291,7 @@ class Exchange(ExchangeState):
     def switched(self, head: ResponseHead, data: bytes) -> None:
         attempt = self.attempt
         assert attempt is not None
-        self._begin_response(head, attempt.upstream)
+        head = self._begin_response(head, attempt.upstream)
         self.response_bytes = len(data)
         self.tunnel = Tunnel(self, attempt, self.route.pool.cells, self.context)
         self.tunnel.begin(head, data)

@@ -116,15 +116,15 @@ class Affinity:
         """Whether an upstream accepts the requests pinned to it."""
         return upstream in self._accepting
 
-    def answered(self, head: RequestHead, response: ResponseHead, served: Upstream) -> None:
-        """`served` has answered a request that went through `pinned`: pin the client if needed."""
+    def answered(self, head: RequestHead, response: ResponseHead, served: Upstream) -> ResponseHead:
+        """`served` has answered a request that went through `pinned`. Returns the response for the client,
+        which is pinned by it if needed."""
         token = head.pin
         pinned = self._upstreams.get(token) if token else None
         if pinned is served:
             self._cells[_HIT] += 1
-            if self._cookie.follows_app:
-                self._give(response, served)
-            return
+            given = self._give(response, served) if self._cookie.follows_app else None
+            return given or response
         if pinned is not None:
             result = _OVERFLOW if pinned in self._accepting else _REPINNED
         elif not token:
@@ -132,13 +132,14 @@ class Affinity:
         else:
             result = _REPINNED if token in self._gone else _INVALID
         due = result != _OVERFLOW or self._cookie.follows_app
-        given = due and self._give(response, served)
-        if given or result != _NEW:
+        given = self._give(response, served) if due else None
+        if given is not None or result != _NEW:
             self._cells[result] += 1
+        return given or response
 
-    def _give(self, response: ResponseHead, served: Upstream) -> bool:
+    def _give(self, response: ResponseHead, served: Upstream) -> ResponseHead | None:
         mark = self._marks.get(served)
-        return mark is not None and self._cookie.give(response, mark)  # None: removed meanwhile
+        return None if mark is None else self._cookie.give(response, mark)  # None: removed meanwhile
 
     def _examine(self, head: RequestHead) -> None:
         """Find the pin of a new head, and remove our part from the lines to forward."""

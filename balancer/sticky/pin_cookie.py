@@ -27,8 +27,8 @@ class PinCookie(Protocol):
     def mark(self, token: bytes) -> bytes:
         """The bytes that `give` adds to a response for `token`, rendered once."""
 
-    def give(self, response: ResponseHead, mark: bytes) -> bool:
-        """Add a pin to a response; returns False if that is not possible."""
+    def give(self, response: ResponseHead, mark: bytes) -> ResponseHead | None:
+        """The response with a pin; None if that is not possible."""
 
 
 class BalancerCookie:
@@ -48,7 +48,7 @@ class BalancerCookie:
     def mark(self, token: bytes) -> bytes:
         return b"Set-Cookie: %b=%b%b" % (self._name, token, self._attributes)
 
-    def give(self, response: ResponseHead, mark: bytes) -> bool:
+    def give(self, response: ResponseHead, mark: bytes) -> ResponseHead | None:
         """Refuses if the app sets a cookie of the same name, or shared caches may store the response: they
         would give one client's pin to all. A response that sets an app's cookie is for one client anyway. To
         others without Cache-Control we add `private`."""
@@ -56,13 +56,12 @@ class BalancerCookie:
         if not sets_cookies(lines):
             shared = shared_caching(lines)
             if shared:
-                return False
+                return None
             if shared is None and not response.websocket:
-                lines.append(_PRIVATE)
+                return response.with_lines([*lines, _PRIVATE, mark])
         elif any(set_cookie_value(line, self._name) for line in lines):
-            return False
-        lines.append(mark)
-        return True
+            return None
+        return response.with_lines([*lines, mark])
 
 
 class AppCookie:
@@ -93,10 +92,10 @@ class AppCookie:
     def mark(self, token: bytes) -> bytes:
         return token + b"~"
 
-    def give(self, response: ResponseHead, mark: bytes) -> bool:
+    def give(self, response: ResponseHead, mark: bytes) -> ResponseHead | None:
         """Only if the app sets its cookie to a non-empty value; inside the quotes, if any."""
         given = False
-        lines = response.lines
+        lines = response.lines.copy()
         for at, line in enumerate(lines):
             place = set_cookie_value(line, self._name)
             if place is None:
@@ -106,4 +105,4 @@ class AppCookie:
             if first < end:
                 lines[at] = line[:first] + mark + line[first:]
                 given = True
-        return given
+        return response.with_lines(lines) if given else None

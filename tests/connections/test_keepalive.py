@@ -12,6 +12,7 @@ import pytest
 from balancer.connections.intake import Turns
 from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool
 from balancer.connections.upstream_connection import UpstreamConnection
+from balancer.http.head_memory import ResponseHeads
 from balancer.spec.worker import KeepaliveSpec
 from balancer.telemetry.columns import CELLS_PER_ROW, UPSTREAM_IDLE, UPSTREAM_REUSES
 from balancer.upstreams.upstream import Upstream
@@ -54,7 +55,7 @@ class Bench:
     def busy(self, created: int = 0, now: int = 0) -> UpstreamConnection:
         """A new connection that serves its first request."""
         connection = UpstreamConnection(
-            self.upstream, self.pool, Turns(self.loop, self.clock), 32768, 100, created
+            self.upstream, self.pool, Turns(self.loop, self.clock), ResponseHeads(100), 32768, created
         )
         connection.generation = self.pool.generation
         self.transports.append(FakeTransport(self.loop, cast(asyncio.Protocol, connection)))

@@ -11,6 +11,7 @@ from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.errors import Failure
 from balancer.http.framing import CHUNKED, NO_BODY, UNTIL_CLOSE
 from balancer.http.head import ResponseHead
+from balancer.http.head_memory import ResponseHeads
 from balancer.http.wire import render_informational, render_response
 from balancer.upstreams.upstream import Upstream
 from tests.corpus.cases import Case, unescape
@@ -159,7 +160,7 @@ class Recorder(ResponseReader, IdleOwner):
         self._setup = setup
         upstream = Upstream("app", "10.0.0.1", 8000, 1, memoryview(bytearray(8 * 512)).cast("q"))
         self._connection = UpstreamConnection(
-            upstream, self, Turns(self.loop, clock), setup.header_bytes, setup.header_count, 0
+            upstream, self, Turns(self.loop, clock), ResponseHeads(setup.header_count), setup.header_bytes, 0
         )
         self._transport = FakeTransport(self.loop, cast(asyncio.Protocol, self._connection))
 

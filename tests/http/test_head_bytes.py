@@ -36,8 +36,9 @@ def response(*lines: bytes, start: bytes = b"HTTP/1.1 200 OK") -> Failure | None
 
 
 def never_seen() -> bytes:
-    """A line that no head has had before, so that httptools checks the head, whatever its other lines."""
-    return b"X-Never-Seen: %d" % next(unique)
+    """A line with a name that no head has had before, so that httptools checks the head, whatever its other
+    lines."""
+    return b"X-Never-Seen-%d: y" % next(unique)
 
 
 @pytest.mark.parametrize("place", [b"%b", b" %b", b"a%b", b"a %bb"])
@@ -164,6 +165,28 @@ def test_the_verdict_on_a_response_does_not_depend_on_earlier_heads(
     assert response_facts(method, start, lines) == cold
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Hosta",
+        b"Accept",
+        b"Accep: t",
+        b"Accept x",
+        b" Accept: x",
+        b"Accept : x",
+        b":x",
+        b"Accept: x\0",
+        b"Accept: \r",
+    ],
+)
+def test_a_known_name_does_not_excuse_a_malformed_line(line: bytes) -> None:
+    assert request(b"Accept: y") is None
+    assert response(b"Accept: y") is None
+    valid = line == b"Accep: t"  # another name
+    assert (request(line) is None) is valid
+    assert (response(line) is None) is valid
+
+
 def test_a_refused_head_is_not_remembered() -> None:
     line = b"X-Taught-By-Refused: 1"
     assert request(line, b"bad line") is not None
@@ -181,8 +204,8 @@ def test_remembered_lines_are_bounded() -> None:
     assert max(map(len, table.seen)) <= 256
     for size in range(500):
         table.learn(b"X" * size + b": y")
-    assert len(table._by_name) <= 1024
-    assert max(map(len, table._by_name)) <= 256
+    assert len(table._names) <= 1024
+    assert max(map(len, table._names)) <= 256
 
 
 @pytest.mark.parametrize(

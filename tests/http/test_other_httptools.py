@@ -8,8 +8,9 @@ grammar; `test_head_bytes` checks that of the installed one.
 import pytest
 from httptools import HttpParserError
 
+from balancer.errors import MALFORMED_RESPONSE
 from balancer.http import head, syntax
-from balancer.http.fields import FieldTable
+from balancer.http.fields import NEW, RESPONSE_KINDS, FieldTable
 from tests.connections.test_upstream_connection import CASES as RESPONSES
 from tests.connections.test_upstream_connection import check as check_response
 from tests.connections.test_upstream_connection import observe
@@ -35,8 +36,9 @@ def _strictest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(syntax, "HttpResponseParser", RefusesAll)
     # As if no line had been seen before, so that each head is checked.
     learn = FieldTable.learn
-    monkeypatch.setattr(FieldTable, "learn", lambda table, line, **_: learn(table, line, remembered=False))
-    monkeypatch.setattr(head, "_known_response_field", lambda line, new: new)
+    monkeypatch.setattr(FieldTable, "learn", lambda table, line, *_: learn(table, line, remembered=False))
+    monkeypatch.setattr(FieldTable, "examine", lambda table, line: NEW)
+    monkeypatch.setattr(head, "RESPONSE_FIELDS", FieldTable(RESPONSE_KINDS, failure=MALFORMED_RESPONSE))
 
 
 @pytest.mark.parametrize("case", REQUESTS, ids=[case.id for case in REQUESTS])

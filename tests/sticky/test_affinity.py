@@ -55,8 +55,7 @@ class Side:
         """The token of a client served by this upstream."""
         head = request()
         assert self.affinity.pinned(head) is None
-        answer = response()
-        self.affinity.answered(head, answer, self.upstreams[name])
+        answer = self.affinity.answered(head, response(), self.upstreams[name])
         return answer.lines[-1].removeprefix(b"Set-Cookie: pin=").partition(b";")[0]
 
     @property

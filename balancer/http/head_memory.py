@@ -1,0 +1,102 @@
+"""Recognises heads that come again, so that a worker parses and renders them once.
+
+A request head is looked up by all of it but its request line, a response head by all of it: what is
+remembered is what parsing yields for exactly these bytes. Only heads that come twice are kept, so that a peer
+that never repeats itself takes no memory and evicts nothing. Connections that send the same head again and
+again are recognised before this, by comparing it with their last one.
+"""
+
+from typing import Final
+
+from balancer.http.fields import FieldTable
+from balancer.http.head import (
+    RememberedHead,
+    RequestHead,
+    ResponseHead,
+    parse_request_head,
+    parse_response_head,
+)
+from balancer.http.syntax import origin_target
+
+# With their parsed forms about 4 KiB each at most: 2 MiB a worker for requests, and as much for responses.
+_REMEMBERED: Final = 512
+_LONGEST: Final = 1024  # bytes
+_SLOTS: Final = 1024  # of the filter; a power of two
+
+
+class _SeenOnce:
+    """Which bytes have come before: forgets, but never invents. Each slot holds the hash of what came
+    last."""
+
+    __slots__ = ("_slots",)
+
+    def __init__(self) -> None:
+        self._slots = [0] * _SLOTS
+
+    def again(self, text: bytes) -> bool:
+        """Whether `text` has come before, of which it takes note."""
+        number = hash(text) & 0xFFFFFFFFFFFF
+        slot = number & (_SLOTS - 1)
+        if self._slots[slot] == number:
+            return True
+        self._slots[slot] = number
+        return False
+
+
+class RequestHeads:
+    """Parses the request heads of one listener's clients."""
+
+    __slots__ = ("_count_limit", "_fields", "_known", "_once", "_uri_limit")
+
+    def __init__(self, fields: FieldTable, uri_limit: int, count_limit: int) -> None:
+        """`uri_limit` is in bytes of the target, `count_limit` in field lines."""
+        self._fields = fields
+        self._uri_limit = uri_limit
+        self._count_limit = count_limit
+        self._known: dict[bytes, RememberedHead] = {}
+        self._once = _SeenOnce()
+
+    def parse(self, raw: bytes) -> RequestHead:
+        """The head that `raw` is, which ends with its first empty line. Raises ProtocolError."""
+        end = raw.find(b"\r\n") + 2
+        block = raw[end:]
+        known = self._known.get(block)
+        if known is not None:
+            line = raw[:end]
+            target = origin_target(line, known.head.method, known.head.minor)
+            if target and len(target) <= self._uri_limit:
+                return known.with_target(line, target)
+        head = parse_request_head(raw, self._uri_limit, self._count_limit, None, self._fields)
+        if known is None and head.block and self._once.again(block):
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            head.known = self._known[block] = RememberedHead(head)
+        return head
+
+
+class ResponseHeads:
+    """Parses the response heads of all upstreams of a worker."""
+
+    __slots__ = ("_known", "_once", "count_limit")
+
+    def __init__(self, count_limit: int) -> None:
+        """`count_limit` is in field lines."""
+        self.count_limit = count_limit
+        self._known: dict[bytes, ResponseHead] = {}
+        self._once = _SeenOnce()
+
+    def parse(self, raw: bytes, method: bytes) -> ResponseHead:
+        """The head that `raw` is, which ends with its first empty line, in response to a request with this
+        method. Raises ProtocolError."""
+        if len(raw) > _LONGEST or method == b"HEAD":
+            return parse_response_head(raw, method, self.count_limit)
+        known = self._known.get(raw)
+        if known is not None:
+            return known
+        head = parse_response_head(raw, method, self.count_limit)
+        if head.status >= 200 and self._once.again(raw):
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            head.raw = raw
+            self._known[raw] = head
+        return head

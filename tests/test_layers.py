@@ -19,6 +19,7 @@ PACKAGE = Path(balancer.__file__).parent
 LAYERS: dict[str, int] = {
     "errors": 0,
     "clock": 0,
+    "counters": 0,
     "lateness": 0,
     "http": 1,
     "upstreams": 1,

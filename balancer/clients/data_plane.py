@@ -96,8 +96,11 @@ class DataPlane:
             self._rescue.look()
         self._poll_unread()
         self._released += self.membership.sweep()
-        for route in self.router.routes:
-            route.flush()
+        self.flush()
+
+    def flush(self) -> None:
+        """Store the counts of this worker."""
+        self.context.batch.flush()
 
     def drain(self) -> None:
         """Every connection's next response is its last; idle clients are closed after a short grace."""
@@ -117,8 +120,7 @@ class DataPlane:
         self._rescue.close()
         self.membership.close()
         self.context.connector.close()
-        for route in self.router.routes:
-            route.flush()
+        self.flush()
 
     def take_released(self) -> list[int]:
         """Rows of removed upstreams that are no longer written to here, since the last call."""

@@ -54,8 +54,8 @@ class DialError(BalancerError):
 class Connector:
     """The keepalive pools of all upstreams of this worker, and the dialling of new connections."""
 
-    __slots__ = ("_clock", "_closing", "_connect_timeout", "_elsewhere", "_head_limit",
-                 "_heads", "_loop", "_pools", "_say", "_told", "_unanswered", "turns")  # fmt: skip
+    __slots__ = ("_clock", "_closing", "_connect_timeout", "_elsewhere", "_head_limit", "_heads",
+                 "_loop", "_pools", "_say", "_told", "_unanswered", "turns")  # fmt: skip
 
     def __init__(
         self,

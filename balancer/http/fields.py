@@ -142,7 +142,7 @@ class FieldTable:
     `head` reads `seen` directly, one lookup per line. A line that is not in it goes through `examine`, and if
     its name is new through `learn`, once httptools has accepted its head. `told` are further FORWARDING names
     in lower case, `x-forwarded-*` for a prefix; `kept` are exceptions from it. `passes_trailers`: forward
-    trailers. `failure` is the failure that an invalid line is reported as. """
+    trailers. `failure` is the failure that an invalid line is reported as."""
 
     __slots__ = ("_failure", "_kept", "_kinds", "_look_alike", "_names", "_passes_trailers", "_told",
                  "seen")  # fmt: skip

@@ -32,6 +32,7 @@ Untrusted = Callable[[str, Sequence[Field]], None]
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~:/+=@\-]{1,128}")
 
 _ID: Final = b"x-request-id"
+_TWO_DIGITS: Final = [b"%02x" % number for number in range(256)]
 _KNOWN_NODES: Final = 4096
 _KNOWN_BYTES: Final = 64
 _KNOWN_PEERS: Final = 1024
@@ -40,11 +41,12 @@ _KNOWN_PEERS: Final = 1024
 class RequestIds:
     """Makes request ids: 16 hex digits of the worker, 12 of a counter. Unique, not secret."""
 
-    __slots__ = ("_count", "_prefix")
+    __slots__ = ("_count", "_prefix", "_stem")
 
     def __init__(self, prefix: int) -> None:
         self._prefix = b"%016x" % prefix
         self._count = 0
+        self._stem = b""  # the present id without its last two digits
 
     def of(self, head: RequestHead) -> bytes:
         """The client's own id if it sent a valid one, else a new one."""
@@ -53,7 +55,10 @@ class RequestIds:
                 if field.name == _ID and _REQUEST_ID.fullmatch(field.value):
                     return field.value
         self._count = count = self._count + 1
-        return b"%b%012x" % (self._prefix, count)
+        low = count & 0xFF
+        if not low or not self._stem:
+            self._stem = b"%b%010x" % (self._prefix, count >> 8)
+        return self._stem + _TWO_DIGITS[low]
 
 
 class Peer:

@@ -72,7 +72,7 @@ class RequestHead:
     `wire`, and then replaces `lines` (not if Host is missing): an idle client keeps its head. `known` is the
     remembered head with the same fields, if `head_memory` has one. `pin` is what `pin_reader` found in the
     cookies; both stay with a repeated head. `balancers` are the balancers named in Via, None if there are
-    none, which is nearly always so, or if this one is not among them. """
+    none, which is nearly always so, or if this one is not among them."""
 
     __slots__ = ("balancers", "block", "facts", "forwarding", "host", "keep_alive", "known", "length",
                  "line", "lines", "method", "minor", "outgoing", "pin", "pin_reader", "target",
@@ -162,7 +162,7 @@ class ResponseHead:
 
     `status_line` is without its CRLF and always HTTP/1.1. `length` is the body length as returned by
     `framing`. `lines` are the field lines to forward; `chunked_line`, if any, is one of them. `raw` is the
-    head as received if `head_memory` keeps it, else empty. `rendered` and `rendered_date` are for `wire`. """
+    head as received if `head_memory` keeps it, else empty. `rendered` and `rendered_date` are for `wire`."""
 
     __slots__ = ("chunked_line", "has_date", "keep_alive", "length", "lines", "raw", "rendered",
                  "rendered_date", "status", "status_line", "websocket")  # fmt: skip

@@ -166,6 +166,7 @@ def _takes_up(upstream: Upstream, limit: int) -> bool:
 
 
 def _take_sample(now: float, upstream: Upstream, others: Sequence[memoryview[int]]) -> Sample:
+    upstream.counters.flush()
     counts = upstream.cells[_SAMPLED].tolist()
     mine = counts[_INFLIGHT] - counts[_STREAMING]
     given = sum(counts[:HISTOGRAM_CELLS])

@@ -100,6 +100,8 @@ class UpstreamPool:
         """Set the upstreams. Also call this whenever the state, address, weight or limit of one has changed:
         it updates the policy's candidates."""
         self.upstreams = upstreams
+        for upstream in upstreams:
+            upstream.counters.flush()  # whether the number in flight is counted there may change
         self._remote = []
         if self._remote_rows is not None and len(upstreams) <= _REMOTE_LIMIT:
             self._remote = [(upstream, self._remote_rows(upstream.row)) for upstream in upstreams]
@@ -176,10 +178,16 @@ class UpstreamPool:
                     self.affinity.diversion.started(upstream)
                 picker.started(upstream)
             upstream.inflight = inflight = upstream.inflight + 1
-            upstream.cells[UPSTREAM_INFLIGHT] = inflight
+            self._count(upstream, inflight, 1)
             if inflight == upstream.inflight_limit:
                 self._free.pop(upstream, None)
         return upstream
+
+    def _count(self, upstream: Upstream, inflight: int, change: int) -> None:
+        if self._remote:  # the other workers read it
+            upstream.cells[UPSTREAM_INFLIGHT] = inflight
+        else:
+            upstream.counters.add(UPSTREAM_INFLIGHT, change)
 
     def choose_backup(self, tried: tuple[Upstream, ...]) -> Upstream | None:
         """A backup for one attempt of a request that has failed at every candidate, in flight until
@@ -213,7 +221,7 @@ class UpstreamPool:
         """The attempt that `choose` began has ended. It was sent at `began_ns`, for `asker`; its response, if
         any, began `latency_ns` later. A failure after connecting is judged later, by `judge`."""
         upstream.inflight = inflight = upstream.inflight - 1
-        upstream.cells[UPSTREAM_INFLIGHT] = inflight
+        self._count(upstream, inflight, -1)
         if self._capped and inflight < upstream.inflight_limit and upstream in self._candidates:
             self._free[upstream] = None
             if self.queue is not None and self.queue.waiting:
@@ -259,6 +267,8 @@ class UpstreamPool:
         queue = self.queue
         if queue is not None and queue.client_left(waited_ns, now_ns):
             upstreams = self.upstreams
+            for one in upstreams:
+                one.counters.flush()
             rows = [one.cells[_FIRST_BYTES].tolist() for one in upstreams]
             first_bytes = [sum(column) for column in zip(*rows, strict=True)]
             ages = [now_ns - since for since in queue.waiting.values()]

@@ -4,7 +4,6 @@ It stands between the upstream connection, which reports what arrives, and its o
 answers the client. It handles what concerns only the upstream: counters, outcome, reuse of the connection.
 """
 
-from bisect import bisect_left
 from typing import Final
 
 from balancer.connections.connector import Connector
@@ -16,10 +15,10 @@ from balancer.pools.pool import UpstreamPool
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.roles import AttemptOwner
 from balancer.telemetry.columns import (
-    BUCKET_BOUNDS_NS,
     CODE_COLUMN,
     UPSTREAM_FIRST_BYTE,
     UPSTREAM_FIRST_BYTE_SUM,
+    bucket,
 )
 from balancer.upstreams.upstream import Upstream
 
@@ -132,10 +131,10 @@ class Attempt(ResponseReader):
         self.outcome = Outcome.SERVER_ERROR if is_fault else Outcome.SUCCESS
         upstream = self.upstream
         upstream.answered_ns = now
-        cells = upstream.cells
-        cells[CODE_COLUMN[status]] += 1
-        cells[UPSTREAM_FIRST_BYTE + bisect_left(BUCKET_BOUNDS_NS, first_byte)] += 1
-        cells[UPSTREAM_FIRST_BYTE_SUM] += first_byte
+        counters = upstream.counters
+        counters.add(CODE_COLUMN[status], 1)
+        counters.add(UPSTREAM_FIRST_BYTE + bucket(first_byte), 1)
+        counters.add(UPSTREAM_FIRST_BYTE_SUM, first_byte)
 
     def _stream_began(self) -> None:
         self.streaming = True

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from balancer.clock import Clock
 from balancer.connections.connector import Connector
+from balancer.counters import Batch
 from balancer.http.forwarding import RequestIds
 from balancer.proxy.delay_queue import DelayQueue
 from balancer.proxy.dialling import CONNECT_RACE_DELAY, Dialling
@@ -17,14 +18,15 @@ from balancer.spec.worker import Timeouts
 class ProxyContext:
     """Built once per worker. `report` is called with exceptions that are our own bugs."""
 
-    __slots__ = ("connect_races", "connector", "loop", "loops", "monotonic_ns", "replay_memory", "report",
-                 "request_ids", "router", "timeouts")  # fmt: skip
+    __slots__ = ("batch", "connect_races", "connector", "loop", "loops", "monotonic_ns",
+                 "replay_memory", "report", "request_ids", "router", "timeouts")  # fmt: skip
 
     def __init__(
         self,
         *,
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
+        batch: Batch,
         router: Router,
         connector: Connector,
         loops: Loops,
@@ -34,6 +36,7 @@ class ProxyContext:
     ) -> None:
         self.loop = loop
         self.monotonic_ns = clock.monotonic_ns
+        self.batch = batch
         self.router = router
         self.connector = connector
         self.loops = loops

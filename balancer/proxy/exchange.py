@@ -4,7 +4,6 @@ It stands between a client side, which frames the request and renders the respon
 upstream, which `connecting` finds. Every exchange ends with exactly one call of `_end`.
 """
 
-from bisect import bisect_left
 from typing import Final
 
 from balancer.connections.roles import UpstreamSide
@@ -28,13 +27,16 @@ from balancer.proxy.state import ExchangeState
 from balancer.proxy.tunnel import Tunnel
 from balancer.spec.worker import FOREVER_NS
 from balancer.telemetry.columns import (
-    BUCKET_BOUNDS_NS,
     CODE_COLUMN,
     METHOD_COLUMN,
     METHOD_OTHER,
     ROUTE_DURATION,
     ROUTE_DURATION_SUM,
+    ROUTE_INFLIGHT,
+    ROUTE_REQUEST_BYTES,
+    ROUTE_RESPONSE_BYTES,
     UPSTREAM_LEFT,
+    bucket,
 )
 from balancer.upstreams.upstream import Upstream
 
@@ -84,7 +86,8 @@ class Exchange(ExchangeState):
         self.head = head
         self.response_begun = self.informed = False
         self.route = route = context.router.match(head)
-        route.inflight += 1
+        route.counters.add(ROUTE_INFLIGHT, 1)
+        context.batch.running += 1
         self.active = True
         self.request_id = context.request_ids.of(head)
         self.request_whole = whole
@@ -360,15 +363,19 @@ class Exchange(ExchangeState):
         self.upstream_paused = False
         route = self.route
         duration = now - self.started_ns
-        route.inflight -= 1
-        route.request_bytes += self.request_bytes
-        route.response_bytes += self.response_bytes
-        cells = route.cells
+        counters = route.counters
         head = self.head
-        cells[METHOD_COLUMN.get(head.method, METHOD_OTHER) + CODE_COLUMN[self.status]] += 1
-        cells[ROUTE_DURATION + bisect_left(BUCKET_BOUNDS_NS, duration)] += 1
-        cells[ROUTE_DURATION_SUM] += duration
+        counters.add(METHOD_COLUMN.get(head.method, METHOD_OTHER) + CODE_COLUMN[self.status], 1)
+        counters.add(ROUTE_DURATION + bucket(duration), 1)
+        counters.add(ROUTE_DURATION_SUM, duration)
+        counters.add(ROUTE_REQUEST_BYTES, self.request_bytes)
+        counters.add(ROUTE_RESPONSE_BYTES, self.response_bytes)
+        counters.add(ROUTE_INFLIGHT, -1)
         if self._journal.records.enabled:
             self._journal.exchange_ended(self, duration)
+        batch = self.context.batch
+        batch.running -= 1
+        if not batch.running:
+            batch.flush()
         if not head.block:
             head.shed()

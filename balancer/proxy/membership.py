@@ -5,6 +5,7 @@ from __future__ import annotations  # memoryview[int] is not subscriptable at ru
 from collections.abc import Callable
 
 from balancer.connections.connector import Connector
+from balancer.counters import Batch
 from balancer.messages import PoolUpdate, Verdict
 from balancer.pools.pool import UpstreamPool
 from balancer.pools.slow_start import SlowStart
@@ -21,19 +22,22 @@ class Membership:
     is released: this worker does not write to it any more.
     """
 
-    __slots__ = ("_cells", "_connector", "_idle", "_leaving", "_members", "_pools", "_share", "_silent")
+    __slots__ = ("_batch", "_cells", "_connector", "_idle", "_leaving", "_members", "_pools",
+                 "_share", "_silent")  # fmt: skip
 
     def __init__(
         self,
         connector: Connector,
         cells: Callable[[int], memoryview[int]],
         share: Callable[[int, int], int],
+        batch: Batch,
     ) -> None:
         """`cells` returns the cells of a row in this worker's page; `share` returns this worker's share of a
-        row's cap on requests in flight."""
+        row's cap on requests in flight. `batch` stores the counts."""
         self._connector = connector
         self._cells = cells
         self._share = share
+        self._batch = batch
         self._pools: dict[str, tuple[UpstreamPool, KeepaliveSpec, SlowStart]] = {}
         self._members: dict[str, dict[int, Upstream]] = {}
         self._leaving: dict[int, Upstream] = {}
@@ -59,7 +63,9 @@ class Membership:
             upstream = before.pop(state.row, None)
             if upstream is None:
                 cells = self._cells(state.row)
-                upstream = Upstream(state.id, state.host, state.port, state.weight, cells, state.row)
+                upstream = Upstream(
+                    state.id, state.host, state.port, state.weight, cells, state.row, self._batch
+                )
                 self._connector.add(upstream, keepalive)
             elif upstream.host != state.host:
                 upstream.set_host(state.host)
@@ -139,7 +145,9 @@ class Membership:
         idle = {row: upstream for row, upstream in self._leaving.items() if not upstream.inflight}
         released = [row for row in idle if row in self._idle]
         for row in released:
-            self._connector.remove(self._leaving.pop(row))
+            upstream = self._leaving.pop(row)
+            upstream.counters.flush()
+            self._connector.remove(upstream)
             del idle[row]
         self._idle = idle
         return released

@@ -18,6 +18,7 @@ from balancer.clients.data_plane import DataPlane
 from balancer.clients.untrusted import UntrustedPeers
 from balancer.clock import Clock
 from balancer.connections.connector import Connector
+from balancer.counters import Batch, Counters
 from balancer.http.cookies import cookie_attributes
 from balancer.http.fields import REQUEST_KINDS, FieldTable
 from balancer.http.forwarding import Forwarding, RequestIds
@@ -102,20 +103,22 @@ def build_data_plane(
         remote_rows=lambda row: [other.row(row) for other in others],
     )
     limits = replaced(listener.limits, max_connections=place.part(listener.limits.max_connections, 0))
+    batch = Batch()
     connector = _connector(listener, place)
-    membership = Membership(connector, place.cells, place.part)
+    membership = Membership(connector, place.cells, place.part, batch)
     pools = {pool.name: _pool(pool, row, place) for pool, row in zip(spec.pools, rows.pools, strict=True)}
     for pool in spec.pools:
         membership.add_pool(pools[pool.name], pool.keepalive, SlowStart(pool.slow_start_ns, clock))
     for update in start.pools:
         membership.apply(update)
     routes = [
-        Route(route.name, pools[route.pool], place.cells(row))
+        Route(route.name, pools[route.pool], Counters(place.cells(row), batch))
         for route, row in zip(spec.routes, rows.routes, strict=True)
     ]
     proxy = ProxyContext(
         loop=loop,
         clock=clock,
+        batch=batch,
         router=Router(routes),
         connector=connector,
         loops=Loops(spec.via, clock, tell),

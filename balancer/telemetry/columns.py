@@ -18,6 +18,17 @@ BUCKETS: Final[tuple[float, ...]] = (
 BUCKET_BOUNDS_NS: Final[tuple[int, ...]] = tuple(round(bound * 1e9) for bound in BUCKETS)
 HISTOGRAM_CELLS: Final = len(BUCKETS) + 1
 
+
+def bucket(ns: int) -> int:
+    """The cell of a histogram that counts a duration of `ns`."""
+    cell = 0
+    for bound in BUCKET_BOUNDS_NS:
+        if ns <= bound:
+            break
+        cell += 1
+    return cell
+
+
 OTHER: Final = "other"
 METHODS: Final[tuple[str, ...]] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", OTHER)
 CODES: Final[tuple[str, ...]] = (

@@ -4,6 +4,7 @@ from __future__ import annotations  # memoryview[int] is not subscriptable at ru
 
 from typing import Final
 
+from balancer.counters import Batch, Counters
 from balancer.upstreams.state import AdminState, Cause, FirstCheck
 from balancer.upstreams.traffic_history import TrafficHistory
 
@@ -15,14 +16,13 @@ class Upstream:
 
     `id` is its name in the settings and stays when its `host` (an IP address, empty until its name is
     resolved) changes; `other_hosts` are other addresses of that name. `inflight` is this worker's, exact;
-    `remote_inflight` is that of the other workers a few milliseconds ago. `cells` is its row in this worker's
-    page of the stats segment (columns in `telemetry.columns`), `row` is the row's number, the same in every
-    page.
-    `admin_state`, `leaves_by_itself`, `causes`, `first_check`, `backup` and `on_probation` are as last sent
-    by the supervisor; only an outlier ejection may happen in this worker first. `ramp_since_ns` is when its
-    slow start began, 0 if there is none. `silent_since_ns`: since when it has answered neither checks nor
-    requests while others did, 0 if it is not known to be silent. `history` is what this worker has seen of
-    it.
+    `remote_inflight` is that of the other workers a few milliseconds ago. `counters` and `cells` are its row
+    in this worker's page of the stats segment (columns in `telemetry.columns`), `row` is the row's number,
+    the same in every page. `admin_state`, `leaves_by_itself`, `causes`, `first_check`, `backup` and
+    `on_probation` are as last sent by the supervisor; only an outlier ejection may happen in this worker
+    first. `ramp_since_ns` is when its slow start began, 0 if there is none. `silent_since_ns`: since when it
+    has answered neither checks nor requests while others did, 0 if it is not known to be silent. `history` is
+    what this worker has seen of it.
 
     `answered_ns` is when it last answered a request of this worker, on the monotonic clock.
 
@@ -32,14 +32,22 @@ class Upstream:
     """
 
     __slots__ = ("admin_state", "answered_ns", "authority", "backup", "causes", "cells",
-                 "concurrency_limit", "effective_weight", "first_check", "history", "host", "id",
+                 "concurrency_limit", "counters", "effective_weight", "first_check", "history", "host", "id",
                  "inflight", "inflight_limit", "leaves_by_itself", "max_inflight", "on_probation",
                  "other_hosts", "port", "ramp_since_ns", "remote_inflight", "row",
                  "silent_since_ns", "streaming", "turned_away", "weight")  # fmt: skip
 
     def __init__(
-        self, id: str, host: str, port: int, weight: int, cells: memoryview[int], row: int = 0
+        self,
+        id: str,
+        host: str,
+        port: int,
+        weight: int,
+        cells: memoryview[int],
+        row: int = 0,
+        batch: Batch | None = None,
     ) -> None:
+        """`batch` stores the frequent counts together; without one each is stored at once."""
         self.id = id
         self.other_hosts: tuple[str, ...] = ()
         self.port = port
@@ -63,6 +71,7 @@ class Upstream:
         self.inflight_limit = 0  # derived from the fields above: cap on requests in flight, 0 = no limit
         self.remote_inflight = 0
         self.cells = cells
+        self.counters = Counters(cells, batch)
         self.row = row
         self.set_host(host)
 

@@ -104,7 +104,8 @@ class Wire:
 
     @property
     def page(self) -> Page:
-        """The page of the stats segment that this proxy counts in."""
+        """The page of the stats segment that this proxy counts in, with all its counts."""
+        self.proxy.flush()
         return self.segment.page(1)
 
     @property

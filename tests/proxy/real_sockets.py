@@ -115,7 +115,7 @@ class RealSockets:
         self._timer.cancel()
         self.segment.close()
         assert self.inflight == [0] * len(self.inflight)
-        assert self.proxy.router.routes[0].inflight == 0
+        assert self.proxy.context.batch.running == 0
         assert self.errors == []
         assert self.logs == []
 

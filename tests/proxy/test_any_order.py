@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 
+from balancer.telemetry.columns import ROUTE_INFLIGHT
 from tests.fakes.wire import FakeTransport
 from tests.proxy.harness import Harness
 
@@ -205,7 +206,10 @@ def seen(seed: int) -> set[object]:
         play.step()
         if step == drain_at:
             play.harness.proxy.drain()
-        assert all(count >= 0 for count in [*play.harness.inflight, play.harness.route.inflight])
+        assert all(
+            count >= 0
+            for count in [*play.harness.inflight, play.harness.route.counters.value(ROUTE_INFLIGHT)]
+        )
         cap = play.harness.cap or 1000
         assert all(now <= max(cap, was) for now, was in zip(play.harness.inflight, before, strict=True))
     play.harness.settle()

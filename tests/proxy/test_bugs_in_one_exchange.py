@@ -3,6 +3,7 @@
 import pytest
 
 from balancer.errors import Outcome
+from balancer.telemetry.columns import ROUTE_INFLIGHT
 from tests.proxy.conftest import MakeHarness
 from tests.proxy.harness import GET, OK, Harness, body_of, head_of, status_of
 
@@ -32,7 +33,7 @@ def assert_lives_on(harness: Harness, bugs: set[str]) -> None:
     harness.answer()
     assert client.take() == OK
     assert harness.inflight == [0, 0]
-    assert harness.route.inflight == 0
+    assert harness.route.counters.value(ROUTE_INFLIGHT) == 0
 
 
 @pytest.mark.parametrize("pipelined", [False, True], ids=["alone", "pipelined"])
@@ -117,7 +118,7 @@ def test_a_bug_when_the_upstream_is_released(harness: Harness, bugs: set[str], r
     sent = client.take()
     assert sent.startswith(response)
     assert harness.inflight == [0, 0]
-    assert harness.route.inflight == 0
+    assert harness.route.counters.value(ROUTE_INFLIGHT) == 0
     assert_logged(harness, "finished")
     assert_lives_on(harness, bugs)
 
@@ -133,7 +134,7 @@ def test_a_bug_when_an_attempt_fails(harness: Harness, bugs: set[str], how: str)
         harness.advance(31)
     assert status_of(client.take()) == (502 if how == "truncated" else 504)  # called as if there were no bug
     assert harness.inflight == [0, 0]
-    assert harness.route.inflight == 0
+    assert harness.route.counters.value(ROUTE_INFLIGHT) == 0
     assert_logged(harness, "finished")
     assert_lives_on(harness, bugs)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from balancer.errors import Outcome
+from balancer.telemetry.columns import ROUTE_INFLIGHT
 from tests.fakes.wire import FakeTransport
 from tests.proxy.conftest import MakeHarness
 from tests.proxy.harness import GET, OK, Harness, body_of
@@ -92,7 +93,7 @@ def test_a_client_that_leaves_cancels_its_upstream_request(
     HOW[how](client)
     harness.settle()
     assert harness.inflight == [0, 0]
-    assert harness.route.inflight == 0
+    assert harness.route.counters.value(ROUTE_INFLIGHT) == 0
     assert set(told) == {Outcome.CLIENT_GONE}
     assert all(upstream.aborted for upstream in harness.loop.transports)
     assert not any(dial.pending for dial in harness.loop.dials)

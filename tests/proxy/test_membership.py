@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from balancer.connections.connector import Connector
+from balancer.counters import Batch
 from balancer.errors import Outcome
 from balancer.messages import AttemptRecord, FailureRecord, PoolUpdate
 from balancer.policies import registry
@@ -115,7 +116,10 @@ def test_without_any_upstream_the_answer_is_503(harness: Harness) -> None:
 
 def test_an_unknown_pool_is_a_key_error(harness: Harness) -> None:
     membership = Membership(
-        Connector(harness.loop, harness.clock, None, 1, 1, print), harness.page.row, lambda cap, row: cap
+        Connector(harness.loop, harness.clock, None, 1, 1, print),
+        harness.page.row,
+        lambda cap, row: cap,
+        Batch(),
     )
     with pytest.raises(KeyError):
         membership.apply(PoolUpdate(name="default", revision=1, starting=False, members=()))

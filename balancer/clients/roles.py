@@ -2,10 +2,13 @@
 
 from abc import ABC, abstractmethod
 
+from mypy_extensions import mypyc_attr
+
 from balancer.http.forwarding import Peer
 from balancer.proxy.exchange import Exchange
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Guest(ABC):
     """A client connection in the view of admission. `admitted`: it counts towards the connection limit."""
 
@@ -23,6 +26,7 @@ class Guest(ABC):
         """Close, for another client; False if it must not be closed after all."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Client(Guest):
     """A client connection in the view of the data plane. `deadline_ns` applies while no exchange is running,
     on the monotonic clock; `exchange` is the running or the last one."""

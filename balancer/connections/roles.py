@@ -5,12 +5,15 @@ They name no protocol: a second upstream protocol implements `UpstreamSide`, and
 
 from abc import ABC, abstractmethod
 
+from mypy_extensions import mypyc_attr
+
 from balancer.errors import Failure
 from balancer.http.forwarding import Peer
 from balancer.http.head import RequestHead, ResponseHead
 from balancer.upstreams.upstream import Upstream
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Outlet(ABC):
     """Where data that is read is written to."""
 
@@ -25,6 +28,7 @@ class Outlet(ABC):
         """Bytes written that the peer has not taken."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class OutgoingRequest(ABC):
     """A request as far as it has arrived: `unsent` are the pieces of its body to be written now. If
     `request_whole` there will be no more, and `request_trailers` end it."""
@@ -39,6 +43,7 @@ class OutgoingRequest(ABC):
     request_trailers: bytes
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ResponseReader(ABC):
     """Holds a connection, and gets the response to its request, in order, until the last call.
 
@@ -94,6 +99,7 @@ class ResponseReader(ABC):
         """Where the response is written at once; None if it is kept."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class UpstreamSide(Outlet):
     """A connection to an upstream. One reader at a time holds it, for one request with its response.
 
@@ -172,6 +178,7 @@ class UpstreamSide(Outlet):
         """Whether it is closing, even if `closed` is not set yet."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class IdleOwner(ABC):
     """Keeps idle connections: they are put back here, and discarded when they can no longer be used."""
 

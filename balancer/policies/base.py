@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar, Final, TypeAlias
 
+from mypy_extensions import mypyc_attr
+
 from balancer.clock import Clock
 from balancer.errors import Outcome
 from balancer.upstreams.upstream import Upstream
@@ -23,6 +25,7 @@ class PolicyContext:
 NO_KEY: Final = -1
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Policy:
     """A rule that chooses an upstream. Subclass it, override `rebuild` and `pick`, register it.
 

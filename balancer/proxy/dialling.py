@@ -9,6 +9,8 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from balancer.connections.connector import Connector, DialError
 from balancer.connections.roles import UpstreamSide
 from balancer.errors import Failure, Outcome
@@ -17,6 +19,7 @@ from balancer.upstreams.upstream import Upstream
 CONNECT_RACE_DELAY: Final = 0.25  # seconds
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class DialOwner(ABC):
     """Is called at the end of every dial, and at the end of the last one with `connected` or `failed`."""
 

@@ -6,6 +6,8 @@ stays as it is.
 
 from abc import abstractmethod
 
+from mypy_extensions import mypyc_attr
+
 from balancer.connections.roles import OutgoingRequest, Outlet, UpstreamSide
 from balancer.errors import Failure
 from balancer.http.forwarding import Peer
@@ -13,6 +15,7 @@ from balancer.http.head import ResponseHead
 from balancer.upstreams.upstream import Upstream
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ClientSide(Outlet):
     """Where an exchange's request comes from and its response goes to. `paused`: the client does not keep up
     with what is written."""
@@ -79,6 +82,7 @@ class ClientSide(Outlet):
         """The descriptor, for polling."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ConnectionSeeker(OutgoingRequest):
     """The request that needs a connection to an upstream. It gets `send` or `fail`, at once or later."""
 
@@ -105,6 +109,7 @@ class ConnectionSeeker(OutgoingRequest):
         """A bug of ours."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class AttemptOwner(ConnectionSeeker):
     """The owner of an attempt, called as the response arrives; times in ns."""
 

@@ -187,8 +187,8 @@ class UpstreamConnection(UpstreamSide):
                 self.intake.rest(MOST_READ)
         except ProtocolError as error:
             reader.upstream_failed(error.failure, error.detail)
-        except Exception as error:
-            reader.crashed(error)
+        except Exception as bug:
+            reader.crashed(bug)
 
     def go_on(self) -> None:
         """The next turn, after a rest."""
@@ -233,8 +233,8 @@ class UpstreamConnection(UpstreamSide):
                 framing.end(reader, was_reset=self.was_reset)
         except ProtocolError as error:
             reader.upstream_failed(error.failure, error.detail)
-        except Exception as error:
-            reader.crashed(error)
+        except Exception as bug:
+            reader.crashed(bug)
 
     def _read_last_words(self, reader: ResponseReader) -> None:
         """Read what had arrived before the connection was lost.

@@ -155,7 +155,7 @@ class AdaptiveLimits:
     def _is_crowded(self) -> bool:
         """Whether only one of several upstreams has free slots: then the policy is not asked, and no request
         is turned away."""
-        return len(self._limits) > 1 and sum(not one.is_full() for one in self._limits) == 1
+        return len(self._limits) > 1 and sum((not one.is_full() for one in self._limits), 0) == 1
 
 
 def _takes_up(upstream: Upstream, limit: int) -> bool:
@@ -169,7 +169,7 @@ def _take_sample(now: float, upstream: Upstream, others: Sequence[memoryview[int
     upstream.counters.flush()
     counts = upstream.cells[_SAMPLED].tolist()
     mine = counts[_INFLIGHT] - counts[_STREAMING]
-    given = sum(counts[:HISTOGRAM_CELLS])
+    given = sum(counts[:HISTOGRAM_CELLS], 0)
     for cells in others:
         more = cells[_SAMPLED].tolist()
         if any(more):

@@ -220,7 +220,7 @@ class ConcurrencyLimit:
         if self._trial is not None and (dry := self._trial.runs_dry(sample)) is not None:
             self._take_back(sample, dry)
             return
-        answers = sum(sample.answers)
+        answers = sum(sample.answers, 0)
         if sample.now > self._settled_by or 0 <= self._answered_until <= answers:
             self._settled_by = 0.0
         elif self._answered_until < 0 and sample.mine <= self.limit:

@@ -61,7 +61,7 @@ class RunningWindow:
 
     def __init__(self, first: Sample) -> None:
         self._first = self._last = first
-        self._start = sum(first.answers)
+        self._start = sum(first.answers, 0)
         self._area = 0.0
         self._samples = 0
         self._full = 0
@@ -77,12 +77,12 @@ class RunningWindow:
         self._last = sample
         self._samples += 1
         self._full += full
-        return sample.now - self._first.now, sum(sample.answers) - self._start
+        return sample.now - self._first.now, sum(sample.answers, 0) - self._start
 
     @property
     def is_silent(self) -> bool:
         """Whether there was no answer since the start."""
-        return sum(self._last.answers) == self._start
+        return sum(self._last.answers, 0) == self._start
 
     @property
     def left(self) -> int:
@@ -93,7 +93,7 @@ class RunningWindow:
         """Returns the window up to the last sample."""
         first, last = self._first, self._last
         by_bucket = [now - then for now, then in zip(last.answers, first.answers, strict=True)]
-        answers = sum(by_bucket)
+        answers = sum(by_bucket, 0)
         seconds = last.now - first.now
         return Window(
             seconds=seconds,

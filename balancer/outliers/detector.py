@@ -156,5 +156,5 @@ def _is_pool_wide(suspect: Upstream, members: Sequence[Upstream], recent: _Recen
     """Whether the others' recent share of such outcomes is at least half of the suspect's own."""
     own_bad, own = recent(suspect.history)
     others = [recent(upstream.history) for upstream in members if upstream is not suspect]
-    bad = sum(bad for bad, _ in others)
-    return bad > 0 and 2 * bad * own >= own_bad * sum(count for _, count in others)
+    bad = sum((bad for bad, _ in others), 0)
+    return bad > 0 and 2 * bad * own >= own_bad * sum((count for _, count in others), 0)

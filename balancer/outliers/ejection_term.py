@@ -16,7 +16,7 @@ def skip_reason(suspect: HasState, members: Sequence[HasState], max_percent: int
     if not others_left(suspect, members):
         return SkipReason.LAST_ELIGIBLE
     wanted = [one for one in members if one.is_reachable() and one.admin_state is AdminState.ACTIVE]
-    out = sum(one is not suspect and (Cause.OUTLIER in one.causes or one.on_probation) for one in wanted)
+    out = sum((one is not suspect and (Cause.OUTLIER in one.causes or one.on_probation) for one in wanted), 0)
     if out >= max(1, len(wanted) * max_percent // 100):
         return SkipReason.MAX_PERCENT
     return None

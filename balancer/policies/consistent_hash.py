@@ -4,6 +4,8 @@ from bisect import bisect
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
+from mypy_extensions import mypyc_attr
+
 from balancer.errors import Outcome
 from balancer.policies.base import Policy, PolicyContext
 from balancer.policies.ring import KEY_SHIFT, SLOT_MASK, Ring
@@ -15,6 +17,7 @@ _LONGEST_WALK: Final = 256
 _ROUNDING: Final = 1e-9  # 1.05 * 20 is a little more than 21 in floating point
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ConsistentHash(Policy):
     """A key belongs to the upstream of the next point on a ring (Karger et al., 1997).
 
@@ -58,6 +61,7 @@ class ConsistentHash(Policy):
         return left[key % len(left)] if left else None
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class BoundedConsistentHash(ConsistentHash):
     """The same, but an upstream gets at most `bounded_load` times its share of the requests in flight.
 
@@ -78,9 +82,9 @@ class BoundedConsistentHash(ConsistentHash):
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
         super().rebuild(candidates)
-        weights = sum(one.effective_weight for one in candidates)
+        weights = sum((one.effective_weight for one in candidates), 0.0)
         self._bounds = {one: self.bounded_load * one.effective_weight / weights for one in candidates}
-        self._total = sum(one.inflight for one in candidates)
+        self._total = sum((one.inflight for one in candidates), 0)
 
     def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
         points = self._points

@@ -2,9 +2,12 @@
 
 from typing import ClassVar
 
+from mypy_extensions import mypyc_attr
+
 from balancer.policies.consistent_hash import ConsistentHash
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class IpHash(ConsistentHash):
     """One client address, one upstream; ignores the setting HASH_KEY."""
 

@@ -4,6 +4,8 @@ default."""
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
+from mypy_extensions import mypyc_attr
+
 from balancer.policies.base import Policy, PolicyContext
 from balancer.policies.sampling import draw_two
 from balancer.upstreams.upstream import Upstream
@@ -24,6 +26,7 @@ class _Turn:
         self.step = 1.0 / upstream.effective_weight  # how far one pick advances it
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class LeastConnections(Policy):
     """Compares inflight / weight; ties rotate, also by weight.
 

@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from math import exp
 from typing import ClassVar, Final
 
+from mypy_extensions import mypyc_attr
+
 from balancer.errors import Outcome
 from balancer.policies.base import Policy, PolicyContext
 from balancer.policies.sampling import draw_two
 from balancer.upstreams.upstream import Upstream
+
+DECAY: Final = 10.0  # seconds
 
 _STEP: Final = 0.125  # how far one outcome moves the success rate
 # An upstream that always fails loses even to one with a thousand requests in flight.
@@ -31,6 +35,7 @@ class _Node:
         self.seen_ns = -(1 << 62)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class PeakEwma(Policy):
     """Compares latency * (inflight + 1) / success rate, with inflight taken by weight.
 
@@ -50,7 +55,7 @@ class PeakEwma(Policy):
 
     __slots__ = ("_answered", "_draw", "_fade", "_nodes", "_now_ns", "_of", "_typical")
 
-    def __init__(self, context: PolicyContext, *, decay: float = 10.0) -> None:
+    def __init__(self, context: PolicyContext, *, decay: float = DECAY) -> None:
         """`decay`: seconds in which observations fade to about a third (1/e)."""
         super().__init__(context)
         if decay <= 0:
@@ -67,7 +72,7 @@ class PeakEwma(Policy):
         # An upstream that returns starts as new: its latency before the ejection is no guide.
         self._of = {upstream: self._of.get(upstream) or _Node(upstream) for upstream in candidates}
         self._nodes = list(self._of.values())
-        mean = sum(one.effective_weight for one in candidates) / (len(candidates) or 1)
+        mean = sum((one.effective_weight for one in candidates), 0.0) / (len(candidates) or 1)
         for node in self._nodes:
             node.weight = node.upstream.effective_weight
             node.step = mean / node.weight

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from mypy_extensions import mypyc_attr
+
 from balancer.policies.base import Policy, PolicyContext
 from balancer.policies.sampling import draw_two
 from balancer.upstreams.upstream import Upstream
@@ -16,6 +18,7 @@ class _Candidate:
         self.weight = upstream.effective_weight
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class PowerOfTwo(Policy):
     """Draws two different upstreams, all pairs equally likely; compares inflight / weight, ties by weight.
 

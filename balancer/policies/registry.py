@@ -14,17 +14,27 @@ from balancer.policies.consistent_hash import consistent_hash
 from balancer.policies.ip_hash import IpHash
 from balancer.policies.least_connections import LeastConnections
 from balancer.policies.options import DeclarationError, Option, OptionError, declared, values
-from balancer.policies.peak_ewma import PeakEwma
+from balancer.policies.peak_ewma import DECAY, PeakEwma
 from balancer.policies.plugins import PluginError
 from balancer.policies.power_of_two import PowerOfTwo
 from balancer.policies.round_robin import RoundRobin
 from balancer.policies.weighted_random import WeightedRandom
 
+
+# Options are read from signatures, which the functions and classes of compiled modules do not have.
+def _consistent_hash(context: PolicyContext, *, bounded_load: float = 0.0) -> Policy:
+    return consistent_hash(context, bounded_load=bounded_load)
+
+
+def _peak_ewma(context: PolicyContext, *, decay: float = DECAY) -> Policy:
+    return PeakEwma(context, decay=decay)
+
+
 BUILT_IN: Final[dict[str, Factory]] = {
-    "consistent_hash": consistent_hash,
+    "consistent_hash": _consistent_hash,
     "ip_hash": IpHash,
     "least_connections": LeastConnections,
-    "peak_ewma": PeakEwma,
+    "peak_ewma": _peak_ewma,
     "power_of_two": PowerOfTwo,
     "random": WeightedRandom,
     "round_robin": RoundRobin,

@@ -58,7 +58,7 @@ class Ring:
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
         """Lay out the points of `candidates` by effective weight."""
         # By the weights in the settings: slow start changes only the effective weight, and moves no others.
-        total = POINTS * sum(one.weight for one in candidates)
+        total = POINTS * sum((one.weight for one in candidates), 0)
         scale = POINTS * min(1.0, MOST_POINTS / max(total, 1))
         gone: list[float] = []
         come: list[float] = []

@@ -6,6 +6,8 @@ from heapq import heapify, heappop, heappush
 from math import gcd, lcm
 from typing import ClassVar, Final
 
+from mypy_extensions import mypyc_attr
+
 from balancer.policies.base import Policy, PolicyContext
 from balancer.upstreams.upstream import Upstream
 
@@ -13,6 +15,7 @@ from balancer.upstreams.upstream import Upstream
 _ROUND_LIMIT: Final = 10_000
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class RoundRobin(Policy):
     """The order of one whole round is computed on change, so that a pick is one step along it."""
 
@@ -52,7 +55,7 @@ def _lay_out(candidates: Sequence[Upstream]) -> list[Upstream]:
     meets all these deadlines, as they add up to exactly the round (Liu, Layland, 1973).
     """
     turns = _turns([upstream.effective_weight for upstream in candidates])
-    total = sum(turns)
+    total = sum(turns, 0)
     due = [(-(-total // n), index, 0) for index, n in enumerate(turns)]  # deadline, upstream, turn
     heapify(due)
     later: list[tuple[int, int, int]] = []  # release time, upstream, turn
@@ -77,7 +80,7 @@ def _turns(weights: list[float]) -> list[int]:
     turns = [int(fraction * scale) for fraction in fractions]
     common = gcd(*turns)
     turns = [turn // common for turn in turns]
-    total = sum(turns)
+    total = sum(turns, 0)
     if total > _ROUND_LIMIT:
         turns = [max(1, turn * _ROUND_LIMIT // total) for turn in turns]
     return turns

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
+from mypy_extensions import mypyc_attr
+
 from balancer.policies.base import Policy, PolicyContext
 from balancer.upstreams.upstream import Upstream
 
@@ -10,6 +12,7 @@ from balancer.upstreams.upstream import Upstream
 _TRIES: Final = 16
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class WeightedRandom(Policy):
     """The alias method: one draw selects a cell, and its fraction one of the two upstreams that share it.
 
@@ -30,7 +33,7 @@ class WeightedRandom(Policy):
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
         self._candidates = list(candidates)
         self._aliases = list(candidates)
-        scale = len(candidates) / (sum(one.effective_weight for one in candidates) or 1.0)
+        scale = len(candidates) / (sum((one.effective_weight for one in candidates), 0.0) or 1.0)
         self._shares = shares = [one.effective_weight * scale for one in candidates]
         # Each cell holds 1: the rest of a light one's cell goes to a heavy one, until that is light itself.
         light = [place for place, share in enumerate(shares) if share < 1.0]
@@ -58,7 +61,7 @@ class WeightedRandom(Policy):
     def _of_those_left(self, left: list[Upstream]) -> Upstream | None:
         if not left:
             return None
-        drawn = self._draw() * sum(one.effective_weight for one in left)
+        drawn = self._draw() * sum((one.effective_weight for one in left), 0.0)
         for upstream in left:
             drawn -= upstream.effective_weight
             if drawn < 0.0:

@@ -270,9 +270,9 @@ class UpstreamPool:
             for one in upstreams:
                 one.counters.flush()
             rows = [one.cells[_FIRST_BYTES].tolist() for one in upstreams]
-            first_bytes = [sum(column) for column in zip(*rows, strict=True)]
+            first_bytes = [sum(column, 0) for column in zip(*rows, strict=True)]
             ages = [now_ns - since for since in queue.waiting.values()]
-            inflight = sum(one.inflight for one in upstreams)
+            inflight = sum((one.inflight for one in upstreams), 0)
             queue.patience.learn(now_ns, self.retry_budget.requests, first_bytes, ages, inflight)
             queue.consider(now_ns)
 
@@ -326,4 +326,4 @@ class UpstreamPool:
     def _read_remote(self, now_ns: int) -> None:
         self._remote_read_ns = now_ns
         for upstream, rows in self._remote:
-            upstream.remote_inflight = sum([row[UPSTREAM_INFLIGHT] for row in rows])
+            upstream.remote_inflight = sum([row[UPSTREAM_INFLIGHT] for row in rows], 0)

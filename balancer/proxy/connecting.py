@@ -134,7 +134,7 @@ class Connecting(DialOwner):
         is down and not yet ejected, the others must still be found.
         """
         most = self._pool.retry.max_attempts
-        free = sum(failed.failure.free for failed in self.failed_attempts)
+        free = sum((failed.failure.free for failed in self.failed_attempts), 0)
         counted = self.attempts - min(free, _MOST_FREE)
         return counted < most and (most > 1 or self.attempts == 0)
 

@@ -53,9 +53,12 @@ class DelayQueue(Generic[T]):
             while items and items[0][0] <= now:
                 self._due(items.popleft()[1])
         finally:  # if one raises, the others must still become due
-            if items and self._timer is None:
-                wait = max((items[0][0] - now) / 1e9, 0.001)
-                self._timer = self._loop.call_later(wait, self._fire)
+            self._go_on(now)
+
+    def _go_on(self, now: int) -> None:
+        if self._items and self._timer is None:  # an item that was due may have pushed another
+            wait = max((self._items[0][0] - now) / 1e9, 0.001)
+            self._timer = self._loop.call_later(wait, self._fire)
 
     def close(self) -> None:
         """Forget all items and the timer."""

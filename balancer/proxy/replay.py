@@ -38,7 +38,7 @@ class Replay:
         if not self._pieces:
             self._forget()  # `pieces` contain what `take` returned for this upstream
             self._pieces = []
-        size = sum(map(len, pieces))
+        size = sum(map(len, pieces), 0)
         if self._size + size > most or self._memory.bytes + size > MOST_KEPT:
             self.drop()
             return

@@ -65,7 +65,7 @@ class Patience:
         `requests`: the pool's requests so far; `first_bytes`: their times to the first byte, as a histogram
         over BUCKETS. `ages` (ns) of those waiting now, and the number of `others` waiting, of unknown age.
         """
-        left = sum(self._left)
+        left = sum(self._left, 0)
         if left and left >= _NOTABLE * (requests - self._requests):
             for bound, total, before in zip(BUCKET_BOUNDS_NS, first_bytes, self._totals, strict=False):
                 self._stayed[bound.bit_length()] += max(0, total - before)  # lower if an upstream was removed
@@ -82,7 +82,7 @@ class Patience:
         self._totals = first_bytes
 
     def _keep(self, now_ns: int) -> None:
-        old = sum(self._evidence[1])
+        old = sum(self._evidence[1], 0.0)
         kept = self._faded(now_ns) * min(1.0, _MANY / old if old else 1.0)
         for kind, seen in zip(self._evidence, (self._stayed, self._left, self._left_sum), strict=True):
             kind[:] = [before * kept + now for before, now in zip(kind, seen, strict=True)]
@@ -95,7 +95,7 @@ class Patience:
         """The age in ns at which half of the clients have left; 0 if unknown."""
         kept = self._faded(now_ns)
         all_stayed, all_left, sums = self._evidence
-        there = kept * (sum(all_stayed) + sum(all_left) + sum(self._waiting))
+        there = kept * (sum(all_stayed, 0.0) + sum(all_left, 0.0) + sum(self._waiting, 0.0))
         waiting = 1.0
         for stayed, left, total, yet in zip(all_stayed, all_left, sums, self._waiting, strict=True):
             stay = kept * (stayed + yet)

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from balancer import __version__
+from balancer import __version__, build
 from balancer.config import Loaded, load_with_origins
 from balancer.config.effective import as_yaml
 from balancer.console.client import AdminClient, find_admin, find_token
@@ -62,7 +62,8 @@ def _show_version(wanted: bool) -> None:
         from importlib.metadata import version
         from platform import python_version
 
-        print(f"balancer {__version__}, Python {python_version()}, uvloop {version('uvloop')}")
+        uvloop = version("uvloop")
+        print(f"balancer {__version__} ({build.kind()}), Python {python_version()}, uvloop {uvloop}")
         raise typer.Exit
 
 

@@ -11,7 +11,7 @@ from platform import python_version
 
 import pytest
 
-from balancer import __version__
+from balancer import __version__, build
 from tests.fakes.forkserver import run
 
 _GOOD = {"BALANCER_UPSTREAMS": "app1:8000,app2:8000?weight=3", "BALANCER_TIMEOUTS__CONNECT": "250ms"}
@@ -173,7 +173,8 @@ def test_markup_in_a_value_is_printed_verbatim() -> None:
 
 def test_version() -> None:
     done = _balancer("--version")
-    versions = f"balancer {version('balancer')}, Python {python_version()}, uvloop {version('uvloop')}\n"
+    balancer = f"balancer {version('balancer')} ({build.kind()})"
+    versions = f"{balancer}, Python {python_version()}, uvloop {version('uvloop')}\n"
     assert (done.returncode, done.stdout, done.stderr) == (0, versions, "")
 
 

@@ -2,10 +2,10 @@
 
 from aiohttp import web
 
-from balancer import __version__
+from balancer import __version__, build
 
 _TEXT = f"""\
-balancer {__version__}
+balancer {__version__} ({build.kind()})
 
 /healthz                               liveness
 /readyz                                readiness; ?strict=1 also requires an eligible upstream in every pool

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, Protocol
 
-from balancer import __version__
+from balancer import __version__, build
 from balancer.admin.view import (
     Change,
     CheckView,
@@ -219,7 +219,7 @@ class Instance:
         return render(
             chain(
                 segment_metrics.families(self._ledger, self._log_dropped()),
-                fleet_metrics.families(fleet, self._workers.samples(), __version__),
+                fleet_metrics.families(fleet, self._workers.samples(), __version__, build.kind()),
             )
         )
 

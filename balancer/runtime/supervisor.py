@@ -9,7 +9,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from balancer import __version__
+from balancer import __version__, build
 from balancer.admin.server import AdminServer
 from balancer.clock import Clock, SystemClock
 from balancer.config.address import is_ip
@@ -186,8 +186,9 @@ class Supervisor:
     def established(self) -> None:
         """All workers are ready for the first time."""
         self._log.info(
-            "balancer %s listens on %s, admin on %s; workers: %d, upstreams: %d",
+            "balancer %s (%s) listens on %s, admin on %s; workers: %d, upstreams: %d",
             __version__,
+            build.kind(),
             bound_address(self._listeners[0]),
             bound_address(self._admin),
             self._settings.workers,

@@ -32,12 +32,14 @@ _POOL_UPSTREAM = ("pool", "upstream")
 KeyT = TypeVar("KeyT", bound=Hashable)
 
 
-def families(fleet: FleetSample, workers: Iterable[WorkerSample], version: str) -> Iterator[Family]:
+def families(
+    fleet: FleetSample, workers: Iterable[WorkerSample], version: str, build: str
+) -> Iterator[Family]:
     """All families of this module."""
     yield from _upstreams(fleet)
     yield from _pools(fleet)
     yield from _processes(workers)
-    yield info("build", "The running version.", {"version": version})
+    yield info("build", "The running version and build.", {"version": version, "build": build})
 
 
 def _upstreams(fleet: FleetSample) -> Iterator[Family]:

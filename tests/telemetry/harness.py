@@ -77,7 +77,7 @@ class Harness:
         return render(
             chain(
                 segment_metrics.families(self.ledger, log_dropped=3),
-                fleet_metrics.families(fleet, [WORKER], "1.2.3"),
+                fleet_metrics.families(fleet, [WORKER], "1.2.3", "plain"),
             )
         )
 

@@ -74,7 +74,7 @@ def test_each_cell_has_its_series(
         ("worker_cpu_seconds_total{worker=0}", 1.5),
         ("worker_resident_memory_bytes{worker=0}", 4096),
         ("worker_open_fds{worker=0}", 7),
-        ("build_info{version=1.2.3}", 1),
+        ("build_info{build=plain,version=1.2.3}", 1),
     ],
 )
 def test_each_worker_process_has_its_series(harness: Harness, series: str, shown: float) -> None:

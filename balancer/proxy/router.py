@@ -1,5 +1,7 @@
 """Which route a request takes, and so which pool serves it."""
 
+from mypy_extensions import mypyc_attr
+
 from balancer.counters import Counters
 from balancer.http.head import RequestHead
 from balancer.pools.pool import UpstreamPool
@@ -16,6 +18,7 @@ class Route:
         self.counters = counters
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Router:
     """The routes in the order in which they are matched; the last one matches every request."""
 

@@ -4,7 +4,10 @@ A pin is a token for an upstream. This module transports it; `affinity` interpre
 """
 
 import re
-from typing import Final, Protocol
+from abc import ABC, abstractmethod
+from typing import Final
+
+from mypy_extensions import mypyc_attr
 
 from balancer.http.caching import shared_caching
 from balancer.http.cookies import change_cookie, set_cookie_value, sets_cookies, take_cookie
@@ -15,26 +18,32 @@ _PREFIXED: Final = re.compile(rb'("?)([A-Za-z0-9_-]{%d})~' % TOKEN_LENGTH)
 _PRIVATE: Final = b"Cache-Control: private"
 
 
-class PinCookie(Protocol):
+@mypyc_attr(allow_interpreted_subclasses=True)
+class PinCookie(ABC):
     """How a pin is transported. `search` occurs in every head that carries one, and in few others."""
+
+    __slots__ = ("follows_app", "search")
 
     search: bytes
     follows_app: bool  # a pin can be set only when the app sets its cookie
 
+    @abstractmethod
     def read(self, line: bytes) -> tuple[list[bytes], bytes]:
         """The tokens in a Cookie line, and the line as the app gets it, empty if nothing is left."""
 
+    @abstractmethod
     def mark(self, token: bytes) -> bytes:
         """The bytes that `give` adds to a response for `token`, rendered once."""
 
+    @abstractmethod
     def give(self, response: ResponseHead, mark: bytes) -> ResponseHead | None:
         """The response with a pin; None if that is not possible."""
 
 
-class BalancerCookie:
+class BalancerCookie(PinCookie):
     """Our own cookie. The app does not see it."""
 
-    __slots__ = ("_attributes", "_name", "follows_app", "search")
+    __slots__ = ("_attributes", "_name")
 
     def __init__(self, name: bytes, attributes: bytes) -> None:
         self._name = name
@@ -64,13 +73,13 @@ class BalancerCookie:
         return response.with_lines([*lines, mark])
 
 
-class AppCookie:
+class AppCookie(PinCookie):
     """The app's own cookie, `TOKEN~value`: the client keeps both, the app gets only its value.
 
     Like HAProxy's `cookie NAME prefix`. Nothing is stored here, so all workers and instances agree.
     """
 
-    __slots__ = ("_name", "follows_app", "search")
+    __slots__ = ("_name",)
 
     def __init__(self, name: bytes) -> None:
         self._name = name

@@ -182,6 +182,8 @@ class Renderer:
     `time` becomes ISO 8601 in UTC. Used from one thread.
     """
 
+    __slots__ = ("_columns", "_fields", "_second", "_second_text")
+
     def __init__(self, fields: Sequence[str]) -> None:
         self._fields = tuple(fields)
         self._columns = [FIELDS.index(name) for name in fields]

@@ -4,7 +4,6 @@ from __future__ import annotations  # memoryview[int] is not subscriptable at ru
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import cast
 
 import pytest
@@ -12,11 +11,13 @@ import pytest
 from balancer.connections.intake import Turns
 from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool
 from balancer.connections.upstream_connection import UpstreamConnection
+from balancer.http.head import ResponseHead
 from balancer.http.head_memory import ResponseHeads
 from balancer.spec.worker import KeepaliveSpec
 from balancer.telemetry.columns import CELLS_PER_ROW, UPSTREAM_IDLE, UPSTREAM_REUSES
 from balancer.upstreams.upstream import Upstream
 from tests.fakes.loop import FakeClock, FakeLoop
+from tests.fakes.reader import UntoldReader
 from tests.fakes.requests import send_request
 from tests.fakes.transport import FakeTransport
 
@@ -24,18 +25,18 @@ SECOND = 1_000_000_000
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
-@dataclass
-class Reader:
+class Reader(UntoldReader):
     """An attempt that only waits for the end of its response."""
 
-    pool: KeepalivePool
-    connection: UpstreamConnection
-    now: int
+    def __init__(self, pool: KeepalivePool, connection: UpstreamConnection, now: int) -> None:
+        self.pool = pool
+        self.connection = connection
+        self.now = now
 
     def upstream_paused(self, paused: bool) -> None:
         """Nothing to do: nothing is being relayed."""
 
-    def response(self, head: object, body: bytes, last: bool) -> None:
+    def response(self, head: ResponseHead, body: bytes, last: bool) -> None:
         self.pool.put(self.connection, self.now)
 
 
@@ -63,7 +64,7 @@ class Bench:
         return connection
 
     def use(self, connection: UpstreamConnection, now: int) -> None:
-        send_request(connection, Reader(self.pool, connection, now))  # type: ignore[arg-type]  # it is told of nothing else
+        send_request(connection, Reader(self.pool, connection, now))
 
     def done(self, connection: UpstreamConnection) -> None:
         """Its response arrives; it is put back."""

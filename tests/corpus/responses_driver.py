@@ -146,21 +146,42 @@ def check_sent(rendered: bytes) -> list[bytes]:
     return lines
 
 
-class Recorder(ResponseReader, IdleOwner):
-    """A reader that records what it is told, and treats the connection as the exchange would.
+class Owner(IdleOwner):
+    """The owner of the idle connection: after a reusable response the connection is idle, and any bytes then
+    spoil it."""
 
-    It is also the owner of the idle connection: after a reusable response the connection is idle, and any
-    bytes then spoil it.
-    """
+    def __init__(self, seen: Response) -> None:
+        self._seen = seen
+
+    def put(self, connection: UpstreamSide, now_ns: int) -> None:
+        """Idle from now on, if another request may follow."""
+        self._seen.reusable = connection.release()
+        if not self._seen.reusable:
+            connection.cancel()
+
+    def discard(self, connection: UpstreamSide, reason: str) -> None:
+        """Spoiled while idle."""
+        self._seen.reusable = False
+        connection.cancel()
+
+
+class Recorder(ResponseReader):
+    """A reader that records what it is told, and treats the connection as the exchange would."""
 
     def __init__(self, setup: Setup) -> None:
         clock = FakeClock()
         self.loop = FakeLoop(clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
         self.seen = Response()
+        self._owner = Owner(self.seen)
         self._setup = setup
         upstream = Upstream("app", "10.0.0.1", 8000, 1, memoryview(bytearray(8 * 512)).cast("q"))
         self._connection = UpstreamConnection(
-            upstream, self, Turns(self.loop, clock), ResponseHeads(setup.header_count), setup.header_bytes, 0
+            upstream,
+            self._owner,
+            Turns(self.loop, clock),
+            ResponseHeads(setup.header_count),
+            setup.header_bytes,
+            0,
         )
         self._transport = FakeTransport(self.loop, cast(asyncio.Protocol, self._connection))
 
@@ -175,21 +196,6 @@ class Recorder(ResponseReader, IdleOwner):
         self.loop.settle()
         self.seen.reusable = reusable
         return self.seen
-
-    # --- as the owner of idle connections
-
-    def put(self, connection: UpstreamSide, now_ns: int) -> None:
-        """Idle from now on, if another request may follow."""
-        self.seen.reusable = connection.release()
-        if not self.seen.reusable:
-            connection.cancel()
-
-    def discard(self, connection: UpstreamSide, reason: str) -> None:
-        """Spoiled while idle."""
-        self.seen.reusable = False
-        connection.cancel()
-
-    # --- as the reader
 
     def informational(self, head: ResponseHead) -> None:
         self._expect_more()
@@ -252,4 +258,4 @@ class Recorder(ResponseReader, IdleOwner):
         if not last:
             return
         self.seen.ended = True
-        self.put(self._connection, 0)
+        self._owner.put(self._connection, 0)

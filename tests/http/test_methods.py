@@ -8,6 +8,7 @@ import pytest
 from balancer.errors import METHOD_NOT_SUPPORTED, ProtocolError
 from balancer.http.head import parse_request_head
 from balancer.http.syntax import METHOD_LIMIT, refuse_early
+from tests.fakes.attributes import attributes_of
 
 ROOM = "balancer.http."
 ANY_TOKEN = [
@@ -56,7 +57,7 @@ def sizes() -> dict[str, int]:
         for key, value in vars(module).items():
             if isinstance(value, Sized):
                 found[f"{name}.{key}"] = len(value)
-            for slot in getattr(type(value), "__slots__", ()):
+            for slot in attributes_of(type(value)):
                 inner = getattr(value, slot, None)
                 if isinstance(inner, Sized):
                     found[f"{name}.{key}.{slot}"] = len(inner)

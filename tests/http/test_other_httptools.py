@@ -3,6 +3,8 @@
 Releases differ in how they parse Content-Length and Transfer-Encoding (0.6.4 refuses a tab after the number,
 0.9.0 an empty Transfer-Encoding), and in the methods they know. None has accepted anything outside the
 grammar; `test_head_bytes` checks that of the installed one.
+
+Only as plain Python: compiled code does not look up again what these tests replace.
 """
 
 import pytest
@@ -18,6 +20,8 @@ from tests.corpus.cases import Case
 from tests.corpus.requests_driver import RequestBench, verdict_of
 from tests.http.test_corpus_requests import CASES as REQUESTS
 from tests.http.test_corpus_requests import check as check_request
+
+pytestmark = pytest.mark.plain
 
 
 class RefusesAll:

@@ -11,6 +11,7 @@ from balancer.http.head import RequestHead
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.exchange import Exchange
 from balancer.proxy.replay import Replay
+from tests.fakes.attributes import attributes_of
 from tests.proxy.conftest import MakeHarness
 from tests.proxy.harness import GET, OK, Harness, body_of, head_of, status_of
 
@@ -76,8 +77,7 @@ def _bytes_held(connection: object) -> int:
         elif isinstance(one, list | tuple):
             left += one
         elif isinstance(one, _HELD):
-            slots = [slot for kind in type(one).__mro__ for slot in getattr(kind, "__slots__", ())]
-            left += [getattr(one, slot, None) for slot in slots]
+            left += [getattr(one, name, None) for name in attributes_of(type(one))]
     return total
 
 

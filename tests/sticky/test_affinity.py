@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from balancer.http.forwarding import Forwarding
 from balancer.http.head import RequestHead, ResponseHead, parse_request_head, parse_response_head
 from balancer.http.wire import render_request
 from balancer.sticky.affinity import Affinity, make_token
@@ -169,15 +170,12 @@ def test_of_many_removed_upstreams_the_oldest_are_forgotten() -> None:
 # --- one connection with requests to two pools
 
 
-class Nobody:
-    """A peer that adds nothing."""
-
-    def lines(self, head: RequestHead) -> bytes:
-        return b"Via: x\r\n"
+PEER = Forwarding([], "", lambda address, fields: None).peer("192.0.2.1")
 
 
 def forwarded(head: RequestHead) -> bytes:
-    return render_request(head, Nobody(), b"id", b"u")  # type: ignore[arg-type]  # all that is asked of it
+    """What the app gets, with `Via: x` for all lines about the client."""
+    return render_request(head, PEER, b"id", b"u").replace(PEER.lines(head), b"Via: x\r\n")
 
 
 def test_a_repeated_head_does_not_carry_the_pin_of_one_pool_to_another() -> None:

@@ -14,9 +14,9 @@ RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb')
       > requirements.txt \
     && /opt/venv/bin/python -m pip install --only-binary :all: -r requirements.txt
 
-# ---- the package itself
+# ---- the package itself, as plain Python, for the images of demos and tests
 FROM dependencies AS installed
-COPY LICENSE README.md ./
+COPY LICENSE README.md build_backend.py setup.py ./
 COPY balancer/ balancer/
 RUN /opt/venv/bin/python -m pip install --no-deps .
 
@@ -51,9 +51,21 @@ USER 10001:10001
 ENV PYTHONPATH=/srv
 ENTRYPOINT ["locust", "--locustfile", "/srv/loadtests/locustfile.py"]
 
+# ---- the package with its request path compiled. The compiler stays in this stage, the symbols for debuggers
+# ---- too: `--target compiled` has them in /build/build/debug. (The older builder makes all stages above the one
+# ---- it is asked for, so this one is below those that need no compiler.)
+FROM dependencies AS compiled
+RUN headers=$(python3 -c "import pathlib, sysconfig; print(pathlib.Path(sysconfig.get_path('include'), 'Python.h').exists())") \
+    && apt-get update -qq \
+    && apt-get install -y -qq --no-install-recommends gcc libc6-dev $([ "$headers" = True ] || echo python3-dev) \
+    && rm -rf /var/lib/apt/lists/*
+COPY LICENSE README.md build_backend.py setup.py ./
+COPY balancer/ balancer/
+RUN BUILD_COMPILED=1 /opt/venv/bin/python -m pip install --no-deps .
+
 # ---- the balancer
 FROM runtime AS balancer
-COPY --from=installed /opt/venv /opt/venv
+COPY --from=compiled /opt/venv /opt/venv
 USER 10001:10001
 # On a loopback address Prometheus and probes outside the container could not reach the admin listener.
 ENV BALANCER_ADMIN_LISTEN=0.0.0.0:9901

@@ -35,6 +35,12 @@ def test_the_container_has_no_needless_rights(container: str) -> None:
     assert inspected["HostConfig"]["ReadonlyRootfs"] is True
 
 
+def test_the_image_is_compiled_and_contains_no_compiler(container: str) -> None:
+    assert "(compiled)" in run("docker", "exec", container, "balancer", "--version")
+    look = "command -v gcc cc objcopy; find /opt /srv -name '*.c' -o -name '*.debug'; true"
+    assert run("docker", "exec", container, "sh", "-c", look) == ""
+
+
 def test_its_status_can_be_shown_inside_it(stack: Stack, container: str) -> None:
     shown = run("docker", "exec", container, "balancer", "status")
     assert [address for address in stack.upstreams() if address not in shown] == []

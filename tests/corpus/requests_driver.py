@@ -17,7 +17,7 @@ _HEAD = re.compile(
 )
 _CHUNK = re.compile(rb"([0-9a-f]+)\r\n")
 _STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3})[^\r]*\r\n")
-_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
 _NEVER_FORWARDED = (b"keep-alive:", b"proxy-connection:", b"proxy-authorization:")
 _FORWARDING = (
     b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-real-ip",
@@ -141,7 +141,7 @@ class RequestBench:
             if request is None:
                 return
             forwarded.append(request)
-            upstream.receive(_ANSWER if request.method == b"HEAD" else _ANSWER + b"ok")
+            upstream.receive(ANSWER if request.method == b"HEAD" else ANSWER + b"ok")
             if wire.loop.pending:
                 wire.settle()
 

@@ -89,7 +89,7 @@ test-compiled: compiled  ## the tests of `make unit` on the compiled package
 bench: $(STAMP)  ## CPU per request compared with nginx and HAProxy (needs wrk, nginx, haproxy)
 	$(BIN)/python -m loadtests.bench
 
-instructions: $(STAMP)  ## CPU instructions per exchange, 3 min (needs valgrind; ARGS=--help)
+instructions: $(STAMP)  ## CPU instructions per exchange against their bounds, 2 min (needs valgrind; ARGS=--help)
 	$(BIN)/python -m loadtests.instructions $(ARGS)
 
 faults: $(STAMP)  ## what clients notice when replicas fail, 20 min (VS=nginx,haproxy to compare; ARGS=--help)

@@ -1,0 +1,1 @@
+"""User instructions per exchange, counted by cachegrind (`make instructions`)."""

@@ -1,0 +1,110 @@
+"""Plays exchanges on the tests' scripted wire: what runs under cachegrind.
+
+`python -m loadtests.instructions.play KIND ... --exchanges FEW MANY` plays each kind twice. Each time is a
+process of its own, forked when everything is imported: under cachegrind an import takes longer than a play.
+Prints which build of the package was imported, and a line with kind, exchanges and pid for each process.
+"""
+
+import argparse
+import os
+
+from loadtests import builds
+from loadtests.errors import BenchError
+from loadtests.instructions.traffic import EXCHANGES, KINDS, SWITCHED, UPGRADE
+from tests.fakes.transport import FakeTransport  # a checkout has `tests`
+from tests.fakes.wire import Wire, start_message
+
+UPSTREAMS = 4
+
+
+def play(name: str, exchanges: int) -> None:
+    """Play this many exchanges of a kind, one after the other."""
+    kind = KINDS[name]
+    # The same number is made however many are played, so that making them does not count.
+    requests = [kind.request(number) for number in range(EXCHANGES)]
+    responses = [kind.response(number) for number in range(EXCHANGES)]
+    wire = _wire()
+    client = _connect(wire)
+    expected = b"HTTP/1.1 200 OK"
+    if kind.connections == "tunnel":
+        _exchange(wire, client, UPGRADE, SWITCHED, b"HTTP/1.1 101 ")
+        expected = responses[0]
+    for number in range(exchanges):
+        if not _exchange(wire, client, requests[number], responses[number], expected):
+            raise BenchError(f"{name}: no response to request {number}")
+        if kind.connections == "each":
+            client = _connect(wire)
+    wire.close()
+
+
+def _wire() -> Wire:
+    start = start_message(
+        UPSTREAMS,
+        policy="least_connections",
+        access_log={"enabled": False},
+        adaptive={"enabled": True},
+        outlier={"enabled": True},
+        queue={"size": 100},
+    )
+    wire = Wire(start)
+    wire.records.enabled = False
+    return wire
+
+
+def _connect(wire: Wire) -> FakeTransport:
+    client = wire.connect()
+    _spare(client)
+    return client
+
+
+def _exchange(wire: Wire, client: FakeTransport, request: bytes, response: bytes, expected: bytes) -> bool:
+    client.protocol.data_received(request)
+    wire.settle()
+    upstream = next(one for one in wire.loop.transports if one.writes)
+    if "write" not in vars(upstream):
+        _spare(upstream)
+    upstream.writes.clear()
+    upstream.protocol.data_received(response)
+    if client.closed:
+        wire.settle()  # the client's connection is lost
+    answered = bool(client.writes) and client.writes[0].startswith(expected)
+    client.writes.clear()
+    return answered
+
+
+def _spare(transport: FakeTransport) -> None:
+    """The work of the tests' transport beyond recording writes must not be counted."""
+    transport.write = transport.writes.append  # type: ignore[method-assign,assignment]  # of this one
+
+
+def _fork(kind: str, exchanges: int) -> int:
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            play(kind, exchanges)
+            status = 0
+        except BenchError as error:
+            os.write(2, f"{error}\n".encode())
+        finally:
+            os._exit(status)
+    print(kind, exchanges, pid, flush=True)
+    return pid
+
+
+def main() -> int:
+    """Play as the command line says; returns the exit code, 1 if an exchange failed."""
+    parser = argparse.ArgumentParser(prog="python -m loadtests.instructions.play")
+    parser.add_argument("kinds", nargs="+", choices=list(KINDS))
+    parser.add_argument("--exchanges", nargs="+", type=int, default=[EXCHANGES])
+    options = parser.parse_args()
+    print(builds.imported(), flush=True)
+    failed = 0
+    for kind in options.kinds:
+        pids = [_fork(kind, exchanges) for exchanges in options.exchanges]
+        failed += sum(os.waitpid(pid, 0)[1] != 0 for pid in pids)
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -15,8 +15,8 @@ Ts = TypeVarTuple("Ts")
 
 SWEEP: Final = 0.25  # seconds between two sweeps
 # Turns of the loop between finding a deadline passed and enforcing it. Readable data is read in the first
-# two. A dial that has connected completes up to three turns later, through tasks and futures. The rest is
-# for what follows from these.
+# two. A dial that has connected completes up to two turns later, through its future. The rest is for what
+# follows from these.
 TURNS: Final = 8
 LATE_NS: Final = 50_000_000  # less lateness is ignored: deadlines are coarser than that
 MOST_OWED_NS: Final = 60_000_000_000

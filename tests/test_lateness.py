@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 import uvloop
 
+from balancer.clock import SystemClock
+from balancer.connections.connector import Connector
 from balancer.lateness import look_first
+from balancer.telemetry.columns import CELLS_PER_ROW
+from balancer.upstreams.upstream import Upstream
+from tests.connections.test_connector import KEEPALIVE
+from tests.fakes.dialler import FakeDialler
 
 LIMIT = 0.05
 STALL = 0.15
@@ -35,32 +41,28 @@ async def _reads_and_dials() -> None:
     found: list[tuple[bytes, bool]] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
+        cells = memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
+        upstream = Upstream("app", address[0], address[1], 1, cells)
+        connector = Connector(loop, SystemClock(), None, 32768, 100, lambda *said: None)
+        connector.add(upstream, KEEPALIVE)
         transport, reader = await loop.create_connection(Reader, *address)
         peer, _ = server.accept()
 
-        async def dial() -> None:
-            async with asyncio.timeout(None):
-                late, _ = await loop.create_connection(Reader, *address)
-            late.close()
-
-        async def outer() -> None:  # like a dial to a name with several addresses
-            await asyncio.wait([asyncio.ensure_future(dial())])
-
-        def judge(dialled: "asyncio.Task[None]") -> None:
-            found.append((reader.data, dialled.done()))
+        def judge(late: FakeDialler) -> None:
+            found.append((reader.data, late.ends == 1))
             looked.set()
 
         def stall() -> None:
             peer.send(b"here")
             time.sleep(STALL)
 
-        task = loop.create_task(outer())
-        loop.call_later(LIMIT, look_first, loop, judge, task)
-        # Two turns later the connect has begun, and has not been seen to end.
-        loop.call_soon(loop.call_soon, stall)
+        late = FakeDialler(connector, upstream)
+        loop.call_later(LIMIT, look_first, loop, judge, late)
+        loop.call_soon(stall)  # the connect has begun, and has not been seen to end
         await looked.wait()
-        await task
         assert found == [(b"here", True)]
+        late.connection.cancel()
+        connector.close()
         transport.close()
         peer.close()
 

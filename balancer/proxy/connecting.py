@@ -300,7 +300,7 @@ class Connecting(DialOwner):
 
     def _dial(self, upstream: Upstream) -> None:
         context = self._context
-        self.dialling = dialling = Dialling(self, context.loop, context.connector)
+        self.dialling = dialling = Dialling(self, context.connector)
         dialling.start(upstream)
         context.connect_races.push(dialling)
 

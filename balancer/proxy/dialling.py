@@ -5,13 +5,14 @@ CONNECT_RACE_DELAY, a dial to another upstream joins it, and the first to connec
 has been sent yet, so this is safe for every method.
 """
 
-import asyncio
 from abc import ABC, abstractmethod
 from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from balancer.connections.connector import Connector, DialError
+from balancer.connections.connect import DialFailure
+from balancer.connections.connector import Connector
+from balancer.connections.dial import Dial, Dialler
 from balancer.connections.roles import UpstreamSide
 from balancer.errors import Failure, Outcome
 from balancer.upstreams.upstream import Upstream
@@ -50,26 +51,22 @@ class DialOwner(ABC):
         """A bug of ours."""
 
 
-class Dialling:
+class Dialling(Dialler):
     """The running dials of one attempt; it ends with `connected`, `failed` or `cancel`.
 
-    `choose` has counted each dialled upstream as in flight; the ones that do not win are given back here.
-    Never reused, so that a dial that ends late finds its own finished object, not that of a later attempt.
+    Each dialled upstream has been counted as in flight; the ones that do not win are given back here.
     """
 
-    __slots__ = ("_connector", "_dials", "_loop", "_owner")
+    __slots__ = ("_connector", "_dials", "_owner")
 
-    def __init__(self, owner: DialOwner, loop: asyncio.AbstractEventLoop, connector: Connector) -> None:
+    def __init__(self, owner: DialOwner, connector: Connector) -> None:
         self._owner: DialOwner | None = owner  # None when over
-        self._loop = loop
         self._connector = connector
-        self._dials: dict[asyncio.Task[UpstreamSide], Upstream] = {}
+        self._dials: list[Dial] = []
 
     def start(self, upstream: Upstream) -> None:
         """Dial `upstream`, in addition to the dials already running."""
-        task = self._loop.create_task(self._connector.dial(upstream))
-        self._dials[task] = upstream
-        task.add_done_callback(self._done)
+        self._dials.append(self._connector.dial(upstream, self))
 
     def race(self) -> None:
         """The race delay has passed since `start`: ask for a second dial if the first still runs alone."""
@@ -81,34 +78,34 @@ class Dialling:
         owner = self._owner
         self._owner = None
         if owner is not None:
-            for task, upstream in self._dials.items():
-                task.cancel()
-                owner.give_back(upstream, outcome)
+            for dial in self._dials:
+                dial.cancel()
+                owner.give_back(dial.upstream, outcome)
 
-    def _done(self, task: asyncio.Task[UpstreamSide]) -> None:
-        upstream = self._dials.pop(task)
+    # --- the dials' calls (Dialler); none comes after `cancel`
+
+    def dialled(self, dial: Dial, connection: UpstreamSide) -> None:
+        owner = self._over(dial)
+        self.cancel(Outcome.CANCELLED)
+        owner.connected(dial.upstream, connection)
+
+    def dial_failed(self, dial: Dial, failure: DialFailure) -> None:
+        owner = self._over(dial)
+        owner.give_back(dial.upstream, failure.outcome)
+        owner.attempt_failed(dial.upstream, failure.failure, failure.detail)
+        if self._dials:
+            owner.join_race(self)  # the other dial may never be answered
+        else:
+            self._owner = None
+            owner.failed(failure.failure, failure.detail)
+
+    def dial_crashed(self, dial: Dial, error: Exception) -> None:
+        owner = self._over(dial)
+        self.cancel(Outcome.CANCELLED)
+        owner.dial_crashed(dial.upstream, error)
+
+    def _over(self, dial: Dial) -> DialOwner:
+        self._dials.remove(dial)
         owner = self._owner
-        if task.cancelled():
-            return
-        error = task.exception()
-        if error is None:
-            connection = task.result()
-            if owner is None:
-                # Too late: cancelled between the connect and this call.
-                self._connector.close_now(connection, "expired")
-                return
-            self.cancel(Outcome.CANCELLED)
-            owner.connected(upstream, connection)
-        elif owner is None:
-            return
-        elif isinstance(error, DialError):
-            owner.give_back(upstream, error.outcome)
-            owner.attempt_failed(upstream, error.failure, error.detail)
-            if self._dials:
-                owner.join_race(self)  # the other dial may never be answered
-            else:
-                self._owner = None
-                owner.failed(error.failure, error.detail)
-        elif isinstance(error, Exception):
-            self.cancel(Outcome.CANCELLED)
-            owner.dial_crashed(upstream, error)
+        assert owner is not None
+        return owner

@@ -1,17 +1,16 @@
 """Connector: dials are classified and bounded in time, and leave nothing behind when cancelled."""
 
-import asyncio
 import errno
 
 import pytest
 
-from balancer.connections.connector import Connector, DialError
-from balancer.connections.upstream_connection import UpstreamConnection
+from balancer.connections.connector import Connector
 from balancer.errors import CONNECT_FAILED, CONNECT_REFUSED, CONNECT_TIMEOUT, Failure
 from balancer.spec.part import replaced
 from balancer.spec.worker import KeepaliveSpec
 from balancer.telemetry.columns import CELLS_PER_ROW, UPSTREAM_CONNECTS
 from balancer.upstreams.upstream import Upstream
+from tests.fakes.dialler import FakeDialler
 from tests.fakes.loop import FakeClock, FakeLoop
 
 ADDRESS = ("10.0.0.1", 8000)
@@ -31,11 +30,11 @@ class Bench:
     def say(self, upstream: str, text: str) -> None:
         self.said.append((upstream, text))
 
-    def dial(self, answer: object | None = None) -> "asyncio.Task[UpstreamConnection]":
+    def dial(self, answer: object | None = None) -> FakeDialler:
         self.loop.answers[ADDRESS] = answer
-        task = self.loop.create_task(self.connector.dial(self.upstream))
+        dialler = FakeDialler(self.connector, self.upstream)
         self.loop.settle()
-        return task  # type: ignore[return-value]  # the connector makes no others
+        return dialler
 
     @property
     def connects(self) -> int:
@@ -44,14 +43,13 @@ class Bench:
 
 def test_a_new_connection_is_returned() -> None:
     bench = Bench()
-    connection = bench.dial().result()
+    connection = bench.dial().connection
     assert connection.upstream is bench.upstream
     assert connection.transport is bench.loop.transports[0]
     assert connection.reader is None
     assert not connection.closed
     assert connection.created_ns == bench.clock.monotonic_ns()
     assert bench.connects == 1
-    assert bench.loop.armed_timers == 0
 
 
 ERRORS: dict[str, tuple[Exception, Failure, str]] = {
@@ -69,57 +67,92 @@ ERRORS: dict[str, tuple[Exception, Failure, str]] = {
 def test_errors_are_classified(case: str) -> None:
     error, failure, detail = ERRORS[case]
     bench = Bench()
-    raised = bench.dial(error).exception()
-    assert isinstance(raised, DialError)
-    assert raised.failure is failure
+    found = bench.dial(error).failure
+    assert found is not None
+    assert found.failure is failure
     if failure is not CONNECT_TIMEOUT:
-        assert raised.detail == detail
+        assert found.detail == detail
     assert bench.connects == 0
-    assert bench.loop.armed_timers == 0
 
 
 def test_connect_timeout() -> None:
     bench = Bench(timeout=1.0)
-    task = bench.dial(FakeLoop.HOLD)
+    dialler = bench.dial(FakeLoop.HOLD)
     bench.clock.advance(0.99)
     bench.loop.settle()
-    assert not task.done()
+    assert dialler.ends == 0
     bench.clock.advance(0.02)
     bench.loop.settle()
-    raised = task.exception()
-    assert isinstance(raised, DialError)
-    assert raised.failure is CONNECT_TIMEOUT
+    assert dialler.failure is not None
+    assert dialler.failure.failure is CONNECT_TIMEOUT
+    assert dialler.ends == 1
     assert not bench.loop.dials[0].pending
     assert bench.loop.transports == []
 
 
 def test_without_a_timeout_a_dial_waits_for_ever() -> None:
     bench = Bench(timeout=None)
-    task = bench.dial(FakeLoop.HOLD)
+    dialler = bench.dial(FakeLoop.HOLD)
     assert bench.loop.armed_timers == 0
     bench.clock.advance(1000)
     bench.loop.settle()
-    assert not task.done()
+    assert dialler.ends == 0
     bench.loop.dials[0].accept()
     bench.loop.settle()
-    assert task.result()
+    assert dialler.connection
 
 
 def test_cancelling_leaves_nothing() -> None:
     bench = Bench()
-    task = bench.dial(FakeLoop.HOLD)
-    task.cancel()
+    dialler = bench.dial(FakeLoop.HOLD)
+    dialler.cancel()
     bench.loop.settle()
-    assert task.cancelled()
+    assert dialler.ends == 0
     assert not bench.loop.dials[0].pending
     assert bench.loop.transports == []
-    assert bench.loop.armed_timers == 0
     assert bench.connects == 0
+
+
+def test_many_dials_share_one_timer_which_ends_with_the_connector() -> None:
+    bench = Bench()
+    for answer in (None, FakeLoop.HOLD, ConnectionRefusedError()) * 10:
+        bench.dial(answer)
+    assert bench.loop.armed_timers == 1
+    bench.connector.close()
+    assert bench.loop.armed_timers == 0
+
+
+@pytest.mark.parametrize("error", [None, ConnectionRefusedError()], ids=["connects", "refused"])
+def test_a_dial_that_ends_at_once_and_is_cancelled_at_once_reports_nothing(error: Exception | None) -> None:
+    bench = Bench()
+    bench.loop.answers[ADDRESS] = error
+    dialler = FakeDialler(bench.connector, bench.upstream)
+    dialler.cancel()
+    bench.loop.settle()
+    assert dialler.ends == 0
+    assert all(transport.is_closing() for transport in bench.loop.transports)
+
+
+def test_a_dial_that_connected_before_it_was_cancelled_is_closed() -> None:
+    bench = Bench()
+    dialler = bench.dial(FakeLoop.HOLD)
+    bench.loop.dials[0].accept()
+    dialler.cancel()
+    bench.loop.settle()
+    assert dialler.ends == 0
+    assert [transport.is_closing() for transport in bench.loop.transports] == [True]
+
+
+def test_a_bug_of_ours_is_reported_once() -> None:
+    bench = Bench()
+    dialler = bench.dial(ZeroDivisionError())
+    assert isinstance(dialler.error, ZeroDivisionError)
+    assert dialler.ends == 1
 
 
 def test_take_put_and_expire_use_the_upstreams_own_pool() -> None:
     bench = Bench()
-    connection = bench.dial().result()
+    connection = bench.dial().connection
     connection._framing.reusable = True
     connection.owner.put(connection, 0)
     assert bench.connector.take(bench.upstream, 0, False) is connection
@@ -131,7 +164,7 @@ def test_take_put_and_expire_use_the_upstreams_own_pool() -> None:
 
 def test_close_ends_all_idle_connections() -> None:
     bench = Bench()
-    connections = [bench.dial().result() for _ in range(3)]
+    connections = [bench.dial().connection for _ in range(3)]
     for connection in connections:
         connection._framing.reusable = True
         connection.owner.put(connection, 0)
@@ -141,7 +174,7 @@ def test_close_ends_all_idle_connections() -> None:
 
 def test_the_sweep_reaches_every_pool() -> None:
     bench = Bench()
-    connection = bench.dial().result()
+    connection = bench.dial().connection
     connection._framing.reusable = True
     connection.owner.put(connection, 0)
     bench.connector.sweep(2 * 10**9)
@@ -150,11 +183,11 @@ def test_the_sweep_reaches_every_pool() -> None:
 
 def test_a_connection_has_the_generation_in_which_its_dial_began() -> None:
     bench = Bench()
-    task = bench.dial(FakeLoop.HOLD)
+    dialler = bench.dial(FakeLoop.HOLD)
     bench.connector.expire(bench.upstream)
     bench.loop.dials[0].accept()
     bench.loop.settle()
-    connection = task.result()
+    connection = dialler.connection
     connection._framing.reusable = True
     connection.owner.put(connection, 0)
     assert connection.closed
@@ -163,7 +196,7 @@ def test_a_connection_has_the_generation_in_which_its_dial_began() -> None:
 def test_a_learned_idle_time_is_reported_once() -> None:
     bench = Bench(learn=True)
     for _ in range(4):
-        connection = bench.dial().result()
+        connection = bench.dial().connection
         connection._framing.reusable = True
         connection.owner.put(connection, bench.clock.monotonic_ns())
         bench.clock.advance(0.5)

@@ -3,12 +3,10 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from tests.proxy.real_sockets import on_uvloop, read_head, real_sockets, unused_port
+from tests.proxy.real_sockets import black_hole, on_uvloop, read_head, real_sockets, unused_port
 
 pytestmark = pytest.mark.integration
 
@@ -128,19 +126,6 @@ async def test_a_client_that_leaves_without_reading_its_response() -> None:
 
 
 # --- dialling
-
-
-@contextmanager
-def black_hole() -> Iterator[int]:
-    """A port that swallows connects: its accept queue is full, so the kernel drops what comes."""
-    with socket.socket() as listening, socket.socket() as first, socket.socket() as second:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(0)
-        address = listening.getsockname()
-        first.connect(address)
-        second.setblocking(False)
-        second.connect_ex(address)
-        yield address[1]
 
 
 @pytest.mark.parametrize("method", [b"GET", b"POST"], ids=["GET", "POST"])

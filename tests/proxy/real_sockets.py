@@ -3,8 +3,8 @@
 import asyncio
 import functools
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, ParamSpec
 
 import uvloop
@@ -173,3 +173,16 @@ def unused_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
+
+
+@contextmanager
+def black_hole() -> Iterator[int]:
+    """A port that swallows connects: its accept queue is full, so the kernel drops what comes."""
+    with socket.socket() as listening, socket.socket() as first, socket.socket() as second:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        address = listening.getsockname()
+        first.connect(address)
+        second.setblocking(False)
+        second.connect_ex(address)
+        yield address[1]

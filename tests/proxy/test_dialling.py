@@ -244,7 +244,7 @@ def test_no_race_beyond_max_attempts(make_harness: MakeHarness) -> None:
 
 
 def test_a_dial_that_ended_in_time_starts_no_race(make_harness: MakeHarness) -> None:
-    harness = make_harness(2)
+    harness = make_harness(2, timeouts={"connect": 0.0})
     client = harness.ask()
     harness.advance(0.5)
     assert len(harness.loop.dials) == 1

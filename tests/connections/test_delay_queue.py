@@ -2,7 +2,7 @@
 
 import pytest
 
-from balancer.proxy.delay_queue import DelayQueue
+from balancer.connections.delay_queue import DelayQueue
 from tests.fakes.loop import FakeClock, FakeLoop
 
 

@@ -1,0 +1,208 @@
+"""One connect to one address of an upstream, by callbacks (L3).
+
+An event loop's `create_connection` is a coroutine. It is resumed here by hand whenever a future that it
+awaits is done. A Task for each, with a timeout and its timer, would double the cost of a connect.
+"""
+
+import asyncio
+import errno
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine
+from typing import Any, Final, NamedTuple
+
+from balancer.clock import Clock
+from balancer.connections.delay_queue import DelayQueue
+from balancer.connections.intake import Turns
+from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool
+from balancer.connections.upstream_connection import UpstreamConnection
+from balancer.errors import (
+    CONNECT_FAILED,
+    CONNECT_REFUSED,
+    CONNECT_TIMEOUT,
+    EXHAUSTED,
+    Failure,
+    Outcome,
+)
+from balancer.http.head_memory import ResponseHeads
+from balancer.telemetry.columns import (
+    CONNECT_FAILURE_REASONS,
+    UPSTREAM_CONNECT_FAILURES,
+    UPSTREAM_CONNECTS,
+)
+
+_REFUSALS: Final = UPSTREAM_CONNECT_FAILURES + CONNECT_FAILURE_REASONS.index("refused")
+_TIMEOUTS: Final = UPSTREAM_CONNECT_FAILURES + CONNECT_FAILURE_REASONS.index("timeout")
+_UNREACHABLE: Final = UPSTREAM_CONNECT_FAILURES + CONNECT_FAILURE_REASONS.index("unreachable")
+
+
+class DialFailure(NamedTuple):
+    """Why there is no connection. Nothing was sent, so another upstream may be tried. `detail` is for people,
+    `outcome` the attempt's."""
+
+    failure: Failure
+    detail: str
+    outcome: Outcome = Outcome.CONNECT_FAILED
+
+
+class ConnectContext:
+    """What all connects of a worker share. `timeout` is in seconds, None for the kernel's; the limits apply
+    to response heads."""
+
+    __slots__ = ("clock", "head_limit", "heads", "loop", "timeout", "timeouts", "turns")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        turns: Turns,
+        timeout: float | None,
+        head_limit: int,
+        count_limit: int,
+    ) -> None:
+        self.loop = loop
+        self.clock = clock
+        self.turns = turns
+        self.timeout = timeout
+        self.head_limit = head_limit
+        self.heads = ResponseHeads(count_limit)
+        self.timeouts: DelayQueue[Connect] | None = (
+            None if timeout is None else DelayQueue(loop, clock, timeout, Connect.time_out)
+        )
+
+    def close(self) -> None:
+        """Cancel the timer."""
+        if self.timeouts is not None:
+            self.timeouts.close()
+
+
+class ConnectOwner(ABC):
+    """Gets one of these calls for each of its connects that it does not cancel, never from within `begin`."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def connected(self, connect: "Connect", connection: UpstreamConnection) -> None:
+        """There is a connection."""
+
+    @abstractmethod
+    def connect_failed(self, connect: "Connect", failure: DialFailure) -> None:
+        """There is none."""
+
+    @abstractmethod
+    def connect_crashed(self, connect: "Connect", error: Exception) -> None:
+        """A bug of ours."""
+
+
+class Connect:
+    """Ends with a call of its owner, or with `cancel`, after which no connection stays open."""
+
+    __slots__ = ("_connection", "_context", "_coroutine", "_owner", "_waiter", "host")
+
+    def __init__(
+        self, owner: ConnectOwner, context: ConnectContext, keepalive: KeepalivePool, host: str
+    ) -> None:
+        self._owner: ConnectOwner | None = owner  # None when over
+        self._context = context
+        self.host = host
+        connection = UpstreamConnection(
+            keepalive.upstream,
+            keepalive,
+            context.turns,
+            context.heads,
+            context.head_limit,
+            context.clock.monotonic_ns(),
+        )
+        # Read before it connects: the upstream's address may change meanwhile.
+        connection.generation = keepalive.generation
+        self._connection = connection
+        self._coroutine: Coroutine[Any, Any, object] | None = None
+        self._waiter: asyncio.Future[Any] | None = None  # what the coroutine awaits
+
+    def begin(self) -> None:
+        """Send the SYN. If that fails, the owner hears of it in the next turn of the loop."""
+        context = self._context
+        self._coroutine = context.loop.create_connection(
+            self._protocol,  # type: ignore[type-var]  # it has a protocol's methods, all that asyncio needs
+            self.host,
+            self._connection.upstream.port,
+        )
+        if context.timeouts is not None:
+            context.timeouts.push(self)
+        self._resume(None)
+
+    def cancel(self) -> None:
+        """No connection is needed any more."""
+        self._owner = None
+        if self._waiter is not None:
+            self._waiter.cancel()  # or it is done, and `_resume` is on its way
+
+    def time_out(self) -> None:
+        """The timeout has passed, and connects finished by then are known."""
+        owner = self._owner
+        if owner is not None:
+            self.cancel()
+            self._connection.upstream.cells[_TIMEOUTS] += 1
+            detail = f"no connection within {self._context.timeout} s"
+            owner.connect_failed(self, DialFailure(CONNECT_TIMEOUT, detail))
+
+    def _protocol(self) -> UpstreamConnection:
+        return self._connection
+
+    def _resume(self, waiter: "asyncio.Future[Any] | None") -> None:
+        """Let the coroutine go on, as a Task would: what it awaited is done."""
+        coroutine = self._coroutine
+        assert coroutine is not None
+        error: Exception | None = None
+        try:
+            awaited: asyncio.Future[Any] = coroutine.send(None)
+        except StopIteration:
+            pass
+        except asyncio.CancelledError:  # by `cancel`
+            self._waiter = self._coroutine = None
+            return
+        except Exception as raised:
+            error = raised
+        else:
+            awaited.add_done_callback(self._resume)
+            self._waiter = awaited
+            if self._owner is None:
+                awaited.cancel()
+            return
+        self._waiter = self._coroutine = None
+        if waiter is None:
+            self._context.loop.call_soon(self._end, error)
+        else:
+            self._end(error)
+
+    def _end(self, error: Exception | None) -> None:
+        connection = self._connection
+        cells = connection.upstream.cells
+        owner = self._owner
+        self._owner = None
+        if error is None:
+            cells[UPSTREAM_CONNECTS] += 1
+            if owner is None:  # cancelled between the connect and this call
+                cells[CLOSE_COLUMN["expired"]] += 1
+                connection.cancel()
+            else:
+                owner.connected(self, connection)
+        elif owner is None:
+            return
+        elif isinstance(error, OSError):
+            owner.connect_failed(self, self._classified(error))
+        else:
+            owner.connect_crashed(self, error)
+
+    def _classified(self, error: OSError) -> DialFailure:
+        """Count a failure by its reason."""
+        cells = self._connection.upstream.cells
+        if isinstance(error, TimeoutError):  # the kernel's own, which may be shorter
+            cells[_TIMEOUTS] += 1
+            return DialFailure(CONNECT_TIMEOUT, f"no connection within {self._context.timeout} s")
+        if isinstance(error, ConnectionRefusedError):
+            cells[_REFUSALS] += 1
+            return DialFailure(CONNECT_REFUSED, "connection refused")
+        cells[_UNREACHABLE] += 1
+        name = errno.errorcode.get(error.errno or 0, type(error).__name__)
+        outcome = Outcome.CANCELLED if error.errno in EXHAUSTED else Outcome.CONNECT_FAILED
+        return DialFailure(CONNECT_FAILED, name, outcome)

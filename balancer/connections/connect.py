@@ -29,6 +29,7 @@ from balancer.telemetry.columns import (
     UPSTREAM_CONNECT_FAILURES,
     UPSTREAM_CONNECTS,
 )
+from balancer.upstreams.upstream import Upstream
 
 _REFUSALS: Final = UPSTREAM_CONNECT_FAILURES + CONNECT_FAILURE_REASONS.index("refused")
 _TIMEOUTS: Final = UPSTREAM_CONNECT_FAILURES + CONNECT_FAILURE_REASONS.index("timeout")
@@ -68,6 +69,11 @@ class ConnectContext:
         self.timeouts: DelayQueue[Connect] | None = (
             None if timeout is None else DelayQueue(loop, clock, timeout, Connect.time_out)
         )
+
+    def timed_out(self, upstream: Upstream) -> DialFailure:
+        """Count a connect that took too long."""
+        upstream.cells[_TIMEOUTS] += 1
+        return DialFailure(CONNECT_TIMEOUT, f"no connection within {self.timeout} s")
 
     def close(self) -> None:
         """Cancel the timer."""
@@ -141,9 +147,7 @@ class Connect:
         owner = self._owner
         if owner is not None:
             self.cancel()
-            self._connection.upstream.cells[_TIMEOUTS] += 1
-            detail = f"no connection within {self._context.timeout} s"
-            owner.connect_failed(self, DialFailure(CONNECT_TIMEOUT, detail))
+            owner.connect_failed(self, self._context.timed_out(self._connection.upstream))
 
     def _protocol(self) -> UpstreamConnection:
         return self._connection
@@ -195,10 +199,10 @@ class Connect:
 
     def _classified(self, error: OSError) -> DialFailure:
         """Count a failure by its reason."""
-        cells = self._connection.upstream.cells
+        upstream = self._connection.upstream
         if isinstance(error, TimeoutError):  # the kernel's own, which may be shorter
-            cells[_TIMEOUTS] += 1
-            return DialFailure(CONNECT_TIMEOUT, f"no connection within {self._context.timeout} s")
+            return self._context.timed_out(upstream)
+        cells = upstream.cells
         if isinstance(error, ConnectionRefusedError):
             cells[_REFUSALS] += 1
             return DialFailure(CONNECT_REFUSED, "connection refused")

@@ -7,7 +7,8 @@ from typing import Final
 
 from balancer.clock import Clock
 from balancer.connections.connect import ConnectContext
-from balancer.connections.dial import Dial, Dialler
+from balancer.connections.delay_queue import DelayQueue
+from balancer.connections.dial import Dial, Dialler, UpstreamDials
 from balancer.connections.intake import Turns
 from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool
 from balancer.connections.roles import UpstreamSide
@@ -21,7 +22,8 @@ _CLOSING_NS: Final = 10_000_000_000  # for the last bytes of a tunnel to go out
 class Connector:
     """The keepalive pools of all upstreams of this worker, and the dialling of new connections."""
 
-    __slots__ = ("_addresses", "_clock", "_closing", "_connects", "_pools", "_say", "_told", "turns")
+    __slots__ = ("_addresses", "_clock", "_closing", "_connects", "_dials", "_pools", "_say", "_told",
+                 "_waits", "turns")  # fmt: skip
 
     def __init__(
         self,
@@ -40,6 +42,10 @@ class Connector:
         self._clock = clock
         self._connects = ConnectContext(loop, clock, self.turns, connect_timeout, head_limit, count_limit)
         self._addresses = Addresses(loop, clock, elsewhere)
+        self._waits: DelayQueue[Dial] | None = (
+            None if connect_timeout is None else DelayQueue(loop, clock, connect_timeout, self._waited)
+        )
+        self._dials: dict[Upstream, UpstreamDials] = {}
         self._say = say
         self._told: set[Upstream] = set()  # upstreams whose idle timeout has been logged
         self._pools: dict[Upstream, KeepalivePool] = {}
@@ -48,7 +54,8 @@ class Connector:
 
     def add(self, upstream: Upstream, settings: KeepaliveSpec) -> None:
         """Keep connections to this upstream from now on."""
-        self._pools[upstream] = KeepalivePool(upstream, settings, self._clock)
+        self._pools[upstream] = keepalive = KeepalivePool(upstream, settings, self._clock)
+        self._dials[upstream] = UpstreamDials(self._connects, keepalive, self._waits)
 
     def take(self, upstream: Upstream, now_ns: int, careful: bool) -> UpstreamSide | None:
         """An idle connection, or None: then dial. `careful`: for a request that cannot be sent again."""
@@ -65,16 +72,22 @@ class Connector:
         connection.close_when_written()
         self._closing.append((self._clock.monotonic_ns() + _CLOSING_NS, connection))
 
-    def dial(self, upstream: Upstream, dialler: Dialler) -> Dial:
-        """Begin a new connection, to another address of the upstream's name if its own does not answer."""
-        keepalive = self._pools[upstream]
+    def dial(self, upstream: Upstream, dialler: Dialler, fresh: bool, careful: bool) -> Dial:
+        """Begin a new connection, to another address of the upstream's name if its own does not answer; or
+        wait for a turn, or unless it must be `fresh`, for one that becomes idle. `careful` as for `take`."""
+        dials = self._dials[upstream]
         dial: Dial
         if upstream.other_hosts:
-            dial = DialOfSeveral(dialler, self._connects, keepalive, self._addresses)
+            dial = DialOfSeveral(dialler, dials, fresh, careful, self._addresses)
         else:
-            dial = Dial(dialler, self._connects, keepalive)
-        dial.begin()
+            dial = Dial(dialler, dials, fresh, careful)
+        dials.start(dial)
         return dial
+
+    def _waited(self, dial: Dial) -> None:
+        """A dial has waited for its turn as long as a connect may take."""
+        if dial.time_out(self._clock.monotonic_ns()) and self._waits is not None:
+            self._waits.push(dial)
 
     def sweep(self, now_ns: int, *, late: bool = False) -> None:
         """Close connections that have been idle too long, and those whose closing takes too long. `late`: the
@@ -102,6 +115,7 @@ class Connector:
         Call this some turns of the loop after its last attempt has ended.
         """
         pool = self._pools.pop(upstream)
+        del self._dials[upstream]
         self._told.discard(upstream)
         self._addresses.forget(upstream)
         pool.expire_all()
@@ -113,6 +127,8 @@ class Connector:
 
     def close(self) -> None:
         """Close all idle connections, and cancel timers: the worker is stopping."""
+        if self._waits is not None:
+            self._waits.close()
         self._connects.close()
         self._addresses.close()
         while self._closing:

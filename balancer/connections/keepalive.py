@@ -4,7 +4,7 @@ from typing import Final
 
 from balancer.clock import Clock
 from balancer.connections.idle_time import IdleTime
-from balancer.connections.roles import IdleOwner, UpstreamSide
+from balancer.connections.roles import IdleOwner, IdleWatcher, UpstreamSide
 from balancer.spec.worker import KeepaliveSpec
 from balancer.telemetry.columns import CLOSE_REASONS, UPSTREAM_CLOSES, UPSTREAM_IDLE, UPSTREAM_REUSES
 from balancer.upstreams.upstream import Upstream
@@ -24,10 +24,11 @@ class KeepalivePool(IdleOwner):
     """
 
     __slots__ = ("_careful_ns", "_cells", "_clock", "_generation", "_idle", "_idle_time", "_reuses",
-                 "_settings", "_usable_ns", "upstream")  # fmt: skip
+                 "_settings", "_usable_ns", "upstream", "watcher")  # fmt: skip
 
     def __init__(self, upstream: Upstream, settings: KeepaliveSpec, clock: Clock) -> None:
         self.upstream = upstream
+        self.watcher: IdleWatcher | None = None
         self._clock = clock
         self._settings = settings
         self._cells = upstream.cells
@@ -101,6 +102,8 @@ class KeepalivePool(IdleOwner):
         else:
             connection.idle_since_ns = now_ns
             self._idle.append(connection)
+            if self.watcher is not None:
+                self.watcher.idle_again()
 
     def discard(self, connection: UpstreamSide, reason: str) -> None:
         """A connection that no attempt holds was closed, or sent data unasked."""

@@ -191,3 +191,13 @@ class IdleOwner(ABC):
     @abstractmethod
     def discard(self, connection: UpstreamSide, reason: str) -> None:
         """It was closed, or sent data unasked, while no reader held it; `reason` is one of CLOSE_REASONS."""
+
+
+class IdleWatcher(ABC):
+    """Wants the connections that become idle."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def idle_again(self) -> None:
+        """A connection has been put back. It may be taken in a later turn of the loop."""

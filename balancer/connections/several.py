@@ -10,10 +10,9 @@ from collections.abc import Callable
 from typing import Final
 
 from balancer.clock import Clock
-from balancer.connections.connect import Connect, ConnectContext, DialFailure
+from balancer.connections.connect import Connect, DialFailure
 from balancer.connections.delay_queue import DelayQueue
-from balancer.connections.dial import Dial, Dialler
-from balancer.connections.keepalive import KeepalivePool
+from balancer.connections.dial import Dial, Dialler, UpstreamDials
 from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.errors import Outcome
 from balancer.upstreams.upstream import Upstream
@@ -78,9 +77,9 @@ class DialOfSeveral(Dial):
     __slots__ = ("_addresses", "_left", "_number", "_own", "_own_failure", "_running")
 
     def __init__(
-        self, dialler: Dialler, context: ConnectContext, keepalive: KeepalivePool, addresses: Addresses
+        self, dialler: Dialler, dials: UpstreamDials, fresh: bool, careful: bool, addresses: Addresses
     ) -> None:
-        super().__init__(dialler, context, keepalive)
+        super().__init__(dialler, dials, fresh, careful)
         self._addresses = addresses
         self._own = ""
         self._own_failure: DialFailure | None = None
@@ -88,12 +87,12 @@ class DialOfSeveral(Dial):
         self._running: list[Connect] = []
         self._number = 0  # of hosts dialled
 
-    def begin(self) -> None:
+    def _start(self) -> None:
         self._own = self.upstream.host
         self._left.extend(self.upstream.other_hosts)
         self._dial(self._own)
 
-    def cancel(self) -> None:
+    def _stop(self) -> None:
         self._left.clear()
         running, self._running = self._running, []
         for connect in running:
@@ -116,13 +115,13 @@ class DialOfSeveral(Dial):
 
     def connected(self, connect: Connect, connection: UpstreamConnection) -> None:
         self._running.remove(connect)
-        self.cancel()
+        self._stop()
         upstream = self.upstream
         if connect.host == self._own:
             self._addresses.forget(upstream)
         elif upstream.host == self._own:
             self._addresses.failed_over(upstream, connect.host, self._own_failure)
-        self._dialler.dialled(self, connection)
+        super().connected(connect, connection)
 
     def connect_failed(self, connect: Connect, failure: DialFailure) -> None:
         self._running.remove(connect)
@@ -131,7 +130,7 @@ class DialOfSeveral(Dial):
         if self._left:
             self._dial(self._left.popleft())
         elif not self._running:
-            self._dialler.dial_failed(self, self._own_failure or failure)
+            self.fail(self._own_failure or failure)
 
 
 def _join(item: tuple[DialOfSeveral, int]) -> None:

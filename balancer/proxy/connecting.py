@@ -117,7 +117,7 @@ class Connecting(DialOwner):
         if connection is not None:
             seeker.send(upstream, connection, True, now)
         else:
-            self._dial(upstream)
+            self._dial(upstream, not method, careful)
 
     def reset(self) -> None:
         """Forget the previous exchange."""
@@ -157,7 +157,7 @@ class Connecting(DialOwner):
         if upstream is None:
             self._found_none()
         else:
-            self._dial(upstream)
+            self._dial(upstream, True, True)
 
     def next_upstream(self, now: int, reason: str) -> Upstream | None:
         """Choose an upstream not tried yet, to `connect` to after an attempt that was sent. This spends one
@@ -192,7 +192,7 @@ class Connecting(DialOwner):
         if connection is not None:
             self._seeker.send(upstream, connection, True, now)
         else:
-            self._dial(upstream)
+            self._dial(upstream, self._seeker.head.websocket, self._is_careful())
 
     def cancel(self, outcome: Outcome) -> None:
         """Stop dialling or queueing: no connection is needed any more."""
@@ -235,11 +235,12 @@ class Connecting(DialOwner):
         return b"" if head.websocket else head.method
 
     def _take(self, upstream: Upstream, now: int) -> UpstreamSide | None:
-        head = self._seeker.head
-        if head.websocket:
+        if self._seeker.head.websocket:
             return None
-        careful = head.method not in self._pool.retry.methods
-        return self._context.connector.take(upstream, now, careful)
+        return self._context.connector.take(upstream, now, self._is_careful())
+
+    def _is_careful(self) -> bool:
+        return self._seeker.head.method not in self._pool.retry.methods
 
     def _found_none(self) -> None:
         if self._pool.is_full(self.tried):
@@ -298,11 +299,19 @@ class Connecting(DialOwner):
 
     # --- dialling (DialOwner)
 
-    def _dial(self, upstream: Upstream) -> None:
+    def _dial(self, upstream: Upstream, fresh: bool, careful: bool) -> None:
+        """Dial, or wait for a turn to. Unless it must be `fresh`, the connection may be one that becomes
+        idle meanwhile."""
         context = self._context
         self.dialling = dialling = Dialling(self, context.connector)
-        dialling.start(upstream)
+        dialling.start(upstream, fresh, careful)
         context.connect_races.push(dialling)
+
+    def race_later(self, dialling: Dialling) -> None:
+        self._context.connect_races.push(dialling)
+
+    def now_ns(self) -> int:
+        return self._context.monotonic_ns()
 
     def join_race(self, dialling: Dialling) -> None:
         if not self.may_go_on():
@@ -316,7 +325,7 @@ class Connecting(DialOwner):
             self._pool.cells[RETRY_COLUMN["connect_race"]] += 1
             connection = self._take(upstream, now)
             if connection is None:
-                dialling.start(upstream)
+                dialling.start(upstream, self._seeker.head.websocket, self._is_careful())
             else:
                 self.cancel(Outcome.CANCELLED)
                 self._seeker.send(upstream, connection, True, now)
@@ -334,7 +343,7 @@ class Connecting(DialOwner):
     def give_back(self, upstream: Upstream, outcome: Outcome) -> None:
         self._pool.finished(upstream, 0, outcome)
 
-    def connected(self, upstream: Upstream, connection: UpstreamSide) -> None:
+    def connected(self, upstream: Upstream, connection: UpstreamSide, reused: bool) -> None:
         self.dialling = None
         if connection.closed or connection.is_closing():  # it closed, or sent data unasked, before its use
             self._context.connector.close_now(connection, "upstream_closed")
@@ -344,7 +353,7 @@ class Connecting(DialOwner):
             self.failed(UPSTREAM_CLOSED, detail)
             return
         try:
-            self._seeker.send(upstream, connection, False, self._context.monotonic_ns())
+            self._seeker.send(upstream, connection, reused, self._context.monotonic_ns())
         except Exception as error:
             self._seeker.crashed(error)
 

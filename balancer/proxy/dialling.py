@@ -18,6 +18,7 @@ from balancer.errors import Failure, Outcome
 from balancer.upstreams.upstream import Upstream
 
 CONNECT_RACE_DELAY: Final = 0.25  # seconds
+_RACE_DELAY_NS: Final = round(CONNECT_RACE_DELAY * 1e9)
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -31,6 +32,14 @@ class DialOwner(ABC):
         """A dial is slow, or one of two has failed: `dialling.start` another upstream, if there is one."""
 
     @abstractmethod
+    def race_later(self, dialling: "Dialling") -> None:
+        """Call `race` again after CONNECT_RACE_DELAY: the dial has waited for its turn."""
+
+    @abstractmethod
+    def now_ns(self) -> int:
+        """The monotonic clock."""
+
+    @abstractmethod
     def attempt_failed(self, upstream: Upstream, failure: Failure, detail: str) -> None:
         """A dial has failed."""
 
@@ -39,8 +48,8 @@ class DialOwner(ABC):
         """A dial did not win: release its upstream's slot."""
 
     @abstractmethod
-    def connected(self, upstream: Upstream, connection: UpstreamSide) -> None:
-        """This dial was the first to connect."""
+    def connected(self, upstream: Upstream, connection: UpstreamSide, reused: bool) -> None:
+        """This dial was the first to get a connection; `reused`: not a new one."""
 
     @abstractmethod
     def failed(self, failure: Failure, detail: str) -> None:
@@ -64,14 +73,20 @@ class Dialling(Dialler):
         self._connector = connector
         self._dials: list[Dial] = []
 
-    def start(self, upstream: Upstream) -> None:
-        """Dial `upstream`, in addition to the dials already running."""
-        self._dials.append(self._connector.dial(upstream, self))
+    def start(self, upstream: Upstream, fresh: bool, careful: bool) -> None:
+        """Dial `upstream`, in addition to the dials already running (`Connector.dial`)."""
+        self._dials.append(self._connector.dial(upstream, self, fresh, careful))
 
     def race(self) -> None:
         """The race delay has passed since `start`: ask for a second dial if the first still runs alone."""
-        if self._owner is not None and len(self._dials) == 1:
-            self._owner.join_race(self)
+        owner = self._owner
+        if owner is not None and len(self._dials) == 1:
+            dial = self._dials[0]
+            now = owner.now_ns()
+            if dial.is_in_time(_RACE_DELAY_NS, now):
+                owner.race_later(self)
+            elif not dial.take_idle(now):
+                owner.join_race(self)
 
     def cancel(self, outcome: Outcome) -> None:
         """Stop all dials: no connection is needed any more."""
@@ -84,10 +99,10 @@ class Dialling(Dialler):
 
     # --- the dials' calls (Dialler); none comes after `cancel`
 
-    def dialled(self, dial: Dial, connection: UpstreamSide) -> None:
+    def dialled(self, dial: Dial, connection: UpstreamSide, reused: bool) -> None:
         owner = self._over(dial)
         self.cancel(Outcome.CANCELLED)
-        owner.connected(dial.upstream, connection)
+        owner.connected(dial.upstream, connection, reused)
 
     def dial_failed(self, dial: Dial, failure: DialFailure) -> None:
         owner = self._over(dial)

@@ -11,12 +11,15 @@ from balancer.upstreams.upstream import Upstream
 class FakeDialler(Dialler):
     """Dials at once. `ends` counts the calls it got, of which there must be at most one."""
 
-    def __init__(self, connector: Connector, upstream: Upstream) -> None:
+    def __init__(
+        self, connector: Connector, upstream: Upstream, fresh: bool = False, careful: bool = False
+    ) -> None:
         self.ends = 0
         self.failure: DialFailure | None = None
         self.error: Exception | None = None
+        self.reused = False
         self._connection: UpstreamSide | None = None
-        self._dial = connector.dial(upstream, self)
+        self._dial = connector.dial(upstream, self, fresh, careful)
         assert self.ends == 0, "nothing is reported before the dial is known"
 
     @property
@@ -28,10 +31,11 @@ class FakeDialler(Dialler):
     def cancel(self) -> None:
         self._dial.cancel()
 
-    def dialled(self, dial: Dial, connection: UpstreamSide) -> None:
+    def dialled(self, dial: Dial, connection: UpstreamSide, reused: bool) -> None:
         self.ends += 1
         assert dial is self._dial
         self._connection = connection
+        self.reused = reused
 
     def dial_failed(self, dial: Dial, failure: DialFailure) -> None:
         self.ends += 1

@@ -301,3 +301,22 @@ async def test_the_end_of_the_drain_time_is_a_reset() -> None:
             await reader.read()
         await app.let_go.wait()
         writer.close()
+
+
+@on_uvloop
+async def test_many_clients_at_once_need_few_connections_and_none_is_refused() -> None:
+    made = 0
+
+    async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal made
+        made += 1
+        await hello(reader, writer)
+
+    async with real_sockets(app) as harness:
+        clients = [await harness.connect() for _ in range(600)]
+        for _, writer in clients:
+            writer.write(GET)
+        for reader, writer in clients:
+            assert await reader.readexactly(len(OK)) == OK
+            writer.close()
+        assert made < 600

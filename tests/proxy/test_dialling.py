@@ -5,6 +5,7 @@ import errno
 
 import pytest
 
+from balancer.connections.dial import MOST_AT_ONCE
 from balancer.errors import Outcome
 from tests.proxy.conftest import MakeHarness
 from tests.proxy.harness import GET, OK, Harness, body_of, head_of, status_of
@@ -293,3 +294,109 @@ def test_an_ipv6_upstream_gets_a_host_field_if_the_client_sent_none(make_harness
     harness.ask(b"GET / HTTP/1.0\r\n\r\n")
     assert b"Host: [fd00::1]:8000" in head_of(harness.upstream.take())
     harness.answer()
+
+
+# --- waiting for a turn
+
+UPGRADE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+def crowd(make_harness: MakeHarness, upstreams: int = 1) -> Harness:
+    """As many requests as may dial at once do; their upstream is the first."""
+    harness = make_harness(upstreams, policy="round_robin")
+    harness.hold(*range(1, upstreams + 1))
+    for _ in range(MOST_AT_ONCE * upstreams):
+        harness.ask()
+    return harness
+
+
+@pytest.mark.parametrize("request_", REQUESTS)
+def test_a_waiting_request_gets_the_connection_of_one_that_was_answered(
+    make_harness: MakeHarness, request_: str
+) -> None:
+    harness = crowd(make_harness)
+    waiting = [harness.ask(REQUESTS[request_]) for _ in range(2)]
+    harness.loop.dials[0].accept()
+    harness.settle()
+    first = harness.upstream
+    first.take()
+    harness.answer()
+    assert body_of(first.take()) == body_of(REQUESTS[request_])
+    first.receive(OK)
+    harness.settle()
+    assert [client.take() for client in waiting] == [b"", OK]  # the other one dials, in the turn of the first
+    assert harness.connects() == 1
+
+
+def test_an_upgrade_waits_for_a_new_connection(make_harness: MakeHarness) -> None:
+    harness = crowd(make_harness)
+    waiting = [harness.ask(UPGRADE) for _ in range(2)]
+    harness.loop.dials[0].accept()
+    harness.settle()
+    harness.answer()
+    assert harness.idle == 1
+    assert [client.take() for client in waiting] == [b"", b""]
+    harness.loop.dials[MOST_AT_ONCE].accept()
+    harness.settle()
+    assert b"Upgrade: websocket" in head_of(harness.upstream.take())
+
+
+def test_a_request_whose_dial_is_slow_gets_an_idle_connection_instead_of_a_race(
+    make_harness: MakeHarness,
+) -> None:
+    """A SYN is lost if the app's backlog is full for a moment."""
+    harness = make_harness(2, policy="round_robin")
+    harness.hold(1)
+    answered, slow = harness.ask(), [harness.ask(), harness.ask()][1]
+    harness.loop.dials[0].accept()
+    harness.settle()
+    for upstream in harness.loop.transports:
+        upstream.receive(OK)
+    harness.settle()
+    assert answered.take() == OK
+    harness.advance(0.26)
+    assert harness.retries() == {}
+    harness.loop.transports[1].receive(OK)
+    harness.settle()
+    assert slow.take() == OK
+    assert not any(dial.pending for dial in harness.loop.dials)
+
+
+def test_a_waiting_request_whose_client_leaves_frees_its_slot(make_harness: MakeHarness) -> None:
+    harness = crowd(make_harness)
+    client = harness.ask()
+    assert harness.inflight == [MOST_AT_ONCE + 1]
+    client.receive_eof()
+    harness.settle()
+    assert harness.inflight == [MOST_AT_ONCE]
+
+
+def test_a_request_that_waits_at_an_upstream_that_connects_does_not_race(make_harness: MakeHarness) -> None:
+    harness = crowd(make_harness, 2)
+    harness.ask()
+    for number in range(0, 8, 2):
+        harness.advance(0.125)
+        harness.loop.dials[number].accept()
+        harness.settle()
+    dialled = len(harness.loop.dials)
+    counts = harness.retries()
+    assert counts["connect_race"] < 2 * MOST_AT_ONCE + 1  # those that connect for 250 ms do
+    assert dialled >= 2 * MOST_AT_ONCE
+
+
+def test_a_request_that_waits_at_a_dead_upstream_races(make_harness: MakeHarness) -> None:
+    harness = make_harness(2, policy="round_robin", retry={"max_attempts": 3})
+    harness.hold(1)
+    clients = [harness.ask() for _ in range(2 * MOST_AT_ONCE + 2)]
+    for upstream in list(harness.loop.transports):
+        upstream.receive(OK)
+    harness.settle()
+    assert sum(client.take() == OK for client in clients) == MOST_AT_ONCE + 1
+    harness.advance(0.26)
+    for _ in clients:
+        for upstream in list(harness.loop.transports):
+            if upstream.protocol.reader is not None:  # type: ignore[attr-defined]
+                upstream.receive(OK)
+        harness.settle()
+    assert sum(client.take() == OK for client in clients) == MOST_AT_ONCE + 1
+    assert harness.inflight == [0, 0]

@@ -101,16 +101,15 @@ class ConcurrencyLimit:
             self._probe_at = like._probe_at
             self._detector.begin_like(like._detector)
 
-    def observe(self, sample: Sample, waited_for: bool = True) -> int:
-        """Take `sample` into account; returns the new limit. `waited_for`: requests wait for a slot, or went
-        elsewhere for lack of one here."""
+    def observe(self, sample: Sample) -> int:
+        """Take `sample` into account; returns the new limit."""
         running, wasted_work = self._window, self._wasted
         if running is None or wasted_work is None or running.went_back(sample):
             self.begin_anew(sample)
             return self.limit
         wasted = wasted_work.observe(sample, self._detector.usual_rate)
         if self.limit:
-            self._observe_held(sample, running, waited_for, wasted is not None)
+            self._observe_held(sample, running, wasted is not None)
         else:
             self._observe_open(sample, running, wasted)
         return self.limit
@@ -127,18 +126,23 @@ class ConcurrencyLimit:
     def press(self, sample: Sample) -> int:
         """To be called after `observe` if another upstream of the pool is at its own limit, or this one is
         limited by another worker, so that excess load moves here. Returns the new limit."""
-        detector = self._detector
-        crowded = sample.awaiting > _CROWDED * (detector.usual_awaiting + 1)
-        if not self.limit and crowded and detector.usual_rate and sample.now >= self._unpressed_until:
-            self._close(sample, detector.rate_while_suspicious(sample.now))
+        if self.is_crowded(sample.awaiting) and sample.now >= self._unpressed_until:
+            self._close(sample, self._detector.rate_while_suspicious(sample.now))
         return self.limit
+
+    def is_crowded(self, awaiting: int) -> bool:
+        """Whether there is no limit, and so many await their first byte that `press` may set one."""
+        detector = self._detector
+        return (
+            not self.limit and awaiting > _CROWDED * (detector.usual_awaiting + 1) and detector.usual_rate > 0
+        )
 
     # --- no limit
 
     def _observe_open(self, sample: Sample, running: RunningWindow, wasted: Window | None) -> None:
         detector = self._detector
         detector.observe(sample.now, sample.awaiting)
-        seconds, answers = running.observe(sample, False)
+        seconds, answers = running.observe(sample)
         is_quiet = sample.now < self._quiet_until
         if wasted is not None and not is_quiet and self._bounded(self._least_sensible(sample)) < sample.mine:
             self._close(sample, wasted.rate, wasted)
@@ -176,11 +180,10 @@ class ConcurrencyLimit:
 
     # --- a limit in force
 
-    def _observe_held(self, sample: Sample, running: RunningWindow, waited_for: bool, wasted: bool) -> None:
-        full = waited_for and sample.mine >= self.limit
+    def _observe_held(self, sample: Sample, running: RunningWindow, wasted: bool) -> None:
         if self._steady is not None:
-            self._steady.observe(sample, full)
-        if full:
+            self._steady.observe(sample)
+        if running.was_full(sample):
             self._used = sample.now
         elif sample.now - self._used > _UNUSED_SECONDS:
             if self._probed is None:
@@ -196,7 +199,7 @@ class ConcurrencyLimit:
             self._set(least, sample)
         elif self._settled_by:
             self._settle(sample)
-        elif self._is_told(*running.observe(sample, full)):
+        elif self._is_told(*running.observe(sample)):
             self._window = RunningWindow(sample)
             window = running.end()
             if window.full >= _BINDING:
@@ -220,11 +223,10 @@ class ConcurrencyLimit:
         if self._trial is not None and (dry := self._trial.runs_dry(sample)) is not None:
             self._take_back(sample, dry)
             return
-        answers = sum(sample.answers, 0)
-        if sample.now > self._settled_by or 0 <= self._answered_until <= answers:
+        if sample.now > self._settled_by or 0 <= self._answered_until <= sample.total:
             self._settled_by = 0.0
         elif self._answered_until < 0 and sample.mine <= self.limit:
-            self._answered_until = answers + sample.awaiting
+            self._answered_until = sample.total + sample.awaiting
 
     def _judge(self, sample: Sample, window: Window) -> None:
         if self._trial is not None:

@@ -51,7 +51,7 @@ class Trial:
         """While earlier requests are still being answered: returns the last moments as a window if they prove
         that there was no backlog. A backlog is worked off at full rate to its end, unless its clients have
         left; an app that is only slow has ever fewer requests to answer."""
-        seconds, answers = self._settling.observe(sample, False)
+        seconds, answers = self._settling.observe(sample)
         expected = self._rate * seconds
         if seconds < _DRY_SECONDS or expected < _DRY_ANSWERS:
             return None

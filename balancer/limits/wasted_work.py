@@ -37,7 +37,7 @@ class WastedWork:
         at least a few, and at most half as many were answered as usual (`usual_rate` per second). Answers
         then come too late, so a limit costs nothing, however low."""
         lately = self._lately
-        seconds, answers = lately.observe(sample, False)
+        seconds, answers = lately.observe(sample)
         if seconds < _WINDOW_SECONDS:
             return None
         left = lately.left

@@ -16,15 +16,23 @@ _BEYOND: Final = 2 * BUCKETS[-1]  # seconds; assumed upper bound of the histogra
 class Sample(NamedTuple):
     """The counters of an upstream at `now`, in seconds. `mine` are this worker's requests that await their
     first byte, `given` its answers so far. The rest is for all workers: `awaiting` as `mine`, and so far the
-    `answers` by histogram bucket, the sum of their latencies in nanoseconds, and the clients that left."""
+    `answers` by histogram bucket, their `total`, the sum of their latencies in nanoseconds, the clients that
+    `left`, and the time that requests awaited their first byte, in seconds times requests (`waited`).
+
+    Looks are more frequent than samples: `looks` at the pool so far, and of these `full` found this worker's
+    requests at its limit while others waited for a slot."""
 
     now: float
     mine: int
     given: int
     awaiting: int
     answers: Sequence[int]
+    total: int
     answered_ns: int
     left: int
+    waited: float
+    looks: int
+    full: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +42,7 @@ class Window:
     `mean` and `low` (the first decile, as exact as buckets allow) are times to the first byte in seconds, 0
     without answers. Requests that await their first byte: their number at the end (`awaiting`), on average
     (`mean_awaiting`), and the increase since the start (`grown`). `left` clients left without an answer.
-    `full` is the share of samples in which this worker's requests were at its limit.
+    `full` is the share of looks in which this worker's requests were at its limit.
     """
 
     seconds: float
@@ -57,32 +65,29 @@ class Window:
 class RunningWindow:
     """A window in progress, which ends when it is long enough."""
 
-    __slots__ = ("_area", "_first", "_full", "_last", "_samples", "_start")
+    __slots__ = ("_first", "_last")
 
     def __init__(self, first: Sample) -> None:
         self._first = self._last = first
-        self._start = sum(first.answers, 0)
-        self._area = 0.0
-        self._samples = 0
-        self._full = 0
 
     def went_back(self, sample: Sample) -> bool:
         """Whether `sample` has lower counts than before: a worker was replaced, and its counts with it."""
         return sample.answered_ns < self._last.answered_ns or sample.left < self._last.left
 
-    def observe(self, sample: Sample, full: bool) -> tuple[float, int]:
+    def was_full(self, sample: Sample) -> bool:
+        """Whether a look since the last sample found the limit reached."""
+        return sample.full > self._last.full
+
+    def observe(self, sample: Sample) -> tuple[float, int]:
         """Extend the window to `sample`. Returns the seconds and the answers since its start."""
-        last = self._last
-        self._area += (sample.awaiting + last.awaiting) / 2 * (sample.now - last.now)
         self._last = sample
-        self._samples += 1
-        self._full += full
-        return sample.now - self._first.now, sum(sample.answers, 0) - self._start
+        first = self._first
+        return sample.now - first.now, sample.total - first.total
 
     @property
     def is_silent(self) -> bool:
         """Whether there was no answer since the start."""
-        return sum(self._last.answers, 0) == self._start
+        return self._last.total == self._first.total
 
     @property
     def left(self) -> int:
@@ -102,10 +107,10 @@ class RunningWindow:
             mean=(last.answered_ns - first.answered_ns) / 1e9 / answers if answers > 0 else 0.0,
             low=_low(by_bucket, answers) if answers > 0 else 0.0,
             awaiting=last.awaiting,
-            mean_awaiting=self._area / seconds,
+            mean_awaiting=(last.waited - first.waited) / seconds,
             grown=last.awaiting - first.awaiting,
             left=last.left - first.left,
-            full=self._full / self._samples,
+            full=(last.full - first.full) / (last.looks - first.looks),
         )
 
 

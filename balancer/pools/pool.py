@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
+from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Final
 
@@ -50,10 +51,10 @@ class UpstreamPool:
     queueing is off. While it is `starting` no active check has passed yet: its apps may not be up.
     """
 
-    __slots__ = ("_backups", "_candidates", "_capped", "_chosen", "_free", "_panic", "_picker", "_remote",
-                 "_remote_read_ns", "_remote_rows", "_tracks_load", "adaptive", "affinity", "cells",
-                 "checked_within_ns", "ejector", "hash_key", "name", "queue", "retry", "retry_budget",
-                 "starting", "upstreams")  # fmt: skip
+    __slots__ = ("_backups", "_candidates", "_capped", "_chosen", "_free", "_has_others", "_panic",
+                 "_picker", "_remote", "_remote_read_ns", "_remote_rows", "_tracks_load",
+                 "adaptive", "affinity", "cells", "checked_within_ns", "ejector", "hash_key",
+                 "name", "queue", "retry", "retry_budget", "starting", "upstreams")  # fmt: skip
 
     def __init__(
         self,
@@ -84,6 +85,7 @@ class UpstreamPool:
         self._remote_rows = parts.remote_rows if picker.compares_load else None
         self._remote: list[tuple[Upstream, list[memoryview[int]]]] = []
         self._remote_read_ns = 0
+        self._has_others = parts.remote_rows is not None  # there are other workers
         self._chosen: list[Upstream] = []  # the policy's candidates
         self._backups: list[Upstream] = []  # those standing by; the last one used is at the end
         self._capped = False  # whether any candidate has a limit; if not, the two below are empty
@@ -92,7 +94,7 @@ class UpstreamPool:
         if self.queue is not None:
             self.queue.has_slot = self.has_slot
         if self.adaptive is not None:
-            self.adaptive.changed = self._take_up_limits
+            self.adaptive.changed = self._limits_changed
             if self.queue is not None:
                 self.adaptive.is_awaited = self.queue.has_waiting
 
@@ -100,8 +102,6 @@ class UpstreamPool:
         """Set the upstreams. Also call this whenever the state, address, weight or limit of one has changed:
         it updates the policy's candidates."""
         self.upstreams = upstreams
-        for upstream in upstreams:
-            upstream.counters.flush()  # whether the number in flight is counted there may change
         self._remote = []
         if self._remote_rows is not None and len(upstreams) <= _REMOTE_LIMIT:
             self._remote = [(upstream, self._remote_rows(upstream.row)) for upstream in upstreams]
@@ -128,8 +128,22 @@ class UpstreamPool:
         if self.queue is not None and self.queue.waiting:
             self.queue.wake(everybody=True)
 
+    def _limits_changed(self, changed: Sequence[Upstream]) -> None:
+        """The adaptive limits of these upstreams have changed. While all keep one, nothing else changes."""
+        if not self._capped or not all(one.concurrency_limit for one in changed):
+            self._take_up_limits()
+            return
+        for one in changed:
+            one.cells[UPSTREAM_INFLIGHT_LIMIT] = one.reckon_limit()
+            if one.is_full():
+                self._free.pop(one, None)
+            elif one in self._candidates:
+                self._free[one] = None
+        if self.queue is not None and self.queue.waiting and self.has_slot():
+            self.queue.wake()
+
     def _take_up_limits(self) -> None:
-        """Limits may have changed."""
+        """Any limit may have changed."""
         for one in self.upstreams:
             one.cells[UPSTREAM_INFLIGHT_LIMIT] = one.reckon_limit()
         chosen = self._chosen
@@ -184,7 +198,7 @@ class UpstreamPool:
         return upstream
 
     def _count(self, upstream: Upstream, inflight: int, change: int) -> None:
-        if self._remote:  # the other workers read it
+        if self._has_others:  # they read it, for their policies and limits
             upstream.cells[UPSTREAM_INFLIGHT] = inflight
         else:
             upstream.counters.add(UPSTREAM_INFLIGHT, change)

@@ -23,7 +23,11 @@ class Counted:
             awaiting=self._awaiting,
             answers=(answers, *[0] * (HISTOGRAM_CELLS - 1)),
             answered_ns=answers * 1_000_000,
+            total=answers,
             left=int(self.left + 1e-9),
+            waited=self._awaiting * self.now,
+            looks=round(self.now / BEAT),
+            full=0,
         )
 
     def beat(self, rate: float, leave: float) -> Sample:

@@ -29,17 +29,21 @@ def _cells() -> memoryview[int]:
 class Pool:
     """Upstreams, another worker's row for them, and the limits that read both."""
 
-    def __init__(self, count: int = 1) -> None:
+    def __init__(self, count: int = 1, shared: bool = True) -> None:
+        """`shared`: there is another worker."""
         self.clock = FakeClock()
         self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
         self.upstreams = [
-            Upstream(f"app{number}:8000", f"10.0.0.{number}", 8000, 1, _cells(), number)
+            Upstream(f"app{number}:8000", f"10.0.{number // 250}.{number % 250}", 8000, 1, _cells(), number)
             for number in range(1, count + 1)
         ]
         self.upstream = self.upstreams[0]
         self.others = _cells()
         self.limits = AdaptiveLimits(
-            ConcurrencyBounds(1, 1000), loop=self.loop, clock=self.clock, rows=lambda row: [self.others]
+            ConcurrencyBounds(1, 1000),
+            loop=self.loop,
+            clock=self.clock,
+            rows=lambda row: [self.others] if shared else [],
         )
         self.limits.rebuild(self.upstreams, self.upstreams)
 
@@ -52,6 +56,7 @@ class Pool:
         """This worker gets `count` answers, each after `seconds`."""
         one = upstream or self.upstream
         nanoseconds = round(seconds * 1e9)
+        one.answered_ns = self.clock.monotonic_ns()
         one.cells[UPSTREAM_FIRST_BYTE + bisect_left(BUCKET_BOUNDS_NS, nanoseconds)] += count
         one.cells[UPSTREAM_FIRST_BYTE_SUM] += count * nanoseconds
 
@@ -104,6 +109,110 @@ def test_between_sweeps_only_busy_upstreams_are_sampled() -> None:
     assert pool.loop.armed_timers == 0
 
 
+def test_an_upstream_is_not_sampled_while_nothing_happens_there() -> None:
+    pool = Pool(300, shared=False)
+    for _ in range(10):  # once each, to know where they start
+        pool.passes(0.25)
+        pool.limits.sweep()
+    before = pool.limits.samples
+    assert before == 300
+    for _ in range(8):
+        pool.answer(1, 0.02, pool.upstreams[7])
+        pool.passes(0.25)
+        pool.limits.sweep()
+    assert pool.limits.samples == before + 8
+    pool.limits.close()
+
+
+@pytest.mark.parametrize("count", [100, 300, 1000])
+def test_with_traffic_everywhere_many_upstreams_take_turns(count: int) -> None:
+    """64 samples in a look, and each upstream within some 0.8 s."""
+    pool = Pool(count, shared=False)
+    pool.limits.sweep()
+    started = pool.limits.samples
+    seen: set[Upstream] = set()
+    looks = round(count / 64) + 5
+    for _ in range(looks):
+        for one in pool.upstreams:
+            pool.answer(1, 0.02, one)
+        before = pool.limits.samples
+        pool.passes(0.05)
+        assert pool.limits.samples - before <= 64
+        seen.update(one.upstream for one in pool.limits._observed if one.turn == pool.limits._looks)
+    assert len(seen) == count
+    assert pool.limits.samples - started <= 64 * looks
+    pool.limits.close()
+
+
+@pytest.mark.parametrize("count", [1, 50, 1000])
+def test_a_backlog_is_found_as_soon_among_many_upstreams_as_alone(count: int) -> None:
+    """All the others answer as usual, and take their turns meanwhile."""
+    pool = Pool(count, shared=False)
+    pool.is_as_usual()
+    one = pool.upstream
+    inflight = 4
+    for other in pool.upstreams[1:]:
+        pool.has(1, other)
+    beats = 0
+    while not one.concurrency_limit:
+        beats += 1
+        assert beats < 60
+        inflight += 20
+        pool.has(inflight)
+        pool.answer(10, inflight / 600)
+        for other in pool.upstreams[1:]:
+            pool.answer(1, 0.02, other)
+        pool.passes(0.05)
+    assert beats == 4
+    assert [other.concurrency_limit for other in pool.upstreams[1:]] == [0] * (count - 1)
+    pool.limits.close()
+
+
+def test_limits_of_many_upstreams_are_found_all_the_same_if_all_are_overloaded() -> None:
+    """Then they take turns: each within two seconds of the first."""
+    pool = Pool(300, shared=False)
+    pool.is_as_usual()
+    inflight = 4
+    first = 0
+    for beat in range(1, 100):
+        inflight += 20
+        for one in pool.upstreams:
+            limit = one.concurrency_limit
+            pool.has(limit or inflight, one)
+            pool.answer(10, (limit or inflight) / (200 if limit else 600), one)
+        pool.passes(0.05)
+        limited = sum(one.concurrency_limit > 0 for one in pool.upstreams)
+        first = first or (limited and beat)
+        if limited == 300:
+            assert beat - first <= 40
+            break
+    else:
+        pytest.fail(f"{limited} of 300 are limited")
+    pool.limits.close()
+
+
+@pytest.mark.parametrize("rest", [0.5, 1.5, 5.0, 60.0])
+def test_a_rest_between_two_bursts_of_traffic_sets_no_limit(rest: float) -> None:
+    """Nothing is sampled meanwhile, and that time counts as time without traffic, not as slow answers."""
+    pool = Pool(100, shared=False)
+    pool.is_as_usual()
+    for _ in range(5):
+        for one in pool.upstreams:
+            pool.has(0, one)
+        for _ in range(round(rest / 0.25)):
+            pool.passes(0.25)
+            pool.limits.sweep()
+        for one in pool.upstreams:
+            pool.has(8, one)
+        pool.limits.sweep()
+        for _ in range(20):
+            for one in pool.upstreams:
+                pool.answer(10, 0.04, one)
+            pool.passes(0.05)
+            assert not any(one.concurrency_limit for one in pool.upstreams)
+    pool.limits.close()
+
+
 @pytest.mark.parametrize("overloaded", [0, 1])
 def test_when_a_full_upstream_overflows_the_others_are_limited_in_the_same_sample(overloaded: int) -> None:
     """One sample later all of the overflow would have gone there."""
@@ -111,7 +220,7 @@ def test_when_a_full_upstream_overflows_the_others_are_limited_in_the_same_sampl
     pool.is_as_usual()
     one, other = pool.upstreams[overloaded], pool.upstreams[1 - overloaded]
     told: list[tuple[int, int]] = []
-    pool.limits.changed = lambda: told.append((one.concurrency_limit, other.concurrency_limit))
+    pool.limits.changed = lambda changed: told.append((one.concurrency_limit, other.concurrency_limit))
     pool.has(100, other)
     while not one.concurrency_limit:
         assert one.inflight < 1000

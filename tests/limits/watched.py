@@ -17,10 +17,13 @@ class Watched:
         self.limit = ConcurrencyLimit(ConcurrencyBounds(least, most), like)
         self.now = 100.0
         self.awaiting = 4
+        self._awaited = 4  # at the sample before
         self.answers = [0] * HISTOGRAM_CELLS
         self.answered_ns = 0
         self.left = 0
         self.owed = 0.0  # the fraction of an answer that is left over
+        self.waited = 0.0
+        self.looks = self.full_looks = 0
         self.share = 1  # this worker has one in `share` requests
 
     def goes(
@@ -43,16 +46,25 @@ class Watched:
             self.answers[bisect_left(BUCKETS, takes)] += answers
             self.answered_ns += round(answers * takes * 1e9)
             self.left += round(leave * BEAT)
+            self.waited += (self.awaiting + self._awaited) / 2 * BEAT
+            self._awaited = self.awaiting
+            self.looks += 1
+            mine = self.awaiting // self.share
+            self.full_looks += waited_for and 0 < self.limit.limit <= mine
             sample = Sample(
                 now=self.now,
-                mine=self.awaiting // self.share,
+                mine=mine,
                 given=sum(self.answers) // self.share,
                 awaiting=self.awaiting,
                 answers=tuple(self.answers),
                 answered_ns=self.answered_ns,
+                total=sum(self.answers),
                 left=self.left,
+                waited=self.waited,
+                looks=self.looks,
+                full=self.full_looks,
             )
-            limit = self.limit.observe(sample, waited_for)
+            limit = self.limit.observe(sample)
             limits.append(self.limit.press(sample) if pressed else limit)
         return limits
 

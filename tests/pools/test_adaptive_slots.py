@@ -32,7 +32,7 @@ def make(*limits: int) -> UpstreamPool:
     pool.set_members([upstream(number) for number in range(1, len(limits) + 1)])
     for one, limit in zip(pool.upstreams, limits, strict=True):
         one.concurrency_limit = limit
-    adaptive.changed()
+    adaptive.changed(pool.upstreams)
     return pool
 
 
@@ -89,7 +89,7 @@ def test_a_limit_that_was_removed_blocks_nothing() -> None:
     pool.choose(0, (), 0)
     one.concurrency_limit = 0
     assert pool.adaptive is not None
-    pool.adaptive.changed()
+    pool.adaptive.changed(pool.upstreams)
     assert pool.has_slot()
     assert one.cells[UPSTREAM_INFLIGHT_LIMIT] == 0
     assert [pool.choose(0, (), 0) for _ in range(3)] == [one] * 3

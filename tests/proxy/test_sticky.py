@@ -157,7 +157,7 @@ def test_fallback_a_full_upstream_does_not_get_the_request_and_the_pin_stays(
         adaptive = harness.pool.adaptive
         assert adaptive is not None
         harness.upstreams[1].concurrency_limit = 1
-        adaptive.changed()
+        adaptive.changed(harness.upstreams[1:2])
     first, second = Session(harness), Session(harness)
     first.send(b"pin=" + token)
     assert first.server == 2

@@ -237,6 +237,7 @@ class Exchange:
         upstream = self._upstream
         assert upstream is not None
         self._first_byte_ns = first_byte = self._worker.engine.monotonic_ns() - self._sent_ns
+        upstream.answered_ns = self._worker.engine.monotonic_ns()
         cells = upstream.cells
         cells[CODE_COLUMN[200]] += 1
         cells[UPSTREAM_FIRST_BYTE + bisect_left(BUCKET_BOUNDS_NS, first_byte)] += 1

@@ -247,10 +247,10 @@ class PublishedLimits(AdaptiveLimits):
         self._engine.after(_BEAT, self._pass)
 
     def _apply(self) -> None:
-        changed = False
+        changed = []
         for one, limit in self._limit_of.items():
             if one.concurrency_limit != limit.limit:
                 one.concurrency_limit = limit.limit
-                changed = True
+                changed.append(one)
         if changed:
-            self.changed()
+            self.changed(changed)

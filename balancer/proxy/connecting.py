@@ -98,7 +98,7 @@ class Connecting(DialOwner):
         hash_key = pool.hash_key
         # Before the hash key, which is computed from the cookies as the app sees them.
         self._pinned = pinned = None if affinity is None else affinity.pinned(head)
-        self._key = key = 0 if hash_key is None else hash_key(head, seeker.client.peer)
+        self._key = key = 0 if hash_key is None else hash_key.of(head, seeker.client.peer)
         queue = pool.queue
         if queue is not None and queue.waiting and (pinned is None or not pool.keeps(pinned)):
             self._wait()  # requests that arrived earlier go first

@@ -132,7 +132,7 @@ def find_by(source: str, start: bytes, piece: bytes, end: bytes) -> Callable[[in
 
     def parse(size: int) -> object:
         head = parse_request_head(filled(start, piece, end, size), MANY, MANY)
-        return lambda: key(head, TRUSTED.peer("10.0.0.1"))
+        return lambda: key.of(head, TRUSTED.peer("10.0.0.1"))
 
     return parse
 

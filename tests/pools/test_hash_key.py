@@ -12,21 +12,10 @@ from balancer.policies.base import NO_KEY
 from balancer.pools.hash_key import hash_key
 
 
-class Client:
-    def __init__(self, address: str = "192.0.2.1") -> None:
-        self.address = address
-
-    def client_address(self, head: object) -> str:
-        return self.address
-
-    def lines(self, head: object) -> bytes:
-        return b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\n" % (self.address.encode(), self.address.encode())
-
-
 def key(source: str, target: str = "/", *fields: str, client: str = "192.0.2.1") -> int:
     lines = "".join(f"{field}\r\n" for field in ("Host: a", *fields))
     head = parse_request_head(f"GET {target} HTTP/1.1\r\n{lines}\r\n".encode(), 1000, 100)
-    return hash_key(source)(head, Client(client))
+    return hash_key(source).of(head, Forwarding([]).peer(client))
 
 
 # Two requests (target, fields, client), and whether they must have the same key
@@ -104,7 +93,7 @@ def test_a_header_key_is_computed_from_the_fields_the_app_gets_also_for_a_repeat
 ) -> None:
     """Fields added by proxies are not among a head's own lines, but among those that are sent."""
     peer = Forwarding(trusted).peer("192.0.2.1")
-    by = hash_key(f"header:{name}")
+    by = hash_key(f"header:{name}").of
     block = (
         b"Host: a\r\nX-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Host: b\r\nForwarded: for=2.2.2.2\r\n"
         b"X-Forwarded-Prefix: /p\r\nX-User: 7\r\n\r\n"
@@ -119,3 +108,21 @@ def test_a_header_key_is_computed_from_the_fields_the_app_gets_also_for_a_repeat
     values = [line.partition(b": ")[2] for line in sent if line.startswith(name.encode() + b": ")]
     assert first == (key("header:X-User", "/", f"X-User: {values[0].decode()}") if values else NO_KEY)
     assert (first == NO_KEY) is (name == "X-Forwarded-Prefix" and not trusted)
+
+
+@pytest.mark.parametrize("length", [1, 64, 65, 500], ids=lambda length: f"{length} bytes")
+def test_a_remembered_key_is_that_of_its_value(length: int) -> None:
+    """Also after so many other values that it has been forgotten."""
+    by = hash_key("header:x")
+    peer = Forwarding([]).peer("192.0.2.1")
+
+    def of(value: str) -> int:
+        head = parse_request_head(f"GET / HTTP/1.1\r\nHost: a\r\nX: {value}\r\n\r\n".encode(), 1000, 100)
+        return by.of(head, peer)
+
+    value = "v" * length
+    expected = key("header:x", "/", f"X: {value}")
+    assert [of(value), of(value)] == [expected, expected]
+    others = {of(f"{number}") for number in range(5000)}
+    assert len(others) == 5000
+    assert of(value) == expected

@@ -9,6 +9,7 @@ from typing import ClassVar
 import pytest
 
 from balancer.errors import Outcome
+from balancer.http.forwarding import Forwarding
 from balancer.http.head import RequestHead
 from balancer.policies.base import NO_KEY, Policy, PolicyContext
 from balancer.pools.hash_key import hash_key
@@ -185,14 +186,6 @@ class HashingClients(Hashing):
     key_source: ClassVar[str | None] = "client_ip"
 
 
-class SomeClient:
-    def client_address(self, head: RequestHead) -> str:
-        return "192.0.2.1"
-
-    def lines(self, head: RequestHead) -> bytes:
-        return b""
-
-
 def test_requests_without_a_key_use_the_fallback_policy() -> None:
     policy, keyless = Hashing(), Watching()
     picker = Picker("default", policy, keyless, policy.errors.append)
@@ -212,8 +205,9 @@ def test_requests_without_a_key_use_the_fallback_policy() -> None:
 def test_requests_are_hashed_by_the_configured_key(policy: type[Watching], expected: str | None) -> None:
     pool, _ = make(policy=policy())
     head = RequestHead(b"GET", b"/a", 1)
-    by = None if pool.hash_key is None else pool.hash_key(head, SomeClient())
-    assert by == (None if expected is None else hash_key(expected)(head, SomeClient()))
+    peer = Forwarding([]).peer("192.0.2.1")
+    by = None if pool.hash_key is None else pool.hash_key.of(head, peer)
+    assert by == (None if expected is None else hash_key(expected).of(head, peer))
 
 
 @pytest.mark.parametrize("tracks", [False, True])

@@ -1,5 +1,8 @@
 """The ring of consistent hashing: the next upstream clockwise from a key's position."""
 
+from __future__ import annotations  # array[float] is not subscriptable at run time in 3.11
+
+from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from hashlib import shake_128
@@ -17,7 +20,8 @@ MOST_POINTS: Final = 1 << 17
 
 # A point is an integer below 2**53 kept as a float, as floats sort and compare about twice as fast as ints of
 # this size: 37 bits of hash, and the slot of its upstream in the low 16 bits.
-# (There are at most 4,096 upstreams.)
+# (There are at most 4,096 upstreams.) They are in arrays, not lists: a binary search then reads one place in
+# memory for each step, not two, and an update copies bytes.
 SLOT_MASK: Final = (1 << 16) - 1
 KEY_SHIFT: Final = 64 - 53
 _HASH_SHIFT: Final = 64 - 37
@@ -30,7 +34,7 @@ class _Points:
 
     def __init__(self, slot: int) -> None:
         self.slot = slot
-        self.made: list[float] = []
+        self.made: array[float] = array("d")
         self.used = 0
 
     def make(self, upstream_id: str, wanted: int) -> None:
@@ -38,7 +42,7 @@ class _Points:
         if wanted > len(self.made):
             hashes = unpack(f">{wanted}Q", shake_128(upstream_id.encode()).digest(8 * wanted))
             slot = self.slot
-            self.made = [(each >> _HASH_SHIFT) * 65536.0 + slot for each in hashes]
+            self.made = array("d", [(each >> _HASH_SHIFT) * 65536.0 + slot for each in hashes])
 
 
 class Ring:
@@ -50,7 +54,7 @@ class Ring:
     __slots__ = ("_points_of", "_unused_slots", "owners", "points")
 
     def __init__(self) -> None:
-        self.points: list[float] = []
+        self.points: array[float] = array("d")
         self.owners: list[Upstream] = []
         self._points_of: dict[Upstream, _Points] = {}
         self._unused_slots: list[int] = []
@@ -77,12 +81,11 @@ class Ring:
             gone += points.made[wanted : points.used]
             points.used = wanted
         if len(gone) + len(come) > len(self.points) // 4:
-            self.points = sorted(
-                chain.from_iterable(one.made[: one.used] for one in self._points_of.values())
+            self.points = array(
+                "d", sorted(chain.from_iterable(one.made[: one.used] for one in self._points_of.values()))
             )
-        else:  # if one of 1,000 upstreams changes: about a tenth of the time
-            self.points = _without(self.points, sorted(gone)) + sorted(come)
-            self.points.sort()
+        else:  # if one of 1,000 upstreams changes: a fiftieth of the time
+            self.points = _changed(self.points, sorted(gone), sorted(come))
 
     def _take_slot(self, upstream: Upstream) -> int:
         if self._unused_slots:
@@ -94,12 +97,21 @@ class Ring:
         return slot
 
 
-def _without(points: list[float], gone: list[float]) -> list[float]:
-    """`points` without `gone`. Both are sorted, and `gone` is a subset of `points`."""
-    kept: list[float] = []
+def _changed(points: array[float], gone: list[float], come: list[float]) -> array[float]:
+    """`points` without `gone` and with `come`. All are sorted, and `gone` is a subset of `points`."""
+    kept = array("d")
     start = 0
     for each in gone:
         place = bisect_left(points, each, start)
         kept += points[start:place]
         start = place + 1
-    return kept + points[start:]
+    kept += points[start:]
+    changed = array("d")
+    start = 0
+    for each in come:
+        place = bisect_left(kept, each, start)
+        changed += kept[start:place]
+        changed.append(each)
+        start = place
+    changed += kept[start:]
+    return changed

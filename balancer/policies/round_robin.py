@@ -56,6 +56,8 @@ def _lay_out(candidates: Sequence[Upstream]) -> list[Upstream]:
     """
     turns = _turns([upstream.effective_weight for upstream in candidates])
     total = sum(turns, 0)
+    if total == len(turns):  # all have one
+        return list(candidates)
     due = [(-(-total // n), index, 0) for index, n in enumerate(turns)]  # deadline, upstream, turn
     heapify(due)
     later: list[tuple[int, int, int]] = []  # release time, upstream, turn
@@ -75,9 +77,11 @@ def _turns(weights: list[float]) -> list[int]:
     """The number of turns of each in one round: the weights as the smallest integers in proportion."""
     if not weights:
         return []
-    fractions = [Fraction(weight).limit_denominator(100) or Fraction(1, 100) for weight in weights]
-    scale = lcm(*(fraction.denominator for fraction in fractions))
-    turns = [int(fraction * scale) for fraction in fractions]
+    # Most weights are equal, and fractions are slow.
+    fractions = {each: Fraction(each).limit_denominator(100) or Fraction(1, 100) for each in set(weights)}
+    scale = lcm(*(fraction.denominator for fraction in fractions.values()))
+    whole = {each: int(fraction * scale) for each, fraction in fractions.items()}
+    turns = [whole[each] for each in weights]
     common = gcd(*turns)
     turns = [turn // common for turn in turns]
     total = sum(turns, 0)

@@ -1,17 +1,19 @@
 """The control channel's messages between supervisor and workers (L2), and their parts.
 
 A message is a frozen value; on the wire, `type` holds its kind. A new message is added to a union at the end
-of this file; mypy then reports the place that has to handle it. `runtime.channel` transports them.
+of this file; mypy then reports the place that has to handle it. `runtime.channel` transports them. All are
+JSON, except `Access`.
 """
 
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
 
-from balancer.spec.part import Decoder, Part
+from balancer.spec.part import Decoder, Part, encode
 from balancer.spec.worker import Level, WorkerSpec
-from balancer.telemetry.access_log import PlainRecord
 from balancer.upstreams.state import AdminState, Cause, FirstCheck
 from balancer.upstreams.traffic_history import SkipReason, Symptom
+
+_NUL: Final = b"\0"
 
 
 class Message(Part, frozen=True, tag_field="type"):
@@ -163,9 +165,27 @@ class LogLine(Message, frozen=True, kw_only=True, tag="log", omit_defaults=True)
 
 
 class Access(Message, frozen=True, kw_only=True, tag="access"):
-    """Records of the access log."""
+    """Lines of the access log, ready to be written.
 
-    records: tuple[PlainRecord, ...]
+    `packed` has a NUL before each line, in place of the newline after it, and is the message as sent: lines
+    are JSON, so they contain neither, and a message remains one line.
+    """
+
+    packed: bytes
+
+    @classmethod
+    def of(cls, lines: Sequence[str]) -> "Access":
+        """A message of `lines`, which have no newlines."""
+        return cls(packed=_NUL + "\0".join(lines).encode())
+
+    @property
+    def count(self) -> int:
+        """The number of lines."""
+        return self.packed.count(_NUL)
+
+    def text(self) -> bytes:
+        """The lines, each with its newline."""
+        return self.packed[1:].replace(_NUL, b"\n") + b"\n"
 
 
 class Failures(Message, frozen=True, kw_only=True, tag="failures"):
@@ -249,6 +269,16 @@ FromWorker: TypeAlias = (
 Tell: TypeAlias = Callable[[FromWorker], bool]
 
 
+class _WorkersDecoder(Decoder[FromWorker]):
+    def decode(self, data: bytes) -> FromWorker:
+        return Access(packed=data) if data.startswith(_NUL) else super().decode(data)
+
+
+def wire_form(message: Message) -> bytes:
+    """The message as it is sent: one line, without newline."""
+    return message.packed if isinstance(message, Access) else encode(message)
+
+
 def from_supervisor() -> Decoder[FromSupervisor]:
     """The decoder for messages to a worker."""
     return Decoder(FromSupervisor)
@@ -256,4 +286,4 @@ def from_supervisor() -> Decoder[FromSupervisor]:
 
 def from_workers() -> Decoder[FromWorker]:
     """The decoder for messages from workers."""
-    return Decoder(FromWorker)
+    return _WorkersDecoder(FromWorker)

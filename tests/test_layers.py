@@ -49,10 +49,8 @@ LAYERS: dict[str, int] = {
 # Rooms that may import less than their layer allows.
 ONLY: dict[str, frozenset[str]] = {"policies": frozenset(["errors", "clock", "upstreams"])}
 NEVER: dict[str, frozenset[str]] = {"proxy": frozenset(["clients", "health", "discovery", "admin", "config"])}
-# Rooms above another room of the same layer: messages carry the records of telemetry; cli, demo and the entry
-# point start what is in runtime.
+# Rooms above another room of the same layer: cli, demo and the entry point start what is in runtime.
 ABOVE: dict[str, frozenset[str]] = {
-    "messages": frozenset(["telemetry"]),
     "cli": frozenset(["runtime", "demo", "console"]),
     "__main__": frozenset(["cli"]),
 }

@@ -71,12 +71,13 @@ class RequestHead:
     kept to recognise a repeated head, empty if not worth it. `outgoing` has the field lines as rendered by
     `wire`, and then replaces `lines` (not if Host is missing): an idle client keeps its head. `known` is the
     remembered head with the same fields, if `head_memory` has one. `pin` is what `pin_reader` found in the
-    cookies; both stay with a repeated head. `balancers` are the balancers named in Via, None if there are
-    none, which is nearly always so, or if this one is not among them."""
+    cookies, `logged` its part of access-log lines; they stay with a repeated head. `balancers` are the
+    balancers named in Via, None if there are none, which is nearly always so, or if this one is not among
+    them."""
 
-    __slots__ = ("balancers", "block", "facts", "forwarding", "host", "keep_alive", "known", "length",
-                 "line", "lines", "method", "minor", "outgoing", "pin", "pin_reader", "target",
-                 "te_trailers", "websocket")  # fmt: skip
+    __slots__ = ("balancers", "block", "facts", "forwarding", "host", "keep_alive", "known",
+                 "length", "line", "lines", "logged", "method", "minor", "outgoing", "pin",
+                 "pin_reader", "target", "te_trailers", "websocket")  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, minor: int) -> None:
         self.method = method
@@ -97,13 +98,14 @@ class RequestHead:
         self.balancers: list[bytes] | None = None
         self.pin = b""
         self.pin_reader: object | None = None
+        self.logged: tuple[str, ...] | None = None
 
     def shed(self) -> None:
         """Free what a finished request that will not be recognised again does not need: an idle client must
         stay cheap."""
         self.target = self.line = self.outgoing = self.pin = b""
         self.lines = []
-        self.forwarding = self.facts = None
+        self.forwarding = self.facts = self.logged = None
 
     def find(self, name: bytes) -> bytes | None:
         """The value of the first field called `name` (in lower case). Slow: not for the request path."""
@@ -112,6 +114,10 @@ class RequestHead:
     def forwarded_lines(self) -> list[bytes]:
         """The lines that go to the app, from `outgoing` or `lines`. Slow, like `find`."""
         return self.outgoing[:-2].split(b"\r\n") if self.outgoing else self.lines
+
+    def forwarded_block(self) -> bytes:
+        """The same lines, joined by CRLF."""
+        return self.outgoing[:-2] if self.outgoing else b"\r\n".join(self.lines)
 
     def replace_lines(self, changes: dict[bytes, bytes]) -> None:
         """Replace each line found in `changes` by its value; an empty value removes the line."""

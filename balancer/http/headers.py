@@ -1,6 +1,7 @@
 """List-valued fields, repair of inexact lines, and which fields Connection may remove."""
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -40,6 +41,18 @@ def find_value(lines: list[bytes], name: bytes) -> bytes | None:
         if line[size : size + 1] == b":" and line[:size].lower() == name:
             return line[size + 1 :].strip(b" \t")
     return None
+
+
+def values_in(block: bytes, names: Sequence[bytes]) -> list[bytes | None]:
+    """As `find_value` for each of `names` (in lower case), in lines that are joined by CRLF."""
+    block = b"\r\n%b\r\n" % block
+    in_lower_case = block.lower()
+    values: list[bytes | None] = []
+    for name in names:
+        at = in_lower_case.find(b"\r\n%b:" % name)
+        start = at + len(name) + 3
+        values.append(None if at < 0 else block[start : block.find(b"\r\n", start)].strip(b" \t"))
+    return values
 
 
 def unfolded_line(line: bytes, folds: list[bytes]) -> bytes:

@@ -371,7 +371,7 @@ class Exchange(ExchangeState):
         counters.add(ROUTE_REQUEST_BYTES, self.request_bytes)
         counters.add(ROUTE_RESPONSE_BYTES, self.response_bytes)
         counters.add(ROUTE_INFLIGHT, -1)
-        if self._journal.records.enabled:
+        if self._journal.access_log.enabled:
             self._journal.exchange_ended(self, duration)
         batch = self.context.batch
         batch.running -= 1

@@ -16,9 +16,9 @@ from balancer.proxy.failure_record import (
     late_in_words,
     refusal_failure,
 )
-from balancer.proxy.record import exchange_record, refusal_record
+from balancer.proxy.record import describe, describe_refusal
 from balancer.proxy.state import ExchangeState
-from balancer.telemetry.access_log import RecordSink
+from balancer.telemetry.access_log import AccessLog
 from balancer.telemetry.columns import WORKER_LOCAL_RESPONSES
 
 # Errors kept for the admin API, per worker; they are sent to the supervisor four times a second.
@@ -30,19 +30,19 @@ _LOCAL_COLUMN: Final[dict[str, int]] = {
 
 
 class Journal:
-    """`records` is the access log; if it is not `enabled`, `exchange_ended` need not be called."""
+    """If `access_log` is not `enabled`, `exchange_ended` need not be called."""
 
-    __slots__ = ("_clock", "_failures", "_warn", "_warned", "_worker_cells", "records")
+    __slots__ = ("_clock", "_failures", "_warn", "_warned", "_worker_cells", "access_log")
 
     def __init__(
         self,
-        records: RecordSink,
+        access_log: AccessLog,
         worker_cells: memoryview[int],
         clock: Clock,
         warn: Callable[[str, str], object],
     ) -> None:
         """`warn` logs for the operator; its second argument is a key that all workers together log once."""
-        self.records = records
+        self.access_log = access_log
         self._worker_cells = worker_cells
         self._clock = clock
         self._warn = warn
@@ -51,7 +51,10 @@ class Journal:
 
     def exchange_ended(self, exchange: ExchangeState, duration: int) -> None:
         """`duration` in ns."""
-        self.records.append(exchange_record(exchange, duration, self._clock.wall()))
+        entry = self.access_log.begin()
+        if entry is not None:
+            describe(entry, exchange, duration, self._clock.wall())
+            self.access_log.add(entry)
 
     def exchange_failed(self, exchange: ExchangeState, failure: Failure, detail: str) -> None:
         """An error was answered here, or a response was reset here."""
@@ -68,8 +71,9 @@ class Journal:
         self._count(failure)
         wall = self._clock.wall()
         self._failures.append(refusal_failure(peer, failure, detail, wall))
-        if self.records.enabled:
-            self.records.append(refusal_record(peer, failure, wall))
+        if self.access_log.enabled and (entry := self.access_log.begin()) is not None:
+            describe_refusal(entry, peer, failure, wall)
+            self.access_log.add(entry)
 
     def take_failures(self) -> list[FailureRecord]:
         """The newest errors since the last call, oldest first."""

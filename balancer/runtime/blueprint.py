@@ -49,7 +49,11 @@ def instance_spec(settings: Settings, *, via: str, max_connections: int) -> Inst
         worker=WorkerSpec(
             workers=settings.workers,
             log_level=settings.log_level,
-            access_log=AccessLogSpec(enabled=settings.access_log.enabled, sample=settings.access_log.sample),
+            access_log=AccessLogSpec(
+                enabled=settings.access_log.enabled,
+                sample=settings.access_log.sample,
+                fields=settings.access_log.fields,
+            ),
             via=via,
             drain=settings.timeouts.drain,
             listener=_listener(settings, settings.timeouts, settings.limits, max_connections),

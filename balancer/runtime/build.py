@@ -45,7 +45,7 @@ from balancer.spec.worker import Level, ListenerSpec, PolicySpec, PoolSpec, Stic
 from balancer.sticky.affinity import Affinity
 from balancer.sticky.diversion import Diversion
 from balancer.sticky.pin_cookie import AppCookie, BalancerCookie, PinCookie
-from balancer.telemetry.access_log import RecordSink
+from balancer.telemetry.access_log import AccessLog
 from balancer.telemetry.segment import Segment
 
 # Logs for the operator: level, message, and the traceback of a bug.
@@ -80,7 +80,7 @@ def build_data_plane(
     loop: asyncio.AbstractEventLoop,
     segment: Segment,
     clock: Clock,
-    records: RecordSink,
+    access_log: AccessLog,
     log: Log,
     tell: Tell,
 ) -> DataPlane:
@@ -127,7 +127,7 @@ def build_data_plane(
         report=report,
     )
     journal = Journal(
-        records,
+        access_log,
         place.cells(rows.worker),
         clock,
         lambda text, once: tell(LogLine(level="warning", message=text, once=once)),

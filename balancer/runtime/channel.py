@@ -1,4 +1,4 @@
-"""The control channel (L7): newline-delimited JSON over a socketpair, the same class at both ends."""
+"""The control channel (L7): a line per message over a socketpair, the same class at both ends."""
 
 import asyncio
 import socket
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Generic, TypeVar, cast
 
 from balancer.errors import BalancerError
-from balancer.messages import Message
-from balancer.spec.part import DecodeError, Decoder, ShapeError, encode
+from balancer.messages import Message, wire_form
+from balancer.spec.part import DecodeError, Decoder, ShapeError
 
 HeardT = TypeVar("HeardT", bound=Message)
 
@@ -78,7 +78,7 @@ class Channel(asyncio.Protocol, Generic[HeardT]):
         transport = self._transport
         if transport is None or transport.is_closing() or transport.get_write_buffer_size() > MAX_BUFFERED:
             return False
-        line = encode(message)
+        line = wire_form(message)
         if len(line) >= MAX_LINE:
             return False
         transport.write(line + b"\n")

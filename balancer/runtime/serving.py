@@ -14,7 +14,7 @@ from balancer.telemetry.access_log import AccessLog
 from balancer.telemetry.columns import WORKER_LOG_DROPPED, WORKER_LOOP_LAG_NS
 
 SWEEPS_PER_HEARTBEAT = 4
-RECORDS_PER_MESSAGE = 256  # even with every header at its limit a message fits the channel
+LINES_PER_MESSAGE = 256  # even with every header at its limit a message fits the channel
 GONE_POLL = 0.02
 
 
@@ -51,14 +51,14 @@ class Serving:
         self,
         proxy: Served,
         listeners: Listeners,
-        records: AccessLog,
+        access_log: AccessLog,
         row: memoryview,
         uplink: Uplink,
         clock: Clock,
     ) -> None:
         self._proxy = proxy
         self._listeners = listeners
-        self._records = records
+        self._access_log = access_log
         self._row = row
         self._uplink = uplink
         self._clock = clock
@@ -106,12 +106,12 @@ class Serving:
             self._loop.call_later(GONE_POLL, self._watch, deadline)
 
     def _flush(self) -> None:
-        records = self._records.take()
-        for first in range(0, len(records), RECORDS_PER_MESSAGE):
-            part = tuple(records[first : first + RECORDS_PER_MESSAGE])
-            if not self._uplink.send(Access(records=part)):
-                self._records.dropped += len(part)
-        self._row[WORKER_LOG_DROPPED] = self._records.dropped
+        lines = self._access_log.take()
+        for first in range(0, len(lines), LINES_PER_MESSAGE):
+            part = lines[first : first + LINES_PER_MESSAGE]
+            if not self._uplink.send(Access.of(part)):
+                self._access_log.dropped += len(part)
+        self._row[WORKER_LOG_DROPPED] = self._access_log.dropped
         failures = self._proxy.take_failures()
         if failures:
             self._uplink.send(Failures(records=tuple(failures)))

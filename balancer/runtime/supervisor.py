@@ -5,7 +5,6 @@ import gc
 import logging
 import socket
 from collections.abc import Coroutine
-from functools import partial
 from random import Random
 from typing import Any
 
@@ -51,7 +50,6 @@ from balancer.runtime.states import UpstreamState
 from balancer.runtime.worker_process import OnEnded, OnMessage, WorkerProcess
 from balancer.runtime.workers import Workers
 from balancer.spec.instance import CheckSpec
-from balancer.telemetry.access_log import Renderer
 from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.line_writer import LineWriter
@@ -79,7 +77,6 @@ class Supervisor:
         self._admin_token = read_token(settings.admin_token.get_secret_value(), settings.admin_token_file)
         self._log = log
         self._access_writer = access_writer
-        self._renderer = Renderer(settings.access_log.fields)
         self._segment = Segment.create(settings.workers)
         self._shares = shares(hard_limit(), settings.workers)
         self._reserve = Reserve()
@@ -205,9 +202,8 @@ class Supervisor:
         self._all_gone.set()
 
     def access(self, message: Access) -> None:
-        """Access-log records of a worker; the writer's thread renders and writes them."""
-        records = message.records
-        self._access_writer.write(partial(self._renderer.render, records), len(records))
+        """Access-log lines of a worker."""
+        self._access_writer.write(message.text, message.count)
 
     def failures(self, message: Failures) -> None:
         """Errors that a worker has answered."""

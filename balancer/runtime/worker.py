@@ -93,13 +93,14 @@ class Worker:
         loop.set_exception_handler(self._on_loop_error)
         self._uplink.set_level(spec.log_level)
         segment = Segment.attach(self._segment_fd, spec.workers)
-        records = AccessLog(spec.access_log.enabled, spec.access_log.sample, Random())
+        logged = spec.access_log
+        access_log = AccessLog(logged.enabled, logged.sample, Random(), logged.fields)
         proxy = build_data_plane(
             start,
             loop=loop,
             segment=segment,
             clock=self._clock,
-            records=records,
+            access_log=access_log,
             log=self._uplink.log,
             tell=self._uplink.send,
         )
@@ -112,7 +113,7 @@ class Worker:
         gc.collect()
         gc.freeze()
         row = segment.page(start.page).row(start.rows.worker)
-        serving = Serving(proxy, listeners, records, row, self._uplink, self._clock)
+        serving = Serving(proxy, listeners, access_log, row, self._uplink, self._clock)
         serving.sweep()
         return serving
 

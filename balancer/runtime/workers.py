@@ -60,7 +60,7 @@ class WorkerEvents(Protocol):
         """After `drain` or `kill`: no worker is left."""
 
     def access(self, message: Access) -> None:
-        """Access-log records of a worker."""
+        """Access-log lines of a worker."""
 
     def failures(self, message: Failures) -> None:
         """Errors that a worker has answered, oldest first."""

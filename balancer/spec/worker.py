@@ -164,10 +164,11 @@ class PoolSpec(Part, frozen=True, kw_only=True):
 
 
 class AccessLogSpec(Part, frozen=True, kw_only=True):
-    """`sample` is the share of requests logged, 0.0 to 1.0."""
+    """`sample` is the share of requests logged, 0.0 to 1.0; `fields` are those of a line, in their order."""
 
     enabled: bool
     sample: float
+    fields: tuple[str, ...]
 
 
 class WorkerSpec(Part, frozen=True, kw_only=True):

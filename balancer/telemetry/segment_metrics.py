@@ -21,7 +21,7 @@ Row = tuple[Labels, list[int]]
 
 
 def families(ledger: Ledger, log_dropped: int) -> Iterator[Family]:
-    """All families. `log_dropped` counts records lost by the supervisor's writer; workers count their own."""
+    """All families. `log_dropped` counts lines lost by the supervisor's writer; workers count their own."""
     yield from _routes(ledger.totals(Kind.ROUTE))
     yield from _upstreams(ledger.totals(Kind.UPSTREAM))
     yield from _pools(ledger.totals(Kind.POOL))
@@ -152,7 +152,7 @@ def _listeners(rows: list[Row]) -> Iterator[Family]:
 def _workers(rows: list[Row], log_dropped: int) -> Iterator[Family]:
     lag = gauge("event_loop_lag_seconds", "How late the worker's last sweep ran.", ("worker",))
     local = counter("local_responses", "Responses made or broken off by the balancer.", ("code", "reason"))
-    drops = counter("log_dropped", "Access-log records dropped.")
+    drops = counter("log_dropped", "Access-log lines dropped.")
     failures = [0] * len(FAILURES)
     for labels, cells in rows:
         lag.add_metric(labels, cells[c.WORKER_LOOP_LAG_NS] / 1e9)

@@ -11,7 +11,7 @@ from balancer.config.catalogue import BY_PATH, BY_VARIABLE, GROUPS, NOT_YET, SET
 from balancer.config.effective import as_yaml, effective
 from balancer.config.table import END, START, rewritten, table
 from balancer.errors import OperatorError
-from balancer.telemetry.access_log import FIELDS
+from balancer.telemetry.log_line import FIELDS
 
 _ROOT = Path(__file__).parents[2]
 _ENVIRON = {

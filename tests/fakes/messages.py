@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from balancer.messages import AttemptRecord, FailureRecord, MemberState, PoolUpdate, Rows, Start
-from balancer.telemetry.access_log import PlainRecord
 from balancer.upstreams.state import AdminState, Cause, FirstCheck
 from tests.fakes.specs import pool_spec, worker_spec
 
@@ -80,10 +79,3 @@ def failure_record(time: float, target: str | None = None) -> FailureRecord:
         request_id="r1",
         attempts=(AttemptRecord(upstream="app1:8000", failure="connect_refused", detail="refused"),),
     )
-
-
-def plain_record(target: str) -> PlainRecord:
-    """A record of the access log as sent over the control channel."""
-    about: tuple[str, str, str, str, str] = ("192.0.2.1", "GET", target, "HTTP/1.1", "a")
-    who = ("default", "default", "app1:8000", None)
-    return (1.5, *about, 200, None, *who, 1, True, 0, 5, 0.002, 0.001, "r1", "curl", None)

@@ -22,6 +22,7 @@ from balancer.spec.worker import (
     Timeouts,
     WorkerSpec,
 )
+from balancer.telemetry.log_line import FIELDS
 
 VIA = "balancer-0123abcd"  # the instance's name
 Changes = Mapping[str, Any]
@@ -157,7 +158,7 @@ def worker_spec(
     return WorkerSpec(
         workers=workers,
         log_level="info",
-        access_log=AccessLogSpec(**{"enabled": True, "sample": 1.0, **(access_log or {})}),
+        access_log=AccessLogSpec(**{"enabled": True, "sample": 1.0, "fields": FIELDS, **(access_log or {})}),
         via=via,
         drain=25.0,
         listener=ListenerSpec(

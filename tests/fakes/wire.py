@@ -13,13 +13,15 @@ sync tests, without a real event loop.
     wire.close()
 """
 
-from collections.abc import Callable
-from typing import TypeVar
+import json
+from random import Random
+from typing import Any, TypeVar
 
 from balancer.clients.data_plane import DataPlane
 from balancer.messages import FromWorker, MemberState, Message, PoolUpdate, Start, Verdict
 from balancer.runtime.build import build_data_plane
-from balancer.telemetry.access_log import Record
+from balancer.telemetry.access_log import AccessLog
+from balancer.telemetry.log_line import FIELDS
 from balancer.telemetry.segment import Page, Segment
 from tests.fakes.loop import Dial, FakeClock, FakeLoop
 from tests.fakes.messages import start_message, upstream_message
@@ -45,15 +47,25 @@ MessageT = TypeVar("MessageT", bound=Message)
 
 
 class Records:
-    """An access log that records in a list."""
+    """An access log whose lines are read as they would be on stdout."""
 
     def __init__(self) -> None:
-        self.enabled = True
-        self.records: list[Record] = []
+        self.access_log = AccessLog(True, 1.0, Random(1))
+        self._records: list[dict[str, Any]] = []
 
     @property
-    def append(self) -> Callable[[Record], None]:
-        return self.records.append
+    def enabled(self) -> bool:
+        return self.access_log.enabled
+
+    @enabled.setter
+    def enabled(self, wanted: bool) -> None:
+        self.access_log.enabled = wanted
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """A record per line so far; a field that is not in it is None."""
+        self._records += [dict.fromkeys(FIELDS) | json.loads(line) for line in self.access_log.take()]
+        return self._records
 
 
 class Wire:
@@ -74,7 +86,7 @@ class Wire:
             loop=self.loop,
             segment=self.segment,
             clock=self.clock,
-            records=self.records,
+            access_log=self.records.access_log,
             log=lambda *line: self.logs.append(line),
             tell=self._told,
         )

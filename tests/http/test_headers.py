@@ -2,7 +2,7 @@
 
 import pytest
 
-from balancer.http.headers import find_value, list_members, without_nominated
+from balancer.http.headers import find_value, list_members, values_in, without_nominated
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,23 @@ def test_nominated_fields_are_removed(nominated: list[bytes], left: list[bytes])
 def test_nominating_a_protected_field_has_no_effect(name: bytes) -> None:
     lines = [name + b": x"]
     assert without_nominated(lines, [name]) == lines
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        [b"Accept: yes"],
+        [b"accept:yes", b"Accept: no"],
+        [b"X: 1", b"X-Accept: accept: no", b"ACCEPT: \t yes \t", b"Host:"],
+        [b"X: accept:", b"Accept-Language: en", b"Accept:"],
+        [b"Host: accept", b"Accept:a:b\xff"],
+    ],
+    ids=repr,
+)
+def test_values_in_a_block_are_those_of_its_lines(lines: list[bytes]) -> None:
+    names = (b"accept", b"host", b"none")
+    assert values_in(b"\r\n".join(lines), names) == [find_value(lines, name) for name in names]
 
 
 def test_find_value() -> None:

@@ -283,7 +283,7 @@ async def test_an_early_response_of_an_app_that_closes_at_once(case: str) -> Non
     async with real_sockets(app) as harness:
         for _ in range(10):
             assert await asyncio.to_thread(upload, harness.port) == seen
-        assert [record[7] for record in harness.records.records] == [reason] * 10
+        assert [record["reason"] for record in harness.records.records] == [reason] * 10
 
 
 @on_uvloop

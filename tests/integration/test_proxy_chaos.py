@@ -94,8 +94,8 @@ async def test_a_worker_survives_misbehaviour_on_both_sides(seed: int) -> None:
 
     async with real_sockets(app, app) as harness, asyncio.timeout(PATIENCE):
         clients = (Random(seed * 1000 + number) for number in count())
-        while not {record[6] for record in harness.records.records} >= STATUSES:
+        while not {record["status"] for record in harness.records.records} >= STATUSES:
             await asyncio.gather(*(a_client(harness, random) for random in islice(clients, CLIENTS)))
             await harness.until(lambda: harness.inflight == [0, 0])
             await harness.until(lambda: harness.proxy.connections == 0)
-        assert "internal_error" not in {record[7] for record in harness.records.records}
+        assert "internal_error" not in {record["reason"] for record in harness.records.records}

@@ -74,7 +74,7 @@ async def test_a_client_that_leaves_cancels_its_request(case: str) -> None:
         await app.let_go.wait()
         await harness.until(lambda: harness.proxy.connections == 0)
         assert harness.inflight == [0]
-        assert [record[6] for record in harness.records.records] == [499]
+        assert [record["status"] for record in harness.records.records] == [499]
 
 
 @pytest.mark.parametrize("how", ["FIN", "RST"])
@@ -104,7 +104,7 @@ async def test_a_client_that_leaves_while_unread_is_noticed(how: str) -> None:
                 client.close()
             await harness.until(lambda: harness.proxy.connections == 0)
         assert harness.inflight == [0]
-        assert [record[6] for record in harness.records.records] == [499]
+        assert [record["status"] for record in harness.records.records] == [499]
 
 
 @on_uvloop

@@ -139,7 +139,7 @@ async def test_websocket_echo_through_the_tunnel() -> None:
             assert message.type is aiohttp.WSMsgType.CLOSE
             assert (socket.close_code, message.extra) == (4001, "as you wish")
         await harness.until(lambda: len(harness.records.records) == 1)
-        assert harness.records.records[0][6] == 101
+        assert harness.records.records[0]["status"] == 101
         assert harness.inflight == [0]
 
 

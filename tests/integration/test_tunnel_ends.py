@@ -165,7 +165,7 @@ async def test_a_client_that_fully_closed_is_detected_by_the_servers_next_bytes(
         await harness.until(lambda: harness.inflight == [0])
         await harness.until(lambda: harness.proxy.connections == 0)
         (record,) = harness.records.records
-        assert record[6:8] == (101, None)
+        assert (record["status"], record["reason"]) == (101, None)
 
 
 @on_uvloop

@@ -7,7 +7,6 @@ from typing import Any
 from balancer.errors import FAILURES
 from balancer.pools.pool import UpstreamPool
 from balancer.proxy.router import Route
-from balancer.telemetry.access_log import FIELDS
 from balancer.telemetry.columns import (
     CLOSE_REASONS,
     CODE_COLUMN,
@@ -177,8 +176,8 @@ class Harness(Wire):
         return self.pool.cells[POOL_TUNNELS]
 
     def logged(self) -> dict[str, Any]:
-        """The newest access-log record by field name."""
-        return dict(zip(FIELDS, self.records.records[-1], strict=True))
+        """The newest line of the access log; a field that is not in it is None."""
+        return dict(self.records.records[-1])
 
     # --- after each test
 

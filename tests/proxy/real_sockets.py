@@ -58,7 +58,7 @@ class RealSockets:
             loop=self.loop,
             segment=self.segment,
             clock=SystemClock(),
-            records=self.records,
+            access_log=self.records.access_log,
             log=lambda *line: self.logs.append(line),
             tell=self._told,
         )

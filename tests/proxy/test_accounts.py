@@ -41,12 +41,12 @@ def test_a_record_has_every_field(harness: Harness) -> None:
     harness.answer(OK[-1:])
     assert client.take() == OK
     assert harness.logged() == {
-        "time": harness.clock.wall(),
+        "time": "1994-11-06T08:49:37.600Z",
         "client": "198.51.100.7",
-        "method": b"POST",
-        "target": b"/a?b=c",
-        "protocol": 1,
-        "host": b"app.example",
+        "method": "POST",
+        "target": "/a?b=c",
+        "protocol": "HTTP/1.1",
+        "host": "app.example",
         "status": 200,
         "reason": None,
         "route": "default",
@@ -57,24 +57,24 @@ def test_a_record_has_every_field(harness: Harness) -> None:
         "reused": False,
         "request_bytes": 3,
         "response_bytes": 2,
-        "duration": 600_000_000,
-        "first_byte": 300_000_000,
-        "request_id": b"id-1",
-        "user_agent": b"curl/8",
-        "referer": b"http://r/",
+        "duration": 0.6,
+        "first_byte": 0.3,
+        "request_id": "id-1",
+        "user_agent": "curl/8",
+        "referer": "http://r/",
     }
 
 
 RECORDS: dict[str, tuple[bytes, bytes, dict[str, object]]] = {
-    "reused": (GET, OK, {"reused": True, "attempts": 1, "method": b"GET"}),
-    "HTTP/1.0": (b"GET / HTTP/1.0\r\n\r\n", OK, {"protocol": 0, "host": b"", "request_id": None}),
+    "reused": (GET, OK, {"reused": True, "attempts": 1, "method": "GET"}),
+    "HTTP/1.0": (b"GET / HTTP/1.0\r\n\r\n", OK, {"protocol": "HTTP/1.0", "host": "", "request_id": None}),
     "absolute form": (
         b"GET http://b/x HTTP/1.1\r\nHost: a\r\n\r\n",
         OK,
-        {"target": b"/x", "host": b"b"},
+        {"target": "/x", "host": "b"},
     ),
     "a server error": (GET, b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", {"status": 503, "reason": None}),
-    "malformed": (GET, b"?\r\n\r\n", {"status": 502, "reason": "malformed_response", "first_byte": -1}),
+    "malformed": (GET, b"?\r\n\r\n", {"status": 502, "reason": "malformed_response", "first_byte": None}),
     "chunked": (
         b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: y\r\n\r\n",
@@ -114,7 +114,7 @@ def test_a_failed_attempt_after_a_good_exchange_has_its_own_record(harness: Harn
     harness.refuse(1)
     harness.ask(client=client)
     record = harness.logged()
-    assert (record["upstream"], record["reused"], record["first_byte"]) == ("app1:8000", False, -1)
+    assert (record["upstream"], record["reused"], record["first_byte"]) == ("app1:8000", False, None)
     assert (record["status"], record["reason"]) == (502, "connect_refused")
     assert record["response_bytes"] > 0  # of the local body
 

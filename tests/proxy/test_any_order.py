@@ -213,7 +213,9 @@ def seen(seed: int) -> set[object]:
         cap = play.harness.cap or 1000
         assert all(now <= max(cap, was) for now, was in zip(play.harness.inflight, before, strict=True))
     play.harness.settle()
-    said: set[object] = {value for record in play.harness.records.records for value in record[6:8]}
+    said: set[object] = {
+        value for record in play.harness.records.records for value in (record["status"], record["reason"])
+    }
     play.harness.check_and_close()
     return said
 

@@ -17,7 +17,7 @@ def test_an_unknown_method_is_passed_on_and_counted_as_other(harness: Harness, m
     assert client.take() == OK
     assert method not in METHOD_COLUMN
     assert harness.requests_counted(method, 200) == 1
-    assert harness.logged()["method"] == method
+    assert harness.logged()["method"] == method.decode()
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -30,7 +30,7 @@ def test_a_body_that_cannot_be_accepted_is_refused(
     assert client.eof_written
     assert harness.loop.dials == []
     logged = harness.logged()
-    assert (logged["method"], logged["target"], logged["host"]) == (b"POST", b"/up", b"a")
+    assert (logged["method"], logged["target"], logged["host"]) == ("POST", "/up", "a")
     assert (logged["status"], logged["reason"], logged["attempts"]) == (status, reason, 0)
     assert harness.requests_counted(b"POST", status) == 1
 

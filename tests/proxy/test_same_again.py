@@ -36,7 +36,7 @@ def test_a_request_id_of_the_client_is_kept(harness: Harness) -> None:
         harness.ask(b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-ID: %b\r\n\r\n" % name, client)
         assert ids_of(harness.upstream.take()) == [b"X-Request-ID: " + name]
         harness.answer()
-        assert harness.logged()["request_id"] == name
+        assert harness.logged()["request_id"] == name.decode()
 
 
 LARGE_HEADS = {
@@ -89,7 +89,7 @@ def test_a_head_that_differs_only_in_its_target(harness: Harness) -> None:
         assert lines[0] == b"GET %b HTTP/1.1" % target
         assert lines[1:3] == [b"Host: a", b"Accept: */*"]
         harness.answer()
-        assert harness.logged()["target"] == target
+        assert harness.logged()["target"] == target.decode()
 
 
 SEQUENCES = {

@@ -42,7 +42,7 @@ def test_the_worker_spec_has_every_setting_but_the_workers_place() -> None:
     assert (worker.workers, worker.via, worker.drain, worker.log_level) == (
         *(3, "balancer-0123abcd", 25.0, "debug"),
     )
-    assert worker.access_log == AccessLogSpec(enabled=True, sample=0.5)
+    assert worker.access_log == AccessLogSpec(enabled=True, sample=0.5, fields=("time", "status"))
     assert [(route.name, route.pool) for route in worker.routes] == [("default", "default")]
     assert worker.listener.limits.max_connections == 100  # of all workers
 

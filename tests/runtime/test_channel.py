@@ -141,10 +141,10 @@ async def test_garbage_ends_the_channel(raw: tuple[End, socket.socket], garbage:
     await end.lost.wait()
 
 
-def test_a_full_batch_of_access_records_fits_a_message() -> None:
-    from balancer.runtime.serving import RECORDS_PER_MESSAGE
+def test_a_full_batch_of_access_log_lines_fits_a_message() -> None:
+    from balancer.runtime.serving import LINES_PER_MESSAGE
 
-    assert RECORDS_PER_MESSAGE * 60_000 < channel_module.MAX_LINE
+    assert LINES_PER_MESSAGE * 60_000 < channel_module.MAX_LINE
 
 
 async def test_an_exception_of_a_handler_is_reported_and_the_next_message_is_handled(

@@ -33,13 +33,12 @@ from balancer.runtime.slot import TICK
 from balancer.runtime.watchdog import SILENT_TICKS, STACK_TICKS
 from balancer.runtime.workers import Workers
 from balancer.telemetry import columns as c
-from balancer.telemetry.access_log import PlainRecord
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.segment import Segment
 from balancer.upstreams.traffic_history import Symptom
 from tests.fakes.loop import FakeClock
-from tests.fakes.messages import failure_record, plain_record, start_message
+from tests.fakes.messages import failure_record, start_message
 from tests.fakes.worker_process import FakeProcess, FakeSpawn
 
 UPDATE = PoolUpdate(name="default", revision=7, starting=False, members=())
@@ -61,7 +60,7 @@ class Harness:
         self.clock = FakeClock()
         self.spawn = FakeSpawn()
         self.said: list[str] = []
-        self.records: list[PlainRecord] = []
+        self.access_log = b""
         self.errors: list[FailureRecord] = []
         self.verdict: Verdict | None = None
         self.room = True
@@ -86,7 +85,7 @@ class Harness:
         self.said.append("gone")
 
     def access(self, message: Access) -> None:
-        self.records += message.records
+        self.access_log += message.text()
 
     def failures(self, message: Failures) -> None:
         self.errors += message.records
@@ -406,10 +405,9 @@ def test_without_workers_drain_reports_gone_at_once(alone: Harness) -> None:
     assert alone.said == ["gone"]
 
 
-def test_access_records_are_handed_on(alone: Harness) -> None:
-    records = (plain_record("/a"), plain_record("/b"))
-    alone.start_all()[0].say(Access(records=records))
-    assert alone.records == [*records]
+def test_access_log_lines_are_handed_on(alone: Harness) -> None:
+    alone.start_all()[0].say(Access.of(["{}", '{"status":200}']))
+    assert alone.access_log == b'{}\n{"status":200}\n'
 
 
 def test_a_workers_log_line_is_logged_with_its_traceback(

@@ -98,4 +98,8 @@ def test_a_spec_is_frozen_and_a_changed_copy_differs() -> None:
 
 
 def test_a_spec_is_shown_as_plain_data() -> None:
-    assert encode_plain(FULL.access_log) == {"enabled": True, "sample": 1.0}
+    assert encode_plain(replaced(FULL.access_log, fields=("time",))) == {
+        "enabled": True,
+        "sample": 1.0,
+        "fields": ("time",),
+    }

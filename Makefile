@@ -9,6 +9,9 @@ LOAD_STAMP := $(LOAD_VENV)/.installed
 # The tools that build the site get one too.
 DOCS_VENV := $(VENV)/docs
 DOCS_STAMP := $(DOCS_VENV)/.installed
+# And the one that draws the pictures of docs/bench.md.
+BENCH_VENV := $(VENV)/bench
+BENCH_STAMP := $(BENCH_VENV)/.installed
 
 # Parallel test processes of `make unit`: some wait for other processes, so three more than there are cores.
 TESTERS := $(shell expr $$(nproc) + 3)
@@ -20,8 +23,8 @@ COMPILED := build/compiled
 # Children import it too: -P and PYTHONSAFEPATH keep the checkout, with its plain package, off their paths.
 RUN_COMPILED := EXPECT_BUILD=compiled PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 
-.PHONY: help setup demo load docs test unit slow e2e lint types compiled test-compiled bench instructions faults
-.PHONY: hostile overload clean
+.PHONY: help setup demo load docs test unit slow e2e lint types compiled test-compiled
+.PHONY: bench bench-quick instructions faults hostile overload clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -40,7 +43,7 @@ demo: $(STAMP)  ## run the balancer in front of three demo replicas (LOAD=1: und
 	@$(BIN)/balancer demo $(if $(LOAD),--load)
 
 # An environment below .venv with the packages of one extra of pyproject.toml, which gives it its name.
-$(VENV)/load/.installed $(VENV)/docs/.installed: $(VENV)/%/.installed: pyproject.toml | $(STAMP)
+$(VENV)/load/.installed $(VENV)/docs/.installed $(BENCH_STAMP): $(VENV)/%/.installed: pyproject.toml | $(STAMP)
 	@$(PYTHON) -m venv $(@D)
 	@echo "installing the packages for $* into $(@D) ..."
 	@$(PYTHON) -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
@@ -86,8 +89,13 @@ compiled: $(STAMP)  ## compile the hot rooms into build/compiled, 3 min, if they
 test-compiled: compiled  ## the tests of `make unit` on the compiled package
 	$(RUN_COMPILED) $(BIN)/pytest -q -n $(TESTERS) --dist worksteal -o "pythonpath=$(COMPILED) ." $(TESTS)
 
-bench: $(STAMP)  ## CPU per request compared with nginx and HAProxy (needs wrk, nginx, haproxy)
-	$(BIN)/python -m loadtests.bench
+bench: $(STAMP) $(if $(WRITE),$(BENCH_STAMP))  ## cost beside nginx, HAProxy, Caddy (CASE= ROUNDS= SECONDS= WRITE=1; needs wrk)
+	$(BIN)/python -m loadtests.bench $(if $(CASE),--case '$(CASE)') $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(SECONDS),--seconds $(SECONDS)) \
+		$(if $(WRITE),--write docs/bench.md --pictures $(BENCH_VENV)/bin/python) $(ARGS)
+
+bench-quick: $(STAMP)  ## the case `small` of it in under a minute
+	$(BIN)/python -m loadtests.bench --case small --proxies nginx,haproxy,ours,plain --rounds 3 --seconds 2 $(ARGS)
 
 instructions: $(STAMP)  ## CPU instructions per exchange against their bounds, 2 min (needs valgrind; ARGS=--help)
 	$(BIN)/python -m loadtests.instructions $(ARGS)

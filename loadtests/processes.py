@@ -110,10 +110,14 @@ class Processes:
             raise BenchError(f"process {pid} did not end by {number.name}") from None
         self._running.remove(process)
 
-    def wait_for_body(self, name: str, pid: int, port: int, length: int) -> None:
-        """Wait until `port` answers 200 with `length` bytes; `BenchError` with the log if it never does."""
+    def wait_for_body(self, name: str, pid: int, port: int, length: int | None) -> float:
+        """Wait until `port` answers 200 with `length` bytes (None: any), and return how long that took.
+
+        `BenchError` with the log if it never does.
+        """
         process = self._of(pid)
-        deadline = time.monotonic() + START_SECONDS
+        begin = time.monotonic()
+        deadline = begin + START_SECONDS
         seen = "no connection"
         while time.monotonic() < deadline:
             if process.poll() is not None:
@@ -122,9 +126,9 @@ class Processes:
                 seen = _get(port)
             except (OSError, http.client.HTTPException) as error:
                 seen = str(error) or type(error).__name__
-            if seen == f"200 with {length} bytes":
-                return
-            time.sleep(0.05)
+            if seen.startswith("200 ") if length is None else seen == f"200 with {length} bytes":
+                return time.monotonic() - begin
+            time.sleep(0.01)
         raise BenchError(
             f"{name} did not answer 200 with {length} bytes within {START_SECONDS:.0f} s "
             f"(last response: {seen}):{self._tail(name)}"

@@ -1,8 +1,8 @@
-"""The proxies under test and the origin: their configuration and start."""
+"""How nginx, HAProxy and this balancer are started with settings made from templates."""
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
@@ -11,9 +11,10 @@ HERE = Path(__file__).parent
 # Up to this size the origin's body is part of its settings: one write and no file, as wrk and the origin
 # together must be faster than the proxy. nginx accepts at most 4,096 bytes in one word.
 INLINE_BODY = 2048
+BACKLOG = 4096  # connections that wait to be accepted
 
 
-class _FileTemplate(Template):
+class FileTemplate(Template):
     """`@{name}` is replaced; nginx's own `$name` stays."""
 
     delimiter = "@"
@@ -27,30 +28,27 @@ class Launch:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
 
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """A proxy under test. `program` must be on the path; `package` installs it, "" if it is always there.
-
-    `prepare` takes its own directory, the port to listen on, a spare port, and the origin's ports.
-    """
-
-    name: str
-    program: str
-    package: str
-    optional: bool
-    prepare: Callable[[Path, int, int, Sequence[int]], Launch]
-
-
-def origin(directory: Path, ports: Sequence[int], body: int) -> Launch:
-    """The origin nginx: `body` bytes on every one of `ports`."""
-    listens = "\n        ".join(f"listen 127.0.0.1:{port} backlog=4096;" for port in ports)
-    if body <= INLINE_BODY:
+def origin(
+    directory: Path,
+    ports: Sequence[int],
+    body: int = 0,
+    *,
+    answer: str = "",
+    maps: str = "",
+    more: str = "",
+    backlog: int = BACKLOG,
+) -> Launch:
+    """The origin nginx: `body` bytes, or another `answer`, on every one of `ports`; settings for both."""
+    listens = "\n        ".join(f"listen 127.0.0.1:{port} backlog={backlog};" for port in ports)
+    if not answer and body <= INLINE_BODY:
         answer = f'return 200 "{"x" * body}";'
-    else:
+    elif not answer:
         (directory / "www").mkdir()
         (directory / "www" / "body").write_bytes(b"x" * body)
         answer = f"root {directory}/www; try_files /body =404;"
-    return nginx(HERE / "origin.conf.template", directory, listens=listens, answer=answer)
+    return nginx(
+        HERE / "origin.conf.template", directory, listens=listens, answer=f"{more} {answer}", maps=maps
+    )
 
 
 def nginx(template: Path, directory: Path, **values: str) -> Launch:
@@ -83,32 +81,5 @@ def balancer(listen: int, admin: int, upstreams: Sequence[str], **settings: str)
 def render(template: Path, into: Path, /, **values: str) -> Path:
     """Write the settings file made from `NAME.template` into a directory."""
     settings = into / template.stem
-    settings.write_text(_FileTemplate(template.read_text()).substitute(values))
+    settings.write_text(FileTemplate(template.read_text()).substitute(values))
     return settings
-
-
-def _nginx(directory: Path, port: int, _spare: int, upstreams: Sequence[int]) -> Launch:
-    servers = "\n        ".join(f"server 127.0.0.1:{upstream};" for upstream in upstreams)
-    return nginx(HERE / "nginx.conf.template", directory, port=str(port), servers=servers)
-
-
-def _haproxy(directory: Path, port: int, _spare: int, upstreams: Sequence[int]) -> Launch:
-    servers = "\n    ".join(
-        f"server app{number} 127.0.0.1:{upstream} check inter 2s"
-        for number, upstream in enumerate(upstreams, 1)
-    )
-    return haproxy(HERE / "haproxy.cfg.template", directory, port=str(port), servers=servers)
-
-
-def _ours(_directory: Path, port: int, spare: int, upstreams: Sequence[int]) -> Launch:
-    return balancer(port, spare, [f"127.0.0.1:{upstream}" for upstream in upstreams])
-
-
-PROXIES: dict[str, Proxy] = {
-    proxy.name: proxy
-    for proxy in (
-        Proxy("nginx", "nginx", "nginx-light", optional=False, prepare=_nginx),
-        Proxy("haproxy", "haproxy", "haproxy", optional=True, prepare=_haproxy),
-        Proxy("ours", sys.executable, "", optional=False, prepare=_ours),
-    )
-}

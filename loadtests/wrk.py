@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from loadtests.errors import BenchError
 
@@ -21,22 +22,27 @@ _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = r"([\d.]+)(us|ms|s|m|h)"
 _TOTAL = re.compile(rf"^\s*(\d+) requests in {_DURATION},", re.MULTILINE)
 _SOCKET_ERRORS = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)")
+_READ = re.compile(r"^\s*\d+ requests in \S+, ([\d.]+)([KMGT]?)B read", re.MULTILINE)
+_READ_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _BAD_STATUS = re.compile(r"Non-2xx or 3xx responses: (\d+)")
 
 
 @dataclass(frozen=True, slots=True)
 class WrkReport:
-    """One run of wrk. Times in seconds; `errors` has a sentence for each kind of error seen."""
+    """One run of wrk. Times in seconds; `read` in bytes, those of incomplete responses too, to three digits.
+    `errors` has a sentence for each kind of error seen.
+    """
 
     requests: int
     seconds: float
+    read: float
     p50: float
     p99: float
     errors: tuple[str, ...]
 
 
-def command(port: int, connections: int, seconds: int) -> list[str]:
-    """The wrk command that loads 127.0.0.1:`port` for `seconds`."""
+def command(port: int, connections: int, seconds: int, script: Path | None = None) -> list[str]:
+    """The wrk command that loads 127.0.0.1:`port` for `seconds`; a Lua script may make the requests."""
     argv = [
         "wrk",
         "--threads",
@@ -47,8 +53,11 @@ def command(port: int, connections: int, seconds: int) -> list[str]:
         f"{seconds}s",
         "--latency",
     ]
+    argv += ["--timeout", "10s"]
     for header in REQUEST_HEADERS:
         argv += ["--header", header]
+    if script is not None:
+        argv += ["--script", str(script)]
     return [*argv, f"http://127.0.0.1:{port}/"]
 
 
@@ -68,10 +77,16 @@ def parse(output: str) -> WrkReport:
     return WrkReport(
         requests=int(total[1]),
         seconds=_seconds(total[2], total[3]),
+        read=_bytes(output),
         p50=_percentile(output, 50),
         p99=_percentile(output, 99),
         errors=tuple(errors),
     )
+
+
+def _bytes(output: str) -> float:
+    found = _READ.search(output)
+    return float(found[1]) * _READ_UNITS[found[2]] if found else 0.0
 
 
 def _percentile(output: str, percent: int) -> float:

@@ -8,7 +8,7 @@ import json
 import math
 import platform
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -45,12 +45,12 @@ class Bounds:
     most: Mapping[str, Mapping[str, int]]
 
 
-def running() -> Versions:
-    """The versions of this process, which the counted processes share."""
+def running(more: Sequence[str] = ()) -> Versions:
+    """The versions of this process, which the counted processes share, and those of more packages."""
     python = platform.python_version()
     if "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or ""):
         python += " PGO"
-    return Versions(python, {name: metadata.version(name) for name in PACKAGES})
+    return Versions(python, {name: metadata.version(name) for name in (*PACKAGES, *more)})
 
 
 def read(versions: Versions, file: Path = FILE) -> Bounds | None:

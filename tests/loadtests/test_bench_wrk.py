@@ -40,8 +40,18 @@ BAD_STATUS = "  Non-2xx or 3xx responses: 5\n"
 )
 def test_a_report_is_read_with_its_errors(extra: str, errors: tuple[str, ...]) -> None:
     output = CLEAN.replace("Requests/sec:", extra + "Requests/sec:")
-    expected = WrkReport(requests=154231, seconds=5.01, p50=0.00182, p99=0.00095, errors=errors)
+    read = 36.48 * 1024**2
+    expected = WrkReport(requests=154231, seconds=5.01, read=read, p50=0.00182, p99=0.00095, errors=errors)
     assert wrk.parse(output) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("512.00B", 512), ("1.50KB", 1536), ("2.00GB", 2 * 1024**3), ("1.00TB", 1024**4)],
+    ids=["bytes", "KiB", "GiB", "TiB"],
+)
+def test_every_unit_of_what_was_read_is_read(text: str, size: float) -> None:
+    assert wrk.parse(CLEAN.replace("36.48MB", text)).read == size
 
 
 @pytest.mark.parametrize(

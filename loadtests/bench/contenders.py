@@ -1,0 +1,154 @@
+"""The proxies side by side, and how a case's setup becomes their settings."""
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadtests import builds, proxies
+from loadtests.bench.setup import Place, Setup
+from loadtests.builds import Build
+from loadtests.errors import BenchError
+from loadtests.proxies import HERE, Launch, render
+
+Prepare = Callable[[Place, Setup, Mapping[str, str]], Launch]
+NGINX_POLICIES = {
+    "least_connections": "least_conn;",
+    "round_robin": "",
+    "random": "random;",
+    "power_of_two": "random two least_conn;",
+    "peak_ewma": "random two least_conn;",  # it has no policy by latency
+    "consistent_hash": "hash $remote_addr consistent;",
+    "ip_hash": "ip_hash;",
+}
+HAPROXY_POLICIES = {
+    "least_connections": "leastconn",
+    "round_robin": "roundrobin",
+    "random": "random(1)",
+    "power_of_two": "random(2)",
+    "peak_ewma": "random(2)",
+    "consistent_hash": "source\n    hash-type consistent",
+    "ip_hash": "source",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A proxy under test. `program` must be on the path, and comes with a Debian package; "" for ours."""
+
+    name: str
+    prepare: Prepare
+    program: str = ""
+    package: str = ""
+
+
+def nginx(place: Place, setup: Setup, settings: Mapping[str, str]) -> Launch:
+    connection = (
+        "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; proxy_read_timeout 1h;"
+        if setup.origin.name == "ECHO"
+        else 'proxy_set_header Connection "";'
+    )
+    return proxies.nginx(
+        HERE / "nginx.conf.template",
+        place.directory,
+        port=str(place.port),
+        servers="\n        ".join(f"server 127.0.0.1:{upstream};" for upstream in place.upstreams),
+        log=f"{place.directory}/access.log" if setup.log else "off",
+        policy=NGINX_POLICIES[setup.policy],
+        idle=str(max(64, 2 * setup.upstreams)),  # as idle connections of another upstream are no use
+        buffering="off" if setup.unbuffered else "on",
+        connection=connection,
+    )
+
+
+def haproxy(place: Place, setup: Setup, settings: Mapping[str, str]) -> Launch:
+    cookie = " cookie s{}" if setup.sticky else ""
+    servers = (
+        f"server app{number} 127.0.0.1:{upstream} check inter 2s{cookie.format(number)}"
+        for number, upstream in enumerate(place.upstreams, 1)
+    )
+    return proxies.haproxy(
+        HERE / "haproxy.cfg.template",
+        place.directory,
+        port=str(place.port),
+        servers="\n    ".join(servers),
+        log="log stdout format raw local0 info" if setup.log else "",
+        logged="log global\n    option httplog" if setup.log else "",
+        policy=HAPROXY_POLICIES[setup.policy],
+        sticky="cookie SERVER insert indirect nocache" if setup.sticky else "",
+    )
+
+
+def caddy(place: Place, setup: Setup, settings: Mapping[str, str]) -> Launch:
+    log = f"log {{\n\t\toutput file {place.directory}/access.log\n\t}}" if setup.log else ""
+    file = render(
+        HERE / "caddyfile.template",
+        place.directory,
+        port=str(place.port),
+        servers=" ".join(f"127.0.0.1:{upstream}" for upstream in place.upstreams),
+        log=log,
+    )
+    launch = Launch(["caddy", "run", "--adapter", "caddyfile", "--config", str(file)])
+    home = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), str(place.directory))
+    return Launch(launch.argv, {**launch.environment, **home})
+
+
+def naive(place: Place, setup: Setup, settings: Mapping[str, str]) -> Launch:
+    log = [f"--log={place.directory}/access.log"] if setup.log else []
+    argv = [sys.executable, "-m", "loadtests.naive", *log, str(place.port), *map(str, place.upstreams)]
+    return Launch(argv, builds.plain().environment())
+
+
+def ours(build: Build) -> Prepare:
+    """This balancer, in a build."""
+
+    def prepare(place: Place, setup: Setup, settings: Mapping[str, str]) -> Launch:
+        own = {"POLICY": setup.policy, "ACCESS_LOG__ENABLED": str(setup.log).lower()}
+        if setup.sticky:
+            own |= {"STICKY__ENABLED": "true", "STICKY__SECRET": "of the benchmark, 32 bytes or longer"}
+        upstreams = [f"127.0.0.1:{upstream}" for upstream in place.upstreams]
+        own |= {**setup.settings, **settings}
+        launch = proxies.balancer(place.port, place.spare, upstreams, **own)
+        return Launch(launch.argv, build.environment(launch.environment))
+
+    return prepare
+
+
+PEERS = (
+    Contender("nginx", nginx, "nginx", "nginx-light"),
+    Contender("haproxy", haproxy, "haproxy", "haproxy"),
+    Contender("caddy", caddy, "caddy", "caddy"),
+    Contender("naive", naive),
+)
+NAMES = (*(peer.name for peer in PEERS), "ours", "plain")
+
+
+def available(names: tuple[str, ...], compiled: Path) -> tuple[dict[str, Contender], list[str]]:
+    """The contenders of these names that can run, and a sentence for each that is left out."""
+    _require({"wrk": "wrk", "nginx": "nginx-light", "taskset": "util-linux"})  # nginx is always the origin
+    found, left_out = {}, []
+    for peer in PEERS:
+        if peer.name not in names:
+            continue
+        if peer.program and shutil.which(peer.program) is None:
+            left_out.append(
+                f"{peer.name} is not installed; left out (on Debian: apt-get install {peer.package})"
+            )
+        else:
+            found[peer.name] = peer
+    if "ours" in names:
+        try:
+            found["ours"] = Contender("ours", ours(builds.compiled(compiled)))
+        except BenchError as error:
+            left_out.append(f"ours is left out: {error}")
+    if "plain" in names:
+        found["plain"] = Contender("plain", ours(builds.plain()))
+    return found, left_out
+
+
+def _require(needed: dict[str, str]) -> None:
+    missing = [program for program in needed if shutil.which(program) is None]
+    if missing:
+        packages = " ".join(needed[program] for program in missing)
+        raise BenchError(f"{' and '.join(missing)} not found: on Debian, apt-get install {packages}")

@@ -1,0 +1,1 @@
+"""Load generators and origins for what wrk and nginx cannot do: raw sockets and one epoll each."""

@@ -71,7 +71,7 @@ class RequestHead:
     kept to recognise a repeated head, empty if not worth it. `outgoing` has the field lines as rendered by
     `wire`, and then replaces `lines` (not if Host is missing): an idle client keeps its head. `known` is the
     remembered head with the same fields, if `head_memory` has one. `pin` is what `pin_reader` found in the
-    cookies, `logged` its part of access-log lines; they stay with a repeated head. `balancers` are the
+    cookies, `logged` its parts of access-log lines; they stay with a repeated head. `balancers` are the
     balancers named in Via, None if there are none, which is nearly always so, or if this one is not among
     them."""
 
@@ -98,7 +98,7 @@ class RequestHead:
         self.balancers: list[bytes] | None = None
         self.pin = b""
         self.pin_reader: object | None = None
-        self.logged: tuple[str, ...] | None = None
+        self.logged: tuple[str, str, str] | None = None
 
     def shed(self) -> None:
         """Free what a finished request that will not be recognised again does not need: an idle client must

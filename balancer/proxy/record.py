@@ -15,7 +15,7 @@ def describe(entry: Entry, exchange: ExchangeState, duration: int, wall: float) 
     route = exchange.route
     attempts = connecting.attempts
     entry.wall = wall
-    entry.client = exchange.peer.client_address(head)
+    entry.peer = exchange.peer
     entry.head = head
     entry.status = exchange.status
     entry.reason = None if failure is None else failure.reason
@@ -42,7 +42,7 @@ def describe(entry: Entry, exchange: ExchangeState, duration: int, wall: float) 
 def describe_refusal(entry: Entry, peer: Peer, failure: Failure, wall: float) -> None:
     """For a request that never became an exchange: its head was not understood, so little is known."""
     entry.wall = wall
-    entry.client = peer.address
+    entry.peer = peer
     entry.head = None
     entry.status = failure.status
     entry.reason = failure.reason

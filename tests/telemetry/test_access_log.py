@@ -5,13 +5,16 @@ from random import Random
 
 import pytest
 
+from balancer.http.forwarding import Forwarding
 from balancer.telemetry.access_log import MAX_BATCH, AccessLog
+
+PEER = Forwarding([]).peer("192.0.2.7")
 
 
 def log_one(log: AccessLog, status: int = 200) -> None:
     """As the journal does."""
     if (entry := log.begin()) is not None:
-        entry.status = status
+        entry.peer, entry.status = PEER, status
         log.add(entry)
 
 

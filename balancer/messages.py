@@ -167,8 +167,8 @@ class LogLine(Message, frozen=True, kw_only=True, tag="log", omit_defaults=True)
 class Access(Message, frozen=True, kw_only=True, tag="access"):
     """Lines of the access log, ready to be written.
 
-    `packed` has a NUL before each line, in place of the newline after it, and is the message as sent: lines
-    are JSON, so they contain neither, and a message remains one line.
+    `packed` is the message as sent: the number of lines and the lines, each with a NUL before it in place of
+    the newline after it. Lines are JSON, so they contain neither, and a message remains one line.
     """
 
     packed: bytes
@@ -176,16 +176,21 @@ class Access(Message, frozen=True, kw_only=True, tag="access"):
     @classmethod
     def of(cls, lines: Sequence[str]) -> "Access":
         """A message of `lines`, which have no newlines."""
-        return cls(packed=_NUL + "\0".join(lines).encode())
+        return cls(packed="\0".join(["", str(len(lines)), *lines]).encode())
 
     @property
     def count(self) -> int:
         """The number of lines."""
-        return self.packed.count(_NUL)
+        return int(self.packed[1 : self._begin])
 
     def text(self) -> bytes:
         """The lines, each with its newline."""
-        return self.packed[1:].replace(_NUL, b"\n") + b"\n"
+        return self.packed[self._begin + 1 :].replace(_NUL, b"\n") + b"\n"
+
+    @property
+    def _begin(self) -> int:
+        """The index of the first line's NUL."""
+        return self.packed.index(_NUL, 1)
 
 
 class Failures(Message, frozen=True, kw_only=True, tag="failures"):

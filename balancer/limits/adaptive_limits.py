@@ -126,7 +126,7 @@ class AdaptiveLimits:
             for one in self._observed:
                 one.afresh = True
         waited_for = self.is_awaited() or self._is_crowded()
-        active = [one for one in self._observed if one.is_active()]
+        active = [one for one in self._observed if one.upstream.inflight or one.awaiting or one.others]
         for one in active:
             one.look(passed_ns / 1e9, waited_for)
         samples = self._judge(self._take_turns(active, now_ns), now_ns)

@@ -61,10 +61,6 @@ class ObservedUpstream:
         """The cost of a sample."""
         return _OWN_ROWS + len(self.others)
 
-    def is_active(self) -> bool:
-        """Whether to look at it."""
-        return self.upstream.inflight > 0 or self.awaiting > 0 or bool(self.others)
-
     def is_busy(self, requests: int) -> bool:
         """Whether it has a limit, or `requests` await their first byte."""
         return self.awaiting >= requests or self.upstream.concurrency_limit > 0

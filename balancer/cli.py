@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.text import Text
 
 from balancer import __version__, build
-from balancer.config import Loaded, load_with_origins
 from balancer.config.effective import as_yaml
+from balancer.config.loader import Loaded, load_with_origins
 from balancer.console.client import AdminClient, find_admin, find_token
 from balancer.errors import OperatorError, SettingsError
 from balancer.policies import registry

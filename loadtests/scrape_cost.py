@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 import uvloop
 
 from balancer.clock import SystemClock
-from balancer.config import load_with_origins
 from balancer.config.export import export
+from balancer.config.loader import load_with_origins
 from balancer.health.durations import Durations
 from balancer.health.result import CheckResult
 from balancer.runtime.fleet import Fleet

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from balancer.config.export import Exported
+from balancer.config.exported import Exported
 from balancer.telemetry.columns import HISTOGRAM_CELLS
 from balancer.telemetry.events import EventLog
 

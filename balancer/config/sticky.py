@@ -5,8 +5,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr, model_validator
 
+from balancer.config.durations import format_duration, parse_duration
 from balancer.config.group import Group, MisfitError
-from balancer.config.types import MASK, check_token, format_duration, parse_duration
+from balancer.config.types import MASK, check_token
 
 _SESSION = "session"
 _MOST_SECONDS = 400 * 24 * 3600  # browsers shorten longer ages to this (RFC 6265bis section 5.5)

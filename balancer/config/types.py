@@ -6,56 +6,35 @@ setting's name and value: `BALANCER_TIMEOUTS__CONNECT: "fast"` + ` is not a dura
 
 import json
 import re
-from decimal import Decimal
 from typing import Annotated, Any
 
 import orjson
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
-from balancer.config.written import MOST, parse_number, parse_whole, refuse_leading_zero, trimmed
+from balancer.config.durations import format_duration, parse_duration
+from balancer.config.written import (
+    MOST,
+    NO_LIMIT,
+    parse_number,
+    parse_whole,
+    plain,
+    refuse_leading_zero,
+    trimmed,
+)
 
 MASK = "**********"  # as pydantic writes a SecretStr
 
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h)?")
-_LARGEST = 10**9  # numbers have at most nine digits
-_SECONDS = {"m": 60, "h": 3600}
-_NO_LIMIT = frozenset(["off", "none", "never", "no", "disabled", "infinity", "inf", "unlimited"])
 _SIZE = re.compile(r"([0-9]{1,12})\s*([kKmMgG])?")
 _METHOD = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]{1,32}")  # as the proxy accepts them, but only capitals
 _BYTES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
-def parse_duration(value: object) -> float:
-    """Seconds from `2`, `0.5`, `500ms`, `2s`, `1m`, `1h`, or from a plain number of seconds."""
-    text = _plain(value)
-    refuse_leading_zero(text.rstrip("msh "))
-    match = _DURATION.fullmatch(text)
-    if match is None and text.lower() in _NO_LIMIT:
-        raise ValueError("is not a duration; if the time can be turned off, 0 does that")
-    if match is None:
-        raise ValueError("is not a duration; write seconds (2, 0.5) or 500ms, 2s, 1m, 1h")
-    number, unit = float(match[1]), match[2]
-    return number / 1000 if unit == "ms" else number * _SECONDS.get(unit, 1)
-
-
-def format_duration(seconds: float) -> str:
-    """The shortest text that `parse_duration` reads back as exactly `seconds`."""
-    for unit, factor in (("h", 3600), ("m", 60), ("s", 1)):
-        if seconds and seconds % factor == 0:
-            return f"{int(seconds // factor)}{unit}"
-    milliseconds = round(seconds * 1000)
-    if 0 < milliseconds < _LARGEST and milliseconds / 1000 == seconds:
-        return f"{milliseconds}ms"
-    # repr() is the shortest decimal that reads back as the same float; Decimal writes it without exponent.
-    return f"{Decimal(repr(float(seconds))):f}s" if seconds else "0s"
-
-
 def parse_size(value: object) -> int:
     """Bytes from `8192`, `8k`, `64M`, `1G`; k is 1024."""
-    text = _plain(value)
+    text = plain(value)
     refuse_leading_zero(text.rstrip("kKmMgG "))
     match = _SIZE.fullmatch(text)
-    if match is None and text.lower() in _NO_LIMIT:
+    if match is None and text.lower() in NO_LIMIT:
         raise ValueError("is not a size; if the setting may have no cap, write 0")
     if match is None:
         raise ValueError("is not a size; write bytes (8192) or 8k, 64M, 1G (k = 1024)")
@@ -122,11 +101,6 @@ def _as_fields(text: str) -> str:
     if _TOKEN.fullmatch(name) is None or name.lower() == "host":
         return 'write an object such as {"Host": "app.example"}'
     return f'write an object such as {{"{name}": "..."}}'
-
-
-def _plain(value: object) -> str:
-    # bool is an int to Python, and `timeout: yes` is True to YAML
-    return str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
 
 
 def _from_json(text: str, remedy: str) -> Any:

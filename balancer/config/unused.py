@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from balancer.config.catalogue import BY_PATH, GROUPS, Path, key
+from balancer.config.durations import format_duration
 from balancer.config.problems import about_value, as_written
 from balancer.config.settings import Settings
 from balancer.config.sources import Origin
-from balancer.config.types import format_duration
 
 _Why: TypeAlias = Callable[[Settings], str | None]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from balancer.config.address import check_host, is_ip, join_host_port, split_host_port
-from balancer.config.types import format_duration, parse_duration
+from balancer.config.durations import format_duration, parse_duration
 
 MAX_WEIGHT = 1000
 DEFAULT_REFRESH = 2.0

@@ -12,6 +12,8 @@ _GROUPED = re.compile(r"[0-9]{1,3}(?:[_,' ][0-9]{3})+")
 _OCTAL = 8
 # The largest whole number that JSON, and so the channel to the workers, carries exactly.
 MOST = 1 << 53
+# How some programs spell a number that is no limit.
+NO_LIMIT = frozenset(["off", "none", "never", "no", "disabled", "infinity", "inf", "unlimited"])
 
 
 def trimmed(value: object) -> object:
@@ -70,3 +72,9 @@ def parse_number(value: object) -> object:
         if _NUMBER.fullmatch(text) is None:
             raise ValueError("is not a number")
     return value
+
+
+def plain(value: object) -> str:
+    """The text of a string or number, "" for anything else."""
+    # bool is an int to Python, and `timeout: yes` is True to YAML
+    return str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""

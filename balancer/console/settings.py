@@ -5,8 +5,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from balancer.config import Loaded
 from balancer.config.effective import effective
+from balancer.config.loader import Loaded
 
 
 def print_settings(loaded: Loaded, console: Console) -> None:

@@ -21,7 +21,7 @@ from balancer.admin.view import (
 )
 from balancer.clock import Clock
 from balancer.config.address import join_host_port
-from balancer.config.export import Exported
+from balancer.config.exported import Exported
 from balancer.health.durations import Durations
 from balancer.health.result import CheckResult
 from balancer.messages import FailureRecord

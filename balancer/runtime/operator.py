@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from balancer.admin.view import Change, LiveChange, RefusedError
 from balancer.config.address import is_ip
-from balancer.config.export import Exported, as_file
+from balancer.config.exported import Exported, as_file
 from balancer.config.upstream_spec import UpstreamSpec, parse_upstream
 from balancer.discovery.member import Member
 from balancer.runtime.fleet import Fleet

@@ -16,7 +16,7 @@ from balancer.admin.view import (
     RefusedError,
     UpstreamView,
 )
-from balancer.config.export import Exported
+from balancer.config.exported import Exported
 from balancer.telemetry.columns import HISTOGRAM_CELLS
 from balancer.telemetry.events import EventLog
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from balancer.config import load, load_with_origins
 from balancer.config.access_log import ACCESS_LOG_FIELDS
 from balancer.config.catalogue import BY_PATH, BY_VARIABLE, GROUPS, NOT_YET, SETTINGS, variable
 from balancer.config.effective import as_yaml, effective
+from balancer.config.loader import load, load_with_origins
 from balancer.config.table import END, START, rewritten, table
 from balancer.errors import OperatorError
 from balancer.telemetry.log_line import FIELDS

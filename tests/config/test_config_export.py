@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from balancer.config import load, load_with_origins
 from balancer.config.catalogue import SETTINGS
 from balancer.config.effective import as_yaml, effective
 from balancer.config.export import export
+from balancer.config.loader import load, load_with_origins
 from balancer.config.types import MASK
 
 ENVIRON = {

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from balancer.config import load
 from balancer.config.forwarded import ONLY_PROXIES_MAY_SEND
+from balancer.config.loader import load
 from balancer.errors import OperatorError
 from balancer.http.fields import DROP, FORWARDING, REQUEST_KINDS
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from balancer.config import Address, UpstreamSpec, load, load_with_origins
 from balancer.config.access_log import ACCESS_LOG_FIELDS
+from balancer.config.address import Address
 from balancer.config.catalogue import BY_VARIABLE
 from balancer.config.cpus import usable_cpus
+from balancer.config.loader import load, load_with_origins
+from balancer.config.upstream_spec import UpstreamSpec
 from balancer.errors import SettingsError
 
 _UPSTREAMS = {"BALANCER_UPSTREAMS": "app1:8000"}

@@ -8,8 +8,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from balancer.config import load
 from balancer.config.catalogue import BY_PATH, NOT_YET
+from balancer.config.loader import load
 from balancer.errors import SettingsError
 
 _UPSTREAMS = {"BALANCER_UPSTREAMS": "app1:8000"}

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from balancer.config import load
-from balancer.config.loader import load_with_origins
+from balancer.config.loader import load, load_with_origins
 from balancer.config.sticky import NO_SECRET
 from balancer.errors import SettingsError
 

@@ -4,15 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from balancer.config.types import (
-    format_duration,
-    format_size,
-    parse_duration,
-    parse_methods,
-    parse_object,
-    parse_size,
-    split_list,
-)
+from balancer.config.durations import format_duration, parse_duration
+from balancer.config.types import format_size, parse_methods, parse_object, parse_size, split_list
 
 
 @pytest.mark.parametrize(

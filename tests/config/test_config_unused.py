@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from balancer.config import load, load_with_origins
 from balancer.config.catalogue import BY_PATH, variable
 from balancer.config.effective import as_yaml
+from balancer.config.loader import load, load_with_origins
 from balancer.config.settings import MOST_ENTITIES, OTHER_ENTITIES
 from balancer.errors import SettingsError
 from balancer.proxy.replay import MOST_KEPT

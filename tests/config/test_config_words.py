@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from balancer.config import load
+from balancer.config.loader import load
 from balancer.errors import SettingsError
 from balancer.policies import registry
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from balancer.config import load
 from balancer.config.address import Address, parse_listen
+from balancer.config.loader import load
 from balancer.config.ourselves import Ourselves, OwnListener, ourselves
 from balancer.config.own_addresses import own_addresses
 from balancer.errors import SettingsError

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from balancer.config import load
+from balancer.config.loader import load
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples/own_app"

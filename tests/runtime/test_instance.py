@@ -11,8 +11,8 @@ from types import FrameType
 import pytest
 
 from balancer.admin.view import Change, OutlierView, OverloadView
-from balancer.config import load_with_origins
 from balancer.config.export import export
+from balancer.config.loader import load_with_origins
 from balancer.health.durations import Durations
 from balancer.health.result import CheckResult, Result
 from balancer.runtime.fleet import Fleet

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from balancer.admin.view import Change, LiveChange, RefusedError
-from balancer.config.export import Exported, as_file
+from balancer.config.exported import Exported, as_file
 from balancer.runtime.operator import Operator
 from tests.runtime.fleet_harness import DNS, Harness, member
 

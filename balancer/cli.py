@@ -5,7 +5,6 @@ Problems that the operator must fix go to stderr, one line each, with exit code 
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -20,13 +19,13 @@ from balancer.config.loader import Loaded, load_with_origins
 from balancer.console.client import AdminClient, find_admin, find_token
 from balancer.errors import OperatorError, SettingsError
 from balancer.policies import registry
+from balancer.runtime.start import start
 
 if TYPE_CHECKING:
     from balancer.console.changes import Changes
 
 # If the width is unknown, as in a pipe or a container's log, long lines are better than folded ones.
 _WIDTH_OF_A_PIPE = 160
-_STDERR = 2
 
 app = typer.Typer(
     name="balancer",
@@ -100,14 +99,7 @@ def balancer(
 @app.command()
 def run(context: typer.Context, config: ConfigFile = None) -> None:
     """Run the balancer until TERM (the default command)."""
-    from balancer.runtime import signals
-
-    signals.outside_the_loop()
-    signals.say_crashes()
-    loaded = _load(context, config)
-    from balancer.runtime.launch import run as launch  # loads uvloop, aiohttp, metrics
-
-    raise typer.Exit(launch(loaded))
+    raise typer.Exit(start(config or context.obj))
 
 
 @app.command()
@@ -315,22 +307,8 @@ def _console(stderr: bool = False) -> Console:
     return console
 
 
-def _open_standard_descriptors() -> None:
-    """Open 0, 1 and 2 if they are closed: else the next file opened would get that number, and its output."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
-
-
-def main() -> None:
-    """The entry point: problems that the operator must fix become plain lines, never a traceback."""
-    _open_standard_descriptors()
-    try:
-        app(prog_name="balancer")
-    except OperatorError as error:
-        console = _console(stderr=True)
-        for problem in error.problems if isinstance(error, SettingsError) else [str(error)]:
-            console.print(Text.assemble(("balancer: ", "bold red"), problem), soft_wrap=True)
-        sys.exit(1)
-    except KeyboardInterrupt:  # before the supervisor has taken over the signal
-        sys.exit(128 + signal.SIGINT)
+def report(error: OperatorError) -> None:
+    """Print each problem on a line of its own."""
+    console = _console(stderr=True)
+    for problem in error.problems if isinstance(error, SettingsError) else [str(error)]:
+        console.print(Text.assemble(("balancer: ", "bold red"), problem), soft_wrap=True)

@@ -12,6 +12,7 @@ from platform import python_version
 import pytest
 
 from balancer import __version__, build
+from balancer.__main__ import config_of_run
 from tests.fakes.forkserver import run
 
 _GOOD = {"BALANCER_UPSTREAMS": "app1:8000,app2:8000?weight=3", "BALANCER_TIMEOUTS__CONNECT": "250ms"}
@@ -228,7 +229,7 @@ def test_wrong_command_line_is_exit_code_2(arguments: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_standard_descriptors_are_not_reused_by_other_files(closed: str) -> None:
     """Otherwise the next opened file would get their output."""
-    script = "import os, balancer.cli as cli; cli._open_standard_descriptors(); [*map(os.fstat, range(3))]"
+    script = "import os, balancer.__main__ as b; b._open_standard_descriptors(); [*map(os.fstat, range(3))]"
     command = f'exec {sys.executable} -c "{script}" {closed}'
     assert subprocess.run(["/bin/sh", "-c", command], check=False).returncode == 0
 
@@ -259,3 +260,40 @@ def test_settings_too_large_for_workers_are_refused(environ: dict[str, str], pro
     """Workers would never become ready."""
     done = _balancer("check", environ={**_GOOD, **environ})
     assert (done.returncode, done.stderr) == (1, f"balancer: {problem}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "config"),
+    [
+        pytest.param((), "", id="nothing"),
+        pytest.param(("run",), "", id="run"),
+        pytest.param(("--config", "a.yaml"), "a.yaml", id="a file"),
+        pytest.param(("-c", "a.yaml", "run"), "a.yaml", id="a file before run"),
+        pytest.param(("run", "-c", "a.yaml"), "a.yaml", id="a file after run"),
+        pytest.param(("run", "--config=a.yaml"), "a.yaml", id="with an equals sign"),
+        pytest.param(("-c", "run"), None, id="a file named run"),
+        pytest.param(("-c",), None, id="no file"),
+        pytest.param(("-c", ""), None, id="an empty file name"),
+        pytest.param(("-c", "a.yaml", "-c", "b.yaml"), None, id="two files"),
+        pytest.param(("run", "run"), None, id="run twice"),
+        pytest.param(("run", "--help"), None, id="help"),
+        pytest.param(("check",), None, id="another command"),
+        pytest.param(("-c", "a.yaml", "check"), None, id="another command with a file"),
+        pytest.param(("ruN",), None, id="a mistake"),
+    ],
+)
+def test_the_plain_command_line_of_a_run_needs_no_command_parser(
+    arguments: tuple[str, ...], config: str | None
+) -> None:
+    assert config_of_run(arguments) == config
+
+
+@pytest.mark.parametrize("arguments", [("-c", "{}"), ("run", "--config={}"), ("-c", "{}", "-c", "{}")])
+def test_either_parser_of_the_command_line_runs_with_the_same_file(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("upstreams: 8000\n")
+    done = _balancer(*(each.format(file) for each in arguments))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f'balancer: {file}: upstreams: "8000" ')

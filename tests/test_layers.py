@@ -52,7 +52,7 @@ NEVER: dict[str, frozenset[str]] = {"proxy": frozenset(["clients", "health", "di
 # Rooms above another room of the same layer: cli, demo and the entry point start what is in runtime.
 ABOVE: dict[str, frozenset[str]] = {
     "cli": frozenset(["runtime", "demo", "console"]),
-    "__main__": frozenset(["cli"]),
+    "__main__": frozenset(["cli", "runtime"]),
 }
 
 # Package -> the only places (a room, or a module with its dots) that may import it.
@@ -79,6 +79,13 @@ BANNED: dict[str, frozenset[str]] = {
 }
 # Modules that a worker may not load: they cost start-up time and memory in every worker.
 NOT_IN_WORKERS = ("aiohttp", "pydantic", "prometheus_client", "yaml", "typer", "rich")
+# Modules that the supervisor may not load: the process that reads the settings ends with them. The numbers
+# are in docs/decisions/0140-three-processes-start.md.
+NOT_IN_SUPERVISOR = ("pydantic", "pydantic_core", "pydantic_settings", "yaml", "typer", "rich")
+# It may not load these before its workers are ready,
+NOT_BEFORE_WORKERS = (*NOT_IN_SUPERVISOR, "aiohttp", "prometheus_client")
+# nor these before it has started the other processes.
+NOT_TO_BEGIN_WITH = (*NOT_BEFORE_WORKERS, "asyncio", "uvloop", "msgspec", "logging", "ssl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,10 +246,47 @@ def test_pure_rooms_do_no_io(room: str) -> None:
     assert [str(one) for one in strays] == []
 
 
-@pytest.mark.parametrize("module", ["balancer", "balancer.runtime.worker"])
+def _loaded_after(code: str) -> set[str]:
+    """The modules that an interpreter has loaded after `code`."""
+    run = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules, sep='\\n')"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    return set(run.stdout.split())
+
+
+def _packages(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules}
+
+
+@pytest.mark.parametrize("module", ["balancer", "balancer.runtime.worker", "balancer.runtime.build"])
 def test_workers_load_no_heavy_modules(module: str) -> None:
-    code = f"import {module}, sys; print(*sys.modules, sep='\\n')"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
-    loaded = {name.partition(".")[0] for name in run.stdout.split()}
-    assert module.partition(".")[0] in loaded
-    assert sorted(loaded.intersection(NOT_IN_WORKERS)) == []
+    loaded = _loaded_after(f"import {module}")
+    assert module in loaded
+    assert sorted(_packages(loaded).intersection(NOT_IN_WORKERS)) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "unwanted"),
+    [
+        pytest.param("import balancer.__main__", NOT_TO_BEGIN_WITH, id="command line"),
+        pytest.param("import balancer.runtime.start", NOT_TO_BEGIN_WITH, id="start"),
+        pytest.param("import balancer.runtime.launch", NOT_BEFORE_WORKERS, id="supervisor"),
+        pytest.param(
+            "import balancer.runtime.launch, balancer.runtime.admin as a; a.load()",
+            NOT_IN_SUPERVISOR,
+            id="with its admin server",
+        ),
+    ],
+)
+def test_the_supervisor_loads_what_it_needs_when_it_needs_it(code: str, unwanted: tuple[str, ...]) -> None:
+    assert sorted(_packages(_loaded_after(code)).intersection(unwanted)) == []
+
+
+@pytest.mark.parametrize("name", ["config.loader", "config.settings", "policies.registry"])
+def test_only_the_reader_loads_settings_and_policies(name: str) -> None:
+    assert f"balancer.{name}" not in _loaded_after("import balancer.runtime.launch, balancer.admin.server")
+    assert f"balancer.{name}" in _loaded_after("import balancer.runtime.planning")

@@ -30,11 +30,9 @@ from balancer.runtime.operator import Operator
 from balancer.runtime.states import Overloaded, PoolState, UpstreamState
 from balancer.spec.part import encode_plain, replaced
 from balancer.telemetry import columns as c
-from balancer.telemetry import fleet_metrics, segment_metrics
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Labels, Ledger
-from balancer.telemetry.metrics import render
 from balancer.telemetry.samples import FleetSample, PoolSample, UpstreamSample, WorkerSample
 from balancer.telemetry.scrape import Scrape
 
@@ -216,6 +214,10 @@ class Instance:
         return FleetSample(pools, upstreams)
 
     def _render(self, fleet: FleetSample) -> bytes:
+        # Loaded by `runtime.admin`, after the workers: prometheus_client takes 40 ms.
+        from balancer.telemetry import fleet_metrics, segment_metrics
+        from balancer.telemetry.metrics import render
+
         return render(
             chain(
                 segment_metrics.families(self._ledger, self._log_dropped()),

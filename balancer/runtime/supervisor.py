@@ -5,17 +5,14 @@ import gc
 import logging
 import socket
 from collections.abc import Coroutine
+from contextlib import suppress
 from random import Random
 from typing import Any
 
 from balancer import __version__, build
-from balancer.admin.server import AdminServer
 from balancer.clock import Clock, SystemClock
 from balancer.config.address import is_ip
-from balancer.config.export import export
-from balancer.config.loader import Loaded
 from balancer.config.ourselves import ourselves
-from balancer.config.token import read_token
 from balancer.discovery.discovery import Discovery
 from balancer.discovery.lookup import SystemResolver
 from balancer.errors import StartupError
@@ -35,15 +32,16 @@ from balancer.messages import (
     Verdict,
 )
 from balancer.runtime import signals
-from balancer.runtime.blueprint import instance_spec
+from balancer.runtime.admin import Admin
 from balancer.runtime.checking import CheckedFleet, FleetCheckSink
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.instance import Instance
-from balancer.runtime.name import make_name
+from balancer.runtime.interpreter import Interpreters
 from balancer.runtime.open_files import Reserve, hard_limit, shares
 from balancer.runtime.outliers import Outliers
 from balancer.runtime.overload import OverloadWatch
 from balancer.runtime.places import Places, pool_states
+from balancer.runtime.plan import Plan
 from balancer.runtime.slot import TICK
 from balancer.runtime.sockets import bound_address
 from balancer.runtime.states import UpstreamState
@@ -56,6 +54,7 @@ from balancer.telemetry.line_writer import LineWriter
 from balancer.telemetry.segment import Segment
 
 DRAIN_MARGIN = 2.0  # seconds that a worker may take to end beyond its drain timeout
+ADMIN_WAITS = 1.0  # seconds at most that the admin server waits until the workers are ready
 
 
 class Supervisor:
@@ -63,25 +62,24 @@ class Supervisor:
 
     def __init__(
         self,
-        loaded: Loaded,
+        plan: Plan,
         listeners: list[socket.socket],
         admin: socket.socket,
-        max_connections: int,
         log: logging.Logger,
         access_writer: LineWriter,
+        interpreters: Interpreters,
     ) -> None:
-        settings = loaded.settings
-        self._settings = settings
+        spec = plan.instance
+        self._plan = plan
+        self._worker_spec = spec.worker
+        self._interpreters = interpreters
         self._listeners = listeners
-        self._admin = admin
-        self._admin_token = read_token(settings.admin_token.get_secret_value(), settings.admin_token_file)
+        self._admin_socket = admin
         self._log = log
         self._access_writer = access_writer
-        self._segment = Segment.create(settings.workers)
-        self._shares = shares(hard_limit(), settings.workers)
+        self._segment = Segment.create(spec.worker.workers)
+        self._shares = shares(hard_limit(), spec.worker.workers)
         self._reserve = Reserve()
-        self._name = make_name() if settings.via else ""
-        spec = instance_spec(settings, via=self._name, max_connections=max_connections)
         (pool,) = spec.pools
         loop = asyncio.get_running_loop()
         clock = SystemClock()
@@ -98,7 +96,7 @@ class Supervisor:
             own=ourselves(bound_address(listeners[0]), bound_address(admin)),
         )
         self._workers = Workers(
-            settings.workers,
+            spec.worker.workers,
             spawn=self._spawn,
             start_message=Places(spec.worker, self._fleet, ledger).start_message,
             ledger=ledger,
@@ -127,10 +125,12 @@ class Supervisor:
             checks=self._checks,
             outliers=self._outliers,
             events=events,
-            config=export(loaded),
+            config=plan.config,
             log_dropped=lambda: access_writer.dropped,
             clock=clock,
         )
+        self._admin = Admin(self._instance, plan, self._shares.admin)
+        self._established = asyncio.Event()
         self._exit: asyncio.Future[int] = loop.create_future()
         self._all_gone = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -142,7 +142,7 @@ class Supervisor:
             clock=clock,
             random=Random(),
             sink=FleetCheckSink(self._fleet, ledger, self._discovery.unanswered),
-            open_probe=Probes(self._name, self._shares.checks),
+            open_probe=Probes(self._worker_spec.via, self._shares.checks),
             loop=loop,
         )
         watcher = CheckedFleet(checks, spec)
@@ -158,11 +158,9 @@ class Supervisor:
             loop.add_signal_handler(number, self._on_signal, number)
         for ignored, why in signals.WITHOUT_EFFECT.items():
             loop.add_signal_handler(ignored, self._on_other_signal, ignored, why)
-        hosts = self._settings.admin_hosts
-        server = AdminServer(self._instance, self._admin_token, self._name, hosts, most=self._shares.admin)
         try:
-            await server.start(self._admin)
             self._in_background(self._operate(), "operate")
+            self._in_background(self._serve_admin(), "admin")
             return await self._exit
         finally:
             for task in self._tasks:
@@ -171,7 +169,7 @@ class Supervisor:
             await self._all_gone.wait()
             if self._checks is not None:
                 await self._checks.close()
-            await server.stop()
+            await self._admin.stop()
             self._reserve.close()
             self._segment.close()
 
@@ -182,13 +180,14 @@ class Supervisor:
 
     def established(self) -> None:
         """All workers are ready for the first time."""
+        self._established.set()
         self._log.info(
             "balancer %s (%s) listens on %s, admin on %s; workers: %d, upstreams: %d",
             __version__,
             build.kind(),
             bound_address(self._listeners[0]),
-            bound_address(self._admin),
-            self._settings.workers,
+            bound_address(self._admin_socket),
+            self._worker_spec.workers,
             len(self._fleet.upstreams()),
         )
 
@@ -248,6 +247,13 @@ class Supervisor:
         self._in_background(self._tick(), "tick")
         self._in_background(self._watch_load(), "watch load")
 
+    async def _serve_admin(self) -> None:
+        # Its clients wait in the accept queue until then.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ADMIN_WAITS):
+                await self._established.wait()
+        await self._admin.serve(self._admin_socket)
+
     async def _tick(self) -> None:
         frozen = False
         while True:
@@ -257,7 +263,7 @@ class Supervisor:
                 self._workers.tick()
             except Exception:  # one failed tick must not end the ticks
                 self._log.exception("watching the workers failed")
-            if not frozen and not self._instance.unready():
+            if not frozen and self._admin.serves and not self._instance.unready():
                 # Objects alive now stay alive: with 1,000 upstreams a full collection took 60 to 96 ms.
                 gc.collect()
                 gc.freeze()
@@ -283,14 +289,13 @@ class Supervisor:
         self._in_background(self._stop(), "stop")
 
     async def _stop(self) -> None:
-        timeouts = self._settings.timeouts
         if self._workers.running():
-            await asyncio.sleep(timeouts.drain_delay)
+            await asyncio.sleep(self._plan.drain_delay)
         self._workers.drain()
         for listener in self._listeners:
             listener.close()
         try:
-            async with asyncio.timeout(timeouts.drain + DRAIN_MARGIN):
+            async with asyncio.timeout(self._worker_spec.drain + DRAIN_MARGIN):
                 await self._all_gone.wait()
         except TimeoutError:
             self._log.error("workers outlast the drain time; killing them")
@@ -304,11 +309,11 @@ class Supervisor:
         self._workers.broadcast(message)
 
     def _spawn(self, start: Start, *, on_message: OnMessage, on_ended: OnEnded) -> WorkerProcess:
+        descriptors = [self._segment.fd, *(listener.fileno() for listener in self._listeners)]
         with self._reserve.lent():
             return WorkerProcess(
                 start,
-                segment_fd=self._segment.fd,
-                listeners=self._listeners,
+                self._interpreters.take(descriptors),
                 on_message=on_message,
                 on_ended=on_ended,
                 on_error=self._on_message_error,

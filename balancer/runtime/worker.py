@@ -1,4 +1,5 @@
-"""A worker process (L7): `python -m balancer.runtime.worker CHANNEL_FD SEGMENT_FD LISTENER_FD...`.
+"""A worker process (L7): `python -m balancer.runtime.worker CHANNEL_FD [SEGMENT_FD LISTENER_FD...]`. The
+others come over the channel if they are not named (`interpreter`).
 
 The composition root of the data plane: takes over what the supervisor passed, builds the data plane, serves,
 and shuts down. One event loop, no threads; all its configuration comes over the control channel.
@@ -6,6 +7,7 @@ and shuts down. One event loop, no threads; all its configuration comes over the
 
 import asyncio
 import gc
+import os
 import socket
 import sys
 import traceback
@@ -35,6 +37,7 @@ from balancer.messages import (
 from balancer.runtime import signals
 from balancer.runtime.acceptor import Listeners
 from balancer.runtime.channel import Channel
+from balancer.runtime.interpreter import receive
 from balancer.runtime.serving import Serving
 from balancer.runtime.uplink import Uplink
 from balancer.telemetry.access_log import AccessLog
@@ -186,7 +189,18 @@ async def _run(channel_fd: int, segment_fd: int, *listener_fds: int) -> int:
 def main(arguments: list[str]) -> int:
     """Run the process; exit code 0 after a shutdown, 1 after a start-up error."""
     signals.ignore_all()
-    return uvloop.run(_run(*map(int, arguments)))
+    channel, *descriptors = map(int, arguments)
+    descriptors = descriptors or _awaited(channel)
+    return uvloop.run(_run(channel, *descriptors)) if descriptors else 0
+
+
+def _awaited(channel: int) -> list[int]:
+    """The descriptors for an interpreter that was started early, once it has loaded what it will need; [] if
+    the supervisor is gone."""
+    with suppress(Exception):
+        import balancer.runtime.build  # noqa: F401 - if it fails, `_build` reports it
+    with socket.socket(fileno=os.dup(channel)) as sock:
+        return receive(sock)
 
 
 if __name__ == "__main__":

@@ -4,14 +4,13 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from balancer.messages import FromSupervisor, FromWorker, Start, from_workers
 from balancer.runtime import signals
 from balancer.runtime.channel import Channel
+from balancer.runtime.interpreter import Interpreter
 
 LAST_GRACE = 1.0  # seconds between the end of the channel and the end of the process
 
@@ -41,7 +40,7 @@ OnError = Callable[[str, Exception], None]  # the kind of message, and the excep
 
 
 class WorkerProcess:
-    """A fresh interpreter that runs `balancer.runtime.worker`.
+    """An interpreter that runs `balancer.runtime.worker`.
 
     `on_message` gets its messages. `on_ended` is called once, when the process has ended and all its messages
     have been passed on; it is never called from within the constructor or a method. `on_error` gets the
@@ -51,9 +50,8 @@ class WorkerProcess:
     def __init__(
         self,
         start: Start,
+        interpreter: Interpreter,
         *,
-        segment_fd: int,
-        listeners: Sequence[socket.socket],
         on_message: OnMessage,
         on_ended: OnEnded,
         on_error: OnError,
@@ -64,28 +62,14 @@ class WorkerProcess:
         self._last_grace: asyncio.TimerHandle | None = None
         self._channel = Channel(_READS, on_message, self._lost, on_error)
         self._unsent: list[FromSupervisor] = [start]  # until the channel is open
-        ours, theirs = socket.socketpair()
-        with theirs:
-            descriptors = [theirs.fileno(), segment_fd, *(sock.fileno() for sock in listeners)]
-            try:
-                with signals.held():
-                    self._process = subprocess.Popen(
-                        [sys.executable, "-P", "-m", "balancer.runtime.worker", *map(str, descriptors)],
-                        pass_fds=descriptors,
-                        stdin=subprocess.DEVNULL,
-                        stdout=2,  # stdout is the access log's
-                        env=worker_environment(os.environ),
-                        # Its own session: an INT typed at the terminal goes only to the supervisor.
-                        start_new_session=True,
-                    )
-            except OSError:
-                ours.close()
-                raise
+        self._process = interpreter.process
         self.pid = self._process.pid
         self._loop = asyncio.get_running_loop()
         self._pidfd = os.pidfd_open(self.pid)
         self._loop.add_reader(self._pidfd, self._exited)
-        self._opening = self._loop.create_task(self._open(ours), name=f"channel of worker {self.pid}")
+        self._opening = self._loop.create_task(
+            self._open(interpreter.channel), name=f"channel of worker {self.pid}"
+        )
 
     def send(self, message: FromSupervisor) -> bool:
         """Queue a message to the worker; False if it will not get it."""
@@ -139,16 +123,3 @@ class WorkerProcess:
     def _report(self) -> None:
         if self._ended is not None and self._channel_lost:
             self._on_ended(self._ended)
-
-
-def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a worker, without our settings, which may be secret: they come over the channel.
-
-    It searches for modules where the supervisor does (`-P` excludes the working directory, unless it is first
-    in the supervisor's path too), so that the worker finds the modules that the supervisor has checked.
-    """
-    inherited = {name: value for name, value in environ.items() if not name.startswith("BALANCER_")}
-    if not sys.flags.safe_path:
-        places = [os.path.abspath(sys.path[0]), *filter(None, [environ.get("PYTHONPATH")])]
-        inherited["PYTHONPATH"] = os.pathsep.join(places)
-    return inherited

@@ -23,7 +23,12 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import NoReturn
 
-PRELOADED = ("balancer.runtime.launch", "balancer.console.status", "loadtests.app.serving")
+PRELOADED = (
+    "balancer.runtime.launch",
+    "balancer.runtime.planning",
+    "balancer.console.status",
+    "loadtests.app.serving",
+)
 PATIENCE = 30.0  # seconds
 _MESSAGE = 1 << 17  # bytes; an environment is far below
 

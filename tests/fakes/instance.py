@@ -75,6 +75,14 @@ async def get(port: int, target: str = "/", host: str = "127.0.0.1") -> Answer:
         await client.close()
 
 
+def _is_worker(process: Path) -> bool:
+    """At the start the supervisor has another child, which reads the settings."""
+    try:
+        return b"balancer.runtime.worker" in (process / "cmdline").read_bytes()
+    except OSError:  # it has just ended
+        return False
+
+
 class Balancer:
     """A supervisor's process, its ports, and its output."""
 
@@ -155,7 +163,7 @@ class Balancer:
     def workers(self) -> list[int]:
         """The pids of the worker processes."""
         text = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
-        return [int(pid) for pid in text.split()]
+        return [int(pid) for pid in text.split() if _is_worker(Path(f"/proc/{pid}"))]
 
     async def exit_code(self) -> int:
         """Wait for the exit; returns the exit code. All output has been read by then."""

@@ -45,7 +45,7 @@ def _getaddrinfo(
 
 
 if __name__ == "__main__":
-    from balancer.cli import main
+    from balancer.__main__ import main
 
     # The two differences from what users have.
     resolver = partial(SystemResolver, partial(resolve, getaddrinfo=_getaddrinfo))

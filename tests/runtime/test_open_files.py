@@ -1,6 +1,5 @@
 """The open-file limit is raised as far as allowed, and connections fit it."""
 
-import logging
 import os
 import resource
 from collections.abc import Iterator
@@ -9,8 +8,10 @@ import pytest
 
 from balancer.config.loader import load_with_origins
 from balancer.errors import StartupError
-from balancer.runtime.launch import fit_connections
 from balancer.runtime.open_files import Reserve, Shares, affordable_connections, raise_limit, shares
+from balancer.runtime.plan import Notice
+from balancer.runtime.planning import plan
+from balancer.spec.worker import Level
 
 
 @pytest.fixture
@@ -47,23 +48,22 @@ def test_connections_fit_the_limit(wanted: int, open_files: int, affordable: int
 @pytest.mark.parametrize(
     ("setting", "open_files", "affordable", "level"),
     [
-        pytest.param("20000", 10_000, 4900, logging.WARNING, id="asked for"),
-        pytest.param(None, 10_000, 4900, logging.INFO, id="by default"),
-        pytest.param(None, 1024, 412, logging.WARNING, id="few are left"),
-        pytest.param(None, 64, 1, logging.WARNING, id="one is left"),
+        pytest.param("20000", 10_000, 4900, "warning", id="asked for"),
+        pytest.param(None, 10_000, 4900, "info", id="by default"),
+        pytest.param(None, 1024, 412, "warning", id="few are left"),
+        pytest.param(None, 64, 1, "warning", id="one is left"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_warned_of_and_so_is_a_low_limit(
-    setting: str | None, open_files: int, affordable: int, level: int, caplog: pytest.LogCaptureFixture
+    setting: str | None, open_files: int, affordable: int, level: Level
 ) -> None:
     environ = {"BALANCER_UPSTREAMS": "app1:8000"}
     if setting is not None:
         environ["BALANCER_LIMITS__MAX_CONNECTIONS"] = setting
-    with caplog.at_level(logging.INFO):
-        loaded = load_with_origins(environ)
-        assert fit_connections(loaded, open_files, logging.getLogger("test")) == affordable
-    (record,) = caplog.records
-    assert (record.levelno, record.getMessage()) == (
+    planned = plan(load_with_origins(environ), open_files)
+    assert planned.instance.worker.listener.limits.max_connections == affordable
+    (notice,) = planned.notices
+    assert notice == Notice(
         level,
         f"the open-file limit is {open_files}: BALANCER_LIMITS__MAX_CONNECTIONS is lowered from 20000 to "
         f"{affordable}; to keep it, raise the hard limit (ulimit -Hn, or ulimits: nofile: of the container) "

@@ -10,6 +10,7 @@ import pytest
 
 from balancer.messages import Fatal, FromWorker, from_workers
 from balancer.runtime.channel import Channel
+from balancer.runtime.interpreter import started
 from balancer.runtime.worker_process import Ended, WorkerProcess
 from balancer.spec.part import encode
 from balancer.telemetry.segment import Segment
@@ -27,8 +28,7 @@ async def test_a_worker_that_has_just_ended_may_be_killed() -> None:
     try:
         process = WorkerProcess(
             start_message(),
-            segment_fd=segment.fd,
-            listeners=[],
+            started([segment.fd]),
             on_message=lambda message: None,
             on_ended=ended.set_result,
             on_error=lambda message, error: None,

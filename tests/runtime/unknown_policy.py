@@ -4,7 +4,10 @@ import sys
 
 from balancer.config.loader import Loaded
 from balancer.config.settings import Settings
+from balancer.runtime.interpreter import Interpreters
 from balancer.runtime.launch import run
+from balancer.runtime.open_files import hard_limit
+from balancer.runtime.planning import plan
 
 if __name__ == "__main__":
     settings = Settings.model_validate(
@@ -18,4 +21,4 @@ if __name__ == "__main__":
             "health_check": {"enabled": False},
         }
     )
-    sys.exit(run(Loaded(settings, {})))
+    sys.exit(run(plan(Loaded(settings, {}), hard_limit()), Interpreters()))

@@ -1,0 +1,63 @@
+"""Starts the admin server (L7) after the workers, so that the first request does not wait for its imports."""
+
+import asyncio
+import socket
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from balancer.admin.view import Instance
+from balancer.runtime.plan import Plan
+
+if TYPE_CHECKING:
+    from balancer.admin.server import AdminServer
+
+
+class Admin:
+    """The admin server of an instance, and what it needs loaded."""
+
+    def __init__(self, instance: Instance, plan: Plan, most: int) -> None:
+        """`most` is the limit on connections."""
+        self._instance = instance
+        self._plan = plan
+        self._most = most
+        self._server: AdminServer | None = None
+        self.serves = False
+
+    async def serve(self, sock: socket.socket) -> None:
+        """Load the server in a thread, and answer on `sock` from then on."""
+        server_class = await _loaded()
+        plan = self._plan
+        self._server = server_class(
+            self._instance, plan.admin_token, plan.instance.worker.via, plan.admin_hosts, most=self._most
+        )
+        await self._server.start(sock)
+        self.serves = True
+
+    async def stop(self) -> None:
+        """Finish running requests, and close."""
+        if self._server is not None:
+            await self._server.stop()
+
+
+async def _loaded() -> "type[AdminServer]":
+    found: Future[type[AdminServer]] = Future()
+
+    def run() -> None:
+        found.set_running_or_notify_cancel()  # from here on it cannot be cancelled, only ignored
+        try:
+            found.set_result(load())
+        except BaseException as error:
+            found.set_exception(error)
+
+    # A thread of its own: the loop waits for its executor's threads at exit.
+    threading.Thread(target=run, name="load-admin", daemon=True).start()
+    return await asyncio.wrap_future(found)
+
+
+def load() -> "type[AdminServer]":
+    """Load aiohttp, and prometheus_client for the first scrape: together 0.2 s of CPU."""
+    from balancer.admin.server import AdminServer
+    from balancer.telemetry import fleet_metrics, segment_metrics  # noqa: F401 - used by `Instance.scrape`
+
+    return AdminServer

@@ -67,8 +67,7 @@ def test_the_settings_models_are_not_kept_and_the_admin_listener_answers_from_th
         end = time.monotonic() + PATIENCE
         while not connects(admin):
             assert time.monotonic() < end
-        # Accepted by the kernel, and answered as soon as the server is loaded, whether workers are ready or
-        # not.
+        # Accepted by the kernel, and answered once the server is loaded, whether workers are ready or not.
         status, body = get(admin, "/readyz")
         assert status in (200, 503), body
         while get(admin, "/readyz")[0] != 200:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from balancer.discovery.lookup import THREADS
 from balancer.errors import StartupError
 
 MOST_ADMIN = 100  # connections to the admin listener
@@ -91,6 +90,8 @@ class Shares:
 
 def shares(open_files: int, workers: int) -> Shares:
     """The shares for a limit of `open_files`. Below about 100 not even the minimum of each fits."""
+    from balancer.discovery.lookup import THREADS  # here: 20 ms of asyncio, which the reader does not need
+
     left = max(0, open_files - _OWN - _PER_WORKER * workers - SPAWNING)
     admin = max(_LEAST_ADMIN, min(MOST_ADMIN, left // 4))
     lookups = max(1, min(THREADS, left // 16))

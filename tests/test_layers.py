@@ -266,6 +266,7 @@ def _packages(modules: set[str]) -> set[str]:
 def test_workers_load_no_heavy_modules(module: str) -> None:
     loaded = _loaded_after(f"import {module}")
     assert module in loaded
+    assert "importlib.metadata" not in loaded  # only policies of installed packages need it
     assert sorted(_packages(loaded).intersection(NOT_IN_WORKERS)) == []
 
 

@@ -1,8 +1,8 @@
 """Compiles the hot rooms, if BUILD_COMPILED=1 is in the environment; all else is in pyproject.toml.
 
 They become one extension module, made by mypyc, and a small one for each file, which only leads to it. The
-.py files stay beside them, for tracebacks. Debug symbols go to build/debug. What fails is an error: nobody
-gets a plain package who has asked for a compiled one.
+.py files stay beside them, for tracebacks. What fails is an error: nobody gets a plain package who has asked
+for a compiled one.
 """
 
 import shutil
@@ -54,12 +54,15 @@ def extensions() -> list[Extension]:
     return made
 
 
-def split_symbols(extension: Path) -> None:
-    """Move the debug symbols of an extension to build/debug, where debuggers find them by its link."""
-    symbols = BUILD / "debug" / f"{extension.name}.debug"
-    symbols.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["objcopy", "--only-keep-debug", extension, symbols], check=True)
-    subprocess.run(["objcopy", "--strip-unneeded", f"--add-gnu-debuglink={symbols}", extension], check=True)
+def strip(extension: Path) -> None:
+    """Remove the debug symbols of an extension; those of the large one go to build/debug."""
+    options = ["--strip-unneeded"]
+    if extension.name.startswith(f"{PACKAGE}__mypyc"):
+        symbols = BUILD / "debug" / f"{extension.name}.debug"
+        symbols.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["objcopy", "--only-keep-debug", extension, symbols], check=True)
+        options.append(f"--add-gnu-debuglink={symbols}")
+    subprocess.run(["objcopy", *options, extension], check=True)
 
 
 class Package(Distribution):
@@ -91,7 +94,7 @@ class BuildExtensions(build_ext):
         super().run()
         if not self.inplace:
             for extension in self.extensions:
-                split_symbols(Path(self.get_ext_fullpath(extension.name)))
+                strip(Path(self.get_ext_fullpath(extension.name)))
 
 
 setup(distclass=Package, cmdclass={"build": Build, "build_ext": BuildExtensions})

@@ -24,6 +24,7 @@ PROTOCOLS = {
     "balancer.telemetry.access_log.RecordSink",
     "balancer.upstreams.state.HasState",
 }
+NOT_HOT = {"balancer.lateness", "balancer.messages", "balancer.spec.instance", "balancer.spec.worker"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
@@ -90,6 +91,20 @@ def test_protocols_are_those_of_the_list() -> None:
         if "Protocol" in bases(node)
     }
     assert found == PROTOCOLS
+
+
+def test_what_hot_rooms_import_is_compiled_too() -> None:
+    """But for what requests do not pass: specifications, messages to the supervisor."""
+    hot = {module_of(file) for file in HOT}
+    plain = {
+        node.module
+        for file in HOT
+        for node in ast.walk(tree_of(file))
+        if isinstance(node, ast.ImportFrom)
+        and (node.module or "").startswith("balancer.")
+        and node.module not in hot
+    }
+    assert plain == NOT_HOT
 
 
 @every_file

@@ -19,9 +19,7 @@ PROTOCOLS = {
     "balancer.connections.intake.Resting",
     "balancer.outliers.local_ejector.Asker",
     "balancer.policies.sampling.Candidate",
-    "balancer.pools.hash_key.Client",
     "balancer.queueing.queue.Waiter",
-    "balancer.telemetry.access_log.RecordSink",
     "balancer.upstreams.state.HasState",
 }
 NOT_HOT = {"balancer.lateness", "balancer.messages", "balancer.spec.instance", "balancer.spec.worker"}

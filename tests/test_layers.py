@@ -66,7 +66,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "typer": frozenset(["cli", "demo", "console"]),
     "rich": frozenset(["cli", "demo", "console"]),
     "httptools": frozenset(["http"]),
-    "mypy_extensions": frozenset(["clock", "policies", "sticky", "connections", "proxy", "clients"]),
+    "mypy_extensions": frozenset(["policies", "pools", "sticky", "connections", "proxy", "clients"]),
     "msgspec": frozenset(["spec"]),
     "orjson": frozenset(["http", "telemetry", "admin", "config"]),
     "uvloop": frozenset(["runtime", "cli", "demo"]),

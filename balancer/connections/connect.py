@@ -10,6 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Any, Final, NamedTuple
 
+from mypy_extensions import mypyc_attr
+
 from balancer.clock import Clock
 from balancer.connections.delay_queue import DelayQueue
 from balancer.connections.intake import Turns
@@ -81,6 +83,7 @@ class ConnectContext:
             self.timeouts.close()
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ConnectOwner(ABC):
     """Gets one of these calls for each of its connects that it does not cancel, never from within `begin`."""
 

@@ -10,6 +10,8 @@ from abc import ABC, abstractmethod
 from collections import deque
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from balancer.connections.connect import Connect, ConnectContext, ConnectOwner, DialFailure
 from balancer.connections.delay_queue import DelayQueue
 from balancer.connections.keepalive import KeepalivePool
@@ -27,6 +29,7 @@ _CONNECTS: Final = 1
 _OVER: Final = 2
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Dialler(ABC):
     """Gets one of these calls for each of its dials that it does not cancel, never from within `dial`."""
 

@@ -193,6 +193,7 @@ class IdleOwner(ABC):
         """It was closed, or sent data unasked, while no reader held it; `reason` is one of CLOSE_REASONS."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class IdleWatcher(ABC):
     """Wants the connections that become idle."""
 

@@ -133,14 +133,14 @@ class ObservedUpstream:
         return any(cells[UPSTREAM_INFLIGHT_LIMIT] for cells in self.others)
 
     def _answers_elsewhere(self) -> int:
-        return sum([cells[UPSTREAM_FIRST_BYTE_SUM] for cells in self.others])
+        return sum([cells[UPSTREAM_FIRST_BYTE_SUM] for cells in self.others], 0)
 
     def _sample(self, now: float, looks: int) -> Sample:
         upstream = self.upstream
         upstream.counters.flush()
         counts = upstream.cells[_SAMPLED].tolist()
         answers = counts[:HISTOGRAM_CELLS]
-        given = total = sum(answers)
+        given = total = sum(answers, 0)
         answered_ns = counts[_SUM]
         left = counts[_LEFT]
         if self.others:
@@ -152,7 +152,7 @@ class ObservedUpstream:
                     answered_ns += more[_SUM]
                     left += more[_LEFT]
                     self._answered_elsewhere += more[_SUM]
-            total = sum(answers)
+            total = sum(answers, 0)
         return Sample(
             now=now,
             mine=upstream.inflight - upstream.streaming,

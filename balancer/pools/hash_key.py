@@ -7,6 +7,8 @@ from hashlib import blake2b
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from mypy_extensions import mypyc_attr
+
 from balancer.http.cookies import cookie_value
 from balancer.http.forwarding import Peer
 from balancer.http.head import RequestHead
@@ -19,6 +21,7 @@ _KNOWN_VALUES: Final = 4096
 _KNOWN_BYTES: Final = 64
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class HashKey(ABC):
     """Computes the hash keys of requests from one source."""
 

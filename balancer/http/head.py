@@ -130,15 +130,17 @@ class RequestHead:
 
 
 class RememberedHead:
-    """The fields of a request head that has come more than once. `outgoing` and `facts` are for `peer`."""
+    """The fields of a request head that has come more than once. `outgoing`, `facts` and
+    `logged` are for `peer`."""
 
-    __slots__ = ("facts", "head", "outgoing", "peer")
+    __slots__ = ("facts", "head", "logged", "outgoing", "peer")
 
     def __init__(self, head: RequestHead) -> None:
         """`head` is kept as it is now."""
         self.head = _copy(head, b"", b"")
         self.outgoing = b""
         self.facts: ClientFacts | None = None
+        self.logged: tuple[str, str, str] | None = None
         self.peer: object | None = None
 
     def with_target(self, line: bytes, target: bytes) -> RequestHead:

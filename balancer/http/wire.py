@@ -16,11 +16,13 @@ def render_request(head: RequestHead, peer: Peer, request_id: bytes, authority: 
         if known is not None and known.peer is peer:
             fields = known.outgoing
             head.facts = known.facts
+            head.logged = known.logged
         else:
             fields = _outgoing(head, peer.lines(head), authority)
             if known is not None and head.host:
                 known.outgoing = fields
                 known.facts = head.facts
+                known.logged = None
                 known.peer = peer
         if head.host:
             head.outgoing = fields

@@ -129,6 +129,9 @@ class LineRenderer:
         logged = head.logged
         if logged is None:
             logged = head.logged = self._of_head(head, entry.peer)
+            known = head.known
+            if known is not None and known.peer is entry.peer:
+                known.logged = logged
         of_route = self._places.get(route)
         place = None if of_route is None else of_route.get(upstream)
         if place is None:

@@ -126,6 +126,19 @@ def test_the_client_address_is_taken_from_trusted_proxies(make_harness: MakeHarn
     assert harness.logged()["client"] == "203.0.113.9"
 
 
+def test_a_head_that_several_clients_send_is_logged_for_each(make_harness: MakeHarness) -> None:
+    harness = make_harness(trusted_proxies=["198.51.100.8"])
+    clients = {f"198.51.100.{end}": harness.client(f"198.51.100.{end}") for end in (7, 8, 9)}
+    for number, address in enumerate([*clients, *clients, *reversed(clients), *clients]):
+        for host, agent in (("a", "x"), ("b", "x"), ("a", "y")):
+            about = f"Host: {host}\r\nUser-Agent: {agent}\r\nX-Forwarded-For: 203.0.113.9\r\n"
+            harness.ask(f"GET /{number} HTTP/1.1\r\n{about}\r\n".encode(), clients[address])
+            harness.answer()
+            record = harness.logged()
+            assert (record["target"], record["host"], record["user_agent"]) == (f"/{number}", host, agent)
+            assert record["client"] == ("203.0.113.9" if address == "198.51.100.8" else address)
+
+
 def test_no_record_if_the_log_is_off(harness: Harness) -> None:
     harness.records.enabled = False
     harness.warm()

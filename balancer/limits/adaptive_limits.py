@@ -132,13 +132,13 @@ class AdaptiveLimits:
         samples = self._judge(self._take_turns(active, now_ns), now_ns)
         if not is_distorted:
             # Load that an upstream no longer takes, from this or another worker, would move to the others.
-            full = any(one.is_at_limit() for one in active)
+            full = any(one.is_at_limit() for one in active if one.limit.limit)
             if full:
                 looks = self._looks
                 crowded = [one for one in active if one.turn != looks and one.limit.is_crowded(one.awaiting)]
                 samples += self._judge(crowded, now_ns)
             for one, sample in samples:
-                if full or one.is_limited_elsewhere():
+                if full or (one.others and one.is_limited_elsewhere()):
                     one.limit.press(sample)
         self.samples += len(samples)
         changed = [one.upstream for one, _ in samples if one.apply()]

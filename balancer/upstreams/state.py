@@ -135,10 +135,11 @@ def standing_by(members: Sequence[MemberT], chosen: Collection[MemberT], panic: 
     If the candidates are unchecked and `panic` allows it, the ejected ones instead: no upstream is eligible,
     so the checks may be wrong, and these may serve while newly added ones may not be up yet.
     """
+    taken = {id(one) for one in chosen}
     rest = [
         one
         for one in members
-        if one not in chosen and one.is_reachable() and one.admin_state is AdminState.ACTIVE
+        if id(one) not in taken and one.is_reachable() and one.admin_state is AdminState.ACTIVE
     ]
     if panic and any(one.first_check is FirstCheck.REQUIRED for one in chosen):
         return _first_choice(rest)

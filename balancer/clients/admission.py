@@ -27,8 +27,8 @@ class Admission:
     nothing since its last response was taken.
     """
 
-    __slots__ = ("_clients", "_looked_ns", "_most", "_of_network", "_per_client", "_reclaimed",
-                 "_spare", "admitted")  # fmt: skip
+    __slots__ = ("_clients", "_looked_ns", "_most", "_of_network", "_per_client", "_spare", "admitted",
+                 "reclaimed")  # fmt: skip
 
     def __init__(self, most: int, per_client: int, clients: Collection[Guest]) -> None:
         """`clients`: all open connections, admitted or not."""
@@ -36,7 +36,7 @@ class Admission:
         self._per_client = per_client
         self._clients = clients
         self.admitted = 0
-        self._reclaimed = 0
+        self.reclaimed = 0  # closed for others since `take_reclaimed`
         self._of_network: dict[str, int] = {}  # admitted per network; only if there is a limit
         self._spare: list[tuple[int, Guest]] = []  # candidates for closing, highest rank first
         self._looked_ns = 0  # when the next look is allowed
@@ -71,7 +71,7 @@ class Admission:
 
     def take_reclaimed(self) -> int:
         """How many were closed for others since the last call."""
-        reclaimed, self._reclaimed = self._reclaimed, 0
+        reclaimed, self.reclaimed = self.reclaimed, 0
         return reclaimed
 
     def _make_room(self, now_ns: int) -> bool:
@@ -89,7 +89,7 @@ class Admission:
             # It may have left, or been busy since: then its rank has changed.
             if client.admitted and client.spare_rank() == rank and client.make_room():
                 self.left(client)
-                self._reclaimed += 1
+                self.reclaimed += 1
                 return True
         return False
 

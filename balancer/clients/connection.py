@@ -69,8 +69,9 @@ class ClientConnection(EndingConnection):
         self.peer = context.forwarding.peer(peername[0] if peername else "")
         self._stream = Http1Stream(self, self.transport, self.peer, context)
         self.exchange = Exchange(self._stream, context.proxy, context.journal)
-        self.deadline_ns = context.monotonic_ns() + context.timeouts.request_head_ns
-        refused = context.opened(self)
+        now = context.monotonic_ns()
+        self.deadline_ns = now + context.timeouts.request_head_ns
+        refused = context.opened(self, now)
         if refused is not None:
             self.refuse(ProtocolError(refused, ""))
             if context.surplus > _SURPLUS_LIMIT:
@@ -141,7 +142,8 @@ class ClientConnection(EndingConnection):
         self._context.closed(self)
         # Break the reference cycles: else only the garbage collector would free these.
         self.exchange.dissolve()
-        self._intake.relax()
+        if self._intake.strained:
+            self._intake.relax()
         del self.exchange, self._intake, self._stream
 
     def pause_writing(self) -> None:

@@ -27,8 +27,8 @@ class ClientContext:
     """`clients` are all open connections. While `draining`, the next response of each connection is its last.
     `date_line` is the present Date field, with its CRLF."""
 
-    __slots__ = ("_admission", "_clock", "_listener_cells", "clients", "date_line", "draining", "forwarding",
-                 "journal", "limits", "loop", "monotonic_ns", "proxy", "request_fields",
+    __slots__ = ("_admission", "_clock", "_ever", "_listener_cells", "clients", "date_line", "draining",
+                 "forwarding", "journal", "limits", "loop", "monotonic_ns", "proxy", "request_fields",
                  "request_heads", "timeouts")  # fmt: skip
 
     def __init__(
@@ -57,6 +57,7 @@ class ClientContext:
         self._clock = clock
         self._admission = Admission(limits.max_connections, limits.connections_per_client, self.clients)
         self._listener_cells = listener_cells
+        self._ever = listener_cells[LISTENER_CONNECTIONS_TOTAL]  # clients registered
         self.set_date()
 
     def set_date(self) -> None:
@@ -68,15 +69,19 @@ class ClientContext:
         """The number of clients beyond the limits on connections, which are being refused."""
         return len(self.clients) - self._admission.admitted
 
-    def opened(self, client: Client) -> Failure | None:
+    def opened(self, client: Client, now_ns: int) -> Failure | None:
         """Register a new client; returns the failure to refuse it with if it is one too many."""
         clients = self.clients
         clients.add(client)
+        self._ever += 1
+        admission = self._admission
+        refused = admission.admit(client, now_ns)
+        # Stored, not added to: each access to shared memory costs a few hundred instructions.
         cells = self._listener_cells
         cells[LISTENER_CONNECTIONS] = len(clients)
-        cells[LISTENER_CONNECTIONS_TOTAL] += 1
-        refused = self._admission.admit(client, self.monotonic_ns())
-        cells[LISTENER_CONNECTIONS_RECLAIMED] += self._admission.take_reclaimed()
+        cells[LISTENER_CONNECTIONS_TOTAL] = self._ever
+        if admission.reclaimed:
+            cells[LISTENER_CONNECTIONS_RECLAIMED] += admission.take_reclaimed()
         return refused
 
     def closed(self, client: Client) -> None:

@@ -98,7 +98,8 @@ class EndingConnection(StreamOwner):
 
     def _leave(self) -> None:
         self._state = CLOSED
-        self._ahead.put(b"", 0)
+        if self._ahead.data:
+            self._ahead.put(b"", 0)
         if self.exchange.active:
             # For the rest of what is to be written; until now the exchange's deadline applied.
             context = self._context

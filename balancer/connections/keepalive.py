@@ -23,14 +23,18 @@ class KeepalivePool(IdleOwner):
     learned time still holds.
     """
 
-    __slots__ = ("_careful_ns", "_cells", "_clock", "_generation", "_idle", "_idle_time", "_reuses",
-                 "_settings", "_usable_ns", "upstream", "watcher")  # fmt: skip
+    __slots__ = ("_careful_ns", "_cells", "_clock", "_generation", "_idle", "_idle_time",
+                 "_idle_timeout_ns", "_max_idle", "_max_lifetime_ns", "_max_requests", "_reuses",
+                 "_usable_ns", "upstream", "watcher")  # fmt: skip
 
     def __init__(self, upstream: Upstream, settings: KeepaliveSpec, clock: Clock) -> None:
         self.upstream = upstream
         self.watcher: IdleWatcher | None = None
         self._clock = clock
-        self._settings = settings
+        self._idle_timeout_ns = settings.idle_timeout_ns
+        self._max_idle = settings.max_idle
+        self._max_requests = settings.max_requests
+        self._max_lifetime_ns = settings.max_lifetime_ns
         self._cells = upstream.cells
         self._idle: list[UpstreamSide] = []
         self._generation = 0
@@ -72,7 +76,7 @@ class KeepalivePool(IdleOwner):
         while idle:
             connection = idle.pop()
             idle_ns = now_ns - connection.idle_since_ns
-            if idle_ns > self._settings.idle_timeout_ns:
+            if idle_ns > self._idle_timeout_ns:
                 # The youngest is too old, so all are. The sweep would close them too, but later.
                 self._close(connection, "idle_timeout")
             elif idle_ns > usable_ns:
@@ -88,16 +92,15 @@ class KeepalivePool(IdleOwner):
 
     def put(self, connection: UpstreamSide, now_ns: int) -> None:
         """Take back a connection whose exchange is over, or close it if a limit requires it."""
-        settings = self._settings
         if not connection.release():
             self._close(connection, "not_reusable")
-        elif settings.max_requests and connection.requests >= settings.max_requests:
+        elif self._max_requests and connection.requests >= self._max_requests:
             self._close(connection, "max_requests")
-        elif settings.max_lifetime_ns and now_ns - connection.created_ns >= settings.max_lifetime_ns:
+        elif self._max_lifetime_ns and now_ns - connection.created_ns >= self._max_lifetime_ns:
             self._close(connection, "max_lifetime")
         elif connection.generation != self._generation:
             self._close(connection, "expired")
-        elif len(self._idle) >= settings.max_idle and not self._makes_room(now_ns):
+        elif len(self._idle) >= self._max_idle and not self._makes_room(now_ns):
             self._close(connection, "max_idle")
         else:
             connection.idle_since_ns = now_ns
@@ -121,7 +124,6 @@ class KeepalivePool(IdleOwner):
 
         Returns whether the upstream's own idle timeout has just been learned or has changed.
         """
-        settings = self._settings
         idle = self._idle
         idle_time = self._idle_time
         news = False
@@ -133,10 +135,10 @@ class KeepalivePool(IdleOwner):
                 news = self._adopt(idle_time)
             if idle_time.learned_ns:
                 self._close_old(1, now_ns - self._usable_ns)
-        self._close_old(0, now_ns - settings.idle_timeout_ns)
-        if settings.max_lifetime_ns:
+        self._close_old(0, now_ns - self._idle_timeout_ns)
+        if self._max_lifetime_ns:
             for connection in list(idle):
-                if now_ns - connection.created_ns >= settings.max_lifetime_ns:
+                if now_ns - connection.created_ns >= self._max_lifetime_ns:
                     idle.remove(connection)
                     self._close(connection, "max_lifetime")
         self._cells[UPSTREAM_IDLE] = len(idle)
@@ -173,7 +175,7 @@ class KeepalivePool(IdleOwner):
 
     def _adopt(self, idle_time: IdleTime) -> bool:
         """Use the learned time, or the setting if there is none; whether there is one."""
-        self._usable_ns = self._careful_ns = self._settings.idle_timeout_ns
+        self._usable_ns = self._careful_ns = self._idle_timeout_ns
         if idle_time.learned_ns:
             self._usable_ns = min(self._usable_ns, idle_time.usable_ns())
             self._careful_ns = min(self._careful_ns, idle_time.surely_usable_ns())

@@ -229,23 +229,28 @@ def parse_request_head(
     """
     if before is not None and repeats(before, raw, uri_limit):
         return before
-    start, _, block = raw.partition(b"\r\n")
-    match = REQUEST_LINE.fullmatch(start)
-    if match is None:
-        if not start and block != b"\r\n":  # RFC 9112 section 2.2: ignore one empty line before it
-            return parse_request_head(block, uri_limit, count_limit, None, fields)
-        raise request_line_fault(start, uri_limit)
-    method, target, version = match.groups()
-    minor = 1 if version == b"1" else 0
+    end = raw.find(b"\r\n") + 2
+    start, block = raw[:end], raw[end:]
+    method, minor = b"GET", 1
+    target = origin_target(start, method, minor)
+    if not target:  # not as most requests begin
+        match = REQUEST_LINE.fullmatch(start, 0, end - 2)
+        if match is None:
+            if end == 2 and block != b"\r\n":  # RFC 9112 section 2.2: ignore one empty line before it
+                return parse_request_head(block, uri_limit, count_limit, None, fields)
+            raise request_line_fault(start[:-2], uri_limit)
+        method, target, version = match.groups()
+        minor = 1 if version == b"1" else 0
+        if method not in COMMON_METHODS:
+            check_method(method)
     if len(target) > uri_limit:
         raise ProtocolError(URI_TOO_LONG, f"the request target is longer than {uri_limit} bytes")
-    if method not in COMMON_METHODS:
-        check_method(method)
-    if block.count(b"\n") > count_limit + 1:  # the fields and the empty line
+    lines = block[:-4].split(b"\r\n") if len(block) > 2 else []
+    if len(lines) > count_limit:
         raise ProtocolError(HEAD_TOO_LARGE, f"more than {count_limit} header fields")
     head = RequestHead(method, target, minor)
     if target[0] == _SLASH:
-        head.line = raw[: len(start) + 2]
+        head.line = start
         if len(block) <= _BLOCK_LIMIT:
             head.block = block
     kept = head.lines
@@ -256,7 +261,7 @@ def parse_request_head(
     options: list[bytes] | None = None
     websocket = te_trailers = False
     unchecked = True
-    for line in block[:-4].split(b"\r\n") if len(block) > 2 else ():
+    for line in lines:
         field = seen.get(line, NEW)
         if field is NEW:
             field = fields.examine(line)
@@ -323,9 +328,10 @@ def parse_response_head(raw: bytes, method: bytes, count_limit: int, checked: bo
 
     `patience` repairs what is refused here, and calls again with the repaired head, which it has `checked`.
     """
-    start, _, block = raw[:-4].partition(b"\r\n")
+    lines = raw[:-4].split(b"\r\n")
+    start = lines[0]
     minor, status, status_line = known_status_lines.get(start) or parse_status_line(start)
-    if block.count(b"\n") >= count_limit:
+    if len(lines) > count_limit + 1:
         raise ProtocolError(RESPONSE_HEAD_TOO_LARGE, f"more than {count_limit} header fields")
     head = ResponseHead(status, status_line, minor == 1)
     kept = head.lines
@@ -335,7 +341,7 @@ def parse_response_head(raw: bytes, method: bytes, count_limit: int, checked: bo
     length: Field | None = None
     coding: Field | None = None
     options: list[bytes] | None = None
-    for line in block.split(b"\r\n") if block else ():
+    for line in lines[1:]:
         field = seen.get(line, NEW)
         if field is NEW:
             field = RESPONSE_FIELDS.examine(line)

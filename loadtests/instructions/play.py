@@ -11,20 +11,33 @@ import os
 from loadtests import builds
 from loadtests.errors import BenchError
 from loadtests.instructions.traffic import EXCHANGES, KINDS, SWITCHED, UPGRADE
+from tests.fakes.loop import FakeClock
 from tests.fakes.transport import FakeTransport  # a checkout has `tests`
 from tests.fakes.wire import Wire, start_message
 
 UPSTREAMS = 4
 
 
+class StillClock(FakeClock):
+    """Stands still, and costs as little as the system's: a call of a C function."""
+
+    monotonic_ns = (1_000_000_000_000).conjugate  # a function that takes nothing
+
+
 def play(name: str, exchanges: int) -> None:
-    """Play this many exchanges of a kind, one after the other."""
+    """Play this many exchanges of a kind, one after the other. Another one is running all the time, as under
+    load: of a worker at rest counts are stored at once."""
     kind = KINDS[name]
     # The same number is made however many are played, so that making them does not count.
     requests = [kind.request(number) for number in range(EXCHANGES)]
     responses = [kind.response(number) for number in range(EXCHANGES)]
     wire = _wire()
     client = _connect(wire)
+    other = _connect(wire)
+    other.protocol.data_received(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    wire.settle()
+    for transport in wire.loop.transports:
+        transport.writes.clear()
     expected = b"HTTP/1.1 200 OK"
     if kind.connections == "tunnel":
         _exchange(wire, client, UPGRADE, SWITCHED, b"HTTP/1.1 101 ")
@@ -46,7 +59,7 @@ def _wire() -> Wire:
         outlier={"enabled": True},
         queue={"size": 100},
     )
-    wire = Wire(start)
+    wire = Wire(start, StillClock())
     wire.records.enabled = False
     return wire
 
@@ -75,6 +88,7 @@ def _exchange(wire: Wire, client: FakeTransport, request: bytes, response: bytes
 def _spare(transport: FakeTransport) -> None:
     """The work of the tests' transport beyond recording writes must not be counted."""
     transport.write = transport.writes.append  # type: ignore[method-assign,assignment]  # of this one
+    transport.is_closing = b"".isdigit  # type: ignore[method-assign]  # a C function that returns False
 
 
 def _fork(kind: str, exchanges: int) -> int:

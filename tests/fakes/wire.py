@@ -72,8 +72,8 @@ class Wire:
     """A real proxy on a fake loop and network. `logs` holds (level, message, traceback), `told` the messages
     to the supervisor."""
 
-    def __init__(self, start: Start | None = None) -> None:
-        self.clock = FakeClock()
+    def __init__(self, start: Start | None = None, clock: FakeClock | None = None) -> None:
+        self.clock = FakeClock() if clock is None else clock
         self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
         self.segment = Segment.create(1)
         self.records = Records()

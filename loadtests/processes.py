@@ -74,11 +74,12 @@ class Processes:
         return self.wait(name, self.start(name, argv, core), limit)
 
     def wait(self, name: str, pid: int, limit: float) -> str:
-        """Wait at most `limit` seconds for a process to succeed, and return its output."""
+        """Wait at most `limit` seconds for a process to succeed, and return its output; end a late one."""
         process = self._of(pid)
         try:
             process.wait(limit)
         except subprocess.TimeoutExpired:
+            self.end(pid, signal.SIGKILL)
             raise BenchError(f"{name} did not end within {limit:.0f} s") from None
         self._running.remove(process)
         output = self._log(name).read_text(errors="replace")

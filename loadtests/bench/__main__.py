@@ -6,6 +6,7 @@ main figure is the CPU time of the proxy's whole process tree per request, as a 
 success, 1 on any error or if --check finds a missed bar, 130 on Ctrl-C.
 """
 
+import contextlib
 import subprocess
 import sys
 import tempfile
@@ -78,12 +79,11 @@ class Run:
                 running[row] = stage.start(row, contender, settings)
             except BenchError as error:
                 self._failures[row] = _line(error)
-        for row, proxy in running.items():
-            try:
-                if self._case.warms_up:
+        if self._case.warms_up:
+            for proxy in running.values():
+                # What fails here and is no accident fails again when it is measured.
+                with contextlib.suppress(BenchError):
                     self._case.measure(stage, proxy, WARM_UP_SECONDS)
-            except BenchError as error:
-                self._failures[row] = _line(error)
         return running
 
     def _fresh(self, stage: Stage, row: tuple[str, Contender, Mapping[str, str]]) -> Sample:
@@ -95,7 +95,7 @@ class Run:
             self._failures[row[0]] = _line(error)
             return Sample(row[0], {}, self._failures[row[0]])
         one = self._sample(stage, row[0], proxy)
-        if not one.failure:
+        with contextlib.suppress(BenchError):  # a proxy that takes its time; it is ended with the case
             stage.end(proxy)
         return one
 

@@ -59,10 +59,12 @@ class Idle(Case):
         before = resident(proxy.pid)
         argv = [sys.executable, "-m", "loadtests.bench.generators.crowd", "idle"]
         holder = stage.start_load([*argv, str(proxy.port), str(self.clients)], "holds")
-        time.sleep(_SETTLE_SECONDS)
-        after = resident(proxy.pid)
-        beside, cpu, others = load.run(stage, proxy, 64, seconds, paced)
-        stage.end_load(holder)
+        try:
+            time.sleep(_SETTLE_SECONDS)
+            after = resident(proxy.pid)
+            beside, cpu, others = load.run(stage, proxy, 64, seconds, paced)
+        finally:
+            stage.end_load(holder)
         return {
             Figure.CLIENT: (after - before) / self.clients,
             Figure.P99: alone.p99,

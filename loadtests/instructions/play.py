@@ -6,6 +6,7 @@ Prints which build of the package was imported, and a line with kind, exchanges 
 """
 
 import argparse
+import gc
 import os
 
 from loadtests import builds
@@ -113,6 +114,9 @@ def main() -> int:
     parser.add_argument("--exchanges", nargs="+", type=int, default=[EXCHANGES])
     options = parser.parse_args()
     print(builds.imported(), flush=True)
+    # As a worker does when it is built. When a collection of everything falls due would be left to chance.
+    gc.collect()
+    gc.freeze()
     failed = 0
     for kind in options.kinds:
         pids = [_fork(kind, exchanges) for exchanges in options.exchanges]

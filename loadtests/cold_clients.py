@@ -27,9 +27,11 @@ from pathlib import Path
 from typing import Final
 
 from loadtests import command
+from loadtests.bench.contenders import launch
+from loadtests.bench.setup import Place, Setup
 from loadtests.errors import BenchError
 from loadtests.processes import Processes, free_ports
-from loadtests.proxies import HERE, INLINE_BODY, PROXIES, nginx
+from loadtests.proxies import origin
 
 BODY: Final = 100  # bytes
 LIMIT: Final = 60.0  # seconds until the last response
@@ -118,13 +120,8 @@ class Stage:
         self._processes = processes
         self._directory = directory
         self._ports = free_ports(upstreams)
-        listens = "\n        ".join(f"listen 127.0.0.1:{port} backlog={backlog};" for port in self._ports)
-        listens += "\n        location = /made { return 200 $connection; }"
-        assert BODY <= INLINE_BODY
-        launch = nginx(
-            HERE / "origin.conf.template", directory, listens=listens, answer=f'return 200 "{"x" * BODY}";'
-        )
-        pid = processes.start("origin", launch.argv, 1, launch.environment)
+        app = origin(directory, self._ports, BODY, backlog=backlog)
+        pid = processes.start("origin", app.argv, 1, app.environment)
         for port in self._ports:
             processes.wait_for_body("origin", pid, port, BODY)
 
@@ -133,8 +130,8 @@ class Stage:
         port, spare = free_ports(2)
         directory = self._directory / f"{name}-{number}"
         directory.mkdir()
-        launch = PROXIES[name].prepare(directory, port, spare, self._ports)
-        pid = self._processes.start(f"{name}-{number}", launch.argv, 0, launch.environment)
+        proxy = launch(name, Place(directory, port, spare, self._ports), Setup(upstreams=len(self._ports)))
+        pid = self._processes.start(f"{name}-{number}", proxy.argv, 0, proxy.environment)
         self._processes.wait_for_body(name, pid, port, BODY)
         before = self._made()
         argv = [sys.executable, "-m", "loadtests.cold_clients", "--ask", str(port), "--clients", str(clients)]

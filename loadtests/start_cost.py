@@ -18,7 +18,6 @@ private  pages of this process only: what its end would free
 import argparse
 import http.client
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -30,12 +29,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtests.arguments import names
+from loadtests.bench.contenders import installed, launch
+from loadtests.bench.setup import Place, Setup
 from loadtests.cpu import cpu_seconds, running_tree
 from loadtests.errors import BenchError
 from loadtests.processes import Processes, free_ports
-from loadtests.proxies import PROXIES, Launch, Proxy, balancer, origin
+from loadtests.proxies import origin
 
 OURS = "ours"
+KNOWN = ("nginx", "haproxy", OURS)
 BODY = 2
 POLL = 0.004  # seconds between two attempts to get a response
 PATIENCE = 30.0
@@ -91,7 +93,7 @@ def _program(pid: int) -> str:
     return words[0] if len(words) > 1 else Path(words[0].split(":")[0]).name
 
 
-def measure(proxy: Proxy, rest: float, *, scrape: bool) -> Start:
+def measure(name: str, rest: float, *, scrape: bool) -> Start:
     """Start it once, and end it."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="balancer-start-")))
@@ -101,24 +103,19 @@ def measure(proxy: Proxy, rest: float, *, scrape: bool) -> Start:
         replica = origin(directory / "origin", [app], BODY)
         pid = processes.start("origin", replica.argv, None, replica.environment)
         processes.wait_for_body("origin", pid, app, BODY)
-        launch = _launch(proxy, directory, port, spare, app)
+        # Ours with the access log, as by default.
+        proxy = launch(name, Place(directory, port, spare, [app]), Setup(upstreams=1, log=name == OURS))
         begun = time.monotonic()
-        pid = processes.start(proxy.name, launch.argv, None, launch.environment)
-        _await_response(proxy.name, port)
+        pid = processes.start(name, proxy.argv, None, proxy.environment)
+        _await_response(name, port)
         seconds = time.monotonic() - begun
         cpu = cpu_seconds(pid)
-        if scrape and proxy.name == OURS:
+        if scrape and name == OURS:
             for path in ("/readyz", "/metrics"):
                 _get(spare, path)
         time.sleep(rest)
-        processes.require_running(proxy.name, pid)
+        processes.require_running(name, pid)
         return Start(seconds, cpu, memory(pid))
-
-
-def _launch(proxy: Proxy, directory: Path, port: int, spare: int, app: int) -> Launch:
-    if proxy.name == OURS:  # with the access log, as by default
-        return balancer(port, spare, [f"127.0.0.1:{app}"], ACCESS_LOG__ENABLED="true")
-    return proxy.prepare(directory, port, spare, [app])
 
 
 def _await_response(name: str, port: int) -> None:
@@ -171,10 +168,9 @@ def main(arguments: Sequence[str]) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    installed = [name for name, proxy in PROXIES.items() if shutil.which(proxy.program)]
     parser.add_argument("--rounds", type=int, default=5, help="starts of each (default 5)")
     parser.add_argument(
-        "--only", type=names(list(PROXIES)), default=tuple(installed), help="default: all that are installed"
+        "--only", type=names(KNOWN), default=tuple(installed(KNOWN)), help="default: all that are installed"
     )
     parser.add_argument("--rest", type=float, default=3.0, help="seconds of rest before memory is read")
     parser.add_argument("--scrape", action="store_true", help="read /readyz and /metrics of ours first")
@@ -185,7 +181,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         for _ in range(options.rounds):
             for name in options.only:
-                starts[name].append(measure(PROXIES[name], options.rest, scrape=options.scrape))
+                starts[name].append(measure(name, options.rest, scrape=options.scrape))
     except (BenchError, OSError, subprocess.SubprocessError) as error:
         print(f"start_cost: {error}", file=sys.stderr)
         return 1

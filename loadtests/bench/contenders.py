@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,8 +100,8 @@ def naive(place: Place, setup: Setup, settings: Mapping[str, str]) -> Launch:
     return Launch(argv, builds.plain().environment())
 
 
-def ours(build: Build) -> Prepare:
-    """This balancer, in a build."""
+def ours(build: Build | None) -> Prepare:
+    """This balancer, in a build; None: as this process would import it."""
 
     def prepare(place: Place, setup: Setup, settings: Mapping[str, str]) -> Launch:
         own = {"POLICY": setup.policy, "ACCESS_LOG__ENABLED": str(setup.log).lower()}
@@ -110,7 +110,7 @@ def ours(build: Build) -> Prepare:
         upstreams = [f"127.0.0.1:{upstream}" for upstream in place.upstreams]
         own |= {**setup.settings, **settings}
         launch = proxies.balancer(place.port, place.spare, upstreams, **own)
-        return Launch(launch.argv, build.environment(launch.environment))
+        return Launch(launch.argv, build.environment(launch.environment)) if build is not None else launch
 
     return prepare
 
@@ -122,6 +122,18 @@ PEERS = (
     Contender("naive", naive),
 )
 NAMES = (*(peer.name for peer in PEERS), "ours", "plain")
+
+
+def launch(name: str, place: Place, setup: Setup) -> Launch:
+    """The command of a peer, or of `ours` as this process would import it."""
+    peers = {peer.name: peer.prepare for peer in PEERS} | {"ours": ours(None)}
+    return peers[name](place, setup, {})
+
+
+def installed(names: Sequence[str]) -> list[str]:
+    """Those of these names whose programs are there."""
+    programs = {peer.name: peer.program for peer in PEERS if peer.program}
+    return [name for name in names if name not in programs or shutil.which(programs[name]) is not None]
 
 
 def available(names: tuple[str, ...], compiled: Path) -> tuple[dict[str, Contender], list[str]]:

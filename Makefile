@@ -86,8 +86,9 @@ compiled: $(STAMP)  ## compile the hot rooms into build/compiled, 3 min, if they
 			--target $(COMPILED) . && \
 		echo "$$sources" >$(COMPILED)/.sources; fi
 
-test-compiled: compiled  ## the tests of `make unit` on the compiled package
-	$(RUN_COMPILED) $(BIN)/pytest -q -n $(TESTERS) --dist worksteal -o "pythonpath=$(COMPILED) ." $(TESTS)
+test-compiled: compiled  ## the fast tests, and those with faults, on the compiled package
+	$(RUN_COMPILED) $(BIN)/pytest -q -n $(TESTERS) --dist worksteal -o "pythonpath=$(COMPILED) ."
+	$(RUN_COMPILED) $(BIN)/pytest -q -m slow -o "pythonpath=$(COMPILED) ." tests/integration/faults
 
 bench: $(STAMP) $(if $(WRITE),$(BENCH_STAMP))  ## cost beside nginx, HAProxy, Caddy (CASE= ROUNDS= SECONDS= WRITE=1; needs wrk)
 	$(BIN)/python -m loadtests.bench $(if $(CASE),--case '$(CASE)') $(if $(ROUNDS),--rounds $(ROUNDS)) \

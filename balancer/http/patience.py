@@ -35,7 +35,7 @@ def read_patiently(
             raise _malformed("it does not begin with a status line")
         _check_size(len(data), head_limit)
         return None
-    line_end = b"\r\n" if data[first - 1 : first] == b"\r" else b"\n"
+    line_end = b"\r\n" if first and data[first - 1] == 0x0D else b"\n"
     first += 1 - len(line_end)
     minor, status, phrase = _status_line(data[:first])
     last = data.find(line_end * 2, first)

@@ -123,7 +123,11 @@ def origin_target(line: bytes, method: bytes, minor: int) -> bytes:
     `line` is with its CRLF. A shortcut: what it refuses may be valid, and is for REQUEST_LINE to judge.
     """
     space = len(method)
-    if not line.endswith(_LINE_ENDS[minor]) or not line.startswith(method):
+    if (
+        not line.endswith(_LINE_ENDS[minor])
+        or not line.startswith(method)
+        or len(line) <= space + 1 + _LINE_END_BYTES
+    ):
         return b""
     target = line[space + 1 : -_LINE_END_BYTES]
     if (

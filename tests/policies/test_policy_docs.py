@@ -77,9 +77,10 @@ def test_a_module_that_is_not_found_is_reported_with_its_remedy(tmp_path: Path) 
 def _run(*arguments: str, folder: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("BALANCER_")}
     inherited.pop("COLUMNS", None)  # the width of a terminal
+    path = [inherited["PYTHONPATH"]] if "PYTHONPATH" in inherited else []
     return subprocess.run(
         [sys.executable, *arguments],
-        env={**inherited, "PYTHONPATH": str(folder), **settings},
+        env={**inherited, "PYTHONPATH": os.pathsep.join([str(folder), *path]), **settings},
         cwd=folder,
         capture_output=True,
         text=True,

@@ -457,7 +457,7 @@ def test_at_the_end_of_a_drain_waiting_requests_get_503(full: Harness) -> None:
 def test_a_bug_in_one_served_request_ends_only_that_request(full: Harness) -> None:
     full.expects_bug = True
     broken, client = full.ask(), full.ask()
-    broken.protocol.exchange.unsent = [None]  # type: ignore[attr-defined]
+    broken.protocol.exchange.unsent = (None,)  # type: ignore[attr-defined]
     full.answer()
     assert status_of(broken.take()) == 500
     full.answer()

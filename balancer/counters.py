@@ -30,44 +30,93 @@ class Batch:
 
 
 class Counters:
-    """The counters of one row, by column; `cells` has those that are stored. Without a batch all are, at
-    once."""
+    """The counters of one row, by column; `cells` has what is stored. Without a batch all is stored at once.
 
-    __slots__ = ("_batch", "_changed", "_counts", "cells")
+    `level` is the row's gauge, in the column `level_column` (-1: it has none). Who changes it calls
+    `await_flush` unless the row is `pending`: it waits for the next flush. """
 
-    def __init__(self, cells: memoryview[int], batch: Batch | None = None) -> None:
+    __slots__ = ("_batch", "_bucket", "_changed", "_code", "_counts", "_ns", "_run", "_total", "cells",
+    "level",
+                 "level_column", "pending")  # fmt: skip
+
+    def __init__(self, cells: memoryview[int], batch: Batch | None = None, level_column: int = -1) -> None:
         self.cells = cells
+        self.level = 0
+        self.level_column = level_column
+        self.pending = False
         self._batch = batch
+        # The last run of responses with the same code and bucket: most are like the one before.
+        self._code = self._bucket = self._total = -1
+        self._run = 0
+        self._ns = 0  # of the run together
         self._counts: list[int] = []  # to be added to the cells, as far as the highest column counted so far
-        self._changed: list[int] = []  # the columns that have any, perhaps twice
+        self._changed: list[int] = []  # the columns that have any
 
-    def add(self, column: int, amount: int) -> None:
-        """Count `amount` more; a gauge may also count less."""
+    def measure(self, code: int, bucket: int, total: int, ns: int) -> None:
+        """Count one response in the columns `code` and `bucket`, and its duration in `total`."""
+        if (code != self._code or bucket != self._bucket) and not self._begin_run(code, bucket, total):
+            cells = self.cells
+            cells[code] += 1
+            cells[bucket] += 1
+            cells[total] += ns
+            return
+        self._run += 1
+        self._ns += ns
+
+    def await_flush(self) -> None:
+        """Something has changed that the next flush stores."""
         batch = self._batch
         if batch is None:
-            self.cells[column] += amount
-            return
-        counts = self._counts
-        if not self._changed:
+            self.flush()
+        elif not self.pending:
+            self.pending = True
             batch.add(self)
-        if column >= len(counts):
-            counts += [0] * (column + 1 - len(counts))
-        before = counts[column]
-        if not before:
-            self._changed.append(column)
-        counts[column] = before + amount
 
     def value(self, column: int) -> int:
         """The present count."""
+        self._end_run()
+        if column == self.level_column:
+            return self.level
         return self.cells[column] + (self._counts[column] if column < len(self._counts) else 0)
 
     def flush(self) -> None:
         """Store all counts."""
+        self._end_run()
+        self.pending = False
+        cells = self.cells
+        if self.level_column >= 0:
+            cells[self.level_column] = self.level
         changed = self._changed
         if changed:
-            counts, cells = self._counts, self.cells
+            counts = self._counts
             for column in changed:
-                if counts[column]:
-                    cells[column] += counts[column]
-                    counts[column] = 0
+                cells[column] += counts[column]
+                counts[column] = 0
             changed.clear()
+
+    def _begin_run(self, code: int, bucket: int, total: int) -> bool:
+        """False if there is no batch."""
+        if self._batch is None:
+            return False
+        self.await_flush()
+        self._end_run()
+        self._code = code
+        self._bucket = bucket
+        self._total = total
+        return True
+
+    def _end_run(self) -> None:
+        if self._run:
+            self._add(self._code, self._run)
+            self._add(self._bucket, self._run)
+            self._add(self._total, self._ns)
+        self._run = self._ns = 0
+        self._code = -1
+
+    def _add(self, column: int, amount: int) -> None:
+        counts = self._counts
+        if column >= len(counts):
+            counts += [0] * (column + 1 - len(counts))
+        if amount and not counts[column]:
+            self._changed.append(column)
+        counts[column] += amount

@@ -3,55 +3,81 @@
 from array import array
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from balancer.counters import Batch, Counters
+
+TOTAL = 7
 
 
 def cells() -> memoryview:
     return memoryview(array("q", [0] * 8))
 
 
-def test_without_a_batch_a_count_is_stored_at_once() -> None:
-    counters = Counters(cells())
-    counters.add(3, 2)
-    counters.add(3, -1)
-    assert counters.cells.tolist() == [0, 0, 0, 1, 0, 0, 0, 0]
+def test_without_a_batch_all_is_stored_at_once() -> None:
+    counters = Counters(cells(), level_column=0)
+    counters.measure(3, 5, TOTAL, 20)
+    counters.measure(3, 6, TOTAL, 1)
+    counters.level = 4
+    counters.await_flush()
+    assert counters.cells.tolist() == [4, 0, 0, 2, 0, 1, 1, 21]
 
 
-def test_a_batch_stores_all_of_its_rows_counts_once() -> None:
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 3), st.integers(4, 6), st.integers(0, 1 << 40))
+        | st.just("flush")
+        | st.just("read"),
+        max_size=20,
+    )
+)
+def test_a_batch_stores_what_would_be_stored_at_once(events: list[tuple[int, int, int] | str]) -> None:
     batch = Batch()
-    rows = [Counters(cells(), batch) for _ in range(3)]
-    for _ in range(5):
-        rows[0].add(7, 1)
-        rows[0].add(0, 10)
-        rows[2].add(1, 1 << 40)
-    assert not any(any(row.cells) for row in rows)
-    assert (rows[0].value(7), rows[2].value(1), rows[1].value(5)) == (5, 5 << 40, 0)
-    for _ in range(2):
-        batch.flush()
-        assert rows[0].cells.tolist() == [50, 0, 0, 0, 0, 0, 0, 5]
-        assert rows[2].cells.tolist() == [0, 5 << 40, 0, 0, 0, 0, 0, 0]
-        assert rows[0].value(7) == 5
-
-
-@pytest.mark.parametrize("changes", [[1, -1], [1, -1, 1], [1, 1, -1, -1, 1], [-1, 1, -1]])
-def test_a_gauge_may_go_up_and_down_before_it_is_stored(changes: list[int]) -> None:
-    batch = Batch()
-    row = Counters(cells(), batch)
-    for change in changes:
-        row.add(2, change)
+    plain, batched = Counters(cells()), Counters(cells(), batch)
+    for event in events:
+        if event == "flush":
+            batch.flush()
+            assert batched.cells.tolist() == plain.cells.tolist()
+        elif isinstance(event, str):
+            assert [batched.value(column) for column in range(8)] == plain.cells.tolist()
+        else:
+            plain.measure(*event[:2], TOTAL, event[2])
+            batched.measure(*event[:2], TOTAL, event[2])
     batch.flush()
-    assert row.cells[2] == sum(changes)
+    assert batched.cells.tolist() == plain.cells.tolist()
+
+
+def test_nothing_is_stored_before_the_flush() -> None:
+    batch = Batch()
+    rows = [Counters(cells(), batch, level_column=0) for _ in range(3)]
+    rows[0].measure(1, 4, TOTAL, 5)
+    rows[2].level = 9
+    rows[2].await_flush()
+    assert not any(any(row.cells) for row in rows)
+    batch.flush()
+    assert [row.cells.tolist() for row in rows] == [[0, 1, 0, 0, 1, 0, 0, 5], [0] * 8, [9, *[0] * 7]]
+
+
+@pytest.mark.parametrize("levels", [[1, 0], [1, 2, 1], [3]])
+def test_a_level_may_change_several_times_before_it_is_stored(levels: list[int]) -> None:
+    batch = Batch()
+    row = Counters(cells(), batch, level_column=2)
+    for _ in range(2):
+        for level in levels:
+            row.level = level
+            row.await_flush()
+        batch.flush()
+        assert row.cells[2] == levels[-1]
 
 
 def test_a_row_that_was_stored_alone_counts_on() -> None:
     batch = Batch()
     row = Counters(cells(), batch)
-    row.add(1, 1)
-    row.flush()
-    row.add(1, 1)
-    batch.flush()
-    row.add(1, 1)
-    assert (row.cells[1], row.value(1)) == (2, 3)
+    for count in (1, 2, 3):
+        row.measure(1, 4, TOTAL, 10)
+        assert row.value(1) == count
+        row.flush()
+        assert (row.cells[1], row.cells[TOTAL]) == (count, 10 * count)
     batch.flush()
     assert row.cells[1] == 3

@@ -102,6 +102,8 @@ class UpstreamPool:
         """Set the upstreams. Also call this whenever the state, address, weight or limit of one has changed:
         it updates the policy's candidates."""
         self.upstreams = upstreams
+        for upstream in upstreams:
+            upstream.counters.level_column = UPSTREAM_INFLIGHT
         self._remote = []
         if self._remote_rows is not None and len(upstreams) <= _REMOTE_LIMIT:
             self._remote = [(upstream, self._remote_rows(upstream.row)) for upstream in upstreams]
@@ -192,16 +194,18 @@ class UpstreamPool:
                     self.affinity.diversion.started(upstream)
                 picker.started(upstream)
             upstream.inflight = inflight = upstream.inflight + 1
-            self._count(upstream, inflight, 1)
+            self._show(upstream, inflight)
             if inflight == upstream.inflight_limit:
                 self._free.pop(upstream, None)
         return upstream
 
-    def _count(self, upstream: Upstream, inflight: int, change: int) -> None:
+    def _show(self, upstream: Upstream, inflight: int) -> None:
+        counters = upstream.counters
+        counters.level = inflight
         if self._has_others:  # they read it, for their policies and limits
             upstream.cells[UPSTREAM_INFLIGHT] = inflight
-        else:
-            upstream.counters.add(UPSTREAM_INFLIGHT, change)
+        elif not counters.pending:
+            counters.await_flush()
 
     def choose_backup(self, tried: tuple[Upstream, ...]) -> Upstream | None:
         """A backup for one attempt of a request that has failed at every candidate, in flight until
@@ -235,7 +239,7 @@ class UpstreamPool:
         """The attempt that `choose` began has ended. It was sent at `began_ns`, for `asker`; its response, if
         any, began `latency_ns` later. A failure after connecting is judged later, by `judge`."""
         upstream.inflight = inflight = upstream.inflight - 1
-        self._count(upstream, inflight, -1)
+        self._show(upstream, inflight)
         if self._capped and inflight < upstream.inflight_limit and upstream in self._candidates:
             self._free[upstream] = None
             if self.queue is not None and self.queue.waiting:

@@ -131,10 +131,12 @@ class Attempt(ResponseReader):
         self.outcome = Outcome.SERVER_ERROR if is_fault else Outcome.SUCCESS
         upstream = self.upstream
         upstream.answered_ns = now
-        counters = upstream.counters
-        counters.add(CODE_COLUMN[status], 1)
-        counters.add(UPSTREAM_FIRST_BYTE + bucket(first_byte), 1)
-        counters.add(UPSTREAM_FIRST_BYTE_SUM, first_byte)
+        upstream.counters.measure(
+            CODE_COLUMN[status],
+            UPSTREAM_FIRST_BYTE + bucket(first_byte),
+            UPSTREAM_FIRST_BYTE_SUM,
+            first_byte,
+        )
 
     def _stream_began(self) -> None:
         self.streaming = True

@@ -32,9 +32,6 @@ from balancer.telemetry.columns import (
     METHOD_OTHER,
     ROUTE_DURATION,
     ROUTE_DURATION_SUM,
-    ROUTE_INFLIGHT,
-    ROUTE_REQUEST_BYTES,
-    ROUTE_RESPONSE_BYTES,
     UPSTREAM_LEFT,
     bucket,
 )
@@ -86,7 +83,10 @@ class Exchange(ExchangeState):
         self.head = head
         self.response_begun = self.informed = False
         self.route = route = context.router.match(head)
-        route.counters.add(ROUTE_INFLIGHT, 1)
+        counters = route.counters
+        counters.level += 1
+        if not counters.pending:
+            counters.await_flush()
         context.batch.running += 1
         self.active = True
         self.request_id = context.request_ids.of(head)
@@ -365,12 +365,17 @@ class Exchange(ExchangeState):
         duration = now - self.started_ns
         counters = route.counters
         head = self.head
-        counters.add(METHOD_COLUMN.get(head.method, METHOD_OTHER) + CODE_COLUMN[self.status], 1)
-        counters.add(ROUTE_DURATION + bucket(duration), 1)
-        counters.add(ROUTE_DURATION_SUM, duration)
-        counters.add(ROUTE_REQUEST_BYTES, self.request_bytes)
-        counters.add(ROUTE_RESPONSE_BYTES, self.response_bytes)
-        counters.add(ROUTE_INFLIGHT, -1)
+        counters.level -= 1
+        counters.request_bytes += self.request_bytes
+        counters.response_bytes += self.response_bytes
+        counters.measure(
+            METHOD_COLUMN.get(head.method, METHOD_OTHER) + CODE_COLUMN[self.status],
+            ROUTE_DURATION + bucket(duration),
+            ROUTE_DURATION_SUM,
+            duration,
+        )
+        if not counters.pending:
+            counters.await_flush()
         if self._journal.access_log.enabled:
             self._journal.exchange_ended(self, duration)
         batch = self.context.batch

@@ -1,10 +1,30 @@
 """Which route a request takes, and so which pool serves it."""
 
+from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
+
 from mypy_extensions import mypyc_attr
 
-from balancer.counters import Counters
+from balancer.counters import Batch, Counters
 from balancer.http.head import RequestHead
 from balancer.pools.pool import UpstreamPool
+from balancer.telemetry.columns import ROUTE_INFLIGHT, ROUTE_REQUEST_BYTES, ROUTE_RESPONSE_BYTES
+
+
+class RouteCounters(Counters):
+    """`level` are the exchanges in flight. The bytes are of bodies, since the worker's start."""
+
+    __slots__ = ("request_bytes", "response_bytes")
+
+    def __init__(self, cells: memoryview[int], batch: Batch | None = None) -> None:
+        super().__init__(cells, batch, ROUTE_INFLIGHT)
+        self.request_bytes = 0
+        self.response_bytes = 0
+
+    def flush(self) -> None:
+        cells = self.cells
+        cells[ROUTE_REQUEST_BYTES] = self.request_bytes
+        cells[ROUTE_RESPONSE_BYTES] = self.response_bytes
+        super().flush()
 
 
 class Route:
@@ -12,7 +32,7 @@ class Route:
 
     __slots__ = ("counters", "name", "pool")
 
-    def __init__(self, name: str, pool: UpstreamPool, counters: Counters) -> None:
+    def __init__(self, name: str, pool: UpstreamPool, counters: RouteCounters) -> None:
         self.name = name
         self.pool = pool
         self.counters = counters

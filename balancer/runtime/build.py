@@ -18,7 +18,7 @@ from balancer.clients.data_plane import DataPlane
 from balancer.clients.untrusted import UntrustedPeers
 from balancer.clock import Clock
 from balancer.connections.connector import Connector
-from balancer.counters import Batch, Counters
+from balancer.counters import Batch
 from balancer.http.cookies import cookie_attributes
 from balancer.http.fields import REQUEST_KINDS, FieldTable
 from balancer.http.forwarding import Forwarding, RequestIds
@@ -38,7 +38,7 @@ from balancer.proxy.context import ProxyContext
 from balancer.proxy.journal import Journal
 from balancer.proxy.loops import Loops
 from balancer.proxy.membership import Membership
-from balancer.proxy.router import Route, Router
+from balancer.proxy.router import Route, RouteCounters, Router
 from balancer.queueing.queue import SlotQueue
 from balancer.spec.part import replaced
 from balancer.spec.worker import Level, ListenerSpec, PolicySpec, PoolSpec, StickySpec
@@ -112,7 +112,7 @@ def build_data_plane(
     for update in start.pools:
         membership.apply(update)
     routes = [
-        Route(route.name, pools[route.pool], Counters(place.cells(row), batch))
+        Route(route.name, pools[route.pool], RouteCounters(place.cells(row), batch))
         for route, row in zip(spec.routes, rows.routes, strict=True)
     ]
     proxy = ProxyContext(

@@ -80,7 +80,7 @@ BANNED: dict[str, frozenset[str]] = {
 # Modules that a worker may not load: they cost start-up time and memory in every worker.
 NOT_IN_WORKERS = ("aiohttp", "pydantic", "prometheus_client", "yaml", "typer", "rich")
 # Modules that the supervisor may not load: they go with the process that reads the settings. The numbers are
-# in docs/decisions/0140-three-processes-start.md.
+# in docs/decisions/0097-three-processes-start.md.
 NOT_IN_SUPERVISOR = ("pydantic", "pydantic_core", "pydantic_settings", "yaml", "typer", "rich")
 # It may not load these before its workers are ready,
 NOT_BEFORE_WORKERS = (*NOT_IN_SUPERVISOR, "aiohttp", "prometheus_client")

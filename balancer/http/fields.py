@@ -174,6 +174,8 @@ class FieldTable:
         colon = line.find(b":")
         if colon < 1 or (name := self._names.get(line[:colon])) is None or not is_field_value(line):
             return NEW
+        if name.kind == _OTHER and name.lines == _LINES_OF_A_NAME:
+            return None
         return self._understand(line, name, True)
 
     def learn(self, line: bytes, remembered: bool = True) -> Field | None:

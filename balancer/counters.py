@@ -33,7 +33,7 @@ class Counters:
     """The counters of one row, by column; `cells` has what is stored. Without a batch all is stored at once.
 
     `level` is the row's gauge, in the column `level_column` (-1: it has none). Who changes it calls
-    `await_flush` unless the row is `pending`: it waits for the next flush. """
+    `await_flush` unless the row is `pending`: it waits for the next flush."""
 
     __slots__ = ("_batch", "_bucket", "_changed", "_code", "_counts", "_ns", "_run", "_total", "cells",
     "level",

@@ -244,14 +244,8 @@ class ClientConnection(EndingConnection):
                     self._intake.hold()
                     return
                 head = self._head
-                if (
-                    head is not None
-                    and not start
-                    and len(data) <= limits.header_bytes
-                    and repeats(head, data, limits.uri_bytes)
-                ):
-                    end = len(data)
-                else:
+                end = 0 if head is None or start else repeats(head, data, limits.uri_bytes)
+                if head is None or not end or end > limits.header_bytes:
                     end = data.find(HEAD_END, search) + 4
                     if end < 4 or end - start > limits.header_bytes:
                         self._wait_for_head(data[start:])

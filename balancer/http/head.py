@@ -199,21 +199,27 @@ class ResponseHead:
         return head
 
 
-def repeats(before: RequestHead, data: bytes, uri_limit: int) -> bool:
-    """Whether `data` is exactly one head, and differs from `before` at most in its target, as most requests
-    of a client do. If so, `before` is made to be that head."""
-    block = before.block
-    if not block or not data.endswith(block):
-        return False
+def repeats(before: RequestHead, data: bytes, uri_limit: int) -> int:
+    """Whether `data` begins with the same head as `before`; or is exactly one head that differs from it in
+    its target at most, as most requests of a client do. If so, `before` is made to be that head, and its size
+    is returned, else 0."""
+    line, block = before.line, before.block
+    if not block:
+        return 0
+    if data.startswith(line):
+        end = len(line) + len(block)
+        if data.endswith(block) if len(data) == end else data[len(line) : end] == block:
+            return end
+        return 0
+    if not data.endswith(block):
+        return 0
     line = data[: len(data) - len(block)]
-    if line == before.line:
-        return True
     target = origin_target(line, before.method, before.minor)
     if not target or len(target) > uri_limit:
-        return False
+        return 0
     before.line = line
     before.target = target
-    return True
+    return len(data)
 
 
 def parse_request_head(
@@ -227,7 +233,7 @@ def parse_request_head(
 
     `before` is the previous head on the same connection, no longer needed: it is returned if it `repeats`.
     """
-    if before is not None and repeats(before, raw, uri_limit):
+    if before is not None and repeats(before, raw, uri_limit) == len(raw):
         return before
     end = raw.find(b"\r\n") + 2
     start, block = raw[:end], raw[end:]

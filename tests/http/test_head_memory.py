@@ -81,14 +81,16 @@ def test_a_remembered_request_head_is_what_parsing_yields(
 def test_a_repeated_request_head_is_what_parsing_yields(
     first: tuple[bytes, list[bytes]], second: tuple[bytes, list[bytes]], cut: int
 ) -> None:
-    """Also if the second is cut short, or follows other bytes."""
-    for data in (raw(*second), raw(second[0], first[1]), raw(*first) + raw(*second), raw(*second)[cut:]):
+    """Also if the second is cut short, or comes with other bytes before or behind it."""
+    whole = raw(*second)
+    other = raw(*first)
+    for data in (whole, raw(second[0], first[1]), other + whole, whole[cut:], whole + other[cut:]):
         before = None
         with suppress(ProtocolError):
             before = parse_request_head(raw(*first), 100, 100, None, FIELDS)
-        if before is not None and repeats(before, data, 100):
-            cold = parse_request_head(data, 100, 100, None, FIELDS)
-            assert data.find(b"\r\n\r\n") + 4 == len(data)
+        if before is not None and (size := repeats(before, data, 100)):
+            assert size == data.find(b"\r\n\r\n") + 4
+            cold = parse_request_head(data[:size], 100, 100, None, FIELDS)
             assert facts(before, CLIENT) == facts(cold, CLIENT)
 
 

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -47,7 +48,19 @@ async def serves(interpreters: Interpreters) -> int:
     return process.pid
 
 
-async def test_the_early_one_becomes_the_first_worker() -> None:
+@pytest.fixture
+def children() -> Callable[[], list[int]]:
+    """The pids of the processes that the test has started and that were not waited for."""
+    before = pids()
+    return lambda: [pid for pid in pids() if pid not in before]
+
+
+def pids() -> list[int]:
+    with open(f"/proc/{os.getpid()}/task/{os.getpid()}/children") as file:
+        return [int(pid) for pid in file.read().split()]
+
+
+async def test_the_early_one_becomes_the_first_worker(children: Callable[[], list[int]]) -> None:
     interpreters = Interpreters()
     interpreters.warm_up()
     (early,) = children()
@@ -55,13 +68,13 @@ async def test_the_early_one_becomes_the_first_worker() -> None:
     assert await serves(interpreters) != early
 
 
-async def test_without_an_early_one_each_worker_gets_a_new_one() -> None:
+async def test_without_an_early_one_each_worker_gets_a_new_one(children: Callable[[], list[int]]) -> None:
     interpreters = Interpreters()
     assert children() == []
     assert await serves(interpreters) > 0
 
 
-def test_one_that_is_not_taken_is_ended() -> None:
+def test_one_that_is_not_taken_is_ended(children: Callable[[], list[int]]) -> None:
     interpreters = Interpreters()
     interpreters.warm_up()
     assert len(children()) == 1
@@ -69,7 +82,9 @@ def test_one_that_is_not_taken_is_ended() -> None:
     assert children() == []
 
 
-def test_one_that_cannot_get_so_many_descriptors_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_cannot_get_so_many_descriptors_is_ended(
+    monkeypatch: pytest.MonkeyPatch, children: Callable[[], list[int]]
+) -> None:
     monkeypatch.setattr(interpreter, "MOST_SENT", 1)
     interpreters = Interpreters()
     interpreters.warm_up()
@@ -106,15 +121,3 @@ def test_an_early_one_ends_when_the_supervisor_does() -> None:
     ours.close()
     assert process.communicate(timeout=PATIENCE)[1] == b""
     assert process.returncode == 0
-
-
-def children() -> list[int]:
-    """The pids of this process's workers."""
-    with open(f"/proc/{os.getpid()}/task/{os.getpid()}/children") as file:
-        pids = [int(pid) for pid in file.read().split()]
-    found = []
-    for pid in pids:
-        with open(f"/proc/{pid}/cmdline", "rb") as line:
-            if b"balancer.runtime.worker" in line.read():
-                found.append(pid)
-    return found

@@ -1,7 +1,7 @@
 """No parser is worse than linear in its input: its instructions are counted, as times vary from run to run.
 
-That does not see C code, so each parser has a time limit as well, far above its real time and far below a
-quadratic one.
+That does not see C code, so each parser has a time limit as well. Where a machine is too slow for it, four
+times the input may take eight times as long, which is far from quadratic.
 """
 
 import sys
@@ -245,12 +245,12 @@ def test_input_byte_by_byte_is_examined_once(case: str) -> None:
 
 @pytest.mark.parametrize("case", AT_ONCE)
 def test_parsing_64_kib_at_once_stays_below_its_time(case: str) -> None:
-    assert seconds(AT_ONCE[case], 64 * KIB) < MOST_SECONDS
+    assert_linear_time(AT_ONCE[case], 64 * KIB, MOST_SECONDS)
 
 
 @pytest.mark.parametrize("case", BY_BYTES)
 def test_parsing_16_kib_byte_by_byte_stays_below_its_time(case: str) -> None:
-    assert seconds(BY_BYTES[case], 16 * KIB) < MOST_SECONDS_BYTES
+    assert_linear_time(BY_BYTES[case], 16 * KIB, MOST_SECONDS_BYTES)
 
 
 @pytest.mark.parametrize("make", [request, response], ids=["request", "response"])
@@ -266,6 +266,12 @@ def assert_linear(make: Callable[[int], object], size: int) -> None:
     executed(make(size))  # constant overhead
     once, twice, four_times = (executed(make(size * factor)) for factor in (1, 2, 4))
     assert four_times - twice <= 2.2 * max(0, twice - once) + 500
+
+
+def assert_linear_time(make: Callable[[int], object], size: int, most: float) -> None:
+    """It takes `most` seconds of CPU time, or at most eight times as long as for a quarter of the input."""
+    needed = seconds(make, size)
+    assert needed < most or needed < 8 * seconds(make, size // 4)
 
 
 def executed(call: Any) -> int:

@@ -3,6 +3,7 @@
 import logging
 import socket
 import time
+from collections.abc import Callable
 
 import uvloop
 
@@ -48,10 +49,15 @@ def run(plan: Plan, interpreters: Interpreters) -> int:
         close_logs(log, log_writer, access_writer)
 
 
-def close_logs(log: logging.Logger, log_writer: LineWriter, access_writer: LineWriter) -> None:
+def close_logs(
+    log: logging.Logger,
+    log_writer: LineWriter,
+    access_writer: LineWriter,
+    now: Callable[[], float] = time.monotonic,
+) -> None:
     """Write what is queued, for LAST_LINES at most: if nobody reads it, it is lost."""
-    end = time.monotonic() + LAST_LINES
+    end = now() + LAST_LINES
     lost = access_writer.close(LAST_LINES)
     if lost:
         log.warning("the last %d lines of the access log are lost: nobody reads stdout", lost)
-    log_writer.close(max(end - time.monotonic(), LAST_LINES / 10))
+    log_writer.close(max(end - now(), LAST_LINES / 10))

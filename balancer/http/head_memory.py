@@ -22,6 +22,7 @@ from balancer.http.syntax import origin_target
 _REMEMBERED: Final = 512
 _LONGEST: Final = 1024  # bytes
 _SLOTS: Final = 1024  # of the filter; a power of two
+_EMPTY_LINE: Final = 2  # bytes
 
 
 class _SeenOnce:
@@ -67,7 +68,9 @@ class RequestHeads:
             if target and len(target) <= self._uri_limit:
                 return known.with_target(line, target)
         head = parse_request_head(raw, self._uri_limit, self._count_limit, None, self._fields)
-        if known is None and head.block and self._once.again(block):
+        # With an empty line before it, `block` begins with the request line: it is no key then, or that line
+        # would pass for a field of another request.
+        if known is None and end > _EMPTY_LINE and head.block and self._once.again(block):
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             head.known = self._known[block] = RememberedHead(head)

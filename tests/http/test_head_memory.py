@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +26,7 @@ STARTS = [
     b"GET / HTTP/1.1", b"GET /a HTTP/1.1", b"GET / HTTP/1.0", b"HEAD / HTTP/1.1", b"GET  / HTTP/1.1",
     b"GETX / HTTP/1.1", b"GET /#a HTTP/1.1", b"GET /\x80 HTTP/1.1", b"GET http://b/ HTTP/1.1",
     b"OPTIONS * HTTP/1.1", b"GET / HTTP/1.1 HTTP/1.1", b"GET HTTP/1.1", b"GET /" + b"x" * 200 + b" HTTP/1.1",
-    b"POST / HTTP/1.1", b"CONNECT / HTTP/1.1",
+    b"POST / HTTP/1.1", b"CONNECT / HTTP/1.1", b"\r\nGET / HTTP/1.1",
 ]  # fmt: skip
 LINES = [
     b"Host: a", b"Host: b", b"Accept: x", b"X-Race: 1", b"race: 1", b"Content-Length: 0",
@@ -110,6 +111,17 @@ def test_a_change_of_one_head_does_not_reach_the_next() -> None:
         head.replace_lines({b"Cookie: pin=1": b""})
         assert b"Cookie" not in sent(head, CLIENT)
     assert b"Cookie: pin=1" in sent(memory.parse(text), CLIENT)
+
+
+def test_a_request_line_behind_an_empty_line_is_not_remembered_as_a_field() -> None:
+    memory = RequestHeads(FIELDS, 100, 100)
+    text = raw(b"GET / HTTP/1.1", [b"Host: a"])
+    for _ in range(3):
+        memory.parse(b"\r\n" + text)
+    for before in (b"GET /other HTTP/1.1\r\n", b"GET / HTTP/1.1\r\n"):
+        with pytest.raises(ProtocolError):
+            memory.parse(before + text)
+    assert memory.parse(b"\r\n" + text).target == memory.parse(text).target == b"/"
 
 
 RESPONSE_STARTS = [

@@ -192,9 +192,9 @@ class UpstreamDials(IdleWatcher):
             dial.begin()
             return
         if dial.fresh:
-            self._fresh.append(dial)
+            _append(self._fresh, dial)
         else:
-            self._waiting.append(dial)
+            _append(self._waiting, dial)
             self.keepalive.watcher = self
         if self._waits is not None:
             self._waits.push(dial)
@@ -220,7 +220,7 @@ class UpstreamDials(IdleWatcher):
         """Give an idle connection to a slow dial, now or when there is one. Returns whether it has one."""
         connection = self.keepalive.take(now_ns, dial.careful)
         if connection is None:
-            self._slow.append(dial)
+            _append(self._slow, dial)
             self.keepalive.watcher = self
             return False
         self.alive_ns = now_ns
@@ -240,6 +240,14 @@ class UpstreamDials(IdleWatcher):
                 self.alive_ns = now
                 dial.take(connection)
         self.keepalive.watcher = None
+
+
+def _append(dials: deque[Dial], dial: Dial) -> None:
+    """Add one at the end. Those over at the front go: of an upstream that keeps no connections, no idle one
+    would ever come and remove them."""
+    while dials and dials[0].is_over:
+        dials.popleft()
+    dials.append(dial)
 
 
 def _first(dials: deque[Dial]) -> Dial | None:

@@ -158,6 +158,26 @@ def test_a_slow_dial_that_must_be_fresh_does_not() -> None:
     assert fresh.ends == 0
 
 
+def test_slow_dials_that_are_over_are_forgotten_even_if_no_connection_becomes_idle() -> None:
+    bench = Bench()
+    bench.connect()
+    for _ in range(1000):
+        slow = bench.dial()
+        assert not slow._dial.take_idle(bench.clock.monotonic_ns())
+        bench.accept(-1)
+        assert slow.ends == 1
+    assert len(bench.connector._dials[bench.upstream]._slow) <= 1
+
+
+def test_dials_whose_clients_left_while_they_waited_are_forgotten() -> None:
+    bench = Bench()
+    for _ in range(1000):
+        bench.dial().cancel()
+        bench.dial(fresh=True).cancel()
+    dials = bench.connector._dials[bench.upstream]
+    assert max(len(dials._waiting), len(dials._fresh)) <= 1
+
+
 def test_of_a_slow_and_a_waiting_dial_the_slow_one_is_served_first() -> None:
     bench = Bench()
     done = bench.connect()

@@ -41,11 +41,16 @@ class Interpreters:
         """One that has these descriptors, of the segment and the listeners. Raises OSError."""
         if len(descriptors) > MOST_SENT:
             self.close()
-        early, self._early = self._early, None
-        if early is None:
-            return started(descriptors)
-        socket.send_fds(early.channel, [b"."], list(descriptors))
-        return early
+        early = self._early
+        if early is not None:
+            try:
+                socket.send_fds(early.channel, [b"."], list(descriptors))
+            except OSError:  # it has died
+                self.close()
+            else:
+                self._early = None
+                return early
+        return started(descriptors)
 
     def close(self) -> None:
         """End the early one, if it has not been taken."""

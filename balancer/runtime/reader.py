@@ -5,6 +5,7 @@ and a quarter of a second, in which the supervisor and its first worker load wha
 """
 
 import os
+import select
 import signal
 import sys
 from collections.abc import Mapping
@@ -51,12 +52,15 @@ class Reader:
 
 
 def _read(pipe: int, environ: Mapping[str, str], config_file: str | None) -> NoReturn:
+    from threading import Thread  # only here: the supervisor's own imports come first
+
     code = 1
     try:
         # Its own session and default handlers: a signal is for the supervisor, which says so and exits.
         os.setsid()
         for number in signals.STOPPING:
             signal.signal(number, signal.SIG_DFL)
+        Thread(target=_end_with_supervisor, args=(pipe,), daemon=True).start()
         from balancer.runtime.planning import read
         from balancer.spec.part import encode
 
@@ -70,3 +74,12 @@ def _read(pipe: int, environ: Mapping[str, str], config_file: str | None) -> NoR
         sys.excepthook(*sys.exc_info())
     finally:
         os._exit(code)
+
+
+def _end_with_supervisor(pipe: int) -> None:
+    """Exit once the supervisor is gone: a policy's module may hang while it is loaded, or the settings file be
+    a FIFO that nobody writes to."""
+    poll = select.poll()
+    poll.register(pipe, 0)  # POLLERR is always reported: no one reads the pipe any more
+    poll.poll()
+    os._exit(0)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -79,6 +80,16 @@ def test_one_that_is_not_taken_is_ended(children: Callable[[], list[int]]) -> No
     interpreters.warm_up()
     assert len(children()) == 1
     interpreters.close()
+    assert children() == []
+
+
+async def test_if_the_early_one_has_died_another_is_started(children: Callable[[], list[int]]) -> None:
+    interpreters = Interpreters()
+    interpreters.warm_up()
+    (early,) = children()
+    os.kill(early, signal.SIGKILL)
+    os.waitid(os.P_PID, early, os.WEXITED | os.WNOWAIT)
+    assert await serves(interpreters) != early
     assert children() == []
 
 

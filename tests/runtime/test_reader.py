@@ -85,6 +85,25 @@ planning.read = read
     assert ("MemoryError" in said) == ("code" in reason)
 
 
+HANGS = """
+import os, signal
+from balancer.runtime import planning
+from balancer.runtime.reader import Reader
+def read(environ, config):
+    signal.pause()
+planning.read = read
+Reader(os.environ, None)
+{end}
+"""
+
+
+@pytest.mark.parametrize("end", ["os._exit(0)", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_a_process_that_hangs_ends_with_the_supervisor(end: str) -> None:
+    # The output ends when the last process that has the pipe ends.
+    done = subprocess.run([sys.executable, "-c", HANGS.format(end=end)], capture_output=True, timeout=30)
+    assert done.stderr == b""
+
+
 def test_a_plan_survives_the_way_through_the_pipe() -> None:
     environ = {
         **GOOD,

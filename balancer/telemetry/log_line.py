@@ -44,6 +44,8 @@ _REMEMBERED_CHARS: Final = 512  # longer parts are mostly of a single client
 _AGENT_AND_REFERER: Final = (b"user-agent", b"referer")
 _NULL: Final = "null"
 _SENT_ONCE: Final = ',"attempts":1,"reused":true,"request_bytes":'
+# JSON escapes only those below 0x20. A terminal may obey the others, and some readers end a line at 0x85.
+_CONTROLS: Final = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 _PAIRS: Final = [f"{number:02d}" for number in range(100)]
 
 
@@ -261,4 +263,5 @@ def _quoted(value: bytes | None) -> str:
 
 
 def _json(value: str | list[str] | None) -> str:
-    return orjson.dumps(value).decode()
+    text = orjson.dumps(value).decode()
+    return text if text.isprintable() else text.translate(_CONTROLS)

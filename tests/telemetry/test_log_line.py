@@ -1,6 +1,7 @@
 """A line of the access log: what the fields mean, and that no value breaks it."""
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -91,7 +92,8 @@ def expected(entry: Entry, fields: Sequence[str] = FIELDS) -> str:
         "user_agent": None if head is None else _text(head.find(b"user-agent")),
         "referer": None if head is None else _text(head.find(b"referer")),
     }
-    return orjson.dumps({name: values[name] for name in fields if values[name] is not None}).decode()
+    text = orjson.dumps({name: values[name] for name in fields if values[name] is not None}).decode()
+    return "".join(f"\\u00{ord(one):02x}" if "\x7f" <= one <= "\x9f" else one for one in text)
 
 
 def _text(value: bytes | None) -> str | None:
@@ -174,7 +176,8 @@ def test_no_bytes_of_a_client_break_the_line(value: bytes) -> None:
     entry = entry_of(head=head, peer=peer_at(value.decode("latin-1")), upstream=value.decode("latin-1"))
     text = LineRenderer(FIELDS).render(entry)
     assert text == expected(entry)
-    assert not any(ord(character) < 32 for character in text)
+    assert not any(unicodedata.category(character) == "Cc" for character in text)
+    assert json.loads(text)["target"] == _text(value)
 
 
 def test_a_request_id_is_written_as_it_is() -> None:

@@ -246,12 +246,18 @@ class ClientConnection(EndingConnection):
                 head = self._head
                 end = 0 if head is None or start else repeats(head, data, limits.uri_bytes)
                 if head is None or not end or end > limits.header_bytes:
-                    end = data.find(HEAD_END, search) + 4
-                    if end < 4 or end - start > limits.header_bytes:
-                        self._wait_for_head(data[start:])
-                        return
-                    # A slice of all bytes makes no copy.
-                    head = self._head = context.request_heads.parse(data[start:end])
+                    end = len(data)
+                    head = None
+                    if not start and not search and end <= limits.header_bytes:
+                        head = context.request_heads.parse_all(data)
+                    if head is None:
+                        end = data.find(HEAD_END, search) + 4
+                        if end < 4 or end - start > limits.header_bytes:
+                            self._wait_for_head(data[start:])
+                            return
+                        # A slice of all bytes makes no copy.
+                        head = context.request_heads.parse(data[start:end])
+                    self._head = head
                 stream.head = head
                 stream.closes = not head.keep_alive
                 if head.length == NO_BODY:

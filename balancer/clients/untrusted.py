@@ -54,11 +54,7 @@ class UntrustedPeers:
 
     def _text(self, address: str, sent: Sequence[Field]) -> str:
         names = list(
-            dict.fromkeys(
-                field.line.partition(b":")[0][:_NAME_LENGTH].decode("latin-1")
-                for field in sent
-                if field.name != b"x-request-id"
-            )
+            dict.fromkeys(field.line.partition(b":")[0][:_NAME_LENGTH].decode("latin-1") for field in sent)
         )
         more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
         remedy = (

@@ -28,6 +28,7 @@ DROP: Final = 7
 FORWARDING: Final = 8
 DATE: Final = 9
 VIA: Final = 10
+REQUEST_ID: Final = 11
 _OTHER: Final = -1
 
 REQUEST_KINDS: Final[dict[bytes, int]] = {
@@ -49,7 +50,7 @@ REQUEST_KINDS: Final[dict[bytes, int]] = {
     b"x-forwarded-proto": FORWARDING,
     b"x-forwarded-host": FORWARDING,
     b"x-real-ip": FORWARDING,
-    b"x-request-id": FORWARDING,
+    b"x-request-id": REQUEST_ID,
     b"via": VIA,
 }
 RESPONSE_KINDS: Final[dict[bytes, int]] = {
@@ -163,7 +164,7 @@ class FieldTable:
         single = [name for name in names if not name.endswith(b"*") and _plain(name) not in self._kept]
         self._kinds = dict.fromkeys(single, FORWARDING) | kinds
         self._look_alike = frozenset(
-            _plain(name) for name, kind in self._kinds.items() if kind in (FORWARDING, DROP)
+            _plain(name) for name, kind in self._kinds.items() if kind in (FORWARDING, REQUEST_ID, DROP)
         )
         self._names: dict[bytes, _Name] = {}  # as received
         self.seen: dict[bytes, Field | None] = {}

@@ -6,7 +6,6 @@ agree. Request ids (X-Request-ID) are made here too.
 """
 
 import ipaddress
-import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -29,9 +28,6 @@ _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # Called with an untrusted peer's address and the forwarding fields it sent.
 Untrusted = Callable[[str, Sequence[Field]], None]
 
-_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~:/+=@\-]{1,128}")
-
-_ID: Final = b"x-request-id"
 _TWO_DIGITS: Final = [b"%02x" % number for number in range(256)]
 _KNOWN_NODES: Final = 4096
 _KNOWN_BYTES: Final = 64
@@ -50,10 +46,8 @@ class RequestIds:
 
     def of(self, head: RequestHead) -> bytes:
         """The client's own id if it sent a valid one, else a new one."""
-        if head.forwarding is not None:
-            for field in head.forwarding:
-                if field.name == _ID and _REQUEST_ID.fullmatch(field.value):
-                    return field.value
+        if head.request_id:
+            return head.request_id
         self._count = count = self._count + 1
         low = count & 0xFF
         if not low or not self._stem:
@@ -102,7 +96,7 @@ class Peer:
             lines = b"%bX-Forwarded-Host: %b\r\n" % (lines, head.host)
         says_any = False
         for field in sent:
-            if field.value and field.name != _ID:
+            if field.value:
                 says_any = True
                 if field.name == b"forwarded":  # only if the peer sent it: most apps read X-Forwarded-*
                     lines += b"Forwarded: %b\r\n" % render_hop(node_of(self.address), b"http", head.host)
@@ -140,7 +134,7 @@ class Peer:
             elif name == b"forwarded":
                 if field.value:
                     forwarded.append(field)
-            elif name != _ID:
+            else:
                 others += [field.line, b"\r\n"]
                 if name in SCHEME_SWITCHES and field.members:
                     other_scheme = field.members[0]

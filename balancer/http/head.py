@@ -26,6 +26,7 @@ from balancer.http.fields import (
     LENGTH,
     MOST_MEMBERS,
     NEW,
+    REQUEST_ID,
     REQUEST_KINDS,
     RESPONSE_KINDS,
     TE,
@@ -43,6 +44,7 @@ from balancer.http.syntax import (
     check_method,
     check_request_fields,
     check_response_fields,
+    is_request_id,
     known_status_lines,
     origin_target,
     parse_status_line,
@@ -66,18 +68,18 @@ class RequestHead:
     `target` is the origin form (or `*`); `host` the authority, empty only in HTTP/1.0. `length` is the body
     length as returned by `framing`. `websocket` is an upgrade to be tunnelled. `lines` are the field lines to
     forward, as received; lines not among them were hop-by-hop, or are in `forwarding`: what proxies report
-    about the client, and X-Request-ID. `facts` are derived from it if the peer is trusted. `line` is the
-    request line with its CRLF if the target is in origin form, else empty. `block` is the rest of the head,
-    kept to recognise a repeated head, empty if not worth it. `outgoing` has the field lines as rendered by
-    `wire`, and then replaces `lines` (not if Host is missing): an idle client keeps its head. `known` is the
-    remembered head with the same fields, if `head_memory` has one. `pin` is what `pin_reader` found in the
-    cookies, `logged` its parts of access-log lines; they stay with a repeated head. `balancers` are the
-    balancers named in Via, None if there are none, which is nearly always so, or if this one is not among
-    them."""
+    about the client. `request_id` is the client's own X-Request-ID, if it is valid. `facts` are derived from
+    it if the peer is trusted. `line` is the request line with its CRLF if the target is in origin form, else
+    empty. `block` is the rest of the head, kept to recognise a repeated head, empty if not worth it.
+    `outgoing` has the field lines as rendered by `wire`, and then replaces `lines` (not if Host is missing):
+    an idle client keeps its head. `known` is the remembered head with the same fields, if `head_memory` has
+    one. `pin` is what `pin_reader` found in the cookies, `logged` its parts of access-log lines; they stay
+    with a repeated head. `balancers` are the balancers named in Via, None if there are none, which is nearly
+    always so, or if this one is not among them."""
 
     __slots__ = ("balancers", "block", "facts", "forwarding", "host", "keep_alive", "known",
                  "length", "line", "lines", "logged", "method", "minor", "outgoing", "pin",
-                 "pin_reader", "target", "te_trailers", "websocket")  # fmt: skip
+                 "pin_reader", "request_id", "target", "te_trailers", "websocket")  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, minor: int) -> None:
         self.method = method
@@ -93,6 +95,7 @@ class RequestHead:
         self.block = b""
         self.outgoing = b""
         self.known: RememberedHead | None = None
+        self.request_id = b""
         self.forwarding: list[Field] | None = None
         self.facts: ClientFacts | None = None
         self.balancers: list[bytes] | None = None
@@ -160,6 +163,7 @@ def _copy(head: RequestHead, line: bytes, target: bytes) -> RequestHead:
     copy.te_trailers = head.te_trailers
     copy.lines = head.lines
     copy.block = head.block
+    copy.request_id = head.request_id
     copy.forwarding = head.forwarding
     copy.balancers = head.balancers
     return copy
@@ -235,28 +239,37 @@ def parse_request_head(
     """
     if before is not None and repeats(before, raw, uri_limit) == len(raw):
         return before
-    end = raw.find(b"\r\n") + 2
-    start, block = raw[:end], raw[end:]
+    lines = raw[:-4].split(b"\r\n")
+    if not lines[0] and len(lines) > 1:  # RFC 9112 section 2.2: ignore one empty line before it
+        raw = raw[2:]
+        del lines[0]
+    return parse_request_lines(raw, lines, uri_limit, count_limit, fields)
+
+
+def parse_request_lines(
+    raw: bytes, lines: list[bytes], uri_limit: int, count_limit: int, fields: FieldTable
+) -> RequestHead:
+    """As `parse_request_head`, of the head's `lines`, which are used up."""
+    start = lines.pop(0)
+    end = len(start) + 2
+    line, block = raw[:end], raw[end:]
     method, minor = b"GET", 1
-    target = origin_target(start, method, minor)
+    target = origin_target(line, method, minor)
     if not target:  # not as most requests begin
-        match = REQUEST_LINE.fullmatch(start, 0, end - 2)
+        match = REQUEST_LINE.fullmatch(start)
         if match is None:
-            if end == 2 and block != b"\r\n":  # RFC 9112 section 2.2: ignore one empty line before it
-                return parse_request_head(block, uri_limit, count_limit, None, fields)
-            raise request_line_fault(start[:-2], uri_limit)
+            raise request_line_fault(start, uri_limit)
         method, target, version = match.groups()
         minor = 1 if version == b"1" else 0
         if method not in COMMON_METHODS:
             check_method(method)
     if len(target) > uri_limit:
         raise ProtocolError(URI_TOO_LONG, f"the request target is longer than {uri_limit} bytes")
-    lines = block[:-4].split(b"\r\n") if len(block) > 2 else []
     if len(lines) > count_limit:
         raise ProtocolError(HEAD_TOO_LARGE, f"more than {count_limit} header fields")
     head = RequestHead(method, target, minor)
     if target[0] == _SLASH:
-        head.line = start
+        head.line = line
         if len(block) <= _BLOCK_LIMIT:
             head.block = block
     kept = head.lines
@@ -296,6 +309,9 @@ def parse_request_head(
                 head.forwarding = [field]
             else:
                 head.forwarding.append(field)
+        elif kind == REQUEST_ID:
+            if not head.request_id and is_request_id(field.value):
+                head.request_id = field.value
         elif kind == UPGRADE:
             websocket |= b"websocket" in field.members
         elif kind == TE:

@@ -10,10 +10,12 @@ from typing import Final
 
 from balancer.http.fields import FieldTable
 from balancer.http.head import (
+    HEAD_END,
     RememberedHead,
     RequestHead,
     ResponseHead,
     parse_request_head,
+    parse_request_lines,
     parse_response_head,
 )
 from balancer.http.syntax import origin_target
@@ -59,7 +61,23 @@ class RequestHeads:
 
     def parse(self, raw: bytes) -> RequestHead:
         """The head that `raw` is, which ends with its first empty line. Raises ProtocolError."""
-        end = raw.find(b"\r\n") + 2
+        lines = raw[:-4].split(b"\r\n")
+        end = len(lines[0]) + 2
+        if end == _EMPTY_LINE:
+            return parse_request_head(raw, self._uri_limit, self._count_limit, None, self._fields)
+        return self._parse(raw, end, lines)
+
+    def parse_all(self, data: bytes) -> RequestHead | None:
+        """The head that `data` is; None if it is not exactly one."""
+        if not data.endswith(HEAD_END):
+            return None
+        lines = data[:-4].split(b"\r\n")
+        if b"" in lines:
+            return None
+        return self._parse(data, len(lines[0]) + 2, lines)
+
+    def _parse(self, raw: bytes, end: int, lines: list[bytes]) -> RequestHead:
+        """Its request line has `end` bytes, with its CRLF."""
         block = raw[end:]
         known = self._known.get(block)
         if known is not None:
@@ -67,10 +85,8 @@ class RequestHeads:
             target = origin_target(line, known.head.method, known.head.minor)
             if target and len(target) <= self._uri_limit:
                 return known.with_target(line, target)
-        head = parse_request_head(raw, self._uri_limit, self._count_limit, None, self._fields)
-        # With an empty line before it, `block` begins with the request line: it is no key then, or that line
-        # would pass for a field of another request.
-        if known is None and end > _EMPTY_LINE and head.block and self._once.again(block):
+        head = parse_request_lines(raw, lines, self._uri_limit, self._count_limit, self._fields)
+        if known is None and head.block and self._once.again(block):
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             head.known = self._known[block] = RememberedHead(head)

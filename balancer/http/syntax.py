@@ -59,6 +59,7 @@ _TARGET_TABLE: Final = bytes(
 _FIELD_TABLE: Final = bytes(
     byte if byte == 0x09 or 0x20 <= byte <= 0x7E or byte >= 0x80 else byte ^ 1 for byte in range(256)
 )
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~:/+=@\-]{1,128}")
 _LINE_ENDS: Final = (b" HTTP/1.0\r\n", b" HTTP/1.1\r\n")
 _LINE_END_BYTES: Final = 11
 _SPACE: Final = 0x20
@@ -143,6 +144,11 @@ def origin_target(line: bytes, method: bytes, minor: int) -> bytes:
 def is_field_value(text: bytes) -> bool:
     """Whether all bytes may occur in a field value (RFC 9110 section 5.5), and so in a field line."""
     return text.translate(_FIELD_TABLE) == text
+
+
+def is_request_id(value: bytes) -> bool:
+    """Whether a client's own request id is passed on."""
+    return _REQUEST_ID.fullmatch(value) is not None
 
 
 def check_method(method: bytes) -> None:

@@ -77,8 +77,8 @@ def _read(pipe: int, environ: Mapping[str, str], config_file: str | None) -> NoR
 
 
 def _end_with_supervisor(pipe: int) -> None:
-    """Exit once the supervisor is gone: a policy's module may hang while it is loaded, or the settings file be
-    a FIFO that nobody writes to."""
+    """Exit once the supervisor is gone: a policy's module may hang while it is loaded, or the settings file
+    be a FIFO that nobody writes to."""
     poll = select.poll()
     poll.register(pipe, 0)  # POLLERR is always reported: no one reads the pipe any more
     poll.poll()

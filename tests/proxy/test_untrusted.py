@@ -103,11 +103,9 @@ def test_at_most_one_public_peer_an_hour_is_reported() -> None:
     assert harness.told[-1].once == "not trusted: 2606:4700:0000:0000"
 
 
-def test_reports_are_bounded_and_contain_no_ids_and_no_values() -> None:
+def test_reports_are_bounded_and_contain_no_values() -> None:
     harness = Peers()
-    harness.see(
-        "10.0.0.1", "X-Request-ID", "X-Forwarded-" + "a" * 100, *(f"X-Forwarded-{n}" for n in range(9))
-    )
+    harness.see("10.0.0.1", "X-Forwarded-" + "a" * 100, *(f"X-Forwarded-{n}" for n in range(9)))
     (told,) = harness.told
     start = (
         f"10.0.0.1 sends X-Forwarded-{'a' * 28}, X-Forwarded-0, X-Forwarded-1, X-Forwarded-2 and 6 more, but"

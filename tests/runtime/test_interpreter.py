@@ -88,7 +88,7 @@ async def test_if_the_early_one_has_died_another_is_started(children: Callable[[
     interpreters.warm_up()
     (early,) = children()
     os.kill(early, signal.SIGKILL)
-    await asyncio.to_thread(os.waitid, os.P_PID, early, os.WEXITED | os.WNOWAIT)
+    await asyncio.to_thread(os.waitid, os.P_PID, early, os.WEXITED | os.WNOWAIT)  # it was killed
     assert await serves(interpreters) != early
     assert children() == []
 

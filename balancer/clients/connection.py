@@ -31,7 +31,8 @@ from balancer.errors import (
 )
 from balancer.http.body import BodyDecoder, body_decoder
 from balancer.http.framing import CHUNKED, NO_BODY
-from balancer.http.head import HEAD_END, RequestHead, repeats
+from balancer.http.head import HEAD_END
+from balancer.http.request_head import RequestHead, repeats
 from balancer.http.syntax import refuse_early
 from balancer.proxy.exchange import Exchange
 

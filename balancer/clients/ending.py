@@ -17,7 +17,7 @@ from balancer.clients.stream import Http1Stream, StreamOwner
 from balancer.connections.intake import Intake
 from balancer.connections.last_words import last_words
 from balancer.errors import HEAD_TIMEOUT, INTERNAL_ERROR, ProtocolError
-from balancer.http.head import RequestHead
+from balancer.http.request_head import RequestHead
 
 START: Final = len(b"\r\nHEAD ")  # bytes of a head that show whether its method is HEAD
 _DRAIN_GRACE_NS: Final = 1_000_000_000  # for an idle client's next request, which may be on its way

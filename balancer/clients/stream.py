@@ -14,7 +14,8 @@ from balancer.errors import Failure
 from balancer.http.chunked import encode_piece
 from balancer.http.forwarding import Peer
 from balancer.http.framing import NO_BODY
-from balancer.http.head import RequestHead, ResponseHead
+from balancer.http.request_head import RequestHead
+from balancer.http.response_head import ResponseHead
 from balancer.http.responses import prefers_json, render_failure
 from balancer.http.wire import render_informational, render_response
 from balancer.proxy.roles import ClientSide

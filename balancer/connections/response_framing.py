@@ -16,9 +16,10 @@ from balancer.errors import (
 )
 from balancer.http.chunked import ChunkedDecoder
 from balancer.http.framing import CHUNKED, NO_BODY, UNTIL_CLOSE
-from balancer.http.head import HEAD_END, ResponseHead
+from balancer.http.head import HEAD_END
 from balancer.http.head_memory import ResponseHeads
 from balancer.http.patience import read_patiently
+from balancer.http.response_head import ResponseHead
 
 INFORMATIONAL_LIMIT: Final = 100  # 1xx responses to one request: an app could send them endlessly
 

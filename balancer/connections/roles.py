@@ -9,7 +9,8 @@ from mypy_extensions import mypyc_attr
 
 from balancer.errors import Failure
 from balancer.http.forwarding import Peer
-from balancer.http.head import RequestHead, ResponseHead
+from balancer.http.request_head import RequestHead
+from balancer.http.response_head import ResponseHead
 from balancer.upstreams.upstream import Upstream
 
 

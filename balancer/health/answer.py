@@ -12,7 +12,7 @@ from balancer.connections.roles import Outlet, ResponseReader
 from balancer.errors import UPGRADE_FAILED, UPSTREAM_CLOSED, Failure
 from balancer.health.faults import fault_of, too_much
 from balancer.health.result import Reply
-from balancer.http.head import ResponseHead
+from balancer.http.response_head import ResponseHead
 
 # Bytes read for one check: a response that has not begun by then fails it, and a longer body is cut off.
 # There may be several heads: informational ones precede the response.

@@ -21,7 +21,7 @@ from balancer.http.forwarded import (
     node_of,
     render_hop,
 )
-from balancer.http.head import RequestHead
+from balancer.http.request_head import RequestHead
 from balancer.http.via import via_lines
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network

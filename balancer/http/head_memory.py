@@ -9,15 +9,9 @@ again are recognised before this, by comparing it with their last one.
 from typing import Final
 
 from balancer.http.fields import FieldTable
-from balancer.http.head import (
-    HEAD_END,
-    RememberedHead,
-    RequestHead,
-    ResponseHead,
-    parse_request_head,
-    parse_request_lines,
-    parse_response_head,
-)
+from balancer.http.head import HEAD_END
+from balancer.http.request_head import RememberedHead, RequestHead, parse_request_head, parse_request_lines
+from balancer.http.response_head import ResponseHead, parse_response_head
 from balancer.http.syntax import origin_target
 
 # With their parsed forms about 4 KiB each at most: 2 MiB a worker for requests, and as much for responses.

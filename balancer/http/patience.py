@@ -9,8 +9,8 @@ import re
 from typing import Final
 
 from balancer.errors import MALFORMED_RESPONSE, RESPONSE_HEAD_TOO_LARGE, ProtocolError
-from balancer.http.head import ResponseHead, parse_response_head
 from balancer.http.headers import list_members, mended_line, unfolded_line
+from balancer.http.response_head import ResponseHead, parse_response_head
 
 # HTTP/1.2 is read as 1.1 (RFC 9110 section 2.5); apps echo HTTP/2 and 3 from an edge's request. White space
 # as RFC 9112 section 4 allows.

@@ -9,7 +9,7 @@ from typing import Final
 import orjson
 
 from balancer.errors import FAILURES, Failure
-from balancer.http.head import RequestHead
+from balancer.http.request_head import RequestHead
 
 LONGEST_RETRY_AFTER: Final = 30  # seconds
 

@@ -2,7 +2,8 @@
 
 from balancer.http.forwarding import Peer
 from balancer.http.framing import UNTIL_CLOSE
-from balancer.http.head import RequestHead, ResponseHead
+from balancer.http.request_head import RequestHead
+from balancer.http.response_head import ResponseHead
 
 
 def render_request(head: RequestHead, peer: Peer, request_id: bytes, authority: bytes) -> bytes:

@@ -11,8 +11,8 @@ from mypy_extensions import mypyc_attr
 
 from balancer.http.cookies import cookie_value
 from balancer.http.forwarding import Peer
-from balancer.http.head import RequestHead
 from balancer.http.headers import find_value
+from balancer.http.request_head import RequestHead
 from balancer.policies.base import NO_KEY
 
 _ENCODED: Final = re.compile(rb"[%+]")

@@ -9,7 +9,7 @@ from typing import Final
 from balancer.connections.connector import Connector
 from balancer.connections.roles import Outlet, ResponseReader, UpstreamSide
 from balancer.errors import Failure, Outcome
-from balancer.http.head import ResponseHead
+from balancer.http.response_head import ResponseHead
 from balancer.outliers.local_ejector import Asker
 from balancer.pools.pool import UpstreamPool
 from balancer.proxy.context import ProxyContext

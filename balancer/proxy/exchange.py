@@ -17,7 +17,8 @@ from balancer.errors import (
     ProtocolError,
     Source,
 )
-from balancer.http.head import RequestHead, ResponseHead
+from balancer.http.request_head import RequestHead
+from balancer.http.response_head import ResponseHead
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.journal import Journal
 from balancer.proxy.loops import STATUS as LOOPED

@@ -7,7 +7,7 @@ which answers the exchange.
 from collections.abc import Sequence
 
 from balancer.errors import UPSTREAM_CLOSED, Failure, Outcome
-from balancer.http.head import ResponseHead
+from balancer.http.response_head import ResponseHead
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.connecting import FailedAttempt
 from balancer.proxy.replay import Replay

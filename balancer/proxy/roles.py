@@ -11,7 +11,7 @@ from mypy_extensions import mypyc_attr
 from balancer.connections.roles import OutgoingRequest, Outlet, UpstreamSide
 from balancer.errors import Failure
 from balancer.http.forwarding import Peer
-from balancer.http.head import ResponseHead
+from balancer.http.response_head import ResponseHead
 from balancer.upstreams.upstream import Upstream
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations  # memoryview[int] is not subscriptable at ru
 from mypy_extensions import mypyc_attr
 
 from balancer.counters import Batch, Counters
-from balancer.http.head import RequestHead
+from balancer.http.request_head import RequestHead
 from balancer.pools.pool import UpstreamPool
 from balancer.telemetry.columns import ROUTE_INFLIGHT, ROUTE_REQUEST_BYTES, ROUTE_RESPONSE_BYTES
 

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 
 from balancer.errors import Failure, Outcome
-from balancer.http.head import ResponseHead
+from balancer.http.response_head import ResponseHead
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.connecting import Connecting, FailedAttempt
 from balancer.proxy.context import ProxyContext

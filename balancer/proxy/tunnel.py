@@ -3,7 +3,7 @@
 import select
 
 from balancer.connections.roles import UpstreamSide
-from balancer.http.head import ResponseHead
+from balancer.http.response_head import ResponseHead
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.roles import AttemptOwner, ClientSide

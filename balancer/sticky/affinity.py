@@ -15,7 +15,8 @@ from itertools import islice
 from typing import Final
 
 from balancer.http.cookies import is_cookie_line
-from balancer.http.head import RequestHead, ResponseHead
+from balancer.http.request_head import RequestHead
+from balancer.http.response_head import ResponseHead
 from balancer.sticky.diversion import Diversion
 from balancer.sticky.pin_cookie import TOKEN_LENGTH, PinCookie
 from balancer.telemetry.columns import POOL_STICKY, STICKY_RESULTS

@@ -11,7 +11,7 @@ from mypy_extensions import mypyc_attr
 
 from balancer.http.caching import shared_caching
 from balancer.http.cookies import change_cookie, set_cookie_value, sets_cookies, take_cookie
-from balancer.http.head import ResponseHead
+from balancer.http.response_head import ResponseHead
 
 TOKEN_LENGTH: Final = 22  # of base64url: 132 bits
 _PREFIXED: Final = re.compile(rb'("?)([A-Za-z0-9_-]{%d})~' % TOKEN_LENGTH)

@@ -11,8 +11,8 @@ from typing import Final, TypeVar
 import orjson
 
 from balancer.http.forwarding import Peer
-from balancer.http.head import RequestHead
 from balancer.http.headers import values_in
+from balancer.http.request_head import RequestHead
 
 FIELDS: Final[tuple[str, ...]] = (
     "time",

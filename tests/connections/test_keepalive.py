@@ -11,8 +11,8 @@ import pytest
 from balancer.connections.intake import Turns
 from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool
 from balancer.connections.upstream_connection import UpstreamConnection
-from balancer.http.head import ResponseHead
 from balancer.http.head_memory import ResponseHeads
+from balancer.http.response_head import ResponseHead
 from balancer.spec.worker import KeepaliveSpec
 from balancer.telemetry.columns import CELLS_PER_ROW, UPSTREAM_IDLE, UPSTREAM_REUSES
 from balancer.upstreams.upstream import Upstream

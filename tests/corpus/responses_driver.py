@@ -10,8 +10,8 @@ from balancer.connections.roles import IdleOwner, Outlet, ResponseReader, Upstre
 from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.errors import Failure
 from balancer.http.framing import CHUNKED, NO_BODY, UNTIL_CLOSE
-from balancer.http.head import ResponseHead
 from balancer.http.head_memory import ResponseHeads
+from balancer.http.response_head import ResponseHead
 from balancer.http.wire import render_informational, render_response
 from balancer.upstreams.upstream import Upstream
 from tests.corpus.cases import Case, unescape

@@ -2,7 +2,7 @@
 
 from balancer.connections.roles import Outlet, ResponseReader
 from balancer.errors import Failure
-from balancer.http.head import ResponseHead
+from balancer.http.response_head import ResponseHead
 
 
 class UntoldReader(ResponseReader):

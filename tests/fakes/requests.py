@@ -3,7 +3,7 @@
 from balancer.connections.roles import OutgoingRequest, ResponseReader, UpstreamSide
 from balancer.http.fields import REQUEST_KINDS, FieldTable
 from balancer.http.forwarding import Forwarding
-from balancer.http.head import RequestHead, parse_request_head
+from balancer.http.request_head import RequestHead, parse_request_head
 from tests.fakes.transport import CLIENT_ADDRESS
 
 _FIELDS = FieldTable(REQUEST_KINDS, [], [], passes_trailers=False)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from balancer.errors import Failure, ProtocolError
 from balancer.http.fields import CONNECTION, REQUEST_KINDS, Field, FieldTable
-from balancer.http.head import parse_request_head, parse_response_head
+from balancer.http.request_head import parse_request_head
+from balancer.http.response_head import parse_response_head
 
 TOKEN_BYTES = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 VALUE_BYTES = frozenset([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])

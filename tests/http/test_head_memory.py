@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from balancer.errors import ProtocolError
 from balancer.http.fields import REQUEST_KINDS, FieldTable
 from balancer.http.forwarding import Forwarding, Peer
-from balancer.http.head import RequestHead, ResponseHead, parse_request_head, parse_response_head, repeats
 from balancer.http.head_memory import RequestHeads, ResponseHeads
+from balancer.http.request_head import RequestHead, parse_request_head, repeats
+from balancer.http.response_head import ResponseHead, parse_response_head
 from balancer.http.wire import render_request, render_response
 
 DATE = b"Date: now\r\n"

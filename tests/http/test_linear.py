@@ -21,8 +21,9 @@ from balancer.http.cookies import change_cookie, cookie_value, take_cookie
 from balancer.http.fields import REQUEST_KINDS, FieldTable
 from balancer.http.forwarded import hops_in
 from balancer.http.forwarding import Forwarding
-from balancer.http.head import parse_request_head, parse_response_head
 from balancer.http.patience import read_patiently
+from balancer.http.request_head import parse_request_head
+from balancer.http.response_head import parse_response_head
 from balancer.http.via import balancers_in
 from balancer.pools.hash_key import hash_key
 from tests.corpus.responses_driver import Recorder, Setup

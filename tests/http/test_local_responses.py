@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from balancer.errors import FAILURES, MALFORMED_REQUEST, NO_UPSTREAM, Failure
-from balancer.http.head import parse_request_head
+from balancer.http.request_head import parse_request_head
 from balancer.http.responses import prefers_json, render_failure
 
 DATE = b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"

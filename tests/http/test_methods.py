@@ -6,7 +6,7 @@ from collections.abc import Sized
 import pytest
 
 from balancer.errors import METHOD_NOT_SUPPORTED, ProtocolError
-from balancer.http.head import parse_request_head
+from balancer.http.request_head import parse_request_head
 from balancer.http.syntax import METHOD_LIMIT, refuse_early
 from tests.fakes.attributes import attributes_of
 
@@ -45,7 +45,7 @@ def test_memory_does_not_grow_with_invented_methods() -> None:
         parse_request_head(head_of(b"M%d" % number), 8192, 100)
     grown = {name for name, size in sizes().items() if size > before.get(name, 0) + 1}
     assert grown == set()
-    assert "balancer.http.head.REQUEST_FIELDS.seen" in before  # it looks deep enough
+    assert "balancer.http.request_head.REQUEST_FIELDS.seen" in before  # it looks deep enough
 
 
 def sizes() -> dict[str, int]:

@@ -11,7 +11,7 @@ import pytest
 from httptools import HttpParserError
 
 from balancer.errors import MALFORMED_RESPONSE
-from balancer.http import head, syntax
+from balancer.http import response_head, syntax
 from balancer.http.fields import NEW, RESPONSE_KINDS, FieldTable
 from tests.connections.test_upstream_connection import CASES as RESPONSES
 from tests.connections.test_upstream_connection import check as check_response
@@ -42,7 +42,7 @@ def _strictest(monkeypatch: pytest.MonkeyPatch) -> None:
     learn = FieldTable.learn
     monkeypatch.setattr(FieldTable, "learn", lambda table, line, *_: learn(table, line, remembered=False))
     monkeypatch.setattr(FieldTable, "examine", lambda table, line: NEW)
-    monkeypatch.setattr(head, "RESPONSE_FIELDS", FieldTable(RESPONSE_KINDS, failure=MALFORMED_RESPONSE))
+    monkeypatch.setattr(response_head, "RESPONSE_FIELDS", FieldTable(RESPONSE_KINDS, failure=MALFORMED_RESPONSE))
 
 
 @pytest.mark.parametrize("case", REQUESTS, ids=[case.id for case in REQUESTS])

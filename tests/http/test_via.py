@@ -2,7 +2,7 @@
 
 import pytest
 
-from balancer.http.head import RequestHead, parse_request_head
+from balancer.http.request_head import RequestHead, parse_request_head
 from balancer.http.via import balancers_in, via_lines
 
 OURS = b"balancer-0123abcd"

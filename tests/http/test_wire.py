@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from balancer.http.fields import REQUEST_KINDS, RESPONSE_KINDS
 from balancer.http.forwarding import Forwarding
-from balancer.http.head import RequestHead, parse_request_head, parse_response_head
+from balancer.http.request_head import RequestHead, parse_request_head
+from balancer.http.response_head import parse_response_head
 from balancer.http.wire import render_informational, render_request, render_response
 
 PEER = Forwarding([]).peer("203.0.113.5")

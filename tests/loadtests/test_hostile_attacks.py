@@ -9,7 +9,7 @@ import pytest
 
 from balancer.errors import MALFORMED_REQUEST, MALFORMED_RESPONSE, ProtocolError
 from balancer.http.chunked import ChunkedDecoder
-from balancer.http.head import parse_request_head
+from balancer.http.request_head import parse_request_head
 from loadtests.hostile import options, replica
 from loadtests.hostile.attacks import ATTACKS, Attack
 from loadtests.hostile.balancers import BALANCERS, SLOTS, slots_for, suffers

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from balancer.http.fields import REQUEST_KINDS, FieldTable
 from balancer.http.forwarding import Forwarding
-from balancer.http.head import parse_request_head
+from balancer.http.request_head import parse_request_head
 from balancer.http.wire import render_request
 from balancer.policies.base import NO_KEY
 from balancer.pools.hash_key import hash_key

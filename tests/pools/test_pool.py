@@ -10,7 +10,7 @@ import pytest
 
 from balancer.errors import Outcome
 from balancer.http.forwarding import Forwarding
-from balancer.http.head import RequestHead
+from balancer.http.request_head import RequestHead
 from balancer.policies.base import NO_KEY, Policy, PolicyContext
 from balancer.pools.hash_key import hash_key
 from balancer.pools.parts import PoolParts, RemoteRows

@@ -2,7 +2,7 @@
 
 import pytest
 
-from balancer.http.head import RequestHead
+from balancer.http.request_head import RequestHead
 from balancer.proxy.router import Route, Router
 from tests.proxy.conftest import MakeHarness
 from tests.proxy.harness import GET, OK, Harness, body_of, head_of, status_of

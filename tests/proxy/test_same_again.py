@@ -7,7 +7,7 @@ from balancer.clients.read_ahead import ReadAhead
 from balancer.clients.stream import Http1Stream
 from balancer.http.fields import Field
 from balancer.http.forwarded import ClientFacts
-from balancer.http.head import RequestHead
+from balancer.http.request_head import RequestHead
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.exchange import Exchange
 from balancer.proxy.replay import Replay

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancer.http.forwarding import Forwarding
-from balancer.http.head import RequestHead, ResponseHead, parse_request_head, parse_response_head
+from balancer.http.request_head import RequestHead, parse_request_head
+from balancer.http.response_head import ResponseHead, parse_response_head
 from balancer.http.wire import render_request
 from balancer.sticky.affinity import Affinity, make_token
 from balancer.sticky.diversion import Diversion

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancer.http.forwarding import Forwarding, Peer
-from balancer.http.head import RequestHead, parse_request_head
+from balancer.http.request_head import RequestHead, parse_request_head
 from balancer.http.syntax import is_request_id
 from balancer.telemetry.log_line import FIELDS, MAX_VALUE, Entry, LineRenderer
 

@@ -3,7 +3,8 @@
 `request_head` and `response_head` parse them. httptools checks the syntax and `fields` interprets single
 lines; there they are combined: the start line of RFC 9112, the fields that frame the message, and the lines
 to forward. These stay byte for byte as received, except the framing fields, which are rewritten in our own
-words. """
+words.
+"""
 
 from typing import Final
 

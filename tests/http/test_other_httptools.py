@@ -42,7 +42,9 @@ def _strictest(monkeypatch: pytest.MonkeyPatch) -> None:
     learn = FieldTable.learn
     monkeypatch.setattr(FieldTable, "learn", lambda table, line, *_: learn(table, line, remembered=False))
     monkeypatch.setattr(FieldTable, "examine", lambda table, line: NEW)
-    monkeypatch.setattr(response_head, "RESPONSE_FIELDS", FieldTable(RESPONSE_KINDS, failure=MALFORMED_RESPONSE))
+    monkeypatch.setattr(
+        response_head, "RESPONSE_FIELDS", FieldTable(RESPONSE_KINDS, failure=MALFORMED_RESPONSE)
+    )
 
 
 @pytest.mark.parametrize("case", REQUESTS, ids=[case.id for case in REQUESTS])

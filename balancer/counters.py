@@ -3,23 +3,36 @@
 A store into shared memory costs a few hundred instructions, so counts are added up and stored together: when
 no exchange of the worker is running, and at each sweep (0.25 s) while some are. So the supervisor reads exact
 counts of a worker at rest, and of a busy one counts up to a sweep old. A worker that is killed loses those.
+If a turn of the loop is so long that no sweep comes, counts are stored meanwhile: they show that it works.
 """
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
+from typing import Final
+
+CATCH_UP_NS: Final = 1_000_000_000  # a silent worker that has stored nothing for 4 s is stuck
+
 
 class Batch:
-    """The rows of one worker with counts not stored yet. `running`: the exchanges that have not ended."""
+    """The rows of one worker with counts not stored yet. `running`: the exchanges that have not ended.
 
-    __slots__ = ("_rows", "running")
+    Whoever counts calls `catch_up` if it is `due_ns`."""
+
+    __slots__ = ("_rows", "due_ns", "running")
 
     def __init__(self) -> None:
         self.running = 0
+        self.due_ns = 0
         self._rows: list[Counters] = []
 
     def add(self, row: Counters) -> None:
         """This row has counts not stored yet."""
         self._rows.append(row)
+
+    def catch_up(self, now: int) -> None:
+        """Store all counts in a turn of the loop that may be a long one."""
+        self.due_ns = now + CATCH_UP_NS
+        self.flush()
 
     def flush(self) -> None:
         """Store all counts."""

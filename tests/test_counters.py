@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancer.counters import Batch, Counters
+from balancer.counters import CATCH_UP_NS, Batch, Counters
+from balancer.telemetry.columns import ROUTE_INFLIGHT
+from tests.fakes.wire import Wire
 
 TOTAL = 7
 
@@ -81,3 +83,15 @@ def test_a_row_that_was_stored_alone_counts_on() -> None:
         assert (row.cells[1], row.cells[TOTAL]) == (count, 10 * count)
     batch.flush()
     assert row.cells[1] == 3
+
+
+def test_a_turn_longer_than_a_sweep_stores_its_counts_meanwhile() -> None:
+    wire = Wire()
+    (route,) = wire.proxy.context.router.routes
+    stored = []
+    for _ in range(3):  # each begins a second after the last one, none has ended, and no sweep has come
+        wire.clock.advance(CATCH_UP_NS / 1e9)
+        wire.connect().receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        stored.append(route.counters.cells[ROUTE_INFLIGHT])
+    assert stored == [1, 2, 3]
+    wire.close()

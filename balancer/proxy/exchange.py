@@ -88,7 +88,10 @@ class Exchange(ExchangeState):
         counters.level += 1
         if not counters.pending:
             counters.await_flush()
-        context.batch.running += 1
+        batch = context.batch
+        batch.running += 1
+        if now >= batch.due_ns:
+            batch.catch_up(now)
         self.active = True
         self.request_id = context.request_ids.of(head)
         self.request_whole = whole
@@ -383,5 +386,7 @@ class Exchange(ExchangeState):
         batch.running -= 1
         if not batch.running:
             batch.flush()
+        elif now >= batch.due_ns:
+            batch.catch_up(now)
         if not head.block:
             head.shed()

@@ -51,10 +51,10 @@ class UpstreamPool:
     queueing is off. While it is `starting` no active check has passed yet: its apps may not be up.
     """
 
-    __slots__ = ("_backups", "_candidates", "_capped", "_chosen", "_free", "_has_others", "_panic",
-                 "_picker", "_remote", "_remote_read_ns", "_remote_rows", "_tracks_load",
-                 "adaptive", "affinity", "cells", "checked_within_ns", "ejector", "hash_key",
-                 "name", "queue", "retry", "retry_budget", "starting", "upstreams")  # fmt: skip
+    __slots__ = ("_backups", "_candidates", "_capped", "_chosen", "_free", "_panic", "_picker",
+                 "_remote", "_remote_read_ns", "_remote_rows", "_tracks_load", "adaptive",
+                 "affinity", "cells", "checked_within_ns", "ejector", "hash_key", "name", "queue",
+                 "retry", "retry_budget", "starting", "upstreams")  # fmt: skip
 
     def __init__(
         self,
@@ -85,7 +85,6 @@ class UpstreamPool:
         self._remote_rows = parts.remote_rows if picker.compares_load else None
         self._remote: list[tuple[Upstream, list[memoryview[int]]]] = []
         self._remote_read_ns = 0
-        self._has_others = parts.remote_rows is not None  # there are other workers
         self._chosen: list[Upstream] = []  # the policy's candidates
         self._backups: list[Upstream] = []  # those standing by; the last one used is at the end
         self._capped = False  # whether any candidate has a limit; if not, the two below are empty
@@ -102,8 +101,6 @@ class UpstreamPool:
         """Set the upstreams. Also call this whenever the state, address, weight or limit of one has changed:
         it updates the policy's candidates."""
         self.upstreams = upstreams
-        for upstream in upstreams:
-            upstream.counters.level_column = UPSTREAM_INFLIGHT
         self._remote = []
         if self._remote_rows is not None and len(upstreams) <= _REMOTE_LIMIT:
             self._remote = [(upstream, self._remote_rows(upstream.row)) for upstream in upstreams]
@@ -194,18 +191,10 @@ class UpstreamPool:
                     self.affinity.diversion.started(upstream)
                 picker.started(upstream)
             upstream.inflight = inflight = upstream.inflight + 1
-            self._show(upstream, inflight)
+            upstream.cells[UPSTREAM_INFLIGHT] = inflight  # at once: `drain --wait` and other workers go by it
             if inflight == upstream.inflight_limit:
                 self._free.pop(upstream, None)
         return upstream
-
-    def _show(self, upstream: Upstream, inflight: int) -> None:
-        counters = upstream.counters
-        counters.level = inflight
-        if self._has_others:  # they read it, for their policies and limits
-            upstream.cells[UPSTREAM_INFLIGHT] = inflight
-        elif not counters.pending:
-            counters.await_flush()
 
     def choose_backup(self, tried: tuple[Upstream, ...]) -> Upstream | None:
         """A backup for one attempt of a request that has failed at every candidate, in flight until
@@ -239,7 +228,7 @@ class UpstreamPool:
         """The attempt that `choose` began has ended. It was sent at `began_ns`, for `asker`; its response, if
         any, began `latency_ns` later. A failure after connecting is judged later, by `judge`."""
         upstream.inflight = inflight = upstream.inflight - 1
-        self._show(upstream, inflight)
+        upstream.cells[UPSTREAM_INFLIGHT] = inflight
         if self._capped and inflight < upstream.inflight_limit and upstream in self._candidates:
             self._free[upstream] = None
             if self.queue is not None and self.queue.waiting:

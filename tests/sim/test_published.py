@@ -147,6 +147,7 @@ def _by_hand(name: str, scene: Scene) -> Figures:
     return play(scene.having(**BY_HAND[name]), seed=1)
 
 
+@pytest.mark.plain  # a queue of its own stands in for the compiled one
 def test_codel_drops_at_ever_shorter_intervals_during_a_long_wait() -> None:
     """Above capacity: a drop after 100 ms, then further ones 100 ms over the root of 1, 2, 3 later."""
     scene = Scene(2.0, [Burst(0.0, 100), Open(((2.0, 400.0),), evenly=True)])
@@ -164,6 +165,7 @@ def test_facebooks_codel_bounds_every_wait() -> None:
     assert sorted(waited)[len(waited) // 2] == pytest.approx(0.005)
 
 
+@pytest.mark.plain  # a queue of its own stands in for the compiled one
 def test_dagor_admits_5_percent_fewer_each_second() -> None:
     scene = Scene(20.0, [Open(((20.0, 1200.0),), waits(2.0))], settings=Settings())
     figures = _by_hand("limit 2, DAGOR", scene)

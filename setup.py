@@ -49,7 +49,7 @@ def extensions() -> list[Extension]:
     options = ["--cache-dir", str(BUILD / "mypy_cache")]
     files = [str(file) for file in compiled_files()]
     made: list[Extension] = mypycify(
-        [*options, *files], opt_level="2", group_name=PACKAGE.name, target_dir=str(BUILD)
+        [*options, *files], opt_level="1", group_name=PACKAGE.name, target_dir=str(BUILD)
     )
     return made
 

@@ -48,9 +48,8 @@ class Counters:
     `level` is the row's gauge, in the column `level_column` (-1: it has none). Who changes it calls
     `await_flush` unless the row is `pending`: it waits for the next flush."""
 
-    __slots__ = ("_batch", "_bucket", "_changed", "_code", "_counts", "_ns", "_run", "_total", "cells",
-    "level",
-                 "level_column", "pending")  # fmt: skip
+    __slots__ = ("_batch", "_bucket", "_changed", "_code", "_counts", "_ns", "_run", "_total",
+                 "cells", "level", "level_column", "pending")  # fmt: skip
 
     def __init__(self, cells: memoryview[int], batch: Batch | None = None, level_column: int = -1) -> None:
         self.cells = cells

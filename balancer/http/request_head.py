@@ -89,7 +89,7 @@ class RequestHead:
     def shed(self) -> None:
         """Free what a finished request that will not be recognised again does not need: an idle client must
         stay cheap."""
-        self.target = self.line = self.outgoing = self.pin = b""
+        self.target = self.line = self.outgoing = self.pin = self.request_id = b""
         self.lines = []
         self.forwarding = self.facts = self.logged = None
 

@@ -174,6 +174,19 @@ async def ejected(balancer: Balancer, *apps: FragileReplica) -> None:
     await until(they_are)
 
 
+async def avoided(balancer: Balancer, app: FragileReplica) -> None:
+    """Wait until the worker knows too: events tell what the supervisor has decided, moments before."""
+    session = Session(balancer)
+
+    async def it_is() -> bool:
+        before = app.requests
+        for _ in range(4):  # with two replicas, half of them would go there first
+            await session.ask(GET)
+        return app.requests == before
+
+    await until(it_is)
+
+
 GET, POST = "GET / HTTP/1.1\r\n", f"POST / HTTP/1.1\r\n{_EMPTY}"
 
 
@@ -202,6 +215,7 @@ async def test_a_check_at_once_finds_an_ill_replica_if_requests_cannot_be_retrie
             await session.ask(POST)
         await ejected(balancer, apps[0])
         assert apps[0].requests == 3
+        await avoided(balancer, apps[0])
         assert [await session.ask(POST) for _ in range(6)] == [200] * 6
         assert "an immediate check failed" in (await events(balancer))[-1]
 

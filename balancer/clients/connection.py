@@ -33,6 +33,7 @@ from balancer.http.body import BodyDecoder, body_decoder
 from balancer.http.framing import CHUNKED, NO_BODY
 from balancer.http.head import HEAD_END
 from balancer.http.request_head import RequestHead, repeats
+from balancer.http.similar_heads import RequestTemplate
 from balancer.http.syntax import refuse_early
 from balancer.proxy.exchange import Exchange
 
@@ -46,13 +47,14 @@ _SURPLUS_LIMIT: Final = 100  # clients beyond the limits on connections that may
 class ClientConnection(EndingConnection):
     """An asyncio protocol by its methods, not by inheritance. How it ends is in its base class."""
 
-    __slots__ = ("_body", "_head_started", "_reading", "_searched")
+    __slots__ = ("_body", "_head_started", "_reading", "_searched", "_template")
 
     def __init__(self, context: ClientContext) -> None:
         super().__init__(context)
         # for the connection's life
         self._head_started = False  # a part of a head has arrived, and its deadline is set
         self._searched = 0  # bytes of the head already checked: it does not end in them, and they are valid
+        self._template: RequestTemplate | None = None  # made with the second head: many send one only
         self._reading = False  # inside `_read_requests`: an exchange that ends there does not start the next
         # for one request
         self._body: BodyDecoder | None = None
@@ -248,9 +250,15 @@ class ClientConnection(EndingConnection):
                 end = 0 if head is None or start else repeats(head, data, limits.uri_bytes)
                 if head is None or not end or end > limits.header_bytes:
                     end = len(data)
-                    head = None
-                    if not start and not search and end <= limits.header_bytes:
-                        head = context.request_heads.parse_all(data)
+                    template = self._template
+                    is_all = not start and not search and end <= limits.header_bytes
+                    if template is not None:
+                        head = template.next(data) if is_all else None
+                    elif head is not None:
+                        self._template = template = RequestTemplate(context.request_fields, limits.uri_bytes)
+                        head = None
+                    if head is None and is_all:
+                        head = context.request_heads.parse_all(data, template)
                     if head is None:
                         end = data.find(HEAD_END, search) + 4
                         if end < 4 or end - start > limits.header_bytes:

@@ -20,6 +20,7 @@ from balancer.http.head import HEAD_END
 from balancer.http.head_memory import ResponseHeads
 from balancer.http.patience import read_patiently
 from balancer.http.response_head import ResponseHead
+from balancer.http.similar_heads import ResponseTemplate
 
 INFORMATIONAL_LIMIT: Final = 100  # 1xx responses to one request: an app could send them endlessly
 
@@ -38,13 +39,14 @@ class ResponseFraming:
     set, a read was too much for one turn of the loop: call `read(b"")` in the next one to go on."""
 
     __slots__ = ("_buffer", "_head_limit", "_heads", "_informed", "_last", "_left", "_method",
-                 "_searched", "_upgrading", "chunks", "reader", "reusable", "state")  # fmt: skip
+                 "_searched", "_template", "_upgrading", "chunks", "reader", "reusable", "state")  # fmt: skip
 
     def __init__(self, heads: ResponseHeads, head_limit: int) -> None:
         """`heads` parses response heads, of at most `head_limit` bytes."""
         self._heads = heads
         self._head_limit = head_limit
         self._last: ResponseHead | None = None  # the last remembered one: it is likely to come again
+        self._template: ResponseTemplate | None = None  # made with the first head that is not remembered
         self.reader: ResponseReader | None = None
         self.reusable = False
         # for one response
@@ -130,8 +132,11 @@ class ResponseFraming:
             if end < 4 or end > self._head_limit:
                 head = None
             else:
+                template = self._template
+                if template is None:
+                    template = self._template = ResponseTemplate()
                 try:
-                    head = self._heads.parse(data if end == len(data) else data[:end], self._method)
+                    head = self._heads.parse(data if end == len(data) else data[:end], self._method, template)
                 except ProtocolError:
                     head = None
             if head is None:  # incomplete, or not in the exact form

@@ -29,7 +29,8 @@ FORWARDING: Final = 8
 DATE: Final = 9
 VIA: Final = 10
 REQUEST_ID: Final = 11
-_OTHER: Final = -1
+OTHER: Final = -1  # forwarded unchanged
+UNKNOWN: Final = -2
 
 REQUEST_KINDS: Final[dict[bytes, int]] = {
     b"host": HOST,
@@ -175,7 +176,7 @@ class FieldTable:
         colon = line.find(b":")
         if colon < 1 or (name := self._names.get(line[:colon])) is None or not is_field_value(line):
             return NEW
-        if name.kind == _OTHER and name.lines == _LINES_OF_A_NAME:
+        if name.kind == OTHER and name.lines == _LINES_OF_A_NAME:
             return None
         return self._understand(line, name, True)
 
@@ -192,6 +193,11 @@ class FieldTable:
                 self._names[text] = name
         return self._understand(line, name, remembered)
 
+    def kind_of(self, line: bytes) -> int:
+        """The role of a line that has been accepted; UNKNOWN if its name is not remembered any more."""
+        name = self._names.get(line[: line.find(b":")])
+        return UNKNOWN if name is None else name.kind
+
     def passed_trailers(self, trailers: bytes) -> bytes:
         """The lines of `trailers`, each with its CRLF, that are forwarded: none, unless enabled. An app that
         stops reading at the last chunk would take them for its next request. A field that we or proxies set
@@ -199,11 +205,11 @@ class FieldTable:
         if not self._passes_trailers:
             return b""
         lines = trailers.split(b"\r\n")[:-1]
-        kept = [line for line in lines if self._kind_of(line[: line.index(b":")].lower()) == _OTHER]
+        kept = [line for line in lines if self._kind_of(line[: line.index(b":")].lower()) == OTHER]
         return b"".join([line + b"\r\n" for line in kept])
 
     def _understand(self, line: bytes, name: _Name, remembered: bool) -> Field | None:
-        field = None if name.kind == _OTHER else self._parse(line, name.kind)
+        field = None if name.kind == OTHER else self._parse(line, name.kind)
         is_common = name.lines < _LINES_OF_A_NAME or name.kind == DATE
         if remembered and is_common and len(line) <= _REMEMBERED_BYTES:
             name.lines += 1
@@ -233,12 +239,12 @@ class FieldTable:
             return kind
         plain = _plain(name)
         if plain in self._kept:
-            return _OTHER
+            return OTHER
         if plain.startswith(self._told):
             return FORWARDING if name == plain else DROP
         # WSGI and CGI read `X_Forwarded_For` or `X.Forwarded.For` as the real field; no trusted proxy writes
         # it like that.
-        return DROP if plain in self._look_alike else _OTHER
+        return DROP if plain in self._look_alike else OTHER
 
 
 def _plain(name: bytes) -> bytes:

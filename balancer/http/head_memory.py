@@ -11,7 +11,8 @@ from typing import Final
 from balancer.http.fields import FieldTable
 from balancer.http.head import HEAD_END
 from balancer.http.request_head import RememberedHead, RequestHead, parse_request_head, parse_request_lines
-from balancer.http.response_head import ResponseHead, parse_response_head
+from balancer.http.response_head import ResponseHead, parse_response_head, parse_response_lines
+from balancer.http.similar_heads import RequestTemplate, ResponseTemplate
 from balancer.http.syntax import origin_target
 
 # With their parsed forms about 4 KiB each at most: 2 MiB a worker for requests, and as much for responses.
@@ -61,14 +62,17 @@ class RequestHeads:
             return parse_request_head(raw, self._uri_limit, self._count_limit, None, self._fields)
         return self._parse(raw, end, lines)
 
-    def parse_all(self, data: bytes) -> RequestHead | None:
-        """The head that `data` is; None if it is not exactly one."""
+    def parse_all(self, data: bytes, template: RequestTemplate | None) -> RequestHead | None:
+        """The head that `data` is, for this template; None if it is not exactly one."""
         if not data.endswith(HEAD_END):
             return None
         lines = data[:-4].split(b"\r\n")
         if b"" in lines:
             return None
-        return self._parse(data, len(lines[0]) + 2, lines)
+        head = self._parse(data, len(lines[0]) + 2, lines)
+        if template is not None and head.known is None:
+            template.parsed(head, lines)
+        return head
 
     def _parse(self, raw: bytes, end: int, lines: list[bytes]) -> RequestHead:
         """Its request line has `end` bytes, with its CRLF."""
@@ -98,15 +102,19 @@ class ResponseHeads:
         self._known: dict[bytes, ResponseHead] = {}
         self._once = _SeenOnce()
 
-    def parse(self, raw: bytes, method: bytes) -> ResponseHead:
+    def parse(self, raw: bytes, method: bytes, template: ResponseTemplate) -> ResponseHead:
         """The head that `raw` is, which ends with its first empty line, in response to a request with this
-        method. Raises ProtocolError."""
+        method. `template` is that of its connection. Raises ProtocolError."""
         if len(raw) > _LONGEST or method == b"HEAD":
             return parse_response_head(raw, method, self.count_limit)
         known = self._known.get(raw)
         if known is not None:
             return known
-        head = parse_response_head(raw, method, self.count_limit)
+        head = template.next(raw)
+        if head is None:
+            lines = raw[:-4].split(b"\r\n")
+            head = parse_response_lines(raw, lines, method, self.count_limit)
+            template.parsed(head, lines)
         if head.status >= 200 and self._once.again(raw):
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()

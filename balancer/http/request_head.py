@@ -41,7 +41,7 @@ from balancer.http.target import split_absolute
 
 REQUEST_FIELDS: Final = FieldTable(REQUEST_KINDS)
 
-_BLOCK_LIMIT: Final = 1024  # bytes; larger blocks are not kept: an idle client must stay cheap
+BLOCK_LIMIT: Final = 1024  # bytes; larger blocks are not kept: an idle client must stay cheap
 _SLASH: Final = 0x2F
 
 
@@ -54,13 +54,14 @@ class RequestHead:
     about the client. `request_id` is the client's own X-Request-ID, if it is valid. `facts` are derived from
     it if the peer is trusted. `line` is the request line with its CRLF if the target is in origin form, else
     empty. `block` is the rest of the head, kept to recognise a repeated head, empty if not worth it.
-    `outgoing` has the field lines as rendered by `wire`, and then replaces `lines` (not if Host is missing):
+    `kept`, if not empty, has the same as `lines`, joined by CRLF, instead of it.
+    `outgoing` has the field lines as rendered by `wire`, and then replaces both (not if Host is missing):
     an idle client keeps its head. `known` is the remembered head with the same fields, if `head_memory` has
     one. `pin` is what `pin_reader` found in the cookies, `logged` its parts of access-log lines; they stay
     with a repeated head. `balancers` are the balancers named in Via, None if there are none, which is nearly
     always so, or if this one is not among them."""
 
-    __slots__ = ("balancers", "block", "facts", "forwarding", "host", "keep_alive", "known",
+    __slots__ = ("balancers", "block", "facts", "forwarding", "host", "keep_alive", "kept", "known",
                  "length", "line", "lines", "logged", "method", "minor", "outgoing", "pin",
                  "pin_reader", "request_id", "target", "te_trailers", "websocket")  # fmt: skip
 
@@ -76,6 +77,7 @@ class RequestHead:
         self.lines: list[bytes] = []
         self.line = b""
         self.block = b""
+        self.kept = b""
         self.outgoing = b""
         self.known: RememberedHead | None = None
         self.request_id = b""
@@ -89,7 +91,7 @@ class RequestHead:
     def shed(self) -> None:
         """Free what a finished request that will not be recognised again does not need: an idle client must
         stay cheap."""
-        self.target = self.line = self.outgoing = self.pin = self.request_id = b""
+        self.target = self.line = self.kept = self.outgoing = self.pin = self.request_id = b""
         self.lines = []
         self.forwarding = self.facts = self.logged = None
 
@@ -99,11 +101,13 @@ class RequestHead:
 
     def forwarded_lines(self) -> list[bytes]:
         """The lines that go to the app, from `outgoing` or `lines`. Slow, like `find`."""
-        return self.outgoing[:-2].split(b"\r\n") if self.outgoing else self.lines
+        if self.outgoing:
+            return self.outgoing[:-2].split(b"\r\n")
+        return self.kept.split(b"\r\n") if self.kept else self.lines
 
     def forwarded_block(self) -> bytes:
         """The same lines, joined by CRLF."""
-        return self.outgoing[:-2] if self.outgoing else b"\r\n".join(self.lines)
+        return self.outgoing[:-2] or self.kept or b"\r\n".join(self.lines)
 
     def replace_lines(self, changes: dict[bytes, bytes]) -> None:
         """Replace each line found in `changes` by its value; an empty value removes the line."""
@@ -113,6 +117,21 @@ class RequestHead:
             self.outgoing = b"\r\n".join([*lines, b""])
         else:
             self.lines = lines
+            self.kept = b""
+
+    def refill(self, fields: bytes, is_whole: bool, is_logged: bool) -> None:
+        """Forward these lines, joined by CRLF; if `is_whole` they are all that is rendered, as `outgoing`.
+        What was derived from others is forgotten, but for what proxies report. `is_logged`: and for what is
+        logged, if none of that differs."""
+        if is_whole:
+            self.outgoing = fields
+        else:
+            self.kept = fields
+            self.outgoing = b""
+        if is_logged:
+            self.logged = None
+        self.pin = b""
+        self.pin_reader = self.known = None
 
 
 class RememberedHead:
@@ -198,8 +217,8 @@ def parse_request_head(
 def parse_request_lines(
     raw: bytes, lines: list[bytes], uri_limit: int, count_limit: int, fields: FieldTable
 ) -> RequestHead:
-    """As `parse_request_head`, of the head's `lines`, which are used up."""
-    start = lines.pop(0)
+    """As `parse_request_head`, of the head's `lines`."""
+    start = lines[0]
     end = len(start) + 2
     line, block = raw[:end], raw[end:]
     method, minor = b"GET", 1
@@ -214,12 +233,12 @@ def parse_request_lines(
             check_method(method)
     if len(target) > uri_limit:
         raise ProtocolError(URI_TOO_LONG, f"the request target is longer than {uri_limit} bytes")
-    if len(lines) > count_limit:
+    if len(lines) - 1 > count_limit:
         raise ProtocolError(HEAD_TOO_LARGE, f"more than {count_limit} header fields")
     head = RequestHead(method, target, minor)
     if target[0] == _SLASH:
         head.line = line
-        if len(block) <= _BLOCK_LIMIT:
+        if len(block) <= BLOCK_LIMIT:
             head.block = block
     kept = head.lines
     seen = fields.seen
@@ -229,7 +248,7 @@ def parse_request_lines(
     options: list[bytes] | None = None
     websocket = te_trailers = False
     unchecked = True
-    for line in lines:
+    for line in lines[1:]:
         field = seen.get(line, NEW)
         if field is NEW:
             field = fields.examine(line)

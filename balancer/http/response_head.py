@@ -34,11 +34,12 @@ class ResponseHead:
     """A response head that has passed every check. It is not changed: `with_lines` makes another one.
 
     `status_line` is without its CRLF and always HTTP/1.1. `length` is the body length as returned by
-    `framing`. `lines` are the field lines to forward; `chunked_line`, if any, is one of them. `raw` is the
+    `framing`. `lines` are the field lines to forward; `chunked_line`, if any, is one of them. `kept`, if not
+    empty, has the same, joined by CRLF, instead of `lines`. `raw` is the
     head as received if `head_memory` keeps it, else empty. `rendered` and `rendered_date` are for `wire`."""
 
-    __slots__ = ("chunked_line", "has_date", "keep_alive", "length", "lines", "raw", "rendered",
-                 "rendered_date", "status", "status_line", "websocket")  # fmt: skip
+    __slots__ = ("chunked_line", "has_date", "keep_alive", "kept", "length", "lines", "raw",
+                 "rendered", "rendered_date", "status", "status_line", "websocket")  # fmt: skip
 
     def __init__(self, status: int, status_line: bytes, keep_alive: bool) -> None:
         self.raw = b""
@@ -52,6 +53,20 @@ class ResponseHead:
         self.has_date = False
         self.chunked_line: bytes | None = None
         self.lines: list[bytes] = []
+        self.kept = b""
+
+    def field_lines(self) -> list[bytes]:
+        """The lines to forward, from `lines` or `kept`."""
+        return self.kept.split(b"\r\n") if self.kept else self.lines
+
+    def refilled(self, kept: bytes, length: int) -> "ResponseHead":
+        """The same head with other values in its field lines, and another length."""
+        head = ResponseHead(self.status, self.status_line, self.keep_alive)
+        head.length = length
+        head.has_date = self.has_date
+        head.chunked_line = self.chunked_line
+        head.kept = kept
+        return head
 
     def with_lines(self, lines: list[bytes]) -> "ResponseHead":
         """The same head with other field lines."""
@@ -69,7 +84,13 @@ def parse_response_head(raw: bytes, method: bytes, count_limit: int, checked: bo
 
     `patience` repairs what is refused here, and calls again with the repaired head, which it has `checked`.
     """
-    lines = raw[:-4].split(b"\r\n")
+    return parse_response_lines(raw, raw[:-4].split(b"\r\n"), method, count_limit, checked)
+
+
+def parse_response_lines(
+    raw: bytes, lines: list[bytes], method: bytes, count_limit: int, checked: bool = False
+) -> ResponseHead:
+    """As `parse_response_head`, of the head's `lines`."""
     start = lines[0]
     minor, status, status_line = known_status_lines.get(start) or parse_status_line(start)
     if len(lines) > count_limit + 1:

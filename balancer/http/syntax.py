@@ -56,7 +56,7 @@ _LINE_TO_TARGET: Final = re.compile(rb"%b ([!\"$-~]+)" % _METHOD)
 _TARGET_TABLE: Final = bytes(
     byte if byte == 0x22 or (0x21 <= byte <= 0x7E and byte != 0x23) else byte ^ 1 for byte in range(256)
 )
-_FIELD_TABLE: Final = bytes(
+FIELD_BYTES: Final = bytes(
     byte if byte == 0x09 or 0x20 <= byte <= 0x7E or byte >= 0x80 else byte ^ 1 for byte in range(256)
 )
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~:/+=@\-]{1,128}")
@@ -123,27 +123,16 @@ def origin_target(line: bytes, method: bytes, minor: int) -> bytes:
 
     `line` is with its CRLF. A shortcut: what it refuses may be valid, and is for REQUEST_LINE to judge.
     """
-    space = len(method)
-    if (
-        not line.endswith(_LINE_ENDS[minor])
-        or not line.startswith(method)
-        or len(line) <= space + 1 + _LINE_END_BYTES
-    ):
+    # The two cannot overlap: the end has a space and no slash where the start has a slash.
+    if not line.startswith(method + b" /") or not line.endswith(_LINE_ENDS[minor]):
         return b""
-    target = line[space + 1 : -_LINE_END_BYTES]
-    if (
-        not target
-        or line[space] != _SPACE
-        or target[0] != _SLASH
-        or target.translate(_TARGET_TABLE) != target
-    ):
-        return b""
-    return target
+    target = line[len(method) + 1 : -_LINE_END_BYTES]
+    return target if target.translate(_TARGET_TABLE) == target else b""
 
 
 def is_field_value(text: bytes) -> bool:
     """Whether all bytes may occur in a field value (RFC 9110 section 5.5), and so in a field line."""
-    return text.translate(_FIELD_TABLE) == text
+    return text.translate(FIELD_BYTES) == text
 
 
 def is_request_id(value: bytes) -> bool:

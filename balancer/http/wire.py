@@ -28,13 +28,14 @@ def render_request(head: RequestHead, peer: Peer, request_id: bytes, authority: 
         if head.host:
             head.outgoing = fields
             head.lines = []
+            head.kept = b""
     if head.line and head.minor == 1:
         return b"%b%bX-Request-ID: %b\r\n\r\n" % (head.line, fields, request_id)
     return b"%b %b HTTP/1.1\r\n%bX-Request-ID: %b\r\n\r\n" % (head.method, head.target, fields, request_id)
 
 
 def _outgoing(head: RequestHead, forwarding: bytes, authority: bytes) -> bytes:
-    lines = head.lines.copy()
+    lines = [head.kept] if head.kept else head.lines.copy()
     if not head.host:
         lines.append(b"Host: " + authority)
     if head.websocket:
@@ -54,9 +55,11 @@ def render_response(head: ResponseHead, minor: int, close: bool, date_line: byte
     plain = minor == 1 and not close
     if plain and head.rendered and (head.has_date or head.rendered_date == date_line):
         return head.rendered
-    lines = [head.status_line, *head.lines]
     if minor == 0 and head.chunked_line is not None:
+        lines = [head.status_line, *head.field_lines()]
         lines.remove(head.chunked_line)
+    else:
+        lines = [head.status_line, head.kept] if head.kept else [head.status_line, *head.lines]
     tail = b"" if head.has_date else date_line
     if minor == 1 and head.length == UNTIL_CLOSE:
         tail += b"Transfer-Encoding: chunked\r\n"  # so that the connection can stay open

@@ -2,6 +2,7 @@
 default."""
 
 from collections.abc import Sequence
+from math import inf
 from typing import ClassVar, Final
 
 from mypy_extensions import mypyc_attr
@@ -45,7 +46,7 @@ class LeastConnections(Policy):
         super().__init__(context)
         self._draw = context.random.random
         self._start = context.slot  # where rotation starts: different in each worker
-        self._turns: list[_Turn] = []
+        self._turns: list[_Turn] = []  # by place if they are all compared
         self._now = 0.0  # the place of the last pick
 
     def rebuild(self, candidates: Sequence[Upstream]) -> None:
@@ -58,26 +59,35 @@ class LeastConnections(Policy):
         if not kept and candidates:
             for turn in self._turns[: self._start % len(candidates)]:
                 turn.place = turn.step
+        self._turns.sort(key=_place)
 
     def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
         turns: Sequence[_Turn] = self._turns
         if len(turns) > _SCAN_LIMIT:
-            turns = draw_two(turns, tried, self._draw)
+            turns = sorted(draw_two(turns, tried, self._draw), key=_place)
         best: _Turn | None = None
-        least = place = 0.0
-        for turn in turns:
+        least = inf
+        for turn in turns:  # the least advanced first: it wins ties
             upstream = turn.upstream
             load = (upstream.inflight + upstream.remote_inflight) * turn.step
-            if (
-                best is None or load < least or (load == least and turn.place < place)
-            ) and upstream not in tried:
+            if load < least and (not tried or upstream not in tried):
                 best = turn
+                if not load:
+                    break
                 least = load
-                place = turn.place
         if best is None:
             return None
-        if place < self._now:
-            place = self._now
-        self._now = place
-        best.place = place + best.step
+        if best.place > self._now:
+            self._now = best.place
+        best.place = place = self._now + best.step
+        if turns is self._turns:
+            self._turns.remove(best)
+            at = len(self._turns)
+            while at and self._turns[at - 1].place > place:  # never with equal weights
+                at -= 1
+            self._turns.insert(at, best)
         return best.upstream
+
+
+def _place(turn: _Turn) -> float:
+    return turn.place

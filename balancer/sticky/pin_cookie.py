@@ -61,7 +61,7 @@ class BalancerCookie(PinCookie):
         """Refuses if the app sets a cookie of the same name, or shared caches may store the response: they
         would give one client's pin to all. A response that sets an app's cookie is for one client anyway. To
         others without Cache-Control we add `private`."""
-        lines = response.lines
+        lines = response.field_lines()
         if not sets_cookies(lines):
             shared = shared_caching(lines)
             if shared:
@@ -104,7 +104,7 @@ class AppCookie(PinCookie):
     def give(self, response: ResponseHead, mark: bytes) -> ResponseHead | None:
         """Only if the app sets its cookie to a non-empty value; inside the quotes, if any."""
         given = False
-        lines = response.lines.copy()
+        lines = response.field_lines().copy()
         for at, line in enumerate(lines):
             place = set_cookie_value(line, self._name)
             if place is None:

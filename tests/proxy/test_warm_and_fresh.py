@@ -191,6 +191,22 @@ def _response(random: Random) -> bytes:
     return _head(random, RESPONSE_STARTS, RESPONSE_LINES, length) + body
 
 
+# Values that may differ from one head of a connection to the next, and some that they then have.
+VALUES = re.compile(rb"(Accept|User-Agent|Referer|X-Request-ID|Cookie|Date|X|X-Forwarded-For): ([^\r\n\0]*)")
+OTHERS = [b"z", b"a=1; b=2", PIN + b"x" * 22, b"\xff", b" 7 ", b"not an id", b"y" * 300] * 2
+
+
+def _varied(random: Random, message: bytes, pin: bytes = b"") -> bytes:
+    """The same with other values in some of its lines."""
+
+    def other(match: re.Match[bytes]) -> bytes:
+        values = [*[match[2]] * 8, b"z\0", b"%d" % random.randrange(1000), *OTHERS, b"c=d; " + PIN + pin]
+        return b"%b: %b" % (match[1], random.choice(values))
+
+    head, end, body = message.partition(b"\r\n\r\n")
+    return VALUES.sub(other, head) + end + body
+
+
 def _steps(random: Random, pin: bytes) -> list[Step]:
     # Few, so that they come again.
     requests = [_request(random, pin) for _ in range(30)]
@@ -201,6 +217,11 @@ def _steps(random: Random, pin: bytes) -> list[Step]:
     steps = []
     for _ in range(STEPS):
         client = random.randrange(CLIENTS)
+        if random.random() < 0.4:  # the same again, with other values
+            again = [_varied(random, usual[client], pin) for _ in range(3)]
+            answer = random.choice(responses)
+            steps.append(Step(client, again, [_varied(random, answer) for _ in range(4)]))
+            continue
         if random.random() < 0.5:
             chosen = [usual[client]] * random.choice((1, 2))
         else:

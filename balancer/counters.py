@@ -16,7 +16,7 @@ CATCH_UP_NS: Final = 1_000_000_000  # a silent worker that has stored nothing fo
 class Batch:
     """The rows of one worker with counts not stored yet. `running`: the exchanges that have not ended.
 
-    Whoever counts calls `catch_up` if it is `due_ns`."""
+    Whoever begins one calls `catch_up` if it is `due_ns`."""
 
     __slots__ = ("_rows", "due_ns", "running")
 

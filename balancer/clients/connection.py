@@ -233,8 +233,6 @@ class ClientConnection(EndingConnection):
 
         The first head does not end before `search`.
         """
-        context = self._context
-        limits = context.limits
         exchange = self.exchange
         stream = self._stream
         ahead = self._ahead
@@ -247,26 +245,12 @@ class ClientConnection(EndingConnection):
                     self._intake.hold()
                     return
                 head = self._head
-                end = 0 if head is None or start else repeats(head, data, limits.uri_bytes)
-                if head is None or not end or end > limits.header_bytes:
-                    end = len(data)
-                    template = self._template
-                    is_all = not start and not search and end <= limits.header_bytes
-                    if template is not None:
-                        head = template.next(data) if is_all else None
-                    elif head is not None:
-                        self._template = template = RequestTemplate(context.request_fields, limits.uri_bytes)
-                        head = None
-                    if head is None and is_all:
-                        head = context.request_heads.parse_all(data, template)
-                    if head is None:
-                        end = data.find(HEAD_END, search) + 4
-                        if end < 4 or end - start > limits.header_bytes:
-                            self._wait_for_head(data[start:])
-                            return
-                        # A slice of all bytes makes no copy.
-                        head = context.request_heads.parse(data[start:end])
-                    self._head = head
+                end = len(data)
+                if head is None or start or head.raw != data:  # it is not the same request again
+                    end = self._find_head(data, start, search)
+                    head = self._head
+                    if not end or head is None:
+                        return
                 stream.head = head
                 stream.closes = not head.keep_alive
                 if head.length == NO_BODY:
@@ -290,6 +274,35 @@ class ClientConnection(EndingConnection):
             self.refuse(error, data[start : start + START])
         finally:
             self._reading = False
+
+    def _find_head(self, data: bytes, start: int, search: int) -> int:
+        """Parse the head that begins at `start`. Returns where it ends, 0 if it is not complete."""
+        context = self._context
+        limits = context.limits
+        before = self._head
+        template = self._template
+        head: RequestHead | None = None
+        end = len(data)
+        is_alone = not start and not search and end <= limits.header_bytes
+        if is_alone and template is not None:
+            head = template.next(data)
+        if head is None and before is not None and not start:
+            repeated = repeats(before, data, limits.uri_bytes)
+            if 0 < repeated <= limits.header_bytes:
+                return repeated
+            if template is None:
+                template = self._template = RequestTemplate(context.request_fields, limits.uri_bytes)
+        if head is None and is_alone:
+            head = context.request_heads.parse_all(data, template)
+        if head is None:
+            end = data.find(HEAD_END, search) + 4
+            if end < 4 or end - start > limits.header_bytes:
+                self._wait_for_head(data[start:])
+                return 0
+            # A slice of all bytes makes no copy.
+            head = context.request_heads.parse(data[start:end])
+        self._head = head
+        return end
 
     def _wait_for_head(self, data: bytes) -> None:
         limits = self._context.limits

@@ -53,7 +53,7 @@ class RequestHead:
     forward, as received; lines not among them were hop-by-hop, or are in `forwarding`: what proxies report
     about the client. `request_id` is the client's own X-Request-ID, if it is valid. `facts` are derived from
     it if the peer is trusted. `line` is the request line with its CRLF if the target is in origin form, else
-    empty. `block` is the rest of the head, kept to recognise a repeated head, empty if not worth it.
+    empty. `raw` is the head as received, kept to recognise a repeated head, empty if not worth it.
     `kept`, if not empty, has the same as `lines`, joined by CRLF, instead of it.
     `outgoing` has the field lines as rendered by `wire`, and then replaces both (not if Host is missing):
     an idle client keeps its head. `known` is the remembered head with the same fields, if `head_memory` has
@@ -61,9 +61,9 @@ class RequestHead:
     with a repeated head. `balancers` are the balancers named in Via, None if there are none, which is nearly
     always so, or if this one is not among them."""
 
-    __slots__ = ("balancers", "block", "facts", "forwarding", "host", "keep_alive", "kept", "known",
+    __slots__ = ("balancers", "facts", "forwarding", "host", "keep_alive", "kept", "known",
                  "length", "line", "lines", "logged", "method", "minor", "outgoing", "pin",
-                 "pin_reader", "request_id", "target", "te_trailers", "websocket")  # fmt: skip
+                 "pin_reader", "raw", "request_id", "target", "te_trailers", "websocket")  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, minor: int) -> None:
         self.method = method
@@ -76,7 +76,7 @@ class RequestHead:
         self.te_trailers = False
         self.lines: list[bytes] = []
         self.line = b""
-        self.block = b""
+        self.raw = b""
         self.kept = b""
         self.outgoing = b""
         self.known: RememberedHead | None = None
@@ -87,6 +87,10 @@ class RequestHead:
         self.pin = b""
         self.pin_reader: object | None = None
         self.logged: tuple[str, str, str] | None = None
+
+    def block(self) -> bytes:
+        """What follows the request line in `raw`."""
+        return self.raw[len(self.line) :]
 
     def shed(self) -> None:
         """Free what a finished request that will not be recognised again does not need: an idle client must
@@ -148,9 +152,10 @@ class RememberedHead:
         self.logged: tuple[str, str, str] | None = None
         self.peer: object | None = None
 
-    def with_target(self, line: bytes, target: bytes) -> RequestHead:
+    def with_target(self, raw: bytes, line: bytes, target: bytes) -> RequestHead:
         """A new head with these fields, and a request line that differs in its target at most."""
         head = _copy(self.head, line, target)
+        head.raw = raw
         head.known = self
         return head
 
@@ -164,7 +169,6 @@ def _copy(head: RequestHead, line: bytes, target: bytes) -> RequestHead:
     copy.websocket = head.websocket
     copy.te_trailers = head.te_trailers
     copy.lines = head.lines
-    copy.block = head.block
     copy.request_id = head.request_id
     copy.forwarding = head.forwarding
     copy.balancers = head.balancers
@@ -175,14 +179,12 @@ def repeats(before: RequestHead, data: bytes, uri_limit: int) -> int:
     """Whether `data` begins with the same head as `before`; or is exactly one head that differs from it in
     its target at most, as most requests of a client do. If so, `before` is made to be that head, and its size
     is returned, else 0."""
-    line, block = before.line, before.block
-    if not block:
+    raw = before.raw
+    if not raw:
         return 0
-    if data.startswith(line):
-        end = len(line) + len(block)
-        if data.endswith(block) if len(data) == end else data[len(line) : end] == block:
-            return end
-        return 0
+    if data.startswith(raw):
+        return len(raw)
+    block = before.block()
     if not data.endswith(block):
         return 0
     line = data[: len(data) - len(block)]
@@ -191,6 +193,7 @@ def repeats(before: RequestHead, data: bytes, uri_limit: int) -> int:
         return 0
     before.line = line
     before.target = target
+    before.raw = data
     return len(data)
 
 
@@ -239,7 +242,7 @@ def parse_request_lines(
     if target[0] == _SLASH:
         head.line = line
         if len(block) <= BLOCK_LIMIT:
-            head.block = block
+            head.raw = raw
     kept = head.lines
     seen = fields.seen
     host: Field | None = None

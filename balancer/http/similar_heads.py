@@ -125,7 +125,7 @@ class RequestTemplate(_Template):
     def parsed(self, head: RequestHead, lines: list[bytes]) -> None:
         """`head` was parsed from these lines, the request line first."""
         self._head = None
-        if head.block and head.minor == 1 and self.learn(lines, head.lines):
+        if head.raw and head.minor == 1 and self.learn(lines, head.lines):
             self._head = head
             self._kept = head.lines
             self._is_whole = False
@@ -140,10 +140,7 @@ class RequestTemplate(_Template):
             return None
         size = raw.find(b"\n") + 1
         values = self.values(raw, size)
-        if values is None:
-            return None
-        block = raw[size:]
-        if len(block) > BLOCK_LIMIT:
+        if values is None or len(raw) - size > BLOCK_LIMIT:
             return None
         line = raw[:size]
         if line != head.line:
@@ -152,7 +149,7 @@ class RequestTemplate(_Template):
                 return None
             head.line = line
             head.target = target
-        head.block = block
+        head.raw = raw
         if self.meant_at >= 0:
             value = values.pop(self.meant_at).strip(b" \t")
             head.request_id = value if is_request_id(value) else b""

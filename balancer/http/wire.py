@@ -30,7 +30,7 @@ def render_request(head: RequestHead, peer: Peer, request_id: bytes, authority: 
             head.lines = []
             head.kept = b""
     if head.line and head.minor == 1:
-        return b"%b%bX-Request-ID: %b\r\n\r\n" % (head.line, fields, request_id)
+        return b"".join((head.line, fields, b"X-Request-ID: ", request_id, b"\r\n\r\n"))
     return b"%b %b HTTP/1.1\r\n%bX-Request-ID: %b\r\n\r\n" % (head.method, head.target, fields, request_id)
 
 

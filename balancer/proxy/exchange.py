@@ -386,7 +386,5 @@ class Exchange(ExchangeState):
         batch.running -= 1
         if not batch.running:
             batch.flush()
-        elif now >= batch.due_ns:
-            batch.catch_up(now)
-        if not head.block:
+        if not head.raw:
             head.shed()

@@ -166,7 +166,7 @@ class Affinity:
     def _lines(self, head: RequestHead) -> list[bytes]:
         """The Cookie lines that may contain our pin, as the client sent them."""
         search = self._cookie.search
-        block = head.block
+        block = head.block()
         if not block:  # then it is new, and its lines are unchanged
             return [line for line in head.lines if search in line and is_cookie_line(line)]
         lines = []

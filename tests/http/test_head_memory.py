@@ -14,7 +14,7 @@ from balancer.http.forwarding import Forwarding, Peer
 from balancer.http.head_memory import RequestHeads, ResponseHeads
 from balancer.http.request_head import RequestHead, parse_request_head, repeats
 from balancer.http.response_head import ResponseHead, parse_response_head
-from balancer.http.similar_heads import ResponsePattern
+from balancer.http.similar_heads import ResponseTemplate
 from balancer.http.wire import render_request, render_response
 
 DATE = b"Date: now\r\n"
@@ -162,7 +162,7 @@ def test_a_remembered_response_head_is_what_parsing_yields(
         date, text = b"Date: %d\r\n" % (number // 3), raw(start, lines)
 
         cold = response_outcome(partial(parse_response_head, text, method, 100), date, how)
-        assert response_outcome(partial(memory.parse, text, method, ResponsePattern()), date, how) == cold
+        assert response_outcome(partial(memory.parse, text, method, ResponseTemplate()), date, how) == cold
 
 
 def response_outcome(parse: Callable[[], ResponseHead], date: bytes, how: tuple[int, bool]) -> object:
@@ -181,7 +181,7 @@ def response_facts(head: ResponseHead) -> list[object]:
         head.websocket,
         head.has_date,
         head.chunked_line,
-        head.lines,
+        head.field_lines(),
     ]
 
 
@@ -190,7 +190,7 @@ def test_heads_that_never_come_again_are_not_kept() -> None:
     for number in range(3000):
         line = b"X-Number: %d" % number
         requests.parse(raw(b"GET / HTTP/1.1", [b"Host: a", line]))
-        responses.parse(raw(b"HTTP/1.1 200 OK", [line]), b"GET", ResponsePattern())
+        responses.parse(raw(b"HTTP/1.1 200 OK", [line]), b"GET", ResponseTemplate())
     assert (len(requests._known), len(responses._known)) == (0, 0)
 
 
@@ -201,7 +201,7 @@ def test_the_number_of_remembered_heads_is_bounded() -> None:
         line = b"X-Number: %d" % number
         for _ in range(2):
             requests.parse(raw(b"GET / HTTP/1.1", [b"Host: a", line]))
-            responses.parse(raw(b"HTTP/1.1 200 OK", [line]), b"GET", ResponsePattern())
+            responses.parse(raw(b"HTTP/1.1 200 OK", [line]), b"GET", ResponseTemplate())
         most = [max(most[0], len(requests._known)), max(most[1], len(responses._known))]
     assert most == [512, 512]
     requests.parse(raw(b"GET / HTTP/1.1", [b"Host: a", b"X: " + b"y" * 2000]))

@@ -192,19 +192,25 @@ def _response(random: Random) -> bytes:
 
 
 # Values that may differ from one head of a connection to the next, and some that they then have.
-VALUES = re.compile(rb"(Accept|User-Agent|Referer|X-Request-ID|Cookie|Date|X|X-Forwarded-For): ([^\r\n\0]*)")
+VALUES = re.compile(rb"(?<=\n)([\w-]+): ([^\r\n\0]*)")
+MEANT = [b"Connection", b"Transfer-Encoding", b"Content-Length"]  # they are left alone more often
 OTHERS = [b"z", b"a=1; b=2", PIN + b"x" * 22, b"\xff", b" 7 ", b"not an id", b"y" * 300] * 2
 
 
-def _varied(random: Random, message: bytes, pin: bytes = b"") -> bytes:
-    """The same with other values in some of its lines."""
+def _varied(random: Random, message: bytes, times: int, pin: bytes = b"") -> list[bytes]:
+    """The same so many times, with other values in one or two of its lines."""
+    head, end, body = message.partition(b"\r\n\r\n")
+    # An invalid Host may come with another fault; then either may be named.
+    names = [match[1] for match in VALUES.finditer(head) if match[1] != b"Host"] or [b""]
+    if random.random() < 0.9:
+        names = [name for name in names if name not in MEANT] or names
+    varied = random.choices(names, k=2)
 
     def other(match: re.Match[bytes]) -> bytes:
-        values = [*[match[2]] * 8, b"z\0", b"%d" % random.randrange(1000), *OTHERS, b"c=d; " + PIN + pin]
-        return b"%b: %b" % (match[1], random.choice(values))
+        values = [b"z\0", b"%d" % random.randrange(1000), *OTHERS, b"c=d; " + PIN + pin, match[2]]
+        return b"%b: %b" % (match[1], random.choice(values)) if match[1] in varied else match[0]
 
-    head, end, body = message.partition(b"\r\n\r\n")
-    return VALUES.sub(other, head) + end + body
+    return [VALUES.sub(other, head) + end + body for _ in range(times)]
 
 
 def _steps(random: Random, pin: bytes) -> list[Step]:
@@ -218,9 +224,8 @@ def _steps(random: Random, pin: bytes) -> list[Step]:
     for _ in range(STEPS):
         client = random.randrange(CLIENTS)
         if random.random() < 0.4:  # the same again, with other values
-            again = [_varied(random, usual[client], pin) for _ in range(3)]
-            answer = random.choice(responses)
-            steps.append(Step(client, again, [_varied(random, answer) for _ in range(4)]))
+            again = _varied(random, usual[client], 5, pin)
+            steps.append(Step(client, again, _varied(random, random.choice(responses), 6)))
             continue
         if random.random() < 0.5:
             chosen = [usual[client]] * random.choice((1, 2))
@@ -273,7 +278,8 @@ def test_a_warm_worker_serves_as_a_fresh_one(kind: str, seed: int) -> None:
         warm.wire.proxy.sweep()  # for the Date
         fresh = Worker(settings, now)
         expected = fresh.run(step)
-        assert warm.run(step) == expected, (number, step)
+        got = warm.run(step)
+        assert got == expected, (number, step)
         counts = [a + b for a, b in zip(counts, fresh.counts(), strict=True)]
         fresh.close()
     assert warm.counts() == counts

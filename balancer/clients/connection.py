@@ -246,7 +246,7 @@ class ClientConnection(EndingConnection):
                     return
                 head = self._head
                 end = len(data)
-                if head is None or start or head.raw != data:  # it is not the same request again
+                if head is None or start or head.raw != data or not data:  # not the same request again
                     end = self._find_head(data, start, search)
                     head = self._head
                     if not end or head is None:

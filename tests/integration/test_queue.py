@@ -89,7 +89,7 @@ async def test_a_replacement_worker_has_its_share_of_the_cap(
 
 async def test_a_request_without_a_slot_is_503_with_retry_after(apps: tuple[AppReplica, AppReplica]) -> None:
     app, _ = apps
-    settings = {"MAX_INFLIGHT": "1", "QUEUE_SIZE": "1", "QUEUE_TIMEOUT": "500ms"}
+    settings = {"MAX_INFLIGHT": "1", "QUEUE_SIZE": "1", "QUEUE_TIMEOUT": "2s"}
     limits = {f"LIMITS__{name}": value for name, value in settings.items()}
     async with running(UPSTREAMS=app.address, HEALTH_CHECK__ENABLED="false", **limits) as balancer:
         first, second, third = [await balancer.connect() for _ in range(3)]

@@ -23,6 +23,7 @@ from tests.corpus.differential import (
 )
 from tests.hot_rooms import ROOT
 
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))]
 TIMES = 4  # what comes twice is remembered, and then recognised
 # Two lines of which one ends like the other: what is patched must be the right one.
 ALIKE = b"GET /%b HTTP/1.1\r\nHost: a\r\nX-Trace: %b\r\nTrace: %b\r\nCookie: trace: %b\r\n\r\n"
@@ -43,7 +44,7 @@ def test_a_request_is_forwarded_alike_each_time(case: Case) -> None:
     check(case, plays)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_requests_are_forwarded_alike_in_any_order(seed: int) -> None:
     random = Random(seed)
     for cases in by_settings(REQUESTS):
@@ -77,7 +78,7 @@ def test_a_response_is_forwarded_alike_each_time(case: Case) -> None:
     check_responses([case] * TIMES)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_responses_are_forwarded_alike_in_any_order(seed: int) -> None:
     random = Random(seed)
     limits = [tuple(line for line in case.setup if line.startswith("limit")) for case in RESPONSES]

@@ -72,6 +72,8 @@ class _Template:
                 sent[forwarded.index(number)] = names[number] + _HOLE
         self._fixed = b"\r\n".join([*received, b"", b""]).split(_HOLE)
         self._end = self._fixed.pop()
+        if len(self._fixed) != len(holes):
+            return False
         pieces = b"\r\n".join(sent).split(_HOLE)
         self._forwarded = [b""] * (2 * len(pieces) - 1)
         self._forwarded[::2] = pieces

@@ -64,7 +64,9 @@ class LeastConnections(Policy):
     def pick(self, key: int, tried: tuple[Upstream, ...]) -> Upstream | None:
         turns: Sequence[_Turn] = self._turns
         if len(turns) > _SCAN_LIMIT:
-            turns = sorted(draw_two(turns, tried, self._draw), key=_place)
+            turns = draw_two(turns, tried, self._draw)
+            if len(turns) == 2 and turns[1].place < turns[0].place:
+                turns = (turns[1], turns[0])
         best: _Turn | None = None
         least = inf
         for turn in turns:  # the least advanced first: it wins ties

@@ -49,8 +49,12 @@ def extensions() -> list[Extension]:
     options = ["--cache-dir", str(BUILD / "mypy_cache")]
     files = [str(file) for file in compiled_files()]
     made: list[Extension] = mypycify(
-        [*options, *files], opt_level="1", group_name=PACKAGE.name, target_dir=str(BUILD)
+        [*options, *files], opt_level="3", group_name=PACKAGE.name, target_dir=str(BUILD)
     )
+    for extension in made:
+        # Nobody reads warnings about generated code. For the second, gcc 14 looks up the source lines of each
+        # statement, and took minutes to find them in a file of this size.
+        extension.extra_compile_args = [*extension.extra_compile_args, "-w", "-Wno-misleading-indentation"]
     return made
 
 

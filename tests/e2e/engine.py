@@ -10,7 +10,7 @@ BASE_IMAGE = "python:3.13-slim"
 PROMETHEUS_IMAGE = "prom/prometheus:v3.5.0"
 # Target -> tag. The older builder also builds every stage above a target, so the last stage comes last.
 TARGETS = {"app": "balancer-app:dev", "load": "balancer-load:dev", "balancer": "balancer:dev"}
-# Compiling takes many minutes on a slow machine, so the tests run a plain image unless E2E_COMPILED=1.
+# Compiling takes some minutes, so the tests run a plain image unless E2E_COMPILED=1.
 COMPILED = os.environ.get("E2E_COMPILED", "0")
 PULL_SECONDS = 300.0
 BUILD_SECONDS = 1_200.0  # the image compiles the package, which takes five minutes of CPU time

@@ -115,13 +115,17 @@ class RequestHead:
 
     def replace_lines(self, changes: dict[bytes, bytes]) -> None:
         """Replace each line found in `changes` by its value; an empty value removes the line."""
-        lines = [new for line in self.forwarded_lines() if (new := changes.get(line, line))]
+        fields = b"\r\n%b\r\n" % self.forwarded_block()
+        for line, new in changes.items():
+            before, after = b"\r\n%b\r\n" % line, b"\r\n%b\r\n" % new if new else b"\r\n"
+            # Twice, as of two such lines in a row the first one takes the line end between them.
+            fields = fields.replace(before, after).replace(before, after)
         self.known = None  # its fields are no longer the same
         if self.outgoing:
-            self.outgoing = b"\r\n".join([*lines, b""])
+            self.outgoing = fields[2:]
         else:
-            self.lines = lines
-            self.kept = b""
+            self.kept = fields[2:-2]
+            self.lines = []
 
     def refill(self, fields: bytes, is_whole: bool, is_logged: bool) -> None:
         """Forward these lines, joined by CRLF; if `is_whole` they are all that is rendered, as `outgoing`.

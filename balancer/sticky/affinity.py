@@ -26,6 +26,8 @@ from balancer.upstreams.upstream import Upstream
 _HIT: Final = POOL_STICKY + STICKY_RESULTS.index("hit")
 _NEW: Final = POOL_STICKY + STICKY_RESULTS.index("new")
 _REPINNED: Final = POOL_STICKY + STICKY_RESULTS.index("repinned")
+_KNOWN_LINES: Final = 512
+_KNOWN_BYTES: Final = 512  # longer lines are read each time
 _OVERFLOW: Final = POOL_STICKY + STICKY_RESULTS.index("overflow")
 _INVALID: Final = POOL_STICKY + STICKY_RESULTS.index("invalid")
 _REMEMBERED_GONE: Final = 1024  # tokens of removed upstreams: these are not forged
@@ -51,8 +53,8 @@ def make_token(secret: bytes, pool: str, upstream: str) -> bytes:
 class Affinity:
     """The pins of one pool. A head is examined once, however often its connection repeats it."""
 
-    __slots__ = ("_accepting", "_cells", "_cookie", "_gone", "_marks", "_pool", "_secret", "_tokens",
-                 "_upstreams", "diversion")  # fmt: skip
+    __slots__ = ("_accepting", "_cells", "_cookie", "_gone", "_known", "_marks", "_pool", "_secret",
+                 "_tokens", "_upstreams", "diversion")  # fmt: skip
 
     def __init__(
         self, pool: str, secret: bytes, cookie: PinCookie, cells: memoryview[int], diversion: Diversion
@@ -68,6 +70,7 @@ class Affinity:
         self._upstreams: dict[bytes, Upstream] = {}
         self._accepting: frozenset[Upstream] = frozenset()
         self._gone: dict[bytes, None] = {}  # in order of removal
+        self._known: dict[bytes, tuple[list[bytes], bytes]] = {}  # Cookie lines and what was read from them
 
     # --- on change
 
@@ -147,28 +150,39 @@ class Affinity:
         is_first = head.pin_reader is None
         head.pin_reader = self
         head.pin = b""
-        read = self._cookie.read
         tokens: list[bytes] = []
         changes: dict[bytes, bytes] = {}
         for line in self._lines(head):
-            found, forwarded = read(line)
+            found, forwarded = self._read(line)
             if found:
                 tokens += found
                 changes[line] = forwarded
         if not tokens:
             return
         if not is_first:  # another pool has removed its part from the same lines
-            changes = {line: read(line)[1] for line in filter(is_cookie_line, head.forwarded_lines())}
+            lines = filter(is_cookie_line, head.forwarded_lines())
+            changes = {line: self._read(line)[1] for line in lines}
         head.replace_lines(changes)
         # A browser may have two of one name, for example for two paths: prefer a valid one to the first.
         head.pin = next((token for token in tokens if token in self._upstreams), tokens[0])
+
+    def _read(self, line: bytes) -> tuple[list[bytes], bytes]:
+        """As `PinCookie.read`: a client sends the same line with each request."""
+        known = self._known.get(line)
+        if known is None:
+            known = self._cookie.read(line)
+            if len(line) <= _KNOWN_BYTES:
+                if len(self._known) >= _KNOWN_LINES:
+                    self._known.clear()
+                self._known[line] = known
+        return known
 
     def _lines(self, head: RequestHead) -> list[bytes]:
         """The Cookie lines that may contain our pin, as the client sent them."""
         search = self._cookie.search
         block = head.block()
         if not block:  # then it is new, and its lines are unchanged
-            return [line for line in head.lines if search in line and is_cookie_line(line)]
+            return [line for line in head.forwarded_lines() if search in line and is_cookie_line(line)]
         lines = []
         at = block.find(search)
         while at >= 0:

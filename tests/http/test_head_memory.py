@@ -206,3 +206,25 @@ def test_the_number_of_remembered_heads_is_bounded() -> None:
     assert most == [512, 512]
     requests.parse(raw(b"GET / HTTP/1.1", [b"Host: a", b"X: " + b"y" * 2000]))
     assert max(map(len, requests._known)) <= 1024
+
+
+@pytest.mark.parametrize(
+    ("lines", "changes", "left"),
+    [
+        ([b"Host: a", b"A: 1"], {b"A: 1": b"A: 2"}, [b"Host: a", b"A: 2"]),
+        ([b"A: 1", b"Host: a"], {b"A: 1": b""}, [b"Host: a"]),
+        ([b"A: 1", b"A: 1", b"A: 1", b"Host: a", b"A: 1"], {b"A: 1": b""}, [b"Host: a"]),
+        ([b"Host: a", b"A: 1", b"A: 1"], {b"A: 1": b"A: 11"}, [b"Host: a", b"A: 11", b"A: 11"]),
+        ([b"Host: a", b"A: 11", b"B: A: 1"], {b"A: 1": b""}, [b"Host: a", b"A: 11", b"B: A: 1"]),
+    ],
+)
+@pytest.mark.parametrize("rendered", [False, True])
+def test_whole_lines_are_replaced(
+    lines: list[bytes], changes: dict[bytes, bytes], left: list[bytes], rendered: bool
+) -> None:
+    head = parse_request_head(raw(b"GET / HTTP/1.1", lines), 100, 100)
+    if rendered:
+        sent(head, CLIENT)
+    head.replace_lines(changes)
+    assert head.forwarded_lines()[: len(left)] == left
+    assert sent(head, CLIENT).startswith(raw(b"GET / HTTP/1.1", left)[:-2] + b"X-Forwarded-For")

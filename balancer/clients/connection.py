@@ -276,7 +276,7 @@ class ClientConnection(EndingConnection):
             self._reading = False
 
     def _find_head(self, data: bytes, start: int, search: int) -> int:
-        """Parse the head that begins at `start`. Returns where it ends, 0 if it is not complete."""
+        """Make `_head` the one that begins at `start`. Returns where it ends, 0 if it is not complete."""
         context = self._context
         limits = context.limits
         before = self._head

@@ -46,7 +46,7 @@ class ResponseFraming:
         self._heads = heads
         self._head_limit = head_limit
         self._last: ResponseHead | None = None  # the last remembered one: it is likely to come again
-        self._template: ResponseTemplate | None = None  # made with the first head that is not remembered
+        self._template: ResponseTemplate | None = None  # made when a head is not the last one
         self.reader: ResponseReader | None = None
         self.reusable = False
         # for one response

@@ -194,7 +194,8 @@ class FieldTable:
         return self._understand(line, name, remembered)
 
     def kind_of(self, line: bytes) -> int:
-        """The role of a line that has been accepted; UNKNOWN if its name is not remembered any more."""
+        """The role of a line that has been accepted; UNKNOWN if its name is not remembered, as long ones
+        never are."""
         name = self._names.get(line[: line.find(b":")])
         return UNKNOWN if name is None else name.kind
 

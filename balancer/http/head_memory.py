@@ -114,7 +114,7 @@ class ResponseHeads:
         if head is None:
             lines = raw[:-4].split(b"\r\n")
             head = parse_response_lines(raw, lines, method, self.count_limit)
-            template.parsed(head, lines)
+            template.parsed(head, lines, raw)
         if head.status >= 200 and self._once.again(raw):
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()

@@ -54,14 +54,14 @@ class RequestHead:
     about the client. `request_id` is the client's own X-Request-ID, if it is valid. `facts` are derived from
     it if the peer is trusted. `line` is the request line with its CRLF if the target is in origin form, else
     empty. `raw` is the head as received, kept to recognise a repeated head, empty if not worth it.
-    `kept`, if not empty, has the same as `lines`, joined by CRLF, instead of it.
+    `joined`, if not empty, has the same as `lines`, joined by CRLF, instead of it.
     `outgoing` has the field lines as rendered by `wire`, and then replaces both (not if Host is missing):
     an idle client keeps its head. `known` is the remembered head with the same fields, if `head_memory` has
     one. `pin` is what `pin_reader` found in the cookies, `logged` its parts of access-log lines; they stay
     with a repeated head. `balancers` are the balancers named in Via, None if there are none, which is nearly
     always so, or if this one is not among them."""
 
-    __slots__ = ("balancers", "facts", "forwarding", "host", "keep_alive", "kept", "known",
+    __slots__ = ("balancers", "facts", "forwarding", "host", "joined", "keep_alive", "known",
                  "length", "line", "lines", "logged", "method", "minor", "outgoing", "pin",
                  "pin_reader", "raw", "request_id", "target", "te_trailers", "websocket")  # fmt: skip
 
@@ -77,7 +77,7 @@ class RequestHead:
         self.lines: list[bytes] = []
         self.line = b""
         self.raw = b""
-        self.kept = b""
+        self.joined = b""
         self.outgoing = b""
         self.known: RememberedHead | None = None
         self.request_id = b""
@@ -95,7 +95,7 @@ class RequestHead:
     def shed(self) -> None:
         """Free what a finished request that will not be recognised again does not need: an idle client must
         stay cheap."""
-        self.target = self.line = self.kept = self.outgoing = self.pin = self.request_id = b""
+        self.target = self.line = self.joined = self.outgoing = self.pin = self.request_id = b""
         self.lines = []
         self.forwarding = self.facts = self.logged = None
 
@@ -107,11 +107,11 @@ class RequestHead:
         """The lines that go to the app, from `outgoing` or `lines`. Slow, like `find`."""
         if self.outgoing:
             return self.outgoing[:-2].split(b"\r\n")
-        return self.kept.split(b"\r\n") if self.kept else self.lines
+        return self.joined.split(b"\r\n") if self.joined else self.lines
 
     def forwarded_block(self) -> bytes:
         """The same lines, joined by CRLF."""
-        return self.outgoing[:-2] or self.kept or b"\r\n".join(self.lines)
+        return self.outgoing[:-2] or self.joined or b"\r\n".join(self.lines)
 
     def replace_lines(self, changes: dict[bytes, bytes]) -> None:
         """Replace each line found in `changes` by its value; an empty value removes the line."""
@@ -124,20 +124,17 @@ class RequestHead:
         if self.outgoing:
             self.outgoing = fields[2:]
         else:
-            self.kept = fields[2:-2]
+            self.joined = fields[2:-2]
             self.lines = []
 
-    def refill(self, fields: bytes, is_whole: bool, is_logged: bool) -> None:
-        """Forward these lines, joined by CRLF; if `is_whole` they are all that is rendered, as `outgoing`.
-        What was derived from others is forgotten, but for what proxies report. `is_logged`: and for what is
-        logged, if none of that differs."""
-        if is_whole:
+    def refill(self, fields: bytes, is_rendered: bool) -> None:
+        """Forward these lines, joined by CRLF, or as `outgoing` if they are rendered. Forgets what was
+        derived from the lines before, but for `facts` and `logged`."""
+        if is_rendered:
             self.outgoing = fields
         else:
-            self.kept = fields
+            self.joined = fields
             self.outgoing = b""
-        if is_logged:
-            self.logged = None
         self.pin = b""
         self.pin_reader = self.known = None
 

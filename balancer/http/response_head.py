@@ -34,11 +34,11 @@ class ResponseHead:
     """A response head that has passed every check. It is not changed: `with_lines` makes another one.
 
     `status_line` is without its CRLF and always HTTP/1.1. `length` is the body length as returned by
-    `framing`. `lines` are the field lines to forward; `chunked_line`, if any, is one of them. `kept`, if not
-    empty, has the same, joined by CRLF, instead of `lines`. `raw` is the
-    head as received if `head_memory` keeps it, else empty. `rendered` and `rendered_date` are for `wire`."""
+    `framing`. `lines` are the field lines to forward; `chunked_line`, if any, is one of them. `joined`, if
+    not empty, has the same, joined by CRLF, instead of `lines`. `raw` is the head as received if
+    `head_memory` keeps it, else empty. `rendered` and `rendered_date` are for `wire`."""
 
-    __slots__ = ("chunked_line", "has_date", "keep_alive", "kept", "length", "lines", "raw",
+    __slots__ = ("chunked_line", "has_date", "joined", "keep_alive", "length", "lines", "raw",
                  "rendered", "rendered_date", "status", "status_line", "websocket")  # fmt: skip
 
     def __init__(self, status: int, status_line: bytes, keep_alive: bool) -> None:
@@ -53,19 +53,19 @@ class ResponseHead:
         self.has_date = False
         self.chunked_line: bytes | None = None
         self.lines: list[bytes] = []
-        self.kept = b""
+        self.joined = b""
 
     def field_lines(self) -> list[bytes]:
-        """The lines to forward, from `lines` or `kept`."""
-        return self.kept.split(b"\r\n") if self.kept else self.lines
+        """The lines to forward, from `lines` or `joined`."""
+        return self.joined.split(b"\r\n") if self.joined else self.lines
 
-    def refilled(self, kept: bytes, length: int) -> "ResponseHead":
+    def refilled(self, joined: bytes, length: int) -> "ResponseHead":
         """The same head with other values in its field lines, and another length."""
         head = ResponseHead(self.status, self.status_line, self.keep_alive)
         head.length = length
         head.has_date = self.has_date
         head.chunked_line = self.chunked_line
-        head.kept = kept
+        head.joined = joined
         return head
 
     def with_lines(self, lines: list[bytes]) -> "ResponseHead":

@@ -49,7 +49,7 @@ _PARTS: Final[dict[str, _Parts]] = {failure.reason: _Parts(failure) for failure 
 def prefers_json(head: RequestHead) -> bool:
     """Whether the request asks for JSON rather than a page for people."""
     if head.raw and b"json" not in head.raw.lower():
-        return False  # no field contains it; searching for Accept is slow
+        return False  # the head has it nowhere; searching for Accept is slow
     accepted = (head.find(b"accept") or b"").lower()
     return b"json" in accepted and b"text/html" not in accepted
 

@@ -8,104 +8,145 @@ one meant. Every other head is parsed, and may change the template.
 
 from typing import Final
 
-from balancer.http.fields import CODING, DATE, EXPECT, HOST, LENGTH, OTHER, REQUEST_ID, VIA, FieldTable
+from balancer.http.fields import (
+    CODING,
+    DATE,
+    EXPECT,
+    HOST,
+    LENGTH,
+    OTHER,
+    REQUEST_ID,
+    UNKNOWN,
+    VIA,
+    FieldTable,
+)
 from balancer.http.request_head import BLOCK_LIMIT, RequestHead
 from balancer.http.response_head import RESPONSE_FIELDS, ResponseHead
 from balancer.http.syntax import FIELD_BYTES, is_request_id, origin_target
 
 _MOST_HOLES: Final = 6  # with more, parsing costs about as much
 _MOST_DIGITS: Final = 15  # of a length: the parser judges longer ones
+_LONGEST_PAUSE: Final = 64  # heads that are not compared, after that many in a row that differ in other ways
 _HOLE: Final = b"\0"  # in the place of a value: no line has this byte
+_LENGTH_NAME: Final = b"Content-Length: "
 _LOGGED: Final = frozenset([b"user-agent:", b"referer:"])
+# What `parse_request_lines`, in HTTP/1.1, and `parse_response_lines` forward, unless Connection names it.
 _FORWARDED: Final = frozenset([OTHER, DATE, HOST, LENGTH, CODING, VIA, EXPECT])
 
 
 class _Template:
-    """The lines of a connection's heads, with holes for values: as received, and as forwarded."""
+    """The lines of a connection's heads, with holes for values: as received, and as forwarded.
 
-    __slots__ = ("_end", "_fields", "_fixed", "_forwarded", "_lines", "_meant", "holes", "meant_at")
+    `names` are the names in lower case, with their colon, of the lines with a hole."""
+
+    __slots__ = ("_between", "_end", "_fields", "_holes", "_meant", "_pause", "_pauses", "_pieces",
+                 "last", "meant_at", "names")  # fmt: skip
 
     def __init__(self, fields: FieldTable, meant: int) -> None:
         """`meant`: the one kind of lines that may have a hole though its values have a meaning."""
         self._fields = fields
         self._meant = meant
-        self._lines: list[bytes] = []  # of the last head that was parsed
-        self.holes: list[int] = []  # the numbers of the lines with a hole; the start line is 0
-        # What stands before each hole, and behind the last one.
-        self._fixed: list[bytes] = []
-        self._end = b""
-        self._forwarded: list[
-            bytes
-        ] = []  # the lines to forward, joined by CRLF: every other piece is a value
-        self.meant_at = -1  # the hole with such a value, if any
+        self.last = b""  # the last head that was parsed
+        self._pause = self._pauses = 0  # heads not to compare: from now on, and the next time
+        self._holes: list[int] = []  # the numbers of the lines with a hole; the start line is 0
+        self._between: list[bytes] = []  # what stands before each hole
+        self._end = b""  # what stands behind the last one
+        self._pieces: list[bytes] = []  # the lines to forward, joined by CRLF; every other piece is a value
+        self.meant_at = -1  # the hole with a value that has a meaning, if any
+        self.names: list[bytes] = []
 
-    def learn(self, lines: list[bytes], kept: list[bytes]) -> bool:
-        """A head was parsed from these lines, and forwards those in `kept`; neither list is changed. Returns
-        whether there is a template now."""
-        last, self._lines = self._lines, lines
-        before, self.holes = self.holes, []
+    def learn(self, raw: bytes, lines: list[bytes], forwarded: list[bytes]) -> bool:
+        """`raw`, with these lines, was parsed, and forwards those in `forwarded`. Neither list is changed.
+        Returns whether there is a template now."""
+        last, self.last = self.last, raw
+        before, self._holes = self._holes, []
+        self._between, self._pieces = [], []
+        if self._pause:
+            self._pause -= 1
+            return False
+        if not last or not self._make(last[:-4].split(b"\r\n"), lines, forwarded, before):
+            self._pause = self._pauses = min(2 * self._pauses + 1, _LONGEST_PAUSE) if last else 0
+            return False
+        self._pauses = 0
+        return True
+
+    def _make(self, last: list[bytes], lines: list[bytes], forwarded: list[bytes], before: list[int]) -> bool:
+        """Make a template of `lines`, if they are like those of the `last` head, which had holes `before`."""
         if len(lines) != len(last):
             return False
         numbers = range(1, len(lines))
         holes = [number for number in numbers if lines[number] != last[number] or number in before]
         if not 0 < len(holes) <= _MOST_HOLES:
             return False
-        names = [line[: line.find(b":") + 1] for line in lines]
-        if not all(last[number].startswith(names[number]) for number in holes):
+        kind_of = self._fields.kind_of
+        names = []
+        for number in holes:
+            line = lines[number]
+            name = line[: line.find(b":") + 1]
+            if kind_of(line) not in (OTHER, DATE, self._meant) or not last[number].startswith(name):
+                return False
+            names.append(name)
+        kinds = [kind_of(line) for line in lines[1:]]
+        # If it is unknown whether a line is forwarded, places would be wrong. Of several request ids the
+        # first valid one counts.
+        if UNKNOWN in kinds or kinds.count(self._meant) > 1:
             return False
-        kinds = [OTHER, *map(self._fields.kind_of, lines[1:])]
-        forwarded = [number for number in numbers if kinds[number] in _FORWARDED]
-        if len(forwarded) != len(kept):  # Connection names some, or a name is not remembered any more
+        places: dict[int, int] = {}  # of each line among those to forward
+        for number, kind in enumerate(kinds, 1):
+            if kind in _FORWARDED:
+                places[number] = len(places)
+        if len(places) != len(forwarded):  # Connection names some of them
             return False
-        received, sent = lines.copy(), kept.copy()
+        received, sent = lines.copy(), forwarded.copy()
         self.meant_at = -1
         for at, number in enumerate(holes):
-            kind = kinds[number]
-            if kind == self._meant and kinds.count(kind) == 1:
+            kind = kinds[number - 1]
+            received[number] = names[at] + _HOLE
+            if kind == self._meant:
                 self.meant_at = at
-            elif kind not in (OTHER, DATE):
+            if kind == REQUEST_ID:
+                continue
+            place = places[number]
+            name = _LENGTH_NAME if kind == LENGTH else names[at]
+            if not sent[place].startswith(name) or (kind != LENGTH and sent[place] != lines[number]):
                 return False
-            received[number] = names[number] + _HOLE
-            if kind == LENGTH:
-                sent[forwarded.index(number)] = b"Content-Length: " + _HOLE
-            elif kind != REQUEST_ID:
-                sent[forwarded.index(number)] = names[number] + _HOLE
-        self._fixed = b"\r\n".join([*received, b"", b""]).split(_HOLE)
-        self._end = self._fixed.pop()
-        if len(self._fixed) != len(holes):
+            sent[place] = name + _HOLE
+        self._between = b"\r\n".join([*received, b"", b""]).split(_HOLE)
+        self._end = self._between.pop()
+        if len(self._between) != len(holes):
             return False
-        pieces = b"\r\n".join(sent).split(_HOLE)
-        self._forwarded = [b""] * (2 * len(pieces) - 1)
-        self._forwarded[::2] = pieces
-        self.holes = holes
+        fixed = b"\r\n".join(sent).split(_HOLE)
+        self._pieces = [b""] * (2 * len(fixed) - 1)
+        self._pieces[::2] = fixed
+        self._holes = holes
+        self.names = [name.lower() for name in names]
         return True
-
-    def name(self, number: int) -> bytes:
-        """The name of a line, with its colon."""
-        line = self._lines[number]
-        return line[: line.find(b":") + 1]
 
     def cut_start(self, size: int) -> None:
         """Leave out the start line, of `size` bytes with its CRLF, which may differ."""
-        self._fixed[0] = self._fixed[0][size:]
+        self._between[0] = self._between[0][size:]
 
-    def values(self, raw: bytes, start: int) -> list[bytes] | None:
-        """The values in the holes, if `raw` fits from `start` on. It ends with an empty line."""
+    def add_end(self, end: bytes) -> None:
+        """Forward this behind all lines."""
+        self._pieces[-1] += end
+
+    def values(self, data: bytes, start: int) -> list[bytes] | None:
+        """The values in the holes, if `data` is, from `start` on, one head that fits, and nothing else."""
         values = []
-        for fixed in self._fixed:
-            if not raw.startswith(fixed, start):
+        for between in self._between:
+            if not data.startswith(between, start):
                 return None
-            begin = start + len(fixed)
-            start = raw.find(b"\r", begin)
-            values.append(raw[begin:start])
-        if raw[start:] != self._end:
+            begin = start + len(between)
+            start = data.find(b"\r", begin)
+            values.append(data[begin:start])
+        if data[start:] != self._end:
             return None
         text = b"".join(values)
         return values if text.translate(FIELD_BYTES) == text else None
 
     def fill(self, values: list[bytes]) -> bytes:
-        """The lines to forward, joined by CRLF, with these values."""
-        pieces = self._forwarded.copy()
+        """The lines to forward, joined by CRLF, with these values; a request id is not among them."""
+        pieces = self._pieces.copy()
         pieces[1::2] = values
         return b"".join(pieces)
 
@@ -113,59 +154,62 @@ class _Template:
 class RequestTemplate(_Template):
     """Of one client connection."""
 
-    __slots__ = ("_head", "_is_logged", "_is_whole", "_kept", "_uri_limit")
+    __slots__ = ("_forwarded", "_head", "_is_logged", "_is_whole", "_uri_limit")
 
     def __init__(self, fields: FieldTable, uri_limit: int) -> None:
         """`uri_limit` is in bytes of the target."""
         super().__init__(fields, REQUEST_ID)
         self._head: RequestHead | None = None  # the last one that fits
-        self._kept: list[bytes] = []  # its lines to forward when it was parsed
-        self._is_whole = False  # the last piece to forward has what the proxy adds, too
-        self._is_logged = False  # a hole is in a line that is logged
+        self._forwarded = b""  # its lines when it was parsed, until it has been forwarded
+        self._is_whole = False  # what is filled in includes what the proxy adds
+        self._is_logged = False  # some of the values are logged
         self._uri_limit = uri_limit
 
     def parsed(self, head: RequestHead, lines: list[bytes]) -> None:
         """`head` was parsed from these lines, the request line first."""
-        self._head = None
-        if head.raw and head.minor == 1 and self.learn(lines, head.lines):
+        if self._head is not None:
+            self.last = self._head.raw
+            self._head = None
+        if head.raw and head.minor == 1 and self.learn(head.raw, lines, head.lines):
             self._head = head
-            self._kept = head.lines
+            self.last = b""  # that is its `raw`
+            self._forwarded = b"\r\n".join([*head.lines, b""])
             self._is_whole = False
-            self._is_logged = any(self.name(number).lower() in _LOGGED for number in self.holes)
+            self._is_logged = not _LOGGED.isdisjoint(self.names)
             self.cut_start(len(head.line))
 
-    def next(self, raw: bytes) -> RequestHead | None:
-        """The head that `raw` is, if it fits; it ends with an empty line. The last one is no longer needed,
-        and is made to be this one."""
+    def next(self, data: bytes) -> RequestHead | None:
+        """The head that `data` is, if it is one that fits, and nothing else. The last one is no longer
+        needed: it is made to be this one."""
         head = self._head
         if head is None:
             return None
-        size = raw.find(b"\n") + 1
-        values = self.values(raw, size)
-        if values is None or len(raw) - size > BLOCK_LIMIT:
+        size = data.find(b"\n") + 1
+        values = self.values(data, size)
+        if values is None or len(data) - size > BLOCK_LIMIT:
             return None
-        line = raw[:size]
+        line = data[:size]
         if line != head.line:
             target = origin_target(line, head.method, 1)
             if not target or len(target) > self._uri_limit:
                 return None
             head.line = line
             head.target = target
-        head.raw = raw
+        head.raw = data
         if self.meant_at >= 0:
             value = values.pop(self.meant_at).strip(b" \t")
             head.request_id = value if is_request_id(value) else b""
-        if not self._is_whole:
-            self._complete(head)
-        head.refill(self.fill(values), self._is_whole, self._is_logged)
+        if self._forwarded:
+            # What was added behind its lines is the same for all heads that fit. (They differ if a pin was
+            # removed.)
+            if head.outgoing.startswith(self._forwarded):
+                self.add_end(head.outgoing[len(self._forwarded) - 2 :])
+                self._is_whole = True
+            self._forwarded = b""
+        head.refill(self.fill(values), self._is_whole)
+        if self._is_logged:
+            head.logged = None
         return head
-
-    def _complete(self, head: RequestHead) -> None:
-        """`head` has been forwarded: what was added to its lines is the same for all that fit."""
-        begins = b"\r\n".join([*self._kept, b""])
-        if head.outgoing.startswith(begins):  # not if a pin was removed
-            self._forwarded[-1] += head.outgoing[len(begins) - 2 :]
-            self._is_whole = True
 
 
 class ResponseTemplate(_Template):
@@ -177,14 +221,16 @@ class ResponseTemplate(_Template):
         super().__init__(RESPONSE_FIELDS, LENGTH)
         self._head: ResponseHead | None = None  # the first one that fits
 
-    def parsed(self, head: ResponseHead, lines: list[bytes]) -> None:
-        """`head` was parsed from these lines, the status line first; its request is no HEAD."""
-        # Without the exceptions, in which fields have other meanings.
-        is_usual = head.status >= 200 and head.status not in (204, 304, 426)
-        self._head = head if is_usual and self.learn(lines, head.lines) else None
+    def parsed(self, head: ResponseHead, lines: list[bytes], raw: bytes) -> None:
+        """`head` was parsed from `raw` with these lines, the status line first; its request is no HEAD."""
+        status = head.status
+        if status >= 200:
+            # In the exceptions fields have other meanings.
+            is_usual = status not in (204, 304, 426)
+            self._head = head if is_usual and self.learn(raw, lines, head.lines) else None
 
     def next(self, raw: bytes) -> ResponseHead | None:
-        """The head that `raw` is, if it fits; it ends with an empty line."""
+        """The head that `raw` is, if it fits."""
         head = self._head
         if head is None:
             return None

@@ -28,14 +28,14 @@ def render_request(head: RequestHead, peer: Peer, request_id: bytes, authority: 
         if head.host:
             head.outgoing = fields
             head.lines = []
-            head.kept = b""
+            head.joined = b""
     if head.line and head.minor == 1:
         return b"".join((head.line, fields, b"X-Request-ID: ", request_id, b"\r\n\r\n"))
     return b"%b %b HTTP/1.1\r\n%bX-Request-ID: %b\r\n\r\n" % (head.method, head.target, fields, request_id)
 
 
 def _outgoing(head: RequestHead, forwarding: bytes, authority: bytes) -> bytes:
-    lines = [head.kept] if head.kept else head.lines.copy()
+    lines = [head.joined] if head.joined else head.lines.copy()
     if not head.host:
         lines.append(b"Host: " + authority)
     if head.websocket:
@@ -59,7 +59,7 @@ def render_response(head: ResponseHead, minor: int, close: bool, date_line: byte
         lines = [head.status_line, *head.field_lines()]
         lines.remove(head.chunked_line)
     else:
-        lines = [head.status_line, head.kept] if head.kept else [head.status_line, *head.lines]
+        lines = [head.status_line, head.joined] if head.joined else [head.status_line, *head.lines]
     tail = b"" if head.has_date else date_line
     if minor == 1 and head.length == UNTIL_CLOSE:
         tail += b"Transfer-Encoding: chunked\r\n"  # so that the connection can stay open

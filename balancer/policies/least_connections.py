@@ -32,9 +32,9 @@ class LeastConnections(Policy):
     """Compares inflight / weight; ties rotate, also by weight.
 
     The rotation: each pick advances its upstream by 1 / weight, and among ties the least advanced is picked.
-    So an idle pool is served in weighted rotation instead of always by the first or the heaviest. Turns that
-    an upstream missed while busy are not made up for: it continues from the place of the last pick
-    (start-time fair queueing; Goyal, Vin, Cheng, 1996).
+    So an idle pool that is compared as a whole is served in weighted rotation, not always by the first or the
+    heaviest. Turns that an upstream missed while busy are not made up for: it continues from the place of the
+    last pick (start-time fair queueing; Goyal, Vin, Cheng, 1996).
     """
 
     compares_load: ClassVar[bool] = True

@@ -148,7 +148,7 @@ async def test_an_overload_is_logged_when_it_begins_and_ends(workers: str) -> No
             try:
                 line = await balancer.says("overloaded")
                 assert re.search(
-                    r"WARNING pool default overloaded: 1 upstream, limit 2, [\d.]+/s served, [\d.]+/s",
+                    r"WARNING pool default overloaded: 1 upstream, limit 2, [\d.,]+/s served, [\d.,]+/s",
                     line,
                 )
                 await becomes(balancer, 'balancer_pool_overloaded{pool="default"}', 1)

@@ -37,6 +37,36 @@ def test_throughput_and_latency_hold_at_3x_capacity(seed: int, fleet: Fleet) -> 
 
 
 @pytest.mark.parametrize("notices", [False, True], ids=["works for those who left", "notices who left"])
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_throughput_holds_at_10x_capacity(seed: int, notices: bool) -> None:
+    """Before the overload is recognised the replicas have been given work for seconds."""
+    figures = play(make_surge(10.0, Fleet(notices=notices)), seed)
+    assert least(figures.goodput(BEGINS + 3, ENDS)) >= 350
+    assert figures.latency(0.99, BEGINS + 6.0) < 1.0
+    _check_what_surrounds_it(figures)
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_each_worker_finds_its_share_of_the_limit(seed: int, workers: int) -> None:
+    figures = play(make_surge(3.0).having(workers=workers), seed)
+    assert least(figures.goodput(BEGINS + 3, ENDS)) >= 370
+    assert figures.latency(0.99, BEGINS) < 1.0
+    _check_what_surrounds_it(figures)
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_throughput_holds_at_10x_capacity_if_workers_find_the_limit_one_after_another(
+    seed: int, workers: int
+) -> None:
+    """The last worker to limit gets the overflow of the others: the replicas have one more second of work."""
+    figures = play(make_surge(10.0).having(workers=workers), seed)
+    assert least(figures.goodput(BEGINS + 4, ENDS)) >= 350
+    _check_what_surrounds_it(figures)
+
+
+@pytest.mark.parametrize("notices", [False, True], ids=["works for those who left", "notices who left"])
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(
     ("times", "patience", "served_from", "mean", "probed"),

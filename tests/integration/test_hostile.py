@@ -13,9 +13,6 @@ SECONDS = 2
 PAUSES = Pauses(warm_up=0.5, calm=0.5, after=0.5)
 # Latency needs a dedicated machine. But a stalled loop is late on any.
 MOST_P50 = 1.0  # seconds
-# A probe of /readyz that comes with 2,000 other connections has to wait for its second until they have been
-# accepted, which takes about as long on a slow machine. An orchestrator asks again.
-MOST_UNREADY = 1
 # KiB kept of each response that its client does not read, and of each upload that its app does not; and what
 # each peer of the admin listener makes aiohttp hold, which was 30,000 and more.
 MOST_KIB = {"reads-nothing": 64.0, "untaken": 64.0, "admin-heads": 1024.0}
@@ -34,7 +31,7 @@ def test_good_clients_are_served_during_every_attack(attack: Attack) -> None:
     assert run.requests > 0
     assert not run.failures
     assert not run.replaced
-    assert run.unready <= MOST_UNREADY
+    assert not run.unready
     assert run.during.p50 < MOST_P50
     if attack.name in MOST_KIB:
         assert run.kib_each < MOST_KIB[attack.name]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from balancer.telemetry.scrape import Scrape
+from balancer.telemetry.scrape import Scrape, pause_after
 
 PATIENCE = 20.0
 
@@ -84,3 +84,32 @@ async def test_after_a_failure_the_next_scrape_works() -> None:
     with pytest.raises(ZeroDivisionError):
         await scrape.result()
     assert await scrape.result() == b"well"
+
+
+@pytest.mark.parametrize(("took", "pause"), [(0.0, 0.0), (0.01, 0.03), (0.2, 0.6), (0.5, 1.0), (5.0, 1.0)])
+def test_renderings_in_a_row_take_a_quarter_of_the_time_but_never_wait_for_longer_than_a_second(
+    took: float, pause: float
+) -> None:
+    assert pause_after(took) == pytest.approx(pause)
+
+
+async def test_the_next_rendering_begins_after_a_pause() -> None:
+    loop = asyncio.get_running_loop()
+    begun: list[float] = []
+    ended: list[float] = []
+
+    def snapshot() -> Callable[[], bytes]:
+        begun.append(loop.time())
+        return render
+
+    def render() -> bytes:
+        while loop.time() < begun[-1] + 0.01:
+            pass
+        ended.append(loop.time())
+        return b""
+
+    scrape = Scrape(snapshot)
+    async with asyncio.timeout(PATIENCE):
+        await scrape.result()
+        await scrape.result()
+    assert begun[1] - ended[0] >= pause_after(ended[0] - begun[0])

@@ -167,7 +167,17 @@ async def test_a_slow_app_slows_the_client_down() -> None:
                 await writer.drain()
 
         uploading = asyncio.create_task(upload())
-        await harness.until(lambda: any(client.paused_fd >= 0 for client in harness.proxy._clients))
+
+        def waits_for_the_app() -> bool:
+            """The client pauses before that too, where it sends faster than the upstream is connected."""
+            return any(
+                client.paused_fd >= 0
+                and client.exchange.attempt is not None
+                and client.exchange.attempt.connection.untaken()
+                for client in harness.proxy._clients
+            )
+
+        await harness.until(waits_for_the_app)
         assert not uploading.done()
         (client,) = harness.proxy._clients
         attempt = client.exchange.attempt

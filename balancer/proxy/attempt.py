@@ -6,7 +6,6 @@ answers the client. It handles what concerns only the upstream: counters, outcom
 
 from typing import Final
 
-from balancer.connections.connector import Connector
 from balancer.connections.roles import Outlet, ResponseReader, UpstreamSide
 from balancer.errors import Failure, Outcome
 from balancer.http.response_head import ResponseHead
@@ -35,8 +34,8 @@ class Attempt(ResponseReader):
     response has begun, but its end did not arrive with its head.
     """
 
-    __slots__ = ("_asker", "_connector", "_monotonic_ns", "_owner", "_pool", "connection", "first_byte_ns",
-                 "outcome", "reused", "started_ns", "streaming", "upstream")  # fmt: skip
+    __slots__ = ("_asker", "_context", "_owner", "_pool", "connection", "first_byte_ns", "outcome",
+                 "reused", "started_ns", "streaming", "upstream")  # fmt: skip
 
     _pool: UpstreamPool
     upstream: Upstream
@@ -45,8 +44,7 @@ class Attempt(ResponseReader):
     def __init__(self, owner: AttemptOwner, asker: Asker, context: ProxyContext) -> None:
         self._owner = owner
         self._asker = asker
-        self._connector: Connector = context.connector
-        self._monotonic_ns = context.monotonic_ns
+        self._context = context
         self.reused = False
         self.started_ns = 0
         self.first_byte_ns = -1
@@ -72,7 +70,7 @@ class Attempt(ResponseReader):
         if close_reason is None:
             connection.owner.put(connection, now_ns)
         else:
-            self._connector.close_now(connection, close_reason)
+            self._context.connector.close_now(connection, close_reason)
         if self.streaming:
             self._stream_ended()
         latency = self.first_byte_ns if self.first_byte_ns >= 0 else now_ns - self.started_ns
@@ -80,7 +78,7 @@ class Attempt(ResponseReader):
 
     def end_tunnel(self) -> None:
         """Close a connection that became a tunnel, after what was written to it has gone out."""
-        self._connector.close_when_written(self.connection, "tunnel_ended")
+        self._context.connector.close_when_written(self.connection, "tunnel_ended")
         self._stream_ended()
         self._pool.finished(self.upstream, self.first_byte_ns, Outcome.SUCCESS, self.started_ns)
 
@@ -90,7 +88,7 @@ class Attempt(ResponseReader):
         self._owner.informational(head)
 
     def response(self, head: ResponseHead, body: bytes, last: bool) -> None:
-        now = self._monotonic_ns()
+        now = self._context.monotonic_ns()
         self._count(head.status, now)
         if not last:
             self._stream_began()
@@ -100,7 +98,7 @@ class Attempt(ResponseReader):
         self._owner.response_body(body, last, trailers)
 
     def switched(self, head: ResponseHead, data: bytes) -> None:
-        self._count(head.status, self._monotonic_ns())
+        self._count(head.status, self._context.monotonic_ns())
         self._stream_began()
         self._owner.switched(head, data)
 

@@ -66,16 +66,15 @@ class Connecting(DialOwner):
     queue, for the first attempt as for later ones; the rules are then the same as while dialling.
     """
 
-    __slots__ = ("_context", "_detail", "_failure", "_key", "_pinned", "_pool", "_seeker",
-                 "attempts", "dialling", "failed_attempts", "tried", "waiting")  # fmt: skip
+    __slots__ = ("_context", "_key", "_pinned", "_pool", "_seeker", "_why", "attempts", "dialling",
+                 "failed_attempts", "tried", "waiting")  # fmt: skip
 
     _pool: UpstreamPool
 
     def __init__(self, seeker: ConnectionSeeker, context: ProxyContext) -> None:
         self._seeker = seeker
         self._context = context
-        self._failure: Failure | None = None  # why the last attempt could not be connected
-        self._detail = ""
+        self._why: tuple[Failure, str] | None = None  # the last attempt failed, before or after connecting
         self._key = 0
         self._pinned: Upstream | None = None
         self.dialling: Dialling | None = None
@@ -90,7 +89,7 @@ class Connecting(DialOwner):
         pool.retry_budget.requests += 1
         self.tried = ()
         self.attempts = 0
-        if self.failed_attempts or self._failure is not None:
+        if self.failed_attempts or self._why is not None:
             self.reset()
         seeker = self._seeker
         head = seeker.head
@@ -121,8 +120,7 @@ class Connecting(DialOwner):
 
     def reset(self) -> None:
         """Forget the previous exchange."""
-        self._failure = None
-        self._detail = ""
+        self._why = None
         self.tried = ()
         self.failed_attempts = ()
         self.attempts = 0
@@ -178,8 +176,7 @@ class Connecting(DialOwner):
         if self._join() is not None:
             return False
         pool.cells[RETRY_COLUMN[reason]] += 1
-        self._failure = failure
-        self._detail = detail
+        self._why = failure, detail
         return True
 
     def over_budget(self) -> None:
@@ -246,14 +243,19 @@ class Connecting(DialOwner):
         if self._pool.is_full(self.tried):
             self._wait()
         else:
-            self._seeker.fail(self._failure or NO_UPSTREAM, self._detail)
+            self._give_up(NO_UPSTREAM)
+
+    def _give_up(self, otherwise: Failure) -> None:
+        """There is no connection, for the reason that the last attempt failed, `otherwise` without one."""
+        failure, detail = self._why or (otherwise, "")
+        self._seeker.fail(failure, detail)
 
     # --- waiting for a slot
 
     def _wait(self) -> None:
         refused = self._join()
         if refused is not None:
-            self._seeker.fail(self._failure or refused, self._detail)
+            self._give_up(refused)
 
     def _join(self) -> Failure | None:
         queue = self._pool.queue
@@ -284,7 +286,7 @@ class Connecting(DialOwner):
                 return False
             else:
                 self._leave_queue(-1)
-                self._seeker.fail(self._failure or NO_UPSTREAM, self._detail)
+                self._give_up(NO_UPSTREAM)
         except Exception as error:
             self._seeker.crashed(error)
         return True
@@ -293,7 +295,7 @@ class Connecting(DialOwner):
         """The queue's deadline has passed."""
         self.waiting = False
         try:
-            self._seeker.fail(self._failure or failure, self._detail)
+            self._give_up(failure)
         except Exception as error:
             self._seeker.crashed(error)
 
@@ -361,11 +363,10 @@ class Connecting(DialOwner):
         self.dialling = None
         # While no app has passed a check, unreachable upstreams are expected: not a bad gateway.
         is_starting = self._pool.starting and failure.retry is RetrySafety.UNSENT
-        self._failure = APPS_STARTING if is_starting else failure
-        self._detail = detail
+        self._why = APPS_STARTING if is_starting else failure, detail
         try:
             if not self.may_go_on():
-                self._seeker.fail(self._failure, detail)
+                self._give_up(failure)
                 return
             attempts = self.attempts
             self.retry(self._context.monotonic_ns())

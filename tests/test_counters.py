@@ -92,6 +92,6 @@ def test_a_turn_longer_than_a_sweep_stores_its_counts_meanwhile() -> None:
     for _ in range(3):  # each begins a second after the last one, none has ended, and no sweep has come
         wire.clock.advance(CATCH_UP_NS / 1e9)
         wire.connect().receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        stored.append(route.counters.cells[ROUTE_INFLIGHT])
+        stored.append(route.side.counters.cells[ROUTE_INFLIGHT])
     assert stored == [1, 2, 3]
     wire.close()

@@ -43,8 +43,8 @@ async def _reads_and_dials() -> None:
         address = server.getsockname()
         cells = memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
         upstream = Upstream("app", address[0], address[1], 1, cells)
-        connector = Connector(loop, SystemClock(), None, 32768, 100, lambda *said: None)
-        connector.add(upstream, KEEPALIVE)
+        connector = Connector(loop, SystemClock(), 32768, 100, lambda *said: None)
+        connector.add(upstream, KEEPALIVE, None)
         transport, reader = await loop.create_connection(Reader, *address)
         peer, _ = server.accept()
 

@@ -36,6 +36,7 @@ from balancer.http.request_head import RequestHead, repeats
 from balancer.http.similar_heads import RequestTemplate
 from balancer.http.syntax import refuse_early
 from balancer.proxy.exchange import Exchange
+from balancer.proxy.router import Route
 
 _AHEAD_LIMIT: Final = 32 * 1024  # bytes read ahead of the running exchange: above, reading pauses
 _AHEAD_LOW: Final = 16 * 1024  # once no more than this is left, reading goes on
@@ -236,6 +237,7 @@ class ClientConnection(EndingConnection):
         exchange = self.exchange
         stream = self._stream
         ahead = self._ahead
+        router = self._context.proxy.router
         self._reading = True
         begun = 0
         try:
@@ -253,14 +255,15 @@ class ClientConnection(EndingConnection):
                         return
                 stream.head = head
                 stream.closes = not head.keep_alive
+                self._state = HOLD
+                route = router.match(head, self.peer)
                 if head.length == NO_BODY:
-                    self._state = HOLD
                     stream.whole = True
                     if end < len(data):
                         ahead.put(data, end)
-                    exchange.start(head, b"", True)
+                    exchange.start(head, route, b"", True)
                 else:
-                    self._begin_body(head, data[end:])
+                    self._begin_body(head, route, data[end:])
                 if self._state != HEAD or not ahead.data:
                     return
                 begun += 1
@@ -316,16 +319,18 @@ class ClientConnection(EndingConnection):
             self.deadline_ns = self._context.monotonic_ns() + self._context.timeouts.request_head_ns
         self._intake.resume()
 
-    def _begin_body(self, head: RequestHead, data: bytes) -> None:
+    def _begin_body(self, head: RequestHead, route: Route, data: bytes) -> None:
         exchange = self.exchange
-        limits = self._context.limits
+        context = self._context
         try:
-            decoder = body_decoder(head.length, MALFORMED_REQUEST, limits.header_bytes, limits.body_bytes)
+            decoder = body_decoder(
+                head.length, MALFORMED_REQUEST, context.limits.header_bytes, route.body_bytes
+            )
             body = decoder.feed(data)
         except ProtocolError as error:  # before any of it reaches an app
             self._state = BODY
             self._stream.whole = False
-            exchange.refuse(head, error)
+            exchange.refuse(head, route, error)
             return
         self._body = decoder
         self._state = HOLD if decoder.done else BODY
@@ -335,8 +340,8 @@ class ClientConnection(EndingConnection):
             self._intake.resume()
         if decoder.more:
             self._intake.rest(LARGE_READ)
-        trailers = decoder.trailers and self._context.request_fields.passed_trailers(decoder.trailers)
-        exchange.start(head, body, decoder.done and not trailers)
+        trailers = decoder.trailers and context.request_fields.passed_trailers(decoder.trailers)
+        exchange.start(head, route, body, decoder.done and not trailers)
         if trailers and exchange.active:
             exchange.request_body(b"", True, trailers)
 

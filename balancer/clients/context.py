@@ -15,7 +15,7 @@ from balancer.http.head_memory import RequestHeads
 from balancer.http.responses import render_failure
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.journal import Journal
-from balancer.spec.worker import Limits, Timeouts
+from balancer.spec.worker import Limits, ListenerTimeouts
 from balancer.telemetry.columns import (
     LISTENER_CONNECTIONS,
     LISTENER_CONNECTIONS_RECLAIMED,
@@ -39,6 +39,7 @@ class ClientContext:
         clock: Clock,
         forwarding: Forwarding,
         request_fields: FieldTable,
+        timeouts: ListenerTimeouts,
         limits: Limits,
         listener_cells: memoryview[int],
     ) -> None:
@@ -46,7 +47,7 @@ class ClientContext:
         self.journal = journal
         self.loop: asyncio.AbstractEventLoop = proxy.loop
         self.monotonic_ns = clock.monotonic_ns
-        self.timeouts: Timeouts = proxy.timeouts
+        self.timeouts = timeouts
         self.forwarding = forwarding
         self.request_fields = request_fields
         self.request_heads = RequestHeads(request_fields, limits.uri_bytes, limits.header_count)

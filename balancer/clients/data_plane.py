@@ -17,7 +17,6 @@ from balancer.proxy.journal import Journal
 from balancer.proxy.membership import Membership
 from balancer.proxy.overdue import deadline_passed, total_passed
 from balancer.proxy.router import Router
-from balancer.spec.worker import FOREVER_NS
 
 
 class DataPlane:
@@ -84,9 +83,8 @@ class DataPlane:
             if (client.exchange.deadline_ns if client.exchange.active else client.deadline_ns) < now
         ]
         too_long: list[Client] = []
-        total_ns = self.context.timeouts.total_ns
-        if total_ns < FOREVER_NS:
-            too_long = [client for client in self._clients if client.exchange.exceeds(total_ns, now)]
+        if self.context.router.bounds_total:
+            too_long = [client for client in self._clients if client.exchange.exceeds_total(now)]
         if overdue or too_long or self._late:
             if not self._looking:
                 self._looking = True
@@ -155,7 +153,7 @@ class DataPlane:
                 else:
                     client.check_deadline(now)
         for client in too_long:
-            if client in self._clients and client.exchange.exceeds(self.context.timeouts.total_ns, now):
+            if client in self._clients and client.exchange.exceeds_total(now):
                 self._end(client.exchange, total_passed, now)
         late, self._late = self._late, False
         self.context.connector.sweep(now, late=late)

@@ -48,8 +48,8 @@ class DialFailure(NamedTuple):
 
 
 class ConnectContext:
-    """What all connects of a worker share. `timeout` is in seconds, None for the kernel's; the limits apply
-    to response heads."""
+    """What connects with the same timeout share. `timeout` is in seconds, None for the kernel's; a response
+    head has `head_limit` bytes at most, and `heads` parses it."""
 
     __slots__ = ("clock", "head_limit", "heads", "loop", "timeout", "timeouts", "turns")
 
@@ -60,14 +60,14 @@ class ConnectContext:
         turns: Turns,
         timeout: float | None,
         head_limit: int,
-        count_limit: int,
+        heads: ResponseHeads,
     ) -> None:
         self.loop = loop
         self.clock = clock
         self.turns = turns
         self.timeout = timeout
         self.head_limit = head_limit
-        self.heads = ResponseHeads(count_limit)
+        self.heads = heads
         self.timeouts: DelayQueue[Connect] | None = (
             None if timeout is None else DelayQueue(loop, clock, timeout, Connect.time_out)
         )

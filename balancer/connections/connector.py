@@ -6,13 +6,12 @@ from collections.abc import Callable
 from typing import Final
 
 from balancer.clock import Clock
-from balancer.connections.connect import ConnectContext
-from balancer.connections.delay_queue import DelayQueue
-from balancer.connections.dial import Dial, Dialler, UpstreamDials
+from balancer.connections.dial import Dial, DialContext, Dialler, UpstreamDials
 from balancer.connections.intake import Turns
 from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool
 from balancer.connections.roles import UpstreamSide
 from balancer.connections.several import Addresses, DialOfSeveral
+from balancer.http.head_memory import ResponseHeads
 from balancer.spec.worker import KeepaliveSpec
 from balancer.upstreams.upstream import Upstream
 
@@ -22,29 +21,28 @@ _CLOSING_NS: Final = 10_000_000_000  # for the last bytes of a tunnel to go out
 class Connector:
     """The keepalive pools of all upstreams of this worker, and the dialling of new connections."""
 
-    __slots__ = ("_addresses", "_clock", "_closing", "_connects", "_dials", "_pools", "_say", "_told",
-                 "_waits", "turns")  # fmt: skip
+    __slots__ = ("_addresses", "_clock", "_closing", "_connects", "_dials", "_head_limit", "_heads",
+                 "_loop", "_pools", "_say", "_told", "turns")  # fmt: skip
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
-        connect_timeout: float | None,
         head_limit: int,
         count_limit: int,
         say: Callable[[str, str], object],
         elsewhere: Callable[[Upstream, str, str], object] | None = None,
     ) -> None:
-        """`connect_timeout` is in seconds, None for the kernel's; the limits apply to response heads.
-        `say(upstream id, text)` logs what was learned about an upstream. `elsewhere(upstream, host, reason)`
-        is called when it connects at another address of its name; the reason is what failed at its own."""
+        """The limits apply to response heads. `say(upstream id, text)` logs what was learned about an
+        upstream. `elsewhere(upstream, host, reason)` is called when it connects at another address of its
+        name; the reason is what failed at its own."""
         self.turns = Turns(loop, clock)  # of all connections, to clients as well
+        self._loop = loop
         self._clock = clock
-        self._connects = ConnectContext(loop, clock, self.turns, connect_timeout, head_limit, count_limit)
+        self._head_limit = head_limit
+        self._heads = ResponseHeads(count_limit)
+        self._connects: dict[float, DialContext] = {}  # by timeout
         self._addresses = Addresses(loop, clock, elsewhere)
-        self._waits: DelayQueue[Dial] | None = (
-            None if connect_timeout is None else DelayQueue(loop, clock, connect_timeout, self._waited)
-        )
         self._dials: dict[Upstream, UpstreamDials] = {}
         self._say = say
         self._told: set[Upstream] = set()  # upstreams whose idle timeout has been logged
@@ -52,10 +50,17 @@ class Connector:
         # Closing while the last bytes go out, by deadline: an upstream that reads nothing never takes them.
         self._closing: deque[tuple[int, UpstreamSide]] = deque()
 
-    def add(self, upstream: Upstream, settings: KeepaliveSpec) -> None:
-        """Keep connections to this upstream from now on."""
+    def add(self, upstream: Upstream, settings: KeepaliveSpec, connect_timeout: float | None) -> None:
+        """Keep connections to this upstream from now on. `connect_timeout` is in seconds, None for the
+        kernel's."""
         self._pools[upstream] = keepalive = KeepalivePool(upstream, settings, self._clock)
-        self._dials[upstream] = UpstreamDials(self._connects, keepalive, self._waits)
+        connects = self._connects.get(connect_timeout or 0.0)
+        if connects is None:
+            connects = DialContext(
+                self._loop, self._clock, self.turns, connect_timeout, self._head_limit, self._heads
+            )
+            self._connects[connect_timeout or 0.0] = connects
+        self._dials[upstream] = UpstreamDials(connects, keepalive)
 
     def take(self, upstream: Upstream, now_ns: int, careful: bool) -> UpstreamSide | None:
         """An idle connection, or None: then dial. `careful`: for a request that cannot be sent again."""
@@ -83,11 +88,6 @@ class Connector:
             dial = Dial(dialler, dials, fresh, careful)
         dials.start(dial)
         return dial
-
-    def _waited(self, dial: Dial) -> None:
-        """A dial has waited for its turn as long as a connect may take."""
-        if dial.time_out(self._clock.monotonic_ns()) and self._waits is not None:
-            self._waits.push(dial)
 
     def sweep(self, now_ns: int, *, late: bool = False) -> None:
         """Close connections that have been idle too long, and those whose closing takes too long. `late`: the
@@ -127,9 +127,8 @@ class Connector:
 
     def close(self) -> None:
         """Close all idle connections, and cancel timers: the worker is stopping."""
-        if self._waits is not None:
-            self._waits.close()
-        self._connects.close()
+        for connects in self._connects.values():
+            connects.close()
         self._addresses.close()
         while self._closing:
             self._closing.popleft()[1].cancel()

@@ -6,18 +6,22 @@ would stand behind the last connects. Meanwhile the first connections become idl
 is slow to connect, ends with one of these if it comes first.
 """
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from typing import Final
 
 from mypy_extensions import mypyc_attr
 
+from balancer.clock import Clock
 from balancer.connections.connect import Connect, ConnectContext, ConnectOwner, DialFailure
 from balancer.connections.delay_queue import DelayQueue
+from balancer.connections.intake import Turns
 from balancer.connections.keepalive import KeepalivePool
 from balancer.connections.roles import IdleWatcher, UpstreamSide
 from balancer.connections.upstream_connection import UpstreamConnection
 from balancer.errors import CONNECT_FAILED
+from balancer.http.head_memory import ResponseHeads
 from balancer.upstreams.upstream import Upstream
 
 # Per upstream and worker. It must not bound the rate of an app that closes each connection: at a round trip
@@ -162,23 +166,50 @@ class Dial(ConnectOwner):
         self.crash(error)
 
 
+class DialContext(ConnectContext):
+    """What the dials of all pools with the same connect timeout share. A dial that waits for its turn hears
+    of the timeout too: `waits`."""
+
+    __slots__ = ("waits",)
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        turns: Turns,
+        timeout: float | None,
+        head_limit: int,
+        heads: ResponseHeads,
+    ) -> None:
+        super().__init__(loop, clock, turns, timeout, head_limit, heads)
+        self.waits: DelayQueue[Dial] | None = (
+            None if timeout is None else DelayQueue(loop, clock, timeout, self._waited)
+        )
+
+    def _waited(self, dial: Dial) -> None:
+        """It has waited as long as a connect may take."""
+        if dial.time_out(self.clock.monotonic_ns()) and self.waits is not None:
+            self.waits.push(dial)
+
+    def close(self) -> None:
+        """Cancel the timers."""
+        super().close()
+        if self.waits is not None:
+            self.waits.close()
+
+
 class UpstreamDials(IdleWatcher):
     """The dials of one upstream. `alive_ns`: when it last gave a connection, new or idle again.
 
     Those that need a new connection go first, as only a connect helps them.
     """
 
-    __slots__ = ("_fresh", "_running", "_serving", "_slow", "_waiting", "_waits", "alive_ns", "context",
-                 "keepalive")  # fmt: skip
+    __slots__ = ("_fresh", "_running", "_serving", "_slow", "_waiting", "alive_ns", "context", "keepalive")
 
-    def __init__(
-        self, context: ConnectContext, keepalive: KeepalivePool, waits: "DelayQueue[Dial] | None"
-    ) -> None:
-        """`waits` calls `time_out` of waiting dials; None if there is no connect timeout."""
+    def __init__(self, context: DialContext, keepalive: KeepalivePool) -> None:
         self.context = context
         self.keepalive = keepalive
         self.alive_ns = 0
-        self._waits = waits
         self._running = 0
         self._fresh: deque[Dial] = deque()
         self._waiting: deque[Dial] = deque()
@@ -196,8 +227,8 @@ class UpstreamDials(IdleWatcher):
         else:
             _append(self._waiting, dial)
             self.keepalive.watcher = self
-        if self._waits is not None:
-            self._waits.push(dial)
+        if self.context.waits is not None:
+            self.context.waits.push(dial)
 
     def ended(self) -> None:
         """A dial that had begun is over: the next one begins."""

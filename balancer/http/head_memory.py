@@ -82,7 +82,7 @@ class RequestHeads:
             line = raw[:end]
             target = origin_target(line, known.head.method, known.head.minor)
             if target and len(target) <= self._uri_limit:
-                return known.with_target(raw, line, target)
+                return known.with_target(raw, end, target)
         head = parse_request_lines(raw, lines, self._uri_limit, self._count_limit, self._fields)
         if known is None and head.raw and self._once.again(block):
             if len(self._known) >= _REMEMBERED:

@@ -52,8 +52,9 @@ class RequestHead:
     length as returned by `framing`. `websocket` is an upgrade to be tunnelled. `lines` are the field lines to
     forward, as received; lines not among them were hop-by-hop, or are in `forwarding`: what proxies report
     about the client. `request_id` is the client's own X-Request-ID, if it is valid. `facts` are derived from
-    it if the peer is trusted. `line` is the request line with its CRLF if the target is in origin form, else
-    empty. `raw` is the head as received, kept to recognise a repeated head, empty if not worth it.
+    it if the peer is trusted. `raw` is the head as received, kept to recognise a repeated head, empty if not
+    worth it; its request line has `start` bytes, with its CRLF, and a target in origin form. `route` is what
+    the router found for this target and these lines.
     `joined`, if not empty, has the same as `lines`, joined by CRLF, instead of it.
     `outgoing` has the field lines as rendered by `wire`, and then replaces both (not if Host is missing):
     an idle client keeps its head. `known` is the remembered head with the same fields, if `head_memory` has
@@ -62,8 +63,8 @@ class RequestHead:
     always so, or if this one is not among them."""
 
     __slots__ = ("balancers", "facts", "forwarding", "host", "joined", "keep_alive", "known",
-                 "length", "line", "lines", "logged", "method", "minor", "outgoing", "pin",
-                 "pin_reader", "raw", "request_id", "target", "te_trailers", "websocket")  # fmt: skip
+                 "length", "lines", "logged", "method", "minor", "outgoing", "pin", "pin_reader",
+                 "raw", "request_id", "route", "start", "target", "te_trailers", "websocket")  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, minor: int) -> None:
         self.method = method
@@ -75,8 +76,8 @@ class RequestHead:
         self.websocket = False
         self.te_trailers = False
         self.lines: list[bytes] = []
-        self.line = b""
         self.raw = b""
+        self.start = 0
         self.joined = b""
         self.outgoing = b""
         self.known: RememberedHead | None = None
@@ -87,15 +88,16 @@ class RequestHead:
         self.pin = b""
         self.pin_reader: object | None = None
         self.logged: tuple[str, str, str] | None = None
+        self.route: object | None = None
 
     def block(self) -> bytes:
         """What follows the request line in `raw`."""
-        return self.raw[len(self.line) :]
+        return self.raw[self.start :]
 
     def shed(self) -> None:
         """Free what a finished request that will not be recognised again does not need: an idle client must
         stay cheap."""
-        self.target = self.line = self.joined = self.outgoing = self.pin = self.request_id = b""
+        self.target = self.joined = self.outgoing = self.pin = self.request_id = b""
         self.lines = []
         self.forwarding = self.facts = self.logged = None
 
@@ -136,7 +138,7 @@ class RequestHead:
             self.joined = fields
             self.outgoing = b""
         self.pin = b""
-        self.pin_reader = self.known = None
+        self.pin_reader = self.known = self.route = None
 
 
 class RememberedHead:
@@ -147,23 +149,23 @@ class RememberedHead:
 
     def __init__(self, head: RequestHead) -> None:
         """`head` is kept as it is now."""
-        self.head = _copy(head, b"", b"")
+        self.head = _copy(head, b"")
         self.outgoing = b""
         self.facts: ClientFacts | None = None
         self.logged: tuple[str, str, str] | None = None
         self.peer: object | None = None
 
-    def with_target(self, raw: bytes, line: bytes, target: bytes) -> RequestHead:
+    def with_target(self, raw: bytes, start: int, target: bytes) -> RequestHead:
         """A new head with these fields, and a request line that differs in its target at most."""
-        head = _copy(self.head, line, target)
+        head = _copy(self.head, target)
         head.raw = raw
+        head.start = start
         head.known = self
         return head
 
 
-def _copy(head: RequestHead, line: bytes, target: bytes) -> RequestHead:
+def _copy(head: RequestHead, target: bytes) -> RequestHead:
     copy = RequestHead(head.method, target, head.minor)
-    copy.line = line
     copy.host = head.host
     copy.length = head.length
     copy.keep_alive = head.keep_alive
@@ -192,9 +194,10 @@ def repeats(before: RequestHead, data: bytes, uri_limit: int) -> int:
     target = origin_target(line, before.method, before.minor)
     if not target or len(target) > uri_limit:
         return 0
-    before.line = line
+    before.start = len(line)
     before.target = target
     before.raw = data
+    before.route = None
     return len(data)
 
 
@@ -241,7 +244,7 @@ def parse_request_lines(
         raise ProtocolError(HEAD_TOO_LARGE, f"more than {count_limit} header fields")
     head = RequestHead(method, target, minor)
     if target[0] == _SLASH:
-        head.line = line
+        head.start = end
         if len(block) <= BLOCK_LIMIT:
             head.raw = raw
     kept = head.lines

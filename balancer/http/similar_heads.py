@@ -176,7 +176,7 @@ class RequestTemplate(_Template):
             self._forwarded = b"\r\n".join([*head.lines, b""])
             self._is_whole = False
             self._is_logged = not _LOGGED.isdisjoint(self.names)
-            self.cut_start(len(head.line))
+            self.cut_start(head.start)
 
     def next(self, data: bytes) -> RequestHead | None:
         """The head that `data` is, if it is one that fits, and nothing else. The last one is no longer
@@ -189,11 +189,11 @@ class RequestTemplate(_Template):
         if values is None or len(data) - size > BLOCK_LIMIT:
             return None
         line = data[:size]
-        if line != head.line:
+        if size != head.start or not head.raw.startswith(line):
             target = origin_target(line, head.method, 1)
             if not target or len(target) > self._uri_limit:
                 return None
-            head.line = line
+            head.start = size
             head.target = target
         head.raw = data
         if self.meant_at >= 0:

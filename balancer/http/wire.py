@@ -29,9 +29,9 @@ def render_request(head: RequestHead, peer: Peer, request_id: bytes, authority: 
             head.outgoing = fields
             head.lines = []
             head.joined = b""
-    if head.line and head.minor == 1:
-        return b"".join((head.line, fields, b"X-Request-ID: ", request_id, b"\r\n\r\n"))
-    return b"%b %b HTTP/1.1\r\n%bX-Request-ID: %b\r\n\r\n" % (head.method, head.target, fields, request_id)
+    return b"".join(
+        (head.method, b" ", head.target, b" HTTP/1.1\r\n", fields, b"X-Request-ID: ", request_id, b"\r\n\r\n")
+    )
 
 
 def _outgoing(head: RequestHead, forwarding: bytes, authority: bytes) -> bytes:

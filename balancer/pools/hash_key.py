@@ -1,21 +1,16 @@
 """The hash key of a request, for policies that send equal keys to the same upstream."""
 
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
 from mypy_extensions import mypyc_attr
 
-from balancer.http.cookies import cookie_value
 from balancer.http.forwarding import Peer
-from balancer.http.headers import find_value
+from balancer.http.named_values import VALUES, ValueOf
 from balancer.http.request_head import RequestHead
 from balancer.policies.base import NO_KEY
 
-_ENCODED: Final = re.compile(rb"[%+]")
 # The keys of this many values of at most so many bytes are remembered: hashing takes as long as a pick.
 _KNOWN_VALUES: Final = 4096
 _KNOWN_BYTES: Final = 64
@@ -66,7 +61,7 @@ class _ByName(HashKey):
 
     __slots__ = ("_name", "_value_of")
 
-    def __init__(self, name: bytes, value_of: Callable[[RequestHead, Peer, bytes], bytes | None]) -> None:
+    def __init__(self, name: bytes, value_of: ValueOf) -> None:
         super().__init__()
         self._name = name
         self._value_of = value_of
@@ -86,40 +81,6 @@ def hash_key(source: str) -> HashKey:
         return _ByClient()
     if source == "path":
         return _ByPath()
-    if name and kind in _NAMED:
-        return _ByName(name.encode(), _NAMED[kind])
+    if name and kind in VALUES:
+        return _ByName(name.encode(), VALUES[kind])
     raise ValueError(f"{source} is no source of a hash key")
-
-
-def _header(head: RequestHead, peer: Peer, name: bytes) -> bytes | None:
-    """As the app sees it, including our lines about the client. A repeated head is already rendered."""
-    name = name.lower()
-    value = head.find(name)
-    if value is None and not head.outgoing:
-        value = find_value(peer.lines(head).split(b"\r\n"), name)
-    return value
-
-
-def _cookie(head: RequestHead, peer: Peer, name: bytes) -> bytes | None:
-    """RFC 6265 section 5.4: one Cookie field; names are case-sensitive, and the first one counts."""
-    return cookie_value(head.find(b"cookie") or b"", name)
-
-
-def _query(head: RequestHead, peer: Peer, name: bytes) -> bytes | None:
-    """The first parameter called `name`, however it is encoded: `a%20b` and `a+b` are the same key."""
-    for pair in head.target.partition(b"?")[2].split(b"&"):
-        found, _, value = pair.partition(b"=")
-        if found == name or (_ENCODED.search(found) and _decoded(found) == name):
-            return _decoded(value)
-    return None
-
-
-def _decoded(text: bytes) -> bytes:
-    return unquote_to_bytes(text.replace(b"+", b" ")) if _ENCODED.search(text) else text
-
-
-_NAMED: Final[dict[str, Callable[[RequestHead, Peer, bytes], bytes | None]]] = {
-    "header": _header,
-    "cookie": _cookie,
-    "query": _query,
-}

@@ -10,9 +10,9 @@ from balancer.connections.roles import Outlet, ResponseReader, UpstreamSide
 from balancer.errors import Failure, Outcome
 from balancer.http.response_head import ResponseHead
 from balancer.outliers.local_ejector import Asker
-from balancer.pools.pool import UpstreamPool
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.roles import AttemptOwner
+from balancer.proxy.router import Side
 from balancer.telemetry.columns import (
     CODE_COLUMN,
     UPSTREAM_FIRST_BYTE,
@@ -34,10 +34,10 @@ class Attempt(ResponseReader):
     response has begun, but its end did not arrive with its head.
     """
 
-    __slots__ = ("_asker", "_context", "_owner", "_pool", "connection", "first_byte_ns", "outcome",
+    __slots__ = ("_asker", "_context", "_owner", "_side", "connection", "first_byte_ns", "outcome",
                  "reused", "started_ns", "streaming", "upstream")  # fmt: skip
 
-    _pool: UpstreamPool
+    _side: Side
     upstream: Upstream
     connection: UpstreamSide
 
@@ -52,17 +52,17 @@ class Attempt(ResponseReader):
         self.outcome = Outcome.SUCCESS
 
     def begin(
-        self, pool: UpstreamPool, upstream: Upstream, connection: UpstreamSide, reused: bool, now_ns: int
+        self, side: Side, upstream: Upstream, connection: UpstreamSide, reused: bool, now_ns: int
     ) -> None:
-        """Send the owner's request over `connection` to `upstream`, which `pool` has chosen."""
-        self._pool = pool
+        """Send the owner's request over `connection` to `upstream`, which the pool of `side` has chosen."""
+        self._side = side
         self.upstream = upstream
         self.connection = connection
         self.reused = reused
         self.started_ns = now_ns
         self.first_byte_ns = -1
         owner = self._owner
-        connection.send(self, owner, reused and owner.head.method not in pool.retry.methods)
+        connection.send(self, owner, reused and owner.head.method not in side.retry.methods)
 
     def end(self, outcome: Outcome, now_ns: int, close_reason: str | None) -> None:
         """Put the connection back into the keepalive pool, or close it if there is a `close_reason`."""
@@ -74,13 +74,13 @@ class Attempt(ResponseReader):
         if self.streaming:
             self._stream_ended()
         latency = self.first_byte_ns if self.first_byte_ns >= 0 else now_ns - self.started_ns
-        self._pool.finished(self.upstream, latency, outcome, self.started_ns, self._asker)
+        self._side.pool.finished(self.upstream, latency, outcome, self.started_ns, self._asker)
 
     def end_tunnel(self) -> None:
         """Close a connection that became a tunnel, after what was written to it has gone out."""
         self._context.connector.close_when_written(self.connection, "tunnel_ended")
         self._stream_ended()
-        self._pool.finished(self.upstream, self.first_byte_ns, Outcome.SUCCESS, self.started_ns)
+        self._side.pool.finished(self.upstream, self.first_byte_ns, Outcome.SUCCESS, self.started_ns)
 
     # --- the upstream connection's calls (ResponseReader)
 
@@ -138,8 +138,8 @@ class Attempt(ResponseReader):
 
     def _stream_began(self) -> None:
         self.streaming = True
-        self._pool.stream_began(self.upstream)
+        self._side.pool.stream_began(self.upstream)
 
     def _stream_ended(self) -> None:
         self.streaming = False
-        self._pool.stream_ended(self.upstream)
+        self._side.pool.stream_ended(self.upstream)

@@ -18,10 +18,10 @@ from balancer.errors import (
     RetrySafety,
 )
 from balancer.policies.base import NO_KEY
-from balancer.pools.pool import UpstreamPool
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.dialling import Dialling, DialOwner
 from balancer.proxy.roles import ConnectionSeeker
+from balancer.proxy.router import Side
 from balancer.spec.worker import FOREVER_NS
 from balancer.telemetry.columns import (
     POOL_QUEUE_ABANDONED,
@@ -66,10 +66,10 @@ class Connecting(DialOwner):
     queue, for the first attempt as for later ones; the rules are then the same as while dialling.
     """
 
-    __slots__ = ("_context", "_key", "_pinned", "_pool", "_seeker", "_why", "attempts", "dialling",
+    __slots__ = ("_context", "_key", "_pinned", "_seeker", "_side", "_why", "attempts", "dialling",
                  "failed_attempts", "tried", "waiting")  # fmt: skip
 
-    _pool: UpstreamPool
+    _side: Side
 
     def __init__(self, seeker: ConnectionSeeker, context: ProxyContext) -> None:
         self._seeker = seeker
@@ -83,9 +83,10 @@ class Connecting(DialOwner):
         self.attempts = 0
         self.waiting = False
 
-    def start(self, pool: UpstreamPool, now: int) -> None:
+    def start(self, side: Side, now: int) -> None:
         """Make the first attempt of a new exchange."""
-        self._pool = pool
+        self._side = side
+        pool = side.pool
         pool.retry_budget.requests += 1
         self.tried = ()
         self.attempts = 0
@@ -111,7 +112,7 @@ class Connecting(DialOwner):
         self.tried = (upstream,)
         self.attempts = 1
         # An upgrade always dials: if the app refuses it by closing, that must not look like an idle close.
-        careful = method not in pool.retry.methods
+        careful = method not in side.retry.methods
         connection = self._context.connector.take(upstream, now, careful) if method else None
         if connection is not None:
             seeker.send(upstream, connection, True, now)
@@ -131,7 +132,7 @@ class Connecting(DialOwner):
         Attempts that were refused a connection are free, because they cost no time: while a part of the pool
         is down and not yet ejected, the others must still be found.
         """
-        most = self._pool.retry.max_attempts
+        most = self._side.retry.max_attempts
         free = sum((failed.failure.free for failed in self.failed_attempts), 0)
         counted = self.attempts - min(free, _MOST_FREE)
         return counted < most and (most > 1 or self.attempts == 0)
@@ -149,7 +150,7 @@ class Connecting(DialOwner):
 
         That is not the upstream's failure, so it may be chosen again. Its other idle ones may be stale too.
         """
-        self._pool.cells[RETRY_COLUMN["stale_connection"]] += 1
+        self._side.pool.cells[RETRY_COLUMN["stale_connection"]] += 1
         self.tried = tuple(upstream for upstream in self.tried if upstream is not stale)
         upstream = self._pick(now)
         if upstream is None:
@@ -160,7 +161,7 @@ class Connecting(DialOwner):
     def next_upstream(self, now: int, reason: str) -> Upstream | None:
         """Choose an upstream not tried yet, to `connect` to after an attempt that was sent. This spends one
         retry of the pool's budget, which must have one. None if the policy finds no upstream."""
-        pool = self._pool
+        pool = self._side.pool
         upstream = pool.choose(self._key, self.tried, now) or pool.choose_backup(self.tried)
         if upstream is not None:
             pool.retry_budget.spend(now)
@@ -171,7 +172,7 @@ class Connecting(DialOwner):
     def wait_for_another(self, now: int, reason: str, failure: Failure, detail: str) -> bool:
         """Wait for a slot at an upstream not tried yet. This spends one retry of the pool's budget. False if
         the queue refuses it. `failure` is what the client gets if no slot becomes free in time."""
-        pool = self._pool
+        pool = self._side.pool
         pool.retry_budget.spend(now)
         if self._join() is not None:
             return False
@@ -181,7 +182,7 @@ class Connecting(DialOwner):
 
     def over_budget(self) -> None:
         """Count a retry that the retry budget did not allow."""
-        self._pool.cells[POOL_RETRY_BUDGET_EXHAUSTED] += 1
+        self._side.pool.cells[POOL_RETRY_BUDGET_EXHAUSTED] += 1
 
     def connect(self, upstream: Upstream, now: int) -> None:
         """Make an attempt at `upstream`, which has already been chosen for it."""
@@ -198,7 +199,7 @@ class Connecting(DialOwner):
             dialling.cancel(outcome)
         elif self.waiting:
             if outcome is Outcome.CLIENT_GONE:
-                self._pool.cells[POOL_QUEUE_ABANDONED] += 1
+                self._side.pool.cells[POOL_QUEUE_ABANDONED] += 1
             self._leave_queue(-1)
 
     # --- whose request it is (outliers.local_ejector.Asker)
@@ -209,15 +210,15 @@ class Connecting(DialOwner):
 
     def holds(self, upstream: Upstream) -> bool:
         """Whether the client chose `upstream`, by its cookie or hash key."""
-        return upstream is self._pinned or (self._pool.hash_key is not None and self._key != NO_KEY)
+        return upstream is self._pinned or (self._side.pool.hash_key is not None and self._key != NO_KEY)
 
     # --- picking
 
     def _pick(self, now: int) -> Upstream | None:
-        upstream = self._pool.choose(self._key, self.tried, now, self._pinned, self._method())
+        upstream = self._side.pool.choose(self._key, self.tried, now, self._pinned, self._method())
         # Backups are for requests that have failed, not for connect races: there the dial may only be slow.
         if upstream is None and self.tried:
-            upstream = self._pool.choose_backup(self.tried)
+            upstream = self._side.pool.choose_backup(self.tried)
         if upstream is not None:
             self._note(upstream)
         return upstream
@@ -237,10 +238,10 @@ class Connecting(DialOwner):
         return self._context.connector.take(upstream, now, self._is_careful())
 
     def _is_careful(self) -> bool:
-        return self._seeker.head.method not in self._pool.retry.methods
+        return self._seeker.head.method not in self._side.retry.methods
 
     def _found_none(self) -> None:
-        if self._pool.is_full(self.tried):
+        if self._side.pool.is_full(self.tried):
             self._wait()
         else:
             self._give_up(NO_UPSTREAM)
@@ -258,9 +259,9 @@ class Connecting(DialOwner):
             self._give_up(refused)
 
     def _join(self) -> Failure | None:
-        queue = self._pool.queue
+        queue = self._side.pool.queue
         if queue is None:
-            self._pool.cells[_NO_ROOM] += 1
+            self._side.pool.cells[_NO_ROOM] += 1
             return UPSTREAMS_FULL
         refused = queue.join(self)
         if refused is None:
@@ -270,7 +271,7 @@ class Connecting(DialOwner):
 
     def _leave_queue(self, served_ns: int) -> None:
         self.waiting = False
-        queue = self._pool.queue
+        queue = self._side.pool.queue
         assert queue is not None
         queue.leave(self, served_ns)
 
@@ -282,7 +283,7 @@ class Connecting(DialOwner):
                 self._leave_queue(now_ns)
                 self._seeker.begin_anew(now_ns)
                 self.connect(upstream, now_ns)
-            elif self._pool.is_full(self.tried):
+            elif self._side.pool.is_full(self.tried):
                 return False
             else:
                 self._leave_queue(-1)
@@ -320,11 +321,11 @@ class Connecting(DialOwner):
             return
         try:
             now = self._context.monotonic_ns()
-            upstream = self._pool.choose(self._key, self.tried, now)
+            upstream = self._side.pool.choose(self._key, self.tried, now)
             if upstream is None:
                 return
             self._note(upstream)
-            self._pool.cells[RETRY_COLUMN["connect_race"]] += 1
+            self._side.pool.cells[RETRY_COLUMN["connect_race"]] += 1
             connection = self._take(upstream, now)
             if connection is None:
                 dialling.start(upstream, self._seeker.head.websocket, self._is_careful())
@@ -343,7 +344,7 @@ class Connecting(DialOwner):
         self.failed_attempts += (FailedAttempt(upstream, failure, detail),)
 
     def give_back(self, upstream: Upstream, outcome: Outcome) -> None:
-        self._pool.finished(upstream, 0, outcome)
+        self._side.pool.finished(upstream, 0, outcome)
 
     def connected(self, upstream: Upstream, connection: UpstreamSide, reused: bool) -> None:
         self.dialling = None
@@ -362,7 +363,7 @@ class Connecting(DialOwner):
     def failed(self, failure: Failure, detail: str) -> None:
         self.dialling = None
         # While no app has passed a check, unreachable upstreams are expected: not a bad gateway.
-        is_starting = self._pool.starting and failure.retry is RetrySafety.UNSENT
+        is_starting = self._side.pool.starting and failure.retry is RetrySafety.UNSENT
         self._why = APPS_STARTING if is_starting else failure, detail
         try:
             if not self.may_go_on():
@@ -372,6 +373,6 @@ class Connecting(DialOwner):
             self.retry(self._context.monotonic_ns())
             if self.attempts > attempts or self.waiting:
                 reason = _DIAL_REASONS.get(failure.reason, "connect_failed")
-                self._pool.cells[RETRY_COLUMN[reason]] += 1
+                self._side.pool.cells[RETRY_COLUMN[reason]] += 1
         except Exception as error:
             self._seeker.crashed(error)

@@ -12,14 +12,13 @@ from balancer.proxy.dialling import CONNECT_RACE_DELAY, Dialling
 from balancer.proxy.loops import Loops
 from balancer.proxy.replay import ReplayMemory
 from balancer.proxy.router import Router
-from balancer.spec.worker import Timeouts
 
 
 class ProxyContext:
     """Built once per worker. `report` is called with exceptions that are our own bugs."""
 
     __slots__ = ("batch", "connect_races", "connector", "loop", "loops", "monotonic_ns",
-                 "replay_memory", "report", "request_ids", "router", "timeouts")  # fmt: skip
+                 "replay_memory", "report", "request_ids", "router")  # fmt: skip
 
     def __init__(
         self,
@@ -31,7 +30,6 @@ class ProxyContext:
         connector: Connector,
         loops: Loops,
         request_ids: RequestIds,
-        timeouts: Timeouts,
         report: Callable[[Exception], None],
     ) -> None:
         self.loop = loop
@@ -41,7 +39,6 @@ class ProxyContext:
         self.connector = connector
         self.loops = loops
         self.request_ids = request_ids
-        self.timeouts = timeouts
         self.report = report
         self.replay_memory = ReplayMemory()
         self.connect_races: DelayQueue[Dialling] = DelayQueue(loop, clock, CONNECT_RACE_DELAY, Dialling.race)

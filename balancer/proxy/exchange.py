@@ -24,6 +24,7 @@ from balancer.proxy.journal import Journal
 from balancer.proxy.loops import STATUS as LOOPED
 from balancer.proxy.resending import asks_another, goes_again, keep, settle
 from balancer.proxy.roles import ClientSide
+from balancer.proxy.router import Route
 from balancer.proxy.state import ExchangeState
 from balancer.proxy.tunnel import Tunnel
 from balancer.spec.worker import FOREVER_NS
@@ -56,11 +57,11 @@ class Exchange(ExchangeState):
 
     # --- the client side's calls
 
-    def start(self, head: RequestHead, body: bytes, whole: bool) -> None:
+    def start(self, head: RequestHead, route: Route, body: bytes, whole: bool) -> None:
         """A request begins. `body`: the part of its body that arrived with the head; `whole`: that is all."""
-        now = self._begin(head, len(body), whole)
+        now = self._begin(head, route, len(body), whole)
         if head.balancers is not None:
-            pool, peer = self.route.pool.name, self.client.peer.address
+            pool, peer = self.side.pool.name, self.client.peer.address
             if self.context.loops.closes(head.balancers, pool, peer):
                 self.connecting.reset()
                 self.fail(LOOP_DETECTED, self.context.loops.detail)
@@ -68,23 +69,24 @@ class Exchange(ExchangeState):
             head.balancers = None  # the answer is the same if this parsed head is used again
         if body:
             self.unsent = (body,)
-        timeouts = self.context.timeouts
+        timeouts = route.timeouts
         self.deadline_ns = now + (timeouts.first_byte_ns if whole else timeouts.idle_ns)
-        self.connecting.start(self.route.pool, now)
+        self.connecting.start(self.side, now)
 
-    def refuse(self, head: RequestHead, error: ProtocolError) -> None:
+    def refuse(self, head: RequestHead, route: Route, error: ProtocolError) -> None:
         """Refuse a request whose head is valid, but not what follows it."""
         self.connecting.reset()
-        self._begin(head, 0, False)
+        self._begin(head, route, 0, False)
         self.fail(error.failure, error.detail)
 
-    def _begin(self, head: RequestHead, size: int, whole: bool) -> int:
+    def _begin(self, head: RequestHead, route: Route, size: int, whole: bool) -> int:
         context = self.context
         now = context.monotonic_ns()
         self.head = head
         self.response_begun = self.informed = False
-        self.route = route = context.router.match(head)
-        counters = route.counters
+        self.route = route
+        self.side = side = route.side
+        counters = side.counters
         counters.level += 1
         if not counters.pending:
             counters.await_flush()
@@ -108,7 +110,7 @@ class Exchange(ExchangeState):
         self.request_bytes += len(body)
         self.request_whole = whole
         self.request_trailers = trailers
-        timeouts = self.context.timeouts
+        timeouts = self.route.timeouts
         limit = timeouts.first_byte_ns if whole and not self.response_begun else timeouts.idle_ns
         self.deadline_ns = self.context.monotonic_ns() + limit
         attempt = self.attempt
@@ -131,7 +133,7 @@ class Exchange(ExchangeState):
             attempt.connection.pace(True)
         elif tunnel is None:
             attempt.connection.pace(False)
-            self.deadline_ns = self.context.monotonic_ns() + self.context.timeouts.idle_ns
+            self.deadline_ns = self.context.monotonic_ns() + self.route.timeouts.idle_ns
         else:
             if not tunnel.upstream_ended:  # else its FIN would be read again
                 attempt.connection.pace(False)
@@ -149,7 +151,7 @@ class Exchange(ExchangeState):
             self.attempt.upstream.cells[UPSTREAM_LEFT] += 1
         self.let_go(Outcome.CLIENT_GONE, "client_gone")
         if waited:
-            self.route.pool.client_left(now - self.started_ns, now)
+            self.side.pool.client_left(now - self.started_ns, now)
         self._end(now)
 
     def client_failed(self, failure: Failure, detail: str) -> None:
@@ -178,17 +180,17 @@ class Exchange(ExchangeState):
     # --- the connecting's calls (ConnectionSeeker)
 
     def begin_anew(self, now_ns: int) -> None:
-        timeouts = self.context.timeouts
+        timeouts = self.route.timeouts
         self.deadline_ns = now_ns + (timeouts.first_byte_ns if self.request_whole else timeouts.idle_ns)
 
     def send(self, upstream: Upstream, connection: UpstreamSide, reused: bool, now_ns: int) -> None:
         self.attempt = attempt = self.own_attempt
-        attempt.begin(self.route.pool, upstream, connection, reused, now_ns)
+        attempt.begin(self.side, upstream, connection, reused, now_ns)
         if self.unsent:
             keep(self, self.unsent)
             self.unsent = ()
         if not self.request_whole and not self.upstream_paused:
-            self.deadline_ns = now_ns + self.context.timeouts.idle_ns
+            self.deadline_ns = now_ns + self.route.timeouts.idle_ns
             self.client.read_on(True)  # while there was no connection, one piece was enough
 
     def fail(self, failure: Failure, detail: str) -> None:
@@ -212,7 +214,7 @@ class Exchange(ExchangeState):
             return
         self.status = failure.status
         self.response_begun = True
-        retry_after = self.route.pool.retry_after() if failure.reason in WANT_OF_A_SLOT else 1
+        retry_after = self.side.pool.retry_after() if failure.reason in WANT_OF_A_SLOT else 1
         self.response_bytes = client.refuse(failure, detail, self.request_id, retry_after)
         self._end(now)
         client.ended(now)
@@ -222,7 +224,7 @@ class Exchange(ExchangeState):
     def informational(self, head: ResponseHead) -> None:
         """Not for HTTP/1.0 clients (RFC 9110 section 15.2)."""
         if head.status == 100 and not self.informed and not self.request_whole:
-            self.deadline_ns = self.context.monotonic_ns() + self.context.timeouts.idle_ns
+            self.deadline_ns = self.context.monotonic_ns() + self.route.timeouts.idle_ns
         self.informed = True
         self.client.inform(head)
 
@@ -231,13 +233,13 @@ class Exchange(ExchangeState):
         assert attempt is not None
         if head.status >= 400:
             if head.status == LOOPED and self.context.loops.leads_back(
-                self.route.pool.name, attempt.upstream.id, body
+                self.side.pool.name, attempt.upstream.id, body
             ):
                 attempt.outcome = Outcome.SERVER_ERROR
             if asks_another(self, attempt, head, body, last, now_ns):
                 return
         # `_begin_response`, inlined.
-        affinity = self.route.pool.affinity
+        affinity = self.side.pool.affinity
         if affinity is not None:
             head = affinity.answered(self.head, head, attempt.upstream)
         self.status = head.status
@@ -250,12 +252,12 @@ class Exchange(ExchangeState):
         if last:
             self._finish(now_ns)
         else:
-            self.deadline_ns = now_ns + self.context.timeouts.idle_ns
+            self.deadline_ns = now_ns + self.route.timeouts.idle_ns
 
     def _begin_response(self, head: ResponseHead, served: Upstream) -> ResponseHead:
         """The final response begins, from the upstream `served`: no other can follow. Returns the head for
         the client."""
-        affinity = self.route.pool.affinity
+        affinity = self.side.pool.affinity
         if affinity is not None:
             head = affinity.answered(self.head, head, served)
         self.status = head.status
@@ -272,14 +274,14 @@ class Exchange(ExchangeState):
         if last:
             self._finish(now)
         else:
-            self.deadline_ns = now + self.context.timeouts.idle_ns
+            self.deadline_ns = now + self.route.timeouts.idle_ns
 
     def pace(self, paused: bool) -> None:
         self.upstream_paused = paused
         if self.attempt is not None:
             self.attempt.connection.takes()  # progress is counted from here on
         if not paused and not self.request_whole:
-            self.deadline_ns = self.context.monotonic_ns() + self.context.timeouts.idle_ns
+            self.deadline_ns = self.context.monotonic_ns() + self.route.timeouts.idle_ns
         if self.tunnel is not None:
             self.tunnel.stay()
         self.client.read_on(not paused)
@@ -300,7 +302,7 @@ class Exchange(ExchangeState):
         assert attempt is not None
         head = self._begin_response(head, attempt.upstream)
         self.response_bytes = len(data)
-        self.tunnel = Tunnel(self, attempt, self.route.pool.cells, self.context)
+        self.tunnel = Tunnel(self, attempt, self.side, self.route.timeouts, self.context)
         self.tunnel.begin(head, data)
 
     def client_data(self, data: bytes) -> None:
@@ -365,9 +367,8 @@ class Exchange(ExchangeState):
         if self.holds:
             settle(self)
         self.upstream_paused = False
-        route = self.route
         duration = now - self.started_ns
-        counters = route.counters
+        counters = self.side.counters
         head = self.head
         counters.level -= 1
         counters.request_bytes += self.request_bytes

@@ -67,7 +67,7 @@ def exchange_failure(exchange: ExchangeState, failure: Failure, detail: str, wal
         head.target[:_LONGEST],
         head.host[:_LONGEST],
         route.name,
-        route.pool.name,
+        exchange.side.pool_name,
         exchange.request_id,
         exchange.connecting.failed_attempts,
     )

@@ -9,7 +9,7 @@ from balancer.counters import Batch
 from balancer.messages import PoolUpdate, Verdict
 from balancer.pools.pool import UpstreamPool
 from balancer.pools.slow_start import SlowStart
-from balancer.spec.worker import KeepaliveSpec
+from balancer.spec.worker import PoolSpec
 from balancer.upstreams.state import Cause, others_left
 from balancer.upstreams.traffic_history import TrafficHistory
 from balancer.upstreams.upstream import Upstream
@@ -38,15 +38,15 @@ class Membership:
         self._cells = cells
         self._share = share
         self._batch = batch
-        self._pools: dict[str, tuple[UpstreamPool, KeepaliveSpec, SlowStart]] = {}
+        self._pools: dict[str, tuple[UpstreamPool, PoolSpec, SlowStart]] = {}
         self._members: dict[str, dict[int, Upstream]] = {}
         self._leaving: dict[int, Upstream] = {}
         self._silent: dict[str, list[Upstream]] = {}  # by pool; only pools that have any
         self._idle: dict[int, Upstream] = {}  # leaving, and without requests at the last sweep
 
-    def add_pool(self, pool: UpstreamPool, keepalive: KeepaliveSpec, slow_start: SlowStart) -> None:
+    def add_pool(self, pool: UpstreamPool, spec: PoolSpec, slow_start: SlowStart) -> None:
         """Add a pool, without upstreams so far."""
-        self._pools[pool.name] = pool, keepalive, slow_start
+        self._pools[pool.name] = pool, spec, slow_start
         self._members[pool.name] = {}
 
     def apply(self, news: PoolUpdate) -> None:
@@ -55,7 +55,7 @@ class Membership:
         An outlier ejected by this worker stays ejected if the update is older than the supervisor's knowledge
         of that ejection.
         """
-        pool, keepalive, slow_start = self._pools[news.name]
+        pool, spec, slow_start = self._pools[news.name]
         pool.starting = news.starting
         before = self._members[news.name]
         self._members[news.name] = members = {}
@@ -66,7 +66,7 @@ class Membership:
                 upstream = Upstream(
                     state.id, state.host, state.port, state.weight, cells, state.row, self._batch
                 )
-                self._connector.add(upstream, keepalive)
+                self._connector.add(upstream, spec.keepalive, spec.connect)
             elif upstream.host != state.host:
                 upstream.set_host(state.host)
                 upstream.history = TrafficHistory()  # the old one is about another machine

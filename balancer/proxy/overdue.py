@@ -12,7 +12,7 @@ from balancer.spec.worker import FOREVER_NS
 
 def deadline_passed(exchange: ExchangeState, now: int) -> None:
     """`deadline_ns` has passed: act by the phase, unless the peer is slow but makes progress."""
-    timeouts = exchange.context.timeouts
+    timeouts = exchange.route.timeouts
     attempt = exchange.attempt
     phase = phase_of(exchange)
     rule = RULES[phase]
@@ -36,7 +36,7 @@ def deadline_passed(exchange: ExchangeState, now: int) -> None:
 def total_passed(exchange: ExchangeState, now: int) -> None:
     """The exchange has taken longer than the total timeout. Tunnels are exempt."""
     phase = phase_of(exchange)
-    setting = f"BALANCER_TIMEOUTS__TOTAL is {exchange.context.timeouts.total_ns / 1e9:g} s"
+    setting = f"BALANCER_TIMEOUTS__TOTAL is {exchange.route.timeouts.total_ns / 1e9:g} s"
     if phase is Phase.TUNNEL:
         return
     if phase is Phase.QUEUED:

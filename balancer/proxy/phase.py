@@ -27,7 +27,7 @@ from balancer.errors import (
     Source,
 )
 from balancer.proxy.state import ExchangeState
-from balancer.spec.worker import FOREVER_NS, Timeouts
+from balancer.spec.worker import FOREVER_NS, RouteTimeouts
 
 
 class Phase(Enum):
@@ -53,7 +53,7 @@ class Limit(Enum):
     IDLE = auto()
     NONE = auto()  # the queue or the tunnel has its own deadline
 
-    def of(self, timeouts: Timeouts) -> int:
+    def of(self, timeouts: RouteTimeouts) -> int:
         """In ns."""
         if self is Limit.NONE:
             return FOREVER_NS
@@ -69,7 +69,7 @@ class Rule:
     failure: Failure | None = None
     lack: str = ""
 
-    def detail(self, timeouts: Timeouts) -> str:
+    def detail(self, timeouts: RouteTimeouts) -> str:
         """The detail for the client: it names the timeout setting, which is what to change."""
         seconds = self.limit.of(timeouts) / 1e9
         return f"{self.lack} within BALANCER_TIMEOUTS__{self.limit.name} ({seconds:g} s)"

@@ -20,7 +20,7 @@ def describe(entry: Entry, exchange: ExchangeState, duration: int, wall: float) 
     entry.status = exchange.status
     entry.reason = None if failure is None else failure.reason
     entry.route = route.name
-    entry.pool = route.pool.name
+    entry.pool = exchange.side.pool_name
     sent = exchange.own_attempt
     entry.first_byte = -1
     if sent.started_ns >= exchange.started_ns:  # its request was written

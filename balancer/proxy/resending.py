@@ -23,7 +23,7 @@ def keep(exchange: ExchangeState, pieces: Sequence[bytes]) -> None:
     replay = exchange.replay
     if replay is None:
         replay = exchange.replay = Replay(exchange.context.replay_memory)
-    rules = exchange.route.pool.retry
+    rules = exchange.side.retry
     if rules.max_attempts == 1:
         replay.drop()
     else:
@@ -47,7 +47,7 @@ def asks_another(
 ) -> bool:
     """After an error answer: send the request to another upstream, if the rules allow it. Returns whether
     they do. The client gets this answer if no better one follows."""
-    if head.status not in exchange.route.pool.retry.statuses:
+    if head.status not in exchange.side.retry.statuses:
         return False
     if _next_step(exchange, head.status, sent_of(exchange, attempt), now) is not Step.ANOTHER:
         return False
@@ -101,11 +101,11 @@ def sent_of(exchange: ExchangeState, attempt: Attempt, failure: Failure | None =
     """What is known about the request of this attempt, which failed with `failure` at `now`, or was
     answered."""
     connecting = exchange.connecting
-    pool = exchange.route.pool
+    pool = exchange.side.pool
     connection = attempt.connection
     return Sent(
         attempts_left=connecting.may_go_on(),
-        repeatable=exchange.head.method in pool.retry.methods or connection.proves_unread(),
+        repeatable=exchange.head.method in exchange.side.retry.methods or connection.proves_unread(),
         kept=exchange.replay is None or not exchange.replay.dropped,
         answered=exchange.response_begun or exchange.informed,
         upgrade_refused=exchange.head.websocket and connection.closed,
@@ -118,10 +118,10 @@ def sent_of(exchange: ExchangeState, attempt: Attempt, failure: Failure | None =
 
 
 def _next_step(exchange: ExchangeState, cause: Failure | int, sent: Sent, now: int) -> Step:
-    pool = exchange.route.pool
+    pool = exchange.side.pool
     connecting = exchange.connecting
     has_budget = pool.retry_budget.has_one(now)
-    step = next_step(cause, sent, pool.retry, pool.room(connecting.tried), has_budget)
+    step = next_step(cause, sent, exchange.side.retry, pool.room(connecting.tried), has_budget)
     if step is Step.OVER_BUDGET:
         connecting.over_budget()
     return step
@@ -151,4 +151,4 @@ def _judge(exchange: ExchangeState) -> None:
         if one.history is not None:
             proven = proof(answered=answered, sent_to=sent_to, whole=one.whole)
             fault = Fault(one.outcome, proven, asker.network(), asker.holds(one.upstream))
-            exchange.route.pool.judge(one.upstream, one.history, fault, one.began_ns)
+            exchange.side.pool.judge(one.upstream, one.history, fault, one.began_ns)

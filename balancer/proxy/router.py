@@ -5,8 +5,13 @@ from __future__ import annotations  # memoryview[int] is not subscriptable at ru
 from mypy_extensions import mypyc_attr
 
 from balancer.counters import Batch, Counters
+from balancer.errors import MALFORMED_REQUEST, ProtocolError
+from balancer.http.forwarding import Peer
+from balancer.http.normal_path import is_usual, matched_form, normal_path, other_readings
 from balancer.http.request_head import RequestHead
 from balancer.pools.pool import UpstreamPool
+from balancer.proxy.route_table import RouteTable
+from balancer.spec.worker import FOREVER_NS, MatchSpec, RetryRules, RouteSpec
 from balancer.telemetry.columns import ROUTE_INFLIGHT, ROUTE_REQUEST_BYTES, ROUTE_RESPONSE_BYTES
 
 
@@ -27,27 +32,76 @@ class RouteCounters(Counters):
         super().flush()
 
 
-class Route:
-    """Its name (the metric label), its pool, and its counters."""
+class Side:
+    """The part of a route's requests that one pool serves: all of them, unless the route is split. `retry`
+    are the rules for sending them again. `pool` is unset if the route answers by itself."""
 
-    __slots__ = ("counters", "name", "pool")
+    __slots__ = ("counters", "pool", "pool_name", "retry")
 
-    def __init__(self, name: str, pool: UpstreamPool, counters: RouteCounters) -> None:
-        self.name = name
-        self.pool = pool
+    pool: UpstreamPool
+    retry: RetryRules
+
+    def __init__(self, counters: RouteCounters, pool: UpstreamPool | None, retry: RetryRules | None) -> None:
+        """`retry` is the route's, None for the pool's."""
         self.counters = counters
+        self.pool_name = ""
+        if pool is not None:
+            self.pool = pool
+            self.pool_name = pool.name
+            self.retry = retry or pool.retry
+
+
+class Route:
+    """Its name (the metric label), its sides, and what its exchanges may take."""
+
+    __slots__ = ("body_bytes", "name", "side", "timeouts")
+
+    def __init__(self, spec: RouteSpec, side: Side) -> None:
+        self.name = spec.name
+        self.side = side
+        self.timeouts = spec.timeouts
+        self.body_bytes = spec.body_bytes
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Router:
-    """The routes in the order in which they are matched; the last one matches every request."""
+    """The routes in the order in which they are matched; the last one matches every request.
+    `bounds_total`: one of them limits how long an exchange may take in total."""
 
-    __slots__ = ("_last", "routes")
+    __slots__ = ("_only", "_table", "bounds_total", "routes")
 
-    def __init__(self, routes: list[Route]) -> None:
+    def __init__(self, routes: list[Route], matches: list[MatchSpec]) -> None:
+        """`matches` are the routes' own."""
         self.routes = routes
-        self._last = routes[-1]
+        self.bounds_total = any(route.timeouts.total_ns < FOREVER_NS for route in routes)
+        self._only = routes[0] if len(routes) == 1 else None
+        self._table = RouteTable(matches)
 
-    def match(self, head: RequestHead) -> Route:
-        """The first route whose conditions `head` meets."""
-        return self._last
+    def match(self, head: RequestHead, peer: Peer) -> Route:
+        """The first route whose conditions are met by `head`, from `peer`; its target is in normal form then,
+        if any route looks at paths. Raises ProtocolError for a path that apps could take for another
+        route's."""
+        only = self._only
+        if only is not None:
+            return only
+        known = head.route
+        if known is not None:
+            assert isinstance(known, Route)
+            return known
+        route = self.routes[self._number(head, peer)]
+        head.route = route
+        return route
+
+    def _number(self, head: RequestHead, peer: Peer) -> int:
+        table = self._table
+        path, mark, query = head.target.partition(b"?")
+        if not table.has_paths or is_usual(path):
+            return table.find(path, head, peer)
+        normal = normal_path(path)
+        head.target = b"%b%b%b" % (normal, mark, query)
+        number = table.find(matched_form(normal), head, peer)
+        for reading in other_readings(normal):
+            if table.find(reading, head, peer) != number:
+                why = "the path has an encoded slash or a parameter that could hide its route"
+                raise ProtocolError(MALFORMED_REQUEST, why)
+        return number

@@ -9,7 +9,7 @@ from balancer.proxy.connecting import Connecting, FailedAttempt
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.replay import Replay
 from balancer.proxy.roles import AttemptOwner, ClientSide
-from balancer.proxy.router import Route
+from balancer.proxy.router import Route, Side
 from balancer.proxy.tunnel import Tunnel
 from balancer.spec.worker import FOREVER_NS
 from balancer.upstreams.upstream import Upstream
@@ -20,11 +20,12 @@ class ExchangeState(AttemptOwner):
 
     __slots__ = ("active", "attempt", "connecting", "context", "failure", "holds", "informed", "late_ns",
                  "own_answer", "own_attempt", "refused", "replay", "request_bytes", "response_begun",
-                 "response_bytes", "route", "started_ns", "status", "tunnel", "unjudged",
+                 "response_bytes", "route", "side", "started_ns", "status", "tunnel", "unjudged",
                  "upstream_paused")  # fmt: skip
     __deletable__ = ("connecting", "own_attempt")
 
     route: Route
+    side: Side
 
     def __init__(self, client: ClientSide, context: ProxyContext) -> None:
         # for the client side's life
@@ -59,9 +60,9 @@ class ExchangeState(AttemptOwner):
         # That answer, if it is whole: passed on if no better one follows.
         self.own_answer: tuple[ResponseHead, bytes, Upstream] | None = None
 
-    def exceeds(self, total_ns: int, now_ns: int) -> bool:
-        """Whether it is running for longer than `total_ns`; time the worker was late does not count."""
-        return self.active and now_ns - self.started_ns - self.late_ns > total_ns
+    def exceeds_total(self, now_ns: int) -> bool:
+        """Whether it is running for longer than it may in total; time the worker was late does not count."""
+        return self.active and now_ns - self.started_ns - self.late_ns > self.route.timeouts.total_ns
 
     @abstractmethod
     def let_go(self, outcome: Outcome, close_reason: str) -> None:

@@ -7,6 +7,8 @@ from balancer.http.response_head import ResponseHead
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.roles import AttemptOwner, ClientSide
+from balancer.proxy.router import Side
+from balancer.spec.worker import RouteTimeouts
 from balancer.telemetry.columns import POOL_TUNNELS
 
 
@@ -18,23 +20,28 @@ class Tunnel:
     other direction then has the timeout `idle` between bytes, and the sweep polls the side that has ended.
     """
 
-    __slots__ = ("_attempt", "_cells", "_client", "_context", "_idle_ns", "_over", "_owner", "client_ended",
-                 "upstream_ended")  # fmt: skip
+    __slots__ = ("_attempt", "_cells", "_client", "_context", "_idle_ns", "_over", "_owner", "_timeouts",
+                 "client_ended", "upstream_ended")  # fmt: skip
 
     def __init__(
-        self, owner: AttemptOwner, attempt: Attempt, cells: "memoryview[int]", context: ProxyContext
+        self,
+        owner: AttemptOwner,
+        attempt: Attempt,
+        side: Side,
+        timeouts: RouteTimeouts,
+        context: ProxyContext,
     ) -> None:
-        """`cells` are the pool's."""
         self._owner = owner
         self._attempt = attempt
         self._client = owner.client
-        self._cells = cells
+        self._cells = side.pool.cells
         self._context = context
-        self._idle_ns = context.timeouts.tunnel_idle_ns
+        self._timeouts = timeouts
+        self._idle_ns = timeouts.tunnel_idle_ns
         self._over = False
         self.client_ended = False
         self.upstream_ended = False
-        cells[POOL_TUNNELS] += 1
+        self._cells[POOL_TUNNELS] += 1
 
     def begin(self, head: ResponseHead, data: bytes) -> None:
         """Pass on the 101, and `data`, what the upstream sent after it."""
@@ -73,7 +80,7 @@ class Tunnel:
         if (self.client_ended and self.upstream_ended) or not to.end_writing():
             self.end()
             return
-        self._idle_ns = self._context.timeouts.idle_ns
+        self._idle_ns = self._timeouts.idle_ns
         self.stay()
 
     def has_lost_client(self, events: int) -> bool:

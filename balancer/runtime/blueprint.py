@@ -6,7 +6,9 @@ Pure, so that a reload can compare two results.
 from collections.abc import Mapping
 
 from balancer.config.listener import ListenerSettings
-from balancer.config.pool import PoolLimits, PoolSettings
+from balancer.config.pool import PoolLimits, PoolSettings, PoolTimeouts
+from balancer.config.route import RouteLimits
+from balancer.config.route import RouteTimeouts as RouteTimeoutSettings
 from balancer.config.settings import LimitSettings, Settings, TimeoutSettings
 from balancer.config.upstream_spec import DnsSpec
 from balancer.errors import SettingsError
@@ -27,6 +29,8 @@ from balancer.spec.worker import (
     KeepaliveSpec,
     Limits,
     ListenerSpec,
+    ListenerTimeouts,
+    MatchSpec,
     OutlierSpec,
     PolicyOption,
     PolicySpec,
@@ -34,9 +38,10 @@ from balancer.spec.worker import (
     QueueSpec,
     RetryRules,
     RouteSpec,
+    RouteTimeouts,
     StickySpec,
-    Timeouts,
     WorkerSpec,
+    patience,
 )
 
 DEFAULT = "default"  # the pool that UPSTREAMS defines, and the route to it
@@ -57,8 +62,8 @@ def instance_spec(settings: Settings, *, via: str, max_connections: int) -> Inst
             via=via,
             drain=settings.timeouts.drain,
             listener=_listener(settings, settings.timeouts, settings.limits, max_connections),
-            routes=(RouteSpec(name=DEFAULT, pool=DEFAULT),),
-            pools=(_pool(DEFAULT, settings, settings.limits),),
+            routes=(_route(DEFAULT, DEFAULT, settings.timeouts, settings.limits),),
+            pools=(_pool(DEFAULT, settings, settings.timeouts, settings.limits),),
         ),
         pools=(_supervised(DEFAULT, settings, settings.limits),),
     )
@@ -70,14 +75,10 @@ def _listener(
     return ListenerSpec(
         # The setting, not the actual port if it is 0: the label must be from a closed list.
         name=str(settings.listen),
-        timeouts=Timeouts(
-            connect=timeouts.connect or None,
-            first_byte_ns=_timeout_ns(timeouts.first_byte),
-            idle_ns=_timeout_ns(timeouts.idle),
-            total_ns=_timeout_ns(timeouts.total),
+        timeouts=ListenerTimeouts(
             request_head_ns=_timeout_ns(timeouts.request_head),
             client_idle_ns=_timeout_ns(timeouts.client_idle),
-            tunnel_idle_ns=_timeout_ns(timeouts.tunnel_idle),
+            patience_ns=patience(_timeout_ns(timeouts.idle)),
         ),
         limits=Limits(
             max_connections=max_connections,
@@ -85,7 +86,6 @@ def _listener(
             header_bytes=limits.header_bytes,
             header_count=limits.header_count,
             uri_bytes=limits.uri_bytes,
-            body_bytes=limits.body_bytes,
         ),
         trusted_proxies=settings.trusted_proxies,
         forwarded=ForwardedSpec(told=settings.forwarded.told, kept=settings.forwarded.kept),
@@ -93,10 +93,27 @@ def _listener(
     )
 
 
-def _pool(name: str, settings: PoolSettings, limits: PoolLimits) -> PoolSpec:
+def _route(name: str, pool: str, timeouts: RouteTimeoutSettings, limits: RouteLimits) -> RouteSpec:
+    return RouteSpec(
+        name=name,
+        match=MatchSpec(),
+        pool=pool,
+        timeouts=RouteTimeouts(
+            first_byte_ns=_timeout_ns(timeouts.first_byte),
+            idle_ns=_timeout_ns(timeouts.idle),
+            total_ns=_timeout_ns(timeouts.total),
+            tunnel_idle_ns=_timeout_ns(timeouts.tunnel_idle),
+        ),
+        retry=None,
+        body_bytes=limits.body_bytes,
+    )
+
+
+def _pool(name: str, settings: PoolSettings, timeouts: PoolTimeouts, limits: PoolLimits) -> PoolSpec:
     check = _check(settings)
     return PoolSpec(
         name=name,
+        connect=timeouts.connect or None,
         policy=PolicySpec(name=settings.policy, options=_options(settings.policy_options)),
         hash_key=settings.hash_key,
         panic=settings.panic,

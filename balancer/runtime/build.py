@@ -38,7 +38,7 @@ from balancer.proxy.context import ProxyContext
 from balancer.proxy.journal import Journal
 from balancer.proxy.loops import Loops
 from balancer.proxy.membership import Membership
-from balancer.proxy.router import Route, RouteCounters, Router
+from balancer.proxy.router import Route, RouteCounters, Router, Side
 from balancer.queueing.queue import SlotQueue
 from balancer.spec.part import replaced
 from balancer.spec.worker import Level, ListenerSpec, PolicySpec, PoolSpec, StickySpec
@@ -108,22 +108,21 @@ def build_data_plane(
     membership = Membership(connector, place.cells, place.part, batch)
     pools = {pool.name: _pool(pool, row, place) for pool, row in zip(spec.pools, rows.pools, strict=True)}
     for pool in spec.pools:
-        membership.add_pool(pools[pool.name], pool.keepalive, SlowStart(pool.slow_start_ns, clock))
+        membership.add_pool(pools[pool.name], pool, SlowStart(pool.slow_start_ns, clock))
     for update in start.pools:
         membership.apply(update)
     routes = [
-        Route(route.name, pools[route.pool], RouteCounters(place.cells(row), batch))
+        Route(route, Side(RouteCounters(place.cells(row), batch), pools[route.pool], route.retry))
         for route, row in zip(spec.routes, rows.routes, strict=True)
     ]
     proxy = ProxyContext(
         loop=loop,
         clock=clock,
         batch=batch,
-        router=Router(routes),
+        router=Router(routes, [route.match for route in spec.routes]),
         connector=connector,
         loops=Loops(spec.via, clock, tell),
         request_ids=RequestIds(int.from_bytes(os.urandom(8))),
-        timeouts=listener.timeouts,
         report=report,
     )
     journal = Journal(
@@ -143,6 +142,7 @@ def build_data_plane(
             listener.forwarded.kept,
             passes_trailers=listener.request_trailers,
         ),
+        timeouts=listener.timeouts,
         limits=limits,
         listener_cells=place.cells(rows.listener),
     )
@@ -159,7 +159,6 @@ def _connector(listener: ListenerSpec, place: _Place) -> Connector:
     return Connector(
         place.loop,
         place.clock,
-        listener.timeouts.connect,
         listener.limits.header_bytes,
         listener.limits.header_count,
         # Each worker learns it by itself: log it once.

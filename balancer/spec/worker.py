@@ -17,33 +17,43 @@ _PATIENCE_NS: Final = 60_000_000_000  # if no shorter idle timeout is set
 FOREVER_NS: Final = 1 << 62  # a deadline that never comes: what a timeout of 0 means
 
 
-class Timeouts(Part, frozen=True, kw_only=True):
-    """In nanoseconds, FOREVER_NS = off; except `connect`, in seconds, None = off."""
+def patience(idle_ns: int) -> int:
+    """How long a client may read nothing, for this idle timeout."""
+    return min(idle_ns, _PATIENCE_NS)
 
-    connect: float | None  # connecting to an upstream
+
+class ListenerTimeouts(Part, frozen=True, kw_only=True):
+    """In nanoseconds, FOREVER_NS = off. `patience_ns`: how long a client may read nothing of what is written
+    to it outside of exchanges."""
+
+    request_head_ns: int  # a head, from its first byte (or from the accept)
+    client_idle_ns: int  # a keep-alive client between requests
+    patience_ns: int
+
+
+class RouteTimeouts(Part, frozen=True, kw_only=True):
+    """In nanoseconds, FOREVER_NS = off."""
+
     first_byte_ns: int  # until the response head, from the start of the request or its body's last byte
     idle_ns: int  # between two reads of a body
     total_ns: int  # a whole exchange
-    request_head_ns: int  # a head, from its first byte (or from the accept)
-    client_idle_ns: int  # a keep-alive client between requests
     tunnel_idle_ns: int  # a tunnel in which neither side sends
 
     @property
     def patience_ns(self) -> int:
         """How long a client may read nothing of what is written to it."""
-        return min(self.idle_ns, _PATIENCE_NS)
+        return patience(self.idle_ns)
 
 
 class Limits(Part, frozen=True, kw_only=True):
-    """Sizes in bytes; `body_bytes` 0 = unlimited. `max_connections` is for all workers together,
-    `connections_per_client` for each; 0 = unlimited."""
+    """Sizes in bytes. `max_connections` is for all workers together, `connections_per_client` for each; 0 =
+    unlimited."""
 
     max_connections: int
     connections_per_client: int
     header_bytes: int
     header_count: int
     uri_bytes: int
-    body_bytes: int
 
 
 class ForwardedSpec(Part, frozen=True, kw_only=True):
@@ -59,18 +69,52 @@ class ListenerSpec(Part, frozen=True, kw_only=True):
     `trusted_proxies` are networks."""
 
     name: str
-    timeouts: Timeouts
+    timeouts: ListenerTimeouts
     limits: Limits
     trusted_proxies: tuple[str, ...]
     forwarded: ForwardedSpec
     request_trailers: bool  # whether they are forwarded
 
 
+class RetryRules(Part, frozen=True, kw_only=True):
+    """`max_attempts` per request, including the first. `statuses`: responses that are retried on another
+    upstream. `methods`: may be sent twice (RFC 9110 section 9.2.2). `replay_bytes` of a request body are kept
+    for retries. The retry budget is `budget_ratio` of the requests plus `budget_floor` per second in each
+    worker."""
+
+    max_attempts: int
+    statuses: frozenset[int]
+    methods: frozenset[bytes]
+    replay_bytes: int
+    budget_ratio: float
+    budget_floor: float
+
+
+class MatchSpec(Part, frozen=True, kw_only=True):
+    """What a route asks of a request; empty = anything. `hosts` are names, or `*.example.com` for the hosts
+    below a domain. A request has the same path, or one of `path_prefixes`: `/api` is `/api` and what is below
+    `/api/`. Header fields, query parameters and cookies are names with values, of which `*` is any."""
+
+    hosts: tuple[str, ...] = ()
+    path: str = ""
+    path_prefixes: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    query: tuple[tuple[str, str], ...] = ()
+    cookies: tuple[tuple[str, str], ...] = ()
+
+
 class RouteSpec(Part, frozen=True, kw_only=True):
-    """Which pool serves matching requests. The first route that matches a request is taken."""
+    """Which pool serves matching requests. The first route that matches a request is taken; the last one
+    matches all. `retry` are its own rules, None for those of its pool. `body_bytes` is the size of a request
+    body at most, 0 = unlimited."""
 
     name: str
+    match: MatchSpec
     pool: str
+    timeouts: RouteTimeouts
+    retry: RetryRules | None
+    body_bytes: int
 
 
 class PolicySpec(Part, frozen=True, kw_only=True):
@@ -89,20 +133,6 @@ class KeepaliveSpec(Part, frozen=True, kw_only=True):
     max_requests: int
     max_lifetime_ns: int
     learn: bool
-
-
-class RetryRules(Part, frozen=True, kw_only=True):
-    """`max_attempts` per request, including the first. `statuses`: responses that are retried on another
-    upstream. `methods`: may be sent twice (RFC 9110 section 9.2.2). `replay_bytes` of a request body are kept
-    for retries. The retry budget is `budget_ratio` of the requests plus `budget_floor` per second in each
-    worker."""
-
-    max_attempts: int
-    statuses: frozenset[int]
-    methods: frozenset[bytes]
-    replay_bytes: int
-    budget_ratio: float
-    budget_floor: float
 
 
 class QueueSpec(Part, frozen=True, kw_only=True):
@@ -144,12 +174,14 @@ class StickySpec(Part, frozen=True, kw_only=True):
 class PoolSpec(Part, frozen=True, kw_only=True):
     """How a worker uses the upstreams of a pool; None = feature off.
 
-    `hash_key` is in the syntax of the setting. `panic`: use ejected upstreams if none is eligible.
-    `slow_start_ns` 0 = none. `checked_within_ns`: within this time active checks eject an upstream that has
-    stopped answering, 0 = no active checks.
+    `connect` is the timeout of connects, in seconds, None for the kernel's. `hash_key` is in the syntax of
+    the setting. `panic`: use ejected upstreams if none is eligible. `slow_start_ns` 0 = none.
+    `checked_within_ns`: within this time active checks eject an upstream that has stopped answering, 0 = no
+    active checks.
     """
 
     name: str
+    connect: float | None
     policy: PolicySpec
     hash_key: str
     panic: bool

@@ -24,8 +24,8 @@ class Bench:
         cells = memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
         self.upstream = Upstream("app:8000", *ADDRESS, 1, cells)
         self.said: list[tuple[str, str]] = []
-        self.connector = Connector(self.loop, self.clock, timeout, 32768, 100, self.say)
-        self.connector.add(self.upstream, replaced(KEEPALIVE, learn=learn))
+        self.connector = Connector(self.loop, self.clock, 32768, 100, self.say)
+        self.connector.add(self.upstream, replaced(KEEPALIVE, learn=learn), timeout)
 
     def say(self, upstream: str, text: str) -> None:
         self.said.append((upstream, text))

@@ -25,8 +25,8 @@ class Bench:
         self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
         cells = memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
         self.upstream = Upstream("app:8000", *ADDRESS, 1, cells)
-        self.connector = Connector(self.loop, self.clock, TIMEOUT, 32768, 100, lambda *said: None)
-        self.connector.add(self.upstream, KEEPALIVE)
+        self.connector = Connector(self.loop, self.clock, 32768, 100, lambda *said: None)
+        self.connector.add(self.upstream, KEEPALIVE, TIMEOUT)
         self.loop.answers[ADDRESS] = FakeLoop.HOLD
         self.first = [self.dial() for _ in range(MOST_AT_ONCE)]
 

@@ -27,13 +27,12 @@ class Bench:
         self.connector = Connector(
             self.loop,
             self.clock,
-            1.0,
             32768,
             100,
             lambda *said: None,
             lambda _, *move: self.moves.append(move),
         )
-        self.connector.add(self.upstream, KEEPALIVE)
+        self.connector.add(self.upstream, KEEPALIVE, 1.0)
         for name, host in (("a", A), ("b", B), ("c", C)):
             self.loop.answers[host, 8000] = answers.get(name)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from balancer.config.forwarded import ONLY_PROXIES_MAY_SEND
+from balancer.spec.part import replaced
 from balancer.spec.worker import (
     FOREVER_NS,
     AccessLogSpec,
@@ -12,14 +13,16 @@ from balancer.spec.worker import (
     KeepaliveSpec,
     Limits,
     ListenerSpec,
+    ListenerTimeouts,
+    MatchSpec,
     OutlierSpec,
     PolicySpec,
     PoolSpec,
     QueueSpec,
     RetryRules,
     RouteSpec,
+    RouteTimeouts,
     StickySpec,
-    Timeouts,
     WorkerSpec,
 )
 from balancer.telemetry.log_line import FIELDS
@@ -109,6 +112,7 @@ def pool_spec(
     queue = {"size": 0, "timeout": 5.0, **(queue or {})}
     return PoolSpec(
         name=name,
+        connect=1.0,
         policy=PolicySpec(name=policy, options=tuple((policy_options or {}).items())),
         hash_key=hash_key,
         panic=panic,
@@ -155,6 +159,12 @@ def worker_spec(
     names = {"told": [name.lower() for name in ONLY_PROXIES_MAY_SEND], "kept": (), **(forwarded or {})}
     seconds = {**_TIMEOUTS, **(timeouts or {})}
     connect = seconds.pop("connect")
+    nanoseconds = {f"{name}_ns": _timeout(value) for name, value in seconds.items()}
+    most = {**_LIMITS, **(limits or {})}
+    body_bytes = most.pop("body_bytes")
+    of_routes = RouteTimeouts(
+        **{name: nanoseconds[name] for name in ("first_byte_ns", "idle_ns", "total_ns", "tunnel_idle_ns")}
+    )
     return WorkerSpec(
         workers=workers,
         log_level="info",
@@ -163,16 +173,28 @@ def worker_spec(
         drain=25.0,
         listener=ListenerSpec(
             name="0.0.0.0:8080",
-            timeouts=Timeouts(
-                connect=connect or None, **{f"{name}_ns": _timeout(value) for name, value in seconds.items()}
+            timeouts=ListenerTimeouts(
+                request_head_ns=nanoseconds["request_head_ns"],
+                client_idle_ns=nanoseconds["client_idle_ns"],
+                patience_ns=of_routes.patience_ns,
             ),
-            limits=Limits(**{**_LIMITS, **(limits or {})}),
+            limits=Limits(**most),
             trusted_proxies=tuple(trusted_proxies),
             forwarded=ForwardedSpec(told=tuple(names["told"]), kept=tuple(names["kept"])),
             request_trailers=request_trailers,
         ),
-        routes=tuple(RouteSpec(name=pool.name, pool=pool.name) for pool in pools),
-        pools=pools,
+        routes=tuple(
+            RouteSpec(
+                name=pool.name,
+                match=MatchSpec(),
+                pool=pool.name,
+                timeouts=of_routes,
+                retry=None,
+                body_bytes=body_bytes,
+            )
+            for pool in pools
+        ),
+        pools=tuple(replaced(pool, connect=connect or None) for pool in pools),
     )
 
 

@@ -34,10 +34,10 @@ class Dials:
         self.errors: list[str] = []
         self.loop.set_exception_handler(lambda _, context: self.errors.append(str(context)))
         self.moves: list[tuple[str, str]] = []
+        self.timeout = timeout
         self.connector = Connector(
             self.loop,
             SystemClock(),
-            timeout,
             32768,
             100,
             lambda *said: None,
@@ -48,7 +48,7 @@ class Dials:
         cells = memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
         upstream = Upstream(f"app:{port}", host, port, 1, cells)
         upstream.other_hosts = other_hosts
-        self.connector.add(upstream, KEEPALIVE)
+        self.connector.add(upstream, KEEPALIVE, self.timeout)
         return FakeDialler(self.connector, upstream)
 
     async def ended(self, dialler: FakeDialler) -> None:

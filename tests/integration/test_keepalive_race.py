@@ -56,7 +56,7 @@ async def learned(one: RealSockets) -> None:
 
 
 def closes(one: RealSockets) -> int:
-    return one.proxy.router.routes[0].pool.upstreams[0].cells[CLOSE_COLUMN["upstream_closed"]]
+    return one.proxy.router.routes[0].side.pool.upstreams[0].cells[CLOSE_COLUMN["upstream_closed"]]
 
 
 async def pauses(play: Callable[[], Awaitable[None]]) -> None:

@@ -107,7 +107,7 @@ class Harness(Wire):
 
     @property
     def pool(self) -> UpstreamPool:
-        return self.route.pool
+        return self.route.side.pool
 
     @property
     def route(self) -> Route:
@@ -136,7 +136,7 @@ class Harness(Wire):
 
     def requests_counted(self, method: bytes, status: int) -> int:
         """How many exchanges the route has counted."""
-        return self.route.counters.cells[METHOD_COLUMN.get(method, METHOD_OTHER) + CODE_COLUMN[status]]
+        return self.route.side.counters.cells[METHOD_COLUMN.get(method, METHOD_OTHER) + CODE_COLUMN[status]]
 
     def local_counted(self, reason: str) -> int:
         """How many responses were made here for `reason`."""
@@ -196,8 +196,8 @@ class Harness(Wire):
         assert [upstream.cells[UPSTREAM_INFLIGHT] for upstream in self.upstreams] == self.inflight
         assert [upstream.streaming for upstream in self.upstreams] == self.inflight
         assert [upstream.cells[UPSTREAM_STREAMING] for upstream in self.upstreams] == self.inflight
-        assert self.route.counters.value(ROUTE_INFLIGHT) == 0
-        assert self.route.counters.cells[ROUTE_INFLIGHT] == 0
+        assert self.route.side.counters.value(ROUTE_INFLIGHT) == 0
+        assert self.route.side.counters.cells[ROUTE_INFLIGHT] == 0
         assert self.tunnels == 0
         assert self.waiting == 0
         assert self.proxy.context.replay_memory.bytes == 0

@@ -94,7 +94,7 @@ class RealSockets:
 
     @property
     def inflight(self) -> list[int]:
-        return [upstream.inflight for upstream in self.proxy.router.routes[0].pool.upstreams]
+        return [upstream.inflight for upstream in self.proxy.router.routes[0].side.pool.upstreams]
 
     async def connect(self, receive_buffer: int = 0) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A raw client."""

@@ -221,7 +221,7 @@ def test_durations_and_first_bytes_are_counted(harness: Harness) -> None:
         bounds = [*BUCKETS, float("inf")]
         return {bounds[i]: n for i in range(HISTOGRAM_CELLS) if (n := cells[start + i])}
 
-    route, upstream = harness.route.counters.cells, harness.upstreams[0].cells
+    route, upstream = harness.route.side.counters.cells, harness.upstreams[0].cells
     assert buckets(upstream, UPSTREAM_FIRST_BYTE) == {0.001: 1, 0.025: 1, 0.5: 1, 5.0: 1}
     assert buckets(route, ROUTE_DURATION) == {0.001: 1, 0.05: 1, 2.5: 1, float("inf"): 1}
     assert upstream[UPSTREAM_FIRST_BYTE_SUM] == 3_320_500_000
@@ -234,8 +234,8 @@ def test_bytes_are_counted(harness: Harness) -> None:
     harness.ask(FULL)
     harness.answer()
     harness.proxy.sweep()
-    assert harness.route.counters.cells[ROUTE_REQUEST_BYTES] == 6
-    assert harness.route.counters.cells[ROUTE_RESPONSE_BYTES] == 4
+    assert harness.route.side.counters.cells[ROUTE_REQUEST_BYTES] == 6
+    assert harness.route.side.counters.cells[ROUTE_RESPONSE_BYTES] == 4
 
 
 def test_gauges_are_kept(harness: Harness) -> None:
@@ -244,11 +244,11 @@ def test_gauges_are_kept(harness: Harness) -> None:
     harness.ask(client=client)
     harness.proxy.sweep()
     assert (cells[UPSTREAM_INFLIGHT], cells[UPSTREAM_IDLE]) == (1, 0)
-    assert harness.route.counters.cells[ROUTE_INFLIGHT] == 1
+    assert harness.route.side.counters.cells[ROUTE_INFLIGHT] == 1
     harness.answer()
     harness.proxy.sweep()
     assert (cells[UPSTREAM_INFLIGHT], cells[UPSTREAM_IDLE]) == (0, 1)
-    assert harness.route.counters.cells[ROUTE_INFLIGHT] == 0
+    assert harness.route.side.counters.cells[ROUTE_INFLIGHT] == 0
 
 
 def test_listener_connections_are_counted(harness: Harness) -> None:
@@ -294,7 +294,7 @@ def test_the_last_counts_are_written_without_another_sweep(make_harness: MakeHar
     harness.proxy.close()
     harness.settle()
     cells = harness.upstreams[0].cells
-    assert harness.route.counters.cells[ROUTE_RESPONSE_BYTES] == 4
+    assert harness.route.side.counters.cells[ROUTE_RESPONSE_BYTES] == 4
     assert cells[UPSTREAM_IDLE] == 0
     assert harness.closes() == {"expired": 1}
     assert cells[UPSTREAM_REUSES] == 1

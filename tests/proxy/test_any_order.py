@@ -208,7 +208,7 @@ def seen(seed: int) -> set[object]:
             play.harness.proxy.drain()
         assert all(
             count >= 0
-            for count in [*play.harness.inflight, play.harness.route.counters.value(ROUTE_INFLIGHT)]
+            for count in [*play.harness.inflight, play.harness.route.side.counters.value(ROUTE_INFLIGHT)]
         )
         cap = play.harness.cap or 1000
         assert all(now <= max(cap, was) for now, was in zip(play.harness.inflight, before, strict=True))

@@ -37,7 +37,7 @@ def assert_lives_on(harness: Harness, bugs: set[str]) -> None:
     harness.answer()
     assert client.take() == OK
     assert harness.inflight == [0, 0]
-    assert harness.route.counters.value(ROUTE_INFLIGHT) == 0
+    assert harness.route.side.counters.value(ROUTE_INFLIGHT) == 0
 
 
 @plants_garbage
@@ -127,7 +127,7 @@ def test_a_bug_when_the_upstream_is_released(harness: Harness, bugs: set[str], r
     sent = client.take()
     assert sent.startswith(response)
     assert harness.inflight == [0, 0]
-    assert harness.route.counters.value(ROUTE_INFLIGHT) == 0
+    assert harness.route.side.counters.value(ROUTE_INFLIGHT) == 0
     assert_logged(harness, "finished")
     assert_lives_on(harness, bugs)
 
@@ -143,7 +143,7 @@ def test_a_bug_when_an_attempt_fails(harness: Harness, bugs: set[str], how: str)
         harness.advance(31)
     assert status_of(client.take()) == (502 if how == "truncated" else 504)  # called as if there were no bug
     assert harness.inflight == [0, 0]
-    assert harness.route.counters.value(ROUTE_INFLIGHT) == 0
+    assert harness.route.side.counters.value(ROUTE_INFLIGHT) == 0
     assert_logged(harness, "finished")
     assert_lives_on(harness, bugs)
 

@@ -93,7 +93,7 @@ def test_a_client_that_leaves_cancels_its_upstream_request(
     HOW[how](client)
     harness.settle()
     assert harness.inflight == [0, 0]
-    assert harness.route.counters.value(ROUTE_INFLIGHT) == 0
+    assert harness.route.side.counters.value(ROUTE_INFLIGHT) == 0
     assert set(told) == {Outcome.CLIENT_GONE}
     assert all(upstream.aborted for upstream in harness.loop.transports)
     assert not any(dial.pending for dial in harness.loop.dials)

@@ -116,7 +116,7 @@ def test_without_any_upstream_the_answer_is_503(harness: Harness) -> None:
 
 def test_an_unknown_pool_is_a_key_error(harness: Harness) -> None:
     membership = Membership(
-        Connector(harness.loop, harness.clock, None, 1, 1, print),
+        Connector(harness.loop, harness.clock, 1, 1, print),
         harness.page.row,
         lambda cap, row: cap,
         Batch(),

@@ -2,8 +2,10 @@
 
 import pytest
 
+from balancer.http.forwarding import Peer
 from balancer.http.request_head import RequestHead
 from balancer.proxy.router import Route, Router
+from balancer.spec.worker import MatchSpec
 from tests.proxy.conftest import MakeHarness
 from tests.proxy.harness import GET, OK, Harness, body_of, head_of, status_of
 
@@ -47,14 +49,14 @@ class FailingOnce(Router):
     __slots__ = ("failed",)
 
     def __init__(self, routes: list[Route]) -> None:
-        super().__init__(routes)
+        super().__init__(routes, [MatchSpec()])
         self.failed = False
 
-    def match(self, head: RequestHead) -> Route:
+    def match(self, head: RequestHead, peer: Peer) -> Route:
         if not self.failed:
             self.failed = True
             raise ZeroDivisionError("a bug planted in the router")
-        return super().match(head)
+        return super().match(head, peer)
 
 
 def test_a_bug_before_the_exchange_has_begun(harness: Harness) -> None:

@@ -48,19 +48,19 @@ def test_the_worker_spec_has_every_setting_but_the_workers_place() -> None:
 
 
 def test_a_listener_spec_is_in_nanoseconds_and_bytes() -> None:
-    listener = made(
+    worker = made(
         listen="127.0.0.1:0",
         timeouts={"connect": "500ms", "first_byte": "2s", "total": "1m", "client_idle": "0.001s"},
         limits={"header_bytes": "16k"},
         trusted_proxies="10.0.0.0/8",
         forwarded={"drop": "X-Acme-*", "keep": "X-Forwarded-Prefix"},
         request_trailers=True,
-    ).worker.listener
+    ).worker
+    listener = worker.listener
     assert listener.name == "127.0.0.1:0"
-    timeouts = listener.timeouts
-    assert (timeouts.connect, timeouts.first_byte_ns, timeouts.total_ns, timeouts.client_idle_ns) == (
-        *(0.5, 2 * SECOND, 60 * SECOND, SECOND // 1000),
-    )
+    (route,), (pool,) = worker.routes, worker.pools
+    assert (route.timeouts.first_byte_ns, route.timeouts.total_ns) == (2 * SECOND, 60 * SECOND)
+    assert (pool.connect, listener.timeouts.client_idle_ns) == (0.5, SECOND // 1000)
     assert listener.limits.header_bytes == 16384
     assert listener.trusted_proxies == ("10.0.0.0/8",)
     assert listener.forwarded.told == (*(name.lower() for name in ONLY_PROXIES_MAY_SEND), "x-acme-*")
@@ -70,9 +70,12 @@ def test_a_listener_spec_is_in_nanoseconds_and_bytes() -> None:
 
 def test_a_disabled_timeout_never_fires() -> None:
     names = ("connect", "first_byte", "idle", "total", "request_head", "client_idle", "tunnel_idle")
-    timeouts = made(timeouts=dict.fromkeys(names, 0)).worker.listener.timeouts
-    assert timeouts.connect is None
-    assert {getattr(timeouts, f"{name}_ns") for name in names if name != "connect"} == {FOREVER_NS}
+    worker = made(timeouts=dict.fromkeys(names, 0)).worker
+    (route,), (pool,) = worker.routes, worker.pools
+    assert pool.connect is None
+    of_route = {name: getattr(route.timeouts, f"{name}_ns", 0) for name in names}
+    of_listener = {name: getattr(worker.listener.timeouts, f"{name}_ns", 0) for name in names}
+    assert [of_route[name] or of_listener[name] for name in names[1:]] == [FOREVER_NS] * 6
 
 
 # Settings -> the field of the pool spec, and its value.

@@ -15,7 +15,7 @@ from balancer.spec.instance import (
     UpstreamSpec,
 )
 from balancer.spec.part import replaced
-from balancer.spec.worker import OutlierSpec, RouteSpec
+from balancer.spec.worker import OutlierSpec
 from tests.fakes.specs import pool_spec, retry_rules, worker_spec
 
 
@@ -111,7 +111,7 @@ def of_web(**changes: Any) -> InstanceSpec:
     return worker(pools=(replaced(WEB, **changes), STATIC))
 
 
-ROUTES = (RouteSpec(name="web", pool="web"), RouteSpec(name="static", pool="static"))
+ROUTES = OLD.worker.routes
 SETTINGS: dict[str, tuple[InstanceSpec, list[str], bool]] = {
     "a check": (
         web(check=replaced(OLD.pools[0].check, path="/healthz", fall=3)),  # type: ignore[type-var]  # it has one
@@ -127,8 +127,8 @@ SETTINGS: dict[str, tuple[InstanceSpec, list[str], bool]] = {
     ),
     "log level": (worker(log_level="debug"), ["worker.log_level"], True),
     "a limit": (
-        listener(limits=replaced(OLD.worker.listener.limits, body_bytes=1)),
-        ["worker.listener.limits.body_bytes"],
+        listener(limits=replaced(OLD.worker.listener.limits, uri_bytes=1)),
+        ["worker.listener.limits.uri_bytes"],
         True,
     ),
     "proxies": (listener(trusted_proxies=("10.0.0.0/8",)), ["worker.listener.trusted_proxies"], True),
@@ -143,13 +143,13 @@ SETTINGS: dict[str, tuple[InstanceSpec, list[str], bool]] = {
         True,
     ),
     "a route by another pool": (
-        worker(routes=(RouteSpec(name="web", pool="static"), ROUTES[1])),
+        worker(routes=(replaced(ROUTES[0], pool="static"), ROUTES[1])),
         ["worker.routes[web].pool"],
         True,
     ),
     "routes in another order": (worker(routes=ROUTES[::-1]), ["worker.routes"], True),
     "a route more": (
-        worker(routes=(*ROUTES, RouteSpec(name="rest", pool="web"))),
+        worker(routes=(*ROUTES, replaced(ROUTES[0], name="rest"))),
         ["worker.routes[rest]"],
         True,
     ),

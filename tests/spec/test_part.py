@@ -44,8 +44,8 @@ BROKEN: dict[str, tuple[Break, str]] = {
     ),
     "missing": (lambda it: it.pop("via"), "missing required field `via`"),
     "missing, deep": (
-        lambda it: it["listener"]["timeouts"].pop("idle_ns"),
-        "missing required field `idle_ns` - at `$.listener.timeouts`",
+        lambda it: it["listener"]["timeouts"].pop("patience_ns"),
+        "missing required field `patience_ns` - at `$.listener.timeouts`",
     ),
     "text for a number": (
         lambda it: it["listener"]["limits"].update(header_count="200"),

@@ -1,0 +1,144 @@
+"""Finds the first route whose host and path a request has, by look-ups, however many routes there are.
+
+The rules are kept by host, and for each host by path: of a request for `/a/b/c` the paths `/`, `/a`, `/a/b`
+and `/a/b/c` are looked up. Of all that is found, the first in the order of the settings wins.
+"""
+
+from typing import Final
+
+from balancer.http.forwarding import Peer
+from balancer.http.normal_path import matched_form
+from balancer.http.request_head import RequestHead
+from balancer.proxy.conditions import Conditions, conditions
+from balancer.spec.worker import MatchSpec
+
+_KNOWN_HOSTS: Final = 1024  # values of Host for which the tables are remembered
+_KNOWN_BYTES: Final = 64
+NONE: Final = -1
+
+
+class _Rule:
+    """One pair of host and path of a route, whose position is `number`."""
+
+    __slots__ = ("conditions", "number")
+
+    def __init__(self, number: int, conditions: Conditions | None) -> None:
+        self.number = number
+        self.conditions = conditions
+
+
+class _Paths:
+    """The rules for one host, or for one domain's subdomains, or for all hosts."""
+
+    __slots__ = ("_depth", "_exact", "_prefixes")
+
+    def __init__(self) -> None:
+        self._exact: dict[bytes, list[_Rule]] = {}
+        self._prefixes: dict[bytes, list[_Rule]] = {}
+        self._depth = 0  # segments of the longest prefix
+
+    def add(self, rule: _Rule, path: bytes, prefix: bytes | None) -> None:
+        """Rules are added in their order. Without a prefix, the path must be the same."""
+        if prefix is None:
+            self._exact.setdefault(path, []).append(rule)
+            return
+        prefix = prefix.rstrip(b"/")
+        self._prefixes.setdefault(prefix, []).append(rule)
+        self._depth = max(self._depth, prefix.count(b"/"))
+
+    def first(self, path: bytes, head: RequestHead, peer: Peer, before: int) -> int:
+        """The first rule's number, if it is less than `before`, else `before`."""
+        if self._exact:
+            before = _first(self._exact.get(path), head, peer, before)
+        prefixes = self._prefixes
+        before = _first(prefixes.get(b""), head, peer, before)
+        end = 0
+        for _ in range(self._depth):
+            end = path.find(b"/", end + 1)
+            if end < 0:
+                return _first(prefixes.get(path), head, peer, before)
+            before = _first(prefixes.get(path[:end]), head, peer, before)
+        return before
+
+
+def _first(rules: list[_Rule] | None, head: RequestHead, peer: Peer, before: int) -> int:
+    if rules is not None:
+        for rule in rules:
+            if rule.number >= before:
+                break
+            if rule.conditions is None or rule.conditions.are_met(head, peer):
+                return rule.number
+    return before
+
+
+class RouteTable:
+    """`has_paths`: some route looks at the path."""
+
+    __slots__ = ("_domains", "_everywhere", "_hosts", "_known", "_size", "has_paths")
+
+    def __init__(self, routes: list[MatchSpec]) -> None:
+        """`routes` in their order."""
+        self.has_paths = any(match.path or match.path_prefixes for match in routes)
+        self._size = len(routes)
+        self._hosts: dict[bytes, _Paths] = {}
+        self._domains: dict[bytes, _Paths] = {}  # of hosts such as *.example.com
+        self._everywhere = _Paths()
+        self._known: dict[bytes, list[_Paths]] = {}
+        for number, match in enumerate(routes):
+            rule = _Rule(number, conditions(match))
+            for paths in self._of_hosts(match.hosts):
+                if match.path:
+                    paths.add(rule, matched_form(match.path.encode()), None)
+                for prefix in match.path_prefixes:
+                    paths.add(rule, b"", matched_form(prefix.encode()))
+                if not match.path and not match.path_prefixes:
+                    paths.add(rule, b"", b"/")
+
+    def find(self, path: bytes, head: RequestHead, peer: Peer) -> int:
+        """The number of the first route that matches a request with this path, in the form that is compared;
+        NONE if none does."""
+        found = size = self._size
+        for paths in self._tables(head.host):
+            found = paths.first(path, head, peer, found)
+        return found if found < size else NONE
+
+    def _of_hosts(self, hosts: tuple[str, ...]) -> list[_Paths]:
+        if not hosts:
+            return [self._everywhere]
+        tables = []
+        for name in hosts:
+            host = plain_host(name.encode())
+            if host.startswith(b"*."):
+                tables.append(self._domains.setdefault(host[2:], _Paths()))
+            else:
+                tables.append(self._hosts.setdefault(host, _Paths()))
+        return tables
+
+    def _tables(self, value: bytes) -> list[_Paths]:
+        known = self._known.get(value)
+        if known is None:
+            known = self._tables_of(plain_host(value))
+            if len(value) <= _KNOWN_BYTES:
+                if len(self._known) >= _KNOWN_HOSTS:
+                    self._known.clear()
+                self._known[value] = known
+        return known
+
+    def _tables_of(self, host: bytes) -> list[_Paths]:
+        tables = [self._everywhere]
+        if (own := self._hosts.get(host)) is not None:
+            tables.append(own)
+        at = host.find(b".")
+        while at >= 0 and self._domains:
+            if (domain := self._domains.get(host[at + 1 :])) is not None:
+                tables.append(domain)
+            at = host.find(b".", at + 1)
+        return tables
+
+
+def plain_host(value: bytes) -> bytes:
+    """A Host value as hosts are compared: in lower case, without port and trailing dot."""
+    host = value.lower()
+    if host.startswith(b"["):
+        return host[: host.find(b"]") + 1]
+    return host.partition(b":")[0].rstrip(b".")

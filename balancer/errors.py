@@ -113,6 +113,9 @@ TOO_MANY_FROM_CLIENT: Final = Failure(
     "http_request_denied",
     "Too many connections from this address. Please close or reuse some.",
 )
+NO_ROUTE: Final = Failure(
+    "no_route", 404, _CLIENT, "destination_not_found", "Nothing is served under this host and path."
+)
 NO_UPSTREAM: Final = Failure(
     "no_upstream", 503, _BALANCER, "destination_unavailable", "No upstream is available for this request."
 )
@@ -274,6 +277,7 @@ FAILURES: Final[tuple[Failure, ...]] = (
     CODING_NOT_SUPPORTED,
     VERSION_NOT_SUPPORTED,
     TOO_MANY_CONNECTIONS,
+    NO_ROUTE,
     NO_UPSTREAM,
     UPSTREAMS_FULL,
     QUEUE_FULL,

@@ -256,7 +256,7 @@ class ClientConnection(EndingConnection):
                 stream.head = head
                 stream.closes = not head.keep_alive
                 self._state = HOLD
-                route = router.match(head, self.peer)
+                route = router.only or router.match(head, self.peer)
                 if head.length == NO_BODY:
                     stream.whole = True
                     if end < len(data):

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from balancer.config.pool import NamedPool
 from balancer.config.settings import Settings
 
 PREFIX = "BALANCER_"
@@ -21,7 +22,7 @@ NOT_YET: frozenset[Path] = frozenset(
     tuple(key.split("."))
     for key in (
         "stuck", "latency", "hedge",
-        "tls", "pools", "routes",
+        "tls",
     )
 )  # fmt: skip
 
@@ -77,15 +78,39 @@ def _walk(model: type[BaseModel], above: Path = ()) -> Iterator[Setting | Path]:
             yield Setting((*above, name), field)
 
 
+POOLS = "pools"
 SETTINGS: tuple[Setting, ...] = tuple(each for each in _walk(Settings) if isinstance(each, Setting))
+# What a pool may have a value of its own for.
+POOL_SETTINGS: tuple[Path, ...] = tuple(each.path for each in _walk(NamedPool) if isinstance(each, Setting))
 GROUPS: tuple[Path, ...] = tuple(each for each in _walk(Settings) if not isinstance(each, Setting))
 BY_PATH: dict[Path, Setting] = {setting.path: setting for setting in SETTINGS}
-BY_VARIABLE: dict[str, Setting] = {setting.variable: setting for setting in SETTINGS}
+BY_VARIABLE: dict[str, Setting] = {
+    setting.variable: setting for setting in SETTINGS if setting.path != (POOLS,)
+}
+
+
+def pool_of(path: Path) -> str | None:
+    """The name of the pool that a path is in; None if it is at the top of the tree."""
+    return path[1] if len(path) > 2 and path[0] == POOLS else None
+
+
+def at_top(path: Path) -> Path:
+    """The path at the top of the tree of a pool's setting."""
+    return path if pool_of(path) is None else path[2:]
+
+
+def own_path(name: str) -> Path | None:
+    """The path of the pool's setting that a variable is: BALANCER_POOLS__API__POLICY. None if it is none."""
+    path = tuple(name[len(PREFIX) :].lower().split("__"))
+    known = name == name.upper() and pool_of(path) is not None and at_top(path) in POOL_SETTINGS
+    return path if known else None
 
 
 def about_unknown_variable(name: str) -> str:
     """One sentence about a BALANCER_ variable that is not a setting. Its value may be secret: not shown."""
     path = tuple(name[len(PREFIX) :].lower().split("__"))
+    if path[0] == POOLS:
+        return f"{name}: {_about_unknown_of_pool(path, variable)}"
     if path in GROUPS:
         example = next(variable(each) for each in BY_PATH if each[:-1] == path)
         return f"{name}: is a group, not a setting; set one of its settings, for example {example}"
@@ -94,7 +119,17 @@ def about_unknown_variable(name: str) -> str:
 
 def about_unknown_key(path: Path) -> str:
     """The rest of a sentence about a key in a file that is not a setting."""
-    return _about_unknown(path, key)
+    return _about_unknown(path, key) if path[0] != POOLS else _about_unknown_of_pool(path, key)
+
+
+def _about_unknown_of_pool(path: Path, spelling: Callable[[Path], str]) -> str:
+    if len(path) < 3:
+        example = spelling((POOLS, path[1] if len(path) == 2 and path[1] else "api", "upstreams"))
+        return f"is a group, not a setting; set one of its settings, for example {example}"
+    above, own = path[:2], path[2:]
+    if own in BY_PATH or own in GROUPS:
+        return f"is not a setting of a pool; set {spelling(own)}, which is for all, or remove it"
+    return _about_unknown(own, lambda meant: spelling((*above, *meant)))
 
 
 def _about_unknown(path: Path, spelling: Callable[[Path], str]) -> str:

@@ -4,11 +4,12 @@ from pydantic import BaseModel, ConfigDict
 
 
 class MisfitError(ValueError):
-    """A group's setting `name` conflicts with a setting outside the group, or with another one in it."""
+    """A setting, at the `path` below where the error is raised, conflicts with another one."""
 
-    def __init__(self, name: str, text: str) -> None:
+    def __init__(self, path: str, text: str) -> None:
+        """`path` has dots between its parts."""
         super().__init__(text)
-        self.name = name
+        self.path = tuple(path.split("."))
 
 
 class Group(BaseModel):

@@ -10,8 +10,10 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from balancer.config.catalogue import BY_PATH, Path
+from balancer.config.catalogue import BY_PATH, POOLS, Path
 from balancer.config.ourselves import ourselves
+from balancer.config.pool import PoolSettings
+from balancer.config.pools import about_name, completed
 from balancer.config.problems import about_value, as_written, sentences
 from balancer.config.settings import Settings
 from balancer.config.sources import Origin, Reading, read_environment, read_file
@@ -67,24 +69,35 @@ def load_with_origins(
     name = environment.tree.get("config")
     file = read_file(name, environment.origins["config",].where) if name else Reading()
     origins = {**file.origins, **environment.origins}
-    tree = _overlay(file.tree, environment.tree)
+    tree = completed(_overlay(file.tree, environment.tree))
+    if tree.get(POOLS):
+        tree.setdefault("upstreams", [])  # the pool `default` is not needed then
     problems = [*environment.problems, *file.problems, *_text_problems(tree, origins)]
+    problems += _pool_names(tree, origins)
+    settings: Settings | None
     try:
         settings = Settings(**tree)
     except ValidationError as error:
         # An unreadable file may contain the upstreams: reporting the file is enough.
         problems += sentences(error, origins, name, tree, blame_missing=not file.unreadable)
-        options = {}
+        settings = None
     else:
-        options = settings.policy_options
+        problems += _nobody(settings, origins)
         problems += _circles(settings, origins)
         problems += _file_problems(settings, origins)
     if policies is not None:
-        problems += _policy_problems(tree, options, origins, policies)
-    if problems:
-        raise SettingsError([_printable(problem) for problem in problems])
+        options = {} if settings is None else settings.policy_options
+        problems += _policy_problems(tree, options, (), origins, policies)
+        for pool, values in (tree.get(POOLS) or {}).items():
+            options = {} if settings is None else settings.pools[pool].policy_options
+            problems += _policy_problems(values, options, (POOLS, pool), origins, policies)
+    if problems or settings is None:
+        raise SettingsError([_printable(problem) for problem in dict.fromkeys(problems)])
     warnings = unused(settings, origins, tree)
-    if settings.sticky.enabled and not settings.sticky.secret.get_secret_value():
+    if any(
+        pool.sticky.enabled and not pool.sticky.secret.get_secret_value()
+        for pool in (settings, *settings.pools.values())
+    ):
         warnings.append(NO_SECRET)
     return Loaded(settings, origins, tuple(map(_printable, warnings)))
 
@@ -95,27 +108,45 @@ def _printable(sentence: str) -> str:
 
 
 def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    # Groups are one level deep; only they are a mapping on both sides.
+    # Only groups and pools are a mapping on both sides: a variable holds the options of a policy as text.
     merged = {**below, **above}
     for key in below.keys() & above.keys():
         if isinstance(below[key], dict) and isinstance(above[key], dict):
-            merged[key] = {**below[key], **above[key]}
+            merged[key] = _overlay(below[key], above[key])
     return merged
+
+
+def _pool_names(tree: Mapping[str, Any], origins: Mapping[Path, Origin]) -> Iterator[str]:
+    for name in tree.get(POOLS) or ():
+        if (text := about_name(name)) is not None:
+            where = next((one.where for path, one in origins.items() if path[:2] == (POOLS, name)), POOLS)
+            yield f'{where}: "{name}" {text}'
+
+
+def _nobody(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]:
+    """Pools without an upstream."""
+    pools: list[tuple[Path, PoolSettings]] = [((POOLS, name), one) for name, one in settings.pools.items()]
+    for above, pool in pools if pools else [((), settings)]:
+        if not pool.upstreams:
+            text = "names no upstream; write app1:8000,app2:8000"
+            yield about_value((*above, "upstreams"), [], text, origins)
 
 
 def _circles(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]:
     """Upstreams and checks that lead back to this balancer, as far as this is visible without a lookup."""
     own = ourselves(settings.listen, settings.admin_listen)
-    check_port = settings.health_check.port if settings.health_check.enabled else 0
-    for spec in settings.upstreams:
-        if why := own.why(spec.host, spec.port):
-            yield about_value(("upstreams",), spec.id, why, origins)
-        elif check_port and (listener := own.at(spec.host, check_port)) is not None:
-            text = (
-                f"makes the checks of {spec.id} go to this balancer itself ({listener.setting} "
-                f"{listener.address}); write the app's port, or 0 for the upstream's own"
-            )
-            yield about_value(("health_check", "port"), check_port, text, origins)
+    pools: list[tuple[Path, PoolSettings]] = [((POOLS, name), one) for name, one in settings.pools.items()]
+    for above, pool in [((), settings), *pools]:
+        check_port = pool.health_check.port if pool.health_check.enabled else 0
+        for spec in pool.upstreams:
+            if why := own.why(spec.host, spec.port):
+                yield about_value((*above, "upstreams"), spec.id, why, origins)
+            elif check_port and (listener := own.at(spec.host, check_port)) is not None:
+                text = (
+                    f"makes the checks of {spec.id} go to this balancer itself ({listener.setting} "
+                    f"{listener.address}); write the app's port, or 0 for the upstream's own"
+                )
+                yield about_value((*above, "health_check", "port"), check_port, text, origins)
 
 
 def _text_problems(tree: Mapping[str, Any], origins: Mapping[Path, Origin]) -> list[str]:
@@ -139,15 +170,20 @@ def _file_problems(settings: Settings, origins: Mapping[Path, Origin]) -> list[s
 
 
 def _policy_problems(
-    tree: Mapping[str, Any], options: Mapping[str, Any], origins: Mapping[Path, Origin], policies: Policies
+    tree: Mapping[str, Any],
+    options: Mapping[str, Any],
+    above: Path,
+    origins: Mapping[Path, Origin],
+    policies: Policies,
 ) -> list[str]:
+    """Of the pool at `above`, whose raw values `tree` holds."""
     policy = tree.get("policy", BY_PATH["policy",].field.default)
     if not isinstance(policy, str) or not policy:
         return []  # a problem that validation has reported
     found = policies.problem(policy, options)
     if found is not None:
         setting, text = found
-        return [about_value((setting,), policy if setting == "policy" else options, text, origins)]
+        return [about_value((*above, setting), policy if setting == "policy" else options, text, origins)]
     hash_key = tree.get("hash_key", default := BY_PATH["hash_key",].field.default)
     if hash_key == default:
         return []
@@ -160,4 +196,4 @@ def _policy_problems(
         )
     else:
         return []
-    return [about_value(("hash_key",), hash_key, text, origins)]
+    return [about_value((*above, "hash_key"), hash_key, text, origins)]

@@ -1,5 +1,6 @@
 """The settings of a pool (L1). At the top of the tree they are the defaults of every pool."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import (
@@ -57,6 +58,31 @@ class PoolLimits(Group):
     )
 
 
+def refuse_idle_queue(limits: PoolLimits, adaptive: AdaptiveSettings) -> None:
+    """Raise MisfitError for a queue in which no request can wait."""
+    if limits.max_inflight or adaptive.enabled:
+        return
+    for name in ("queue_size", "queue_timeout"):
+        if getattr(limits, name) != PoolLimits.model_fields[name].default:
+            raise MisfitError(
+                name,
+                "has no effect: no request waits without LIMITS__MAX_INFLIGHT or ADAPTIVE__ENABLED; set one "
+                "of them",
+            )
+
+
+def refuse_no_share(limits: PoolLimits, workers: int, names: Sequence[str], above: str = "") -> None:
+    """Raise MisfitError for a limit for all workers together that is less than one for each. The error's path
+    begins with `above`."""
+    for name in names:
+        value = getattr(limits, name)
+        if 0 < value < workers:
+            raise MisfitError(
+                above + name,
+                f"is less than one for each of the {workers} workers; raise it, or lower WORKERS",
+            )
+
+
 class PoolSettings(Group):
     """The upstreams of a pool, and how they are used and checked."""
 
@@ -106,3 +132,17 @@ class PoolSettings(Group):
                 "is the balancer's own cookie, which HASH_KEY cannot use; give one of them another name",
             )
         return sticky
+
+
+class NamedPool(PoolSettings):
+    """A pool under POOLS. What it does not set itself it has from the top of the tree, but for its
+    upstreams."""
+
+    timeouts: PoolTimeouts = PoolTimeouts()
+    limits: PoolLimits = PoolLimits()
+
+    @field_validator("limits")
+    @classmethod
+    def _there_is_a_queue(cls, limits: PoolLimits, info: ValidationInfo) -> PoolLimits:
+        refuse_idle_queue(limits, info.data.get("adaptive", AdaptiveSettings()))
+        return limits

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import PlainSerializer, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from balancer.config.catalogue import BY_PATH, Path, about_unknown_key, variable
+from balancer.config.catalogue import BY_PATH, Path, about_unknown_key, at_top, pool_of, variable
 from balancer.config.group import MisfitError
 from balancer.config.masking import MASKED, MASKED_QUERIES
 from balancer.config.settings import Settings
@@ -64,8 +64,9 @@ def _sentence(
     context, value = error.get("ctx", {}), error["input"]
     misfit = context.get("error")
     if isinstance(misfit, MisfitError):
-        path = where = (*path, misfit.name)
-    path = next(path[:length] for length in (1, 2) if path[:length] in BY_PATH)
+        path = where = (*path, *misfit.path)
+    above = () if pool_of(path) is None else path[:2]
+    path = (*above, *next(own for own in _beginnings(path[len(above) :]) if own in BY_PATH))
     if error["type"] == "missing":
         name = variable(path)
         return f"{name}: is not set; name your app replicas, for example {name}=app1:8000,app2:8000"
@@ -73,7 +74,7 @@ def _sentence(
         value = as_written(path, tree)
     if error["type"] == "value_error":
         text = str(context["error"])
-    elif path in MASKED and where != path:
+    elif at_top(path) in MASKED and where != path:
         text = f"has a value of {where[-1]} that is not text; put it in quotes"
     else:
         shown = {name: _shown(path, bound) for name, bound in context.items()}
@@ -85,7 +86,7 @@ def _sentence(
 
 def _shown(path: Path, bound: object) -> object:
     """A bound as written in that setting: 100ms, 64k."""
-    for each in BY_PATH[path].field.metadata:
+    for each in BY_PATH[at_top(path)].field.metadata:
         if isinstance(each, PlainSerializer) and isinstance(bound, int | float):
             return each.func(bound)  # type: ignore[call-arg]  # it may take more, and ours do not
     return f"{bound:g}" if isinstance(bound, int | float) else bound
@@ -107,7 +108,7 @@ def as_written(path: Path, tree: Mapping[str, Any]) -> object:
     holder: Any = tree
     for part in path:
         if not isinstance(holder, Mapping) or part not in holder:
-            return _default(path)
+            return _default(at_top(path))
         holder = holder[part]
     return holder
 
@@ -128,18 +129,24 @@ def about_value(path: Path, value: object, text: str, origins: Mapping[Path, Ori
 
 def _open(path: Path, value: object) -> object:
     """A value with possible secrets masked: the query of the checks' path."""
-    if path not in MASKED_QUERIES or not isinstance(value, str):
+    if at_top(path) not in MASKED_QUERIES or not isinstance(value, str):
         return value
     start, mark, _ = value.partition("?")
     return f"{start}?{MASK}" if mark else value
 
 
 def _is_secret(path: Path) -> bool:
+    path = at_top(path)
     return path in MASKED or BY_PATH[path].field.annotation is SecretStr
 
 
+def _beginnings(path: Path) -> tuple[Path, Path]:
+    return path[:1], path[:2]
+
+
 def _place(path: Path, origins: Mapping[Path, Origin]) -> str:
-    origin = origins.get(path)
+    # A pool that has no value of its own has that of the top.
+    origin = origins.get(path) or origins.get(at_top(path))
     return f"{variable(path)} (the default)" if origin is None else origin.where
 
 

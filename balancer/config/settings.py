@@ -6,14 +6,21 @@ applies to all of them. Models are used up to the supervisor's composition root 
 field descriptions are the settings table of the docs.
 """
 
-from pydantic import ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from balancer.config.address import Address
-from balancer.config.group import MisfitError
 from balancer.config.instance import InstanceSettings, InstanceTimeouts
 from balancer.config.listener import ListenerLimits, ListenerSettings, ListenerTimeouts
-from balancer.config.pool import PoolLimits, PoolSettings, PoolTimeouts
+from balancer.config.pool import (
+    NamedPool,
+    PoolLimits,
+    PoolSettings,
+    PoolTimeouts,
+    refuse_idle_queue,
+    refuse_no_share,
+)
+from balancer.config.pool_groups import AdaptiveSettings
 from balancer.config.route import RouteLimits, RouteTimeouts
 from balancer.config.upstream_spec import Spec
 
@@ -45,6 +52,11 @@ class Settings(PoolSettings, InstanceSettings, ListenerSettings, BaseSettings):
 
     timeouts: TimeoutSettings = TimeoutSettings()
     limits: LimitSettings = LimitSettings()
+    pools: dict[str, NamedPool] = Field(
+        default={},
+        description="Further pools: `BALANCER_POOLS__<NAME>__UPSTREAMS` names the upstreams of one. It may "
+        "have its own value of each setting of a pool, such as `BALANCER_POOLS__<NAME>__POLICY`.",
+    )
 
     @field_validator("admin_listen")
     @classmethod
@@ -65,33 +77,26 @@ class Settings(PoolSettings, InstanceSettings, ListenerSettings, BaseSettings):
     @field_validator("limits")
     @classmethod
     def _there_is_a_queue(cls, limits: LimitSettings, info: ValidationInfo) -> LimitSettings:
-        adaptive = info.data.get("adaptive")
-        if limits.max_inflight or adaptive is None or adaptive.enabled:
-            return limits
-        for name in ("queue_size", "queue_timeout"):
-            value = getattr(limits, name)
-            if value != LimitSettings.model_fields[name].default:
-                raise MisfitError(
-                    name,
-                    "has no effect: no request waits without LIMITS__MAX_INFLIGHT or "
-                    "ADAPTIVE__ENABLED; set one of them",
-                )
+        refuse_idle_queue(limits, info.data.get("adaptive", AdaptiveSettings()))
         return limits
 
     @field_validator("limits")
     @classmethod
     def _every_worker_has_a_share(cls, limits: LimitSettings, info: ValidationInfo) -> LimitSettings:
-        workers = info.data.get("workers")
-        if workers is None:
-            return limits
-        for name in ("max_connections", "max_inflight", "queue_size"):
-            value = getattr(limits, name)
-            if 0 < value < workers:
-                raise MisfitError(
-                    name,
-                    f"is less than one for each of the {workers} workers; raise it, or lower WORKERS",
-                )
+        refuse_no_share(
+            limits, info.data.get("workers", 1), ("max_connections", "max_inflight", "queue_size")
+        )
         return limits
+
+    @field_validator("pools")
+    @classmethod
+    def _every_worker_has_a_share_of_each(
+        cls, pools: dict[str, NamedPool], info: ValidationInfo
+    ) -> dict[str, NamedPool]:
+        for name, pool in pools.items():
+            workers = info.data.get("workers", 1)
+            refuse_no_share(pool.limits, workers, ("max_inflight", "queue_size"), f"{name}.limits.")
+        return pools
 
     @classmethod
     def settings_customise_sources(

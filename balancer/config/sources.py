@@ -1,7 +1,7 @@
 """Where settings come from (L1): the environment and a YAML file, each read into a tree of raw values."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any, Literal
@@ -11,12 +11,14 @@ from pydantic_settings import EnvSettingsSource
 from balancer.config.catalogue import (
     BY_PATH,
     BY_VARIABLE,
-    GROUPS,
+    POOL_SETTINGS,
+    POOLS,
     PREFIX,
     SETTINGS,
     Path,
     about_unknown_variable,
     key,
+    own_path,
     variable,
 )
 from balancer.config.settings import Settings
@@ -27,6 +29,7 @@ from balancer.config.yaml_text import read_yaml, typed
 _SERVICE_VARIABLE = re.compile(
     r"BALANCER(_[A-Z0-9]+)*?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_[A-Z]+)?)"
 )
+SETTINGS_PATHS = tuple(setting.path for setting in SETTINGS if setting.path != (POOLS,))
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://.*")
 
 
@@ -52,17 +55,30 @@ def read_environment(environ: Mapping[str, str]) -> Reading:
     """The variables with our prefix. An empty one counts as unset: compose files pass unset ones as empty."""
     reading = Reading()
     given = {}
+    of_pools: dict[Path, str] = {}
     for name, value in environ.items():
         if name in BY_VARIABLE:
             if text := value.strip():
                 given[name] = text
+        elif (path := own_path(name)) is not None:
+            if text := value.strip():
+                of_pools[path] = text
+                reading.origins[path] = Origin("environment", name)
         elif name.upper().startswith(PREFIX) and not _injected(name, value):
             reading.problems.append(about_unknown_variable(name))
     source = EnvSettingsSource(Settings, case_sensitive=False)
     source.env_vars = {name.lower(): value for name, value in given.items()}
     reading.tree = source()
-    reading.origins = {BY_VARIABLE[name].path: Origin("environment", name) for name in given}
+    reading.origins |= {BY_VARIABLE[name].path: Origin("environment", name) for name in given}
+    for path, text in of_pools.items():
+        _put(reading.tree, path, text)
     return reading
+
+
+def _put(tree: dict[str, Any], path: Path, value: object) -> None:
+    for part in path[:-1]:
+        tree = tree.setdefault(part, {})
+    tree[path[-1]] = value
 
 
 def read_file(name: str, named_by: str) -> Reading:
@@ -91,34 +107,59 @@ def _unreadable(problem: str) -> Reading:
 
 def _from_mapping(name: str, content: dict[object, object]) -> Reading:
     reading = Reading()
-    for raw_key, raw_value in content.items():
-        group = (str(raw_key),)
-        # A policy's options have their own types, and the policy decides what their white space means.
-        value = typed(raw_value) if group == ("policy_options",) else trimmed(raw_value)
-        if group not in GROUPS:
-            reading.tree[group[0]] = value
-        elif isinstance(value, dict):
-            reading.tree[group[0]] = {str(each): item for each, item in value.items()}
-        elif value is not None:  # a group whose lines are all commented out is None
-            reading.problems.append(
-                f"{name}: {group[0]}: is a group, not a setting; {_instead(group[0], value)}"
-            )
+    top = {each: value for each, value in content.items() if each != POOLS}
+    reading.tree = _level(reading, name, top, (), SETTINGS_PATHS)
     if reading.tree.pop("config", None) is not None:
         reading.problems.append(
             f"{name}: config: cannot be set in the file itself; use {variable(('config',))}"
         )
-    for setting in SETTINGS:
-        holder = reading.tree if len(setting.path) == 1 else reading.tree.get(setting.path[0], {})
-        last = setting.path[-1]
-        if last not in holder:
+        reading.origins.pop(("config",), None)
+    pools = content.get(POOLS)
+    if isinstance(pools, dict):
+        reading.tree[POOLS] = {}
+        for pool, own in pools.items():
+            above = (POOLS, str(pool))
+            if isinstance(own, dict):
+                reading.tree[POOLS][str(pool)] = _level(reading, name, own, above, POOL_SETTINGS)
+            else:
+                reading.problems.append(
+                    f"{name}: {key(above)}: is a pool; write its settings indented below it"
+                )
+    elif pools is not None:
+        text = "is a group, not a setting; write pools: {api: {upstreams: app1:8000}}"
+        reading.problems.append(f"{name}: {POOLS}: {text}")
+    return reading
+
+
+def _level(
+    reading: Reading, name: str, content: dict[object, object], above: Path, paths: Sequence[Path]
+) -> dict[str, Any]:
+    """The raw values of the top of a file's tree, or of one of its pools. Origins and problems go to
+    `reading`."""
+    tree: dict[str, Any] = {}
+    groups = {path[0] for path in paths if len(path) > 1}
+    for raw_key, raw_value in content.items():
+        group = str(raw_key)
+        # A policy's options have their own types, and the policy decides what their white space means.
+        value = typed(raw_value) if group == "policy_options" else trimmed(raw_value)
+        if group not in groups:
+            tree[group] = value
+        elif isinstance(value, dict):
+            tree[group] = {str(each): item for each, item in value.items()}
+        elif value is not None:  # a group whose lines are all commented out is None
+            place = key((*above, group))
+            reading.problems.append(f"{name}: {place}: is a group, not a setting; {_instead(group, value)}")
+    for path in paths:
+        holder = tree if len(path) == 1 else tree.get(path[0], {})
+        if path[-1] not in holder:
             continue
-        place = f"{name}: {key(setting.path)}"
-        if holder[last] is None:
-            del holder[last]
+        place = f"{name}: {key((*above, *path))}"
+        if holder[path[-1]] is None:
+            del holder[path[-1]]
             reading.problems.append(f"{place}: has no value; give it one or remove the line")
         else:
-            reading.origins[setting.path] = Origin("file", place)
-    return reading
+            reading.origins[*above, *path] = Origin("file", place)
+    return tree
 
 
 def _instead(group: str, value: object) -> str:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from balancer.config.catalogue import BY_PATH, GROUPS, Path, key
+from balancer.config.catalogue import BY_PATH, GROUPS, POOLS, Path, key
 from balancer.config.durations import format_duration
+from balancer.config.pool import NamedPool, PoolSettings
 from balancer.config.problems import about_value, as_written
 from balancer.config.settings import Settings
 from balancer.config.sources import Origin
@@ -141,15 +142,30 @@ _RULES: tuple[_Rule, ...] = (
 
 def unused(settings: Settings, origins: Mapping[Path, Origin], tree: Mapping[str, Any]) -> list[str]:
     """One sentence for each setting that was set and changes nothing. `tree` holds the values as written."""
-    return list(_sentences(settings, origins, tree))
+    # A value at the top is also the default of every pool: it has an effect unless it has none in any.
+    found = [] if settings.pools and not settings.upstreams else list(_sentences(settings, (), origins, tree))
+    for name, pool in settings.pools.items():
+        found += _sentences(_as_of(pool, settings), (POOLS, name), origins, tree)
+    return found
 
 
-def _sentences(settings: Settings, origins: Mapping[Path, Origin], tree: Mapping[str, Any]) -> Iterator[str]:
+def _as_of(pool: NamedPool, settings: Settings) -> Settings:
+    """The settings as this pool has them."""
+    own = {name: getattr(pool, name) for name in PoolSettings.model_fields}
+    timeouts = settings.timeouts.model_copy(update=dict(pool.timeouts))
+    limits = settings.limits.model_copy(update=dict(pool.limits))
+    return settings.model_copy(update={**own, "timeouts": timeouts, "limits": limits})
+
+
+def _sentences(
+    settings: Settings, above: Path, origins: Mapping[Path, Origin], tree: Mapping[str, Any]
+) -> Iterator[str]:
     told = set()
     for rule in _RULES:
         for text in rule.paths:
-            path = tuple(text.split("."))
-            if path in told or path not in origins or _at(settings, text) == BY_PATH[path].field.default:
+            own = tuple(text.split("."))
+            path = (*above, *own)
+            if path in told or path not in origins or _at(settings, text) == BY_PATH[own].field.default:
                 continue
             why = rule.why(settings)
             if why is not None:

@@ -137,10 +137,8 @@ def _refuse_what_is_not_one(text: str) -> None:
 
 
 def refuse_duplicates(upstreams: tuple[Spec, ...]) -> tuple[Spec, ...]:
-    """Raise ValueError if there is none, all are backups, or two entries are the same upstream or name."""
-    if not upstreams:
-        raise ValueError("names no upstream; write app1:8000,app2:8000")
-    if all(upstream.backup for upstream in upstreams):
+    """Raise ValueError if all are backups, or two entries are the same upstream or name."""
+    if upstreams and all(upstream.backup for upstream in upstreams):
         raise ValueError(
             "names only backup upstreams, which serve only if no other is eligible; remove "
             "?backup=true from the regular ones"

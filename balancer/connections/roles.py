@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from mypy_extensions import mypyc_attr
 
 from balancer.errors import Failure
+from balancer.http.edits import Edits, Facts
 from balancer.http.forwarding import Peer
 from balancer.http.request_head import RequestHead
 from balancer.http.response_head import ResponseHead
@@ -32,16 +33,22 @@ class Outlet(ABC):
 @mypyc_attr(allow_interpreted_subclasses=True)
 class OutgoingRequest(ABC):
     """A request as far as it has arrived: `unsent` are the pieces of its body to be written now. If
-    `request_whole` there will be no more, and `request_trailers` end it."""
+    `request_whole` there will be no more, and `request_trailers` end it. `edits` are its route's, None if it
+    has none."""
 
-    __slots__ = ("head", "peer", "request_id", "request_trailers", "request_whole", "unsent")
+    __slots__ = ("edits", "head", "peer", "request_id", "request_trailers", "request_whole", "unsent")
 
+    edits: Edits | None
     head: RequestHead
     peer: Peer
     request_id: bytes
     unsent: tuple[bytes, ...]
     request_whole: bool
     request_trailers: bytes
+
+    @abstractmethod
+    def facts(self) -> Facts:
+        """The request, for the variables in edits."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -69,6 +69,9 @@ class UpstreamConnection(UpstreamSide):
         head = request.head
         self._framing.expect(reader, head.method, head.websocket)
         data = render_request(head, request.peer, request.request_id, self.upstream.authority)
+        edits = request.edits
+        if edits is not None and edits.request is not None:
+            data = edits.request.apply(data, request.facts())
         body = request.unsent
         self._chunked = chunked = head.length == CHUNKED
         if chunked:

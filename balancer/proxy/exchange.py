@@ -11,12 +11,14 @@ from balancer.errors import (
     DRAIN_TIMEOUT,
     INTERNAL_ERROR,
     LOOP_DETECTED,
+    NO_ROUTE,
     WANT_OF_A_SLOT,
     Failure,
     Outcome,
     ProtocolError,
     Source,
 )
+from balancer.http.edits import Facts
 from balancer.http.request_head import RequestHead
 from balancer.http.response_head import ResponseHead
 from balancer.proxy.context import ProxyContext
@@ -60,6 +62,10 @@ class Exchange(ExchangeState):
     def start(self, head: RequestHead, route: Route, body: bytes, whole: bool) -> None:
         """A request begins. `body`: the part of its body that arrived with the head; `whole`: that is all."""
         now = self._begin(head, route, len(body), whole)
+        self.edits = route.edits
+        if route.answers:
+            self._answer(route)
+            return
         if head.balancers is not None:
             pool, peer = self.side.pool.name, self.client.peer.address
             if self.context.loops.closes(head.balancers, pool, peer):
@@ -72,6 +78,38 @@ class Exchange(ExchangeState):
         timeouts = route.timeouts
         self.deadline_ns = now + (timeouts.first_byte_ns if whole else timeouts.idle_ns)
         self.connecting.start(self.side, now)
+
+    def _answer(self, route: Route) -> None:
+        """The route has no pool."""
+        self.connecting.reset()
+        answer = route.answer
+        if answer is None:
+            self.fail(NO_ROUTE, "")
+            return
+        try:
+            head = self._edited(answer.head(self.facts()))
+        except ProtocolError as error:
+            self.fail(error.failure, error.detail)
+            return
+        body = b"" if self.head.method == b"HEAD" else answer.body
+        now = self.context.monotonic_ns()
+        self.status = head.status
+        self.response_begun = True
+        self.response_bytes = len(body)
+        self.client.respond(head, body, True)
+        self._end(now)
+        self.client.ended(now)
+
+    def _edited(self, head: ResponseHead) -> ResponseHead:
+        """A response's head as the route changes it."""
+        edits = self.edits
+        if edits is None or edits.response is None:
+            return head
+        return edits.response.apply(head, self.facts())
+
+    def facts(self) -> Facts:
+        client = self.client
+        return Facts(self.head, client.peer, self.request_id, client.scheme)
 
     def refuse(self, head: RequestHead, route: Route, error: ProtocolError) -> None:
         """Refuse a request whose head is valid, but not what follows it."""
@@ -239,6 +277,8 @@ class Exchange(ExchangeState):
             if asks_another(self, attempt, head, body, last, now_ns):
                 return
         # `_begin_response`, inlined.
+        if self.edits is not None:
+            head = self._edited(head)
         affinity = self.side.pool.affinity
         if affinity is not None:
             head = affinity.answered(self.head, head, attempt.upstream)
@@ -257,6 +297,8 @@ class Exchange(ExchangeState):
     def _begin_response(self, head: ResponseHead, served: Upstream) -> ResponseHead:
         """The final response begins, from the upstream `served`: no other can follow. Returns the head for
         the client."""
+        if self.edits is not None:
+            head = self._edited(head)
         affinity = self.side.pool.affinity
         if affinity is not None:
             head = affinity.answered(self.head, head, served)

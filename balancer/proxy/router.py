@@ -2,16 +2,28 @@
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
+from collections.abc import Mapping
+
 from mypy_extensions import mypyc_attr
 
 from balancer.counters import Batch, Counters
 from balancer.errors import MALFORMED_REQUEST, ProtocolError
+from balancer.http.edits import Edits, FieldEdit, RequestEdit, ResponseEdit
 from balancer.http.forwarding import Peer
 from balancer.http.normal_path import is_usual, matched_form, normal_path, other_readings
 from balancer.http.request_head import RequestHead
 from balancer.pools.pool import UpstreamPool
 from balancer.proxy.route_table import RouteTable
-from balancer.spec.worker import FOREVER_NS, MatchSpec, RetryRules, RouteSpec
+from balancer.proxy.stages.answer import Answer
+from balancer.spec.worker import (
+    FOREVER_NS,
+    FieldsSpec,
+    MatchSpec,
+    RetryRules,
+    RewriteSpec,
+    RouteSpec,
+    SideSpec,
+)
 from balancer.telemetry.columns import ROUTE_INFLIGHT, ROUTE_REQUEST_BYTES, ROUTE_RESPONSE_BYTES
 
 
@@ -33,57 +45,75 @@ class RouteCounters(Counters):
 
 
 class Side:
-    """The part of a route's requests that one pool serves: all of them, unless the route is split. `retry`
-    are the rules for sending them again. `pool` is unset if the route answers by itself."""
+    """A pool that serves requests of a route. `retry` are the rules for sending them again. `pool` and
+    `retry` are unset if the route answers by itself."""
 
     __slots__ = ("counters", "pool", "pool_name", "retry")
 
     pool: UpstreamPool
     retry: RetryRules
 
-    def __init__(self, counters: RouteCounters, pool: UpstreamPool | None, retry: RetryRules | None) -> None:
-        """`retry` is the route's, None for the pool's."""
+    def __init__(
+        self, spec: SideSpec | None, pools: Mapping[str, UpstreamPool], counters: RouteCounters
+    ) -> None:
         self.counters = counters
         self.pool_name = ""
-        if pool is not None:
-            self.pool = pool
-            self.pool_name = pool.name
-            self.retry = retry or pool.retry
+        if spec is not None:
+            self.pool = pools[spec.pool]
+            self.pool_name = spec.pool
+            self.retry = spec.retry
 
 
 class Route:
-    """Its name (the metric label), its sides, and what its exchanges may take."""
+    """Its name (the metric label), who serves its requests, and what these may take. `answers`: it has no
+    pool, and gives `answer`, 404 if that is None."""
 
-    __slots__ = ("body_bytes", "name", "side", "timeouts")
+    __slots__ = ("answer", "answers", "body_bytes", "edits", "name", "side", "timeouts")
 
     def __init__(self, spec: RouteSpec, side: Side) -> None:
         self.name = spec.name
         self.side = side
+        self.answers = spec.side is None
+        self.answer = None if spec.answer is None else Answer(spec.answer)
+        self.edits = _edits(spec.rewrite, spec.response)
         self.timeouts = spec.timeouts
         self.body_bytes = spec.body_bytes
+
+
+def _edits(rewrite: RewriteSpec | None, response: FieldsSpec | None) -> Edits | None:
+    if rewrite is None and response is None:
+        return None
+    request = None
+    if rewrite is not None:
+        fields = None if rewrite.fields is None else _field_edit(rewrite.fields)
+        prefixes = [prefix.encode() for prefix in rewrite.prefixes]
+        request = RequestEdit(prefixes, rewrite.instead.encode(), rewrite.host, fields)
+    return Edits(request, None if response is None else ResponseEdit(_field_edit(response)))
+
+
+def _field_edit(spec: FieldsSpec) -> FieldEdit:
+    return FieldEdit(spec.set, spec.add, spec.remove)
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Router:
     """The routes in the order in which they are matched; the last one matches every request.
-    `bounds_total`: one of them limits how long an exchange may take in total."""
+    `only` is the single one, which needs no matching, None if there are several. `bounds_total`: one of them
+    limits how long an exchange may take in total."""
 
-    __slots__ = ("_only", "_table", "bounds_total", "routes")
+    __slots__ = ("_table", "bounds_total", "only", "routes")
 
     def __init__(self, routes: list[Route], matches: list[MatchSpec]) -> None:
         """`matches` are the routes' own."""
         self.routes = routes
         self.bounds_total = any(route.timeouts.total_ns < FOREVER_NS for route in routes)
-        self._only = routes[0] if len(routes) == 1 else None
+        self.only = routes[0] if len(routes) == 1 else None
         self._table = RouteTable(matches)
 
     def match(self, head: RequestHead, peer: Peer) -> Route:
         """The first route whose conditions are met by `head`, from `peer`; its target is in normal form then,
         if any route looks at paths. Raises ProtocolError for a path that apps could take for another
         route's."""
-        only = self._only
-        if only is not None:
-            return only
         known = head.route
         if known is not None:
             assert isinstance(known, Route)

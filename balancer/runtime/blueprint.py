@@ -39,6 +39,7 @@ from balancer.spec.worker import (
     RetryRules,
     RouteSpec,
     RouteTimeouts,
+    SideSpec,
     StickySpec,
     WorkerSpec,
     patience,
@@ -62,7 +63,14 @@ def instance_spec(settings: Settings, *, via: str, max_connections: int) -> Inst
             via=via,
             drain=settings.timeouts.drain,
             listener=_listener(settings, settings.timeouts, settings.limits, max_connections),
-            routes=(_route(DEFAULT, DEFAULT, settings.timeouts, settings.limits),),
+            routes=(
+                _route(
+                    DEFAULT,
+                    SideSpec(pool=DEFAULT, retry=_retry(settings)),
+                    settings.timeouts,
+                    settings.limits,
+                ),
+            ),
             pools=(_pool(DEFAULT, settings, settings.timeouts, settings.limits),),
         ),
         pools=(_supervised(DEFAULT, settings, settings.limits),),
@@ -93,18 +101,22 @@ def _listener(
     )
 
 
-def _route(name: str, pool: str, timeouts: RouteTimeoutSettings, limits: RouteLimits) -> RouteSpec:
+def _route(
+    name: str, side: SideSpec | None, timeouts: RouteTimeoutSettings, limits: RouteLimits
+) -> RouteSpec:
     return RouteSpec(
         name=name,
         match=MatchSpec(),
-        pool=pool,
+        side=side,
+        answer=None,
+        rewrite=None,
+        response=None,
         timeouts=RouteTimeouts(
             first_byte_ns=_timeout_ns(timeouts.first_byte),
             idle_ns=_timeout_ns(timeouts.idle),
             total_ns=_timeout_ns(timeouts.total),
             tunnel_idle_ns=_timeout_ns(timeouts.tunnel_idle),
         ),
-        retry=None,
         body_bytes=limits.body_bytes,
     )
 

@@ -112,7 +112,7 @@ def build_data_plane(
     for update in start.pools:
         membership.apply(update)
     routes = [
-        Route(route, Side(RouteCounters(place.cells(row), batch), pools[route.pool], route.retry))
+        Route(route, Side(route.side, pools, RouteCounters(place.cells(row), batch)))
         for route, row in zip(spec.routes, rows.routes, strict=True)
     ]
     proxy = ProxyContext(

@@ -104,16 +104,54 @@ class MatchSpec(Part, frozen=True, kw_only=True):
     cookies: tuple[tuple[str, str], ...] = ()
 
 
+class SideSpec(Part, frozen=True, kw_only=True):
+    """A pool that serves requests of a route, and the rules for sending these again."""
+
+    pool: str
+    retry: RetryRules
+
+
+class AnswerSpec(Part, frozen=True, kw_only=True):
+    """A response that a route gives by itself. `location` is that of a redirect, with variables, else
+    empty."""
+
+    status: int
+    location: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+
+class FieldsSpec(Part, frozen=True, kw_only=True):
+    """Changes of header fields; values have variables."""
+
+    set: tuple[tuple[str, str], ...] = ()
+    add: tuple[tuple[str, str], ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+class RewriteSpec(Part, frozen=True, kw_only=True):
+    """How a route changes its requests: each of `prefixes` that a path has is replaced by `instead`, and Host
+    by `host`, if that is not empty."""
+
+    prefixes: tuple[str, ...] = ()
+    instead: str = ""
+    host: str = ""
+    fields: FieldsSpec | None = None
+
+
 class RouteSpec(Part, frozen=True, kw_only=True):
-    """Which pool serves matching requests. The first route that matches a request is taken; the last one
-    matches all. `retry` are its own rules, None for those of its pool. `body_bytes` is the size of a request
-    body at most, 0 = unlimited."""
+    """What happens to matching requests. The first route that matches a request is taken; the last one
+    matches all. `side` is the pool that serves them; without one they get `answer`, or if that is None too,
+    404. `rewrite` and `response` are None if nothing is changed. `body_bytes` is the size of a request body
+    at most, 0 = unlimited."""
 
     name: str
     match: MatchSpec
-    pool: str
+    side: SideSpec | None
+    answer: AnswerSpec | None
+    rewrite: RewriteSpec | None
+    response: FieldsSpec | None
     timeouts: RouteTimeouts
-    retry: RetryRules | None
     body_bytes: int
 
 

@@ -1,6 +1,7 @@
 """Requests for tests that play an attempt on its own connection."""
 
 from balancer.connections.roles import OutgoingRequest, ResponseReader, UpstreamSide
+from balancer.http.edits import Facts
 from balancer.http.fields import REQUEST_KINDS, FieldTable
 from balancer.http.forwarding import Forwarding
 from balancer.http.request_head import RequestHead, parse_request_head
@@ -28,6 +29,10 @@ class PlainRequest(OutgoingRequest):
         self.unsent = ()
         self.request_whole = True
         self.request_trailers = b""
+        self.edits = None
+
+    def facts(self) -> Facts:
+        return Facts(self.head, self.peer, self.request_id, b"http")
 
 
 def send_request(

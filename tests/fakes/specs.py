@@ -22,6 +22,7 @@ from balancer.spec.worker import (
     RetryRules,
     RouteSpec,
     RouteTimeouts,
+    SideSpec,
     StickySpec,
     WorkerSpec,
 )
@@ -187,9 +188,11 @@ def worker_spec(
             RouteSpec(
                 name=pool.name,
                 match=MatchSpec(),
-                pool=pool.name,
+                side=SideSpec(pool=pool.name, retry=pool.retry),
+                answer=None,
+                rewrite=None,
+                response=None,
                 timeouts=of_routes,
-                retry=None,
                 body_bytes=body_bytes,
             )
             for pool in pools

@@ -50,6 +50,7 @@ class FailingOnce(Router):
 
     def __init__(self, routes: list[Route]) -> None:
         super().__init__(routes, [MatchSpec()])
+        self.only = None
         self.failed = False
 
     def match(self, head: RequestHead, peer: Peer) -> Route:

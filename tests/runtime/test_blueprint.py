@@ -20,6 +20,7 @@ from balancer.spec.worker import (
     PoolSpec,
     QueueSpec,
     RetryRules,
+    SideSpec,
     StickySpec,
 )
 
@@ -43,7 +44,8 @@ def test_the_worker_spec_has_every_setting_but_the_workers_place() -> None:
         *(3, "balancer-0123abcd", 25.0, "debug"),
     )
     assert worker.access_log == AccessLogSpec(enabled=True, sample=0.5, fields=("time", "status"))
-    assert [(route.name, route.pool) for route in worker.routes] == [("default", "default")]
+    (route,), (pool,) = worker.routes, worker.pools
+    assert (route.name, route.side) == ("default", SideSpec(pool="default", retry=pool.retry))
     assert worker.listener.limits.max_connections == 100  # of all workers
 
 

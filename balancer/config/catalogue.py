@@ -79,14 +79,14 @@ def _walk(model: type[BaseModel], above: Path = ()) -> Iterator[Setting | Path]:
 
 
 POOLS = "pools"
-SETTINGS: tuple[Setting, ...] = tuple(each for each in _walk(Settings) if isinstance(each, Setting))
+SETTINGS: tuple[Setting, ...] = tuple(
+    each for each in _walk(Settings) if isinstance(each, Setting) and each.path != (POOLS,)
+)
 # What a pool may have a value of its own for.
 POOL_SETTINGS: tuple[Path, ...] = tuple(each.path for each in _walk(NamedPool) if isinstance(each, Setting))
 GROUPS: tuple[Path, ...] = tuple(each for each in _walk(Settings) if not isinstance(each, Setting))
 BY_PATH: dict[Path, Setting] = {setting.path: setting for setting in SETTINGS}
-BY_VARIABLE: dict[str, Setting] = {
-    setting.variable: setting for setting in SETTINGS if setting.path != (POOLS,)
-}
+BY_VARIABLE: dict[str, Setting] = {setting.variable: setting for setting in SETTINGS}
 
 
 def pool_of(path: Path) -> str | None:
@@ -140,7 +140,8 @@ def _about_unknown(path: Path, spelling: Callable[[Path], str]) -> str:
     meant = _closest(path)
     if meant is None and path[:-1] in GROUPS:
         names = [each[-1] for each in BY_PATH if each[:-1] == path[:-1]]
-        shown = names if spelling is key else [name.upper() for name in names]
+        is_variable = spelling(path).startswith(PREFIX)
+        shown = [name.upper() for name in names] if is_variable else names
         return f"no such setting; its group has {', '.join(shown)}"
     if meant is None:
         return "no such setting; remove it"

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from balancer.config.catalogue import SETTINGS, Path
+from balancer.config.catalogue import POOL_SETTINGS, POOLS, SETTINGS, Path, variable
 from balancer.config.loader import Loaded
 from balancer.config.masking import masked
 from balancer.config.settings import Settings
@@ -27,7 +27,7 @@ class EffectiveSetting:
 
 
 def effective(loaded: Loaded) -> list[EffectiveSetting]:
-    """Every setting, in the order of the models."""
+    """Every setting, in the order of the models, and what pools set themselves."""
     tree = masked(loaded.settings.model_dump(mode="json"))
     lines = []
     for setting in SETTINGS:
@@ -35,6 +35,12 @@ def effective(loaded: Loaded) -> list[EffectiveSetting]:
         kind = "default" if origin is None else origin.kind
         value = shown(value_at(tree, setting.path))
         lines.append(EffectiveSetting(setting.path, setting.variable, value, kind))
+    for name in loaded.settings.pools:
+        for own in POOL_SETTINGS:
+            path = (POOLS, name, *own)
+            if (origin := loaded.origins.get(path)) is not None:
+                value = shown(value_at(tree, path))
+                lines.append(EffectiveSetting(path, variable(path), value, origin.kind))
     return lines
 
 
@@ -42,6 +48,18 @@ def as_yaml(settings: Settings) -> str:
     """The tree as a settings file that yields the same settings, except for masked secrets."""
     tree = settings.model_dump(mode="json", exclude={"config"})
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+
+
+def _item(value: object) -> str:
+    """A route in the short form, if it has one, else as JSON; other items as text."""
+    if not isinstance(value, dict):
+        return str(value)
+    match = value.get("match", {})
+    hosts, paths = match.get("host", [""]), match.get("path_prefix", [""])
+    is_short = value.keys() <= {"name", "match", "pool"} and match.keys() <= {"host", "path_prefix"}
+    if is_short and len(hosts) == len(paths) == 1 and hosts[0] + paths[0]:
+        return f"{hosts[0]}{paths[0]}={value['pool']}"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def value_at(tree: dict[str, Any], path: Path) -> Any:
@@ -57,5 +75,5 @@ def shown(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return ", ".join(_item(one) for one in value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

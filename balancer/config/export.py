@@ -1,6 +1,6 @@
 """Makes what the admin API shows of the settings (L1)."""
 
-from balancer.config.catalogue import SETTINGS, key
+from balancer.config.catalogue import SETTINGS, key, pool_of
 from balancer.config.exported import Exported, as_file
 from balancer.config.loader import Loaded
 from balancer.config.masking import masked
@@ -14,4 +14,6 @@ def export(loaded: Loaded) -> Exported:
         origin = loaded.origins.get(setting.path)
         if setting.path != ("config",):
             origins[key(setting.path)] = "default" if origin is None else origin.kind
+    of_pools = {path: one for path, one in loaded.origins.items() if pool_of(path) is not None}
+    origins |= {key(path): origin.kind for path, origin in of_pools.items()}
     return Exported(tree, origins, as_file(tree))

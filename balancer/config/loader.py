@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from balancer.config.catalogue import BY_PATH, POOLS, Path
+from balancer.config.catalogue import BY_PATH, POOLS, Path, variable
 from balancer.config.ourselves import ourselves
 from balancer.config.pool import PoolSettings
 from balancer.config.pools import about_name, completed
@@ -20,6 +20,7 @@ from balancer.config.sources import Origin, Reading, read_environment, read_file
 from balancer.config.sticky import NO_SECRET
 from balancer.config.token import read_token_file
 from balancer.config.unused import unused
+from balancer.config.upstream_spec import DEFAULT
 from balancer.config.written import is_text
 from balancer.errors import SettingsError
 
@@ -83,6 +84,7 @@ def load_with_origins(
         settings = None
     else:
         problems += _nobody(settings, origins)
+        problems += _no_routes(settings, origins)
         problems += _circles(settings, origins)
         problems += _file_problems(settings, origins)
     if policies is not None:
@@ -93,7 +95,7 @@ def load_with_origins(
             problems += _policy_problems(values, options, (POOLS, pool), origins, policies)
     if problems or settings is None:
         raise SettingsError([_printable(problem) for problem in dict.fromkeys(problems)])
-    warnings = unused(settings, origins, tree)
+    warnings = [*unused(settings, origins, tree), *_without_requests(settings, origins)]
     if any(
         pool.sticky.enabled and not pool.sticky.secret.get_secret_value()
         for pool in (settings, *settings.pools.values())
@@ -132,6 +134,25 @@ def _nobody(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]
             yield about_value((*above, "upstreams"), [], text, origins)
 
 
+def _no_routes(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]:
+    """Several pools, and nothing that says which requests they serve."""
+    pools = [*([DEFAULT] if settings.upstreams else []), *settings.pools]
+    if not settings.routes and len(pools) > 1:
+        example = ", ".join([*(f"/{name}/={name}" for name in pools[1:]), f"/={pools[0]}"])
+        yield (
+            f"{variable(('routes',))}: is not set, but there are {len(pools)} pools; write, for example, "
+            f"{example}"
+        )
+
+
+def _without_requests(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]:
+    """Pools that no route names."""
+    named = {route.pool for route in settings.routes}
+    for name in [*([DEFAULT] if settings.upstreams else []), *settings.pools]:
+        if settings.routes and name not in named:
+            yield f"{variable(('routes',))}: no route names the pool {name}, so it gets no requests"
+
+
 def _circles(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]:
     """Upstreams and checks that lead back to this balancer, as far as this is visible without a lookup."""
     own = ourselves(settings.listen, settings.admin_listen)
@@ -160,13 +181,22 @@ def _text_problems(tree: Mapping[str, Any], origins: Mapping[Path, Origin]) -> l
 
 def _file_problems(settings: Settings, origins: Mapping[Path, Origin]) -> list[str]:
     """Problems with the other files that are read at start."""
-    if not settings.admin_token_file:
-        return []
-    try:
-        read_token_file(settings.admin_token_file)
-    except ValueError as error:
-        return [about_value(("admin_token_file",), settings.admin_token_file, str(error), origins)]
-    return []
+    problems = []
+    if settings.admin_token_file:
+        try:
+            read_token_file(settings.admin_token_file)
+        except ValueError as error:
+            problems.append(
+                about_value(("admin_token_file",), settings.admin_token_file, str(error), origins)
+            )
+    for number, route in enumerate(settings.routes, 1):
+        if route.respond is not None:
+            try:
+                route.respond.body()
+            except ValueError as error:
+                where = f"route {number} ({route.name}): respond.file"
+                problems.append(f'{variable(("routes",))}: {where}: "{route.respond.file}" {error}')
+    return problems
 
 
 def _policy_problems(

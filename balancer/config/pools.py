@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from balancer.config.catalogue import POOL_SETTINGS, Path
+from balancer.config.upstream_spec import DEFAULT
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[_-][a-z0-9]+)*")
 _LONGEST = 40  # characters: it labels metrics, and is a part of cookie names
-DEFAULT = "default"  # the pool that UPSTREAMS defines
 
 
 def about_name(name: str) -> str | None:

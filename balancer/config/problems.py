@@ -1,21 +1,35 @@
 """Turns validation errors into sentences an operator can act on (L1): setting, value, remedy."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import PlainSerializer, SecretStr, ValidationError
+from pydantic import BaseModel, PlainSerializer, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from balancer.config.catalogue import BY_PATH, Path, about_unknown_key, at_top, pool_of, variable
 from balancer.config.group import MisfitError
 from balancer.config.masking import MASKED, MASKED_QUERIES
+from balancer.config.routes import RouteError, RouteSettings, parse_routes
 from balancer.config.settings import Settings
 from balancer.config.sources import Origin
 from balancer.config.types import MASK
 
 _LONGEST_VALUE = 80
+ROUTES = "routes"
+
+
+def _names(model: type[BaseModel]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield name
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _names(kind)
+
+
+# The rest of an error's location are names of types that pydantic has tried.
+_KEYS_OF_ROUTES = frozenset(_names(RouteSettings))
 
 # pydantic's error type -> the sentence after the value, filled from the error's context
 _SENTENCES = {
@@ -32,6 +46,7 @@ _SENTENCES = {
     "string_too_short": "is empty; give it a value or remove it",
     "tuple_type": "is not a list; write a,b or [a, b]",
     "dict_type": "is not a mapping of names to values",
+    "model_type": "is not a mapping of names to values",
     "greater_than_equal": "is too small; the minimum is {ge}",
     "less_than_equal": "is too large; the maximum is {le}",
     "literal_error": "is not known; write {expected}",
@@ -59,6 +74,8 @@ def _sentence(
     error: ErrorDetails, origins: Mapping[Path, Origin], file: str | None, tree: Mapping[str, Any]
 ) -> str:
     path = where = tuple(str(part) for part in error["loc"])
+    if path[0] == ROUTES:
+        return _about_route(error, origins, tree)
     if error["type"] == "extra_forbidden":
         return f"{file}: {'.'.join(path)}: {about_unknown_key(path)}"
     context, value = error.get("ctx", {}), error["input"]
@@ -82,6 +99,33 @@ def _sentence(
     if isinstance(value, str) and not isinstance(misfit, MisfitError):
         text = _about_quotes(value) or text
     return about_value(path, value, text, origins)
+
+
+def _about_route(error: ErrorDetails, origins: Mapping[Path, Origin], tree: Mapping[str, Any]) -> str:
+    """The sentence names the route and the setting in it."""
+    place = _place((ROUTES,), origins)
+    inner = [*error["loc"][1:2], *(part for part in error["loc"][2:] if part in _KEYS_OF_ROUTES)]
+    cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, RouteError):
+        return f"{place}: {cause}"
+    if inner and isinstance(inner[0], int):
+        place += f": route {inner[0] + 1}"
+        written = parse_routes(tree.get(ROUTES))
+        if isinstance(written, list) and isinstance(route := written[inner[0]], Mapping) and "name" in route:
+            place += f" ({route['name']})"
+    if error["type"] == "extra_forbidden":
+        above = ".".join(map(str, inner[1:]))
+        return f"{place}: {f'{above}: ' if above else ''}{error['loc'][-1]}: no such setting of a route"
+    where = ".".join(str(part) for part in inner[1:])
+    if error["type"] == "missing":
+        return f"{place}: {where}: is not set; give it a value"
+    if error["type"] == "value_error":
+        text = str(cause)
+    else:
+        text = _SENTENCES.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
+    value = error["input"]
+    shown = "" if isinstance(value, Mapping | RouteSettings) else f" {_quoted(value)}"
+    return f"{place}:{f' {where}:' if where else ''}{shown} {text}"
 
 
 def _shown(path: Path, bound: object) -> object:

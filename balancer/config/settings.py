@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from balancer.config.address import Address
+from balancer.config.group import MisfitError
 from balancer.config.instance import InstanceSettings, InstanceTimeouts
 from balancer.config.listener import ListenerLimits, ListenerSettings, ListenerTimeouts
 from balancer.config.pool import (
@@ -22,12 +23,14 @@ from balancer.config.pool import (
 )
 from balancer.config.pool_groups import AdaptiveSettings
 from balancer.config.route import RouteLimits, RouteTimeouts
-from balancer.config.upstream_spec import Spec
+from balancer.config.routes import RouteError, Routes, RouteSettings, refuse_misfits
+from balancer.config.upstream_spec import DEFAULT, Spec
 
 # Rows of the stats segment, which is in a layer above: a test compares. Each worker, the listener, the pool,
 # the route and each upstream has one.
 MOST_ENTITIES = 4096
 OTHER_ENTITIES = 3
+MOST_ROUTES = 1024  # with several pools
 
 
 class TimeoutSettings(InstanceTimeouts, ListenerTimeouts, RouteTimeouts, PoolTimeouts):
@@ -58,6 +61,24 @@ class Settings(PoolSettings, InstanceSettings, ListenerSettings, BaseSettings):
         "have its own value of each setting of a pool, such as `BALANCER_POOLS__<NAME>__POLICY`.",
     )
 
+    routes: Routes = Field(
+        default=(),
+        description="Which requests go to which pool; the first match wins: `/api/=api, "
+        "static.example.com/=static, /=web`, or a list in JSON or YAML (docs/routes.md). If unset, all go to "
+        "the only pool.",
+    )
+
+    @field_validator("routes")
+    @classmethod
+    def _routes_lead_somewhere(
+        cls, routes: tuple[RouteSettings, ...], info: ValidationInfo
+    ) -> tuple[RouteSettings, ...]:
+        if len(routes) > MOST_ROUTES:
+            raise RouteError(f"has {len(routes)} routes; there is room for {MOST_ROUTES}: name fewer")
+        if "pools" in info.data and "upstreams" in info.data:  # else these are wrong, which has been reported
+            refuse_misfits(routes, [*([DEFAULT] if info.data["upstreams"] else []), *info.data["pools"]])
+        return routes
+
     @field_validator("admin_listen")
     @classmethod
     def _listeners_differ(cls, admin: Address, info: ValidationInfo) -> Address:
@@ -73,6 +94,20 @@ class Settings(PoolSettings, InstanceSettings, ListenerSettings, BaseSettings):
         if len(upstreams) > most:
             raise ValueError(f"names {len(upstreams)} upstreams; there is room for {most}: name fewer")
         return upstreams
+
+    @field_validator("pools")
+    @classmethod
+    def _there_is_room_for_all(
+        cls, pools: dict[str, NamedPool], info: ValidationInfo
+    ) -> dict[str, NamedPool]:
+        found = list(info.data.get("upstreams", ()))
+        most = MOST_ENTITIES - OTHER_ENTITIES - info.data.get("workers", 1) - len(pools) - MOST_ROUTES
+        for name, pool in pools.items():
+            found += pool.upstreams
+            if len(found) > most:
+                text = f"makes {len(found)} upstreams; in all pools there is room for {most}: name fewer"
+                raise MisfitError(f"{name}.upstreams", text)
+        return pools
 
     @field_validator("limits")
     @classmethod

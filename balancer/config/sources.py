@@ -29,7 +29,7 @@ from balancer.config.yaml_text import read_yaml, typed
 _SERVICE_VARIABLE = re.compile(
     r"BALANCER(_[A-Z0-9]+)*?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_[A-Z]+)?)"
 )
-SETTINGS_PATHS = tuple(setting.path for setting in SETTINGS if setting.path != (POOLS,))
+SETTINGS_PATHS = tuple(setting.path for setting in SETTINGS)
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://.*")
 
 

@@ -6,7 +6,7 @@ Prints the table, or rewrites the text between the two marker lines of each file
 import sys
 from pathlib import Path as FilePath
 
-from balancer.config.catalogue import SETTINGS
+from balancer.config.catalogue import POOLS, SETTINGS, variable
 from balancer.config.effective import shown, value_at
 from balancer.config.settings import Settings
 from balancer.errors import OperatorError
@@ -24,6 +24,8 @@ def table() -> str:
         default = "needed" if setting.field.is_required() else _code(value_at(defaults, setting.path))
         meaning = (setting.field.description or "").replace("|", r"\|")
         rows.append(f"| `{setting.variable}` | {default} | {meaning} |")
+    pools = Settings.model_fields[POOLS].description or ""
+    rows.append(f"| `{variable((POOLS,))}__<NAME>__...` | none | {pools} |")
     return "\n".join(rows)
 
 

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 from balancer.config.address import check_host, is_ip, join_host_port, split_host_port
 from balancer.config.durations import format_duration, parse_duration
 
+DEFAULT = "default"  # the pool that UPSTREAMS defines
 MAX_WEIGHT = 1000
 DEFAULT_REFRESH = 2.0
 MIN_REFRESH = 0.1

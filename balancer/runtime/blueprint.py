@@ -7,12 +7,11 @@ from collections.abc import Mapping
 
 from balancer.config.listener import ListenerSettings
 from balancer.config.pool import PoolLimits, PoolSettings, PoolTimeouts
-from balancer.config.route import RouteLimits
-from balancer.config.route import RouteTimeouts as RouteTimeoutSettings
 from balancer.config.settings import LimitSettings, Settings, TimeoutSettings
-from balancer.config.upstream_spec import DnsSpec
+from balancer.config.upstream_spec import DEFAULT, DnsSpec
 from balancer.errors import SettingsError
 from balancer.health.settings import found_within
+from balancer.runtime.route_specs import route_specs, timeout_ns
 from balancer.spec.instance import (
     CheckSpec,
     EjectionSpec,
@@ -22,7 +21,6 @@ from balancer.spec.instance import (
     UpstreamSpec,
 )
 from balancer.spec.worker import (
-    FOREVER_NS,
     AccessLogSpec,
     AdaptiveSpec,
     ForwardedSpec,
@@ -30,27 +28,28 @@ from balancer.spec.worker import (
     Limits,
     ListenerSpec,
     ListenerTimeouts,
-    MatchSpec,
     OutlierSpec,
     PolicyOption,
     PolicySpec,
     PoolSpec,
     QueueSpec,
     RetryRules,
-    RouteSpec,
-    RouteTimeouts,
-    SideSpec,
     StickySpec,
     WorkerSpec,
     patience,
 )
 
-DEFAULT = "default"  # the pool that UPSTREAMS defines, and the route to it
-
 
 def instance_spec(settings: Settings, *, via: str, max_connections: int) -> InstanceSpec:
     """The spec of these settings. `via` is the instance's name in Via, "" for no Via; `max_connections` is
-    what the open-file limit allows, for all workers together."""
+    what the open-file limit allows, for all workers together. Raises SettingsError for a file of a route that
+    cannot be read."""
+    pools: list[tuple[str, PoolSettings, PoolTimeouts, PoolLimits]] = [
+        (name, pool, pool.timeouts, pool.limits) for name, pool in settings.pools.items()
+    ]
+    if settings.upstreams:
+        pools.insert(0, (DEFAULT, settings, settings.timeouts, settings.limits))
+    specs = {name: _pool(name, pool, timeouts, limits) for name, pool, timeouts, limits in pools}
     return InstanceSpec(
         worker=WorkerSpec(
             workers=settings.workers,
@@ -63,17 +62,10 @@ def instance_spec(settings: Settings, *, via: str, max_connections: int) -> Inst
             via=via,
             drain=settings.timeouts.drain,
             listener=_listener(settings, settings.timeouts, settings.limits, max_connections),
-            routes=(
-                _route(
-                    DEFAULT,
-                    SideSpec(pool=DEFAULT, retry=_retry(settings)),
-                    settings.timeouts,
-                    settings.limits,
-                ),
-            ),
-            pools=(_pool(DEFAULT, settings, settings.timeouts, settings.limits),),
+            routes=route_specs(settings, specs),
+            pools=tuple(specs.values()),
         ),
-        pools=(_supervised(DEFAULT, settings, settings.limits),),
+        pools=tuple(_supervised(name, pool, limits) for name, pool, _, limits in pools),
     )
 
 
@@ -84,9 +76,9 @@ def _listener(
         # The setting, not the actual port if it is 0: the label must be from a closed list.
         name=str(settings.listen),
         timeouts=ListenerTimeouts(
-            request_head_ns=_timeout_ns(timeouts.request_head),
-            client_idle_ns=_timeout_ns(timeouts.client_idle),
-            patience_ns=patience(_timeout_ns(timeouts.idle)),
+            request_head_ns=timeout_ns(timeouts.request_head),
+            client_idle_ns=timeout_ns(timeouts.client_idle),
+            patience_ns=patience(timeout_ns(timeouts.idle)),
         ),
         limits=Limits(
             max_connections=max_connections,
@@ -98,26 +90,6 @@ def _listener(
         trusted_proxies=settings.trusted_proxies,
         forwarded=ForwardedSpec(told=settings.forwarded.told, kept=settings.forwarded.kept),
         request_trailers=settings.request_trailers,
-    )
-
-
-def _route(
-    name: str, side: SideSpec | None, timeouts: RouteTimeoutSettings, limits: RouteLimits
-) -> RouteSpec:
-    return RouteSpec(
-        name=name,
-        match=MatchSpec(),
-        side=side,
-        answer=None,
-        rewrite=None,
-        response=None,
-        timeouts=RouteTimeouts(
-            first_byte_ns=_timeout_ns(timeouts.first_byte),
-            idle_ns=_timeout_ns(timeouts.idle),
-            total_ns=_timeout_ns(timeouts.total),
-            tunnel_idle_ns=_timeout_ns(timeouts.tunnel_idle),
-        ),
-        body_bytes=limits.body_bytes,
     )
 
 
@@ -154,7 +126,7 @@ def _keepalive(settings: PoolSettings) -> KeepaliveSpec:
     group = settings.keepalive
     return KeepaliveSpec(
         max_idle=group.max_idle,
-        idle_timeout_ns=_timeout_ns(group.idle_timeout),
+        idle_timeout_ns=timeout_ns(group.idle_timeout),
         max_requests=group.max_requests,
         max_lifetime_ns=_ns(group.max_lifetime),
         learn=group.learn,
@@ -260,8 +232,3 @@ def _check(settings: PoolSettings) -> CheckSpec | None:
 
 def _ns(seconds: float) -> int:
     return round(seconds * 1e9)
-
-
-def _timeout_ns(seconds: float) -> int:
-    """A timeout from the settings, in which 0 turns it off."""
-    return _ns(seconds) if seconds else FOREVER_NS

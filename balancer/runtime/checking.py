@@ -1,6 +1,6 @@
 """Connects active checks with the fleet (L7): which upstreams are checked, and what the results change."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from balancer.health.active import ActiveChecks
 from balancer.runtime.fleet import Fleet
@@ -71,29 +71,35 @@ class FleetCheckSink:
 class CheckedFleet:
     """Keeps the checks in sync with the fleet (`states.FleetWatcher`)."""
 
-    def __init__(self, checks: ActiveChecks[UpstreamState], settings: CheckSpec) -> None:
+    def __init__(self, checks: ActiveChecks[UpstreamState], specs: Mapping[str, CheckSpec]) -> None:
+        """`specs` by pool; a pool that is not among them is not checked."""
         self._checks = checks
-        self._settings = settings
+        self._specs = specs
         self._out: set[UpstreamState] = set()  # in maintenance
 
     def added(self, upstream: UpstreamState) -> None:
         """It is checked at once."""
-        self._checks.add(upstream, self._settings)
+        if (spec := self._specs.get(upstream.pool)) is not None:
+            self._checks.add(upstream, spec)
 
     def moved(self, upstream: UpstreamState) -> None:
         """Check it again: results of the old address say nothing about the new one."""
-        self._checks.moved(upstream)
+        if upstream.pool in self._specs:
+            self._checks.moved(upstream)
 
     def wanted(self, upstream: UpstreamState) -> None:
         """In maintenance it is not checked; afterwards its checks start again, at once."""
+        if (spec := self._specs.get(upstream.pool)) is None:
+            return
         if upstream.admin_state is AdminState.MAINTENANCE:
             self._out.add(upstream)
             self._checks.remove(upstream)
         elif upstream in self._out:
             self._out.discard(upstream)
-            self._checks.add(upstream, self._settings, draining=upstream.announced)
+            self._checks.add(upstream, spec, draining=upstream.announced)
 
     def removed(self, upstream: UpstreamState) -> None:
         """Stop checking it."""
         self._out.discard(upstream)
-        self._checks.remove(upstream)
+        if upstream.pool in self._specs:
+            self._checks.remove(upstream)

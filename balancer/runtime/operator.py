@@ -3,12 +3,14 @@
 They last as long as the instance; those of an upstream that discovery found end when it is removed.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from balancer.admin.view import Change, LiveChange, RefusedError
 from balancer.config.address import is_ip
 from balancer.config.exported import Exported, as_file
-from balancer.config.upstream_spec import UpstreamSpec, parse_upstream
+from balancer.config.upstream_spec import DEFAULT, UpstreamSpec, parse_upstream
 from balancer.discovery.member import Member
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.states import API, UpstreamState
@@ -66,17 +68,30 @@ class Operator:
         changes = self.live_changes()
         if not changes:
             return config
-        weights = {one.upstream: one.weight for one in changes if one.weight is not None}
         tree = dict(config.settings)
-        specs = [parse_upstream(text) for text in tree["upstreams"]]
-        tree["upstreams"] = [
-            str(replace(spec, weight=weights[spec.id]) if spec.id in weights else spec) for spec in specs
-        ]
-        added = [one for one in self._fleet.upstreams() if one.source == API]
-        tree["upstreams"] += [str(UpstreamSpec(one.host, one.port, one.weight, one.backup)) for one in added]
-        named = {spec.id for spec in specs} | {one.id for one in added}
+        named = self._changed(tree, DEFAULT, changes)
+        if tree.get("pools"):
+            tree["pools"] = {name: dict(pool) for name, pool in tree["pools"].items()}
+            for name, pool in tree["pools"].items():
+                named |= self._changed(pool, name, changes)
         lines = [f"# not a setting: {words}\n" for one in changes if (words := _in_words(one, named))]
         return replace(config, yaml="".join(lines) + as_file(tree))
+
+    def _changed(
+        self, settings: dict[str, Any], pool: str, changes: Sequence[LiveChange]
+    ) -> set[tuple[str, str]]:
+        """Put the present weights and the added upstreams of a pool into its settings; returns the pool and
+        the id of each upstream that these name."""
+        weights = {one.upstream: one.weight for one in changes if one.pool == pool and one.weight is not None}
+        specs = [parse_upstream(text) for text in settings["upstreams"]]
+        settings["upstreams"] = [
+            str(replace(spec, weight=weights[spec.id]) if spec.id in weights else spec) for spec in specs
+        ]
+        added = [one for one in self._fleet.upstreams() if one.source == API and one.pool == pool]
+        settings["upstreams"] += [
+            str(UpstreamSpec(one.host, one.port, one.weight, one.backup)) for one in added
+        ]
+        return {(pool, spec.id) for spec in specs} | {(pool, one.id) for one in added}
 
 
 def _is_changed(upstream: UpstreamState) -> bool:
@@ -98,11 +113,11 @@ def _difference(upstream: UpstreamState) -> LiveChange:
     )
 
 
-def _in_words(change: LiveChange, named: set[str]) -> str:
+def _in_words(change: LiveChange, named: set[tuple[str, str]]) -> str:
     """The part of the change that a settings file cannot express."""
     words = []
     if change.admin_state is not None:
         words.append(f"is {in_words(change.admin_state)}")
-    if change.weight is not None and change.upstream not in named:
+    if change.weight is not None and (change.pool, change.upstream) not in named:
         words.append(f"has the weight {change.weight}")
     return f"{change.upstream} {' and '.join(words)}" if words else ""

@@ -1,6 +1,6 @@
 """Connects outlier detection with the fleet (L7): decides on what workers report, and for how long."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -37,15 +37,16 @@ class Outliers:
     def __init__(
         self,
         fleet: Fleet,
-        spec: EjectionSpec,
+        specs: Mapping[str, EjectionSpec],
         *,
         clock: Clock,
         call_later: Callable[[float, Callable[[], None]], object],
         check_now: CheckNow | None = None,
     ) -> None:
-        """`check_now` is None if there are no active checks."""
+        """`specs` by pool. `check_now` is None if there are no active checks; for an upstream that has none
+        it does nothing."""
         self._fleet = fleet
-        self._spec = spec
+        self._specs = specs
         self._clock = clock
         self._call_later = call_later
         self._check_now = check_now
@@ -139,7 +140,7 @@ class Outliers:
             )
             return 0
         now = self._clock.monotonic_ns()
-        term = self._terms.setdefault(upstream, EjectionTerm(self._spec))
+        term = self._terms.setdefault(upstream, EjectionTerm(self._specs[upstream.pool]))
         seconds = term.begin(now)
         self._fleet.eject(upstream, Cause.OUTLIER, seen, term=f" for {seconds:g} s{in_a_row(term.in_a_row)}")
         self._call_later(seconds, partial(self._time_is_over, upstream, term, seconds))
@@ -150,7 +151,7 @@ class Outliers:
     ) -> SkipReason | None:
         if message.skip_reason is not None:
             return message.skip_reason
-        return skip_reason(upstream, members, self._spec.max_percent)
+        return skip_reason(upstream, members, self._specs[upstream.pool].max_percent)
 
     def _may_say(self, pool: str, reason: SkipReason) -> bool:
         now = self._clock.monotonic_ns()

@@ -50,7 +50,10 @@ class Places:
         self._fleet = fleet
         self._workers = [ledger.row(Kind.WORKER, str(slot)) for slot in range(spec.workers)]
         self._listener = ledger.row(Kind.LISTENER, spec.listener.name)
-        self._routes = tuple(ledger.row(Kind.ROUTE, route.name) for route in spec.routes)
+        self._routes = tuple(
+            ledger.row(Kind.ROUTE, route.name, route.side.pool if route.side is not None else "")
+            for route in spec.routes
+        )
 
     def start_message(self, slot: int, page: int) -> Start:
         """The message for the worker of `slot`, whose page of the segment is `page`."""

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import logging
 import socket
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from random import Random
 from typing import Any
@@ -80,7 +80,6 @@ class Supervisor:
         self._segment = Segment.create(spec.worker.workers)
         self._shares = shares(hard_limit(), spec.worker.workers)
         self._reserve = Reserve()
-        (pool,) = spec.pools
         loop = asyncio.get_running_loop()
         clock = SystemClock()
         ledger = Ledger(self._segment)
@@ -106,12 +105,14 @@ class Supervisor:
         )
         self._discovery = Discovery(self._fleet, SystemResolver(max_threads=self._shares.lookups), log, clock)
         self._discovery.watch_names(u for u in self._fleet.upstreams() if not is_ip(u.host))
-        for name in pool.names:
-            self._discovery.watch_dns(pool.name, name)
-        self._checks = None if pool.check is None else self._open_checks(pool.check, ledger, loop, clock)
+        for pool in spec.pools:
+            for name in pool.names:
+                self._discovery.watch_dns(pool.name, name)
+        checks = {pool.name: pool.check for pool in spec.pools if pool.check is not None}
+        self._checks = self._open_checks(checks, ledger, loop, clock) if checks else None
         self._outliers = Outliers(
             self._fleet,
-            pool.ejection,
+            {pool.name: pool.ejection for pool in spec.pools},
             clock=clock,
             call_later=loop.call_later,
             check_now=None if self._checks is None else self._checks.check_now,
@@ -136,7 +137,7 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _open_checks(
-        self, spec: CheckSpec, ledger: Ledger, loop: asyncio.AbstractEventLoop, clock: Clock
+        self, specs: Mapping[str, CheckSpec], ledger: Ledger, loop: asyncio.AbstractEventLoop, clock: Clock
     ) -> ActiveChecks[UpstreamState]:
         checks: ActiveChecks[UpstreamState] = ActiveChecks(
             clock=clock,
@@ -145,7 +146,7 @@ class Supervisor:
             open_probe=Probes(self._worker_spec.via, self._shares.checks),
             loop=loop,
         )
-        watcher = CheckedFleet(checks, spec)
+        watcher = CheckedFleet(checks, specs)
         for upstream in self._fleet.upstreams():
             watcher.added(upstream)
         self._fleet.watchers.append(watcher)

@@ -15,6 +15,7 @@ from balancer.telemetry.metrics import Family, counter, gauge, histogram, observ
 # Exported even before they occur: for every upstream, and for every method that a route has seen.
 FIRST_CODES = frozenset(["200", "500", "502", "503", "504"])
 FIRST_METHODS = frozenset(["GET", "POST"])
+_ROUTE_POOL = ("route", "pool")  # the pool is empty if the route answers by itself
 _POOL_UPSTREAM = ("pool", "upstream")
 
 Row = tuple[Labels, list[int]]
@@ -30,16 +31,16 @@ def families(ledger: Ledger, log_dropped: int) -> Iterator[Family]:
 
 
 def _routes(rows: list[Row]) -> Iterator[Family]:
-    requests = counter("requests", "Requests answered.", ("route", "method", "code"))
+    requests = counter("requests", "Requests answered.", (*_ROUTE_POOL, "method", "code"))
     duration = histogram(
-        "request_duration_seconds", "Time from the request's head to the response's last byte.", ("route",)
+        "request_duration_seconds", "Time from the request's head to the response's last byte.", _ROUTE_POOL
     )
-    inflight = gauge("requests_inflight", "Requests being served.", ("route",))
+    inflight = gauge("requests_inflight", "Requests being served.", _ROUTE_POOL)
     received = counter(
-        "request_bytes", "Bytes of request bodies received from clients; heads do not count.", ("route",)
+        "request_bytes", "Bytes of request bodies received from clients; heads do not count.", _ROUTE_POOL
     )
     sent = counter(
-        "response_bytes", "Bytes of response bodies sent to clients; heads do not count.", ("route",)
+        "response_bytes", "Bytes of response bodies sent to clients; heads do not count.", _ROUTE_POOL
     )
     width = len(c.CODES)
     for labels, cells in rows:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from balancer.config.access_log import ACCESS_LOG_FIELDS
-from balancer.config.catalogue import BY_PATH, BY_VARIABLE, GROUPS, NOT_YET, SETTINGS, variable
+from balancer.config.catalogue import BY_PATH, BY_VARIABLE, GROUPS, NOT_YET, POOLS, SETTINGS, variable
 from balancer.config.effective import as_yaml, effective
 from balancer.config.loader import load, load_with_origins
 from balancer.config.table import END, START, rewritten, table
@@ -39,7 +39,7 @@ _NO_SETTINGS = re.compile(r"BALANCER_(SERVICE_\w*|PORT\w*)")
 )
 def test_every_variable_in_the_docs_is_a_setting(name: str) -> None:
     text = (_ROOT / name).read_text(encoding="utf-8")
-    known = {*BY_VARIABLE, *(variable(group) for group in GROUPS)}
+    known = {*BY_VARIABLE, *(variable(group) for group in GROUPS), variable((POOLS,))}
     named = {match.rstrip("_") for match in re.findall(r"BALANCER_[A-Z0-9_]+", text)}
     assert {each for each in named - known if not _NO_SETTINGS.fullmatch(each)} == set()
 
@@ -53,7 +53,8 @@ def test_a_file_without_markers_is_refused(text: str) -> None:
 
 
 def test_every_setting_has_a_row_and_a_meaning() -> None:
-    rows = table().splitlines()[2:]
+    *rows, pools = table().splitlines()[2:]
+    assert pools.startswith("| `BALANCER_POOLS__<NAME>__...` |")
     assert len(rows) == len(SETTINGS)
     for setting, row in zip(SETTINGS, rows, strict=True):
         assert row.startswith(f"| `{setting.variable}` |")

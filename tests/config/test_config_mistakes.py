@@ -60,7 +60,7 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
         ),
         pytest.param("BALANCER_STUCK__ENABLED", "true", _LATER, id="later_group"),
         pytest.param("BALANCER_TLS__CERT", "a.pem", _LATER, id="later_setting"),
-        pytest.param("BALANCER_POOLS__API__UPSTREAMS", "a:1", _LATER, id="pools"),
+        pytest.param("BALANCER_TLS__LISTEN", "0.0.0.0:8443", _LATER, id="tls"),
         pytest.param(
             "BALANCER_ADMIN_TOKN",
             "s3cret",

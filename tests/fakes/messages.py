@@ -1,9 +1,11 @@
 """Messages of the control channel with defaults for tests."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from balancer.messages import AttemptRecord, FailureRecord, MemberState, PoolUpdate, Rows, Start
+from balancer.spec.part import replaced
+from balancer.spec.worker import RouteSpec
 from balancer.upstreams.state import AdminState, Cause, FirstCheck
 from tests.fakes.specs import pool_spec, worker_spec
 
@@ -46,19 +48,38 @@ def start_message(
     starting: bool = False,
     slot: int = 0,
     page: int = 1,
+    more: Mapping[str, int] | None = None,
+    routes: Sequence[RouteSpec] = (),
     **changes: Any,
 ) -> Start:
-    """A `start` message: a pool of `upstreams` at 10.0.0.1:8000 and so on. `changes` are those of `pool_spec`
-    and of `worker_spec`."""
+    """A `start` message: a pool of `upstreams` at 10.0.0.1:8000 and so on. `more` pools have so many
+    upstreams, at 10.1.0.1:8000 and so on; without `routes` each pool has one. `changes` are those of
+    `pool_spec` and of `worker_spec`."""
     if isinstance(upstreams, int):
         upstreams = [upstream_message(number) for number in range(1, upstreams + 1)]
     pool = pool_spec(**{name: changes.pop(name) for name in _POOL_CHANGES if name in changes})
+    more = more or {}
+    spec = worker_spec(pool, *map(pool_spec, more), **changes)
+    if routes:
+        spec = replaced(spec, routes=tuple(routes))
+    updates = [PoolUpdate(name=pool.name, revision=1, starting=starting, members=tuple(upstreams))]
+    for place, (name, count) in enumerate(more.items(), 1):
+        members = tuple(
+            upstream_message(n, id=f"{name}{n}:8000", host=f"10.{place}.0.{n}", row=1000 * place + n)
+            for n in range(1, count + 1)
+        )
+        updates.append(PoolUpdate(name=name, revision=1, starting=False, members=members))
     return Start(
-        spec=worker_spec(pool, **changes),
+        spec=spec,
         slot=slot,
         page=page,
-        rows=Rows(worker=0, listener=1, routes=(3,), pools=(2,)),
-        pools=(PoolUpdate(name=pool.name, revision=1, starting=starting, members=tuple(upstreams)),),
+        rows=Rows(
+            worker=0,
+            listener=1,
+            routes=(3, *range(900, 899 + len(spec.routes))),
+            pools=(2, *range(800, 800 + len(more))),
+        ),
+        pools=tuple(updates),
     )
 
 

@@ -25,6 +25,7 @@ from balancer.spec.worker import (
     SideSpec,
     StickySpec,
     WorkerSpec,
+    patience,
 )
 from balancer.telemetry.log_line import FIELDS
 
@@ -144,6 +145,32 @@ def _sticky(changes: Changes) -> StickySpec:
     )
 
 
+def route_spec(
+    name: str,
+    side: SideSpec | str | None = None,
+    *,
+    match: Changes | None = None,
+    timeouts: Changes | None = None,
+    body_bytes: int = 0,
+    **changes: Any,
+) -> RouteSpec:
+    """A route to a pool, of the same name unless given; "" for none. `changes` are those of its spec."""
+    if not isinstance(side, SideSpec):
+        pool = name if side is None else side
+        side = SideSpec(pool=pool, retry=retry_rules()) if pool else None
+    seconds = {**_TIMEOUTS, **(timeouts or {})}
+    own = ("first_byte", "idle", "total", "tunnel_idle")
+    values: Changes = {"answer": None, "rewrite": None, "response": None, **changes}
+    return RouteSpec(
+        name=name,
+        match=MatchSpec(**(match or {})),
+        side=side,
+        timeouts=RouteTimeouts(**{f"{each}_ns": _timeout(seconds[each]) for each in own}),
+        body_bytes=body_bytes,
+        **values,
+    )
+
+
 def worker_spec(
     *pools: PoolSpec,
     workers: int = 1,
@@ -162,10 +189,7 @@ def worker_spec(
     connect = seconds.pop("connect")
     nanoseconds = {f"{name}_ns": _timeout(value) for name, value in seconds.items()}
     most = {**_LIMITS, **(limits or {})}
-    body_bytes = most.pop("body_bytes")
-    of_routes = RouteTimeouts(
-        **{name: nanoseconds[name] for name in ("first_byte_ns", "idle_ns", "total_ns", "tunnel_idle_ns")}
-    )
+    of_routes: Changes = {"body_bytes": most.pop("body_bytes"), "timeouts": timeouts}
     return WorkerSpec(
         workers=workers,
         log_level="info",
@@ -177,7 +201,7 @@ def worker_spec(
             timeouts=ListenerTimeouts(
                 request_head_ns=nanoseconds["request_head_ns"],
                 client_idle_ns=nanoseconds["client_idle_ns"],
-                patience_ns=of_routes.patience_ns,
+                patience_ns=patience(nanoseconds["idle_ns"]),
             ),
             limits=Limits(**most),
             trusted_proxies=tuple(trusted_proxies),
@@ -185,17 +209,7 @@ def worker_spec(
             request_trailers=request_trailers,
         ),
         routes=tuple(
-            RouteSpec(
-                name=pool.name,
-                match=MatchSpec(),
-                side=SideSpec(pool=pool.name, retry=pool.retry),
-                answer=None,
-                rewrite=None,
-                response=None,
-                timeouts=of_routes,
-                body_bytes=body_bytes,
-            )
-            for pool in pools
+            route_spec(pool.name, SideSpec(pool=pool.name, retry=pool.retry), **of_routes) for pool in pools
         ),
         pools=tuple(replaced(pool, connect=connect or None) for pool in pools),
     )

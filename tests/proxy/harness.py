@@ -107,7 +107,11 @@ class Harness(Wire):
 
     @property
     def pool(self) -> UpstreamPool:
-        return self.route.side.pool
+        return self.pools[0]
+
+    @property
+    def pools(self) -> list[UpstreamPool]:
+        return [pool for pool, _, _ in self.proxy.membership._pools.values()]
 
     @property
     def route(self) -> Route:
@@ -192,21 +196,25 @@ class Harness(Wire):
             client.lose()
         self.settle()
         self.proxy.sweep()
-        assert self.inflight == [0] * len(self.upstreams)
-        assert [upstream.cells[UPSTREAM_INFLIGHT] for upstream in self.upstreams] == self.inflight
-        assert [upstream.streaming for upstream in self.upstreams] == self.inflight
-        assert [upstream.cells[UPSTREAM_STREAMING] for upstream in self.upstreams] == self.inflight
-        assert self.route.side.counters.value(ROUTE_INFLIGHT) == 0
-        assert self.route.side.counters.cells[ROUTE_INFLIGHT] == 0
-        assert self.tunnels == 0
-        assert self.waiting == 0
+        upstreams = [upstream for pool in self.pools for upstream in pool.upstreams]
+        nothing = [0] * len(upstreams)
+        assert [upstream.inflight for upstream in upstreams] == nothing
+        assert [upstream.cells[UPSTREAM_INFLIGHT] for upstream in upstreams] == nothing
+        assert [upstream.streaming for upstream in upstreams] == nothing
+        assert [upstream.cells[UPSTREAM_STREAMING] for upstream in upstreams] == nothing
+        for route in self.proxy.router.routes:
+            assert route.side.counters.value(ROUTE_INFLIGHT) == 0
+            assert route.side.counters.cells[ROUTE_INFLIGHT] == 0
+        for pool in self.pools:
+            assert pool.cells[POOL_TUNNELS] == 0
+            assert pool.cells[POOL_QUEUE_LENGTH] == 0
+            assert pool.queue is None or not pool.queue.waiting
         assert self.proxy.context.replay_memory.bytes == 0
-        assert self.pool.queue is None or not self.pool.queue.waiting
         assert self.proxy.connections == 0
         assert self.page.row(1)[LISTENER_CONNECTIONS] == 0
         assert not any(dial.pending for dial in self.loop.dials)
         still_open = sum(not transport.is_closing() for transport in self.loop.transports)
-        assert still_open == self.idle == sum(upstream.cells[UPSTREAM_IDLE] for upstream in self.upstreams)
+        assert still_open == self.idle == sum(upstream.cells[UPSTREAM_IDLE] for upstream in upstreams)
         transports = [*self.clients, *self.loop.transports]
         assert not any(transport.writes_after_loss for transport in transports)
         # Between a peer's FIN and connection_lost a write is discarded, which does no harm.

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from balancer.spec.worker import AnswerSpec, FieldsSpec, RewriteSpec
 from balancer.telemetry.columns import ROUTE_DURATION, ROUTE_INFLIGHT, ROUTE_REQUEST_BYTES
+from tests.fakes.specs import route_spec
 from tests.fakes.wire import VIA, FakeClock, FakeTransport, Wire, start_message
 
 STEPS = 250
@@ -23,6 +25,7 @@ PIN = b"balancer_sticky="
 STARTS = (
     [
         b"GET / HTTP/1.1", b"GET / HTTP/1.1", b"GET /a?b HTTP/1.1", b"HEAD / HTTP/1.1", b"POST / HTTP/1.1",
+        b"GET /a/c/../d HTTP/1.1", b"GET /%61/x HTTP/1.1",
         b"GET / HTTP/1.0", b"HEAD / HTTP/1.0", b"get / HTTP/1.1", b"\r\nGET / HTTP/1.1",
     ],
     [
@@ -194,11 +197,13 @@ def _response(random: Random) -> bytes:
 # Values that may differ from one head of a connection to the next, and some that they then have.
 VALUES = re.compile(rb"(?<=\n)([\w-]+): ([^\r\n\0]*)")
 MEANT = [b"Connection", b"Transfer-Encoding", b"Content-Length"]  # they are left alone more often
+START = re.compile(rb"\A([A-Z]+ )(/[^ \r\n]*)( HTTP/1\.1\r\n)")
+TARGETS = [b"/", b"/b", b"/a/x", b"/a?b", b"/c", b"/a/c/../d", b"/a%2fx"]
 OTHERS = [b"z", b"a=1; b=2", PIN + b"x" * 22, b"\xff", b" 7 ", b"not an id", b"y" * 300] * 2
 
 
 def _varied(random: Random, message: bytes, times: int, pin: bytes = b"") -> list[bytes]:
-    """The same so many times, with other values in one or two of its lines."""
+    """The same so many times, with other values in one or two of its lines, and some other targets."""
     head, end, body = message.partition(b"\r\n\r\n")
     # An invalid Host may come with another fault; then either may be named.
     names = [match[1] for match in VALUES.finditer(head) if match[1] != b"Host"] or [b""]
@@ -210,7 +215,10 @@ def _varied(random: Random, message: bytes, times: int, pin: bytes = b"") -> lis
         values = [b"z\0", b"%d" % random.randrange(1000), *OTHERS, b"c=d; " + PIN + pin, match[2]]
         return b"%b: %b" % (match[1], random.choice(values)) if match[1] in varied else match[0]
 
-    return [VALUES.sub(other, head) + end + body for _ in range(times)]
+    def start(line: re.Match[bytes]) -> bytes:
+        return line[1] + random.choice(TARGETS) + line[3] if random.random() < 0.4 else line[0]
+
+    return [START.sub(start, VALUES.sub(other, head)) + end + body for _ in range(times)]
 
 
 def _steps(random: Random, pin: bytes) -> list[Step]:
@@ -248,6 +256,26 @@ STICKY: dict[str, dict[str, Any]] = {
     "plain": {},
     "sticky": {"sticky": {"secret": "x" * 32}},
     "sticky by the app's cookie": {"sticky": {"secret": "x" * 32, "app_cookie": "app"}},
+    "routes": {
+        "more": {"api": 1, "web": 1},
+        "routes": [
+            route_spec("default", match={"methods": ("POST",), "headers": (("Referer", "*"),)}),
+            route_spec("closed", "", match={"path": "/b"}, answer=AnswerSpec(status=410, body=b"gone")),
+            route_spec(
+                "moved", "", match={"cookies": (("a", "b"),)}, answer=AnswerSpec(status=302, location="$uri")
+            ),
+            route_spec(
+                "api",
+                match={"path_prefixes": ("/a",)},
+                rewrite=RewriteSpec(prefixes=("/a",), instead="/v2", host="api.example"),
+            ),
+            route_spec(
+                "web",
+                rewrite=RewriteSpec(fields=FieldsSpec(set=(("X-Client", "$client_ip"),), remove=("Accept",))),
+                response=FieldsSpec(add=(("X-Served", "$host"),), remove=("X",)),
+            ),
+        ],
+    },
 }
 
 

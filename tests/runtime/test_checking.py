@@ -42,7 +42,7 @@ BACK = [
 @pytest.mark.parametrize(("state", "call"), BACK)
 def test_in_maintenance_an_upstream_is_not_checked(state: dict[str, Any], call: tuple[str, bool]) -> None:
     checks = Recorder()
-    watcher = CheckedFleet(checks, SETTINGS)  # type: ignore[arg-type]  # it is asked for no more than this
+    watcher = CheckedFleet(checks, {"default": SETTINGS})  # type: ignore[arg-type]  # it is asked for no more than this
     one = upstream(**state)
     one.wanted = AdminState.MAINTENANCE
     watcher.wanted(one)
@@ -53,7 +53,7 @@ def test_in_maintenance_an_upstream_is_not_checked(state: dict[str, Any], call: 
 
 def test_new_and_moved_upstreams_are_checked() -> None:
     checks = Recorder()
-    watcher = CheckedFleet(checks, SETTINGS)  # type: ignore[arg-type]  # it is asked for no more than this
+    watcher = CheckedFleet(checks, {"default": SETTINGS})  # type: ignore[arg-type]  # it is asked for no more than this
     one = upstream()
     watcher.added(one)
     watcher.moved(one)
@@ -62,7 +62,7 @@ def test_new_and_moved_upstreams_are_checked() -> None:
 
 def test_a_drain_changes_nothing_about_checks() -> None:
     checks = Recorder()
-    watcher = CheckedFleet(checks, SETTINGS)  # type: ignore[arg-type]  # it is asked for no more than this
+    watcher = CheckedFleet(checks, {"default": SETTINGS})  # type: ignore[arg-type]  # it is asked for no more than this
     one = upstream()
     for state in (AdminState.DRAINING, AdminState.ACTIVE):
         one.wanted = state
@@ -72,7 +72,7 @@ def test_a_drain_changes_nothing_about_checks() -> None:
 
 def test_an_upstream_removed_in_maintenance_is_forgotten() -> None:
     checks = Recorder()
-    watcher = CheckedFleet(checks, SETTINGS)  # type: ignore[arg-type]  # it is asked for no more than this
+    watcher = CheckedFleet(checks, {"default": SETTINGS})  # type: ignore[arg-type]  # it is asked for no more than this
     one = upstream()
     one.wanted = AdminState.MAINTENANCE
     watcher.wanted(one)

@@ -99,7 +99,7 @@ async def test_unread_log_lines_are_counted_and_dropped_at_the_exit(full_pipe: i
                 assert (await get(balancer.port)).status == 200
 
             async def has_come() -> bool:
-                series = 'balancer_requests_total{code="200",method="GET",route="default"}'
+                series = 'balancer_requests_total{code="200",method="GET",pool="default",route="default"}'
                 return await balancer.metric(series) == 3
 
             await until(has_come)

@@ -53,7 +53,7 @@ class Harness:
         self.checks: list[tuple[UpstreamState, Callable[[CheckResult], None]]] = []
         self.outliers = Outliers(
             self.fleet,
-            EjectionSpec(time=10, max_time=25, max_percent=50),
+            {"default": EjectionSpec(time=10, max_time=25, max_percent=50)},
             clock=self.clock,
             call_later=self._call_later,
             check_now=lambda upstream, asks: self.checks.append((upstream, asks)),
@@ -343,7 +343,7 @@ def test_an_ejected_or_removed_upstream_is_not_checked_for_a_doubt(harness: Harn
 
 
 def test_without_active_checks_a_doubt_changes_nothing(harness: Harness) -> None:
-    settings = EjectionSpec(time=10, max_time=25, max_percent=50)
+    settings = {"default": EjectionSpec(time=10, max_time=25, max_percent=50)}
     outliers = Outliers(harness.fleet, settings, clock=harness.clock, call_later=lambda delay, callback: None)
     outliers.doubted(2, harness.doubted(1))
     assert harness.kinds() == []

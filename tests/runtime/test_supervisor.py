@@ -39,7 +39,7 @@ async def test_an_instance_starts_serves_counts_logs_and_ends(app: AppReplica, w
         assert [(await get(balancer.port)).body for _ in range(4)] == [b"app"] * 4
         records = await balancer.logs_access(4)
         assert {(r["status"], r["target"], r["upstream"]) for r in records} == {(200, "/", app.address)}
-        series = 'balancer_requests_total{code="200",method="GET",route="default"}'
+        series = 'balancer_requests_total{code="200",method="GET",pool="default",route="default"}'
         assert await balancer.metric(series) == 4
         (pool,) = (await get(balancer.admin_port, "/api/pools")).json()["pools"]
         assert [(u["id"], u["requests"]) for u in pool["upstreams"]] == [(app.address, 4)]
@@ -58,11 +58,11 @@ async def test_a_broken_off_response_is_counted_and_logged_alike(app: AppReplica
             4,
         )
         counts = {
-            'balancer_requests_total{code="200",method="GET",route="default"}': 1,
+            'balancer_requests_total{code="200",method="GET",pool="default",route="default"}': 1,
             'balancer_local_responses_total{code="502",reason="response_truncated"}': 1,
             f'balancer_upstream_requests_total{{code="200",pool="default",upstream="{app.address}"}}': 1,
-            'balancer_response_bytes_total{route="default"}': 4,
-            'balancer_requests_inflight{route="default"}': 0,
+            'balancer_response_bytes_total{pool="default",route="default"}': 4,
+            'balancer_requests_inflight{pool="default",route="default"}': 0,
         }
         assert {series: await balancer.metric(series) for series in counts} == counts
 

@@ -10,6 +10,7 @@ from balancer.telemetry.columns import Kind
 from balancer.upstreams.state import AdminState, Cause
 from tests.telemetry.harness import Harness
 
+AT_WEB = "pool=apps,route=web"
 WEB = c.METHOD_COLUMN[b"POST"] + c.CODE_COLUMN[201]
 APP1 = "pool=apps,upstream=app1:8000"
 
@@ -17,15 +18,15 @@ APP1 = "pool=apps,upstream=app1:8000"
 @pytest.mark.parametrize(
     ("kind", "column", "value", "series", "shown"),
     [
-        (Kind.ROUTE, WEB, 4, "requests_total{code=201,method=POST,route=web}", 4),
+        (Kind.ROUTE, WEB, 4, f"requests_total{{code=201,method=POST,{AT_WEB}}}", 4),
         (Kind.ROUTE, c.METHOD_OTHER + c.CODE_COLUMN[299], 1,
-         "requests_total{code=other,method=other,route=web}", 1),
-        (Kind.ROUTE, c.ROUTE_DURATION + 1, 2, "request_duration_seconds_bucket{le=0.0025,route=web}", 2),
-        (Kind.ROUTE, c.ROUTE_DURATION + 14, 2, "request_duration_seconds_bucket{le=+Inf,route=web}", 2),
-        (Kind.ROUTE, c.ROUTE_DURATION_SUM, 1_500_000_000, "request_duration_seconds_sum{route=web}", 1.5),
-        (Kind.ROUTE, c.ROUTE_INFLIGHT, 5, "requests_inflight{route=web}", 5),
-        (Kind.ROUTE, c.ROUTE_REQUEST_BYTES, 6, "request_bytes_total{route=web}", 6),
-        (Kind.ROUTE, c.ROUTE_RESPONSE_BYTES, 7, "response_bytes_total{route=web}", 7),
+         f"requests_total{{code=other,method=other,{AT_WEB}}}", 1),
+        (Kind.ROUTE, c.ROUTE_DURATION + 1, 2, f"request_duration_seconds_bucket{{le=0.0025,{AT_WEB}}}", 2),
+        (Kind.ROUTE, c.ROUTE_DURATION + 14, 2, f"request_duration_seconds_bucket{{le=+Inf,{AT_WEB}}}", 2),
+        (Kind.ROUTE, c.ROUTE_DURATION_SUM, 1_500_000_000, f"request_duration_seconds_sum{{{AT_WEB}}}", 1.5),
+        (Kind.ROUTE, c.ROUTE_INFLIGHT, 5, f"requests_inflight{{{AT_WEB}}}", 5),
+        (Kind.ROUTE, c.ROUTE_REQUEST_BYTES, 6, f"request_bytes_total{{{AT_WEB}}}", 6),
+        (Kind.ROUTE, c.ROUTE_RESPONSE_BYTES, 7, f"response_bytes_total{{{AT_WEB}}}", 7),
         (Kind.WORKER, c.WORKER_LOCAL_RESPONSES + FAILURES.index(HEAD_TIMEOUT), 8,
          "local_responses_total{code=408,reason=head_timeout}", 8),
         (Kind.WORKER, c.WORKER_LOOP_LAG_NS, 2_000_000, "event_loop_lag_seconds{worker=0}", 0.002),
@@ -88,8 +89,8 @@ CODE_SERIES = f"upstream_requests_total{{code=%s,{APP1}}}"
     "series",
     [
         *(CODE_SERIES % code for code in ("200", "500", "502", "503", "504")),
-        "requests_total{code=500,method=GET,route=web}",
-        "requests_total{code=200,method=POST,route=web}",
+        f"requests_total{{code=500,method=GET,{AT_WEB}}}",
+        f"requests_total{{code=200,method=POST,{AT_WEB}}}",
         "local_responses_total{code=503,reason=no_upstream}",
         "local_responses_total{code=502,reason=connect_refused}",
         "retries_total{pool=apps,reason=connect_race}",
@@ -114,7 +115,7 @@ def test_series_needed_by_rate_and_alerts_exist_before_their_first_event(
 
 
 def test_a_method_seen_by_a_route_has_the_codes_of_alerts(harness: Harness) -> None:
-    series = "balancer_requests_total{code=500,method=DELETE,route=web}"
+    series = f"balancer_requests_total{{code=500,method=DELETE,{AT_WEB}}}"
     assert series not in harness.scrape()
     harness.count(Kind.ROUTE, c.METHOD_COLUMN[b"DELETE"] + c.CODE_COLUMN[204], 1)
     assert harness.scrape()[series] == 0

@@ -1,0 +1,139 @@
+"""From the settings of routes to their specs (L7)."""
+
+from collections.abc import Mapping
+
+from balancer.config.routes import UNMATCHED, FieldsSettings, OwnRetry, RouteSettings
+from balancer.config.settings import Settings
+from balancer.errors import SettingsError
+from balancer.spec.part import replaced
+from balancer.spec.worker import (
+    FOREVER_NS,
+    AnswerSpec,
+    FieldsSpec,
+    MatchSpec,
+    PoolSpec,
+    RetryRules,
+    RewriteSpec,
+    RouteSpec,
+    RouteTimeouts,
+    SideSpec,
+)
+
+
+def route_specs(settings: Settings, pools: Mapping[str, PoolSpec]) -> tuple[RouteSpec, ...]:
+    """The routes in the order in which they are tried, the last one for all requests. Raises SettingsError
+    for a file that cannot be read."""
+    if not settings.routes:
+        (name,) = pools
+        return (_spec(settings, RouteSettings(name=name, pool=name), pools),)
+    specs = [_spec(settings, route, pools) for route in settings.routes]
+    if specs[-1].match not in (MatchSpec(), MatchSpec(path_prefixes=("/",))):
+        specs.append(_unmatched(settings))
+    return tuple(specs)
+
+
+def _spec(settings: Settings, route: RouteSettings, pools: Mapping[str, PoolSpec]) -> RouteSpec:
+    most = route.limits.body_bytes
+    return RouteSpec(
+        name=route.name,
+        match=_match(route),
+        side=_side(route, pools[route.pool]) if route.pool else None,
+        answer=_answer(route),
+        rewrite=_rewrite(route),
+        response=_fields(route.response_headers),
+        timeouts=_timeouts(settings, route),
+        body_bytes=settings.limits.body_bytes if most is None else most,
+    )
+
+
+def _unmatched(settings: Settings) -> RouteSpec:
+    """The route of requests that no other matches."""
+    return RouteSpec(
+        name=UNMATCHED,
+        match=MatchSpec(),
+        side=None,
+        answer=None,
+        rewrite=None,
+        response=None,
+        timeouts=_timeouts(settings, None),
+        body_bytes=settings.limits.body_bytes,
+    )
+
+
+def _match(route: RouteSettings) -> MatchSpec:
+    match = route.match
+    return MatchSpec(
+        hosts=match.host,
+        path=match.path,
+        path_prefixes=match.path_prefix,
+        methods=match.methods,
+        headers=tuple(match.headers.items()),
+        query=tuple(match.query.items()),
+        cookies=tuple(match.cookies.items()),
+    )
+
+
+def _side(route: RouteSettings, pool: PoolSpec) -> SideSpec:
+    return SideSpec(pool=pool.name, retry=_own_rules(pool.retry, route.retry))
+
+
+def _own_rules(rules: RetryRules, own: OwnRetry) -> RetryRules:
+    changes: dict[str, object] = {}
+    if own.max_attempts is not None:
+        changes["max_attempts"] = own.max_attempts
+    if own.statuses is not None:
+        changes["statuses"] = frozenset(own.statuses)
+    if own.methods is not None:
+        changes["methods"] = frozenset(method.encode() for method in own.methods)
+    if own.replay_bytes is not None:
+        changes["replay_bytes"] = own.replay_bytes
+    return replaced(rules, **changes)
+
+
+def _answer(route: RouteSettings) -> AnswerSpec | None:
+    if route.redirect is not None:
+        return AnswerSpec(status=route.redirect.chosen_status, location=route.redirect.location)
+    respond = route.respond
+    if respond is None:
+        return None
+    try:
+        body = respond.body()
+    except ValueError as error:
+        raise SettingsError([f"BALANCER_ROUTES: route {route.name}: respond.file {error}"]) from None
+    headers = tuple(respond.headers.items())
+    if body:
+        headers = (("Content-Type", respond.chosen_type), *headers)
+    return AnswerSpec(status=respond.status, headers=headers, body=body)
+
+
+def _rewrite(route: RouteSettings) -> RewriteSpec | None:
+    spec = RewriteSpec(
+        prefixes=route.prefixes,
+        instead=route.replace_prefix,
+        host=route.host,
+        fields=_fields(route.request_headers),
+    )
+    return None if spec == RewriteSpec() else spec
+
+
+def _fields(fields: FieldsSettings) -> FieldsSpec | None:
+    spec = FieldsSpec(set=tuple(fields.set.items()), add=tuple(fields.add.items()), remove=fields.remove)
+    return None if spec == FieldsSpec() else spec
+
+
+def _timeouts(settings: Settings, route: RouteSettings | None) -> RouteTimeouts:
+    def chosen(name: str) -> int:
+        own = None if route is None else getattr(route.timeouts, name)
+        return timeout_ns(getattr(settings.timeouts, name) if own is None else own)
+
+    return RouteTimeouts(
+        first_byte_ns=chosen("first_byte"),
+        idle_ns=chosen("idle"),
+        total_ns=chosen("total"),
+        tunnel_idle_ns=chosen("tunnel_idle"),
+    )
+
+
+def timeout_ns(seconds: float) -> int:
+    """A timeout from the settings, in which 0 turns it off."""
+    return round(seconds * 1e9) if seconds else FOREVER_NS

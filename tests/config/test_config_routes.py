@@ -1,0 +1,250 @@
+"""Routes in the short and in the long form, and what is said about wrong ones."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from balancer.config.loader import load, load_with_origins
+from balancer.config.routes import VARIABLES, RouteSettings
+from balancer.errors import SettingsError
+from balancer.http import edits
+
+POOLS = {
+    "BALANCER_UPSTREAMS": "w:80",
+    "BALANCER_POOLS__API__UPSTREAMS": "a:80",
+    "BALANCER_POOLS__STATIC__UPSTREAMS": "s:80",
+}
+
+
+def routes(value: object) -> tuple[RouteSettings, ...]:
+    return load({**POOLS, "BALANCER_ROUTES": value if isinstance(value, str) else json.dumps(value)}).routes
+
+
+def problem(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    with pytest.raises(SettingsError) as caught:
+        load({**POOLS, "BALANCER_ROUTES": text})
+    (sentence,) = caught.value.problems
+    return sentence
+
+
+def test_the_short_form_names_hosts_prefixes_and_pools() -> None:
+    found = routes(
+        "/api/=api, static.example.com/=static, *.example.com/v2=api, shop.example=static, /=default"
+    )
+    assert [(route.match.host, route.match.path_prefix, route.pool) for route in found] == [
+        ((), ("/api/",), "api"),
+        (("static.example.com",), ("/",), "static"),
+        (("*.example.com",), ("/v2",), "api"),
+        (("shop.example",), (), "static"),
+        ((), ("/",), "default"),
+    ]
+    assert [route.name for route in found] == ["api", "static", "api-2", "static-2", "default"]
+
+
+def test_the_long_form_has_all_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "balancer.yaml"
+    file.write_text(
+        """
+upstreams: w:80
+pools: {api: {upstreams: a:80}}
+routes:
+  - name: shop-api
+    match:
+      host: [shop.example, "*.shop.example"]
+      path_prefix: /api
+      methods: GET,POST
+      headers: {X-Beta: "1"}
+      query: {v: "2"}
+      cookies: {beta: "*"}
+    pool: api
+    strip_prefix: true
+    replace_prefix: /v2
+    host: api.internal
+    request_headers: {set: {X-Client: $client_ip}, remove: Cookie}
+    response_headers: {add: {X-Served: $host}}
+    timeouts: {first_byte: 90s, total: 0}
+    retry: {max_attempts: 1}
+    limits: {body_bytes: 1G}
+  - {match: {path: /old}, redirect: {to: "/new$uri", status: 301}}
+  - {match: {host: down.example}, respond: {status: 503, text: "Back at noon."}}
+  - /=default
+""",
+        encoding="utf-8",
+    )
+    first, moved, closed, last = load({}, str(file)).routes
+    assert first.match.host == ("shop.example", "*.shop.example")
+    assert first.match.cookies == {"beta": "*"}
+    assert first.prefixes == ("/api",)
+    assert (first.timeouts.first_byte, first.timeouts.total, first.timeouts.idle) == (90.0, 0.0, None)
+    assert (first.retry.max_attempts, first.limits.body_bytes) == (1, 1 << 30)
+    assert moved.redirect is not None
+    assert (moved.name, moved.redirect.chosen_status, moved.redirect.location) == (
+        "redirect",
+        301,
+        "/new$uri",
+    )
+    assert closed.respond is not None
+    assert (closed.name, closed.respond.body()) == ("respond", b"Back at noon.")
+    assert (last.name, last.pool) == ("default", "default")
+
+
+def test_variables_are_those_that_the_proxy_knows() -> None:
+    assert VARIABLES == edits.VARIABLES
+
+
+def of(**changes: Any) -> list[dict[str, Any]]:
+    return [{"pool": "api", **changes}]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("api", '"api" is no route; write a path or a host, =, and a pool: /api/=api'),
+        ("/a=", '"/a=" is no route; write a path or a host, =, and a pool: /api/=api'),
+        ("=api", '"=api" is no route; write a path or a host, =, and a pool: /api/=api'),
+        ("http://x/=api", '"http://x/=api" has a URL; write its host and path: x/=api'),
+        (
+            "/api/=apx",
+            "route 1 (apx) names the pool apx, which does not exist; the pools are default, api, static",
+        ),
+        (
+            "/=api, /static=static",
+            "route 2 (static) never matches: api, above it, takes all of its requests; put it first",
+        ),
+        (
+            "*.example.com/a=api, b.example.com/a/b=static",
+            "route 2 (static) never matches: api, above it, takes all of its requests; put it first",
+        ),
+        ('[{"pool": "api"}', "is not valid JSON; write a list of routes, or /api/=api, /=web"),
+        (
+            {"pool": "api"},
+            "is a mapping, not a list; write one route below the other, each with a - in front",
+        ),
+        ([3], "route 1: 3 is not a mapping of names to values"),
+        ([{}], "route 1: has neither a pool nor a redirect nor a respond; write one of them"),
+        (of(redirect="https"), "route 1: has pool and redirect; keep one of them"),
+        (of(name="x", mach={}), "route 1 (x): mach: no such setting of a route"),
+        (of(match={"hosts": "x"}), "route 1: match: hosts: no such setting of a route"),
+        (
+            of(match={"path": "/a", "path_prefix": "/b"}),
+            "route 1: match: has a path and a path_prefix; keep one of them",
+        ),
+        (
+            of(match={"host": "a.*.b"}),
+            'route 1: match.host: "a.*.b" has a wildcard that is not its first label; write *.example.com',
+        ),
+        (
+            of(match={"host": "a.example:80"}),
+            'route 1: match.host: "a.example:80" has a port, which does not matter here; write a.example',
+        ),
+        (of(match={"path_prefix": "api"}), 'route 1: match.path_prefix: "api" is not a path; write /api'),
+        (
+            of(match={"path_prefix": "/a/*"}),
+            'route 1: match.path_prefix: "/a/*" has a wildcard; a prefix needs none: write /a/',
+        ),
+        (
+            of(match={"path_prefix": "/a?b"}),
+            'route 1: match.path_prefix: "/a?b" has a query; write the path alone, and match.query',
+        ),
+        (
+            of(match={"path": "/a/../b"}),
+            'route 1: match.path: "/a/../b" is not in normal form, so no request could have it; write /a/b',
+        ),
+        (
+            of(match={"methods": "get"}),
+            'route 1: match.methods: "get" has an item that is not a method (get); methods are in capitals: '
+            "GET,HEAD",
+        ),
+        (of(strip_prefix=True), "route 1: has no match.path_prefix that could be stripped; add one"),
+        (of(host="x y"), 'route 1: host: "x y" is not a Host; write app.example or app.example:8080'),
+        (
+            of(request_headers={"set": {"Connection": "x"}}),
+            "route 1: request_headers.set: has Connection, which the balancer writes itself; remove it",
+        ),
+        (
+            of(request_headers={"set": {"Host": "x"}}),
+            "route 1: request_headers.set: has Host; the route's own setting `host` replaces it",
+        ),
+        (
+            of(response_headers={"add": {"X-A": "a\r\nb"}}),
+            "route 1: response_headers.add: has characters in X-A that a header field cannot have",
+        ),
+        (
+            of(response_headers={"add": {"X-A": "$ip"}}),
+            "route 1: response_headers.add: has $ip, which is no variable; write $client_ip, $host, $path, "
+            "$request_id, $scheme, $uri, or $$ for a dollar sign",
+        ),
+        (
+            of(timeouts={"idle": "fast"}),
+            'route 1: timeouts.idle: "fast" is not a duration; write seconds (2, 0.5) or 500ms, 2s, 1m, 1h',
+        ),
+        (of(retry={"max_attempts": 0}), "route 1: retry.max_attempts: 0 is too small; the minimum is 1"),
+        (
+            [{"redirect": "javascript:x"}],
+            'route 1: redirect.to: "javascript:x" is not a place to go to; write https, '
+            "https://www.example.com$uri, or /path",
+        ),
+        (
+            [{"redirect": "//evil.example"}],
+            'route 1: redirect.to: "//evil.example" is not a place to go to; write https, '
+            "https://www.example.com$uri, or /path",
+        ),
+        (
+            [{"redirect": "https", "host": "x"}],
+            "route 1: has host, which has no effect without a pool; remove it",
+        ),
+        (
+            [{"respond": {"status": 204, "text": "x"}}],
+            "route 1: respond: has a body, which a 204 cannot have; remove it",
+        ),
+        (
+            [{"respond": {"file": "/nowhere/x.html"}}],
+            'route 1 (respond): respond.file: "/nowhere/x.html" cannot be read (no such file or directory); '
+            "correct the path or mount the file",
+        ),
+        (
+            [{"name": "a", "redirect": "https", "match": {"path": "/a"}}, {"name": "a", "pool": "api"}],
+            "has 2 routes called a; give each its own name",
+        ),
+        (
+            [{"name": "unmatched", "pool": "api"}],
+            'route 1 (unmatched): name: "unmatched" is the route of requests that no other matches; write a '
+            "last route with /=unmatched",
+        ),
+    ],
+)
+def test_a_mistake_is_named_where_it_is(value: object, text: str) -> None:
+    assert problem(value) == f"BALANCER_ROUTES: {text}"
+
+
+def test_a_route_with_conditions_takes_nothing_from_those_below() -> None:
+    found = routes([{"match": {"methods": "POST"}, "pool": "api"}, "/=default"])
+    assert len(found) == 2
+
+
+def test_routes_of_several_hosts_are_shadowed_only_if_all_are() -> None:
+    first, second = {"host": "a.x"}, {"host": ["a.x", "b.x"]}
+    assert len(routes([{"match": first, "pool": "api"}, {"match": second, "pool": "static"}])) == 2
+
+
+def test_the_body_of_a_file_is_limited(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_bytes(b"x" * 65536)
+    (route,) = routes([{"respond": {"file": str(page)}}])
+    assert route.respond is not None
+    assert (len(route.respond.body()), route.respond.chosen_type) == (65536, "text/html; charset=utf-8")
+    page.write_bytes(b"x" * 65537)
+    assert problem([{"respond": {"file": str(page)}}]).endswith("is larger than 64 KiB; let an app serve it")
+
+
+def test_a_mistake_in_a_file_names_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "balancer.yaml"
+    file.write_text("upstreams: w:80\nroutes:\n  - {name: x, pool: y}\n", encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load_with_origins({}, str(file))
+    assert caught.value.problems == [
+        f"{file}: routes: route 1 (x) names the pool y, which does not exist; the pools are default"
+    ]

@@ -132,6 +132,37 @@ def check(
 
 
 @app.command()
+def route(
+    context: typer.Context,
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="GET, POST, ...")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="https://shop.example/api/x")],
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--header", "-H", metavar="FIELD", help="A header field, 'Name: value'; may be repeated."
+        ),
+    ] = None,
+    client: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="The address that the request comes from.")
+    ] = "192.0.2.1",
+    config: ConfigFile = None,
+) -> None:
+    """Show which route a request takes, what is changed, and which pool serves it. Nothing is sent.
+
+    [green]balancer route GET https://shop.example/api/x -H 'Cookie: beta=1'[/green]
+
+    It reads the settings here, not those of a running balancer. Quote a URL
+    with ? or &. Dot segments and encodings are treated as in a real request.
+    """
+    from balancer.console.route import explain
+    from balancer.runtime.blueprint import instance_spec
+
+    settings = _load(context, config).settings
+    worker = instance_spec(settings, via="balancer", max_connections=settings.limits.max_connections).worker
+    explain(worker, method, url, header or (), client, _console())
+
+
+@app.command()
 def demo(
     load: Annotated[bool, typer.Option("--load", help="Also send it a light load.")] = False,
 ) -> None:

@@ -70,7 +70,7 @@ def read_environment(environ: Mapping[str, str]) -> Reading:
     source.env_vars = {name.lower(): value for name, value in given.items()}
     reading.tree = source()
     reading.origins |= {BY_VARIABLE[name].path: Origin("environment", name) for name in given}
-    for path, text in of_pools.items():
+    for path, text in sorted(of_pools.items()):  # the order of variables means nothing
         _put(reading.tree, path, text)
     return reading
 

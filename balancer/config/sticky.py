@@ -70,7 +70,10 @@ class StickySettings(Group):
         default=False, description="Use a cookie to send a client to the upstream that served it before."
     )
     cookie: CookieName = Field(
-        default="balancer_sticky", min_length=1, description="Name of the balancer's cookie."
+        default="balancer_sticky",
+        min_length=1,
+        description="Name of the balancer's cookie. Pools under POOLS that do not name their own add `_` and "
+        "their name to it.",
     )
     secret: Annotated[SecretStr, AfterValidator(_check_secret)] = Field(
         default=SecretStr(""),

@@ -6,8 +6,9 @@ and `/a/b/c` are looked up. Of all that is found, the first in the order of the 
 
 from typing import Final
 
+from balancer.errors import MALFORMED_REQUEST, ProtocolError
 from balancer.http.forwarding import Peer
-from balancer.http.normal_path import matched_form
+from balancer.http.normal_path import is_usual, matched_form, normal_path, other_readings
 from balancer.http.request_head import RequestHead
 from balancer.proxy.conditions import Conditions, conditions
 from balancer.spec.worker import MatchSpec
@@ -93,6 +94,22 @@ class RouteTable:
                     paths.add(rule, b"", matched_form(prefix.encode()))
                 if not match.path and not match.path_prefixes:
                     paths.add(rule, b"", b"/")
+
+    def number_of(self, head: RequestHead, peer: Peer) -> int:
+        """The number of the first route that matches a request from `peer`, NONE if none does. The target is
+        in normal form then, if any route looks at paths. Raises ProtocolError for a path that apps could take
+        for another route's."""
+        path, mark, query = head.target.partition(b"?")
+        if not self.has_paths or is_usual(path):
+            return self.find(path, head, peer)
+        normal = normal_path(path)
+        head.target = b"%b%b%b" % (normal, mark, query)
+        number = self.find(matched_form(normal), head, peer)
+        for reading in other_readings(normal):
+            if self.find(reading, head, peer) != number:
+                why = "the path has an encoded slash or a parameter that could hide its route"
+                raise ProtocolError(MALFORMED_REQUEST, why)
+        return number
 
     def find(self, path: bytes, head: RequestHead, peer: Peer) -> int:
         """The number of the first route that matches a request with this path, in the form that is compared;

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from mypy_extensions import mypyc_attr
 
 from balancer.counters import Batch, Counters
-from balancer.errors import MALFORMED_REQUEST, ProtocolError
 from balancer.http.edits import Edits, FieldEdit, RequestEdit, ResponseEdit
 from balancer.http.forwarding import Peer
-from balancer.http.normal_path import is_usual, matched_form, normal_path, other_readings
 from balancer.http.request_head import RequestHead
 from balancer.pools.pool import UpstreamPool
 from balancer.proxy.route_table import RouteTable
@@ -20,7 +18,6 @@ from balancer.spec.worker import (
     FieldsSpec,
     MatchSpec,
     RetryRules,
-    RewriteSpec,
     RouteSpec,
     SideSpec,
 )
@@ -75,12 +72,14 @@ class Route:
         self.side = side
         self.answers = spec.side is None
         self.answer = None if spec.answer is None else Answer(spec.answer)
-        self.edits = _edits(spec.rewrite, spec.response)
+        self.edits = edits_of(spec)
         self.timeouts = spec.timeouts
         self.body_bytes = spec.body_bytes
 
 
-def _edits(rewrite: RewriteSpec | None, response: FieldsSpec | None) -> Edits | None:
+def edits_of(route: RouteSpec) -> Edits | None:
+    """What a route changes in heads; None if nothing."""
+    rewrite, response = route.rewrite, route.response
     if rewrite is None and response is None:
         return None
     request = None
@@ -118,20 +117,6 @@ class Router:
         if known is not None:
             assert isinstance(known, Route)
             return known
-        route = self.routes[self._number(head, peer)]
+        route = self.routes[self._table.number_of(head, peer)]
         head.route = route
         return route
-
-    def _number(self, head: RequestHead, peer: Peer) -> int:
-        table = self._table
-        path, mark, query = head.target.partition(b"?")
-        if not table.has_paths or is_usual(path):
-            return table.find(path, head, peer)
-        normal = normal_path(path)
-        head.target = b"%b%b%b" % (normal, mark, query)
-        number = table.find(matched_form(normal), head, peer)
-        for reading in other_readings(normal):
-            if table.find(reading, head, peer) != number:
-                why = "the path has an encoded slash or a parameter that could hide its route"
-                raise ProtocolError(MALFORMED_REQUEST, why)
-        return number

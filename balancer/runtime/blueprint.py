@@ -49,7 +49,7 @@ def instance_spec(settings: Settings, *, via: str, max_connections: int) -> Inst
     ]
     if settings.upstreams:
         pools.insert(0, (DEFAULT, settings, settings.timeouts, settings.limits))
-    specs = {name: _pool(name, pool, timeouts, limits) for name, pool, timeouts, limits in pools}
+    specs = {name: _pool(name, pool, timeouts, limits, settings) for name, pool, timeouts, limits in pools}
     return InstanceSpec(
         worker=WorkerSpec(
             workers=settings.workers,
@@ -93,7 +93,9 @@ def _listener(
     )
 
 
-def _pool(name: str, settings: PoolSettings, timeouts: PoolTimeouts, limits: PoolLimits) -> PoolSpec:
+def _pool(
+    name: str, settings: PoolSettings, timeouts: PoolTimeouts, limits: PoolLimits, default: PoolSettings
+) -> PoolSpec:
     check = _check(settings)
     return PoolSpec(
         name=name,
@@ -108,7 +110,7 @@ def _pool(name: str, settings: PoolSettings, timeouts: PoolTimeouts, limits: Poo
         queue=_queue(settings, limits),
         adaptive=_adaptive(settings),
         outlier=_outlier(settings),
-        sticky=_sticky(settings),
+        sticky=_sticky(name, settings, default),
     )
 
 
@@ -164,14 +166,19 @@ def _outlier(settings: PoolSettings) -> OutlierSpec | None:
     return OutlierSpec(consecutive_5xx=group.consecutive_5xx, consecutive_failures=group.consecutive_failures)
 
 
-def _sticky(settings: PoolSettings) -> StickySpec | None:
+def _sticky(name: str, settings: PoolSettings, default: PoolSettings) -> StickySpec | None:
+    """A client may use several pools, which must not overwrite each other's cookie: a pool that does not name
+    its own has that of the default with its name behind it."""
     group = settings.sticky
     if not group.enabled:
         return None
+    cookie = group.cookie
+    if settings is not default and cookie == default.sticky.cookie:
+        cookie = f"{cookie}_{name}"
     return StickySpec(
         secret=group.secret.get_secret_value().encode(),
         app_cookie=group.app_cookie.encode(),
-        cookie=group.cookie.encode(),
+        cookie=cookie.encode(),
         path=group.path,
         domain=group.domain,
         max_age=group.max_age,

@@ -1,0 +1,120 @@
+"""`balancer route` (L7): what would happen to a request, and why. Nothing is sent."""
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.text import Text
+
+from balancer.errors import OperatorError, ProtocolError
+from balancer.http.edits import Facts
+from balancer.http.fields import REQUEST_KINDS, FieldTable
+from balancer.http.forwarding import Forwarding
+from balancer.http.request_head import RequestHead, parse_request_head
+from balancer.http.wire import render_request
+from balancer.proxy.route_table import RouteTable
+from balancer.proxy.router import edits_of
+from balancer.proxy.stages.answer import Answer
+from balancer.spec.worker import AnswerSpec, MatchSpec, RouteSpec, WorkerSpec
+
+_REQUEST_ID = b"0000000000000000000000000000"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def explain(
+    spec: WorkerSpec, method: str, url: str, fields: Sequence[str], client: str, console: Console
+) -> None:
+    """Print which route a request takes, what is changed, and who answers it. Raises OperatorError for an
+    argument that is no request."""
+    listener = spec.listener
+    raw, scheme = _raw(method, url, fields)
+    table = FieldTable(REQUEST_KINDS, listener.forwarded.told, listener.forwarded.kept)
+    peer = Forwarding(listener.trusted_proxies, spec.via).peer(client)
+    limits = listener.limits
+    try:
+        head = parse_request_head(raw, limits.uri_bytes, limits.header_count, None, table)
+        asked = head.target
+        number = RouteTable([route.match for route in spec.routes]).number_of(head, peer)
+    except ProtocolError as error:
+        _row(console, "answer", f"{error.failure.status}: {error.failure.text}")
+        _row(console, "", f"{error.detail}. No app sees it.")
+        return
+    route = spec.routes[number]
+    facts = Facts(head, peer, _REQUEST_ID, scheme)
+    if head.target != asked:
+        _row(console, "path", f"{_text(head.target)}, the normal form of {_text(asked)}")
+    if route.side is None and route.answer is None:
+        _row(console, "route", f"none of {number} matches")
+        _row(console, "answer", "404. No app sees it.")
+        return
+    _row(console, "route", f"{route.name}, number {number + 1}: {_in_words(route.match)}")
+    if route.answer is not None:
+        _print_answer(console, route.answer, facts)
+    else:
+        pool = next(one for one in spec.pools if route.side is not None and one.name == route.side.pool)
+        _row(console, "pool", f"{pool.name}, policy {pool.policy.name}")
+        _print_changes(console, route, head, facts)
+
+
+def _raw(method: str, url: str, fields: Sequence[str]) -> tuple[bytes, bytes]:
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    if parts.scheme not in _DEFAULT_PORTS or not parts.netloc:
+        raise OperatorError(f"{url} is no URL; write https://shop.example/api/x")
+    path = url.partition("://")[2] or url
+    target = path[path.find("/") :].partition("#")[0] if "/" in path else "/"
+    lines = [f"{method} {target} HTTP/1.1"]
+    for field in fields:
+        name, colon, value = field.partition(":")
+        if not colon or not name.strip():
+            raise OperatorError(f"{field} is no header field; write 'Name: value'")
+        lines.append(f"{name.strip()}: {value.strip()}")
+    if not any(line.lower().startswith("host:") for line in lines[1:]):
+        lines.insert(1, f"Host: {parts.netloc}")
+    return "\r\n".join([*lines, "", ""]).encode(), parts.scheme.encode()
+
+
+def _print_answer(console: Console, answer: AnswerSpec, facts: Facts) -> None:
+    head = Answer(answer).head(facts)
+    size = len(answer.body)
+    _row(console, "answer", f"{_text(head.status_line)[9:]}, made here, with a body of {size} bytes")
+    for line in head.lines:
+        _row(console, "", _text(line))
+
+
+def _print_changes(console: Console, route: RouteSpec, head: RequestHead, facts: Facts) -> None:
+    edits = edits_of(route)
+    data = render_request(head, facts.peer, facts.request_id, b"app.example")
+    if edits is not None and edits.request is not None:
+        data = edits.request.apply(data, facts)
+    title = "the app gets"
+    for line in data[:-4].split(b"\r\n"):
+        _row(console, title, _text(line))
+        title = ""
+    if edits is not None and edits.response is not None and route.response is not None:
+        response = route.response
+        changes = [f"set {name}" for name, _ in response.set] + [f"add {name}" for name, _ in response.add]
+        _row(console, "its response", ", ".join([*changes, *(f"remove {name}" for name in response.remove)]))
+
+
+def _in_words(match: MatchSpec) -> str:
+    """What a route asks of requests."""
+    wanted = []
+    if match.hosts:
+        wanted.append(f"host {' or '.join(match.hosts)}")
+    if match.path:
+        wanted.append(f"path {match.path}")
+    if match.path_prefixes:
+        wanted.append(f"path below {' or '.join(match.path_prefixes)}")
+    if match.methods:
+        wanted.append(f"method {' or '.join(match.methods)}")
+    for kind, values in (("header", match.headers), ("query", match.query), ("cookie", match.cookies)):
+        wanted += [f"{kind} {name} {'present' if value == '*' else f'= {value}'}" for name, value in values]
+    return ", ".join(wanted) or "every request"
+
+
+def _row(console: Console, title: str, text: str) -> None:
+    console.print(Text.assemble((f"{title:<14}", "bold"), text), soft_wrap=True)
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")

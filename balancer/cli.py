@@ -235,6 +235,41 @@ def events(
 
 
 @app.command()
+def split(
+    context: typer.Context,
+    route: Annotated[str, typer.Argument(metavar="ROUTE", help="The name of a route that is split.")],
+    weights: Annotated[
+        list[str] | None, typer.Argument(metavar="[POOL=WEIGHT]...", help="New weights of its sides.")
+    ] = None,
+    admin: Admin = None,
+    config: ConfigFile = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every second until Ctrl-C.")] = False,
+) -> None:
+    """Show the sides of a split route beside each other, or change their weights.
+
+    [green]balancer split web stable=50 canary=50[/green]
+
+    The change reaches all workers at once, and lasts as long as the instance.
+    Users stay on their side, but for as many as must move. Counts are since
+    the start, with --watch of the last second; p50, p95 and p99 are of the
+    first bytes of responses.
+    """
+    from balancer.console.client import AdminClient, find_admin, find_token
+    from balancer.console.split import SplitCommand, parse_weights
+
+    file = config or context.obj
+    client = AdminClient(find_admin(admin, os.environ, file), find_token(os.environ, file))
+    command = SplitCommand(client, _console(), route)
+    if weights:
+        command.set(parse_weights(weights))
+    elif not watch:
+        command.show()
+    if watch:
+        with _quiet_interrupt():
+            command.watch()
+
+
+@app.command()
 def drain(
     context: typer.Context,
     upstream: UpstreamName,

@@ -24,11 +24,12 @@ class Message(Part, frozen=True, tag_field="type"):
 
 
 class Rows(Part, frozen=True, kw_only=True):
-    """The worker's rows in the stats segment; `routes` and `pools` are in the order of the spec."""
+    """The worker's rows in the stats segment; `routes` and `pools` are in the order of the spec. A route has
+    one for each of its sides, or one if it has none."""
 
     worker: int
     listener: int
-    routes: tuple[int, ...]
+    routes: tuple[tuple[int, ...], ...]
     pools: tuple[int, ...]
 
 
@@ -96,14 +97,24 @@ class PoolUpdate(Message, frozen=True, kw_only=True, tag="pool"):
     members: tuple[MemberState, ...]
 
 
+class SplitUpdate(Message, frozen=True, kw_only=True, tag="split"):
+    """The weights of a route's sides, in the order of the spec, as of `revision`."""
+
+    route: str
+    revision: int
+    weights: tuple[int, ...]
+
+
 class Start(Message, frozen=True, kw_only=True, tag="start"):
-    """The first message: the worker's spec, slot, page and rows. `pools` are in the order of the spec."""
+    """The first message: the worker's spec, slot, page and rows. `pools` are in the order of the spec,
+    `splits` are those whose weights are not those of the spec."""
 
     spec: WorkerSpec
     slot: int
     page: int
     rows: Rows
     pools: tuple[PoolUpdate, ...]
+    splits: tuple[SplitUpdate, ...] = ()
 
 
 class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
@@ -253,7 +264,7 @@ class Elsewhere(Message, frozen=True, kw_only=True, tag="elsewhere"):
     why: str
 
 
-FromSupervisor: TypeAlias = Start | PoolUpdate | Verdict | Adopt | Release | Drain | Retire
+FromSupervisor: TypeAlias = Start | PoolUpdate | SplitUpdate | Verdict | Adopt | Release | Drain | Retire
 FromWorker: TypeAlias = (
     Ready
     | Heartbeat

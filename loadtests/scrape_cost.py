@@ -23,6 +23,8 @@ from balancer.health.durations import Durations
 from balancer.health.result import CheckResult
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.instance import Instance
+from balancer.runtime.route_counts import RouteCounts
+from balancer.runtime.splits import Splits
 from balancer.runtime.states import PoolState, UpstreamState
 from balancer.telemetry.columns import CODE_COLUMN, UPSTREAM_FIRST_BYTE, Kind
 from balancer.telemetry.events import EventLog
@@ -92,8 +94,10 @@ def build(segment: Segment, count: int) -> Instance:
         call_later=lambda delay, callback: None,
         broadcast=lambda message: None,
     )
+    splits = Splits((), note=lambda text: 0, broadcast=lambda update: None, log=logging.getLogger(__name__))
     return Instance(
         fleet=fleet,
+        routes=RouteCounts((), splits, fleet, ledger),
         ledger=ledger,
         workers=Workers(),
         checks=Checks(),

@@ -18,16 +18,8 @@ from tests.fakes.forkserver import run
 _GOOD = {"BALANCER_UPSTREAMS": "app1:8000,app2:8000?weight=3", "BALANCER_TIMEOUTS__CONNECT": "250ms"}
 
 COMMANDS = (
-    "run",
-    "check",
-    "route",
-    "demo",
-    "policies",
-    "status",
-    "events",
-    "drain",
-    "maintenance",
-    "activate",
+    *("run", "check", "route", "demo", "policies", "status", "events", "split"),
+    *("drain", "maintenance", "activate"),
 )
 
 

@@ -125,3 +125,14 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
 async def name_server(request: web.Request, response: web.StreamResponse) -> None:
     """Set Server, so that it does not reveal the library and its version."""
     response.headers["Server"] = SERVER
+
+
+def json_object(body: bytes, example: str) -> dict[str, Any]:
+    """The JSON object in `body`, which has at least one field; `example` is one for the client."""
+    try:
+        given = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        given = None
+    if not isinstance(given, dict) or not given:
+        raise BadRequestError(f"the body has the wrong form; write {example}")
+    return given

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from balancer.admin import answers, config, events, failures, guard, index, metrics, pools, probes
+from balancer.admin import answers, config, events, failures, guard, index, metrics, pools, probes, routes
 from balancer.admin.hosts import Hosts
 from balancer.admin.keys import HOSTS, INSTANCE, TOKEN, VIA
 from balancer.admin.view import Instance
@@ -40,6 +40,9 @@ def build_app(
             web.post("/api/pools/{pool}/upstreams", pools.add_upstream),
             web.delete("/api/pools/{pool}/upstreams/{id}", pools.remove_upstream),
             web.patch("/api/pools/{pool}/upstreams/{id}", pools.change_upstream),
+            web.get("/api/routes", routes.list_routes),
+            web.get("/api/routes/{route}/split", routes.one_split),
+            web.patch("/api/routes/{route}/split", routes.change_split),
             web.get("/api/events", events.list_events),
             web.get("/api/failures", failures.list_failures),
             web.get("/api/config", config.show),

@@ -4,10 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
-import orjson
 from aiohttp import web
 
-from balancer.admin.answers import BadRequestError, NotFoundError, answer, body_of
+from balancer.admin.answers import BadRequestError, NotFoundError, answer, body_of, json_object
 from balancer.admin.keys import INSTANCE
 from balancer.admin.view import Change, PoolView, UpstreamView
 from balancer.config.upstream_spec import MAX_WEIGHT
@@ -72,12 +71,7 @@ async def remove_upstream(request: web.Request) -> web.Response:
 
 def _fields(body: bytes, known: tuple[str, ...], example: str) -> dict[str, Any]:
     """The JSON object in `body`: at least one field, and known ones only."""
-    try:
-        given = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        given = None
-    if not isinstance(given, dict) or not given:
-        raise BadRequestError(f"the body has the wrong form; write {example}")
+    given = json_object(body, example)
     for name in given:
         if name not in known:
             raise BadRequestError(f"unknown field {name!r}; known: {', '.join(known)}")

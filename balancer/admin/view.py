@@ -116,6 +116,40 @@ class LiveChange:
     added: bool  # it is not in the settings at all
 
 
+@dataclass(frozen=True, slots=True)
+class SplitChange:
+    """The weights of a split route, which are not those of the settings."""
+
+    route: str
+    weights: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SideView:
+    """A pool of a route now. Counts are sums over all workers since the start of the instance; those of first
+    bytes and retries are of the pool, whichever route used it."""
+
+    pool: str  # "" if the route answers by itself
+    weight: int
+    inflight: int
+    requests: int
+    codes: dict[str, int]  # status code -> responses, zeros left out
+    duration_buckets: list[int]  # per bound, not cumulated
+    duration_sum: float  # seconds
+    first_byte_buckets: list[int]
+    retries: int
+    eligible: int  # upstreams
+
+
+@dataclass(frozen=True, slots=True)
+class RouteView:
+    """One route, in the order in which they are tried."""
+
+    name: str
+    split: bool
+    sides: list[SideView]
+
+
 class RefusedError(Exception):
     """The operator's change is not possible: one sentence with the reason, and what can be done."""
 
@@ -144,8 +178,14 @@ class Instance(Protocol):
     def remove(self, pool: str, upstream: str) -> None:
         """Remove an added upstream. Raises RefusedError for others, KeyError if it does not exist."""
 
-    def live_changes(self) -> Sequence[LiveChange]:
+    def live_changes(self) -> Sequence[LiveChange | SplitChange]:
         """The operator's changes, relative to the settings."""
+
+    async def routes(self) -> list[RouteView]:
+        """All routes; sums the stats segment, in a thread."""
+
+    def split(self, route: str, weights: Mapping[str, int]) -> None:
+        """Divide a route's requests otherwise from now on. Raises RefusedError."""
 
     def unready(self, strict: bool = False) -> list[str]:
         """One sentence for each reason why it should get no traffic; empty if it is ready. `strict`: also for

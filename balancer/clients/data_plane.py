@@ -10,7 +10,7 @@ from balancer.clients.rescue import Rescue
 from balancer.clients.roles import Client
 from balancer.clock import Clock
 from balancer.lateness import Lateness, look_first
-from balancer.messages import FailureRecord, PoolUpdate
+from balancer.messages import FailureRecord, PoolUpdate, SplitUpdate
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.exchange import Exchange
 from balancer.proxy.journal import Journal
@@ -95,6 +95,14 @@ class DataPlane:
         self._poll_unread()
         self._released += self.membership.sweep()
         self.flush()
+
+    def take_split(self, update: SplitUpdate) -> None:
+        """A route is divided otherwise from now on. Raises KeyError for a route that is not split."""
+        for route in self.context.router.routes:
+            if route.name == update.route and route.split is not None:
+                route.split.weights = list(update.weights)
+                return
+        raise KeyError(update.route)
 
     def flush(self) -> None:
         """Store the counts of this worker."""

@@ -14,6 +14,7 @@ from balancer.config.catalogue import POOL_SETTINGS, POOLS, SETTINGS, Path, vari
 from balancer.config.loader import Loaded
 from balancer.config.masking import masked
 from balancer.config.settings import Settings
+from balancer.config.split import in_short
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,14 @@ def _item(value: object) -> str:
         return str(value)
     match = value.get("match", {})
     hosts, paths = match.get("host", [""]), match.get("path_prefix", [""])
-    is_short = value.keys() <= {"name", "match", "pool"} and match.keys() <= {"host", "path_prefix"}
+    split = value.get("split")
+    if isinstance(split, dict) and split.keys() == {"sides"}:
+        value = {**value, "pool": in_short(split["sides"])}
+    is_short = (
+        value.keys() <= {"name", "match", "pool", "split"}
+        and "pool" in value
+        and match.keys() <= {"host", "path_prefix"}
+    )
     if is_short and len(hosts) == len(paths) == 1 and hosts[0] + paths[0]:
         return f"{hosts[0]}{paths[0]}={value['pool']}"
     return json.dumps(value, ensure_ascii=False)

@@ -147,7 +147,7 @@ def _no_routes(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[s
 
 def _without_requests(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]:
     """Pools that no route names."""
-    named = {route.pool for route in settings.routes}
+    named = {pool for route in settings.routes for pool in route.pools}
     for name in [*([DEFAULT] if settings.upstreams else []), *settings.pools]:
         if settings.routes and name not in named:
             yield f"{variable(('routes',))}: no route names the pool {name}, so it gets no requests"

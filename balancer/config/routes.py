@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, mo
 
 from balancer.config.address import parse_host_name
 from balancer.config.group import Group
+from balancer.config.split import Split
 from balancer.config.types import (
     CommaList,
     Count,
@@ -310,6 +311,7 @@ class RouteSettings(Group):
     )
     match: MatchSettings = MatchSettings()
     pool: str = Field(default="", description="The pool that serves it.")
+    split: Split = None
     redirect: Annotated[RedirectSettings | None, BeforeValidator(_parse_redirect)] = None
     respond: RespondSettings | None = None
     strip_prefix: Annotated[bool | Prefix, BeforeValidator(_parse_stripped)] = Field(
@@ -329,18 +331,25 @@ class RouteSettings(Group):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        answers = [name for name in ("pool", "redirect", "respond") if getattr(self, name)]
+        answers = [name for name in ("pool", "split", "redirect", "respond") if getattr(self, name)]
         if not answers:
-            raise ValueError("has neither a pool nor a redirect nor a respond; write one of them")
+            raise ValueError("has neither a pool nor a split nor a redirect nor a respond; write one of them")
         if len(answers) > 1:
             raise ValueError(f"has {' and '.join(answers)}; keep one of them")
-        if not self.pool:
+        if not self.pools:
             for name in ("strip_prefix", "replace_prefix", "host", "request_headers", "retry"):
                 if getattr(self, name) != type(self).model_fields[name].default:
                     raise ValueError(f"has {name}, which has no effect without a pool; remove it")
         if (self.strip_prefix is True or self.replace_prefix) and not self.match.path_prefix:
             raise ValueError("has no match.path_prefix that could be stripped; add one")
         return self
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """The pools that serve it."""
+        if self.split is not None:
+            return tuple(self.split.sides)
+        return (self.pool,) if self.pool else ()
 
     @property
     def prefixes(self) -> tuple[str, ...]:
@@ -351,7 +360,7 @@ class RouteSettings(Group):
 
 
 def _short(text: str) -> dict[str, Any]:
-    """One route in the short form: `/api/=api`, `static.example.com/=static`, `*.example.com=web`."""
+    """One route in the short form: `/api/=api`, `*.example.com=web`, `/=stable:90|canary:10`."""
     left, equals, pool = (part.strip() for part in text.rpartition("="))
     if not equals or not left or not pool:
         raise RouteError(f'"{text}" is no route; write a path or a host, =, and a pool: {_EXAMPLE}')
@@ -363,7 +372,7 @@ def _short(text: str) -> dict[str, Any]:
         match["host"] = [host]
     if slash:
         match["path_prefix"] = [f"/{path}"]
-    return {"match": match, "pool": pool}
+    return {"match": match, **({"split": pool} if "|" in pool else {"pool": pool})}
 
 
 def parse_routes(value: object) -> object:
@@ -393,7 +402,7 @@ def named(routes: tuple[RouteSettings, ...]) -> tuple[RouteSettings, ...]:
     done = []
     for route in routes:
         if not route.name:
-            stem = route.pool or ("redirect" if route.redirect else "respond")
+            stem = "-".join(route.pools) or ("redirect" if route.redirect else "respond")
             name, number = stem, 1
             while name in taken:
                 number += 1
@@ -422,9 +431,10 @@ def refuse_misfits(routes: tuple[RouteSettings, ...], pools: Iterable[str]) -> N
     seen: dict[tuple[str, str], RouteSettings] = {}  # routes without conditions, by host and prefix
     for number, route in enumerate(routes, 1):
         place = f"route {number} ({route.name})"
-        if route.pool and route.pool not in known:
-            there = f"the pools are {', '.join(known)}" if known else "there is no pool"
-            raise RouteError(f"{place} names the pool {route.pool}, which does not exist; {there}")
+        for pool in route.pools:
+            if pool not in known:
+                there = f"the pools are {', '.join(known)}" if known else "there is no pool"
+                raise RouteError(f"{place} names the pool {pool}, which does not exist; {there}")
         above = _all_taken_by(route.match, seen)
         if above is not None:
             raise RouteError(

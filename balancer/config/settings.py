@@ -24,6 +24,7 @@ from balancer.config.pool import (
 from balancer.config.pool_groups import AdaptiveSettings
 from balancer.config.route import RouteLimits, RouteTimeouts
 from balancer.config.routes import RouteError, Routes, RouteSettings, refuse_misfits
+from balancer.config.split import SplitSettings
 from balancer.config.upstream_spec import DEFAULT, Spec
 
 # Rows of the stats segment, which is in a layer above: a test compares. Each worker, the listener, the pool,
@@ -61,6 +62,7 @@ class Settings(PoolSettings, InstanceSettings, ListenerSettings, BaseSettings):
         "have its own value of each setting of a pool, such as `BALANCER_POOLS__<NAME>__POLICY`.",
     )
 
+    split: SplitSettings = SplitSettings()
     routes: Routes = Field(
         default=(),
         description="Which requests go to which pool; the first match wins: `/api/=api, "

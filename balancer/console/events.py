@@ -113,6 +113,6 @@ class Events:
             (event["time"], "dim"),
             "  ",
             (kind.replace("_", " ").ljust(_KIND_WIDTH), _COLOURS.get(kind, "")),
-            f"  {event['pool']}: {event['text']}",
+            f"  {event['pool']}: {event['text']}" if event["pool"] else f"  {event['text']}",
         )
         self._out.print(line, soft_wrap=True)

@@ -43,7 +43,7 @@ def explain(
     facts = Facts(head, peer, _REQUEST_ID, scheme)
     if head.target != asked:
         _row(console, "path", f"{_text(head.target)}, the normal form of {_text(asked)}")
-    if route.side is None and route.answer is None:
+    if not route.sides and route.answer is None:
         _row(console, "route", f"none of {number} matches")
         _row(console, "answer", "404. No app sees it.")
         return
@@ -51,8 +51,13 @@ def explain(
     if route.answer is not None:
         _print_answer(console, route.answer, facts)
     else:
-        pool = next(one for one in spec.pools if route.side is not None and one.name == route.side.pool)
-        _row(console, "pool", f"{pool.name}, policy {pool.policy.name}")
+        for number, side in enumerate(route.sides):
+            pool = next(one for one in spec.pools if one.name == side.pool)
+            _row(console, "pool" if not number else "or", f"{pool.name}, policy {pool.policy.name}")
+        if route.split is not None:
+            shares = zip(route.sides, route.split.weights, strict=True)
+            weights = ", ".join(f"{side.pool} {weight}" for side, weight in shares)
+            _row(console, "split", f"{weights}, by {route.split.key}")
         _print_changes(console, route, head, facts)
 
 

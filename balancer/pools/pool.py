@@ -54,7 +54,7 @@ class UpstreamPool:
     __slots__ = ("_backups", "_candidates", "_capped", "_chosen", "_free", "_panic", "_picker",
                  "_remote", "_remote_read_ns", "_remote_rows", "_tracks_load", "adaptive",
                  "affinity", "cells", "checked_within_ns", "ejector", "hash_key", "name", "queue",
-                 "retry", "retry_budget", "starting", "upstreams")  # fmt: skip
+                 "retry", "retry_budget", "serves", "starting", "upstreams")  # fmt: skip
 
     def __init__(
         self,
@@ -82,6 +82,7 @@ class UpstreamPool:
         self._picker = picker
         self._tracks_load = picker.tracks_load
         self._panic = spec.panic
+        self.serves = False  # an upstream is eligible
         self._remote_rows = parts.remote_rows if picker.compares_load else None
         self._remote: list[tuple[Upstream, list[memoryview[int]]]] = []
         self._remote_read_ns = 0
@@ -113,7 +114,8 @@ class UpstreamPool:
 
     def rebuild(self) -> None:
         """Determine the candidates again and give them to the policy."""
-        chosen, _ = candidates(self.upstreams, self._panic)
+        chosen, panics = candidates(self.upstreams, self._panic)
+        self.serves = bool(chosen) and not panics
         self._picker.rebuild(chosen)
         if self.affinity is not None:
             self.affinity.rebuild(chosen)

@@ -12,7 +12,7 @@ from balancer.http.response_head import ResponseHead
 from balancer.outliers.local_ejector import Asker
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.roles import AttemptOwner
-from balancer.proxy.router import Side
+from balancer.proxy.side import Side
 from balancer.telemetry.columns import (
     CODE_COLUMN,
     UPSTREAM_FIRST_BYTE,

@@ -21,7 +21,7 @@ from balancer.policies.base import NO_KEY
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.dialling import Dialling, DialOwner
 from balancer.proxy.roles import ConnectionSeeker
-from balancer.proxy.router import Side
+from balancer.proxy.side import Side
 from balancer.spec.worker import FOREVER_NS
 from balancer.telemetry.columns import (
     POOL_QUEUE_ABANDONED,

@@ -102,10 +102,12 @@ class Exchange(ExchangeState):
 
     def _edited(self, head: ResponseHead) -> ResponseHead:
         """A response's head as the route changes it."""
-        edits = self.edits
-        if edits is None or edits.response is None:
-            return head
-        return edits.response.apply(head, self.facts())
+        edits, split = self.edits, self.route.split
+        if edits is not None and edits.response is not None:
+            head = edits.response.apply(head, self.facts())
+        if split is not None and self.mark:
+            head = split.give(head, self.mark)
+        return head
 
     def facts(self) -> Facts:
         client = self.client
@@ -123,7 +125,10 @@ class Exchange(ExchangeState):
         self.head = head
         self.response_begun = self.informed = False
         self.route = route
-        self.side = side = route.side
+        side = route.side
+        if route.split is not None:
+            side, self.mark = route.split.choose(head, self.peer)
+        self.side = side
         counters = side.counters
         counters.level += 1
         if not counters.pending:

@@ -2,75 +2,34 @@
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
-from collections.abc import Mapping
-
 from mypy_extensions import mypyc_attr
 
-from balancer.counters import Batch, Counters
 from balancer.http.edits import Edits, FieldEdit, RequestEdit, ResponseEdit
 from balancer.http.forwarding import Peer
 from balancer.http.request_head import RequestHead
-from balancer.pools.pool import UpstreamPool
 from balancer.proxy.route_table import RouteTable
+from balancer.proxy.side import Side
+from balancer.proxy.split import Split
 from balancer.proxy.stages.answer import Answer
 from balancer.spec.worker import (
     FOREVER_NS,
     FieldsSpec,
     MatchSpec,
-    RetryRules,
     RouteSpec,
-    SideSpec,
 )
-from balancer.telemetry.columns import ROUTE_INFLIGHT, ROUTE_REQUEST_BYTES, ROUTE_RESPONSE_BYTES
-
-
-class RouteCounters(Counters):
-    """`level` are the exchanges in flight. The bytes are of bodies, since the worker's start."""
-
-    __slots__ = ("request_bytes", "response_bytes")
-
-    def __init__(self, cells: memoryview[int], batch: Batch | None = None) -> None:
-        super().__init__(cells, batch, ROUTE_INFLIGHT)
-        self.request_bytes = 0
-        self.response_bytes = 0
-
-    def flush(self) -> None:
-        cells = self.cells
-        cells[ROUTE_REQUEST_BYTES] = self.request_bytes
-        cells[ROUTE_RESPONSE_BYTES] = self.response_bytes
-        super().flush()
-
-
-class Side:
-    """A pool that serves requests of a route. `retry` are the rules for sending them again. `pool` and
-    `retry` are unset if the route answers by itself."""
-
-    __slots__ = ("counters", "pool", "pool_name", "retry")
-
-    pool: UpstreamPool
-    retry: RetryRules
-
-    def __init__(
-        self, spec: SideSpec | None, pools: Mapping[str, UpstreamPool], counters: RouteCounters
-    ) -> None:
-        self.counters = counters
-        self.pool_name = ""
-        if spec is not None:
-            self.pool = pools[spec.pool]
-            self.pool_name = spec.pool
-            self.retry = spec.retry
 
 
 class Route:
-    """Its name (the metric label), who serves its requests, and what these may take. `answers`: it has no
-    pool, and gives `answer`, 404 if that is None."""
+    """Its name (the metric label), who serves its requests, and what these may take. It has one `side` unless
+    there is a `split`. `answers`: it has no pool, and gives `answer`, 404 if that is None."""
 
-    __slots__ = ("answer", "answers", "body_bytes", "edits", "name", "side", "timeouts")
+    __slots__ = ("answer", "answers", "body_bytes", "edits", "name", "side", "split", "timeouts")
 
-    def __init__(self, spec: RouteSpec, side: Side) -> None:
+    def __init__(self, spec: RouteSpec, side: Side, split: Split | None = None) -> None:
         self.name = spec.name
         self.side = side
-        self.answers = spec.side is None
+        self.split = split
+        self.answers = not spec.sides
         self.answer = None if spec.answer is None else Answer(spec.answer)
         self.edits = edits_of(spec)
         self.timeouts = spec.timeouts
@@ -81,7 +40,7 @@ def edits_of(route: RouteSpec) -> Edits | None:
     """What a route changes in heads; None if nothing."""
     rewrite, response = route.rewrite, route.response
     if rewrite is None and response is None:
-        return None
+        return None if route.split is None else Edits(None, None)  # a cookie may be added
     request = None
     if rewrite is not None:
         fields = None if rewrite.fields is None else _field_edit(rewrite.fields)

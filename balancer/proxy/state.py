@@ -9,7 +9,8 @@ from balancer.proxy.connecting import Connecting, FailedAttempt
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.replay import Replay
 from balancer.proxy.roles import AttemptOwner, ClientSide
-from balancer.proxy.router import Route, Side
+from balancer.proxy.router import Route
+from balancer.proxy.side import Side
 from balancer.proxy.tunnel import Tunnel
 from balancer.spec.worker import FOREVER_NS
 from balancer.upstreams.upstream import Upstream
@@ -18,10 +19,10 @@ from balancer.upstreams.upstream import Upstream
 class ExchangeState(AttemptOwner):
     """Times are in ns on the monotonic clock; the sweep checks `deadline_ns`."""
 
-    __slots__ = ("active", "attempt", "connecting", "context", "failure", "holds", "informed", "late_ns",
-                 "own_answer", "own_attempt", "refused", "replay", "request_bytes", "response_begun",
-                 "response_bytes", "route", "side", "started_ns", "status", "tunnel", "unjudged",
-                 "upstream_paused")  # fmt: skip
+    __slots__ = ("active", "attempt", "connecting", "context", "failure", "holds", "informed",
+                 "late_ns", "mark", "own_answer", "own_attempt", "refused", "replay",
+                 "request_bytes", "response_begun", "response_bytes", "route", "side", "started_ns",
+                 "status", "tunnel", "unjudged", "upstream_paused")  # fmt: skip
     __deletable__ = ("connecting", "own_attempt")
 
     route: Route
@@ -42,6 +43,7 @@ class ExchangeState(AttemptOwner):
         self.late_ns = 0  # how long the worker itself was late since then
         self.attempt: Attempt | None = None  # while it holds an upstream connection
         self.tunnel: Tunnel | None = None
+        self.mark = b""  # of the cookie that its route's split sets
         self.request_id = b""
         self.request_whole = True  # the client has sent all of it
         self.request_trailers = b""

@@ -7,7 +7,7 @@ from balancer.http.response_head import ResponseHead
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.roles import AttemptOwner, ClientSide
-from balancer.proxy.router import Side
+from balancer.proxy.side import Side
 from balancer.spec.worker import RouteTimeouts
 from balancer.telemetry.columns import POOL_TUNNELS
 

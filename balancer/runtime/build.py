@@ -8,7 +8,7 @@ from __future__ import annotations  # memoryview[int] is not subscriptable at ru
 import asyncio
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
@@ -38,10 +38,12 @@ from balancer.proxy.context import ProxyContext
 from balancer.proxy.journal import Journal
 from balancer.proxy.loops import Loops
 from balancer.proxy.membership import Membership
-from balancer.proxy.router import Route, RouteCounters, Router, Side
+from balancer.proxy.router import Route, Router
+from balancer.proxy.side import RouteCounters, Side
+from balancer.proxy.split import Split
 from balancer.queueing.queue import SlotQueue
 from balancer.spec.part import replaced
-from balancer.spec.worker import Level, ListenerSpec, PolicySpec, PoolSpec, StickySpec
+from balancer.spec.worker import Level, ListenerSpec, PolicySpec, PoolSpec, RouteSpec, StickySpec
 from balancer.sticky.affinity import Affinity
 from balancer.sticky.diversion import Diversion
 from balancer.sticky.pin_cookie import AppCookie, BalancerCookie, PinCookie
@@ -112,8 +114,7 @@ def build_data_plane(
     for update in start.pools:
         membership.apply(update)
     routes = [
-        Route(route, Side(route.side, pools, RouteCounters(place.cells(row), batch)))
-        for route, row in zip(spec.routes, rows.routes, strict=True)
+        _route(route, row, pools, place, batch) for route, row in zip(spec.routes, rows.routes, strict=True)
     ]
     proxy = ProxyContext(
         loop=loop,
@@ -146,7 +147,21 @@ def build_data_plane(
         limits=limits,
         listener_cells=place.cells(rows.listener),
     )
-    return DataPlane(clients, proxy, membership, journal, clock)
+    plane = DataPlane(clients, proxy, membership, journal, clock)
+    for split in start.splits:
+        plane.take_split(split)
+    return plane
+
+
+def _route(
+    spec: RouteSpec, rows: tuple[int, ...], pools: Mapping[str, UpstreamPool], place: _Place, batch: Batch
+) -> Route:
+    sides = [
+        Side(side, pools, RouteCounters(place.cells(row), batch))
+        for side, row in zip(spec.sides or (None,), rows, strict=True)
+    ]
+    split = None if spec.split is None else Split(spec.split, sides, lambda: os.urandom(8))
+    return Route(spec, sides[0], split)
 
 
 def _forwarding(listener: ListenerSpec, via: str, place: _Place) -> Forwarding:

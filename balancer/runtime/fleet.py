@@ -283,6 +283,11 @@ class Fleet:
         elif pool.problems.pop(source, ""):
             self._say("resolved", pool_name, None, None, f"{source} resolves now")
 
+    def note(self, kind: str, text: str) -> int:
+        """Record an event that is not about one pool; returns its revision."""
+        self._say(kind, "", None, None, text)
+        return self.revision
+
     # --- consequences of a change
 
     def _begin_anew(self, upstream: UpstreamState, why: str) -> None:

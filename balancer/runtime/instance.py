@@ -16,6 +16,8 @@ from balancer.admin.view import (
     OutlierView,
     OverloadView,
     PoolView,
+    RouteView,
+    SplitChange,
     UpstreamView,
     moment,
 )
@@ -27,6 +29,7 @@ from balancer.health.result import CheckResult
 from balancer.messages import FailureRecord
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.operator import Operator
+from balancer.runtime.route_counts import RouteCounts
 from balancer.runtime.states import Overloaded, PoolState, UpstreamState
 from balancer.spec.part import encode_plain, replaced
 from balancer.telemetry import columns as c
@@ -85,6 +88,7 @@ class Instance:
         self,
         *,
         fleet: Fleet,
+        routes: RouteCounts,
         ledger: Ledger,
         workers: WorkerReports,
         checks: Checks | None,
@@ -96,7 +100,8 @@ class Instance:
     ) -> None:
         self.events = events
         self._config = config
-        self._operator = Operator(fleet)
+        self._operator = Operator(fleet, routes.splits)
+        self._routes = routes
         self.started = clock.wall()
         self.stopping = False
         self._fleet = fleet
@@ -136,9 +141,17 @@ class Instance:
         """Remove an upstream that was added."""
         self._operator.remove(pool, upstream)
 
-    def live_changes(self) -> list[LiveChange]:
+    def live_changes(self) -> list[LiveChange | SplitChange]:
         """The operator's changes."""
         return self._operator.live_changes()
+
+    async def routes(self) -> list[RouteView]:
+        """All routes with the counts of their sides."""
+        return await asyncio.to_thread(self._routes.counted, self._routes.now())
+
+    def split(self, route: str, weights: Mapping[str, int]) -> None:
+        """Divide a route's requests otherwise."""
+        self._operator.split(route, weights)
 
     def unready(self, strict: bool = False) -> list[str]:
         """Why the instance should get no traffic; `strict`: also if a pool has no eligible upstream."""

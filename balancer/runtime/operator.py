@@ -3,16 +3,17 @@
 They last as long as the instance; those of an upstream that discovery found end when it is removed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from balancer.admin.view import Change, LiveChange, RefusedError
+from balancer.admin.view import Change, LiveChange, RefusedError, SplitChange
 from balancer.config.address import is_ip
 from balancer.config.exported import Exported, as_file
 from balancer.config.upstream_spec import DEFAULT, UpstreamSpec, parse_upstream
 from balancer.discovery.member import Member
 from balancer.runtime.fleet import Fleet
+from balancer.runtime.splits import Splits
 from balancer.runtime.states import API, UpstreamState
 from balancer.upstreams.state import AdminState, in_words
 
@@ -20,8 +21,9 @@ from balancer.upstreams.state import AdminState, in_words
 class Operator:
     """Applies the operator's changes, and lists the present ones."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, splits: Splits) -> None:
         self._fleet = fleet
+        self._splits = splits
 
     def change(self, pool: str, upstream: str, change: Change) -> None:
         """Apply a change to the fleet. Raises KeyError if the upstream does not exist any more."""
@@ -59,14 +61,21 @@ class Operator:
             )
         self._fleet.remove(found)
 
-    def live_changes(self) -> list[LiveChange]:
+    def split(self, route: str, weights: Mapping[str, int]) -> None:
+        """Divide a route's requests otherwise. Raises RefusedError."""
+        self._splits.set(route, weights)
+
+    def live_changes(self) -> list[LiveChange | SplitChange]:
         """The differences from the settings."""
+        return [*self._upstream_changes(), *self._splits.changes()]
+
+    def _upstream_changes(self) -> list[LiveChange]:
         return [_difference(one) for one in self._fleet.upstreams() if _is_changed(one)]
 
     def exported(self, config: Exported) -> Exported:
         """`config` with its YAML changed to the present weights and added upstreams."""
-        changes = self.live_changes()
-        if not changes:
+        changes, splits = self._upstream_changes(), self._splits.changes()
+        if not changes and not splits:
             return config
         tree = dict(config.settings)
         named = self._changed(tree, DEFAULT, changes)
@@ -74,6 +83,14 @@ class Operator:
             tree["pools"] = {name: dict(pool) for name, pool in tree["pools"].items()}
             for name, pool in tree["pools"].items():
                 named |= self._changed(pool, name, changes)
+        if splits:
+            weights = {one.route: one.weights for one in splits}
+            tree["routes"] = [
+                {**route, "split": {**route["split"], "sides": weights[route["name"]]}}
+                if route.get("name") in weights
+                else route
+                for route in tree["routes"]
+            ]
         lines = [f"# not a setting: {words}\n" for one in changes if (words := _in_words(one, named))]
         return replace(config, yaml="".join(lines) + as_file(tree))
 

@@ -4,6 +4,7 @@ worker."""
 from balancer.config.address import is_ip
 from balancer.messages import Rows, Start
 from balancer.runtime.fleet import Fleet
+from balancer.runtime.splits import Splits
 from balancer.runtime.states import PoolState, UpstreamState
 from balancer.spec.instance import InstanceSpec, SupervisedPool
 from balancer.spec.worker import PoolSpec, WorkerSpec
@@ -45,13 +46,17 @@ def _pool_state(spec: PoolSpec, supervised: SupervisedPool, ledger: Ledger) -> P
 class Places:
     """Makes the `start` message of each incarnation."""
 
-    def __init__(self, spec: WorkerSpec, fleet: Fleet, ledger: Ledger) -> None:
+    def __init__(self, spec: WorkerSpec, fleet: Fleet, splits: Splits, ledger: Ledger) -> None:
         self._spec = spec
+        self._splits = splits
         self._fleet = fleet
         self._workers = [ledger.row(Kind.WORKER, str(slot)) for slot in range(spec.workers)]
         self._listener = ledger.row(Kind.LISTENER, spec.listener.name)
         self._routes = tuple(
-            ledger.row(Kind.ROUTE, route.name, route.side.pool if route.side is not None else "")
+            tuple(
+                ledger.row(Kind.ROUTE, route.name, pool)
+                for pool in [side.pool for side in route.sides] or [""]
+            )
             for route in spec.routes
         )
 
@@ -69,4 +74,5 @@ class Places:
                 pools=tuple(pool.row for pool in pools),
             ),
             pools=tuple(pool.update(self._fleet.revision) for pool in pools),
+            splits=self._splits.updates(),
         )

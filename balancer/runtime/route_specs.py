@@ -17,6 +17,7 @@ from balancer.spec.worker import (
     RouteSpec,
     RouteTimeouts,
     SideSpec,
+    SplitSpec,
 )
 
 
@@ -37,7 +38,8 @@ def _spec(settings: Settings, route: RouteSettings, pools: Mapping[str, PoolSpec
     return RouteSpec(
         name=route.name,
         match=_match(route),
-        side=_side(route, pools[route.pool]) if route.pool else None,
+        sides=tuple(_side(route, pools[pool]) for pool in route.pools),
+        split=_split(settings, route),
         answer=_answer(route),
         rewrite=_rewrite(route),
         response=_fields(route.response_headers),
@@ -51,7 +53,8 @@ def _unmatched(settings: Settings) -> RouteSpec:
     return RouteSpec(
         name=UNMATCHED,
         match=MatchSpec(),
-        side=None,
+        sides=(),
+        split=None,
         answer=None,
         rewrite=None,
         response=None,
@@ -75,6 +78,19 @@ def _match(route: RouteSettings) -> MatchSpec:
 
 def _side(route: RouteSettings, pool: PoolSpec) -> SideSpec:
     return SideSpec(pool=pool.name, retry=_own_rules(pool.retry, route.retry))
+
+
+def _split(settings: Settings, route: RouteSettings) -> SplitSpec | None:
+    if route.split is None:
+        return None
+    return SplitSpec(
+        weights=tuple(route.split.sides.values()),
+        key=settings.split.key,
+        secret=settings.split.secret.get_secret_value().encode(),
+        cookie=settings.split.cookie.encode(),
+        fallback=route.split.fallback,
+        keep=route.split.keep,
+    )
 
 
 def _own_rules(rules: RetryRules, own: OwnRetry) -> RetryRules:

@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -42,8 +43,10 @@ from balancer.runtime.outliers import Outliers
 from balancer.runtime.overload import OverloadWatch
 from balancer.runtime.places import Places, pool_states
 from balancer.runtime.plan import Plan
+from balancer.runtime.route_counts import RouteCounts
 from balancer.runtime.slot import TICK
 from balancer.runtime.sockets import bound_address
+from balancer.runtime.splits import Splits
 from balancer.runtime.states import UpstreamState
 from balancer.runtime.worker_process import OnEnded, OnMessage, WorkerProcess
 from balancer.runtime.workers import Workers
@@ -94,10 +97,16 @@ class Supervisor:
             broadcast=self._broadcast,
             own=ourselves(bound_address(listeners[0]), bound_address(admin)),
         )
+        self._splits = Splits(
+            spec.worker.routes,
+            note=partial(self._fleet.note, "split"),
+            broadcast=self._broadcast,
+            log=log,
+        )
         self._workers = Workers(
             spec.worker.workers,
             spawn=self._spawn,
-            start_message=Places(spec.worker, self._fleet, ledger).start_message,
+            start_message=Places(spec.worker, self._fleet, self._splits, ledger).start_message,
             ledger=ledger,
             clock=clock,
             log=log,
@@ -121,6 +130,7 @@ class Supervisor:
         self._overload = OverloadWatch(self._fleet, ledger, clock)
         self._instance = Instance(
             fleet=self._fleet,
+            routes=RouteCounts(spec.worker.routes, self._splits, self._fleet, ledger),
             ledger=ledger,
             workers=self._workers,
             checks=self._checks,

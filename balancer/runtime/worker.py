@@ -30,6 +30,7 @@ from balancer.messages import (
     Ready,
     Release,
     Retire,
+    SplitUpdate,
     Start,
     Verdict,
     from_supervisor,
@@ -46,7 +47,7 @@ from balancer.telemetry.segment import Segment
 if TYPE_CHECKING:
     from balancer.clients.data_plane import DataPlane
 
-_ToProxy: TypeAlias = PoolUpdate | Verdict | Adopt | Release
+_ToProxy: TypeAlias = PoolUpdate | SplitUpdate | Verdict | Adopt | Release
 LAST_WORDS = 1.0  # seconds for sending the last message to the supervisor
 
 
@@ -145,6 +146,8 @@ class Worker:
         match message:
             case PoolUpdate():
                 proxy.take_update(message)
+            case SplitUpdate():
+                proxy.take_split(message)
             case Verdict():
                 proxy.membership.judged(message)
             case Adopt():

@@ -104,6 +104,20 @@ class MatchSpec(Part, frozen=True, kw_only=True):
     cookies: tuple[tuple[str, str], ...] = ()
 
 
+class SplitSpec(Part, frozen=True, kw_only=True):
+    """How a route's requests are divided among its sides. `weights` are those of the settings, in their
+    order. `key` is what names a user: `cookie` for our own cookie, called `cookie`, or a source as in
+    `hash_key`. `fallback`: the users of a side that cannot serve go to the others. `keep`: a side of weight 0
+    keeps the users it has."""
+
+    weights: tuple[int, ...]
+    key: str
+    secret: bytes
+    cookie: bytes
+    fallback: bool
+    keep: bool
+
+
 class SideSpec(Part, frozen=True, kw_only=True):
     """A pool that serves requests of a route, and the rules for sending these again."""
 
@@ -141,13 +155,14 @@ class RewriteSpec(Part, frozen=True, kw_only=True):
 
 class RouteSpec(Part, frozen=True, kw_only=True):
     """What happens to matching requests. The first route that matches a request is taken; the last one
-    matches all. `side` is the pool that serves them; without one they get `answer`, or if that is None too,
-    404. `rewrite` and `response` are None if nothing is changed. `body_bytes` is the size of a request body
-    at most, 0 = unlimited."""
+    matches all. `sides` are the pools that serve them, several if there is a `split`; without one they get
+    `answer`, or if that is None too, 404. `rewrite` and `response` are None if nothing is changed.
+    `body_bytes` is the size of a request body at most, 0 = unlimited."""
 
     name: str
     match: MatchSpec
-    side: SideSpec | None
+    sides: tuple[SideSpec, ...]
+    split: SplitSpec | None
     answer: AnswerSpec | None
     rewrite: RewriteSpec | None
     response: FieldsSpec | None

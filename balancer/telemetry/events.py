@@ -21,13 +21,13 @@ _revision: Final = attrgetter("revision")
 class Event:
     """One change of state. `kind` is `ejected`, `probation`, `readmitted`, `ejection_skipped`, `draining`,
     `active`, `added`, `removed`, `address`, `unresolved`, `resolved`, `backup`, `backup_over`, `panic`,
-    `panic_over`, `overload`, `overload_over` or `loop`.
+    `panic_over`, `overload`, `overload_over`, `loop` or `split`.
     """
 
     revision: int
     time: float  # seconds since the epoch
     kind: str
-    pool: str
+    pool: str  # "" if it concerns a route
     upstream: str | None  # None if it concerns the whole pool
     cause: str | None
     text: str  # one sentence for people

@@ -14,6 +14,8 @@ from balancer.admin.view import (
     OverloadView,
     PoolView,
     RefusedError,
+    RouteView,
+    SideView,
     UpstreamView,
 )
 from balancer.config.exported import Exported
@@ -57,6 +59,12 @@ FAILURE = {
 }
 
 
+def side(pool: str, weight: int) -> SideView:
+    """A side that has served two requests."""
+    none = [0] * HISTOGRAM_CELLS
+    return SideView(pool, weight, 1, 2, {"200": 2}, none, 0.5, none, 3, 1)
+
+
 class FakeInstance:
     """Ready, with one pool, unless changed."""
 
@@ -68,6 +76,7 @@ class FakeInstance:
         self.added: list[tuple[str, str]] = []
         self.removed: list[tuple[str, str]] = []
         self.refusal = ""
+        self.weights = {"stable": 90, "canary": 10}
         self.reasons: list[str] = []
         self.strict_reasons: list[str] = []
 
@@ -114,6 +123,18 @@ class FakeInstance:
                 upstreams=[UPSTREAM],
             )
         ]
+
+    async def routes(self) -> list[RouteView]:
+        return [
+            RouteView(
+                "web", True, [side("stable", self.weights["stable"]), side("canary", self.weights["canary"])]
+            )
+        ]
+
+    def split(self, route: str, weights: Mapping[str, int]) -> None:
+        if self.refusal:
+            raise RefusedError(self.refusal)
+        self.weights |= weights
 
     async def scrape(self) -> bytes:
         return b"balancer_worker_up 1.0\n"

@@ -300,3 +300,37 @@ async def test_tokens_are_compared_in_constant_time(
     response = await guarded.patch(PATH, data=DRAIN, headers={**JSON, "Authorization": f"Bearer {given}"})
     assert response.status == (200 if verdict else 401)
     assert compared == [(given.encode(), TOKEN.encode())]
+
+
+SPLIT = "/api/routes/web/split"
+
+
+async def test_a_split_is_shown_and_changed(client: AdminClient, instance: FakeInstance) -> None:
+    response = await client.get(SPLIT)
+    assert await response.json() == {"route": "web", "weights": {"stable": 90, "canary": 10}}
+    response = await client.patch(SPLIT, json={"stable": 50, "canary": 50})
+    assert (response.status, (await response.json())["weights"]) == (200, {"stable": 50, "canary": 50})
+    assert instance.weights == {"stable": 50, "canary": 50}
+
+
+async def test_a_wrong_split_is_refused(
+    client: AdminClient, guarded: AdminClient, instance: FakeInstance
+) -> None:
+    for body in ("[]", "{}", '{"stable": "5"}', '{"stable": true}', '{"stable": 1.5}'):
+        assert (await client.patch(SPLIT, data=body, headers=JSON)).status == 400
+    assert (await client.patch("/api/routes/x/split", json={"stable": 1})).status == 404
+    assert (await guarded.patch(SPLIT, json={"stable": 1})).status == 401
+    instance.refusal = "route web is not split"
+    response = await client.patch(SPLIT, json={"stable": 1})
+    assert (response.status, await response.json()) == (409, {"error": instance.refusal})
+
+
+async def test_routes_are_shown_with_their_sides(client: AdminClient) -> None:
+    body = await (await client.get("/api/routes")).json()
+    (route,) = body["routes"]
+    assert (route["name"], route["split"]) == ("web", True)
+    assert [(side["pool"], side["weight"], side["codes"]) for side in route["sides"]] == [
+        ("stable", 90, {"200": 2}),
+        ("canary", 10, {"200": 2}),
+    ]
+    assert len(body["bounds"]) == len(route["sides"][0]["duration_buckets"]) - 1

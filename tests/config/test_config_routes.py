@@ -124,7 +124,7 @@ def of(**changes: Any) -> list[dict[str, Any]]:
             "is a mapping, not a list; write one route below the other, each with a - in front",
         ),
         ([3], "route 1: 3 is not a mapping of names to values"),
-        ([{}], "route 1: has neither a pool nor a redirect nor a respond; write one of them"),
+        ([{}], "route 1: has neither a pool nor a split nor a redirect nor a respond; write one of them"),
         (of(redirect="https"), "route 1: has pool and redirect; keep one of them"),
         (of(name="x", mach={}), "route 1 (x): mach: no such setting of a route"),
         (of(match={"hosts": "x"}), "route 1: match: hosts: no such setting of a route"),
@@ -248,3 +248,55 @@ def test_a_mistake_in_a_file_names_the_file(tmp_path: Path) -> None:
     assert caught.value.problems == [
         f"{file}: routes: route 1 (x) names the pool y, which does not exist; the pools are default"
     ]
+
+
+ALL = {"path_prefix": "/"}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "/=api:90|static:10",
+        [{"match": ALL, "split": {"api": 90, "static": 10}}],
+        [{"match": ALL, "split": {"sides": {"api": "90", "static": 10}}}],
+        [{"match": ALL, "split": "api:90|static:10"}],
+        [
+            {
+                "match": {"path_prefix": "/"},
+                "split": [{"pool": "api", "weight": 90}, {"pool": "static", "weight": 10}],
+            }
+        ],
+    ],
+)
+def test_a_route_may_be_split(written: object) -> None:
+    (route,) = routes(written)
+    assert route.split is not None
+    assert (route.name, route.split.sides) == ("api-static", {"api": 90, "static": 10})
+    assert (route.split.fallback, route.split.keep) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (
+            "/=api:90|x:10",
+            "route 1 (api-x) names the pool x, which does not exist; the pools are default, api, static",
+        ),
+        (
+            "/=api|static",
+            'route 1: split.sides: "api|static" has a side without a weight; write stable:90|canary:10',
+        ),
+        ([{"split": {"api": 1}}], "route 1: split.sides: has 1 sides; write 2 to 16"),
+        (
+            [{"split": {"api": 0, "static": 0}}],
+            "route 1: split.sides: has no side with a weight above 0; give one of them a weight",
+        ),
+        ([{"split": {"api": -1, "static": 1}}], "route 1: split.sides: -1 is too small; the minimum is 0"),
+        (
+            [{"split": {"api": 1, "static": 1}, "pool": "api"}],
+            "route 1: has pool and split; keep one of them",
+        ),
+    ],
+)
+def test_a_wrong_split_is_refused(value: object, text: str) -> None:
+    assert problem(value) == f"BALANCER_ROUTES: {text}"

@@ -76,7 +76,10 @@ def start_message(
         rows=Rows(
             worker=0,
             listener=1,
-            routes=(3, *range(900, 899 + len(spec.routes))),
+            routes=tuple(
+                tuple((3 if not number else 900 + 10 * number) + at for at in range(len(route.sides) or 1))
+                for number, route in enumerate(spec.routes)
+            ),
             pools=(2, *range(800, 800 + len(more))),
         ),
         pools=tuple(updates),

@@ -160,11 +160,11 @@ def route_spec(
         side = SideSpec(pool=pool, retry=retry_rules()) if pool else None
     seconds = {**_TIMEOUTS, **(timeouts or {})}
     own = ("first_byte", "idle", "total", "tunnel_idle")
-    values: Changes = {"answer": None, "rewrite": None, "response": None, **changes}
+    values: Changes = {"split": None, "answer": None, "rewrite": None, "response": None, **changes}
     return RouteSpec(
         name=name,
         match=MatchSpec(**(match or {})),
-        side=side,
+        sides=() if side is None else (side,),
         timeouts=RouteTimeouts(**{f"{each}_ns": _timeout(seconds[each]) for each in own}),
         body_bytes=body_bytes,
         **values,

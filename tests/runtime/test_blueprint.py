@@ -45,7 +45,7 @@ def test_the_worker_spec_has_every_setting_but_the_workers_place() -> None:
     )
     assert worker.access_log == AccessLogSpec(enabled=True, sample=0.5, fields=("time", "status"))
     (route,), (pool,) = worker.routes, worker.pools
-    assert (route.name, route.side) == ("default", SideSpec(pool="default", retry=pool.retry))
+    assert (route.name, route.sides) == ("default", (SideSpec(pool="default", retry=pool.retry),))
     assert worker.listener.limits.max_connections == 100  # of all workers
 
 

@@ -30,6 +30,7 @@ from balancer.upstreams.traffic_history import SkipReason
 from tests.fakes.loop import FakeClock
 from tests.fakes.messages import failure_record
 from tests.fakes.specs import pool_spec
+from tests.fakes.splits import route_counts
 
 CHECK = CheckResult(784111777.0, False, Result.STATUS, 404, 0.002, "404 on /", "404 on /: set another path")
 
@@ -93,6 +94,7 @@ class Harness:
         self.workers, self.checks = FakeWorkers(), FakeChecks()
         self.instance = Instance(
             fleet=self.fleet,
+            routes=route_counts(self.fleet, self.ledger),
             ledger=self.ledger,
             workers=self.workers,
             checks=self.checks,

@@ -6,6 +6,7 @@ import yaml
 from balancer.admin.view import Change, LiveChange, RefusedError
 from balancer.config.exported import Exported, as_file
 from balancer.runtime.operator import Operator
+from tests.fakes.splits import splits
 from tests.runtime.fleet_harness import DNS, Harness, member
 
 TREE = {"listen": "0.0.0.0:8080", "upstreams": ["app1:8000", "app2:8000?backup=true", "dns://app:8000"]}
@@ -13,13 +14,13 @@ CONFIG = Exported(TREE, {}, as_file(TREE))
 
 
 def test_without_changes_there_is_nothing_to_show(harness: Harness) -> None:
-    operator = Operator(harness.fleet)
+    operator = Operator(harness.fleet, splits())
     assert operator.live_changes() == []
     assert operator.exported(CONFIG) is CONFIG
 
 
 def test_changes_are_shown_until_they_are_reverted(harness: Harness) -> None:
-    operator = Operator(harness.fleet)
+    operator = Operator(harness.fleet, splits())
     operator.change("default", "app1:8000", Change("draining", 3))
     operator.change("default", "app2:8000", Change(weight=2))
     assert operator.live_changes() == [
@@ -39,14 +40,14 @@ CHANGES = [
 
 @pytest.mark.parametrize(("change", "shown"), CHANGES)
 def test_a_change_leaves_the_rest_as_it_is(harness: Harness, change: Change, shown: LiveChange) -> None:
-    operator = Operator(harness.fleet)
+    operator = Operator(harness.fleet, splits())
     operator.change("default", "app1:8000", change)
     assert operator.live_changes() == [shown]
 
 
 def test_the_exported_file_has_the_weights_and_mentions_the_rest(harness: Harness) -> None:
     harness.fleet.set_members("default", DNS, [member(1), member(2)])
-    operator = Operator(harness.fleet)
+    operator = Operator(harness.fleet, splits())
     operator.change("default", "app1:8000", Change("maintenance", 3))
     operator.change("default", "app2:8000", Change(weight=2))
     operator.change("default", "10.1.0.1:8000", Change(weight=5))
@@ -64,7 +65,7 @@ def test_the_exported_file_has_the_weights_and_mentions_the_rest(harness: Harnes
 
 
 def test_a_removed_discovered_upstream_takes_its_changes_with_it(harness: Harness) -> None:
-    operator = Operator(harness.fleet)
+    operator = Operator(harness.fleet, splits())
     harness.fleet.set_members("default", DNS, [member(1)])
     operator.change("default", "10.1.0.1:8000", Change("draining", 3))
     harness.fleet.set_members("default", DNS, [])
@@ -75,11 +76,11 @@ def test_a_removed_discovered_upstream_takes_its_changes_with_it(harness: Harnes
 @pytest.mark.parametrize(("pool", "upstream"), [("x", "app1:8000"), ("default", "app3:8000")])
 def test_an_unknown_upstream_is_an_error(harness: Harness, pool: str, upstream: str) -> None:
     with pytest.raises(KeyError):
-        Operator(harness.fleet).change(pool, upstream, Change("draining"))
+        Operator(harness.fleet, splits()).change(pool, upstream, Change("draining"))
 
 
 def test_an_added_upstream_is_shown_and_can_be_removed(harness: Harness) -> None:
-    operator = Operator(harness.fleet)
+    operator = Operator(harness.fleet, splits())
     assert operator.add("default", "10.0.0.9:8000?weight=2&backup=true") == "10.0.0.9:8000"
     told = harness.told()
     assert told is not None
@@ -108,12 +109,12 @@ REFUSED = [
 def test_invalid_additions_are_refused(harness: Harness, text: str, problem: str) -> None:
     harness.fleet.set_members("default", DNS, [member(1)])
     with pytest.raises(RefusedError, match=problem):
-        Operator(harness.fleet).add("default", text)
+        Operator(harness.fleet, splits()).add("default", text)
 
 
 @pytest.mark.parametrize(("upstream", "whose"), [("app1:8000", "the settings"), ("10.1.0.1:8000", DNS)])
 def test_only_added_upstreams_can_be_removed(harness: Harness, upstream: str, whose: str) -> None:
     harness.fleet.set_members("default", DNS, [member(1)])
     with pytest.raises(RefusedError, match=f"comes from {whose}; PATCH .*maintenance"):
-        Operator(harness.fleet).remove("default", upstream)
+        Operator(harness.fleet, splits()).remove("default", upstream)
     assert upstream in harness.pool.upstreams

@@ -143,8 +143,8 @@ SETTINGS: dict[str, tuple[InstanceSpec, list[str], bool]] = {
         True,
     ),
     "a route by another pool": (
-        worker(routes=(replaced(ROUTES[0], side=ROUTES[1].side), ROUTES[1])),
-        ["worker.routes[web].side.pool"],
+        worker(routes=(replaced(ROUTES[0], sides=ROUTES[1].sides), ROUTES[1])),
+        ["worker.routes[web].sides"],
         True,
     ),
     "routes in another order": (worker(routes=ROUTES[::-1]), ["worker.routes"], True),

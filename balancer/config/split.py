@@ -1,0 +1,110 @@
+"""Settings of splits (L1): how the requests of a route are divided among pools, and what names a user."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+from balancer.config.group import Group
+from balancer.config.types import MASK, Count, check_hash_key, check_token
+
+MOST_SIDES = 16
+MOST_WEIGHT = 1_000_000
+OWN_COOKIE = "cookie"
+
+
+def _check_key(key: str) -> str:
+    if key == OWN_COOKIE:
+        return key
+    checked = check_hash_key(key)
+    if checked == "path":
+        raise ValueError("is not known; write cookie, header:NAME, cookie:NAME, query:NAME or client_ip")
+    return checked
+
+
+def _check_secret(secret: SecretStr) -> SecretStr:
+    if secret.get_secret_value() == MASK:
+        raise ValueError("is the mask that replaces a secret in output; write the secret itself")
+    return secret
+
+
+class SplitSettings(Group):
+    """What keeps a user on one side of a split route."""
+
+    key: Annotated[str, AfterValidator(_check_key)] = Field(
+        default=OWN_COOKIE,
+        description="What names a user: `cookie`, the balancer's own, or `header:NAME`, `cookie:NAME`, "
+        "`query:NAME` or `client_ip`. A request without it goes by its client's address.",
+    )
+    secret: Annotated[SecretStr, AfterValidator(_check_secret)] = Field(
+        default=SecretStr(""),
+        description="Secret of the hash, so that users cannot choose their side; the same for all instances.",
+    )
+    cookie: Annotated[str, AfterValidator(check_token)] = Field(
+        default="balancer_split", min_length=1, description="Name of the balancer's own cookie."
+    )
+
+
+def parse_sides(value: object) -> object:
+    """`stable:90|canary:10`, a mapping of pools to weights, or a list of `{pool, weight}`."""
+    if isinstance(value, str):
+        pairs = [part.rpartition(":") for part in value.split("|")]
+        if not all(colon and pool.strip() for pool, colon, _ in pairs):
+            raise ValueError("has a side without a weight; write stable:90|canary:10")
+        return {pool.strip(): weight.strip() for pool, _, weight in pairs}
+    if isinstance(value, list):
+        if not all(isinstance(one, Mapping) and one.keys() == {"pool", "weight"} for one in value):
+            raise ValueError("is no list of sides; write [{pool: stable, weight: 90}, ...]")
+        names = [str(one["pool"]) for one in value]
+        if len(set(names)) < len(names):
+            raise ValueError("names a pool twice; write each once")
+        return {str(one["pool"]): one["weight"] for one in value}
+    return value
+
+
+def _parse_split(value: object) -> object:
+    if value is None or isinstance(value, RouteSplit) or (isinstance(value, Mapping) and "sides" in value):
+        return value
+    return {"sides": value}
+
+
+def _check_sides(sides: dict[str, int]) -> dict[str, int]:
+    if not 2 <= len(sides) <= MOST_SIDES:
+        raise ValueError(f"has {len(sides)} sides; write 2 to {MOST_SIDES}")
+    if not any(sides.values()):
+        raise ValueError("has no side with a weight above 0; give one of them a weight")
+    return sides
+
+
+Weight = Annotated[Count, Field(ge=0, le=MOST_WEIGHT)]
+
+
+class RouteSplit(Group):
+    """Several pools instead of one."""
+
+    sides: Annotated[dict[str, Weight], AfterValidator(_check_sides), BeforeValidator(parse_sides)] = Field(
+        description="Pools and their weights: `{stable: 90, canary: 10}`."
+    )
+    fallback: bool = Field(
+        default=False,
+        description="`true`: if no upstream of a side is eligible, its users go to the other sides; `false`: "
+        "they get 503.",
+    )
+    keep: bool = Field(
+        default=False,
+        description="`true`: a side of weight 0 keeps the users it has, by the balancer's cookie; `false`: "
+        "they move.",
+    )
+
+
+Split = Annotated[RouteSplit | None, BeforeValidator(_parse_split)]
+
+
+def in_words(sides: Mapping[str, int]) -> str:
+    """`stable 90, canary 10`."""
+    return ", ".join(f"{pool} {weight}" for pool, weight in sides.items())
+
+
+def in_short(sides: Mapping[str, int]) -> str:
+    """`stable:90|canary:10`."""
+    return "|".join(f"{pool}:{weight}" for pool, weight in sides.items())

@@ -1,0 +1,35 @@
+"""Splits and routes for tests of the supervisor."""
+
+import logging
+from collections.abc import Sequence
+
+from balancer.messages import SplitUpdate
+from balancer.runtime.fleet import Fleet
+from balancer.runtime.route_counts import RouteCounts
+from balancer.runtime.splits import Splits
+from balancer.spec.worker import RouteSpec
+from balancer.telemetry.ledger import Ledger
+
+
+class FakeNotes:
+    """Records events, and what the workers are told."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.told: list[SplitUpdate] = []
+
+    def note(self, text: str) -> int:
+        self.texts.append(text)
+        return len(self.texts)
+
+
+def splits(routes: Sequence[RouteSpec] = (), notes: FakeNotes | None = None) -> Splits:
+    """Those of `routes`."""
+    notes = notes or FakeNotes()
+    log = logging.getLogger("balancer.test.splits")
+    return Splits(routes, note=notes.note, broadcast=notes.told.append, log=log)
+
+
+def route_counts(fleet: Fleet, ledger: Ledger, routes: Sequence[RouteSpec] = ()) -> RouteCounts:
+    """The counts of `routes`."""
+    return RouteCounts(routes, splits(routes), fleet, ledger)

@@ -1,0 +1,89 @@
+"""The weights of split routes in the supervisor: changes, what workers are told, and what is shown."""
+
+import pytest
+import yaml
+
+from balancer.admin.view import RefusedError, SplitChange
+from balancer.config.exported import Exported, as_file
+from balancer.config.loader import load
+from balancer.messages import SplitUpdate
+from balancer.runtime.blueprint import instance_spec
+from balancer.runtime.operator import Operator
+from balancer.runtime.splits import Splits
+from balancer.spec.worker import RouteSpec
+from tests.fakes.splits import FakeNotes, splits
+from tests.runtime.fleet_harness import Harness
+
+ENVIRON = {
+    "BALANCER_POOLS__STABLE__UPSTREAMS": "s:80",
+    "BALANCER_POOLS__CANARY__UPSTREAMS": "c:80",
+    "BALANCER_ROUTES": "/api=stable, /=stable:90|canary:10",
+}
+
+
+def routes() -> tuple[RouteSpec, ...]:
+    return instance_spec(load(ENVIRON), via="", max_connections=10).worker.routes
+
+
+def made(notes: FakeNotes) -> Splits:
+    return splits(routes(), notes)
+
+
+def test_a_change_is_told_with_its_revision_and_noted() -> None:
+    notes = FakeNotes()
+    split = made(notes)
+    split.set("stable-canary", {"stable": 50, "canary": 50})
+    assert split.weights("stable-canary") == {"stable": 50, "canary": 50}
+    assert notes.told == [SplitUpdate(route="stable-canary", revision=1, weights=(50, 50))]
+    assert notes.texts == [
+        "route stable-canary is split stable 50, canary 50 (before: stable 90, canary 10): operator request"
+    ]
+
+
+def test_a_side_that_is_not_named_keeps_its_weight() -> None:
+    notes = FakeNotes()
+    split = made(notes)
+    split.set("stable-canary", {"canary": 30})
+    assert notes.told[-1].weights == (90, 30)
+
+
+def test_the_same_weights_are_no_change() -> None:
+    notes = FakeNotes()
+    made(notes).set("stable-canary", {"canary": 10})
+    assert (notes.told, notes.texts) == ([], [])
+
+
+def test_a_new_worker_gets_the_weights_that_are_not_those_of_the_settings() -> None:
+    split = made(FakeNotes())
+    assert split.updates() == ()
+    split.set("stable-canary", {"stable": 0})
+    assert [update.weights for update in split.updates()] == [(0, 10)]
+    assert split.changes() == [SplitChange("stable-canary", {"stable": 0, "canary": 10})]
+    split.set("stable-canary", {"stable": 90})
+    assert (split.updates(), split.changes()) == ((), [])
+
+
+@pytest.mark.parametrize(
+    ("route", "weights", "text"),
+    [
+        ("stable", {"stable": 1}, "route stable is not split; split are: stable-canary"),
+        ("x", {"stable": 1}, "route x is not split"),
+        ("stable-canary", {"blue": 1}, "route stable-canary has no side blue; it has stable, canary"),
+        ("stable-canary", {"stable": -1}, "the weight of stable is not a whole number from 0 to 1000000"),
+        ("stable-canary", {"stable": 0, "canary": 0}, "would have no side with a weight above 0"),
+    ],
+)
+def test_an_impossible_change_is_refused(route: str, weights: dict[str, int], text: str) -> None:
+    notes = FakeNotes()
+    with pytest.raises(RefusedError, match=text):
+        made(notes).set(route, weights)
+    assert notes.told == []
+
+
+def test_the_exported_file_has_the_present_weights(harness: Harness) -> None:
+    tree = load(ENVIRON).model_dump(mode="json", exclude={"config"})
+    operator = Operator(harness.fleet, made(FakeNotes()))
+    operator.split("stable-canary", {"stable": 1, "canary": 3})
+    file = yaml.safe_load(operator.exported(Exported(tree, {}, as_file(tree))).yaml)
+    assert [route.get("split") for route in file["routes"]] == [None, {"sides": {"stable": 1, "canary": 3}}]
+    assert tree["routes"][1]["split"] == {"sides": {"stable": 90, "canary": 10}}

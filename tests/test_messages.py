@@ -26,6 +26,7 @@ from balancer.messages import (
     Release,
     Released,
     Retire,
+    SplitUpdate,
     Verdict,
     from_supervisor,
     from_workers,
@@ -47,6 +48,7 @@ MEMBER = upstream_message(
 DOWN: list[FromSupervisor] = [
     start_message(2, sticky={"secret": "grün"}, outlier={"enabled": True}),
     PoolUpdate(name="default", revision=3, starting=True, members=(MEMBER,)),
+    SplitUpdate(route="web", revision=4, weights=(90, 10)),
     Verdict(pool="default", row=4, until=7),
     Adopt(slot=1),
     Release(slot=1),

@@ -14,7 +14,7 @@ from balancer.config.catalogue import POOL_SETTINGS, POOLS, SETTINGS, Path, vari
 from balancer.config.loader import Loaded
 from balancer.config.masking import masked
 from balancer.config.settings import Settings
-from balancer.config.split import in_short
+from balancer.config.shares import in_short
 
 
 @dataclass(frozen=True, slots=True)

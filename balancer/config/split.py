@@ -6,10 +6,10 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from balancer.config.group import Group
+from balancer.config.shares import MOST_WEIGHT
 from balancer.config.types import MASK, Count, check_hash_key, check_token
 
 MOST_SIDES = 16
-MOST_WEIGHT = 1_000_000
 OWN_COOKIE = "cookie"
 
 
@@ -98,13 +98,3 @@ class RouteSplit(Group):
 
 
 Split = Annotated[RouteSplit | None, BeforeValidator(_parse_split)]
-
-
-def in_words(sides: Mapping[str, int]) -> str:
-    """`stable 90, canary 10`."""
-    return ", ".join(f"{pool} {weight}" for pool, weight in sides.items())
-
-
-def in_short(sides: Mapping[str, int]) -> str:
-    """`stable:90|canary:10`."""
-    return "|".join(f"{pool}:{weight}" for pool, weight in sides.items())

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from balancer.admin.view import RefusedError, SplitChange
-from balancer.config.split import MOST_WEIGHT, in_words
+from balancer.config.shares import MOST_WEIGHT, in_words
 from balancer.messages import SplitUpdate
 from balancer.spec.worker import RouteSpec
 

@@ -268,6 +268,7 @@ def test_the_docs_have_an_example_of_every_path() -> None:
         "/api/pools/POOL",
         "/api/pools/POOL/upstreams",
         "/api/pools/POOL/upstreams/ID",
+        "/api/routes",
         "/api/events",
         "/api/failures",
         "/api/config",

@@ -21,7 +21,7 @@ def split_host_port(
     match = _HOST_PORT.fullmatch(text)
     if match is None:
         if text.startswith("unix:"):
-            raise ValueError(f"is a unix socket, which this version does not support yet; write {example}")
+            raise ValueError(f"is a unix socket, which only upstreams can be; write {example}")
         if "]" not in text and text.startswith("["):
             raise ValueError(f"has a bracket that is not closed; write {_bracketed(text[1:])}")
         if text.count(":") > 1 and _is_v6(_bare(text)):
@@ -61,8 +61,18 @@ def check_host(host: str) -> None:
         raise ValueError("has no valid host name; write app1:8000, 10.0.0.2:8000 or [::1]:8000")
 
 
+UNIX = "unix:"  # the host of an upstream on a unix socket is this and the path; its port is 0
+
+
+def is_unix(host: str) -> bool:
+    """Whether `host` is a unix socket."""
+    return host.startswith(UNIX)
+
+
 def join_host_port(host: str, port: int) -> str:
-    """`host:port`, an IPv6 host in brackets."""
+    """`host:port`, an IPv6 host in brackets; a unix socket has no port."""
+    if is_unix(host):
+        return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -129,6 +139,11 @@ def parse_host_name(text: str) -> str:
 def is_ip(host: str) -> bool:
     """Whether `host` is an IP address, without brackets."""
     return _ip_or_none(host) is not None
+
+
+def needs_no_look_up(host: str) -> bool:
+    """Whether `host` can be connected to as it is."""
+    return is_unix(host) or is_ip(host)
 
 
 def _ip_or_none(host: str) -> IPv4Address | IPv6Address | None:

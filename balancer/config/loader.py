@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
+from balancer.config.address import is_unix
 from balancer.config.catalogue import BY_PATH, POOLS, Path, variable
 from balancer.config.ourselves import ourselves
 from balancer.config.pool import PoolSettings
@@ -160,6 +161,9 @@ def _circles(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str
     for above, pool in [((), settings), *pools]:
         check_port = pool.health_check.port if pool.health_check.enabled else 0
         for spec in pool.upstreams:
+            if check_port and is_unix(spec.host):
+                text = f"is a port, which {spec.id} does not have; write 0 for the upstream's own"
+                yield about_value((*above, "health_check", "port"), check_port, text, origins)
             if why := own.why(spec.host, spec.port):
                 yield about_value((*above, "upstreams"), spec.id, why, origins)
             elif check_port and (listener := own.at(spec.host, check_port)) is not None:

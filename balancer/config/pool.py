@@ -88,8 +88,8 @@ class PoolSettings(Group):
 
     upstreams: Annotated[tuple[Upstream, ...], AfterValidator(refuse_duplicates), CommaList] = Field(
         description="The app replicas: `app1:8000,10.0.0.2:8000?weight=3,http://app3:8000,[::1]:8000`, "
-        "or one per address of a name: `dns://app:8000?refresh=2s`. `?backup=true`: used only if "
-        "no other is eligible, and for requests that failed at all others."
+        "`unix:/run/app.sock`, or one per address of a name: `dns://app:8000?refresh=2s`. `?backup=true`: "
+        "used only if no other is eligible, and for requests that failed at all others."
     )
     policy: str = Field(
         default="least_connections",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from balancer.config.address import check_host, is_ip, join_host_port, split_host_port
+from balancer.config.address import UNIX, check_host, is_ip, join_host_port, split_host_port
 from balancer.config.durations import format_duration, parse_duration
 
 DEFAULT = "default"  # the pool that UPSTREAMS defines
@@ -16,12 +16,11 @@ MIN_REFRESH = 0.1
 MAX_REFRESH = 3600.0
 _LATER_SCHEMES = {
     "https": "use http:// or plain host:port",
-    "unix": "let the app listen on a port, and write host:port",
 }
+_LONGEST_PATH = 107  # bytes of the path of a unix socket, by unix(7)
 # Frequent mistakes, and the remedy; {0}, {1} ... are the pattern's groups.
 _MISTAKES = (
-    (r"(?i:unix:|/(?!/)(?!.*:[0-9]+\Z)).*", "is a unix socket, which this version does not support yet; let "
-     "the app listen on a port, and write host:port"),
+    (r"(/(?!/)(?!.*:[0-9]+\Z).*)", "is a path; for a unix socket write unix:{0}"),
     (r"/+([^/].*)", "begins with a slash; write {0}"),
     (r"(?i:(http|dns))[:/]{1,3}([A-Za-z0-9_.-]+:[0-9]+)/?", "has no :// behind its scheme; write {0}://{1}"),
     (r"([^\s;|&?]+:[0-9]+)[\s;|]+([^\s;|&?=]+:[0-9]+).*", "is more than one upstream; put commas between "
@@ -35,7 +34,8 @@ _MISTAKES = (
 
 @dataclass(frozen=True, slots=True)
 class UpstreamSpec:
-    """An upstream as written in the settings: `host` is an IP address or a name not yet resolved."""
+    """An upstream as written in the settings: `host` is an IP address, a name not yet resolved, or
+    `unix:/run/app.sock`, whose port is 0."""
 
     host: str
     port: int
@@ -87,6 +87,8 @@ def parse_upstream(value: object) -> Spec:
     if not isinstance(value, str):
         raise ValueError("is not host:port; write app1:8000")
     text, _, query = value.strip().partition("?")
+    if text[: len(UNIX)].lower() == UNIX:
+        return _unix(text[len(UNIX) :], query)
     scheme, found, rest = text.partition("://")
     if not found:
         scheme, rest = "", text
@@ -129,6 +131,19 @@ def parse_upstream(value: object) -> Spec:
             f"has the option refresh, which only dns:// takes; remove it, or write dns://{authority}"
         )
     return UpstreamSpec(host, port, weight, backup)
+
+
+def _unix(path: str, query: str) -> UpstreamSpec:
+    path = f"/{path.lstrip('/')}" if path.startswith("//") else path
+    if not path.startswith("/") or path.endswith("/") or not path.isprintable():
+        raise ValueError("is no path of a unix socket; write unix:/run/app.sock")
+    if len(path.encode()) > _LONGEST_PATH:
+        raise ValueError(f"has a path of more than {_LONGEST_PATH} bytes, which no unix socket can have")
+    options = _options(query)
+    if "refresh" in options:
+        raise ValueError("has the option refresh, which only dns:// takes; remove it")
+    weight, backup = _weight(options.get("weight", "1")), _backup(options.get("backup", "false"))
+    return UpstreamSpec(UNIX + path, 0, weight, backup)
 
 
 def _refuse_what_is_not_one(text: str) -> None:

@@ -31,7 +31,7 @@ from balancer.telemetry.columns import (
     UPSTREAM_CONNECT_FAILURES,
     UPSTREAM_CONNECTS,
 )
-from balancer.upstreams.upstream import Upstream
+from balancer.upstreams.upstream import UNIX, Upstream
 
 _REFUSALS: Final = UPSTREAM_CONNECT_FAILURES + CONNECT_FAILURE_REASONS.index("refused")
 _TIMEOUTS: Final = UPSTREAM_CONNECT_FAILURES + CONNECT_FAILURE_REASONS.index("timeout")
@@ -130,11 +130,19 @@ class Connect:
     def begin(self) -> None:
         """Send the SYN. If that fails, the owner hears of it in the next turn of the loop."""
         context = self._context
-        self._coroutine = context.loop.create_connection(
-            self._protocol,  # type: ignore[type-var]  # it has a protocol's methods, all that asyncio needs
-            self.host,
-            self._connection.upstream.port,
-        )
+        host = self.host
+        # The protocol has a protocol's methods, all that asyncio needs.
+        if host.startswith(UNIX):
+            self._coroutine = context.loop.create_unix_connection(
+                self._protocol,  # type: ignore[type-var]
+                host[len(UNIX) :],
+            )
+        else:
+            self._coroutine = context.loop.create_connection(
+                self._protocol,  # type: ignore[type-var]
+                host,
+                self._connection.upstream.port,
+            )
         if context.timeouts is not None:
             context.timeouts.push(self)
         self._resume(None)

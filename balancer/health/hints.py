@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from balancer.health.result import Reply, Result
 from balancer.spec.instance import CheckSpec
+from balancer.upstreams.upstream import UNIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,18 @@ def _not_ready(asked: Asked) -> str:
     return "the app reports that it is not ready; is it still starting? If not, look at its log"
 
 
+def _unreachable(asked: Asked) -> str:
+    if asked.name.startswith(UNIX):
+        return (
+            "no such file: is the app running, and its directory mounted here? permission denied: give this "
+            "process access to the socket; temporarily unavailable: the app's backlog is full"
+        )
+    return "the machine is off, there is no route to it, or a firewall blocks it"
+
+
 def _refused(asked: Asked) -> str:
+    if asked.name.startswith(UNIX):
+        return "the app that made the socket is gone; start it, or correct the path in BALANCER_UPSTREAMS"
     if asked.has_passed:
         return "the app has stopped or is restarting; look at its log"
     if asked.settings.port:
@@ -127,7 +139,7 @@ _BY_RESULT: dict[Result, _Remedy] = {
     ),
     Result.TIMEOUT: lambda _: "raise BALANCER_HEALTH_CHECK__TIMEOUT or look at the app",
     Result.REFUSED: _refused,
-    Result.UNREACHABLE: lambda _: "the machine is off, there is no route to it, or a firewall blocks it",
+    Result.UNREACHABLE: _unreachable,
     Result.CLOSED: lambda asked: (
         f"look at the app's log; it may have crashed on {asked.settings.shown_path}, "
         "or speak TLS or another protocol there"

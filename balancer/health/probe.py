@@ -13,6 +13,7 @@ from balancer.health.request import render_check
 from balancer.health.result import Reply, Result
 from balancer.health.room import Room, Tenant
 from balancer.spec.instance import CheckSpec
+from balancer.upstreams.upstream import UNIX
 
 # After this many checks a fresh connection is made, to notice a replica that serves only its old connections.
 # The old one is closed first: if no new one can be made, the following checks fail too.
@@ -88,7 +89,7 @@ class HttpProbe(Tenant):
         try:
             self._line = line = await self._dial(address, port)
         except OSError as error:
-            return not_connected(error, f"{address}:{port}")
+            return not_connected(error, address if address.startswith(UNIX) else f"{address}:{port}")
         reply = await self._ask(line, kept=False)
         assert reply is not None
         return reply
@@ -104,12 +105,14 @@ class HttpProbe(Tenant):
             line.hang_up()
 
     async def _dial(self, address: str, port: int) -> Line:
-        _, line = await self._loop.create_connection(
-            lambda: Line(self._name, address, port, self._loop),  # type: ignore[type-var]  # as `Connector._dial`
-            address,
-            port,
-        )
-        return line
+        def line() -> Line:
+            return Line(self._name, address, port, self._loop)
+
+        if address.startswith(UNIX):
+            _, made = await self._loop.create_unix_connection(line, address[len(UNIX) :])  # type: ignore[type-var]
+        else:
+            _, made = await self._loop.create_connection(line, address, port)  # type: ignore[type-var]
+        return made
 
     async def _ask(self, line: Line, kept: bool) -> Reply | None:
         """None if a `kept` connection was closed just as it was used."""

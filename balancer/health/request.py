@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 from balancer import __version__
 from balancer.spec.instance import CheckSpec
+from balancer.upstreams.upstream import UNIX
 
 # What RFC 3986 allows in a path, and additionally in a query; a % that begins an escape is kept.
 _IN_PATH = "/-._~!$&'()*+,;=:@%"
@@ -15,7 +16,8 @@ _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 def render_check(name: str, settings: CheckSpec, via: str) -> bytes:
     """A GET for the upstream `name`; `via` is the instance's name, "" for no Via."""
     # Host is the upstream's name from the settings: an IP address would not match a virtual host.
-    ours = {"Host": name, "User-Agent": f"balancer-check/{__version__}", "Accept": "*/*"}
+    host = "localhost" if name.startswith(UNIX) else name
+    ours = {"Host": host, "User-Agent": f"balancer-check/{__version__}", "Accept": "*/*"}
     if via:
         ours["Via"] = f"1.1 {via}"
     theirs = {header.lower() for header, _ in settings.headers}

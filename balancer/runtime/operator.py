@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from balancer.admin.view import Change, LiveChange, RefusedError, SplitChange
-from balancer.config.address import is_ip
+from balancer.config.address import needs_no_look_up
 from balancer.config.exported import Exported, as_file
 from balancer.config.upstream_spec import DEFAULT, UpstreamSpec, parse_upstream
 from balancer.discovery.member import Member
@@ -39,7 +39,7 @@ class Operator:
             spec = parse_upstream(text)
         except ValueError as error:
             raise RefusedError(f"{text!r} {error}") from None
-        if not isinstance(spec, UpstreamSpec) or not is_ip(spec.host):
+        if not isinstance(spec, UpstreamSpec) or not needs_no_look_up(spec.host):
             raise RefusedError(f"{text!r} has no IP address; names can be used only in UPSTREAMS")
         if spec.id in self._fleet.pools[pool].upstreams:
             raise RefusedError(f"pool {pool} has {spec.id} already; PATCH changes it")

@@ -1,7 +1,7 @@
 """Assigns rows of the stats segment (L7) to everything with counters, and builds the `start` message of each
 worker."""
 
-from balancer.config.address import is_ip
+from balancer.config.address import needs_no_look_up
 from balancer.messages import Rows, Start
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.splits import Splits
@@ -35,7 +35,7 @@ def _pool_state(spec: PoolSpec, supervised: SupervisedPool, ledger: Ledger) -> P
             port=one.port,
             weight=one.weight,
             row=ledger.row(Kind.UPSTREAM, spec.name, one.id),
-            address=one.host if is_ip(one.host) else "",
+            address=one.host if needs_no_look_up(one.host) else "",
             backup=one.backup,
             max_inflight=pool.max_inflight,
             first_check=FirstCheck.AWAITED if is_checked else FirstCheck.DONE,

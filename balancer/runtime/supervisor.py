@@ -12,7 +12,7 @@ from typing import Any
 
 from balancer import __version__, build
 from balancer.clock import Clock, SystemClock
-from balancer.config.address import is_ip
+from balancer.config.address import needs_no_look_up
 from balancer.config.ourselves import ourselves
 from balancer.discovery.discovery import Discovery
 from balancer.discovery.lookup import SystemResolver
@@ -113,7 +113,7 @@ class Supervisor:
             events=self,
         )
         self._discovery = Discovery(self._fleet, SystemResolver(max_threads=self._shares.lookups), log, clock)
-        self._discovery.watch_names(u for u in self._fleet.upstreams() if not is_ip(u.host))
+        self._discovery.watch_names(u for u in self._fleet.upstreams() if not needs_no_look_up(u.host))
         for pool in spec.pools:
             for name in pool.names:
                 self._discovery.watch_dns(pool.name, name)

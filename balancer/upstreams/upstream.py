@@ -10,6 +10,8 @@ from balancer.upstreams.traffic_history import TrafficHistory
 
 _NO_CAUSES: Final[frozenset[Cause]] = frozenset()
 
+UNIX: Final = "unix:"  # a host that is a unix socket: this and its path
+
 
 class Upstream:
     """An upstream of one pool.
@@ -78,7 +80,11 @@ class Upstream:
     def set_host(self, host: str) -> None:
         """Change its address to `host`."""
         self.host = host
-        self.authority = f"[{host}]:{self.port}".encode() if ":" in host else f"{host}:{self.port}".encode()
+        if host.startswith(UNIX):
+            self.authority = b"localhost"
+        else:
+            bare = f"[{host}]" if ":" in host else host
+            self.authority = f"{bare}:{self.port}".encode()
 
     def is_reachable(self) -> bool:
         """Whether it has an address and a share of the load."""

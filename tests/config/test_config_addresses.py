@@ -205,3 +205,13 @@ def test_an_invalid_listen_address_is_refused(text: object, problem: str) -> Non
 def test_which_listen_addresses_clash(one: str, other: str, clash: bool) -> None:
     assert parse_listen(one).clashes_with(parse_listen(other)) is clash
     assert parse_listen(other).clashes_with(parse_listen(one)) is clash
+
+
+def test_a_unix_socket_has_a_path_that_the_kernel_takes() -> None:
+    spec = parse_upstream("unix:/run/app.sock?weight=3")
+    assert spec == UpstreamSpec("unix:/run/app.sock", 0, 3)
+    assert (spec.id, str(spec)) == ("unix:/run/app.sock", "unix:/run/app.sock?weight=3")
+    assert parse_upstream("unix:///run/app.sock").id == spec.id
+    assert parse_upstream(f"unix:/{'x' * 106}").host.endswith("x")
+    with pytest.raises(ValueError, match="has a path of more than 107 bytes"):
+        parse_upstream(f"unix:/{'x' * 107}")

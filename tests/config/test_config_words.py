@@ -13,7 +13,6 @@ IS_V6 = "is an IPv6 address without brackets"
 HAS_ZONE = (
     "is a link-local address with a zone, which upstreams cannot have; write another address of the replica"
 )
-NO_UNIX = "is a unix socket, which this version does not support yet; let the app listen on a port, and write"
 QUOTES = "has quotes that are part of the value; remove them"
 DURATIONS = "is not a duration; write seconds (2, 0.5) or 500ms, 2s, 1m, 1h"
 
@@ -46,10 +45,10 @@ ADDRESSES = {
     "1:2:3:4:5:6:7:8:8000": f"{IS_V6}; write [1:2:3:4:5:6:7:8]:8000",
     "//app:80": "begins with a slash; write app:80",
     "/app:80": "begins with a slash; write app:80",
-    "unix:/run/app.sock": f"{NO_UNIX} host:port",
-    "/run/app.sock": f"{NO_UNIX} host:port",
-    "unix:///run/app.sock": "is not supported by this version yet (unix://); let the app listen on a port, "
-    "and write host:port",
+    "/run/app.sock": "is a path; for a unix socket write unix:/run/app.sock",
+    "unix:run/app.sock": "is no path of a unix socket; write unix:/run/app.sock",
+    "unix:/run/": "is no path of a unix socket; write unix:/run/app.sock",
+    "unix:/run/app.sock?refresh=1s": "has the option refresh, which only dns:// takes; remove it",
     "http:/app:80": "has no :// behind its scheme; write http://app:80",
     "http:app:80": "has no :// behind its scheme; write http://app:80",
     "http//app:80": "has no :// behind its scheme; write http://app:80",
@@ -90,7 +89,7 @@ MISTAKES = [
     (
         "LISTEN",
         "unix:/x",
-        '"unix:/x" is a unix socket, which this version does not support yet; write 0.0.0.0:8080',
+        '"unix:/x" is a unix socket, which only upstreams can be; write 0.0.0.0:8080',
     ),
     (
         "LISTEN",

@@ -289,13 +289,16 @@ class ClientConnection(EndingConnection):
         is_alone = not start and not search and end <= limits.header_bytes
         if is_alone and template is not None:
             head = template.next(data)
-        if head is None and before is not None and not start:
+            if head is not None:
+                self._head = head
+                return end
+        if before is not None and not start:
             repeated = repeats(before, data, limits.uri_bytes)
             if 0 < repeated <= limits.header_bytes:
                 return repeated
             if template is None:
                 template = self._template = RequestTemplate(context.request_fields, limits.uri_bytes)
-        if head is None and is_alone:
+        if is_alone:
             head = context.request_heads.parse_all(data, template)
         if head is None:
             end = data.find(HEAD_END, search) + 4

@@ -27,6 +27,7 @@ from balancer.proxy.loops import STATUS as LOOPED
 from balancer.proxy.resending import asks_another, goes_again, keep, settle
 from balancer.proxy.roles import ClientSide
 from balancer.proxy.router import Route
+from balancer.proxy.side import Side
 from balancer.proxy.state import ExchangeState
 from balancer.proxy.tunnel import Tunnel
 from balancer.spec.worker import FOREVER_NS
@@ -62,8 +63,7 @@ class Exchange(ExchangeState):
     def start(self, head: RequestHead, route: Route, body: bytes, whole: bool) -> None:
         """A request begins. `body`: the part of its body that arrived with the head; `whole`: that is all."""
         now = self._begin(head, route, len(body), whole)
-        self.edits = route.edits
-        if route.answers:
+        if not route.is_plain and route.answers:
             self._answer(route)
             return
         if head.balancers is not None:
@@ -75,8 +75,7 @@ class Exchange(ExchangeState):
             head.balancers = None  # the answer is the same if this parsed head is used again
         if body:
             self.unsent = (body,)
-        timeouts = route.timeouts
-        self.deadline_ns = now + (timeouts.first_byte_ns if whole else timeouts.idle_ns)
+        self.deadline_ns = now + (route.timeouts.first_byte_ns if whole else route.timeouts.idle_ns)
         self.connecting.start(self.side, now)
 
     def _answer(self, route: Route) -> None:
@@ -125,10 +124,7 @@ class Exchange(ExchangeState):
         self.head = head
         self.response_begun = self.informed = False
         self.route = route
-        side = route.side
-        if route.split is not None:
-            side, self.mark = route.split.choose(head, self.peer)
-        self.side = side
+        self.side = side = route.side if route.is_plain else self._enter(head, route)
         counters = side.counters
         counters.level += 1
         if not counters.pending:
@@ -147,6 +143,15 @@ class Exchange(ExchangeState):
         self.started_ns = now
         self.late_ns = 0
         return now
+
+    def _enter(self, head: RequestHead, route: Route) -> Side:
+        """The route has stages, or sides: prepare them. `settle` forgets them."""
+        self.edits = route.edits
+        self.holds = True
+        if route.split is None:
+            return route.side
+        side, self.mark = route.split.choose(head, self.peer)
+        return side
 
     def request_body(self, body: bytes, whole: bool, trailers: bytes) -> None:
         """More of the request's body, and its trailers with the last piece."""

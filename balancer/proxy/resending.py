@@ -39,6 +39,8 @@ def settle(exchange: ExchangeState) -> None:
         _judge(exchange)
     exchange.refused = False
     exchange.own_answer = None
+    exchange.edits = None
+    exchange.mark = b""
     exchange.holds = False
 
 

@@ -21,9 +21,10 @@ from balancer.spec.worker import (
 
 class Route:
     """Its name (the metric label), who serves its requests, and what these may take. It has one `side` unless
-    there is a `split`. `answers`: it has no pool, and gives `answer`, 404 if that is None."""
+    there is a `split`. `answers`: it has no pool, and gives `answer`, 404 if that is None. `is_plain`: it
+    only forwards, to one pool."""
 
-    __slots__ = ("answer", "answers", "body_bytes", "edits", "name", "side", "split", "timeouts")
+    __slots__ = ("answer", "answers", "body_bytes", "edits", "is_plain", "name", "side", "split", "timeouts")
 
     def __init__(self, spec: RouteSpec, side: Side, split: Split | None = None) -> None:
         self.name = spec.name
@@ -32,6 +33,7 @@ class Route:
         self.answers = not spec.sides
         self.answer = None if spec.answer is None else Answer(spec.answer)
         self.edits = edits_of(spec)
+        self.is_plain = not self.answers and self.edits is None and split is None
         self.timeouts = spec.timeouts
         self.body_bytes = spec.body_bytes
 

@@ -43,6 +43,7 @@ class ExchangeState(AttemptOwner):
         self.late_ns = 0  # how long the worker itself was late since then
         self.attempt: Attempt | None = None  # while it holds an upstream connection
         self.tunnel: Tunnel | None = None
+        self.edits = None  # its route's
         self.mark = b""  # of the cookie that its route's split sets
         self.request_id = b""
         self.request_whole = True  # the client has sent all of it
@@ -56,7 +57,7 @@ class ExchangeState(AttemptOwner):
         self.status = 0
         self.failure: Failure | None = None
         # for attempts that did not succeed
-        self.holds = False  # any of these, or of `replay`, is set
+        self.holds = False  # any of these, or of `replay`, `edits` and `mark`, is set
         self.unjudged: tuple[FailedAttempt, ...] = ()  # they failed with a connection
         self.refused = False  # an upstream answered with an error, and another one was tried
         # That answer, if it is whole: passed on if no better one follows.

@@ -244,24 +244,44 @@ def split(
     admin: Admin = None,
     config: ConfigFile = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every second until Ctrl-C.")] = False,
+    hold: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Watch the change for this time, such as 10m.")
+    ] = None,
+    abort_if: Annotated[
+        str, typer.Option(metavar="CONDITIONS", help="With --hold: what takes the change back.")
+    ] = "errors>+0.5%,p95>1.3x",
 ) -> None:
     """Show the sides of a split route beside each other, or change their weights.
 
     [green]balancer split web stable=50 canary=50[/green]
 
+    [green]balancer split web canary=50 --hold 10m --abort-if 'errors>+0.5%,p95>1.3x'[/green]
+
     The change reaches all workers at once, and lasts as long as the instance.
-    Users stay on their side, but for as many as must move. Counts are since
-    the start, with --watch of the last second; p50, p95 and p99 are of the
-    first bytes of responses.
+    Users stay on their side, but for as many as must move. With --hold the
+    sides that grow are compared with the others, and the change is taken back
+    at a breach, also if this command ends; then it exits with 1. Counts are
+    since the start, with --watch of the last second; p50, p95 and p99 are of
+    the first bytes of responses.
     """
+    from balancer.config.durations import parse_duration
     from balancer.console.client import AdminClient, find_admin, find_token
     from balancer.console.split import SplitCommand, parse_weights
 
     file = config or context.obj
     client = AdminClient(find_admin(admin, os.environ, file), find_token(os.environ, file))
     command = SplitCommand(client, _console(), route)
+    if hold is not None and not weights:
+        raise typer.BadParameter("watches a change; name new weights", param_hint="--hold")
     if weights:
-        command.set(parse_weights(weights))
+        try:
+            seconds = None if hold is None else parse_duration(hold)
+        except ValueError as error:
+            raise typer.BadParameter(f"{hold} {error}", param_hint="--hold") from None
+        command.set(parse_weights(weights), seconds, abort_if)
+        if hold is not None:
+            with _quiet_interrupt():
+                raise typer.Exit(0 if command.follow() else 1)
     elif not watch:
         command.show()
     if watch:

@@ -22,6 +22,7 @@ from balancer.config.loader import load_with_origins
 from balancer.health.durations import Durations
 from balancer.health.result import CheckResult
 from balancer.runtime.fleet import Fleet
+from balancer.runtime.gate import Tally
 from balancer.runtime.instance import Instance
 from balancer.runtime.route_counts import RouteCounts
 from balancer.runtime.splits import Splits
@@ -94,7 +95,14 @@ def build(segment: Segment, count: int) -> Instance:
         call_later=lambda delay, callback: None,
         broadcast=lambda message: None,
     )
-    splits = Splits((), note=lambda text: 0, broadcast=lambda update: None, log=logging.getLogger(__name__))
+    splits = Splits(
+        (),
+        note=lambda text: 0,
+        broadcast=lambda update: None,
+        tally=lambda route, pool: Tally(0, 0, ()),
+        clock=clock,
+        log=logging.getLogger(__name__),
+    )
     return Instance(
         fleet=fleet,
         routes=RouteCounts((), splits, fleet, ledger),

@@ -6,9 +6,10 @@ from aiohttp import web
 
 from balancer.admin.answers import BadRequestError, NotFoundError, answer, body_of, json_object
 from balancer.admin.keys import INSTANCE
-from balancer.admin.view import RouteView
+from balancer.admin.view import GateWish, RouteView
 from balancer.telemetry.columns import BUCKETS
 
+_GATE = '{"hold": 600, "abort_if": "errors>+0.5%,p95>1.3x"}'
 _EXAMPLE = '{"stable": 50, "canary": 50}'
 
 
@@ -18,18 +19,35 @@ async def list_routes(request: web.Request) -> web.Response:
 
 
 async def one_split(request: web.Request) -> web.Response:
-    """`{"route": "web", "weights": {"stable": 90, "canary": 10}}`"""
+    """`{"route": "web", "weights": {"stable": 90, "canary": 10}, "gate": null}`; see `GateView`."""
     route = await _asked(request)
-    return answer({"route": route.name, "weights": {side.pool: side.weight for side in route.sides}})
+    weights = {side.pool: side.weight for side in route.sides}
+    return answer({"route": route.name, "weights": weights, "gate": route.gate})
 
 
 async def change_split(request: web.Request) -> web.Response:
-    """`{"stable": 50, "canary": 50}`: new weights; those of other sides stay. Answers like `one_split`."""
+    """`{"stable": 50, "canary": 50}`: new weights; those of other sides stay. `{"weights": {...}, "gate":
+    {"hold": 600, "abort_if": "errors>+0.5%"}}` takes them back at a breach. Answers like `one_split`."""
     given = json_object(await body_of(request), _EXAMPLE)
+    gate = None
+    if isinstance(given.get("weights"), dict):
+        gate = _gate(given.get("gate"))
+        given = given["weights"]
     weights = {pool: _weight(pool, value) for pool, value in given.items()}
     route = await _asked(request)
-    request.app[INSTANCE].split(route.name, weights)
+    request.app[INSTANCE].split(route.name, weights, gate)
     return await one_split(request)
+
+
+def _gate(given: Any) -> GateWish | None:
+    if given is None:
+        return None
+    if not isinstance(given, dict) or given.keys() != {"hold", "abort_if"}:
+        raise BadRequestError(f"the gate has the wrong form; write {_GATE}")
+    hold, abort_if = given["hold"], given["abort_if"]
+    if isinstance(hold, bool) or not isinstance(hold, int | float) or not isinstance(abort_if, str):
+        raise BadRequestError(f"the gate has the wrong form; write {_GATE}")
+    return GateWish(float(hold), abort_if)
 
 
 def _weight(pool: str, value: Any) -> int:

@@ -125,6 +125,24 @@ class SplitChange:
 
 
 @dataclass(frozen=True, slots=True)
+class GateWish:
+    """What a change of a split must hold: for `hold` seconds, without one of the conditions in `abort_if`."""
+
+    hold: float
+    abort_if: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateView:
+    """A change that is being watched."""
+
+    abort_if: list[str]
+    hold: float  # seconds
+    passed: float  # of them; without enough requests on both sides time does not count
+    back_to: dict[str, int]  # the weights before
+
+
+@dataclass(frozen=True, slots=True)
 class SideView:
     """A pool of a route now. Counts are sums over all workers since the start of the instance; those of first
     bytes and retries are of the pool, whichever route used it."""
@@ -148,6 +166,7 @@ class RouteView:
     name: str
     split: bool
     sides: list[SideView]
+    gate: GateView | None = None
 
 
 class RefusedError(Exception):
@@ -184,7 +203,7 @@ class Instance(Protocol):
     async def routes(self) -> list[RouteView]:
         """All routes; sums the stats segment, in a thread."""
 
-    def split(self, route: str, weights: Mapping[str, int]) -> None:
+    def split(self, route: str, weights: Mapping[str, int], gate: GateWish | None) -> None:
         """Divide a route's requests otherwise from now on. Raises RefusedError."""
 
     def unready(self, strict: bool = False) -> list[str]:

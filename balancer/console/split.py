@@ -6,9 +6,10 @@ from typing import Any
 from urllib.parse import quote
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from balancer.console.client import AdminClient
 from balancer.errors import OperatorError
@@ -46,33 +47,56 @@ class SplitCommand:
         self._route = route
         self._sleep = sleep
 
-    def set(self, weights: Mapping[str, int]) -> None:
-        """Give sides new weights, and print all of them."""
+    def set(self, weights: Mapping[str, int], hold: float | None = None, abort_if: str = "") -> None:
+        """Give sides new weights, and print all of them. With `hold` seconds the change is watched."""
         target = f"{PATH}/{quote(self._route, safe='')}/split"
-        now = self._client.patch(target, weights, "weights")["weights"]
+        change: Mapping[str, Any] = weights
+        if hold is not None:
+            change = {"weights": weights, "gate": {"hold": hold, "abort_if": abort_if}}
+        now = self._client.patch(target, change, "weights")["weights"]
         total = sum(now.values()) or 1
         shares = ", ".join(f"{pool} {weight} ({weight / total:.0%})" for pool, weight in now.items())
         self._console.print(f"{self._route} is split: {shares}")
 
+    def follow(self) -> bool:
+        """Show the sides until the change that is watched has held, or was taken back. Returns whether it
+        has held."""
+        bounds, route = self._ask()
+        wanted = _weights_of(route)
+        first = {side["pool"]: side for side in route["sides"]}
+        with Live(console=self._console, auto_refresh=False) as live:
+            while route["gate"] is not None:
+                gate = route["gate"]
+                conditions = ", ".join(gate["abort_if"])
+                text = f"held for {gate['passed']:.0f} of {gate['hold']:g} s; back if {conditions}"
+                live.update(Group(self._table(bounds, route["sides"], first), Text(text)), refresh=True)
+                self._sleep(REFRESH)
+                bounds, route = self._ask()
+        has_held = _weights_of(route) == wanted
+        said = "it has held" if has_held else "taken back; balancer events says why"
+        self._console.print(f"{self._route}: {said}")
+        return has_held
+
     def show(self) -> None:
         """Print the sides once."""
-        self._console.print(self._table(*self._ask(), {}))
+        bounds, route = self._ask()
+        self._console.print(self._table(bounds, route["sides"], {}))
 
     def watch(self) -> None:
         """Show the sides every second until interrupted; rates and percentiles are of the last second."""
-        bounds, sides = self._ask()
-        with Live(self._table(bounds, sides, {}), console=self._console, auto_refresh=False) as live:
+        bounds, route = self._ask()
+        with Live(self._table(bounds, route["sides"], {}), console=self._console, auto_refresh=False) as live:
             while True:
-                before = {side["pool"]: side for side in sides}
+                before = {side["pool"]: side for side in route["sides"]}
                 self._sleep(REFRESH)
-                bounds, sides = self._ask()
-                live.update(self._table(bounds, sides, before), refresh=True)
+                bounds, route = self._ask()
+                live.update(self._table(bounds, route["sides"], before), refresh=True)
 
-    def _ask(self) -> tuple[Sequence[float], Sequence[Mapping[str, Any]]]:
+    def _ask(self) -> tuple[Sequence[float], Mapping[str, Any]]:
         answer = self._client.get(PATH, "routes")
         for route in answer["routes"]:
             if route["name"] == self._route:
-                return answer["bounds"], route["sides"]
+                return answer["bounds"], route
         known = ", ".join(route["name"] for route in answer["routes"])
         raise OperatorError(f"there is no route {self._route}; the routes: {known}")
 
@@ -114,6 +138,10 @@ class SplitCommand:
                 *(_quantile(bounds, side["first_byte_buckets"], quantile) for quantile in _QUANTILES),
             )
         return table
+
+
+def _weights_of(route: Mapping[str, Any]) -> dict[str, int]:
+    return {side["pool"]: side["weight"] for side in route["sides"]}
 
 
 def _since(side: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from balancer import __version__, build
 from balancer.admin.view import (
     Change,
     CheckView,
+    GateWish,
     LiveChange,
     OutlierView,
     OverloadView,
@@ -149,9 +150,9 @@ class Instance:
         """All routes with the counts of their sides."""
         return await asyncio.to_thread(self._routes.counted, self._routes.now())
 
-    def split(self, route: str, weights: Mapping[str, int]) -> None:
+    def split(self, route: str, weights: Mapping[str, int], gate: GateWish | None) -> None:
         """Divide a route's requests otherwise."""
-        self._operator.split(route, weights)
+        self._operator.split(route, weights, gate)
 
     def unready(self, strict: bool = False) -> list[str]:
         """Why the instance should get no traffic; `strict`: also if a pool has no eligible upstream."""

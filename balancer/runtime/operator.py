@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from balancer.admin.view import Change, LiveChange, RefusedError, SplitChange
+from balancer.admin.view import Change, GateWish, LiveChange, RefusedError, SplitChange
 from balancer.config.address import needs_no_look_up
 from balancer.config.exported import Exported, as_file
 from balancer.config.upstream_spec import DEFAULT, UpstreamSpec, parse_upstream
@@ -61,9 +61,9 @@ class Operator:
             )
         self._fleet.remove(found)
 
-    def split(self, route: str, weights: Mapping[str, int]) -> None:
+    def split(self, route: str, weights: Mapping[str, int], gate: GateWish | None = None) -> None:
         """Divide a route's requests otherwise. Raises RefusedError."""
-        self._splits.set(route, weights)
+        self._splits.set(route, weights, gate)
 
     def live_changes(self) -> list[LiveChange | SplitChange]:
         """The differences from the settings."""

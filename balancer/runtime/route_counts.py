@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from balancer.admin.view import RouteView, SideView
 from balancer.runtime.fleet import Fleet
+from balancer.runtime.gate import Tally
 from balancer.runtime.splits import Splits
 from balancer.spec.worker import RouteSpec
 from balancer.telemetry import columns as c
@@ -65,9 +66,18 @@ class RouteCounts:
                     _side(one, rows[name, one[0]], pools.get((one[0],), []), first_bytes.get(one[0]))
                     for one in sides
                 ],
+                self.splits.gate(name),
             )
             for name, is_split, sides in routes
         ]
+
+
+def tally(cells: Sequence[int]) -> Tally:
+    """What the row of a side says, for a gate."""
+    width = len(c.CODES)
+    counts = [sum(cells[at * width + code] for at in range(len(c.METHODS))) for code in range(width)]
+    errors = sum(count for code, count in zip(c.CODES, counts, strict=True) if code.startswith("5"))
+    return Tally(sum(counts), errors, tuple(cells[_DURATIONS]))
 
 
 def _side(state: _State, cells: list[int], of_pool: Sequence[int], first_bytes: list[int] | None) -> SideView:

@@ -5,11 +5,13 @@ They last as long as the instance. Each change has a revision and an event, and 
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from balancer.admin.view import RefusedError, SplitChange
+from balancer.admin.view import GateView, GateWish, RefusedError, SplitChange
+from balancer.clock import Clock
 from balancer.config.shares import MOST_WEIGHT, in_words
 from balancer.messages import SplitUpdate
+from balancer.runtime.gate import Gate, Tally, Verdict, parse_conditions
 from balancer.spec.worker import RouteSpec
 
 
@@ -20,6 +22,8 @@ class _Divided:
     spec: RouteSpec
     weights: dict[str, int]
     revision: int = 0
+    gate: Gate | None = None
+    back_to: dict[str, int] = field(default_factory=dict)  # if the gate is breached
 
     @property
     def settings(self) -> dict[str, int]:
@@ -34,8 +38,26 @@ def _weights(spec: RouteSpec) -> dict[str, int]:
     return {side.pool: weight for side, weight in zip(spec.sides, spec.split.weights, strict=True)}
 
 
+def _gate(route: str, before: Mapping[str, int], after: Mapping[str, int], wish: GateWish) -> Gate:
+    """Watches the sides whose share grows, or those that the change names if none does."""
+    if wish.hold <= 0:
+        raise RefusedError("the time to hold is not above 0 seconds")
+    try:
+        conditions = parse_conditions(wish.abort_if)
+    except ValueError as error:
+        raise RefusedError(f"abort_if {wish.abort_if!r} {error}") from None
+    was, will_be = sum(before.values()), sum(after.values())
+    grown = frozenset(pool for pool in after if after[pool] * was > before[pool] * will_be)
+    if not grown or not any(after[pool] for pool in after.keys() - grown):
+        raise RefusedError(
+            f"route {route}: a change can be watched only if a side grows and another one still gets requests"
+        )
+    return Gate(grown, conditions, wish.hold)
+
+
 class Splits:
-    """`note(text)` records an event and returns its revision; `broadcast` reaches all workers."""
+    """`note(text)` records an event and returns its revision; `broadcast` reaches all workers;
+    `tally(route, pool)` counts a side."""
 
     def __init__(
         self,
@@ -43,10 +65,14 @@ class Splits:
         *,
         note: Callable[[str], int],
         broadcast: Callable[[SplitUpdate], None],
+        tally: Callable[[str, str], Tally],
+        clock: Clock,
         log: logging.Logger,
     ) -> None:
         self._note = note
         self._broadcast = broadcast
+        self._tally = tally
+        self._clock = clock
         self._log = log
         self._divided = {
             spec.name: _Divided(spec, _weights(spec)) for spec in routes if spec.split is not None
@@ -57,7 +83,15 @@ class Splits:
         found = self._divided.get(route)
         return None if found is None else found.weights
 
-    def set(self, route: str, weights: Mapping[str, int]) -> None:
+    def gate(self, route: str) -> GateView | None:
+        """What a route's present weights must hold, None for nothing."""
+        divided = self._divided.get(route)
+        if divided is None or divided.gate is None:
+            return None
+        gate = divided.gate
+        return GateView([one.text for one in gate.conditions], gate.hold, gate.passed, divided.back_to)
+
+    def set(self, route: str, weights: Mapping[str, int], wish: GateWish | None = None) -> None:
         """The operator sets these weights; those of other sides stay. Raises RefusedError."""
         divided = self._divided.get(route)
         if divided is None:
@@ -71,11 +105,35 @@ class Splits:
         after = {**divided.weights, **weights}
         if not any(after.values()):
             raise RefusedError(f"route {route} would have no side with a weight above 0")
-        if after == divided.weights:
+        before = divided.weights
+        gate = None if wish is None else _gate(route, before, after, wish)
+        divided.gate, divided.back_to = gate, before
+        if after == before:
             return
+        watched = f"; watched for {wish.hold:g} s, back if {wish.abort_if}" if wish is not None else ""
+        self._change(divided, after, f"operator request{watched}")
+
+    def look(self) -> None:
+        """Judge the changes that are being watched; call it every LOOK seconds."""
+        for name, divided in self._divided.items():
+            if divided.gate is None:
+                continue
+            tallies = {pool: self._tally(name, pool) for pool in divided.weights}
+            verdict, why = divided.gate.look(self._clock.monotonic_ns() / 1e9, tallies)
+            if verdict is Verdict.WATCHING:
+                continue
+            divided.gate = None
+            if verdict is Verdict.BREACHED:
+                self._change(divided, divided.back_to, why, level=logging.WARNING)
+            else:
+                text = f"route {name} has held {in_words(divided.weights)} for its time"
+                self._log.info("%s", text)
+                self._note(text)
+
+    def _change(self, divided: _Divided, after: dict[str, int], why: str, level: int = logging.INFO) -> None:
         before, divided.weights = divided.weights, after
-        text = f"route {route} is split {in_words(after)} (before: {in_words(before)}): operator request"
-        self._log.info("%s", text)
+        text = f"route {divided.spec.name} is split {in_words(after)} (before: {in_words(before)}): {why}"
+        self._log.log(level, "%s", text)
         divided.revision = self._note(text)
         self._broadcast(divided.update())
 

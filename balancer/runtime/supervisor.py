@@ -43,7 +43,7 @@ from balancer.runtime.outliers import Outliers
 from balancer.runtime.overload import OverloadWatch
 from balancer.runtime.places import Places, pool_states
 from balancer.runtime.plan import Plan
-from balancer.runtime.route_counts import RouteCounts
+from balancer.runtime.route_counts import RouteCounts, tally
 from balancer.runtime.slot import TICK
 from balancer.runtime.sockets import bound_address
 from balancer.runtime.splits import Splits
@@ -51,6 +51,7 @@ from balancer.runtime.states import UpstreamState
 from balancer.runtime.worker_process import OnEnded, OnMessage, WorkerProcess
 from balancer.runtime.workers import Workers
 from balancer.spec.instance import CheckSpec
+from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.line_writer import LineWriter
@@ -101,6 +102,8 @@ class Supervisor:
             spec.worker.routes,
             note=partial(self._fleet.note, "split"),
             broadcast=self._broadcast,
+            tally=lambda route, pool: tally(ledger.total(Kind.ROUTE, ledger.row(Kind.ROUTE, route, pool))),
+            clock=clock,
             log=log,
         )
         self._workers = Workers(
@@ -285,8 +288,9 @@ class Supervisor:
             await asyncio.sleep(LOOK)
             try:
                 self._overload.look()
-            except Exception:  # mere reporting must not end the instance
-                self._log.exception("looking for overloaded pools failed")
+                self._splits.look()
+            except Exception:  # mere watching must not end the instance
+                self._log.exception("looking at the pools' load failed")
 
     def _on_signal(self, number: int) -> None:
         name = signals.name_of(number)

@@ -9,6 +9,7 @@ from aiohttp.test_utils import TestClient
 from balancer.admin.view import (
     Change,
     CheckView,
+    GateWish,
     LiveChange,
     OutlierView,
     OverloadView,
@@ -76,6 +77,7 @@ class FakeInstance:
         self.added: list[tuple[str, str]] = []
         self.removed: list[tuple[str, str]] = []
         self.refusal = ""
+        self.gate: GateWish | None = None
         self.weights = {"stable": 90, "canary": 10}
         self.reasons: list[str] = []
         self.strict_reasons: list[str] = []
@@ -131,9 +133,10 @@ class FakeInstance:
             )
         ]
 
-    def split(self, route: str, weights: Mapping[str, int]) -> None:
+    def split(self, route: str, weights: Mapping[str, int], gate: GateWish | None) -> None:
         if self.refusal:
             raise RefusedError(self.refusal)
+        self.gate = gate
         self.weights |= weights
 
     async def scrape(self) -> bytes:

@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 
 from balancer.admin.app import build_app
 from balancer.admin.guard import why_not_local
-from balancer.admin.view import Change
+from balancer.admin.view import Change, GateWish
 from tests.admin.harness import AdminClient, FakeInstance
 
 PATH = "/api/pools/default/upstreams/app1:8000"
@@ -307,7 +307,7 @@ SPLIT = "/api/routes/web/split"
 
 async def test_a_split_is_shown_and_changed(client: AdminClient, instance: FakeInstance) -> None:
     response = await client.get(SPLIT)
-    assert await response.json() == {"route": "web", "weights": {"stable": 90, "canary": 10}}
+    assert await response.json() == {"route": "web", "weights": {"stable": 90, "canary": 10}, "gate": None}
     response = await client.patch(SPLIT, json={"stable": 50, "canary": 50})
     assert (response.status, (await response.json())["weights"]) == (200, {"stable": 50, "canary": 50})
     assert instance.weights == {"stable": 50, "canary": 50}
@@ -334,3 +334,14 @@ async def test_routes_are_shown_with_their_sides(client: AdminClient) -> None:
         ("canary", 10, {"200": 2}),
     ]
     assert len(body["bounds"]) == len(route["sides"][0]["duration_buckets"]) - 1
+
+
+async def test_a_change_of_a_split_may_be_watched(client: AdminClient, instance: FakeInstance) -> None:
+    gate = {"hold": 600, "abort_if": "errors>+0.5%"}
+    response = await client.patch(SPLIT, json={"weights": {"canary": 50}, "gate": gate})
+    assert (response.status, instance.weights["canary"]) == (200, 50)
+    assert instance.gate == GateWish(600.0, "errors>+0.5%")
+    wrong_ones: list[object] = [{}, {"hold": 1}, {"hold": "1", "abort_if": "x"}, []]
+    for wrong in [*wrong_ones, {"hold": True, "abort_if": "x"}]:
+        assert (await client.patch(SPLIT, json={"weights": {"canary": 9}, "gate": wrong})).status == 400
+    assert instance.weights["canary"] == 50

@@ -35,12 +35,16 @@ class ScriptedClient(AdminClient):
     def __init__(self, *answers: list[dict[str, Any]]) -> None:
         super().__init__(Place("127.0.0.1", 9901))
         self.answers = list(answers)
+        self.gates: list[dict[str, Any]] = []
         self.changes: list[tuple[str, Mapping[str, Any]]] = []
 
     def get(self, target: str, field: str, patience: float = 0.0) -> Mapping[str, Any]:
         if not self.answers:
             raise KeyboardInterrupt
-        return {"bounds": BOUNDS, "routes": [{"name": "web", "split": True, "sides": self.answers.pop(0)}]}
+        route = {"name": "web", "split": True, "sides": self.answers.pop(0), "gate": None}
+        if self.gates:
+            route["gate"] = self.gates.pop(0)
+        return {"bounds": BOUNDS, "routes": [route]}
 
     def patch(self, target: str, change: Mapping[str, Any], field: str) -> Mapping[str, Any]:
         self.changes.append((target, change))
@@ -101,3 +105,30 @@ def test_what_is_no_weight_is_refused(word: str) -> None:
 def test_an_unknown_route_is_named_with_those_that_there_are() -> None:
     with pytest.raises(OperatorError, match="there is no route x; the routes: web"):
         shown(ScriptedClient(FIRST), route="x")
+
+
+GATE = {"abort_if": ["errors>1%"], "hold": 600.0, "passed": 3.0, "back_to": {"stable": 90, "canary": 10}}
+
+
+@pytest.mark.parametrize(
+    ("last", "has_held", "said"),
+    [
+        (THEN, True, "web: it has held"),
+        ([side("stable", 100, {}, [0] * 5), side("canary", 0, {}, [0] * 5)], False, "web: taken back"),
+    ],
+)
+def test_a_watched_change_is_followed_to_its_end(
+    last: list[dict[str, Any]], has_held: bool, said: str
+) -> None:
+    client = ScriptedClient(FIRST, THEN, last)
+    client.gates = [GATE, GATE]
+    output = StringIO()
+    command = SplitCommand(client, Console(file=output, width=120), "web", sleep=lambda seconds: None)
+    command.set({"canary": 10}, 600.0, "errors>1%")
+    assert client.changes[0][1] == {
+        "weights": {"canary": 10},
+        "gate": {"hold": 600.0, "abort_if": "errors>1%"},
+    }
+    assert command.follow() is has_held
+    assert said in output.getvalue()
+    assert "held for 3 of 600 s; back if errors>1%" in output.getvalue()

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 
 from balancer.messages import SplitUpdate
 from balancer.runtime.fleet import Fleet
+from balancer.runtime.gate import Tally
 from balancer.runtime.route_counts import RouteCounts
 from balancer.runtime.splits import Splits
 from balancer.spec.worker import RouteSpec
 from balancer.telemetry.ledger import Ledger
+from tests.fakes.loop import FakeClock
 
 
 class FakeNotes:
@@ -17,6 +19,12 @@ class FakeNotes:
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.told: list[SplitUpdate] = []
+
+        self.clock = FakeClock()
+        self.tallies: dict[str, Tally] = {}
+
+    def tally(self, route: str, pool: str) -> Tally:
+        return self.tallies[pool]
 
     def note(self, text: str) -> int:
         self.texts.append(text)
@@ -27,7 +35,14 @@ def splits(routes: Sequence[RouteSpec] = (), notes: FakeNotes | None = None) -> 
     """Those of `routes`."""
     notes = notes or FakeNotes()
     log = logging.getLogger("balancer.test.splits")
-    return Splits(routes, note=notes.note, broadcast=notes.told.append, log=log)
+    return Splits(
+        routes,
+        note=notes.note,
+        broadcast=notes.told.append,
+        tally=notes.tally,
+        clock=notes.clock,
+        log=log,
+    )
 
 
 def route_counts(fleet: Fleet, ledger: Ledger, routes: Sequence[RouteSpec] = ()) -> RouteCounts:

@@ -3,14 +3,16 @@
 import pytest
 import yaml
 
-from balancer.admin.view import RefusedError, SplitChange
+from balancer.admin.view import GateWish, RefusedError, SplitChange
 from balancer.config.exported import Exported, as_file
 from balancer.config.loader import load
 from balancer.messages import SplitUpdate
 from balancer.runtime.blueprint import instance_spec
+from balancer.runtime.gate import Tally
 from balancer.runtime.operator import Operator
 from balancer.runtime.splits import Splits
 from balancer.spec.worker import RouteSpec
+from balancer.telemetry.columns import BUCKETS
 from tests.fakes.splits import FakeNotes, splits
 from tests.runtime.fleet_harness import Harness
 
@@ -87,3 +89,69 @@ def test_the_exported_file_has_the_present_weights(harness: Harness) -> None:
     file = yaml.safe_load(operator.exported(Exported(tree, {}, as_file(tree))).yaml)
     assert [route.get("split") for route in file["routes"]] == [None, {"sides": {"stable": 1, "canary": 3}}]
     assert tree["routes"][1]["split"] == {"sides": {"stable": 90, "canary": 10}}
+
+
+# --- gates
+
+WISH = GateWish(hold=10.0, abort_if="errors>+0.5%")
+
+
+def counted(requests: int, errors: int) -> Tally:
+    return Tally(requests, errors, (requests, *[0] * len(BUCKETS)))
+
+
+def test_a_breach_gives_the_weights_back_and_says_why() -> None:
+    notes = FakeNotes()
+    split = made(notes)
+    split.set("stable-canary", {"canary": 90}, WISH)
+    assert notes.texts[-1].endswith(": operator request; watched for 10 s, back if errors>+0.5%")
+    gate = split.gate("stable-canary")
+    assert gate is not None
+    assert (gate.abort_if, gate.hold, gate.back_to) == (["errors>+0.5%"], 10.0, {"stable": 90, "canary": 10})
+    notes.tallies = {"stable": counted(0, 0), "canary": counted(0, 0)}
+    split.look()
+    notes.clock.advance(0.5)
+    notes.tallies = {"stable": counted(500, 1), "canary": counted(500, 100)}
+    split.look()
+    assert notes.told[-1].weights == (90, 10)
+    assert notes.texts[-1] == (
+        "route stable-canary is split stable 90, canary 10 (before: stable 90, canary 90): errors>+0.5%: "
+        "20.0% of its requests failed, 0.2% of the others"
+    )
+    assert split.gate("stable-canary") is None
+
+
+def test_a_change_that_has_held_stays() -> None:
+    notes = FakeNotes()
+    split = made(notes)
+    split.set("stable-canary", {"canary": 90}, WISH)
+    for second in range(24):
+        notes.tallies = {pool: counted(300 * second, second) for pool in ("stable", "canary")}
+        split.look()
+        notes.clock.advance(0.5)
+    assert notes.texts[-1] == "route stable-canary has held stable 90, canary 90 for its time"
+    assert split.weights("stable-canary") == {"stable": 90, "canary": 90}
+    assert len(notes.told) == 1
+
+
+def test_a_new_change_ends_the_watch() -> None:
+    split = made(FakeNotes())
+    split.set("stable-canary", {"canary": 90}, WISH)
+    split.set("stable-canary", {"canary": 10})
+    assert split.gate("stable-canary") is None
+
+
+@pytest.mark.parametrize(
+    ("weights", "wish", "text"),
+    [
+        ({"canary": 90}, GateWish(0.0, "errors>1%"), "the time to hold is not above 0 seconds"),
+        ({"canary": 90}, GateWish(1.0, "errors"), "abort_if 'errors' has a condition that is not known"),
+        ({"canary": 10}, WISH, "can be watched only if a side grows"),
+        ({"stable": 0}, WISH, "another one still gets requests"),
+    ],
+)
+def test_an_impossible_watch_is_refused(weights: dict[str, int], wish: GateWish, text: str) -> None:
+    notes = FakeNotes()
+    with pytest.raises(RefusedError, match=text):
+        made(notes).set("stable-canary", weights, wish)
+    assert notes.told == []

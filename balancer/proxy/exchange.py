@@ -90,10 +90,13 @@ class Exchange(ExchangeState):
         except ProtocolError as error:
             self.fail(error.failure, error.detail)
             return
-        body = b"" if self.head.method == b"HEAD" else answer.body
-        now = self.context.monotonic_ns()
         self.status = head.status
         self.response_begun = True
+        body = b"" if self.head.method == b"HEAD" else answer.body
+        self._answer_whole(head, body, self.context.monotonic_ns())
+
+    def _answer_whole(self, head: ResponseHead, body: bytes, now: int) -> None:
+        """Answer the client with a response that is all here."""
         self.response_bytes = len(body)
         self.client.respond(head, body, True)
         self._end(now)
@@ -248,11 +251,7 @@ class Exchange(ExchangeState):
         if self.own_answer is not None and failure.source is Source.UPSTREAM:
             # An upstream answered with an error and no other one answered: that answer is better than ours.
             head, body, upstream = self.own_answer
-            head = self._begin_response(head, upstream)
-            self.response_bytes = len(body)
-            client.respond(head, body, True)
-            self._end(now)
-            client.ended(now)
+            self._answer_whole(self._begin_response(head, upstream), body, now)
             return
         self.failure = failure
         self._journal.exchange_failed(self, failure, detail)

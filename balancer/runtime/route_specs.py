@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from balancer.config.routes import UNMATCHED, FieldsSettings, OwnRetry, RouteSettings
+from balancer.config.route_edits import FieldsSettings
+from balancer.config.routes import UNMATCHED, OwnRetry, RouteSettings
 from balancer.config.settings import Settings
 from balancer.errors import SettingsError
 from balancer.spec.part import replaced

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from balancer.config.loader import load, load_with_origins
-from balancer.config.routes import VARIABLES, RouteSettings
+from balancer.config.route_edits import VARIABLES
+from balancer.config.routes import RouteSettings
 from balancer.errors import SettingsError
 from balancer.http import edits
 

@@ -1,0 +1,102 @@
+"""What a route answers by itself (L1): a redirect, or a fixed response."""
+
+import re
+from pathlib import Path as FilePath
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from balancer.config.group import Group
+from balancer.config.route_edits import EditedFields, check_variables
+from balancer.config.types import Count
+from balancer.config.written import plain
+
+MOST_BODY = 64 * 1024
+_LOCATION = re.compile(r"(?:https?://|\$scheme://|/(?![/\\])|\$uri|\$path)[\x21-\x7e]*")
+_NAMES_OF_FILES = {
+    ".html": "text/html; charset=utf-8",
+    ".json": "application/json",
+    ".txt": "text/plain; charset=utf-8",
+}
+
+
+def _check_location(text: str) -> str:
+    if text == "https":
+        return text
+    if _LOCATION.fullmatch(text) is None:
+        raise ValueError("is not a place to go to; write https, https://www.example.com$uri, or /path")
+    return check_variables(text)
+
+
+def _parse_status(value: object) -> object:
+    text = plain(value)
+    return int(text) if text.isdigit() else value
+
+
+def _parse_redirect(value: object) -> object:
+    return {"to": value} if isinstance(value, str) else value
+
+
+class RedirectSettings(Group):
+    """A redirect instead of a pool."""
+
+    to: Annotated[str, AfterValidator(_check_location)] = Field(
+        description="Where to: `https` = the same URL over TLS, or a URL with variables, such as "
+        "`https://www.example.com$uri`; `$uri` is path and query."
+    )
+    status: Annotated[Literal[0, 301, 302, 303, 307, 308], BeforeValidator(_parse_status)] = Field(
+        default=0, description="The status; if unset, 308 to https, else 302."
+    )
+
+    @property
+    def location(self) -> str:
+        """The Location, with variables."""
+        return "https://$host$uri" if self.to == "https" else self.to
+
+    @property
+    def chosen_status(self) -> int:
+        """The status to send."""
+        return self.status or (308 if self.to == "https" else 302)
+
+
+Redirect = Annotated[RedirectSettings | None, BeforeValidator(_parse_redirect)]
+
+
+class RespondSettings(Group):
+    """A fixed response instead of a pool."""
+
+    status: Count = Field(default=200, ge=200, le=599, description="The status.")
+    text: str = Field(default="", description="The body.")
+    file: str = Field(default="", description="File with the body, up to 64 KiB; read at start.")
+    content_type: str = Field(
+        default="", description="Content-Type; if unset, by the file's name, else plain text."
+    )
+    headers: EditedFields = Field(default={}, description="Further header fields, without variables.")
+
+    @model_validator(mode="after")
+    def _one_body(self) -> Self:
+        if self.text and self.file:
+            raise ValueError("has a text and a file; keep one of them")
+        if self.status in (204, 304) and (self.text or self.file):
+            raise ValueError(f"has a body, which a {self.status} cannot have; remove it")
+        if len(self.text.encode()) > MOST_BODY:
+            raise ValueError("has a text of more than 64 KiB; let an app serve it")
+        return self
+
+    @property
+    def chosen_type(self) -> str:
+        """The Content-Type to send."""
+        return self.content_type or _NAMES_OF_FILES.get(FilePath(self.file).suffix, _NAMES_OF_FILES[".txt"])
+
+    def body(self) -> bytes:
+        """The body. Raises ValueError for a file that cannot be sent."""
+        if not self.file:
+            return self.text.encode()
+        try:
+            body = FilePath(self.file).read_bytes()
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise ValueError(f"cannot be read ({reason}); correct the path or mount the file") from None
+        if len(body) > MOST_BODY:
+            raise ValueError("is larger than 64 KiB; let an app serve it")
+        return body

@@ -1,0 +1,76 @@
+"""What a route changes in the heads of requests and responses (L1)."""
+
+import re
+from collections.abc import Iterable
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from balancer.config.group import Group
+from balancer.config.types import CommaList, parse_fields
+
+VARIABLES = ("client_ip", "host", "path", "request_id", "scheme", "uri")  # as in http.edits: a test compares
+_DOLLAR = re.compile(r"\$(\$|[A-Za-z0-9_]*)")
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(r"[\x20-\x7e\t]*")
+# Written by the balancer itself, or about one connection only (RFC 9110 section 7.6.1).
+_OURS = frozenset(
+    (
+        *("connection", "content-length", "date", "host", "keep-alive", "proxy-connection", "te", "trailer"),
+        *("transfer-encoding", "upgrade", "via", "x-request-id"),
+    )
+)
+
+
+def check_variables(text: str) -> str:
+    """A text in which every `$` begins a variable, or is doubled."""
+    for found in _DOLLAR.finditer(text):
+        name: str = found[1]
+        if name != "$" and name not in VARIABLES:
+            known = ", ".join(f"${one}" for one in VARIABLES)
+            raise ValueError(f"has ${name}, which is no variable; write {known}, or $$ for a dollar sign")
+    return text
+
+
+def _check_changed(names: Iterable[str]) -> None:
+    for name in names:
+        if _TOKEN.fullmatch(name) is None:
+            raise ValueError(f"has an invalid field name ({name})")
+        if name.lower() == "host":
+            raise ValueError("has Host; the route's own setting `host` replaces it")
+        if name.lower() in _OURS:
+            raise ValueError(f"has {name}, which the balancer writes itself; remove it")
+
+
+def _check_fields(fields: dict[str, str]) -> dict[str, str]:
+    _check_changed(fields)
+    for name, value in fields.items():
+        if _VALUE.fullmatch(value) is None:
+            raise ValueError(f"has characters in {name} that a header field cannot have")
+        check_variables(value)
+    return fields
+
+
+def _check_removed(names: tuple[str, ...]) -> tuple[str, ...]:
+    _check_changed(names)
+    return names
+
+
+def _check_new_host(text: str) -> str:
+    if text and not re.fullmatch(r"(?:[A-Za-z0-9._-]|\$[a-z_]+)+(?::[0-9]{1,5})?", text):
+        raise ValueError("is not a Host; write app.example or app.example:8080")
+    return check_variables(text)
+
+
+EditedFields = Annotated[dict[str, str], AfterValidator(_check_fields), BeforeValidator(parse_fields)]
+NewHost = Annotated[str, AfterValidator(_check_new_host)]
+
+
+class FieldsSettings(Group):
+    """Changes of header fields. Values may have variables, such as `$client_ip`."""
+
+    set: EditedFields = Field(default={}, description="Replaces all fields of the name.")
+    add: EditedFields = Field(default={}, description="Adds a field.")
+    remove: Annotated[tuple[str, ...], AfterValidator(_check_removed), CommaList] = Field(
+        default=(), description="Removes all fields of the name."
+    )

@@ -1,0 +1,38 @@
+"""Options that several commands have, and the console they print to (L7)."""
+
+import os
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+# If the width is unknown, as in a pipe or a container's log, long lines are better than folded ones.
+_WIDTH_OF_A_PIPE = 160
+
+Admin = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Admin listener of the running balancer. If unset, ADMIN_LISTEN of the settings here.",
+        show_default=False,
+    ),
+]
+UpstreamName = Annotated[
+    str,
+    typer.Argument(
+        metavar="UPSTREAM",
+        help="Name as balancer status shows it; POOL/UPSTREAM in pools other than default.",
+    ),
+]
+ConfigFile = Annotated[
+    str | None,
+    typer.Option("--config", "-c", metavar="FILE", help="A YAML settings file, instead of BALANCER_CONFIG."),
+]
+
+
+def console(stderr: bool = False) -> Console:
+    """Standard output, or standard error."""
+    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made.width = _WIDTH_OF_A_PIPE
+    return made

@@ -113,6 +113,13 @@ TOO_MANY_FROM_CLIENT: Final = Failure(
     "http_request_denied",
     "Too many connections from this address. Please close or reuse some.",
 )
+POOL_HOLDS_TOO_MANY: Final = Failure(
+    "pool_connections",
+    503,
+    _BALANCER,
+    "connection_limit_reached",
+    "Too many clients are waiting for this part of the site. Please retry.",
+)
 NO_ROUTE: Final = Failure(
     "no_route", 404, _CLIENT, "destination_not_found", "Nothing is served under this host and path."
 )
@@ -277,6 +284,7 @@ FAILURES: Final[tuple[Failure, ...]] = (
     CODING_NOT_SUPPORTED,
     VERSION_NOT_SUPPORTED,
     TOO_MANY_CONNECTIONS,
+    POOL_HOLDS_TOO_MANY,
     NO_ROUTE,
     NO_UPSTREAM,
     UPSTREAMS_FULL,

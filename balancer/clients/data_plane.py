@@ -13,6 +13,7 @@ from balancer.lateness import Lateness, look_first
 from balancer.messages import FailureRecord, PoolUpdate, SplitUpdate
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.exchange import Exchange
+from balancer.proxy.fair_share import FairShare
 from balancer.proxy.journal import Journal
 from balancer.proxy.membership import Membership
 from balancer.proxy.overdue import deadline_passed, total_passed
@@ -25,8 +26,9 @@ class DataPlane:
     Everything here is for one event loop, without locks.
     """
 
-    __slots__ = ("_clients", "_clients_context", "_journal", "_late", "_lateness", "_looking", "_loop",
-                 "_monotonic_ns", "_released", "_rescue", "context", "membership", "router")  # fmt: skip
+    __slots__ = ("_clients", "_clients_context", "_fair_share", "_journal", "_late", "_lateness",
+                 "_looking", "_loop", "_monotonic_ns", "_released", "_rescue", "context",
+                 "membership", "router")  # fmt: skip
 
     def __init__(
         self,
@@ -35,7 +37,9 @@ class DataPlane:
         membership: Membership,
         journal: Journal,
         clock: Clock,
+        fair_share: FairShare,
     ) -> None:
+        self._fair_share = fair_share
         self.router: Router = context.router
         self.membership = membership
         self.context = context
@@ -93,6 +97,7 @@ class DataPlane:
             self.context.connector.sweep(now)
             self._rescue.look()
         self._poll_unread()
+        self._fair_share.look()
         self._released += self.membership.sweep()
         self.flush()
 

@@ -12,6 +12,7 @@ from balancer.errors import (
     INTERNAL_ERROR,
     LOOP_DETECTED,
     NO_ROUTE,
+    POOL_HOLDS_TOO_MANY,
     WANT_OF_A_SLOT,
     Failure,
     Outcome,
@@ -63,8 +64,7 @@ class Exchange(ExchangeState):
     def start(self, head: RequestHead, route: Route, body: bytes, whole: bool) -> None:
         """A request begins. `body`: the part of its body that arrived with the head; `whole`: that is all."""
         now = self._begin(head, route, len(body), whole)
-        if not route.is_plain and route.answers:
-            self._answer(route)
+        if not route.is_plain and self._stopped(route):
             return
         if head.balancers is not None:
             pool, peer = self.side.pool.name, self.client.peer.address
@@ -77,6 +77,17 @@ class Exchange(ExchangeState):
             self.unsent = (body,)
         self.deadline_ns = now + (route.timeouts.first_byte_ns if whole else route.timeouts.idle_ns)
         self.connecting.start(self.side, now)
+
+    def _stopped(self, route: Route) -> bool:
+        """Answer a request that no pool gets; returns whether that is so."""
+        if route.answers:
+            self._answer(route)
+        elif self.side.pool.holds_too_many:
+            self.connecting.reset()
+            self.fail(POOL_HOLDS_TOO_MANY, "")
+        else:
+            return False
+        return True
 
     def _answer(self, route: Route) -> None:
         """The route has no pool."""

@@ -22,18 +22,23 @@ from balancer.spec.worker import (
 class Route:
     """Its name (the metric label), who serves its requests, and what these may take. It has one `side` unless
     there is a `split`. `answers`: it has no pool, and gives `answer`, 404 if that is None. `is_plain`: it
-    only forwards, to one pool."""
+    only forwards, to the worker's only pool."""
 
-    __slots__ = ("answer", "answers", "body_bytes", "edits", "is_plain", "name", "side", "split", "timeouts")
+    __slots__ = ("answer", "answers", "body_bytes", "edits", "is_plain", "name", "side", "sides",
+                 "split", "timeouts")  # fmt: skip
 
-    def __init__(self, spec: RouteSpec, side: Side, split: Split | None = None) -> None:
+    def __init__(
+        self, spec: RouteSpec, side: Side, split: Split | None = None, *, shares: bool = False
+    ) -> None:
+        """`shares`: the worker has other pools."""
         self.name = spec.name
         self.side = side
         self.split = split
+        self.sides = [side] if split is None else split.sides
         self.answers = not spec.sides
         self.answer = None if spec.answer is None else Answer(spec.answer)
         self.edits = edits_of(spec)
-        self.is_plain = not self.answers and self.edits is None and split is None
+        self.is_plain = not self.answers and self.edits is None and split is None and not shares
         self.timeouts = spec.timeouts
         self.body_bytes = spec.body_bytes
 

@@ -35,6 +35,7 @@ from balancer.pools.picker import Picker
 from balancer.pools.pool import UpstreamPool
 from balancer.pools.slow_start import SlowStart
 from balancer.proxy.context import ProxyContext
+from balancer.proxy.fair_share import FairShare
 from balancer.proxy.journal import Journal
 from balancer.proxy.loops import Loops
 from balancer.proxy.membership import Membership
@@ -147,7 +148,8 @@ def build_data_plane(
         limits=limits,
         listener_cells=place.cells(rows.listener),
     )
-    plane = DataPlane(clients, proxy, membership, journal, clock)
+    fair_share = FairShare(routes, limits.max_connections)
+    plane = DataPlane(clients, proxy, membership, journal, clock, fair_share)
     for split in start.splits:
         plane.take_split(split)
     return plane
@@ -161,7 +163,7 @@ def _route(
         for side, row in zip(spec.sides or (None,), rows, strict=True)
     ]
     split = None if spec.split is None else Split(spec.split, sides, lambda: os.urandom(8))
-    return Route(spec, sides[0], split)
+    return Route(spec, sides[0], split, shares=len(pools) > 1)
 
 
 def _forwarding(listener: ListenerSpec, via: str, place: _Place) -> Forwarding:

@@ -296,3 +296,33 @@ def test_a_route_has_its_own_rules_for_retries(make_harness: MakeHarness) -> Non
     harness.settle()
     harness.answer()
     assert client.take() == OK
+
+
+# --- no pool may hold all client connections
+
+
+def test_a_pool_that_hangs_leaves_room_for_the_others(make_harness: MakeHarness) -> None:
+    routes = [api(side="api"), route_spec("web")]
+    harness = make_harness(1, more={"api": 1, "web": 1}, routes=routes, limits={"max_connections": 8})
+    for _ in range(6):
+        harness.ask(request("/api"))  # the app answers none of them
+    harness.advance(0.25)
+    refused = harness.ask(request("/api"))
+    assert b'details="pool_connections"' in refused.take()
+    assert harness.logged()["reason"] == "pool_connections"
+    served = harness.ask(request("/x"))
+    harness.answer()
+    assert served.take() == OK
+    harness.clients[0].lose()
+    harness.settle()
+    harness.advance(0.25)
+    again = harness.ask(request("/api"), refused)
+    assert again.take() == b""  # it waits for the app like the others
+
+
+def test_a_single_pool_may_hold_all_of_them(make_harness: MakeHarness) -> None:
+    harness = make_harness(1, limits={"max_connections": 8})
+    for _ in range(8):
+        harness.ask()
+    harness.advance(0.25)
+    assert len(harness.dialled) == 8

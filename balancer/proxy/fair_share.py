@@ -1,0 +1,35 @@
+"""Keeps one pool from holding all of a worker's client connections, so that the others can still be reached.
+
+A pool that hangs keeps its clients waiting, each on a connection. Active connections are not reclaimed, so
+without a bound a site would be gone at MAX_CONNECTIONS because one of its pools is. It is looked at by the
+sweep: between two sweeps fewer requests arrive than the rest that is kept free.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from balancer.pools.pool import UpstreamPool
+from balancer.proxy.router import Route
+from balancer.proxy.side import Side
+
+_SHARE: Final = 0.75  # of the connections that a worker may have, for the exchanges of one pool
+
+
+class FairShare:
+    """For a worker with several pools; `most` is how many client connections it may have."""
+
+    __slots__ = ("_limit", "_sides")
+
+    def __init__(self, routes: Sequence[Route], most: int) -> None:
+        sides = [side for route in routes for side in route.sides if side.pool_name]
+        pools = {side.pool_name for side in sides}
+        self._sides: list[Side] = sides if len(pools) > 1 else []
+        self._limit = max(1, int(most * _SHARE))
+
+    def look(self) -> None:
+        """Update `holds_too_many` of each pool."""
+        held: dict[UpstreamPool, int] = {}
+        for side in self._sides:
+            held[side.pool] = held.get(side.pool, 0) + side.counters.level
+        for pool, exchanges in held.items():
+            pool.holds_too_many = exchanges >= self._limit

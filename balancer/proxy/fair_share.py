@@ -10,7 +10,6 @@ from typing import Final
 
 from balancer.pools.pool import UpstreamPool
 from balancer.proxy.router import Route
-from balancer.proxy.side import Side
 
 _SHARE: Final = 0.75  # of the connections that a worker may have, for the exchanges of one pool
 
@@ -18,18 +17,25 @@ _SHARE: Final = 0.75  # of the connections that a worker may have, for the excha
 class FairShare:
     """For a worker with several pools; `most` is how many client connections it may have."""
 
-    __slots__ = ("_limit", "_sides")
+    __slots__ = ("_limit", "_routes")
 
     def __init__(self, routes: Sequence[Route], most: int) -> None:
-        sides = [side for route in routes for side in route.sides if side.pool_name]
-        pools = {side.pool_name for side in sides}
-        self._sides: list[Side] = sides if len(pools) > 1 else []
+        served = [route for route in routes if not route.answers]
+        pools = {side.pool_name for route in served for side in route.sides}
+        self._routes = served if len(pools) > 1 else []
         self._limit = max(1, int(most * _SHARE))
 
     def look(self) -> None:
-        """Update `holds_too_many` of each pool."""
+        """Update which pools hold too many."""
         held: dict[UpstreamPool, int] = {}
-        for side in self._sides:
-            held[side.pool] = held.get(side.pool, 0) + side.counters.level
+        for route in self._routes:
+            for side in route.sides:
+                held[side.pool] = held.get(side.pool, 0) + side.counters.level
+        changed = False
         for pool, exchanges in held.items():
-            pool.holds_too_many = exchanges >= self._limit
+            holds_too_many = exchanges >= self._limit
+            changed |= holds_too_many != pool.holds_too_many
+            pool.holds_too_many = holds_too_many
+        if changed:
+            for route in self._routes:
+                route.reconsider()

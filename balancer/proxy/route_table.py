@@ -8,7 +8,7 @@ from typing import Final
 
 from balancer.errors import MALFORMED_REQUEST, ProtocolError
 from balancer.http.forwarding import Peer
-from balancer.http.normal_path import is_usual, matched_form, normal_path, other_readings
+from balancer.http.normal_path import USUAL_BYTES, matched_form, normal_path, other_readings
 from balancer.http.request_head import RequestHead
 from balancer.proxy.conditions import Conditions, conditions
 from balancer.spec.worker import MatchSpec
@@ -29,37 +29,52 @@ class _Rule:
 
 
 class _Paths:
-    """The rules for one host, or for one domain's subdomains, or for all hosts."""
+    """The rules for one host, or for one domain's subdomains, or for all hosts. `everywhere` are those for
+    every path; the others are looked up only if the first segment is one of `starts`."""
 
-    __slots__ = ("_depth", "_exact", "_prefixes")
+    __slots__ = ("_depth", "_exact", "_prefixes", "everywhere", "starts")
 
     def __init__(self) -> None:
+        self.everywhere: list[_Rule] = []
         self._exact: dict[bytes, list[_Rule]] = {}
         self._prefixes: dict[bytes, list[_Rule]] = {}
+        self.starts: set[bytes] = set()
         self._depth = 0  # segments of the longest prefix
 
     def add(self, rule: _Rule, path: bytes, prefix: bytes | None) -> None:
         """Rules are added in their order. Without a prefix, the path must be the same."""
         if prefix is None:
             self._exact.setdefault(path, []).append(rule)
+            self.starts.add(_start(path))
             return
         prefix = prefix.rstrip(b"/")
+        if not prefix:
+            self.everywhere.append(rule)
+            return
         self._prefixes.setdefault(prefix, []).append(rule)
+        self.starts.add(_start(prefix))
         self._depth = max(self._depth, prefix.count(b"/"))
 
     def first(self, path: bytes, head: RequestHead, peer: Peer, before: int) -> int:
         """The first rule's number, if it is less than `before`, else `before`."""
-        if self._exact:
-            before = _first(self._exact.get(path), head, peer, before)
+        end = path.find(b"/", 1)
+        before = _first(self.everywhere, head, peer, before)
+        if (path if end < 0 else path[:end]) not in self.starts:
+            return before
+        before = _first(self._exact.get(path), head, peer, before)
         prefixes = self._prefixes
-        before = _first(prefixes.get(b""), head, peer, before)
-        end = 0
         for _ in range(self._depth):
-            end = path.find(b"/", end + 1)
             if end < 0:
                 return _first(prefixes.get(path), head, peer, before)
             before = _first(prefixes.get(path[:end]), head, peer, before)
+            end = path.find(b"/", end + 1)
         return before
+
+
+def _start(path: bytes) -> bytes:
+    """The first segment, with its slash."""
+    end = path.find(b"/", 1)
+    return path if end < 0 else path[:end]
 
 
 def _first(rules: list[_Rule] | None, head: RequestHead, peer: Peer, before: int) -> int:
@@ -99,11 +114,31 @@ class RouteTable:
         """The number of the first route that matches a request from `peer`, NONE if none does. The target is
         in normal form then, if any route looks at paths. Raises ProtocolError for a path that apps could take
         for another route's."""
-        path, mark, query = head.target.partition(b"?")
-        if not self.has_paths or is_usual(path):
-            return self.find(path, head, peer)
+        target = head.target
+        # By `find`: to see whether `in` is about a number, CPython raises and drops a TypeError each time.
+        end = target.find(b"?")
+        path = target if end < 0 else target[:end]
+        # `is_usual`, inlined.
+        is_odd = path.find(b"//") >= 0 or path.find(b"/.") >= 0 or path.translate(USUAL_BYTES) != path
+        if not (is_odd and self.has_paths):
+            tables = self._known.get(head.host) or self._tables(head.host)
+            found = self._size
+            end = path.find(b"/", 1)
+            start = path if end < 0 else path[:end]
+            for paths in tables:
+                # `first`, inlined for the usual case: no rule but the ones for all paths comes into question.
+                if start in paths.starts:
+                    found = paths.first(path, head, peer, found)
+                elif paths.everywhere:
+                    rule = paths.everywhere[0]
+                    if rule.conditions is not None:
+                        found = _first(paths.everywhere, head, peer, found)
+                    elif rule.number < found:
+                        found = rule.number
+            return found if found < self._size else NONE
+        query = target[len(path) :]
         normal = normal_path(path)
-        head.target = b"%b%b%b" % (normal, mark, query)
+        head.target = normal + query
         number = self.find(matched_form(normal), head, peer)
         for reading in other_readings(normal):
             if self.find(reading, head, peer) != number:
@@ -115,7 +150,7 @@ class RouteTable:
         """The number of the first route that matches a request with this path, in the form that is compared;
         NONE if none does."""
         found = size = self._size
-        for paths in self._tables(head.host):
+        for paths in self._known.get(head.host) or self._tables(head.host):
             found = paths.first(path, head, peer, found)
         return found if found < size else NONE
 
@@ -132,14 +167,12 @@ class RouteTable:
         return tables
 
     def _tables(self, value: bytes) -> list[_Paths]:
-        known = self._known.get(value)
-        if known is None:
-            known = self._tables_of(plain_host(value))
-            if len(value) <= _KNOWN_BYTES:
-                if len(self._known) >= _KNOWN_HOSTS:
-                    self._known.clear()
-                self._known[value] = known
-        return known
+        tables = self._tables_of(plain_host(value))
+        if len(value) <= _KNOWN_BYTES:
+            if len(self._known) >= _KNOWN_HOSTS:
+                self._known.clear()
+            self._known[value] = tables
+        return tables
 
     def _tables_of(self, host: bytes) -> list[_Paths]:
         tables = [self._everywhere]

@@ -22,15 +22,12 @@ from balancer.spec.worker import (
 class Route:
     """Its name (the metric label), who serves its requests, and what these may take. It has one `side` unless
     there is a `split`. `answers`: it has no pool, and gives `answer`, 404 if that is None. `is_plain`: it
-    only forwards, to the worker's only pool."""
+    only forwards, to one pool, which does not hold too many client connections."""
 
-    __slots__ = ("answer", "answers", "body_bytes", "edits", "is_plain", "name", "side", "sides",
-                 "split", "timeouts")  # fmt: skip
+    __slots__ = ("_only_forwards", "answer", "answers", "body_bytes", "edits", "is_plain", "name",
+                 "side", "sides", "split", "timeouts")  # fmt: skip
 
-    def __init__(
-        self, spec: RouteSpec, side: Side, split: Split | None = None, *, shares: bool = False
-    ) -> None:
-        """`shares`: the worker has other pools."""
+    def __init__(self, spec: RouteSpec, side: Side, split: Split | None = None) -> None:
         self.name = spec.name
         self.side = side
         self.split = split
@@ -38,9 +35,14 @@ class Route:
         self.answers = not spec.sides
         self.answer = None if spec.answer is None else Answer(spec.answer)
         self.edits = edits_of(spec)
-        self.is_plain = not self.answers and self.edits is None and split is None and not shares
+        self.is_plain = not self.answers and self.edits is None and split is None
+        self._only_forwards = self.is_plain
         self.timeouts = spec.timeouts
         self.body_bytes = spec.body_bytes
+
+    def reconsider(self) -> None:
+        """Whether its pool holds too many client connections may have changed."""
+        self.is_plain = self._only_forwards and not self.side.pool.holds_too_many
 
 
 def edits_of(route: RouteSpec) -> Edits | None:

@@ -163,7 +163,7 @@ def _route(
         for side, row in zip(spec.sides or (None,), rows, strict=True)
     ]
     split = None if spec.split is None else Split(spec.split, sides, lambda: os.urandom(8))
-    return Route(spec, sides[0], split, shares=len(pools) > 1)
+    return Route(spec, sides[0], split)
 
 
 def _forwarding(listener: ListenerSpec, via: str, place: _Place) -> Forwarding:

@@ -8,11 +8,14 @@ Prints which build of the package was imported, and a line with kind, exchanges 
 import argparse
 import gc
 import os
+from collections.abc import Sequence
 
+from balancer.spec.worker import RouteSpec
 from loadtests import builds
 from loadtests.errors import BenchError
-from loadtests.instructions.traffic import EXCHANGES, KINDS, SWITCHED, UPGRADE
+from loadtests.instructions.traffic import EXCHANGES, KINDS, POOLS, SWITCHED, UPGRADE
 from tests.fakes.loop import FakeClock
+from tests.fakes.specs import route_spec
 from tests.fakes.transport import FakeTransport  # a checkout has `tests`
 from tests.fakes.wire import Wire, start_message
 
@@ -32,7 +35,10 @@ def play(name: str, exchanges: int) -> None:
     # The same number is made however many are played, so that making them does not count.
     requests = [kind.request(number) for number in range(EXCHANGES)]
     responses = [kind.response(number) for number in range(EXCHANGES)]
-    wire = _wire()
+    wire = _wire(kind.routes)
+    # As a worker does when it is built. When a collection of everything falls due would be left to chance.
+    gc.collect()
+    gc.freeze()
     client = _connect(wire)
     other = _connect(wire)
     other.protocol.data_received(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -51,9 +57,12 @@ def play(name: str, exchanges: int) -> None:
     wire.close()
 
 
-def _wire() -> Wire:
+def _wire(routes: int) -> Wire:
+    more = {f"pool{number}": 1 for number in range(1, POOLS)} if routes > 1 else {}
     start = start_message(
         UPSTREAMS,
+        more=more,
+        routes=_routes(routes, list(more)) if routes > 1 else (),
         policy="least_connections",
         access_log={"enabled": False},
         adaptive={"enabled": True},
@@ -63,6 +72,16 @@ def _wire() -> Wire:
     wire = Wire(start, StillClock())
     wire.records.enabled = False
     return wire
+
+
+def _routes(count: int, pools: Sequence[str]) -> list[RouteSpec]:
+    """Half of them by host and half by path; the last one is that of all requests here."""
+    routes = []
+    for number in range(count - 1):
+        hosts = {"hosts": (f"host{number}.example.com",)}
+        match = hosts if number % 2 else {"path_prefixes": (f"/part{number}/x",)}
+        routes.append(route_spec(f"route{number}", pools[number % len(pools)], match=match))
+    return [*routes, route_spec("default", match={"path_prefixes": ("/",)})]
 
 
 def _connect(wire: Wire) -> FakeTransport:
@@ -114,7 +133,6 @@ def main() -> int:
     parser.add_argument("--exchanges", nargs="+", type=int, default=[EXCHANGES])
     options = parser.parse_args()
     print(builds.imported(), flush=True)
-    # As a worker does when it is built. When a collection of everything falls due would be left to chance.
     gc.collect()
     gc.freeze()
     failed = 0

@@ -7,6 +7,7 @@ from email.utils import formatdate
 from loadtests import browsers
 from loadtests.wrk import REQUEST_HEADERS
 
+POOLS = 10  # where there are several routes
 EXCHANGES = 2_500  # the most that is played of a kind
 _EPOCH = 784_111_777  # Sun, 06 Nov 1994 08:49:37 GMT, in seconds
 _LINES = "".join(f"{line}\r\n" for line in REQUEST_HEADERS)
@@ -34,6 +35,7 @@ class Kind:
     request: Callable[[int], bytes]
     response: Callable[[int], bytes]
     connections: str = "one"
+    routes: int = 1  # with more than one there are POOLS pools
 
 
 def _same(number: int) -> bytes:
@@ -103,6 +105,8 @@ def _echo(number: int) -> bytes:
 KINDS: dict[str, Kind] = {
     "same": Kind("the same request each time, 100 bytes", _same, _sized(100)),
     "another": Kind("another path and trace id each time, 100 bytes", _another, _sized(100)),
+    "routes": Kind("the same request each time, 1,000 routes and 10 pools", _same, _sized(100), routes=1_000),
+    "paths": Kind("another path and trace id each time, 1,000 routes", _another, _sized(100), routes=1_000),
     "cookie": Kind(
         "another cookie and request id too; responses with another Date, length and ETag", _cookie, _differing
     ),

@@ -65,7 +65,7 @@ def start_message(
     updates = [PoolUpdate(name=pool.name, revision=1, starting=starting, members=tuple(upstreams))]
     for place, (name, count) in enumerate(more.items(), 1):
         members = tuple(
-            upstream_message(n, id=f"{name}{n}:8000", host=f"10.{place}.0.{n}", row=1000 * place + n)
+            upstream_message(n, id=f"{name}{n}:8000", host=f"10.{place}.0.{n}", row=100 * place + n)
             for n in range(1, count + 1)
         )
         updates.append(PoolUpdate(name=name, revision=1, starting=False, members=members))
@@ -76,14 +76,17 @@ def start_message(
         rows=Rows(
             worker=0,
             listener=1,
-            routes=tuple(
-                tuple((3 if not number else 900 + 10 * number) + at for at in range(len(route.sides) or 1))
-                for number, route in enumerate(spec.routes)
-            ),
+            routes=_rows(spec.routes),
             pools=(2, *range(800, 800 + len(more))),
         ),
         pools=tuple(updates),
     )
+
+
+def _rows(routes: Sequence[RouteSpec]) -> tuple[tuple[int, ...], ...]:
+    """The first is 3, the others begin at 2000."""
+    free = iter([3, *range(2000, 4096)])
+    return tuple(tuple(next(free) for _ in range(len(route.sides) or 1)) for route in routes)
 
 
 def failure_record(time: float, target: str | None = None) -> FailureRecord:

@@ -113,6 +113,9 @@ TOO_MANY_FROM_CLIENT: Final = Failure(
     "http_request_denied",
     "Too many connections from this address. Please close or reuse some.",
 )
+READ_ONLY: Final = Failure(
+    "read_only", 503, _BALANCER, "http_request_denied", "No changes are accepted for a moment. Please retry."
+)
 POOL_HOLDS_TOO_MANY: Final = Failure(
     "pool_connections",
     503,
@@ -284,6 +287,7 @@ FAILURES: Final[tuple[Failure, ...]] = (
     CODING_NOT_SUPPORTED,
     VERSION_NOT_SUPPORTED,
     TOO_MANY_CONNECTIONS,
+    READ_ONLY,
     POOL_HOLDS_TOO_MANY,
     NO_ROUTE,
     NO_UPSTREAM,

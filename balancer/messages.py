@@ -105,9 +105,16 @@ class SplitUpdate(Message, frozen=True, kw_only=True, tag="split"):
     weights: tuple[int, ...]
 
 
+class ReadOnly(Message, frozen=True, kw_only=True, tag="readonly"):
+    """A route serves no changes until this time on the monotonic clock; 0: it does again."""
+
+    route: str
+    until_ns: int
+
+
 class Start(Message, frozen=True, kw_only=True, tag="start"):
     """The first message: the worker's spec, slot, page and rows. `pools` are in the order of the spec,
-    `splits` are those whose weights are not those of the spec."""
+    `splits` are those whose weights are not those of the spec, `read_only` the routes that are it now."""
 
     spec: WorkerSpec
     slot: int
@@ -115,6 +122,7 @@ class Start(Message, frozen=True, kw_only=True, tag="start"):
     rows: Rows
     pools: tuple[PoolUpdate, ...]
     splits: tuple[SplitUpdate, ...] = ()
+    read_only: tuple[ReadOnly, ...] = ()
 
 
 class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
@@ -264,7 +272,9 @@ class Elsewhere(Message, frozen=True, kw_only=True, tag="elsewhere"):
     why: str
 
 
-FromSupervisor: TypeAlias = Start | PoolUpdate | SplitUpdate | Verdict | Adopt | Release | Drain | Retire
+FromSupervisor: TypeAlias = (
+    Start | PoolUpdate | SplitUpdate | ReadOnly | Verdict | Adopt | Release | Drain | Retire
+)
 FromWorker: TypeAlias = (
     Ready
     | Heartbeat

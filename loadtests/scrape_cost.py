@@ -24,6 +24,7 @@ from balancer.health.result import CheckResult
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.gate import Tally
 from balancer.runtime.instance import Instance
+from balancer.runtime.readonly import ReadonlyRoutes
 from balancer.runtime.route_counts import RouteCounts
 from balancer.runtime.splits import Splits
 from balancer.runtime.states import PoolState, UpstreamState
@@ -103,9 +104,17 @@ def build(segment: Segment, count: int) -> Instance:
         clock=clock,
         log=logging.getLogger(__name__),
     )
+    readonly = ReadonlyRoutes(
+        (),
+        note=lambda text: 0,
+        broadcast=lambda update: None,
+        call_later=lambda delay, callback: None,
+        clock=clock,
+        log=logging.getLogger(__name__),
+    )
     return Instance(
         fleet=fleet,
-        routes=RouteCounts((), splits, fleet, ledger),
+        routes=RouteCounts((), splits, readonly, fleet, ledger),
         ledger=ledger,
         workers=Workers(),
         checks=Checks(),

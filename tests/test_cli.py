@@ -18,7 +18,7 @@ from tests.fakes.forkserver import run
 _GOOD = {"BALANCER_UPSTREAMS": "app1:8000,app2:8000?weight=3", "BALANCER_TIMEOUTS__CONNECT": "250ms"}
 
 COMMANDS = (
-    *("run", "check", "route", "demo", "policies", "status", "events", "split"),
+    *("run", "check", "route", "demo", "policies", "status", "events", "split", "readonly"),
     *("drain", "maintenance", "activate"),
 )
 

@@ -41,6 +41,7 @@ def build_app(
             web.delete("/api/pools/{pool}/upstreams/{id}", pools.remove_upstream),
             web.patch("/api/pools/{pool}/upstreams/{id}", pools.change_upstream),
             web.get("/api/routes", routes.list_routes),
+            web.patch("/api/routes/{route}", routes.change_route),
             web.get("/api/routes/{route}/split", routes.one_split),
             web.patch("/api/routes/{route}/split", routes.change_split),
             web.get("/api/events", events.list_events),

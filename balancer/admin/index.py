@@ -15,6 +15,7 @@ balancer {__version__} ({build.kind()})
 /api/pools/POOL/upstreams              its upstreams; POST adds one
 /api/pools/POOL/upstreams/ID           one upstream; PATCH changes it, DELETE removes an added one
 /api/routes                            routes, and the counts of each pool that serves them
+/api/routes/ROUTE                      PATCH {{"read_only": SECONDS}} serves no changes for a while
 /api/routes/ROUTE/split                the weights of a split route; PATCH changes them
 /api/events                            state changes; ?after=REVISION&wait=SECONDS waits for the next
 /api/failures                          the last errors that the balancer itself returned: when, what, why

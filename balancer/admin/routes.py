@@ -9,6 +9,7 @@ from balancer.admin.keys import INSTANCE
 from balancer.admin.view import GateWish, RouteView
 from balancer.telemetry.columns import BUCKETS
 
+_READ_ONLY = '{"read_only": 60}'
 _GATE = '{"hold": 600, "abort_if": "errors>+0.5%,p95>1.3x"}'
 _EXAMPLE = '{"stable": 50, "canary": 50}'
 
@@ -16,6 +17,18 @@ _EXAMPLE = '{"stable": 50, "canary": 50}'
 async def list_routes(request: web.Request) -> web.Response:
     """`{"bounds": [seconds...], "routes": [...]}`; see `RouteView` for the fields."""
     return answer({"bounds": BUCKETS, "routes": await request.app[INSTANCE].routes()})
+
+
+async def change_route(request: web.Request) -> web.Response:
+    """`{"read_only": 60}`: for so many seconds other methods than GET, HEAD and OPTIONS get 503; 0 ends it.
+    Answers with the route."""
+    given = json_object(await body_of(request), _READ_ONLY)
+    seconds = given.get("read_only")
+    if given.keys() != {"read_only"} or isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise BadRequestError(f"the body has the wrong form; write {_READ_ONLY}")
+    route = await _asked(request)
+    request.app[INSTANCE].set_read_only(route.name, float(seconds))
+    return answer(await _asked(request))
 
 
 async def one_split(request: web.Request) -> web.Response:

@@ -167,6 +167,7 @@ class RouteView:
     split: bool
     sides: list[SideView]
     gate: GateView | None = None
+    read_only: float = 0.0  # seconds for which it serves no changes
 
 
 class RefusedError(Exception):
@@ -205,6 +206,9 @@ class Instance(Protocol):
 
     def split(self, route: str, weights: Mapping[str, int], gate: GateWish | None) -> None:
         """Divide a route's requests otherwise from now on. Raises RefusedError."""
+
+    def set_read_only(self, route: str, seconds: float) -> None:
+        """Serve no changes on a route for `seconds`; 0 ends it. Raises RefusedError."""
 
     def unready(self, strict: bool = False) -> list[str]:
         """One sentence for each reason why it should get no traffic; empty if it is ready. `strict`: also for

@@ -10,7 +10,7 @@ from balancer.clients.rescue import Rescue
 from balancer.clients.roles import Client
 from balancer.clock import Clock
 from balancer.lateness import Lateness, look_first
-from balancer.messages import FailureRecord, PoolUpdate, SplitUpdate
+from balancer.messages import FailureRecord, PoolUpdate, ReadOnly, SplitUpdate
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.exchange import Exchange
 from balancer.proxy.fair_share import FairShare
@@ -106,6 +106,15 @@ class DataPlane:
         for route in self.context.router.routes:
             if route.name == update.route and route.split is not None:
                 route.split.weights = list(update.weights)
+                return
+        raise KeyError(update.route)
+
+    def take_read_only(self, update: ReadOnly) -> None:
+        """A route serves no changes until a time. Raises KeyError if there is none of that name."""
+        for route in self.context.router.routes:
+            if route.name == update.route:
+                route.read_only_until_ns = update.until_ns
+                route.reconsider()
                 return
         raise KeyError(update.route)
 

@@ -1,4 +1,4 @@
-"""The commands that talk to a running balancer (L7): status, events, split, drain, maintenance, activate.
+"""The commands that talk to a running balancer (L7): status, events, split, readonly, drain and similar.
 
 `cli` registers them. Each imports what it needs itself.
 """
@@ -132,6 +132,34 @@ def split(
             command.watch()
 
 
+def readonly(
+    context: typer.Context,
+    route: Annotated[str, typer.Argument(metavar="ROUTE", help="The name of a route.")],
+    time: Annotated[str, typer.Argument(metavar="TIME", help="For how long, such as 60s; 0 ends it.")],
+    admin: Admin = None,
+    config: ConfigFile = None,
+) -> None:
+    """Let a route serve no changes for a while: only GET, HEAD and OPTIONS.
+
+    [green]balancer readonly shop 60s[/green]
+
+    Other methods get 503 with Retry-After. It ends by itself, after an hour at
+    most, so that a switch of databases that fails halfway does not leave a
+    site closed.
+    """
+    from balancer.config.durations import parse_duration
+    from balancer.console.client import AdminClient, find_admin, find_token
+    from balancer.console.split import set_read_only
+
+    try:
+        seconds = parse_duration(time)
+    except ValueError as error:
+        raise typer.BadParameter(f"{time} {error}", param_hint="TIME") from None
+    file = config or context.obj
+    client = AdminClient(find_admin(admin, os.environ, file), find_token(os.environ, file))
+    set_read_only(client, console(), route, seconds)
+
+
 def drain(
     context: typer.Context,
     upstream: UpstreamName,
@@ -216,4 +244,4 @@ def _quiet_interrupt() -> Iterator[None]:
         raise typer.Exit(128 + signal.SIGINT) from None
 
 
-COMMANDS = (status, events, split, drain, maintenance, activate)
+COMMANDS = (status, events, split, readonly, drain, maintenance, activate)

@@ -169,3 +169,10 @@ def _quantile(bounds: Sequence[float], buckets: Sequence[int], share: float) -> 
         if seen >= share * total:
             return f"{bound * 1000:g} ms" if bound < 1 else f"{bound:g} s"
     return f"{_LONGER}{bounds[-1]:g} s"
+
+
+def set_read_only(client: AdminClient, console: Console, route: str, seconds: float) -> None:
+    """`balancer readonly`: serve no changes on a route for so many seconds; 0 ends it."""
+    now = client.patch(f"{PATH}/{quote(route, safe='')}", {"read_only": seconds}, "read_only")["read_only"]
+    state = f"is read-only for {now:.0f} s" if now else "serves changes"
+    console.print(f"{route} {state}")

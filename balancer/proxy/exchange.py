@@ -13,6 +13,7 @@ from balancer.errors import (
     LOOP_DETECTED,
     NO_ROUTE,
     POOL_HOLDS_TOO_MANY,
+    READ_ONLY,
     WANT_OF_A_SLOT,
     Failure,
     Outcome,
@@ -22,6 +23,7 @@ from balancer.errors import (
 from balancer.http.edits import Facts
 from balancer.http.request_head import RequestHead
 from balancer.http.response_head import ResponseHead
+from balancer.http.responses import LONGEST_RETRY_AFTER
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.journal import Journal
 from balancer.proxy.loops import STATUS as LOOPED
@@ -43,6 +45,7 @@ from balancer.telemetry.columns import (
 )
 from balancer.upstreams.upstream import Upstream
 
+_SAFE: Final = (b"GET", b"HEAD", b"OPTIONS")
 CLIENT_GONE_STATUS: Final = 499  # as in nginx's logs; never sent
 
 
@@ -80,7 +83,14 @@ class Exchange(ExchangeState):
 
     def _stopped(self, route: Route) -> bool:
         """Answer a request that no pool gets; returns whether that is so."""
-        if route.answers:
+        until = route.read_only_until_ns
+        if until and until <= self.started_ns:
+            route.read_only_until_ns = until = 0
+            route.reconsider()
+        if until and self.head.method not in _SAFE:
+            self.connecting.reset()
+            self.fail(READ_ONLY, "")
+        elif route.answers:
             self._answer(route)
         elif self.side.pool.holds_too_many:
             self.connecting.reset()
@@ -272,7 +282,12 @@ class Exchange(ExchangeState):
             return
         self.status = failure.status
         self.response_begun = True
-        retry_after = self.side.pool.retry_after() if failure.reason in WANT_OF_A_SLOT else 1
+        retry_after = 1
+        if failure.reason in WANT_OF_A_SLOT:
+            retry_after = self.side.pool.retry_after()
+        elif failure is READ_ONLY:
+            left_ns = self.route.read_only_until_ns - now
+            retry_after = min(max(1, -(-left_ns // 1_000_000_000)), LONGEST_RETRY_AFTER)
         self.response_bytes = client.refuse(failure, detail, self.request_id, retry_after)
         self._end(now)
         client.ended(now)

@@ -22,10 +22,11 @@ from balancer.spec.worker import (
 class Route:
     """Its name (the metric label), who serves its requests, and what these may take. It has one `side` unless
     there is a `split`. `answers`: it has no pool, and gives `answer`, 404 if that is None. `is_plain`: it
-    only forwards, to one pool, which does not hold too many client connections."""
+    only forwards, to one pool, which does not hold too many client connections. `read_only_until_ns`: until
+    then it serves no changes, 0 if it does."""
 
     __slots__ = ("_only_forwards", "answer", "answers", "body_bytes", "edits", "is_plain", "name",
-                 "side", "sides", "split", "timeouts")  # fmt: skip
+                 "read_only_until_ns", "side", "sides", "split", "timeouts")  # fmt: skip
 
     def __init__(self, spec: RouteSpec, side: Side, split: Split | None = None) -> None:
         self.name = spec.name
@@ -37,12 +38,14 @@ class Route:
         self.edits = edits_of(spec)
         self.is_plain = not self.answers and self.edits is None and split is None
         self._only_forwards = self.is_plain
+        self.read_only_until_ns = 0
         self.timeouts = spec.timeouts
         self.body_bytes = spec.body_bytes
 
     def reconsider(self) -> None:
-        """Whether its pool holds too many client connections may have changed."""
-        self.is_plain = self._only_forwards and not self.side.pool.holds_too_many
+        """What stops some of its requests may have changed."""
+        stops = self.read_only_until_ns or (not self.answers and self.side.pool.holds_too_many)
+        self.is_plain = self._only_forwards and not stops
 
 
 def edits_of(route: RouteSpec) -> Edits | None:

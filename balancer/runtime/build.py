@@ -152,6 +152,8 @@ def build_data_plane(
     plane = DataPlane(clients, proxy, membership, journal, clock, fair_share)
     for split in start.splits:
         plane.take_split(split)
+    for read_only in start.read_only:
+        plane.take_read_only(read_only)
     return plane
 
 

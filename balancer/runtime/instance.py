@@ -154,6 +154,10 @@ class Instance:
         """Divide a route's requests otherwise."""
         self._operator.split(route, weights, gate)
 
+    def set_read_only(self, route: str, seconds: float) -> None:
+        """Serve no changes on a route for a while."""
+        self._routes.readonly.set(route, seconds)
+
     def unready(self, strict: bool = False) -> list[str]:
         """Why the instance should get no traffic; `strict`: also if a pool has no eligible upstream."""
         reasons = ["draining"] if self.stopping else []

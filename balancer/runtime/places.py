@@ -4,6 +4,7 @@ worker."""
 from balancer.config.address import needs_no_look_up
 from balancer.messages import Rows, Start
 from balancer.runtime.fleet import Fleet
+from balancer.runtime.readonly import ReadonlyRoutes
 from balancer.runtime.splits import Splits
 from balancer.runtime.states import PoolState, UpstreamState
 from balancer.spec.instance import InstanceSpec, SupervisedPool
@@ -46,9 +47,12 @@ def _pool_state(spec: PoolSpec, supervised: SupervisedPool, ledger: Ledger) -> P
 class Places:
     """Makes the `start` message of each incarnation."""
 
-    def __init__(self, spec: WorkerSpec, fleet: Fleet, splits: Splits, ledger: Ledger) -> None:
+    def __init__(
+        self, spec: WorkerSpec, fleet: Fleet, splits: Splits, readonly: ReadonlyRoutes, ledger: Ledger
+    ) -> None:
         self._spec = spec
         self._splits = splits
+        self._readonly = readonly
         self._fleet = fleet
         self._workers = [ledger.row(Kind.WORKER, str(slot)) for slot in range(spec.workers)]
         self._listener = ledger.row(Kind.LISTENER, spec.listener.name)
@@ -75,4 +79,5 @@ class Places:
             ),
             pools=tuple(pool.update(self._fleet.revision) for pool in pools),
             splits=self._splits.updates(),
+            read_only=self._readonly.updates(),
         )

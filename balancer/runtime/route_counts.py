@@ -6,6 +6,7 @@ from typing import TypeAlias
 from balancer.admin.view import RouteView, SideView
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.gate import Tally
+from balancer.runtime.readonly import ReadonlyRoutes
 from balancer.runtime.splits import Splits
 from balancer.spec.worker import RouteSpec
 from balancer.telemetry import columns as c
@@ -25,9 +26,17 @@ _Routes: TypeAlias = tuple[str, bool, list[_State]]  # a route, and whether it i
 class RouteCounts:
     """States are read on the loop; `counted` sums the segment, and may run in a thread."""
 
-    def __init__(self, routes: Sequence[RouteSpec], splits: Splits, fleet: Fleet, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        routes: Sequence[RouteSpec],
+        splits: Splits,
+        readonly: ReadonlyRoutes,
+        fleet: Fleet,
+        ledger: Ledger,
+    ) -> None:
         self._routes = routes
         self.splits = splits
+        self.readonly = readonly
         self._fleet = fleet
         self._ledger = ledger
 
@@ -67,6 +76,7 @@ class RouteCounts:
                     for one in sides
                 ],
                 self.splits.gate(name),
+                self.readonly.left(name),
             )
             for name, is_split, sides in routes
         ]

@@ -43,6 +43,7 @@ from balancer.runtime.outliers import Outliers
 from balancer.runtime.overload import OverloadWatch
 from balancer.runtime.places import Places, pool_states
 from balancer.runtime.plan import Plan
+from balancer.runtime.readonly import ReadonlyRoutes
 from balancer.runtime.route_counts import RouteCounts, tally
 from balancer.runtime.slot import TICK
 from balancer.runtime.sockets import bound_address
@@ -106,10 +107,18 @@ class Supervisor:
             clock=clock,
             log=log,
         )
+        readonly = ReadonlyRoutes(
+            [route.name for route in spec.worker.routes],
+            note=partial(self._fleet.note, "read_only"),
+            broadcast=self._broadcast,
+            call_later=loop.call_later,
+            clock=clock,
+            log=log,
+        )
         self._workers = Workers(
             spec.worker.workers,
             spawn=self._spawn,
-            start_message=Places(spec.worker, self._fleet, self._splits, ledger).start_message,
+            start_message=Places(spec.worker, self._fleet, self._splits, readonly, ledger).start_message,
             ledger=ledger,
             clock=clock,
             log=log,
@@ -133,7 +142,7 @@ class Supervisor:
         self._overload = OverloadWatch(self._fleet, ledger, clock)
         self._instance = Instance(
             fleet=self._fleet,
-            routes=RouteCounts(spec.worker.routes, self._splits, self._fleet, ledger),
+            routes=RouteCounts(spec.worker.routes, self._splits, readonly, self._fleet, ledger),
             ledger=ledger,
             workers=self._workers,
             checks=self._checks,

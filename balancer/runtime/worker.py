@@ -27,6 +27,7 @@ from balancer.messages import (
     FromSupervisor,
     FromWorker,
     PoolUpdate,
+    ReadOnly,
     Ready,
     Release,
     Retire,
@@ -47,7 +48,7 @@ from balancer.telemetry.segment import Segment
 if TYPE_CHECKING:
     from balancer.clients.data_plane import DataPlane
 
-_ToProxy: TypeAlias = PoolUpdate | SplitUpdate | Verdict | Adopt | Release
+_ToProxy: TypeAlias = PoolUpdate | SplitUpdate | ReadOnly | Verdict | Adopt | Release
 LAST_WORDS = 1.0  # seconds for sending the last message to the supervisor
 
 
@@ -148,6 +149,8 @@ class Worker:
                 proxy.take_update(message)
             case SplitUpdate():
                 proxy.take_split(message)
+            case ReadOnly():
+                proxy.take_read_only(message)
             case Verdict():
                 proxy.membership.judged(message)
             case Adopt():

@@ -21,7 +21,7 @@ _revision: Final = attrgetter("revision")
 class Event:
     """One change of state. `kind` is `ejected`, `probation`, `readmitted`, `ejection_skipped`, `draining`,
     `active`, `added`, `removed`, `address`, `unresolved`, `resolved`, `backup`, `backup_over`, `panic`,
-    `panic_over`, `overload`, `overload_over`, `loop` or `split`.
+    `panic_over`, `overload`, `overload_over`, `loop`, `split` or `read_only`.
     """
 
     revision: int

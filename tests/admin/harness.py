@@ -77,6 +77,7 @@ class FakeInstance:
         self.added: list[tuple[str, str]] = []
         self.removed: list[tuple[str, str]] = []
         self.refusal = ""
+        self.read_only = 0.0
         self.gate: GateWish | None = None
         self.weights = {"stable": 90, "canary": 10}
         self.reasons: list[str] = []
@@ -132,6 +133,11 @@ class FakeInstance:
                 "web", True, [side("stable", self.weights["stable"]), side("canary", self.weights["canary"])]
             )
         ]
+
+    def set_read_only(self, route: str, seconds: float) -> None:
+        if self.refusal:
+            raise RefusedError(self.refusal)
+        self.read_only = seconds
 
     def split(self, route: str, weights: Mapping[str, int], gate: GateWish | None) -> None:
         if self.refusal:

@@ -345,3 +345,14 @@ async def test_a_change_of_a_split_may_be_watched(client: AdminClient, instance:
     for wrong in [*wrong_ones, {"hold": True, "abort_if": "x"}]:
         assert (await client.patch(SPLIT, json={"weights": {"canary": 9}, "gate": wrong})).status == 400
     assert instance.weights["canary"] == 50
+
+
+async def test_a_route_may_be_read_only(client: AdminClient, instance: FakeInstance) -> None:
+    response = await client.patch("/api/routes/web", json={"read_only": 60})
+    assert (response.status, (await response.json())["name"], instance.read_only) == (200, "web", 60.0)
+    wrong_ones: list[object] = [{}, {"read_only": "60"}, {"read_only": True}, {"read_only": 1, "x": 2}, []]
+    for wrong in wrong_ones:
+        assert (await client.patch("/api/routes/web", json=wrong)).status == 400
+    assert (await client.patch("/api/routes/x", json={"read_only": 1})).status == 404
+    instance.refusal = "the time is not from 0 to 3600 seconds"
+    assert (await client.patch("/api/routes/web", json={"read_only": 9999})).status == 409

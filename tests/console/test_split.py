@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from balancer.console.client import AdminClient, Place
-from balancer.console.split import HEADINGS, SplitCommand, parse_weights
+from balancer.console.split import HEADINGS, SplitCommand, parse_weights, set_read_only
 from balancer.errors import OperatorError
 
 BOUNDS = [0.001, 0.01, 0.1, 1.0]
@@ -35,6 +35,7 @@ class ScriptedClient(AdminClient):
     def __init__(self, *answers: list[dict[str, Any]]) -> None:
         super().__init__(Place("127.0.0.1", 9901))
         self.answers = list(answers)
+        self.answer: dict[str, Any] = {"route": "web", "weights": {"stable": 1, "canary": 3}}
         self.gates: list[dict[str, Any]] = []
         self.changes: list[tuple[str, Mapping[str, Any]]] = []
 
@@ -48,7 +49,7 @@ class ScriptedClient(AdminClient):
 
     def patch(self, target: str, change: Mapping[str, Any], field: str) -> Mapping[str, Any]:
         self.changes.append((target, change))
-        return {"route": "web", "weights": {"stable": 1, "canary": 3}}
+        return self.answer
 
 
 FIRST = [
@@ -132,3 +133,15 @@ def test_a_watched_change_is_followed_to_its_end(
     assert command.follow() is has_held
     assert said in output.getvalue()
     assert "held for 3 of 600 s; back if errors>1%" in output.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("now", "said"), [(59.6, "a/b is read-only for 60 s\n"), (0, "a/b serves changes\n")]
+)
+def test_a_route_is_made_read_only(now: float, said: str) -> None:
+    client = ScriptedClient()
+    client.answer = {"read_only": now}
+    output = StringIO()
+    set_read_only(client, Console(file=output, width=120), "a/b", 60.0)
+    assert client.changes == [("/api/routes/a%2Fb", {"read_only": 60.0})]
+    assert output.getvalue() == said

@@ -1,11 +1,12 @@
 """Splits and routes for tests of the supervisor."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from balancer.messages import SplitUpdate
+from balancer.messages import ReadOnly, SplitUpdate
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.gate import Tally
+from balancer.runtime.readonly import ReadonlyRoutes
 from balancer.runtime.route_counts import RouteCounts
 from balancer.runtime.splits import Splits
 from balancer.spec.worker import RouteSpec
@@ -19,6 +20,8 @@ class FakeNotes:
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.told: list[SplitUpdate] = []
+        self.readonly: list[ReadOnly] = []
+        self.timers: list[tuple[float, Callable[[], None]]] = []
 
         self.clock = FakeClock()
         self.tallies: dict[str, Tally] = {}
@@ -47,4 +50,17 @@ def splits(routes: Sequence[RouteSpec] = (), notes: FakeNotes | None = None) -> 
 
 def route_counts(fleet: Fleet, ledger: Ledger, routes: Sequence[RouteSpec] = ()) -> RouteCounts:
     """The counts of `routes`."""
-    return RouteCounts(routes, splits(routes), fleet, ledger)
+    return RouteCounts(routes, splits(routes), readonly(routes), fleet, ledger)
+
+
+def readonly(routes: Sequence[RouteSpec] = (), notes: FakeNotes | None = None) -> ReadonlyRoutes:
+    """Those of `routes`."""
+    notes = notes or FakeNotes()
+    return ReadonlyRoutes(
+        [route.name for route in routes],
+        note=notes.note,
+        broadcast=notes.readonly.append,
+        call_later=lambda delay, callback: notes.timers.append((delay, callback)),
+        clock=notes.clock,
+        log=logging.getLogger("balancer.test.readonly"),
+    )

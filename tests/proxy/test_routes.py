@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from balancer.messages import ReadOnly
 from balancer.spec.worker import AnswerSpec, FieldsSpec, RewriteSpec, SideSpec
 from balancer.telemetry.columns import CODE_COLUMN, METHOD_COLUMN
 from tests.fakes.specs import retry_rules, route_spec
@@ -326,3 +327,40 @@ def test_a_single_pool_may_hold_all_of_them(make_harness: MakeHarness) -> None:
         harness.ask()
     harness.advance(0.25)
     assert len(harness.dialled) == 8
+
+
+# --- read-only for a while
+
+
+def test_a_read_only_route_serves_no_changes_until_its_time_is_over(make_harness: MakeHarness) -> None:
+    harness = make_harness(1, more=MORE, routes=[api(side="web"), route_spec("web")])
+    until = harness.clock.monotonic_ns() + 10_000_000_000
+    harness.proxy.take_read_only(ReadOnly(route="api", until_ns=until))
+    post = request("/api", "Content-Length: 0", method="POST")
+    refused = harness.ask(post).take()
+    assert refused.startswith(b"HTTP/1.1 503 ")
+    assert b"Retry-After: 10\r\n" in refused
+    assert b'details="read_only"' in refused
+    for allowed in (request("/api"), request("/api", method="OPTIONS"), post.replace(b"/api", b"/web")):
+        client = harness.ask(allowed)
+        harness.answer()
+        assert client.take() == OK
+    harness.advance(10)
+    client = harness.ask(post)
+    harness.answer()
+    assert client.take() == OK
+    assert harness.proxy.router.routes[0].is_plain
+
+
+def test_read_only_can_be_ended(make_harness: MakeHarness) -> None:
+    harness = make_harness(1)
+    until = harness.clock.monotonic_ns() + 10_000_000_000
+    post = request("/", "Content-Length: 0", method="DELETE")
+    harness.proxy.take_read_only(ReadOnly(route="default", until_ns=until))
+    assert harness.ask(post).take().startswith(b"HTTP/1.1 503 ")
+    harness.proxy.take_read_only(ReadOnly(route="default", until_ns=0))
+    client = harness.ask(post)
+    harness.answer()
+    assert client.take() == OK
+    with pytest.raises(KeyError):
+        harness.proxy.take_read_only(ReadOnly(route="x", until_ns=0))

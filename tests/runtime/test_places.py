@@ -19,7 +19,7 @@ from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.segment import Segment
 from balancer.upstreams.state import Cause
 from tests.fakes.loop import FakeClock
-from tests.fakes.splits import splits
+from tests.fakes.splits import readonly, splits
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def fleet_of(spec: InstanceSpec, ledger: Ledger) -> Fleet:
 
 def start(ledger: Ledger, slot: int = 0, **values: Any) -> Start:
     made = spec(**values)
-    return Places(made.worker, fleet_of(made, ledger), splits(), ledger).start_message(slot, 2)
+    return Places(made.worker, fleet_of(made, ledger), splits(), readonly(), ledger).start_message(slot, 2)
 
 
 def test_the_start_message_has_the_worker_spec_and_its_place(ledger: Ledger) -> None:
@@ -72,7 +72,7 @@ def test_a_name_has_no_address_until_it_resolves_and_discovered_members_are_abse
 
 def test_every_entity_has_its_own_row(ledger: Ledger) -> None:
     made = spec()
-    places = Places(made.worker, fleet_of(made, ledger), splits(), ledger)
+    places = Places(made.worker, fleet_of(made, ledger), splits(), readonly(), ledger)
     starts = [places.start_message(slot, slot + 1) for slot in range(3)]
     first = starts[0].rows
     members = [one.row for one in starts[0].pools[0].members]
@@ -83,7 +83,7 @@ def test_every_entity_has_its_own_row(ledger: Ledger) -> None:
 def test_a_later_worker_gets_the_present_state_of_the_pools(ledger: Ledger) -> None:
     made = spec()
     fleet = fleet_of(made, ledger)
-    places = Places(made.worker, fleet, splits(), ledger)
+    places = Places(made.worker, fleet, splits(), readonly(), ledger)
     (before,) = places.start_message(0, 1).pools
     fleet.eject(fleet.upstreams()[1], Cause.OUTLIER, "x")
     (after,) = places.start_message(0, 2).pools

@@ -85,28 +85,28 @@ async def test_users_move_once_a_step_and_never_back_and_nothing_fails() -> None
 
 
 async def test_all_workers_stop_serving_changes_and_serve_them_again() -> None:
-    async with app_replica("app") as app:
-        async with (
-            running(WORKERS="2", UPSTREAMS=app.address) as balancer,
-            aiohttp.ClientSession() as session,
-        ):
-            await balancer.becomes_ready()
+    async with (
+        app_replica("app") as app,
+        running(WORKERS="2", UPSTREAMS=app.address) as balancer,
+        aiohttp.ClientSession() as session,
+    ):
+        await balancer.becomes_ready()
 
-            async def statuses() -> set[int]:
-                """Of POSTs on connections of their own, so that both workers answer some."""
-                found = set()
-                for _ in range(12):
-                    url = f"http://127.0.0.1:{balancer.port}/"
-                    async with session.post(url, headers={"Connection": "close"}) as response:
-                        found.add(response.status)
-                return found
+        async def statuses() -> set[int]:
+            """Of POSTs on connections of their own, so that both workers answer some."""
+            found = set()
+            for _ in range(12):
+                url = f"http://127.0.0.1:{balancer.port}/"
+                async with session.post(url, headers={"Connection": "close"}) as response:
+                    found.add(response.status)
+            return found
 
-            url = f"http://127.0.0.1:{balancer.admin_port}/api/routes/default"
-            for seconds, status in ((60, 503), (0, 200)):
-                async with session.patch(url, json={"read_only": seconds}) as response:
-                    assert (await response.json())["read_only"] == pytest.approx(seconds, abs=5)
+        url = f"http://127.0.0.1:{balancer.admin_port}/api/routes/default"
+        for seconds, status in ((60, 503), (0, 200)):
+            async with session.patch(url, json={"read_only": seconds}) as response:
+                assert (await response.json())["read_only"] == pytest.approx(seconds, abs=5)
 
-                async def is_so(wanted: int = status) -> bool:
-                    return await statuses() == {wanted}
+            async def is_so(wanted: int = status) -> bool:
+                return await statuses() == {wanted}
 
-                await until(is_so)
+            await until(is_so)

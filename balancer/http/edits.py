@@ -65,6 +65,13 @@ class Text:
             raise ProtocolError(MALFORMED_REQUEST, "a part of the request would end a header line")
         return text
 
+    def place(self, facts: Facts) -> bytes:
+        """As `of`, for a Location: it never leads to a host that the request's target names. Raises
+        ProtocolError also if a request without Host does not say which host it is about."""
+        if "host" in self._parts and not facts.head.host:
+            raise ProtocolError(MALFORMED_REQUEST, "no Host, which the redirect repeats")
+        return _rooted(self.of(facts))
+
 
 def _value(name: str, facts: Facts) -> bytes:
     head = facts.head
@@ -77,7 +84,7 @@ def _value(name: str, facts: Facts) -> bytes:
     if name == "scheme":
         # A trusted proxy in front knows better what the client speaks.
         return header_of(head, facts.peer, b"x-forwarded-proto") or facts.scheme
-    uri = _rooted(head.target)
+    uri = b"/" if head.target == b"*" else _rooted(head.target)
     return uri.partition(b"?")[0] if name == "path" else uri
 
 
@@ -87,23 +94,27 @@ def plain_authority(host: bytes) -> bytes:
 
 
 def _rooted(target: bytes) -> bytes:
-    """A target that cannot be taken for another host: browsers read `//host` and `/\\host` as one."""
+    """A path that cannot be taken for a host: browsers read `//host` and `/\\host` as one."""
     return _LEADING_SLASHES.sub(b"/", target, count=1) if target.startswith(b"/") else target
 
 
 class FieldEdit:
-    """Field lines to remove, and lines to append. A field that is set replaces all of its name."""
+    """Field lines to remove, and lines to append. A field that is set replaces all of its name. Names that
+    differ in - and _ only are one for many apps (RFC 3875 section 4.1.18), so they are here."""
 
     __slots__ = ("_appended", "_dropped")
 
     def __init__(self, set_: Fields, add: Fields, remove: Sequence[str]) -> None:
-        self._dropped = frozenset([name.lower().encode() for name in (*remove, *(name for name, _ in set_))])
+        names = (*remove, *(name for name, _ in set_))
+        self._dropped = frozenset([name.lower().replace("_", "-").encode() for name in names])
         self._appended = [(name.encode(), Text(value)) for name, value in (*set_, *add)]
 
     def apply(self, lines: Sequence[bytes], facts: Facts) -> list[bytes]:
         """The lines after the change."""
         dropped = self._dropped
-        kept = [line for line in lines if name_of(line) not in dropped] if dropped else list(lines)
+        kept = list(lines)
+        if dropped:
+            kept = [line for line in lines if name_of(line).replace(b"_", b"-") not in dropped]
         for name, value in self._appended:
             kept.append(b"%b: %b" % (name, value.of(facts)))
         return kept
@@ -116,17 +127,19 @@ def name_of(line: bytes) -> bytes:
 
 class RequestEdit:
     """`prefixes` are stripped from the path, the first that it has, and replaced by `instead`; the app is
-    told by X-Forwarded-Prefix. `host` replaces Host."""
+    told by X-Forwarded-Prefix. `host` replaces Host. `strips`: it changes paths, which must be in normal
+    form for it."""
 
-    __slots__ = ("_fields", "_host", "_instead", "_prefixes")
+    __slots__ = ("_fields", "_host", "_instead", "_prefixes", "strips")
 
     def __init__(
         self, prefixes: Sequence[bytes], instead: bytes, host: str, fields: FieldEdit | None
     ) -> None:
-        # The more specific ones first.
-        self._prefixes = sorted(
-            [matched_form(prefix).rstrip(b"/") for prefix in prefixes], key=len, reverse=True
-        )
+        # As they are compared and as they are written; the more specific ones first.
+        written = [prefix.rstrip(b"/") for prefix in prefixes]
+        pairs = [(matched_form(prefix), prefix) for prefix in written]
+        self._prefixes = sorted(pairs, key=lambda pair: len(pair[0]), reverse=True)
+        self.strips = bool(prefixes)
         self._instead = instead.rstrip(b"/")
         self._host = Text(host) if host else None
         self._fields = fields
@@ -139,11 +152,12 @@ class RequestEdit:
             method, _, rest = start.partition(b" ")
             target, _, version = rest.rpartition(b" ")
             path, mark, query = target.partition(b"?")
-            for prefix in self._prefixes:
-                left = _without(path, prefix)
+            for compared, prefix in self._prefixes:
+                left = _without(path, compared)
                 if left is not None:
                     start = b"%b %b%b%b %b" % (method, self._instead + left, mark, query, version)
-                    _tell(lines, prefix)
+                    if prefix:
+                        _tell(lines, prefix)
                     break
         if self._host is not None:
             line = b"Host: " + self._host.of(facts)
@@ -156,6 +170,8 @@ class RequestEdit:
 def _without(path: bytes, prefix: bytes) -> bytes | None:
     """What is left of a path without the segments of `prefix`, with one slash in front; None if it has none
     of them. Empty segments are skipped, as in matching."""
+    if not path.startswith(b"/"):  # OPTIONS *
+        return None
     wanted = prefix.split(b"/")[1:]  # in the form that routes compare
     segments = path.split(b"/")[1:]
     at = 0

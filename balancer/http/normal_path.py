@@ -100,7 +100,10 @@ def _unreserved(encoded: re.Match[bytes]) -> bytes:
 
 
 def _decoded(encoded: re.Match[bytes]) -> bytes:
-    number = int(encoded[1], 16)
+    digits: bytes | None = encoded[1]
+    if digits is None:
+        return encoded[0]
+    number = int(digits, 16)
     return b"%%%02X" % number if number in _KEPT else bytes((number,))
 
 

@@ -88,13 +88,16 @@ def _first(rules: list[_Rule] | None, head: RequestHead, peer: Peer, before: int
 
 
 class RouteTable:
-    """`has_paths`: some route looks at the path."""
+    """`has_paths`: targets are brought into normal form, because some route looks at paths, or
+    `changes_paths`."""
 
     __slots__ = ("_domains", "_everywhere", "_hosts", "_known", "_size", "has_paths")
 
-    def __init__(self, routes: list[MatchSpec]) -> None:
+    def __init__(self, routes: list[MatchSpec], changes_paths: bool = False) -> None:
         """`routes` in their order."""
-        self.has_paths = any(match.path or match.path_prefixes for match in routes)
+        self.has_paths = changes_paths or any(
+            match.path or any(prefix != "/" for prefix in match.path_prefixes) for match in routes
+        )
         self._size = len(routes)
         self._hosts: dict[bytes, _Paths] = {}
         self._domains: dict[bytes, _Paths] = {}  # of hosts such as *.example.com
@@ -112,7 +115,7 @@ class RouteTable:
 
     def number_of(self, head: RequestHead, peer: Peer) -> int:
         """The number of the first route that matches a request from `peer`, NONE if none does. The target is
-        in normal form then, if any route looks at paths. Raises ProtocolError for a path that apps could take
+        in normal form then, if it `has_paths`. Raises ProtocolError for a path that apps could take
         for another route's."""
         target = head.target
         # By `find`: to see whether `in` is about a number, CPython raises and drops a TypeError each time.

@@ -42,6 +42,11 @@ class Route:
         self.timeouts = spec.timeouts
         self.body_bytes = spec.body_bytes
 
+    @property
+    def strips(self) -> bool:
+        """Whether it changes paths."""
+        return self.edits is not None and self.edits.request is not None and self.edits.request.strips
+
     def reconsider(self) -> None:
         """What stops some of its requests may have changed."""
         stops = self.read_only_until_ns or (not self.answers and self.side.pool.holds_too_many)
@@ -68,8 +73,8 @@ def _field_edit(spec: FieldsSpec) -> FieldEdit:
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Router:
     """The routes in the order in which they are matched; the last one matches every request.
-    `only` is the single one, which needs no matching, None if there are several. `bounds_total`: one of them
-    limits how long an exchange may take in total."""
+    `only` is the single one, if it needs no matching. `bounds_total`: one of them limits how long an exchange
+    may take in total."""
 
     __slots__ = ("_table", "bounds_total", "only", "routes")
 
@@ -77,13 +82,14 @@ class Router:
         """`matches` are the routes' own."""
         self.routes = routes
         self.bounds_total = any(route.timeouts.total_ns < FOREVER_NS for route in routes)
-        self.only = routes[0] if len(routes) == 1 else None
-        self._table = RouteTable(matches)
+        strips = any(route.strips for route in routes)
+        self.only = routes[0] if len(routes) == 1 and not strips else None
+        self._table = RouteTable(matches, strips)
 
     def match(self, head: RequestHead, peer: Peer) -> Route:
         """The first route whose conditions are met by `head`, from `peer`; its target is in normal form then,
-        if any route looks at paths. Raises ProtocolError for a path that apps could take for another
-        route's."""
+        if any route looks at paths or changes them. Raises ProtocolError for a path that apps could take for
+        another route's."""
         known = head.route
         if known is not None:
             assert isinstance(known, Route)

@@ -7,6 +7,7 @@ WATCHING  HOLD has passed without a breach -> HELD
 ```
 """
 
+import math
 import re
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -123,13 +124,15 @@ def parse_conditions(text: str) -> list[Condition]:
 
 
 class Gate:
-    """Watches the sides in `watched` for `hold` seconds in which there is traffic on both."""
+    """Watches the sides in `watched` for `hold` seconds, of which only those count that have had requests of
+    these and of the others within the last WINDOW."""
 
     def __init__(self, watched: frozenset[str], conditions: Sequence[Condition], hold: float) -> None:
         self.watched = watched
         self.conditions = conditions
         self.hold = hold
         self.passed = 0.0  # seconds that counted
+        self._latest = {True: -math.inf, False: -math.inf}  # request of the watched sides, and of the others
         self._samples: deque[tuple[float, Mapping[str, Tally]]] = deque()
 
     def look(self, now: float, tallies: Mapping[str, Tally]) -> tuple[Verdict, str]:
@@ -140,11 +143,16 @@ class Gate:
             del samples[1]
         if len(samples) == 1:
             return Verdict.WATCHING, ""
+        before, last = samples[-2]
+        for side in self._latest:
+            if self._since(last, tallies, side).requests:
+                self._latest[side] = now
         first = self._window(now)
         watched, others = self._since(first, tallies, True), self._since(first, tallies, False)
         if watched.requests < LEAST or others.requests < LEAST:
             return Verdict.WATCHING, ""
-        self.passed += now - samples[-2][0]
+        if now - min(self._latest.values()) <= WINDOW:
+            self.passed += now - before
         for condition in self.conditions:
             if why := condition.breach(watched, others):
                 return Verdict.BREACHED, f"{condition.text}: {why}"

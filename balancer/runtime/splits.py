@@ -102,13 +102,20 @@ class Splits:
                 raise RefusedError(f"route {route} has no side {pool}; it has {', '.join(divided.weights)}")
             if not 0 <= weight <= MOST_WEIGHT:
                 raise RefusedError(f"the weight of {pool} is not a whole number from 0 to {MOST_WEIGHT}")
+        if not weights:
+            raise RefusedError(
+                f"no weight is given; route {route} has the sides {', '.join(divided.weights)}"
+            )
         after = {**divided.weights, **weights}
         if not any(after.values()):
             raise RefusedError(f"route {route} would have no side with a weight above 0")
         before = divided.weights
         gate = None if wish is None else _gate(route, before, after, wish)
+        watch_ends = divided.gate is not None
         divided.gate, divided.back_to = gate, before
         if after == before:
+            if watch_ends:
+                self._tell(f"route {route} keeps {in_words(after)}, no longer watched: operator request")
             return
         watched = f"; watched for {wish.hold:g} s, back if {wish.abort_if}" if wish is not None else ""
         self._change(divided, after, f"operator request{watched}")
@@ -126,16 +133,18 @@ class Splits:
             if verdict is Verdict.BREACHED:
                 self._change(divided, divided.back_to, why, level=logging.WARNING)
             else:
-                text = f"route {name} has held {in_words(divided.weights)} for its time"
-                self._log.info("%s", text)
-                self._note(text)
+                self._tell(f"route {name} has held {in_words(divided.weights)} for its time")
 
     def _change(self, divided: _Divided, after: dict[str, int], why: str, level: int = logging.INFO) -> None:
         before, divided.weights = divided.weights, after
         text = f"route {divided.spec.name} is split {in_words(after)} (before: {in_words(before)}): {why}"
-        self._log.log(level, "%s", text)
-        divided.revision = self._note(text)
+        divided.revision = self._tell(text, level)
         self._broadcast(divided.update())
+
+    def _tell(self, text: str, level: int = logging.INFO) -> int:
+        """An event; returns its revision."""
+        self._log.log(level, "%s", text)
+        return self._note(text)
 
     def updates(self) -> tuple[SplitUpdate, ...]:
         """The weights that are not those of the settings, for a new worker."""

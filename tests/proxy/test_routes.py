@@ -151,6 +151,42 @@ def test_a_prefix_is_stripped_or_replaced(
     assert path.split("?")[0] in harness.logged()["target"]  # the log has what the client sent
 
 
+@pytest.mark.parametrize(
+    ("path", "forwarded"),
+    [
+        ("/admin", "/v2/admin"),
+        ("//x", "/v2/x"),
+        ("/%61", "/v2/a"),
+        ("*", "*"),
+        ("/../admin", ""),
+        ("/%zz", ""),
+    ],
+)
+def test_a_path_that_is_rewritten_is_in_normal_form_if_no_route_matches_paths(
+    make_harness: MakeHarness, path: str, forwarded: str
+) -> None:
+    rewrite = RewriteSpec(prefixes=("/",), instead="/v2")
+    harness = make_harness(1, more=MORE, routes=[route_spec("web", rewrite=rewrite)])
+    client = harness.ask(request(path, method="OPTIONS"))
+    if not forwarded:
+        assert client.take().startswith(b"HTTP/1.1 400 ")
+        return
+    lines = head_to_app(harness)
+    assert lines[0] == f"OPTIONS {forwarded} HTTP/1.1"
+    assert not any(line.startswith("X-Forwarded-Prefix") for line in lines)
+    harness.answer()
+
+
+def test_the_app_is_told_the_prefix_as_links_have_it(make_harness: MakeHarness) -> None:
+    routes = [route_spec("web", rewrite=RewriteSpec(prefixes=("/caf%C3%A9",)))]
+    harness = make_harness(1, more=MORE, routes=routes)
+    harness.ask(request("/caf%c3%a9/x"))
+    lines = head_to_app(harness)
+    assert lines[0] == "GET /x HTTP/1.1"
+    assert "X-Forwarded-Prefix: /caf%C3%A9" in lines
+    harness.answer()
+
+
 def test_the_prefix_of_a_trusted_proxy_comes_first(make_harness: MakeHarness) -> None:
     routes = [api(rewrite=RewriteSpec(prefixes=("/api",))), route_spec("web")]
     harness = make_harness(1, more=MORE, routes=routes, trusted_proxies=[TRUSTED])
@@ -173,7 +209,15 @@ def test_fields_of_requests_are_set_added_and_removed(make_harness: MakeHarness)
         more=MORE,
         routes=[api(side="web", rewrite=RewriteSpec(host="app.example", fields=fields)), route_spec("web")],
     )
-    lines = ("Accept: a/b", "Cookie: a=1", "X-Tag: a", "X-Client: forged", "x-client: again")
+    # The last one is the same field to many apps.
+    lines = (
+        "Accept: a/b",
+        "Cookie: a=1",
+        "X-Tag: a",
+        "X-Client: forged",
+        "x-client: again",
+        "X_Client: also",
+    )
     for _ in range(3):  # parsed, remembered, remembered as a whole
         harness.ask(request("/api/x", *lines, host="shop.example:8080"))
         assert head_to_app(harness)[1:] == [
@@ -217,18 +261,31 @@ def test_fields_of_responses_are_changed_but_not_those_of_our_errors(make_harnes
         (AnswerSpec(status=302, location="$path"), "/\\evil.example", "/evil.example"),
         (AnswerSpec(status=302, location="$scheme://$host/"), "/%0d%0aX:1", "http://shop.example/"),
         (AnswerSpec(status=302, location="$uri"), "/%0d%0aX:1", "/%0d%0aX:1"),
+        (AnswerSpec(status=302, location="/$path"), "/evil.example", "/evil.example"),
+        (AnswerSpec(status=302, location="/$uri"), "/\\evil.example?x", "/evil.example?x"),
+        (AnswerSpec(status=308, location="https://$host$uri"), "*", "https://shop.example/"),
     ],
 )
 def test_a_redirect_keeps_the_path_and_leads_to_no_other_host(
     make_harness: MakeHarness, answer: AnswerSpec, path: str, location: str
 ) -> None:
     harness = make_harness(1, more=MORE, routes=[route_spec("moved", "", answer=answer)])
-    lines = head_of(harness.ask(request(path, host="shop.example:8080")))
+    method = "OPTIONS" if path == "*" else "GET"
+    lines = head_of(harness.ask(request(path, method=method, host="shop.example:8080")))
     assert lines[0].startswith(f"HTTP/1.1 {answer.status} ")
     assert f"Location: {location}" in lines
     assert "Content-Length: 0" in lines
     assert harness.dialled == []
     assert harness.logged()["status"] == answer.status
+
+
+def test_a_redirect_to_the_requests_host_needs_one(make_harness: MakeHarness) -> None:
+    answer = AnswerSpec(status=308, location="https://$host$uri")
+    harness = make_harness(1, more=MORE, routes=[route_spec("old", "", answer=answer)])
+    client = harness.ask(b"GET /x HTTP/1.0\r\n\r\n")
+    refusal = client.take()
+    assert refusal.startswith(b"HTTP/1.1 400 ")
+    assert b"no Host, which the redirect repeats" in refusal
 
 
 def test_a_fixed_answer_is_whole_and_the_connection_goes_on(make_harness: MakeHarness) -> None:

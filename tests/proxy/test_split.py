@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from balancer.messages import PoolUpdate, SplitUpdate
-from balancer.spec.worker import RouteSpec, SideSpec, SplitSpec
+from balancer.spec.worker import MatchSpec, RouteSpec, SideSpec, SplitSpec
 from tests.fakes.messages import upstream_message
 from tests.fakes.specs import retry_rules, route_spec
 from tests.proxy.conftest import MakeHarness
@@ -110,9 +110,9 @@ def test_without_the_value_a_request_goes_by_its_clients_address(make_harness: M
 # --- our own cookie
 
 
-def ask(harness: Harness, cookie: str = "", response: bytes = OK) -> tuple[str, str]:
+def ask(harness: Harness, cookie: str = "", response: bytes = OK, path: str = "/") -> tuple[str, str]:
     """Returns the pool that has served a request, and the cookie that its response sets, "" for none."""
-    lines = "GET / HTTP/1.1\r\nHost: a\r\n" + (f"Cookie: balancer_split={cookie}\r\n" if cookie else "")
+    lines = f"GET {path} HTTP/1.1\r\nHost: a\r\n" + (f"Cookie: balancer_split={cookie}\r\n" if cookie else "")
     client = harness.ask(f"{lines}\r\n".encode())
     for transport in harness.loop.transports:
         if transport.take():
@@ -172,8 +172,55 @@ def test_a_side_of_weight_0_keeps_its_users_if_wanted_but_gets_no_new_ones(make_
 def test_a_forged_mark_does_not_open_a_closed_side(make_harness: MakeHarness) -> None:
     site = Site(make_harness, {"stable": 0, "canary": 1}, key="cookie", keep=True)
     _, cookie = ask(site.harness)
-    user = cookie.partition(".")[0]
-    assert ask(site.harness, f"{user}.AAAAAAAA") == ("canary", cookie)
+    user, mark = cookie.split(".")
+    assert ask(site.harness, f"{user}.AAAAAAAA") == ("canary", f"{user}.AAAAAAAA.{mark}")
+
+
+def split_by_cookie(name: str, *pools: str, keep: bool) -> RouteSpec:
+    """A route for the paths below /`name`."""
+    route = split_route(dict.fromkeys(pools, 1), key="cookie", keep=keep)
+    match = MatchSpec(path_prefixes=(f"/{name}",))
+    values = {field: getattr(route, field) for field in route.__struct_fields__}
+    return RouteSpec(**values | {"name": name, "match": match})
+
+
+def test_each_route_keeps_its_users_whatever_other_routes_they_visit(make_harness: MakeHarness) -> None:
+    routes = [
+        split_by_cookie("a", "stable", "canary", keep=True),
+        split_by_cookie("b", "stable", "default", keep=True),
+        split_by_cookie("c", "stable", "canary", keep=False),
+        split_by_cookie("d", "canary", "stable", keep=True),
+    ]
+    harness = make_harness(1, more=MORE, routes=routes)
+    users = []
+    for _ in range(20):
+        cookie = ""
+        served = {}
+        for _ in range(2):
+            for name in "acbd":
+                served[name], given = ask(harness, cookie, path=f"/{name}")
+                cookie = given or cookie
+        assert cookie.count(".") == 2  # a and d have the same pools
+        assert served["a"] == served["c"] == served["d"]
+        users.append((served["a"], cookie))
+    assert {pool for pool, _ in users} == {"stable", "canary"}
+    for name in "ad":
+        weights = (0, 1) if name == "a" else (1, 0)
+        harness.proxy.take_split(SplitUpdate(route=name, revision=2, weights=weights))
+    for pool, cookie in users:
+        for name in "acbd":
+            assert ask(harness, cookie, path=f"/{name}")[1] == ""
+        assert ask(harness, cookie, path="/a") == ask(harness, cookie, path="/d") == (pool, "")
+
+
+def test_a_cookie_has_room_for_sixteen_marks(make_harness: MakeHarness) -> None:
+    site = Site(make_harness, {"stable": 1, "canary": 1}, key="cookie", keep=True)
+    foreign = [f"{number:08d}" for number in range(16)]
+    _, cookie = ask(site.harness, ".".join(["0123456789abcdef", *foreign]))
+    user, *marks = cookie.split(".")
+    assert user == "0123456789abcdef"
+    assert marks[:-1] == foreign[1:]
+    assert ask(site.harness, cookie)[1] == ""
 
 
 # --- a side that cannot serve
@@ -193,6 +240,18 @@ def test_with_fallback_they_go_to_the_other_side_and_come_back(make_harness: Mak
     assert set(site.sides().values()) == {"stable"}
     site.harness.proxy.take_update(_back("canary"))
     assert site.sides() == before
+
+
+def test_with_fallback_kept_users_go_to_the_other_side_too_and_come_back(make_harness: MakeHarness) -> None:
+    site = Site(make_harness, {"stable": 1, "canary": 1}, key="cookie", keep=True, fallback=True)
+    users = [ask(site.harness) for _ in range(20)]
+    site.weigh(1, 0)
+    site.harness.proxy.take_update(_gone("canary"))
+    for _, cookie in users:
+        assert ask(site.harness, cookie) == ("stable", "")
+    site.harness.proxy.take_update(_back("canary"))
+    for pool, cookie in users:
+        assert ask(site.harness, cookie) == (pool, "")
 
 
 def _gone(pool: str) -> Any:

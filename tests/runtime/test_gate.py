@@ -76,6 +76,15 @@ def test_slower_responses_are_a_breach_within_two_seconds() -> None:
     assert why.startswith("p95>1.3x: its p95 is ")
 
 
+def test_time_without_requests_does_not_count() -> None:
+    run = Run(hold=10.0)
+    run.goes_on(WELL, looks=2)
+    assert run.goes_on({"old": NONE, "new": NONE}, looks=200) == (Verdict.WATCHING, "")
+    assert run.goes_on({"old": tally(200), "new": NONE}, looks=200) == (Verdict.WATCHING, "")
+    assert run.gate.passed <= 1.0 + WINDOW + LOOK
+    assert run.goes_on(WELL, looks=30)[0] is Verdict.HELD
+
+
 def test_errors_of_both_sides_are_no_breach() -> None:
     run = Run(hold=10.0)
     assert run.goes_on({"old": tally(200, 60), "new": tally(200, 60)}, looks=20)[0] is Verdict.HELD

@@ -72,6 +72,7 @@ def test_a_new_worker_gets_the_weights_that_are_not_those_of_the_settings() -> N
         ("x", {"stable": 1}, "route x is not split"),
         ("stable-canary", {"blue": 1}, "route stable-canary has no side blue; it has stable, canary"),
         ("stable-canary", {"stable": -1}, "the weight of stable is not a whole number from 0 to 1000000"),
+        ("stable-canary", {}, "no weight is given; route stable-canary has the sides stable, canary"),
         ("stable-canary", {"stable": 0, "canary": 0}, "would have no side with a weight above 0"),
     ],
 )
@@ -139,6 +140,18 @@ def test_a_new_change_ends_the_watch() -> None:
     split.set("stable-canary", {"canary": 90}, WISH)
     split.set("stable-canary", {"canary": 10})
     assert split.gate("stable-canary") is None
+
+
+def test_the_same_weights_end_the_watch_and_that_is_noted() -> None:
+    notes = FakeNotes()
+    split = made(notes)
+    split.set("stable-canary", {"canary": 90}, WISH)
+    split.set("stable-canary", {"canary": 90})
+    assert split.gate("stable-canary") is None
+    assert notes.texts[-1] == (
+        "route stable-canary keeps stable 90, canary 90, no longer watched: operator request"
+    )
+    assert len(notes.told) == 1
 
 
 @pytest.mark.parametrize(

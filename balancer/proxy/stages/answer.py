@@ -28,7 +28,7 @@ class Answer:
         head.length = NO_BODY
         head.lines = self._lines.copy()
         if self._location is not None:
-            head.lines.append(b"Location: " + self._location.of(facts))
+            head.lines.append(b"Location: " + self._location.place(facts))
         return head
 
 

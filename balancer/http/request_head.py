@@ -42,6 +42,11 @@ from balancer.http.target import split_absolute
 REQUEST_FIELDS: Final = FieldTable(REQUEST_KINDS)
 
 BLOCK_LIMIT: Final = 1024  # bytes; larger blocks are not kept: an idle client must stay cheap
+BEHIND_TARGET: Final = b" HTTP/1.1"
+BEFORE_ID: Final = b"X-Request-ID: "
+# In `outgoing`, before and behind the lines, with their CRLFs.
+LEADING: Final = len(BEHIND_TARGET) + 2
+TRAILING: Final = len(BEFORE_ID) + 2
 _SLASH: Final = 0x2F
 
 
@@ -56,11 +61,11 @@ class RequestHead:
     worth it; its request line has `start` bytes, with its CRLF, and a target in origin form. `route` is what
     the router found for this target and these lines.
     `joined`, if not empty, has the same as `lines`, joined by CRLF, instead of it.
-    `outgoing` has the field lines as rendered by `wire`, and then replaces both (not if Host is missing):
-    an idle client keeps its head. `known` is the remembered head with the same fields, if `head_memory` has
-    one. `pin` is what `pin_reader` found in the cookies, `logged` its parts of access-log lines; they stay
-    with a repeated head. `balancers` are the balancers named in Via, None if there are none, which is nearly
-    always so, or if this one is not among them."""
+    `outgoing` is what `wire` has rendered between target and request id, and then replaces both (not if Host
+    is missing): an idle client keeps its head. `known` is the remembered head with the same fields, if
+    `head_memory` has one. `pin` is what `pin_reader` found in the cookies, `logged` its parts of access-log
+    lines; they stay with a repeated head. `balancers` are the balancers named in Via, None if there are none,
+    which is nearly always so, or if this one is not among them."""
 
     __slots__ = ("balancers", "facts", "forwarding", "host", "joined", "keep_alive", "known",
                  "length", "lines", "logged", "method", "minor", "outgoing", "pin", "pin_reader",
@@ -108,12 +113,14 @@ class RequestHead:
     def forwarded_lines(self) -> list[bytes]:
         """The lines that go to the app, from `outgoing` or `lines`. Slow, like `find`."""
         if self.outgoing:
-            return self.outgoing[:-2].split(b"\r\n")
+            return self.outgoing[LEADING:-TRAILING].split(b"\r\n")
         return self.joined.split(b"\r\n") if self.joined else self.lines
 
     def forwarded_block(self) -> bytes:
         """The same lines, joined by CRLF."""
-        return self.outgoing[:-2] or self.joined or b"\r\n".join(self.lines)
+        if self.outgoing:
+            return self.outgoing[LEADING:-TRAILING]
+        return self.joined or b"\r\n".join(self.lines)
 
     def replace_lines(self, changes: dict[bytes, bytes]) -> None:
         """Replace each line found in `changes` by its value; an empty value removes the line."""
@@ -124,13 +131,13 @@ class RequestHead:
             fields = fields.replace(before, after).replace(before, after)
         self.known = None  # its fields are no longer the same
         if self.outgoing:
-            self.outgoing = fields[2:]
+            self.outgoing = b"%b%b%b" % (BEHIND_TARGET, fields, BEFORE_ID)
         else:
             self.joined = fields[2:-2]
             self.lines = []
 
     def refill(self, fields: bytes, is_rendered: bool) -> None:
-        """Forward these lines, joined by CRLF, or as `outgoing` if they are rendered. Forgets what was
+        """Forward these lines, joined by CRLF, or what is `outgoing` if they are rendered. Forgets what was
         derived from the lines before, but for `facts` and `logged`."""
         if is_rendered:
             self.outgoing = fields

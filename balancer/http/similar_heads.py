@@ -20,7 +20,7 @@ from balancer.http.fields import (
     VIA,
     FieldTable,
 )
-from balancer.http.request_head import BLOCK_LIMIT, RequestHead
+from balancer.http.request_head import BLOCK_LIMIT, LEADING, RequestHead
 from balancer.http.response_head import RESPONSE_FIELDS, ResponseHead
 from balancer.http.syntax import FIELD_BYTES, is_request_id, origin_target
 
@@ -126,8 +126,9 @@ class _Template:
         """Leave out the start line, of `size` bytes with its CRLF, which may differ."""
         self._between[0] = self._between[0][size:]
 
-    def add_end(self, end: bytes) -> None:
-        """Forward this behind all lines."""
+    def enclose(self, begin: bytes, end: bytes) -> None:
+        """Forward these before and behind all lines."""
+        self._pieces[0] = begin + self._pieces[0]
         self._pieces[-1] += end
 
     def values(self, data: bytes, start: int) -> list[bytes] | None:
@@ -202,8 +203,8 @@ class RequestTemplate(_Template):
         if self._forwarded:
             # What was added behind its lines is the same for all heads that fit. (They differ if a pin was
             # removed.)
-            if head.outgoing.startswith(self._forwarded):
-                self.add_end(head.outgoing[len(self._forwarded) - 2 :])
+            if head.outgoing.startswith(self._forwarded, LEADING):
+                self.enclose(head.outgoing[:LEADING], head.outgoing[LEADING + len(self._forwarded) - 2 :])
                 self._is_whole = True
             self._forwarded = b""
         head.refill(self.fill(values), self._is_whole)

@@ -2,7 +2,7 @@
 
 from balancer.http.forwarding import Peer
 from balancer.http.framing import UNTIL_CLOSE
-from balancer.http.request_head import RequestHead
+from balancer.http.request_head import BEFORE_ID, BEHIND_TARGET, RequestHead
 from balancer.http.response_head import ResponseHead
 
 
@@ -29,20 +29,18 @@ def render_request(head: RequestHead, peer: Peer, request_id: bytes, authority: 
             head.outgoing = fields
             head.lines = []
             head.joined = b""
-    return b"".join(
-        (head.method, b" ", head.target, b" HTTP/1.1\r\n", fields, b"X-Request-ID: ", request_id, b"\r\n\r\n")
-    )
+    return b"".join((head.method, b" ", head.target, fields, request_id, b"\r\n\r\n"))
 
 
 def _outgoing(head: RequestHead, forwarding: bytes, authority: bytes) -> bytes:
-    lines = [head.joined] if head.joined else head.lines.copy()
+    lines = [BEHIND_TARGET, head.joined] if head.joined else [BEHIND_TARGET, *head.lines]
     if not head.host:
         lines.append(b"Host: " + authority)
     if head.websocket:
         lines.append(b"Connection: Upgrade\r\nUpgrade: websocket")
     elif head.te_trailers:
         lines.append(b"Connection: TE\r\nTE: trailers")
-    lines.append(forwarding)
+    lines.append(forwarding + BEFORE_ID)
     return b"\r\n".join(lines)
 
 

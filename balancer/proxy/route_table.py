@@ -13,9 +13,14 @@ from balancer.http.request_head import RequestHead
 from balancer.proxy.conditions import Conditions, conditions
 from balancer.spec.worker import MatchSpec
 
-_KNOWN_HOSTS: Final = 1024  # values of Host for which the tables are remembered
+_KNOWN_HOSTS: Final = 1024  # values of Host that are remembered
 _KNOWN_BYTES: Final = 64
+# Maps the bytes that occur in targets with a query and in unusual paths to another one.
+_PLAIN_BYTES: Final = bytes.maketrans(b"%\\;?.", b"aaaaa")
 NONE: Final = -1
+_UNDECIDED: Final = -2  # less than all others
+_NEVER: Final = 1 << 30  # more than any route's
+_NEW: Final = -3
 
 
 class _Rule:
@@ -28,53 +33,100 @@ class _Rule:
         self.conditions = conditions
 
 
-class _Paths:
-    """The rules for one host, or for one domain's subdomains, or for all hosts. `everywhere` are those for
-    every path; the others are looked up only if the first segment is one of `starts`."""
+class _Start:
+    """The rules for paths that begin with the same segment. `rules` are for this segment and all below it."""
 
-    __slots__ = ("_depth", "_exact", "_prefixes", "everywhere", "starts")
+    __slots__ = ("_depth", "_exact", "_prefixes", "rules")
 
     def __init__(self) -> None:
-        self.everywhere: list[_Rule] = []
+        self.rules: list[_Rule] = []
         self._exact: dict[bytes, list[_Rule]] = {}
-        self._prefixes: dict[bytes, list[_Rule]] = {}
-        self.starts: set[bytes] = set()
-        self._depth = 0  # segments of the longest prefix
+        self._prefixes: dict[bytes, list[_Rule]] = {}  # of more than one segment
+        self._depth = 1  # segments of the longest prefix
 
-    def add(self, rule: _Rule, path: bytes, prefix: bytes | None) -> None:
-        """Rules are added in their order. Without a prefix, the path must be the same."""
-        if prefix is None:
+    def add(self, rule: _Rule, path: bytes, is_prefix: bool) -> None:
+        """As `_Paths.add`."""
+        if not is_prefix:
             self._exact.setdefault(path, []).append(rule)
-            self.starts.add(_start(path))
-            return
-        prefix = prefix.rstrip(b"/")
-        if not prefix:
-            self.everywhere.append(rule)
-            return
-        self._prefixes.setdefault(prefix, []).append(rule)
-        self.starts.add(_start(prefix))
-        self._depth = max(self._depth, prefix.count(b"/"))
+        elif (depth := path.count(b"/")) == 1:
+            self.rules.append(rule)
+        else:
+            self._prefixes.setdefault(path, []).append(rule)
+            self._depth = max(self._depth, depth)
 
-    def first(self, path: bytes, head: RequestHead, peer: Peer, before: int) -> int:
-        """The first rule's number, if it is less than `before`, else `before`."""
-        end = path.find(b"/", 1)
-        before = _first(self.everywhere, head, peer, before)
-        if (path if end < 0 else path[:end]) not in self.starts:
-            return before
-        before = _first(self._exact.get(path), head, peer, before)
-        prefixes = self._prefixes
-        for _ in range(self._depth):
-            if end < 0:
-                return _first(prefixes.get(path), head, peer, before)
-            before = _first(prefixes.get(path[:end]), head, peer, before)
+    def decided(self) -> int:
+        """As `_decided`, of the paths that begin with this segment."""
+        return _UNDECIDED if self._exact or self._depth > 1 else _decided(self.rules)
+
+    def first(self, path: bytes, end: int, head: RequestHead, peer: Peer, before: int) -> int:
+        """The first rule's number, if it is less than `before`, else `before`. `end` is where the first
+        segment of `path` ends."""
+        before = _first(self.rules, head, peer, before)
+        if self._exact:
+            before = _first(self._exact.get(path), head, peer, before)
+        for _ in range(self._depth - 1):
             end = path.find(b"/", end + 1)
+            if end < 0:
+                return _first(self._prefixes.get(path), head, peer, before)
+            before = _first(self._prefixes.get(path[:end]), head, peer, before)
         return before
 
 
+class _Paths:
+    """The rules for one host, or for one domain's subdomains, or for all hosts. `everywhere` are those for
+    every path, `starts` the others, by the first segment."""
+
+    __slots__ = ("everywhere", "starts")
+
+    def __init__(self) -> None:
+        self.everywhere: list[_Rule] = []
+        self.starts: dict[bytes, _Start] = {}
+
+    def add(self, rule: _Rule, path: bytes, is_prefix: bool) -> None:
+        """Rules are added in their order, for paths below `path`, or the same as it."""
+        if is_prefix:
+            path = path.rstrip(b"/")
+            if not path:
+                self.everywhere.append(rule)
+                return
+        self.starts.setdefault(_start(path), _Start()).add(rule, path, is_prefix)
+
+
 def _start(path: bytes) -> bytes:
-    """The first segment, with its slash."""
-    end = path.find(b"/", 1)
-    return path if end < 0 else path[:end]
+    """The first segment."""
+    return path[1:].partition(b"/")[0]
+
+
+class _Host:
+    """The rules for a value of Host are in `tables`. `numbers` has what is known of first segments: the
+    number of the route that takes all paths which begin so, NONE, or _UNDECIDED."""
+
+    __slots__ = ("_default", "numbers", "tables")
+
+    def __init__(self, tables: list[_Paths]) -> None:
+        self.tables = tables
+        self.numbers: dict[bytes, int] = {}
+        self._default = self._least([])
+
+    def number_of(self, start: bytes) -> int:
+        """What is not yet among `numbers`. Segments that no rule names never are: clients choose them."""
+        starts = [found for paths in self.tables if (found := paths.starts.get(start)) is not None]
+        if not starts:
+            return self._default
+        number = self.numbers[start] = self._least([found.decided() for found in starts])
+        return number
+
+    def _least(self, numbers: list[int]) -> int:
+        numbers += [_decided(paths.everywhere) for paths in self.tables]
+        least = min(numbers)
+        return NONE if least == _NEVER else least
+
+
+def _decided(rules: list[_Rule]) -> int:
+    """The first rule's number, if it needs no look at the request."""
+    if not rules:
+        return _NEVER
+    return rules[0].number if rules[0].conditions is None else _UNDECIDED
 
 
 def _first(rules: list[_Rule] | None, head: RequestHead, peer: Peer, before: int) -> int:
@@ -102,46 +154,33 @@ class RouteTable:
         self._hosts: dict[bytes, _Paths] = {}
         self._domains: dict[bytes, _Paths] = {}  # of hosts such as *.example.com
         self._everywhere = _Paths()
-        self._known: dict[bytes, list[_Paths]] = {}
+        self._known: dict[bytes, _Host] = {}
         for number, match in enumerate(routes):
             rule = _Rule(number, conditions(match))
             for paths in self._of_hosts(match.hosts):
                 if match.path:
-                    paths.add(rule, matched_form(match.path.encode()), None)
-                for prefix in match.path_prefixes:
-                    paths.add(rule, b"", matched_form(prefix.encode()))
-                if not match.path and not match.path_prefixes:
-                    paths.add(rule, b"", b"/")
+                    paths.add(rule, matched_form(match.path.encode()), False)
+                for prefix in match.path_prefixes or (() if match.path else ("/",)):
+                    paths.add(rule, matched_form(prefix.encode()), True)
 
     def number_of(self, head: RequestHead, peer: Peer) -> int:
         """The number of the first route that matches a request from `peer`, NONE if none does. The target is
         in normal form then, if it `has_paths`. Raises ProtocolError for a path that apps could take
         for another route's."""
-        target = head.target
-        # By `find`: to see whether `in` is about a number, CPython raises and drops a TypeError each time.
-        end = target.find(b"?")
-        path = target if end < 0 else target[:end]
-        # `is_usual`, inlined.
-        is_odd = path.find(b"//") >= 0 or path.find(b"/.") >= 0 or path.translate(USUAL_BYTES) != path
+        path = target = head.target
+        # `is_usual`, inlined. By methods that take their arguments as they are: `find`, which parses its own,
+        # takes 1,000 instructions, and `in` raises and drops a TypeError to see whether it is about a number.
+        if target.translate(_PLAIN_BYTES) != target:
+            path = target.partition(b"?")[0]
+            is_odd = path.partition(b"/.")[1] != b"" or path.translate(USUAL_BYTES) != path
+            is_odd = is_odd or path.partition(b"//")[1] != b""
+        else:
+            is_odd = path.partition(b"//")[1] != b""
         if not (is_odd and self.has_paths):
-            tables = self._known.get(head.host) or self._tables(head.host)
-            found = self._size
-            end = path.find(b"/", 1)
-            start = path if end < 0 else path[:end]
-            for paths in tables:
-                # `first`, inlined for the usual case: no rule but the ones for all paths comes into question.
-                if start in paths.starts:
-                    found = paths.first(path, head, peer, found)
-                elif paths.everywhere:
-                    rule = paths.everywhere[0]
-                    if rule.conditions is not None:
-                        found = _first(paths.everywhere, head, peer, found)
-                    elif rule.number < found:
-                        found = rule.number
-            return found if found < self._size else NONE
-        query = target[len(path) :]
+            return self.find(path, head, peer)
         normal = normal_path(path)
-        head.target = normal + query
+        if normal != path:
+            head.target = normal + target[len(path) :]
         number = self.find(matched_form(normal), head, peer)
         for reading in other_readings(normal):
             if self.find(reading, head, peer) != number:
@@ -152,9 +191,18 @@ class RouteTable:
     def find(self, path: bytes, head: RequestHead, peer: Peer) -> int:
         """The number of the first route that matches a request with this path, in the form that is compared;
         NONE if none does."""
+        host = self._known.get(head.host) or self._host(head.host)
+        start = path[1:].partition(b"/")[0]
+        number = host.numbers.get(start, _NEW)
+        if number == _NEW:
+            number = host.number_of(start)
+        if number != _UNDECIDED:
+            return number
         found = size = self._size
-        for paths in self._known.get(head.host) or self._tables(head.host):
-            found = paths.first(path, head, peer, found)
+        for paths in host.tables:
+            if (rules := paths.starts.get(start)) is not None:
+                found = rules.first(path, len(start) + 1, head, peer, found)
+            found = _first(paths.everywhere, head, peer, found)
         return found if found < size else NONE
 
     def _of_hosts(self, hosts: tuple[str, ...]) -> list[_Paths]:
@@ -169,13 +217,13 @@ class RouteTable:
                 tables.append(self._hosts.setdefault(host, _Paths()))
         return tables
 
-    def _tables(self, value: bytes) -> list[_Paths]:
-        tables = self._tables_of(plain_host(value))
+    def _host(self, value: bytes) -> _Host:
+        host = _Host(self._tables_of(plain_host(value)))
         if len(value) <= _KNOWN_BYTES:
             if len(self._known) >= _KNOWN_HOSTS:
                 self._known.clear()
-            self._known[value] = tables
-        return tables
+            self._known[value] = host
+        return host
 
     def _tables_of(self, host: bytes) -> list[_Paths]:
         tables = [self._everywhere]

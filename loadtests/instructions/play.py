@@ -75,11 +75,12 @@ def _wire(routes: int) -> Wire:
 
 
 def _routes(count: int, pools: Sequence[str]) -> list[RouteSpec]:
-    """Half of them by host and half by path; the last one is that of all requests here."""
+    """Half of them by host and half by path, the one in the middle by /item; the last is for all others."""
     routes = []
     for number in range(count - 1):
         hosts = {"hosts": (f"host{number}.example.com",)}
-        match = hosts if number % 2 else {"path_prefixes": (f"/part{number}/x",)}
+        path = "/item" if number == count // 2 else f"/part{number}/x"
+        match = hosts if number % 2 else {"path_prefixes": (path,)}
         routes.append(route_spec(f"route{number}", pools[number % len(pools)], match=match))
     return [*routes, route_spec("default", match={"path_prefixes": ("/",)})]
 

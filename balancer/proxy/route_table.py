@@ -8,15 +8,13 @@ from typing import Final
 
 from balancer.errors import MALFORMED_REQUEST, ProtocolError
 from balancer.http.forwarding import Peer
-from balancer.http.normal_path import USUAL_BYTES, matched_form, normal_path, other_readings
+from balancer.http.normal_path import matched_form, normal_path, other_readings, usual_path
 from balancer.http.request_head import RequestHead
 from balancer.proxy.conditions import Conditions, conditions
 from balancer.spec.worker import MatchSpec
 
 _KNOWN_HOSTS: Final = 1024  # values of Host that are remembered
 _KNOWN_BYTES: Final = 64
-# Maps the bytes that occur in targets with a query and in unusual paths to another one.
-_PLAIN_BYTES: Final = bytes.maketrans(b"%\\;?.", b"aaaaa")
 NONE: Final = -1
 _UNDECIDED: Final = -2  # less than all others
 _NEVER: Final = 1 << 30  # more than any route's
@@ -167,16 +165,12 @@ class RouteTable:
         """The number of the first route that matches a request from `peer`, NONE if none does. The target is
         in normal form then, if it `has_paths`. Raises ProtocolError for a path that apps could take
         for another route's."""
-        path = target = head.target
-        # `is_usual`, inlined. By methods that take their arguments as they are: `find`, which parses its own,
-        # takes 1,000 instructions, and `in` raises and drops a TypeError to see whether it is about a number.
-        if target.translate(_PLAIN_BYTES) != target:
-            path = target.partition(b"?")[0]
-            is_odd = path.partition(b"/.")[1] != b"" or path.translate(USUAL_BYTES) != path
-            is_odd = is_odd or path.partition(b"//")[1] != b""
-        else:
-            is_odd = path.partition(b"//")[1] != b""
-        if not (is_odd and self.has_paths):
+        target = head.target
+        path = usual_path(target)
+        if path:
+            return self.find(path, head, peer)
+        path = target.partition(b"?")[0]
+        if not self.has_paths:
             return self.find(path, head, peer)
         normal = normal_path(path)
         if normal != path:

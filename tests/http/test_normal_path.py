@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancer.errors import ProtocolError
-from balancer.http.normal_path import is_usual, matched_form, normal_path, other_readings
+from balancer.http.normal_path import matched_form, normal_path, other_readings, usual_path
 
 _PIECES = st.sampled_from(
     [
@@ -33,7 +33,7 @@ PATHS = st.lists(_PIECES, max_size=12).map(lambda pieces: b"/" + b"".join(pieces
 
 @pytest.mark.parametrize("path", [b"/", b"/a/b", b"/a/b/", b"/api.v1/x-y_z~", b"/a:b@c", b"*", b"/a,b"])
 def test_a_usual_path_is_its_own_normal_form(path: bytes) -> None:
-    assert is_usual(path)
+    assert usual_path(path) == usual_path(path + b"?//x/..;%2e") == path
     assert normal_path(path) == path == matched_form(path)
     assert other_readings(path) == []
 
@@ -57,7 +57,7 @@ def test_a_usual_path_is_its_own_normal_form(path: bytes) -> None:
     ],
 )
 def test_another_spelling_of_the_same_path_is_respelled(path: bytes, normal: bytes) -> None:
-    assert not is_usual(path)
+    assert not usual_path(path)
     assert normal_path(path) == normal
     assert normal_path(normal) == normal
 
@@ -116,5 +116,5 @@ def test_a_normal_path_is_stable_and_has_no_dot_segment_in_any_reading(path: byt
 
 @given(PATHS)
 def test_a_usual_path_is_never_refused_or_changed(path: bytes) -> None:
-    if is_usual(path):
+    if usual_path(path):
         assert normal_path(path) == path == matched_form(path)

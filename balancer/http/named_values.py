@@ -17,8 +17,13 @@ ValueOf: TypeAlias = Callable[[RequestHead, Peer, bytes], bytes | None]
 
 
 def header_of(head: RequestHead, peer: Peer, name: bytes) -> bytes | None:
-    """Including our lines about the client. A repeated head is already rendered."""
+    """Including our lines about the client. A repeated head is already rendered. Of fields about the connection
+    only an upgrade can be asked for; of a request id only the client's own is there before one is made."""
     name = name.lower()
+    if name == b"upgrade":
+        return b"websocket" if head.websocket else None
+    if name == b"x-request-id":
+        return head.request_id or None
     value = head.find(name)
     if value is None and not head.outgoing:
         value = find_value(peer.lines(head).split(b"\r\n"), name)

@@ -58,6 +58,28 @@ def test_each_route_has_its_pool_and_its_counts(make_harness: MakeHarness) -> No
     assert [route.side.counters.cells[column] for route in harness.proxy.router.routes] == [1, 1]
 
 
+@pytest.mark.parametrize(
+    ("field", "lines", "other"),
+    [
+        (("Upgrade", "websocket"), ("Connection: Upgrade", "Upgrade: WebSocket"), "Upgrade: websocket"),
+        (("Upgrade", "*"), ("Connection: Upgrade", "Upgrade: websocket"), "Connection: Upgrade"),
+        (("X-Request-ID", "r-1"), ("x-request-id: r-1",), "X-Request-ID: r-2"),
+        (("X-Request-ID", "*"), ("X-Request-ID: r-1",), "Accept: a/b"),
+    ],
+)
+def test_a_route_may_ask_for_an_upgrade_and_for_the_clients_request_id(
+    make_harness: MakeHarness, field: tuple[str, str], lines: tuple[str, ...], other: str
+) -> None:
+    routes = [route_spec("api", match={"headers": (field,)}), route_spec("web")]
+    harness = make_harness(1, more={"api": 1, "web": 1}, routes=routes)
+    for wanted, fields in (("api", lines), ("web", (other,))):
+        client = harness.client()
+        for number in range(3):  # parsed, remembered, remembered as a whole
+            harness.ask(request(f"/{number}", *fields), client)
+            harness.answer()
+            assert harness.logged()["route"] == wanted
+
+
 def test_a_request_that_no_route_matches_gets_404_with_a_reason(make_harness: MakeHarness) -> None:
     harness = make_harness(1, more=MORE, routes=[api(), route_spec("unmatched", "")])
     client = harness.ask(request("/x"))

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from balancer.config.group import Group
+from balancer.config.readable import SET_HERE, plain
 from balancer.config.types import CommaList
 
 # Dropped unless the sender is in TRUSTED_PROXIES; `*` matches every ending. In the spelling that is really
@@ -31,25 +32,18 @@ ONLY_PROXIES_MAY_SEND: tuple[str, ...] = (
     # The client's certificate: usual names in nginx configurations, IIS, ALB.
     "X-Client-Cert", "X-SSL-Client-*", "SSL-Client-*", "X-ARR-ClientCert", "X-Amzn-Mtls-*",
 )  # fmt: skip
-_SET_HERE = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "forwarded")
 _NEVER = ("proxy", "client-cert", "client-cert-chain")
 # The balancer itself needs these, whoever has sent them.
 _NEEDED = (
     "connection", "content-length", "cookie", "date", "expect", "host", "keep-alive", "proxy-authorization",
     "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "via", "x-request-id",
 )  # fmt: skip
-_SIGN = re.compile(r"[^a-z0-9]")
 _NAME = re.compile(r"[!#$%&'+\-.^_`|~0-9A-Za-z]+")
 
 
-def _plain(name: str) -> str:
-    """The name in the form that `http/fields` compares: some apps treat all punctuation alike."""
-    return _SIGN.sub("-", name.lower())
-
-
 def _covers(pattern: str, name: str) -> bool:
-    plain = _plain(pattern.removesuffix("*"))
-    return _plain(name).startswith(plain) if pattern.endswith("*") else _plain(name) == plain
+    wanted = plain(pattern.removesuffix("*"))
+    return plain(name).startswith(wanted) if pattern.endswith("*") else plain(name) == wanted
 
 
 def _parse_names(value: object) -> object:
@@ -83,7 +77,7 @@ class ForwardedSettings(Group):
         for name in names:
             if needed := next((each for each in _NEEDED if _covers(name, each)), None):
                 raise ValueError(f"has {name}, but {needed} is needed; write names that only proxies send")
-            if any(_covers(each, name) for each in (*_SET_HERE, *_NEVER, *ONLY_PROXIES_MAY_SEND)):
+            if any(_covers(each, name) for each in (*SET_HERE, *_NEVER, *ONLY_PROXIES_MAY_SEND)):
                 raise ValueError(f"has {name}, which is dropped anyway; remove it")
         return names
 
@@ -92,19 +86,19 @@ class ForwardedSettings(Group):
     def _would_be_dropped(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         dropped = info.data.get("drop", ())
         for name in names:
-            plain = _plain(name)
+            own = plain(name)
             if name.endswith("*"):
                 raise ValueError(f"has {name}; write out the names, so that no other is kept")
-            if plain in _SET_HERE:
+            if own in SET_HERE:
                 raise ValueError(
                     f"has {name}, which the balancer sets itself; if a proxy in front sets it, "
                     "add that proxy to TRUSTED_PROXIES"
                 )
-            if plain in _NEVER:
+            if own in _NEVER:
                 raise ValueError(f"has {name}, which is never passed on; remove it")
-            if plain in map(_plain, dropped):
+            if own in map(plain, dropped):
                 raise ValueError(f"has {name}, which FORWARDED__DROP has too; remove one of them")
-            if not any(_covers(pattern, plain) for pattern in (*ONLY_PROXIES_MAY_SEND, *dropped)):
+            if not any(_covers(pattern, own) for pattern in (*ONLY_PROXIES_MAY_SEND, *dropped)):
                 raise ValueError(f"has {name}, which is passed on anyway; remove it")
         return names
 
@@ -117,3 +111,19 @@ class ForwardedSettings(Group):
     def kept(self) -> tuple[str, ...]:
         """The exceptions, in lower case."""
         return tuple(name.lower() for name in self.keep)
+
+    def about(self, name: str, trusts_any: bool) -> str | None:
+        """Why nothing can go by a field that only trusted proxies may send, of which there are some if
+        `trusts_any`: the end of a sentence that names it. None if requests have it."""
+        lower, own = name.lower(), plain(name)
+        patterns = [one for one in (*ONLY_PROXIES_MAY_SEND, *self.drop) if _covers(one, own)]
+        if lower in SET_HERE or own in map(plain, self.keep) or not patterns:
+            return None
+        if lower not in {own if one.endswith("*") else one.lower() for one in patterns}:
+            meant = own if patterns[0].endswith("*") else patterns[0]
+            return f"which is dropped, as apps take it for {meant}; write that"
+        if trusts_any:
+            return None
+        return (
+            "which only trusted proxies may send, and there are none; set TRUSTED_PROXIES or FORWARDED__KEEP"
+        )

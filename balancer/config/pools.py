@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from balancer.config.catalogue import POOL_SETTINGS, Path
+from balancer.config.routes import UNMATCHED
 from balancer.config.upstream_spec import DEFAULT
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[_-][a-z0-9]+)*")
@@ -18,6 +19,8 @@ def about_name(name: str) -> str | None:
     """What is wrong with a pool's name: the end of a sentence that begins with it. None if nothing is."""
     if name == DEFAULT:
         return "is the pool that UPSTREAMS defines; set UPSTREAMS, or choose another name"
+    if name == UNMATCHED:
+        return "is the name of the route of requests that no other matches; choose another name"
     if _NAME.fullmatch(name) is None or len(name) > _LONGEST:
         return (
             f"is no name for a pool; write lower-case letters and digits, with single - or _ between them, "

@@ -11,7 +11,8 @@ from pydantic_core import ErrorDetails
 from balancer.config.catalogue import BY_PATH, Path, about_unknown_key, at_top, pool_of, variable
 from balancer.config.group import MisfitError
 from balancer.config.masking import MASKED, MASKED_QUERIES
-from balancer.config.routes import RouteError, RouteSettings, parse_routes
+from balancer.config.route_text import RouteError, parse_routes
+from balancer.config.routes import RouteSettings
 from balancer.config.settings import Settings
 from balancer.config.sources import Origin
 from balancer.config.types import MASK
@@ -126,6 +127,11 @@ def _about_route(error: ErrorDetails, origins: Mapping[Path, Origin], tree: Mapp
     value = error["input"]
     shown = "" if isinstance(value, Mapping | RouteSettings) else f" {_quoted(value)}"
     return f"{place}:{f' {where}:' if where else ''}{shown} {text}"
+
+
+def about_route(number: int, name: str, text: str, origins: Mapping[Path, Origin]) -> str:
+    """The sentence about a route, by its number from 1: where it was set, and what is wrong (`text`)."""
+    return f"{_place((ROUTES,), origins)}: route {number} ({name}): {text}"
 
 
 def _shown(path: Path, bound: object) -> object:

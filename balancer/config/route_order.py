@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from balancer.config.route_match import MatchSettings
-from balancer.config.routes import RouteError, RouteSettings
+from balancer.config.route_text import RouteError
+from balancer.config.routes import RouteSettings
 
 
 def refuse_misfits(routes: tuple[RouteSettings, ...], pools: Iterable[str]) -> None:

@@ -1,13 +1,7 @@
-"""Routes (L1): which requests go to which pool, what is changed on the way, and what is answered here.
+"""Routes (L1): which requests go to which pool, what is changed on the way, and what is answered here."""
 
-There is a short form for the environment, `/api/=api, static.example.com/=static, /=web`, and a long form in
-JSON or YAML. Nowhere is there a regular expression: a pattern that backtracks would stop a whole worker.
-"""
-
-import json
 import re
 from collections import Counter
-from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
@@ -15,18 +9,16 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, mo
 from balancer.config.group import Group
 from balancer.config.route_answers import Redirect, RespondSettings
 from balancer.config.route_edits import FieldsSettings, NewHost
-from balancer.config.route_match import MatchSettings, PathOrNone, Prefix
+from balancer.config.route_match import MatchSettings
+from balancer.config.route_paths import PathOrNone, check_prefix, is_below
+from balancer.config.route_text import RouteError, parse_routes
 from balancer.config.split import Split
 from balancer.config.types import Count, Duration, Methods, Size, Statuses
-from balancer.config.written import plain
 
 UNMATCHED = "unmatched"  # the route of requests that no other matches
-_EXAMPLE = "/api/=api"
+_SWITCH = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
+_LONGEST_NAME = 64
 _ROUTE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-class RouteError(ValueError):
-    """What is wrong with one of the routes: a sentence that names it."""
 
 
 def _check_name(name: str) -> str:
@@ -38,10 +30,12 @@ def _check_name(name: str) -> str:
 
 
 def _parse_stripped(value: object) -> object:
-    text = plain(value).lower()
-    if isinstance(value, bool) or text in ("true", "on", "yes"):
-        return bool(value)
-    return False if text in ("false", "off", "no", "") else value
+    if isinstance(value, bool):
+        return value
+    text = value.strip().lower() if isinstance(value, str) else ""
+    if not text:
+        raise ValueError("is neither true nor a path; write true, or the path to take off: /api")
+    return _SWITCH[text] if text in _SWITCH else check_prefix(str(value).strip())
 
 
 class OwnTimeouts(Group):
@@ -68,6 +62,11 @@ class OwnLimits(Group):
     body_bytes: Size | None = None
 
 
+_NEEDS_A_POOL = (
+    "strip_prefix", "replace_prefix", "host", "request_headers", "timeouts", "retry", "limits",
+)  # fmt: skip
+
+
 class RouteSettings(Group):
     """One route: what it matches, and who answers."""
 
@@ -79,7 +78,7 @@ class RouteSettings(Group):
     split: Split = None
     redirect: Redirect = None
     respond: RespondSettings | None = None
-    strip_prefix: Annotated[bool | Prefix, BeforeValidator(_parse_stripped)] = Field(
+    strip_prefix: Annotated[bool | str, BeforeValidator(_parse_stripped)] = Field(
         default=False, description="`true`: the app gets the path without `match.path_prefix`; or a prefix."
     )
     replace_prefix: PathOrNone = Field(
@@ -100,12 +99,33 @@ class RouteSettings(Group):
         if len(answers) > 1:
             raise ValueError(f"has {' and '.join(answers)}; keep one of them")
         if not self.pools:
-            for name in ("strip_prefix", "replace_prefix", "host", "request_headers", "retry"):
+            for name in _NEEDS_A_POOL:
                 if getattr(self, name) != type(self).model_fields[name].default:
                     raise ValueError(f"has {name}, which has no effect without a pool; remove it")
-        if (self.strip_prefix is True or self.replace_prefix) and not self.match.path_prefix:
-            raise ValueError("has no match.path_prefix that could be stripped; add one")
+        self._strips_something()
         return self
+
+    def _strips_something(self) -> None:
+        """Raises ValueError if a prefix is to be stripped that no path has, or none although it is to be
+        replaced."""
+        if self.replace_prefix and self.strip_prefix is False and "strip_prefix" in self.model_fields_set:
+            raise ValueError("has a replace_prefix, but strip_prefix is false; remove one of them")
+        if not (self.strip_prefix or self.replace_prefix):
+            return
+        if not self.prefixes:
+            raise ValueError("has no match.path_prefix that could be stripped; add one")
+        if not self.replace_prefix and all(prefix == "/" for prefix in self.prefixes):
+            raise ValueError("has strip_prefix, which has no effect for /; remove it")
+        if isinstance(self.strip_prefix, str):
+            above = (self.match.path,) if self.match.path else self.match.path_prefix or ("/",)
+            may_have = any(
+                is_below(path, self.strip_prefix)
+                or (not self.match.path and is_below(self.strip_prefix, path))
+                for path in above
+            )
+            if not may_have:
+                text = f"has a strip_prefix ({self.strip_prefix}) that none of its paths begins with"
+                raise ValueError(f"{text}; write true, or a beginning of {' or '.join(above)}")
 
     @property
     def pools(self) -> tuple[str, ...]:
@@ -122,39 +142,6 @@ class RouteSettings(Group):
         return self.match.path_prefix if self.strip_prefix or self.replace_prefix else ()
 
 
-def _short(text: str) -> dict[str, Any]:
-    """One route in the short form: `/api/=api`, `*.example.com=web`, `/=stable:90|canary:10`."""
-    left, equals, pool = (part.strip() for part in text.rpartition("="))
-    if not equals or not left or not pool:
-        raise RouteError(f'"{text}" is no route; write a path or a host, =, and a pool: {_EXAMPLE}')
-    host, slash, path = left.partition("/")
-    if "://" in left:
-        raise RouteError(f'"{text}" has a URL; write its host and path: {left.partition("://")[2]}={pool}')
-    match: dict[str, Any] = {}
-    if host:
-        match["host"] = [host]
-    if slash:
-        match["path_prefix"] = [f"/{path}"]
-    return {"match": match, **({"split": pool} if "|" in pool else {"pool": pool})}
-
-
-def parse_routes(value: object) -> object:
-    """The routes from the short form, from JSON, or from a list in which each is in either form."""
-    if isinstance(value, str):
-        text = value.strip()
-        if not text.startswith(("[", "{")):
-            return [_short(item) for each in text.split(",") if (item := each.strip())]
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            raise RouteError(f"is not valid JSON; write a list of routes, or {_EXAMPLE}, /=web") from None
-    if isinstance(value, Mapping):
-        raise RouteError("is a mapping, not a list; write one route below the other, each with a - in front")
-    if not isinstance(value, list | tuple):
-        raise RouteError(f"is no list of routes; write {_EXAMPLE}, /=web")
-    return [_short(each) if isinstance(each, str) else each for each in value]
-
-
 def named(routes: tuple[RouteSettings, ...]) -> tuple[RouteSettings, ...]:
     """The routes, each with a name. Raises RouteError if two were given the same."""
     given = Counter(route.name for route in routes if route.name)
@@ -165,7 +152,7 @@ def named(routes: tuple[RouteSettings, ...]) -> tuple[RouteSettings, ...]:
     done = []
     for route in routes:
         if not route.name:
-            stem = "-".join(route.pools) or ("redirect" if route.redirect else "respond")
+            stem = _joined(route.pools) or ("redirect" if route.redirect else "respond")
             name, number = stem, 1
             while name in taken:
                 number += 1
@@ -174,6 +161,12 @@ def named(routes: tuple[RouteSettings, ...]) -> tuple[RouteSettings, ...]:
             route = route.model_copy(update={"name": name})
         done.append(route)
     return tuple(done)
+
+
+def _joined(pools: tuple[str, ...]) -> str:
+    """A name for a route to these pools, with room for a number behind it."""
+    name = "-".join(pools)
+    return name if len(name) < _LONGEST_NAME - 5 else f"{pools[0]}-and-{len(pools) - 1}-more"
 
 
 def _dumped(routes: tuple[RouteSettings, ...]) -> list[dict[str, Any]]:

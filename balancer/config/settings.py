@@ -24,7 +24,8 @@ from balancer.config.pool import (
 from balancer.config.pool_groups import AdaptiveSettings
 from balancer.config.route import RouteLimits, RouteTimeouts
 from balancer.config.route_order import refuse_misfits
-from balancer.config.routes import RouteError, Routes, RouteSettings
+from balancer.config.route_text import RouteError
+from balancer.config.routes import Routes, RouteSettings
 from balancer.config.split import SplitSettings
 from balancer.config.upstream_spec import DEFAULT, Spec
 

@@ -12,9 +12,11 @@ import orjson
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
 from balancer.config.durations import format_duration, parse_duration
+from balancer.config.readable import about_key
 from balancer.config.written import (
     MOST,
     NO_LIMIT,
+    is_text,
     parse_number,
     parse_whole,
     plain,
@@ -52,7 +54,7 @@ def format_size(size: int) -> str:
     return str(size)
 
 
-_BARE = re.compile(r"\[[0-9A-Fa-f]*:[0-9A-Fa-f.]*:")  # a bare list may begin with an IPv6 address
+BARE = re.compile(r"\[[0-9A-Fa-f]*:[0-9A-Fa-f.]*:")  # a bare list may begin with an IPv6 address
 
 
 def split_list(value: object) -> object:
@@ -60,8 +62,8 @@ def split_list(value: object) -> object:
     if not isinstance(value, str):
         return value
     text = value.strip()
-    if text.startswith("[") and _BARE.match(text) is None:
-        return trimmed(_from_json(text, _as_list(text)))
+    if text.startswith("[") and BARE.match(text) is None:
+        return trimmed(from_json(text, _as_list(text)))
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
@@ -78,7 +80,7 @@ _LONGEST_REMEDY = 100  # characters of a value that a remedy repeats
 
 def parse_object(value: object) -> object:
     """The mapping from a JSON object in a string; a value of another type is returned as is."""
-    return _from_json(value, _as_object(value)) if isinstance(value, str) else value
+    return from_json(value, _as_object(value)) if isinstance(value, str) else value
 
 
 def _as_object(text: str) -> str:
@@ -91,8 +93,30 @@ def parse_fields(value: object) -> object:
     """Header fields from a mapping, or from a JSON object in a string. White space around a value is not part
     of it (RFC 9110 section 5.5)."""
     if isinstance(value, str):
-        value = _from_json(value, _as_fields(value))
+        value = from_json(value, _as_fields(value))
     return trimmed(value)
+
+
+def parse_texts(value: object) -> object:
+    """As `parse_fields`, with the text of whole numbers and booleans, as YAML has it."""
+    values = parse_fields(value)
+    return (
+        {name: _text_of(name, each) for name, each in values.items()} if isinstance(values, dict) else values
+    )
+
+
+def _text_of(name: object, value: object) -> str:
+    if not isinstance(name, str):
+        raise ValueError("has a name that is not text; put it in quotes")
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(value)
+    if value is None:
+        raise ValueError(f'has {name} without a value; write one, "" if it is empty')
+    if not isinstance(value, str):
+        raise ValueError(f"has a value of {name} that is not text; put it in quotes")
+    return value
 
 
 def _as_fields(text: str) -> str:
@@ -103,11 +127,15 @@ def _as_fields(text: str) -> str:
     return f'write an object such as {{"{name}": "..."}}'
 
 
-def _from_json(text: str, remedy: str) -> Any:
+def from_json(text: str, remedy: str) -> Any:
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        written = is_text(value)
     except (ValueError, RecursionError):
         raise ValueError(f"is not valid JSON; {remedy}") from None
+    if not written:  # "\\ud800" is valid JSON
+        raise ValueError("has characters that are not UTF-8 text; write it again")
+    return value
 
 
 _STATUSES = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?")
@@ -219,6 +247,8 @@ def check_hash_key(key: str) -> str:
         raise ValueError("is not known; write client_ip, header:NAME, cookie:NAME, query:NAME or path")
     if not name or (kind != "query" and _TOKEN.fullmatch(name) is None):
         raise ValueError(f"has no {kind} name after the colon; write {kind}:NAME")
+    if kind == "header" and (why := about_key(name)) is not None:
+        raise ValueError(f"names {name}, {why}")
     return f"{kind}:{name}"
 
 

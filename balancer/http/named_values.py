@@ -17,8 +17,8 @@ ValueOf: TypeAlias = Callable[[RequestHead, Peer, bytes], bytes | None]
 
 
 def header_of(head: RequestHead, peer: Peer, name: bytes) -> bytes | None:
-    """Including our lines about the client. A repeated head is already rendered. Of fields about the connection
-    only an upgrade can be asked for; of a request id only the client's own is there before one is made."""
+    """Including our lines about the client. A repeated head is already rendered. Upgrade is there only if it
+    is forwarded, and X-Request-ID if it is the client's own."""
     name = name.lower()
     if name == b"upgrade":
         return b"websocket" if head.websocket else None

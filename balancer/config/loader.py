@@ -13,13 +13,15 @@ from pydantic import ValidationError
 from balancer.config.address import is_unix
 from balancer.config.catalogue import BY_PATH, POOLS, Path, variable
 from balancer.config.ourselves import ourselves
+from balancer.config.own_cookies import refused_cookies
 from balancer.config.pool import PoolSettings
 from balancer.config.pools import about_name, completed
-from balancer.config.problems import about_value, as_written, sentences
+from balancer.config.problems import about_route, about_value, as_written, sentences
 from balancer.config.settings import Settings
 from balancer.config.sources import Origin, Reading, read_environment, read_file
 from balancer.config.sticky import NO_SECRET
 from balancer.config.token import read_token_file
+from balancer.config.trusted_fields import refused_fields
 from balancer.config.unused import unused
 from balancer.config.upstream_spec import DEFAULT
 from balancer.config.written import is_text
@@ -87,6 +89,8 @@ def load_with_origins(
         problems += _nobody(settings, origins)
         problems += _no_routes(settings, origins)
         problems += _circles(settings, origins)
+        problems += refused_cookies(settings, origins)
+        problems += refused_fields(settings, origins)
         problems += _file_problems(settings, origins)
     if policies is not None:
         options = {} if settings is None else settings.policy_options
@@ -198,8 +202,8 @@ def _file_problems(settings: Settings, origins: Mapping[Path, Origin]) -> list[s
             try:
                 route.respond.body()
             except ValueError as error:
-                where = f"route {number} ({route.name}): respond.file"
-                problems.append(f'{variable(("routes",))}: {where}: "{route.respond.file}" {error}')
+                text = f'respond.file: "{route.respond.file}" {error}'
+                problems.append(about_route(number, route.name, text, origins))
     return problems
 
 

@@ -119,20 +119,6 @@ class PoolSettings(Group):
     keepalive: KeepaliveSettings = KeepaliveSettings()
     retry: RetrySettings = RetrySettings()
 
-    @field_validator("sticky")
-    @classmethod
-    def _hash_key_reaches_the_policy(cls, sticky: StickySettings, info: ValidationInfo) -> StickySettings:
-        if (
-            sticky.enabled
-            and not sticky.app_cookie
-            and info.data.get("hash_key") == f"cookie:{sticky.cookie}"
-        ):
-            raise MisfitError(
-                "cookie",
-                "is the balancer's own cookie, which HASH_KEY cannot use; give one of them another name",
-            )
-        return sticky
-
 
 class NamedPool(PoolSettings):
     """A pool under POOLS. What it does not set itself it has from the top of the tree, but for its

@@ -6,6 +6,7 @@ Pure, so that a reload can compare two results.
 from collections.abc import Mapping
 
 from balancer.config.listener import ListenerSettings
+from balancer.config.own_cookies import sticky_cookie
 from balancer.config.pool import PoolLimits, PoolSettings, PoolTimeouts
 from balancer.config.settings import LimitSettings, Settings, TimeoutSettings
 from balancer.config.upstream_spec import DEFAULT, DnsSpec
@@ -167,18 +168,13 @@ def _outlier(settings: PoolSettings) -> OutlierSpec | None:
 
 
 def _sticky(name: str, settings: PoolSettings, default: PoolSettings) -> StickySpec | None:
-    """A client may use several pools, which must not overwrite each other's cookie: a pool that does not name
-    its own has that of the default with its name behind it."""
     group = settings.sticky
     if not group.enabled:
         return None
-    cookie = group.cookie
-    if settings is not default and cookie == default.sticky.cookie:
-        cookie = f"{cookie}_{name}"
     return StickySpec(
         secret=group.secret.get_secret_value().encode(),
         app_cookie=group.app_cookie.encode(),
-        cookie=cookie.encode(),
+        cookie=sticky_cookie(name, settings, default).encode(),
         path=group.path,
         domain=group.domain,
         max_age=group.max_age,

@@ -111,9 +111,9 @@ REFUSED = {
         f'"true" {_IS_OURS}',
     ),
     "a hash key that is taken out": (
-        "STICKY__COOKIE",
+        "HASH_KEY",
         {"POLICY": "consistent_hash", "HASH_KEY": "cookie:pin", "STICKY__COOKIE": "pin"},
-        '"pin" is the balancer\'s own cookie, which HASH_KEY cannot use; give one of them another name',
+        '"cookie:pin" is the balancer\'s own cookie (STICKY__COOKIE); name another cookie',
     ),
     "the mask as secret": (
         "STICKY__SECRET",

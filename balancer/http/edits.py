@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, TypeAlias
 from balancer.errors import MALFORMED_REQUEST, ProtocolError
 from balancer.http.forwarding import Peer
 from balancer.http.named_values import header_of
-from balancer.http.normal_path import matched_form
+from balancer.http.normal_path import encoded, matched_form
 from balancer.http.request_head import RequestHead
 from balancer.http.response_head import ResponseHead
 
@@ -135,10 +135,9 @@ class RequestEdit:
     def __init__(
         self, prefixes: Sequence[bytes], instead: bytes, host: str, fields: FieldEdit | None
     ) -> None:
-        # As they are compared and as they are written; the more specific ones first.
-        written = [prefix.rstrip(b"/") for prefix in prefixes]
-        pairs = [(matched_form(prefix), prefix) for prefix in written]
-        self._prefixes = sorted(pairs, key=lambda pair: len(pair[0]), reverse=True)
+        # The more specific ones first; as routes compare them, and as the app is told of them.
+        forms = sorted([matched_form(prefix).rstrip(b"/") for prefix in prefixes], key=len, reverse=True)
+        self._prefixes = [(form, encoded(form)) for form in forms]
         self.strips = bool(prefixes)
         self._instead = instead.rstrip(b"/")
         self._host = Text(host) if host else None
@@ -152,12 +151,12 @@ class RequestEdit:
             method, _, rest = start.partition(b" ")
             target, _, version = rest.rpartition(b" ")
             path, mark, query = target.partition(b"?")
-            for compared, prefix in self._prefixes:
-                left = _without(path, compared)
+            for prefix, told in self._prefixes:
+                left = _without(path, prefix)
                 if left is not None:
                     start = b"%b %b%b%b %b" % (method, self._instead + left, mark, query, version)
-                    if prefix:
-                        _tell(lines, prefix)
+                    if told:
+                        _tell(lines, told)
                     break
         if self._host is not None:
             line = b"Host: " + self._host.of(facts)

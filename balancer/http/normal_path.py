@@ -14,6 +14,7 @@ from balancer.errors import MALFORMED_REQUEST, ProtocolError
 _USUAL_BYTES: Final = bytes.maketrans(b"%\\;", b"aaa")
 _PLAIN_BYTES: Final = bytes.maketrans(b"%\\;.?", b"aaaaa")
 _ENCODED: Final = re.compile(rb"%([0-9A-Fa-f]{2})?")
+_NOT_IN_URLS: Final = re.compile(rb"[^!$&-;=@A-Z_a-z~%]")
 _SLASHES: Final = re.compile(rb"//+")
 _ENCODED_SLASH: Final = re.compile(rb"%2[Ff]")
 _PARAMETER: Final = re.compile(rb";|%3[Bb]")
@@ -68,6 +69,11 @@ def matched_form(path: bytes) -> bytes:
     return merged(_ENCODED.sub(_decoded, path) if b"%" in path else path)
 
 
+def encoded(form: bytes) -> bytes:
+    """A path as routes compare it, as it stands in a URL."""
+    return _NOT_IN_URLS.sub(_percent, form)
+
+
 def other_readings(path: bytes) -> list[bytes]:
     """What some apps take a normal path for: its encoded slashes as slashes, its parameters (`;v=1`) as not
     there, or both. The forms that routes compare."""
@@ -114,6 +120,10 @@ def _decoded(encoded: re.Match[bytes]) -> bytes:
         return encoded[0]
     number = int(digits, 16)
     return b"%%%02X" % number if number in _KEPT else bytes((number,))
+
+
+def _percent(raw: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % raw[0][0]
 
 
 def _refused(what: str) -> ProtocolError:

@@ -159,6 +159,9 @@ def test_where_no_route_looks_at_paths_targets_are_forwarded_as_received(make_ha
         (RewriteSpec(prefixes=("/api", "/api/v1")), "/api/v1/x", "/x", "/api/v1"),
         (RewriteSpec(prefixes=("/api",), instead="/v2"), "/api/x", "/v2/x", "/api"),
         (RewriteSpec(prefixes=("/api",), instead="/"), "/api/x", "/x", "/api"),
+        (RewriteSpec(prefixes=("/api/caf%C3%A9",)), "/api/caf%c3%a9/x", "/x", "/api/caf%C3%A9"),
+        (RewriteSpec(prefixes=("/api/a%20b%25",)), "/api/a%20b%25", "/", "/api/a%20b%25"),
+        (RewriteSpec(prefixes=("/api/%0d%0aX:%20y",)), "/api/%0d%0aX:%20y", "/", "/api/%0D%0AX:%20y"),
     ],
 )
 def test_a_prefix_is_stripped_or_replaced(

@@ -65,12 +65,22 @@ class Text:
             raise ProtocolError(MALFORMED_REQUEST, "a part of the request would end a header line")
         return text
 
-    def place(self, facts: Facts) -> bytes:
-        """As `of`, for a Location: it never leads to a host that the request's target names. Raises
-        ProtocolError also if a request without Host does not say which host it is about."""
+
+class Place(Text):
+    """The value of a Location. It never leads to a host that the request's target names."""
+
+    __slots__ = ()
+
+    def of(self, facts: Facts) -> bytes:
+        """As that of all texts. Raises ProtocolError also for a request without Host, if that is needed."""
         if "host" in self._parts and not facts.head.host:
             raise ProtocolError(MALFORMED_REQUEST, "no Host, which the redirect repeats")
-        return _rooted(self.of(facts))
+        return _rooted(super().of(facts))
+
+
+def value_of(name: str, text: str) -> Text:
+    """The value of a field."""
+    return Place(text) if name.lower() == "location" else Text(text)
 
 
 def _value(name: str, facts: Facts) -> bytes:
@@ -107,7 +117,7 @@ class FieldEdit:
     def __init__(self, set_: Fields, add: Fields, remove: Sequence[str]) -> None:
         names = (*remove, *(name for name, _ in set_))
         self._dropped = frozenset([name.lower().replace("_", "-").encode() for name in names])
-        self._appended = [(name.encode(), Text(value)) for name, value in (*set_, *add)]
+        self._appended = [(name.encode(), value_of(name, value)) for name, value in (*set_, *add)]
 
     def apply(self, lines: Sequence[bytes], facts: Facts) -> list[bytes]:
         """The lines after the change."""

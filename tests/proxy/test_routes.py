@@ -331,6 +331,29 @@ def test_a_fixed_answer_is_whole_and_the_connection_goes_on(make_harness: MakeHa
     assert harness.local_counted("no_upstream") == 0
 
 
+def test_fields_of_a_fixed_answer_may_have_variables(make_harness: MakeHarness) -> None:
+    answer = AnswerSpec(status=503, headers=(("X-Id", "$request_id"), ("X-Price", "5$$")), body=b"x")
+    harness = make_harness(1, more=MORE, routes=[route_spec("closed", "", answer=answer)])
+    lines = head_of(harness.ask(request("/x", "X-Request-ID: r-1")))
+    assert {"X-Id: r-1", "X-Price: 5$"} <= set(lines)
+
+
+@pytest.mark.parametrize(("status", "lengths"), [(200, ["0"]), (204, []), (205, ["0"]), (304, [])])
+def test_an_answer_without_a_body_has_a_length_where_one_could_be(
+    make_harness: MakeHarness, status: int, lengths: list[str]
+) -> None:
+    harness = make_harness(
+        1, more=MORE, routes=[api(), route_spec("none", "", answer=AnswerSpec(status=status))]
+    )
+    client = harness.ask(request("/x"))
+    lines = head_of(client)
+    assert [line[16:] for line in lines if line.startswith("Content-Length: ")] == lengths
+    assert not any(line.startswith("Transfer-Encoding") for line in lines)
+    harness.ask(request("/api"), client)  # the connection stays open
+    harness.answer()
+    assert client.take() == OK
+
+
 def test_an_answer_does_not_wait_for_the_rest_of_a_body(make_harness: MakeHarness) -> None:
     harness = make_harness(1, more=MORE, routes=[route_spec("gone", "", answer=AnswerSpec(status=410))])
     client = harness.ask(request("/x", "Content-Length: 10", method="POST") + b"abc")

@@ -7,12 +7,18 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from balancer.config.group import Group
-from balancer.config.types import CommaList, parse_fields
+from balancer.config.types import CommaList, parse_texts
 
 VARIABLES = ("client_ip", "host", "path", "request_id", "scheme", "uri")  # as in http.edits: a test compares
 _DOLLAR = re.compile(r"\$(\$|[A-Za-z0-9_]*)")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[\x20-\x7e\t]*")
+_SCHEME = re.compile(r"(?:[A-Za-z]+:|\$scheme:)?//")
+# A host and a port, then the end, or what ends them: $uri and $path begin with a slash.
+_AUTHORITY = re.compile(
+    r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9._-]*|(?:[A-Za-z0-9._-]*[.-])?\$host(?:[.-][A-Za-z0-9._-]*)?)"
+    r"(?::[0-9]{1,5})?(?:\Z|(?=[/?#]|\$uri|\$path))"
+)
 # Written by the balancer itself, or about one connection only (RFC 9110 section 7.6.1).
 _OURS = frozenset(
     (
@@ -32,6 +38,16 @@ def check_variables(text: str) -> str:
     return text
 
 
+def check_target(text: str) -> str:
+    """A Location. Raises ValueError for a URL whose host a client could choose: a variable other than `$host`
+    in it, or none at all."""
+    start = _SCHEME.match(text)
+    if start is not None and _AUTHORITY.match(text, start.end()) is None:
+        why = f"has no host after {start[0]}, or one that clients choose"
+        raise ValueError(f"{why}; write https://www.example.com$uri or https://$host$uri")
+    return check_variables(text)
+
+
 def _check_changed(names: Iterable[str]) -> None:
     for name in names:
         if _TOKEN.fullmatch(name) is None:
@@ -48,6 +64,8 @@ def _check_fields(fields: dict[str, str]) -> dict[str, str]:
         if _VALUE.fullmatch(value) is None:
             raise ValueError(f"has characters in {name} that a header field cannot have")
         check_variables(value)
+        if name.lower() == "location":
+            check_target(value)
     return fields
 
 
@@ -62,7 +80,7 @@ def _check_new_host(text: str) -> str:
     return check_variables(text)
 
 
-EditedFields = Annotated[dict[str, str], AfterValidator(_check_fields), BeforeValidator(parse_fields)]
+EditedFields = Annotated[dict[str, str], AfterValidator(_check_fields), BeforeValidator(parse_texts)]
 NewHost = Annotated[str, AfterValidator(_check_new_host)]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
 from balancer.config.group import Group
-from balancer.config.route_answers import Redirect, RespondSettings
+from balancer.config.route_answers import Redirect, Respond
 from balancer.config.route_edits import FieldsSettings, NewHost
 from balancer.config.route_match import MatchSettings
 from balancer.config.route_paths import PathOrNone, check_prefix, is_below
@@ -77,7 +77,7 @@ class RouteSettings(Group):
     pool: str = Field(default="", description="The pool that serves it.")
     split: Split = None
     redirect: Redirect = None
-    respond: RespondSettings | None = None
+    respond: Respond = None
     strip_prefix: Annotated[bool | str, BeforeValidator(_parse_stripped)] = Field(
         default=False, description="`true`: the app gets the path without `match.path_prefix`; or a prefix."
     )

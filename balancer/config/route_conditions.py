@@ -1,7 +1,6 @@
 """What a route asks of the header fields, the query and the cookies of a request (L1)."""
 
 import re
-from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
@@ -53,11 +52,6 @@ def _check_fields(values: dict[str, str]) -> dict[str, str]:
         if lower == "upgrade" and value.lower() not in ("websocket", ANY_VALUE):
             raise ValueError("has an Upgrade that is not forwarded; write websocket")
     return {name: value.lower() if name.lower() == "upgrade" else value for name, value in values.items()}
-
-
-def are_implied(wanted: Mapping[str, str], by: Mapping[str, str]) -> bool:
-    """Whether what meets the conditions `by` meets those `wanted`; names compare as they are."""
-    return all(name in by and value in (ANY_VALUE, by[name]) for name, value in wanted.items())
 
 
 QueryValues = Annotated[dict[str, str], AfterValidator(_check_query), BeforeValidator(parse_texts)]

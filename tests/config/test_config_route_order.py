@@ -1,0 +1,147 @@
+"""Routes that can never match, or lead back to themselves, are refused; no others are."""
+
+import json
+import re
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancer.config.loader import load
+from balancer.errors import SettingsError
+from balancer.http.forwarding import Forwarding
+from balancer.http.request_head import parse_request_head
+from balancer.proxy.route_table import RouteTable
+from balancer.runtime.blueprint import instance_spec
+
+PEER = Forwarding([]).peer("192.0.2.1")
+
+
+def loaded(*routes: Any) -> Any:
+    values = [{"pool": "default", **one} if "redirect" not in one else one for one in routes]
+    return load({"BALANCER_UPSTREAMS": "w:80", "BALANCER_ROUTES": json.dumps(values)})
+
+
+def problem(*routes: Any) -> str:
+    with pytest.raises(SettingsError) as caught:
+        loaded(*routes)
+    (sentence,) = caught.value.problems
+    return sentence.removeprefix("BALANCER_ROUTES: ")
+
+
+SAME = "route 2 (b) never matches: a, above it, matches the same requests; remove one of them"
+ALL = "route 2 (b) never matches: a, above it, takes all of its requests; put it first"
+
+
+@pytest.mark.parametrize(
+    ("above", "below", "text"),
+    [
+        pytest.param({"path": "/a"}, {"path": "/a"}, SAME, id="the same path"),
+        pytest.param({"path": "/a"}, {"path": "/a", "methods": "GET"}, ALL, id="the same path, and a method"),
+        pytest.param({"path_prefix": "/caf%C3%A9"}, {"path_prefix": "/caf%c3%a9/"}, SAME, id="hex digits"),
+        pytest.param({"path_prefix": "/%61"}, {"path_prefix": "/a/b"}, ALL, id="another spelling"),
+        pytest.param({"path_prefix": "/a"}, {"path": "/a"}, ALL, id="a path and its prefix"),
+        pytest.param({"methods": "GET,HEAD"}, {"methods": "GET"}, ALL, id="one of the methods"),
+        pytest.param({"methods": "GET"}, {"methods": "GET"}, SAME, id="the same method"),
+        pytest.param(
+            {"headers": {"X-A": "*"}}, {"headers": {"x-a": "1"}, "query": {"v": "1"}}, ALL, id="any value"
+        ),
+        pytest.param({"cookies": {"a": "1"}}, {"cookies": {"a": "1"}}, SAME, id="the same cookie"),
+        pytest.param(
+            {"host": ["b.x", "a.x"], "query": {"v": "1"}},
+            {"host": ["a.x", "b.x"], "query": {"v": "1"}},
+            SAME,
+            id="hosts in another order",
+        ),
+    ],
+)
+def test_a_route_that_another_one_hides_is_refused(above: Any, below: Any, text: str) -> None:
+    assert problem({"name": "a", "match": above}, {"name": "b", "match": below}) == text
+
+
+@pytest.mark.parametrize(
+    ("above", "below"),
+    [
+        ({"path": "/a"}, {"path": "/a/"}),
+        ({"path": "/a"}, {"path_prefix": "/a"}),
+        ({"methods": "GET"}, {"methods": "GET,POST"}),
+        ({"methods": "GET"}, {"path": "/a"}),
+        ({"headers": {"X-A": "1"}}, {"headers": {"X-A": "*"}}),
+        ({"cookies": {"a": "*"}}, {"cookies": {"A": "*"}}),
+        ({"query": {"a": "1", "b": "1"}}, {"query": {"a": "1"}}),
+    ],
+)
+def test_a_route_that_has_requests_of_its_own_is_accepted(above: Any, below: Any) -> None:
+    loaded({"name": "a", "match": above}, {"name": "b", "match": below})
+
+
+VALUES = st.sampled_from([{}, {"x": "1"}, {"x": "*"}])
+MATCHES = st.fixed_dictionaries(
+    {
+        "host": st.lists(st.sampled_from(["a.x", "*.x", "b.y"]), max_size=2),
+        "methods": st.lists(st.sampled_from(["GET", "PUT"]), max_size=2),
+        "headers": VALUES,
+        "query": VALUES,
+    },
+    optional={"path_prefix": st.lists(st.sampled_from(["/", "/a", "/a/b", "/%61"]), max_size=2)},
+) | st.fixed_dictionaries({"path": st.sampled_from(["/a", "/a/b", "/a/"])})
+REQUESTS = [
+    f"{method} {path}{query} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n".encode()
+    for method, path, query, host, fields in product(
+        ["GET", "PUT", "DELETE"], ["/", "/a", "/a/", "/a/b", "/a/b/c", "/c"], ["", "?x=1", "?x=2"],
+        ["a.x", "c.x", "b.y", "z"], ["", "x: 1\r\n", "x: 2\r\n"],
+    )
+]  # fmt: skip
+
+
+@given(st.lists(MATCHES, min_size=2, max_size=3))
+def test_a_refused_route_is_one_that_no_request_takes(matches: list[dict[str, Any]]) -> None:
+    routes = [{"name": str(number), "match": match} for number, match in enumerate(matches)]
+    try:
+        loaded(*routes)
+    except SettingsError as error:
+        found = re.search(r"route ([0-9]) \(.\) never matches", error.problems[0])
+        assert found is not None
+        asked = routes[: int(found[1])]
+    else:
+        return
+    hidden = len(asked) - 1
+    specs = [instance_spec(loaded(one), via="x", max_connections=10).worker.routes[0].match for one in asked]
+    table = RouteTable(specs)
+    for raw in REQUESTS:
+        head = parse_request_head(raw, 8192, 100)
+        assert table.number_of(head, PEER) != hidden
+
+
+def test_many_routes_with_different_conditions_are_accepted() -> None:
+    values = [{"name": f"r{n}", "match": {"headers": {"X-Tenant": str(n)}}} for n in range(1000)]
+    loaded(*values)
+
+
+# --- redirects in circles
+
+
+@pytest.mark.parametrize(
+    ("match", "to"),
+    [
+        ({}, "/down"),
+        ({"path_prefix": "/a"}, "/a/b?x=1"),
+        ({"host": "a.x", "path": "/caf%C3%A9"}, "/caf%c3%a9#top"),
+        ({"path": "/a"}, "$uri"),
+    ],
+)
+def test_a_redirect_to_itself_is_refused(match: Any, to: str) -> None:
+    assert problem({"name": "a", "match": match, "redirect": to}) == (
+        f"route 1 (a) redirects to {to}, which it takes itself, in circles; write another place, or put a "
+        "route for it above"
+    )
+
+
+@pytest.mark.parametrize(
+    ("match", "to"),
+    [({"path": "/a"}, "/b"), ({"methods": "POST"}, "$uri"), ({"cookies": {"old": "*"}}, "/a"), ({}, "/a/b")],
+)
+def test_a_redirect_that_ends_is_accepted(match: Any, to: str) -> None:
+    loaded({"match": {"path": "/a/b"}}, {"name": "a", "match": match, "redirect": to})

@@ -19,6 +19,7 @@ from balancer.config.pools import about_name, completed
 from balancer.config.problems import about_route, about_value, as_written, sentences
 from balancer.config.settings import Settings
 from balancer.config.sources import Origin, Reading, read_environment, read_file
+from balancer.config.split import OWN_COOKIE
 from balancer.config.sticky import NO_SECRET
 from balancer.config.token import read_token_file
 from balancer.config.trusted_fields import refused_fields
@@ -89,6 +90,7 @@ def load_with_origins(
         problems += _nobody(settings, origins)
         problems += _no_routes(settings, origins)
         problems += _circles(settings, origins)
+        problems += _kept_without_cookie(settings, origins)
         problems += refused_cookies(settings, origins)
         problems += refused_fields(settings, origins)
         problems += _file_problems(settings, origins)
@@ -156,6 +158,14 @@ def _without_requests(settings: Settings, origins: Mapping[Path, Origin]) -> Ite
     for name in [*([DEFAULT] if settings.upstreams else []), *settings.pools]:
         if settings.routes and name not in named:
             yield f"{variable(('routes',))}: no route names the pool {name}, so it gets no requests"
+
+
+def _kept_without_cookie(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]:
+    """Sides that are to keep their users, who have no cookie that says so."""
+    for number, route in enumerate(settings.routes, 1):
+        if route.split is not None and route.split.keep and settings.split.key != OWN_COOKIE:
+            text = f"split.keep: has no effect while SPLIT__KEY is {settings.split.key}; set it to cookie"
+            yield about_route(number, route.name, f"{text}, or remove this", origins)
 
 
 def _circles(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]:

@@ -1,10 +1,11 @@
 """What a route changes in the heads of requests and responses (L1)."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from balancer.config.group import Group
 from balancer.config.types import CommaList, parse_texts
@@ -92,3 +93,11 @@ class FieldsSettings(Group):
     remove: Annotated[tuple[str, ...], AfterValidator(_check_removed), CommaList] = Field(
         default=(), description="Removes all fields of the name."
     )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        named = Counter(name.lower() for name in (*self.set, *self.remove))
+        for name, count in named.items():
+            if count > 1:
+                raise ValueError(f"names {name} twice in set and remove; keep one of them")
+        return self

@@ -63,8 +63,12 @@ def parse_sides(value: object) -> object:
 
 
 def _parse_split(value: object) -> object:
-    if value is None or isinstance(value, RouteSplit) or (isinstance(value, Mapping) and "sides" in value):
+    if value is None or isinstance(value, RouteSplit):
         return value
+    if isinstance(value, Mapping) and "sides" in value:
+        return value
+    if isinstance(value, Mapping) and not value.keys().isdisjoint(("fallback", "keep")):
+        raise ValueError("has pools beside fallback or keep; write sides: {stable: 90, canary: 10} for them")
     return {"sides": value}
 
 

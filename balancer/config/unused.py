@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from balancer.config.catalogue import BY_PATH, GROUPS, POOLS, Path, key
+from balancer.config.catalogue import BY_PATH, GROUPS, POOL_SETTINGS, POOLS, Path, key
 from balancer.config.durations import format_duration
 from balancer.config.pool import NamedPool, PoolSettings
-from balancer.config.problems import about_value, as_written
+from balancer.config.problems import about_route, about_value, as_written
 from balancer.config.settings import Settings
 from balancer.config.sources import Origin
+from balancer.config.split import OWN_COOKIE
+from balancer.config.upstream_spec import DEFAULT
 
 _Why: TypeAlias = Callable[[Settings], str | None]
 
@@ -133,6 +135,20 @@ _RULES: tuple[_Rule, ...] = (
             "to true, or remove this",
         ),
     ),
+    _Rule(
+        ("split.key", "split.secret", "split.cookie"),
+        _when(
+            lambda s: not any(route.split for route in s.routes),
+            "while no route is split; write a route such as /=stable:90|canary:10, or remove this",
+        ),
+    ),
+    _Rule(
+        ("split.cookie",),
+        _when(
+            lambda s: s.split.key != OWN_COOKIE,
+            "while SPLIT__KEY is not cookie; set it to cookie, or remove this",
+        ),
+    ),
     *(
         _Rule((path,), _sooner(path, "timeouts.total"))
         for path in ("timeouts.connect", "timeouts.first_byte", "limits.queue_timeout")
@@ -143,10 +159,46 @@ _RULES: tuple[_Rule, ...] = (
 def unused(settings: Settings, origins: Mapping[Path, Origin], tree: Mapping[str, Any]) -> list[str]:
     """One sentence for each setting that was set and changes nothing. `tree` holds the values as written."""
     # A value at the top is also the default of every pool: it has an effect unless it has none in any.
-    found = [] if settings.pools and not settings.upstreams else list(_sentences(settings, (), origins, tree))
+    only_for_pools = bool(settings.pools) and not settings.upstreams
+    found = [
+        sentence
+        for path, sentence in _sentences(settings, (), origins, tree)
+        if not (only_for_pools and path in POOL_SETTINGS)
+    ]
     for name, pool in settings.pools.items():
-        found += _sentences(_as_of(pool, settings), (POOLS, name), origins, tree)
-    return found
+        found += [one for _, one in _sentences(_as_of(pool, settings), (POOLS, name), origins, tree)]
+    return [*found, *_of_routes(settings, origins)]
+
+
+def _of_routes(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]:
+    """About what routes set themselves."""
+    for number, route in enumerate(settings.routes, 1):
+        groups = {
+            group: {name: value for name, value in getattr(route, group) if value is not None}
+            for group in ("timeouts", "retry")
+        }
+        if not any(groups.values()):
+            continue
+        pools = [
+            settings if pool == DEFAULT else _as_of(settings.pools[pool], settings) for pool in route.pools
+        ]
+        seen = [
+            pool.model_copy(
+                update={name: getattr(pool, name).model_copy(update=own) for name, own in groups.items()}
+            )
+            for pool in pools
+        ]
+        for path in (f"{group}.{name}" for group, own in groups.items() for name in own):
+            whys = [_why(path, one) for one in seen]
+            if whys[0] is not None and all(whys):
+                yield about_route(number, route.name, f"{path}: has no effect {whys[0]}", origins)
+
+
+def _why(path: str, settings: Settings) -> str | None:
+    """Why the setting at `path` changes nothing."""
+    if _at(settings, path) == BY_PATH[tuple(path.split("."))].field.default:
+        return None
+    return next((why for rule in _RULES if path in rule.paths and (why := rule.why(settings))), None)
 
 
 def _as_of(pool: NamedPool, settings: Settings) -> Settings:
@@ -159,15 +211,9 @@ def _as_of(pool: NamedPool, settings: Settings) -> Settings:
 
 def _sentences(
     settings: Settings, above: Path, origins: Mapping[Path, Origin], tree: Mapping[str, Any]
-) -> Iterator[str]:
-    told = set()
-    for rule in _RULES:
-        for text in rule.paths:
-            own = tuple(text.split("."))
-            path = (*above, *own)
-            if path in told or path not in origins or _at(settings, text) == BY_PATH[own].field.default:
-                continue
-            why = rule.why(settings)
-            if why is not None:
-                told.add(path)
-                yield about_value(path, as_written(path, tree), f"has no effect {why}", origins)
+) -> Iterator[tuple[Path, str]]:
+    """The path of each setting below `above` that changes nothing, and why."""
+    for text in dict.fromkeys(text for rule in _RULES for text in rule.paths):
+        path = (*above, *text.split("."))
+        if path in origins and (why := _why(text, settings)) is not None:
+            yield path, about_value(path, as_written(path, tree), f"has no effect {why}", origins)

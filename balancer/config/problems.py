@@ -1,18 +1,17 @@
 """Turns validation errors into sentences an operator can act on (L1): setting, value, remedy."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, PlainSerializer, SecretStr, ValidationError
+from pydantic import PlainSerializer, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from balancer.config.catalogue import BY_PATH, Path, about_unknown_key, at_top, pool_of, variable
 from balancer.config.group import MisfitError
 from balancer.config.masking import MASKED, MASKED_QUERIES
-from balancer.config.route_text import RouteError, parse_routes
-from balancer.config.routes import RouteSettings
+from balancer.config.route_problems import in_routes
 from balancer.config.settings import Settings
 from balancer.config.sources import Origin
 from balancer.config.types import MASK
@@ -20,17 +19,6 @@ from balancer.config.types import MASK
 _LONGEST_VALUE = 80
 ROUTES = "routes"
 
-
-def _names(model: type[BaseModel]) -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        yield name
-        for kind in (field.annotation, *get_args(field.annotation)):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                yield from _names(kind)
-
-
-# The rest of an error's location are names of types that pydantic has tried.
-_KEYS_OF_ROUTES = frozenset(_names(RouteSettings))
 
 # pydantic's error type -> the sentence after the value, filled from the error's context
 _SENTENCES = {
@@ -76,7 +64,8 @@ def _sentence(
 ) -> str:
     path = where = tuple(str(part) for part in error["loc"])
     if path[0] == ROUTES:
-        return _about_route(error, origins, tree)
+        text = _generic(error)
+        return f"{_place((ROUTES,), origins)}: {in_routes(error, text, tree.get(ROUTES), quoted=_quoted)}"
     if error["type"] == "extra_forbidden":
         return f"{file}: {'.'.join(path)}: {about_unknown_key(path)}"
     context, value = error.get("ctx", {}), error["input"]
@@ -102,31 +91,10 @@ def _sentence(
     return about_value(path, value, text, origins)
 
 
-def _about_route(error: ErrorDetails, origins: Mapping[Path, Origin], tree: Mapping[str, Any]) -> str:
-    """The sentence names the route and the setting in it."""
-    place = _place((ROUTES,), origins)
-    inner = [*error["loc"][1:2], *(part for part in error["loc"][2:] if part in _KEYS_OF_ROUTES)]
-    cause = error.get("ctx", {}).get("error")
-    if isinstance(cause, RouteError):
-        return f"{place}: {cause}"
-    if inner and isinstance(inner[0], int):
-        place += f": route {inner[0] + 1}"
-        written = parse_routes(tree.get(ROUTES))
-        if isinstance(written, list) and isinstance(route := written[inner[0]], Mapping) and "name" in route:
-            place += f" ({route['name']})"
-    if error["type"] == "extra_forbidden":
-        above = ".".join(map(str, inner[1:]))
-        return f"{place}: {f'{above}: ' if above else ''}{error['loc'][-1]}: no such setting of a route"
-    where = ".".join(str(part) for part in inner[1:])
-    if error["type"] == "missing":
-        return f"{place}: {where}: is not set; give it a value"
-    if error["type"] == "value_error":
-        text = str(cause)
-    else:
-        text = _SENTENCES.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
-    value = error["input"]
-    shown = "" if isinstance(value, Mapping | RouteSettings) else f" {_quoted(value)}"
-    return f"{place}:{f' {where}:' if where else ''}{shown} {text}"
+def _generic(error: ErrorDetails) -> str:
+    """The sentence after the value, as the type of the error has it."""
+    known = _SENTENCES.get(error["type"])
+    return error["msg"] if known is None else known.format(**error.get("ctx", {}))
 
 
 def about_route(number: int, name: str, text: str, origins: Mapping[Path, Origin]) -> str:

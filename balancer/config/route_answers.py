@@ -34,7 +34,9 @@ def _check_location(text: str) -> str:
 
 def _parse_status(value: object) -> object:
     text = plain(value)
-    return int(text) if text.isdigit() else value
+    if text not in map(str, _REDIRECTS):
+        raise ValueError("is not the status of a redirect; write 301, 302, 303, 307 or 308")
+    return int(text)
 
 
 def _parse_redirect(value: object) -> object:

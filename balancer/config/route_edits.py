@@ -11,6 +11,7 @@ from balancer.config.group import Group
 from balancer.config.types import CommaList, parse_texts
 
 VARIABLES = ("client_ip", "host", "path", "request_id", "scheme", "uri")  # as in http.edits: a test compares
+_OTHER_NAMES = {"request_uri": "uri", "remote_addr": "client_ip", "http_host": "host", "proxy_host": "host"}
 _DOLLAR = re.compile(r"\$(\$|[A-Za-z0-9_]*)")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[\x20-\x7e\t]*")
@@ -34,6 +35,8 @@ def check_variables(text: str) -> str:
     for found in _DOLLAR.finditer(text):
         name: str = found[1]
         if name != "$" and name not in VARIABLES:
+            if name in _OTHER_NAMES:
+                raise ValueError(f"has ${name}, which is no variable here; write ${_OTHER_NAMES[name]}")
             known = ", ".join(f"${one}" for one in VARIABLES)
             raise ValueError(f"has ${name}, which is no variable; write {known}, or $$ for a dollar sign")
     return text
@@ -42,11 +45,12 @@ def check_variables(text: str) -> str:
 def check_target(text: str) -> str:
     """A Location. Raises ValueError for a URL whose host a client could choose: a variable other than `$host`
     in it, or none at all."""
+    check_variables(text)
     start = _SCHEME.match(text)
     if start is not None and _AUTHORITY.match(text, start.end()) is None:
         why = f"has no host after {start[0]}, or one that clients choose"
         raise ValueError(f"{why}; write https://www.example.com$uri or https://$host$uri")
-    return check_variables(text)
+    return text
 
 
 def _check_changed(names: Iterable[str]) -> None:

@@ -4,12 +4,15 @@
 there a regular expression: a pattern that backtracks would stop a whole worker.
 """
 
+import re
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from balancer.config.types import BARE, from_json
 
 _EXAMPLE = "/api/=api"
+_JOINED = re.compile(r"=[^,]*[;\s]")
 
 
 class RouteError(ValueError):
@@ -21,6 +24,10 @@ def _short(text: str) -> dict[str, Any]:
     left, equals, pool = (part.strip() for part in text.rpartition("="))
     if not equals or not left or not pool:
         raise RouteError(f'"{text}" is no route; write a path or a host, =, and a pool: {_EXAMPLE}')
+    if _JOINED.search(left):
+        raise RouteError(f'"{text}" is more than one route; put commas between them: {_EXAMPLE}, /=web')
+    if "=" in left and "|" in left:
+        raise RouteError(f'"{text}" has weights with =; write /=stable:90|canary:10')
     host, slash, path = left.partition("/")
     if "://" in left:
         raise RouteError(f'"{text}" has a URL; write its host and path: {left.partition("://")[2]}={pool}')
@@ -36,6 +43,8 @@ def parse_routes(value: object) -> object:
     """The routes from the short form, from JSON, or from a list in which each is in either form."""
     if isinstance(value, str):
         text = value.strip()
+        if text[:1] in ("'", '"'):
+            raise RouteError("has quotes that are part of the value; remove them")
         if not text.startswith(("[", "{")) or BARE.match(text):
             return [_short(item) for each in text.split(",") if (item := each.strip())]
         try:
@@ -43,7 +52,23 @@ def parse_routes(value: object) -> object:
         except ValueError as error:
             raise RouteError(str(error)) from None
     if isinstance(value, Mapping):
+        if value and all(isinstance(each, str) and str(name)[:1] == "/" for name, each in value.items()):
+            short = ", ".join(f"{path}={pool}" for path, pool in islice(value.items(), 3))
+            raise RouteError(f"is a mapping, not a list; write {short}")
         raise RouteError("is a mapping, not a list; write one route below the other, each with a - in front")
     if not isinstance(value, list | tuple):
         raise RouteError(f"is no list of routes; write {_EXAMPLE}, /=web")
+    for number, each in enumerate(value, 1):
+        if isinstance(each, Mapping) and (empty := _empty(each)):
+            raise RouteError(f"route {number}: {empty}: has no value; give it one or remove it")
     return [_short(each) if isinstance(each, str) else each for each in value]
+
+
+def _empty(tree: Mapping[Any, Any]) -> str:
+    """The path of a name without a value, "" if all have one."""
+    for name, value in tree.items():
+        if value is None:
+            return str(name)
+        if isinstance(value, Mapping) and (below := _empty(value)):
+            return f"{name}.{below}"
+    return ""

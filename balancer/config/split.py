@@ -1,5 +1,6 @@
 """Settings of splits (L1): how the requests of a route are divided among pools, and what names a user."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -8,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from balancer.config.group import Group
 from balancer.config.shares import MOST_WEIGHT
 from balancer.config.types import MASK, Count, check_hash_key, check_token
+from balancer.config.written import plain
 
 MOST_SIDES = 16
 OWN_COOKIE = "cookie"
@@ -16,10 +18,9 @@ OWN_COOKIE = "cookie"
 def _check_key(key: str) -> str:
     if key == OWN_COOKIE:
         return key
-    checked = check_hash_key(key)
-    if checked == "path":
+    if key == "path" or (":" not in key and key != "client_ip"):
         raise ValueError("is not known; write cookie, header:NAME, cookie:NAME, query:NAME or client_ip")
-    return checked
+    return check_hash_key(key)
 
 
 def _check_secret(secret: SecretStr) -> SecretStr:
@@ -72,6 +73,15 @@ def _parse_split(value: object) -> object:
     return {"sides": value}
 
 
+def _read_sides(value: object) -> object:
+    sides = parse_sides(value)
+    if isinstance(sides, Mapping):
+        for weight in sides.values():
+            if re.fullmatch(r"[0-9.]+%?", plain(weight)) and not plain(weight).isdigit():
+                raise ValueError(f"has a weight that is not whole ({weight}); write stable:90|canary:10")
+    return sides
+
+
 def _check_sides(sides: dict[str, int]) -> dict[str, int]:
     if not 2 <= len(sides) <= MOST_SIDES:
         raise ValueError(f"has {len(sides)} sides; write 2 to {MOST_SIDES}")
@@ -86,7 +96,7 @@ Weight = Annotated[Count, Field(ge=0, le=MOST_WEIGHT)]
 class RouteSplit(Group):
     """Several pools instead of one."""
 
-    sides: Annotated[dict[str, Weight], AfterValidator(_check_sides), BeforeValidator(parse_sides)] = Field(
+    sides: Annotated[dict[str, Weight], AfterValidator(_check_sides), BeforeValidator(_read_sides)] = Field(
         description="Pools and their weights: `{stable: 90, canary: 10}`."
     )
     fallback: bool = Field(

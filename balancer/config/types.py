@@ -112,8 +112,6 @@ def _text_of(name: object, value: object) -> str:
         return str(value).lower()
     if isinstance(value, int):
         return str(value)
-    if value is None:
-        raise ValueError(f'has {name} without a value; write one, "" if it is empty')
     if not isinstance(value, str):
         raise ValueError(f"has a value of {name} that is not text; put it in quotes")
     return value

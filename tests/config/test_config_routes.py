@@ -124,11 +124,50 @@ def of(**changes: Any) -> list[dict[str, Any]]:
             {"pool": "api"},
             "is a mapping, not a list; write one route below the other, each with a - in front",
         ),
+        (
+            {"/api": "api", "/": "default"},
+            "is a mapping, not a list; write /api=api, /=default",
+        ),
+        (
+            "/api=api; /=default",
+            '"/api=api; /=default" is more than one route; put commas between them: /api/=api, /=web',
+        ),
+        ("/=api=9|static=1", '"/=api=9|static=1" has weights with =; write /=stable:90|canary:10'),
+        ('"/=api"', "has quotes that are part of the value; remove them"),
+        (of(path="/x"), "route 1: path: no such setting of a route; did you mean match.path?"),
+        (
+            [{"redirect": "https", "status": 301}],
+            "route 1: status: no such setting of a route; did you mean redirect.status?",
+        ),
+        (
+            of(request_headers={"X-A": "1"}),
+            "route 1: request_headers.X-A: no such setting of a route; there are set, add, remove",
+        ),
+        (
+            of(match="/x"),
+            'route 1: match: "/x" is no group of settings; it has host, path, path_prefix, methods, headers, '
+            "query, cookies",
+        ),
+        (of(match=None), "route 1: match: has no value; give it one or remove it"),
+        (of(timeouts={"idle": None}), "route 1: timeouts.idle: has no value; give it one or remove it"),
+        ([{"pool": {"upstreams": "a:1"}}], "route 1: pool: is a mapping, not text; write one value"),
+        (
+            [{"redirect": "https://a.example$request_uri"}],
+            'route 1: redirect.to: "https://a.example$request_uri" has $request_uri, which is no variable '
+            "here; write $uri",
+        ),
+        (
+            [{"redirect": {"to": "https", "status": 300}}],
+            "route 1: redirect.status: 300 is not the status of a redirect; write 301, 302, 303, 307 or 308",
+        ),
         ([3], "route 1: 3 is not a mapping of names to values"),
         ([{}], "route 1: has neither a pool nor a split nor a redirect nor a respond; write one of them"),
         (of(redirect="https"), "route 1: has pool and redirect; keep one of them"),
-        (of(name="x", mach={}), "route 1 (x): mach: no such setting of a route"),
-        (of(match={"hosts": "x"}), "route 1: match: hosts: no such setting of a route"),
+        (of(name="x", mach={}), "route 1 (x): mach: no such setting of a route; did you mean match?"),
+        (
+            of(match={"hosts": "x"}),
+            "route 1: match.hosts: no such setting of a route; did you mean match.host?",
+        ),
         (
             of(match={"path": "/a", "path_prefix": "/b"}),
             "route 1: match: has a path and a path_prefix; keep one of them",
@@ -286,6 +325,16 @@ def test_a_route_may_be_split(written: object) -> None:
         (
             "/=api|static",
             'route 1: split.sides: "api|static" has a side without a weight; write stable:90|canary:10',
+        ),
+        (
+            "/=api:90%|static:10%",
+            'route 1: split.sides: "api:90%|static:10%" has a weight that is not whole (90%); write '
+            "stable:90|canary:10",
+        ),
+        (
+            [{"split": ["api", "static"]}],
+            'route 1: split.sides: ["api", "static"] is no list of sides; write [{pool: stable, '
+            "weight: 90}, ...]",
         ),
         ([{"split": {"api": 1}}], "route 1: split.sides: has 1 sides; write 2 to 16"),
         (

@@ -28,6 +28,8 @@ from balancer.config.upstream_spec import DEFAULT
 from balancer.config.written import is_text
 from balancer.errors import SettingsError
 
+_NO_TEXT = "has characters that are not UTF-8 text; write it again"
+
 
 class Policies(Protocol):
     """What the loader needs to know about policies; the registry implements it."""
@@ -77,8 +79,9 @@ def load_with_origins(
     tree = completed(_overlay(file.tree, environment.tree))
     if tree.get(POOLS):
         tree.setdefault("upstreams", [])  # the pool `default` is not needed then
-    problems = [*environment.problems, *file.problems, *_text_problems(tree, origins)]
-    problems += _pool_names(tree, origins)
+    problems = [*environment.problems, *file.problems, *_pool_names(tree, origins)]
+    if not is_text(tree):  # the models would raise a UnicodeEncodeError
+        raise _wrong([*problems, *(_text_problems(tree, origins) or [f"{name}: {_NO_TEXT}"])])
     settings: Settings | None
     try:
         settings = Settings(**tree)
@@ -101,7 +104,7 @@ def load_with_origins(
             options = {} if settings is None else settings.pools[pool].policy_options
             problems += _policy_problems(values, options, (POOLS, pool), origins, policies)
     if problems or settings is None:
-        raise SettingsError([_printable(problem) for problem in dict.fromkeys(problems)])
+        raise _wrong(problems)
     warnings = [*unused(settings, origins, tree), *_without_requests(settings, origins)]
     if any(
         pool.sticky.enabled and not pool.sticky.secret.get_secret_value()
@@ -109,6 +112,10 @@ def load_with_origins(
     ):
         warnings.append(NO_SECRET)
     return Loaded(settings, origins, tuple(map(_printable, warnings)))
+
+
+def _wrong(problems: list[str]) -> SettingsError:
+    return SettingsError([_printable(problem) for problem in dict.fromkeys(problems)])
 
 
 def _printable(sentence: str) -> str:
@@ -191,7 +198,7 @@ def _circles(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str
 def _text_problems(tree: Mapping[str, Any], origins: Mapping[Path, Origin]) -> list[str]:
     """Bytes that are not UTF-8, and lone surrogates: they could not be sent to workers."""
     return [
-        f"{origin.where}: has characters that are not UTF-8 text; write it again"
+        f"{origin.where}: {_NO_TEXT}"
         for path, origin in origins.items()
         if not is_text(as_written(path, tree))
     ]

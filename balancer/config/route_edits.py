@@ -16,6 +16,8 @@ _DOLLAR = re.compile(r"\$(\$|[A-Za-z0-9_]*)")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[\x20-\x7e\t]*")
 _SCHEME = re.compile(r"(?:[A-Za-z]+:|\$scheme:)?//")
+_NEW_HOST = re.compile(r"(?:[A-Za-z0-9._-]|\$(?!uri|path)[a-z_]+)+(?::([0-9]{1,5}))?")
+_MOST_PORT = 65535
 # A host and a port, then the end, or what ends them: $uri and $path begin with a slash.
 _AUTHORITY = re.compile(
     r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9._-]*|(?:[A-Za-z0-9._-]*[.-])?\$host(?:[.-][A-Za-z0-9._-]*)?)"
@@ -80,9 +82,11 @@ def _check_removed(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _check_new_host(text: str) -> str:
-    if text and not re.fullmatch(r"(?:[A-Za-z0-9._-]|\$[a-z_]+)+(?::[0-9]{1,5})?", text):
+    check_variables(text)
+    found = _NEW_HOST.fullmatch(text)
+    if text and (found is None or int(found[1] or 0) > _MOST_PORT):
         raise ValueError("is not a Host; write app.example or app.example:8080")
-    return check_variables(text)
+    return text
 
 
 EditedFields = Annotated[dict[str, str], AfterValidator(_check_fields), BeforeValidator(parse_texts)]

@@ -12,6 +12,8 @@ from balancer.config.types import CommaList, Methods
 
 
 def _check_host(text: str) -> str:
+    if text == "*":
+        raise ValueError("is every host; leave it out: /=web")
     star, dot, rest = text.partition(".")
     if star == "*" and dot and "*" not in rest:
         return f"*.{_host_name(rest)}"

@@ -226,7 +226,16 @@ def test_half_a_character_in_json_is_refused(text: str) -> None:
 def test_bytes_that_are_not_utf8_are_refused() -> None:
     found = problems(os.fsdecode(b'[{"name": "x", "respond": {"text": "caf\xe9"}}]'))
     assert found == [NO_TEXT]
-    assert f"BALANCER_SPLIT__SECRET: {NO_TEXT}" in problems(SPLIT, SPLIT__SECRET=os.fsdecode(b"\xe9"))
+    assert problems(SPLIT, SPLIT__SECRET=os.fsdecode(b"\xe9")) == [f"BALANCER_SPLIT__SECRET: {NO_TEXT}"]
+    assert problems(os.fsdecode(b"/caf\xe9=api")) == [NO_TEXT]
+
+
+def test_half_a_character_anywhere_in_a_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "balancer.yaml"
+    file.write_text('upstreams: w:80\n"\\ud800": {"\\ud800": 1}\n', encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load({}, str(file))
+    assert caught.value.problems == [f"{file}: {NO_TEXT}"]
 
 
 KEYS = [

@@ -199,6 +199,11 @@ def of(**changes: Any) -> list[dict[str, Any]]:
             "GET,HEAD",
         ),
         (of(strip_prefix=True), "route 1: has no match.path_prefix that could be stripped; add one"),
+        ("*=api", 'route 1: match.host: "*" is every host; leave it out: /=web'),
+        *(
+            (of(host=host), f'route 1: host: "{host}" is not a Host; write app.example or app.example:8080')
+            for host in ("$path", "a$uri", "a:99999")
+        ),
         (of(host="x y"), 'route 1: host: "x y" is not a Host; write app.example or app.example:8080'),
         (
             of(request_headers={"set": {"Connection": "x"}}),

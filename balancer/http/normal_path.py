@@ -55,12 +55,12 @@ def normal_path(path: bytes) -> bytes:
             if name in _DOTS:
                 raise _refused("a dot segment that is hidden by an encoded slash or a parameter")
     if not has_dots:
-        return path
+        return _rooted(path)
     plain = _without_dots(segments)
     # Of `/a//../b` some remove the empty segment, some `a`.
     if b"//" in path and merged(plain) != _without_dots(merged(path).split(b"/")):
         raise _refused("a dot segment behind an empty one")
-    return plain
+    return _rooted(plain)
 
 
 def matched_form(path: bytes) -> bytes:
@@ -85,6 +85,12 @@ def other_readings(path: bytes) -> list[bytes]:
 def merged(path: bytes) -> bytes:
     """`path` without empty segments, but for a last one."""
     return _SLASHES.sub(b"/", path) if b"//" in path else path
+
+
+def _rooted(path: bytes) -> bytes:
+    """With one slash in front: to WHATWG's URL, and so to many apps on Node, `//x/admin` is the host `x` and
+    the path `/admin`."""
+    return b"/" + path.lstrip(b"/") if path.startswith(b"//") else path
 
 
 def _without_dots(segments: list[bytes]) -> bytes:

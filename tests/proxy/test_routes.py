@@ -106,7 +106,9 @@ def test_a_request_that_no_route_matches_gets_404_with_a_reason(make_harness: Ma
         ("/api/../x", "/x"),
         ("/x/../api/y?q=/../z", "/api/y?q=/../z"),
         ("/%61pi/y", "/api/y"),
-        ("//api/y", "//api/y"),
+        ("//api/y", "/api/y"),
+        ("/api//y", "/api//y"),
+        ("//x/api", "/x/api"),
         ("/api/a%2fb", "/api/a%2fb"),
         ("/api/y;v=1", "/api/y;v=1"),
         ("/caf%c3%a9", "/caf%c3%a9"),
@@ -173,7 +175,8 @@ def test_a_prefix_is_stripped_or_replaced(
     assert lines[0] == f"GET {forwarded} HTTP/1.1"
     assert f"X-Forwarded-Prefix: {told}" in lines
     harness.answer()
-    assert path.split("?")[0] in harness.logged()["target"]  # the log has what the client sent
+    before = path.split("?")[0].replace("//api/x", "/api/x")
+    assert before in harness.logged()["target"]  # the log has the path before it was rewritten
 
 
 @pytest.mark.parametrize(

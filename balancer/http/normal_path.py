@@ -76,9 +76,9 @@ def encoded(form: bytes) -> bytes:
 
 def other_readings(path: bytes) -> list[bytes]:
     """What some apps take a normal path for: its encoded slashes as slashes, its parameters (`;v=1`) as not
-    there, or both. The forms that routes compare."""
-    plain = _PARAMETERS.sub(b"", path)
-    readings = [_ENCODED_SLASH.sub(b"/", path), plain, _ENCODED_SLASH.sub(b"/", plain)]
+    there, or both, in either order. The forms that routes compare."""
+    plain, decoded = _PARAMETERS.sub(b"", path), _ENCODED_SLASH.sub(b"/", path)
+    readings = [decoded, plain, _ENCODED_SLASH.sub(b"/", plain), _PARAMETERS.sub(b"", decoded)]
     return [matched_form(one) for one in dict.fromkeys(readings) if one != path]
 
 

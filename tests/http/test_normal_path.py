@@ -101,6 +101,7 @@ def test_other_readings_are_those_of_apps_that_decode_slashes_or_drop_parameters
     assert other_readings(b"/a%2fb") == [b"/a/b"]
     assert other_readings(b"/a;v=1/b") == [b"/a/b"]
     assert set(other_readings(b"/a;v=1/b%2Fc")) == {b"/a/b%2Fc", b"/a;v=1/b/c", b"/a/b/c"}
+    assert set(other_readings(b"/a;b%2Fc")) == {b"/a", b"/a;b/c", b"/a/c"}
 
 
 @given(PATHS)

@@ -23,9 +23,11 @@ def status(
     admin: Admin = None,
     config: ConfigFile = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every second until Ctrl-C.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the JSON of GET /api/pools.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the JSON of GET /api/pools and /api/routes.")
+    ] = False,
 ) -> None:
-    """Show the upstreams of a running balancer: states, requests, last checks.
+    """Show the upstreams of a running balancer: states, requests, last checks; and its routes.
 
     The command asks the admin listener in the settings here, so that it needs
     no options inside the container, or the one that --admin names:
@@ -39,6 +41,10 @@ def status(
     8. weight 0.5/2: in a slow start to 2. An overloaded pool gets more load
     than it can serve: add replicas; docs/overload.md says what clients get
     in the meantime.
+
+    A site with several routes, or a split, has a row for each of their pools:
+    requests, errors, and p50, p95 and p99 of the time to the last byte.
+    Retries are those of the pool, for whichever route.
     """
     from balancer.console import status as shown
 

@@ -135,7 +135,7 @@ class SplitCommand:
                 f"{side['requests'] / total:.0%}",
                 f"{sum(count for code, count in side['codes'].items() if code.startswith('5')):,}",
                 f"{side['retries']:,}",
-                *(_quantile(bounds, side["first_byte_buckets"], quantile) for quantile in _QUANTILES),
+                *(quantile(bounds, side["first_byte_buckets"], share) for share in _QUANTILES),
             )
         return table
 
@@ -159,8 +159,8 @@ def _since(side: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[st
     }
 
 
-def _quantile(bounds: Sequence[float], buckets: Sequence[int], share: float) -> str:
-    """The bound below which this share of the first bytes came; "-" without any."""
+def quantile(bounds: Sequence[float], buckets: Sequence[int], share: float) -> str:
+    """The bound that this share of what was counted kept; "-" without any."""
     total, seen = sum(buckets), 0
     if not total:
         return "-"

@@ -1,4 +1,4 @@
-"""`balancer status` (L7): renders the answer of `GET /api/pools` as one table per pool."""
+"""`balancer status` (L7): one table per pool, from `GET /api/pools`, and one of the routes."""
 
 import json
 import sys
@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from balancer.console import routes as of_routes
 from balancer.console.client import AdminClient, UnreachableError
 from balancer.outliers.ejection_term import in_a_row
 
@@ -48,7 +49,7 @@ Answer: TypeAlias = Mapping[str, Any]
 
 def show(client: AdminClient, console: Console, *, as_json: bool) -> None:
     """Print the state once."""
-    answer = client.get(PATH, "pools")
+    answer = _ask(client)
     if as_json:
         json.dump(answer, sys.stdout, indent=2)
         print()
@@ -58,7 +59,7 @@ def show(client: AdminClient, console: Console, *, as_json: bool) -> None:
 
 def watch(client: AdminClient, console: Console) -> None:
     """Show the state every REFRESH seconds, until interrupted; keep trying if the balancer is away."""
-    answer = client.get(PATH, "pools")
+    answer = _ask(client)
     if not console.is_terminal:
         while True:
             console.print(status(answer, console.width))
@@ -71,21 +72,28 @@ def watch(client: AdminClient, console: Console) -> None:
             answer, trouble = _next(client, answer)
 
 
+def _ask(client: AdminClient) -> Answer:
+    """The fields of both answers."""
+    return {**client.get(PATH, "pools"), **client.get(of_routes.PATH, "routes")}
+
+
 def _next(client: AdminClient, before: Answer) -> tuple[Answer, str]:
     time.sleep(REFRESH)
     try:
-        return client.get(PATH, "pools"), ""
+        return _ask(client), ""
     except UnreachableError as error:
         return before, f"{error} The figures above are out of date."
 
 
 def status(answer: Answer, width: int, most: int | None = None) -> RenderableType:
-    """All pools, for a console of that width. `most`: upstreams shown of each pool at most, the worst."""
-    return Group(*(part for pool in answer["pools"] for part in _pool(pool, width, most)))
+    """All pools and routes, for a console of that width. `most`: upstreams shown of each pool at most, and
+    rows of routes, the worst."""
+    pools = (part for pool in answer["pools"] for part in _pool(pool, width, most))
+    return Group(*pools, *of_routes.routes(answer, width, most))
 
 
 def fitting(answer: Answer, console: Console, height: int) -> RenderableType:
-    """All pools in at most `height` lines, if possible."""
+    """All pools and routes in at most `height` lines, if possible."""
 
     def fits(most: int | None) -> bool:
         return len(console.render_lines(status(answer, console.width, most), pad=False)) <= height

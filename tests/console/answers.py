@@ -61,7 +61,12 @@ def pools(*upstreams: dict[str, Any], **other: Any) -> dict[str, Any]:
         "queue_rejected": {},
         "queue_abandoned": 0,
     }
-    return {"first_byte_bounds": [], "pools": [{**pool, "upstreams": list(upstreams), **other}]}
+    return {
+        "first_byte_bounds": [],
+        "pools": [{**pool, "upstreams": list(upstreams), **other}],
+        "bounds": [],
+        "routes": [],
+    }
 
 
 def event(revision: int, kind: str = "ejected", text: str = "app1:8000 ejected: it fails") -> dict[str, Any]:

@@ -271,7 +271,7 @@ def test_if_rows_do_not_fit_the_worst_are_shown_and_the_rest_is_counted(height: 
 def test_each_pool_shows_some_rows() -> None:
     one = pools(*[upstream(f"app{number}:8000") for number in range(10, 60)])
     (pool,) = one["pools"]
-    both = {"pools": [pool, {**pool, "name": "other"}]}
+    both = {**one, "pools": [pool, {**pool, "name": "other"}]}
     lines = fitted(both, 30)
     assert sum("more (use" in line for line in lines) == 2
     assert len(lines) <= 30

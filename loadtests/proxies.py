@@ -65,15 +65,17 @@ def haproxy(template: Path, directory: Path, **values: str) -> Launch:
 
 
 def balancer(listen: int, admin: int, upstreams: Sequence[str], **settings: str) -> Launch:
-    """This balancer on two ports of 127.0.0.1, one worker, no access log; `upstreams` are addresses."""
+    """This balancer on two ports of 127.0.0.1, one worker, no access log; `upstreams` are addresses, none if
+    `settings` name pools."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BALANCER_")}
     environment |= {
         "BALANCER_LISTEN": f"127.0.0.1:{listen}",
         "BALANCER_ADMIN_LISTEN": f"127.0.0.1:{admin}",
-        "BALANCER_UPSTREAMS": ",".join(upstreams),
         "BALANCER_WORKERS": "1",
         "BALANCER_ACCESS_LOG__ENABLED": "false",
     }
+    if upstreams:
+        environment["BALANCER_UPSTREAMS"] = ",".join(upstreams)
     environment |= {f"BALANCER_{name}": value for name, value in settings.items()}
     return Launch([sys.executable, "-m", "balancer", "run"], environment)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from fnmatch import fnmatch
 
-from loadtests.bench import scripts
+from loadtests.bench import scripts, site
 from loadtests.bench.case import COMPARED, OURS, Bar, Case
 from loadtests.bench.contenders import NAMES, NGINX_POLICIES
 from loadtests.bench.crowds import Burst, Idle
@@ -18,6 +18,7 @@ from loadtests.errors import BenchError
 KIB, MIB = 1024, 1024**2
 MANY = 1_000  # upstreams
 EVERYONE = NAMES
+ROUTING = tuple(name for name in NAMES if name != "naive")  # which has one pool
 
 
 def _cost(compiled: float, plain: float | None = None, figure: Figure = Figure.CPU) -> tuple[Bar, ...]:
@@ -58,6 +59,14 @@ def _main_cases() -> list[Case]:
             name="browsers",
             text="requests of 50 browsers in random order on each connection, as behind a CDN",
             script=scripts.of_browsers,
+        ),
+        Load(
+            name="routes",
+            text="50 routes by host and path over 10 pools, requests for all of them in random order",
+            setup=Setup(upstreams=2 * site.POOLS, routes=True),
+            script=scripts.of_routes,
+            proxies=ROUTING,
+            bars=_cost(0.92, 1.25),
         ),
         Load(
             name="10k", text="10 KiB responses", setup=Setup(body=10 * KIB), proxies=EVERYONE, bars=_cost(1.0)

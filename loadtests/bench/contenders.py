@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtests import builds, proxies
+from loadtests.bench import site
 from loadtests.bench.setup import Place, Setup
 from loadtests.builds import Build
 from loadtests.errors import BenchError
@@ -22,6 +23,21 @@ NGINX_POLICIES = {
     "consistent_hash": "hash $remote_addr consistent;",
     "ip_hash": "ip_hash;",
 }
+_NGINX_POOL = "upstream {name} {{ {policy} {servers} keepalive {idle}; keepalive_requests 1000000000; }}"
+_HAPROXY_POOL = """backend {name}
+    balance {policy}
+    http-reuse always
+    option httpchk GET /
+    {sticky}
+    {servers}
+"""
+_CADDY_SITE = """http://:{port} {{
+	bind 127.0.0.1
+	{log}
+	reverse_proxy {servers} {{
+		import options
+	}}
+}}"""
 HAPROXY_POLICIES = {
     "least_connections": "leastconn",
     "round_robin": "roundrobin",
@@ -49,46 +65,67 @@ def nginx(place: Place, setup: Setup, settings: Mapping[str, str]) -> Launch:
         if setup.origin.name == "ECHO"
         else 'proxy_set_header Connection "";'
     )
+    listen = f"127.0.0.1:{place.port}"
+    idle = max(64, 2 * setup.upstreams)  # as idle connections of another upstream are no use
     return proxies.nginx(
         HERE / "nginx.conf.template",
         place.directory,
-        port=str(place.port),
-        servers="\n        ".join(f"server 127.0.0.1:{upstream};" for upstream in place.upstreams),
         log=f"{place.directory}/access.log" if setup.log else "off",
-        policy=NGINX_POLICIES[setup.policy],
-        idle=str(max(64, 2 * setup.upstreams)),  # as idle connections of another upstream are no use
         buffering="off" if setup.unbuffered else "on",
         connection=connection,
+        pools="\n    ".join(
+            _NGINX_POOL.format(
+                name=name,
+                policy=NGINX_POLICIES[setup.policy],
+                servers=" ".join(f"server {one};" for one in upstreams),
+                idle=idle,
+            )
+            for name, upstreams in _pools(place, setup).items()
+        ),
+        servers=site.nginx(listen, "backlog=4096")
+        if setup.routes
+        else f"server {{ listen {listen} backlog=4096; location / {{ proxy_pass http://app; }} }}",
     )
+
+
+def _pools(place: Place, setup: Setup) -> dict[str, list[str]]:
+    """The upstreams of each pool by its name."""
+    if setup.routes:
+        return {f"pool{number}": upstreams for number, upstreams in enumerate(site.members(place))}
+    return {"app": [f"127.0.0.1:{port}" for port in place.upstreams]}
 
 
 def haproxy(place: Place, setup: Setup, settings: Mapping[str, str]) -> Launch:
     cookie = " cookie s{}" if setup.sticky else ""
-    servers = (
-        f"server app{number} 127.0.0.1:{upstream} check inter 2s{cookie.format(number)}"
-        for number, upstream in enumerate(place.upstreams, 1)
+    pools = (
+        _HAPROXY_POOL.format(
+            name=name,
+            policy=HAPROXY_POLICIES[setup.policy],
+            sticky="cookie SERVER insert indirect nocache" if setup.sticky else "",
+            servers="\n    ".join(
+                f"server app{number} {upstream} check inter 2s{cookie.format(number)}"
+                for number, upstream in enumerate(upstreams, 1)
+            ),
+        )
+        for name, upstreams in _pools(place, setup).items()
     )
     return proxies.haproxy(
         HERE / "haproxy.cfg.template",
         place.directory,
         port=str(place.port),
-        servers="\n    ".join(servers),
         log="log stdout format raw local0 info" if setup.log else "",
         logged="log global\n    option httplog" if setup.log else "",
-        policy=HAPROXY_POLICIES[setup.policy],
-        sticky="cookie SERVER insert indirect nocache" if setup.sticky else "",
+        choice=site.haproxy(place.directory) if setup.routes else "default_backend app",
+        pools="\n".join(pools),
     )
 
 
 def caddy(place: Place, setup: Setup, settings: Mapping[str, str]) -> Launch:
     log = f"log {{\n\t\toutput file {place.directory}/access.log\n\t}}" if setup.log else ""
-    file = render(
-        HERE / "caddyfile.template",
-        place.directory,
-        port=str(place.port),
-        servers=" ".join(f"127.0.0.1:{upstream}" for upstream in place.upstreams),
-        log=log,
-    )
+    servers = " ".join(f"127.0.0.1:{upstream}" for upstream in place.upstreams)
+    one = _CADDY_SITE.format(port=place.port, log=log, servers=servers)
+    sites = site.caddy(place.port, site.members(place)) if setup.routes else one
+    file = render(HERE / "caddyfile.template", place.directory, sites=sites)
     launch = Launch(["caddy", "run", "--adapter", "caddyfile", "--config", str(file)])
     home = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), str(place.directory))
     return Launch(launch.argv, {**launch.environment, **home})
@@ -108,6 +145,9 @@ def ours(build: Build | None) -> Prepare:
         if setup.sticky:
             own |= {"STICKY__ENABLED": "true", "STICKY__SECRET": "of the benchmark, 32 bytes or longer"}
         upstreams = [f"127.0.0.1:{upstream}" for upstream in place.upstreams]
+        if setup.routes:
+            own |= site.ours(site.members(place))
+            upstreams = []  # no pool beside those of the routes
         own |= {**setup.settings, **settings}
         launch = proxies.balancer(place.port, place.spare, upstreams, **own)
         return Launch(launch.argv, build.environment(launch.environment)) if build is not None else launch

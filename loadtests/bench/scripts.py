@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 
 from loadtests import browsers
+from loadtests.bench import site
 from loadtests.errors import BenchError
 from loadtests.wrk import REQUEST_HEADERS
 
@@ -31,6 +32,15 @@ def cookie(port: int) -> str:
 def of_browsers(port: int) -> str:
     """On each connection requests of fifty browsers in random order."""
     return _at_random([_request(path, lines) for path, lines in browsers.heads()])
+
+
+def of_routes(port: int) -> str:
+    """Requests for each route of the site, in random order."""
+    heads = []
+    for host, path in site.requests():
+        lines = [line for line in REQUEST_HEADERS if not line.startswith("Host:")]
+        heads.append(_request(path, [f"Host: {host}", *lines]))
+    return _at_random(heads)
 
 
 def sticky(port: int) -> str:

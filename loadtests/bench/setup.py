@@ -20,7 +20,8 @@ class Origin(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """`body` in bytes. `settings` are of ours, on top of the defaults without BALANCER_."""
+    """`body` in bytes. `settings` are of ours, on top of the defaults without BALANCER_. With `routes` the
+    proxy has those of `site`, else one pool."""
 
     upstreams: int = 4
     body: int = 100
@@ -28,6 +29,7 @@ class Setup:
     policy: str = "least_connections"
     log: bool = False
     sticky: bool = False
+    routes: bool = False
     unbuffered: bool = False  # nginx passes request bodies on as they arrive, as ours and HAProxy do
     backlog: int = BACKLOG  # of each of the origin's ports
     settings: Mapping[str, str] = field(default_factory=dict)

@@ -10,16 +10,18 @@ from balancer.config.loader import load
 from balancer.config.settings import Settings
 from balancer.policies import registry
 
-_PAGE = (Path(__file__).parents[2] / "docs/routes.md").read_text(encoding="utf-8")
+_ROOT = Path(__file__).parents[2]
+_PAGE = (_ROOT / "docs/routes.md").read_text(encoding="utf-8")
+_README = (_ROOT / "README.md").read_text(encoding="utf-8")
 _POOLS = "upstreams: w:80\npools: {api: {upstreams: a:80}, web: {upstreams: b:80}}\n"
 
 
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", _PAGE, re.DOTALL)
+def _blocks(language: str, page: str = _PAGE) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
 
 
 def _variables(block: str) -> dict[str, str]:
-    return dict(re.findall(r'^(BALANCER_\w+)="?([^"\n#]*?)"?(?: +#.*)?$', block, re.MULTILINE))
+    return dict(re.findall(r'^(?:export )?(BALANCER_\w+)="?([^"\n#]*?)"?(?: +#.*)?$', block, re.MULTILINE))
 
 
 def _loaded(tmp_path: Path, text: str) -> Settings:
@@ -43,11 +45,24 @@ def test_the_long_form_is_valid(tmp_path: Path) -> None:
     assert [route.name for route in settings.routes] == ["shop-api", "redirect", "respond", "default"]
 
 
-def test_the_example_from_nginx_is_the_same_in_both_forms(tmp_path: Path) -> None:
-    (variables,) = (block for block in _blocks("sh") if "weight=3" in block)
-    (file,) = (block for block in _blocks("yaml") if "weight=3" in block)
-    by_environment = load(_variables(variables), None, registry).model_dump(exclude={"config"})
-    assert _loaded(tmp_path, file).model_dump(exclude={"config"}) == by_environment
+@pytest.mark.parametrize("page", [_PAGE, _README], ids=["routes.md", "README.md"])
+def test_the_example_from_nginx_is_the_same_in_both_forms(tmp_path: Path, page: str) -> None:
+    (variables,) = (
+        block
+        for block in _blocks("sh", page)
+        if "BALANCER_POOLS__API__UPSTREAMS=" in block and "weight=3" in block
+    )
+    (file,) = (block for block in _blocks("yaml", page) if "weight=3" in block)
+    by_environment = load(_variables(variables), None, registry)
+    by_file = _loaded(tmp_path, file)
+    assert by_file.model_dump(exclude={"config"}) == by_environment.model_dump(exclude={"config"})
+    api = by_file.pools["api"]
+    assert [one.weight for one in api.upstreams] == [3, 3, 1]
+    assert (api.policy, api.keepalive.max_idle) == ("least_connections", 32)
+    assert [(route.match.path_prefix, route.pool) for route in by_file.routes] == [
+        (("/api/",), "api"),
+        (("/static/",), "static"),
+    ]
 
 
 ROWS = re.findall(r"^\| (?:nginx|HAProxy|Traefik) .*\| (.+) \|$", _PAGE, re.MULTILINE)

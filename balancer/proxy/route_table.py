@@ -212,6 +212,9 @@ class RouteTable:
         return tables
 
     def _host(self, value: bytes) -> _Host:
+        # WHATWG's URL decodes it; no name in use has one.
+        if b"%" in value and (self._hosts or self._domains):
+            raise ProtocolError(MALFORMED_REQUEST, "Host has an encoded character that could hide its route")
         host = _Host(self._tables_of(plain_host(value)))
         if len(value) <= _KNOWN_BYTES:
             if len(self._known) >= _KNOWN_HOSTS:

@@ -138,6 +138,26 @@ def test_a_path_that_could_be_taken_for_another_routes_is_refused(
     assert harness.dialled == []
 
 
+@pytest.mark.parametrize("host", ["%61.example", "a%2Eexample", "x.%61.example:80", "b.example%2f"])
+def test_a_host_that_could_be_taken_for_another_routes_is_refused(
+    make_harness: MakeHarness, host: str
+) -> None:
+    routes = [route_spec("api", match={"hosts": ("a.example", "*.a.example")}), route_spec("web")]
+    harness = make_harness(1, more=MORE, routes=routes)
+    for target in ("/", "//x/%2e"):
+        answer = harness.ask(request(target, host=host)).take()
+        assert answer.startswith(b"HTTP/1.1 400 ")
+    assert harness.ask(request(f"http://{host}/", host="b.example")).take().startswith(b"HTTP/1.1 400 ")
+    assert harness.dialled == []
+
+
+def test_where_no_route_looks_at_hosts_they_are_forwarded_as_received(make_harness: MakeHarness) -> None:
+    harness = make_harness(1, more=MORE, routes=[api(), route_spec("web")])
+    harness.ask(request("/", host="%61.example"))
+    assert head_to_app(harness)[1] == "Host: %61.example"
+    harness.answer()
+
+
 def test_where_no_route_looks_at_paths_targets_are_forwarded_as_received(make_harness: MakeHarness) -> None:
     harness = make_harness(
         1, more=MORE, routes=[route_spec("api", match={"hosts": ("a.example",)}), route_spec("web")]

@@ -13,7 +13,7 @@ DOCS_STAMP := $(DOCS_VENV)/.installed
 BENCH_VENV := $(VENV)/bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
-# Parallel test processes of `make unit`: some wait for other processes, so three more than there are cores.
+# Parallel test processes: some wait for other processes, so three more than there are cores.
 TESTERS := $(shell expr $$(nproc) + 3)
 # Keep bytecode files, so that the test processes and their children do not compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -23,7 +23,7 @@ COMPILED := build/compiled
 # Children import it too: -P and PYTHONSAFEPATH keep the checkout, with its plain package, off their paths.
 RUN_COMPILED := EXPECT_BUILD=compiled PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 
-.PHONY: help setup demo load docs test unit slow e2e lint types compiled test-compiled
+.PHONY: help setup demo load docs test unit integration slow e2e lint types compiled test-compiled
 .PHONY: bench bench-quick instructions faults hostile overload clean
 
 help:  ## list the targets
@@ -58,7 +58,7 @@ docs: $(DOCS_STAMP)  ## build the documentation into build/site; a broken link f
 	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --clean
 	@echo "open build/site/index.html"
 
-test: lint types unit slow e2e  ## lint, types and all tests
+test: lint types unit integration slow e2e  ## lint, types and all tests
 
 lint: $(STAMP)  ## ruff
 	$(BIN)/ruff check .
@@ -67,8 +67,11 @@ lint: $(STAMP)  ## ruff
 types: $(STAMP)  ## mypy, strict
 	$(BIN)/mypy
 
-unit: $(STAMP)  ## all fast tests, without containers
-	$(BIN)/pytest -q -n $(TESTERS) --dist worksteal
+unit: $(STAMP)  ## all fast tests in one process, on fake clocks and fake wires
+	$(BIN)/pytest -q -n $(TESTERS) --dist worksteal -m "not (integration or slow or e2e)"
+
+integration: $(STAMP)  ## fast tests with real sockets and real processes
+	$(BIN)/pytest -q -n $(TESTERS) --dist worksteal -m "integration and not (slow or e2e)"
 
 slow: $(STAMP)  ## tests that take seconds each: under load, and simulations
 	$(BIN)/pytest -q -m "slow and not alone" -n 2 --dist worksteal
@@ -86,7 +89,7 @@ compiled: $(STAMP)  ## compile the hot rooms into build/compiled, 3 min, if they
 			--target $(COMPILED) . && \
 		echo "$$sources" >$(COMPILED)/.sources; fi
 
-test-compiled: compiled  ## the fast tests, and those with faults, on the compiled package
+test-compiled: compiled  ## all fast tests, and those with faults, on the compiled package
 	$(RUN_COMPILED) $(BIN)/pytest -q -n $(TESTERS) --dist worksteal -o "pythonpath=$(COMPILED) ."
 	$(RUN_COMPILED) $(BIN)/pytest -q -m slow -o "pythonpath=$(COMPILED) ." tests/integration/faults
 

@@ -95,6 +95,7 @@ def check_responses(cases: list[Case]) -> None:
         before = case.id
 
 
+@pytest.mark.integration
 def test_the_plain_build_forwards_the_same_bytes() -> None:
     """In a process that imports the checkout, where nothing is compiled."""
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "EXPECT_BUILD": "plain"}

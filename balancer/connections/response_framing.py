@@ -30,7 +30,7 @@ _START_KNOWN: Final = 5  # bytes of a head that show that it begins with HTTP/
 # What is expected next.
 HEAD: Final = 0
 _BODY: Final = 1
-_TUNNEL: Final = 2
+TUNNEL: Final = 2
 
 
 class ResponseFraming:
@@ -71,7 +71,7 @@ class ResponseFraming:
     @property
     def is_tunnel(self) -> bool:
         """Whether the response was a 101."""
-        return self.state == _TUNNEL
+        return self.state == TUNNEL
 
     def read(self, reader: ResponseReader, data: bytes) -> None:
         """`data` has arrived."""
@@ -90,7 +90,7 @@ class ResponseFraming:
 
     def half_close(self, reader: ResponseReader) -> None:
         """The upstream's FIN, while the connection can still be written to."""
-        if self.state == _TUNNEL:
+        if self.state == TUNNEL:
             reader.tunnel_half_closed()
         elif self.state == _BODY and self._left == UNTIL_CLOSE:
             self.end(reader, was_reset=False)  # at once: the app may be slow to read the rest of the request
@@ -101,7 +101,7 @@ class ResponseFraming:
         A response without a length ends with its connection, but only with a FIN: after a reset it is
         incomplete, and must not pass for a whole one (RFC 9112 section 8).
         """
-        if self.state == _TUNNEL:
+        if self.state == TUNNEL:
             reader.tunnel_ended()
         elif self.state == _BODY and self._left == UNTIL_CLOSE and not was_reset:
             reader.response_body(b"", True, b"")
@@ -247,5 +247,5 @@ class ResponseFraming:
     def _switch(self, reader: ResponseReader, head: ResponseHead, data: bytes) -> None:
         if not (self._upgrading and head.websocket):
             raise ProtocolError(UPGRADE_FAILED, "101 without an agreed upgrade")
-        self.state = _TUNNEL
+        self.state = TUNNEL
         reader.switched(head, data)

@@ -9,7 +9,7 @@ from contextlib import closing
 
 from balancer.connections.intake import LARGE_READ, MOST_READ, Intake, Turns
 from balancer.connections.last_words import broke_at_end, is_break, last_words
-from balancer.connections.response_framing import HEAD, ResponseFraming
+from balancer.connections.response_framing import HEAD, TUNNEL, ResponseFraming
 from balancer.connections.roles import IdleOwner, OutgoingRequest, Outlet, ResponseReader, UpstreamSide
 from balancer.connections.tcp_info import Taken, send_room, taken
 from balancer.errors import ProtocolError
@@ -178,8 +178,11 @@ class UpstreamConnection(UpstreamSide):
                 self.owner.discard(self, "unexpected_data")
             return
         try:
-            if framing.state == HEAD:
+            state = framing.state
+            if state == HEAD:
                 framing.read_head(reader, data)
+            elif state == TUNNEL:
+                reader.tunnel_data(data)
             else:
                 framing.read(reader, data)
             chunks = framing.chunks

@@ -8,6 +8,7 @@ from balancer.clients.connection import ClientConnection
 from balancer.clients.context import ClientContext
 from balancer.clients.rescue import Rescue
 from balancer.clients.roles import Client
+from balancer.clients.tunnel_drain import TunnelDrain
 from balancer.clock import Clock
 from balancer.lateness import Lateness, look_first
 from balancer.messages import FailureRecord, PoolUpdate, ReadOnly, SplitUpdate
@@ -18,6 +19,7 @@ from balancer.proxy.journal import Journal
 from balancer.proxy.membership import Membership
 from balancer.proxy.overdue import deadline_passed, total_passed
 from balancer.proxy.router import Router
+from balancer.spec.worker import FOREVER_NS
 
 
 class DataPlane:
@@ -27,7 +29,7 @@ class DataPlane:
     """
 
     __slots__ = ("_clients", "_clients_context", "_fair_share", "_journal", "_late", "_lateness",
-                 "_looking", "_loop", "_monotonic_ns", "_released", "_rescue", "context",
+                 "_looking", "_loop", "_monotonic_ns", "_released", "_rescue", "_tunnel_drain", "context",
                  "membership", "router")  # fmt: skip
 
     def __init__(
@@ -51,6 +53,7 @@ class DataPlane:
         self._rescue = Rescue(self._clients, membership, context.loop, clock)
         self._released: list[int] = []
         self._lateness = Lateness()
+        self._tunnel_drain: TunnelDrain | None = None
         self._late = False  # the worker was late since the last `_judge`
         self._looking = False  # a sweep has found overdue clients, and arrived data is being read first
 
@@ -97,6 +100,8 @@ class DataPlane:
             self.context.connector.sweep(now)
             self._rescue.look()
         self._poll_unread()
+        if self._tunnel_drain is not None:
+            self._tunnel_drain.look(self._clients, now)
         self._fair_share.look()
         self._released += self.membership.sweep()
         self.flush()
@@ -122,9 +127,11 @@ class DataPlane:
         """Store the counts of this worker."""
         self.context.batch.flush()
 
-    def drain(self) -> None:
-        """Every connection's next response is its last; idle clients are closed after a short grace."""
+    def drain(self, within_ns: int = FOREVER_NS) -> None:
+        """Every connection's next response is its last; idle clients are closed after a short grace, tunnels
+        early enough to be over within that time."""
         self._clients_context.draining = True
+        self._tunnel_drain = TunnelDrain(self._monotonic_ns(), within_ns)
         for client in list(self._clients):
             client.drain()
 

@@ -26,6 +26,11 @@ class RouteTimeouts(Group):
         description="Time without data in both directions after which a tunnel is closed; once one side "
         "has ended, `IDLE` applies.",
     )
+    tunnel_drain: Duration = Field(
+        default=10.0,
+        description="After TERM, time that open tunnels go on before they are closed with a Close frame "
+        "(1012); 0 closes them at once. At most three fifths of `DRAIN`.",
+    )
 
 
 class RouteLimits(Group):

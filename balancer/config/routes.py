@@ -45,6 +45,7 @@ class OwnTimeouts(Group):
     idle: Duration | None = None
     total: Duration | None = None
     tunnel_idle: Duration | None = None
+    tunnel_drain: Duration | None = None
 
 
 class OwnRetry(Group):

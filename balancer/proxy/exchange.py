@@ -26,6 +26,7 @@ from balancer.http.response_head import ResponseHead
 from balancer.http.responses import LONGEST_RETRY_AFTER
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.journal import Journal
+from balancer.proxy.leaving_tunnel import LeavingTunnel
 from balancer.proxy.loops import STATUS as LOOPED
 from balancer.proxy.resending import asks_another, goes_again, keep, settle
 from balancer.proxy.roles import ClientSide
@@ -384,9 +385,10 @@ class Exchange(ExchangeState):
 
     def client_data(self, data: bytes) -> None:
         """More data from the client, in a tunnel."""
-        assert self.tunnel is not None
+        tunnel = self.tunnel
+        assert tunnel is not None
         self.request_bytes += len(data)
-        self.tunnel.from_client(data)
+        tunnel.from_client(data)
 
     def client_half_closed(self) -> None:
         """The client has ended its direction of the tunnel."""
@@ -394,15 +396,30 @@ class Exchange(ExchangeState):
         self.tunnel.client_half_closed()
 
     def tunnel_data(self, data: bytes) -> None:
-        assert self.tunnel is not None
+        tunnel = self.tunnel
+        assert tunnel is not None
         self.response_bytes += len(data)
-        self.tunnel.from_upstream(data)
+        tunnel.from_upstream(data)
 
     def tunnel_half_closed(self) -> None:
         assert self.tunnel is not None
         self.tunnel.upstream_half_closed()
 
     def tunnel_broke(self) -> None:
+        assert self.tunnel is not None
+        self.tunnel.end()
+
+    def leave_tunnel(self, until_ns: int) -> None:
+        """The worker drains: close the tunnel in good order, which may take until `until_ns`."""
+        assert self.tunnel is not None
+        self.tunnel = tunnel = LeavingTunnel(self.tunnel, until_ns)
+        try:
+            tunnel.leave()
+        except Exception as error:
+            self.crashed(error)
+
+    def end_tunnel(self) -> None:
+        """Its ends have had their time."""
         assert self.tunnel is not None
         self.tunnel.end()
 

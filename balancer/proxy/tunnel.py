@@ -4,6 +4,7 @@ import select
 
 from balancer.connections.roles import UpstreamSide
 from balancer.http.response_head import ResponseHead
+from balancer.http.websocket_frames import FrameEnds
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.roles import AttemptOwner, ClientSide
@@ -18,10 +19,11 @@ class Tunnel:
     A side that ends its own direction may still wait for the other's last data: its FIN is passed on after
     what it has sent, and the other direction goes on until its own end. A plain close looks the same, so the
     other direction then has the timeout `idle` between bytes, and the sweep polls the side that has ended.
+    `until_ns` is when it ends in any case; 0: at no time.
     """
 
-    __slots__ = ("_attempt", "_cells", "_client", "_context", "_idle_ns", "_over", "_owner", "_timeouts",
-                 "client_ended", "upstream_ended")  # fmt: skip
+    __slots__ = ("_attempt", "_client", "_context", "_frames", "_idle_ns", "_over", "_owner", "_side",
+                 "client_ended", "timeouts", "until_ns", "upstream_ended")  # fmt: skip
 
     def __init__(
         self,
@@ -34,17 +36,19 @@ class Tunnel:
         self._owner = owner
         self._attempt = attempt
         self._client = owner.client
-        self._cells = side.pool.cells
+        self._side = side
         self._context = context
-        self._timeouts = timeouts
+        self.timeouts = timeouts
+        self._frames = FrameEnds()  # of the upstream
         self._idle_ns = timeouts.tunnel_idle_ns
         self._over = False
+        self.until_ns = 0
         self.client_ended = False
         self.upstream_ended = False
-        self._cells[POOL_TUNNELS] += 1
 
     def begin(self, head: ResponseHead, data: bytes) -> None:
         """Pass on the 101, and `data`, what the upstream sent after it."""
+        self._side.pool.cells[POOL_TUNNELS] += 1
         self._attempt.connection.switch()
         self.stay()
         self._client.switch(head)
@@ -58,12 +62,21 @@ class Tunnel:
     def from_client(self, data: bytes) -> None:
         """The client has sent `data`."""
         self._attempt.connection.more(data, False, b"")
-        self.stay()
+        self._owner.deadline_ns = self._context.monotonic_ns() + self._idle_ns
 
     def from_upstream(self, data: bytes) -> None:
         """The upstream has sent `data`."""
         self._client.more(data, False, b"")
-        self.stay()
+        frames = self._frames
+        size = len(data)
+        # Mostly it is one whole frame, after which nothing has changed: spare the call.
+        if not frames.between or (
+            size < 2 or data[1] + 2 != size
+            if size < 128
+            else data[1] != 126 or (data[2] << 8) + data[3] + 4 != size
+        ):
+            frames.passed(data)
+        self._owner.deadline_ns = self._context.monotonic_ns() + self._idle_ns
 
     def client_half_closed(self) -> None:
         """The client has sent its FIN."""
@@ -80,7 +93,7 @@ class Tunnel:
         if (self.client_ended and self.upstream_ended) or not to.end_writing():
             self.end()
             return
-        self._idle_ns = self._timeouts.idle_ns
+        self._idle_ns = self.timeouts.idle_ns
         self.stay()
 
     def has_lost_client(self, events: int) -> bool:
@@ -112,6 +125,6 @@ class Tunnel:
         """End it: both sides have ended, one was reset, or both were silent for too long. What was written
         still goes out."""
         self._over = True
-        self._cells[POOL_TUNNELS] -= 1
+        self._side.pool.cells[POOL_TUNNELS] -= 1
         self._attempt.end_tunnel()
         self._owner.tunnel_over()

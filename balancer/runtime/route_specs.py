@@ -139,15 +139,20 @@ def _fields(fields: FieldsSettings) -> FieldsSpec | None:
 
 
 def _timeouts(settings: Settings, route: RouteSettings | None) -> RouteTimeouts:
+    def seconds(name: str) -> float:
+        own: float | None = None if route is None else getattr(route.timeouts, name)
+        of_all: float = getattr(settings.timeouts, name)
+        return of_all if own is None else own
+
     def chosen(name: str) -> int:
-        own = None if route is None else getattr(route.timeouts, name)
-        return timeout_ns(getattr(settings.timeouts, name) if own is None else own)
+        return timeout_ns(seconds(name))
 
     return RouteTimeouts(
         first_byte_ns=chosen("first_byte"),
         idle_ns=chosen("idle"),
         total_ns=chosen("total"),
         tunnel_idle_ns=chosen("tunnel_idle"),
+        tunnel_drain_ns=round(seconds("tunnel_drain") * 1e9),  # 0 is no time, not none
     )
 
 

@@ -34,8 +34,8 @@ class Served(Protocol):
     def take_failures(self) -> list[FailureRecord]:
         """The newest errors answered here, since the last call."""
 
-    def drain(self) -> None:
-        """Close idle clients; running exchanges become the last of their connections."""
+    def drain(self, within_ns: int) -> None:
+        """Close idle clients, and tunnels in time; running exchanges become the last of their connections."""
 
     def abort_all(self) -> None:
         """Abort every client connection."""
@@ -88,7 +88,7 @@ class Serving:
         await self._listeners.shut(and_end=and_end)
         # So that requests of the clients accepted last are read before idle clients are closed.
         await asyncio.sleep(GONE_POLL)
-        self._proxy.drain()
+        self._proxy.drain(round(drain * 1e9))
         self._watch(self._loop.time() + drain)
         await self._gone
         if self._proxy.connections:

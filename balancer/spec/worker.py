@@ -38,6 +38,7 @@ class RouteTimeouts(Part, frozen=True, kw_only=True):
     idle_ns: int  # between two reads of a body
     total_ns: int  # a whole exchange
     tunnel_idle_ns: int  # a tunnel in which neither side sends
+    tunnel_drain_ns: int  # of a drain, until open tunnels are closed; 0: at once
 
     @property
     def patience_ns(self) -> int:

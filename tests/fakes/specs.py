@@ -66,6 +66,7 @@ _TIMEOUTS: Changes = {
     "request_head": 10.0,
     "client_idle": 60.0,
     "tunnel_idle": 3600.0,
+    "tunnel_drain": 10.0,
 }
 _LIMITS: Changes = {
     "max_connections": 20000,
@@ -160,12 +161,13 @@ def route_spec(
         side = SideSpec(pool=pool, retry=retry_rules()) if pool else None
     seconds = {**_TIMEOUTS, **(timeouts or {})}
     own = ("first_byte", "idle", "total", "tunnel_idle")
+    own_ns = {f"{each}_ns": _timeout(seconds[each]) for each in own}
     values: Changes = {"split": None, "answer": None, "rewrite": None, "response": None, **changes}
     return RouteSpec(
         name=name,
         match=MatchSpec(**(match or {})),
         sides=() if side is None else (side,),
-        timeouts=RouteTimeouts(**{f"{each}_ns": _timeout(seconds[each]) for each in own}),
+        timeouts=RouteTimeouts(**own_ns, tunnel_drain_ns=_ns(seconds["tunnel_drain"])),
         body_bytes=body_bytes,
         **values,
     )

@@ -80,6 +80,13 @@ def test_a_disabled_timeout_never_fires() -> None:
     assert [of_route[name] or of_listener[name] for name in names[1:]] == [FOREVER_NS] * 6
 
 
+def test_no_time_for_tunnels_in_a_drain_is_none() -> None:
+    (route,) = made(timeouts={"tunnel_drain": 0}).worker.routes
+    assert route.timeouts.tunnel_drain_ns == 0
+    (route,) = made(timeouts={}).worker.routes
+    assert route.timeouts.tunnel_drain_ns == 10 * SECOND
+
+
 # Settings -> the field of the pool spec, and its value.
 POOL: dict[str, tuple[dict[str, Any], str, object]] = {
     "policy": (

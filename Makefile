@@ -6,6 +6,8 @@ STAMP := $(VENV)/.installed
 # Locust installs gevent and a pytest plug-in: a separate environment keeps them out of the tests.
 LOAD_VENV := $(VENV)/load
 LOAD_STAMP := $(LOAD_VENV)/.installed
+# node's ws, for the tests of WebSockets. They are skipped, with a message, where there is no npm to install it.
+NODE_STAMP := $(VENV)/node/.installed
 # The tools that build the site get one too.
 DOCS_VENV := $(VENV)/docs
 DOCS_STAMP := $(DOCS_VENV)/.installed
@@ -37,7 +39,13 @@ $(STAMP): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-setup: $(STAMP)  ## create .venv and install the project into it
+# --ignore-scripts: installing a package runs nothing of it.
+$(NODE_STAMP): tests/node/package-lock.json | $(STAMP)
+	@mkdir -p $(@D) && cp tests/node/package.json tests/node/package-lock.json $(@D)
+	@! command -v npm >/dev/null || { echo "installing ws into $(@D) ..."; \
+		npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null && touch $@; }
+
+setup: $(STAMP) $(NODE_STAMP)  ## create .venv and install the project into it
 
 demo: $(STAMP)  ## run the balancer in front of three demo replicas (LOAD=1: under a gentle load)
 	@$(BIN)/balancer demo $(if $(LOAD),--load)
@@ -70,7 +78,7 @@ types: $(STAMP)  ## mypy, strict
 unit: $(STAMP)  ## all fast tests in one process, on fake clocks and fake wires
 	$(BIN)/pytest -q -n $(TESTERS) --dist worksteal -m "not (integration or slow or e2e)"
 
-integration: $(STAMP)  ## fast tests with real sockets and real processes
+integration: $(STAMP) $(NODE_STAMP)  ## fast tests with real sockets and real processes
 	$(BIN)/pytest -q -n $(TESTERS) --dist worksteal -m "integration and not (slow or e2e)"
 
 slow: $(STAMP)  ## tests that take seconds each: under load, and simulations
@@ -89,7 +97,7 @@ compiled: $(STAMP)  ## compile the hot rooms into build/compiled, 3 min, if they
 			--target $(COMPILED) . && \
 		echo "$$sources" >$(COMPILED)/.sources; fi
 
-test-compiled: compiled  ## all fast tests, and those with faults, on the compiled package
+test-compiled: compiled $(NODE_STAMP)  ## all fast tests, and those with faults, on the compiled package
 	$(RUN_COMPILED) $(BIN)/pytest -q -n $(TESTERS) --dist worksteal -o "pythonpath=$(COMPILED) ."
 	$(RUN_COMPILED) $(BIN)/pytest -q -m slow -o "pythonpath=$(COMPILED) ." tests/integration/faults
 

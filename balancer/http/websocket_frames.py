@@ -25,8 +25,7 @@ class FrameEnds:
         self.lost = False
 
     def passed(self, data: bytes) -> None:
-        """`data` has been relayed. This need not be called for one whole frame (`is_whole_frame`) that was
-        sent between two others."""
+        """`data` has been relayed. For one whole frame after another one this need not be called."""
         if self.lost:
             return
         if self._start:
@@ -35,6 +34,9 @@ class FrameEnds:
         size = len(data)
         end = self._left
         while end < size:
+            if size - end > 1 and data[end + 1] <= _SHORT:  # no call: there may be 100,000 in a read
+                end += data[end + 1] + 2
+                continue
             length = _length(data, end, size)
             if length < 2:
                 self.between = False

@@ -98,7 +98,7 @@ class Play:
     def set_up(self) -> Harness:
         harness = Harness(
             2,
-            timeouts={"total": self.random.choice([0.0, 100.0])},
+            timeouts={"total": self.random.choice([0.0, 100.0]), "tunnel_drain": 1.0},
             queue={"size": self.random.choice([0, 1, 1, 2]), "timeout": self.random.choice([1.0, 40.0])},
             outlier={"enabled": True},
         )
@@ -205,7 +205,7 @@ def seen(seed: int) -> set[object]:
         before = play.harness.inflight
         play.step()
         if step == drain_at:
-            play.harness.proxy.drain()
+            play.harness.proxy.drain(25_000_000_000)
         assert all(
             count >= 0
             for count in [*play.harness.inflight, play.harness.route.side.counters.value(ROUTE_INFLIGHT)]

@@ -7,21 +7,19 @@ holds back a piece, or a part of it, holds the test up for ever; how long anythi
 import asyncio
 import gzip
 import io
-import socket
 import statistics
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
-from typing import NamedTuple
 
 import pytest
-import pytest_asyncio
 
-from tests.fakes.instance import PATIENCE, Balancer, running
+from tests.fakes.instance import PATIENCE, running
+from tests.integration.conftest import Stage
 from tests.proxy.real_sockets import origin, read_head
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
 Reader = asyncio.StreamReader
 Writer = asyncio.StreamWriter
@@ -112,39 +110,20 @@ class Body:
         return bytes(data)
 
 
-class Stage(NamedTuple):
-    """A balancer, and the listening socket of its app."""
-
-    balancer: Balancer
-    listening: socket.socket
-
-    @asynccontextmanager
-    async def asked(self, request: bytes) -> AsyncIterator[tuple[Reader, Writer, Reader, Writer]]:
-        """A client that has sent `request`, and the app that got its head."""
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(PATIENCE):
-            reader, writer = await asyncio.open_connection("127.0.0.1", self.balancer.port)
-            writer.write(request)
-            sock, _ = await loop.sock_accept(self.listening)
-            app_reader, app_writer = await asyncio.open_connection(sock=sock)
-            await read_head(app_reader)
-            try:
-                yield reader, writer, app_reader, app_writer
-            finally:
-                for each in (writer, app_writer):
-                    each.close()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage() -> AsyncIterator[Stage]:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.setblocking(False)
-        upstream = f"127.0.0.1:{listening.getsockname()[1]}"
-        # Without idle connections: each request is accepted by its own test.
-        async with running(
-            UPSTREAMS=upstream, HEALTH_CHECK__ENABLED="false", KEEPALIVE__MAX_IDLE="0"
-        ) as balancer:
-            yield Stage(balancer, listening)
+@asynccontextmanager
+async def asked(stage: Stage, request: bytes) -> AsyncIterator[tuple[Reader, Writer, Reader, Writer]]:
+    """A client that has sent `request`, and the app that got its head."""
+    async with asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection("127.0.0.1", stage.balancer.port)
+        writer.write(request)
+        sock, _ = await asyncio.get_running_loop().sock_accept(stage.listening)
+        app_reader, app_writer = await asyncio.open_connection(sock=sock)
+        await read_head(app_reader)
+        try:
+            yield reader, writer, app_reader, app_writer
+        finally:
+            for each in (writer, app_writer):
+                each.close()
 
 
 @pytest.mark.parametrize("client", REQUESTS)
@@ -155,7 +134,7 @@ async def test_no_piece_of_a_response_waits_for_the_next(
 ) -> None:
     fields, pieces = CONTENTS[content]
     start, written, end = FRAMINGS[framing]
-    async with stage.asked(REQUESTS[client]) as (reader, _, _, app):
+    async with asked(stage, REQUESTS[client]) as (reader, _, _, app):
         app.write(start(sum(map(len, pieces))) + fields + b"\r\n")
         body = Body(reader)
         await body.begin()  # nor does the head wait for the first piece
@@ -171,7 +150,12 @@ async def test_no_piece_of_a_request_waits_for_the_next(stage: Stage, framing: s
     _, pieces = CONTENTS["large pieces"]
     size = sum(map(len, pieces))
     fields = b"Transfer-Encoding: chunked" if framing == "chunked" else b"Content-Length: %d" % size
-    async with stage.asked(b"POST / HTTP/1.1\r\nHost: a\r\n%s\r\n\r\n" % fields) as (_, client, reader, _app):
+    async with asked(stage, b"POST / HTTP/1.1\r\nHost: a\r\n%s\r\n\r\n" % fields) as (
+        _,
+        client,
+        reader,
+        _app,
+    ):
         body = Body(reader, chunked=framing == "chunked")
         for piece in pieces:
             client.write(chunk(piece) if framing == "chunked" else piece)

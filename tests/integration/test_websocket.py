@@ -6,10 +6,8 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Sequence
 from random import Random
-from typing import NamedTuple
 
 import pytest
-import pytest_asyncio
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import ServerConnection
@@ -17,10 +15,11 @@ from websockets.exceptions import InvalidStatus
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from tests.fakes.instance import PATIENCE, Balancer, running
+from tests.fakes.instance import PATIENCE, running
 from tests.fakes.websocket_ends import End, Play, acted, app, closing, hears, joined
+from tests.integration.conftest import Stage
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
 SETTINGS = {"HEALTH_CHECK__ENABLED": "false"}
 RANDOM = Random(1)
@@ -214,21 +213,6 @@ CODES = {
 }
 for name, (code, reason) in CODES.items():
     PLAYS.update(both_ways(f"code {name}", closes(code, reason), says_nothing))
-
-
-class Stage(NamedTuple):
-    """A balancer, and the listening socket of its app."""
-
-    balancer: Balancer
-    listening: socket.socket
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage() -> AsyncIterator[Stage]:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-        async with running(UPSTREAMS=f"127.0.0.1:{port}", RETRY__STATUSES="", **SETTINGS) as balancer:
-            yield Stage(balancer, listening)
 
 
 @pytest.mark.parametrize("name", PLAYS)

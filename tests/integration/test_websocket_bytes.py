@@ -7,14 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
 
 import pytest
-import pytest_asyncio
 
-from tests.fakes.instance import PATIENCE, Balancer, running, until
+from tests.fakes.instance import PATIENCE, until
+from tests.integration.conftest import Stage
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
 HANDSHAKE = (
     b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
@@ -91,32 +90,29 @@ class Line:
 Scene = Callable[[Line, Line], Awaitable[Sequence[object]]]
 
 
-class Stage(NamedTuple):
-    """A balancer, and the listening socket of its app."""
+@asynccontextmanager
+async def joined(
+    stage: Stage, request: bytes = HANDSHAKE, *, direct: bool = False
+) -> AsyncIterator[tuple[Line, Line]]:
+    """A client that has sent `request`, to the balancer or directly, and the server that has accepted it."""
+    loop = asyncio.get_running_loop()
+    port = stage.app_port if direct else stage.balancer.port
+    async with asyncio.timeout(PATIENCE):
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.setblocking(False)
+            await loop.sock_sendall(client, request)
+            server, _ = await loop.sock_accept(stage.listening)
+            with server:
+                yield Line(client), Line(server)
 
-    balancer: Balancer
-    listening: socket.socket
 
-    @asynccontextmanager
-    async def ends(self, request: bytes = HANDSHAKE, *, direct: bool) -> AsyncIterator[tuple[Line, Line]]:
-        """A client that has sent `request`, and the server that has accepted it."""
-        loop = asyncio.get_running_loop()
-        port = self.listening.getsockname()[1] if direct else self.balancer.port
-        async with asyncio.timeout(PATIENCE):
-            with socket.create_connection(("127.0.0.1", port)) as client:
-                client.setblocking(False)
-                await loop.sock_sendall(client, request)
-                server, _ = await loop.sock_accept(self.listening)
-                with server:
-                    yield Line(client), Line(server)
-
-    async def plays(self, scene: Scene, request: bytes = HANDSHAKE) -> Sequence[object]:
-        """Play it directly and through the balancer; returns what was seen, which is the same both times."""
-        async with self.ends(request, direct=True) as ends:
-            seen = await scene(*ends)
-        async with self.ends(request, direct=False) as ends:
-            assert await scene(*ends) == seen
-        return seen
+async def played(stage: Stage, scene: Scene, request: bytes = HANDSHAKE) -> Sequence[object]:
+    """Play it directly and through the balancer; returns what was seen, which is the same both times."""
+    async with joined(stage, request, direct=True) as ends:
+        seen = await scene(*ends)
+    async with joined(stage, request) as ends:
+        assert await scene(*ends) == seen
+    return seen
 
 
 async def switch(client: Line, server: Line) -> None:
@@ -124,15 +120,6 @@ async def switch(client: Line, server: Line) -> None:
     await server.head()
     await server.say(SWITCH)
     await client.head()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage() -> AsyncIterator[Stage]:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.setblocking(False)
-        upstream = f"127.0.0.1:{listening.getsockname()[1]}"
-        async with running(UPSTREAMS=upstream, HEALTH_CHECK__ENABLED="false", RETRY__STATUSES="") as balancer:
-            yield Stage(balancer, listening)
 
 
 def fields(head: bytes) -> list[bytes]:
@@ -146,7 +133,7 @@ async def test_the_fields_of_a_handshake_arrive_unchanged(stage: Stage) -> None:
         await server.say(SWITCH)
         return [*asked, *fields(await client.head())]
 
-    assert len(await stage.plays(scene)) == 10
+    assert len(await played(stage, scene)) == 10
 
 
 async def test_data_in_the_packet_of_the_101(stage: Stage) -> None:
@@ -156,7 +143,7 @@ async def test_data_in_the_packet_of_the_101(stage: Stage) -> None:
         await client.head()
         return [await client.hear(7)]
 
-    assert await stage.plays(scene) == [b"\x81\x05first"]
+    assert await played(stage, scene) == [b"\x81\x05first"]
 
 
 async def test_data_behind_the_handshake(stage: Stage) -> None:
@@ -170,7 +157,7 @@ async def test_data_behind_the_handshake(stage: Stage) -> None:
         await client.head()
         return [await server.hear(len(frame) + 6)]
 
-    assert await stage.plays(scene, HANDSHAKE + frame) == [frame + b"second"]
+    assert await played(stage, scene, HANDSHAKE + frame) == [frame + b"second"]
 
 
 @pytest.mark.parametrize("case", ODD_FRAMES)
@@ -185,7 +172,7 @@ async def test_bytes_are_not_touched(stage: Stage, case: str, speaker: str) -> N
         await other.say(b"\x81\x02ok")
         return [heard, await one.hear(4)]
 
-    assert await stage.plays(scene) == [data, b"\x81\x02ok"]
+    assert await played(stage, scene) == [data, b"\x81\x02ok"]
 
 
 @pytest.mark.parametrize("first", ["client", "app"])
@@ -202,13 +189,13 @@ async def test_an_end_that_has_sent_its_fin_gets_the_rest(stage: Stage, first: s
         other.fin()
         return [heard, heard_then == rest, await one.rest()]
 
-    assert await stage.plays(scene) == [b"bye", True, b""]
+    assert await played(stage, scene) == [b"bye", True, b""]
 
 
 @pytest.mark.parametrize("first", ["client", "app"])
 async def test_a_reset_becomes_a_fin_behind_all_that_came_before(stage: Stage, first: str) -> None:
     """Not as directly, and why: docs/decisions/0038-fin-from-a-client.md."""
-    async with stage.ends(direct=False) as (client, server):
+    async with joined(stage) as (client, server):
         await switch(client, server)
         one, other = (client, server) if first == "client" else (server, client)
         _, heard = await asyncio.gather(one.say(BLOCK), other.hear(len(BLOCK)))
@@ -228,7 +215,7 @@ REFUSALS = {
 
 @pytest.mark.parametrize("case", REFUSALS)
 async def test_a_refused_handshake_is_a_response(stage: Stage, case: str) -> None:
-    """After it the client's connection goes on."""
+    """Without a Connection: close: the client's connection goes on."""
     head, _, body = REFUSALS[case].partition(b"\r\n\r\n")
 
     async def scene(client: Line, server: Line) -> Sequence[object]:
@@ -236,12 +223,10 @@ async def test_a_refused_handshake_is_a_response(stage: Stage, case: str) -> Non
         await server.say(REFUSALS[case])
         got = (await client.head()).split(b"\r\n")
         heard = await client.hear(len(body))
-        await client.say(b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
-        asked = (await server.head()).split(b"\r\n")[0]
-        return [sorted(line for line in got if not line.startswith((b"Date: ", b"Via: "))), heard, asked]
+        return [sorted(line for line in got if not line.startswith((b"Date: ", b"Via: "))), heard]
 
     lines = sorted([*head.split(b"\r\n"), b"", b""])
-    assert await stage.plays(scene) == [lines, body, b"GET /next HTTP/1.1"]
+    assert await played(stage, scene) == [lines, body]
 
 
 WRONG = {
@@ -252,7 +237,7 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 async def test_a_101_that_was_not_asked_for_is_502(stage: Stage, case: str) -> None:
-    async with stage.ends(direct=False) as (client, server):
+    async with joined(stage) as (client, server):
         await server.head()
         await server.say(WRONG[case] + b"\x81\x02hi")
         assert (await client.head()).startswith(b"HTTP/1.1 502 ")
@@ -260,7 +245,7 @@ async def test_a_101_that_was_not_asked_for_is_502(stage: Stage, case: str) -> N
 
 async def test_an_upgrade_of_http_1_0_is_a_plain_request(stage: Stage) -> None:
     """RFC 9110 section 7.8: a server ignores Upgrade in an HTTP/1.0 request."""
-    async with stage.ends(HANDSHAKE.replace(b"HTTP/1.1", b"HTTP/1.0"), direct=False) as (client, server):
+    async with joined(stage, HANDSHAKE.replace(b"HTTP/1.1", b"HTTP/1.0")) as (client, server):
         lines = (await server.head()).lower().split(b"\r\n")
         assert not [line for line in lines if line.startswith((b"upgrade:", b"connection:"))]
         await server.say(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
@@ -286,14 +271,14 @@ async def test_small_frames_keep_their_order_in_any_packets(stage: Stage) -> Non
         _, _, at_server, at_client = await asyncio.gather(say(client), say(server), *hearing)
         return [at_server == data, at_client == data]
 
-    assert await stage.plays(scene) == [True, True]
+    assert await played(stage, scene) == [True, True]
 
 
 @pytest.mark.parametrize("reader", ["client", "app"])
 async def test_an_end_that_reads_slowly_does_not_fill_the_balancers_memory(stage: Stage, reader: str) -> None:
     """What it does not take stays in the kernels, and with the sender."""
     (worker,) = stage.balancer.workers()
-    async with stage.ends(direct=False) as (client, server):
+    async with joined(stage) as (client, server):
         await switch(client, server)
         one, other = (client, server) if reader == "app" else (server, client)
         before = resident(worker)

@@ -36,9 +36,21 @@ class App:
         self._play = play
         self.port = 0
         self.saw: asyncio.Queue[Sequence[object]] = asyncio.Queue()
+        self._acting: set[asyncio.Task[Any]] = set()
 
     async def serve(self, websocket: ServerConnection) -> None:
-        self.saw.put_nowait(await self._play.server(websocket))
+        task = asyncio.current_task()
+        assert task is not None
+        self._acting.add(task)
+        try:
+            self.saw.put_nowait(await self._play.server(websocket))
+        finally:
+            self._acting.discard(task)
+
+    def stop(self) -> None:
+        """End what still acts, as after a failure: the server would wait for it."""
+        for task in self._acting:
+            task.cancel()
 
 
 @asynccontextmanager
@@ -50,7 +62,10 @@ async def app(play: Play, listening: socket.socket | None = None) -> AsyncIterat
     sock = socket.create_server(("127.0.0.1", 0)) if listening is None else listening.dup()
     async with serve(made.serve, sock=sock, **options) as server:
         made.port = next(iter(server.sockets)).getsockname()[1]
-        yield made
+        try:
+            yield made
+        finally:
+            made.stop()
 
 
 async def acted(play: Play, port: int, saw: asyncio.Queue[Sequence[object]]) -> list[Sequence[object]]:

@@ -69,15 +69,16 @@ async def test_open_websockets_are_closed_with_1012_and_lose_nothing() -> None:
 async def test_a_message_that_has_begun_arrives_before_the_close() -> None:
     """The Close frame waits for the end of the frame. That of another client, which is idle, shows when it is
     due."""
-    begun = asyncio.Event()
+    begun = asyncio.Barrier(3)  # both WebSockets and the test
     go_on = asyncio.Event()
     head = b"\x82\x7f" + len(LARGE).to_bytes(8, "big")
 
     async def server(websocket: ServerConnection) -> Sequence[object]:
         if await websocket.recv() == "idle":
+            await begun.wait()
             return await hears(websocket)
         websocket.transport.write(head + LARGE[:100_000])
-        begun.set()
+        await begun.wait()
         await go_on.wait()
         websocket.transport.write(LARGE[100_000:])
         return await hears(websocket)

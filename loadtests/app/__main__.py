@@ -3,11 +3,12 @@
 import sys
 
 from loadtests.app.control import control
-from loadtests.app.serving import main
 
 if __name__ == "__main__":
     match sys.argv[1:]:
         case []:
+            from loadtests.app.serving import main  # aiohttp, which the switches do without
+
             sys.exit(main())
         case ["control"]:
             sys.exit(control(None))

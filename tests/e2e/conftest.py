@@ -5,16 +5,17 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from tests.e2e.load import Load
+from tests.e2e.project import Project
 from tests.e2e.stack import Stack, until
 
-_STACK = pytest.StashKey[Stack]()
+PROJECT = pytest.StashKey[Project]()  # the one that the running test uses
 
 
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     """The balancer before two app replicas of weight 1 and one of weight 3, and Prometheus."""
     stack = Stack()
-    request.config.stash[_STACK] = stack
+    request.config.stash[PROJECT] = stack
     stack.down()
     try:
         stack.up("balancer", "app", "heavy", "prometheus", app=2)
@@ -39,7 +40,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failure shows the output of the containers."""
     report = yield
-    stack = item.config.stash.get(_STACK, None)
-    if report.failed and stack is not None:
-        report.sections.append(("containers", stack.logs()))
+    project = item.config.stash.get(PROJECT, None)
+    if report.failed and project is not None:
+        report.sections.append(("containers", project.logs()))
     return report

@@ -1,7 +1,6 @@
-"""The compose stack, controlled by the tests: containers by label, admin API and Prometheus over loopback."""
+"""The compose stack, as the tests see it: its load, and its admin API and Prometheus over loopback."""
 
 import json
-import os
 import re
 import socket
 import subprocess
@@ -9,13 +8,15 @@ import time
 import urllib.parse
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
-from tests.e2e.engine import ROOT, EngineError, compose_command, run
+from tests.e2e.engine import ROOT, run
+from tests.e2e.project import Project
 
-PROJECT = "balancer-e2e"
+NAME = "balancer-e2e"
+FILES = ("docker-compose.yml", "tests/e2e/compose.yml")
 PATIENCE = 30.0  # seconds after which a test has failed
 POLL = 0.1
 PROFILES = ("observability", "load")
@@ -26,16 +27,14 @@ T = TypeVar("T")
 _REQUESTS = re.compile(r'balancer_requests_total\{.*code="(?P<code>\w+)".*\} (?P<count>\S+)')
 
 
-class Stack:
-    """One compose project, with the local images."""
+class Stack(Project):
+    """The project of docker-compose.yml, as the tests extend it."""
 
     def __init__(self) -> None:
         http, admin, prometheus = free_ports(3)
         self.admin = f"http://127.0.0.1:{admin}"
         self.prometheus = f"http://127.0.0.1:{prometheus}"
-        self._environ = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("BALANCER_")},
-            "COMPOSE_PROJECT_NAME": PROJECT,
+        environ = {
             "PUBLISH_HTTP": f"127.0.0.1:{http}",
             "PUBLISH_ADMIN": f"127.0.0.1:{admin}",
             "PUBLISH_PROMETHEUS": f"127.0.0.1:{prometheus}",
@@ -43,44 +42,20 @@ class Stack:
             **{f"SUBNET_{name}": subnet for name, subnet in SUBNETS.items()},
         }
         profiles = [option for profile in PROFILES for option in ("--profile", profile)]
-        files = ("-f", "docker-compose.yml", "-f", "tests/e2e/compose.yml")
-        self._compose = (*compose_command(), *files, *profiles)
-
-    def up(self, *services: str, environ: Mapping[str, str] | None = None, **scale: int) -> None:
-        """Start services, or change their number of replicas; running containers stay."""
-        scales = [f"--scale={service}={count}" for service, count in scale.items()]
-        self._run("up", "--detach", "--no-build", "--no-recreate", *scales, *services, environ=environ)
-
-    def down(self) -> None:
-        """Remove the whole stack, and leftovers of an earlier run."""
-        self._run("down", "--volumes", "--remove-orphans", "--timeout", "2")
+        super().__init__(NAME, FILES, environ, *profiles)
 
     def run_load(self, **environ: str) -> tuple[int, str]:
         """Run the load service to its end, with workers; returns its exit code and output."""
-        command = (*self._compose, "run", "--rm", "--use-aliases", "-T", "load")
-        settings = {**self._environ, **environ}
+        command = (*self.compose, "run", "--rm", "--use-aliases", "-T", "load")
+        settings = {**self.environ, **environ}
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, env=settings)
         return done.returncode, done.stdout + done.stderr
 
-    def containers(self, service: str) -> list[str]:
-        """The ids of a service's running containers."""
-        labels = {"project": PROJECT, "service": service, "oneoff": "False"}
-        filters = [f"--filter=label=com.docker.compose.{name}={value}" for name, value in labels.items()]
-        return run("docker", "ps", "--quiet", *filters).split()
-
     def addresses(self, service: str) -> dict[str, str]:
         """Address as seen by the balancer -> id, of a service's running containers."""
-        format = f'{{{{(index .NetworkSettings.Networks "{PROJECT}_apps").IPAddress}}}}'
+        format = f'{{{{(index .NetworkSettings.Networks "{self.name}_apps").IPAddress}}}}'
         ids = self.containers(service)
         return {run("docker", "inspect", "--format", format, one).strip(): one for one in ids}
-
-    def switch(self, container: str, **switches: Any) -> None:
-        """Turn the switches of an app replica."""
-        run("docker", "exec", container, "python3", "-m", "loadtests.app", "control", json.dumps(switches))
-
-    def signal(self, container: str, name: str) -> None:
-        """Send a signal to a container's first process."""
-        run("docker", "kill", f"--signal={name}", container)
 
     def upstreams(self) -> dict[str, dict[str, Any]]:
         """The upstreams of the one pool, by their address."""
@@ -117,16 +92,6 @@ class Stack:
         """An instant query: labels and value of each series."""
         answer = fetch(f"{self.prometheus}/api/v1/query?" + urllib.parse.urlencode({"query": promql}))
         return [(one["metric"], float(one["value"][1])) for one in answer["data"]["result"]]
-
-    def logs(self) -> str:
-        """The end of every container's output."""
-        try:
-            return self._run("logs", "--no-color", "--tail=40")
-        except EngineError as error:
-            return str(error)
-
-    def _run(self, *arguments: str, environ: Mapping[str, str] | None = None) -> str:
-        return run(*self._compose, *arguments, seconds=180.0, environ={**self._environ, **(environ or {})})
 
 
 def fetch(url: str) -> Any:

@@ -15,7 +15,6 @@ from balancer.lateness import Lateness, look_first
 from balancer.messages import FailureRecord, PoolUpdate, ReadOnly, SplitUpdate
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.exchange import Exchange
-from balancer.proxy.fair_share import FairShare
 from balancer.proxy.journal import Journal
 from balancer.proxy.membership import Membership
 from balancer.proxy.overdue import deadline_passed, total_passed
@@ -32,9 +31,9 @@ class DataPlane:
     Everything here is for one event loop, without locks.
     """
 
-    __slots__ = ("_clients", "_clients_context", "_fair_share", "_inspection", "_journal", "_late",
-                 "_lateness", "_looking", "_loop", "_monotonic_ns", "_released", "_rescue",
-                 "_tunnel_drain", "context", "membership", "router")  # fmt: skip
+    __slots__ = ("_clients", "_clients_context", "_inspection", "_journal", "_late", "_lateness",
+                 "_looking", "_loop", "_monotonic_ns", "_released", "_rescue", "_tunnel_drain",
+                 "context", "membership", "router")  # fmt: skip
 
     def __init__(
         self,
@@ -43,9 +42,7 @@ class DataPlane:
         membership: Membership,
         journal: Journal,
         clock: Clock,
-        fair_share: FairShare,
     ) -> None:
-        self._fair_share = fair_share
         self.router: Router = context.router
         self.membership = membership
         self.context = context
@@ -92,7 +89,7 @@ class DataPlane:
         self._inspection.begin()
         if self._tunnel_drain is not None:
             self._tunnel_drain.look(self._clients, self._monotonic_ns())
-        self._fair_share.look()
+        self.context.fair_share.look()
         self._released += self.membership.sweep()
         self.flush()
 

@@ -151,7 +151,10 @@ class Exchange(ExchangeState):
         self.route = route
         self.side = side = route.side if route.is_plain else self._enter(head, route)
         counters = side.counters
-        counters.level += 1
+        level = counters.level
+        if level >= counters.look_at:
+            context.fair_share.look()
+        counters.level = level + 1
         if not counters.pending:
             counters.await_flush()
         batch = context.batch

@@ -3,20 +3,25 @@
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
 from collections.abc import Mapping
+from typing import Final
 
 from balancer.counters import Batch, Counters
 from balancer.pools.pool import UpstreamPool
 from balancer.spec.worker import RetryRules, SideSpec
 from balancer.telemetry.columns import ROUTE_INFLIGHT, ROUTE_REQUEST_BYTES, ROUTE_RESPONSE_BYTES
 
+NEVER: Final = 1 << 60
+
 
 class RouteCounters(Counters):
-    """`level` are the exchanges in flight. The bytes are of bodies, since the worker's start."""
+    """`level` are the exchanges in flight; one that begins when it is `look_at` first looks whether the pool
+    holds too many (`FairShare`). The bytes are of bodies, since the worker's start."""
 
-    __slots__ = ("request_bytes", "response_bytes")
+    __slots__ = ("look_at", "request_bytes", "response_bytes")
 
     def __init__(self, cells: memoryview[int], batch: Batch | None = None) -> None:
         super().__init__(cells, batch, ROUTE_INFLIGHT)
+        self.look_at = NEVER
         self.request_bytes = 0
         self.response_bytes = 0
 

@@ -122,6 +122,7 @@ def build_data_plane(
         clock=clock,
         batch=batch,
         router=Router(routes, [route.match for route in spec.routes]),
+        fair_share=FairShare(routes, limits.max_connections),
         connector=connector,
         loops=Loops(spec.via, clock, tell),
         request_ids=RequestIds(int.from_bytes(os.urandom(8))),
@@ -148,8 +149,7 @@ def build_data_plane(
         limits=limits,
         listener_cells=place.cells(rows.listener),
     )
-    fair_share = FairShare(routes, limits.max_connections)
-    plane = DataPlane(clients, proxy, membership, journal, clock, fair_share)
+    plane = DataPlane(clients, proxy, membership, journal, clock)
     for split in start.splits:
         plane.take_split(split)
     for read_only in start.read_only:

@@ -434,8 +434,7 @@ def test_a_pool_that_hangs_leaves_room_for_the_others(make_harness: MakeHarness)
     routes = [api(side="api"), route_spec("web")]
     harness = make_harness(1, more={"api": 1, "web": 1}, routes=routes, limits={"max_connections": 8})
     for _ in range(6):
-        harness.ask(request("/api"))  # the app answers none of them
-    harness.advance(0.25)
+        harness.ask(request("/api"))  # the app answers none of them, and all come within one sweep
     refused = harness.ask(request("/api"))
     assert b'details="pool_connections"' in refused.take()
     assert harness.logged()["reason"] == "pool_connections"
@@ -447,6 +446,19 @@ def test_a_pool_that_hangs_leaves_room_for_the_others(make_harness: MakeHarness)
     harness.advance(0.25)
     again = harness.ask(request("/api"), refused)
     assert again.take() == b""  # it waits for the app like the others
+
+
+def test_what_a_pool_holds_is_counted_over_all_routes_that_lead_to_it(make_harness: MakeHarness) -> None:
+    other = route_spec("other", "api", match={"path_prefixes": ("/other",)})
+    routes = [api(side="api"), other, route_spec("web")]
+    harness = make_harness(1, more={"api": 1, "web": 1}, routes=routes, limits={"max_connections": 40})
+    for number in range(15):
+        harness.ask(request("/api" if number % 3 else "/other"))
+    harness.advance(0.25)
+    waiting = [harness.ask(request("/other")) for _ in range(15)]
+    assert {client.take() for client in waiting} == {b""}
+    for path in ("/api", "/other"):
+        assert b'details="pool_connections"' in harness.ask(request(path)).take()
 
 
 def test_a_single_pool_may_hold_all_of_them(make_harness: MakeHarness) -> None:

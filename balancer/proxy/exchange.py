@@ -193,6 +193,8 @@ class Exchange(ExchangeState):
         if attempt is None:
             if body:
                 self.unsent += (body,)
+                if self.connecting.waiting and not self.connecting.holds_more(len(body)):
+                    return
             self.client.read_on(False)  # one piece is enough until there is a connection
             return
         if body and not self.response_begun:

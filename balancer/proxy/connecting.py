@@ -263,10 +263,13 @@ class Connecting(DialOwner):
         if queue is None:
             self._side.pool.cells[_NO_ROOM] += 1
             return UPSTREAMS_FULL
-        refused = queue.join(self, sum(map(len, self._seeker.unsent), 0))
+        seeker = self._seeker
+        refused = queue.join(self, sum(map(len, seeker.unsent), 0))
         if refused is None:
             self.waiting = True
-            self._seeker.deadline_ns = FOREVER_NS  # the queue has a deadline of its own
+            if seeker.unsent:
+                seeker.client.read_on(False)  # one piece of a body is enough while it waits
+            seeker.deadline_ns = FOREVER_NS  # the queue has a deadline of its own
         return refused
 
     def holds_more(self, size: int) -> bool:

@@ -51,8 +51,8 @@ _TIMEOUT: Final = POOL_QUEUE_REJECTED + QUEUE_REJECTIONS.index("timeout")
 _WOULD_TIME_OUT: Final = POOL_QUEUE_REJECTED + QUEUE_REJECTIONS.index("would_time_out")
 
 
-# Bytes of request bodies that the waiting requests of one pool and worker may hold. One or two reads of each
-# have arrived, 320 KB at most: without this bound a queue of 1,000 could take all memory of a small machine.
+# Bytes of request bodies that the waiting requests of one pool and worker may hold. One read of each has
+# arrived, 256 KB at most: without this bound a queue of 1,000 could take all memory of a small machine.
 MOST_HELD: Final = 64 << 20
 
 

@@ -61,6 +61,7 @@ PIECE = bytes(MOST_HELD // 2 - 1000)
 
 def test_waiting_bodies_hold_a_bounded_memory(full: Harness) -> None:
     clients = [full.ask(BIG + PIECE), full.ask(BIG + PIECE)]
+    assert [client.reading for client in clients] == [False, False]  # no more than one piece of each
     refused = full.ask(BIG + bytes(10_000))
     sent = refused.take()
     assert status_of(sent) == 503

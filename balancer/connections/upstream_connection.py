@@ -226,11 +226,15 @@ class UpstreamConnection(UpstreamSide):
         """The connection is gone, with an error, or with None if either side has closed it."""
         self.closed = True
         self.was_reset |= is_break(exc)
-        framing = self._framing
-        reader = framing.reader
+        reader = self._framing.reader
         if reader is None:
             self.owner.discard(self, "upstream_closed")
-            return
+        else:
+            self._end(reader, exc)
+        self.intake.leave()
+
+    def _end(self, reader: ResponseReader, exc: Exception | None) -> None:
+        framing = self._framing
         try:
             framing.read_rest(reader)
             if exc is not None and framing.reader is reader:

@@ -46,6 +46,8 @@ class Owner(Protocol):
 class _Closed(asyncio.Transport):
     """The transport of a connection that is gone."""
 
+    __slots__ = ()
+
     def is_closing(self) -> bool:
         return True
 

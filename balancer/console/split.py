@@ -72,6 +72,8 @@ class SplitCommand:
                 live.update(Group(self._table(bounds, route["sides"], first), Text(text)), refresh=True)
                 self._sleep(REFRESH)
                 bounds, route = self._ask()
+        if not self._console.is_terminal:
+            self._console.print()  # the last frame has no line end there
         has_held = _weights_of(route) == wanted
         said = "it has held" if has_held else "taken back; balancer events says why"
         self._console.print(f"{self._route}: {said}")

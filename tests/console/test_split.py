@@ -131,7 +131,7 @@ def test_a_watched_change_is_followed_to_its_end(
         "gate": {"hold": 600.0, "abort_if": "errors>1%"},
     }
     assert command.follow() is has_held
-    assert said in output.getvalue()
+    assert f"\n{said}" in output.getvalue()  # on a line of its own
     assert "held for 3 of 600 s; back if errors>1%" in output.getvalue()
 
 

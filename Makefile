@@ -26,7 +26,7 @@ COMPILED := build/compiled
 RUN_COMPILED := EXPECT_BUILD=compiled PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 
 .PHONY: help setup demo load docs test unit integration slow e2e lint types compiled test-compiled
-.PHONY: bench bench-quick instructions faults hostile overload clean
+.PHONY: bench bench-quick instructions faults hostile overload isolation clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -120,6 +120,9 @@ hostile: $(STAMP)  ## what good clients notice of attacks, 7 min (VS=nginx,hapro
 
 overload: $(STAMP)  ## what clients get under overload, 13 min (VS=nginx,haproxy to compare; ARGS=--help)
 	$(BIN)/python -m loadtests.overload $(if $(VS),--vs $(VS)) $(ARGS)
+
+isolation: $(STAMP)  ## what a pool that hangs costs the clients of another one, 4 min (ARGS=--help)
+	$(BIN)/python -m loadtests.isolation $(ARGS)
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,7 +10,7 @@ from balancer.pools.pool import UpstreamPool
 from balancer.spec.worker import RetryRules, SideSpec
 from balancer.telemetry.columns import ROUTE_INFLIGHT, ROUTE_REQUEST_BYTES, ROUTE_RESPONSE_BYTES
 
-NEVER: Final = 1 << 60
+NEVER: Final = (1 << 30) - 1  # one digit of a Python integer: those are compared fast
 
 
 class RouteCounters(Counters):

@@ -51,9 +51,9 @@ if TYPE_CHECKING:
 _ToProxy: TypeAlias = PoolUpdate | SplitUpdate | ReadOnly | Verdict | Adopt | Release
 LAST_WORDS = 1.0  # seconds for sending the last message to the supervisor
 # Of the garbage collector. What a worker does leaves no cycles (tests/proxy/test_no_garbage.py), so a full
-# collection finds nothing, and stops all clients for 25 ms when 3,000 are connected: one comes after 630,000
-# objects more, about 70 MB, in case a policy leaves some. Those between look at 2,100 objects, not 7,000.
-_THRESHOLDS = (700, 3, 300)
+# collection finds nothing, and stops all clients for 25 ms when 3,000 are connected: one comes after 600,000
+# objects more, about 70 MB, in case a policy leaves some. Those between look at 3,000 objects, not 7,000.
+_THRESHOLDS = (1000, 3, 200)
 
 
 class Worker:

@@ -15,8 +15,9 @@ DOCS_STAMP := $(DOCS_VENV)/.installed
 BENCH_VENV := $(VENV)/bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
-# Parallel test processes: some wait for other processes, so three more than there are cores.
-TESTERS := $(shell expr $$(nproc) + 3)
+# Parallel test processes. Tests that wait for other processes get three more than there are cores.
+CORES := $(shell nproc)
+TESTERS := $(shell expr $(CORES) + 3)
 # Keep bytecode files, so that the test processes and their children do not compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -76,7 +77,7 @@ types: $(STAMP)  ## mypy, strict
 	$(BIN)/mypy
 
 unit: $(STAMP)  ## all fast tests in one process, on fake clocks and fake wires
-	$(BIN)/pytest -q -n $(TESTERS) --dist worksteal -m "not (integration or slow or e2e)"
+	$(BIN)/pytest -q -n $(CORES) --dist worksteal -m "not (integration or slow or e2e)"
 
 integration: $(STAMP) $(NODE_STAMP)  ## fast tests with real sockets and real processes
 	$(BIN)/pytest -q -n $(TESTERS) --dist worksteal -m "integration and not (slow or e2e)"

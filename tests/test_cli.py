@@ -15,6 +15,8 @@ from balancer import __version__, build
 from balancer.__main__ import config_of_run
 from tests.fakes.forkserver import run
 
+pytestmark = pytest.mark.integration
+
 _GOOD = {"BALANCER_UPSTREAMS": "app1:8000,app2:8000?weight=3", "BALANCER_TIMEOUTS__CONNECT": "250ms"}
 
 COMMANDS = (

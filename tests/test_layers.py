@@ -262,6 +262,7 @@ def _packages(modules: set[str]) -> set[str]:
     return {name.partition(".")[0] for name in modules}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("module", ["balancer", "balancer.runtime.worker", "balancer.runtime.build"])
 def test_workers_load_no_heavy_modules(module: str) -> None:
     loaded = _loaded_after(f"import {module}")
@@ -270,6 +271,7 @@ def test_workers_load_no_heavy_modules(module: str) -> None:
     assert sorted(_packages(loaded).intersection(NOT_IN_WORKERS)) == []
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("code", "unwanted"),
     [
@@ -287,6 +289,7 @@ def test_the_supervisor_loads_what_it_needs_when_it_needs_it(code: str, unwanted
     assert sorted(_packages(_loaded_after(code)).intersection(unwanted)) == []
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["config.loader", "config.settings", "policies.registry"])
 def test_only_the_reader_loads_settings_and_policies(name: str) -> None:
     assert f"balancer.{name}" not in _loaded_after("import balancer.runtime.launch, balancer.admin.server")

@@ -190,7 +190,7 @@ class RequestTemplate(_Template):
         if values is None or len(data) - size > BLOCK_LIMIT:
             return None
         line = data[:size]
-        if head.raw[:size] != line:
+        if not head.raw.startswith(line):
             target = origin_target(line, head.method, 1)
             if not target or len(target) > self._uri_limit:
                 return None

@@ -18,6 +18,8 @@ from tests.fakes.app_replica import app_replica
 from tests.fakes.forkserver import run
 from tests.fakes.instance import running
 
+pytestmark = pytest.mark.integration
+
 _PAGE = (Path(__file__).parents[2] / "docs/one-site.md").read_text(encoding="utf-8")
 _NAMED = re.compile(r"dns://(\w+):\d+")
 

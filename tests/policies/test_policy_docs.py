@@ -42,6 +42,7 @@ def test_the_test_of_the_example_passes(example: Path) -> None:
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
@@ -64,6 +65,7 @@ def test_balancer_check_takes_the_example(example: Path, options: str, code: int
     assert code == 0 or told.startswith(f"balancer: BALANCER_POLICY_OPTIONS: {options}")
 
 
+@pytest.mark.integration
 def test_a_module_that_is_not_found_is_reported_with_its_remedy(tmp_path: Path) -> None:
     settings = {"BALANCER_UPSTREAMS": "app1:8000", "BALANCER_POLICY": "my_policies:BestOf"}
     done = _run("-m", "balancer", "check", folder=tmp_path, **settings)

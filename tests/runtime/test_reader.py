@@ -11,6 +11,8 @@ from balancer.runtime.plan import Plan, decode
 from balancer.runtime.planning import read
 from balancer.spec.part import encode
 
+pytestmark = pytest.mark.integration
+
 GOOD = {"BALANCER_UPSTREAMS": "app1:8000, 10.0.0.2:8000?weight=3", "BALANCER_ADMIN_TOKEN": "s3cret"}
 # In its own process: a fork of the tests' would have their threads and plug-ins.
 READ = """

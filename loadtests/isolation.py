@@ -255,10 +255,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.real_time:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    return command.run("isolation", lambda: _judge(measure(options)))
+    return command.run("isolation", lambda: _judge(measure(options), options.real_time))
 
 
-def _judge(rounds: Sequence[Round]) -> int:
+def _judge(rounds: Sequence[Round], real_time: bool) -> int:
     sentences = missed(rounds)
     if any(one.is_valid for one in rounds):
         before, beside = best(rounds)
@@ -268,6 +268,8 @@ def _judge(rounds: Sequence[Round]) -> int:
         )
     for sentence in sentences:
         print(sentence)
+    if sentences and not real_time:
+        print("If other programs were running: root can go before them with --real-time.")
     return 1 if sentences else 0
 
 

@@ -66,7 +66,7 @@ def _main_cases() -> list[Case]:
             setup=Setup(upstreams=2 * site.POOLS, routes=True),
             script=scripts.of_routes,
             proxies=ROUTING,
-            bars=_cost(0.92, 1.25),
+            bars=_cost(1.0, 2.0),
         ),
         Load(
             name="10k", text="10 KiB responses", setup=Setup(body=10 * KIB), proxies=EVERYONE, bars=_cost(1.0)

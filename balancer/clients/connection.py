@@ -237,7 +237,7 @@ class ClientConnection(EndingConnection):
         exchange = self.exchange
         stream = self._stream
         ahead = self._ahead
-        router = self._context.router
+        router = self._context.proxy.router
         self._reading = True
         begun = 0
         try:

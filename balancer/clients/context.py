@@ -29,7 +29,7 @@ class ClientContext:
 
     __slots__ = ("_admission", "_clock", "_ever", "_listener_cells", "clients", "date_line",
                  "draining", "forwarding", "journal", "limits", "loop", "monotonic_ns", "proxy",
-                 "request_fields", "request_heads", "router", "timeouts")  # fmt: skip
+                 "request_fields", "request_heads", "timeouts")  # fmt: skip
 
     def __init__(
         self,
@@ -44,7 +44,6 @@ class ClientContext:
         listener_cells: memoryview[int],
     ) -> None:
         self.proxy = proxy
-        self.router = proxy.router
         self.journal = journal
         self.loop: asyncio.AbstractEventLoop = proxy.loop
         self.monotonic_ns = clock.monotonic_ns

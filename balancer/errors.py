@@ -136,6 +136,13 @@ UPSTREAMS_FULL: Final = Failure(
     "connection_limit_reached",
     "All upstreams are at their concurrency limit. Please retry.",
 )
+BODIES_FULL: Final = Failure(
+    "bodies_full",
+    503,
+    _BALANCER,
+    "connection_limit_reached",
+    "Too many request bodies are waiting for upstreams. Please retry.",
+)
 QUEUE_FULL: Final = Failure(
     "queue_full",
     503,
@@ -289,6 +296,7 @@ FAILURES: Final[tuple[Failure, ...]] = (
     TOO_MANY_CONNECTIONS,
     READ_ONLY,
     POOL_HOLDS_TOO_MANY,
+    BODIES_FULL,
     NO_ROUTE,
     NO_UPSTREAM,
     UPSTREAMS_FULL,

@@ -19,6 +19,7 @@ PROTOCOLS = {
     "balancer.connections.intake.Resting",
     "balancer.outliers.local_ejector.Asker",
     "balancer.policies.sampling.Candidate",
+    "balancer.proxy.waiting_bodies.Holder",
     "balancer.queueing.queue.Waiter",
     "balancer.upstreams.state.HasState",
 }

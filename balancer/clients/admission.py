@@ -27,8 +27,8 @@ class Admission:
     nothing since its last response was taken.
     """
 
-    __slots__ = ("_clients", "_looked_ns", "_most", "_of_network", "_per_client", "_spare", "admitted",
-                 "reclaimed")  # fmt: skip
+    __slots__ = ("_clients", "_looked_ns", "_most", "_of_network", "_per_client", "_spare",
+                 "admitted", "reclaimed")  # fmt: skip
 
     def __init__(self, most: int, per_client: int, clients: Collection[Guest]) -> None:
         """`clients`: all open connections, admitted or not."""

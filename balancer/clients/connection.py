@@ -183,6 +183,9 @@ class ClientConnection(EndingConnection):
         elif self._state == BODY or self._state == TUNNEL:
             self._intake.hold()
 
+    def read_ahead(self) -> int:
+        return len(self._ahead) + (0 if self._body is None else self._body.pending)
+
     def begin_tunnel(self) -> None:
         self._state = TUNNEL
         ahead = self._ahead.take()

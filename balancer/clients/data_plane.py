@@ -88,8 +88,7 @@ class DataPlane:
             self._give_back(given_ns)
         self._inspection.begin()
         if self._tunnel_drain is not None:
-            self._tunnel_drain.look(self._clients, self._monotonic_ns())
-        self.context.fair_share.look()
+            self._tunnel_drain.look(self._monotonic_ns())
         self._released += self.membership.sweep()
         self.flush()
 
@@ -118,7 +117,8 @@ class DataPlane:
         """Every connection's next response is its last; idle clients are closed after a short grace, tunnels
         early enough to be over within that time."""
         self._clients_context.draining = True
-        self._tunnel_drain = TunnelDrain(self._monotonic_ns(), within_ns)
+        first_ns = min(route.timeouts.tunnel_drain_ns for route in self.router.routes)
+        self._tunnel_drain = TunnelDrain(self._clients, self._loop, self._monotonic_ns(), within_ns, first_ns)
         for client in list(self._clients):
             client.drain()
 

@@ -75,9 +75,11 @@ class Inspection:
             self._too_long += [client for client in part if client.exchange.exceeds_total(now)]
         if left:
             self._armed = self._loop.call_soon(self._go_on)
-        _poll_unread(part)
-        if not left:
-            self._done(self._overdue, self._too_long)
+        try:
+            _poll_unread(part)
+        finally:  # a fault in one of them must not keep the others from being judged
+            if not left:
+                self._done(self._overdue, self._too_long)
 
 
 def _poll_unread(clients: Sequence[Client]) -> None:

@@ -34,6 +34,10 @@ class StreamOwner(Client):
         """Start or stop reading: whether more of the request's body, or of the tunnel, is `wanted`."""
 
     @abstractmethod
+    def read_ahead(self) -> int:
+        """Bytes that have been read, but not passed on."""
+
+    @abstractmethod
     def begin_tunnel(self) -> None:
         """Data read ahead, and all that follows, belongs to the tunnel."""
 
@@ -50,8 +54,7 @@ class Http1Stream(ClientSide):
     """Reused for each request of its connection, which first sets `head`, `whole` (all of the request has
     arrived) and `closes` (the client wants the connection to end)."""
 
-    __slots__ = ("_chunked", "_context", "_owner", "_transport", "closes", "head", "last_untaken",
-                 "whole")  # fmt: skip
+    __slots__ = ("_chunked", "_context", "_owner", "_transport", "closes", "head", "last_untaken", "whole")
 
     scheme = b"http"
     head: RequestHead
@@ -143,6 +146,9 @@ class Http1Stream(ClientSide):
 
     def read_on(self, wanted: bool) -> None:
         self._owner.read_on(wanted)
+
+    def read_ahead(self) -> int:
+        return self._owner.read_ahead()
 
     # --- a tunnel
 

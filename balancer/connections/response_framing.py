@@ -215,7 +215,10 @@ class ResponseFraming:
             return
         reader.response(head, body, False)
         if fault is not None and self.reader is reader:
-            raise fault
+            try:
+                raise fault
+            finally:
+                del fault  # else it and this frame would be a cycle, and hold `data`
         if chunks.done and self.reader is reader:
             reader.response_body(b"", True, chunks.trailers)
 

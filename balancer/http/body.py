@@ -17,6 +17,11 @@ class LengthDecoder:
         self.surplus = b""
         self.trailers = b""
 
+    @property
+    def pending(self) -> int:
+        """Nothing waits to be decoded."""
+        return 0
+
     def feed(self, data: bytes) -> bytes:
         """The part of `data` that belongs to the body."""
         left = self._left

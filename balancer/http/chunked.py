@@ -41,9 +41,9 @@ class ChunkedDecoder:
     `trailers` are the field lines to forward, each with its CRLF (empty if there are none).
     """
 
-    __slots__ = ("_extensions", "_failure", "_left", "_patient", "_payload", "_payload_limit", "_pending",
-                 "_section", "_state", "_steps", "_trailers_limit", "done", "more", "surplus",
-                 "trailers")  # fmt: skip
+    __slots__ = ("_extensions", "_failure", "_left", "_patient", "_payload", "_payload_limit",
+                 "_pending", "_section", "_state", "_steps", "_trailers_limit", "done", "more",
+                 "surplus", "trailers")  # fmt: skip
 
     def __init__(
         self, failure: Failure, trailers_limit: int, payload_limit: int = 0, patient: bool = False
@@ -69,6 +69,11 @@ class ChunkedDecoder:
         self.more = False
         self.surplus = b""
         self.trailers = b""
+
+    @property
+    def pending(self) -> int:
+        """Bytes that have been fed and wait to be decoded."""
+        return len(self._pending)
 
     def feed(self, data: bytes) -> bytes:
         """Returns the payload in `data`, joined. Raises ProtocolError at the first invalid byte."""

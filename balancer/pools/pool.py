@@ -53,8 +53,8 @@ class UpstreamPool:
 
     __slots__ = ("_backups", "_candidates", "_capped", "_chosen", "_free", "_panic", "_picker",
                  "_remote", "_remote_read_ns", "_remote_rows", "_tracks_load", "adaptive",
-                 "affinity", "cells", "checked_within_ns", "ejector", "hash_key", "holds_too_many",
-                 "name", "queue", "retry", "retry_budget", "serves", "starting", "upstreams")  # fmt: skip
+                 "affinity", "cells", "checked_within_ns", "ejector", "hash_key", "name", "queue",
+                 "retry", "retry_budget", "serves", "starting", "upstreams")  # fmt: skip
 
     def __init__(
         self,
@@ -83,7 +83,6 @@ class UpstreamPool:
         self._tracks_load = picker.tracks_load
         self._panic = spec.panic
         self.serves = False  # an upstream is eligible
-        self.holds_too_many = False  # client connections; set by `proxy.fair_share`
         self._remote_rows = parts.remote_rows if picker.compares_load else None
         self._remote: list[tuple[Upstream, list[memoryview[int]]]] = []
         self._remote_read_ns = 0

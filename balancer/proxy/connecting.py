@@ -263,26 +263,11 @@ class Connecting(DialOwner):
         if queue is None:
             self._side.pool.cells[_NO_ROOM] += 1
             return UPSTREAMS_FULL
-        seeker = self._seeker
-        refused = queue.join(self, sum(map(len, seeker.unsent), 0))
+        refused = queue.join(self)
         if refused is None:
             self.waiting = True
-            if seeker.unsent:
-                seeker.client.read_on(False)  # one piece of a body is enough while it waits
-            seeker.deadline_ns = FOREVER_NS  # the queue has a deadline of its own
+            self._seeker.deadline_ns = FOREVER_NS  # the queue has a deadline of its own
         return refused
-
-    def holds_more(self, size: int) -> bool:
-        """While it waits, more of the body has arrived. Returns whether it still waits: if there is no memory
-        for that, it has failed."""
-        queue = self._side.pool.queue
-        assert queue is not None
-        refused = queue.more(self, size)
-        if refused is None:
-            return True
-        self.waiting = False
-        self._give_up(refused)
-        return False
 
     def _leave_queue(self, served_ns: int) -> None:
         self.waiting = False

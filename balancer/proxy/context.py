@@ -9,17 +9,17 @@ from balancer.connections.delay_queue import DelayQueue
 from balancer.counters import Batch
 from balancer.http.forwarding import RequestIds
 from balancer.proxy.dialling import CONNECT_RACE_DELAY, Dialling
-from balancer.proxy.fair_share import FairShare
 from balancer.proxy.loops import Loops
 from balancer.proxy.replay import ReplayMemory
 from balancer.proxy.router import Router
+from balancer.proxy.waiting_bodies import WaitingBodies
 
 
 class ProxyContext:
     """Built once per worker. `report` is called with exceptions that are our own bugs."""
 
-    __slots__ = ("batch", "connect_races", "connector", "fair_share", "loop", "loops", "monotonic_ns",
-                 "replay_memory", "report", "request_ids", "router")  # fmt: skip
+    __slots__ = ("batch", "connect_races", "connector", "loop", "loops", "monotonic_ns",
+                 "replay_memory", "report", "request_ids", "router", "waiting_bodies")  # fmt: skip
 
     def __init__(
         self,
@@ -28,7 +28,6 @@ class ProxyContext:
         clock: Clock,
         batch: Batch,
         router: Router,
-        fair_share: FairShare,
         connector: Connector,
         loops: Loops,
         request_ids: RequestIds,
@@ -38,10 +37,10 @@ class ProxyContext:
         self.monotonic_ns = clock.monotonic_ns
         self.batch = batch
         self.router = router
-        self.fair_share = fair_share
         self.connector = connector
         self.loops = loops
         self.request_ids = request_ids
         self.report = report
         self.replay_memory = ReplayMemory()
+        self.waiting_bodies = WaitingBodies(loop)
         self.connect_races: DelayQueue[Dialling] = DelayQueue(loop, clock, CONNECT_RACE_DELAY, Dialling.race)

@@ -8,6 +8,7 @@ from typing import Final
 
 from balancer.connections.roles import UpstreamSide
 from balancer.errors import (
+    BODIES_FULL,
     DRAIN_TIMEOUT,
     INTERNAL_ERROR,
     LOOP_DETECTED,
@@ -70,6 +71,11 @@ class Exchange(ExchangeState):
         now = self._begin(head, route, len(body), whole)
         if not route.is_plain and self._stopped(route):
             return
+        share = self.side.share
+        if share is not None and share.held > share.most:
+            self.connecting.reset()
+            self.fail(POOL_HOLDS_TOO_MANY, "")
+            return
         if head.balancers is not None:
             pool, peer = self.side.pool.name, self.client.peer.address
             if self.context.loops.closes(head.balancers, pool, peer):
@@ -81,6 +87,8 @@ class Exchange(ExchangeState):
             self.unsent = (body,)
         self.deadline_ns = now + (route.timeouts.first_byte_ns if whole else route.timeouts.idle_ns)
         self.connecting.start(self.side, now)
+        if body and self.unsent:
+            self._hold(len(body))
 
     def _stopped(self, route: Route) -> bool:
         """Answer a request that no pool gets; returns whether that is so."""
@@ -93,9 +101,6 @@ class Exchange(ExchangeState):
             self.fail(READ_ONLY, "")
         elif route.answers:
             self._answer(route)
-        elif self.side.pool.holds_too_many:
-            self.connecting.reset()
-            self.fail(POOL_HOLDS_TOO_MANY, "")
         else:
             return False
         return True
@@ -151,10 +156,9 @@ class Exchange(ExchangeState):
         self.route = route
         self.side = side = route.side if route.is_plain else self._enter(head, route)
         counters = side.counters
-        level = counters.level
-        if level >= counters.look_at:
-            context.fair_share.look()
-        counters.level = level + 1
+        counters.level += 1
+        if side.share is not None:
+            side.share.held += 1
         if not counters.pending:
             counters.await_flush()
         batch = context.batch
@@ -193,13 +197,25 @@ class Exchange(ExchangeState):
         if attempt is None:
             if body:
                 self.unsent += (body,)
-                if self.connecting.waiting and not self.connecting.holds_more(len(body)):
-                    return
-            self.client.read_on(False)  # one piece is enough until there is a connection
+                self._hold(len(body))
             return
         if body and not self.response_begun:
             keep(self, [body])
         attempt.connection.more(body, whole, trailers)
+
+    def _hold(self, size: int) -> None:
+        """A part of the body, of `size` bytes, waits for a connection."""
+        client = self.client
+        client.read_on(False)  # one piece is enough
+        if not self.context.waiting_bodies.hold(self, self.connecting.network(), size + client.read_ahead()):
+            self.upstream_failed(BODIES_FULL, "")
+
+    def give_way(self) -> None:
+        if self.unsent:
+            try:
+                self.upstream_failed(BODIES_FULL, "")
+            except Exception as error:
+                self.crashed(error)
 
     def client_paused(self, paused: bool) -> None:
         """The client does not keep up with the response (`paused`), or keeps up again."""
@@ -265,6 +281,7 @@ class Exchange(ExchangeState):
         self.attempt = attempt = self.own_attempt
         attempt.begin(self.side, upstream, connection, reused, now_ns)
         if self.unsent:
+            self.context.waiting_bodies.release(self)
             keep(self, self.unsent)
             self.unsent = ()
         if not self.request_whole and not self.upstream_paused:
@@ -403,8 +420,7 @@ class Exchange(ExchangeState):
     def tunnel_data(self, data: bytes) -> None:
         tunnel = self.tunnel
         assert tunnel is not None
-        self.response_bytes += len(data)
-        tunnel.from_upstream(data)
+        self.response_bytes += tunnel.from_upstream(data)
 
     def tunnel_half_closed(self) -> None:
         assert self.tunnel is not None
@@ -417,16 +433,12 @@ class Exchange(ExchangeState):
     def leave_tunnel(self, until_ns: int) -> None:
         """The worker drains: close the tunnel in good order, which may take until `until_ns`."""
         assert self.tunnel is not None
-        self.tunnel = tunnel = LeavingTunnel(self.tunnel, until_ns)
+        self.tunnel = tunnel = LeavingTunnel(self.tunnel)
+        self.deadline_ns = until_ns
         try:
-            tunnel.leave()
+            self.response_bytes += tunnel.leave()
         except Exception as error:
             self.crashed(error)
-
-    def end_tunnel(self) -> None:
-        """Its ends have had their time."""
-        assert self.tunnel is not None
-        self.tunnel.end()
 
     def tunnel_over(self) -> None:
         self.attempt = self.tunnel = None
@@ -462,6 +474,7 @@ class Exchange(ExchangeState):
         self.active = False
         self.deadline_ns = FOREVER_NS
         if self.unsent:
+            self.context.waiting_bodies.release(self)
             self.unsent = ()
         if self.holds:
             settle(self)
@@ -470,6 +483,8 @@ class Exchange(ExchangeState):
         counters = self.side.counters
         head = self.head
         counters.level -= 1
+        if self.side.share is not None:
+            self.side.share.held -= 1
         counters.request_bytes += self.request_bytes
         counters.response_bytes += self.response_bytes
         counters.measure(

@@ -66,6 +66,10 @@ class ClientSide(Outlet):
     def read_on(self, wanted: bool) -> None:
         """Start or stop reading: whether more of the request's body, or of the tunnel, is `wanted`."""
 
+    @abstractmethod
+    def read_ahead(self) -> int:
+        """Bytes that the client has sent, and that wait to be understood."""
+
     # --- a tunnel
 
     @abstractmethod

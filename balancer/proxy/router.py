@@ -22,8 +22,8 @@ from balancer.spec.worker import (
 class Route:
     """Its name (the metric label), who serves its requests, and what these may take. It has one `side` unless
     there is a `split`. `answers`: it has no pool, and gives `answer`, 404 if that is None. `is_plain`: it
-    only forwards, to one pool, which does not hold too many client connections. `read_only_until_ns`: until
-    then it serves no changes, 0 if it does."""
+    only forwards, to one pool, all requests. `read_only_until_ns`: until then it serves no changes, 0 if it
+    does."""
 
     __slots__ = ("_only_forwards", "answer", "answers", "body_bytes", "edits", "is_plain", "name",
                  "read_only_until_ns", "side", "sides", "split", "timeouts")  # fmt: skip
@@ -48,9 +48,8 @@ class Route:
         return self.edits is not None and self.edits.request is not None and self.edits.request.strips
 
     def reconsider(self) -> None:
-        """What stops some of its requests may have changed."""
-        stops = self.read_only_until_ns or (not self.answers and self.side.pool.holds_too_many)
-        self.is_plain = self._only_forwards and not stops
+        """`read_only_until_ns` may have changed."""
+        self.is_plain = self._only_forwards and not self.read_only_until_ns
 
 
 def edits_of(route: RouteSpec) -> Edits | None:

@@ -3,25 +3,20 @@
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
 from collections.abc import Mapping
-from typing import Final
 
 from balancer.counters import Batch, Counters
 from balancer.pools.pool import UpstreamPool
 from balancer.spec.worker import RetryRules, SideSpec
 from balancer.telemetry.columns import ROUTE_INFLIGHT, ROUTE_REQUEST_BYTES, ROUTE_RESPONSE_BYTES
 
-NEVER: Final = (1 << 30) - 1  # one digit of a Python integer: those are compared fast
-
 
 class RouteCounters(Counters):
-    """`level` are the exchanges in flight; one that begins when it is `look_at` first looks whether the pool
-    holds too many (`FairShare`). The bytes are of bodies, since the worker's start."""
+    """`level` are the exchanges in flight. The bytes are of bodies, since the worker's start."""
 
-    __slots__ = ("look_at", "request_bytes", "response_bytes")
+    __slots__ = ("request_bytes", "response_bytes")
 
     def __init__(self, cells: memoryview[int], batch: Batch | None = None) -> None:
         super().__init__(cells, batch, ROUTE_INFLIGHT)
-        self.look_at = NEVER
         self.request_bytes = 0
         self.response_bytes = 0
 
@@ -32,11 +27,22 @@ class RouteCounters(Counters):
         super().flush()
 
 
+class Share:
+    """How many of a worker's client connections one pool holds (`held`: its exchanges), and may hold."""
+
+    __slots__ = ("held", "most")
+
+    def __init__(self, most: int) -> None:
+        self.held = 0
+        self.most = most
+
+
 class Side:
     """A pool that serves requests of a route. `retry` are the rules for sending them again. `pool` and
-    `retry` are unset if the route answers by itself."""
+    `retry` are unset if the route answers by itself. `share` is its pool's, None if that may hold all client
+    connections."""
 
-    __slots__ = ("counters", "pool", "pool_name", "retry")
+    __slots__ = ("counters", "pool", "pool_name", "retry", "share")
 
     pool: UpstreamPool
     retry: RetryRules
@@ -45,6 +51,7 @@ class Side:
         self, spec: SideSpec | None, pools: Mapping[str, UpstreamPool], counters: RouteCounters
     ) -> None:
         self.counters = counters
+        self.share: Share | None = None
         self.pool_name = ""
         if spec is not None:
             self.pool = pools[spec.pool]

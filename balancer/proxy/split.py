@@ -48,8 +48,8 @@ class Split:
     no new users; if it `keeps` those it has, a mark in their cookie says so. The cookie has a mark for each
     set of pools that keeps its users."""
 
-    __slots__ = ("_cookie", "_fallback", "_keeps", "_known", "_name", "_new_id", "_pools", "_secret",
-                 "_source", "sides", "weights")  # fmt: skip
+    __slots__ = ("_cookie", "_fallback", "_keeps", "_known", "_name", "_new_id", "_pools",
+                 "_secret", "_source", "sides", "weights")  # fmt: skip
 
     def __init__(self, spec: SplitSpec, sides: Sequence[Side], new_id: Callable[[], bytes]) -> None:
         """`new_id` returns 8 random bytes."""

@@ -19,11 +19,11 @@ class Tunnel:
     A side that ends its own direction may still wait for the other's last data: its FIN is passed on after
     what it has sent, and the other direction goes on until its own end. A plain close looks the same, so the
     other direction then has the timeout `idle` between bytes, and the sweep polls the side that has ended.
-    `until_ns` is when it ends in any case; 0: at no time.
+    `leaves`: it is being closed (`LeavingTunnel`).
     """
 
-    __slots__ = ("_attempt", "_client", "_context", "_frames", "_idle_ns", "_over", "_owner", "_side",
-                 "client_ended", "timeouts", "until_ns", "upstream_ended")  # fmt: skip
+    __slots__ = ("_attempt", "_client", "_context", "_frames", "_idle_ns", "_over", "_owner",
+                 "_side", "client_ended", "leaves", "timeouts", "upstream_ended")  # fmt: skip
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Tunnel:
         self._frames = FrameEnds()  # of the upstream
         self._idle_ns = timeouts.tunnel_idle_ns
         self._over = False
-        self.until_ns = 0
+        self.leaves = False
         self.client_ended = False
         self.upstream_ended = False
 
@@ -64,8 +64,8 @@ class Tunnel:
         self._attempt.connection.more(data, False, b"")
         self._owner.deadline_ns = self._context.monotonic_ns() + self._idle_ns
 
-    def from_upstream(self, data: bytes) -> None:
-        """The upstream has sent `data`."""
+    def from_upstream(self, data: bytes) -> int:
+        """The upstream has sent `data`. Returns how many bytes have gone to the client."""
         self._client.more(data, False, b"")
         frames = self._frames
         size = len(data)
@@ -77,6 +77,7 @@ class Tunnel:
         ):
             frames.passed(data)
         self._owner.deadline_ns = self._context.monotonic_ns() + self._idle_ns
+        return size
 
     def client_half_closed(self) -> None:
         """The client has sent its FIN."""

@@ -51,11 +51,6 @@ _TIMEOUT: Final = POOL_QUEUE_REJECTED + QUEUE_REJECTIONS.index("timeout")
 _WOULD_TIME_OUT: Final = POOL_QUEUE_REJECTED + QUEUE_REJECTIONS.index("would_time_out")
 
 
-# Bytes of request bodies that the waiting requests of one pool and worker may hold. One read of each has
-# arrived, 256 KB at most: without this bound a queue of 1,000 could take all memory of a small machine.
-MOST_HELD: Final = 64 << 20
-
-
 class Waiter(Protocol):
     """A waiting request. Its methods do not raise."""
 
@@ -86,14 +81,13 @@ class SlotQueue:
     With one client, or if none waits twice, it is the order of all requests.
 
     **Refused at once**: a request that finds so many waiting that some cannot be served before their
-    deadlines. But if another client has more waiting, the last in turn of that client is refused instead. And
-    a request with a body for which there is no memory (MOST_HELD).
+    deadlines. But if another client has more waiting, the last in turn of that client is refused instead.
     """
 
     __slots__ = ("_armed", "_busy_since_ns", "_cells", "_clock", "_considered_ns", "_deadline_ns",
-                 "_everybody", "_fair", "_gives_way", "_held", "_held_by", "_in_vain", "_loop",
-                 "_newest_first", "_old_in_turn", "_room", "_size", "_spread", "_throughput",
-                 "_timeout_ns", "_woken", "has_slot", "patience", "waiting")  # fmt: skip
+                 "_everybody", "_fair", "_gives_way", "_in_vain", "_loop", "_newest_first",
+                 "_old_in_turn", "_room", "_size", "_spread", "_throughput", "_timeout_ns",
+                 "_woken", "has_slot", "patience", "waiting")  # fmt: skip
 
     def __init__(
         self,
@@ -108,8 +102,6 @@ class SlotQueue:
         self.waiting: OrderedDict[Waiter, int] = OrderedDict()  # since when, in ns
         self._fair: FairOrder[Waiter] = FairOrder()  # the same, except `_gives_way`
         self._gives_way: dict[Waiter, None] = {}  # refused in the loop's next turn: they may rejoin then
-        self._held = 0  # bytes of their bodies
-        self._held_by: dict[Waiter, int] = {}  # those that have a body
         self.has_slot: Callable[[], bool] = _always  # set by the pool
         self.patience = Patience()
         self._size = size
@@ -130,13 +122,11 @@ class SlotQueue:
         self._armed: asyncio.TimerHandle | None = None  # for the oldest one's deadline, or an earlier time
         self._woken: asyncio.Handle | None = None
 
-    def join(self, waiter: Waiter, held: int = 0) -> Failure | None:
-        """Wait for a slot, with `held` bytes of a body. Returns a failure if there is no room."""
+    def join(self, waiter: Waiter) -> Failure | None:
+        """Wait for a slot. Returns a failure if there is no room."""
         waiting = self.waiting
         throughput = self._throughput
         throughput.came += 1
-        if held and self._held + held > MOST_HELD:
-            return self._refuse_held()
         client = waiter.network()
         if len(waiting) - len(self._gives_way) >= self._room and not self._find_room(client):
             return self._refuse()
@@ -147,8 +137,6 @@ class SlotQueue:
             if now - self._considered_ns > _STALE_NS:
                 self.consider(now)
         waiting[waiter] = now
-        if held:
-            self._hold(waiter, held)
         self._fair.join(waiter, client)
         self._cells[POOL_QUEUE_LENGTH] = len(waiting)
         if self._armed is None:
@@ -156,24 +144,6 @@ class SlotQueue:
         if self.has_slot():  # the others waiting cannot use it, but this one may
             self.wake()
         return None
-
-    def more(self, waiter: Waiter, size: int) -> Failure | None:
-        """More of the body of a waiting request has arrived. Returns a failure if there is no memory for it:
-        then the request has left."""
-        if self._held + size > MOST_HELD:
-            self.leave(waiter)
-            return self._refuse_held()
-        self._hold(waiter, size)
-        return None
-
-    def _hold(self, waiter: Waiter, size: int) -> None:
-        self._held += size
-        self._held_by[waiter] = self._held_by.get(waiter, 0) + size
-
-    def _refuse_held(self) -> Failure:
-        self._throughput.refused += 1
-        self._cells[_FULL] += 1
-        return QUEUE_FULL
 
     def _find_room(self, client: str) -> bool:
         """Make room by removing a request from the longest client queue, unless the client's own would become
@@ -208,7 +178,6 @@ class SlotQueue:
         """Remove `waiter`: it got a slot at `served_ns`, or, if -1, its client has left."""
         waiting = self.waiting
         since = waiting.pop(waiter)
-        self._held -= self._held_by.pop(waiter, 0)
         if waiter in self._gives_way:
             del self._gives_way[waiter]
         else:

@@ -35,7 +35,7 @@ from balancer.pools.picker import Picker
 from balancer.pools.pool import UpstreamPool
 from balancer.pools.slow_start import SlowStart
 from balancer.proxy.context import ProxyContext
-from balancer.proxy.fair_share import FairShare
+from balancer.proxy.fair_share import share_out
 from balancer.proxy.journal import Journal
 from balancer.proxy.loops import Loops
 from balancer.proxy.membership import Membership
@@ -117,12 +117,12 @@ def build_data_plane(
     routes = [
         _route(route, row, pools, place, batch) for route, row in zip(spec.routes, rows.routes, strict=True)
     ]
+    share_out(routes, limits.max_connections)
     proxy = ProxyContext(
         loop=loop,
         clock=clock,
         batch=batch,
         router=Router(routes, [route.match for route in spec.routes]),
-        fair_share=FairShare(routes, limits.max_connections),
         connector=connector,
         loops=Loops(spec.via, clock, tell),
         request_ids=RequestIds(int.from_bytes(os.urandom(8))),

@@ -157,6 +157,20 @@ class Balancer:
                 return float(value)
         return 0.0
 
+    async def shows(self, series: str, value: float) -> None:
+        """Wait until a series has this value: a worker stores counts just after it has answered."""
+        last = -1.0
+
+        async def is_shown() -> bool:
+            nonlocal last
+            last = await self.metric(series)
+            return last == value
+
+        try:
+            await until(is_shown)
+        except TimeoutError:
+            raise AssertionError(f"{series} is {last}, not {value}") from None
+
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 

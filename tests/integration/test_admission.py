@@ -97,7 +97,7 @@ async def test_connections_per_address_are_limited() -> None:
         assert (await other.answer()).status == 200
         await ours[0].close()
         refused = 'balancer_local_responses_total{code="429",reason="too_many_from_client"}'
-        assert await balancer.metric(refused) == 1
+        await balancer.shows(refused, 1)
         again = await Client.connect(port)
         again.send()
         assert (await again.answer()).status == 200

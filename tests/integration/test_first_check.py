@@ -176,7 +176,7 @@ async def test_a_new_replica_gets_no_request_before_its_app_is_ready(
     shown = await upstream_of(harness, new)
     assert (shown["eligible"], shown["causes"], shown["unchecked"]) == (False, ["active_check"], False)
     up = f'balancer_upstream_up{{pool="default",upstream="{shown["id"]}"}}'
-    assert await harness.balancer.metric(up) == 0.0
+    await harness.balancer.shows(up, 0.0)
     before = len(harness.statuses)
     is_up(new)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from balancer.queueing.queue import MOST_HELD
+from balancer.proxy.waiting_bodies import MOST as MOST_WAITING
 from tests.fakes.app_replica import AppReplica, app_replica
 from tests.fakes.instance import Balancer, Client, get, running, until
 
@@ -143,9 +143,9 @@ async def test_large_bodies_that_wait_for_a_hung_pool_hold_a_bounded_memory(
         await until(all_wait)
         served = [await get(balancer.port) for _ in range(100)]
         assert {(answer.status, answer.body) for answer in served} == {(200, b"b")}
-        assert [head for head in refused() if b'details="queue_full"' not in head] == []
+        assert [head for head in refused() if b'details="bodies_full"' not in head] == []
         grown = private_bytes(worker) - before
         for upload in uploads:
             if not upload.transport.is_closing():  # the refused ones may be closed
                 upload.transport.abort()
-        assert grown < MOST_HELD + CLIENTS * PER_CLIENT
+        assert grown < MOST_WAITING + CLIENTS * PER_CLIENT

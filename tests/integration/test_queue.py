@@ -46,14 +46,14 @@ async def test_two_workers_keep_one_cap(apps: tuple[AppReplica, AppReplica]) -> 
         assert [(one["inflight"], one["max_inflight"]) for one in pool["upstreams"]] == [(3, 3), (3, 3)]
         for app in apps:
             limit = f'balancer_upstream_inflight_limit{{pool="default",upstream="{app.address}"}}'
-            assert await balancer.metric(limit) == 3
+            await balancer.shows(limit, 3)
             app.release.set()
 
         assert [(await client.answer()).status for client in clients] == [200] * CLIENTS
         assert [app.most_held for app in apps] == [3, 3]
         assert sum(app.requests for app in apps) == CLIENTS
         await becomes(balancer, 'balancer_queue_wait_seconds_count{pool="default"}', CLIENTS - 6)
-        assert await balancer.metric('balancer_queue_length{pool="default"}') == 0
+        await balancer.shows('balancer_queue_length{pool="default"}', 0)
 
 
 async def test_a_replacement_worker_has_its_share_of_the_cap(
@@ -111,7 +111,7 @@ async def test_a_request_without_a_slot_is_503_with_retry_after(apps: tuple[AppR
         assert app.requests == 3
         for reason in ("full", "timeout"):
             rejected = f'balancer_queue_rejected_total{{pool="default",reason="{reason}"}}'
-            assert await balancer.metric(rejected) == 1
+            await balancer.shows(rejected, 1)
 
 
 async def test_during_a_drain_waiting_requests_are_served(apps: tuple[AppReplica, AppReplica]) -> None:

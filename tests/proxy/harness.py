@@ -205,11 +205,13 @@ class Harness(Wire):
         for route in self.proxy.router.routes:
             assert route.side.counters.value(ROUTE_INFLIGHT) == 0
             assert route.side.counters.cells[ROUTE_INFLIGHT] == 0
+            assert all(side.share is None or side.share.held == 0 for side in route.sides)
         for pool in self.pools:
             assert pool.cells[POOL_TUNNELS] == 0
             assert pool.cells[POOL_QUEUE_LENGTH] == 0
             assert pool.queue is None or not pool.queue.waiting
         assert self.proxy.context.replay_memory.bytes == 0
+        assert self.proxy.context.waiting_bodies.held == 0
         assert self.proxy.connections == 0
         assert self.page.row(1)[LISTENER_CONNECTIONS] == 0
         assert not any(dial.pending for dial in self.loop.dials)

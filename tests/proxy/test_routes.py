@@ -443,9 +443,20 @@ def test_a_pool_that_hangs_leaves_room_for_the_others(make_harness: MakeHarness)
     assert served.take() == OK
     harness.clients[0].lose()
     harness.settle()
-    harness.advance(0.25)
     again = harness.ask(request("/api"), refused)
     assert again.take() == b""  # it waits for the app like the others
+
+
+def test_a_pool_that_held_its_share_serves_again_at_once(make_harness: MakeHarness) -> None:
+    routes = [api(side="api"), route_spec("web")]
+    harness = make_harness(1, more={"api": 1, "web": 1}, routes=routes, limits={"max_connections": 8})
+    clients = [harness.ask(request("/api")) for _ in range(6)]
+    for dialled in list(harness.loop.transports):
+        dialled.receive(OK)
+    harness.settle()
+    assert {client.take() for client in clients} == {OK}
+    harness.ask(request("/api"))
+    assert harness.clients[-1].take() == b""
 
 
 def test_what_a_pool_holds_is_counted_over_all_routes_that_lead_to_it(make_harness: MakeHarness) -> None:

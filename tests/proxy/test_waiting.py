@@ -2,7 +2,6 @@
 
 import pytest
 
-from balancer.queueing.queue import MOST_HELD
 from balancer.telemetry.columns import POOL_QUEUE_ABANDONED, POOL_QUEUE_WAIT, POOL_QUEUE_WAIT_SUM
 from tests.fakes.wire import upstream_message
 from tests.proxy.conftest import MakeHarness
@@ -53,42 +52,6 @@ def test_first_come_first_served_even_if_a_slot_is_free_on_arrival(full: Harness
     for client in (*waiting, late):
         full.answer()
         assert client.take() == OK
-
-
-BIG = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n"
-PIECE = bytes(MOST_HELD // 2 - 1000)
-
-
-def test_waiting_bodies_hold_a_bounded_memory(full: Harness) -> None:
-    clients = [full.ask(BIG + PIECE), full.ask(BIG + PIECE)]
-    assert [client.reading for client in clients] == [False, False]  # no more than one piece of each
-    refused = full.ask(BIG + bytes(10_000))
-    sent = refused.take()
-    assert status_of(sent) == 503
-    assert b"Retry-After: 1" in head_of(sent)
-    assert b'details="queue_full"' in sent
-    waiting = full.ask()  # without a body
-    assert (full.waiting, full.rejected()) == (3, {"full": 1})
-    clients[0].lose()
-    full.settle()
-    assert full.ask(BIG + bytes(10_000)).take() == b""
-    assert waiting.take() == b""
-
-
-def test_a_body_that_comes_while_waiting_and_has_no_room_is_refused(full: Harness) -> None:
-    full.ask(BIG + PIECE)
-    client = full.ask(BIG)
-    other = full.ask(BIG)
-    client.receive(PIECE)
-    full.settle()
-    assert not client.reading
-    other.receive(bytes(10_000))
-    full.settle()
-    assert status_of(other.take()) == 503
-    assert full.logged()["reason"] == "queue_full"
-    assert full.waiting == 2
-    full.answer()
-    assert body_of(full.upstream.take()).endswith(PIECE)
 
 
 def test_at_the_deadline_the_answer_is_503(full: Harness) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from balancer.errors import QUEUE_FULL, QUEUE_TIMEOUT, QUEUE_WOULD_TIME_OUT, Failure
-from balancer.queueing.queue import MOST_HELD, SlotQueue
+from balancer.queueing.queue import SlotQueue
 from balancer.telemetry.columns import (
     CELLS_PER_ROW,
     HISTOGRAM_CELLS,
@@ -151,32 +151,6 @@ def test_a_full_queue_refuses() -> None:
     bench.free()
     bench.join("c")
     assert bench.length == 2
-
-
-def test_a_body_for_which_there_is_no_memory_is_refused() -> None:
-    bench = Bench()
-    first, second = Person(bench, "a"), Person(bench, "b")
-    assert bench.queue.join(first, MOST_HELD - 10) is None
-    assert bench.queue.join(second, 11) is QUEUE_FULL
-    assert bench.queue.join(second, 10) is None
-    bench.join("c")  # without a body
-    assert (bench.length, bench.rejected("full")) == (3, 1)
-    bench.free()
-    bench.loop.settle()
-    assert bench.served == ["a"]
-    assert bench.queue.join(Person(bench, "d"), MOST_HELD - 10) is None
-
-
-def test_more_of_a_body_for_which_there_is_no_memory_ends_the_wait() -> None:
-    bench = Bench()
-    first, second = Person(bench, "a"), Person(bench, "b")
-    assert bench.queue.join(first, 10) is None
-    assert bench.queue.join(second) is None
-    assert bench.queue.more(first, MOST_HELD - 20) is None
-    assert bench.queue.more(second, 10) is None
-    assert bench.queue.more(second, 1) is QUEUE_FULL
-    assert (bench.length, bench.rejected("full")) == (1, 1)
-    assert bench.queue.more(first, 10) is None  # the second one's is free again
 
 
 def test_a_waiter_that_leaves_makes_room_and_is_not_served() -> None:

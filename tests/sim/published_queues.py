@@ -29,7 +29,7 @@ class Fifo(SlotQueue):
         self._engine = engine
         self._scheduled = False
 
-    def join(self, waiter: Waiter, held: int = 0) -> Failure | None:
+    def join(self, waiter: Waiter) -> Failure | None:
         if len(self.waiting) >= _SIZE:
             return QUEUE_FULL
         self.waiting[waiter] = self._engine.monotonic_ns()
@@ -119,7 +119,7 @@ class FacebooksCoDel(Fifo):
         super().__init__(engine, cells)
         self._busy_since = 0.0
 
-    def join(self, waiter: Waiter, held: int = 0) -> Failure | None:
+    def join(self, waiter: Waiter) -> Failure | None:
         if not self.waiting:
             self._busy_since = self._engine.time()
         failure = super().join(waiter)
@@ -160,7 +160,7 @@ class Dagor(Fifo):
         self._served = 0
         self._waited = 0.0  # seconds, summed over the requests served
 
-    def join(self, waiter: Waiter, held: int = 0) -> Failure | None:
+    def join(self, waiter: Waiter) -> Failure | None:
         if self._engine.time() >= self._ends or sum(self._came) >= self._REQUESTS:
             self._adjust()
         priority = self._random.randrange(self._PRIORITIES)

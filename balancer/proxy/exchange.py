@@ -71,8 +71,7 @@ class Exchange(ExchangeState):
         now = self._begin(head, route, len(body), whole)
         if not route.is_plain and self._stopped(route):
             return
-        share = self.side.share
-        if share is not None and share.held > share.most:
+        if route.is_bounded and self.side.share.is_exceeded():
             self.connecting.reset()
             self.fail(POOL_HOLDS_TOO_MANY, "")
             return
@@ -157,7 +156,7 @@ class Exchange(ExchangeState):
         self.side = side = route.side if route.is_plain else self._enter(head, route)
         counters = side.counters
         counters.level += 1
-        if side.share is not None:
+        if route.is_bounded:
             side.share.held += 1
         if not counters.pending:
             counters.await_flush()
@@ -483,7 +482,7 @@ class Exchange(ExchangeState):
         counters = self.side.counters
         head = self.head
         counters.level -= 1
-        if self.side.share is not None:
+        if self.route.is_bounded:
             self.side.share.held -= 1
         counters.request_bytes += self.request_bytes
         counters.response_bytes += self.response_bytes

@@ -22,5 +22,7 @@ def share_out(routes: Sequence[Route], most: int) -> None:
         return
     limit = max(1, int(most * _SHARE))
     shares = {name: Share(limit) for name in pools}
+    for route in routes:
+        route.is_bounded = not route.answers
     for side in sides:
         side.share = shares[side.pool_name]

@@ -22,11 +22,11 @@ from balancer.spec.worker import (
 class Route:
     """Its name (the metric label), who serves its requests, and what these may take. It has one `side` unless
     there is a `split`. `answers`: it has no pool, and gives `answer`, 404 if that is None. `is_plain`: it
-    only forwards, to one pool, all requests. `read_only_until_ns`: until then it serves no changes, 0 if it
-    does."""
+    only forwards, to one pool, all requests. `is_bounded`: its pools have shares of the client connections.
+    `read_only_until_ns`: until then it serves no changes, 0 if it does."""
 
-    __slots__ = ("_only_forwards", "answer", "answers", "body_bytes", "edits", "is_plain", "name",
-                 "read_only_until_ns", "side", "sides", "split", "timeouts")  # fmt: skip
+    __slots__ = ("_only_forwards", "answer", "answers", "body_bytes", "edits", "is_bounded",
+                 "is_plain", "name", "read_only_until_ns", "side", "sides", "split", "timeouts")  # fmt: skip
 
     def __init__(self, spec: RouteSpec, side: Side, split: Split | None = None) -> None:
         self.name = spec.name
@@ -38,6 +38,7 @@ class Route:
         self.edits = edits_of(spec)
         self.is_plain = not self.answers and self.edits is None and split is None
         self._only_forwards = self.is_plain
+        self.is_bounded = False
         self.read_only_until_ns = 0
         self.timeouts = spec.timeouts
         self.body_bytes = spec.body_bytes

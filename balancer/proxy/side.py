@@ -36,22 +36,26 @@ class Share:
         self.held = 0
         self.most = most
 
+    def is_exceeded(self) -> bool:
+        """Whether it holds more than it may."""
+        return self.held > self.most
+
 
 class Side:
     """A pool that serves requests of a route. `retry` are the rules for sending them again. `pool` and
-    `retry` are unset if the route answers by itself. `share` is its pool's, None if that may hold all client
+    `retry` are unset if the route answers by itself. `share` is its pool's, unset if that may hold all client
     connections."""
 
     __slots__ = ("counters", "pool", "pool_name", "retry", "share")
 
     pool: UpstreamPool
     retry: RetryRules
+    share: Share
 
     def __init__(
         self, spec: SideSpec | None, pools: Mapping[str, UpstreamPool], counters: RouteCounters
     ) -> None:
         self.counters = counters
-        self.share: Share | None = None
         self.pool_name = ""
         if spec is not None:
             self.pool = pools[spec.pool]

@@ -68,7 +68,8 @@ class Exchange(ExchangeState):
 
     def start(self, head: RequestHead, route: Route, body: bytes, whole: bool) -> None:
         """A request begins. `body`: the part of its body that arrived with the head; `whole`: that is all."""
-        now = self._begin(head, route, len(body), whole)
+        size = len(body)
+        now = self._begin(head, route, size, whole)
         if not route.is_plain and self._stopped(route):
             return
         if route.is_bounded and self.side.share.is_exceeded():
@@ -82,12 +83,12 @@ class Exchange(ExchangeState):
                 self.fail(LOOP_DETECTED, self.context.loops.detail)
                 return
             head.balancers = None  # the answer is the same if this parsed head is used again
-        if body:
+        if size:
             self.unsent = (body,)
         self.deadline_ns = now + (route.timeouts.first_byte_ns if whole else route.timeouts.idle_ns)
         self.connecting.start(self.side, now)
-        if body and self.unsent:
-            self._hold(len(body))
+        if size and self.unsent:
+            self._hold(size)
 
     def _stopped(self, route: Route) -> bool:
         """Answer a request that no pool gets; returns whether that is so."""

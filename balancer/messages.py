@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from balancer.spec.part import Decoder, Part, encode
+from balancer.spec.tls import TlsSpec
 from balancer.spec.worker import Level, WorkerSpec
 from balancer.upstreams.state import AdminState, Cause, FirstCheck
 from balancer.upstreams.traffic_history import SkipReason, Symptom
@@ -110,6 +111,13 @@ class ReadOnly(Message, frozen=True, kw_only=True, tag="readonly"):
 
     route: str
     until_ns: int
+
+
+class TlsUpdate(Message, frozen=True, kw_only=True, tag="tls"):
+    """Certificates have changed: `tls` replaces that of the spec, as of `revision`."""
+
+    revision: int
+    tls: TlsSpec
 
 
 class Start(Message, frozen=True, kw_only=True, tag="start"):
@@ -273,7 +281,7 @@ class Elsewhere(Message, frozen=True, kw_only=True, tag="elsewhere"):
 
 
 FromSupervisor: TypeAlias = (
-    Start | PoolUpdate | SplitUpdate | ReadOnly | Verdict | Adopt | Release | Drain | Retire
+    Start | PoolUpdate | SplitUpdate | ReadOnly | TlsUpdate | Verdict | Adopt | Release | Drain | Retire
 )
 FromWorker: TypeAlias = (
     Ready

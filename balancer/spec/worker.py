@@ -8,6 +8,7 @@ the other, and a setting missing on either side is a type error there.
 from typing import Final, Literal, TypeAlias
 
 from balancer.spec.part import Part
+from balancer.spec.tls import TlsSpec
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 SameSite: TypeAlias = Literal["lax", "strict", "none"]
@@ -259,7 +260,8 @@ class AccessLogSpec(Part, frozen=True, kw_only=True):
 
 class WorkerSpec(Part, frozen=True, kw_only=True):
     """The same for every worker. Values "for all workers together" are divided among `workers`. `via` is the
-    name in the Via header, empty for no Via; `drain` is in seconds."""
+    name in the Via header, empty for no Via; `drain` is in seconds. `tls`: there is a TLS listener beside the
+    plain one, with the same limits; its certificates may change (`messages.TlsUpdate`)."""
 
     workers: int
     log_level: Level
@@ -269,3 +271,4 @@ class WorkerSpec(Part, frozen=True, kw_only=True):
     listener: ListenerSpec
     routes: tuple[RouteSpec, ...]
     pools: tuple[PoolSpec, ...]
+    tls: TlsSpec | None = None

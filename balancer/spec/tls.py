@@ -1,0 +1,30 @@
+"""The TLS listener of a worker (L1): plain values, encoded for the control channel."""
+
+from balancer.spec.part import Part
+
+
+class CertificateSpec(Part, frozen=True, kw_only=True):
+    """A certificate with its key. `label` names it in metrics, logs and events, such as its file. `names`:
+    the DNS names and IP addresses that it is for, in lower case, `*.` included. `chain` and `key` are PEM,
+    the leaf first, the key not encrypted. `not_after` is in seconds since the epoch."""
+
+    label: str
+    names: tuple[str, ...]
+    chain: bytes
+    key: bytes
+    not_after: float
+
+
+class TlsSpec(Part, frozen=True, kw_only=True):
+    """`certificates` are chosen by SNI; the first serves clients whose name none has. `client_ca`: PEM of the
+    authorities for client certificates, b"" = none are asked for; `client_required`: a client without one is
+    refused. `public_port`: where clients connect to, as in redirects and X-Forwarded-Port. `redirect`: the
+    plain listener redirects to it. `hsts`: the value of Strict-Transport-Security, "" = none."""
+
+    min_version: str  # "1.2" or "1.3"
+    certificates: tuple[CertificateSpec, ...]
+    client_ca: bytes = b""
+    client_required: bool = False
+    public_port: int = 443
+    redirect: bool = False
+    hsts: str = ""

@@ -22,7 +22,7 @@ NOT_YET: frozenset[Path] = frozenset(
     tuple(key.split("."))
     for key in (
         "stuck", "latency", "hedge",
-        "tls",
+        "tls.acme",
     )
 )  # fmt: skip
 
@@ -43,6 +43,13 @@ _OTHER_WORDS: dict[Path, Path] = {
     ("timeouts", "response"): ("timeouts", "first_byte"),
     ("timeouts", "keepalive"): ("timeouts", "client_idle"),
     ("retry", "attempts"): ("retry", "max_attempts"),
+    **{
+        ("tls", word): ("tls", "certificates") for word in ("cert", "certs", "cert_file", "key_file", "files")
+    },
+    **{("tls", word): ("tls", "certificates") for word in ("enabled", "certificate_file")},
+    **{(word,): ("tls", "listen") for word in ("tls_port", "https_port", "tls_listen")},
+    ("tls", "ca"): ("tls", "client_ca"),
+    ("tls", "password"): ("tls", "password_file"),
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
+from balancer.clock import SystemClock
 from balancer.config.address import is_unix
 from balancer.config.catalogue import BY_PATH, POOLS, Path, variable
 from balancer.config.ourselves import ourselves
@@ -21,6 +22,7 @@ from balancer.config.settings import Settings
 from balancer.config.sources import Origin, Reading, read_environment, read_file
 from balancer.config.split import OWN_COOKIE
 from balancer.config.sticky import NO_SECRET
+from balancer.config.tls_files import NO_TLS, TlsFiles, read_files
 from balancer.config.token import read_token_file
 from balancer.config.trusted_fields import refused_fields
 from balancer.config.unused import unused
@@ -48,11 +50,12 @@ class Policies(Protocol):
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """Settings, and the origin of each value that is not a default; `warnings` are sentences about settings
-    that change nothing, or that reveal more to clients than necessary."""
+    that change nothing, or that reveal more to clients than necessary. `tls` has the certificates."""
 
     settings: Settings
     origins: Mapping[Path, Origin]
     warnings: tuple[str, ...] = ()
+    tls: TlsFiles = NO_TLS
 
 
 def load(
@@ -83,6 +86,7 @@ def load_with_origins(
     if not is_text(tree):  # the models would raise a UnicodeEncodeError
         raise _wrong([*problems, *(_text_problems(tree, origins) or [f"{name}: {_NO_TEXT}"])])
     settings: Settings | None
+    tls = NO_TLS
     try:
         settings = Settings(**tree)
     except ValidationError as error:
@@ -97,6 +101,8 @@ def load_with_origins(
         problems += refused_cookies(settings, origins)
         problems += refused_fields(settings, origins)
         problems += _file_problems(settings, origins)
+        tls = read_files(settings.tls, SystemClock().wall())
+        problems += _tls_problems(tls, origins)
     if policies is not None:
         options = {} if settings is None else settings.policy_options
         problems += _policy_problems(tree, options, (), origins, policies)
@@ -111,7 +117,8 @@ def load_with_origins(
         for pool in (settings, *settings.pools.values())
     ):
         warnings.append(NO_SECRET)
-    return Loaded(settings, origins, tuple(map(_printable, warnings)))
+    warnings += tls.warnings
+    return Loaded(settings, origins, tuple(map(_printable, warnings)), tls)
 
 
 def _wrong(problems: list[str]) -> SettingsError:
@@ -177,7 +184,8 @@ def _kept_without_cookie(settings: Settings, origins: Mapping[Path, Origin]) -> 
 
 def _circles(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]:
     """Upstreams and checks that lead back to this balancer, as far as this is visible without a lookup."""
-    own = ourselves(settings.listen, settings.admin_listen)
+    tls_listen = settings.tls.listen if settings.tls.is_on else None
+    own = ourselves(settings.listen, settings.admin_listen, tls_listen)
     pools: list[tuple[Path, PoolSettings]] = [((POOLS, name), one) for name, one in settings.pools.items()]
     for above, pool in [((), settings), *pools]:
         check_port = pool.health_check.port if pool.health_check.enabled else 0
@@ -221,6 +229,17 @@ def _file_problems(settings: Settings, origins: Mapping[Path, Origin]) -> list[s
             except ValueError as error:
                 text = f'respond.file: "{route.respond.file}" {error}'
                 problems.append(about_route(number, route.name, text, origins))
+    return problems
+
+
+def _tls_problems(tls: TlsFiles, origins: Mapping[Path, Origin]) -> list[str]:
+    """Problems with certificates, keys, and what is read with them."""
+    problems = []
+    for setting, file, text in tls.problems:
+        path = ("tls", setting)
+        where = origins[path].where if path in origins else variable(path)
+        # Not shortened, as other values are: the file is what people look for.
+        problems.append(f'{where}: "{file}" {text}' if file else f"{where}: {text}")
     return problems
 
 

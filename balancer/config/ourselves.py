@@ -15,7 +15,7 @@ _LOOPBACK: dict[int, IPv4Address | IPv6Address] = {4: IPv4Address("127.0.0.1"), 
 class OwnListener:
     """One listener of ours: its setting, and its actual address."""
 
-    setting: str  # LISTEN or ADMIN_LISTEN
+    setting: str  # LISTEN, TLS__LISTEN or ADMIN_LISTEN
     address: Address
 
 
@@ -36,7 +36,8 @@ class Ourselves:
         found = self.at(host, port)
         if found is None:
             return ""
-        what = "this balancer itself listens" if found.setting == "LISTEN" else "its own admin API listens"
+        is_admin = found.setting == "ADMIN_LISTEN"
+        what = "its own admin API listens" if is_admin else "this balancer itself listens"
         return (
             f"is where {what} ({found.setting} {found.address}): requests would loop forever; "
             f"write the app's own address, or give {found.setting} another port"
@@ -66,10 +67,13 @@ class Ourselves:
         return target.is_loopback or str(target) in self.addresses()
 
 
-def ourselves(listen: Address, admin_listen: Address) -> Ourselves:
-    """The listeners, from the settings or from the sockets; those with port 0 are left out: not known yet."""
-    both = (OwnListener("LISTEN", listen), OwnListener("ADMIN_LISTEN", admin_listen))
-    return Ourselves(tuple(one for one in both if one.address.port))
+def ourselves(listen: Address, admin_listen: Address, tls_listen: Address | None = None) -> Ourselves:
+    """The listeners, from the settings or from the sockets; those with port 0 are left out: not known yet.
+    `tls_listen` is None if TLS is off."""
+    found = [OwnListener("LISTEN", listen), OwnListener("ADMIN_LISTEN", admin_listen)]
+    if tls_listen is not None:
+        found.append(OwnListener("TLS__LISTEN", tls_listen))
+    return Ourselves(tuple(one for one in found if one.address.port))
 
 
 def _plain(host: str) -> IPv4Address | IPv6Address:

@@ -170,4 +170,6 @@ def _place(path: Path, origins: Mapping[Path, Origin]) -> str:
 
 def _quoted(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
+    if "-----BEGIN" in text:  # a key, put into the wrong setting
+        return MASK
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."

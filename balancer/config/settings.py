@@ -27,6 +27,7 @@ from balancer.config.route_order import refuse_misfits
 from balancer.config.route_text import RouteError
 from balancer.config.routes import Routes, RouteSettings
 from balancer.config.split import SplitSettings
+from balancer.config.tls import TlsSettings
 from balancer.config.upstream_spec import DEFAULT, Spec
 
 # Rows of the stats segment, which is in a layer above: a test compares. Each worker, the listener, the pool,
@@ -58,6 +59,7 @@ class Settings(PoolSettings, InstanceSettings, ListenerSettings, BaseSettings):
 
     timeouts: TimeoutSettings = TimeoutSettings()
     limits: LimitSettings = LimitSettings()
+    tls: TlsSettings = TlsSettings()
     pools: dict[str, NamedPool] = Field(
         default={},
         description="Further pools: `BALANCER_POOLS__<NAME>__UPSTREAMS` names the upstreams of one. It may "
@@ -90,6 +92,16 @@ class Settings(PoolSettings, InstanceSettings, ListenerSettings, BaseSettings):
         if isinstance(listen, Address) and admin.clashes_with(listen):
             raise ValueError(f"has the same port as LISTEN ({listen}); give one of them another port")
         return admin
+
+    @field_validator("tls")
+    @classmethod
+    def _its_port_is_free(cls, tls: TlsSettings, info: ValidationInfo) -> TlsSettings:
+        for name in ("listen", "admin_listen"):
+            other = info.data.get(name)
+            if tls.is_on and isinstance(other, Address) and tls.listen.clashes_with(other):
+                text = f"has the same port as {name.upper()} ({other}); give one of them another port"
+                raise MisfitError("listen", text)
+        return tls
 
     @field_validator("upstreams")
     @classmethod

@@ -16,6 +16,7 @@ from balancer.config.problems import about_route, about_value, as_written
 from balancer.config.settings import Settings
 from balancer.config.sources import Origin
 from balancer.config.split import OWN_COOKIE
+from balancer.config.tls import TlsSettings
 from balancer.config.upstream_spec import DEFAULT
 
 _Why: TypeAlias = Callable[[Settings], str | None]
@@ -70,6 +71,19 @@ def _off(group: str) -> _Rule:
 
 _RULES: tuple[_Rule, ...] = (
     *(_off(group[0]) for group in GROUPS if (*group, "enabled") in BY_PATH),
+    _Rule(
+        tuple(
+            f"tls.{name}" for name in TlsSettings.model_fields if name not in ("certificate", "certificates")
+        ),
+        _when(
+            lambda s: not s.tls.is_on,
+            "while there is no certificate; set TLS__CERTIFICATES to certificate:key, or remove this",
+        ),
+    ),
+    _Rule(
+        ("tls.client_certificates",),
+        _when(lambda s: not s.tls.client_ca, "while TLS__CLIENT_CA is not set; set it, or remove this"),
+    ),
     _Rule(
         ("access_log.fields",),
         _when(

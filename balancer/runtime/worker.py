@@ -33,6 +33,7 @@ from balancer.messages import (
     Retire,
     SplitUpdate,
     Start,
+    TlsUpdate,
     Verdict,
     from_supervisor,
 )
@@ -48,7 +49,7 @@ from balancer.telemetry.segment import Segment
 if TYPE_CHECKING:
     from balancer.clients.data_plane import DataPlane
 
-_ToProxy: TypeAlias = PoolUpdate | SplitUpdate | ReadOnly | Verdict | Adopt | Release
+_ToProxy: TypeAlias = PoolUpdate | SplitUpdate | ReadOnly | TlsUpdate | Verdict | Adopt | Release
 LAST_WORDS = 1.0  # seconds for sending the last message to the supervisor
 # Of the garbage collector. What a worker does leaves no cycles (tests/proxy/test_no_garbage.py), so a full
 # collection finds little (a refused dial leaves 12 objects, which the next young collection frees), and stops
@@ -157,6 +158,8 @@ class Worker:
                 proxy.take_split(message)
             case ReadOnly():
                 proxy.take_read_only(message)
+            case TlsUpdate():
+                pass
             case Verdict():
                 proxy.membership.judged(message)
             case Adopt():

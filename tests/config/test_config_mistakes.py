@@ -59,8 +59,8 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
             id="group",
         ),
         pytest.param("BALANCER_STUCK__ENABLED", "true", _LATER, id="later_group"),
-        pytest.param("BALANCER_TLS__CERT", "a.pem", _LATER, id="later_setting"),
-        pytest.param("BALANCER_TLS__LISTEN", "0.0.0.0:8443", _LATER, id="tls"),
+        pytest.param("BALANCER_TLS__CERT", "a.pem", _typo("BALANCER_TLS__CERTIFICATES"), id="other_word"),
+        pytest.param("BALANCER_TLS__ACME__DOMAINS", "a.example", _LATER, id="later_setting"),
         pytest.param(
             "BALANCER_ADMIN_TOKN",
             "s3cret",
@@ -336,7 +336,7 @@ def test_all_problems_are_reported_at_once() -> None:
         pytest.param("connect: 1s", f": connect: {_typo('timeouts.connect')}", id="group_left_out"),
         pytest.param("LISTEN: :80", f": LISTEN: {_typo('listen')}", id="upper_case"),
         pytest.param("8080: x", ": 8080: no such setting; remove it", id="number_as_key"),
-        pytest.param("tls: {cert: x}", f": tls: {_LATER}", id="later_group"),
+        pytest.param("stuck: {enabled: true}", f": stuck: {_LATER}", id="later_group"),
         pytest.param("hedge: {percentile: 5}", f": hedge: {_LATER}", id="later_setting"),
         pytest.param("timeouts: {connect: fast}", f': timeouts.connect: "fast" {_DURATIONS}', id="duration"),
         pytest.param(

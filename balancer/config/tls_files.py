@@ -1,0 +1,82 @@
+"""The certificates that the settings name (L1), read and checked as they are at the start."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from balancer.certificates.problem import CertificateError
+from balancer.config.tls import TlsSettings
+
+if TYPE_CHECKING:
+    from balancer.certificates.pair import Pair
+
+INLINE = "TLS__CERTIFICATE"  # what a certificate from the settings is called in metrics, logs and events
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """What was read. `certificates` are labels, such as the file, with the pairs; the first is the default.
+    `client_ca` is PEM, b"" for none. `problems` are (setting, file or "", end of the sentence); `warnings`
+    are sentences."""
+
+    certificates: tuple[tuple[str, "Pair"], ...] = ()
+    client_ca: bytes = b""
+    problems: tuple[tuple[str, str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+NO_TLS = TlsFiles()
+
+
+def read_files(settings: TlsSettings, now: float) -> TlsFiles:
+    """Read all; `now` is in seconds since the epoch. Nothing is read if TLS is off."""
+    if not settings.is_on:
+        return NO_TLS
+    # Here: cryptography takes 40 ms and 10 MB, only where there is TLS.
+    from balancer.certificates.reading import authorities_from, pair_from_files, pair_from_text
+
+    found: list[tuple[str, Pair]] = []
+    problems: list[tuple[str, str, str]] = []
+    client_ca = b""
+    about_authorities: tuple[str, ...] = ()
+    password = settings.password_file
+    try:
+        if certificate := settings.certificate.get_secret_value():
+            key = settings.key.get_secret_value()
+            found.append((INLINE, pair_from_text(certificate, key, password, now)))
+    except CertificateError as error:
+        problems.append(_place(settings, error, "certificate"))
+    for files in settings.certificates:
+        try:
+            found.append((files.certificate, pair_from_files(files.certificate, files.key, password, now)))
+        except CertificateError as error:
+            problems.append(_place(settings, error, "certificates"))
+    try:
+        if settings.client_ca:
+            client_ca, about_authorities = authorities_from(settings.client_ca, now)
+    except CertificateError as error:
+        problems.append(_place(settings, error, "client_ca"))
+    warnings = [text for _, pair in found for text in pair.warnings]
+    if password and found and not any(pair.was_encrypted for _, pair in found):
+        warnings.append("TLS__PASSWORD_FILE has no effect: no key is encrypted; remove it")
+    warnings += [*about_authorities, *_about_names(found)]
+    return TlsFiles(tuple(found), client_ca, tuple(dict.fromkeys(problems)), tuple(warnings))
+
+
+def _place(settings: TlsSettings, error: CertificateError, setting: str) -> tuple[str, str, str]:
+    """Which setting a problem is in: in the file with the password, for example."""
+    if error.where == settings.password_file:
+        return "password_file", error.where, error.text
+    if error.where.startswith("TLS__"):
+        return error.where.removeprefix("TLS__").lower(), "", error.text
+    return setting, error.where, error.text
+
+
+def _about_names(found: list[tuple[str, "Pair"]]) -> Iterator[str]:
+    """Names that an earlier certificate has too."""
+    seen: dict[str, str] = {}
+    for label, pair in found:
+        for name in pair.names:
+            if name in seen and seen[name] != label:
+                yield f"{label} is not used for {name}: {seen[name]} comes first and has that name too"
+            seen.setdefault(name, label)

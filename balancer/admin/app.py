@@ -2,7 +2,19 @@
 
 from aiohttp import web
 
-from balancer.admin import answers, config, events, failures, guard, index, metrics, pools, probes, routes
+from balancer.admin import (
+    answers,
+    certificates,
+    config,
+    events,
+    failures,
+    guard,
+    index,
+    metrics,
+    pools,
+    probes,
+    routes,
+)
 from balancer.admin.hosts import Hosts
 from balancer.admin.keys import HOSTS, INSTANCE, TOKEN, VIA
 from balancer.admin.view import Instance
@@ -44,6 +56,7 @@ def build_app(
             web.patch("/api/routes/{route}", routes.change_route),
             web.get("/api/routes/{route}/split", routes.one_split),
             web.patch("/api/routes/{route}/split", routes.change_split),
+            web.get("/api/certificates", certificates.list_certificates),
             web.get("/api/events", events.list_events),
             web.get("/api/failures", failures.list_failures),
             web.get("/api/config", config.show),

@@ -17,6 +17,7 @@ balancer {__version__} ({build.kind()})
 /api/routes                            routes, and the counts of each pool that serves them
 /api/routes/ROUTE                      PATCH {{"read_only": SECONDS}} serves no changes for a while
 /api/routes/ROUTE/split                the weights of a split route; PATCH changes them
+/api/certificates                      certificates of the TLS listener: names, issuer, end
 /api/events                            state changes; ?after=REVISION&wait=SECONDS waits for the next
 /api/failures                          the last errors that the balancer itself returned: when, what, why
 /api/config                            the effective settings; ?format=yaml: as a settings file

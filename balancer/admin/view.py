@@ -98,6 +98,17 @@ class PoolView:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateView:
+    """A certificate of the TLS listener; the first of them is the default."""
+
+    name: str  # such as its file
+    names: list[str]  # DNS names and IP addresses that it is for
+    issuer: str
+    not_after: str  # its end, ISO 8601 in UTC
+    problem: str  # why its changed files are not used, "" for no problem
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """An operator's change to an upstream; None leaves a value as it is."""
 
@@ -209,6 +220,9 @@ class Instance(Protocol):
 
     def set_read_only(self, route: str, seconds: float) -> None:
         """Serve no changes on a route for `seconds`; 0 ends it. Raises RefusedError."""
+
+    def certificates(self) -> Sequence[CertificateView]:
+        """The certificates of the TLS listener, the default first; empty if there is none."""
 
     def unready(self, strict: bool = False) -> list[str]:
         """One sentence for each reason why it should get no traffic; empty if it is ready. `strict`: also for

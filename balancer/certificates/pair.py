@@ -66,10 +66,9 @@ def authorities(pem: Pem, now: float) -> tuple[bytes, tuple[str, ...]]:
 def _of_another(certificate: Pem, key: Pem | None, there: Sequence[x509.Certificate]) -> str:
     subject = chains.in_words(there[0].subject)
     if key is None:
-        return (
-            f"has a key that is not that of its certificate ({subject}); put the two that fit into one file"
-        )
-    return f"is not the key of the certificate in {certificate.where} ({subject}); name the two that fit"
+        return f"has a key that is not that of its certificate ({subject}); use the two that belong together"
+    where = f"{certificate.where} ({subject})"
+    return f"is not the key of the certificate in {where}; use the two that belong together"
 
 
 def _doubts(chain: list[x509.Certificate], there: list[x509.Certificate], now: float) -> Iterator[str]:

@@ -132,6 +132,12 @@ class TlsSettings(Group):
         """Whether there is a TLS listener."""
         return bool(self.certificates or self.certificate.get_secret_value())
 
+    @property
+    def files(self) -> list[str]:
+        """The paths of all files that are read."""
+        pairs = [path for pair in self.certificates for path in (pair.certificate, pair.key)]
+        return list(dict.fromkeys(path for path in [*pairs, self.password_file, self.client_ca] if path))
+
     @model_validator(mode="after")
     def _key_has_a_certificate(self) -> Self:
         if self.key.get_secret_value() and not self.certificate.get_secret_value():

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from balancer.certificates.problem import CertificateError
+from balancer.config.file_stamps import Stamp, stamps
 from balancer.config.tls import TlsSettings
 
 if TYPE_CHECKING:
@@ -17,12 +18,13 @@ INLINE = "TLS__CERTIFICATE"  # what a certificate from the settings is called in
 class TlsFiles:
     """What was read. `certificates` are labels, such as the file, with the pairs; the first is the default.
     `client_ca` is PEM, b"" for none. `problems` are (setting, file or "", end of the sentence); `warnings`
-    are sentences."""
+    are sentences; `stamps` are those of the files, from before they were read."""
 
     certificates: tuple[tuple[str, "Pair"], ...] = ()
     client_ca: bytes = b""
     problems: tuple[tuple[str, str, str], ...] = ()
     warnings: tuple[str, ...] = ()
+    stamps: tuple[tuple[str, Stamp], ...] = ()
 
 
 NO_TLS = TlsFiles()
@@ -35,6 +37,7 @@ def read_files(settings: TlsSettings, now: float) -> TlsFiles:
     # Here: cryptography takes 40 ms and 10 MB, only where there is TLS.
     from balancer.certificates.reading import authorities_from, pair_from_files, pair_from_text
 
+    before = stamps(settings.files)
     found: list[tuple[str, Pair]] = []
     problems: list[tuple[str, str, str]] = []
     client_ca = b""
@@ -60,7 +63,9 @@ def read_files(settings: TlsSettings, now: float) -> TlsFiles:
     if password and found and not any(pair.was_encrypted for _, pair in found):
         warnings.append("TLS__PASSWORD_FILE has no effect: no key is encrypted; remove it")
     warnings += [*about_authorities, *_about_names(found)]
-    return TlsFiles(tuple(found), client_ca, tuple(dict.fromkeys(problems)), tuple(warnings))
+    return TlsFiles(
+        tuple(found), client_ca, tuple(dict.fromkeys(problems)), tuple(warnings), tuple(before.items())
+    )
 
 
 def _place(settings: TlsSettings, error: CertificateError, setting: str) -> tuple[str, str, str]:

@@ -33,6 +33,9 @@ _COLOURS = {
     "overload": "bold red",
     "overload_over": "green",
     "loop": "bold red",
+    "certificate": "green",
+    "certificate_refused": "bold red",
+    "certificate_expiry": "yellow",
 }
 _KIND_WIDTH = 13
 

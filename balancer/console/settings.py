@@ -1,5 +1,7 @@
 """What `balancer check` prints (L7): the effective value of every setting, and what set it."""
 
+from datetime import UTC, datetime
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -7,6 +9,7 @@ from rich.text import Text
 
 from balancer.config.effective import effective
 from balancer.config.loader import Loaded
+from balancer.console import certificates
 
 
 def print_settings(loaded: Loaded, console: Console) -> None:
@@ -20,6 +23,8 @@ def print_settings(loaded: Loaded, console: Console) -> None:
         style = "dim" if setting.origin == "default" else ""
         table.add_row(setting.variable, Text(setting.value or "-"), setting.origin, style=style)
     console.print(table)
+    for part in certificates.in_settings(loaded.tls, datetime.now(UTC)):
+        console.print(part)
     if not settings.via:
         console.print(
             "BALANCER_VIA is off: an upstream that points back to this balancer is detected only "
@@ -27,7 +32,8 @@ def print_settings(loaded: Loaded, console: Console) -> None:
         )
     console.print("Not checked: whether ports are free, names resolve, and app replicas answer.")
     count = len(settings.upstreams)
+    secure = f", over TLS to {settings.tls.listen}" if settings.tls.is_on else ""
     console.print(
         f"The settings are valid: {count} upstream{'s' * (count != 1)}, policy {settings.policy}, "
-        f"clients connect to {settings.listen}."
+        f"clients connect to {settings.listen}{secure}."
     )

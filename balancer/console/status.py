@@ -1,10 +1,12 @@
-"""`balancer status` (L7): one table per pool, from `GET /api/pools`, and one of the routes."""
+"""`balancer status` (L7): one table per pool, from `GET /api/pools`, one of the routes, and one
+of the certificates."""
 
 import json
 import sys
 import time
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from rich.box import SIMPLE_HEAD
@@ -13,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from balancer.console import certificates
 from balancer.console import routes as of_routes
 from balancer.console.client import AdminClient, UnreachableError
 from balancer.outliers.ejection_term import in_a_row
@@ -73,8 +76,12 @@ def watch(client: AdminClient, console: Console) -> None:
 
 
 def _ask(client: AdminClient) -> Answer:
-    """The fields of both answers."""
-    return {**client.get(PATH, "pools"), **client.get(of_routes.PATH, "routes")}
+    """The fields of all answers."""
+    return {
+        **client.get(PATH, "pools"),
+        **client.get(of_routes.PATH, "routes"),
+        **client.get(certificates.PATH, "certificates"),
+    }
 
 
 def _next(client: AdminClient, before: Answer) -> tuple[Answer, str]:
@@ -86,10 +93,11 @@ def _next(client: AdminClient, before: Answer) -> tuple[Answer, str]:
 
 
 def status(answer: Answer, width: int, most: int | None = None) -> RenderableType:
-    """All pools and routes, for a console of that width. `most`: upstreams shown of each pool at most, and
-    rows of routes, the worst."""
+    """All pools, routes and certificates, for a console of that width. `most`: upstreams shown of each pool
+    at most, and rows of routes, the worst."""
     pools = (part for pool in answer["pools"] for part in _pool(pool, width, most))
-    return Group(*pools, *of_routes.routes(answer, width, most))
+    shown = certificates.in_use(answer, datetime.now(UTC))
+    return Group(*pools, *of_routes.routes(answer, width, most), *shown)
 
 
 def fitting(answer: Answer, console: Console, height: int) -> RenderableType:

@@ -1,12 +1,10 @@
 """Starts the admin server (L7) after the workers, so that the first request does not wait for its imports."""
 
-import asyncio
 import socket
-import threading
-from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from balancer.admin.view import Instance
+from balancer.runtime.aside import aside
 from balancer.runtime.plan import Plan
 
 if TYPE_CHECKING:
@@ -26,7 +24,7 @@ class Admin:
 
     async def serve(self, sock: socket.socket) -> None:
         """Load the server in a thread, and answer on `sock` from then on."""
-        server_class = await _loaded()
+        server_class = await aside("load-admin", load)
         plan = self._plan
         self._server = server_class(
             self._instance, plan.admin_token, plan.instance.worker.via, plan.admin_hosts, most=self._most
@@ -38,21 +36,6 @@ class Admin:
         """Finish running requests, and close."""
         if self._server is not None:
             await self._server.stop()
-
-
-async def _loaded() -> "type[AdminServer]":
-    found: Future[type[AdminServer]] = Future()
-
-    def run() -> None:
-        found.set_running_or_notify_cancel()  # from here on it cannot be cancelled, only ignored
-        try:
-            found.set_result(load())
-        except BaseException as error:
-            found.set_exception(error)
-
-    # A thread of its own: the loop waits for its executor's threads at exit.
-    threading.Thread(target=run, name="load-admin", daemon=True).start()
-    return await asyncio.wrap_future(found)
 
 
 def load() -> "type[AdminServer]":

@@ -9,10 +9,12 @@ from balancer.config.listener import ListenerSettings
 from balancer.config.own_cookies import sticky_cookie
 from balancer.config.pool import PoolLimits, PoolSettings, PoolTimeouts
 from balancer.config.settings import LimitSettings, Settings, TimeoutSettings
+from balancer.config.tls_files import NO_TLS, TlsFiles
 from balancer.config.upstream_spec import DEFAULT, DnsSpec
 from balancer.errors import SettingsError
 from balancer.health.settings import found_within
 from balancer.runtime.route_specs import route_specs, timeout_ns
+from balancer.runtime.tls_spec import tls_spec
 from balancer.spec.instance import (
     CheckSpec,
     EjectionSpec,
@@ -41,10 +43,12 @@ from balancer.spec.worker import (
 )
 
 
-def instance_spec(settings: Settings, *, via: str, max_connections: int) -> InstanceSpec:
+def instance_spec(
+    settings: Settings, *, via: str, max_connections: int, tls: TlsFiles = NO_TLS
+) -> InstanceSpec:
     """The spec of these settings. `via` is the instance's name in Via, "" for no Via; `max_connections` is
-    what the open-file limit allows, for all workers together. Raises SettingsError for a file of a route that
-    cannot be read."""
+    what the open-file limit allows, for all workers together; `tls` are the certificates that were read.
+    Raises SettingsError for a file of a route that cannot be read."""
     pools: list[tuple[str, PoolSettings, PoolTimeouts, PoolLimits]] = [
         (name, pool, pool.timeouts, pool.limits) for name, pool in settings.pools.items()
     ]
@@ -65,6 +69,7 @@ def instance_spec(settings: Settings, *, via: str, max_connections: int) -> Inst
             listener=_listener(settings, settings.timeouts, settings.limits, max_connections),
             routes=route_specs(settings, specs),
             pools=tuple(specs.values()),
+            tls=tls_spec(settings.tls, tls),
         ),
         pools=tuple(_supervised(name, pool, limits) for name, pool, _, limits in pools),
     )

@@ -8,7 +8,12 @@ from balancer.runtime.sockets import why_not_here
 def troubles(loaded: Loaded) -> list[str]:
     """One sentence for each. Ports in use are not reported: the running balancer may have them."""
     settings = loaded.settings
-    found = [why_not_here(address) for address in (settings.listen, settings.admin_listen)]
+    addresses = [
+        settings.listen,
+        settings.admin_listen,
+        *([settings.tls.listen] if settings.tls.is_on else []),
+    ]
+    found = [why_not_here(address) for address in addresses]
     wanted, open_files = settings.limits.max_connections, hard_limit()
     affordable = affordable_connections(wanted, open_files, settings.workers)
     asked_for = ("limits", "max_connections") in loaded.origins

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from balancer import __version__, build
 from balancer.admin.view import (
+    CertificateView,
     Change,
     CheckView,
     GateWish,
@@ -37,7 +38,13 @@ from balancer.telemetry import columns as c
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Labels, Ledger
-from balancer.telemetry.samples import FleetSample, PoolSample, UpstreamSample, WorkerSample
+from balancer.telemetry.samples import (
+    CertificateSample,
+    FleetSample,
+    PoolSample,
+    UpstreamSample,
+    WorkerSample,
+)
 from balancer.telemetry.scrape import Scrape
 
 FAILURES_KEPT = 200
@@ -78,6 +85,16 @@ class Outliers(Protocol):
         """The end of its ejection, in seconds since the epoch, and the ejection's number in a row."""
 
 
+class Certificates(Protocol):
+    """What it needs from the certificates; see `runtime.certificates.Certificates`."""
+
+    def views(self) -> Sequence[CertificateView]:
+        """All of them, the default first."""
+
+    def samples(self) -> Sequence[CertificateSample]:
+        """Samples for the metrics."""
+
+
 class Instance:
     """Everything that can be read of a running balancer. Call it on the event loop only.
 
@@ -96,11 +113,13 @@ class Instance:
         outliers: Outliers,
         events: EventLog,
         config: Exported,
+        certificates: Certificates | None = None,
         log_dropped: Callable[[], int],
         clock: Clock,
     ) -> None:
         self.events = events
         self._config = config
+        self._certificates = certificates
         self._operator = Operator(fleet, routes.splits)
         self._routes = routes
         self.started = clock.wall()
@@ -141,6 +160,10 @@ class Instance:
     def remove(self, pool: str, upstream: str) -> None:
         """Remove an upstream that was added."""
         self._operator.remove(pool, upstream)
+
+    def certificates(self) -> Sequence[CertificateView]:
+        """The certificates of the TLS listener."""
+        return self._certificates.views() if self._certificates is not None else ()
 
     def live_changes(self) -> list[LiveChange | SplitChange]:
         """The operator's changes."""
@@ -229,7 +252,7 @@ class Instance:
                     durations.sum,
                 )
             )
-        return FleetSample(pools, upstreams)
+        return FleetSample(pools, upstreams, self._certificates.samples() if self._certificates else ())
 
     def _render(self, fleet: FleetSample) -> bytes:
         # Loaded by `runtime.admin`, after the workers: prometheus_client takes 40 ms.

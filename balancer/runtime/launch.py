@@ -29,6 +29,8 @@ def run(plan: Plan, interpreters: Interpreters) -> int:
     sockets: list[socket.socket] = []
     try:
         sockets += open_listeners(plan.listen, plan.instance.worker.workers)
+        if plan.tls is not None:  # after the plain ones: workers tell them apart by their number
+            sockets += open_listeners(plan.tls.listen, plan.instance.worker.workers)
         sockets.append(open_admin(plan.admin_listen))
         *listeners, admin = sockets
         raise_limit()

@@ -22,7 +22,7 @@ RESERVE = 200
 # Descriptors that the supervisor has from the start (output, the admin listener, the segment, the event
 # loop's own), and those that are open for a moment: files of /proc.
 _OWN = 32
-_PER_WORKER = 5  # its listener; channel and pidfd, twice, as its predecessor may drain
+_PER_WORKER = 4  # besides its listeners: channel and pidfd, twice, as its predecessor may drain
 _PER_LOOKUP = 2  # a file or socket, and a second one if two queries are made
 _ADMIN_ON_THE_WAY = 24  # connections just being accepted or closed, in addition to the limit
 _LEAST_ADMIN = 4
@@ -88,11 +88,12 @@ class Shares:
     lookups: int  # names that are looked up at the same time
 
 
-def shares(open_files: int, workers: int) -> Shares:
-    """The shares for a limit of `open_files`. Below about 100 not even the minimum of each fits."""
+def shares(open_files: int, workers: int, listeners: int = 1) -> Shares:
+    """The shares for a limit of `open_files`, with so many listening sockets for each worker. Below about 100
+    not even the minimum of each fits."""
     from balancer.discovery.lookup import THREADS  # here: 20 ms of asyncio, which the reader does not need
 
-    left = max(0, open_files - _OWN - _PER_WORKER * workers - SPAWNING)
+    left = max(0, open_files - _OWN - (_PER_WORKER + listeners) * workers - SPAWNING)
     admin = max(_LEAST_ADMIN, min(MOST_ADMIN, left // 4))
     lookups = max(1, min(THREADS, left // 16))
     left -= admin + min(admin, _ADMIN_ON_THE_WAY) + _PER_LOOKUP * lookups

@@ -3,11 +3,13 @@ worker."""
 
 from balancer.config.address import needs_no_look_up
 from balancer.messages import Rows, Start
+from balancer.runtime.certificates import Certificates
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.readonly import ReadonlyRoutes
 from balancer.runtime.splits import Splits
 from balancer.runtime.states import PoolState, UpstreamState
 from balancer.spec.instance import InstanceSpec, SupervisedPool
+from balancer.spec.part import replaced
 from balancer.spec.worker import PoolSpec, WorkerSpec
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import Ledger
@@ -48,9 +50,16 @@ class Places:
     """Makes the `start` message of each incarnation."""
 
     def __init__(
-        self, spec: WorkerSpec, fleet: Fleet, splits: Splits, readonly: ReadonlyRoutes, ledger: Ledger
+        self,
+        spec: WorkerSpec,
+        fleet: Fleet,
+        splits: Splits,
+        readonly: ReadonlyRoutes,
+        ledger: Ledger,
+        certificates: Certificates | None = None,
     ) -> None:
         self._spec = spec
+        self._certificates = certificates
         self._splits = splits
         self._readonly = readonly
         self._fleet = fleet
@@ -66,9 +75,10 @@ class Places:
 
     def start_message(self, slot: int, page: int) -> Start:
         """The message for the worker of `slot`, whose page of the segment is `page`."""
+        certificates = self._certificates
         pools = [self._fleet.pools[pool.name] for pool in self._spec.pools]
         return Start(
-            spec=self._spec,
+            spec=self._spec if certificates is None else replaced(self._spec, tls=certificates.spec),
             slot=slot,
             page=page,
             rows=Rows(

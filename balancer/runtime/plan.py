@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from balancer.config.address import Address
 from balancer.config.exported import Exported
+from balancer.runtime.certificate_sources import TlsPlan
 from balancer.spec.instance import InstanceSpec
 from balancer.spec.part import Decoder, Part
 from balancer.spec.worker import Level
@@ -20,8 +21,8 @@ class Notice(Part, frozen=True):
 
 
 class Plan(Part, frozen=True, kw_only=True, tag=True):
-    """`drain_delay` is in seconds; `admin_token` is ""
-    if there is none; `config` is what the admin API shows."""
+    """`drain_delay` is in seconds; `admin_token` is "" if there is none; `config` is what the admin API
+    shows; `tls` is None if there is no TLS listener."""
 
     instance: InstanceSpec
     listen: Address
@@ -31,6 +32,7 @@ class Plan(Part, frozen=True, kw_only=True, tag=True):
     drain_delay: float
     config: Exported
     notices: tuple[Notice, ...]
+    tls: TlsPlan | None = None
 
 
 class Refused(Part, frozen=True, tag=True):

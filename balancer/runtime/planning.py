@@ -11,6 +11,7 @@ from balancer.runtime.blueprint import instance_spec
 from balancer.runtime.name import make_name
 from balancer.runtime.open_files import affordable_connections, hard_limit, is_alarming, lowered
 from balancer.runtime.plan import Notice, Plan, Refused
+from balancer.runtime.tls_spec import tls_plan
 
 
 def read(environ: Mapping[str, str], config_file: str | None) -> Plan | Refused:
@@ -34,7 +35,12 @@ def plan(loaded: Loaded, open_files: int) -> Plan:
         text = lowered(wanted, affordable, open_files, settings.workers)
         notices.append(Notice("warning" if is_alarming(affordable, asked_for) else "info", text))
     return Plan(
-        instance=instance_spec(settings, via=make_name() if settings.via else "", max_connections=affordable),
+        instance=instance_spec(
+            settings,
+            via=make_name() if settings.via else "",
+            max_connections=affordable,
+            tls=loaded.tls,
+        ),
         listen=settings.listen,
         admin_listen=settings.admin_listen,
         admin_hosts=settings.admin_hosts,
@@ -42,4 +48,5 @@ def plan(loaded: Loaded, open_files: int) -> Plan:
         drain_delay=settings.timeouts.drain_delay,
         config=export(loaded),
         notices=tuple(notices),
+        tls=tls_plan(settings.tls, loaded.tls),
     )

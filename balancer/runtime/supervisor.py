@@ -12,7 +12,7 @@ from typing import Any
 
 from balancer import __version__, build
 from balancer.clock import Clock, SystemClock
-from balancer.config.address import needs_no_look_up
+from balancer.config.address import Address, needs_no_look_up
 from balancer.config.ourselves import ourselves
 from balancer.discovery.discovery import Discovery
 from balancer.discovery.lookup import SystemResolver
@@ -34,6 +34,8 @@ from balancer.messages import (
 )
 from balancer.runtime import signals
 from balancer.runtime.admin import Admin
+from balancer.runtime.certificate_process import read_in_process
+from balancer.runtime.certificates import Certificates
 from balancer.runtime.checking import CheckedFleet, FleetCheckSink
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.instance import Instance
@@ -83,7 +85,7 @@ class Supervisor:
         self._log = log
         self._access_writer = access_writer
         self._segment = Segment.create(spec.worker.workers)
-        self._shares = shares(hard_limit(), spec.worker.workers)
+        self._shares = shares(hard_limit(), spec.worker.workers, len(listeners) // spec.worker.workers)
         self._reserve = Reserve()
         loop = asyncio.get_running_loop()
         clock = SystemClock()
@@ -97,7 +99,7 @@ class Supervisor:
             log=log,
             call_later=loop.call_later,
             broadcast=self._broadcast,
-            own=ourselves(bound_address(listeners[0]), bound_address(admin)),
+            own=ourselves(bound_address(listeners[0]), bound_address(admin), self._tls_address()),
         )
         self._splits = Splits(
             spec.worker.routes,
@@ -107,6 +109,7 @@ class Supervisor:
             clock=clock,
             log=log,
         )
+        self._certificates = self._open_certificates(clock)
         readonly = ReadonlyRoutes(
             [route.name for route in spec.worker.routes],
             note=partial(self._fleet.note, "read_only"),
@@ -118,7 +121,9 @@ class Supervisor:
         self._workers = Workers(
             spec.worker.workers,
             spawn=self._spawn,
-            start_message=Places(spec.worker, self._fleet, self._splits, readonly, ledger).start_message,
+            start_message=Places(
+                spec.worker, self._fleet, self._splits, readonly, ledger, self._certificates
+            ).start_message,
             ledger=ledger,
             clock=clock,
             log=log,
@@ -149,6 +154,7 @@ class Supervisor:
             outliers=self._outliers,
             events=events,
             config=plan.config,
+            certificates=self._certificates,
             log_dropped=lambda: access_writer.dropped,
             clock=clock,
         )
@@ -157,6 +163,23 @@ class Supervisor:
         self._exit: asyncio.Future[int] = loop.create_future()
         self._all_gone = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def _tls_address(self) -> Address | None:
+        """Where the TLS listener listens: its sockets are after those of the plain one."""
+        return None if self._plan.tls is None else bound_address(self._listeners[self._worker_spec.workers])
+
+    def _open_certificates(self, clock: Clock) -> Certificates | None:
+        if self._plan.tls is None or self._worker_spec.tls is None:
+            return None
+        return Certificates(
+            self._worker_spec.tls,
+            self._plan.tls,
+            note=self._fleet.note,
+            broadcast=self._broadcast,
+            read=read_in_process,
+            clock=clock,
+            log=self._log,
+        )
 
     def _open_checks(
         self, specs: Mapping[str, CheckSpec], ledger: Ledger, loop: asyncio.AbstractEventLoop, clock: Clock
@@ -184,6 +207,8 @@ class Supervisor:
         try:
             self._in_background(self._operate(), "operate")
             self._in_background(self._serve_admin(), "admin")
+            if self._certificates is not None:
+                self._in_background(self._certificates.run(), "certificates")
             return await self._exit
         finally:
             for task in self._tasks:
@@ -204,11 +229,13 @@ class Supervisor:
     def established(self) -> None:
         """All workers are ready for the first time."""
         self._established.set()
+        tls = self._tls_address()
         self._log.info(
-            "balancer %s (%s) listens on %s, admin on %s; workers: %d, upstreams: %d",
+            "balancer %s (%s) listens on %s,%s admin on %s; workers: %d, upstreams: %d",
             __version__,
             build.kind(),
             bound_address(self._listeners[0]),
+            "" if tls is None else f" TLS on {tls},",
             bound_address(self._admin_socket),
             self._worker_spec.workers,
             len(self._fleet.upstreams()),

@@ -21,13 +21,14 @@ _revision: Final = attrgetter("revision")
 class Event:
     """One change of state. `kind` is `ejected`, `probation`, `readmitted`, `ejection_skipped`, `draining`,
     `active`, `added`, `removed`, `address`, `unresolved`, `resolved`, `backup`, `backup_over`, `panic`,
-    `panic_over`, `overload`, `overload_over`, `loop`, `split` or `read_only`.
+    `panic_over`, `overload`, `overload_over`, `loop`, `split`, `read_only`,
+    `certificate`, `certificate_refused` or `certificate_expiry`.
     """
 
     revision: int
     time: float  # seconds since the epoch
     kind: str
-    pool: str  # "" if it concerns a route
+    pool: str  # "" if it concerns a route or a certificate
     upstream: str | None  # None if it concerns the whole pool
     cause: str | None
     text: str  # one sentence for people

@@ -1,4 +1,5 @@
-"""The supervisor's own metrics (L2): states, active checks, worker processes.
+"""The supervisor's own metrics (L2): states, active checks, worker processes,
+certificates.
 
 Counters of everything that can happen in this version start at 0, for the sake of `rate()`.
 """
@@ -7,7 +8,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from balancer.telemetry.metrics import Family, counter, gauge, histogram, info, observe
-from balancer.telemetry.samples import FleetSample, WorkerSample
+from balancer.telemetry.samples import CertificateSample, FleetSample, WorkerSample
 from balancer.upstreams.traffic_history import SkipReason
 
 ADMIN_STATES = ("active", "draining", "maintenance")
@@ -39,6 +40,7 @@ def families(
     yield from _upstreams(fleet)
     yield from _pools(fleet)
     yield from _processes(workers)
+    yield from _certificates(fleet.certificates)
     yield info("build", "The running version and build.", {"version": version, "build": build})
 
 
@@ -109,6 +111,19 @@ def _processes(workers: Iterable[WorkerSample]) -> Iterator[Family]:
         memory.add_metric(labels, one.resident_bytes)
         fds.add_metric(labels, one.open_fds)
     yield from (up, restarts, cpu, memory, fds)
+
+
+def _certificates(certificates: Iterable[CertificateSample]) -> Iterator[Family]:
+    end = gauge(
+        "tls_certificate_not_after_seconds", "End of its validity, in seconds since the epoch.", ("name",)
+    )
+    reloads = counter("tls_certificate_reloads", "Changes of its files, by result.", ("name", "result"))
+    for one in certificates:
+        if one.not_after is not None:
+            end.add_metric((one.name,), one.not_after)
+        for result, count in one.reloads.items():
+            reloads.add_metric((one.name, result), count)
+    yield from (end, reloads)
 
 
 def _from_zero(first: Iterable[KeyT], counts: Mapping[KeyT, int]) -> dict[KeyT, int]:

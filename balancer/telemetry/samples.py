@@ -49,9 +49,18 @@ class PoolSample(NamedTuple):
     check_seconds: float  # their sum
 
 
+class CertificateSample(NamedTuple):
+    """A certificate of the TLS listener, or the authorities of client certificates."""
+
+    name: str
+    not_after: float | None  # seconds since the epoch; None for authorities
+    reloads: Mapping[str, int]  # result -> number of changes of its files
+
+
 @dataclass(frozen=True, slots=True)
 class FleetSample:
-    """All pools and upstreams."""
+    """All pools, upstreams and certificates."""
 
     pools: Sequence[PoolSample]
     upstreams: Sequence[UpstreamSample]
+    certificates: Sequence[CertificateSample] = ()

@@ -7,6 +7,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from balancer.admin.view import (
+    CertificateView,
     Change,
     CheckView,
     GateWish,
@@ -82,6 +83,9 @@ class FakeInstance:
         self.weights = {"stable": 90, "canary": 10}
         self.reasons: list[str] = []
         self.strict_reasons: list[str] = []
+
+    def certificates(self) -> list[CertificateView]:
+        return [CertificateView("/run/site.pem", ["shop.example"], "R10", "1994-12-06T08:49:37.000Z", "")]
 
     def unready(self, strict: bool = False) -> list[str]:
         return self.reasons + self.strict_reasons if strict else self.reasons

@@ -231,14 +231,13 @@ DER_KEY = LEAF.private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryp
         pytest.param(
             LEAF.pem,
             made("other").key,
-            f"{KEY} is not the key of the certificate in {SITE} (site); name the two that fit",
+            f"{KEY} is not the key of the certificate in {SITE} (site); use the two that belong together",
             id="another key",
         ),
         pytest.param(
             LEAF.pem + made("other").key,
             None,
-            f"{SITE} has a key that is not that of its certificate (site); put the two that fit into one "
-            "file",
+            f"{SITE} has a key that is not that of its certificate (site); use the two that belong together",
             id="another key in one file",
         ),
         pytest.param(

@@ -158,8 +158,8 @@ def test_files_are_read_and_what_is_wrong_is_named_with_its_setting(site: str, t
     assert problems(CERTIFICATES=f"{missing}, {stray}:{key}", CLIENT_CA=str(empty)) == [
         f'BALANCER_TLS__CERTIFICATES: "{missing}" cannot be read (no such file or directory); correct the '
         "path or mount the file",
-        f'BALANCER_TLS__CERTIFICATES: "{key}" is not the key of the certificate in {stray} (stray); name the '
-        "two that fit",
+        f'BALANCER_TLS__CERTIFICATES: "{key}" is not the key of the certificate in {stray} (stray); use the '
+        "two that belong together",
         f'BALANCER_TLS__CLIENT_CA: "{empty}" is empty; write PEM into it: -----BEGIN CERTIFICATE----- and so '
         "on",
     ]

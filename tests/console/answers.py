@@ -66,6 +66,7 @@ def pools(*upstreams: dict[str, Any], **other: Any) -> dict[str, Any]:
         "pools": [{**pool, "upstreams": list(upstreams), **other}],
         "bounds": [],
         "routes": [],
+        "certificates": [],
     }
 
 

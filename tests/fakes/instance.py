@@ -15,7 +15,7 @@ from tests.fakes.forkserver import Process, start
 
 PATIENCE = 20.0  # seconds after which a test has failed; no passing test waits that long
 POLL = 0.02
-_LISTENS = re.compile(r" listens on (\S+):(\d+), admin on (\S+):(\d+);")
+_LISTENS = re.compile(r" listens on (\S+):(\d+),(?: TLS on \S+:(\d+),)? admin on (\S+):(\d+);")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,7 @@ class Balancer:
         self.host = ""
         self.port = 0
         self.admin_port = 0
+        self.tls_port = 0  # if there is a TLS listener
         self.stderr: list[str] = []
         self.stdout: list[str] = []
         self._clients = AsyncExitStack()
@@ -138,7 +139,8 @@ class Balancer:
         match = _LISTENS.search(await self.says(", admin on "))
         assert match is not None
         self.host = match[1].strip("[]")
-        self.port, self.admin_port = int(match[2]), int(match[4])
+        self.port, self.admin_port = int(match[2]), int(match[5])
+        self.tls_port = int(match[3] or 0)
 
     async def readiness(self) -> Answer:
         return await get(self.admin_port, "/readyz")

@@ -1,15 +1,21 @@
 """From settings to specs: the field and unit of each setting."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from balancer.config.file_stamps import stamps
 from balancer.config.forwarded import ONLY_PROXIES_MAY_SEND
+from balancer.config.pair_files import PairFiles
 from balancer.config.settings import Settings
 from balancer.errors import SettingsError
 from balancer.runtime.blueprint import instance_spec
+from balancer.runtime.plan import Plan, decode
+from balancer.runtime.planning import read
 from balancer.spec.instance import CheckSpec, EjectionSpec, InstanceSpec, NameSpec, UpstreamSpec
-from balancer.spec.part import Decoder, encode
+from balancer.spec.part import Decoder, encode, replaced
+from balancer.spec.tls import TlsSpec
 from balancer.spec.worker import (
     FOREVER_NS,
     AccessLogSpec,
@@ -23,6 +29,7 @@ from balancer.spec.worker import (
     SideSpec,
     StickySpec,
 )
+from tests.fakes.certificates import authority, pair_in, text_of
 
 SECOND = 10**9
 
@@ -225,3 +232,48 @@ def test_equal_settings_give_equal_specs_that_survive_the_wire() -> None:
     assert spec == made(**values)
     assert hash(spec) == hash(made(**values))
     assert Decoder[InstanceSpec](InstanceSpec).decode(encode(spec)) == spec
+
+
+def test_there_is_a_tls_listener_if_certificates_were_read(tmp_path: Path) -> None:
+    certificate, key = pair_in(tmp_path)
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(text_of(authority().cert_pem))
+    environ = {
+        "BALANCER_UPSTREAMS": "app1:8000",
+        "BALANCER_TLS__CERTIFICATES": f"{certificate}:{key}",
+        "BALANCER_TLS__MIN_VERSION": "1.3",
+        "BALANCER_TLS__CLIENT_CA": str(ca),
+        "BALANCER_TLS__REDIRECT": "true",
+        "BALANCER_TLS__HSTS": "max-age=60",
+        "BALANCER_TLS__PUBLIC_PORT": "8443",
+    }
+    found = read(environ, None)
+    assert isinstance(found, Plan)
+    tls = found.instance.worker.tls
+    assert tls is not None
+    (spec,) = tls.certificates
+    assert (spec.label, spec.names) == (str(certificate), ("shop.example",))
+    assert spec.chain == certificate.read_bytes()
+    assert b"-----BEGIN PRIVATE KEY-----" in spec.key
+    assert replaced(tls, certificates=()) == TlsSpec(
+        min_version="1.3",
+        certificates=(),
+        client_ca=ca.read_bytes(),
+        client_required=True,
+        public_port=8443,
+        redirect=True,
+        hsts="max-age=60",
+    )
+    assert found.tls is not None
+    assert found.tls.files == (PairFiles(str(certificate), str(key)),)
+    assert found.tls.stamps == stamps([str(certificate), str(key), str(ca)])
+    assert decode(encode(found)) == found
+    optional = read({**environ, "BALANCER_TLS__CLIENT_CERTIFICATES": "optional"}, None)
+    assert isinstance(optional, Plan)
+    assert optional.instance.worker.tls == replaced(tls, client_required=False)
+
+
+def test_there_is_none_otherwise() -> None:
+    found = read({"BALANCER_UPSTREAMS": "app1:8000", "BALANCER_TLS__PUBLIC_PORT": "8443"}, None)
+    assert isinstance(found, Plan)
+    assert (found.tls, found.instance.worker.tls) == (None, None)

@@ -13,13 +13,14 @@ from balancer.runtime.blueprint import instance_spec
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.places import Places, pool_states
 from balancer.spec.instance import InstanceSpec
-from balancer.spec.part import encode
+from balancer.spec.part import encode, replaced
 from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.segment import Segment
 from balancer.upstreams.state import Cause
 from tests.fakes.loop import FakeClock
 from tests.fakes.splits import readonly, splits
+from tests.runtime.test_certificates import Scene
 
 
 @pytest.fixture
@@ -102,3 +103,16 @@ def test_upstreams_are_unchecked_if_there_are_checks(ledger: Ledger, enabled: bo
 def test_a_cap_is_sent_undivided(ledger: Ledger, cap: int) -> None:
     (pool,) = start(ledger, limits={"max_inflight": cap}).pools
     assert {one.max_inflight for one in pool.members} == {cap}
+
+
+def test_a_later_worker_gets_the_certificates_of_that_moment(ledger: Ledger) -> None:
+    made = spec()
+    scene = Scene()
+    places = Places(
+        made.worker, fleet_of(made, ledger), splits(), readonly(), ledger, certificates=scene.certificates
+    )
+    before = places.start_message(0, 1).spec.tls
+    assert before is not None
+    changed = replaced(before, client_ca=b"new")
+    scene.certificates.spec = changed
+    assert places.start_message(0, 2).spec == replaced(made.worker, tls=changed)

@@ -9,7 +9,13 @@ from balancer.telemetry import fleet_metrics, segment_metrics
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import WIDTH, Ledger
 from balancer.telemetry.metrics import render
-from balancer.telemetry.samples import FleetSample, PoolSample, UpstreamSample, WorkerSample
+from balancer.telemetry.samples import (
+    CertificateSample,
+    FleetSample,
+    PoolSample,
+    UpstreamSample,
+    WorkerSample,
+)
 from balancer.telemetry.segment import Segment
 
 WORKER = WorkerSample(slot=0, up=True, restarts=2, cpu_seconds=1.5, resident_bytes=4096, open_fds=7)
@@ -36,6 +42,8 @@ UPSTREAM = UpstreamSample(
     changes={("ejected", "active_check"): 3, ("ejected", "outlier"): 1},
     checks={"passed": 9, "late": 1},
 )
+CERTIFICATE = CertificateSample("/run/site.pem", 784111777.0, {"renewed": 2, "refused": 0})
+AUTHORITIES = CertificateSample("/run/ca.pem", None, {"renewed": 0, "refused": 1})
 # Nothing has happened to it yet.
 FRESH = UpstreamSample("apps", "app2:8000", "active", False, False, False, False, 1.0, {}, {})
 UNCHECKED = UpstreamSample("apps", "app3:8000", "active", False, False, False, True, 1.0, {}, None)
@@ -73,7 +81,7 @@ class Harness:
                 self._page.row(row)[column] = 1
 
     def text(self) -> bytes:
-        fleet = FleetSample([POOL], [UPSTREAM, FRESH, UNCHECKED])
+        fleet = FleetSample([POOL], [UPSTREAM, FRESH, UNCHECKED], [CERTIFICATE, AUTHORITIES])
         return render(
             chain(
                 segment_metrics.families(self.ledger, log_dropped=3),

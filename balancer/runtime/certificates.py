@@ -1,0 +1,253 @@
+"""The certificates of a running instance (L7): takes up changed files, and says when certificates expire.
+
+The supervisor itself only compares the files' stamps, in a thread. A process of its own reads what has
+changed; what is good goes to all workers at once, what is not changes nothing.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+
+from balancer.admin.view import CertificateView, moment
+from balancer.clock import Clock
+from balancer.config.file_stamps import Stamp, stamps
+from balancer.config.pair_files import PairFiles
+from balancer.messages import TlsUpdate
+from balancer.runtime.aside import aside
+from balancer.runtime.certificate_process import ReadingError
+from balancer.runtime.certificate_sources import (
+    ReadAnswer,
+    ReadAuthorities,
+    ReadPair,
+    ReadRequest,
+    TlsPlan,
+    Unusable,
+)
+from balancer.runtime.expiry import Expiry
+from balancer.runtime.file_watch import FileWatch
+from balancer.spec.part import replaced
+from balancer.spec.tls import CertificateSpec, TlsSpec
+from balancer.telemetry.samples import CertificateSample
+
+LOOK = 1.0  # seconds between two looks at the files
+RENEWED, REFUSED = "renewed", "refused"  # results of reloads
+
+Read = Callable[[ReadRequest], Awaitable[ReadAnswer]]
+StampFiles = Callable[[Iterable[str]], Awaitable[Mapping[str, Stamp]]]
+
+
+async def stamps_aside(paths: Iterable[str]) -> Mapping[str, Stamp]:
+    """The stamps of files, without waiting for a disk on the event loop."""
+    return await aside("stamps", lambda: stamps(paths))
+
+
+class _Pair:
+    """A pair of files that is watched; `at` is the index of its certificate in the spec."""
+
+    __slots__ = ("at", "files", "issuer", "watch")
+
+    def __init__(self, at: int, files: PairFiles, plan: TlsPlan) -> None:
+        paths = (files.certificate, files.key, plan.password_file)
+        self.at = at
+        self.files = files
+        self.watch = FileWatch(tuple(path for path in paths if path), plan.stamps)
+
+
+class Certificates:
+    """All certificates of the TLS listener. `note(kind, text)` records an event and returns its revision;
+    `broadcast` reaches all workers."""
+
+    def __init__(
+        self,
+        tls: TlsSpec,
+        plan: TlsPlan,
+        *,
+        note: Callable[[str, str], int],
+        broadcast: Callable[[TlsUpdate], None],
+        read: Read,
+        stamp_files: StampFiles = stamps_aside,
+        clock: Clock,
+        log: logging.Logger,
+    ) -> None:
+        self.spec = tls  # what workers have, and new ones get
+        self._plan = plan
+        self._note = note
+        self._broadcast = broadcast
+        self._read = read
+        self._stamp_files = stamp_files
+        self._clock = clock
+        self._log = log
+        inline = len(tls.certificates) - len(plan.files)
+        self._pairs = [_Pair(at, files, plan) for at, files in enumerate(plan.files, inline)]
+        self._authorities = FileWatch((plan.client_ca,) if plan.client_ca else (), plan.stamps)
+        self._issuers = dict(plan.issuers)
+        self._expiry = Expiry()
+        self._reloads: Counter[tuple[str, str]] = Counter()  # (label, result)
+        self._trouble = ""  # of the process that reads, last logged
+
+    async def run(self) -> None:
+        """Look at the files for as long as the instance runs."""
+        while True:
+            try:
+                await self.look()
+            except Exception:  # the certificates that are there serve on
+                self._log.exception("watching the certificates failed")
+            await asyncio.sleep(LOOK)
+
+    async def look(self) -> None:
+        """Take up what has changed, and say what is due."""
+        self._announce()
+        watches = [*(pair.watch for pair in self._pairs), self._authorities]
+        paths = {path for watch in watches for path in watch.paths}
+        found = await self._stamp_files(paths) if paths else {}
+        pairs = [pair for pair in self._pairs if pair.watch.has_changed(found)]
+        with_authorities = self._authorities.has_changed(found)
+        if pairs or with_authorities:
+            await self._take_up(pairs, with_authorities)
+        now = self._now()
+        for pair in self._pairs:
+            if why := pair.watch.complaint(now):
+                self._refuse(pair.files.certificate, why)
+        if why := self._authorities.complaint(now):
+            self._refuse(self._plan.client_ca, why)
+
+    async def _take_up(self, pairs: list[_Pair], with_authorities: bool) -> None:
+        request = ReadRequest(
+            pairs=tuple(pair.files for pair in pairs),
+            password_file=self._plan.password_file,
+            client_ca=self._plan.client_ca if with_authorities else "",
+        )
+        try:
+            answer = await self._read(request)
+        except ReadingError as error:
+            for watch in [
+                *(pair.watch for pair in pairs),
+                *([self._authorities] if with_authorities else []),
+            ]:
+                watch.not_read()
+            if self._trouble != str(error):
+                self._trouble = str(error)
+                self._log.error("changed certificates cannot be read: %s; trying again", error)
+            return
+        self._trouble = ""
+        texts: list[tuple[str, str]] = []  # labels, and what to say of them
+        for pair, found in zip(pairs, answer.pairs, strict=True):
+            if text := self._judge_pair(pair, found):
+                texts.append((pair.files.certificate, text))
+        if answer.client_ca is not None and (text := self._judge_authorities(answer.client_ca)):
+            texts.append((self._plan.client_ca, text))
+        for label, text in texts:
+            self._reloads[label, RENEWED] += 1
+            self._log.info("%s", text)
+            revision = self._note("certificate", text)
+        if texts:
+            self._broadcast(TlsUpdate(revision=revision, tls=self.spec))
+
+    def _judge_pair(self, pair: _Pair, found: ReadPair | Unusable) -> str:
+        """Use it if it is good and new; returns what to say then."""
+        old = self.spec.certificates[pair.at]
+        wall = self._clock.wall()
+        if isinstance(found, Unusable):
+            pair.watch.bad(found.why, self._now())
+            return ""
+        new = found.spec
+        if new.not_after <= wall < old.not_after:
+            why = f"{old.label} has expired, on {_day(new.not_after)}; replace it by one that is valid"
+            pair.watch.bad(why, self._now())
+            return ""
+        self._is_good(pair.watch, old.label)
+        if new == old:
+            return ""
+        for warning in found.warnings:
+            self._log.warning("%s", warning)
+        self._issuers[new.label] = found.issuer
+        self._expiry.forget(new.label)
+        before, after = self.spec.certificates[: pair.at], self.spec.certificates[pair.at + 1 :]
+        self.spec = replaced(self.spec, certificates=(*before, new, *after))
+        names = ", ".join(new.names) or "no name"
+        return f"certificate {new.label} renewed: {names}, by {found.issuer}, until {_day(new.not_after)}"
+
+    def _judge_authorities(self, found: ReadAuthorities | Unusable) -> str:
+        """As `_judge_pair`."""
+        if isinstance(found, Unusable):
+            self._authorities.bad(found.why, self._now())
+            return ""
+        self._is_good(self._authorities, self._plan.client_ca)
+        if found.pem == self.spec.client_ca:
+            return ""
+        for warning in found.warnings:
+            self._log.warning("%s", warning)
+        self.spec = replaced(self.spec, client_ca=found.pem)
+        return f"authorities of client certificates {self._plan.client_ca} replaced"
+
+    def _is_good(self, watch: FileWatch, label: str) -> None:
+        if watch.good():
+            self._log.info("%s can be used again", label)
+
+    def _refuse(self, label: str, why: str) -> None:
+        self._reloads[label, REFUSED] += 1
+        served = next((each for each in self.spec.certificates if each.label == label), None)
+        until = "" if served is None else f", which ends on {_day(served.not_after)}"
+        text = f"changed files of {label} refused: {why}. The old one serves on{until}"
+        self._log.error("%s", text)
+        self._note("certificate_refused", text)
+
+    def _announce(self) -> None:
+        wall = self._clock.wall()
+        for certificate in self.spec.certificates:
+            days = self._expiry.due(certificate, wall)
+            if days is not None:
+                self._say_end(certificate, days)
+
+    def _say_end(self, certificate: CertificateSpec, days: int) -> None:
+        when, who = _day(certificate.not_after), f"certificate {certificate.label}"
+        if days:
+            within = f"{days} days" if days > 1 else "1 day"
+            text = f"{who} expires in less than {within}, on {when}; renew it"
+        else:
+            text = f"{who} has expired, on {when}: clients refuse it; renew it"
+        self._log.log(logging.WARNING if days else logging.ERROR, "%s", text)
+        self._note("certificate_expiry", text)
+
+    # --- for the admin application
+
+    def views(self) -> list[CertificateView]:
+        """All certificates, in their order."""
+        return [
+            CertificateView(
+                name=each.label,
+                names=list(each.names),
+                issuer=self._issuers.get(each.label, ""),
+                not_after=moment(each.not_after),
+                problem=problem,
+            )
+            for each, problem in zip(self.spec.certificates, self._problems(), strict=True)
+        ]
+
+    def _problems(self) -> Iterator[str]:
+        """Why changed files are not used, by certificate; "" for nothing."""
+        by_index = {pair.at: pair.watch.problem for pair in self._pairs}
+        yield from (by_index.get(at, "") for at in range(len(self.spec.certificates)))
+
+    def samples(self) -> list[CertificateSample]:
+        """What the metrics show."""
+        labels = [each.label for each in self.spec.certificates]
+        ends: list[float | None] = [each.not_after for each in self.spec.certificates]
+        if self._plan.client_ca:
+            labels.append(self._plan.client_ca)
+            ends.append(None)
+        return [
+            CertificateSample(
+                label, end, {result: self._reloads[label, result] for result in (RENEWED, REFUSED)}
+            )
+            for label, end in zip(labels, ends, strict=True)
+        ]
+
+    def _now(self) -> float:
+        return self._clock.monotonic_ns() / 1e9
+
+
+def _day(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"

@@ -28,12 +28,14 @@ from balancer.messages import (
     Released,
     Retire,
     SplitUpdate,
+    TlsUpdate,
     Verdict,
     from_supervisor,
     from_workers,
     wire_form,
 )
 from balancer.spec.part import DecodeError, ShapeError, encode
+from balancer.spec.tls import CertificateSpec, TlsSpec
 from balancer.upstreams.traffic_history import SkipReason, Symptom
 from tests.fakes.messages import failure_record, start_message, upstream_message
 
@@ -46,11 +48,16 @@ MEMBER = upstream_message(
     first_check="required",
     other_hosts=["10.0.0.9"],
 )
+CERTIFICATE = CertificateSpec(
+    label="/run/site.pem", names=("shop.example",), chain=b"chain", key=b"\0key", not_after=784111777.5
+)
+TLS = TlsSpec(min_version="1.2", certificates=(CERTIFICATE,), client_ca=b"ca", client_required=True)
 DOWN: list[FromSupervisor] = [
     start_message(2, sticky={"secret": "grün"}, outlier={"enabled": True}),
     PoolUpdate(name="default", revision=3, starting=True, members=(MEMBER,)),
     SplitUpdate(route="web", revision=4, weights=(90, 10)),
     ReadOnly(route="web", until_ns=7),
+    TlsUpdate(revision=5, tls=TLS),
     Verdict(pool="default", row=4, until=7),
     Adopt(slot=1),
     Release(slot=1),

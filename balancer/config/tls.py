@@ -13,6 +13,7 @@ from balancer.config.types import MASK, Count, split_list
 
 _MAX_AGE = re.compile(r"max-age=(0|[1-9][0-9]{0,9})")
 _HSTS_EXAMPLE = "max-age=31536000 (a year, in seconds), with ; includeSubDomains if all subdomains have HTTPS"
+MOST_CERTIFICATES = 256  # all of them are one message to each worker
 _OLD = ("1.0", "1.1", "1", "3", "3.0")
 
 
@@ -20,6 +21,10 @@ def _parse_pairs(value: object) -> tuple[PairFiles, ...]:
     items = split_list(value)
     if not isinstance(items, list | tuple):
         raise ValueError("is not a list; write /run/site.pem:/run/site.key,/run/other.pem")
+    if len(items) > MOST_CERTIFICATES:
+        raise ValueError(
+            f"names {len(items)} certificates; there is room for {MOST_CERTIFICATES}: name fewer"
+        )
     pairs = tuple(map(parse_pair, items))
     named = [pair.certificate for pair in pairs]
     for name in named:
@@ -35,6 +40,10 @@ def _parse_version(value: object) -> object:
     if text in _OLD:
         raise ValueError("is too old to be safe (RFC 8996), and not offered; write 1.2 or 1.3")
     return text
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
 
 
 def _check_hsts(value: str) -> str:
@@ -107,7 +116,7 @@ class TlsSettings(Group):
         description="File with the authorities (PEM) whose client certificates are accepted. If unset, "
         "clients are not asked for one.",
     )
-    client_certificates: Literal["required", "optional"] = Field(
+    client_certificates: Annotated[Literal["required", "optional"], BeforeValidator(_lower)] = Field(
         default="required",
         description="With TLS__CLIENT_CA: `required` = a client without a certificate cannot connect; "
         "`optional` = the app decides.",

@@ -32,6 +32,7 @@ from balancer.spec.tls import CertificateSpec, TlsSpec
 from balancer.telemetry.samples import CertificateSample
 
 LOOK = 1.0  # seconds between two looks at the files
+SLOW_LOOK = 30.0  # seconds, more than a process may take to read them
 RENEWED, REFUSED = "renewed", "refused"  # results of reloads
 
 Read = Callable[[ReadRequest], Awaitable[ReadAnswer]]
@@ -86,19 +87,47 @@ class Certificates:
         self._expiry = Expiry()
         self._reloads: Counter[tuple[str, str]] = Counter()  # (label, result)
         self._trouble = ""  # of the process that reads, last logged
+        self._looking: asyncio.Task[None] | None = None
+        self._looks_since = 0.0  # on the monotonic clock
+        self._is_slow = False  # it was logged that the look does not end
 
     async def run(self) -> None:
         """Look at the files for as long as the instance runs."""
-        while True:
-            try:
-                await self.look()
-            except Exception:  # the certificates that are there serve on
-                self._log.exception("watching the certificates failed")
-            await asyncio.sleep(LOOK)
+        try:
+            while True:
+                self.turn()
+                await asyncio.sleep(LOOK)
+        finally:
+            if self._looking is not None:
+                self._looking.cancel()
+
+    def turn(self) -> None:
+        """Say which certificates expire, and begin a look, unless the last one has not ended."""
+        self._announce()
+        now = self._now()
+        if not self.is_looking:
+            self._looking = asyncio.get_running_loop().create_task(self._look(), name="look at certificates")
+            self._looks_since = now
+        elif now - self._looks_since > SLOW_LOOK and not self._is_slow:
+            self._is_slow = True
+            self._log.error("the disk with the certificates does not answer; those that are there serve on")
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether the last look has not ended."""
+        return self._looking is not None and not self._looking.done()
+
+    async def _look(self) -> None:
+        try:
+            await self.look()
+        except Exception:  # the certificates that are there serve on
+            self._log.exception("watching the certificates failed")
+        if self._is_slow:
+            self._is_slow = False
+            self._log.info("the disk with the certificates answers again")
 
     async def look(self) -> None:
-        """Take up what has changed, and say what is due."""
-        self._announce()
+        """Take up what has changed, and report what cannot be used."""
         watches = [*(pair.watch for pair in self._pairs), self._authorities]
         paths = {path for watch in watches for path in watch.paths}
         found = await self._stamp_files(paths) if paths else {}

@@ -1,7 +1,8 @@
 """What a reload changes (L1): a pure function that compares two instance specs. The contract of a reload.
 
 Membership, and everything the supervisor does itself, changes live; a change of the worker's spec needs new
-workers. That follows from the setting's position in `InstanceSpec`, so there is no list to maintain.
+workers, except that of a TLS listener, for which there is a message. That follows from the setting's position
+in `InstanceSpec`, so there is no list to maintain.
 """
 
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from balancer.spec.instance import InstanceSpec, NameSpec, SupervisedPool, Upstr
 from balancer.spec.part import Part
 
 Entry: TypeAlias = UpstreamSpec | NameSpec
+_TLS: Final = "worker.tls."  # of a listener that is there before and after
 _MEMBERS: Final = ("upstreams", "names")
 
 
@@ -52,7 +54,10 @@ class Diff(Part, frozen=True, kw_only=True):
 def diff(old: InstanceSpec, new: InstanceSpec) -> Diff:
     """The changes that turn `old` into `new`."""
     settings = [
-        *(SettingChange(path=path, live=False) for path in _differing("worker", old.worker, new.worker)),
+        *(
+            SettingChange(path=path, live=path.startswith(_TLS))
+            for path in _differing("worker", old.worker, new.worker)
+        ),
         *(SettingChange(path=path, live=True) for path in _differing("pools", old.pools, new.pools)),
     ]
     return Diff(members=tuple(_members(old, new)), settings=tuple(settings))

@@ -79,6 +79,12 @@ def test_keys_are_shown_nowhere() -> None:
             id="too many paths",
         ),
         pytest.param(
+            "CERTIFICATES",
+            ",".join("a" * 257),
+            f'"{"a," * 39}a... names 257 certificates; there is room for 256: name fewer',
+            id="too many",
+        ),
+        pytest.param(
             "CERTIFICATES", "/a:/b, /a:/c", '"/a:/b, /a:/c" names /a twice; keep one of them', id="twice"
         ),
         pytest.param(

@@ -1,5 +1,6 @@
 """What happens when files of certificates change, on a fake clock and with scripted readings."""
 
+import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 
@@ -19,7 +20,7 @@ from balancer.runtime.certificate_sources import (
     TlsPlan,
     Unusable,
 )
-from balancer.runtime.certificates import Certificates
+from balancer.runtime.certificates import SLOW_LOOK, Certificates
 from balancer.runtime.expiry import DAY
 from balancer.runtime.file_watch import PATIENCE
 from balancer.spec.tls import CertificateSpec, TlsSpec
@@ -40,6 +41,8 @@ class Scene:
         self.notes: list[tuple[str, str]] = []
         self.requests: list[ReadRequest] = []
         self.trouble = ""
+        self.disk_answers = asyncio.Event()
+        self.disk_answers.set()
         paths = ("/run/site.pem", "/run/site.key", "/run/other.pem", CA)
         self.stamps: dict[str, Stamp] = dict.fromkeys(paths, (0, 0, 0, 0, 0))
         labels = (INLINE, SITE.certificate, OTHER.certificate)
@@ -86,6 +89,7 @@ class Scene:
         )
 
     async def stamp(self, paths: Iterable[str]) -> Mapping[str, Stamp]:
+        await self.disk_answers.wait()
         return {path: self.stamps[path] for path in paths}
 
     async def write(self, path: str, found: ReadPair | Unusable | None = None) -> None:
@@ -97,7 +101,9 @@ class Scene:
 
     async def later(self, seconds: float) -> None:
         self.clock.advance(seconds)
-        await self.certificates.look()
+        self.certificates.turn()
+        for _ in range(10):  # turns of the loop: nothing here waits longer than that
+            await asyncio.sleep(0)
 
     @property
     def kinds(self) -> list[str]:
@@ -249,3 +255,32 @@ async def test_views_are_in_the_order_of_the_settings(scene: Scene) -> None:
     assert scene.certificates.views()[0] == CertificateView(
         INLINE, ["a.example"], "R3", "1995-01-05T08:49:37.000Z", ""
     )
+
+
+async def test_a_disk_that_does_not_answer_holds_up_nothing_else(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.disk_answers.clear()
+    await scene.later(1)
+    for _ in range(2):
+        await scene.later(SLOW_LOOK + 1)
+    assert caplog.messages == [
+        "the disk with the certificates does not answer; those that are there serve on"
+    ]
+    await scene.later(40 * DAY)
+    assert scene.kinds == ["certificate_expiry"] * 3
+    scene.disk_answers.set()
+    with caplog.at_level("INFO", "balancer.test.certificates"):
+        await scene.later(1)
+    assert caplog.messages[-1] == "the disk with the certificates answers again"
+
+
+async def test_a_look_that_fails_does_not_end_the_looks(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = scene.stamps.pop(CA)
+    await scene.later(1)
+    assert caplog.messages == ["watching the certificates failed"]
+    scene.stamps[CA] = content
+    await scene.write("/run/site.pem", scene.pair("/run/site.pem", b"new"))
+    assert scene.kinds == ["certificate"]

@@ -15,6 +15,7 @@ from balancer.spec.instance import (
     UpstreamSpec,
 )
 from balancer.spec.part import replaced
+from balancer.spec.tls import TlsSpec
 from balancer.spec.worker import OutlierSpec
 from tests.fakes.specs import pool_spec, retry_rules, worker_spec
 
@@ -193,3 +194,11 @@ def test_the_reverse_difference_is_the_opposite() -> None:
     assert {(one.id, one.after, one.before) for one in back.members} == {
         (one.id, one.before, one.after) for one in there.members
     }
+
+
+def test_certificates_of_a_tls_listener_change_live_but_not_the_listener_itself() -> None:
+    tls = TlsSpec(min_version="1.2", certificates=(), client_ca=b"old")
+    before = replaced(OLD, worker=replaced(OLD.worker, tls=tls))
+    after = replaced(OLD, worker=replaced(OLD.worker, tls=replaced(tls, client_ca=b"new")))
+    assert diff(before, after).settings == (SettingChange(path="worker.tls.client_ca", live=True),)
+    assert diff(OLD, before).settings == (SettingChange(path="worker.tls", live=False),)

@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 
 from tests.fakes.app_replica import AppReplica, app_replica
+from tests.fakes.certificates import pair_in
 from tests.fakes.forkserver import run, start
 from tests.fakes.instance import Balancer, Client, get, gone, running, until
 
@@ -269,14 +270,23 @@ def test_the_docs_have_an_example_of_every_path() -> None:
         "/api/pools/POOL/upstreams",
         "/api/pools/POOL/upstreams/ID",
         "/api/routes",
+        "/api/certificates",
         "/api/events",
         "/api/failures",
         "/api/config",
     }
 
 
-async def test_examples_in_the_docs_have_the_keys_of_real_responses(app: AppReplica, dead: str) -> None:
-    settings = {"HEALTH_CHECK__INTERVAL": "100ms", "UPSTREAMS": f"{dead},{app.address}"}
+async def test_examples_in_the_docs_have_the_keys_of_real_responses(
+    app: AppReplica, dead: str, tmp_path: Path
+) -> None:
+    certificate, key = pair_in(tmp_path)
+    settings = {
+        "HEALTH_CHECK__INTERVAL": "100ms",
+        "UPSTREAMS": f"{dead},{app.address}",
+        "TLS__LISTEN": "127.0.0.1:0",
+        "TLS__CERTIFICATES": f"{certificate}:{key}",
+    }
     async with running(**settings) as balancer:
         await admin(balancer, "/api/events?after=0&wait=15")
         client = await balancer.connect()

@@ -13,6 +13,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 from balancer.certificates.pem import Block, Pem
 from balancer.certificates.problem import CertificateError
 
+_SHOWN = 2  # names of a certificate in a sentence
 _WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 
 
@@ -116,6 +117,13 @@ def in_words(name: x509.Name) -> str:
         for attribute in name.get_attributes_for_oid(kind):
             return str(attribute.value)
     return name.rfc4514_string() or "an unnamed authority"
+
+
+def called(certificate: x509.Certificate) -> str:
+    """A certificate for people: some of its names; if it has none, as authorities, its subject."""
+    names = names_of(certificate)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more if names else in_words(certificate.subject)
 
 
 def day(when: datetime) -> str:

@@ -64,7 +64,7 @@ def authorities(pem: Pem, now: float) -> tuple[bytes, tuple[str, ...]]:
 
 
 def _of_another(certificate: Pem, key: Pem | None, there: Sequence[x509.Certificate]) -> str:
-    subject = chains.in_words(there[0].subject)
+    subject = chains.called(there[0])
     if key is None:
         return f"has a key that is not that of its certificate ({subject}); use the two that belong together"
     where = f"{certificate.where} ({subject})"
@@ -90,5 +90,5 @@ def _doubts(chain: list[x509.Certificate], there: list[x509.Certificate], now: f
             f"has no intermediate certificate of {chains.in_words(leaf.issuer)}, so some clients refuse it; "
             "append that, or name the authority's full chain (fullchain.pem)"
         )
-    if strays := [chains.in_words(each.subject) for each in there if each not in chain]:
+    if strays := [chains.called(each) for each in there if each not in chain]:
         yield f"has certificates that are not of its chain and are not sent: {', '.join(strays)}; remove them"

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from balancer.certificates.problem import CertificateError
 
 MOST_BYTES = 1 << 20  # of a file; the largest bundles of authorities have a quarter of that
-_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----\s(.*?)-----END \1-----", re.DOTALL)
-_BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
+_MARK = re.compile(rb"-----(BEGIN|END) ([A-Z0-9 ]{1,40})-----")
 _DER = b"\x30"  # a sequence, which certificates, keys and PKCS#12 files are
 # What its first element is: a sequence in a certificate; else a number, the version of the format.
 _KINDS_OF_DER = {
@@ -37,8 +36,8 @@ class Block:
 
     @property
     def is_certificate(self) -> bool:
-        """Whether it is a certificate, under any name that is in use."""
-        return self.kind in ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
+        """Whether it is a certificate; the second name is that of old programs."""
+        return self.kind in ("CERTIFICATE", "X509 CERTIFICATE")
 
     @property
     def is_key(self) -> bool:
@@ -81,23 +80,36 @@ def _remedy(error: OSError) -> str:
 def blocks(pem: Pem) -> list[Block]:
     """The blocks, in their order; text around them is ignored. Raises CertificateError if there is none, or
     one breaks off."""
-    found = [
-        Block("".join(map(chr, match[1])), match[0].replace(b"\r\n", b"\n") + b"\n")
-        for match in _BLOCK.finditer(pem.data)
-    ]
-    if found and len(_BEGIN.findall(pem.data)) == len(found):
-        return found
-    raise CertificateError(pem.where, _why_none(pem))
+    found: list[Block] = []
+    begin: re.Match[bytes] | None = None
+    for mark in _MARK.finditer(pem.data):
+        if mark[1] == b"BEGIN":
+            if begin is not None:
+                raise CertificateError(pem.where, _breaks_off(begin))
+            begin = mark
+        elif begin is None or begin[2] != mark[2]:
+            kind = mark[2].decode()
+            raise CertificateError(pem.where, f"has the end of a {kind} without its beginning; copy it again")
+        else:
+            text = pem.data[begin.start() : mark.end()]
+            found.append(Block(mark[2].decode(), text.replace(b"\r\n", b"\n") + b"\n"))
+            begin = None
+    if begin is not None:
+        raise CertificateError(pem.where, _breaks_off(begin))
+    if not found:
+        raise CertificateError(pem.where, _why_none(pem))
+    return found
+
+
+def _breaks_off(begin: re.Match[bytes]) -> str:
+    kind = begin[2].decode()
+    return f"breaks off: a block of {kind} has no end; write it completely, to -----END {kind}-----"
 
 
 def _why_none(pem: Pem) -> str:
     data = pem.data
     if not data.strip():
         return "is empty; write PEM into it: -----BEGIN CERTIFICATE----- and so on"
-    begin = _BEGIN.search(data)
-    if begin is not None:
-        kind = begin[1].decode()
-        return f"breaks off: a block of {kind} has no end; write it completely, to -----END {kind}-----"
     if data.startswith(_DER):
         inner = data[_header_length(data) :]
         for first, (what, command) in _KINDS_OF_DER.items():

@@ -166,6 +166,19 @@ DER_KEY = LEAF.private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryp
             id="half a file",
         ),
         pytest.param(
+            LEAF.pem[:-20] + LEAF.pem,
+            LEAF.key,
+            f"{SITE} breaks off: a block of CERTIFICATE has no end; write it completely, to "
+            "-----END CERTIFICATE-----",
+            id="half a file and a whole one",
+        ),
+        pytest.param(
+            LEAF.pem[40:],
+            LEAF.key,
+            f"{SITE} has the end of a CERTIFICATE without its beginning; copy it again",
+            id="the other half",
+        ),
+        pytest.param(
             LEAF.pem.replace(b"MII", b"AAA", 1),
             LEAF.key,
             f"{SITE} has a damaged certificate (number 1 in it); copy it again",
@@ -231,13 +244,15 @@ DER_KEY = LEAF.private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryp
         pytest.param(
             LEAF.pem,
             made("other").key,
-            f"{KEY} is not the key of the certificate in {SITE} (site); use the two that belong together",
+            f"{KEY} is not the key of the certificate in {SITE} (a.example); use the two "
+            "that belong together",
             id="another key",
         ),
         pytest.param(
             LEAF.pem + made("other").key,
             None,
-            f"{SITE} has a key that is not that of its certificate (site); use the two that belong together",
+            f"{SITE} has a key that is not that of its certificate (a.example); use the two "
+            "that belong together",
             id="another key in one file",
         ),
         pytest.param(
@@ -333,6 +348,11 @@ def test_certificates_that_are_not_of_the_chain_are_a_warning() -> None:
     assert warned(LEAF.pem + stray.pem, LEAF.key) == [
         "has certificates that are not of its chain and are not sent: stray; remove them"
     ]
+
+
+def test_a_certificate_is_called_by_its_names_not_by_its_subject() -> None:
+    several = made("x", names=("a.example", "b.example", "c.example", "d.example"))
+    assert f"{SITE} (a.example, b.example and 2 more); use" in refused(several.pem, LEAF.key)
 
 
 def test_an_impostor_with_the_issuers_name_is_not_of_the_chain() -> None:

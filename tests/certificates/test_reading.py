@@ -86,3 +86,10 @@ def test_authorities_are_read_from_a_file(tmp_path: Path) -> None:
     file.write_bytes(b"")
     with pytest.raises(CertificateError, match="is empty"):
         authorities_from(str(file), 0.0)
+
+
+def test_a_file_of_beginnings_is_refused_at_once(tmp_path: Path) -> None:
+    hostile = tmp_path / "hostile.pem"
+    for line in (b"-----BEGIN A-----\n", b"-----END A-----\n", b"-----BEGIN A----\n", b"0" * 64):
+        hostile.write_bytes(line * (MOST_BYTES // len(line)))
+        refused(str(hostile))

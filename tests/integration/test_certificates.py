@@ -1,6 +1,7 @@
 """Changed certificate files are taken up by a running instance, or refused while the old ones serve on."""
 
 import os
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.certificates import authority, pair_in, text_of
-from tests.fakes.instance import Balancer, event, get, running
+from tests.fakes.instance import Balancer, event, get, launched, running
 
 pytestmark = pytest.mark.integration
 
@@ -144,3 +145,22 @@ async def test_a_plain_instance_has_no_certificates() -> None:
     async with running(UPSTREAMS="127.0.0.1:1", HEALTH_CHECK__ENABLED="false") as balancer:
         assert await certificates(balancer) == []
         assert balancer.tls_port == 0
+
+
+async def test_a_tls_port_in_use_is_one_line_and_exit_1(tmp_path: Path) -> None:
+    certificate, key = pair_in(tmp_path)
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        async with launched(**settings(certificate, key, TLS__LISTEN=address)) as balancer:
+            assert await balancer.exit_code() == 1
+    (line,) = balancer.stderr
+    assert f"cannot listen on {address}: the port is in use" in line
+
+
+async def test_a_pair_that_does_not_fit_is_one_line_at_the_start(tmp_path: Path) -> None:
+    certificate, _ = pair_in(tmp_path)
+    _, key = pair_in(tmp_path, "other")
+    async with launched(**settings(certificate, key)) as balancer:
+        assert await balancer.exit_code() == 1
+    (line,) = balancer.stderr
+    assert f'BALANCER_TLS__CERTIFICATES: "{key}" is not the key of the certificate in {certificate}' in line

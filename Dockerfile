@@ -71,7 +71,7 @@ COPY --from=compiled /opt/venv /opt/venv
 USER 10001:10001
 # On a loopback address Prometheus and probes outside the container could not reach the admin listener.
 ENV BALANCER_ADMIN_LISTEN=0.0.0.0:9901
-EXPOSE 8080 9901
+EXPOSE 8080 8443 9901
 STOPSIGNAL SIGTERM
 # A bare socket in an interpreter without site-packages: a third of the CPU time of urllib.
 HEALTHCHECK --interval=5s --timeout=2s --start-period=10s --retries=3 CMD ["python3", "-I", "-S", "-c", \

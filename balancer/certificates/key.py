@@ -46,9 +46,7 @@ def opened(where: str, block: Block, password: bytes | None) -> Key:
     """The key, decrypted if need be. Raises CertificateError."""
     encrypted = is_encrypted(block)
     if encrypted and password is None:
-        remedy = (
-            f"name a file with its password in {PASSWORD_SETTING}, or decrypt it: openssl pkey -in {where}"
-        )
+        remedy = f"name a file with its password in {PASSWORD_SETTING}, or decrypt it (openssl pkey)"
         raise CertificateError(where, f"is encrypted; {remedy}")
     if block.kind == "OPENSSH PRIVATE KEY":
         text = "holds an OpenSSH key, which TLS does not use; name the key that the certificate was made for"

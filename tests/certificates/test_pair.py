@@ -258,8 +258,8 @@ DER_KEY = LEAF.private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryp
         pytest.param(
             LEAF.pem,
             key_pem(LEAF.private, b"s3cret"),
-            f"{KEY} is encrypted; name a file with its password in TLS__PASSWORD_FILE, or decrypt it: "
-            f"openssl pkey -in {KEY}",
+            f"{KEY} is encrypted; name a file with its password in TLS__PASSWORD_FILE, or decrypt it "
+            "(openssl pkey)",
             id="encrypted",
         ),
         pytest.param(

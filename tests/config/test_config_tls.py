@@ -177,8 +177,8 @@ def test_files_are_read_and_what_is_wrong_is_named_with_its_setting(site: str, t
 def test_text_that_is_wrong_is_not_repeated() -> None:
     leaf = made("inline", names=("inline.example",))
     assert problems(CERTIFICATE=leaf.pem.decode(), KEY=key_pem(leaf.private, b"x").decode()) == [
-        "BALANCER_TLS__KEY: is encrypted; name a file with its password in TLS__PASSWORD_FILE, or decrypt it"
-        ": openssl pkey -in TLS__KEY"
+        "BALANCER_TLS__KEY: is encrypted; name a file with its password in TLS__PASSWORD_FILE, or decrypt it "
+        "(openssl pkey)"
     ]
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from asyncio.subprocess import PIPE
+from asyncio.subprocess import PIPE, Process
 from contextlib import suppress
 
 from balancer.errors import BalancerError
@@ -36,11 +36,17 @@ async def read_in_process(request: ReadRequest) -> ReadAnswer:
         async with asyncio.timeout(PATIENCE):
             data, _ = await process.communicate(encode(request))
     except TimeoutError:
+        _end(process)
+        await process.wait()  # else they would pile up: one that waits for a disk cannot be killed
         raise ReadingError(f"reading the files takes more than {PATIENCE:g} s; is the disk there?") from None
     finally:
-        with suppress(ProcessLookupError):  # it has ended
-            process.kill()
+        _end(process)
     try:
         return decode_answer(data)
     except DecodeError:
         raise ReadingError(f"reading the files failed (exit code {process.returncode})") from None
+
+
+def _end(process: Process) -> None:
+    with suppress(ProcessLookupError):  # it has ended
+        process.kill()

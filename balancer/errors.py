@@ -75,6 +75,9 @@ _BALANCER: Final = Source.BALANCER
 MALFORMED_REQUEST: Final = Failure(
     "malformed_request", 400, _CLIENT, "http_request_error", "The request is not valid HTTP/1.1."
 )
+PLAIN_HTTP: Final = Failure(
+    "plain_http", 400, _CLIENT, "http_request_error", "This port speaks TLS. Please use https."
+)
 HEAD_TIMEOUT: Final = Failure(
     "head_timeout", 408, _CLIENT, "http_request_error", "The request head did not arrive in time."
 )
@@ -285,6 +288,7 @@ INTERNAL_ERROR: Final = Failure(
 # The closed list of `local_responses_total{code,reason}`. Its order is the column order in the segment.
 FAILURES: Final[tuple[Failure, ...]] = (
     MALFORMED_REQUEST,
+    PLAIN_HTTP,
     HEAD_TIMEOUT,
     BODY_TIMEOUT,
     BODY_TOO_LARGE,

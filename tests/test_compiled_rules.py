@@ -23,7 +23,14 @@ PROTOCOLS = {
     "balancer.queueing.queue.Waiter",
     "balancer.upstreams.state.HasState",
 }
-NOT_HOT = {"balancer.lateness", "balancer.messages", "balancer.spec.instance", "balancer.spec.worker"}
+NOT_HOT = {
+    "balancer.lateness",
+    "balancer.messages",
+    "balancer.spec.instance",
+    "balancer.spec.part",
+    "balancer.spec.tls",
+    "balancer.spec.worker",
+}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 

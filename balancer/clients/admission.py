@@ -27,14 +27,17 @@ class Admission:
     nothing since its last response was taken.
     """
 
-    __slots__ = ("_clients", "_looked_ns", "_most", "_of_network", "_per_client", "_spare",
-                 "admitted", "reclaimed")  # fmt: skip
+    __slots__ = ("_arrivals", "_clients", "_looked_ns", "_most", "_of_network", "_per_client",
+                 "_spare", "admitted", "reclaimed")  # fmt: skip
 
-    def __init__(self, most: int, per_client: int, clients: Collection[Guest]) -> None:
-        """`clients`: all open connections, admitted or not."""
+    def __init__(
+        self, most: int, per_client: int, clients: Collection[Guest], arrivals: Collection[Guest] = ()
+    ) -> None:
+        """`clients` and `arrivals`: all open connections, admitted or not."""
         self._most = most
         self._per_client = per_client
         self._clients = clients
+        self._arrivals = arrivals
         self.admitted = 0
         self.reclaimed = 0  # closed for others since `take_reclaimed`
         self._of_network: dict[str, int] = {}  # admitted per network; only if there is a limit
@@ -95,9 +98,11 @@ class Admission:
 
     def _look(self, now_ns: int) -> None:
         ranked = [(client.spare_rank(), client) for client in self._clients if client.admitted]
+        ranked += [(guest.spare_rank(), guest) for guest in self._arrivals if guest.admitted]
         ranked = [(rank, client) for rank, client in ranked if rank >= 0]
         ranked.sort(key=itemgetter(0))
-        most = len(self._clients) // _PART + _A_FEW
-        self._looked_ns = now_ns if len(ranked) >= most else now_ns + len(self._clients) * _PAUSE_NS
+        count = len(self._clients) + len(self._arrivals)
+        most = count // _PART + _A_FEW
+        self._looked_ns = now_ns if len(ranked) >= most else now_ns + count * _PAUSE_NS
         self._spare = ranked[:most]
         self._spare.reverse()

@@ -20,7 +20,9 @@ from balancer.clients.ending import (
     TUNNEL_ENDED,
     EndingConnection,
 )
+from balancer.clients.entrance import Entrance
 from balancer.clients.stream import Http1Stream
+from balancer.clients.strict_stream import StrictStream
 from balancer.connections.intake import LARGE_READ, MOST_READ, Intake
 from balancer.connections.last_words import broke_at_end
 from balancer.connections.roles import Outlet
@@ -30,6 +32,7 @@ from balancer.errors import (
     ProtocolError,
 )
 from balancer.http.body import BodyDecoder, body_decoder
+from balancer.http.forwarding import Peer
 from balancer.http.framing import CHUNKED, NO_BODY
 from balancer.http.head import HEAD_END
 from balancer.http.request_head import RequestHead, repeats
@@ -48,11 +51,12 @@ _SURPLUS_LIMIT: Final = 100  # clients beyond the limits on connections that may
 class ClientConnection(EndingConnection):
     """An asyncio protocol by its methods, not by inheritance. How it ends is in its base class."""
 
-    __slots__ = ("_body", "_head_started", "_reading", "_searched", "_template")
+    __slots__ = ("_body", "_entrance", "_head_started", "_reading", "_searched", "_template")
 
-    def __init__(self, context: ClientContext) -> None:
+    def __init__(self, context: ClientContext, entrance: Entrance) -> None:
         super().__init__(context)
         # for the connection's life
+        self._entrance = entrance
         self._head_started = False  # a part of a head has arrived, and its deadline is set
         self._searched = 0  # bytes of the head already checked: it does not end in them, and they are valid
         self._template: RequestTemplate | None = None  # made with the second head: many send one only
@@ -64,22 +68,33 @@ class ClientConnection(EndingConnection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
-        self.transport = transport  # type: ignore[assignment]  # asyncio's stub says BaseTransport
-        context = self._context
-        self._intake = Intake(self, context.proxy.connector.turns)
-        # No write buffer: what the client does not take is not read from the app.
-        self.transport.set_write_buffer_limits(high=0)
         peername = transport.get_extra_info("peername")
-        self.peer = context.forwarding.peer(peername[0] if peername else "")
-        self._stream = Http1Stream(self, self.transport, self.peer, context)
-        self.exchange = Exchange(self._stream, context.proxy, context.journal)
-        now = context.monotonic_ns()
-        self.deadline_ns = now + context.timeouts.request_head_ns
-        refused = context.opened(self, now)
+        peer = self._entrance.forwarding.peer(peername[0] if peername else "")
+        # asyncio's stub says BaseTransport.
+        self._begin(transport, peer)  # type: ignore[arg-type]
+        context = self._context
+        refused = context.opened(self, context.monotonic_ns())
         if refused is not None:
             self.refuse(ProtocolError(refused, ""))
             if context.surplus > _SURPLUS_LIMIT:
                 self.transport.close()  # lingering takes descriptors; but the client may not see the response
+
+    def _begin(self, transport: asyncio.Transport, peer: Peer) -> None:
+        """Serve the client on this transport."""
+        context = self._context
+        self.transport = transport
+        self.peer = peer
+        self._intake = Intake(self, context.proxy.connector.turns)
+        line = self._entrance.policy_line
+        self._stream = (
+            StrictStream(self, transport, peer, context, line)
+            if line
+            else Http1Stream(self, transport, peer, context)
+        )
+        self.exchange = Exchange(self._stream, context.proxy, context.journal)
+        # No write buffer: what the client does not take is not read from the app.
+        transport.set_write_buffer_limits(high=0)
+        self.deadline_ns = context.monotonic_ns() + context.timeouts.request_head_ns
 
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived."""
@@ -128,7 +143,9 @@ class ClientConnection(EndingConnection):
     def eof_received(self) -> bool:
         """The client sent a FIN: it has left, as nginx also assumes, and the transport closes itself. In a
         tunnel it has ended only its own direction, and the transport stays open for the other one."""
-        if self._state != TUNNEL or broke_at_end(self.transport):
+        # A tunnel whose other direction cannot end by itself, as under TLS, ends in both.
+        transport = self.transport
+        if self._state != TUNNEL or not transport.can_write_eof() or broke_at_end(transport):
             self._leave()
             return False
         self._state = TUNNEL_ENDED
@@ -240,7 +257,7 @@ class ClientConnection(EndingConnection):
         exchange = self.exchange
         stream = self._stream
         ahead = self._ahead
-        router = self._context.proxy.router
+        router = self._entrance.router
         self._reading = True
         begun = 0
         try:

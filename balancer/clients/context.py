@@ -6,11 +6,11 @@ import asyncio
 from email.utils import formatdate
 
 from balancer.clients.admission import Admission
-from balancer.clients.roles import Client
+from balancer.clients.roles import Client, Guest
 from balancer.clock import Clock
 from balancer.errors import Failure
 from balancer.http.fields import FieldTable
-from balancer.http.forwarding import Forwarding, Peer
+from balancer.http.forwarding import Peer
 from balancer.http.head_memory import RequestHeads
 from balancer.http.responses import render_failure
 from balancer.proxy.context import ProxyContext
@@ -24,11 +24,12 @@ from balancer.telemetry.columns import (
 
 
 class ClientContext:
-    """`clients` are all open connections. While `draining`, the next response of each connection is its last.
-    `date_line` is the present Date field, with its CRLF."""
+    """`clients` are all open connections, `arrivals` those that do not speak TLS yet, but are to. While
+    `draining`, the next response of each connection is its last. `date_line` is the present Date field, with
+    its CRLF. `listener_cells` are the row of the listener in the stats segment."""
 
-    __slots__ = ("_admission", "_clock", "_ever", "_listener_cells", "clients", "date_line",
-                 "draining", "forwarding", "journal", "limits", "loop", "monotonic_ns", "proxy",
+    __slots__ = ("_admission", "_clock", "_ever", "arrivals", "clients", "date_line", "draining",
+                 "journal", "limits", "listener_cells", "loop", "monotonic_ns", "proxy",
                  "request_fields", "request_heads", "timeouts")  # fmt: skip
 
     def __init__(
@@ -37,7 +38,6 @@ class ClientContext:
         journal: Journal,
         *,
         clock: Clock,
-        forwarding: Forwarding,
         request_fields: FieldTable,
         timeouts: ListenerTimeouts,
         limits: Limits,
@@ -48,16 +48,18 @@ class ClientContext:
         self.loop: asyncio.AbstractEventLoop = proxy.loop
         self.monotonic_ns = clock.monotonic_ns
         self.timeouts = timeouts
-        self.forwarding = forwarding
         self.request_fields = request_fields
         self.request_heads = RequestHeads(request_fields, limits.uri_bytes, limits.header_count)
         self.limits = limits
         self.clients: set[Client] = set()
+        self.arrivals: set[Guest] = set()
         self.draining = False
         self.date_line = b""
         self._clock = clock
-        self._admission = Admission(limits.max_connections, limits.connections_per_client, self.clients)
-        self._listener_cells = listener_cells
+        self._admission = Admission(
+            limits.max_connections, limits.connections_per_client, self.clients, self.arrivals
+        )
+        self.listener_cells = listener_cells
         self._ever = listener_cells[LISTENER_CONNECTIONS_TOTAL]  # clients registered
         self.set_date()
 
@@ -66,30 +68,57 @@ class ClientContext:
         self.date_line = f"Date: {formatdate(self._clock.wall(), usegmt=True)}\r\n".encode()
 
     @property
+    def count(self) -> int:
+        """Connections open, in a handshake or not."""
+        return len(self.clients) + len(self.arrivals)
+
+    @property
     def surplus(self) -> int:
         """The number of clients beyond the limits on connections, which are being refused."""
-        return len(self.clients) - self._admission.admitted
+        return self.count - self._admission.admitted
 
     def opened(self, client: Client, now_ns: int) -> Failure | None:
         """Register a new client; returns the failure to refuse it with if it is one too many."""
-        clients = self.clients
-        clients.add(client)
-        self._ever += 1
-        admission = self._admission
-        refused = admission.admit(client, now_ns)
-        # Stored, not added to: each access to shared memory costs a few hundred instructions.
-        cells = self._listener_cells
-        cells[LISTENER_CONNECTIONS] = len(clients)
-        cells[LISTENER_CONNECTIONS_TOTAL] = self._ever
-        if admission.reclaimed:
-            cells[LISTENER_CONNECTIONS_RECLAIMED] += admission.take_reclaimed()
-        return refused
+        self.clients.add(client)
+        return self._admit(client, now_ns)
 
     def closed(self, client: Client) -> None:
         """The client's connection is gone."""
         self.clients.discard(client)
         self._admission.left(client)
-        self._listener_cells[LISTENER_CONNECTIONS] = len(self.clients)
+        self.listener_cells[LISTENER_CONNECTIONS] = self.count
+
+    def arrived(self, arrival: Guest, now_ns: int) -> bool:
+        """Register a connection that counts before it is a client; returns False if it is one too many."""
+        self.arrivals.add(arrival)
+        if self._admit(arrival, now_ns) is None:
+            return True
+        self.departed(arrival)
+        return False
+
+    def departed(self, arrival: Guest) -> None:
+        """It is gone without becoming a client."""
+        self.arrivals.discard(arrival)
+        self._admission.left(arrival)
+        self.listener_cells[LISTENER_CONNECTIONS] = self.count
+
+    def became(self, arrival: Guest, client: Client) -> None:
+        """The arrival is `client` from now on, and counts as before."""
+        self.arrivals.discard(arrival)
+        self.clients.add(client)
+        client.admitted, arrival.admitted = arrival.admitted, False
+
+    def _admit(self, guest: Guest, now_ns: int) -> Failure | None:
+        self._ever += 1
+        admission = self._admission
+        refused = admission.admit(guest, now_ns)
+        # Stored, not added to: each access to shared memory costs a few hundred instructions.
+        cells = self.listener_cells
+        cells[LISTENER_CONNECTIONS] = self.count
+        cells[LISTENER_CONNECTIONS_TOTAL] = self._ever
+        if admission.reclaimed:
+            cells[LISTENER_CONNECTIONS_RECLAIMED] += admission.take_reclaimed()
+        return refused
 
     def refusal(self, peer: Peer, failure: Failure, detail: str, head_only: bool) -> bytes:
         """The response to a request that did not become an exchange, counted and logged. `head_only`: the

@@ -6,13 +6,15 @@ from typing import Final
 
 from balancer.clients.connection import ClientConnection
 from balancer.clients.context import ClientContext
+from balancer.clients.entrance import Entrance
+from balancer.clients.handshakes import Handshakes
 from balancer.clients.inspection import Inspection, is_overdue
 from balancer.clients.rescue import Rescue
 from balancer.clients.roles import Client
 from balancer.clients.tunnel_drain import TunnelDrain
 from balancer.clock import Clock
 from balancer.lateness import Lateness, look_first
-from balancer.messages import FailureRecord, PoolUpdate, ReadOnly, SplitUpdate
+from balancer.messages import FailureRecord, PoolUpdate, ReadOnly, SplitUpdate, TlsUpdate
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.exchange import Exchange
 from balancer.proxy.journal import Journal
@@ -26,14 +28,15 @@ _AT_ONCE: Final = 64
 
 
 class DataPlane:
-    """Creates client connections (`client_protocol`); call `sweep` every quarter of a second.
+    """Creates client connections (`client_protocol`); call `sweep` every quarter of a second. `handshakes`
+    takes the connections of the TLS listener, None if there is no such listener.
 
     Everything here is for one event loop, without locks.
     """
 
     __slots__ = ("_clients", "_clients_context", "_inspection", "_journal", "_late", "_lateness",
                  "_looking", "_loop", "_monotonic_ns", "_released", "_rescue", "_tunnel_drain",
-                 "context", "membership", "router")  # fmt: skip
+                 "context", "entrance", "handshakes", "membership", "router")  # fmt: skip
 
     def __init__(
         self,
@@ -42,8 +45,13 @@ class DataPlane:
         membership: Membership,
         journal: Journal,
         clock: Clock,
+        entrance: Entrance,
+        handshakes: Handshakes | None = None,
     ) -> None:
+        """`entrance` is that of the plain listener."""
         self.router: Router = context.router
+        self.handshakes = handshakes
+        self.entrance = entrance
         self.membership = membership
         self.context = context
         self._clients_context = clients
@@ -64,9 +72,9 @@ class DataPlane:
     # --- the worker's calls
 
     def client_protocol(self) -> asyncio.Protocol:
-        """The protocol for a newly accepted connection."""
+        """The protocol for a newly accepted connection of the plain listener."""
         # A protocol by its methods, which is all that an event loop needs.
-        return ClientConnection(self._clients_context)  # type: ignore[return-value]
+        return ClientConnection(self._clients_context, self.entrance)  # type: ignore[return-value]
 
     def take_update(self, news: PoolUpdate) -> None:
         """Apply the supervisor's update of a pool's upstreams (`Membership.apply`), also to running
@@ -77,7 +85,7 @@ class DataPlane:
     @property
     def connections(self) -> int:
         """Open client connections; 0 when drained."""
-        return len(self._clients)
+        return self._clients_context.count
 
     def sweep(self, late_ns: int = 0) -> None:
         """Enforce deadlines, and update gauges. Call it every 0.25 s; this call is `late_ns` late."""
@@ -86,6 +94,8 @@ class DataPlane:
         if given_ns:
             self._late = True
             self._give_back(given_ns)
+        if self.handshakes is not None:
+            self.handshakes.sweep(given_ns)
         self._inspection.begin()
         if self._tunnel_drain is not None:
             self._tunnel_drain.look(self._monotonic_ns())
@@ -109,6 +119,11 @@ class DataPlane:
                 return
         raise KeyError(update.route)
 
+    def take_tls(self, update: TlsUpdate) -> None:
+        """Other certificates for new connections. Raises ssl.SSLError, and keeps the old ones then."""
+        if self.handshakes is not None:
+            self.handshakes.update(update.tls)
+
     def flush(self) -> None:
         """Store the counts of this worker."""
         self.context.batch.flush()
@@ -121,9 +136,13 @@ class DataPlane:
         self._tunnel_drain = TunnelDrain(self._clients, self._loop, self._monotonic_ns(), within_ns, first_ns)
         for client in list(self._clients):
             client.drain()
+        if self.handshakes is not None:
+            self.handshakes.drain()
 
     def abort_all(self) -> None:
         """The drain timeout has passed: close everything now, so that clients see a cut-off response."""
+        if self.handshakes is not None:
+            self.handshakes.abort()
         for client in list(self._clients):
             client.cut_off()
         self.close()

@@ -16,20 +16,22 @@ from balancer.clients.read_ahead import ReadAhead
 from balancer.clients.stream import Http1Stream, StreamOwner
 from balancer.connections.intake import Intake
 from balancer.connections.last_words import last_words
+from balancer.connections.tcp_info import descriptor
 from balancer.errors import HEAD_TIMEOUT, INTERNAL_ERROR, ProtocolError
 from balancer.http.request_head import RequestHead
 
 START: Final = len(b"\r\nHEAD ")  # bytes of a head that show whether its method is HEAD
-_DRAIN_GRACE_NS: Final = 1_000_000_000  # for an idle client's next request, which may be on its way
+DRAIN_GRACE_NS: Final = 1_000_000_000  # for an idle client's next request, which may be on its way
 _LINGER_NS: Final = 30_000_000_000  # in total, while the client goes on sending
 LINGER_IDLE_NS: Final = 5_000_000_000
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: close sends RST
 
-_SLOW_HEAD_NS: Final = 1_000_000_000  # a client that sends its head so slowly may be closed for another one
+# A client that takes so long for a head, or for a handshake, may be closed for another one.
+SLOW_NS: Final = 1_000_000_000
 
 # Above the time of any clock, in ns.
 _LINGERING: Final = 1 << 62
-_SLOW: Final = 1 << 63
+SLOW: Final = 1 << 63
 
 # What the next bytes are.
 HEAD: Final = 0
@@ -73,7 +75,8 @@ class EndingConnection(StreamOwner):
         """Close, but let the response arrive first.
 
         Closing with unread bytes would send a reset, and that may destroy the response before the client
-        has read it (RFC 9112 section 9.6). So: send a FIN, and go on reading for a while.
+        has read it (RFC 9112 section 9.6). So: send a FIN, and go on reading for a while. Where no FIN can be
+        sent, as under TLS, the client closes when it has its response, or is closed after that while.
         """
         self._ahead.put(b"", 0)
         self._state = LINGER
@@ -142,8 +145,8 @@ class EndingConnection(StreamOwner):
             timeouts = self._context.timeouts
             if self._ahead.holds_head():
                 begun_ns = self.deadline_ns - timeouts.request_head_ns
-                is_slow = self._context.monotonic_ns() - begun_ns >= _SLOW_HEAD_NS
-                return _SLOW + max(begun_ns, 0) if is_slow else -1
+                is_slow = self._context.monotonic_ns() - begun_ns >= SLOW_NS
+                return SLOW + max(begun_ns, 0) if is_slow else -1
             idle_ns = timeouts.request_head_ns if self._head is None else timeouts.client_idle_ns
             return max(self.deadline_ns - idle_ns, 0)  # below 0 if another deadline was set
         return _LINGERING + self._linger_end_ns if self._state == LINGER else -1
@@ -152,7 +155,7 @@ class EndingConnection(StreamOwner):
         """Close, for another client; returns whether it did. It does not if a request has arrived that is not
         read yet: closing would answer it with a reset."""
         if self._state == HEAD:
-            fd = self.transport.get_extra_info("socket").fileno()
+            fd = descriptor(self.transport)
             if fd >= 0:
                 poll = select.poll()
                 poll.register(fd, select.POLLIN | select.POLLRDHUP)
@@ -191,12 +194,12 @@ class EndingConnection(StreamOwner):
 
     def drain(self) -> None:
         if self._state == HEAD and not self._ahead.holds_head():
-            grace = self._context.monotonic_ns() + _DRAIN_GRACE_NS
+            grace = self._context.monotonic_ns() + DRAIN_GRACE_NS
             self.deadline_ns = min(self.deadline_ns, grace)
 
     @property
     def paused_fd(self) -> int:
-        return self.transport.get_extra_info("socket").fileno() if self._intake.held else -1
+        return descriptor(self.transport) if self._intake.held else -1
 
     def peer_vanished(self, events: int) -> None:
         if self._state == TUNNEL:  # a FIN is still to be read, after the data sent before it

@@ -9,7 +9,7 @@ from typing import Final
 
 from balancer.clients.context import ClientContext
 from balancer.clients.roles import Client
-from balancer.connections.tcp_info import send_room
+from balancer.connections.tcp_info import descriptor, send_room
 from balancer.errors import Failure
 from balancer.http.chunked import encode_piece
 from balancer.http.forwarding import Peer
@@ -54,9 +54,9 @@ class Http1Stream(ClientSide):
     """Reused for each request of its connection, which first sets `head`, `whole` (all of the request has
     arrived) and `closes` (the client wants the connection to end)."""
 
-    __slots__ = ("_chunked", "_context", "_owner", "_transport", "closes", "head", "last_untaken", "whole")
+    __slots__ = ("_chunked", "_context", "_owner", "_transport", "closes", "head", "last_untaken",
+                 "own_lines", "whole")  # fmt: skip
 
-    scheme = b"http"
     head: RequestHead
 
     def __init__(
@@ -69,6 +69,7 @@ class Http1Stream(ClientSide):
         self.peer = peer
         self.paused = False
         self.last_untaken = 0  # bytes the client had not taken at the last check
+        self.own_lines = b""  # further field lines of our own responses, with their CRLFs
         # for one exchange
         self.whole = True
         self.closes = False
@@ -112,7 +113,7 @@ class Http1Stream(ClientSide):
         data, size = render_failure(
             failure,
             detail,
-            date_line=self._context.date_line,
+            date_line=self._context.date_line + self.own_lines,
             close=self.closes,
             as_json=prefers_json(head),
             head_only=head.method == b"HEAD",
@@ -165,4 +166,4 @@ class Http1Stream(ClientSide):
 
     @property
     def fd(self) -> int:
-        return int(self._transport.get_extra_info("socket").fileno())
+        return descriptor(self._transport)

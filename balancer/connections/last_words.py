@@ -28,8 +28,11 @@ def last_words(transport: asyncio.Transport) -> Generator[bytes, None, None]:
     """The data still in the socket of a transport that has lost its connection, in pieces of up to 64 KiB.
 
     It is no more than the kernel's buffer holds, and does not show how the connection ended: the error has
-    already been reported, so reading ends as at a FIN in any case. Close the generator after use.
+    already been reported, so reading ends as at a FIN in any case. Close the generator after use. Under TLS
+    there is none: what the socket holds is encrypted, and its keys are gone.
     """
+    if transport.get_extra_info("ssl_object") is not None:
+        return
     sock = transport.get_extra_info("socket")
     if sock is None:
         return

@@ -33,18 +33,36 @@ def taken(sock: socket.socket | None) -> Taken | None:
     return Taken(_ACKED.unpack(info)[0], info[0] == _TCP_CLOSE)
 
 
+def descriptor(transport: asyncio.Transport) -> int:
+    """The descriptor of a transport's socket, for polling; -1 if it has none any more."""
+    sock = transport.get_extra_info("socket")
+    return -1 if sock is None else int(sock.fileno())
+
+
 def send_room(transport: asyncio.Transport) -> int:
     """Bytes that the kernel would take for a transport's peer now; 0 if that is unknown."""
     if transport.is_closing():
         return 0
+    size, held = _send_buffer(transport)
+    return max(size - held, 0)
+
+
+def send_held(transport: asyncio.Transport) -> int:
+    """Bytes, with some overhead, that the kernel holds because the peer has not acknowledged them; 0 if that
+    is unknown."""
+    return _send_buffer(transport)[1]
+
+
+def _send_buffer(transport: asyncio.Transport) -> tuple[int, int]:
+    """Its size, and how much of it is in use."""
     sock = transport.get_extra_info("socket")
     try:
         info = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _SEND_BUFFER.size)
     except (OSError, AttributeError):  # closed already, or no socket at all
-        return 0
+        return 0, 0
     if len(info) < _SEND_BUFFER.size:
-        return 0
+        return 0, 0
     size: int
     held: int
     size, held = _SEND_BUFFER.unpack(info)
-    return max(size - held, 0)
+    return size, held

@@ -41,12 +41,14 @@ _SAY_HTTPS: Final = frozenset([b"https", b"on", b"ssl", b"1"])
 
 
 class ClientFacts:
-    """A client as reported by trusted proxies: its address, and the header lines for the app."""
+    """A client as reported by trusted proxies: its address, what it speaks, and the header lines for the
+    app."""
 
-    __slots__ = ("client", "lines")
+    __slots__ = ("client", "lines", "scheme")
 
-    def __init__(self, client: str, lines: bytes) -> None:
+    def __init__(self, client: str, scheme: bytes, lines: bytes) -> None:
         self.client = client
+        self.scheme = scheme
         self.lines = lines
 
 

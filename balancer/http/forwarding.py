@@ -1,11 +1,13 @@
-"""Header fields that describe the client to the app: X-Forwarded-*, X-Real-IP, Forwarded (RFC 7239), Via.
+"""Header fields that describe the client to the app: X-Forwarded-*, X-Real-IP, Forwarded (RFC 7239), Via,
+Client-Cert (RFC 9440).
 
 An untrusted peer's claims about itself are replaced. A trusted proxy's are believed and extended: its
 X-Forwarded-* if it sends them, else its Forwarded, never both, so that the app, the log and the hash key all
-agree. Request ids (X-Request-ID) are made here too.
+agree.
 """
 
 import ipaddress
+from binascii import b2a_base64
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -28,50 +30,37 @@ _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # Called with an untrusted peer's address and the forwarding fields it sent.
 Untrusted = Callable[[str, Sequence[Field]], None]
 
-_TWO_DIGITS: Final = [b"%02x" % number for number in range(256)]
 _KNOWN_NODES: Final = 4096
 _KNOWN_BYTES: Final = 64
 _KNOWN_PEERS: Final = 1024
 
 
-class RequestIds:
-    """Makes request ids: 16 hex digits of the worker, 12 of a counter. Unique, not secret."""
-
-    __slots__ = ("_count", "_prefix", "_stem")
-
-    def __init__(self, prefix: int) -> None:
-        self._prefix = b"%016x" % prefix
-        self._count = 0
-        self._stem = b""  # the present id without its last two digits
-
-    def of(self, head: RequestHead) -> bytes:
-        """The client's own id if it sent a valid one, else a new one."""
-        if head.request_id:
-            return head.request_id
-        self._count = count = self._count + 1
-        low = count & 0xFF
-        if not low or not self._stem:
-            self._stem = b"%b%010x" % (self._prefix, count >> 8)
-        return self._stem + _TWO_DIGITS[low]
-
-
 class Peer:
     """The peer of client connections from one address, with its forwarding lines rendered once.
 
-    `address` is its IP address, without zone or port; IPv4-mapped IPv6 becomes IPv4.
+    `address` is its IP address, without zone or port; IPv4-mapped IPv6 becomes IPv4. `scheme` is that of its
+    connections.
     """
 
-    __slots__ = ("_forwarding", "_lines", "address", "told", "trusted")
+    __slots__ = ("_ends", "_forwarding", "_lines", "address", "scheme", "told", "trusted")
 
-    def __init__(self, address: str, forwarding: "Forwarding") -> None:
+    def __init__(self, address: str, forwarding: "Forwarding", certificate: bytes = b"") -> None:
+        """`certificate` is the one that it has proven to have, in DER, b"" for none."""
         self.address = address
+        self.scheme = forwarding.scheme
         self.trusted = forwarding.trusts(address)
         self._forwarding = forwarding
         self.told = False  # `untrusted` was called for this connection
+        line = _certificate_line(certificate) if certificate else b""
+        self._ends = (forwarding.via[0] + line, forwarding.via[1] + line)  # by the minor version
         plain = address.encode()
-        start = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\nX-Real-IP: %b\r\n" % (plain, plain)
-        via = forwarding.via
-        self._lines = (start + via[0], start + via[1])
+        start = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n%bX-Real-IP: %b\r\n" % (
+            plain,
+            self.scheme,
+            forwarding.port_line,
+            plain,
+        )
+        self._lines = (start + self._ends[0], start + self._ends[1])
 
     def lines(self, head: RequestHead) -> bytes:
         """The lines to append to the forwarded head, each with its CRLF, except X-Request-ID."""
@@ -89,6 +78,12 @@ class Peer:
             return self.address
         return self._facts(head, head.forwarding).client
 
+    def client_scheme(self, head: RequestHead) -> bytes:
+        """What the client speaks with the first trusted proxy, or with us if there is none."""
+        if not self.trusted or head.forwarding is None:
+            return self.scheme
+        return self._facts(head, head.forwarding).scheme
+
     def _lines_instead(self, head: RequestHead, sent: list[Field]) -> bytes:
         """The lines that replace those of an untrusted peer."""
         lines = self._lines[head.minor]
@@ -99,7 +94,7 @@ class Peer:
             if field.value:
                 says_any = True
                 if field.name == b"forwarded":  # only if the peer sent it: most apps read X-Forwarded-*
-                    lines += b"Forwarded: %b\r\n" % render_hop(node_of(self.address), b"http", head.host)
+                    lines += b"Forwarded: %b\r\n" % render_hop(node_of(self.address), self.scheme, head.host)
                     break
         if says_any and not self.told:
             self.told = True
@@ -142,7 +137,10 @@ class Peer:
         if forwarded and not by_x:
             facts = self._by_forwarded(head, _nearest_hops(forwarded), passed)
         else:
-            scheme = scheme or other_scheme or b"http"
+            scheme = scheme or other_scheme
+            if not scheme:
+                scheme = self.scheme
+                passed = self._with_port(passed)
             facts = self._by_x_forwarded(
                 head, chain or real, scheme, host or head.host, bool(forwarded), passed
             )
@@ -189,7 +187,9 @@ class Peer:
             client = address or client
             if not trusted:
                 break
-        scheme = scheme or b"http"
+        if not scheme:
+            scheme = self.scheme
+            passed = self._with_port(passed)
         host = host or head.host
         chain: list[bytes] = []
         told: list[bytes] = []
@@ -203,6 +203,11 @@ class Peer:
             if text := render_hop(node, *facts, hop.rest if at >= first else b""):
                 told.append(text)
         return self._worded(head, client, chain, scheme, host, passed + self._forwarded(told, scheme, host))
+
+    def _with_port(self, passed: bytes) -> bytes:
+        """`passed` with our own X-Forwarded-Port: the proxy does not say otherwise."""
+        line = self._forwarding.port_line
+        return passed if not line or b"x-forwarded-port:" in passed.lower() else line + passed
 
     def _forwarded(self, hops: list[bytes], scheme: bytes, host: bytes) -> bytes:
         """Our own element repeats scheme and host: some apps read the first of each, some the last."""
@@ -218,26 +223,32 @@ class Peer:
             b", ".join([*chain, self.address.encode()]),
             scheme,
             client.encode(),
-            self._forwarding.via[head.minor],
+            self._ends[head.minor],
             passed,
         )
-        return ClientFacts(client, lines)
+        return ClientFacts(client, scheme, lines)
 
 
 class Forwarding:
-    """Makes the `Peer` of each client connection. `trusted` are addresses and CIDR networks; `name` is ours
-    in Via, "" for no Via; `untrusted` is called once for each untrusted connection that sends fields which
-    only a proxy can know."""
+    """Makes the `Peer` of each client connection of a listener. `trusted` are addresses and CIDR networks;
+    `name` is ours in Via, "" for no Via; `untrusted` is called once for each untrusted connection that sends
+    fields which only a proxy can know. `scheme` is the listener's, and `port` the one that its clients
+    connect to, told to apps unless it is 0."""
 
-    __slots__ = ("_ipv4", "_ipv6", "_known", "_peers", "untrusted", "via")
+    __slots__ = ("_ipv4", "_ipv6", "_known", "_peers", "port_line", "scheme", "untrusted", "via")
 
     def __init__(
         self,
         trusted: Sequence[str],
         name: str = "balancer",
         untrusted: Untrusted = lambda address, sent: None,
+        *,
+        scheme: bytes = b"http",
+        port: int = 0,
     ) -> None:
         self.via = via_lines(name)
+        self.scheme = scheme
+        self.port_line = b"X-Forwarded-Port: %d\r\n" % port if port else b""
         networks = [_network(text) for text in trusted]
         self._ipv6 = [one for one in networks if isinstance(one, ipaddress.IPv6Network)]
         self._ipv4 = [  # mask and number
@@ -262,6 +273,10 @@ class Forwarding:
             found = self._peers[address] = Peer(plain, self)
         found.told = False  # each connection is reported once
         return found
+
+    def certified(self, address: str, certificate: bytes) -> Peer:
+        """The peer of one connection from `address`, with a `certificate` in DER."""
+        return Peer(self.peer(address).address, self, certificate)
 
     def trusts(self, address: str) -> bool:
         """Whether the address belongs to a trusted proxy."""
@@ -290,6 +305,11 @@ class Forwarding:
 
     def _trusts_ipv4(self, number: int) -> bool:
         return any(number & mask == network for mask, network in self._ipv4)
+
+
+def _certificate_line(certificate: bytes) -> bytes:
+    """RFC 9440 section 2.2: a byte sequence of RFC 8941."""
+    return b"Client-Cert: :%b:\r\n" % b2a_base64(certificate, newline=False)
 
 
 def _nearest_hops(forwarded: list[Field]) -> list[Hop]:

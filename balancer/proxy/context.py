@@ -7,7 +7,7 @@ from balancer.clock import Clock
 from balancer.connections.connector import Connector
 from balancer.connections.delay_queue import DelayQueue
 from balancer.counters import Batch
-from balancer.http.forwarding import RequestIds
+from balancer.http.request_ids import RequestIds
 from balancer.proxy.dialling import CONNECT_RACE_DELAY, Dialling
 from balancer.proxy.loops import Loops
 from balancer.proxy.replay import ReplayMemory

@@ -139,8 +139,8 @@ class Exchange(ExchangeState):
         return head
 
     def facts(self) -> Facts:
-        client = self.client
-        return Facts(self.head, client.peer, self.request_id, client.scheme)
+        peer = self.client.peer
+        return Facts(self.head, peer, self.request_id, peer.scheme)
 
     def refuse(self, head: RequestHead, route: Route, error: ProtocolError) -> None:
         """Refuse a request whose head is valid, but not what follows it."""

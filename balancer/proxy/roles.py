@@ -23,7 +23,6 @@ class ClientSide(Outlet):
     __slots__ = ("paused", "peer")
 
     peer: Peer
-    scheme: bytes
     paused: bool
 
     # --- the response

@@ -15,13 +15,16 @@ from typing import TypeAlias
 
 from balancer.clients.context import ClientContext
 from balancer.clients.data_plane import DataPlane
+from balancer.clients.entrance import Entrance
+from balancer.clients.handshakes import Handshakes
 from balancer.clients.untrusted import UntrustedPeers
 from balancer.clock import Clock
 from balancer.connections.connector import Connector
 from balancer.counters import Batch
 from balancer.http.cookies import cookie_attributes
 from balancer.http.fields import REQUEST_KINDS, FieldTable
-from balancer.http.forwarding import Forwarding, RequestIds
+from balancer.http.forwarding import Forwarding
+from balancer.http.request_ids import RequestIds
 from balancer.limits.adaptive_limits import AdaptiveLimits
 from balancer.limits.concurrency_limit import ConcurrencyBounds
 from balancer.messages import Elsewhere, LogLine, Start, Tell
@@ -36,6 +39,7 @@ from balancer.pools.pool import UpstreamPool
 from balancer.pools.slow_start import SlowStart
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.fair_share import share_out
+from balancer.proxy.https_redirect import RedirectingRouter
 from balancer.proxy.journal import Journal
 from balancer.proxy.loops import Loops
 from balancer.proxy.membership import Membership
@@ -44,7 +48,7 @@ from balancer.proxy.side import RouteCounters, Side
 from balancer.proxy.split import Split
 from balancer.queueing.queue import SlotQueue
 from balancer.spec.part import replaced
-from balancer.spec.worker import Level, ListenerSpec, PolicySpec, PoolSpec, RouteSpec, StickySpec
+from balancer.spec.worker import Level, ListenerSpec, PolicySpec, PoolSpec, RouteSpec, StickySpec, WorkerSpec
 from balancer.sticky.affinity import Affinity
 from balancer.sticky.diversion import Diversion
 from balancer.sticky.pin_cookie import AppCookie, BalancerCookie, PinCookie
@@ -138,7 +142,6 @@ def build_data_plane(
         proxy,
         journal,
         clock=clock,
-        forwarding=_forwarding(listener, spec.via, place),
         request_fields=FieldTable(
             REQUEST_KINDS,
             listener.forwarded.told,
@@ -149,7 +152,9 @@ def build_data_plane(
         limits=limits,
         listener_cells=place.cells(rows.listener),
     )
-    plane = DataPlane(clients, proxy, membership, journal, clock)
+    plain, secure = _entrances(spec, proxy.router, place)
+    handshakes = None if secure is None or spec.tls is None else Handshakes(clients, secure, spec.tls)
+    plane = DataPlane(clients, proxy, membership, journal, clock, plain, handshakes)
     for split in start.splits:
         plane.take_split(split)
     for read_only in start.read_only:
@@ -168,9 +173,16 @@ def _route(
     return Route(spec, sides[0], split)
 
 
-def _forwarding(listener: ListenerSpec, via: str, place: _Place) -> Forwarding:
-    trusted = listener.trusted_proxies
-    return Forwarding(trusted, via, UntrustedPeers(place.tell, place.clock, bool(trusted)).seen)
+def _entrances(spec: WorkerSpec, router: Router, place: _Place) -> tuple[Entrance, Entrance | None]:
+    """Those of the plain and of the TLS listener."""
+    trusted, via, tls = spec.listener.trusted_proxies, spec.via, spec.tls
+    seen = UntrustedPeers(place.tell, place.clock, bool(trusted)).seen
+    plain = Forwarding(trusted, via, seen)
+    if tls is None:
+        return Entrance(plain, router), None
+    secure = Forwarding(trusted, via, seen, scheme=b"https", port=tls.public_port)
+    redirecting = RedirectingRouter(router.routes, spec.routes, tls.public_port) if tls.redirect else router
+    return Entrance(plain, redirecting), Entrance(secure, router, tls.hsts)
 
 
 def _connector(listener: ListenerSpec, place: _Place) -> Connector:

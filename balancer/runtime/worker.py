@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
@@ -38,10 +39,11 @@ from balancer.messages import (
     from_supervisor,
 )
 from balancer.runtime import signals
-from balancer.runtime.acceptor import Listeners
+from balancer.runtime.acceptor import Acceptor, Listeners, PlainAcceptor
 from balancer.runtime.channel import Channel
 from balancer.runtime.interpreter import receive
 from balancer.runtime.serving import Serving
+from balancer.runtime.tls_acceptor import TlsAcceptor
 from balancer.runtime.uplink import Uplink
 from balancer.telemetry.access_log import AccessLog
 from balancer.telemetry.segment import Segment
@@ -115,7 +117,7 @@ class Worker:
             log=self._uplink.log,
             tell=self._uplink.send,
         )
-        listeners = Listeners(self._listeners, proxy.client_protocol)
+        listeners = Listeners(acceptors(self._listeners, proxy))
         self._parts = proxy, listeners
         for message in self._early:
             self._tell(proxy, listeners, message)
@@ -159,7 +161,7 @@ class Worker:
             case ReadOnly():
                 proxy.take_read_only(message)
             case TlsUpdate():
-                pass
+                proxy.take_tls(message)
             case Verdict():
                 proxy.membership.judged(message)
             case Adopt():
@@ -191,6 +193,17 @@ class Worker:
         error = context.get("exception")
         text = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else None
         self._uplink.log("error", str(context.get("message", "error in the event loop")), text)
+
+
+def acceptors(sockets: Sequence[socket.socket], proxy: "DataPlane") -> list[list[Acceptor]]:
+    """For each slot those of its sockets: first come the plain ones of all slots, then those for TLS."""
+    if proxy.handshakes is None:
+        return [[PlainAcceptor(sock, proxy.client_protocol)] for sock in sockets]
+    slots = len(sockets) // 2
+    return [
+        [PlainAcceptor(plain, proxy.client_protocol), TlsAcceptor(secure, proxy.handshakes.accepted)]
+        for plain, secure in zip(sockets[:slots], sockets[slots:], strict=True)
+    ]
 
 
 def _in_words(error: Exception) -> str:

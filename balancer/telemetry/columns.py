@@ -130,6 +130,17 @@ POOL_QUEUE_ABANDONED: Final = POOL_QUEUE_REJECTED + len(QUEUE_REJECTIONS)
 LISTENER_CONNECTIONS: Final = 0  # gauge
 LISTENER_CONNECTIONS_TOTAL: Final = 1
 LISTENER_CONNECTIONS_RECLAIMED: Final = 2  # closed while idle, to make room for others
+LISTENER_TLS_HANDSHAKES: Final = 3  # one counter per HANDSHAKE_RESULTS
+HANDSHAKE_RESULTS: Final[tuple[str, ...]] = (
+    "ok",
+    "timeout",
+    "left",  # the client closed first, perhaps without a byte
+    "plain_http",
+    "not_tls",
+    "client_certificate",  # none where one is required, or an invalid one
+    "failed",  # no common version or cipher, or the client does not accept the certificate
+    "dropped",  # too many connections, made room for others, or a shutdown
+)
 
 # --- worker
 WORKER_LOOP_LAG_NS: Final = 0  # gauge: how late the last sweep ran

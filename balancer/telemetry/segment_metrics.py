@@ -143,11 +143,16 @@ def _listeners(rows: list[Row]) -> Iterator[Family]:
     ever = counter("client_connections", "Client connections accepted.", ("listener",))
     text = "Client connections closed to make room for new ones."
     reclaimed = counter("client_connections_reclaimed", text, ("listener",))
+    handshakes = counter(
+        "tls_handshakes", "Connections to the TLS listener, by the result.", ("listener", "result")
+    )
     for labels, cells in rows:
         now.add_metric(labels, cells[c.LISTENER_CONNECTIONS])
         ever.add_metric(labels, cells[c.LISTENER_CONNECTIONS_TOTAL])
         reclaimed.add_metric(labels, cells[c.LISTENER_CONNECTIONS_RECLAIMED])
-    yield from (now, ever, reclaimed)
+        for result, count in zip(c.HANDSHAKE_RESULTS, cells[c.LISTENER_TLS_HANDSHAKES :], strict=False):
+            handshakes.add_metric([*labels, result], count)
+    yield from (now, ever, reclaimed, handshakes)
 
 
 def _workers(rows: list[Row], log_dropped: int) -> Iterator[Family]:

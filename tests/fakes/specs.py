@@ -5,6 +5,7 @@ from typing import Any
 
 from balancer.config.forwarded import ONLY_PROXIES_MAY_SEND
 from balancer.spec.part import replaced
+from balancer.spec.tls import TlsSpec
 from balancer.spec.worker import (
     FOREVER_NS,
     AccessLogSpec,
@@ -183,6 +184,7 @@ def worker_spec(
     request_trailers: bool = False,
     forwarded: Changes | None = None,
     access_log: Changes | None = None,
+    tls: TlsSpec | None = None,
 ) -> WorkerSpec:
     """A worker with a route to each pool, of the same name; without pools, to one pool, `default`."""
     pools = pools or (pool_spec(),)
@@ -214,6 +216,7 @@ def worker_spec(
             route_spec(pool.name, SideSpec(pool=pool.name, retry=pool.retry), **of_routes) for pool in pools
         ),
         pools=tuple(replaced(pool, connect=connect or None) for pool in pools),
+        tls=tls,
     )
 
 

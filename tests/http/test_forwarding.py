@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import pytest
 
 from balancer.http.fields import REQUEST_KINDS, Field, FieldTable
-from balancer.http.forwarding import Forwarding, RequestIds
+from balancer.http.forwarding import Forwarding
 from balancer.http.request_head import RequestHead, parse_request_head
+from balancer.http.request_ids import RequestIds
 
 TRUSTED = ["10.0.0.0/8", "2001:db8:1::/48", "192.0.2.1"]
 ONLY_TRUSTED = FieldTable(REQUEST_KINDS, ["x-forwarded-*", "x-scheme", "front-end-https", "script_name"])

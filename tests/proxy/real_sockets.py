@@ -11,8 +11,11 @@ import uvloop
 
 from balancer.clients.data_plane import DataPlane
 from balancer.clock import SystemClock
+from balancer.config.address import Address
 from balancer.messages import FromWorker
 from balancer.runtime.build import build_data_plane
+from balancer.runtime.sockets import open_listeners
+from balancer.runtime.tls_acceptor import TlsAcceptor
 from balancer.telemetry.segment import Segment
 from tests.fakes.wire import Records, start_message, upstream_message
 
@@ -39,8 +42,8 @@ def on_uvloop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]
 
 
 class RealSockets:
-    """`port` is the proxy's. `errors` is what reached the event loop's handler, `logs` the proxy's log,
-    `told` what the supervisor was told."""
+    """`port` is the proxy's, `tls_port` that of its TLS listener, if its spec has one. `errors` is what
+    reached the event loop's handler, `logs` the proxy's log, `told` what the supervisor was told."""
 
     def __init__(self, ports: list[int], **changes: Any) -> None:
         self.loop = asyncio.get_running_loop()
@@ -63,6 +66,8 @@ class RealSockets:
             tell=self._told,
         )
         self.port = 0
+        self.tls_port = 0
+        self._acceptor: TlsAcceptor | None = None
         self._swept = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -74,6 +79,11 @@ class RealSockets:
         self.loop.set_exception_handler(lambda _, context: self.errors.append(str(context)))
         self._server = await self.loop.create_server(self.proxy.client_protocol, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
+        if self.proxy.handshakes is not None:
+            sock = open_listeners(Address("127.0.0.1", 0), 1)[0]
+            self.tls_port = sock.getsockname()[1]
+            self._acceptor = TlsAcceptor(sock, self.proxy.handshakes.accepted)
+            await self._acceptor.start()
         self._sweep()
 
     def _sweep(self) -> None:
@@ -94,7 +104,7 @@ class RealSockets:
 
     @property
     def inflight(self) -> list[int]:
-        return [upstream.inflight for upstream in self.proxy.router.routes[0].side.pool.upstreams]
+        return [upstream.inflight for upstream in self.proxy.router.routes[-1].side.pool.upstreams]
 
     async def connect(self, receive_buffer: int = 0) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A raw client."""
@@ -108,6 +118,8 @@ class RealSockets:
     async def close(self) -> None:
         self._server.close()
         await self._server.wait_closed()
+        if self._acceptor is not None:
+            self._acceptor.close()
         self.proxy.drain()
         self.proxy.abort_all()
         await self.until(lambda: self.proxy.connections == 0)

@@ -62,7 +62,7 @@ class FailingOnce(Router):
 
 def test_a_bug_before_the_exchange_has_begun(harness: Harness) -> None:
     harness.expects_bug = True
-    harness.proxy.context.router = FailingOnce(harness.proxy.router.routes)
+    harness.proxy.entrance.router = FailingOnce(harness.proxy.router.routes)
     client = harness.ask()
     assert status_of(client.take()) == 500
     assert client.eof_written

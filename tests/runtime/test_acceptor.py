@@ -11,7 +11,7 @@ import uvloop
 
 from balancer.config.address import Address
 from balancer.messages import Adopt, Release
-from balancer.runtime.acceptor import Listeners
+from balancer.runtime.acceptor import Listeners, PlainAcceptor
 from balancer.runtime.sockets import open_listeners
 
 PATIENCE = 10.0
@@ -42,7 +42,7 @@ def listeners() -> Iterator[list[socket.socket]]:
 
 def serve(sockets: list[socket.socket], name: bytes) -> Listeners:
     """A worker's own descriptors of all listening sockets."""
-    return Listeners([sock.dup() for sock in sockets], lambda: Greeter(name))
+    return Listeners([[PlainAcceptor(sock.dup(), lambda: Greeter(name))] for sock in sockets])
 
 
 async def greeting(client: socket.socket) -> bytes:

@@ -57,6 +57,10 @@ APP1 = "pool=apps,upstream=app1:8000"
          "client_connections_total{listener=0.0.0.0:8080}", 9),
         (Kind.LISTENER, c.LISTENER_CONNECTIONS_RECLAIMED, 10,
          "client_connections_reclaimed_total{listener=0.0.0.0:8080}", 10),
+        (Kind.LISTENER, c.LISTENER_TLS_HANDSHAKES, 11,
+         "tls_handshakes_total{listener=0.0.0.0:8080,result=ok}", 11),
+        (Kind.LISTENER, c.LISTENER_TLS_HANDSHAKES + 7, 12,
+         "tls_handshakes_total{listener=0.0.0.0:8080,result=dropped}", 12),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip

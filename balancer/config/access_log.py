@@ -10,9 +10,9 @@ from balancer.config.types import CommaList, Number
 
 # The fields of an access-log record. Telemetry, a layer above, writes them: a test compares both lists.
 ACCESS_LOG_FIELDS = (
-    "time", "client", "method", "target", "protocol", "host", "status", "reason", "route", "pool", "upstream",
-    "tried", "attempts", "reused", "request_bytes", "response_bytes", "duration", "first_byte", "request_id",
-    "user_agent", "referer",
+    "time", "client", "method", "target", "protocol", "scheme", "host", "status", "reason", "route", "pool",
+    "upstream", "tried", "attempts", "reused", "request_bytes", "response_bytes", "duration", "first_byte",
+    "request_id", "user_agent", "referer",
 )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ FIELDS: Final[tuple[str, ...]] = (
     "method",
     "target",
     "protocol",
+    "scheme",
     "host",
     "status",
     "reason",
@@ -98,9 +99,10 @@ class LineRenderer:
     def __init__(self, fields: Sequence[str]) -> None:
         self._fields = tuple(fields)
         self._has_all = self._fields == FIELDS
-        # Parts by client and method, by protocol and Host, by User-Agent and Referer, by route and upstream.
+        # Parts by client and method, by protocol, scheme and Host, by User-Agent and Referer, by route and
+        # upstream.
         self._begins: dict[tuple[str, bytes], str] = {}
-        self._middles: dict[tuple[int, bytes], str] = {}
+        self._middles: dict[tuple[int, bytes, bytes], str] = {}
         self._ends: dict[tuple[bytes | None, bytes | None], str] = {}
         self._places: dict[str, dict[str, str]] = {}
         self._moment_ms = -1  # many lines share their millisecond with the previous one, most their second
@@ -173,10 +175,11 @@ class LineRenderer:
         if begin is None:
             begin = f'","client":{_json(client[0])},"method":{_quoted(head.method)},"target":"'
             _remember(self._begins, client, begin)
-        server = (head.minor, head.host)
+        server = (head.minor, peer.client_scheme(head), head.host)
         middle = self._middles.get(server)
         if middle is None:
-            middle = f'","protocol":"HTTP/1.{head.minor}","host":{_quoted(head.host)},"status":'
+            protocol = f'"HTTP/1.{head.minor}","scheme":{_quoted(server[1])}'
+            middle = f'","protocol":{protocol},"host":{_quoted(head.host)},"status":'
             _remember(self._middles, server, middle)
         agent, referer = values_in(head.forwarded_block(), _AGENT_AND_REFERER)
         end = self._ends.get((agent, referer))
@@ -212,6 +215,7 @@ def _values(entry: Entry) -> dict[str, str]:
         "method": _NULL if head is None else _quoted(head.method),
         "target": _NULL if head is None else _quoted(head.target),
         "protocol": f'"HTTP/1.{1 if head is None else head.minor}"',
+        "scheme": _quoted(entry.peer.scheme if head is None else entry.peer.client_scheme(head)),
         "host": _NULL if head is None else _quoted(head.host),
         "status": str(entry.status),
         "reason": _json(entry.reason),

@@ -88,6 +88,20 @@ async def test_apps_are_told_of_https(trusted: list[str], sent: bytes, told: lis
             assert sorted(found) == sorted(told)
 
 
+@pytest.mark.parametrize(
+    ("sent", "scheme"), [(b"", "https"), (b"X-Forwarded-Proto: http\r\n", "http")], ids=["ours", "a proxy's"]
+)
+@on_uvloop
+async def test_the_access_log_has_the_scheme(sent: bytes, scheme: str) -> None:
+    async with (
+        real_sockets(echo, tls=tls_spec(), trusted_proxies=["127.0.0.1"]) as proxy,
+        tls_client(proxy.tls_port) as client,
+    ):
+        for _ in range(2):
+            await client.response(b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % sent)
+        assert [record["scheme"] for record in proxy.records.records] == [scheme] * 2
+
+
 @on_uvloop
 async def test_variables_know_the_scheme() -> None:
     answer = AnswerSpec(status=302, location="$scheme://other.example$uri")

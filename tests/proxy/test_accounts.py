@@ -46,6 +46,7 @@ def test_a_record_has_every_field(harness: Harness) -> None:
         "method": "POST",
         "target": "/a?b=c",
         "protocol": "HTTP/1.1",
+        "scheme": "http",
         "host": "app.example",
         "status": 200,
         "reason": None,

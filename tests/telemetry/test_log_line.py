@@ -76,6 +76,7 @@ def expected(entry: Entry, fields: Sequence[str] = FIELDS) -> str:
         "method": None if head is None else _text(head.method),
         "target": None if head is None else _text(head.target),
         "protocol": f"HTTP/1.{1 if head is None else head.minor}",
+        "scheme": "http",
         "host": None if head is None else _text(head.host),
         "status": entry.status,
         "reason": entry.reason,
@@ -106,15 +107,15 @@ def _text(value: bytes | None) -> str | None:
 def test_an_entry_becomes_a_json_object() -> None:
     assert LineRenderer(FIELDS).render(entry_of()) == (
         '{"time":"2023-11-14T22:13:20.124Z","client":"192.0.2.7","method":"GET","target":"/a?b",'
-        '"protocol":"HTTP/1.1","host":"example.com","status":200,"route":"default","pool":"default",'
-        '"upstream":"app1:8000","attempts":1,"reused":true,"request_bytes":12,"response_bytes":3456,'
+        '"protocol":"HTTP/1.1","scheme":"http","host":"example.com","status":200,"route":"default",'
+        '"pool":"default","upstream":"app1:8000","attempts":1,"reused":true,"request_bytes":12,"response_bytes":3456,'
         '"duration":0.0015,"first_byte":0.0009,"request_id":"id-1","user_agent":"curl/8"}'
     )
 
 
 def test_unknown_fields_are_omitted() -> None:
     assert line(refusal()).keys() == {
-        *("time", "client", "protocol", "status", "reason", "attempts", "reused"),
+        *("time", "client", "protocol", "scheme", "status", "reason", "attempts", "reused"),
         *("request_bytes", "response_bytes", "duration"),
     }
 

@@ -217,6 +217,6 @@ def _result(error: BaseException | None) -> str:
         return "left"
     if isinstance(error, ssl.SSLCertVerificationError):
         return "client_certificate"
-    if isinstance(error, ssl.SSLError) and error.reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
-        return "client_certificate"
-    return "failed"
+    # Only OpenSSL's own errors have a reason.
+    is_missing = getattr(error, "reason", "") == "PEER_DID_NOT_RETURN_A_CERTIFICATE"
+    return "client_certificate" if is_missing else "failed"

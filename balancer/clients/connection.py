@@ -70,16 +70,18 @@ class ClientConnection(EndingConnection):
         """A client has connected."""
         peername = transport.get_extra_info("peername")
         peer = self._entrance.forwarding.peer(peername[0] if peername else "")
-        # asyncio's stub says BaseTransport.
-        self._begin(transport, peer)  # type: ignore[arg-type]
         context = self._context
-        refused = context.opened(self, context.monotonic_ns())
+        now = context.monotonic_ns()
+        # asyncio's stub says BaseTransport.
+        self._begin(transport, peer, now)  # type: ignore[arg-type]
+        context.clients.add(self)
+        refused = context.admit(self, now)
         if refused is not None:
             self.refuse(ProtocolError(refused, ""))
             if context.surplus > _SURPLUS_LIMIT:
                 self.transport.close()  # lingering takes descriptors; but the client may not see the response
 
-    def _begin(self, transport: asyncio.Transport, peer: Peer) -> None:
+    def _begin(self, transport: asyncio.Transport, peer: Peer, now_ns: int) -> None:
         """Serve the client on this transport."""
         context = self._context
         self.transport = transport
@@ -94,7 +96,7 @@ class ClientConnection(EndingConnection):
         self.exchange = Exchange(self._stream, context.proxy, context.journal)
         # No write buffer: what the client does not take is not read from the app.
         transport.set_write_buffer_limits(high=0)
-        self.deadline_ns = context.monotonic_ns() + context.timeouts.request_head_ns
+        self.deadline_ns = now_ns + context.timeouts.request_head_ns
 
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived."""

@@ -77,48 +77,37 @@ class ClientContext:
         """The number of clients beyond the limits on connections, which are being refused."""
         return self.count - self._admission.admitted
 
-    def opened(self, client: Client, now_ns: int) -> Failure | None:
-        """Register a new client; returns the failure to refuse it with if it is one too many."""
-        self.clients.add(client)
-        return self._admit(client, now_ns)
+    def admit(self, guest: Guest, now_ns: int) -> Failure | None:
+        """Count a connection, just added to `clients` or `arrivals`; returns the failure to refuse it with if
+        it is one too many."""
+        self._ever += 1
+        admission = self._admission
+        refused = admission.admit(guest, now_ns)
+        # Stored, not added to: each access to shared memory costs a few hundred instructions.
+        cells = self.listener_cells
+        cells[LISTENER_CONNECTIONS] = len(self.clients) + len(self.arrivals)
+        cells[LISTENER_CONNECTIONS_TOTAL] = self._ever
+        if admission.reclaimed:
+            cells[LISTENER_CONNECTIONS_RECLAIMED] += admission.take_reclaimed()
+        return refused
 
     def closed(self, client: Client) -> None:
         """The client's connection is gone."""
         self.clients.discard(client)
         self._admission.left(client)
-        self.listener_cells[LISTENER_CONNECTIONS] = self.count
-
-    def arrived(self, arrival: Guest, now_ns: int) -> bool:
-        """Register a connection that counts before it is a client; returns False if it is one too many."""
-        self.arrivals.add(arrival)
-        if self._admit(arrival, now_ns) is None:
-            return True
-        self.departed(arrival)
-        return False
+        self.listener_cells[LISTENER_CONNECTIONS] = len(self.clients) + len(self.arrivals)
 
     def departed(self, arrival: Guest) -> None:
         """It is gone without becoming a client."""
         self.arrivals.discard(arrival)
         self._admission.left(arrival)
-        self.listener_cells[LISTENER_CONNECTIONS] = self.count
+        self.listener_cells[LISTENER_CONNECTIONS] = len(self.clients) + len(self.arrivals)
 
     def became(self, arrival: Guest, client: Client) -> None:
         """The arrival is `client` from now on, and counts as before."""
         self.arrivals.discard(arrival)
         self.clients.add(client)
         client.admitted, arrival.admitted = arrival.admitted, False
-
-    def _admit(self, guest: Guest, now_ns: int) -> Failure | None:
-        self._ever += 1
-        admission = self._admission
-        refused = admission.admit(guest, now_ns)
-        # Stored, not added to: each access to shared memory costs a few hundred instructions.
-        cells = self.listener_cells
-        cells[LISTENER_CONNECTIONS] = self.count
-        cells[LISTENER_CONNECTIONS_TOTAL] = self._ever
-        if admission.reclaimed:
-            cells[LISTENER_CONNECTIONS_RECLAIMED] += admission.take_reclaimed()
-        return refused
 
     def refusal(self, peer: Peer, failure: Failure, detail: str, head_only: bool) -> bytes:
         """The response to a request that did not become an exchange, counted and logged. `head_only`: the

@@ -59,8 +59,10 @@ class Handshakes(ArrivalOwner):
         context = self.context
         now = context.monotonic_ns()
         arrival = Arrival(sock, self.entrance.forwarding.peer(address), self, now)
-        if not context.arrived(arrival, now):
+        context.arrivals.add(arrival)
+        if context.admit(arrival, now) is not None:
             # No response is possible before a handshake, which would cost more than the request.
+            context.departed(arrival)
             sock.close()
             self._count("dropped")
             return

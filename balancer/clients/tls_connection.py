@@ -43,7 +43,8 @@ class TlsConnection(ClientConnection):
         if certificate is not None:
             peer = self._entrance.forwarding.certified(peer.address, certificate)
         # asyncio's stub says BaseTransport.
-        self._begin(TlsTransport(transport, context.loop), peer)  # type: ignore[arg-type]
+        secure = TlsTransport(transport, context.loop)  # type: ignore[arg-type]
+        self._begin(secure, peer, context.monotonic_ns())
         predecessor.became(self)
         if context.draining:
             self.drain()
@@ -68,6 +69,7 @@ class PlainConnection(ClientConnection):
         """Refuse it at once."""
         predecessor, self._predecessor = self._predecessor, None
         assert predecessor is not None
-        self._begin(transport, predecessor.peer)  # type: ignore[arg-type]  # asyncio's stub: BaseTransport
+        now = self._context.monotonic_ns()
+        self._begin(transport, predecessor.peer, now)  # type: ignore[arg-type]  # asyncio says BaseTransport
         predecessor.became(self)
         self.refuse(ProtocolError(PLAIN_HTTP, self._advice), self._start)

@@ -2,17 +2,21 @@
 accepts."""
 
 import asyncio
+import errno
+import functools
 import socket
+import time
 from collections.abc import Callable, Coroutine, Iterator
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import uvloop
 
 from balancer.config.address import Address
 from balancer.messages import Adopt, Release
-from balancer.runtime.acceptor import Listeners, PlainAcceptor
+from balancer.runtime.acceptor import Acceptor, Listeners, PlainAcceptor
 from balancer.runtime.sockets import open_listeners
+from balancer.runtime.tls_acceptor import TlsAcceptor
 
 PATIENCE = 10.0
 
@@ -29,7 +33,9 @@ class Greeter(asyncio.Protocol):
         writing.close()
 
 
-Scenario = Callable[[list[socket.socket]], Coroutine[None, None, None]]
+# Starts a worker of that name.
+Serve = Callable[[list[socket.socket], bytes], Listeners]
+Scenario = Callable[[list[socket.socket], Serve], Coroutine[None, None, None]]
 
 
 @pytest.fixture
@@ -40,9 +46,27 @@ def listeners() -> Iterator[list[socket.socket]]:
         sock.close()
 
 
-def serve(sockets: list[socket.socket], name: bytes) -> Listeners:
+Make = Callable[[socket.socket, bytes], Acceptor]
+
+
+def plain(sock: socket.socket, name: bytes) -> Acceptor:
+    return PlainAcceptor(sock, lambda: Greeter(name))
+
+
+def by_hand(sock: socket.socket, name: bytes) -> Acceptor:
+    """As for TLS, but that clients are greeted at once."""
+
+    def greet(client: socket.socket, address: str) -> None:
+        assert address == "127.0.0.1"
+        with client:
+            client.send(name)
+
+    return TlsAcceptor(sock, greet)
+
+
+def worker(make: Make, sockets: list[socket.socket], name: bytes) -> Listeners:
     """A worker's own descriptors of all listening sockets."""
-    return Listeners([[PlainAcceptor(sock.dup(), lambda: Greeter(name))] for sock in sockets])
+    return Listeners([[make(sock.dup(), name)] for sock in sockets])
 
 
 async def greeting(client: socket.socket) -> bytes:
@@ -66,15 +90,15 @@ async def greetings(clients: list[socket.socket]) -> list[bytes]:
     return list(await asyncio.gather(*(greeting(client) for client in clients)))
 
 
-async def serves_its_own_and_what_it_adopts(listeners: list[socket.socket]) -> None:
-    worker = serve(listeners, b"one")
-    await worker.open(0)
-    worker.adopt(Adopt(slot=1))
+async def serves_its_own_and_what_it_adopts(listeners: list[socket.socket], serve: Serve) -> None:
+    one = serve(listeners, b"one")
+    await one.open(0)
+    one.adopt(Adopt(slot=1))
     assert await greetings(connected(listeners[0], 20)) == [b"one"] * 20
-    await worker.shut(and_end=False)
+    await one.shut(and_end=False)
 
 
-async def leaves_a_released_queue_to_its_worker(listeners: list[socket.socket]) -> None:
+async def leaves_a_released_queue_to_its_worker(listeners: list[socket.socket], serve: Serve) -> None:
     sibling, replacement = serve(listeners, b"sibling"), serve(listeners, b"replacement")
     await sibling.open(1)
     sibling.release(Release(slot=1))
@@ -86,7 +110,9 @@ async def leaves_a_released_queue_to_its_worker(listeners: list[socket.socket]) 
     await replacement.shut(and_end=False)
 
 
-async def adopts_nothing_that_is_released_before_it_is_open(listeners: list[socket.socket]) -> None:
+async def adopts_nothing_that_is_released_before_it_is_open(
+    listeners: list[socket.socket], serve: Serve
+) -> None:
     sibling, replacement = serve(listeners, b"sibling"), serve(listeners, b"replacement")
     sibling.adopt(Adopt(slot=1))
     sibling.release(Release(slot=1))
@@ -99,36 +125,40 @@ async def adopts_nothing_that_is_released_before_it_is_open(listeners: list[sock
     await replacement.shut(and_end=False)
 
 
-async def adopts_again_what_it_had_released(listeners: list[socket.socket]) -> None:
-    worker = serve(listeners, b"one")
-    await worker.open(0)
-    worker.adopt(Adopt(slot=1))
-    worker.release(Release(slot=1))
-    worker.adopt(Adopt(slot=1))
+async def adopts_again_what_it_had_released(listeners: list[socket.socket], serve: Serve) -> None:
+    one = serve(listeners, b"one")
+    await one.open(0)
+    one.adopt(Adopt(slot=1))
+    one.release(Release(slot=1))
+    one.adopt(Adopt(slot=1))
     assert await greetings(connected(listeners[0], 20)) == [b"one"] * 20
-    await worker.shut(and_end=False)
+    await one.shut(and_end=False)
 
 
-async def serves_who_waits_when_it_shuts(listeners: list[socket.socket]) -> None:
-    worker = serve(listeners, b"one")
+async def serves_who_waits_when_it_shuts(listeners: list[socket.socket], serve: Serve) -> None:
+    one = serve(listeners, b"one")
     for slot in (0, 1):
-        await worker.open(slot)
+        await one.open(slot)
     clients = connected(listeners[0], 20)  # synchronous: the loop has not accepted one of them yet
-    await worker.shut(and_end=True)
+    await one.shut(and_end=True)
     assert await greetings(clients) == [b"one"] * 20
 
 
-async def ends_the_listening_for_all_who_hold_the_socket(listeners: list[socket.socket]) -> None:
-    worker = serve(listeners, b"one")
+async def ends_the_listening_for_all_who_hold_the_socket(
+    listeners: list[socket.socket], serve: Serve
+) -> None:
+    one = serve(listeners, b"one")
     for slot in (0, 1):
-        await worker.open(slot)
+        await one.open(slot)
     address = listeners[0].getsockname()
-    await worker.shut(and_end=True)
+    await one.shut(and_end=True)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address, PATIENCE)
 
 
-async def keeps_the_queue_for_others_when_only_it_leaves(listeners: list[socket.socket]) -> None:
+async def keeps_the_queue_for_others_when_only_it_leaves(
+    listeners: list[socket.socket], serve: Serve
+) -> None:
     first, second = serve(listeners, b"first"), serve(listeners, b"second")
     for slot in (0, 1):
         await first.open(slot)
@@ -153,9 +183,46 @@ async def keeps_the_queue_for_others_when_only_it_leaves(listeners: list[socket.
     ],
     ids=lambda scenario: scenario.__name__.replace("_", " "),
 )
+@pytest.mark.parametrize("make", [plain, by_hand], ids=["by uvloop", "by hand"])
 @pytest.mark.integration
 def test_a_worker_accepts_from_its_own_and_adopted_queues(
-    listeners: list[socket.socket], scenario: Scenario
+    listeners: list[socket.socket], scenario: Scenario, make: Make
 ) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(scenario(listeners))
+        runner.run(scenario(listeners, functools.partial(worker, make)))
+
+
+class Full(socket.socket):
+    """A listening socket in a process that has no descriptors left."""
+
+    full = True
+
+    def accept(self) -> Any:
+        if self.full:
+            raise OSError(errno.EMFILE, "too many open files")
+        return super().accept()
+
+
+@pytest.mark.integration
+def test_without_descriptors_it_rests_and_then_goes_on() -> None:
+    async def play() -> None:
+        with Full() as sock:
+            sock.bind(("127.0.0.1", 0))
+            sock.setblocking(False)
+            acceptor = by_hand(sock, b"hello")
+            await acceptor.start()
+            clients = connected(sock, 20)
+            waiting = asyncio.ensure_future(greetings(clients))
+            loop = asyncio.get_running_loop()
+            before = time.process_time()
+            end = loop.create_future()
+            loop.call_later(0.3, end.set_result, None)
+            await end
+            assert time.process_time() - before < 0.1  # no busy loop
+            assert not waiting.done()
+            sock.full = False
+            assert await waiting == [b"hello"] * 20
+            acceptor.stop()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(play())

@@ -104,6 +104,7 @@ class Worker:
         spec = start.spec
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_loop_error)
+        sys.unraisablehook = self._on_unraisable
         self._uplink.set_level(spec.log_level)
         segment = Segment.attach(self._segment_fd, spec.workers)
         logged = spec.access_log
@@ -193,6 +194,14 @@ class Worker:
         error = context.get("exception")
         text = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else None
         self._uplink.log("error", str(context.get("message", "error in the event loop")), text)
+
+    def _on_unraisable(self, unraisable: "sys.UnraisableHookArgs") -> None:
+        """An exception that nothing can catch, which Python would print."""
+        error = unraisable.exc_value
+        if isinstance(error, UnicodeDecodeError) and isinstance(unraisable.object, bytes):
+            return  # a client's server name is not ASCII: its handshake has failed, and is counted
+        text = "".join(traceback.format_exception(error)) if error is not None else None
+        self._uplink.log("error", f"unraisable: {unraisable.err_msg or error!r}", text)
 
 
 def acceptors(sockets: Sequence[socket.socket], proxy: "DataPlane") -> list[list[Acceptor]]:

@@ -30,9 +30,11 @@ WAITING: Final = 2
 SHAKING: Final = 3
 OVER: Final = 4
 
-# Of our own sweep, which reads first and gives back the time that the worker was late; uvloop's own timer
-# would do neither, and is only there in case.
-_BACKSTOP: Final = 3600.0
+# Seconds that uvloop waits for a handshake beyond its deadline. Our sweep ends it: it reads first, and gives
+# back the time that the worker was late. Only one that is cancelled just before its transport is connected
+# goes on in uvloop without a task.
+_BACKSTOP: Final = 60.0
+_LONGEST: Final = 3600.0
 # For the client's close_notify. What was written is with the kernel by then (`tls_transport`).
 _SHUTDOWN: Final = 2.0
 
@@ -104,7 +106,7 @@ class Arrival(Predecessor):
         elif opening is Opening.HTTP:
             self._stop_polling()
             self._start = data
-            self._run(None)
+            self._run(None, 0.0)
         else:
             self.end("not_tls")
 
@@ -130,9 +132,10 @@ class Arrival(Predecessor):
     def begin(self, front: ssl.SSLContext, now_ns: int) -> None:
         """It is its turn."""
         self.begun_ns = now_ns
-        self._run(front)
+        self._run(front, max(self.deadline_ns - now_ns, 0) / 1e9)
 
-    def _run(self, front: ssl.SSLContext | None) -> None:
+    def _run(self, front: ssl.SSLContext | None, rest: float) -> None:
+        """Pass the connection to uvloop; `rest` are the seconds until the deadline."""
         self.state = SHAKING
         loop = self._owner.context.loop
         if front is None:
@@ -142,7 +145,7 @@ class Arrival(Predecessor):
                 self._secure,
                 self._sock,
                 ssl=front,
-                ssl_handshake_timeout=_BACKSTOP,
+                ssl_handshake_timeout=min(rest + _BACKSTOP, _LONGEST),
                 ssl_shutdown_timeout=_SHUTDOWN,
             )
         self._task = loop.create_task(opening, name="handshake")
@@ -160,8 +163,11 @@ class Arrival(Predecessor):
             owner.context, owner.entrance, self, self._start, url
         )
 
+    @property
+    def is_over(self) -> bool:
+        return self.state == OVER
+
     def became(self, client: Client) -> None:
-        """The connection is made."""
         self.state = OVER
         self._is_client = True
         self._owner.context.became(self, client)

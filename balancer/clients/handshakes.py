@@ -122,10 +122,11 @@ class Handshakes(ArrivalOwner):
     # --- the data plane's calls
 
     def sweep(self, given_ns: int) -> None:
-        """End what is overdue. `given_ns` are added to all deadlines, for time that the worker was late."""
+        """End what is overdue. `given_ns`: the worker was late by that, and no arrival is to pay for it."""
         if given_ns:
             for arrival in self._all:
                 arrival.deadline_ns += given_ns
+                arrival.begun_ns += given_ns
         if self._waiting:
             self._arm()
         if self._looking:

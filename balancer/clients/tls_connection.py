@@ -19,57 +19,77 @@ class Predecessor(Guest):
 
     __slots__ = ()
 
+    @property
+    @abstractmethod
+    def is_over(self) -> bool:
+        """It has been ended, and does not count any more."""
+
     @abstractmethod
     def became(self, client: Client) -> None:
         """It is a client from now on."""
 
 
-class TlsConnection(ClientConnection):
-    """A client whose handshake is over: uvloop calls `connection_made` only then."""
+class Successor(ClientConnection):
+    """A client whose connection counted before there was a transport."""
 
     __slots__ = ("_predecessor",)
 
     def __init__(self, context: ClientContext, entrance: Entrance, predecessor: Predecessor) -> None:
         super().__init__(context, entrance)
-        self._predecessor: Predecessor | None = predecessor
+        self._predecessor: Predecessor | None = predecessor  # until it is a client
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The handshake is over."""
-        predecessor, self._predecessor = self._predecessor, None
+        """The client is there, unless its connection was ended in this turn of the loop."""
+        predecessor = self._predecessor
         assert predecessor is not None
+        # asyncio's stub says BaseTransport.
+        if predecessor.is_over:
+            transport.abort()  # type: ignore[attr-defined]
+            return
+        self._predecessor = None
+        self._welcome(transport, predecessor)  # type: ignore[arg-type]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        if self._predecessor is None:
+            super().connection_lost(exc)
+
+    def _welcome(self, transport: asyncio.Transport, predecessor: Predecessor) -> None:
+        raise NotImplementedError
+
+
+class TlsConnection(Successor):
+    """A client whose handshake is over: uvloop calls `connection_made` only then."""
+
+    __slots__ = ()
+
+    def _welcome(self, transport: asyncio.Transport, predecessor: Predecessor) -> None:
         context = self._context
         peer = predecessor.peer
         certificate = transport.get_extra_info("ssl_object").getpeercert(True)
         if certificate is not None:
             peer = self._entrance.forwarding.certified(peer.address, certificate)
-        # asyncio's stub says BaseTransport.
-        secure = TlsTransport(transport, context.loop)  # type: ignore[arg-type]
-        self._begin(secure, peer, context.monotonic_ns())
+        self._begin(TlsTransport(transport, context.loop), peer, context.monotonic_ns())
         predecessor.became(self)
         if context.draining:
             self.drain()
 
 
-class PlainConnection(ClientConnection):
+class PlainConnection(Successor):
     """A client that speaks HTTP without TLS. It gets a response that says so, and nothing else: its request
     may be a secret, but it is too late for that."""
 
-    __slots__ = ("_advice", "_predecessor", "_start")
+    __slots__ = ("_advice", "_start")
 
     def __init__(
         self, context: ClientContext, entrance: Entrance, predecessor: Predecessor, start: bytes, advice: str
     ) -> None:
         """`start`: the first bytes of its request. `advice` is where to go instead."""
-        super().__init__(context, entrance)
-        self._predecessor: Predecessor | None = predecessor
+        super().__init__(context, entrance, predecessor)
         self._start = start
         self._advice = advice
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Refuse it at once."""
-        predecessor, self._predecessor = self._predecessor, None
-        assert predecessor is not None
-        now = self._context.monotonic_ns()
-        self._begin(transport, predecessor.peer, now)  # type: ignore[arg-type]  # asyncio says BaseTransport
+    def _welcome(self, transport: asyncio.Transport, predecessor: Predecessor) -> None:
+        self._begin(transport, predecessor.peer, self._context.monotonic_ns())
         predecessor.became(self)
         self.refuse(ProtocolError(PLAIN_HTTP, self._advice), self._start)

@@ -234,6 +234,20 @@ def test_all_that_are_overdue_end_some_in_each_turn(listening: Listening) -> Non
     assert listening.results() == {"timeout": 200}
 
 
+def test_a_handshake_that_is_over_in_the_turn_in_which_it_was_ended_makes_no_client(
+    listening: Listening,
+) -> None:
+    listening.accept(HELLO)
+    listening.turn()
+    next(iter(listening.handshakes._all)).end("timeout")
+    transport = Secure(listening.loop, listening.arrivals.handshakes[0].factory())
+    assert transport.aborted
+    listening.turn()
+    listening.settle()
+    assert listening.proxy.connections == 0
+    assert listening.results() == {"timeout": 1}
+
+
 # --- turns
 
 

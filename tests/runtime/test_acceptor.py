@@ -17,6 +17,10 @@ from balancer.messages import Adopt, Release
 from balancer.runtime.acceptor import Acceptor, Listeners, PlainAcceptor
 from balancer.runtime.sockets import open_listeners
 from balancer.runtime.tls_acceptor import TlsAcceptor
+from balancer.runtime.worker import acceptors
+from balancer.spec.tls import TlsSpec
+from tests.fakes.certificates import tls_spec
+from tests.fakes.wire import Wire, start_message
 
 PATIENCE = 10.0
 
@@ -226,3 +230,23 @@ def test_without_descriptors_it_rests_and_then_goes_on() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(play())
+
+
+@pytest.mark.parametrize("tls", [None, tls_spec()], ids=["plain", "TLS"])
+@pytest.mark.integration
+def test_the_descriptors_of_a_worker_are_plain_ones_of_all_slots_and_then_those_for_tls(
+    tls: TlsSpec | None,
+) -> None:
+    wire = Wire(start_message(tls=tls))
+    sockets = [socket.socket() for _ in range(2 if tls is None else 4)]
+    slots = acceptors(sockets, wire.proxy)
+    kinds = [[type(one) for one in slot] for slot in slots]
+    if tls is None:
+        assert kinds == [[PlainAcceptor]] * 2
+    else:
+        assert kinds == [[PlainAcceptor, TlsAcceptor]] * 2
+    of_slots = [sockets[:1], sockets[1:]] if tls is None else [sockets[0::2], sockets[1::2]]
+    assert [[one._sock for one in slot] for slot in slots] == of_slots
+    for sock in sockets:
+        sock.close()
+    wire.close()

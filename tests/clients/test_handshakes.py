@@ -15,7 +15,7 @@ from balancer.telemetry.columns import (
     LISTENER_TLS_HANDSHAKES,
 )
 from tests.fakes.arrivals import ArrivalLoop, ArrivingSocket
-from tests.fakes.certificates import tls_spec
+from tests.fakes.tls_specs import tls_spec
 from tests.fakes.wire import FakeTransport, Wire, start_message
 
 HELLO = b"\x16\x03\x01\x00\x10" + b"h" * 16

@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tests.fakes.tls_specs import client_context
 
@@ -35,6 +35,11 @@ class TlsClient:
         except ssl.SSLWantReadError:
             return self._outgoing.read()
         raise AssertionError("a handshake without an answer")
+
+    def names(self) -> set[str]:
+        """The names in the server's certificate."""
+        found: Any = self.tls.getpeercert()  # its values have several types
+        return {value for _, value in found["subjectAltName"]}
 
     async def send(self, data: bytes) -> None:
         """Send data."""

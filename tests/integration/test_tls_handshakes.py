@@ -5,7 +5,6 @@ import base64
 import ssl
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -13,7 +12,7 @@ from balancer.messages import TlsUpdate
 from balancer.spec.part import replaced
 from balancer.spec.tls import TlsSpec
 from balancer.telemetry.columns import HANDSHAKE_RESULTS, LISTENER_TLS_HANDSHAKES
-from tests.fakes.tls_client import TlsClient, tls_client
+from tests.fakes.tls_client import tls_client
 from tests.fakes.tls_specs import (
     certificate,
     client_ca,
@@ -59,12 +58,6 @@ def update(proxy: RealSockets, spec: TlsSpec) -> None:
     proxy.proxy.take_tls(TlsUpdate(revision=1, tls=spec))
 
 
-def names_of(client: TlsClient) -> set[str]:
-    """The names in the server's certificate."""
-    found: Any = client.tls.getpeercert()  # its values have several types
-    return {value for _, value in found["subjectAltName"]}
-
-
 def unverified() -> ssl.SSLContext:
     """A client that checks the certificate, but not its names."""
     context = client_context()
@@ -94,7 +87,7 @@ async def test_the_certificate_is_chosen_by_server_name(name: str | None, found:
         real_sockets(app, tls=NAMES) as proxy,
         tls_client(proxy.tls_port, name, unverified()) as client,
     ):
-        assert found in names_of(client)
+        assert found in client.names()
         assert (await client.ask(GET)).endswith(b"ok")
         assert results(proxy) == {"ok": 1}
 
@@ -227,7 +220,7 @@ async def test_new_certificates_serve_new_connections_and_old_ones_go_on() -> No
         update(proxy, tls_spec(certificate("shop.example", "new.example")))
         assert (await old.ask(GET)).endswith(b"ok")
         async with tls_client(proxy.tls_port) as new:
-            assert names_of(new) == {"shop.example", "new.example"}
+            assert new.names() == {"shop.example", "new.example"}
             assert (await new.ask(GET)).endswith(b"ok")
         assert results(proxy) == {"ok": 2}
 

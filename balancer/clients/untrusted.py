@@ -24,9 +24,11 @@ class UntrustedPeers:
     """Reports each network of peers once (IPv4 /24, IPv6 /64): up to a hundred private ones, and one public
     one per hour. Reports of several workers about one network are logged once."""
 
-    __slots__ = ("_clock", "_public_ns", "_said", "_tell", "_trusts_others")
+    __slots__ = ("_clock", "_is_tls", "_public_ns", "_said", "_tell", "_trusts_others")
 
-    def __init__(self, tell: Tell, clock: Clock, trusts_others: bool) -> None:
+    def __init__(self, tell: Tell, clock: Clock, trusts_others: bool, is_tls: bool = False) -> None:
+        """`is_tls`: they speak TLS with us."""
+        self._is_tls = is_tls
         self._tell = tell
         self._clock = clock
         self._trusts_others = trusts_others
@@ -62,9 +64,14 @@ class UntrustedPeers:
             if self._trusts_others
             else f"set BALANCER_TRUSTED_PROXIES={address}"
         )
-        return (
+        text = (
             f"{address} sends {', '.join(names[:_NAMES])}{more}, but is not in TRUSTED_PROXIES: "
-            f"the app sees {address} as the client and http as its scheme. If {address} is a "
-            f"proxy of yours, {remedy}; otherwise, if that proxy terminates TLS, an app that "
-            "redirects http to https redirects forever"
+            f"the app sees {address} as the client and {'https' if self._is_tls else 'http'} as its scheme. "
+            f"If {address} is a proxy of yours, {remedy}"
+        )
+        if self._is_tls:
+            return text
+        return (
+            f"{text}; otherwise, if that proxy terminates TLS, an app that redirects http to https redirects "
+            "forever"
         )

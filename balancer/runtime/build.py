@@ -176,11 +176,11 @@ def _route(
 def _entrances(spec: WorkerSpec, router: Router, place: _Place) -> tuple[Entrance, Entrance | None]:
     """Those of the plain and of the TLS listener."""
     trusted, via, tls = spec.listener.trusted_proxies, spec.via, spec.tls
-    seen = UntrustedPeers(place.tell, place.clock, bool(trusted)).seen
-    plain = Forwarding(trusted, via, seen)
+    plain = Forwarding(trusted, via, UntrustedPeers(place.tell, place.clock, bool(trusted)).seen)
     if tls is None:
         return Entrance(plain, router), None
-    secure = Forwarding(trusted, via, seen, scheme=b"https", port=tls.public_port)
+    untrusted = UntrustedPeers(place.tell, place.clock, bool(trusted), is_tls=True)
+    secure = Forwarding(trusted, via, untrusted.seen, scheme=b"https", port=tls.public_port)
     redirecting = RedirectingRouter(router.routes, spec.routes, tls.public_port) if tls.redirect else router
     return Entrance(plain, redirecting), Entrance(secure, router, tls.hsts)
 

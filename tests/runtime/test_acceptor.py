@@ -19,7 +19,7 @@ from balancer.runtime.sockets import open_listeners
 from balancer.runtime.tls_acceptor import TlsAcceptor
 from balancer.runtime.worker import acceptors
 from balancer.spec.tls import TlsSpec
-from tests.fakes.certificates import tls_spec
+from tests.fakes.tls_specs import tls_spec
 from tests.fakes.wire import Wire, start_message
 
 PATIENCE = 10.0

@@ -4,6 +4,7 @@ import http.client
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -111,7 +112,9 @@ class Processes:
             raise BenchError(f"process {pid} did not end by {number.name}") from None
         self._running.remove(process)
 
-    def wait_for_body(self, name: str, pid: int, port: int, length: int | None) -> float:
+    def wait_for_body(
+        self, name: str, pid: int, port: int, length: int | None, tls: ssl.SSLContext | None = None
+    ) -> float:
         """Wait until `port` answers 200 with `length` bytes (None: any), and return how long that took.
 
         `BenchError` with the log if it never does.
@@ -124,7 +127,7 @@ class Processes:
             if process.poll() is not None:
                 raise BenchError(f"{name} exited with {process.returncode} at the start:{self._tail(name)}")
             try:
-                seen = _get(port)
+                seen = _get(port, tls)
             except (OSError, http.client.HTTPException) as error:
                 seen = str(error) or type(error).__name__
             if seen.startswith("200 ") if length is None else seen == f"200 with {length} bytes":
@@ -172,8 +175,12 @@ class Processes:
         self._running.clear()
 
 
-def _get(port: int) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5.0)
+def _get(port: int, tls: ssl.SSLContext | None) -> str:
+    connection = (
+        http.client.HTTPSConnection("127.0.0.1", port, timeout=5.0, context=tls)
+        if tls is not None
+        else http.client.HTTPConnection("127.0.0.1", port, timeout=5.0)
+    )
     try:
         connection.request("GET", "/")
         response = connection.getresponse()

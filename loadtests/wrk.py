@@ -41,7 +41,9 @@ class WrkReport:
     errors: tuple[str, ...]
 
 
-def command(port: int, connections: int, seconds: int, script: Path | None = None) -> list[str]:
+def command(
+    port: int, connections: int, seconds: int, script: Path | None = None, scheme: str = "http"
+) -> list[str]:
     """The wrk command that loads 127.0.0.1:`port` for `seconds`; a Lua script may make the requests."""
     argv = [
         "wrk",
@@ -58,7 +60,7 @@ def command(port: int, connections: int, seconds: int, script: Path | None = Non
         argv += ["--header", header]
     if script is not None:
         argv += ["--script", str(script)]
-    return [*argv, f"http://127.0.0.1:{port}/"]
+    return [*argv, f"{scheme}://127.0.0.1:{port}/"]
 
 
 def parse(output: str) -> WrkReport:

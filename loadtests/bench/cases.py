@@ -9,6 +9,7 @@ from loadtests.bench.case import COMPARED, OURS, Bar, Case
 from loadtests.bench.contenders import NAMES, NGINX_POLICIES
 from loadtests.bench.crowds import Burst, Idle
 from loadtests.bench.figures import Figure
+from loadtests.bench.handshakes import Handshakes
 from loadtests.bench.load import Half, Load
 from loadtests.bench.rest import Start
 from loadtests.bench.setup import Origin, Setup
@@ -164,6 +165,39 @@ def _main_cases() -> list[Case]:
     ]
 
 
+def _tls_cases() -> list[Case]:
+    secured = Setup(tls=True)
+    return [
+        Load(
+            name="tls",
+            text="100 bytes with TLS 1.3, AES-256-GCM, 64 keep-alive clients",
+            setup=secured,
+            bars=_cost(1.3),
+        ),
+        Load(
+            name="tls-1m",
+            text="1 MiB responses with TLS 1.3",
+            setup=replace(secured, body=MIB),
+            connections=16,
+            main=Figure.CPU_MIB,
+            bars=_cost(0.9, figure=Figure.CPU_MIB),
+        ),
+        Handshakes(
+            name="tls-newconn",
+            text="a new connection and a full handshake for each request: X25519, ECDSA P-256",
+            setup=secured,
+            bars=_cost(1.2),
+        ),
+        Idle(
+            name="tls-idle",
+            text="2,000 idle keep-alive clients with TLS 1.3",
+            setup=secured,
+            clients=2_000,
+            bars=(Bar(Figure.CLIENT, 30.0 * KIB),),
+        ),
+    ]
+
+
 def _policies() -> list[Case]:
     return [
         Load(
@@ -200,7 +234,9 @@ def _sweeps() -> list[Case]:
     ]
 
 
-CASES: dict[str, Case] = {case.name: case for case in (*_main_cases(), *_policies(), *_sweeps())}
+CASES: dict[str, Case] = {
+    case.name: case for case in (*_main_cases(), *_tls_cases(), *_policies(), *_sweeps())
+}
 
 
 def select(patterns: tuple[str, ...]) -> list[Case]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtests import builds, proxies
-from loadtests.bench import site
+from loadtests.bench import site, tls
 from loadtests.bench.setup import Place, Setup
 from loadtests.builds import Build
 from loadtests.errors import BenchError
@@ -24,6 +24,12 @@ NGINX_POLICIES = {
     "ip_hash": "ip_hash;",
 }
 _NGINX_POOL = "upstream {name} {{ {policy} {servers} keepalive {idle}; keepalive_requests 1000000000; }}"
+# The key is in the certificate's file. Session tickets are on in all proxies, as by default.
+_NGINX_TLS = (
+    "ssl_certificate {certificate}; ssl_certificate_key {certificate}; ssl_protocols TLSv1.3;"
+    " ssl_conf_command Ciphersuites {suite};"
+)
+_HAPROXY_TLS = "ssl crt {certificate} ssl-min-ver TLSv1.3 ciphersuites {suite} alpn http/1.1"
 _HAPROXY_POOL = """backend {name}
     balance {policy}
     http-reuse always
@@ -66,6 +72,9 @@ def nginx(place: Place, setup: Setup, settings: Mapping[str, str]) -> Launch:
         else 'proxy_set_header Connection "";'
     )
     listen = f"127.0.0.1:{place.port}"
+    options = "backlog=4096"
+    if setup.tls:
+        options = f"ssl {options}"
     idle = max(64, 2 * setup.upstreams)  # as idle connections of another upstream are no use
     return proxies.nginx(
         HERE / "nginx.conf.template",
@@ -82,9 +91,10 @@ def nginx(place: Place, setup: Setup, settings: Mapping[str, str]) -> Launch:
             )
             for name, upstreams in _pools(place, setup).items()
         ),
-        servers=site.nginx(listen, "backlog=4096")
+        tls=_NGINX_TLS.format(certificate=place.certificate, suite=tls.SUITE) if setup.tls else "",
+        servers=site.nginx(listen, options)
         if setup.routes
-        else f"server {{ listen {listen} backlog=4096; location / {{ proxy_pass http://app; }} }}",
+        else f"server {{ listen {listen} {options}; location / {{ proxy_pass http://app; }} }}",
     )
 
 
@@ -113,6 +123,8 @@ def haproxy(place: Place, setup: Setup, settings: Mapping[str, str]) -> Launch:
         HERE / "haproxy.cfg.template",
         place.directory,
         port=str(place.port),
+        tls=_HAPROXY_TLS.format(certificate=place.certificate, suite=tls.SUITE) if setup.tls else "",
+        scheme="https" if setup.tls else "http",
         log="log stdout format raw local0 info" if setup.log else "",
         logged="log global\n    option httplog" if setup.log else "",
         choice=site.haproxy(place.directory) if setup.routes else "default_backend app",
@@ -148,8 +160,16 @@ def ours(build: Build | None) -> Prepare:
         if setup.routes:
             own |= site.ours(site.members(place))
             upstreams = []  # no pool beside those of the routes
+        if setup.tls:
+            own |= {
+                "TLS__LISTEN": f"127.0.0.1:{place.port}",
+                "TLS__CERTIFICATES": str(place.certificate),
+                "TLS__MIN_VERSION": "1.3",
+            }
         own |= {**setup.settings, **settings}
-        launch = proxies.balancer(place.port, place.spare, upstreams, **own)
+        # With TLS there is a plain listener too, on any port, at which nobody asks.
+        listen = 0 if setup.tls else place.port
+        launch = proxies.balancer(listen, place.spare, upstreams, **own)
         return Launch(launch.argv, build.environment(launch.environment)) if build is not None else launch
 
     return prepare

@@ -57,7 +57,8 @@ class Idle(Case):
         alone, _, _ = load.run(stage, proxy, 64, seconds, paced)
         time.sleep(_SETTLE_SECONDS)
         before = resident(proxy.pid)
-        argv = [sys.executable, "-m", "loadtests.bench.generators.crowd", "idle"]
+        generator = "tls_clients" if stage.scheme == "https" else "crowd"
+        argv = [sys.executable, "-m", f"loadtests.bench.generators.{generator}", "idle"]
         holder = stage.start_load([*argv, str(proxy.port), str(self.clients)], "holds")
         try:
             time.sleep(_SETTLE_SECONDS)

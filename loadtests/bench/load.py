@@ -70,7 +70,7 @@ def run(
     stage: Stage, proxy: Running, connections: int, seconds: int, script: str
 ) -> tuple[WrkReport, float, float]:
     """wrk's report, and CPU seconds of the proxy and of others on its core; `BenchError` for any error."""
-    argv = wrk.command(proxy.port, connections, seconds, _write(stage.directory, script))
+    argv = wrk.command(proxy.port, connections, seconds, _write(stage.directory, script), stage.scheme)
     spent = stage.load(proxy, argv, seconds + GRACE_SECONDS)
     report = wrk.parse(spent.output)
     if report.errors:

@@ -17,6 +17,7 @@ _COMMANDS = {
     "haproxy": ("haproxy", "-v"),
     "caddy": ("caddy", "version"),
     "wrk": ("wrk", "-v"),
+    "openssl": ("openssl", "version"),
 }
 _PACKAGES = ("uvloop", "aiohttp")
 
@@ -29,7 +30,7 @@ def facts(names: Sequence[str]) -> dict[str, str]:
         "machine": f"{_processor(Path('/proc/cpuinfo').read_text())}, {os.cpu_count()} CPUs",
         "kernel": f"{platform.system()} {platform.release()}",
     }
-    for name in (*names, "wrk"):
+    for name in (*names, "wrk", "openssl"):
         if name in _COMMANDS:
             found[name] = version(_output(_COMMANDS[name]))
     found["ours"] = str(bounds.running(_PACKAGES))

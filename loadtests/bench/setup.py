@@ -21,7 +21,7 @@ class Origin(Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """`body` in bytes. `settings` are of ours, on top of the defaults without BALANCER_. With `routes` the
-    proxy has those of `site`, else one pool."""
+    proxy has those of `site`, else one pool. With `tls` it listens with TLS 1.3 and the certificate."""
 
     upstreams: int = 4
     body: int = 100
@@ -30,6 +30,7 @@ class Setup:
     log: bool = False
     sticky: bool = False
     routes: bool = False
+    tls: bool = False
     unbuffered: bool = False  # nginx passes request bodies on as they arrive, as ours and HAProxy do
     backlog: int = BACKLOG  # of each of the origin's ports
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -37,12 +38,16 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a proxy runs: its own directory, the port to listen on, a spare one, and the upstreams' ports."""
+    """Where a proxy runs: its own directory, the port to listen on, a spare one, and the upstreams' ports.
+
+    `certificate` is a PEM file with key and chain.
+    """
 
     directory: Path
     port: int
     spare: int
     upstreams: Sequence[int]
+    certificate: Path = Path()
 
 
 Script = Callable[[int], str]

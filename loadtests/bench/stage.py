@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadtests.bench import tls
 from loadtests.bench.contenders import Contender
 from loadtests.bench.origins import first_length, origin
 from loadtests.bench.setup import Place, Setup
@@ -52,10 +53,16 @@ class Stage:
         self._upstreams: Sequence[int] = ()
         self._started = 0
         self.shared: dict[str, float] = {}
+        self._certificate = tls.certificate(directory) if setup.tls else Path()
 
     @property
     def directory(self) -> Path:
         return self._directory
+
+    @property
+    def scheme(self) -> str:
+        """How the proxies are asked."""
+        return "https" if self._setup.tls else "http"
 
     def start_origin(self) -> None:
         """Start the origin; returns when its first and last port answer."""
@@ -71,11 +78,15 @@ class Stage:
         self._started += 1
         directory = self._directory / f"{self._started}"
         directory.mkdir()
-        launch = contender.prepare(Place(directory, port, spare, self._upstreams), self._setup, settings)
+        place = Place(directory, port, spare, self._upstreams, self._certificate)
+        launch = contender.prepare(place, self._setup, settings)
         core = self._proxy_core if self._pinned else None
         name = f"{row} {self._started}"
         pid = self._processes.start(name, launch.argv, core, launch.environment)
-        started = self._processes.wait_for_body(name, pid, port, first_length(self._setup))
+        context = tls.client() if self._setup.tls else None
+        started = self._processes.wait_for_body(name, pid, port, first_length(self._setup), context)
+        if self._setup.tls:
+            tls.require_suite(row, port)
         return Running(row, port, pid, started)
 
     def end(self, proxy: Running) -> None:

@@ -2,10 +2,7 @@
 
 import asyncio
 import json
-import os
-import shutil
 import signal
-from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from tests.fakes.browser import browser, opened
 from tests.fakes.instance import running
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -21,12 +19,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 PAGE = Path(__file__).with_name("browser.html")
 PATIENCE = 60.0  # seconds: a browser takes its time to start
 TOKENS = [f"token {number} " for number in range(1, 6)]
-# Without a GPU and a driver, and without calls of its own to anywhere.
-OPTIONS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic",
-    "--disable-background-networking", "--disable-component-update", "--disable-extensions",
-    "--disable-sync", "--no-first-run", "--remote-debugging-port=0",
-)  # fmt: skip
 
 
 class App:
@@ -118,50 +110,15 @@ class App:
         return web.Response(status=204)
 
 
-@pytest.fixture(scope="module")
-def browser() -> str:
-    """The command of a browser. Skips the test where there is none."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if command := shutil.which(name):
-            return command
-    missing = "no browser is installed (Debian: apt-get install --no-install-recommends chromium)"
-    if os.environ.get("REQUIRE_ALL_TESTS") == "1":
-        pytest.fail(missing)
-    pytest.skip(missing)
-
-
-@asynccontextmanager
-async def opened(browser: str, url: str, profile: Path) -> AsyncIterator[None]:
-    """The browser with a page, in a session of its own, which is killed at the end."""
-    environ = {**os.environ, "HOME": str(profile)}
-    process = await asyncio.create_subprocess_exec(
-        browser, *OPTIONS, f"--user-data-dir={profile}/profile", url,
-        stdout=DEVNULL, stderr=PIPE, env=environ, start_new_session=True,
-    )  # fmt: skip
-    try:
-        yield
-    except TimeoutError as error:
-        os.killpg(process.pid, signal.SIGKILL)
-        assert process.stderr is not None
-        error.add_note((await process.stderr.read()).decode(errors="replace"))
-        raise
-    finally:
-        if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.communicate()
-
-
-async def test_a_page_gets_streams_events_and_websockets_as_from_its_app(
-    browser: str, tmp_path: Path
-) -> None:
-    app = App()
+async def test_a_page_gets_streams_events_and_websockets_as_from_its_app(tmp_path: Path) -> None:
+    command, app = browser(), App()
     async with AsyncExitStack() as stack:
         replicas = [await stack.enter_async_context(app.replica(name)) for name in ("one", "two")]
         balancer = await stack.enter_async_context(
             running(UPSTREAMS=",".join(replicas), TIMEOUTS__TUNNEL_DRAIN="0", HEALTH_CHECK__ENABLED="false")
         )
         url = f"http://127.0.0.1:{balancer.port}/?app={replicas[0]}"
-        await stack.enter_async_context(opened(browser, url, tmp_path))
+        await stack.enter_async_context(opened(command, url, tmp_path))
         async with asyncio.timeout(PATIENCE):
             report = await app.reports.get()
             assert report == {

@@ -1,6 +1,6 @@
-// Both ends of WebSockets by node's `ws`: `node ends.cjs server`, or `node ends.cjs client PORT`, which acts all plays
-// one after the other. The server first prints its port. Then either prints a line of JSON for each play: its name,
-// and what that end has seen.
+// Both ends of WebSockets by node's `ws`: `node ends.cjs server`, or `node ends.cjs client PORT [CA]`, which acts all
+// plays one after the other, with TLS if there is a file with an authority for localhost. The server first prints its
+// port. Then either prints a line of JSON for each play: its name, and what that end has seen.
 "use strict";
 
 const { createHash } = require("node:crypto");
@@ -68,14 +68,15 @@ const PLAYS = {
 
 const say = (what) => process.stdout.write(`${JSON.stringify(what)}\n`);
 
-async function client(port) {
-  for (const name of Object.keys(PLAYS)) say([name, ...await join(port, name)]);
+async function client(port, file) {
+  const ca = file && require("node:fs").readFileSync(file);
+  for (const name of Object.keys(PLAYS)) say([name, ...await join(port, name, ca)]);
 }
 
-async function join(port, name) {
+async function join(port, name, ca) {
   const [act, , options] = PLAYS[name];
-  const address = `ws://127.0.0.1:${port}/${encodeURIComponent(name)}`;
-  const socket = new WebSocket(address, ["v2", "v1"], { maxPayload: 0, ...options });
+  const address = `${ca ? "wss" : "ws"}://localhost:${port}/${encodeURIComponent(name)}`;
+  const socket = new WebSocket(address, ["v2", "v1"], { maxPayload: 0, ca, family: 4, ...options });
   const { ended } = watch(socket);
   await next(socket, "open");
   await act(socket);
@@ -101,6 +102,6 @@ function server() {
   http.listen(0, "127.0.0.1", () => say(http.address().port));
 }
 
-const [role, port] = process.argv.slice(2);
+const [role, port, file] = process.argv.slice(2);
 if (role === "server") server();
-else client(port);
+else client(port, file);

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from contextlib import ExitStack, suppress
 
 import pytest
@@ -55,8 +56,8 @@ async def connection(proxy: RealSockets, stack: ExitStack, data: bytes = b"") ->
     return sock
 
 
-async def is_served(proxy: RealSockets) -> bool:
-    async with tls_client(proxy.tls_port) as client:
+async def is_served(proxy: RealSockets, context: ssl.SSLContext | None = None) -> bool:
+    async with tls_client(proxy.tls_port, context=context) as client:
         return (await client.ask(GET)).endswith(b"ok")
 
 
@@ -126,7 +127,8 @@ async def test_connections_in_a_handshake_count_for_the_limit_of_a_client() -> N
 async def test_many_good_clients_at_once_are_all_served() -> None:
     async with real_sockets(app, tls=TLS) as proxy:
         handshakes(proxy)._most = 4
-        assert await asyncio.gather(*(is_served(proxy) for _ in range(12))) == [True] * 12
+        context = client_context()  # making one takes longer than a handshake
+        assert await asyncio.gather(*(is_served(proxy, context) for _ in range(12))) == [True] * 12
         assert results(proxy) == {"ok": 12}
 
 

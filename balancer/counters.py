@@ -75,6 +75,15 @@ class Counters:
         self._run += 1
         self._ns += ns
 
+    def count(self, column: int) -> None:
+        """Count one event, which must be a rare one."""
+        if self._batch is None:
+            self.cells[column] += 1
+            return
+        self._add(column, 1)
+        if not self.pending:
+            self.await_flush()
+
     def await_flush(self) -> None:
         """Something has changed that the next flush stores."""
         batch = self._batch

@@ -155,17 +155,17 @@ class GateView:
 
 @dataclass(frozen=True, slots=True)
 class SideView:
-    """A pool of a route now. Counts are sums over all workers since the start of the instance; those of first
-    bytes and retries are of the pool, whichever route used it."""
+    """A pool of a route now. Counts are sums over all workers since the start of the instance."""
 
     pool: str  # "" if the route answers by itself
     weight: int
     inflight: int
     requests: int
     codes: dict[str, int]  # status code -> responses, zeros left out
-    duration_buckets: list[int]  # per bound, not cumulated
+    broken_off: int  # of these, responses reset after their head; not if the client left
+    duration_buckets: list[int]  # per bound, not cumulated; from the request's head to the last byte
     duration_sum: float  # seconds
-    first_byte_buckets: list[int]
+    first_byte_buckets: list[int]  # from the request's head to the response's first byte
     retries: int
     eligible: int  # upstreams
 

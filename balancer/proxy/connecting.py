@@ -29,6 +29,7 @@ from balancer.telemetry.columns import (
     POOL_RETRY_BUDGET_EXHAUSTED,
     QUEUE_REJECTIONS,
     RETRY_COLUMN,
+    ROUTE_RETRIES,
 )
 from balancer.upstreams.fault import client_network
 from balancer.upstreams.traffic_history import TrafficHistory
@@ -150,7 +151,7 @@ class Connecting(DialOwner):
 
         That is not the upstream's failure, so it may be chosen again. Its other idle ones may be stale too.
         """
-        self._side.pool.cells[RETRY_COLUMN["stale_connection"]] += 1
+        self._count_retry("stale_connection")
         self.tried = tuple(upstream for upstream in self.tried if upstream is not stale)
         upstream = self._pick(now)
         if upstream is None:
@@ -165,7 +166,7 @@ class Connecting(DialOwner):
         upstream = pool.choose(self._key, self.tried, now) or pool.choose_backup(self.tried)
         if upstream is not None:
             pool.retry_budget.spend(now)
-            pool.cells[RETRY_COLUMN[reason]] += 1
+            self._count_retry(reason)
             self._note(upstream)
         return upstream
 
@@ -176,9 +177,14 @@ class Connecting(DialOwner):
         pool.retry_budget.spend(now)
         if self._join() is not None:
             return False
-        pool.cells[RETRY_COLUMN[reason]] += 1
+        self._count_retry(reason)
         self._why = failure, detail
         return True
+
+    def _count_retry(self, reason: str) -> None:
+        side = self._side
+        side.pool.cells[RETRY_COLUMN[reason]] += 1
+        side.counters.count(ROUTE_RETRIES)
 
     def over_budget(self) -> None:
         """Count a retry that the retry budget did not allow."""
@@ -325,7 +331,7 @@ class Connecting(DialOwner):
             if upstream is None:
                 return
             self._note(upstream)
-            self._side.pool.cells[RETRY_COLUMN["connect_race"]] += 1
+            self._count_retry("connect_race")
             connection = self._take(upstream, now)
             if connection is None:
                 dialling.start(upstream, self._seeker.head.websocket, self._is_careful())
@@ -373,6 +379,6 @@ class Connecting(DialOwner):
             self.retry(self._context.monotonic_ns())
             if self.attempts > attempts or self.waiting:
                 reason = _DIAL_REASONS.get(failure.reason, "connect_failed")
-                self._side.pool.cells[RETRY_COLUMN[reason]] += 1
+                self._count_retry(reason)
         except Exception as error:
             self._seeker.crashed(error)

@@ -40,8 +40,11 @@ from balancer.telemetry.columns import (
     CODE_COLUMN,
     METHOD_COLUMN,
     METHOD_OTHER,
+    ROUTE_BEGAN,
+    ROUTE_BROKEN_OFF,
     ROUTE_DURATION,
     ROUTE_DURATION_SUM,
+    ROUTE_ENDED,
     UPSTREAM_LEFT,
     bucket,
 )
@@ -246,6 +249,10 @@ class Exchange(ExchangeState):
         self.let_go(Outcome.CLIENT_GONE, "client_gone")
         if waited:
             self.side.pool.client_left(now - self.started_ns, now)
+        if self.response_begun:
+            self._count_first_byte(now)
+        else:
+            self.side.counters.count(ROUTE_ENDED + bucket(now - self.started_ns))
         self._end(now)
 
     def client_failed(self, failure: Failure, detail: str) -> None:
@@ -269,6 +276,7 @@ class Exchange(ExchangeState):
         elif self.active:
             self.client.last_one()
             self.let_go(Outcome.CANCELLED, "failed")
+            self._count_broken_off()
             self.fail(INTERNAL_ERROR, "")
 
     # --- the connecting's calls (ConnectionSeeker)
@@ -300,6 +308,7 @@ class Exchange(ExchangeState):
         self.failure = failure
         self._journal.exchange_failed(self, failure, detail)
         if self.response_begun:
+            self._count_first_byte(now)
             self._end(now)
             client.reset()
             return
@@ -350,6 +359,7 @@ class Exchange(ExchangeState):
         if last:
             self._finish(now_ns)
         else:
+            self.first_byte_ns = now_ns
             self.deadline_ns = now_ns + self.route.timeouts.idle_ns
 
     def _begin_response(self, head: ResponseHead, served: Upstream) -> ResponseHead:
@@ -372,6 +382,7 @@ class Exchange(ExchangeState):
         self.client.more(body, last, trailers)
         now = self.context.monotonic_ns()
         if last:
+            self._count_first_byte(now)
             self._finish(now)
         else:
             self.deadline_ns = now + self.route.timeouts.idle_ns
@@ -393,6 +404,7 @@ class Exchange(ExchangeState):
             self.let_go(Outcome.CANCELLED if given_up else failure.outcome, "failed")
             self.fail(failure, detail)
         elif not goes_again(self, attempt, failure, detail):
+            self._count_broken_off()
             self.fail(failure, detail)
 
     # --- tunnels
@@ -401,6 +413,7 @@ class Exchange(ExchangeState):
         attempt = self.attempt
         assert attempt is not None
         head = self._begin_response(head, attempt.upstream)
+        self.first_byte_ns = self.context.monotonic_ns()
         self.response_bytes = len(data)
         self.tunnel = Tunnel(self, attempt, self.side, self.route.timeouts, self.context)
         self.tunnel.begin(head, data)
@@ -443,6 +456,7 @@ class Exchange(ExchangeState):
     def tunnel_over(self) -> None:
         self.attempt = self.tunnel = None
         now = self.context.monotonic_ns()
+        self._count_first_byte(now)
         self._end(now)
         self.client.last_one()
         self.client.ended(now)
@@ -468,6 +482,21 @@ class Exchange(ExchangeState):
         if attempt is not None:
             self.attempt = None
             attempt.end(outcome, self.context.monotonic_ns(), close_reason)
+
+    def _count_broken_off(self) -> None:
+        """The side is to blame, or we are, for an end before the response's end."""
+        if self.response_begun:
+            self.side.counters.count(ROUTE_BROKEN_OFF)
+
+    def _count_first_byte(self, now: int) -> None:
+        """A response that did not arrive whole ends: `_end` counts its last byte only."""
+        started = self.started_ns
+        if self.first_byte_ns < started:  # that of an earlier exchange: the client side crashed in `respond`
+            return
+        began, ended = bucket(self.first_byte_ns - started), bucket(now - started)
+        if began != ended:
+            self.side.counters.count(ROUTE_BEGAN + began)
+            self.side.counters.count(ROUTE_ENDED + ended)
 
     def _end(self, now: int) -> None:
         """Count and log. After this the exchange may be started again."""

@@ -19,8 +19,8 @@ from balancer.upstreams.upstream import Upstream
 class ExchangeState(AttemptOwner):
     """Times are in ns on the monotonic clock; the sweep checks `deadline_ns`."""
 
-    __slots__ = ("active", "attempt", "connecting", "context", "failure", "holds", "informed",
-                 "late_ns", "mark", "own_answer", "own_attempt", "refused", "replay",
+    __slots__ = ("active", "attempt", "connecting", "context", "failure", "first_byte_ns", "holds",
+                 "informed", "late_ns", "mark", "own_answer", "own_attempt", "refused", "replay",
                  "request_bytes", "response_begun", "response_bytes", "route", "side", "started_ns",
                  "status", "tunnel", "unjudged", "upstream_paused")  # fmt: skip
     __deletable__ = ("connecting", "own_attempt")
@@ -54,6 +54,7 @@ class ExchangeState(AttemptOwner):
         self.response_begun = False  # bytes of the final response have gone to the client
         self.informed = False  # bytes of a response have arrived, informational ones included
         self.response_bytes = 0
+        self.first_byte_ns = 0  # of the last response that did not arrive whole, whichever exchange's
         self.status = 0
         self.failure: Failure | None = None
         # for attempts that did not succeed

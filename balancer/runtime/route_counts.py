@@ -14,8 +14,8 @@ from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import Ledger
 
 _DURATIONS = slice(c.ROUTE_DURATION, c.ROUTE_DURATION + c.HISTOGRAM_CELLS)
-_FIRST_BYTES = slice(c.UPSTREAM_FIRST_BYTE, c.UPSTREAM_FIRST_BYTE + c.HISTOGRAM_CELLS)
-_RETRIES = slice(c.POOL_RETRIES, c.POOL_RETRIES + len(c.RETRY_REASONS))
+_BEGAN = slice(c.ROUTE_BEGAN, c.ROUTE_BEGAN + c.HISTOGRAM_CELLS)
+_ENDED = slice(c.ROUTE_ENDED, c.ROUTE_ENDED + c.HISTOGRAM_CELLS)
 
 _State: TypeAlias = tuple[
     str, int, int
@@ -62,19 +62,11 @@ class RouteCounts:
     def counted(self, routes: list[_Routes]) -> list[RouteView]:
         """What `now` has returned, with counts."""
         rows = dict(self._ledger.totals(Kind.ROUTE))
-        pools = dict(self._ledger.totals(Kind.POOL))
-        first_bytes: dict[str, list[int]] = {}
-        for (pool, _), cells in self._ledger.totals(Kind.UPSTREAM):
-            before = first_bytes.get(pool, [0] * c.HISTOGRAM_CELLS)
-            first_bytes[pool] = [a + b for a, b in zip(before, cells[_FIRST_BYTES], strict=True)]
         return [
             RouteView(
                 name,
                 is_split,
-                [
-                    _side(one, rows[name, one[0]], pools.get((one[0],), []), first_bytes.get(one[0]))
-                    for one in sides
-                ],
+                [_side(one, rows[name, one[0]]) for one in sides],
                 self.splits.gate(name),
                 self.readonly.left(name),
             )
@@ -84,26 +76,38 @@ class RouteCounts:
 
 def tally(cells: Sequence[int]) -> Tally:
     """What the row of a side says, for a gate."""
-    width = len(c.CODES)
-    counts = [sum(cells[at * width + code] for at in range(len(c.METHODS))) for code in range(width)]
-    errors = sum(count for code, count in zip(c.CODES, counts, strict=True) if code.startswith("5"))
-    return Tally(sum(counts), errors, tuple(cells[_DURATIONS]))
+    codes = _codes(cells)
+    errors = sum(count for code, count in codes.items() if code.startswith("5")) + cells[c.ROUTE_BROKEN_OFF]
+    return Tally(sum(codes.values()), errors, tuple(_first_bytes(cells)))
 
 
-def _side(state: _State, cells: list[int], of_pool: Sequence[int], first_bytes: list[int] | None) -> SideView:
-    pool, weight, eligible = state
+def _codes(cells: Sequence[int]) -> dict[str, int]:
+    """Responses by status code, zeros left out."""
     width = len(c.CODES)
     by_method = [cells[at * width : (at + 1) * width] for at in range(len(c.METHODS))]
     counts = [sum(column) for column in zip(*by_method, strict=True)]
+    return {code: count for code, count in zip(c.CODES, counts, strict=True) if count}
+
+
+def _first_bytes(cells: Sequence[int]) -> list[int]:
+    """Times to the first byte, by bucket. Never negative: a row may be read while a worker stores it."""
+    columns = zip(cells[_DURATIONS], cells[_BEGAN], cells[_ENDED], strict=True)
+    return [max(0, last + began - ended) for last, began, ended in columns]
+
+
+def _side(state: _State, cells: list[int]) -> SideView:
+    pool, weight, eligible = state
+    codes = _codes(cells)
     return SideView(
         pool=pool,
         weight=weight,
         inflight=cells[c.ROUTE_INFLIGHT],
-        requests=sum(counts),
-        codes={code: count for code, count in zip(c.CODES, counts, strict=True) if count},
+        requests=sum(codes.values()),
+        codes=codes,
+        broken_off=cells[c.ROUTE_BROKEN_OFF],
         duration_buckets=cells[_DURATIONS],
         duration_sum=cells[c.ROUTE_DURATION_SUM] / 1e9,
-        first_byte_buckets=first_bytes or [0] * c.HISTOGRAM_CELLS,
-        retries=sum(of_pool[_RETRIES]),
+        first_byte_buckets=_first_bytes(cells),
+        retries=cells[c.ROUTE_RETRIES],
         eligible=eligible,
     )

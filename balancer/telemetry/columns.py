@@ -30,13 +30,14 @@ def bucket(ns: int) -> int:
 
 
 OTHER: Final = "other"
+OTHER_5XX: Final = "5xx"  # 511, 521 and the like; codes above 599 too (RFC 9110 section 15)
 METHODS: Final[tuple[str, ...]] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", OTHER)
 CODES: Final[tuple[str, ...]] = (
     "101", "200", "201", "202", "203", "204", "205", "206", "207",
     "300", "301", "302", "303", "304", "307", "308",
     "400", "401", "402", "403", "404", "405", "406", "408", "409", "410", "411", "412", "413", "414", "415",
     "416", "417", "422", "423", "425", "426", "428", "429", "431", "499",
-    "500", "501", "502", "503", "504", "505", "508", OTHER,
+    "500", "501", "502", "503", "504", "505", "508", OTHER_5XX, OTHER,
 )  # fmt: skip
 
 
@@ -51,8 +52,9 @@ class Kind(StrEnum):
 
 
 def _code_columns() -> tuple[int, ...]:
-    known = {int(code): column for column, code in enumerate(CODES) if code != OTHER}
-    return tuple(known.get(code, len(CODES) - 1) for code in range(1000))
+    known = {int(code): column for column, code in enumerate(CODES) if code.isdigit()}
+    other, other_5xx = CODES.index(OTHER), CODES.index(OTHER_5XX)
+    return tuple(known.get(code, other_5xx if code >= 500 else other) for code in range(1000))
 
 
 # Status code (0 to 999) -> its column among CODES.
@@ -69,7 +71,14 @@ ROUTE_DURATION_SUM: Final = ROUTE_DURATION + HISTOGRAM_CELLS
 ROUTE_REQUEST_BYTES: Final = ROUTE_DURATION_SUM + 1
 ROUTE_RESPONSE_BYTES: Final = ROUTE_REQUEST_BYTES + 1
 ROUTE_INFLIGHT: Final = ROUTE_RESPONSE_BYTES + 1  # gauge
-assert ROUTE_INFLIGHT < CELLS_PER_ROW
+ROUTE_BROKEN_OFF: Final = ROUTE_INFLIGHT + 1  # responses reset after their head; not if the client left
+ROUTE_RETRIES: Final = ROUTE_BROKEN_OFF + 1
+# Most responses arrive whole, so their first byte is in the bucket of their last one. Two histograms have the
+# others: where they began (none if the client left before that), and where they ended.
+ROUTE_BEGAN: Final = ROUTE_RETRIES + 1
+ROUTE_ENDED: Final = ROUTE_BEGAN + HISTOGRAM_CELLS
+ROUTE_CELLS: Final = ROUTE_ENDED + HISTOGRAM_CELLS
+assert ROUTE_CELLS <= CELLS_PER_ROW
 
 # --- upstream: CODES counters (responses received, by code), then
 UPSTREAM_FIRST_BYTE: Final = len(CODES)  # histogram

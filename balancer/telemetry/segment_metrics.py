@@ -36,6 +36,9 @@ def _routes(rows: list[Row]) -> Iterator[Family]:
         "request_duration_seconds", "Time from the request's head to the response's last byte.", _ROUTE_POOL
     )
     inflight = gauge("requests_inflight", "Requests being served.", _ROUTE_POOL)
+    broken_off = counter(
+        "responses_broken_off", "Responses reset after their head; not if the client left.", _ROUTE_POOL
+    )
     received = counter(
         "request_bytes", "Bytes of request bodies received from clients; heads do not count.", _ROUTE_POOL
     )
@@ -52,9 +55,10 @@ def _routes(rows: list[Row]) -> Iterator[Family]:
                     requests.add_metric([*labels, method, code], count)
         observe(duration, labels, *_histogram(cells, c.ROUTE_DURATION))
         inflight.add_metric(labels, cells[c.ROUTE_INFLIGHT])
+        broken_off.add_metric(labels, cells[c.ROUTE_BROKEN_OFF])
         received.add_metric(labels, cells[c.ROUTE_REQUEST_BYTES])
         sent.add_metric(labels, cells[c.ROUTE_RESPONSE_BYTES])
-    yield from (requests, duration, inflight, received, sent)
+    yield from (requests, duration, inflight, broken_off, received, sent)
 
 
 def _upstreams(rows: list[Row]) -> Iterator[Family]:

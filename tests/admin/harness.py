@@ -64,7 +64,7 @@ FAILURE = {
 def side(pool: str, weight: int) -> SideView:
     """A side that has served two requests."""
     none = [0] * HISTOGRAM_CELLS
-    return SideView(pool, weight, 1, 2, {"200": 2}, none, 0.5, none, 3, 1)
+    return SideView(pool, weight, 1, 2, {"200": 2}, 0, none, 0.5, none, 3, 1)
 
 
 class FakeInstance:

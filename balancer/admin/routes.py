@@ -1,5 +1,6 @@
 """`/api/routes` (L6): the routes with the counts of each side, and the weights of a split."""
 
+from collections.abc import Collection
 from typing import Any
 
 from aiohttp import web
@@ -32,22 +33,25 @@ async def change_route(request: web.Request) -> web.Response:
 
 
 async def one_split(request: web.Request) -> web.Response:
-    """`{"route": "web", "weights": {"stable": 90, "canary": 10}, "gate": null}`; see `GateView`."""
+    """`{"route": "web", "weights": {"stable": 90, "canary": 10}, "gate": null, "last_gate": null}`; see
+    `GateView` and `GateEnd`."""
     route = await _asked(request)
     weights = {side.pool: side.weight for side in route.sides}
-    return answer({"route": route.name, "weights": weights, "gate": route.gate})
+    return answer({"route": route.name, "weights": weights, "gate": route.gate, "last_gate": route.last_gate})
 
 
 async def change_split(request: web.Request) -> web.Response:
     """`{"stable": 50, "canary": 50}`: new weights; those of other sides stay. `{"weights": {...}, "gate":
     {"hold": 600, "abort_if": "errors>+0.5%"}}` takes them back at a breach. Answers like `one_split`."""
     given = json_object(await body_of(request), _EXAMPLE)
+    route = await _asked(request)
     gate = None
     if isinstance(given.get("weights"), dict):
+        _refuse_unknown(given, ("weights", "gate"), f'{{"weights": {_EXAMPLE}, "gate": {_GATE}}}')
         gate = _gate(given.get("gate"))
         given = given["weights"]
+    _refuse_unknown(given, [side.pool for side in route.sides] if route.split else given, _EXAMPLE)
     weights = {pool: _weight(pool, value) for pool, value in given.items()}
-    route = await _asked(request)
     request.app[INSTANCE].split(route.name, weights, gate)
     return await one_split(request)
 
@@ -61,6 +65,14 @@ def _gate(given: Any) -> GateWish | None:
     if isinstance(hold, bool) or not isinstance(hold, int | float) or not isinstance(abort_if, str):
         raise BadRequestError(f"the gate has the wrong form; write {_GATE}")
     return GateWish(float(hold), abort_if)
+
+
+def _refuse_unknown(given: Collection[str], known: Collection[str], example: str) -> None:
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise BadRequestError(
+            f"the body has unknown keys: {', '.join(unknown)}; known are {', '.join(known)}; write {example}"
+        )
 
 
 def _weight(pool: str, value: Any) -> int:

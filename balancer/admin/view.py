@@ -147,10 +147,21 @@ class GateWish:
 class GateView:
     """A change that is being watched."""
 
+    number: int  # of the change: those of the route that were watched are counted from 1 on
     abort_if: list[str]
     hold: float  # seconds
     passed: float  # of them; without enough requests on both sides time does not count
-    back_to: dict[str, int]  # the weights before
+    back_to: dict[str, int]  # the last weights that were not being watched
+    waiting: str  # why time does not count now, "" if it does
+
+
+@dataclass(frozen=True, slots=True)
+class GateEnd:
+    """How the last change that was watched has ended."""
+
+    number: int
+    result: str  # held, breached (the weights before are back), or replaced by another change
+    why: str  # one sentence; "" if it has held
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +189,7 @@ class RouteView:
     split: bool
     sides: list[SideView]
     gate: GateView | None = None
+    last_gate: GateEnd | None = None
     read_only: float = 0.0  # seconds for which it serves no changes
 
 

@@ -43,8 +43,8 @@ def status(
     in the meantime.
 
     A site with several routes, or a split, has a row for each of their pools:
-    requests, errors, and p50, p95 and p99 of the time to the last byte.
-    Retries are those of the pool, for whichever route.
+    requests, errors (5xx, and responses that broke off), retries, and p50,
+    p95 and p99 of the time to the first byte of the response.
     """
     from balancer.console import status as shown
 
@@ -97,8 +97,13 @@ def split(
         str | None, typer.Option(metavar="TIME", help="Watch the change for this time, such as 10m.")
     ] = None,
     abort_if: Annotated[
-        str, typer.Option(metavar="CONDITIONS", help="With --hold: what takes the change back.")
-    ] = "errors>+0.5%,p95>1.3x",
+        str | None,
+        typer.Option(
+            metavar="CONDITIONS",
+            help="With --hold: what takes the change back.",
+            show_default="errors>+0.5%,p95>1.3x",
+        ),
+    ] = None,
 ) -> None:
     """Show the sides of a split route beside each other, or change their weights.
 
@@ -109,28 +114,36 @@ def split(
     The change reaches all workers at once, and lasts as long as the instance.
     Users stay on their side, but for as many as must move. With --hold the
     sides that grow are compared with the others, and the change is taken back
-    at a breach, also if this command ends; then it exits with 1. Counts are
-    since the start, with --watch of the last second; p50, p95 and p99 are of
-    the first bytes of responses.
+    at a breach, also if this command ends. It exits with 0 if the change has
+    held, with 1 if it was taken back, and with 3 if it is no longer watched
+    because of another change or a restart.
+
+    Counts are since the start, with --watch of the last second. Errors are
+    5xx and responses that broke off; p50, p95 and p99 are of the time from a
+    request's head to the first byte of the response.
     """
     from balancer.config.durations import parse_duration
     from balancer.console.client import AdminClient, find_admin, find_token
-    from balancer.console.split import SplitCommand, parse_weights
+    from balancer.console.split import ABORT_IF, SplitCommand, parse_weights
 
     file = config or context.obj
     client = AdminClient(find_admin(admin, os.environ, file), find_token(os.environ, file))
     command = SplitCommand(client, console(), route)
     if hold is not None and not weights:
         raise typer.BadParameter("watches a change; name new weights", param_hint="--hold")
+    if abort_if is not None and hold is None:
+        raise typer.BadParameter(
+            "takes back a change that is watched; say for how long with --hold", param_hint="--abort-if"
+        )
     if weights:
         try:
             seconds = None if hold is None else parse_duration(hold)
         except ValueError as error:
             raise typer.BadParameter(f"{hold} {error}", param_hint="--hold") from None
-        command.set(parse_weights(weights), seconds, abort_if)
+        command.set(parse_weights(weights), seconds, ABORT_IF if abort_if is None else abort_if)
         if hold is not None:
             with _quiet_interrupt():
-                raise typer.Exit(0 if command.follow() else 1)
+                raise typer.Exit(command.follow())
     elif not watch:
         command.show()
     if watch:

@@ -5,29 +5,35 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from balancer.console.client import AdminClient
+from balancer.console.sides import Answer, errors_cell, fitted, gate_in_words, of_class, quantile_cells
 from balancer.errors import OperatorError
 
 PATH = "/api/routes"
 REFRESH = 1.0  # seconds
-HEADINGS = ("weight", "eligible", "inflight", "requests", "share", "5xx", "retries", "p50", "p95", "p99")
-_QUANTILES = (0.5, 0.95, 0.99)
-_LONGER = "> "  # than the last bound
+HEADINGS = (
+    "pool", "weight", "eligible", "inflight", "requests", "share", "4xx", "errors", "retries",
+    "p50", "p95", "p99",
+)  # fmt: skip
+_LESS = ("inflight", "eligible", "share", "4xx", "p50", "retries")  # as in `routes`
+ABORT_IF = "errors>+0.5%,p95>1.3x"  # unless the operator says otherwise
+# Exit codes of a change that was watched.
+HELD, TAKEN_BACK, NOT_WATCHED = 0, 1, 3
 
 
 def parse_weights(words: Sequence[str]) -> dict[str, int]:
     """`stable=50 canary=50`. Raises OperatorError."""
-    weights = {}
+    weights: dict[str, int] = {}
     for word in words:
         pool, equals, weight = word.partition("=")
         if not equals or not pool or not (weight.isascii() and weight.isdigit()):
             raise OperatorError(f"{word} is no weight of a side; write POOL=WEIGHT, for example canary=50")
+        if pool in weights:
+            raise OperatorError(f"{pool} has two weights, {weights[pool]} and {weight}; write one")
         weights[pool] = int(weight)
     return weights
 
@@ -46,6 +52,7 @@ class SplitCommand:
         self._console = console
         self._route = route
         self._sleep = sleep
+        self._gate = 0  # the number of the gate that `set` has begun
 
     def set(self, weights: Mapping[str, int], hold: float | None = None, abort_if: str = "") -> None:
         """Give sides new weights, and print all of them. With `hold` seconds the change is watched."""
@@ -53,124 +60,117 @@ class SplitCommand:
         change: Mapping[str, Any] = weights
         if hold is not None:
             change = {"weights": weights, "gate": {"hold": hold, "abort_if": abort_if}}
-        now = self._client.patch(target, change, "weights")["weights"]
+        answer = self._client.patch(target, change, "weights")
+        if answer["gate"] is not None:
+            self._gate = answer["gate"]["number"]
+        now = answer["weights"]
         total = sum(now.values()) or 1
         shares = ", ".join(f"{pool} {weight} ({weight / total:.0%})" for pool, weight in now.items())
         self._console.print(f"{self._route} is split: {shares}")
 
-    def follow(self) -> bool:
-        """Show the sides until the change that is watched has held, or was taken back. Returns whether it
-        has held."""
+    def follow(self) -> int:
+        """Show the sides until the change that `set` has made is no longer watched. Returns the exit code."""
         bounds, route = self._ask()
-        wanted = _weights_of(route)
         first = {side["pool"]: side for side in route["sides"]}
-        with Live(console=self._console, auto_refresh=False) as live:
-            while route["gate"] is not None:
-                gate = route["gate"]
-                conditions = ", ".join(gate["abort_if"])
-                text = f"held for {gate['passed']:.0f} of {gate['hold']:g} s; back if {conditions}"
-                live.update(Group(self._table(bounds, route["sides"], first), Text(text)), refresh=True)
-                self._sleep(REFRESH)
-                bounds, route = self._ask()
+        try:
+            with Live(console=self._console, auto_refresh=False) as live:
+                while (gate := route["gate"]) is not None and gate["number"] == self._gate:
+                    live.update(self._shown(bounds, route, first), refresh=True)
+                    self._sleep(REFRESH)
+                    bounds, route = self._ask()
+        except KeyboardInterrupt:
+            self._end_line()
+            self._console.print(
+                f"{self._route}: the balancer goes on watching, and takes the change back at a breach; "
+                f"balancer split {self._route} shows it"
+            )
+            raise
+        except OperatorError:
+            self._end_line()
+            raise
+        self._end_line()
+        code, said = self._outcome(route["last_gate"])
+        self._console.print(f"{self._route}: {said}")
+        return code
+
+    def _outcome(self, last: Answer | None) -> tuple[int, str]:
+        """The exit code, and what the last gate of the route says of ours."""
+        if last is None or last["number"] != self._gate:
+            return NOT_WATCHED, "no longer watched; balancer events says why"
+        if last["result"] == "held":
+            return HELD, "it has held"
+        if last["result"] == "breached":
+            return TAKEN_BACK, f"taken back: {last['why']}"
+        return NOT_WATCHED, f"no longer watched: {last['why']}"
+
+    def _end_line(self) -> None:
         if not self._console.is_terminal:
             self._console.print()  # the last frame has no line end there
-        has_held = _weights_of(route) == wanted
-        said = "it has held" if has_held else "taken back; balancer events says why"
-        self._console.print(f"{self._route}: {said}")
-        return has_held
 
     def show(self) -> None:
         """Print the sides once."""
         bounds, route = self._ask()
-        self._console.print(self._table(bounds, route["sides"], {}))
+        self._console.print(self._shown(bounds, route, {}))
 
     def watch(self) -> None:
-        """Show the sides every second until interrupted; rates and percentiles are of the last second."""
+        """Show the sides every second until interrupted; counts and percentiles are of the last second."""
         bounds, route = self._ask()
-        with Live(self._table(bounds, route["sides"], {}), console=self._console, auto_refresh=False) as live:
+        with Live(self._shown(bounds, route, {}), console=self._console, auto_refresh=False) as live:
             while True:
                 before = {side["pool"]: side for side in route["sides"]}
                 self._sleep(REFRESH)
                 bounds, route = self._ask()
-                live.update(self._table(bounds, route["sides"], before), refresh=True)
+                live.update(self._shown(bounds, route, before), refresh=True)
 
-    def _ask(self) -> tuple[Sequence[float], Mapping[str, Any]]:
+    def _ask(self) -> tuple[Sequence[float], Answer]:
         answer = self._client.get(PATH, "routes")
-        for route in answer["routes"]:
+        routes = answer["routes"]
+        for route in routes:
             if route["name"] == self._route:
+                if not route["split"]:
+                    split = ", ".join(one["name"] for one in routes if one["split"]) or "none"
+                    raise OperatorError(
+                        f"route {self._route} is not split; split are: {split}. balancer status shows all"
+                    )
                 return answer["bounds"], route
-        known = ", ".join(route["name"] for route in answer["routes"])
+        known = ", ".join(route["name"] for route in routes)
         raise OperatorError(f"there is no route {self._route}; the routes: {known}")
 
-    def _table(
-        self,
-        bounds: Sequence[float],
-        sides: Sequence[Mapping[str, Any]],
-        before: Mapping[str, Mapping[str, Any]],
-    ) -> Table:
+    def _shown(self, bounds: Sequence[float], route: Answer, before: Mapping[str, Answer]) -> RenderableType:
         """The counts since `before`, which is by pool; without it since the start of the instance."""
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-        table.add_column("pool", no_wrap=True)
-        columns = (
-            "weight",
-            "eligible",
-            "inflight",
-            "requests",
-            "share",
-            "5xx",
-            "retries",
-            "p50",
-            "p95",
-            "p99",
-        )
-        for column in columns:
-            table.add_column(column, justify="right", no_wrap=True)
-        new = [_since(side, before.get(side["pool"])) for side in sides]
+        new = [_since(side, before.get(side["pool"])) for side in route["sides"]]
         total = sum(side["requests"] for side in new) or 1
+        rows = [[Text(heading) for heading in HEADINGS]]
         for side in new:
-            table.add_row(
-                side["pool"] or "-",
+            figures = (
+                side["pool"],
                 f"{side['weight']}",
                 f"{side['eligible']}",
                 f"{side['inflight']}",
                 f"{side['requests']:,}",
                 f"{side['requests'] / total:.0%}",
-                f"{sum(count for code, count in side['codes'].items() if code.startswith('5')):,}",
-                f"{side['retries']:,}",
-                *(quantile(bounds, side["first_byte_buckets"], share) for share in _QUANTILES),
+                f"{of_class(side, '4'):,}",
             )
-        return table
+            retries = Text(f"{side['retries']:,}")
+            rows.append([*map(Text, figures), errors_cell(side), retries, *quantile_cells(bounds, side)])
+        table = fitted(rows, _LESS, self._console.width, 1)
+        if route["gate"] is None:
+            return table
+        return Group(table, Text(""), Text(gate_in_words(route["gate"])))
 
 
-def _weights_of(route: Mapping[str, Any]) -> dict[str, int]:
-    return {side["pool"]: side["weight"] for side in route["sides"]}
-
-
-def _since(side: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:
+def _since(side: Answer, before: Answer | None) -> Answer:
     """The counts of a side after those of `before`."""
     if before is None:
-        return dict(side)
+        return side
     codes = {code: count - before["codes"].get(code, 0) for code, count in side["codes"].items()}
     pairs = zip(side["first_byte_buckets"], before["first_byte_buckets"], strict=True)
     return {
         **side,
+        **{name: side[name] - before[name] for name in ("requests", "retries", "broken_off")},
         "codes": codes,
-        "requests": side["requests"] - before["requests"],
-        "retries": side["retries"] - before["retries"],
         "first_byte_buckets": [now - then for now, then in pairs],
     }
-
-
-def quantile(bounds: Sequence[float], buckets: Sequence[int], share: float) -> str:
-    """The bound that this share of what was counted kept; "-" without any."""
-    total, seen = sum(buckets), 0
-    if not total:
-        return "-"
-    for bound, count in zip(bounds, buckets, strict=False):
-        seen += count
-        if seen >= share * total:
-            return f"{bound * 1000:g} ms" if bound < 1 else f"{bound:g} s"
-    return f"{_LONGER}{bounds[-1]:g} s"
 
 
 def set_read_only(client: AdminClient, console: Console, route: str, seconds: float) -> None:

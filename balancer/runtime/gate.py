@@ -22,6 +22,7 @@ LOOK = 0.5  # seconds between two samples
 # these had too few, as far back as needed. With 100 requests a share of errors is known to about a percent.
 LEAST = 100
 WINDOW = 5.0
+MOST_HOLD = 7 * 24 * 3600.0  # seconds
 MOST_SAMPLES = 1000  # kept while there are too few requests; then the oldest but the first are forgotten
 # A share is in breach only if there are so many more errors than the other side's share would have made:
 # one error in 100 requests is one percent.
@@ -34,7 +35,8 @@ _EXAMPLE = "errors>+0.5%,p95>1.3x"
 
 
 class Tally(NamedTuple):
-    """Counts of one side so far: requests, 5xx responses, and durations by bucket."""
+    """Counts of one side so far: requests, errors (5xx, and responses that broke off), and times to the first
+    byte by bucket."""
 
     requests: int
     errors: int
@@ -62,7 +64,7 @@ class Tally(NamedTuple):
         return self.errors / self.requests if self.requests else 0.0
 
     def quantile(self, share: float) -> float:
-        """Seconds that this share of the requests took at most, interpolated within a bucket."""
+        """Seconds in which this share of the responses began, interpolated within a bucket."""
         rank, seen, low = share * sum(self.buckets), 0, 0.0
         for high, count in zip((*BUCKETS, BUCKETS[-1] * 2), self.buckets, strict=True):
             if count and seen + count >= rank:
@@ -83,7 +85,8 @@ class Verdict(Enum):
 @dataclass(frozen=True, slots=True)
 class Condition:
     """`errors>+0.5%`: half a percent more of the requests fail than on the other sides. `errors>2%`: two
-    percent fail. `p95>1.3x`: as many times as long as on the other sides. `p95>500ms`: so long."""
+    percent fail. `p95>1.3x`: the time to the first byte is as many times that of the other sides.
+    `p95>500ms`: it is so long."""
 
     text: str
     figure: str
@@ -132,6 +135,7 @@ class Gate:
         self.conditions = conditions
         self.hold = hold
         self.passed = 0.0  # seconds that counted
+        self.waiting = ""  # why time does not count, in words
         self._latest = {True: -math.inf, False: -math.inf}  # request of the watched sides, and of the others
         self._samples: deque[tuple[float, Mapping[str, Tally]]] = deque()
 
@@ -149,14 +153,28 @@ class Gate:
                 self._latest[side] = now
         first = self._window(now)
         watched, others = self._since(first, tallies, True), self._since(first, tallies, False)
+        self.waiting = self._waiting(now, first)
         if watched.requests < LEAST or others.requests < LEAST:
             return Verdict.WATCHING, ""
-        if now - min(self._latest.values()) <= WINDOW:
+        if not self.waiting:
             self.passed += now - before
         for condition in self.conditions:
             if why := condition.breach(watched, others):
                 return Verdict.BREACHED, f"{condition.text}: {why}"
         return (Verdict.HELD if self.passed >= self.hold else Verdict.WATCHING), ""
+
+    def _waiting(self, now: float, first: Mapping[str, Tally]) -> str:
+        """`first` are the counts at the begin of the window."""
+        tallies = self._samples[-1][1]
+        found = []
+        for watched, latest in self._latest.items():
+            names = ", ".join(name for name in tallies if (name in self.watched) is watched)
+            requests = self._since(first, tallies, watched).requests
+            if requests < LEAST:
+                found.append(f"{names} {requests} of {LEAST} requests")
+            elif now - latest > WINDOW:
+                found.append(f"{names} no request for {now - latest:.0f} s")
+        return "; ".join(found)
 
     def _window(self, now: float) -> Mapping[str, Tally]:
         """The counts at the begin of the window. Older ones that no later look can need are forgotten."""

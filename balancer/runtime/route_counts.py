@@ -68,6 +68,7 @@ class RouteCounts:
                 is_split,
                 [_side(one, rows[name, one[0]]) for one in sides],
                 self.splits.gate(name),
+                self.splits.last_gate(name),
                 self.readonly.left(name),
             )
             for name, is_split, sides in routes

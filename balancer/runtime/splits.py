@@ -7,27 +7,40 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from balancer.admin.view import GateView, GateWish, RefusedError, SplitChange
+from balancer.admin.view import GateEnd, GateView, GateWish, RefusedError, SplitChange
 from balancer.clock import Clock
 from balancer.config.shares import MOST_WEIGHT, in_words
 from balancer.messages import SplitUpdate
-from balancer.runtime.gate import Gate, Tally, Verdict, parse_conditions
+from balancer.runtime.gate import MOST_HOLD, Gate, Tally, Verdict, parse_conditions
 from balancer.spec.worker import RouteSpec
 
 
 @dataclass(slots=True, eq=False)
 class _Divided:
-    """One split route; the weights are by pool."""
+    """One split route; the weights are by pool. While they are watched by a `gate`, a breach brings those of
+    `back_to` back: they are from before the first of several watched changes, so they have held."""
 
     spec: RouteSpec
     weights: dict[str, int]
     revision: int = 0
     gate: Gate | None = None
-    back_to: dict[str, int] = field(default_factory=dict)  # if the gate is breached
+    gates: int = 0  # so far
+    back_to: dict[str, int] = field(default_factory=dict)
+    last_gate: GateEnd | None = None
 
     @property
     def settings(self) -> dict[str, int]:
         return _weights(self.spec)
+
+    def begin(self, gate: Gate, back_to: dict[str, int]) -> None:
+        """Watch the present weights."""
+        self.gate, self.back_to = gate, back_to
+        self.gates += 1
+
+    def end(self, result: str, why: str = "") -> None:
+        """They are not watched any more."""
+        self.gate = None
+        self.last_gate = GateEnd(self.gates, result, why)
 
     def update(self) -> SplitUpdate:
         return SplitUpdate(route=self.spec.name, revision=self.revision, weights=tuple(self.weights.values()))
@@ -40,8 +53,8 @@ def _weights(spec: RouteSpec) -> dict[str, int]:
 
 def _gate(route: str, before: Mapping[str, int], after: Mapping[str, int], wish: GateWish) -> Gate:
     """Watches the sides whose share grows, or those that the change names if none does."""
-    if wish.hold <= 0:
-        raise RefusedError("the time to hold is not above 0 seconds")
+    if not 0 < wish.hold <= MOST_HOLD:
+        raise RefusedError(f"the time to hold is not above 0 and at most {MOST_HOLD:.0f} seconds (7 days)")
     try:
         conditions = parse_conditions(wish.abort_if)
     except ValueError as error:
@@ -53,6 +66,16 @@ def _gate(route: str, before: Mapping[str, int], after: Mapping[str, int], wish:
             f"route {route}: a change can be watched only if a side grows and another one still gets requests"
         )
     return Gate(grown, conditions, wish.hold)
+
+
+def _of_the_watch(wish: GateWish | None, back_to: Mapping[str, int], is_watched: bool) -> str:
+    """What a change means for the watch; `is_watched`: the weights before it were still being watched."""
+    if wish is None:
+        return "; no longer watched" if is_watched else ""
+    if is_watched:
+        again = f"back to {in_words(back_to)} if {wish.abort_if}"
+        return f"; the watch goes on for another {wish.hold:g} s, {again}"
+    return f"; watched for {wish.hold:g} s, back if {wish.abort_if}"
 
 
 class Splits:
@@ -89,7 +112,13 @@ class Splits:
         if divided is None or divided.gate is None:
             return None
         gate = divided.gate
-        return GateView([one.text for one in gate.conditions], gate.hold, gate.passed, divided.back_to)
+        texts = [one.text for one in gate.conditions]
+        return GateView(divided.gates, texts, gate.hold, gate.passed, divided.back_to, gate.waiting)
+
+    def last_gate(self, route: str) -> GateEnd | None:
+        """How the last watched change of a route has ended, None if there was none."""
+        divided = self._divided.get(route)
+        return None if divided is None else divided.last_gate
 
     def set(self, route: str, weights: Mapping[str, int], wish: GateWish | None = None) -> None:
         """The operator sets these weights; those of other sides stay. Raises RefusedError."""
@@ -109,16 +138,20 @@ class Splits:
         after = {**divided.weights, **weights}
         if not any(after.values()):
             raise RefusedError(f"route {route} would have no side with a weight above 0")
-        before = divided.weights
-        gate = None if wish is None else _gate(route, before, after, wish)
-        watch_ends = divided.gate is not None
-        divided.gate, divided.back_to = gate, before
-        if after == before:
-            if watch_ends:
-                self._tell(f"route {route} keeps {in_words(after)}, no longer watched: operator request")
+        before, is_watched = divided.weights, divided.gate is not None
+        back_to = divided.back_to if is_watched else before
+        gate = None if wish is None else _gate(route, back_to, after, wish)
+        if after == before and gate is None and not is_watched:
             return
-        watched = f"; watched for {wish.hold:g} s, back if {wish.abort_if}" if wish is not None else ""
-        self._change(divided, after, f"operator request{watched}")
+        if is_watched:
+            divided.end("replaced", f"an operator has set {in_words(after)} meanwhile")
+        if gate is not None:
+            divided.begin(gate, back_to)
+        why = f"operator request{_of_the_watch(wish, back_to, is_watched)}"
+        if after == before:
+            self._tell(f"route {route} keeps {in_words(after)}: {why}")
+        else:
+            self._change(divided, after, why)
 
     def look(self) -> None:
         """Judge the changes that are being watched; call it every LOOK seconds."""
@@ -129,10 +162,11 @@ class Splits:
             verdict, why = divided.gate.look(self._clock.monotonic_ns() / 1e9, tallies)
             if verdict is Verdict.WATCHING:
                 continue
-            divided.gate = None
             if verdict is Verdict.BREACHED:
+                divided.end("breached", why)
                 self._change(divided, divided.back_to, why, level=logging.WARNING)
             else:
+                divided.end("held")
                 self._tell(f"route {name} has held {in_words(divided.weights)} for its time")
 
     def _change(self, divided: _Divided, after: dict[str, int], why: str, level: int = logging.INFO) -> None:

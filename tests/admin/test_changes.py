@@ -307,7 +307,12 @@ SPLIT = "/api/routes/web/split"
 
 async def test_a_split_is_shown_and_changed(client: AdminClient, instance: FakeInstance) -> None:
     response = await client.get(SPLIT)
-    assert await response.json() == {"route": "web", "weights": {"stable": 90, "canary": 10}, "gate": None}
+    assert await response.json() == {
+        "route": "web",
+        "weights": {"stable": 90, "canary": 10},
+        "gate": None,
+        "last_gate": None,
+    }
     response = await client.patch(SPLIT, json={"stable": 50, "canary": 50})
     assert (response.status, (await response.json())["weights"]) == (200, {"stable": 50, "canary": 50})
     assert instance.weights == {"stable": 50, "canary": 50}
@@ -345,6 +350,25 @@ async def test_a_change_of_a_split_may_be_watched(client: AdminClient, instance:
     for wrong in [*wrong_ones, {"hold": True, "abort_if": "x"}]:
         assert (await client.patch(SPLIT, json={"weights": {"canary": 9}, "gate": wrong})).status == 400
     assert instance.weights["canary"] == 50
+
+
+@pytest.mark.parametrize(
+    ("body", "unknown"),
+    [
+        ({"weights": {"canary": 50}, "gat": {"hold": 600, "abort_if": "errors>1%"}}, "gat"),
+        ({"weights": {"canary": 50}, "hold": 600, "abort_if": "errors>1%"}, "hold, abort_if"),
+        ({"canary": 50, "hold": 600}, "hold"),
+        ({"canary": 50, "gate": {"hold": 600, "abort_if": "errors>1%"}}, "gate"),
+        ({"weights": {"canari": 50}}, "canari"),
+    ],
+)
+async def test_unknown_keys_of_a_split_are_named(
+    client: AdminClient, instance: FakeInstance, body: dict[str, object], unknown: str
+) -> None:
+    response = await client.patch(SPLIT, json=body)
+    assert response.status == 400
+    assert f"unknown keys: {unknown}; known are " in (await response.json())["error"]
+    assert instance.weights == {"stable": 90, "canary": 10}
 
 
 async def test_a_route_may_be_read_only(client: AdminClient, instance: FakeInstance) -> None:

@@ -73,7 +73,7 @@ def test_a_narrow_console_has_fewer_columns_but_all_rows(width: int) -> None:
     lines = shown(UPLOAD, SHOP, MOVED, width=width)
     assert max(map(len, lines)) <= width
     assert [line.split()[0] for line in lines[2:6]] == ["upload", "shop", "canary:10", "moved"]
-    assert {"5xx", "p95"} <= set(lines[0].split())
+    assert {"errors", "p95"} <= set(lines[0].split())
     assert ("retries" in lines[0]) is (width > 60)
 
 
@@ -88,7 +88,7 @@ def test_of_many_routes_those_with_errors_and_many_requests_are_shown_in_their_o
 
 
 def test_what_an_operator_has_changed_for_a_while_is_below_the_table() -> None:
-    gate = {"abort_if": ["errors>1%", "p95>1.3x"], "hold": 600.0, "passed": 3.2, "back_to": {}}
+    gate = {"abort_if": ["errors>1%", "p95>1.3x"], "hold": 600.0, "passed": 3.2, "back_to": {}, "waiting": ""}
     lines = shown({**UPLOAD, "read_only": 58.6}, {**SHOP, "gate": gate})
     assert lines[-3:-1] == [
         "upload: serves no changes for another 59 s",

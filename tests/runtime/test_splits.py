@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from balancer.admin.view import GateWish, RefusedError, SplitChange
+from balancer.admin.view import GateEnd, GateWish, RefusedError, SplitChange
 from balancer.config.exported import Exported, as_file
 from balancer.config.loader import load
 from balancer.messages import SplitUpdate
@@ -120,6 +120,9 @@ def test_a_breach_gives_the_weights_back_and_says_why() -> None:
         "20.0% of its requests failed, 0.2% of the others"
     )
     assert split.gate("stable-canary") is None
+    assert split.last_gate("stable-canary") == GateEnd(
+        1, "breached", "errors>+0.5%: 20.0% of its requests failed, 0.2% of the others"
+    )
 
 
 def test_a_change_that_has_held_stays() -> None:
@@ -133,13 +136,65 @@ def test_a_change_that_has_held_stays() -> None:
     assert notes.texts[-1] == "route stable-canary has held stable 90, canary 90 for its time"
     assert split.weights("stable-canary") == {"stable": 90, "canary": 90}
     assert len(notes.told) == 1
+    assert split.last_gate("stable-canary") == GateEnd(1, "held", "")
 
 
-def test_a_new_change_ends_the_watch() -> None:
-    split = made(FakeNotes())
+def test_a_new_change_ends_the_watch_and_that_is_noted() -> None:
+    notes = FakeNotes()
+    split = made(notes)
     split.set("stable-canary", {"canary": 90}, WISH)
     split.set("stable-canary", {"canary": 10})
     assert split.gate("stable-canary") is None
+    assert split.last_gate("stable-canary") == GateEnd(
+        1, "replaced", "an operator has set stable 90, canary 10 meanwhile"
+    )
+    assert notes.texts[-1].endswith("(before: stable 90, canary 90): operator request; no longer watched")
+
+
+@pytest.mark.parametrize("second", [{"stable": 10, "canary": 90}, {"canary": 50}, {"canary": 30}])
+def test_a_second_watched_change_is_taken_back_to_the_last_weights_that_have_held(
+    second: dict[str, int],
+) -> None:
+    notes = FakeNotes()
+    split = made(notes)
+    split.set("stable-canary", {"stable": 50, "canary": 50}, WISH)
+    split.set("stable-canary", second, WISH)
+    gate = split.gate("stable-canary")
+    assert gate is not None
+    assert (gate.number, gate.back_to) == (2, {"stable": 90, "canary": 10})
+    assert notes.texts[-1].endswith(
+        ": operator request; the watch goes on for another 10 s, back to stable 90, canary 10 if errors>+0.5%"
+    )
+    notes.tallies = {"stable": counted(0, 0), "canary": counted(0, 0)}
+    split.look()
+    notes.clock.advance(0.5)
+    notes.tallies = {"stable": counted(500, 1), "canary": counted(500, 100)}
+    split.look()
+    assert split.weights("stable-canary") == {"stable": 90, "canary": 10}
+
+
+def test_after_a_watch_that_has_ended_a_new_one_has_the_present_weights_to_go_back_to() -> None:
+    split = made(FakeNotes())
+    split.set("stable-canary", {"stable": 50, "canary": 50}, WISH)
+    split.set("stable-canary", {"stable": 40, "canary": 60})
+    split.set("stable-canary", {"stable": 10, "canary": 90}, WISH)
+    gate = split.gate("stable-canary")
+    assert gate is not None
+    assert gate.back_to == {"stable": 40, "canary": 60}
+
+
+def test_the_view_says_what_the_watch_waits_for() -> None:
+    notes = FakeNotes()
+    split = made(notes)
+    split.set("stable-canary", {"canary": 90}, WISH)
+    notes.tallies = {"stable": counted(0, 0), "canary": counted(0, 0)}
+    split.look()
+    notes.clock.advance(0.5)
+    notes.tallies = {"stable": counted(300, 0), "canary": counted(3, 0)}
+    split.look()
+    gate = split.gate("stable-canary")
+    assert gate is not None
+    assert gate.waiting == "canary 3 of 100 requests"
 
 
 def test_the_same_weights_end_the_watch_and_that_is_noted() -> None:
@@ -149,7 +204,7 @@ def test_the_same_weights_end_the_watch_and_that_is_noted() -> None:
     split.set("stable-canary", {"canary": 90})
     assert split.gate("stable-canary") is None
     assert notes.texts[-1] == (
-        "route stable-canary keeps stable 90, canary 90, no longer watched: operator request"
+        "route stable-canary keeps stable 90, canary 90: operator request; no longer watched"
     )
     assert len(notes.told) == 1
 
@@ -157,7 +212,13 @@ def test_the_same_weights_end_the_watch_and_that_is_noted() -> None:
 @pytest.mark.parametrize(
     ("weights", "wish", "text"),
     [
-        ({"canary": 90}, GateWish(0.0, "errors>1%"), "the time to hold is not above 0 seconds"),
+        (
+            {"canary": 90},
+            GateWish(0.0, "errors>1%"),
+            "time to hold is not above 0 and at most 604800",
+        ),
+        ({"canary": 90}, GateWish(604801.0, "errors>1%"), "the time to hold is not above 0 and at most"),
+        ({"canary": 90}, GateWish(float("nan"), "errors>1%"), "the time to hold is not above 0 and at most"),
         ({"canary": 90}, GateWish(1.0, "errors"), "abort_if 'errors' has a condition that is not known"),
         ({"canary": 10}, WISH, "can be watched only if a side grows"),
         ({"stable": 0}, WISH, "another one still gets requests"),

@@ -100,8 +100,7 @@ def split(
         str | None,
         typer.Option(
             metavar="CONDITIONS",
-            help="With --hold: what takes the change back.",
-            show_default="errors>+0.5%,p95>1.3x",
+            help="With --hold: what takes the change back; errors>+0.5%,p95>1.3x if unset.",
         ),
     ] = None,
 ) -> None:
@@ -133,7 +132,7 @@ def split(
         raise typer.BadParameter("watches a change; name new weights", param_hint="--hold")
     if abort_if is not None and hold is None:
         raise typer.BadParameter(
-            "takes back a change that is watched; say for how long with --hold", param_hint="--abort-if"
+            "needs --hold TIME: without it the change is not watched", param_hint="--abort-if"
         )
     if weights:
         try:

@@ -53,8 +53,8 @@ class UpstreamPool:
 
     __slots__ = ("_backups", "_candidates", "_capped", "_chosen", "_free", "_panic", "_picker",
                  "_remote", "_remote_read_ns", "_remote_rows", "_tracks_load", "adaptive",
-                 "affinity", "cells", "checked_within_ns", "ejector", "hash_key", "name", "queue",
-                 "retry", "retry_budget", "serves", "starting", "upstreams")  # fmt: skip
+                 "affinity", "cells", "checked_within_ns", "ejector", "hash_key", "name", "panics",
+                 "queue", "retry", "retry_budget", "serves", "starting", "upstreams")  # fmt: skip
 
     def __init__(
         self,
@@ -83,6 +83,7 @@ class UpstreamPool:
         self._tracks_load = picker.tracks_load
         self._panic = spec.panic
         self.serves = False  # an upstream is eligible
+        self.panics = False  # none is, and ejected ones are used
         self._remote_rows = parts.remote_rows if picker.compares_load else None
         self._remote: list[tuple[Upstream, list[memoryview[int]]]] = []
         self._remote_read_ns = 0
@@ -116,6 +117,7 @@ class UpstreamPool:
         """Determine the candidates again and give them to the policy."""
         chosen, panics = candidates(self.upstreams, self._panic)
         self.serves = bool(chosen) and not panics
+        self.panics = panics and bool(chosen[0].causes)  # not if it only announced that it drains
         self._picker.rebuild(chosen)
         if self.affinity is not None:
             self.affinity.rebuild(chosen)

@@ -13,6 +13,7 @@ from balancer.errors import (
     INTERNAL_ERROR,
     LOOP_DETECTED,
     NO_ROUTE,
+    NO_UPSTREAM,
     POOL_HOLDS_TOO_MANY,
     READ_ONLY,
     WANT_OF_A_SLOT,
@@ -104,6 +105,9 @@ class Exchange(ExchangeState):
             self.fail(READ_ONLY, "")
         elif route.answers:
             self._answer(route)
+        elif route.split is not None and route.split.refuses(self.side, self.head):
+            self.connecting.reset()
+            self.fail(NO_UPSTREAM, "the upstreams of this side are ejected")
         else:
             return False
         return True

@@ -95,6 +95,18 @@ class Split:
         marks = [mark for mark in marks if mark not in own][1 - _MOST_MARKS :]
         return side, b".".join([key, *marks, user.marks[home]])
 
+    def refuses(self, side: Side, head: RequestHead) -> bool:
+        """Whether a request must not go to its side, where only ejected upstreams are left: another side has
+        an eligible one, so the checks are right. A session on an upstream that drains goes on."""
+        pool = side.pool
+        if not pool.panics:
+            return False
+        if not any(weight and one.pool.serves for one, weight in zip(self.sides, self.weights, strict=True)):
+            return False
+        affinity = pool.affinity
+        pinned = None if affinity is None else affinity.pinned(head)
+        return pinned is None or bool(pinned.causes) or not pool.keeps(pinned)
+
     def give(self, response: ResponseHead, value: bytes) -> ResponseHead:
         """The response with the cookie that `choose` has returned."""
         cookie = self._cookie

@@ -9,10 +9,11 @@ import pytest
 
 from balancer.messages import PoolUpdate, SplitUpdate
 from balancer.spec.worker import MatchSpec, RouteSpec, SideSpec, SplitSpec
+from balancer.upstreams.state import Cause
 from tests.fakes.messages import upstream_message
 from tests.fakes.specs import retry_rules, route_spec
 from tests.proxy.conftest import MakeHarness
-from tests.proxy.harness import OK, Harness
+from tests.proxy.harness import OK, Harness, status_of
 from tests.proxy.test_route_table import PEER, head_of
 
 USERS = [f"user-{number}" for number in range(3000)]
@@ -252,6 +253,65 @@ def test_with_fallback_kept_users_go_to_the_other_side_too_and_come_back(make_ha
     site.harness.proxy.take_update(_back("canary"))
     for pool, cookie in users:
         assert ask(site.harness, cookie) == (pool, "")
+
+
+def test_the_users_of_a_side_whose_upstreams_are_ejected_get_503_while_another_side_serves(
+    make_harness: MakeHarness,
+) -> None:
+    site = Site(make_harness, {"stable": 1, "canary": 1})
+    before = site.sides()
+    site.harness.proxy.take_update(_ejected("canary"))
+    assert site.sides() == before
+    for pool in ("stable", "canary"):
+        user = next(user for user in USERS if before[user] == pool)
+        client = site.harness.ask(f"GET / HTTP/1.1\r\nHost: a\r\nX-User: {user}\r\n\r\n".encode())
+        if pool == "stable":
+            site.harness.answer()
+        assert status_of(client.take()) == (200 if pool == "stable" else 503)
+    assert site.harness.logged()["reason"] == "no_upstream"
+
+
+def test_with_fallback_the_users_of_ejected_upstreams_go_to_the_other_side(make_harness: MakeHarness) -> None:
+    site = Site(make_harness, {"stable": 1, "canary": 1}, fallback=True)
+    site.harness.proxy.take_update(_ejected("canary"))
+    assert set(site.sides().values()) == {"stable"}
+
+
+@pytest.mark.parametrize("fallback", [False, True])
+def test_if_no_side_has_an_eligible_upstream_the_ejected_ones_are_used(
+    make_harness: MakeHarness, fallback: bool
+) -> None:
+    site = Site(make_harness, {"stable": 1, "canary": 1}, fallback=fallback)
+    before = site.sides()
+    for pool in ("stable", "canary"):
+        site.harness.proxy.take_update(_ejected(pool))
+    assert site.sides() == before
+    site.harness.ask()
+    assert site.harness.dialled[-1] in (STABLE, CANARY)
+
+
+def test_a_side_of_weight_0_that_serves_does_not_keep_the_only_other_one_from_panic(
+    make_harness: MakeHarness,
+) -> None:
+    site = Site(make_harness, {"stable": 0, "canary": 1})
+    site.harness.proxy.take_update(_ejected("canary"))
+    site.harness.ask()
+    assert site.harness.dialled[-1] == CANARY
+
+
+def test_another_route_to_the_pool_of_a_side_panics_as_before(make_harness: MakeHarness) -> None:
+    routes = [split_by_cookie("a", "stable", "canary", keep=False), route_spec("rest", "canary")]
+    harness = make_harness(1, more=MORE, routes=routes)
+    harness.proxy.take_update(_ejected("canary"))
+    harness.ask()
+    assert harness.dialled[-1] == CANARY
+
+
+def _ejected(pool: str) -> Any:
+    host = {"stable": STABLE, "canary": CANARY}[pool]
+    causes = frozenset([Cause.ACTIVE_CHECK])
+    member = upstream_message(1, id=f"{pool}1:8000", host=host, row=3001, causes=causes)
+    return PoolUpdate(name=pool, revision=5, starting=False, members=(member,))
 
 
 def _gone(pool: str) -> Any:

@@ -126,6 +126,7 @@ def route(
 
     It reads the settings here, not those of a running balancer. Quote a URL
     with ? or &. Dot segments and encodings are treated as in a real request.
+    Of a split it names the side of a user whom the request, or --client, names.
     """
     from balancer.console.route import explain
     from balancer.runtime.blueprint import instance_spec

@@ -9,13 +9,19 @@ from rich.text import Text
 from balancer.errors import OperatorError, ProtocolError
 from balancer.http.edits import Facts
 from balancer.http.fields import REQUEST_KINDS, FieldTable
-from balancer.http.forwarding import Forwarding
+from balancer.http.forwarding import Forwarding, Peer
+from balancer.http.named_values import VALUES
 from balancer.http.request_head import RequestHead, parse_request_head
 from balancer.http.wire import render_request
 from balancer.proxy.route_table import RouteTable
 from balancer.proxy.router import edits_of
+from balancer.proxy.side import RouteCounters, Side
+from balancer.proxy.split import OWN_COOKIE, Split
 from balancer.proxy.stages.answer import Answer
-from balancer.spec.worker import AnswerSpec, MatchSpec, RouteSpec, WorkerSpec
+from balancer.spec.part import replaced
+from balancer.spec.worker import AnswerSpec, MatchSpec, RouteSpec, SplitSpec, WorkerSpec
+from balancer.telemetry.columns import CELLS_PER_ROW
+from balancer.telemetry.segment import CELL_BYTES
 
 _REQUEST_ID = b"0000000000000000000000000000"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -57,8 +63,39 @@ def explain(
         if route.split is not None:
             shares = zip(route.sides, route.split.weights, strict=True)
             weights = ", ".join(f"{side.pool} {weight}" for side, weight in shares)
-            _row(console, "split", f"{weights}, by {route.split.key}")
+            _row(console, "split", f"{weights} in the settings, by {route.split.key}")
+            _row(console, "its side", _side_of(route, route.split, head, peer))
         _print_changes(console, route, head, facts)
+
+
+def _side_of(route: RouteSpec, spec: SplitSpec, head: RequestHead, peer: Peer) -> str:
+    """The side that serves the request as long as it has an eligible upstream."""
+    cells = memoryview(bytearray(CELLS_PER_ROW * CELL_BYTES)).cast("q")
+    sides = [Side(None, {}, RouteCounters(cells)) for _ in route.sides]
+    for side, own in zip(sides, route.sides, strict=True):
+        side.pool_name = own.pool
+    drawn: list[bytes] = []
+
+    def new_id() -> bytes:
+        drawn.append(bytes(8))
+        return drawn[-1]
+
+    chosen, _ = Split(replaced(spec, fallback=False), sides, new_id).choose(head, peer)
+    if drawn:
+        new = [side.pool for side, weight in zip(route.sides, spec.weights, strict=True) if weight]
+        return f"{' or '.join(new)}, by weight: a new user, without the cookie {spec.cookie.decode()}"
+    return f"{chosen.pool_name}, {_named_by(spec, head, peer)}"
+
+
+def _named_by(spec: SplitSpec, head: RequestHead, peer: Peer) -> str:
+    """What names the user of a request."""
+    if spec.key == OWN_COOKIE:
+        return f"by the cookie {spec.cookie.decode()}"
+    kind, _, name = spec.key.partition(":")
+    if name and VALUES[kind](head, peer, name.encode()):
+        return f"by {kind} {name}"
+    address = f"the client's address, {peer.client_address(head)}"
+    return f"as the request has no {kind} {name}: by {address}" if name else f"by {address}"
 
 
 def _raw(method: str, url: str, fields: Sequence[str]) -> tuple[bytes, bytes]:

@@ -1,7 +1,8 @@
 """`balancer route`: the explanation of one request."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import StringIO
+from types import MappingProxyType
 
 import pytest
 from rich.console import Console
@@ -20,12 +21,18 @@ ROUTES = """[
 ]"""
 
 
-def explained(url: str, fields: Sequence[str] = (), method: str = "GET") -> list[str]:
+def explained(
+    url: str,
+    fields: Sequence[str] = (),
+    method: str = "GET",
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> list[str]:
     environ = {
         "BALANCER_UPSTREAMS": "w:80",
         "BALANCER_POOLS__API__UPSTREAMS": "a:80",
         "BALANCER_ROUTES": ROUTES,
         "BALANCER_TRUSTED_PROXIES": "10.0.0.0/8",
+        **settings,
     }
     spec = instance_spec(load(environ), via="lb", max_connections=10).worker
     output = StringIO()
@@ -78,6 +85,60 @@ def test_it_shows_the_normal_form_of_a_path() -> None:
         "path          /shop/a, the normal form of /a/../shop/%61",
         "route         default, number 4: path below /shop",
     ]
+
+
+SPLIT = {
+    "BALANCER_POOLS__STABLE__UPSTREAMS": "s:80",
+    "BALANCER_POOLS__CANARY__UPSTREAMS": "c:80",
+    "BALANCER_SPLIT__SECRET": "of the test",
+}
+FALLBACK = '[{"name": "web", "split": {"sides": {"stable": 50, "canary": 50}, "fallback": true}}]'
+FORWARDED, ADDRESS = "X-Forwarded-For: 198.51.100.{}", "the client's address, 198.51.100.{}"
+
+
+@pytest.mark.parametrize(
+    ("key", "fields", "how"),
+    [
+        pytest.param("header:X-User", ["X-User: {}"], "by header X-User", id="header"),
+        pytest.param("cookie:user", ["Cookie: a=b; user={}"], "by cookie user", id="cookie"),
+        pytest.param("query:u", [], "by query u", id="query"),
+        pytest.param(
+            "cookie", ["Cookie: balancer_split={:016x}"], "by the cookie balancer_split", id="our cookie"
+        ),
+        pytest.param(
+            "client_ip",
+            ["X-Forwarded-For: 198.51.100.{}"],
+            "by the client's address, 198.51.100.{}",
+            id="address",
+        ),
+        pytest.param(
+            "header:X-User",
+            ["X-Forwarded-For: 198.51.100.{}"],
+            "as the request has no header X-User: by the client's address, 198.51.100.{}",
+            id="no header",
+        ),
+    ],
+)
+def test_it_names_the_side_of_a_known_user(key: str, fields: Sequence[str], how: str) -> None:
+    settings = {**SPLIT, "BALANCER_SPLIT__KEY": key, "BALANCER_ROUTES": FALLBACK}
+    sides = set()
+    for user in range(20):
+        lines = explained(f"x/?u={user}", [field.format(user) for field in fields], settings=settings)
+        (line,) = [line for line in lines if line.startswith("its side")]
+        side, _, named = line.removeprefix("its side").strip().partition(", ")
+        assert named == how.format(user)
+        sides.add(side)
+    assert sides == {"stable", "canary"}
+
+
+@pytest.mark.parametrize(
+    ("sides", "said"),
+    [("stable:50|canary:50", "stable or canary, by weight"), ("stable:0|canary:1", "canary, by weight")],
+)
+@pytest.mark.parametrize("cookie", [[], ["Cookie: balancer_split=x"]], ids=["none", "not ours"])
+def test_the_side_of_a_new_user_is_not_known(sides: str, said: str, cookie: Sequence[str]) -> None:
+    lines = explained("x/", cookie, settings={**SPLIT, "BALANCER_ROUTES": f"/={sides}"})
+    assert f"its side      {said}: a new user, without the cookie balancer_split" in lines
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from balancer.console.options import Admin, ConfigFile, UpstreamName, console
+from balancer.errors import OperatorError
 
 if TYPE_CHECKING:
     from balancer.console.changes import Changes
@@ -114,8 +115,8 @@ def split(
     Users stay on their side, but for as many as must move. With --hold the
     sides that grow are compared with the others, and the change is taken back
     at a breach, also if this command ends. It exits with 0 if the change has
-    held, with 1 if it was taken back, and with 3 if it is no longer watched
-    because of another change or a restart.
+    held, with 1 if it was refused or taken back, and with 3 if its end is not
+    known: another change has replaced it, or the balancer cannot be reached.
 
     Counts are since the start, with --watch of the last second. Errors are
     5xx and responses that broke off; p50, p95 and p99 are of the time from a
@@ -123,7 +124,7 @@ def split(
     """
     from balancer.config.durations import parse_duration
     from balancer.console.client import AdminClient, find_admin, find_token
-    from balancer.console.split import ABORT_IF, SplitCommand, parse_weights
+    from balancer.console.split import ABORT_IF, NOT_WATCHED, SplitCommand, parse_weights
 
     file = config or context.obj
     client = AdminClient(find_admin(admin, os.environ, file), find_token(os.environ, file))
@@ -141,8 +142,13 @@ def split(
             raise typer.BadParameter(f"{hold} {error}", param_hint="--hold") from None
         command.set(parse_weights(weights), seconds, ABORT_IF if abort_if is None else abort_if)
         if hold is not None:
-            with _quiet_interrupt():
-                raise typer.Exit(command.follow())
+            try:
+                with _quiet_interrupt():
+                    raise typer.Exit(command.follow())
+            except OperatorError as error:
+                said = f"{error}. How the change of {route} ends is not known here; it may still be watched"
+                console(stderr=True).print(f"balancer: {said}", soft_wrap=True, markup=False)
+                raise typer.Exit(NOT_WATCHED) from None
     elif not watch:
         command.show()
     if watch:

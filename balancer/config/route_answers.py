@@ -13,6 +13,7 @@ from balancer.config.written import plain
 
 MOST_BODY = 64 * 1024
 _LOCATION = re.compile(r"(?:https?://|\$scheme://|/(?![/\\])|\$uri|\$path)[\x21-\x7e]*")
+_OVER_TLS = "https://$host$uri"
 _REDIRECTS = (301, 302, 303, 307, 308)
 _WITHOUT_BODY = (204, 205, 304)
 _PART = r"[!#%&'*+\-.^_`|~0-9A-Za-z]+"  # without $, which begins a variable
@@ -47,17 +48,22 @@ class RedirectSettings(Group):
     """A redirect instead of a pool."""
 
     to: Annotated[str, AfterValidator(_check_location)] = Field(
-        description="Where to: `https` = the same URL over TLS, or a URL with variables, such as "
-        "`https://www.example.com$uri`; `$uri` is path and query."
+        description="Where to: `https` = the same URL over TLS, for requests that do not have it, or a URL "
+        "with variables, such as `https://www.example.com$uri`; `$uri` is path and query."
     )
     status: Annotated[Literal[0, 301, 302, 303, 307, 308], BeforeValidator(_parse_status)] = Field(
         default=0, description="The status; if unset, 308 to https, else 302."
     )
 
     @property
+    def only_adds_tls(self) -> bool:
+        """Whether it leads a request that came over TLS to its own URL."""
+        return self.to in ("https", _OVER_TLS)
+
+    @property
     def location(self) -> str:
         """The Location, with variables."""
-        return "https://$host$uri" if self.to == "https" else self.to
+        return _OVER_TLS if self.to == "https" else self.to
 
     @property
     def chosen_status(self) -> int:

@@ -21,8 +21,9 @@ class _Rule:
         match = route.match
         self.route = route
         self.places = list(dict.fromkeys(_places(match)))
-        self.has_conditions = match.has_conditions
+        self.has_conditions = match.has_conditions or route.without_tls
         self._methods = frozenset(match.methods)
+        self._without_tls = route.without_tls
         headers = {name.lower(): value for name, value in match.headers.items()}
         named = (("header", headers), ("query", match.query), ("cookie", match.cookies))
         self._wanted = frozenset(
@@ -34,6 +35,8 @@ class _Rule:
     def takes(self, other: "_Rule") -> bool:
         """Whether what meets the conditions of another one, host and path apart, meets its own."""
         if self._methods and not (other._methods and other._methods <= self._methods):
+            return False
+        if self._without_tls and not other._without_tls:
             return False
         return self._wanted <= other._implied
 

@@ -136,6 +136,11 @@ class RouteSettings(Group):
         return (self.pool,) if self.pool else ()
 
     @property
+    def without_tls(self) -> bool:
+        """Whether it matches only requests whose client does not speak TLS."""
+        return self.redirect is not None and self.redirect.only_adds_tls
+
+    @property
     def prefixes(self) -> tuple[str, ...]:
         """The prefixes to strip."""
         if isinstance(self.strip_prefix, str):

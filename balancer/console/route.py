@@ -13,6 +13,7 @@ from balancer.http.forwarding import Forwarding, Peer
 from balancer.http.named_values import VALUES
 from balancer.http.request_head import RequestHead, parse_request_head
 from balancer.http.wire import render_request
+from balancer.proxy.https_redirect import to_https, wants_https
 from balancer.proxy.route_table import RouteTable
 from balancer.proxy.router import edits_of
 from balancer.proxy.side import RouteCounters, Side
@@ -24,6 +25,7 @@ from balancer.telemetry.columns import CELLS_PER_ROW
 from balancer.telemetry.segment import CELL_BYTES
 
 _REQUEST_ID = b"0000000000000000000000000000"
+_SAYS_SCHEME = ("x-forwarded-proto:", "forwarded:")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -32,10 +34,15 @@ def explain(
 ) -> None:
     """Print which route a request takes, what is changed, and who answers it. Raises OperatorError for an
     argument that is no request."""
-    listener = spec.listener
-    raw, scheme = _raw(method, url, fields)
+    listener, tls = spec.listener, spec.tls
+    is_https = url.lower().startswith("https:")
+    raw = _raw(method, url, fields, tls is not None)
     table = FieldTable(REQUEST_KINDS, listener.forwarded.told, listener.forwarded.kept)
-    peer = Forwarding(listener.trusted_proxies, spec.via).peer(client)
+    scheme, port = (b"http", None) if tls is None or not is_https else (b"https", tls.public_port)
+    peer = Forwarding(listener.trusted_proxies, spec.via, scheme=scheme, port=port).peer(client)
+    if is_https and tls is None and not peer.trusted:
+        why = f"{client} is not among TRUSTED_PROXIES, which say what clients speak"
+        _row(console, "scheme", f"http to the balancer, which has no TLS: {why}")
     limits = listener.limits
     try:
         head = parse_request_head(raw, limits.uri_bytes, limits.header_count, None, table)
@@ -54,7 +61,9 @@ def explain(
         _row(console, "answer", "404. No app sees it.")
         return
     _row(console, "route", f"{route.name}, number {number + 1}: {_in_words(route.match)}")
-    if route.answer is not None:
+    if tls is not None and tls.redirect and wants_https(head, peer):
+        _print_answer(console, to_https(tls.public_port), facts)
+    elif route.answer is not None:
         _print_answer(console, route.answer, facts)
     else:
         for number, side in enumerate(route.sides):
@@ -98,7 +107,8 @@ def _named_by(spec: SplitSpec, head: RequestHead, peer: Peer) -> str:
     return f"as the request has no {kind} {name}: by {address}" if name else f"by {address}"
 
 
-def _raw(method: str, url: str, fields: Sequence[str]) -> tuple[bytes, bytes]:
+def _raw(method: str, url: str, fields: Sequence[str], has_tls: bool) -> bytes:
+    """The request as it reaches the balancer. If it has no TLS, https ends at a proxy in front, which says so."""
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme not in _DEFAULT_PORTS or not parts.netloc:
         raise OperatorError(f"{url} is no URL; write https://shop.example/api/x")
@@ -112,7 +122,10 @@ def _raw(method: str, url: str, fields: Sequence[str]) -> tuple[bytes, bytes]:
         lines.append(f"{name.strip()}: {value.strip()}")
     if not any(line.lower().startswith("host:") for line in lines[1:]):
         lines.insert(1, f"Host: {parts.netloc}")
-    return "\r\n".join([*lines, "", ""]).encode(), parts.scheme.encode()
+    says_scheme = has_tls or any(line.lower().startswith(_SAYS_SCHEME) for line in lines[1:])
+    if parts.scheme == "https" and not says_scheme:
+        lines.append("X-Forwarded-Proto: https")
+    return "\r\n".join([*lines, "", ""]).encode()
 
 
 def _print_answer(console: Console, answer: AnswerSpec, facts: Facts) -> None:
@@ -151,6 +164,8 @@ def _in_words(match: MatchSpec) -> str:
         wanted.append(f"method {' or '.join(match.methods)}")
     for kind, values in (("header", match.headers), ("query", match.query), ("cookie", match.cookies)):
         wanted += [f"{kind} {name} {'present' if value == '*' else f'= {value}'}" for name, value in values]
+    if match.without_tls:
+        wanted.append("scheme not https")
     return ", ".join(wanted) or "every request"
 
 

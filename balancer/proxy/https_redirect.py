@@ -19,6 +19,17 @@ _HTTPS: Final = b"https"
 _CHALLENGES: Final = b"/.well-known/acme-challenge/"
 
 
+def to_https(port: int) -> AnswerSpec:
+    """The redirect; `port` is where clients find the TLS listener."""
+    location = "https://$host$uri" if port == _HTTPS_PORT else f"https://$host:{port}$uri"
+    return AnswerSpec(status=HTTPStatus.PERMANENT_REDIRECT, location=location)
+
+
+def wants_https(head: RequestHead, peer: Peer) -> bool:
+    """Whether a request is redirected."""
+    return peer.client_scheme(head) != _HTTPS and not head.target.startswith(_CHALLENGES)
+
+
 class RedirectingRouter(Router):
     """Every request is redirected to https, unless a trusted proxy says that its client speaks https, or it
     is about a certificate. It counts for the route that it would have taken."""
@@ -30,8 +41,7 @@ class RedirectingRouter(Router):
         matches: list[MatchSpec] = [spec.match for spec in specs]
         super().__init__(routes, matches)
         self.only = None
-        location = "https://$host$uri" if port == _HTTPS_PORT else f"https://$host:{port}$uri"
-        answer = AnswerSpec(status=HTTPStatus.PERMANENT_REDIRECT, location=location)
+        answer = to_https(port)
         self._redirects = {
             route: Route(
                 replaced(spec, sides=(), split=None, rewrite=None, response=None, answer=answer),
@@ -42,6 +52,4 @@ class RedirectingRouter(Router):
 
     def match(self, head: RequestHead, peer: Peer) -> Route:
         route = super().match(head, peer)
-        if peer.client_scheme(head) == _HTTPS or head.target.startswith(_CHALLENGES):
-            return route
-        return self._redirects[route]
+        return self._redirects[route] if wants_https(head, peer) else route

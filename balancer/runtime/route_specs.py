@@ -74,6 +74,7 @@ def _match(route: RouteSettings) -> MatchSpec:
         headers=tuple(match.headers.items()),
         query=tuple(match.query.items()),
         cookies=tuple(match.cookies.items()),
+        without_tls=route.without_tls,
     )
 
 

@@ -95,7 +95,8 @@ class RetryRules(Part, frozen=True, kw_only=True):
 class MatchSpec(Part, frozen=True, kw_only=True):
     """What a route asks of a request; empty = anything. `hosts` are names, or `*.example.com` for the hosts
     below a domain. A request has the same path, or one of `path_prefixes`: `/api` is `/api` and what is below
-    `/api/`. Header fields, query parameters and cookies are names with values, of which `*` is any."""
+    `/api/`. Header fields, query parameters and cookies are names with values, of which `*` is any. With
+    `without_tls`, it does not match requests whose client speaks TLS, as a trusted proxy in front says."""
 
     hosts: tuple[str, ...] = ()
     path: str = ""
@@ -104,6 +105,7 @@ class MatchSpec(Part, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str], ...] = ()
     query: tuple[tuple[str, str], ...] = ()
     cookies: tuple[tuple[str, str], ...] = ()
+    without_tls: bool = False
 
 
 class SplitSpec(Part, frozen=True, kw_only=True):

@@ -77,6 +77,13 @@ def test_a_route_that_has_requests_of_its_own_is_accepted(above: Any, below: Any
     loaded({"name": "a", "match": above}, {"name": "b", "match": below})
 
 
+def test_a_redirect_to_https_leaves_what_is_https_already_to_the_routes_below() -> None:
+    to_https = {"redirect": "https"}
+    assert len(loaded({"name": "a", **to_https}, {"name": "b"}).routes) == 2
+    assert problem({"name": "a", **to_https}, {"name": "b", "redirect": "https://$host$uri"}) == SAME
+    assert problem({"name": "a"}, {"name": "b", **to_https}) == ALL
+
+
 VALUES = st.sampled_from([{}, {"x": "1"}, {"x": "*"}])
 MATCHES = st.fixed_dictionaries(
     {

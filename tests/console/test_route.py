@@ -26,6 +26,7 @@ def explained(
     fields: Sequence[str] = (),
     method: str = "GET",
     settings: Mapping[str, str] = MappingProxyType({}),
+    client: str = "10.0.0.7",
 ) -> list[str]:
     environ = {
         "BALANCER_UPSTREAMS": "w:80",
@@ -36,7 +37,7 @@ def explained(
     }
     spec = instance_spec(load(environ), via="lb", max_connections=10).worker
     output = StringIO()
-    explain(spec, method, url, fields, "10.0.0.7", Console(file=output, width=200))
+    explain(spec, method, url, fields, client, Console(file=output, width=200))
     return [line.rstrip() for line in output.getvalue().splitlines()]
 
 
@@ -59,7 +60,7 @@ def test_it_shows_the_route_and_what_the_app_gets() -> None:
         (
             "http://a.old.example/b",
             [
-                "route         redirect, number 2: host *.old.example",
+                "route         redirect, number 2: host *.old.example, scheme not https",
                 "answer        308 Permanent Redirect, made here, with a body of 0 bytes",
                 "              Content-Length: 0",
                 "              Location: https://a.old.example/b",
@@ -78,6 +79,21 @@ def test_it_shows_the_route_and_what_the_app_gets() -> None:
 )
 def test_it_shows_what_is_answered_here(url: str, lines: list[str]) -> None:
     assert explained(url) == lines
+
+
+def test_https_ends_at_a_trusted_proxy_which_says_so() -> None:
+    assert explained("https://a.old.example/b") == explained("a.old.example/b", ["X-Forwarded-Proto: https"])
+    assert explained("https://a.old.example/b")[0] == "route         none of 4 matches"
+    assert "              X-Forwarded-Proto: https" in explained("https://a.old.example/shop")
+
+
+def test_a_client_that_is_no_trusted_proxy_speaks_http() -> None:
+    lines = explained("https://a.old.example/b", client="192.0.2.1")
+    assert lines[:2] == [
+        "scheme        http to the balancer, which has no TLS: 192.0.2.1 is not among TRUSTED_PROXIES, which "
+        "say what clients speak",
+        "route         redirect, number 2: host *.old.example, scheme not https",
+    ]
 
 
 def test_it_shows_the_normal_form_of_a_path() -> None:

@@ -1,14 +1,20 @@
 """Every example of docs/routes.md is valid, and those that should be the same are."""
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from balancer.config.loader import load
 from balancer.config.settings import Settings
 from balancer.policies import registry
+from balancer.runtime.blueprint import instance_spec
+from tests.fakes.messages import start_message
+from tests.fakes.transport import CLIENT_ADDRESS
+from tests.fakes.wire import Wire
 
 _ROOT = Path(__file__).parents[2]
 _PAGE = (_ROOT / "docs/routes.md").read_text(encoding="utf-8")
@@ -65,19 +71,153 @@ def test_the_example_from_nginx_is_the_same_in_both_forms(tmp_path: Path, page: 
     ]
 
 
-ROWS = re.findall(r"^\| (?:nginx|HAProxy|Traefik) .*\| (.+) \|$", _PAGE, re.MULTILINE)
+# --- what you had, and what you write: each line with a request
 
 
-@pytest.mark.parametrize("written", [cell.strip("`") for cell in ROWS if cell.startswith("`")])
-def test_each_line_of_the_table_is_valid(tmp_path: Path, written: str) -> None:
+ROWS = re.findall(r"^\| ((?:nginx|HAProxy|Traefik) .*) \| (.+) \|$", _PAGE, re.MULTILINE)
+TRUSTED = "10.9.9.9"
+
+
+@dataclass
+class Sent:
+    """A request, and what came of it: the pool that got it ("" for none), the lines that its app got, and
+    those of the response, each with the first line first."""
+
+    pool: str
+    to_app: list[str]
+    to_client: list[str]
+
+
+def _lines(data: bytes) -> list[str]:
+    return data.decode().partition("\r\n\r\n")[0].split("\r\n")
+
+
+@contextmanager
+def started(tmp_path: Path, written: str) -> Iterator[Wire]:
+    """A balancer whose first route is `written`, and whose second one is the pool `web` for all requests."""
     if re.match(r"[a-z_]+: ", written):  # a part of a route
-        written = f"{{{written}}}" if "match:" in written else f"{{match: {{path_prefix: /x}}, {written}}}"
-        written = f"{written[:-1]}, pool: api}}"
+        place = "" if "match:" in written else "match: {path_prefix: /x}, "
+        written = f"{{{place}{written}, pool: api}}"
     elif not written.startswith("{"):
         written = f'"{written}"'
-    routes: Any = _loaded(tmp_path, f"{_POOLS}routes:\n  - {written}\n").routes
-    assert len(routes) == 1
+    text = f"{_POOLS}trusted_proxies: {TRUSTED}\nroutes:\n  - {written}\n  - {{name: rest, pool: web}}\n"
+    spec = instance_spec(_loaded(tmp_path, text), via="x", max_connections=10).worker
+    wire = Wire(start_message(more={"api": 1, "web": 1}, routes=spec.routes, trusted_proxies=[TRUSTED]))
+    try:
+        yield wire
+    finally:
+        wire.close()
 
 
-def test_the_table_has_lines() -> None:
-    assert len(ROWS) > 10
+def sent(tmp_path: Path, written: str, target: str, *fields: str, client: str = CLIENT_ADDRESS) -> Sent:
+    """Sends a request to it, which its app answers at once."""
+    with started(tmp_path, written) as wire:
+        from_client = wire.connect(client)
+        host = [] if any(field.startswith("Host:") for field in fields) else ["Host: shop.example"]
+        from_client.receive("\r\n".join([f"GET {target} HTTP/1.1", *host, *fields, "", ""]).encode())
+        wire.settle()
+        if not wire.loop.dials:
+            return Sent("", [], _lines(from_client.take()))
+        pool = {"10.0": "default", "10.1": "api", "10.2": "web"}[wire.loop.dials[-1].host[:4]]
+        to_app = _lines(wire.upstream.take())
+        wire.upstream.receive(b"HTTP/1.1 200 OK\r\nServer: app\r\nContent-Length: 2\r\n\r\nok")
+        wire.settle()
+        return Sent(pool, to_app, _lines(from_client.take()))
+
+
+def _goes_to_api(tmp_path: Path, written: str) -> None:
+    assert sent(tmp_path, written, "/api/x").pool == "api"
+    assert sent(tmp_path, written, "/apix").pool == "web"
+
+
+def _is_answered_here(tmp_path: Path, written: str) -> None:
+    assert sent(tmp_path, written, "/health").to_client[0] == "HTTP/1.1 204 No Content"
+    assert sent(tmp_path, written, "/health/x").pool == "web"
+
+
+def _is_stripped(tmp_path: Path, written: str) -> None:
+    found = sent(tmp_path, written, "/api/x?y=1")
+    assert (found.pool, found.to_app[0]) == ("api", "GET /x?y=1 HTTP/1.1")
+
+
+def _adds_tls_once(tmp_path: Path, written: str) -> None:
+    """Also behind a proxy that ends TLS, whose requests come over http too."""
+    found = sent(tmp_path, written, "/a?b=1")
+    assert found.to_client[0] == "HTTP/1.1 301 Moved Permanently"
+    assert "Location: https://shop.example/a?b=1" in found.to_client
+    assert sent(tmp_path, written, "/a", "X-Forwarded-Proto: http", client=TRUSTED).pool == ""
+    for field in ("X-Forwarded-Proto: https", "X-Forwarded-Proto: wss", "Forwarded: proto=https"):
+        assert sent(tmp_path, written, "/a", field, client=TRUSTED).pool == "web"
+    assert sent(tmp_path, written, "/a", "X-Forwarded-Proto: https").pool == ""  # anybody can say that
+
+
+def _goes_by_upgrade(tmp_path: Path, written: str) -> None:
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+    upgrade = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", key)
+    assert sent(tmp_path, written, "/", *upgrade).pool == "api"
+    assert sent(tmp_path, written, "/").pool == "web"
+
+
+def _goes_by_host(tmp_path: Path, written: str) -> None:
+    other = written.replace("=web", "=api")
+    assert sent(tmp_path, other, "/", "Host: a.example.com").pool == "api"
+    assert sent(tmp_path, other, "/", "Host: example.com").pool == "web"
+
+
+def _sends_the_address(tmp_path: Path, _: str) -> None:
+    assert f"X-Real-IP: {CLIENT_ADDRESS}" in sent(tmp_path, "/x=api", "/x").to_app
+
+
+def _takes_large_bodies(tmp_path: Path, written: str) -> None:
+    assert sent(tmp_path, written, "/x", f"Content-Length: {1 << 30}").pool == "api"
+    refused = sent(tmp_path, written, "/x", f"Content-Length: {(1 << 30) + 1}")
+    assert refused.to_client[0] == "HTTP/1.1 413 Content Too Large"
+
+
+def _waits(tmp_path: Path, written: str) -> None:
+    with started(tmp_path, written) as wire:
+        client = wire.connect()
+        client.receive(b"GET /x HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+        wire.settle()
+        wire.advance(89)
+        assert client.take() == b""
+        wire.advance(2)
+        assert client.take().startswith(b"HTTP/1.1 504 ")
+
+
+def _sets_a_field(tmp_path: Path, written: str) -> None:
+    assert "X-A: b" in sent(tmp_path, written, "/x").to_app
+
+
+def _removes_a_field(tmp_path: Path, written: str) -> None:
+    assert "Server: app" not in sent(tmp_path, written, "/x").to_client
+
+
+def _goes_by_host_and_path(tmp_path: Path, written: str) -> None:
+    assert sent(tmp_path, written, "/api/x", "Host: a.example").pool == "api"
+    assert sent(tmp_path, written, "/api/x").pool == "web"
+
+
+def _goes_by_a_field(tmp_path: Path, written: str) -> None:
+    assert sent(tmp_path, written, "/", "X-Beta: 1").pool == "api"
+    assert sent(tmp_path, written, "/", "X-Beta: 2").pool == "web"
+
+
+BEHAVIOURS = [
+    (_goes_to_api, _is_answered_here, _is_stripped, _adds_tls_once, _goes_by_upgrade, _goes_by_host),
+    (_sends_the_address, _takes_large_bodies, _waits, _goes_to_api, _sets_a_field, _removes_a_field),
+    (_goes_by_host_and_path, _goes_by_a_field),
+]
+
+
+def test_each_line_of_the_table_has_a_request() -> None:
+    assert len(ROWS) == len(sum(BEHAVIOURS, ()))
+
+
+@pytest.mark.parametrize(
+    ("row", "behaves"), list(zip(ROWS, sum(BEHAVIOURS, ()), strict=False)), ids=lambda one: str(one)[:60]
+)
+def test_each_line_of_the_table_does_what_it_says(
+    tmp_path: Path, row: tuple[str, str], behaves: Callable[[Path, str], None]
+) -> None:
+    behaves(tmp_path, row[1].strip("`"))

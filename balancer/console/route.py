@@ -38,9 +38,10 @@ def explain(
     is_https = url.lower().startswith("https:")
     raw = _raw(method, url, fields, tls is not None)
     table = FieldTable(REQUEST_KINDS, listener.forwarded.told, listener.forwarded.kept)
-    scheme, port = (b"http", None) if tls is None or not is_https else (b"https", tls.public_port)
+    scheme, port = (b"http", 0) if tls is None or not is_https else (b"https", tls.public_port)
     peer = Forwarding(listener.trusted_proxies, spec.via, scheme=scheme, port=port).peer(client)
-    if is_https and tls is None and not peer.trusted:
+    goes_by_scheme = any(route.match.without_tls for route in spec.routes)
+    if goes_by_scheme and is_https and tls is None and not peer.trusted:
         why = f"{client} is not among TRUSTED_PROXIES, which say what clients speak"
         _row(console, "scheme", f"http to the balancer, which has no TLS: {why}")
     limits = listener.limits

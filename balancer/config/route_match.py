@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from balancer.config.address import parse_host_name
 from balancer.config.group import Group
@@ -30,8 +30,19 @@ def _host_name(text: str) -> str:
 HostPattern = Annotated[str, AfterValidator(_check_host)]
 
 
+_ONE_OF = {
+    "host": "a host",
+    "path": "a path",
+    "path_prefix": "a prefix",
+    "methods": "a method",
+    "headers": "a field",
+    "query": "a parameter",
+    "cookies": "a cookie",
+}
+
+
 class MatchSettings(Group):
-    """What a request must have; empty = anything."""
+    """What a request must have; unset = anything."""
 
     host: Annotated[tuple[HostPattern, ...], CommaList] = Field(
         default=(), description="Hosts, without port; `*.example.com` is every host below example.com."
@@ -44,6 +55,14 @@ class MatchSettings(Group):
     headers: FieldValues = Field(default={}, description="Header fields and their values; `*` is any value.")
     query: QueryValues = Field(default={}, description="Query parameters and their values; `*` is any value.")
     cookies: CookieValues = Field(default={}, description="Cookies and their values; `*` is any value.")
+
+    @field_validator(*_ONE_OF)
+    @classmethod
+    def _asks_for_something(cls, value: object, info: ValidationInfo) -> object:
+        # Written but empty, it may come from a variable that is not set: every request would match.
+        if not value:
+            raise ValueError(f"is empty; name {_ONE_OF[info.field_name or '']} or remove it")
+        return value
 
     @model_validator(mode="after")
     def _one_kind_of_path(self) -> Self:

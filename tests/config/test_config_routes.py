@@ -168,6 +168,20 @@ def of(**changes: Any) -> list[dict[str, Any]]:
             of(match={"hosts": "x"}),
             "route 1: match.hosts: no such setting of a route; did you mean match.host?",
         ),
+        *(
+            (of(match={name: empty}), f"route 1: match.{name}: {shown}is empty; name {one} or remove it")
+            for name, empty, shown, one in [
+                ("host", "", '"" ', "a host"),
+                ("host", " , ", '" , " ', "a host"),
+                ("host", [], "[] ", "a host"),
+                ("path", "", '"" ', "a path"),
+                ("path_prefix", [], "[] ", "a prefix"),
+                ("methods", "", '"" ', "a method"),
+                ("headers", {}, "", "a field"),
+                ("query", {}, "", "a parameter"),
+                ("cookies", "{}", '"{}" ', "a cookie"),
+            ]
+        ),
         (
             of(match={"path": "/a", "path_prefix": "/b"}),
             "route 1: match: has a path and a path_prefix; keep one of them",

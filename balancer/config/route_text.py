@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-from balancer.config.types import BARE, from_json
+from balancer.config.json_text import from_json
+from balancer.config.types import BARE
 
 _EXAMPLE = "/api/=api"
 _JOINED = re.compile(r"=[^,]*[;\s]")

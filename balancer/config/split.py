@@ -1,7 +1,8 @@
 """Settings of splits (L1): how the requests of a route are divided among pools, and what names a user."""
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -52,15 +53,21 @@ def parse_sides(value: object) -> object:
         pairs = [part.rpartition(":") for part in value.split("|")]
         if not all(colon and pool.strip() for pool, colon, _ in pairs):
             raise ValueError("has a side without a weight; write stable:90|canary:10")
-        return {pool.strip(): weight.strip() for pool, _, weight in pairs}
+        sides = [(pool.strip(), weight.strip()) for pool, _, weight in pairs]
+        _refuse_repeated([pool for pool, _ in sides])
+        return dict(sides)
     if isinstance(value, list):
         if not all(isinstance(one, Mapping) and one.keys() == {"pool", "weight"} for one in value):
             raise ValueError("is no list of sides; write [{pool: stable, weight: 90}, ...]")
-        names = [str(one["pool"]) for one in value]
-        if len(set(names)) < len(names):
-            raise ValueError("names a pool twice; write each once")
+        _refuse_repeated([str(one["pool"]) for one in value])
         return {str(one["pool"]): one["weight"] for one in value}
     return value
+
+
+def _refuse_repeated(pools: Sequence[str]) -> None:
+    for pool, count in Counter(pools).items():
+        if count > 1:
+            raise ValueError(f"names {pool} twice; write each pool once")
 
 
 def _parse_split(value: object) -> object:

@@ -12,11 +12,11 @@ import orjson
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
 from balancer.config.durations import format_duration, parse_duration
+from balancer.config.json_text import from_json
 from balancer.config.readable import about_key
 from balancer.config.written import (
     MOST,
     NO_LIMIT,
-    is_text,
     parse_number,
     parse_whole,
     plain,
@@ -123,17 +123,6 @@ def _as_fields(text: str) -> str:
     if _TOKEN.fullmatch(name) is None or name.lower() == "host":
         return 'write an object such as {"Host": "app.example"}'
     return f'write an object such as {{"{name}": "..."}}'
-
-
-def from_json(text: str, remedy: str) -> Any:
-    try:
-        value = json.loads(text)
-        written = is_text(value)
-    except (ValueError, RecursionError):
-        raise ValueError(f"is not valid JSON; {remedy}") from None
-    if not written:  # "\\ud800" is valid JSON
-        raise ValueError("has characters that are not UTF-8 text; write it again")
-    return value
 
 
 _STATUSES = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?")

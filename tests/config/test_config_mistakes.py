@@ -210,6 +210,12 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
             id="framing_field",
         ),
         pytest.param(
+            "BALANCER_HEALTH_CHECK__HEADERS",
+            '{"Host": "a", "X-A": "b", "Host": "c"}',
+            '********** has the key "Host" twice; keep one of them',
+            id="a field twice",
+        ),
+        pytest.param(
             "BALANCER_HEALTH_CHECK__DRAIN_STATUS",
             "99",
             '"99" is not a status; write one from 200 to 599, or 0 for none',

@@ -346,6 +346,16 @@ def test_a_route_may_be_split(written: object) -> None:
             'route 1: split.sides: "api|static" has a side without a weight; write stable:90|canary:10',
         ),
         (
+            "/=default:5|default:10|api:1",
+            'route 1: split.sides: "default:5|default:10|api:1" names default twice; write each pool once',
+        ),
+        (
+            [{"split": [{"pool": "api", "weight": 1}, {"pool": "api", "weight": 2}]}],
+            'route 1: split.sides: [{"pool": "api", "weight": 1}, {"pool": "api", "weight": 2}] names '
+            "api twice; write each pool once",
+        ),
+        ('[{"split": {"api": 1, "static": 2, "api": 3}}]', 'has the key "api" twice; keep one of them'),
+        (
             "/=api:90%|static:10%",
             'route 1: split.sides: "api:90%|static:10%" has a weight that is not whole (90%); write '
             "stable:90|canary:10",

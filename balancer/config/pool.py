@@ -20,6 +20,7 @@ from balancer.config.pool_groups import (
     OutlierSettings,
     RetrySettings,
 )
+from balancer.config.route import RouteLimits, RouteTimeouts
 from balancer.config.sticky import StickySettings
 from balancer.config.types import CommaList, Count, Duration, JsonObject, Switch, check_hash_key
 from balancer.config.upstream_spec import Spec, parse_upstream, refuse_duplicates
@@ -83,6 +84,14 @@ def refuse_no_share(limits: PoolLimits, workers: int, names: Sequence[str], abov
             )
 
 
+class OwnPoolTimeouts(RouteTimeouts, PoolTimeouts):
+    """The deadlines that a pool may set itself, some of them for the routes to it."""
+
+
+class OwnPoolLimits(RouteLimits, PoolLimits):
+    """The limits that a pool may set itself, one of them for the routes to it."""
+
+
 class PoolSettings(Group):
     """The upstreams of a pool, and how they are used and checked."""
 
@@ -124,11 +133,11 @@ class NamedPool(PoolSettings):
     """A pool under POOLS. What it does not set itself it has from the top of the tree, but for its
     upstreams."""
 
-    timeouts: PoolTimeouts = PoolTimeouts()
-    limits: PoolLimits = PoolLimits()
+    timeouts: OwnPoolTimeouts = OwnPoolTimeouts()
+    limits: OwnPoolLimits = OwnPoolLimits()
 
     @field_validator("limits")
     @classmethod
-    def _there_is_a_queue(cls, limits: PoolLimits, info: ValidationInfo) -> PoolLimits:
+    def _there_is_a_queue(cls, limits: OwnPoolLimits, info: ValidationInfo) -> OwnPoolLimits:
         refuse_idle_queue(limits, info.data.get("adaptive", AdaptiveSettings()))
         return limits

@@ -1,6 +1,5 @@
-"""The settings of a route (L1): they apply to an exchange once its route is known.
-
-So far there is one route, so only the top of the tree has them.
+"""What holds for an exchange once its route is known (L1): the route has it, or its pool, or the top of the
+tree.
 """
 
 from pydantic import Field

@@ -39,7 +39,7 @@ def _parse_stripped(value: object) -> object:
 
 
 class OwnTimeouts(Group):
-    """A route's own timeouts; unset ones are those of TIMEOUTS."""
+    """A route's own timeouts; unset ones are those of its pool."""
 
     first_byte: Duration | None = None
     idle: Duration | None = None
@@ -58,7 +58,7 @@ class OwnRetry(Group):
 
 
 class OwnLimits(Group):
-    """A route's own limits; unset ones are those of LIMITS."""
+    """A route's own limits; unset ones are those of its pool."""
 
     body_bytes: Size | None = None
 

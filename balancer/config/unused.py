@@ -177,11 +177,19 @@ def unused(settings: Settings, origins: Mapping[Path, Origin], tree: Mapping[str
     found = [
         sentence
         for path, sentence in _sentences(settings, (), origins, tree)
-        if not (only_for_pools and path in POOL_SETTINGS)
+        if not (only_for_pools and path in POOL_SETTINGS) or _in_no_pool(path, settings, origins)
     ]
     for name, pool in settings.pools.items():
         found += [one for _, one in _sentences(_as_of(pool, settings), (POOLS, name), origins, tree)]
     return [*found, *_of_routes(settings, origins)]
+
+
+def _in_no_pool(path: Path, settings: Settings, origins: Mapping[Path, Origin]) -> bool:
+    """Whether a value at the top changes nothing in any pool that takes it."""
+    return all(
+        (POOLS, name, *path) in origins or _why(key(path), _as_of(pool, settings)) is not None
+        for name, pool in settings.pools.items()
+    )
 
 
 def _of_routes(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]:

@@ -1,10 +1,14 @@
 """From the settings of routes to their specs (L7)."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
+from balancer.config.pool import NamedPool
 from balancer.config.route_edits import FieldsSettings
-from balancer.config.routes import UNMATCHED, OwnRetry, RouteSettings
+from balancer.config.routes import UNMATCHED, OwnLimits, OwnRetry, OwnTimeouts, RouteSettings
 from balancer.config.settings import Settings
+from balancer.config.upstream_spec import DEFAULT
 from balancer.errors import SettingsError
 from balancer.spec.part import replaced
 from balancer.spec.worker import (
@@ -21,6 +25,8 @@ from balancer.spec.worker import (
     SplitSpec,
 )
 
+_Holder: TypeAlias = Settings | NamedPool
+
 
 def route_specs(settings: Settings, pools: Mapping[str, PoolSpec]) -> tuple[RouteSpec, ...]:
     """The routes in the order in which they are tried, the last one for all requests. Raises SettingsError
@@ -35,7 +41,7 @@ def route_specs(settings: Settings, pools: Mapping[str, PoolSpec]) -> tuple[Rout
 
 
 def _spec(settings: Settings, route: RouteSettings, pools: Mapping[str, PoolSpec]) -> RouteSpec:
-    most = route.limits.body_bytes
+    holders = _holders(settings, route)
     return RouteSpec(
         name=route.name,
         match=_match(route),
@@ -44,8 +50,8 @@ def _spec(settings: Settings, route: RouteSettings, pools: Mapping[str, PoolSpec
         answer=_answer(route),
         rewrite=_rewrite(route),
         response=_fields(route.response_headers),
-        timeouts=_timeouts(settings, route),
-        body_bytes=settings.limits.body_bytes if most is None else most,
+        timeouts=_timeouts(route.timeouts, holders),
+        body_bytes=_body_bytes(route.limits, holders),
     )
 
 
@@ -59,7 +65,7 @@ def _unmatched(settings: Settings) -> RouteSpec:
         answer=None,
         rewrite=None,
         response=None,
-        timeouts=_timeouts(settings, None),
+        timeouts=_timeouts(OwnTimeouts(), [settings]),
         body_bytes=settings.limits.body_bytes,
     )
 
@@ -139,22 +145,33 @@ def _fields(fields: FieldsSettings) -> FieldsSpec | None:
     return None if spec == FieldsSpec() else spec
 
 
-def _timeouts(settings: Settings, route: RouteSettings | None) -> RouteTimeouts:
-    def seconds(name: str) -> float:
-        own: float | None = None if route is None else getattr(route.timeouts, name)
-        of_all: float = getattr(settings.timeouts, name)
-        return of_all if own is None else own
+def _body_bytes(limits: OwnLimits, holders: Sequence[_Holder]) -> int:
+    if limits.body_bytes is not None:
+        return limits.body_bytes
+    return max((one.limits.body_bytes for one in holders), key=lambda most: most or math.inf)
 
-    def chosen(name: str) -> int:
-        return timeout_ns(seconds(name))
+
+def _timeouts(timeouts: OwnTimeouts, holders: Sequence[_Holder]) -> RouteTimeouts:
+    def seconds(name: str) -> list[float]:
+        own: float | None = getattr(timeouts, name)
+        return [getattr(one.timeouts, name) for one in holders] if own is None else [own]
+
+    def longest(name: str) -> int:
+        return max(map(timeout_ns, seconds(name)))
 
     return RouteTimeouts(
-        first_byte_ns=chosen("first_byte"),
-        idle_ns=chosen("idle"),
-        total_ns=chosen("total"),
-        tunnel_idle_ns=chosen("tunnel_idle"),
-        tunnel_drain_ns=round(seconds("tunnel_drain") * 1e9),  # 0 is no time, not none
+        first_byte_ns=longest("first_byte"),
+        idle_ns=longest("idle"),
+        total_ns=longest("total"),
+        tunnel_idle_ns=longest("tunnel_idle"),
+        tunnel_drain_ns=round(max(seconds("tunnel_drain")) * 1e9),  # 0 is no time, not none
     )
+
+
+def _holders(settings: Settings, route: RouteSettings) -> list[_Holder]:
+    """What has the values that a route does not set itself: its pools, or without one the top of the tree. Of
+    several pools the largest value counts: which one will serve is not known before the request is read."""
+    return [settings if name == DEFAULT else settings.pools[name] for name in route.pools] or [settings]
 
 
 def timeout_ns(seconds: float) -> int:

@@ -48,6 +48,25 @@ def test_a_pool_has_the_values_of_the_top_and_its_own() -> None:
     assert (settings.retry.max_attempts, settings.limits.max_inflight) == (5, 0)
 
 
+def test_a_pool_may_have_timeouts_and_the_body_limit_of_its_routes() -> None:
+    environ = {
+        "BALANCER_TIMEOUTS__FIRST_BYTE": "3s",
+        "BALANCER_TIMEOUTS__TOTAL": "20s",
+        "BALANCER_LIMITS__BODY_BYTES": "1M",
+        "BALANCER_POOLS__API__TIMEOUTS__FIRST_BYTE": "9s",
+        "BALANCER_POOLS__API__TIMEOUTS__IDLE": "8s",
+        "BALANCER_POOLS__API__TIMEOUTS__TUNNEL_IDLE": "7s",
+        "BALANCER_POOLS__API__TIMEOUTS__TUNNEL_DRAIN": "6s",
+        "BALANCER_POOLS__API__LIMITS__BODY_BYTES": "2M",
+    }
+    settings = load({**BOTH, **environ})
+    timeouts = settings.pools["api"].timeouts
+    assert (timeouts.first_byte, timeouts.idle, timeouts.total) == (9.0, 8.0, 20.0)
+    assert (timeouts.tunnel_idle, timeouts.tunnel_drain) == (7.0, 6.0)
+    assert settings.pools["api"].limits.body_bytes == 2 << 20
+    assert (settings.timeouts.first_byte, settings.limits.body_bytes) == (3.0, 1 << 20)
+
+
 def test_the_environment_overrides_a_pool_of_the_file(tmp_path: Path) -> None:
     file = written(
         tmp_path,

@@ -18,6 +18,7 @@ from balancer.config.own_cookies import refused_cookies
 from balancer.config.pool import PoolSettings
 from balancer.config.pools import about_name, completed
 from balancer.config.problems import about_route, about_value, as_written, sentences
+from balancer.config.refused_routes import broken_routes, circles_by_tls, refused_routes
 from balancer.config.settings import Settings
 from balancer.config.sources import Origin, Reading, read_environment, read_file
 from balancer.config.split import OWN_COOKIE
@@ -92,8 +93,10 @@ def load_with_origins(
     except ValidationError as error:
         # An unreadable file may contain the upstreams: reporting the file is enough.
         problems += sentences(error, origins, name, tree, blame_missing=not file.unreadable)
+        problems += broken_routes(tree, origins, knows_pools=not file.unreadable)
         settings = None
     else:
+        problems += refused_routes(settings, origins)
         problems += _nobody(settings, origins)
         problems += _no_routes(settings, origins)
         problems += _circles(settings, origins)
@@ -112,6 +115,7 @@ def load_with_origins(
     if problems or settings is None:
         raise _wrong(problems)
     warnings = [*unused(settings, origins, tree), *_without_requests(settings, origins)]
+    warnings += circles_by_tls(settings, origins)
     if any(
         pool.sticky.enabled and not pool.sticky.secret.get_secret_value()
         for pool in (settings, *settings.pools.values())

@@ -1,7 +1,7 @@
 """Turns validation errors into sentences an operator can act on (L1): setting, value, remedy."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from balancer.config.catalogue import BY_PATH, Path, about_unknown_key, at_top, pool_of, variable
 from balancer.config.group import MisfitError
 from balancer.config.masking import MASKED, MASKED_QUERIES
-from balancer.config.route_problems import in_routes
+from balancer.config.route_problems import in_routes, items_of
 from balancer.config.settings import Settings
 from balancer.config.sources import Origin
 from balancer.config.types import MASK
@@ -52,20 +52,24 @@ def sentences(
 ) -> list[str]:
     """One sentence per problem. `file` is where unknown keys were read from: those of the environment are
     already reported. `tree` holds the values as written."""
+    items = items_of(tree.get(ROUTES))
     return [
-        _sentence(each, origins, file, tree)
+        _sentence(each, origins, file, tree, items)
         for each in error.errors(include_url=False)
         if blame_missing or each["type"] != "missing"
     ]
 
 
 def _sentence(
-    error: ErrorDetails, origins: Mapping[Path, Origin], file: str | None, tree: Mapping[str, Any]
+    error: ErrorDetails,
+    origins: Mapping[Path, Origin],
+    file: str | None,
+    tree: Mapping[str, Any],
+    items: Sequence[object],
 ) -> str:
     path = where = tuple(str(part) for part in error["loc"])
     if path[0] == ROUTES:
-        text = _generic(error)
-        return f"{_place((ROUTES,), origins)}: {in_routes(error, text, tree.get(ROUTES), quoted=_quoted)}"
+        return about_routes(in_routes(error, _generic(error), items, quoted=_quoted), origins)
     if error["type"] == "extra_forbidden":
         return f"{file}: {'.'.join(path)}: {about_unknown_key(path)}"
     context, value = error.get("ctx", {}), error["input"]
@@ -97,9 +101,14 @@ def _generic(error: ErrorDetails) -> str:
     return error["msg"] if known is None else known.format(**error.get("ctx", {}))
 
 
+def about_routes(text: str, origins: Mapping[Path, Origin]) -> str:
+    """The sentence about several routes, or one that `text` names."""
+    return f"{_place((ROUTES,), origins)}: {text}"
+
+
 def about_route(number: int, name: str, text: str, origins: Mapping[Path, Origin]) -> str:
     """The sentence about a route, by its number from 1: where it was set, and what is wrong (`text`)."""
-    return f"{_place((ROUTES,), origins)}: route {number} ({name}): {text}"
+    return about_routes(f"route {number} ({name}): {text}", origins)
 
 
 def _shown(path: Path, bound: object) -> object:

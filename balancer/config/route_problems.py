@@ -1,6 +1,6 @@
 """Turns validation errors in routes into sentences (L1): route, setting, value, remedy."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import get_args
 
@@ -49,14 +49,25 @@ def _names(model: type[BaseModel]) -> Iterator[str]:
 _KEYS = frozenset(_names(RouteSettings))
 
 
-def in_routes(error: ErrorDetails, text: str, written: object, quoted: Callable[[object], str]) -> str:
+def items_of(written: object) -> Sequence[object]:
+    """The routes as they were read, one by one; none if they are no list."""
+    try:
+        items = parse_routes(written)
+    except RouteError:
+        return ()
+    return items if isinstance(items, list | tuple) else ()
+
+
+def in_routes(
+    error: ErrorDetails, text: str, items: Sequence[object], quoted: Callable[[object], str]
+) -> str:
     """The sentence without where the routes were set. `text` is what the error's type says of the value,
-    `written` are the routes as they were read, and `quoted` shows a value."""
+    `items` are the routes as they were read, and `quoted` shows a value."""
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, RouteError):
         return str(cause)
     number, names, value = _where(error), _path(error), error["input"]
-    place = "" if number is None else f"{_name(number, written)}: "
+    place = "" if number is None else f"{_name(number, items)}: "
     if error["type"] == "extra_forbidden":
         unknown = str(error["loc"][-1])
         return f"{place}{'.'.join([*names, unknown])}: {_unknown(unknown, names)}"
@@ -84,9 +95,8 @@ def _path(error: ErrorDetails) -> list[str]:
     return [str(part) for part in error["loc"][2:end] if part in _KEYS]
 
 
-def _name(number: int, written: object) -> str:
-    routes = parse_routes(written)
-    route = routes[number] if isinstance(routes, list) else None
+def _name(number: int, items: Sequence[object]) -> str:
+    route = items[number] if number < len(items) else None
     name = f" ({route['name']})" if isinstance(route, Mapping) and "name" in route else ""
     return f"route {number + 1}{name}"
 

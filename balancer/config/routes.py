@@ -2,16 +2,26 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from balancer.config.group import Group
 from balancer.config.route_answers import Redirect, Respond
 from balancer.config.route_edits import FieldsSettings, NewHost
 from balancer.config.route_match import MatchSettings
 from balancer.config.route_paths import PathOrNone, check_prefix, is_below
-from balancer.config.route_text import RouteError, parse_routes
+from balancer.config.route_text import parse_route, parse_routes
 from balancer.config.split import Split
 from balancer.config.types import Count, Duration, Methods, Size, Statuses
 
@@ -149,24 +159,30 @@ class RouteSettings(Group):
 
 
 def named(routes: tuple[RouteSettings, ...]) -> tuple[RouteSettings, ...]:
-    """The routes, each with a name. Raises RouteError if two were given the same."""
-    given = Counter(route.name for route in routes if route.name)
-    for name, count in given.items():
-        if count > 1:
-            raise RouteError(f"has {count} routes called {name}; give each its own name")
-    taken = set(given)
+    """The routes, each with a name: the second one to the pool `api` is `api-2`."""
+    taken = {route.name for route in routes}
+    numbers: Counter[str] = Counter()
     done = []
     for route in routes:
         if not route.name:
-            stem = _joined(route.pools) or ("redirect" if route.redirect else "respond")
-            name, number = stem, 1
+            stem = name = _joined(route.pools) or ("redirect" if route.redirect else "respond")
             while name in taken:
-                number += 1
-                name = f"{stem}-{number}"
+                numbers[stem] += 1
+                name = f"{stem}-{numbers[stem] + 1}"
             taken.add(name)
             route = route.model_copy(update={"name": name})
         done.append(route)
     return tuple(done)
+
+
+def readable(items: Sequence[object]) -> list[tuple[int, RouteSettings]]:
+    """Those of the items of a list of routes that are routes, each with its number, from 1."""
+    found = []
+    for number, item in enumerate(items, 1):
+        with suppress(ValidationError):
+            found.append((number, _ROUTE.validate_python(item)))
+    routes = named(tuple(route for _, route in found))
+    return [(number, route) for (number, _), route in zip(found, routes, strict=True)]
 
 
 def _joined(pools: tuple[str, ...]) -> str:
@@ -179,8 +195,10 @@ def _dumped(routes: tuple[RouteSettings, ...]) -> list[dict[str, Any]]:
     return [route.model_dump(mode="json", exclude_defaults=True) for route in routes]
 
 
+_Route = Annotated[RouteSettings, BeforeValidator(parse_route)]
+_ROUTE: TypeAdapter[RouteSettings] = TypeAdapter(_Route)
 Routes = Annotated[
-    tuple[RouteSettings, ...],
+    tuple[_Route, ...],
     AfterValidator(named),
     BeforeValidator(parse_routes),
     PlainSerializer(_dumped, when_used="json"),

@@ -23,18 +23,16 @@ from balancer.config.pool import (
 )
 from balancer.config.pool_groups import AdaptiveSettings
 from balancer.config.route import RouteLimits, RouteTimeouts
-from balancer.config.route_order import refuse_misfits
-from balancer.config.route_text import RouteError
-from balancer.config.routes import Routes, RouteSettings
+from balancer.config.route_text import MOST_ROUTES
+from balancer.config.routes import Routes
 from balancer.config.split import SplitSettings
 from balancer.config.tls import TlsSettings
-from balancer.config.upstream_spec import DEFAULT, Spec
+from balancer.config.upstream_spec import Spec
 
 # Rows of the stats segment, which is in a layer above: a test compares. Each worker, the listener, the pool,
 # the route and each upstream has one.
 MOST_ENTITIES = 4096
 OTHER_ENTITIES = 3
-MOST_ROUTES = 1024  # with several pools
 
 
 class TimeoutSettings(InstanceTimeouts, ListenerTimeouts, RouteTimeouts, PoolTimeouts):
@@ -73,17 +71,6 @@ class Settings(PoolSettings, InstanceSettings, ListenerSettings, BaseSettings):
         "static.example.com/=static, /=web`, or a list in JSON or YAML (docs/routes.md). If unset, all go to "
         "the only pool.",
     )
-
-    @field_validator("routes")
-    @classmethod
-    def _routes_lead_somewhere(
-        cls, routes: tuple[RouteSettings, ...], info: ValidationInfo
-    ) -> tuple[RouteSettings, ...]:
-        if len(routes) > MOST_ROUTES:
-            raise RouteError(f"has {len(routes)} routes; there is room for {MOST_ROUTES}: name fewer")
-        if "pools" in info.data and "upstreams" in info.data:  # else these are wrong, which has been reported
-            refuse_misfits(routes, [*([DEFAULT] if info.data["upstreams"] else []), *info.data["pools"]])
-        return routes
 
     @field_validator("admin_listen")
     @classmethod

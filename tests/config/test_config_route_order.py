@@ -84,6 +84,19 @@ def test_a_redirect_to_https_leaves_what_is_https_already_to_the_routes_below() 
     assert problem({"name": "a"}, {"name": "b", **to_https}) == ALL
 
 
+def test_all_routes_that_hide_one_are_named() -> None:
+    hosts = ("x.example", "y.example", "z.example")
+    above = [{"name": host[0], "match": {"host": host}} for host in hosts]
+    two = {"name": "b", "match": {"host": list(hosts[:2]), "path_prefix": "/a"}}
+    three = {"name": "b", "match": {"host": list(hosts)}}
+    end = "takes all of its requests; put it first"
+    assert (
+        problem(*above, two)
+        == f"route 4 (b) never matches: x and y, above it, {end.replace('s all', ' all')}"
+    )
+    assert problem(*above, three).startswith("route 4 (b) never matches: x, y and z, above it, take all of")
+
+
 VALUES = st.sampled_from([{}, {"x": "1"}, {"x": "*"}])
 MATCHES = st.fixed_dictionaries(
     {
@@ -128,30 +141,3 @@ def test_a_refused_route_is_one_that_no_request_takes(matches: list[dict[str, An
 def test_many_routes_with_different_conditions_are_accepted() -> None:
     values = [{"name": f"r{n}", "match": {"headers": {"X-Tenant": str(n)}}} for n in range(1000)]
     loaded(*values)
-
-
-# --- redirects in circles
-
-
-@pytest.mark.parametrize(
-    ("match", "to"),
-    [
-        ({}, "/down"),
-        ({"path_prefix": "/a"}, "/a/b?x=1"),
-        ({"host": "a.x", "path": "/caf%C3%A9"}, "/caf%c3%a9#top"),
-        ({"path": "/a"}, "$uri"),
-    ],
-)
-def test_a_redirect_to_itself_is_refused(match: Any, to: str) -> None:
-    assert problem({"name": "a", "match": match, "redirect": to}) == (
-        f"route 1 (a) redirects to {to}, which it takes itself, in circles; write another place, or put a "
-        "route for it above"
-    )
-
-
-@pytest.mark.parametrize(
-    ("match", "to"),
-    [({"path": "/a"}, "/b"), ({"methods": "POST"}, "$uri"), ({"cookies": {"old": "*"}}, "/a"), ({}, "/a/b")],
-)
-def test_a_redirect_that_ends_is_accepted(match: Any, to: str) -> None:
-    loaded({"match": {"path": "/a/b"}}, {"name": "a", "match": match, "redirect": to})

@@ -103,10 +103,10 @@ def of(**changes: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        ("api", '"api" is no route; write a path or a host, =, and a pool: /api/=api'),
-        ("/a=", '"/a=" is no route; write a path or a host, =, and a pool: /api/=api'),
-        ("=api", '"=api" is no route; write a path or a host, =, and a pool: /api/=api'),
-        ("http://x/=api", '"http://x/=api" has a URL; write its host and path: x/=api'),
+        ("api", 'route 1: "api" is no route; write a path or a host, =, and a pool: /api/=api'),
+        ("/a=", 'route 1: "/a=" is no route; write a path or a host, =, and a pool: /api/=api'),
+        ("=api", 'route 1: "=api" is no route; write a path or a host, =, and a pool: /api/=api'),
+        ("http://x/=api", 'route 1: "http://x/=api" has a URL; write its host and path: x/=api'),
         (
             "/api/=apx",
             "route 1 (apx) names the pool apx, which does not exist; the pools are default, api, static",
@@ -130,9 +130,10 @@ def of(**changes: Any) -> list[dict[str, Any]]:
         ),
         (
             "/api=api; /=default",
-            '"/api=api; /=default" is more than one route; put commas between them: /api/=api, /=web',
+            'route 1: "/api=api; /=default" is more than one route; put commas between them: '
+            "/api/=api, /=web",
         ),
-        ("/=api=9|static=1", '"/=api=9|static=1" has weights with =; write /=stable:90|canary:10'),
+        ("/=api=9|static=1", 'route 1: "/=api=9|static=1" has weights with =; write /=stable:90|canary:10'),
         ('"/=api"', "has quotes that are part of the value; remove them"),
         (of(path="/x"), "route 1: path: no such setting of a route; did you mean match.path?"),
         (
@@ -379,3 +380,58 @@ def test_a_route_may_be_split(written: object) -> None:
 )
 def test_a_wrong_split_is_refused(value: object, text: str) -> None:
     assert problem(value) == f"BALANCER_ROUTES: {text}"
+
+
+def problems(value: object) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        load({**POOLS, "BALANCER_ROUTES": value if isinstance(value, str) else json.dumps(value)})
+    return [sentence.removeprefix("BALANCER_ROUTES: ") for sentence in caught.value.problems]
+
+
+def test_mistakes_in_several_routes_are_reported_together() -> None:
+    wrong = ["/a=apx", "/b", {"match": {"path": "c"}, "pool": "api"}, 5, {"name": "d"}, "/a/x=api", "/d=apy"]
+    assert problems(wrong) == [
+        'route 2: "/b" is no route; write a path or a host, =, and a pool: /api/=api',
+        'route 3: match.path: "c" is not a path; write /c',
+        "route 4: 5 is not a mapping of names to values",
+        "route 5 (d): has neither a pool nor a split nor a redirect nor a respond; write one of them",
+        "route 1 (apx) names the pool apx, which does not exist; the pools are default, api, static",
+        "route 6 (api) never matches: apx, above it, takes all of its requests; put it first",
+        "route 7 (apy) names the pool apy, which does not exist; the pools are default, api, static",
+    ]
+
+
+def test_mistakes_in_the_short_form_are_reported_together() -> None:
+    assert problems("/a, /b=api, http://x/=api") == [
+        'route 1: "/a" is no route; write a path or a host, =, and a pool: /api/=api',
+        'route 3: "http://x/=api" has a URL; write its host and path: x/=api',
+    ]
+
+
+def test_routes_of_one_name_and_hidden_ones_are_reported_together() -> None:
+    same = {"name": "a", "match": {"path": "/a"}, "pool": "api"}
+    assert problems([same, same, {"name": "b", "match": {"path": "/a"}, "pool": "x"}]) == [
+        "has 2 routes called a; give each its own name",
+        "route 2 (a) never matches: a, above it, matches the same requests; remove one of them",
+        "route 3 (b) names the pool x, which does not exist; the pools are default, api, static",
+        "route 3 (b) never matches: a, above it, matches the same requests; remove one of them",
+    ]
+
+
+def test_pools_that_could_not_be_read_are_not_reported_missing(tmp_path: Path) -> None:
+    environ = {"BALANCER_CONFIG": str(tmp_path / "missing.yaml"), "BALANCER_ROUTES": "/api=api, /b"}
+    with pytest.raises(SettingsError) as caught:
+        load(environ)
+    _, about_routes = caught.value.problems
+    assert about_routes.startswith('BALANCER_ROUTES: route 2: "/b" is no route')
+
+
+def test_an_item_of_a_list_in_yaml_that_is_no_route_has_its_number(tmp_path: Path) -> None:
+    file = tmp_path / "balancer.yaml"
+    file.write_text("upstreams: w:80\nroutes:\n  - /=default\n  - 5\n  - [/a=default]\n", encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load({}, str(file))
+    assert caught.value.problems == [
+        f'{file}: routes: route 2: "5" is no route; write a path or a host, =, and a pool: /api/=api',
+        f'{file}: routes: route 3: ["/a=default"] is not a mapping of names to values',
+    ]

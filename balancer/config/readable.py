@@ -4,6 +4,7 @@ The others are never there, or in every request, so what goes by them has no eff
 """
 
 import re
+from functools import lru_cache
 
 # As in http/fields: a test compares.
 ABOUT_CONNECTIONS = ("connection", "keep-alive", "proxy-connection", "te")
@@ -15,6 +16,7 @@ _IMITATED = (*ABOUT_CONNECTIONS[1:3], *NEVER_PASSED, *SET_HERE, _REQUEST_ID)
 _SIGN = re.compile(r"[^a-z0-9]")
 
 
+@lru_cache(4096)
 def plain(name: str) -> str:
     """The name in the form that `http/fields` compares: some apps treat all punctuation alike."""
     return _SIGN.sub("-", name.lower())

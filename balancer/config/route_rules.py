@@ -27,21 +27,14 @@ class Rule:
         self._methods = frozenset(match.methods)
         headers = {name.lower(): value for name, value in match.headers.items()}
         named = (("header", headers), ("query", match.query), ("cookie", match.cookies))
-        self._wanted: frozenset[Wanted] = frozenset(
+        self.wanted: frozenset[Wanted] = frozenset(
             (kind, name, value) for kind, values in named for name, value in values.items()
         )
         # What meets its conditions meets these too.
-        self._implied = self._wanted | {(kind, name, ANY_VALUE) for kind, name, _ in self._wanted}
-        # One of its conditions, by which it is found.
-        self.key = min(self._wanted, default=None)
+        self.implied = self.wanted | {(kind, name, ANY_VALUE) for kind, name, _ in self.wanted}
 
     def __str__(self) -> str:
         return f"route {self.number} ({self.route.name})"
-
-    @property
-    def keys(self) -> tuple[Wanted | None, ...]:
-        """The keys of the rules that may take all that it takes."""
-        return (None, *sorted(self._implied))
 
     def takes(self, other: "Rule") -> bool:
         """Whether what meets the conditions of another one, host and path apart, meets its own."""
@@ -49,7 +42,7 @@ class Rule:
             return False
         if self.without_tls and not other.without_tls:
             return False
-        return self._wanted <= other._implied
+        return self.wanted <= other.implied
 
 
 def _places(match: MatchSettings) -> Iterator[Place]:

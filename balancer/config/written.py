@@ -9,6 +9,7 @@ _LEADING_ZERO = re.compile(r"[+-]?0[0-9]+")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,4000}")
 _NUMBER = re.compile(r"(?i:[+-]?(?:[0-9]{1,300}(?:\.[0-9]{1,300})?(?:e[+-]?[0-9]{1,3})?|nan|inf))")
 _GROUPED = re.compile(r"[0-9]{1,3}(?:[_,' ][0-9]{3})+")
+_HALF = re.compile("[\ud800-\udfff]")  # of a character: a surrogate
 _OCTAL = 8
 # The largest whole number that JSON, and so the channel to the workers, carries exactly.
 MOST = 1 << 53
@@ -31,7 +32,7 @@ def is_text(value: object) -> bool:
         return all(is_text(each) for pair in value.items() for each in pair)
     if isinstance(value, list):
         return all(map(is_text, value))
-    return not isinstance(value, str) or not any("\ud800" <= each <= "\udfff" for each in value)
+    return not isinstance(value, str) or _HALF.search(value) is None
 
 
 def refuse_leading_zero(text: str) -> None:

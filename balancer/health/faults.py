@@ -33,4 +33,4 @@ def not_connected(error: OSError, where: str) -> Reply:
     reason = error.strerror or str(error)
     if error.errno in EXHAUSTED:
         return Reply(Result.NOT_MADE, 0, f"no check could be made ({reason})")
-    return Reply(Result.UNREACHABLE, 0, f"{where} cannot be reached ({reason})")
+    return Reply(Result.UNREACHABLE, 0, f"{where} cannot be reached ({reason})", error.errno or 0)

@@ -1,5 +1,6 @@
 """What the operator can do about a check that did not pass (L5): one table."""
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -40,7 +41,9 @@ def hint(reply: Reply, asked: Asked) -> str:
     """One sentence: what happened, and the remedy; "" for a check that passed."""
     if reply.result is Result.PASSED:
         return ""
-    if reply.result is Result.STATUS:
+    if reply.result is Result.UNREACHABLE and asked.name.startswith(UNIX):
+        remedy = _BY_ERROR_OF_SOCKET.get(reply.error, _another_socket)
+    elif reply.result is Result.STATUS:
         remedy = _BY_STATUS.get(reply.status) or _BY_CLASS.get(reply.status // 100) or _another_status
     else:
         remedy = _BY_RESULT[reply.result]
@@ -89,13 +92,8 @@ def _not_ready(asked: Asked) -> str:
     return "the app reports that it is not ready; is it still starting? If not, look at its log"
 
 
-def _unreachable(asked: Asked) -> str:
-    if asked.name.startswith(UNIX):
-        return (
-            "no such file: is the app running, and its directory mounted here? permission denied: give this "
-            "process access to the socket; temporarily unavailable: the app's backlog is full"
-        )
-    return "the machine is off, there is no route to it, or a firewall blocks it"
+def _another_socket(_: Asked) -> str:
+    return "correct the path in BALANCER_UPSTREAMS; it must be a socket on which the app listens"
 
 
 def _refused(asked: Asked) -> str:
@@ -133,13 +131,23 @@ _BY_CLASS: dict[int, _Remedy] = {
     ),
     5: lambda _: "the app fails on this path; look at its log",
 }
+_BY_ERROR_OF_SOCKET: dict[int, _Remedy] = {
+    errno.ENOENT: lambda _: (
+        "is the app running, and the directory of its socket mounted here? If so, correct the path in "
+        "BALANCER_UPSTREAMS"
+    ),
+    errno.EACCES: lambda _: (
+        "give the balancer's user write access to the socket, and search access to the directories above it"
+    ),
+    errno.EAGAIN: lambda _: "the app's backlog is full: it does not accept connections fast enough, or hangs",
+}
 _BY_RESULT: dict[Result, _Remedy] = {
     Result.BODY: lambda _: (
         "look at the app, or correct BALANCER_HEALTH_CHECK__BODY (the first 64 KiB of the body are searched)"
     ),
     Result.TIMEOUT: lambda _: "raise BALANCER_HEALTH_CHECK__TIMEOUT or look at the app",
     Result.REFUSED: _refused,
-    Result.UNREACHABLE: _unreachable,
+    Result.UNREACHABLE: lambda _: "the machine is off, there is no route to it, or a firewall blocks it",
     Result.CLOSED: lambda asked: (
         f"look at the app's log; it may have crashed on {asked.settings.shown_path}, "
         "or speak TLS or another protocol there"

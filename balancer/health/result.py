@@ -44,11 +44,13 @@ NO_ANSWER = frozenset((Result.TIMEOUT, Result.REFUSED, Result.UNREACHABLE, Resul
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The outcome of one check; `status` is 0 without a response, `detail` is for people."""
+    """The outcome of one check; `status` is 0 without a response, `detail` is for people. `error` is the
+    kernel's error number if the upstream is UNREACHABLE, else 0."""
 
     result: Result
     status: int
     detail: str
+    error: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,12 @@
 """Hints for operators about a check that did not pass."""
 
+import errno
+import os
 from typing import Any
 
 import pytest
 
+from balancer.health.faults import not_connected
 from balancer.health.hints import Asked, hint
 from balancer.health.judging import judge
 from balancer.health.result import Reply, Result
@@ -98,6 +101,24 @@ REFUSED = {
 def test_an_upstream_that_has_passed_before_has_the_right_address(port: int, has_passed: bool) -> None:
     asked = Asked(replaced(SETTINGS, port=port), NAME, has_passed)
     assert hint(Reply(Result.REFUSED, 0, "refused"), asked) == f"refused: {REFUSED[port, has_passed]}"
+
+
+SOCKET = "unix:/run/app.sock"
+BY_ERROR = {
+    errno.ENOENT: "is the app running",
+    errno.EACCES: "give the balancer's user write access",
+    errno.EAGAIN: "the app's backlog is full",
+    errno.ECONNREFUSED: "the app that made the socket is gone",
+    errno.ENOTDIR: "it must be a socket on which the app listens",
+}
+
+
+@pytest.mark.parametrize("number", BY_ERROR, ids=errno.errorcode.get)
+def test_each_error_of_a_unix_socket_has_its_own_remedy_only(number: int) -> None:
+    reply = not_connected(OSError(number, os.strerror(number)), SOCKET)  # of the subclass for this number
+    sentence = hint(reply, Asked(SETTINGS, SOCKET, False))
+    assert [text for text in BY_ERROR.values() if text in sentence] == [BY_ERROR[number]]
+    assert sentence.startswith(reply.detail)
 
 
 @pytest.mark.parametrize("result", [one for one in Result if one not in (Result.PASSED, Result.STATUS)])

@@ -108,9 +108,9 @@ def _full(path: Path) -> socket.socket:
 
 _held: list[socket.socket] = []
 CASES: dict[str, tuple[Callable[[Path], object], str, str]] = {
-    "no file": (lambda path: None, "connect_failed", "no such file or directory"),
+    "no file": (lambda path: None, "connect_failed", "is the app running"),
     "no listener": (_nobody, "connect_refused", "the app that made the socket is gone"),
-    "no directory": (_forbidden, "connect_failed", "not a directory"),
+    "no directory": (_forbidden, "connect_failed", "(not a directory): correct the path"),
     "a full backlog": (_full, "connect_failed", "the app's backlog is full"),
 }
 
@@ -133,7 +133,9 @@ async def test_a_failed_connect_says_what_to_do(kind: str) -> None:
             failures = (await get(balancer.admin_port, "/api/failures")).json()["failures"]
             check = (await upstream(balancer))["last_check"]
             assert not check["passed"]
-            assert hint in check["hint"].lower()
+            said = check["hint"].lower()
+            assert [one for _, _, one in CASES.values() if one in said] == [hint]
+            assert "access" not in said
             assert all(failure["attempts"][0]["failure"] == reason for failure in failures)
     while _held:
         _held.pop().close()

@@ -7,6 +7,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>[0-9]{1,9}))?")
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
+# IDNA 2003, which Python has, changes or drops these, and IDNA 2008 keeps them (RFC 5894 section 7.2).
+_DISPUTED = re.compile("[\u00df\u1e9e\u03c2\u200c\u200d]")
 _PORT = re.compile(r"[1-9][0-9]{1,4}")
 _LAST_LABEL_NUMERIC = re.compile(r"(?:.*\.)?[0-9]+\.?")
 
@@ -58,7 +60,24 @@ def check_host(host: str) -> None:
     if _LAST_LABEL_NUMERIC.fullmatch(host):
         raise ValueError(f"has no valid IPv4 address ({host})")
     if _NAME.fullmatch(host) is None:
+        if not host.isascii():
+            raise ValueError(f"has a host name that is not ASCII; write {_as_in_dns(host)}")
         raise ValueError("has no valid host name; write app1:8000, 10.0.0.2:8000 or [::1]:8000")
+
+
+def ascii_name(name: str) -> str | None:
+    """A host name as in DNS and in a Host field: `xn--mnchen-3ya.example` for `münchen.example`. None if it
+    has none, or if programs disagree which."""
+    if _DISPUTED.search(name):
+        return None
+    try:
+        return name.encode("idna").decode()
+    except UnicodeError:
+        return None
+
+
+def _as_in_dns(name: str) -> str:
+    return ascii_name(name) or "the form that DNS has, xn--..."
 
 
 UNIX = "unix:"  # the host of an upstream on a unix socket is this and the path; its port is 0
@@ -132,6 +151,8 @@ def parse_host_name(text: str) -> str:
     if port is not None:
         raise ValueError(f"has a port, which does not matter here; write {host}")
     if _NAME.fullmatch(host) is None:
+        if not host.isascii():
+            raise ValueError(f"is not ASCII, as names in DNS and in Host are; write {_as_in_dns(host)}")
         raise ValueError("is not a host name; write lb.example or 10.0.0.2")
     return host.removesuffix(".")
 

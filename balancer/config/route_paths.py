@@ -11,6 +11,10 @@ from balancer.config.types import check_path
 # No request has these when it is matched: it was refused, or they were changed (http/normal_path).
 _HIDDEN = re.compile(r"%2[fF]|%5[cC]|%3[bB]|%(?![0-9A-Fa-f]{2})|\\|;|//")
 _CONTROLS = re.compile(r"%(?:[01][0-9A-Fa-f]|7[fF])")
+_SLASHES = re.compile(r"%2[fF]|%5[cC]|\\")  # as some apps read them
+_PARAMETERS = re.compile(r"(?:;|%3[bB])[^/]*")
+_INCOMPLETE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_DOTS = re.compile(r"%2[eE]")
 _VISIBLE = "".join(map(chr, range(0x21, 0x7F))).replace("#", "")
 _KEPT = re.compile(r"%(?=2[fF5])")
 
@@ -39,8 +43,23 @@ def check_prefix(path: str) -> str:
         raise ValueError("has encoded control characters; write a path without them")
     segments = matched_form(path).split(b"/")
     if _HIDDEN.search(path) or b"." in segments or b".." in segments:
-        raise ValueError("is not in normal form, so no request could have it; write /a/b")
+        raise ValueError(f"is not in normal form, so no request could have it; write {_normal(path)}")
     return path
+
+
+def _normal(path: str) -> str:
+    """What is meant by a path that no request has."""
+    path = _PARAMETERS.sub("", _SLASHES.sub("/", _INCOMPLETE.sub("%25", path)))
+    kept: list[str] = []
+    name = ""
+    for segment in path.split("/"):
+        name = _DOTS.sub(".", segment)
+        if name == "..":
+            del kept[-1:]
+        elif segment and name != ".":
+            kept.append(segment)
+    end = "/" if kept and name in ("", ".", "..") else ""
+    return f"/{'/'.join(kept)}{end}"
 
 
 def _check_path(path: str) -> str:

@@ -45,6 +45,7 @@ def _short(text: str) -> dict[str, Any]:
 def parse_routes(value: object) -> object:
     """The items of the short form, of JSON, or of a list, each in either form. Raises RouteError for what is
     no list of them, or too long a one."""
+    is_text = isinstance(value, str)
     if isinstance(value, str):
         text = value.strip()
         if text[:1] in ("'", '"'):
@@ -59,6 +60,8 @@ def parse_routes(value: object) -> object:
         if value and all(isinstance(each, str) and str(name)[:1] == "/" for name, each in value.items()):
             short = ", ".join(f"{path}={pool}" for path, pool in islice(value.items(), 3))
             raise RouteError(f"is a mapping, not a list; write {short}")
+        if is_text:
+            raise RouteError("is a JSON object, not a list; put [ and ] around it")
         raise RouteError("is a mapping, not a list; write one route below the other, each with a - in front")
     if not isinstance(value, list | tuple):
         raise RouteError(f"is no list of routes; write {_EXAMPLE}, /=web")

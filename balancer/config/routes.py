@@ -33,7 +33,7 @@ _ROUTE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 def _check_name(name: str) -> str:
     if name == UNMATCHED:
-        raise ValueError(f"is the route of requests that no other matches; write a last route with /={name}")
+        raise ValueError("is the name of the route of requests that no other matches; choose another name")
     if _ROUTE_NAME.fullmatch(name) is None:
         raise ValueError("is no name for a route; write letters, digits, dots, - and _, at most 64")
     return name

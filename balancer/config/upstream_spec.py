@@ -92,6 +92,9 @@ def parse_upstream(value: object) -> Spec:
     scheme, found, rest = text.partition("://")
     if not found:
         scheme, rest = "", text
+    if found and rest[: len(UNIX)].lower() == UNIX:
+        path = rest[len(UNIX) :].partition(":")[0]  # nginx has a colon between the socket and a path
+        raise ValueError(f"has a scheme, which a unix socket has not; write {UNIX}{path}")
     kind = scheme.lower()
     if kind in _LATER_SCHEMES:
         raise ValueError(f"is not supported by this version yet ({scheme}://); {_LATER_SCHEMES[kind]}")

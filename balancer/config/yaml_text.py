@@ -116,6 +116,8 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     ("mapping values are not allowed", "put text with a colon and a space in it in quotes, and begin the "
      "lines of one group at the same column"),
     ("recursive", "an alias cannot stand for what it is in; put text that begins with * in quotes"),
+    ("expected alphabetic or numeric", "it begins with * or &: put quotes around it, as in "
+     "\"*.example.com=web\""),
     ("undefined alias", "put text that begins with * in quotes"),
     ("is not what its tag", "remove the tag"),
     ("constructor for the tag", "put text that begins with ! in quotes"),

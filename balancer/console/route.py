@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.text import Text
 
+from balancer.config.address import ascii_name, is_ip
 from balancer.errors import OperatorError, ProtocolError
 from balancer.http.edits import Facts
 from balancer.http.fields import REQUEST_KINDS, FieldTable
@@ -34,6 +35,8 @@ def explain(
 ) -> None:
     """Print which route a request takes, what is changed, and who answers it. Raises OperatorError for an
     argument that is no request."""
+    if not is_ip(client):
+        raise OperatorError(f"--client: {client} is no IP address; write, for example, 192.0.2.1")
     listener, tls = spec.listener, spec.tls
     is_https = url.lower().startswith("https:")
     raw = _raw(method, url, fields, tls is not None)
@@ -122,11 +125,21 @@ def _raw(method: str, url: str, fields: Sequence[str], has_tls: bool) -> bytes:
             raise OperatorError(f"{field} is no header field; write 'Name: value'")
         lines.append(f"{name.strip()}: {value.strip()}")
     if not any(line.lower().startswith("host:") for line in lines[1:]):
-        lines.insert(1, f"Host: {parts.netloc}")
+        lines.insert(1, f"Host: {_host(parts.netloc)}")
     says_scheme = has_tls or any(line.lower().startswith(_SAYS_SCHEME) for line in lines[1:])
     if parts.scheme == "https" and not says_scheme:
         lines.append("X-Forwarded-Proto: https")
     return "\r\n".join([*lines, "", ""]).encode()
+
+
+def _host(authority: str) -> str:
+    """As clients send it: a name in the form of DNS."""
+    if authority.isascii():
+        return authority
+    name, colon, port = authority.partition(":")
+    if (found := ascii_name(name)) is None:
+        raise OperatorError(f"{name} is not ASCII, as Host is; write the form that DNS has, xn--...")
+    return f"{found}{colon}{port}"
 
 
 def _print_answer(console: Console, answer: AnswerSpec, facts: Facts) -> None:

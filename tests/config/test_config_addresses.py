@@ -44,7 +44,12 @@ def test_an_upstream_is_parsed(text: str, expected: Spec) -> None:
         pytest.param("app 1:80", "has no valid host name", id="space"),
         pytest.param("-app:80", "has no valid host name", id="leading_dash"),
         pytest.param("a..b:80", "has no valid host name", id="empty_label"),
-        pytest.param("ä:80", "has no valid host name", id="not_ascii"),
+        pytest.param("ä:80", "has a host name that is not ASCII; write xn--4ca", id="not_ascii"),
+        pytest.param(
+            "http://unix:/run/a.sock:/x",
+            "has a scheme, which a unix socket has not; write unix:/run/a.sock",
+            id="a socket as in nginx",
+        ),
         pytest.param("10.0.0.300:80", r"no valid IPv4 address \(10.0.0.300\)", id="bad_ipv4"),
         pytest.param("10.0.0:80", "no valid IPv4 address", id="short_ipv4"),
         pytest.param("::1", r"without brackets; write \[::1\]:8000", id="ipv6_without_brackets"),

@@ -120,9 +120,16 @@ def of(**changes: Any) -> list[dict[str, Any]]:
             "route 2 (static) never matches: api, above it, takes all of its requests; put it first",
         ),
         ('[{"pool": "api"}', "is not valid JSON; write a list of routes, or /api/=api, /=web"),
+        ({"pool": "api"}, "is a JSON object, not a list; put [ and ] around it"),
         (
-            {"pool": "api"},
-            "is a mapping, not a list; write one route below the other, each with a - in front",
+            "*.münchen.example=api",
+            'route 1: match.host: "*.münchen.example" is not ASCII, as names in DNS and in Host are; write '
+            "xn--mnchen-3ya.example",
+        ),
+        (
+            of(match={"host": "straße.example"}),
+            'route 1: match.host: "straße.example" is not ASCII, as names in DNS and in Host are; write the '
+            "form that DNS has, xn--...",
         ),
         (
             {"/api": "api", "/": "default"},
@@ -206,7 +213,23 @@ def of(**changes: Any) -> list[dict[str, Any]]:
         ),
         (
             of(match={"path": "/a/../b"}),
-            'route 1: match.path: "/a/../b" is not in normal form, so no request could have it; write /a/b',
+            'route 1: match.path: "/a/../b" is not in normal form, so no request could have it; write /b',
+        ),
+        *(
+            (
+                of(match={"path_prefix": path}),
+                f'route 1: match.path_prefix: "{path}" is not in normal form, so no request could have it; '
+                f"write {normal}",
+            )
+            for path, normal in [
+                ("/a%2fb", "/a/b"),
+                ("/a//b/", "/a/b/"),
+                ("/a/.", "/a/"),
+                ("/a/%2e%2E/b", "/b"),
+                ("/../a", "/a"),
+                ("/a;v=1/b", "/a/b"),
+                ("/a%", "/a%25"),
+            ]
         ),
         (
             of(match={"methods": "get"}),
@@ -271,8 +294,8 @@ def of(**changes: Any) -> list[dict[str, Any]]:
         ),
         (
             [{"name": "unmatched", "pool": "api"}],
-            'route 1 (unmatched): name: "unmatched" is the route of requests that no other matches; write a '
-            "last route with /=unmatched",
+            'route 1 (unmatched): name: "unmatched" is the name of the route of requests that no other '
+            "matches; choose another name",
         ),
     ],
 )
@@ -380,6 +403,16 @@ def test_a_route_may_be_split(written: object) -> None:
 )
 def test_a_wrong_split_is_refused(value: object, text: str) -> None:
     assert problem(value) == f"BALANCER_ROUTES: {text}"
+
+
+def test_a_mapping_of_a_file_is_told_how_to_be_a_list(tmp_path: Path) -> None:
+    file = tmp_path / "balancer.yaml"
+    file.write_text("upstreams: w:80\nroutes:\n  pool: default\n", encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load({}, str(file))
+    assert caught.value.problems == [
+        f"{file}: routes: is a mapping, not a list; write one route below the other, each with a - in front"
+    ]
 
 
 def problems(value: object) -> list[str]:

@@ -101,6 +101,12 @@ BROKEN = [
         "found unconstructable recursive node",
         f"an alias cannot stand for what it is in; {IN_QUOTES.format('*')}",
     ),
+    (
+        "routes:\n  - *.example.com=web",
+        2,
+        "expected alphabetic or numeric character, but found '.'",
+        'it begins with * or &: put quotes around it, as in "*.example.com=web"',
+    ),
     ("policy: !x y", 1, "could not determine a constructor for the tag '!x'", IN_QUOTES.format("!")),
     (
         "policy: !!timestamp 1",

@@ -96,6 +96,17 @@ def test_a_client_that_is_no_trusted_proxy_speaks_http() -> None:
     ]
 
 
+def test_a_name_is_sent_in_the_form_of_dns() -> None:
+    assert "              Host: xn--mnchen-3ya.example:8443" in explained("https://münchen.example:8443/shop")
+    with pytest.raises(OperatorError, match=r"straße.example is not ASCII, as Host is; write the form"):
+        explained("https://straße.example/shop")
+
+
+def test_a_client_has_an_ip_address() -> None:
+    with pytest.raises(OperatorError, match="--client: nonsense is no IP address; write, for example, 192"):
+        explained("x/shop", client="nonsense")
+
+
 def test_it_shows_the_normal_form_of_a_path() -> None:
     assert explained("x/a/../shop/%61")[:2] == [
         "path          /shop/a, the normal form of /a/../shop/%61",

@@ -112,7 +112,7 @@ def _named_by(spec: SplitSpec, head: RequestHead, peer: Peer) -> str:
 
 
 def _raw(method: str, url: str, fields: Sequence[str], has_tls: bool) -> bytes:
-    """The request as it reaches the balancer. If it has no TLS, https ends at a proxy in front, which says so."""
+    """The request as it reaches the balancer. Without TLS, https ends at a proxy in front, which says so."""
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme not in _DEFAULT_PORTS or not parts.netloc:
         raise OperatorError(f"{url} is no URL; write https://shop.example/api/x")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from balancer.errors import MALFORMED_REQUEST, ProtocolError
+from balancer.http.cookies import is_cookie_line, take_cookie
 from balancer.http.forwarding import Peer
 from balancer.http.named_values import header_of
 from balancer.http.normal_path import encoded, matched_form
@@ -137,13 +138,18 @@ def name_of(line: bytes) -> bytes:
 
 class RequestEdit:
     """`prefixes` are stripped from the path, the first that it has, and replaced by `instead`; the app is
-    told by X-Forwarded-Prefix. `host` replaces Host. `strips`: it changes paths, which must be in normal
-    form for it."""
+    told by X-Forwarded-Prefix. `host` replaces Host. The app does not get our own `cookie`. `strips`: it
+    changes paths, which must be in normal form for it."""
 
-    __slots__ = ("_fields", "_host", "_instead", "_prefixes", "strips")
+    __slots__ = ("_changes", "_cookie", "_fields", "_host", "_instead", "_prefixes", "_search", "strips")
 
     def __init__(
-        self, prefixes: Sequence[bytes], instead: bytes, host: str, fields: FieldEdit | None
+        self,
+        prefixes: Sequence[bytes] = (),
+        instead: bytes = b"",
+        host: str = "",
+        fields: FieldEdit | None = None,
+        cookie: bytes = b"",
     ) -> None:
         # The more specific ones first; as routes compare them, and as the app is told of them.
         forms = sorted([matched_form(prefix).rstrip(b"/") for prefix in prefixes], key=len, reverse=True)
@@ -152,11 +158,19 @@ class RequestEdit:
         self._instead = instead.rstrip(b"/")
         self._host = Text(host) if host else None
         self._fields = fields
+        self._cookie = cookie
+        self._search = cookie + b"="
+        self._changes = self.strips or bool(host) or fields is not None  # more than the cookie
 
     def apply(self, data: bytes, facts: Facts) -> bytes:
         """`data`, a rendered request head with its empty line, after the change. Raises ProtocolError."""
+        has_cookie = self._cookie != b"" and data.find(self._search) >= 0
+        if not (has_cookie or self._changes):
+            return data
         lines = data[:-4].split(b"\r\n")
         start = lines.pop(0)
+        if has_cookie:
+            lines = [kept for line in lines if (kept := self._without_cookie(line))]
         if self._prefixes:
             method, _, rest = start.partition(b" ")
             target, _, version = rest.rpartition(b" ")
@@ -174,6 +188,9 @@ class RequestEdit:
         if self._fields is not None:
             lines = self._fields.apply(lines, facts)
         return b"\r\n".join([start, *lines, b"", b""])
+
+    def _without_cookie(self, line: bytes) -> bytes:
+        return take_cookie(line, self._cookie)[1] if is_cookie_line(line) else line
 
 
 def _without(path: bytes, prefix: bytes) -> bytes | None:

@@ -9,7 +9,7 @@ from balancer.http.forwarding import Peer
 from balancer.http.request_head import RequestHead
 from balancer.proxy.route_table import RouteTable
 from balancer.proxy.side import Side
-from balancer.proxy.split import Split
+from balancer.proxy.split import OWN_COOKIE, Split
 from balancer.proxy.stages.answer import Answer
 from balancer.spec.worker import (
     FOREVER_NS,
@@ -54,15 +54,19 @@ class Route:
 
 
 def edits_of(route: RouteSpec) -> Edits | None:
-    """What a route changes in heads; None if nothing."""
+    """What a route changes in heads; None if nothing. The response of a split one may get a cookie."""
     rewrite, response = route.rewrite, route.response
-    if rewrite is None and response is None:
-        return None if route.split is None else Edits(None, None)  # a cookie may be added
+    split = route.split
+    if rewrite is None and response is None and split is None:
+        return None
     request = None
+    cookie = b"" if split is None or split.key != OWN_COOKIE else split.cookie
     if rewrite is not None:
         fields = None if rewrite.fields is None else _field_edit(rewrite.fields)
         prefixes = [prefix.encode() for prefix in rewrite.prefixes]
-        request = RequestEdit(prefixes, rewrite.instead.encode(), rewrite.host, fields)
+        request = RequestEdit(prefixes, rewrite.instead.encode(), rewrite.host, fields, cookie)
+    elif cookie:
+        request = RequestEdit(cookie=cookie)
     return Edits(request, None if response is None else ResponseEdit(_field_edit(response)))
 
 

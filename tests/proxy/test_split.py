@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from balancer.messages import PoolUpdate, SplitUpdate
-from balancer.spec.worker import MatchSpec, RouteSpec, SideSpec, SplitSpec
+from balancer.spec.part import replaced
+from balancer.spec.worker import MatchSpec, RewriteSpec, RouteSpec, SideSpec, SplitSpec
 from balancer.upstreams.state import Cause
 from tests.fakes.messages import upstream_message
 from tests.fakes.specs import retry_rules, route_spec
@@ -51,6 +52,38 @@ class Site:
 
     def weigh(self, *weights: int) -> None:
         self.harness.proxy.take_split(SplitUpdate(route="web", revision=2, weights=weights))
+
+
+@pytest.mark.parametrize(
+    ("sent", "got"),
+    [
+        pytest.param(f"balancer_split={'0' * 16}", None, id="only ours"),
+        pytest.param(f"a=1; balancer_split={'0' * 16}; b=2", "a=1; b=2", id="among others"),
+        pytest.param("a=1; not_balancer_split=2", "a=1; not_balancer_split=2", id="a longer name"),
+        pytest.param("a=1", "a=1", id="without it"),
+    ],
+)
+@pytest.mark.parametrize("rewrite", [None, RewriteSpec(host="app.example")], ids=["as it is", "rewritten"])
+def test_the_app_does_not_see_the_balancers_cookie(
+    make_harness: MakeHarness, sent: str, got: str | None, rewrite: RewriteSpec | None
+) -> None:
+    route = replaced(split_route({"stable": 1, "canary": 1}, key="cookie"), rewrite=rewrite)
+    harness = make_harness(1, more=MORE, routes=[route])
+    client = None
+    for _ in range(3):  # the same head again is recognised
+        client = harness.ask(f"GET / HTTP/1.1\r\nHost: a\r\nCookie: {sent}\r\n\r\n".encode(), client)
+        lines = harness.upstream.take().decode().split("\r\n")
+        assert [line for line in lines if line.lower().startswith("cookie:")] == (
+            [] if got is None else [f"Cookie: {got}"]
+        )
+        harness.answer()
+        client.take()
+
+
+def test_the_cookie_of_a_key_that_is_the_apps_reaches_it(make_harness: MakeHarness) -> None:
+    harness = make_harness(1, more=MORE, routes=[split_route({"stable": 1, "canary": 1}, key="cookie:user")])
+    harness.ask(b"GET / HTTP/1.1\r\nHost: a\r\nCookie: user=1; balancer_split=2\r\n\r\n")
+    assert b"\r\nCookie: user=1; balancer_split=2\r\n" in harness.upstream.take()
 
 
 def test_shares_are_the_weights(make_harness: MakeHarness) -> None:

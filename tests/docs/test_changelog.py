@@ -5,10 +5,17 @@ from itertools import pairwise
 from pathlib import Path
 
 from balancer import __version__
+from loadtests.bench.cases import CASES
 
 TEXT = (Path(__file__).parents[2] / "CHANGELOG.md").read_text(encoding="utf-8")
 SECTIONS = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
 RELEASES = re.findall(r"^## \[(.*?)\](?: - (\S.*))?$", TEXT, re.MULTILINE)
+
+
+def test_the_number_of_cases_of_the_bench_is_right() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert f"in {len(CASES)} cases" in " ".join(TEXT.split())
+    assert f"in {len(CASES)} cases" in " ".join(readme.split())
 
 
 def test_it_begins_with_what_is_unreleased() -> None:

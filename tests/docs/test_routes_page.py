@@ -221,3 +221,33 @@ def test_each_line_of_the_table_does_what_it_says(
     tmp_path: Path, row: tuple[str, str], behaves: Callable[[Path, str], None]
 ) -> None:
     behaves(tmp_path, row[1].strip("`"))
+
+
+@pytest.mark.parametrize(
+    ("field", "sent_value", "own"),
+    [
+        ("X-Forwarded-For", "192.0.2.77", CLIENT_ADDRESS),
+        ("X-Real-IP", "192.0.2.77", CLIENT_ADDRESS),
+        ("X-Forwarded-Proto", "https", "http"),
+        ("X-Forwarded-Host", "other.example", "shop.example"),
+        ("Forwarded", "for=192.0.2.77", f"for={CLIENT_ADDRESS};proto=http;host=shop.example"),
+    ],
+)
+def test_what_a_client_claims_of_itself_meets_no_condition(
+    tmp_path: Path, field: str, sent_value: str, own: str
+) -> None:
+    def pool(wanted: str) -> str:
+        route = f'{{match: {{headers: {{{field}: "{wanted}"}}}}, pool: api}}'
+        return sent(tmp_path, route, "/", f"{field}: {sent_value}").pool
+
+    assert (pool(sent_value), pool(own)) == ("web", "api")
+
+
+def test_routes_without_a_name_are_called_like_their_pools(tmp_path: Path) -> None:
+    text = "routes: [/a=api, /b=api, {match: {path: /c}, split: {api: 1, web: 1}}, /d=api]"
+    assert [route.name for route in _loaded(tmp_path, _POOLS + text).routes] == [
+        "api",
+        "api-2",
+        "api-web",
+        "api-3",
+    ]

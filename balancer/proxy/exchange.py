@@ -52,6 +52,8 @@ from balancer.telemetry.columns import (
 from balancer.upstreams.upstream import Upstream
 
 _SAFE: Final = (b"GET", b"HEAD", b"OPTIONS")
+# A response whose last byte follows its first one so soon counts as whole: a tenth of the smallest bucket.
+_AT_ONCE_NS: Final = 100_000
 CLIENT_GONE_STATUS: Final = 499  # as in nginx's logs; never sent
 
 
@@ -386,7 +388,8 @@ class Exchange(ExchangeState):
         self.client.more(body, last, trailers)
         now = self.context.monotonic_ns()
         if last:
-            self._count_first_byte(now)
+            if now - self.first_byte_ns > _AT_ONCE_NS:
+                self._count_first_byte(now)
             self._finish(now)
         else:
             self.deadline_ns = now + self.route.timeouts.idle_ns

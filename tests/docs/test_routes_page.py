@@ -215,7 +215,9 @@ def test_each_line_of_the_table_has_a_request() -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "behaves"), list(zip(ROWS, sum(BEHAVIOURS, ()), strict=False)), ids=lambda one: str(one)[:60]
+    ("row", "behaves"),
+    list(zip(ROWS, sum(BEHAVIOURS, ()), strict=False)),
+    ids=[f"{number}: {row[0][:40]}" for number, row in enumerate(ROWS)],
 )
 def test_each_line_of_the_table_does_what_it_says(
     tmp_path: Path, row: tuple[str, str], behaves: Callable[[Path, str], None]

@@ -58,7 +58,7 @@ def test_a_redirect_whose_host_a_client_could_choose_is_refused(to: str) -> None
         "https",
         "/new",
         "/new$uri",
-        "$path#top",
+        "/new$path#top",
         "https://$host$uri",
         "https://$host:8443$uri",
         "https://www.$host",

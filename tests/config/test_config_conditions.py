@@ -233,10 +233,10 @@ def test_other_cookies_may_be_named(values: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("prefix", "text"),
     [
-        ("/a%3Bb", "is not in normal form, so no request could have it; write /a/b"),
-        ("/a;b", "is not in normal form, so no request could have it; write /a/b"),
-        ("/%2e%2e/a", "is not in normal form, so no request could have it; write /a/b"),
-        ("/a/.%2E", "is not in normal form, so no request could have it; write /a/b"),
+        ("/a%3Bb", "is not in normal form, so no request could have it; write /a"),
+        ("/a;b", "is not in normal form, so no request could have it; write /a"),
+        ("/%2e%2e/a", "is not in normal form, so no request could have it; write /a"),
+        ("/a/.%2E", "is not in normal form, so no request could have it; write /"),
         ("/a%0d%0aX:%20y", "has encoded control characters; write a path without them"),
         ("/a%7F", "has encoded control characters; write a path without them"),
         ("/café", "has characters that a path cannot have; write /caf%C3%A9"),

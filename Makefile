@@ -23,6 +23,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # The package with its hot rooms compiled, apart from the checkout, where an extension would shadow its .py.
 COMPILED := build/compiled
+# Tests of parts that are the same in both builds.
+NEVER_COMPILED := admin certificates config console demo discovery docs examples loadtests sim test_cli.py
 # Children import it too: -P and PYTHONSAFEPATH keep the checkout, with its plain package, off their paths.
 RUN_COMPILED := EXPECT_BUILD=compiled PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 
@@ -98,8 +100,9 @@ compiled: $(STAMP)  ## compile the hot rooms into build/compiled, 3 min, if they
 			--target $(COMPILED) . && \
 		echo "$$sources" >$(COMPILED)/.sources; fi
 
-test-compiled: compiled $(NODE_STAMP)  ## all fast tests, and those with faults, on the compiled package
-	$(RUN_COMPILED) $(BIN)/pytest -q -n $(TESTERS) --dist worksteal -o "pythonpath=$(COMPILED) ."
+test-compiled: compiled $(NODE_STAMP)  ## fast tests of what runs compiled, and those with faults, on the compiled package
+	$(RUN_COMPILED) $(BIN)/pytest -q -n $(TESTERS) --dist worksteal -o "pythonpath=$(COMPILED) ." \
+		$(NEVER_COMPILED:%=--ignore=tests/%)
 	$(RUN_COMPILED) $(BIN)/pytest -q -m slow -o "pythonpath=$(COMPILED) ." tests/integration/faults
 
 bench: $(STAMP) $(if $(WRITE),$(BENCH_STAMP))  ## cost beside nginx, HAProxy, Caddy (CASE= ROUNDS= SECONDS= WRITE=1; needs wrk)

@@ -59,10 +59,10 @@ async def line(process: Process) -> Any:
 
 async def seen(node: str, server: Process, port: int, *ca: str) -> dict[str, list[list[Any]]]:
     """What the client and the server see of each play at this port; with TLS if there is a file `ca`."""
-    plays: dict[str, list[list[Any]]] = {}
+    ends_of: list[dict[str, list[Any]]] = [{}, {}]  # an end may print a play after the next one
     async with asyncio.timeout(PATIENCE), ends(node, "client", str(port), *ca) as client:
         for _ in CODES:
-            for end in (client, server):
+            for plays, end in zip(ends_of, (client, server), strict=True):
                 name, *events = await line(end)
-                plays.setdefault(name, []).append(events)
-    return plays
+                plays[name] = events
+    return {name: [plays[name] for plays in ends_of] for name in CODES}

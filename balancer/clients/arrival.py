@@ -22,6 +22,7 @@ from balancer.clients.entrance import Entrance
 from balancer.clients.first_bytes import MOST_PEEKED, Opening, https_url, look_at
 from balancer.clients.roles import Client
 from balancer.clients.tls_connection import PlainConnection, Predecessor, TlsConnection
+from balancer.connections.tcp_info import is_open
 from balancer.http.forwarding import Peer
 
 SILENT: Final = 0
@@ -37,6 +38,7 @@ _BACKSTOP: Final = 60.0
 _LONGEST: Final = 3600.0
 # For the client's close_notify. What was written is with the kernel by then (`tls_transport`).
 _SHUTDOWN: Final = 2.0
+_LATER: Final = 0.1  # seconds until the next look, where the kernel would wake us again at once
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -62,7 +64,7 @@ class Arrival(Predecessor):
     """`since_ns`, `begun_ns` and `deadline_ns` are on the monotonic clock: when it was accepted, when its
     handshake began, and when that must be over."""
 
-    __slots__ = ("_is_client", "_owner", "_polled", "_sock", "_start", "_task", "_wanted",
+    __slots__ = ("_is_client", "_owner", "_polled", "_sock", "_start", "_task", "_timer", "_wanted",
                  "begun_ns", "deadline_ns", "since_ns", "state")  # fmt: skip
 
     def __init__(self, sock: socket.socket, peer: Peer, owner: ArrivalOwner, now_ns: int) -> None:
@@ -77,6 +79,7 @@ class Arrival(Predecessor):
         self._polled = False
         self._wanted = 1  # bytes, before which looking again is useless
         self._start = b""
+        self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[object] | None = None
         self._is_client = False
 
@@ -93,7 +96,13 @@ class Arrival(Predecessor):
             self.end("left")
             return
         if len(data) < (self._wanted if self._polled else 1):  # the rest will not come: it has sent a FIN
-            self.end("left")
+            if data and is_open(
+                self._sock
+            ):  # no FIN: the kernel is short of memory, and minds no low-water mark
+                self._stop_polling()
+                self._timer = self._owner.context.loop.call_later(_LATER, self._look_again)
+            else:
+                self.end("left")
             return
         opening, wanted = look_at(data)
         if opening is Opening.UNKNOWN:
@@ -109,6 +118,10 @@ class Arrival(Predecessor):
             self._run(None, 0.0)
         else:
             self.end("not_tls")
+
+    def _look_again(self) -> None:
+        self._timer = None
+        self.look()
 
     def _await(self, wanted: int) -> None:
         """Look again when there are so many bytes: the kernel wakes us only then, or at a FIN."""
@@ -191,6 +204,9 @@ class Arrival(Predecessor):
         if self._task is not None:
             self._task.cancel()
         else:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
             self._stop_polling()
             self._sock.close()
         self._owner.context.departed(self)

@@ -5,12 +5,18 @@ import socket
 import struct
 from typing import Final, NamedTuple
 
+_TCP_ESTABLISHED: Final = 1
 _TCP_CLOSE: Final = 7
 # struct tcp_info of linux/tcp.h: the state in its first byte, tcpi_bytes_acked after 8 bytes and 24 words.
 _ACKED: Final = struct.Struct("=120xQ")
 # The words of linux/sock_diag.h: the fourth is the size of the send buffer, the sixth what it holds.
 _SO_MEMINFO: Final = 55
 _SEND_BUFFER: Final = struct.Struct("=12xI4xI")
+
+
+def is_open(sock: socket.socket) -> bool:
+    """Whether neither side of a TCP connection has ended it."""
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_ESTABLISHED
 
 
 class Taken(NamedTuple):

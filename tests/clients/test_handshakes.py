@@ -150,6 +150,20 @@ def test_a_fin_before_there_is_enough_is_a_client_that_left(listening: Listening
     assert listening.results() == {"left": 1}
 
 
+def test_a_kernel_that_is_short_of_memory_wakes_too_early(listening: Listening) -> None:
+    """It then minds no low-water mark. That is no end, and no reason to look all the time."""
+    sock = listening.accept(HELLO[:2])
+    for _ in range(3):
+        listening.arrivals.polled.pop(sock.fileno())()
+        assert listening.arrivals.polled == {}
+        listening.clock.advance(0.11)
+        listening.turn()
+    assert not sock.is_closed
+    listening.arrivals.arrives(sock, HELLO[2:])
+    listening.turn()
+    assert [one.sock for one in listening.arrivals.handshakes] == [sock]
+
+
 def test_what_is_not_tls_is_closed(listening: Listening) -> None:
     assert listening.accept(b"\x80hello").is_closed
     assert listening.results() == {"not_tls": 1}

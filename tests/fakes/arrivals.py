@@ -28,6 +28,10 @@ class ArrivingSocket(socket.socket):
             raise BlockingIOError
         return self.sent[:size]
 
+    def getsockopt(self, *option: Any) -> Any:
+        assert option == (socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        return b"\x08" if self.ended else b"\x01"
+
     def setsockopt(self, *option: Any) -> None:
         assert option[:2] == (socket.SOL_SOCKET, socket.SO_RCVLOWAT)
         self.low_water = option[2]

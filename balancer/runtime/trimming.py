@@ -1,6 +1,6 @@
-"""What the C library does with memory that is free (L7): returned to the system after many clients have left.
+"""Returns memory to the system after many clients have left (L7).
 
-It keeps freed memory, between blocks still in use, until it is told to return it.
+The C library keeps freed memory, between blocks still in use, until it is told to return it.
 """
 
 import ctypes
@@ -8,8 +8,6 @@ from collections.abc import Callable
 
 _WAVE = 100  # connections: fewer hold too little memory
 _EVERY_NS = 10_000_000_000
-_M_MMAP_THRESHOLD = -3  # of malloc.h
-_LARGE = 128 * 1024
 
 
 class Trimming:
@@ -36,12 +34,3 @@ def give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
-
-
-def map_large_blocks() -> None:
-    """Make the C library map each large block by itself, always. Else it stops when the first one is freed,
-    and takes them from the heap, whose pages are in memory already. uvloop has a buffer of 256 KiB for each
-    TLS connection, and hardly uses it: an idle one takes 27 KiB with this, and 44 KiB without."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _LARGE)

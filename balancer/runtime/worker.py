@@ -44,7 +44,6 @@ from balancer.runtime.channel import Channel
 from balancer.runtime.interpreter import receive
 from balancer.runtime.serving import Serving
 from balancer.runtime.tls_acceptor import TlsAcceptor
-from balancer.runtime.trimming import map_large_blocks
 from balancer.runtime.uplink import Uplink
 from balancer.telemetry.access_log import AccessLog
 from balancer.telemetry.segment import Segment
@@ -107,8 +106,6 @@ class Worker:
         loop.set_exception_handler(self._on_loop_error)
         sys.unraisablehook = self._on_unraisable
         self._uplink.set_level(spec.log_level)
-        if spec.tls is not None:
-            map_large_blocks()
         segment = Segment.attach(self._segment_fd, spec.workers)
         logged = spec.access_log
         access_log = AccessLog(logged.enabled, logged.sample, Random(), logged.fields)

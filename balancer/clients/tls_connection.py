@@ -9,7 +9,7 @@ from balancer.clients.connection import ClientConnection
 from balancer.clients.context import ClientContext
 from balancer.clients.entrance import Entrance
 from balancer.clients.roles import Client, Guest
-from balancer.clients.tls_transport import TlsTransport
+from balancer.connections.tls_transport import TlsTransport
 from balancer.errors import PLAIN_HTTP, ProtocolError
 
 

@@ -5,11 +5,10 @@ context of the host's certificate takes over. New certificates replace only thes
 resumed as before: their tickets belong to the front context.
 """
 
-import os
 import ssl
-from collections.abc import Sequence
 from typing import Final
 
+from balancer.connections.own_certificate import load_own_certificate
 from balancer.spec.tls import CertificateSpec, TlsSpec
 
 # For TLS 1.2: keys are agreed upon for each connection (forward secrecy), and data is authenticated (AEAD).
@@ -104,17 +103,5 @@ def _context(spec: TlsSpec, certificate: CertificateSpec) -> ssl.SSLContext:
     if spec.client_ca:
         context.load_verify_locations(cadata=spec.client_ca.decode("ascii"))
         context.verify_mode = ssl.CERT_REQUIRED if spec.client_required else ssl.CERT_OPTIONAL
-    _load(context, [certificate.chain, certificate.key])
+    load_own_certificate(context, certificate.chain, certificate.key)
     return context
-
-
-def _load(context: ssl.SSLContext, parts: Sequence[bytes]) -> None:
-    """OpenSSL reads certificate and key from a file only: here one without a name, in memory."""
-    fd = os.memfd_create("tls")
-    try:
-        with os.fdopen(os.dup(fd), "wb") as file:
-            file.write(b"\n".join(parts))
-        path = f"/proc/self/fd/{fd}"
-        context.load_cert_chain(path, path, "")  # a password: else it would ask for one on the terminal
-    finally:
-        os.close(fd)

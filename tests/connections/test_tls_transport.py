@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from balancer.clients.tls_transport import TlsTransport
+from balancer.connections.tls_transport import TlsTransport
 from tests.fakes.loop import FakeClock, FakeLoop
 from tests.fakes.transport import FakeTransport
 

@@ -1,10 +1,10 @@
-"""A client's transport under TLS, with the contract of a plain one: what was written arrives, or a reset.
+"""A transport under TLS, with the contract of a plain one: what was written arrives, or a reset.
 
 uvloop's own TLS transport differs in three ways, and all of them are dealt with here:
 
 * With a high-water mark of 0 it would pause its protocol after each write, even if none of its bytes wait.
-* Closed, it discards what has not gone out after `ssl_shutdown_timeout`, however slowly the client reads. So
-  it is closed only when the client's kernel, or ours, has all of it.
+* Closed, it discards what has not gone out after `ssl_shutdown_timeout`, however slowly the peer reads. So
+  it is closed only when the peer's kernel, or ours, has all of it.
 * It counts only what it has not encrypted or handed on. The rest is in the buffer of its TCP transport, which
   nobody can see, until the kernel has room for it: then the socket is writable.
 """
@@ -16,11 +16,11 @@ from typing import Any, Final
 
 from balancer.connections.tcp_info import descriptor, send_held
 
-_LOOK: Final = 0.1  # seconds between two looks at a client that does not take the rest of its response
+_LOOK: Final = 0.1  # seconds between two looks at a peer that does not take the rest of what was written
 # Bytes that may wait before the protocol is paused, where none may: a record, so that the session tickets
 # that wait when the handshake is over do not hold up the first request.
 _MOST_UNSENT: Final = 16 * 1024
-_MOST_UNREAD: Final = 64 * 1024  # bytes, encrypted: what is read of a client whose protocol has paused
+_MOST_UNREAD: Final = 64 * 1024  # bytes, encrypted: what is read of a peer whose protocol has paused
 
 
 class TlsTransport(asyncio.Transport):
@@ -52,7 +52,7 @@ class TlsTransport(asyncio.Transport):
         self._tls.set_write_buffer_limits(high, low)
 
     def get_write_buffer_size(self) -> int:
-        """Bytes not handed on yet; while it closes, also those that the client has not acknowledged."""
+        """Bytes not handed on yet; while it closes, also those that the peer has not acknowledged."""
         tls = self._tls
         size = tls.get_write_buffer_size()
         return send_held(tls) if not size and self._closing and not tls.is_closing() else size

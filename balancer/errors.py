@@ -6,7 +6,7 @@ operator: each carries one plain sentence with cause and remedy.
 """
 
 import errno
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, IntEnum, StrEnum
 from typing import Final
 
@@ -47,9 +47,9 @@ class RetrySafety(Enum):
     DEAD = 3  # as UNREAD, but only if the upstream is known to be dead: it might keep others busy too
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Failure:
-    """One way an exchange can fail.
+    """One way an exchange can fail; compared by identity.
 
     `reason` is the metric label and the value in the access log; `proxy_error` is the error type of RFC 9209
     section 2.3, None if none fits; `text` is the sentence for the client. `outcome` is that of the failed
@@ -195,6 +195,23 @@ CONNECT_TIMEOUT: Final = Failure(
     retry=RetrySafety.UNSENT,
     outcome=Outcome.CONNECT_FAILED,
 )
+# No TLS connection: the upstream's certificate is refused; there is no handshake; or the upstream refuses,
+# after which the request that was sent meanwhile is not known to be unread.
+UPSTREAM_CERTIFICATE: Final = Failure(
+    "upstream_tls",
+    502,
+    _UPSTREAM,
+    "tls_certificate_error",
+    "The upstream could not prove its identity.",
+    retry=RetrySafety.UNSENT,
+    outcome=Outcome.CONNECT_FAILED,
+)
+UPSTREAM_TLS: Final = replace(
+    UPSTREAM_CERTIFICATE,
+    proxy_error="tls_protocol_error",
+    text="There is no secure connection to the upstream.",
+)
+UPSTREAM_TLS_ALERT: Final = replace(UPSTREAM_TLS, proxy_error="tls_alert_received", retry=RetrySafety.UNREAD)
 APPS_STARTING: Final = Failure(
     "apps_starting",
     503,
@@ -324,7 +341,10 @@ FAILURES: Final[tuple[Failure, ...]] = (
     INTERNAL_ERROR,
     LOOP_DETECTED,
     TOO_MANY_FROM_CLIENT,
+    UPSTREAM_TLS,
 )
+# They count as those of the same reason.
+VARIANTS: Final[tuple[Failure, ...]] = (UPSTREAM_CERTIFICATE, UPSTREAM_TLS_ALERT)
 
 
 # Reasons for refusing a request because no slot is free. The client may retry when slots are free.

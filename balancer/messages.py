@@ -38,13 +38,15 @@ class MemberState(Part, frozen=True, kw_only=True):
     """The supervisor's state of one upstream. `row` is its identity: an upstream that is removed and added
     again gets a new row.
 
-    `host` is an IP address, empty until its name has been resolved. `ramp_since_ns` is when its slow start
+    `host` is an IP address, empty until its name has been resolved. `server_name`: whom it must prove to be,
+    by TLS; "" for plain HTTP. `ramp_since_ns` is when its slow start
     began, on the monotonic clock, 0 if there is none.
     """
 
     id: str
     host: str
     port: int
+    server_name: str
     weight: int
     row: int
     admin_state: AdminState

@@ -70,6 +70,7 @@ class Upstream:
     port: int
     pool: str = "default"
     address: str = "127.0.0.1"
+    server_name: str = ""
 
 
 class NoSink:

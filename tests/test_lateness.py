@@ -16,6 +16,7 @@ from balancer.telemetry.columns import CELLS_PER_ROW
 from balancer.upstreams.upstream import Upstream
 from tests.connections.test_connector import KEEPALIVE
 from tests.fakes.dialler import FakeDialler
+from tests.fakes.specs import UPSTREAM_TLS
 
 LIMIT = 0.05
 STALL = 0.15
@@ -44,7 +45,7 @@ async def _reads_and_dials() -> None:
         cells = memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
         upstream = Upstream("app", address[0], address[1], 1, cells)
         connector = Connector(loop, SystemClock(), 32768, 100, lambda *said: None)
-        connector.add(upstream, KEEPALIVE, None)
+        connector.add(upstream, KEEPALIVE, None, UPSTREAM_TLS)
         transport, reader = await loop.create_connection(Reader, *address)
         peer, _ = server.accept()
 

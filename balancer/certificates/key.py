@@ -42,12 +42,13 @@ def is_encrypted(block: Block) -> bool:
     return block.kind.startswith("ENCRYPTED") or b"Proc-Type: 4,ENCRYPTED" in block.text
 
 
-def opened(where: str, block: Block, password: bytes | None) -> Key:
-    """The key, decrypted if need be. Raises CertificateError."""
+def opened(where: str, block: Block, password: bytes | None, *, may_be_encrypted: bool = True) -> Key:
+    """The key, decrypted if need be. `may_be_encrypted`: there is a setting for its password. Raises
+    CertificateError."""
     encrypted = is_encrypted(block)
     if encrypted and password is None:
-        remedy = f"name a file with its password in {PASSWORD_SETTING}, or decrypt it (openssl pkey)"
-        raise CertificateError(where, f"is encrypted; {remedy}")
+        setting = f"name a file with its password in {PASSWORD_SETTING}, or " if may_be_encrypted else ""
+        raise CertificateError(where, f"is encrypted; {setting}decrypt it (openssl pkey)")
     if block.kind == "OPENSSH PRIVATE KEY":
         text = "holds an OpenSSH key, which TLS does not use; name the key that the certificate was made for"
         raise CertificateError(where, text)

@@ -13,6 +13,11 @@ def pair_from_files(certificate: str, key: str, password_file: str, now: float) 
     return checked(read(certificate), read(key) if key else None, _password(password_file), now)
 
 
+def pair_for_upstreams(certificate: str, key: str, now: float) -> Pair:
+    """As `pair_from_files`, for a certificate that the balancer shows to upstreams."""
+    return checked(read(certificate), read(key) if key else None, None, now, for_clients=False)
+
+
 def pair_from_text(certificate: str, key: str, password_file: str, now: float) -> Pair:
     """As `pair_from_files`, of PEM text. `\\n` may stand for the ends of lines, as files of variables have
     it."""

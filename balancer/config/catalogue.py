@@ -49,6 +49,8 @@ _OTHER_WORDS: dict[Path, Path] = {
     **{("tls", word): ("tls", "certificates") for word in ("enabled", "certificate_file")},
     **{(word,): ("tls", "listen") for word in ("tls_port", "https_port", "tls_listen")},
     ("tls", "ca"): ("tls", "client_ca"),
+    **{("upstream_tls", word): ("upstream_tls", "server_name") for word in ("sni", "name", "host")},
+    **{("upstream_tls", word): ("upstream_tls", "certificate") for word in ("cert", "client_certificate")},
     ("tls", "password"): ("tls", "password_file"),
 }
 

@@ -4,8 +4,8 @@ The environment overrides the file. Policies are a layer above this one, so the 
 registry.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -17,7 +17,7 @@ from balancer.config.ourselves import ourselves
 from balancer.config.own_cookies import refused_cookies
 from balancer.config.pool import PoolSettings
 from balancer.config.pools import about_name, completed
-from balancer.config.problems import about_route, about_value, as_written, sentences
+from balancer.config.problems import about_route, about_value, as_written, place, sentences
 from balancer.config.refused_routes import broken_routes, circles_by_tls, refused_routes
 from balancer.config.settings import Settings
 from balancer.config.sources import Origin, Reading, read_environment, read_file
@@ -28,6 +28,7 @@ from balancer.config.token import read_token_file
 from balancer.config.trusted_fields import refused_fields
 from balancer.config.unused import unused
 from balancer.config.upstream_spec import DEFAULT
+from balancer.config.upstream_tls_files import UpstreamTlsFiles, read_upstream_tls
 from balancer.config.written import is_text
 from balancer.errors import SettingsError
 
@@ -51,12 +52,14 @@ class Policies(Protocol):
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """Settings, and the origin of each value that is not a default; `warnings` are sentences about settings
-    that change nothing, or that reveal more to clients than necessary. `tls` has the certificates."""
+    that change nothing, or that reveal more to clients than necessary. `tls` has the certificates for
+    clients, `upstream_tls` what each pool needs for its upstreams."""
 
     settings: Settings
     origins: Mapping[Path, Origin]
     warnings: tuple[str, ...] = ()
     tls: TlsFiles = NO_TLS
+    upstream_tls: Mapping[str, UpstreamTlsFiles] = field(default_factory=dict)
 
 
 def load(
@@ -87,7 +90,7 @@ def load_with_origins(
     if not is_text(tree):  # the models would raise a UnicodeEncodeError
         raise _wrong([*problems, *(_text_problems(tree, origins) or [f"{name}: {_NO_TEXT}"])])
     settings: Settings | None
-    tls = NO_TLS
+    tls, upstream_tls = NO_TLS, dict[str, UpstreamTlsFiles]()
     try:
         settings = Settings(**tree)
     except ValidationError as error:
@@ -104,8 +107,13 @@ def load_with_origins(
         problems += refused_cookies(settings, origins)
         problems += refused_fields(settings, origins)
         problems += _file_problems(settings, origins)
-        tls = read_files(settings.tls, SystemClock().wall())
-        problems += _tls_problems(tls, origins)
+        now = SystemClock().wall()
+        tls = read_files(settings.tls, now)
+        problems += _files_problems(("tls",), tls.problems, origins)
+        for pool_name, pool in {DEFAULT: settings, **settings.pools}.items():
+            upstream_tls[pool_name] = read = read_upstream_tls(pool.upstream_tls, now)
+            above = () if pool_name == DEFAULT else (POOLS, pool_name)
+            problems += _files_problems((*above, "upstream_tls"), read.problems, origins)
     if policies is not None:
         options = {} if settings is None else settings.policy_options
         problems += _policy_problems(tree, options, (), origins, policies)
@@ -122,7 +130,8 @@ def load_with_origins(
     ):
         warnings.append(NO_SECRET)
     warnings += tls.warnings
-    return Loaded(settings, origins, tuple(map(_printable, warnings)), tls)
+    warnings += dict.fromkeys(text for read in upstream_tls.values() for text in read.warnings)
+    return Loaded(settings, origins, tuple(map(_printable, warnings)), tls, upstream_tls)
 
 
 def _wrong(problems: list[str]) -> SettingsError:
@@ -236,15 +245,14 @@ def _file_problems(settings: Settings, origins: Mapping[Path, Origin]) -> list[s
     return problems
 
 
-def _tls_problems(tls: TlsFiles, origins: Mapping[Path, Origin]) -> list[str]:
-    """Problems with certificates, keys, and what is read with them."""
-    problems = []
-    for setting, file, text in tls.problems:
-        path = ("tls", setting)
-        where = origins[path].where if path in origins else variable(path)
+def _files_problems(
+    group: Path, found: Iterable[tuple[str, str, str]], origins: Mapping[Path, Origin]
+) -> Iterator[str]:
+    """Problems with certificates, keys, and what is read with them: setting, file, end of the sentence."""
+    for setting, file, text in found:
+        where = place((*group, setting), origins)
         # Not shortened, as other values are: the file is what people look for.
-        problems.append(f'{where}: "{file}" {text}' if file else f"{where}: {text}")
-    return problems
+        yield f'{where}: "{file}" {text}' if file else f"{where}: {text}"
 
 
 def _policy_problems(

@@ -24,6 +24,7 @@ from balancer.config.route import RouteLimits, RouteTimeouts
 from balancer.config.sticky import StickySettings
 from balancer.config.types import CommaList, Count, Duration, JsonObject, Switch, check_hash_key
 from balancer.config.upstream_spec import Spec, parse_upstream, refuse_duplicates
+from balancer.config.upstream_tls import UpstreamTlsSettings
 
 Upstream = Annotated[Spec, BeforeValidator(parse_upstream), PlainSerializer(str, when_used="json")]
 
@@ -96,9 +97,10 @@ class PoolSettings(Group):
     """The upstreams of a pool, and how they are used and checked."""
 
     upstreams: Annotated[tuple[Upstream, ...], AfterValidator(refuse_duplicates), CommaList] = Field(
-        description="The app replicas: `app1:8000,10.0.0.2:8000?weight=3,http://app3:8000,[::1]:8000`, "
-        "`unix:/run/app.sock`, or one per address of a name: `dns://app:8000?refresh=2s`. `?backup=true`: "
-        "used only if no other is eligible, and for requests that failed at all others."
+        description="The app replicas: `app1:8000,10.0.0.2:8000?weight=3,[::1]:8000`, by TLS "
+        "`https://app3:8443`, `unix:/run/app.sock`, or one per address of a name: "
+        "`dns://app:8000?refresh=2s&tls=true`. `?backup=true`: used only if no other is eligible, and for "
+        "requests that failed at all others."
     )
     policy: str = Field(
         default="least_connections",
@@ -126,6 +128,7 @@ class PoolSettings(Group):
     adaptive: AdaptiveSettings = AdaptiveSettings()
     sticky: StickySettings = StickySettings()
     keepalive: KeepaliveSettings = KeepaliveSettings()
+    upstream_tls: UpstreamTlsSettings = UpstreamTlsSettings()
     retry: RetrySettings = RetrySettings()
 
 

@@ -103,7 +103,7 @@ def _generic(error: ErrorDetails) -> str:
 
 def about_routes(text: str, origins: Mapping[Path, Origin]) -> str:
     """The sentence about several routes, or one that `text` names."""
-    return f"{_place((ROUTES,), origins)}: {text}"
+    return f"{place((ROUTES,), origins)}: {text}"
 
 
 def about_route(number: int, name: str, text: str, origins: Mapping[Path, Origin]) -> str:
@@ -151,7 +151,7 @@ def _default(path: Path) -> object:
 
 def about_value(path: Path, value: object, text: str, origins: Mapping[Path, Origin]) -> str:
     """The sentence about a setting's value: where it was set, the value, and what is wrong (`text`)."""
-    return f"{_place(path, origins)}: {MASK if _is_secret(path) else _quoted(_open(path, value))} {text}"
+    return f"{place(path, origins)}: {MASK if _is_secret(path) else _quoted(_open(path, value))} {text}"
 
 
 def _open(path: Path, value: object) -> object:
@@ -171,8 +171,8 @@ def _beginnings(path: Path) -> tuple[Path, Path]:
     return path[:1], path[:2]
 
 
-def _place(path: Path, origins: Mapping[Path, Origin]) -> str:
-    # A pool that has no value of its own has that of the top.
+def place(path: Path, origins: Mapping[Path, Origin]) -> str:
+    """Where a value was set: a pool that has no value of its own has that of the top."""
     origin = origins.get(path) or origins.get(at_top(path))
     return f"{variable(path)} (the default)" if origin is None else origin.where
 

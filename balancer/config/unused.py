@@ -18,6 +18,7 @@ from balancer.config.sources import Origin
 from balancer.config.split import OWN_COOKIE
 from balancer.config.tls import TlsSettings
 from balancer.config.upstream_spec import DEFAULT
+from balancer.config.upstream_tls import UpstreamTlsSettings
 
 _Why: TypeAlias = Callable[[Settings], str | None]
 
@@ -83,6 +84,20 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(
         ("tls.client_certificates",),
         _when(lambda s: not s.tls.client_ca, "while TLS__CLIENT_CA is not set; set it, or remove this"),
+    ),
+    _Rule(
+        tuple(f"upstream_tls.{name}" for name in UpstreamTlsSettings.model_fields),
+        _when(
+            lambda s: not any(each.tls for each in s.upstreams),
+            "while no upstream is written as https://; write https://app1:8443, or remove this",
+        ),
+    ),
+    _Rule(
+        ("upstream_tls.ca",),
+        _when(
+            lambda s: not s.upstream_tls.verify,
+            "while UPSTREAM_TLS__VERIFY is false; set it to true, or remove this",
+        ),
     ),
     _Rule(
         ("access_log.fields",),

@@ -1,4 +1,4 @@
-"""One entry of UPSTREAMS (L1): `app1:8000`, `10.0.0.2:8000?weight=3`, `http://app3:8000`, `dns://app:8000`."""
+"""One entry of UPSTREAMS (L1): `app1:8000`, `10.0.0.2:8000?weight=3`, `https://app3:8443`, `dns://app:8000`."""
 
 import re
 from collections import Counter
@@ -14,19 +14,17 @@ MAX_WEIGHT = 1000
 DEFAULT_REFRESH = 2.0
 MIN_REFRESH = 0.1
 MAX_REFRESH = 3600.0
-_LATER_SCHEMES = {
-    "https": "use http:// or plain host:port",
-}
+_PORTS = {"http": 80, "https": 443}  # by scheme
 _LONGEST_PATH = 107  # bytes of the path of a unix socket, by unix(7)
 # Frequent mistakes, and the remedy; {0}, {1} ... are the pattern's groups.
 _MISTAKES = (
     (r"(/(?!/)(?!.*:[0-9]+\Z).*)", "is a path; for a unix socket write unix:{0}"),
     (r"/+([^/].*)", "begins with a slash; write {0}"),
-    (r"(?i:(http|dns))[:/]{1,3}([A-Za-z0-9_.-]+:[0-9]+)/?", "has no :// behind its scheme; write {0}://{1}"),
+    (r"(?i:(https?|dns))[:/]{1,3}([A-Za-z0-9_.-]+:[0-9]+)/?", "has no :// behind its scheme; write {0}://{1}"),
     (r"([^\s;|&?]+:[0-9]+)[\s;|]+([^\s;|&?=]+:[0-9]+).*", "is more than one upstream; put commas between "
      "them: {0},{1}"),
-    (r"([^\s;&?]+)[\s;&]+((?:weight|backup|refresh)=.*)", "has its options without a question mark; write "
-     "{0}?{1}"),
+    (r"([^\s;&?]+)[\s;&]+((?:weight|backup|refresh|tls)=.*)", "has its options without a question mark; "
+     "write {0}?{1}"),
     (r"([0-9]+)", "is a port without a name; write app1:{0}"),
     (r"[^?]*\$.*", "contains a variable that was not replaced; write the name itself"),
 )  # fmt: skip
@@ -35,12 +33,13 @@ _MISTAKES = (
 @dataclass(frozen=True, slots=True)
 class UpstreamSpec:
     """An upstream as written in the settings: `host` is an IP address, a name not yet resolved, or
-    `unix:/run/app.sock`, whose port is 0."""
+    `unix:/run/app.sock`, whose port is 0. `tls`: it speaks TLS."""
 
     host: str
     port: int
     weight: int = 1
     backup: bool = False  # used only if no other upstream is eligible
+    tls: bool = False
 
     @property
     def id(self) -> str:
@@ -48,18 +47,21 @@ class UpstreamSpec:
         return join_host_port(self.host, self.port)
 
     def __str__(self) -> str:
-        return _with_options(self.id, _shown(self.weight, self.backup))
+        name = f"https://{self.id}" if self.tls else self.id
+        return _with_options(name, _shown(self.weight, self.backup))
 
 
 @dataclass(frozen=True, slots=True)
 class DnsSpec:
-    """A name of which every address is an upstream with that `weight`; looked up every `refresh` seconds."""
+    """A name of which every address is an upstream with that `weight`; looked up every `refresh` seconds.
+    `tls`: they speak TLS, and their certificates have that name."""
 
     host: str
     port: int
     weight: int = 1
     refresh: float = DEFAULT_REFRESH
     backup: bool = False
+    tls: bool = False
 
     @property
     def id(self) -> str:
@@ -70,6 +72,8 @@ class DnsSpec:
         options = _shown(self.weight, self.backup)
         if self.refresh != DEFAULT_REFRESH:
             options.append(f"refresh={format_duration(self.refresh)}")
+        if self.tls:
+            options.append("tls=true")
         return _with_options(self.id, options)
 
 
@@ -96,17 +100,16 @@ def parse_upstream(value: object) -> Spec:
         path = rest[len(UNIX) :].partition(":")[0]  # nginx has a colon between the socket and a path
         raise ValueError(f"has a scheme, which a unix socket has not; write {UNIX}{path}")
     kind = scheme.lower()
-    if kind in _LATER_SCHEMES:
-        raise ValueError(f"is not supported by this version yet ({scheme}://); {_LATER_SCHEMES[kind]}")
-    if kind not in ("", "http", "dns"):
+    if kind not in ("", "dns", *_PORTS):
         raise ValueError(
-            f"has an unknown scheme ({scheme}://); write host:port, http://host:port or dns://name:port"
+            f"has an unknown scheme ({scheme}://); write host:port, https://host:port or dns://name:port"
         )
     if not scheme:
         _refuse_what_is_not_one(value.strip())
     authority, slash, path = rest.partition("/")
     if path or (slash and not scheme):
-        raise ValueError(f"has a path; requests keep their own, so write {authority}")
+        shown = f"https://{authority}" if kind == "https" else authority
+        raise ValueError(f"has a path; requests keep their own, so write {shown}")
     if "@" in authority:
         raise ValueError("has a user name in it, which is not supported; write host:port")
     if authority.count(":") > 1 and "%" in authority:
@@ -117,23 +120,26 @@ def parse_upstream(value: object) -> Spec:
     host, port = split_host_port(authority)
     check_host(host)
     if port is None:
-        if kind != "http":
+        if kind not in _PORTS:
             raise ValueError(f"has no port; write {text.rstrip('/')}:8000")
-        port = 80
+        port = _PORTS[kind]
     if not 0 < port < 65536:
         raise ValueError(f"has a port outside 1 to 65535 ({port})")
     options = _options(query)
     weight = _weight(options.pop("weight", "1"))
-    backup = _backup(options.pop("backup", "false"))
+    backup = _truth(options, "backup")
     if kind == "dns":
         if is_ip(host):
             raise ValueError(f"looks up an IP address; write {join_host_port(host, port)}")
-        return DnsSpec(host, port, weight, _refresh(options.pop("refresh", "2s")), backup)
+        refresh = _refresh(options.pop("refresh", "2s"))
+        return DnsSpec(host, port, weight, refresh, backup, _truth(options, "tls"))
     if "refresh" in options:
         raise ValueError(
             f"has the option refresh, which only dns:// takes; remove it, or write dns://{authority}"
         )
-    return UpstreamSpec(host, port, weight, backup)
+    if "tls" in options:
+        raise ValueError(f"has the option tls, which only dns:// takes; write https://{authority}")
+    return UpstreamSpec(host, port, weight, backup, kind == "https")
 
 
 def _unix(path: str, query: str) -> UpstreamSpec:
@@ -143,10 +149,10 @@ def _unix(path: str, query: str) -> UpstreamSpec:
     if len(path.encode()) > _LONGEST_PATH:
         raise ValueError(f"has a path of more than {_LONGEST_PATH} bytes, which no unix socket can have")
     options = _options(query)
-    if "refresh" in options:
-        raise ValueError("has the option refresh, which only dns:// takes; remove it")
-    weight, backup = _weight(options.get("weight", "1")), _backup(options.get("backup", "false"))
-    return UpstreamSpec(UNIX + path, 0, weight, backup)
+    for name in ("refresh", "tls"):
+        if name in options:
+            raise ValueError(f"has the option {name}, which only dns:// takes; remove it")
+    return UpstreamSpec(UNIX + path, 0, _weight(options.get("weight", "1")), _truth(options, "backup"))
 
 
 def _refuse_what_is_not_one(text: str) -> None:
@@ -179,10 +185,10 @@ def _repeated(ids: Iterable[str]) -> list[str]:
 def _options(query: str) -> dict[str, str]:
     options: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
-        if name not in ("weight", "backup", "refresh"):
+        if name not in ("weight", "backup", "refresh", "tls"):
             raise ValueError(
                 f"has an unknown option ({name}); the options are ?weight=3, ?backup=true, and "
-                "for dns:// ?refresh=2s"
+                "for dns:// ?refresh=2s and ?tls=true"
             )
         if name in options:
             raise ValueError(f"has more than one {name}")
@@ -199,9 +205,11 @@ def _with_options(name: str, options: list[str]) -> str:
     return f"{name}?{'&'.join(options)}" if options else name
 
 
-def _backup(text: str) -> bool:
+def _truth(options: dict[str, str], name: str) -> bool:
+    """An option that is false if it is not given."""
+    text = options.get(name, "false")
     if text not in ("true", "false"):
-        raise ValueError(f"has a backup that is neither true nor false ({text}); write ?backup=true")
+        raise ValueError(f"has a {name} that is neither true nor false ({text}); write ?{name}=true")
     return text == "true"
 
 

@@ -16,12 +16,16 @@ from balancer.clock import Clock
 from balancer.connections.delay_queue import DelayQueue
 from balancer.connections.intake import Turns
 from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool
+from balancer.connections.tls_faults import is_of_handshake, trouble_of
 from balancer.connections.upstream_connection import UpstreamConnection
+from balancer.connections.upstream_tls import MOST_HANDSHAKE, SHUTDOWN, UpstreamTls
 from balancer.errors import (
     CONNECT_FAILED,
     CONNECT_REFUSED,
     CONNECT_TIMEOUT,
     EXHAUSTED,
+    UPSTREAM_CERTIFICATE,
+    UPSTREAM_TLS,
     Failure,
     Outcome,
 )
@@ -36,6 +40,7 @@ from balancer.upstreams.upstream import UNIX, Upstream
 _REFUSALS: Final = UPSTREAM_CONNECT_FAILURES + CONNECT_FAILURE_REASONS.index("refused")
 _TIMEOUTS: Final = UPSTREAM_CONNECT_FAILURES + CONNECT_FAILURE_REASONS.index("timeout")
 _UNREACHABLE: Final = UPSTREAM_CONNECT_FAILURES + CONNECT_FAILURE_REASONS.index("unreachable")
+_TLS: Final = UPSTREAM_CONNECT_FAILURES + CONNECT_FAILURE_REASONS.index("tls")
 
 
 class DialFailure(NamedTuple):
@@ -103,16 +108,23 @@ class ConnectOwner(ABC):
 
 
 class Connect:
-    """Ends with a call of its owner, or with `cancel`, after which no connection stays open."""
+    """Ends with a call of its owner, or with `cancel`, after which no connection stays open. Under TLS the
+    handshake is a part of it."""
 
-    __slots__ = ("_connection", "_context", "_coroutine", "_owner", "_waiter", "host")
+    __slots__ = ("_connection", "_context", "_coroutine", "_owner", "_tls", "_waiter", "host")
 
     def __init__(
-        self, owner: ConnectOwner, context: ConnectContext, keepalive: KeepalivePool, host: str
+        self,
+        owner: ConnectOwner,
+        context: ConnectContext,
+        keepalive: KeepalivePool,
+        host: str,
+        tls: UpstreamTls,
     ) -> None:
         self._owner: ConnectOwner | None = owner  # None when over
         self._context = context
         self.host = host
+        self._tls = tls
         connection = UpstreamConnection(
             keepalive.upstream,
             keepalive,
@@ -131,17 +143,28 @@ class Connect:
         """Send the SYN. If that fails, the owner hears of it in the next turn of the loop."""
         context = self._context
         host = self.host
+        upstream = self._connection.upstream
         # The protocol has a protocol's methods, all that asyncio needs.
         if host.startswith(UNIX):
             self._coroutine = context.loop.create_unix_connection(
                 self._protocol,  # type: ignore[type-var]
                 host[len(UNIX) :],
             )
+        elif upstream.server_name:
+            self._coroutine = context.loop.create_connection(
+                self._protocol,  # type: ignore[type-var]
+                host,
+                upstream.port,
+                ssl=self._tls.context,
+                server_hostname=upstream.server_name,
+                ssl_handshake_timeout=MOST_HANDSHAKE,
+                ssl_shutdown_timeout=SHUTDOWN,
+            )
         else:
             self._coroutine = context.loop.create_connection(
                 self._protocol,  # type: ignore[type-var]
                 host,
-                self._connection.upstream.port,
+                upstream.port,
             )
         if context.timeouts is not None:
             context.timeouts.push(self)
@@ -214,6 +237,10 @@ class Connect:
         if isinstance(error, TimeoutError):  # the kernel's own, which may be shorter
             return self._context.timed_out(upstream)
         cells = upstream.cells
+        if upstream.server_name and is_of_handshake(error):
+            cells[_TLS] += 1
+            fault, text = trouble_of(error)
+            return DialFailure(UPSTREAM_CERTIFICATE if fault.is_certificate else UPSTREAM_TLS, text)
         if isinstance(error, ConnectionRefusedError):
             cells[_REFUSALS] += 1
             return DialFailure(CONNECT_REFUSED, "connection refused")

@@ -11,6 +11,7 @@ from balancer.connections.intake import Turns
 from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool
 from balancer.connections.roles import UpstreamSide
 from balancer.connections.several import Addresses, DialOfSeveral
+from balancer.connections.upstream_tls import UpstreamTls
 from balancer.http.head_memory import ResponseHeads
 from balancer.spec.worker import KeepaliveSpec
 from balancer.upstreams.upstream import Upstream
@@ -50,9 +51,11 @@ class Connector:
         # Closing while the last bytes go out, by deadline: an upstream that reads nothing never takes them.
         self._closing: deque[tuple[int, UpstreamSide]] = deque()
 
-    def add(self, upstream: Upstream, settings: KeepaliveSpec, connect_timeout: float | None) -> None:
+    def add(
+        self, upstream: Upstream, settings: KeepaliveSpec, connect_timeout: float | None, tls: UpstreamTls
+    ) -> None:
         """Keep connections to this upstream from now on. `connect_timeout` is in seconds, None for the
-        kernel's."""
+        kernel's. `tls` is its pool's."""
         self._pools[upstream] = keepalive = KeepalivePool(upstream, settings, self._clock)
         connects = self._connects.get(connect_timeout or 0.0)
         if connects is None:
@@ -60,7 +63,7 @@ class Connector:
                 self._loop, self._clock, self.turns, connect_timeout, self._head_limit, self._heads
             )
             self._connects[connect_timeout or 0.0] = connects
-        self._dials[upstream] = UpstreamDials(connects, keepalive)
+        self._dials[upstream] = UpstreamDials(connects, keepalive, tls)
 
     def take(self, upstream: Upstream, now_ns: int, careful: bool) -> UpstreamSide | None:
         """An idle connection, or None: then dial. `careful`: for a request that cannot be sent again."""

@@ -20,6 +20,7 @@ from balancer.connections.intake import Turns
 from balancer.connections.keepalive import KeepalivePool
 from balancer.connections.roles import IdleWatcher, UpstreamSide
 from balancer.connections.upstream_connection import UpstreamConnection
+from balancer.connections.upstream_tls import UpstreamTls
 from balancer.errors import CONNECT_FAILED
 from balancer.http.head_memory import ResponseHeads
 from balancer.upstreams.upstream import Upstream
@@ -59,7 +60,7 @@ class Dial(ConnectOwner):
     `fresh`: the connection must be new. `careful`: for a request that cannot be sent again.
     """
 
-    __slots__ = ("_begun_ns", "_connect", "_context", "_dialler", "_dials", "_keepalive", "_state",
+    __slots__ = ("_begun_ns", "_connect", "_context", "_dialler", "_dials", "_state",
                  "careful", "fresh", "upstream")  # fmt: skip
 
     def __init__(self, dialler: Dialler, dials: "UpstreamDials", fresh: bool, careful: bool) -> None:
@@ -69,7 +70,6 @@ class Dial(ConnectOwner):
         self._dialler = dialler
         self._dials = dials
         self._context = dials.context
-        self._keepalive = dials.keepalive
         self._state = _WAITS
         self._begun_ns = 0
         self._connect: Connect | None = None
@@ -147,7 +147,7 @@ class Dial(ConnectOwner):
     # --- its connects, of which there is one
 
     def _start(self) -> None:
-        self._connect = connect = Connect(self, self._context, self._keepalive, self.upstream.host)
+        self._connect = connect = self._dials.connect(self, self.upstream.host)
         connect.begin()
 
     def _stop(self) -> None:
@@ -204,17 +204,23 @@ class UpstreamDials(IdleWatcher):
     Those that need a new connection go first, as only a connect helps them.
     """
 
-    __slots__ = ("_fresh", "_running", "_serving", "_slow", "_waiting", "alive_ns", "context", "keepalive")
+    __slots__ = ("_fresh", "_running", "_serving", "_slow", "_waiting", "alive_ns", "context", "keepalive",
+                 "tls")  # fmt: skip
 
-    def __init__(self, context: DialContext, keepalive: KeepalivePool) -> None:
+    def __init__(self, context: DialContext, keepalive: KeepalivePool, tls: UpstreamTls) -> None:
         self.context = context
         self.keepalive = keepalive
+        self.tls = tls
         self.alive_ns = 0
         self._running = 0
         self._fresh: deque[Dial] = deque()
         self._waiting: deque[Dial] = deque()
         self._slow: deque[Dial] = deque()  # they take an idle connection too
         self._serving = False  # in the next turn, idle connections go to waiting dials
+
+    def connect(self, owner: ConnectOwner, host: str) -> Connect:
+        """A connect to this address of the upstream, which `begin` starts."""
+        return Connect(owner, self.context, self.keepalive, host, self.tls)
 
     def start(self, dial: Dial) -> None:
         """Begin, or let it wait for its turn."""

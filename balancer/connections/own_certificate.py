@@ -5,8 +5,10 @@ import ssl
 
 
 def load_own_certificate(context: ssl.SSLContext, chain: bytes, key: bytes) -> None:
-    """`chain` and `key` are PEM, the leaf first. OpenSSL reads them from a file only: here one without a name,
-    in memory. Raises ssl.SSLError."""
+    """`chain` and `key` are PEM, the leaf first. Raises ssl.SSLError.
+
+    OpenSSL reads them from a file only: here one without a name, in memory.
+    """
     fd = os.memfd_create("tls")
     try:
         with os.fdopen(os.dup(fd), "wb") as file:

@@ -69,6 +69,11 @@ class ResponseFraming:
         self._informed = 0
 
     @property
+    def is_unanswered(self) -> bool:
+        """Whether nothing of a final response has arrived."""
+        return self.state == HEAD and not self._buffer
+
+    @property
     def is_tunnel(self) -> bool:
         """Whether the response was a 101."""
         return self.state == TUNNEL
@@ -93,23 +98,23 @@ class ResponseFraming:
         if self.state == TUNNEL:
             reader.tunnel_half_closed()
         elif self.state == _BODY and self._left == UNTIL_CLOSE:
-            self.end(reader, was_reset=False)  # at once: the app may be slow to read the rest of the request
+            self.end(reader)  # at once: the app may be slow to read the rest of the request
 
-    def end(self, reader: ResponseReader, *, was_reset: bool) -> None:
-        """The connection has ended.
+    def end(self, reader: ResponseReader, broke: str = "") -> None:
+        """The connection has ended; `broke` says how, if its upstream has not ended it as it should.
 
         A response without a length ends with its connection, but only with a FIN: after a reset it is
         incomplete, and must not pass for a whole one (RFC 9112 section 8).
         """
         if self.state == TUNNEL:
             reader.tunnel_ended()
-        elif self.state == _BODY and self._left == UNTIL_CLOSE and not was_reset:
+        elif self.state == _BODY and self._left == UNTIL_CLOSE and not broke:
             reader.response_body(b"", True, b"")
         elif self.state == _BODY:
             reader.upstream_failed(RESPONSE_TRUNCATED, "the connection broke off in the response body")
         else:
-            how = "reset" if was_reset else "closed"
-            reader.upstream_failed(UPSTREAM_CLOSED, f"the connection was {how} before a response head")
+            text = f"the connection was {broke or 'closed'} before a response head"
+            reader.upstream_failed(UPSTREAM_CLOSED, text)
 
     def read_head(self, reader: ResponseReader, data: bytes) -> None:
         """`data` has arrived while `state` is HEAD."""

@@ -105,7 +105,7 @@ class DialOfSeveral(Dial):
 
     def _dial(self, host: str) -> None:
         self._number += 1
-        connect = Connect(self, self._context, self._keepalive, host)
+        connect = self._dials.connect(self, host)
         self._running.append(connect)
         connect.begin()
         if self._left:

@@ -5,6 +5,7 @@ response. Data that arrives without a request ends the connection.
 """
 
 import asyncio
+import ssl
 from contextlib import closing
 
 from balancer.connections.intake import LARGE_READ, MOST_READ, Intake, Turns
@@ -12,7 +13,9 @@ from balancer.connections.last_words import broke_at_end, is_break, last_words
 from balancer.connections.response_framing import HEAD, TUNNEL, ResponseFraming
 from balancer.connections.roles import IdleOwner, OutgoingRequest, Outlet, ResponseReader, UpstreamSide
 from balancer.connections.tcp_info import Taken, send_room, taken
-from balancer.errors import ProtocolError
+from balancer.connections.tls_faults import trouble_of
+from balancer.connections.tls_transport import TlsTransport
+from balancer.errors import UPSTREAM_TLS_ALERT, ProtocolError
 from balancer.http.chunked import encode_chunk, encode_end, encode_piece
 from balancer.http.framing import CHUNKED
 from balancer.http.head_memory import ResponseHeads
@@ -23,7 +26,8 @@ from balancer.upstreams.upstream import Upstream
 class UpstreamConnection(UpstreamSide):
     """An asyncio protocol by its methods, not by inheritance; `owner` has it while it has no `reader`."""
 
-    __slots__ = ("_before", "_chunked", "_framing", "_turns", "_untaken", "intake", "transport", "was_reset")
+    __slots__ = ("_before", "_chunked", "_framing", "_lacks_end", "_turns", "_untaken", "intake",
+                 "transport", "was_reset")  # fmt: skip
 
     transport: asyncio.Transport
     intake: Intake
@@ -48,6 +52,7 @@ class UpstreamConnection(UpstreamSide):
         self.requests = 0
         self.closed = False
         self.was_reset = False  # it was cut off: its peer had not ended it with a FIN before
+        self._lacks_end = False  # under TLS: there was no close_notify so far
         self.write_paused = False
         # while idle
         self.idle_since_ns = 0
@@ -164,7 +169,11 @@ class UpstreamConnection(UpstreamSide):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The dial has connected."""
-        self.transport = transport  # type: ignore[assignment]  # asyncio's stub says BaseTransport
+        if self.upstream.server_name:
+            self.transport = TlsTransport(transport, self._turns.loop)  # type: ignore[arg-type]  # as below
+            self._lacks_end = True
+        else:
+            self.transport = transport  # type: ignore[assignment]  # asyncio's stub says BaseTransport
         self.intake = Intake(self, self._turns)
         # No write buffer: what the app does not take is not read from the client.
         self.transport.set_write_buffer_limits(high=0)
@@ -208,8 +217,10 @@ class UpstreamConnection(UpstreamSide):
         return None if reader is None else reader.outlet()
 
     def eof_received(self) -> bool:
-        """The upstream sent a FIN. The transport then closes itself, after what was written has gone out; but
-        not in a tunnel: its other direction goes on while the reader holds the connection."""
+        """The upstream sent a FIN; under TLS, a close_notify. The transport then closes itself, after what
+        was written has gone out; but not in a tunnel: its other direction goes on while the reader holds the
+        connection. TLS has no half-close in uvloop."""
+        self._lacks_end = False
         self.was_reset = broke_at_end(self.transport)
         framing = self._framing
         reader = framing.reader
@@ -217,7 +228,7 @@ class UpstreamConnection(UpstreamSide):
             return False
         try:
             framing.half_close(reader)
-            return framing.is_tunnel and framing.reader is reader
+            return framing.is_tunnel and framing.reader is reader and not self.upstream.server_name
         except Exception as error:
             reader.crashed(error)
         return False
@@ -240,11 +251,20 @@ class UpstreamConnection(UpstreamSide):
             if exc is not None and framing.reader is reader:
                 self._read_last_words(reader)
             if framing.reader is reader:
-                framing.end(reader, was_reset=self.was_reset)
+                if isinstance(exc, ssl.SSLError) and self.requests == 1 and framing.is_unanswered:
+                    raise ProtocolError(UPSTREAM_TLS_ALERT, trouble_of(exc).text)
+                framing.end(reader, self._how_it_broke())
         except ProtocolError as error:
             reader.upstream_failed(error.failure, error.detail)
         except Exception as bug:
             reader.crashed(bug)
+
+    def _how_it_broke(self) -> str:
+        """The end of "the connection was ..."; "" if the upstream has ended it as it should."""
+        if self.was_reset:
+            return "reset"
+        # RFC 9112 section 9.8: under TLS, anyone on the way can make a FIN without a close_notify.
+        return "closed without a close_notify" if self._lacks_end else ""
 
     def _read_last_words(self, reader: ResponseReader) -> None:
         """Read what had arrived before the connection was lost.

@@ -66,7 +66,6 @@ class DnsSource(Source):
         return f"keeping its {count} upstream{'s' * (count != 1)}"
 
     def _member(self, address: str) -> Member:
-        port = self._spec.port
-        return Member(
-            join_host_port(address, port), address, port, self._spec.weight, address, self._spec.backup
-        )
+        spec = self._spec
+        name = join_host_port(address, spec.port)
+        return Member(name, address, spec.port, spec.weight, address, spec.backup, spec.server_name)

@@ -87,7 +87,7 @@ class ActiveChecks(Generic[UpstreamT]):
 
         `draining`: what its app had announced, if the upstream was removed for a while.
         """
-        probe = self._open_probe(upstream.id, settings)
+        probe = self._open_probe(upstream, settings)
         watch = Watch(upstream, settings, probe, draining)
         self._watches[upstream.pool, upstream.id] = watch
         self._conclusions.durations.setdefault(upstream.pool, Durations())

@@ -22,6 +22,10 @@ class Checked(Protocol):
     def port(self) -> int:
         """The port on which it accepts requests."""
 
+    @property
+    def server_name(self) -> str:
+        """Whom it must prove to be, by TLS; "" for plain HTTP."""
+
 
 UpstreamT = TypeVar("UpstreamT", bound=Checked)
 UpstreamT_contra = TypeVar("UpstreamT_contra", bound=Checked, contravariant=True)

@@ -145,6 +145,8 @@ class Conclusions(Generic[UpstreamT]):
     def _told(self, watch: Watch[UpstreamT], reply: Reply) -> CheckResult:
         if reply.result is Result.PASSED:
             watch.passed_at = watch.where
+        upstream = watch.upstream
+        asked = Asked(watch.settings, upstream.id, watch.passed_at == watch.where, upstream.server_name)
         return CheckResult(
             time=self._clock.wall(),
             passed=reply.result is Result.PASSED,
@@ -152,7 +154,7 @@ class Conclusions(Generic[UpstreamT]):
             status=reply.status,
             seconds=self._seconds(watch),
             detail=reply.detail,
-            hint=hint(reply, Asked(watch.settings, watch.upstream.id, watch.passed_at == watch.where)),
+            hint=hint(reply, asked),
         )
 
     def _report(self, watch: Watch[UpstreamT], last: CheckResult) -> None:

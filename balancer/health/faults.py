@@ -1,10 +1,12 @@
 """The result of a check without a whole response (L5): maps failures and errors to our closed list."""
 
+from balancer.connections.tls_faults import TlsFault, is_of_handshake, trouble_of
 from balancer.errors import (
     EXHAUSTED,
     RESPONSE_HEAD_TOO_LARGE,
     RESPONSE_TRUNCATED,
     UPSTREAM_CLOSED,
+    UPSTREAM_TLS_ALERT,
     Failure,
 )
 from balancer.health.result import Reply, Result
@@ -16,6 +18,8 @@ def fault_of(failure: Failure, detail: str) -> Reply:
         return Reply(Result.CLOSED, 0, "its response broke off")
     if failure is UPSTREAM_CLOSED:
         return Reply(Result.CLOSED, 0, detail)
+    if failure is UPSTREAM_TLS_ALERT:
+        return Reply(Result.TLS, 0, detail, TlsFault.WANTS_CERTIFICATE)
     if failure is RESPONSE_HEAD_TOO_LARGE:
         return too_much(detail)
     return Reply(Result.MALFORMED, 0, f"its response is not valid HTTP/1.1 ({detail})")
@@ -26,8 +30,11 @@ def too_much(what: str) -> Reply:
     return Reply(Result.TOO_MUCH, 0, f"{what} came without a final response")
 
 
-def not_connected(error: OSError, where: str) -> Reply:
+def not_connected(error: OSError, where: str, *, by_tls: bool) -> Reply:
     """The reply for an `error` of connecting; `where` is the address and port that was dialled."""
+    if by_tls and is_of_handshake(error):
+        trouble = trouble_of(error)
+        return Reply(Result.TLS, 0, trouble.text, trouble.fault)
     if isinstance(error, ConnectionRefusedError):
         return Reply(Result.REFUSED, 0, f"refused: nothing listens on {where}")
     reason = error.strerror or str(error)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from balancer.connections.tls_faults import TlsFault
 from balancer.health.result import Reply, Result
 from balancer.spec.instance import CheckSpec
 from balancer.upstreams.upstream import UNIX
@@ -12,12 +13,13 @@ from balancer.upstreams.upstream import UNIX
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What was checked: the settings, the upstream's `name`, and whether it has passed a check at its present
-    address."""
+    """What was checked: the settings, the upstream's `name`, whether it has passed a check at its present
+    address, and whom it must prove to be, by TLS; "" for plain HTTP."""
 
     settings: CheckSpec
     name: str
     has_passed: bool
+    server_name: str = ""
 
     @property
     def own_host(self) -> str:
@@ -35,6 +37,7 @@ class Asked:
 _Remedy: TypeAlias = Callable[[Asked], str]
 _HEADERS = "BALANCER_HEALTH_CHECK__HEADERS"
 _PATH = "BALANCER_HEALTH_CHECK__PATH"
+_TLS = "BALANCER_UPSTREAM_TLS"
 
 
 def hint(reply: Reply, asked: Asked) -> str:
@@ -43,6 +46,8 @@ def hint(reply: Reply, asked: Asked) -> str:
         return ""
     if reply.result is Result.UNREACHABLE and asked.name.startswith(UNIX):
         remedy = _BY_ERROR_OF_SOCKET.get(reply.error, _another_socket)
+    elif reply.result is Result.TLS:
+        remedy = _BY_TLS_FAULT[TlsFault(reply.error)]
     elif reply.result is Result.STATUS:
         remedy = _BY_STATUS.get(reply.status) or _BY_CLASS.get(reply.status // 100) or _another_status
     else:
@@ -96,6 +101,12 @@ def _another_socket(_: Asked) -> str:
     return "correct the path in BALANCER_UPSTREAMS; it must be a socket on which the app listens"
 
 
+def _or_speak(asked: Asked) -> str:
+    if asked.server_name or asked.name.startswith(UNIX):
+        return "or speak another protocol; correct it in BALANCER_UPSTREAMS"
+    return f"or speak TLS: then write https://{asked.name} in BALANCER_UPSTREAMS"
+
+
 def _refused(asked: Asked) -> str:
     if asked.name.startswith(UNIX):
         return "the app that made the socket is gone; start it, or correct the path in BALANCER_UPSTREAMS"
@@ -141,6 +152,31 @@ _BY_ERROR_OF_SOCKET: dict[int, _Remedy] = {
     ),
     errno.EAGAIN: lambda _: "the app's backlog is full: it does not accept connections fast enough, or hangs",
 }
+_BY_TLS_FAULT: dict[TlsFault, _Remedy] = {
+    TlsFault.UNKNOWN_ISSUER: lambda _: (
+        f"name the file of the authority that issued it in {_TLS}__CA; if there is an intermediate "
+        "authority, the app must send that one's certificate too"
+    ),
+    TlsFault.OTHER_NAME: lambda asked: (
+        f"set {_TLS}__SERVER_NAME to a name that it has, or let one be issued for {asked.server_name}"
+    ),
+    TlsFault.OUT_OF_DATE: lambda _: (
+        "renew it, and let the app read it; if it is valid, correct the clock here"
+    ),
+    TlsFault.OTHER_CERTIFICATE: lambda _: "let another one be issued for the app",
+    TlsFault.NOT_TLS: lambda asked: (
+        f"write http://{asked.name} in BALANCER_UPSTREAMS, or the port of its TLS"
+    ),
+    TlsFault.WANTS_CERTIFICATE: lambda _: (
+        f"set {_TLS}__CERTIFICATE and {_TLS}__KEY to a certificate that the app accepts"
+    ),
+    TlsFault.ALERT: lambda asked: (
+        "the app may not speak TLS 1.2 or 1.3, or not know the name that it is asked for, "
+        f"{asked.server_name}; look at its log"
+    ),
+    TlsFault.CLOSED: lambda _: "look at the app's log; it may not speak TLS on this port",
+    TlsFault.OTHER: lambda _: "look at the app's log",
+}
 _BY_RESULT: dict[Result, _Remedy] = {
     Result.BODY: lambda _: (
         "look at the app, or correct BALANCER_HEALTH_CHECK__BODY (the first 64 KiB of the body are searched)"
@@ -149,10 +185,9 @@ _BY_RESULT: dict[Result, _Remedy] = {
     Result.REFUSED: _refused,
     Result.UNREACHABLE: lambda _: "the machine is off, there is no route to it, or a firewall blocks it",
     Result.CLOSED: lambda asked: (
-        f"look at the app's log; it may have crashed on {asked.settings.shown_path}, "
-        "or speak TLS or another protocol there"
+        f"look at the app's log; it may have crashed on {asked.settings.shown_path}, {_or_speak(asked)}"
     ),
-    Result.MALFORMED: lambda _: "the port may belong to another program, or speak TLS; correct the port",
+    Result.MALFORMED: lambda asked: f"the port may belong to another program, {_or_speak(asked)}",
     Result.TOO_MUCH: lambda asked: (
         f"look at what the app sends on {asked.settings.shown_path}; a check reads one response and its "
         "informational ones (1xx), 128 KiB in all"

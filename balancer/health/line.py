@@ -25,10 +25,14 @@ class Line(IdleOwner):
 
     __slots__ = ("_answer", "_connection", "_loop", "checks")
 
-    def __init__(self, name: str, address: str, port: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, name: str, address: str, port: int, server_name: str, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._loop = loop
+        upstream = Upstream(name, address, port, 1, _NO_CELLS)
+        upstream.server_name = server_name
         self._connection = UpstreamConnection(
-            Upstream(name, address, port, 1, _NO_CELLS),
+            upstream,
             self,
             Turns(loop, SystemClock()),
             ResponseHeads(COUNT_LIMIT),

@@ -1,11 +1,13 @@
 """One check of one upstream (L5): a GET over a kept connection, read as the proxy reads responses."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
+from balancer.connections.upstream_tls import MOST_HANDSHAKE, SHUTDOWN, UpstreamTls
 from balancer.errors import LOOP_DETECTED
 from balancer.health.answer import Answer
+from balancer.health.check_sink import Checked
 from balancer.health.faults import not_connected
 from balancer.health.judging import judge
 from balancer.health.line import Line
@@ -13,6 +15,7 @@ from balancer.health.request import render_check
 from balancer.health.result import Reply, Result
 from balancer.health.room import Room, Tenant
 from balancer.spec.instance import CheckSpec
+from balancer.spec.tls import UpstreamTlsSpec
 from balancer.upstreams.upstream import UNIX
 
 # After this many checks a fresh connection is made, to notice a replica that serves only its old connections.
@@ -34,7 +37,7 @@ class Probe(Protocol):
         """Close its connection."""
 
 
-OpenProbe: TypeAlias = Callable[[str, CheckSpec], Probe]
+OpenProbe: TypeAlias = Callable[[Checked, CheckSpec], Probe]
 
 
 class HttpProbe(Tenant):
@@ -45,18 +48,26 @@ class HttpProbe(Tenant):
     that is no failure: the check is repeated on a fresh one.
     """
 
-    __slots__ = ("_answer", "_line", "_loop", "_name", "_request", "_room", "_settings", "_via",
-                 "_where")  # fmt: skip
+    __slots__ = ("_answer", "_line", "_loop", "_name", "_request", "_room", "_server_name", "_settings",
+                 "_tls", "_via", "_where")  # fmt: skip
 
     def __init__(
-        self, name: str, settings: CheckSpec, via: str, room: Room, loop: asyncio.AbstractEventLoop
+        self,
+        upstream: Checked,
+        settings: CheckSpec,
+        via: str,
+        tls: UpstreamTls,
+        room: Room,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self._name = name
+        self._name = upstream.id
+        self._server_name = upstream.server_name
+        self._tls = tls
         self._room = room
         self._settings = settings
         self._via = via.encode()
         self._loop = loop
-        self._request = render_check(name, settings, via)
+        self._request = render_check(upstream.id, settings, via)
         self._where: tuple[str, int] = ("", 0)
         self._line: Line | None = None
         self._answer: Answer | None = None
@@ -89,7 +100,8 @@ class HttpProbe(Tenant):
         try:
             self._line = line = await self._dial(address, port)
         except OSError as error:
-            return not_connected(error, address if address.startswith(UNIX) else f"{address}:{port}")
+            where = address if address.startswith(UNIX) else f"{address}:{port}"
+            return not_connected(error, where, by_tls=bool(self._server_name))
         reply = await self._ask(line, kept=False)
         assert reply is not None
         return reply
@@ -106,10 +118,20 @@ class HttpProbe(Tenant):
 
     async def _dial(self, address: str, port: int) -> Line:
         def line() -> Line:
-            return Line(self._name, address, port, self._loop)
+            return Line(self._name, address, port, self._server_name, self._loop)
 
         if address.startswith(UNIX):
             _, made = await self._loop.create_unix_connection(line, address[len(UNIX) :])  # type: ignore[type-var]
+        elif self._server_name:
+            _, made = await self._loop.create_connection(
+                line,  # type: ignore[type-var]
+                address,
+                port,
+                ssl=self._tls.context,
+                server_hostname=self._server_name,
+                ssl_handshake_timeout=MOST_HANDSHAKE,
+                ssl_shutdown_timeout=SHUTDOWN,
+            )
         else:
             _, made = await self._loop.create_connection(line, address, port)  # type: ignore[type-var]
         return made
@@ -133,12 +155,18 @@ class HttpProbe(Tenant):
 
 class Probes:
     """Opens the probes of one instance, in the running event loop. `via`: the instance's name in Via, "" for
-    no Via; `most`: how many connections they may have together."""
+    no Via; `most`: how many connections they may have together; `tls`: how each pool speaks TLS;
+    others verify by the system's authorities."""
 
-    def __init__(self, via: str = "", most: int = 1 << 30) -> None:
+    def __init__(
+        self, via: str = "", most: int = 1 << 30, tls: Mapping[str, UpstreamTlsSpec] | None = None
+    ) -> None:
         self._via = via
+        self._default = UpstreamTls(UpstreamTlsSpec(verify=True))
+        self._tls = {pool: UpstreamTls(spec) for pool, spec in (tls or {}).items()}
         self._room = Room(most)
         self._loop = asyncio.get_running_loop()
 
-    def __call__(self, name: str, settings: CheckSpec) -> HttpProbe:
-        return HttpProbe(name, settings, self._via, self._room, self._loop)
+    def __call__(self, upstream: Checked, settings: CheckSpec) -> HttpProbe:
+        tls = self._tls.get(upstream.pool, self._default)
+        return HttpProbe(upstream, settings, self._via, tls, self._room, self._loop)

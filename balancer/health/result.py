@@ -18,6 +18,7 @@ class Result(StrEnum):
     BODY = "body"  # the text of BODY is not in the response
     TIMEOUT = "timeout"  # no whole response in time, the time to connect included
     REFUSED = "refused"  # nothing listens there
+    TLS = "tls"  # it accepts connections, but not by TLS, or its certificate is refused
     UNREACHABLE = "unreachable"  # no route, network down, or the kernel gave up connecting
     CLOSED = "closed"  # closed or reset before the whole response had arrived
     MALFORMED = "malformed"  # the data received is not an HTTP/1.1 response
@@ -38,14 +39,14 @@ _FOR_NOTHING = frozenset((Result.SLOW, Result.LATE, Result.NOT_MADE))
 TIME_PLAYED_A_PART = frozenset((Result.TIMEOUT, Result.CLOSED))
 
 
-# Nothing at the address answered.
-NO_ANSWER = frozenset((Result.TIMEOUT, Result.REFUSED, Result.UNREACHABLE, Result.CLOSED))
+# Nothing at the address answered, or not the upstream.
+NO_ANSWER = frozenset((Result.TIMEOUT, Result.REFUSED, Result.UNREACHABLE, Result.CLOSED, Result.TLS))
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """The outcome of one check; `status` is 0 without a response, `detail` is for people. `error` is the
-    kernel's error number if the upstream is UNREACHABLE, else 0."""
+    kernel's error number if the upstream is UNREACHABLE, the `TlsFault` if it is TLS, else 0."""
 
     result: Result
     status: int

@@ -8,7 +8,7 @@ from typing import Final
 
 import orjson
 
-from balancer.errors import FAILURES, Failure
+from balancer.errors import FAILURES, VARIANTS, Failure
 from balancer.http.request_head import RequestHead
 
 LONGEST_RETRY_AFTER: Final = 30  # seconds
@@ -43,7 +43,7 @@ def _page(failure: Failure, message: str) -> bytes:
     return f"{failure.status} {_phrase(failure.status)}\n{message}\n".encode()
 
 
-_PARTS: Final[dict[str, _Parts]] = {failure.reason: _Parts(failure) for failure in FAILURES}
+_PARTS: Final[dict[Failure, _Parts]] = {failure: _Parts(failure) for failure in (*FAILURES, *VARIANTS)}
 
 
 def prefers_json(head: RequestHead) -> bool:
@@ -71,7 +71,7 @@ def render_failure(
     `head_only` omits the body, for a response to HEAD; Content-Length stays. `retry_after`, in seconds from 1
     to LONGEST_RETRY_AFTER, is sent if the failure is a 429 or 503.
     """
-    parts = _PARTS[failure.reason]
+    parts = _PARTS[failure]
     if as_json:
         content_type = b"application/json"
         body = orjson.dumps(

@@ -5,6 +5,7 @@ from __future__ import annotations  # memoryview[int] is not subscriptable at ru
 from collections.abc import Callable
 
 from balancer.connections.connector import Connector
+from balancer.connections.upstream_tls import UpstreamTls
 from balancer.counters import Batch
 from balancer.messages import PoolUpdate, Verdict
 from balancer.pools.pool import UpstreamPool
@@ -23,7 +24,7 @@ class Membership:
     """
 
     __slots__ = ("_batch", "_cells", "_connector", "_idle", "_leaving", "_members", "_pools",
-                 "_share", "_silent")  # fmt: skip
+                 "_share", "_silent", "_tls")  # fmt: skip
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class Membership:
         self._share = share
         self._batch = batch
         self._pools: dict[str, tuple[UpstreamPool, PoolSpec, SlowStart]] = {}
+        self._tls: dict[str, UpstreamTls] = {}
         self._members: dict[str, dict[int, Upstream]] = {}
         self._leaving: dict[int, Upstream] = {}
         self._silent: dict[str, list[Upstream]] = {}  # by pool; only pools that have any
@@ -47,6 +49,7 @@ class Membership:
     def add_pool(self, pool: UpstreamPool, spec: PoolSpec, slow_start: SlowStart) -> None:
         """Add a pool, without upstreams so far."""
         self._pools[pool.name] = pool, spec, slow_start
+        self._tls[pool.name] = UpstreamTls(spec.tls)
         self._members[pool.name] = {}
 
     def apply(self, news: PoolUpdate) -> None:
@@ -66,7 +69,8 @@ class Membership:
                 upstream = Upstream(
                     state.id, state.host, state.port, state.weight, cells, state.row, self._batch
                 )
-                self._connector.add(upstream, spec.keepalive, spec.connect)
+                upstream.server_name = state.server_name
+                self._connector.add(upstream, spec.keepalive, spec.connect, self._tls[news.name])
             elif upstream.host != state.host:
                 upstream.set_host(state.host)
                 upstream.history = TrafficHistory()  # the old one is about another machine

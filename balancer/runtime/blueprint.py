@@ -10,7 +10,8 @@ from balancer.config.own_cookies import sticky_cookie
 from balancer.config.pool import PoolLimits, PoolSettings, PoolTimeouts
 from balancer.config.settings import LimitSettings, Settings, TimeoutSettings
 from balancer.config.tls_files import NO_TLS, TlsFiles
-from balancer.config.upstream_spec import DEFAULT, DnsSpec
+from balancer.config.upstream_spec import DEFAULT, DnsSpec, Spec
+from balancer.config.upstream_tls_files import NO_FILES, UpstreamTlsFiles
 from balancer.errors import SettingsError
 from balancer.health.settings import found_within
 from balancer.runtime.route_specs import route_specs, timeout_ns
@@ -23,6 +24,7 @@ from balancer.spec.instance import (
     SupervisedPool,
     UpstreamSpec,
 )
+from balancer.spec.tls import UpstreamTlsSpec
 from balancer.spec.worker import (
     AccessLogSpec,
     AdaptiveSpec,
@@ -44,17 +46,26 @@ from balancer.spec.worker import (
 
 
 def instance_spec(
-    settings: Settings, *, via: str, max_connections: int, tls: TlsFiles = NO_TLS
+    settings: Settings,
+    *,
+    via: str,
+    max_connections: int,
+    tls: TlsFiles = NO_TLS,
+    upstream_tls: Mapping[str, UpstreamTlsFiles] | None = None,
 ) -> InstanceSpec:
     """The spec of these settings. `via` is the instance's name in Via, "" for no Via; `max_connections` is
-    what the open-file limit allows, for all workers together; `tls` are the certificates that were read.
-    Raises SettingsError for a file of a route that cannot be read."""
+    what the open-file limit allows, for all workers together; `tls` and, by pool, `upstream_tls` are the
+    certificates that were read. Raises SettingsError for a file of a route that cannot be read."""
     pools: list[tuple[str, PoolSettings, PoolTimeouts, PoolLimits]] = [
         (name, pool, pool.timeouts, pool.limits) for name, pool in settings.pools.items()
     ]
     if settings.upstreams:
         pools.insert(0, (DEFAULT, settings, settings.timeouts, settings.limits))
-    specs = {name: _pool(name, pool, timeouts, limits, settings) for name, pool, timeouts, limits in pools}
+    files = upstream_tls or {}
+    specs = {
+        name: _pool(name, pool, timeouts, limits, settings, files.get(name, NO_FILES))
+        for name, pool, timeouts, limits in pools
+    }
     return InstanceSpec(
         worker=WorkerSpec(
             workers=settings.workers,
@@ -100,7 +111,12 @@ def _listener(
 
 
 def _pool(
-    name: str, settings: PoolSettings, timeouts: PoolTimeouts, limits: PoolLimits, default: PoolSettings
+    name: str,
+    settings: PoolSettings,
+    timeouts: PoolTimeouts,
+    limits: PoolLimits,
+    default: PoolSettings,
+    files: UpstreamTlsFiles,
 ) -> PoolSpec:
     check = _check(settings)
     return PoolSpec(
@@ -112,6 +128,13 @@ def _pool(
         slow_start_ns=_ns(settings.slow_start),
         checked_within_ns=0 if check is None else _ns(found_within(check)),
         keepalive=_keepalive(settings),
+        tls=UpstreamTlsSpec(
+            verify=settings.upstream_tls.verify,
+            ca=files.ca,
+            server_name=settings.upstream_tls.server_name,
+            chain=files.chain,
+            key=files.key,
+        ),
         retry=_retry(settings),
         queue=_queue(settings, limits),
         adaptive=_adaptive(settings),
@@ -194,7 +217,14 @@ def _supervised(name: str, settings: PoolSettings, limits: PoolLimits) -> Superv
     return SupervisedPool(
         name=name,
         upstreams=tuple(
-            UpstreamSpec(id=one.id, host=one.host, port=one.port, weight=one.weight, backup=one.backup)
+            UpstreamSpec(
+                id=one.id,
+                host=one.host,
+                port=one.port,
+                weight=one.weight,
+                backup=one.backup,
+                server_name=_server_name(one, settings),
+            )
             for one in settings.upstreams
             if not isinstance(one, DnsSpec)
         ),
@@ -206,6 +236,7 @@ def _supervised(name: str, settings: PoolSettings, limits: PoolLimits) -> Superv
                 weight=one.weight,
                 backup=one.backup,
                 refresh=one.refresh,
+                server_name=_server_name(one, settings),
             )
             for one in settings.upstreams
             if isinstance(one, DnsSpec)
@@ -218,6 +249,11 @@ def _supervised(name: str, settings: PoolSettings, limits: PoolLimits) -> Superv
             max_percent=outlier.max_ejection_percent,
         ),
     )
+
+
+def _server_name(upstream: Spec, settings: PoolSettings) -> str:
+    """Whom an upstream must prove to be; "" for plain HTTP."""
+    return (settings.upstream_tls.server_name or upstream.host) if upstream.tls else ""
 
 
 def _check(settings: PoolSettings) -> CheckSpec | None:

@@ -66,6 +66,7 @@ class Members:
             address=member.address,
             source=source,
             backup=member.backup,
+            server_name=member.server_name,
             max_inflight=pool.max_inflight,
         )
         self._begin(upstream, "it is new")

@@ -45,9 +45,10 @@ class Operator:
             raise RefusedError(f"pool {pool} has {spec.id} already; PATCH changes it")
         if why := self._fleet.circles.why_not(spec.host, spec.port):
             raise RefusedError(f"{text!r} {why}")
-        if not self._fleet.add(
-            pool, Member(spec.id, spec.host, spec.port, spec.weight, spec.host, spec.backup)
-        ):
+        tls = self._fleet.pools[pool].spec.tls
+        server_name = (tls.server_name or spec.host) if spec.tls else ""
+        member = Member(spec.id, spec.host, spec.port, spec.weight, spec.host, spec.backup, server_name)
+        if not self._fleet.add(pool, member):
             raise RefusedError(f"there is no room for {spec.id}: the instance is at its limit of upstreams")
         return spec.id
 
@@ -106,7 +107,8 @@ class Operator:
         ]
         added = [one for one in self._fleet.upstreams() if one.source == API and one.pool == pool]
         settings["upstreams"] += [
-            str(UpstreamSpec(one.host, one.port, one.weight, one.backup)) for one in added
+            str(UpstreamSpec(one.host, one.port, one.weight, one.backup, bool(one.server_name)))
+            for one in added
         ]
         return {(pool, spec.id) for spec in specs} | {(pool, one.id) for one in added}
 

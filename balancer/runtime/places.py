@@ -36,6 +36,7 @@ def _pool_state(spec: PoolSpec, supervised: SupervisedPool, ledger: Ledger) -> P
             id=one.id,
             host=one.host,
             port=one.port,
+            server_name=one.server_name,
             weight=one.weight,
             row=ledger.row(Kind.UPSTREAM, spec.name, one.id),
             address=one.host if needs_no_look_up(one.host) else "",

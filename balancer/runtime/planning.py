@@ -40,6 +40,7 @@ def plan(loaded: Loaded, open_files: int) -> Plan:
             via=make_name() if settings.via else "",
             max_connections=affordable,
             tls=loaded.tls,
+            upstream_tls=loaded.upstream_tls,
         ),
         listen=settings.listen,
         admin_listen=settings.admin_listen,

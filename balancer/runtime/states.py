@@ -27,6 +27,7 @@ class UpstreamState:
     row: int
     address: str
     source: str = ""
+    server_name: str = ""  # whom it must prove to be, by TLS; "" for plain HTTP
     backup: bool = False  # used only if no other is eligible
     ramp_since_ns: int = 0  # when its slow start began, 0 if it has had none
     max_inflight: int = 0  # requests it may have from all workers together, 0 for no cap
@@ -78,6 +79,7 @@ class UpstreamState:
             id=self.id,
             host=self.address,
             port=self.port,
+            server_name=self.server_name,
             weight=self.weight,
             row=self.row,
             admin_state=self.admin_state,

@@ -188,7 +188,11 @@ class Supervisor:
             clock=clock,
             random=Random(),
             sink=FleetCheckSink(self._fleet, ledger, self._discovery.unanswered),
-            open_probe=Probes(self._worker_spec.via, self._shares.checks),
+            open_probe=Probes(
+                self._worker_spec.via,
+                self._shares.checks,
+                {pool.name: pool.tls for pool in self._worker_spec.pools},
+            ),
             loop=loop,
         )
         watcher = CheckedFleet(checks, specs)

@@ -8,17 +8,20 @@ from balancer.spec.worker import WorkerSpec
 
 
 class UpstreamSpec(Part, frozen=True, kw_only=True):
-    """One upstream from the settings; `host` is a name or an IP address."""
+    """One upstream from the settings; `host` is a name or an IP address. `server_name`: whom it must prove to
+    be, by TLS; "" for plain HTTP."""
 
     id: str
     host: str
     port: int
     weight: int
     backup: bool
+    server_name: str = ""
 
 
 class NameSpec(Part, frozen=True, kw_only=True):
-    """A name that resolves to one upstream per address; looked up every `refresh` seconds."""
+    """A name that resolves to one upstream per address; looked up every `refresh` seconds. `server_name` as
+    for one upstream."""
 
     id: str
     host: str
@@ -26,6 +29,7 @@ class NameSpec(Part, frozen=True, kw_only=True):
     weight: int
     backup: bool
     refresh: float
+    server_name: str = ""
 
 
 class CheckSpec(Part, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""The TLS listener of a worker (L1): plain values, encoded for the control channel."""
+"""TLS with clients, and with upstreams (L1): plain values, encoded for the control channel."""
 
 from balancer.spec.part import Part
 
@@ -28,3 +28,15 @@ class TlsSpec(Part, frozen=True, kw_only=True):
     public_port: int = 443
     redirect: bool = False
     hsts: str = ""
+
+
+class UpstreamTlsSpec(Part, frozen=True, kw_only=True):
+    """How a pool speaks TLS with its upstreams. PEM: `ca` has the authorities, b"" = those of the system;
+    `chain` and `key` are shown to upstreams that ask for a certificate, b"" for none. `server_name` replaces
+    the name of each upstream, unless it is empty."""
+
+    verify: bool
+    ca: bytes = b""
+    server_name: str = ""
+    chain: bytes = b""
+    key: bytes = b""

@@ -8,7 +8,7 @@ the other, and a setting missing on either side is a type error there.
 from typing import Final, Literal, TypeAlias
 
 from balancer.spec.part import Part
-from balancer.spec.tls import TlsSpec
+from balancer.spec.tls import TlsSpec, UpstreamTlsSpec
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 SameSite: TypeAlias = Literal["lax", "strict", "none"]
@@ -245,6 +245,7 @@ class PoolSpec(Part, frozen=True, kw_only=True):
     slow_start_ns: int
     checked_within_ns: int
     keepalive: KeepaliveSpec
+    tls: UpstreamTlsSpec
     retry: RetryRules
     queue: QueueSpec | None
     adaptive: AdaptiveSpec | None

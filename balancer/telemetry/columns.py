@@ -106,7 +106,7 @@ CLOSE_REASONS: Final[tuple[str, ...]] = (
 )
 # One counter per CONNECT_FAILURE_REASONS.
 UPSTREAM_CONNECT_FAILURES: Final = UPSTREAM_CLOSES + len(CLOSE_REASONS)
-CONNECT_FAILURE_REASONS: Final[tuple[str, ...]] = ("refused", "timeout", "unreachable")
+CONNECT_FAILURE_REASONS: Final[tuple[str, ...]] = ("refused", "timeout", "unreachable", "tls")
 assert UPSTREAM_CONNECT_FAILURES + len(CONNECT_FAILURE_REASONS) < CELLS_PER_ROW
 
 # --- pool

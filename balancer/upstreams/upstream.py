@@ -37,7 +37,7 @@ class Upstream:
                  "concurrency_limit", "counters", "effective_weight", "first_check", "history", "host", "id",
                  "inflight", "inflight_limit", "leaves_by_itself", "max_inflight", "on_probation",
                  "other_hosts", "port", "ramp_since_ns", "remote_inflight", "row",
-                 "silent_since_ns", "streaming", "turned_away", "weight")  # fmt: skip
+                 "server_name", "silent_since_ns", "streaming", "turned_away", "weight")  # fmt: skip
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class Upstream:
         self.id = id
         self.other_hosts: tuple[str, ...] = ()
         self.port = port
+        self.server_name = ""
         self.weight = weight
         self.effective_weight = float(weight)
         self.admin_state = AdminState.ACTIVE

@@ -16,6 +16,9 @@ from balancer.config.upstream_spec import DnsSpec, Spec, UpstreamSpec, parse_ups
         pytest.param("APP1:8000", UpstreamSpec("app1", 8000), id="upper_case"),
         pytest.param("10.0.0.2:8000?weight=3", UpstreamSpec("10.0.0.2", 8000, 3), id="weight"),
         pytest.param("http://app3:8000", UpstreamSpec("app3", 8000), id="http"),
+        pytest.param("https://app3:8443?weight=2", UpstreamSpec("app3", 8443, 2, tls=True), id="https"),
+        pytest.param("HTTPS://app3", UpstreamSpec("app3", 443, tls=True), id="https_without_port"),
+        pytest.param("dns://app:8443?tls=true", DnsSpec("app", 8443, tls=True), id="dns_by_tls"),
         pytest.param("HTTP://app3/", UpstreamSpec("app3", 80), id="http_without_port"),
         pytest.param("[::1]:8000", UpstreamSpec("::1", 8000), id="ipv6"),
         pytest.param("http://[0:0::1]:8000?weight=2", UpstreamSpec("::1", 8000, 2), id="ipv6_http_weight"),
@@ -67,7 +70,11 @@ def test_an_upstream_is_parsed(text: str, expected: Spec) -> None:
         pytest.param(
             "http://app:80?refresh=2s", "which only dns:// takes; .* write dns://app:80$", id="refresh_no_dns"
         ),
-        pytest.param("https://app:8000", "not supported by this version yet", id="https"),
+        pytest.param("https://app:8000/api", "has a path; .* write https://app:8000", id="https_path"),
+        pytest.param("app:8000?tls=true", "which only dns:// takes; write https://app:8000", id="tls_no_dns"),
+        pytest.param("unix:/run/a.sock?tls=true", "tls, which only dns:// takes; remove", id="tls_of_unix"),
+        pytest.param("dns://app:8000?tls=1", "tls that is neither true nor false", id="tls_number"),
+        pytest.param("https//app:8000", "has no :// .*; write https://app:8000", id="https_without_colon"),
         pytest.param("app:8000?backup", r"neither true nor false \(\)", id="backup_without_value"),
         pytest.param("app:8000?backup=true&backup=true", "more than one backup", id="backup_twice"),
         pytest.param("ftp://app:8000", r"unknown scheme \(ftp://\)", id="ftp"),
@@ -141,8 +148,8 @@ _REFRESHES = st.integers(100, 3_600_000).map(lambda milliseconds: milliseconds /
 
 @settings(deadline=None)
 @given(
-    st.builds(UpstreamSpec, _HOSTS, _PORTS, _WEIGHTS)
-    | st.builds(DnsSpec, _NAMES, _PORTS, _WEIGHTS, _REFRESHES)
+    st.builds(UpstreamSpec, _HOSTS, _PORTS, _WEIGHTS, st.booleans(), st.booleans())
+    | st.builds(DnsSpec, _NAMES, _PORTS, _WEIGHTS, _REFRESHES, st.booleans(), st.booleans())
 )
 def test_upstream_survives_a_round_trip(upstream: Spec) -> None:
     assert parse_upstream(str(upstream)) == upstream

@@ -12,6 +12,7 @@ from balancer.telemetry.columns import CELLS_PER_ROW, UPSTREAM_CONNECTS
 from balancer.upstreams.upstream import Upstream
 from tests.fakes.dialler import FakeDialler
 from tests.fakes.loop import FakeClock, FakeLoop
+from tests.fakes.specs import UPSTREAM_TLS
 
 ADDRESS = ("10.0.0.1", 8000)
 KEEPALIVE = KeepaliveSpec(max_idle=4, idle_timeout_ns=10**9, max_requests=0, max_lifetime_ns=0, learn=False)
@@ -25,7 +26,7 @@ class Bench:
         self.upstream = Upstream("app:8000", *ADDRESS, 1, cells)
         self.said: list[tuple[str, str]] = []
         self.connector = Connector(self.loop, self.clock, 32768, 100, self.say)
-        self.connector.add(self.upstream, replaced(KEEPALIVE, learn=learn), timeout)
+        self.connector.add(self.upstream, replaced(KEEPALIVE, learn=learn), timeout, UPSTREAM_TLS)
 
     def say(self, upstream: str, text: str) -> None:
         self.said.append((upstream, text))

@@ -13,6 +13,7 @@ from balancer.upstreams.upstream import Upstream
 from tests.connections.test_connector import ADDRESS, KEEPALIVE
 from tests.fakes.dialler import FakeDialler
 from tests.fakes.loop import FakeClock, FakeLoop
+from tests.fakes.specs import UPSTREAM_TLS
 
 TIMEOUT = 1.0
 
@@ -26,7 +27,7 @@ class Bench:
         cells = memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
         self.upstream = Upstream("app:8000", *ADDRESS, 1, cells)
         self.connector = Connector(self.loop, self.clock, 32768, 100, lambda *said: None)
-        self.connector.add(self.upstream, KEEPALIVE, TIMEOUT)
+        self.connector.add(self.upstream, KEEPALIVE, TIMEOUT, UPSTREAM_TLS)
         self.loop.answers[ADDRESS] = FakeLoop.HOLD
         self.first = [self.dial() for _ in range(MOST_AT_ONCE)]
 

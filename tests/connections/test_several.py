@@ -9,6 +9,7 @@ from balancer.upstreams.upstream import Upstream
 from tests.connections.test_connector import KEEPALIVE
 from tests.fakes.dialler import FakeDialler
 from tests.fakes.loop import FakeClock, FakeLoop
+from tests.fakes.specs import UPSTREAM_TLS
 
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 HOLD = FakeLoop.HOLD
@@ -32,7 +33,7 @@ class Bench:
             lambda *said: None,
             lambda _, *move: self.moves.append(move),
         )
-        self.connector.add(self.upstream, KEEPALIVE, 1.0)
+        self.connector.add(self.upstream, KEEPALIVE, 1.0, UPSTREAM_TLS)
         for name, host in (("a", A), ("b", B), ("c", C)):
             self.loop.answers[host, 8000] = answers.get(name)
 

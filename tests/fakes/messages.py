@@ -11,7 +11,7 @@ from tests.fakes.specs import pool_spec, worker_spec
 
 _POOL_CHANGES = (
     "policy", "policy_options", "hash_key", "panic", "slow_start", "checked_within", "keepalive", "retry",
-    "queue", "adaptive", "outlier", "sticky",
+    "queue", "adaptive", "outlier", "sticky", "upstream_tls",
 )  # fmt: skip
 
 
@@ -23,6 +23,7 @@ def upstream_message(number: int, **changes: Any) -> MemberState:
         "port": 8000,
         "weight": 1,
         "row": 3 + number,
+        "server_name": "",
         "admin_state": "active",
         "leaves_by_itself": False,
         "causes": (),

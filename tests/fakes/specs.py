@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from balancer.config.forwarded import ONLY_PROXIES_MAY_SEND
+from balancer.connections.upstream_tls import UpstreamTls
 from balancer.spec.part import replaced
-from balancer.spec.tls import TlsSpec
+from balancer.spec.tls import TlsSpec, UpstreamTlsSpec
 from balancer.spec.worker import (
     FOREVER_NS,
     AccessLogSpec,
@@ -31,6 +32,8 @@ from balancer.spec.worker import (
 from balancer.telemetry.log_line import FIELDS
 
 VIA = "balancer-0123abcd"  # the instance's name
+VERIFIED = UpstreamTlsSpec(verify=True)
+UPSTREAM_TLS = UpstreamTls(VERIFIED)
 Changes = Mapping[str, Any]
 
 _STICKY: Changes = {
@@ -110,6 +113,7 @@ def pool_spec(
     adaptive: Changes | None = None,
     outlier: Changes | None = None,
     sticky: Changes | None = None,
+    upstream_tls: UpstreamTlsSpec = VERIFIED,
 ) -> PoolSpec:
     """A pool without queue, adaptive limits, outlier detection and sticky sessions, unless given:
     `adaptive` and `outlier` with `enabled`, a queue with `size`."""
@@ -123,6 +127,7 @@ def pool_spec(
         slow_start_ns=_ns(slow_start),
         checked_within_ns=_ns(checked_within),
         keepalive=_keepalive(keepalive),
+        tls=upstream_tls,
         retry=retry_rules(**(retry or {})),
         queue=QueueSpec(**queue) if queue["size"] else None,
         adaptive=_where_enabled(AdaptiveSpec, {"min_limit": 1, "max_limit": 10000}, adaptive),

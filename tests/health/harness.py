@@ -48,6 +48,7 @@ class FakeUpstream:
     address: str = "10.0.0.1"
     port: int = 8000
     pool: str = "default"
+    server_name: str = ""
 
 
 @dataclass(eq=False)
@@ -129,7 +130,7 @@ class Harness:
             clock=self.clock,
             random=Random(seed),
             sink=self,
-            open_probe=lambda name, settings: self.probes[name],
+            open_probe=lambda upstream, settings: self.probes[upstream.id],
             loop=self.loop,
             at_once=at_once,
         )

@@ -31,7 +31,7 @@ from balancer.health.result import Result
     ],
 )
 def test_failures_without_a_connection_have_their_result(number: int, result: Result, piece: str) -> None:
-    reply = not_connected(OSError(number, os.strerror(number)), "10.0.0.1:8000")
+    reply = not_connected(OSError(number, os.strerror(number)), "10.0.0.1:8000", by_tls=False)
     assert (reply.result, reply.status) == (result, 0)
     assert piece in reply.detail
 

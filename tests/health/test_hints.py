@@ -115,7 +115,9 @@ BY_ERROR = {
 
 @pytest.mark.parametrize("number", BY_ERROR, ids=errno.errorcode.get)
 def test_each_error_of_a_unix_socket_has_its_own_remedy_only(number: int) -> None:
-    reply = not_connected(OSError(number, os.strerror(number)), SOCKET)  # of the subclass for this number
+    reply = not_connected(
+        OSError(number, os.strerror(number)), SOCKET, by_tls=False
+    )  # of the subclass for this number
     sentence = hint(reply, Asked(SETTINGS, SOCKET, False))
     assert [text for text in BY_ERROR.values() if text in sentence] == [BY_ERROR[number]]
     assert sentence.startswith(reply.detail)

@@ -18,7 +18,7 @@ from balancer.health.result import CheckResult, Reply, Result
 from balancer.spec.part import replaced
 from loadtests.checks_cost import NoSink, Upstream
 from tests.health.flood import CHUNKED, HINT, Flood
-from tests.health.harness import SETTINGS
+from tests.health.harness import SETTINGS, FakeUpstream
 
 PATIENCE = 20.0  # seconds after which a test has failed
 UPSTREAMS = 4
@@ -108,7 +108,7 @@ def test_an_endless_response_is_bounded_and_named(run: Run, case: str) -> None:
     settings = replaced(SETTINGS, **changes)
 
     async def main() -> None:
-        probes = [Probes()("app", settings) for _ in range(UPSTREAMS)]
+        probes = [Probes()(FakeUpstream("app"), settings) for _ in range(UPSTREAMS)]
         turns = Turns()
         async with asyncio.timeout(PATIENCE):
             checks = [probe.check("127.0.0.1", port) for probe, port in zip(probes, flood.ports, strict=True)]

@@ -14,7 +14,7 @@ ERROR = b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n"
 
 def connected() -> tuple[Line, FakeTransport]:
     loop = asyncio.get_running_loop()
-    line = Line("app1", "10.0.0.1", 8000, loop)
+    line = Line("app1", "10.0.0.1", 8000, "", loop)
     return line, FakeTransport(loop, cast(asyncio.Protocol, line))
 
 

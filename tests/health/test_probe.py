@@ -15,7 +15,7 @@ from balancer.health.probe import CHECKS_PER_CONNECTION, HttpProbe, Probes
 from balancer.health.result import Reply, Result
 from balancer.spec.instance import CheckSpec
 from balancer.spec.part import replaced
-from tests.health.harness import SETTINGS
+from tests.health.harness import SETTINGS, FakeUpstream
 from tests.health.raw_server import OK, RawServer, raw_server
 
 PATIENCE = 20.0  # seconds after which a test has failed
@@ -40,7 +40,7 @@ class Checker:
     def __init__(self, server: RawServer, via: object = "", **changes: object) -> None:
         settings: CheckSpec = replaced(SETTINGS, **changes)
         self.server = server
-        self.probe: HttpProbe = Probes(str(via))("app1:8000", settings)
+        self.probe: HttpProbe = Probes(str(via))(FakeUpstream("app1:8000"), settings)
 
     async def __aenter__(self) -> "Checker":
         return self
@@ -323,7 +323,7 @@ def test_a_port_without_a_listener_is_refused(run: Run) -> None:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))  # bound, so that no other process gets it, but not listening
             port = taken.getsockname()[1]
-            probe = Probes()("app1", SETTINGS)
+            probe = Probes()(FakeUpstream("app1"), SETTINGS)
             reply = await probe.check("127.0.0.1", port)
             await probe.close()
         assert reply == Reply(Result.REFUSED, 0, f"refused: nothing listens on 127.0.0.1:{port}")
@@ -334,7 +334,7 @@ def test_a_port_without_a_listener_is_refused(run: Run) -> None:
 @on_both_loops
 def test_an_unreachable_address_is_reported(run: Run) -> None:
     async def main() -> None:
-        probe = Probes()("app1", SETTINGS)
+        probe = Probes()(FakeUpstream("app1"), SETTINGS)
         reply = await probe.check(
             "255.255.255.255", 9
         )  # no TCP to a broadcast address: the kernel fails it at once
@@ -360,7 +360,7 @@ async def test_checks_work_over_ipv6() -> None:
         pytest.skip("this Python has no IPv6")
     try:
         async with raw_server("::1") as server:
-            probe = Probes()("[::1]:8000", SETTINGS)
+            probe = Probes()(FakeUpstream("[::1]:8000"), SETTINGS)
             assert (await probe.check("::1", server.port)).result is Result.PASSED
             await probe.close()
             assert "Host: [::1]:8000\r\n" in server.heads[0]
@@ -436,7 +436,9 @@ async def test_large_fields_are_no_fault(server: RawServer) -> None:
 
 async def test_at_the_cap_the_longest_kept_connection_is_closed(server: RawServer) -> None:
     open_probe = Probes(most=2)
-    first, second, third = probes = [open_probe(f"app{number}", SETTINGS) for number in range(3)]
+    first, second, third = probes = [
+        open_probe(FakeUpstream(f"app{number}"), SETTINGS) for number in range(3)
+    ]
     for probe in (first, second, first, third):  # the second has kept its connection for longest by now
         assert (await probe.check("127.0.0.1", server.port)).result is Result.PASSED
     assert server.connections == 3
@@ -451,7 +453,7 @@ async def test_at_the_cap_the_longest_kept_connection_is_closed(server: RawServe
 async def test_no_check_runs_while_too_many_still_wait_for_answers(server: RawServer) -> None:
     server.answer = None
     open_probe = Probes(most=1)
-    hangs, other = open_probe("app0", SETTINGS), open_probe("app1", SETTINGS)
+    hangs, other = open_probe(FakeUpstream("app0"), SETTINGS), open_probe(FakeUpstream("app1"), SETTINGS)
     waiting = asyncio.create_task(hangs.check("127.0.0.1", server.port))
     async with asyncio.timeout(PATIENCE):
         await server.asked.wait()

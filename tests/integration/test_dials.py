@@ -18,6 +18,7 @@ from balancer.telemetry.columns import CELLS_PER_ROW
 from balancer.upstreams.upstream import Upstream
 from tests.connections.test_connector import KEEPALIVE
 from tests.fakes.dialler import FakeDialler
+from tests.fakes.specs import UPSTREAM_TLS
 from tests.proxy.real_sockets import LIMIT, black_hole, unused_port
 
 pytestmark = pytest.mark.integration
@@ -48,7 +49,7 @@ class Dials:
         cells = memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
         upstream = Upstream(f"app:{port}", host, port, 1, cells)
         upstream.other_hosts = other_hosts
-        self.connector.add(upstream, KEEPALIVE, self.timeout)
+        self.connector.add(upstream, KEEPALIVE, self.timeout, UPSTREAM_TLS)
         return FakeDialler(self.connector, upstream)
 
     async def ended(self, dialler: FakeDialler) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, ParamSpec
@@ -45,7 +46,7 @@ class RealSockets:
     """`port` is the proxy's, `tls_port` that of its TLS listener, if its spec has one. `errors` is what
     reached the event loop's handler, `logs` the proxy's log, `told` what the supervisor was told."""
 
-    def __init__(self, ports: list[int], **changes: Any) -> None:
+    def __init__(self, ports: list[int], server_name: str, **changes: Any) -> None:
         self.loop = asyncio.get_running_loop()
         self.segment = Segment.create(1)
         self.records = Records()
@@ -53,7 +54,10 @@ class RealSockets:
         self.told: list[FromWorker] = []
         self.errors: list[str] = []
         start = start_message(
-            [upstream_message(number, host="127.0.0.1", port=port) for number, port in enumerate(ports, 1)],
+            [
+                upstream_message(number, host="127.0.0.1", port=port, server_name=server_name)
+                for number, port in enumerate(ports, 1)
+            ],
             **changes,
         )
         self.proxy: DataPlane = build_data_plane(
@@ -133,14 +137,17 @@ class RealSockets:
 
 
 @asynccontextmanager
-async def real_sockets(*origins: Handler | int, **changes: Any) -> AsyncIterator[RealSockets]:
+async def real_sockets(
+    *origins: Handler | int, app_tls: ssl.SSLContext | None = None, server_name: str = "", **changes: Any
+) -> AsyncIterator[RealSockets]:
     """A proxy in front of `origins`, each a connection handler or the port of a server; `changes` as
-    usual."""
+    usual. With `app_tls` the handlers speak TLS, and are asked for `server_name`."""
     async with AsyncExitStack() as stack:
         ports = [
-            one if isinstance(one, int) else await stack.enter_async_context(origin(one)) for one in origins
+            one if isinstance(one, int) else await stack.enter_async_context(origin(one, app_tls))
+            for one in origins
         ]
-        made = RealSockets(ports, **changes)
+        made = RealSockets(ports, server_name, **changes)
         await made.open()
         try:
             yield made
@@ -149,8 +156,9 @@ async def real_sockets(*origins: Handler | int, **changes: Any) -> AsyncIterator
 
 
 @asynccontextmanager
-async def origin(handler: Handler) -> AsyncIterator[int]:
-    """A server of `handler` on a free port. Handlers that still run at the end are cancelled."""
+async def origin(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """A server of `handler` on a free port, with or without TLS. Handlers that still run at the end are
+    cancelled."""
     serving: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -165,7 +173,7 @@ async def origin(handler: Handler) -> AsyncIterator[int]:
             serving.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=2**16)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=2**16, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -14,6 +14,7 @@ from balancer.errors import (
     TOTAL_TIMEOUT,
     UPSTREAM_CLOSED,
     UPSTREAM_UNRESPONSIVE,
+    VARIANTS,
     Failure,
     RetrySafety,
 )
@@ -37,7 +38,7 @@ def step(cause: Failure | int, sent: Sent = GET, room: Room = Room.FREE, has_bud
     return next_step(cause, sent, RULES, room, has_budget)
 
 
-UNREAD = [failure for failure in FAILURES if failure.retry is RetrySafety.UNREAD]
+UNREAD = [failure for failure in (*FAILURES, *VARIANTS) if failure.retry is RetrySafety.UNREAD]
 FINAL = [failure for failure in FAILURES if failure.retry is RetrySafety.NEVER]
 
 
@@ -46,6 +47,7 @@ def test_the_failures_after_which_a_request_may_go_again() -> None:
         "upstream_closed",
         "malformed_response",
         "upstream_unresponsive",
+        "upstream_tls",  # the upstream's alert came after the request was sent
     }
     assert {failure.reason for failure in FAILURES if failure.retry is RetrySafety.DEAD} == {
         "first_byte_timeout"
@@ -54,6 +56,7 @@ def test_the_failures_after_which_a_request_may_go_again() -> None:
         "connect_refused",
         "connect_failed",
         "connect_timeout",
+        "upstream_tls",
     }
 
 

@@ -70,6 +70,7 @@ class UpstreamView:
     backup: bool  # used only if no other upstream is eligible
     max_inflight: int  # requests it may have at once, 0 for no cap
     last_check: CheckView | None
+    server_name: str = ""  # whom it must prove to be, by TLS; "" for plain HTTP
     # Counted by workers; these defaults hold until the segment has been summed.
     inflight: int = 0
     inflight_limit: int = 0  # the limit in force, 0 for none

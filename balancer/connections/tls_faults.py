@@ -1,5 +1,6 @@
 """Why there is no TLS connection to an upstream (L3): OpenSSL's errors, in words for people."""
 
+import re
 import ssl
 from enum import IntEnum
 from typing import Final, NamedTuple
@@ -9,7 +10,8 @@ _NOT_YET: Final = 9
 _EXPIRED: Final = 10
 _UNKNOWN_ISSUERS: Final = frozenset((2, 18, 19, 20, 21))
 _OTHER_NAMES: Final = frozenset((62, 64))  # a name, and an IP address
-_ALERT: Final = "_ALERT_"
+# How OpenSSL calls what the peer has said: TLSV13_ALERT_CERTIFICATE_REQUIRED, TLSV1_UNRECOGNIZED_NAME.
+_ALERT: Final = re.compile("(?:SSLV3|TLSV1|TLSV13)_(?:ALERT_)?(.+)")
 
 
 class TlsFault(IntEnum):
@@ -53,8 +55,8 @@ def trouble_of(error: BaseException) -> TlsTrouble:
         why = "it is for another name" if fault is TlsFault.OTHER_NAME else _why(error)
         return TlsTrouble(fault, f"its certificate is refused: {why}")
     reason = (error.reason or "") if isinstance(error, ssl.SSLError) else ""
-    if _ALERT in reason:
-        return _of_alert(reason.partition(_ALERT)[2])
+    if (alert := _ALERT.fullmatch(reason)) is not None:
+        return _of_alert(alert[1])
     if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNEXPECTED_MESSAGE", "PACKET_LENGTH_TOO_LONG"):
         return TlsTrouble(TlsFault.NOT_TLS, "it does not speak TLS on this port")
     if reason and "EOF" not in reason:
@@ -72,14 +74,13 @@ def _of_certificate(code: int) -> TlsFault:
 
 def _why(error: ssl.SSLCertVerificationError) -> str:
     text: str = error.verify_message.rstrip(".")
-    return text[:1].lower() + text[1:]
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]
 
 
 def _of_alert(name: str) -> TlsTrouble:
     """`name` as OpenSSL has it, such as CERTIFICATE_REQUIRED (RFC 8446 section 6.2)."""
-    words = _in_words(name)
     fault = TlsFault.WANTS_CERTIFICATE if "CERTIFICATE" in name or "CA" in name.split("_") else TlsFault.ALERT
-    return TlsTrouble(fault, f"it refuses the connection (TLS alert: {words})")
+    return TlsTrouble(fault, f"it refuses the connection (TLS alert: {_in_words(name)})")
 
 
 def _in_words(name: str) -> str:

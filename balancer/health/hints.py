@@ -164,9 +164,7 @@ _BY_TLS_FAULT: dict[TlsFault, _Remedy] = {
         "renew it, and let the app read it; if it is valid, correct the clock here"
     ),
     TlsFault.OTHER_CERTIFICATE: lambda _: "let another one be issued for the app",
-    TlsFault.NOT_TLS: lambda asked: (
-        f"write http://{asked.name} in BALANCER_UPSTREAMS, or the port of its TLS"
-    ),
+    TlsFault.NOT_TLS: lambda asked: f"write {asked.name} in BALANCER_UPSTREAMS, or the port of its TLS",
     TlsFault.WANTS_CERTIFICATE: lambda _: (
         f"set {_TLS}__CERTIFICATE and {_TLS}__KEY to a certificate that the app accepts"
     ),

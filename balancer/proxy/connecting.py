@@ -9,13 +9,14 @@ from typing import Final, NamedTuple
 from balancer.connections.roles import UpstreamSide
 from balancer.errors import (
     APPS_STARTING,
+    CONNECT_FAILED,
+    CONNECT_REFUSED,
     CONNECT_TIMEOUT,
     NO_UPSTREAM,
     UPSTREAM_CLOSED,
     UPSTREAMS_FULL,
     Failure,
     Outcome,
-    RetrySafety,
 )
 from balancer.policies.base import NO_KEY
 from balancer.proxy.context import ProxyContext
@@ -37,6 +38,8 @@ from balancer.upstreams.upstream import Upstream
 
 _MOST_FREE: Final = 32  # attempts that cost nothing and do not count
 _NO_ROOM: Final = POOL_QUEUE_REJECTED + QUEUE_REJECTIONS.index("full")
+# Failures to connect to an app that is not up yet.
+_NOT_THERE: Final = (CONNECT_REFUSED, CONNECT_FAILED, CONNECT_TIMEOUT)
 # The reason of a retry after a failed dial; all other failures are connect_failed.
 _DIAL_REASONS: Final = {CONNECT_TIMEOUT.reason: "connect_timeout"}
 
@@ -369,7 +372,7 @@ class Connecting(DialOwner):
     def failed(self, failure: Failure, detail: str) -> None:
         self.dialling = None
         # While no app has passed a check, unreachable upstreams are expected: not a bad gateway.
-        is_starting = self._side.pool.starting and failure.retry is RetrySafety.UNSENT
+        is_starting = self._side.pool.starting and failure in _NOT_THERE
         self._why = APPS_STARTING if is_starting else failure, detail
         try:
             if not self.may_go_on():

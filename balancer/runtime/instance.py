@@ -299,6 +299,7 @@ class Instance:
             effective_weight=self._fleet.effective_weight(upstream),
             backup=upstream.backup,
             max_inflight=upstream.max_inflight,
+            server_name=upstream.server_name,
             last_check=_check_view(last) if last is not None else None,
         )
 

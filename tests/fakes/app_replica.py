@@ -1,6 +1,7 @@
 """A real, small HTTP server for integration tests: the program behind an upstream."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -102,10 +103,12 @@ class AppReplica:
 
 
 @asynccontextmanager
-async def app_replica(name: str = "app", host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[AppReplica]:
-    """A replica that listens on a free port of 127.0.0.1, or at the given address."""
+async def app_replica(
+    name: str = "app", host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[AppReplica]:
+    """A replica that listens on a free port of 127.0.0.1, or at the given address, with or without TLS."""
     replica = AppReplica(name, host)
-    server = await asyncio.start_server(replica.serve, host, port)
+    server = await asyncio.start_server(replica.serve, host, port, ssl=tls)
     replica.port = server.sockets[0].getsockname()[1]
     replica.server = server
     try:

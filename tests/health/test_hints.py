@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from balancer.connections.tls_faults import TlsFault
 from balancer.health.faults import not_connected
 from balancer.health.hints import Asked, hint
 from balancer.health.judging import judge
@@ -153,3 +154,29 @@ def test_a_response_is_judged(case: str) -> None:
     changes, status, body, result = JUDGED[case]
     settings = replaced(SETTINGS, **changes)
     assert judge(settings, status, body).result is result
+
+
+TLS = "BALANCER_UPSTREAM_TLS"
+BY_FAULT = {
+    TlsFault.UNKNOWN_ISSUER: f"name the file of the authority that issued it in {TLS}__CA;",
+    TlsFault.OTHER_NAME: f"set {TLS}__SERVER_NAME to a name that it has, or let one be issued for app.test",
+    TlsFault.OUT_OF_DATE: "renew it, and let the app read it; if it is valid, correct the clock here",
+    TlsFault.OTHER_CERTIFICATE: "let another one be issued for the app",
+    TlsFault.NOT_TLS: f"write {NAME} in BALANCER_UPSTREAMS, or the port of its TLS",
+    TlsFault.WANTS_CERTIFICATE: f"set {TLS}__CERTIFICATE and {TLS}__KEY to a certificate that the app",
+    TlsFault.ALERT: "or not know the name that it is asked for, app.test; look at its log",
+    TlsFault.CLOSED: "look at the app's log; it may not speak TLS on this port",
+    TlsFault.OTHER: "look at the app's log",
+}
+
+
+@pytest.mark.parametrize("fault", TlsFault)
+def test_each_fault_of_tls_has_its_remedy(fault: TlsFault) -> None:
+    said = hint(Reply(Result.TLS, 0, "detail", fault), Asked(SETTINGS, NAME, False, "app.test"))
+    assert said.startswith("detail: ")
+    assert BY_FAULT[fault] in said
+
+
+def test_a_plain_check_of_a_tls_port_hints_at_https() -> None:
+    said = hint(Reply(Result.CLOSED, 0, "closed"), Asked(SETTINGS, NAME, False))
+    assert f"or speak TLS: then write https://{NAME} in BALANCER_UPSTREAMS" in said

@@ -63,7 +63,7 @@ def matches(lines: list[str], shown: list[str]) -> bool:
 async def shell(command: str, directory: Path) -> list[str]:
     """What a command prints when it runs in a directory."""
     own = f"{sys.executable} -m balancer "
-    command = re.sub(r"(?<![/\w])balancer (?=check)", own, command)
+    command = re.sub(r"(?<![/\w])balancer (?=check|status)", own, command)
     done = await run("bash", "-c", f"cd {directory} && {command}")
     return [line.rstrip() for line in (done.stdout + done.stderr).decode().splitlines()]
 
@@ -102,6 +102,26 @@ async def test_the_commands_of_a_section_print_what_is_shown(heading: str, files
             command = command.replace(":8443", f":{port}").replace(":8080", f":{balancer.port}")
             lines = await shell(command, files)
             assert matches(lines, shown), f"{command}\n" + "\n".join(lines)
+
+
+async def test_the_app_is_reached_by_tls(files: Path) -> None:
+    tool("curl", "curl")
+    heading = "TLS to your app"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files / "app.pem", files / "app.key")
+    settings = starts(heading)
+    settings["UPSTREAM_TLS__CA"] = f"{files}/{settings['UPSTREAM_TLS__CA']}"
+    (curl, shown), (status, says) = commands(heading)
+    async with body_app(context) as app:
+        upstreams = settings.pop("UPSTREAMS").replace(":9443", f":{app.port}")
+        async with running(UPSTREAMS=upstreams, HEALTH_CHECK__ENABLED="false", **settings) as one:
+            assert matches(await shell(curl.replace(":8080", f":{one.port}"), files), shown)
+        del settings["UPSTREAM_TLS__SERVER_NAME"]  # the mistake
+        async with running(UPSTREAMS=upstreams, **settings) as one:
+            await one.says("ejected: its first check failed")
+            admin = f"COLUMNS=200 BALANCER_ADMIN_LISTEN=127.0.0.1:{one.admin_port}"
+            lines = await shell(f"{admin} {status}", files)
+            assert says[1].strip() in " ".join(line.strip() for line in lines)
 
 
 def settings_of(environment: dict[str, str], directory: Path) -> Settings:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -84,10 +85,10 @@ class BodyApp:
 
 
 @asynccontextmanager
-async def body_app() -> AsyncIterator[BodyApp]:
-    """One that listens on a free port of 127.0.0.1."""
+async def body_app(tls: ssl.SSLContext | None = None) -> AsyncIterator[BodyApp]:
+    """One that listens on a free port of 127.0.0.1, with or without TLS."""
     app = BodyApp()
-    server = await asyncio.start_server(app.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(app.serve, "127.0.0.1", 0, ssl=tls)
     app.port = server.sockets[0].getsockname()[1]
     try:
         yield app

@@ -5,7 +5,9 @@ import re
 import socket
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+
+from tests.fakes.app import App
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: close sends RST
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
@@ -13,7 +15,7 @@ _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 POISONS = ("close", "reset", "half", "nonsense", "500", "hang")
 
 
-class FragileReplica:
+class FragileReplica(App):
     """The path decides: one of POISONS breaks it, anything else is answered with its `name`. An upgrade is
     refused by closing, as node does if the app serves none.
 
@@ -21,31 +23,13 @@ class FragileReplica:
     """
 
     def __init__(self, name: str) -> None:
+        super().__init__()
         self.name = name
-        self.address = ""
         self.ill = ""
         self.passes_checks = False
         self.requests = 0  # except checks
-        self._serving: set[asyncio.Task[None]] = set()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._serving.add(task)
-        try:
-            while await self._one(reader, writer):
-                pass
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            return  # the other side has closed, or the test has ended
-        finally:
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
-            self._serving.discard(task)
-
-    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """One request; returns whether another may follow on this connection."""
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
         if length := _LENGTH.search(head):
             await reader.readexactly(int(length[1]))
@@ -79,23 +63,10 @@ class FragileReplica:
         await writer.drain()
         return True
 
-    async def stop(self) -> None:
-        """End all connections."""
-        serving = list(self._serving)
-        for task in serving:
-            task.cancel()
-        await asyncio.gather(*serving, return_exceptions=True)
-
 
 @asynccontextmanager
 async def fragile_replica(name: str) -> AsyncIterator[FragileReplica]:
     """A replica on a free port of 127.0.0.1."""
     replica = FragileReplica(name)
-    server = await asyncio.start_server(replica.serve, "127.0.0.1", 0, backlog=1024)
-    replica.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
+    async with replica.listening():
         yield replica
-    finally:
-        server.close()
-        await replica.stop()
-        await server.wait_closed()

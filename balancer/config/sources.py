@@ -134,8 +134,8 @@ def _from_mapping(name: str, content: dict[object, object]) -> Reading:
 def _level(
     reading: Reading, name: str, content: dict[object, object], above: Path, paths: Sequence[Path]
 ) -> dict[str, Any]:
-    """The raw values of the top of a file's tree, or of one of its pools. Origins and problems go to
-    `reading`."""
+    """The raw values of the top of a file's tree, of one of its pools, or of a group in either; `paths` of
+    settings begin there. Origins and problems go to `reading`."""
     tree: dict[str, Any] = {}
     groups = {path[0] for path in paths if len(path) > 1}
     for raw_key, raw_value in content.items():
@@ -145,20 +145,20 @@ def _level(
         if group not in groups:
             tree[group] = value
         elif isinstance(value, dict):
-            tree[group] = {str(each): item for each, item in value.items()}
+            inside = [path[1:] for path in paths if path[0] == group and len(path) > 1]
+            tree[group] = _level(reading, name, value, (*above, group), inside)
         elif value is not None:  # a group whose lines are all commented out is None
             place = key((*above, group))
             reading.problems.append(f"{name}: {place}: is a group, not a setting; {_instead(group, value)}")
-    for path in paths:
-        holder = tree if len(path) == 1 else tree.get(path[0], {})
-        if path[-1] not in holder:
+    for setting in (path[0] for path in paths if len(path) == 1):
+        if setting not in tree:
             continue
-        place = f"{name}: {key((*above, *path))}"
-        if holder[path[-1]] is None:
-            del holder[path[-1]]
+        place = f"{name}: {key((*above, setting))}"
+        if tree[setting] is None:
+            del tree[setting]
             reading.problems.append(f"{place}: has no value; give it one or remove the line")
         else:
-            reading.origins[*above, *path] = Origin("file", place)
+            reading.origins[*above, setting] = Origin("file", place)
     return tree
 
 

@@ -18,6 +18,7 @@ PACKAGE = Path(balancer.__file__).parent
 # Room -> layer. A module imports only from lower layers, or from its own room.
 LAYERS: dict[str, int] = {
     "build": 0,
+    "acme": 0,
     "certificates": 0,
     "errors": 0,
     "clock": 0,
@@ -62,7 +63,8 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "pydantic_core": frozenset(["config"]),
     "pydantic_settings": frozenset(["config"]),
     "yaml": frozenset(["config"]),
-    "cryptography": frozenset(["certificates"]),
+    "cryptography": frozenset(["certificates", "acme"]),
+    **dict.fromkeys(("acme", "josepy", "requests"), frozenset(["acme"])),
     "aiohttp": frozenset(["admin", "demo"]),
     "prometheus_client": frozenset(["telemetry.metrics"]),
     "typer": frozenset(["cli", "demo", "console"]),
@@ -80,7 +82,7 @@ BANNED: dict[str, frozenset[str]] = {
     "upstreams": frozenset(["asyncio", "socket", "ssl"]),
 }
 # Modules that a worker may not load: they cost start-up time and memory in every worker.
-NOT_IN_WORKERS = ("aiohttp", "pydantic", "prometheus_client", "yaml", "typer", "rich", "cryptography")
+NOT_IN_WORKERS = ("aiohttp", "pydantic", "prometheus_client", "yaml", "typer", "rich", "cryptography", "acme")
 # Modules that the supervisor may not load: they go with the process that reads the settings. The numbers are
 # in docs/decisions/0097-three-processes-start.md.
 NOT_IN_SUPERVISOR = (
@@ -91,6 +93,9 @@ NOT_IN_SUPERVISOR = (
     "typer",
     "rich",
     "cryptography",
+    "acme",
+    "josepy",
+    "requests",
 )
 # It may not load these before its workers are ready,
 NOT_BEFORE_WORKERS = (*NOT_IN_SUPERVISOR, "aiohttp", "prometheus_client")

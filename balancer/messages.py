@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from balancer.spec.part import Decoder, Part, encode
-from balancer.spec.tls import TlsSpec
+from balancer.spec.tls import ChallengeSpec, TlsSpec
 from balancer.spec.worker import Level, WorkerSpec
 from balancer.upstreams.state import AdminState, Cause, FirstCheck
 from balancer.upstreams.traffic_history import SkipReason, Symptom
@@ -122,9 +122,16 @@ class TlsUpdate(Message, frozen=True, kw_only=True, tag="tls"):
     tls: TlsSpec
 
 
+class Challenges(Message, frozen=True, kw_only=True, tag="challenges"):
+    """What authorities look for from now on, instead of what they looked for before."""
+
+    pending: tuple[ChallengeSpec, ...]
+
+
 class Start(Message, frozen=True, kw_only=True, tag="start"):
     """The first message: the worker's spec, slot, page and rows. `pools` are in the order of the spec,
-    `splits` are those whose weights are not those of the spec, `read_only` the routes that are it now."""
+    `splits` are those whose weights are not those of the spec, `read_only` the routes that are it now,
+    `challenges` what authorities look for now."""
 
     spec: WorkerSpec
     slot: int
@@ -133,6 +140,7 @@ class Start(Message, frozen=True, kw_only=True, tag="start"):
     pools: tuple[PoolUpdate, ...]
     splits: tuple[SplitUpdate, ...] = ()
     read_only: tuple[ReadOnly, ...] = ()
+    challenges: tuple[ChallengeSpec, ...] = ()
 
 
 class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
@@ -283,7 +291,17 @@ class Elsewhere(Message, frozen=True, kw_only=True, tag="elsewhere"):
 
 
 FromSupervisor: TypeAlias = (
-    Start | PoolUpdate | SplitUpdate | ReadOnly | TlsUpdate | Verdict | Adopt | Release | Drain | Retire
+    Start
+    | PoolUpdate
+    | SplitUpdate
+    | ReadOnly
+    | TlsUpdate
+    | Challenges
+    | Verdict
+    | Adopt
+    | Release
+    | Drain
+    | Retire
 )
 FromWorker: TypeAlias = (
     Ready

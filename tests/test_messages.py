@@ -8,6 +8,7 @@ from balancer.messages import (
     Access,
     Adopt,
     CameBack,
+    Challenges,
     Doubt,
     Drain,
     Drained,
@@ -35,7 +36,7 @@ from balancer.messages import (
     wire_form,
 )
 from balancer.spec.part import DecodeError, ShapeError, encode
-from balancer.spec.tls import CertificateSpec, TlsSpec
+from balancer.spec.tls import CertificateSpec, ChallengeSpec, TlsSpec
 from balancer.upstreams.traffic_history import SkipReason, Symptom
 from tests.fakes.messages import failure_record, start_message, upstream_message
 
@@ -52,12 +53,17 @@ CERTIFICATE = CertificateSpec(
     label="/run/site.pem", names=("shop.example",), chain=b"chain", key=b"\0key", not_after=784111777.5
 )
 TLS = TlsSpec(min_version="1.2", certificates=(CERTIFICATE,), client_ca=b"ca", client_required=True)
+CHALLENGES = (
+    ChallengeSpec(domain="shop.example", token="t0ken", answer="t0ken.thumbprint"),
+    ChallengeSpec(domain="help.example", chain=b"chain", key=b"\0key"),
+)
 DOWN: list[FromSupervisor] = [
     start_message(2, sticky={"secret": "grün"}, outlier={"enabled": True}),
     PoolUpdate(name="default", revision=3, starting=True, members=(MEMBER,)),
     SplitUpdate(route="web", revision=4, weights=(90, 10)),
     ReadOnly(route="web", until_ns=7),
     TlsUpdate(revision=5, tls=TLS),
+    Challenges(pending=CHALLENGES),
     Verdict(pool="default", row=4, until=7),
     Adopt(slot=1),
     Release(slot=1),

@@ -20,6 +20,7 @@ from balancer.clients.context import ClientContext
 from balancer.clients.ending import SLOW, SLOW_NS
 from balancer.clients.entrance import Entrance
 from balancer.clients.first_bytes import MOST_PEEKED, Opening, https_url, look_at
+from balancer.clients.proofs import ProofConnection, Proofs
 from balancer.clients.roles import Client
 from balancer.clients.tls_connection import PlainConnection, Predecessor, TlsConnection
 from balancer.connections.tcp_info import is_open
@@ -45,11 +46,12 @@ _LATER: Final = 0.1  # seconds until the next look, where the kernel would wake 
 class ArrivalOwner(ABC):
     """Lets arrivals begin their handshakes, and counts how they end. `port` is where clients connect to."""
 
-    __slots__ = ("context", "entrance", "port")
+    __slots__ = ("context", "entrance", "port", "proofs")
 
     context: ClientContext
     entrance: Entrance
     port: int
+    proofs: Proofs | None  # while authorities look for them
 
     @abstractmethod
     def queue(self, arrival: "Arrival") -> None:
@@ -64,8 +66,8 @@ class Arrival(Predecessor):
     """`since_ns`, `begun_ns` and `deadline_ns` are on the monotonic clock: when it was accepted, when its
     handshake began, and when that must be over."""
 
-    __slots__ = ("_is_client", "_owner", "_polled", "_sock", "_start", "_task", "_timer", "_wanted",
-                 "begun_ns", "deadline_ns", "since_ns", "state")  # fmt: skip
+    __slots__ = ("_is_client", "_owner", "_polled", "_proof", "_sock", "_start", "_task", "_timer",
+                 "_wanted", "begun_ns", "deadline_ns", "since_ns", "state")  # fmt: skip
 
     def __init__(self, sock: socket.socket, peer: Peer, owner: ArrivalOwner, now_ns: int) -> None:
         self.peer = peer
@@ -81,6 +83,7 @@ class Arrival(Predecessor):
         self._start = b""
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[object] | None = None
+        self._proof: ssl.SSLContext | None = None  # an authority looks for it
         self._is_client = False
 
     # --- the first bytes
@@ -111,6 +114,9 @@ class Arrival(Predecessor):
         elif opening is Opening.TLS:
             self._stop_polling()
             self.state = WAITING
+            proofs = self._owner.proofs
+            if proofs is not None:
+                self._proof = proofs.wanted_by(data)
             self._owner.queue(self)
         elif opening is Opening.HTTP:
             self._stop_polling()
@@ -145,6 +151,8 @@ class Arrival(Predecessor):
     def begin(self, front: ssl.SSLContext, now_ns: int) -> None:
         """It is its turn."""
         self.begun_ns = now_ns
+        if self._proof is not None:
+            front = self._proof
         self._run(front, max(self.deadline_ns - now_ns, 0) / 1e9)
 
     def _run(self, front: ssl.SSLContext | None, rest: float) -> None:
@@ -166,6 +174,8 @@ class Arrival(Predecessor):
 
     def _secure(self) -> asyncio.Protocol:
         owner = self._owner
+        if self._proof is not None:
+            return ProofConnection(self)  # type: ignore[return-value]  # as below
         # Protocols by their methods, which is all that an event loop needs.
         return TlsConnection(owner.context, owner.entrance, self)  # type: ignore[return-value]
 
@@ -185,6 +195,13 @@ class Arrival(Predecessor):
         self._is_client = True
         self._owner.context.became(self, client)
         self._owner.settled(self, "plain_http" if self._start else "ok")
+
+    def proved(self) -> None:
+        """An authority has seen what it looked for: there is nothing more to say (RFC 8737 section 3)."""
+        self.state = OVER
+        self._is_client = True  # the transport closes the socket
+        self._owner.context.departed(self)
+        self._owner.settled(self, "ok")
 
     def _ended(self, task: asyncio.Task[object]) -> None:
         error = None if task.cancelled() else task.exception()

@@ -6,6 +6,7 @@ from typing import Final
 
 from balancer.clients.connection import ClientConnection
 from balancer.clients.context import ClientContext
+from balancer.clients.door import Door
 from balancer.clients.entrance import Entrance
 from balancer.clients.handshakes import Handshakes
 from balancer.clients.inspection import Inspection, is_overdue
@@ -21,6 +22,7 @@ from balancer.proxy.journal import Journal
 from balancer.proxy.membership import Membership
 from balancer.proxy.overdue import deadline_passed, total_passed
 from balancer.proxy.router import Router
+from balancer.spec.tls import ChallengeSpec
 from balancer.spec.worker import FOREVER_NS
 
 # Clients whose time is over that are answered in one turn of the loop: takes about 3 ms.
@@ -34,7 +36,7 @@ class DataPlane:
     Everything here is for one event loop, without locks.
     """
 
-    __slots__ = ("_clients", "_clients_context", "_inspection", "_journal", "_late", "_lateness",
+    __slots__ = ("_clients", "_clients_context", "_doors", "_inspection", "_journal", "_late", "_lateness",
                  "_looking", "_loop", "_monotonic_ns", "_released", "_rescue", "_tunnel_drain",
                  "context", "entrance", "handshakes", "membership", "router")  # fmt: skip
 
@@ -47,14 +49,16 @@ class DataPlane:
         clock: Clock,
         entrance: Entrance,
         handshakes: Handshakes | None = None,
+        doors: Sequence[Door] = (),
     ) -> None:
-        """`entrance` is that of the plain listener."""
+        """`entrance` is that of the plain listener, `doors` are those of all listeners."""
         self.router: Router = context.router
         self.handshakes = handshakes
         self.entrance = entrance
         self.membership = membership
         self.context = context
         self._clients_context = clients
+        self._doors = doors
         self._journal = journal
         self._loop: asyncio.AbstractEventLoop = context.loop
         self._monotonic_ns = clock.monotonic_ns
@@ -123,6 +127,14 @@ class DataPlane:
         """Other certificates for new connections. Raises ssl.SSLError, and keeps the old ones then."""
         if self.handshakes is not None:
             self.handshakes.update(update.tls)
+
+    def take_challenges(self, pending: Sequence[ChallengeSpec]) -> None:
+        """Show these to authorities, and no others. Raises ssl.SSLError, but answers those for HTTP then."""
+        answers = {each.token: each.answer for each in pending if each.token}
+        for door in self._doors:
+            door.answer(answers)
+        if self.handshakes is not None:
+            self.handshakes.show([each for each in pending if each.chain])
 
     def flush(self) -> None:
         """Store the counts of this worker."""

@@ -10,15 +10,17 @@ nothing.
 
 import socket
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from balancer.clients.arrival import SILENT, WAITING, Arrival, ArrivalOwner
 from balancer.clients.context import ClientContext
 from balancer.clients.ending import DRAIN_GRACE_NS, SLOW_NS
 from balancer.clients.entrance import Entrance
+from balancer.clients.proofs import Proofs
 from balancer.clients.tls_contexts import TlsContexts
 from balancer.lateness import look_first
-from balancer.spec.tls import TlsSpec
+from balancer.spec.tls import ChallengeSpec, TlsSpec
 from balancer.telemetry.columns import HANDSHAKE_RESULTS, LISTENER_TLS_HANDSHAKES
 
 # At once: 26 MiB, as one of them takes 52 KiB. A worker can begin 2,500 in a second, so clients whose round
@@ -45,6 +47,7 @@ class Handshakes(ArrivalOwner):
         self.context = context
         self.entrance = entrance
         self.port = spec.public_port
+        self.proofs = None
         self._contexts = TlsContexts(spec)
         self._most = most
         self._all: dict[Arrival, None] = {}  # in the order of their accepts, and so of their deadlines
@@ -57,6 +60,11 @@ class Handshakes(ArrivalOwner):
     def update(self, spec: TlsSpec) -> None:
         """Use other certificates. Raises ssl.SSLError; the old ones stay then."""
         self._contexts.update(spec)
+
+    def show(self, challenges: Sequence[ChallengeSpec]) -> None:
+        """Show these certificates to authorities that look for them. Raises ssl.SSLError; the old ones stay
+        then."""
+        self.proofs = Proofs(challenges) if challenges else None
 
     def accepted(self, sock: socket.socket, address: str) -> None:
         """A new connection from `address`; `sock` does not block, and is closed here."""

@@ -28,6 +28,10 @@ class Predecessor(Guest):
     def became(self, client: Client) -> None:
         """It is a client from now on."""
 
+    @abstractmethod
+    def proved(self) -> None:
+        """It was an authority that has seen a proof, and is no client."""
+
 
 class Successor(ClientConnection):
     """A client whose connection counted before there was a transport."""

@@ -16,7 +16,7 @@ from balancer.spec.worker import AnswerSpec, MatchSpec, RouteSpec
 _HTTPS_PORT: Final = 443
 _HTTPS: Final = b"https"
 # RFC 8555 section 8.3: an authority asks there by plain HTTP, before there is a certificate.
-_CHALLENGES: Final = b"/.well-known/acme-challenge/"
+CHALLENGES: Final = b"/.well-known/acme-challenge/"
 
 
 def to_https(port: int) -> AnswerSpec:
@@ -27,7 +27,7 @@ def to_https(port: int) -> AnswerSpec:
 
 def wants_https(head: RequestHead, peer: Peer) -> bool:
     """Whether a request is redirected."""
-    return peer.client_scheme(head) != _HTTPS and not head.target.startswith(_CHALLENGES)
+    return peer.client_scheme(head) != _HTTPS and not head.target.startswith(CHALLENGES)
 
 
 class RedirectingRouter(Router):

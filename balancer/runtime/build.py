@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from balancer.clients.context import ClientContext
 from balancer.clients.data_plane import DataPlane
+from balancer.clients.door import Door
 from balancer.clients.entrance import Entrance
 from balancer.clients.handshakes import Handshakes
 from balancer.clients.untrusted import UntrustedPeers
@@ -153,12 +154,14 @@ def build_data_plane(
         listener_cells=place.cells(rows.listener),
     )
     plain, secure = _entrances(spec, proxy.router, place)
+    doors = [Door(each, spec.routes) for each in (plain, secure) if each is not None]
     handshakes = None if secure is None or spec.tls is None else Handshakes(clients, secure, spec.tls)
-    plane = DataPlane(clients, proxy, membership, journal, clock, plain, handshakes)
+    plane = DataPlane(clients, proxy, membership, journal, clock, plain, handshakes, doors)
     for split in start.splits:
         plane.take_split(split)
     for read_only in start.read_only:
         plane.take_read_only(read_only)
+    plane.take_challenges(start.challenges)
     return plane
 
 

@@ -22,6 +22,7 @@ from balancer.clock import SystemClock
 from balancer.errors import OperatorError
 from balancer.messages import (
     Adopt,
+    Challenges,
     Drain,
     Drained,
     Fatal,
@@ -51,7 +52,7 @@ from balancer.telemetry.segment import Segment
 if TYPE_CHECKING:
     from balancer.clients.data_plane import DataPlane
 
-_ToProxy: TypeAlias = PoolUpdate | SplitUpdate | ReadOnly | TlsUpdate | Verdict | Adopt | Release
+_ToProxy: TypeAlias = PoolUpdate | SplitUpdate | ReadOnly | TlsUpdate | Challenges | Verdict | Adopt | Release
 LAST_WORDS = 1.0  # seconds for sending the last message to the supervisor
 # Of the garbage collector. What a worker does leaves no cycles (tests/proxy/test_no_garbage.py), so a full
 # collection finds little (a refused dial leaves 12 objects, which the next young collection frees), and stops
@@ -163,6 +164,8 @@ class Worker:
                 proxy.take_read_only(message)
             case TlsUpdate():
                 proxy.take_tls(message)
+            case Challenges():
+                proxy.take_challenges(message.pending)
             case Verdict():
                 proxy.membership.judged(message)
             case Adopt():

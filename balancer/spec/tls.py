@@ -6,13 +6,27 @@ from balancer.spec.part import Part
 class CertificateSpec(Part, frozen=True, kw_only=True):
     """A certificate with its key. `label` names it in metrics, logs and events, such as its file. `names`:
     the DNS names and IP addresses that it is for, in lower case, `*.` included. `chain` and `key` are PEM,
-    the leaf first, the key not encrypted. `not_after` is in seconds since the epoch."""
+    the leaf first, the key not encrypted. `not_before` and `not_after` are in seconds since the epoch."""
 
     label: str
     names: tuple[str, ...]
     chain: bytes
     key: bytes
     not_after: float
+    not_before: float = 0.0
+
+
+class ChallengeSpec(Part, frozen=True, kw_only=True):
+    """What an authority looks for before it issues a certificate for `domain` (RFC 8555 section 8).
+
+    HTTP-01: the plain listener answers `answer` below `/.well-known/acme-challenge/`, at `token`. TLS-ALPN-01
+    (RFC 8737), which has neither: the TLS listener shows `chain` with `key`, as PEM."""
+
+    domain: str
+    token: str = ""
+    answer: str = ""
+    chain: bytes = b""
+    key: bytes = b""
 
 
 class TlsSpec(Part, frozen=True, kw_only=True):

@@ -1,0 +1,76 @@
+"""What the TLS listener shows to authorities that look for proofs of control over domains (RFC 8737).
+
+The authority asks for the protocol `acme-tls/1` only. The certificate is chosen before OpenSSL reads that, as
+the callback for server names cannot see it.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from typing import Final
+
+from balancer.clients.hello import read_hello
+from balancer.clients.tls_connection import Predecessor
+from balancer.connections.own_certificate import load_own_certificate
+from balancer.spec.tls import ChallengeSpec
+
+_PROTOCOL: Final = "acme-tls/1"
+_ASKED_FOR: Final = (_PROTOCOL.encode(),)
+
+
+class Proofs:
+    """The contexts with these certificates. Raises ssl.SSLError."""
+
+    __slots__ = ("_contexts",)
+
+    def __init__(self, challenges: Sequence[ChallengeSpec]) -> None:
+        self._contexts = {each.domain: _context(each) for each in challenges}
+
+    def wanted_by(self, data: bytes) -> ssl.SSLContext | None:
+        """The one for an authority that has begun with `data`; None for any other client, or domain."""
+        hello = read_hello(data)
+        if hello is None or hello.protocols != _ASKED_FOR:
+            return None
+        return self._contexts.get(hello.name)
+
+
+def _context(challenge: ChallengeSpec) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols([_PROTOCOL])
+    load_own_certificate(context, challenge.chain, challenge.key)
+    return context
+
+
+class ProofConnection:
+    """An authority's handshake is over: there is nothing else to say on this connection. An asyncio protocol
+    by its methods, not by inheritance."""
+
+    __slots__ = ("_predecessor",)
+
+    def __init__(self, predecessor: Predecessor) -> None:
+        self._predecessor = predecessor
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Its certificate has been seen."""
+        if self._predecessor.is_over:
+            transport.abort()  # type: ignore[attr-defined]  # asyncio's stub says BaseTransport
+            return
+        self._predecessor.proved()
+        transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Nothing is expected."""
+
+    def eof_received(self) -> bool:
+        """The transport closes itself."""
+        return False
+
+    def pause_writing(self) -> None:
+        """Nothing is written."""
+
+    def resume_writing(self) -> None:
+        """As above."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It does not count any more."""

@@ -10,7 +10,9 @@ RUN python3 -m venv /opt/venv
 WORKDIR /build
 COPY pyproject.toml .
 # Only the dependencies, so that a code change does not reinstall them.
-RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+# The extra `acme` is for automatic certificates.
+RUN python3 -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+      print(*p['dependencies'], *p['optional-dependencies']['acme'], sep='\n')" \
       > requirements.txt \
     && /opt/venv/bin/python -m pip install --only-binary :all: -r requirements.txt
 
@@ -68,6 +70,8 @@ RUN BUILD_COMPILED=${BUILD_COMPILED} /opt/venv/bin/python -m pip install --no-de
 # ---- the balancer
 FROM runtime AS balancer
 COPY --from=compiled /opt/venv /opt/venv
+# For TLS__ACME__STORAGE: a volume that is mounted here for the first time gets this owner.
+RUN install -d -m 700 -o 10001 -g 10001 /var/lib/balancer
 USER 10001:10001
 # On a loopback address Prometheus and probes outside the container could not reach the admin listener.
 ENV BALANCER_ADMIN_LISTEN=0.0.0.0:9901

@@ -99,6 +99,16 @@ class PoolView:
 
 
 @dataclass(frozen=True, slots=True)
+class AcmeView:
+    """The orders of an automatic certificate."""
+
+    state: str  # awaited (a self-signed one serves), issued, ordering, or failed
+    next_order: str  # ISO 8601 in UTC
+    failures: int  # in a row
+    error: str  # of the last order, in the authority's words if it has said something; "" for none
+
+
+@dataclass(frozen=True, slots=True)
 class CertificateView:
     """A certificate of the TLS listener; the first of them is the default."""
 
@@ -107,6 +117,7 @@ class CertificateView:
     issuer: str
     not_after: str  # its end, ISO 8601 in UTC
     problem: str  # why its changed files are not used, "" for no problem
+    acme: AcmeView | None = None  # if it is an automatic one
 
 
 @dataclass(frozen=True, slots=True)

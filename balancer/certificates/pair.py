@@ -16,11 +16,12 @@ from balancer.certificates.problem import CertificateError
 @dataclass(frozen=True, slots=True)
 class Pair:
     """What workers need, and what people want to know. `chain` and `key` are PEM, the leaf first, the key not
-    encrypted. `not_after` is in seconds since the epoch. `warnings` are sentences about what clients may
-    refuse."""
+    encrypted. `not_before` and `not_after` are in seconds since the epoch. `warnings` are sentences about
+    what clients may refuse."""
 
     names: tuple[str, ...]
     issuer: str
+    not_before: float
     not_after: float
     chain: bytes
     key: bytes
@@ -50,6 +51,7 @@ def checked(
     return Pair(
         names=chains.names_of(leaf),
         issuer=chains.in_words(leaf.issuer),
+        not_before=leaf.not_valid_before_utc.timestamp(),
         not_after=leaf.not_valid_after_utc.timestamp(),
         chain=b"".join(each.public_bytes(Encoding.PEM) for each in chain),
         key=keys.plain_text(opened),

@@ -22,7 +22,6 @@ NOT_YET: frozenset[Path] = frozenset(
     tuple(key.split("."))
     for key in (
         "stuck", "latency", "hedge",
-        "tls.acme",
     )
 )  # fmt: skip
 
@@ -52,6 +51,8 @@ _OTHER_WORDS: dict[Path, Path] = {
     **{("upstream_tls", word): ("upstream_tls", "server_name") for word in ("sni", "name", "host")},
     **{("upstream_tls", word): ("upstream_tls", "certificate") for word in ("cert", "client_certificate")},
     ("tls", "password"): ("tls", "password_file"),
+    **{("tls", "acme", word): ("tls", "acme", "directory_url") for word in ("server", "ca_server", "url")},
+    **{("tls", "acme", word): ("tls", "acme", "domains") for word in ("domain", "hosts", "enabled")},
 }
 
 

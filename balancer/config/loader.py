@@ -108,7 +108,8 @@ def load_with_origins(
         problems += refused_fields(settings, origins)
         problems += _file_problems(settings, origins)
         now = SystemClock().wall()
-        tls = read_files(settings.tls, now)
+        hosts = [host for route in settings.routes for host in route.match.host]
+        tls = read_files(settings.tls, now, hosts)
         problems += _files_problems(("tls",), tls.problems, origins)
         for pool_name, pool in {DEFAULT: settings, **settings.pools}.items():
             upstream_tls[pool_name] = read = read_upstream_tls(pool.upstream_tls, now)
@@ -250,7 +251,7 @@ def _files_problems(
 ) -> Iterator[str]:
     """Problems with certificates, keys, and what is read with them: setting, file, end of the sentence."""
     for setting, file, text in found:
-        where = place((*group, setting), origins)
+        where = place((*group, *setting.split(".")), origins)
         # Not shortened, as other values are: the file is what people look for.
         yield f'{where}: "{file}" {text}' if file else f"{where}: {text}"
 

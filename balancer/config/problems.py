@@ -167,8 +167,8 @@ def _is_secret(path: Path) -> bool:
     return path in MASKED or BY_PATH[path].field.annotation is SecretStr
 
 
-def _beginnings(path: Path) -> tuple[Path, Path]:
-    return path[:1], path[:2]
+def _beginnings(path: Path) -> tuple[Path, ...]:
+    return path[:1], path[:2], path[:3]
 
 
 def place(path: Path, origins: Mapping[Path, Origin]) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr, model_validator
 
+from balancer.config.acme import AcmeSettings
 from balancer.config.address import Address, parse_listen
 from balancer.config.group import Group, MisfitError
 from balancer.config.pair_files import PairFiles, parse_pair
@@ -135,11 +136,12 @@ class TlsSettings(Group):
         le=65535,
         description="The port at which clients reach the TLS listener, for redirects and X-Forwarded-Port.",
     )
+    acme: AcmeSettings = AcmeSettings()
 
     @property
     def is_on(self) -> bool:
         """Whether there is a TLS listener."""
-        return bool(self.certificates or self.certificate.get_secret_value())
+        return bool(self.certificates or self.certificate.get_secret_value() or self.acme.is_on)
 
     @property
     def files(self) -> list[str]:

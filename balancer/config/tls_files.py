@@ -1,10 +1,12 @@
 """The certificates that the settings name (L1), read and checked as they are at the start."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from balancer.certificates.problem import CertificateError
+from balancer.config.acme_paths import certificate_file, folder_of
 from balancer.config.file_stamps import Stamp, stamps
 from balancer.config.tls import TlsSettings
 
@@ -17,27 +19,37 @@ INLINE = "TLS__CERTIFICATE"  # what a certificate from the settings is called in
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
     """What was read. `certificates` are labels, such as the file, with the pairs; the first is the default.
-    `client_ca` is PEM, b"" for none. `problems` are (setting, file or "", end of the sentence); `warnings`
-    are sentences; `stamps` are those of the files, from before they were read."""
+    The last of them are those of `domains`, whose labels these are: automatic ones, self-signed for those
+    that are `awaited`. `client_ca` is PEM, b"" for none. `problems` are (setting, file or "", end of the
+    sentence); `warnings` are sentences; `stamps` are those of the files, from before they were read."""
 
     certificates: tuple[tuple[str, "Pair"], ...] = ()
     client_ca: bytes = b""
     problems: tuple[tuple[str, str, str], ...] = ()
     warnings: tuple[str, ...] = ()
     stamps: tuple[tuple[str, Stamp], ...] = ()
+    domains: tuple[str, ...] = ()
+    awaited: tuple[str, ...] = ()
 
 
 NO_TLS = TlsFiles()
 
 
-def read_files(settings: TlsSettings, now: float) -> TlsFiles:
-    """Read all; `now` is in seconds since the epoch. Nothing is read if TLS is off."""
+def read_files(settings: TlsSettings, now: float, hosts: Sequence[str] = ()) -> TlsFiles:
+    """Read all; `now` is in seconds since the epoch, `hosts` are those of the routes. Nothing is read if TLS
+    is off."""
     if not settings.is_on:
         return NO_TLS
     # Here: cryptography takes 40 ms and 10 MB, only where there is TLS.
     from balancer.certificates.reading import authorities_from, pair_from_files, pair_from_text
+    from balancer.config.acme_files import automatic
+    from balancer.config.acme_files import problems as about_acme
 
-    before = stamps(settings.files)
+    acme = settings.acme
+    domains = acme.named(hosts)
+    folder = os.path.abspath(folder_of(acme.storage, acme.directory_url))
+    kept = {domain: certificate_file(folder, domain) for domain in domains}
+    before = stamps([*settings.files, *kept.values()])
     found: list[tuple[str, Pair]] = []
     problems: list[tuple[str, str, str]] = []
     client_ca = b""
@@ -59,12 +71,22 @@ def read_files(settings: TlsSettings, now: float) -> TlsFiles:
             client_ca, about_authorities = authorities_from(settings.client_ca, now)
     except CertificateError as error:
         problems.append(_place(settings, error, "client_ca"))
-    warnings = [text for _, pair in found for text in pair.warnings]
+    if acme.is_on:
+        problems += about_acme(acme, domains)
+    ordered = automatic(kept, now)
+    found += ordered.certificates
+    warnings = [*ordered.warnings, *(text for _, pair in found for text in pair.warnings)]
     if password and found and not any(pair.was_encrypted for _, pair in found):
         warnings.append("TLS__PASSWORD_FILE has no effect: no key is encrypted; remove it")
     warnings += [*about_authorities, *_about_names(found)]
     return TlsFiles(
-        tuple(found), client_ca, tuple(dict.fromkeys(problems)), tuple(warnings), tuple(before.items())
+        tuple(found),
+        client_ca,
+        tuple(dict.fromkeys(problems)),
+        tuple(warnings),
+        tuple(before.items()),
+        domains,
+        ordered.awaited,
     )
 
 

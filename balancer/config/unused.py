@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from balancer.config.acme import AcmeSettings
 from balancer.config.catalogue import BY_PATH, GROUPS, POOL_SETTINGS, POOLS, Path, key
 from balancer.config.durations import format_duration
 from balancer.config.pool import NamedPool, PoolSettings
@@ -74,11 +75,20 @@ _RULES: tuple[_Rule, ...] = (
     *(_off(group[0]) for group in GROUPS if (*group, "enabled") in BY_PATH),
     _Rule(
         tuple(
-            f"tls.{name}" for name in TlsSettings.model_fields if name not in ("certificate", "certificates")
+            f"tls.{name}"
+            for name in TlsSettings.model_fields
+            if name not in ("certificate", "certificates", "acme")
         ),
         _when(
             lambda s: not s.tls.is_on,
             "while there is no certificate; set TLS__CERTIFICATES to certificate:key, or remove this",
+        ),
+    ),
+    _Rule(
+        tuple(f"tls.acme.{name}" for name in AcmeSettings.model_fields if name != "domains"),
+        _when(
+            lambda s: not s.tls.acme.is_on,
+            "while there is no domain; set TLS__ACME__DOMAINS to names, or remove this",
         ),
     ),
     _Rule(

@@ -29,7 +29,12 @@ MOST_SECONDS = 30  # it ends itself, in case the supervisor is no longer there t
 def certificate_spec(label: str, pair: "Pair") -> CertificateSpec:
     """What workers get of a pair."""
     return CertificateSpec(
-        label=label, names=pair.names, chain=pair.chain, key=pair.key, not_after=pair.not_after
+        label=label,
+        names=pair.names,
+        chain=pair.chain,
+        key=pair.key,
+        not_after=pair.not_after,
+        not_before=pair.not_before,
     )
 
 

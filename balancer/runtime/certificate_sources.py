@@ -8,15 +8,16 @@ from typing import Any
 from balancer.config.address import Address
 from balancer.config.file_stamps import Stamp
 from balancer.config.pair_files import PairFiles
+from balancer.runtime.acme_parts import AcmePlan
 from balancer.spec.part import Decoder, Part
 from balancer.spec.tls import CertificateSpec
 
 
 class TlsPlan(Part, frozen=True, kw_only=True):
     """What the supervisor needs beside `spec.tls.TlsSpec`. `files` are those of the last certificates there,
-    in the same order; before them there may be one from the settings. `password_file` and `client_ca` are ""
-    if there is none. `issuers` are by label, for display. `stamps` are those of all files, from before they
-    were read."""
+    in the same order, the automatic ones at their end; before them there may be one from the settings.
+    `password_file` and `client_ca` are "" if there is none. `issuers` are by label, for display. `stamps` are
+    those of all files, from before they were read. `acme` is None if there are no automatic ones."""
 
     listen: Address
     files: tuple[PairFiles, ...]
@@ -24,6 +25,7 @@ class TlsPlan(Part, frozen=True, kw_only=True):
     client_ca: str
     issuers: dict[str, str]
     stamps: dict[str, Stamp]
+    acme: AcmePlan | None = None
 
 
 class ReadRequest(Part, frozen=True, kw_only=True):

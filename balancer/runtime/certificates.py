@@ -33,6 +33,7 @@ from balancer.telemetry.samples import CertificateSample
 
 LOOK = 1.0  # seconds between two looks at the files
 SLOW_LOOK = 30.0  # seconds, more than a process may take to read them
+_LATE = 0.25  # of the lifetime of an automatic one: it is renewed when a third is left
 RENEWED, REFUSED = "renewed", "refused"  # results of reloads
 
 Read = Callable[[ReadRequest], Awaitable[ReadAnswer]]
@@ -45,13 +46,16 @@ async def stamps_aside(paths: Iterable[str]) -> Mapping[str, Stamp]:
 
 
 class _Pair:
-    """A pair of files that is watched; `at` is the index of its certificate in the spec."""
+    """A pair of files that is watched; `at` is the index of its certificate in the spec, `label` what that is
+    called. `is_automatic`: it is written here, or by another instance."""
 
-    __slots__ = ("at", "files", "issuer", "watch")
+    __slots__ = ("at", "files", "is_automatic", "label", "watch")
 
-    def __init__(self, at: int, files: PairFiles, plan: TlsPlan) -> None:
-        paths = (files.certificate, files.key, plan.password_file)
+    def __init__(self, at: int, files: PairFiles, label: str, plan: TlsPlan) -> None:
+        self.is_automatic = plan.acme is not None and label in plan.acme.domains
+        paths = (files.certificate, files.key, "" if self.is_automatic else plan.password_file)
         self.at = at
+        self.label = label
         self.files = files
         self.watch = FileWatch(tuple(path for path in paths if path), plan.stamps)
 
@@ -81,13 +85,18 @@ class Certificates:
         self._clock = clock
         self._log = log
         inline = len(tls.certificates) - len(plan.files)
-        self._pairs = [_Pair(at, files, plan) for at, files in enumerate(plan.files, inline)]
+        self._pairs = [
+            _Pair(at, files, tls.certificates[at].label, plan) for at, files in enumerate(plan.files, inline)
+        ]
+        self.awaited = set(() if plan.acme is None else plan.acme.awaited)  # labels of self-signed ones
         self._authorities = FileWatch((plan.client_ca,) if plan.client_ca else (), plan.stamps)
         self._issuers = dict(plan.issuers)
+        self._automatic = frozenset(() if plan.acme is None else plan.acme.domains)
         self._expiry = Expiry()
         self._reloads: Counter[tuple[str, str]] = Counter()  # (label, result)
         self._trouble = ""  # of the process that reads, last logged
         self._looking: asyncio.Task[None] | None = None
+        self._one_by_one = asyncio.Lock()
         self._looks_since = 0.0  # on the monotonic clock
         self._is_slow = False  # it was logged that the look does not end
 
@@ -128,6 +137,10 @@ class Certificates:
 
     async def look(self) -> None:
         """Take up what has changed, and report what cannot be used."""
+        async with self._one_by_one:  # whoever looks finds all of it done
+            await self._look_at_all()
+
+    async def _look_at_all(self) -> None:
         watches = [*(pair.watch for pair in self._pairs), self._authorities]
         paths = {path for watch in watches for path in watch.paths}
         found = await self._stamp_files(paths) if paths else {}
@@ -138,7 +151,7 @@ class Certificates:
         now = self._now()
         for pair in self._pairs:
             if why := pair.watch.complaint(now):
-                self._refuse(pair.files.certificate, why)
+                self._refuse(pair.label, why)
         if why := self._authorities.complaint(now):
             self._refuse(self._plan.client_ca, why)
 
@@ -164,7 +177,7 @@ class Certificates:
         texts: list[tuple[str, str]] = []  # labels, and what to say of them
         for pair, found in zip(pairs, answer.pairs, strict=True):
             if text := self._judge_pair(pair, found):
-                texts.append((pair.files.certificate, text))
+                texts.append((pair.label, text))
         if answer.client_ca is not None and (text := self._judge_authorities(answer.client_ca)):
             texts.append((self._plan.client_ca, text))
         for label, text in texts:
@@ -181,7 +194,10 @@ class Certificates:
         if isinstance(found, Unusable):
             pair.watch.bad(found.why, self._now())
             return ""
-        new = found.spec
+        new = replaced(found.spec, label=pair.label)
+        if pair.is_automatic and pair.label not in new.names:
+            pair.watch.bad(f"{pair.files.certificate} is not a certificate for {pair.label}", self._now())
+            return ""
         if new.not_after <= wall < old.not_after:
             why = f"{old.label} has expired, on {_day(new.not_after)}; replace it by one that is valid"
             pair.watch.bad(why, self._now())
@@ -196,7 +212,9 @@ class Certificates:
         before, after = self.spec.certificates[: pair.at], self.spec.certificates[pair.at + 1 :]
         self.spec = replaced(self.spec, certificates=(*before, new, *after))
         names = ", ".join(new.names) or "no name"
-        return f"certificate {new.label} renewed: {names}, by {found.issuer}, until {_day(new.not_after)}"
+        what = "issued" if new.label in self.awaited else "renewed"
+        self.awaited.discard(new.label)
+        return f"certificate {new.label} {what}: {names}, by {found.issuer}, until {_day(new.not_after)}"
 
     def _judge_authorities(self, found: ReadAuthorities | Unusable) -> str:
         """As `_judge_pair`."""
@@ -226,17 +244,25 @@ class Certificates:
     def _announce(self) -> None:
         wall = self._clock.wall()
         for certificate in self.spec.certificates:
+            if certificate.label in self._automatic and not self._is_late(certificate, wall):
+                continue
             days = self._expiry.due(certificate, wall)
             if days is not None:
                 self._say_end(certificate, days)
 
+    def _is_late(self, certificate: CertificateSpec, wall: float) -> bool:
+        """Whether an automatic one should have been renewed: some live for a few days only."""
+        lifetime = certificate.not_after - certificate.not_before
+        return certificate.label not in self.awaited and certificate.not_after - wall < lifetime * _LATE
+
     def _say_end(self, certificate: CertificateSpec, days: int) -> None:
         when, who = _day(certificate.not_after), f"certificate {certificate.label}"
+        remedy = "its renewals fail" if certificate.label in self._automatic else "renew it"
         if days:
             within = f"{days} days" if days > 1 else "1 day"
-            text = f"{who} expires in less than {within}, on {when}; renew it"
+            text = f"{who} expires in less than {within}, on {when}; {remedy}"
         else:
-            text = f"{who} has expired, on {when}: clients refuse it; renew it"
+            text = f"{who} has expired, on {when}: clients refuse it; {remedy}"
         self._log.log(logging.WARNING if days else logging.ERROR, "%s", text)
         self._note("certificate_expiry", text)
 
@@ -263,7 +289,7 @@ class Certificates:
     def samples(self) -> list[CertificateSample]:
         """What the metrics show."""
         labels = [each.label for each in self.spec.certificates]
-        ends: list[float | None] = [each.not_after for each in self.spec.certificates]
+        ends = [None if each.label in self.awaited else each.not_after for each in self.spec.certificates]
         if self._plan.client_ca:
             labels.append(self._plan.client_ca)
             ends.append(None)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from balancer import __version__, build
 from balancer.admin.view import (
+    AcmeView,
     CertificateView,
     Change,
     CheckView,
@@ -39,6 +40,7 @@ from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Labels, Ledger
 from balancer.telemetry.samples import (
+    AcmeSample,
     CertificateSample,
     FleetSample,
     PoolSample,
@@ -95,6 +97,16 @@ class Certificates(Protocol):
         """Samples for the metrics."""
 
 
+class Acme(Protocol):
+    """What it needs from automatic certificates; see `runtime.acme.Acme`."""
+
+    def view(self, domain: str) -> AcmeView | None:
+        """The orders for a domain; None if it is not one of those."""
+
+    def samples(self) -> Sequence[AcmeSample]:
+        """Samples for the metrics."""
+
+
 class Instance:
     """Everything that can be read of a running balancer. Call it on the event loop only.
 
@@ -114,12 +126,14 @@ class Instance:
         events: EventLog,
         config: Exported,
         certificates: Certificates | None = None,
+        acme: Acme | None = None,
         log_dropped: Callable[[], int],
         clock: Clock,
     ) -> None:
         self.events = events
         self._config = config
         self._certificates = certificates
+        self._acme = acme
         self._operator = Operator(fleet, routes.splits)
         self._routes = routes
         self.started = clock.wall()
@@ -163,7 +177,10 @@ class Instance:
 
     def certificates(self) -> Sequence[CertificateView]:
         """The certificates of the TLS listener."""
-        return self._certificates.views() if self._certificates is not None else ()
+        if self._certificates is None:
+            return ()
+        views, acme = self._certificates.views(), self._acme
+        return views if acme is None else [replace(one, acme=acme.view(one.name)) for one in views]
 
     def live_changes(self) -> list[LiveChange | SplitChange]:
         """The operator's changes."""
@@ -252,7 +269,9 @@ class Instance:
                     durations.sum,
                 )
             )
-        return FleetSample(pools, upstreams, self._certificates.samples() if self._certificates else ())
+        certificates = self._certificates.samples() if self._certificates is not None else ()
+        acme = self._acme.samples() if self._acme is not None else ()
+        return FleetSample(pools, upstreams, certificates, acme)
 
     def _render(self, fleet: FleetSample) -> bytes:
         # Loaded by `runtime.admin`, after the workers: prometheus_client takes 40 ms.

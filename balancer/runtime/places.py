@@ -3,6 +3,7 @@ worker."""
 
 from balancer.config.address import needs_no_look_up
 from balancer.messages import Rows, Start
+from balancer.runtime.acme import Acme
 from balancer.runtime.certificates import Certificates
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.readonly import ReadonlyRoutes
@@ -58,9 +59,11 @@ class Places:
         readonly: ReadonlyRoutes,
         ledger: Ledger,
         certificates: Certificates | None = None,
+        acme: Acme | None = None,
     ) -> None:
         self._spec = spec
         self._certificates = certificates
+        self._acme = acme
         self._splits = splits
         self._readonly = readonly
         self._fleet = fleet
@@ -91,4 +94,5 @@ class Places:
             pools=tuple(pool.update(self._fleet.revision) for pool in pools),
             splits=self._splits.updates(),
             read_only=self._readonly.updates(),
+            challenges=() if self._acme is None else self._acme.challenges,
         )

@@ -33,6 +33,7 @@ from balancer.messages import (
     Verdict,
 )
 from balancer.runtime import signals
+from balancer.runtime.acme import Acme
 from balancer.runtime.admin import Admin
 from balancer.runtime.certificate_process import read_in_process
 from balancer.runtime.certificates import Certificates
@@ -110,6 +111,7 @@ class Supervisor:
             log=log,
         )
         self._certificates = self._open_certificates(clock)
+        self._acme = self._open_acme(clock)
         readonly = ReadonlyRoutes(
             [route.name for route in spec.worker.routes],
             note=partial(self._fleet.note, "read_only"),
@@ -122,7 +124,7 @@ class Supervisor:
             spec.worker.workers,
             spawn=self._spawn,
             start_message=Places(
-                spec.worker, self._fleet, self._splits, readonly, ledger, self._certificates
+                spec.worker, self._fleet, self._splits, readonly, ledger, self._certificates, self._acme
             ).start_message,
             ledger=ledger,
             clock=clock,
@@ -155,6 +157,7 @@ class Supervisor:
             events=events,
             config=plan.config,
             certificates=self._certificates,
+            acme=self._acme,
             log_dropped=lambda: access_writer.dropped,
             clock=clock,
         )
@@ -177,6 +180,18 @@ class Supervisor:
             note=self._fleet.note,
             broadcast=self._broadcast,
             read=read_in_process,
+            clock=clock,
+            log=self._log,
+        )
+
+    def _open_acme(self, clock: Clock) -> Acme | None:
+        if self._certificates is None or self._plan.tls is None or self._plan.tls.acme is None:
+            return None
+        return Acme(
+            self._plan.tls.acme,
+            self._certificates,
+            note=self._fleet.note,
+            broadcast=self._broadcast,
             clock=clock,
             log=self._log,
         )
@@ -299,7 +314,13 @@ class Supervisor:
             self._checks.start()
         self._workers.start()
         self._in_background(self._tick(), "tick")
+        if self._acme is not None:
+            self._in_background(self._order_certificates(self._acme), "order certificates")
         self._in_background(self._watch_load(), "watch load")
+
+    async def _order_certificates(self, acme: Acme) -> None:
+        await self._established.wait()  # authorities look for proofs here
+        await acme.run()
 
     async def _serve_admin(self) -> None:
         # Its clients wait in the accept queue until then.

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from balancer.telemetry.metrics import Family, counter, gauge, histogram, info, observe
-from balancer.telemetry.samples import CertificateSample, FleetSample, WorkerSample
+from balancer.telemetry.samples import AcmeSample, CertificateSample, FleetSample, WorkerSample
 from balancer.upstreams.traffic_history import SkipReason
 
 ADMIN_STATES = ("active", "draining", "maintenance")
@@ -41,6 +41,7 @@ def families(
     yield from _pools(fleet)
     yield from _processes(workers)
     yield from _certificates(fleet.certificates)
+    yield from _acme(fleet.acme)
     yield info("build", "The running version and build.", {"version": version, "build": build})
 
 
@@ -124,6 +125,14 @@ def _certificates(certificates: Iterable[CertificateSample]) -> Iterator[Family]
         for result, count in one.reloads.items():
             reloads.add_metric((one.name, result), count)
     yield from (end, reloads)
+
+
+def _acme(domains: Iterable[AcmeSample]) -> Iterator[Family]:
+    renewals = counter("acme_renewals", "Orders of automatic certificates, by result.", ("domain", "result"))
+    for one in domains:
+        for result, count in one.results.items():
+            renewals.add_metric((one.domain, result), count)
+    yield renewals
 
 
 def _from_zero(first: Iterable[KeyT], counts: Mapping[KeyT, int]) -> dict[KeyT, int]:

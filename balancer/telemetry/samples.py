@@ -53,8 +53,15 @@ class CertificateSample(NamedTuple):
     """A certificate of the TLS listener, or the authorities of client certificates."""
 
     name: str
-    not_after: float | None  # seconds since the epoch; None for authorities
+    not_after: float | None  # seconds since the epoch; None for authorities, and while one is self-signed
     reloads: Mapping[str, int]  # result -> number of changes of its files
+
+
+class AcmeSample(NamedTuple):
+    """The orders of an automatic certificate."""
+
+    domain: str
+    results: Mapping[str, int]  # result -> number of orders
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +71,4 @@ class FleetSample:
     pools: Sequence[PoolSample]
     upstreams: Sequence[UpstreamSample]
     certificates: Sequence[CertificateSample] = ()
+    acme: Sequence[AcmeSample] = ()

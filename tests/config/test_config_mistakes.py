@@ -60,7 +60,7 @@ def _problems(environ: Mapping[str, str], file: Path | None = None) -> list[str]
         ),
         pytest.param("BALANCER_STUCK__ENABLED", "true", _LATER, id="later_group"),
         pytest.param("BALANCER_TLS__CERT", "a.pem", _typo("BALANCER_TLS__CERTIFICATES"), id="other_word"),
-        pytest.param("BALANCER_TLS__ACME__DOMAINS", "a.example", _LATER, id="later_setting"),
+        pytest.param("BALANCER_HEDGE__PERCENTILE", "95", _LATER, id="later_setting"),
         pytest.param(
             "BALANCER_ADMIN_TOKN",
             "s3cret",

@@ -10,6 +10,7 @@ from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import WIDTH, Ledger
 from balancer.telemetry.metrics import render
 from balancer.telemetry.samples import (
+    AcmeSample,
     CertificateSample,
     FleetSample,
     PoolSample,
@@ -44,6 +45,7 @@ UPSTREAM = UpstreamSample(
 )
 CERTIFICATE = CertificateSample("/run/site.pem", 784111777.0, {"renewed": 2, "refused": 0})
 AUTHORITIES = CertificateSample("/run/ca.pem", None, {"renewed": 0, "refused": 1})
+ACME = AcmeSample("shop.example", {"issued": 2, "failed": 1})
 # Nothing has happened to it yet.
 FRESH = UpstreamSample("apps", "app2:8000", "active", False, False, False, False, 1.0, {}, {})
 UNCHECKED = UpstreamSample("apps", "app3:8000", "active", False, False, False, True, 1.0, {}, None)
@@ -81,7 +83,7 @@ class Harness:
                 self._page.row(row)[column] = 1
 
     def text(self) -> bytes:
-        fleet = FleetSample([POOL], [UPSTREAM, FRESH, UNCHECKED], [CERTIFICATE, AUTHORITIES])
+        fleet = FleetSample([POOL], [UPSTREAM, FRESH, UNCHECKED], [CERTIFICATE, AUTHORITIES], [ACME])
         return render(
             chain(
                 segment_metrics.families(self.ledger, log_dropped=3),

@@ -26,8 +26,7 @@ from balancer.runtime.acme_lock import FolderLock
 from balancer.runtime.acme_parts import AcmePlan, Failed, Ordered, OrderRequest, Pending, State
 from balancer.runtime.acme_process import OnNote, OnPublish, order_in_process
 from balancer.runtime.aside import aside
-from balancer.runtime.certificates import Certificates
-from balancer.spec.tls import CertificateSpec, ChallengeSpec
+from balancer.spec.tls import CertificateSpec, ChallengeSpec, TlsSpec
 from balancer.telemetry.samples import AcmeSample
 
 LOOK = 1.0  # seconds between two looks into the storage
@@ -48,13 +47,23 @@ class Aside(Protocol):
     def __call__(self, name: str, call: Callable[[], ResultT], /) -> Awaitable[ResultT]: ...
 
 
+class Served(Protocol):
+    """What it needs from the certificates; see `runtime.certificates.Certificates`."""
+
+    spec: TlsSpec
+    awaited: set[str]
+
+    async def look(self) -> None:
+        """Take up what has changed; it is done when this returns."""
+
+
 class Acme:
     """`note(kind, text)` records an event; `broadcast` reaches all workers."""
 
     def __init__(
         self,
         plan: AcmePlan,
-        certificates: Certificates,
+        certificates: Served,
         *,
         note: Callable[[str, str], int],
         broadcast: Callable[[Challenges], None],

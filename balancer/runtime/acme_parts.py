@@ -73,11 +73,12 @@ class AccountRecord(Part, frozen=True, kw_only=True):
 
 
 class State(Part, frozen=True, kw_only=True):
-    """The file about the orders for a domain. Times are in seconds since the epoch. `failures` are in a row;
-    nothing is ordered before `not_before`, whatever happens to the process. `challenge` is the kind that is
-    answered next, "" for the usual one."""
+    """The file about the orders for a domain. Times are in seconds since the epoch. `failures` are in a
+    row, of those with the last `cause` or similar ones; nothing is ordered before `not_before`, whatever
+    happens to the process. `challenge` is the kind that is answered next, "" for the usual one."""
 
     failures: int = 0
+    cause: str = ""
     not_before: float = 0.0
     challenge: str = ""
     error: str = ""

@@ -65,9 +65,11 @@ def succeeded(what: Ordered, before: State, now: float) -> State:
 
 def failed(before: State, what: Failed, jitter: float, now: float) -> State:
     """There is none; `before` is the state before the order began, `jitter` is from 0 to 1."""
-    failures = before.failures + 1
+    is_away = what.cause is Cause.UNREACHABLE
+    same = before.failures > 0 and is_away == (before.cause == Cause.UNREACHABLE)
+    failures = before.failures + 1 if same else 1
     challenge = before.challenge
-    first, most = (_SOON, _SOON_MOST) if what.cause is Cause.UNREACHABLE else (_REFUSED, _REFUSED_MOST)
+    first, most = (_SOON, _SOON_MOST) if is_away else (_REFUSED, _REFUSED_MOST)
     wait = min(first * 2 ** min(failures - 1, 30), most) * (1 + jitter / 4)
     if what.cause is Cause.CHALLENGE:
         tried = kind(before)
@@ -78,4 +80,11 @@ def failed(before: State, what: Failed, jitter: float, now: float) -> State:
     if what.cause is Cause.LIMITED:
         wait = max(wait, _SOON_MOST)
     wait = min(max(wait, what.retry_after), LONGEST)
-    return State(failures=failures, not_before=now + wait, challenge=challenge, error=what.why, at=now)
+    return State(
+        failures=failures,
+        cause=what.cause,
+        not_before=now + wait,
+        challenge=challenge,
+        error=what.why,
+        at=now,
+    )

@@ -185,7 +185,6 @@ class Acme:
         plan, kind = self._plan, schedule.kind(before)
         begun = schedule.begun(before, self._clock.wall())
         await self._call("write a state", lambda: self._prepare(domain, begun))
-        is_alone = await self._call("look for other instances", self._lock.is_alone)
         self._log.info("ordering a certificate for %s (%s, %s)", domain, kind, plan.directory_url)
 
         async def publish(challenges: tuple[ChallengeSpec, ...]) -> None:
@@ -193,6 +192,7 @@ class Acme:
             await self._call("write challenges", lambda: self._folder.publish(domain, pending))
             self._own = challenges
             self._show(self.challenges)
+            is_alone = await self._call("look for other instances", self._lock.is_alone)
             await self._sleep(SETTLE if is_alone else OTHERS_LOOK)
 
         request = OrderRequest(
@@ -219,9 +219,10 @@ class Acme:
         else:
             state = schedule.failed(before, result, self._random.random(), self._clock.wall())
             self._results[domain, FAILED] += 1
-            self._say_failed(domain, state)
         self._states[domain] = state
         await self._call("write a state", lambda: self._folder.write_state(domain, state))
+        if state.failures:
+            self._say_failed(domain, state)
 
     def _prepare(self, domain: str, state: State) -> None:
         sweep(self._plan.folder)

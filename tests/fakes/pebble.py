@@ -54,16 +54,19 @@ class Names(asyncio.DatagramProtocol):
 
 @dataclass
 class Front:
-    """An ACME server in front of pebble. `down`: it accepts, and resets. `limits`: it answers so many orders
-    with 429. `asked` are the paths of all requests."""
+    """An ACME server in front of pebble. `open`: before it is set, requests wait. `down`: it accepts, and
+    resets. It answers the next orders by itself, one for each of `problems`. `asked` are the paths of all
+    requests, `bad_nonces` the nonces that pebble refused."""
 
     context: ssl.SSLContext
     trusting: ssl.SSLContext
     upstream: int = 0
     port: int = 0
+    open: asyncio.Event = field(default_factory=asyncio.Event)
     down: bool = False
-    limits: int = 0
-    retry_after: str = "3600"
+    problems: list[tuple[int, str, str]] = field(default_factory=list)  # status, type, detail
+    retry_after: str = "7200"
+    bad_nonces: int = 0
     asked: list[str] = field(default_factory=list)
 
     @property
@@ -86,29 +89,26 @@ class Front:
         length = _LENGTH.search(head)
         body = await reader.readexactly(int(length[1])) if length else b""
         self.asked.append(head.split(b" ")[1].decode())
+        await self.open.wait()
         if self.down:
             writer.transport.abort()
             return
-        if self.limits and "order-plz" in self.asked[-1]:
-            self.limits -= 1
-            writer.write(self._limited())
+        if self.problems and "order-plz" in self.asked[-1]:
+            writer.write(self._refusal(*self.problems.pop(0)))
             return
         theirs, ours = await asyncio.open_connection(
             "127.0.0.1", self.upstream, ssl=self.trusting, server_hostname="localhost"
         )
         ours.write(head[:-2] + b"Connection: close\r\n\r\n" + body)
-        writer.write(await theirs.read())
+        response = await theirs.read()
+        self.bad_nonces += b"acme:error:badNonce" in response
+        writer.write(response)
         ours.close()
 
-    def _limited(self) -> bytes:
-        problem = {
-            "type": "urn:ietf:params:acme:error:rateLimited",
-            "detail": "too many certificates already issued for shop.example",
-            "status": 429,
-        }
-        body = json.dumps(problem)
+    def _refusal(self, status: int, kind: str, detail: str) -> bytes:
+        body = json.dumps({"type": f"urn:ietf:params:acme:error:{kind}", "detail": detail, "status": status})
         lines = (
-            "HTTP/1.1 429 Too Many Requests",
+            f"HTTP/1.1 {status} Refused",
             "Content-Type: application/problem+json",
             f"Content-Length: {len(body)}",
             f"Retry-After: {self.retry_after}",
@@ -154,6 +154,7 @@ async def pebble(
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
     front = Front(context, authority.context())
+    front.open.set()
     names = await Names.open()
     server = await asyncio.start_server(front.serve, "127.0.0.1", 0, ssl=context)
     front.port = server.sockets[0].getsockname()[1]

@@ -5,6 +5,7 @@ from typing import Any
 
 from balancer.messages import AttemptRecord, FailureRecord, MemberState, PoolUpdate, Rows, Start
 from balancer.spec.part import replaced
+from balancer.spec.tls import ChallengeSpec
 from balancer.spec.worker import RouteSpec
 from balancer.upstreams.state import AdminState, Cause, FirstCheck
 from tests.fakes.specs import pool_spec, worker_spec
@@ -51,6 +52,7 @@ def start_message(
     page: int = 1,
     more: Mapping[str, int] | None = None,
     routes: Sequence[RouteSpec] = (),
+    challenges: Sequence[ChallengeSpec] = (),
     **changes: Any,
 ) -> Start:
     """A `start` message: a pool of `upstreams` at 10.0.0.1:8000 and so on. `more` pools have so many
@@ -81,6 +83,7 @@ def start_message(
             pools=(2, *range(800, 800 + len(more))),
         ),
         pools=tuple(updates),
+        challenges=tuple(challenges),
     )
 
 

@@ -80,7 +80,7 @@ async def test_a_certificate_is_ordered_over_http_and_kept(tmp_path: Path) -> No
             assert (looked["status"], looked["route"], looked["pool"]) == (200, "default", "")
             # A token that is not ours goes on to the app, not to https.
             assert (await get(balancer.port, "/.well-known/acme-challenge/other")).body == b"app"
-        assert {path.stat().st_mode & 0o777 for path in authority.storage.rglob("*.*")} == {0o700, 0o600}
+        assert {path.stat().st_mode & 0o777 for path in authority.storage.rglob("*.*")} == {0o600}
         before = len(authority.front.asked)
         async with running(**settings) as balancer:
             assert await issuer(balancer) == "pebble"

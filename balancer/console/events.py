@@ -36,6 +36,8 @@ _COLOURS = {
     "certificate": "green",
     "certificate_refused": "bold red",
     "certificate_expiry": "yellow",
+    "certificate_awaited": "yellow",
+    "certificate_failed": "bold red",
 }
 _KIND_WIDTH = 13
 

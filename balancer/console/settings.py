@@ -23,7 +23,7 @@ def print_settings(loaded: Loaded, console: Console) -> None:
         style = "dim" if setting.origin == "default" else ""
         table.add_row(setting.variable, Text(setting.value or "-"), setting.origin, style=style)
     console.print(table)
-    for part in certificates.in_settings(loaded.tls, datetime.now(UTC)):
+    for part in certificates.in_settings(loaded.tls, settings.tls.acme, datetime.now(UTC)):
         console.print(part)
     if not settings.via:
         console.print(

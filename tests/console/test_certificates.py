@@ -5,6 +5,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console, Group
 
 from balancer.config.loader import load_with_origins
@@ -22,6 +23,7 @@ def certificate(**other: Any) -> dict[str, Any]:
         "issuer": "R10",
         "not_after": "2026-05-02T12:00:00.000Z",
         "problem": "",
+        "acme": None,
         **other,
     }
 
@@ -45,6 +47,37 @@ def test_an_expired_one_and_changes_that_are_not_used_are_said() -> None:
     assert lines[3] == "/run/site.pem: changed files are not used: /run/site.key does not fit"
 
 
+@pytest.mark.parametrize(
+    ("state", "when", "failures", "cell"),
+    [
+        pytest.param("issued", "2026-04-02T12:00:00.000Z", 0, "2026-04-02", id="in weeks"),
+        pytest.param("issued", "2026-02-01T13:00:00.000Z", 0, "13:00:00 UTC", id="today"),
+        pytest.param("awaited", "2026-02-01T12:00:00.000Z", 0, "now", id="now"),
+        pytest.param("ordering", "2026-02-01T14:00:00.000Z", 0, "now", id="while it is ordered"),
+        pytest.param("failed", "2026-02-01T13:00:00.000Z", 2, "13:00:00 UTC, after 2 failures", id="failed"),
+    ],
+)
+def test_automatic_ones_have_the_time_of_the_next_order(
+    state: str, when: str, failures: int, cell: str
+) -> None:
+    acme = {"state": state, "next_order": when, "failures": failures, "error": ""}
+    heading, _, row, other = shown(certificate(acme=acme, name="shop.example"), certificate(), width=140)
+    assert heading == "certificate names issuer until next order"
+    assert row == f"shop.example shop.example, *.shop.example R10 2026-05-02 (90 d) {cell}"
+    assert other.endswith("(90 d) -")
+
+
+def test_what_the_authority_says_is_shown() -> None:
+    acme = {
+        "state": "failed",
+        "next_order": "2026-02-01T13:00:00.000Z",
+        "failures": 1,
+        "error": "ca.test says: CAA forbids it (caa)",
+    }
+    lines = shown(certificate(acme=acme, name="shop.example"))
+    assert lines[-1] == "shop.example: no new certificate: ca.test says: CAA forbids it (caa)"
+
+
 def test_nothing_is_shown_without_a_tls_listener() -> None:
     assert shown() == []
 
@@ -59,3 +92,18 @@ def test_check_shows_the_certificates(tmp_path: Path) -> None:
     assert " shop.example " in row
     assert " Testing CA #" in row
     assert "clients connect to 0.0.0.0:8080, over TLS to 0.0.0.0:8443." in text
+
+
+def test_check_says_what_would_be_ordered(tmp_path: Path) -> None:
+    environ = {
+        "BALANCER_UPSTREAMS": "app:8000",
+        "BALANCER_TLS__ACME__DOMAINS": "shop.example,help.example",
+        "BALANCER_TLS__ACME__STORAGE": str(tmp_path),
+    }
+    file = StringIO()
+    print_settings(load_with_origins(environ), Console(file=file, width=300, highlight=False))
+    assert (
+        "Ordered and renewed by https://acme-v02.api.letsencrypt.org/directory: shop.example, help.example. "
+        "Ordered at the start: shop.example, help.example. The authority was not asked."
+    ) in file.getvalue()
+    assert list(tmp_path.iterdir()) == []

@@ -23,12 +23,15 @@ from tests.fakes.app_replica import app_replica
 from tests.fakes.body_app import body_app
 from tests.fakes.https import Authority
 from tests.fakes.instance import Balancer, running
+from tests.fakes.pebble import free_port, pebble
 from tests.fakes.tools import run, tool
 
 pytestmark = pytest.mark.integration
 
 ANY = "127.0.0.1:0"
-_PAGE = (Path(__file__).parents[2] / "docs/https.md").read_text(encoding="utf-8")
+ACME = "Certificates that come by themselves"
+_ROOT = Path(__file__).parents[2]
+_PAGE = (_ROOT / "docs/https.md").read_text(encoding="utf-8")
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _VARIABLE = re.compile(r"^BALANCER_(\w+)='?([^'\n]*?)'? \\$", re.MULTILINE)
 SECTIONS = dict(re.findall(r"^##+ (.*)\n((?:(?!##).*\n)*)", _PAGE, re.MULTILINE))
@@ -122,6 +125,45 @@ async def test_the_app_is_reached_by_tls(files: Path) -> None:
             admin = f"COLUMNS=200 BALANCER_ADMIN_LISTEN=127.0.0.1:{one.admin_port}"
             lines = await shell(f"{admin} {status}", files)
             assert says[1].strip() in " ".join(line.strip() for line in lines)
+
+
+async def test_a_certificate_comes_by_itself_as_shown(tmp_path: Path) -> None:
+    tool("curl", "curl")
+    port, tls_port = free_port(), free_port()
+    settings = starts(ACME)
+    assert (settings["LISTEN"], settings["TLS__LISTEN"]) == ("0.0.0.0:80", "0.0.0.0:443")
+    assert settings["TLS__ACME__STORAGE"] == "certificates"
+    async with body_app() as app, pebble(tmp_path, port, tls_port) as authority:
+        settings |= {
+            **authority.settings(settings["TLS__ACME__DOMAINS"], UPSTREAMS=app.address),
+            "LISTEN": f"127.0.0.1:{port}",
+            "TLS__LISTEN": f"127.0.0.1:{tls_port}",
+        }
+        async with running(**settings) as balancer:
+            await balancer.says("certificate shop.example issued")
+            for command, shown in commands(ACME):
+                to = f"--connect-to ::127.0.0.1:{port} http://"
+                command = command.replace("http://", to)
+                command = command.replace(
+                    "shop.example:443", f"127.0.0.1:{tls_port} -servername shop.example"
+                )
+                lines = await shell(command, tmp_path)
+                assert matches(lines, shown), f"{command}\n" + "\n".join(lines)
+
+
+def test_the_compose_file_with_a_volume_is_valid(tmp_path: Path) -> None:
+    (text,) = blocks(ACME, "yaml")
+    file = yaml.safe_load(text)
+    service: dict[str, Any] = file["services"]["balancer"]
+    (volume,) = service["volumes"]
+    name, _, place = volume.partition(":")
+    assert name in file["volumes"]
+    # The image makes that directory for its user.
+    assert f"install -d -m 700 -o 10001 -g 10001 {place}\n" in (_ROOT / "Dockerfile").read_text()
+    environment = {key: value.replace(place, str(tmp_path)) for key, value in service["environment"].items()}
+    settings = load(environment, None, registry)
+    assert settings.tls.acme.domains == ("shop.example",)
+    assert settings.tls.redirect
 
 
 def settings_of(environment: dict[str, str], directory: Path) -> Settings:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from balancer.spec.part import Decoder, Part, encode
-from balancer.spec.tls import ChallengeSpec, TlsSpec
+from balancer.spec.tls import ChallengeSpec, TlsSpec, UpstreamTlsSpec
 from balancer.spec.worker import Level, WorkerSpec
 from balancer.upstreams.state import AdminState, Cause, FirstCheck
 from balancer.upstreams.traffic_history import SkipReason, Symptom
@@ -126,6 +126,14 @@ class Challenges(Message, frozen=True, kw_only=True, tag="challenges"):
     """What authorities look for from now on, instead of what they looked for before."""
 
     pending: tuple[ChallengeSpec, ...]
+
+
+class UpstreamTlsUpdate(Message, frozen=True, kw_only=True, tag="upstream_tls"):
+    """A pool speaks TLS with its upstreams otherwise, as of `revision`."""
+
+    revision: int
+    pool: str
+    tls: UpstreamTlsSpec
 
 
 class Start(Message, frozen=True, kw_only=True, tag="start"):
@@ -296,6 +304,7 @@ FromSupervisor: TypeAlias = (
     | SplitUpdate
     | ReadOnly
     | TlsUpdate
+    | UpstreamTlsUpdate
     | Challenges
     | Verdict
     | Adopt

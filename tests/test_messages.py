@@ -30,13 +30,14 @@ from balancer.messages import (
     Retire,
     SplitUpdate,
     TlsUpdate,
+    UpstreamTlsUpdate,
     Verdict,
     from_supervisor,
     from_workers,
     wire_form,
 )
 from balancer.spec.part import DecodeError, ShapeError, encode
-from balancer.spec.tls import CertificateSpec, ChallengeSpec, TlsSpec
+from balancer.spec.tls import CertificateSpec, ChallengeSpec, TlsSpec, UpstreamTlsSpec
 from balancer.upstreams.traffic_history import SkipReason, Symptom
 from tests.fakes.messages import failure_record, start_message, upstream_message
 
@@ -57,12 +58,14 @@ CHALLENGES = (
     ChallengeSpec(domain="shop.example", token="t0ken", answer="t0ken.thumbprint"),
     ChallengeSpec(domain="help.example", chain=b"chain", key=b"\0key"),
 )
+UPSTREAM_TLS = UpstreamTlsSpec(verify=True, ca=b"ca", server_name="app.example", certificate=CERTIFICATE)
 DOWN: list[FromSupervisor] = [
     start_message(2, sticky={"secret": "grün"}, outlier={"enabled": True}),
     PoolUpdate(name="default", revision=3, starting=True, members=(MEMBER,)),
     SplitUpdate(route="web", revision=4, weights=(90, 10)),
     ReadOnly(route="web", until_ns=7),
     TlsUpdate(revision=5, tls=TLS),
+    UpstreamTlsUpdate(revision=6, pool="default", tls=UPSTREAM_TLS),
     Challenges(pending=CHALLENGES),
     Verdict(pool="default", row=4, until=7),
     Adopt(slot=1),

@@ -110,7 +110,7 @@ class AcmeView:
 
 @dataclass(frozen=True, slots=True)
 class CertificateView:
-    """A certificate of the TLS listener; the first of them is the default."""
+    """A certificate of the TLS listener, the first of which is the default, or of pools."""
 
     name: str  # such as its file
     names: list[str]  # DNS names and IP addresses that it is for
@@ -118,6 +118,7 @@ class CertificateView:
     not_after: str  # its end, ISO 8601 in UTC
     problem: str  # why its changed files are not used, "" for no problem
     acme: AcmeView | None = None  # if it is an automatic one
+    pools: list[str] = field(default_factory=list)  # whose upstreams it is shown to; empty: clients
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,12 @@ class UpstreamTls:
         self._spec = spec
         self._context: ssl.SSLContext | None = None
 
+    def update(self, spec: UpstreamTlsSpec) -> None:
+        """Use this for new connections. Raises ssl.SSLError; nothing has changed then."""
+        if self._context is not None:
+            self._context = _context(spec)
+        self._spec = spec
+
     @property
     def context(self) -> ssl.SSLContext:
         """For new connections. Raises ssl.SSLError."""
@@ -45,6 +51,6 @@ def _context(spec: UpstreamTlsSpec) -> ssl.SSLContext:
         context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     else:
         context.load_default_certs()
-    if spec.chain:
-        load_own_certificate(context, spec.chain, spec.key)
+    if spec.certificate is not None:
+        load_own_certificate(context, spec.certificate.chain, spec.certificate.key)
     return context

@@ -52,7 +52,7 @@ def in_use(answer: Answer, now: datetime) -> Iterator[RenderableType]:
 def _row(one: Answer, now: datetime) -> "_Row":
     end, acme = datetime.fromisoformat(one["not_after"]), one["acme"]
     if acme is None:
-        return _Row(one["name"], one["names"], one["issuer"], end)
+        return _Row(_label(one), one["names"], one["issuer"], end)
     when = datetime.fromisoformat(acme["next_order"])
     if acme["state"] == "ordering" or when <= now:
         order = "now"
@@ -61,6 +61,12 @@ def _row(one: Answer, now: datetime) -> "_Row":
     if acme["failures"]:
         order += f", after {acme['failures']} failure{'s' * (acme['failures'] > 1)}"
     return _Row(one["name"], one["names"], one["issuer"], end, order, bool(acme["failures"]))
+
+
+def _label(one: Answer) -> str:
+    """What it is called, and whom it is shown to, if not to clients."""
+    pools = one["pools"]
+    return f"{one['name']} (to upstreams of {', '.join(pools)})" if pools else str(one["name"])
 
 
 class _Row(NamedTuple):

@@ -167,6 +167,11 @@ class Probes:
         self._room = Room(most)
         self._loop = asyncio.get_running_loop()
 
+    def update(self, pool: str, tls: UpstreamTlsSpec) -> None:
+        """A pool speaks TLS otherwise. Raises ssl.SSLError; nothing has changed then."""
+        if pool in self._tls:
+            self._tls[pool].update(tls)
+
     def __call__(self, upstream: Checked, settings: CheckSpec) -> HttpProbe:
         tls = self._tls.get(upstream.pool, self._default)
         return HttpProbe(upstream, settings, self._via, tls, self._room, self._loop)

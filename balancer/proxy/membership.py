@@ -7,7 +7,7 @@ from collections.abc import Callable
 from balancer.connections.connector import Connector
 from balancer.connections.upstream_tls import UpstreamTls
 from balancer.counters import Batch
-from balancer.messages import PoolUpdate, Verdict
+from balancer.messages import PoolUpdate, UpstreamTlsUpdate, Verdict
 from balancer.pools.pool import UpstreamPool
 from balancer.pools.slow_start import SlowStart
 from balancer.spec.worker import PoolSpec
@@ -104,6 +104,11 @@ class Membership:
             self._silent.pop(news.name, None)
         slow_start.begin(members.values())
         pool.set_members(list(members.values()))
+
+    def take_tls(self, update: UpstreamTlsUpdate) -> None:
+        """Other certificates for new connections to the upstreams of a pool. Raises ssl.SSLError, and keeps
+        the old ones then, or KeyError for an unknown pool."""
+        self._tls[update.pool].update(update.tls)
 
     def unresponsive(self) -> set[Upstream]:
         """Upstreams at which requests wait in vain while others could answer: each is known to be silent, and

@@ -26,7 +26,7 @@ from balancer.runtime.acme_lock import FolderLock
 from balancer.runtime.acme_parts import AcmePlan, Failed, Ordered, OrderRequest, Pending, State
 from balancer.runtime.acme_process import OnNote, OnPublish, order_in_process
 from balancer.runtime.aside import aside
-from balancer.spec.tls import CertificateSpec, ChallengeSpec, TlsSpec
+from balancer.spec.tls import CertificateSpec, ChallengeSpec
 from balancer.telemetry.samples import AcmeSample
 
 LOOK = 1.0  # seconds between two looks into the storage
@@ -50,7 +50,7 @@ class Aside(Protocol):
 class Served(Protocol):
     """What it needs from the certificates; see `runtime.certificates.Certificates`."""
 
-    spec: TlsSpec
+    certificates: tuple[CertificateSpec, ...]
     awaited: set[str]
 
     async def look(self) -> None:
@@ -157,7 +157,7 @@ class Acme:
         """The one that an authority has issued."""
         if domain in self._certificates.awaited:
             return None
-        return next(each for each in self._certificates.spec.certificates if each.label == domain)
+        return next(each for each in self._certificates.certificates if each.label == domain)
 
     # --- an order
 

@@ -15,7 +15,7 @@ from balancer.config.upstream_tls_files import NO_FILES, UpstreamTlsFiles
 from balancer.errors import SettingsError
 from balancer.health.settings import found_within
 from balancer.runtime.route_specs import route_specs, timeout_ns
-from balancer.runtime.tls_spec import tls_spec
+from balancer.runtime.tls_spec import tls_spec, upstream_tls_spec
 from balancer.spec.instance import (
     CheckSpec,
     EjectionSpec,
@@ -24,7 +24,6 @@ from balancer.spec.instance import (
     SupervisedPool,
     UpstreamSpec,
 )
-from balancer.spec.tls import UpstreamTlsSpec
 from balancer.spec.worker import (
     AccessLogSpec,
     AdaptiveSpec,
@@ -128,13 +127,7 @@ def _pool(
         slow_start_ns=_ns(settings.slow_start),
         checked_within_ns=0 if check is None else _ns(found_within(check)),
         keepalive=_keepalive(settings),
-        tls=UpstreamTlsSpec(
-            verify=settings.upstream_tls.verify,
-            ca=files.ca,
-            server_name=settings.upstream_tls.server_name,
-            chain=files.chain,
-            key=files.key,
-        ),
+        tls=upstream_tls_spec(settings.upstream_tls, files),
         retry=_retry(settings),
         queue=_queue(settings, limits),
         adaptive=_adaptive(settings),

@@ -41,26 +41,29 @@ def certificate_spec(label: str, pair: "Pair") -> CertificateSpec:
 def answer_to(request: ReadRequest, now: float) -> ReadAnswer:
     """Read what is asked for; `now` is in seconds since the epoch."""
     from balancer.certificates.problem import CertificateError
-    from balancer.certificates.reading import authorities_from, pair_from_files
+    from balancer.certificates.reading import authorities_from, pair_for_upstreams, pair_from_files
 
     pairs: list[ReadPair | Unusable] = []
     for files in request.pairs:
         try:
-            pair = pair_from_files(files.certificate, files.key, request.password_file, now)
+            if request.for_upstreams:
+                pair = pair_for_upstreams(files.certificate, files.key, now)
+            else:
+                pair = pair_from_files(files.certificate, files.key, request.password_file, now)
         except CertificateError as error:
             pairs.append(Unusable(why=str(error)))
         else:
             spec = certificate_spec(files.certificate, pair)
             pairs.append(ReadPair(spec=spec, issuer=pair.issuer, warnings=pair.warnings))
-    client_ca: ReadAuthorities | Unusable | None = None
-    if request.client_ca:
+    authorities: ReadAuthorities | Unusable | None = None
+    if request.authorities:
         try:
-            pem, warnings = authorities_from(request.client_ca, now)
+            pem, warnings = authorities_from(request.authorities, now)
         except CertificateError as error:
-            client_ca = Unusable(why=str(error))
+            authorities = Unusable(why=str(error))
         else:
-            client_ca = ReadAuthorities(pem=pem, warnings=warnings)
-    return ReadAnswer(pairs=tuple(pairs), client_ca=client_ca)
+            authorities = ReadAuthorities(pem=pem, warnings=warnings)
+    return ReadAnswer(pairs=tuple(pairs), authorities=authorities)
 
 
 def main() -> None:

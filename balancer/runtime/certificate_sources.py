@@ -13,31 +13,50 @@ from balancer.spec.part import Decoder, Part
 from balancer.spec.tls import CertificateSpec
 
 
-class TlsPlan(Part, frozen=True, kw_only=True):
-    """What the supervisor needs beside `spec.tls.TlsSpec`. `files` are those of the last certificates there,
-    in the same order, the automatic ones at their end; before them there may be one from the settings.
-    `password_file` and `client_ca` are "" if there is none. `issuers` are by label, for display. `stamps` are
-    those of all files, from before they were read. `acme` is None if there are no automatic ones."""
+class WatchPlan(Part, frozen=True, kw_only=True):
+    """The files of some certificates, and of authorities; "" for none. `pairs` are those of the last
+    certificates, in the same order; before them there may be one from the settings. `issuers` are by label,
+    for display. `stamps` are those of all files, from before they were read. `automatic` are the labels of
+    those that are ordered here, and `awaited` of those that are self-signed until then. `for_upstreams`: they
+    are shown to upstreams, and the authorities are theirs."""
 
-    listen: Address
-    files: tuple[PairFiles, ...]
-    password_file: str
-    client_ca: str
+    pairs: tuple[PairFiles, ...]
+    authorities: str
     issuers: dict[str, str]
     stamps: dict[str, Stamp]
+    password_file: str = ""
+    automatic: tuple[str, ...] = ()
+    awaited: tuple[str, ...] = ()
+    for_upstreams: bool = False
+
+
+class TlsPlan(Part, frozen=True, kw_only=True):
+    """What the supervisor needs beside `spec.tls.TlsSpec`. `acme` is None if there are no automatic
+    certificates."""
+
+    listen: Address
+    files: WatchPlan
     acme: AcmePlan | None = None
 
 
+class UpstreamTlsPlan(Part, frozen=True, kw_only=True):
+    """Files with which `pools` speak TLS with their upstreams."""
+
+    pools: tuple[str, ...]
+    files: WatchPlan
+
+
 class ReadRequest(Part, frozen=True, kw_only=True):
-    """What to read; `client_ca` is "" if it is not to be read."""
+    """What to read; `authorities` is "" if they are not to be read. `for_upstreams` as in `WatchPlan`."""
 
     pairs: tuple[PairFiles, ...]
     password_file: str
-    client_ca: str
+    authorities: str
+    for_upstreams: bool = False
 
 
 class ReadPair(Part, frozen=True, kw_only=True, tag="pair"):
-    """A good pair. `warnings` are sentences about what clients may refuse."""
+    """A good pair. `warnings` are sentences about what its peers may refuse."""
 
     spec: CertificateSpec
     issuer: str
@@ -61,7 +80,7 @@ class ReadAnswer(Part, frozen=True, kw_only=True):
     """The answer to a ReadRequest: the pairs in its order, None for authorities that it did not name."""
 
     pairs: tuple[ReadPair | Unusable, ...]
-    client_ca: ReadAuthorities | Unusable | None
+    authorities: ReadAuthorities | Unusable | None
 
 
 def decode_answer(data: bytes) -> ReadAnswer:

@@ -14,7 +14,6 @@ from balancer.admin.view import CertificateView, moment
 from balancer.clock import Clock
 from balancer.config.file_stamps import Stamp, stamps
 from balancer.config.pair_files import PairFiles
-from balancer.messages import TlsUpdate
 from balancer.runtime.aside import aside
 from balancer.runtime.certificate_process import ReadingError
 from balancer.runtime.certificate_sources import (
@@ -22,13 +21,13 @@ from balancer.runtime.certificate_sources import (
     ReadAuthorities,
     ReadPair,
     ReadRequest,
-    TlsPlan,
     Unusable,
+    WatchPlan,
 )
 from balancer.runtime.expiry import Expiry
 from balancer.runtime.file_watch import FileWatch
 from balancer.spec.part import replaced
-from balancer.spec.tls import CertificateSpec, TlsSpec
+from balancer.spec.tls import CertificateSpec
 from balancer.telemetry.samples import CertificateSample
 
 LOOK = 1.0  # seconds between two looks at the files
@@ -51,8 +50,8 @@ class _Pair:
 
     __slots__ = ("at", "files", "is_automatic", "label", "watch")
 
-    def __init__(self, at: int, files: PairFiles, label: str, plan: TlsPlan) -> None:
-        self.is_automatic = plan.acme is not None and label in plan.acme.domains
+    def __init__(self, at: int, files: PairFiles, label: str, plan: WatchPlan) -> None:
+        self.is_automatic = label in plan.automatic
         paths = (files.certificate, files.key, "" if self.is_automatic else plan.password_file)
         self.at = at
         self.label = label
@@ -61,37 +60,40 @@ class _Pair:
 
 
 class Certificates:
-    """All certificates of the TLS listener. `note(kind, text)` records an event and returns its revision;
-    `broadcast` reaches all workers."""
+    """Certificates of the balancer with their keys, and authorities, as they are now: those of the TLS
+    listener, or of a pool for its upstreams. `note(kind, text)` records an event and returns its revision,
+    with which `changed` is called."""
 
     def __init__(
         self,
-        tls: TlsSpec,
-        plan: TlsPlan,
+        certificates: tuple[CertificateSpec, ...],
+        authorities: bytes,
+        plan: WatchPlan,
         *,
         note: Callable[[str, str], int],
-        broadcast: Callable[[TlsUpdate], None],
+        changed: Callable[[int], None],
         read: Read,
         stamp_files: StampFiles = stamps_aside,
         clock: Clock,
         log: logging.Logger,
     ) -> None:
-        self.spec = tls  # what workers have, and new ones get
+        self.certificates = certificates
+        self.authorities = authorities  # PEM
+        self.awaited = set(plan.awaited)  # labels of self-signed ones
         self._plan = plan
         self._note = note
-        self._broadcast = broadcast
+        self._changed = changed
         self._read = read
         self._stamp_files = stamp_files
         self._clock = clock
         self._log = log
-        inline = len(tls.certificates) - len(plan.files)
+        inline = len(certificates) - len(plan.pairs)
         self._pairs = [
-            _Pair(at, files, tls.certificates[at].label, plan) for at, files in enumerate(plan.files, inline)
+            _Pair(at, files, certificates[at].label, plan) for at, files in enumerate(plan.pairs, inline)
         ]
-        self.awaited = set(() if plan.acme is None else plan.acme.awaited)  # labels of self-signed ones
-        self._authorities = FileWatch((plan.client_ca,) if plan.client_ca else (), plan.stamps)
+        self._authorities = FileWatch((plan.authorities,) if plan.authorities else (), plan.stamps)
         self._issuers = dict(plan.issuers)
-        self._automatic = frozenset(() if plan.acme is None else plan.acme.domains)
+        self._whom = "upstreams" if plan.for_upstreams else "clients"
         self._expiry = Expiry()
         self._reloads: Counter[tuple[str, str]] = Counter()  # (label, result)
         self._trouble = ""  # of the process that reads, last logged
@@ -153,13 +155,14 @@ class Certificates:
             if why := pair.watch.complaint(now):
                 self._refuse(pair.label, why)
         if why := self._authorities.complaint(now):
-            self._refuse(self._plan.client_ca, why)
+            self._refuse(self._plan.authorities, why)
 
     async def _take_up(self, pairs: list[_Pair], with_authorities: bool) -> None:
         request = ReadRequest(
             pairs=tuple(pair.files for pair in pairs),
             password_file=self._plan.password_file,
-            client_ca=self._plan.client_ca if with_authorities else "",
+            authorities=self._plan.authorities if with_authorities else "",
+            for_upstreams=self._plan.for_upstreams,
         )
         try:
             answer = await self._read(request)
@@ -178,18 +181,18 @@ class Certificates:
         for pair, found in zip(pairs, answer.pairs, strict=True):
             if text := self._judge_pair(pair, found):
                 texts.append((pair.label, text))
-        if answer.client_ca is not None and (text := self._judge_authorities(answer.client_ca)):
-            texts.append((self._plan.client_ca, text))
+        if answer.authorities is not None and (text := self._judge_authorities(answer.authorities)):
+            texts.append((self._plan.authorities, text))
         for label, text in texts:
             self._reloads[label, RENEWED] += 1
             self._log.info("%s", text)
             revision = self._note("certificate", text)
         if texts:
-            self._broadcast(TlsUpdate(revision=revision, tls=self.spec))
+            self._changed(revision)
 
     def _judge_pair(self, pair: _Pair, found: ReadPair | Unusable) -> str:
         """Use it if it is good and new; returns what to say then."""
-        old = self.spec.certificates[pair.at]
+        old = self.certificates[pair.at]
         wall = self._clock.wall()
         if isinstance(found, Unusable):
             pair.watch.bad(found.why, self._now())
@@ -209,8 +212,8 @@ class Certificates:
             self._log.warning("%s", warning)
         self._issuers[new.label] = found.issuer
         self._expiry.forget(new.label)
-        before, after = self.spec.certificates[: pair.at], self.spec.certificates[pair.at + 1 :]
-        self.spec = replaced(self.spec, certificates=(*before, new, *after))
+        before, after = self.certificates[: pair.at], self.certificates[pair.at + 1 :]
+        self.certificates = (*before, new, *after)
         names = ", ".join(new.names) or "no name"
         what = "issued" if new.label in self.awaited else "renewed"
         self.awaited.discard(new.label)
@@ -221,13 +224,14 @@ class Certificates:
         if isinstance(found, Unusable):
             self._authorities.bad(found.why, self._now())
             return ""
-        self._is_good(self._authorities, self._plan.client_ca)
-        if found.pem == self.spec.client_ca:
+        self._is_good(self._authorities, self._plan.authorities)
+        if found.pem == self.authorities:
             return ""
         for warning in found.warnings:
             self._log.warning("%s", warning)
-        self.spec = replaced(self.spec, client_ca=found.pem)
-        return f"authorities of client certificates {self._plan.client_ca} replaced"
+        self.authorities = found.pem
+        whose = "upstreams" if self._plan.for_upstreams else "client certificates"
+        return f"authorities of {whose} {self._plan.authorities} replaced"
 
     def _is_good(self, watch: FileWatch, label: str) -> None:
         if watch.good():
@@ -235,7 +239,7 @@ class Certificates:
 
     def _refuse(self, label: str, why: str) -> None:
         self._reloads[label, REFUSED] += 1
-        served = next((each for each in self.spec.certificates if each.label == label), None)
+        served = next((each for each in self.certificates if each.label == label), None)
         until = "" if served is None else f", which ends on {_day(served.not_after)}"
         text = f"changed files of {label} refused: {why}. The old one serves on{until}"
         self._log.error("%s", text)
@@ -243,8 +247,8 @@ class Certificates:
 
     def _announce(self) -> None:
         wall = self._clock.wall()
-        for certificate in self.spec.certificates:
-            if certificate.label in self._automatic and not self._is_late(certificate, wall):
+        for certificate in self.certificates:
+            if certificate.label in self._plan.automatic and not self._is_late(certificate, wall):
                 continue
             days = self._expiry.due(certificate, wall)
             if days is not None:
@@ -257,12 +261,12 @@ class Certificates:
 
     def _say_end(self, certificate: CertificateSpec, days: int) -> None:
         when, who = _day(certificate.not_after), f"certificate {certificate.label}"
-        remedy = "its renewals fail" if certificate.label in self._automatic else "renew it"
+        remedy = "its renewals fail" if certificate.label in self._plan.automatic else "renew it"
         if days:
             within = f"{days} days" if days > 1 else "1 day"
             text = f"{who} expires in less than {within}, on {when}; {remedy}"
         else:
-            text = f"{who} has expired, on {when}: clients refuse it; {remedy}"
+            text = f"{who} has expired, on {when}: {self._whom} refuse it; {remedy}"
         self._log.log(logging.WARNING if days else logging.ERROR, "%s", text)
         self._note("certificate_expiry", text)
 
@@ -278,20 +282,20 @@ class Certificates:
                 not_after=moment(each.not_after),
                 problem=problem,
             )
-            for each, problem in zip(self.spec.certificates, self._problems(), strict=True)
+            for each, problem in zip(self.certificates, self._problems(), strict=True)
         ]
 
     def _problems(self) -> Iterator[str]:
         """Why changed files are not used, by certificate; "" for nothing."""
         by_index = {pair.at: pair.watch.problem for pair in self._pairs}
-        yield from (by_index.get(at, "") for at in range(len(self.spec.certificates)))
+        yield from (by_index.get(at, "") for at in range(len(self.certificates)))
 
     def samples(self) -> list[CertificateSample]:
         """What the metrics show."""
-        labels = [each.label for each in self.spec.certificates]
-        ends = [None if each.label in self.awaited else each.not_after for each in self.spec.certificates]
-        if self._plan.client_ca:
-            labels.append(self._plan.client_ca)
+        labels = [each.label for each in self.certificates]
+        ends = [None if each.label in self.awaited else each.not_after for each in self.certificates]
+        if self._plan.authorities:
+            labels.append(self._plan.authorities)
             ends.append(None)
         return [
             CertificateSample(

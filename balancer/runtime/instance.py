@@ -88,7 +88,7 @@ class Outliers(Protocol):
 
 
 class Certificates(Protocol):
-    """What it needs from the certificates; see `runtime.certificates.Certificates`."""
+    """What it needs from the certificates; see `runtime.live_tls.LiveTls`."""
 
     def views(self) -> Sequence[CertificateView]:
         """All of them, the default first."""
@@ -176,7 +176,7 @@ class Instance:
         self._operator.remove(pool, upstream)
 
     def certificates(self) -> Sequence[CertificateView]:
-        """The certificates of the TLS listener."""
+        """The certificates of the TLS listener, and of pools for their upstreams."""
         if self._certificates is None:
             return ()
         views, acme = self._certificates.views(), self._acme

@@ -4,13 +4,12 @@ worker."""
 from balancer.config.address import needs_no_look_up
 from balancer.messages import Rows, Start
 from balancer.runtime.acme import Acme
-from balancer.runtime.certificates import Certificates
 from balancer.runtime.fleet import Fleet
+from balancer.runtime.live_tls import LiveTls
 from balancer.runtime.readonly import ReadonlyRoutes
 from balancer.runtime.splits import Splits
 from balancer.runtime.states import PoolState, UpstreamState
 from balancer.spec.instance import InstanceSpec, SupervisedPool
-from balancer.spec.part import replaced
 from balancer.spec.worker import PoolSpec, WorkerSpec
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import Ledger
@@ -58,11 +57,11 @@ class Places:
         splits: Splits,
         readonly: ReadonlyRoutes,
         ledger: Ledger,
-        certificates: Certificates | None = None,
+        tls: LiveTls | None = None,
         acme: Acme | None = None,
     ) -> None:
         self._spec = spec
-        self._certificates = certificates
+        self._tls = tls
         self._acme = acme
         self._splits = splits
         self._readonly = readonly
@@ -79,10 +78,9 @@ class Places:
 
     def start_message(self, slot: int, page: int) -> Start:
         """The message for the worker of `slot`, whose page of the segment is `page`."""
-        certificates = self._certificates
         pools = [self._fleet.pools[pool.name] for pool in self._spec.pools]
         return Start(
-            spec=self._spec if certificates is None else replaced(self._spec, tls=certificates.spec),
+            spec=self._spec if self._tls is None else self._tls.worker_spec,
             slot=slot,
             page=page,
             rows=Rows(

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from balancer.config.address import Address
 from balancer.config.exported import Exported
-from balancer.runtime.certificate_sources import TlsPlan
+from balancer.runtime.certificate_sources import TlsPlan, UpstreamTlsPlan
 from balancer.spec.instance import InstanceSpec
 from balancer.spec.part import Decoder, Part
 from balancer.spec.worker import Level
@@ -33,6 +33,7 @@ class Plan(Part, frozen=True, kw_only=True, tag=True):
     config: Exported
     notices: tuple[Notice, ...]
     tls: TlsPlan | None = None
+    upstream_tls: tuple[UpstreamTlsPlan, ...] = ()
 
 
 class Refused(Part, frozen=True, tag=True):

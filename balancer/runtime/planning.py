@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from balancer.config.export import export
 from balancer.config.loader import Loaded, load_with_origins
 from balancer.config.token import read_token
+from balancer.config.upstream_spec import DEFAULT
 from balancer.errors import OperatorError, SettingsError
 from balancer.policies import registry
 from balancer.runtime.blueprint import instance_spec
 from balancer.runtime.name import make_name
 from balancer.runtime.open_files import affordable_connections, hard_limit, is_alarming, lowered
 from balancer.runtime.plan import Notice, Plan, Refused
-from balancer.runtime.tls_spec import tls_plan
+from balancer.runtime.tls_spec import tls_plan, upstream_tls_plans
 
 
 def read(environ: Mapping[str, str], config_file: str | None) -> Plan | Refused:
@@ -34,6 +35,8 @@ def plan(loaded: Loaded, open_files: int) -> Plan:
         asked_for = ("limits", "max_connections") in loaded.origins
         text = lowered(wanted, affordable, open_files, settings.workers)
         notices.append(Notice("warning" if is_alarming(affordable, asked_for) else "info", text))
+    top = {DEFAULT: settings} if settings.upstreams else {}
+    upstream_tls = {name: pool.upstream_tls for name, pool in {**top, **settings.pools}.items()}
     return Plan(
         instance=instance_spec(
             settings,
@@ -50,4 +53,5 @@ def plan(loaded: Loaded, open_files: int) -> Plan:
         config=export(loaded),
         notices=tuple(notices),
         tls=tls_plan(settings.tls, loaded.tls),
+        upstream_tls=tuple(upstream_tls_plans(upstream_tls, loaded.upstream_tls)),
     )

@@ -35,12 +35,11 @@ from balancer.messages import (
 from balancer.runtime import signals
 from balancer.runtime.acme import Acme
 from balancer.runtime.admin import Admin
-from balancer.runtime.certificate_process import read_in_process
-from balancer.runtime.certificates import Certificates
 from balancer.runtime.checking import CheckedFleet, FleetCheckSink
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.instance import Instance
 from balancer.runtime.interpreter import Interpreters
+from balancer.runtime.live_tls import LiveTls
 from balancer.runtime.open_files import Reserve, hard_limit, shares
 from balancer.runtime.outliers import Outliers
 from balancer.runtime.overload import OverloadWatch
@@ -110,7 +109,7 @@ class Supervisor:
             clock=clock,
             log=log,
         )
-        self._certificates = self._open_certificates(clock)
+        self._tls = LiveTls(plan, note=self._fleet.note, broadcast=self._broadcast, clock=clock, log=log)
         self._acme = self._open_acme(clock)
         readonly = ReadonlyRoutes(
             [route.name for route in spec.worker.routes],
@@ -124,7 +123,7 @@ class Supervisor:
             spec.worker.workers,
             spawn=self._spawn,
             start_message=Places(
-                spec.worker, self._fleet, self._splits, readonly, ledger, self._certificates, self._acme
+                spec.worker, self._fleet, self._splits, readonly, ledger, self._tls, self._acme
             ).start_message,
             ledger=ledger,
             clock=clock,
@@ -156,7 +155,7 @@ class Supervisor:
             outliers=self._outliers,
             events=events,
             config=plan.config,
-            certificates=self._certificates,
+            certificates=self._tls,
             acme=self._acme,
             log_dropped=lambda: access_writer.dropped,
             clock=clock,
@@ -171,25 +170,12 @@ class Supervisor:
         """Where the TLS listener listens: its sockets are after those of the plain one."""
         return None if self._plan.tls is None else bound_address(self._listeners[self._worker_spec.workers])
 
-    def _open_certificates(self, clock: Clock) -> Certificates | None:
-        if self._plan.tls is None or self._worker_spec.tls is None:
-            return None
-        return Certificates(
-            self._worker_spec.tls,
-            self._plan.tls,
-            note=self._fleet.note,
-            broadcast=self._broadcast,
-            read=read_in_process,
-            clock=clock,
-            log=self._log,
-        )
-
     def _open_acme(self, clock: Clock) -> Acme | None:
-        if self._certificates is None or self._plan.tls is None or self._plan.tls.acme is None:
+        if self._tls.listener is None or self._plan.tls is None or self._plan.tls.acme is None:
             return None
         return Acme(
             self._plan.tls.acme,
-            self._certificates,
+            self._tls.listener,
             note=self._fleet.note,
             broadcast=self._broadcast,
             clock=clock,
@@ -199,15 +185,14 @@ class Supervisor:
     def _open_checks(
         self, specs: Mapping[str, CheckSpec], ledger: Ledger, loop: asyncio.AbstractEventLoop, clock: Clock
     ) -> ActiveChecks[UpstreamState]:
+        tls = {pool.name: pool.tls for pool in self._worker_spec.pools}
+        probes = Probes(self._worker_spec.via, self._shares.checks, tls)
+        self._tls.on_upstreams = probes.update
         checks: ActiveChecks[UpstreamState] = ActiveChecks(
             clock=clock,
             random=Random(),
             sink=FleetCheckSink(self._fleet, ledger, self._discovery.unanswered),
-            open_probe=Probes(
-                self._worker_spec.via,
-                self._shares.checks,
-                {pool.name: pool.tls for pool in self._worker_spec.pools},
-            ),
+            open_probe=probes,
             loop=loop,
         )
         watcher = CheckedFleet(checks, specs)
@@ -226,8 +211,8 @@ class Supervisor:
         try:
             self._in_background(self._operate(), "operate")
             self._in_background(self._serve_admin(), "admin")
-            if self._certificates is not None:
-                self._in_background(self._certificates.run(), "certificates")
+            for certificates in self._tls.watched:
+                self._in_background(certificates.run(), "certificates")
             return await self._exit
         finally:
             for task in self._tasks:

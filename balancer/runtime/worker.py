@@ -36,6 +36,7 @@ from balancer.messages import (
     SplitUpdate,
     Start,
     TlsUpdate,
+    UpstreamTlsUpdate,
     Verdict,
     from_supervisor,
 )
@@ -52,7 +53,17 @@ from balancer.telemetry.segment import Segment
 if TYPE_CHECKING:
     from balancer.clients.data_plane import DataPlane
 
-_ToProxy: TypeAlias = PoolUpdate | SplitUpdate | ReadOnly | TlsUpdate | Challenges | Verdict | Adopt | Release
+_ToProxy: TypeAlias = (
+    PoolUpdate
+    | SplitUpdate
+    | ReadOnly
+    | TlsUpdate
+    | UpstreamTlsUpdate
+    | Challenges
+    | Verdict
+    | Adopt
+    | Release
+)
 LAST_WORDS = 1.0  # seconds for sending the last message to the supervisor
 # Of the garbage collector. What a worker does leaves no cycles (tests/proxy/test_no_garbage.py), so a full
 # collection finds little (a refused dial leaves 12 objects, which the next young collection frees), and stops
@@ -164,6 +175,8 @@ class Worker:
                 proxy.take_read_only(message)
             case TlsUpdate():
                 proxy.take_tls(message)
+            case UpstreamTlsUpdate():
+                proxy.membership.take_tls(message)
             case Challenges():
                 proxy.take_challenges(message.pending)
             case Verdict():

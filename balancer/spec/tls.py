@@ -45,12 +45,11 @@ class TlsSpec(Part, frozen=True, kw_only=True):
 
 
 class UpstreamTlsSpec(Part, frozen=True, kw_only=True):
-    """How a pool speaks TLS with its upstreams. PEM: `ca` has the authorities, b"" = those of the system;
-    `chain` and `key` are shown to upstreams that ask for a certificate, b"" for none. `server_name` replaces
-    the name of each upstream, unless it is empty."""
+    """How a pool speaks TLS with its upstreams. `ca` has the authorities as PEM, b"" = those of the system;
+    `certificate` is shown to upstreams that ask for one. `server_name` replaces the name of each upstream,
+    unless it is empty."""
 
     verify: bool
     ca: bytes = b""
     server_name: str = ""
-    chain: bytes = b""
-    key: bytes = b""
+    certificate: CertificateSpec | None = None

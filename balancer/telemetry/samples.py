@@ -50,7 +50,7 @@ class PoolSample(NamedTuple):
 
 
 class CertificateSample(NamedTuple):
-    """A certificate of the TLS listener, or the authorities of client certificates."""
+    """A certificate of the balancer, or the authorities of those of clients or upstreams."""
 
     name: str
     not_after: float | None  # seconds since the epoch; None for authorities, and while one is self-signed

@@ -24,6 +24,7 @@ def certificate(**other: Any) -> dict[str, Any]:
         "not_after": "2026-05-02T12:00:00.000Z",
         "problem": "",
         "acme": None,
+        "pools": [],
         **other,
     }
 
@@ -39,6 +40,11 @@ def test_a_row_has_the_names_the_issuer_and_the_end() -> None:
     heading, _, row = shown(certificate())
     assert heading == "certificate names issuer until"
     assert row == "/run/site.pem shop.example, *.shop.example R10 2026-05-02 (90 d)"
+
+
+def test_one_for_upstreams_names_the_pools() -> None:
+    row = shown(certificate(pools=["default", "api"]), width=140)[2]
+    assert row.startswith("/run/site.pem (to upstreams of default, api) ")
 
 
 def test_an_expired_one_and_changes_that_are_not_used_are_said() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import trustme
 
 from balancer.connections.own_certificate import load_own_certificate
-from balancer.spec.tls import UpstreamTlsSpec
+from balancer.spec.tls import CertificateSpec, UpstreamTlsSpec
 from tests.fakes.certificates import Made, authority
 
 NAME = "app.test"
@@ -80,7 +80,13 @@ def upstream_tls(**changes: Any) -> UpstreamTlsSpec:
 
 
 @cache
-def own_certificate() -> dict[str, bytes]:
+def own_certificate(name: str = "balancer@example") -> CertificateSpec:
     """What a balancer shows to apps that ask."""
-    made = authority().issue_cert("balancer@example")
-    return {"chain": made.cert_chain_pems[0].bytes(), "key": made.private_key_pem.bytes()}
+    made = authority().issue_cert(name)
+    return CertificateSpec(
+        label=name,
+        names=(name,),
+        chain=made.cert_chain_pems[0].bytes(),
+        key=made.private_key_pem.bytes(),
+        not_after=4e9,
+    )

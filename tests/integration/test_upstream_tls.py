@@ -196,7 +196,7 @@ VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 @pytest.mark.parametrize("version", VERSIONS)
 @on_uvloop
 async def test_the_balancer_proves_who_it_is(version: ssl.TLSVersion) -> None:
-    spec = upstream_tls(**own_certificate())
+    spec = upstream_tls(certificate=own_certificate())
     with app_that_alerts(app_that_asks(version)) as port:
         async with real_sockets(port, server_name=NAME, upstream_tls=spec) as one:
             assert (await ask(one, POST))[0] == 200

@@ -1,5 +1,6 @@
 """TLS to upstreams in a whole balancer: settings from the environment, checks, and what an operator reads."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -7,13 +8,16 @@ from typing import Any
 
 import aiohttp
 import pytest
+import trustme
 
 from tests.fakes.app_replica import AppReplica, app_replica
-from tests.fakes.app_tls import NAME, app_context
+from tests.fakes.app_tls import NAME, app_context, app_that_alerts, app_that_asks
 from tests.fakes.certificates import authority, made, text_of
 from tests.fakes.instance import Balancer, get, running, until
 
 pytestmark = pytest.mark.integration
+
+FAST = {"HEALTH_CHECK__INTERVAL": "100ms"}
 
 
 @asynccontextmanager
@@ -21,11 +25,40 @@ async def site(folder: Path, trusted: bytes, **settings: str) -> AsyncIterator[t
     """A balancer in front of an app that speaks TLS, with the authorities that it trusts."""
     ca = folder / "ca.pem"
     ca.write_bytes(trusted)
-    own = {"UPSTREAM_TLS__CA": str(ca), "UPSTREAM_TLS__SERVER_NAME": NAME, "HEALTH_CHECK__INTERVAL": "100ms"}
+    own = {"UPSTREAM_TLS__CA": str(ca), "UPSTREAM_TLS__SERVER_NAME": NAME, **FAST}
     async with app_replica(tls=app_context()) as app:
         address = f"https://{app.address}"
         async with running(UPSTREAMS=address, **{**own, **settings}) as balancer:
             yield balancer, app
+
+
+async def test_a_renewed_certificate_is_shown_to_the_app_without_new_workers(tmp_path: Path) -> None:
+    """The app takes only certificates of one authority, and the balancer's is of another one at first."""
+    first, key = tmp_path / "own.pem", tmp_path / "own.key"
+    other = trustme.CA()
+    write_pair(other, first, key)
+    own = {"UPSTREAM_TLS__CERTIFICATE": str(first), "UPSTREAM_TLS__KEY": str(key)}
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(text_of(authority().cert_pem))
+    settings = {"UPSTREAM_TLS__CA": str(ca), "UPSTREAM_TLS__SERVER_NAME": NAME, "POLICY": "round_robin"}
+    with app_that_alerts(app_that_asks(ssl.TLSVersion.TLSv1_3)) as port:
+        async with running(UPSTREAMS=f"https://127.0.0.1:{port}", **settings, **own, **FAST) as balancer:
+            said = await balancer.says("ejected: its first check failed")
+            assert "(TLS alert: unknown ca): set BALANCER_UPSTREAM_TLS__CERTIFICATE" in said
+            workers = balancer.workers()
+            write_pair(authority(), first, key)
+            await balancer.says(f"certificate {first} renewed: balancer.example")
+            await balancer.says("readmitted: ")
+            assert (await get(balancer.port)).status == 200
+            assert balancer.workers() == workers
+            (shown,) = (await get(balancer.admin_port, "/api/certificates")).json()["certificates"]
+            assert (shown["name"], shown["pools"]) == (str(first), ["default"])
+
+
+def write_pair(by: trustme.CA, certificate: Path, key: Path) -> None:
+    made = by.issue_cert("balancer.example")
+    certificate.write_bytes(made.cert_chain_pems[0].bytes())
+    key.write_bytes(made.private_key_pem.bytes())
 
 
 async def upstream_of(balancer: Balancer) -> Any:

@@ -17,7 +17,7 @@ from balancer.runtime.acme_lock import FolderLock
 from balancer.runtime.acme_parts import AcmePlan, Failed, Ordered, OrderRequest, Pending, State
 from balancer.runtime.acme_process import OnNote, OnPublish
 from balancer.runtime.acme_schedule import UNFINISHED
-from balancer.spec.tls import CertificateSpec, ChallengeSpec, TlsSpec
+from balancer.spec.tls import CertificateSpec, ChallengeSpec
 from tests.fakes.loop import FakeClock
 
 DAY, HOUR = 86400.0, 3600.0
@@ -41,7 +41,7 @@ class Shelf:
         self.clock = clock
         self.awaited = set(domains)
         self.delivery: dict[str, float] = {}  # domain -> lifetime
-        self.spec = TlsSpec(min_version="1.2", certificates=tuple(map(self.made, domains)))
+        self.certificates = tuple(map(self.made, domains))
 
     def made(self, domain: str, lifetime: float = 365 * DAY) -> CertificateSpec:
         now = self.clock.wall()
@@ -53,8 +53,7 @@ class Shelf:
         for domain, lifetime in self.delivery.items():
             self.awaited.discard(domain)
             new = self.made(domain, lifetime)
-            certificates = tuple(new if one.label == domain else one for one in self.spec.certificates)
-            self.spec = TlsSpec(min_version="1.2", certificates=certificates)
+            self.certificates = tuple(new if one.label == domain else one for one in self.certificates)
         self.delivery = {}
 
 
@@ -212,15 +211,15 @@ async def test_a_failure_is_an_event_and_shown_in_the_authoritys_words(
 async def test_while_the_authority_is_away_for_an_hour_the_old_certificate_serves_on(scene: Scene) -> None:
     scene.answers = [90 * DAY, AWAY]
     await scene.live(64 * DAY, HOUR)  # the renewal is due, and fails
-    before = scene.shelf.spec
+    before = scene.shelf.certificates
     count = len(scene.orders)
     await scene.live(HOUR)
-    assert scene.shelf.spec == before
+    assert scene.shelf.certificates == before
     assert len(scene.orders) - count <= 2
     assert scene.notes[-1][1].rpartition(". ")[2].startswith("The old one serves on, which ends on ")
     scene.answers = [90 * DAY]
     await scene.live(3 * HOUR)
-    assert scene.shelf.spec != before
+    assert scene.shelf.certificates != before
 
 
 async def test_an_authority_that_is_away_is_asked_again_soon_and_then_each_hour(scene: Scene) -> None:

@@ -265,8 +265,8 @@ def test_there_is_a_tls_listener_if_certificates_were_read(tmp_path: Path) -> No
         hsts="max-age=60",
     )
     assert found.tls is not None
-    assert found.tls.files == (PairFiles(str(certificate), str(key)),)
-    assert found.tls.stamps == stamps([str(certificate), str(key), str(ca)])
+    assert found.tls.files.pairs == (PairFiles(str(certificate), str(key)),)
+    assert found.tls.files.stamps == stamps([str(certificate), str(key), str(ca)])
     assert decode(encode(found)) == found
     optional = read({**environ, "BALANCER_TLS__CLIENT_CERTIFICATES": "optional"}, None)
     assert isinstance(optional, Plan)

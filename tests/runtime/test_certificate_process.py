@@ -27,7 +27,7 @@ def request_(tmp_path: Path) -> ReadRequest:
     ca = tmp_path / "ca.pem"
     ca.write_bytes(text_of(authority().cert_pem))
     pairs = (PairFiles(str(certificate), str(key)), PairFiles(str(certificate)))
-    return ReadRequest(pairs=pairs, password_file="", client_ca=str(ca))
+    return ReadRequest(pairs=pairs, password_file="", authorities=str(ca))
 
 
 def test_each_pair_has_its_own_answer(request_: ReadRequest) -> None:
@@ -39,13 +39,13 @@ def test_each_pair_has_its_own_answer(request_: ReadRequest) -> None:
     assert good.spec.chain.startswith(b"-----BEGIN CERTIFICATE-----")
     assert isinstance(bad, Unusable)
     assert bad.why.startswith(f"{good.spec.label} holds a certificate, but no private key")
-    assert answer.client_ca == ReadAuthorities(pem=text_of(authority().cert_pem), warnings=())
+    assert answer.authorities == ReadAuthorities(pem=text_of(authority().cert_pem), warnings=())
 
 
 def test_authorities_that_are_unusable_are_an_answer(tmp_path: Path) -> None:
-    answer = answer_to(ReadRequest(pairs=(), password_file="", client_ca=str(tmp_path)), 0.0)
-    assert answer.client_ca == Unusable(why=f"{tmp_path} is not a file; correct the path")
-    assert answer_to(ReadRequest(pairs=(), password_file="", client_ca=""), 0.0).client_ca is None
+    answer = answer_to(ReadRequest(pairs=(), password_file="", authorities=str(tmp_path)), 0.0)
+    assert answer.authorities == Unusable(why=f"{tmp_path} is not a file; correct the path")
+    assert answer_to(ReadRequest(pairs=(), password_file="", authorities=""), 0.0).authorities is None
 
 
 def test_both_survive_the_pipe(request_: ReadRequest) -> None:
@@ -65,7 +65,7 @@ async def test_a_process_of_its_own_answers(request_: ReadRequest) -> None:
 @pytest.mark.integration
 @pytest.mark.plain
 async def test_a_process_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    nothing = ReadRequest(pairs=(), password_file="", client_ca="")
+    nothing = ReadRequest(pairs=(), password_file="", authorities="")
     monkeypatch.setattr(certificate_process, "_MODULE", "this")
     with pytest.raises(ReadingError, match=r"reading the files failed \(exit code 0\)"):
         await read_in_process(nothing)

@@ -7,23 +7,21 @@ from collections.abc import Iterable, Mapping
 import pytest
 
 from balancer.admin.view import CertificateView
-from balancer.config.address import Address
 from balancer.config.file_stamps import Stamp
 from balancer.config.pair_files import PairFiles
-from balancer.messages import TlsUpdate
 from balancer.runtime.certificate_process import ReadingError
 from balancer.runtime.certificate_sources import (
     ReadAnswer,
     ReadAuthorities,
     ReadPair,
     ReadRequest,
-    TlsPlan,
     Unusable,
+    WatchPlan,
 )
 from balancer.runtime.certificates import SLOW_LOOK, Certificates
 from balancer.runtime.expiry import DAY
 from balancer.runtime.file_watch import PATIENCE
-from balancer.spec.tls import CertificateSpec, TlsSpec
+from balancer.spec.tls import CertificateSpec
 from tests.fakes.loop import FakeClock
 
 SITE = PairFiles("/run/site.pem", "/run/site.key")
@@ -37,7 +35,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.told: list[TlsUpdate] = []
+        self.told: list[int] = []  # revisions
         self.notes: list[tuple[str, str]] = []
         self.requests: list[ReadRequest] = []
         self.trouble = ""
@@ -49,21 +47,16 @@ class Scene:
         self.disk: dict[str, ReadPair | Unusable] = {label: self.pair(label) for label in labels}
         self.authorities: ReadAuthorities | Unusable = ReadAuthorities(pem=b"old", warnings=())
         self.certificates = Certificates(
-            TlsSpec(
-                min_version="1.2",
-                certificates=tuple(self.pair(label).spec for label in labels),
-                client_ca=b"old",
-            ),
-            TlsPlan(
-                listen=Address("0.0.0.0", 8443),
-                files=(SITE, OTHER),
-                password_file="",
-                client_ca=CA,
+            tuple(self.pair(label).spec for label in labels),
+            b"old",
+            WatchPlan(
+                pairs=(SITE, OTHER),
+                authorities=CA,
                 issuers=dict.fromkeys(labels, "R3"),
                 stamps=dict(self.stamps),
             ),
             note=self.note,
-            broadcast=self.told.append,
+            changed=self.told.append,
             read=self.read,
             stamp_files=self.stamp,
             clock=self.clock,
@@ -85,7 +78,7 @@ class Scene:
             raise ReadingError(self.trouble)
         return ReadAnswer(
             pairs=tuple(self.disk[files.certificate] for files in request.pairs),
-            client_ca=self.authorities if request.client_ca else None,
+            authorities=self.authorities if request.authorities else None,
         )
 
     async def stamp(self, paths: Iterable[str]) -> Mapping[str, Stamp]:
@@ -110,7 +103,7 @@ class Scene:
         return [kind for kind, _ in self.notes]
 
     def chains(self) -> list[bytes]:
-        return [each.chain for each in self.certificates.spec.certificates]
+        return [each.chain for each in self.certificates.certificates]
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -131,9 +124,9 @@ async def test_nothing_is_read_while_nothing_changes(scene: Scene) -> None:
 
 async def test_only_what_changed_is_read_and_goes_to_all_workers(scene: Scene) -> None:
     await scene.write("/run/site.pem", scene.pair("/run/site.pem", b"new"))
-    assert scene.requests == [ReadRequest(pairs=(SITE,), password_file="", client_ca="")]
+    assert scene.requests == [ReadRequest(pairs=(SITE,), password_file="", authorities="")]
     assert scene.chains() == [b"old", b"new", b"old"]
-    assert scene.told == [TlsUpdate(revision=1, tls=scene.certificates.spec)]
+    assert scene.told == [1]
     ((kind, text),) = scene.notes
     assert kind == "certificate"
     assert text == ("certificate /run/site.pem renewed: a.example, by R10, until 1995-01-05 08:49 UTC")
@@ -147,9 +140,8 @@ async def test_several_changes_are_one_update(scene: Scene) -> None:
     for path in ("/run/other.pem", CA):
         scene.stamps[path] = None
     await scene.write("/run/site.pem", scene.pair("/run/site.pem", b"new"))
-    (told,) = scene.told
-    assert (told.revision, scene.chains()) == (3, [b"old", b"new", b"new"])
-    assert told.tls.client_ca == b"new"
+    assert (scene.told, scene.chains()) == ([3], [b"old", b"new", b"new"])
+    assert scene.certificates.authorities == b"new"
     assert scene.kinds == ["certificate"] * 3
 
 
@@ -221,7 +213,7 @@ async def test_authorities_that_cannot_be_used_are_refused(scene: Scene) -> None
             f"changed files of {CA} refused: {CA} is empty; write PEM into it. The old one serves on",
         )
     ]
-    assert scene.certificates.spec.client_ca == b"old"
+    assert scene.certificates.authorities == b"old"
     assert [one.name for one in scene.certificates.samples()][-1] == CA
 
 

@@ -3,6 +3,7 @@ state."""
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from balancer.telemetry.segment import Segment
 from balancer.upstreams.state import Cause
 from tests.fakes.loop import FakeClock
 from tests.fakes.splits import readonly, splits
-from tests.runtime.test_certificates import Scene
+from tests.runtime.test_live_tls import Scene
 
 
 @pytest.fixture
@@ -105,14 +106,15 @@ def test_a_cap_is_sent_undivided(ledger: Ledger, cap: int) -> None:
     assert {one.max_inflight for one in pool.members} == {cap}
 
 
-def test_a_later_worker_gets_the_certificates_of_that_moment(ledger: Ledger) -> None:
-    made = spec()
-    scene = Scene()
-    places = Places(
-        made.worker, fleet_of(made, ledger), splits(), readonly(), ledger, certificates=scene.certificates
+def test_a_later_worker_gets_the_certificates_of_that_moment(ledger: Ledger, tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    made = scene.plan.instance
+    places = Places(made.worker, fleet_of(made, ledger), splits(), readonly(), ledger, tls=scene.tls)
+    before = places.start_message(0, 1).spec
+    assert before == made.worker
+    assert scene.tls.listener is not None
+    scene.tls.listener.authorities = b"new"
+    assert before.tls is not None
+    assert places.start_message(0, 2).spec == replaced(
+        made.worker, tls=replaced(before.tls, client_ca=b"new")
     )
-    before = places.start_message(0, 1).spec.tls
-    assert before is not None
-    changed = replaced(before, client_ca=b"new")
-    scene.certificates.spec = changed
-    assert places.start_message(0, 2).spec == replaced(made.worker, tls=changed)

@@ -43,9 +43,14 @@ def _parse_domain(item: object) -> str:
         raise ValueError(f"has an IP address ({item}); certificates are ordered for names only: write one")
     if not name.isascii():
         raise ValueError(f"has a name that is not ASCII; write {ascii_name(name) or 'the form that DNS has'}")
-    if _DOMAIN.fullmatch(name) is None or name.rpartition(".")[2].isdigit():
+    if not _is_domain(name):
         raise ValueError(f"has an item that is not a host name ({item}); write one such as shop.example")
     return name
+
+
+def _is_domain(name: str) -> bool:
+    """Whether it is a host name, no wildcard and no IP address."""
+    return _DOMAIN.fullmatch(name) is not None and not name.rpartition(".")[2].isdigit()
 
 
 def _check_email(text: str) -> str:
@@ -108,7 +113,7 @@ class AcmeSettings(Group):
 
     def named(self, hosts: Iterable[str]) -> tuple[str, ...]:
         """The domains; `hosts` are those of the routes, of which exact ones are meant by `routes`."""
-        exact = [host for host in hosts if not host.startswith("*.") and _DOMAIN.fullmatch(host)]
+        exact = [host for host in hosts if _is_domain(host)]
         meant = (each for domain in self.domains for each in (exact if domain == ROUTES else [domain]))
         return tuple(dict.fromkeys(meant))
 

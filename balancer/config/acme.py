@@ -1,8 +1,10 @@
 """The settings of automatic certificates (L1): for which domains, by which authority, and where to keep
 them."""
 
+import os
 import re
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
@@ -105,6 +107,13 @@ class AcmeSettings(Group):
         description="File with the authorities (PEM) by which TLS__ACME__DIRECTORY_URL itself is trusted. If "
         "unset, public ones.",
     )
+
+    @property
+    def folder(self) -> str:
+        """That of the authority in the storage, as an absolute path. Two URLs never have the same one."""
+        host = re.sub(r"[^a-z0-9.-]", "_", urlsplit(self.directory_url).netloc.lower())
+        digest = sha256(self.directory_url.encode()).hexdigest()[:8]
+        return os.path.join(os.path.abspath(self.storage), f"{host}-{digest}")
 
     @property
     def is_on(self) -> bool:

@@ -10,17 +10,8 @@ STORAGE/acme-v02.api.letsencrypt.org-5b3fa3b7/     one for each directory URL
 """
 
 import os
-import re
-from hashlib import sha256
-from urllib.parse import urlsplit
 
 CERTIFICATES, STATE, PENDING = "certificates", "state", "pending"
-
-
-def folder_of(storage: str, directory_url: str) -> str:
-    """That of an authority. Two URLs never have the same one."""
-    host = re.sub(r"[^a-z0-9.-]", "_", urlsplit(directory_url).netloc.lower())
-    return os.path.join(storage, f"{host}-{sha256(directory_url.encode()).hexdigest()[:8]}")
 
 
 def certificate_file(folder: str, domain: str) -> str:

@@ -1,12 +1,11 @@
 """The certificates that the settings name (L1), read and checked as they are at the start."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from balancer.certificates.problem import CertificateError
-from balancer.config.acme_paths import certificate_file, folder_of
+from balancer.config.acme_paths import certificate_file
 from balancer.config.file_stamps import Stamp, stamps
 from balancer.config.tls import TlsSettings
 
@@ -47,8 +46,7 @@ def read_files(settings: TlsSettings, now: float, hosts: Sequence[str] = ()) -> 
 
     acme = settings.acme
     domains = acme.named(hosts)
-    folder = os.path.abspath(folder_of(acme.storage, acme.directory_url))
-    kept = {domain: certificate_file(folder, domain) for domain in domains}
+    kept = {domain: certificate_file(acme.folder, domain) for domain in domains}
     before = stamps([*settings.files, *kept.values()])
     found: list[tuple[str, Pair]] = []
     problems: list[tuple[str, str, str]] = []

@@ -1,9 +1,10 @@
 """Assigns rows of the stats segment (L7) to everything with counters, and builds the `start` message of each
 worker."""
 
+from typing import TYPE_CHECKING
+
 from balancer.config.address import needs_no_look_up
 from balancer.messages import Rows, Start
-from balancer.runtime.acme import Acme
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.live_tls import LiveTls
 from balancer.runtime.readonly import ReadonlyRoutes
@@ -14,6 +15,9 @@ from balancer.spec.worker import PoolSpec, WorkerSpec
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import Ledger
 from balancer.upstreams.state import FirstCheck
+
+if TYPE_CHECKING:
+    from balancer.runtime.acme import Acme
 
 
 def pool_states(spec: InstanceSpec, ledger: Ledger) -> list[PoolState]:
@@ -58,7 +62,7 @@ class Places:
         readonly: ReadonlyRoutes,
         ledger: Ledger,
         tls: LiveTls | None = None,
-        acme: Acme | None = None,
+        acme: "Acme | None" = None,
     ) -> None:
         self._spec = spec
         self._tls = tls

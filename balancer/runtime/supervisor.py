@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from balancer import __version__, build
 from balancer.clock import Clock, SystemClock
@@ -33,7 +33,6 @@ from balancer.messages import (
     Verdict,
 )
 from balancer.runtime import signals
-from balancer.runtime.acme import Acme
 from balancer.runtime.admin import Admin
 from balancer.runtime.checking import CheckedFleet, FleetCheckSink
 from balancer.runtime.fleet import Fleet
@@ -59,6 +58,9 @@ from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.line_writer import LineWriter
 from balancer.telemetry.segment import Segment
+
+if TYPE_CHECKING:
+    from balancer.runtime.acme import Acme
 
 DRAIN_MARGIN = 2.0  # seconds that a worker may take to end beyond its drain timeout
 ADMIN_WAITS = 1.0  # seconds at most that the admin server waits until the workers are ready
@@ -170,9 +172,11 @@ class Supervisor:
         """Where the TLS listener listens: its sockets are after those of the plain one."""
         return None if self._plan.tls is None else bound_address(self._listeners[self._worker_spec.workers])
 
-    def _open_acme(self, clock: Clock) -> Acme | None:
+    def _open_acme(self, clock: Clock) -> "Acme | None":
         if self._tls.listener is None or self._plan.tls is None or self._plan.tls.acme is None:
             return None
+        from balancer.runtime.acme import Acme  # half a MiB that others need not have
+
         return Acme(
             self._plan.tls.acme,
             self._tls.listener,
@@ -303,7 +307,7 @@ class Supervisor:
             self._in_background(self._order_certificates(self._acme), "order certificates")
         self._in_background(self._watch_load(), "watch load")
 
-    async def _order_certificates(self, acme: Acme) -> None:
+    async def _order_certificates(self, acme: "Acme") -> None:
         await self._established.wait()  # authorities look for proofs here
         await acme.run()
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 
-from balancer.config.acme_paths import certificate_file, folder_of
+from balancer.config.acme_paths import certificate_file
 from balancer.config.pair_files import PairFiles
 from balancer.config.tls import TlsSettings
 from balancer.config.tls_files import TlsFiles
@@ -35,8 +35,7 @@ def tls_plan(settings: TlsSettings, files: TlsFiles) -> TlsPlan | None:
     if not files.certificates:
         return None
     acme = settings.acme
-    folder = os.path.abspath(folder_of(acme.storage, acme.directory_url))
-    kept = [PairFiles(certificate_file(folder, domain)) for domain in files.domains]
+    kept = [PairFiles(certificate_file(acme.folder, domain)) for domain in files.domains]
     return TlsPlan(
         listen=settings.listen,
         files=WatchPlan(
@@ -52,7 +51,7 @@ def tls_plan(settings: TlsSettings, files: TlsFiles) -> TlsPlan | None:
             domains=files.domains,
             awaited=files.awaited,
             directory_url=acme.directory_url,
-            folder=folder,
+            folder=acme.folder,
             email=acme.email,
             ca=os.path.abspath(acme.ca) if acme.ca else "",
         )

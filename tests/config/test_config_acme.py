@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from balancer.certificates.self_signed import ISSUER
-from balancer.config.acme import LETS_ENCRYPT, MOST_DOMAINS
-from balancer.config.acme_paths import certificate_file, folder_of
+from balancer.config.acme import LETS_ENCRYPT, MOST_DOMAINS, AcmeSettings
+from balancer.config.acme_paths import certificate_file
 from balancer.config.loader import Loaded, load_with_origins
 from balancer.errors import SettingsError
 from tests.fakes.certificates import pair_in
@@ -31,9 +31,10 @@ def problem(storage: Path | str, domains: str = "shop.example", **acme: str) -> 
     return found
 
 
-def kept_at(storage: Path, domain: str = "shop.example", url: str = LETS_ENCRYPT) -> Path:
+def kept_at(storage: Path, domain: str = "shop.example") -> Path:
     """The file of a certificate, with its directory made."""
-    file = Path(certificate_file(folder_of(str(storage), url), domain))
+    folder = AcmeSettings(domains=(domain,), storage=str(storage)).folder
+    file = Path(certificate_file(folder, domain))
     file.parent.mkdir(parents=True, exist_ok=True)
     return file
 
@@ -205,7 +206,7 @@ def test_without_domains_the_other_settings_have_no_effect() -> None:
 
 def test_each_directory_url_has_a_folder_of_its_own() -> None:
     urls = [LETS_ENCRYPT, LETS_ENCRYPT + "/", "https://ca.test:14000/dir", "https://[::1]:1/../dir"]
-    folders = [folder_of("/s", url) for url in urls]
+    folders = [AcmeSettings(directory_url=url, storage="/s").folder for url in urls]
     assert len(set(folders)) == len(urls)
     assert folders[0].startswith("/s/acme-v02.api.letsencrypt.org-")
     assert all(os.path.dirname(folder) == "/s" for folder in folders)

@@ -129,7 +129,7 @@ class DataPlane:
             self.handshakes.update(update.tls)
 
     def take_challenges(self, pending: Sequence[ChallengeSpec]) -> None:
-        """Show these to authorities, and no others. Raises ssl.SSLError, but answers those for HTTP then."""
+        """Show these to authorities, and no others."""
         answers = {each.token: each.answer for each in pending if each.token}
         for door in self._doors:
             door.answer(answers)

@@ -62,8 +62,7 @@ class Handshakes(ArrivalOwner):
         self._contexts.update(spec)
 
     def show(self, challenges: Sequence[ChallengeSpec]) -> None:
-        """Show these certificates to authorities that look for them. Raises ssl.SSLError; the old ones stay
-        then."""
+        """Show these certificates to authorities that look for them, and no others."""
         self.proofs = Proofs(challenges) if challenges else None
 
     def accepted(self, sock: socket.socket, address: str) -> None:

@@ -7,6 +7,7 @@ the callback for server names cannot see it.
 import asyncio
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from balancer.clients.hello import read_hello
@@ -19,12 +20,16 @@ _ASKED_FOR: Final = (_PROTOCOL.encode(),)
 
 
 class Proofs:
-    """The contexts with these certificates. Raises ssl.SSLError."""
+    """The contexts with these certificates. One that cannot be used is not shown: the authority says so, and
+    clients are served."""
 
     __slots__ = ("_contexts",)
 
     def __init__(self, challenges: Sequence[ChallengeSpec]) -> None:
-        self._contexts = {each.domain: _context(each) for each in challenges}
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        for each in challenges:
+            with suppress(ssl.SSLError):
+                self._contexts[each.domain] = _context(each)
 
     def wanted_by(self, data: bytes) -> ssl.SSLContext | None:
         """The one for an authority that has begun with `data`; None for any other client, or domain."""

@@ -38,6 +38,13 @@ def test_only_an_authority_wants_a_proof(data: bytes, wanted: bool) -> None:
     assert (Proofs([CHALLENGE]).wanted_by(data) is not None) is wanted
 
 
+def test_a_proof_that_cannot_be_used_is_not_shown() -> None:
+    broken = ChallengeSpec(domain="broken.example", chain=b"x", key=KEY)
+    proofs = Proofs([broken, CHALLENGE])
+    assert proofs.wanted_by(hello("broken.example", "acme-tls/1")) is None
+    assert proofs.wanted_by(hello(DOMAIN, "acme-tls/1")) is not None
+
+
 def test_the_proof_is_a_certificate_as_rfc_8737_has_it() -> None:
     found = x509.load_pem_x509_certificate(CHAIN)
     names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

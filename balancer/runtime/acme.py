@@ -207,11 +207,10 @@ class Acme:
             result = await self._place(request, publish, self._warn)
         except asyncio.CancelledError:
             stopped = schedule.stopped(before, self._clock.wall())
-            self._folder.withdraw(domain)
-            self._folder.write_state(domain, stopped)
+            await self._call("end an order", lambda: self._end(domain, stopped))
             raise
-        await self._call("remove challenges", lambda: self._folder.withdraw(domain))
         self._own = ()
+        await self._call("remove challenges", lambda: self._folder.withdraw(domain))
         if isinstance(result, Ordered):
             state = schedule.succeeded(result, before, self._clock.wall())
             self._results[domain, ISSUED] += 1
@@ -226,6 +225,10 @@ class Acme:
 
     def _prepare(self, domain: str, state: State) -> None:
         sweep(self._plan.folder)
+        self._folder.write_state(domain, state)
+
+    def _end(self, domain: str, state: State) -> None:
+        self._folder.withdraw(domain)
         self._folder.write_state(domain, state)
 
     def _warn(self, text: str) -> None:

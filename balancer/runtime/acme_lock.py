@@ -21,6 +21,7 @@ class FolderLock:
         self._folder = folder
         self._lock = -1
         self._instances = -1
+        self._is_seen = False  # its lock on `instances` holds
 
     def take(self) -> bool:
         """Become the one that orders, until `free`; False if another instance is. Always True where the file
@@ -39,24 +40,29 @@ class FolderLock:
             os.close(descriptor)
 
     def join(self) -> None:
-        """Be seen by the others. Call it again and again: after a failure it is tried again."""
+        """Be seen by the others. Call it again and again: it fails while another one looks who is there."""
         if self._instances < 0:
             self._instances = self._open(_INSTANCES)
-            _locked(self._instances, fcntl.LOCK_SH)
+        if not self._is_seen:
+            self._is_seen = _locked(self._instances, fcntl.LOCK_SH)
 
     def is_alone(self) -> bool:
         """Whether no other instance is there, as far as this can be told."""
         self.join()
         try:
             # What fails here also loses the lock that was there (flock(2)): it is taken again.
-            return _locked(self._instances, fcntl.LOCK_EX)
+            fcntl.flock(self._instances, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        else:
+            return True
         finally:
-            _locked(self._instances, fcntl.LOCK_SH)
+            self._is_seen = _locked(self._instances, fcntl.LOCK_SH)
 
     def close(self) -> None:
         """Leave."""
         self.free()
-        descriptor, self._instances = self._instances, -1
+        descriptor, self._instances, self._is_seen = self._instances, -1, False
         if descriptor >= 0:
             os.close(descriptor)
 
@@ -74,5 +80,5 @@ def _locked(descriptor: int, kind: int) -> bool:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        return kind == fcntl.LOCK_EX  # nobody can be kept out
+        return kind == fcntl.LOCK_EX  # nobody can be kept out, or seen
     return True

@@ -47,7 +47,9 @@ async def order_in_process(request: OrderRequest, publish: OnPublish, note: OnNo
             return await _listen(process, request, publish, note)
     except TimeoutError:
         return _ours(f"ordering takes more than {PATIENCE:g} s")
-    except (OSError, DecodeError, ValueError):
+    except OSError as error:
+        return _ours(f"ordering failed ({(error.strerror or str(error)).lower()})")
+    except (DecodeError, ValueError):
         return _ours("ordering failed, for a reason that is on stderr")
     finally:
         with suppress(ProcessLookupError):  # it has ended

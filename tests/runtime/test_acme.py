@@ -1,6 +1,7 @@
 """What an instance orders, when, and what becomes of it: on a fake clock, with a scripted authority."""
 
 import asyncio
+import errno
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -373,6 +374,45 @@ async def test_the_back_off_of_another_instance_counts(tmp_path: Path) -> None:
         await second.turn()
         clock.advance(10)
     assert len(first.orders) + len(second.orders) == 1
+
+
+def test_the_lock_has_one_holder_and_is_free_when_that_has_ended(tmp_path: Path) -> None:
+    first, second = FolderLock(str(tmp_path)), FolderLock(str(tmp_path))
+    assert (first.take(), second.take()) == (True, False)
+    first.close()
+    assert second.take()
+    second.close()
+
+
+def test_instances_see_each_other(tmp_path: Path) -> None:
+    first, second, third = (FolderLock(str(tmp_path)) for _ in range(3))
+    assert first.is_alone()
+    second.join()
+    third.join()
+    assert not first.is_alone()
+    assert not second.is_alone()
+    second.close()
+    assert not first.is_alone()
+    third.close()
+    assert first.is_alone()
+    assert first.is_alone()  # it has not lost its own lock by looking
+    second.join()
+    assert not first.is_alone()
+    for each in (first, second):
+        each.close()
+
+
+def test_without_locks_an_instance_orders_and_never_is_alone_for_sure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(descriptor: int, kind: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    lock = FolderLock(str(tmp_path))
+    assert lock.take()
+    assert not lock.is_alone()
+    lock.close()
 
 
 # --- trouble with the storage

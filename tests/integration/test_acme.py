@@ -171,5 +171,10 @@ async def test_the_authority_is_asked_again_later_and_its_words_are_shown(tmp_pa
             await balancer.says("account.json is damaged, so a new account is made")
             state = json.loads(file(authority, f"state/{SHOP}.json").read_text())
             assert state["not_before"] - time.time() > 7000
+            # Next, it has forgotten the account.
+            account = json.loads(file(authority, "account.json").read_text())
+            account["url"] = account["url"].rpartition("/")[0] + "/forgotten"
+            file(authority, "account.json").write_text(json.dumps(account))
             file(authority, f"state/{SHOP}.json").unlink()
             await event(balancer, "certificate")
+            assert not json.loads(file(authority, "account.json").read_text())["url"].endswith("/forgotten")

@@ -73,7 +73,7 @@ class ClientConnection(EndingConnection):
         context = self._context
         now = context.monotonic_ns()
         # asyncio's stub says BaseTransport.
-        self._begin(transport, peer, now)  # type: ignore[arg-type]
+        self.begin(transport, peer, now)  # type: ignore[arg-type]
         context.clients.add(self)
         refused = context.admit(self, now)
         if refused is not None:
@@ -81,7 +81,7 @@ class ClientConnection(EndingConnection):
             if context.surplus > _SURPLUS_LIMIT:
                 self.transport.close()  # lingering takes descriptors; but the client may not see the response
 
-    def _begin(self, transport: asyncio.Transport, peer: Peer, now_ns: int) -> None:
+    def begin(self, transport: asyncio.Transport, peer: Peer, now_ns: int) -> None:
         """Serve the client on this transport."""
         context = self._context
         self.transport = transport

@@ -5,7 +5,6 @@ An incomplete response ends with a reset.
 """
 
 import asyncio
-import select
 import socket
 import struct
 from contextlib import closing
@@ -16,7 +15,7 @@ from balancer.clients.read_ahead import ReadAhead
 from balancer.clients.stream import Http1Stream, StreamOwner
 from balancer.connections.intake import Intake
 from balancer.connections.last_words import last_words
-from balancer.connections.tcp_info import descriptor
+from balancer.connections.tcp_info import descriptor, has_arrived
 from balancer.errors import HEAD_TIMEOUT, INTERNAL_ERROR, ProtocolError
 from balancer.http.request_head import RequestHead
 
@@ -155,13 +154,8 @@ class EndingConnection(StreamOwner):
         """Close, for another client; returns whether it did. It does not if a request has arrived that is not
         read yet: closing would answer it with a reset."""
         if self._state == HEAD:
-            fd = descriptor(self.transport)
-            if fd >= 0:
-                poll = select.poll()
-                poll.register(fd, select.POLLIN | select.POLLRDHUP)
-                for _, events in poll.poll(0):
-                    if events & select.POLLIN and not events & select.POLLRDHUP:
-                        return False
+            if has_arrived(self.transport):
+                return False
             self._state = CLOSED
             self.transport.close()
         else:

@@ -8,12 +8,12 @@ takes longer than a second makes place for them, so that clients which never end
 nothing.
 """
 
-import socket
+import asyncio
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from balancer.clients.arrival import SILENT, WAITING, Arrival, ArrivalOwner
+from balancer.clients.arrival import REFUSED, SILENT, WAITING, Arrival, ArrivalOwner
 from balancer.clients.context import ClientContext
 from balancer.clients.ending import DRAIN_GRACE_NS, SLOW_NS
 from balancer.clients.entrance import Entrance
@@ -28,6 +28,7 @@ from balancer.telemetry.columns import HANDSHAKE_RESULTS, LISTENER_TLS_HANDSHAKE
 MOST_HANDSHAKES: Final = 512
 _A_TURN: Final = 8  # begin in one turn of the loop: 3 ms, as one of them takes 0.4 ms (ECDSA P-256)
 _ENDED_A_TURN: Final = 64
+_REFUSED_NS: Final = 1_000_000_000  # for a client that reads why its handshake has failed, and closes
 
 _COLUMN: Final[dict[str, int]] = {
     result: LISTENER_TLS_HANDSHAKES + number for number, result in enumerate(HANDSHAKE_RESULTS)
@@ -35,10 +36,11 @@ _COLUMN: Final[dict[str, int]] = {
 
 
 class Handshakes(ArrivalOwner):
-    """All of one worker. `accepted` takes a connection; when its handshake is over it is a client of
-    `context`, which counts it from the start."""
+    """All of one worker. When the handshake of a connection is over it is a client of `context`, which counts
+    it from the start."""
 
-    __slots__ = ("_all", "_armed", "_contexts", "_draining", "_looking", "_most", "_running", "_waiting")
+    __slots__ = ("_all", "_armed", "_contexts", "_draining", "_looking", "_most", "_refused", "_running",
+                 "_waiting")  # fmt: skip
 
     def __init__(
         self, context: ClientContext, entrance: Entrance, spec: TlsSpec, most: int = MOST_HANDSHAKES
@@ -53,6 +55,7 @@ class Handshakes(ArrivalOwner):
         self._all: dict[Arrival, None] = {}  # in the order of their accepts, and so of their deadlines
         self._waiting: deque[Arrival] = deque()  # those that are not WAITING any more are passed over
         self._running: dict[Arrival, None] = {}  # in the order of their beginnings
+        self._refused: dict[Arrival, None] = {}  # in the order of their ends, and so of their deadlines
         self._armed = False
         self._looking = False
         self._draining = False
@@ -65,22 +68,22 @@ class Handshakes(ArrivalOwner):
         """Show these certificates to authorities that look for them, and no others."""
         self.proofs = Proofs(challenges) if challenges else None
 
-    def accepted(self, sock: socket.socket, address: str) -> None:
-        """A new connection from `address`; `sock` does not block, and is closed here."""
-        context = self.context
-        now = context.monotonic_ns()
-        arrival = Arrival(sock, self.entrance.forwarding.peer(address), self, now)
-        context.arrivals.add(arrival)
-        if context.admit(arrival, now) is not None:
-            # No response is possible before a handshake, which would cost more than the request.
-            context.departed(arrival)
-            sock.close()
-            self._count("dropped")
-            return
-        self._all[arrival] = None
-        arrival.look()
+    def protocol(self) -> asyncio.Protocol:
+        """For a newly accepted connection."""
+        # A protocol by its methods, which is all that an event loop needs.
+        return Arrival(self)  # type: ignore[return-value]
 
     # --- the arrivals' calls (ArrivalOwner)
+
+    def arrived(self, arrival: Arrival, now_ns: int) -> bool:
+        context = self.context
+        context.arrivals.add(arrival)
+        if context.admit(arrival, now_ns) is not None:
+            context.departed(arrival)
+            self._count("dropped")
+            return False
+        self._all[arrival] = None
+        return True
 
     def queue(self, arrival: Arrival) -> None:
         self._waiting.append(arrival)
@@ -92,6 +95,12 @@ class Handshakes(ArrivalOwner):
         if self._waiting:
             self._arm()
         self._count(result)
+        if arrival.state == REFUSED:
+            arrival.deadline_ns = self.context.monotonic_ns() + _REFUSED_NS
+            self._refused[arrival] = None
+
+    def gone(self, arrival: Arrival) -> None:
+        del self._refused[arrival]
 
     # --- turns
 
@@ -131,7 +140,7 @@ class Handshakes(ArrivalOwner):
     def sweep(self, given_ns: int) -> None:
         """End what is overdue. `given_ns`: the worker was late by that, and no arrival is to pay for it."""
         if given_ns:
-            for arrival in self._all:
+            for arrival in (*self._all, *self._refused):
                 arrival.deadline_ns += given_ns
                 arrival.begun_ns += given_ns
         if self._waiting:
@@ -145,6 +154,10 @@ class Handshakes(ArrivalOwner):
                 overdue.append(arrival)
             elif not self._draining:  # the others have come later
                 break
+        for arrival in self._refused:
+            if arrival.deadline_ns >= now:
+                break
+            overdue.append(arrival)
         if overdue:
             self._looking = True
             look_first(self.context.loop, self._end_overdue, overdue, now)
@@ -169,7 +182,7 @@ class Handshakes(ArrivalOwner):
 
     def abort(self) -> None:
         """End all of them now."""
-        for arrival in list(self._all):
+        for arrival in (*self._all, *self._refused):
             arrival.end("dropped")
 
     def _count(self, result: str) -> None:

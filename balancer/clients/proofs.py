@@ -4,14 +4,12 @@ The authority asks for the protocol `acme-tls/1` only. The certificate is chosen
 the callback for server names cannot see it.
 """
 
-import asyncio
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
 from balancer.clients.hello import read_hello
-from balancer.clients.tls_connection import Predecessor
 from balancer.connections.own_certificate import load_own_certificate
 from balancer.spec.tls import ChallengeSpec
 
@@ -45,37 +43,3 @@ def _context(challenge: ChallengeSpec) -> ssl.SSLContext:
     context.set_alpn_protocols([_PROTOCOL])
     load_own_certificate(context, challenge.chain, challenge.key)
     return context
-
-
-class ProofConnection:
-    """An authority's handshake is over: there is nothing else to say on this connection. An asyncio protocol
-    by its methods, not by inheritance."""
-
-    __slots__ = ("_predecessor",)
-
-    def __init__(self, predecessor: Predecessor) -> None:
-        self._predecessor = predecessor
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Its certificate has been seen."""
-        if self._predecessor.is_over:
-            transport.abort()  # type: ignore[attr-defined]  # asyncio's stub says BaseTransport
-            return
-        self._predecessor.proved()
-        transport.close()
-
-    def data_received(self, data: bytes) -> None:
-        """Nothing is expected."""
-
-    def eof_received(self) -> bool:
-        """The transport closes itself."""
-        return False
-
-    def pause_writing(self) -> None:
-        """Nothing is written."""
-
-    def resume_writing(self) -> None:
-        """As above."""
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """It does not count any more."""

@@ -18,7 +18,8 @@ from balancer.connections.intake import Turns
 from balancer.connections.keepalive import CLOSE_COLUMN, KeepalivePool
 from balancer.connections.tls_faults import is_of_handshake, trouble_of
 from balancer.connections.upstream_connection import UpstreamConnection
-from balancer.connections.upstream_tls import MOST_HANDSHAKE, SHUTDOWN, UpstreamTls
+from balancer.connections.upstream_handshake import HandshakeOwner, UpstreamHandshake
+from balancer.connections.upstream_tls import MOST_HANDSHAKE, UpstreamTls
 from balancer.errors import (
     CONNECT_FAILED,
     CONNECT_REFUSED,
@@ -107,11 +108,11 @@ class ConnectOwner(ABC):
         """A bug of ours."""
 
 
-class Connect:
+class Connect(HandshakeOwner):
     """Ends with a call of its owner, or with `cancel`, after which no connection stays open. Under TLS the
     handshake is a part of it."""
 
-    __slots__ = ("_connection", "_context", "_coroutine", "_owner", "_tls", "_waiter", "host")
+    __slots__ = ("_connection", "_context", "_coroutine", "_handshake", "_owner", "_tls", "_waiter", "host")
 
     def __init__(
         self,
@@ -138,27 +139,23 @@ class Connect:
         self._connection = connection
         self._coroutine: Coroutine[Any, Any, object] | None = None
         self._waiter: asyncio.Future[Any] | None = None  # what the coroutine awaits
+        self._handshake: UpstreamHandshake | None = None
 
     def begin(self) -> None:
         """Send the SYN. If that fails, the owner hears of it in the next turn of the loop."""
         context = self._context
         host = self.host
         upstream = self._connection.upstream
+        if upstream.server_name:
+            limit = None if context.timeouts is not None else MOST_HANDSHAKE
+            self._handshake = UpstreamHandshake(
+                self, self._connection, self._tls.context, context.loop, limit
+            )
         # The protocol has a protocol's methods, all that asyncio needs.
         if host.startswith(UNIX):
             self._coroutine = context.loop.create_unix_connection(
                 self._protocol,  # type: ignore[type-var]
                 host[len(UNIX) :],
-            )
-        elif upstream.server_name:
-            self._coroutine = context.loop.create_connection(
-                self._protocol,  # type: ignore[type-var]
-                host,
-                upstream.port,
-                ssl=self._tls.context,
-                server_hostname=upstream.server_name,
-                ssl_handshake_timeout=MOST_HANDSHAKE,
-                ssl_shutdown_timeout=SHUTDOWN,
             )
         else:
             self._coroutine = context.loop.create_connection(
@@ -175,6 +172,8 @@ class Connect:
         self._owner = None
         if self._waiter is not None:
             self._waiter.cancel()  # or it is done, and `_resume` is on its way
+        elif self._handshake is not None and self._coroutine is None:
+            self._handshake.abort()
 
     def time_out(self) -> None:
         """The timeout has passed, and connects finished by then are known."""
@@ -183,8 +182,12 @@ class Connect:
             self.cancel()
             owner.connect_failed(self, self._context.timed_out(self._connection.upstream))
 
-    def _protocol(self) -> UpstreamConnection:
-        return self._connection
+    def _protocol(self) -> UpstreamConnection | UpstreamHandshake:
+        return self._connection if self._handshake is None else self._handshake
+
+    def shaken(self, error: Exception | None) -> None:
+        if self._coroutine is None:
+            self._end(error)
 
     def _resume(self, waiter: "asyncio.Future[Any] | None") -> None:
         """Let the coroutine go on, as a Task would: what it awaited is done."""
@@ -194,9 +197,16 @@ class Connect:
         try:
             awaited: asyncio.Future[Any] = coroutine.send(None)
         except StopIteration:
-            pass
+            handshake = self._handshake
+            if handshake is not None:
+                error = handshake.error
+                if not handshake.is_over:
+                    self._waiter = self._coroutine = None
+                    if self._owner is None:
+                        handshake.abort()
+                    return
         except asyncio.CancelledError:  # by `cancel`
-            self._waiter = self._coroutine = None
+            self._waiter = self._coroutine = self._handshake = None
             return
         except Exception as raised:
             error = raised
@@ -216,7 +226,7 @@ class Connect:
         connection = self._connection
         cells = connection.upstream.cells
         owner = self._owner
-        self._owner = None
+        self._owner = self._handshake = None
         if error is None:
             cells[UPSTREAM_CONNECTS] += 1
             if owner is None:  # cancelled between the connect and this call

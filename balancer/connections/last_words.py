@@ -6,6 +6,8 @@ import socket
 from collections.abc import Generator
 from typing import Final
 
+from balancer.connections.tls_session import TlsSession
+
 _LAST_READ_SIZE: Final = 64 * 1024
 
 
@@ -28,11 +30,8 @@ def last_words(transport: asyncio.Transport) -> Generator[bytes, None, None]:
     """The data still in the socket of a transport that has lost its connection, in pieces of up to 64 KiB.
 
     It is no more than the kernel's buffer holds, and does not show how the connection ended: the error has
-    already been reported, so reading ends as at a FIN in any case. Close the generator after use. Under TLS
-    there is none: what the socket holds is encrypted, and its keys are gone.
+    already been reported, so reading ends as at a FIN in any case. Close the generator after use.
     """
-    if transport.get_extra_info("ssl_object") is not None:
-        return
     sock = transport.get_extra_info("socket")
     if sock is None:
         return
@@ -40,10 +39,25 @@ def last_words(transport: asyncio.Transport) -> Generator[bytes, None, None]:
         last = sock.dup()
     except OSError:  # closed already
         return
+    session: TlsSession | None = transport.get_extra_info("tls_session")
     try:
+        if session is not None:
+            yield from _decrypted(session, b"")
         while data := last.recv(_LAST_READ_SIZE, socket.MSG_DONTWAIT):
-            yield data
+            if session is None:
+                yield data
+            else:
+                yield from _decrypted(session, data)
     except OSError:
         return
     finally:
         last.close()
+
+
+def _decrypted(session: TlsSession, data: bytes) -> Generator[bytes, None, None]:
+    data = session.unread + data
+    while data and session.error is None and not session.ended:
+        found = session.decrypt(data)
+        if found:
+            yield found
+        data = session.unread

@@ -1,22 +1,17 @@
 """What the kernel knows about a connection: how much the peer has taken (tcp(7), TCP_INFO; SO_MEMINFO)."""
 
 import asyncio
+import select
 import socket
 import struct
 from typing import Final, NamedTuple
 
-_TCP_ESTABLISHED: Final = 1
 _TCP_CLOSE: Final = 7
 # struct tcp_info of linux/tcp.h: the state in its first byte, tcpi_bytes_acked after 8 bytes and 24 words.
 _ACKED: Final = struct.Struct("=120xQ")
 # The words of linux/sock_diag.h: the fourth is the size of the send buffer, the sixth what it holds.
 _SO_MEMINFO: Final = 55
 _SEND_BUFFER: Final = struct.Struct("=12xI4xI")
-
-
-def is_open(sock: socket.socket) -> bool:
-    """Whether neither side of a TCP connection has ended it."""
-    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_ESTABLISHED
 
 
 class Taken(NamedTuple):
@@ -43,6 +38,16 @@ def descriptor(transport: asyncio.Transport) -> int:
     """The descriptor of a transport's socket, for polling; -1 if it has none any more."""
     sock = transport.get_extra_info("socket")
     return -1 if sock is None else int(sock.fileno())
+
+
+def has_arrived(transport: asyncio.Transport) -> bool:
+    """Whether the kernel has bytes that were not read yet, of a peer that has not ended the connection."""
+    fd = descriptor(transport)
+    if fd < 0:
+        return False
+    poll = select.poll()
+    poll.register(fd, select.POLLIN | select.POLLRDHUP)
+    return any(events & select.POLLIN and not events & select.POLLRDHUP for _, events in poll.poll(0))
 
 
 def send_room(transport: asyncio.Transport) -> int:

@@ -1,117 +1,267 @@
-"""A transport under TLS, with the contract of a plain one: what was written arrives, or a reset.
+"""TLS on a connection of either side (L3): a transport for its protocol, a protocol for its TCP transport.
 
-uvloop's own TLS transport differs in three ways, and all of them are dealt with here:
-
-* With a high-water mark of 0 it would pause its protocol after each write, even if none of its bytes wait.
-* Closed, it discards what has not gone out after `ssl_shutdown_timeout`, however slowly the peer reads. So
-  it is closed only when the peer's kernel, or ours, has all of it.
-* It counts only what it has not encrypted or handed on. The rest is in the buffer of its TCP transport, which
-  nobody can see, until the kernel has room for it: then the socket is writable.
+uvloop has one too. That takes 44 KiB for an idle connection, does not send what OpenSSL says when a handshake
+fails, and cannot say what its TCP transport has not written yet (docs/decisions/0111).
 """
 
 import asyncio
-import select
+import ssl
 from collections.abc import Iterable
 from typing import Any, Final
 
-from balancer.connections.tcp_info import descriptor, send_held
+from balancer.connections.tls_session import TlsSession
 
-_LOOK: Final = 0.1  # seconds between two looks at a peer that does not take the rest of what was written
-# Bytes that may wait before the protocol is paused, where none may: a record, so that the session tickets
-# that wait when the handshake is over do not hold up the first request.
-_MOST_UNSENT: Final = 16 * 1024
-_MOST_UNREAD: Final = 64 * 1024  # bytes, encrypted: what is read of a peer whose protocol has paused
+_PIECE: Final = 64 * 1024  # bytes encrypted at once: they are still in the cache when they are written
+_MOST_REPLIES: Final = 64 * 1024  # bytes that a peer may have us say without taking them
+
+# Shared by all connections: what is read into it is decrypted, or copied, at once.
+_encrypted: Final = memoryview(bytearray(64 * 1024))
 
 
-class TlsTransport(asyncio.Transport):
-    """Wraps `tls`, what uvloop passes to `connection_made`. There is no half-close: `close` ends both
-    directions, with a close_notify behind what was written, and `abort` without one."""
+class TlsTransport:
+    """An asyncio transport by its methods: what was written arrives, or a reset. There is no half-close.
+    `close` ends both directions, with a close_notify behind what was written, and `abort` without one.
 
-    __slots__ = ("_closing", "_loop", "_tls")
+    Its protocol is told of an end by `eof_received` only if the peer has said so (close_notify). Of a FIN
+    without that it hears by `connection_lost` only.
+    """
 
-    def __init__(self, tls: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
-        self._tls = tls
+    __slots__ = ("_armed", "_closing", "_feed", "_held", "_loop", "_more", "_protocol", "_session", "_tcp")
+
+    def __init__(
+        self,
+        tcp: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool,
+        host: str | None = None,
+    ) -> None:
+        """For the other end of `tcp`; `host` is the name of the server, if that is the peer."""
+        self._tcp = tcp
         self._loop = loop
+        self._session = TlsSession(context, server_side, host)
+        self._protocol: Any = None
+        self._more = False  # what was read is not all passed on: `tcp` does not read meanwhile
+        self._held = False  # the protocol has paused: the same
+        self._armed = False  # `_go_on` is scheduled
         self._closing = False
-        tls.set_read_buffer_limits(_MOST_UNREAD)  # type: ignore[attr-defined]  # of uvloop's only
+        self._feed: _Feed | None = None  # while the protocol has a buffer
+
+    # --- the handshake
+
+    def shake_hands(self, data: bytes) -> bool:
+        """Go on with `data` from the peer, b"" for a first step of ours; returns whether that is all. Raises
+        ssl.SSLError if there will be no connection. The peer has been told why then."""
+        try:
+            return self._session.shake_hands(data)
+        finally:
+            self._reply()
+
+    def begin(self, protocol: Any) -> None:
+        """The handshake is over: what comes now, or came behind it, is for `protocol`, which knows of its
+        connection already."""
+        self._protocol = protocol
+        self._tcp.set_protocol(self)  # type: ignore[arg-type]  # a protocol by its methods
+        if self._session.unread:
+            self.data_received(b"")
+
+    # --- reading: the calls of the TCP transport
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have arrived."""
+        session = self._session
+        if session.unread:
+            data = session.unread + data
+        found = session.decrypt(data)
+        self._note()
+        if found and not self._closing:
+            self._protocol.data_received(found)
+        self._conclude()
+
+    def fill(self, data: bytes | memoryview) -> None:
+        """As `data_received`, for a protocol with a buffer. That is filled once in a turn of the loop."""
+        protocol = self._protocol
+        filled = self._session.decrypt_into(data, memoryview(protocol.get_buffer(-1)))
+        self._note()
+        if filled and not self._closing:
+            protocol.buffer_updated(filled)
+        self._conclude()
+
+    def eof_received(self) -> bool:
+        """A FIN without a close_notify: anybody on the way could have sent it."""
+        self.abort()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        self._closing = True
+        self._feed = None
+        protocol, self._protocol = self._protocol, None
+        if protocol is not None:
+            protocol.connection_lost(self._session.error or exc)
+
+    def pause_writing(self) -> None:
+        """The peer does not take what is written."""
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The peer has taken all of it."""
+        self._protocol.resume_writing()
+
+    def rest(self) -> None:
+        """There may be more, for the next turn of the loop."""
+        if not self._more and not self._closing:
+            self._more = True
+            if not self._held:
+                self._tcp.pause_reading()
+
+    def _note(self) -> None:
+        """Before what was found is passed on."""
+        if self._session.reply:
+            self._reply()
+            if self._tcp.get_write_buffer_size() > _MOST_REPLIES:  # it wants new keys, and does not read
+                self.abort()
+        if self._session.has_more():
+            self.rest()
+
+    def _reply(self) -> None:
+        reply = self._session.take_reply()
+        if reply and not self._tcp.is_closing():
+            self._tcp.write(reply)
+
+    def _conclude(self) -> None:
+        """After that."""
+        if self._closing:
+            return
+        if self._session.error is not None:
+            self._closing = True
+            self._tcp.close()
+        elif self._more and not self._held and not self._armed:
+            self._armed = True
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """The next turn has come."""
+        self._armed = False
+        if self._held or self._closing:
+            return
+        session = self._session
+        self._more = False
+        if session.ended:
+            self._protocol.eof_received()
+            self.close()
+        elif not session.has_more():
+            self._tcp.resume_reading()
+        else:
+            if self._feed is None:
+                self.data_received(b"")
+            else:
+                self.fill(session.unread)
+            if not self._more and not self._held and not self._closing:
+                self._tcp.resume_reading()
+
+    # --- reading: the protocol's calls
+
+    def pause_reading(self) -> None:
+        if not self._held:
+            self._held = True
+            if not self._more:
+                self._tcp.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._held:
+            self._held = False
+            if self._more:
+                self._conclude()
+            else:
+                self._tcp.resume_reading()
+
+    def is_reading(self) -> bool:
+        return not self._held and not self.is_closing()
+
+    def set_protocol(self, protocol: Any) -> None:
+        """As in uvloop, one with a buffer and one without may follow each other only while it is paused."""
+        self._protocol = protocol
+        feed = _Feed(self) if isinstance(protocol, asyncio.BufferedProtocol) else None
+        if (feed is None) != (self._feed is None):
+            self._feed = feed
+            self._tcp.set_protocol(self if feed is None else feed)  # type: ignore[arg-type]  # as in `begin`
+
+    def get_protocol(self) -> Any:
+        return self._protocol
 
     # --- writing
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if not self._closing:
-            self._tls.write(data)
+        if self._closing:
+            return
+        size = len(data)
+        if 0 < size <= _PIECE:
+            self._tcp.write(self._session.encrypt(data))
+            return
+        view = memoryview(data)
+        for start in range(0, size, _PIECE):
+            self._tcp.write(self._session.encrypt(view[start : start + _PIECE]))
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        if not self._closing:
-            self._tls.writelines(list_of_data)
+        self.write(b"".join(list_of_data))
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        if high == 0:
-            high, low = _MOST_UNSENT, 0
-        self._tls.set_write_buffer_limits(high, low)
+        self._tcp.set_write_buffer_limits(high, low)
 
     def get_write_buffer_size(self) -> int:
-        """Bytes not handed on yet; while it closes, also those that the peer has not acknowledged."""
-        tls = self._tls
-        size = tls.get_write_buffer_size()
-        return send_held(tls) if not size and self._closing and not tls.is_closing() else size
+        return self._tcp.get_write_buffer_size()
 
     def can_write_eof(self) -> bool:
         return False
 
-    # --- reading
-
-    def pause_reading(self) -> None:
-        self._tls.pause_reading()
-
-    def resume_reading(self) -> None:
-        self._tls.resume_reading()
-
-    def is_reading(self) -> bool:
-        return self._tls.is_reading()
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self._tls.set_protocol(protocol)
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        return self._tls.get_protocol()
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return self._tls.get_extra_info(name, default)
-
-    # --- the end
+    # --- the end, and what there is
 
     def is_closing(self) -> bool:
-        return self._closing or self._tls.is_closing()
+        return self._closing or self._tcp.is_closing()
 
     def close(self) -> None:
         if not self.is_closing():
             self._closing = True
-            # What was written in this turn of the loop reaches the kernel at its end.
-            self._loop.call_soon(self._look, False)
+            self._tcp.write(self._session.end())
+            self._tcp.close()
 
     def abort(self) -> None:
         self._closing = True
-        self._tls.abort()
+        self._tcp.abort()
 
-    def _look(self, was_taken: bool) -> None:
-        """Close, if all has been taken. That is so if the socket is writable twice in a row: at the first
-        time the TCP transport writes what it has left."""
-        tls = self._tls
-        if tls.is_closing():  # lost, or aborted
-            return
-        if tls.get_write_buffer_size() or not _is_writable(descriptor(tls)):
-            self._loop.call_later(_LOOK, self._look, False)
-        elif was_taken:
-            tls.close()
-        else:
-            self._loop.call_soon(self._look, True)
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Also "ssl_object", and "tls_session", which is a TlsSession."""
+        if name == "tls_session":
+            return self._session
+        return self._session.ssl_object if name == "ssl_object" else self._tcp.get_extra_info(name, default)
 
 
-def _is_writable(fd: int) -> bool:
-    if fd < 0:
-        return True
-    poll = select.poll()
-    poll.register(fd, select.POLLOUT)
-    return bool(poll.poll(0))
+class _Feed:
+    """Reads for a protocol with a buffer: no more at once than can be kept if the protocol pauses."""
+
+    __slots__ = ("_transport",)
+
+    def __init__(self, transport: TlsTransport) -> None:
+        self._transport = transport
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return _encrypted
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if nbytes == len(_encrypted):
+            self._transport.rest()
+        self._transport.fill(_encrypted[:nbytes])
+
+    def eof_received(self) -> bool:
+        return self._transport.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._transport.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._transport.resume_writing()

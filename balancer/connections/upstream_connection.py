@@ -5,7 +5,6 @@ response. Data that arrives without a request ends the connection.
 """
 
 import asyncio
-import ssl
 from contextlib import closing
 
 from balancer.connections.intake import LARGE_READ, MOST_READ, Intake, Turns
@@ -14,7 +13,7 @@ from balancer.connections.response_framing import HEAD, TUNNEL, ResponseFraming
 from balancer.connections.roles import IdleOwner, OutgoingRequest, Outlet, ResponseReader, UpstreamSide
 from balancer.connections.tcp_info import Taken, send_room, taken
 from balancer.connections.tls_faults import trouble_of
-from balancer.connections.tls_transport import TlsTransport
+from balancer.connections.tls_session import TlsSession
 from balancer.errors import UPSTREAM_TLS_ALERT, ProtocolError
 from balancer.http.chunked import encode_chunk, encode_end, encode_piece
 from balancer.http.framing import CHUNKED
@@ -169,11 +168,8 @@ class UpstreamConnection(UpstreamSide):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The dial has connected."""
-        if self.upstream.server_name:
-            self.transport = TlsTransport(transport, self._turns.loop)  # type: ignore[arg-type]  # as below
-            self._lacks_end = True
-        else:
-            self.transport = transport  # type: ignore[assignment]  # asyncio's stub says BaseTransport
+        self.transport = transport  # type: ignore[assignment]  # asyncio's stub says BaseTransport
+        self._lacks_end = self.upstream.server_name != ""
         self.intake = Intake(self, self._turns)
         # No write buffer: what the app does not take is not read from the client.
         self.transport.set_write_buffer_limits(high=0)
@@ -219,7 +215,7 @@ class UpstreamConnection(UpstreamSide):
     def eof_received(self) -> bool:
         """The upstream sent a FIN; under TLS, a close_notify. The transport then closes itself, after what
         was written has gone out; but not in a tunnel: its other direction goes on while the reader holds the
-        connection. TLS has no half-close in uvloop."""
+        connection. TLS has no half-close here."""
         self._lacks_end = False
         self.was_reset = broke_at_end(self.transport)
         framing = self._framing
@@ -251,8 +247,10 @@ class UpstreamConnection(UpstreamSide):
             if exc is not None and framing.reader is reader:
                 self._read_last_words(reader)
             if framing.reader is reader:
-                if isinstance(exc, ssl.SSLError) and self.requests == 1 and framing.is_unanswered:
-                    raise ProtocolError(UPSTREAM_TLS_ALERT, trouble_of(exc).text)
+                session: TlsSession | None = self.transport.get_extra_info("tls_session")
+                error = None if session is None else session.error
+                if error is not None and self.requests == 1 and framing.is_unanswered:
+                    raise ProtocolError(UPSTREAM_TLS_ALERT, trouble_of(error).text)
                 framing.end(reader, self._how_it_broke())
         except ProtocolError as error:
             reader.upstream_failed(error.failure, error.detail)

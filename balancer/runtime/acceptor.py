@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from balancer.messages import Adopt, Release
@@ -12,30 +11,37 @@ BACKLOG = 4096  # uvloop listens again, and would choose its own backlog
 ProtocolFactory = Callable[[], asyncio.Protocol]
 
 
-class Acceptor(ABC):
-    """Serves one listening socket; may be stopped and started again."""
+class Acceptor:
+    """Serves one listening socket, with a protocol of `factory` for each client; may be stopped and started
+    again."""
 
-    __slots__ = ("_sock",)
+    __slots__ = ("_factory", "_server", "_sock")
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, factory: ProtocolFactory) -> None:
         self._sock = sock
+        self._factory = factory
+        self._server: asyncio.AbstractServer | None = None
 
-    @abstractmethod
     async def start(self) -> None:
         """Start to accept clients."""
+        # uvloop closes its socket object with its server; ours stays open.
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._factory, sock=self._sock.dup(), backlog=BACKLOG)
 
     @property
-    @abstractmethod
     def accepting(self) -> bool:
         """Whether clients are being accepted."""
+        return self._server is not None
 
-    @abstractmethod
     def stop(self) -> None:
         """Leave the socket, and the clients in its queue, to another worker."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
-    @abstractmethod
     async def serve(self, client: socket.socket) -> None:
         """Serve a client that was taken from the queue."""
+        await asyncio.get_running_loop().connect_accepted_socket(self._factory, client)
 
     def take_waiting(self, *, and_end: bool) -> list[socket.socket]:
         """Stop, and accept all clients that wait in the queue.
@@ -71,34 +77,6 @@ class Acceptor(ABC):
                 return None
             client.setblocking(False)
             return client
-
-
-class PlainAcceptor(Acceptor):
-    """uvloop accepts, with a protocol of `factory` for each client."""
-
-    __slots__ = ("_factory", "_server")
-
-    def __init__(self, sock: socket.socket, factory: ProtocolFactory) -> None:
-        super().__init__(sock)
-        self._factory = factory
-        self._server: asyncio.AbstractServer | None = None
-
-    async def start(self) -> None:
-        # uvloop closes its socket object with its server; ours stays open.
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._factory, sock=self._sock.dup(), backlog=BACKLOG)
-
-    @property
-    def accepting(self) -> bool:
-        return self._server is not None
-
-    def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-
-    async def serve(self, client: socket.socket) -> None:
-        await asyncio.get_running_loop().connect_accepted_socket(self._factory, client)
 
 
 class Listeners:

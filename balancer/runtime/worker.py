@@ -41,11 +41,10 @@ from balancer.messages import (
     from_supervisor,
 )
 from balancer.runtime import signals
-from balancer.runtime.acceptor import Acceptor, Listeners, PlainAcceptor
+from balancer.runtime.acceptor import Acceptor, Listeners
 from balancer.runtime.channel import Channel
 from balancer.runtime.interpreter import receive
 from balancer.runtime.serving import Serving
-from balancer.runtime.tls_acceptor import TlsAcceptor
 from balancer.runtime.uplink import Uplink
 from balancer.telemetry.access_log import AccessLog
 from balancer.telemetry.segment import Segment
@@ -223,10 +222,10 @@ class Worker:
 def acceptors(sockets: Sequence[socket.socket], proxy: "DataPlane") -> list[list[Acceptor]]:
     """For each slot those of its sockets: first come the plain ones of all slots, then those for TLS."""
     if proxy.handshakes is None:
-        return [[PlainAcceptor(sock, proxy.client_protocol)] for sock in sockets]
+        return [[Acceptor(sock, proxy.client_protocol)] for sock in sockets]
     slots = len(sockets) // 2
     return [
-        [PlainAcceptor(plain, proxy.client_protocol), TlsAcceptor(secure, proxy.handshakes.accepted)]
+        [Acceptor(plain, proxy.client_protocol), Acceptor(secure, proxy.handshakes.protocol)]
         for plain, secure in zip(sockets[:slots], sockets[slots:], strict=True)
     ]
 

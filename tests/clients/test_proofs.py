@@ -6,11 +6,12 @@ import pytest
 from cryptography import x509
 
 from balancer.acme.challenge import proof
-from balancer.clients.proofs import ProofConnection, Proofs
+from balancer.clients.proofs import Proofs
 from balancer.spec.tls import ChallengeSpec
 from balancer.telemetry.columns import LISTENER_CONNECTIONS
-from tests.clients.test_handshakes import Listening, finish
+from tests.clients.test_handshakes import Listening, finish, is_closed
 from tests.fakes.client_hello import TLS_1_3, client_hello
+from tests.fakes.tls_specs import client_context
 
 DOMAIN = "shop.example"
 CHAIN, KEY = proof(DOMAIN, "t0ken.thumbprint")
@@ -56,22 +57,29 @@ def test_the_proof_is_a_certificate_as_rfc_8737_has_it() -> None:
     assert identifier.value.value.hex() == "0420" + DIGEST
 
 
+def authority() -> ssl.SSLContext:
+    context = client_context(verify=False)
+    context.set_alpn_protocols(["acme-tls/1"])
+    return context
+
+
 def test_an_authority_gets_the_proof_and_the_connection_ends() -> None:
     listening = Listening()
     listening.handshakes.show([CHALLENGE])
-    sock = listening.accept(hello(DOMAIN, "acme-tls/1"))
-    ordinary = listening.accept(hello(DOMAIN))
-    listening.kept.append(sock)
-    listening.turn()
-    first, second = listening.arrivals.handshakes
-    assert isinstance(first.context, ssl.SSLContext)
-    assert first.context is not second.context
-    transport = listening.become(0)
-    assert isinstance(transport.protocol, ProofConnection)
-    assert transport.is_closing()
-    assert listening.results() == {"ok": 1}
+    asks = listening.accept_hello(authority())
+    ordinary = listening.accept_hello()
+    listening.settle()
+    asks.shake_hands()
+    ordinary.shake_hands()
+    assert asks.tls.getpeercert(True) == ssl.PEM_cert_to_DER_cert(CHAIN.decode())
+    assert asks.tls.selected_alpn_protocol() == "acme-tls/1"
+    assert asks.read() == b""
+    assert asks.ended
+    listening.settle()
+    assert is_closed(asks)
+    assert not is_closed(ordinary)
+    assert listening.results() == {"ok": 2}
     assert listening.count(LISTENER_CONNECTIONS) == 1
-    assert not ordinary.is_closed
     finish(listening)
 
 
@@ -80,9 +88,8 @@ def test_without_challenges_no_hello_is_read() -> None:
     listening.handshakes.show([CHALLENGE])
     listening.handshakes.show([])
     assert listening.handshakes.proofs is None
-    listening.accept(hello(DOMAIN, "acme-tls/1"))
-    listening.accept(hello(DOMAIN))
-    listening.turn()
-    first, second = listening.arrivals.handshakes
-    assert first.context is second.context
+    asks = listening.accept_hello(authority())
+    listening.settle()
+    asks.shake_hands()
+    assert asks.tls.selected_alpn_protocol() is None
     finish(listening)

@@ -14,7 +14,7 @@ ALERTS = {
     112: "unrecognized_name",
     120: "no_application_protocol",
 }
-CLOSED = "closed"  # without an alert: uvloop sends none if a handshake fails
+CLOSED = "closed"  # without an alert: what does not even look like TLS gets none
 _ALERT, _HANDSHAKE, _SERVER_HELLO = 21, 22, 2
 _SIGNATURES = (0x0403, 0x0503, 0x0804, 0x0805, 0x0401, 0x0501, 0x0203, 0x0201)
 _GROUPS = (0x001D, 0x0017)  # X25519, P-256

@@ -79,8 +79,8 @@ REFUSED = [
 
 
 def refused(reply: Reply, alert: str) -> bool:
-    """Whether a server has refused with this alert, or closed at once."""
-    return reply in (Reply(alert), Reply(CLOSED))
+    """Whether a server has refused with this alert."""
+    return reply == Reply(alert)
 
 
 EVERY_REFUSED = [suite for suite, _, _ in REFUSED]

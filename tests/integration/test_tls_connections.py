@@ -157,8 +157,7 @@ async def test_a_client_that_does_not_read_stops_the_app() -> None:
 
 @on_uvloop
 async def test_a_slow_reader_gets_all_of_a_last_response() -> None:
-    """It reads for longer than a TLS shutdown may take (2 s), and what is left when the exchange has ended
-    does not fit the kernel."""
+    """Also if it takes seconds for what is left when the exchange has ended."""
     async with (
         real_sockets(large, tls=TLS) as proxy,
         tls_client(proxy.tls_port, receive_buffer=16384) as client,
@@ -171,7 +170,6 @@ async def test_a_slow_reader_gets_all_of_a_last_response() -> None:
         while proxy.loop.time() < begun + 3:
             await proxy.sweeps(5)
             read += len(await client.receive())
-        assert proxy.proxy.connections == 1
         read += len(await client.rest())
         assert read > MUCH
 

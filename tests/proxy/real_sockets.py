@@ -14,9 +14,9 @@ from balancer.clients.data_plane import DataPlane
 from balancer.clock import SystemClock
 from balancer.config.address import Address
 from balancer.messages import FromWorker
+from balancer.runtime.acceptor import Acceptor
 from balancer.runtime.build import build_data_plane
 from balancer.runtime.sockets import open_listeners
-from balancer.runtime.tls_acceptor import TlsAcceptor
 from balancer.telemetry.segment import Segment
 from tests.fakes.wire import Records, start_message, upstream_message
 
@@ -71,7 +71,7 @@ class RealSockets:
         )
         self.port = 0
         self.tls_port = 0
-        self._acceptor: TlsAcceptor | None = None
+        self._acceptor: Acceptor | None = None
         self._swept = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -86,7 +86,7 @@ class RealSockets:
         if self.proxy.handshakes is not None:
             sock = open_listeners(Address("127.0.0.1", 0), 1)[0]
             self.tls_port = sock.getsockname()[1]
-            self._acceptor = TlsAcceptor(sock, self.proxy.handshakes.accepted)
+            self._acceptor = Acceptor(sock, self.proxy.handshakes.protocol)
             await self._acceptor.start()
         self._sweep()
 

@@ -2,21 +2,17 @@
 accepts."""
 
 import asyncio
-import errno
-import functools
 import socket
-import time
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, cast
+from typing import cast
 
 import pytest
 import uvloop
 
 from balancer.config.address import Address
 from balancer.messages import Adopt, Release
-from balancer.runtime.acceptor import Acceptor, Listeners, PlainAcceptor
+from balancer.runtime.acceptor import Acceptor, Listeners
 from balancer.runtime.sockets import open_listeners
-from balancer.runtime.tls_acceptor import TlsAcceptor
 from balancer.runtime.worker import acceptors
 from balancer.spec.tls import TlsSpec
 from tests.fakes.tls_specs import tls_spec
@@ -50,27 +46,9 @@ def listeners() -> Iterator[list[socket.socket]]:
         sock.close()
 
 
-Make = Callable[[socket.socket, bytes], Acceptor]
-
-
-def plain(sock: socket.socket, name: bytes) -> Acceptor:
-    return PlainAcceptor(sock, lambda: Greeter(name))
-
-
-def by_hand(sock: socket.socket, name: bytes) -> Acceptor:
-    """As for TLS, but that clients are greeted at once."""
-
-    def greet(client: socket.socket, address: str) -> None:
-        assert address == "127.0.0.1"
-        with client:
-            client.send(name)
-
-    return TlsAcceptor(sock, greet)
-
-
-def worker(make: Make, sockets: list[socket.socket], name: bytes) -> Listeners:
+def worker(sockets: list[socket.socket], name: bytes) -> Listeners:
     """A worker's own descriptors of all listening sockets."""
-    return Listeners([[make(sock.dup(), name)] for sock in sockets])
+    return Listeners([[Acceptor(sock.dup(), lambda: Greeter(name))] for sock in sockets])
 
 
 async def greeting(client: socket.socket) -> bytes:
@@ -187,49 +165,12 @@ async def keeps_the_queue_for_others_when_only_it_leaves(
     ],
     ids=lambda scenario: scenario.__name__.replace("_", " "),
 )
-@pytest.mark.parametrize("make", [plain, by_hand], ids=["by uvloop", "by hand"])
 @pytest.mark.integration
 def test_a_worker_accepts_from_its_own_and_adopted_queues(
-    listeners: list[socket.socket], scenario: Scenario, make: Make
+    listeners: list[socket.socket], scenario: Scenario
 ) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(scenario(listeners, functools.partial(worker, make)))
-
-
-class Full(socket.socket):
-    """A listening socket in a process that has no descriptors left."""
-
-    full = True
-
-    def accept(self) -> Any:
-        if self.full:
-            raise OSError(errno.EMFILE, "too many open files")
-        return super().accept()
-
-
-@pytest.mark.integration
-def test_without_descriptors_it_rests_and_then_goes_on() -> None:
-    async def play() -> None:
-        with Full() as sock:
-            sock.bind(("127.0.0.1", 0))
-            sock.setblocking(False)
-            acceptor = by_hand(sock, b"hello")
-            await acceptor.start()
-            clients = connected(sock, 20)
-            waiting = asyncio.ensure_future(greetings(clients))
-            loop = asyncio.get_running_loop()
-            before = time.process_time()
-            end = loop.create_future()
-            loop.call_later(0.3, end.set_result, None)
-            await end
-            assert time.process_time() - before < 0.1  # no busy loop
-            assert not waiting.done()
-            sock.full = False
-            assert await waiting == [b"hello"] * 20
-            acceptor.stop()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(play())
+        runner.run(scenario(listeners, worker))
 
 
 @pytest.mark.parametrize("tls", [None, tls_spec()], ids=["plain", "TLS"])
@@ -240,11 +181,10 @@ def test_the_descriptors_of_a_worker_are_plain_ones_of_all_slots_and_then_those_
     wire = Wire(start_message(tls=tls))
     sockets = [socket.socket() for _ in range(2 if tls is None else 4)]
     slots = acceptors(sockets, wire.proxy)
-    kinds = [[type(one) for one in slot] for slot in slots]
-    if tls is None:
-        assert kinds == [[PlainAcceptor]] * 2
-    else:
-        assert kinds == [[PlainAcceptor, TlsAcceptor]] * 2
+    factories = [wire.proxy.client_protocol]
+    if wire.proxy.handshakes is not None:
+        factories.append(wire.proxy.handshakes.protocol)
+    assert [[one._factory for one in slot] for slot in slots] == [factories] * 2
     of_slots = [sockets[:1], sockets[1:]] if tls is None else [sockets[0::2], sockets[1::2]]
     assert [[one._sock for one in slot] for slot in slots] == of_slots
     for sock in sockets:

@@ -1,0 +1,107 @@
+"""A TCP connection to an upstream, until the TLS handshake on it is over (L3): between `Connect` and the
+connection."""
+
+import asyncio
+import ssl
+from abc import ABC, abstractmethod
+
+from mypy_extensions import mypyc_attr
+
+from balancer.connections.tls_transport import TlsTransport
+from balancer.connections.upstream_connection import UpstreamConnection
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class HandshakeOwner(ABC):
+    """Waits for a handshake."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def shaken(self, error: Exception | None) -> None:
+        """It is over: `error` says why there is no TLS connection, None that there is one. Comes once."""
+
+
+class UpstreamHandshake:
+    """An asyncio protocol by its methods, whose place `connection` takes. `error`: as `shaken` has it."""
+
+    __slots__ = ("_connection", "_context", "_limit", "_loop", "_owner", "_tcp", "_timer", "_tls",
+                 "error", "is_over")  # fmt: skip
+
+    _tcp: asyncio.Transport
+    _tls: TlsTransport
+
+    def __init__(
+        self,
+        owner: HandshakeOwner,
+        connection: UpstreamConnection,
+        context: ssl.SSLContext,
+        loop: asyncio.AbstractEventLoop,
+        limit: float | None,
+    ) -> None:
+        """`limit` is in seconds, None if the owner has one."""
+        self._owner = owner
+        self._connection = connection
+        self._context = context
+        self._loop = loop
+        self._limit = limit
+        self._timer: asyncio.TimerHandle | None = None
+        self.error: Exception | None = None
+        self.is_over = False
+
+    def abort(self) -> None:
+        """The owner does not wait any more."""
+        self._tcp.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """TCP has connected."""
+        name = self._connection.upstream.server_name
+        self._tcp = transport  # type: ignore[assignment]  # asyncio's stub says BaseTransport
+        self._tls = TlsTransport(self._tcp, self._loop, self._context, server_side=False, host=name)
+        if self._limit is not None:
+            self._timer = self._loop.call_later(self._limit, self._time_out)
+        self.data_received(b"")
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have arrived."""
+        if self.is_over:
+            return
+        tls = self._tls
+        try:
+            if not tls.shake_hands(data):
+                return
+        except ssl.SSLError as error:
+            self._tcp.close()
+            self._end(error)
+            return
+        self._connection.connection_made(tls)  # type: ignore[arg-type]  # a transport by its methods
+        tls.begin(self._connection)
+        self._end(None)
+
+    def eof_received(self) -> bool:
+        """A FIN."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        self._end(exc or ConnectionResetError("closed in the TLS handshake"))
+
+    def pause_writing(self) -> None:
+        """What is written before the end of a handshake is little."""
+
+    def resume_writing(self) -> None:
+        """As above."""
+
+    def _time_out(self) -> None:
+        self._timer = None
+        self._tcp.abort()
+        self._end(ConnectionAbortedError("the TLS handshake takes too long"))
+
+    def _end(self, error: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self.is_over:
+            self.is_over = True
+            self.error = error
+            self._owner.shaken(error)

@@ -45,6 +45,7 @@ from balancer.runtime.acceptor import Acceptor, Listeners
 from balancer.runtime.channel import Channel
 from balancer.runtime.interpreter import receive
 from balancer.runtime.serving import Serving
+from balancer.runtime.trimming import keep_some
 from balancer.runtime.uplink import Uplink
 from balancer.telemetry.access_log import AccessLog
 from balancer.telemetry.segment import Segment
@@ -117,6 +118,7 @@ class Worker:
         loop.set_exception_handler(self._on_loop_error)
         sys.unraisablehook = self._on_unraisable
         self._uplink.set_level(spec.log_level)
+        keep_some()
         segment = Segment.attach(self._segment_fd, spec.workers)
         logged = spec.access_log
         access_log = AccessLog(logged.enabled, logged.sample, Random(), logged.fields)

@@ -340,3 +340,25 @@ async def test_large_bodies_go_both_ways_and_wait_for_slow_readers() -> None:
         await read_head(reader)
         assert await reader.readexactly(SIZE) == sent
         writer.close()
+
+
+@on_uvloop
+async def test_an_early_answer_of_an_app_that_resets_reaches_the_client() -> None:
+    """It is read and decrypted even if the reset was noticed first, by the next write."""
+
+    async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+        await writer.drain()
+        writer.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+        writer.transport.abort()
+
+    async with real_sockets(app, **TLS) as one:
+        for _ in range(10):
+            reader, writer = await one.connect()
+            writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % SIZE)
+            writer.write(bytes(SIZE))
+            assert (await read_head(reader)).startswith(b"HTTP/1.1 403 ")
+            writer.close()

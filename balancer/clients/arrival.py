@@ -35,6 +35,10 @@ SHAKING: Final = 3
 REFUSED: Final = 4
 OVER: Final = 5
 
+# Bytes before a handshake begins: a first record, and as much early data, which OpenSSL skips. Nobody sends
+# more without an answer.
+_MOST_AHEAD: Final = 48 * 1024
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class ArrivalOwner(ABC):
@@ -111,10 +115,12 @@ class Arrival(Guest):
             self._start = start = self._start + data if self._start else data
             if len(start) >= self._wanted:
                 self._look(start)
-        elif state == WAITING:  # to send more than its first record now is unusual
+        elif state == WAITING:
             self._start += data
             self._held = True
             self._tcp.pause_reading()
+        if self.state == WAITING and len(self._start) > _MOST_AHEAD:
+            self.end("failed")
 
     def eof_received(self) -> bool:
         """A FIN."""

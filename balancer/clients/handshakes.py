@@ -23,7 +23,7 @@ from balancer.lateness import look_first
 from balancer.spec.tls import ChallengeSpec, TlsSpec
 from balancer.telemetry.columns import HANDSHAKE_RESULTS, LISTENER_TLS_HANDSHAKES
 
-# At once: 26 MiB, as one of them takes 52 KiB. A worker can begin 2,500 in a second, so clients whose round
+# At once: 22 MiB, as one of them takes 44 KiB. A worker can begin 2,500 in a second, so clients whose round
 # trips take 0.2 s fill these places only when there is no time for more.
 MOST_HANDSHAKES: Final = 512
 _A_TURN: Final = 8  # begin in one turn of the loop: 3 ms, as one of them takes 0.4 ms (ECDSA P-256)

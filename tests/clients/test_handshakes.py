@@ -139,6 +139,16 @@ def test_what_follows_a_first_record_that_waits_for_its_turn_is_not_read(listeni
     assert client.transport.reading
 
 
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_nobody_sends_much_before_a_handshake_begins(listening: Listening, pieces: int) -> None:
+    client = listening.accept()
+    data = client.hello() + b"x" * 48 * 1024
+    for start in range(0, len(data), size := -(-len(data) // pieces)):
+        client.transport.receive(data[start : start + size])
+    assert is_closed(client)
+    assert listening.results() == {"failed": 1}
+
+
 # --- the end of a handshake
 
 

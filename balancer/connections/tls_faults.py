@@ -47,7 +47,7 @@ def is_of_handshake(error: BaseException) -> bool:
 
 def trouble_of(error: BaseException) -> TlsTrouble:
     """What an error of a TLS handshake, or an alert soon after it, means."""
-    if isinstance(error, ConnectionAbortedError):  # by uvloop, after MOST_HANDSHAKE
+    if isinstance(error, ConnectionAbortedError):  # after MOST_HANDSHAKE
         return TlsTrouble(TlsFault.OTHER, "the TLS handshake takes too long")
     if isinstance(error, ssl.SSLCertVerificationError):
         fault = _of_certificate(error.verify_code)

@@ -1,14 +1,13 @@
-"""A TCP connection to an upstream, until the TLS handshake on it is over (L3): between `Connect` and the
-connection."""
+"""A TCP connection to an upstream, until the TLS handshake on it is over (L3)."""
 
 import asyncio
 import ssl
 from abc import ABC, abstractmethod
+from typing import Any
 
 from mypy_extensions import mypyc_attr
 
 from balancer.connections.tls_transport import TlsTransport
-from balancer.connections.upstream_connection import UpstreamConnection
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -23,10 +22,10 @@ class HandshakeOwner(ABC):
 
 
 class UpstreamHandshake:
-    """An asyncio protocol by its methods, whose place `connection` takes. `error`: as `shaken` has it."""
+    """An asyncio protocol by its methods, whose place `protocol` takes. `error`: as `shaken` has it."""
 
-    __slots__ = ("_connection", "_context", "_limit", "_loop", "_owner", "_tcp", "_timer", "_tls",
-                 "error", "is_over")  # fmt: skip
+    __slots__ = ("_context", "_limit", "_loop", "_owner", "_protocol", "_server_name", "_tcp", "_timer",
+                 "_tls", "error", "is_over")  # fmt: skip
 
     _tcp: asyncio.Transport
     _tls: TlsTransport
@@ -34,14 +33,17 @@ class UpstreamHandshake:
     def __init__(
         self,
         owner: HandshakeOwner,
-        connection: UpstreamConnection,
+        protocol: Any,
+        server_name: str,
         context: ssl.SSLContext,
         loop: asyncio.AbstractEventLoop,
         limit: float | None,
     ) -> None:
-        """`limit` is in seconds, None if the owner has one."""
+        """`server_name` is whom the upstream must prove to be; `limit` is in seconds, None if the owner has
+        one."""
         self._owner = owner
-        self._connection = connection
+        self._protocol = protocol
+        self._server_name = server_name
         self._context = context
         self._loop = loop
         self._limit = limit
@@ -55,9 +57,10 @@ class UpstreamHandshake:
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """TCP has connected."""
-        name = self._connection.upstream.server_name
         self._tcp = transport  # type: ignore[assignment]  # asyncio's stub says BaseTransport
-        self._tls = TlsTransport(self._tcp, self._loop, self._context, server_side=False, host=name)
+        self._tls = TlsTransport(
+            self._tcp, self._loop, self._context, server_side=False, host=self._server_name
+        )
         if self._limit is not None:
             self._timer = self._loop.call_later(self._limit, self._time_out)
         self.data_received(b"")
@@ -74,8 +77,8 @@ class UpstreamHandshake:
             self._tcp.close()
             self._end(error)
             return
-        self._connection.connection_made(tls)  # type: ignore[arg-type]  # a transport by its methods
-        tls.begin(self._connection)
+        self._protocol.connection_made(tls)
+        tls.begin(self._protocol)
         self._end(None)
 
     def eof_received(self) -> bool:

@@ -7,7 +7,6 @@ from balancer.connections.own_certificate import load_own_certificate
 from balancer.spec.tls import UpstreamTlsSpec
 
 _PROTOCOLS: Final = ["http/1.1"]
-SHUTDOWN: Final = 2.0  # seconds for the upstream's close_notify; what was written is with the kernel by then
 # Seconds for a handshake if there is no connect timeout.
 MOST_HANDSHAKE: Final = 60.0
 

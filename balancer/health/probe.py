@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
-from balancer.connections.upstream_tls import MOST_HANDSHAKE, SHUTDOWN, UpstreamTls
+from balancer.connections.upstream_handshake import HandshakeOwner, UpstreamHandshake
+from balancer.connections.upstream_tls import UpstreamTls
 from balancer.errors import LOOP_DETECTED
 from balancer.health.answer import Answer
 from balancer.health.check_sink import Checked
@@ -38,6 +39,17 @@ class Probe(Protocol):
 
 
 OpenProbe: TypeAlias = Callable[[Checked, CheckSpec], Probe]
+
+
+class _Shaken(HandshakeOwner):
+    """`over` is why there is no TLS connection, None if there is one."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.over: asyncio.Future[Exception | None] = loop.create_future()
+
+    def shaken(self, error: Exception | None) -> None:
+        if not self.over.done():  # else cancelled
+            self.over.set_result(error)
 
 
 class HttpProbe(Tenant):
@@ -123,15 +135,19 @@ class HttpProbe(Tenant):
         if address.startswith(UNIX):
             _, made = await self._loop.create_unix_connection(line, address[len(UNIX) :])  # type: ignore[type-var]
         elif self._server_name:
-            _, made = await self._loop.create_connection(
-                line,  # type: ignore[type-var]
-                address,
-                port,
-                ssl=self._tls.context,
-                server_hostname=self._server_name,
-                ssl_handshake_timeout=MOST_HANDSHAKE,
-                ssl_shutdown_timeout=SHUTDOWN,
+            made = line()
+            shaken = _Shaken(self._loop)
+            handshake = UpstreamHandshake(
+                shaken, made, self._server_name, self._tls.context, self._loop, None
             )
+            await self._loop.create_connection(lambda: handshake, address, port)  # type: ignore[type-var]
+            try:
+                error = await shaken.over
+            except asyncio.CancelledError:
+                handshake.abort()
+                raise
+            if error is not None:
+                raise error
         else:
             _, made = await self._loop.create_connection(line, address, port)  # type: ignore[type-var]
         return made

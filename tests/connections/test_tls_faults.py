@@ -80,7 +80,7 @@ TROUBLES: dict[str, tuple[OSError, TlsFault, str]] = {
     "a reset": (
         ConnectionResetError(), TlsFault.CLOSED, "it closed the connection in the TLS handshake"
     ),
-    "uvloop's own timeout": (
+    "a handshake that does not end": (
         ConnectionAbortedError(), TlsFault.OTHER, "the TLS handshake takes too long"
     ),
 }  # fmt: skip

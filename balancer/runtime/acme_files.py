@@ -152,6 +152,6 @@ class Folder:
 
 def sweep(folder: str) -> None:
     """Remove what processes have left that ended while they wrote. Only the holder of the lock may."""
-    for path in Path(folder).glob(f"*/{_TEMPORARY}*"):
+    for path in Path(folder).rglob(f"{_TEMPORARY}*"):
         with suppress(OSError):
             path.unlink()

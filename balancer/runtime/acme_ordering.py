@@ -7,11 +7,13 @@ were given are never lost.
 """
 
 import os
+import select
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from threading import Thread
 
 from balancer import __version__
 from balancer.acme.account import Account, new_account
@@ -107,8 +109,18 @@ def _publish(shown: Sequence[Shown]) -> None:
         sys.exit("the supervisor is gone")
 
 
+def _end_with_supervisor() -> None:
+    """Exit once nobody can write to stdin any more: an authority that does not answer would hold this process
+    for a while, and another instance may order by now."""
+    poll = select.poll()
+    poll.register(sys.stdin.fileno(), 0)  # POLLHUP is always reported
+    poll.poll()
+    os._exit(0)
+
+
 def main() -> None:
     """Answer one request."""
+    Thread(target=_end_with_supervisor, daemon=True).start()
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the supervisor ignores it, and that is inherited
     signal.alarm(MOST_SECONDS)
     os.umask(0o077)

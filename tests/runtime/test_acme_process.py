@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import pytest
@@ -199,4 +200,20 @@ async def test_an_order_that_is_cancelled_ends_its_process(tmp_path: Path) -> No
         order.cancel()
         with pytest.raises(asyncio.CancelledError):
             await order
+        server.close()
+
+
+@pytest.mark.integration
+async def test_an_order_ends_with_its_supervisor(tmp_path: Path) -> None:
+    async with asyncio.timeout(20):
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)  # it never answers
+        port = server.sockets[0].getsockname()[1]
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "balancer.runtime.acme_ordering"), stdin=PIPE, stdout=PIPE
+        )
+        assert process.stdin is not None
+        process.stdin.write(encode(request(tmp_path, f"https://127.0.0.1:{port}/dir")) + b"\n")
+        await process.stdin.drain()
+        process.stdin.close()
+        assert await process.wait() == 0
         server.close()

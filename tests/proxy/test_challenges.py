@@ -117,6 +117,17 @@ def test_the_router_is_the_same_as_before_when_the_authority_has_looked(make_har
     assert harness.upstream.take().startswith(b"GET /.well-known/")
 
 
+def test_it_is_answered_over_tls_too_as_authorities_follow_redirects(make_harness: MakeHarness) -> None:
+    harness = make_harness(tls=tls_spec())
+    assert harness.proxy.handshakes is not None
+    entrance = harness.proxy.handshakes.entrance
+    before = entrance.router
+    harness.proxy.take_challenges(PENDING)
+    assert isinstance(entrance.router, ChallengeRouter)
+    harness.proxy.take_challenges(())
+    assert entrance.router is before
+
+
 def test_a_worker_that_starts_later_answers_too(make_harness: MakeHarness) -> None:
     harness = make_harness(challenges=PENDING)
     assert status_of(harness.ask(request()).take()) == 200

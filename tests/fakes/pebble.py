@@ -9,6 +9,7 @@ The front counts what the balancer asks for, and can answer in pebble's place: p
 import asyncio
 import json
 import os
+import random
 import re
 import socket
 import ssl
@@ -220,7 +221,8 @@ async def _listens(process: Process, port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port that nobody listens on now. The kernel gives none of these to connections, or to other tests."""
+    while True:
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", random.randrange(10_000, 32_000)))
+            return int(sock.getsockname()[1])

@@ -29,7 +29,7 @@ from tests.fakes.tools import run, tool
 pytestmark = pytest.mark.integration
 
 ANY = "127.0.0.1:0"
-ACME = "Certificates that come by themselves"
+ACME = "Automatic certificates (ACME)"
 _ROOT = Path(__file__).parents[2]
 _PAGE = (_ROOT / "docs/https.md").read_text(encoding="utf-8")
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

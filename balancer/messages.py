@@ -30,6 +30,7 @@ class Rows(Part, frozen=True, kw_only=True):
 
     worker: int
     listener: int
+    tls_listener: int | None = None
     routes: tuple[tuple[int, ...], ...]
     pools: tuple[int, ...]
 

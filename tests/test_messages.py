@@ -53,7 +53,9 @@ MEMBER = upstream_message(
 CERTIFICATE = CertificateSpec(
     label="/run/site.pem", names=("shop.example",), chain=b"chain", key=b"\0key", not_after=784111777.5
 )
-TLS = TlsSpec(min_version="1.2", certificates=(CERTIFICATE,), client_ca=b"ca", client_required=True)
+TLS = TlsSpec(
+    name="0.0.0.0:8443", min_version="1.2", certificates=(CERTIFICATE,), client_ca=b"ca", client_required=True
+)
 CHALLENGES = (
     ChallengeSpec(domain="shop.example", token="t0ken", answer="t0ken.thumbprint"),
     ChallengeSpec(domain="help.example", chain=b"chain", key=b"\0key"),

@@ -28,7 +28,7 @@ class Admission:
     """
 
     __slots__ = ("_arrivals", "_clients", "_looked_ns", "_most", "_of_network", "_per_client",
-                 "_spare", "admitted", "reclaimed")  # fmt: skip
+                 "_spare", "admitted")  # fmt: skip
 
     def __init__(
         self, most: int, per_client: int, clients: Collection[Guest], arrivals: Collection[Guest] = ()
@@ -39,7 +39,6 @@ class Admission:
         self._clients = clients
         self._arrivals = arrivals
         self.admitted = 0
-        self.reclaimed = 0  # closed for others since `take_reclaimed`
         self._of_network: dict[str, int] = {}  # admitted per network; only if there is a limit
         self._spare: list[tuple[int, Guest]] = []  # candidates for closing, highest rank first
         self._looked_ns = 0  # when the next look is allowed
@@ -72,11 +71,6 @@ class Admission:
             else:
                 del self._of_network[network]
 
-    def take_reclaimed(self) -> int:
-        """How many were closed for others since the last call."""
-        reclaimed, self.reclaimed = self.reclaimed, 0
-        return reclaimed
-
     def _make_room(self, now_ns: int) -> bool:
         if self._close_spare():
             return True
@@ -92,7 +86,7 @@ class Admission:
             # It may have left, or been busy since: then its rank has changed.
             if client.admitted and client.spare_rank() == rank and client.make_room():
                 self.left(client)
-                self.reclaimed += 1
+                client.counts.reclaimed()
                 return True
         return False
 

@@ -79,6 +79,7 @@ class Arrival(Guest):
 
     def __init__(self, owner: ArrivalOwner) -> None:
         self.admitted = False
+        self.counts = owner.entrance.counts
         self.state = SILENT
         self.since_ns = 0
         self.begun_ns = 0

@@ -57,6 +57,7 @@ class ClientConnection(EndingConnection):
         super().__init__(context)
         # for the connection's life
         self._entrance = entrance
+        self.counts = entrance.counts
         self._head_started = False  # a part of a head has arrived, and its deadline is set
         self._searched = 0  # bytes of the head already checked: it does not end in them, and they are valid
         self._template: RequestTemplate | None = None  # made with the second head: many send one only

@@ -16,20 +16,15 @@ from balancer.http.responses import render_failure
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.journal import Journal
 from balancer.spec.worker import Limits, ListenerTimeouts
-from balancer.telemetry.columns import (
-    LISTENER_CONNECTIONS,
-    LISTENER_CONNECTIONS_RECLAIMED,
-    LISTENER_CONNECTIONS_TOTAL,
-)
 
 
 class ClientContext:
     """`clients` are all open connections, `arrivals` those that do not speak TLS yet, but are to. While
     `draining`, the next response of each connection is its last. `date_line` is the present Date field, with
-    its CRLF. `listener_cells` are the row of the listener in the stats segment."""
+    its CRLF."""
 
-    __slots__ = ("_admission", "_clock", "_ever", "arrivals", "clients", "date_line", "draining",
-                 "journal", "limits", "listener_cells", "loop", "monotonic_ns", "proxy",
+    __slots__ = ("_admission", "_clock", "arrivals", "clients", "date_line", "draining",
+                 "journal", "limits", "loop", "monotonic_ns", "proxy",
                  "request_fields", "request_heads", "timeouts")  # fmt: skip
 
     def __init__(
@@ -41,7 +36,6 @@ class ClientContext:
         request_fields: FieldTable,
         timeouts: ListenerTimeouts,
         limits: Limits,
-        listener_cells: memoryview[int],
     ) -> None:
         self.proxy = proxy
         self.journal = journal
@@ -59,8 +53,6 @@ class ClientContext:
         self._admission = Admission(
             limits.max_connections, limits.connections_per_client, self.clients, self.arrivals
         )
-        self.listener_cells = listener_cells
-        self._ever = listener_cells[LISTENER_CONNECTIONS_TOTAL]  # clients registered
         self.set_date()
 
     def set_date(self) -> None:
@@ -80,28 +72,20 @@ class ClientContext:
     def admit(self, guest: Guest, now_ns: int) -> Failure | None:
         """Count a connection, just added to `clients` or `arrivals`; returns the failure to refuse it with if
         it is one too many."""
-        self._ever += 1
-        admission = self._admission
-        refused = admission.admit(guest, now_ns)
-        # Stored, not added to: each access to shared memory costs a few hundred instructions.
-        cells = self.listener_cells
-        cells[LISTENER_CONNECTIONS] = len(self.clients) + len(self.arrivals)
-        cells[LISTENER_CONNECTIONS_TOTAL] = self._ever
-        if admission.reclaimed:
-            cells[LISTENER_CONNECTIONS_RECLAIMED] += admission.take_reclaimed()
-        return refused
+        guest.counts.opened()
+        return self._admission.admit(guest, now_ns)
 
     def closed(self, client: Client) -> None:
         """The client's connection is gone."""
         self.clients.discard(client)
         self._admission.left(client)
-        self.listener_cells[LISTENER_CONNECTIONS] = len(self.clients) + len(self.arrivals)
+        client.counts.closed()
 
     def departed(self, arrival: Guest) -> None:
         """It is gone without becoming a client."""
         self.arrivals.discard(arrival)
         self._admission.left(arrival)
-        self.listener_cells[LISTENER_CONNECTIONS] = len(self.clients) + len(self.arrivals)
+        arrival.counts.closed()
 
     def became(self, arrival: Guest, client: Client) -> None:
         """The arrival is `client` from now on, and counts as before."""

@@ -186,4 +186,4 @@ class Handshakes(ArrivalOwner):
             arrival.end("dropped")
 
     def _count(self, result: str) -> None:
-        self.context.listener_cells[_COLUMN[result]] += 1
+        self.entrance.counts.cells[_COLUMN[result]] += 1

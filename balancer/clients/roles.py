@@ -4,18 +4,21 @@ from abc import ABC, abstractmethod
 
 from mypy_extensions import mypyc_attr
 
+from balancer.clients.listener_counts import ListenerCounts
 from balancer.http.forwarding import Peer
 from balancer.proxy.exchange import Exchange
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Guest(ABC):
-    """A client connection in the view of admission. `admitted`: it counts towards the connection limit."""
+    """A client connection in the view of admission. `admitted`: it counts towards the connection limit.
+    `counts` are those of its listener."""
 
-    __slots__ = ("admitted", "peer")
+    __slots__ = ("admitted", "counts", "peer")
 
     peer: Peer
     admitted: bool
+    counts: ListenerCounts
 
     @abstractmethod
     def spare_rank(self) -> int:

@@ -29,10 +29,10 @@ from balancer.config.split import SplitSettings
 from balancer.config.tls import TlsSettings
 from balancer.config.upstream_spec import Spec
 
-# Rows of the stats segment, which is in a layer above: a test compares. Each worker, the listener, the pool,
-# the route and each upstream has one.
+# Rows of the stats segment, which is in a layer above: a test compares. Each worker, listener, pool, route
+# and upstream has one.
 MOST_ENTITIES = 4096
-OTHER_ENTITIES = 3
+OTHER_ENTITIES = 4
 
 
 class TimeoutSettings(InstanceTimeouts, ListenerTimeouts, RouteTimeouts, PoolTimeouts):

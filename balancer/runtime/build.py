@@ -18,6 +18,7 @@ from balancer.clients.data_plane import DataPlane
 from balancer.clients.door import Door
 from balancer.clients.entrance import Entrance
 from balancer.clients.handshakes import Handshakes
+from balancer.clients.listener_counts import ListenerCounts
 from balancer.clients.untrusted import UntrustedPeers
 from balancer.clock import Clock
 from balancer.connections.connector import Connector
@@ -28,7 +29,7 @@ from balancer.http.forwarding import Forwarding
 from balancer.http.request_ids import RequestIds
 from balancer.limits.adaptive_limits import AdaptiveLimits
 from balancer.limits.concurrency_limit import ConcurrencyBounds
-from balancer.messages import Elsewhere, LogLine, Start, Tell
+from balancer.messages import Elsewhere, LogLine, Rows, Start, Tell
 from balancer.outliers.detector import OutlierDetector
 from balancer.outliers.local_ejector import LocalEjector
 from balancer.policies.base import Policy, PolicyContext
@@ -151,9 +152,8 @@ def build_data_plane(
         ),
         timeouts=listener.timeouts,
         limits=limits,
-        listener_cells=place.cells(rows.listener),
     )
-    plain, secure = _entrances(spec, proxy.router, place)
+    plain, secure = _entrances(spec, rows, proxy.router, place)
     doors = [Door(each, spec.routes) for each in (plain, secure) if each is not None]
     handshakes = None if secure is None or spec.tls is None else Handshakes(clients, secure, spec.tls)
     plane = DataPlane(clients, proxy, membership, journal, clock, plain, handshakes, doors)
@@ -176,16 +176,22 @@ def _route(
     return Route(spec, sides[0], split)
 
 
-def _entrances(spec: WorkerSpec, router: Router, place: _Place) -> tuple[Entrance, Entrance | None]:
+def _entrances(
+    spec: WorkerSpec, rows: Rows, router: Router, place: _Place
+) -> tuple[Entrance, Entrance | None]:
     """Those of the plain and of the TLS listener."""
     trusted, via, tls = spec.listener.trusted_proxies, spec.via, spec.tls
     plain = Forwarding(trusted, via, UntrustedPeers(place.tell, place.clock, bool(trusted)).seen)
-    if tls is None:
-        return Entrance(plain, router), None
+    counts = ListenerCounts(place.cells(rows.listener))
+    if tls is None or rows.tls_listener is None:
+        return Entrance(plain, router, counts), None
     untrusted = UntrustedPeers(place.tell, place.clock, bool(trusted), is_tls=True)
     secure = Forwarding(trusted, via, untrusted.seen, scheme=b"https", port=tls.public_port)
     redirecting = RedirectingRouter(router.routes, spec.routes, tls.public_port) if tls.redirect else router
-    return Entrance(plain, redirecting), Entrance(secure, router, tls.hsts)
+    return (
+        Entrance(plain, redirecting, counts),
+        Entrance(secure, router, ListenerCounts(place.cells(rows.tls_listener)), tls.hsts),
+    )
 
 
 def _connector(listener: ListenerSpec, place: _Place) -> Connector:

@@ -72,6 +72,7 @@ class Places:
         self._fleet = fleet
         self._workers = [ledger.row(Kind.WORKER, str(slot)) for slot in range(spec.workers)]
         self._listener = ledger.row(Kind.LISTENER, spec.listener.name)
+        self._tls_listener = None if spec.tls is None else ledger.row(Kind.TLS_LISTENER, spec.tls.name)
         self._routes = tuple(
             tuple(
                 ledger.row(Kind.ROUTE, route.name, pool)
@@ -90,6 +91,7 @@ class Places:
             rows=Rows(
                 worker=self._workers[slot],
                 listener=self._listener,
+                tls_listener=self._tls_listener,
                 routes=self._routes,
                 pools=tuple(pool.row for pool in pools),
             ),

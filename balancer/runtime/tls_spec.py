@@ -20,6 +20,7 @@ def tls_spec(settings: TlsSettings, files: TlsFiles) -> TlsSpec | None:
     if not files.certificates:
         return None
     return TlsSpec(
+        name=str(settings.listen),
         min_version=settings.min_version,
         certificates=tuple(certificate_spec(label, pair) for label, pair in files.certificates),
         client_ca=files.client_ca,

@@ -30,11 +30,13 @@ class ChallengeSpec(Part, frozen=True, kw_only=True):
 
 
 class TlsSpec(Part, frozen=True, kw_only=True):
-    """`certificates` are chosen by SNI; the first serves clients whose name none has. `client_ca`: PEM of the
-    authorities for client certificates, b"" = none are asked for; `client_required`: a client without one is
-    refused. `public_port`: where clients connect to, as in redirects and X-Forwarded-Port. `redirect`: the
-    plain listener redirects to it. `hsts`: the value of Strict-Transport-Security, "" = none."""
+    """`name` is from the settings and labels metrics. `certificates` are chosen by SNI; the first serves
+    clients whose name none has. `client_ca`: PEM of the authorities for client certificates, b"" = none are
+    asked for; `client_required`: a client without one is refused. `public_port`: where clients connect to, as
+    in redirects and X-Forwarded-Port. `redirect`: the plain listener redirects to it. `hsts`: the value of
+    Strict-Transport-Security, "" = none."""
 
+    name: str
     min_version: str  # "1.2" or "1.3"
     certificates: tuple[CertificateSpec, ...]
     client_ca: bytes = b""

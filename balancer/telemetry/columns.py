@@ -46,6 +46,7 @@ class Kind(StrEnum):
 
     WORKER = "worker"
     LISTENER = "listener"
+    TLS_LISTENER = "tls_listener"
     ROUTE = "route"
     POOL = "pool"
     UPSTREAM = "upstream"
@@ -139,7 +140,7 @@ POOL_QUEUE_ABANDONED: Final = POOL_QUEUE_REJECTED + len(QUEUE_REJECTIONS)
 LISTENER_CONNECTIONS: Final = 0  # gauge
 LISTENER_CONNECTIONS_TOTAL: Final = 1
 LISTENER_CONNECTIONS_RECLAIMED: Final = 2  # closed while idle, to make room for others
-LISTENER_TLS_HANDSHAKES: Final = 3  # one counter per HANDSHAKE_RESULTS
+LISTENER_TLS_HANDSHAKES: Final = 3  # of the TLS listener: one counter per HANDSHAKE_RESULTS
 HANDSHAKE_RESULTS: Final[tuple[str, ...]] = (
     "ok",
     "timeout",
@@ -161,6 +162,7 @@ assert WORKER_LOCAL_RESPONSES + len(FAILURES) < CELLS_PER_ROW
 GAUGES: Final[dict[Kind, tuple[int, ...]]] = {
     Kind.WORKER: (WORKER_LOOP_LAG_NS,),
     Kind.LISTENER: (LISTENER_CONNECTIONS,),
+    Kind.TLS_LISTENER: (LISTENER_CONNECTIONS,),
     Kind.ROUTE: (ROUTE_INFLIGHT,),
     Kind.POOL: (POOL_TUNNELS, POOL_QUEUE_LENGTH),
     Kind.UPSTREAM: (UPSTREAM_INFLIGHT, UPSTREAM_IDLE, UPSTREAM_INFLIGHT_LIMIT, UPSTREAM_STREAMING),

@@ -18,7 +18,8 @@ from balancer.telemetry.segment import BASE_PAGE, CELL_BYTES, ROWS, Page, Segmen
 # How many cells of a row each kind uses; the rest of the row is never read.
 WIDTH: Final[dict[Kind, int]] = {
     Kind.WORKER: columns.WORKER_LOCAL_RESPONSES + len(FAILURES),
-    Kind.LISTENER: columns.LISTENER_TLS_HANDSHAKES + len(columns.HANDSHAKE_RESULTS),
+    Kind.LISTENER: columns.LISTENER_TLS_HANDSHAKES,
+    Kind.TLS_LISTENER: columns.LISTENER_TLS_HANDSHAKES + len(columns.HANDSHAKE_RESULTS),
     Kind.ROUTE: columns.ROUTE_CELLS,
     Kind.POOL: columns.POOL_QUEUE_ABANDONED + 1,
     Kind.UPSTREAM: columns.UPSTREAM_CONNECT_FAILURES + len(columns.CONNECT_FAILURE_REASONS),

@@ -26,7 +26,7 @@ def families(ledger: Ledger, log_dropped: int) -> Iterator[Family]:
     yield from _routes(ledger.totals(Kind.ROUTE))
     yield from _upstreams(ledger.totals(Kind.UPSTREAM))
     yield from _pools(ledger.totals(Kind.POOL))
-    yield from _listeners(ledger.totals(Kind.LISTENER))
+    yield from _listeners(ledger.totals(Kind.LISTENER), ledger.totals(Kind.TLS_LISTENER))
     yield from _workers(ledger.totals(Kind.WORKER), log_dropped)
 
 
@@ -142,7 +142,7 @@ def _pools(rows: list[Row]) -> Iterator[Family]:
     yield from (retries, exhausted, tunnels, sticky, diverted, queued, waits, rejected, abandoned)
 
 
-def _listeners(rows: list[Row]) -> Iterator[Family]:
+def _listeners(plain: list[Row], tls: list[Row]) -> Iterator[Family]:
     now = gauge("client_connections", "Client connections open.", ("listener",))
     ever = counter("client_connections", "Client connections accepted.", ("listener",))
     text = "Client connections closed to make room for new ones."
@@ -150,10 +150,11 @@ def _listeners(rows: list[Row]) -> Iterator[Family]:
     handshakes = counter(
         "tls_handshakes", "Connections to the TLS listener, by the result.", ("listener", "result")
     )
-    for labels, cells in rows:
+    for labels, cells in (*plain, *tls):
         now.add_metric(labels, cells[c.LISTENER_CONNECTIONS])
         ever.add_metric(labels, cells[c.LISTENER_CONNECTIONS_TOTAL])
         reclaimed.add_metric(labels, cells[c.LISTENER_CONNECTIONS_RECLAIMED])
+    for labels, cells in tls:
         for result, count in zip(c.HANDSHAKE_RESULTS, cells[c.LISTENER_TLS_HANDSHAKES :], strict=False):
             handshakes.add_metric([*labels, result], count)
     yield from (now, ever, reclaimed, handshakes)

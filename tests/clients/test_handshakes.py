@@ -17,6 +17,7 @@ from balancer.telemetry.columns import (
     LISTENER_TLS_HANDSHAKES,
 )
 from tests.fakes.arrivals import ArrivingClient
+from tests.fakes.messages import TLS_ROW
 from tests.fakes.tls_specs import client_ca, client_context, tls_spec, with_client_certificate
 from tests.fakes.wire import Wire, start_message
 
@@ -59,11 +60,11 @@ class Listening(Wire):
         self.settle()
 
     def results(self) -> dict[str, int]:
-        cells = self.page.row(1)[LISTENER_TLS_HANDSHAKES:]
+        cells = self.page.row(TLS_ROW)[LISTENER_TLS_HANDSHAKES:]
         return {result: count for result, count in zip(HANDSHAKE_RESULTS, cells, strict=False) if count}
 
     def count(self, column: int) -> int:
-        return self.page.row(1)[column]
+        return self.page.row(TLS_ROW)[column]
 
 
 def state(client: ArrivingClient) -> int:

@@ -229,4 +229,4 @@ def test_bounds_in_the_settings_match_those_of_higher_layers() -> None:
     replay: Any = BY_PATH["retry", "replay_bytes"].field.metadata
     assert [each.le for each in replay if hasattr(each, "le")] == [MOST_KEPT]
     assert MOST_ENTITIES == ROWS
-    assert len(("listener", "pool", "route")) == OTHER_ENTITIES
+    assert len(("listener", "TLS listener", "pool", "route")) == OTHER_ENTITIES

@@ -10,6 +10,7 @@ from balancer.spec.worker import RouteSpec
 from balancer.upstreams.state import AdminState, Cause, FirstCheck
 from tests.fakes.specs import pool_spec, worker_spec
 
+TLS_ROW = 1999  # of the TLS listener
 _POOL_CHANGES = (
     "policy", "policy_options", "hash_key", "panic", "slow_start", "checked_within", "keepalive", "retry",
     "queue", "adaptive", "outlier", "sticky", "upstream_tls",
@@ -79,6 +80,7 @@ def start_message(
         rows=Rows(
             worker=0,
             listener=1,
+            tls_listener=None if spec.tls is None else TLS_ROW,
             routes=_rows(spec.routes),
             pools=(2, *range(800, 800 + len(more))),
         ),

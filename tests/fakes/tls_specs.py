@@ -23,6 +23,7 @@ def certificate(*names: str) -> CertificateSpec:
 def tls_spec(*certificates: CertificateSpec, **changes: object) -> TlsSpec:
     """A TLS listener, with a certificate for `shop.example` unless others are given."""
     values: dict[str, object] = {
+        "name": "0.0.0.0:8443",
         "min_version": "1.2",
         "certificates": certificates or (certificate("shop.example"),),
         **changes,

@@ -14,6 +14,7 @@ from balancer.telemetry.columns import (
     LISTENER_CONNECTIONS_RECLAIMED,
     LISTENER_TLS_HANDSHAKES,
 )
+from tests.fakes.messages import TLS_ROW
 from tests.fakes.tls_client import TlsClient, tls_client
 from tests.fakes.tls_specs import client_context, tls_spec
 from tests.proxy.real_sockets import RealSockets, on_uvloop, read_head, real_sockets
@@ -34,12 +35,12 @@ async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
 
 
 def results(proxy: RealSockets) -> dict[str, int]:
-    cells = proxy.segment.page(1).row(1)[LISTENER_TLS_HANDSHAKES:]
+    cells = proxy.segment.page(1).row(TLS_ROW)[LISTENER_TLS_HANDSHAKES:]
     return {result: count for result, count in zip(HANDSHAKE_RESULTS, cells, strict=False) if count}
 
 
 def cell(proxy: RealSockets, column: int) -> int:
-    return proxy.segment.page(1).row(1)[column]
+    return proxy.segment.page(1).row(TLS_ROW)[column]
 
 
 def handshakes(proxy: RealSockets) -> Handshakes:

@@ -8,6 +8,7 @@ import struct
 import pytest
 
 from balancer.telemetry.columns import HANDSHAKE_RESULTS, LISTENER_CONNECTIONS, LISTENER_TLS_HANDSHAKES
+from tests.fakes.messages import TLS_ROW
 from tests.fakes.tls_client import TlsClient, tls_client
 from tests.fakes.tls_specs import client_context, tls_spec
 from tests.proxy.real_sockets import RealSockets, on_uvloop, read_head, real_sockets
@@ -68,11 +69,11 @@ async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 def open_connections(proxy: RealSockets) -> int:
-    return proxy.segment.page(1).row(1)[LISTENER_CONNECTIONS]
+    return proxy.segment.page(1).row(TLS_ROW)[LISTENER_CONNECTIONS]
 
 
 def results(proxy: RealSockets) -> dict[str, int]:
-    cells = proxy.segment.page(1).row(1)[LISTENER_TLS_HANDSHAKES:]
+    cells = proxy.segment.page(1).row(TLS_ROW)[LISTENER_TLS_HANDSHAKES:]
     return {result: count for result, count in zip(HANDSHAKE_RESULTS, cells, strict=False) if count}
 
 

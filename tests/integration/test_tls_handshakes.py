@@ -12,6 +12,7 @@ from balancer.messages import TlsUpdate
 from balancer.spec.part import replaced
 from balancer.spec.tls import TlsSpec
 from balancer.telemetry.columns import HANDSHAKE_RESULTS, LISTENER_TLS_HANDSHAKES
+from tests.fakes.messages import TLS_ROW
 from tests.fakes.tls_client import tls_client
 from tests.fakes.tls_specs import (
     certificate,
@@ -51,7 +52,7 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 def results(proxy: RealSockets) -> dict[str, int]:
     """How handshakes ended."""
-    cells = proxy.segment.page(1).row(1)[LISTENER_TLS_HANDSHAKES:]
+    cells = proxy.segment.page(1).row(TLS_ROW)[LISTENER_TLS_HANDSHAKES:]
     return {result: count for result, count in zip(HANDSHAKE_RESULTS, cells, strict=False) if count}
 
 

@@ -29,6 +29,7 @@ from balancer.telemetry.columns import (
     WORKER_LOCAL_RESPONSES,
 )
 from balancer.upstreams.upstream import Upstream
+from tests.fakes.messages import TLS_ROW
 from tests.fakes.wire import CLIENT_ADDRESS, FakeTransport, Wire, start_message, upstream_message
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -213,7 +214,7 @@ class Harness(Wire):
         assert self.proxy.context.replay_memory.bytes == 0
         assert self.proxy.context.waiting_bodies.held == 0
         assert self.proxy.connections == 0
-        assert self.page.row(1)[LISTENER_CONNECTIONS] == 0
+        assert self.page.row(1)[LISTENER_CONNECTIONS] == self.page.row(TLS_ROW)[LISTENER_CONNECTIONS] == 0
         assert not any(dial.pending for dial in self.loop.dials)
         still_open = sum(not transport.is_closing() for transport in self.loop.transports)
         assert still_open == self.idle == sum(upstream.cells[UPSTREAM_IDLE] for upstream in upstreams)

@@ -8,10 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from balancer.clients.admission import Admission
+from balancer.clients.listener_counts import ListenerCounts
 from balancer.clients.roles import Guest
 from balancer.errors import Failure
 from balancer.http.forwarding import Forwarding
-from balancer.telemetry.columns import LISTENER_CONNECTIONS_RECLAIMED
+from balancer.telemetry.columns import CELLS_PER_ROW, LISTENER_CONNECTIONS_RECLAIMED
 from tests.fakes.transport import FakeTransport
 from tests.proxy.conftest import MakeHarness
 from tests.proxy.harness import GET, OK, Harness, body_of, head_of, status_of
@@ -292,6 +293,7 @@ class Someone(Guest):
 
     def __init__(self, rank: int) -> None:
         self.admitted = False
+        self.counts = ListenerCounts(memoryview(bytearray(8 * CELLS_PER_ROW)).cast("q"))
         self.peer = Forwarding([]).peer("198.51.100.7")
         self.rank = rank
 

@@ -256,6 +256,7 @@ def test_there_is_a_tls_listener_if_certificates_were_read(tmp_path: Path) -> No
     assert spec.chain == certificate.read_bytes()
     assert b"-----BEGIN PRIVATE KEY-----" in spec.key
     assert replaced(tls, certificates=()) == TlsSpec(
+        name=str(tls.name),
         min_version="1.3",
         certificates=(),
         client_ca=ca.read_bytes(),

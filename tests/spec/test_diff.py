@@ -197,7 +197,7 @@ def test_the_reverse_difference_is_the_opposite() -> None:
 
 
 def test_certificates_of_a_tls_listener_change_live_but_not_the_listener_itself() -> None:
-    tls = TlsSpec(min_version="1.2", certificates=(), client_ca=b"old")
+    tls = TlsSpec(name="0.0.0.0:8443", min_version="1.2", certificates=(), client_ca=b"old")
     before = replaced(OLD, worker=replaced(OLD.worker, tls=tls))
     after = replaced(OLD, worker=replaced(OLD.worker, tls=replaced(tls, client_ca=b"new")))
     assert diff(before, after).settings == (SettingChange(path="worker.tls.client_ca", live=True),)

@@ -67,6 +67,7 @@ class Harness:
         self.rows = {
             Kind.WORKER: self.ledger.row(Kind.WORKER, "0"),
             Kind.LISTENER: self.ledger.row(Kind.LISTENER, "0.0.0.0:8080"),
+            Kind.TLS_LISTENER: self.ledger.row(Kind.TLS_LISTENER, "0.0.0.0:8443"),
             Kind.ROUTE: self.ledger.row(Kind.ROUTE, "web", "apps"),
             Kind.POOL: self.ledger.row(Kind.POOL, "apps"),
             Kind.UPSTREAM: self.ledger.row(Kind.UPSTREAM, "apps", "app1:8000"),

@@ -56,7 +56,8 @@ def last_words(transport: asyncio.Transport) -> Generator[bytes, None, None]:
 
 def _decrypted(session: TlsSession, data: bytes) -> Generator[bytes, None, None]:
     data = session.unread + data
-    while data and session.error is None and not session.ended:
+    # A part of a record may have been decrypted already.
+    while (data or session.has_more()) and session.error is None and not session.ended:
         found = session.decrypt(data)
         if found:
             yield found

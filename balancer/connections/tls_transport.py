@@ -194,15 +194,16 @@ class TlsTransport:
     # --- writing
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._closing:
+        session = self._session
+        if self._closing or session.error is not None:
             return
         size = len(data)
         if 0 < size <= _PIECE:
-            self._tcp.write(self._session.encrypt(data))
+            self._tcp.write(session.encrypt(data))
             return
         view = memoryview(data)
         for start in range(0, size, _PIECE):
-            self._tcp.write(self._session.encrypt(view[start : start + _PIECE]))
+            self._tcp.write(session.encrypt(view[start : start + _PIECE]))
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         self.write(b"".join(list_of_data))
@@ -219,7 +220,8 @@ class TlsTransport:
     # --- the end, and what there is
 
     def is_closing(self) -> bool:
-        return self._closing or self._tcp.is_closing()
+        # Behind an error there is nothing more, also while what came before it is passed on.
+        return self._closing or self._session.error is not None or self._tcp.is_closing()
 
     def close(self) -> None:
         if not self.is_closing():

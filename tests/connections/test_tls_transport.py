@@ -313,6 +313,21 @@ def test_a_forged_record_ends_the_connection_and_the_peer_is_told(ends: Ends) ->
         ends.read()
 
 
+def test_nothing_is_written_behind_an_error_of_the_peer(ends: Ends) -> None:
+    class Answers(Told):
+        def data_received(self, data: bytes) -> None:
+            assert self.transport.is_closing()
+            self.transport.write(data)
+            self.transport.close()
+
+    told = Answers(ends.transport)
+    ends.transport.set_protocol(told)
+    ends.tcp.receive(ends.encrypted(b"good") + b"\x17\x03\x03\x00\x20" + b"x" * 32)
+    ends.loop.settle()
+    assert ends.tcp.closed
+    assert isinstance(told.lost[0], ssl.SSLError)
+
+
 # --- when the connection is lost
 
 
@@ -343,3 +358,14 @@ def test_connections_do_not_mix() -> None:
     other.transport.write(b"to other")
     assert other.told.data == b"other"
     assert other.read() == b"to other"
+
+
+def test_what_did_not_fit_a_buffer_can_be_read(ends: Ends) -> None:
+    ends.transport.pause_reading()
+    ends.transport.set_protocol(Buffered(ends.told, 100))
+    ends.transport.resume_reading()
+    ends.told.pauses = True
+    ends.tcp.receive(ends.encrypted(b"a" * 300))
+    ends.tcp.lose(ConnectionResetError())
+    assert ends.told.data == b"a" * 100
+    assert b"".join(last_words(ends.transport)) == b"a" * 200  # type: ignore[arg-type]  # by its methods

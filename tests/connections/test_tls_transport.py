@@ -5,13 +5,16 @@ import asyncio
 import ssl
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from balancer.connections.last_words import last_words
 from balancer.connections.own_certificate import load_own_certificate
+from balancer.connections.tls_session import TlsSession
 from balancer.connections.tls_transport import TlsTransport
 from tests.fakes.loop import FakeClock, FakeLoop
+from tests.fakes.tls_records import ClientRecords
 from tests.fakes.tls_specs import certificate, client_context
 from tests.fakes.transport import FakeTransport
 
@@ -164,6 +167,32 @@ def test_small_records_are_read_some_in_each_turn(ends: Ends) -> None:
     assert not ends.tcp.reading
     ends.loop.settle()
     assert [len(piece) for piece in ends.told.pieces] == [256, 256, 88]
+    assert ends.tcp.reading
+
+
+def test_records_without_data_are_read_some_in_each_turn(tmp_path: Path) -> None:
+    context = client_context()
+    context.keylog_filename = str(tmp_path / "keys")
+    ends = Ends(context)
+    records = ClientRecords(tmp_path / "keys")
+    updates = [records.key_update() for _ in range(600)]
+    ends.tcp.receive(b"".join(updates) + records.data(b"data"))
+    session: TlsSession = ends.transport.get_extra_info("tls_session")
+    assert session.unread.startswith(updates[256])
+    assert not ends.tcp.reading
+    ends.loop.settle()
+    assert ends.told.pieces == [b"data"]
+    assert ends.tcp.reading
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 7, 22, 1000, 5900])
+def test_records_are_read_in_pieces_of_any_size(ends: Ends, size: int) -> None:
+    pieces = [bytes([number % 251]) * (number % 40 + 1) for number in range(600)]
+    data = ends.encrypted(*pieces)
+    for start in range(0, len(data), size):
+        ends.tcp.receive(data[start : start + size])
+        ends.loop.settle()
+    assert ends.told.data == b"".join(pieces)
     assert ends.tcp.reading
 
 

@@ -197,7 +197,7 @@ class UpstreamConnection(UpstreamSide):
             elif len(data) >= LARGE_READ:
                 self.intake.rest(MOST_READ)
         except ProtocolError as error:
-            reader.upstream_failed(error.failure, error.detail)
+            self._fail(reader, error)
         except Exception as bug:
             reader.crashed(bug)
 
@@ -253,6 +253,13 @@ class UpstreamConnection(UpstreamSide):
                     raise ProtocolError(UPSTREAM_TLS_ALERT, trouble_of(error).text)
                 framing.end(reader, self._how_it_broke())
         except ProtocolError as error:
+            self._fail(reader, error)
+        except Exception as bug:
+            reader.crashed(bug)
+
+    @staticmethod
+    def _fail(reader: ResponseReader, error: ProtocolError) -> None:
+        try:
             reader.upstream_failed(error.failure, error.detail)
         except Exception as bug:
             reader.crashed(bug)

@@ -122,6 +122,7 @@ RETRY_REASONS: Final[tuple[str, ...]] = (
     "first_byte_timeout",
     "malformed_response",
     "upstream_unresponsive",  # it failed its checks while the request waited
+    "upstream_tls",  # an alert instead of the first response
 )
 RETRY_COLUMN: Final[dict[str, int]] = {reason: POOL_RETRIES + i for i, reason in enumerate(RETRY_REASONS)}
 POOL_RETRY_BUDGET_EXHAUSTED: Final = POOL_RETRIES + len(RETRY_REASONS)

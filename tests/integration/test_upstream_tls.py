@@ -10,7 +10,12 @@ import pytest
 
 from balancer.errors import UPSTREAM_CERTIFICATE, UPSTREAM_TLS, UPSTREAM_TLS_ALERT, Failure
 from balancer.spec.tls import UpstreamTlsSpec
-from balancer.telemetry.columns import CONNECT_FAILURE_REASONS, UPSTREAM_CONNECT_FAILURES, UPSTREAM_CONNECTS
+from balancer.telemetry.columns import (
+    CONNECT_FAILURE_REASONS,
+    RETRY_COLUMN,
+    UPSTREAM_CONNECT_FAILURES,
+    UPSTREAM_CONNECTS,
+)
 from tests.fakes.app_tls import (
     LONG_AGO,
     NAME,
@@ -220,6 +225,15 @@ async def test_the_alert_of_an_app_is_the_reason(case: str) -> None:
             refused(head, failure)
             assert detail_of(one) == f"it refuses the connection (TLS alert: {alert})"
             assert one.records.records[-1]["reason"] == "upstream_tls"
+
+
+@on_uvloop
+async def test_another_upstream_answers_after_an_alert() -> None:
+    with app_that_alerts(app_that_asks(ssl.TLSVersion.TLSv1_3)) as port:
+        async with real_sockets(port, hello, **TLS) as one:
+            assert [(await ask(one))[0] for _ in range(4)] == [200] * 4
+            cells = one.proxy.router.routes[0].side.pool.cells
+            assert cells[RETRY_COLUMN["upstream_tls"]] > 0
 
 
 # --- how responses end

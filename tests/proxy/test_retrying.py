@@ -21,6 +21,7 @@ from balancer.errors import (
 from balancer.pools.pool import Room
 from balancer.proxy.retrying import Sent, Step, next_step
 from balancer.spec.worker import RetryRules
+from balancer.telemetry.columns import RETRY_REASONS
 
 RULES = RetryRules(
     max_attempts=3,
@@ -40,6 +41,11 @@ def step(cause: Failure | int, sent: Sent = GET, room: Room = Room.FREE, has_bud
 
 UNREAD = [failure for failure in (*FAILURES, *VARIANTS) if failure.retry is RetrySafety.UNREAD]
 FINAL = [failure for failure in FAILURES if failure.retry is RetrySafety.NEVER]
+
+
+def test_requests_that_go_again_are_counted_by_each_reason() -> None:
+    again = {failure.reason for failure in FAILURES if failure.retry is RetrySafety.DEAD}
+    assert again | {failure.reason for failure in UNREAD} <= set(RETRY_REASONS)
 
 
 def test_the_failures_after_which_a_request_may_go_again() -> None:

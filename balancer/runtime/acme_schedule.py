@@ -25,7 +25,9 @@ OTHER_KIND = 2.0  # if the other kind of challenge has not been tried yet
 UNFINISHED = 600.0  # if the process ends while it orders
 REST, REST_MOST = 1 / 4, 3600.0  # after a success: of the new certificate's lifetime, and at most
 STOPPED = 30.0  # if it is told to
-LONGEST = 7 * 86400.0  # whatever the authority says, or a clock that was wrong
+LONGEST = 7 * 86400.0  # whatever the authority says
+# How far clocks of instances may be apart. What was written later than that was written by a wrong clock.
+AHEAD = 3600.0
 
 
 def renewal(certificate: CertificateSpec, jitter: float) -> float:
@@ -37,7 +39,7 @@ def renewal(certificate: CertificateSpec, jitter: float) -> float:
 def due(certificate: CertificateSpec | None, state: State, jitter: float, now: float) -> float:
     """When to order, in seconds since the epoch; `certificate` is None if there is none yet."""
     wanted = now if certificate is None else renewal(certificate, jitter)
-    return max(wanted, min(state.not_before, now + LONGEST))
+    return wanted if state.at > now + AHEAD else max(wanted, state.not_before)
 
 
 def kind(state: State) -> str:
@@ -53,7 +55,7 @@ def begun(state: State, now: float) -> State:
 
 def stopped(before: State, now: float) -> State:
     """The process is told to end while it orders."""
-    return replaced(before, not_before=now + STOPPED)
+    return replaced(before, not_before=now + STOPPED, at=now)
 
 
 def succeeded(what: Ordered, before: State, now: float) -> State:

@@ -36,7 +36,8 @@ def test_a_certificate_is_renewed_when_two_thirds_of_its_life_are_over(lifetime:
         pytest.param(
             certificate(89 * DAY, 90 * DAY), State(not_before=NOW + HOUR), NOW + HOUR, id="near its end"
         ),
-        pytest.param(None, State(not_before=NOW + 999 * DAY), NOW + 7 * DAY, id="a clock that was wrong"),
+        pytest.param(None, State(at=NOW + HOUR, not_before=NOW + 7200), NOW + 7200, id="clocks apart"),
+        pytest.param(None, State(at=NOW + DAY, not_before=NOW + DAY + 60), NOW, id="a clock that was wrong"),
     ],
 )
 def test_an_order_is_due(one: CertificateSpec | None, state: State, when: float) -> None:
@@ -113,6 +114,17 @@ def test_the_kinds_of_challenges_take_turns_and_the_one_that_worked_stays() -> N
 def test_other_failures_keep_the_kind_of_challenge(cause: Cause) -> None:
     state = schedule.failed(State(challenge="tls-alpn-01"), Failed(cause=cause, why="no"), 0.0, NOW)
     assert schedule.kind(state) == "tls-alpn-01"
+
+
+def test_a_clock_that_was_years_ahead_holds_nothing_up() -> None:
+    wrong = NOW + 3650 * DAY
+    failure = Failed(cause=Cause.UNREACHABLE, why="ca.test cannot be trusted: certificate has expired")
+    for state in (
+        schedule.begun(State(), wrong),
+        schedule.stopped(State(), wrong),
+        schedule.failed(State(), failure, 0.0, wrong),
+    ):
+        assert schedule.due(None, state, 0.0, NOW) == NOW
 
 
 @pytest.mark.parametrize(("lifetime", "rest"), [(90 * DAY, HOUR), (60.0, 15.0)])

@@ -128,6 +128,8 @@ class Acme:
         if waiting := self._due(now):
             task = asyncio.get_running_loop().create_task(self._try(waiting[0]), name="order a certificate")
             self._ordering = waiting[0], task
+        else:  # the storage can be read, and need not be written to
+            self._trouble = ""
 
     @property
     def is_ordering(self) -> bool:

@@ -439,6 +439,22 @@ async def test_a_storage_that_cannot_be_written_to_is_reported_once(
     assert view.error == ""
 
 
+async def test_trouble_with_the_storage_ends_though_nothing_is_due(scene: Scene) -> None:
+    await scene.turn()
+    pending = scene.folder / "pending"
+    pending.rmdir()
+    pending.write_text("not a directory")
+    await scene.turn()
+    view = scene.acme.view(SHOP)
+    assert view is not None
+    assert "storage" in view.error
+    pending.unlink()
+    await scene.live(2 * DISK)
+    view = scene.acme.view(SHOP)
+    assert view is not None
+    assert view.error == ""
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"failures": "many"}'])
 async def test_a_mangled_state_counts_as_none(scene: Scene, text: str) -> None:
     file = scene.folder / "state" / f"{SHOP}.json"

@@ -20,8 +20,9 @@ Key: TypeAlias = (
 _KINDS = (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey)
 
 
-def only_key(pem: Pem, blocks: Sequence[Block]) -> Block:
-    """The private key among the blocks of `pem`. Raises CertificateError if there is not exactly one."""
+def only_key(pem: Pem, blocks: Sequence[Block], remedy: str) -> Block:
+    """The private key among the blocks of `pem`; `remedy` is for a file that has a certificate only. Raises
+    CertificateError if there is not exactly one key."""
     keys = [block for block in blocks if block.is_key]
     if len(keys) == 1:
         return keys[0]
@@ -31,7 +32,7 @@ def only_key(pem: Pem, blocks: Sequence[Block]) -> Block:
     if "PUBLIC KEY" in kinds:
         text = "holds a public key, not the private one; name the file that was made with the request"
     elif any(block.is_certificate for block in blocks):
-        text = "holds a certificate, but no private key; add it to the setting: certificate:key"
+        text = f"holds a certificate, but no private key; {remedy}"
     else:
         text = f"holds {', '.join(sorted(kinds))}, but no private key; name the key's file"
     raise CertificateError(pem.where, text)

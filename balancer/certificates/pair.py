@@ -30,15 +30,24 @@ class Pair:
 
 
 def checked(
-    certificate: Pem, key: Pem | None, password: bytes | None, now: float, *, for_clients: bool = True
+    certificate: Pem,
+    key: Pem | None,
+    password: bytes | None,
+    now: float,
+    *,
+    for_clients: bool = True,
+    no_key: str = "add it to the setting: certificate:key",
 ) -> Pair:
     """The pair in these texts. `key` is None if the certificate's text has both. `password` opens a key that
     is encrypted; `now` is in seconds since the epoch. `for_clients`: it is shown to clients, else to
-    upstreams. Raises CertificateError."""
+    upstreams. `no_key` is the remedy if there is only a certificate. Raises CertificateError."""
     found = blocks(certificate)
     there = chains.certificates(certificate, found)
     holder = certificate if key is None else key
-    block = keys.only_key(holder, found if key is None else blocks(key))
+    if key is None:
+        block = keys.only_key(certificate, found, no_key)
+    else:
+        block = keys.only_key(key, blocks(key), "name the file with the key")
     opened = keys.opened(holder.where, block, password, may_be_encrypted=for_clients)
     leaf = chains.leaf_of(opened.public_key(), there)
     if leaf is None:

@@ -15,14 +15,22 @@ def pair_from_files(certificate: str, key: str, password_file: str, now: float) 
 
 def pair_for_upstreams(certificate: str, key: str, now: float) -> Pair:
     """As `pair_from_files`, for a certificate that the balancer shows to upstreams."""
-    return checked(read(certificate), read(key) if key else None, None, now, for_clients=False)
+    return checked(
+        read(certificate),
+        read(key) if key else None,
+        None,
+        now,
+        for_clients=False,
+        no_key="name the file with the key in UPSTREAM_TLS__KEY",
+    )
 
 
 def pair_from_text(certificate: str, key: str, password_file: str, now: float) -> Pair:
     """As `pair_from_files`, of PEM text. `\\n` may stand for the ends of lines, as files of variables have
     it."""
     key_pem = Pem(KEY, _lines(key)) if key else None
-    return checked(Pem(CERTIFICATE, _lines(certificate)), key_pem, _password(password_file), now)
+    pem = Pem(CERTIFICATE, _lines(certificate))
+    return checked(pem, key_pem, _password(password_file), now, no_key=f"write it into {KEY}")
 
 
 def authorities_from(file: str, now: float) -> tuple[bytes, tuple[str, ...]]:

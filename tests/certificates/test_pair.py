@@ -206,7 +206,7 @@ DER_KEY = LEAF.private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryp
         pytest.param(
             LEAF.pem,
             LEAF.pem,
-            f"{KEY} holds a certificate, but no private key; add it to the setting: certificate:key",
+            f"{KEY} holds a certificate, but no private key; name the file with the key",
             id="a certificate as key",
         ),
         pytest.param(

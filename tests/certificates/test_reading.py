@@ -7,7 +7,12 @@ import pytest
 
 from balancer.certificates.pem import MOST_BYTES
 from balancer.certificates.problem import CertificateError
-from balancer.certificates.reading import authorities_from, pair_from_files, pair_from_text
+from balancer.certificates.reading import (
+    authorities_from,
+    pair_for_upstreams,
+    pair_from_files,
+    pair_from_text,
+)
 from tests.fakes.certificates import authority, key_pem, made, pair_in, text_of
 
 
@@ -31,6 +36,17 @@ def test_text_may_have_its_line_ends_written_out(tmp_path: Path) -> None:
     found = pair_from_text(certificate, key, "", 0.0)
     assert pair_from_text(certificate.replace("\n", "\\n"), key.replace("\n", "\\n"), "", 0.0) == found
     assert pair_from_text(certificate + key, "", "", 0.0) == found
+
+
+def test_where_a_missing_key_goes_depends_on_the_setting(tmp_path: Path) -> None:
+    file, _ = pair_in(tmp_path)
+    assert refused(str(file)).endswith("no private key; add it to the setting: certificate:key")
+    with pytest.raises(
+        CertificateError, match=r"no private key; name the file with the key in UPSTREAM_TLS__KEY$"
+    ):
+        pair_for_upstreams(str(file), "", 0.0)
+    with pytest.raises(CertificateError, match=r"no private key; write it into TLS__KEY$"):
+        pair_from_text(file.read_text(), "", "", 0.0)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
